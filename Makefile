@@ -1,0 +1,42 @@
+# What people type. `make demo` and `make test` set up everything that they need.
+SHELL := /bin/bash
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+
+.PHONY: help setup demo test bench lint types generate check-generated build clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+setup: ## Install what is missing (as root: bubblewrap too) and the npm packages
+	@scripts/setup.sh
+
+demo: setup ## Run the main job end to end: gate, executor, sandbox, receipts
+	@node packages/cli/bin/csc.js demo
+
+test: setup ## Run all tests
+	@vitest run
+
+bench: setup build ## Measure against baselines (ONLY=latency runs one row)
+	@node bench/main.ts $(if $(ONLY),--only $(ONLY))
+
+lint: setup ## Formatter, linter, protobuf rules
+	@biome check --error-on-warnings .
+	@buf lint
+	@buf breaking --against proto/baseline.binpb
+	@node scripts/check-imports.ts
+
+types: setup ## Type check
+	@tsc --noEmit
+
+generate: setup ## Regenerate the protobuf code and the published schemas
+	@buf generate
+	@node scripts/publish-schemas.ts
+
+check-generated: setup ## Fail if what is generated is not current
+	@node scripts/check-generated.ts
+
+build: setup ## Bundle the csc command into packages/cli/dist
+	@node scripts/build.ts
+
+clean:
+	rm -rf node_modules packages/*/node_modules packages/cli/dist out

@@ -1,0 +1,68 @@
+// Bundles the csc command into packages/cli/dist: a folder that runs anywhere with Node 24 and nothing else.
+// It is CommonJS and one file a command, as that starts fastest: no module loader, and nothing read in vain.
+// `node scripts/build.ts DIR` builds somewhere else.
+import { chmodSync, cpSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { basename } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build, type Plugin } from 'esbuild';
+
+const root = fileURLToPath(new URL('../', import.meta.url));
+const source = `${root}packages/cli/src`;
+const dist = process.argv[2] ?? `${root}packages/cli/dist`;
+
+const bundleOf = (command: string): string => `command-${basename(command, '.ts')}`;
+
+// The program loads a command's own bundle where its sources load the command's file.
+const commandsApart: Plugin = {
+  name: 'commands apart',
+  setup: ({ onResolve }) => {
+    onResolve({ filter: /^\.\/commands\/.*\.ts$/ }, ({ path }) => ({
+      path: `./${bundleOf(path)}.cjs`,
+      external: true,
+    }));
+  },
+};
+
+const commands = readdirSync(`${source}/commands`);
+rmSync(dist, { recursive: true, force: true });
+mkdirSync(dist, { recursive: true });
+await build({
+  entryPoints: {
+    main: `${source}/main.ts`,
+    ...Object.fromEntries(commands.map((file) => [bundleOf(file), `${source}/commands/${file}`])),
+  },
+  outdir: dist,
+  outExtension: { '.js': '.cjs' },
+  bundle: true,
+  format: 'cjs',
+  platform: 'node',
+  target: 'node24',
+  // `import()` becomes `require`, which does not go through the module loader.
+  supported: { 'dynamic-import': false },
+  minify: true,
+  legalComments: 'linked',
+  plugins: [commandsApart],
+  // Bundled packages look for their protobuf files in ../../proto from where they were, our own code beside itself:
+  // both find the bundle's proto folder.
+  define: { 'import.meta.url': '$url', __dirname: '$dirname' },
+  banner: {
+    js: "const $url=require('node:url').pathToFileURL(__filename).href,$dirname=__dirname+'/build/src';",
+  },
+  logLevel: 'warning',
+});
+
+const protos = {
+  proto: 'proto',
+  'node_modules/grpc-health-check/proto': 'proto',
+  'node_modules/@grpc/reflection/build/proto/grpc': 'proto/grpc',
+};
+for (const [from, to] of Object.entries(protos)) {
+  const filter = (path: string): boolean => !path.endsWith('.binpb');
+  cpSync(`${root}${from}`, `${dist}/${to}`, { recursive: true, filter });
+}
+for (const file of ['packages/cli/bin/csc.js', 'packages/cli/bin/start.js', 'LICENSE']) {
+  cpSync(`${root}${file}`, `${dist}/${basename(file)}`);
+}
+chmodSync(`${dist}/csc.js`, 0o755);
+// The two scripts are CommonJS, as a Node that is too old must be able to read them.
+writeFileSync(`${dist}/package.json`, `${JSON.stringify({ type: 'commonjs' })}\n`);

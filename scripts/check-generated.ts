@@ -1,0 +1,25 @@
+// Regenerates the protobuf code into a scratch folder and compares it, byte for byte, with what is checked in;
+// then lets the schema publisher check its own files.
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const scratch = mkdtempSync(join(tmpdir(), 'csc-generated-'));
+try {
+  execFileSync('buf', ['generate', '--output', scratch], { stdio: 'inherit' });
+  const generated = 'packages/common/src/gen';
+  const diff = spawnSync('diff', ['-r', '-q', generated, join(scratch, generated)], { encoding: 'utf8' });
+  if (diff.status !== 0) {
+    process.stderr.write(
+      `${diff.stdout}${diff.stderr}The generated code is not current: run make generate.\n`,
+    );
+    process.exitCode = 1;
+  }
+  const schemas = spawnSync(process.execPath, ['scripts/publish-schemas.ts', '--check'], {
+    stdio: 'inherit',
+  });
+  if (schemas.status !== 0) process.exitCode = 1;
+} finally {
+  rmSync(scratch, { recursive: true, force: true });
+}

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Makes a fresh checkout ready: what the host lacks, then the npm packages. Does nothing where all is there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+need_debian_packages() {
+  local missing=()
+  command -v npm >/dev/null || missing+=(npm)
+  command -v python3 >/dev/null || missing+=(python3)
+  command -v g++ >/dev/null || missing+=(g++)
+  if [ "$(uname -s)" = Linux ]; then command -v bwrap >/dev/null || missing+=(bubblewrap); fi
+  printf '%s\n' "${missing[@]}"
+}
+
+mapfile -t missing < <(need_debian_packages)
+if [ -n "${missing[0]:-}" ]; then
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    fail "these programs are missing: ${missing[*]}
+       As root on Debian or Ubuntu: apt-get update && apt-get install -y ${missing[*]}"
+  fi
+  echo "setup: installing ${missing[*]}" >&2
+  # A package list that is there already is usually good enough, and saves the update.
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -q "${missing[@]}" >/dev/null 2>&1 \
+    || { apt-get update -q >/dev/null; DEBIAN_FRONTEND=noninteractive apt-get install -y -q "${missing[@]}" >/dev/null; }
+fi
+
+stamp=node_modules/.csc-setup
+[ -f "$stamp" ] && cmp -s "$stamp" package-lock.json && exit 0
+
+echo "setup: installing the npm packages" >&2
+# Install scripts run by hand and in order: node-pty compiles against the headers of the Node that is
+# installed here, so that nothing is fetched from outside the registry and the host's own Node does not matter.
+# `install`, not `ci`: ci refuses a lock file made where the registry lacks a package for some other platform.
+npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+npm rebuild --loglevel=error node >/dev/null
+headers=$(dirname "$(dirname "$(find node_modules/node* -path '*/include/node/node_api.h' -print -quit)")")
+npm_config_nodedir="$PWD/$(dirname "$headers")" npm rebuild --loglevel=error esbuild @bufbuild/buf node-pty >/dev/null
+node_modules/.bin/node -e 'require("node-pty")' || fail "node-pty did not build: python3, make and g++ are needed"
+cp package-lock.json "$stamp"
