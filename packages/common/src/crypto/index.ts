@@ -1,0 +1,15 @@
+export { type Signature, signArtifact, verifyArtifact } from './artifact.ts';
+export { parseBase64, toBase64 } from './base64.ts';
+export type { Ed25519 } from './ed25519.ts';
+export { readKeyRing, readPrivateKey, readPublicKey, readSigner } from './key-files.ts';
+export {
+  defaultKeyId,
+  generateKeyPair,
+  type KeyPair,
+  parsePrivateKey,
+  parsePublicKey,
+} from './key-format.ts';
+export { createKeyRing, type KeyEntry, type KeyRing } from './key-ring.ts';
+export { parseKeyRing, toKeyRingJson } from './key-ring-file.ts';
+export { createNodeEd25519, nodeEd25519 } from './node-ed25519.ts';
+export { createSigner, type Signer } from './signer.ts';

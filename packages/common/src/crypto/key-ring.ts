@@ -1,0 +1,35 @@
+import { CscError } from '../errors/index.ts';
+
+/** A public key that is trusted, and for how long. */
+export interface KeyEntry {
+  keyId: string;
+  /** 32 bytes. */
+  publicKey: Uint8Array;
+  /** Who signs with it, as a URI. Absent: not said. */
+  owner?: string;
+  /** Absent: since ever. */
+  notBefore?: Date;
+  /** Absent: for ever. */
+  notAfter?: Date;
+  /** Set: nothing that it signed counts any more, whenever it was signed. */
+  revokedAt?: Date;
+}
+
+/** The keys that one party trusts, by id. */
+export interface KeyRing {
+  find(keyId: string): KeyEntry | undefined;
+  entries(): readonly KeyEntry[];
+}
+
+/** A KeyRing that does not change. Throws KEY_INVALID where two entries have one id. */
+export function createKeyRing(entries: readonly KeyEntry[]): KeyRing {
+  const byId = new Map<string, KeyEntry>();
+  for (const entry of entries) {
+    if (byId.has(entry.keyId)) {
+      throw new CscError('KEY_INVALID', `the key id ${JSON.stringify(entry.keyId)} stands for two keys`);
+    }
+    byId.set(entry.keyId, entry);
+  }
+  const all = [...byId.values()];
+  return { find: (keyId) => byId.get(keyId), entries: () => all };
+}

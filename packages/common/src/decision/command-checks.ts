@@ -1,0 +1,91 @@
+import { argvs, networkModes } from '../contract/index.ts';
+import { allowed, type CommandCheck, type CommandFinding, shown } from './finding.ts';
+import { checkCwd, checkReads, checkWrites } from './path-checks.ts';
+import type { ReasonCode } from './reason-codes.ts';
+
+/** Step 2a: each argv[0] is allowed, and no denied prefix starts the argv. */
+export const checkArgvs: CommandCheck = (command, policy) =>
+  argvs(command).flatMap((argv, index) => {
+    const member = command.exec === undefined ? `pipeline.segments[${index}].argv` : 'exec.argv';
+    const program = argv[0] ?? '';
+    const denied = policy.deny_argv_prefixes.filter((prefix) => startsWith(argv, prefix));
+    return [
+      ...unless(
+        policy.allow_commands.includes(program),
+        'COMMAND_NOT_ALLOWED',
+        `${member}[0]`,
+        () => `command not allowed: ${shown(program)}${allowed(policy.allow_commands)}`,
+      ),
+      ...denied.flatMap((prefix) =>
+        unless(false, 'ARGV_PREFIX_DENIED', member, () => `argv prefix denied: ${shown(prefix.join(' '))}`),
+      ),
+    ];
+  });
+
+const checkEffect: CommandCheck = ({ proposed_effect_type: effect }, policy) =>
+  unless(
+    policy.allowed_effect_types.includes(effect),
+    'EFFECT_TYPE_NOT_ALLOWED',
+    'proposed_effect_type',
+    () => `proposed effect type not allowed: ${effect}${allowed(policy.allowed_effect_types)}`,
+  );
+
+const checkTimeout: CommandCheck = ({ timeout_sec: timeout }, { max_timeout_sec: most }) =>
+  unless(
+    timeout <= most,
+    'TIMEOUT_EXCEEDS_POLICY',
+    'timeout_sec',
+    () => `timeout too large: ${timeout}; the policy allows ${most} seconds`,
+  );
+
+const checkNetwork: CommandCheck = ({ network }, { network: most }) =>
+  unless(
+    networkModes.indexOf(network) <= networkModes.indexOf(most),
+    'NETWORK_EXCEEDS_POLICY',
+    'network',
+    () => `network mode exceeds policy maximum: ${network}; the policy allows ${most}`,
+  );
+
+const checkSecrets: CommandCheck = ({ secret_refs: secrets }, policy) =>
+  unless(
+    secrets.length === 0 || policy.allow_secret_refs,
+    'SECRET_REF_NOT_ALLOWED',
+    'secret_refs',
+    () => 'secret refs not allowed',
+  );
+
+const checkNoWrites: CommandCheck = ({ write_paths: paths }, policy) =>
+  unless(
+    paths.length === 0 || !policy.require_write_paths_empty,
+    'WRITE_PATHS_NOT_EMPTY',
+    'write_paths',
+    () => 'writes not allowed in this profile',
+  );
+
+const limitChecks: readonly CommandCheck[] = [
+  checkEffect,
+  checkTimeout,
+  checkNetwork,
+  checkSecrets,
+  checkCwd,
+  checkReads,
+  checkNoWrites,
+  checkWrites,
+];
+
+/** Steps 2c to 2k, in order. */
+export const checkLimits: CommandCheck = (command, policy) =>
+  limitChecks.flatMap((check) => check(command, policy));
+
+function startsWith(argv: readonly string[], prefix: readonly string[]): boolean {
+  return prefix.every((word, index) => argv[index] === word);
+}
+
+function unless(
+  ok: boolean,
+  reasonCode: ReasonCode,
+  member: string,
+  message: () => string,
+): CommandFinding[] {
+  return ok ? [] : [{ reasonCode, member, message: message() }];
+}

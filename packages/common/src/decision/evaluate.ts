@@ -1,0 +1,99 @@
+import type { Command, CommandContract } from '../contract/index.ts';
+import type { Policy, PolicyDocument } from '../policy/index.ts';
+import { classifyEffect } from './classify.ts';
+import { checkArgvs, checkLimits } from './command-checks.ts';
+import { allowed, type CommandFinding, type Finding, isDenial } from './finding.ts';
+import type { ReasonCode, Verdict } from './reason-codes.ts';
+
+/** What a command is taken to do. */
+export interface ClassifiedEffect {
+  readonly command_id: string;
+  readonly effect_type: string;
+}
+
+/** What a policy says of a contract. */
+export interface Evaluation {
+  readonly verdict: Verdict;
+  /** Exactly one under a v0.1 policy. */
+  readonly reasonCodes: readonly ReasonCode[];
+  /** One text a reason code, for people. */
+  readonly reasons: readonly string[];
+  /**
+   * Every rule that is broken or asks for approval, in the order of protocol §3 (a command's wish for
+   * approval after its limits); empty for a plain allow. At most
+   * 1000, and then one that counts the rest.
+   */
+  readonly findings: readonly Finding[];
+  /** Of every command; for a deny, of the commands looked at up to the first broken rule, as in the reference. */
+  readonly classifiedEffects: readonly ClassifiedEffect[];
+}
+
+/**
+ * Decides on a contract (protocol §3). Pure: the executor runs it again and must get what the gate got. Every check
+ * runs on every command; the first broken rule in the protocol's order gives the reason code, and approval counts
+ * only where nothing is broken, so that no approval lets a contract past a limit.
+ */
+export function evaluate(contract: CommandContract, { policy }: PolicyDocument): Evaluation {
+  let findings = checkRiskClass(contract, policy);
+  const classifiedEffects: ClassifiedEffect[] = [];
+  for (const [index, command] of contract.commands.entries()) {
+    const place = placeFindings(command, index);
+    const effect = classifyEffect(command, policy);
+    findings = findings.concat(checkArgvs(command, policy).map(place));
+    if (!findings.some(isDenial)) classifiedEffects.push({ command_id: command.id, effect_type: effect });
+    findings = findings.concat(
+      [...checkLimits(command, policy), ...checkEffectApproval(effect, policy)].map(place),
+    );
+  }
+  findings.push(...checkApprovalMode(contract));
+  return conclude(findings, classifiedEffects);
+}
+
+function conclude(findings: readonly Finding[], classifiedEffects: readonly ClassifiedEffect[]): Evaluation {
+  const first = findings.find(isDenial) ?? findings[0];
+  const reasonCode = first?.reasonCode ?? 'ALLOW';
+  return {
+    verdict: first === undefined ? 'allow' : isDenial(first) ? 'deny' : 'needs_approval',
+    reasonCodes: [reasonCode],
+    reasons: [first?.message ?? 'contract satisfies v0.1 policy checks'],
+    findings: bounded(findings),
+    classifiedEffects,
+  };
+}
+
+// A contract may declare 200,000 paths; what is said of them must still fit into a message.
+const maxFindings = 1000;
+
+function bounded(findings: readonly Finding[]): readonly Finding[] {
+  const next = findings[maxFindings];
+  if (next === undefined) return findings;
+  const message = `and ${findings.length - maxFindings} more findings`;
+  return [...findings.slice(0, maxFindings), { ...next, commandId: '', member: '', message }];
+}
+
+function checkRiskClass({ risk_class: risk }: CommandContract, policy: Policy): Finding[] {
+  if (policy.allowed_risk_classes.includes(risk)) return [];
+  const message = `risk class not allowed: ${risk}${allowed(policy.allowed_risk_classes)}`;
+  return [{ reasonCode: 'RISK_CLASS_NOT_ALLOWED', commandId: '', member: 'risk_class', message }];
+}
+
+function checkEffectApproval(effect: string, policy: Policy): CommandFinding[] {
+  if (!policy.manual_approval_for_classified_effect_types.includes(effect)) return [];
+  const message = `classified effect type requires approval: ${effect}`;
+  return [{ reasonCode: 'APPROVAL_REQUIRED', member: 'proposed_effect_type', message }];
+}
+
+function checkApprovalMode({ approval_mode: mode }: CommandContract): Finding[] {
+  if (mode === 'policy_only') return [];
+  const message = `contract approval mode requires approval: ${mode}`;
+  return [{ reasonCode: 'APPROVAL_REQUIRED', commandId: '', member: 'approval_mode', message }];
+}
+
+function placeFindings(command: Command, index: number): (finding: CommandFinding) => Finding {
+  return ({ reasonCode, member, message }) => ({
+    reasonCode,
+    commandId: command.id,
+    member: `commands[${index}].${member}`,
+    message,
+  });
+}

@@ -1,0 +1,63 @@
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { CscError } from '../errors/index.ts';
+
+const causes: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  EACCES: 'this user may not read it',
+  EPERM: 'this user may not read it',
+  EISDIR: 'it is a directory',
+  ENOTDIR: 'a part of its path is not a directory',
+  ELOOP: 'its path has too many symbolic links',
+};
+
+/** Says in words why the system would not open or write a file. */
+export function explainFileError(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : 'an unknown error';
+  return causes[code] ?? code;
+}
+
+/** A file's bytes with its permission bits, both of the same open file. */
+export interface FileContent {
+  readonly bytes: Buffer;
+  /** As in chmod: 0o600. */
+  readonly permissions: number;
+}
+
+/**
+ * Reads a regular file of at most `maxBytes`. Throws FILE_UNREADABLE with `failed to read PATH` and why.
+ * One byte more than allowed is read to tell, so that a file that grows meanwhile cannot fill the memory.
+ */
+export function readBoundedFile(path: string, options: { readonly maxBytes: number }): FileContent {
+  try {
+    const fd = openSync(path, 'r');
+    try {
+      return readOpenFile(fd, path, options.maxBytes);
+    } finally {
+      closeSync(fd);
+    }
+  } catch (error) {
+    if (error instanceof CscError) throw error;
+    throw new CscError('FILE_UNREADABLE', `failed to read ${path}: ${explainFileError(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+function readOpenFile(fd: number, path: string, maxBytes: number): FileContent {
+  const stat = fstatSync(fd);
+  if (!stat.isFile())
+    throw new CscError('FILE_UNREADABLE', `failed to read ${path}: it is not a regular file`);
+  if (stat.size > maxBytes) throw tooLong(path, maxBytes);
+  const buffer = Buffer.alloc(Math.min(maxBytes, Math.max(stat.size, 4096)) + 1);
+  let length = 0;
+  while (length < buffer.length) {
+    const count = readSync(fd, buffer, length, buffer.length - length, null);
+    if (count === 0) return { bytes: buffer.subarray(0, length), permissions: stat.mode & 0o7777 };
+    length += count;
+  }
+  throw tooLong(path, maxBytes);
+}
+
+function tooLong(path: string, maxBytes: number): CscError {
+  return new CscError('FILE_UNREADABLE', `failed to read ${path}: it is longer than ${maxBytes} bytes`);
+}

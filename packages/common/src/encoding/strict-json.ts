@@ -1,0 +1,45 @@
+import { isUtf8 } from 'node:buffer';
+import { type Fault, faulty, type Parsed, parsed } from '../errors/index.ts';
+import { scanJson } from './json-scanner.ts';
+import type { JsonValue } from './json-value.ts';
+
+/** What a strict reader is told. */
+export interface StrictOptions {
+  /** A longer document is refused before it is looked at. */
+  readonly maxBytes: number;
+}
+
+/**
+ * Reads JSON and refuses what other readers would understand differently (protocol §1): duplicate keys, lone
+ * surrogates, `__proto__`, `constructor` and `prototype`, nesting deeper than 32, fractions and integers beyond
+ * 2^53 - 1, trailing bytes, a BOM, bytes that are not UTF-8. Gives every fault (at most 100), each with its member.
+ */
+export function parseStrictJson(bytes: Uint8Array, options: StrictOptions): Parsed<JsonValue> {
+  const text = decodeStrictUtf8(bytes, options);
+  if (!text.ok) return text;
+  const value = tryParse(text.value);
+  const faults: Fault[] = scanJson(text.value);
+  if (faults.length > 0) return { ok: false, faults };
+  // JSON.parse has the last word on the grammar; the two have not been seen to differ.
+  return value === undefined ? faulty('is not valid JSON') : parsed(value);
+}
+
+/** Undefined where the text is not JSON: JSON itself has no undefined. */
+function tryParse(text: string): JsonValue | undefined {
+  try {
+    return JSON.parse(text) as JsonValue;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The text of a document that must be UTF-8, without a BOM and within its size. */
+export function decodeStrictUtf8(bytes: Uint8Array, { maxBytes }: StrictOptions): Parsed<string> {
+  if (bytes.length > maxBytes)
+    return faulty(`is ${bytes.length} bytes long; at most ${maxBytes} are allowed`);
+  if (!isUtf8(bytes)) return faulty('is not valid UTF-8');
+  if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) {
+    return faulty('begins with a byte order mark: save it as UTF-8 without one');
+  }
+  return parsed(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'));
+}

@@ -1,0 +1,68 @@
+import { describe, expect, it } from 'vitest';
+import { isRpcReason, rpcReasons, rpcStatusOf } from './codes.ts';
+import { CscError, isCscError, orThrow } from './csc-error.ts';
+import { faulty, parsed } from './fault.ts';
+
+describe('CscError', () => {
+  it('holds code, message, cause, faults and retry time', () => {
+    const cause = new Error('underneath');
+    const faults = [{ path: 'a', message: 'is bad' }];
+    const error = new CscError('RATE_LIMITED', 'too many', { cause, faults, retryAfterMs: 250 });
+    expect(error).toMatchObject({
+      code: 'RATE_LIMITED',
+      message: 'too many',
+      cause,
+      faults,
+      retryAfterMs: 250,
+    });
+  });
+
+  it('has no faults, no cause and no retry time unless told', () => {
+    const error = new CscError('CANCELLED', 'gone');
+    expect(error.faults).toEqual([]);
+    expect(error.retryAfterMs).toBeUndefined();
+    expect('cause' in error).toBe(false);
+  });
+
+  it('is told from other errors, and by its code', () => {
+    expect(isCscError(new CscError('CANCELLED', ''), 'CANCELLED')).toBe(true);
+    expect(isCscError(new CscError('CANCELLED', ''), 'INTERNAL')).toBe(false);
+    expect(isCscError(new Error('x'))).toBe(false);
+  });
+});
+
+describe('orThrow', () => {
+  it('gives the value of a parse that succeeded', () => {
+    expect(orThrow(parsed(7), 'CONFIG_INVALID', 'it')).toBe(7);
+  });
+
+  it('throws the faults of one that failed', () => {
+    const failed = faulty('must be absolute', 'commands[0].cwd');
+    expect(() => orThrow(failed, 'CONTRACT_INVALID', 'the contract')).toThrowError(
+      expect.objectContaining({
+        code: 'CONTRACT_INVALID',
+        faults: failed.faults,
+        message: expect.stringMatching(/the contract.*\n {2}commands\[0\]\.cwd: must be absolute/),
+      }),
+    );
+  });
+});
+
+describe('the registry of reasons', () => {
+  it('has a status for every reason, and no reason twice', () => {
+    const all = Object.entries(rpcReasons).flatMap(([status, reasons]) =>
+      reasons.map((it) => [it, status] as const),
+    );
+    expect(new Set(all.map(([reason]) => reason)).size).toBe(all.length);
+    for (const [reason, status] of all) {
+      expect(isRpcReason(reason)).toBe(true);
+      expect(rpcStatusOf(reason)).toBe(status);
+    }
+  });
+
+  it('keeps local codes from the wire', () => {
+    expect(isRpcReason('KEY_INVALID')).toBe(false);
+    expect(rpcStatusOf('KEY_INVALID')).toBe('INTERNAL');
+    expect(isRpcReason('toString')).toBe(false);
+  });
+});

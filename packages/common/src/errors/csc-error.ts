@@ -1,0 +1,43 @@
+import type { LocalCode, RpcReason } from './codes.ts';
+import { type Fault, formatFaults, type Parsed } from './fault.ts';
+
+/** What a CscError may carry beside its code and message. */
+export interface CscErrorOptions {
+  /** The error underneath: it is logged, never sent. */
+  readonly cause?: unknown;
+  readonly faults?: readonly Fault[];
+  /** Milliseconds after which a retry may help. Absent: a retry as it stands does not help. */
+  readonly retryAfterMs?: number;
+}
+
+/** The one error class. The message is for people, may reach a remote caller, and must hold nothing secret. */
+export class CscError extends Error {
+  readonly code: RpcReason | LocalCode;
+  /** Every fault of the document that was refused; empty where it is not about a document. */
+  readonly faults: readonly Fault[];
+  /** Milliseconds. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(code: RpcReason | LocalCode, message: string, options: CscErrorOptions = {}) {
+    super(message, 'cause' in options ? { cause: options.cause } : undefined);
+    this.name = 'CscError';
+    this.code = code;
+    this.faults = options.faults ?? [];
+    this.retryAfterMs = options.retryAfterMs;
+  }
+}
+
+/** Narrows to a CscError, of one code where `code` is given. */
+export function isCscError(error: unknown, code?: RpcReason | LocalCode): error is CscError {
+  return error instanceof CscError && (code === undefined || error.code === code);
+}
+
+/**
+ * The value of a parse, or a CscError with `code` that lists every fault.
+ * @param what names the document in the message, for example `the contract` or a file's path
+ */
+export function orThrow<T>(result: Parsed<T>, code: RpcReason | LocalCode, what: string): T {
+  if (result.ok) return result.value;
+  const { faults } = result;
+  throw new CscError(code, `${what} was refused:\n${formatFaults(faults)}`, { faults });
+}

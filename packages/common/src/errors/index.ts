@@ -1,0 +1,11 @@
+export {
+  isRpcReason,
+  type LocalCode,
+  type RpcReason,
+  type RpcStatusName,
+  rpcReasons,
+  rpcStatusOf,
+} from './codes.ts';
+export { CscError, type CscErrorOptions, isCscError, orThrow } from './csc-error.ts';
+export { type Fault, faulty, formatFaults, memberPath, type Parsed, parsed, quoteBriefly } from './fault.ts';
+export { zodFaults } from './zod-faults.ts';

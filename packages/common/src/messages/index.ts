@@ -1,0 +1,72 @@
+// The protobuf messages that need no gRPC to be loaded: values of csc.common.v1, types of csc.gate.v1 and csc.link.v1.
+// `@csc-fleet/common/rpc` has them too, with the services, and loads @grpc/grpc-js.
+export { Actor, Command, CommandContract, Exec, Pipeline } from '../gen/csc/common/v1/contract.ts';
+export { Decision, Finding, Verdict } from '../gen/csc/common/v1/decision.ts';
+export {
+  Cancelling,
+  CommandExited,
+  CommandResult,
+  CommandStarted,
+  Decided,
+  EndedBy,
+  Execution,
+  ExecutionEvent,
+  ExecutionState,
+  Finished,
+  OutputChunk,
+  OutputEnd,
+  OutputStream,
+  Placed,
+  Queued,
+  Started,
+} from '../gen/csc/common/v1/execution.ts';
+export { PublicKey } from '../gen/csc/common/v1/key.ts';
+export type {
+  CancelRequest,
+  CancelResponse,
+  CheckRequest,
+  CheckResponse,
+  GetExecutionRequest,
+  GetExecutionResponse,
+  GetKeysRequest,
+  GetKeysResponse,
+  GetReceiptRequest,
+  GetReceiptResponse,
+  ListExecutionsRequest,
+  ListExecutionsResponse,
+  ReadOutputRequest,
+  ReadOutputResponse,
+  RunOptions,
+  RunRequest,
+  RunResponse,
+  StreamPosition,
+  SubmitRequest,
+  SubmitResponse,
+  WatchRequest,
+  WatchResponse,
+} from '../gen/csc/gate/v1/gate.ts';
+export type {
+  Accepted,
+  Cancel,
+  CommandStarted as LinkCommandStarted,
+  ConnectRequest,
+  ConnectResponse,
+  Drain,
+  Exited,
+  Heartbeat,
+  HeartbeatAck,
+  Hello,
+  Offer,
+  PushOutputRequest,
+  PushOutputResponse,
+  Receipt,
+  ReceiptAck,
+  Refused,
+  Welcome,
+} from '../gen/csc/link/v1/link.ts';
+export { Any } from '../gen/google/protobuf/any.ts';
+export { Duration } from '../gen/google/protobuf/duration.ts';
+export { Timestamp } from '../gen/google/protobuf/timestamp.ts';
+export { BadRequest, ErrorInfo, RetryInfo } from '../gen/google/rpc/error_details.ts';
+export { Status } from '../gen/google/rpc/status.ts';
+export { toDuration, toMilliseconds } from './duration.ts';

@@ -1,0 +1,1 @@
+export { hasParentSegment, isCoveredBy, type ParsedPath, type PathFlavour, parsePath } from './path.ts';

@@ -1,0 +1,59 @@
+/** Which kind of absolute path it is; the kinds are never compared with each other. */
+export type PathFlavour = 'posix' | 'windows-drive' | 'unc';
+
+/** An absolute path in the form that is compared. */
+export interface ParsedPath {
+  readonly flavour: PathFlavour;
+  /**
+   * Repeated slashes and `.` segments folded, no slash at the end except in a root; Windows paths in lower case with
+   * `/`. Equal to what Python's PurePosixPath and PureWindowsPath compare by.
+   */
+  readonly normalized: string;
+}
+
+const driveRoot = /^[A-Za-z]:[\\/]/;
+// A UNC path names a host and a share; with either missing Python does not take it for absolute.
+const uncRoot = /^[\\/]{2}([^\\/]+)[\\/]([^\\/]+)(?:[\\/]|$)/;
+
+/** Undefined where the path is not absolute. `//…` and `\\…` are Windows UNC, as in the reference, not POSIX. */
+export function parsePath(path: string): ParsedPath | undefined {
+  if (path.startsWith('//') || path.startsWith('\\\\')) return parseUnc(path);
+  if (driveRoot.test(path)) return parseDrive(path);
+  if (path.startsWith('/')) return { flavour: 'posix', normalized: `/${fold(path.split('/'))}` };
+  return undefined;
+}
+
+function parseUnc(path: string): ParsedPath | undefined {
+  const match = uncRoot.exec(path);
+  if (match === null) return undefined;
+  const rest = fold(path.slice(match[0].length).split(/[\\/]/));
+  const root = `//${match[1]}/${match[2]}/`;
+  return { flavour: 'unc', normalized: `${root}${rest}`.toLowerCase() };
+}
+
+function parseDrive(path: string): ParsedPath {
+  const rest = fold(path.slice(3).split(/[\\/]/));
+  return { flavour: 'windows-drive', normalized: `${path.slice(0, 2)}/${rest}`.toLowerCase() };
+}
+
+function fold(segments: readonly string[]): string {
+  return segments.filter((segment) => segment !== '' && segment !== '.').join('/');
+}
+
+/** True where the path is one of the prefixes or lies below one: `/workspace` covers `/workspace/a`, not `/workspace-evil`. */
+export function isCoveredBy(path: string, prefixes: readonly string[]): boolean {
+  const inner = parsePath(path);
+  return inner !== undefined && prefixes.some((prefix) => covers(parsePath(prefix), inner));
+}
+
+function covers(outer: ParsedPath | undefined, inner: ParsedPath): boolean {
+  if (outer?.flavour !== inner.flavour) return false;
+  const below = outer.normalized.endsWith('/') ? outer.normalized : `${outer.normalized}/`;
+  return inner.normalized === outer.normalized || inner.normalized.startsWith(below);
+}
+
+/** True where a segment is `..`, in any kind of path, relative ones included. */
+export function hasParentSegment(path: string): boolean {
+  const separator = parsePath(path)?.flavour === 'posix' ? '/' : /[\\/]/;
+  return path.split(separator).includes('..');
+}

@@ -1,0 +1,82 @@
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  type webcrypto,
+} from 'node:crypto';
+import { type CertificateUse, certificateExtensions } from './extensions.ts';
+import { Name, PemConverter, PublicKey, X509Certificate, X509CertificateGenerator } from './x509.ts';
+
+/** A certificate authority that certificates can be issued with. */
+export interface Issuer {
+  readonly certificate: X509Certificate;
+  readonly key: KeyObject;
+}
+
+/** What a certificate is to say. */
+export interface CertificateRequest {
+  /** The common name: for people; nothing is decided by it. */
+  readonly commonName: string;
+  readonly use: CertificateUse;
+  /** The party, as `spiffe://TRUST_DOMAIN/ROLE/NAME`. Absent: a CA. */
+  readonly uri?: string;
+  /** DNS names and IP addresses of a server. */
+  readonly hosts?: readonly string[];
+  readonly notBefore: Date;
+  readonly notAfter: Date;
+}
+
+/** A new EC P-256 private key. */
+export function generateTlsKey(): KeyObject {
+  return generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
+}
+
+/** Reads a PEM private key. Throws Error where it is none of EC P-256. */
+export function parseTlsKey(pem: string): KeyObject {
+  const key = createPrivateKey(pem);
+  if (key.asymmetricKeyDetails?.namedCurve !== 'prime256v1') throw new Error('not a key of EC P-256');
+  return key;
+}
+
+/**
+ * Issues an X.509 certificate for the public half of `subjectKey`, as PEM. Keys are of EC P-256.
+ * @param issuer absent: the certificate signs itself, as a CA's does
+ */
+export async function issueCertificate(
+  request: CertificateRequest,
+  subjectKey: KeyObject,
+  issuer?: Issuer,
+): Promise<string> {
+  const publicKey = toPublicKey(subjectKey);
+  const subject = toName(request.commonName);
+  // The library draws the serial number: random, positive, 16 octets (RFC 5280 §4.1.2.2).
+  const certificate = await X509CertificateGenerator.create({
+    subject,
+    issuer: issuer?.certificate.subjectName ?? subject,
+    notBefore: request.notBefore,
+    notAfter: request.notAfter,
+    publicKey,
+    signingKey: toSigningKey(issuer?.key ?? subjectKey),
+    extensions: await certificateExtensions({ ...request, publicKey, issuer: issuer?.certificate }),
+  });
+  return `${certificate.toString('pem')}\n`;
+}
+
+/** Reads a PEM certificate, of which the first in the text counts. Throws Error where it is none. */
+export function parseCertificate(pem: string): X509Certificate {
+  return new X509Certificate(PemConverter.decodeFirst(pem));
+}
+
+function toPublicKey(key: KeyObject): PublicKey {
+  return new PublicKey(createPublicKey(key).export({ type: 'spki', format: 'der' }));
+}
+
+function toSigningKey(key: KeyObject): webcrypto.CryptoKey {
+  return key.toCryptoKey({ name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign']);
+}
+
+// Given as UTF-8 strings, the library takes the values as they are: it looks for escapes in others.
+function toName(commonName: string): Name {
+  return new Name([{ O: [{ utf8String: 'CSC Fleet' }] }, { CN: [{ utf8String: commonName }] }]);
+}

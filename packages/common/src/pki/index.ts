@@ -1,0 +1,14 @@
+export {
+  type CertificateRequest,
+  generateTlsKey,
+  type Issuer,
+  issueCertificate,
+  parseCertificate,
+} from './certificate.ts';
+export {
+  createDevelopmentPki,
+  type DevelopmentPki,
+  type DevelopmentPkiOptions,
+  defaultTrustDomain,
+} from './development-pki.ts';
+export type { CertificateUse } from './extensions.ts';

@@ -1,0 +1,20 @@
+export {
+  type Bindings,
+  bindingsFromJson,
+  bindingsSchema,
+  bindPolicy,
+  checkBindings,
+  parseBindings,
+} from './bindings.ts';
+export { readPolicyDirectory } from './directory.ts';
+export {
+  maxPolicyBytes,
+  type PolicyDocument,
+  parsePolicy,
+  policyFromJson,
+  readPolicyFile,
+} from './policy.ts';
+export { createPolicySet, type PolicySet } from './policy-set.ts';
+export { type Sample, samplesSchema } from './sample-schema.ts';
+export { checkSamples, parseSamples } from './samples.ts';
+export { type Policy, policySchema } from './schema.ts';

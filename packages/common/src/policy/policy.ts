@@ -1,0 +1,44 @@
+import {
+  canonicalBytes,
+  isJsonObject,
+  type JsonValue,
+  parseStrictYaml,
+  readBoundedFile,
+  sha256Hex,
+} from '../encoding/index.ts';
+import { faulty, orThrow, type Parsed, parsed } from '../errors/index.ts';
+import { validate } from '../members/index.ts';
+import { type Policy, policySchema } from './schema.ts';
+
+/** A policy profile together with what identifies it. */
+export interface PolicyDocument {
+  /** Defaults filled in. */
+  readonly policy: Policy;
+  /** Lower-case hex, over the canonical policy as written: defaults are not filled in (protocol §4). */
+  readonly sha256: string;
+  /** Where it came from, for people: a file's path, or empty. */
+  readonly source: string;
+}
+
+/** Bytes; a longer policy is refused before it is parsed. */
+export const maxPolicyBytes = 524_288;
+
+/** Reads a profile from its YAML text. Gives every fault at once, each with its member. */
+export function parsePolicy(bytes: Uint8Array, source = ''): Parsed<PolicyDocument> {
+  const document = parseStrictYaml(bytes, { maxBytes: maxPolicyBytes });
+  return document.ok ? policyFromJson(document.value, source) : document;
+}
+
+/** Validates a profile that is parsed already. */
+export function policyFromJson(value: JsonValue, source = ''): Parsed<PolicyDocument> {
+  if (!isJsonObject(value)) return faulty('must be an object');
+  const policy = validate(policySchema, value);
+  if (!policy.ok) return policy;
+  return parsed({ policy: policy.value, sha256: sha256Hex(canonicalBytes(value)), source });
+}
+
+/** Throws FILE_UNREADABLE (`failed to read …`), or POLICY_INVALID with every fault. */
+export function readPolicyFile(path: string): PolicyDocument {
+  const { bytes } = readBoundedFile(path, { maxBytes: maxPolicyBytes });
+  return orThrow(parsePolicy(bytes, path), 'POLICY_INVALID', path);
+}

@@ -1,0 +1,17 @@
+export { projectReceipt } from './project.ts';
+export {
+  type CommandResult,
+  type Ending,
+  type ExecutionReceipt,
+  maxReceiptBytes,
+  parseReceipt,
+  type ReceiptV01,
+  type ReceiptV02,
+  type ReceiptVersion,
+  receiptFromJson,
+  receiptSha256,
+  receiptVersions,
+  type SandboxReport,
+} from './receipt.ts';
+export { receiptV01Schema } from './schema-v01.ts';
+export { endings, receiptV02Schema } from './schema-v02.ts';

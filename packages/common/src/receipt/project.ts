@@ -1,0 +1,20 @@
+import type { ReceiptV01, ReceiptV02 } from './receipt.ts';
+
+/**
+ * The v0.1 receipt of a v0.2 receipt: what v0.1 has no member for is dropped. It is unsigned, as a signature of the
+ * whole cannot cover a part: project first, then sign.
+ */
+export function projectReceipt(receipt: ReceiptV02): ReceiptV01 {
+  const {
+    ticket_id: _ticketId,
+    executor_id: _executorId,
+    commands: _commands,
+    ended: _ended,
+    sandbox: _sandbox,
+    approvals: _approvals,
+    previous_receipt_sha256: _previous,
+    signature: _signature,
+    ...common
+  } = receipt;
+  return { ...common, receipt_version: 'csc.receipt.v0.1' };
+}

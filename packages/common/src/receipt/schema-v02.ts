@@ -1,0 +1,90 @@
+import * as z from 'zod';
+import {
+  count,
+  integer,
+  nonEmptyText,
+  oneOf,
+  sha256Member,
+  taggedSha256Member,
+  timestamp,
+  versionMember,
+} from '../members/index.ts';
+import { checkRan, commonMembers, ranRule } from './schema-v01.ts';
+
+/** How a command, or a whole execution, can end (protocol §9). */
+export const endings = [
+  'exit',
+  'signal',
+  'timeout',
+  'cancelled',
+  'output_limit',
+  'out_of_memory',
+  'executor_restart',
+  'refused',
+] as const;
+
+const commandResult = z
+  .strictObject({
+    command_id: nonEmptyText,
+    argv_sha256: sha256Member.meta({
+      description: "Over the canonical JSON of exec's argv, or of the array of a pipeline's argvs.",
+    }),
+    started_at: timestamp.exactOptional(),
+    ended_at: timestamp.exactOptional(),
+    exit_code: z.int().exactOptional(),
+    signal: nonEmptyText.exactOptional().meta({ examples: ['SIGKILL'] }),
+    ended: oneOf(endings),
+    stdout_hash: taggedSha256Member,
+    stdout_bytes: count,
+    stdout_truncated: z.boolean().exactOptional(),
+    stderr_hash: taggedSha256Member,
+    stderr_bytes: count,
+    stderr_truncated: z.boolean().exactOptional(),
+  })
+  .meta({ id: 'CommandResult', description: 'One command that was started, or would have been next.' });
+
+const limit = z.strictObject({
+  name: nonEmptyText,
+  value: z.int(),
+  mechanism: nonEmptyText.meta({ minLength: 1, description: 'What enforced it.' }),
+});
+
+const sandbox = z
+  .strictObject({
+    mechanism: oneOf(['bubblewrap', 'none']),
+    bwrap_version: nonEmptyText.exactOptional(),
+    namespaces: z.array(nonEmptyText),
+    seccomp_sha256: sha256Member.exactOptional(),
+    limits: z.array(limit),
+    uid: integer({ min: 0 }).exactOptional(),
+    gid: integer({ min: 0 }).exactOptional(),
+  })
+  .meta({ id: 'Sandbox', description: 'What was really enforced.' });
+
+const approvalUsed = z.strictObject({
+  approval_id: nonEmptyText,
+  approver: nonEmptyText,
+  scope: nonEmptyText,
+});
+
+/** The rules of an ExecutionReceipt v0.2 (protocol §9). */
+export const receiptV02Schema = z
+  .strictObject({
+    receipt_version: versionMember('receipt', 'csc.receipt.v0.2'),
+    ...commonMembers,
+    ticket_id: nonEmptyText.exactOptional(),
+    executor_id: nonEmptyText.exactOptional(),
+    commands: z.array(commandResult),
+    ended: oneOf(endings),
+    sandbox: sandbox.exactOptional(),
+    approvals: z.array(approvalUsed),
+    previous_receipt_sha256: sha256Member
+      .exactOptional()
+      .meta({ description: "Of the same executor's receipt before this one; absent in its first." }),
+  })
+  .superRefine(checkRan, { when: () => true })
+  .meta({
+    title: 'CSC ExecutionReceipt v0.2',
+    description: 'What really happened, command by command.',
+    ...ranRule,
+  });

@@ -1,0 +1,377 @@
+import { createPrivateKey } from 'node:crypto';
+import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import type { ServerHttp2Stream } from 'node:http2';
+import { createServer, type Server as NetServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type ConnectionOptions, connect, createSecureContext } from 'node:tls';
+import {
+  type ChannelCredentials,
+  credentials,
+  Metadata,
+  Server,
+  type ServerCredentials,
+  ServerInterceptingCall,
+  type ServerInterceptor,
+  type ServerUnaryCall,
+} from '@grpc/grpc-js';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { CscError } from '../errors/index.ts';
+import { createDevelopmentPki, generateTlsKey, issueCertificate, parseCertificate } from '../pki/index.ts';
+import { readChannelCredentials } from './channel-credentials.ts';
+import { fromServiceError } from './from-service-error.ts';
+import {
+  GateClient,
+  type GateServer,
+  GateService,
+  type GetKeysRequest,
+  type GetKeysResponse,
+} from './generated.ts';
+import { channelOptions, maxMessageBytes, serverOptions, streamWindow } from './options.ts';
+import { identityOfCall } from './peer-identity.ts';
+import { widenReceiveWindow } from './receive-window.ts';
+import { readServerCredentials } from './server-credentials.ts';
+import { toServiceError } from './service-error.ts';
+import type { TlsFiles } from './tls-files.ts';
+
+const dir = mkdtempSync(join(tmpdir(), 'csc-tls-'));
+const pki = join(dir, 'pki');
+const otherPki = join(dir, 'other');
+const ended: (() => void)[] = [];
+
+beforeAll(async () => {
+  await createDevelopmentPki(pki, { clients: ['ci'], executors: ['e1'] });
+  await createDevelopmentPki(otherPki, { clients: ['ci'], executors: ['e1'] });
+});
+afterEach(() => {
+  for (const end of ended.splice(0)) end();
+});
+afterAll(() => rmSync(dir, { recursive: true }));
+
+function files(name: string, from = pki): TlsFiles {
+  return { ca: join(from, 'ca.pem'), cert: join(from, `${name}.pem`), key: join(from, `${name}.key`) };
+}
+
+/** A certificate of the PKI's own CA that createDevelopmentPki would not make. */
+async function issue(
+  name: string,
+  use: 'server' | 'client',
+  uri: string | undefined,
+  hosts: string[] = [],
+): Promise<TlsFiles> {
+  const key = generateTlsKey();
+  const certificate = parseCertificate(readFileSync(join(pki, 'ca.pem'), 'utf8'));
+  const ca = { certificate, key: createPrivateKey(readFileSync(join(pki, 'ca.key'))) };
+  const now = Date.now();
+  const validity = { notBefore: new Date(now - 60_000), notAfter: new Date(now + 60_000) };
+  const request = { commonName: name, use, hosts, ...(uri === undefined ? {} : { uri }), ...validity };
+  writeFileSync(join(pki, `${name}.pem`), await issueCertificate(request, key, ca));
+  writeFileSync(join(pki, `${name}.key`), key.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
+  return files(name);
+}
+
+/** A gate that answers GetKeys with the caller's identity, or with its failure. */
+async function listen(serverCredentials: ServerCredentials): Promise<string> {
+  const server = new Server(serverOptions);
+  const getKeys: GateServer['getKeys'] = (call, reply) => {
+    try {
+      reply(null, { keys: [keyNamed(identityOfCall(call).uri)] });
+    } catch (error) {
+      reply(toServiceError(error));
+    }
+  };
+  server.addService({ getKeys: GateService.getKeys }, { getKeys });
+  return bind(server, serverCredentials);
+}
+
+async function bind(
+  server: Server,
+  serverCredentials = readServerCredentials(files('gate')),
+): Promise<string> {
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', serverCredentials, (error, bound) =>
+      error ? reject(error) : resolve(bound),
+    );
+  });
+  ended.push(() => server.forceShutdown());
+  return `127.0.0.1:${port}`;
+}
+
+function keyNamed(keyId: string): GetKeysResponse['keys'][number] {
+  const none = { notBefore: undefined, notAfter: undefined, revokedAt: undefined };
+  return { keyId, publicKey: Buffer.alloc(0), owner: '', ...none };
+}
+
+async function whoAmI(address: string, channel: ChannelCredentials): Promise<string> {
+  const client = new GateClient(address, channel, channelOptions);
+  ended.push(() => client.close());
+  return new Promise<string>((resolve, reject) => {
+    const request: GetKeysRequest = { keyIds: [] };
+    client.getKeys(request, new Metadata(), { deadline: Date.now() + 10_000 }, (error, response) => {
+      if (error === null) resolve(response.keys[0]?.keyId ?? '');
+      else reject(fromServiceError(error));
+    });
+  });
+}
+
+async function refusal(address: string, channel: ChannelCredentials): Promise<string> {
+  try {
+    return `answered: ${await whoAmI(address, channel)}`;
+  } catch (error) {
+    return error instanceof CscError ? error.code : 'another error';
+  }
+}
+
+describe('mutual TLS', () => {
+  it('tells the gate who calls, by URI, role and name', async () => {
+    const address = await listen(readServerCredentials(files('gate')));
+    expect(await whoAmI(address, readChannelCredentials(files('client-ci')))).toBe(
+      'spiffe://csc.local/client/ci',
+    );
+    expect(await whoAmI(address, readChannelCredentials(files('executor-e1')))).toBe(
+      'spiffe://csc.local/executor/e1',
+    );
+  });
+
+  it('tells apart clients that call at the same time and again', async () => {
+    const address = await listen(readServerCredentials(files('gate')));
+    const ask = async (name: string): Promise<string> => whoAmI(address, readChannelCredentials(files(name)));
+    const names = ['client-ci', 'executor-e1', 'client-ci', 'executor-e1'];
+    const answers = await Promise.all(names.map(ask));
+    expect(answers.map((uri) => uri.split('/').slice(-2).join('-'))).toEqual(names);
+  });
+
+  it('gives every call of a connection the same identity', async () => {
+    const address = await listen(readServerCredentials(files('gate')));
+    const client = new GateClient(address, readChannelCredentials(files('client-ci')), channelOptions);
+    ended.push(() => client.close());
+    const ask = (): Promise<string> =>
+      new Promise((resolve, reject) => {
+        client.getKeys({ keyIds: [] }, (error, it) =>
+          error ? reject(error) : resolve(it.keys[0]?.keyId ?? ''),
+        );
+      });
+    const uri = 'spiffe://csc.local/client/ci';
+    expect(await Promise.all([ask(), ask(), ask()])).toEqual([uri, uri, uri]);
+    expect(await ask()).toBe(uri);
+  });
+
+  it('takes a host name as well as an address', async () => {
+    const address = await listen(readServerCredentials(files('gate')));
+    const port = address.split(':')[1];
+    expect(await whoAmI(`localhost:${port}`, readChannelCredentials(files('client-ci')))).toContain('/ci');
+  });
+
+  it('sends no IP address as a server name, and still checks the certificate for it', async () => {
+    const warnings: string[] = [];
+    const note = (warning: Error & { code?: string }): void =>
+      void warnings.push(warning.code ?? warning.name);
+    process.on('warning', note);
+    ended.push(() => process.off('warning', note));
+    const elsewhere = await issue('other-address', 'server', 'spiffe://csc.local/gate/gate', [
+      '127.0.0.2',
+      'localhost',
+    ]);
+    const address = await listen(readServerCredentials(elsewhere));
+    expect(await refusal(address, readChannelCredentials(files('client-ci')))).toBe('GATE_UNREACHABLE');
+    expect(
+      await refusal(address.replace('127.0.0.1', 'localhost'), readChannelCredentials(files('client-ci'))),
+    ).toContain('/ci');
+    expect(warnings).not.toContain('DEP0123');
+  });
+
+  it('refuses a client without a certificate', async () => {
+    const address = await listen(readServerCredentials(files('gate')));
+    const ca = readFileSync(join(pki, 'ca.pem'));
+    expect(await refusal(address.replace('127.0.0.1', 'localhost'), credentials.createSsl(ca))).toBe(
+      'GATE_UNREACHABLE',
+    );
+    expect(await refusal(address, credentials.createInsecure())).toBe('GATE_UNREACHABLE');
+  });
+
+  it('refuses a client of another CA', async () => {
+    const address = await listen(readServerCredentials(files('gate')));
+    const mixed = { ...files('client-ci', otherPki), ca: join(pki, 'ca.pem') };
+    expect(await refusal(address, readChannelCredentials(mixed))).toBe('GATE_UNREACHABLE');
+  });
+
+  it("refuses the gate's own certificate as a client's", async () => {
+    const address = await listen(readServerCredentials(files('gate')));
+    expect(await refusal(address, readChannelCredentials(files('gate')))).toBe('GATE_UNREACHABLE');
+  });
+
+  it('refuses a client whose certificate names no party, or two', async () => {
+    const address = await listen(readServerCredentials(files('gate')));
+    const none = await issue('nobody', 'client', undefined, ['spiffe.csc.local']);
+    expect(await refusal(address, readChannelCredentials(none))).toBe('CREDENTIALS_INVALID');
+    const other = await issue('other', 'client', 'https://csc.local/client/ci');
+    expect(await refusal(address, readChannelCredentials(other))).toBe('CREDENTIALS_INVALID');
+  });
+
+  it('refuses a gate of another CA', async () => {
+    const address = await listen(readServerCredentials(files('gate', otherPki)));
+    expect(await refusal(address, readChannelCredentials(files('client-ci')))).toBe('GATE_UNREACHABLE');
+  });
+
+  it('refuses a gate under another host name', async () => {
+    const elsewhere = await issue('elsewhere', 'server', 'spiffe://csc.local/gate/gate', [
+      'gate.example.org',
+    ]);
+    const address = await listen(readServerCredentials(elsewhere));
+    expect(await refusal(address, readChannelCredentials(files('client-ci')))).toBe('GATE_UNREACHABLE');
+  });
+
+  it.each(['executor-e1', 'client-ci'])("refuses the certificate of %s as the gate's", async (name) => {
+    const address = await listen(readServerCredentials(files(name)));
+    expect(await refusal(address, readChannelCredentials(files('client-ci')))).toBe('GATE_UNREACHABLE');
+  });
+
+  it('refuses a server of another role, for the right host and use', async () => {
+    for (const uri of ['spiffe://csc.local/executor/e1', 'spiffe://csc.local/client/ci', undefined]) {
+      const impostor = await issue('impostor', 'server', uri, ['localhost', '127.0.0.1']);
+      const address = await listen(readServerCredentials(impostor));
+      expect(await refusal(address, readChannelCredentials(files('client-ci')))).toBe('GATE_UNREACHABLE');
+    }
+  });
+
+  it('takes a server of the role that is asked for', async () => {
+    const executor = await issue('server-e1', 'server', 'spiffe://csc.local/executor/e1', ['127.0.0.1']);
+    const address = await listen(readServerCredentials(executor));
+    expect(await whoAmI(address, readChannelCredentials(files('client-ci'), { role: 'executor' }))).toContain(
+      '/ci',
+    );
+  });
+
+  it('speaks TLS 1.3 and nothing older, on both sides', async () => {
+    const address = await listen(readServerCredentials(files('gate')));
+    const port = Number(address.split(':')[1]);
+    expect(await handshake(port, { minVersion: 'TLSv1.3' })).toBe('TLSv1.3');
+    expect(await handshake(port, { maxVersion: 'TLSv1.2' })).toBe('refused');
+    const old = await oldServer();
+    expect(await refusal(`127.0.0.1:${old}`, readChannelCredentials(files('client-ci')))).toBe(
+      'GATE_UNREACHABLE',
+    );
+  });
+
+  it('answers MESSAGE_TOO_LARGE to a message beyond the limit', async () => {
+    const address = await listen(readServerCredentials(files('gate')));
+    const client = new GateClient(address, readChannelCredentials(files('client-ci')), channelOptions);
+    ended.push(() => client.close());
+    const error = await new Promise<unknown>((resolve) => {
+      client.getKeys({ keyIds: ['x'.repeat(maxMessageBytes + 1)] }, (it) => resolve(it));
+    });
+    expect(fromServiceError(error).code).toBe('MESSAGE_TOO_LARGE');
+  });
+});
+
+function handshake(port: number, versions: ConnectionOptions): Promise<string> {
+  const { ca, cert, key } = files('client-ci');
+  const pem = { ca: readFileSync(ca), cert: readFileSync(cert), key: readFileSync(key) };
+  return new Promise((resolve) => {
+    const socket = connect({ ...pem, port, host: '127.0.0.1', ALPNProtocols: ['h2'], ...versions });
+    socket.on('secureConnect', () => resolve(socket.getProtocol() ?? 'none'));
+    socket.on('error', () => resolve('refused'));
+    ended.push(() => socket.destroy());
+  });
+}
+
+/** A server with the gate's certificate that speaks TLS 1.2. */
+async function oldServer(): Promise<number> {
+  const { TLSSocket } = await import('node:tls');
+  const { cert, key } = files('gate');
+  const secureContext = createSecureContext({
+    cert: readFileSync(cert),
+    key: readFileSync(key),
+    maxVersion: 'TLSv1.2',
+  });
+  const server: NetServer = createServer((socket) => {
+    const secured = new TLSSocket(socket, { isServer: true, secureContext, ALPNProtocols: ['h2'] });
+    secured.on('error', () => socket.destroy());
+  });
+  ended.push(() => server.close());
+  return new Promise((resolve) => {
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      resolve(typeof address === 'object' && address !== null ? address.port : 0);
+    });
+  });
+}
+
+describe('widenReceiveWindow', () => {
+  it.each([0, 2])('widens the window of the connection, behind %i interceptors', async (count) => {
+    const pass: ServerInterceptor = (_, call) => new ServerInterceptingCall(call);
+    const server = new Server({ ...serverOptions, interceptors: Array<ServerInterceptor>(count).fill(pass) });
+    const sizes: unknown[] = [];
+    const getKeys: GateServer['getKeys'] = (call, reply) => {
+      sizes.push(windowOf(call), widenReceiveWindow(call), windowOf(call));
+      reply(null, { keys: [] });
+    };
+    server.addService({ getKeys: GateService.getKeys }, { getKeys });
+    expect(await whoAmI(await bind(server), readChannelCredentials(files('client-ci')))).toBe('');
+    expect(sizes).toEqual([65_535, true, 2 * streamWindow]);
+  });
+
+  it('leaves alone what is no call', () => {
+    for (const call of [
+      {},
+      { call: {} },
+      { call: { stream: null } },
+      { call: { stream: { session: {} } } },
+    ]) {
+      expect(widenReceiveWindow(call)).toBe(false);
+    }
+  });
+});
+
+/** What the session behind a call may receive in all. */
+function windowOf(call: object): number | undefined {
+  let inner = (call as { call: { nextCall?: object } }).call;
+  while (inner.nextCall !== undefined) inner = inner.nextCall;
+  return (inner as { stream?: ServerHttp2Stream }).stream?.session?.state.effectiveLocalWindowSize;
+}
+
+describe('identityOfCall', () => {
+  const call = (authContext: object): ServerUnaryCall<unknown, unknown> =>
+    ({ getAuthContext: () => authContext }) as unknown as ServerUnaryCall<unknown, unknown>;
+
+  it.each([{}, { transportSecurityType: 'ssl' }, { transportSecurityType: 'ssl', sslPeerCertificate: {} }])(
+    'refuses a call without a certificate: %o',
+    (authContext) => {
+      expect(() => identityOfCall(call(authContext))).toThrowError(
+        expect.objectContaining({ code: 'NO_CREDENTIALS' }),
+      );
+    },
+  );
+});
+
+describe('reading credentials', () => {
+  const code = (run: () => unknown): string => {
+    try {
+      run();
+      return 'none';
+    } catch (error) {
+      return error instanceof CscError ? error.code : 'another error';
+    }
+  };
+
+  it.each([readServerCredentials, readChannelCredentials])(
+    'refuses files that do not fit together: %o',
+    (read) => {
+      const good = files('gate');
+      expect(code(() => read(good))).toBe('none');
+      expect(code(() => read({ ...good, key: files('client-ci').key }))).toBe('CONFIG_INVALID');
+      expect(code(() => read({ ...good, cert: good.key }))).toBe('CONFIG_INVALID');
+      expect(code(() => read({ ...good, ca: good.key }))).toBe('CONFIG_INVALID');
+      expect(code(() => read({ ...good, ca: join(dir, 'nothing') }))).toBe('FILE_UNREADABLE');
+    },
+  );
+
+  it('refuses a private key that everyone may read, and takes one for the group', () => {
+    const key = join(dir, 'copy.key');
+    copyFileSync(files('gate').key, key);
+    chmodSync(key, 0o644);
+    expect(code(() => readServerCredentials({ ...files('gate'), key }))).toBe('CONFIG_INVALID');
+    chmodSync(key, 0o640);
+    expect(code(() => readServerCredentials({ ...files('gate'), key }))).toBe('none');
+  });
+});

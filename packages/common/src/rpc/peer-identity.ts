@@ -1,0 +1,64 @@
+import { BoundedCache } from '../crypto/bounded-cache.ts';
+import { CscError } from '../errors/index.ts';
+import { type Identity, parseIdentity } from './identity.ts';
+import { type ServerCallLike, sessionOf } from './server-call.ts';
+import { uriNames } from './subject-alt-name.ts';
+
+/**
+ * The identity in a certificate: the one URI of its subject alternative name, which must name a party of ours
+ * (X509-SVID §2). Whether the certificate is to be trusted must have been checked. Throws CREDENTIALS_INVALID.
+ * @param certificate DER
+ */
+export function identityOfCertificate(certificate: Uint8Array): Identity {
+  const uris = readUris(certificate);
+  if (uris.length !== 1) {
+    throw invalid(
+      `the certificate must hold one URI as its subject alternative name; it holds ${uris.length}`,
+    );
+  }
+  const identity = parseIdentity(uris[0] ?? '');
+  if (identity === undefined) {
+    throw invalid("the certificate's URI must be spiffe://TRUST_DOMAIN/{client,gate,executor}/NAME");
+  }
+  return identity;
+}
+
+function readUris(certificate: Uint8Array): string[] {
+  try {
+    return uriNames(certificate);
+  } catch (error) {
+    throw invalid('the certificate cannot be read', error);
+  }
+}
+
+function invalid(message: string, cause?: unknown): CscError {
+  return new CscError('CREDENTIALS_INVALID', message, cause === undefined ? {} : { cause });
+}
+
+// By the SHA-256 of the certificate: what was verified is what was read.
+const byFingerprint = new BoundedCache<Identity>(4096);
+
+// TLS 1.3 has no renegotiation, so that a connection keeps its certificate; asking for it costs 40 µs a call.
+const bySession = new WeakMap<object, Identity>();
+
+/**
+ * Who makes a call, by the client certificate that the TLS handshake verified. Throws NO_CREDENTIALS where there is
+ * none, CREDENTIALS_INVALID where it names no party of ours. The role is for the caller to check.
+ */
+export function identityOfCall(call: ServerCallLike): Identity {
+  const session = sessionOf(call);
+  const known = session === undefined ? undefined : bySession.get(session);
+  if (known !== undefined) return known;
+  const identity = identityOfContext(call);
+  if (session !== undefined) bySession.set(session, identity);
+  return identity;
+}
+
+function identityOfContext(call: ServerCallLike): Identity {
+  // grpc-js gives a certificate only where the socket is authorized.
+  const certificate = call.getAuthContext().sslPeerCertificate;
+  if (certificate?.raw === undefined || certificate.fingerprint256 === undefined) {
+    throw new CscError('NO_CREDENTIALS', 'a client certificate is required');
+  }
+  return byFingerprint.get(certificate.fingerprint256, () => identityOfCertificate(certificate.raw));
+}

@@ -1,0 +1,11 @@
+export { ticketSchema } from './schema.ts';
+export {
+  type ExecutionTicket,
+  type Grant,
+  maxTicketLifeMs,
+  openTicket,
+  parseTicket,
+  type TicketContext,
+  ticketFromJson,
+  type UnsignedTicket,
+} from './ticket.ts';

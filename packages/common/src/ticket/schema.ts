@@ -1,0 +1,47 @@
+import * as z from 'zod';
+import {
+  count,
+  nonEmptyText,
+  oneOf,
+  sha256Member,
+  signatureMember,
+  timestamp,
+  uniqueList,
+  versionMember,
+} from '../members/index.ts';
+import { receiptVersions } from '../receipt/index.ts';
+
+const limits = z.strictObject({
+  stdout_bytes: count.meta({ description: 'Captured of the whole contract; the rest is dropped.' }),
+  stderr_bytes: count.meta({ description: 'Captured of the whole contract; the rest is dropped.' }),
+});
+
+const grant = z
+  .strictObject({ receipt_version: oneOf(receiptVersions), limits })
+  .meta({ id: 'Grant', description: 'The limits and options in effect for this execution.' });
+
+/** The rules of an ExecutionTicket (protocol §9). */
+export const ticketSchema = z
+  .strictObject({
+    ticket_version: versionMember('ticket', 'csc.ticket.v0.1'),
+    ticket_id: nonEmptyText.meta({ minLength: 1, description: 'The nonce: a ticket is redeemed once.' }),
+    issuer: nonEmptyText,
+    audience: nonEmptyText.meta({ minLength: 1, description: 'The one executor that may redeem it.' }),
+    execution_id: nonEmptyText,
+    contract_sha256: sha256Member,
+    policy_sha256: sha256Member,
+    policy_profile: nonEmptyText,
+    principal: nonEmptyText.meta({ minLength: 1, description: 'The identity that submitted the contract.' }),
+    approval_ids: uniqueList(nonEmptyText, 0),
+    grant,
+    not_before: timestamp,
+    expires_at: timestamp.meta({
+      format: 'date-time',
+      description: 'At most 60 s after not_before; bounds the start only.',
+    }),
+    signature: signatureMember,
+  })
+  .meta({
+    title: 'CSC ExecutionTicket v0.1',
+    description: "A gate's permission to one executor to start one contract once.",
+  });
