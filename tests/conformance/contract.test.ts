@@ -1,0 +1,71 @@
+import { contractFromJson, parseContract } from '@csc-fleet/common/contract';
+import { describe, expect, it } from 'vitest';
+import { changed, type FixtureFile, faultPaths, readFixture, rowsHalfCovered } from './support/fixture.ts';
+import { type TextCase, toBytes } from './support/text.ts';
+
+const members = readFixture<FixtureFile>('contracts.json');
+const texts = readFixture<FixtureFile<TextCase>>('contract-texts.json');
+
+describe('CommandContract, member by member (protocol §1)', () => {
+  it.each(members.cases)('$row: $says', (fixture) => {
+    const contract = contractFromJson(changed(members.base, fixture));
+    expect(faultPaths(contract)).toEqual([...(fixture.refused ?? [])].sort());
+  });
+
+  it('has an accepted and a refused case for every row', () => {
+    expect(rowsHalfCovered(members.cases, ({ refused }) => refused !== undefined)).toEqual([]);
+  });
+});
+
+describe('the JSON text of a contract (protocol §1)', () => {
+  it.each(texts.cases)('$row: $says', (fixture) => {
+    const contract = parseContract(toBytes(texts.base, fixture));
+    expect(faultPaths(contract)).toEqual([...(fixture.refused ?? [])].sort());
+  });
+
+  it('has an accepted and a refused case for every row', () => {
+    expect(rowsHalfCovered(texts.cases, ({ refused }) => refused !== undefined)).toEqual([]);
+  });
+});
+
+describe('the words of a fault', () => {
+  it.each([
+    [{ version: 'csc.v9.9' }, 'unsupported contract version "csc.v9.9"; this build reads csc.v0.1'],
+    [{ version: 7 }, 'unsupported contract version of type number; this build reads csc.v0.1'],
+    [{ intent: null }, 'must be a string, not null'],
+    [{ risk_class: 'x' }, 'must be one of low, medium, high, critical, not "x"'],
+    [{ 'commands.0.timeout_sec': 0 }, 'must be at least 1, not 0'],
+    [{ 'commands.0.timeout_sec': '30' }, 'must be an integer, not a string'],
+    [{ commands: [] }, 'must have at least 1 item, not 0'],
+    [{ contract_id: 'short' }, 'must have at least 8 characters, not 5'],
+    [{ intent: '' }, 'must not be empty'],
+  ])('%j', (change, message) => {
+    const contract = contractFromJson(changed(members.base, { change }));
+    expect(contract).toMatchObject({ ok: false, faults: [{ message }] });
+  });
+
+  it('says what an absent member should be', () => {
+    const contract = contractFromJson(
+      changed(members.base, { remove: ['actor', 'risk_class', 'commands.0.cwd'] }),
+    );
+    expect(contract).toEqual({
+      ok: false,
+      faults: [
+        { path: 'actor', message: 'is required (an object)' },
+        { path: 'commands[0].cwd', message: 'is required (a string)' },
+        { path: 'risk_class', message: 'is required (one of low, medium, high, critical)' },
+      ],
+    });
+  });
+
+  it('stops at a hundred', () => {
+    const change = { 'commands.0.read_paths': { $item: 'relative', $times: 5000 } };
+    const contract = contractFromJson(changed(members.base, { change }));
+    expect(faultPaths(contract)).toHaveLength(101);
+  });
+
+  it('survives more faults than a stack can hold', () => {
+    const change = { 'commands.0.read_paths': { $item: '', $times: 350_000 } };
+    expect(faultPaths(contractFromJson(changed(members.base, { change })))).toEqual(['']);
+  });
+});

@@ -1,0 +1,54 @@
+import { parsePolicy, policyFromJson } from '@csc-fleet/common/policy';
+import { describe, expect, it } from 'vitest';
+import {
+  type Case,
+  changed,
+  type FixtureFile,
+  faultPaths,
+  readFixture,
+  rowsHalfCovered,
+} from './support/fixture.ts';
+
+interface YamlCase extends Case {
+  readonly text: string;
+  readonly pad_to?: number;
+  /** In some fault's words, where the text is refused. */
+  readonly mentions?: string;
+  readonly policy_sha256?: string;
+}
+
+const members = readFixture<FixtureFile>('policies.json');
+const texts = readFixture<{ cases: YamlCase[] }>('policy-texts.json');
+
+describe('a policy profile, member by member (protocol §2)', () => {
+  it.each(members.cases)('$row: $says', (fixture) => {
+    const policy = policyFromJson(changed(members.base, fixture));
+    expect(faultPaths(policy)).toEqual([...(fixture.refused ?? [])].sort());
+  });
+
+  it('has an accepted and a refused case for every row', () => {
+    expect(rowsHalfCovered(members.cases, ({ refused }) => refused !== undefined)).toEqual([]);
+  });
+});
+
+describe('the YAML text of a policy profile (protocol §2)', () => {
+  it.each(texts.cases.filter(({ mentions }) => mentions === undefined))('$row: reads $says', (fixture) => {
+    const policy = parsePolicy(toBytes(fixture), 'here.yaml');
+    expect(policy).toMatchObject({ ok: true, value: { sha256: fixture.policy_sha256, source: 'here.yaml' } });
+  });
+
+  it.each(texts.cases.filter(({ mentions }) => mentions !== undefined))('$row: refuses $says', (fixture) => {
+    const policy = parsePolicy(toBytes(fixture));
+    expect(policy.ok ? [] : policy.faults.map(({ message }) => message)).toContainEqual(
+      expect.stringContaining(fixture.mentions ?? ''),
+    );
+  });
+
+  it('has an accepted and a refused case for every row', () => {
+    expect(rowsHalfCovered(texts.cases, ({ mentions }) => mentions !== undefined)).toEqual([]);
+  });
+});
+
+function toBytes({ text, pad_to: length }: YamlCase): Buffer {
+  return Buffer.from(length === undefined ? text : `${text}#`.padEnd(length, 'x'));
+}

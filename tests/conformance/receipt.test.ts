@@ -1,0 +1,26 @@
+import { receiptFromJson } from '@csc-fleet/common/receipt';
+import { describe, expect, it } from 'vitest';
+import { changed, type FixtureFile, faultPaths, readFixture, rowsHalfCovered } from './support/fixture.ts';
+
+describe.each(['receipts-v0.1.json', 'receipts-v0.2.json'])(
+  'ExecutionReceipt (protocol §7, §9): %s',
+  (name) => {
+    const file = readFixture<FixtureFile>(name);
+
+    it.each(file.cases)('$row: $says', (fixture) => {
+      const receipt = receiptFromJson(changed(file.base, fixture));
+      expect(faultPaths(receipt)).toEqual([...(fixture.refused ?? [])].sort());
+    });
+
+    it('gives back what it was given, so that a signature still fits', () => {
+      for (const fixture of file.cases.filter(({ refused }) => refused === undefined)) {
+        const value = changed(file.base, fixture);
+        expect(receiptFromJson(value)).toEqual({ ok: true, value });
+      }
+    });
+
+    it('has an accepted and a refused case for every row', () => {
+      expect(rowsHalfCovered(file.cases, ({ refused }) => refused !== undefined)).toEqual([]);
+    });
+  },
+);
