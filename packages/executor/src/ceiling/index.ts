@@ -1,0 +1,1 @@
+export { buildCeiling, checkCeiling, type HostCeiling } from './ceiling.ts';

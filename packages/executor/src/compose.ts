@@ -1,0 +1,132 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { KeyRing, Signer } from '@csc-fleet/common/crypto';
+import { type Clock, systemClock } from '@csc-fleet/common/encoding';
+import type { PolicySet } from '@csc-fleet/common/policy';
+import { buildCeiling } from './ceiling/index.ts';
+import { Deliveries } from './deliver.ts';
+import { type Executor, LinkedExecutor } from './executor.ts';
+import type { Host } from './host.ts';
+import { type Journal, openSqliteJournal } from './journal/index.ts';
+import { createBwrapLauncher, createLocalLauncher, type Launcher } from './launch/index.ts';
+import { defaultLimits, type ExecutionMode, type ExecutorLimits } from './limits.ts';
+import { Outbox } from './link/outbox.ts';
+import { type Log, silentLog } from './log.ts';
+import { type OutputSink, SpoolDirectory } from './output/index.ts';
+import { recover } from './recover.ts';
+import { type HostFacts, probeHost, type RunAs } from './sandbox/index.ts';
+import { readReceiptSigner } from './signing-key.ts';
+import {
+  createLocalWorkplace,
+  createSandboxWorkplace,
+  type Environment,
+  type Workplace,
+} from './workplace.ts';
+
+/** What the operator decides of an executor. */
+export interface ExecutorOptions {
+  /** The audience of its tickets. */
+  readonly executorId: string;
+  /** Holds the journal, the output logs and, where `deps.signer` is absent, the receipt key. Made if need be. */
+  readonly stateDir: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Executions at once. Default: 1. */
+  readonly slots?: number;
+  /** Values of the variables that a contract's env_allow may name. Default: none. */
+  readonly env?: Environment;
+  readonly limits?: Partial<ExecutorLimits>;
+  /** Default: false. */
+  readonly acceptUnsignedApprovals?: boolean;
+  /** Default: "hardened". */
+  readonly executionMode?: ExecutionMode;
+  /** Whom jobs of a root executor run as. */
+  readonly runAs?: RunAs;
+}
+
+/** What an executor is given. */
+export interface ExecutorDeps {
+  /** The keys of the gates whose tickets count here. */
+  readonly gateKeys: KeyRing;
+  /** The owner's policies. */
+  readonly policies: PolicySet;
+  /** Where output logs go: the gate's `output`, or a gRPC channel. */
+  readonly output: OutputSink;
+  /** Signs the receipts. Default: a key in the state directory. */
+  readonly signer?: Signer;
+  readonly journal?: Journal;
+  /** What hardened mode stands on. Default: probed here. */
+  readonly facts?: HostFacts;
+  readonly launcher?: Launcher;
+  readonly clock?: Clock;
+  readonly log?: Log;
+}
+
+// How often what is long over is forgotten.
+const pruneMs = 10 * 60 * 1000;
+
+/**
+ * An executor on this host: what an earlier one has left behind is made up for before it takes anything. Throws
+ * SANDBOX_UNAVAILABLE with what to do, STORE_UNAVAILABLE, or what the signing key's file throws.
+ */
+export async function createExecutor(options: ExecutorOptions, deps: ExecutorDeps): Promise<Executor> {
+  mkdirSync(options.stateDir, { recursive: true, mode: 0o700 });
+  const host = await toHost(options, deps);
+  const outbox = new Outbox();
+  const deliveries = new Deliveries(host, outbox, deps.output);
+  await recover(host, deliveries);
+  prune(host);
+  const pruning = setInterval(() => prune(host), pruneMs).unref();
+  return new LinkedExecutor({
+    host,
+    outbox,
+    deliveries,
+    labels: options.labels ?? {},
+    slots: options.slots ?? 1,
+    async release() {
+      clearInterval(pruning);
+      await deliveries.close();
+      host.launcher.close();
+      await host.journal.close();
+    },
+  });
+}
+
+async function toHost(options: ExecutorOptions, deps: ExecutorDeps): Promise<Host> {
+  const { executorId, stateDir } = options;
+  const limits = { ...defaultLimits, ...options.limits };
+  const clock = deps.clock ?? systemClock;
+  return {
+    executorId,
+    gateKeys: deps.gateKeys,
+    policies: deps.policies,
+    ceiling: buildCeiling,
+    acceptUnsignedApprovals: options.acceptUnsignedApprovals ?? false,
+    limits,
+    ...(await chooseWorkplace(options, deps)),
+    spools: new SpoolDirectory(join(stateDir, 'spool'), limits.spoolBytes),
+    signer: deps.signer ?? readReceiptSigner(executorId, stateDir),
+    journal: deps.journal ?? openSqliteJournal(join(stateDir, 'journal.sqlite'), { clock }),
+    clock,
+    log: deps.log ?? silentLog,
+  };
+}
+
+async function chooseWorkplace(
+  { executionMode, env = {}, runAs }: ExecutorOptions,
+  { launcher, facts: given }: ExecutorDeps,
+): Promise<{ readonly workplace: Workplace; readonly launcher: Launcher }> {
+  if (executionMode === 'local') {
+    return { workplace: createLocalWorkplace(env), launcher: launcher ?? createLocalLauncher() };
+  }
+  const facts = given ?? (await probeHost(runAs === undefined ? {} : { runAs }));
+  return {
+    workplace: createSandboxWorkplace(facts, env),
+    launcher: launcher ?? createBwrapLauncher({ facts }),
+  };
+}
+
+function prune({ journal, clock, log }: Host): void {
+  journal
+    .prune(clock.now())
+    .catch((error: unknown) => log.warn({ error }, 'the journal could not be pruned'));
+}

@@ -1,0 +1,75 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isCscError } from '@csc-fleet/common/errors';
+import type { ReceiptV02 } from '@csc-fleet/common/receipt';
+import type { Execution } from './execution.ts';
+import type { Host } from './host.ts';
+import type { FinishedExecution, SealedReceipt } from './journal/index.ts';
+import {
+  buildReceipt,
+  countFilesWritten,
+  hashArtifacts,
+  type RunResult,
+  sealReceipt,
+} from './receipt/index.ts';
+
+type Effects = NonNullable<RunResult['effects']>;
+
+/** The receipt of an execution whose commands are done: measured, signed, chained, journalled. */
+export async function conclude(execution: Execution, host: Host): Promise<FinishedExecution> {
+  const { run, subject, spool, trace } = execution;
+  const endedAt = host.clock.now();
+  const [effects] = await Promise.all([measureEffects(execution, host), spool.end()]);
+  host.spools.settle(spool);
+  const totals = { stdout: spool.total('stdout'), stderr: spool.total('stderr') };
+  const receipt = buildReceipt(subject, { ...trace, totals, endedAt, effects });
+  return journalReceipt(run.executionId, host, (previousSha256) => ({
+    ...seal(receipt, execution, host, previousSha256),
+    outputLogLength: spool.length,
+  }));
+}
+
+function seal(
+  receipt: ReceiptV02,
+  { subject }: Execution,
+  { signer, clock }: Host,
+  previousSha256: string | undefined,
+): Omit<SealedReceipt, 'outputLogLength'> {
+  const version = subject.ticket.grant.receipt_version;
+  return sealReceipt(receipt, { version, signer, now: clock.now(), previousSha256 });
+}
+
+const pauseMs = 1000;
+
+// A full disk empties again; until then the slot stays taken and the gate waits.
+async function journalReceipt(
+  executionId: string,
+  { journal, log }: Host,
+  sealWith: (previousSha256: string | undefined) => SealedReceipt,
+): Promise<FinishedExecution> {
+  for (;;) {
+    try {
+      return await journal.finish(executionId, sealWith);
+    } catch (error) {
+      if (!isCscError(error, 'STORE_UNAVAILABLE')) throw error;
+      log.error({ executionId, error }, 'the receipt could not be journalled; trying again');
+      await sleep(pauseMs);
+    }
+  }
+}
+
+async function measureEffects({ subject, trace }: Execution, host: Host): Promise<Effects> {
+  const { contract, executionMode } = subject;
+  const { writableRoots, since } = trace;
+  const rules = { writableRoots, maxBytes: host.limits.artifactBytes };
+  const artifacts = await hashArtifacts(contract.expected_outputs, rules);
+  const written = since === undefined ? 0 : await countFilesWritten(writableRoots, since);
+  return {
+    ...(artifacts.length === 0 ? {} : { artifacts }),
+    effect_summary: {
+      files_written: written,
+      // Without a sandbox nobody knows.
+      ...(executionMode === 'hardened' ? { network_used: false } : {}),
+      secrets_used: 0,
+    },
+  };
+}

@@ -1,0 +1,108 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { CscError } from '@csc-fleet/common/errors';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { readExecutorConfig } from './config.ts';
+import { defaultLimits } from './limits.ts';
+
+let directory: string;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'csc-config-'));
+});
+
+afterEach(() => rmSync(directory, { recursive: true }));
+
+const minimal = `
+gate: { address: "gate.example:8443" }
+tls: { ca: pki/ca.pem, cert: pki/executor.pem, key: pki/executor.key }
+trusted_gate_keys: /etc/csc/gate-keys.json
+policies: policies
+state_dir: state
+`;
+
+function read(text: string) {
+  const path = join(directory, 'executor.yaml');
+  writeFileSync(path, text);
+  return readExecutorConfig(path);
+}
+
+function faultPaths(text: string): string[] {
+  try {
+    read(text);
+  } catch (error) {
+    expect(error).toBeInstanceOf(CscError);
+    expect((error as CscError).code).toBe('CONFIG_INVALID');
+    return (error as CscError).faults.map(({ path }) => path).sort();
+  }
+  return [];
+}
+
+describe('readExecutorConfig', () => {
+  it('fills in what a small config leaves out, with paths from where the file is', () => {
+    const config = read(minimal);
+    expect(config).toMatchObject({
+      gateAddress: 'gate.example:8443',
+      trustedGateKeys: '/etc/csc/gate-keys.json',
+      policies: join(directory, 'policies'),
+      stateDir: join(directory, 'state'),
+      labels: {},
+      env: {},
+      limits: defaultLimits,
+      acceptUnsignedApprovals: false,
+      executionMode: 'hardened',
+    });
+    expect(config.tls.key).toBe(join(directory, 'pki/executor.key'));
+    expect(config.slots).toBeGreaterThan(0);
+    expect(config).not.toHaveProperty('runAs');
+    expect(config).not.toHaveProperty('signingKey');
+  });
+
+  it('takes everything that can be said', () => {
+    const config = read(`${minimal}
+executor_id: build-1
+labels: { os: linux, pool: "2" }
+slots: 3
+run_as: { uid: 2000, gid: 2001 }
+env: { CI: "true" }
+limits: { stdout_bytes: 5, spool_bytes: 7 }
+accept_unsigned_approvals: true
+execution_mode: local
+signing_key: receipts.pem
+`);
+    expect(config).toMatchObject({
+      executorId: 'build-1',
+      labels: { os: 'linux', pool: '2' },
+      slots: 3,
+      runAs: { uid: 2000, gid: 2001 },
+      env: { CI: 'true' },
+      limits: { ...defaultLimits, stdoutBytes: 5, spoolBytes: 7 },
+      acceptUnsignedApprovals: true,
+      executionMode: 'local',
+      signingKey: join(directory, 'receipts.pem'),
+    });
+  });
+
+  it('takes an account by its name', () => {
+    expect(read(`${minimal}\nrun_as: { user: csc-job }`).runAs).toBe('csc-job');
+  });
+
+  it('names every fault at once', () => {
+    const text = minimal.replace('ca: pki/ca.pem, ', '').replace('state_dir', 'state_directory');
+    expect(faultPaths(`${text}\nslots: 0\nexecution_mode: soft\nenv: { "a b": x }`)).toEqual(
+      ['env["a b"]', 'execution_mode', 'slots', 'state_dir', 'state_directory', 'tls.ca'].sort(),
+    );
+  });
+
+  it.each(['run_as: { uid: 0, gid: 0 }', 'run_as: { user: a, uid: 1, gid: 1 }'])('refuses %s', (line) => {
+    expect(faultPaths(`${minimal}\n${line}`).every((path) => path.startsWith('run_as'))).toBe(true);
+    expect(faultPaths(`${minimal}\n${line}`)).not.toEqual([]);
+  });
+
+  it('refuses a key that is there twice', () => {
+    expect(() => read(`${minimal}\nslots: 1\nslots: 2`)).toThrow(
+      expect.objectContaining({ code: 'CONFIG_INVALID' }),
+    );
+  });
+});

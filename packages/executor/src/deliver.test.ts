@@ -1,0 +1,100 @@
+import { writeFileSync } from 'node:fs';
+import { CscError } from '@csc-fleet/common/errors';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { makeContract, shell } from './testing/contracts.ts';
+import { CollectingSink } from './testing/scripted-gate.ts';
+import { openWorkbench, type Workbench } from './testing/workbench.ts';
+
+let bench: Workbench;
+
+beforeEach(async () => {
+  bench = await openWorkbench();
+});
+
+afterEach(() => bench.close());
+
+const offer = (script: string) =>
+  bench.gate.offer(makeContract(bench.workspace, [{ argv: shell(script) }]), bench.policy);
+
+describe('delivery', () => {
+  it('brings a receipt again after every reconnect until it is acknowledged', async () => {
+    bench.gate.acknowledges = false;
+    const executionId = offer('echo x');
+    await bench.gate.receipt(executionId);
+    for (let count = 2; count < 4; count += 1) {
+      bench.gate.disconnect();
+      bench.gate.connect(bench.executor);
+      expect(bench.gate.all('hello').at(-1)?.executionIds).toEqual([executionId]);
+      expect(bench.gate.all('receipt', executionId)).toHaveLength(count);
+    }
+    bench.gate.acknowledge(executionId);
+    await bench.executor.delivered();
+    bench.gate.disconnect();
+    bench.gate.connect(bench.executor);
+    expect(bench.gate.all('receipt', executionId)).toHaveLength(3);
+    await bench.restart();
+    expect(bench.gate.all('hello').at(-1)?.executionIds).toEqual([]);
+    const sent = bench.gate.all('receipt', executionId).map(({ receiptJson }) => receiptJson.toString());
+    expect(new Set(sent).size).toBe(1);
+  });
+
+  it('lets a run go on while the gate is away, and tells it afterwards', async () => {
+    const executionId = offer('echo before; while [ ! -e out/go ]; do sleep 0.02; done; echo after');
+    await bench.gate.output.holds(executionId, 1);
+    bench.gate.disconnect();
+    writeFileSync(`${bench.out}/go`, '');
+    await bench.executor.drain();
+    expect(bench.gate.all('receipt')).toEqual([]);
+    bench.gate.connect(bench.executor);
+    expect(bench.gate.all('hello').at(-1)?.executionIds).toEqual([executionId]);
+    expect((await bench.gate.receipt(executionId)).status).toBe('success');
+    expect(bench.gate.all('exited', executionId)).toHaveLength(1);
+  });
+
+  it('says nothing of an offer that it refused while the gate was away', async () => {
+    const contract = makeContract(bench.workspace, [{ network: 'full' }]);
+    const message = bench.gate.mint(contract, bench.policy);
+    const connection = bench.executor.connect(() => {});
+    connection.receive({ message: { $case: 'offer', value: message } });
+    bench.gate.connect(bench.executor);
+    expect(bench.gate.all('hello').at(-1)?.executionIds).toEqual([]);
+    expect(bench.gate.all('refused')).toEqual([]);
+  });
+
+  it('keeps offers that came over a connection that is gone from starting', () => {
+    const message = bench.gate.mint(makeContract(bench.workspace, [{}]), bench.policy);
+    const connection = bench.executor.connect(() => {});
+    connection.closed();
+    connection.receive({ message: { $case: 'offer', value: message } });
+    bench.gate.connect(bench.executor);
+    expect(bench.gate.all('hello').at(-1)?.executionIds).toEqual([]);
+  });
+
+  it('lists an offer in Hello as soon as its redeem is under way', () => {
+    const executionId = offer('true');
+    bench.gate.disconnect();
+    bench.gate.connect(bench.executor);
+    expect(bench.gate.all('hello').at(-1)?.executionIds).toEqual([executionId]);
+  });
+
+  it('gets output to a gate that failed meanwhile', async () => {
+    await bench.close();
+    let failures = 0;
+    const sink = new CollectingSink();
+    const flaky = {
+      committedLength: (id: string) => sink.committedLength(id),
+      append: (id: string, offset: number, frames: Uint8Array) => {
+        failures += 1;
+        if (failures < 3) return Promise.reject(new CscError('GATE_UNREACHABLE', 'away'));
+        return sink.append(id, offset, frames);
+      },
+    };
+    bench = await openWorkbench({ deps: { output: flaky } });
+    bench.gate.acknowledges = false;
+    const executionId = offer('echo kept');
+    const { outputLogLength } = await bench.gate.next('receipt', executionId);
+    await sink.holds(executionId, outputLogLength);
+    expect(sink.text(executionId)).toBe('kept\n');
+    expect(failures).toBe(3);
+  });
+});

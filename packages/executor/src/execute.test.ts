@@ -1,0 +1,466 @@
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { JsonObject } from '@csc-fleet/common/encoding';
+import { CscError } from '@csc-fleet/common/errors';
+import { receiptSha256 } from '@csc-fleet/common/receipt';
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type Journal, openSqliteJournal } from './journal/index.ts';
+import { createLocalLauncher, type Launcher } from './launch/index.ts';
+import { endedProcess } from './launch/supervise.ts';
+import { type CommandShort, makeContract, shell } from './testing/contracts.ts';
+import {
+  makeTestDirectory,
+  openWorkbench,
+  type Workbench,
+  type WorkbenchOptions,
+} from './testing/workbench.ts';
+import { localModeNote } from './workplace.ts';
+
+let bench: Workbench;
+
+async function open(options: WorkbenchOptions = {}): Promise<void> {
+  bench = await openWorkbench(options);
+}
+
+afterEach(() => bench.close());
+
+const sha256 = (data: string | Buffer) => `sha256:${createHash('sha256').update(data).digest('hex')}`;
+
+function offer(
+  commands: readonly CommandShort[],
+  overrides: Parameters<typeof makeContract>[2] = {},
+): string {
+  return bench.gate.offer(makeContract(bench.workspace, commands, overrides), bench.policy);
+}
+
+async function run(commands: readonly CommandShort[], overrides: Parameters<typeof makeContract>[2] = {}) {
+  const executionId = offer(commands, overrides);
+  const receipt = await bench.gate.receipt(executionId);
+  return { executionId, receipt };
+}
+
+describe('a contract that runs', () => {
+  beforeEach(() => open());
+
+  it('gets its output to the gate, and a receipt that fits it', async () => {
+    const { executionId, receipt } = await run([{ argv: shell('echo out; echo err >&2') }]);
+    expect(receipt).toMatchObject({
+      status: 'success',
+      ended: 'exit',
+      exit_code: 0,
+      execution_id: executionId,
+      executor_id: 'executor-1',
+      execution_mode: 'local',
+      policy_profile: 'test',
+      policy_sha256: bench.policy.sha256,
+      policy_schema_version: 'csc.policy.v0.1',
+      stdout_hash: sha256('out\n'),
+      stderr_hash: sha256('err\n'),
+      completed_command_ids: ['main'],
+      sandbox: { mechanism: 'none', namespaces: [], limits: [] },
+      effect_summary: { files_written: 0, secrets_used: 0 },
+      commands: [{ command_id: 'main', ended: 'exit', exit_code: 0, stdout_bytes: 4, stderr_bytes: 4 }],
+    });
+    expect(receipt).not.toHaveProperty('failed_command_id');
+    expect(receipt).not.toHaveProperty('error');
+    expect(receipt.effect_summary).not.toHaveProperty('network_used');
+    await bench.gate.output.holds(
+      executionId,
+      bench.gate.all('receipt', executionId)[0]?.outputLogLength ?? 0,
+    );
+    expect(bench.gate.output.text(executionId, 1)).toBe('out\n');
+    expect(bench.gate.output.text(executionId, 2)).toBe('err\n');
+  });
+
+  it('says what happens as it happens', async () => {
+    const { executionId } = await run([{ id: 'one' }, { id: 'two' }]);
+    const said = bench.gate.messages
+      .filter(({ value }) => 'executionId' in value && value.executionId === executionId)
+      .map(({ $case }) => $case);
+    expect(said).toEqual(['accepted', 'commandStarted', 'exited', 'commandStarted', 'exited', 'receipt']);
+    expect(bench.gate.all('commandStarted').map(({ commandId, index }) => [commandId, index])).toEqual([
+      ['one', 0],
+      ['two', 1],
+    ]);
+    expect(bench.gate.all('exited')[0]?.result).toMatchObject({
+      commandId: 'one',
+      endedBy: 1,
+      exitCode: 0,
+      signal: '',
+    });
+  });
+
+  it('says loudly that local mode has no sandbox', async () => {
+    const { executionId } = await run([{}]);
+    expect(bench.gate.all('accepted', executionId)[0]?.notes).toEqual([localModeNote]);
+    expect(bench.gate.all('hello')[0]).toMatchObject({
+      executionMode: 'local',
+      policySha256s: [bench.policy.sha256],
+    });
+  });
+
+  it('stops at the first command that fails', async () => {
+    const { receipt } = await run([
+      { id: 'one', argv: ['echo', '1'] },
+      { id: 'two', argv: shell('echo 2; exit 5') },
+      { id: 'three', argv: ['echo', '3'] },
+    ]);
+    expect(receipt).toMatchObject({
+      status: 'failed',
+      exit_code: 5,
+      ended: 'exit',
+      completed_command_ids: ['one'],
+      failed_command_id: 'two',
+      stdout_hash: sha256('1\n2\n'),
+    });
+    expect(receipt.commands.map(({ command_id, stdout_hash }) => [command_id, stdout_hash])).toEqual([
+      ['one', sha256('1\n')],
+      ['two', sha256('2\n')],
+    ]);
+  });
+
+  it('runs the segments of a pipeline together', async () => {
+    const { executionId, receipt } = await run([{ pipeline: [['echo', 'a b c'], ['cat'], ['wc', '-w']] }]);
+    expect(receipt).toMatchObject({ status: 'success', exit_code: 0 });
+    await bench.gate.output.holds(executionId, 1);
+    expect(bench.gate.output.text(executionId).trim()).toBe('3');
+  });
+
+  it('takes the exit code of the first segment that failed', async () => {
+    const { receipt } = await run([
+      { pipeline: [shell('exit 0'), shell('cat; exit 4'), shell('cat; exit 6')] },
+    ]);
+    expect(receipt).toMatchObject({ status: 'failed', exit_code: 4 });
+  });
+
+  it.each([
+    ['127 for a program that is not there', { argv: ['missing-program'] }, 127, 'refused'],
+    ['128 + n for a signal', { argv: shell('kill -SEGV $$') }, 139, 'signal'],
+  ] as const)('gives %s', async (_name, { argv }, exitCode, ended) => {
+    const { receipt } = await run([{ argv: [...argv] }]);
+    expect(receipt).toMatchObject({ status: 'failed', exit_code: exitCode, ended, commands: [{ ended }] });
+    expect(receipt.error).toBeTypeOf('string');
+  });
+
+  it('gives 126 for a cwd that is not there, and for one that leads out of the policy', async () => {
+    symlinkSync('/', join(bench.workspace, 'root'));
+    for (const cwd of [join(bench.workspace, 'missing'), join(bench.workspace, 'root')]) {
+      const { receipt } = await run([{ cwd, read_paths: [] }]);
+      expect(receipt).toMatchObject({
+        status: 'failed',
+        exit_code: 126,
+        ended: 'refused',
+        failed_command_id: 'main',
+      });
+      expect(receipt.error).toContain(cwd);
+    }
+  });
+
+  it('hands on only the environment that contract and host both name', async () => {
+    await bench.close();
+    await open({ executor: { env: { SHARED: 'yes', KEPT: 'no' } } });
+    const argv = shell('echo "$SHARED-$KEPT-$ABSENT"');
+    const { executionId } = await run([{ argv, env_allow: ['SHARED', 'ABSENT', 'toString'] }]);
+    await bench.gate.output.holds(executionId, 1);
+    expect(bench.gate.output.text(executionId)).toBe('yes--\n');
+  });
+
+  it('hashes artifacts and counts files, and follows no link', async () => {
+    const script = 'echo one > out/a; mkdir out/d; echo two > out/d/b; ln -s /etc/passwd out/link';
+    const outputs = ['a', 'd/b', 'link', 'missing'].map((name) => join(bench.out, name));
+    writeFileSync(join(bench.out, 'before'), 'x');
+    await sleep(20);
+    const { receipt } = await run([{ argv: shell(script), write_paths: [bench.out] }], {
+      expected_outputs: outputs,
+    });
+    expect(receipt.artifacts).toEqual([
+      { path: outputs[0], sha256: sha256('one\n').slice(7) },
+      { path: outputs[1], sha256: sha256('two\n').slice(7) },
+    ]);
+    expect(receipt.effect_summary?.files_written).toBe(2);
+  });
+
+  it('is projected to v0.1 where the grant asks for it', async () => {
+    const contract = makeContract(bench.workspace, [{ argv: ['false'] }]);
+    const limits = { stdout_bytes: 10, stderr_bytes: 10 };
+    const ticket = { grant: { receipt_version: 'csc.receipt.v0.1', limits } } as const;
+    const receipt = await bench.gate.receipt(bench.gate.offer(contract, bench.policy, { ticket }));
+    expect(receipt).toMatchObject({ receipt_version: 'csc.receipt.v0.1', status: 'failed', exit_code: 1 });
+    for (const member of ['commands', 'ended', 'ticket_id', 'previous_receipt_sha256']) {
+      expect(receipt).not.toHaveProperty(member);
+    }
+  });
+
+  it('chains each receipt to the one before it', async () => {
+    let { receipt: previous } = await run([{}]);
+    expect(previous).not.toHaveProperty('previous_receipt_sha256');
+    for (let count = 0; count < 2; count += 1) {
+      const { receipt } = await run([{}]);
+      expect(receipt.previous_receipt_sha256).toBe(receiptSha256(previous as unknown as JsonObject));
+      previous = receipt;
+    }
+  });
+
+  it('runs several at once', async () => {
+    const ids = Array.from({ length: 4 }, (_, index) => offer([{ argv: shell(`sleep 0.2; echo ${index}`) }]));
+    const receipts = await Promise.all(ids.map((id) => bench.gate.receipt(id)));
+    expect(receipts.map(({ stdout_hash }) => stdout_hash)).toEqual(
+      [0, 1, 2, 3].map((index) => sha256(`${index}\n`)),
+    );
+  });
+});
+
+describe('output', () => {
+  it('is capped by the grant and the host, whichever is less, and the job goes on', async () => {
+    await open({ executor: { limits: { stdoutBytes: 100_000, stderrBytes: 50 } } });
+    const script = 'head -c 300000 /dev/zero; head -c 300 /dev/zero >&2; exit 3';
+    const { executionId, receipt } = await run([{ argv: shell(script) }]);
+    expect(receipt).toMatchObject({
+      exit_code: 3,
+      ended: 'exit',
+      stdout_hash: sha256(Buffer.alloc(100_000)),
+      stdout_truncated: true,
+      stderr_hash: sha256(Buffer.alloc(50)),
+      stderr_truncated: true,
+      commands: [{ stdout_bytes: 100_000, stdout_truncated: true, stderr_bytes: 50, stderr_truncated: true }],
+    });
+    const outputs = bench.gate.all('exited', executionId).flatMap(({ result }) => result?.outputs ?? []);
+    expect(outputs.map(({ length, truncated }) => [length, truncated])).toEqual([
+      [100_000, true],
+      [50, true],
+    ]);
+    const limits = { stdout_bytes: 10, stderr_bytes: 2 ** 30 };
+    const ticket = { grant: { receipt_version: 'csc.receipt.v0.2', limits } } as const;
+    const contract = makeContract(bench.workspace, [{ argv: shell(script) }]);
+    const smaller = await bench.gate.receipt(bench.gate.offer(contract, bench.policy, { ticket }));
+    expect(smaller).toMatchObject({
+      stdout_hash: sha256(Buffer.alloc(10)),
+      stderr_hash: sha256(Buffer.alloc(50)),
+    });
+  });
+
+  it('reaches the gate while the command still runs', async () => {
+    await open();
+    const executionId = offer([
+      { argv: shell('echo early; while [ ! -e out/go ]; do sleep 0.05; done; echo late') },
+    ]);
+    await bench.gate.output.holds(executionId, 1);
+    expect(bench.gate.output.text(executionId)).toBe('early\n');
+    writeFileSync(join(bench.out, 'go'), '');
+    expect((await bench.gate.receipt(executionId)).stdout_hash).toBe(sha256('early\nlate\n'));
+  });
+
+  it('that the disk refuses ends the run, and the receipt says so', async () => {
+    await open();
+    rmSync(join(bench.stateDir, 'spool'), { recursive: true });
+    const { receipt } = await run([{ argv: shell('echo lost; sleep 60') }]);
+    expect(receipt).toMatchObject({
+      status: 'failed',
+      ended: 'output_limit',
+      stdout_hash: sha256(''),
+      stdout_truncated: true,
+    });
+  });
+
+  it('is deleted once the gate has it and the receipt', async () => {
+    await open();
+    await run([{ argv: ['echo', 'x'] }]);
+    await expect.poll(() => readdirSync(join(bench.stateDir, 'spool'))).toEqual([]);
+  });
+});
+
+describe('a run that is ended', () => {
+  beforeEach(() => open());
+
+  const stubborn = 'trap "" TERM; echo ready; while :; do sleep 0.1; done';
+  const orderly = 'trap "echo bye; exit 0" TERM; echo ready; while :; do sleep 0.1; done';
+
+  async function offerReady(script: string): Promise<string> {
+    const executionId = offer([{ argv: shell(script) }, { id: 'next' }]);
+    await bench.gate.output.holds(executionId, 1);
+    return executionId;
+  }
+
+  const cancel = (executionId: string, ms: number) =>
+    bench.gate.send({
+      $case: 'cancel',
+      value: { executionId, gracePeriod: { seconds: Math.floor(ms / 1000), nanos: (ms % 1000) * 1e6 } },
+    });
+
+  it('times out with 124, and nothing of it is left', async () => {
+    const mark = join(bench.out, 'alive');
+    const script = `(while :; do date > ${mark}; sleep 0.1; done) & sleep 60`;
+    const { receipt } = await run([{ argv: shell(script), timeout_sec: 1, write_paths: [bench.out] }]);
+    expect(receipt).toMatchObject({
+      status: 'failed',
+      exit_code: 124,
+      ended: 'timeout',
+      commands: [{ ended: 'timeout' }],
+    });
+    rmSync(mark);
+    await sleep(400);
+    expect(existsSync(mark)).toBe(false);
+  });
+
+  it('may end in order within its grace period', async () => {
+    const executionId = await offerReady(orderly);
+    cancel(executionId, 20_000);
+    const receipt = await bench.gate.receipt(executionId);
+    expect(receipt).toMatchObject({
+      status: 'failed',
+      ended: 'cancelled',
+      stdout_hash: sha256('ready\nbye\n'),
+    });
+    expect(receipt.exit_code).not.toBe(0);
+    expect(receipt.commands).toHaveLength(1);
+  });
+
+  it('is killed after it', async () => {
+    const executionId = await offerReady(stubborn);
+    cancel(executionId, 100);
+    const receipt = await bench.gate.receipt(executionId);
+    expect(receipt).toMatchObject({ ended: 'cancelled', exit_code: 137, commands: [{ signal: 'SIGKILL' }] });
+  });
+
+  it('ends sooner when it is cancelled again', async () => {
+    const executionId = await offerReady(stubborn);
+    cancel(executionId, 60_000);
+    cancel(executionId, 0);
+    expect((await bench.gate.receipt(executionId)).ended).toBe('cancelled');
+  });
+
+  it('runs nothing where it was cancelled before it could start', async () => {
+    const executionId = offer([{ argv: shell('echo ran > out/mark'), write_paths: [bench.out] }]);
+    cancel(executionId, 1000);
+    const receipt = await bench.gate.receipt(executionId);
+    expect(receipt).toMatchObject({
+      status: 'blocked',
+      ended: 'cancelled',
+      commands: [{ ended: 'cancelled' }],
+    });
+    expect(readdirSync(bench.out)).toEqual([]);
+  });
+
+  it('does nothing for an execution that is not here', async () => {
+    cancel('exec_elsewhere', 0);
+    expect((await run([{}])).receipt.status).toBe('success');
+  });
+
+  it('drain waits for what runs; cancelAll ends it', async () => {
+    const executionId = await offerReady(stubborn);
+    let drained = false;
+    const draining = bench.executor.drain().then(() => {
+      drained = true;
+    });
+    await sleep(50);
+    expect(drained).toBe(false);
+    bench.executor.cancelAll(0);
+    await draining;
+    expect((await bench.gate.receipt(executionId)).ended).toBe('cancelled');
+  });
+});
+
+describe('what breaks on the way', () => {
+  const local = createLocalLauncher();
+  const otherwise = (launch: Launcher['launch']): WorkbenchOptions => ({
+    deps: { launcher: { launch, close: () => {} } },
+  });
+
+  afterAll(() => local.close());
+
+  it('a launcher that throws is an internal refusal, which says nothing of why', async () => {
+    await open(
+      otherwise(() => {
+        throw new Error('a fault of the launcher');
+      }),
+    );
+    const refused = await bench.gate.next('refused', offer([{}]));
+    expect(refused.reason).toBe('INTERNAL');
+    expect(refused.message).not.toContain('a fault of the launcher');
+    expect(bench.gate.verify(refused.receiptJson)).toMatchObject({ status: 'blocked' });
+  });
+
+  it('a sandbox that failed is blocked, with no exit code', async () => {
+    await open(otherwise(() => endedProcess({ kind: 'infrastructure', message: 'no namespaces left' })));
+    const { receipt } = await run([{}]);
+    expect(receipt).toMatchObject({ status: 'blocked', ended: 'refused', commands: [{ ended: 'refused' }] });
+    expect(receipt).not.toHaveProperty('exit_code');
+    expect(receipt.error).toContain('no namespaces left');
+  });
+
+  it.each([
+    ['throws', () => new Error('broken')],
+    [
+      'has no place on this host',
+      () => new CscError('FILE_UNREADABLE', 'read path /gone does not exist on this host'),
+    ],
+  ])('a later command whose launch %s fails the contract with 126', async (_name, makeError) => {
+    let launched = 0;
+    await open(
+      otherwise((spec) => {
+        launched += 1;
+        if (launched > 1) throw makeError();
+        return local.launch(spec);
+      }),
+    );
+    const { receipt } = await run([{ id: 'one' }, { id: 'two' }, { id: 'three' }]);
+    expect(receipt).toMatchObject({
+      status: 'failed',
+      exit_code: 126,
+      completed_command_ids: ['one'],
+      failed_command_id: 'two',
+    });
+    expect(JSON.stringify(receipt)).not.toContain('broken');
+  });
+
+  describe('in the journal', () => {
+    let directory: string;
+    let journal: Journal;
+
+    beforeEach(() => {
+      directory = makeTestDirectory();
+      journal = openSqliteJournal(join(directory, 'journal.sqlite'));
+    });
+
+    afterEach(() => rmSync(directory, { recursive: true }));
+
+    it('holds the receipt back until it can be written', async () => {
+      let attempts = 0;
+      const finish: Journal['finish'] = async (...given) => {
+        attempts += 1;
+        if (attempts === 1) throw new CscError('STORE_UNAVAILABLE', 'the disk is full');
+        return journal.finish(...given);
+      };
+      await open({ deps: { journal: { ...journal, finish } } });
+      expect((await run([{}])).receipt.status).toBe('success');
+      expect(attempts).toBe(2);
+    });
+
+    it('lets nothing start before it is durable', async () => {
+      const gateOpen = Promise.withResolvers<void>();
+      const redeem: Journal['redeem'] = async (redemption) => {
+        await gateOpen.promise;
+        return journal.redeem(redemption);
+      };
+      await open({ deps: { journal: { ...journal, redeem } } });
+      const id = offer([{ argv: shell('echo ran > out/mark'), write_paths: [bench.out] }]);
+      await sleep(300);
+      expect(readdirSync(bench.out)).toEqual([]);
+      expect(bench.gate.messages.map(({ $case }) => $case)).toEqual(['hello']);
+      gateOpen.resolve();
+      expect((await bench.gate.receipt(id)).status).toBe('success');
+      expect(readdirSync(bench.out)).toEqual(['mark']);
+    });
+
+    it('lets nothing start where it cannot be written', async () => {
+      const redeem = () => Promise.reject(new CscError('STORE_UNAVAILABLE', 'the disk is full'));
+      await open({ deps: { journal: { ...journal, redeem } } });
+      const id = offer([{ argv: shell('echo ran > out/mark'), write_paths: [bench.out] }]);
+      const refused = await bench.gate.next('refused', id);
+      expect([refused.reason, refused.receiptJson.length]).toEqual(['STORE_UNAVAILABLE', 0]);
+      expect(readdirSync(bench.out)).toEqual([]);
+    });
+  });
+});

@@ -1,0 +1,40 @@
+import type { SandboxReport } from '@csc-fleet/common/receipt';
+import type { OutputSpool } from './output/index.ts';
+import type { PreparedCommand } from './prepare-command.ts';
+import type { FileTime, ReceiptSubject } from './receipt/index.ts';
+import type { Run } from './run.ts';
+import type { CommandOutcome } from './run-command.ts';
+
+/** An offer that stood every check, with its first command built and held. */
+export interface Execution {
+  readonly run: Run;
+  readonly subject: ReceiptSubject & Required<Pick<ReceiptSubject, 'document'>>;
+  readonly spool: OutputSpool;
+  readonly first: PreparedCommand;
+  readonly trace: Trace;
+}
+
+/** What is gathered for the receipt while the commands run. */
+export interface Trace {
+  readonly outcomes: CommandOutcome[];
+  readonly writableRoots: string[];
+  readonly profileIds: string[];
+  sandbox?: SandboxReport;
+  /** Before the first command started. Absent where nothing may be written, or the time could not be had. */
+  since?: FileTime;
+}
+
+/** The trace of an execution whose first command is built. */
+export function beginTrace(first: PreparedCommand): Trace {
+  const trace: Trace = { outcomes: [], writableRoots: [], profileIds: [] };
+  tracePlace(trace, first);
+  return trace;
+}
+
+/** Notes where a command runs. */
+export function tracePlace(trace: Trace, { place }: PreparedCommand): void {
+  if (place === undefined) return;
+  trace.writableRoots.push(...place.writableRoots);
+  if (place.profileId !== undefined) trace.profileIds.push(place.profileId);
+  trace.sandbox ??= place.report;
+}

@@ -1,0 +1,30 @@
+import type { KeyRing, Signer } from '@csc-fleet/common/crypto';
+import type { Clock } from '@csc-fleet/common/encoding';
+import type { PolicySet } from '@csc-fleet/common/policy';
+import type { HostCeiling } from './ceiling/index.ts';
+import type { Journal } from './journal/index.ts';
+import type { Launcher } from './launch/index.ts';
+import type { ExecutorLimits } from './limits.ts';
+import type { Log } from './log.ts';
+import type { SpoolDirectory } from './output/index.ts';
+import type { Workplace } from './workplace.ts';
+
+/** What an execution stands on: this host, its owner's files, and the parts that `compose.ts` chose. */
+export interface Host {
+  readonly executorId: string;
+  /** The keys of the gates whose tickets count here. */
+  readonly gateKeys: KeyRing;
+  /** The owner's policies, as this host holds them. */
+  readonly policies: PolicySet;
+  readonly ceiling: HostCeiling;
+  readonly acceptUnsignedApprovals: boolean;
+  readonly limits: ExecutorLimits;
+  readonly workplace: Workplace;
+  readonly launcher: Launcher;
+  readonly spools: SpoolDirectory;
+  readonly journal: Journal;
+  /** Signs the receipts. */
+  readonly signer: Signer;
+  readonly clock: Clock;
+  readonly log: Log;
+}

@@ -1,0 +1,93 @@
+import type { DatabaseSync } from 'node:sqlite';
+import { CscError } from '@csc-fleet/common/errors';
+
+/** Runs pieces of work, each all or nothing, in one transaction a tick: one fsync for all that came together. */
+export interface GroupCommit {
+  /**
+   * Resolves with what `work` gave, once that is durable. Rejects with what it threw, or with STORE_UNAVAILABLE.
+   * @param withinMs how long it may wait for others to share its transaction with. Default: 0, the end of this tick
+   */
+  run<T>(work: () => T, withinMs?: number): Promise<T>;
+}
+
+interface Item {
+  /** Does the work; gives what tells its caller, to be called once the transaction is durable. */
+  perform(): () => void;
+  fail(error: unknown): void;
+}
+
+/** One queue for one database connection. */
+export function createGroupCommit(database: DatabaseSync): GroupCommit {
+  let queue: Item[] = [];
+  let due = false;
+
+  function flush(): void {
+    due = false;
+    const items = queue;
+    queue = [];
+    if (items.length > 0) commit(database, items);
+  }
+
+  return {
+    run: <T>(work: () => T, withinMs = 0) =>
+      new Promise<T>((resolve, reject) => {
+        queue.push({ perform: () => performWork(work, resolve), fail: reject });
+        if (withinMs > 0) setTimeout(flush, withinMs).unref();
+        else if (!due) {
+          due = true;
+          setImmediate(flush);
+        }
+      }),
+  };
+}
+
+function performWork<T>(work: () => T, resolve: (value: T) => void): () => void {
+  const value = work();
+  return () => resolve(value);
+}
+
+function commit(database: DatabaseSync, items: readonly Item[]): void {
+  const settlements: (() => void)[] = [];
+  try {
+    database.exec('BEGIN IMMEDIATE');
+    for (const item of items) settlements.push(performInSavepoint(database, item));
+    database.exec('COMMIT');
+  } catch (error) {
+    rollBack(database);
+    for (const item of items) item.fail(storeUnavailable(error));
+    return;
+  }
+  for (const settle of settlements) settle();
+}
+
+// One caller's conflict must not undo the others' work.
+function performInSavepoint(database: DatabaseSync, item: Item): () => void {
+  database.exec('SAVEPOINT item');
+  try {
+    const settle = item.perform();
+    database.exec('RELEASE item');
+    return settle;
+  } catch (error) {
+    database.exec('ROLLBACK TO item; RELEASE item');
+    return () => item.fail(isDatabaseError(error) ? storeUnavailable(error) : error);
+  }
+}
+
+function rollBack(database: DatabaseSync): void {
+  try {
+    if (database.isTransaction) database.exec('ROLLBACK');
+  } catch {
+    // The error that led here is the one to report.
+  }
+}
+
+function isDatabaseError(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ERR_SQLITE_ERROR';
+}
+
+/** What a database error becomes: nothing runs that cannot be journalled. */
+export function storeUnavailable(cause: unknown): CscError {
+  return new CscError('STORE_UNAVAILABLE', "this host's journal cannot be written: look at its disk", {
+    cause,
+  });
+}

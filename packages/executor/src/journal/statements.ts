@@ -1,0 +1,32 @@
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+
+const texts = {
+  isRedeemed: 'SELECT 1 FROM executions WHERE ticket_id = ? OR execution_id = ?',
+  open: 'INSERT INTO executions (execution_id, ticket_id, owner, draft, redeemed_at) VALUES (?, ?, ?, ?, ?)',
+  consume:
+    'INSERT INTO approvals (approval_id, execution_id, expires_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
+  setDraft: 'UPDATE executions SET draft = ? WHERE execution_id = ? AND receipt_json IS NULL',
+  find: 'SELECT * FROM executions WHERE execution_id = ?',
+  finish: 'UPDATE executions SET receipt_json = ?, output_log_length = ? WHERE execution_id = ?',
+  head: 'SELECT head FROM receipt_chain',
+  setHead:
+    'INSERT INTO receipt_chain (only, head) VALUES (1, ?) ON CONFLICT (only) DO UPDATE SET head = excluded.head',
+  acknowledge: `UPDATE executions SET acknowledged_at = ?, draft = '', receipt_json = x''
+    WHERE execution_id = ? AND receipt_json IS NOT NULL AND acknowledged_at IS NULL`,
+  unacknowledged: 'SELECT execution_id FROM executions WHERE acknowledged_at IS NULL',
+  otherOwners: 'SELECT DISTINCT owner FROM executions WHERE acknowledged_at IS NULL AND owner <> ?',
+  adopt: 'UPDATE executions SET owner = ? WHERE owner = ? AND acknowledged_at IS NULL RETURNING *',
+  disown: "UPDATE executions SET owner = '' WHERE owner = ? AND acknowledged_at IS NULL",
+  pruneExecutions: `DELETE FROM executions WHERE execution_id IN
+    (SELECT execution_id FROM executions WHERE acknowledged_at < ? LIMIT ?)`,
+  pruneApprovals:
+    'DELETE FROM approvals WHERE approval_id IN (SELECT approval_id FROM approvals WHERE expires_at < ? LIMIT ?)',
+} as const;
+
+/** Every statement that the journal uses, prepared once. */
+export type Statements = { readonly [name in keyof typeof texts]: StatementSync };
+
+export function prepareStatements(database: DatabaseSync): Statements {
+  const prepared = Object.entries(texts).map(([name, text]) => [name, database.prepare(text)]);
+  return Object.fromEntries(prepared) as Statements;
+}

@@ -1,0 +1,47 @@
+import { describe, expect, it } from 'vitest';
+import { diagnose, requireHost } from './doctor.ts';
+import { userNamespaceRemedy } from './user-namespace-remedy.ts';
+
+describe('diagnose', () => {
+  it('passes every check here, ending with a command in the whole sandbox', async () => {
+    const checks = await diagnose();
+    expect(checks.filter(({ ok }) => !ok)).toEqual([]);
+    const names = checks.map(({ name }) => name);
+    const spaces = ['user', 'ipc', 'pid', 'uts', 'cgroup', 'net'].map((name) => `namespace-${name}`);
+    const before = ['bwrap', 'bwrap-not-setuid', 'bwrap-options', 'job-user', 'user-drop', 'mkfifo'];
+    expect(names).toEqual([...before, ...spaces, 'nested-namespaces', 'sandbox']);
+  });
+
+  it('names the first thing that is missing and what to do', async () => {
+    expect(await diagnose({ bwrapPath: '/proc/none' })).toMatchObject([{ name: 'bwrap', ok: false }]);
+    const scratch = await diagnose({ scratchDirectory: '/proc/none' });
+    expect(scratch.filter(({ ok }) => !ok)).toMatchObject([{ name: 'mkfifo', remedy: expect.any(String) }]);
+    expect(scratch.map(({ name }) => name)).not.toContain('sandbox');
+    expect((await diagnose({ runAs: 'csc-no-such-account' })).at(-1)).toMatchObject({
+      name: 'job-user',
+      ok: false,
+    });
+  });
+
+  it('is what a start depends on', async () => {
+    expect((await requireHost()).bwrapVersion).toMatch(/^\d/);
+    await expect(requireHost({ bwrapPath: '/proc/none' })).rejects.toMatchObject({
+      code: 'SANDBOX_UNAVAILABLE',
+    });
+  });
+});
+
+describe('userNamespaceRemedy', () => {
+  const withSettings = (values: Record<string, number>) => userNamespaceRemedy((name) => values[name]);
+
+  it('names the setting that closes them', () => {
+    expect(withSettings({ 'kernel.unprivileged_userns_clone': 0 })).toContain('unprivileged_userns_clone=1');
+    expect(withSettings({ 'user.max_user_namespaces': 0 })).toContain('max_user_namespaces=');
+    expect(withSettings({ 'kernel.apparmor_restrict_unprivileged_userns': 1 })).toContain('AppArmor');
+  });
+
+  it('says where else to look', () => {
+    const open = { 'kernel.unprivileged_userns_clone': 1, 'user.max_user_namespaces': 9 };
+    expect(withSettings(open)).toContain('seccomp');
+  });
+});

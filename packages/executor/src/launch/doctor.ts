@@ -1,0 +1,172 @@
+import { execFile } from 'node:child_process';
+import { closeSync } from 'node:fs';
+import { promisify } from 'node:util';
+import {
+  askBwrap,
+  type Check,
+  defaultBwrapPath,
+  failed,
+  type HostFacts,
+  type Namespace,
+  namespaces,
+  type ProbeOptions,
+  passed,
+  planSandbox,
+  probeHost,
+  requireChecks,
+  resolveScopes,
+} from '../sandbox/index.ts';
+import { createBwrapLauncher } from './bwrap-launcher.ts';
+import { createFifoPool } from './fifo-pool.ts';
+import { defaultScratchDirectory } from './scratch.ts';
+import { userNamespaceRemedy } from './user-namespace-remedy.ts';
+
+export interface DoctorOptions extends ProbeOptions {
+  /** As for the launchers. */
+  readonly scratchDirectory?: string;
+}
+
+/** Tries everything that a sandbox needs. What depends on a check that failed is left out. */
+export async function diagnose(options: DoctorOptions = {}): Promise<Check[]> {
+  const bwrap = await askBwrap(options.bwrapPath ?? defaultBwrapPath);
+  if (bwrap.checks.some(({ ok }) => !ok)) return [...bwrap.checks];
+  const { facts, check } = await tryProbe(options);
+  if (facts === undefined) return [...bwrap.checks, check];
+  const basics = await Promise.all([
+    tryUserDrop(facts),
+    tryMkfifo(options),
+    ...namespaces.map((namespace) => tryNamespace(facts, namespace)),
+    tryNesting(facts),
+  ]);
+  const whole = basics.every(({ ok }) => ok) ? [await tryRecipe(facts, options)] : [];
+  return [...bwrap.checks, check, ...basics, ...whole];
+}
+
+/** The host's facts, where every check passes. Throws SANDBOX_UNAVAILABLE with what to do about those that fail. */
+export async function requireHost(options: DoctorOptions = {}): Promise<HostFacts> {
+  requireChecks(await diagnose(options));
+  return await probeHost(options);
+}
+
+async function tryProbe(options: DoctorOptions): Promise<{ facts?: HostFacts; check: Check }> {
+  try {
+    const facts = await probeHost(options);
+    const { uid, name } = facts.jobUser;
+    return {
+      facts,
+      check: passed('job-user', `jobs run as ${name ?? 'an account without a name'} (uid ${uid})`),
+    };
+  } catch (error) {
+    return { check: failed('job-user', toText(error), 'set run_as to an account made for jobs') };
+  }
+}
+
+async function tryUserDrop({ executorUid, jobUser }: HostFacts): Promise<Check> {
+  if (executorUid === jobUser.uid)
+    return passed('user-drop', 'the executor is not root: jobs run as its own user');
+  const { uid, gid } = jobUser;
+  const remedy =
+    'start the executor with CAP_SETUID and CAP_SETGID, outside any user namespace that lacks this uid';
+  const status = await run('cat', ['/proc/self/status'], { uid, gid });
+  const ids = new RegExp(`^Uid:(\\t${uid}){4}\\nGid:(\\t${gid}){4}$`, 'm');
+  if (status.ok && ids.test(status.text) && /^Groups:\s*$/m.test(status.text)) {
+    return passed('user-drop', `a process can become uid ${uid} with no groups`);
+  }
+  return failed('user-drop', `a process cannot become uid ${uid}`, remedy);
+}
+
+function tryMkfifo(options: DoctorOptions): Check {
+  const directory = options.scratchDirectory ?? defaultScratchDirectory();
+  try {
+    const fifos = createFifoPool({ directory, batch: 1 });
+    const { read, write } = fifos.take();
+    closeSync(read);
+    closeSync(write);
+    fifos.close();
+    return passed('mkfifo', `FIFOs can be made in ${directory}`);
+  } catch (error) {
+    return failed('mkfifo', toText(error), `install coreutils, and make ${directory} writable`);
+  }
+}
+
+async function tryNamespace(facts: HostFacts, namespace: Namespace): Promise<Check> {
+  const name = `namespace-${namespace}`;
+  const result = await runBwrap(facts, ['--unshare-user', `--unshare-${namespace}`]);
+  if (result.ok) return passed(name, `a ${namespace} namespace can be had`);
+  return failed(name, `no ${namespace} namespace: ${result.text}`, userNamespaceRemedy());
+}
+
+async function tryNesting(facts: HostFacts): Promise<Check> {
+  const options = ['--unshare-user', '--disable-userns', '--assert-userns-disabled'];
+  const result = await runBwrap(facts, options);
+  if (result.ok) return passed('nested-namespaces', 'user namespaces can be closed to jobs');
+  return failed(
+    'nested-namespaces',
+    `user namespaces stay open to jobs: ${result.text}`,
+    userNamespaceRemedy(),
+  );
+}
+
+// The whole way, with everything that a real run has.
+async function tryRecipe(facts: HostFacts, { scratchDirectory }: DoctorOptions): Promise<Check> {
+  const remedy = 'in a container, /proc must not be masked (Docker: --security-opt systempaths=unconfined)';
+  const policy = { allowed_cwd_prefixes: ['/'], allowed_read_prefixes: [], allowed_write_prefixes: [] };
+  const scopes = resolveScopes({ cwd: '/', readPaths: [], writePaths: [], policy }, facts);
+  const launcher = createBwrapLauncher({
+    facts,
+    ...(scratchDirectory === undefined ? {} : { scratchDirectory }),
+  });
+  try {
+    const plan = planSandbox(facts, scopes, { environment: {} });
+    const command = launcher.launch({
+      segments: [{ argv: ['true'] }],
+      place: { kind: 'sandbox', plan, scopes },
+      hold: false,
+    });
+    command.stdout.resume();
+    command.stderr.resume();
+    const outcome = await command.exited;
+    const ran = outcome.kind === 'exited' && outcome.segments.every(({ exitCode }) => exitCode === 0);
+    if (ran) return passed('sandbox', 'a command ran in the whole sandbox');
+    return failed('sandbox', 'message' in outcome ? outcome.message : 'true failed in the sandbox', remedy);
+  } finally {
+    launcher.close();
+    scopes.close();
+  }
+}
+
+async function runBwrap(
+  { bwrapPath, executorUid, jobUser }: HostFacts,
+  options: readonly string[],
+): Promise<Ran> {
+  const { uid, gid } = jobUser;
+  const args = [...options, '--ro-bind', '/', '/', '--', 'true'];
+  return await run(bwrapPath, args, executorUid === uid ? {} : { uid, gid });
+}
+
+interface Ran {
+  readonly ok: boolean;
+  /** Its output, or the last line of what it had to say about its failure. */
+  readonly text: string;
+}
+
+async function run(
+  program: string,
+  args: readonly string[],
+  ids: { uid?: number; gid?: number },
+): Promise<Ran> {
+  try {
+    const { stdout } = await promisify(execFile)(program, args, {
+      ...ids,
+      cwd: '/',
+      env: { PATH: '/usr/bin:/bin' },
+    });
+    return { ok: true, text: stdout };
+  } catch (error) {
+    return { ok: false, text: toText(error).trim().split('\n').at(-1) ?? '' };
+  }
+}
+
+function toText(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,157 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { closeSync, constants, fchownSync, mkdirSync, openSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { defaultScratchDirectory, toScratchPath } from './scratch.ts';
+
+/** Both ends of a named pipe without a name. Whoever takes it closes both. */
+export interface Fifo {
+  readonly read: number;
+  readonly write: number;
+}
+
+export interface FifoPoolOptions {
+  /** Who may open the ends again, as `echo > /dev/stdout` does. Absent: this process's own user. */
+  readonly owner?: { readonly uid: number; readonly gid: number };
+  /** Where the names are for the moment that it takes to open them. Default: `defaultScratchDirectory`. */
+  readonly directory?: string;
+  /** How many are made at once. Default 32. */
+  readonly batch?: number;
+}
+
+export interface FifoPool {
+  /** Waits for a batch where none is ready. Throws where the system has no descriptors left. */
+  take(): Fifo;
+  close(): void;
+}
+
+/**
+ * A stock of FIFOs. Node cannot make a pipe, and its `pipe` stdio is a socket, which the command cannot open again
+ * (`/dev/stdout`: ENXIO, unix(7)). They are made by mkfifo(1) many at a time, ahead of need.
+ */
+export function createFifoPool(options: FifoPoolOptions = {}): FifoPool {
+  const ready: Fifo[] = [];
+  const count = options.batch ?? 32;
+  let filling: Making | undefined;
+  let closed = false;
+  const refill = (wanted: number): void => {
+    if (closed || filling !== undefined || ready.length >= wanted / 2) return;
+    filling = makeAhead(wanted, options, (fifos) => {
+      filling = undefined;
+      ready.push(...fifos);
+    });
+  };
+  // A process that runs one command needs four.
+  refill(Math.min(count, 8));
+  return {
+    take() {
+      if (ready.length === 0) ready.push(...makeNow(count, options));
+      const fifo = ready.shift();
+      refill(count);
+      if (fifo === undefined) throw new Error('no FIFO can be made');
+      return fifo;
+    },
+    close() {
+      closed = true;
+      closeAll(ready);
+      filling?.abandon();
+    },
+  };
+}
+
+const toolPath = '/usr/bin:/bin';
+
+interface Batch {
+  readonly directory: string;
+  readonly paths: readonly string[];
+}
+
+interface Making {
+  /** Stops it and removes what it made. */
+  abandon(): void;
+}
+
+// What fails here, for want of descriptors for example, is tried again, and reported, when a FIFO is due.
+function makeAhead(count: number, options: FifoPoolOptions, done: (fifos: Fifo[]) => void): Making {
+  const batch = prepareBatch(count, options);
+  const child = spawn('mkfifo', mkfifoArguments(batch), { stdio: 'ignore', env: { PATH: toolPath } });
+  let abandoned = false;
+  const finish = (status: number | null): void => {
+    if (abandoned) return;
+    try {
+      done(status === 0 ? openBatch(batch, options) : []);
+    } catch {
+      done([]);
+    } finally {
+      removeBatch(batch);
+    }
+  };
+  child.once('error', () => finish(null));
+  child.once('exit', finish);
+  child.unref();
+  return {
+    abandon() {
+      abandoned = true;
+      child.kill('SIGKILL');
+      removeBatch(batch);
+    },
+  };
+}
+
+function makeNow(count: number, options: FifoPoolOptions): Fifo[] {
+  const batch = prepareBatch(count, options);
+  try {
+    const { status, error } = spawnSync('mkfifo', mkfifoArguments(batch), {
+      stdio: 'ignore',
+      env: { PATH: toolPath },
+    });
+    if (status !== 0) throw new Error(`mkfifo failed (${status ?? 'it did not start'})`, { cause: error });
+    return openBatch(batch, options);
+  } finally {
+    removeBatch(batch);
+  }
+}
+
+function prepareBatch(count: number, options: FifoPoolOptions): Batch {
+  const directory = toScratchPath(options.directory ?? defaultScratchDirectory());
+  mkdirSync(directory, { mode: 0o700 });
+  return { directory, paths: Array.from({ length: count }, (_, index) => join(directory, String(index))) };
+}
+
+function mkfifoArguments({ paths }: Batch): string[] {
+  return ['-m', '600', '--', ...paths];
+}
+
+function openBatch({ paths }: Batch, options: FifoPoolOptions): Fifo[] {
+  const fifos: Fifo[] = [];
+  try {
+    for (const path of paths) fifos.push(openFifo(path, options));
+    return fifos;
+  } catch (error) {
+    closeAll(fifos);
+    throw error;
+  }
+}
+
+function openFifo(path: string, { owner }: FifoPoolOptions): Fifo {
+  // Opened for both first, so that opening one end does not wait for the other (fifo(7)).
+  const both = openSync(path, constants.O_RDWR);
+  try {
+    if (owner !== undefined) fchownSync(both, owner.uid, owner.gid);
+    const read = openSync(path, constants.O_RDONLY);
+    return { read, write: openSync(path, constants.O_WRONLY) };
+  } finally {
+    closeSync(both);
+  }
+}
+
+// A mkfifo that was killed may take a moment to be gone.
+function removeBatch({ directory }: Batch): void {
+  rmSync(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 2 });
+}
+
+function closeAll(fifos: Fifo[]): void {
+  for (const { read, write } of fifos.splice(0)) {
+    closeSync(read);
+    closeSync(write);
+  }
+}

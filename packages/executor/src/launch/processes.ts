@@ -1,0 +1,105 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+
+/** One process for as long as it lives: a pid alone may be given to another one later. */
+export interface ProcessId {
+  readonly pid: number;
+  /** Clock ticks after boot, from /proc/PID/stat (proc(5), field 22). */
+  readonly startTime: string;
+}
+
+interface ProcessStat {
+  readonly state: string;
+  readonly parent: number;
+  readonly startTime: string;
+}
+
+/** The process that has this pid now; undefined where there is none, or only what is left to be waited for. */
+export function identify(pid: number): ProcessId | undefined {
+  const stat = readStat(pid);
+  return stat === undefined ? undefined : { pid, startTime: stat.startTime };
+}
+
+/** Whether it is still running; false once it is a zombie, when its memory, files and PID namespace are gone. */
+export function isAlive({ pid, startTime }: ProcessId): boolean {
+  return readStat(pid)?.startTime === startTime;
+}
+
+/** Resolves when it is gone. */
+export async function waitUntilGone(process: ProcessId): Promise<void> {
+  // A sandbox's init takes half a millisecond from its SIGKILL to here, less than the shortest timer.
+  for (let turns = 0; turns < 50 && isAlive(process); turns += 1) await nextTurn();
+  for (let delay = 1; isAlive(process); delay = Math.min(delay * 2, 50)) await sleep(delay);
+}
+
+/** Sends a signal to just this process; nothing where it is gone. */
+export function signalProcess(target: ProcessId, signal: NodeJS.Signals): void {
+  if (isAlive(target)) sendSignal(target.pid, signal);
+}
+
+/** `kill(2)` without an error for what is gone. A negative pid is a process group. */
+export function sendSignal(pid: number, signal: NodeJS.Signals): boolean {
+  try {
+    return process.kill(pid, signal);
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * The command itself, seen from the host: the child of a sandbox's init that has pid 2 inside. Undefined where it has
+ * not started yet or is gone.
+ */
+export function findCommand(init: ProcessId): ProcessId | undefined {
+  return childrenOf(init.pid)
+    .filter((pid) => innerPid(pid) === 2)
+    .flatMap((pid) => identify(pid) ?? [])
+    .at(0);
+}
+
+/** A process's pid in the innermost PID namespace that it belongs to; undefined where it is gone. */
+export function innerPid(pid: number): number | undefined {
+  return readPids(pid).at(-1);
+}
+
+/** Whether it lives in a PID namespace below this process's own. */
+export function isNested(pid: number): boolean {
+  return readPids(pid).length > 1;
+}
+
+// From the namespace of /proc itself to the innermost (proc_pid_status(5), NSpid).
+function readPids(pid: number): number[] {
+  const line = /^NSpid:\s+(.+)$/m.exec(readProc(`${pid}/status`) ?? '')?.[1];
+  return line === undefined ? [] : line.split(/\s+/).map(Number);
+}
+
+// The kernel's own list where it keeps one (CONFIG_PROC_CHILDREN), else every process is asked for its parent.
+function childrenOf(pid: number): number[] {
+  const children = readProc(`${pid}/task/${pid}/children`);
+  if (children !== undefined) return children.trim().split(' ').filter(Boolean).map(Number);
+  return listProcesses().filter((candidate) => readStat(candidate)?.parent === pid);
+}
+
+/** The pids of all processes that this one can see. */
+export function listProcesses(): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number);
+}
+
+function readStat(pid: number): ProcessStat | undefined {
+  const text = readProc(`${pid}/stat`);
+  if (text === undefined) return undefined;
+  // The name in parentheses may hold anything, so the fields are counted from the last one on.
+  const [state = '', parent, ...rest] = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  if (state === 'Z' || state === 'X') return undefined;
+  return { state, parent: Number(parent), startTime: rest[17] ?? '' };
+}
+
+function readProc(path: string): string | undefined {
+  try {
+    return readFileSync(`/proc/${path}`, 'latin1');
+  } catch {
+    return undefined;
+  }
+}

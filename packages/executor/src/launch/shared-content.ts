@@ -1,0 +1,25 @@
+import { closeSync, constants, openSync } from 'node:fs';
+import { descriptorPath } from '../sandbox/index.ts';
+import { openContent } from './scratch.ts';
+
+/** Content that many children read: written once, and opened anew for each, as an offset is shared by all who have it. */
+export interface SharedContent {
+  /** A new descriptor at the start of `content`. The caller closes it. */
+  open(content: string): number;
+  close(): void;
+}
+
+export function createSharedContent(directory: string): SharedContent {
+  const descriptors = new Map<string, number>();
+  return {
+    open(content) {
+      const fd = descriptors.get(content) ?? openContent(content, directory);
+      descriptors.set(content, fd);
+      return openSync(descriptorPath(fd), constants.O_RDONLY);
+    },
+    close() {
+      for (const fd of descriptors.values()) closeSync(fd);
+      descriptors.clear();
+    },
+  };
+}

@@ -1,0 +1,128 @@
+import { Readable } from 'node:stream';
+import type { LaunchedProcess, LaunchOutcome, OutputReadable } from './launcher.ts';
+import type { OutputStream } from './output-stream.ts';
+import type { SegmentEnd, SegmentProcess } from './segment.ts';
+
+export interface Supervised {
+  readonly segments: readonly SegmentProcess[];
+  readonly stdout: OutputStream;
+  readonly stderr: OutputStream;
+  readonly hold: boolean;
+  /** Lets all segments start. */
+  letGo(): void;
+  /** Gives back what the launch holds. Called once, when no process is left. */
+  cleanUp(): void;
+}
+
+/** Makes one command of its segments: they are held, released, terminated and waited for together. */
+export function supervise(supervised: Supervised): LaunchedProcess {
+  const { segments, stdout, stderr } = supervised;
+  const started = Promise.withResolvers<boolean>();
+  let state: 'held' | 'released' | 'withdrawn' | 'over' = 'held';
+  const killing = createDeadline(() => {
+    for (const segment of segments) segment.kill();
+  });
+  const exited = collect(segments, killing).then((ends): LaunchOutcome => {
+    const outcome =
+      state === 'withdrawn' ? ({ kind: 'withdrawn' } as const) : toOutcome(ends, state === 'held');
+    state = 'over';
+    killing.cancel();
+    started.resolve(false);
+    supervised.cleanUp();
+    stdout.settle();
+    stderr.settle();
+    return outcome;
+  });
+  const release = (): void => {
+    if (state !== 'held') return;
+    state = 'released';
+    supervised.letGo();
+    void Promise.all(segments.map(({ built }) => built)).then((built) =>
+      started.resolve(built.every(Boolean)),
+    );
+  };
+  const terminate = (graceMs: number): void => {
+    if (state === 'held') state = 'withdrawn';
+    if (state === 'withdrawn' || graceMs <= 0) killing.bringForward(0);
+    if (state !== 'released') return;
+    if (!killing.isSet()) for (const segment of segments) segment.terminate();
+    killing.bringForward(graceMs);
+  };
+  if (!supervised.hold) release();
+  return { stdout, stderr, release, started: started.promise, exited, terminate };
+}
+
+/** What a launch that could not even begin looks like to its caller. */
+export function endedProcess(outcome: LaunchOutcome): LaunchedProcess {
+  const empty = (): OutputReadable => Object.assign(Readable.from([]), { recycle: () => undefined });
+  return {
+    stdout: empty(),
+    stderr: empty(),
+    release: () => undefined,
+    started: Promise.resolve(false),
+    exited: Promise.resolve(outcome),
+    terminate: () => undefined,
+  };
+}
+
+/** Turns what a launch throws, for want of descriptors or processes, into its outcome. */
+export function orInfrastructure(launch: () => LaunchedProcess): LaunchedProcess {
+  try {
+    return launch();
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return endedProcess({ kind: 'infrastructure', message: `the command could not be launched: ${reason}` });
+  }
+}
+
+// A pipeline of which one segment failed to start has nothing left to do.
+async function collect(segments: readonly SegmentProcess[], killing: Deadline): Promise<SegmentEnd[]> {
+  return await Promise.all(
+    segments.map(async ({ ended }) => {
+      const end = await ended;
+      if (end.kind === 'failed') killing.bringForward(0);
+      return end;
+    }),
+  );
+}
+
+function toOutcome(ends: readonly SegmentEnd[], held: boolean): LaunchOutcome {
+  const failed = ends.find((end) => end.kind === 'failed');
+  if (failed !== undefined) return { kind: 'infrastructure', message: failed.message };
+  const [only] = ends;
+  if (ends.length === 1 && only?.kind === 'not_started') return { kind: 'not_started', ...only.reason };
+  // Nothing but a kill from outside ends what was never let go.
+  if (held)
+    return { kind: 'infrastructure', message: 'the sandbox was killed before the command was let go' };
+  return { kind: 'exited', segments: ends.flatMap(toExit) };
+}
+
+// In a pipeline the other segments did run, so a program that could not is a segment that failed.
+function toExit(end: SegmentEnd) {
+  if (end.kind === 'exit') return [end.exit];
+  return end.kind === 'not_started' ? [{ exitCode: end.reason.code }] : [];
+}
+
+interface Deadline {
+  isSet(): boolean;
+  /** Sets it, or makes it earlier; never later. Milliseconds from now. */
+  bringForward(ms: number): void;
+  cancel(): void;
+}
+
+function createDeadline(act: () => void): Deadline {
+  let at = Number.POSITIVE_INFINITY;
+  let timer: NodeJS.Timeout | undefined;
+  return {
+    isSet: () => at !== Number.POSITIVE_INFINITY,
+    bringForward(ms) {
+      const wanted = ms <= 0 ? 0 : performance.now() + ms;
+      if (wanted >= at) return;
+      at = wanted;
+      clearTimeout(timer);
+      if (wanted === 0) act();
+      else timer = setTimeout(act, ms);
+    },
+    cancel: () => clearTimeout(timer),
+  };
+}

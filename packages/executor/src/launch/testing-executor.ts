@@ -1,0 +1,26 @@
+// A small executor in a process of its own, for tests that kill it, start it as somebody else or with files open.
+import { probeHost } from '../sandbox/index.ts';
+import { createBwrapLauncher } from './bwrap-launcher.ts';
+import { createSandboxRunner, finish, type TestScopes } from './testing.ts';
+
+/** Its one argument, as JSON. It prints "launched", and then the Run as JSON. */
+export interface TestExecutorOptions {
+  readonly argv: readonly string[];
+  readonly scopes?: TestScopes;
+  readonly hold?: boolean;
+  /** Who to be. Absent: whoever starts it. */
+  readonly user?: { readonly uid: number; readonly gid: number };
+}
+
+const { argv, scopes = {}, hold = false, user }: TestExecutorOptions = JSON.parse(process.argv[2] ?? '');
+if (user !== undefined) {
+  process.setgroups?.([]);
+  process.setgid?.(user.gid);
+  process.setuid?.(user.uid);
+}
+const facts = await probeHost();
+const runner = createSandboxRunner(facts, createBwrapLauncher({ facts }));
+const launched = await runner.launch([argv], scopes, hold);
+console.log('launched');
+console.log(JSON.stringify(await finish(launched)));
+runner.launcher.close();

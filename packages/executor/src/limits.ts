@@ -1,0 +1,23 @@
+const mebibyte = 1024 * 1024;
+
+/** What an execution may use up of the host beside its sandbox. */
+export interface ExecutorLimits {
+  /** Captured of a contract's stdout, in bytes; the rest is read and dropped. */
+  readonly stdoutBytes: number;
+  readonly stderrBytes: number;
+  /** All output logs on this host together, in bytes: an offer that might not fit is refused. */
+  readonly spoolBytes: number;
+  /** The largest artifact that is hashed, in bytes. */
+  readonly artifactBytes: number;
+}
+
+/** What holds where nothing else is said. */
+export const defaultLimits: ExecutorLimits = {
+  stdoutBytes: 10 * mebibyte,
+  stderrBytes: mebibyte,
+  spoolBytes: 4096 * mebibyte,
+  artifactBytes: 1024 * mebibyte,
+};
+
+/** "local" runs commands without a sandbox: for a workstation that has none to offer. */
+export type ExecutionMode = 'hardened' | 'local';

@@ -1,0 +1,131 @@
+import {
+  type ConnectRequest,
+  type ConnectResponse,
+  channelOptions,
+  type Duration,
+  ExecutorLinkClient,
+  fromServiceError,
+  readChannelCredentials,
+  type TlsFiles,
+} from '@csc-fleet/common/rpc';
+import type { ClientDuplexStream } from '@grpc/grpc-js';
+import type { Executor } from './executor.ts';
+import { createBackoff } from './link/backoff.ts';
+import { createGrpcOutput } from './link/grpc-output.ts';
+import { heartbeatMs } from './link/session.ts';
+import type { Log } from './log.ts';
+import type { OutputSink } from './output/index.ts';
+
+/** Where the gate is, and who we are to it. */
+export interface GateLinkOptions {
+  /** `HOST:PORT`. */
+  readonly address: string;
+  readonly tls: TlsFiles;
+}
+
+/** The gRPC way to the gate. */
+export interface GateLink {
+  readonly output: OutputSink;
+  /** Keeps the executor connected until `close`: after a failure again, and again. */
+  run(executor: Executor, log: Log): void;
+  close(): void;
+}
+
+// Each client has a connection of its own, so that control messages never queue behind output; and it comes back soon,
+// as how long to wait is decided here.
+const ownConnection = {
+  ...channelOptions,
+  'grpc.use_local_subchannel_pool': 1,
+  'grpc.initial_reconnect_backoff_ms': 100,
+  'grpc.max_reconnect_backoff_ms': 1000,
+};
+
+/** Opens the channels; nothing is dialled before `run`. Throws what the TLS files throw. */
+export function createGateLink({ address, tls }: GateLinkOptions): GateLink {
+  const credentials = readChannelCredentials(tls);
+  const control = new ExecutorLinkClient(address, credentials, ownConnection);
+  const bulk = new ExecutorLinkClient(address, credentials, ownConnection);
+  const output = createGrpcOutput(bulk);
+  const closing = new AbortController();
+  return {
+    output,
+    run: (executor, log) => keepConnected(control, executor, closing.signal, log),
+    close() {
+      closing.abort();
+      output.close();
+      control.close();
+      bulk.close();
+    },
+  };
+}
+
+// A connection that lasted this long was a good one: the next attempt need not wait for long.
+const goodMs = 5000;
+
+function keepConnected(client: ExecutorLinkClient, executor: Executor, closing: AbortSignal, log: Log): void {
+  const backoff = createBackoff();
+  let timer: NodeJS.Timeout | undefined;
+  const dial = (): void => {
+    const call = client.connect();
+    const hangUp = () => call.cancel();
+    closing.addEventListener('abort', hangUp);
+    let welcomedAt = Number.POSITIVE_INFINITY;
+    serve(call, executor, {
+      welcomed() {
+        welcomedAt = performance.now();
+        log.info({}, 'connected to the gate');
+      },
+      lost(error) {
+        closing.removeEventListener('abort', hangUp);
+        if (closing.aborted) return;
+        if (performance.now() - welcomedAt > goodMs) backoff.reset();
+        const waitMs = Math.round(backoff.next());
+        log.warn(
+          { error: fromServiceError(error).message, waitMs },
+          'no connection to the gate; trying again',
+        );
+        timer = setTimeout(dial, waitMs);
+      },
+    });
+  };
+  closing.addEventListener('abort', () => clearTimeout(timer));
+  dial();
+}
+
+type Call = ClientDuplexStream<ConnectRequest, ConnectResponse>;
+
+interface CallEvents {
+  welcomed(): void;
+  /** Called once. */
+  lost(error: unknown): void;
+}
+
+// A gate that has not said anything for three heartbeats is gone, whatever TCP says.
+const missedHeartbeats = 3;
+
+function serve(call: Call, executor: Executor, events: CallEvents): void {
+  const connection = executor.connect((message) => call.write(message));
+  let watchdog: NodeJS.Timeout | undefined;
+  let over = false;
+  const end = (error: unknown): void => {
+    if (over) return;
+    over = true;
+    clearTimeout(watchdog);
+    connection.closed();
+    events.lost(error);
+  };
+  call.on('data', (response: ConnectResponse) => {
+    watchdog?.refresh();
+    if (response.message?.$case === 'welcome') {
+      watchdog ??= watch(response.message.value.heartbeatInterval, call);
+      events.welcomed();
+    }
+    connection.receive(response);
+  });
+  call.on('error', end);
+  call.on('end', () => end(new Error('the gate ended the connection')));
+}
+
+function watch(interval: Duration | undefined, call: Call): NodeJS.Timeout {
+  return setTimeout(() => call.cancel(), missedHeartbeats * heartbeatMs(interval)).unref();
+}

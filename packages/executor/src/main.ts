@@ -1,0 +1,150 @@
+import { X509Certificate } from 'node:crypto';
+import { mkdirSync, readFileSync, statSync } from 'node:fs';
+import { type KeyRing, readKeyRing, type Signer } from '@csc-fleet/common/crypto';
+import { explainFileError } from '@csc-fleet/common/encoding';
+import { CscError } from '@csc-fleet/common/errors';
+import { type PolicySet, readPolicyDirectory } from '@csc-fleet/common/policy';
+import { createExecutor } from './compose.ts';
+import { type ExecutorConfig, readExecutorConfig } from './config.ts';
+import type { Executor } from './executor.ts';
+import { lockStateDirectory } from './instance-lock.ts';
+import { requireHost, sweepLeftovers } from './launch/index.ts';
+import type { GateLink } from './link.ts';
+import type { Log } from './log.ts';
+import type { HostFacts } from './sandbox/index.ts';
+import { readReceiptSigner } from './signing-key.ts';
+import { localModeNote } from './workplace.ts';
+
+export interface RunExecutorOptions {
+  /** Reads and tries all that the config names, and starts nothing. */
+  readonly checkOnly?: boolean;
+}
+
+/**
+ * Runs an executor until SIGTERM or SIGINT: the first drains it, the second ends what still runs. Throws before it
+ * takes anything where the config, a file or the host is not as it must be.
+ */
+export async function runExecutor(configPath: string, options: RunExecutorOptions = {}): Promise<void> {
+  const config = readExecutorConfig(configPath);
+  const parts = await readParts(config);
+  if (options.checkOnly === true) return parts.link.close();
+  prepareStateDirectory(config.stateDir);
+  // Loaded here only: `csc run` has no log, and no time to lose.
+  const { createJsonLog } = await import('./json-log.ts');
+  const log = createJsonLog(parts.executorId);
+  const lock = lockStateDirectory(config.stateDir);
+  try {
+    if (config.executionMode === 'local') log.warn({}, localModeNote);
+    else log.info(await sweepLeftovers(), 'cleared away what killed executors had left');
+    await serve(config, parts, log);
+  } finally {
+    lock.release();
+  }
+}
+
+/** What the config's files and the host hold. */
+interface Parts {
+  readonly executorId: string;
+  readonly gateKeys: KeyRing;
+  readonly policies: PolicySet;
+  readonly signer?: Signer;
+  readonly facts?: HostFacts;
+  readonly link: GateLink;
+}
+
+async function readParts(config: ExecutorConfig): Promise<Parts> {
+  // Loaded here: nobody who only composes an executor should wait for gRPC.
+  const { createGateLink } = await import('./link.ts');
+  const { tls, stateDir, signingKey, runAs, executionMode } = config;
+  const executorId = await readExecutorId(config);
+  return {
+    executorId,
+    gateKeys: readKeyRing(config.trustedGateKeys),
+    policies: readPolicyDirectory(config.policies),
+    ...(signingKey === undefined ? {} : { signer: readReceiptSigner(executorId, stateDir, signingKey) }),
+    ...(executionMode === 'hardened'
+      ? { facts: await requireHost(runAs === undefined ? {} : { runAs }) }
+      : {}),
+    link: createGateLink({ address: config.gateAddress, tls }),
+  };
+}
+
+async function readExecutorId({ executorId, tls }: ExecutorConfig): Promise<string> {
+  const { identityOfCertificate } = await import('@csc-fleet/common/rpc');
+  const identity = identityOfCertificate(readCertificate(tls.cert));
+  if (identity.role !== 'executor') {
+    throw new CscError(
+      'CONFIG_INVALID',
+      `${tls.cert} is the certificate of a ${identity.role}; an executor's is due`,
+    );
+  }
+  if (executorId !== undefined && executorId !== identity.name) {
+    const message = `executor_id is ${executorId}, and ${tls.cert} says ${identity.name}: leave executor_id out, or mend it`;
+    throw new CscError('CONFIG_INVALID', message);
+  }
+  return identity.name;
+}
+
+function readCertificate(path: string): Uint8Array {
+  try {
+    return new X509Certificate(readFileSync(path)).raw;
+  } catch (cause) {
+    throw new CscError('CONFIG_INVALID', `${path} holds no certificate that can be read`, { cause });
+  }
+}
+
+// It holds the receipt key and the output of every job.
+function prepareStateDirectory(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw new CscError('FILE_UNWRITABLE', `failed to make state_dir ${path}: ${explainFileError(cause)}`, {
+      cause,
+    });
+  }
+  if ((statSync(path).mode & 0o077) === 0) return;
+  throw new CscError(
+    'CONFIG_INVALID',
+    `state_dir ${path} is open to others than its owner: run chmod 700 ${path}`,
+  );
+}
+
+async function serve(config: ExecutorConfig, { link, ...parts }: Parts, log: Log): Promise<void> {
+  const options = { ...config, executorId: parts.executorId };
+  const executor = await createExecutor(options, { ...parts, output: link.output, log });
+  link.run(executor, log);
+  log.info(
+    { gate: config.gateAddress, mode: config.executionMode, slots: config.slots },
+    'the executor is up',
+  );
+  await stopped(executor, log);
+  await executor.close();
+  link.close();
+}
+
+// What the gate does not take within this time is delivered at the next start.
+const deliveryMs = 5000;
+
+async function stopped(executor: Executor, log: Log): Promise<void> {
+  await nextSignal();
+  log.info({}, 'draining: what runs may end; a second signal ends it');
+  const again = nextSignal().then(() => executor.cancelAll(0));
+  await Promise.race([executor.drain(), again.then(() => executor.drain())]);
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, deliveryMs);
+  });
+  await Promise.race([executor.delivered(), late]);
+  clearTimeout(timer);
+}
+
+function nextSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    const signals = ['SIGTERM', 'SIGINT'] as const;
+    const onSignal = () => {
+      for (const signal of signals) process.off(signal, onSignal);
+      resolve();
+    };
+    for (const signal of signals) process.on(signal, onSignal);
+  });
+}

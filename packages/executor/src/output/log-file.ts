@@ -1,0 +1,92 @@
+import { type FileHandle, open, rm } from 'node:fs/promises';
+import { wholeFramesEnd } from './frame.ts';
+
+/** An append-only file of frames. Nothing is made on disk before the first append. */
+export class LogFile {
+  readonly #path: string;
+  #handle: FileHandle | undefined;
+  #length: number;
+  #made = false;
+
+  /** @param length of a file that is there already; 0: there is none */
+  constructor(path: string, length = 0) {
+    this.#path = path;
+    this.#length = length;
+  }
+
+  /** Bytes appended and readable. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** All of it or an error; after an error the readable length is what it was. One call at a time. */
+  async append(buffers: readonly Uint8Array[]): Promise<void> {
+    this.#handle ??= await this.#make();
+    let rest = buffers;
+    let position = this.#length;
+    while (rest.length > 0) {
+      const { bytesWritten } = await this.#handle.writev([...rest], position);
+      position += bytesWritten;
+      rest = withoutFirst(rest, bytesWritten);
+    }
+    this.#length = position;
+  }
+
+  // Exclusive: a log that is there already is another execution's, and stays as it is.
+  async #make(): Promise<FileHandle> {
+    const handle = await open(this.#path, 'wx+', 0o600);
+    this.#made = true;
+    return handle;
+  }
+
+  /** Whole frames from `offset`, about `maxBytes` of them and at least one; empty at the end. */
+  async read(offset: number, maxBytes: number): Promise<Uint8Array> {
+    for (let wanted = maxBytes; ; wanted *= 2) {
+      const bytes = await this.#readBytes(offset, Math.min(wanted, this.#length - offset));
+      const end = wholeFramesEnd(bytes);
+      if (end > 0 || bytes.length < wanted) return bytes.subarray(0, end);
+    }
+  }
+
+  async #readBytes(offset: number, length: number): Promise<Uint8Array> {
+    if (length <= 0) return new Uint8Array(0);
+    this.#handle ??= await open(this.#path, 'r');
+    const buffer = Buffer.allocUnsafeSlow(length);
+    let filled = 0;
+    while (filled < length) {
+      const { bytesRead } = await this.#handle.read(buffer, filled, length - filled, offset + filled);
+      if (bytesRead === 0) break;
+      filled += bytesRead;
+    }
+    return buffer.subarray(0, filled);
+  }
+
+  /** Makes what was appended survive a power cut. */
+  async sync(): Promise<void> {
+    await this.#handle?.datasync();
+  }
+
+  /** Closes the descriptor; a later read opens the file again. */
+  async close(): Promise<void> {
+    const handle = this.#handle;
+    this.#handle = undefined;
+    await handle?.close();
+  }
+
+  /** Closes, and deletes the file where `append` made it. */
+  async discard(): Promise<void> {
+    await this.close();
+    if (this.#made) await rm(this.#path, { force: true });
+  }
+}
+
+function withoutFirst(buffers: readonly Uint8Array[], count: number): readonly Uint8Array[] {
+  let skipped = 0;
+  let skip = count;
+  while (skipped < buffers.length && skip >= (buffers[skipped]?.length ?? 0)) {
+    skip -= buffers[skipped]?.length ?? 0;
+    skipped += 1;
+  }
+  const [first, ...rest] = buffers.slice(skipped);
+  return first === undefined ? [] : [first.subarray(skip), ...rest];
+}

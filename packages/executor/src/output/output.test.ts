@@ -1,0 +1,279 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { OutputChunk } from '@csc-fleet/common/messages';
+import { ReadOutputResponse } from '@csc-fleet/common/rpc';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { encodeFrameHead, readFrames, wholeFramesEnd } from './frame.ts';
+import type { OutputSpool } from './spool.ts';
+import { SpoolDirectory } from './spool-directory.ts';
+
+let directory: string;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'csc-output-'));
+});
+
+const opened: OutputSpool[] = [];
+
+afterEach(async () => {
+  for (const spool of opened.splice(0)) await spool.close();
+  rmSync(directory, { recursive: true });
+});
+
+function keep(spool: OutputSpool): OutputSpool {
+  opened.push(spool);
+  return spool;
+}
+
+const caps = { stdout: 1000, stderr: 100 };
+const unexpected = (error: unknown): never => {
+  throw error;
+};
+
+function sha256(data: Uint8Array | string): string {
+  return `sha256:${createHash('sha256').update(data).digest('hex')}`;
+}
+
+function decode(bytes: Uint8Array): OutputChunk[] {
+  return [...readFrames(bytes)].map(({ chunk }) => OutputChunk.decode(chunk));
+}
+
+describe('a frame', () => {
+  it.each([
+    { commandId: 'a', stream: 'stdout', offset: 0, monotonicNs: 0, length: 1 },
+    {
+      commandId: 'b'.repeat(300),
+      stream: 'stderr',
+      offset: 2 ** 40 + 3,
+      monotonicNs: 2 ** 52,
+      length: 65_536,
+    },
+    { commandId: 'ü', stream: 'stdout', offset: 127, monotonicNs: 128, length: 200 },
+  ] as const)('is a ReadOutputResponse of one chunk: %o', (head) => {
+    const data = randomBytes(head.length);
+    const frame = Buffer.concat([encodeFrameHead(head), data]);
+    const { item } = ReadOutputResponse.decode(frame);
+    const { commandId, offset, monotonicNs } = head;
+    const stream = head.stream === 'stdout' ? 1 : 2;
+    expect(item).toEqual({ $case: 'chunk', value: { commandId, stream, offset, monotonicNs, data } });
+    expect(wholeFramesEnd(frame)).toBe(frame.length);
+    for (const cut of [1, 2, 5, frame.length - 1]) expect(wholeFramesEnd(frame.subarray(0, cut))).toBe(0);
+  });
+
+  it('ends the log where the file holds none', () => {
+    const frame = Buffer.concat([
+      encodeFrameHead({ commandId: 'a', stream: 'stdout', offset: 0, monotonicNs: 1, length: 2 }),
+      Buffer.from('hi'),
+    ]);
+    expect(wholeFramesEnd(Buffer.concat([frame, frame, Buffer.alloc(50)]))).toBe(2 * frame.length);
+  });
+});
+
+describe('a spool', () => {
+  const open = (limits = caps, onFailure = unexpected) =>
+    keep(new SpoolDirectory(directory, 2 ** 30).open('execution', limits, onFailure));
+
+  it('keeps what two streams of two commands say, hashed each and together', async () => {
+    const spool = open();
+    await spool.capture('one', 'stdout', Readable.from([Buffer.from('abc'), Buffer.from('def')]));
+    await spool.capture('one', 'stderr', Readable.from([Buffer.from('oops')]));
+    await spool.capture('two', 'stdout', Readable.from([Buffer.from('ghi')]));
+    await spool.end();
+    expect(spool.digest('one', 'stdout')).toEqual({ sha256: sha256('abcdef'), length: 6, truncated: false });
+    expect(spool.digest('two', 'stdout')).toEqual({ sha256: sha256('ghi'), length: 3, truncated: false });
+    expect(spool.digest('two', 'stderr')).toEqual({ sha256: sha256(''), length: 0, truncated: false });
+    expect(spool.total('stdout')).toEqual({ sha256: sha256('abcdefghi'), length: 9, truncated: false });
+    expect(spool.total('stderr').sha256).toBe(sha256('oops'));
+    const chunks = decode(await spool.read(0, 4096));
+    expect(spool.length).toBe((await spool.read(0, 4096)).length);
+    const second = chunks.filter(({ commandId }) => commandId === 'two');
+    expect(second.map(({ offset, data }) => [offset, data.toString()])).toEqual([[0, 'ghi']]);
+  });
+
+  it('makes no file where there is no output', async () => {
+    const spool = open();
+    await spool.capture('one', 'stdout', Readable.from([]));
+    await spool.end();
+    expect(spool.length).toBe(0);
+    expect(readdirSync(directory)).toEqual([]);
+  });
+
+  it('reads on and drops what is over the cap, and says so', async () => {
+    const spool = open();
+    const data = randomBytes(5000);
+    await spool.capture(
+      'one',
+      'stdout',
+      Readable.from([data.subarray(0, 990), data.subarray(990), randomBytes(9)]),
+    );
+    await spool.capture('two', 'stdout', Readable.from([Buffer.from('late')]));
+    await spool.capture('two', 'stderr', Readable.from([Buffer.from('in time')]));
+    await spool.end();
+    expect(spool.digest('one', 'stdout')).toEqual({
+      sha256: sha256(data.subarray(0, 1000)),
+      length: 1000,
+      truncated: true,
+    });
+    expect(spool.digest('two', 'stdout')).toEqual({ sha256: sha256(''), length: 0, truncated: true });
+    expect(spool.digest('two', 'stderr').truncated).toBe(false);
+    expect(spool.total('stdout').truncated).toBe(true);
+  });
+
+  it('takes just the cap without calling it truncated', async () => {
+    const spool = open();
+    await spool.capture('one', 'stdout', Readable.from([randomBytes(1000)]));
+    await spool.end();
+    expect(spool.total('stdout')).toMatchObject({ length: 1000, truncated: false });
+  });
+
+  it('does not let byte-by-byte output fill the disk with frame heads', async () => {
+    const spool = open({ stdout: 100_000, stderr: 100_000 });
+    const byte = Buffer.from('x');
+    const id = 'c'.repeat(2000);
+    const alternating = async (stream: 'stdout' | 'stderr') =>
+      spool.capture(
+        id,
+        stream,
+        Readable.from(
+          (async function* () {
+            for (let count = 0; count < 2000; count += 1) {
+              yield byte;
+              await spool.settle();
+            }
+          })(),
+        ),
+      );
+    await Promise.all([alternating('stdout'), alternating('stderr')]);
+    await spool.end();
+    expect(spool.length).toBeLessThan(2 * 200_000 + 2 * 1024 * 1024);
+    expect(spool.total('stdout').truncated).toBe(true);
+  });
+
+  it('counts a stream that breaks off as truncated', async () => {
+    const spool = open();
+    const broken = Readable.from(
+      (async function* () {
+        yield Buffer.from('half');
+        throw new Error('gone');
+      })(),
+    );
+    await spool.capture('one', 'stdout', broken);
+    await spool.end();
+    expect(spool.digest('one', 'stdout')).toEqual({ sha256: sha256('half'), length: 4, truncated: true });
+  });
+
+  it('says when the disk refuses, keeps reading, and hashes only what the log holds', async () => {
+    const failures: unknown[] = [];
+    const spool = new SpoolDirectory(join(directory, 'gone'), 2 ** 30).open('execution', caps, (error) =>
+      failures.push(error),
+    );
+    rmSync(join(directory, 'gone'), { recursive: true });
+    await spool.capture(
+      'one',
+      'stdout',
+      Readable.from([Buffer.from('a'), Buffer.from('b'), Buffer.from('c')]),
+    );
+    await spool.end();
+    expect(failures).toHaveLength(1);
+    expect(spool.digest('one', 'stdout')).toEqual({ sha256: sha256(''), length: 0, truncated: true });
+    expect(spool.length).toBe(0);
+  });
+
+  it('passes 300 MiB with flat memory', async () => {
+    const total = 300 * 1024 * 1024;
+    const spool = open({ stdout: total, stderr: 0 });
+    const block = randomBytes(64 * 1024);
+    const source = Readable.from(
+      (function* () {
+        for (let sent = 0; sent < total; sent += block.length) yield Buffer.from(block);
+      })(),
+      { highWaterMark: 2 },
+    );
+    const before = process.memoryUsage().rss;
+    let most = before;
+    const watch = setInterval(() => {
+      most = Math.max(most, process.memoryUsage().rss);
+    }, 20);
+    await spool.capture('one', 'stdout', source);
+    await spool.end();
+    clearInterval(watch);
+    expect(spool.total('stdout')).toMatchObject({ length: total, truncated: false });
+    expect(most - before).toBeLessThan(128 * 1024 * 1024);
+    const last = decode(await spool.read(0, 1)).at(-1);
+    expect(last?.data.equals(block)).toBe(true);
+  });
+});
+
+describe('the spool directory', () => {
+  it('refuses what might not fit, and takes it once there is room', async () => {
+    const spools = new SpoolDirectory(directory, 2000);
+    const spool = spools.open('a', caps, unexpected);
+    expect(() => spools.open('b', caps, unexpected)).toThrow(expect.objectContaining({ code: 'SPOOL_FULL' }));
+    spools.settle(spool);
+    spools.open('b', caps, unexpected);
+  });
+
+  it('keeps execution ids out of paths', async () => {
+    const spools = new SpoolDirectory(join(directory, 'spool'), 2000);
+    const spool = spools.open('../../escape', caps, unexpected);
+    await spool.capture('one', 'stdout', Readable.from([Buffer.from('x')]));
+    await spool.end();
+    await spool.close();
+    expect(readdirSync(directory)).toEqual(['spool']);
+    expect(readdirSync(join(directory, 'spool'))).toHaveLength(1);
+    await spools.remove('../../escape');
+    expect(readdirSync(join(directory, 'spool'))).toEqual([]);
+  });
+
+  it('reads what a dead process left, up to the last whole frame', async () => {
+    const spools = new SpoolDirectory(directory, 2000);
+    const spool = spools.open('a', caps, unexpected);
+    await spool.capture('one', 'stdout', Readable.from([Buffer.from('abc')]));
+    await spool.capture('one', 'stderr', Readable.from([Buffer.from('def')]));
+    await spool.end();
+    await spool.close();
+    const [name = ''] = readdirSync(directory);
+    const half = encodeFrameHead({
+      commandId: 'one',
+      stream: 'stdout',
+      offset: 3,
+      monotonicNs: 9,
+      length: 50,
+    });
+    appendFileSync(join(directory, name), Buffer.concat([half, Buffer.from('torn')]));
+    const content = await spools.read('a');
+    expect(content.length).toBe(spool.length);
+    expect(content.digest('stdout', 'one')).toMatchObject({ sha256: sha256('abc'), length: 3 });
+    expect(content.digest('stderr')).toMatchObject({ sha256: sha256('def'), length: 3 });
+    expect(content.digest('stdout', 'two')).toMatchObject({ sha256: sha256(''), length: 0 });
+    const log = spools.reopen('a', content.length);
+    expect(Buffer.from(await log.read(0, 4096))).toEqual(
+      readFileSync(join(directory, name)).subarray(0, content.length),
+    );
+    await log.close();
+  });
+
+  it('knows nothing of an execution without output', async () => {
+    const content = await new SpoolDirectory(directory, 2000).read('none');
+    expect(content.length).toBe(0);
+    expect(content.digest('stdout').sha256).toBe(sha256(''));
+  });
+
+  it('deletes the logs of executions that are over', async () => {
+    const spools = new SpoolDirectory(directory, 2 ** 30);
+    for (const id of ['kept', 'stale']) {
+      const spool = spools.open(id, caps, unexpected);
+      await spool.capture('one', 'stdout', Readable.from([Buffer.from(id)]));
+      await spool.end();
+      await spool.close();
+    }
+    await spools.sweep(() => ['kept']);
+    const [name = ''] = readdirSync(directory);
+    expect(readdirSync(directory)).toHaveLength(1);
+    expect(statSync(join(directory, name)).mode & 0o777).toBe(0o600);
+    expect((await spools.read('kept')).digest('stdout').sha256).toBe(sha256('kept'));
+  });
+});

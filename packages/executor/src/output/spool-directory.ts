@@ -1,0 +1,85 @@
+import { mkdirSync } from 'node:fs';
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { sha256Hex } from '@csc-fleet/common/encoding';
+import { CscError } from '@csc-fleet/common/errors';
+import { type LogContent, openStoredLog, readLogContent, type StoredLog } from './read-log.ts';
+import { type OutputCaps, OutputSpool } from './spool.ts';
+
+/** The output logs of one host, which share its disk. */
+export class SpoolDirectory {
+  readonly #directory: string;
+  readonly #limit: number;
+  readonly #taken = new Map<string, number>();
+
+  /** @param limit bytes, of all logs together */
+  constructor(directory: string, limit: number) {
+    this.#directory = directory;
+    this.#limit = limit;
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+  }
+
+  /** A log for a new execution. Throws SPOOL_FULL where it might not fit. */
+  open(executionId: string, caps: OutputCaps, onFailure: (error: unknown) => void): OutputSpool {
+    const taken = [...this.#taken.values()].reduce((sum, bytes) => sum + bytes, 0);
+    const wanted = caps.stdout + caps.stderr;
+    if (taken + wanted > this.#limit) {
+      throw new CscError(
+        'SPOOL_FULL',
+        'this host has no room for the output of another execution (limits.spool_bytes)',
+      );
+    }
+    this.#taken.set(executionId, wanted);
+    return new OutputSpool({ executionId, path: this.#pathOf(executionId), caps, onFailure });
+  }
+
+  /** The log is whole: only what it really holds counts from now on. */
+  settle({ executionId, length }: { readonly executionId: string; readonly length: number }): void {
+    this.#taken.set(executionId, length);
+  }
+
+  /** What an execution wrote whose process died. */
+  read(executionId: string): Promise<LogContent> {
+    return readLogContent(this.#pathOf(executionId));
+  }
+
+  /** The log of an execution that has ended, `length` bytes of it. */
+  reopen(executionId: string, length: number): StoredLog {
+    this.#taken.set(executionId, length);
+    return openStoredLog(executionId, this.#pathOf(executionId), length);
+  }
+
+  /** Counts a log no more that was discarded. */
+  release(executionId: string): void {
+    this.#taken.delete(executionId);
+  }
+
+  /** Deletes a log. */
+  async remove(executionId: string): Promise<void> {
+    this.#taken.delete(executionId);
+    await rm(this.#pathOf(executionId), { force: true });
+  }
+
+  /** Deletes the logs that a crash has left of executions that are over. */
+  async sweep(unfinished: () => readonly string[]): Promise<void> {
+    // Listed before the journal is asked: a log is made only after its execution is in the journal.
+    const names = await readdir(this.#directory);
+    const wanted = new Set(unfinished().map(fileName));
+    const stale = names.filter((name) => !wanted.has(name));
+    await Promise.all(stale.map((name) => rm(join(this.#directory, name), { force: true })));
+  }
+
+  /** A path in this directory, for a file that is made and deleted. */
+  scratch(executionId: string): string {
+    return `${this.#pathOf(executionId)}.now`;
+  }
+
+  #pathOf(executionId: string): string {
+    return join(this.#directory, fileName(executionId));
+  }
+}
+
+// The gate chooses execution ids: none of it may become part of a path.
+function fileName(executionId: string): string {
+  return `${sha256Hex(executionId)}.log`;
+}

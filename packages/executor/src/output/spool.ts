@@ -1,0 +1,231 @@
+import type { Readable } from 'node:stream';
+import { type CapturedStream, emptyDigest, RunningDigest, type StreamDigest } from './captured-stream.ts';
+import { encodeFrameHead, maxFrameData } from './frame.ts';
+import { LogFile } from './log-file.ts';
+import type { StoredLog } from './read-log.ts';
+import { ChangeSignal } from './signal.ts';
+
+/** How much of a contract's output is kept, in bytes; the rest is read and dropped. */
+export type OutputCaps = Readonly<Record<CapturedStream, number>>;
+
+export interface SpoolOptions {
+  readonly executionId: string;
+  /** Where the log goes: made at the first byte of output. */
+  readonly path: string;
+  readonly caps: OutputCaps;
+  /** Called once if the log cannot be written: the run must end, as its output can no longer be kept. */
+  readonly onFailure: (error: unknown) => void;
+}
+
+interface Piece {
+  readonly commandId: string;
+  readonly stream: CapturedStream;
+  readonly monotonicNs: number;
+  readonly data: Buffer[];
+  /** What is to be called once the data has been written and hashed. */
+  readonly done: (() => void)[];
+  bytes: number;
+}
+
+/** Output as it comes. A chunk that is given back is read into again, which spares the collector most of its work. */
+export type CaptureSource = Readable & { recycle?(chunk: Buffer): void };
+
+interface Total {
+  /** The only command so far, whose digest this is. */
+  readonly sharedWith?: string;
+  readonly digest: RunningDigest;
+}
+
+// What may wait in memory for the disk before the job is held back.
+const highWater = 1024 * 1024;
+const ownRoom = 1024 * 1024;
+// What a piece takes in memory beside its data.
+const pieceCost = 256;
+
+/** Captures the output of one execution: within its caps, hashed, into a log that can be read meanwhile. */
+export class OutputSpool implements StoredLog {
+  readonly executionId: string;
+  readonly #file: LogFile;
+  readonly #caps: OutputCaps;
+  readonly #onFailure: (error: unknown) => void;
+  readonly #begun = process.hrtime.bigint();
+  readonly #grown = new ChangeSignal();
+  /** Of each command's stream. */
+  readonly #digests = new Map<string, RunningDigest>();
+  readonly #totals = new Map<CapturedStream, Total>();
+  readonly #taken = { stdout: 0, stderr: 0 };
+  readonly #maxLength: number;
+  #queue: Piece[] = [];
+  #queuedBytes = 0;
+  #flushing: Promise<void> | undefined;
+  #failed = false;
+  #ended = false;
+
+  constructor(options: SpoolOptions) {
+    this.executionId = options.executionId;
+    this.#file = new LogFile(options.path);
+    this.#caps = options.caps;
+    this.#onFailure = options.onFailure;
+    // Frames cost room too: a job that writes byte by byte must not fill the disk with their heads.
+    this.#maxLength = 2 * (options.caps.stdout + options.caps.stderr) + ownRoom;
+  }
+
+  get length(): number {
+    return this.#file.length;
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  changed(): Promise<void> {
+    return this.#grown.wait();
+  }
+
+  read(offset: number, maxBytes: number): Promise<Uint8Array> {
+    return this.#file.read(offset, maxBytes);
+  }
+
+  /** Takes a stream of a command until its end; one that breaks off counts as truncated. Never rejects. */
+  async capture(commandId: string, stream: CapturedStream, source: CaptureSource): Promise<void> {
+    try {
+      for await (const data of source) {
+        this.#take(commandId, stream, data, () => source.recycle?.(data));
+        while (this.#queuedBytes >= highWater) await this.#grown.wait();
+      }
+    } catch {
+      this.#truncate(commandId, stream);
+    }
+  }
+
+  /** What has been captured of a command's stream, as far as it is in the log. */
+  digest(commandId: string, stream: CapturedStream): StreamDigest {
+    return this.#digests.get(`${stream} ${commandId}`)?.digest() ?? emptyDigest;
+  }
+
+  /** The same over all commands, in order. */
+  total(stream: CapturedStream): StreamDigest {
+    return this.#totals.get(stream)?.digest.digest() ?? emptyDigest;
+  }
+
+  /** Waits until all that was captured is in the log. */
+  async settle(): Promise<void> {
+    await this.#flushing;
+  }
+
+  /** Nothing more comes: makes the log durable. */
+  async end(): Promise<void> {
+    await this.settle();
+    await this.#file.sync().catch((error: unknown) => this.#fail(error));
+    this.#ended = true;
+    this.#grown.notify();
+  }
+
+  close(): Promise<void> {
+    return this.#file.close();
+  }
+
+  /** The execution is not to be: leaves nothing behind. */
+  async discard(): Promise<void> {
+    await this.settle();
+    await this.#file.discard();
+  }
+
+  #take(commandId: string, stream: CapturedStream, data: Buffer, done: () => void): void {
+    const room =
+      this.#failed || this.length >= this.#maxLength ? 0 : this.#caps[stream] - this.#taken[stream];
+    const kept = data.length <= room ? data : data.subarray(0, room);
+    if (kept.length < data.length) this.#truncate(commandId, stream);
+    this.#taken[stream] += kept.length;
+    for (let at = 0; at < kept.length; at += maxFrameData) {
+      this.#enqueue(commandId, stream, kept.subarray(at, at + maxFrameData));
+    }
+    if (kept.length > 0) this.#queue.at(-1)?.done.push(done);
+    else done();
+  }
+
+  // Joined to the piece before it where that still waits: small writes then share a frame.
+  #enqueue(commandId: string, stream: CapturedStream, data: Buffer): void {
+    const last = this.#queue.at(-1);
+    const joins =
+      last?.stream === stream && last.commandId === commandId && last.bytes + data.length <= maxFrameData;
+    if (joins) {
+      last.data.push(data);
+      last.bytes += data.length;
+    } else {
+      const monotonicNs = Number(process.hrtime.bigint() - this.#begun);
+      this.#queue.push({ commandId, stream, monotonicNs, data: [data], done: [], bytes: data.length });
+      this.#queuedBytes += pieceCost;
+    }
+    this.#queuedBytes += data.length;
+    this.#flushing ??= this.#flush();
+  }
+
+  async #flush(): Promise<void> {
+    while (this.#queue.length > 0) {
+      const pieces = this.#queue;
+      this.#queue = [];
+      await this.#write(pieces);
+      for (const piece of pieces) this.#queuedBytes -= piece.bytes + pieceCost;
+      this.#grown.notify();
+    }
+    this.#flushing = undefined;
+  }
+
+  // Hashed once written, so that the hashes are of what the log holds even when the disk is full.
+  async #write(pieces: readonly Piece[]): Promise<void> {
+    if (this.#failed) return;
+    try {
+      await this.#file.append(this.#toFrames(pieces));
+    } catch (error) {
+      this.#fail(error);
+      for (const { commandId, stream } of pieces) this.#truncate(commandId, stream);
+      return;
+    }
+    for (const { commandId, stream, data } of pieces) {
+      for (const digest of this.#running(commandId, stream)) digest.add(data);
+    }
+    for (const { done } of pieces) for (const release of done) release();
+  }
+
+  #toFrames(pieces: readonly Piece[]): Buffer[] {
+    const offsets = new Map<string, number>();
+    return pieces.flatMap(({ commandId, stream, monotonicNs, data, bytes }) => {
+      const key = `${stream} ${commandId}`;
+      const offset = offsets.get(key) ?? this.#running(commandId, stream)[0].length;
+      offsets.set(key, offset + bytes);
+      return [encodeFrameHead({ commandId, stream, offset, monotonicNs, length: bytes }), ...data];
+    });
+  }
+
+  #truncate(commandId: string, stream: CapturedStream): void {
+    for (const digest of this.#running(commandId, stream)) digest.truncate();
+  }
+
+  /** The digest of the command's stream, and that of all commands so far where it is another one. */
+  #running(commandId: string, stream: CapturedStream): readonly [RunningDigest, ...RunningDigest[]] {
+    const key = `${stream} ${commandId}`;
+    const own = this.#digests.get(key) ?? new RunningDigest();
+    this.#digests.set(key, own);
+    const total = this.#totalOf(commandId, stream, own);
+    return total === own ? [own] : [own, total];
+  }
+
+  // Hashing is most of what output costs here, and most contracts have one command: the first command's digest is the
+  // total as well, until a second command writes.
+  #totalOf(commandId: string, stream: CapturedStream, own: RunningDigest): RunningDigest {
+    const known = this.#totals.get(stream) ?? { sharedWith: commandId, digest: own };
+    const total =
+      known.sharedWith === undefined || known.sharedWith === commandId
+        ? known
+        : { digest: known.digest.fork() };
+    this.#totals.set(stream, total);
+    return total.digest;
+  }
+
+  #fail(error: unknown): void {
+    if (this.#failed) return;
+    this.#failed = true;
+    this.#onFailure(error);
+  }
+}

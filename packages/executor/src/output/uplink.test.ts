@@ -1,0 +1,186 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CscError } from '@csc-fleet/common/errors';
+import { describe, expect, it } from 'vitest';
+import { silentLog } from '../log.ts';
+import type { OutputLog } from './output-log.ts';
+import { ChangeSignal } from './signal.ts';
+import { type OutputSink, pushOutput } from './uplink.ts';
+import { Uploads } from './uploads.ts';
+
+const frame = Buffer.concat([Buffer.from([0x0a, 0x80, 0x80, 0x04]), Buffer.alloc(65_536, 'x')]);
+
+/** A log in memory, of whole frames. */
+class GrowingLog implements OutputLog {
+  readonly executionId = 'execution';
+  ended = false;
+  frames = 0;
+  readonly #changes = new ChangeSignal();
+
+  get length(): number {
+    return this.frames * frame.length;
+  }
+
+  grow(count: number): void {
+    this.frames += count;
+    this.#changes.notify();
+  }
+
+  end(): void {
+    this.ended = true;
+    this.#changes.notify();
+  }
+
+  async read(offset: number, maxBytes: number): Promise<Uint8Array> {
+    const count = Math.max(Math.floor(Math.min(maxBytes, this.length - offset) / frame.length), 1);
+    return Buffer.concat(Array.from({ length: count }, () => frame));
+  }
+
+  changed(): Promise<void> {
+    return this.#changes.wait();
+  }
+}
+
+/** A gate that holds what it acknowledged, and acknowledges when it is told to. */
+class ManualSink implements OutputSink {
+  held = 0;
+  sent = 0;
+  begun = 0;
+  finished = 0;
+  refusal: Error | undefined;
+  automatic = false;
+  readonly #acknowledgements: (() => void)[] = [];
+
+  async committedLength(): Promise<number> {
+    if (this.refusal !== undefined) throw this.refusal;
+    this.begun += 1;
+    this.sent = this.held;
+    return this.held;
+  }
+
+  append(_executionId: string, logOffset: number, frames: Uint8Array): Promise<number> {
+    if (this.refusal !== undefined) return Promise.reject(this.refusal);
+    if (logOffset !== this.sent) return Promise.reject(new Error('a gap'));
+    this.sent += frames.length;
+    const until = this.sent;
+    return new Promise((resolve) => {
+      const acknowledge = () => {
+        this.held = until;
+        resolve(until);
+      };
+      if (this.automatic) acknowledge();
+      else this.#acknowledgements.push(acknowledge);
+    });
+  }
+
+  acknowledge(): void {
+    for (const acknowledge of this.#acknowledgements.splice(0)) acknowledge();
+  }
+
+  finish(): void {
+    this.finished += 1;
+  }
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await sleep(1);
+}
+
+const never = new AbortController().signal;
+
+describe('pushOutput', () => {
+  it('sends a log as it grows, and ends when the gate holds all of it', async () => {
+    const [log, sink] = [new GrowingLog(), new ManualSink()];
+    sink.automatic = true;
+    const pushed = pushOutput(log, sink, never);
+    log.grow(3);
+    await until(() => sink.held === log.length);
+    log.grow(40);
+    log.end();
+    await pushed;
+    expect(sink.held).toBe(log.length);
+    expect(sink.finished).toBe(1);
+  });
+
+  it('keeps at most 4 MiB unacknowledged', async () => {
+    const [log, sink] = [new GrowingLog(), new ManualSink()];
+    log.grow(200);
+    log.end();
+    const pushed = pushOutput(log, sink, never);
+    let most = 0;
+    while (sink.held < log.length) {
+      await sleep(5);
+      most = Math.max(most, sink.sent - sink.held);
+      sink.acknowledge();
+    }
+    await pushed;
+    expect(most).toBeLessThanOrEqual(4 * 1024 * 1024);
+    expect(most).toBeGreaterThan(2 * 1024 * 1024);
+  });
+
+  it('goes on from where the gate is', async () => {
+    const [log, sink] = [new GrowingLog(), new ManualSink()];
+    log.grow(10);
+    log.end();
+    sink.held = 4 * frame.length;
+    sink.automatic = true;
+    await pushOutput(log, sink, never);
+    expect(sink.held).toBe(log.length);
+  });
+
+  it('has nothing to send where the gate holds more than the host kept', async () => {
+    const [log, sink] = [new GrowingLog(), new ManualSink()];
+    log.grow(1);
+    log.end();
+    sink.held = 5 * frame.length;
+    await pushOutput(log, sink, never);
+    expect(sink.sent).toBe(sink.held);
+  });
+
+  it('ends with the sink that fails, and when it is told to', async () => {
+    const [log, sink] = [new GrowingLog(), new ManualSink()];
+    log.grow(1);
+    const stop = new AbortController();
+    const stopped = pushOutput(log, sink, stop.signal);
+    await until(() => sink.sent > 0);
+    stop.abort(new Error('enough'));
+    await expect(stopped).rejects.toThrow('enough');
+    sink.refusal = new Error('gone');
+    await expect(pushOutput(log, sink, never)).rejects.toThrow('gone');
+  });
+});
+
+describe('Uploads', () => {
+  it('tries again until the gate has all, at once when it comes back', async () => {
+    const [log, sink] = [new GrowingLog(), new ManualSink()];
+    sink.automatic = true;
+    sink.refusal = new CscError('GATE_UNREACHABLE', 'no');
+    const uploads = new Uploads(sink, silentLog);
+    log.grow(2);
+    log.end();
+    uploads.start(log);
+    uploads.start(log);
+    await sleep(20);
+    expect(sink.begun).toBe(0);
+    sink.refusal = undefined;
+    uploads.wake();
+    await until(() => sink.held === log.length);
+    expect(sink.begun).toBe(1);
+  });
+
+  it('does not bother the gate with an execution that has no output, nor with one it does not know', async () => {
+    const [empty, unknown, sink] = [new GrowingLog(), new GrowingLog(), new ManualSink()];
+    const uploads = new Uploads(sink, silentLog);
+    empty.end();
+    uploads.start(empty);
+    await sleep(5);
+    expect(sink.begun).toBe(0);
+    sink.refusal = new CscError('EXECUTION_UNKNOWN', 'no');
+    unknown.grow(1);
+    uploads.start(unknown);
+    await sleep(5);
+    sink.refusal = undefined;
+    uploads.wake();
+    await sleep(5);
+    expect(sink.begun).toBe(0);
+  });
+});

@@ -1,0 +1,114 @@
+import { describe, expect, it } from 'vitest';
+import { bwrapArguments, numberDescriptors } from './bwrap-arguments.ts';
+import { planSandbox } from './plan.ts';
+import { makeFacts, makeScopes } from './testing.ts';
+
+const scopes = makeScopes({
+  binds: [
+    { fd: 77, source: '/workspace', destination: '/workspace', writable: false },
+    { fd: 78, source: '/workspace/out', destination: '/workspace/out', writable: true },
+  ],
+  directories: ['/srv/empty'],
+  links: [{ path: '/var/run', target: '/run' }],
+  cwd: '/workspace',
+});
+const plan = planSandbox(makeFacts(), scopes, { environment: { CI: 'true' } });
+
+describe('bwrapArguments', () => {
+  it('is the recipe, whole and in order', () => {
+    expect(
+      bwrapArguments(plan, numberDescriptors(plan)).join(' ').replaceAll(' --', '\n--').split('\n'),
+    ).toEqual([
+      '--die-with-parent',
+      '--new-session',
+      '--unshare-user',
+      '--unshare-ipc',
+      '--unshare-pid',
+      '--unshare-uts',
+      '--unshare-cgroup',
+      '--unshare-net',
+      '--disable-userns',
+      '--assert-userns-disabled',
+      '--cap-drop ALL',
+      '--uid 1000',
+      '--gid 1000',
+      '--hostname sandbox',
+      '--clearenv',
+      '--setenv HOME /home/user',
+      '--setenv LANG C.UTF-8',
+      '--setenv PATH /usr/local/bin:/usr/bin:/bin',
+      '--setenv USER user',
+      '--setenv CI true',
+      '--ro-bind /usr /usr',
+      '--symlink usr/bin /bin',
+      '--perms 0755',
+      '--dir /etc',
+      '--ro-bind /etc/ld.so.cache /etc/ld.so.cache',
+      '--perms 0444',
+      '--file 6 /etc/passwd',
+      '--perms 0444',
+      '--file 7 /etc/group',
+      '--perms 0444',
+      '--file 8 /etc/hosts',
+      '--perms 0444',
+      '--file 9 /etc/nsswitch.conf',
+      '--perms 0444',
+      '--file 10 /etc/gitconfig',
+      '--proc /proc',
+      '--dev /dev',
+      '--perms 0555',
+      '--size 4096',
+      '--tmpfs /proc/acpi',
+      '--ro-bind /dev/null /proc/keys',
+      '--perms 1777',
+      '--size 268435456',
+      '--tmpfs /tmp',
+      '--perms 0700',
+      '--size 268435456',
+      '--tmpfs /home/user',
+      '--perms 1777',
+      '--size 67108864',
+      '--tmpfs /dev/shm',
+      '--perms 0755',
+      '--dir /srv/empty',
+      '--symlink /run /var/run',
+      '--ro-bind-fd 11 /workspace',
+      '--bind-fd 12 /workspace/out',
+      '--remount-ro /proc/acpi',
+      '--remount-ro /dev',
+      '--remount-ro /proc',
+      '--remount-ro /',
+      '--chdir /workspace',
+      '--json-status-fd 4',
+      '--block-fd 5',
+    ]);
+  });
+
+  it('keeps a host path that is not a scope out of the arguments', () => {
+    const elsewhere = makeScopes({
+      binds: [{ fd: 9, source: '/elsewhere/a', destination: '/a', writable: false }],
+    });
+    const other = planSandbox(makeFacts(), elsewhere, { environment: {} });
+    expect(bwrapArguments(other, numberDescriptors(other)).join('\n')).not.toContain('/elsewhere');
+  });
+
+  it('does not split a value that looks like an option', () => {
+    const odd = planSandbox(makeFacts(), scopes, { environment: { X: '--bind / /' } });
+    expect(bwrapArguments(odd, numberDescriptors(odd))).toContain('--bind / /');
+  });
+});
+
+describe('numberDescriptors', () => {
+  it('counts from 3 on', () => {
+    const numbers = numberDescriptors(plan);
+    expect([numbers.args, numbers.status, numbers.block]).toEqual([3, 4, 5]);
+    expect([...numbers.mounts.values()]).toEqual([6, 7, 8, 9, 10, 11, 12]);
+  });
+
+  it('gives numbers that are taken first, so that bwrap closes them', () => {
+    const numbers = numberDescriptors(plan, [251, 4]);
+    expect([numbers.args, numbers.status, numbers.block]).toEqual([251, 4, 3]);
+    const all = [numbers.args, numbers.status, numbers.block, ...numbers.mounts.values()];
+    expect(new Set(all).size).toBe(10);
+  });
+});

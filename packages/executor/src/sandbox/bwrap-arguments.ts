@@ -1,0 +1,86 @@
+import type { Mount, SandboxPlan } from './plan.ts';
+
+/** Which number bwrap finds each of its descriptors at. */
+export interface DescriptorNumbers {
+  readonly args: number;
+  readonly status: number;
+  readonly block: number;
+  /** By the plan's names. */
+  readonly mounts: ReadonlyMap<string, number>;
+}
+
+/**
+ * Gives every descriptor of a plan a number: first `taken`, then from 3 on. `taken` are the numbers of descriptors that
+ * this process cannot keep from its children; bwrap closes what it is told about, so nothing of them gets inside.
+ */
+export function numberDescriptors(plan: SandboxPlan, taken: readonly number[] = []): DescriptorNumbers {
+  const names = plan.mounts.flatMap((mount) => ('descriptor' in mount ? [mount.descriptor] : []));
+  const pool = [...taken];
+  for (let number = 3; pool.length < names.length + 3; number += 1) {
+    if (!taken.includes(number)) pool.push(number);
+  }
+  const [args = 3, status = 4, block = 5, ...rest] = pool;
+  return { args, status, block, mounts: new Map(names.map((name, index) => [name, rest[index] ?? -1])) };
+}
+
+/**
+ * bwrap's options for a plan, in the order in which bwrap applies them; the command itself is not among them. They go
+ * over `--args`, so that the paths of the host are in nobody's command line. Pure. See bwrap(1).
+ */
+export function bwrapArguments(plan: SandboxPlan, numbers: DescriptorNumbers): string[] {
+  return [
+    '--die-with-parent',
+    '--new-session',
+    ...plan.namespaces.map((namespace) => `--unshare-${namespace}`),
+    '--disable-userns',
+    '--assert-userns-disabled',
+    ...['--cap-drop', 'ALL'],
+    ...['--uid', String(plan.uid), '--gid', String(plan.gid)],
+    ...['--hostname', plan.hostname],
+    '--clearenv',
+    ...Object.entries(plan.environment).flatMap(([name, value]) => ['--setenv', name, value]),
+    ...plan.mounts.flatMap((mount) => mountArguments(mount, numbers.mounts)),
+    ...['--chdir', plan.cwd],
+    ...['--json-status-fd', String(numbers.status)],
+    ...['--block-fd', String(numbers.block)],
+  ];
+}
+
+function mountArguments(mount: Mount, numbers: ReadonlyMap<string, number>): string[] {
+  const { kind, destination } = mount;
+  switch (kind) {
+    case 'host':
+      return ['--ro-bind', mount.source, destination];
+    case 'scope':
+      return [
+        mount.writable ? '--bind-fd' : '--ro-bind-fd',
+        numberOf(mount.descriptor, numbers),
+        destination,
+      ];
+    case 'data':
+      // Not --ro-bind-data: a file of the root tmpfs, which becomes read-only, costs no mount of its own.
+      return ['--perms', '0444', '--file', numberOf(mount.descriptor, numbers), destination];
+    case 'symlink':
+      return ['--symlink', mount.target, destination];
+    case 'directory':
+      return ['--perms', '0755', '--dir', destination];
+    case 'tmpfs':
+      return ['--perms', toOctal(mount.mode), '--size', String(mount.bytes), '--tmpfs', destination];
+    case 'proc':
+      return ['--proc', destination];
+    case 'dev':
+      return ['--dev', destination];
+    case 'read_only':
+      return ['--remount-ro', destination];
+  }
+}
+
+function numberOf(descriptor: string, numbers: ReadonlyMap<string, number>): string {
+  const number = numbers.get(descriptor);
+  if (number === undefined) throw new TypeError(`the plan's descriptor ${descriptor} has no number`);
+  return String(number);
+}
+
+function toOctal(mode: number): string {
+  return mode.toString(8).padStart(4, '0');
+}

@@ -1,0 +1,127 @@
+import { closeSync } from 'node:fs';
+import { posix } from 'node:path';
+import { CscError } from '@csc-fleet/common/errors';
+import { isCoveredBy } from '@csc-fleet/common/paths';
+import { arrangeScopes } from './arrange-scopes.ts';
+import { createWritePath } from './create-write-path.ts';
+import { expandGlob, isGlob, stripTree } from './glob.ts';
+import type { HostFacts } from './host-facts.ts';
+import { findClosedParent } from './job-access.ts';
+import { type OpenScope, openFor, type Resolution } from './resolution.ts';
+import type { ResolvedScopes, ScopeRequest } from './scopes.ts';
+import { closedTrees, privateDirectories } from './view.ts';
+import { isWithin, type Walk, walkPath } from './walk.ts';
+
+/**
+ * Resolves what a command declared, holds it against the policy again now that symlinks are followed, and opens it.
+ * Throws NOT_PERMITTED or FILE_UNREADABLE naming the path; nothing stays open then.
+ */
+export function resolveScopes(request: ScopeRequest, facts: HostFacts): ResolvedScopes {
+  const resolution: Resolution = { request, facts, descriptors: new Set(), links: new Map(), notes: [] };
+  const close = (): void => {
+    for (const fd of resolution.descriptors) closeSync(fd);
+    resolution.descriptors.clear();
+  };
+  try {
+    const scopes = [
+      ...request.writePaths.flatMap((path) => openDeclared(resolution, path, true)),
+      ...request.readPaths.flatMap((path) => openDeclared(resolution, path, false)),
+    ];
+    const cwd = resolveCwd(resolution);
+    return { ...arrangeScopes(resolution, showCwd(resolution, scopes, cwd), cwd), close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+function openDeclared(resolution: Resolution, declared: string, writable: boolean): OpenScope[] {
+  const path = stripTree(declared);
+  if (!isGlob(path))
+    return [openScope(resolution, declared, walkDeclared(resolution, path, writable), writable)];
+  const matches = expandGlob(path).flatMap((match) => walkPath(match) ?? []);
+  if (matches.length === 0) resolution.notes.push(`${declared} matches nothing`);
+  return matches.map((walk) => openScope(resolution, declared, walk, writable));
+}
+
+function walkDeclared(resolution: Resolution, path: string, writable: boolean): Walk {
+  const found = walkPath(path) ?? (writable ? walkCreated(resolution, path) : undefined);
+  if (found !== undefined) return found;
+  const kind = writable ? 'write' : 'read';
+  throw new CscError(
+    'FILE_UNREADABLE',
+    `${kind} path ${path} does not exist on this host, or is closed to the executor`,
+  );
+}
+
+// A write path that is not there yet is made where the policy lets its parent be written.
+function walkCreated(resolution: Resolution, path: string): Walk | undefined {
+  const parent = walkPath(posix.dirname(path));
+  if (parent === undefined) return undefined;
+  checkCovered(resolution, parent.path, 'allowed_write_prefixes', path);
+  createWritePath(posix.join(parent.path, posix.basename(path)), resolution.facts);
+  resolution.notes.push(`${path} was created`);
+  return walkPath(path);
+}
+
+function openScope(resolution: Resolution, declared: string, walk: Walk, writable: boolean): OpenScope {
+  const { path } = walk;
+  checkOpenable(declared, path);
+  checkCovered(resolution, path, writable ? 'allowed_write_prefixes' : 'allowed_read_prefixes', declared);
+  checkReachable(resolution, path);
+  for (const link of walk.links) resolution.links.set(link.path, link);
+  const scope = openFor(resolution, path, writable);
+  if (scope.stats.isDirectory() || scope.stats.isFile()) return scope;
+  throw new CscError('NOT_PERMITTED', `${declared} is neither a file nor a directory`);
+}
+
+function resolveCwd(resolution: Resolution): string {
+  const { cwd } = resolution.request;
+  const walk = walkPath(cwd);
+  if (walk === undefined) throw new CscError('FILE_UNREADABLE', `cwd ${cwd} does not exist on this host`);
+  if (walk.path !== '/') checkOpenable(cwd, walk.path);
+  checkCovered(resolution, walk.path, 'allowed_cwd_prefixes', cwd);
+  for (const link of walk.links) resolution.links.set(link.path, link);
+  return walk.path;
+}
+
+// Where the policy lets the cwd be read, it is a read scope of its own, unless the contract declared parts of it only.
+function showCwd(resolution: Resolution, scopes: readonly OpenScope[], cwd: string): readonly OpenScope[] {
+  const directory = openFor(resolution, cwd, false);
+  if (!directory.stats.isDirectory()) throw new CscError('FILE_UNREADABLE', `cwd ${cwd} is not a directory`);
+  const { allowed_read_prefixes } = resolution.request.policy;
+  const isPartial = scopes.some(({ source }) => source !== cwd && isWithin(source, cwd));
+  const isPrivate = cwd === '/' || privateDirectories.some((path) => isWithin(path, cwd));
+  if (isPartial || isPrivate || !isCoveredBy(cwd, allowed_read_prefixes)) return scopes;
+  checkReachable(resolution, cwd);
+  return [...scopes, directory];
+}
+
+function checkOpenable(declared: string, path: string): void {
+  if (path === '/')
+    throw new CscError('NOT_PERMITTED', `${declared} is the whole file system; declare what is needed`);
+  const closed = closedTrees.find((tree) => isWithin(path, tree));
+  if (closed === undefined) return;
+  throw new CscError('NOT_PERMITTED', `${declared} leads into ${closed}, which a sandbox has of its own`);
+}
+
+function checkCovered(
+  { request }: Resolution,
+  path: string,
+  prefixes: 'allowed_read_prefixes' | 'allowed_write_prefixes' | 'allowed_cwd_prefixes',
+  declared: string,
+): void {
+  if (isCoveredBy(path, request.policy[prefixes])) return;
+  const leads = path === declared ? 'is' : `leads to ${path}, which is`;
+  throw new CscError('NOT_PERMITTED', `${declared} ${leads} outside the policy's ${prefixes}`);
+}
+
+// bwrap finds the source of a bind by its path, as the job user.
+function checkReachable({ facts }: Resolution, path: string): void {
+  const closed = findClosedParent(path, facts.jobUser);
+  if (closed === undefined) return;
+  throw new CscError(
+    'FILE_UNREADABLE',
+    `${path} cannot be reached by the job user (uid ${facts.jobUser.uid}), who may not enter ${closed}; chmod o+x it, or move the scope`,
+  );
+}

@@ -1,0 +1,60 @@
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { HostFacts } from './host-facts.ts';
+import type { ResolvedScopes } from './scopes.ts';
+
+/** A host with a merged /usr, for tests of what is pure. */
+export function makeFacts(changes: Partial<HostFacts> = {}): HostFacts {
+  return {
+    bwrapPath: '/usr/bin/bwrap',
+    bwrapVersion: '0.8.0',
+    bwrapOptions: new Set(['args', 'bind-fd']),
+    executorUid: 0,
+    jobUser: { uid: 65534, gid: 65534, name: 'nobody' },
+    systemLinks: [{ path: '/bin', target: 'usr/bin' }],
+    systemDirectories: [],
+    etcPaths: ['/etc/ld.so.cache'],
+    maskedFiles: ['/proc/keys'],
+    maskedDirectories: ['/proc/acpi'],
+    ...changes,
+  };
+}
+
+/** Scopes that hold nothing open. */
+export function makeScopes(changes: Partial<ResolvedScopes> = {}): ResolvedScopes {
+  return { binds: [], directories: [], links: [], cwd: '/', notes: [], close: () => undefined, ...changes };
+}
+
+/** A temporary directory that any user may enter. */
+export interface TestTree {
+  readonly path: string;
+  /** Writes a file, with its directories, and gives its path. */
+  file(name: string, content?: string, mode?: number): string;
+  /** Makes a directory that belongs to `owner`, the test's own user where it is absent. */
+  directory(name: string, owner?: { readonly uid: number; readonly gid: number }): string;
+  remove(): void;
+}
+
+/** Not below /tmp: a sandbox has one of its own, which is writable. */
+export function makeTree(): TestTree {
+  const path = mkdtempSync('/var/tmp/csc-test-');
+  chmodSync(path, 0o755);
+  return {
+    path,
+    file(name, content = '', mode = 0o644) {
+      const file = join(path, name);
+      mkdirSync(dirname(file), { recursive: true });
+      writeFileSync(file, content);
+      chmodSync(file, mode);
+      return file;
+    },
+    directory(name, owner) {
+      const directory = join(path, name);
+      mkdirSync(directory, { recursive: true });
+      chmodSync(directory, 0o755);
+      if (owner !== undefined) chownSync(directory, owner.uid, owner.gid);
+      return directory;
+    },
+    remove: () => rmSync(path, { recursive: true, force: true }),
+  };
+}

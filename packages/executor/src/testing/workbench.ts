@@ -1,0 +1,111 @@
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { orThrow } from '@csc-fleet/common/errors';
+import { createPolicySet, type PolicyDocument, parsePolicy } from '@csc-fleet/common/policy';
+import { createExecutor, type ExecutorDeps, type ExecutorOptions } from '../compose.ts';
+import type { Executor } from '../executor.ts';
+import { ScriptedGate } from './scripted-gate.ts';
+
+/** An executor of its own for a test, a scripted gate, and a workspace that its policy opens. */
+export interface Workbench {
+  readonly gate: ScriptedGate;
+  readonly policy: PolicyDocument;
+  /** Jobs may read it. */
+  readonly workspace: string;
+  /** Jobs may write it. */
+  readonly out: string;
+  readonly stateDir: string;
+  executor: Executor;
+  /** Closes the executor and starts another one on the same state. */
+  restart(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What a test wants to differ. Local mode unless it says otherwise. */
+export interface WorkbenchOptions {
+  readonly executor?: Partial<ExecutorOptions>;
+  readonly deps?: Partial<ExecutorDeps>;
+  /** Lines of the policy's YAML that go after the others. */
+  readonly policyLines?: readonly string[];
+}
+
+export const commands = [
+  'true',
+  'false',
+  'sh',
+  'echo',
+  'cat',
+  'sleep',
+  'head',
+  'wc',
+  'pwd',
+  'id',
+  'missing-program',
+];
+
+/** A policy over one directory, as YAML. */
+export function policyText(workspace: string, lines: readonly string[] = []): string {
+  return [
+    'policy_schema_version: csc.policy.v0.1',
+    'name: test',
+    `allow_commands: ${JSON.stringify(commands)}`,
+    'allowed_effect_types: [observe, transform_local]',
+    'allowed_risk_classes: [low]',
+    'max_timeout_sec: 600',
+    ...(lines.some((line) => line.startsWith('network:')) ? [] : ['network: deny']),
+    ...(lines.some((line) => line.startsWith('allow_secret_refs:')) ? [] : ['allow_secret_refs: false']),
+    `allowed_cwd_prefixes: [${workspace}]`,
+    `allowed_read_prefixes: [${workspace}]`,
+    `allowed_write_prefixes: [${workspace}/out]`,
+    ...lines,
+  ].join('\n');
+}
+
+/** A policy over one directory. */
+export function makePolicy(workspace: string, lines: readonly string[] = []): PolicyDocument {
+  const text = policyText(workspace, lines);
+  return orThrow(parsePolicy(Buffer.from(text)), 'POLICY_INVALID', 'the policy');
+}
+
+/** Not below /tmp, which every sandbox has of its own. */
+export function makeTestDirectory(): string {
+  const path = mkdtempSync('/var/tmp/csc-executor-test-');
+  chmodSync(path, 0o755);
+  return path;
+}
+
+export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Workbench> {
+  const root = makeTestDirectory();
+  const [workspace, stateDir] = [join(root, 'workspace'), join(root, 'state')];
+  const out = join(workspace, 'out');
+  mkdirSync(out, { recursive: true });
+  // Of any job user.
+  chmodSync(out, 0o777);
+  const policy = makePolicy(workspace, options.policyLines);
+  const gate = new ScriptedGate();
+  const start = () =>
+    createExecutor(
+      { executorId: 'executor-1', stateDir, slots: 4, executionMode: 'local', ...options.executor },
+      { gateKeys: gate.keys, policies: createPolicySet([policy]), output: gate.output, ...options.deps },
+    );
+  const bench: Workbench = {
+    gate,
+    policy,
+    workspace,
+    out,
+    stateDir,
+    executor: await start(),
+    async restart() {
+      await bench.executor.close();
+      bench.executor = await start();
+      gate.connect(bench.executor);
+    },
+    async close() {
+      bench.executor.cancelAll(0);
+      await bench.executor.close();
+      rmSync(root, { recursive: true, force: true });
+    },
+  };
+  gate.connect(bench.executor);
+  return bench;
+}
