@@ -1,0 +1,256 @@
+import { createKeyRing, verifyArtifact } from '@csc-fleet/common/crypto';
+import type { JsonObject } from '@csc-fleet/common/encoding';
+import { type Duration, ExecutionState, toDuration } from '@csc-fleet/common/messages';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { approve, contractForApproval, deniedContract, makeContract } from './testing/contracts.ts';
+import type { ScriptedExecutor } from './testing/scripted-executor.ts';
+import { agent, executorLostAfterSec, other, TestGate } from './testing/test-gate.ts';
+
+let test: TestGate;
+let executor: ScriptedExecutor;
+
+beforeEach(async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  test = await TestGate.open();
+  executor = await test.connected('e1');
+});
+
+afterEach(async () => {
+  await test.close();
+  vi.useRealTimers();
+  expect(test.errors).toEqual([]);
+});
+
+const place = async () => (await test.submit(makeContract())).executionId;
+
+const cancel = (executionId: string, gracePeriod?: Duration, principal = agent) =>
+  test.gate.cancel(principal, { executionId, gracePeriod });
+
+const kinds = async (executionId: string) =>
+  (await test.events(executionId)).map(({ event }) => event?.$case);
+
+const cancelled = { execution: expect.objectContaining({ state: ExecutionState.CANCELLED }) };
+
+async function expectUnstarted(executionId: string): Promise<void> {
+  const receipt = await test.receipt(executionId);
+  expect(receipt).toMatchObject({
+    status: 'blocked',
+    ended: 'cancelled',
+    execution_id: executionId,
+    completed_command_ids: [],
+  });
+  const keys = createKeyRing([{ keyId: test.signer.keyId, publicKey: test.signer.publicKey }]);
+  verifyArtifact(receipt as JsonObject, keys);
+}
+
+describe('cancelling what has not been started', () => {
+  it('ends what awaits approval, which no approval brings back', async () => {
+    const contract = contractForApproval();
+    const { executionId } = await test.submit(contract);
+    expect(await cancel(executionId)).toEqual(cancelled);
+    await expectUnstarted(executionId);
+    const approvalsJson = [approve(contract, test.clock.now())];
+    const again = await test.submit(contract, { approvalsJson });
+    expect(again.executionId).not.toBe(executionId);
+    expect(await test.state(executionId)).toBe(ExecutionState.CANCELLED);
+  });
+
+  it('ends what waits, and lets the next one through', async () => {
+    const running = await place();
+    const waiting = await place();
+    const next = await place();
+    expect(await cancel(waiting)).toEqual(cancelled);
+    await expectUnstarted(waiting);
+    expect(await kinds(waiting)).toEqual(['decided', 'queued', 'finished']);
+    await executor.finish(await executor.next('offer', running));
+    await executor.next('offer', next);
+    expect(executor.offered).toEqual([running, next]);
+  });
+
+  it('stays so in a gate that was reopened', async () => {
+    await place();
+    const waiting = await place();
+    await cancel(waiting);
+    await test.reopen();
+    const another = await test.connected('e2');
+    await test.flushed();
+    expect(await test.state(waiting)).toBe(ExecutionState.CANCELLED);
+    expect(another.offered).toEqual([]);
+  });
+
+  it('changes nothing the second time, nor for two at once', async () => {
+    await place();
+    const waiting = await place();
+    expect(await Promise.all([cancel(waiting), cancel(waiting)])).toEqual([cancelled, cancelled]);
+    const receipt = await test.receipt(waiting);
+    test.clock.advance(1000);
+    expect(await cancel(waiting)).toEqual(cancelled);
+    expect(await test.receipt(waiting)).toEqual(receipt);
+    expect(await kinds(waiting)).toEqual(['decided', 'queued', 'finished']);
+  });
+});
+
+describe('cancelling what was offered', () => {
+  it('is for the executor to do, whether it has accepted or not', async () => {
+    const executionId = await place();
+    const { execution } = await cancel(executionId);
+    expect(execution?.state).toBe(ExecutionState.OFFERED);
+    await executor.next('cancel', executionId);
+    await executor.accept(executionId);
+    const offer = await executor.next('offer', executionId);
+    await executor.finish(offer, { receipt: { status: 'failed', ended: 'cancelled', exit_code: 143 } });
+    expect(await test.state(executionId)).toBe(ExecutionState.CANCELLED);
+  });
+
+  it('ends it where the executor has no room for it', async () => {
+    const another = await test.connected('e2');
+    const executionId = await place();
+    const [holder, free] = executor.offered.length > 0 ? [executor, another] : [another, executor];
+    await cancel(executionId);
+    await holder.refuse(executionId, 'SPOOL_FULL');
+    await test.flushed();
+    expect(await test.state(executionId)).toBe(ExecutionState.CANCELLED);
+    await expectUnstarted(executionId);
+    expect(free.offered).toEqual([]);
+  });
+
+  it('ends it where the executor was away and comes back without it', async () => {
+    const executionId = await place();
+    executor.disconnect();
+    await cancel(executionId);
+    expect(await test.state(executionId)).toBe(ExecutionState.OFFERED);
+    await executor.connect();
+    await test.flushed();
+    expect(await test.state(executionId)).toBe(ExecutionState.CANCELLED);
+    await expectUnstarted(executionId);
+    expect(executor.offered).toEqual([executionId]);
+  });
+});
+
+describe('cancelling what runs', () => {
+  let executionId: string;
+
+  beforeEach(async () => {
+    executionId = await place();
+    await executor.accept(executionId);
+  });
+
+  const finish = async (ended: 'cancelled' | 'exit') => {
+    const offer = await executor.next('offer', executionId);
+    await executor.finish(offer, { receipt: { status: 'failed', ended, exit_code: 143 } });
+  };
+
+  it('asks the executor, and ends with its receipt', async () => {
+    const { execution } = await cancel(executionId);
+    expect(execution?.state).toBe(ExecutionState.RUNNING);
+    expect(await executor.next('cancel', executionId)).toEqual({
+      executionId,
+      gracePeriod: { seconds: 5, nanos: 0 },
+    });
+    await finish('cancelled');
+    expect(await test.state(executionId)).toBe(ExecutionState.CANCELLED);
+    expect((await kinds(executionId)).slice(3)).toEqual(['started', 'cancelling', 'finished']);
+  });
+
+  it('may come too late: the receipt says what happened', async () => {
+    await cancel(executionId);
+    await finish('exit');
+    expect(await test.state(executionId)).toBe(ExecutionState.FAILED);
+  });
+
+  it.each([
+    [0, { seconds: 0, nanos: 0 }],
+    [1_500, { seconds: 1, nanos: 500_000_000 }],
+    [3_600_000, { seconds: 60, nanos: 0 }],
+  ])('gives it %d ms, within limits', async (ms, gracePeriod) => {
+    await cancel(executionId, toDuration(ms));
+    expect((await executor.next('cancel', executionId)).gracePeriod).toEqual(gracePeriod);
+    const events = await test.events(executionId);
+    expect(events.at(-1)?.event).toEqual({ $case: 'cancelling', value: { principal: agent, gracePeriod } });
+  });
+
+  it('asks again the second time, perhaps for less grace, and says so once', async () => {
+    await cancel(executionId);
+    await cancel(executionId, toDuration(0));
+    const asked = executor.all('cancel', executionId).map(({ gracePeriod }) => gracePeriod?.seconds);
+    expect(asked).toEqual([5, 0]);
+    expect((await kinds(executionId)).filter((kind) => kind === 'cancelling')).toHaveLength(1);
+  });
+
+  it('reaches an executor that was away', async () => {
+    executor.disconnect();
+    await cancel(executionId, toDuration(2_000));
+    expect(executor.all('cancel')).toEqual([]);
+    await executor.connect([executionId]);
+    expect(await executor.next('cancel', executionId)).toEqual({
+      executionId,
+      gracePeriod: { seconds: 2, nanos: 0 },
+    });
+  });
+
+  it('reaches an executor that was away, also from a gate that was reopened', async () => {
+    executor.disconnect();
+    await cancel(executionId, toDuration(2_000));
+    await test.reopen();
+    await executor.connect([executionId]);
+    expect(await executor.next('cancel', executionId)).toEqual({
+      executionId,
+      gracePeriod: { seconds: 2, nanos: 0 },
+    });
+  });
+
+  it('is known to be the reason where a v0.1 receipt cannot say it', async () => {
+    await finish('exit');
+    const options = { receiptVersion: 'csc.receipt.v0.1', queueTimeout: undefined };
+    const asked = (await test.submit(makeContract(), { options })).executionId;
+    await executor.accept(asked);
+    await cancel(asked);
+    await executor.finish(await executor.next('offer', asked), { receipt: { status: 'failed' } });
+    expect(await test.state(asked)).toBe(ExecutionState.CANCELLED);
+  });
+});
+
+describe('cancelling what has ended', () => {
+  it('changes nothing of what succeeded', async () => {
+    const executionId = await place();
+    await executor.finish(await executor.next('offer', executionId));
+    const { execution } = await cancel(executionId);
+    expect(execution?.state).toBe(ExecutionState.SUCCEEDED);
+    expect(executor.all('cancel')).toEqual([]);
+  });
+
+  it('changes nothing of what was denied', async () => {
+    const { executionId } = await test.submit(deniedContract());
+    expect((await cancel(executionId)).execution?.state).toBe(ExecutionState.BLOCKED);
+  });
+
+  it('changes nothing of what is lost', async () => {
+    const executionId = await place();
+    await executor.accept(executionId);
+    executor.disconnect();
+    await test.sweep();
+    test.clock.advance(executorLostAfterSec * 1000);
+    await test.sweep();
+    expect((await cancel(executionId)).execution?.state).toBe(ExecutionState.LOST);
+    expect((await kinds(executionId)).at(-1)).toBe('finished');
+  });
+});
+
+describe('cancelling what is not one’s own', () => {
+  it('is as if it were not there, in every state', async () => {
+    const running = await place();
+    await executor.accept(running);
+    const waiting = await place();
+    const awaiting = (await test.submit(contractForApproval())).executionId;
+    const denied = (await test.submit(deniedContract())).executionId;
+    for (const executionId of [running, waiting, awaiting, denied, 'no-such-execution', '']) {
+      await expect(cancel(executionId, undefined, other)).rejects.toMatchObject({
+        code: 'EXECUTION_UNKNOWN',
+      });
+    }
+    expect(await test.state(running)).toBe(ExecutionState.RUNNING);
+    expect(await test.state(waiting)).toBe(ExecutionState.QUEUED);
+    expect(await test.state(awaiting)).toBe(ExecutionState.AWAITING_APPROVAL);
+    expect(executor.all('cancel')).toEqual([]);
+  });
+});

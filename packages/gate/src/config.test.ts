@@ -1,0 +1,134 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { defaultGateLimits, readGateConfig } from './config.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'csc-gate-config-'));
+afterAll(() => rmSync(directory, { recursive: true }));
+
+function write(text: string): string {
+  const path = join(directory, 'gate.yaml');
+  writeFileSync(path, text);
+  return path;
+}
+
+const least = 'data_dir: data\npolicies: policies\nbindings: bindings.yaml\n';
+
+/** The members at fault. */
+function faultsOf(text: string): string[] {
+  try {
+    readGateConfig(write(text));
+    return [];
+  } catch (error) {
+    expect(error).toMatchObject({ code: 'CONFIG_INVALID' });
+    return (error as { faults: { path: string }[] }).faults.map(({ path }) => path);
+  }
+}
+
+describe('readGateConfig', () => {
+  it('needs three members, and takes paths from where the file lies', () => {
+    expect(readGateConfig(write(least))).toEqual({
+      gateId: 'gate',
+      listen: '127.0.0.1:7443',
+      dataDir: join(directory, 'data'),
+      policies: join(directory, 'policies'),
+      bindings: join(directory, 'bindings.yaml'),
+      limits: defaultGateLimits(),
+      acceptUnsignedApprovals: false,
+      executorLostAfterSec: 300,
+      heartbeatIntervalSec: 10,
+      decisionTtlSec: 86_400,
+    });
+  });
+
+  it('takes all that can be said', () => {
+    const config = readGateConfig(
+      write(`${least}
+gate_id: gate-1
+listen: '[::]:443'
+tls: {ca: ca.pem, cert: /etc/csc/gate.pem, key: gate.key}
+signing_key: keys/gate.pem
+limits:
+  max_message_bytes: 65536
+  requests_per_sec: 1
+  burst: 2
+  concurrent_calls: 3
+  max_queued: 4
+  queue_timeout_sec: 5
+  output: {stdout_bytes: 6, stderr_bytes: 0}
+accept_unsigned_approvals: true
+executor_lost_after_sec: 7
+heartbeat_interval_sec: 8
+decision_ttl_sec: 9
+`),
+    );
+    expect(config).toEqual({
+      gateId: 'gate-1',
+      listen: '[::]:443',
+      dataDir: join(directory, 'data'),
+      policies: join(directory, 'policies'),
+      bindings: join(directory, 'bindings.yaml'),
+      tls: { ca: join(directory, 'ca.pem'), cert: '/etc/csc/gate.pem', key: join(directory, 'gate.key') },
+      signingKey: join(directory, 'keys/gate.pem'),
+      limits: {
+        maxMessageBytes: 65_536,
+        requestsPerSec: 1,
+        burst: 2,
+        concurrentCalls: 3,
+        maxQueued: 4,
+        queueTimeoutSec: 5,
+        output: { stdout_bytes: 6, stderr_bytes: 0 },
+      },
+      acceptUnsignedApprovals: true,
+      executorLostAfterSec: 7,
+      heartbeatIntervalSec: 8,
+      decisionTtlSec: 9,
+    });
+  });
+
+  it('names every fault at once', () => {
+    const faults = faultsOf(`
+gate_id: two words
+listen: nowhere
+data_dir: ''
+policies: policies
+tls: {ca: ca.pem, cert: gate.pem, password: x}
+limits: {requests_per_sec: 0, burst: many, output: {stdout_bytes: -1}}
+heartbeat_interval_sec: 301
+accept_unsigned_approvals: 'true'
+more: 1
+`);
+    expect(faults.sort()).toEqual(
+      [
+        'accept_unsigned_approvals',
+        'bindings',
+        'data_dir',
+        'gate_id',
+        'heartbeat_interval_sec',
+        'limits.burst',
+        'limits.output.stdout_bytes',
+        'limits.requests_per_sec',
+        'listen',
+        'more',
+        'tls.key',
+        'tls.password',
+      ].sort(),
+    );
+  });
+
+  it.each([
+    ['a key that comes twice', `${least}listen: 127.0.0.1:1\nlisten: 127.0.0.1:2\n`],
+    ['what YAML 1.1 and 1.2 read differently', `${least}accept_unsigned_approvals: yes\n`],
+    ['an empty file', ''],
+    ['another document', 'just text'],
+  ])('refuses %s', (_what, text) => {
+    expect(() => readGateConfig(write(text))).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
+  });
+
+  it('says which file is not there', () => {
+    expect(() => readGateConfig(join(directory, 'none.yaml'))).toThrow(
+      expect.objectContaining({ code: 'FILE_UNREADABLE', message: expect.stringContaining('none.yaml') }),
+    );
+  });
+});

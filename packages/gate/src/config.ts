@@ -1,0 +1,124 @@
+import { readConfig, resolveFrom } from '@csc-fleet/common/config';
+import * as z from 'zod';
+
+/** Captured of one execution, in bytes; a host may capture less, never more. */
+export interface OutputLimits {
+  readonly stdout_bytes: number;
+  readonly stderr_bytes: number;
+}
+
+export interface GateLimits {
+  /** The largest request of a client, in bytes. */
+  readonly maxMessageBytes: number;
+  /** Calls a second for each principal, over time. */
+  readonly requestsPerSec: number;
+  /** Calls at once out of rest, for each principal. */
+  readonly burst: number;
+  /** Calls and streams open at a time, for each principal. */
+  readonly concurrentCalls: number;
+  /** Executions that wait, of all principals together. */
+  readonly maxQueued: number;
+  /** The longest that an execution may wait for an executor. */
+  readonly queueTimeoutSec: number;
+  readonly output: OutputLimits;
+}
+
+/** A gate's config as it is used: paths absolute, defaults filled in. */
+export interface GateConfig {
+  readonly gateId: string;
+  /** `HOST:PORT`. */
+  readonly listen: string;
+  readonly dataDir: string;
+  /** Absent: a development PKI in `dataDir/pki`. */
+  readonly tls?: { readonly ca: string; readonly cert: string; readonly key: string };
+  readonly policies: string;
+  readonly bindings: string;
+  /** A private key file. Absent: one that is made in the data directory. */
+  readonly signingKey?: string;
+  readonly limits: GateLimits;
+  readonly acceptUnsignedApprovals: boolean;
+  /** How long an executor may be away before what it had is LOST. */
+  readonly executorLostAfterSec: number;
+  readonly heartbeatIntervalSec: number;
+  /** How long a decision stands, and an execution waits for its approval. */
+  readonly decisionTtlSec: number;
+}
+
+const path = z.string().min(1);
+const positive = z.int().min(1);
+// More than any host captures by default: the host's own limit counts unless the owner says less here.
+const noOutputLimit = 2 ** 40;
+
+const outputSchema = z.strictObject({
+  stdout_bytes: z.int().min(0).default(noOutputLimit),
+  stderr_bytes: z.int().min(0).default(noOutputLimit),
+});
+
+const limitsSchema = z.strictObject({
+  max_message_bytes: positive.min(64 * 1024).default(4 * 1024 * 1024),
+  requests_per_sec: positive.default(100),
+  burst: positive.default(200),
+  concurrent_calls: positive.default(100),
+  max_queued: positive.default(10_000),
+  queue_timeout_sec: positive.default(3600),
+  output: outputSchema.prefault({}),
+});
+
+const schema = z.strictObject({
+  gate_id: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 letters, digits, dots, dashes or underscores')
+    .default('gate'),
+  listen: z
+    .string()
+    .regex(/^.+:\d{1,5}$/, 'must be HOST:PORT')
+    .default('127.0.0.1:7443'),
+  data_dir: path,
+  tls: z.strictObject({ ca: path, cert: path, key: path }).optional(),
+  policies: path,
+  bindings: path,
+  signing_key: path.optional(),
+  limits: limitsSchema.prefault({}),
+  accept_unsigned_approvals: z.boolean().default(false),
+  executor_lost_after_sec: positive.default(300),
+  heartbeat_interval_sec: positive.max(300).default(10),
+  decision_ttl_sec: positive.default(24 * 3600),
+});
+
+/** Reads a gate's config file. Throws FILE_UNREADABLE, or CONFIG_INVALID with every fault. */
+export function readGateConfig(file: string): GateConfig {
+  const config = readConfig(file, schema);
+  const from = (relative: string): string => resolveFrom(file, relative);
+  const { tls, signing_key: signingKey } = config;
+  return {
+    gateId: config.gate_id,
+    listen: config.listen,
+    dataDir: from(config.data_dir),
+    ...(tls === undefined ? {} : { tls: { ca: from(tls.ca), cert: from(tls.cert), key: from(tls.key) } }),
+    policies: from(config.policies),
+    bindings: from(config.bindings),
+    ...(signingKey === undefined ? {} : { signingKey: from(signingKey) }),
+    limits: toLimits(config.limits),
+    acceptUnsignedApprovals: config.accept_unsigned_approvals,
+    executorLostAfterSec: config.executor_lost_after_sec,
+    heartbeatIntervalSec: config.heartbeat_interval_sec,
+    decisionTtlSec: config.decision_ttl_sec,
+  };
+}
+
+/** The limits of a gate whose config names none. */
+export function defaultGateLimits(): GateLimits {
+  return toLimits(limitsSchema.parse({}));
+}
+
+function toLimits(limits: z.infer<typeof limitsSchema>): GateLimits {
+  return {
+    maxMessageBytes: limits.max_message_bytes,
+    requestsPerSec: limits.requests_per_sec,
+    burst: limits.burst,
+    concurrentCalls: limits.concurrent_calls,
+    maxQueued: limits.max_queued,
+    queueTimeoutSec: limits.queue_timeout_sec,
+    output: limits.output,
+  };
+}

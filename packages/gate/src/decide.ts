@@ -1,0 +1,68 @@
+import {
+  type CommandContract,
+  contractFromJson,
+  contractFromProto,
+  contractSha256,
+  parseContract,
+} from '@csc-fleet/common/contract';
+import { signArtifact } from '@csc-fleet/common/crypto';
+import { type Evaluation, evaluate, toPolicyDecision } from '@csc-fleet/common/decision';
+import { canonicalBytes, type JsonObject } from '@csc-fleet/common/encoding';
+import { orThrow } from '@csc-fleet/common/errors';
+import { type CheckRequest, type Decision, Verdict } from '@csc-fleet/common/messages';
+import type { PolicyDocument } from '@csc-fleet/common/policy';
+import type { GateContext } from './context.ts';
+
+/** A contract as it came: JSON text, or the typed message. */
+export type SubmittedContract = CheckRequest['contract'];
+
+export interface Decided {
+  readonly contract: CommandContract;
+  readonly contractSha256: string;
+  readonly policy: PolicyDocument;
+  readonly evaluation: Evaluation;
+  readonly expiresAt: Date;
+  /** The wire's form, with the signed artifact in it. */
+  readonly decision: Decision;
+}
+
+const verdicts = {
+  allow: Verdict.ALLOW,
+  deny: Verdict.DENY,
+  needs_approval: Verdict.NEEDS_APPROVAL,
+} as const;
+
+/** Throws CONTRACT_INVALID with every fault. */
+export function readContract(submitted: SubmittedContract): CommandContract {
+  const parsed =
+    submitted?.$case === 'typedContract'
+      ? contractFromJson(contractFromProto(submitted.value))
+      : parseContract(submitted?.value ?? new Uint8Array());
+  return orThrow(parsed, 'CONTRACT_INVALID', 'the contract');
+}
+
+/** What the policy says of a contract, as a signed PolicyDecision and with all findings. */
+export function decide(
+  gate: GateContext,
+  contract: CommandContract,
+  policy: PolicyDocument,
+  now: Date,
+): Decided {
+  const evaluation = evaluate(contract, policy);
+  const expiresAt = new Date(now.getTime() + gate.decisionTtlSec * 1000);
+  const artifact = toPolicyDecision(contract, evaluation, policy, expiresAt);
+  const signed = signArtifact(artifact, gate.signer, now);
+  const sha256 = artifact.contract_sha256 ?? contractSha256(contract);
+  const decision: Decision = {
+    verdict: verdicts[evaluation.verdict],
+    reasonCodes: [...evaluation.reasonCodes],
+    reasons: [...evaluation.reasons],
+    findings: evaluation.findings.map((finding) => ({ ...finding })),
+    contractSha256: sha256,
+    policySha256: policy.sha256,
+    policyProfile: policy.policy.name,
+    expiresAt,
+    decisionJson: canonicalBytes(signed as unknown as JsonObject),
+  };
+  return { contract, contractSha256: sha256, policy, evaluation, expiresAt, decision };
+}

@@ -1,0 +1,105 @@
+import type { Signer } from '@csc-fleet/common/crypto';
+import { type Clock, toTimestamp } from '@csc-fleet/common/encoding';
+import { ExecutionState } from '@csc-fleet/common/messages';
+import type { ReceiptVersion } from '@csc-fleet/common/receipt';
+import type { ExecutionRow, NewExecution } from '../store/tables.ts';
+import type { Happening, LiveExecution } from './execution.ts';
+import type { Executions } from './executions.ts';
+import { signGateReceipt } from './gate-receipt.ts';
+import { toExecution } from './to-message.ts';
+
+export interface EndingOptions {
+  readonly executions: Executions;
+  readonly signer: Signer;
+  readonly clock: Clock;
+}
+
+/** How an execution ended, as its row has it. */
+export interface Outcome {
+  readonly state: number;
+  readonly exitCode?: number;
+  readonly startedAt?: string;
+  readonly endedAt?: string;
+  readonly error: string;
+}
+
+/** Ends executions: the row, the Finished event and the receipt in one step. */
+export class Ending {
+  readonly #options: EndingOptions;
+  /** Receipts that are being written. */
+  readonly #receiving = new Map<string, Promise<void>>();
+
+  constructor(options: EndingOptions) {
+    this.#options = options;
+  }
+
+  /** Ends with the receipt of the executor that ran or refused it. A second copy of it waits for the first. */
+  withReceipt(execution: LiveExecution, outcome: Outcome, receiptJson: Buffer): Promise<void> {
+    const known = this.#receiving.get(execution.id);
+    if (known !== undefined) return known;
+    const receiving = this.#withReceipt(execution, outcome, receiptJson).finally(() =>
+      this.#receiving.delete(execution.id),
+    );
+    this.#receiving.set(execution.id, receiving);
+    return receiving;
+  }
+
+  async #withReceipt(execution: LiveExecution, outcome: Outcome, receiptJson: Buffer): Promise<void> {
+    const change = {
+      state: outcome.state,
+      exit_code: outcome.exitCode ?? null,
+      started_at: outcome.startedAt ?? execution.row.started_at,
+      ended_at: outcome.endedAt ?? toTimestamp(this.#options.clock.now()),
+      error: outcome.error,
+    };
+    await this.#end(execution, change, receiptJson);
+  }
+
+  /** Ends what never reached an executor, with a receipt of the gate's own. */
+  async unstarted(execution: LiveExecution, state: number, error: string): Promise<void> {
+    const { row } = execution;
+    const now = this.#options.clock.now();
+    const receiptJson = signGateReceipt(
+      {
+        status: state === ExecutionState.EXPIRED ? 'expired' : 'blocked',
+        ended: state === ExecutionState.CANCELLED ? 'cancelled' : 'refused',
+        contractId: row.contract_id,
+        contractSha256: row.contract_sha256,
+        executionId: row.execution_id,
+        policyProfile: row.policy_profile,
+        policySha256: row.policy_sha256,
+        receiptVersion: row.receipt_version as ReceiptVersion,
+        submittedAt: new Date(row.submitted_at),
+        error,
+      },
+      this.#options.signer,
+      now,
+    );
+    await this.#end(execution, { state, ended_at: toTimestamp(now), error }, receiptJson);
+  }
+
+  /** Its executor is gone with it. It stays open: the receipt may still come, and then it counts. */
+  async lost(execution: LiveExecution, error: string): Promise<void> {
+    await this.#end(execution, { state: ExecutionState.LOST, error }, undefined);
+  }
+
+  /** The event that ends an execution with this row. */
+  finishedEvent(row: Omit<NewExecution, 'contract_json'>, receiptJson: Buffer | undefined): Happening {
+    const execution = toExecution(row as ExecutionRow);
+    return { $case: 'finished', value: { execution, receiptJson: receiptJson ?? Buffer.alloc(0) } };
+  }
+
+  async #end(
+    execution: LiveExecution,
+    change: Partial<ExecutionRow>,
+    receiptJson: Buffer | undefined,
+  ): Promise<void> {
+    const finished = this.finishedEvent({ ...execution.row, ...change }, receiptJson);
+    await execution.advance(this.#options.clock.now(), {
+      change,
+      happened: [finished],
+      ...(receiptJson === undefined ? {} : { receiptJson }),
+    });
+    if (receiptJson !== undefined) this.#options.executions.release(execution);
+  }
+}

@@ -1,0 +1,152 @@
+import type { CommandContract } from '@csc-fleet/common/contract';
+import { CscError } from '@csc-fleet/common/errors';
+import { type ExecutionEvent, ExecutionState, toMilliseconds } from '@csc-fleet/common/messages';
+import { Signal } from '../signal.ts';
+import type { IdempotencyKey, Step, Store } from '../store/store.ts';
+import type { ExecutionChange, ExecutionRow } from '../store/tables.ts';
+import { isTerminal } from './states.ts';
+
+/** What happened, before it has a number and a time. */
+export type Happening = NonNullable<ExecutionEvent['event']>;
+
+export interface Advance {
+  readonly change?: ExecutionChange;
+  readonly happened?: readonly Happening[];
+  readonly receiptJson?: Uint8Array;
+  /** Milliseconds that it may take to be on disk and seen, so that it shares a commit with others. Absent: at once. */
+  readonly withinMs?: number;
+}
+
+/** What comes with the approvals that an execution waits for. */
+export interface Approve {
+  readonly change: ExecutionChange;
+  readonly happened: readonly Happening[];
+  /** Ids of those that it uses up. */
+  readonly approvals: readonly string[];
+  readonly key: IdempotencyKey | undefined;
+}
+
+/**
+ * One execution as the gate holds it while it is open or looked at. The row changes at once, so that no two callers
+ * act on the same state; events are shown only once they are on disk, so that none is ever taken back.
+ */
+export class LiveExecution {
+  readonly id: string;
+  readonly #store: Store;
+  readonly #changed = new Signal();
+  readonly #onChanged: (executionId: string) => void;
+  #row: ExecutionRow;
+  #events: ExecutionEvent[];
+  #sequence: number;
+  #approving = false;
+  /** Commands of which something is known that is said once, with what that is. */
+  readonly #reported = new Set<string>();
+  #commandIds: Promise<ReadonlySet<string>> | undefined;
+
+  constructor(
+    store: Store,
+    row: ExecutionRow,
+    events: readonly ExecutionEvent[],
+    onChanged: (executionId: string) => void,
+  ) {
+    this.id = row.execution_id;
+    this.#store = store;
+    this.#onChanged = onChanged;
+    this.#row = row;
+    this.#events = [...events];
+    this.#sequence = events.at(-1)?.sequence ?? 0;
+    this.cancelGraceMs = findGrace(events);
+    for (const { event } of events) {
+      if (event?.$case === 'commandStarted') this.isFirst(event.$case, event.value.commandId);
+      if (event?.$case === 'commandExited') this.isFirst(event.$case, event.value.result?.commandId ?? '');
+    }
+  }
+
+  /** Milliseconds between SIGTERM and SIGKILL, once its end has been asked for. */
+  cancelGraceMs: number | undefined;
+
+  get row(): ExecutionRow {
+    return this.#row;
+  }
+
+  get terminal(): boolean {
+    return isTerminal(this.#row.state);
+  }
+
+  /** True once its end is on disk and to be seen. */
+  get finished(): boolean {
+    return this.#events.at(-1)?.event?.$case === 'finished';
+  }
+
+  /** True where an approval may be handed in, and nobody else is about to. */
+  get awaitsApproval(): boolean {
+    return this.#row.state === ExecutionState.AWAITING_APPROVAL && !this.#approving;
+  }
+
+  /** Those on disk, in order, without gaps. */
+  get events(): readonly ExecutionEvent[] {
+    return this.#events;
+  }
+
+  /** The ids of its contract's commands. */
+  commandIds(): Promise<ReadonlySet<string>> {
+    this.#commandIds ??= this.#store.contract(this.id).then(readCommandIds);
+    return this.#commandIds;
+  }
+
+  /** Resolves when there may be something new to see. */
+  changed(abort?: AbortSignal): Promise<void> {
+    return this.#changed.wait(abort);
+  }
+
+  /** True the first time that it is asked whether this is reported of this command. */
+  isFirst(what: string, commandId: string): boolean {
+    const key = `${what} ${commandId}`;
+    const first = !this.#reported.has(key);
+    this.#reported.add(key);
+    return first;
+  }
+
+  /** Moves it on; resolves once that is on disk. Rejects with STORE_UNAVAILABLE. */
+  async advance(at: Date, { change = {}, happened = [], receiptJson, withinMs = 0 }: Advance): Promise<void> {
+    this.#row = { ...this.#row, ...change } as ExecutionRow;
+    const events = happened.map((event) => this.#number(event, at));
+    const step: Step = { change, events, withinMs, ...(receiptJson === undefined ? {} : { receiptJson }) };
+    await this.#store.advance(this.id, step);
+    this.#events.push(...events);
+    this.#changed.ring();
+    this.#onChanged(this.id);
+  }
+
+  /**
+   * Moves on what awaits approval. Approvals and state change in one write, and nothing changes where one of them is
+   * used up already. Throws APPROVAL_INVALID, IDEMPOTENCY_CONFLICT, STORE_UNAVAILABLE.
+   */
+  async approve(at: Date, { change, happened, approvals, key }: Approve): Promise<void> {
+    this.#approving = true;
+    try {
+      await this.#store.advance(this.id, { change, events: [], approvals, key });
+    } finally {
+      this.#approving = false;
+    }
+    if (this.terminal) throw new CscError('APPROVAL_INVALID', 'the execution was ended meanwhile');
+    await this.advance(at, { change, happened });
+  }
+
+  #number(event: Happening, at: Date): ExecutionEvent {
+    this.#sequence += 1;
+    return { executionId: this.id, sequence: this.#sequence, at, event };
+  }
+}
+
+function findGrace(events: readonly ExecutionEvent[]): number | undefined {
+  for (const { event } of events) {
+    if (event?.$case === 'cancelling') return toMilliseconds(event.value.gracePeriod);
+  }
+  return undefined;
+}
+
+function readCommandIds(contractJson: string): ReadonlySet<string> {
+  const { commands } = JSON.parse(contractJson) as CommandContract;
+  return new Set(commands.map(({ id }) => id));
+}

@@ -1,0 +1,119 @@
+import { CscError } from '@csc-fleet/common/errors';
+import type { ExecutionEvent } from '@csc-fleet/common/messages';
+import type { IdempotencyKey, Step, Store } from '../store/store.ts';
+import type { ExecutionRow, NewExecution } from '../store/tables.ts';
+import { type Happening, LiveExecution } from './execution.ts';
+
+export interface NewLiveExecution {
+  readonly row: NewExecution & { readonly execution_id: string };
+  readonly happened: readonly Happening[];
+  readonly receiptJson?: Uint8Array;
+  readonly approvals: readonly string[];
+  readonly key: IdempotencyKey | undefined;
+}
+
+/** All executions: the open ones in memory, the others in the store. */
+export class Executions {
+  readonly #store: Store;
+  readonly #onChanged: (executionId: string) => void;
+  readonly #open = new Map<string, LiveExecution>();
+  readonly #creating = new Map<string, Promise<unknown>>();
+
+  /** @param onChanged is told of every step of an open execution once it is on disk */
+  constructor(store: Store, onChanged: (executionId: string) => void) {
+    this.#store = store;
+    this.#onChanged = onChanged;
+  }
+
+  /** Loads what was open when the gate ended. */
+  async restore(): Promise<readonly LiveExecution[]> {
+    for (const row of await this.#store.open()) {
+      this.#open.set(row.execution_id, await this.#load(row));
+    }
+    return [...this.#open.values()];
+  }
+
+  /**
+   * Records a new execution; resolves once it is on disk, to undefined where its idempotency key is taken. Throws
+   * APPROVAL_INVALID, STORE_UNAVAILABLE.
+   */
+  async create(at: Date, execution: NewLiveExecution): Promise<LiveExecution | undefined> {
+    const { execution_id: id } = execution.row;
+    const creating = this.#create(at, execution);
+    this.#creating.set(id, creating);
+    try {
+      return await creating;
+    } finally {
+      this.#creating.delete(id);
+    }
+  }
+
+  async #create(at: Date, execution: NewLiveExecution): Promise<LiveExecution | undefined> {
+    const { row, happened, receiptJson, approvals, key } = execution;
+    const { contract_json: _large, ...kept } = row;
+    const events: ExecutionEvent[] = happened.map((event, index) => ({
+      executionId: row.execution_id,
+      sequence: index + 1,
+      at,
+      event,
+    }));
+    const receipt = receiptJson === undefined ? {} : { receiptJson };
+    const step: Step = { change: {}, events, approvals, key, ...receipt };
+    if (!(await this.#store.create(row, step))) return undefined;
+    const live = new LiveExecution(this.#store, kept as ExecutionRow, events, this.#onChanged);
+    if (!live.terminal) this.#open.set(live.id, live);
+    return live;
+  }
+
+  /** Open executions in memory. */
+  open(): IterableIterator<LiveExecution> {
+    return this.#open.values();
+  }
+
+  openById(executionId: string): LiveExecution | undefined {
+    return this.#open.get(executionId);
+  }
+
+  /** Any execution, open or ended. */
+  async find(executionId: string): Promise<LiveExecution | undefined> {
+    const open = this.#open.get(executionId);
+    if (open !== undefined) return open;
+    const row = await this.#store.find(executionId);
+    return row === undefined ? undefined : this.#adopt(row);
+  }
+
+  /** Throws EXECUTION_UNKNOWN also for another principal's: who may not see it does not learn that it exists. */
+  async visible(principal: string, executionId: string): Promise<LiveExecution> {
+    const execution = await this.find(executionId);
+    if (execution?.row.principal === principal) return execution;
+    throw new CscError(
+      'EXECUTION_UNKNOWN',
+      'there is no such execution, or it is not yours: check the id and the identity',
+    );
+  }
+
+  async findByKey(key: IdempotencyKey): Promise<LiveExecution | undefined> {
+    const row = await this.#store.findByKey(key);
+    return row === undefined ? undefined : this.#adopt(row);
+  }
+
+  /** The contract of an execution that is in the store, as canonical JSON. */
+  contract(executionId: string): Promise<string> {
+    return this.#store.contract(executionId);
+  }
+
+  /** Lets go of an execution that has ended; those who look at it still can. */
+  release(execution: LiveExecution): void {
+    this.#open.delete(execution.id);
+  }
+
+  // The one that is in memory, where there is one: a second one would not see what happens to it.
+  async #adopt(row: ExecutionRow): Promise<LiveExecution> {
+    await this.#creating.get(row.execution_id)?.catch(() => undefined);
+    return this.#open.get(row.execution_id) ?? this.#load(row);
+  }
+
+  async #load(row: ExecutionRow): Promise<LiveExecution> {
+    return new LiveExecution(this.#store, row, await this.#store.events(row.execution_id), this.#onChanged);
+  }
+}

@@ -1,0 +1,442 @@
+import { ExecutionState } from '@csc-fleet/common/messages';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { contractForApproval, makeContract } from '../testing/contracts.ts';
+import type { ScriptedExecutor } from '../testing/scripted-executor.ts';
+import { agent, executorLostAfterSec, TestGate } from '../testing/test-gate.ts';
+
+let test: TestGate;
+
+beforeEach(async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  test = await TestGate.open();
+});
+
+afterEach(async () => {
+  await test.close();
+  vi.useRealTimers();
+  expect(test.errors).toEqual([]);
+});
+
+const place = async () => (await test.submit(makeContract())).executionId;
+
+const kinds = async (executionId: string) =>
+  (await test.events(executionId)).map(({ event }) => event?.$case);
+
+/** Runs for longer than an executor may be away. */
+const waitUntilLost = async () => {
+  await test.sweep();
+  test.clock.advance(executorLostAfterSec * 1000);
+  await test.sweep();
+};
+
+describe('an executor that leaves between the offer and its answer', () => {
+  let first: ScriptedExecutor;
+  let second: ScriptedExecutor;
+  let executionId: string;
+
+  beforeEach(async () => {
+    first = await test.connected('e1');
+    executionId = await place();
+    second = await test.connected('e2', { slots: 5 });
+    first.disconnect();
+  });
+
+  const untouched = async () => {
+    await test.sweep();
+    expect(await test.state(executionId)).toBe(ExecutionState.OFFERED);
+    expect(second.offered).toEqual([]);
+  };
+
+  it('keeps the execution: nobody else is offered it', async () => {
+    await untouched();
+    const next = await place();
+    await second.finish(await second.next('offer', next));
+    second.disconnect();
+    await second.connect();
+    test.clock.advance((executorLostAfterSec - 1) * 1000);
+    await test.sweep();
+    expect(await test.state(executionId)).toBe(ExecutionState.OFFERED);
+    expect(second.offered).toEqual([next]);
+  });
+
+  it('is offered it again when it comes back without it, with a new ticket', async () => {
+    await untouched();
+    second.disconnect();
+    await first.connect();
+    const [old, renewed] = [
+      await first.next('offer', executionId),
+      await first.next('offer', executionId, 1),
+    ];
+    expect(ticketOf(renewed.ticketJson)).not.toBe(ticketOf(old.ticketJson));
+    expect(await kinds(executionId)).toEqual(['decided', 'queued', 'placed', 'queued', 'placed']);
+  });
+
+  it('leaves it to another executor when it comes back without it and busy', async () => {
+    await untouched();
+    await first.connect([], { slots: 0 });
+    await second.next('offer', executionId);
+    await second.accept(executionId);
+    expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
+    expect(first.offered).toEqual([executionId]);
+  });
+
+  it('runs it when it comes back with it', async () => {
+    await untouched();
+    await first.connect([executionId]);
+    expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
+    await first.finish(await first.next('offer', executionId));
+    expect(await test.state(executionId)).toBe(ExecutionState.SUCCEEDED);
+    expect(first.offered).toEqual([executionId]);
+    expect(second.offered).toEqual([]);
+  });
+
+  it('has its slot taken by it when it comes back with it', async () => {
+    await first.connect([executionId]);
+    second.disconnect();
+    const waiting = await place();
+    expect(await test.state(waiting)).toBe(ExecutionState.QUEUED);
+    await first.finish(await first.next('offer', executionId));
+    await first.next('offer', waiting);
+  });
+
+  it('has lost it after a while; then it ends where it comes back without it, and is not run', async () => {
+    await waitUntilLost();
+    expect(await test.state(executionId)).toBe(ExecutionState.LOST);
+    await first.connect();
+    await test.flushed();
+    expect(await test.state(executionId)).toBe(ExecutionState.EXPIRED);
+    expect(await test.receipt(executionId)).toMatchObject({ status: 'expired', completed_command_ids: [] });
+    expect(first.offered).toEqual([executionId]);
+    expect(second.offered).toEqual([]);
+  });
+});
+
+function ticketOf(ticketJson: Buffer): unknown {
+  return JSON.parse(ticketJson.toString()).ticket_id;
+}
+
+describe('an executor that leaves while it runs something', () => {
+  let executor: ScriptedExecutor;
+  let executionId: string;
+
+  beforeEach(async () => {
+    executor = await test.connected('e1');
+    executionId = await place();
+    await executor.accept(executionId);
+    executor.disconnect();
+  });
+
+  it('goes on with it when it comes back', async () => {
+    await test.sweep();
+    expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
+    await executor.connect([executionId]);
+    await executor.started(executionId);
+    await executor.exited(executionId);
+    await executor.finish(await executor.next('offer', executionId));
+    expect(await test.state(executionId)).toBe(ExecutionState.SUCCEEDED);
+    expect(await kinds(executionId)).toEqual([
+      'decided',
+      'queued',
+      'placed',
+      'started',
+      'commandStarted',
+      'commandExited',
+      'finished',
+    ]);
+  });
+
+  it('may come back with the receipt', async () => {
+    await executor.connect([executionId]);
+    await executor.finish(await executor.next('offer', executionId));
+    expect(await test.state(executionId)).toBe(ExecutionState.SUCCEEDED);
+  });
+
+  it('has lost it when it comes back with an empty journal', async () => {
+    const other = await test.connected('e2');
+    await executor.connect([]);
+    expect(await test.state(executionId)).toBe(ExecutionState.LOST);
+    await test.flushed();
+    expect(executor.offered).toEqual([executionId]);
+    expect(other.offered).toEqual([]);
+    const [finished] = (await test.events(executionId)).slice(-1);
+    expect(finished?.event).toMatchObject({
+      $case: 'finished',
+      value: { execution: { state: ExecutionState.LOST }, receiptJson: Buffer.alloc(0) },
+    });
+    await expect(test.receipt(executionId)).rejects.toMatchObject({ code: 'EXECUTION_UNKNOWN' });
+  });
+
+  it('has lost it after a while, and not before', async () => {
+    await test.sweep();
+    test.clock.advance(executorLostAfterSec * 1000 - 1);
+    await test.sweep();
+    expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
+    test.clock.advance(1);
+    await test.sweep();
+    expect(await test.state(executionId)).toBe(ExecutionState.LOST);
+  });
+
+  it.each(['the gate that lost it', 'a gate that was reopened'])(
+    'wins with a late receipt: %s',
+    async (gate) => {
+      await waitUntilLost();
+      if (gate !== 'the gate that lost it') await test.reopen();
+      await executor.connect([executionId]);
+      expect(await test.state(executionId)).toBe(ExecutionState.LOST);
+      const offer = await executor.next('offer', executionId);
+      await executor.finish(offer, { receipt: { status: 'failed', exit_code: 3 } });
+      const { execution } = await test.gate.getExecution(agent, { executionId });
+      expect(execution).toMatchObject({ state: ExecutionState.FAILED, exitCode: 3 });
+      expect(await test.receipt(executionId)).toMatchObject({ status: 'failed', exit_code: 3 });
+      expect((await kinds(executionId)).filter((kind) => kind === 'finished')).toHaveLength(2);
+    },
+  );
+
+  it('has the whole time again after it was back', async () => {
+    await waitUntilLost();
+    await executor.connect([executionId]);
+    await executor.finish(await executor.next('offer', executionId));
+    await test.sweep();
+    const next = await place();
+    await executor.accept(next);
+    executor.disconnect();
+    await test.sweep();
+    expect(await test.state(next)).toBe(ExecutionState.RUNNING);
+  });
+});
+
+describe('an executor that is lost with several executions', () => {
+  it('has lost them all', async () => {
+    const executor = await test.connected('e1', { slots: 2 });
+    const ids = [await place(), await place()];
+    await executor.accept(ids[0] ?? '');
+    executor.disconnect();
+    await waitUntilLost();
+    expect(await Promise.all(ids.map((id) => test.state(id)))).toEqual([
+      ExecutionState.LOST,
+      ExecutionState.LOST,
+    ]);
+  });
+});
+
+describe('a gate that is opened again', () => {
+  it('goes on with what waited, in order', async () => {
+    await test.connected('e1');
+    await place();
+    const [first, second] = [await place(), await place()];
+    await test.reopen();
+    expect(await test.state(first)).toBe(ExecutionState.QUEUED);
+    const executor = await test.connected('e2');
+    await executor.finish(await executor.next('offer', first));
+    await executor.next('offer', second);
+    expect(executor.offered).toEqual([first, second]);
+  });
+
+  it('does not offer to anybody else what was offered', async () => {
+    const first = await test.connected('e1');
+    const executionId = await place();
+    await test.reopen();
+    const second = await test.connected('e2');
+    await test.sweep();
+    expect(await test.state(executionId)).toBe(ExecutionState.OFFERED);
+    expect(second.offered).toEqual([]);
+    await first.connect([executionId]);
+    expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
+    await first.finish(await first.next('offer', executionId));
+    expect(await test.state(executionId)).toBe(ExecutionState.SUCCEEDED);
+  });
+
+  it('offers again what its executor did not have', async () => {
+    const executor = await test.connected('e1');
+    const executionId = await place();
+    await test.reopen();
+    await executor.connect();
+    await executor.next('offer', executionId, 1);
+    expect(await kinds(executionId)).toEqual(['decided', 'queued', 'placed', 'queued', 'placed']);
+  });
+
+  it('takes the receipt of what ran', async () => {
+    const executor = await test.connected('e1');
+    const executionId = await place();
+    await executor.accept(executionId);
+    await test.reopen();
+    expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
+    await executor.connect([executionId]);
+    await executor.finish(await executor.next('offer', executionId));
+    expect(await test.state(executionId)).toBe(ExecutionState.SUCCEEDED);
+    expect(await kinds(executionId)).toEqual(['decided', 'queued', 'placed', 'started', 'finished']);
+  });
+
+  it('loses what ran where its executor does not come back', async () => {
+    const executor = await test.connected('e1');
+    const executionId = await place();
+    await executor.accept(executionId);
+    await test.reopen();
+    await waitUntilLost();
+    expect(await test.state(executionId)).toBe(ExecutionState.LOST);
+  });
+
+  it('still waits for approval', async () => {
+    const { executionId } = await test.submit(contractForApproval());
+    await test.reopen();
+    const executor = await test.connected('e1');
+    await test.sweep();
+    expect(await test.state(executionId)).toBe(ExecutionState.AWAITING_APPROVAL);
+    expect(executor.offered).toEqual([]);
+    test.clock.advance(24 * 3_600_000);
+    await test.sweep();
+    expect(await test.state(executionId)).toBe(ExecutionState.EXPIRED);
+    expect(await test.receipt(executionId)).toMatchObject({ status: 'expired' });
+  });
+
+  it('leaves alone what has ended', async () => {
+    const executor = await test.connected('e1');
+    const executionId = await place();
+    await executor.finish(await executor.next('offer'));
+    const receipt = await test.receipt(executionId);
+    await test.reopen();
+    await executor.connect();
+    expect(await test.state(executionId)).toBe(ExecutionState.SUCCEEDED);
+    expect(await test.receipt(executionId)).toEqual(receipt);
+    expect(executor.offered).toEqual([executionId]);
+  });
+});
+
+describe('a second connection of the same executor', () => {
+  it('replaces the first, whose end then changes nothing', async () => {
+    const executor = test.executor('e1', { slots: 2 });
+    const old = executor.open();
+    old.receive({ message: { $case: 'hello', value: executor.hello() } });
+    await executor.settled();
+    await executor.connect();
+    old.closed();
+    const executionId = await place();
+    await executor.accept(executionId);
+    await test.sweep();
+    test.clock.advance(executorLostAfterSec * 1000);
+    await test.sweep();
+    expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
+    expect(executor.offered).toEqual([executionId]);
+  });
+
+  it('knows what was offered over the first', async () => {
+    const executor = test.executor('e1', { slots: 2 });
+    await executor.connect();
+    const [offered, running] = [await place(), await place()];
+    await executor.accept(running);
+    await executor.connect([running]);
+    await executor.next('offer', offered, 1);
+    expect(await test.state(running)).toBe(ExecutionState.RUNNING);
+    expect(executor.all('offer', running)).toHaveLength(1);
+    const waiting = await place();
+    expect(await test.state(waiting)).toBe(ExecutionState.QUEUED);
+  });
+
+  it('is refused with another receipt key: two hosts may have the same certificate', async () => {
+    const executor = await test.connected('e1');
+    const impostor = await test.connected('e1');
+    expect(impostor.hungUp).toMatchObject({ code: 'CREDENTIALS_INVALID' });
+    expect(test.errors.splice(0)).toContain(impostor.hungUp);
+    const executionId = await place();
+    expect(executor.offered).toEqual([executionId]);
+    executor.disconnect();
+    await impostor.connect();
+    expect(impostor.hungUp).toBeUndefined();
+  });
+});
+
+describe('an executor that leaves while its offer is being written', () => {
+  // The commit begins in the next turn of the event loop.
+  const beforeTheCommit = () => new Promise<void>((resolve) => process.nextTick(resolve));
+
+  it('has what was to be offered taken back when it is gone', async () => {
+    const executor = await test.connected('e1');
+    const submitting = test.submit(makeContract());
+    await beforeTheCommit();
+    executor.disconnect();
+    const { executionId } = await submitting;
+    await test.flushed();
+    expect(executor.offered).toEqual([]);
+    const other = await test.connected('e2');
+    await other.next('offer', executionId);
+  });
+
+  it('is offered it over the new connection where it is back already', async () => {
+    const executor = await test.connected('e1');
+    const submitting = test.submit(makeContract());
+    await beforeTheCommit();
+    executor.disconnect();
+    await executor.connect();
+    const { executionId } = await submitting;
+    await executor.next('offer', executionId);
+    await test.flushed();
+    expect(executor.offered).toEqual([executionId]);
+  });
+});
+
+describe('what an executor says of executions that are not its own', () => {
+  it('changes nothing', async () => {
+    const first = await test.connected('e1');
+    const executionId = await place();
+    const second = await test.connected('e2');
+    await second.accept(executionId);
+    expect(await test.state(executionId)).toBe(ExecutionState.OFFERED);
+    await first.accept(executionId);
+    await second.started(executionId);
+    await second.exited(executionId);
+    await test.flushed();
+    expect(await kinds(executionId)).toEqual(['decided', 'queued', 'placed', 'started']);
+    second.disconnect();
+    await second.connect([executionId]);
+    await first.finish(await first.next('offer'));
+    expect(await test.state(executionId)).toBe(ExecutionState.SUCCEEDED);
+  });
+
+  it('changes nothing of commands that the contract does not have, or for a second time', async () => {
+    const executor = await test.connected('e1');
+    const executionId = await place();
+    await executor.accept(executionId);
+    await executor.accept(executionId);
+    await executor.started(executionId, 'another');
+    await executor.started(executionId);
+    await executor.started(executionId);
+    await executor.exited(executionId, '', 'another');
+    await executor.exited(executionId);
+    await executor.exited(executionId);
+    await executor.finish(await executor.next('offer'));
+    expect((await kinds(executionId)).slice(3)).toEqual([
+      'started',
+      'commandStarted',
+      'commandExited',
+      'finished',
+    ]);
+  });
+});
+
+describe('the first message of a connection', () => {
+  it('must be Hello', async () => {
+    const executor = test.executor('e1');
+    executor.open();
+    await executor.settled();
+    expect(executor.hungUp).toMatchObject({ code: 'CREDENTIALS_INVALID' });
+    expect(test.errors.splice(0)).toContain(executor.hungUp);
+    expect(executor.received).toEqual([]);
+  });
+
+  it('may come too late: nothing is left of a connection that ended before its Hello was taken', async () => {
+    const executor = test.executor('e1');
+    const session = executor.open();
+    session.receive({ message: { $case: 'hello', value: executor.hello() } });
+    session.closed();
+    await test.flushed();
+    await expect(place()).rejects.toMatchObject({ code: 'NO_MATCHING_EXECUTOR' });
+  });
+
+  it('is answered with the gate’s name and how often to be heard', async () => {
+    const executor = await test.connected('e1');
+    expect(executor.received[0]).toEqual({
+      $case: 'welcome',
+      value: { gateId: 'test', heartbeatInterval: { seconds: 10, nanos: 0 } },
+    });
+  });
+});

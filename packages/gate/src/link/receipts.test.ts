@@ -1,0 +1,365 @@
+import { randomUUID } from 'node:crypto';
+import { createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
+import { ExecutionState, type Offer } from '@csc-fleet/common/messages';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { makeContract } from '../testing/contracts.ts';
+import { type ReceiptOverrides, type ScriptedExecutor, toFrame } from '../testing/scripted-executor.ts';
+import { agent, TestGate } from '../testing/test-gate.ts';
+
+let test: TestGate;
+let executor: ScriptedExecutor;
+
+beforeEach(async () => {
+  test = await TestGate.open();
+  executor = await test.connected('e1', { slots: 5 });
+});
+
+afterEach(async () => {
+  await test.close();
+  expect(test.errors).toEqual([]);
+});
+
+const rejected = (code: string) => expect.objectContaining({ code });
+
+/** Offered to the executor, and accepted by it. */
+async function run(receiptVersion = 'csc.receipt.v0.2'): Promise<Offer> {
+  const options = { receiptVersion, queueTimeout: undefined };
+  const { executionId } = await test.submit(makeContract(), { options });
+  await executor.accept(executionId);
+  return executor.next('offer', executionId);
+}
+
+const stored = async ({ executionId }: Offer) =>
+  (await test.gate.getReceipt(agent, { executionId })).receiptJson;
+
+/** What is behind the receipt has been taken, and so was the receipt, unless it waits for output. */
+async function taken(by = executor): Promise<void> {
+  await by.settled();
+  await test.flushed();
+}
+
+describe('the receipt of an executor', () => {
+  it.each(['csc.receipt.v0.1', 'csc.receipt.v0.2'])('ends the execution, in %s', async (version) => {
+    const offer = await run(version);
+    const receiptJson = executor.receipt(offer);
+    expect(JSON.parse(receiptJson.toString()).receipt_version).toBe(version);
+    await executor.finish(offer);
+    expect(await stored(offer)).toEqual(receiptJson);
+    const { execution } = await test.gate.getExecution(agent, { executionId: offer.executionId });
+    expect(execution).toMatchObject({
+      state: ExecutionState.SUCCEEDED,
+      exitCode: 0,
+      executorId: 'e1',
+      startedAt: test.clock.now(),
+      endedAt: test.clock.now(),
+    });
+    const [finished] = (await test.events(offer.executionId)).slice(-1);
+    expect(finished?.event).toMatchObject({ $case: 'finished', value: { execution, receiptJson } });
+  });
+
+  it.each([
+    ['success', 'exit', ExecutionState.SUCCEEDED],
+    ['failed', 'exit', ExecutionState.FAILED],
+    ['failed', 'timeout', ExecutionState.FAILED],
+    ['failed', 'cancelled', ExecutionState.CANCELLED],
+    ['blocked', 'refused', ExecutionState.BLOCKED],
+    ['expired', 'refused', ExecutionState.EXPIRED],
+  ] as const)('says how it ended: %s, %s', async (status, ended, state) => {
+    const offer = await run();
+    await executor.finish(offer, { receipt: { status, ended, exit_code: 7, error: 'why' } });
+    const { execution } = await test.gate.getExecution(agent, { executionId: offer.executionId });
+    expect(execution).toMatchObject({ state, exitCode: 7, error: 'why' });
+  });
+
+  it('counts where it comes instead of Accepted', async () => {
+    const { executionId } = await test.submit(makeContract());
+    await executor.finish(await executor.next('offer', executionId));
+    expect(await test.state(executionId)).toBe(ExecutionState.SUCCEEDED);
+  });
+
+  it('is acknowledged each time and stored once', async () => {
+    const offer = await run();
+    await executor.finish(offer);
+    const first = await stored(offer);
+    test.clock.advance(1000);
+    await executor.finish(offer);
+    expect(executor.all('receiptAck', offer.executionId)).toHaveLength(2);
+    expect(await stored(offer)).toEqual(first);
+    expect((await test.events(offer.executionId)).at(-1)?.event?.$case).toBe('finished');
+  });
+
+  it('is acknowledged each time where it comes twice at once', async () => {
+    const offer = await run();
+    executor.sendReceipt(offer);
+    executor.sendReceipt(offer);
+    await executor.next('receiptAck', offer.executionId, 1);
+    const finished = (await test.events(offer.executionId)).filter(
+      ({ event }) => event?.$case === 'finished',
+    );
+    expect(finished).toHaveLength(1);
+  });
+
+  it('is acknowledged again by a gate that was reopened', async () => {
+    const offer = await run();
+    await executor.finish(offer);
+    await test.reopen();
+    await executor.connect([offer.executionId]);
+    await executor.finish(offer);
+    expect(await test.state(offer.executionId)).toBe(ExecutionState.SUCCEEDED);
+  });
+
+  it('verifies with a key that the executor had before', async () => {
+    const old = await run();
+    executor.disconnect();
+    const renewed = test.executor('e1', { slots: 5 });
+    await renewed.connect([old.executionId]);
+    await renewed.finish(old, { signer: executor.signer });
+    expect(await test.state(old.executionId)).toBe(ExecutionState.SUCCEEDED);
+  });
+});
+
+describe('a receipt that does not count', () => {
+  const stranger = createSigner(generateKeyPair().seed, 'a-key-of-nobody');
+
+  const newSigner = (keyId: string) => createSigner(generateKeyPair().seed, keyId);
+
+  const cases: [string, () => ReceiptOverrides | Promise<ReceiptOverrides>][] = [
+    ['of another execution', () => ({ receipt: { execution_id: randomUUID() } })],
+    ['for another contract', () => ({ receipt: { contract_sha256: '0'.repeat(64) } })],
+    ['for another contract id', () => ({ receipt: { contract_id: 'another-contract' } })],
+    ['for another policy', () => ({ receipt: { policy_profile: 'wide' } })],
+    ['for another version of the policy', () => ({ receipt: { policy_sha256: '0'.repeat(64) } })],
+    ['for another ticket', () => ({ receipt: { ticket_id: randomUUID() } })],
+    ['of another executor', () => ({ receipt: { executor_id: 'e2' } })],
+    ['of no known status', () => ({ receipt: { status: 'fine' as 'success' } })],
+    ['signed with an unknown key', () => ({ signer: stranger })],
+    ['signed with the gate’s key', () => ({ signer: test.signer })],
+    ['signed with another key of the same name', () => ({ signer: newSigner(executor.signer.keyId) })],
+    ['signed with another executor’s key', async () => ({ signer: (await test.connected('e2')).signer })],
+  ];
+
+  it.each(cases)('%s is not stored nor acknowledged', async (_, overrides) => {
+    const offer = await run();
+    executor.sendReceipt(offer, await overrides());
+    await taken();
+    expect(test.errors.splice(0)).toEqual([rejected('RECEIPT_INVALID')]);
+    expect(executor.all('receiptAck')).toEqual([]);
+    await expect(stored(offer)).rejects.toEqual(rejected('EXECUTION_UNKNOWN'));
+    expect(await test.state(offer.executionId)).toBe(ExecutionState.RUNNING);
+  });
+
+  it('may not be of another version than was asked for', async () => {
+    const offer = await run('csc.receipt.v0.1');
+    const ticket = {
+      ...JSON.parse(offer.ticketJson.toString()),
+      grant: { receipt_version: 'csc.receipt.v0.2' },
+    };
+    executor.sendReceipt({ ...offer, ticketJson: Buffer.from(JSON.stringify(ticket)) });
+    await taken();
+    expect(test.errors.splice(0)).toEqual([rejected('RECEIPT_INVALID')]);
+    await expect(stored(offer)).rejects.toEqual(rejected('EXECUTION_UNKNOWN'));
+  });
+
+  it('was changed after it was signed', async () => {
+    const offer = await run();
+    const { executionId } = offer;
+    const receipt = { ...JSON.parse(executor.receipt(offer).toString()), exit_code: 1 };
+    const receiptJson = Buffer.from(JSON.stringify(receipt));
+    executor.say({ $case: 'receipt', value: { executionId, receiptJson, outputLogLength: 0 } });
+    await taken();
+    const [error] = test.errors.splice(0) as { cause?: unknown }[];
+    expect(error?.cause).toEqual(rejected('SIGNATURE_INVALID'));
+    expect(executor.all('receiptAck')).toEqual([]);
+    expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
+  });
+
+  it('leaves the connection to the executor’s other executions, and may be followed by a good one', async () => {
+    const offer = await run();
+    const other = await run();
+    executor.sendReceipt(offer, { signer: stranger });
+    await executor.finish(other);
+    expect(executor.hungUp).toBeUndefined();
+    await executor.finish(offer);
+    expect(await test.state(offer.executionId)).toBe(ExecutionState.SUCCEEDED);
+    expect(test.errors.splice(0)).toEqual([rejected('RECEIPT_INVALID')]);
+  });
+
+  it('keeps the slot of its execution', async () => {
+    const busy = await test.connected('e2', { labels: { pool: 'two' } });
+    const { executionId } = await test.submit(makeContract(), { selector: { pool: 'two' } });
+    const waiting = await test.submit(makeContract(), { selector: { pool: 'two' } });
+    busy.sendReceipt(await busy.next('offer', executionId), { signer: stranger });
+    await taken(busy);
+    expect(await test.state(waiting.executionId)).toBe(ExecutionState.QUEUED);
+    expect(test.errors.splice(0)).toEqual([rejected('RECEIPT_INVALID')]);
+  });
+
+  it('comes from another executor, with its own key', async () => {
+    const offer = await run();
+    const other = await test.connected('e2');
+    other.sendReceipt(offer);
+    await taken(other);
+    expect(test.errors.splice(0)).toEqual([rejected('RECEIPT_INVALID')]);
+    expect(other.all('receiptAck')).toEqual([]);
+    expect(await test.state(offer.executionId)).toBe(ExecutionState.RUNNING);
+  });
+
+  it('comes late from another executor, and changes nothing', async () => {
+    const offer = await run();
+    await executor.finish(offer);
+    const receipt = await stored(offer);
+    const other = await test.connected('e2');
+    other.sendReceipt(offer, { receipt: { status: 'failed', exit_code: 1 } });
+    await taken(other);
+    expect(await stored(offer)).toEqual(receipt);
+    expect(await test.state(offer.executionId)).toBe(ExecutionState.SUCCEEDED);
+  });
+});
+
+describe('a receipt that comes before the output', () => {
+  const first = toFrame(0, 'hello ');
+  const second = toFrame(6, 'world');
+
+  it('is held until the output is there', async () => {
+    const offer = await run();
+    const { executionId } = offer;
+    const length = first.length + second.length;
+    executor.sendReceipt(offer, {}, length);
+    await taken();
+    expect(await executor.push(executionId, 0, 0, 'hello ')).toBe(first.length);
+    await taken();
+    expect(executor.all('receiptAck')).toEqual([]);
+    expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
+    expect(await executor.push(executionId, first.length, 6, 'world')).toBe(length);
+    await executor.next('receiptAck', executionId);
+    expect(await test.state(executionId)).toBe(ExecutionState.SUCCEEDED);
+  });
+
+  it('does not hold up the executor’s other messages meanwhile', async () => {
+    const offer = await run();
+    const other = await run();
+    executor.sendReceipt(offer, {}, first.length);
+    await executor.finish(other);
+    await executor.push(offer.executionId, 0, 0, 'hello ');
+    await executor.next('receiptAck', offer.executionId);
+  });
+
+  it('is dropped where the connection ends first, and counts when it comes again', async () => {
+    const offer = await run();
+    const { executionId } = offer;
+    executor.sendReceipt(offer, {}, first.length);
+    await taken();
+    executor.disconnect();
+    await executor.connect([executionId]);
+    await executor.push(executionId, 0, 0, 'hello ');
+    await taken();
+    expect(executor.all('receiptAck')).toEqual([]);
+    expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
+    executor.sendReceipt(offer, {}, first.length);
+    await executor.next('receiptAck', executionId);
+  });
+});
+
+describe('the receipt of an execution that the gate does not know', () => {
+  /** As it comes to a gate whose store was lost. */
+  async function orphan(): Promise<Offer> {
+    const offer = await run();
+    await test.close();
+    test = await TestGate.open();
+    return offer;
+  }
+
+  /** The same executor at the gate that stands there now. */
+  async function again(): Promise<ScriptedExecutor> {
+    const same = test.executor('e1', { signer: executor.signer });
+    await same.connect();
+    return same;
+  }
+
+  it('is acknowledged, each time', async () => {
+    const offer = await orphan();
+    executor = await again();
+    await executor.finish(offer);
+    await executor.finish(offer);
+    await test.reopen();
+    await executor.connect();
+    await executor.finish(offer);
+  });
+
+  it('is kept', async () => {
+    const offer = await orphan();
+    executor = await again();
+    const receiptJson = executor.receipt(offer);
+    await executor.finish(offer);
+    await test.stop();
+    expect(test.storedReceipt(offer.executionId)).toEqual(receiptJson);
+  });
+
+  it('is acknowledged each time where it comes twice at once', async () => {
+    const offer = await orphan();
+    executor = await again();
+    executor.sendReceipt(offer);
+    executor.sendReceipt(offer);
+    await executor.next('receiptAck', offer.executionId, 1);
+  });
+
+  it.each([
+    ['for another execution', { receipt: { execution_id: randomUUID() } }],
+    ['signed with another key', { signer: createSigner(generateKeyPair().seed, 'another') }],
+  ])('does not count where it is %s', async (_, overrides) => {
+    const offer = await orphan();
+    executor = await again();
+    executor.sendReceipt(offer, overrides);
+    await taken();
+    expect(executor.all('receiptAck')).toEqual([]);
+    expect(test.errors.splice(0)).toEqual([rejected('RECEIPT_INVALID')]);
+  });
+
+  it('is not shown to anybody, as nobody knows whose it is', async () => {
+    const offer = await orphan();
+    executor = await again();
+    await executor.finish(offer);
+    await expect(stored(offer)).rejects.toEqual(rejected('EXECUTION_UNKNOWN'));
+  });
+});
+
+describe('the receipt key of an executor', () => {
+  const refused = async (other: ScriptedExecutor, hello = {}) => {
+    await other.connect([], hello);
+    const error = other.hungUp;
+    expect(error).toMatchObject({ code: 'CREDENTIALS_INVALID' });
+    expect(test.errors.splice(0)).toContain(error);
+    expect(other.all('welcome')).toEqual([]);
+  };
+
+  it('is published under its owner', async () => {
+    const { keys } = await test.gate.getKeys({ keyIds: [executor.signer.keyId] });
+    expect(keys).toMatchObject([
+      { publicKey: Buffer.from(executor.signer.publicKey), owner: executor.identity.uri },
+    ]);
+  });
+
+  it('may not be another executor’s, also in a gate that was reopened', async () => {
+    const other = test.executor('e2', { signer: executor.signer });
+    await refused(other);
+    await test.reopen();
+    await refused(other);
+  });
+
+  it('may not have the id of another executor’s, of the gate’s or of an older one', async () => {
+    const { seed } = generateKeyPair();
+    await refused(test.executor('e2', { signer: createSigner(seed, executor.signer.keyId) }));
+    await refused(test.executor('e2', { signer: createSigner(seed, test.signer.keyId) }));
+    executor.disconnect();
+    await refused(test.executor('e1', { signer: createSigner(seed, executor.signer.keyId) }));
+  });
+
+  it.each([
+    { receiptKeyId: '' },
+    { receiptKeyId: 'x'.repeat(201) },
+    { receiptPublicKey: Buffer.alloc(0) },
+    { receiptPublicKey: Buffer.alloc(31) },
+  ])('must be there: %o', async (hello) => {
+    await refused(test.executor('e2'), hello);
+  });
+});

@@ -1,0 +1,105 @@
+import { join } from 'node:path';
+import { readPrivateKey } from '@csc-fleet/common/crypto';
+import { readBoundedFile } from '@csc-fleet/common/encoding';
+import { type CscError, orThrow } from '@csc-fleet/common/errors';
+import {
+  type Bindings,
+  checkBindings,
+  maxPolicyBytes,
+  type PolicySet,
+  parseBindings,
+  readPolicyDirectory,
+} from '@csc-fleet/common/policy';
+import { readServerCredentials, type TlsFiles } from '@csc-fleet/common/rpc';
+import type { Logger } from 'pino';
+import { createGate, type Gate } from './compose.ts';
+import { type GateConfig, readGateConfig } from './config.ts';
+import { createLog } from './log.ts';
+import { type GateServer, startServer, toAddress } from './server.ts';
+import { openSigningKey } from './signing-key.ts';
+
+const graceMs = 5_000;
+
+export interface RunGateOptions {
+  /** Read and check everything, start nothing. */
+  readonly checkOnly?: boolean;
+}
+
+/**
+ * Runs a gate until SIGTERM or SIGINT. Throws before it listens: FILE_UNREADABLE, CONFIG_INVALID, POLICY_INVALID,
+ * KEY_INVALID, STORE_UNAVAILABLE.
+ */
+export async function runGate(configFile: string, { checkOnly = false }: RunGateOptions = {}): Promise<void> {
+  const config = readGateConfig(configFile);
+  const { policies, bindings } = readPolicies(config);
+  if (checkOnly) {
+    if (config.tls !== undefined) readServerCredentials(config.tls);
+    if (config.signingKey !== undefined) readPrivateKey(config.signingKey);
+    return;
+  }
+  const log = createLog();
+  const signer = openSigningKey(config.dataDir, config.gateId, config.signingKey);
+  const tls = config.tls ?? (await developmentTls(config, log));
+  const onError = (error: unknown): void => log.error({ err: error }, 'an error that no caller waits for');
+  const onNotice = (message: string, details: Record<string, unknown>): void => log.info(details, message);
+  // Fails closed: a gate that cannot write down what it does must not do it. Its supervisor starts it again.
+  const onStoreLost = (error: CscError): void => {
+    log.fatal({ err: error }, 'the store does not take writes: ending');
+    process.exit(1);
+  };
+  const gate = await createGate(
+    { ...config, signer, policies, bindings },
+    { onError, onNotice, onStoreLost },
+  );
+  // From before it is told that the gate listens: whoever was told may end it at once.
+  const stopped = stopSignal();
+  const server = await startServer(gate, {
+    ...config,
+    tls,
+    log: (id, error) => log.error({ err: error, error_id: id }, 'internal error'),
+  });
+  const listen = toAddress(config.listen, server.port);
+  log.info(
+    { listen, policies: policies.all().map((it) => it.policy.name), key_id: signer.keyId },
+    `listening on ${listen}`,
+  );
+  await stopped;
+  log.info('stopping');
+  await stop(gate, server);
+}
+
+function readPolicies(config: GateConfig): { policies: PolicySet; bindings: Bindings } {
+  const policies = readPolicyDirectory(config.policies);
+  const { bytes } = readBoundedFile(config.bindings, { maxBytes: maxPolicyBytes });
+  const bindings = orThrow(parseBindings(bytes), 'POLICY_INVALID', config.bindings);
+  checkBindings(bindings, policies);
+  return { policies, bindings };
+}
+
+// Loaded here only: a gate with certificates of its own never makes any.
+async function developmentTls(config: GateConfig, log: Logger): Promise<TlsFiles> {
+  const { createDevelopmentPki } = await import('@csc-fleet/common/pki');
+  const directory = join(config.dataDir, 'pki');
+  await createDevelopmentPki(directory, { gate: config.gateId, clients: ['dev'], executors: ['dev'] });
+  log.warn(
+    { directory },
+    'no tls in the config: using a development PKI whose CA key lies beside it; clients use client-dev, executors executor-dev',
+  );
+  return {
+    ca: join(directory, 'ca.pem'),
+    cert: join(directory, 'gate.pem'),
+    key: join(directory, 'gate.key'),
+  };
+}
+
+function stopSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    process.once('SIGTERM', () => resolve());
+    process.once('SIGINT', () => resolve());
+  });
+}
+
+async function stop(gate: Gate, server: GateServer): Promise<void> {
+  await server.stop(graceMs);
+  await gate.close();
+}

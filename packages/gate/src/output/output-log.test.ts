@@ -1,0 +1,237 @@
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { OutputChunk, OutputStream } from '@csc-fleet/common/messages';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { encodeItem, itemField } from './encode-item.ts';
+import { maxFrameBytes, maxFrameData } from './frames.ts';
+import { OutputLog } from './output-log.ts';
+
+let directory: string;
+let path: string;
+const logs: OutputLog[] = [];
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'csc-output-'));
+  path = join(directory, 'a.log');
+});
+afterEach(async () => {
+  for (const log of logs.splice(0)) await log.close();
+  rmSync(directory, { recursive: true });
+});
+
+async function open(complete = false): Promise<OutputLog> {
+  const log = await OutputLog.open(path, complete);
+  logs.push(log);
+  return log;
+}
+
+const known = new Set(['main', 'other']);
+
+function frame(offset: number, data: string | Buffer, chunk: Partial<OutputChunk> = {}): Buffer {
+  const empty = { commandId: 'main', stream: OutputStream.STDOUT, monotonicNs: 0 };
+  const whole = { ...empty, offset, data: Buffer.from(data), ...chunk };
+  return Buffer.from(encodeItem(itemField.chunk, OutputChunk.encode(whole).finish()));
+}
+
+async function readAll(log: OutputLog, position = 0): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  for await (const { bytes } of log.read(position)) pieces.push(bytes);
+  return Buffer.concat(pieces);
+}
+
+const refused = expect.objectContaining({ code: 'INTERNAL' });
+
+describe('appending', () => {
+  it('gives back what was appended, from the beginning of any frame', async () => {
+    const log = await open();
+    const frames = [frame(0, 'one'), frame(3, 'two'), frame(0, 'err', { stream: 2 })];
+    let length = 0;
+    for (const it of frames) length = await log.append(length, it, known);
+    expect(await readAll(log)).toEqual(Buffer.concat(frames));
+    expect(await readAll(log, frames[0]?.length)).toEqual(Buffer.concat(frames.slice(1)));
+    expect(log.length).toBe(length);
+  });
+
+  it('skips what it has, whole or in part', async () => {
+    const log = await open();
+    const both = Buffer.concat([frame(0, 'one'), frame(3, 'two')]);
+    await log.append(0, frame(0, 'one'), known);
+    expect(await log.append(0, both, known)).toBe(both.length);
+    expect(await log.append(0, both, known)).toBe(both.length);
+    expect(await readAll(log)).toEqual(both);
+  });
+
+  it('takes several at once in their order', async () => {
+    const log = await open();
+    const frames = Array.from({ length: 50 }, (_, index) => frame(index * 3, 'abc'));
+    const ends = frames.map((_, index) => Buffer.concat(frames.slice(0, index + 1)).length);
+    const appending = frames.map((it, index) => log.append((ends[index] ?? 0) - it.length, it, known));
+    expect(await Promise.all(appending)).toEqual(ends);
+    expect(await readAll(log)).toEqual(Buffer.concat(frames));
+  });
+
+  const good = frame(0, 'good');
+  it.each<[string, number, Buffer]>([
+    ['a gap in the log', good.length + 1, frame(4, 'x')],
+    ['a gap in a stream', good.length, frame(5, 'x')],
+    ['a step back in a stream', good.length, frame(3, 'x')],
+    ['a stream that begins in the middle', good.length, frame(1, 'x', { stream: 2 })],
+    ['an unknown command', good.length, frame(0, 'x', { commandId: 'none' })],
+    ['no stream', good.length, frame(4, 'x', { stream: 0 })],
+    ['an unknown stream', good.length, frame(4, 'x', { stream: 4 as OutputStream })],
+    ['too much data', good.length, frame(4, Buffer.alloc(maxFrameData + 1))],
+    ['half a frame', good.length, frame(4, 'x').subarray(0, -1)],
+    [
+      'half a frame after a whole one',
+      good.length,
+      Buffer.concat([frame(4, 'x'), frame(5, 'y').subarray(0, 3)]),
+    ],
+    ['an item that is no chunk', good.length, Buffer.from(encodeItem(itemField.end, Buffer.alloc(0)))],
+    ['a length without an end', good.length, Buffer.from([0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01])],
+    ['a field that a chunk does not have', good.length, Buffer.from([0x0a, 0x02, 0x30, 0x01])],
+    ['a field that is cut off', good.length, Buffer.from([0x0a, 0x02, 0x0a, 0x05])],
+    ['a negative offset', good.length, frame(-1, 'x', { stream: 2 })],
+  ])('refuses %s and appends nothing', async (_what, at, bytes) => {
+    const log = await open();
+    await log.append(0, good, known);
+    await expect(log.append(at, bytes, known)).rejects.toEqual(refused);
+    expect(log.length).toBe(good.length);
+    expect(readFileSync(path)).toEqual(good);
+    // And goes on as if it had not been.
+    expect(await log.append(good.length, frame(4, 'x'), known)).toBe(good.length + frame(4, 'x').length);
+  });
+
+  it('refuses a frame that no reader could take, however it came to be so long', async () => {
+    const log = await open();
+    // Repeated members are good protobuf; the last one counts.
+    const name = OutputChunk.encode({
+      commandId: 'x'.repeat(1 << 20),
+      stream: 0,
+      offset: 0,
+      monotonicNs: 0,
+      data: Buffer.alloc(0),
+    }).finish();
+    const chunk = OutputChunk.encode({
+      commandId: 'main',
+      stream: 1,
+      offset: 0,
+      monotonicNs: 0,
+      data: Buffer.from('x'),
+    }).finish();
+    const long = Buffer.from(encodeItem(itemField.chunk, Buffer.concat([name, name, chunk])));
+    expect(long.length).toBeGreaterThan(maxFrameBytes);
+    await expect(log.append(0, long, known)).rejects.toEqual(refused);
+  });
+
+  it('says SPOOL_FULL where the disk takes no more', async () => {
+    rmSync(directory, { recursive: true });
+    const log = await open();
+    await expect(log.append(0, frame(0, 'x'), known)).rejects.toMatchObject({
+      code: 'SPOOL_FULL',
+      retryAfterMs: expect.any(Number),
+    });
+    expect(log.length).toBe(0);
+    directory = mkdtempSync(join(tmpdir(), 'csc-output-'));
+  });
+
+  it('can be waited for until it is on disk', async () => {
+    const log = await open();
+    await log.sync();
+    await log.append(0, frame(0, 'x'), known);
+    await log.sync();
+    await log.sync();
+    expect(readFileSync(path)).toEqual(frame(0, 'x'));
+  });
+});
+
+describe('opening again', () => {
+  it('goes on where the streams were', async () => {
+    const first = await open();
+    const begin = Buffer.concat([frame(0, 'one'), frame(0, 'err', { stream: 2 })]);
+    await first.append(0, begin, known);
+    await first.close();
+    const log = await open();
+    expect(log.length).toBe(begin.length);
+    await expect(log.append(begin.length, frame(0, 'x'), known)).rejects.toEqual(refused);
+    await log.append(begin.length, frame(3, 'two'), known);
+    expect(await readAll(log)).toEqual(Buffer.concat([begin, frame(3, 'two')]));
+  });
+
+  it.each([
+    ['half a frame', frame(3, 'two').subarray(0, 4)],
+    ['zeros, as after a power cut', Buffer.alloc(100)],
+    ['a frame of what was never there', frame(99, 'x')],
+  ])('cuts off %s', async (_what, rest) => {
+    writeFileSync(path, Buffer.concat([frame(0, 'one'), rest]));
+    const log = await open();
+    expect(log.length).toBe(frame(0, 'one').length);
+    await log.append(log.length, frame(3, 'two'), known);
+    expect(readFileSync(path)).toEqual(Buffer.concat([frame(0, 'one'), frame(3, 'two')]));
+  });
+
+  it('is read as it is where it is complete, and takes no more', async () => {
+    const whole = Buffer.concat([frame(0, 'one'), frame(3, 'two')]);
+    writeFileSync(path, whole);
+    const log = await open(true);
+    expect(await readAll(log)).toEqual(whole);
+    await expect(log.append(whole.length, frame(6, 'x'), known)).rejects.toEqual(refused);
+  });
+
+  it('ends a complete log with its last whole frame', async () => {
+    writeFileSync(path, Buffer.concat([frame(0, 'one'), frame(3, 'two').subarray(0, 4)]));
+    const log = await open(true);
+    expect(await readAll(log)).toEqual(frame(0, 'one'));
+    expect(log.length).toBe(frame(0, 'one').length);
+  });
+
+  it('has no file before the first append', async () => {
+    const log = await open();
+    expect(log.length).toBe(0);
+    expect(await readAll(log)).toEqual(Buffer.alloc(0));
+    expect(() => readFileSync(path)).toThrow();
+  });
+});
+
+describe('reading', () => {
+  it('gives whole frames, however they lie in what is read at once', async () => {
+    const log = await open();
+    const size = 50_000;
+    const frames = Array.from({ length: 40 }, (_, index) => frame(index * size, Buffer.alloc(size, index)));
+    let length = 0;
+    for (const it of frames) length = await log.append(length, it, known);
+    let position = 0;
+    for await (const piece of log.read(0)) {
+      expect(piece.position).toBe(position);
+      position += piece.bytes.length;
+      expect(piece.bytes[0]).toBe(0x0a);
+    }
+    expect(position).toBe(length);
+    expect(await readAll(log)).toEqual(Buffer.concat(frames));
+  });
+
+  it('takes a frame that is longer than what it reads at once', async () => {
+    const commandId = 'c'.repeat(1_000_000);
+    const log = await open();
+    const long = frame(0, Buffer.alloc(maxFrameData), { commandId });
+    await log.append(0, Buffer.concat([frame(0, 'x'), long]), new Set(['main', commandId]));
+    expect(await readAll(log)).toEqual(Buffer.concat([frame(0, 'x'), long]));
+  });
+
+  it('is woken by an append, and where there is something else to see', async () => {
+    const log = await open();
+    const appended = log.grown();
+    await log.append(0, frame(0, 'x'), known);
+    await appended;
+    const woken = log.grown();
+    log.wake();
+    await woken;
+  });
+
+  it('does not see what another process appends behind its back', async () => {
+    const log = await open();
+    await log.append(0, frame(0, 'x'), known);
+    appendFileSync(path, frame(1, 'y'));
+    expect(await readAll(log)).toEqual(frame(0, 'x'));
+  });
+});

@@ -1,0 +1,177 @@
+import { constants, existsSync } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { CscError } from '@csc-fleet/common/errors';
+import { Signal } from '../signal.ts';
+import { maxFrameBytes, readFrames } from './frames.ts';
+import { refused, StreamOffsets } from './stream-offsets.ts';
+
+const readSize = 512 * 1024;
+// Written back behind the stream's back, so that little is left to wait for at its end.
+const syncEvery = 32 * 1024 * 1024;
+
+/**
+ * The output of one execution: an append-only file of frames. Appending never waits for readers; each reader has a
+ * position of its own in the file. Nothing that an executor sends is believed: order, streams and offsets are checked.
+ */
+export class OutputLog {
+  readonly #path: string;
+  #file: FileHandle | undefined;
+  readonly #grown = new Signal();
+  /** Undefined for a log that takes no more. */
+  readonly #offsets: StreamOffsets | undefined;
+  #length = 0;
+  #appending: Promise<unknown> = Promise.resolve();
+  #unsynced = 0;
+  #syncing: Promise<void> | undefined;
+
+  private constructor(path: string, complete: boolean) {
+    this.#path = path;
+    this.#offsets = complete ? undefined : new StreamOffsets();
+  }
+
+  /**
+   * Opens the log; its file is made by the first append. Half a frame at its end, from a gate that was killed, is cut
+   * off.
+   * @param complete whether the whole output is there: then it takes no more, and need not be looked through
+   */
+  static async open(path: string, complete = false): Promise<OutputLog> {
+    const log = new OutputLog(path, complete);
+    if (existsSync(path)) await log.#recover();
+    return log;
+  }
+
+  /** Bytes of whole frames. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Resolves when there is more to read. */
+  grown(abort?: AbortSignal): Promise<void> {
+    return this.#grown.wait(abort);
+  }
+
+  /** Wakes the readers although nothing came: there is something else to see. */
+  wake(): void {
+    this.#grown.ring();
+  }
+
+  /**
+   * Appends whole frames that begin at `offset` in the log; what it has already is skipped. Resolves to its new
+   * length. Throws INTERNAL for a gap or a malformed frame, SPOOL_FULL where the disk takes no more; then nothing is
+   * appended.
+   * @param commandIds those that the contract has; a frame of another is malformed
+   */
+  append(offset: number, frames: Uint8Array, commandIds: ReadonlySet<string>): Promise<number> {
+    const done = this.#appending.then(() => this.#append(offset, frames, commandIds));
+    this.#appending = done.catch(() => undefined);
+    return done;
+  }
+
+  /** Resolves once all that was appended would outlast a power cut. Rejects with STORE_UNAVAILABLE. */
+  async sync(): Promise<void> {
+    await this.#appending;
+    await this.#syncing;
+    if (this.#unsynced === 0) return;
+    await this.#startSync().catch((cause: unknown) => {
+      throw new CscError('STORE_UNAVAILABLE', 'output cannot be written to disk', { cause });
+    });
+  }
+
+  /** The log from `position` on, as far as it is there: pieces of whole frames, each with where it begins. */
+  async *read(position: number): AsyncGenerator<{ position: number; bytes: Buffer }> {
+    let at = position;
+    while (at < this.#length) {
+      const piece = await this.#readPiece(at);
+      // Only in a complete log that was not looked through: what is whole is all there is.
+      if (piece.length === 0) this.#length = at;
+      else yield { position: at, bytes: piece };
+      at += piece.length;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#appending;
+    await this.#syncing;
+    await this.#file?.close();
+    this.#grown.ring();
+  }
+
+  async #opened(): Promise<FileHandle> {
+    this.#file ??= await open(this.#path, constants.O_RDWR | constants.O_CREAT, 0o600);
+    return this.#file;
+  }
+
+  async #append(offset: number, frames: Uint8Array, commandIds: ReadonlySet<string>): Promise<number> {
+    if (this.#offsets === undefined) throw refused('it is complete');
+    if (offset > this.#length) throw refused(`there is a gap at ${this.#length}`);
+    const fresh = frames.subarray(Math.min(this.#length - offset, frames.length));
+    const accept = this.#offsets.check(fresh, commandIds);
+    await this.#write(fresh);
+    accept();
+    this.#length += fresh.length;
+    this.#grown.ring();
+    return this.#length;
+  }
+
+  // At a position, not at the file's end: there may lie what a write that failed half-way has left.
+  async #write(bytes: Uint8Array): Promise<void> {
+    if (bytes.length === 0) return;
+    try {
+      const file = await this.#opened();
+      for (let done = 0; done < bytes.length; ) {
+        done += (await file.write(bytes, done, bytes.length - done, this.#length + done)).bytesWritten;
+      }
+    } catch (cause) {
+      const message = "the gate's output store takes no more: is its disk full?";
+      throw new CscError('SPOOL_FULL', message, { cause, retryAfterMs: 5_000 });
+    }
+    this.#unsynced += bytes.length;
+    // A failure shows again at the end.
+    if (this.#unsynced >= syncEvery && this.#syncing === undefined) this.#startSync().catch(() => undefined);
+  }
+
+  #startSync(): Promise<void> {
+    const begun = this.#unsynced;
+    const done = this.#opened()
+      .then((file) => file.datasync())
+      .then(() => {
+        this.#unsynced -= begun;
+      });
+    this.#syncing = done
+      .catch(() => undefined)
+      .finally(() => {
+        this.#syncing = undefined;
+      });
+    return done;
+  }
+
+  async #readPiece(position: number): Promise<Buffer> {
+    for (const size of [readSize, maxFrameBytes]) {
+      const bytes = await this.#readBytes(position, Math.min(size, this.#length - position));
+      let end = 0;
+      for (const frame of readFrames(bytes)) end = frame.end;
+      if (end > 0) return bytes.subarray(0, end);
+    }
+    return Buffer.alloc(0);
+  }
+
+  async #readBytes(position: number, length: number): Promise<Buffer> {
+    const file = await this.#opened();
+    const { buffer, bytesRead } = await file.read({ buffer: Buffer.allocUnsafe(length), position });
+    return buffer.subarray(0, bytesRead);
+  }
+
+  async #recover(): Promise<void> {
+    const file = await this.#opened();
+    const { size } = await file.stat();
+    this.#length = size;
+    if (this.#offsets === undefined) return;
+    let whole = 0;
+    for (let good = -1; good !== 0; whole += good) {
+      good = this.#offsets.takeGood(await this.#readBytes(whole, Math.min(maxFrameBytes, size - whole)));
+    }
+    this.#length = whole;
+    this.#unsynced = whole;
+    if (whole < size) await file.truncate(whole);
+  }
+}

@@ -1,0 +1,82 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { CscError } from '@csc-fleet/common/errors';
+import { OutputLog } from './output-log.ts';
+
+interface Open {
+  readonly log: Promise<OutputLog>;
+  users: number;
+}
+
+const idPattern = /^[0-9a-f-]{36}$/;
+
+/** All output logs: one file an execution, open while somebody uses it. */
+export class OutputStore {
+  readonly #directory: string;
+  readonly #open = new Map<string, Open>();
+
+  constructor(directory: string) {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    this.#directory = directory;
+  }
+
+  /**
+   * Runs `use` with the execution's log, which stays open meanwhile.
+   * @param complete whether the gate has all of its output
+   */
+  async with<T>(executionId: string, use: (log: OutputLog) => Promise<T>, complete = false): Promise<T> {
+    const entry = this.#acquire(executionId, complete);
+    try {
+      return await use(await entry.log);
+    } finally {
+      await this.#release(executionId, entry);
+    }
+  }
+
+  /** Bytes of the execution's log; 0 where it has none. */
+  length(executionId: string): Promise<number> {
+    return this.with(executionId, async (log) => log.length);
+  }
+
+  /** Wakes those who read the execution's log: it has ended, or more of it is known. */
+  wake(executionId: string): void {
+    this.#open.get(executionId)?.log.then(
+      (log) => log.wake(),
+      // Whoever opened it has been told.
+      () => undefined,
+    );
+  }
+
+  async close(): Promise<void> {
+    const open = [...this.#open.values()];
+    this.#open.clear();
+    await Promise.allSettled(open.map(async ({ log }) => (await log).close()));
+  }
+
+  #acquire(executionId: string, complete: boolean): Open {
+    const known = this.#open.get(executionId);
+    if (known !== undefined) {
+      known.users++;
+      return known;
+    }
+    const entry: Open = { log: OutputLog.open(this.#path(executionId), complete), users: 1 };
+    this.#open.set(executionId, entry);
+    return entry;
+  }
+
+  async #release(executionId: string, entry: Open): Promise<void> {
+    entry.users--;
+    if (entry.users > 0 || this.#open.get(executionId) !== entry) return;
+    this.#open.delete(executionId);
+    await entry.log.then(
+      (log) => log.close(),
+      () => undefined,
+    );
+  }
+
+  #path(executionId: string): string {
+    // The id comes from our own store; this is for the day when it does not.
+    if (!idPattern.test(executionId)) throw new CscError('EXECUTION_UNKNOWN', 'there is no such execution');
+    return join(this.#directory, `${executionId}.log`);
+  }
+}

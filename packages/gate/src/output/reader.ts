@@ -1,0 +1,86 @@
+import {
+  OutputChunk,
+  OutputEnd,
+  type OutputStream,
+  type ReadOutputRequest,
+} from '@csc-fleet/common/messages';
+import type { LiveExecution } from '../execution/execution.ts';
+import { encodeItem, itemField } from './encode-item.ts';
+import { type Frame, readFrames } from './frames.ts';
+import type { OutputLog } from './output-log.ts';
+
+/** An encoded ReadOutputResponse. A RunResponse that holds the same item looks the same on the wire. */
+export type EncodedOutput = Uint8Array;
+
+export type OutputRequest = Pick<ReadOutputRequest, 'from' | 'follow'>;
+
+/**
+ * The output of an execution from an offset in each stream: whole frames as they lie on disk, and each stream's end
+ * once all of it was given. With `follow` it goes on until the execution has ended; it stops where `abort` fires.
+ */
+export async function* readOutput(
+  log: OutputLog,
+  execution: LiveExecution,
+  request: OutputRequest,
+  abort?: AbortSignal,
+): AsyncGenerator<EncodedOutput> {
+  const reader = new StreamReader(execution, request.from);
+  for (let position = 0; ; ) {
+    // Asked before the log is read, so that what came with the end is still read.
+    const last = execution.finished || !request.follow;
+    for await (const { bytes } of log.read(position)) {
+      yield* reader.items(bytes);
+      position += bytes.length;
+      if (abort?.aborted === true) return;
+    }
+    yield* reader.ends();
+    if (last || abort?.aborted === true) return;
+    if (log.length === position && !execution.finished) await log.grown(abort);
+  }
+}
+
+class StreamReader {
+  readonly #execution: LiveExecution;
+  /** Where each stream goes on. */
+  readonly #next = new Map<string, number>();
+  readonly #ended = new Set<string>();
+
+  constructor(execution: LiveExecution, from: ReadOutputRequest['from']) {
+    this.#execution = execution;
+    for (const { commandId, stream, offset } of from) this.#next.set(keyOf(commandId, stream), offset);
+  }
+
+  *items(bytes: Uint8Array): Generator<EncodedOutput> {
+    for (const frame of readFrames(bytes)) {
+      const key = keyOf(frame.commandId, frame.stream);
+      const next = this.#next.get(key) ?? 0;
+      const end = frame.offset + frame.data.length;
+      if (end <= next) continue;
+      this.#next.set(key, end);
+      yield frame.offset >= next ? bytes.subarray(frame.begin, frame.end) : encodeRest(frame, next);
+    }
+  }
+
+  /** The ends of streams of which everything was given. */
+  *ends(): Generator<EncodedOutput> {
+    for (const { event } of this.#execution.events) {
+      if (event?.$case !== 'commandExited') continue;
+      for (const end of event.value.result?.outputs ?? []) {
+        const key = keyOf(end.commandId, end.stream);
+        if (this.#ended.has(key) || (this.#next.get(key) ?? 0) < end.length) continue;
+        this.#ended.add(key);
+        yield encodeItem(itemField.end, OutputEnd.encode(end).finish());
+      }
+    }
+  }
+}
+
+function keyOf(commandId: string, stream: number): string {
+  return `${stream} ${commandId}`;
+}
+
+function encodeRest({ commandId, stream, offset, monotonicNs, data }: Frame, from: number): EncodedOutput {
+  const rest = Buffer.from(data.subarray(from - offset));
+  const chunk = { commandId, stream: stream as OutputStream, offset: from, monotonicNs, data: rest };
+  return encodeItem(itemField.chunk, OutputChunk.encode(chunk).finish());
+}

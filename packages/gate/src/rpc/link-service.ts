@@ -1,0 +1,124 @@
+import { CscError } from '@csc-fleet/common/errors';
+import {
+  type ConnectRequest,
+  type ConnectResponse,
+  type ErrorLog,
+  type Identity,
+  type PushOutputRequest,
+  type PushOutputResponse,
+  toServiceError,
+  widenReceiveWindow,
+} from '@csc-fleet/common/rpc';
+import type { ServerDuplexStream, UntypedServiceImplementation } from '@grpc/grpc-js';
+import { authenticate } from '../authn/principal.ts';
+import type { Gate } from '../compose.ts';
+import { draining, goneController } from './calls.ts';
+
+export interface LinkRules {
+  readonly log: ErrorLog;
+  /** An executor that has said nothing for this long is gone. */
+  readonly silenceMs: number;
+  /** Fires when the gate stops: connections that have no end of their own are ended. */
+  readonly stopping: AbortSignal;
+}
+
+/** The methods of csc.link.v1.ExecutorLink for a gate. */
+export function linkMethods(gate: Gate, rules: LinkRules): UntypedServiceImplementation {
+  return {
+    connect: (call: ServerDuplexStream<ConnectRequest, ConnectResponse>) =>
+      guard(call, rules.log, (executor) => connect(gate, rules, executor, call)),
+    pushOutput: (call: ServerDuplexStream<PushOutputRequest, PushOutputResponse>) =>
+      guard(call, rules.log, (executor) => pushOutput(gate, rules, executor, call)),
+  };
+}
+
+type DuplexCall<Request, Response> = ServerDuplexStream<Request, Response>;
+
+function guard<Request, Response>(
+  call: DuplexCall<Request, Response>,
+  log: ErrorLog,
+  handle: (executor: Identity) => void,
+): void {
+  try {
+    handle(authenticate(call, 'executor'));
+  } catch (error) {
+    call.emit('error', toServiceError(error, log));
+  }
+}
+
+function connect(
+  gate: Gate,
+  rules: LinkRules,
+  executor: Identity,
+  call: DuplexCall<ConnectRequest, ConnectResponse>,
+): void {
+  const gone = goneController(call);
+  const hangUp = (error: CscError): void => {
+    if (!gone.signal.aborted) call.emit('error', toServiceError(error, rules.log));
+    gone.abort();
+  };
+  const session = gate.link.open(
+    executor,
+    (message) => {
+      if (!gone.signal.aborted) call.write(message);
+    },
+    hangUp,
+  );
+  // Not destroyed, which would not tell the executor.
+  const silence = setTimeout(() => {
+    call.end();
+    gone.abort();
+  }, rules.silenceMs);
+  call.on('data', (message: ConnectRequest) => {
+    silence.refresh();
+    session.receive(message);
+  });
+  call.on('end', () => call.end());
+  call.on('error', () => undefined);
+  const end = (): void => void call.end();
+  rules.stopping.addEventListener('abort', end);
+  gone.signal.addEventListener('abort', () => {
+    clearTimeout(silence);
+    rules.stopping.removeEventListener('abort', end);
+    session.closed();
+  });
+}
+
+// One message at a time: while one is written to disk the next waits in the transport's window.
+function pushOutput(
+  gate: Gate,
+  rules: LinkRules,
+  executor: Identity,
+  call: DuplexCall<PushOutputRequest, PushOutputResponse>,
+): void {
+  const gone = goneController(call);
+  call.on('error', () => undefined);
+  const fail = (error: unknown): void => {
+    if (!gone.signal.aborted) call.emit('error', toServiceError(error, rules.log));
+    gone.abort();
+  };
+  const stop = (): void => fail(draining());
+  rules.stopping.addEventListener('abort', stop);
+  gone.signal.addEventListener('abort', () => rules.stopping.removeEventListener('abort', stop));
+  const serve = async (): Promise<void> => {
+    let executionId = '';
+    // Not destroyed by an error of ours, which would then not reach the executor.
+    for await (const message of call.iterator({ destroyOnReturn: false })) {
+      const { executionId: named, logOffset, frames } = message as PushOutputRequest;
+      if (executionId === '') {
+        if (!gate.output.mayPush(executor, named))
+          throw new CscError('EXECUTION_UNKNOWN', 'this executor does not have this execution');
+        executionId = named;
+        // Only now: a window is memory, and this is an executor that has something to send.
+        widenReceiveWindow(call);
+        gate.output.hold(executionId, gone.signal);
+        call.write({ committedLength: await gate.output.committedLength(executionId) });
+        if (frames.length === 0) continue;
+      }
+      call.write({ committedLength: await gate.output.append(executionId, logOffset, frames) });
+    }
+    call.end();
+    gone.abort();
+  };
+  serve().catch(fail);
+}

@@ -1,0 +1,339 @@
+import { createKeyRing, verifyArtifact } from '@csc-fleet/common/crypto';
+import type { JsonObject } from '@csc-fleet/common/encoding';
+import { ExecutionState, toDuration } from '@csc-fleet/common/messages';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { makeContract } from '../testing/contracts.ts';
+import { agent, TestGate } from '../testing/test-gate.ts';
+
+let test: TestGate;
+
+beforeEach(async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  test = await TestGate.open({ limits: { maxQueued: 3, queueTimeoutSec: 60 } });
+});
+
+afterEach(async () => {
+  await test.close();
+  vi.useRealTimers();
+  expect(test.errors).toEqual([]);
+});
+
+const rejected = (code: string) => expect.objectContaining({ code });
+
+const place = async (selector: Record<string, string> = {}) =>
+  (await test.submit(makeContract(), { selector })).executionId;
+
+describe('placement', () => {
+  it('goes by labels, all of them', async () => {
+    const first = await test.connected('e1', { labels: { os: 'linux', pool: 'a' }, slots: 5 });
+    const second = await test.connected('e2', { labels: { os: 'linux', pool: 'b' }, slots: 5 });
+    const third = await test.connected('e3', { labels: { os: 'linux' }, slots: 5 });
+    const forB = await place({ pool: 'b' });
+    const forA = await place({ pool: 'a', os: 'linux' });
+    expect(second.offered).toEqual([forB]);
+    expect(first.offered).toEqual([forA]);
+    expect(third.offered).toEqual([]);
+  });
+
+  it('tells what was placed where', async () => {
+    await test.connected('e1', { labels: { pool: 'a' } });
+    const executionId = await place();
+    const [placed] = (await test.events(executionId)).slice(-1);
+    expect(placed?.event).toEqual({ $case: 'placed', value: { executorId: 'e1', labels: { pool: 'a' } } });
+  });
+
+  it('goes to the executor with the fewest executions', async () => {
+    const executors = [
+      await test.connected('e1', { slots: 2 }),
+      await test.connected('e2', { slots: 2 }),
+      await test.connected('e3', { slots: 2 }),
+    ];
+    await place();
+    await place();
+    await place();
+    expect(executors.map(({ offered }) => offered.length)).toEqual([1, 1, 1]);
+    const [, second] = executors;
+    const [offer] = second?.all('offer') ?? [];
+    if (offer !== undefined) await second?.finish(offer);
+    await place();
+    expect(executors.map(({ offered }) => offered.length)).toEqual([1, 2, 1]);
+  });
+
+  it('does not go to an executor that does not hold the policy', async () => {
+    const without = await test.connected('e1', { policySha256s: [] });
+    const held = await test.connected('e2');
+    const executionId = await place();
+    expect(without.offered).toEqual([]);
+    expect(held.offered).toEqual([executionId]);
+  });
+
+  it('waits where all are busy and goes on in order when a slot is free', async () => {
+    const executor = await test.connected('e1', { slots: 1 });
+    const first = await place();
+    const second = await place();
+    const third = await place();
+    expect(await test.state(second)).toBe(ExecutionState.QUEUED);
+    expect(executor.offered).toEqual([first]);
+    await executor.finish(await executor.next('offer', first));
+    await executor.finish(await executor.next('offer', second));
+    await executor.next('offer', third);
+    expect(executor.offered).toEqual([first, second, third]);
+  });
+
+  it('goes on when another executor connects', async () => {
+    await test.connected('e1');
+    await place();
+    const waiting = await place();
+    const late = await test.connected('e2');
+    expect((await late.next('offer')).executionId).toBe(waiting);
+  });
+
+  it('does not let one selector’s queue hold up another', async () => {
+    await test.connected('e1', { labels: { pool: 'a' } });
+    const free = await test.connected('e2', { labels: { pool: 'b' } });
+    await place({ pool: 'a' });
+    const waiting = await place({ pool: 'a' });
+    const other = await place({ pool: 'b' });
+    expect(free.offered).toEqual([other]);
+    expect(await test.state(waiting)).toBe(ExecutionState.QUEUED);
+  });
+
+  it('fills all slots of what comes at once, and no more', async () => {
+    const executor = await test.connected('e1', { slots: 2 });
+    const ids = await Promise.all([place(), place(), place(), place()]);
+    await test.flushed();
+    expect(executor.offered).toHaveLength(2);
+    const states = await Promise.all(ids.map((id) => test.state(id)));
+    expect(states.filter((state) => state === ExecutionState.QUEUED)).toHaveLength(2);
+  });
+
+  it('gives no slot to an executor without any', async () => {
+    const executor = await test.connected('e1', { slots: 0 });
+    const executionId = await place();
+    await test.flushed();
+    expect(executor.offered).toEqual([]);
+    expect(await test.state(executionId)).toBe(ExecutionState.QUEUED);
+  });
+});
+
+describe('a submission that cannot be placed', () => {
+  it('is refused at once where no executor is connected', async () => {
+    await expect(place()).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR'));
+  });
+
+  it('is refused at once where no executor has the labels, the busy ones too', async () => {
+    await test.connected('e1', { labels: { pool: 'a' } });
+    await expect(place({ pool: 'b' })).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR'));
+    await place({ pool: 'a' });
+    await expect(place({ pool: 'b' })).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR'));
+  });
+
+  it('is refused at once where the executor that had the labels has left', async () => {
+    const executor = await test.connected('e1');
+    executor.disconnect();
+    await expect(place()).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR'));
+  });
+
+  it('is refused where too many wait', async () => {
+    await test.connected('e1');
+    for (let count = 0; count < 4; count++) await place();
+    await expect(place()).rejects.toMatchObject({ code: 'QUEUE_FULL', retryAfterMs: 2000 });
+  });
+});
+
+describe('an execution that waits too long', () => {
+  it('ends as expired, with a receipt that the gate has signed', async () => {
+    const executor = await test.connected('e1');
+    const running = await place();
+    const contract = makeContract();
+    const { executionId } = await test.submit(contract);
+    test.clock.advance(59_999);
+    await test.sweep();
+    expect(await test.state(executionId)).toBe(ExecutionState.QUEUED);
+    test.clock.advance(1);
+    await test.sweep();
+    expect(await test.state(executionId)).toBe(ExecutionState.EXPIRED);
+    const receipt = await test.receipt(executionId);
+    expect(receipt).toMatchObject({
+      receipt_version: 'csc.receipt.v0.2',
+      status: 'expired',
+      contract_id: contract.contract_id,
+      execution_id: executionId,
+    });
+    const keys = createKeyRing([{ keyId: test.signer.keyId, publicKey: test.signer.publicKey }]);
+    verifyArtifact(receipt as JsonObject, keys);
+    await executor.finish(await executor.next('offer', running));
+    await test.flushed();
+    expect(executor.offered).toEqual([running]);
+  });
+
+  it('waits no longer than its caller wants, nor than the gate allows', async () => {
+    await test.connected('e1');
+    await place();
+    const options = (ms: number) => ({ receiptVersion: '', queueTimeout: toDuration(ms) });
+    const short = await test.submit(makeContract(), { options: options(5_000) });
+    const long = await test.submit(makeContract(), { options: options(3_600_000) });
+    test.clock.advance(5_000);
+    await test.sweep();
+    expect(await test.state(short.executionId)).toBe(ExecutionState.EXPIRED);
+    expect(await test.state(long.executionId)).toBe(ExecutionState.QUEUED);
+    test.clock.advance(55_000);
+    await test.sweep();
+    expect(await test.state(long.executionId)).toBe(ExecutionState.EXPIRED);
+  });
+
+  it('does not expire once it was offered', async () => {
+    const executor = await test.connected('e1');
+    const executionId = await place();
+    test.clock.advance(120_000);
+    await test.sweep();
+    expect(await test.state(executionId)).toBe(ExecutionState.OFFERED);
+    await executor.accept(executionId);
+    await test.sweep();
+    expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
+  });
+
+  it('expires although the gate was closed meanwhile', async () => {
+    await test.connected('e1');
+    await place();
+    const waiting = await place();
+    test.clock.advance(60_000);
+    await test.reopen();
+    await test.sweep();
+    expect(await test.state(waiting)).toBe(ExecutionState.EXPIRED);
+  });
+});
+
+describe('an executor that takes none now', () => {
+  it.each(['DRAINING', 'QUEUE_FULL', 'SPOOL_FULL', 'STORE_UNAVAILABLE'])(
+    'refuses with %s, and another executor gets the execution',
+    async (reason) => {
+      const first = await test.connected('e1');
+      const executionId = await place();
+      const second = await test.connected('e2');
+      await first.refuse(executionId, reason);
+      const offer = await second.next('offer', executionId);
+      expect(JSON.parse(offer.ticketJson.toString())).toMatchObject({ audience: 'e2' });
+      await second.accept(executionId);
+      expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
+      expect(first.offered).toEqual([executionId]);
+      const { execution } = await test.gate.getExecution(agent, { executionId });
+      expect(execution?.executorId).toBe('e2');
+    },
+  );
+
+  it('is not offered anything more, however free its slots are', async () => {
+    const executor = await test.connected('e1', { slots: 5 });
+    const executionId = await place();
+    await executor.refuse(executionId, 'DRAINING');
+    expect(await test.state(executionId)).toBe(ExecutionState.QUEUED);
+    await expect(place()).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR'));
+    await test.flushed();
+    expect(executor.offered).toEqual([executionId]);
+  });
+
+  it('is offered what it refused when it comes back', async () => {
+    const executor = await test.connected('e1');
+    const executionId = await place();
+    await executor.refuse(executionId, 'DRAINING');
+    executor.disconnect();
+    await executor.connect();
+    await executor.next('offer', executionId, 1);
+  });
+
+  it('is asked again after a rest where it only had no room', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const executor = await test.connected('e1');
+    const executionId = await place();
+    await executor.refuse(executionId, 'SPOOL_FULL');
+    await vi.advanceTimersByTimeAsync(4_999);
+    await test.flushed();
+    expect(executor.offered).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(1);
+    await executor.next('offer', executionId, 1);
+  });
+
+  it('puts what it refused before what came later', async () => {
+    const executor = await test.connected('e1');
+    const first = await place();
+    const second = await place();
+    const other = await test.connected('e2', { slots: 0 });
+    await executor.refuse(first, 'DRAINING');
+    other.disconnect();
+    await other.connect([], { slots: 1 });
+    expect((await other.next('offer')).executionId).toBe(first);
+    await other.finish(await other.next('offer', first));
+    await other.next('offer', second);
+  });
+});
+
+describe('an executor that refuses the contract', () => {
+  it('ends the execution, with its receipt', async () => {
+    const executor = await test.connected('e1');
+    const executionId = await place();
+    const offer = await executor.next('offer', executionId);
+    const receiptJson = executor.receipt(offer, { receipt: { status: 'blocked', ended: 'refused' } });
+    await executor.refuse(executionId, 'HOST_CEILING_EXCEEDED', { receiptJson });
+    await test.flushed();
+    expect(await test.state(executionId)).toBe(ExecutionState.BLOCKED);
+    expect((await test.gate.getReceipt(agent, { executionId })).receiptJson).toEqual(receiptJson);
+    const { execution } = await test.gate.getExecution(agent, { executionId });
+    expect(execution?.error).toContain('HOST_CEILING_EXCEEDED');
+  });
+
+  it('ends it with a receipt of the gate where it has sent none', async () => {
+    const executor = await test.connected('e1');
+    const executionId = await place();
+    const next = await place();
+    await executor.refuse(executionId, 'TICKET_INVALID');
+    await test.flushed();
+    expect(await test.state(executionId)).toBe(ExecutionState.BLOCKED);
+    expect(await test.receipt(executionId)).toMatchObject({
+      status: 'blocked',
+      signature: { key_id: test.signer.keyId },
+    });
+    await executor.next('offer', next);
+  });
+
+  it('ends it with a receipt of the gate where the executor’s own does not count', async () => {
+    const executor = await test.connected('e1');
+    const executionId = await place();
+    const offer = await executor.next('offer', executionId);
+    const receiptJson = executor.receipt(offer, { receipt: { status: 'blocked', execution_id: 'another' } });
+    await executor.refuse(executionId, 'TICKET_INVALID', { receiptJson });
+    await test.flushed();
+    expect(await test.receipt(executionId)).toMatchObject({ signature: { key_id: test.signer.keyId } });
+    expect(test.errors.splice(0)).toEqual([rejected('RECEIPT_INVALID')]);
+  });
+
+  it.each(['TICKET_INVALID', 'DRAINING'])(
+    'ends it with %s also after it was taken to run it, as nobody else may',
+    async (reason) => {
+      const executor = await test.connected('e1');
+      const executionId = await place();
+      const second = await test.connected('e2');
+      await executor.accept(executionId);
+      await executor.refuse(executionId, reason);
+      await test.flushed();
+      expect(await test.state(executionId)).toBe(ExecutionState.BLOCKED);
+      expect(second.offered).toEqual([]);
+    },
+  );
+
+  it('has it already where the ticket was redeemed before', async () => {
+    const executor = await test.connected('e1');
+    const executionId = await place();
+    await executor.refuse(executionId, 'TICKET_REPLAYED');
+    expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
+    await executor.finish(await executor.next('offer'));
+    expect(await test.state(executionId)).toBe(ExecutionState.SUCCEEDED);
+  });
+
+  it('cannot do so for another executor’s', async () => {
+    await test.connected('e1');
+    const executionId = await place();
+    const second = await test.connected('e2');
+    await second.refuse(executionId, 'TICKET_INVALID');
+    expect(await test.state(executionId)).toBe(ExecutionState.OFFERED);
+  });
+});

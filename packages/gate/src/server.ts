@@ -1,0 +1,89 @@
+import { CscError } from '@csc-fleet/common/errors';
+import {
+  type ErrorLog,
+  ExecutorLinkService,
+  maxMessageBytes,
+  readServerCredentials,
+  serverOptions,
+  type TlsFiles,
+} from '@csc-fleet/common/rpc';
+import { Server } from '@grpc/grpc-js';
+import { HealthImplementation } from 'grpc-health-check';
+import { CallLimits } from './authn/call-limits.ts';
+import type { Gate } from './compose.ts';
+import type { GateLimits } from './config.ts';
+import { gateMethods, gateService } from './rpc/gate-service.ts';
+import { linkMethods } from './rpc/link-service.ts';
+import { addReflection } from './rpc/reflection.ts';
+
+export interface ServerSettings {
+  /** `HOST:PORT`; port 0 takes a free one. */
+  readonly listen: string;
+  readonly tls: TlsFiles;
+  readonly limits: GateLimits;
+  readonly heartbeatIntervalSec: number;
+  readonly log: ErrorLog;
+}
+
+export interface GateServer {
+  readonly port: number;
+  /** Takes no new calls, ends streams with DRAINING, and cuts off what is still open after `graceMs`. */
+  stop(graceMs: number): Promise<void>;
+}
+
+// Missed heartbeats before an executor counts as gone.
+const silentHeartbeats = 4;
+
+/** Serves a gate over gRPC with mutual TLS: Gate, ExecutorLink, health and reflection. Throws CONFIG_INVALID. */
+export async function startServer(gate: Gate, settings: ServerSettings): Promise<GateServer> {
+  const { limits, log } = settings;
+  // What executors push is not for the clients' limit to stop; a client's own is checked call by call.
+  const longest = Math.max(maxMessageBytes, limits.maxMessageBytes);
+  const server = new Server({ ...serverOptions, 'grpc.max_receive_message_length': longest });
+  const health = new HealthImplementation({ '': 'SERVING', 'csc.gate.v1.Gate': 'SERVING' });
+  const stopping = new AbortController();
+  const rules = { log, stopping: stopping.signal };
+  server.addService(gateService, gateMethods(gate, { ...rules, ...limits, limits: new CallLimits(limits) }));
+  const silenceMs = settings.heartbeatIntervalSec * silentHeartbeats * 1000;
+  server.addService(ExecutorLinkService, linkMethods(gate, { ...rules, silenceMs }));
+  health.addToServer(server);
+  addReflection(server);
+  const port = await bind(server, settings);
+  return {
+    port,
+    stop: async (graceMs) => {
+      health.setStatus('', 'NOT_SERVING');
+      health.setStatus('csc.gate.v1.Gate', 'NOT_SERVING');
+      stopping.abort();
+      await shutDown(server, toAddress(settings.listen, port), graceMs);
+    },
+  };
+}
+
+function bind(server: Server, { listen, tls }: ServerSettings): Promise<number> {
+  const credentials = readServerCredentials(tls);
+  return new Promise((resolve, reject) => {
+    server.bindAsync(listen, credentials, (cause, port) => {
+      if (cause === null) resolve(port);
+      else
+        reject(
+          new CscError('CONFIG_INVALID', `cannot listen on ${listen}: is something else listening there?`, {
+            cause,
+          }),
+        );
+    });
+  });
+}
+
+/** `HOST:PORT` of a listen address, with the port that was really bound. */
+export function toAddress(listen: string, port: number): string {
+  return `${listen.slice(0, listen.lastIndexOf(':'))}:${port}`;
+}
+
+function shutDown(server: Server, address: string, graceMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    // Not forceShutdown: without channelz, grpc-js 1.14 does not know its sessions there, and leaves them open.
+    server.drain(address, graceMs);
+    server.tryShutdown(() => resolve());
+  });
+}

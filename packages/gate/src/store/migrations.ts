@@ -1,0 +1,80 @@
+import { type Kysely, sql } from 'kysely';
+import { type Migration, type MigrationProvider, Migrator } from 'kysely/migration';
+import type { Tables } from './tables.ts';
+
+const first: Migration = {
+  async up(database: Kysely<unknown>): Promise<void> {
+    await database.schema
+      .createTable('executions')
+      .addColumn('number', 'integer', (it) => it.primaryKey().autoIncrement())
+      .addColumn('execution_id', 'text', (it) => it.notNull().unique())
+      .addColumn('principal', 'text', (it) => it.notNull())
+      .addColumn('state', 'integer', (it) => it.notNull())
+      .addColumn('contract_id', 'text', (it) => it.notNull())
+      .addColumn('contract_sha256', 'text', (it) => it.notNull())
+      .addColumn('contract_json', 'text', (it) => it.notNull())
+      .addColumn('intent', 'text', (it) => it.notNull())
+      .addColumn('policy_profile', 'text', (it) => it.notNull())
+      .addColumn('policy_sha256', 'text', (it) => it.notNull())
+      .addColumn('decision', 'blob', (it) => it.notNull())
+      .addColumn('decision_expires_at', 'text', (it) => it.notNull())
+      .addColumn('selector_json', 'text', (it) => it.notNull())
+      .addColumn('receipt_version', 'text', (it) => it.notNull())
+      .addColumn('approvals_json', 'text', (it) => it.notNull())
+      .addColumn('submitted_at', 'text', (it) => it.notNull())
+      .addColumn('queue_deadline', 'text')
+      .addColumn('executor_id', 'text')
+      .addColumn('ticket_id', 'text')
+      .addColumn('started_at', 'text')
+      .addColumn('ended_at', 'text')
+      .addColumn('exit_code', 'integer')
+      .addColumn('error', 'text', (it) => it.notNull())
+      .execute();
+    await database.schema
+      .createIndex('executions_of_principal')
+      .on('executions')
+      .columns(['principal', 'number'])
+      .execute();
+    // Few are open at a time: the index stays small however many have ended.
+    await sql`CREATE INDEX executions_open ON executions (state) WHERE ended_at IS NULL`.execute(database);
+    await database.schema
+      .createTable('events')
+      .addColumn('execution_id', 'text', (it) => it.notNull())
+      .addColumn('sequence', 'integer', (it) => it.notNull())
+      .addColumn('event', 'blob', (it) => it.notNull())
+      .addPrimaryKeyConstraint('events_key', ['execution_id', 'sequence'])
+      .execute();
+    await database.schema
+      .createTable('receipts')
+      .addColumn('execution_id', 'text', (it) => it.primaryKey().notNull())
+      .addColumn('receipt_json', 'blob', (it) => it.notNull())
+      .execute();
+    await database.schema
+      .createTable('idempotency_keys')
+      .addColumn('principal', 'text', (it) => it.notNull())
+      .addColumn('idempotency_key', 'text', (it) => it.notNull())
+      .addColumn('execution_id', 'text', (it) => it.notNull())
+      .addPrimaryKeyConstraint('idempotency_keys_key', ['principal', 'idempotency_key'])
+      .execute();
+    await database.schema
+      .createTable('approvals_used')
+      .addColumn('approval_id', 'text', (it) => it.primaryKey().notNull())
+      .addColumn('execution_id', 'text', (it) => it.notNull())
+      .execute();
+    await database.schema
+      .createTable('keys')
+      .addColumn('key_id', 'text', (it) => it.primaryKey().notNull())
+      .addColumn('public_key', 'blob', (it) => it.notNull())
+      .addColumn('owner', 'text', (it) => it.notNull())
+      .addColumn('since', 'text', (it) => it.notNull())
+      .execute();
+  },
+};
+
+const provider: MigrationProvider = { getMigrations: async () => ({ '0001-executions': first }) };
+
+/** Brings the database up to date; throws what the failing migration threw. */
+export async function migrate(database: Kysely<Tables>): Promise<void> {
+  const { error } = await new Migrator({ db: database, provider }).migrateToLatest();
+  if (error !== undefined) throw error;
+}

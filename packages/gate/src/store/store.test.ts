@@ -1,0 +1,213 @@
+import { randomUUID } from 'node:crypto';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { CscError } from '@csc-fleet/common/errors';
+import { type ExecutionEvent, ExecutionState } from '@csc-fleet/common/messages';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openStore, type Step, type Store } from './store.ts';
+import type { NewExecution } from './tables.ts';
+
+let directory: string;
+let store: Store;
+const failures: CscError[] = [];
+
+const open = () => openStore(join(directory, 'gate.db'), (error) => failures.push(error));
+
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'csc-store-'));
+  failures.length = 0;
+  store = await open();
+});
+afterEach(async () => {
+  await store.close();
+  rmSync(directory, { recursive: true });
+});
+
+async function reopen(): Promise<void> {
+  await store.close();
+  store = await open();
+}
+
+function row(overrides: Partial<NewExecution> = {}): NewExecution & { execution_id: string } {
+  return {
+    execution_id: randomUUID(),
+    principal: 'spiffe://csc.local/client/agent',
+    state: ExecutionState.QUEUED,
+    contract_id: 'contract-1',
+    contract_sha256: 'aa',
+    contract_json: '{"commands":[]}',
+    intent: 'a test',
+    policy_profile: 'default',
+    policy_sha256: 'bb',
+    decision: Buffer.from([1, 2, 3]),
+    decision_expires_at: '2026-01-02T00:00:00Z',
+    selector_json: '{}',
+    receipt_version: 'csc.receipt.v0.2',
+    approvals_json: '[]',
+    submitted_at: '2026-01-01T00:00:00Z',
+    queue_deadline: null,
+    executor_id: null,
+    ticket_id: null,
+    started_at: null,
+    ended_at: null,
+    exit_code: null,
+    error: '',
+    ...overrides,
+  };
+}
+
+const nothing: Step = { change: {}, events: [] };
+
+function event(executionId: string, sequence: number): ExecutionEvent {
+  const cancelling = { principal: 'somebody', gracePeriod: undefined };
+  return { executionId, sequence, at: new Date(0), event: { $case: 'cancelling', value: cancelling } };
+}
+
+describe('an execution', () => {
+  it('is as it was in a store that is opened again', async () => {
+    const created = row();
+    const { contract_json: contract, ...kept } = created;
+    const id = created.execution_id;
+    expect(await store.create(created, { ...nothing, events: [event(id, 1)] })).toBe(true);
+    await store.advance(id, {
+      change: { state: ExecutionState.RUNNING, executor_id: 'host' },
+      events: [event(id, 2), event(id, 3)],
+    });
+    await reopen();
+    const expected = { ...kept, number: 1, state: ExecutionState.RUNNING, executor_id: 'host' };
+    expect(await store.find(id)).toEqual({ ...expected, decision: new Uint8Array(kept.decision) });
+    expect(await store.contract(id)).toBe(contract);
+    expect((await store.events(id)).map(({ sequence }) => sequence)).toEqual([1, 2, 3]);
+    expect(await store.find(randomUUID())).toBeUndefined();
+  });
+
+  it('is open until it has ended', async () => {
+    const rows = [row(), row(), row({ ended_at: '2026-01-01T00:00:00Z' })];
+    for (const it of rows) await store.create(it, nothing);
+    await store.advance(rows[0]?.execution_id ?? '', {
+      change: { ended_at: '2026-01-01T00:00:01Z' },
+      events: [],
+      receiptJson: Buffer.from('receipt'),
+    });
+    expect((await store.open()).map((it) => it.execution_id)).toEqual([rows[1]?.execution_id]);
+    expect(await store.receipt(rows[0]?.execution_id ?? '')).toEqual(Buffer.from('receipt'));
+    expect(await store.receipt(rows[1]?.execution_id ?? '')).toBeUndefined();
+  });
+
+  it('has one receipt', async () => {
+    const { execution_id: id, ...rest } = row();
+    const step = { ...nothing, receiptJson: Buffer.from('first') };
+    await store.create({ ...rest, execution_id: id }, step);
+    await expect(store.advance(id, { ...step, receiptJson: Buffer.from('second') })).rejects.toThrow();
+    expect(await store.receipt(id)).toEqual(Buffer.from('first'));
+  });
+});
+
+describe('approvals', () => {
+  it('are used up by one of many steps that come at once, and the others leave nothing', async () => {
+    const rows = Array.from({ length: 5 }, () => row());
+    const results = await Promise.allSettled(
+      rows.map((it) => store.create(it, { ...nothing, approvals: [randomUUID(), 'approval-1'] })),
+    );
+    expect(results.map((it) => it.status)).toEqual(['fulfilled', ...Array(4).fill('rejected')]);
+    expect(results[1]).toMatchObject({ reason: { code: 'APPROVAL_INVALID' } });
+    expect(await store.open()).toHaveLength(1);
+    await reopen();
+    await expect(store.create(row(), { ...nothing, approvals: ['approval-1'] })).rejects.toMatchObject({
+      code: 'APPROVAL_INVALID',
+    });
+  });
+
+  it('of a step that fails stay free', async () => {
+    await store.create(row(), { ...nothing, approvals: ['used'] });
+    await expect(store.create(row(), { ...nothing, approvals: ['free', 'used'] })).rejects.toThrow();
+    expect(await store.create(row(), { ...nothing, approvals: ['free'] })).toBe(true);
+  });
+});
+
+describe('an idempotency key', () => {
+  const key = { principal: 'a', idempotency_key: 'k' };
+
+  it('stands for the first execution that came with it, for its principal', async () => {
+    const [first, second, third] = [row(), row(), row()];
+    const created = [
+      store.create(first, { ...nothing, key }),
+      store.create(second, { ...nothing, key }),
+      store.create(third, { ...nothing, key: { ...key, principal: 'b' } }),
+    ];
+    expect(await Promise.all(created)).toEqual([true, false, true]);
+    expect((await store.findByKey(key))?.execution_id).toBe(first.execution_id);
+    expect(await store.find(second.execution_id)).toBeUndefined();
+    expect(await store.findByKey({ ...key, idempotency_key: 'none' })).toBeUndefined();
+  });
+
+  it('may be given to an execution later, if it is free', async () => {
+    const [first, second] = [row(), row()];
+    await store.create(first, nothing);
+    await store.create(second, nothing);
+    await store.advance(first.execution_id, { ...nothing, key });
+    await expect(store.advance(second.execution_id, { ...nothing, key })).rejects.toMatchObject({
+      code: 'IDEMPOTENCY_CONFLICT',
+    });
+    expect((await store.findByKey(key))?.execution_id).toBe(first.execution_id);
+  });
+});
+
+describe('a list', () => {
+  it('is one principal’s, newest first, a page at a time', async () => {
+    for (let i = 1; i <= 5; i++) await store.create(row({ contract_id: `c-${i}` }), nothing);
+    await store.create(row({ principal: 'other' }), nothing);
+    const query = { principal: row().principal, states: [], limit: 2 };
+    const first = await store.list(query);
+    expect(first.map((it) => it.contract_id)).toEqual(['c-5', 'c-4']);
+    const next = await store.list({ ...query, before: first[1]?.number ?? 0 });
+    expect(next.map((it) => it.contract_id)).toEqual(['c-3', 'c-2']);
+    expect(await store.list({ ...query, states: [ExecutionState.FAILED] })).toEqual([]);
+  });
+});
+
+describe('a store', () => {
+  it('commits everything that was asked for before it was closed', async () => {
+    const rows = Array.from({ length: 20 }, () => row());
+    const creating = rows.map((it) => store.create(it, { ...nothing, withinMs: 60_000 }));
+    await store.close();
+    expect(await Promise.all(creating)).toEqual(Array(20).fill(true));
+    store = await open();
+    expect(await store.open()).toHaveLength(20);
+  });
+
+  it('has what may wait on disk with the next thing that may not', async () => {
+    const waiting = row();
+    await store.create(waiting, nothing);
+    const later = store.advance(waiting.execution_id, {
+      change: { error: 'later' },
+      events: [],
+      withinMs: 600_000,
+    });
+    await store.create(row(), nothing);
+    await later;
+    expect((await store.find(waiting.execution_id))?.error).toBe('later');
+  });
+
+  it('is one gate’s alone', async () => {
+    await expect(open()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+  });
+
+  it('is not made where it cannot be', async () => {
+    mkdirSync(join(directory, 'as-directory', 'gate.db'), { recursive: true });
+    writeFileSync(join(directory, 'no-database'), 'x'.repeat(4096));
+    for (const path of ['as-directory/gate.db', 'no-database', 'no-database/gate.db']) {
+      await expect(openStore(join(directory, path), () => undefined)).rejects.toMatchObject({
+        code: 'STORE_UNAVAILABLE',
+      });
+    }
+  });
+
+  it('tells those who wait, and its owner, that it takes no more', async () => {
+    await store.close();
+    await expect(store.create(row(), nothing)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    expect(failures).toHaveLength(1);
+    store = await open();
+  });
+});

@@ -1,0 +1,252 @@
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { CscError } from '@csc-fleet/common/errors';
+import { ExecutionEvent } from '@csc-fleet/common/messages';
+import { Kysely, SqliteDialect, type Transaction } from 'kysely';
+import { GroupCommit } from './group-commit.ts';
+import { migrate } from './migrations.ts';
+import { NodeSqlite } from './node-sqlite.ts';
+import type {
+  ExecutionChange,
+  ExecutionRow,
+  IdempotencyKeyTable,
+  KeyRow,
+  NewExecution,
+  Tables,
+} from './tables.ts';
+
+/** What a caller calls a submission. */
+export type IdempotencyKey = Omit<IdempotencyKeyTable, 'execution_id'>;
+
+/** One step of an execution: what changes with it in its row, the events it adds, the receipt that ends it. */
+export interface Step {
+  readonly change: ExecutionChange;
+  readonly events: readonly ExecutionEvent[];
+  readonly receiptJson?: Uint8Array;
+  /** Ids of single_execution approvals that this step uses up. */
+  readonly approvals?: readonly string[];
+  /** Stands for this execution from now on. */
+  readonly key?: IdempotencyKey | undefined;
+  /** Milliseconds that it may wait for others to share its commit with. Absent: none. */
+  readonly withinMs?: number;
+}
+
+export interface ListQuery {
+  readonly principal: string;
+  /** Empty: all. */
+  readonly states: readonly number[];
+  readonly limit: number;
+  /** Only executions with a smaller number. */
+  readonly before?: number;
+}
+
+/**
+ * What the gate knows and must still know after it was killed. Every write is on disk before it resolves, and fails
+ * with STORE_UNAVAILABLE where it cannot be.
+ */
+export interface Store {
+  /** Throws APPROVAL_INVALID where an approval is used up; resolves to false where the idempotency key is taken. */
+  create(execution: NewExecution, step: Step): Promise<boolean>;
+  /** Throws APPROVAL_INVALID likewise, and IDEMPOTENCY_CONFLICT. */
+  advance(executionId: string, step: Step): Promise<void>;
+  find(executionId: string): Promise<ExecutionRow | undefined>;
+  findByKey(key: IdempotencyKey): Promise<ExecutionRow | undefined>;
+  /** The contract of an execution that is in the store, as canonical JSON. */
+  contract(executionId: string): Promise<string>;
+  /** Executions that have not ended, oldest first. */
+  open(): Promise<ExecutionRow[]>;
+  list(query: ListQuery): Promise<ExecutionRow[]>;
+  events(executionId: string): Promise<ExecutionEvent[]>;
+  receipt(executionId: string): Promise<Buffer | undefined>;
+  /** Keeps the receipt of an execution that is not in this store; of several, the first. */
+  addOrphanReceipt(executionId: string, receiptJson: Uint8Array): Promise<void>;
+  keys(): Promise<KeyRow[]>;
+  addKey(key: KeyRow): Promise<void>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens or creates the gate's SQLite database. Throws STORE_UNAVAILABLE.
+ * @param onFailure is told of every commit that failed; what is in memory may then be ahead of what is on disk
+ */
+export async function openStore(path: string, onFailure: (error: CscError) => void): Promise<Store> {
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    const database = new Kysely<Tables>({ dialect: new SqliteDialect({ database: new NodeSqlite(path) }) });
+    await migrate(database);
+    return new SqlStore(database, new GroupCommit(database, onFailure));
+  } catch (cause) {
+    throw new CscError(
+      'STORE_UNAVAILABLE',
+      `the store ${path} cannot be opened: does another gate use it, or is the disk full or read-only?`,
+      { cause },
+    );
+  }
+}
+
+const rowColumns = [
+  ...(['number', 'execution_id', 'principal', 'state', 'contract_id', 'contract_sha256', 'intent'] as const),
+  ...(['policy_profile', 'policy_sha256', 'decision', 'decision_expires_at', 'selector_json'] as const),
+  ...(['receipt_version', 'approvals_json', 'submitted_at', 'queue_deadline', 'executor_id'] as const),
+  ...(['ticket_id', 'started_at', 'ended_at', 'exit_code', 'error'] as const),
+];
+
+class SqlStore implements Store {
+  readonly #database: Kysely<Tables>;
+  readonly #commits: GroupCommit;
+
+  constructor(database: Kysely<Tables>, commits: GroupCommit) {
+    this.#database = database;
+    this.#commits = commits;
+  }
+
+  create(execution: NewExecution, step: Step): Promise<boolean> {
+    return this.#commits.run(async (transaction) => {
+      if (!(await takeKey(transaction, execution.execution_id, step.key))) return false;
+      await transaction.insertInto('executions').values(execution).execute();
+      await writeStep(transaction, execution.execution_id, step);
+      return true;
+    });
+  }
+
+  advance(executionId: string, step: Step): Promise<void> {
+    return this.#commits.run(async (transaction) => {
+      if (!(await takeKey(transaction, executionId, step.key))) {
+        throw new CscError('IDEMPOTENCY_CONFLICT', 'this idempotency key belongs to another execution');
+      }
+      if (Object.keys(step.change).length > 0) {
+        await transaction
+          .updateTable('executions')
+          .set(step.change)
+          .where('execution_id', '=', executionId)
+          .execute();
+      }
+      await writeStep(transaction, executionId, step);
+    }, step.withinMs);
+  }
+
+  find(executionId: string): Promise<ExecutionRow | undefined> {
+    return this.#executions().where('execution_id', '=', executionId).executeTakeFirst();
+  }
+
+  findByKey(key: IdempotencyKey): Promise<ExecutionRow | undefined> {
+    const id = this.#database
+      .selectFrom('idempotency_keys')
+      .select('execution_id')
+      .where('principal', '=', key.principal)
+      .where('idempotency_key', '=', key.idempotency_key);
+    return this.#executions().where('execution_id', '=', id).executeTakeFirst();
+  }
+
+  async contract(executionId: string): Promise<string> {
+    const row = await this.#database
+      .selectFrom('executions')
+      .select('contract_json')
+      .where('execution_id', '=', executionId)
+      .executeTakeFirstOrThrow();
+    return row.contract_json;
+  }
+
+  open(): Promise<ExecutionRow[]> {
+    return this.#executions().where('ended_at', 'is', null).orderBy('number').execute();
+  }
+
+  list({ principal, states, limit, before }: ListQuery): Promise<ExecutionRow[]> {
+    let query = this.#executions().where('principal', '=', principal).orderBy('number', 'desc').limit(limit);
+    if (states.length > 0) query = query.where('state', 'in', states);
+    if (before !== undefined) query = query.where('number', '<', before);
+    return query.execute();
+  }
+
+  async events(executionId: string): Promise<ExecutionEvent[]> {
+    const rows = await this.#database
+      .selectFrom('events')
+      .select('event')
+      .where('execution_id', '=', executionId)
+      .orderBy('sequence')
+      .execute();
+    return rows.map((row) => ExecutionEvent.decode(row.event));
+  }
+
+  async receipt(executionId: string): Promise<Buffer | undefined> {
+    const row = await this.#database
+      .selectFrom('receipts')
+      .select('receipt_json')
+      .where('execution_id', '=', executionId)
+      .executeTakeFirst();
+    return row === undefined ? undefined : Buffer.from(row.receipt_json);
+  }
+
+  async addOrphanReceipt(executionId: string, receiptJson: Uint8Array): Promise<void> {
+    const row = { execution_id: executionId, receipt_json: receiptJson };
+    await this.#commits.run((transaction) =>
+      transaction
+        .insertInto('receipts')
+        .values(row)
+        .onConflict((it) => it.column('execution_id').doNothing())
+        .execute(),
+    );
+  }
+
+  keys(): Promise<KeyRow[]> {
+    return this.#database.selectFrom('keys').selectAll().execute();
+  }
+
+  async addKey(key: KeyRow): Promise<void> {
+    await this.#commits.run((transaction) => transaction.insertInto('keys').values(key).execute());
+  }
+
+  async close(): Promise<void> {
+    await this.#commits.idle();
+    await this.#database.destroy();
+  }
+
+  #executions() {
+    return this.#database.selectFrom('executions').select(rowColumns);
+  }
+}
+
+async function writeStep(transaction: Transaction<Tables>, executionId: string, step: Step): Promise<void> {
+  for (const approvalId of step.approvals ?? []) await useApproval(transaction, approvalId, executionId);
+  if (step.events.length > 0) {
+    const rows = step.events.map((event) => ({
+      execution_id: executionId,
+      sequence: event.sequence,
+      event: ExecutionEvent.encode(event).finish(),
+    }));
+    await transaction.insertInto('events').values(rows).execute();
+  }
+  if (step.receiptJson !== undefined) {
+    const receipt = { execution_id: executionId, receipt_json: step.receiptJson };
+    await transaction.insertInto('receipts').values(receipt).execute();
+  }
+}
+
+/** False where the key stands for another execution. */
+async function takeKey(
+  transaction: Transaction<Tables>,
+  executionId: string,
+  key: IdempotencyKey | undefined,
+): Promise<boolean> {
+  if (key === undefined) return true;
+  const result = await transaction
+    .insertInto('idempotency_keys')
+    .values({ ...key, execution_id: executionId })
+    .onConflict((it) => it.columns(['principal', 'idempotency_key']).doNothing())
+    .executeTakeFirst();
+  return Number(result.numInsertedOrUpdatedRows ?? 0n) > 0;
+}
+
+async function useApproval(
+  transaction: Transaction<Tables>,
+  approvalId: string,
+  executionId: string,
+): Promise<void> {
+  const result = await transaction
+    .insertInto('approvals_used')
+    .values({ approval_id: approvalId, execution_id: executionId })
+    .onConflict((it) => it.column('approval_id').doNothing())
+    .executeTakeFirst();
+  if (Number(result.numInsertedOrUpdatedRows ?? 0n) > 0) return;
+  throw new CscError('APPROVAL_INVALID', `the approval ${approvalId} was used up by another execution`);
+}

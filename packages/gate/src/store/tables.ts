@@ -1,0 +1,80 @@
+import type { Generated, Insertable, Selectable, Updateable } from 'kysely';
+
+/** One row an execution. Times are RFC 3339 texts; documents are JSON texts. */
+export interface ExecutionTable {
+  /** Grows with every submission: the order of lists. */
+  readonly number: Generated<number>;
+  readonly execution_id: string;
+  readonly principal: string;
+  /** A value of csc.common.v1.ExecutionState. */
+  readonly state: number;
+  readonly contract_id: string;
+  readonly contract_sha256: string;
+  readonly contract_json: string;
+  readonly intent: string;
+  readonly policy_profile: string;
+  readonly policy_sha256: string;
+  /** An encoded csc.common.v1.Decision. */
+  readonly decision: Uint8Array;
+  readonly decision_expires_at: string;
+  readonly selector_json: string;
+  readonly receipt_version: string;
+  readonly approvals_json: string;
+  readonly submitted_at: string;
+  /** Null unless it is queued. */
+  readonly queue_deadline: string | null;
+  readonly executor_id: string | null;
+  readonly ticket_id: string | null;
+  readonly started_at: string | null;
+  readonly ended_at: string | null;
+  readonly exit_code: number | null;
+  readonly error: string;
+}
+
+export interface EventTable {
+  readonly execution_id: string;
+  readonly sequence: number;
+  /** An encoded csc.common.v1.ExecutionEvent. */
+  readonly event: Uint8Array;
+}
+
+export interface ReceiptTable {
+  readonly execution_id: string;
+  readonly receipt_json: Uint8Array;
+}
+
+/** A submission with this key gave this execution; the same one again gives it again. */
+export interface IdempotencyKeyTable {
+  readonly principal: string;
+  readonly idempotency_key: string;
+  readonly execution_id: string;
+}
+
+/** A single_execution approval is used up by its row here; the primary key is what makes that atomic. */
+export interface ApprovalUsedTable {
+  readonly approval_id: string;
+  readonly execution_id: string;
+}
+
+export interface KeyTable {
+  readonly key_id: string;
+  readonly public_key: Uint8Array;
+  /** The identity that registered it. */
+  readonly owner: string;
+  readonly since: string;
+}
+
+export interface Tables {
+  readonly executions: ExecutionTable;
+  readonly events: EventTable;
+  readonly receipts: ReceiptTable;
+  readonly idempotency_keys: IdempotencyKeyTable;
+  readonly approvals_used: ApprovalUsedTable;
+  readonly keys: KeyTable;
+}
+
+/** Without the contract, which may be a megabyte: thousands of these can be in memory. */
+export type ExecutionRow = Omit<Selectable<ExecutionTable>, 'contract_json'>;
+export type NewExecution = Insertable<ExecutionTable>;
+export type ExecutionChange = Updateable<ExecutionTable>;
+export type KeyRow = Selectable<KeyTable>;

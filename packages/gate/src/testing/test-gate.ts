@@ -1,0 +1,235 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import type { CommandContract } from '@csc-fleet/common/contract';
+import { createSigner, generateKeyPair, type Signer } from '@csc-fleet/common/crypto';
+import type { Clock } from '@csc-fleet/common/encoding';
+import { CscError, orThrow } from '@csc-fleet/common/errors';
+import type {
+  ExecutionEvent,
+  ExecutionState,
+  SubmitRequest,
+  SubmitResponse,
+} from '@csc-fleet/common/messages';
+import {
+  type Bindings,
+  bindingsFromJson,
+  createPolicySet,
+  type PolicyDocument,
+  type PolicySet,
+  policyFromJson,
+} from '@csc-fleet/common/policy';
+import { vi } from 'vitest';
+import { createGate, type Gate, type GateOptions } from '../compose.ts';
+import { defaultGateLimits, type GateLimits } from '../config.ts';
+import { deniedContract, toBytes } from './contracts.ts';
+import { ScriptedExecutor, type ScriptedExecutorOptions } from './scripted-executor.ts';
+
+/** Bound to the profiles `default` (its first) and `wide`. */
+export const agent = 'spiffe://csc.local/client/agent';
+/** Bound to `default`. */
+export const other = 'spiffe://csc.local/client/other';
+/** Bound to nothing. */
+export const stranger = 'spiffe://csc.local/client/stranger';
+
+// Of the barrier in flushed().
+const nobody = 'spiffe://csc.local/client/nobody';
+
+/** A clock that stands still until it is told. */
+export class TestClock implements Clock {
+  #now = Date.UTC(2026, 0, 1);
+
+  now(): Date {
+    return new Date(this.#now);
+  }
+
+  advance(milliseconds: number): void {
+    this.#now += milliseconds;
+  }
+}
+
+export interface TestGateOptions {
+  readonly limits?: Partial<GateLimits>;
+  /** Default: true. */
+  readonly acceptUnsignedApprovals?: boolean;
+}
+
+export interface SubmitShort extends Partial<SubmitRequest> {
+  /** Default: agent. */
+  readonly principal?: string;
+}
+
+/** Seconds; of every test gate. */
+export const executorLostAfterSec = 300;
+export const decisionTtlSec = 24 * 3600;
+
+/** A gate in a temporary directory, its clock in the test's hand. */
+export class TestGate {
+  readonly clock = new TestClock();
+  readonly signer: Signer = createSigner(generateKeyPair().seed, 'gate-key');
+  readonly policies: PolicySet = createPolicySet([
+    makePolicy('default'),
+    makePolicy('wide'),
+    makePolicy('held'),
+  ]);
+  /** What the gate told of errors that no caller waits for. */
+  readonly errors: unknown[] = [];
+  readonly directory = mkdtempSync(join(tmpdir(), 'csc-gate-'));
+  readonly #options: TestGateOptions;
+  #gate: Gate | undefined;
+
+  private constructor(options: TestGateOptions) {
+    this.#options = options;
+  }
+
+  static async open(options: TestGateOptions = {}): Promise<TestGate> {
+    const test = new TestGate(options);
+    await test.#start();
+    return test;
+  }
+
+  get gate(): Gate {
+    if (this.#gate === undefined) throw new CscError('INTERNAL', 'the test gate is closed');
+    return this.#gate;
+  }
+
+  /** Another gate on the same directory, as after a restart: every executor must connect again. */
+  async reopen(): Promise<void> {
+    await this.stop();
+    await this.#start();
+  }
+
+  /** Closes the gate and leaves its directory. */
+  async stop(): Promise<void> {
+    await this.#gate?.close();
+    this.#gate = undefined;
+  }
+
+  async close(): Promise<void> {
+    await this.stop();
+    rmSync(this.directory, { recursive: true });
+  }
+
+  /** An executor that holds all policies; it is not connected yet. */
+  executor(name: string, options: Partial<ScriptedExecutorOptions> = {}): ScriptedExecutor {
+    const policySha256s = this.policies.all().map((it) => it.sha256);
+    return new ScriptedExecutor(() => this.gate, { name, clock: this.clock, policySha256s, ...options });
+  }
+
+  async connected(name: string, options: Partial<ScriptedExecutorOptions> = {}): Promise<ScriptedExecutor> {
+    const executor = this.executor(name, options);
+    await executor.connect();
+    return executor;
+  }
+
+  submit(
+    contract: CommandContract,
+    { principal = agent, ...request }: SubmitShort = {},
+  ): Promise<SubmitResponse> {
+    return this.gate.submit(principal, toRequest(contract, request));
+  }
+
+  async state(executionId: string, principal = agent): Promise<ExecutionState> {
+    const { execution } = await this.gate.getExecution(principal, { executionId });
+    if (execution === undefined) throw new CscError('INTERNAL', 'the response has no execution');
+    return execution.state;
+  }
+
+  /** The receipt as the gate keeps it, parsed. */
+  async receipt(executionId: string, principal = agent): Promise<Record<string, unknown>> {
+    const { receiptJson } = await this.gate.getReceipt(principal, { executionId });
+    return JSON.parse(receiptJson.toString()) as Record<string, unknown>;
+  }
+
+  /** The receipt as it lies on disk; undefined where there is none. Only while the gate is stopped. */
+  storedReceipt(executionId: string): Buffer | undefined {
+    const database = new DatabaseSync(join(this.directory, 'gate.db'), { readOnly: true });
+    try {
+      const query = database.prepare('SELECT receipt_json FROM receipts WHERE execution_id = ?');
+      const row = query.get(executionId);
+      return row?.['receipt_json'] instanceof Uint8Array ? Buffer.from(row['receipt_json']) : undefined;
+    } finally {
+      database.close();
+    }
+  }
+
+  /** The events up to now. */
+  async events(executionId: string, principal = agent): Promise<ExecutionEvent[]> {
+    const seen: ExecutionEvent[] = [];
+    const request = { executionId, fromSequence: 0 };
+    for await (const event of this.gate.watch(principal, request, AbortSignal.abort())) seen.push(event);
+    return seen;
+  }
+
+  /** Resolves once everything that the gate has begun to write is on disk, and the offers of it have left. */
+  async flushed(): Promise<void> {
+    await this.submit(deniedContract(), { principal: nobody });
+  }
+
+  /** Lets the gate look for what has waited too long. Only under faked intervals, from before the gate was made. */
+  async sweep(): Promise<void> {
+    await vi.advanceTimersByTimeAsync(1000);
+    await this.flushed();
+  }
+
+  async #start(): Promise<void> {
+    const { limits = {}, acceptUnsignedApprovals = true } = this.#options;
+    const options: GateOptions = {
+      gateId: 'test',
+      dataDir: this.directory,
+      signer: this.signer,
+      policies: this.policies,
+      bindings,
+      limits: { ...defaultGateLimits(), ...limits },
+      acceptUnsignedApprovals,
+      executorLostAfterSec,
+      heartbeatIntervalSec: 10,
+      decisionTtlSec,
+    };
+    const onError = (error: unknown): void => void this.errors.push(error);
+    this.#gate = await createGate(options, { clock: this.clock, onError });
+  }
+}
+
+/** The request of a contract in its JSON form. */
+export function toRequest(contract: CommandContract, overrides: Partial<SubmitRequest> = {}): SubmitRequest {
+  return {
+    contract: { $case: 'contractJson', value: toBytes(contract) },
+    idempotencyKey: '',
+    selector: {},
+    policyProfile: '',
+    approvalsJson: [],
+    options: undefined,
+    ...overrides,
+  };
+}
+
+function makePolicy(name: string): PolicyDocument {
+  const parsed = policyFromJson({
+    policy_schema_version: 'csc.policy.v0.1',
+    name,
+    allow_commands: ['echo', 'cat'],
+    allowed_effect_types: ['observe'],
+    allowed_risk_classes: ['low'],
+    max_timeout_sec: 60,
+    network: 'deny',
+    allow_secret_refs: false,
+    allowed_cwd_prefixes: ['/workspace'],
+    allowed_read_prefixes: ['/workspace'],
+  });
+  return orThrow(parsed, 'POLICY_INVALID', name);
+}
+
+const bindings: Bindings = orThrow(
+  bindingsFromJson({
+    bindings_version: 'csc.bindings.v0.1',
+    bindings: [
+      { identity: agent, policies: ['default', 'wide'] },
+      { identity: other, policies: ['default'] },
+      { identity: nobody, policies: ['default'] },
+    ],
+  }),
+  'POLICY_INVALID',
+  'the bindings of the tests',
+);

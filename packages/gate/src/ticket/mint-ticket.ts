@@ -1,0 +1,44 @@
+import { randomUUID } from 'node:crypto';
+import { type Signer, signArtifact } from '@csc-fleet/common/crypto';
+import { canonicalBytes, type JsonObject, toTimestamp } from '@csc-fleet/common/encoding';
+import type { ReceiptVersion } from '@csc-fleet/common/receipt';
+import { maxTicketLifeMs, type UnsignedTicket } from '@csc-fleet/common/ticket';
+import type { OutputLimits } from '../config.ts';
+import type { ExecutionRow } from '../store/tables.ts';
+
+export interface MintedTicket {
+  readonly ticketId: string;
+  /** Canonical JSON. */
+  readonly json: Buffer;
+}
+
+export interface TicketOptions {
+  readonly gateId: string;
+  /** The one executor that may redeem it. */
+  readonly audience: string;
+  readonly approvalIds: readonly string[];
+  readonly limits: OutputLimits;
+  readonly now: Date;
+}
+
+/** A signed ticket for one execution on one executor, good for 60 seconds. */
+export function mintTicket(row: ExecutionRow, options: TicketOptions, signer: Signer): MintedTicket {
+  const { gateId, audience, approvalIds, limits, now } = options;
+  const ticket: UnsignedTicket = {
+    ticket_version: 'csc.ticket.v0.1',
+    ticket_id: randomUUID(),
+    issuer: gateId,
+    audience,
+    execution_id: row.execution_id,
+    contract_sha256: row.contract_sha256,
+    policy_sha256: row.policy_sha256,
+    policy_profile: row.policy_profile,
+    principal: row.principal,
+    approval_ids: [...new Set(approvalIds)],
+    grant: { receipt_version: row.receipt_version as ReceiptVersion, limits },
+    not_before: toTimestamp(now),
+    expires_at: toTimestamp(new Date(now.getTime() + maxTicketLifeMs)),
+  };
+  const signed = signArtifact(ticket, signer, now);
+  return { ticketId: ticket.ticket_id, json: canonicalBytes(signed as unknown as JsonObject) };
+}

@@ -1,0 +1,409 @@
+import { readFileSync } from 'node:fs';
+import {
+  channelOptions,
+  ErrorInfo,
+  ExecutionState,
+  ExecutorLinkClient,
+  fromServiceError,
+  type GateClient,
+  type GetExecutionResponse,
+  type GetKeysResponse,
+  type GetReceiptResponse,
+  type ListExecutionsResponse,
+  type RunResponse,
+  readChannelCredentials,
+  type ServiceError,
+  Status,
+  type SubmitRequest,
+  type SubmitResponse,
+} from '@csc-fleet/common/rpc';
+import {
+  type Client,
+  credentials,
+  makeGenericClientConstructor,
+  type ServiceDefinition,
+  status,
+} from '@grpc/grpc-js';
+import { service as healthService } from 'grpc-health-check';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { Gate } from './compose.ts';
+import { defaultGateLimits } from './config.ts';
+import { startServer } from './server.ts';
+import { deniedContract, makeContract } from './testing/contracts.ts';
+import { ask, collect, outcome, toTransport } from './testing/grpc-calls.ts';
+import { ScriptedExecutor, toFrame } from './testing/scripted-executor.ts';
+import { ServedGate, TestPki } from './testing/served-gate.ts';
+import { agent, TestGate, toRequest } from './testing/test-gate.ts';
+
+let pki: TestPki;
+let test: TestGate;
+let served: ServedGate;
+const opened: Client[] = [];
+
+beforeAll(async () => {
+  pki = await TestPki.make();
+});
+afterAll(() => pki.remove());
+beforeEach(async () => {
+  test = await TestGate.open();
+  served = await ServedGate.start(test.gate, pki);
+});
+afterEach(async () => {
+  for (const client of opened.splice(0)) client.close();
+  await served.stop();
+  await test.close();
+});
+
+const rejected = (code: string) => expect.objectContaining({ code });
+
+const submit = (client: GateClient, request: SubmitRequest) =>
+  ask<SubmitResponse>((done) => client.submit(request, done));
+
+const getKeys = (client: GateClient) => ask<GetKeysResponse>((done) => client.getKeys({ keyIds: [] }, done));
+
+/** An executor on a real connection, with several slots. */
+async function connected(name: string, link = served.link(`executor-${name}`)): Promise<ScriptedExecutor> {
+  const transport = toTransport(link);
+  const policySha256s = test.policies.all().map((it) => it.sha256);
+  const executor = new ScriptedExecutor(() => transport, {
+    name,
+    clock: test.clock,
+    policySha256s,
+    slots: 5,
+  });
+  await executor.connect();
+  expect(executor.hungUp).toBeUndefined();
+  return executor;
+}
+
+describe('a caller', () => {
+  const Health = makeGenericClientConstructor(healthService as ServiceDefinition, '');
+
+  const health = (certificate: { key?: Buffer; cert?: Buffer }, service: string) => {
+    const { key, cert } = certificate;
+    const secure = credentials.createSsl(readFileSync(pki.files('gate').ca), key ?? null, cert ?? null);
+    const client = new Health(`localhost:${served.server.port}`, secure, channelOptions);
+    opened.push(client);
+    return ask<{ status: string }>((done) => client['check']?.({ service }, done));
+  };
+
+  it.each(['', 'csc.gate.v1.Gate'])('with a certificate learns that %j is healthy', async (service) => {
+    const { key, cert } = pki.files('client-agent');
+    const answer = await health({ key: readFileSync(key), cert: readFileSync(cert) }, service);
+    expect(answer).toEqual({ status: 'SERVING' });
+  });
+
+  it('without a certificate is not heard at all', async () => {
+    await expect(health({}, '')).rejects.toEqual(rejected('GATE_UNREACHABLE'));
+  });
+
+  it('is the principal of what it submits', async () => {
+    const { executionId } = await submit(served.client('client-agent'), toRequest(deniedContract()));
+    const { execution } = await test.gate.getExecution(agent, { executionId });
+    expect(execution?.principal).toBe(agent);
+  });
+
+  it('that is an executor is refused by every method of Gate', async () => {
+    const client = served.client('executor-host');
+    const request = toRequest(deniedContract());
+    const executionId = 'none';
+    const calls = [
+      submit(client, request),
+      getKeys(client),
+      ask((done) => client.check({ contract: request.contract, policyProfile: '' }, done)),
+      ask((done) => client.cancel({ executionId, gracePeriod: undefined }, done)),
+      ask((done) => client.getExecution({ executionId }, done)),
+      ask((done) => client.getReceipt({ executionId }, done)),
+      ask((done) => client.listExecutions({ states: [], pageSize: 0, pageToken: '' }, done)),
+      collect(client.run({ submit: request })),
+      collect(client.watch({ executionId, fromSequence: 0 })),
+      collect(client.readOutput({ executionId, from: [], follow: false })),
+    ];
+    const codes = await Promise.all(calls.map(outcome));
+    expect(codes).toEqual(Array(calls.length).fill('CREDENTIALS_INVALID'));
+  });
+
+  it('is told why in ErrorInfo, of our domain', async () => {
+    const request = toRequest(makeContract(), { policyProfile: 'wide' });
+    const error = await new Promise<ServiceError | null>((resolve) =>
+      served.client('client-other').submit(request, (it) => resolve(it)),
+    );
+    expect(error?.code).toBe(status.PERMISSION_DENIED);
+    const [bytes] = error?.metadata.get('grpc-status-details-bin') ?? [];
+    const { code, details } = Status.decode(bytes as Buffer);
+    expect(code).toBe(status.PERMISSION_DENIED);
+    const info = details.find(({ typeUrl }) => typeUrl === 'type.googleapis.com/google.rpc.ErrorInfo');
+    expect(ErrorInfo.decode(info?.value ?? Buffer.alloc(0))).toMatchObject({
+      reason: 'NOT_PERMITTED',
+      domain: 'csc',
+    });
+  });
+
+  it('gets what it asks for from the unary methods', async () => {
+    const executor = await connected('host');
+    const client = served.client('client-agent');
+    const { executionId, state } = await submit(client, toRequest(makeContract()));
+    expect(state).toBe(ExecutionState.OFFERED);
+    const offer = await executor.next('offer', executionId);
+    await executor.accept(executionId);
+    await ask((done) => client.cancel({ executionId, gracePeriod: undefined }, done));
+    await executor.next('cancel', executionId);
+    await executor.finish(offer, { receipt: { status: 'failed', ended: 'cancelled', exit_code: 143 } });
+    const got = await ask<GetExecutionResponse>((done) => client.getExecution({ executionId }, done));
+    expect(got.execution).toMatchObject({
+      state: ExecutionState.CANCELLED,
+      exitCode: 143,
+      executorId: 'host',
+    });
+    const { receiptJson } = await ask<GetReceiptResponse>((done) => client.getReceipt({ executionId }, done));
+    expect(JSON.parse(receiptJson.toString())).toMatchObject({ execution_id: executionId });
+    const list = await ask<ListExecutionsResponse>((done) =>
+      client.listExecutions({ states: [], pageSize: 0, pageToken: '' }, done),
+    );
+    expect(list.executions).toEqual([got.execution]);
+    const keys = (await getKeys(client)).keys.map(({ keyId }) => keyId);
+    expect(keys.sort()).toEqual([executor.signer.keyId, test.signer.keyId].sort());
+  });
+});
+
+describe('Run', () => {
+  const kindOf = ({ item }: RunResponse) => (item?.$case === 'event' ? item.value.event?.$case : item?.$case);
+
+  const run = (request = toRequest(makeContract())) => served.client('client-agent').run({ submit: request });
+
+  it('gives events and output in order, Finished last', async () => {
+    const executor = await connected('host');
+    const items = collect<RunResponse>(run());
+    const offer = await executor.next('offer');
+    const { executionId } = offer;
+    await executor.accept(executionId);
+    await executor.started(executionId);
+    const words = ['one ', 'two ', 'three ', 'four'];
+    let [logOffset, offset] = [0, 0];
+    for (const word of words) {
+      logOffset = await executor.push(executionId, logOffset, offset, word);
+      offset += word.length;
+    }
+    await executor.exited(executionId, words.join(''));
+    await executor.finish(offer);
+    const all = await items;
+    const events = all.map(kindOf).filter((kind) => kind !== 'chunk' && kind !== 'end');
+    expect(events).toEqual([
+      'decided',
+      'queued',
+      'placed',
+      'started',
+      'commandStarted',
+      'commandExited',
+      'finished',
+    ]);
+    const output = all.flatMap(({ item }): unknown[] => {
+      if (item?.$case === 'chunk') return [item.value.data.toString()];
+      return item?.$case === 'end' ? [item.value] : [];
+    });
+    expect(output).toEqual([...words, expect.objectContaining({ commandId: 'main', length: offset })]);
+    expect(all.map(kindOf).at(-1)).toBe('finished');
+  });
+
+  it('gives all output before Finished where the output comes after the receipt', async () => {
+    const executor = await connected('host');
+    const items = collect<RunResponse>(run());
+    const offer = await executor.next('offer');
+    executor.sendReceipt(offer, {}, toFrame(0, 'late').length);
+    await executor.push(offer.executionId, 0, 0, 'late');
+    expect((await items).map(kindOf)).toEqual(['decided', 'queued', 'placed', 'chunk', 'finished']);
+  });
+
+  it('gives a denial', async () => {
+    const all = await collect<RunResponse>(run(toRequest(deniedContract())));
+    expect(all.map(kindOf)).toEqual(['decided', 'finished']);
+  });
+
+  it('ends at once for what awaits approval', async () => {
+    const all = await collect<RunResponse>(run(toRequest(makeContract({ approval_mode: 'human_required' }))));
+    expect(all.map(kindOf)).toEqual(['decided']);
+  });
+
+  it('fails as Submit does', async () => {
+    await expect(collect(served.client('client-agent').run({ submit: undefined }))).rejects.toEqual(
+      rejected('CONTRACT_INVALID'),
+    );
+    await expect(collect(run())).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR'));
+  });
+
+  it('leaves the execution running where its caller goes', async () => {
+    const executor = await connected('host');
+    const call = run();
+    const ended = outcome(collect(call));
+    const offer = await executor.next('offer');
+    await executor.accept(offer.executionId);
+    call.cancel();
+    expect(await ended).toBe('CANCELLED');
+    expect(await test.state(offer.executionId)).toBe(ExecutionState.RUNNING);
+    await executor.finish(offer);
+    expect(await test.state(offer.executionId)).toBe(ExecutionState.SUCCEEDED);
+  });
+});
+
+describe('an executor’s connection', () => {
+  it('ends with the reason where the gate hangs up', async () => {
+    const call = served.link('executor-host').connect();
+    call.write({ message: { $case: 'heartbeat', value: { running: 0 } } });
+    await expect(collect(call)).rejects.toEqual(rejected('CREDENTIALS_INVALID'));
+  });
+
+  it('is over for the gate when the executor goes', async () => {
+    const executor = await connected('host');
+    executor.disconnect();
+    await expect.poll(() => outcome(test.submit(makeContract()))).toBe('NO_MATCHING_EXECUTOR');
+  });
+
+  it('ends when the executor has nothing more to say', async () => {
+    const call = served.link('executor-host').connect();
+    call.end();
+    expect(await collect(call)).toEqual([]);
+  });
+
+  it('is ended by the gate when the executor has gone silent', async () => {
+    const server = await startServer(test.gate, {
+      listen: '127.0.0.1:0',
+      tls: pki.files('gate'),
+      limits: defaultGateLimits(),
+      heartbeatIntervalSec: 0.05,
+      log: () => undefined,
+    });
+    const secure = readChannelCredentials(pki.files('executor-host'));
+    const client = new ExecutorLinkClient(`127.0.0.1:${server.port}`, secure, channelOptions);
+    opened.push(client);
+    const executor = await connected('host', client);
+    await executor.untilHungUp();
+    await expect(test.submit(makeContract())).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR'));
+    client.close();
+    await server.stop(0);
+  });
+});
+
+describe('an upload of output', () => {
+  let executor: ScriptedExecutor;
+  let executionId: string;
+  const { length } = toFrame(0, 'hello');
+  const both = length + toFrame(5, 'world').length;
+
+  beforeEach(async () => {
+    executor = await connected('host');
+    executionId = (await submit(served.client('client-agent'), toRequest(makeContract()))).executionId;
+    expect(await executor.push(executionId, 0, 0, 'hello')).toBe(length);
+  });
+
+  it('is told first how much the gate has', async () => {
+    const call = served.link('executor-host').pushOutput();
+    call.write({ executionId, logOffset: 0, frames: Buffer.alloc(0) });
+    call.end();
+    expect(await collect(call)).toEqual([{ committedLength: length }]);
+  });
+
+  it('may repeat what the gate has', async () => {
+    expect(await executor.push(executionId, 0, 0, 'hello')).toBe(length);
+    expect(await executor.push(executionId, length, 5, 'world')).toBe(both);
+  });
+
+  it('fails for a gap, in the log or in the stream', async () => {
+    await expect(executor.push(executionId, length + 1, 5, 'world')).rejects.toEqual(rejected('INTERNAL'));
+    await expect(executor.push(executionId, length, 6, 'world')).rejects.toEqual(rejected('INTERNAL'));
+    expect(await executor.push(executionId, length, 5, 'world')).toBe(both);
+  });
+
+  it('fails for an execution that has ended', async () => {
+    await executor.finish(await executor.next('offer'));
+    await expect(executor.push(executionId, length, 5, 'world')).rejects.toEqual(
+      rejected('EXECUTION_UNKNOWN'),
+    );
+  });
+});
+
+describe('stopping', () => {
+  // Longer than any test may take.
+  const patience = 600_000;
+
+  it('ends although an executor is connected, and ends its connection', async () => {
+    const executor = await connected('host');
+    await served.server.stop(patience);
+    await executor.untilHungUp();
+    expect(await outcome(getKeys(served.client('client-agent')))).toBe('GATE_UNREACHABLE');
+    await expect(test.submit(makeContract())).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR'));
+  });
+
+  it('ends streams, and says that they may go on elsewhere', async () => {
+    const executor = await connected('host');
+    const client = served.client('client-agent');
+    const { executionId } = await submit(client, toRequest(makeContract()));
+    await executor.push(executionId, 0, 0, 'hello');
+    const streams = [
+      client.watch({ executionId, fromSequence: 0 }),
+      client.readOutput({ executionId, from: [], follow: true }),
+      client.run({ submit: toRequest(makeContract()) }),
+    ];
+    const begun = streams.map((stream) => new Promise((resolve) => stream.once('data', resolve)));
+    const outcomes = streams.map((stream) => outcome(collect(stream)));
+    await Promise.all(begun);
+    await served.server.stop(patience);
+    expect(await Promise.all(outcomes)).toEqual(['DRAINING', 'DRAINING', 'DRAINING']);
+  });
+
+  it('ends an upload of output too', async () => {
+    const executor = await connected('host');
+    const { executionId } = await submit(served.client('client-agent'), toRequest(makeContract()));
+    await executor.next('offer');
+    const call = served.link('executor-host').pushOutput();
+    const begun = new Promise((resolve) => call.once('data', resolve));
+    call.write({ executionId, logOffset: 0, frames: Buffer.alloc(0) });
+    await begun;
+    const ended = outcome(collect(call));
+    await served.server.stop(patience);
+    expect(await ended).toBe('DRAINING');
+  });
+
+  it('ends a stream that nobody reads too', async () => {
+    const executor = await connected('host');
+    const client = served.client('client-agent');
+    const { executionId } = await submit(client, toRequest(makeContract()));
+    await executor.accept(executionId);
+    // More than the windows on the way can hold.
+    const chunk = 'x'.repeat(64 * 1024);
+    const frames = Array.from({ length: 320 }, (_, index) => toFrame(index * chunk.length, chunk));
+    await test.gate.output.append(executionId, 0, Buffer.concat(frames));
+    const idle = client.readOutput({ executionId, from: [], follow: true });
+    const ended = new Promise((resolve) => idle.once('error', resolve));
+    await new Promise((resolve) => idle.once('metadata', resolve));
+    await served.server.stop(patience);
+    expect(fromServiceError(await ended).code).toBe('DRAINING');
+  });
+
+  it('cuts off what is still open after a while', async () => {
+    const begun = Promise.withResolvers<void>();
+    const getKeys: Gate['getKeys'] = () => {
+      begun.resolve();
+      return new Promise(() => undefined);
+    };
+    const stuck = await ServedGate.start({ ...test.gate, getKeys }, pki);
+    const client = stuck.client('client-agent');
+    const ended = outcome(ask<GetKeysResponse>((done) => client.getKeys({ keyIds: [] }, done)));
+    await begun.promise;
+    await stuck.server.stop(10);
+    expect(await ended).not.toBe('done');
+    client.close();
+  });
+});
+
+describe('starting', () => {
+  it('fails where something else listens there', async () => {
+    const starting = startServer(test.gate, {
+      listen: served.address,
+      tls: pki.files('gate'),
+      limits: defaultGateLimits(),
+      heartbeatIntervalSec: 10,
+      log: () => undefined,
+    });
+    await expect(starting).rejects.toEqual(rejected('CONFIG_INVALID'));
+  });
+});
