@@ -1,0 +1,98 @@
+import { CscError } from '@csc-fleet/common/errors';
+import {
+  type Decision,
+  type Execution,
+  type ExecutionState,
+  GateService,
+  type SubmitResponse,
+} from '@csc-fleet/common/rpc';
+import type { Connection } from './connection.ts';
+import { type ContractInput, prepareSubmit, type SubmitOptions, toDuration, toJsonBytes } from './request.ts';
+
+/** What every call may be told. */
+export interface CallOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface CheckOptions extends CallOptions {
+  readonly policyProfile?: string | undefined;
+}
+
+export interface CancelOptions extends CallOptions {
+  /** Milliseconds between SIGTERM and SIGKILL. Absent: the gate's 5 seconds. */
+  readonly gracePeriodMs?: number | undefined;
+}
+
+export interface ListOptions extends CallOptions {
+  /** Absent: all. */
+  readonly states?: readonly ExecutionState[] | undefined;
+  /** How many the gate gives at a time. Absent: 50. */
+  readonly pageSize?: number | undefined;
+}
+
+/** See GateClient.submit. */
+export async function submit(
+  connection: Connection,
+  contract: ContractInput,
+  options: SubmitOptions & CallOptions,
+): Promise<SubmitResponse> {
+  const { request } = prepareSubmit(contract, options);
+  return connection.unary(GateService.submit, request, options.signal);
+}
+
+/** See GateClient.check. */
+export async function check(
+  connection: Connection,
+  contract: ContractInput,
+  options: CheckOptions,
+): Promise<Decision> {
+  const { decision } = await connection.unary(
+    GateService.check,
+    {
+      contract: { $case: 'contractJson', value: toJsonBytes(contract) },
+      policyProfile: options.policyProfile ?? '',
+    },
+    options.signal,
+  );
+  return orMissing(decision, 'decision');
+}
+
+/** See GateClient.cancel. */
+export async function cancel(
+  connection: Connection,
+  executionId: string,
+  { gracePeriodMs, signal }: CancelOptions,
+): Promise<Execution> {
+  const gracePeriod = gracePeriodMs === undefined ? undefined : toDuration(gracePeriodMs);
+  const { execution } = await connection.unary(GateService.cancel, { executionId, gracePeriod }, signal);
+  return orMissing(execution, 'execution');
+}
+
+/** See GateClient.getExecution. */
+export async function getExecution(
+  connection: Connection,
+  executionId: string,
+  options: CallOptions,
+): Promise<{ execution: Execution; decision: Decision | undefined }> {
+  const answer = await connection.unary(GateService.getExecution, { executionId }, options.signal);
+  return { execution: orMissing(answer.execution, 'execution'), decision: answer.decision };
+}
+
+/** See GateClient.list. */
+export async function* listExecutions(
+  connection: Connection,
+  options: ListOptions,
+): AsyncGenerator<Execution, void> {
+  let pageToken = '';
+  do {
+    const request = { states: [...(options.states ?? [])], pageSize: options.pageSize ?? 0, pageToken };
+    const page = await connection.unary(GateService.listExecutions, request, options.signal);
+    yield* page.executions;
+    pageToken = page.nextPageToken;
+  } while (pageToken !== '');
+}
+
+function orMissing<T>(value: T | undefined, what: string): T {
+  if (value !== undefined) return value;
+  throw new CscError('INTERNAL', `the gate's answer has no ${what}`);
+}

@@ -1,0 +1,53 @@
+import type { KeyEntry } from '@csc-fleet/common/crypto';
+import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
+import type { Decision, Execution, SubmitResponse } from '@csc-fleet/common/rpc';
+import type { CallOptions, CancelOptions, CheckOptions, ListOptions } from './calls.ts';
+import type { ExecutionEvent } from './events.ts';
+import type { OutputItem, ReadOutputOptions } from './output.ts';
+import type { ContractInput, SubmitOptions } from './request.ts';
+import type { FollowOptions, RunOptions, RunResult } from './run.ts';
+import type { WatchOptions } from './watch.ts';
+
+/**
+ * A client of one gate. Every method rejects with CscError only; its `code` is the gate's reason, or
+ * GATE_UNREACHABLE, CANCELLED, DEADLINE_EXCEEDED.
+ */
+export interface GateClient extends Disposable {
+  /**
+   * Submits a contract and follows it to its end: events and output go to the handlers as they come, and the
+   * receipt is verified (signature, contract hash, execution, and the hashes of the output that came) before it is
+   * returned. A denial is a result: `decision.verdict` and a `blocked` receipt. Without an approval that the policy
+   * asks for, it returns with the execution in AWAITING_APPROVAL; run it again with the approval to go on.
+   *
+   * A gate that goes away and comes back is reconnected to; nothing is handed over twice.
+   * Throws CONTRACT_INVALID, RECEIPT_INVALID, SIGNATURE_INVALID beside the gate's reasons.
+   */
+  run(contract: ContractInput, options?: RunOptions): Promise<RunResult>;
+  /** Takes up an execution from its beginning, as `run` would have gone on with it. */
+  follow(executionId: string, options?: FollowOptions): Promise<RunResult>;
+  /** Hands a contract in and returns with the decision; does not wait for it to run. */
+  submit(contract: ContractInput, options?: SubmitOptions & CallOptions): Promise<SubmitResponse>;
+  /** Asks what the gate would decide; runs nothing. */
+  check(contract: ContractInput, options?: CheckOptions): Promise<Decision>;
+  /** Events in order, past ones first, each once, up to `finished`. */
+  watch(executionId: string, options?: WatchOptions): AsyncGenerator<ExecutionEvent, void>;
+  /** Output from any offset on, each byte once. */
+  readOutput(executionId: string, options?: ReadOutputOptions): AsyncGenerator<OutputItem, void>;
+  /** Asks for the execution's end; it has ended once its state says so. Idempotent. */
+  cancel(executionId: string, options?: CancelOptions): Promise<Execution>;
+  getExecution(
+    executionId: string,
+    options?: CallOptions,
+  ): Promise<{ execution: Execution; decision: Decision | undefined }>;
+  /** The caller's executions, newest first, page after page as they are asked for. */
+  list(options?: ListOptions): AsyncGenerator<Execution, void>;
+  /** The receipt of an execution that has ended, verified, and its signed text. */
+  getReceipt(
+    executionId: string,
+    options?: CallOptions,
+  ): Promise<{ receipt: ExecutionReceipt; receiptJson: Buffer }>;
+  /** The public keys with these ids. Absent or empty: all that receipts and decisions verify with. */
+  getKeys(keyIds?: readonly string[], options?: CallOptions): Promise<KeyEntry[]>;
+  /** Ends the connection. What runs goes on. */
+  close(): void;
+}

@@ -1,0 +1,113 @@
+import { CscError, isCscError } from '@csc-fleet/common/errors';
+import { fromServiceError } from '@csc-fleet/common/rpc';
+import { type Client, type ClientReadableStream, connectivityState, Metadata } from '@grpc/grpc-js';
+
+/** How one method is named and encoded: what the generated service definition says of it. */
+export interface Method<Q, R> {
+  readonly path: string;
+  requestSerialize(request: Q): Buffer;
+  responseDeserialize(bytes: Buffer): R;
+}
+
+/** A channel to the gate, seen as promises and async iterators that fail with CscError only. */
+export interface Connection {
+  unary<Q, R>(method: Method<Q, R>, request: Q, signal?: AbortSignal): Promise<R>;
+  /** Leaving the iterator ends the call. */
+  stream<Q, R>(method: Method<Q, R>, request: Q, signal?: AbortSignal): AsyncGenerator<R, void>;
+  /** True where the last attempt to reach the gate got no connection at all. */
+  isUnconnected(): boolean;
+  close(): void;
+}
+
+/** @param timeoutMs how long one unary call may take, in milliseconds */
+export function createConnection(client: Client, timeoutMs: number): Connection {
+  return {
+    unary: (method, request, signal) => callUnary(client, method, request, timeoutMs, signal),
+    stream: (method, request, signal) => callStream(client, method, request, signal),
+    isUnconnected: () =>
+      client.getChannel().getConnectivityState(false) === connectivityState.TRANSIENT_FAILURE,
+    close: () => client.close(),
+  };
+}
+
+async function callUnary<Q, R>(
+  client: Client,
+  method: Method<Q, R>,
+  request: Q,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+): Promise<R> {
+  throwIfAborted(signal);
+  const { promise, resolve, reject } = Promise.withResolvers<R>();
+  const call = client.makeUnaryRequest(
+    method.path,
+    (value: Q) => method.requestSerialize(value),
+    (bytes) => method.responseDeserialize(bytes),
+    request,
+    new Metadata(),
+    { deadline: Date.now() + timeoutMs },
+    (error, value) => (error === null && value !== undefined ? resolve(value) : reject(error)),
+  );
+  const cancel = () => call.cancel();
+  signal?.addEventListener('abort', cancel, { once: true });
+  try {
+    return await promise;
+  } catch (error) {
+    throwIfAborted(signal);
+    throw toCallError(error, client);
+  } finally {
+    signal?.removeEventListener('abort', cancel);
+  }
+}
+
+async function* callStream<Q, R>(
+  client: Client,
+  method: Method<Q, R>,
+  request: Q,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<R, void> {
+  throwIfAborted(signal);
+  const call: ClientReadableStream<R> = client.makeServerStreamRequest(
+    method.path,
+    (value: Q) => method.requestSerialize(value),
+    (bytes) => method.responseDeserialize(bytes),
+    request,
+    new Metadata(),
+  );
+  // The iterator below reports the error; this keeps one that comes after it has gone from ending the process.
+  call.on('error', () => {});
+  const cancel = () => call.cancel();
+  signal?.addEventListener('abort', cancel, { once: true });
+  try {
+    for await (const message of call) yield message as R;
+    throwIfAborted(signal);
+  } catch (error) {
+    throwIfAborted(signal);
+    throw toCallError(error, client);
+  } finally {
+    signal?.removeEventListener('abort', cancel);
+    call.cancel();
+  }
+}
+
+/** Throws CANCELLED where the caller's signal has been aborted; its reason is the cause. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted !== true) return;
+  throw new CscError('CANCELLED', 'the caller aborted the call', { cause: signal.reason });
+}
+
+// grpc-js says where it failed in a sentence of its own, and not what it was that it tried to reach.
+function toCallError(error: unknown, client: Client): CscError {
+  const failure = fromServiceError(error);
+  if (!isCscError(failure, 'GATE_UNREACHABLE')) return failure;
+  const why = failure.message
+    .replace(/^No connection established\. Last error: (Error: )?/, '')
+    .replace(/ Resolution note: $/, '')
+    .replace(/\.$/, '');
+  const message = `the gate at ${client.getChannel().getTarget().replace(/^dns:/, '')} cannot be reached: ${why}`;
+  const { retryAfterMs } = failure;
+  return new CscError('GATE_UNREACHABLE', message, {
+    cause: failure.cause,
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
+}

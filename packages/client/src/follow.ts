@@ -1,0 +1,118 @@
+import { ExecutionState, GateService, type SubmitRequest, Verdict } from '@csc-fleet/common/rpc';
+import type { Connection } from './connection.ts';
+import { type ExecutionEvent, toExecutionEvent } from './events.ts';
+import { readOutputOnce, toOutputItem } from './output.ts';
+import { endedEarly, type ReconnectOptions, retrying } from './resume.ts';
+import type { Session } from './session.ts';
+import { watchOnce } from './watch.ts';
+
+/** What following needs to know. */
+export interface FollowContext {
+  readonly connection: Connection;
+  readonly reconnect: ReconnectOptions;
+  readonly signal: AbortSignal | undefined;
+  /** Wait for somebody's approval too. */
+  readonly waitForApproval: boolean;
+}
+
+/**
+ * Feeds the session until the execution has finished or waits for an approval, over as many connections as it
+ * takes. The first attempt is `request`, a Run; with the same idempotency key it may be repeated. Once the
+ * execution has a name, Watch and ReadOutput go on from where the session stands.
+ */
+export async function followToEnd(
+  context: FollowContext,
+  session: Session,
+  request: SubmitRequest | undefined,
+): Promise<void> {
+  await retrying((arrived) => attempt(context, session, request, arrived), context.reconnect, context.signal);
+}
+
+async function attempt(
+  context: FollowContext,
+  session: Session,
+  request: SubmitRequest | undefined,
+  arrived: () => void,
+): Promise<void> {
+  const known = session.executionId();
+  if (known === undefined && request !== undefined) await runOnce(context, session, request, arrived);
+  const executionId = session.executionId();
+  // A Run ends where an approval is due; whoever waits for that goes on watching.
+  const goesOn = known !== undefined || context.waitForApproval;
+  if (executionId !== undefined && goesOn && session.finished() === undefined) {
+    await watchAndRead(context, session, executionId, arrived);
+  }
+  if (session.finished() === undefined && !(await isAwaitingApproval(context, session))) throw endedEarly();
+}
+
+async function runOnce(
+  context: FollowContext,
+  session: Session,
+  request: SubmitRequest,
+  arrived: () => void,
+): Promise<void> {
+  const { connection, signal } = context;
+  for await (const { item } of connection.stream(GateService.run, { submit: request }, signal)) {
+    arrived();
+    if (item?.$case === 'event') {
+      const event = toExecutionEvent(item.value);
+      if (event !== undefined) await session.event(event);
+      if (event !== undefined && (await isDone(context, session, event))) return;
+    } else if (item !== undefined) await session.output(toOutputItem(item));
+  }
+}
+
+/** Both streams at once; `finished` is handed on only after the last of the output. What fails first is thrown. */
+async function watchAndRead(
+  context: FollowContext,
+  session: Session,
+  executionId: string,
+  arrived: () => void,
+): Promise<void> {
+  const ended = new AbortController();
+  const signal = AbortSignal.any([ended.signal, ...(context.signal === undefined ? [] : [context.signal])]);
+  const output = readAll({ ...context, signal }, session, executionId, arrived);
+  // Without its output there is no use in watching on.
+  output.catch((error: unknown) => ended.abort(error));
+  const next = session.progress.nextSequence();
+  try {
+    for await (const event of watchOnce(context.connection, executionId, next, signal)) {
+      arrived();
+      if (event.type === 'finished') await output;
+      await session.event(event);
+      if (await isDone(context, session, event)) return;
+    }
+  } catch (error) {
+    throw ended.signal.aborted ? ended.signal.reason : error;
+  } finally {
+    ended.abort();
+  }
+}
+
+async function readAll(
+  { connection, signal }: FollowContext,
+  session: Session,
+  executionId: string,
+  arrived: () => void,
+): Promise<void> {
+  const from = session.progress.positions();
+  for await (const item of readOutputOnce(connection, executionId, { from, signal })) {
+    arrived();
+    await session.output(item);
+  }
+}
+
+async function isDone(context: FollowContext, session: Session, event: ExecutionEvent): Promise<boolean> {
+  if (event.type === 'finished') return true;
+  const needsApproval = event.type === 'decided' && event.decision?.verdict === Verdict.NEEDS_APPROVAL;
+  return needsApproval && (await isAwaitingApproval(context, session));
+}
+
+// The decision says that an approval is needed; only the execution's state says whether it is there already.
+async function isAwaitingApproval(context: FollowContext, session: Session): Promise<boolean> {
+  const executionId = session.executionId();
+  if (executionId === undefined || context.waitForApproval) return false;
+  const request = { executionId };
+  const { execution } = await context.connection.unary(GateService.getExecution, request, context.signal);
+  return execution?.state === ExecutionState.AWAITING_APPROVAL;
+}

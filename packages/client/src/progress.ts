@@ -1,0 +1,45 @@
+import type { StreamPosition } from '@csc-fleet/common/messages';
+import type { ExecutionEvent } from './events.ts';
+import type { OutputItem } from './output.ts';
+
+/** How far a reader has come in an execution's events and output, so that nothing is shown twice or left out. */
+export interface Progress {
+  /** The next event wanted. */
+  nextSequence(): number;
+  positions(): StreamPosition[];
+  /** False for an event that has been seen. */
+  accepts(event: ExecutionEvent): boolean;
+  /** What of the item has not been seen; undefined where all of it has. */
+  unseen(item: OutputItem): OutputItem | undefined;
+}
+
+/** @param from where to begin in each stream; a stream that is not named begins at 0 */
+export function createProgress(fromSequence = 1, from: readonly StreamPosition[] = []): Progress {
+  let next = Math.max(1, fromSequence);
+  const offsets = new Map(from.map((position) => [keyOf(position), position]));
+  const ended = new Set<string>();
+  return {
+    nextSequence: () => next,
+    positions: () => [...offsets.values()],
+    accepts: (event) => {
+      if (event.sequence < next) return false;
+      next = event.sequence + 1;
+      return true;
+    },
+    unseen: (item) => {
+      const key = keyOf(item);
+      if (item.type === 'end') return ended.size < ended.add(key).size ? item : undefined;
+      const seen = offsets.get(key)?.offset ?? 0;
+      const end = item.offset + item.data.length;
+      if (end <= seen) return undefined;
+      offsets.set(key, { commandId: item.commandId, stream: item.stream, offset: end });
+      if (item.offset >= seen) return item;
+      return { ...item, offset: seen, data: item.data.subarray(seen - item.offset) };
+    },
+  };
+}
+
+/** One command's stream: a command id is any text, so the stream's number comes first. */
+export function keyOf(of: Pick<StreamPosition, 'commandId' | 'stream'>): string {
+  return `${of.stream}:${of.commandId}`;
+}

@@ -1,0 +1,66 @@
+import { randomUUID } from 'node:crypto';
+import type { ApprovalArtifact } from '@csc-fleet/common/approval';
+import { type CommandContract, contractSha256, parseContract } from '@csc-fleet/common/contract';
+import { orThrow } from '@csc-fleet/common/errors';
+import type { SubmitRequest } from '@csc-fleet/common/rpc';
+
+/** A contract as an object, or as its JSON text. */
+export type ContractInput = CommandContract | string | Uint8Array;
+
+/** An approval as an object, or as its JSON text. */
+export type ApprovalInput = ApprovalArtifact | string | Uint8Array;
+
+/** What may be said of a contract that is handed in; every member has a sensible default. */
+export interface SubmitOptions {
+  /** The same key and contract give the same execution again. Absent: a new one for every call. */
+  readonly idempotencyKey?: string | undefined;
+  /** Labels that the executor must have, all of them. Absent: any executor. */
+  readonly selector?: Readonly<Record<string, string>> | undefined;
+  readonly approvals?: readonly ApprovalInput[] | undefined;
+  /** Which of the profiles bound to the caller decides. Absent: the first. */
+  readonly policyProfile?: string | undefined;
+  /** Absent: v0.2. */
+  readonly receiptVersion?: 'csc.receipt.v0.1' | 'csc.receipt.v0.2' | undefined;
+  /** Milliseconds that it may wait for an executor. Absent: the gate's own limit. */
+  readonly queueTimeoutMs?: number | undefined;
+}
+
+/** A request to send, and the hash of what is in it by this side's own reckoning. */
+export interface PreparedSubmit {
+  readonly request: SubmitRequest;
+  readonly contractSha256: string;
+}
+
+/** Reads the contract before it leaves, so that its faults cost no round trip. Throws CONTRACT_INVALID. */
+export function prepareSubmit(contract: ContractInput, options: SubmitOptions): PreparedSubmit {
+  const bytes = toJsonBytes(contract);
+  const parsed = orThrow(parseContract(bytes), 'CONTRACT_INVALID', 'the contract');
+  return { request: toSubmitRequest(bytes, options), contractSha256: contractSha256(parsed) };
+}
+
+function toSubmitRequest(contractJson: Buffer, options: SubmitOptions): SubmitRequest {
+  return {
+    contract: { $case: 'contractJson', value: contractJson },
+    idempotencyKey: options.idempotencyKey ?? randomUUID(),
+    selector: { ...options.selector },
+    policyProfile: options.policyProfile ?? '',
+    approvalsJson: (options.approvals ?? []).map(toJsonBytes),
+    options: {
+      receiptVersion: options.receiptVersion ?? '',
+      queueTimeout: options.queueTimeoutMs === undefined ? undefined : toDuration(options.queueTimeoutMs),
+    },
+  };
+}
+
+/** The JSON text of an artifact, as it was given where it was given as text. */
+export function toJsonBytes(artifact: object | string | Uint8Array): Buffer {
+  if (artifact instanceof Uint8Array)
+    return Buffer.from(artifact.buffer, artifact.byteOffset, artifact.length);
+  return Buffer.from(typeof artifact === 'string' ? artifact : JSON.stringify(artifact));
+}
+
+/** A protobuf Duration of so many milliseconds. */
+export function toDuration(ms: number): { seconds: number; nanos: number } {
+  const whole = Math.round(ms);
+  return { seconds: Math.trunc(whole / 1000), nanos: (whole % 1000) * 1e6 };
+}

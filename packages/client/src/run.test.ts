@@ -1,0 +1,295 @@
+import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
+import { createKeyRing, createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
+import { CscError } from '@csc-fleet/common/errors';
+import { ExecutionState, Verdict } from '@csc-fleet/common/messages';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import type { GateClient } from './client.ts';
+import { type ConnectOptions, connect } from './connect.ts';
+import type { ExecutionEvent } from './events.ts';
+import type { Script } from './testing/scripted-execution.ts';
+import { ScriptedGate } from './testing/scripted-gate.ts';
+
+const contract: CommandContract = {
+  version: 'csc.v0.1',
+  contract_id: 'contract-1',
+  intent: 'a test',
+  actor: { agent_id: 'a', session_id: 's', initiating_user: 'u', delegation_scope: 'd' },
+  commands: [
+    {
+      id: 'main',
+      exec: { argv: ['true'] },
+      cwd: '/w',
+      read_paths: [],
+      write_paths: [],
+      network: 'deny',
+      env_allow: [],
+      secret_refs: [],
+      timeout_sec: 1,
+      proposed_effect_type: 'observe',
+    },
+  ],
+  risk_class: 'low',
+  approval_mode: 'policy_only',
+  expected_outputs: [],
+  justification: 'tests',
+};
+
+async function start(
+  script: Partial<Script> = {},
+  options: Partial<ConnectOptions> = {},
+): Promise<{ gate: ScriptedGate; client: GateClient }> {
+  const gate = await new ScriptedGate({ contractSha256: contractSha256(contract), ...script }).listen();
+  const client = connect({ ...gate.connectOptions, ...options });
+  onTestFinished(async () => {
+    client.close();
+    await gate[Symbol.asyncDispose]();
+  });
+  return { gate, client };
+}
+
+function recorder() {
+  const seen = { stdout: '', stderr: '', events: [] as ExecutionEvent['type'][] };
+  const handlers = {
+    onEvent: (event: ExecutionEvent) => void seen.events.push(event.type),
+    onStdout: (data: Buffer) => {
+      seen.stdout += data.toString();
+    },
+    onStderr: (data: Buffer) => {
+      seen.stderr += data.toString();
+    },
+  };
+  return { seen, handlers };
+}
+
+async function codeOf(promise: Promise<unknown>): Promise<string> {
+  const error = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  return error instanceof CscError ? error.code : `not a CscError: ${error}`;
+}
+
+describe('run', () => {
+  it('hands over events and output, and returns a verified receipt', async () => {
+    const { client } = await start({ stdout: ['one ', 'two'], stderr: ['oops'] });
+    const { seen, handlers } = recorder();
+    const result = await client.run(contract, { handlers });
+    expect(seen).toEqual({ stdout: 'one two', stderr: 'oops', events: ['decided', 'started', 'finished'] });
+    expect(result.receipt?.status).toBe('success');
+    expect(result.exitCode).toBe(0);
+    expect(result.decision?.verdict).toBe(Verdict.ALLOW);
+  });
+
+  it('goes on where a broken stream stopped, and shows nothing twice', async () => {
+    const { gate, client } = await start({ stdout: ['aaa', 'bbb', 'ccc'] });
+    // Run after two events and one chunk, then ReadOutput and Watch once each, before they hold.
+    gate.breakAfter.push(3, 2, 0);
+    const { seen, handlers } = recorder();
+    await client.run(contract, { handlers });
+    expect(seen).toEqual({ stdout: 'aaabbbccc', stderr: '', events: ['decided', 'started', 'finished'] });
+    expect(gate.runs).toHaveLength(1);
+    expect(gate.readFrom[0]).toBe(3);
+    expect(gate.watchedFrom[0]).toBe(3);
+  });
+
+  it('goes on from the output that is missing where only that stream breaks', async () => {
+    const { gate, client } = await start({ stdout: ['aaa', 'bbb', 'ccc'] });
+    gate.breakAfter.push(3);
+    gate.breakOutputAfter.push(2);
+    const { seen, handlers } = recorder();
+    await client.run(contract, { handlers });
+    expect(seen.stdout).toBe('aaabbbccc');
+    expect(gate.readFrom).toEqual([3, 6]);
+  });
+
+  it('repeats a run that broke before its first message, with the same idempotency key', async () => {
+    const { gate, client } = await start({ stdout: ['x'] });
+    gate.breakAfter.push(0);
+    const { seen, handlers } = recorder();
+    await client.run(contract, { handlers });
+    expect(seen.stdout).toBe('x');
+    expect(gate.runs).toHaveLength(2);
+    expect(gate.runs[0]?.idempotencyKey).toBe(gate.runs[1]?.idempotencyKey);
+    expect(gate.runs[0]?.idempotencyKey).not.toBe('');
+  });
+
+  it('gives up once the time for reconnecting is over', async () => {
+    const { gate, client } = await start({ stdout: ['x'] }, { reconnectForMs: 0 });
+    gate.breakAfter.push(1);
+    expect(await codeOf(client.run(contract))).toBe('GATE_UNREACHABLE');
+    expect(gate.runs).toHaveLength(1);
+  });
+
+  it('fails at once where there is no gate', async () => {
+    const { gate, client } = await start();
+    await gate[Symbol.asyncDispose]();
+    expect(await codeOf(client.run(contract))).toBe('GATE_UNREACHABLE');
+  });
+
+  it('refuses a broken contract before it leaves', async () => {
+    const { gate, client } = await start();
+    const faulty = { ...contract, contract_id: 'short' };
+    expect(await codeOf(client.run(faulty))).toBe('CONTRACT_INVALID');
+    expect(gate.runs).toHaveLength(0);
+  });
+
+  it('passes the gate’s refusal on', async () => {
+    const { gate, client } = await start();
+    gate.refusal = new CscError('QUEUE_FULL', 'no room', { retryAfterMs: 1500 });
+    const error = await client.run(contract).catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ code: 'QUEUE_FULL', retryAfterMs: 1500 });
+  });
+
+  it('comes back with a contract that waits for an approval', async () => {
+    const { gate, client } = await start({
+      verdict: Verdict.NEEDS_APPROVAL,
+      state: ExecutionState.AWAITING_APPROVAL,
+    });
+    gate.hang = true;
+    const result = await client.run(contract);
+    expect(result.execution.state).toBe(ExecutionState.AWAITING_APPROVAL);
+    expect(result.receipt).toBeUndefined();
+  });
+});
+
+describe('a handler that throws', () => {
+  const onStdout = (): never => {
+    throw new Error('mine');
+  };
+
+  it('ends run at once, with its own error', async () => {
+    const { gate, client } = await start({ stdout: ['x'] });
+    gate.hang = true;
+    await expect(client.run(contract, { handlers: { onStdout } })).rejects.toThrow('mine');
+  });
+
+  it('ends run likewise after a break', async () => {
+    const { gate, client } = await start({ stdout: ['x'] });
+    gate.hang = true;
+    gate.breakAfter.push(2);
+    await expect(client.run(contract, { handlers: { onStdout } })).rejects.toThrow('mine');
+  });
+});
+
+describe('the receipt', () => {
+  it('must be about this contract', async () => {
+    const { client } = await start({ receipt: { contract_sha256: '0'.repeat(64) } });
+    expect(await codeOf(client.run(contract))).toBe('RECEIPT_INVALID');
+  });
+
+  it('must be about this execution', async () => {
+    const { client } = await start({ receipt: { execution_id: 'another' } });
+    expect(await codeOf(client.run(contract))).toBe('RECEIPT_INVALID');
+  });
+
+  it.each(['csc.receipt.v0.1', 'csc.receipt.v0.2'] as const)(
+    '%s must vouch for the output that came',
+    async (version) => {
+      const good = await start({ receiptVersion: version, stdout: ['a', 'b'] });
+      const { receipt } = await good.client.run(contract, { receiptVersion: version });
+      expect(receipt?.receipt_version).toBe(version);
+      const other = `sha256:${'0'.repeat(64)}`;
+      const whole = JSON.parse(good.gate.receiptJson().toString());
+      const commands = whole.commands?.map((command: object) => ({ ...command, stdout_hash: other }));
+      const lie = { stdout_hash: other, ...(commands === undefined ? {} : { commands }) };
+      const bad = await start({ receiptVersion: version, stdout: ['a', 'b'], receipt: lie });
+      expect(await codeOf(bad.client.run(contract, { receiptVersion: version }))).toBe('RECEIPT_INVALID');
+    },
+  );
+
+  it('must be signed by a key that the caller has pinned', async () => {
+    const stranger = createSigner(generateKeyPair().seed, 'key-1');
+    const keys = createKeyRing([{ keyId: 'key-1', publicKey: stranger.publicKey }]);
+    const { client } = await start({}, { keys });
+    expect(await codeOf(client.run(contract))).toBe('SIGNATURE_INVALID');
+    const { client: another } = await start({}, { keys: createKeyRing([]) });
+    expect(await codeOf(another.run(contract))).toBe('KEY_UNKNOWN');
+  });
+});
+
+describe('abort', () => {
+  it('leaves the run going', async () => {
+    const { gate, client } = await start();
+    gate.hang = true;
+    const abort = new AbortController();
+    const onEvent = (): void => abort.abort();
+    expect(await codeOf(client.run(contract, { signal: abort.signal, handlers: { onEvent } }))).toBe(
+      'CANCELLED',
+    );
+    expect(gate.cancelled).toEqual([]);
+  });
+
+  it('takes the run down with cancelOnAbort', async () => {
+    const { gate, client } = await start();
+    const abort = new AbortController();
+    const onEvent = (): void => abort.abort();
+    const options = { signal: abort.signal, cancelOnAbort: true, handlers: { onEvent } };
+    expect(await codeOf(client.run(contract, options))).toBe('CANCELLED');
+    expect(gate.cancelled).toEqual(['exec-1']);
+  });
+
+  it('that came before the call sends nothing', async () => {
+    const { gate, client } = await start();
+    expect(await codeOf(client.run(contract, { signal: AbortSignal.abort() }))).toBe('CANCELLED');
+    expect(gate.runs).toHaveLength(0);
+  });
+});
+
+describe('the other calls', () => {
+  it('follow takes an execution up from its beginning', async () => {
+    const { gate, client } = await start({ stdout: ['all'] });
+    const { seen, handlers } = recorder();
+    const result = await client.follow('exec-1', { handlers });
+    expect(seen).toEqual({ stdout: 'all', stderr: '', events: ['decided', 'started', 'finished'] });
+    expect(result.receipt?.status).toBe('success');
+    expect(gate.runs).toHaveLength(0);
+  });
+
+  it('readOutput begins in the middle of a chunk and survives a break', async () => {
+    const { gate, client } = await start({ stdout: ['abc', 'def'] });
+    gate.breakAfter.push(1);
+    let text = '';
+    const from = [{ commandId: 'main', stream: 1 as const, offset: 2 }];
+    for await (const item of client.readOutput('exec-1', { from })) {
+      if (item.type === 'chunk') text += item.data.toString();
+    }
+    expect(text).toBe('cdef');
+    expect(gate.readFrom).toEqual([2, 3]);
+  });
+
+  it('watch gives every event once over a break', async () => {
+    const { gate, client } = await start();
+    gate.breakAfter.push(1);
+    const sequences: number[] = [];
+    for await (const event of client.watch('exec-1')) sequences.push(event.sequence);
+    expect(sequences).toEqual([1, 2, 3]);
+    expect(gate.watchedFrom).toEqual([1, 2]);
+  });
+
+  it('list goes from page to page', async () => {
+    const { client } = await start();
+    const ids: string[] = [];
+    for await (const execution of client.list()) ids.push(execution.executionId);
+    expect(ids).toEqual(['exec-1', 'exec-1']);
+  });
+
+  it('check, submit, cancel, getExecution, getKeys and getReceipt answer', async () => {
+    const { client } = await start();
+    expect((await client.check(contract)).verdict).toBe(Verdict.ALLOW);
+    expect((await client.submit(contract)).executionId).toBe('exec-1');
+    expect((await client.cancel('exec-1', { gracePeriodMs: 1500 })).executionId).toBe('exec-1');
+    expect((await client.getExecution('exec-1')).execution.executionId).toBe('exec-1');
+    expect((await client.getKeys()).map((key) => key.keyId)).toEqual(['key-1']);
+    expect((await client.getReceipt('exec-1')).receipt.status).toBe('success');
+  });
+
+  it('check passes every fault on', async () => {
+    const { gate, client } = await start();
+    const faults = [{ path: 'commands[0].cwd', message: 'must be absolute' }];
+    gate.refusal = new CscError('CONTRACT_INVALID', 'no', { faults });
+    expect(await client.check('{}').catch((reason: unknown) => reason)).toMatchObject({
+      code: 'CONTRACT_INVALID',
+      faults,
+    });
+  });
+});

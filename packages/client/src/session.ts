@@ -1,0 +1,67 @@
+import { type Decision, OutputStream } from '@csc-fleet/common/messages';
+import type { EventOf, ExecutionEvent } from './events.ts';
+import type { OutputItem } from './output.ts';
+import { createOutputCheck, type OutputCheck } from './output-check.ts';
+import { createProgress, type Progress } from './progress.ts';
+
+type Awaitable = void | Promise<void>;
+
+/** What a caller wants to be told while an execution goes on. A returned promise holds back what comes next. */
+export interface RunHandlers {
+  onEvent?(event: ExecutionEvent): Awaitable;
+  onStdout?(data: Buffer, chunk: Extract<OutputItem, { type: 'chunk' }>): Awaitable;
+  onStderr?(data: Buffer, chunk: Extract<OutputItem, { type: 'chunk' }>): Awaitable;
+  onTerminal?(data: Buffer, chunk: Extract<OutputItem, { type: 'chunk' }>): Awaitable;
+  /** One command's stream is complete: its length and hash, and whether the cap cut it. */
+  onOutputEnd?(end: Extract<OutputItem, { type: 'end' }>): Awaitable;
+}
+
+/** One execution as it is followed over any number of connections: what has arrived, and to whom it goes. */
+export interface Session {
+  readonly progress: Progress;
+  readonly outputCheck: OutputCheck;
+  /** Undefined until the gate has named it. */
+  executionId(): string | undefined;
+  decision(): Decision | undefined;
+  finished(): EventOf<'finished'> | undefined;
+  /** Hands an event to its handler, once. */
+  event(event: ExecutionEvent): Promise<void>;
+  /** Hands what is new of it to its handler. */
+  output(item: OutputItem): Promise<void>;
+}
+
+/** @param receiptVersion what was asked for; empty means v0.2 */
+export function createSession(handlers: RunHandlers, receiptVersion: string, executionId?: string): Session {
+  const progress = createProgress();
+  const outputCheck = createOutputCheck(receiptVersion);
+  let id = executionId;
+  let decision: Decision | undefined;
+  let finished: EventOf<'finished'> | undefined;
+  return {
+    progress,
+    outputCheck,
+    executionId: () => id,
+    decision: () => decision,
+    finished: () => finished,
+    event: async (event) => {
+      if (!progress.accepts(event)) return;
+      id = event.executionId;
+      if (event.type === 'decided') decision = event.decision;
+      if (event.type === 'finished') finished = event;
+      await handlers.onEvent?.(event);
+    },
+    output: async (item) => {
+      const unseen = progress.unseen(item);
+      if (unseen === undefined) return;
+      if (unseen.type === 'chunk') outputCheck.add(unseen);
+      await handOver(unseen, handlers);
+    },
+  };
+}
+
+async function handOver(item: OutputItem, handlers: RunHandlers): Promise<void> {
+  if (item.type === 'end') return handlers.onOutputEnd?.(item);
+  if (item.stream === OutputStream.STDOUT) return handlers.onStdout?.(item.data, item);
+  if (item.stream === OutputStream.STDERR) return handlers.onStderr?.(item.data, item);
+  return handlers.onTerminal?.(item.data, item);
+}

@@ -1,0 +1,105 @@
+import { type Signer, signArtifact } from '@csc-fleet/common/crypto';
+import { canonicalBytes, type JsonValue, sha256Tagged } from '@csc-fleet/common/encoding';
+import {
+  type Decision,
+  type Execution,
+  type ExecutionEvent,
+  ExecutionState,
+  OutputStream,
+  type ReadOutputResponse,
+  Verdict,
+} from '@csc-fleet/common/messages';
+
+/** What one execution of the scripted gate is made of. */
+export interface Script {
+  readonly contractSha256: string;
+  readonly verdict?: Verdict;
+  readonly state?: ExecutionState;
+  readonly stdout?: readonly string[];
+  readonly stderr?: readonly string[];
+  /** Members of the receipt that differ. */
+  readonly receipt?: object;
+  readonly receiptVersion?: 'csc.receipt.v0.1' | 'csc.receipt.v0.2';
+}
+
+export const executionId = 'exec-1';
+const at = '2026-01-01T00:00:00.000Z';
+
+export function scriptedExecution({ state, contractSha256 }: Script): Execution {
+  return {
+    executionId,
+    state: state ?? ExecutionState.SUCCEEDED,
+    contractId: 'contract-1',
+    contractSha256,
+    policyProfile: 'tests',
+    principal: 'spiffe://csc.local/client/alice',
+    executorId: 'host-1',
+    submittedAt: undefined,
+    startedAt: undefined,
+    endedAt: undefined,
+    error: '',
+    intent: 'a test',
+  };
+}
+
+export function scriptedDecision({ verdict, contractSha256 }: Script): Decision {
+  return {
+    verdict: verdict ?? Verdict.ALLOW,
+    reasonCodes: ['ALLOW'],
+    reasons: ['fine'],
+    findings: [],
+    contractSha256,
+    policySha256: 'b'.repeat(64),
+    policyProfile: 'tests',
+    expiresAt: undefined,
+    decisionJson: Buffer.from('{}'),
+  };
+}
+
+/** Decided, Started, Finished; Decided alone where it waits for an approval. */
+export function scriptedEvents(script: Script, receiptJson: Buffer): ExecutionEvent[] {
+  const all: ExecutionEvent['event'][] = [
+    { $case: 'decided', value: { decision: scriptedDecision(script) } },
+    { $case: 'started', value: { executorId: 'host-1', notes: [] } },
+    { $case: 'finished', value: { execution: scriptedExecution(script), receiptJson } },
+  ];
+  const shown = script.state === ExecutionState.AWAITING_APPROVAL ? all.slice(0, 1) : all;
+  return shown.map((event, index) => ({ executionId, sequence: index + 1, at: new Date(at), event }));
+}
+
+/** The output of its one command, stdout first. */
+export function scriptedOutput({ stdout = [], stderr = [] }: Script): ReadOutputResponse[] {
+  return [...toChunks(OutputStream.STDOUT, stdout), ...toChunks(OutputStream.STDERR, stderr)];
+}
+
+function toChunks(stream: OutputStream, pieces: readonly string[]): ReadOutputResponse[] {
+  let offset = 0;
+  return pieces.map((piece) => {
+    const value = { commandId: 'main', stream, offset, monotonicNs: 0, data: Buffer.from(piece) };
+    offset += value.data.length;
+    return { item: { $case: 'chunk', value } };
+  });
+}
+
+export function scriptedReceipt(script: Script, signer: Signer): Buffer {
+  const { contractSha256, receiptVersion = 'csc.receipt.v0.2', stdout = [], stderr = [] } = script;
+  const hashes = { stdout_hash: sha256Tagged(stdout.join('')), stderr_hash: sha256Tagged(stderr.join('')) };
+  const v01 = {
+    receipt_version: receiptVersion,
+    contract_id: 'contract-1',
+    execution_id: executionId,
+    contract_sha256: contractSha256,
+    status: 'success',
+    started_at: at,
+    ended_at: at,
+    policy_profile: 'tests',
+    exit_code: 0,
+    ...hashes,
+  };
+  const bytes = { stdout_bytes: stdout.join('').length, stderr_bytes: stderr.join('').length };
+  const command = { command_id: 'main', argv_sha256: 'a'.repeat(64), exit_code: 0, ended: 'exit' };
+  const v02 = { commands: [{ ...command, ...hashes, ...bytes }], approvals: [], ended: 'exit' };
+  const whole = receiptVersion === 'csc.receipt.v0.2' ? { ...v01, ...v02 } : v01;
+  const signed = signArtifact({ ...whole, ...script.receipt }, signer, new Date(at));
+  return canonicalBytes(signed as unknown as JsonValue);
+}

@@ -1,0 +1,127 @@
+import { createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
+import type { CscError } from '@csc-fleet/common/errors';
+import {
+  ExecutionState,
+  type GateServer,
+  GateService,
+  type RunResponse,
+  type SubmitRequest,
+  toServiceError,
+} from '@csc-fleet/common/rpc';
+import { credentials, Server, ServerCredentials, type ServerWritableStream, status } from '@grpc/grpc-js';
+import {
+  executionId,
+  type Script,
+  scriptedDecision,
+  scriptedEvents,
+  scriptedExecution,
+  scriptedOutput,
+  scriptedReceipt,
+} from './scripted-execution.ts';
+
+/**
+ * A gRPC server that answers as a gate would for one scripted execution, and breaks off where a test says so. It is
+ * for faults of the transport: the integration tests have real gates.
+ */
+export class ScriptedGate implements AsyncDisposable {
+  readonly signer = createSigner(generateKeyPair().seed, 'key-1');
+  /** What was asked, in order. */
+  readonly runs: SubmitRequest[] = [];
+  readonly cancelled: string[] = [];
+  readonly readFrom: number[] = [];
+  readonly watchedFrom: number[] = [];
+  /** Each stream takes one number and breaks off after so many messages. None left: it does not break off. */
+  readonly breakAfter: number[] = [];
+  /** The same for the next ReadOutputs, which leave the other numbers alone. */
+  readonly breakOutputAfter: number[] = [];
+  /** Streams stay open after their last message. */
+  hang = false;
+  /** What every call fails with. */
+  refusal: CscError | undefined;
+  readonly #script: Script;
+  readonly #server = new Server();
+  #port = 0;
+
+  constructor(script: Script) {
+    this.#script = script;
+  }
+
+  /** What connect() needs to reach it. */
+  get connectOptions() {
+    return { address: `127.0.0.1:${this.#port}`, credentials: credentials.createInsecure() };
+  }
+
+  async listen(): Promise<this> {
+    this.#server.addService(GateService, this.#handlers());
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    this.#server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) =>
+      error === null ? resolve(port) : reject(error),
+    );
+    this.#port = await promise;
+    return this;
+  }
+
+  receiptJson(): Buffer {
+    return scriptedReceipt(this.#script, this.signer);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#server.forceShutdown();
+  }
+
+  #handlers(): GateServer {
+    const script = this.#script;
+    const execution = scriptedExecution(script);
+    const decision = scriptedDecision(script);
+    const publicKey = Buffer.from(this.signer.publicKey);
+    const key = { keyId: 'key-1', publicKey, owner: '', notBefore: undefined, notAfter: undefined };
+    return {
+      submit: (_, done) =>
+        done(null, { executionId, decision, state: ExecutionState.QUEUED, existing: false }),
+      run: (call) => {
+        if (call.request.submit !== undefined) this.runs.push(call.request.submit);
+        this.#send(call, this.#runMessages());
+      },
+      check: (_, done) => (this.refusal ? done(toServiceError(this.refusal)) : done(null, { decision })),
+      watch: (call) => {
+        const from = call.request.fromSequence;
+        this.watchedFrom.push(from);
+        const events = scriptedEvents(script, this.receiptJson()).filter(({ sequence }) => sequence >= from);
+        this.#send(
+          call,
+          events.map((event) => ({ event })),
+        );
+      },
+      readOutput: (call) => {
+        this.readFrom.push(call.request.from[0]?.offset ?? 0);
+        // From the beginning, whatever was asked: a client must not take anything twice.
+        const limit = this.breakOutputAfter.shift();
+        if (limit !== undefined) this.breakAfter.unshift(limit);
+        this.#send(call, scriptedOutput(script));
+      },
+      cancel: ({ request }, done) => {
+        this.cancelled.push(request.executionId);
+        done(null, { execution });
+      },
+      getExecution: (_, done) => done(null, { execution, decision }),
+      listExecutions: ({ request }, done) =>
+        done(null, { executions: [execution], nextPageToken: request.pageToken === '' ? 'more' : '' }),
+      getReceipt: (_, done) => done(null, { receiptJson: this.receiptJson() }),
+      getKeys: (_, done) => done(null, { keys: [{ ...key, revokedAt: undefined }] }),
+    };
+  }
+
+  #runMessages(): RunResponse[] {
+    const events = scriptedEvents(this.#script, this.receiptJson());
+    const items = events.map((value): RunResponse => ({ item: { $case: 'event', value } }));
+    return [...items.slice(0, 2), ...scriptedOutput(this.#script), ...items.slice(2)];
+  }
+
+  #send<T>(call: ServerWritableStream<unknown, T>, messages: readonly T[]): void {
+    const limit = this.refusal === undefined ? this.breakAfter.shift() : 0;
+    for (const message of messages.slice(0, limit)) call.write(message);
+    if (this.refusal !== undefined) call.emit('error', toServiceError(this.refusal));
+    else if (limit !== undefined) call.emit('error', { code: status.UNAVAILABLE, details: 'gone' });
+    else if (!this.hang) call.end();
+  }
+}
