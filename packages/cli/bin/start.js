@@ -1,0 +1,31 @@
+// Starts the bundle where one lies beside this file, as it is shipped; the sources otherwise.
+const { existsSync, statSync } = require('node:fs');
+const { enableCompileCache } = require('node:module');
+const { homedir } = require('node:os');
+const { join } = require('node:path');
+
+// The cache holds code that will be run: it must lie where nobody else can put anything. With sudo, HOME may still be
+// the caller's; a shared temporary folder, which is Node's default, is anybody's.
+function cacheFolder() {
+  try {
+    const home = homedir();
+    const base = process.env.XDG_CACHE_HOME || home;
+    const { uid, mode } = statSync(base);
+    const isOurs = process.getuid === undefined || (uid === process.getuid() && (mode & 0o022) === 0);
+    return isOurs ? join(base === home ? join(home, '.cache') : base, 'csc', 'compile-cache') : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const folder = cacheFolder();
+if (folder !== undefined) enableCompileCache(folder);
+
+const bundle = join(__dirname, 'main.cjs');
+if (existsSync(bundle)) {
+  require(bundle).main(process.argv.slice(2));
+} else {
+  const { pathToFileURL } = require('node:url');
+  const sources = pathToFileURL(join(__dirname, '..', 'src', 'main.ts'));
+  import(sources.href).then((module) => module.main(process.argv.slice(2)));
+}

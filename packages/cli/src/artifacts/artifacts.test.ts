@@ -1,0 +1,116 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { parsePrivateKey, parsePublicKey } from '@csc-fleet/common/crypto';
+import { describe, expect, it } from 'vitest';
+import { sampleContract, samplePolicy } from '../testing/artifacts.ts';
+import { createScratch, csc } from '../testing/csc.ts';
+
+describe('csc validate', () => {
+  it('says of each file whether it is valid, with every fault', async () => {
+    const scratch = createScratch();
+    const good = scratch.write('good.json', sampleContract());
+    const bad = scratch.write('bad.json', { ...sampleContract({ cwd: 'here' }), extra: true });
+    const { code, stdout, stderr } = await csc(['validate', 'contract', good, bad, '/nonexistent.json']);
+    expect({ code, stderr }).toEqual({ code: 1, stderr: '' });
+    expect(stdout).toContain(`VALID — ${good}`);
+    expect(stdout).toContain(`INVALID — ${bad}: 2 faults`);
+    expect(stdout).toContain('commands[0].cwd');
+    expect(stdout).toContain('extra');
+    expect(stdout).toContain('INVALID — /nonexistent.json: 1 fault');
+  });
+
+  it('--json prints one document a file', async () => {
+    const scratch = createScratch();
+    const policy = scratch.write('policy.yaml', samplePolicy());
+    const bad = scratch.write('bad.yaml', samplePolicy('/w', { max_timeout_sec: 'long' }));
+    const { code, stdout } = await csc(['validate', 'policy', policy, bad, '--json']);
+    expect(code).toBe(1);
+    const answers = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(answers[0]).toEqual({ file: policy, kind: 'policy', valid: true, faults: [] });
+    expect(answers[1]).toMatchObject({ file: bad, valid: false, faults: [{ path: 'max_timeout_sec' }] });
+  });
+
+  it.each(['contract', 'policy', 'approval', 'receipt', 'ticket'])('refuses an empty %s', async (kind) => {
+    const { code, stdout } = await csc(['validate', kind, '-'], { input: '{}' });
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/^INVALID — /);
+  });
+
+  it('knows no other kinds', async () => {
+    expect((await csc(['validate', 'letter', '-'])).code).toBe(64);
+  });
+});
+
+describe('csc schema', () => {
+  it('prints each schema that it names', async () => {
+    const names: string[] = JSON.parse((await csc(['schema', '--json'])).stdout);
+    expect(names).toEqual(
+      expect.arrayContaining(['contract', 'policy', 'receipt', 'receipt-v0.1', 'ticket']),
+    );
+    for (const name of names) {
+      const { code, stdout } = await csc(['schema', name]);
+      expect(code).toBe(0);
+      expect(JSON.parse(stdout)).toHaveProperty('$schema', 'https://json-schema.org/draft/2020-12/schema');
+    }
+  });
+
+  it('has no schema of the prototype', async () => {
+    expect((await csc(['schema', 'toString'])).code).toBe(64);
+  });
+});
+
+describe('csc keygen', () => {
+  it.each(['pem', 'raw'])('makes a %s pair that belongs together and never overwrites it', async (format) => {
+    const { directory } = createScratch();
+    const args = ['keygen', 'build-1', '--dir', directory, '--format', format, '--json'];
+    const { code, stdout } = await csc(args);
+    expect(code).toBe(0);
+    const made = JSON.parse(stdout);
+    const seed = parsePrivateKey(readFileSync(made.private_key_file));
+    const open = parsePublicKey(readFileSync(made.public_key_file));
+    expect(seed.ok).toBe(true);
+    expect(open.ok && Buffer.from(open.value).toString('base64')).toBe(made.public_key);
+    expect(made.key_id).toMatch(/^build-1-[0-9a-f]{16}$/);
+    expect(statSync(made.private_key_file).mode & 0o777).toBe(0o600);
+    const before = readFileSync(made.private_key_file);
+    const again = await csc(args);
+    expect(again.code).toBe(1);
+    expect(readFileSync(made.private_key_file).equals(before)).toBe(true);
+  });
+
+  it('refuses a name that would leave the folder', async () => {
+    const { directory } = createScratch();
+    expect((await csc(['keygen', '../evil', '--dir', directory])).code).toBe(78);
+    expect(readdirSync(directory)).toEqual([]);
+  });
+});
+
+describe('csc pki', () => {
+  it('makes a PKI, adds to it, and overwrites nothing', async () => {
+    const { directory } = createScratch();
+    const dir = join(directory, 'pki');
+    const args = ['pki', 'init', dir, '--client', 'alice', '--executor', 'build-1', '--host', 'gate.example'];
+    const { code, stdout } = await csc([...args, '--json']);
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout).created).toHaveLength(8);
+    const ca = readFileSync(join(dir, 'ca.pem'), 'utf8');
+    expect(JSON.parse((await csc([...args, '--json'])).stdout).created).toEqual([]);
+    const issued = await csc(['pki', 'issue', 'client', 'bob', '--dir', dir, '--json']);
+    expect(JSON.parse(issued.stdout).created).toEqual([
+      join(dir, 'client-bob.key'),
+      join(dir, 'client-bob.pem'),
+    ]);
+    expect(readFileSync(join(dir, 'ca.pem'), 'utf8')).toBe(ca);
+  });
+
+  it('issues nothing where there is no CA', async () => {
+    const { directory } = createScratch();
+    const { code, stderr } = await csc(['pki', 'issue', 'client', 'bob', '--dir', directory]);
+    expect(code).toBe(78);
+    expect(stderr).toContain('csc pki init');
+    expect(readdirSync(directory)).toEqual([]);
+  });
+});

@@ -1,0 +1,73 @@
+import { verifyReceipt } from '@csc-fleet/client/verify-receipt';
+import { createKeyRing, type KeyRing, readKeyRing, readPublicKey } from '@csc-fleet/common/crypto';
+import { CscError } from '@csc-fleet/common/errors';
+import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
+import { exitCodes } from '../exit-codes.ts';
+import { readInput } from '../read-input.ts';
+import { errorDocument } from '../report-error.ts';
+import { createPaint } from '../terminal/colour.ts';
+import { plainLine, plainText } from '../terminal/plain-text.ts';
+import { writeJson, writeOut } from '../terminal/streams.ts';
+
+export interface VerifyOptions {
+  readonly publicKey?: string;
+  readonly keyId?: string;
+  /** A key ring file, instead of the two above. */
+  readonly keys?: string;
+  readonly json?: true;
+}
+
+const maxReceiptBytes = 8 << 20;
+
+/** Prints VALID, or INVALID with the reason. Resolves to 0 or 1; throws only where a file cannot be read. */
+export async function verifyReceiptFile(path: string, options: VerifyOptions): Promise<number> {
+  const bytes = await readInput(path, maxReceiptBytes);
+  const keys = readKeys(options);
+  try {
+    const receipt = verifyReceipt(bytes, keys);
+    await (options.json === true ? writeJson(toValidJson(receipt)) : writeOut(describeValid(receipt)));
+    return exitCodes.ok;
+  } catch (error) {
+    if (!(error instanceof CscError)) throw error;
+    await (options.json === true
+      ? writeJson({ valid: false, ...errorDocument(error) })
+      : writeOut(describeInvalid(error)));
+    return exitCodes.no;
+  }
+}
+
+function readKeys({ publicKey, keyId, keys }: VerifyOptions): KeyRing {
+  if (keys !== undefined) return readKeyRing(keys);
+  return createKeyRing([{ keyId: keyId ?? '', publicKey: readPublicKey(publicKey ?? '') }]);
+}
+
+function toValidJson(receipt: ExecutionReceipt): object {
+  const { execution_id, contract_id, contract_sha256, status, signature, receipt_version } = receipt;
+  const { key_id, signed_at } = signature ?? {};
+  return {
+    valid: true,
+    key_id,
+    signed_at,
+    receipt_version,
+    execution_id,
+    contract_id,
+    contract_sha256,
+    status,
+  };
+}
+
+function describeValid(receipt: ExecutionReceipt): string {
+  const paint = createPaint(process.stdout);
+  const { signature, status, contract_id, execution_id } = receipt;
+  const lines = [
+    `signed by ${signature?.key_id} at ${signature?.signed_at}`,
+    `${status}: contract ${contract_id}, execution ${execution_id}`,
+  ];
+  const about = lines.map((line) => `  ${plainLine(line)}\n`).join('');
+  return `${paint(['green', 'bold'], 'VALID')} — receipt signature verified\n${about}`;
+}
+
+function describeInvalid(error: CscError): string {
+  const paint = createPaint(process.stdout);
+  return `${paint(['red', 'bold'], 'INVALID')} — ${plainText(error.message)}\n`;
+}

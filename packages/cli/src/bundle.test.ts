@@ -1,0 +1,77 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { sampleContract, samplePolicy } from './testing/artifacts.ts';
+import { createScratch } from './testing/csc.ts';
+
+const root = fileURLToPath(new URL('../../../', import.meta.url));
+
+// Built and then moved: nothing may refer to where it was built.
+let shipped: string;
+beforeAll(() => {
+  const built = mkdtempSync(join(tmpdir(), 'csc-built-'));
+  execFileSync(process.execPath, [join(root, 'scripts/build.ts'), join(built, 'dist')], { cwd: root });
+  shipped = mkdtempSync(join(tmpdir(), 'csc-shipped-'));
+  cpSync(join(built, 'dist'), shipped, { recursive: true });
+  rmSync(built, { recursive: true });
+});
+afterAll(() => rmSync(shipped, { recursive: true, force: true }));
+
+function bundled(args: readonly string[], cwd: string) {
+  const env = { PATH: process.env['PATH'], HOME: cwd };
+  return spawnSync(process.execPath, [join(shipped, 'csc.js'), ...args], { cwd, env, encoding: 'utf8' });
+}
+
+describe('the bundle', () => {
+  it('has all commands, from a folder without node_modules', () => {
+    const { directory } = createScratch();
+    const commands = readdirSync(new URL('commands/', import.meta.url)).map((file) =>
+      file.replace('.ts', ''),
+    );
+    for (const command of commands) {
+      const { status, stderr, stdout } = bundled([command, '--help'], directory);
+      expect({ command, status, stderr }).toEqual({ command, status: 0, stderr: '' });
+      expect(stdout).toContain(`csc ${command}`);
+    }
+  });
+
+  it('checks, runs and verifies', () => {
+    const scratch = createScratch();
+    const workspace = join(scratch.directory, 'workspace');
+    mkdirSync(workspace);
+    const contract = sampleContract({
+      exec: { argv: ['echo', 'hi'] },
+      cwd: workspace,
+      read_paths: [workspace],
+    });
+    scratch.write('contract.json', contract);
+    scratch.write('policy.yaml', samplePolicy(workspace));
+    const in_ = (args: readonly string[]) => bundled(args, scratch.directory);
+    expect(in_(['check', 'contract.json', 'policy.yaml']).status).toBe(0);
+    const key: { key_id: string } = JSON.parse(in_(['keygen', 'me', '--json']).stdout);
+    const signing = ['--sign', '--signing-key', 'me.key', '--key-id', key.key_id];
+    const run = in_(['run', 'contract.json', 'policy.yaml', ...signing]);
+    expect({ status: run.status, stdout: run.stdout }).toEqual({ status: 0, stdout: 'hi\n' });
+    const args = ['verify-receipt', 'out/receipt.json', '--public-key', 'me.pub', '--key-id', key.key_id];
+    expect(in_(args).stdout).toMatch(/^VALID/);
+    const errors = in_(['check', 'none.json', 'policy.yaml', '--json']);
+    expect(JSON.parse(errors.stdout)).toMatchObject({ code: 'FILE_UNREADABLE' });
+    expect(errors.status).toBe(1);
+    expect(in_(['check']).status).toBe(64);
+  });
+
+  it('plays the demo, reflection and health included', () => {
+    const { directory } = createScratch();
+    const { status, stdout } = bundled(['demo', '--json'], directory);
+    const scenes = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(scenes.filter(({ ok }) => !ok)).toEqual([]);
+    expect(scenes).toHaveLength(11);
+    expect(status).toBe(0);
+  });
+});

@@ -1,0 +1,96 @@
+import { join } from 'node:path';
+import { readConfig, resolveFrom } from '@csc-fleet/common/config';
+import { CscError, type Fault } from '@csc-fleet/common/errors';
+import type { TlsFiles } from '@csc-fleet/common/rpc';
+import type { Command } from 'commander';
+import * as z from 'zod';
+
+/** How a command line says which gate to call and as whom. */
+export interface GateOptions {
+  readonly gate?: string;
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  /** A client.yaml with the four above. */
+  readonly config?: string;
+  /** A directory that csc pki init made; with `as`, the name of a client in it. */
+  readonly pki?: string;
+  readonly as?: string;
+  /** A key ring file: receipts must verify with these keys. */
+  readonly keys?: string;
+}
+
+/** A gate's address and the files to prove ourselves to it. */
+export interface GateAddress {
+  readonly address: string;
+  readonly tls: TlsFiles;
+}
+
+export const gateOptionsHelp = `
+The gate and your identity come from the options; what they leave out comes from --pki and --as, then from the file of
+--config (gate, ca, cert, key), then from CSC_GATE, CSC_CA, CSC_CERT and CSC_KEY.
+`;
+
+/** Adds the options that every command with a gate has. */
+export function addGateOptions(command: Command): Command {
+  return command
+    .option('--gate <host:port>', 'the gate (CSC_GATE)')
+    .option('--ca <file>', 'CA that the gate’s certificate is of, PEM (CSC_CA)')
+    .option('--cert <file>', 'your certificate, PEM (CSC_CERT)')
+    .option('--key <file>', 'your certificate’s private key, PEM (CSC_KEY)')
+    .option('--config <file>', 'YAML file with gate, ca, cert and key')
+    .option('--pki <dir>', 'directory that csc pki init made, instead of --ca, --cert and --key')
+    .option('--as <name>', 'with --pki: which client to be')
+    .option('--keys <file>', 'key ring to verify receipts with; default: the keys that the gate names');
+}
+
+type Source = Readonly<Partial<Record<'gate' | 'ca' | 'cert' | 'key', string | undefined>>>;
+
+const path = z.string().min(1);
+const fileSchema = z.strictObject({
+  gate: path.exactOptional(),
+  ca: path.exactOptional(),
+  cert: path.exactOptional(),
+  key: path.exactOptional(),
+});
+
+/** Puts the sources together. Throws CONFIG_INVALID that names everything that is still missing. */
+export function resolveGate(options: GateOptions, env: NodeJS.ProcessEnv): GateAddress {
+  const sources: Source[] = [
+    options,
+    fromPki(options),
+    fromFile(options.config),
+    { gate: env['CSC_GATE'], ca: env['CSC_CA'], cert: env['CSC_CERT'], key: env['CSC_KEY'] },
+  ];
+  const pick = (name: keyof Source): string => sources.map((it) => it[name]).find((it) => it) ?? '';
+  const found = { gate: pick('gate'), ca: pick('ca'), cert: pick('cert'), key: pick('key') };
+  refuseMissing(found);
+  return { address: found.gate, tls: { ca: found.ca, cert: found.cert, key: found.key } };
+}
+
+function fromPki({ pki, as }: GateOptions): Source {
+  if (pki === undefined && as === undefined) return {};
+  if (pki === undefined || as === undefined) {
+    throw new CscError(
+      'CONFIG_INVALID',
+      '--pki and --as go together: a directory, and the name of a client in it',
+    );
+  }
+  const file = (name: string) => join(pki, name);
+  return { ca: file('ca.pem'), cert: file(`client-${as}.pem`), key: file(`client-${as}.key`) };
+}
+
+function fromFile(file: string | undefined): Source {
+  if (file === undefined) return {};
+  const { gate, ...paths } = readConfig(file, fileSchema);
+  const resolved = Object.entries(paths).map(([name, value]) => [name, resolveFrom(file, value)]);
+  return { ...Object.fromEntries(resolved), gate };
+}
+
+function refuseMissing(found: Readonly<Record<string, string>>): void {
+  const faults: Fault[] = Object.entries(found)
+    .filter(([, value]) => value === '')
+    .map(([name]) => ({ path: name, message: `give --${name} or CSC_${name.toUpperCase()}` }));
+  if (faults.length === 0) return;
+  throw new CscError('CONFIG_INVALID', 'it is not said which gate to call and as whom', { faults });
+}

@@ -1,0 +1,124 @@
+import type { ExecutionEvent, OutputItem } from '@csc-fleet/client';
+import {
+  type CommandResult,
+  type Decision,
+  EndedBy,
+  type Execution,
+  ExecutionState,
+  OutputStream,
+  Verdict,
+} from '@csc-fleet/common/messages';
+
+// What --json prints of the gate's messages: snake_case as in the artifacts, enums as lower-case names, times as
+// RFC 3339, and no member for what is not there.
+
+/** The name of an execution's state, in lower case; `unknown` for one that this csc is too old to know. */
+export function stateName(state: ExecutionState): string {
+  return nameOf(ExecutionState, state);
+}
+
+export function verdictName(verdict: Verdict): string {
+  return nameOf(Verdict, verdict);
+}
+
+function nameOf(names: Readonly<Record<string, number>>, value: number): string {
+  const name = Object.keys(names).find((key) => names[key] === value && value > 0);
+  return name?.toLowerCase() ?? 'unknown';
+}
+
+export function executionJson(execution: Execution): object {
+  return {
+    execution_id: execution.executionId,
+    state: stateName(execution.state),
+    contract_id: execution.contractId,
+    contract_sha256: execution.contractSha256,
+    intent: execution.intent,
+    policy_profile: execution.policyProfile,
+    principal: execution.principal,
+    ...textMember('executor_id', execution.executorId),
+    submitted_at: execution.submittedAt,
+    started_at: execution.startedAt,
+    ended_at: execution.endedAt,
+    exit_code: execution.exitCode,
+    ...textMember('error', execution.error),
+  };
+}
+
+/** The PolicyDecision as it was signed, with the policy's hash and all findings beside it. */
+export function decisionJson(decision: Decision): object {
+  return {
+    ...artifactJson(decision.decisionJson),
+    policy_sha256: decision.policySha256,
+    findings: decision.findings.map((finding) => ({
+      reason_code: finding.reasonCode,
+      ...textMember('command_id', finding.commandId),
+      member: finding.member,
+      message: finding.message,
+    })),
+  };
+}
+
+/** A signed artifact, parsed; undefined where there is none. */
+export function artifactJson(bytes: Uint8Array): object | undefined {
+  return bytes.length === 0 ? undefined : (JSON.parse(Buffer.from(bytes).toString('utf8')) as object);
+}
+
+function commandResultJson(result: CommandResult): object {
+  return {
+    command_id: result.commandId,
+    ended: nameOf(EndedBy, result.endedBy),
+    exit_code: result.exitCode,
+    ...textMember('signal', result.signal),
+    started_at: result.startedAt,
+    ended_at: result.endedAt,
+    ...textMember('error', result.error),
+  };
+}
+
+export function eventJson(event: ExecutionEvent): object {
+  const { type, sequence, at, executionId: execution_id } = event;
+  return { type: snakeCase(type), execution_id, sequence, at, ...eventMembers(event) };
+}
+
+function eventMembers(event: ExecutionEvent): object {
+  switch (event.type) {
+    case 'decided':
+      return { decision: event.decision && decisionJson(event.decision) };
+    case 'queued':
+      return { position: event.position, ...textMember('reason', event.reason) };
+    case 'placed':
+      return { executor_id: event.executorId, labels: event.labels };
+    case 'started':
+      return { executor_id: event.executorId, notes: event.notes };
+    case 'commandStarted':
+      return { command_id: event.commandId, index: event.index };
+    case 'commandExited':
+      return { result: event.result && commandResultJson(event.result) };
+    case 'cancelling':
+      return { principal: event.principal };
+    case 'finished':
+      return { execution: event.execution && executionJson(event.execution) };
+  }
+}
+
+/** A piece of output: `text` where it is UTF-8, `base64` otherwise. */
+export function outputJson(item: OutputItem): object {
+  const at = { command_id: item.commandId, stream: nameOf(OutputStream, item.stream) };
+  if (item.type === 'end') {
+    return { type: 'output_end', ...at, bytes: item.length, sha256: item.sha256, truncated: item.truncated };
+  }
+  return { type: 'output', ...at, offset: item.offset, ...dataMember(item.data) };
+}
+
+function dataMember(data: Buffer): object {
+  const text = data.toString('utf8');
+  return Buffer.from(text).equals(data) ? { text } : { base64: data.toString('base64') };
+}
+
+function textMember(name: string, text: string): object {
+  return text === '' ? {} : { [name]: text };
+}
+
+function snakeCase(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}

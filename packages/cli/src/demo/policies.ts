@@ -1,0 +1,33 @@
+/** The demo's two profiles, by name: everyday work, and changes that a person must agree to. */
+export function demoPolicies(workspace: string): Readonly<Record<string, object>> {
+  const common = {
+    policy_schema_version: 'csc.policy.v0.1',
+    allowed_risk_classes: ['low', 'medium'],
+    max_timeout_sec: 60,
+    network: 'deny',
+    allow_secret_refs: false,
+    allowed_cwd_prefixes: [workspace],
+    allowed_read_prefixes: [workspace],
+    allowed_write_prefixes: [`${workspace}/out`],
+  };
+  return {
+    build: {
+      ...common,
+      name: 'build',
+      allow_commands: ['cat', 'grep', 'ls', 'tar', 'wc'],
+      allowed_effect_types: ['observe', 'transform_local'],
+    },
+    release: {
+      ...common,
+      name: 'release',
+      allow_commands: ['cp', 'ls', 'mv'],
+      allowed_effect_types: ['observe', 'deploy'],
+      manual_approval_for_classified_effect_types: ['deploy'],
+    },
+  };
+}
+
+export const demoBindings = {
+  bindings_version: 'csc.bindings.v0.1',
+  bindings: [{ identity: 'spiffe://csc.local/client/alice', policies: ['build', 'release'] }],
+};

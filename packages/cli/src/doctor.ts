@@ -1,0 +1,27 @@
+import { diagnose } from '@csc-fleet/executor/launch/index';
+import type { Check } from '@csc-fleet/executor/sandbox/index';
+import { exitCodes } from './exit-codes.ts';
+import { createPaint } from './terminal/colour.ts';
+import { plainLine } from './terminal/plain-text.ts';
+import { writeJson, writeOut } from './terminal/streams.ts';
+
+/** Tries what a sandbox needs of this host and prints what was found. Resolves to 0 where all is there, else to 1. */
+export async function diagnoseHost(runAs: string | undefined, json: boolean): Promise<number> {
+  const checks = await diagnose(runAs === undefined ? {} : { runAs });
+  const able = checks.every(({ ok }) => ok);
+  await (json ? writeJson({ able, checks }) : writeOut(describe(checks, able)));
+  return able ? exitCodes.ok : exitCodes.no;
+}
+
+function describe(checks: readonly Check[], able: boolean): string {
+  const paint = createPaint(process.stdout);
+  const width = Math.max(...checks.map(({ name }) => name.length));
+  const lines = checks.flatMap(({ name, ok, detail, remedy }) => [
+    `${ok ? paint('green', 'ok  ') : paint(['red', 'bold'], 'FAIL')}  ${name.padEnd(width)}  ${plainLine(detail)}`,
+    ...(remedy === undefined ? [] : [`      What to do: ${plainLine(remedy)}`]),
+  ]);
+  const verdict = able
+    ? `${paint(['green', 'bold'], 'ABLE')} — this host can run contracts in a sandbox`
+    : `${paint(['red', 'bold'], 'NOT ABLE')} — this host cannot run contracts in a sandbox as it is`;
+  return `${lines.join('\n')}\n${verdict}\n`;
+}

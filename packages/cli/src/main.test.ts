@@ -1,0 +1,69 @@
+import { spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { createScratch, csc } from './testing/csc.ts';
+
+const commands = readdirSync(new URL('commands/', import.meta.url)).map((file) => file.replace('.ts', ''));
+
+describe('csc', () => {
+  it('lists its commands on stdout when asked, on stderr when called without one', async () => {
+    const asked = await csc(['--help']);
+    expect(asked).toMatchObject({ code: 0, stderr: '' });
+    for (const name of commands) expect(asked.stdout).toContain(`  ${name} `);
+    const bare = await csc([]);
+    expect(bare).toMatchObject({ code: 64, stdout: '' });
+    expect(bare.stderr).toContain('csc demo');
+  });
+
+  it.each(commands)('%s --help has examples or subcommands, and loads', async (name) => {
+    const { code, stdout, stderr } = await csc([name, '--help']);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(/\$ csc |Commands:/);
+    expect((await csc(['help', name])).stdout).toBe(stdout);
+  });
+
+  it('explains its exit codes', async () => {
+    const { code, stdout } = await csc(['help', 'exit-codes']);
+    expect(code).toBe(0);
+    for (const exitCode of ['0', '1', '2', '64', '69', '70', '77', '78']) {
+      expect(stdout).toMatch(new RegExp(`^ +${exitCode} `, 'm'));
+    }
+  });
+
+  it('says its version, and what it does not know', async () => {
+    expect((await csc(['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+    const wrong = await csc(['sumbit', 'contract.json']);
+    expect(wrong).toMatchObject({ code: 64, stdout: '' });
+    expect(wrong.stderr).toContain('submit');
+    expect((await csc(['check', '--nonsense'])).code).toBe(64);
+  });
+
+  it('tells a Node that is too old what to do, before it reads anything newer', () => {
+    const bin = fileURLToPath(new URL('../bin/csc.js', import.meta.url));
+    const old = `Object.defineProperty(process.versions, 'node', { value: '18.19.0' }); require(${JSON.stringify(bin)})`;
+    const { status, stdout, stderr } = spawnSync(process.execPath, ['-e', old], { encoding: 'utf8' });
+    expect({ status, stdout }).toEqual({ status: 78, stdout: '' });
+    expect(stderr).toContain('needs Node.js 24 or newer');
+    expect(stderr).not.toContain('    at ');
+  });
+
+  it('keeps compiled code only where nobody else can put any', async () => {
+    const { directory } = createScratch();
+    const cached = (folder: string): boolean => existsSync(join(folder, 'csc/compile-cache'));
+    await csc(['--version'], { env: { XDG_CACHE_HOME: directory } });
+    expect(cached(directory)).toBe(true);
+    const shared = join(directory, 'shared');
+    mkdirSync(shared);
+    chmodSync(shared, 0o777);
+    await csc(['--version'], { env: { XDG_CACHE_HOME: shared } });
+    expect(cached(shared)).toBe(false);
+  });
+
+  it('works without a home', async () => {
+    const { directory } = createScratch();
+    const env = { HOME: '/nonexistent', XDG_CACHE_HOME: '' };
+    expect((await csc(['--version'], { env, cwd: directory })).code).toBe(0);
+  });
+});

@@ -1,0 +1,23 @@
+import { isCommanderError } from './action.ts';
+import { exitCodeOf, exitCodes } from './exit-codes.ts';
+import { buildProgram } from './program.ts';
+import { reportError } from './report-error.ts';
+
+/** Runs one csc command line (without `node` and the script) and sets the process's exit code. Never throws. */
+export async function main(argv: readonly string[]): Promise<void> {
+  // Nobody reads our notes: no reason to end what goes on.
+  process.stderr.on('error', () => {});
+  try {
+    const program = await buildProgram(argv);
+    await program.parseAsync([...argv], { from: 'user' });
+  } catch (error) {
+    process.exitCode = await exitCodeAfter(error);
+  }
+}
+
+async function exitCodeAfter(error: unknown): Promise<number> {
+  // Commander has said its piece already; help and version end this way too.
+  if (isCommanderError(error)) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+  await reportError(error, false);
+  return exitCodeOf(error);
+}

@@ -1,0 +1,150 @@
+import { Command } from 'commander';
+import { exitCodesTopic } from './exit-codes.ts';
+import { version } from './version.ts';
+
+/** Adds arguments, options, help and the action to a command. */
+export type DefineCommand = (command: Command) => void;
+
+interface Entry {
+  readonly name: string;
+  readonly group: string;
+  readonly summary: string;
+  readonly load: () => Promise<DefineCommand>;
+}
+
+const onThisMachine = 'Without a gate:';
+const withGate = 'With a gate:';
+const files = 'Artifacts, keys and certificates:';
+const services = 'Services:';
+
+// Each command is loaded only when it is called: csc run starts fast because nothing else is read.
+const entries: readonly Entry[] = [
+  {
+    name: 'check',
+    group: onThisMachine,
+    summary: 'say what a policy decides of a contract',
+    load: async () => (await import('./commands/check.ts')).defineCheck,
+  },
+  {
+    name: 'run',
+    group: onThisMachine,
+    summary: 'decide, run on this machine and write a receipt',
+    load: async () => (await import('./commands/run.ts')).defineRun,
+  },
+  {
+    name: 'verify-receipt',
+    group: onThisMachine,
+    summary: 'verify a receipt’s signature',
+    load: async () => (await import('./commands/verify-receipt.ts')).defineVerifyReceipt,
+  },
+  {
+    name: 'doctor',
+    group: onThisMachine,
+    summary: 'tell whether this host can run contracts in a sandbox, and what to do if not',
+    load: async () => (await import('./commands/doctor.ts')).defineDoctor,
+  },
+  {
+    name: 'demo',
+    group: onThisMachine,
+    summary: 'show the whole path with a real gate and executor on loopback',
+    load: async () => (await import('./commands/demo.ts')).defineDemo,
+  },
+  {
+    name: 'submit',
+    group: withGate,
+    summary: 'run a contract through a gate and show its output as it comes',
+    load: async () => (await import('./commands/submit.ts')).defineSubmit,
+  },
+  {
+    name: 'get',
+    group: withGate,
+    summary: 'show an execution, its output or its receipt',
+    load: async () => (await import('./commands/get.ts')).defineGet,
+  },
+  {
+    name: 'list',
+    group: withGate,
+    summary: 'list your executions, newest first',
+    load: async () => (await import('./commands/list.ts')).defineList,
+  },
+  {
+    name: 'cancel',
+    group: withGate,
+    summary: 'ask an execution to end',
+    load: async () => (await import('./commands/cancel.ts')).defineCancel,
+  },
+  {
+    name: 'validate',
+    group: files,
+    summary: 'check files against the protocol and show every fault',
+    load: async () => (await import('./commands/validate.ts')).defineValidate,
+  },
+  {
+    name: 'schema',
+    group: files,
+    summary: 'print an artifact’s JSON Schema',
+    load: async () => (await import('./commands/schema.ts')).defineSchema,
+  },
+  {
+    name: 'keygen',
+    group: files,
+    summary: 'make an Ed25519 key pair',
+    load: async () => (await import('./commands/keygen.ts')).defineKeygen,
+  },
+  {
+    name: 'pki',
+    group: files,
+    summary: 'make a development CA and certificates',
+    load: async () => (await import('./commands/pki.ts')).definePki,
+  },
+  {
+    name: 'gate',
+    group: services,
+    summary: 'run the gate',
+    load: async () => (await import('./commands/gate.ts')).defineGate,
+  },
+  {
+    name: 'executor',
+    group: services,
+    summary: 'run the executor of this host',
+    load: async () => (await import('./commands/executor.ts')).defineExecutor,
+  },
+];
+
+const helpAfter = `
+Start here:
+  $ csc demo                                             see it work
+  $ csc check contract.json policy.yaml                  what would be decided, and why
+  $ csc run contract.json policy.yaml                    run it here
+  $ csc submit contract.json --gate host:7443 --pki pki --as alice
+
+  csc help COMMAND shows a command’s options with examples; csc help exit-codes the exit codes.
+`;
+
+/** The command line of csc, with only those commands defined in full that `argv` names. */
+export async function buildProgram(argv: readonly string[]): Promise<Command> {
+  const program = new Command('csc');
+  program
+    .description('Bounded command execution: contracts in, decisions by policy, signed receipts out.')
+    .version(version, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'show help')
+    .helpCommand('help [command]', 'show help for a command')
+    .addHelpText('after', helpAfter)
+    .showSuggestionAfterError()
+    .exitOverride();
+  for (const entry of entries) await addEntry(program, entry, argv);
+  addTopic(program);
+  return program;
+}
+
+async function addEntry(program: Command, entry: Entry, argv: readonly string[]): Promise<void> {
+  const command = program.command(entry.name).summary(entry.summary).helpGroup(entry.group);
+  command.showHelpAfterError(`Try: csc ${entry.name} --help`);
+  if (argv[0] === entry.name || (argv[0] === 'help' && argv[1] === entry.name)) (await entry.load())(command);
+}
+
+function addTopic(program: Command): void {
+  const topic = program.command('exit-codes', { hidden: true }).summary('the exit codes');
+  topic.configureHelp({ formatHelp: () => exitCodesTopic });
+  topic.action(() => topic.outputHelp());
+}

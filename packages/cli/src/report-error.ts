@@ -1,0 +1,67 @@
+import { CscError, formatFaults } from '@csc-fleet/common/errors';
+import { createPaint } from './terminal/colour.ts';
+import { plainText } from './terminal/plain-text.ts';
+import { note, writeJson } from './terminal/streams.ts';
+
+/** What to do about an error, where that is not plain from its message. */
+const advice: Readonly<Partial<Record<CscError['code'], string>>> = {
+  GATE_UNREACHABLE: 'check the address (--gate, CSC_GATE) and that the gate is running',
+  DEADLINE_EXCEEDED: 'try again; if it stays so, look at the gate',
+  NO_CREDENTIALS: 'give --cert and --key, or CSC_CERT and CSC_KEY',
+  CREDENTIALS_INVALID: 'get a client certificate of this gate’s CA: csc pki issue',
+  NOT_PERMITTED: 'ask the gate’s owner to bind a policy profile to your identity',
+  IDEMPOTENCY_CONFLICT: 'use another --idempotency-key for another contract',
+  APPROVAL_INVALID: 'get a new approval for exactly this contract_sha256',
+  NO_MATCHING_EXECUTOR: 'ask for other labels, or connect an executor that has these',
+  EXECUTION_UNKNOWN: 'csc list shows your executions',
+  SANDBOX_UNAVAILABLE: 'run csc doctor on that host: it says what is missing',
+  POLICY_UNSIGNED: 'give the host the policy files that the gate has',
+  RATE_LIMITED: 'wait a moment',
+  QUEUE_FULL: 'wait, or connect more executors',
+  DRAINING: 'try again in a moment',
+  STORE_UNAVAILABLE: 'try again; if it stays so, look at the gate’s disk',
+  INTERNAL: 'look for this id in the gate’s log',
+  KEY_UNKNOWN: 'give the public key of the one who signed',
+};
+
+/** An error as a JSON document: `error` is the text, `code` and `faults` are for programs. */
+export function errorDocument(error: unknown): object {
+  if (!(error instanceof CscError)) return { error: messageOf(error), code: 'INTERNAL' };
+  const { code, faults, message, retryAfterMs } = error;
+  return {
+    error: firstLine(message),
+    code,
+    ...(faults.length === 0 ? {} : { faults }),
+    ...(retryAfterMs === undefined ? {} : { retry_after_ms: retryAfterMs }),
+  };
+}
+
+/** Tells what went wrong: as JSON on stdout, or for people on stderr. Stack traces only with CSC_DEBUG. */
+export async function reportError(error: unknown, json: boolean): Promise<void> {
+  if (process.env['CSC_DEBUG'] !== undefined) note(error instanceof Error ? `${error.stack}` : String(error));
+  if (json) await writeJson(errorDocument(error));
+  else note(describeError(error));
+}
+
+/** What happened, then every fault, then what to do. */
+export function describeError(error: unknown): string {
+  const paint = createPaint(process.stderr);
+  const lines = [`${paint(['red', 'bold'], 'ERROR')} — ${plainText(firstLine(messageOf(error)))}`];
+  if (!(error instanceof CscError)) {
+    return [...lines, 'What to do: run it again with CSC_DEBUG=1 and report what it prints'].join('\n');
+  }
+  if (error.faults.length > 0) lines.push(plainText(formatFaults(error.faults)));
+  const hint = advice[error.code];
+  if (hint !== undefined) lines.push(`What to do: ${hint}`);
+  return lines.join('\n');
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+// A refused document's message lists its faults after the first line; they are shown from `faults`.
+function firstLine(message: string): string {
+  const [line = ''] = message.split('\n', 1);
+  return line.replace(/:$/, '');
+}

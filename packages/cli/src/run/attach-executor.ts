@@ -1,0 +1,105 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createKeyRing, type Signer } from '@csc-fleet/common/crypto';
+import { explainFileError } from '@csc-fleet/common/encoding';
+import { CscError } from '@csc-fleet/common/errors';
+import type { ConnectRequest, ConnectResponse } from '@csc-fleet/common/messages';
+import { createPolicySet, type PolicyDocument } from '@csc-fleet/common/policy';
+import { createExecutor } from '@csc-fleet/executor/compose';
+import type { Executor } from '@csc-fleet/executor/executor';
+import type { LinkConnection } from '@csc-fleet/executor/link/session';
+import type { HostFacts } from '@csc-fleet/executor/sandbox/index';
+import { note } from '../terminal/streams.ts';
+import type { LocalGate } from './local-gate.ts';
+
+export interface AttachOptions {
+  readonly policy: PolicyDocument;
+  /** Signs the receipts. */
+  readonly signer: Signer;
+  readonly mode: 'local' | 'hardened';
+  /** What hardened mode stands on, asked for early: it takes two processes. Absent in local mode. */
+  readonly facts: Promise<HostFacts> | undefined;
+  /** Holds the journal: which approvals are used up, what was started. */
+  readonly stateDir: string;
+}
+
+const identity = {
+  uri: 'spiffe://csc.local/executor/csc-run',
+  role: 'executor',
+  name: 'csc-run',
+  trustDomain: 'csc.local',
+} as const;
+
+/**
+ * Puts an executor of this process beside its gate, linked as over the network; resolves once the gate has welcomed
+ * it. Throws SANDBOX_UNAVAILABLE with what to do, STORE_UNAVAILABLE, FILE_UNWRITABLE.
+ */
+export async function attachExecutor(local: LocalGate, options: AttachOptions): Promise<Executor> {
+  const { policy, signer, mode, facts, stateDir } = options;
+  makeStateDir(stateDir);
+  const executor = await createExecutor(
+    {
+      executorId: identity.name,
+      stateDir,
+      executionMode: mode,
+      acceptUnsignedApprovals: true,
+      env: definedOnly(process.env),
+    },
+    {
+      gateKeys: createKeyRing([{ keyId: local.signer.keyId, publicKey: local.signer.publicKey }]),
+      policies: createPolicySet([policy]),
+      output: local.gate.output,
+      signer,
+      ...(facts === undefined ? {} : { facts: await facts }),
+    },
+  );
+  await link(local, executor, stateDir);
+  return executor;
+}
+
+function makeStateDir(stateDir: string): void {
+  try {
+    mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    const message = `failed to make the state directory ${stateDir}: ${explainFileError(cause)}; --state-dir takes another`;
+    throw new CscError('FILE_UNWRITABLE', message, { cause });
+  }
+}
+
+function definedOnly(env: NodeJS.ProcessEnv): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+  );
+}
+
+/** Each side gets what the other sends; the gate is spared what only an earlier run's gate would know. */
+async function link({ gate }: LocalGate, executor: Executor, stateDir: string): Promise<void> {
+  const { promise: welcomed, resolve, reject } = Promise.withResolvers<void>();
+  const offered = new Set<string>();
+  const toExecutor = (response: ConnectResponse): void => {
+    if (response.message?.$case === 'offer') offered.add(response.message.value.executionId);
+    connection.receive(response);
+    if (response.message?.$case === 'welcome') resolve();
+  };
+  const session = gate.link.open(identity, toExecutor, reject);
+  const toGate = (request: ConnectRequest): void => {
+    const { message } = request;
+    if (message?.$case !== 'receipt' || offered.has(message.value.executionId)) session.receive(request);
+    else keepReceipt(message.value, stateDir, toExecutor);
+  };
+  // The gate answers in a later turn, never from within its `receive`.
+  const connection: LinkConnection = executor.connect(toGate);
+  await welcomed;
+}
+
+/** The receipt of a run that was cut off, which this run's executor has signed: nobody else waits for it any more. */
+function keepReceipt(
+  { executionId, receiptJson }: { executionId: string; receiptJson: Buffer },
+  stateDir: string,
+  toExecutor: (response: ConnectResponse) => void,
+): void {
+  const path = join(stateDir, `receipt-${executionId}.json`);
+  writeFileSync(path, receiptJson, { mode: 0o600 });
+  note(`csc: an earlier run was cut off; its receipt is ${path}`);
+  toExecutor({ message: { $case: 'receiptAck', value: { executionId } } });
+}

@@ -1,0 +1,75 @@
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { createSigner, type Signer } from '@csc-fleet/common/crypto';
+import { createPolicySet, type PolicyDocument } from '@csc-fleet/common/policy';
+import { isAlive } from '@csc-fleet/executor/launch/processes';
+import { defaultScratchDirectory, findScratchOwner, toScratchPath } from '@csc-fleet/executor/launch/scratch';
+import { createGate, type Gate, type GateOptions } from '@csc-fleet/gate/compose';
+import { defaultGateLimits } from '@csc-fleet/gate/config';
+
+/** The identity that submits in `csc run`. */
+export const localPrincipal = 'spiffe://csc.local/client/csc-run';
+
+/** A gate of this process. */
+export interface LocalGate {
+  readonly gate: Gate;
+  /** Signs its tickets. */
+  readonly signer: Signer;
+  /** Rejects once something has gone wrong behind everybody's back: nothing more may come of it then. */
+  readonly failed: Promise<never>;
+  close(): Promise<void>;
+}
+
+const dayInSec = 24 * 60 * 60;
+
+/**
+ * A gate that holds one policy and ends with this process. It keeps its store in memory, where the system has a file
+ * system for that: what must outlast the run is in the executor's journal and in the receipt.
+ */
+export async function startLocalGate(policy: PolicyDocument): Promise<LocalGate> {
+  const scratch = makeScratch();
+  const removeScratch = () => rmSync(scratch, { recursive: true, force: true });
+  const signer = createSigner(randomBytes(32), 'csc-run-gate');
+  const { promise: failed, reject: fail } = Promise.withResolvers<never>();
+  failed.catch(() => {});
+  try {
+    const options: GateOptions = {
+      gateId: 'csc-run',
+      dataDir: scratch,
+      signer,
+      policies: createPolicySet([policy]),
+      bindings: bindTo(policy.policy.name),
+      limits: defaultGateLimits(),
+      // v0.1 approvals are unsigned; whoever can hand one to csc run could run the command without it as well.
+      acceptUnsignedApprovals: true,
+      executorLostAfterSec: dayInSec,
+      heartbeatIntervalSec: 60,
+      decisionTtlSec: dayInSec,
+    };
+    const gate = await createGate(options, { onError: fail });
+    return { gate, signer, failed, close: () => gate.close().finally(removeScratch) };
+  } catch (error) {
+    removeScratch();
+    throw error;
+  }
+}
+
+function bindTo(profile: string) {
+  return {
+    bindings_version: 'csc.bindings.v0.1' as const,
+    bindings: [{ identity: localPrincipal, policies: [profile] }],
+  };
+}
+
+// A run that was killed could not clear its own away.
+function makeScratch(): string {
+  const directory = defaultScratchDirectory();
+  for (const name of readdirSync(directory)) {
+    const owner = findScratchOwner(name);
+    if (owner !== undefined && !isAlive(owner))
+      rmSync(`${directory}/${name}`, { recursive: true, force: true });
+  }
+  const path = toScratchPath(directory);
+  mkdirSync(path, { mode: 0o700 });
+  return path;
+}

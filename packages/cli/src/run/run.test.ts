@@ -1,0 +1,322 @@
+import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
+import { generateKeyPair } from '@csc-fleet/common/crypto';
+import { describe, expect, it } from 'vitest';
+import { cscBin } from '../../../../tests/support/process.ts';
+import { sampleContract, samplePolicy } from '../testing/artifacts.ts';
+import { createScratch, csc, type Finished, type Scratch } from '../testing/csc.ts';
+
+const jobUid = 65534;
+const pair = generateKeyPair();
+
+/** A directory with a policy, a signing key, and a workspace that jobs may use. */
+function prepare(policy: object = {}) {
+  const scratch = createScratch();
+  chmodSync(scratch.directory, 0o711);
+  const workspace = join(scratch.directory, 'workspace');
+  mkdirSync(workspace);
+  if (process.getuid?.() === 0) chownSync(workspace, jobUid, jobUid);
+  const policyFile = scratch.write('policy.yaml', samplePolicy(workspace, policy));
+  const key = scratch.write('key.pem', pair.privatePem);
+  scratch.write('key.pub', Buffer.from(pair.publicKey));
+  const receipt = join(scratch.directory, 'receipt.json');
+  const contractOf = (script: string, overrides: Partial<CommandContract> = {}): CommandContract =>
+    sampleContract(
+      { exec: { argv: ['sh', '-c', script] }, cwd: workspace, read_paths: [workspace] },
+      overrides,
+    );
+  const args = (contract: CommandContract, more: readonly string[] = []): string[] => [
+    ...['run', scratch.write(`${randomUUID()}.json`, contract), policyFile, '--receipt-out', receipt],
+    ...['--state-dir', join(scratch.directory, 'state'), ...more],
+  ];
+  const signed = ['--sign', '--signing-key', key, '--key-id', 'key-1'];
+  return {
+    scratch,
+    workspace,
+    contractOf,
+    args,
+    hardened: ['--mode', 'hardened', ...signed],
+    signed,
+    run: (contract: CommandContract, more?: readonly string[]) => csc(args(contract, more)),
+    receipt: () => JSON.parse(readFileSync(receipt, 'utf8')),
+    hasReceipt: () => existsSync(receipt),
+    verify: () => verify(scratch, receipt),
+  };
+}
+
+function verify({ directory }: Scratch, receipt: string): Promise<Finished> {
+  return csc(['verify-receipt', receipt, '--public-key', join(directory, 'key.pub'), '--key-id', 'key-1']);
+}
+
+function approvalFor(contract: CommandContract, overrides: object = {}): object {
+  return {
+    approval_version: 'csc.approval.v0.1',
+    approval_id: randomUUID(),
+    contract_sha256: contractSha256(contract),
+    approver: { identity: 'bob', method: 'cli' },
+    approved_at: new Date(Date.now() - 1000).toISOString(),
+    expires_at: new Date(Date.now() + 600_000).toISOString(),
+    scope: 'single_execution',
+    ...overrides,
+  };
+}
+
+describe('csc run, local', () => {
+  it('shows the command’s output as it is and writes an unsigned v0.1 receipt', async () => {
+    const { run, contractOf, receipt } = prepare();
+    const { code, stdout, stderr } = await run(contractOf('printf out; printf err >&2'));
+    expect({ code, stdout }).toEqual({ code: 0, stdout: 'out' });
+    expect(stderr).toContain('err');
+    expect(stderr).toContain('LOCAL MODE');
+    expect(receipt()).toMatchObject({
+      receipt_version: 'csc.receipt.v0.1',
+      status: 'success',
+      execution_mode: 'local',
+      exit_code: 0,
+      policy_sha256: expect.stringMatching(/^[0-9a-f]{64}$/),
+    });
+    expect(receipt()).not.toHaveProperty('signature');
+    expect(receipt()).not.toHaveProperty('signing_key_id');
+  });
+
+  it('ends with 1 however the command fails; the receipt has its exit code', async () => {
+    const { run, contractOf, receipt } = prepare();
+    expect((await run(contractOf('exit 37'))).code).toBe(1);
+    expect(receipt()).toMatchObject({ status: 'failed', exit_code: 37, failed_command_id: 'main' });
+  });
+
+  it('writes ./out/receipt.json by default', async () => {
+    const { scratch, contractOf } = prepare();
+    const contract = scratch.write('contract.json', contractOf('true'));
+    const args = ['run', contract, join(scratch.directory, 'policy.yaml')];
+    const env = { XDG_STATE_HOME: join(scratch.directory, 'xdg') };
+    expect((await csc(args, { cwd: scratch.directory, env })).code).toBe(0);
+    expect(existsSync(join(scratch.directory, 'out/receipt.json'))).toBe(true);
+    expect(existsSync(join(scratch.directory, 'xdg/csc/journal.sqlite'))).toBe(true);
+  });
+
+  it('signs where it is told to', async () => {
+    const { run, contractOf, signed, verify: verified } = prepare();
+    expect((await run(contractOf('true'), signed)).code).toBe(0);
+    expect((await verified()).code).toBe(0);
+  });
+
+  it('prints JSON lines that end with the result', async () => {
+    const { run, contractOf } = prepare();
+    const { code, stdout, stderr } = await run(contractOf('echo hi'), ['--json']);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const lines = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(lines).toContainEqual(expect.objectContaining({ type: 'output', stream: 'stdout', text: 'hi\n' }));
+    expect(lines.at(-1)).toMatchObject({
+      type: 'result',
+      state: 'succeeded',
+      receipt: { status: 'success' },
+    });
+  });
+});
+
+describe('csc run, hardened', () => {
+  it('runs in a sandbox and writes a signed receipt', async () => {
+    const { run, contractOf, hardened, receipt, verify: verified, scratch } = prepare();
+    const script = `cat ${join(scratch.directory, 'key.pem')}; id -u; echo done`;
+    const { code, stdout } = await run(contractOf(script), hardened);
+    expect(code).toBe(0);
+    expect(stdout).toBe('1000\ndone\n');
+    expect(receipt()).toMatchObject({
+      status: 'success',
+      execution_mode: 'hardened',
+      signing_key_id: 'key-1',
+    });
+    expect((await verified()).stdout).toMatch(/^VALID/);
+  });
+
+  it('says what the sandbox was in a v0.2 receipt', async () => {
+    const { run, contractOf, hardened, receipt } = prepare();
+    await run(contractOf('true'), [...hardened, '--receipt-version', 'v0.2']);
+    expect(receipt()).toMatchObject({
+      receipt_version: 'csc.receipt.v0.2',
+      sandbox: { mechanism: 'bubblewrap' },
+      commands: [{ command_id: 'main', ended: 'exit', exit_code: 0 }],
+    });
+  });
+
+  it.each<[string, string | Buffer]>([
+    ['a 32-byte seed', Buffer.from(pair.seed)],
+    ['64 bytes', Buffer.concat([pair.seed, pair.publicKey])],
+    ['PKCS#8 PEM', pair.privatePem],
+  ])('takes a key of %s', async (_, key) => {
+    const { run, contractOf, scratch, verify: verified } = prepare();
+    const file = scratch.write('other.key', key);
+    const options = ['--mode', 'hardened', '--sign', '--signing-key', file, '--key-id', 'key-1'];
+    expect((await run(contractOf('true'), options)).code).toBe(0);
+    expect((await verified()).code).toBe(0);
+  });
+
+  it('warns of a key that others may read, and uses it', async () => {
+    const { run, contractOf, hardened, scratch } = prepare();
+    chmodSync(join(scratch.directory, 'key.pem'), 0o644);
+    const { code, stderr } = await run(contractOf('true'), hardened);
+    expect(code).toBe(0);
+    expect(stderr).toContain('chmod 600');
+  });
+
+  it.each([
+    ['hardened without --sign', ['--mode', 'hardened']],
+    ['--sign without a key', ['--sign']],
+    ['--sign without a key id', ['--sign', '--signing-key', 'key.pem']],
+    ['a key without --sign', ['--signing-key', 'key.pem', '--key-id', 'k']],
+    ['a key that is none', ['--sign', '--signing-key', 'policy.yaml', '--key-id', 'k']],
+    ['a key that is not there', ['--sign', '--signing-key', 'none', '--key-id', 'k']],
+    ['--sandbox-debug in local mode', ['--sandbox-debug']],
+  ])('refuses %s with 1 and runs nothing', async (_, options) => {
+    const { scratch, args, contractOf, workspace, hasReceipt } = prepare();
+    const contract = contractOf(`touch ${workspace}/ran`);
+    const { code, stdout, stderr } = await csc(args(contract, options), { cwd: scratch.directory });
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr).toMatch(/^ERROR — /m);
+    expect(hasReceipt()).toBe(false);
+    expect(readdirSync(workspace)).toEqual([]);
+  });
+
+  it('--sandbox-debug prints what bwrap would be told and runs nothing', async () => {
+    const { run, contractOf, hardened, hasReceipt } = prepare();
+    const { code, stdout, stderr } = await run(contractOf('echo ran'), [...hardened, '--sandbox-debug']);
+    expect({ code, stdout }).toEqual({ code: 0, stdout: '' });
+    expect(stderr).toContain('"--unshare-net"');
+    expect(stderr).toContain('"echo ran"');
+    expect(hasReceipt()).toBe(false);
+  });
+
+  it('is refused with a reason and a receipt where the host has not what was declared', async () => {
+    const { run, contractOf, hardened, receipt, workspace, verify: verified } = prepare();
+    const contract = contractOf('true');
+    contract.commands[0]?.read_paths.push(`${workspace}/not-there`);
+    const { code, stderr } = await run(contract, hardened);
+    expect(code).toBe(1);
+    expect(stderr).toContain('not-there');
+    expect(receipt()).toMatchObject({ status: 'blocked' });
+    expect((await verified()).code).toBe(0);
+  });
+});
+
+describe('csc run, not allowed', () => {
+  it('writes a signed blocked receipt for a denial', async () => {
+    const { run, contractOf, hardened, receipt, verify: verified } = prepare({ allow_commands: ['true'] });
+    const { code, stdout } = await run(contractOf('true'), hardened);
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/^DENY — /);
+    expect(receipt()).toMatchObject({
+      receipt_version: 'csc.receipt.v0.1',
+      status: 'blocked',
+      execution_mode: 'hardened',
+      policy_schema_version: 'csc.policy.v0.1',
+      signing_key_id: 'key-1',
+    });
+    expect((await verified()).code).toBe(0);
+  });
+
+  it('ends with 2 where an approval is needed, with a blocked receipt and the hash to sign off', async () => {
+    const { run, contractOf, receipt } = prepare();
+    const contract = contractOf('true', { approval_mode: 'human_required' });
+    const { code, stdout } = await run(contract);
+    expect(code).toBe(2);
+    expect(stdout).toMatch(/^NEEDS APPROVAL — /);
+    expect(stdout).toContain(contractSha256(contract));
+    expect(receipt()).toMatchObject({ status: 'blocked', execution_mode: 'local' });
+    expect(receipt()).not.toHaveProperty('signature');
+  });
+
+  it('runs with an approval once, and remembers that in another process', async () => {
+    const { run, contractOf, receipt, scratch } = prepare();
+    const contract = contractOf('true', { approval_mode: 'human_required' });
+    const approval = scratch.write('approval.json', approvalFor(contract));
+    expect((await run(contract, ['--approval', approval])).code).toBe(0);
+    expect(receipt()).toMatchObject({ status: 'success' });
+    const again = await run(contract, ['--approval', approval]);
+    expect(again.code).toBe(1);
+    expect(receipt()).toMatchObject({ status: 'blocked', error: expect.stringContaining('used up') });
+  });
+
+  it.each([
+    ['for another contract', { contract_sha256: 'a'.repeat(64) }],
+    ['that has expired', { approved_at: '2020-01-01T00:00:00Z', expires_at: '2020-01-02T00:00:00Z' }],
+    ['with an unknown member', { extra: true }],
+  ])('does not count an approval %s', async (_, overrides) => {
+    const { run, contractOf, receipt, scratch } = prepare();
+    const contract = contractOf('true', { approval_mode: 'human_required' });
+    const approval = scratch.write('approval.json', approvalFor(contract, overrides));
+    const { code, stderr } = await run(contract, ['--approval', approval]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^ERROR — /m);
+    expect(receipt()).toMatchObject({ status: 'blocked' });
+  });
+
+  it('ends with 1 for a contract that is none, and 64 for a mode that is none', async () => {
+    const { scratch, contractOf, args } = prepare();
+    const bad = scratch.write('bad.json', '{"not":"a contract"}');
+    const { code, stdout, stderr } = await csc(['run', bad, join(scratch.directory, 'policy.yaml')]);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr).toMatch(/^ERROR — /);
+    expect((await csc(args(contractOf('true'), ['--mode', 'soft']))).code).toBe(64);
+  });
+});
+
+describe('csc run, cut short', () => {
+  function start(args: readonly string[]) {
+    const child = spawn(process.execPath, [cscBin, ...args], { stdio: ['ignore', 'pipe', 'ignore'] });
+    return { child, output: once(child.stdout, 'data'), ended: once(child, 'close') };
+  }
+
+  it('is ended by Ctrl-C and says so in its receipt', async () => {
+    const { args, contractOf, hardened, receipt } = prepare();
+    const contract = contractOf('trap "exit 9" TERM; echo ready; sleep 50 & wait');
+    const { child, output, ended } = start(args(contract, [...hardened, '--receipt-version', 'v0.2']));
+    await output;
+    child.kill('SIGINT');
+    expect(await ended).toEqual([1, null]);
+    expect(receipt()).toMatchObject({ status: 'failed', ended: 'cancelled', exit_code: 9 });
+  });
+
+  it('gets the receipt of a run that was killed from the next one', async () => {
+    const { args, contractOf, hardened, scratch, run, receipt } = prepare();
+    const options = [...hardened, '--receipt-version', 'v0.2'];
+    const { child, output, ended } = start(args(contractOf('echo ready; sleep 50'), options));
+    await output;
+    child.kill('SIGKILL');
+    await ended;
+    const next = await run(contractOf('true'), options);
+    expect(next.code).toBe(0);
+    expect(receipt()).toMatchObject({ status: 'success' });
+    const state = join(scratch.directory, 'state');
+    const [kept] = readdirSync(state).filter((name) => name.startsWith('receipt-'));
+    const restart = JSON.parse(readFileSync(join(state, kept ?? 'none'), 'utf8'));
+    expect(restart).toMatchObject({ status: 'failed', ended: 'executor_restart' });
+    expect((await verify(scratch, join(state, kept ?? 'none'))).code).toBe(0);
+    expect((await run(contractOf('true'), options)).stderr).not.toContain('cut off');
+  });
+
+  it('goes side by side with others on one state directory', async () => {
+    const { args, contractOf, hardened, scratch } = prepare();
+    const runs = await Promise.all(
+      ['a', 'b', 'c'].map((name) => {
+        const out = join(scratch.directory, `${name}.json`);
+        return csc([...args(contractOf(`echo ${name}`), hardened), '--receipt-out', out]);
+      }),
+    );
+    expect(runs.map(({ code, stdout }) => [code, stdout])).toEqual([
+      [0, 'a\n'],
+      [0, 'b\n'],
+      [0, 'c\n'],
+    ]);
+    for (const name of ['a', 'b', 'c']) {
+      expect((await verify(scratch, join(scratch.directory, `${name}.json`))).code).toBe(0);
+    }
+  });
+});

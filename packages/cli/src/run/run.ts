@@ -1,0 +1,69 @@
+import type { CommandContract } from '@csc-fleet/common/contract';
+import { evaluate } from '@csc-fleet/common/decision';
+import { canonicalBytes, type JsonObject } from '@csc-fleet/common/encoding';
+import { isCscError } from '@csc-fleet/common/errors';
+import type { SubmitRequest } from '@csc-fleet/common/messages';
+import { type HostFacts, probeHost } from '@csc-fleet/executor/sandbox/index';
+import { readContractInput, readPolicyInput } from '../check/files.ts';
+import { exitCodes } from '../exit-codes.ts';
+import { readInput } from '../read-input.ts';
+import { block } from './block.ts';
+import { execute } from './execute.ts';
+import { type LocalGate, startLocalGate } from './local-gate.ts';
+import type { LocalRun, RunCommandOptions } from './local-run.ts';
+import { printSandbox } from './sandbox-debug.ts';
+import { readSigning } from './signing.ts';
+
+const maxApprovalBytes = 65_536;
+
+/** Decides, runs on this host and writes the receipt. Resolves to 0, 1 or 2 as protocol §8 has it. */
+export async function runContract(
+  contractPath: string,
+  policyPath: string,
+  options: RunCommandOptions,
+): Promise<number> {
+  const seal = await readSigning(options);
+  const facts = options.mode === 'hardened' ? askEarly() : undefined;
+  const contract = await readContractInput(contractPath);
+  const policy = await readPolicyInput(policyPath);
+  const request = await toRequest(contract, options);
+  if (options.sandboxDebug === true) return printSandbox(contract, policy, options.mode);
+  const local = await startLocalGate(policy);
+  try {
+    return await decideAndRun(local, { contract, policy, request, seal, facts, options });
+  } finally {
+    await local.close();
+  }
+}
+
+// While the rest is read; where the contract is denied, nobody asks for the answer.
+function askEarly(): Promise<HostFacts> {
+  const facts = probeHost();
+  facts.catch(() => {});
+  return facts;
+}
+
+async function decideAndRun(local: LocalGate, run: LocalRun): Promise<number> {
+  // What the gate will find too: an executor is not needed for a no, and a host that cannot have one still gets it.
+  const { verdict } = evaluate(run.contract, run.policy);
+  const asks = verdict === 'needs_approval' && run.request.approvalsJson.length === 0;
+  if (asks) return block(local, run, undefined, exitCodes.needsApproval);
+  if (verdict === 'deny') return block(local, run, undefined, exitCodes.no);
+  try {
+    return await execute(local, run);
+  } catch (error) {
+    if (!isCscError(error, 'APPROVAL_INVALID')) throw error;
+    return block(local, run, error, exitCodes.no);
+  }
+}
+
+async function toRequest(contract: CommandContract, options: RunCommandOptions): Promise<SubmitRequest> {
+  return {
+    contract: { $case: 'contractJson', value: canonicalBytes(contract as unknown as JsonObject) },
+    idempotencyKey: '',
+    selector: {},
+    policyProfile: '',
+    approvalsJson: await Promise.all(options.approval.map((path) => readInput(path, maxApprovalBytes))),
+    options: { receiptVersion: options.receiptVersion, queueTimeout: undefined },
+  };
+}

@@ -1,0 +1,76 @@
+import { chmodSync, readdirSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { setStage } from './demo/stage.ts';
+import { createScratch, csc } from './testing/csc.ts';
+
+describe('csc gate and csc executor', () => {
+  it('--check-config says whether a config is good', async () => {
+    using stage = await setStage();
+    expect(await csc(['gate', '--config', stage.gateConfig, '--check-config'])).toMatchObject({
+      code: 0,
+      stdout: '',
+    });
+    const config = stage.writeExecutorConfig('127.0.0.1:1', 'local');
+    // The key ring that it is to pin is made by the gate's first start.
+    const early = await csc(['executor', '--config', config, '--check-config']);
+    expect(early.code).toBe(78);
+    expect(early.stderr).toContain('gate-keys.json');
+  });
+
+  it.each(['gate', 'executor'])(
+    '%s names every fault of a config at once, and ends with 78',
+    async (service) => {
+      const scratch = createScratch();
+      const config = scratch.write('config.yaml', { state_dir: 1, data_dir: 2, surprise: true });
+      const { code, stdout, stderr } = await csc([service, '--config', config, '--check-config']);
+      expect({ code, stdout }).toEqual({ code: 78, stdout: '' });
+      for (const path of ['surprise', 'policies', service === 'gate' ? 'data_dir' : 'state_dir']) {
+        expect(stderr).toContain(`  ${path}: `);
+      }
+      expect(stderr).not.toMatch(/\n\s+at /);
+    },
+  );
+
+  it.each(['gate', 'executor'])('%s needs a config', async (service) => {
+    expect((await csc([service])).code).toBe(64);
+    expect((await csc([service, '--config', '/nonexistent.yaml'])).code).toBe(78);
+  });
+});
+
+describe('csc doctor', () => {
+  it('tries each thing and says what it found', async () => {
+    const { code, stdout } = await csc(['doctor', '--json']);
+    const { able, checks } = JSON.parse(stdout);
+    expect(code).toBe(able ? 0 : 1);
+    expect(checks.map(({ name }: { name: string }) => name)).toContain('bwrap');
+    const human = await csc(['doctor']);
+    expect(human.code).toBe(code);
+    expect(human.stdout).toMatch(/(NOT )?ABLE — this host/);
+  });
+
+  it('says what to do about what is missing', async () => {
+    const { code, stdout } = await csc(['doctor', '--run-as', 'no-such-account', '--json']);
+    expect(code).toBe(1);
+    const failed = JSON.parse(stdout).checks.find(({ ok }: { ok: boolean }) => !ok);
+    expect(failed.remedy).not.toBe('');
+  });
+});
+
+describe('csc demo', () => {
+  it('plays every scene as it should and leaves nothing behind', async () => {
+    const { directory } = createScratch();
+    // As a shared temporary folder is: jobs of a root executor are another user.
+    chmodSync(directory, 0o711);
+    const { code, stdout } = await csc(['demo'], { env: { TMPDIR: directory } });
+    expect(stdout).not.toContain('✗');
+    expect(stdout).toContain('All of it went as it should');
+    expect(code).toBe(0);
+    expect(readdirSync(directory)).toEqual([]);
+  });
+
+  it('goes without a sandbox as well, and says so', async () => {
+    const { code, stdout } = await csc(['demo', '--local']);
+    expect(stdout).toContain('LOCAL MODE');
+    expect(code).toBe(0);
+  });
+});

@@ -1,0 +1,266 @@
+import { spawn } from 'node:child_process';
+import { createHash, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Fleet, startFleet } from '../../../../tests/support/fleet.ts';
+import { cscBin } from '../../../../tests/support/process.ts';
+
+let fleet: Fleet;
+beforeAll(async () => {
+  fleet = await startFleet({
+    executors: [{ name: 'host-1', labels: { arch: 'x86_64', zone: 'a' } }],
+    policy: { manual_approval_for_classified_effect_types: ['mutate_repo'] },
+  });
+});
+afterAll(() => fleet[Symbol.asyncDispose]());
+
+function file(contract: CommandContract | string): string {
+  const text = typeof contract === 'string' ? contract : JSON.stringify(contract);
+  return fleet.write(`contract-${randomUUID()}.json`, text);
+}
+
+const shell = (script: string, more: object = {}): string =>
+  file(fleet.contract({ argv: ['sh', '-c', script], ...more }));
+
+function reach(): NodeJS.ProcessEnv {
+  const { ca, cert, key } = fleet.tls('alice');
+  return { CSC_GATE: fleet.address, CSC_CA: ca, CSC_CERT: cert, CSC_KEY: key };
+}
+
+interface Line {
+  readonly type: string;
+  readonly [member: string]: unknown;
+}
+
+const parseLines = (text: string): Line[] =>
+  text
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+
+describe('csc submit', () => {
+  it('gives the command’s stdout and stderr as they are, and says its own on stderr', async () => {
+    const { code, stdout, stderr } = await fleet.csc(['submit', shell('printf out; printf err >&2')]);
+    expect(code).toBe(0);
+    expect(stdout).toBe('out');
+    expect(stderr).toContain('err');
+    expect(stderr).toContain('placed on host-1 (arch=x86_64, zone=a)');
+    expect(stderr).not.toContain('\u001b');
+    const quiet = await fleet.csc(['submit', '--quiet', shell('printf out; printf err >&2')]);
+    expect(quiet).toMatchObject({ code: 0, stdout: 'out', stderr: 'err' });
+  });
+
+  it('gives binary output byte for byte', async () => {
+    const script = 'import os; os.write(1, bytes(range(256)) * 4096)';
+    const contract = file(fleet.contract({ argv: ['python3', '-c', script] }));
+    const child = spawn(process.execPath, [cscBin, 'submit', contract, '--quiet'], {
+      env: { ...process.env, ...reach() },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const hash = createHash('sha256');
+    child.stdout.on('data', (data: Buffer) => hash.update(data));
+    const [code] = await once(child, 'close');
+    expect(code).toBe(0);
+    const expected = Buffer.concat(
+      Array.from({ length: 4096 }, () => Buffer.from(Array.from({ length: 256 }, (_, i) => i))),
+    );
+    expect(hash.digest('hex')).toBe(createHash('sha256').update(expected).digest('hex'));
+  });
+
+  it.each([
+    ['its own exit code', 'exit 37', 37],
+    ['128 and the signal’s number', 'kill -KILL $$', 137],
+    ['127 for what is not there', 'exec /nonexistent', 127],
+  ])('ends with %s', async (_, script, code) => {
+    expect((await fleet.csc(['submit', '--quiet', shell(script)])).code).toBe(code);
+  });
+
+  it('ends with 124 after a time-out', async () => {
+    expect((await fleet.csc(['submit', '--quiet', shell('sleep 30', { timeout_sec: 1 })])).code).toBe(124);
+  });
+
+  it('denies with 1 and every finding', async () => {
+    const contract = file(fleet.contract({ argv: ['rm', '-rf', '/'], timeout_sec: 6000 }));
+    const receipt = join(fleet.directory, 'denied.json');
+    const { code, stdout, stderr } = await fleet.csc(['submit', contract, '--receipt-out', receipt]);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr).toContain('COMMAND_NOT_ALLOWED commands[0].exec.argv[0]');
+    expect(stderr).toContain('TIMEOUT_EXCEEDS_POLICY commands[0].timeout_sec');
+    expect(JSON.parse(readFileSync(receipt, 'utf8'))).toMatchObject({ status: 'blocked' });
+  });
+
+  it('ends with 2 where an approval is needed, runs with it, and only once', async () => {
+    const contract = fleet.contract({ argv: ['true'], proposed_effect_type: 'mutate_repo' });
+    const path = file(contract);
+    const waiting = await fleet.csc(['submit', path]);
+    expect({ code: waiting.code, stdout: waiting.stdout }).toEqual({ code: 2, stdout: '' });
+    expect(waiting.stderr).toContain(contractSha256(contract));
+    const approval = fleet.write('approval.json', JSON.stringify(toApproval(contract)));
+    expect((await fleet.csc(['submit', path, '--approval', approval])).code).toBe(0);
+    const again = await fleet.csc(['submit', path, '--approval', approval]);
+    expect(again.code).toBe(1);
+    expect(again.stderr).toMatch(/^ERROR — /m);
+  });
+
+  it('prints JSON lines that end with the whole result', async () => {
+    const { code, stdout, stderr } = await fleet.csc(['submit', '--json', shell('printf "a\\377b"; exit 3')]);
+    expect({ code, stderr }).toEqual({ code: 3, stderr: '' });
+    const lines = parseLines(stdout);
+    expect(lines.map(({ type }) => type)).toEqual(
+      expect.arrayContaining(['decided', 'placed', 'started', 'output', 'output_end', 'finished', 'result']),
+    );
+    const output = lines.find(({ type }) => type === 'output');
+    expect(output).toMatchObject({
+      stream: 'stdout',
+      base64: Buffer.from('a\xffb', 'latin1').toString('base64'),
+    });
+    expect(lines.at(-1)).toMatchObject({
+      type: 'result',
+      state: 'failed',
+      exit_code: 3,
+      decision: { decision: 'allow', policy_sha256: expect.stringMatching(/^[0-9a-f]{64}$/) },
+      receipt: { receipt_version: 'csc.receipt.v0.2', status: 'failed', exit_code: 3 },
+    });
+  });
+
+  it('writes the receipt version that is asked for', async () => {
+    const path = join(fleet.directory, 'v01.json');
+    await fleet.csc(['submit', shell('true'), '--receipt-version', 'v0.1', '--receipt-out', path]);
+    expect(JSON.parse(readFileSync(path, 'utf8'))).toMatchObject({ receipt_version: 'csc.receipt.v0.1' });
+  });
+
+  it('selects by label, and says what to do where nothing fits', async () => {
+    expect((await fleet.csc(['submit', shell('true'), '--label', 'zone=a'])).code).toBe(0);
+    const none = await fleet.csc(['submit', shell('true'), '--label', 'zone=b', '--json']);
+    expect(none.code).toBe(69);
+    expect(parseLines(none.stdout)).toMatchObject([{ code: 'NO_MATCHING_EXECUTOR' }]);
+  });
+
+  it('gives the same execution for the same idempotency key', async () => {
+    const path = shell('date +%N');
+    const args = ['submit', path, '--idempotency-key', randomUUID(), '--quiet'];
+    expect((await fleet.csc(args)).stdout).toBe((await fleet.csc(args)).stdout);
+  });
+
+  it('refuses hostile contracts without a stack trace', async () => {
+    for (const text of ['', '{"a":1,"a":2}', '\u0000\u0001', `${'['.repeat(10_000)}`, 'x'.repeat(2 << 20)]) {
+      const { code, stdout, stderr } = await fleet.csc(['submit', file(text)]);
+      expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+      expect(stderr).toMatch(/^ERROR — /);
+      expect(stderr).not.toMatch(/\n\s+at /);
+    }
+  });
+
+  it('says what is missing, whom it cannot reach, and who is not let in', async () => {
+    const nothing = { CSC_GATE: '', CSC_CA: '', CSC_CERT: '', CSC_KEY: '' };
+    const missing = await fleet.csc(['submit', shell('true')], { env: nothing });
+    expect(missing.code).toBe(78);
+    for (const name of ['CSC_GATE', 'CSC_CA', 'CSC_CERT', 'CSC_KEY']) expect(missing.stderr).toContain(name);
+    const unreachable = await fleet.csc(['submit', shell('true'), '--gate', '127.0.0.1:1']);
+    expect(unreachable.code).toBe(69);
+    expect(unreachable.stderr).toMatch(/^ERROR — /);
+    const { ca, cert, key } = fleet.tls('alice');
+    const asExecutor = {
+      cert: cert.replace('client-alice', 'executor-host-1'),
+      key: key.replace('client-alice', 'executor-host-1'),
+    };
+    const stranger = await fleet.csc([
+      'submit',
+      shell('true'),
+      '--ca',
+      ca,
+      '--cert',
+      asExecutor.cert,
+      '--key',
+      asExecutor.key,
+    ]);
+    expect(stranger.code).toBe(77);
+  });
+
+  it('takes the gate from --pki and --as, and from --config', async () => {
+    const nothing = { CSC_GATE: '', CSC_CA: '', CSC_CERT: '', CSC_KEY: '' };
+    const flags = ['--gate', fleet.address, '--pki', fleet.pki, '--as', 'alice'];
+    expect((await fleet.csc(['submit', shell('true'), ...flags], { env: nothing })).code).toBe(0);
+    const { ca, cert, key } = fleet.tls('alice');
+    const config = fleet.write('client.yaml', JSON.stringify({ gate: fleet.address, ca, cert, key }));
+    expect((await fleet.csc(['submit', shell('true'), '--config', config], { env: nothing })).code).toBe(0);
+    const faulty = fleet.write('faulty.yaml', 'gate: a\nport: 1\n');
+    const refused = await fleet.csc(['submit', shell('true'), '--config', faulty], { env: nothing });
+    expect(refused.code).toBe(78);
+    expect(refused.stderr).toContain('port');
+  });
+});
+
+describe('an execution', () => {
+  it('is left with --detach, taken up with get --follow, read, listed, and its receipt fetched', async () => {
+    const { code, stdout } = await fleet.csc([
+      'submit',
+      shell('echo one; sleep 1; echo two; exit 5'),
+      '--detach',
+    ]);
+    expect(code).toBe(0);
+    const id = stdout.trim();
+    const followed = await fleet.csc(['get', id, '--follow', '--quiet']);
+    expect(followed).toMatchObject({ code: 5, stdout: 'one\ntwo\n' });
+    expect((await fleet.csc(['get', id, '--output'])).stdout).toBe('one\ntwo\n');
+    const receipt = join(fleet.directory, `${id}.json`);
+    const got = await fleet.csc(['get', id, '--json', '--receipt-out', receipt]);
+    expect(JSON.parse(got.stdout)).toMatchObject({ execution_id: id, state: 'failed', exit_code: 5 });
+    expect(JSON.parse(readFileSync(receipt, 'utf8'))).toMatchObject({ execution_id: id });
+    expect((await fleet.csc(['get', id])).stdout).toMatch(/^state +failed$/m);
+    const listed = await fleet.csc(['list', '--state', 'failed', '--json']);
+    expect(parseLines(listed.stdout)).toContainEqual(expect.objectContaining({ execution_id: id }));
+    expect((await fleet.csc(['list', '--limit', '1'])).stdout.trim().split('\n')).toHaveLength(2);
+  });
+
+  it('is ended with csc cancel', async () => {
+    const id = (await fleet.csc(['submit', shell('sleep 60'), '--detach'])).stdout.trim();
+    const cancelled = await fleet.csc(['cancel', id, '--grace', '1s', '--json']);
+    expect(cancelled.code).toBe(0);
+    expect(JSON.parse(cancelled.stdout)).toMatchObject({ execution_id: id });
+    const followed = await fleet.csc(['get', id, '--follow', '--json']);
+    expect(parseLines(followed.stdout).at(-1)).toMatchObject({ state: 'cancelled' });
+    expect(followed.code).not.toBe(0);
+  });
+
+  it('that there is not is an error', async () => {
+    const { code, stderr } = await fleet.csc(['get', randomUUID()]);
+    expect(code).toBe(1);
+    expect(stderr).toContain('csc list');
+  });
+
+  it('is ended by Ctrl-C, and its receipt still comes', async () => {
+    const receipt = join(fleet.directory, 'interrupted.json');
+    const args = [
+      cscBin,
+      'submit',
+      shell('trap "exit 9" TERM; echo ready; sleep 60 & wait'),
+      '--receipt-out',
+      receipt,
+    ];
+    const child = spawn(process.execPath, args, {
+      env: { ...process.env, ...reach() },
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    await once(child.stdout, 'data');
+    child.kill('SIGINT');
+    const [code] = await once(child, 'close');
+    expect(code).toBe(9);
+    expect(JSON.parse(readFileSync(receipt, 'utf8'))).toMatchObject({ status: 'failed', ended: 'cancelled' });
+  });
+});
+
+function toApproval(contract: CommandContract): object {
+  return {
+    approval_version: 'csc.approval.v0.1',
+    approval_id: randomUUID(),
+    contract_sha256: contractSha256(contract),
+    approver: { identity: 'bob', method: 'cli' },
+    approved_at: new Date(Date.now() - 1000).toISOString(),
+    expires_at: new Date(Date.now() + 600_000).toISOString(),
+    scope: 'single_execution',
+  };
+}

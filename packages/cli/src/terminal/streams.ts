@@ -1,0 +1,71 @@
+import { write } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/**
+ * Where bytes go: each write is awaited, so that a slow reader holds its writer back. Rejects with EPIPE (write(2))
+ * once the reader has gone.
+ */
+export type Sink = (data: string | Uint8Array) => Promise<void>;
+
+/** Results. Everything that a script would want to read, and nothing else. */
+export const writeOut: Sink = createSink(1);
+
+/** What a command writes to its own stderr. Our own words go through `note`. */
+export const writeErr: Sink = createSink(2);
+
+/** A line for people, on stderr. */
+export function note(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+/** One JSON document on one line, on stdout or where else it is to go. */
+export function writeJson(value: unknown, write: Sink = writeOut): Promise<void> {
+  return write(`${JSON.stringify(value)}\n`);
+}
+
+/** Narrows to what a sink rejects with once nobody reads what it writes. */
+export function isBrokenPipe(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'EPIPE';
+}
+
+/** The same sink, for what must go on whether somebody reads it or not. */
+export function indifferent(write: Sink): Sink {
+  return (data) =>
+    write(data).catch((error: unknown) => {
+      if (!isBrokenPipe(error)) throw error;
+    });
+}
+
+/**
+ * Node writes to a pipe synchronously, and a reader that stalls would stop every timer of this process with it. So
+ * pipes and files are written through the thread pool; a terminal through its stream, which progress displays hook.
+ */
+function createSink(fd: 1 | 2): Sink {
+  let last: Promise<void> = Promise.resolve();
+  return (data) => {
+    const bytes = typeof data === 'string' ? Buffer.from(data) : data;
+    const done = last.then(() => writeAll(fd, bytes));
+    last = done.catch(() => {});
+    return done;
+  };
+}
+
+async function writeAll(fd: 1 | 2, bytes: Uint8Array): Promise<void> {
+  const stream = fd === 1 ? process.stdout : process.stderr;
+  if (stream.isTTY) {
+    if (!stream.write(bytes)) await new Promise((resolve) => stream.once('drain', resolve));
+    return;
+  }
+  for (let offset = 0; offset < bytes.length; ) offset += await writeSome(fd, bytes.subarray(offset));
+}
+
+function writeSome(fd: number, bytes: Uint8Array): Promise<number> {
+  return new Promise((resolve, reject) => {
+    write(fd, bytes, (error, written) => {
+      if (error === null) resolve(written);
+      // Whoever shares the pipe may have made it non-blocking.
+      else if (error.code === 'EAGAIN') sleep(5).then(() => resolve(0));
+      else reject(error);
+    });
+  });
+}

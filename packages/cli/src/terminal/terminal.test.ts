@@ -1,0 +1,106 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Fleet, startFleet } from '../../../../tests/support/fleet.ts';
+import { sampleContract, samplePolicy } from '../testing/artifacts.ts';
+import { createScratch, csc } from '../testing/csc.ts';
+import { cscOnTerminal } from '../testing/terminal.ts';
+import { plainLine, plainText } from './plain-text.ts';
+
+const esc = '\u001b';
+
+describe('on a terminal', () => {
+  let fleet: Fleet;
+  beforeAll(async () => {
+    fleet = await startFleet({ executors: [{ name: 'host-1' }] });
+  });
+  afterAll(() => fleet[Symbol.asyncDispose]());
+
+  function reach(): NodeJS.ProcessEnv {
+    const { ca, cert, key } = fleet.tls('alice');
+    return { CSC_GATE: fleet.address, CSC_CA: ca, CSC_CERT: cert, CSC_KEY: key };
+  }
+
+  const contractFile = (script: string): string =>
+    fleet.write('contract.json', JSON.stringify(fleet.contract({ argv: ['sh', '-c', script] })));
+
+  it('csc submit shows live progress with the time elapsed, and takes it away at the end', async () => {
+    const args = ['submit', contractFile('echo one; sleep 2; echo two')];
+    const { screen, code } = await cscOnTerminal(args, reach()).ended;
+    expect(code).toBe(0);
+    expect(screen).toMatch(/running main.*· \d\.\d s/);
+    expect(screen).toContain('one');
+    expect(screen).toContain('two');
+    expect(screen).toContain(`${esc}[?25h`);
+    const lastLines = screen.slice(screen.lastIndexOf('two'));
+    expect(lastLines).toContain('SUCCESS');
+    expect(lastLines.slice(lastLines.indexOf('SUCCESS'))).not.toContain('running');
+  });
+
+  it('a line that the command has not ended yet is not written over', async () => {
+    const args = ['submit', contractFile('sleep 1; printf half; sleep 1; echo line; sleep 1; printf end')];
+    const { screen } = await cscOnTerminal(args, reach()).ended;
+    expect(screen).toContain('halfline\r\n');
+    expect(screen).toMatch(/end\r\n.*SUCCESS/);
+  });
+
+  it('csc submit is ended by Ctrl-C, and leaves at the second', async () => {
+    const first = cscOnTerminal(
+      ['submit', contractFile('trap "exit 9" TERM; echo ready; sleep 60 & wait')],
+      reach(),
+    );
+    await first.waitFor(/ready/);
+    first.pty.write('\u0003');
+    expect((await first.ended).code).toBe(9);
+    const stubborn = cscOnTerminal(['submit', contractFile('trap "" TERM; echo ready; sleep 60')], reach());
+    await stubborn.waitFor(/ready/);
+    stubborn.pty.write('\u0003');
+    await stubborn.waitFor(/once more/);
+    stubborn.pty.write('\u0003');
+    const { screen, code } = await stubborn.ended;
+    expect(code).toBe(130);
+    expect(screen).toMatch(/csc get [0-9a-f-]{36} --follow/);
+  });
+
+  it('the same through a pipe has neither colour nor progress', async () => {
+    const { stdout, stderr } = await csc(['submit', contractFile('echo one; sleep 1; echo two')], {
+      env: reach(),
+    });
+    expect(stdout).toBe('one\ntwo\n');
+    expect(stderr).not.toContain(esc);
+    expect(stderr).not.toContain('running');
+    expect(stderr).toContain('SUCCESS');
+  });
+});
+
+describe('colour', () => {
+  function files(): string[] {
+    const scratch = createScratch();
+    return [scratch.write('contract.json', sampleContract()), scratch.write('policy.yaml', samplePolicy())];
+  }
+
+  it('is there on a terminal only, and not with NO_COLOR', async () => {
+    const args = ['check', ...files()];
+    expect((await cscOnTerminal(args).ended).screen).toContain(`${esc}[32m`);
+    expect((await cscOnTerminal(args, { NO_COLOR: '1' }).ended).screen).not.toContain(esc);
+    expect((await csc(args)).stdout).not.toContain(esc);
+  });
+
+  it('--json has none anywhere', async () => {
+    expect((await cscOnTerminal(['check', '--json', ...files()]).ended).screen).not.toContain(esc);
+  });
+});
+
+describe('text from elsewhere', () => {
+  it('cannot speak to the terminal', () => {
+    expect(plainText('a\u001b[2J\u0007\u202eb\r\nc')).toBe('a\\u001b[2J\\u0007\\u202eb\\u000d\nc');
+    expect(plainLine('one\n\n  two\tthree')).toBe('one two three');
+  });
+
+  it('does not do so from a policy decision', async () => {
+    const scratch = createScratch();
+    const contract = sampleContract({ exec: { argv: ['\u001b[31mred\u001b]0;title\u0007'] } });
+    const args = ['check', scratch.write('c.json', contract), scratch.write('p.yaml', samplePolicy())];
+    const { code, stdout } = await csc(args);
+    expect(code).toBe(1);
+    expect(stdout).not.toContain(esc);
+  });
+});
