@@ -1,0 +1,140 @@
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { sha256Tagged } from '@csc-fleet/common/encoding';
+import type { ReceiptV02 } from '@csc-fleet/common/receipt';
+import { ExecutionState } from '@csc-fleet/common/rpc';
+import { afterEach, describe, expect, it } from 'vitest';
+import { type Fleet, startFleet } from '../support/fleet.ts';
+
+let fleet: Fleet;
+afterEach(() => fleet[Symbol.asyncDispose]());
+
+const executor = { name: 'host' };
+
+/** Host pids of processes whose command line holds this text. */
+function processesWith(text: string): string[] {
+  return readdirSync('/proc').filter((pid) => {
+    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return false;
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(text);
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** Resolves once `holds` does. */
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+describe('kill -9 of the executor in the middle of a run', () => {
+  it('kills the job with it, and leaves exactly one receipt, which says so', async () => {
+    fleet = await startFleet({ executors: [executor] });
+    const out = fleet.writable('out');
+    const client = fleet.connect();
+    const argv = ['sh', '-c', `echo once >> ${out}/runs; sleep 61.25`];
+    const run = client.run(fleet.contract({ argv, write_paths: [out], timeout_sec: 120 }));
+    await until(() => existsSync(join(out, 'runs')));
+    await fleet.executor('host').stop('SIGKILL');
+    await until(() => processesWith('61.25').length === 0);
+    await fleet.startExecutor(executor);
+    const { execution, receipt, receiptJson } = await run;
+    expect(execution.state).toBe(ExecutionState.FAILED);
+    expect(receipt).toMatchObject({ status: 'failed', ended: 'executor_restart', executor_id: 'host' });
+    expect(readFileSync(join(out, 'runs'), 'utf8')).toBe('once\n');
+
+    // Neither another restart nor the time after it brings a second receipt or a second run.
+    await fleet.executor('host').stop('SIGKILL');
+    await fleet.startExecutor(executor);
+    expect((await client.run(fleet.contract({}))).receipt?.status).toBe('success');
+    expect((await client.getReceipt(execution.executionId)).receiptJson).toEqual(receiptJson);
+    expect(readFileSync(join(out, 'runs'), 'utf8')).toBe('once\n');
+  });
+
+  it('chains the receipt after it to the one before', async () => {
+    fleet = await startFleet({ executors: [executor] });
+    const client = fleet.connect();
+    const first = (await client.run(fleet.contract({}))).receipt as ReceiptV02;
+    await fleet.executor('host').stop('SIGKILL');
+    await fleet.startExecutor(executor);
+    const second = (await client.run(fleet.contract({}))).receipt as ReceiptV02;
+    expect(first.previous_receipt_sha256).toBeUndefined();
+    expect(second.previous_receipt_sha256).toMatch(/^[0-9a-f]{64}$/);
+  });
+});
+
+describe('kill -9 of the gate in the middle of a run', () => {
+  it('does not end the run: a client that waits gets every byte and the receipt from the gate that comes back', async () => {
+    fleet = await startFleet({ executors: [executor] });
+    const out = fleet.writable('out');
+    let seen = '';
+    const script = `for i in 1 2 3 4 5 6 7 8; do echo line $i; while [ $i = 4 ] && [ ! -e ${out}/go ]; do sleep 0.1; done; done`;
+    const handlers = {
+      onStdout: (data: Buffer) => {
+        seen += data.toString();
+      },
+    };
+    const run = fleet
+      .connect()
+      .run(fleet.contract({ argv: ['sh', '-c', script], write_paths: [out], timeout_sec: 120 }), {
+        handlers,
+      });
+    await until(() => seen.includes('line 3'));
+    await fleet.gate.stop('SIGKILL');
+    writeFileSync(join(out, 'go'), '');
+    await fleet.startGate();
+    const { receipt } = await run;
+    const whole = [1, 2, 3, 4, 5, 6, 7, 8].map((it) => `line ${it}\n`).join('');
+    expect(seen).toBe(whole);
+    expect(receipt).toMatchObject({ status: 'success', stdout_hash: sha256Tagged(whole) });
+  });
+
+  it('loses nothing that was queued, and starts nothing twice', async () => {
+    fleet = await startFleet({ executors: [{ ...executor, config: { slots: 1 } }] });
+    const out = fleet.writable('out');
+    const client = fleet.connect();
+    const submitted = await Promise.all(
+      [1, 2, 3, 4].map((it) =>
+        client.submit(
+          fleet.contract({ argv: ['sh', '-c', `echo ${it} >> ${out}/runs; sleep 0.5`], write_paths: [out] }),
+        ),
+      ),
+    );
+    await fleet.gate.stop('SIGKILL');
+    await fleet.startGate();
+    const ended = await Promise.all(submitted.map((it) => client.follow(it.executionId)));
+    expect(ended.map((it) => it.receipt?.status)).toEqual(['success', 'success', 'success', 'success']);
+    expect(readFileSync(join(out, 'runs'), 'utf8').trim().split('\n').sort()).toEqual(['1', '2', '3', '4']);
+  });
+});
+
+describe('a client that leaves', () => {
+  it('does not end the run', async () => {
+    fleet = await startFleet({ executors: [executor] });
+    const client = fleet.connect();
+    const leave = new AbortController();
+    let id = '';
+    const handlers = {
+      onEvent: (event: { type: string; executionId: string }) => {
+        id = event.executionId;
+        if (event.type === 'commandStarted') leave.abort();
+      },
+    };
+    const run = client.run(fleet.contract({ argv: ['sh', '-c', 'sleep 0.5; echo done'] }), {
+      handlers,
+      signal: leave.signal,
+    });
+    await expect(run).rejects.toMatchObject({ code: 'CANCELLED' });
+    let seen = '';
+    const again = await client.follow(id, {
+      handlers: {
+        onStdout: (data) => {
+          seen += data.toString();
+        },
+      },
+    });
+    expect(again.receipt?.status).toBe('success');
+    expect(seen).toBe('done\n');
+  });
+});

@@ -1,0 +1,217 @@
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect, type GateClient } from '@csc-fleet/client';
+import type { CommandContract } from '@csc-fleet/common/contract';
+import { type CommandShort, contract } from './contract.ts';
+import { testPolicy } from './policy.ts';
+import { csc, type Finished, type RunOptions, Service } from './process.ts';
+
+export interface ExecutorOptions {
+  readonly name: string;
+  readonly labels?: Record<string, string>;
+  /** Members of the config file that differ. */
+  readonly config?: Record<string, unknown>;
+}
+
+export interface FleetOptions {
+  readonly executors?: readonly ExecutorOptions[];
+  /** Client identities beside `alice`. */
+  readonly clients?: readonly string[];
+  /** Members of the gate's config file that differ. */
+  readonly gate?: Record<string, unknown>;
+  /** Members of the policy that differ. */
+  readonly policy?: Record<string, unknown>;
+}
+
+/** The account that jobs run as where the tests are root. */
+export const jobUid = 65534;
+
+/** A real gate and real executors, each a process of its own, in a scratch directory, over mutual TLS on loopback. */
+export class Fleet implements AsyncDisposable {
+  readonly directory: string;
+  readonly workspace: string;
+  readonly pki: string;
+  readonly address: string;
+  readonly #options: FleetOptions;
+  readonly #executors = new Map<string, Service>();
+  readonly #clients = new Map<string, GateClient>();
+  #gate: Service | undefined;
+
+  constructor(options: FleetOptions, port: number) {
+    this.#options = options;
+    this.directory = mkdtempSync(join(tmpdir(), 'csc-fleet-'));
+    this.workspace = join(this.directory, 'workspace');
+    this.pki = join(this.directory, 'pki');
+    this.address = `127.0.0.1:${port}`;
+    // mkdtemp makes it 0700, and the job user has to get through.
+    chmodSync(this.directory, 0o755);
+    mkdirSync(this.workspace);
+    if (process.getuid?.() === 0) chownSync(this.workspace, jobUid, jobUid);
+  }
+
+  get gate(): Service {
+    if (this.#gate === undefined) throw new Error('the gate is not running');
+    return this.#gate;
+  }
+
+  executor(name: string): Service {
+    const service = this.#executors.get(name);
+    if (service === undefined) throw new Error(`there is no executor ${name}`);
+    return service;
+  }
+
+  async prepare(): Promise<void> {
+    const { executors = [], clients = [] } = this.#options;
+    const names = (flag: string, list: readonly string[]) => list.flatMap((name) => [flag, name]);
+    const made = await csc([
+      ...['pki', 'init', this.pki],
+      ...names('--client', ['alice', ...clients]),
+      ...names(
+        '--executor',
+        executors.map((it) => it.name),
+      ),
+    ]);
+    if (made.code !== 0) throw new Error(`csc pki init failed:\n${made.stderr}`);
+    mkdirSync(join(this.directory, 'policies'));
+    this.write('policies/tests.yaml', testPolicy(this.workspace, this.#options.policy));
+    this.write('bindings.yaml', JSON.stringify(bindings));
+    this.write('gate.yaml', JSON.stringify(this.#gateConfig()));
+  }
+
+  /** Starts the gate, or starts it again on the same address; resolves once it listens. */
+  async startGate(): Promise<void> {
+    this.#gate = new Service('the gate', ['gate', '--config', join(this.directory, 'gate.yaml')]);
+    await this.#gate.waitFor(/listening/i);
+  }
+
+  /** Starts an executor, or starts it again with the same state; resolves once the gate knows it. */
+  async startExecutor(options: ExecutorOptions): Promise<void> {
+    const file = `executor-${options.name}.yaml`;
+    this.write(file, JSON.stringify(this.#executorConfig(options)));
+    const service = new Service(`executor ${options.name}`, [
+      'executor',
+      '--config',
+      join(this.directory, file),
+    ]);
+    this.#executors.set(options.name, service);
+    await service.waitFor(/"msg":"connected/i);
+  }
+
+  /** A client of this identity; the same for the same name. */
+  connect(name = 'alice'): GateClient {
+    const known = this.#clients.get(name);
+    if (known !== undefined) return known;
+    const client = connect({ address: this.address, tls: this.tls(name) });
+    this.#clients.set(name, client);
+    return client;
+  }
+
+  tls(name: string): { ca: string; cert: string; key: string } {
+    const file = (it: string) => join(this.pki, it);
+    return { ca: file('ca.pem'), cert: file(`client-${name}.pem`), key: file(`client-${name}.key`) };
+  }
+
+  /** Runs `csc` with the options that reach this gate as `name`. */
+  csc(args: readonly string[], options: RunOptions & { as?: string } = {}): Promise<Finished> {
+    const reach = { CSC_GATE: this.address, ...this.#tlsEnvironment(options.as ?? 'alice') };
+    return csc(args, { ...options, env: { ...reach, ...options.env } });
+  }
+
+  contract(short: CommandShort, overrides: Partial<CommandContract> = {}): CommandContract {
+    return contract(this.workspace, [short], overrides);
+  }
+
+  /** Writes a file below the scratch directory; gives its path. */
+  write(name: string, text: string | Buffer): string {
+    const path = join(this.directory, name);
+    writeFileSync(path, text, { mode: 0o600 });
+    return path;
+  }
+
+  /** A directory below the workspace that jobs may write. */
+  writable(name: string): string {
+    const path = join(this.workspace, name);
+    mkdirSync(path, { recursive: true });
+    if (process.getuid?.() === 0) chownSync(path, jobUid, jobUid);
+    return path;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const client of this.#clients.values()) client.close();
+    await Promise.all([...this.#executors.values()].map((it) => it.stop('SIGKILL')));
+    await this.#gate?.stop('SIGKILL');
+    if (existsSync(this.directory)) rmSync(this.directory, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  #tlsEnvironment(name: string): NodeJS.ProcessEnv {
+    const { ca, cert, key } = this.tls(name);
+    return { CSC_CA: ca, CSC_CERT: cert, CSC_KEY: key };
+  }
+
+  #gateConfig(): Record<string, unknown> {
+    return {
+      listen: this.address,
+      data_dir: join(this.directory, 'gate'),
+      tls: {
+        ca: join(this.pki, 'ca.pem'),
+        cert: join(this.pki, 'gate.pem'),
+        key: join(this.pki, 'gate.key'),
+      },
+      policies: join(this.directory, 'policies'),
+      bindings: join(this.directory, 'bindings.yaml'),
+      accept_unsigned_approvals: true,
+      limits: { requests_per_sec: 100_000, burst: 100_000, concurrent_calls: 1000 },
+      ...this.#options.gate,
+    };
+  }
+
+  #executorConfig(options: ExecutorOptions): Record<string, unknown> {
+    const file = (it: string) => join(this.pki, it);
+    return {
+      gate: { address: this.address },
+      tls: {
+        ca: file('ca.pem'),
+        cert: file(`executor-${options.name}.pem`),
+        key: file(`executor-${options.name}.key`),
+      },
+      trusted_gate_keys: join(this.directory, 'gate', 'gate-keys.json'),
+      policies: join(this.directory, 'policies'),
+      state_dir: join(this.directory, `executor-${options.name}`),
+      labels: options.labels ?? {},
+      slots: 4,
+      accept_unsigned_approvals: true,
+      ...(process.getuid?.() === 0 ? { run_as: { uid: jobUid, gid: jobUid } } : {}),
+      ...options.config,
+    };
+  }
+}
+
+const bindings = {
+  bindings_version: 'csc.bindings.v0.1',
+  bindings: [{ identity: 'spiffe://csc.local/client/*', policies: ['tests'] }],
+};
+
+/** A fleet with its gate and executors up. */
+export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
+  const fleet = new Fleet(options, await freePort());
+  try {
+    await fleet.prepare();
+    await fleet.startGate();
+    await Promise.all((options.executors ?? []).map((it) => fleet.startExecutor(it)));
+    return fleet;
+  } catch (error) {
+    await fleet[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}

@@ -1,0 +1,175 @@
+import { join } from 'node:path';
+import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
+import {
+  createSigner,
+  defaultKeyId,
+  nodeEd25519,
+  readPrivateKey,
+  type Signer,
+  signArtifact,
+} from '@csc-fleet/common/crypto';
+import { canonicalBytes, type JsonObject, toTimestamp } from '@csc-fleet/common/encoding';
+import { readPolicyFile } from '@csc-fleet/common/policy';
+import {
+  type ConnectRequest,
+  type ConnectResponse,
+  ExecutorLinkService,
+  type Offer,
+  readServerCredentials,
+  toDuration,
+} from '@csc-fleet/common/rpc';
+import type { UnsignedTicket } from '@csc-fleet/common/ticket';
+import { Server, type ServerDuplexStream } from '@grpc/grpc-js';
+import type { Fleet } from './fleet.ts';
+
+type Call = ServerDuplexStream<ConnectRequest, ConnectResponse>;
+
+/**
+ * A gate that has been taken over: it has the gate's certificate and its signing key, sits at its address, and says
+ * to an executor whatever the test wants it to say.
+ */
+export class RogueGate implements AsyncDisposable {
+  readonly signer: Signer;
+  readonly #fleet: Fleet;
+  readonly #server = new Server();
+  readonly #calls: Call[] = [];
+  readonly #said: NonNullable<ConnectRequest['message']>[] = [];
+  #heard: (() => void)[] = [];
+
+  private constructor(fleet: Fleet) {
+    this.#fleet = fleet;
+    const seed = readPrivateKey(join(fleet.directory, 'gate', 'gate.key'));
+    this.signer = createSigner(seed, defaultKeyId('gate', nodeEd25519.publicKey(seed)));
+  }
+
+  /** Takes the place of the fleet's gate; resolves once an executor has said hello. */
+  static async takeOver(fleet: Fleet): Promise<RogueGate> {
+    await fleet.gate.stop('SIGKILL');
+    const rogue = new RogueGate(fleet);
+    await rogue.#listen();
+    await rogue.hears('hello');
+    return rogue;
+  }
+
+  /** A ticket that is good in every way, except for what `overrides` says. */
+  ticket(contract: CommandContract, overrides: Partial<UnsignedTicket> = {}, signer = this.signer): Buffer {
+    const policy = readPolicyFile(join(this.#fleet.directory, 'policies', 'tests.yaml'));
+    const ticket: UnsignedTicket = {
+      ticket_version: 'csc.ticket.v0.1',
+      ticket_id: crypto.randomUUID(),
+      issuer: 'gate',
+      audience: 'victim',
+      execution_id: crypto.randomUUID(),
+      contract_sha256: contractSha256(contract),
+      policy_sha256: policy.sha256,
+      policy_profile: policy.policy.name,
+      principal: 'spiffe://csc.local/client/alice',
+      approval_ids: [],
+      grant: {
+        receipt_version: 'csc.receipt.v0.2',
+        limits: { stdout_bytes: 1 << 20, stderr_bytes: 1 << 20 },
+      },
+      not_before: toTimestamp(new Date()),
+      expires_at: toTimestamp(new Date(Date.now() + 60_000)),
+      ...overrides,
+    };
+    return canonicalBytes(signArtifact(ticket, signer, new Date()) as unknown as JsonObject);
+  }
+
+  /** Offers a contract and resolves to what the executor says first of that execution: accepted or refused. */
+  async offer(ticketJson: Buffer, contract: CommandContract, approvals: readonly object[] = []) {
+    const executionId = executionOf(ticketJson);
+    const offer: Offer = {
+      executionId,
+      ticketJson,
+      contractJson: Buffer.from(JSON.stringify(contract)),
+      approvalsJson: approvals.map((it) => Buffer.from(JSON.stringify(it))),
+    };
+    const from = this.#said.length;
+    this.send({ $case: 'offer', value: offer });
+    return this.#next(
+      (message) =>
+        (message.$case === 'accepted' || message.$case === 'refused') &&
+        message.value.executionId === executionId,
+      from,
+    );
+  }
+
+  /** Resolves once the executor has sent the receipt of the execution that this ticket is for. */
+  receiptFor(ticketJson: Buffer) {
+    const executionId = executionOf(ticketJson);
+    return this.#next(
+      (message) => message.$case === 'receipt' && message.value.executionId === executionId,
+      0,
+    );
+  }
+
+  /** Says anything at all to the executor. */
+  send(message: NonNullable<ConnectResponse['message']>): void {
+    this.#call.write({ message });
+  }
+
+  /** Resolves to the first message of this kind, past or to come. */
+  hears(kind: NonNullable<ConnectRequest['message']>['$case']) {
+    return this.#next((message) => message.$case === kind, 0);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#server.forceShutdown();
+  }
+
+  get #call(): Call {
+    const call = this.#calls.at(-1);
+    if (call === undefined) throw new Error('no executor is connected');
+    return call;
+  }
+
+  async #listen(): Promise<void> {
+    const file = (it: string) => join(this.#fleet.pki, it);
+    const credentials = readServerCredentials({
+      ca: file('ca.pem'),
+      cert: file('gate.pem'),
+      key: file('gate.key'),
+    });
+    this.#server.addService(ExecutorLinkService, {
+      connect: (call: Call) => this.#serve(call),
+      pushOutput: (call: ServerDuplexStream<unknown, unknown>) => call.on('data', () => undefined),
+    });
+    await new Promise<void>((resolve, reject) => {
+      this.#server.bindAsync(this.#fleet.address, credentials, (error) =>
+        error === null ? resolve() : reject(error),
+      );
+    });
+  }
+
+  #serve(call: Call): void {
+    this.#calls.push(call);
+    call.on('error', () => undefined);
+    call.on('data', ({ message }: ConnectRequest) => {
+      if (message?.$case === 'hello') {
+        call.write({
+          message: { $case: 'welcome', value: { gateId: 'gate', heartbeatInterval: toDuration(10_000) } },
+        });
+      }
+      if (message !== undefined) this.#said.push(message);
+      for (const wake of this.#heard.splice(0)) wake();
+    });
+  }
+
+  async #next(matches: (message: NonNullable<ConnectRequest['message']>) => boolean, from: number) {
+    for (;;) {
+      const found = this.#said.slice(from).find(matches);
+      if (found !== undefined) return found;
+      await new Promise<void>((resolve) => this.#heard.push(resolve));
+    }
+  }
+}
+
+function executionOf(ticketJson: Buffer): string {
+  return (JSON.parse(ticketJson.toString()) as { execution_id: string }).execution_id;
+}
+
+/** The gate's key under the id of another: what a signature of nobody that the host trusts looks like. */
+export function strangerSigner(): Signer {
+  return createSigner(Buffer.alloc(32, 7), 'gate-stranger');
+}
