@@ -67,6 +67,20 @@ describe('cancelling what has not been started', () => {
     expect(executor.offered).toEqual([running, next]);
   });
 
+  it('makes room for another one', async () => {
+    const small = await TestGate.open({ limits: { maxQueued: 1 } });
+    try {
+      await small.connected('e1');
+      await small.submit(makeContract());
+      const { executionId } = await small.submit(makeContract());
+      await expect(small.submit(makeContract())).rejects.toMatchObject({ code: 'QUEUE_FULL' });
+      await small.gate.cancel(agent, { executionId, gracePeriod: undefined });
+      expect((await small.submit(makeContract())).state).toBe(ExecutionState.QUEUED);
+    } finally {
+      await small.close();
+    }
+  });
+
   it('stays so in a gate that was reopened', async () => {
     await place();
     const waiting = await place();

@@ -269,7 +269,7 @@ describe('an executor’s connection', () => {
       listen: '127.0.0.1:0',
       tls: pki.files('gate'),
       limits: defaultGateLimits(),
-      heartbeatIntervalSec: 0.05,
+      heartbeatIntervalSec: 0.25,
       log: () => undefined,
     });
     const secure = readChannelCredentials(pki.files('executor-host'));

@@ -2,8 +2,9 @@ import type { CommandContract } from '@csc-fleet/common/contract';
 import { CscError } from '@csc-fleet/common/errors';
 import { type ExecutionEvent, ExecutionState, toMilliseconds } from '@csc-fleet/common/messages';
 import { Signal } from '../signal.ts';
-import type { IdempotencyKey, Step, Store } from '../store/store.ts';
+import type { Store } from '../store/store.ts';
 import type { ExecutionChange, ExecutionRow } from '../store/tables.ts';
+import type { IdempotencyKey, Step } from '../store/write-step.ts';
 import { isTerminal } from './states.ts';
 
 /** What happened, before it has a number and a time. */

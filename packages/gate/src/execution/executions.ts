@@ -1,7 +1,8 @@
 import { CscError } from '@csc-fleet/common/errors';
 import type { ExecutionEvent } from '@csc-fleet/common/messages';
-import type { IdempotencyKey, Step, Store } from '../store/store.ts';
+import type { Store } from '../store/store.ts';
 import type { ExecutionRow, NewExecution } from '../store/tables.ts';
+import type { IdempotencyKey, Step } from '../store/write-step.ts';
 import { type Happening, LiveExecution } from './execution.ts';
 
 export interface NewLiveExecution {

@@ -361,6 +361,22 @@ describe('an executor that leaves while its offer is being written', () => {
     await other.next('offer', executionId);
   });
 
+  it('has it offered to one other executor, once', async () => {
+    const executor = await test.connected('e1');
+    const others = [await test.connected('e2'), await test.connected('e3')];
+    const submitting = test.submit(makeContract());
+    await beforeTheCommit();
+    executor.disconnect();
+    const { executionId } = await submitting;
+    await test.flushed();
+    await test.flushed();
+    expect([executor, ...others].flatMap((it) => it.offered)).toEqual([executionId]);
+    // The one slot that is left is free.
+    const next = await test.submit(makeContract());
+    await test.flushed();
+    expect(others.flatMap((it) => it.offered).sort()).toEqual([executionId, next.executionId].sort());
+  });
+
   it('is offered it over the new connection where it is back already', async () => {
     const executor = await test.connected('e1');
     const submitting = test.submit(makeContract());

@@ -253,6 +253,16 @@ describe('an executor that takes none now', () => {
     await executor.next('offer', executionId, 1);
   });
 
+  it('is not asked again where it is stopping', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const executor = await test.connected('e1');
+    const executionId = await place();
+    await executor.refuse(executionId, 'DRAINING');
+    await vi.advanceTimersByTimeAsync(3_600_000);
+    await test.flushed();
+    expect(executor.offered).toEqual([executionId]);
+  });
+
   it('puts what it refused before what came later', async () => {
     const executor = await test.connected('e1');
     const first = await place();

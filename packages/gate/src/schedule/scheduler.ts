@@ -47,9 +47,9 @@ export class Scheduler {
     this.#options = options;
   }
 
-  /** Executions that wait. */
-  get queued(): number {
-    return this.#queue.size;
+  /** What is told of an execution that joins the queue now. */
+  queuedEvent(reason = ''): Happening {
+    return { $case: 'queued', value: { position: this.#queue.size, reason } };
   }
 
   /** Throws QUEUE_FULL or NO_MATCHING_EXECUTOR where an execution should not even be recorded. */
@@ -61,8 +61,9 @@ export class Scheduler {
     this.peers.checkMatch(requirement);
   }
 
-  /** Lets an execution wait for its turn, which may come at once. */
+  /** Lets an execution wait for its turn, which may come at once; does nothing where it has had its turn meanwhile. */
   enqueue(execution: LiveExecution, front = false): void {
+    if (execution.row.state !== ExecutionState.QUEUED) return;
     if (front) this.#queue.putBack(execution.id, requirementOf(execution.row));
     else this.#queue.add(execution.id, requirementOf(execution.row));
     this.place();
@@ -88,7 +89,7 @@ export class Scheduler {
   #placeOne(): boolean {
     for (const { executionId, requirement } of this.#queue.heads()) {
       const execution = this.#options.executions.openById(executionId);
-      if (execution === undefined) return this.#queue.remove(executionId);
+      if (execution?.row.state !== ExecutionState.QUEUED) return this.#queue.remove(executionId);
       const peer = this.peers.choose(requirement);
       if (peer === undefined) continue;
       this.#queue.remove(executionId);

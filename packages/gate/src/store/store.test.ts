@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import type { CscError } from '@csc-fleet/common/errors';
 import { type ExecutionEvent, ExecutionState } from '@csc-fleet/common/messages';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { openStore, type Step, type Store } from './store.ts';
+import { openStore, type Store } from './store.ts';
 import type { NewExecution } from './tables.ts';
+import type { Step } from './write-step.ts';
 
 let directory: string;
 let store: Store;

@@ -1,0 +1,44 @@
+import { ExecutionState, toDuration } from '@csc-fleet/common/messages';
+import type { GateContext } from '../context.ts';
+import type { LiveExecution } from '../execution/execution.ts';
+import type { Peer } from '../schedule/peer.ts';
+import { takeAccepted } from './progress.ts';
+
+/**
+ * Brings what the gate believes of an executor that is back in line with what it knows: its journal is the truth.
+ * @param held the executions whose receipt it still owes
+ */
+export async function reconcile(gate: GateContext, peer: Peer, held: ReadonlySet<string>): Promise<void> {
+  const own = [...gate.executions.open()].filter(({ row }) => row.executor_id === peer.id);
+  for (const execution of own) if (held.has(execution.id)) takeUp(gate, peer, execution);
+  const others = own.filter(({ id }) => !held.has(id));
+  await Promise.all(others.map((execution) => giveUp(gate, peer, execution)));
+}
+
+/** The executor has it. */
+function takeUp(gate: GateContext, peer: Peer, execution: LiveExecution): void {
+  peer.assigned.add(execution.id);
+  takeAccepted(gate, execution, []);
+  // It may have been asked for while nobody heard.
+  if (execution.cancelGraceMs === undefined || execution.terminal) return;
+  const gracePeriod = toDuration(execution.cancelGraceMs);
+  peer.send({ $case: 'cancel', value: { executionId: execution.id, gracePeriod } });
+}
+
+/** The executor does not have it, and never will. */
+async function giveUp(
+  { scheduler, ending }: GateContext,
+  peer: Peer,
+  execution: LiveExecution,
+): Promise<void> {
+  const { state, started_at: startedAt } = execution.row;
+  if (state === ExecutionState.OFFERED) {
+    await scheduler.requeue(execution, 'its executor came back without having started it');
+  } else if (state === ExecutionState.RUNNING) {
+    const why = `executor ${peer.id} came back and knows nothing of it: was its state directory removed?`;
+    await ending.lost(execution, why);
+  } else if (state === ExecutionState.LOST && startedAt === null) {
+    const why = `executor ${peer.id} was away, and came back without having started it`;
+    await ending.unstarted(execution, ExecutionState.EXPIRED, why);
+  }
+}

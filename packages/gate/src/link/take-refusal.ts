@@ -1,0 +1,66 @@
+import { isCscError } from '@csc-fleet/common/errors';
+import { ExecutionState, type Refused } from '@csc-fleet/common/messages';
+import type { GateContext } from '../context.ts';
+import type { LiveExecution } from '../execution/execution.ts';
+import type { Peer } from '../schedule/peer.ts';
+import { type Connection, findOwn, notCounted } from './connection.ts';
+import { takeAccepted } from './progress.ts';
+import { verifyExecutorReceipt } from './verify-receipt.ts';
+
+// Refusals that are of the host's state, not of the contract.
+const transient: ReadonlySet<string> = new Set(['DRAINING', 'QUEUE_FULL', 'SPOOL_FULL', 'STORE_UNAVAILABLE']);
+// How long an executor is left alone after such a refusal.
+const restMs = 5_000;
+
+/** The executor will not run what it was offered: somebody else may, or that is its end. */
+export async function takeRefusal(connection: Connection, peer: Peer, refused: Refused): Promise<void> {
+  const { gate } = connection;
+  const { executionId, reason } = refused;
+  const execution = findOwn(connection, executionId);
+  if (execution === undefined || execution.terminal) return;
+  // Redeemed before: it runs there, and its receipt will come.
+  if (reason === 'TICKET_REPLAYED') return takeAccepted(gate, execution, []);
+  peer.assigned.delete(executionId);
+  // A Hello may have named it while it was still being redeemed; then it is not offered again.
+  if (execution.row.state === ExecutionState.OFFERED && transient.has(reason)) {
+    rest(gate, peer, reason);
+    await gate.scheduler.requeue(execution, `executor ${peer.id} takes none now: ${reason}`);
+  } else {
+    await block(connection, execution, refused);
+  }
+  gate.scheduler.place();
+}
+
+// Otherwise it would be offered the same again, and refuse it again, as fast as both can.
+function rest({ scheduler }: GateContext, peer: Peer, reason: string): void {
+  peer.resting = true;
+  if (reason === 'DRAINING') return;
+  setTimeout(() => {
+    peer.resting = false;
+    scheduler.place();
+  }, restMs).unref();
+}
+
+/** Ends it with the executor's own receipt, or with the gate's where the executor gives none that counts. */
+async function block(connection: Connection, execution: LiveExecution, refused: Refused): Promise<void> {
+  const { ending } = connection.gate;
+  const outcome = { state: ExecutionState.BLOCKED, error: `${refused.reason}: ${refused.message}` };
+  if (hasGoodReceipt(connection, execution, refused)) {
+    await ending.withReceipt(execution, outcome, refused.receiptJson);
+  } else {
+    await ending.unstarted(execution, outcome.state, outcome.error);
+  }
+}
+
+function hasGoodReceipt(connection: Connection, execution: LiveExecution, { receiptJson }: Refused): boolean {
+  if (receiptJson.length === 0) return false;
+  const { gate, keys, executor } = connection;
+  try {
+    verifyExecutorReceipt(receiptJson, execution.row, keys.ringOf(executor.uri));
+    return true;
+  } catch (cause) {
+    if (!isCscError(cause)) throw cause;
+    gate.onError(notCounted(connection, execution.id, cause));
+    return false;
+  }
+}

@@ -1,0 +1,93 @@
+import { ExecutionState, RunResponse } from '@csc-fleet/common/rpc';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { makeContract } from './testing/contracts.ts';
+import type { ScriptedExecutor } from './testing/scripted-executor.ts';
+import { agent, TestGate, toRequest } from './testing/test-gate.ts';
+
+let test: TestGate;
+let executor: ScriptedExecutor;
+
+beforeEach(async () => {
+  test = await TestGate.open();
+  executor = await test.connected('e1');
+});
+
+afterEach(async () => {
+  await test.close();
+  expect(test.errors).toEqual([]);
+});
+
+/** A caller that takes an item only where `take` resolves, and notes it then. */
+function caller(take: (kind: string) => Promise<void> = async () => undefined) {
+  const taken: string[] = [];
+  const abort = new AbortController();
+  const write = async (bytes: Uint8Array) => {
+    const { item } = RunResponse.decode(bytes);
+    const kind = (item?.$case === 'event' ? item.value.event?.$case : item?.$case) ?? '';
+    await take(kind);
+    taken.push(kind);
+  };
+  const ended = test.gate.run(agent, toRequest(makeContract()), write, abort.signal);
+  return { taken, abort, ended };
+}
+
+describe('run', () => {
+  it('does not give Finished before its caller has taken all output', async () => {
+    const slow = Promise.withResolvers<void>();
+    const { taken, ended } = caller((kind) => (kind === 'chunk' ? slow.promise : Promise.resolve()));
+    const offer = await executor.next('offer');
+    await executor.accept(offer.executionId);
+    await executor.push(offer.executionId, 0, 0, 'hello');
+    await executor.finish(offer);
+    await test.flushed();
+    expect(taken).toEqual(['decided', 'queued', 'placed', 'started']);
+    slow.resolve();
+    await ended;
+    expect(taken).toEqual(['decided', 'queued', 'placed', 'started', 'chunk', 'finished']);
+  });
+
+  it('gives events to a caller that has not taken the output yet', async () => {
+    const slow = Promise.withResolvers<void>();
+    const begun = Promise.withResolvers<void>();
+    const { taken, ended } = caller((kind) => {
+      if (kind === 'chunk') return slow.promise;
+      if (kind === 'commandStarted') begun.resolve();
+      return Promise.resolve();
+    });
+    const offer = await executor.next('offer');
+    await executor.accept(offer.executionId);
+    await executor.push(offer.executionId, 0, 0, 'hello');
+    await executor.started(offer.executionId);
+    await begun.promise;
+    expect(taken).not.toContain('chunk');
+    slow.resolve();
+    await executor.finish(offer);
+    await ended;
+    expect(taken.at(-1)).toBe('finished');
+  });
+
+  it('ends where its caller goes, and the execution goes on', async () => {
+    const { taken, abort, ended } = caller();
+    const offer = await executor.next('offer');
+    await executor.accept(offer.executionId);
+    await test.flushed();
+    abort.abort();
+    await ended;
+    expect(taken).not.toContain('finished');
+    await executor.finish(offer);
+    expect(await test.state(offer.executionId)).toBe(ExecutionState.SUCCEEDED);
+  });
+
+  it('fails where its caller cannot be written to, and the execution goes on', async () => {
+    const { ended } = caller((kind) =>
+      kind === 'chunk' ? Promise.reject(new Error('gone')) : Promise.resolve(),
+    );
+    const failed = ended.catch((error: Error) => error.message);
+    const offer = await executor.next('offer');
+    await executor.accept(offer.executionId);
+    await executor.push(offer.executionId, 0, 0, 'hello');
+    await executor.finish(offer);
+    expect(await failed).toBe('gone');
+    expect(await test.state(offer.executionId)).toBe(ExecutionState.SUCCEEDED);
+  });
+});

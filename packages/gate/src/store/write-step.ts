@@ -1,0 +1,70 @@
+import { CscError } from '@csc-fleet/common/errors';
+import { ExecutionEvent } from '@csc-fleet/common/messages';
+import type { Transaction } from 'kysely';
+import type { ExecutionChange, IdempotencyKeyTable, Tables } from './tables.ts';
+
+/** What a caller calls a submission. */
+export type IdempotencyKey = Omit<IdempotencyKeyTable, 'execution_id'>;
+
+/** One step of an execution: what changes with it in its row, the events it adds, the receipt that ends it. */
+export interface Step {
+  readonly change: ExecutionChange;
+  readonly events: readonly ExecutionEvent[];
+  readonly receiptJson?: Uint8Array;
+  /** Ids of single_execution approvals that this step uses up. */
+  readonly approvals?: readonly string[];
+  /** Stands for this execution from now on. */
+  readonly key?: IdempotencyKey | undefined;
+  /** Milliseconds that it may wait for others to share its commit with. Absent: none. */
+  readonly withinMs?: number;
+}
+
+/** Writes what a step adds beside its row. Throws APPROVAL_INVALID. */
+export async function writeStep(
+  transaction: Transaction<Tables>,
+  executionId: string,
+  step: Step,
+): Promise<void> {
+  for (const approvalId of step.approvals ?? []) await useApproval(transaction, approvalId, executionId);
+  if (step.events.length > 0) {
+    const rows = step.events.map((event) => ({
+      execution_id: executionId,
+      sequence: event.sequence,
+      event: ExecutionEvent.encode(event).finish(),
+    }));
+    await transaction.insertInto('events').values(rows).execute();
+  }
+  if (step.receiptJson !== undefined) {
+    const receipt = { execution_id: executionId, receipt_json: step.receiptJson };
+    await transaction.insertInto('receipts').values(receipt).execute();
+  }
+}
+
+/** False where the key stands for another execution. */
+export async function takeKey(
+  transaction: Transaction<Tables>,
+  executionId: string,
+  key: IdempotencyKey | undefined,
+): Promise<boolean> {
+  if (key === undefined) return true;
+  const result = await transaction
+    .insertInto('idempotency_keys')
+    .values({ ...key, execution_id: executionId })
+    .onConflict((it) => it.columns(['principal', 'idempotency_key']).doNothing())
+    .executeTakeFirst();
+  return Number(result.numInsertedOrUpdatedRows ?? 0n) > 0;
+}
+
+async function useApproval(
+  transaction: Transaction<Tables>,
+  approvalId: string,
+  executionId: string,
+): Promise<void> {
+  const result = await transaction
+    .insertInto('approvals_used')
+    .values({ approval_id: approvalId, execution_id: executionId })
+    .onConflict((it) => it.column('approval_id').doNothing())
+    .executeTakeFirst();
+  if (Number(result.numInsertedOrUpdatedRows ?? 0n) > 0) return;
+  throw new CscError('APPROVAL_INVALID', `the approval ${approvalId} was used up by another execution`);
+}
