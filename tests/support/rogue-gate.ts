@@ -54,6 +54,8 @@ export class RogueGate implements AsyncDisposable {
   /** A ticket that is good in every way, except for what `overrides` says. */
   ticket(contract: CommandContract, overrides: Partial<UnsignedTicket> = {}, signer = this.signer): Buffer {
     const policy = readPolicyFile(join(this.#fleet.directory, 'policies', 'tests.yaml'));
+    // One reading of the clock: a ticket that lives a millisecond over 60 s is refused.
+    const now = new Date();
     const ticket: UnsignedTicket = {
       ticket_version: 'csc.ticket.v0.1',
       ticket_id: crypto.randomUUID(),
@@ -69,11 +71,11 @@ export class RogueGate implements AsyncDisposable {
         receipt_version: 'csc.receipt.v0.2',
         limits: { stdout_bytes: 1 << 20, stderr_bytes: 1 << 20 },
       },
-      not_before: toTimestamp(new Date()),
-      expires_at: toTimestamp(new Date(Date.now() + 60_000)),
+      not_before: toTimestamp(now),
+      expires_at: toTimestamp(new Date(now.getTime() + 60_000)),
       ...overrides,
     };
-    return canonicalBytes(signArtifact(ticket, signer, new Date()) as unknown as JsonObject);
+    return canonicalBytes(signArtifact(ticket, signer, now) as unknown as JsonObject);
   }
 
   /** Offers a contract and resolves to what the executor says first of that execution: accepted or refused. */
