@@ -20,10 +20,12 @@ const decided: [string, string, string][] = [
   ['pipeline', 'inspect', 'allow'],
   ['npm-test', 'ci-build', 'allow'],
   ['build-artifacts', 'ci-build', 'allow'],
+  ['npm-test', 'build-with-registry', 'allow'],
   ['needs-approval', 'restricted', 'needs_approval'],
   ['denied', 'inspect', 'deny'],
   ['denied', 'ci-build', 'deny'],
   ['denied', 'restricted', 'deny'],
+  ['denied', 'build-with-registry', 'deny'],
 ];
 
 function readExample(name: string): CommandContract {

@@ -17,19 +17,23 @@ interface YamlCase extends Case {
   readonly policy_sha256?: string;
 }
 
-const members = readFixture<FixtureFile>('policies.json');
 const texts = readFixture<{ cases: YamlCase[] }>('policy-texts.json');
 
-describe('a policy profile, member by member (protocol §2)', () => {
-  it.each(members.cases)('$row: $says', (fixture) => {
-    const policy = policyFromJson(changed(members.base, fixture));
-    expect(faultPaths(policy)).toEqual([...(fixture.refused ?? [])].sort());
-  });
+describe.each(['policies.json', 'policies-v0.2.json'])(
+  'a policy profile, member by member (protocol §2, §9): %s',
+  (name) => {
+    const members = readFixture<FixtureFile>(name);
 
-  it('has an accepted and a refused case for every row', () => {
-    expect(rowsHalfCovered(members.cases, ({ refused }) => refused !== undefined)).toEqual([]);
-  });
-});
+    it.each(members.cases)('$row: $says', (fixture) => {
+      const policy = policyFromJson(changed(members.base, fixture));
+      expect(faultPaths(policy)).toEqual([...(fixture.refused ?? [])].sort());
+    });
+
+    it('has an accepted and a refused case for every row', () => {
+      expect(rowsHalfCovered(members.cases, ({ refused }) => refused !== undefined)).toEqual([]);
+    });
+  },
+);
 
 describe('the YAML text of a policy profile (protocol §2)', () => {
   it.each(texts.cases.filter(({ mentions }) => mentions === undefined))('$row: reads $says', (fixture) => {

@@ -197,12 +197,13 @@ async function assemble(
   const store = await openStore(join(options.dataDir, 'gate.db'), onStoreLost);
   const output = new OutputStore(join(options.dataDir, 'output'));
   const executions = new Executions(store, (executionId) => output.wake(executionId));
-  const { signer, gateId, limits } = options;
-  const ending = new Ending({ executions, signer, clock });
+  const { signer, gateId, limits, policies } = options;
+  const ending = new Ending({ executions, policies, signer, clock });
   const scheduler = new Scheduler({
     gateId,
     maxQueued: limits.maxQueued,
     limits: limits.output,
+    policies,
     signer,
     clock,
     executions,

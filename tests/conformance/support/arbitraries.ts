@@ -86,48 +86,65 @@ const wide = <T>(items: readonly T[]): fc.Arbitrary<T[]> =>
 const usually = <T>(value: T, other: fc.Arbitrary<T>) =>
   fc.oneof({ weight: 3, arbitrary: fc.constant(value) }, other);
 
+const commonMembers = {
+  name: text(1, 9),
+  allow_commands: wide(programs),
+  allowed_effect_types: wide(effectTypes),
+  allowed_risk_classes: wide(riskClasses),
+  max_timeout_sec: usually(86_400, fc.constantFrom(1, 60)),
+  network: usually<string>('full', fc.constantFrom(...networkModes)),
+  allow_secret_refs: usually(true, fc.boolean()),
+  allowed_cwd_prefixes: wide(prefixes),
+  allowed_read_prefixes: wide(prefixes),
+  deny_argv_prefixes: usually<string[][]>(
+    [],
+    fc.array(
+      argv.map((it) => it.slice(0, 2)),
+      { maxLength: 2 },
+    ),
+  ),
+  manual_approval_for_classified_effect_types: usually<string[]>(
+    [],
+    some([...effectTypes, 'financial_action']),
+  ),
+  require_write_paths_empty: usually(false, fc.boolean()),
+  allowed_write_prefixes: wide(prefixes),
+};
+
+const requiredKeys = [
+  'policy_schema_version',
+  'name',
+  'allow_commands',
+  'allowed_effect_types',
+  'allowed_risk_classes',
+  'max_timeout_sec',
+  'network',
+  'allow_secret_refs',
+  'allowed_cwd_prefixes',
+  'allowed_read_prefixes',
+] as const;
+
 /** Policies as they are written; wide more often than not, as a contract has to get past every rule. */
 export const policies = fc.record(
   {
     policy_schema_version: fc.constant('csc.policy.v0.1'),
-    name: text(1, 9),
-    allow_commands: wide(programs),
-    allowed_effect_types: wide(effectTypes),
-    allowed_risk_classes: wide(riskClasses),
-    max_timeout_sec: usually(86_400, fc.constantFrom(1, 60)),
-    network: usually<string>('full', fc.constantFrom(...networkModes)),
-    allow_secret_refs: usually(true, fc.boolean()),
-    allowed_cwd_prefixes: wide(prefixes),
-    allowed_read_prefixes: wide(prefixes),
-    deny_argv_prefixes: usually<string[][]>(
-      [],
-      fc.array(
-        argv.map((it) => it.slice(0, 2)),
-        { maxLength: 2 },
-      ),
-    ),
-    manual_approval_for_classified_effect_types: usually<string[]>(
-      [],
-      some([...effectTypes, 'financial_action']),
-    ),
-    require_write_paths_empty: usually(false, fc.boolean()),
-    allowed_write_prefixes: wide(prefixes),
+    ...commonMembers,
     allowed_egress_hosts: some(['api.stripe.com', 'example.org', 'https://api.stripe']),
   },
+  { requiredKeys: [...requiredKeys] },
+);
+
+/** The same of v0.2. */
+export const policiesV02 = fc.record(
   {
-    requiredKeys: [
-      'policy_schema_version',
-      'name',
-      'allow_commands',
-      'allowed_effect_types',
-      'allowed_risk_classes',
-      'max_timeout_sec',
-      'network',
-      'allow_secret_refs',
-      'allowed_cwd_prefixes',
-      'allowed_read_prefixes',
-    ],
+    policy_schema_version: fc.constant('csc.policy.v0.2'),
+    ...commonMembers,
+    allowed_egress_hosts: some(['api.stripe.com:443', '*.Stripe.com', 'example.org', '10.0.0.0/8']),
+    limits: fc.record({ processes: fc.integer({ min: 8, max: 99 }) }, { requiredKeys: [] }),
+    allowed_env: some(['CI', 'HOME']),
+    allowed_secret_names: wide(['TOKEN', 'OTHER']),
   },
+  { requiredKeys: [...requiredKeys] },
 );
 
 /** JSON values that the protocol can hold: integers, well-formed text, no poisonous keys. */

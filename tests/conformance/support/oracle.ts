@@ -24,7 +24,8 @@ export const breaks: Readonly<Record<string, (contract: CommandContract, policy:
     return command.network === 'allowlisted' && most === 'deny';
   }),
   SECRET_REF_NOT_ALLOWED: some(
-    (command, policy) => command.secret_refs.length > 0 && !policy.allow_secret_refs,
+    ({ secret_refs: refs }, { allow_secret_refs: atAll, allowed_secret_names: names = refs }) =>
+      refs.length > 0 && !(atAll && new Set([...names, ...refs]).size === new Set(names).size),
   ),
   CWD_NOT_ALLOWED: some((command, policy) => isOutside(command.cwd, policy.allowed_cwd_prefixes)),
   READ_SCOPE_DENIED: some((command, policy) =>
@@ -46,7 +47,7 @@ export function asksForApproval(contract: CommandContract, policy: Policy): bool
   const effects = contract.commands.map((command) => {
     const [first = []] = vectors(command);
     if (first[0] !== 'curl') return command.proposed_effect_type;
-    const hosts = policy.allowed_egress_hosts.filter((host) => /stripe/.test(host));
+    const hosts = policy.allowed_egress_hosts.filter((host) => /stripe/i.test(host)).map(nameIn(policy));
     return hosts.some((host) => first.join(' ').split(host).length > 1)
       ? 'financial_action'
       : 'fetch_external';
@@ -55,6 +56,12 @@ export function asksForApproval(contract: CommandContract, policy: Policy): bool
     contract.approval_mode !== 'policy_only' ||
     effects.some((effect) => has(policy.manual_approval_for_classified_effect_types, effect))
   );
+}
+
+// The generated argvs have no capital letters in their URLs.
+function nameIn({ policy_schema_version: version }: Policy): (host: string) => string {
+  if (version === 'csc.policy.v0.1') return (host) => host;
+  return (host) => host.split(':')[0]?.replaceAll('*', '').toLowerCase() ?? '';
 }
 
 function some(rule: (command: Command, policy: Policy) => boolean) {

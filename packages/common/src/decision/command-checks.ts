@@ -46,13 +46,26 @@ const checkNetwork: CommandCheck = ({ network }, { network: most }) =>
     () => `network mode exceeds policy maximum: ${network}; the policy allows ${most}`,
   );
 
-const checkSecrets: CommandCheck = ({ secret_refs: secrets }, policy) =>
-  unless(
-    secrets.length === 0 || policy.allow_secret_refs,
-    'SECRET_REF_NOT_ALLOWED',
-    'secret_refs',
-    () => 'secret refs not allowed',
+/** Step 2g; under a v0.2 policy that names secrets, every ref must also be one of them. */
+const checkSecrets: CommandCheck = ({ secret_refs: secrets }, policy) => {
+  if (!policy.allow_secret_refs)
+    return unless(
+      secrets.length === 0,
+      'SECRET_REF_NOT_ALLOWED',
+      'secret_refs',
+      () => 'secret refs not allowed',
+    );
+  const { allowed_secret_names: names } = policy;
+  if (names === undefined) return [];
+  return secrets.flatMap((secret, index) =>
+    unless(
+      names.includes(secret),
+      'SECRET_REF_NOT_ALLOWED',
+      `secret_refs[${index}]`,
+      () => `secret ref not allowed: ${shown(secret)}${allowed(names)}`,
+    ),
   );
+};
 
 const checkNoWrites: CommandCheck = ({ write_paths: paths }, policy) =>
   unless(

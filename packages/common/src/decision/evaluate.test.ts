@@ -1,23 +1,30 @@
 import { describe, expect, it } from 'vitest';
 import type { Command, CommandContract } from '../contract/index.ts';
-import { policyFromJson } from '../policy/index.ts';
+import type { JsonObject } from '../encoding/index.ts';
+import { orThrow } from '../errors/index.ts';
+import { type PolicyDocument, policyFromJson } from '../policy/index.ts';
 import { evaluate } from './evaluate.ts';
 
-const parsed = policyFromJson({
-  policy_schema_version: 'csc.policy.v0.1',
-  name: 'test',
-  allow_commands: ['git', 'ls'],
-  deny_argv_prefixes: [['git', 'push']],
-  allowed_effect_types: ['observe'],
-  allowed_risk_classes: ['low'],
-  max_timeout_sec: 60,
-  network: 'deny',
-  allow_secret_refs: false,
-  allowed_cwd_prefixes: ['/workspace'],
-  allowed_read_prefixes: ['/workspace'],
-});
-if (!parsed.ok) throw new Error('the policy is not one');
-const policy = parsed.value;
+function read(overrides: JsonObject = {}): PolicyDocument {
+  const parsed = policyFromJson({
+    policy_schema_version: 'csc.policy.v0.1',
+    name: 'test',
+    allow_commands: ['git', 'ls', 'curl'],
+    deny_argv_prefixes: [['git', 'push']],
+    allowed_effect_types: ['observe'],
+    allowed_risk_classes: ['low'],
+    max_timeout_sec: 60,
+    network: 'deny',
+    allow_secret_refs: false,
+    allowed_cwd_prefixes: ['/workspace'],
+    allowed_read_prefixes: ['/workspace'],
+    ...overrides,
+  });
+  return orThrow(parsed, 'POLICY_INVALID', 'the policy');
+}
+
+const policy = read();
+const v02 = { policy_schema_version: 'csc.policy.v0.2' };
 
 function contract(command: Partial<Command>, rest: Partial<CommandContract> = {}): CommandContract {
   return {
@@ -51,7 +58,7 @@ function contract(command: Partial<Command>, rest: Partial<CommandContract> = {}
 describe('evaluate', () => {
   // Scripts of the reference's users look for these texts.
   it.each([
-    [contract({ exec: { argv: ['rm'] } }), 'command not allowed: rm; the policy allows git, ls'],
+    [contract({ exec: { argv: ['rm'] } }), 'command not allowed: rm; the policy allows git, ls, curl'],
     [contract({ exec: { argv: ['git', 'push', 'x'] } }), 'argv prefix denied: git push'],
     [contract({ timeout_sec: 61 }), 'timeout too large: 61; the policy allows 60 seconds'],
     [contract({ network: 'full' }), 'network mode exceeds policy maximum: full; the policy allows deny'],
@@ -92,5 +99,96 @@ describe('evaluate', () => {
   it('does not say what is in an argv but its program: secrets stand there', () => {
     const { findings } = evaluate(contract({ exec: { argv: ['git', 'push', 'hunter2'] } }), policy);
     expect(JSON.stringify(findings)).not.toContain('hunter2');
+  });
+});
+
+describe('evaluate, under a v0.2 policy', () => {
+  const many = contract(
+    { timeout_sec: 61, cwd: '/etc', read_paths: ['/etc', '/usr'], exec: { argv: ['git', 'push'] } },
+    { risk_class: 'high', approval_mode: 'human_required' },
+  );
+
+  it('gives every reason code that applies, once and in registry order, with one text each', () => {
+    const { verdict, reasonCodes, reasons } = evaluate(many, read(v02));
+    expect(verdict).toBe('deny');
+    expect(reasonCodes).toEqual([
+      'RISK_CLASS_NOT_ALLOWED',
+      'ARGV_PREFIX_DENIED',
+      'TIMEOUT_EXCEEDS_POLICY',
+      'CWD_NOT_ALLOWED',
+      'READ_SCOPE_DENIED',
+      'APPROVAL_REQUIRED',
+    ]);
+    expect(reasons).toHaveLength(6);
+    expect(reasons[4]).toBe('read path not allowed: /etc; the policy allows /workspace');
+  });
+
+  it('keeps to the first under v0.1', () => {
+    expect(evaluate(many, policy)).toMatchObject({
+      verdict: 'deny',
+      reasonCodes: ['RISK_CLASS_NOT_ALLOWED'],
+      reasons: ['risk class not allowed: high; the policy allows low'],
+      classifiedEffects: [],
+    });
+  });
+
+  it('finds what a v0.1 policy of the same words finds', () => {
+    expect(evaluate(many, read(v02)).findings).toEqual(evaluate(many, policy).findings);
+  });
+
+  it('classifies every command, also of a contract that it denies', () => {
+    expect(evaluate(many, read(v02)).classifiedEffects).toEqual([
+      { command_id: 'main', effect_type: 'observe' },
+    ]);
+  });
+
+  it('says that an approval is all that is missing', () => {
+    const value = contract({}, { approval_mode: 'human_required' });
+    expect(evaluate(value, read(v02))).toMatchObject({
+      verdict: 'needs_approval',
+      reasonCodes: ['APPROVAL_REQUIRED'],
+      reasons: ['contract approval mode requires approval: human_required'],
+    });
+  });
+
+  it('allows what breaks nothing', () => {
+    expect(evaluate(contract({}), read(v02))).toMatchObject({
+      verdict: 'allow',
+      reasonCodes: ['ALLOW'],
+      reasons: ['contract satisfies v0.2 policy checks'],
+    });
+  });
+
+  it.each([
+    [{ allow_secret_refs: true }, []],
+    [{ allow_secret_refs: true, allowed_secret_names: ['NPM_TOKEN', 'OTHER'] }, []],
+    [
+      { allow_secret_refs: true, allowed_secret_names: ['OTHER'] },
+      [['SECRET_REF_NOT_ALLOWED', 'commands[0].secret_refs[0]']],
+    ],
+    [
+      { allow_secret_refs: true, allowed_secret_names: [] },
+      [['SECRET_REF_NOT_ALLOWED', 'commands[0].secret_refs[0]']],
+    ],
+    [
+      { allow_secret_refs: false, allowed_secret_names: ['NPM_TOKEN'] },
+      [['SECRET_REF_NOT_ALLOWED', 'commands[0].secret_refs']],
+    ],
+  ])('holds secret refs against %j', (members, due) => {
+    const { findings } = evaluate(contract({ secret_refs: ['NPM_TOKEN'] }), read({ ...v02, ...members }));
+    expect(findings.map(({ reasonCode, member }) => [reasonCode, member])).toEqual(due);
+  });
+
+  it.each([
+    ['api.stripe.com', 'https://api.stripe.com/v1', 'financial_action'],
+    ['api.stripe.com:443', 'https://api.stripe.com/v1', 'financial_action'],
+    ['*.stripe.com', 'https://api.stripe.com/v1', 'financial_action'],
+    ['API.Stripe.com', 'https://api.STRIPE.com/v1', 'financial_action'],
+    ['api.stripe.com', 'https://example.org', 'fetch_external'],
+    ['example.org', 'https://example.org', 'fetch_external'],
+  ])('with egress to %s, takes curl %s for a %s', (host, url, effect) => {
+    const value = contract({ exec: { argv: ['curl', url] } });
+    const { classifiedEffects } = evaluate(value, read({ ...v02, allowed_egress_hosts: [host] }));
+    expect(classifiedEffects).toEqual([{ command_id: 'main', effect_type: effect }]);
   });
 });

@@ -3,7 +3,7 @@ import type { Policy, PolicyDocument } from '../policy/index.ts';
 import { classifyEffect } from './classify.ts';
 import { checkArgvs, checkLimits } from './command-checks.ts';
 import { allowed, type CommandFinding, type Finding, isDenial } from './finding.ts';
-import type { ReasonCode, Verdict } from './reason-codes.ts';
+import { type ReasonCode, reasonCodes, type Verdict } from './reason-codes.ts';
 
 /** What a command is taken to do. */
 export interface ClassifiedEffect {
@@ -14,51 +14,74 @@ export interface ClassifiedEffect {
 /** What a policy says of a contract. */
 export interface Evaluation {
   readonly verdict: Verdict;
-  /** Exactly one under a v0.1 policy. */
+  /** Exactly one under a v0.1 policy; under a v0.2 policy every one that applies, in registry order. */
   readonly reasonCodes: readonly ReasonCode[];
   /** One text a reason code, for people. */
   readonly reasons: readonly string[];
   /**
-   * Every rule that is broken or asks for approval, in the order of protocol §3 (a command's wish for
-   * approval after its limits); empty for a plain allow. At most
-   * 1000, and then one that counts the rest.
+   * Every rule that is broken or asks for approval, in the order of protocol §3 (a command's wish for approval after
+   * its limits); empty for a plain allow. At most 1000, and then one that counts the rest.
    */
   readonly findings: readonly Finding[];
-  /** Of every command; for a deny, of the commands looked at up to the first broken rule, as in the reference. */
+  /** Of every command; for a v0.1 deny, of the commands up to the first broken rule, as in the reference. */
   readonly classifiedEffects: readonly ClassifiedEffect[];
 }
 
 /**
  * Decides on a contract (protocol §3). Pure: the executor runs it again and must get what the gate got. Every check
- * runs on every command; the first broken rule in the protocol's order gives the reason code, and approval counts
- * only where nothing is broken, so that no approval lets a contract past a limit.
+ * runs on every command, and approval counts only where nothing is broken, so that no approval lets a contract past a
+ * limit. Which reason codes are told is for the policy's version to say.
  */
 export function evaluate(contract: CommandContract, { policy }: PolicyDocument): Evaluation {
+  const { policy_schema_version: version } = policy;
   let findings = checkRiskClass(contract, policy);
   const classifiedEffects: ClassifiedEffect[] = [];
   for (const [index, command] of contract.commands.entries()) {
     const place = placeFindings(command, index);
     const effect = classifyEffect(command, policy);
     findings = findings.concat(checkArgvs(command, policy).map(place));
-    if (!findings.some(isDenial)) classifiedEffects.push({ command_id: command.id, effect_type: effect });
+    if (version === 'csc.policy.v0.2' || !findings.some(isDenial))
+      classifiedEffects.push({ command_id: command.id, effect_type: effect });
     findings = findings.concat(
       [...checkLimits(command, policy), ...checkEffectApproval(effect, policy)].map(place),
     );
   }
   findings.push(...checkApprovalMode(contract));
-  return conclude(findings, classifiedEffects);
-}
-
-function conclude(findings: readonly Finding[], classifiedEffects: readonly ClassifiedEffect[]): Evaluation {
-  const first = findings.find(isDenial) ?? findings[0];
-  const reasonCode = first?.reasonCode ?? 'ALLOW';
   return {
-    verdict: first === undefined ? 'allow' : isDenial(first) ? 'deny' : 'needs_approval',
-    reasonCodes: [reasonCode],
-    reasons: [first?.message ?? 'contract satisfies v0.1 policy checks'],
+    ...(version === 'csc.policy.v0.2' ? concludeWithAll(findings) : concludeWithFirst(findings)),
     findings: bounded(findings),
     classifiedEffects,
   };
+}
+
+type Conclusion = Pick<Evaluation, 'verdict' | 'reasonCodes' | 'reasons'>;
+
+/** As v0.1 does it: the first broken rule, or else the first wish for approval, is the one that is told. */
+function concludeWithFirst(findings: readonly Finding[]): Conclusion {
+  const first = findings.find(isDenial) ?? findings[0];
+  return {
+    verdict: toVerdict(findings),
+    reasonCodes: [first?.reasonCode ?? 'ALLOW'],
+    reasons: [first?.message ?? 'contract satisfies v0.1 policy checks'],
+  };
+}
+
+/** As v0.2 does it: each code once, in registry order, with the text of its first finding. */
+function concludeWithAll(findings: readonly Finding[]): Conclusion {
+  const verdict = toVerdict(findings);
+  if (verdict === 'allow')
+    return { verdict, reasonCodes: ['ALLOW'], reasons: ['contract satisfies v0.2 policy checks'] };
+  const told = reasonCodes.flatMap((code) => findings.find(({ reasonCode }) => reasonCode === code) ?? []);
+  return {
+    verdict,
+    reasonCodes: told.map(({ reasonCode }) => reasonCode),
+    reasons: told.map(({ message }) => message),
+  };
+}
+
+function toVerdict(findings: readonly Finding[]): Verdict {
+  if (findings.some(isDenial)) return 'deny';
+  return findings.length === 0 ? 'allow' : 'needs_approval';
 }
 
 // A contract may declare 200,000 paths; what is said of them must still fit into a message.

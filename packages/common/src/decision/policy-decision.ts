@@ -3,7 +3,7 @@ import { type CommandContract, contractSha256 } from '../contract/index.ts';
 import { type JsonValue, toTimestamp } from '../encoding/index.ts';
 import type { Parsed } from '../errors/index.ts';
 import { parseArtifact, validate } from '../members/index.ts';
-import type { PolicyDocument } from '../policy/index.ts';
+import type { Policy, PolicyDocument } from '../policy/index.ts';
 import type { Evaluation } from './evaluate.ts';
 import { decisionSchema } from './schema.ts';
 
@@ -24,11 +24,19 @@ export function toPolicyDecision(
     contract_sha256: contractSha256(contract),
     decision: evaluation.verdict,
     policy_profile: policy.name,
+    ...versionOf(policy),
     classified_effects: evaluation.classifiedEffects.map((effect) => ({ ...effect })),
     reasons: [...evaluation.reasons],
     reason_codes: [...evaluation.reasonCodes],
     expires_at: toTimestamp(expiresAt),
   };
+}
+
+// Readers of v0.1 decisions refuse a member that they do not know.
+function versionOf({
+  policy_schema_version: version,
+}: Policy): Pick<PolicyDecision, 'policy_schema_version'> {
+  return version === 'csc.policy.v0.1' ? {} : { policy_schema_version: version };
 }
 
 /** Reads a PolicyDecision, signed or not, from its JSON text. The signature is not verified here. */

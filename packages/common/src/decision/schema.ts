@@ -18,6 +18,10 @@ export const decisionSchema = z
     contract_sha256: sha256Member,
     decision: oneOf(verdicts),
     policy_profile: nonEmptyText.meta({ minLength: 1, description: "The policy's name." }),
+    policy_schema_version: nonEmptyText.exactOptional().meta({
+      minLength: 1,
+      description: "The policy's version; absent where it is csc.policy.v0.1, which has no member for it.",
+    }),
     classified_effects: z.array(classifiedEffect),
     reasons: z.array(nonEmptyText).min(1),
     reason_codes: uniqueList(oneOf(reasonCodes), 1),

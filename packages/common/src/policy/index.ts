@@ -7,6 +7,8 @@ export {
   parseBindings,
 } from './bindings.ts';
 export { readPolicyDirectory } from './directory.ts';
+export { grantedVariables } from './granted-variables.ts';
+export { identityPattern, matchesPattern } from './identity-pattern.ts';
 export {
   maxPolicyBytes,
   type PolicyDocument,
@@ -17,4 +19,9 @@ export {
 export { createPolicySet, type PolicySet } from './policy-set.ts';
 export { type Sample, samplesSchema } from './sample-schema.ts';
 export { checkSamples, parseSamples } from './samples.ts';
-export { type Policy, policySchema } from './schema.ts';
+export {
+  type Policy,
+  type PolicyVersion,
+  policyV01Schema,
+  policyV02Schema,
+} from './schema.ts';

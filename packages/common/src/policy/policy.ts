@@ -1,14 +1,15 @@
 import {
   canonicalBytes,
   isJsonObject,
+  type JsonObject,
   type JsonValue,
   parseStrictYaml,
   readBoundedFile,
   sha256Hex,
 } from '../encoding/index.ts';
 import { faulty, orThrow, type Parsed, parsed } from '../errors/index.ts';
-import { validate } from '../members/index.ts';
-import { type Policy, policySchema } from './schema.ts';
+import { unsupportedVersion, validate } from '../members/index.ts';
+import { type Policy, policyV01Schema, policyV02Schema, policyVersions } from './schema.ts';
 
 /** A policy profile together with what identifies it. */
 export interface PolicyDocument {
@@ -32,9 +33,17 @@ export function parsePolicy(bytes: Uint8Array, source = ''): Parsed<PolicyDocume
 /** Validates a profile that is parsed already. */
 export function policyFromJson(value: JsonValue, source = ''): Parsed<PolicyDocument> {
   if (!isJsonObject(value)) return faulty('must be an object');
-  const policy = validate(policySchema, value);
+  const policy = validatePolicy(value);
   if (!policy.ok) return policy;
   return parsed({ policy: policy.value, sha256: sha256Hex(canonicalBytes(value)), source });
+}
+
+function validatePolicy(value: JsonObject): Parsed<Policy> {
+  const version = value['policy_schema_version'];
+  if (version === 'csc.policy.v0.2') return validate(policyV02Schema, value);
+  if (version === 'csc.policy.v0.1' || version === undefined) return validate(policyV01Schema, value);
+  const message = unsupportedVersion('policy', version, policyVersions.join(' and '));
+  return faulty(message ?? 'is required', 'policy_schema_version');
 }
 
 /** Throws FILE_UNREADABLE (`failed to read …`), or POLICY_INVALID with every fault. */

@@ -1,6 +1,8 @@
 import * as z from 'zod';
 import { effectTypes, networkModes, riskClasses } from '../contract/index.ts';
+import { limitsSchema } from '../limits/index.ts';
 import {
+  egressHost,
   integer,
   name,
   nonEmptyText,
@@ -12,41 +14,77 @@ import {
 
 const deniedArgvPrefix = z.array(nonEmptyText).min(1);
 
-/** The rules of a policy profile (protocol §2). */
-export const policySchema = z
-  .strictObject({
-    policy_schema_version: versionMember('policy', 'csc.policy.v0.1'),
-    name: nonEmptyText.meta({
-      minLength: 1,
-      description: 'The profile as decisions, receipts and bindings call it.',
-    }),
-    allow_commands: uniqueList(name, 1).meta({
-      uniqueItems: true,
-      description: 'Compared with argv[0] as it stands: `git` does not allow `/usr/bin/git`.',
-    }),
-    deny_argv_prefixes: z
-      .array(deniedArgvPrefix)
-      .default([])
-      .meta({ description: 'Each denies every argv that begins with these arguments.' }),
-    allowed_effect_types: uniqueList(oneOf(effectTypes), 1),
-    manual_approval_for_classified_effect_types: uniqueList(nonEmptyText, 0).default([]).meta({
-      uniqueItems: true,
-      description: 'Classified effects, such as financial_action, that a person must approve.',
-    }),
-    allowed_risk_classes: uniqueList(oneOf(riskClasses), 1),
-    max_timeout_sec: integer({ min: 1 }),
-    network: oneOf(networkModes).meta({ description: 'The most that a command may ask for.' }),
-    allow_secret_refs: z.boolean(),
-    require_write_paths_empty: z.boolean().default(false),
-    allowed_cwd_prefixes: z.array(policyPrefix).min(1),
-    allowed_read_prefixes: z.array(policyPrefix).min(1),
-    allowed_write_prefixes: z.array(policyPrefix).default([]),
-    allowed_egress_hosts: uniqueList(nonEmptyText, 0).default([]).meta({ uniqueItems: true }),
-  })
+/** The members of protocol §2 without the version, in both versions of a profile. */
+const commonMembers = {
+  name: nonEmptyText.meta({
+    minLength: 1,
+    description: 'The profile as decisions, receipts and bindings call it.',
+  }),
+  allow_commands: uniqueList(name, 1).meta({
+    uniqueItems: true,
+    description: 'Compared with argv[0] as it stands: `git` does not allow `/usr/bin/git`.',
+  }),
+  deny_argv_prefixes: z
+    .array(deniedArgvPrefix)
+    .default([])
+    .meta({ description: 'Each denies every argv that begins with these arguments.' }),
+  allowed_effect_types: uniqueList(oneOf(effectTypes), 1),
+  manual_approval_for_classified_effect_types: uniqueList(nonEmptyText, 0).default([]).meta({
+    uniqueItems: true,
+    description: 'Classified effects, such as financial_action, that a person must approve.',
+  }),
+  allowed_risk_classes: uniqueList(oneOf(riskClasses), 1),
+  max_timeout_sec: integer({ min: 1 }),
+  network: oneOf(networkModes).meta({ description: 'The most that a command may ask for.' }),
+  allow_secret_refs: z.boolean(),
+  require_write_paths_empty: z.boolean().default(false),
+  allowed_cwd_prefixes: z.array(policyPrefix).min(1),
+  allowed_read_prefixes: z.array(policyPrefix).min(1),
+  allowed_write_prefixes: z.array(policyPrefix).default([]),
+  allowed_egress_hosts: uniqueList(nonEmptyText, 0).default([]).meta({ uniqueItems: true }),
+};
+
+/** The rules of a policy profile v0.1 (protocol §2). */
+export const policyV01Schema = z
+  .strictObject({ policy_schema_version: versionMember('policy', 'csc.policy.v0.1'), ...commonMembers })
   .meta({
     title: 'CSC policy profile v0.1',
     description: 'What the contracts of the identities bound to it may do.',
   });
 
-/** A profile with its defaults filled in. */
-export type Policy = z.infer<typeof policySchema>;
+/** The rules of a policy profile v0.2 (protocol §9): v0.1, and what it cannot say. */
+export const policyV02Schema = z
+  .strictObject({
+    policy_schema_version: versionMember('policy', 'csc.policy.v0.2'),
+    ...commonMembers,
+    allowed_egress_hosts: uniqueList(egressHost, 0).default([]).meta({
+      uniqueItems: true,
+      description: 'Where a command whose network is allowlisted may connect to.',
+    }),
+    limits: limitsSchema
+      .exactOptional()
+      .meta({ description: 'What one run may use up at most; what is absent, the host decides.' }),
+    allowed_env: uniqueList(name, 0).exactOptional().meta({
+      uniqueItems: true,
+      description: "Names that a command's env_allow gets; if absent, any.",
+    }),
+    allowed_secret_names: uniqueList(name, 0).exactOptional().meta({
+      uniqueItems: true,
+      description: 'Names that secret_refs may have where allow_secret_refs is true; if absent, any.',
+    }),
+  })
+  .meta({
+    title: 'CSC policy profile v0.2',
+    description:
+      'What the contracts of the identities bound to it may do, and how much of the host they get.',
+  });
+
+/** The policy versions that this build reads. */
+export const policyVersions = ['csc.policy.v0.1', 'csc.policy.v0.2'] as const;
+
+export type PolicyVersion = (typeof policyVersions)[number];
+
+/** A profile of either version with its defaults filled in; a v0.1 profile has no member of v0.2. */
+export interface Policy extends Omit<z.infer<typeof policyV02Schema>, 'policy_schema_version'> {
+  policy_schema_version: PolicyVersion;
+}

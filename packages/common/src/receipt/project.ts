@@ -14,7 +14,20 @@ export function projectReceipt(receipt: ReceiptV02): ReceiptV01 {
     approvals: _approvals,
     previous_receipt_sha256: _previous,
     signature: _signature,
+    effect_summary: effects,
     ...common
   } = receipt;
-  return { ...common, receipt_version: 'csc.receipt.v0.1' };
+  return {
+    ...common,
+    receipt_version: 'csc.receipt.v0.1',
+    ...(effects === undefined ? {} : { effect_summary: projectEffects(effects) }),
+  };
+}
+
+function projectEffects({
+  egress: _egress,
+  bytes_written: _bytesWritten,
+  ...common
+}: NonNullable<ReceiptV02['effect_summary']>): NonNullable<ReceiptV01['effect_summary']> {
+  return common;
 }

@@ -15,7 +15,8 @@ import {
 
 const artifact = z.strictObject({ path: reportedPath, sha256: sha256Member });
 
-const effectSummary = z.strictObject({
+/** What it did to the world, as v0.1 counts it. */
+export const effectSummary = z.strictObject({
   files_written: count.exactOptional(),
   network_used: z.boolean().exactOptional(),
   secrets_used: count.exactOptional(),

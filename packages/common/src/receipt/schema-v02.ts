@@ -1,4 +1,6 @@
 import * as z from 'zod';
+import { networkModes } from '../contract/index.ts';
+import { limitNames } from '../limits/index.ts';
 import {
   count,
   integer,
@@ -9,7 +11,7 @@ import {
   timestamp,
   versionMember,
 } from '../members/index.ts';
-import { checkRan, commonMembers, ranRule } from './schema-v01.ts';
+import { checkRan, commonMembers, effectSummary, ranRule } from './schema-v01.ts';
 
 /** How a command, or a whole execution, can end (protocol §9). */
 export const endings = [
@@ -23,6 +25,28 @@ export const endings = [
   'refused',
 ] as const;
 
+const egressHostCount = z.strictObject({
+  host: nonEmptyText,
+  port: integer({ min: 0, max: 65_535 }),
+  verdict: oneOf(['allowed', 'denied']),
+  reason: nonEmptyText.exactOptional().meta({ minLength: 1, description: 'Why it was denied.' }),
+  count,
+});
+
+const egress = z
+  .strictObject({
+    allowed: count,
+    denied: count,
+    hosts: z.array(egressHostCount),
+    omitted: count.exactOptional().meta({ description: 'Entries that `hosts` has no room for.' }),
+  })
+  .meta({ id: 'Egress', description: 'Requests to the proxy that is the only way out, by where they led.' });
+
+const effects = effectSummary.extend({
+  egress: egress.exactOptional(),
+  bytes_written: count.exactOptional().meta({ description: 'Below the write scopes.' }),
+});
+
 const commandResult = z
   .strictObject({
     command_id: nonEmptyText,
@@ -34,6 +58,9 @@ const commandResult = z
     exit_code: z.int().exactOptional(),
     signal: nonEmptyText.exactOptional().meta({ examples: ['SIGKILL'] }),
     ended: oneOf(endings),
+    oom_kills: count
+      .exactOptional()
+      .meta({ description: 'Processes that the kernel killed for want of memory.' }),
     stdout_hash: taggedSha256Member,
     stdout_bytes: count,
     stdout_truncated: z.boolean().exactOptional(),
@@ -44,7 +71,7 @@ const commandResult = z
   .meta({ id: 'CommandResult', description: 'One command that was started, or would have been next.' });
 
 const limit = z.strictObject({
-  name: nonEmptyText,
+  name: nonEmptyText.meta({ minLength: 1, examples: [...limitNames] }),
   value: z.int(),
   mechanism: nonEmptyText.meta({ minLength: 1, description: 'What enforced it.' }),
 });
@@ -54,6 +81,8 @@ const sandbox = z
     mechanism: oneOf(['bubblewrap', 'none']),
     bwrap_version: nonEmptyText.exactOptional(),
     namespaces: z.array(nonEmptyText),
+    cgroup: oneOf(['v1', 'v2', 'none']).exactOptional(),
+    network: oneOf(networkModes).exactOptional(),
     seccomp_sha256: sha256Member.exactOptional(),
     limits: z.array(limit),
     uid: integer({ min: 0 }).exactOptional(),
@@ -72,6 +101,7 @@ export const receiptV02Schema = z
   .strictObject({
     receipt_version: versionMember('receipt', 'csc.receipt.v0.2'),
     ...commonMembers,
+    effect_summary: effects.exactOptional(),
     ticket_id: nonEmptyText.exactOptional(),
     executor_id: nonEmptyText.exactOptional(),
     commands: z.array(commandResult),

@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { approvalSchema } from '../approval/index.ts';
 import { commandSchema, contractSchema } from '../contract/index.ts';
 import { decisionSchema } from '../decision/index.ts';
-import { bindingsSchema, policySchema, samplesSchema } from '../policy/index.ts';
+import { bindingsSchema, policyV01Schema, policyV02Schema, samplesSchema } from '../policy/index.ts';
 import { receiptV01Schema, receiptV02Schema } from '../receipt/index.ts';
 import { ticketSchema } from '../ticket/index.ts';
 
@@ -11,7 +11,8 @@ export type JsonSchema = z.core.JSONSchema.BaseSchema;
 
 const sources = {
   contract: [contractSchema, 'csc.contract.v0.1'],
-  policy: [policySchema, 'csc.policy.v0.1'],
+  policy: [policyV01Schema, 'csc.policy.v0.1'],
+  'policy-v0.2': [policyV02Schema, 'csc.policy.v0.2'],
   'policy-samples': [samplesSchema, 'csc.policy-samples.v0.1'],
   bindings: [bindingsSchema, 'csc.bindings.v0.1'],
   decision: [decisionSchema, 'csc.policy-decision.v0.1'],

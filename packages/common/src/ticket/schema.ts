@@ -1,6 +1,6 @@
 import * as z from 'zod';
+import { grantedLimitsSchema } from '../limits/index.ts';
 import {
-  count,
   nonEmptyText,
   oneOf,
   sha256Member,
@@ -11,13 +11,8 @@ import {
 } from '../members/index.ts';
 import { receiptVersions } from '../receipt/index.ts';
 
-const limits = z.strictObject({
-  stdout_bytes: count.meta({ description: 'Captured of the whole contract; the rest is dropped.' }),
-  stderr_bytes: count.meta({ description: 'Captured of the whole contract; the rest is dropped.' }),
-});
-
 const grant = z
-  .strictObject({ receipt_version: oneOf(receiptVersions), limits })
+  .strictObject({ receipt_version: oneOf(receiptVersions), limits: grantedLimitsSchema })
   .meta({ id: 'Grant', description: 'The limits and options in effect for this execution.' });
 
 /** The rules of an ExecutionTicket (protocol §9). */

@@ -1,6 +1,7 @@
 import type { Signer } from '@csc-fleet/common/crypto';
 import { type Clock, toTimestamp } from '@csc-fleet/common/encoding';
 import { ExecutionState } from '@csc-fleet/common/messages';
+import type { PolicySet } from '@csc-fleet/common/policy';
 import type { ReceiptVersion } from '@csc-fleet/common/receipt';
 import type { ExecutionRow, NewExecution } from '../store/tables.ts';
 import type { Happening, LiveExecution } from './execution.ts';
@@ -10,6 +11,7 @@ import { toExecution } from './to-message.ts';
 
 export interface EndingOptions {
   readonly executions: Executions;
+  readonly policies: PolicySet;
   readonly signer: Signer;
   readonly clock: Clock;
 }
@@ -58,7 +60,8 @@ export class Ending {
   /** Ends what never reached an executor, with a receipt of the gate's own. */
   async unstarted(execution: LiveExecution, state: number, error: string): Promise<void> {
     const { row } = execution;
-    const now = this.#options.clock.now();
+    const { policies, signer, clock } = this.#options;
+    const now = clock.now();
     const receiptJson = signGateReceipt(
       {
         status: state === ExecutionState.EXPIRED ? 'expired' : 'blocked',
@@ -67,12 +70,13 @@ export class Ending {
         contractSha256: row.contract_sha256,
         executionId: row.execution_id,
         policyProfile: row.policy_profile,
+        policySchemaVersion: policies.bySha256(row.policy_sha256)?.policy.policy_schema_version,
         policySha256: row.policy_sha256,
         receiptVersion: row.receipt_version as ReceiptVersion,
         submittedAt: new Date(row.submitted_at),
         error,
       },
-      this.#options.signer,
+      signer,
       now,
     );
     await this.#end(execution, { state, ended_at: toTimestamp(now), error }, receiptJson);

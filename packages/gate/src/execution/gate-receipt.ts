@@ -1,5 +1,6 @@
 import { type Signer, signArtifact } from '@csc-fleet/common/crypto';
 import { canonicalBytes, type JsonObject, toTimestamp } from '@csc-fleet/common/encoding';
+import type { PolicyVersion } from '@csc-fleet/common/policy';
 import { projectReceipt, type ReceiptV02, type ReceiptVersion } from '@csc-fleet/common/receipt';
 import { softwareVersion } from '../version.ts';
 
@@ -11,6 +12,8 @@ export interface NothingRan {
   readonly contractSha256: string;
   readonly executionId: string;
   readonly policyProfile: string;
+  /** Undefined where the policy is not held here any more. */
+  readonly policySchemaVersion: PolicyVersion | undefined;
   readonly policySha256: string;
   readonly receiptVersion: ReceiptVersion;
   readonly submittedAt: Date;
@@ -21,6 +24,7 @@ const maxError = 4000;
 
 /** A receipt for an execution that never reached an executor, signed by the gate; canonical JSON. */
 export function signGateReceipt(what: NothingRan, signer: Signer, now: Date): Buffer {
+  const { policySchemaVersion } = what;
   const receipt: ReceiptV02 = {
     receipt_version: 'csc.receipt.v0.2',
     contract_id: what.contractId,
@@ -30,7 +34,7 @@ export function signGateReceipt(what: NothingRan, signer: Signer, now: Date): Bu
     started_at: toTimestamp(what.submittedAt),
     ended_at: toTimestamp(now),
     policy_profile: what.policyProfile,
-    policy_schema_version: 'csc.policy.v0.1',
+    ...(policySchemaVersion === undefined ? {} : { policy_schema_version: policySchemaVersion }),
     policy_sha256: what.policySha256,
     runner_version: softwareVersion,
     signing_key_id: signer.keyId,

@@ -111,7 +111,7 @@ function toRow(
     started_at: null,
     ended_at: denied ? now : null,
     exit_code: null,
-    error: denied ? (evaluation.reasons[0] ?? '') : '',
+    error: denied ? evaluation.reasons.join('; ') : '',
   };
 }
 
@@ -125,6 +125,7 @@ function deniedReceipt(gate: GateContext, decided: Decided, wishes: Wishes, exec
       contractSha256: decided.contractSha256,
       executionId,
       policyProfile: policy.policy.name,
+      policySchemaVersion: policy.policy.policy_schema_version,
       policySha256: policy.sha256,
       receiptVersion: wishes.receiptVersion,
       submittedAt: wishes.now,

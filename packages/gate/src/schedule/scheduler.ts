@@ -1,7 +1,9 @@
 import type { Signer } from '@csc-fleet/common/crypto';
 import { type Clock, toTimestamp } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
+import { type GrantedLimits, narrowLimits } from '@csc-fleet/common/limits';
 import { ExecutionState, toDuration } from '@csc-fleet/common/messages';
+import type { PolicySet } from '@csc-fleet/common/policy';
 import { approvalIds, parseStoredApprovals } from '../approval/stored-approvals.ts';
 import type { OutputLimits } from '../config.ts';
 import type { Ending } from '../execution/ending.ts';
@@ -16,7 +18,9 @@ import { Queue } from './queue.ts';
 export interface SchedulerOptions {
   readonly gateId: string;
   readonly maxQueued: number;
+  /** The most that any ticket grants; a policy with limits narrows it. */
   readonly limits: OutputLimits;
+  readonly policies: PolicySet;
   readonly signer: Signer;
   readonly clock: Clock;
   readonly executions: Executions;
@@ -150,11 +154,17 @@ export class Scheduler {
   }
 
   #place(row: ExecutionRow, peer: Peer): Placement {
-    const { gateId, limits, signer, clock } = this.#options;
+    const { gateId, signer, clock } = this.#options;
     const approvals = parseStoredApprovals(row.approvals_json);
     const ticket = mintTicket(
       row,
-      { gateId, audience: peer.id, approvalIds: approvalIds(approvals), limits, now: clock.now() },
+      {
+        gateId,
+        audience: peer.id,
+        approvalIds: approvalIds(approvals),
+        limits: this.#limitsOf(row),
+        now: clock.now(),
+      },
       signer,
     );
     peer.assigned.add(row.execution_id);
@@ -166,6 +176,12 @@ export class Scheduler {
       change: { state: ExecutionState.OFFERED, executor_id: peer.id, ticket_id: ticket.ticketId },
       happened: { $case: 'placed', value: { executorId: peer.id, labels: { ...peer.labels } } },
     };
+  }
+
+  // A policy that is not held here any more can narrow nothing; an executor that holds it still does.
+  #limitsOf({ policy_sha256: sha256 }: ExecutionRow): GrantedLimits {
+    const { limits, policies } = this.#options;
+    return narrowLimits<GrantedLimits>(limits, policies.bySha256(sha256)?.policy.limits ?? {});
   }
 
   /** Puts an execution that was certainly not started back at the head of the queue, or ends it where that was asked for. */

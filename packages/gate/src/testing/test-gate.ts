@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { CommandContract } from '@csc-fleet/common/contract';
 import { createSigner, generateKeyPair, type Signer } from '@csc-fleet/common/crypto';
-import type { Clock } from '@csc-fleet/common/encoding';
+import type { Clock, JsonObject } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
 import type {
   ExecutionEvent,
@@ -26,7 +26,7 @@ import { defaultGateLimits, type GateLimits } from '../config.ts';
 import { deniedContract, toBytes } from './contracts.ts';
 import { ScriptedExecutor, type ScriptedExecutorOptions } from './scripted-executor.ts';
 
-/** Bound to the profiles `default` (its first) and `wide`. */
+/** Bound to the profiles `default` (its first), `wide` and `limited`, which is one of v0.2. */
 export const agent = 'spiffe://csc.local/client/agent';
 /** Bound to `default`. */
 export const other = 'spiffe://csc.local/client/other';
@@ -35,6 +35,9 @@ export const stranger = 'spiffe://csc.local/client/stranger';
 
 // Of the barrier in flushed().
 const nobody = 'spiffe://csc.local/client/nobody';
+
+/** Of the profile `limited`. */
+export const policyLimits = { memory_bytes: 64 * 1024 * 1024, processes: 50, stdout_bytes: 4096 };
 
 /** A clock that stands still until it is told. */
 export class TestClock implements Clock {
@@ -72,6 +75,7 @@ export class TestGate {
     makePolicy('default'),
     makePolicy('wide'),
     makePolicy('held'),
+    makePolicy('limited', { policy_schema_version: 'csc.policy.v0.2', limits: policyLimits }),
   ]);
   /** What the gate told of errors that no caller waits for. */
   readonly errors: unknown[] = [];
@@ -205,7 +209,7 @@ export function toRequest(contract: CommandContract, overrides: Partial<SubmitRe
   };
 }
 
-function makePolicy(name: string): PolicyDocument {
+function makePolicy(name: string, overrides: JsonObject = {}): PolicyDocument {
   const parsed = policyFromJson({
     policy_schema_version: 'csc.policy.v0.1',
     name,
@@ -217,6 +221,7 @@ function makePolicy(name: string): PolicyDocument {
     allow_secret_refs: false,
     allowed_cwd_prefixes: ['/workspace'],
     allowed_read_prefixes: ['/workspace'],
+    ...overrides,
   });
   return orThrow(parsed, 'POLICY_INVALID', name);
 }
@@ -225,7 +230,7 @@ const bindings: Bindings = orThrow(
   bindingsFromJson({
     bindings_version: 'csc.bindings.v0.1',
     bindings: [
-      { identity: agent, policies: ['default', 'wide'] },
+      { identity: agent, policies: ['default', 'wide', 'limited'] },
       { identity: other, policies: ['default'] },
       { identity: nobody, policies: ['default'] },
     ],

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { type Signer, signArtifact } from '@csc-fleet/common/crypto';
 import { canonicalBytes, type JsonObject, toTimestamp } from '@csc-fleet/common/encoding';
+import type { GrantedLimits } from '@csc-fleet/common/limits';
 import type { ReceiptVersion } from '@csc-fleet/common/receipt';
 import { maxTicketLifeMs, type UnsignedTicket } from '@csc-fleet/common/ticket';
-import type { OutputLimits } from '../config.ts';
 import type { ExecutionRow } from '../store/tables.ts';
 
 export interface MintedTicket {
@@ -17,7 +17,7 @@ export interface TicketOptions {
   /** The one executor that may redeem it. */
   readonly audience: string;
   readonly approvalIds: readonly string[];
-  readonly limits: OutputLimits;
+  readonly limits: GrantedLimits;
   readonly now: Date;
 }
 

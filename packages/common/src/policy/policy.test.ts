@@ -1,0 +1,64 @@
+import { describe, expect, it } from 'vitest';
+import { policyFromJson } from './policy.ts';
+
+const written = {
+  name: 'test',
+  allow_commands: ['ls'],
+  allowed_effect_types: ['observe'],
+  allowed_risk_classes: ['low'],
+  max_timeout_sec: 60,
+  network: 'deny',
+  allow_secret_refs: false,
+  allowed_cwd_prefixes: ['/workspace'],
+  allowed_read_prefixes: ['/workspace'],
+};
+const defaults = {
+  deny_argv_prefixes: [],
+  manual_approval_for_classified_effect_types: [],
+  require_write_paths_empty: false,
+  allowed_write_prefixes: [],
+  allowed_egress_hosts: [],
+};
+
+describe('policyFromJson', () => {
+  it.each(['csc.policy.v0.1', 'csc.policy.v0.2'])(
+    'fills in the defaults of %s, and no other member',
+    (version) => {
+      const value = { policy_schema_version: version, ...written };
+      expect(policyFromJson(value)).toMatchObject({ ok: true, value: { policy: { ...value, ...defaults } } });
+      const parsed = policyFromJson(value);
+      const members = Object.keys(parsed.ok ? parsed.value.policy : {}).sort();
+      expect(members).toEqual(Object.keys({ ...value, ...defaults }).sort());
+    },
+  );
+
+  it('gives two versions of the same words two hashes', () => {
+    const [one, two] = ['csc.policy.v0.1', 'csc.policy.v0.2'].map((version) =>
+      policyFromJson({ policy_schema_version: version, ...written }),
+    );
+    expect(one?.ok && two?.ok && one.value.sha256 !== two.value.sha256).toBe(true);
+  });
+
+  it('says of an unknown version only that: there are no rules to hold it against', () => {
+    const faults = [
+      {
+        path: 'policy_schema_version',
+        message:
+          'unsupported policy version "csc.policy.v9"; this build reads csc.policy.v0.1 and csc.policy.v0.2',
+      },
+    ];
+    expect(policyFromJson({ policy_schema_version: 'csc.policy.v9', extra: 1 })).toEqual({
+      ok: false,
+      faults,
+    });
+  });
+
+  it('says what is missing where there is no version either', () => {
+    const parsed = policyFromJson({ ...written, name: '' });
+    expect(parsed.ok ? [] : parsed.faults.map(({ path }) => path)).toEqual(['policy_schema_version', 'name']);
+  });
+
+  it.each([null, [], 'x', 7])('refuses %j', (value) => {
+    expect(policyFromJson(value).ok).toBe(false);
+  });
+});
