@@ -1,0 +1,1 @@
+export { loadSeccomp, type SeccompFilter, type SeccompOptions } from './load.ts';

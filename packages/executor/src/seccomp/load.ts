@@ -1,0 +1,67 @@
+import { arch } from 'node:process';
+import { readBoundedFile, sha256Hex } from '@csc-fleet/common/encoding';
+import { CscError, type Fault, formatFaults, orThrow } from '@csc-fleet/common/errors';
+import { assembleProfile } from './assemble.ts';
+import defaultProfile from './default-profile.json' with { type: 'json' };
+import { parseSeccompProfile, type SeccompProfile } from './profile.ts';
+import type { Architecture } from './system-calls.ts';
+
+/** The system call filter of every command on a host. */
+export interface SeccompFilter {
+  /** Ours, then the operator's. The kernel runs all of them, and the strictest answer counts. */
+  readonly programs: readonly Buffer[];
+  /** SHA-256 in hex over all programs, one after the other. */
+  readonly sha256: string;
+}
+
+export interface SeccompOptions {
+  /** A further profile, JSON in OCI terms. It can only take away. */
+  readonly profileFile?: string;
+}
+
+const maxProfileBytes = 1024 * 1024;
+const architectures: Readonly<Record<string, Architecture>> = { x64: 'x86_64', arm64: 'aarch64' };
+const architectureNames = { x86_64: 'SCMP_ARCH_X86_64', aarch64: 'SCMP_ARCH_AARCH64' } as const;
+
+/** Throws SANDBOX_UNAVAILABLE on another architecture; FILE_UNREADABLE, or CONFIG_INVALID with every fault of the file. */
+export function loadSeccomp({ profileFile }: SeccompOptions = {}): SeccompFilter {
+  const architecture = architectures[arch];
+  if (architecture === undefined)
+    throw new CscError(
+      'SANDBOX_UNAVAILABLE',
+      `there is no system call filter for ${arch}: use x86_64 or aarch64`,
+    );
+  const ours = assembleProfile(ourProfile(), architecture);
+  const programs = profileFile === undefined ? [ours] : [ours, assembleFile(profileFile, architecture)];
+  return { programs, sha256: sha256Hex(Buffer.concat(programs)) };
+}
+
+/** Our own list, read as an operator's would be. */
+export function ourProfile(): SeccompProfile {
+  const text = Buffer.from(JSON.stringify(defaultProfile));
+  return orThrow(parseSeccompProfile(text), 'CONFIG_INVALID', 'the default seccomp profile');
+}
+
+function assembleFile(file: string, architecture: Architecture): Buffer {
+  const profile = readProfile(file);
+  const name = architectureNames[architecture];
+  if (profile.architectures?.includes(name) === false) {
+    throw invalid(file, { path: 'architectures', message: `lacks ${name}, which is this host's` });
+  }
+  try {
+    return assembleProfile(profile, architecture);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw invalid(file, { path: 'syscalls', message: `are too many: ${error.message}` });
+  }
+}
+
+function readProfile(file: string): SeccompProfile {
+  const { bytes } = readBoundedFile(file, { maxBytes: maxProfileBytes });
+  return orThrow(parseSeccompProfile(bytes), 'CONFIG_INVALID', file);
+}
+
+function invalid(file: string, fault: Fault): CscError {
+  const faults = [fault];
+  return new CscError('CONFIG_INVALID', `${file} was refused:\n${formatFaults(faults)}`, { faults });
+}
