@@ -1,0 +1,91 @@
+import { BlockList, isIPv4, isIPv6 } from 'node:net';
+
+/** What an address is for. Only `public` ones are dialled without being named. */
+export type AddressClass =
+  | 'public'
+  | 'metadata'
+  | 'loopback'
+  | 'unspecified'
+  | 'link_local'
+  | 'private'
+  | 'shared'
+  | 'multicast'
+  | 'broadcast'
+  | 'reserved'
+  | 'translated';
+
+// The first that holds an address says what it is. IANA's special-purpose registries (RFC 6890) and, first of all, where
+// clouds hand out credentials: Amazon, Google, Azure and most others; ECS tasks; EKS pods; Azure's host; Alibaba; Oracle.
+const table: readonly (readonly [AddressClass, readonly string[]])[] = [
+  ['metadata', ['169.254.169.254/32', '169.254.170.2/32', '169.254.170.23/32', '168.63.129.16/32']],
+  ['metadata', ['100.100.100.200/32', '192.0.0.192/32', 'fd00:ec2::/32', 'fd20:ce::254/128']],
+  ['loopback', ['127.0.0.0/8', '::1/128']],
+  ['unspecified', ['0.0.0.0/8', '::/128']],
+  ['link_local', ['169.254.0.0/16', 'fe80::/10']],
+  ['private', ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7', 'fec0::/10']],
+  ['shared', ['100.64.0.0/10']],
+  ['broadcast', ['255.255.255.255/32']],
+  ['multicast', ['224.0.0.0/4', 'ff00::/8']],
+  ['reserved', ['192.0.0.0/24', '192.0.2.0/24', '192.88.99.0/24', '198.18.0.0/15', '198.51.100.0/24']],
+  ['reserved', ['203.0.113.0/24', '240.0.0.0/4', '2001:db8::/32', '3fff::/20', '100::/64']],
+  // An IPv4 address within: mapped, compatible, translated (RFC 8215 as well), Teredo, 6to4. Where one would lead is
+  // another network's business.
+  ['translated', ['::ffff:0:0/96', '::/96', '::ffff:0:0:0/96', '64:ff9b::/96', '64:ff9b:1::/48']],
+  ['translated', ['2001::/32', '2002::/16']],
+  // The rest of the protocol assignments, and all that is no global unicast (RFC 4291 §2.4).
+  ['reserved', ['2001::/23', '::/3', '4000::/2', '8000::/1']],
+];
+
+const classes = table.map(([kind, ranges]) => [kind, createRangeTest(ranges)] as const);
+const isMapped = createRangeTest(['::ffff:0:0/96']);
+const isNat64 = createRangeTest(['64:ff9b::/96']);
+
+/**
+ * Says what an IPv4 or IPv6 address is for. An IPv4-mapped one is what its IPv4 address is, unless that is public: then it
+ * is `translated`, for no resolver has a reason to give it. One of the well-known NAT64 prefix (RFC 6052), which is how
+ * networks of IPv6 alone see all others, is what its IPv4 address is. What is no address is `reserved`.
+ */
+export function classifyAddress(address: string): AddressClass {
+  if (familyOf(address) === undefined) return 'reserved';
+  if (isMapped(address)) {
+    const kind = classifyAddress(embeddedIpv4(address));
+    return kind === 'public' ? 'translated' : kind;
+  }
+  if (isNat64(address)) return classifyAddress(embeddedIpv4(address));
+  return classes.find(([, isWithin]) => isWithin(address))?.[0] ?? 'public';
+}
+
+/** A test for whether an address lies in a set of ranges. */
+export type RangeTest = (address: string) => boolean;
+
+/**
+ * A range is an address or `ADDRESS/PREFIX`, known to be valid. IPv4 ranges hold IPv4 addresses and IPv6 ranges IPv6
+ * ones: `::/0` says nothing of IPv4.
+ */
+export function createRangeTest(ranges: readonly string[]): RangeTest {
+  // One list would hold every IPv4 address as an IPv4-mapped one too.
+  const lists = { ipv4: new BlockList(), ipv6: new BlockList() };
+  for (const range of ranges) {
+    const [address = '', prefix] = range.split('/');
+    const family = familyOf(address) ?? 'ipv4';
+    lists[family].addSubnet(address, Number(prefix ?? (family === 'ipv4' ? 32 : 128)), family);
+  }
+  return (address) => {
+    const family = familyOf(address);
+    return family !== undefined && lists[family].check(address.replace(/%.*$/, ''), family);
+  };
+}
+
+/** Which kind of address a text is; undefined where it is none. */
+export function familyOf(address: string): 'ipv4' | 'ipv6' | undefined {
+  if (isIPv4(address)) return 'ipv4';
+  return isIPv6(address) ? 'ipv6' : undefined;
+}
+
+// The last 32 bits, in whichever way they are written: `64:ff9b::1.2.3.4`, `64:ff9b::102:304`, `64:ff9b::`.
+function embeddedIpv4(address: string): string {
+  const { hostname } = new URL(`http://[${address.replace(/%.*$/, '')}]`);
+  const groups = hostname.slice(1, -1).split('::').at(-1)?.split(':').filter(Boolean) ?? [];
+  const [high = 0, low = 0] = ['0', '0', ...groups].slice(-2).map((group) => Number.parseInt(group, 16));
+  return [high >> 8, high & 255, low >> 8, low & 255].join('.');
+}

@@ -1,0 +1,85 @@
+import { type IncomingMessage, type ServerResponse, request as sendRequest } from 'node:http';
+import type { Socket } from 'node:net';
+import { badAnswerResponse, type OwnResponse } from './denial-response.ts';
+import { endToEndHeaders, type Header, headerValues, toRaw } from './http-headers.ts';
+import type { HttpTarget } from './http-target.ts';
+
+/** One request of a client, and where its answer goes. */
+export interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+}
+
+// Servers send longer heads than clients may.
+const maxAnswerHeader = 65_536;
+// They have no body unless they say so.
+const bodiless: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE']);
+
+/**
+ * Sends a request that was judged over a connection of its own, and passes the answer on as it is: redirects are the
+ * client's to follow, with a request that is judged again. Bodies go through no faster than the other side takes them.
+ */
+export function forward({ request, response }: Exchange, target: HttpTarget, socket: Socket): void {
+  const upstream = sendRequest({
+    createConnection: () => socket,
+    method: request.method ?? 'GET',
+    path: target.path,
+    headers: toRaw(requestHeaders(request, target)),
+    setHost: false,
+    insecureHTTPParser: false,
+    maxHeaderSize: maxAnswerHeader,
+  });
+  // It was paused as long as nobody was there to read it.
+  upstream.once('socket', () => socket.resume());
+  upstream.on('response', (answer) => passAnswer(answer, response));
+  // Once an answer has begun, its own end says whether it is whole.
+  upstream.on('error', () => respond(response, badAnswerResponse()));
+  upstream.once('close', () => {
+    socket.destroy();
+    respond(response, badAnswerResponse());
+  });
+  response.once('close', () => {
+    if (!response.writableFinished) upstream.destroy();
+  });
+  request.on('error', () => upstream.destroy());
+  request.pipe(upstream);
+}
+
+/** Answers in the proxy's own words, unless an answer has begun. */
+export function respond(response: ServerResponse, { status, headers, body }: OwnResponse): void {
+  if (response.headersSent || response.destroyed) return;
+  response.sendDate = false;
+  response.writeHead(status, headers);
+  response.end(response.req.method === 'HEAD' ? undefined : body);
+}
+
+function requestHeaders({ method = 'GET', rawHeaders }: IncomingMessage, target: HttpTarget): Header[] {
+  const { host, port, framing } = target;
+  const hostHeader: Header = ['Host', port === 80 ? host : `${host}:${port}`];
+  const empty: Header[] = bodiless.has(method) ? [] : [['Content-Length', '0']];
+  const length = framing === 'none' ? empty : [framing];
+  return [hostHeader, ...endToEndHeaders(rawHeaders), ...length, ['Connection', 'close']];
+}
+
+function passAnswer(answer: IncomingMessage, response: ServerResponse): void {
+  const { statusCode = 502, statusMessage, rawHeaders } = answer;
+  const lengths = headerValues(rawHeaders, 'content-length').slice(0, 1);
+  const headers = [
+    ...endToEndHeaders(rawHeaders),
+    ...lengths.map((length): Header => ['Content-Length', length]),
+  ];
+  response.sendDate = false;
+  try {
+    response.writeHead(statusCode, statusMessage, toRaw(headers));
+  } catch {
+    // Not every byte that a parser lets through may be written.
+    answer.destroy();
+    respond(response, badAnswerResponse());
+    return;
+  }
+  answer.on('error', () => response.destroy());
+  answer.once('close', () => {
+    if (!answer.complete) response.destroy();
+  });
+  answer.pipe(response);
+}

@@ -1,0 +1,107 @@
+import { parseAuthority } from './host-name.ts';
+import { type Header, headerTokens, headerValues, type RawHeaders, requestFraming } from './http-headers.ts';
+import { type DenialReason, type Refusal, refuse } from './refusal.ts';
+import { type Asked, describeAuthority } from './verdict-log.ts';
+
+/** A request's head, as Node's parser gives it. */
+export interface RequestHead {
+  /** The request target, as it was sent. */
+  readonly url: string;
+  readonly httpVersion: string;
+  readonly rawHeaders: RawHeaders;
+}
+
+/** A name, as `parseHostName` gives it, and a port. */
+export interface HostPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Where a request goes and how its body is framed. */
+export interface HttpTarget extends HostPort {
+  /** In origin form, with the query. */
+  readonly path: string;
+  readonly framing: Header | 'none';
+}
+
+/** A target or a refusal. */
+export type HttpTargetResult =
+  | { readonly ok: true; readonly target: HttpTarget }
+  | { readonly ok: false; readonly refusal: Refusal };
+
+/** The parts of a request target; in origin form there is only the path. */
+interface TargetParts {
+  readonly scheme?: string;
+  readonly authority?: string;
+  readonly path: string;
+}
+
+const httpPort = 80;
+
+/**
+ * Reads where one request is to go: by its absolute URI, or within a tunnel by its path. The URI's authority rules, and a
+ * Host header that says anything else is refused rather than replaced: some server might believe it.
+ * @param fixed where all requests of the tunnel go; absent: there is no tunnel
+ */
+export function readHttpTarget(head: RequestHead, fixed?: HostPort): HttpTargetResult {
+  const { scheme, authority, path } = splitTarget(head.url);
+  if (scheme !== undefined && scheme !== 'http') return failed('bad_scheme');
+  const place = authority === undefined ? fixed : readPlace(authority);
+  // Without a tunnel only the Host header would say where to: an origin's business, not a proxy's.
+  if (place === undefined || !path.startsWith('/')) return failed('bad_scheme');
+  if (typeof place === 'string') return failed(place);
+  const problem = findProblem(head, place, fixed);
+  if (problem !== undefined) return failed(problem);
+  const framing = requestFraming(head.rawHeaders, head.httpVersion);
+  if (framing === undefined) return failed('ambiguous_length');
+  return { ok: true, target: { ...place, path, framing } };
+}
+
+/** What a request asked for, for the log: it need not be a name. */
+export function describeTarget(head: RequestHead, fixed?: HostPort): Pick<Asked, 'host' | 'port'> {
+  const { scheme, authority } = splitTarget(head.url);
+  if (authority !== undefined) return describeAuthority(authority, scheme === 'https' ? 443 : httpPort);
+  return fixed ?? describeAuthority(headerValues(head.rawHeaders, 'host')[0] ?? '', httpPort);
+}
+
+// Nothing is decoded, normalised or guessed: what a URL parser would make of it may be more than what a server reads.
+function splitTarget(url: string): TargetParts {
+  const parts = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)(\/[^#]*)?(\?[^#]*)?$/i.exec(url);
+  if (parts === null) return { path: url.includes('#') ? '' : url };
+  const [, scheme = '', authority = '', path = '/', query = ''] = parts;
+  return { scheme: scheme.toLowerCase(), authority, path: `${path}${query}` };
+}
+
+function readPlace(authority: string): HostPort | DenialReason {
+  const read = parseAuthority(authority, httpPort);
+  return read.ok ? { host: read.name, port: read.port } : read.problem;
+}
+
+function findProblem(
+  head: RequestHead,
+  place: HostPort,
+  fixed: HostPort | undefined,
+): DenialReason | undefined {
+  if (fixed !== undefined && !isSame(place, fixed)) return 'host_mismatch';
+  const [host, ...others] = headerValues(head.rawHeaders, 'host');
+  // Exactly one, but for HTTP/1.0 (RFC 9112 §3.2).
+  if (others.length > 0 || (host === undefined && head.httpVersion !== '1.0')) return 'bad_request';
+  if (host !== undefined && !isHostOf(host, place)) return 'host_mismatch';
+  const connection = headerTokens(head.rawHeaders, 'connection');
+  if (connection.includes('upgrade') || headerValues(head.rawHeaders, 'upgrade').length > 0) return 'upgrade';
+  return undefined;
+}
+
+// Without a port it is of whichever was asked for; as it is written anew, no server sees the difference.
+function isHostOf(header: string, place: HostPort): boolean {
+  const read = parseAuthority(header, place.port);
+  return read.ok && isSame({ host: read.name, port: read.port }, place);
+}
+
+function isSame(a: HostPort, b: HostPort): boolean {
+  return a.host === b.host && a.port === b.port;
+}
+
+function failed(reason: DenialReason): HttpTargetResult {
+  return { ok: false, refusal: refuse(reason) };
+}

@@ -1,0 +1,13 @@
+export type { AddressClass } from './addresses.ts';
+export { classifyAddress } from './addresses.ts';
+export { type AllowList, createAllowList } from './allow-list.ts';
+export type { Connect } from './dial.ts';
+export { type EgressEntry, parseEgressEntry } from './egress-entry.ts';
+export { defaultLimits, type EgressLimits } from './limits.ts';
+export { listenInNamespace } from './listen-in-namespace.ts';
+export { createEgressProxy, type EgressProxy, type EgressProxyOptions } from './proxy.ts';
+export { proxyEnvironment, proxyPort } from './proxy-environment.ts';
+export type { DenialReason } from './refusal.ts';
+export type { Resolve } from './resolve.ts';
+export { mergeSummaries } from './summary.ts';
+export type { EgressHostCount, EgressProtocol, EgressSummary, EgressVerdict } from './verdict.ts';

@@ -1,0 +1,36 @@
+import { parseEgressEntry } from './egress-entry.ts';
+
+/** Where the proxy listens in every sandbox: each has a network of its own. */
+export const proxyPort = 3128;
+
+/**
+ * The variables that lead programs to the proxy, in both spellings. With NODE_USE_ENV_PROXY Node's own clients look at
+ * them too.
+ * @param lists who may be asked for. `localhost` is the sandbox itself and asked for directly, unless a list has it:
+ *   there it is this host. Absent: everything goes to the proxy
+ */
+export function proxyEnvironment(
+  port: number,
+  lists?: readonly (readonly string[])[],
+): Record<string, string> {
+  const http = `http://127.0.0.1:${port}`;
+  // With `h` the proxy resolves names: in the sandbox nobody can.
+  const socks = `socks5h://127.0.0.1:${port}`;
+  const direct = lists === undefined || lists.flat().some(isLocalhost) ? '' : 'localhost,127.0.0.1,::1';
+  return {
+    HTTP_PROXY: http,
+    HTTPS_PROXY: http,
+    ALL_PROXY: socks,
+    NO_PROXY: direct,
+    http_proxy: http,
+    https_proxy: http,
+    all_proxy: socks,
+    no_proxy: direct,
+    NODE_USE_ENV_PROXY: '1',
+  };
+}
+
+function isLocalhost(text: string): boolean {
+  const entry = parseEgressEntry(text);
+  return entry.ok && entry.value.kind === 'name' && entry.value.name === 'localhost';
+}

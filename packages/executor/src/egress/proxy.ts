@@ -1,0 +1,107 @@
+import type { Server, Socket } from 'node:net';
+import type { AllowList } from './allow-list.ts';
+import type { ProxyContext, ServeHttp } from './context.ts';
+import { type Connect, connectOnHost, dial } from './dial.ts';
+import { gather } from './gather.ts';
+import { createHttpFront } from './http-front.ts';
+import { defaultLimits, type EgressLimits } from './limits.ts';
+import { limitResolve, type Resolve, resolveOnHost } from './resolve.ts';
+import { findRoute } from './route.ts';
+import { SocketSet } from './socket-set.ts';
+import { serveSocks } from './socks-front.ts';
+import { socksVersion } from './socks-message.ts';
+import type { EgressSummary, EgressVerdict } from './verdict.ts';
+import { createVerdictLog } from './verdict-log.ts';
+
+export interface EgressProxyOptions {
+  readonly allow: AllowList;
+  /** Default: as every program of this host resolves, /etc/hosts included. */
+  readonly resolve?: Resolve;
+  /** Default: over this host's network. */
+  readonly connect?: Connect;
+  readonly limits?: Partial<EgressLimits>;
+  /** Called for every verdict, in order; must not throw. */
+  readonly onVerdict?: (verdict: EgressVerdict) => void;
+}
+
+/** The one way out of a sandbox. */
+export interface EgressProxy {
+  /** Takes every connection of a listening server, which it closes with itself. */
+  serve(server: Server): void;
+  /** What was asked so far. */
+  summary(): EgressSummary;
+  /** Ends everything at once, servers and connections. May be called again. */
+  close(): Promise<void>;
+}
+
+/**
+ * A proxy that lets through what the lists name, and nothing else: HTTP/1.1 by absolute URI, TLS through CONNECT, both
+ * through SOCKS5, all on one port. No bytes of a request go anywhere before it has been judged.
+ */
+export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
+  const limits: EgressLimits = { ...defaultLimits, ...options.limits };
+  const log = createVerdictLog(options.onVerdict);
+  const servers = new Set<Server>();
+  const clients = new SocketSet();
+  const upstreams = new SocketSet();
+  const context = createContext(options, { log, limits }, upstreams);
+  const serveHttp = createHttpFront(context);
+  const onConnection = (client: Socket): void => {
+    clients.add(client);
+    if (clients.size > limits.connections) {
+      log.deny({ protocol: 'http', host: '', port: 0 }, 'too_many_connections');
+      client.destroy();
+      return;
+    }
+    void serveClient(client, context, serveHttp);
+  };
+  return {
+    serve(server) {
+      servers.add(server);
+      server.on('connection', onConnection);
+    },
+    summary: () => log.summary(),
+    async close() {
+      const closed = [...servers].map(closeServer);
+      clients.close();
+      upstreams.close();
+      await Promise.all(closed);
+    },
+  };
+}
+
+function createContext(
+  { allow, resolve = resolveOnHost, connect = connectOnHost }: EgressProxyOptions,
+  { log, limits }: Pick<ProxyContext, 'log' | 'limits'>,
+  upstreams: SocketSet,
+): ProxyContext {
+  const timeoutMs = limits.connectMs;
+  const judgement = { allow, resolve: limitResolve(resolve, { atOnce: limits.lookups, timeoutMs }) };
+  const tracked: Connect = (target) => upstreams.add(connect(target));
+  return {
+    log,
+    limits,
+    findRoute: (target) => findRoute(target, judgement),
+    dial: (route) => dial(route, { timeoutMs, connect: tracked }),
+  };
+}
+
+// Which protocol a client speaks shows in its first byte.
+async function serveClient(client: Socket, context: ProxyContext, serveHttp: ServeHttp): Promise<void> {
+  const { headerMs, idleMs } = context.limits;
+  // Each direction ends by itself, whatever the server that accepted it does by default.
+  client.allowHalfOpen = true;
+  client.setNoDelay(true);
+  client.setTimeout(idleMs, () => client.destroy());
+  const sniffed = await gather(client, ([byte]) => byte, { timeoutMs: headerMs });
+  if (sniffed === undefined) client.destroy();
+  else if (sniffed.value === socksVersion) {
+    await serveSocks({ socket: client, first: sniffed.bytes }, context, serveHttp);
+  } else serveHttp(client, sniffed.bytes);
+}
+
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+  });
+}

@@ -1,0 +1,183 @@
+import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import { type AddressInfo, connect as connectTo, createServer, type Server, Socket } from 'node:net';
+import { duplexPair } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { connect as connectTls } from 'node:tls';
+import { createAllowList } from './allow-list.ts';
+import type { EgressLimits } from './limits.ts';
+import { createEgressProxy, type EgressProxy } from './proxy.ts';
+import type { Resolve } from './resolve.ts';
+import { createTestCertificate } from './testing-certificate.ts';
+import type { EgressVerdict } from './verdict.ts';
+
+/** What a server saw of a request. */
+export interface SeenRequest {
+  readonly method: string | undefined;
+  readonly url: string | undefined;
+  readonly rawHeaders: readonly string[];
+  readonly body: string;
+}
+
+/** Two real servers, of HTTP and of TLS, on free ports of 127.0.0.1. */
+export interface Upstream {
+  readonly web: number;
+  readonly secure: number;
+  /** PEM, for the clients. */
+  readonly ca: string;
+  readonly seen: SeenRequest[];
+  /** Answers instead of the echo; used once. */
+  readonly tricks: ((request: IncomingMessage, response: ServerResponse) => void)[];
+  close(): Promise<void>;
+}
+
+/** Echoes what it is asked as JSON. */
+export async function startUpstream(hosts: readonly string[]): Promise<Upstream> {
+  const { cert, key } = await createTestCertificate(hosts);
+  const seen: SeenRequest[] = [];
+  const tricks: Upstream['tricks'] = [];
+  const listener = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const trick = tricks.shift();
+    if (trick !== undefined) return trick(request, response);
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    const { method, url, rawHeaders } = request;
+    seen.push({ method, url, rawHeaders, body: Buffer.concat(chunks).toString() });
+    response.setHeader('X-Upstream', 'yes').end(JSON.stringify({ method, url }));
+  };
+  const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
+    listener(request, response).catch(() => response.destroy());
+  };
+  const web = createHttpServer(onRequest);
+  const secure = createHttpsServer({ cert, key }, onRequest);
+  const close = async (): Promise<void> => {
+    web.closeAllConnections();
+    secure.closeAllConnections();
+    await Promise.all([closed(web), closed(secure)]);
+  };
+  return { web: await listen(web), secure: await listen(secure), ca: cert, seen, tricks, close };
+}
+
+/** What a proxy in a test may reach, and how. */
+export interface BenchOptions {
+  readonly lists: readonly (readonly string[])[];
+  /** The addresses of names. Public ones lead to the upstream, by port 443 to the one with TLS. */
+  readonly resolve: Resolve;
+  readonly upstream: Upstream;
+  readonly limits?: Partial<EgressLimits>;
+}
+
+/** A real proxy on a free port of 127.0.0.1. */
+export interface Bench {
+  readonly port: number;
+  readonly proxy: EgressProxy;
+  readonly verdicts: EgressVerdict[];
+  /** Every address that was dialled, as `ADDRESS:PORT`. */
+  readonly dialled: string[];
+  /** Bytes that were sent to any upstream. */
+  sent(): number;
+  close(): Promise<void>;
+}
+
+/** Refuses connections. */
+export const deadAddress = '93.184.216.99';
+/** Never answers. */
+export const silentAddress = '93.184.216.98';
+
+export async function startBench({ lists, resolve, upstream, limits = {} }: BenchOptions): Promise<Bench> {
+  const verdicts: EgressVerdict[] = [];
+  const dialled: string[] = [];
+  const sockets: Socket[] = [];
+  const connect = ({ address, port }: { readonly address: string; readonly port: number }): Socket => {
+    dialled.push(`${address}:${port}`);
+    const socket = open(address, port, upstream);
+    sockets.push(socket);
+    return socket;
+  };
+  const proxy = createEgressProxy({
+    allow: createAllowList(lists),
+    resolve,
+    connect,
+    limits,
+    onVerdict: (verdict) => verdicts.push(verdict),
+  });
+  const server = createServer();
+  proxy.serve(server);
+  const port = await listen(server);
+  const sent = (): number => sockets.reduce((sum, { bytesWritten }) => sum + bytesWritten, 0);
+  return { port, proxy, verdicts, dialled, sent, close: () => proxy.close() };
+}
+
+function open(address: string, port: number, { web, secure }: Upstream): Socket {
+  if (address === silentAddress) return new Socket();
+  // Nothing listens on port 1.
+  const real = address === deadAddress ? 1 : port === 443 ? secure : web;
+  return connectTo({ host: '127.0.0.1', port: real, allowHalfOpen: true });
+}
+
+/** What a client does to a proxy: text and bytes are sent, a number of milliseconds is waited, `end` shuts its side down. */
+export type Step = string | Buffer | number | 'end';
+
+/** Plays a client that sends without listening, and gives all that the proxy said until it closed the connection. */
+export async function talk(port: number, steps: readonly Step[]): Promise<string> {
+  const socket = connectTo({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true });
+  const chunks: Buffer[] = [];
+  socket.on('data', (chunk: Buffer) => chunks.push(chunk)).on('error', () => undefined);
+  socket.on('end', () => socket.end());
+  const gone = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+  for (const step of steps) {
+    if (typeof step === 'number') await sleep(step);
+    else if (step === 'end') socket.end();
+    else if (socket.writable) socket.write(step);
+  }
+  await gone;
+  return Buffer.concat(chunks).toString('latin1');
+}
+
+/** The ClientHello of Node's TLS client; without a name it asks for none. */
+export async function makeHello(servername?: string): Promise<Buffer> {
+  const [near, far] = duplexPair();
+  const client = connectTls({ socket: near, ...(servername === undefined ? {} : { servername }) });
+  client.on('error', () => undefined);
+  const hello = await new Promise<Buffer>((resolve) => far.once('data', resolve));
+  client.destroy();
+  far.destroy();
+  return hello;
+}
+
+/** Cuts a TLS record into records of `size` bytes. */
+export function cutRecord(record: Buffer, size: number): Buffer {
+  const body = record.subarray(5);
+  const records: Buffer[] = [];
+  for (let at = 0; at < body.length; at += size) {
+    const part = body.subarray(at, at + size);
+    records.push(Buffer.from([22, 3, 1, part.length >> 8, part.length & 255]), part);
+  }
+  return Buffer.concat(records);
+}
+
+/** A SOCKS5 greeting without authentication. */
+export const socksHello = Buffer.from([5, 1, 0]);
+
+/** A SOCKS5 request for a name. */
+export function socksConnect(name: string, port: number, command = 1): Buffer {
+  const text = Buffer.from(name);
+  return Buffer.concat([
+    Buffer.from([5, command, 0, 3, text.length]),
+    text,
+    Buffer.from([port >> 8, port & 255]),
+  ]);
+}
+
+async function listen(server: Server): Promise<number> {
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  return (server.address() as AddressInfo).port;
+}
+
+async function closed(server: Server): Promise<void> {
+  await new Promise((resolve) => {
+    server.close(resolve);
+  });
+}
