@@ -1,0 +1,81 @@
+import { CscError } from '@csc-fleet/common/errors';
+import { describe, expect, it } from 'vitest';
+import type { ReadOptions, SecretProvider } from './provider.ts';
+import { refusal } from './provider-contract.ts';
+import { readSecrets, secretVariables } from './secrets.ts';
+
+/** Has these secrets, and keeps what it gave and what it was asked. */
+function createProvider(secrets: Readonly<Record<string, string>>) {
+  const given: Buffer[] = [];
+  const asked: string[] = [];
+  const options: (ReadOptions | undefined)[] = [];
+  const provider: SecretProvider = {
+    async read(name, readOptions) {
+      asked.push(name);
+      options.push(readOptions);
+      const text = secrets[name];
+      if (text === undefined) throw new CscError('SANDBOX_UNAVAILABLE', `no ${name}`);
+      const value = Buffer.from(text);
+      given.push(value);
+      return value;
+    },
+  };
+  return { provider, given, asked, options };
+}
+
+const isWiped = (value: Buffer): boolean => value.length > 0 && value.every((byte) => byte === 0);
+
+describe('readSecrets', () => {
+  it('gives values, each secret read once', async () => {
+    const { provider, asked } = createProvider({ token: 'abcdefgh', 'db.password': 'ijklmnop' });
+    const secrets = await readSecrets(['token', 'db.password', 'token'], provider);
+    expect(asked).toEqual(['token', 'db.password']);
+    expect([...secrets.values].map(([name, value]) => [name, value.toString()])).toEqual([
+      ['token', 'abcdefgh'],
+      ['db.password', 'ijklmnop'],
+    ]);
+  });
+
+  it('asks nobody for nothing', async () => {
+    const { provider, asked } = createProvider({});
+    const secrets = await readSecrets([], provider);
+    expect([secrets.values.size, asked]).toEqual([0, []]);
+  });
+
+  it('wipes what it gave', async () => {
+    const { provider, given } = createProvider({ token: 'abcdefgh', other: 'ijklmnop' });
+    const secrets = await readSecrets(['token', 'other'], provider);
+    secrets.wipe();
+    expect(given.map(isWiped)).toEqual([true, true]);
+  });
+
+  it.each([
+    ['one that is not there', {}],
+    ['one that cannot be masked', { bad: 'abc' }],
+  ])('keeps nothing of %s, nor of those before it', async (_, more: Record<string, string>) => {
+    const { provider, given, asked } = createProvider({ token: 'abcdefgh', late: 'ijklmnop', ...more });
+    expect(await refusal(readSecrets(['token', 'bad', 'late'], provider))).toMatchObject({
+      code: 'SANDBOX_UNAVAILABLE',
+    });
+    expect(asked).toEqual(['token', 'bad']);
+    expect(given.every(isWiped)).toBe(true);
+  });
+
+  it('passes the signal on', async () => {
+    const { provider, options } = createProvider({ token: 'abcdefgh' });
+    const { signal } = new AbortController();
+    await readSecrets(['token'], provider, { signal });
+    expect(options).toEqual([{ signal }]);
+  });
+});
+
+describe('secretVariables', () => {
+  it('names the files of those that are allowed', () => {
+    const names = ['token', 'db.pass-word', 'other'];
+    expect(secretVariables(names, ['TOKEN_FILE', 'DB_PASS_WORD_FILE', 'token', 'CI'])).toEqual({
+      TOKEN_FILE: '/run/secrets/token',
+      DB_PASS_WORD_FILE: '/run/secrets/db.pass-word',
+    });
+    expect(secretVariables(names, [])).toEqual({});
+  });
+});

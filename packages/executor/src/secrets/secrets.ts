@@ -1,0 +1,55 @@
+import { toSecretPath } from '../sandbox/view.ts';
+import { checkMaskable } from './mask.ts';
+import type { ReadOptions, SecretProvider } from './provider.ts';
+
+/** The secrets of one execution, for as long as it lasts. */
+export interface ReadSecrets {
+  /** By name. */
+  readonly values: ReadonlyMap<string, Buffer>;
+  /** Overwrites the values. */
+  wipe(): void;
+}
+
+/**
+ * Reads each secret once, however often it is named; one after the other, so that at the first that fails nothing else
+ * is under way. Throws what the provider throws, or SANDBOX_UNAVAILABLE for one that cannot be masked; nothing is kept
+ * then.
+ */
+export async function readSecrets(
+  names: readonly string[],
+  provider: SecretProvider,
+  options?: ReadOptions,
+): Promise<ReadSecrets> {
+  const values = new Map<string, Buffer>();
+  const wipe = (): void => {
+    for (const value of values.values()) value.fill(0);
+  };
+  try {
+    for (const name of new Set(names)) {
+      const value = await provider.read(name, options);
+      values.set(name, value);
+      checkMaskable(name, value);
+    }
+  } catch (error) {
+    wipe();
+    throw error;
+  }
+  return { values, wipe };
+}
+
+/**
+ * The variables that say where secrets are: NAME_FILE, in capitals, for each secret NAME whose variable `envAllow`
+ * names. A value is never in the environment, which all that a command starts inherits, and many a tool prints. Of two
+ * names that make the same variable (a.b and a_b) the later one has it.
+ */
+export function secretVariables(
+  names: readonly string[],
+  envAllow: readonly string[],
+): Readonly<Record<string, string>> {
+  const variables = names.map((name) => [toVariable(name), toSecretPath(name)] as const);
+  return Object.fromEntries(variables.filter(([variable]) => envAllow.includes(variable)));
+}
+
+function toVariable(name: string): string {
+  return `${name.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_')}_FILE`;
+}
