@@ -1,0 +1,75 @@
+/** How a program reads the options before its operands, in the terms of getopt(3). */
+export interface Grammar {
+  /**
+   * The letters after one dash, several to a word: `c` is a flag, `c:` takes the rest of the word or the next word,
+   * `c::` at most the rest of the word. `c;` differs from one program of a family to another: it may be a flag, take
+   * the rest of the word or the next word, or take the next word while the letters after it still count.
+   */
+  readonly short: string;
+  /**
+   * Long options, apart by spaces: `name` is a flag, `name=` takes `=value` or the next word, `name?` at most `=value`;
+   * `name*` are all flags that begin so.
+   */
+  readonly long?: string;
+  /** What a letter takes of the rest of its word, as in perl's `-0777ne`; the letters after it still count. */
+  readonly attached?: Readonly<Record<string, RegExp>>;
+  /** Long options may be cut short, as with getopt_long(3). */
+  readonly abbreviations?: true;
+  /** One dash does for a long option too. */
+  readonly singleDash?: true;
+  /** `+c` is an option as well. */
+  readonly plus?: true;
+  /** A lone `-`: a flag, or the end of the options. Absent: an operand. */
+  readonly dash?: 'flag' | 'end';
+  /** `-19` is an option as well. */
+  readonly numeric?: true;
+  /** Options, as in `-c -m`, that are the last: what follows their value belongs to what they run. */
+  readonly last?: string;
+  /** Options are read after operands too. */
+  readonly permutes?: true;
+  /** What to make of an option that is not listed. Absent: it may or may not take the next word, so both are looked at. */
+  readonly unlisted?: 'flag';
+}
+
+/** The items of a list that is written as one text, apart by spaces. */
+export function toList(text: string): string[] {
+  return text.split(/\s+/).filter((item) => item !== '');
+}
+
+/** True where `name` is in a list that is written as one text. */
+export function isListed(name: string, list: string | undefined): boolean {
+  return list !== undefined && toList(list).includes(name);
+}
+
+/** What follows an option's name: nothing, at most something in the same word, or a value. */
+export type Takes = 'nothing' | 'attached' | 'value' | 'next word';
+
+/** How a letter is listed; undefined where it is not. */
+export function takesOfLetter({ short }: Grammar, letter: string): Takes | undefined {
+  const index = short.indexOf(letter);
+  if (index < 0 || letter === ':' || letter === ';') return undefined;
+  if (short.startsWith('::', index + 1)) return 'attached';
+  if (short.startsWith(':', index + 1)) return 'value';
+  return short.startsWith(';', index + 1) ? 'next word' : 'nothing';
+}
+
+/** Every long option that `name` may mean: the one of that name, or those that it is cut from. */
+export function findLong(
+  { long = '', abbreviations }: Grammar,
+  name: string,
+): { readonly name: string; readonly takes: Takes }[] {
+  const listed = toList(long).map(readLong);
+  const exact = listed.filter((option) => isNamed(option.name, name)).map(({ takes }) => ({ name, takes }));
+  if (exact.length > 0 || abbreviations === undefined || name === '') return exact;
+  return listed.filter((option) => option.name.startsWith(name));
+}
+
+function isNamed(listed: string, name: string): boolean {
+  return listed.endsWith('*') ? name.startsWith(listed.slice(0, -1)) : listed === name;
+}
+
+function readLong(entry: string): { readonly name: string; readonly takes: Takes } {
+  if (entry.endsWith('=')) return { name: entry.slice(0, -1), takes: 'value' };
+  if (entry.endsWith('?')) return { name: entry.slice(0, -1), takes: 'attached' };
+  return { name: entry, takes: 'nothing' };
+}

@@ -1,0 +1,63 @@
+import { posix } from 'node:path';
+import { isListed } from './grammar.ts';
+import { type Interpreter, isDataAddress } from './interpreters.ts';
+import { joinLooks, type Look, nothingSeen, type Reader, seenCode } from './look.ts';
+import { type Option, scanOptions } from './scan-options.ts';
+import type { Word } from './word.ts';
+
+/** How an interpreter's words are read: do they bring code, or name a file of it? */
+export function readInterpreter(interpreter: Interpreter): Reader {
+  return (words, { piped }) => {
+    const { fold } = interpreter;
+    const folded = fold === undefined ? words : words.map((word) => ({ ...word, text: fold(word.text) }));
+    return readWords(folded, interpreter, piped);
+  };
+}
+
+function readWords(words: readonly Word[], interpreter: Interpreter, piped: boolean): Look {
+  const { options, operands, open } = scanOptions(words, interpreter.grammar);
+  const bringing = options.find((option) => bringsCode(option, interpreter));
+  if (bringing !== undefined) return seenCode(words, bringing.name, bringing.word);
+  if (open !== undefined) return seenCode(words, 'options from input', open);
+  const streaming = options.find((option) => readsStream(option, interpreter));
+  if (streaming !== undefined) return seenCode(words, `stdin, by ${streaming.name}`, streaming.word);
+  if (piped && interpreter.stdin === 'always' && !options.some(namesFile(interpreter)))
+    return seenCode(words, 'stdin, a pipe', undefined);
+  if (options.some(namesFile(interpreter))) return nothingSeen;
+  return joinLooks(operands.map((place) => readOperand(words, place, interpreter, piped)));
+}
+
+function bringsCode(option: Option, { code, bringsCode: brings }: Interpreter): boolean {
+  return isListed(option.name, code) || brings?.(option) === true;
+}
+
+function readsStream(option: Option, interpreter: Interpreter): boolean {
+  if (isListed(option.name, interpreter.stream)) return true;
+  return namesFile(interpreter)(option) && option.value !== undefined && isStream(option.value.text);
+}
+
+function namesFile({ file }: Interpreter): (option: Option) => boolean {
+  return ({ name }) => isListed(name, file);
+}
+
+function readOperand(words: readonly Word[], place: number, interpreter: Interpreter, piped: boolean): Look {
+  const { commands = {}, stdin } = interpreter;
+  const word = words[place];
+  if (word === undefined)
+    return piped && stdin !== 'never' ? seenCode(words, 'stdin, a pipe', undefined) : nothingSeen;
+  if (word.unknown) return nothingSeen;
+  if (isStream(word.text)) return seenCode(words, 'stdin', word);
+  if (isDataAddress(word.text)) return seenCode(words, 'a data: address', word);
+  const command = Object.hasOwn(commands, word.text) ? commands[word.text] : undefined;
+  if (command === undefined) return nothingSeen;
+  // `deno test` looks for files by itself.
+  if (command === 'file') return readWords([words[0] ?? word, ...words.slice(place + 1)], interpreter, false);
+  return seenCode(words, word.text, word);
+}
+
+const streamPath = /(?:^|\/)(?:dev\/(?:stdin|fd\/\d+)|proc\/[^/]+\/(?:task\/[^/]+\/)?fd\/\d+)$/;
+
+/** True for a name of something that a program was handed open: what is read there is no file of the workspace. */
+export function isStream(path: string): boolean {
+  return path === '-' || streamPath.test(posix.normalize(path));
+}

@@ -1,0 +1,115 @@
+import type { Grammar } from './grammar.ts';
+import { named } from './program-name.ts';
+import type { Option } from './scan-options.ts';
+
+/** A program that is neither shell nor wrapper, but has an option that brings code or names a program. */
+export interface Tool {
+  readonly names: RegExp;
+  readonly grammar: Grammar;
+  /** Options whose value is code, apart by spaces. */
+  readonly code?: string;
+  readonly bringsCode?: (option: Option) => boolean;
+  /** Options whose value is a program and its arguments, apart by spaces. */
+  readonly programs?: string;
+  /** Options whose value is a file that is run. */
+  readonly files?: string;
+  /** Whether an operand is code. */
+  readonly operandIsCode?: (text: string) => boolean;
+  /** A first word without a dash is letters too, whose values are the words after it: `tar xIf zstd a.tar`. */
+  readonly bundled?: true;
+}
+
+// Options that are not listed take nothing; operands and options come in any order.
+const anywhere = { unlisted: 'flag', permutes: true } as const;
+const gnu = { ...anywhere, abbreviations: true } as const;
+
+/** What this host knows of such programs: those that build and pack. */
+export const tools: readonly Tool[] = [
+  {
+    names: named('g?tar bsdtar'),
+    grammar: {
+      short: 'b:f:g:C:F:H:I:K:L:N:T:V:X:',
+      long: `to-command= checkpoint-action= use-compress-program= rsh-command= rmt-command= info-script=
+        new-volume-script= directory= file= exclude= exclude-from= files-from= transform= xform= owner= group= mode=
+        mtime= format= strip-components= blocking-factor= listed-incremental= label= newer= starting-file= checkpoint?`,
+      ...gnu,
+    },
+    // A shell runs each.
+    code: '-F --to-command --info-script --new-volume-script --rsh-command --rmt-command',
+    bringsCode: ({ name, value }) => name === '--checkpoint-action' && /^exec=/.test(value?.text ?? ''),
+    programs: '-I --use-compress-program',
+    bundled: true,
+  },
+  {
+    names: named('g?make remake'),
+    grammar: {
+      short: 'bmBdeikLnpqrRsStvwhC:f:I:o:W:E:j::l::O::',
+      long: `eval= file= makefile= directory= include-dir= old-file= assume-old= what-if= new-file= assume-new=
+        jobserver-style= jobs? load-average? max-load? output-sync? debug? shuffle?`,
+      ...gnu,
+    },
+    code: '-E --eval',
+    files: '-f --file --makefile',
+    // `X!=CODE` runs it, and so does `X=$(shell CODE)`; MAKEFLAGS may hold --eval.
+    operandIsCode: (text) => /^[^=]*!=|^\w*MAKEFLAGS\s*[:?+]*=|^[^=]*=[\s\S]*\$/.test(text),
+  },
+  {
+    names: named('rsync'),
+    grammar: { short: 'e:B:f:M:T:', long: 'rsh= rsync-path= exclude= include= filter= files-from=', ...gnu },
+    code: '-e --rsh --rsync-path',
+  },
+  {
+    names: named('g?sort'),
+    grammar: { short: 'k:o:S:t:T:', long: 'compress-program= key= output= parallel=', ...gnu },
+    programs: '--compress-program',
+  },
+  { names: named('g?split'), grammar: { short: 'a:b:C:l:n:t:', long: 'filter=', ...gnu }, code: '--filter' },
+  {
+    names: named('g?install'),
+    grammar: { short: 'g:m:o:S:t:', long: 'strip-program=', ...gnu },
+    programs: '--strip-program',
+  },
+  {
+    names: named('zip'),
+    grammar: { short: '', long: 'TT= unzip-command=', singleDash: true, ...anywhere },
+    code: '--TT --unzip-command',
+  },
+  {
+    names: named('rg'),
+    grammar: { short: 'e:f:g:t:T:A:B:C:m:', long: 'pre= hostname-bin=', ...anywhere },
+    programs: '--pre --hostname-bin',
+  },
+  {
+    names: named('man'),
+    grammar: { short: 'P:H::', long: 'pager= html?', ...gnu },
+    code: '-P -H --pager --html',
+  },
+  {
+    names: named('wget'),
+    grammar: { short: 'e:O:o:P:', long: 'execute= use-askpass=', ...gnu },
+    code: '-e --execute --use-askpass',
+  },
+  {
+    // `-wrapper PROGRAM,ARGUMENT…` runs in front of each pass.
+    names: named('(?:[\\w.-]+-)?(?:gcc|g\\+\\+|cc|c\\+\\+|clang|clang\\+\\+|gfortran|cpp)'),
+    grammar: { short: '', long: 'wrapper=', singleDash: true, ...anywhere },
+    code: '--wrapper',
+  },
+  {
+    names: named('go'),
+    grammar: { short: '', long: 'exec= toolexec= vettool=', singleDash: true, ...anywhere },
+    programs: '--exec --toolexec --vettool',
+  },
+  {
+    names: named('cargo'),
+    grammar: { short: '', long: 'config=', ...anywhere },
+    // A file, or configuration, which can name a program to run others with.
+    bringsCode: ({ name, value }) => name === '--config' && (value?.text.includes('=') ?? false),
+  },
+  {
+    names: named('sqlite3'),
+    grammar: { short: '', long: 'cmd= init=', singleDash: true, ...anywhere },
+    // `.shell CODE`, `.output |CODE`
+    operandIsCode: (text) => /^\s*\.[a-z]/i.test(text),
+  },
+];
