@@ -2,26 +2,31 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { KeyRing, Signer } from '@csc-fleet/common/crypto';
 import { type Clock, systemClock } from '@csc-fleet/common/encoding';
+import { narrowLimits } from '@csc-fleet/common/limits';
 import type { PolicySet } from '@csc-fleet/common/policy';
-import { buildCeiling } from './ceiling/index.ts';
+import { defaultCeiling, type HostCeiling } from './ceiling/index.ts';
+import { type Cgroups, openCgroups, type Reserve } from './cgroup/index.ts';
 import { Deliveries } from './deliver.ts';
 import { type Executor, LinkedExecutor } from './executor.ts';
 import type { Host } from './host.ts';
 import { type Journal, openSqliteJournal } from './journal/index.ts';
 import { createBwrapLauncher, createLocalLauncher, type Launcher } from './launch/index.ts';
-import { defaultLimits, type ExecutionMode, type ExecutorLimits } from './limits.ts';
+import {
+  defaultLimits,
+  defaultReserve,
+  defaultRunLimits,
+  type ExecutionMode,
+  type ExecutorLimits,
+  type RunLimits,
+} from './limits.ts';
 import { Outbox } from './link/outbox.ts';
 import { type Log, silentLog } from './log.ts';
 import { type OutputSink, SpoolDirectory } from './output/index.ts';
 import { recover } from './recover.ts';
-import { type HostFacts, probeHost, type RunAs } from './sandbox/index.ts';
+import { type HostFacts, type ProbeOptions, probeHost, type RunAs } from './sandbox/index.ts';
+import type { SecretProvider } from './secrets/index.ts';
 import { readReceiptSigner } from './signing-key.ts';
-import {
-  createLocalWorkplace,
-  createSandboxWorkplace,
-  type Environment,
-  type Workplace,
-} from './workplace.ts';
+import { createLocalWorkplace, createSandboxWorkplace, type Environment } from './workplace.ts';
 
 /** What the operator decides of an executor. */
 export interface ExecutorOptions {
@@ -35,6 +40,16 @@ export interface ExecutorOptions {
   /** Values of the variables that a contract's env_allow may name. Default: none. */
   readonly env?: Environment;
   readonly limits?: Partial<ExecutorLimits>;
+  /** The most that one command may use up. */
+  readonly runLimits?: Partial<RunLimits>;
+  /** What all jobs together leave to the executor and the rest of the host. */
+  readonly reserve?: Partial<Reserve>;
+  /** Whether jobs may run where this host has no cgroups to offer. Default: false. */
+  readonly acceptRlimitsOnly?: boolean;
+  /** A file with a further system call filter, which can only take away. */
+  readonly seccompProfile?: string;
+  /** The most that this host ever does. Default: no network, no secrets, no inline code. */
+  readonly ceiling?: HostCeiling;
   /** Default: false. */
   readonly acceptUnsignedApprovals?: boolean;
   /** Default: "hardened". */
@@ -57,6 +72,10 @@ export interface ExecutorDeps {
   /** What hardened mode stands on. Default: probed here. */
   readonly facts?: HostFacts;
   readonly launcher?: Launcher;
+  /** Goes between the executor and its launcher: it sees every launch, and may change what is launched. */
+  readonly wrapLauncher?: (launcher: Launcher) => Launcher;
+  /** Where secrets come from. Absent: there are none. */
+  readonly secrets?: SecretProvider;
   readonly clock?: Clock;
   readonly log?: Log;
 }
@@ -99,9 +118,10 @@ async function toHost(options: ExecutorOptions, deps: ExecutorDeps): Promise<Hos
     executorId,
     gateKeys: deps.gateKeys,
     policies: deps.policies,
-    ceiling: buildCeiling,
+    ceiling: options.ceiling ?? defaultCeiling,
     acceptUnsignedApprovals: options.acceptUnsignedApprovals ?? false,
     limits,
+    ...(deps.secrets === undefined ? {} : { secrets: deps.secrets }),
     ...(await chooseWorkplace(options, deps)),
     spools: new SpoolDirectory(join(stateDir, 'spool'), limits.spoolBytes),
     signer: deps.signer ?? readReceiptSigner(executorId, stateDir),
@@ -112,17 +132,41 @@ async function toHost(options: ExecutorOptions, deps: ExecutorDeps): Promise<Hos
 }
 
 async function chooseWorkplace(
-  { executionMode, env = {}, runAs }: ExecutorOptions,
-  { launcher, facts: given }: ExecutorDeps,
-): Promise<{ readonly workplace: Workplace; readonly launcher: Launcher }> {
+  options: ExecutorOptions,
+  { launcher: own, facts: given, wrapLauncher = (launcher) => launcher }: ExecutorDeps,
+): Promise<Pick<Host, 'workplace' | 'launcher' | 'runLimits'>> {
+  const { executionMode, env = {} } = options;
+  const runLimits = { ...defaultRunLimits(), ...options.runLimits };
   if (executionMode === 'local') {
-    return { workplace: createLocalWorkplace(env), launcher: launcher ?? createLocalLauncher() };
+    const launcher = wrapLauncher(own ?? createLocalLauncher());
+    return { workplace: createLocalWorkplace(env), launcher, runLimits };
   }
-  const facts = given ?? (await probeHost(runAs === undefined ? {} : { runAs }));
+  const facts = given ?? (await probeHost(toProbe(options)));
+  const groups = openJobGroups(facts, options);
   return {
     workplace: createSandboxWorkplace(facts, env),
-    launcher: launcher ?? createBwrapLauncher({ facts }),
+    launcher: wrapLauncher(own ?? createBwrapLauncher({ facts, ...groups })),
+    // No command is promised more than all of them have together.
+    runLimits: narrowLimits(runLimits, groups.cgroups?.most ?? {}),
   };
+}
+
+/** What an executor's options say of the host that it needs. */
+export function toProbe({
+  runAs,
+  acceptRlimitsOnly,
+  seccompProfile,
+}: Pick<ExecutorOptions, 'runAs' | 'acceptRlimitsOnly' | 'seccompProfile'>): ProbeOptions {
+  return {
+    ...(runAs === undefined ? {} : { runAs }),
+    ...(acceptRlimitsOnly === undefined ? {} : { acceptRlimitsOnly }),
+    ...(seccompProfile === undefined ? {} : { seccompProfile }),
+  };
+}
+
+function openJobGroups({ cgroups }: HostFacts, { reserve }: ExecutorOptions): { cgroups?: Cgroups } {
+  if (cgroups === 'none') return {};
+  return { cgroups: openCgroups({ reserve: { ...defaultReserve, ...reserve } }) };
 }
 
 function prune({ journal, clock, log }: Host): void {

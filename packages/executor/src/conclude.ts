@@ -4,13 +4,8 @@ import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import type { Execution } from './execution.ts';
 import type { Host } from './host.ts';
 import type { FinishedExecution, SealedReceipt } from './journal/index.ts';
-import {
-  buildReceipt,
-  countFilesWritten,
-  hashArtifacts,
-  type RunResult,
-  sealReceipt,
-} from './receipt/index.ts';
+import { buildReceipt, hashArtifacts, nothingWritten, type RunResult, sealReceipt } from './receipt/index.ts';
+import { summariseNetwork } from './summarise-network.ts';
 
 type Effects = NonNullable<RunResult['effects']>;
 
@@ -57,19 +52,19 @@ async function journalReceipt(
   }
 }
 
-async function measureEffects({ subject, trace }: Execution, host: Host): Promise<Effects> {
+async function measureEffects({ subject, trace, granted }: Execution, host: Host): Promise<Effects> {
   const { contract, executionMode } = subject;
-  const { writableRoots, since } = trace;
+  const { writableRoots, outcomes } = trace;
   const rules = { writableRoots, maxBytes: host.limits.artifactBytes };
   const artifacts = await hashArtifacts(contract.expected_outputs, rules);
-  const written = since === undefined ? 0 : await countFilesWritten(writableRoots, since);
+  const written = outcomes.findLast((outcome) => outcome.written !== undefined)?.written ?? nothingWritten;
   return {
     ...(artifacts.length === 0 ? {} : { artifacts }),
     effect_summary: {
-      files_written: written,
-      // Without a sandbox nobody knows.
-      ...(executionMode === 'hardened' ? { network_used: false } : {}),
-      secrets_used: 0,
+      files_written: written.files,
+      bytes_written: written.bytes,
+      ...(executionMode === 'hardened' ? summariseNetwork(contract, outcomes) : {}),
+      secrets_used: granted.secrets.values.size,
     },
   };
 }

@@ -1,8 +1,19 @@
 import { availableParallelism } from 'node:os';
 import { readConfig, resolveFrom } from '@csc-fleet/common/config';
+import { limitsSchema } from '@csc-fleet/common/limits';
 import * as z from 'zod';
-import { defaultLimits, type ExecutionMode, type ExecutorLimits } from './limits.ts';
+import { ceilingConfig, type HostCeiling, toHostCeiling } from './ceiling/index.ts';
+import type { Reserve } from './cgroup/index.ts';
+import {
+  defaultLimits,
+  defaultReserve,
+  defaultRunLimits,
+  type ExecutionMode,
+  type ExecutorLimits,
+  type RunLimits,
+} from './limits.ts';
 import type { RunAs } from './sandbox/index.ts';
+import { createSecretProvider, type SecretProvider, secretsConfig } from './secrets/index.ts';
 
 /** An executor's config as it is used: paths absolute, defaults filled in. */
 export interface ExecutorConfig {
@@ -22,6 +33,16 @@ export interface ExecutorConfig {
   /** Values of the variables that a contract's env_allow may name. */
   readonly env: Readonly<Record<string, string>>;
   readonly limits: ExecutorLimits;
+  readonly runLimits: RunLimits;
+  /** What all jobs together leave to the executor and the rest of the host. */
+  readonly reserve: Reserve;
+  /** Whether jobs may run where this host has no cgroups to offer. */
+  readonly acceptRlimitsOnly: boolean;
+  /** A file with a further system call filter. */
+  readonly seccompProfile?: string;
+  readonly ceiling: HostCeiling;
+  /** Makes the provider of secrets; absent where there are none. */
+  readonly secrets?: SecretProvider;
   readonly acceptUnsignedApprovals: boolean;
   readonly executionMode: ExecutionMode;
   /** A private key file. Absent: a key that is made in the state directory. */
@@ -35,6 +56,19 @@ const id = z.int().min(1).max(4_294_967_294);
 const variable = z
   .string()
   .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be a variable name: letters, digits and _');
+
+const least = (min: number) => z.int().min(min);
+const runDefaults = defaultRunLimits();
+const limitMembers = limitsSchema.required().shape;
+const runLimitMembers = {
+  memory_bytes: limitMembers.memory_bytes.default(runDefaults.memory_bytes),
+  processes: limitMembers.processes.default(runDefaults.processes),
+  cpu_millis: limitMembers.cpu_millis.default(runDefaults.cpu_millis),
+  open_files: limitMembers.open_files.default(runDefaults.open_files),
+  file_bytes: limitMembers.file_bytes.default(runDefaults.file_bytes),
+  tmp_bytes: limitMembers.tmp_bytes.default(runDefaults.tmp_bytes),
+  write_bytes: limitMembers.write_bytes.default(runDefaults.write_bytes),
+};
 
 const schema = z.strictObject({
   executor_id: z.string().min(1).optional(),
@@ -55,8 +89,19 @@ const schema = z.strictObject({
       stderr_bytes: bytes.default(defaultLimits.stderrBytes),
       spool_bytes: bytes.default(defaultLimits.spoolBytes),
       artifact_bytes: bytes.default(defaultLimits.artifactBytes),
+      ...runLimitMembers,
     })
     .prefault({}),
+  reserve: z
+    .strictObject({
+      memory_bytes: bytes.default(defaultReserve.memory_bytes),
+      cpu_millis: least(0).default(defaultReserve.cpu_millis),
+    })
+    .prefault({}),
+  accept_rlimits_only: z.boolean().default(false),
+  seccomp_profile: path.optional(),
+  ceiling: ceilingConfig,
+  secrets: secretsConfig.optional(),
   accept_unsigned_approvals: z.boolean().default(false),
   execution_mode: z.enum(['hardened', 'local']).default('hardened'),
   signing_key: path.optional(),
@@ -66,7 +111,8 @@ const schema = z.strictObject({
 export function readExecutorConfig(file: string): ExecutorConfig {
   const config = readConfig(file, schema);
   const from = (relative: string) => resolveFrom(file, relative);
-  const { executor_id, signing_key, run_as, limits } = config;
+  const { executor_id, signing_key, run_as, secrets, seccomp_profile } = config;
+  const { stdout_bytes, stderr_bytes, spool_bytes, artifact_bytes, ...runLimits } = config.limits;
   return {
     ...(executor_id === undefined ? {} : { executorId: executor_id }),
     gateAddress: config.gate.address,
@@ -79,11 +125,17 @@ export function readExecutorConfig(file: string): ExecutorConfig {
     ...(run_as === undefined ? {} : { runAs: 'user' in run_as ? run_as.user : run_as }),
     env: config.env,
     limits: {
-      stdoutBytes: limits.stdout_bytes,
-      stderrBytes: limits.stderr_bytes,
-      spoolBytes: limits.spool_bytes,
-      artifactBytes: limits.artifact_bytes,
+      stdoutBytes: stdout_bytes,
+      stderrBytes: stderr_bytes,
+      spoolBytes: spool_bytes,
+      artifactBytes: artifact_bytes,
     },
+    runLimits,
+    reserve: { memory_bytes: config.reserve.memory_bytes, cpu_millis: config.reserve.cpu_millis },
+    acceptRlimitsOnly: config.accept_rlimits_only,
+    ...(seccomp_profile === undefined ? {} : { seccompProfile: from(seccomp_profile) }),
+    ceiling: toHostCeiling(config.ceiling),
+    ...(secrets === undefined ? {} : { secrets: createSecretProvider(secrets, from) }),
     acceptUnsignedApprovals: config.accept_unsigned_approvals,
     executionMode: config.execution_mode,
     ...(signing_key === undefined ? {} : { signingKey: from(signing_key) }),

@@ -59,7 +59,14 @@ describe('a contract that runs', () => {
       stdout_hash: sha256('out\n'),
       stderr_hash: sha256('err\n'),
       completed_command_ids: ['main'],
-      sandbox: { mechanism: 'none', namespaces: [], limits: [] },
+      sandbox: {
+        mechanism: 'none',
+        namespaces: [],
+        limits: [
+          { name: 'stdout_bytes', mechanism: 'spool' },
+          { name: 'stderr_bytes', mechanism: 'spool' },
+        ],
+      },
       effect_summary: { files_written: 0, secrets_used: 0 },
       commands: [{ command_id: 'main', ended: 'exit', exit_code: 0, stdout_bytes: 4, stderr_bytes: 4 }],
     });

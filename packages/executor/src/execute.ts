@@ -1,11 +1,12 @@
 import type { Command, CommandContract } from '@csc-fleet/common/contract';
 import { CscError } from '@csc-fleet/common/errors';
+import { narrowLimits } from '@csc-fleet/common/limits';
 import type { Offer } from '@csc-fleet/common/messages';
-import type { ExecutionTicket } from '@csc-fleet/common/ticket';
 import { checkCeiling } from './ceiling/index.ts';
 import { conclude } from './conclude.ts';
 import type { Deliveries } from './deliver.ts';
 import { beginTrace, type Execution } from './execution.ts';
+import { grantOf } from './grant.ts';
 import type { Host } from './host.ts';
 import type { Outbox } from './link/outbox.ts';
 import type { OutputSpool } from './output/index.ts';
@@ -14,6 +15,7 @@ import { fileTimeNow, toDraft } from './receipt/index.ts';
 import { type Attempt, giveBack, toRefused } from './refuse.ts';
 import type { Run } from './run.ts';
 import { runCommands } from './run-commands.ts';
+import { type RunSecrets, readRunSecrets } from './run-secrets.ts';
 import {
   checkApprovals,
   checkUnused,
@@ -29,6 +31,8 @@ export interface Link {
   readonly deliveries: Deliveries;
   /** Throws DRAINING or QUEUE_FULL where nothing more may start now. */
   checkRoom(): void;
+  /** Throws DRAINING where the connection that the offer came over is gone: the gate may place it elsewhere by now. */
+  checkConnected(): void;
 }
 
 /**
@@ -39,7 +43,9 @@ export async function execute(offer: Offer, run: Run, host: Host, link: Link): P
   const attempt: Attempt = {};
   let execution: Execution;
   try {
-    execution = admit(offer, run, host, link, attempt);
+    const admitted = admit(offer, host, attempt);
+    const secrets = await takeSecrets(admitted, offer, host, link, attempt);
+    execution = build(admitted, secrets, run, host, link, attempt);
     await redeem(execution, host);
   } catch (error) {
     host.log.warn({ executionId: offer.executionId, error }, 'an offer was refused');
@@ -54,15 +60,18 @@ export async function execute(offer: Offer, run: Run, host: Host, link: Link): P
   link.deliveries.upload(execution.spool);
   await runCommands(execution, host, link.outbox);
   const finished = await conclude(execution, host);
+  execution.granted.secrets.wipe();
   run.state = 'finished';
   link.deliveries.add(finished, execution.spool);
 }
 
-/**
- * Everything before the journal. Without a pause, so that no offer is half-way when the link breaks: either its redeem
- * is under way by then, or it never will be. Throws CscError.
- */
-function admit(offer: Offer, run: Run, host: Host, link: Link, attempt: Attempt): Execution {
+/** What an offer says, once nothing speaks against it but what this host may lack. */
+interface Admitted {
+  readonly subject: Execution['subject'];
+}
+
+/** Every check of an offer's papers. Throws CscError. */
+function admit(offer: Offer, host: Host, attempt: Attempt): Admitted {
   const startedAt = host.clock.now();
   const contract = readOfferedContract(offer);
   attempt.contract = contract;
@@ -73,24 +82,57 @@ function admit(offer: Offer, run: Run, host: Host, link: Link, attempt: Attempt)
   attempt.document = document;
   const approvals = checkApprovals(evaluation, offer.approvalsJson, { ...host, ticket, now: startedAt });
   attempt.approvals = approvals;
-  checkCeiling(contract, host.ceiling);
-  link.checkRoom();
-  const spool = openSpool(ticket, run, host);
-  attempt.spool = spool;
-  // The host's facts, the plan and the sandbox, which is built while the journal is written and held until then.
-  const first = prepareCommand(firstCommand(contract), document.policy, host);
-  attempt.first = first;
+  checkCeiling(contract, host.ceiling, {
+    principal: ticket.principal,
+    allowCommands: document.policy.allow_commands,
+    approvals: approvals.length,
+  });
   const { executorId, workplace } = host;
-  const subject = {
-    executorId,
-    executionMode: workplace.mode,
-    contract,
-    ticket,
-    document,
-    approvals,
-    startedAt,
-  };
-  return { run, subject, spool, first, trace: beginTrace(first) };
+  const executionMode = workplace.mode;
+  return { subject: { executorId, executionMode, contract, ticket, document, approvals, startedAt } };
+}
+
+/**
+ * The secrets that the contract names. Where there are any, this is the one pause before the journal: whatever may have
+ * changed meanwhile is asked again.
+ */
+async function takeSecrets(
+  { subject: { contract, ticket } }: Admitted,
+  offer: Offer,
+  host: Host,
+  link: Link,
+  attempt: Attempt,
+): Promise<RunSecrets> {
+  const secrets = await readRunSecrets(contract, host.secrets);
+  attempt.secrets = secrets;
+  if (secrets.values.size === 0) return secrets;
+  link.checkConnected();
+  openOfferedTicket(offer, contract, { ...host, now: host.clock.now() });
+  checkUnused(ticket, host.journal);
+  return secrets;
+}
+
+/**
+ * Takes room, and builds the first command's sandbox, held. Up to the journal there is no pause from here, so that no
+ * offer is half-way when the link breaks: either its redeem is under way by then, or it never will be. Throws CscError.
+ */
+function build(
+  { subject }: Admitted,
+  secrets: RunSecrets,
+  run: Run,
+  host: Host,
+  link: Link,
+  attempt: Attempt,
+): Execution {
+  const { contract, ticket, document } = subject;
+  link.checkRoom();
+  const spool = openSpool(subject, run, host);
+  attempt.spool = spool;
+  const granted = grantOf(document, ticket.grant.limits, secrets, host);
+  // The host's facts, the plan and the sandbox, which is built while the journal is written and held until then.
+  const first = prepareCommand(firstCommand(contract), granted, host);
+  attempt.first = first;
+  return { run, subject, spool, granted, first, trace: beginTrace(first, spool) };
 }
 
 /** Durable when it resolves: from then on there will be a receipt, whatever happens. */
@@ -115,15 +157,17 @@ function firstCommand({ commands: [command] }: CommandContract): Command {
   return command;
 }
 
-// The ticket's grant, within this host's own limits.
-function openSpool({ execution_id, grant }: ExecutionTicket, run: Run, host: Host): OutputSpool {
-  const { limits, spools, log } = host;
-  const caps = {
-    stdout: Math.min(grant.limits.stdout_bytes, limits.stdoutBytes),
-    stderr: Math.min(grant.limits.stderr_bytes, limits.stderrBytes),
-  };
-  return spools.open(execution_id, caps, (error) => {
-    log.error({ executionId: execution_id, error }, 'output cannot be written: ending the run');
+// The least of what the ticket, the policy and this host allow.
+function openSpool({ ticket, document }: Execution['subject'], run: Run, host: Host): OutputSpool {
+  const { spools, log } = host;
+  const { execution_id: executionId, grant } = ticket;
+  const limits = { stdout_bytes: host.limits.stdoutBytes, stderr_bytes: host.limits.stderrBytes };
+  const { stdout_bytes: stdout, stderr_bytes: stderr } = narrowLimits(
+    narrowLimits(limits, grant.limits),
+    document.policy.limits ?? {},
+  );
+  return spools.open(executionId, { stdout, stderr }, (error) => {
+    log.error({ executionId, error }, 'output cannot be written: ending the run');
     run.stop('output_limit', 0);
   });
 }

@@ -95,6 +95,7 @@ export class LinkedExecutor implements Executor {
   async #offered(offer: Offer): Promise<void> {
     const { host, outbox } = this.#parts;
     const { executionId } = offer;
+    const connection = this.#connection;
     if (this.#open().some((run) => run.executionId === executionId)) {
       const replayed = new CscError('TICKET_REPLAYED', 'this execution is under way here');
       outbox.post({ $case: 'refused', value: toRefused(offer, replayed, {}, host) });
@@ -103,7 +104,11 @@ export class LinkedExecutor implements Executor {
     const run = new Run(executionId);
     this.#runs.set(executionId, run);
     try {
-      await execute(offer, run, host, { ...this.#parts, checkRoom: () => this.#checkRoom() });
+      await execute(offer, run, host, {
+        ...this.#parts,
+        checkRoom: () => this.#checkRoom(),
+        checkConnected: () => checkConnected(connection),
+      });
     } catch (error) {
       host.log.error({ executionId, error }, 'an execution has no receipt before the next start');
     }
@@ -139,4 +144,9 @@ export class LinkedExecutor implements Executor {
       executionIds: [...new Set([...redeeming, ...host.journal.unacknowledged()])],
     };
   }
+}
+
+function checkConnected(connection: LinkConnection | undefined): void {
+  if (connection?.isOpen === true) return;
+  throw new CscError('DRAINING', 'the link broke before anything had started');
 }

@@ -4,9 +4,10 @@ import type { PolicySet } from '@csc-fleet/common/policy';
 import type { HostCeiling } from './ceiling/index.ts';
 import type { Journal } from './journal/index.ts';
 import type { Launcher } from './launch/index.ts';
-import type { ExecutorLimits } from './limits.ts';
+import type { ExecutorLimits, RunLimits } from './limits.ts';
 import type { Log } from './log.ts';
 import type { SpoolDirectory } from './output/index.ts';
+import type { SecretProvider } from './secrets/index.ts';
 import type { Workplace } from './workplace.ts';
 
 /** What an execution stands on: this host, its owner's files, and the parts that `compose.ts` chose. */
@@ -19,6 +20,10 @@ export interface Host {
   readonly ceiling: HostCeiling;
   readonly acceptUnsignedApprovals: boolean;
   readonly limits: ExecutorLimits;
+  /** The most that one command may use up. */
+  readonly runLimits: RunLimits;
+  /** Absent where this host hands out none. */
+  readonly secrets?: SecretProvider;
   readonly workplace: Workplace;
   readonly launcher: Launcher;
   readonly spools: SpoolDirectory;

@@ -43,6 +43,7 @@ function writeConfig(changes: Record<string, unknown> = {}): string {
     trusted_gate_keys: 'gate-keys.json',
     policies: 'policies',
     state_dir: 'state',
+    ceiling: { inline_code: true },
     execution_mode: 'local',
     ...changes,
   };

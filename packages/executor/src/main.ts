@@ -4,7 +4,8 @@ import { type KeyRing, readKeyRing, type Signer } from '@csc-fleet/common/crypto
 import { explainFileError } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { type PolicySet, readPolicyDirectory } from '@csc-fleet/common/policy';
-import { createExecutor } from './compose.ts';
+import { sweepCgroups } from './cgroup/index.ts';
+import { createExecutor, type ExecutorDeps, toProbe } from './compose.ts';
 import { type ExecutorConfig, readExecutorConfig } from './config.ts';
 import type { Executor } from './executor.ts';
 import { lockStateDirectory } from './instance-lock.ts';
@@ -18,6 +19,8 @@ import { localModeNote } from './workplace.ts';
 export interface RunExecutorOptions {
   /** Reads and tries all that the config names, and starts nothing. */
   readonly checkOnly?: boolean;
+  /** Goes between the executor and its launcher: it sees every launch, and may change what is launched. */
+  readonly wrapLauncher?: ExecutorDeps['wrapLauncher'];
 }
 
 /**
@@ -35,8 +38,8 @@ export async function runExecutor(configPath: string, options: RunExecutorOption
   const lock = lockStateDirectory(config.stateDir);
   try {
     if (config.executionMode === 'local') log.warn({}, localModeNote);
-    else log.info(await sweepLeftovers(), 'cleared away what killed executors had left');
-    await serve(config, parts, log);
+    else log.info(await sweepHost(), 'cleared away what killed executors had left');
+    await serve(config, parts, log, options);
   } finally {
     lock.release();
   }
@@ -55,18 +58,22 @@ interface Parts {
 async function readParts(config: ExecutorConfig): Promise<Parts> {
   // Loaded here: nobody who only composes an executor should wait for gRPC.
   const { createGateLink } = await import('./link.ts');
-  const { tls, stateDir, signingKey, runAs, executionMode } = config;
+  const { tls, stateDir, signingKey, executionMode } = config;
   const executorId = await readExecutorId(config);
   return {
     executorId,
     gateKeys: readKeyRing(config.trustedGateKeys),
     policies: readPolicyDirectory(config.policies),
     ...(signingKey === undefined ? {} : { signer: readReceiptSigner(executorId, stateDir, signingKey) }),
-    ...(executionMode === 'hardened'
-      ? { facts: await requireHost(runAs === undefined ? {} : { runAs }) }
-      : {}),
+    ...(executionMode === 'hardened' ? { facts: await requireHost(toProbe(config)) } : {}),
     link: createGateLink({ address: config.gateAddress, tls }),
   };
+}
+
+// Processes first: a group can be removed only when it is empty.
+async function sweepHost() {
+  const leftovers = await sweepLeftovers();
+  return { ...leftovers, cgroups: await sweepCgroups() };
 }
 
 async function readExecutorId({ executorId, tls }: ExecutorConfig): Promise<string> {
@@ -109,9 +116,16 @@ function prepareStateDirectory(path: string): void {
   );
 }
 
-async function serve(config: ExecutorConfig, { link, ...parts }: Parts, log: Log): Promise<void> {
+async function serve(
+  config: ExecutorConfig,
+  { link, ...parts }: Parts,
+  log: Log,
+  { wrapLauncher }: RunExecutorOptions,
+): Promise<void> {
   const options = { ...config, executorId: parts.executorId };
-  const executor = await createExecutor(options, { ...parts, output: link.output, log });
+  const secrets = config.secrets === undefined ? {} : { secrets: config.secrets };
+  const wrap = wrapLauncher === undefined ? {} : { wrapLauncher };
+  const executor = await createExecutor(options, { ...parts, ...secrets, ...wrap, output: link.output, log });
   link.run(executor, log);
   log.info(
     { gate: config.gateAddress, mode: config.executionMode, slots: config.slots },

@@ -1,8 +1,10 @@
 import { argvs, type Command } from '@csc-fleet/common/contract';
-import type { Policy } from '@csc-fleet/common/policy';
+import type { HostCeiling } from './ceiling/index.ts';
+import { checkProgram } from './check-program.ts';
 import type { LaunchedProcess, Launcher } from './launch/index.ts';
 import { endedProcess } from './launch/supervise.ts';
-import { findCwdProblem, type Place, type Workplace } from './workplace.ts';
+import { type Egress, openEgress } from './open-egress.ts';
+import { findCwdProblem, type Granted, type Place, type Workplace } from './workplace.ts';
 
 /** A command that is built and held: it starts at `process.release()`. */
 export interface PreparedCommand {
@@ -10,32 +12,49 @@ export interface PreparedCommand {
   readonly process: LaunchedProcess;
   /** Absent where it cannot run on this host, as `process.exited` will say. */
   readonly place?: Place;
+  /** Its way out, which must be there before it starts; absent where it has none. */
+  readonly egress?: Promise<Egress>;
 }
 
 /** Gathers the host's facts, plans and launches, held. Throws a CscError where the host cannot give what is declared. */
 export function prepareCommand(
   command: Command,
-  policy: Policy,
-  host: { readonly workplace: Workplace; readonly launcher: Launcher },
+  granted: Granted,
+  host: { readonly workplace: Workplace; readonly launcher: Launcher; readonly ceiling: HostCeiling },
 ): PreparedCommand {
-  const problem = findCwdProblem(command.cwd, policy.allowed_cwd_prefixes);
+  const problem = findCwdProblem(command.cwd, granted.policy.allowed_cwd_prefixes);
   if (problem !== undefined)
     return { command, process: endedProcess({ kind: 'not_started', code: 126, message: problem }) };
-  const place = host.workplace.furnish(command, policy);
+  const place = host.workplace.furnish(command, granted);
   try {
+    checkProgram(command, place, granted, host.ceiling);
     const segments = argvs(command).map((argv) => ({ argv }));
-    return { command, place, process: host.launcher.launch({ segments, place: place.launchIn, hold: true }) };
+    const process = host.launcher.launch({ segments, place: place.launchIn, hold: true });
+    return { command, place, process, ...beginEgress(command, process, granted) };
   } catch (error) {
     place.close();
     throw error;
   }
 }
 
+function beginEgress(
+  { network }: Command,
+  process: LaunchedProcess,
+  { egressHosts }: Granted,
+): Pick<PreparedCommand, 'egress'> {
+  if (network !== 'allowlisted') return {};
+  const egress = openEgress(process.inits, egressHosts);
+  // Whoever waits for it is told; where the command is withdrawn, nobody does.
+  egress.catch(() => undefined);
+  return { egress };
+}
+
 /** Ends a prepared command that is not to run. */
-export async function withdraw({ process, place }: PreparedCommand): Promise<void> {
+export async function withdraw({ process, place, egress }: PreparedCommand): Promise<void> {
   process.terminate(0);
   process.stdout.resume();
   process.stderr.resume();
   await process.exited;
+  await egress?.then((opened) => opened.finish()).catch(() => undefined);
   place?.close();
 }

@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import type { Offer } from '@csc-fleet/common/messages';
 import { createPolicySet } from '@csc-fleet/common/policy';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { defaultCeiling } from './ceiling/index.ts';
 import { createExecutor } from './compose.ts';
 import type { Executor } from './executor.ts';
 import { sweepLeftovers } from './launch/index.ts';
@@ -66,7 +67,10 @@ async function startVictim(mode: 'local' | 'hardened', script: string, awaited =
 /** The executor's next start, on the same state. */
 async function start(gate = new ScriptedGate(seed)): Promise<ScriptedGate> {
   const executor = await createExecutor(
-    { executorId: 'executor-1', stateDir, executionMode: 'local' },
+    {
+      ...{ executorId: 'executor-1', stateDir, executionMode: 'local' },
+      ceiling: { ...defaultCeiling, inlineCode: true },
+    },
     { gateKeys: gate.keys, policies: createPolicySet([makePolicy(workspace)]), output: gate.output },
   );
   executors.push(executor);

@@ -8,6 +8,7 @@ import type { Host } from './host.ts';
 import type { OutputSpool } from './output/index.ts';
 import { type PreparedCommand, withdraw } from './prepare-command.ts';
 import { buildRefusal, sealReceipt } from './receipt/index.ts';
+import type { RunSecrets } from './run-secrets.ts';
 import { genuineTicket } from './ticket/index.ts';
 
 /** How far an offer has come. */
@@ -19,13 +20,15 @@ export interface Attempt {
   approvals?: readonly ApprovalArtifact[];
   /** Set while there is one to delete. */
   spool?: OutputSpool;
+  secrets?: RunSecrets;
   /** Built and held. */
   first?: PreparedCommand;
 }
 
 /** Gives back what an attempt had taken that will not run. */
-export async function giveBack({ first, spool }: Attempt, host: Host): Promise<void> {
+export async function giveBack({ first, spool, secrets }: Attempt, host: Host): Promise<void> {
   if (first !== undefined) await withdraw(first);
+  secrets?.wipe();
   if (spool === undefined) return;
   await spool.discard();
   host.spools.release(spool.executionId);

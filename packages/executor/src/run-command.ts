@@ -1,10 +1,15 @@
 import { argvSha256, type Command } from '@csc-fleet/common/contract';
 import type { Clock } from '@csc-fleet/common/encoding';
 import type { Ending } from '@csc-fleet/common/receipt';
+import type { EgressSummary } from './egress/index.ts';
 import { type LaunchOutcome, pipelineExit } from './launch/index.ts';
+import type { Egress } from './open-egress.ts';
 import { type CapturedStream, capturedStreams, type OutputSpool, type StreamDigest } from './output/index.ts';
 import type { PreparedCommand } from './prepare-command.ts';
+import type { FileTime, Written } from './receipt/files-written.ts';
 import type { Run, StopReason } from './run.ts';
+import type { RunSecrets } from './run-secrets.ts';
+import { watchWrites } from './write-watch.ts';
 
 /** How one command went. */
 export interface CommandOutcome {
@@ -19,6 +24,12 @@ export interface CommandOutcome {
   readonly signal?: string;
   /** For people. Absent where the exit code says it all. */
   readonly error?: string;
+  /** Of its processes, for want of memory. */
+  readonly oomKills?: number;
+  /** What was asked of its way out; absent where it had none. */
+  readonly egress?: EgressSummary;
+  /** Below all write scopes so far, since the execution began; absent where nobody looked. */
+  readonly written?: Written;
   readonly output: Readonly<Record<CapturedStream, StreamDigest>>;
 }
 
@@ -26,7 +37,10 @@ export interface CommandOutcome {
 export interface CommandContext {
   readonly run: Run;
   readonly spool: OutputSpool;
+  readonly secrets: RunSecrets;
   readonly clock: Clock;
+  /** The write scopes of the commands so far, and when the first of them began. */
+  readonly writes: { readonly roots: readonly string[]; readonly since?: FileTime };
   /** Called once the command has been let go. */
   readonly onStarted: () => void;
 }
@@ -41,29 +55,79 @@ export async function runCommand(
 ): Promise<CommandOutcome> {
   const { command, process, place } = prepared;
   const { run, spool, clock, onStarted } = context;
-  const captured = captureOutput(prepared, spool);
+  const captured = captureOutput(prepared, context);
   run.attach(process);
+  const egress = await openWayOut(prepared);
+  const forced = new ForcedEnd(process, run);
   const startedAt = clock.now();
-  let timedOut = false;
-  const timer = setTimeout(() => {
-    timedOut = true;
-    process.terminate(timeoutGraceMs);
-  }, command.timeout_sec * 1000);
-  process.release();
+  const timer = setTimeout(() => forced.end('timeout', timeoutGraceMs), command.timeout_sec * 1000);
+  const watch = beginWatch(prepared, context, () => forced.end('write_limit', 0));
+  if (egress.problem === undefined) process.release();
+  else process.terminate(0);
   const started = await process.started;
   if (started) onStarted();
   const exit = await process.exited;
   clearTimeout(timer);
   const endedAt = clock.now();
-  const forced = timedOut ? 'timeout' : run.stopReason;
+  const summary = await egress.opened?.finish();
+  const written = await watch?.finish();
+  // Judged by now: that the output could not be kept may show only after the end.
   await captured;
   place?.close();
   return {
-    // That the output could not be kept may show only after the end.
-    ...judge(exit, command, run.stopReason === 'output_limit' ? run.stopReason : forced),
+    ...(egress.problem === undefined ? judge(exit, command, forced.reason) : refusedFor(egress.problem)),
     ...identify(command, spool),
     ...(started ? { startedAt, endedAt } : {}),
+    ...(summary === undefined ? {} : { egress: summary }),
+    ...(written === undefined ? {} : { written }),
   };
+}
+
+/** Why a command is being ended before it ends by itself: the first reason counts. */
+class ForcedEnd {
+  readonly #process: PreparedCommand['process'];
+  readonly #run: Run;
+  #own: 'timeout' | 'write_limit' | undefined;
+
+  constructor(process: PreparedCommand['process'], run: Run) {
+    this.#process = process;
+    this.#run = run;
+  }
+
+  end(reason: 'timeout' | 'write_limit', graceMs: number): void {
+    if (this.#run.stopReason === undefined) this.#own ??= reason;
+    this.#process.terminate(graceMs);
+  }
+
+  get reason(): Forced | undefined {
+    const { stopReason } = this.#run;
+    return stopReason === 'output_limit' ? stopReason : (this.#own ?? stopReason);
+  }
+}
+
+async function openWayOut({
+  egress,
+}: PreparedCommand): Promise<{ readonly opened?: Egress; readonly problem?: string }> {
+  if (egress === undefined) return {};
+  try {
+    return { opened: await egress };
+  } catch (error) {
+    return { problem: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+function refusedFor(problem: string): Judgement {
+  return { ended: 'refused', error: `its way to the network could not be opened: ${problem}` };
+}
+
+function beginWatch(
+  { place, process }: PreparedCommand,
+  { writes: { roots, since } }: CommandContext,
+  onExceeded: () => void,
+): ReturnType<typeof watchWrites> | undefined {
+  if (since === undefined || roots.length === 0 || place === undefined) return undefined;
+  const maxBytes = place.writeBytes ?? Number.POSITIVE_INFINITY;
+  return watchWrites({ roots, since, maxBytes, onExceeded, processes: () => process.processes() });
 }
 
 /** The outcome of a command that was next and was never started. */
@@ -85,35 +149,60 @@ function identify(
 }
 
 // Begins at once, as a pipe that nobody reads blocks its writer.
-async function captureOutput({ command, process }: PreparedCommand, spool: OutputSpool): Promise<void> {
-  await Promise.all(capturedStreams.map((stream) => spool.capture(command.id, stream, process[stream])));
+async function captureOutput(
+  { command, process }: PreparedCommand,
+  { spool, secrets }: CommandContext,
+): Promise<void> {
+  await Promise.all(
+    capturedStreams.map((stream) => spool.capture(command.id, stream, process[stream], secrets.filter())),
+  );
   await spool.settle();
 }
 
-type Judgement = Pick<CommandOutcome, 'ended' | 'exitCode' | 'signal' | 'error'>;
+type Judgement = Pick<CommandOutcome, 'ended' | 'exitCode' | 'signal' | 'error' | 'oomKills'>;
 
-type Forced = 'timeout' | StopReason;
+type Forced = 'timeout' | 'write_limit' | StopReason;
 
-const causes: Readonly<Record<Forced, (command: Command) => string>> = {
-  timeout: ({ timeout_sec: seconds }) => `it timed out after ${seconds} s`,
-  cancelled: () => 'it was cancelled',
-  output_limit: () => "its output could not be kept: this host's disk refused it",
+interface Cause {
+  readonly ended: Ending;
+  readonly error: (command: Command) => string;
+}
+
+const causes: Readonly<Record<Forced, Cause>> = {
+  timeout: { ended: 'timeout', error: ({ timeout_sec: seconds }) => `it timed out after ${seconds} s` },
+  cancelled: { ended: 'cancelled', error: () => 'it was cancelled' },
+  output_limit: {
+    ended: 'output_limit',
+    error: () => "its output could not be kept: this host's disk refused it",
+  },
+  write_limit: {
+    ended: 'output_limit',
+    error: () => 'it wrote more to its write scopes than write_bytes allows, or where nobody can look',
+  },
 };
 
 function judge(exit: LaunchOutcome, command: Command, forced: Forced | undefined): Judgement {
   if (exit.kind === 'not_started') return { ended: 'refused', exitCode: exit.code, error: exit.message };
   if (exit.kind === 'infrastructure')
     return { ended: 'refused', error: `the sandbox failed: ${exit.message}` };
-  const ended = forced ?? 'cancelled';
-  if (exit.kind === 'withdrawn') return { ended, error: causes[ended](command) };
+  const cause = causes[forced ?? 'cancelled'];
+  if (exit.kind === 'withdrawn') return { ended: cause.ended, error: cause.error(command) };
   const { exitCode, signal } = pipelineExit(exit.segments);
   const own = { exitCode, ...(signal === undefined ? {} : { signal }) };
-  if (forced === 'timeout') return { ...own, exitCode: 124, ended: forced, error: causes.timeout(command) };
-  // A job that ends in order when it is told to has still not done what it was started for.
-  if (forced !== undefined)
-    return { ...own, exitCode: exitCode || 143, ended: forced, error: causes[forced](command) };
+  if (exit.oomKills !== undefined) return { ...own, ...outOfMemory(exit.oomKills, exitCode) };
+  if (forced !== undefined) {
+    // A job that ends in order when it is told to has still not done what it was started for.
+    const code = forced === 'timeout' ? 124 : exitCode || 143;
+    return { ...own, exitCode: code, ended: cause.ended, error: cause.error(command) };
+  }
   if (signal === undefined) return { ...own, ended: 'exit' };
   return { ...own, ended: 'signal', error: `it was ended by ${signal}` };
+}
+
+// The whole command counts as ended by it, even where the process that was killed was not the one that was waited for.
+function outOfMemory(oomKills: number, exitCode: number): Judgement {
+  const error = 'it needed more memory than memory_bytes allows, and the kernel killed it';
+  return { ended: 'out_of_memory', oomKills, exitCode: exitCode || 137, error };
 }
 
 /** True for a command after which the next one may start. */

@@ -37,18 +37,21 @@ async function runOne(
   host: Host,
   outbox: Outbox,
 ): Promise<CommandOutcome> {
-  const { run, subject, spool, first, trace } = execution;
+  const { run, spool, first, granted, trace } = execution;
   const { executionId } = run;
   const onStarted = () =>
     outbox.post({ $case: 'commandStarted', value: { executionId, commandId: command.id, index } });
-  const context = { run, spool, clock: host.clock, onStarted };
-  if (index === 0) return runCommand(first, context);
+  const context = () => ({
+    ...{ run, spool, clock: host.clock, secrets: granted.secrets, onStarted },
+    writes: { roots: trace.writableRoots, ...(trace.since === undefined ? {} : { since: trace.since }) },
+  });
+  if (index === 0) return runCommand(first, context());
   if (run.stopReason !== undefined)
     return notRun(command, spool, { ended: run.stopReason, error: 'it was never started' });
   try {
-    const prepared = prepareCommand(command, subject.document.policy, host);
+    const prepared = prepareCommand(command, granted, host);
     tracePlace(trace, prepared);
-    return await runCommand(prepared, context);
+    return await runCommand(prepared, context());
   } catch (error) {
     if (!(error instanceof CscError)) throw error;
     return notRun(command, spool, { ended: 'refused', exitCode: 126, error: error.message });

@@ -1,20 +1,28 @@
 import { realpathSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import type { Command } from '@csc-fleet/common/contract';
+import { CscError } from '@csc-fleet/common/errors';
 import { isCoveredBy } from '@csc-fleet/common/paths';
-import type { Policy } from '@csc-fleet/common/policy';
+import { grantedVariables, type Policy } from '@csc-fleet/common/policy';
 import type { SandboxReport } from '@csc-fleet/common/receipt';
+import { proxyEnvironment, proxyPort } from './egress/index.ts';
 import type { LocalPlace, SandboxPlace } from './launch/index.ts';
-import type { ExecutionMode } from './limits.ts';
+import type { ExecutionMode, RunLimits } from './limits.ts';
+import type { RunSecrets } from './run-secrets.ts';
 import { expandGlob, isGlob, stripTree } from './sandbox/glob.ts';
 import {
   describeLocal,
   describeSandbox,
+  type Executable,
+  findExecutable,
   type HostFacts,
+  type NotRunnable,
   planSandbox,
   resolveScopes,
   sandboxProfileId,
+  toSecretDescriptor,
 } from './sandbox/index.ts';
+import { secretVariables } from './secrets/index.ts';
 
 /** Makes the place that a command runs in: a sandbox on this host, or the host itself. */
 export interface Workplace {
@@ -22,17 +30,34 @@ export interface Workplace {
   /** What every submitter should know of it. */
   readonly notes: readonly string[];
   /** Gathers the host's facts for a command and plans. Throws a CscError that names the path that stands in the way. */
-  furnish(command: Command, policy: Policy): Place;
+  furnish(command: Command, granted: Granted): Place;
+}
+
+/** What a run may have of this host: the least of what the host's owner, the policy and the ticket say. */
+export interface Granted {
+  readonly policy: Policy;
+  readonly limits: RunLimits;
+  readonly secrets: RunSecrets;
+  /** Each is a list of where a command with an allowlisted network may go; what all of them name. */
+  readonly egressHosts: readonly (readonly string[])[];
+  /** What the host's owner opens at all. */
+  readonly pathRoots: readonly string[];
+  /** False: write paths that are not there are not made. Default: they are, where the policy allows it. */
+  readonly create?: boolean;
 }
 
 /** Where one command runs. Its owner closes it once nothing runs there. */
 export interface Place {
   readonly launchIn: SandboxPlace | LocalPlace;
+  /** What a program's name stands for in there. Absent where nobody knows before it runs. */
+  readonly resolve?: (program: string) => Executable | NotRunnable;
   readonly report: SandboxReport;
   /** Absent where there is no sandbox. */
   readonly profileId?: string;
   /** The files and directories of the host that the command may write. */
   readonly writableRoots: readonly string[];
+  /** Of all that is written below them, in bytes. Absent: nobody looks. */
+  readonly writeBytes?: number;
   /** For people: what was dropped, created or expanded, and why. */
   readonly notes: readonly string[];
   close(): void;
@@ -46,20 +71,51 @@ export function createSandboxWorkplace(facts: HostFacts, environment: Environmen
   return {
     mode: 'hardened',
     notes: [],
-    furnish(command, policy) {
+    furnish(command, granted) {
       const { cwd, read_paths: readPaths, write_paths: writePaths } = command;
-      const scopes = resolveScopes({ cwd, readPaths, writePaths, policy }, facts);
-      const plan = planSandbox(facts, scopes, { environment: pick(environment, command.env_allow) });
+      const { policy, limits, secrets, pathRoots: roots, create = true } = granted;
+      const scopes = resolveScopes({ cwd, readPaths, writePaths, policy, roots, create }, facts);
+      const plan = planSandbox(facts, scopes, {
+        environment: sandboxEnvironment(command, environment, granted),
+        network: command.network,
+        limits,
+        secrets: command.secret_refs,
+      });
       return {
-        launchIn: { kind: 'sandbox', plan, scopes },
+        launchIn: { kind: 'sandbox', plan, scopes, secrets: secretsOf(command, secrets) },
+        resolve: (program) => findExecutable(program, plan, scopes, facts),
         report: describeSandbox(plan, facts),
         profileId: sandboxProfileId(plan),
         writableRoots: scopes.binds.filter(({ writable }) => writable).map(({ source }) => source),
+        writeBytes: plan.writeBytes,
         notes: scopes.notes,
         close: () => scopes.close(),
       };
     },
   };
+}
+
+// The way out and the secrets' places are the executor's own: no value of the host's config goes over them.
+function sandboxEnvironment(
+  { env_allow: names, network, secret_refs }: Command,
+  environment: Environment,
+  { policy }: Granted,
+): Environment {
+  const granted = grantedVariables(policy, names);
+  return {
+    ...pick(environment, granted),
+    ...(network === 'allowlisted' ? proxyEnvironment(proxyPort) : {}),
+    ...secretVariables(secret_refs, granted),
+  };
+}
+
+function secretsOf({ secret_refs: names }: Command, { values }: RunSecrets): ReadonlyMap<string, Buffer> {
+  return new Map(
+    names.flatMap((name) => {
+      const value = values.get(name);
+      return value === undefined ? [] : [[toSecretDescriptor(name), value]];
+    }),
+  );
 }
 
 /** What goes with everything that local mode does. */
@@ -71,18 +127,25 @@ export function createLocalWorkplace(environment: Environment): Workplace {
   return {
     mode: 'local',
     notes: [localModeNote],
-    furnish: (command) => ({
-      launchIn: {
-        kind: 'local',
-        cwd: command.cwd,
-        environment: { ...localEnvironment(), ...pick(environment, command.env_allow) },
-      },
-      report: describeLocal(),
-      writableRoots: command.write_paths.flatMap(resolveRoot),
-      notes: [],
-      close: () => {},
-    }),
+    furnish(command, { policy }) {
+      checkLocal(command);
+      const granted = pick(environment, grantedVariables(policy, command.env_allow));
+      return {
+        launchIn: { kind: 'local', cwd: command.cwd, environment: { ...localEnvironment(), ...granted } },
+        report: describeLocal(),
+        writableRoots: command.write_paths.flatMap(resolveRoot),
+        notes: [],
+        close: () => {},
+      };
+    },
   };
+}
+
+// Both need a sandbox: the one to have no other way out, the other to be gone with it.
+function checkLocal({ network, secret_refs: secrets }: Command): void {
+  if (network !== 'allowlisted' && secrets.length === 0) return;
+  const what = network === 'allowlisted' ? 'an allowlisted network' : 'secrets';
+  throw new CscError('SANDBOX_UNAVAILABLE', `local mode has no sandbox, and so no ${what} to give`);
 }
 
 function localEnvironment(): Environment {

@@ -1,42 +1,140 @@
-import type { Command, CommandContract, NetworkMode } from '@csc-fleet/common/contract';
-import { CscError, type Fault, formatFaults } from '@csc-fleet/common/errors';
+import {
+  argvs,
+  type Command,
+  type CommandContract,
+  type NetworkMode,
+  networkModes,
+} from '@csc-fleet/common/contract';
+import { CscError, type Fault, formatFaults, quoteBriefly } from '@csc-fleet/common/errors';
+import { isCoveredBy } from '@csc-fleet/common/paths';
+import { matchesPattern } from '@csc-fleet/common/policy';
+import { checkCommand, unwrap } from '../command-rules/index.ts';
 
-/** What this host grants at most, whatever a policy allows. It belongs to the host's owner and never travels. */
+/** What this host grants at most, whatever a policy or a ticket says. It belongs to the host's owner and never travels. */
 export interface HostCeiling {
-  /** The network modes that this host can enforce. */
-  readonly network: readonly NetworkMode[];
-  /** Whether this host hands out secrets. */
-  readonly secrets: boolean;
+  /** Whatever a contract declares must lie below one of these. */
+  readonly pathRoots: readonly string[];
+  /** The widest network mode. */
+  readonly network: NetworkMode;
+  /** Where an allowlisted network may lead, as policies write it; the policy must name it too. */
+  readonly egressHosts: readonly string[];
+  /** The secrets that this host hands out. */
+  readonly secrets: readonly string[];
+  /** Programs by argv[0]. Absent: those that the policy allows. */
+  readonly commands?: readonly string[];
+  /** Identity patterns of those who may submit. Absent: whoever the policy is bound to. */
+  readonly principals?: readonly string[];
+  /** Whether argv may carry code of its own, as in `sh -c …`. */
+  readonly inlineCode: boolean;
 }
 
-/** What this build can enforce: no network and no secrets. Anything more is refused, never ignored. */
-export const buildCeiling: HostCeiling = { network: ['deny'], secrets: false };
+/** What an owner grants who says nothing. */
+export const defaultCeiling: HostCeiling = {
+  pathRoots: ['/'],
+  network: 'deny',
+  egressHosts: [],
+  secrets: [],
+  inlineCode: false,
+};
+
+/** What a contract is held against the ceiling with. */
+export interface CeilingRequest {
+  /** Of the owner's policy. */
+  readonly allowCommands: readonly string[];
+  /** How many approvals came with it that count. */
+  readonly approvals: number;
+  /** Who submitted it. Absent: not known, and not asked. */
+  readonly principal?: string;
+}
 
 /** One rule of the ceiling: what a command asks for beyond it. The path is a member of the command. */
-type CeilingRule = (command: Command, ceiling: HostCeiling) => readonly Fault[];
+type CeilingRule = (command: Command, ceiling: HostCeiling, request: CeilingRequest) => readonly Fault[];
 
-const rules: readonly CeilingRule[] = [checkNetwork, checkSecrets];
+const rules: readonly CeilingRule[] = [checkPrograms, checkPaths, checkNetwork, checkSecrets];
 
 /** Throws HOST_CEILING_EXCEEDED with all that the contract asks for beyond the ceiling. */
-export function checkCeiling(contract: CommandContract, ceiling: HostCeiling): void {
-  const faults = contract.commands.flatMap((command, index) =>
-    rules
-      .flatMap((rule) => rule(command, ceiling))
-      .map(({ path, message }) => ({ path: `commands[${index}].${path}`, message })),
-  );
+export function checkCeiling(contract: CommandContract, ceiling: HostCeiling, request: CeilingRequest): void {
+  const faults = [
+    ...checkPrincipal(ceiling, request),
+    ...contract.commands.flatMap((command, index) =>
+      rules
+        .flatMap((rule) => rule(command, ceiling, request))
+        .map(({ path, message }) => ({ path: `commands[${index}].${path}`, message })),
+    ),
+  ];
   if (faults.length === 0) return;
   throw new CscError('HOST_CEILING_EXCEEDED', `this host does not grant it:\n${formatFaults(faults)}`, {
     faults,
   });
 }
 
-function checkNetwork({ network }: Command, ceiling: HostCeiling): readonly Fault[] {
-  if (ceiling.network.includes(network)) return [];
-  const granted = ceiling.network.map((mode) => `"${mode}"`).join(' or ');
-  return [{ path: 'network', message: `is "${network}"; this host runs commands with ${granted} only` }];
+function checkPrincipal({ principals }: HostCeiling, { principal }: CeilingRequest): readonly Fault[] {
+  if (principals === undefined || principal === undefined) return [];
+  if (principals.some((pattern) => matchesPattern(pattern, principal))) return [];
+  return [{ path: 'actor', message: `was submitted by ${principal}, for whom this host runs nothing` }];
 }
 
-function checkSecrets({ secret_refs: secrets }: Command, ceiling: HostCeiling): readonly Fault[] {
-  if (ceiling.secrets || secrets.length === 0) return [];
-  return [{ path: 'secret_refs', message: 'names secrets; this host hands out none' }];
+function checkPrograms(command: Command, ceiling: HostCeiling, request: CeilingRequest): readonly Fault[] {
+  const { inlineCode } = ceiling;
+  return argvs(command).flatMap((argv, index) => {
+    const member = command.exec === undefined ? `pipeline.segments[${index}].argv` : 'exec.argv';
+    const rules = { allowCommands: request.allowCommands, inlineCode, piped: index > 0 };
+    return [...checkCommand(argv, rules), ...checkNames(argv, ceiling)].map(({ path, message }) => ({
+      path: `${member}${path}`,
+      message,
+    }));
+  });
+}
+
+/** What a wrapper runs, the owner must have named as well. */
+function checkNames(argv: readonly string[], { commands }: HostCeiling): readonly Fault[] {
+  if (commands === undefined) return [];
+  const names = [argv, ...unwrap(argv)].map(([name = '']) => name);
+  return names.flatMap((name, index) => {
+    if (commands.includes(name)) return [];
+    const what = index === 0 ? 'is' : `runs ${quoteBriefly(name)}, which is`;
+    const message = `${what} not among the commands of this host: ${commands.join(', ')}`;
+    return [{ path: index === 0 ? '[0]' : '', message }];
+  });
+}
+
+function checkPaths(command: Command, { pathRoots }: HostCeiling): readonly Fault[] {
+  const declared = [
+    ['cwd', command.cwd] as const,
+    ...command.read_paths.map((path, index) => [`read_paths[${index}]`, path] as const),
+    ...command.write_paths.map((path, index) => [`write_paths[${index}]`, path] as const),
+  ];
+  return declared
+    .filter(([, path]) => !isCoveredBy(path, pathRoots))
+    .map(([member]) => ({
+      path: member,
+      message: `is outside the path_roots of this host: ${pathRoots.join(', ')}`,
+    }));
+}
+
+function checkNetwork(
+  command: Command,
+  ceiling: HostCeiling,
+  { approvals }: CeilingRequest,
+): readonly Fault[] {
+  const { network } = command;
+  if (networkModes.indexOf(network) > networkModes.indexOf(ceiling.network))
+    return [{ path: 'network', message: `is "${network}"; this host grants "${ceiling.network}" at most` }];
+  if (network !== 'full' || approvals > 0) return [];
+  const message =
+    'is "full", which takes policy, host and an approval together: set approval_mode to human_required';
+  return [{ path: 'network', message }];
+}
+
+function checkSecrets({ secret_refs: wanted }: Command, { secrets }: HostCeiling): readonly Fault[] {
+  return wanted.flatMap((name, index) =>
+    secrets.includes(name)
+      ? []
+      : [
+          {
+            path: `secret_refs[${index}]`,
+            message: `${quoteBriefly(name)} is not a secret that this host hands out`,
+          },
+        ],
+  );
 }

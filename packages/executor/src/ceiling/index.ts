@@ -1,1 +1,2 @@
-export { buildCeiling, checkCeiling, type HostCeiling } from './ceiling.ts';
+export { type CeilingRequest, checkCeiling, defaultCeiling, type HostCeiling } from './ceiling.ts';
+export { ceilingConfig, toHostCeiling } from './config.ts';

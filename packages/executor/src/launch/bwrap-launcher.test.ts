@@ -15,12 +15,19 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type HostFacts, planSandbox, probeHost, resolveScopes } from '../sandbox/index.ts';
-import { makeTree, type TestTree } from '../sandbox/testing.ts';
+import { makeCommand, makeTree, type TestTree } from '../sandbox/testing.ts';
 import { createBwrapLauncher } from './bwrap-launcher.ts';
 import type { LaunchedProcess } from './launcher.ts';
 import { testLauncher } from './launcher-contract.ts';
 import { isNested, listProcesses } from './processes.ts';
-import { codesOf, createSandboxRunner, finish, type Run, type SandboxRunner } from './testing.ts';
+import {
+  codesOf,
+  createSandboxRunner,
+  finish,
+  openTestGroups,
+  type Run,
+  type SandboxRunner,
+} from './testing.ts';
 
 testLauncher('the bwrap launcher', async () => {
   const facts = await probeHost();
@@ -32,10 +39,10 @@ testLauncher('the bwrap launcher', async () => {
     allowed_write_prefixes: [workspace],
   };
   const scopes = resolveScopes({ cwd: workspace, readPaths: [], writePaths: [workspace], policy }, facts);
-  const launcher = createBwrapLauncher({ facts });
+  const launcher = createBwrapLauncher({ facts, cgroups: openTestGroups() });
   return {
     launcher,
-    place: () => ({ kind: 'sandbox', plan: planSandbox(facts, scopes, { environment: {} }), scopes }),
+    place: () => ({ kind: 'sandbox', plan: planSandbox(facts, scopes, makeCommand()), scopes }),
     close() {
       launcher.close();
       scopes.close();
@@ -50,7 +57,7 @@ let tree: TestTree;
 let workspace: string;
 beforeAll(async () => {
   facts = await probeHost();
-  runner = createSandboxRunner(facts, createBwrapLauncher({ facts }));
+  runner = createSandboxRunner(facts, createBwrapLauncher({ facts, cgroups: openTestGroups() }));
 });
 afterAll(() => runner.launcher.close());
 beforeEach(() => {
@@ -295,6 +302,12 @@ describe('the end of a command', () => {
   });
 
   it('is not what bwrap says of it: one that has itself traced is gone as well', async () => {
+    // The filter denies it; this is what holds without one.
+    const open = { ...facts, seccomp: { ...facts.seccomp, programs: [] } };
+    const unfiltered = createSandboxRunner(
+      open,
+      createBwrapLauncher({ facts: open, cgroups: openTestGroups() }),
+    );
     // PTRACE_TRACEME and a stop make bwrap 0.8 report an exit while the process goes on.
     const trick = [
       'import ctypes, os, signal, sys, time',
@@ -304,7 +317,8 @@ describe('the end of a command', () => {
       'os.kill(os.getpid(), signal.SIGSTOP)',
       'time.sleep(100)',
     ].join('\n');
-    await runner.run(['python3', '-c', trick], { cwd: workspace, writePaths: [workspace] });
+    await unfiltered.run(['python3', '-c', trick], { cwd: workspace, writePaths: [workspace] });
+    unfiltered.launcher.close();
     await sleep(1200);
     expect(readdirSync(workspace)).toEqual([]);
   });
@@ -410,7 +424,7 @@ describe('the bwrap launcher', () => {
 
   it('says so where there is no bwrap any more', async () => {
     const gone = { ...facts, bwrapPath: '/proc/none/bwrap' };
-    const broken = createSandboxRunner(gone, createBwrapLauncher({ facts: gone }));
+    const broken = createSandboxRunner(gone, createBwrapLauncher({ facts: gone, cgroups: openTestGroups() }));
     const { outcome } = await broken.run(['true']);
     expect(outcome).toMatchObject({ kind: 'infrastructure', message: expect.stringContaining('bwrap') });
     broken.launcher.close();

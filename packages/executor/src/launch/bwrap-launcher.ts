@@ -1,4 +1,5 @@
 import { CscError } from '@csc-fleet/common/errors';
+import type { Cgroups } from '../cgroup/index.ts';
 import { findExecutable, type HostFacts } from '../sandbox/index.ts';
 import { findInheritedDescriptors } from './descriptors.ts';
 import { createFifoPool } from './fifo-pool.ts';
@@ -10,6 +11,8 @@ import { endedProcess, orInfrastructure } from './supervise.ts';
 
 export interface BwrapLauncherOptions {
   readonly facts: HostFacts;
+  /** Where jobs are counted and limited. Absent only where the facts say that there is no such place. */
+  readonly cgroups?: Cgroups;
   /** Where files live that lose their name at once. Default: memory where the system has such a place. */
   readonly scratchDirectory?: string;
 }
@@ -26,6 +29,7 @@ export function createBwrapLauncher(options: BwrapLauncherOptions): Launcher {
   const fifos = createFifoPool({ directory: scratchDirectory, ...owner });
   const kit: BwrapKit = {
     facts,
+    ...(options.cgroups === undefined ? {} : { cgroups: options.cgroups }),
     fifos,
     content: createSharedContent(scratchDirectory),
     scratchDirectory,
@@ -40,13 +44,14 @@ export function createBwrapLauncher(options: BwrapLauncherOptions): Launcher {
     close() {
       kit.fifos.close();
       kit.content.close();
+      kit.cgroups?.close();
     },
   };
 }
 
 // bwrap closes what it is told about; it is told of these by giving them numbers of its own. Every plan has at least
-// its args, its status, its block and five made-up files.
-const closable = 8;
+// its args, its status, its block, a filter and five made-up files.
+const closable = 9;
 
 function checkInherited(inherited: readonly number[]): readonly number[] {
   if (inherited.length <= closable) return inherited;
@@ -62,8 +67,8 @@ function findRefusal(
   place: SandboxPlace,
 ): LaunchedProcess | undefined {
   for (const { argv } of segments) {
-    const reason = findExecutable(argv[0] ?? '', place.plan, place.scopes, facts);
-    if (reason !== undefined) return endedProcess({ kind: 'not_started', ...reason });
+    const found = findExecutable(argv[0] ?? '', place.plan, place.scopes, facts);
+    if (found.code !== 0) return endedProcess({ kind: 'not_started', ...found });
   }
   return undefined;
 }

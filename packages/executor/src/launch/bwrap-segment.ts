@@ -1,7 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, write as writeFile, writeSync } from 'node:fs';
 import type { Readable } from 'node:stream';
-import type { DescriptorNumbers, SandboxPlan } from '../sandbox/index.ts';
+import { promisify } from 'node:util';
+import { type DescriptorNumbers, prlimitArguments, type SandboxPlan } from '../sandbox/index.ts';
 import { type BwrapStatus, parseBwrapStatus } from './bwrap-status.ts';
+import type { Fifo } from './fifo-pool.ts';
 import {
   findCommand,
   identify,
@@ -19,6 +22,12 @@ export interface BwrapSpawn {
   /** The child's descriptors by their number there. The numbers between them are not passed. */
   readonly descriptors: ReadonlyMap<number, Passed>;
   readonly numbers: DescriptorNumbers;
+  /** Where bwrap waits for its options. Closed here. */
+  readonly gate: Fifo;
+  /** Each ends with a NUL. */
+  readonly options: Buffer;
+  /** Called while the process waits at the gate: all that it makes later inherits what is done to it here. */
+  confine(pid: number): void;
   /** What an end means, once no process of the sandbox is left. */
   judge(end: BwrapEnd): Promise<SegmentEnd>;
 }
@@ -47,6 +56,7 @@ export interface BwrapEnd {
 export function startBwrap(options: BwrapSpawn): SegmentProcess {
   const child = spawnBwrap(options);
   const built = Promise.withResolvers<boolean>();
+  const initPid = Promise.withResolvers<number | undefined>();
   let status: BwrapStatus = {};
   let init: ProcessId | undefined;
   let asked: 'terminate' | 'kill' | undefined;
@@ -62,6 +72,7 @@ export function startBwrap(options: BwrapSpawn): SegmentProcess {
     status = next;
     if (!isFirst) return;
     init = identifyInit(next.childPid ?? 0);
+    initPid.resolve(init?.pid);
     built.resolve(true);
     act();
   });
@@ -71,6 +82,7 @@ export function startBwrap(options: BwrapSpawn): SegmentProcess {
   };
   const ended = waitForExit(child).then(async (exit): Promise<SegmentEnd> => {
     built.resolve(false);
+    initPid.resolve(undefined);
     if (init !== undefined) {
       signalProcess(init, 'SIGKILL');
       await waitUntilGone(init);
@@ -79,13 +91,69 @@ export function startBwrap(options: BwrapSpawn): SegmentProcess {
     const killed = asked !== undefined;
     return await options.judge({ ...exit, killed, ...(exitCode === undefined ? {} : { exitCode }) });
   });
-  return { built: built.promise, ended, terminate: () => ask('terminate'), kill: () => ask('kill') };
+  return {
+    built: built.promise,
+    init: initPid.promise,
+    ended,
+    terminate: () => ask('terminate'),
+    kill: () => ask('kill'),
+  };
 }
 
-function spawnBwrap({ bwrapPath, plan, argv, descriptors, numbers }: BwrapSpawn): ChildProcess {
+/** Where prlimit(1) is: part of util-linux, which is essential on Debian. */
+export const prlimitPath = '/usr/bin/prlimit';
+
+// bwrap reads its options to their end before it does anything, so it waits where nobody has written them yet. One that
+// cannot be confined never gets them: without options bwrap has nothing that a command could be run in.
+function spawnBwrap(options: BwrapSpawn): ChildProcess {
+  const { read, write } = options.gate;
+  let child: ChildProcess | undefined;
+  try {
+    child = spawnAtGate(options);
+    if (child.pid !== undefined) options.confine(child.pid);
+  } catch (error) {
+    child?.kill('SIGKILL');
+    closeSync(write);
+    throw error;
+  } finally {
+    closeSync(read);
+  }
+  openGate(write, options.options);
+  return child;
+}
+
+// What a pipe holds at least before a writer has to wait (pipe(7)).
+const pipeBytes = 4096;
+
+// One that is gone, or was never there, reads no more (EPIPE): its end says so.
+function openGate(write: number, options: Buffer): void {
+  if (options.length > pipeBytes) return void pushAll(write, options).catch(() => undefined);
+  try {
+    writeSync(write, options);
+  } catch {
+  } finally {
+    closeSync(write);
+  }
+}
+
+async function pushAll(write: number, options: Buffer): Promise<void> {
+  try {
+    for (let at = 0; at < options.length; ) at += await writeSome(write, options.subarray(at));
+  } finally {
+    closeSync(write);
+  }
+}
+
+const writeSome = promisify(
+  (fd: number, bytes: Buffer, done: (error: Error | null, written: number) => void) =>
+    writeFile(fd, bytes, 0, bytes.length, null, done),
+);
+
+function spawnAtGate({ bwrapPath, plan, argv, descriptors, numbers }: BwrapSpawn): ChildProcess {
   const stdio: Passed[] = [];
   for (const [number, descriptor] of descriptors) stdio[number] = descriptor;
-  return spawn(bwrapPath, ['--args', String(numbers.args), '--', ...argv], {
+  const bwrap = [bwrapPath, '--args', String(numbers.args), '--', ...argv];
+  return spawn(prlimitPath, [...prlimitArguments(plan), '--', ...bwrap], {
     stdio: Array.from(stdio, (descriptor) => descriptor ?? 'ignore'),
     // All of it can be read inside, in /proc/1/environ, whatever --clearenv does.
     env: { PATH: '/usr/bin:/bin' },

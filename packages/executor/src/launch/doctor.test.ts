@@ -8,8 +8,16 @@ describe('diagnose', () => {
     expect(checks.filter(({ ok }) => !ok)).toEqual([]);
     const names = checks.map(({ name }) => name);
     const spaces = ['user', 'ipc', 'pid', 'uts', 'cgroup', 'net'].map((name) => `namespace-${name}`);
-    const before = ['bwrap', 'bwrap-not-setuid', 'bwrap-options', 'job-user', 'user-drop', 'mkfifo'];
-    expect(names).toEqual([...before, ...spaces, 'nested-namespaces', 'sandbox']);
+    const before = [
+      'bwrap',
+      'bwrap-not-setuid',
+      'bwrap-options',
+      'job-user',
+      'user-drop',
+      'rlimits',
+      'mkfifo',
+    ];
+    expect(names).toEqual([...before, ...spaces, 'nested-namespaces', 'cgroups', 'seccomp', 'sandbox']);
   });
 
   it('names the first thing that is missing and what to do', async () => {

@@ -1,6 +1,9 @@
 import { execFile } from 'node:child_process';
 import { closeSync } from 'node:fs';
 import { promisify } from 'node:util';
+import { narrowLimits } from '@csc-fleet/common/limits';
+import { type Cgroups, openCgroups, probeCgroups } from '../cgroup/index.ts';
+import { defaultReserve, defaultRunLimits } from '../limits.ts';
 import {
   askBwrap,
   type Check,
@@ -17,6 +20,7 @@ import {
   resolveScopes,
 } from '../sandbox/index.ts';
 import { createBwrapLauncher } from './bwrap-launcher.ts';
+import { prlimitPath } from './bwrap-segment.ts';
 import { createFifoPool } from './fifo-pool.ts';
 import { defaultScratchDirectory } from './scratch.ts';
 import { userNamespaceRemedy } from './user-namespace-remedy.ts';
@@ -34,10 +38,12 @@ export async function diagnose(options: DoctorOptions = {}): Promise<Check[]> {
   if (facts === undefined) return [...bwrap.checks, check];
   const basics = await Promise.all([
     tryUserDrop(facts),
+    tryPrlimit(facts),
     tryMkfifo(options),
     ...namespaces.map((namespace) => tryNamespace(facts, namespace)),
     tryNesting(facts),
   ]);
+  basics.push(...tryCgroups(facts), tryFilter(facts));
   const whole = basics.every(({ ok }) => ok) ? [await tryRecipe(facts, options)] : [];
   return [...bwrap.checks, check, ...basics, ...whole];
 }
@@ -73,6 +79,23 @@ async function tryUserDrop({ executorUid, jobUser }: HostFacts): Promise<Check> 
     return passed('user-drop', `a process can become uid ${uid} with no groups`);
   }
   return failed('user-drop', `a process cannot become uid ${uid}`, remedy);
+}
+
+async function tryPrlimit({ executorUid, jobUser: { uid, gid } }: HostFacts): Promise<Check> {
+  const ids = executorUid === uid ? {} : { uid, gid };
+  const limited = await run(prlimitPath, ['--core=0', '--', 'true'], ids);
+  if (limited.ok) return passed('rlimits', `${prlimitPath} sets a job's rlimits`);
+  return failed('rlimits', `${prlimitPath} does not run: ${limited.text}`, 'install util-linux');
+}
+
+// With the limits that stand in where nothing better is, only if the operator has said that they will do.
+function tryCgroups({ cgroups }: HostFacts): Check[] {
+  if (cgroups !== 'none') return probeCgroups();
+  return [passed('cgroups', 'none: jobs are limited by rlimits only, as accept_rlimits_only says')];
+}
+
+function tryFilter({ seccomp }: HostFacts): Check {
+  return passed('seccomp', `${seccomp.programs.length} system call filter(s), sha256 ${seccomp.sha256}`);
 }
 
 function tryMkfifo(options: DoctorOptions): Check {
@@ -112,12 +135,15 @@ async function tryRecipe(facts: HostFacts, { scratchDirectory }: DoctorOptions):
   const remedy = 'in a container, /proc must not be masked (Docker: --security-opt systempaths=unconfined)';
   const policy = { allowed_cwd_prefixes: ['/'], allowed_read_prefixes: [], allowed_write_prefixes: [] };
   const scopes = resolveScopes({ cwd: '/', readPaths: [], writePaths: [], policy }, facts);
+  const cgroups: { cgroups?: Cgroups } =
+    facts.cgroups === 'none' ? {} : { cgroups: openCgroups({ reserve: defaultReserve }) };
   const launcher = createBwrapLauncher({
-    facts,
+    ...{ facts, ...cgroups },
     ...(scratchDirectory === undefined ? {} : { scratchDirectory }),
   });
   try {
-    const plan = planSandbox(facts, scopes, { environment: {} });
+    const limits = narrowLimits(defaultRunLimits(), cgroups.cgroups?.most ?? {});
+    const plan = planSandbox(facts, scopes, { environment: {}, network: 'deny', limits, secrets: [] });
     const command = launcher.launch({
       segments: [{ argv: ['true'] }],
       place: { kind: 'sandbox', plan, scopes },

@@ -1,4 +1,5 @@
-import { closeSync, writeSync } from 'node:fs';
+import { closeSync, writeFileSync, writeSync } from 'node:fs';
+import type { Cgroups, RunGroup } from '../cgroup/index.ts';
 import {
   bwrapArguments,
   type DescriptorNumbers,
@@ -20,6 +21,8 @@ import { supervise } from './supervise.ts';
 /** What every launch in bwrap draws on. */
 export interface BwrapKit {
   readonly facts: HostFacts;
+  /** Absent where the operator has said that rlimits are enough. */
+  readonly cgroups?: Cgroups;
   readonly fifos: FifoPool;
   readonly content: SharedContent;
   readonly scratchDirectory: string;
@@ -30,26 +33,53 @@ export interface BwrapKit {
 /** Starts one bwrap a segment, all with the same sandbox, joined by FIFOs. Throws where descriptors run out. */
 export function launchInBwrap(kit: BwrapKit, spec: LaunchSpec, place: SandboxPlace): LaunchedProcess {
   const count = spec.segments.length;
-  const { hold, pipes } = openPipes(kit, count);
+  const group = openGroup(kit, place);
+  const { hold, pipes } = openPipes(kit, count, group);
   const stdout = new OutputStream(pipes.stdout);
   const stderr = new OutputStream(pipes.stderr);
   const segments = spec.segments.map(({ argv }, index): SegmentProcess => {
-    return startSegment(kit, place, { argv, stdio: pipes.stdioOf(index), block: hold.block, stderr });
+    return startSegment(kit, place, {
+      ...{ argv, stderr, group },
+      stdio: pipes.stdioOf(index),
+      block: hold.block,
+    });
   });
   pipes.closePassed();
+  // Where the kernel kills one of its processes for want of memory, the command is over.
+  group?.watchOom(() => {
+    for (const segment of segments) segment.kill();
+  });
   return supervise({
     ...{ segments, stdout, stderr, hold: spec.hold },
     letGo: () => writeSync(hold.release, Buffer.alloc(count)),
-    cleanUp: hold.close,
+    processes: () => group?.processes() ?? [],
+    oomKills: () => group?.oomKills() ?? 0,
+    async cleanUp() {
+      hold.close();
+      await group?.kill();
+      await group?.remove();
+    },
   });
 }
 
-function openPipes({ fifos }: BwrapKit, count: number): { hold: Hold; pipes: CommandPipes } {
-  const hold = openHold(fifos);
+function openGroup({ cgroups }: BwrapKit, { plan }: SandboxPlace): RunGroup | undefined {
+  if (plan.cgroup === undefined) return undefined;
+  if (cgroups === undefined) throw new TypeError('the plan counts on a cgroup, and the launcher has none');
+  return cgroups.create(plan.cgroup);
+}
+
+function openPipes(
+  { fifos }: BwrapKit,
+  count: number,
+  group: RunGroup | undefined,
+): { hold: Hold; pipes: CommandPipes } {
+  let hold: Hold | undefined;
   try {
+    hold = openHold(fifos);
     return { hold, pipes: openCommandPipes(fifos, count) };
   } catch (error) {
-    hold.close();
+    hold?.close();
+    void group?.remove();
     throw error;
   }
 }
@@ -59,32 +89,31 @@ interface SegmentStart {
   readonly stdio: readonly (number | 'ignore')[];
   readonly block: number;
   readonly stderr: OutputStream;
+  readonly group: RunGroup | undefined;
 }
 
-function startSegment(kit: BwrapKit, { plan, scopes }: SandboxPlace, start: SegmentStart): SegmentProcess {
-  const { argv, stderr } = start;
+function startSegment(kit: BwrapKit, place: SandboxPlace, start: SegmentStart): SegmentProcess {
+  const { argv, stderr, group } = start;
+  const { plan } = place;
   const numbers = numberDescriptors(plan, kit.inherited);
   const opened: number[] = [];
-  const open = (fd: number): number => {
-    opened.push(fd);
-    return fd;
-  };
   try {
-    const args = open(openContent(toArgsFile(bwrapArguments(plan, numbers)), kit.scratchDirectory));
     const descriptors = new Map<number, Passed>([...start.stdio.entries()]);
-    descriptors.set(numbers.args, args).set(numbers.status, 'pipe').set(numbers.block, start.block);
-    for (const [name, fd] of scopeDescriptors(scopes)) descriptors.set(toNumber(numbers, name), fd);
-    for (const mount of plan.mounts) {
-      if (mount.kind !== 'data') continue;
-      descriptors.set(toNumber(numbers, mount.descriptor), open(kit.content.open(mount.content)));
+    descriptors.set(numbers.status, 'pipe').set(numbers.block, start.block);
+    for (const [number, fd] of openContents(kit, place, numbers)) {
+      opened.push(fd);
+      descriptors.set(number, fd);
     }
-    const { bwrapPath } = kit.facts;
+    for (const [name, fd] of scopeDescriptors(place.scopes)) descriptors.set(toNumber(numbers, name), fd);
+    const gate = kit.fifos.take();
+    descriptors.set(numbers.args, gate.read);
     return startBwrap({
-      bwrapPath,
-      plan,
-      argv,
-      numbers,
-      descriptors,
+      ...{ bwrapPath: kit.facts.bwrapPath, plan, argv, numbers, descriptors, gate },
+      options: toArgsFile(bwrapArguments(plan, numbers)),
+      confine(pid) {
+        group?.join(pid);
+        preferForOomKill(pid);
+      },
       judge: (end) => judgeBwrap(end, stderr),
     });
   } catch (error) {
@@ -94,9 +123,39 @@ function startSegment(kit: BwrapKit, { plan, scopes }: SandboxPlace, start: Segm
   }
 }
 
+// What bwrap reads to the end: opened anew for each, as an offset is shared by all who have the descriptor.
+function* openContents(
+  { facts, content, scratchDirectory }: BwrapKit,
+  { plan, secrets }: SandboxPlace,
+  numbers: DescriptorNumbers,
+): Generator<readonly [number: number, fd: number]> {
+  for (const [index, number] of numbers.seccomp.entries()) {
+    const program = facts.seccomp.programs[index];
+    if (program !== undefined) yield [number, content.open(program)];
+  }
+  for (const mount of plan.mounts) {
+    if (mount.kind === 'data') {
+      yield [toNumber(numbers, mount.descriptor), content.open(mount.content)];
+    } else if (mount.kind === 'secret') {
+      const value = secrets?.get(mount.descriptor);
+      if (value === undefined) throw new TypeError(`the plan's ${mount.descriptor} has no value`);
+      yield [toNumber(numbers, mount.descriptor), openContent(value, scratchDirectory)];
+    }
+  }
+}
+
+// When the host itself runs out of memory, jobs go before the executor. Best effort: only root may write to others.
+function preferForOomKill(pid: number): void {
+  try {
+    writeFileSync(`/proc/${pid}/oom_score_adj`, '500');
+  } catch {
+    // The process is gone, or is not ours to change.
+  }
+}
+
 // bwrap(1), --args: every argument ends with a NUL.
-function toArgsFile(args: readonly string[]): string {
-  return args.map((argument) => `${argument}\0`).join('');
+function toArgsFile(args: readonly string[]): Buffer {
+  return Buffer.from(args.map((argument) => `${argument}\0`).join(''));
 }
 
 function toNumber({ mounts }: DescriptorNumbers, name: string): number {

@@ -27,6 +27,8 @@ export interface SandboxPlace {
   readonly kind: 'sandbox';
   readonly plan: SandboxPlan;
   readonly scopes: ResolvedScopes;
+  /** Values of the plan's secrets, by the names of their descriptors. */
+  readonly secrets?: ReadonlyMap<string, Buffer>;
 }
 
 /** On the host itself. */
@@ -54,7 +56,14 @@ export interface LaunchedProcess {
   release(): void;
   /** True once the command was let go, false once it never will be. Never rejects. */
   readonly started: Promise<boolean>;
-  /** Resolves when no process of the command is left. Never rejects. */
+  /**
+   * The sandboxes' own processes, one a segment, by their pids on the host: while the command is held, their network
+   * namespaces are there to be listened in. Empty where there are none, or not all of them any more. Never rejects.
+   */
+  readonly inits: Promise<readonly number[]>;
+  /** Its processes as they are now, by their pids on the host; none where nobody keeps count. */
+  processes(): readonly number[];
+  /** Resolves when no process of the command is left, and nothing that was made for it. Never rejects. */
   readonly exited: Promise<LaunchOutcome>;
   /**
    * SIGTERM to the command's own process, then, `graceMs` later, SIGKILL to all that is left of it. A command that is
@@ -65,7 +74,12 @@ export interface LaunchedProcess {
 
 export type LaunchOutcome =
   /** It ran. One entry a segment. */
-  | { readonly kind: 'exited'; readonly segments: readonly SegmentExit[] }
+  | {
+      readonly kind: 'exited';
+      readonly segments: readonly SegmentExit[];
+      /** How many of its processes the kernel killed for want of memory; absent: none, or nobody counts. */
+      readonly oomKills?: number;
+    }
   /** It could not be run: 127 not found, 126 found but not runnable, or its cwd is not usable. */
   | { readonly kind: 'not_started'; readonly code: 126 | 127; readonly message: string }
   /** `terminate` came before `release`. */

@@ -32,6 +32,7 @@ export function prepareLocalSegment(
   };
   return {
     built: built.promise,
+    init: Promise.resolve(undefined),
     ended: ended.promise,
     kill,
     terminate: () => (child === undefined ? kill() : child.kill('SIGTERM')),

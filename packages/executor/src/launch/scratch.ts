@@ -27,12 +27,12 @@ export function defaultScratchDirectory(): string {
 }
 
 /** A new descriptor at the start of a file without a name that holds `content`. The caller closes it. */
-export function openContent(content: string, directory: string): number {
+export function openContent(content: string | Buffer, directory: string): number {
   const path = toScratchPath(directory);
   const fd = openSync(path, 'wx+', 0o600);
   try {
     unlinkSync(path);
-    const bytes = Buffer.from(content, 'utf8');
+    const bytes = typeof content === 'string' ? Buffer.from(content, 'utf8') : content;
     // Written by position, so that the descriptor's own offset, which a child shares, stays at the start.
     for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at, at);
     return fd;

@@ -5,6 +5,8 @@ import type { SegmentExit } from './launcher.ts';
 export interface SegmentProcess {
   /** True once the program can start or has started, false where it never will. */
   readonly built: Promise<boolean>;
+  /** The host's pid of the sandbox's init; undefined where there is none. Never rejects. */
+  readonly init: Promise<number | undefined>;
   /** Resolves when none of its processes is left. Never rejects. */
   readonly ended: Promise<SegmentEnd>;
   /** SIGTERM to the program itself; where it is not running yet, as `kill`. */
@@ -22,6 +24,7 @@ export type SegmentEnd =
 export function failedSegment(error: unknown, program: string): SegmentProcess {
   return {
     built: Promise.resolve(false),
+    init: Promise.resolve(undefined),
     ended: Promise.resolve(toEnd(error, program)),
     terminate: () => undefined,
     kill: () => undefined,

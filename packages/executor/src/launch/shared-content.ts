@@ -4,13 +4,13 @@ import { openContent } from './scratch.ts';
 
 /** Content that many children read: written once, and opened anew for each, as an offset is shared by all who have it. */
 export interface SharedContent {
-  /** A new descriptor at the start of `content`. The caller closes it. */
-  open(content: string): number;
+  /** A new descriptor at the start of `content`, a text or always the same Buffer. The caller closes it. */
+  open(content: string | Buffer): number;
   close(): void;
 }
 
 export function createSharedContent(directory: string): SharedContent {
-  const descriptors = new Map<string, number>();
+  const descriptors = new Map<string | Buffer, number>();
   return {
     open(content) {
       const fd = descriptors.get(content) ?? openContent(content, directory);

@@ -10,8 +10,12 @@ export interface Supervised {
   readonly hold: boolean;
   /** Lets all segments start. */
   letGo(): void;
-  /** Gives back what the launch holds. Called once, when no process is left. */
-  cleanUp(): void;
+  /** Gives back what the launch holds. Called once, when no process is left of those that were started. */
+  cleanUp(): void | Promise<void>;
+  /** Absent: nobody keeps count. */
+  processes?(): readonly number[];
+  /** Of the processes; called once, before `cleanUp`. Absent: none can be counted. */
+  oomKills?(): number;
 }
 
 /** Makes one command of its segments: they are held, released, terminated and waited for together. */
@@ -22,13 +26,14 @@ export function supervise(supervised: Supervised): LaunchedProcess {
   const killing = createDeadline(() => {
     for (const segment of segments) segment.kill();
   });
-  const exited = collect(segments, killing).then((ends): LaunchOutcome => {
+  const exited = collect(segments, killing).then(async (ends): Promise<LaunchOutcome> => {
+    const oomKills = supervised.oomKills?.() ?? 0;
     const outcome =
-      state === 'withdrawn' ? ({ kind: 'withdrawn' } as const) : toOutcome(ends, state === 'held');
+      state === 'withdrawn' ? ({ kind: 'withdrawn' } as const) : toOutcome(ends, state === 'held', oomKills);
     state = 'over';
     killing.cancel();
     started.resolve(false);
-    supervised.cleanUp();
+    await supervised.cleanUp();
     stdout.settle();
     stderr.settle();
     return outcome;
@@ -49,7 +54,12 @@ export function supervise(supervised: Supervised): LaunchedProcess {
     killing.bringForward(graceMs);
   };
   if (!supervised.hold) release();
-  return { stdout, stderr, release, started: started.promise, exited, terminate };
+  return {
+    ...{ stdout, stderr, release, exited, terminate },
+    started: started.promise,
+    inits: collectInits(segments),
+    processes: () => (state === 'over' ? [] : (supervised.processes?.() ?? [])),
+  };
 }
 
 /** What a launch that could not even begin looks like to its caller. */
@@ -60,6 +70,8 @@ export function endedProcess(outcome: LaunchOutcome): LaunchedProcess {
     stderr: empty(),
     release: () => undefined,
     started: Promise.resolve(false),
+    inits: Promise.resolve([]),
+    processes: () => [],
     exited: Promise.resolve(outcome),
     terminate: () => undefined,
   };
@@ -75,6 +87,12 @@ export function orInfrastructure(launch: () => LaunchedProcess): LaunchedProcess
   }
 }
 
+async function collectInits(segments: readonly SegmentProcess[]): Promise<readonly number[]> {
+  const inits = await Promise.all(segments.map(({ init }) => init));
+  const known = inits.flatMap((init) => init ?? []);
+  return known.length === segments.length ? known : [];
+}
+
 // A pipeline of which one segment failed to start has nothing left to do.
 async function collect(segments: readonly SegmentProcess[], killing: Deadline): Promise<SegmentEnd[]> {
   return await Promise.all(
@@ -86,7 +104,7 @@ async function collect(segments: readonly SegmentProcess[], killing: Deadline): 
   );
 }
 
-function toOutcome(ends: readonly SegmentEnd[], held: boolean): LaunchOutcome {
+function toOutcome(ends: readonly SegmentEnd[], held: boolean, oomKills: number): LaunchOutcome {
   const failed = ends.find((end) => end.kind === 'failed');
   if (failed !== undefined) return { kind: 'infrastructure', message: failed.message };
   const [only] = ends;
@@ -94,7 +112,7 @@ function toOutcome(ends: readonly SegmentEnd[], held: boolean): LaunchOutcome {
   // Nothing but a kill from outside ends what was never let go.
   if (held)
     return { kind: 'infrastructure', message: 'the sandbox was killed before the command was let go' };
-  return { kind: 'exited', segments: ends.flatMap(toExit) };
+  return { kind: 'exited', segments: ends.flatMap(toExit), ...(oomKills === 0 ? {} : { oomKills }) };
 }
 
 // In a pipeline the other segments did run, so a program that could not is a segment that failed.

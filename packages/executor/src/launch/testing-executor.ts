@@ -1,7 +1,7 @@
 // A small executor in a process of its own, for tests that kill it, start it as somebody else or with files open.
 import { probeHost } from '../sandbox/index.ts';
 import { createBwrapLauncher } from './bwrap-launcher.ts';
-import { createSandboxRunner, finish, type TestScopes } from './testing.ts';
+import { createSandboxRunner, finish, openTestGroups, type TestScopes } from './testing.ts';
 
 /** Its one argument, as JSON. It prints "launched", and then the Run as JSON. */
 export interface TestExecutorOptions {
@@ -18,8 +18,12 @@ if (user !== undefined) {
   process.setgid?.(user.gid);
   process.setuid?.(user.uid);
 }
-const facts = await probeHost();
-const runner = createSandboxRunner(facts, createBwrapLauncher({ facts }));
+// Who is not root has no cgroups of his own here.
+const facts = await probeHost({ acceptRlimitsOnly: user !== undefined });
+const runner = createSandboxRunner(
+  facts,
+  createBwrapLauncher({ facts, ...(facts.cgroups === 'none' ? {} : { cgroups: openTestGroups() }) }),
+);
 const launched = await runner.launch([argv], scopes, hold);
 console.log('launched');
 console.log(JSON.stringify(await finish(launched)));

@@ -1,5 +1,7 @@
 import type { Readable } from 'node:stream';
+import { type Cgroups, openCgroups } from '../cgroup/index.ts';
 import { planSandbox, type probeHost, resolveScopes, type ScopeRequest } from '../sandbox/index.ts';
+import { makeCommand } from '../sandbox/testing.ts';
 import type { LaunchedProcess, Launcher, LaunchOutcome, LaunchSpec } from './launcher.ts';
 
 /** What came of a command that was run to its end. */
@@ -67,7 +69,7 @@ function prepare(
   };
   const scopes = resolveScopes({ cwd, readPaths, writePaths, policy }, facts);
   meanwhile?.();
-  const plan = planSandbox(facts, scopes, { environment });
+  const plan = planSandbox(facts, scopes, makeCommand({ environment }));
   const segments = argvs.map((argv) => ({ argv }));
   return { spec: { segments, place: { kind: 'sandbox', plan, scopes }, hold }, close: scopes.close };
 }
@@ -76,4 +78,9 @@ async function readText(stream: Readable): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of stream) chunks.push(chunk);
   return Buffer.concat(chunks).toString('utf8');
+}
+
+/** Groups for a launcher under test, which closes them. */
+export function openTestGroups(): Cgroups {
+  return openCgroups({ reserve: { memory_bytes: 0, cpu_millis: 0 } });
 }

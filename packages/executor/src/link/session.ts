@@ -9,6 +9,7 @@ import type { Outbox, Send } from './outbox.ts';
 
 /** One connection to the gate, from the executor's side. */
 export interface LinkConnection {
+  readonly isOpen: boolean;
   receive(message: ConnectResponse): void;
   /** The connection is gone: nothing more is sent over it. */
   closed(): void;
@@ -54,6 +55,9 @@ export function openSession(
   outbox.forgetRefusals();
   send({ message: { $case: 'hello', value: hello } });
   return {
+    get isOpen() {
+      return open;
+    },
     receive({ message }) {
       if (!open || message === undefined) return;
       if (message.$case === 'welcome') welcome(message.value.heartbeatInterval);

@@ -27,6 +27,14 @@ interface Piece {
   bytes: number;
 }
 
+/** Takes secrets out of output as it passes. What it gives back is its own, never the chunk that it was given. */
+export interface OutputFilter {
+  /** What is certain by now, perhaps nothing. */
+  push(chunk: Buffer): Buffer;
+  /** What it still held back. */
+  end(): Buffer;
+}
+
 /** Output as it comes. A chunk that is given back is read into again, which spares the collector most of its work. */
 export type CaptureSource = Readable & { recycle?(chunk: Buffer): void };
 
@@ -70,6 +78,10 @@ export class OutputSpool implements StoredLog {
     this.#maxLength = 2 * (options.caps.stdout + options.caps.stderr) + ownRoom;
   }
 
+  get caps(): OutputCaps {
+    return this.#caps;
+  }
+
   get length(): number {
     return this.#file.length;
   }
@@ -87,15 +99,22 @@ export class OutputSpool implements StoredLog {
   }
 
   /** Takes a stream of a command until its end; one that breaks off counts as truncated. Never rejects. */
-  async capture(commandId: string, stream: CapturedStream, source: CaptureSource): Promise<void> {
+  async capture(
+    commandId: string,
+    stream: CapturedStream,
+    source: CaptureSource,
+    filter?: OutputFilter,
+  ): Promise<void> {
     try {
       for await (const data of source) {
-        this.#take(commandId, stream, data, () => source.recycle?.(data));
+        if (filter === undefined) this.#take(commandId, stream, data, () => source.recycle?.(data));
+        else this.#take(commandId, stream, filter.push(data), () => undefined);
         while (this.#queuedBytes >= highWater) await this.#grown.wait();
       }
     } catch {
       this.#truncate(commandId, stream);
     }
+    if (filter !== undefined) this.#take(commandId, stream, filter.end(), () => undefined);
   }
 
   /** What has been captured of a command's stream, as far as it is in the log. */

@@ -121,6 +121,7 @@ function toCommandResult(outcome: CommandOutcome): ReceiptV02['commands'][number
     ...(endedAt === undefined ? {} : { ended_at: toTimestamp(endedAt) }),
     ...(exitCode === undefined ? {} : { exit_code: exitCode }),
     ...(signal === undefined ? {} : { signal }),
+    ...(outcome.oomKills === undefined ? {} : { oom_kills: outcome.oomKills }),
     stdout_hash: stdout.sha256,
     stdout_bytes: stdout.length,
     ...(stdout.truncated ? { stdout_truncated: true } : {}),

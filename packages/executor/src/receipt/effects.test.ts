@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { hashArtifacts } from './artifacts.ts';
-import { countFilesWritten, fileTimeNow } from './files-written.ts';
+import { fileTimeNow, measureWritten } from './files-written.ts';
 
 let root: string;
 let out: string;
@@ -57,7 +57,7 @@ describe('hashArtifacts', () => {
   });
 });
 
-describe('countFilesWritten', () => {
+describe('measureWritten', () => {
   it('counts what was made or changed since, whatever its dates say', async () => {
     for (const name of ['old', 'changed', 'redated']) writeFileSync(join(out, name), 'x');
     const since = await after(join(root, 'now'));
@@ -65,9 +65,13 @@ describe('countFilesWritten', () => {
     writeFileSync(join(out, 'deep/er/new'), 'z');
     utimesSync(join(out, 'redated'), 0, 0);
     symlinkSync('/etc/passwd', join(out, 'link'));
-    expect(await countFilesWritten([out, join(out, 'deep')], since)).toBe(3);
-    expect(await countFilesWritten([join(out, 'old'), join(out, 'deep/er/new')], since)).toBe(1);
-    expect(await countFilesWritten([join(root, 'missing')], since)).toBe(0);
+    expect((await measureWritten([out, join(out, 'deep')], since)).files).toBe(3);
+    expect((await measureWritten([join(out, 'old'), join(out, 'deep/er/new')], since)).files).toBe(1);
+    expect(await measureWritten([join(root, 'missing')], since)).toEqual({
+      files: 0,
+      bytes: 0,
+      complete: true,
+    });
   });
 });
 

@@ -1,5 +1,4 @@
 import { lstat, open, opendir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { isCoveredBy } from '@csc-fleet/common/paths';
 
 /** A moment by the clock that files are stamped with, in nanoseconds. */
@@ -19,26 +18,68 @@ export async function fileTimeNow(scratch: string): Promise<FileTime> {
   }
 }
 
-/** Regular files below the roots that were made or changed since. Symlinks are not followed. */
-export async function countFilesWritten(roots: readonly string[], since: FileTime): Promise<number> {
-  let count = 0;
-  for (const root of withoutNested(roots)) count += await countBelow(root, since);
-  return count;
+/** What has been written below some roots. */
+export interface Written {
+  readonly files: number;
+  /** That they take on the disk, whole: how much of an older file is new cannot be told. */
+  readonly bytes: number;
+  /** False: something new is where nobody can look, too deep for a path or closed to this user. */
+  readonly complete: boolean;
 }
 
-async function countBelow(path: string, since: FileTime): Promise<number> {
-  const stats = await lstat(path, { bigint: true }).catch(() => undefined);
-  if (stats?.isFile()) return stats.ctimeNs >= since ? 1 : 0;
-  if (!stats?.isDirectory()) return 0;
-  let count = 0;
+export const nothingWritten: Written = { files: 0, bytes: 0, complete: true };
+
+/** Regular files below the roots that were made or changed since. Symlinks are not followed. */
+export async function measureWritten(roots: readonly string[], since: FileTime): Promise<Written> {
+  let written = nothingWritten;
+  for (const root of withoutNested(roots)) {
+    written = addWritten(written, await measureBelow(Buffer.from(root), since));
+  }
+  return written;
+}
+
+// Names are bytes: a job can choose such as are no text.
+async function measureBelow(path: Buffer, since: FileTime): Promise<Written> {
+  const stats = await lstat(path, { bigint: true }).catch(explainMissing);
+  if (stats === 'unmeasurable') return { ...nothingWritten, complete: false };
+  if (stats?.isFile()) return stats.ctimeNs >= since ? measureFile(stats) : nothingWritten;
+  if (!stats?.isDirectory()) return nothingWritten;
+  let written = nothingWritten;
   try {
-    for await (const entry of await opendir(path)) {
-      if (entry.isDirectory() || entry.isFile()) count += await countBelow(join(path, entry.name), since);
+    for await (const entry of await opendir(path, { encoding: 'buffer' as never })) {
+      if (!entry.isDirectory() && !entry.isFile()) continue;
+      // With that encoding names are bytes, which the types do not know of.
+      const name = entry.name as unknown as Buffer;
+      written = addWritten(written, await measureBelow(Buffer.concat([path, slash, name]), since));
     }
   } catch {
-    // A directory that has gone, or that this user may not read: what is in it cannot be counted.
+    // What has gone meanwhile is nothing; one that this user may not read is new, or none of the job's.
+    return { ...written, complete: written.complete && (stats.ctimeNs < since || !(await isThere(path))) };
   }
-  return count;
+  return written;
+}
+
+const slash = Buffer.from('/');
+
+// path_resolution(7): no path may be longer than 4095 bytes, but a job can go down step by step.
+function explainMissing({ code }: NodeJS.ErrnoException): 'unmeasurable' | undefined {
+  return code === 'ENAMETOOLONG' ? 'unmeasurable' : undefined;
+}
+
+async function isThere(path: Buffer): Promise<boolean> {
+  return await lstat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** One file, by what it takes on the disk. stat(2): st_blocks counts 512 bytes each; holes take none. */
+export function measureFile({ blocks }: { readonly blocks: bigint }): Written {
+  return { files: 1, bytes: Number(blocks * 512n), complete: true };
+}
+
+export function addWritten(a: Written, b: Written): Written {
+  return { files: a.files + b.files, bytes: a.bytes + b.bytes, complete: a.complete && b.complete };
 }
 
 function withoutNested(roots: readonly string[]): string[] {

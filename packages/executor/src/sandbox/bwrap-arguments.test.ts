@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { bwrapArguments, numberDescriptors } from './bwrap-arguments.ts';
+import { bwrapArguments, numberDescriptors, prlimitArguments } from './bwrap-arguments.ts';
 import { planSandbox } from './plan.ts';
-import { makeFacts, makeScopes } from './testing.ts';
+import { makeCommand, makeFacts, makeScopes } from './testing.ts';
 
 const scopes = makeScopes({
   binds: [
@@ -12,7 +12,11 @@ const scopes = makeScopes({
   links: [{ path: '/var/run', target: '/run' }],
   cwd: '/workspace',
 });
-const plan = planSandbox(makeFacts(), scopes, { environment: { CI: 'true' } });
+const plan = planSandbox(
+  makeFacts(),
+  scopes,
+  makeCommand({ environment: { CI: 'true' }, secrets: ['token'] }),
+);
 
 describe('bwrapArguments', () => {
   it('is the recipe, whole and in order', () => {
@@ -45,15 +49,15 @@ describe('bwrapArguments', () => {
       '--dir /etc',
       '--ro-bind /etc/ld.so.cache /etc/ld.so.cache',
       '--perms 0444',
-      '--file 6 /etc/passwd',
+      '--file 7 /etc/passwd',
       '--perms 0444',
-      '--file 7 /etc/group',
+      '--file 8 /etc/group',
       '--perms 0444',
-      '--file 8 /etc/hosts',
+      '--file 9 /etc/hosts',
       '--perms 0444',
-      '--file 9 /etc/nsswitch.conf',
+      '--file 10 /etc/nsswitch.conf',
       '--perms 0444',
-      '--file 10 /etc/gitconfig',
+      '--file 11 /etc/gitconfig',
       '--proc /proc',
       '--dev /dev',
       '--perms 0555',
@@ -69,16 +73,21 @@ describe('bwrapArguments', () => {
       '--perms 1777',
       '--size 67108864',
       '--tmpfs /dev/shm',
+      '--perms 0700',
+      '--dir /run/secrets',
+      '--perms 0400',
+      '--file 12 /run/secrets/token',
       '--perms 0755',
       '--dir /srv/empty',
       '--symlink /run /var/run',
-      '--ro-bind-fd 11 /workspace',
-      '--bind-fd 12 /workspace/out',
+      '--ro-bind-fd 13 /workspace',
+      '--bind-fd 14 /workspace/out',
       '--remount-ro /proc/acpi',
       '--remount-ro /dev',
       '--remount-ro /proc',
       '--remount-ro /',
       '--chdir /workspace',
+      '--add-seccomp-fd 6',
       '--json-status-fd 4',
       '--block-fd 5',
     ]);
@@ -88,12 +97,12 @@ describe('bwrapArguments', () => {
     const elsewhere = makeScopes({
       binds: [{ fd: 9, source: '/elsewhere/a', destination: '/a', writable: false }],
     });
-    const other = planSandbox(makeFacts(), elsewhere, { environment: {} });
+    const other = planSandbox(makeFacts(), elsewhere, makeCommand());
     expect(bwrapArguments(other, numberDescriptors(other)).join('\n')).not.toContain('/elsewhere');
   });
 
   it('does not split a value that looks like an option', () => {
-    const odd = planSandbox(makeFacts(), scopes, { environment: { X: '--bind / /' } });
+    const odd = planSandbox(makeFacts(), scopes, makeCommand({ environment: { X: '--bind / /' } }));
     expect(bwrapArguments(odd, numberDescriptors(odd))).toContain('--bind / /');
   });
 });
@@ -102,13 +111,20 @@ describe('numberDescriptors', () => {
   it('counts from 3 on', () => {
     const numbers = numberDescriptors(plan);
     expect([numbers.args, numbers.status, numbers.block]).toEqual([3, 4, 5]);
-    expect([...numbers.mounts.values()]).toEqual([6, 7, 8, 9, 10, 11, 12]);
+    expect(numbers.seccomp).toEqual([6]);
+    expect([...numbers.mounts.values()]).toEqual([7, 8, 9, 10, 11, 12, 13, 14]);
   });
 
   it('gives numbers that are taken first, so that bwrap closes them', () => {
     const numbers = numberDescriptors(plan, [251, 4]);
     expect([numbers.args, numbers.status, numbers.block]).toEqual([251, 4, 3]);
-    const all = [numbers.args, numbers.status, numbers.block, ...numbers.mounts.values()];
-    expect(new Set(all).size).toBe(10);
+    const { args, status, block, seccomp, mounts } = numbers;
+    expect(new Set([args, status, block, ...seccomp, ...mounts.values()]).size).toBe(12);
+  });
+});
+
+describe('prlimitArguments', () => {
+  it('sets what a plan says, and leaves nothing of a core dump', () => {
+    expect(prlimitArguments(plan)).toEqual(['--core=0', '--fsize=1073741824', '--nofile=1024']);
   });
 });

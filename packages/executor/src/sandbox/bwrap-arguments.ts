@@ -2,9 +2,12 @@ import type { Mount, SandboxPlan } from './plan.ts';
 
 /** Which number bwrap finds each of its descriptors at. */
 export interface DescriptorNumbers {
+  /** Where bwrap reads its options, before it does anything. */
   readonly args: number;
   readonly status: number;
   readonly block: number;
+  /** The programs of the system call filter, in order. */
+  readonly seccomp: readonly number[];
   /** By the plan's names. */
   readonly mounts: ReadonlyMap<string, number>;
 }
@@ -14,13 +17,16 @@ export interface DescriptorNumbers {
  * this process cannot keep from its children; bwrap closes what it is told about, so nothing of them gets inside.
  */
 export function numberDescriptors(plan: SandboxPlan, taken: readonly number[] = []): DescriptorNumbers {
+  const filters = plan.seccomp.programs;
   const names = plan.mounts.flatMap((mount) => ('descriptor' in mount ? [mount.descriptor] : []));
   const pool = [...taken];
-  for (let number = 3; pool.length < names.length + 3; number += 1) {
+  for (let number = 3; pool.length < names.length + filters + 3; number += 1) {
     if (!taken.includes(number)) pool.push(number);
   }
   const [args = 3, status = 4, block = 5, ...rest] = pool;
-  return { args, status, block, mounts: new Map(names.map((name, index) => [name, rest[index] ?? -1])) };
+  const seccomp = rest.splice(0, filters);
+  const mounts = new Map(names.map((name, index) => [name, rest[index] ?? -1]));
+  return { args, status, block, seccomp, mounts };
 }
 
 /**
@@ -41,6 +47,8 @@ export function bwrapArguments(plan: SandboxPlan, numbers: DescriptorNumbers): s
     ...Object.entries(plan.environment).flatMap(([name, value]) => ['--setenv', name, value]),
     ...plan.mounts.flatMap((mount) => mountArguments(mount, numbers.mounts)),
     ...['--chdir', plan.cwd],
+    // Filters stack, and the strictest action wins: an operator's own can only take away.
+    ...numbers.seccomp.flatMap((number) => ['--add-seccomp-fd', String(number)]),
     ...['--json-status-fd', String(numbers.status)],
     ...['--block-fd', String(numbers.block)],
   ];
@@ -60,10 +68,12 @@ function mountArguments(mount: Mount, numbers: ReadonlyMap<string, number>): str
     case 'data':
       // Not --ro-bind-data: a file of the root tmpfs, which becomes read-only, costs no mount of its own.
       return ['--perms', '0444', '--file', numberOf(mount.descriptor, numbers), destination];
+    case 'secret':
+      return ['--perms', '0400', '--file', numberOf(mount.descriptor, numbers), destination];
     case 'symlink':
       return ['--symlink', mount.target, destination];
     case 'directory':
-      return ['--perms', '0755', '--dir', destination];
+      return ['--perms', toOctal(mount.mode), '--dir', destination];
     case 'tmpfs':
       return ['--perms', toOctal(mount.mode), '--size', String(mount.bytes), '--tmpfs', destination];
     case 'proc':
@@ -83,4 +93,9 @@ function numberOf(descriptor: string, numbers: ReadonlyMap<string, number>): str
 
 function toOctal(mode: number): string {
   return mode.toString(8).padStart(4, '0');
+}
+
+/** The command line that leads to bwrap: prlimit(1) sets what only a process itself, or root, can set. Pure. */
+export function prlimitArguments({ rlimits }: SandboxPlan): string[] {
+  return Object.entries(rlimits).map(([name, value]) => `--${name}=${value}`);
 }

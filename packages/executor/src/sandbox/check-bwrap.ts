@@ -13,7 +13,7 @@ export interface BwrapFacts {
 
 // What the recipe cannot do without.
 const neededOptions: readonly string[] = [
-  ...['args', 'assert-userns-disabled', 'bind-fd', 'block-fd', 'disable-userns'],
+  ...['add-seccomp-fd', 'args', 'assert-userns-disabled', 'bind-fd', 'block-fd', 'disable-userns'],
   ...['json-status-fd', 'perms', 'ro-bind-fd', 'size'],
 ];
 

@@ -3,6 +3,9 @@ import { sandboxGid, sandboxHome, sandboxHostname, sandboxUid } from './view.ts'
 /** Paths below /etc that programs need and that say little about the host. */
 export const shownEtcPaths: readonly string[] = ['/etc/alternatives', '/etc/ld.so.cache', '/etc/ssl/certs'];
 
+/** The same, for commands that have the host's network. */
+export const resolverPaths: readonly string[] = ['/etc/resolv.conf'];
+
 /** Files below /etc that are made up: the host's own name its users and its network. */
 export const madeUpEtcFiles: Readonly<Record<string, string>> = {
   '/etc/passwd': `user:x:${sandboxUid}:${sandboxGid}:user:${sandboxHome}:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n`,

@@ -5,7 +5,7 @@ import { findExecutable } from './find-executable.ts';
 import { planSandbox } from './plan.ts';
 import { resolveScopes } from './resolve-scopes.ts';
 import type { ResolvedScopes } from './scopes.ts';
-import { makeFacts, makeTree, type TestTree } from './testing.ts';
+import { makeCommand, makeFacts, makeTree, type TestTree } from './testing.ts';
 
 const facts = makeFacts({ jobUser: { uid: 54321, gid: 54321 } });
 let tree: TestTree;
@@ -39,7 +39,8 @@ afterEach(() => {
 
 // 0: may be run.
 function find(program: string, environment: Record<string, string> = {}): number {
-  return findExecutable(program, planSandbox(facts, scopes, { environment }), scopes, facts)?.code ?? 0;
+  return findExecutable(program, planSandbox(facts, scopes, makeCommand({ environment })), scopes, facts)
+    .code;
 }
 
 describe('findExecutable', () => {
@@ -57,6 +58,14 @@ describe('findExecutable', () => {
     expect(find('./system')).toBe(0);
     expect(find('./outside')).toBe(127);
     expect(find('../bin/tool')).toBe(0);
+  });
+
+  it('says what a program really is', () => {
+    const plan = planSandbox(facts, scopes, makeCommand());
+    const path = (program: string) => findExecutable(program, plan, scopes, facts);
+    expect(path('./system')).toEqual({ code: 0, path: '/usr/bin/env' });
+    expect(path('/bin/env')).toEqual({ code: 0, path: '/usr/bin/env' });
+    expect(path('./alias')).toEqual({ code: 0, path: join(tree.path, 'bin/tool') });
   });
 
   it('does not find what only the host has', () => {

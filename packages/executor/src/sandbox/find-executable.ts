@@ -12,9 +12,15 @@ export interface NotRunnable {
   readonly message: string;
 }
 
+/** A program that is there, by the path that the sandbox shows it at, free of symlinks. */
+export interface Executable {
+  readonly code: 0;
+  readonly path: string;
+}
+
 /**
  * Looks for a program as execvp(3) will inside the sandbox, in the sandbox's own view, so that one that is not there is
- * known before anything starts. Undefined where it is there and may be run; what only the kernel can tell (a missing
+ * known before anything starts, and what one that is there really is. What only the kernel can tell (a missing
  * interpreter, an access list) is left to bwrap.
  */
 export function findExecutable(
@@ -22,12 +28,13 @@ export function findExecutable(
   plan: SandboxPlan,
   scopes: ResolvedScopes,
   facts: HostFacts,
-): NotRunnable | undefined {
+): Executable | NotRunnable {
   const view: View = { mounts: plan.mounts.toReversed(), descriptors: scopeDescriptors(scopes) };
   const directories = program.includes('/') ? [''] : (plan.environment['PATH'] ?? '').split(':');
   const candidates = directories.map((directory) => inside(plan.cwd, directory, program));
   const found = candidates.flatMap((path) => statInside(path, view) ?? []);
-  if (found.some((stats) => stats.isFile() && mayExecute(stats, facts.jobUser))) return undefined;
+  const first = found.find(({ stats }) => stats.isFile() && mayExecute(stats, facts.jobUser));
+  if (first !== undefined) return { code: 0, path: first.path };
   if (found.length > 0) return { code: 126, message: `${program} is not an executable file` };
   return { code: 127, message: `${program} is not in the sandbox: not in PATH, or in no declared path` };
 }
@@ -44,10 +51,11 @@ interface View {
   readonly descriptors: ReadonlyMap<string, number>;
 }
 
-function statInside(path: string, view: View): Stats | undefined {
+function statInside(path: string, view: View): { readonly path: string; readonly stats: Stats } | undefined {
   const walk = walkPath(path, (at) => lookInside(at, view));
   const host = walk === undefined ? undefined : toHost(walk.path, view);
-  return host === undefined ? undefined : statSync(host, { throwIfNoEntry: false });
+  const stats = host === undefined ? undefined : statSync(host, { throwIfNoEntry: false });
+  return walk === undefined || stats === undefined ? undefined : { path: walk.path, stats };
 }
 
 function lookInside(path: string, view: View): { readonly target?: string } | undefined {

@@ -1,3 +1,5 @@
+import type { SeccompFilter } from '../seccomp/index.ts';
+
 /** What the sandbox depends on and only the host can say. Gathered once at start by `probeHost`. */
 export interface HostFacts {
   readonly bwrapPath: string;
@@ -14,10 +16,18 @@ export interface HostFacts {
   readonly systemDirectories: readonly string[];
   /** Paths below /etc that are shown as they are; only those that exist. */
   readonly etcPaths: readonly string[];
+  /** What name resolution needs of /etc beside that, for commands that have the host's network. */
+  readonly resolverPaths: readonly string[];
   /** Files and directories below /proc that tell a job about the host and are masked; only those that exist. */
   readonly maskedFiles: readonly string[];
   readonly maskedDirectories: readonly string[];
+  /** The system call filter of every command. */
+  readonly seccomp: SeccompFilter;
+  /** "none" only where the operator has said that rlimits are enough. */
+  readonly cgroups: CgroupMechanism | 'none';
 }
+
+export type CgroupMechanism = 'cgroup-v1' | 'cgroup-v2';
 
 export interface JobUser {
   readonly uid: number;

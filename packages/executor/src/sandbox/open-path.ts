@@ -1,8 +1,8 @@
 import { closeSync, constants, fstatSync, openSync, readlinkSync, type Stats } from 'node:fs';
 import { CscError } from '@csc-fleet/common/errors';
 
-// open(2): a handle on the file that neither reads nor writes it. Not in node:fs; the same number on x86_64 and aarch64.
-const O_PATH = 0o10000000;
+/** open(2): a handle on the file that neither reads nor writes it. Not in node:fs; the same on x86_64 and aarch64. */
+export const O_PATH = 0o10000000;
 
 /** A file or directory of the host, held by an O_PATH descriptor: what happens to its name later changes nothing. */
 export interface OpenPath {

@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { defaultSizes, planSandbox, scopeDescriptors } from './plan.ts';
+import { planSandbox, scopeDescriptors } from './plan.ts';
 import { describeLocal, describeSandbox, sandboxProfileId } from './profile.ts';
-import { makeFacts, makeScopes } from './testing.ts';
+import { makeCommand, makeFacts, makeScopes, testLimits } from './testing.ts';
 
 const scopes = makeScopes({
   binds: [{ fd: 20, source: '/w', destination: '/w', writable: true }],
   cwd: '/w',
 });
-const command = { environment: {} };
+const command = makeCommand();
 
 describe('planSandbox', () => {
   it('drops to the job user only where the executor is another one', () => {
@@ -17,7 +17,11 @@ describe('planSandbox', () => {
   });
 
   it('lets the granted environment go over its own', () => {
-    const { environment } = planSandbox(makeFacts(), scopes, { environment: { LANG: 'de_DE.UTF-8', A: '' } });
+    const { environment } = planSandbox(
+      makeFacts(),
+      scopes,
+      makeCommand({ environment: { LANG: 'de_DE.UTF-8', A: '' } }),
+    );
     expect(environment).toMatchObject({ LANG: 'de_DE.UTF-8', A: '', HOME: '/home/user' });
   });
 
@@ -46,6 +50,33 @@ describe('planSandbox', () => {
     const [name] = scopeDescriptors(scopes).keys();
     expect(mounts).toContainEqual({ kind: 'scope', descriptor: name, destination: '/w', writable: true });
   });
+
+  it('has a network of its own for everybody but who has the host’s', () => {
+    const full = planSandbox(makeFacts(), scopes, makeCommand({ network: 'full' }));
+    expect(full.namespaces).toEqual(['user', 'ipc', 'pid', 'uts', 'cgroup']);
+    expect(full.mounts).toContainEqual({
+      ...{ kind: 'host', source: '/etc/resolv.conf', destination: '/etc/resolv.conf' },
+    });
+    for (const network of ['deny', 'allowlisted'] as const) {
+      const plan = planSandbox(makeFacts(), scopes, makeCommand({ network }));
+      expect(plan.namespaces).toContain('net');
+      expect(plan.mounts.map(({ destination }) => destination)).not.toContain('/etc/resolv.conf');
+    }
+  });
+
+  it('keeps an empty directory read-only that lies in a private one', () => {
+    const { mounts } = planSandbox(makeFacts(), makeScopes({ directories: ['/srv/a', '/tmp/w'] }), command);
+    expect(mounts).toContainEqual({ kind: 'directory', destination: '/srv/a', mode: 0o755 });
+    expect(mounts).toContainEqual({ kind: 'tmpfs', destination: '/tmp/w', mode: 0o755, bytes: 4096 });
+    expect(mounts).toContainEqual({ kind: 'read_only', destination: '/tmp/w' });
+  });
+
+  it('limits processes by rlimit only where there is no cgroup', () => {
+    const without = planSandbox(makeFacts({ cgroups: 'none' }), scopes, command);
+    expect(without).not.toHaveProperty('cgroup');
+    expect(without.rlimits).toMatchObject({ nproc: 200 });
+    expect(planSandbox(makeFacts(), scopes, command).rlimits).not.toHaveProperty('nproc');
+  });
 });
 
 describe('sandboxProfileId', () => {
@@ -67,14 +98,17 @@ describe('sandboxProfileId', () => {
       id(command),
       id(command, readOnly),
       id(command, makeScopes({ ...scopes, cwd: '/' })),
-      id({ environment: { A: '1' } }),
-      id({ environment: {}, sizes: { ...defaultSizes, tmp: 1 } }),
+      id(makeCommand({ environment: { A: '1' } })),
+      id(makeCommand({ limits: { ...testLimits, tmp_bytes: 1 } })),
+      id(makeCommand({ limits: { ...testLimits, memory_bytes: 1 } })),
+      id(makeCommand({ network: 'allowlisted' })),
+      id(makeCommand({ secrets: ['token'] })),
     ];
     expect(new Set(ids).size).toBe(ids.length);
   });
 
   it('does not depend on the values of variables', () => {
-    expect(id({ environment: { A: '1' } })).toBe(id({ environment: { A: '2' } }));
+    expect(id(makeCommand({ environment: { A: '1' } }))).toBe(id(makeCommand({ environment: { A: '2' } })));
   });
 });
 
@@ -84,10 +118,20 @@ describe('describeSandbox', () => {
       mechanism: 'bubblewrap',
       bwrap_version: '0.8.0',
       namespaces: ['user', 'ipc', 'pid', 'uts', 'cgroup', 'net'],
+      network: 'deny',
+      cgroup: 'v1',
+      seccomp_sha256: 'f'.repeat(64),
       limits: [
+        { name: 'memory_bytes', value: 1073741824, mechanism: 'cgroup-v1 memory' },
+        { name: 'processes', value: 200, mechanism: 'cgroup-v1 pids' },
+        { name: 'cpu_millis', value: 2000, mechanism: 'cgroup-v1 cpu' },
+        { name: 'core_bytes', value: 0, mechanism: 'rlimit' },
+        { name: 'file_bytes', value: 1073741824, mechanism: 'rlimit' },
+        { name: 'open_files', value: 1024, mechanism: 'rlimit' },
         { name: 'tmp_bytes', value: 268435456, mechanism: 'tmpfs' },
         { name: 'home_bytes', value: 268435456, mechanism: 'tmpfs' },
         { name: 'shm_bytes', value: 67108864, mechanism: 'tmpfs' },
+        { name: 'write_bytes', value: 1073741824, mechanism: 'watch' },
       ],
       uid: 65534,
       gid: 65534,

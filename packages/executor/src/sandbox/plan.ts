@@ -1,11 +1,25 @@
+import type { NetworkMode } from '@csc-fleet/common/contract';
+import type { RunLimits } from '../limits.ts';
 import { madeUpEtcFiles } from './etc-files.ts';
-import type { HostFacts, JobUser } from './host-facts.ts';
+import type { CgroupMechanism, HostFacts, JobUser } from './host-facts.ts';
 import type { ResolvedScopes } from './scopes.ts';
-import { sandboxGid, sandboxHome, sandboxHostname, sandboxPath, sandboxUid } from './view.ts';
+import {
+  privateDirectories,
+  sandboxGid,
+  sandboxHome,
+  sandboxHostname,
+  sandboxPath,
+  sandboxUid,
+  secretsDirectory,
+  toSecretPath,
+} from './view.ts';
+import { isWithin } from './walk.ts';
 
 /** The effective sandbox of one command, whole and without host state: descriptors go by name, not by number. */
 export interface SandboxPlan {
   readonly namespaces: readonly Namespace[];
+  /** "allowlisted" is an empty network namespace too; the executor's proxy listens in it. */
+  readonly network: NetworkMode;
   readonly hostname: string;
   /** The ids inside. */
   readonly uid: number;
@@ -16,6 +30,23 @@ export interface SandboxPlan {
   /** In mounting order. */
   readonly mounts: readonly Mount[];
   readonly cwd: string;
+  /** The system call filter: how many programs, and the hash of them all. */
+  readonly seccomp: { readonly sha256: string; readonly programs: number };
+  /** setrlimit(2): soft and hard alike. */
+  readonly rlimits: Readonly<Partial<Record<Rlimit, number>>>;
+  /** Of all processes of the command together; absent where this host has only rlimits. */
+  readonly cgroup?: CgroupPlan;
+  /** Of all write scopes together, in bytes, measured while the command runs and when it has ended. */
+  readonly writeBytes: number;
+}
+
+export type Rlimit = 'core' | 'fsize' | 'nofile' | 'nproc';
+
+export interface CgroupPlan {
+  readonly mechanism: CgroupMechanism;
+  readonly memory_bytes: number;
+  readonly processes: number;
+  readonly cpu_millis: number;
 }
 
 export type Namespace = 'user' | 'ipc' | 'pid' | 'uts' | 'cgroup' | 'net';
@@ -37,8 +68,10 @@ export type Mount =
       readonly destination: string;
       readonly content: string;
     }
+  /** A secret, by name: a plan, which is hashed into receipts, never holds its value. */
+  | { readonly kind: 'secret'; readonly descriptor: string; readonly destination: string }
   | { readonly kind: 'symlink'; readonly target: string; readonly destination: string }
-  | { readonly kind: 'directory'; readonly destination: string }
+  | { readonly kind: 'directory'; readonly destination: string; readonly mode: number }
   | { readonly kind: 'tmpfs'; readonly destination: string; readonly mode: number; readonly bytes: number }
   | { readonly kind: 'proc' | 'dev' | 'read_only'; readonly destination: string };
 
@@ -46,27 +79,27 @@ export type Mount =
 export interface SandboxCommand {
   /** Only what the contract's env_allow and the host's config grant; it goes over the sandbox's own variables. */
   readonly environment: Readonly<Record<string, string>>;
-  /** Absent: `defaultSizes`. */
-  readonly sizes?: SandboxSizes;
-}
-
-/** Bytes of the private, writable file systems. They live in memory. */
-export interface SandboxSizes {
-  readonly tmp: number;
-  readonly home: number;
-  readonly shm: number;
+  readonly network: NetworkMode;
+  readonly limits: RunLimits;
+  /** The names of the secrets that it gets. */
+  readonly secrets: readonly string[];
 }
 
 const mebibyte = 1024 * 1024;
-export const defaultSizes: SandboxSizes = { tmp: 256 * mebibyte, home: 256 * mebibyte, shm: 64 * mebibyte };
+// They live in memory, as /tmp does, and count as the command's.
+const homeBytes = 256 * mebibyte;
+const shmBytes = 64 * mebibyte;
 
 /** Every namespace by name: `--unshare-all` goes on without the ones that it cannot have. */
 export const namespaces: readonly Namespace[] = ['user', 'ipc', 'pid', 'uts', 'cgroup', 'net'];
 
 /** The sandbox for a command. Pure: it opens nothing and asks the host nothing. */
 export function planSandbox(facts: HostFacts, scopes: ResolvedScopes, command: SandboxCommand): SandboxPlan {
+  const { network, limits } = command;
   return {
-    namespaces,
+    // Whoever has the host's network has no namespace of its own for it: policy, ceiling and an approval say so.
+    namespaces: network === 'full' ? namespaces.filter((name) => name !== 'net') : namespaces,
+    network,
     hostname: sandboxHostname,
     uid: sandboxUid,
     gid: sandboxGid,
@@ -80,17 +113,38 @@ export function planSandbox(facts: HostFacts, scopes: ResolvedScopes, command: S
     },
     mounts: [
       ...systemMounts(facts),
-      ...etcMounts(facts),
+      ...etcMounts(facts, network),
       ...kernelMounts(facts),
-      ...privateMounts(command.sizes ?? defaultSizes),
+      ...privateMounts(limits),
+      ...secretMounts(command.secrets),
       ...scopeMounts(scopes),
       // Last: until here bwrap itself has to make mount points. Else / and /dev are writable tmpfs of half the memory.
-      ...[...facts.maskedDirectories, '/dev', '/proc', '/'].map(
+      ...[...emptyDirectories(scopes), ...facts.maskedDirectories, '/dev', '/proc', '/'].map(
         (destination): Mount => ({ kind: 'read_only', destination }),
       ),
     ],
     cwd: scopes.cwd,
+    seccomp: { sha256: facts.seccomp.sha256, programs: facts.seccomp.programs.length },
+    rlimits: planRlimits(facts, limits),
+    ...planCgroup(facts, limits),
+    writeBytes: limits.write_bytes,
   };
+}
+
+function planRlimits({ cgroups }: HostFacts, limits: RunLimits): SandboxPlan['rlimits'] {
+  return {
+    core: 0,
+    fsize: limits.file_bytes,
+    nofile: limits.open_files,
+    // Where no cgroup counts them. It counts the job user's processes, not this command's (setrlimit(2)).
+    ...(cgroups === 'none' ? { nproc: limits.processes } : {}),
+  };
+}
+
+function planCgroup({ cgroups }: HostFacts, limits: RunLimits): Pick<SandboxPlan, 'cgroup'> {
+  if (cgroups === 'none') return {};
+  const { memory_bytes, processes, cpu_millis } = limits;
+  return { cgroup: { mechanism: cgroups, memory_bytes, processes, cpu_millis } };
 }
 
 /** The open descriptors of scopes by the names that a plan of them uses. */
@@ -113,10 +167,11 @@ function systemMounts(facts: HostFacts): Mount[] {
   ];
 }
 
-function etcMounts(facts: HostFacts): Mount[] {
+function etcMounts(facts: HostFacts, network: NetworkMode): Mount[] {
   return [
-    { kind: 'directory', destination: '/etc' },
+    { kind: 'directory', destination: '/etc', mode: 0o755 },
     ...facts.etcPaths.map(asHostMount),
+    ...(network === 'full' ? facts.resolverPaths.map(asHostMount) : []),
     ...Object.entries(madeUpEtcFiles).map(
       ([destination, content]): Mount => ({
         kind: 'data',
@@ -140,17 +195,42 @@ function kernelMounts(facts: HostFacts): Mount[] {
   ];
 }
 
-function privateMounts(sizes: SandboxSizes): Mount[] {
+function privateMounts({ tmp_bytes: tmpBytes }: RunLimits): Mount[] {
   return [
-    { kind: 'tmpfs', destination: '/tmp', mode: 0o1777, bytes: sizes.tmp },
-    { kind: 'tmpfs', destination: sandboxHome, mode: 0o700, bytes: sizes.home },
-    { kind: 'tmpfs', destination: '/dev/shm', mode: 0o1777, bytes: sizes.shm },
+    { kind: 'tmpfs', destination: '/tmp', mode: 0o1777, bytes: tmpBytes },
+    { kind: 'tmpfs', destination: sandboxHome, mode: 0o700, bytes: homeBytes },
+    { kind: 'tmpfs', destination: '/dev/shm', mode: 0o1777, bytes: shmBytes },
   ];
+}
+
+// On the root file system, which is the command's own, in memory, and gone with it.
+function secretMounts(names: readonly string[]): Mount[] {
+  if (names.length === 0) return [];
+  return [
+    { kind: 'directory', destination: secretsDirectory, mode: 0o700 },
+    ...names.map(
+      (name): Mount => ({
+        kind: 'secret',
+        descriptor: toSecretDescriptor(name),
+        destination: toSecretPath(name),
+      }),
+    ),
+  ];
+}
+
+/** The name that a plan gives the descriptor of a secret. */
+export function toSecretDescriptor(name: string): string {
+  return `secret:${name}`;
 }
 
 function scopeMounts(scopes: ResolvedScopes): Mount[] {
   return [
-    ...scopes.directories.map((destination): Mount => ({ kind: 'directory', destination })),
+    ...scopes.directories.map(
+      (destination): Mount =>
+        isPrivate(destination)
+          ? { kind: 'tmpfs', destination, mode: 0o755, bytes: 4096 }
+          : { kind: 'directory', destination, mode: 0o755 },
+    ),
     ...scopes.links.map(({ path, target }): Mount => ({ kind: 'symlink', target, destination: path })),
     ...scopes.binds.map(
       ({ destination, writable }): Mount => ({
@@ -161,6 +241,15 @@ function scopeMounts(scopes: ResolvedScopes): Mount[] {
       }),
     ),
   ];
+}
+
+// A directory of the view that lies below /tmp, for example, is as read-only as it is elsewhere.
+function emptyDirectories({ directories }: ResolvedScopes): string[] {
+  return directories.filter(isPrivate);
+}
+
+function isPrivate(path: string): boolean {
+  return privateDirectories.some((directory) => isWithin(path, directory));
 }
 
 function asHostMount(path: string): Mount {

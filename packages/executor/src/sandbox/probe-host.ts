@@ -1,7 +1,9 @@
 import { lstatSync, readlinkSync, type Stats } from 'node:fs';
+import { findCgroupMechanism, probeCgroups } from '../cgroup/index.ts';
+import { loadSeccomp } from '../seccomp/index.ts';
 import { requireChecks } from './check.ts';
 import { askBwrap } from './check-bwrap.ts';
-import { shownEtcPaths } from './etc-files.ts';
+import { resolverPaths, shownEtcPaths } from './etc-files.ts';
 import type { HostFacts, SystemLink } from './host-facts.ts';
 import { type RunAs, resolveJobUser } from './job-user.ts';
 
@@ -9,6 +11,10 @@ export interface ProbeOptions {
   /** Absolute. Default: /usr/bin/bwrap. */
   readonly bwrapPath?: string;
   readonly runAs?: RunAs;
+  /** Whether a host without usable cgroups will do. Default: false. */
+  readonly acceptRlimitsOnly?: boolean;
+  /** A file with a further system call filter. */
+  readonly seccompProfile?: string;
 }
 
 export const defaultBwrapPath = '/usr/bin/bwrap';
@@ -29,9 +35,21 @@ export async function probeHost(options: ProbeOptions = {}): Promise<HostFacts> 
     executorUid,
     jobUser: resolveJobUser(options.runAs, { uid: executorUid, gid: process.getgid?.() ?? -1 }),
     ...findSystemPaths(),
+    resolverPaths: resolverPaths.filter((path) => look(path) !== undefined),
     etcPaths: shownEtcPaths.filter((path) => look(path) !== undefined),
     ...findMasks(),
+    seccomp: loadSeccomp(options.seccompProfile === undefined ? {} : { profileFile: options.seccompProfile }),
+    cgroups: chooseMechanism(options.acceptRlimitsOnly ?? false),
   };
+}
+
+// There is no weaker fallback that nobody has asked for.
+function chooseMechanism(acceptRlimitsOnly: boolean): HostFacts['cgroups'] {
+  const checks = probeCgroups();
+  const mechanism = findCgroupMechanism();
+  if (mechanism !== undefined && checks.every(({ ok }) => ok)) return mechanism;
+  if (!acceptRlimitsOnly) requireChecks(checks);
+  return 'none';
 }
 
 function findSystemPaths(): { systemLinks: SystemLink[]; systemDirectories: string[] } {

@@ -1,31 +1,16 @@
 import { canonicalJson, type JsonObject, sha256Hex } from '@csc-fleet/common/encoding';
-import type { HostFacts } from './host-facts.ts';
-import type { Mount, Namespace, SandboxPlan } from './plan.ts';
-
-/** A receipt's `sandbox` member (v0.2): what was enforced, and by which mechanism. */
-export interface SandboxReport {
-  readonly mechanism: 'bubblewrap' | 'none';
-  readonly bwrap_version?: string;
-  readonly namespaces: Namespace[];
-  readonly limits: { readonly name: string; readonly value: number; readonly mechanism: string }[];
-  /** The host user that the command ran as. */
-  readonly uid?: number;
-  readonly gid?: number;
-}
+import type { SandboxReport } from '@csc-fleet/common/receipt';
+import type { CgroupMechanism, HostFacts } from './host-facts.ts';
+import type { Mount, Rlimit, SandboxPlan } from './plan.ts';
+import { sandboxHome } from './view.ts';
 
 /**
  * The receipt's `sandbox_profile_id`: SHA-256 (hex) of the plan's canonical JSON. Two runs have the same one exactly if
  * they saw the same sandbox; the values of environment variables are not part of it, as they could be guessed from it.
  */
 export function sandboxProfileId(plan: SandboxPlan): string {
-  const effective: JsonObject = {
-    ...plan,
-    namespaces: [...plan.namespaces],
-    credentials: plan.credentials === undefined ? null : { ...plan.credentials },
-    environment: Object.keys(plan.environment).sort(),
-    mounts: plan.mounts.map((mount) => ({ ...mount })),
-  };
-  return sha256Hex(canonicalJson(effective));
+  const effective = { ...plan, environment: Object.keys(plan.environment).sort() };
+  return sha256Hex(canonicalJson(effective as unknown as JsonObject));
 }
 
 /** What a receipt says of a sandboxed run. */
@@ -34,7 +19,15 @@ export function describeSandbox(plan: SandboxPlan, facts: HostFacts): SandboxRep
     mechanism: 'bubblewrap',
     bwrap_version: facts.bwrapVersion,
     namespaces: [...plan.namespaces],
-    limits: plan.mounts.flatMap(toLimit),
+    network: plan.network,
+    cgroup: toVersion(plan.cgroup?.mechanism),
+    seccomp_sha256: plan.seccomp.sha256,
+    limits: [
+      ...cgroupLimits(plan),
+      ...rlimitLimits(plan),
+      ...plan.mounts.flatMap(toLimit),
+      { name: 'write_bytes', value: plan.writeBytes, mechanism: 'watch' },
+    ],
     uid: facts.jobUser.uid,
     gid: facts.jobUser.gid,
   };
@@ -45,14 +38,46 @@ export function describeLocal(): SandboxReport {
   return { mechanism: 'none', namespaces: [], limits: [] };
 }
 
-const limitNames: Readonly<Record<string, string>> = {
+function toVersion(mechanism: CgroupMechanism | undefined): 'v1' | 'v2' | 'none' {
+  if (mechanism === undefined) return 'none';
+  return mechanism === 'cgroup-v1' ? 'v1' : 'v2';
+}
+
+type Limits = SandboxReport['limits'];
+
+function cgroupLimits({ cgroup }: SandboxPlan): Limits {
+  if (cgroup === undefined) return [];
+  const { mechanism, memory_bytes, processes, cpu_millis } = cgroup;
+  return [
+    { name: 'memory_bytes', value: memory_bytes, mechanism: `${mechanism} memory` },
+    { name: 'processes', value: processes, mechanism: `${mechanism} pids` },
+    { name: 'cpu_millis', value: cpu_millis, mechanism: `${mechanism} cpu` },
+  ];
+}
+
+const rlimitNames: Readonly<Record<Rlimit, string>> = {
+  core: 'core_bytes',
+  fsize: 'file_bytes',
+  nofile: 'open_files',
+  nproc: 'processes',
+};
+
+function rlimitLimits({ rlimits }: SandboxPlan): Limits {
+  return Object.entries(rlimits).map(([name, value]) => ({
+    name: rlimitNames[name as Rlimit],
+    value,
+    mechanism: 'rlimit',
+  }));
+}
+
+const tmpfsNames: Readonly<Record<string, string>> = {
   '/tmp': 'tmp_bytes',
-  '/home/user': 'home_bytes',
+  [sandboxHome]: 'home_bytes',
   '/dev/shm': 'shm_bytes',
 };
 
-function toLimit(mount: Mount): SandboxReport['limits'] {
-  const name = limitNames[mount.destination];
+function toLimit(mount: Mount): Limits {
+  const name = tmpfsNames[mount.destination];
   return mount.kind === 'tmpfs' && name !== undefined
     ? [{ name, value: mount.bytes, mechanism: 'tmpfs' }]
     : [];

@@ -213,7 +213,7 @@ describe('scopes that nest', () => {
 });
 
 describe('a write path that does not exist', () => {
-  it('is made for the job user where the policy covers its parent', () => {
+  it('is made for the job user where the policy covers it', () => {
     const scopes = resolve({ write: ['new'] });
     expect(show(scopes)).toEqual(['w:new']);
     expect(statSync(join(tree.path, 'new'))).toMatchObject(jobUser);
@@ -226,10 +226,16 @@ describe('a write path that does not exist', () => {
     expect(statSync(join(tree.path, 'job/new'))).toMatchObject(jobUser);
   });
 
-  it('is refused where the policy does not cover its parent', () => {
-    const attempt = () => resolve({ write: ['new'], writePrefixes: [join(tree.path, 'new')] });
-    expect(attempt).toThrow(refusal('NOT_PERMITTED', 'new'));
+  it('is made with the directories above it, as far as the policy covers them', () => {
+    expect(show(resolve({ write: ['a/b/c'] }))).toEqual(['w:a/b/c']);
+    for (const name of ['a', 'a/b', 'a/b/c']) expect(statSync(join(tree.path, name))).toMatchObject(jobUser);
+    const writePrefixes = [join(tree.path, 'new/deep')];
+    expect(() => resolve({ write: ['new/deep'], writePrefixes })).toThrow(refusal('NOT_PERMITTED', 'new'));
     expect(existsSync(join(tree.path, 'new'))).toBe(false);
+  });
+
+  it('is made where the policy covers it and nothing more', () => {
+    expect(show(resolve({ write: ['new'], writePrefixes: [join(tree.path, 'new')] }))).toEqual(['w:new']);
   });
 
   it('is refused where the parent leads elsewhere', () => {
@@ -238,9 +244,9 @@ describe('a write path that does not exist', () => {
     expect(existsSync('/var/csc-new')).toBe(false);
   });
 
-  it('is refused where its parent does not exist either', () => {
-    expect(() => resolve({ write: ['none/new'] })).toThrow(refusal('FILE_UNREADABLE', 'none/new'));
-    expect(() => resolve({ write: ['*/new'] })).not.toThrow();
+  it('is not made of a pattern', () => {
+    expect(show(resolve({ write: ['*/new'] }))).toEqual([]);
+    expect(readdirSync(tree.path)).toEqual([]);
   });
 
   it('is not made for what is to be read', () => {

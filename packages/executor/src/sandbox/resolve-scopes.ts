@@ -37,31 +37,41 @@ export function resolveScopes(request: ScopeRequest, facts: HostFacts): Resolved
 
 function openDeclared(resolution: Resolution, declared: string, writable: boolean): OpenScope[] {
   const path = stripTree(declared);
-  if (!isGlob(path))
-    return [openScope(resolution, declared, walkDeclared(resolution, path, writable), writable)];
+  if (!isGlob(path)) {
+    const walk = walkDeclared(resolution, path, writable);
+    return walk === undefined ? [] : [openScope(resolution, declared, walk, writable)];
+  }
   const matches = expandGlob(path).flatMap((match) => walkPath(match) ?? []);
   if (matches.length === 0) resolution.notes.push(`${declared} matches nothing`);
   return matches.map((walk) => openScope(resolution, declared, walk, writable));
 }
 
-function walkDeclared(resolution: Resolution, path: string, writable: boolean): Walk {
-  const found = walkPath(path) ?? (writable ? walkCreated(resolution, path) : undefined);
-  if (found !== undefined) return found;
-  const kind = writable ? 'write' : 'read';
+// Undefined for what would be made.
+function walkDeclared(resolution: Resolution, path: string, writable: boolean): Walk | undefined {
+  const found = walkPath(path) ?? (writable ? walkCreated(resolution, path) : 'missing');
+  if (found !== 'missing') return found;
   throw new CscError(
     'FILE_UNREADABLE',
-    `${kind} path ${path} does not exist on this host, or is closed to the executor`,
+    `read path ${path} does not exist on this host, or is closed to the executor`,
   );
 }
 
-// A write path that is not there yet is made where the policy lets its parent be written.
+// A write path that is not there yet is made, with the directories above it, where the policy lets it be written.
 function walkCreated(resolution: Resolution, path: string): Walk | undefined {
-  const parent = walkPath(posix.dirname(path));
+  const directory = posix.dirname(path);
+  const parent = walkPath(directory) ?? (directory === path ? undefined : walkCreated(resolution, directory));
   if (parent === undefined) return undefined;
-  checkCovered(resolution, parent.path, 'allowed_write_prefixes', path);
-  createWritePath(posix.join(parent.path, posix.basename(path)), resolution.facts);
+  const place = posix.join(parent.path, posix.basename(path));
+  checkCovered(resolution, place, 'allowed_write_prefixes', path);
+  if (resolution.request.create === false) {
+    resolution.notes.push(`${path} is not there; it would be created`);
+    return undefined;
+  }
+  createWritePath(place, resolution.facts);
   resolution.notes.push(`${path} was created`);
-  return walkPath(path);
+  const made = walkPath(path);
+  if (made !== undefined) return made;
+  throw new CscError('FILE_UNREADABLE', `write path ${path} was created and is gone again`);
 }
 
 function openScope(resolution: Resolution, declared: string, walk: Walk, writable: boolean): OpenScope {
@@ -111,9 +121,11 @@ function checkCovered(
   prefixes: 'allowed_read_prefixes' | 'allowed_write_prefixes' | 'allowed_cwd_prefixes',
   declared: string,
 ): void {
-  if (isCoveredBy(path, request.policy[prefixes])) return;
   const leads = path === declared ? 'is' : `leads to ${path}, which is`;
-  throw new CscError('NOT_PERMITTED', `${declared} ${leads} outside the policy's ${prefixes}`);
+  if (!isCoveredBy(path, request.policy[prefixes]))
+    throw new CscError('NOT_PERMITTED', `${declared} ${leads} outside the policy's ${prefixes}`);
+  if (!isCoveredBy(path, request.roots ?? ['/']))
+    throw new CscError('HOST_CEILING_EXCEEDED', `${declared} ${leads} outside the path_roots of this host`);
 }
 
 // bwrap finds the source of a bind by its path, as the job user.

@@ -4,6 +4,10 @@ export interface ScopeRequest {
   readonly readPaths: readonly string[];
   readonly writePaths: readonly string[];
   readonly policy: ScopePrefixes;
+  /** What the host's owner opens at all; absent: everything. */
+  readonly roots?: readonly string[];
+  /** False: a write path that is not there is noted, and nothing is made. Default: it is made where the policy allows. */
+  readonly create?: boolean;
 }
 
 /** The part of a policy that scopes are held against once their symlinks are resolved. */

@@ -1,6 +1,8 @@
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import type { RunLimits } from '../limits.ts';
 import type { HostFacts } from './host-facts.ts';
+import type { SandboxCommand } from './plan.ts';
 import type { ResolvedScopes } from './scopes.ts';
 
 /** A host with a merged /usr, for tests of what is pure. */
@@ -16,9 +18,28 @@ export function makeFacts(changes: Partial<HostFacts> = {}): HostFacts {
     etcPaths: ['/etc/ld.so.cache'],
     maskedFiles: ['/proc/keys'],
     maskedDirectories: ['/proc/acpi'],
+    resolverPaths: ['/etc/resolv.conf'],
+    seccomp: { programs: [Buffer.from('filter')], sha256: 'f'.repeat(64) },
+    cgroups: 'cgroup-v1',
     ...changes,
   };
 }
+
+/** A command without network and secrets, within the limits that hold by default. */
+export function makeCommand(changes: Partial<SandboxCommand> = {}): SandboxCommand {
+  return { environment: {}, network: 'deny', limits: testLimits, secrets: [], ...changes };
+}
+
+// Not the defaults, which depend on the host.
+export const testLimits: RunLimits = {
+  memory_bytes: 1 << 30,
+  processes: 200,
+  cpu_millis: 2000,
+  open_files: 1024,
+  file_bytes: 1 << 30,
+  tmp_bytes: 256 << 20,
+  write_bytes: 1 << 30,
+};
 
 /** Scopes that hold nothing open. */
 export function makeScopes(changes: Partial<ResolvedScopes> = {}): ResolvedScopes {

@@ -2,6 +2,7 @@
 // Arguments: mode, state directory, workspace, seed of the gate's key in hex, script, and what
 // to wait for before saying it: output, receipt or nothing.
 import { createPolicySet } from '@csc-fleet/common/policy';
+import { defaultCeiling } from '../ceiling/index.ts';
 import { createExecutor } from '../compose.ts';
 import { makeContract, shell } from './contracts.ts';
 import { ScriptedGate } from './scripted-gate.ts';
@@ -14,7 +15,7 @@ const gate = new ScriptedGate(Buffer.from(seed, 'hex'));
 gate.acknowledges = false;
 const policy = makePolicy(workspace);
 const executor = await createExecutor(
-  { executorId: 'executor-1', stateDir, executionMode },
+  { executorId: 'executor-1', stateDir, executionMode, ceiling: { ...defaultCeiling, inlineCode: true } },
   { gateKeys: gate.keys, policies: createPolicySet([policy]), output: gate.output },
 );
 gate.connect(executor);

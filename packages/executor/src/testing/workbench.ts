@@ -2,6 +2,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { orThrow } from '@csc-fleet/common/errors';
 import { createPolicySet, type PolicyDocument, parsePolicy } from '@csc-fleet/common/policy';
+import { defaultCeiling } from '../ceiling/index.ts';
 import { createExecutor, type ExecutorDeps, type ExecutorOptions } from '../compose.ts';
 import type { Executor } from '../executor.ts';
 import { ScriptedGate } from './scripted-gate.ts';
@@ -85,7 +86,12 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
   const gate = new ScriptedGate();
   const start = () =>
     createExecutor(
-      { executorId: 'executor-1', stateDir, slots: 4, executionMode: 'local', ...options.executor },
+      {
+        ...{ executorId: 'executor-1', stateDir, slots: 4, executionMode: 'local' },
+        // Tests say what they mean in shell.
+        ceiling: { ...defaultCeiling, inlineCode: true },
+        ...options.executor,
+      },
       { gateKeys: gate.keys, policies: createPolicySet([policy]), output: gate.output, ...options.deps },
     );
   const bench: Workbench = {

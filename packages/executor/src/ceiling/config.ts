@@ -1,0 +1,37 @@
+import { networkModes } from '@csc-fleet/common/contract';
+import { egressHost } from '@csc-fleet/common/members';
+import { identityPattern } from '@csc-fleet/common/policy';
+import * as z from 'zod';
+import { defaultCeiling, type HostCeiling } from './ceiling.ts';
+
+const absolutePath = z.string().regex(/^\/(?!.*(^|\/)\.\.(\/|$))/, 'must be an absolute path without ..');
+
+/** The `ceiling` of an executor's config. What it leaves out is `defaultCeiling`'s. */
+export const ceilingConfig = z
+  .strictObject({
+    path_roots: z
+      .array(absolutePath)
+      .min(1)
+      .default([...defaultCeiling.pathRoots]),
+    network: z.enum(networkModes).default(defaultCeiling.network),
+    egress_hosts: z.array(egressHost).default([]),
+    secrets: z.array(z.string().min(1)).default([]),
+    commands: z.array(z.string().min(1)).optional(),
+    principals: z.array(identityPattern).optional(),
+    inline_code: z.boolean().default(defaultCeiling.inlineCode),
+  })
+  .prefault({});
+
+/** The ceiling as it is used. */
+export function toHostCeiling(config: z.infer<typeof ceilingConfig>): HostCeiling {
+  const { commands, principals } = config;
+  return {
+    pathRoots: config.path_roots,
+    network: config.network,
+    egressHosts: config.egress_hosts,
+    secrets: config.secrets,
+    inlineCode: config.inline_code,
+    ...(commands === undefined ? {} : { commands }),
+    ...(principals === undefined ? {} : { principals }),
+  };
+}

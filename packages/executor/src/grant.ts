@@ -1,0 +1,25 @@
+import { type Limits, narrowLimits } from '@csc-fleet/common/limits';
+import type { PolicyDocument } from '@csc-fleet/common/policy';
+import type { Host } from './host.ts';
+import type { RunSecrets } from './run-secrets.ts';
+import type { Granted } from './workplace.ts';
+
+/**
+ * What a run may have: the host's config is the most, and the owner's policy and the ticket can only take away from it.
+ * A gate that was taken over can therefore starve a run, and never feed it.
+ * @param limits the ticket's
+ */
+export function grantOf(
+  { policy }: PolicyDocument,
+  limits: Limits,
+  secrets: RunSecrets,
+  { runLimits, ceiling }: Pick<Host, 'runLimits' | 'ceiling'>,
+): Granted {
+  return {
+    policy,
+    limits: narrowLimits(narrowLimits(runLimits, policy.limits ?? {}), limits),
+    secrets,
+    pathRoots: ceiling.pathRoots,
+    egressHosts: [policy.allowed_egress_hosts, ceiling.egressHosts],
+  };
+}
