@@ -35,6 +35,8 @@ export function defineRun(command: Command): void {
     .option('--sign', 'sign the receipt; needs --signing-key and --key-id')
     .option('--signing-key <file>', 'Ed25519 private key: 32-byte seed, 64 bytes, or PKCS#8 PEM')
     .option('--key-id <id>', 'the id that this key signs under')
+    .option('--allow-inline-code', 'hardened mode: let argv carry code (sh -c …), if the policy does')
+    .option('--accept-rlimits-only', 'hardened mode: run where no cgroup can be had; the receipt says so')
     .option('--sandbox-debug', 'print what bwrap would be told and run nothing')
     .addOption(version.choices(['v0.1', 'v0.2']).default('v0.1'))
     .option('--state-dir <dir>', 'what must be remembered (default: $XDG_STATE_HOME/csc)')

@@ -5,6 +5,7 @@ import { explainFileError } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import type { ConnectRequest, ConnectResponse } from '@csc-fleet/common/messages';
 import { createPolicySet, type PolicyDocument } from '@csc-fleet/common/policy';
+import { defaultCeiling } from '@csc-fleet/executor/ceiling/index';
 import { createExecutor } from '@csc-fleet/executor/compose';
 import type { Executor } from '@csc-fleet/executor/executor';
 import type { LinkConnection } from '@csc-fleet/executor/link/session';
@@ -17,6 +18,8 @@ export interface AttachOptions {
   /** Signs the receipts. */
   readonly signer: Signer;
   readonly mode: 'local' | 'hardened';
+  /** Whether argv may carry code of its own (`sh -c …`). */
+  readonly inlineCode: boolean;
   /** What hardened mode stands on, asked for early: it takes two processes. Absent in local mode. */
   readonly facts: Promise<HostFacts> | undefined;
   /** Holds the journal: which approvals are used up, what was started. */
@@ -35,7 +38,7 @@ const identity = {
  * it. Throws SANDBOX_UNAVAILABLE with what to do, STORE_UNAVAILABLE, FILE_UNWRITABLE.
  */
 export async function attachExecutor(local: LocalGate, options: AttachOptions): Promise<Executor> {
-  const { policy, signer, mode, facts, stateDir } = options;
+  const { policy, signer, mode, facts, stateDir, inlineCode } = options;
   makeStateDir(stateDir);
   const executor = await createExecutor(
     {
@@ -43,6 +46,7 @@ export async function attachExecutor(local: LocalGate, options: AttachOptions): 
       stateDir,
       executionMode: mode,
       acceptUnsignedApprovals: true,
+      ceiling: { ...defaultCeiling, inlineCode },
       env: definedOnly(process.env),
     },
     {

@@ -22,6 +22,8 @@ export async function execute(local: LocalGate, run: LocalRun): Promise<number> 
     policy,
     signer: seal.signer,
     mode: options.mode,
+    // As in the reference: without a sandbox the policy is all that there is.
+    inlineCode: options.mode === 'local' || options.allowInlineCode === true,
     facts,
     stateDir,
   });

@@ -11,6 +11,8 @@ export interface RunCommandOptions extends SigningOptions {
   readonly approval: readonly string[];
   readonly stateDir?: string;
   readonly sandboxDebug?: true;
+  readonly allowInlineCode?: true;
+  readonly acceptRlimitsOnly?: true;
   readonly json?: true;
   readonly quiet?: true;
 }

@@ -39,7 +39,7 @@ function prepare(policy: object = {}) {
     workspace,
     contractOf,
     args,
-    hardened: ['--mode', 'hardened', ...signed],
+    hardened: ['--mode', 'hardened', '--allow-inline-code', ...signed],
     signed,
     run: (contract: CommandContract, more?: readonly string[]) => csc(args(contract, more)),
     receipt: () => JSON.parse(readFileSync(receipt, 'utf8')),
@@ -154,7 +154,16 @@ describe('csc run, hardened', () => {
   ])('takes a key of %s', async (_, key) => {
     const { run, contractOf, scratch, verify: verified } = prepare();
     const file = scratch.write('other.key', key);
-    const options = ['--mode', 'hardened', '--sign', '--signing-key', file, '--key-id', 'key-1'];
+    const options = [
+      '--mode',
+      'hardened',
+      '--allow-inline-code',
+      '--sign',
+      '--signing-key',
+      file,
+      '--key-id',
+      'key-1',
+    ];
     expect((await run(contractOf('true'), options)).code).toBe(0);
     expect((await verified()).code).toBe(0);
   });

@@ -23,11 +23,11 @@ export async function runContract(
   options: RunCommandOptions,
 ): Promise<number> {
   const seal = await readSigning(options);
-  const facts = options.mode === 'hardened' ? askEarly() : undefined;
+  const facts = options.mode === 'hardened' ? askEarly(options) : undefined;
   const contract = await readContractInput(contractPath);
   const policy = await readPolicyInput(policyPath);
   const request = await toRequest(contract, options);
-  if (options.sandboxDebug === true) return printSandbox(contract, policy, options.mode);
+  if (options.sandboxDebug === true) return printSandbox(contract, policy, facts);
   const local = await startLocalGate(policy);
   try {
     return await decideAndRun(local, { contract, policy, request, seal, facts, options });
@@ -37,8 +37,8 @@ export async function runContract(
 }
 
 // While the rest is read; where the contract is denied, nobody asks for the answer.
-function askEarly(): Promise<HostFacts> {
-  const facts = probeHost();
+function askEarly({ acceptRlimitsOnly }: RunCommandOptions): Promise<HostFacts> {
+  const facts = probeHost({ acceptRlimitsOnly: acceptRlimitsOnly ?? false });
   facts.catch(() => {});
   return facts;
 }

@@ -2,12 +2,12 @@ import { argvs, type Command, type CommandContract } from '@csc-fleet/common/con
 import { evaluate } from '@csc-fleet/common/decision';
 import { CscError } from '@csc-fleet/common/errors';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
+import { defaultRunLimits } from '@csc-fleet/executor/limits';
 import {
   bwrapArguments,
   type HostFacts,
   numberDescriptors,
   planSandbox,
-  probeHost,
   resolveScopes,
 } from '@csc-fleet/executor/sandbox/index';
 import { exitCodes } from '../exit-codes.ts';
@@ -17,12 +17,12 @@ import { note } from '../terminal/streams.ts';
 export async function printSandbox(
   contract: CommandContract,
   policy: PolicyDocument,
-  mode: 'local' | 'hardened',
+  probed: Promise<HostFacts> | undefined,
 ): Promise<number> {
-  if (mode !== 'hardened') throw new CscError('CONFIG_INVALID', '--sandbox-debug needs --mode hardened');
+  if (probed === undefined) throw new CscError('CONFIG_INVALID', '--sandbox-debug needs --mode hardened');
   const evaluation = evaluate(contract, policy);
   if (evaluation.verdict === 'deny') note(`DENY — ${evaluation.reasons.join('; ')}`);
-  const facts = await probeHost();
+  const facts = await probed;
   for (const command of contract.commands) note(describe(command, policy, facts));
   return exitCodes.ok;
 }
@@ -43,7 +43,12 @@ function bwrapArgv(command: Command, { policy }: PolicyDocument, facts: HostFact
   const { cwd, read_paths: readPaths, write_paths: writePaths } = command;
   const scopes = resolveScopes({ cwd, readPaths, writePaths, policy }, facts);
   try {
-    const plan = planSandbox(facts, scopes, { environment: {} });
+    const plan = planSandbox(facts, scopes, {
+      environment: {},
+      network: command.network,
+      limits: defaultRunLimits(),
+      secrets: command.secret_refs,
+    });
     return [facts.bwrapPath, ...bwrapArguments(plan, numberDescriptors(plan))];
   } finally {
     scopes.close();
