@@ -94,7 +94,12 @@ describe('a contract through client, gate, link, executor and sandbox', () => {
     expect(receipt.artifacts).toEqual([
       { path: join(out, 'sorted'), sha256: sha256Hex('apple\nfig\npear\n') },
     ]);
-    expect(receipt.effect_summary).toEqual({ files_written: 2, network_used: false, secrets_used: 0 });
+    expect(receipt.effect_summary).toEqual({
+      files_written: 2,
+      bytes_written: expect.any(Number),
+      network_used: false,
+      secrets_used: 0,
+    });
     expect(readFileSync(join(out, 'sorted'), 'utf8')).toBe('apple\nfig\npear\n');
   });
 

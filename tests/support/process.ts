@@ -45,9 +45,10 @@ export class Service implements AsyncDisposable {
   readonly #waiting = new Set<() => void>();
   readonly #name: string;
 
-  constructor(name: string, args: readonly string[]) {
+  /** @param program what Node runs: the command under test, unless a test has one of its own */
+  constructor(name: string, args: readonly string[], program: string = cscBin) {
     this.#name = name;
-    this.child = spawn(process.execPath, [cscBin, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.child = spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream?.on('data', (chunk: Buffer) => {
         this.#log += chunk.toString();

@@ -1,0 +1,25 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Area, areas, type Finding, readProbes, realRecipe, Stage } from './stage.ts';
+
+// Every probe runs inside the real sandbox, through the real gate and executor, and says what it saw.
+let stage: Stage;
+const seen = new Map<Area, Map<string, Finding>>();
+const said = new Map<Area, string>();
+
+beforeAll(async () => {
+  stage = await Stage.open(realRecipe);
+  for (const area of areas) {
+    const { findings, stderr } = await stage.probe(area);
+    seen.set(area, findings);
+    said.set(area, stderr);
+  }
+}, 120_000);
+afterAll(() => stage?.[Symbol.asyncDispose]());
+
+describe.each(areas)('%s', (area) => {
+  it.each(readProbes(area))('$name: $tries → $expects', ({ name, tries, expects }) => {
+    const finding = seen.get(area)?.get(name);
+    const what = `${area}/${name} tries ${tries}; must be seen: ${expects}; seen: ${finding?.seen ?? said.get(area)}`;
+    expect(finding?.held, what).toBe(true);
+  });
+});

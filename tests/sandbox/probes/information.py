@@ -1,0 +1,103 @@
+from kit import *
+
+
+@probe("the environment of the sandbox's init", "nothing of the executor's")
+def init_environment():
+    seen = read("/proc/1/environ", 65536).split(b"\0") if os.access("/proc/1/environ", os.R_OK) else []
+    extra = [v for v in seen if v and not v.startswith((b"PATH=", b"PWD="))]
+    return not extra, extra or "only PATH"
+
+
+@probe("the command line of the sandbox's init", "no path of the host")
+def init_command_line():
+    try:
+        line = read("/proc/1/cmdline", 65536)
+    except OSError as error:
+        return True, error
+    return b"bind" not in line and b"/shm/" not in line, line
+
+
+@probe("its own environment", "only what was granted")
+def environment():
+    extra = set(os.environ) - {"HOME", "LANG", "PATH", "USER", "PWD", "GRANTED", "LC_CTYPE", "SHLVL", "_"}
+    return not extra and os.environ.get("GRANTED") == "yes", sorted(extra) or "GRANTED only"
+
+
+@probe("the kernel's symbols, keys, configuration, interrupts", "empty or refused")
+def kernel_information():
+    told = []
+    for path in ("/proc/kallsyms", "/proc/keys", "/proc/key-users", "/proc/config.gz", "/proc/interrupts", "/proc/timer_list", "/proc/sched_debug", "/proc/latency_stats"):
+        try:
+            if read(path, 64):
+                told.append(path)
+        except OSError:
+            pass
+    return not told, told or "none"
+
+
+@probe("hardware below /proc", "empty")
+def hardware():
+    told = [p for p in ("/proc/acpi", "/proc/scsi", "/proc/asound") if os.path.isdir(p) and os.listdir(p)]
+    return not told, told or "none"
+
+
+@probe("its cgroup", "the root of a namespace of its own")
+def cgroup():
+    paths = {line.strip().split(":", 2)[2] for line in open("/proc/self/cgroup")}
+    return paths == {"/"}, paths
+
+
+@probe("its mounts", "no path of the host beyond what was declared")
+def mounts():
+    text = open("/proc/self/mountinfo").read()
+    told = [word for word in ("hidden", "executor-", "/shm/csc", "journal") if word in text]
+    return not told, told or "none"
+
+
+@probe("who there is", "made-up accounts only")
+def accounts():
+    import pwd
+    return sorted(p.pw_name for p in pwd.getpwall()) == ["nobody", "user"], [p.pw_name for p in pwd.getpwall()]
+
+
+@probe("secrets, of which it declared none", "no directory")
+def secrets():
+    return not os.path.exists("/run/secrets"), os.listdir("/run") if os.path.exists("/run") else "no /run"
+
+
+@probe("core dumps", "off")
+def core_dumps():
+    import resource
+    return resource.getrlimit(resource.RLIMIT_CORE) == (0, 0), resource.getrlimit(resource.RLIMIT_CORE)
+
+
+@probe("open files at a time", "limited")
+def open_files():
+    import resource
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1] == params["openFiles"], resource.getrlimit(resource.RLIMIT_NOFILE)
+
+
+@probe("raise its own limits", "refused")
+def raise_limits():
+    import resource
+    return each_refused([
+        ("nofile", lambda: limit(resource.RLIMIT_NOFILE)),
+        ("fsize", lambda: limit(resource.RLIMIT_FSIZE)),
+        ("core", lambda: limit(resource.RLIMIT_CORE)),
+    ])
+
+
+def limit(which):
+    import resource
+    try:
+        resource.setrlimit(which, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    except ValueError as error:
+        raise OSError(errno.EPERM, str(error))
+
+
+@probe("make itself a worse victim of the OOM killer", "it can only become a better one")
+def oom_score():
+    return refused(lambda: write("/proc/self/oom_score_adj", b"-1000"))
+
+
+run()

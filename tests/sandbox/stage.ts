@@ -1,0 +1,199 @@
+import { execFileSync } from 'node:child_process';
+import { chownSync, cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:net';
+import { join } from 'node:path';
+import type { ReceiptV02 } from '@csc-fleet/common/receipt';
+import { type Fleet, type FleetOptions, jobUid, startFleet } from '../support/fleet.ts';
+import { repository } from '../support/process.ts';
+
+/** One probe as its script declares it. */
+export interface Probe {
+  readonly area: string;
+  readonly name: string;
+  readonly tries: string;
+  readonly expects: string;
+}
+
+/** What came of a probe inside the sandbox. */
+export interface Finding {
+  readonly name: string;
+  readonly held: boolean;
+  readonly seen: string;
+}
+
+const directory = join(repository, 'tests/sandbox/probes');
+
+/** The scripts of probes that run together, one contract each. */
+export const areas = [
+  'filesystem_read',
+  'filesystem_write',
+  'namespaces',
+  'privilege',
+  'network',
+  'terminal',
+  'information',
+] as const;
+export type Area = (typeof areas)[number];
+
+/** The probes of an area, read off its script: `@probe("tries", "expects")` and the function's name. */
+export function readProbes(area: Area | 'neighbours'): Probe[] {
+  const text = readFileSync(join(directory, `${area}.py`), 'utf8');
+  const found = text.matchAll(/^@probe\("(.+)", "(.+)"\)\ndef (\w+)\(/gm);
+  return [...found].map(([, tries = '', expects = '', name = '']) => ({ area, name, tries, expects }));
+}
+
+/** How many open files the stage's executor grants. */
+export const openFiles = 256;
+
+/** A fleet whose executor runs probes, and what they look for on the host. */
+export class Stage implements AsyncDisposable {
+  readonly fleet: Fleet;
+  readonly #listeners: readonly Server[];
+  /** A segment of shared memory that the host has. */
+  readonly #segment: string;
+
+  private constructor(fleet: Fleet, listeners: readonly Server[], segment: string) {
+    this.fleet = fleet;
+    this.#listeners = listeners;
+    this.#segment = segment;
+  }
+
+  static async open(options: FleetOptions): Promise<Stage> {
+    const fleet = await startFleet(options);
+    const listeners: Server[] = [];
+    try {
+      const at = furnish(fleet.workspace);
+      const abstract = `csc-probe-${process.pid}`;
+      const [onLoopback, onAbstract, onPath] = [
+        await listen(0),
+        await listen(`\0${abstract}`),
+        await listen(join(at.hidden, 'socket')),
+      ];
+      listeners.push(onLoopback.server, onAbstract.server, onPath.server);
+      const params = {
+        ...at,
+        ...{
+          stage: fleet.directory,
+          workspace: fleet.workspace,
+          top: fleet.workspace.split('/')[1],
+          abstract,
+          openFiles,
+        },
+        ...{ port: onLoopback.port, hostPid: process.pid },
+      };
+      writeFileSync(join(at.probes, 'params.json'), JSON.stringify(params));
+      return new Stage(fleet, listeners, makeSegment());
+    } catch (error) {
+      for (const server of listeners) server.close();
+      await fleet[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Runs the probes of an area in one contract. */
+  async probe(
+    area: Area,
+    selector: Readonly<Record<string, string>> = {},
+  ): Promise<{ findings: Map<string, Finding>; stderr: string; receipt: ReceiptV02 }> {
+    const { workspace } = this.fleet;
+    const command = {
+      argv: ['python3', join(workspace, 'probes', `${area}.py`)],
+      read_paths: [`${workspace}/shown/**`, `${workspace}/globs/*.json`, `${workspace}/probes/**`],
+      write_paths: [join(workspace, 'out')],
+      env_allow: ['GRANTED'],
+    };
+    const { stdout, stderr, receipt } = await this.run(command, {}, selector);
+    const findings = stdout
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => JSON.parse(line) as Finding);
+    return { findings: new Map(findings.map((finding) => [finding.name, finding])), stderr, receipt };
+  }
+
+  /** Runs one command and gives all that came of it. */
+  async run(
+    command: Parameters<Fleet['contract']>[0],
+    overrides: Parameters<Fleet['contract']>[1] = {},
+    selector: Readonly<Record<string, string>> = {},
+  ): Promise<{ stdout: string; stderr: string; receipt: ReceiptV02 }> {
+    let [stdout, stderr] = ['', ''];
+    const { receipt } = await this.fleet.connect().run(this.fleet.contract(command, overrides), {
+      selector,
+      handlers: {
+        onStdout: (data: Buffer) => {
+          stdout += data.toString();
+        },
+        onStderr: (data: Buffer) => {
+          stderr += data.toString();
+        },
+      },
+    });
+    return { stdout, stderr, receipt: receipt as ReceiptV02 };
+  }
+
+  /** Writes a Python script into the workspace and gives its path. */
+  script(name: string, text: string): string {
+    const path = join(this.fleet.workspace, 'probes', name);
+    writeFileSync(path, text);
+    return path;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const server of this.#listeners) server.close();
+    execFileSync('ipcrm', ['--shmem-id', this.#segment]);
+    await this.fleet[Symbol.asyncDispose]();
+  }
+}
+
+// What is declared, what is not, and links from the one to the other.
+function furnish(workspace: string): Record<'shown' | 'hidden' | 'globs' | 'out' | 'probes', string> {
+  const at = (name: string): string => join(workspace, name);
+  for (const name of ['shown', 'hidden', 'globs', 'out', 'probes']) mkdirSync(at(name));
+  writeFileSync(at('shown/a.json'), '{}');
+  writeFileSync(at('hidden/secret.txt'), 'secret');
+  for (const name of ['one.json', 'two.json', 'other.txt', '.hidden.json'])
+    writeFileSync(at(`globs/${name}`), name);
+  symlinkSync(at('hidden/secret.txt'), at('shown/to-hidden'));
+  symlinkSync('../hidden/secret.txt', at('shown/to-hidden-relative'));
+  symlinkSync('/etc/shadow', at('shown/to-shadow'));
+  symlinkSync('/root', at('shown/to-directory'));
+  cpSync(directory, at('probes'), { recursive: true });
+  if (process.getuid?.() === 0) {
+    // The tree that may be read belongs to the job user as well: only the mount keeps it from writing.
+    for (const name of ['shown', 'shown/a.json', 'globs', 'globs/one.json', 'out'])
+      chownSync(at(name), jobUid, jobUid);
+  }
+  return {
+    shown: at('shown'),
+    hidden: at('hidden'),
+    globs: at('globs'),
+    out: at('out'),
+    probes: at('probes'),
+  };
+}
+
+// `Shared memory id: 42`
+function makeSegment(): string {
+  return /\d+/.exec(execFileSync('ipcmk', ['--shmem', '4096'], { encoding: 'utf8' }))?.[0] ?? '';
+}
+
+async function listen(where: number | string): Promise<{ server: Server; port: number }> {
+  const server = createServer((socket) => socket.destroy());
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    if (typeof where === 'number') server.listen(where, '127.0.0.1', resolve);
+    else server.listen(where, resolve);
+  });
+  const address = server.address();
+  return { server, port: typeof address === 'object' && address !== null ? address.port : 0 };
+}
+
+/** The config of an executor that runs probes. */
+export const probingConfig = {
+  env: { GRANTED: 'yes', KEPT: 'no' },
+  limits: { open_files: openFiles },
+  ceiling: {},
+};
+
+/** The fleet of the real recipe. */
+export const realRecipe: FleetOptions = { executors: [{ name: 'host', config: probingConfig }] };
