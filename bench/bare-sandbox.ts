@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { closeSync, constants, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { loadSeccomp } from '@csc-fleet/executor/seccomp/index';
 import { contract } from '../tests/support/contract.ts';
 import { jobUid } from '../tests/support/fleet.ts';
 import { testPolicy } from '../tests/support/policy.ts';
@@ -54,16 +55,29 @@ async function explain(workspace: string, argv: string[]): Promise<string[]> {
 /** Descriptors from 3 on, each fit for the option that names it. */
 function openDescriptors(args: readonly string[]): number[] {
   const descriptors: number[] = [];
+  const filters = [...loadSeccomp().programs];
   for (const [index, option] of args.entries()) {
     const fd = Number(args[index + 1]);
-    if (!/^--(?:args|json-status-fd|block-fd|file|ro-bind-data|bind-fd|ro-bind-fd|seccomp)$/.test(option))
+    if (
+      !/^--(?:args|json-status-fd|block-fd|file|ro-bind-data|bind-fd|ro-bind-fd|add-seccomp-fd)$/.test(option)
+    )
       continue;
-    const scope = option.endsWith('bind-fd');
-    descriptors[fd - 3] = scope
-      ? openSync(args[index + 2] ?? '', O_PATH)
-      : openSync('/dev/null', constants.O_RDWR);
+    if (option.endsWith('bind-fd')) descriptors[fd - 3] = openSync(args[index + 2] ?? '', O_PATH);
+    else if (option === '--add-seccomp-fd')
+      descriptors[fd - 3] = openBytes(filters.shift() ?? Buffer.alloc(0));
+    else descriptors[fd - 3] = openSync('/dev/null', constants.O_RDWR);
   }
   // Holes would shift what follows.
   for (let i = 0; i < descriptors.length; i++) descriptors[i] ??= openSync('/dev/null', constants.O_RDWR);
   return descriptors;
+}
+
+function openBytes(bytes: Buffer): number {
+  const directory = mkdtempSync(join(tmpdir(), 'csc-bench-'));
+  try {
+    writeFileSync(join(directory, 'bytes'), bytes);
+    return openSync(join(directory, 'bytes'), constants.O_RDONLY);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
 }
