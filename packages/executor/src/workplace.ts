@@ -79,7 +79,7 @@ export function createSandboxWorkplace(facts: HostFacts, environment: Environmen
         environment: sandboxEnvironment(command, environment, granted),
         network: command.network,
         limits,
-        secrets: command.secret_refs,
+        secrets: [...new Set(command.secret_refs)],
       });
       return {
         launchIn: { kind: 'sandbox', plan, scopes, secrets: secretsOf(command, secrets) },
