@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { loadSeccomp } from './load.ts';
+import { loadSeccomp, ourProfile } from './load.ts';
+import { parseSeccompProfile } from './profile.ts';
 
 let directory: string;
 beforeAll(() => {
@@ -107,5 +108,12 @@ describe('a profile that would not do what it says', () => {
     const syscalls = [{ names: ['read', 'socket'], action: 'SCMP_ACT_ALLOW' }, noPing];
     expect(refusal(write({ ...allowAll, syscalls }))).toEqual(['CONFIG_INVALID', 'syscalls[1].names[0]']);
     expect(refusal(write({ ...allowAll, syscalls: syscalls.toReversed() }))).toBe('taken');
+  });
+});
+
+describe('ourProfile', () => {
+  it('is what parsing it would give', () => {
+    const parsed = parseSeccompProfile(readFileSync(new URL('default-profile.json', import.meta.url)));
+    expect(parsed).toEqual({ ok: true, value: ourProfile() });
   });
 });

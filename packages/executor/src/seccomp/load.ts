@@ -36,10 +36,13 @@ export function loadSeccomp({ profileFile }: SeccompOptions = {}): SeccompFilter
   return { programs, sha256: sha256Hex(Buffer.concat(programs)) };
 }
 
-/** Our own list, read as an operator's would be. */
+/** Our own list. A test holds it against the rules for an operator's; parsing it at every start would take longer. */
 export function ourProfile(): SeccompProfile {
-  const text = Buffer.from(JSON.stringify(defaultProfile));
-  return orThrow(parseSeccompProfile(text), 'CONFIG_INVALID', 'the default seccomp profile');
+  const syscalls = defaultProfile.syscalls.map((entry) => ({
+    ...entry,
+    args: (entry.args ?? []).map((argument) => ({ valueTwo: 0, ...argument })),
+  }));
+  return { ...defaultProfile, syscalls } as SeccompProfile;
 }
 
 function assembleFile(file: string, architecture: Architecture): Buffer {
