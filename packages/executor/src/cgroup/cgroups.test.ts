@@ -1,47 +1,28 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { below, makeGroup, openGroup, type RunGroup } from './group.ts';
-import { type Cgroups, findOwn, openCgroups, probeCgroups } from './open-cgroups.ts';
-import { toSettings } from './settings.ts';
-import { sweepCgroups } from './sweep.ts';
+import type { RunGroup } from './group.ts';
+import { type Cgroups, openCgroups, probeCgroups, toReason } from './open-cgroups.ts';
+import { ownGroups, startPython, untilEnd } from './testing.ts';
 
 let cgroups: Cgroups;
 beforeAll(() => {
   cgroups = openCgroups({ reserve: { memory_bytes: 1 << 28, cpu_millis: 100 } });
 });
-afterAll(() => cgroups.close());
+afterAll(() => {
+  cgroups.close();
+  expect(commonGroups('pids')).toEqual([]);
+});
 
 const limits = { memory_bytes: 64 << 20, processes: 40, cpu_millis: 500 };
 
-/** Runs a Python program in a fresh group, which it waits to be put into. */
+/** Runs a Python program in a fresh group. */
 async function run(program: string, changes: Partial<typeof limits> = {}) {
   const group = cgroups.create({ ...limits, ...changes });
-  const child = spawn('/usr/bin/python3', ['-c', `import sys; sys.stdin.read(1)\n${program}`], {
-    stdio: ['pipe', 'pipe', 'pipe'],
-  });
-  if (child.pid === undefined) throw new Error('python3 did not start');
-  group.join(child.pid);
-  child.stdin.end('x');
-  return { group, child, ...(await ended(child)) };
-}
-
-async function ended(child: ChildProcess) {
-  const output: Buffer[] = [];
-  child.stdout?.on('data', (chunk: Buffer) => output.push(chunk));
-  const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
-  return { code, signal, stdout: Buffer.concat(output).toString() };
+  const { child, pid, proceed } = startPython(program);
+  group.join(pid);
+  proceed();
+  return { group, ...(await untilEnd(child)) };
 }
 
 async function giveBack(group: RunGroup): Promise<void> {
@@ -49,11 +30,21 @@ async function giveBack(group: RunGroup): Promise<void> {
   await group.remove();
 }
 
-/** The run groups that are there now, in the hierarchy of `pids`. */
-function runGroups(): string[] {
-  const own = findOwn()?.own.pids ?? '';
-  const mine = readdirSync(own).filter((name) => name.startsWith(`csc-jobs-${process.pid}-`));
-  return mine.flatMap((name) => readdirSync(join(own, name)).filter((entry) => entry.startsWith('run-')));
+/** This process's common groups that are there now. */
+function commonGroups(controller: 'memory' | 'pids' | 'cpu'): string[] {
+  const own = ownGroups()[controller];
+  return readdirSync(own)
+    .filter((name) => name.startsWith(`csc-jobs-${process.pid}-`))
+    .map((name) => join(own, name));
+}
+
+/** The run groups in them. */
+function runGroups(controller: 'memory' | 'pids' | 'cpu'): string[] {
+  return commonGroups(controller).flatMap((directory) =>
+    readdirSync(directory)
+      .filter((name) => name.startsWith('run-'))
+      .map((name) => join(directory, name)),
+  );
 }
 
 describe('a group of a run', () => {
@@ -73,102 +64,79 @@ describe('a group of a run', () => {
     await giveBack(group);
   });
 
+  it('says nothing of memory where a program was ended otherwise', async () => {
+    const { group, signal } = await run('import os, signal; os.kill(os.getpid(), signal.SIGKILL)');
+    expect(signal).toBe('SIGKILL');
+    expect(group.oomKills()).toBe(0);
+    await giveBack(group);
+  });
+
   it('tells of memory that ran out while its first process goes on', async () => {
     const group = cgroups.create(limits);
-    const program =
-      'import subprocess, sys, time\nsys.stdin.read(1)\nsubprocess.run([sys.executable, "-c", "bytearray(200 << 20)"])\ntime.sleep(60)';
-    const child = spawn('/usr/bin/python3', ['-c', program], { stdio: ['pipe', 'ignore', 'ignore'] });
-    if (child.pid === undefined) throw new Error('python3 did not start');
-    group.join(child.pid);
+    const { child, pid, proceed } = startPython(
+      'import subprocess, time\nsubprocess.run([sys.executable, "-c", "bytearray(200 << 20)"])\ntime.sleep(60)',
+    );
+    group.join(pid);
     const told = new Promise<void>((resolve) => group.watchOom(resolve));
-    child.stdin.end('x');
+    proceed();
     await told;
+    expect([child.exitCode, child.signalCode]).toEqual([null, null]);
+    const end = untilEnd(child);
     await giveBack(group);
-    expect(child.exitCode ?? child.signalCode ?? 'ending').toBeDefined();
+    expect((await end).signal).toBe('SIGKILL');
   });
 
   it('holds back a program that wants all of a processor', async () => {
     const { group } = await run('import time\nend = time.time() + 0.6\nwhile time.time() < end: pass', {
       cpu_millis: 100,
     });
-    const own = findOwn()?.own.cpu ?? '';
-    const throttled = readdirSync(own)
-      .filter((name) => name.startsWith(`csc-jobs-${process.pid}-`))
-      .flatMap((name) => readdirSync(join(own, name)).map((entry) => join(own, name, entry, 'cpu.stat')))
-      .filter(existsSync)
-      .map((path) => Number(/^nr_throttled (\d+)$/m.exec(readFileSync(path, 'utf8'))?.[1]));
-    expect(Math.max(...throttled)).toBeGreaterThan(0);
+    const [own = ''] = runGroups('cpu');
+    const statistics = readFileSync(join(own, 'cpu.stat'), 'utf8');
+    expect(Number(/^nr_throttled (\d+)$/m.exec(statistics)?.[1])).toBeGreaterThan(0);
     await giveBack(group);
   });
 
-  it('empties, whatever its processes do against it, and leaves nothing', async () => {
-    const stubborn =
-      'import os, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nfor _ in range(5):\n if os.fork() == 0:\n  os.setsid()\n  if os.fork() == 0: os.closerange(0, 3); time.sleep(60)\n  os._exit(0)\nos.close(1)';
-    const { group } = await run(`${stubborn}\n`);
-    await group.kill();
-    await group.remove();
-    await group.remove();
-    expect(runGroups()).toEqual([]);
+  it('leaves nothing, whatever its processes do against their end', async () => {
+    const { group } = await run('import os, time\nif os.fork() == 0: os.closerange(0, 3); time.sleep(60)');
+    expect(runGroups('pids')).toHaveLength(1);
+    await giveBack(group);
+    expect([...runGroups('memory'), ...runGroups('pids'), ...runGroups('cpu')]).toEqual([]);
   });
 
   it('is not made with limits that the kernel does not take', () => {
     expect(() => cgroups.create({ ...limits, processes: -5 })).toThrow();
-    expect(runGroups()).toEqual([]);
+    expect(runGroups('pids')).toEqual([]);
+  });
+});
+
+describe('the common group', () => {
+  it('has half of the weight that the executor has, and the most that all may use', () => {
+    const [memory = ''] = commonGroups('memory');
+    const [cpu = ''] = commonGroups('cpu');
+    expect(readFileSync(join(cpu, 'cpu.shares'), 'utf8')).toBe('512\n');
+    expect(readFileSync(join(cpu, 'cpu.cfs_quota_us'), 'utf8')).toBe(`${cgroups.most.cpu_millis * 100}\n`);
+    // The kernel counts in pages.
+    expect(Number(readFileSync(join(memory, 'memory.limit_in_bytes'), 'utf8'))).toBe(
+      Math.floor(cgroups.most.memory_bytes / 4096) * 4096,
+    );
   });
 });
 
 describe('probeCgroups', () => {
-  it('really makes a group here', () => {
+  it('really makes a group here, and leaves nothing of it', () => {
     expect(probeCgroups()).toMatchObject([{ name: 'cgroups', ok: true }]);
+    expect(commonGroups('pids')).toHaveLength(1);
+    expect(commonGroups('memory').filter(existsSync)).toHaveLength(1);
   });
 });
 
-describe('sweepCgroups', () => {
-  it('ends and removes what an executor has left that is gone, and nothing of one that is there', async () => {
-    const here = cgroups.create(limits);
-    const own = findOwn()?.own;
-    if (own === undefined) throw new Error('no cgroups');
-    // Process 1 has not begun at tick 1 of its boot's clock.
-    const abandoned = below(own, 'csc-jobs-1-1-00000000');
-    makeGroup(abandoned, []);
-    const inside = below(abandoned, 'run-0');
-    makeGroup(inside, toSettings('cgroup-v1', limits));
-    const left = spawn('/usr/bin/sleep', ['60'], { stdio: 'ignore' });
-    openGroup('cgroup-v1', inside).join(left.pid ?? 0);
-    const gone = once(left, 'exit');
-    expect(await sweepCgroups()).toBeGreaterThan(0);
-    expect(await gone).toEqual([null, 'SIGKILL']);
-    expect(existsSync(abandoned.memory) || existsSync(abandoned.pids) || existsSync(abandoned.cpu)).toBe(
-      false,
-    );
-    expect(runGroups()).toHaveLength(1);
-    await giveBack(here);
+describe('toReason', () => {
+  it.each(['EACCES', 'EPERM', 'EROFS', 'EBUSY', 'ENOENT'])('says where %s was met', (code) => {
+    const error = Object.assign(new Error(code), { code, path: '/sys/fs/cgroup/x/cgroup.subtree_control' });
+    expect(toReason(error)).toContain('/sys/fs/cgroup/x/cgroup.subtree_control');
   });
-});
 
-describe('a v2 group', () => {
-  it('is written to as the kernel’s documents say', () => {
-    const root = mkdtempSync(join(tmpdir(), 'csc-cgroup-'));
-    try {
-      const files = [
-        'memory.max',
-        'memory.oom.group',
-        'pids.max',
-        'cpu.max',
-        'cgroup.procs',
-        'memory.events',
-      ];
-      const group = join(root, 'run');
-      mkdirSync(group);
-      for (const file of files) writeFileSync(join(group, file), '');
-      const directories = { memory: group, pids: group, cpu: group };
-      const opened = openGroup('cgroup-v2', directories);
-      opened.join(42);
-      expect(readFileSync(join(group, 'cgroup.procs'), 'utf8')).toBe('42');
-      writeFileSync(join(group, 'memory.events'), 'low 0\noom 1\noom_kill 3\noom_group_kill 1\n');
-      expect(opened.oomKills()).toBe(3);
-    } finally {
-      rmSync(root, { recursive: true });
-    }
+  it('passes on what else the kernel says', () => {
+    expect(toReason(Object.assign(new Error('EINVAL: no'), { code: 'EINVAL' }))).toBe('EINVAL: no');
   });
 });

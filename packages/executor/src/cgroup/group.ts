@@ -1,8 +1,9 @@
-import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { sendSignal } from '../launch/processes.ts';
 import type { CgroupMechanism } from '../sandbox/host-facts.ts';
+import { readControl, tryWriteControl, writeControl } from './control-file.ts';
 import { type Controller, controllers } from './hierarchy.ts';
 import type { Setting } from './settings.ts';
 
@@ -13,7 +14,7 @@ export type GroupDirectories = Readonly<Record<Controller, string>>;
 export interface RunGroup {
   /** Puts a process in, and with it whatever it starts from then on. Throws what the kernel says. */
   join(pid: number): void;
-  /** What is in it now. */
+  /** What is in it now, as far as it can be read. */
   processes(): readonly number[];
   /** Processes of the group that the kernel has killed for want of memory. */
   oomKills(): number;
@@ -51,20 +52,20 @@ export function makeGroup(directories: GroupDirectories, settings: readonly Sett
 
 function write(directories: GroupDirectories, { controller, file, value, optional }: Setting): void {
   try {
-    // Without O_CREAT: the file is the kernel's, or it is not there.
-    writeFileSync(join(directories[controller], file), value, { flag: 'r+' });
+    writeControl(join(directories[controller], file), value);
   } catch (error) {
     if (optional === true && (error as NodeJS.ErrnoException).code === 'ENOENT') return;
     throw error;
   }
 }
 
-/** Removes a group if it is empty and there. */
+/** Removes a group if it is empty and there. False where something of it is still there. */
 export function removeNow(directories: GroupDirectories): boolean {
   return distinct(directories).map(removeDirectory).every(Boolean);
 }
 
-function removeDirectory(directory: string): boolean {
+/** Removes one directory of the kernel's if nothing is in it. False where it is still there. */
+export function removeDirectory(directory: string): boolean {
   try {
     rmdirSync(directory);
     return true;
@@ -84,10 +85,10 @@ export function openGroup(mechanism: CgroupMechanism, directories: GroupDirector
   return {
     join(pid) {
       for (const directory of distinct(directories)) {
-        writeFileSync(join(directory, 'cgroup.procs'), String(pid), { flag: 'r+' });
+        writeControl(join(directory, 'cgroup.procs'), String(pid));
       }
     },
-    processes: () => listProcesses(directories),
+    processes: () => unite(distinct(directories).map(readProcesses)),
     oomKills,
     watchOom(onOom) {
       if (mechanism === 'cgroup-v2') return;
@@ -110,35 +111,46 @@ export function openGroup(mechanism: CgroupMechanism, directories: GroupDirector
 
 function readOomKills(mechanism: CgroupMechanism, directory: string): number {
   const file = mechanism === 'cgroup-v1' ? 'memory.oom_control' : 'memory.events';
-  return Number(/^oom_kill (\d+)$/m.exec(read(join(directory, file)))?.[1] ?? 0);
+  return Number(/^oom_kill (\d+)$/m.exec(readControl(join(directory, file)) ?? '')?.[1] ?? 0);
 }
 
 /** SIGKILL to all that is in a group, until nothing is. */
 export async function killGroup(directories: GroupDirectories): Promise<void> {
+  const all = distinct(directories);
   for (let round = 0; ; round += 1) {
-    const pids = listProcesses(directories);
-    if (pids.length === 0) return;
-    for (const pid of pids) sendSignal(pid, 'SIGKILL');
+    const found = all.map(readProcesses);
+    if (found.every((pids) => pids?.length === 0)) return;
+    for (const directory of all) stopForks(directory);
+    for (const pid of unite(found)) sendSignal(pid, 'SIGKILL');
     await (round < 20 ? nextTurn() : sleep(5));
   }
 }
 
-function listProcesses(directories: GroupDirectories): number[] {
-  return [...new Set(distinct(directories).flatMap(readProcesses))];
+// With v1 a process is in each hierarchy.
+function unite(found: readonly (readonly number[] | undefined)[]): number[] {
+  return [...new Set(found.flatMap((pids) => pids ?? []))];
 }
 
-// Zombies are not in it (cgroups(7)). A pid of 0 is a process that this one's namespace does not show.
-function readProcesses(directory: string): number[] {
-  return read(join(directory, 'cgroup.procs'))
-    .split('\n')
-    .map(Number)
-    .filter((pid) => pid > 0);
+// Processes that fork faster than they are listed would otherwise get away. With v2 all is killed in one step as well.
+// Where a hierarchy or a kernel does not have such a file, the signals have to do.
+function stopForks(directory: string): void {
+  tryWriteControl(join(directory, 'pids.max'), '0');
+  tryWriteControl(join(directory, 'cgroup.kill'), '1');
 }
 
-function read(path: string): string {
+// Zombies are not in it (cgroups(7)). A pid of 0 is a process that this one's namespace does not show. Undefined where
+// it cannot be read: without descriptors to spare, for example, nothing says that the group is empty.
+function readProcesses(directory: string): number[] | undefined {
   try {
-    return readFileSync(path, 'latin1');
-  } catch {
-    return '';
+    const pids = readFileSync(join(directory, 'cgroup.procs'), 'latin1').split('\n').map(Number);
+    return pids.filter((pid) => pid > 0);
+  } catch (error) {
+    return isGone(error) ? [] : undefined;
   }
+}
+
+// ENODEV: it was removed between the opening of the file and the reading.
+function isGone(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'ENOENT' || code === 'ENODEV';
 }

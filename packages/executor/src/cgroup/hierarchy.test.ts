@@ -52,6 +52,21 @@ describe('findHierarchies', () => {
     });
   });
 
+  it('finds a v2 group of a container with a cgroup namespace, and blanks in a path', () => {
+    const mounts = '40 30 0:25 / /sys/fs/cg\\040roup rw,nosuid - cgroup2 cgroup rw,nsdelegate';
+    const found = findHierarchies(mounts, '0::/\n', all);
+    expect(found).toMatchObject({ own: { cpu: '/sys/fs/cg roup' }, mounts: { cpu: '/sys/fs/cg roup' } });
+  });
+
+  it('finds v2 beside hierarchies of v1 that have none of the controllers', () => {
+    const mounts = [
+      '31 29 0:27 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd',
+      '30 29 0:26 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw',
+    ].join('\n');
+    const found = findHierarchies(mounts, '1:name=systemd:/x:y\n0::/x:y\n', all);
+    expect(found).toMatchObject({ mechanism: 'cgroup-v2', own: { pids: '/sys/fs/cgroup/unified/x:y' } });
+  });
+
   it('finds none where a controller is missing', () => {
     const without = v1Mounts.split('\n').filter((line) => !line.endsWith('pids'));
     expect(findHierarchies(without.join('\n'), v1Self.join('\n'), () => '')).toBeUndefined();

@@ -1,11 +1,5 @@
 export type { RunGroup } from './group.ts';
-export {
-  type Cgroups,
-  findCgroupMechanism,
-  openCgroups,
-  probeCgroups,
-  type Reserve,
-  toCommonLimits,
-} from './open-cgroups.ts';
+export { type Cgroups, openCgroups, probeCgroups } from './open-cgroups.ts';
+export { findCgroupMechanism, type Reserve, toCommonLimits } from './own.ts';
 export type { GroupLimits } from './settings.ts';
 export { sweepCgroups } from './sweep.ts';

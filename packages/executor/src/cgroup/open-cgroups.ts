@@ -1,27 +1,25 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
-import { availableParallelism, totalmem } from 'node:os';
-import { join } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
 import { type Check, failed, passed } from '../sandbox/check.ts';
 import type { CgroupMechanism } from '../sandbox/host-facts.ts';
 import { below, type GroupDirectories, makeGroup, openGroup, type RunGroup, removeNow } from './group.ts';
-import { findHierarchies, type Hierarchies } from './hierarchy.ts';
+import type { Hierarchies } from './hierarchy.ts';
 import { toJobsName } from './names.ts';
-import { type GroupLimits, type Setting, toSettings, toWeight } from './settings.ts';
-
-/** What all jobs together leave to the executor and to the rest of the host. */
-export interface Reserve {
-  readonly memory_bytes: number;
-  /** Thousandths of a core. */
-  readonly cpu_millis: number;
-}
+import { findOwn, type Reserve, toCommonLimits } from './own.ts';
+import {
+  type CommonLimits,
+  type GroupLimits,
+  type Setting,
+  toCommonSettings,
+  toSettings,
+} from './settings.ts';
+import { type JobsGroup, makeV2Jobs } from './v2-jobs.ts';
 
 /** Where the groups of this executor's commands are made. */
 export interface Cgroups {
   readonly mechanism: CgroupMechanism;
   /** What all groups together may use up; none may be given more. */
-  readonly most: Pick<GroupLimits, 'memory_bytes' | 'cpu_millis'>;
+  readonly most: CommonLimits;
   /** A fresh group, empty. Throws what the kernel says. */
   create(limits: GroupLimits): RunGroup;
   /** Gives the common group back. What is still in it is left to the next start's sweep. */
@@ -31,28 +29,23 @@ export interface Cgroups {
 const remedy =
   'start the executor as root, or as a systemd service with Delegate=cpu memory pids; in a container, make /sys/fs/cgroup writable; or set accept_rlimits_only: true to do without';
 
-/** Which kind of cgroups this process can see; undefined where there is none that has memory, pids and cpu. */
-export function findCgroupMechanism(): CgroupMechanism | undefined {
-  return findOwn()?.mechanism;
-}
-
 /** Opens a common group of all jobs of this process. Throws SANDBOX_UNAVAILABLE with what to do. */
 export function openCgroups({ reserve }: { readonly reserve: Reserve }): Cgroups {
   const hierarchies = findOwn();
   if (hierarchies === undefined)
     throw unavailable('this host has no cgroups with memory, pids and cpu controllers');
   const { mechanism } = hierarchies;
-  const most = toCommonLimits(reserve);
+  const most = toCommonLimits(reserve, hierarchies);
   const jobs = makeJobsGroup(hierarchies, most);
   return {
     mechanism,
     most,
     create(limits) {
-      const directories = below(jobs, `run-${randomBytes(6).toString('hex')}`);
+      const directories = below(jobs.directories, `run-${randomBytes(6).toString('hex')}`);
       makeGroup(directories, toSettings(mechanism, limits));
       return openGroup(mechanism, directories);
     },
-    close: () => void removeNow(jobs),
+    close: () => jobs.close(),
   };
 }
 
@@ -61,7 +54,7 @@ export function probeCgroups(): Check[] {
   try {
     const cgroups = openCgroups({ reserve: { memory_bytes: 0, cpu_millis: 0 } });
     try {
-      const limits = { memory_bytes: 64 * 1024 * 1024, processes: 8, cpu_millis: 1000 };
+      const limits = { memory_bytes: 64 * 1024 * 1024, processes: 8, cpu_millis: leastCpuMillis };
       void cgroups.create(limits).remove();
     } finally {
       cgroups.close();
@@ -72,95 +65,44 @@ export function probeCgroups(): Check[] {
   }
 }
 
-/** This process's own groups. */
-export function findOwn(): Hierarchies | undefined {
-  const read = (path: string): string | undefined => {
-    try {
-      return readFileSync(path, 'utf8');
-    } catch {
-      return undefined;
-    }
-  };
-  const [mounts, self] = [read('/proc/self/mountinfo'), read('/proc/self/cgroup')];
-  if (mounts === undefined || self === undefined) return undefined;
-  return findHierarchies(mounts, self, (directory) => read(join(directory, 'cgroup.controllers')));
-}
+// Within what even a small container has.
+const leastCpuMillis = 10;
 
-function makeJobsGroup(hierarchies: Hierarchies, most: Cgroups['most']): GroupDirectories {
-  const { mechanism } = hierarchies;
-  const settings = [...toSettings(mechanism, most), toWeight(mechanism)];
+function makeJobsGroup(hierarchies: Hierarchies, most: CommonLimits): JobsGroup {
+  const { mechanism, own } = hierarchies;
+  const settings = toCommonSettings(mechanism, most);
   const name = toJobsName();
   try {
     return mechanism === 'cgroup-v1'
-      ? makeBelow(hierarchies.own, name, settings)
+      ? makeV1Jobs(own, name, settings)
       : makeV2Jobs(hierarchies, name, settings);
   } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException;
-    throw unavailable(`no ${mechanism} group can be made for jobs: ${code ?? message}`, cause);
+    throw unavailable(`no ${mechanism} group can be made for jobs: ${toReason(cause)}`, cause);
   }
 }
 
-function makeBelow(parent: GroupDirectories, name: string, settings: readonly Setting[]): GroupDirectories {
-  const directories = below(parent, name);
+function makeV1Jobs(own: GroupDirectories, name: string, settings: readonly Setting[]): JobsGroup {
+  const directories = below(own, name);
   makeGroup(directories, settings);
-  return directories;
+  return { directories, close: () => void removeNow(directories) };
 }
 
-/**
- * What all jobs together may use up beside a reserve. In a container, for example, the executor's own group allows less
- * than the host has.
- */
-export function toCommonLimits({ memory_bytes, cpu_millis }: Reserve): Cgroups['most'] {
-  const constrained = process.constrainedMemory();
-  const total = constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
-  return {
-    memory_bytes: Math.max(leastMemory, total - memory_bytes),
-    cpu_millis: Math.max(leastCpuMillis, availableParallelism() * 1000 - cpu_millis),
-  };
-}
-
-const leastMemory = 64 * 1024 * 1024;
-const leastCpuMillis = 100;
-const enableAll = '+cpu +memory +pids';
-
-// A group with groups below it may hold no processes itself (cgroup-v2.rst, "No Internal Process Constraint"). So the
-// executor moves into a leaf of its own group, where that is its alone; else root goes to the hierarchy's root.
-function makeV2Jobs(
-  { own, mounts }: Hierarchies,
-  name: string,
-  settings: readonly Setting[],
-): GroupDirectories {
-  try {
-    moveIntoLeaf(own.memory);
-    return makeV2Parent(own, name, settings);
-  } catch (error) {
-    if (process.getuid?.() !== 0) throw error;
-    return makeV2Parent(mounts, name, settings);
+/** What a failure to make a group means, in words. Exported for its test. */
+export function toReason(error: unknown): string {
+  const { code, path = 'the group', message } = error as NodeJS.ErrnoException;
+  switch (code) {
+    case 'EACCES':
+    case 'EPERM':
+      return `this account may not write ${path}`;
+    case 'EROFS':
+      return `${path} is on a read-only mount`;
+    case 'EBUSY':
+      return `${path} cannot be changed, as there are other processes in that group: only one that is the executor's alone can have groups below it`;
+    case 'ENOENT':
+      return `${path} is not there, or lacks one of the controllers cpu, memory and pids`;
+    default:
+      return message;
   }
-}
-
-function moveIntoLeaf(own: string): void {
-  const leaf = join(own, `csc-executor-${process.pid}`);
-  mkdirSync(leaf, { recursive: true });
-  try {
-    writeFileSync(join(leaf, 'cgroup.procs'), String(process.pid), { flag: 'r+' });
-    writeFileSync(join(own, 'cgroup.subtree_control'), enableAll, { flag: 'r+' });
-  } catch (error) {
-    writeFileSync(join(own, 'cgroup.procs'), String(process.pid), { flag: 'r+' });
-    rmdirSync(leaf);
-    throw error;
-  }
-}
-
-function makeV2Parent(
-  parent: GroupDirectories,
-  name: string,
-  settings: readonly Setting[],
-): GroupDirectories {
-  writeFileSync(join(parent.memory, 'cgroup.subtree_control'), enableAll, { flag: 'r+' });
-  const directories = makeBelow(parent, name, settings);
-  writeFileSync(join(directories.memory, 'cgroup.subtree_control'), enableAll, { flag: 'r+' });
-  return directories;
 }
 
 function unavailable(what: string, cause?: unknown): CscError {
