@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -125,11 +125,14 @@ describe('sweepLeftovers', () => {
   });
 
   it('removes files whose owner is gone', async () => {
-    const abandoned = tree.file('csc-run-999999999-1-aa/0');
-    tree.file(`csc-run-${process.pid}-0-bb`);
+    const namespace = /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0];
+    const abandoned = tree.file(`csc-run-999999999-1-${namespace}-aa/0`);
+    tree.file(`csc-run-${process.pid}-0-${namespace}-bb`);
+    // Of an executor in a container, whose pids are others.
+    tree.file('csc-run-999999999-1-1-cc');
     tree.file('other');
     expect(await sweepLeftovers(tree.path)).toEqual({ processes: 0, files: 2 });
-    expect(readdirSync(tree.path)).toEqual(['other']);
+    expect(readdirSync(tree.path)).toEqual(['csc-run-999999999-1-1-cc', 'other']);
     expect(abandoned).toContain('csc-run');
   });
 });

@@ -2,18 +2,20 @@ import { randomBytes } from 'node:crypto';
 import { accessSync, closeSync, constants, openSync, unlinkSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { identify, type ProcessId } from './processes.ts';
+import { ownerPattern, parseOwner, toOwnerId } from './owner.ts';
+import type { ProcessId } from './processes.ts';
 
-/** A new name in the scratch directory, which says by pid and start time whose it is. */
+/** A new name in the scratch directory, which says whose it is. */
 export function toScratchPath(directory: string): string {
-  const startTime = identify(process.pid)?.startTime ?? '0';
-  return join(directory, `csc-run-${process.pid}-${startTime}-${randomBytes(6).toString('hex')}`);
+  return join(directory, `csc-run-${toOwnerId()}-${randomBytes(6).toString('hex')}`);
 }
 
-/** Whose name it is, in a path of the scratch directory; undefined for other paths. */
+const ownedPath = new RegExp(`\\bcsc-run-${ownerPattern}-`);
+
+/** Whose name it is, in a path of the scratch directory; undefined for other paths, and other PID namespaces. */
 export function findScratchOwner(path: string): ProcessId | undefined {
-  const [, pid, startTime] = /\bcsc-run-(\d+)-(\d+)-/.exec(path) ?? [];
-  return pid === undefined || startTime === undefined ? undefined : { pid: Number(pid), startTime };
+  const [, pid, startTime, namespace] = ownedPath.exec(path) ?? [];
+  return parseOwner(pid, startTime, namespace);
 }
 
 /** Where files live that lose their name at once: in memory where the system has such a place. */
