@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describeFailure } from './run-probe.ts';
 import { type Area, areas, type Finding, readProbes, realRecipe, Stage } from './stage.ts';
 
 // Every probe runs inside the real sandbox, through the real gate and executor, and says what it saw.
@@ -17,9 +18,14 @@ beforeAll(async () => {
 afterAll(() => stage?.[Symbol.asyncDispose]());
 
 describe.each(areas)('%s', (area) => {
-  it.each(readProbes(area))('$name: $tries → $expects', ({ name, tries, expects }) => {
-    const finding = seen.get(area)?.get(name);
-    const what = `${area}/${name} tries ${tries}; must be seen: ${expects}; seen: ${finding?.seen ?? said.get(area)}`;
-    expect(finding?.held, what).toBe(true);
+  it('says of every probe what it saw', () => {
+    expect([...(seen.get(area)?.keys() ?? [])], said.get(area)).toEqual(
+      readProbes(area).map(({ name }) => name),
+    );
+  });
+
+  it.each(readProbes(area))('$name: $tries → $expects', (probe) => {
+    const finding = seen.get(area)?.get(probe.name);
+    expect(finding?.held, describeFailure(probe, finding?.seen ?? said.get(area))).toBe(true);
   });
 });

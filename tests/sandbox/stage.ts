@@ -1,5 +1,16 @@
 import { execFileSync } from 'node:child_process';
-import { chownSync, cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
@@ -42,6 +53,14 @@ export function readProbes(area: Area | 'neighbours'): Probe[] {
   return [...found].map(([, tries = '', expects = '', name = '']) => ({ area, name, tries, expects }));
 }
 
+/** What a script printed: a finding a line. */
+export function readFindings(stdout: string): Finding[] {
+  return stdout
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line) as Finding);
+}
+
 /** How many open files the stage's executor grants. */
 export const openFiles = 256;
 
@@ -64,14 +83,17 @@ export class Stage implements AsyncDisposable {
     try {
       const at = furnish(fleet.workspace);
       const abstract = `csc-probe-${process.pid}`;
-      const [onLoopback, onAbstract, onPath] = [
+      const [onLoopback, onLoopback6, onAbstract, onPath] = [
         await listen(0),
+        await listen(0, '::1').catch(() => listen(0)),
         await listen(`\0${abstract}`),
         await listen(join(at.hidden, 'socket')),
       ];
-      listeners.push(onLoopback.server, onAbstract.server, onPath.server);
+      chmodSync(join(at.hidden, 'socket'), 0o777);
+      listeners.push(onLoopback.server, onLoopback6.server, onAbstract.server, onPath.server);
       const params = {
         ...at,
+        ...plantAsRoot(at.shown),
         ...{
           stage: fleet.directory,
           workspace: fleet.workspace,
@@ -79,7 +101,8 @@ export class Stage implements AsyncDisposable {
           abstract,
           openFiles,
         },
-        ...{ port: onLoopback.port, hostPid: process.pid },
+        ...{ port: onLoopback.port, port6: onLoopback6.port, hostPid: process.pid },
+        ...{ namespaces: ownNamespaces(), calls: systemCalls() },
       };
       writeFileSync(join(at.probes, 'params.json'), JSON.stringify(params));
       return new Stage(fleet, listeners, makeSegment());
@@ -90,23 +113,23 @@ export class Stage implements AsyncDisposable {
     }
   }
 
-  /** Runs the probes of an area in one contract. */
+  /** Runs the probes of an area in one contract. The scripts take no arguments; a spoilt executor does. */
   async probe(
     area: Area,
-    selector: Readonly<Record<string, string>> = {},
+    args: readonly string[] = [],
   ): Promise<{ findings: Map<string, Finding>; stderr: string; receipt: ReceiptV02 }> {
     const { workspace } = this.fleet;
+    const out = join(workspace, 'out');
+    // What an earlier run has left there would be in the way.
+    for (const name of readdirSync(out)) rmSync(join(out, name), { recursive: true, force: true });
     const command = {
-      argv: ['python3', join(workspace, 'probes', `${area}.py`)],
+      argv: ['python3', join(workspace, 'probes', `${area}.py`), ...args],
       read_paths: [`${workspace}/shown/**`, `${workspace}/globs/*.json`, `${workspace}/probes/**`],
-      write_paths: [join(workspace, 'out')],
+      write_paths: [out],
       env_allow: ['GRANTED'],
     };
-    const { stdout, stderr, receipt } = await this.run(command, {}, selector);
-    const findings = stdout
-      .split('\n')
-      .filter(Boolean)
-      .map((line) => JSON.parse(line) as Finding);
+    const { stdout, stderr, receipt } = await this.run(command);
+    const findings = readFindings(stdout);
     return { findings: new Map(findings.map((finding) => [finding.name, finding])), stderr, receipt };
   }
 
@@ -114,11 +137,9 @@ export class Stage implements AsyncDisposable {
   async run(
     command: Parameters<Fleet['contract']>[0],
     overrides: Parameters<Fleet['contract']>[1] = {},
-    selector: Readonly<Record<string, string>> = {},
   ): Promise<{ stdout: string; stderr: string; receipt: ReceiptV02 }> {
     let [stdout, stderr] = ['', ''];
     const { receipt } = await this.fleet.connect().run(this.fleet.contract(command, overrides), {
-      selector,
       handlers: {
         onStdout: (data: Buffer) => {
           stdout += data.toString();
@@ -172,16 +193,39 @@ function furnish(workspace: string): Record<'shown' | 'hidden' | 'globs' | 'out'
   };
 }
 
+// What only root can leave in a tree: a file for nobody else, and a program that would run as root.
+function plantAsRoot(shown: string): { ownerOnly?: string; setuidTool?: string } {
+  if (process.getuid?.() !== 0) return {};
+  const [ownerOnly, setuidTool] = [join(shown, 'owner-only'), join(shown, 'setuid-id')];
+  writeFileSync(ownerOnly, 'for root', { mode: 0o600 });
+  cpSync('/usr/bin/id', setuidTool);
+  chmodSync(setuidTool, 0o4755);
+  return { ownerOnly, setuidTool };
+}
+
+// namespaces(7): those that a sandbox has of its own, as this process has them.
+function ownNamespaces(): Record<string, string> {
+  const names = ['user', 'mnt', 'pid', 'net', 'ipc', 'uts', 'cgroup'];
+  return Object.fromEntries(names.map((name) => [name, readlinkSync(`/proc/self/ns/${name}`)]));
+}
+
+// The numbers of this architecture's system calls, by name.
+function systemCalls(): Record<string, number> {
+  const file = join(repository, 'packages/executor/src/seccomp/system-calls.json');
+  const tables = JSON.parse(readFileSync(file, 'utf8')) as Record<string, Record<string, number>>;
+  return tables[process.arch === 'x64' ? 'x86_64' : 'aarch64'] ?? {};
+}
+
 // `Shared memory id: 42`
 function makeSegment(): string {
   return /\d+/.exec(execFileSync('ipcmk', ['--shmem', '4096'], { encoding: 'utf8' }))?.[0] ?? '';
 }
 
-async function listen(where: number | string): Promise<{ server: Server; port: number }> {
+async function listen(where: number | string, host = '127.0.0.1'): Promise<{ server: Server; port: number }> {
   const server = createServer((socket) => socket.destroy());
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    if (typeof where === 'number') server.listen(where, '127.0.0.1', resolve);
+    if (typeof where === 'number') server.listen(where, host, resolve);
     else server.listen(where, resolve);
   });
   const address = server.address();

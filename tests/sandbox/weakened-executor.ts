@@ -1,19 +1,17 @@
-// An executor whose sandbox was spoiled on purpose: it shows that the probes bite. Arguments: the weakening, the config.
+// An executor that spoils the sandboxes of commands that ask for it: it shows that the probes bite. A command asks by
+// the name of a weakening as its last argument. The one argument here is the config.
 import { runExecutor } from '@csc-fleet/executor/main';
-import type { SandboxPlan } from '@csc-fleet/executor/sandbox/index';
-import { type Weakening, weakenings } from './weakenings.ts';
+import { findWeakening } from './weakenings.ts';
 
-const [name = '', config = ''] = process.argv.slice(2);
-const spoil: ((plan: SandboxPlan) => SandboxPlan) | undefined = weakenings[name as Weakening];
-if (spoil === undefined) throw new Error(`there is no weakening ${name}`);
+const [config = ''] = process.argv.slice(2);
 
 await runExecutor(config, {
   wrapLauncher: (launcher) => ({
-    launch: ({ place, ...spec }) =>
-      launcher.launch({
-        ...spec,
-        place: place.kind === 'sandbox' ? { ...place, plan: spoil(place.plan) } : place,
-      }),
+    launch: ({ place, ...spec }) => {
+      const spoil = findWeakening(spec.segments[0]?.argv.at(-1) ?? '');
+      const isSpoilt = spoil !== undefined && place.kind === 'sandbox';
+      return launcher.launch({ ...spec, place: isSpoilt ? { ...place, plan: spoil(place.plan) } : place });
+    },
     close: () => launcher.close(),
   }),
 });

@@ -81,9 +81,27 @@ def climb_by_descriptor():
     return "shadow" not in os.listdir(above) and not os.path.exists(f"/proc/self/fd/{above}/root"), os.listdir(above)
 
 
-@probe("reach the root of another process", "there is none but its own")
+@probe("reach another root by the links of /proc", "they lead to its own, or nowhere")
 def other_roots():
-    return refused(lambda: os.listdir("/proc/1/root/etc/ssh")) if os.path.exists("/proc/1/root/etc/ssh") else (True, "no host root")
+    own = os.stat("/")
+    seen = {}
+    for path in ("/proc/1/root", "/proc/self/root", "/proc/1/cwd/" + "../" * 40, "/proc/1/root/..", "/proc/self/cwd/" + "../" * 40):
+        try:
+            found = os.stat(path)
+            seen[path] = (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino)
+        except OSError:
+            pass
+    return all(seen.values()), [path for path, same in seen.items() if not same] or "its own root"
+
+
+@probe("read a file of a declared tree that only root may read", "refused, as outside")
+def owner_only():
+    return refused(lambda: read(params["ownerOnly"]), errno.EACCES) if "ownerOnly" in params else (True, "no root to own it")
+
+
+@probe("list the terminals of others", "none but the multiplexer")
+def other_terminals():
+    return set(os.listdir("/dev/pts")) <= {"ptmx"}, os.listdir("/dev/pts")
 
 
 @probe("open the memory of the sandbox's init", "refused")
@@ -104,9 +122,11 @@ def kernel_files():
     return each_refused([(p, lambda p=p: read(p, 1)) for p in paths])
 
 
-@probe("open a file by handle, around its path", "refused")
+@probe("open a file by handle, around its path", "not even a handle is given")
 def by_handle():
-    return fails(call(303 if X86 else 264, -100, ctypes.c_char_p(b"/usr"), 0, 0, 0))
+    handle = (ctypes.c_uint32 * 34)(128)
+    mount = ctypes.c_int()
+    return fails(call(303 if X86 else 264, -100, ctypes.c_char_p(params["shown"].encode()), handle, ctypes.byref(mount), 0))
 
 
 @probe("read /sys", "it is not there")

@@ -19,7 +19,10 @@ def write_dev():
 
 @probe("change made-up files in /etc", "read-only")
 def write_etc():
-    return each_refused([(p, lambda p=p: write(p)) for p in ("/etc/passwd", "/etc/group", "/etc/hosts")])
+    paths = ("/etc/passwd", "/etc/group", "/etc/hosts")
+    # They are its own, as is all that is made up: the mode alone would not keep it from them.
+    modes = [(p + " mode", lambda p=p: os.chmod(p, 0o644)) for p in paths]
+    return each_refused([*modes, *[(p, lambda p=p: write(p)) for p in paths]])
 
 
 @probe("write a file of a read scope", "refused")
@@ -93,6 +96,49 @@ def move_scope():
 @probe("remove the root of a write scope", "refused")
 def remove_scope():
     return refused(lambda: os.rmdir(params["out"]))
+
+
+@probe("exchange a file of a write scope for one of a read scope", "refused")
+def exchange():
+    path = params["out"] + "/exchanged"
+    write(path, flags=os.O_WRONLY | os.O_CREAT)
+    other = params["shown"] + "/a.json"
+    return each_refused([
+        ("rename", lambda: os.rename(path, other)),
+        ("exchange", lambda: check(call(316 if X86 else 276, -100, path.encode(), -100, other.encode(), 2))),
+        ("out of a scope", lambda: os.rename(other, path)),
+    ])
+
+
+@probe("write a read scope through memory", "refused")
+def write_by_memory():
+    fd = os.open(params["shown"] + "/a.json", os.O_RDONLY)
+    # Shared; 1 is to be read, 3 to be written as well.
+    address = check(call(9 if X86 else 222, 0, 4096, 1, 1, fd, 0))
+    return each_refused([
+        ("map", lambda: check(call(9 if X86 else 222, 0, 4096, 3, 1, fd, 0))),
+        ("protect", lambda: check(call(10 if X86 else 226, address, 4096, 3))),
+        ("open anew", lambda: os.open(f"/proc/self/fd/{fd}", os.O_RDWR)),
+    ])
+
+
+@probe("change the programs that run: its own, and its init's", "refused")
+def running_programs():
+    return each_refused([(p, lambda p=p: write(p)) for p in ("/proc/self/exe", "/proc/1/exe", "/usr/bin/bwrap")])
+
+
+@probe("make a file of a write scope immutable, so that nobody gets rid of it", "refused")
+def immutable():
+    import fcntl
+    path = params["out"] + "/immutable"
+    write(path, flags=os.O_WRONLY | os.O_CREAT)
+    fd = os.open(path, os.O_RDONLY)
+    return refused(lambda: fcntl.ioctl(fd, 0x40086602, (0x10).to_bytes(8, "little")))
+
+
+@probe("make a file without a name where nothing may be written", "refused")
+def nameless():
+    return each_refused([(p, lambda p=p: os.open(p, os.O_WRONLY | os.O_TMPFILE)) for p in ("/", "/dev", "/usr", params["shown"])])
 
 
 @probe("make a device file in a write scope", "refused")

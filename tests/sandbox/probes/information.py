@@ -49,8 +49,11 @@ def cgroup():
 
 @probe("its mounts", "no path of the host beyond what was declared")
 def mounts():
-    text = open("/proc/self/mountinfo").read()
-    told = [word for word in ("hidden", "executor-", "/shm/csc", "journal") if word in text]
+    shown = ("/usr", "/bin", "/sbin", "/lib", "/etc/alternatives", "/etc/ld.so.cache", "/etc/ssl", params["workspace"])
+    devices = {"/" + name for name in ("null", "zero", "full", "random", "urandom", "tty")}
+    # proc_pid_mountinfo(5): the fourth field is what of the file system is mounted.
+    roots = {line.split()[3] for line in open("/proc/self/mountinfo")} - {"/", "/newroot"} - devices
+    told = [root for root in roots if not root.startswith(shown) or "hidden" in root]
     return not told, told or "none"
 
 
@@ -63,6 +66,12 @@ def accounts():
 @probe("secrets, of which it declared none", "no directory")
 def secrets():
     return not os.path.exists("/run/secrets"), os.listdir("/run") if os.path.exists("/run") else "no /run"
+
+
+@probe("the command line that the kernel shows of itself", "its own")
+def own_command_line():
+    line = read("/proc/self/cmdline")
+    return line.split(b"\0")[0] == b"python3" and b"bwrap" not in line, line
 
 
 @probe("core dumps", "off")

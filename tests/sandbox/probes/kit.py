@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import platform
+import signal
 import sys
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -35,6 +36,33 @@ def call(number, *args):
     ctypes.set_errno(0)
     result = libc.syscall(ctypes.c_long(number), *[ctypes.c_long(a) if isinstance(a, int) else a for a in args])
     return -ctypes.get_errno() if result == -1 else result
+
+
+def check(result):
+    """What a raw call gave, or the OSError that it stands for."""
+    if result < 0:
+        raise OSError(-result, os.strerror(-result))
+    return result
+
+
+def in_child(action):
+    """Runs an action in a child process: the errno that it failed with, 0, or minus the signal that ended it."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            action()
+            os._exit(0)
+        except OSError as error:
+            os._exit(error.errno)
+        finally:
+            os._exit(255)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def killed_by_filter(action):
+    """Held where the action costs a child process its life: SIGSYS, as a filter kills."""
+    code = in_child(action)
+    return code == -signal.SIGSYS, f"ended by signal {-code}" if code < 0 else f"lived: {code}"
 
 
 def fails(result):

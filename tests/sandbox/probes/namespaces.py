@@ -5,13 +5,9 @@ CLONE = {"user": 0x10000000, "mount": 0x20000, "pid": 0x20000000, "net": 0x40000
 
 @probe("unshare any namespace", "refused")
 def unshare():
-    return each_refused([(n, lambda f=f: check(call(272 if X86 else 97, f))) for n, f in CLONE.items()])
-
-
-def check(result):
-    if result < 0:
-        raise OSError(-result, os.strerror(-result))
-    return result
+    # In children: where it works, what follows would no longer be what was to be probed.
+    seen = {n: in_child(lambda: check(call(272 if X86 else 97, f))) for n, f in CLONE.items()}
+    return set(seen.values()) == {errno.EPERM}, seen
 
 
 @probe("clone into a new user namespace", "refused")
@@ -33,8 +29,10 @@ def clone3_user():
 
 @probe("enter a namespace of its init", "refused")
 def setns():
+    # Into its own user namespace, EINVAL would be the kernel's answer and not the filter's.
     actions = [(n, lambda n=n: check(call(308 if X86 else 268, os.open(f"/proc/1/ns/{n}", os.O_RDONLY), 0))) for n in ("user", "mnt", "pid", "net", "ipc", "uts")]
-    return each_refused(actions)
+    held, seen = refused(actions[0][1], errno.EPERM)
+    return each_refused(actions) if held else (held, seen)
 
 
 @probe("mount a tmpfs, a proc and a bind", "refused")
@@ -108,15 +106,43 @@ def ipc():
     return len(open("/proc/sysvipc/shm").readlines()) == 1, open("/proc/sysvipc/shm").read()
 
 
-@probe("map other users into its user namespace", "the map is written already")
+@probe("map other users and groups into its user namespace", "the maps are written already")
 def uid_map():
-    return refused(lambda: write("/proc/self/uid_map", b"0 0 1")) and open("/proc/self/uid_map").read().split()[2] == "1", open("/proc/self/uid_map").read()
+    return each_refused([
+        ("uid_map", lambda: write("/proc/self/uid_map", b"0 0 1")),
+        ("gid_map", lambda: write("/proc/self/gid_map", b"0 0 1")),
+        ("setgroups", lambda: write("/proc/self/setgroups", b"allow")),
+        ("projid_map", lambda: write("/proc/self/projid_map", b"0 0 1")),
+    ])
 
 
 @probe("the user it is on the host", "not root")
 def host_uid():
-    inside, outside, count = open("/proc/self/uid_map").read().split()
-    return inside != "0" and count == "1", open("/proc/self/uid_map").read()
+    # Were it root there, files of the host's root would be its own.
+    text = open("/proc/self/uid_map").read()
+    inside, _, count = text.split()
+    owners = {path: os.stat(path).st_uid for path in ("/usr", "/usr/bin/env")}
+    return inside != "0" and count == "1" and os.getuid() not in owners.values(), (text, owners)
+
+
+@probe("which namespaces it is in", "six of its own")
+def distinct():
+    own = {n: os.readlink(f"/proc/self/ns/{n}") for n in params["namespaces"]}
+    same = [n for n, link in own.items() if link == params["namespaces"][n]]
+    return len(own) == 7 and not same, same or "all its own"
+
+
+@probe("ask about a process of the host by its pid", "no such process")
+def ask_host():
+    pid = params["hostPid"]
+    return each_refused([
+        ("priority", lambda: os.getpriority(os.PRIO_PROCESS, pid)),
+        ("session", lambda: os.getsid(pid)),
+        ("affinity", lambda: os.sched_getaffinity(pid)),
+        ("scheduler", lambda: os.sched_getscheduler(pid)),
+        ("pidfd", lambda: os.pidfd_open(pid)),
+        ("files", lambda: os.listdir(f"/proc/{pid}/fd")),
+    ])
 
 
 run()

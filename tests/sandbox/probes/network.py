@@ -20,7 +20,7 @@ def host_loopback():
 
 @probe("a server of the host on ::1", "nobody answers")
 def host_loopback6():
-    return refused(connect(socket.AF_INET6, ("::1", params["port"])))
+    return refused(connect(socket.AF_INET6, ("::1", params["port6"])))
 
 
 @probe("the world by address", "no route")
@@ -79,6 +79,27 @@ def own_loopback():
         server.listen()
         client.connect(server.getsockname())
     return True, "connected"
+
+
+@probe("routes and neighbours of the host", "none")
+def routes():
+    seen = [line for path in ("/proc/net/route", "/proc/net/arp") for line in open(path).readlines()[1:]]
+    return not seen, seen or "none"
+
+
+@probe("change its interfaces", "refused")
+def change_interfaces():
+    import fcntl
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        # struct ifreq: SIOCSIFFLAGS, SIOCSIFADDR, SIOCSIFNAME.
+        request = b"lo".ljust(16, b"\0") + bytes(24)
+        return each_refused([(hex(n), lambda n=n: fcntl.ioctl(s, n, request)) for n in (0x8914, 0x8916, 0x8923)])
+
+
+@probe("a port below 1024", "refused")
+def low_port():
+    with socket.socket() as s:
+        return refused(lambda: s.bind(("127.0.0.1", 80)), errno.EACCES)
 
 
 @probe("variables that lead to a proxy", "none without an allowlist")

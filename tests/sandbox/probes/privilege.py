@@ -17,7 +17,8 @@ def no_new_privileges():
 
 @probe("supplementary groups", "none of the host's")
 def groups():
-    return set(os.getgroups()) <= {os.getgid(), 65534}, os.getgroups()
+    # One of the host that is not mapped would show as 65534.
+    return set(os.getgroups()) <= {os.getgid()}, os.getgroups()
 
 
 @probe("become root", "refused")
@@ -43,12 +44,111 @@ def setuid_programs():
     return not worked, worked or "none"
 
 
+@probe("a setuid program of the host's root in a declared tree", "it runs as the job")
+def setuid_program():
+    if "setuidTool" not in params:
+        return True, "no root to own it"
+    seen = subprocess.run([params["setuidTool"], "-u"], capture_output=True, text=True).stdout
+    return seen == f"{os.getuid()}\n", seen
+
+
+@probe("what its init may do", "no more than itself")
+def init_privileges():
+    seen = dict(line.split(":\t", 1) for line in open("/proc/1/status") if line.startswith(("Cap", "NoNewPrivs", "Seccomp:", "Uid")))
+    powers = [name for name, value in seen.items() if name.startswith("Cap") and int(value, 16) != 0]
+    return not powers and seen["NoNewPrivs"].strip() == "1" and seen["Seccomp"].strip() == "2", seen
+
+
+@probe("gain rights by prctl and capset", "refused")
+def gain_rights():
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    all_set = (ctypes.c_uint32 * 6)(*[0xFFFFFFFF] * 6)
+    prctl = 157 if X86 else 167
+    return each_refused([
+        ("capset", lambda: check(call(126 if X86 else 91, header, all_set))),
+        ("new privileges", lambda: check(call(prctl, 38, 0, 0, 0, 0))),
+        ("ambient", lambda: check(call(prctl, 47, 2, 21, 0, 0))),
+        ("securebits", lambda: check(call(prctl, 28, 0x3F, 0, 0, 0))),
+        ("no filter", lambda: check(call(prctl, 22, 0, 0, 0, 0))),
+        ("memory map", lambda: check(call(prctl, 35, 8, 0, 0, 0))),
+    ])
+
+
+@probe("take the processor from others: real time, negative nice", "refused")
+def priorities():
+    return each_refused([
+        ("fifo", lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))),
+        ("round robin", lambda: os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))),
+        ("nice", lambda: os.setpriority(os.PRIO_PROCESS, 0, -5)),
+        ("io", lambda: check(call(251 if X86 else 30, 1, 0, 1 << 13))),
+    ])
+
+
 @probe("the system call filter", "in force")
 def filter_mode():
     return status("Seccomp") == "2", status("Seccomp")
 
 
-def in_child(action):
+@probe("loosen the filter by one of its own that allows everything", "the strictest counts")
+def looser_filter():
+    def attempt():
+        # One BPF instruction: return SECCOMP_RET_ALLOW.
+        program = ctypes.create_string_buffer((6).to_bytes(8, "little")[:4] + (0x7FFF0000).to_bytes(4, "little"), 8)
+        header = (ctypes.c_uint64 * 2)(1, ctypes.addressof(program))
+        check(call(157 if X86 else 167, 22, 2, header, 0, 0))
+        check(call(250 if X86 else 219, 0, -3, 1))
+
+    code = in_child(attempt)
+    return code == errno.EPERM, errno.errorcode.get(code, code)
+
+
+# With arguments that do nothing. EFAULT, EBADF and their like would be the kernel's own answers.
+FORBIDDEN = """
+acct add_key bpf chroot clock_adjtime clock_settime clone3 delete_module fanotify_init fanotify_mark finit_module fsconfig
+fsmount fsopen fspick get_mempolicy init_module io_cancel io_destroy io_getevents io_pgetevents io_setup io_submit
+io_uring_enter io_uring_register io_uring_setup ioperm iopl kcmp kexec_file_load kexec_load keyctl listmount lookup_dcookie
+mbind memfd_secret migrate_pages modify_ldt mount mount_setattr move_mount move_pages name_to_handle_at nfsservctl
+open_by_handle_at open_tree openat2 perf_event_open pidfd_getfd pivot_root process_madvise process_mrelease process_vm_readv
+process_vm_writev quotactl quotactl_fd reboot request_key set_mempolicy setdomainname sethostname setns settimeofday statmount
+swapoff swapon sysfs syslog umount2 unshare uselib userfaultfd ustat vhangup _sysctl create_module vserver
+""".split()
+
+
+@probe("every call that a job has no use for and that has led out of sandboxes", "each is refused by the filter")
+def forbidden_calls():
+    seen = {}
+    for name in FORBIDDEN:
+        if name in params["calls"]:
+            code = in_child(lambda: check(call(params["calls"][name], 0, 0, 0, 0, 0, 0)))
+            if code not in (errno.EPERM, errno.ENOSYS):
+                seen[name] = errno.errorcode.get(code, code)
+    known = [name for name in FORBIDDEN if name in params["calls"]]
+    return not seen and len(known) > 60, seen or f"{len(known)} refused"
+
+
+@probe("sockets of every family", "Unix, IPv4 and IPv6 only")
+def families():
+    opened = set()
+    for family in range(64):
+        for kind in (1, 2, 3, 4, 5):
+            for make in (socket.socket, socket.socketpair):
+                try:
+                    made = make(family, kind, 0)
+                    opened.add(family)
+                    for s in made if isinstance(made, tuple) else (made,):
+                        s.close()
+                except OSError:
+                    pass
+    return opened <= {1, 2, 10}, sorted(opened)
+
+
+@probe("protocols that load modules: SCTP, DCCP, MPTCP, SMC, UDP-Lite, L2TP", "refused")
+def protocols():
+    kinds = {"sctp": (1, 132), "dccp": (6, 33), "mptcp": (1, 262), "smc": (1, 256), "udplite": (2, 136), "l2tp": (2, 115)}
+    return each_refused([(n, lambda k=k, p=p: socket.socket(2, k, p).close()) for n, (k, p) in kinds.items()])
+
+
+def traced(action):
     """Runs an action in a child and raises what it raised: a process that has itself traced does not go on."""
     def attempt():
         pid = os.fork()
@@ -83,16 +183,10 @@ def on_child(request):
 @probe("trace another process", "refused")
 def trace():
     return each_refused([
-        ("TRACEME", in_child(lambda: check(call(101 if X86 else 117, 0, 0, 0, 0)))),
+        ("TRACEME", traced(lambda: check(call(101 if X86 else 117, 0, 0, 0, 0)))),
         ("ATTACH", on_child(16)),
         ("SEIZE", on_child(0x4206)),
     ])
-
-
-def check(result):
-    if result < 0:
-        raise OSError(-result, os.strerror(-result))
-    return result
 
 
 @probe("read and write another process's memory", "refused")
@@ -211,11 +305,7 @@ def unknown_call():
 def x32():
     if not X86:
         return True, "not this architecture"
-    pid = os.fork()
-    if pid == 0:
-        call(0x40000000 + 39)
-        os._exit(0)
-    return os.WIFSIGNALED(os.waitpid(pid, 0)[1]), "killed"
+    return killed_by_filter(lambda: call(0x40000000 + 39))
 
 
 @probe("a call of 32-bit x86 (int 0x80)", "the process is killed")
@@ -223,15 +313,15 @@ def i386():
     if not X86:
         return True, "not this architecture"
     import mmap
-    pid = os.fork()
-    if pid == 0:
+
+    def attempt():
         code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
         # mov eax, 20 (getpid); int 0x80; ret
         code.write(b"\xb8\x14\x00\x00\x00\xcd\x80\xc3")
         address = ctypes.addressof(ctypes.c_char.from_buffer(code))
         ctypes.CFUNCTYPE(ctypes.c_int)(address)()
-        os._exit(0)
-    return os.WIFSIGNALED(os.waitpid(pid, 0)[1]), "killed"
+
+    return killed_by_filter(attempt)
 
 
 run()

@@ -126,6 +126,7 @@ describe('createAllowList', () => {
     expect(list.findAddressProblem('localhost', '::1')).toBeUndefined();
     expect(list.findAddressProblem('localhost', '10.0.0.1')).toBe('private');
     expect(list.findAddressProblem('a.test', '127.0.0.1')).toBe('loopback');
+    expect(single('*.localhost').findAddressProblem('a.localhost', '127.0.0.1')).toBe('loopback');
   });
 
   it('names every entry that cannot be read', () => {

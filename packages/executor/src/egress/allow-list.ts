@@ -1,6 +1,6 @@
 import { CscError, type Fault, formatFaults } from '@csc-fleet/common/errors';
 import { type AddressClass, classifyAddress, createRangeTest, type RangeTest } from './addresses.ts';
-import { type EgressEntry, parseEgressEntry } from './egress-entry.ts';
+import { type EgressEntry, namesLocalhost, parseEgressEntry } from './egress-entry.ts';
 
 /** Where commands may connect to. Names are as `parseHostName` gives them. */
 export interface AllowList {
@@ -39,11 +39,11 @@ function createSingleList(entries: readonly EgressEntry[]): SingleList {
   const inRange: RangeTest = createRangeTest(
     entries.flatMap((entry) => (entry.kind === 'range' ? [entry.range] : [])),
   );
-  const namesLocalhost = entries.some((entry) => entry.kind === 'name' && entry.name === 'localhost');
+  const hasLocalhost = entries.some(namesLocalhost);
   return {
     allows: (name, port) => entries.some((entry) => matches(entry, name, port)),
     leadsTo: (name, address, kind) =>
-      inRange(address) || (name === 'localhost' && kind === 'loopback' && namesLocalhost),
+      inRange(address) || (name === 'localhost' && kind === 'loopback' && hasLocalhost),
   };
 }
 

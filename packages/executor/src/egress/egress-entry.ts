@@ -39,6 +39,11 @@ export function parseEgressEntry(text: string): Parsed<EgressEntry> {
   return parsed({ kind: 'name', name: authority.name, below, port: authority.port });
 }
 
+/** Whether an entry is for this host itself: `localhost`, with or without a port. */
+export function namesLocalhost(entry: EgressEntry): boolean {
+  return entry.kind === 'name' && entry.name === 'localhost' && !entry.below;
+}
+
 function parseRange(text: string): Parsed<EgressEntry> | undefined {
   const [address = '', prefix, ...rest] = text.split('/');
   const family = familyOf(address);

@@ -117,7 +117,7 @@ describe('parseAuthority', () => {
     ['example.org:0', 'bad_port'],
     ['example.org:0443', 'bad_port'],
     ['example.org:65536', 'bad_port'],
-    ['example.org:http', 'ip_literal'],
+    ['example.org:http', 'bad_port'],
     ['user@example.org:80', 'bad_name'],
     ['example.org:80@evil.test:80', 'bad_name'],
     ['[::1]:80', 'ip_literal'],

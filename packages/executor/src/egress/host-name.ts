@@ -38,12 +38,17 @@ export function parseHostName(text: string): HostName {
 /** Reads `NAME` or `NAME:PORT` (RFC 3986 §3.2, without userinfo). Absent `defaultPort`: the port must be there. */
 export function parseAuthority(text: string, defaultPort?: number): Authority {
   const parts = /^(\[[^\]]*\]|[^:[\]]*)(?::(\d*))?$/.exec(text);
-  if (parts === null) return failed(/[[:]/.test(text) && !text.includes('@') ? 'ip_literal' : 'bad_name');
+  if (parts === null) return failed(misspelled(text));
   const [, hostText = '', portText] = parts;
   const host = parseHostName(hostText);
   if (!host.ok) return host;
   const port = portText === undefined ? defaultPort : parsePort(portText);
   return port === undefined ? failed('bad_port') : { ok: true, name: host.name, port };
+}
+
+function misspelled(text: string): HostProblem {
+  if (text.includes('@')) return 'bad_name';
+  return /^[^:]*:[^:]*$/.test(text) ? 'bad_port' : 'ip_literal';
 }
 
 /** 1 to 65535, without a zero in front; undefined for anything else. */

@@ -1,4 +1,4 @@
-import { parseEgressEntry } from './egress-entry.ts';
+import { namesLocalhost, parseEgressEntry } from './egress-entry.ts';
 
 /** Where the proxy listens in every sandbox: each has a network of its own. */
 export const proxyPort = 3128;
@@ -32,5 +32,5 @@ export function proxyEnvironment(
 
 function isLocalhost(text: string): boolean {
   const entry = parseEgressEntry(text);
-  return entry.ok && entry.value.kind === 'name' && entry.value.name === 'localhost';
+  return entry.ok && namesLocalhost(entry.value);
 }

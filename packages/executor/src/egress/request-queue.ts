@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
 // Pipelined requests wait as parsed objects: of more than these a client has no use.
-const longest = 64;
+const longest = 16;
 
 /** The requests of one connection, answered one after the other, and the time that a client may take between them. */
 export class RequestQueue {

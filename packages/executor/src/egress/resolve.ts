@@ -44,7 +44,7 @@ async function toPromise(resolve: Resolve, name: string): Promise<readonly strin
 
 async function withTimeout(answer: Promise<readonly string[]>, ms: number): Promise<readonly string[]> {
   const patience = new AbortController();
-  const timeout = sleep(ms, [], { signal: patience.signal }).catch(() => []);
+  const timeout = sleep(ms, [], { signal: patience.signal, ref: false }).catch(() => []);
   try {
     return await Promise.race([answer, timeout]);
   } finally {

@@ -76,6 +76,8 @@ export interface Bench {
   readonly dialled: string[];
   /** Bytes that were sent to any upstream. */
   sent(): number;
+  /** Connections to upstreams that are open. */
+  open(): number;
   close(): Promise<void>;
 }
 
@@ -90,7 +92,7 @@ export async function startBench({ lists, resolve, upstream, limits = {} }: Benc
   const sockets: Socket[] = [];
   const connect = ({ address, port }: { readonly address: string; readonly port: number }): Socket => {
     dialled.push(`${address}:${port}`);
-    const socket = open(address, port, upstream);
+    const socket = connectAs(address, port, upstream);
     sockets.push(socket);
     return socket;
   };
@@ -105,10 +107,11 @@ export async function startBench({ lists, resolve, upstream, limits = {} }: Benc
   proxy.serve(server);
   const port = await listen(server);
   const sent = (): number => sockets.reduce((sum, { bytesWritten }) => sum + bytesWritten, 0);
-  return { port, proxy, verdicts, dialled, sent, close: () => proxy.close() };
+  const openNow = (): number => sockets.filter(({ destroyed }) => !destroyed).length;
+  return { port, proxy, verdicts, dialled, sent, open: openNow, close: () => proxy.close() };
 }
 
-function open(address: string, port: number, { web, secure }: Upstream): Socket {
+function connectAs(address: string, port: number, { web, secure }: Upstream): Socket {
   if (address === silentAddress) return new Socket();
   // Nothing listens on port 1.
   const real = address === deadAddress ? 1 : port === 443 ? secure : web;

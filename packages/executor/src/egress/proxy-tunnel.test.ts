@@ -1,0 +1,131 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { cutRecord, type Step, startUpstream, type Upstream } from './testing.ts';
+import { connect, get, makeHellos, play } from './testing-play.ts';
+
+let upstream: Upstream;
+let hellos: Awaited<ReturnType<typeof makeHellos>>;
+
+beforeAll(async () => {
+  upstream = await startUpstream(['allowed.test']);
+  hellos = await makeHellos();
+});
+afterAll(() => upstream.close());
+
+describe('a tunnel', () => {
+  it.each([
+    ['the name that was asked for', 'allowed.test:443', () => [hellos.allowed]],
+    ['it in other case', 'ALLOWED.test:443', () => [hellos.upper]],
+    ['it where the request has a dot', 'allowed.test.:443', () => [hellos.allowed]],
+    ['it with a dot', 'allowed.test:443', () => [hellos.dotted]],
+    ['it in small records', 'allowed.test:443', () => [cutRecord(hellos.allowed, 9)]],
+    [
+      'it in small segments',
+      'allowed.test:443',
+      () => [
+        hellos.allowed.subarray(0, 3),
+        20,
+        hellos.allowed.subarray(3, 100),
+        20,
+        hellos.allowed.subarray(100),
+      ],
+    ],
+  ])('opens for TLS with %s', async (_, authority, hello) => {
+    const outcome = await play(upstream, [connect(authority), ...hello(), 150, 'end']);
+    expect(outcome).toMatchObject({
+      statuses: [200],
+      verdicts: ['connect allowed.test:443 ok'],
+      reached: true,
+    });
+    // A handshake record of the server.
+    expect(outcome.text).toContain('\x16\x03\x03');
+  });
+
+  it('opens for a hello that comes with the request', async () => {
+    const outcome = await play(upstream, [
+      Buffer.concat([Buffer.from(connect('allowed.test:443')), hellos.allowed]),
+      150,
+      'end',
+    ]);
+    expect(outcome).toMatchObject({ verdicts: ['connect allowed.test:443 ok'], reached: true });
+  });
+
+  it.each([
+    ['another name', () => [hellos.evil], 'sni_mismatch'],
+    ['another name in small records', () => [cutRecord(hellos.evil, 5)], 'sni_mismatch'],
+    [
+      'another name in small segments',
+      () => [hellos.evil.subarray(0, 40), 20, hellos.evil.subarray(40)],
+      'sni_mismatch',
+    ],
+    ['another listed name', () => [hellos.wild], 'sni_mismatch'],
+    ['no name', () => [hellos.none], 'no_sni'],
+    ['a hello that is cut off', () => [hellos.allowed.subarray(0, -1), 'end'], 'incomplete'],
+    ['a hello that goes on for ever', () => [hellos.allowed.subarray(0, 100)], 'incomplete'],
+    ['two hellos in one record', () => [twoHellos(hellos.allowed, hellos.evil)], 'malformed_tls'],
+    ['HTTP', () => [get('/', 'evil.test')], 'not_tls'],
+    ['SSH', () => ['SSH-2.0-OpenSSH_9.2\r\n'], 'not_tls'],
+    ['a second CONNECT', () => [connect('evil.test:443')], 'not_tls'],
+    ['silence', () => [], 'incomplete'],
+  ] as readonly (readonly [string, () => Step[], string])[])('is closed for %s', async (_, words, reason) => {
+    const outcome = await play(upstream, [connect('allowed.test:443'), 20, ...words()]);
+    expect(outcome).toMatchObject({
+      statuses: [200],
+      verdicts: [`connect allowed.test:443 ${reason}`],
+      reached: false,
+    });
+  });
+
+  it.each([
+    ['evil.test:443', 'evil.test:443 not_listed'],
+    ['allowed.test:22', 'allowed.test:22 not_listed'],
+    ['allowed.test', 'allowed.test:0 bad_port'],
+    ['allowed.test:0', 'allowed.test:0 bad_port'],
+    ['allowed.test:443@evil.test:443', '*@evil.test:443 bad_name'],
+    ['127.0.0.1:443', '127.0.0.1:443 ip_literal'],
+    ['[::1]:443', '[::1]:443 ip_literal'],
+    ['2130706433:443', '2130706433:443 ip_literal'],
+    ['127.1:443', '127.1:443 ip_literal'],
+    ['loop.test:443', 'loop.test:443 forbidden_address'],
+    ['meta.test:443', 'meta.test:443 forbidden_address'],
+  ])('is not made to %s', async (authority, verdict) => {
+    const outcome = await play(upstream, [connect(authority), hellos.allowed]);
+    expect(outcome).toMatchObject({ statuses: [403], verdicts: [`connect ${verdict}`], dialled: [] });
+  });
+
+  it.each([
+    ['gone.test', 502, 'unresolvable'],
+    ['dead.test', 502, 'ok'],
+    ['silent.test', 504, 'ok'],
+  ])('to %s is answered with %i', async (name, status, verdict) => {
+    const outcome = await play(upstream, [connect(`${name}:443`)]);
+    expect(outcome).toMatchObject({
+      statuses: [status],
+      verdicts: [`connect ${name}:443 ${verdict}`],
+      reached: false,
+    });
+  });
+
+  it('may come after other requests, and not among them', async () => {
+    const good = get('http://allowed.test/', 'allowed.test');
+    const after = await play(upstream, [
+      good,
+      60,
+      connect('allowed.test:443'),
+      20,
+      hellos.allowed,
+      100,
+      'end',
+    ]);
+    expect(after.statuses).toEqual([200, 200]);
+    expect(after.verdicts).toEqual(['http allowed.test:80 ok', 'connect allowed.test:443 ok']);
+    const among = await play(upstream, [`${good}${connect('allowed.test:443')}`, hellos.allowed]);
+    expect(among.verdicts).toContain('connect allowed.test:443 bad_request');
+    expect(among.dialled).not.toContain('93.184.216.34:443');
+  });
+});
+
+// Two messages of a handshake in one record.
+function twoHellos(first: Buffer, second: Buffer): Buffer {
+  const body = Buffer.concat([first.subarray(5), second.subarray(5)]);
+  return Buffer.concat([Buffer.from([22, 3, 1, body.length >> 8, body.length & 255]), body]);
+}
