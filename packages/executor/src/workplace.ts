@@ -99,12 +99,12 @@ export function createSandboxWorkplace(facts: HostFacts, environment: Environmen
 function sandboxEnvironment(
   { env_allow: names, network, secret_refs }: Command,
   environment: Environment,
-  { policy }: Granted,
+  { policy, egressHosts }: Granted,
 ): Environment {
   const granted = grantedVariables(policy, names);
   return {
     ...pick(environment, granted),
-    ...(network === 'allowlisted' ? proxyEnvironment(proxyPort) : {}),
+    ...(network === 'allowlisted' ? proxyEnvironment(proxyPort, egressHosts) : {}),
     ...secretVariables(secret_refs, granted),
   };
 }

@@ -1,0 +1,52 @@
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { describe, expect, it } from 'vitest';
+import { listenInNamespace } from './listen-in-namespace.ts';
+import type { NamespaceTestOptions, NamespaceTestResult } from './testing-namespace.ts';
+
+const program = fileURLToPath(new URL('testing-namespace.ts', import.meta.url));
+
+async function run(options: NamespaceTestOptions): Promise<NamespaceTestResult> {
+  const { stdout } = await promisify(execFile)(process.execPath, [program, JSON.stringify(options)]);
+  return JSON.parse(stdout);
+}
+
+const isRoot = process.getuid?.() === 0;
+const nobody = { uid: 65534, gid: 65534 };
+
+describe('listenInNamespace', () => {
+  const users: readonly (readonly [string, Pick<NamespaceTestOptions, 'user'>])[] = isRoot
+    ? [
+        ['root', {}],
+        ['another user', { user: nobody }],
+      ]
+    : [['this user', {}]];
+
+  it.each(users)('gives the sandbox of %s its one way out', async (_, user) => {
+    const script = [
+      'curl -sS -m 5 http://allowed.test/in',
+      'curl -sS -m 5 -x "$ALL_PROXY" http://allowed.test/socks',
+      'curl -sS -m 5 http://evil.test/',
+      'curl -sS -m 5 --noproxy "*" http://93.184.216.34/ 2>&1 || echo "exit $?"',
+      'curl -sS -m 5 --noproxy "*" http://127.0.0.1:1/ 2>&1 || echo "exit $?"',
+    ].join('\n');
+    const result = await run({ script, ...user });
+    expect(result.output).toContain('"url":"/in"');
+    expect(result.output).toContain('"url":"/socks"');
+    expect(result.output).toContain('not_listed');
+    expect(result.output.match(/^exit 7$/gm)).toHaveLength(2);
+    expect(result.verdicts).toEqual(['allowed.test:80 ok', 'allowed.test:80 ok', 'evil.test:80 not_listed']);
+    expect(result.secondError).toBe('SANDBOX_UNAVAILABLE');
+    expect(result.helpersLeft).toBe(0);
+  });
+
+  it.each([
+    ["this process's own network", process.pid],
+    ['a process that is not there', 2 ** 30],
+  ])('refuses %s', async (_, pid) => {
+    await expect(listenInNamespace({ pid, port: 3128 })).rejects.toMatchObject({
+      code: 'SANDBOX_UNAVAILABLE',
+    });
+  });
+});
