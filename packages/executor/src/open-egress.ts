@@ -2,6 +2,7 @@ import { CscError } from '@csc-fleet/common/errors';
 import {
   createAllowList,
   createEgressProxy,
+  type EgressProxy,
   type EgressSummary,
   listenInNamespace,
   proxyPort,
@@ -24,10 +25,7 @@ export async function openEgress(
 ): Promise<Egress> {
   const proxy = createEgressProxy({ allow: createAllowList(hosts) });
   try {
-    const pids = await inits;
-    if (pids.length === 0) throw new CscError('SANDBOX_UNAVAILABLE', 'its sandbox was not built');
-    const servers = await Promise.all(pids.map((pid) => listenInNamespace({ pid, port: proxyPort })));
-    for (const server of servers) proxy.serve(server);
+    await listen(proxy, await inits);
   } catch (error) {
     await proxy.close();
     throw error;
@@ -38,4 +36,14 @@ export async function openEgress(
       return proxy.summary();
     },
   };
+}
+
+// All are waited for, whatever becomes of the first: a listener keeps its network namespace alive until it is closed.
+async function listen(proxy: EgressProxy, pids: readonly number[]): Promise<void> {
+  if (pids.length === 0) throw new CscError('SANDBOX_UNAVAILABLE', 'its sandbox was not built');
+  const listening = await Promise.allSettled(
+    pids.map((pid) => listenInNamespace({ pid, port: proxyPort }).then((server) => proxy.serve(server))),
+  );
+  const failed = listening.find((result) => result.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
 }

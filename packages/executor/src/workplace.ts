@@ -5,7 +5,7 @@ import { CscError } from '@csc-fleet/common/errors';
 import { isCoveredBy } from '@csc-fleet/common/paths';
 import { grantedVariables, type Policy } from '@csc-fleet/common/policy';
 import type { SandboxReport } from '@csc-fleet/common/receipt';
-import { proxyEnvironment, proxyPort } from './egress/index.ts';
+import { proxyEnvironment, proxyPort } from './egress/proxy-environment.ts';
 import type { LocalPlace, SandboxPlace } from './launch/index.ts';
 import type { ExecutionMode, RunLimits } from './limits.ts';
 import type { RunSecrets } from './run-secrets.ts';
