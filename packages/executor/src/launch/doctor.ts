@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { closeSync } from 'node:fs';
 import { promisify } from 'node:util';
+import { isCscError } from '@csc-fleet/common/errors';
 import { narrowLimits } from '@csc-fleet/common/limits';
 import { type Cgroups, openCgroups, probeCgroups } from '../cgroup/index.ts';
 import { defaultReserve, defaultRunLimits } from '../limits.ts';
@@ -43,7 +44,7 @@ export async function diagnose(options: DoctorOptions = {}): Promise<Check[]> {
     ...namespaces.map((namespace) => tryNamespace(facts, namespace)),
     tryNesting(facts),
   ]);
-  basics.push(...tryCgroups(facts), tryFilter(facts));
+  basics.push(...tryCgroups(facts, options), tryFilter(facts));
   const whole = basics.every(({ ok }) => ok) ? [await tryRecipe(facts, options)] : [];
   return [...bwrap.checks, check, ...basics, ...whole];
 }
@@ -56,13 +57,16 @@ export async function requireHost(options: DoctorOptions = {}): Promise<HostFact
 
 async function tryProbe(options: DoctorOptions): Promise<{ facts?: HostFacts; check: Check }> {
   try {
-    const facts = await probeHost(options);
+    // Cgroups have a check of their own.
+    const facts = await probeHost({ ...options, acceptRlimitsOnly: true });
     const { uid, name } = facts.jobUser;
     return {
       facts,
       check: passed('job-user', `jobs run as ${name ?? 'an account without a name'} (uid ${uid})`),
     };
   } catch (error) {
+    // A file that the config names and that cannot be used is no fault of the host.
+    if (!isCscError(error, 'SANDBOX_UNAVAILABLE')) throw error;
     return { check: failed('job-user', toText(error), 'set run_as to an account made for jobs') };
   }
 }
@@ -88,9 +92,9 @@ async function tryPrlimit({ executorUid, jobUser: { uid, gid } }: HostFacts): Pr
   return failed('rlimits', `${prlimitPath} does not run: ${limited.text}`, 'install util-linux');
 }
 
-// With the limits that stand in where nothing better is, only if the operator has said that they will do.
-function tryCgroups({ cgroups }: HostFacts): Check[] {
-  if (cgroups !== 'none') return probeCgroups();
+// Without them only if the operator has said that rlimits will do.
+function tryCgroups({ cgroups }: HostFacts, { acceptRlimitsOnly = false }: DoctorOptions): Check[] {
+  if (cgroups !== 'none' || !acceptRlimitsOnly) return probeCgroups();
   return [passed('cgroups', 'none: jobs are limited by rlimits only, as accept_rlimits_only says')];
 }
 
