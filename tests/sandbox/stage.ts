@@ -82,27 +82,12 @@ export class Stage implements AsyncDisposable {
     const listeners: Server[] = [];
     try {
       const at = furnish(fleet.workspace);
-      const abstract = `csc-probe-${process.pid}`;
-      const [onLoopback, onLoopback6, onAbstract, onPath] = [
-        await listen(0),
-        await listen(0, '::1').catch(() => listen(0)),
-        await listen(`\0${abstract}`),
-        await listen(join(at.hidden, 'socket')),
-      ];
-      chmodSync(join(at.hidden, 'socket'), 0o777);
-      listeners.push(onLoopback.server, onLoopback6.server, onAbstract.server, onPath.server);
       const params = {
         ...at,
+        ...{ stage: fleet.directory, workspace: fleet.workspace, top: fleet.workspace.split('/')[1] },
+        ...{ openFiles, hostPid: process.pid, namespaces: ownNamespaces(), calls: systemCalls() },
+        ...(await serve(at, listeners)),
         ...plantAsRoot(at.shown),
-        ...{
-          stage: fleet.directory,
-          workspace: fleet.workspace,
-          top: fleet.workspace.split('/')[1],
-          abstract,
-          openFiles,
-        },
-        ...{ port: onLoopback.port, port6: onLoopback6.port, hostPid: process.pid },
-        ...{ namespaces: ownNamespaces(), calls: systemCalls() },
       };
       writeFileSync(join(at.probes, 'params.json'), JSON.stringify(params));
       return new Stage(fleet, listeners, makeSegment());
@@ -193,14 +178,31 @@ function furnish(workspace: string): Record<'shown' | 'hidden' | 'globs' | 'out'
   };
 }
 
+// What the host listens on, and jobs should not reach.
+async function serve(at: { hidden: string; shown: string }, listeners: Server[]) {
+  const open = async (where: number | string, host?: string): Promise<number> => {
+    const { server, port } = await listen(where, host);
+    listeners.push(server);
+    return port;
+  };
+  const abstract = `csc-probe-${process.pid}`;
+  await open(`\0${abstract}`);
+  // Only that it is not there keeps a job from the one, and only whose it is from the other.
+  for (const [directory, mode] of [[at.hidden, 0o777] as const, [at.shown, 0o755] as const]) {
+    await open(join(directory, 'socket'));
+    chmodSync(join(directory, 'socket'), mode);
+  }
+  return { abstract, port: await open(0), port6: await open(0, '::1').catch(() => open(0)) };
+}
+
 // What only root can leave in a tree: a file for nobody else, and a program that would run as root.
-function plantAsRoot(shown: string): { ownerOnly?: string; setuidTool?: string } {
+function plantAsRoot(shown: string): Record<string, string> {
   if (process.getuid?.() !== 0) return {};
   const [ownerOnly, setuidTool] = [join(shown, 'owner-only'), join(shown, 'setuid-id')];
   writeFileSync(ownerOnly, 'for root', { mode: 0o600 });
   cpSync('/usr/bin/id', setuidTool);
   chmodSync(setuidTool, 0o4755);
-  return { ownerOnly, setuidTool };
+  return { ownerOnly, setuidTool, closedSocket: join(shown, 'socket') };
 }
 
 // namespaces(7): those that a sandbox has of its own, as this process has them.

@@ -222,7 +222,7 @@ const heldTwice: Readonly<Record<Area, readonly string[]>> = {
     ...['no_new_privileges', 'groups', 'priorities', 'kernel_programs', 'af_alg', 'raw_sockets', 'clock'],
     ...['administration', 'fanotify', 'unknown_call'],
   ],
-  network: ['names', 'own_loopback', 'change_interfaces', 'low_port'],
+  network: ['names', 'own_loopback', 'closed_socket', 'change_interfaces', 'low_port'],
   terminal: ['dev_tty', 'standard_streams', 'consoles', 'own_terminal'],
   information: ['hardware', 'oom_score'],
 };

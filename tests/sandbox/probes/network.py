@@ -60,6 +60,13 @@ def path_socket():
     return refused(connect(socket.AF_UNIX, params["hidden"] + "/socket"))
 
 
+@probe("a Unix socket of the host's root in a declared tree, which is not open to all", "refused, as outside")
+def closed_socket():
+    if "closedSocket" not in params:
+        return True, "no root to own it"
+    return refused(connect(socket.AF_UNIX, params["closedSocket"]), errno.EACCES)
+
+
 @probe("interfaces", "only a loopback of its own")
 def interfaces():
     seen = [line.split(":")[0].strip() for line in open("/proc/net/dev").readlines()[2:]]
