@@ -136,10 +136,12 @@ function findCeilingFaults(
 function explainCommand(
   command: Command,
   granted: Granted,
-  { ceiling }: ExecutorConfig,
+  { ceiling, secrets }: ExecutorConfig,
   workplace: Workplace,
 ): CommandExplanation {
   const { id, cwd } = command;
+  if (command.secret_refs.length > 0 && secrets === undefined)
+    return { id, refused: "it needs secrets, and the executor's config has no `secrets` to take them from" };
   const problem = findCwdProblem(cwd, granted.policy.allowed_cwd_prefixes);
   if (problem !== undefined) return { id, refused: problem };
   let place: Place | undefined;
