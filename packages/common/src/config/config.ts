@@ -1,7 +1,8 @@
 import { dirname, resolve } from 'node:path';
 import type { z } from 'zod';
-import { parseStrictYaml, readBoundedFile } from '../encoding/index.ts';
+import { readBoundedFile } from '../encoding/index.ts';
 import { faulty, orThrow, type Parsed, parsed, zodFaults } from '../errors/index.ts';
+import { parseStrictYaml } from '../yaml/index.ts';
 
 const maxBytes = 512 * 1024;
 

@@ -5,5 +5,4 @@ export { sha256Hex, sha256Tagged } from './hash.ts';
 export { isJsonObject, type JsonObject, type JsonValue } from './json-value.ts';
 export { explainFileError, type FileContent, readBoundedFile } from './read-file.ts';
 export { decodeStrictUtf8, parseStrictJson, type StrictOptions } from './strict-json.ts';
-export { parseStrictYaml } from './strict-yaml.ts';
 export { parseTimestamp, toTimestamp } from './timestamp.ts';

@@ -3,12 +3,12 @@ import {
   isJsonObject,
   type JsonObject,
   type JsonValue,
-  parseStrictYaml,
   readBoundedFile,
   sha256Hex,
 } from '../encoding/index.ts';
 import { faulty, orThrow, type Parsed, parsed } from '../errors/index.ts';
 import { unsupportedVersion, validate } from '../members/index.ts';
+import { parseStrictYaml } from '../yaml/index.ts';
 import { type Policy, policyV01Schema, policyV02Schema, policyVersions } from './schema.ts';
 
 /** A policy profile together with what identifies it. */

@@ -1,8 +1,8 @@
 import type { Command, CommandContract } from '../contract/index.ts';
 import { evaluate } from '../decision/index.ts';
-import { parseStrictYaml } from '../encoding/index.ts';
 import type { Fault, Parsed } from '../errors/index.ts';
 import { validate } from '../members/index.ts';
+import { parseStrictYaml } from '../yaml/index.ts';
 import { maxPolicyBytes, type PolicyDocument } from './policy.ts';
 import { type Sample, type SampleCommand, samplesSchema } from './sample-schema.ts';
 

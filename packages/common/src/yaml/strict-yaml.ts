@@ -1,9 +1,9 @@
 import { type Document, LineCounter, parseAllDocuments, type YAMLError } from 'yaml';
+import type { JsonObject } from '../encoding/json-value.ts';
+import { maxFaults } from '../encoding/limits.ts';
+import { decodeStrictUtf8, type StrictOptions } from '../encoding/strict-json.ts';
+import { textPlace } from '../encoding/text-place.ts';
 import { faulty, type Parsed } from '../errors/index.ts';
-import type { JsonObject } from './json-value.ts';
-import { maxFaults } from './limits.ts';
-import { decodeStrictUtf8, type StrictOptions } from './strict-json.ts';
-import { textPlace } from './text-place.ts';
 import { readYamlTree } from './yaml-tree.ts';
 
 /**

@@ -9,9 +9,9 @@ import {
   type YAMLMap,
   type YAMLSeq,
 } from 'yaml';
+import { isJsonObject, type JsonObject, type JsonValue } from '../encoding/json-value.ts';
+import { isPoisonous, maxDepth, maxFaults } from '../encoding/limits.ts';
 import { type Fault, faulty, memberPath, type Parsed, parsed, quoteBriefly } from '../errors/index.ts';
-import { isJsonObject, type JsonObject, type JsonValue } from './json-value.ts';
-import { isPoisonous, maxDepth, maxFaults } from './limits.ts';
 import { readPlainScalar } from './plain-scalar.ts';
 
 const maxAliases = 64;

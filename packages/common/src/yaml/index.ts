@@ -1,0 +1,1 @@
+export { parseStrictYaml } from './strict-yaml.ts';
