@@ -32,6 +32,8 @@ import { createLocalWorkplace, createSandboxWorkplace, type Environment } from '
 export interface ExecutorOptions {
   /** The audience of its tickets. */
   readonly executorId: string;
+  /** The whole SPIFFE id of its certificate, which the gate knows it by: its NAME is `executorId`. */
+  readonly identity: string;
   /** Holds the journal, the output logs and, where `deps.signer` is absent, the receipt key. Made if need be. */
   readonly stateDir: string;
   readonly labels?: Readonly<Record<string, string>>;
@@ -111,11 +113,12 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
 }
 
 async function toHost(options: ExecutorOptions, deps: ExecutorDeps): Promise<Host> {
-  const { executorId, stateDir } = options;
+  const { executorId, identity, stateDir } = options;
   const limits = { ...defaultLimits, ...options.limits };
   const clock = deps.clock ?? systemClock;
   return {
     executorId,
+    identity,
     gateKeys: deps.gateKeys,
     policies: deps.policies,
     ceiling: options.ceiling ?? defaultCeiling,

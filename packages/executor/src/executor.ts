@@ -1,4 +1,5 @@
 import { CscError } from '@csc-fleet/common/errors';
+import { signExecutorKey } from '@csc-fleet/common/executor-key';
 import type { Hello, Offer } from '@csc-fleet/common/messages';
 import type { Deliveries } from './deliver.ts';
 import { execute } from './execute.ts';
@@ -138,6 +139,7 @@ export class LinkedExecutor implements Executor {
       version: executorVersion,
       receiptKeyId: host.signer.keyId,
       receiptPublicKey: Buffer.from(host.signer.publicKey),
+      receiptKeyStatementJson: signExecutorKey(host.identity, host.signer, host.clock.now()),
       policySha256s: host.policies.all().map(({ sha256 }) => sha256),
       executionMode: host.workplace.mode,
       // The journal has the last word: what it holds must not be offered again, even where its receipt is held up.

@@ -13,6 +13,8 @@ import type { Workplace } from './workplace.ts';
 /** What an execution stands on: this host, its owner's files, and the parts that `compose.ts` chose. */
 export interface Host {
   readonly executorId: string;
+  /** The whole SPIFFE id of its certificate. */
+  readonly identity: string;
   /** The keys of the gates whose tickets count here. */
   readonly gateKeys: KeyRing;
   /** The owner's policies, as this host holds them. */

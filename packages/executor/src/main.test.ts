@@ -101,7 +101,7 @@ describe('checking a config', () => {
     [
       'no certificate',
       { tls: { ca: 'pki/ca.pem', cert: 'pki/none.pem', key: 'pki/none.key' } },
-      'CONFIG_INVALID',
+      'FILE_UNREADABLE',
     ],
     ['no key ring', { trusted_gate_keys: 'none.json' }, 'FILE_UNREADABLE'],
     ['no signing key', { signing_key: 'none.pem' }, 'FILE_UNREADABLE'],

@@ -1,9 +1,9 @@
-import { X509Certificate } from 'node:crypto';
-import { mkdirSync, readFileSync, statSync } from 'node:fs';
+import { mkdirSync, statSync } from 'node:fs';
 import { type KeyRing, readKeyRing, type Signer } from '@csc-fleet/common/crypto';
 import { explainFileError } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { type PolicySet, readPolicyDirectory } from '@csc-fleet/common/policy';
+import type { Identity } from '@csc-fleet/common/rpc';
 import { sweepCgroups } from './cgroup/index.ts';
 import { createExecutor, type ExecutorDeps, toProbe } from './compose.ts';
 import { type ExecutorConfig, readExecutorConfig } from './config.ts';
@@ -48,6 +48,7 @@ export async function runExecutor(configPath: string, options: RunExecutorOption
 /** What the config's files and the host hold. */
 interface Parts {
   readonly executorId: string;
+  readonly identity: string;
   readonly gateKeys: KeyRing;
   readonly policies: PolicySet;
   readonly signer?: Signer;
@@ -59,9 +60,10 @@ async function readParts(config: ExecutorConfig): Promise<Parts> {
   // Loaded here: nobody who only composes an executor should wait for gRPC.
   const { createGateLink } = await import('./link.ts');
   const { tls, stateDir, signingKey, executionMode } = config;
-  const executorId = await readExecutorId(config);
+  const { name: executorId, uri: identity } = await readIdentity(config);
   return {
     executorId,
+    identity,
     gateKeys: readKeyRing(config.trustedGateKeys),
     policies: readPolicyDirectory(config.policies),
     ...(signingKey === undefined ? {} : { signer: readReceiptSigner(executorId, stateDir, signingKey) }),
@@ -76,28 +78,14 @@ async function sweepHost() {
   return { ...leftovers, cgroups: await sweepCgroups() };
 }
 
-async function readExecutorId({ executorId, tls }: ExecutorConfig): Promise<string> {
-  const { identityOfCertificate } = await import('@csc-fleet/common/rpc');
-  const identity = identityOfCertificate(readCertificate(tls.cert));
-  if (identity.role !== 'executor') {
-    throw new CscError(
-      'CONFIG_INVALID',
-      `${tls.cert} is the certificate of a ${identity.role}; an executor's is due`,
-    );
-  }
+async function readIdentity({ executorId, tls }: ExecutorConfig): Promise<Identity> {
+  const { readOwnIdentity } = await import('@csc-fleet/common/rpc');
+  const identity = readOwnIdentity(tls.cert, 'executor');
   if (executorId !== undefined && executorId !== identity.name) {
     const message = `executor_id is ${executorId}, and ${tls.cert} says ${identity.name}: leave executor_id out, or mend it`;
     throw new CscError('CONFIG_INVALID', message);
   }
-  return identity.name;
-}
-
-function readCertificate(path: string): Uint8Array {
-  try {
-    return new X509Certificate(readFileSync(path)).raw;
-  } catch (cause) {
-    throw new CscError('CONFIG_INVALID', `${path} holds no certificate that can be read`, { cause });
-  }
+  return identity;
 }
 
 // It holds the receipt key and the output of every job.
@@ -122,7 +110,7 @@ async function serve(
   log: Log,
   { wrapLauncher }: RunExecutorOptions,
 ): Promise<void> {
-  const options = { ...config, executorId: parts.executorId };
+  const options = { ...config, executorId: parts.executorId, identity: parts.identity };
   const secrets = config.secrets === undefined ? {} : { secrets: config.secrets };
   const wrap = wrapLauncher === undefined ? {} : { wrapLauncher };
   const executor = await createExecutor(options, { ...parts, ...secrets, ...wrap, output: link.output, log });

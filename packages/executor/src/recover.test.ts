@@ -16,7 +16,7 @@ import type { Executor } from './executor.ts';
 import { sweepLeftovers } from './launch/index.ts';
 import { makeContract } from './testing/contracts.ts';
 import { ScriptedGate } from './testing/scripted-gate.ts';
-import { makePolicy, makeTestDirectory } from './testing/workbench.ts';
+import { identity, makePolicy, makeTestDirectory } from './testing/workbench.ts';
 
 const seed = randomBytes(32);
 const victimPath = fileURLToPath(new URL('./testing/victim.ts', import.meta.url));
@@ -68,7 +68,7 @@ async function startVictim(mode: 'local' | 'hardened', script: string, awaited =
 async function start(gate = new ScriptedGate(seed)): Promise<ScriptedGate> {
   const executor = await createExecutor(
     {
-      ...{ executorId: 'executor-1', stateDir, executionMode: 'local' },
+      ...{ executorId: 'executor-1', identity, stateDir, executionMode: 'local' },
       ceiling: { ...defaultCeiling, inlineCode: true },
     },
     { gateKeys: gate.keys, policies: createPolicySet([makePolicy(workspace)]), output: gate.output },

@@ -47,6 +47,8 @@ import { watch } from './watch.ts';
 
 export interface GateOptions {
   readonly gateId: string;
+  /** The whole SPIFFE id of the gate's certificate: whose key `signer` is. */
+  readonly identity: string;
   readonly dataDir: string;
   /** Signs tickets, decisions and the receipts of what never ran. */
   readonly signer: Signer;
@@ -154,7 +156,7 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
     getExecution: (principal, request) => getExecution(context, principal, request),
     listExecutions: (principal, request) => listExecutions(context, principal, request),
     getReceipt: (principal, request) => getReceipt(context, principal, request),
-    getKeys: (request) => getKeys(context, request),
+    getKeys: async (request) => getKeys(keys, request),
     link: {
       open: (executor, send, hangUp) => new Session({ gate: context, keys, executor, send, hangUp }),
     },
@@ -211,16 +213,20 @@ async function assemble(
     onError,
   });
   const context = { ...options, clock, store, executions, scheduler, output, ending, onError, onNotice };
-  await registerOwnKey(context);
-  return { context, keys: await ExecutorKeys.load(store, clock) };
+  await registerOwnKey(options, context);
+  const maxPerExecutor = limits.executorKeys;
+  return { context, keys: await ExecutorKeys.load({ store, clock, maxPerExecutor }) };
 }
 
 // Kept with the executors' keys, so that what an older key of this gate signed still verifies.
-async function registerOwnKey({ store, signer, gateId, clock }: GateContext): Promise<void> {
+async function registerOwnKey(
+  { identity: owner }: GateOptions,
+  { store, signer, clock }: GateContext,
+): Promise<void> {
   const known = await store.keys();
   if (known.some((row) => row.key_id === signer.keyId)) return;
   const since = toTimestamp(clock.now());
-  await store.addKey({ key_id: signer.keyId, public_key: signer.publicKey, owner: `gate/${gateId}`, since });
+  await store.addKey({ key_id: signer.keyId, public_key: signer.publicKey, owner, since });
 }
 
 // What was offered or runs waits for its executor's Hello.

@@ -57,6 +57,7 @@ limits:
   max_queued: 4
   queue_timeout_sec: 5
   output: {stdout_bytes: 6, stderr_bytes: 0}
+  executor_keys: 9
 accept_unsigned_approvals: true
 executor_lost_after_sec: 7
 heartbeat_interval_sec: 8
@@ -78,6 +79,7 @@ decision_ttl_sec: 9
         concurrentCalls: 3,
         maxQueued: 4,
         queueTimeoutSec: 5,
+        executorKeys: 9,
         output: { stdout_bytes: 6, stderr_bytes: 0 },
       },
       acceptUnsignedApprovals: true,

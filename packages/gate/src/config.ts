@@ -21,6 +21,8 @@ export interface GateLimits {
   /** The longest that an execution may wait for an executor. */
   readonly queueTimeoutSec: number;
   readonly output: OutputLimits;
+  /** Receipt keys that one executor may ever have. */
+  readonly executorKeys: number;
 }
 
 /** A gate's config as it is used: paths absolute, defaults filled in. */
@@ -62,6 +64,7 @@ const limitsSchema = z.strictObject({
   max_queued: positive.default(10_000),
   queue_timeout_sec: positive.default(3600),
   output: outputSchema.prefault({}),
+  executor_keys: positive.max(100).default(4),
 });
 
 const schema = z.strictObject({
@@ -120,5 +123,6 @@ function toLimits(limits: z.infer<typeof limitsSchema>): GateLimits {
     maxQueued: limits.max_queued,
     queueTimeoutSec: limits.queue_timeout_sec,
     output: limits.output,
+    executorKeys: limits.executor_keys,
   };
 }

@@ -1,7 +1,7 @@
-import { ExecutionState, OutputStream, ReadOutputResponse } from '@csc-fleet/common/rpc';
+import { ExecutionState, KeyRole, OutputStream, ReadOutputResponse } from '@csc-fleet/common/rpc';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { contractForApproval, deniedContract, makeContract } from './testing/contracts.ts';
-import { agent, other, stranger, TestGate } from './testing/test-gate.ts';
+import { agent, gateIdentity, other, stranger, TestGate } from './testing/test-gate.ts';
 
 let test: TestGate;
 
@@ -146,7 +146,7 @@ describe('getKeys', () => {
     const { keys } = await test.gate.getKeys({ keyIds: [] });
     expect(keys.map(({ keyId, owner }) => ({ keyId, owner }))).toEqual(
       expect.arrayContaining([
-        { keyId: test.signer.keyId, owner: 'gate/test' },
+        { keyId: test.signer.keyId, owner: gateIdentity },
         { keyId: executor.signer.keyId, owner: executor.identity.uri },
       ]),
     );
@@ -154,6 +154,7 @@ describe('getKeys', () => {
     const own = keys.find(({ keyId }) => keyId === test.signer.keyId);
     expect(own).toMatchObject({
       publicKey: Buffer.from(test.signer.publicKey),
+      role: KeyRole.GATE,
       notBefore: test.clock.now(),
       revokedAt: undefined,
     });
@@ -165,6 +166,18 @@ describe('getKeys', () => {
     await test.reopen();
     const { keys } = await test.gate.getKeys({ keyIds: [executor.signer.keyId, 'no-such-key'] });
     expect(keys.map(({ keyId }) => keyId)).toEqual([executor.signer.keyId]);
+  });
+
+  it.each([
+    ['more than 100', Array.from({ length: 101 }, (_, index) => `key-${index}`)],
+    ['too long ones', ['x'.repeat(201)]],
+  ])('is not asked for %s', async (_, keyIds) => {
+    await expect(test.gate.getKeys({ keyIds })).rejects.toEqual(rejected('REQUEST_INVALID'));
+  });
+
+  it('gives a key once, however often it is named', async () => {
+    const { keyId } = test.signer;
+    expect((await test.gate.getKeys({ keyIds: Array(100).fill(keyId) })).keys).toHaveLength(1);
   });
 });
 

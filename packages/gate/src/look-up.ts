@@ -1,17 +1,22 @@
 import { CscError } from '@csc-fleet/common/errors';
-import type {
-  GetExecutionRequest,
-  GetExecutionResponse,
-  GetKeysRequest,
-  GetKeysResponse,
-  GetReceiptRequest,
-  GetReceiptResponse,
-  ListExecutionsRequest,
-  ListExecutionsResponse,
-  PublicKey,
+import {
+  type GetExecutionRequest,
+  type GetExecutionResponse,
+  type GetKeysRequest,
+  type GetKeysResponse,
+  type GetReceiptRequest,
+  type GetReceiptResponse,
+  KeyRole,
+  type ListExecutionsRequest,
+  type ListExecutionsResponse,
+  type PublicKey,
 } from '@csc-fleet/common/messages';
+import { parseIdentity } from '@csc-fleet/common/rpc';
 import type { GateContext } from './context.ts';
 import { toDecision, toExecution } from './execution/to-message.ts';
+import type { ExecutorKeys } from './link/executor-keys.ts';
+import { requestInvalid } from './request-invalid.ts';
+import type { KeyRow } from './store/tables.ts';
 
 const defaultPage = 50;
 const maxPage = 1000;
@@ -68,20 +73,30 @@ export async function getReceipt(
   });
 }
 
-/** The keys that receipts and decisions verify with: the gate's own and the executors'. */
-export async function getKeys(gate: GateContext, request: GetKeysRequest): Promise<GetKeysResponse> {
-  const rows = await gate.store.keys();
-  const keys = rows.map(
-    (row): PublicKey => ({
-      keyId: row.key_id,
-      publicKey: Buffer.from(row.public_key),
-      owner: row.owner,
-      notBefore: new Date(row.since),
-      notAfter: undefined,
-      revokedAt: undefined,
-    }),
-  );
+const maxKeyIds = 100;
+const maxKeyIdLength = 200;
+// A fleet's worth of keys fits into no answer that a client should have to take.
+const maxKeys = 1000;
+
+/** The keys that receipts and decisions verify with: the gate's own and the executors'. Throws REQUEST_INVALID. */
+export function getKeys(keys: ExecutorKeys, { keyIds }: GetKeysRequest): GetKeysResponse {
+  if (keyIds.length > maxKeyIds) throw requestInvalid('key_ids', `may hold at most ${maxKeyIds} ids`);
+  if (keyIds.some((keyId) => keyId.length > maxKeyIdLength))
+    throw requestInvalid('key_ids', `must be of at most ${maxKeyIdLength} characters each`);
+  const rows = keyIds.length === 0 ? keys.all() : [...new Set(keyIds)].flatMap((id) => keys.find(id) ?? []);
+  if (rows.length > maxKeys)
+    throw requestInvalid('key_ids', `must name the keys wanted: this gate has ${rows.length}`);
+  return { keys: rows.map(toPublicKey) };
+}
+
+function toPublicKey({ key_id: keyId, public_key: publicKey, owner, since }: KeyRow): PublicKey {
   return {
-    keys: request.keyIds.length === 0 ? keys : keys.filter((key) => request.keyIds.includes(key.keyId)),
+    keyId,
+    publicKey: Buffer.from(publicKey),
+    owner,
+    role: parseIdentity(owner)?.role === 'executor' ? KeyRole.EXECUTOR : KeyRole.GATE,
+    notBefore: new Date(since),
+    notAfter: undefined,
+    revokedAt: undefined,
   };
 }

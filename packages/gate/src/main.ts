@@ -10,7 +10,7 @@ import {
   parseBindings,
   readPolicyDirectory,
 } from '@csc-fleet/common/policy';
-import { readServerCredentials, type TlsFiles } from '@csc-fleet/common/rpc';
+import { readOwnIdentity, readServerCredentials, type TlsFiles } from '@csc-fleet/common/rpc';
 import type { Logger } from 'pino';
 import { createGate, type Gate } from './compose.ts';
 import { type GateConfig, readGateConfig } from './config.ts';
@@ -33,7 +33,10 @@ export async function runGate(configFile: string, { checkOnly = false }: RunGate
   const config = readGateConfig(configFile);
   const { policies, bindings } = readPolicies(config);
   if (checkOnly) {
-    if (config.tls !== undefined) readServerCredentials(config.tls);
+    if (config.tls !== undefined) {
+      readServerCredentials(config.tls);
+      readOwnIdentity(config.tls.cert, 'gate');
+    }
     if (config.signingKey !== undefined) readPrivateKey(config.signingKey);
     return;
   }
@@ -47,8 +50,9 @@ export async function runGate(configFile: string, { checkOnly = false }: RunGate
     log.fatal({ err: error }, 'the store does not take writes: ending');
     process.exit(1);
   };
+  const { uri: identity } = readOwnIdentity(tls.cert, 'gate');
   const gate = await createGate(
-    { ...config, signer, policies, bindings },
+    { ...config, identity, signer, policies, bindings },
     { onError, onNotice, onStoreLost },
   );
   // From before it is told that the gate listens: whoever was told may end it at once.

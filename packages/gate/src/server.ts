@@ -3,6 +3,7 @@ import {
   type ErrorLog,
   ExecutorLinkService,
   maxMessageBytes,
+  readOwnIdentity,
   readServerCredentials,
   serverOptions,
   type TlsFiles,
@@ -42,7 +43,8 @@ export async function startServer(gate: Gate, settings: ServerSettings): Promise
   const server = new Server({ ...serverOptions, 'grpc.max_receive_message_length': longest });
   const health = new HealthImplementation({ '': 'SERVING', 'csc.gate.v1.Gate': 'SERVING' });
   const stopping = new AbortController();
-  const rules = { log, stopping: stopping.signal };
+  const { trustDomain } = readOwnIdentity(settings.tls.cert, 'gate');
+  const rules = { trustDomain, log, stopping: stopping.signal };
   server.addService(gateService, gateMethods(gate, { ...rules, ...limits, limits: new CallLimits(limits) }));
   const silenceMs = settings.heartbeatIntervalSec * silentHeartbeats * 1000;
   server.addService(ExecutorLinkService, linkMethods(gate, { ...rules, silenceMs }));

@@ -103,6 +103,17 @@ describe('a caller', () => {
     expect(execution?.principal).toBe(agent);
   });
 
+  it('of another trust domain is refused, whatever its CA says: client and executor, in every call', async () => {
+    const client = served.client('client-foreign');
+    await expect(getKeys(client)).rejects.toEqual(rejected('CREDENTIALS_INVALID'));
+    await expect(collect(client.run({ submit: toRequest(deniedContract()) }))).rejects.toEqual(
+      rejected('CREDENTIALS_INVALID'),
+    );
+    const link = served.link('executor-foreign');
+    await expect(collect(link.connect())).rejects.toEqual(rejected('CREDENTIALS_INVALID'));
+    await expect(collect(link.pushOutput())).rejects.toEqual(rejected('CREDENTIALS_INVALID'));
+  });
+
   it('that is an executor is refused by every method of Gate', async () => {
     const client = served.client('executor-host');
     const request = toRequest(deniedContract());

@@ -43,6 +43,7 @@ export async function attachExecutor(local: LocalGate, options: AttachOptions): 
   const executor = await createExecutor(
     {
       executorId: identity.name,
+      identity: identity.uri,
       stateDir,
       executionMode: mode,
       acceptUnsignedApprovals: true,

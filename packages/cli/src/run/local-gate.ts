@@ -35,6 +35,7 @@ export async function startLocalGate(policy: PolicyDocument): Promise<LocalGate>
   try {
     const options: GateOptions = {
       gateId: 'csc-run',
+      identity: 'spiffe://csc.local/gate/csc-run',
       dataDir: scratch,
       signer,
       policies: createPolicySet([policy]),

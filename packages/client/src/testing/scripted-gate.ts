@@ -4,6 +4,7 @@ import {
   ExecutionState,
   type GateServer,
   GateService,
+  KeyRole,
   type RunResponse,
   type SubmitRequest,
   toServiceError,
@@ -107,7 +108,7 @@ export class ScriptedGate implements AsyncDisposable {
       listExecutions: ({ request }, done) =>
         done(null, { executions: [execution], nextPageToken: request.pageToken === '' ? 'more' : '' }),
       getReceipt: (_, done) => done(null, { receiptJson: this.receiptJson() }),
-      getKeys: (_, done) => done(null, { keys: [{ ...key, revokedAt: undefined }] }),
+      getKeys: (_, done) => done(null, { keys: [{ ...key, role: KeyRole.EXECUTOR, revokedAt: undefined }] }),
     };
   }
 

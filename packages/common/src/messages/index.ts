@@ -20,7 +20,7 @@ export {
   Queued,
   Started,
 } from '../gen/csc/common/v1/execution.ts';
-export { PublicKey } from '../gen/csc/common/v1/key.ts';
+export { KeyRole, PublicKey } from '../gen/csc/common/v1/key.ts';
 export type {
   CancelRequest,
   CancelResponse,
@@ -63,6 +63,7 @@ export type {
   ReceiptAck,
   Refused,
   Welcome,
+  Withdraw,
 } from '../gen/csc/link/v1/link.ts';
 export { Any } from '../gen/google/protobuf/any.ts';
 export { Duration } from '../gen/google/protobuf/duration.ts';

@@ -46,6 +46,7 @@ export {
   ReceiptAck,
   Refused,
   Welcome,
+  Withdraw,
 } from '../gen/csc/link/v1/link.ts';
 export * from '../messages/index.ts';
 export { ExecutorLinkClient, ExecutorLinkService } from './link-service.ts';

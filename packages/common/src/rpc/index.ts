@@ -5,6 +5,7 @@ export { fromServiceError } from './from-service-error.ts';
 export * from './generated.ts';
 export { type Identity, parseIdentity, type Role, toIdentityUri } from './identity.ts';
 export { channelOptions, maxMessageBytes, serverOptions, streamWindow } from './options.ts';
+export { readOwnIdentity } from './own-identity.ts';
 export { identityOfCall, identityOfCertificate } from './peer-identity.ts';
 export { widenReceiveWindow } from './receive-window.ts';
 export type { ServerCallLike } from './server-call.ts';

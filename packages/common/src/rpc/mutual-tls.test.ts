@@ -26,6 +26,7 @@ import {
   GateService,
   type GetKeysRequest,
   type GetKeysResponse,
+  KeyRole,
 } from './generated.ts';
 import { channelOptions, maxMessageBytes, serverOptions, streamWindow } from './options.ts';
 import { identityOfCall } from './peer-identity.ts';
@@ -99,7 +100,7 @@ async function bind(
 
 function keyNamed(keyId: string): GetKeysResponse['keys'][number] {
   const none = { notBefore: undefined, notAfter: undefined, revokedAt: undefined };
-  return { keyId, publicKey: Buffer.alloc(0), owner: '', ...none };
+  return { keyId, publicKey: Buffer.alloc(0), owner: '', role: KeyRole.UNSPECIFIED, ...none };
 }
 
 async function whoAmI(address: string, channel: ChannelCredentials): Promise<string> {

@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { approvalSchema } from '../approval/index.ts';
 import { commandSchema, contractSchema } from '../contract/index.ts';
 import { decisionSchema } from '../decision/index.ts';
+import { executorKeySchema } from '../executor-key/index.ts';
 import { bindingsSchema, policyV01Schema, policyV02Schema, samplesSchema } from '../policy/index.ts';
 import { receiptV01Schema, receiptV02Schema } from '../receipt/index.ts';
 import { ticketSchema } from '../ticket/index.ts';
@@ -18,6 +19,7 @@ const sources = {
   decision: [decisionSchema, 'csc.policy-decision.v0.1'],
   approval: [approvalSchema, 'csc.approval.v0.1'],
   ticket: [ticketSchema, 'csc.ticket.v0.1'],
+  'executor-key': [executorKeySchema, 'csc.executor-key.v0.1'],
   receipt: [receiptV02Schema, 'csc.execution-receipt.v0.2'],
   'receipt-v0.1': [receiptV01Schema, 'csc.execution-receipt.v0.1'],
 } as const satisfies Record<string, readonly [z.ZodType, string]>;

@@ -6,7 +6,7 @@ import { defaultCeiling } from '../ceiling/index.ts';
 import { createExecutor } from '../compose.ts';
 import { makeContract, shell } from './contracts.ts';
 import { ScriptedGate } from './scripted-gate.ts';
-import { makePolicy } from './workbench.ts';
+import { identity, makePolicy } from './workbench.ts';
 
 const [mode, stateDir = '', workspace = '', seed = '', script = '', awaited = 'output'] =
   process.argv.slice(2);
@@ -15,7 +15,13 @@ const gate = new ScriptedGate(Buffer.from(seed, 'hex'));
 gate.acknowledges = false;
 const policy = makePolicy(workspace);
 const executor = await createExecutor(
-  { executorId: 'executor-1', stateDir, executionMode, ceiling: { ...defaultCeiling, inlineCode: true } },
+  {
+    executorId: 'executor-1',
+    identity,
+    stateDir,
+    executionMode,
+    ceiling: { ...defaultCeiling, inlineCode: true },
+  },
   { gateKeys: gate.keys, policies: createPolicySet([policy]), output: gate.output },
 );
 gate.connect(executor);

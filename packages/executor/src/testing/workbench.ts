@@ -62,6 +62,9 @@ export function policyText(workspace: string, lines: readonly string[] = []): st
   ].join('\n');
 }
 
+/** Of every executor of these tests. */
+export const identity = 'spiffe://csc.local/executor/executor-1';
+
 /** A policy over one directory. */
 export function makePolicy(workspace: string, lines: readonly string[] = []): PolicyDocument {
   const text = policyText(workspace, lines);
@@ -87,7 +90,7 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
   const start = () =>
     createExecutor(
       {
-        ...{ executorId: 'executor-1', stateDir, slots: 4, executionMode: 'local' },
+        ...{ executorId: 'executor-1', identity, stateDir, slots: 4, executionMode: 'local' },
         // Tests say what they mean in shell.
         ceiling: { ...defaultCeiling, inlineCode: true },
         ...options.executor,

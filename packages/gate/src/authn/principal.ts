@@ -1,9 +1,19 @@
 import { CscError } from '@csc-fleet/common/errors';
 import { type Identity, identityOfCall, type Role, type ServerCallLike } from '@csc-fleet/common/rpc';
 
-/** The caller, from its certificate. Throws NO_CREDENTIALS, CREDENTIALS_INVALID where it is not of the role due here. */
-export function authenticate(call: ServerCallLike, role: Role): Identity {
+/**
+ * The caller, from its certificate. Throws NO_CREDENTIALS, CREDENTIALS_INVALID where it is not of the role due here, or
+ * of another trust domain than the gate: a CA that certifies for several (SPIFFE federation, a company's own) must not
+ * make two hosts of one name, or two clients, out of one.
+ */
+export function authenticate(call: ServerCallLike, role: Role, trustDomain: string): Identity {
   const identity = identityOfCall(call);
+  if (identity.trustDomain !== trustDomain) {
+    throw new CscError(
+      'CREDENTIALS_INVALID',
+      `${identity.uri} is not of this gate's trust domain, which is ${trustDomain}`,
+    );
+  }
   if (identity.role === role) return identity;
   throw new CscError(
     'CREDENTIALS_INVALID',

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
-import { ExecutionState, type Offer } from '@csc-fleet/common/messages';
+import { createSigner, generateKeyPair, type Signer } from '@csc-fleet/common/crypto';
+import { signExecutorKey } from '@csc-fleet/common/executor-key';
+import { ExecutionState, KeyRole, type Offer } from '@csc-fleet/common/messages';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { makeContract } from '../testing/contracts.ts';
 import { type ReceiptOverrides, type ScriptedExecutor, toFrame } from '../testing/scripted-executor.ts';
@@ -323,6 +324,12 @@ describe('the receipt of an execution that the gate does not know', () => {
   });
 });
 
+/** What proves that `signer` holds the key of `claimed`, were it not another key. */
+function forgedProof(uri: string, claimed: Signer, signer: Signer, at: Date): Buffer {
+  const { publicKey, keyId } = claimed;
+  return signExecutorKey(uri, { publicKey, keyId, sign: (payload) => signer.sign(payload) }, at);
+}
+
 describe('the receipt key of an executor', () => {
   const refused = async (other: ScriptedExecutor, hello = {}) => {
     await other.connect([], hello);
@@ -335,7 +342,11 @@ describe('the receipt key of an executor', () => {
   it('is published under its owner', async () => {
     const { keys } = await test.gate.getKeys({ keyIds: [executor.signer.keyId] });
     expect(keys).toMatchObject([
-      { publicKey: Buffer.from(executor.signer.publicKey), owner: executor.identity.uri },
+      {
+        publicKey: Buffer.from(executor.signer.publicKey),
+        owner: executor.identity.uri,
+        role: KeyRole.EXECUTOR,
+      },
     ]);
   });
 
@@ -352,6 +363,48 @@ describe('the receipt key of an executor', () => {
     await refused(test.executor('e2', { signer: createSigner(seed, test.signer.keyId) }));
     executor.disconnect();
     await refused(test.executor('e1', { signer: createSigner(seed, executor.signer.keyId) }));
+  });
+
+  it('may not be one that it does not hold', async () => {
+    // What the gate publishes of another executor, or anybody can read in a receipt.
+    const victim = createSigner(generateKeyPair().seed, 'victim-key');
+    const thief = test.executor('e2');
+    const claimed = { receiptKeyId: victim.keyId, receiptPublicKey: Buffer.from(victim.publicKey) };
+    const at = test.clock.now();
+    const proofs = [
+      Buffer.alloc(0),
+      // Its own proof, of its own key.
+      signExecutorKey(thief.identity.uri, thief.signer, at),
+      // The victim's proof, which an eavesdropper may have.
+      signExecutorKey('spiffe://csc.local/executor/victim', victim, at),
+      // One that says what it should, and that another key has signed.
+      forgedProof(thief.identity.uri, victim, thief.signer, at),
+    ];
+    for (const receiptKeyStatementJson of proofs)
+      await refused(thief, { ...claimed, receiptKeyStatementJson });
+    expect((await test.gate.getKeys({ keyIds: [victim.keyId] })).keys).toEqual([]);
+  });
+
+  it('is one of a handful: an executor cannot fill the store with keys', async () => {
+    executor.disconnect();
+    for (let have = 1; have < 4; have++) {
+      const renewed = await test.connected('e1');
+      expect(renewed.hungUp).toBeUndefined();
+      renewed.disconnect();
+    }
+    await refused(test.executor('e1'));
+    await test.reopen();
+    await refused(test.executor('e1'));
+    await executor.connect();
+    expect(executor.hungUp).toBeUndefined();
+    await test.connected('e2');
+  });
+
+  it('may not have two ids', async () => {
+    const { seed } = generateKeyPair();
+    executor.disconnect();
+    await (await test.connected('e1', { signer: createSigner(seed, 'first') })).disconnect();
+    await refused(test.executor('e1', { signer: createSigner(seed, 'second') }));
   });
 
   it.each([

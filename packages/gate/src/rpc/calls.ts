@@ -11,6 +11,8 @@ import { authenticate } from '../authn/principal.ts';
 
 /** What every call goes through: who calls, how often, and how errors leave. */
 export interface CallRules {
+  /** The gate's own, and the only one that callers may be of. */
+  readonly trustDomain: string;
   readonly limits: CallLimits;
   /** Of a request. */
   readonly maxMessageBytes: number;
@@ -35,7 +37,7 @@ export function unary<Request, Response>(
   return (call, done) => {
     let leave: () => void = () => undefined;
     const answer = async (): Promise<Response> => {
-      const { uri } = authenticate(call, 'client');
+      const { uri } = authenticate(call, 'client', rules.trustDomain);
       leave = rules.limits.enter(uri);
       return method(uri, decode(rules, call.request));
     };
@@ -66,7 +68,7 @@ export function streaming<Request, Response>(
     rules.stopping.addEventListener('abort', stop);
     let leave: () => void = () => undefined;
     const answer = async (): Promise<void> => {
-      const { uri } = authenticate(call, 'client');
+      const { uri } = authenticate(call, 'client', rules.trustDomain);
       leave = rules.limits.enter(uri);
       const write = (message: Response): Promise<void> => writeTo(call, message, gone.signal);
       await method(uri, decode(rules, call.request), write, gone.signal);

@@ -15,6 +15,8 @@ import type { Gate } from '../compose.ts';
 import { draining, goneController } from './calls.ts';
 
 export interface LinkRules {
+  /** The gate's own, and the only one that executors may be of. */
+  readonly trustDomain: string;
   readonly log: ErrorLog;
   /** An executor that has said nothing for this long is gone. */
   readonly silenceMs: number;
@@ -26,9 +28,9 @@ export interface LinkRules {
 export function linkMethods(gate: Gate, rules: LinkRules): UntypedServiceImplementation {
   return {
     connect: (call: ServerDuplexStream<ConnectRequest, ConnectResponse>) =>
-      guard(call, rules.log, (executor) => connect(gate, rules, executor, call)),
+      guard(call, rules, (executor) => connect(gate, rules, executor, call)),
     pushOutput: (call: ServerDuplexStream<PushOutputRequest, PushOutputResponse>) =>
-      guard(call, rules.log, (executor) => pushOutput(gate, rules, executor, call)),
+      guard(call, rules, (executor) => pushOutput(gate, rules, executor, call)),
   };
 }
 
@@ -36,13 +38,13 @@ type DuplexCall<Request, Response> = ServerDuplexStream<Request, Response>;
 
 function guard<Request, Response>(
   call: DuplexCall<Request, Response>,
-  log: ErrorLog,
+  rules: LinkRules,
   handle: (executor: Identity) => void,
 ): void {
   try {
-    handle(authenticate(call, 'executor'));
+    handle(authenticate(call, 'executor', rules.trustDomain));
   } catch (error) {
-    call.emit('error', toServiceError(error, log));
+    call.emit('error', toServiceError(error, rules.log));
   }
 }
 

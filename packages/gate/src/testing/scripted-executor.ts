@@ -3,6 +3,7 @@ import { EventEmitter, once } from 'node:events';
 import { createSigner, generateKeyPair, type Signer, signArtifact } from '@csc-fleet/common/crypto';
 import { type Clock, sha256Tagged, toTimestamp } from '@csc-fleet/common/encoding';
 import type { CscError } from '@csc-fleet/common/errors';
+import { signExecutorKey } from '@csc-fleet/common/executor-key';
 import {
   type CommandResult,
   type ConnectRequest,
@@ -115,6 +116,7 @@ export class ScriptedExecutor {
       version: '0.0.0',
       receiptKeyId: this.signer.keyId,
       receiptPublicKey: Buffer.from(this.signer.publicKey),
+      receiptKeyStatementJson: signExecutorKey(this.identity.uri, this.signer, this.#options.clock.now()),
       policySha256s: [...policySha256s],
       executionMode: 'hardened',
       executionIds: [...executionIds],

@@ -14,7 +14,10 @@ import type { Gate } from '../compose.ts';
 import { defaultGateLimits, type GateLimits } from '../config.ts';
 import { type GateServer, startServer } from '../server.ts';
 
-/** Certificates of one CA: a gate, the clients `agent` and `other`, the executors `host` and `second`. */
+/**
+ * Certificates of one CA: a gate, the clients `agent` and `other`, the executors `host` and `second`; and the client and
+ * the executor `foreign` of another trust domain.
+ */
 export class TestPki {
   readonly #directory = mkdtempSync(join(tmpdir(), 'csc-gate-pki-'));
 
@@ -23,6 +26,11 @@ export class TestPki {
     await createDevelopmentPki(pki.#directory, {
       clients: ['agent', 'other'],
       executors: ['host', 'second'],
+    });
+    await createDevelopmentPki(pki.#directory, {
+      trustDomain: 'other.example',
+      clients: ['foreign'],
+      executors: ['foreign'],
     });
     return pki;
   }

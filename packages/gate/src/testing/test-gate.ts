@@ -33,6 +33,9 @@ export const other = 'spiffe://csc.local/client/other';
 /** Bound to nothing. */
 export const stranger = 'spiffe://csc.local/client/stranger';
 
+/** Of every test gate. */
+export const gateIdentity = 'spiffe://csc.local/gate/test';
+
 // Of the barrier in flushed().
 const nobody = 'spiffe://csc.local/client/nobody';
 
@@ -181,6 +184,7 @@ export class TestGate {
     const { limits = {}, acceptUnsignedApprovals = true } = this.#options;
     const options: GateOptions = {
       gateId: 'test',
+      identity: gateIdentity,
       dataDir: this.directory,
       signer: this.signer,
       policies: this.policies,

@@ -12,12 +12,34 @@ export const protobufPackage = "csc.common.v1";
 
 export const protobufFileName = "csc/common/v1/key.proto";
 
+/** What signs with a key. */
+export const KeyRole = {
+  UNSPECIFIED: 0,
+  /** GATE - Tickets, decisions, and the receipts of what never reached an executor. */
+  GATE: 1,
+  /** EXECUTOR - The receipts of what it was offered. */
+  EXECUTOR: 2,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type KeyRole = typeof KeyRole[keyof typeof KeyRole];
+
+export namespace KeyRole {
+  export type UNSPECIFIED = typeof KeyRole.UNSPECIFIED;
+  export type GATE = typeof KeyRole.GATE;
+  export type EXECUTOR = typeof KeyRole.EXECUTOR;
+  export type UNRECOGNIZED = typeof KeyRole.UNRECOGNIZED;
+}
+
 /** An Ed25519 public key. */
 export interface PublicKey {
   keyId: string;
   /** 32 bytes. */
   publicKey: Buffer;
-  /** Who signs with it: the URI of its certificate, spiffe://…/executor/NAME or spiffe://…/gate/NAME. */
+  /**
+   * Who signs with it: the whole SPIFFE id of its certificate, spiffe://TRUST_DOMAIN/executor/NAME or
+   * spiffe://TRUST_DOMAIN/gate/NAME.
+   */
   owner: string;
   notBefore:
     | Date
@@ -27,7 +49,11 @@ export interface PublicKey {
     | Date
     | undefined;
   /** Absent unless revoked. */
-  revokedAt: Date | undefined;
+  revokedAt:
+    | Date
+    | undefined;
+  /** The role in `owner`: a receipt that names an executor must be signed by a key of the role EXECUTOR. */
+  role: KeyRole;
 }
 
 function createBasePublicKey(): PublicKey {
@@ -38,6 +64,7 @@ function createBasePublicKey(): PublicKey {
     notBefore: undefined,
     notAfter: undefined,
     revokedAt: undefined,
+    role: 0,
   };
 }
 
@@ -60,6 +87,9 @@ export const PublicKey: MessageFns<PublicKey> = {
     }
     if (message.revokedAt !== undefined) {
       Timestamp.encode(toTimestamp(message.revokedAt), writer.uint32(50).fork()).join();
+    }
+    if (message.role !== 0) {
+      writer.uint32(56).int32(message.role);
     }
     return writer;
   },
@@ -125,6 +155,14 @@ export const PublicKey: MessageFns<PublicKey> = {
             message.revokedAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.role = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -148,6 +186,7 @@ export const PublicKey: MessageFns<PublicKey> = {
     message.notBefore = object.notBefore ?? undefined;
     message.notAfter = object.notAfter ?? undefined;
     message.revokedAt = object.revokedAt ?? undefined;
+    message.role = object.role ?? 0;
     return message;
   },
 };

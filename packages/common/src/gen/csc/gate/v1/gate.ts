@@ -167,7 +167,10 @@ export interface GetReceiptResponse {
 }
 
 export interface GetKeysRequest {
-  /** Empty: all. */
+  /**
+   * Those wanted, at most 100; a receipt's signature names its key. Ids that the gate does not know are left out of the
+   * answer. Empty: all, which is an error where the gate has more than 1000.
+   */
   keyIds: string[];
 }
 

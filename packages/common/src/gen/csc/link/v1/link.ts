@@ -44,6 +44,7 @@ export interface ConnectResponse {
     | { $case: "receiptAck"; value: ReceiptAck }
     | { $case: "heartbeatAck"; value: HeartbeatAck }
     | { $case: "drain"; value: Drain }
+    | { $case: "withdraw"; value: Withdraw }
     | undefined;
 }
 
@@ -64,6 +65,11 @@ export interface Hello {
    * never redeemed, and never will be.
    */
   executionIds: string[];
+  /**
+   * An ExecutorKeyStatement (csc.executor-key.v0.1), canonical JSON, signed with the receipt key: that who says Hello
+   * holds its private half.
+   */
+  receiptKeyStatementJson: Buffer;
 }
 
 export interface Hello_LabelsEntry {
@@ -121,6 +127,14 @@ export interface Receipt {
 }
 
 export interface ReceiptAck {
+  executionId: string;
+}
+
+/**
+ * The offer was not answered in time, and is not to be redeemed any more. Where it was not, the answer is Refused
+ * without a receipt, so that another executor may have it; where it was, it runs, and nothing changes.
+ */
+export interface Withdraw {
   executionId: string;
 }
 
@@ -349,6 +363,9 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
       case "drain":
         Drain.encode(message.message.value, writer.uint32(50).fork()).join();
         break;
+      case "withdraw":
+        Withdraw.encode(message.message.value, writer.uint32(58).fork()).join();
+        break;
     }
     return writer;
   },
@@ -414,6 +431,14 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
             message.message = { $case: "drain", value: Drain.decode(reader, reader.uint32()) };
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.message = { $case: "withdraw", value: Withdraw.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -468,6 +493,12 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
         }
         break;
       }
+      case "withdraw": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "withdraw", value: Withdraw.fromPartial(object.message.value) };
+        }
+        break;
+      }
     }
     return message;
   },
@@ -483,6 +514,7 @@ function createBaseHello(): Hello {
     policySha256s: [],
     executionMode: "",
     executionIds: [],
+    receiptKeyStatementJson: Buffer.alloc(0),
   };
 }
 
@@ -511,6 +543,9 @@ export const Hello: MessageFns<Hello> = {
     }
     for (const v of message.executionIds) {
       writer.uint32(66).string(v!);
+    }
+    if (message.receiptKeyStatementJson.length !== 0) {
+      writer.uint32(74).bytes(message.receiptKeyStatementJson);
     }
     return writer;
   },
@@ -595,6 +630,14 @@ export const Hello: MessageFns<Hello> = {
             message.executionIds.push(reader.string());
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.receiptKeyStatementJson = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -628,6 +671,7 @@ export const Hello: MessageFns<Hello> = {
     message.policySha256s = object.policySha256s?.map((e) => e) || [];
     message.executionMode = object.executionMode ?? "";
     message.executionIds = object.executionIds?.map((e) => e) || [];
+    message.receiptKeyStatementJson = object.receiptKeyStatementJson ?? Buffer.alloc(0);
     return message;
   },
 };
@@ -1294,6 +1338,61 @@ export const ReceiptAck: MessageFns<ReceiptAck> = {
   },
   fromPartial(object: DeepPartial<ReceiptAck>): ReceiptAck {
     const message = createBaseReceiptAck();
+    message.executionId = object.executionId ?? "";
+    return message;
+  },
+};
+
+function createBaseWithdraw(): Withdraw {
+  return { executionId: "" };
+}
+
+export const Withdraw: MessageFns<Withdraw> = {
+  encode(message: Withdraw, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.executionId !== "") {
+      writer.uint32(10).string(message.executionId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Withdraw {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWithdraw();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.executionId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Withdraw>): Withdraw {
+    return Withdraw.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Withdraw>): Withdraw {
+    const message = createBaseWithdraw();
     message.executionId = object.executionId ?? "";
     return message;
   },
