@@ -9,10 +9,14 @@ const table: readonly CodeVariables[] = [
   // bash(1): exported functions; values that it expands before it reads a script.
   { names: /^(?:BASH_FUNC_.*|BASH_ENV|PROMPT_COMMAND|PS[0-4]|SHELLOPTS)$/ },
   // git(1): commands, and configuration, which can name some.
-  { names: /^GIT_(?:\w*_COMMAND|SSH|ASKPASS|EXTERNAL_DIFF|CONFIG\w*|EXEC_PATH|ALLOW_PROTOCOL)$/ },
   {
     names:
-      /^(?:SSH_ASKPASS|SUDO_ASKPASS|CVS_RSH|RSYNC_RSH|SVN_SSH|LESSOPEN|LESSCLOSE|BROWSER|VIMINIT|EXINIT)$/,
+      /^GIT_(?:\w*_COMMAND|SSH|ASKPASS|EXTERNAL_DIFF|CONFIG(?!_NOSYSTEM$)\w*|EXEC_PATH|TEMPLATE_DIR|ALLOW_PROTOCOL|(?:DIFF|MERGE)_?TOOL\w*)$/,
+    harmless: /^(?:\/dev\/null|(?:\/bin\/|\/usr\/bin\/)?(?:true|false)|:)?$/,
+  },
+  {
+    names:
+      /^(?:SSH_ASKPASS|SUDO_ASKPASS|CVS_RSH|RSYNC_RSH|SVN_SSH|CVS_SERVER|ARCH_CLIENT|LESSOPEN|LESSCLOSE|BROWSER|VIMINIT|EXINIT)$/,
   },
   {
     names: /^(?:\w*PAGER|\w*EDITOR|VISUAL|FCEDIT)$/,

@@ -4,7 +4,7 @@ import { fileName, named } from './program-name.ts';
 import { readCmake } from './read-cmake.ts';
 import { readEnv } from './read-env.ts';
 import { readAwk, readSed } from './read-filters.ts';
-import { readGit } from './read-git.ts';
+import { readDashedGit, readGit } from './read-git.ts';
 import { readAfter, readEval, readParallel, readUpToSemicolon, readXargs } from './read-input-runners.ts';
 import { readInterpreter } from './read-interpreter.ts';
 import { readTool } from './read-tool.ts';
@@ -35,7 +35,8 @@ const programs: readonly KnownProgram[] = [
   { names: named('fd fdfind'), family: 'fd', read: readUpToSemicolon('-x -X --exec --exec-batch') },
   { names: named('[gmno]?awk original-awk'), family: 'awk', read: readAwk },
   { names: named('g?sed'), family: 'sed', read: readSed },
-  { names: named('git'), read: readGit },
+  { names: named('git scalar'), read: readGit },
+  { names: /^git-[a-z]/, read: readDashedGit },
   { names: named('cmake'), read: readCmake },
   { names: named('ctest'), read: readAfter('--test-command') },
   { names: named('gdb gdb-multiarch'), read: readAfter('--args -args') },

@@ -28,7 +28,8 @@ function seeOption(words: readonly Word[], option: Option, tool: Tool): Look {
 // What a shell and a plain split at spaces read alike.
 const plain = /^[\w./+=,:@%-]+(?: +[\w./+=,:@%-]+)*$/;
 
-function seeProgram(words: readonly Word[], name: string, value: Word): Look {
+/** A program and its arguments in one word, apart by spaces; code where it is more than that. */
+export function seeProgram(words: readonly Word[], name: string, value: Word): Look {
   if (value.unknown || !plain.test(value.text)) return seenCode(words, name, value);
   return seenRun(value.text.split(/ +/).map((text) => madeFrom(text, value)));
 }
