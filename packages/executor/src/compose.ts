@@ -9,6 +9,7 @@ import { type Cgroups, openCgroups, type Reserve } from './cgroup/index.ts';
 import { Deliveries } from './deliver.ts';
 import { type Executor, LinkedExecutor } from './executor.ts';
 import type { Host } from './host.ts';
+import { JobUserPool, shareUser } from './job-users.ts';
 import { type Journal, openSqliteJournal } from './journal/index.ts';
 import { createBwrapLauncher, createLocalLauncher, type Launcher } from './launch/index.ts';
 import {
@@ -136,17 +137,19 @@ async function toHost(options: ExecutorOptions, deps: ExecutorDeps): Promise<Hos
 
 async function chooseWorkplace(
   options: ExecutorOptions,
-  { launcher: own, facts: given, wrapLauncher = (launcher) => launcher }: ExecutorDeps,
-): Promise<Pick<Host, 'workplace' | 'launcher' | 'runLimits'>> {
+  { launcher: own, facts: given, wrapLauncher = (launcher) => launcher, log = silentLog }: ExecutorDeps,
+): Promise<Pick<Host, 'jobUsers' | 'workplace' | 'launcher' | 'runLimits'>> {
   const { executionMode, env = {} } = options;
   const runLimits = { ...defaultRunLimits(), ...options.runLimits };
   if (executionMode === 'local') {
     const launcher = wrapLauncher(own ?? createLocalLauncher());
-    return { workplace: createLocalWorkplace(env), launcher, runLimits };
+    return { jobUsers: shareUser(), workplace: createLocalWorkplace(env), launcher, runLimits };
   }
   const facts = given ?? (await probeHost(toProbe(options)));
+  const { jobUsers } = facts;
   const groups = openJobGroups(facts, options);
   return {
+    jobUsers: jobUsers.pooled ? new JobUserPool(jobUsers, log) : shareUser(jobUsers.all[0]),
     workplace: createSandboxWorkplace(facts, env),
     launcher: wrapLauncher(own ?? createBwrapLauncher({ facts, ...groups })),
     // No command is promised more than all of them have together.

@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { readConfig, resolveFrom } from '@csc-fleet/common/config';
+import { CscError, formatFaults } from '@csc-fleet/common/errors';
 import { limitsSchema } from '@csc-fleet/common/limits';
 import * as z from 'zod';
 import { ceilingConfig, type HostCeiling, toHostCeiling } from './ceiling/index.ts';
@@ -12,7 +13,7 @@ import {
   type ExecutorLimits,
   type RunLimits,
 } from './limits.ts';
-import type { RunAs } from './sandbox/index.ts';
+import { isPool, type RunAs } from './sandbox/index.ts';
 import { createSecretProvider, type SecretProvider, secretsConfig } from './secrets/index.ts';
 
 /** An executor's config as it is used: paths absolute, defaults filled in. */
@@ -53,6 +54,9 @@ const path = z.string().min(1);
 const bytes = z.int().min(0);
 // user_namespaces(7): 2^32 - 1 means "no id".
 const id = z.int().min(1).max(4_294_967_294);
+/** An account's or a group's name, or an id, which needs neither. */
+const nameOrId = z.union([z.string().min(1), id]);
+const maxSlots = 1024;
 const variable = z
   .string()
   .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be a variable name: letters, digits and _');
@@ -78,9 +82,13 @@ const schema = z.strictObject({
   policies: path,
   state_dir: path,
   labels: z.record(z.string().min(1).max(63), z.string().max(255)).default({}),
-  slots: z.int().min(1).max(1024).optional(),
+  slots: z.int().min(1).max(maxSlots).optional(),
   run_as: z
-    .union([z.strictObject({ user: z.string().min(1) }), z.strictObject({ uid: id, gid: id })])
+    .union([
+      z.strictObject({ user: z.string().min(1) }),
+      z.strictObject({ uid: id, gid: id }),
+      z.strictObject({ pool: z.array(nameOrId).min(1).max(maxSlots), group: nameOrId }),
+    ])
     .optional(),
   env: z.record(variable, z.string()).default({}),
   limits: z
@@ -112,6 +120,7 @@ export function readExecutorConfig(file: string): ExecutorConfig {
   const config = readConfig(file, schema);
   const from = (relative: string) => resolveFrom(file, relative);
   const { executor_id, signing_key, run_as, secrets, seccomp_profile } = config;
+  const runAs = run_as !== undefined && 'user' in run_as ? run_as.user : run_as;
   const { stdout_bytes, stderr_bytes, spool_bytes, artifact_bytes, ...runLimits } = config.limits;
   return {
     ...(executor_id === undefined ? {} : { executorId: executor_id }),
@@ -121,8 +130,8 @@ export function readExecutorConfig(file: string): ExecutorConfig {
     policies: from(config.policies),
     stateDir: from(config.state_dir),
     labels: config.labels,
-    slots: config.slots ?? availableParallelism(),
-    ...(run_as === undefined ? {} : { runAs: 'user' in run_as ? run_as.user : run_as }),
+    slots: toSlots(file, config.slots, runAs),
+    ...(runAs === undefined ? {} : { runAs }),
     env: config.env,
     limits: {
       stdoutBytes: stdout_bytes,
@@ -140,4 +149,15 @@ export function readExecutorConfig(file: string): ExecutorConfig {
     executionMode: config.execution_mode,
     ...(signing_key === undefined ? {} : { signingKey: from(signing_key) }),
   };
+}
+
+// A slot without a user would never be used; it is the operator's to say which of the two numbers is meant.
+function toSlots(file: string, slots: number | undefined, runAs: RunAs | undefined): number {
+  const users = isPool(runAs) ? runAs.pool.length : Number.POSITIVE_INFINITY;
+  if (slots === undefined) return Math.min(availableParallelism(), users);
+  if (slots <= users) return slots;
+  const faults = [
+    { path: 'slots', message: `is ${slots}, and run_as.pool has ${users} users: each slot needs one` },
+  ];
+  throw new CscError('CONFIG_INVALID', `${file} was refused:\n${formatFaults(faults)}`, { faults });
 }

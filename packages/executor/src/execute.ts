@@ -15,7 +15,7 @@ import { fileTimeNow, toDraft } from './receipt/index.ts';
 import { type Attempt, giveBack, toRefused } from './refuse.ts';
 import type { Run } from './run.ts';
 import { runCommands } from './run-commands.ts';
-import { type RunSecrets, readRunSecrets } from './run-secrets.ts';
+import { readRunSecrets } from './run-secrets.ts';
 import {
   checkApprovals,
   checkUnused,
@@ -24,6 +24,7 @@ import {
   reevaluate,
   toConsumed,
 } from './ticket/index.ts';
+import type { Granted } from './workplace.ts';
 
 /** Where an execution says what becomes of it. */
 export interface Link {
@@ -44,8 +45,9 @@ export async function execute(offer: Offer, run: Run, host: Host, link: Link): P
   let execution: Execution;
   try {
     const admitted = admit(offer, host, attempt);
-    const secrets = await takeSecrets(admitted, offer, host, link, attempt);
-    execution = build(admitted, secrets, run, host, link, attempt);
+    link.checkRoom();
+    const taken = await takeBelongings(admitted, offer, host, link, attempt);
+    execution = build(admitted, taken, run, host, attempt);
     await redeem(execution, host);
   } catch (error) {
     host.log.warn({ executionId: offer.executionId, error }, 'an offer was refused');
@@ -58,11 +60,15 @@ export async function execute(offer: Offer, run: Run, host: Host, link: Link): P
     value: { executionId: run.executionId, notes: notesFor(execution, host) },
   });
   link.deliveries.upload(execution.spool);
-  await runCommands(execution, host, link.outbox);
-  const finished = await conclude(execution, host);
-  execution.granted.secrets.wipe();
-  run.state = 'finished';
-  link.deliveries.add(finished, execution.spool);
+  try {
+    await runCommands(execution, host, link.outbox);
+    const finished = await conclude(execution, host);
+    run.state = 'finished';
+    link.deliveries.add(finished, execution.spool);
+  } finally {
+    execution.granted.secrets.wipe();
+    await attempt.lease?.giveBack();
+  }
 }
 
 /** What an offer says, once nothing speaks against it but what this host may lack. */
@@ -92,43 +98,48 @@ function admit(offer: Offer, host: Host, attempt: Attempt): Admitted {
   return { subject: { executorId, executionMode, contract, ticket, document, approvals, startedAt } };
 }
 
+/** What one run has of this host for itself. */
+type Belongings = Pick<Granted, 'secrets' | 'user'>;
+
 /**
- * The secrets that the contract names. Where there are any, this is the one pause before the journal: whatever may have
- * changed meanwhile is asked again.
+ * The run's user, and the secrets that the contract names: asked for only by an offer that has its slot, as it has from
+ * the check of the room on. This is the one pause before the journal: whatever may have changed meanwhile is asked again.
  */
-async function takeSecrets(
+async function takeBelongings(
   { subject: { contract, ticket } }: Admitted,
   offer: Offer,
   host: Host,
   link: Link,
   attempt: Attempt,
-): Promise<RunSecrets> {
+): Promise<Belongings> {
+  const lease = await host.jobUsers.lease();
+  attempt.lease = lease;
   const secrets = await readRunSecrets(contract, host.secrets);
   attempt.secrets = secrets;
-  if (secrets.values.size === 0) return secrets;
+  const belongings = { secrets, ...(lease.user === undefined ? {} : { user: lease.user }) };
+  if (secrets.values.size === 0 && !host.jobUsers.pooled) return belongings;
   link.checkConnected();
+  link.checkRoom();
   openOfferedTicket(offer, contract, { ...host, now: host.clock.now() });
   checkUnused(ticket, host.journal);
-  return secrets;
+  return belongings;
 }
 
 /**
- * Takes room, and builds the first command's sandbox, held. Up to the journal there is no pause from here, so that no
+ * Takes room for the output, and builds the first command's sandbox, held. Up to the journal there is no pause from here, so that no
  * offer is half-way when the link breaks: either its redeem is under way by then, or it never will be. Throws CscError.
  */
 function build(
   { subject }: Admitted,
-  secrets: RunSecrets,
+  belongings: Belongings,
   run: Run,
   host: Host,
-  link: Link,
   attempt: Attempt,
 ): Execution {
   const { contract, ticket, document } = subject;
-  link.checkRoom();
   const spool = openSpool(subject, run, host);
   attempt.spool = spool;
-  const granted = grantOf(document, ticket.grant.limits, secrets, host);
+  const granted = grantOf(document, ticket.grant.limits, belongings, host);
   // The host's facts, the plan and the sandbox, which is built while the journal is written and held until then.
   const first = prepareCommand(firstCommand(contract), granted, host);
   attempt.first = first;

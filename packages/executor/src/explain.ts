@@ -104,7 +104,10 @@ function explain(
   const { verdict, reasons } = evaluate(contract, document);
   const ceiling = findCeilingFaults(contract, document, config);
   const runLimits = narrowLimits(config.runLimits, toCommonLimits(config.reserve));
-  const granted = { ...grantOf(document, {}, noSecrets, { ...config, runLimits }), create: false };
+  const granted = {
+    ...grantOf(document, {}, { secrets: noSecrets }, { ...config, runLimits }),
+    create: false,
+  };
   const commands = contract.commands.map((command) => explainCommand(command, granted, config, workplace));
   return {
     policy: document.policy.name,

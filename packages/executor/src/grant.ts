@@ -1,7 +1,6 @@
 import { type Limits, narrowLimits } from '@csc-fleet/common/limits';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
 import type { Host } from './host.ts';
-import type { RunSecrets } from './run-secrets.ts';
 import type { Granted } from './workplace.ts';
 
 /**
@@ -12,13 +11,14 @@ import type { Granted } from './workplace.ts';
 export function grantOf(
   { policy }: PolicyDocument,
   limits: Limits,
-  secrets: RunSecrets,
+  { secrets, user }: Pick<Granted, 'secrets' | 'user'>,
   { runLimits, ceiling }: Pick<Host, 'runLimits' | 'ceiling'>,
 ): Granted {
   return {
     policy,
     limits: narrowLimits(narrowLimits(runLimits, policy.limits ?? {}), limits),
     secrets,
+    ...(user === undefined ? {} : { user }),
     pathRoots: ceiling.pathRoots,
     egressHosts: [policy.allowed_egress_hosts, ceiling.egressHosts],
   };

@@ -2,6 +2,7 @@ import type { KeyRing, Signer } from '@csc-fleet/common/crypto';
 import type { Clock } from '@csc-fleet/common/encoding';
 import type { PolicySet } from '@csc-fleet/common/policy';
 import type { HostCeiling } from './ceiling/index.ts';
+import type { JobUserLeases } from './job-users.ts';
 import type { Journal } from './journal/index.ts';
 import type { Launcher } from './launch/index.ts';
 import type { ExecutorLimits, RunLimits } from './limits.ts';
@@ -26,6 +27,8 @@ export interface Host {
   readonly runLimits: RunLimits;
   /** Absent where this host hands out none. */
   readonly secrets?: SecretProvider;
+  /** Whom runs run as. */
+  readonly jobUsers: JobUserLeases;
   readonly workplace: Workplace;
   readonly launcher: Launcher;
   readonly spools: SpoolDirectory;

@@ -11,6 +11,7 @@ import type { Executor } from './executor.ts';
 import { lockStateDirectory } from './instance-lock.ts';
 import { requireHost, sweepLeftovers } from './launch/index.ts';
 import type { GateLink } from './link.ts';
+import { lockJobUsers } from './lock-job-users.ts';
 import type { Log } from './log.ts';
 import type { HostFacts } from './sandbox/index.ts';
 import { readReceiptSigner } from './signing-key.ts';
@@ -35,13 +36,15 @@ export async function runExecutor(configPath: string, options: RunExecutorOption
   // Loaded here only: `csc run` has no log, and no time to lose.
   const { createJsonLog } = await import('./json-log.ts');
   const log = createJsonLog(parts.executorId);
-  const lock = lockStateDirectory(config.stateDir);
+  const locks = [lockStateDirectory(config.stateDir)];
   try {
+    const { jobUsers } = parts.facts ?? {};
+    if (jobUsers?.pooled === true) locks.push(await lockJobUsers(jobUsers));
     if (config.executionMode === 'local') log.warn({}, localModeNote);
     else log.info(await sweepHost(), 'cleared away what killed executors had left');
     await serve(config, parts, log, options);
   } finally {
-    lock.release();
+    for (const lock of locks) lock.release();
   }
 }
 

@@ -5,6 +5,7 @@ import type { Offer, Refused } from '@csc-fleet/common/messages';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
 import type { Host } from './host.ts';
+import type { UserLease } from './job-users.ts';
 import type { OutputSpool } from './output/index.ts';
 import { type PreparedCommand, withdraw } from './prepare-command.ts';
 import { buildRefusal, sealReceipt } from './receipt/index.ts';
@@ -21,14 +22,16 @@ export interface Attempt {
   /** Set while there is one to delete. */
   spool?: OutputSpool;
   secrets?: RunSecrets;
+  lease?: UserLease;
   /** Built and held. */
   first?: PreparedCommand;
 }
 
 /** Gives back what an attempt had taken that will not run. */
-export async function giveBack({ first, spool, secrets }: Attempt, host: Host): Promise<void> {
+export async function giveBack({ first, spool, secrets, lease }: Attempt, host: Host): Promise<void> {
   if (first !== undefined) await withdraw(first);
   secrets?.wipe();
+  await lease?.giveBack();
   if (spool === undefined) return;
   await spool.discard();
   host.spools.release(spool.executionId);

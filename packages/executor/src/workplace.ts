@@ -16,10 +16,12 @@ import {
   type Executable,
   findExecutable,
   type HostFacts,
+  type JobUser,
   type NotRunnable,
   planSandbox,
   resolveScopes,
   sandboxProfileId,
+  toRunFacts,
   toSecretDescriptor,
 } from './sandbox/index.ts';
 import { secretVariables } from './secrets/index.ts';
@@ -38,6 +40,8 @@ export interface Granted {
   readonly policy: Policy;
   readonly limits: RunLimits;
   readonly secrets: RunSecrets;
+  /** The host user that its commands run as, this run's alone where there is a pool. Absent: local mode, or the first. */
+  readonly user?: JobUser;
   /** Each is a list of where a command with an allowlisted network may go; what all of them name. */
   readonly egressHosts: readonly (readonly string[])[];
   /** What the host's owner opens at all. */
@@ -67,13 +71,14 @@ export interface Place {
 export type Environment = Readonly<Record<string, string>>;
 
 /** Every command in a sandbox of its own. */
-export function createSandboxWorkplace(facts: HostFacts, environment: Environment): Workplace {
+export function createSandboxWorkplace(hostFacts: HostFacts, environment: Environment): Workplace {
   return {
     mode: 'hardened',
     notes: [],
     furnish(command, granted) {
       const { cwd, read_paths: readPaths, write_paths: writePaths } = command;
       const { policy, limits, secrets, pathRoots: roots, create = true } = granted;
+      const facts = toRunFacts(hostFacts, granted.user);
       const scopes = resolveScopes({ cwd, readPaths, writePaths, policy, roots, create }, facts);
       const plan = planSandbox(facts, scopes, {
         environment: sandboxEnvironment(command, environment, granted),
@@ -82,7 +87,13 @@ export function createSandboxWorkplace(facts: HostFacts, environment: Environmen
         secrets: [...new Set(command.secret_refs)],
       });
       return {
-        launchIn: { kind: 'sandbox', plan, scopes, secrets: secretsOf(command, secrets) },
+        launchIn: {
+          kind: 'sandbox',
+          plan,
+          scopes,
+          user: facts.jobUser,
+          secrets: secretsOf(command, secrets),
+        },
         resolve: (program) => findExecutable(program, plan, scopes, facts),
         report: describeSandbox(plan, facts),
         profileId: sandboxProfileId(plan),

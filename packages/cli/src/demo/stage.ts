@@ -2,7 +2,7 @@ import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { defaultKeyId, generateKeyPair } from '@csc-fleet/common/crypto';
-import { resolveJobUser } from '@csc-fleet/executor/sandbox/job-user';
+import { resolveJobUsers } from '@csc-fleet/executor/sandbox/job-user';
 import { demoBindings, demoPolicies } from './policies.ts';
 
 /** A key pair of the demo, in files. */
@@ -83,7 +83,7 @@ function own(path: string, make: (path: string) => void): void {
   make(path);
   const [uid, gid] = [process.getuid?.() ?? -1, process.getgid?.() ?? -1];
   if (uid !== 0) return;
-  const user = resolveJobUser(undefined, { uid, gid });
+  const [user] = resolveJobUsers(undefined, { uid, gid }).all;
   chownSync(path, user.uid, user.gid);
 }
 

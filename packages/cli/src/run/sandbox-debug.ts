@@ -9,6 +9,7 @@ import {
   numberDescriptors,
   planSandbox,
   resolveScopes,
+  toRunFacts,
 } from '@csc-fleet/executor/sandbox/index';
 import { exitCodes } from '../exit-codes.ts';
 import { note } from '../terminal/streams.ts';
@@ -39,7 +40,8 @@ function describe(command: Command, policy: PolicyDocument, facts: HostFacts): s
   }
 }
 
-function bwrapArgv(command: Command, { policy }: PolicyDocument, facts: HostFacts): string[] {
+function bwrapArgv(command: Command, { policy }: PolicyDocument, hostFacts: HostFacts): string[] {
+  const facts = toRunFacts(hostFacts);
   const { cwd, read_paths: readPaths, write_paths: writePaths } = command;
   const scopes = resolveScopes({ cwd, readPaths, writePaths, policy }, facts);
   try {

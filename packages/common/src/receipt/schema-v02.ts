@@ -87,6 +87,8 @@ const sandbox = z
     limits: z.array(limit),
     uid: integer({ min: 0 }).exactOptional(),
     gid: integer({ min: 0 }).exactOptional(),
+    user: nonEmptyText.meta({ minLength: 1, description: 'The name of `uid` on the host.' }).exactOptional(),
+    group: nonEmptyText.meta({ minLength: 1, description: 'The name of `gid` on the host.' }).exactOptional(),
   })
   .meta({ id: 'Sandbox', description: 'What was really enforced.' });
 

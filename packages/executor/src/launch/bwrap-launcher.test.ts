@@ -14,7 +14,7 @@ import {
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { type HostFacts, planSandbox, probeHost, resolveScopes } from '../sandbox/index.ts';
+import { planSandbox, probeHost, type RunFacts, resolveScopes, toRunFacts } from '../sandbox/index.ts';
 import { makeCommand, makeTree, type TestTree } from '../sandbox/testing.ts';
 import { createBwrapLauncher } from './bwrap-launcher.ts';
 import type { LaunchedProcess } from './launcher.ts';
@@ -30,7 +30,7 @@ import {
 } from './testing.ts';
 
 testLauncher('the bwrap launcher', async () => {
-  const facts = await probeHost();
+  const facts = toRunFacts(await probeHost());
   const tree = makeTree();
   const workspace = tree.directory('workspace', facts.jobUser);
   const policy = {
@@ -42,7 +42,10 @@ testLauncher('the bwrap launcher', async () => {
   const launcher = createBwrapLauncher({ facts, cgroups: openTestGroups() });
   return {
     launcher,
-    place: () => ({ kind: 'sandbox', plan: planSandbox(facts, scopes, makeCommand()), scopes }),
+    place: () => {
+      const plan = planSandbox(facts, scopes, makeCommand());
+      return { kind: 'sandbox', plan, scopes, user: facts.jobUser };
+    },
     close() {
       launcher.close();
       scopes.close();
@@ -51,12 +54,12 @@ testLauncher('the bwrap launcher', async () => {
   };
 });
 
-let facts: HostFacts;
+let facts: RunFacts;
 let runner: SandboxRunner;
 let tree: TestTree;
 let workspace: string;
 beforeAll(async () => {
-  facts = await probeHost();
+  facts = toRunFacts(await probeHost());
   runner = createSandboxRunner(facts, createBwrapLauncher({ facts, cgroups: openTestGroups() }));
 });
 afterAll(() => runner.launcher.close());

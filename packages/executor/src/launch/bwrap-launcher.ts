@@ -1,6 +1,6 @@
 import { CscError } from '@csc-fleet/common/errors';
 import type { Cgroups } from '../cgroup/index.ts';
-import { findExecutable, type HostFacts } from '../sandbox/index.ts';
+import { findExecutable, type HostFacts, toRunFacts } from '../sandbox/index.ts';
 import { findInheritedDescriptors } from './descriptors.ts';
 import { createFifoPool } from './fifo-pool.ts';
 import { type BwrapKit, launchInBwrap } from './launch-in-bwrap.ts';
@@ -24,9 +24,8 @@ export interface BwrapLauncherOptions {
 export function createBwrapLauncher(options: BwrapLauncherOptions): Launcher {
   const { facts } = options;
   const scratchDirectory = options.scratchDirectory ?? defaultScratchDirectory();
-  const owner = facts.executorUid === facts.jobUser.uid ? {} : { owner: facts.jobUser };
   const inherited = checkInherited(findInheritedDescriptors());
-  const fifos = createFifoPool({ directory: scratchDirectory, ...owner });
+  const fifos = createFifoPool({ directory: scratchDirectory });
   const kit: BwrapKit = {
     facts,
     ...(options.cgroups === undefined ? {} : { cgroups: options.cgroups }),
@@ -67,7 +66,7 @@ function findRefusal(
   place: SandboxPlace,
 ): LaunchedProcess | undefined {
   for (const { argv } of segments) {
-    const found = findExecutable(argv[0] ?? '', place.plan, place.scopes, facts);
+    const found = findExecutable(argv[0] ?? '', place.plan, place.scopes, toRunFacts(facts, place.user));
     if (found.code !== 0) return endedProcess({ kind: 'not_started', ...found });
   }
   return undefined;

@@ -152,16 +152,22 @@ const writeSome = promisify(
 function spawnAtGate({ bwrapPath, plan, argv, descriptors, numbers }: BwrapSpawn): ChildProcess {
   const stdio: Passed[] = [];
   for (const [number, descriptor] of descriptors) stdio[number] = descriptor;
+  // The kernel hands it on, and spawn(2) has forked and started the program by the time that it returns.
+  const before = process.umask(plan.umask);
   const bwrap = [bwrapPath, '--args', String(numbers.args), '--', ...argv];
-  return spawn(prlimitPath, [...prlimitArguments(plan), '--', ...bwrap], {
-    stdio: Array.from(stdio, (descriptor) => descriptor ?? 'ignore'),
-    // All of it can be read inside, in /proc/1/environ, whatever --clearenv does.
-    env: { PATH: '/usr/bin:/bin' },
-    cwd: '/',
-    // A session of its own: Ctrl-C at the executor's terminal is the executor's to handle.
-    detached: true,
-    ...plan.credentials,
-  });
+  try {
+    return spawn(prlimitPath, [...prlimitArguments(plan), '--', ...bwrap], {
+      stdio: Array.from(stdio, (descriptor) => descriptor ?? 'ignore'),
+      // All of it can be read inside, in /proc/1/environ, whatever --clearenv does.
+      env: { PATH: '/usr/bin:/bin' },
+      cwd: '/',
+      // A session of its own: Ctrl-C at the executor's terminal is the executor's to handle.
+      detached: true,
+      ...plan.credentials,
+    });
+  } finally {
+    process.umask(before);
+  }
 }
 
 function watchStatus(child: ChildProcess, number: number, onStatus: (status: BwrapStatus) => void): void {

@@ -1,6 +1,6 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import { descriptorPath } from '../sandbox/index.ts';
-import type { Fifo, FifoPool } from './fifo-pool.ts';
+import type { Fifo, FifoOwner, FifoPool } from './fifo-pool.ts';
 
 /** The pipes of one command: what its segments get, and the read ends that stay with this process. */
 export interface CommandPipes {
@@ -19,9 +19,12 @@ export interface Hold {
   close(): void;
 }
 
-/** Throws where no descriptors are left; nothing stays open then. */
-export function openCommandPipes(fifos: FifoPool, segments: number): CommandPipes {
-  const taken = takeAll(fifos, segments + 1);
+/**
+ * Throws where no descriptors are left; nothing stays open then.
+ * @param owner as for `FifoPool.take`
+ */
+export function openCommandPipes(fifos: FifoPool, segments: number, owner?: FifoOwner): CommandPipes {
+  const taken = takeAll(fifos, segments + 1, owner);
   const [out, err, ...joints] = taken;
   if (out === undefined || err === undefined) throw new RangeError('a command has at least one segment');
   const passed = [out.write, err.write, ...joints.flatMap(({ read, write }) => [read, write])];
@@ -48,10 +51,10 @@ export function openHold(fifos: FifoPool): Hold {
   }
 }
 
-function takeAll(fifos: FifoPool, count: number): Fifo[] {
+function takeAll(fifos: FifoPool, count: number, owner: FifoOwner | undefined): Fifo[] {
   const taken: Fifo[] = [];
   try {
-    while (taken.length < count) taken.push(fifos.take());
+    while (taken.length < count) taken.push(fifos.take(owner));
     return taken;
   } catch (error) {
     closeAll(taken.flatMap(({ read, write }) => [read, write]));

@@ -11,6 +11,8 @@ import {
   defaultBwrapPath,
   failed,
   type HostFacts,
+  type JobUser,
+  type JobUsers,
   type Namespace,
   namespaces,
   type ProbeOptions,
@@ -19,6 +21,7 @@ import {
   probeHost,
   requireChecks,
   resolveScopes,
+  toRunFacts,
 } from '../sandbox/index.ts';
 import { createBwrapLauncher } from './bwrap-launcher.ts';
 import { prlimitPath } from './bwrap-segment.ts';
@@ -38,7 +41,7 @@ export async function diagnose(options: DoctorOptions = {}): Promise<Check[]> {
   const { facts, check } = await tryProbe(options);
   if (facts === undefined) return [...bwrap.checks, check];
   const basics = await Promise.all([
-    tryUserDrop(facts),
+    tryUserDrops(facts),
     tryPrlimit(facts),
     tryMkfifo(options),
     ...namespaces.map((namespace) => tryNamespace(facts, namespace)),
@@ -59,11 +62,7 @@ async function tryProbe(options: DoctorOptions): Promise<{ facts?: HostFacts; ch
   try {
     // Cgroups have a check of their own.
     const facts = await probeHost({ ...options, acceptRlimitsOnly: true });
-    const { uid, name } = facts.jobUser;
-    return {
-      facts,
-      check: passed('job-user', `jobs run as ${name ?? 'an account without a name'} (uid ${uid})`),
-    };
+    return { facts, check: passed('job-user', describeUsers(facts.jobUsers)) };
   } catch (error) {
     // A file that the config names and that cannot be used is no fault of the host.
     if (!isCscError(error, 'SANDBOX_UNAVAILABLE')) throw error;
@@ -71,7 +70,23 @@ async function tryProbe(options: DoctorOptions): Promise<{ facts?: HostFacts; ch
   }
 }
 
-async function tryUserDrop({ executorUid, jobUser }: HostFacts): Promise<Check> {
+function describeUsers({ all, pooled }: JobUsers): string {
+  const [{ uid, gid, name, group }] = all;
+  if (!pooled) return `jobs run as ${name ?? 'an account without a name'} (uid ${uid})`;
+  const uids = all.map((user) => user.name ?? user.uid).join(', ');
+  return `each run has one of ${all.length} users (${uids}) for itself, with the group ${group ?? gid}`;
+}
+
+async function tryUserDrops({ executorUid, jobUsers }: HostFacts): Promise<Check> {
+  let check = passed('user-drop', '');
+  for (const user of jobUsers.all) {
+    check = await tryUserDrop(executorUid, user);
+    if (!check.ok) return check;
+  }
+  return check;
+}
+
+async function tryUserDrop(executorUid: number, jobUser: JobUser): Promise<Check> {
   if (executorUid === jobUser.uid)
     return passed('user-drop', 'the executor is not root: jobs run as its own user');
   const { uid, gid } = jobUser;
@@ -85,7 +100,8 @@ async function tryUserDrop({ executorUid, jobUser }: HostFacts): Promise<Check> 
   return failed('user-drop', `a process cannot become uid ${uid}`, remedy);
 }
 
-async function tryPrlimit({ executorUid, jobUser: { uid, gid } }: HostFacts): Promise<Check> {
+async function tryPrlimit({ executorUid, jobUsers }: HostFacts): Promise<Check> {
+  const [{ uid, gid }] = jobUsers.all;
   const ids = executorUid === uid ? {} : { uid, gid };
   const limited = await run(prlimitPath, ['--core=0', '--', 'true'], ids);
   if (limited.ok) return passed('rlimits', `${prlimitPath} sets a job's rlimits`);
@@ -135,7 +151,8 @@ async function tryNesting(facts: HostFacts): Promise<Check> {
 }
 
 // The whole way, with everything that a real run has.
-async function tryRecipe(facts: HostFacts, { scratchDirectory }: DoctorOptions): Promise<Check> {
+async function tryRecipe(hostFacts: HostFacts, { scratchDirectory }: DoctorOptions): Promise<Check> {
+  const facts = toRunFacts(hostFacts);
   const remedy = 'in a container, /proc must not be masked (Docker: --security-opt systempaths=unconfined)';
   const policy = { allowed_cwd_prefixes: ['/'], allowed_read_prefixes: [], allowed_write_prefixes: [] };
   const scopes = resolveScopes({ cwd: '/', readPaths: [], writePaths: [], policy }, facts);
@@ -150,7 +167,7 @@ async function tryRecipe(facts: HostFacts, { scratchDirectory }: DoctorOptions):
     const plan = planSandbox(facts, scopes, { environment: {}, network: 'deny', limits, secrets: [] });
     const command = launcher.launch({
       segments: [{ argv: ['true'] }],
-      place: { kind: 'sandbox', plan, scopes },
+      place: { kind: 'sandbox', plan, scopes, user: facts.jobUser },
       hold: false,
     });
     command.stdout.resume();
@@ -166,10 +183,10 @@ async function tryRecipe(facts: HostFacts, { scratchDirectory }: DoctorOptions):
 }
 
 async function runBwrap(
-  { bwrapPath, executorUid, jobUser }: HostFacts,
+  { bwrapPath, executorUid, jobUsers }: HostFacts,
   options: readonly string[],
 ): Promise<Ran> {
-  const { uid, gid } = jobUser;
+  const [{ uid, gid }] = jobUsers.all;
   const args = [...options, '--ro-bind', '/', '/', '--', 'true'];
   return await run(bwrapPath, args, executorUid === uid ? {} : { uid, gid });
 }

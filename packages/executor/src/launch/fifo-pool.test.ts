@@ -2,7 +2,7 @@ import { closeSync, constants, fstatSync, openSync, readdirSync, readSync, write
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { makeTree, type TestTree } from '../sandbox/testing.ts';
-import { createFifoPool, type Fifo, type FifoPoolOptions } from './fifo-pool.ts';
+import { createFifoPool, type Fifo, type FifoOwner } from './fifo-pool.ts';
 
 let tree: TestTree;
 let taken: Fifo[];
@@ -18,9 +18,9 @@ afterEach(() => {
   tree.remove();
 });
 
-function take(count: number, options: Partial<FifoPoolOptions> = {}): Fifo[] {
-  const pool = createFifoPool({ directory: tree.path, batch: 4, ...options });
-  const fifos = Array.from({ length: count }, () => pool.take());
+function take(count: number, owner?: FifoOwner): Fifo[] {
+  const pool = createFifoPool({ directory: tree.path, batch: 4 });
+  const fifos = Array.from({ length: count }, () => pool.take(owner));
   taken.push(...fifos);
   pool.close();
   return fifos;
@@ -46,7 +46,7 @@ describe('createFifoPool', () => {
 
   it('lets their owner, and nobody else, open them again', () => {
     const owner = process.getuid?.() === 0 ? { uid: 54321, gid: 54321 } : undefined;
-    const [fifo] = take(1, owner === undefined ? {} : { owner });
+    const [fifo] = take(1, owner);
     const stats = fstatSync(fifo?.write ?? -1);
     expect([stats.uid, stats.mode & 0o777]).toEqual([owner?.uid ?? process.getuid?.(), 0o600]);
     const again = openSync(`/proc/self/fd/${fifo?.write}`, constants.O_WRONLY);

@@ -9,9 +9,13 @@ export interface Fifo {
   readonly write: number;
 }
 
+/** A user of this host by ids. */
+export interface FifoOwner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
 export interface FifoPoolOptions {
-  /** Who may open the ends again, as `echo > /dev/stdout` does. Absent: this process's own user. */
-  readonly owner?: { readonly uid: number; readonly gid: number };
   /** Where the names are for the moment that it takes to open them. Default: `defaultScratchDirectory`. */
   readonly directory?: string;
   /** How many are made at once. Default 32. */
@@ -19,8 +23,11 @@ export interface FifoPoolOptions {
 }
 
 export interface FifoPool {
-  /** Waits for a batch where none is ready. Throws where the system has no descriptors left. */
-  take(): Fifo;
+  /**
+   * Waits for a batch where none is ready. Throws where the system has no descriptors left.
+   * @param owner who may open the ends again, as `echo > /dev/stdout` does. Absent: this process's own user
+   */
+  take(owner?: FifoOwner): Fifo;
   close(): void;
 }
 
@@ -43,11 +50,12 @@ export function createFifoPool(options: FifoPoolOptions = {}): FifoPool {
   // A process that runs one command needs four.
   refill(Math.min(count, 8));
   return {
-    take() {
+    take(owner) {
       if (ready.length === 0) ready.push(...makeNow(count, options));
       const fifo = ready.shift();
       refill(count);
       if (fifo === undefined) throw new Error('no FIFO can be made');
+      if (owner !== undefined) fchownSync(fifo.read, owner.uid, owner.gid);
       return fifo;
     },
     close() {
@@ -78,7 +86,7 @@ function makeAhead(count: number, options: FifoPoolOptions, done: (fifos: Fifo[]
   const finish = (status: number | null): void => {
     if (abandoned) return;
     try {
-      done(status === 0 ? openBatch(batch, options) : []);
+      done(status === 0 ? openBatch(batch) : []);
     } catch {
       done([]);
     } finally {
@@ -105,7 +113,7 @@ function makeNow(count: number, options: FifoPoolOptions): Fifo[] {
       env: { PATH: toolPath },
     });
     if (status !== 0) throw new Error(`mkfifo failed (${status ?? 'it did not start'})`, { cause: error });
-    return openBatch(batch, options);
+    return openBatch(batch);
   } finally {
     removeBatch(batch);
   }
@@ -121,10 +129,10 @@ function mkfifoArguments({ paths }: Batch): string[] {
   return ['-m', '600', '--', ...paths];
 }
 
-function openBatch({ paths }: Batch, options: FifoPoolOptions): Fifo[] {
+function openBatch({ paths }: Batch): Fifo[] {
   const fifos: Fifo[] = [];
   try {
-    for (const path of paths) fifos.push(openFifo(path, options));
+    for (const path of paths) fifos.push(openFifo(path));
     return fifos;
   } catch (error) {
     closeAll(fifos);
@@ -132,11 +140,10 @@ function openBatch({ paths }: Batch, options: FifoPoolOptions): Fifo[] {
   }
 }
 
-function openFifo(path: string, { owner }: FifoPoolOptions): Fifo {
+function openFifo(path: string): Fifo {
   // Opened for both first, so that opening one end does not wait for the other (fifo(7)).
   const both = openSync(path, constants.O_RDWR);
   try {
-    if (owner !== undefined) fchownSync(both, owner.uid, owner.gid);
     const read = openSync(path, constants.O_RDONLY);
     return { read, write: openSync(path, constants.O_WRONLY) };
   } finally {

@@ -34,7 +34,7 @@ export interface BwrapKit {
 export function launchInBwrap(kit: BwrapKit, spec: LaunchSpec, place: SandboxPlace): LaunchedProcess {
   const count = spec.segments.length;
   const group = openGroup(kit, place);
-  const { hold, pipes } = openPipes(kit, count, group);
+  const { hold, pipes } = openPipes(kit, count, group, place);
   const stdout = new OutputStream(pipes.stdout);
   const stderr = new OutputStream(pipes.stderr);
   const segments = spec.segments.map(({ argv }, index): SegmentProcess => {
@@ -72,11 +72,12 @@ function openPipes(
   { fifos }: BwrapKit,
   count: number,
   group: RunGroup | undefined,
+  { plan: { credentials } }: SandboxPlace,
 ): { hold: Hold; pipes: CommandPipes } {
   let hold: Hold | undefined;
   try {
     hold = openHold(fifos);
-    return { hold, pipes: openCommandPipes(fifos, count) };
+    return { hold, pipes: openCommandPipes(fifos, count, credentials) };
   } catch (error) {
     hold?.close();
     void group?.remove();

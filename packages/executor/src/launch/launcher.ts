@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import type { JobUser } from '../sandbox/host-facts.ts';
 import type { SandboxPlan } from '../sandbox/plan.ts';
 import type { ResolvedScopes } from '../sandbox/scopes.ts';
 
@@ -27,6 +28,8 @@ export interface SandboxPlace {
   readonly kind: 'sandbox';
   readonly plan: SandboxPlan;
   readonly scopes: ResolvedScopes;
+  /** The host user that the plan is for. */
+  readonly user: JobUser;
   /** Values of the plan's secrets, by the names of their descriptors. */
   readonly secrets?: ReadonlyMap<string, Buffer>;
 }

@@ -1,4 +1,5 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 
 /** One process for as long as it lives: a pid alone may be given to another one later. */
@@ -78,6 +79,27 @@ function childrenOf(pid: number): number[] {
   const children = readProc(`${pid}/task/${pid}/children`);
   if (children !== undefined) return children.trim().split(' ').filter(Boolean).map(Number);
   return listProcesses().filter((candidate) => readStat(candidate)?.parent === pid);
+}
+
+/**
+ * Processes, zombies aside, that have one of these user ids: the real, the effective, the saved or the file system's.
+ * Does not hold up this process, however many others there are.
+ */
+export async function findProcessesOf(uids: ReadonlySet<number>): Promise<ProcessId[]> {
+  const found: ProcessId[] = [];
+  for (const pid of listProcesses()) {
+    // proc_pid_status(5). Not the owner of /proc/PID, which is root where a process has made itself undumpable.
+    const status = await readFile(`/proc/${pid}/status`, 'latin1').catch(() => '');
+    const ids = /^Uid:\s+(.+)$/m.exec(status)?.[1]?.split(/\s+/) ?? [];
+    const process = ids.some((uid) => uids.has(Number(uid))) ? identify(pid) : undefined;
+    if (process !== undefined) found.push(process);
+  }
+  return found;
+}
+
+/** A quick look for processes of a user, which does not see those that have made themselves undumpable. */
+export function hasPlainProcess(uid: number): boolean {
+  return listProcesses().some((pid) => statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid === uid);
 }
 
 /** The pids of all processes that this one can see. */

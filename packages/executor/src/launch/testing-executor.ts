@@ -1,5 +1,5 @@
 // A small executor in a process of its own, for tests that kill it, start it as somebody else or with files open.
-import { probeHost } from '../sandbox/index.ts';
+import { probeHost, toRunFacts } from '../sandbox/index.ts';
 import { createBwrapLauncher } from './bwrap-launcher.ts';
 import { createSandboxRunner, finish, openTestGroups, type TestScopes } from './testing.ts';
 
@@ -19,7 +19,7 @@ if (user !== undefined) {
   process.setuid?.(user.uid);
 }
 // Who is not root has no cgroups of his own here.
-const facts = await probeHost({ acceptRlimitsOnly: user !== undefined });
+const facts = toRunFacts(await probeHost({ acceptRlimitsOnly: user !== undefined }));
 const runner = createSandboxRunner(
   facts,
   createBwrapLauncher({ facts, ...(facts.cgroups === 'none' ? {} : { cgroups: openTestGroups() }) }),

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import { type Cgroups, openCgroups } from '../cgroup/index.ts';
-import { planSandbox, type probeHost, resolveScopes, type ScopeRequest } from '../sandbox/index.ts';
+import { planSandbox, type RunFacts, resolveScopes, type ScopeRequest } from '../sandbox/index.ts';
 import { makeCommand } from '../sandbox/testing.ts';
 import type { LaunchedProcess, Launcher, LaunchOutcome, LaunchSpec } from './launcher.ts';
 
@@ -42,10 +42,7 @@ export interface TestScopes extends Partial<Pick<ScopeRequest, 'cwd' | 'readPath
   readonly meanwhile?: () => void;
 }
 
-export function createSandboxRunner(
-  facts: Awaited<ReturnType<typeof probeHost>>,
-  launcher: Launcher,
-): SandboxRunner {
+export function createSandboxRunner(facts: RunFacts, launcher: Launcher): SandboxRunner {
   const launch: SandboxRunner['launch'] = async (argvs, scopes, hold = false) => {
     const { spec, close } = prepare(facts, argvs, scopes, hold);
     const launched = launcher.launch(spec);
@@ -56,7 +53,7 @@ export function createSandboxRunner(
 }
 
 function prepare(
-  facts: Awaited<ReturnType<typeof probeHost>>,
+  facts: RunFacts,
   argvs: readonly (readonly string[])[],
   { cwd = '/', readPaths = [], writePaths = [], prefixes = ['/'], environment = {}, meanwhile }: TestScopes,
   hold: boolean,
@@ -71,7 +68,10 @@ function prepare(
   meanwhile?.();
   const plan = planSandbox(facts, scopes, makeCommand({ environment }));
   const segments = argvs.map((argv) => ({ argv }));
-  return { spec: { segments, place: { kind: 'sandbox', plan, scopes }, hold }, close: scopes.close };
+  return {
+    spec: { segments, place: { kind: 'sandbox', plan, scopes, user: facts.jobUser }, hold },
+    close: scopes.close,
+  };
 }
 
 async function readText(stream: Readable): Promise<string> {

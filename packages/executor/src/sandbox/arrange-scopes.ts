@@ -74,14 +74,14 @@ function mountRead(arrangement: Arrangement, read: OpenScope, inner: readonly Op
 
 // No job can change a directory from the scope's own down to the one that holds `path`. Asked of the open descriptor:
 // what is at the scope's path may be another directory by now.
-function isFixedDownTo(read: OpenScope, path: string, { jobUser }: HostFacts): boolean {
+function isFixedDownTo(read: OpenScope, path: string, { jobUsers }: HostFacts): boolean {
   const between = directoriesBetween(read.source, path).map((directory) =>
     directory.slice(read.source.length),
   );
   return between.every((rest) => {
     const stats =
       rest === '' ? read.stats : lstatSync(`${descriptorPath(read.fd)}${rest}`, { throwIfNoEntry: false });
-    return stats?.isDirectory() === true && !mayWrite(stats, jobUser);
+    return stats?.isDirectory() === true && !mayWrite(stats, jobUsers);
   });
 }
 
@@ -126,7 +126,7 @@ function checkSystemTrees({ facts }: Resolution, writes: readonly OpenScope[]): 
   for (const { source } of writes) {
     const tree = systemTrees(facts).find((root) => isWithin(source, root));
     if (tree === undefined) continue;
-    const open = directoriesBetween(tree, source).find((path) => mayWrite(statSync(path), facts.jobUser));
+    const open = directoriesBetween(tree, source).find((path) => mayWrite(statSync(path), facts.jobUsers));
     if (source !== tree && open === undefined) continue;
     throw new CscError(
       'NOT_PERMITTED',

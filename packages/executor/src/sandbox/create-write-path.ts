@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { closeSync, lchownSync, mkdirSync } from 'node:fs';
+import { chmodSync, closeSync, lchownSync, mkdirSync } from 'node:fs';
 import { posix } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
-import type { HostFacts } from './host-facts.ts';
+import type { RunFacts } from './host-facts.ts';
 import { mayWrite } from './job-access.ts';
 import { descriptorPath, openResolved } from './open-path.ts';
 
@@ -10,10 +10,10 @@ import { descriptorPath, openResolved } from './open-path.ts';
  * Creates the directory `path`, owned by the job user, in a parent that is free of symlinks. In a parent that jobs can
  * write, it is created with the job user's rights alone: there, root's could be turned against another directory.
  */
-export function createWritePath(path: string, facts: HostFacts): void {
+export function createWritePath(path: string, facts: RunFacts): void {
   const parent = openResolved(posix.dirname(path));
   try {
-    const create = chooseCreate(mayWrite(parent.stats, facts.jobUser), facts);
+    const create = chooseCreate(mayWrite(parent.stats, facts.jobUsers), facts);
     create(parent.fd, posix.basename(path));
   } catch (cause) {
     throw new CscError('FILE_UNREADABLE', `write path ${path} does not exist and cannot be created`, {
@@ -24,24 +24,36 @@ export function createWritePath(path: string, facts: HostFacts): void {
   }
 }
 
-function chooseCreate(writableByJobs: boolean, facts: HostFacts): (parent: number, name: string) => void {
+function chooseCreate(writableByJobs: boolean, facts: RunFacts): (parent: number, name: string) => void {
   const { uid, gid } = facts.jobUser;
+  // Under a pool, the group of the next run's user must be able to write it, and have what others put there (setgid).
+  const mode = facts.jobUsers.pooled ? 0o2775 : 0o755;
   if (facts.executorUid === uid) return (parent, name) => mkdirSync(posix.join(descriptorPath(parent), name));
-  if (writableByJobs) return (parent, name) => createAsJobUser(parent, name, uid, gid);
+  if (writableByJobs) return (parent, name) => createAsJobUser(parent, name, { uid, gid, mode });
   return (parent, name) => {
     const path = posix.join(descriptorPath(parent), name);
-    mkdirSync(path, { mode: 0o755 });
+    mkdirSync(path, { mode: 0o700 });
     lchownSync(path, uid, gid);
+    // After the owner, as a change of that takes the setgid bit away (chown(2)).
+    chmodSync(path, mode);
   };
 }
 
-function createAsJobUser(parent: number, name: string, uid: number, gid: number): void {
-  const { status, error } = spawnSync('mkdir', ['-m', '755', '--', `${descriptorPath(3)}/${name}`], {
-    uid,
-    gid,
-    cwd: '/',
-    env: { PATH: '/usr/bin:/bin' },
-    stdio: ['ignore', 'ignore', 'ignore', parent],
-  });
+function createAsJobUser(
+  parent: number,
+  name: string,
+  { uid, gid, mode }: { readonly uid: number; readonly gid: number; readonly mode: number },
+): void {
+  const { status, error } = spawnSync(
+    'mkdir',
+    ['-m', mode.toString(8), '--', `${descriptorPath(3)}/${name}`],
+    {
+      uid,
+      gid,
+      cwd: '/',
+      env: { PATH: '/usr/bin:/bin' },
+      stdio: ['ignore', 'ignore', 'ignore', parent],
+    },
+  );
   if (status !== 0) throw error ?? new Error(`the job user may not write there (mkdir: ${status})`);
 }

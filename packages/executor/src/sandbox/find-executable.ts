@@ -1,5 +1,5 @@
 import { type Stats, statSync } from 'node:fs';
-import type { HostFacts } from './host-facts.ts';
+import type { RunFacts } from './host-facts.ts';
 import { mayExecute } from './job-access.ts';
 import { descriptorPath } from './open-path.ts';
 import { type Mount, type SandboxPlan, scopeDescriptors } from './plan.ts';
@@ -27,7 +27,7 @@ export function findExecutable(
   program: string,
   plan: SandboxPlan,
   scopes: ResolvedScopes,
-  facts: HostFacts,
+  facts: RunFacts,
 ): Executable | NotRunnable {
   const view: View = { mounts: plan.mounts.toReversed(), descriptors: scopeDescriptors(scopes) };
   const directories = program.includes('/') ? [''] : (plan.environment['PATH'] ?? '').split(':');

@@ -8,8 +8,8 @@ export interface HostFacts {
   /** The long options that `bwrap --help` lists, without the dashes. */
   readonly bwrapOptions: ReadonlySet<string>;
   readonly executorUid: number;
-  /** The host user that jobs run as: another one than the executor's only where the executor is root. */
-  readonly jobUser: JobUser;
+  /** Whom jobs run as. */
+  readonly jobUsers: JobUsers;
   /** Links of a merged /usr that a sandbox needs beside /usr: /bin, /sbin, /lib, /lib64, … */
   readonly systemLinks: readonly SystemLink[];
   /** The same where they are real directories. */
@@ -29,11 +29,35 @@ export interface HostFacts {
 
 export type CgroupMechanism = 'cgroup-v1' | 'cgroup-v2';
 
+/** The facts of one run: those of the host, and which of its job users this run has. */
+export interface RunFacts extends HostFacts {
+  /** Another one than the executor's own user only where the executor is root. */
+  readonly jobUser: JobUser;
+}
+
 export interface JobUser {
   readonly uid: number;
   readonly gid: number;
   /** Absent where the uid has no account. */
   readonly name?: string;
+  /** The group's name; absent where it has none, or none was asked for. */
+  readonly group?: string;
+}
+
+/** Whom jobs run as. */
+export interface JobUsers {
+  /** One for all runs, or several, of which no two runs have the same at a time. */
+  readonly all: readonly [JobUser, ...JobUser[]];
+  /**
+   * True: it is a pool. Its users have one group, by which write scopes are reached, so that one run may change what
+   * another one with another user has made.
+   */
+  readonly pooled: boolean;
+}
+
+/** The facts of a run as one of the host's job users. */
+export function toRunFacts(facts: HostFacts, jobUser: JobUser = facts.jobUsers.all[0]): RunFacts {
+  return { ...facts, jobUser };
 }
 
 export interface SystemLink {

@@ -8,8 +8,16 @@ export { type Check, failed, passed, requireChecks } from './check.ts';
 export { askBwrap } from './check-bwrap.ts';
 export { type Executable, findExecutable, type NotRunnable } from './find-executable.ts';
 export { expandGlob, isGlob, stripTree } from './glob.ts';
-export type { CgroupMechanism, HostFacts, JobUser, SystemLink } from './host-facts.ts';
-export type { RunAs } from './job-user.ts';
+export {
+  type CgroupMechanism,
+  type HostFacts,
+  type JobUser,
+  type JobUsers,
+  type RunFacts,
+  type SystemLink,
+  toRunFacts,
+} from './host-facts.ts';
+export { isPool, type RunAs, type RunAsPool } from './job-user.ts';
 export { descriptorPath, O_PATH } from './open-path.ts';
 export {
   type Mount,

@@ -1,10 +1,12 @@
 import { chmodSync, statSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { JobUser, JobUsers } from './host-facts.ts';
 import { findClosedParent, mayExecute, mayWrite } from './job-access.ts';
 import { makeTree, type TestTree } from './testing.ts';
 
 const self = { uid: process.getuid?.() ?? -1, gid: process.getgid?.() ?? -1 };
 const stranger = { uid: 54321, gid: 54321 };
+const jobs = (...all: [JobUser, ...JobUser[]]): JobUsers => ({ all, pooled: all.length > 1 });
 
 describe('job access', () => {
   let tree: TestTree;
@@ -18,10 +20,12 @@ describe('job access', () => {
   };
 
   it('takes owners, groups and others for writers', () => {
-    expect(mayWrite(at(0o755), self)).toBe(true);
-    expect(mayWrite(at(0o755), stranger)).toBe(false);
-    expect(mayWrite(at(0o775), stranger)).toBe(true);
-    expect(mayWrite(at(0o1777), stranger)).toBe(true);
+    expect(mayWrite(at(0o755), jobs(self))).toBe(true);
+    expect(mayWrite(at(0o755), jobs(stranger))).toBe(false);
+    // Another run of the pool, at the same time.
+    expect(mayWrite(at(0o755), jobs(stranger, self))).toBe(true);
+    expect(mayWrite(at(0o775), jobs(stranger))).toBe(true);
+    expect(mayWrite(at(0o1777), jobs(stranger))).toBe(true);
   });
 
   it('is sure only of a no', () => {

@@ -1,13 +1,13 @@
 import { type Stats, statSync } from 'node:fs';
 import { posix } from 'node:path';
-import type { JobUser } from './host-facts.ts';
+import type { JobUser, JobUsers } from './host-facts.ts';
 
 /**
- * Whether the job user may change the entries of a directory, by its mode. Where an access list could say more, the
- * answer is yes: a group bit may be such a list's mask (acl(5)).
+ * Whether jobs may change the entries of a directory, by its mode: this run's user, or another run's meanwhile. Where
+ * an access list could say more, the answer is yes: a group bit may be such a list's mask (acl(5)).
  */
-export function mayWrite(directory: Stats, user: JobUser): boolean {
-  return directory.uid === user.uid || (directory.mode & 0o022) !== 0;
+export function mayWrite(directory: Stats, { all }: JobUsers): boolean {
+  return (directory.mode & 0o022) !== 0 || all.some(({ uid }) => uid === directory.uid);
 }
 
 /** The first directory above `path` that the job user certainly may not enter; undefined where there is none. */

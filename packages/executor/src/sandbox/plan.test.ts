@@ -134,6 +134,7 @@ describe('describeSandbox', () => {
         { name: 'write_bytes', value: 1073741824, mechanism: 'watch' },
       ],
       uid: 65534,
+      user: 'nobody',
       gid: 65534,
     });
     expect(describeLocal()).toEqual({ mechanism: 'none', namespaces: [], limits: [] });

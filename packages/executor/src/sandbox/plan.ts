@@ -1,7 +1,7 @@
 import type { NetworkMode } from '@csc-fleet/common/contract';
 import type { RunLimits } from '../limits.ts';
 import { madeUpEtcFiles } from './etc-files.ts';
-import type { CgroupMechanism, HostFacts, JobUser } from './host-facts.ts';
+import type { CgroupMechanism, HostFacts, JobUser, RunFacts } from './host-facts.ts';
 import type { ResolvedScopes } from './scopes.ts';
 import {
   privateDirectories,
@@ -26,6 +26,8 @@ export interface SandboxPlan {
   readonly gid: number;
   /** The host user that bwrap and the command run as; absent where the executor is that user. */
   readonly credentials?: { readonly uid: number; readonly gid: number };
+  /** The permissions that files do not get which the command makes (umask(2)). */
+  readonly umask: number;
   readonly environment: Readonly<Record<string, string>>;
   /** In mounting order. */
   readonly mounts: readonly Mount[];
@@ -94,7 +96,7 @@ const shmBytes = 64 * mebibyte;
 export const namespaces: readonly Namespace[] = ['user', 'ipc', 'pid', 'uts', 'cgroup', 'net'];
 
 /** The sandbox for a command. Pure: it opens nothing and asks the host nothing. */
-export function planSandbox(facts: HostFacts, scopes: ResolvedScopes, command: SandboxCommand): SandboxPlan {
+export function planSandbox(facts: RunFacts, scopes: ResolvedScopes, command: SandboxCommand): SandboxPlan {
   const { network, limits } = command;
   return {
     // Whoever has the host's network has no namespace of its own for it: policy, ceiling and an approval say so.
@@ -104,6 +106,8 @@ export function planSandbox(facts: HostFacts, scopes: ResolvedScopes, command: S
     uid: sandboxUid,
     gid: sandboxGid,
     ...(facts.executorUid === facts.jobUser.uid ? {} : { credentials: toCredentials(facts.jobUser) }),
+    // Where the next run has another user, it is through the group that it can change what this one makes.
+    umask: facts.jobUsers.pooled ? 0o002 : 0o022,
     environment: {
       HOME: sandboxHome,
       LANG: 'C.UTF-8',

@@ -5,7 +5,7 @@ import { requireChecks } from './check.ts';
 import { askBwrap } from './check-bwrap.ts';
 import { resolverPaths, shownEtcPaths } from './etc-files.ts';
 import type { HostFacts, SystemLink } from './host-facts.ts';
-import { type RunAs, resolveJobUser } from './job-user.ts';
+import { type RunAs, resolveJobUsers } from './job-user.ts';
 
 export interface ProbeOptions {
   /** Absolute. Default: /usr/bin/bwrap. */
@@ -33,7 +33,7 @@ export async function probeHost(options: ProbeOptions = {}): Promise<HostFacts> 
     bwrapVersion: bwrap.version,
     bwrapOptions: bwrap.options,
     executorUid,
-    jobUser: resolveJobUser(options.runAs, { uid: executorUid, gid: process.getgid?.() ?? -1 }),
+    jobUsers: resolveJobUsers(options.runAs, { uid: executorUid, gid: process.getgid?.() ?? -1 }),
     ...findSystemPaths(),
     resolverPaths: resolverPaths.filter((path) => look(path) !== undefined),
     etcPaths: shownEtcPaths.filter((path) => look(path) !== undefined),

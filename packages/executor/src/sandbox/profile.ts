@@ -1,20 +1,23 @@
 import { canonicalJson, type JsonObject, sha256Hex } from '@csc-fleet/common/encoding';
 import type { SandboxReport } from '@csc-fleet/common/receipt';
-import type { CgroupMechanism, HostFacts } from './host-facts.ts';
+import type { CgroupMechanism, RunFacts } from './host-facts.ts';
 import type { Mount, Rlimit, SandboxPlan } from './plan.ts';
 import { sandboxHome } from './view.ts';
 
 /**
  * The receipt's `sandbox_profile_id`: SHA-256 (hex) of the plan's canonical JSON. Two runs have the same one exactly if
- * they saw the same sandbox; the values of environment variables are not part of it, as they could be guessed from it.
+ * they saw the same sandbox; the values of environment variables are not part of it, as they could be guessed from it,
+ * and neither is the host user, which a job does not see and which a pool gives to each run anew.
  */
 export function sandboxProfileId(plan: SandboxPlan): string {
-  const effective = { ...plan, environment: Object.keys(plan.environment).sort() };
+  const { credentials: _, ...rest } = plan;
+  const effective = { ...rest, environment: Object.keys(plan.environment).sort() };
   return sha256Hex(canonicalJson(effective as unknown as JsonObject));
 }
 
 /** What a receipt says of a sandboxed run. */
-export function describeSandbox(plan: SandboxPlan, facts: HostFacts): SandboxReport {
+export function describeSandbox(plan: SandboxPlan, facts: RunFacts): SandboxReport {
+  const { uid, gid, name, group } = facts.jobUser;
   return {
     mechanism: 'bubblewrap',
     bwrap_version: facts.bwrapVersion,
@@ -28,8 +31,10 @@ export function describeSandbox(plan: SandboxPlan, facts: HostFacts): SandboxRep
       ...plan.mounts.flatMap(toLimit),
       { name: 'write_bytes', value: plan.writeBytes, mechanism: 'watch' },
     ],
-    uid: facts.jobUser.uid,
-    gid: facts.jobUser.gid,
+    uid,
+    gid,
+    ...(name === undefined ? {} : { user: name }),
+    ...(group === undefined ? {} : { group }),
   };
 }
 

@@ -1,12 +1,12 @@
 import { CscError } from '@csc-fleet/common/errors';
-import type { HostFacts } from './host-facts.ts';
+import type { RunFacts } from './host-facts.ts';
 import { type OpenPath, openResolved } from './open-path.ts';
 import type { ScopeLink, ScopeRequest } from './scopes.ts';
 
 /** What a request resolved to so far, and the descriptors that are open for it. */
 export interface Resolution {
   readonly request: ScopeRequest;
-  readonly facts: HostFacts;
+  readonly facts: RunFacts;
   readonly descriptors: Set<number>;
   readonly links: Map<string, ScopeLink>;
   readonly notes: string[];

@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { maxSplitEntries } from './arrange-scopes.ts';
-import type { HostFacts } from './host-facts.ts';
+import type { RunFacts } from './host-facts.ts';
 import { maxOpenScopes } from './resolution.ts';
 import { resolveScopes } from './resolve-scopes.ts';
 import type { ResolvedScopes } from './scopes.ts';
@@ -14,7 +14,7 @@ const own = { uid: process.getuid?.() ?? -1, gid: process.getgid?.() ?? -1 };
 const isRoot = own.uid === 0;
 // Where the tests are not root, they are the job user themselves, and all that they own is writable by jobs.
 const jobUser = isRoot ? { uid: 65534, gid: 65534 } : own;
-const facts: HostFacts = makeFacts({ executorUid: own.uid, jobUser });
+const facts: RunFacts = makeFacts({ executorUid: own.uid, jobUser });
 const refusal = (code: string, path: string) =>
   expect.objectContaining({ code, message: expect.stringContaining(path) });
 

@@ -5,7 +5,7 @@ import { isCoveredBy } from '@csc-fleet/common/paths';
 import { arrangeScopes } from './arrange-scopes.ts';
 import { createWritePath } from './create-write-path.ts';
 import { expandGlob, isGlob, stripTree } from './glob.ts';
-import type { HostFacts } from './host-facts.ts';
+import type { RunFacts } from './host-facts.ts';
 import { findClosedParent } from './job-access.ts';
 import { type OpenScope, openFor, type Resolution } from './resolution.ts';
 import type { ResolvedScopes, ScopeRequest } from './scopes.ts';
@@ -16,7 +16,7 @@ import { isWithin, type Walk, walkPath } from './walk.ts';
  * Resolves what a command declared, holds it against the policy again now that symlinks are followed, and opens it.
  * Throws NOT_PERMITTED or FILE_UNREADABLE naming the path; nothing stays open then.
  */
-export function resolveScopes(request: ScopeRequest, facts: HostFacts): ResolvedScopes {
+export function resolveScopes(request: ScopeRequest, facts: RunFacts): ResolvedScopes {
   const resolution: Resolution = { request, facts, descriptors: new Set(), links: new Map(), notes: [] };
   const close = (): void => {
     for (const fd of resolution.descriptors) closeSync(fd);

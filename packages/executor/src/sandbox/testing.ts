@@ -1,18 +1,20 @@
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { RunLimits } from '../limits.ts';
-import type { HostFacts } from './host-facts.ts';
+import type { RunFacts } from './host-facts.ts';
 import type { SandboxCommand } from './plan.ts';
 import type { ResolvedScopes } from './scopes.ts';
 
 /** A host with a merged /usr, for tests of what is pure. */
-export function makeFacts(changes: Partial<HostFacts> = {}): HostFacts {
+export function makeFacts(changes: Partial<RunFacts> = {}): RunFacts {
+  const { jobUser = { uid: 65534, gid: 65534, name: 'nobody' } } = changes;
   return {
     bwrapPath: '/usr/bin/bwrap',
     bwrapVersion: '0.8.0',
     bwrapOptions: new Set(['args', 'bind-fd']),
     executorUid: 0,
-    jobUser: { uid: 65534, gid: 65534, name: 'nobody' },
+    jobUser,
+    jobUsers: { all: [jobUser], pooled: false },
     systemLinks: [{ path: '/bin', target: 'usr/bin' }],
     systemDirectories: [],
     etcPaths: ['/etc/ld.so.cache'],
