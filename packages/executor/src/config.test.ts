@@ -95,7 +95,23 @@ signing_key: receipts.pem
     );
   });
 
-  it.each(['run_as: { uid: 0, gid: 0 }', 'run_as: { user: a, uid: 1, gid: 1 }'])('refuses %s', (line) => {
+  it('takes a pool of users by name or id, with one for each slot', () => {
+    const pool = 'run_as: { pool: [csc-job-0, 61001], group: csc-jobs }';
+    expect(read(`${minimal}\n${pool}\nslots: 2`)).toMatchObject({
+      runAs: { pool: ['csc-job-0', 61001], group: 'csc-jobs' },
+      slots: 2,
+    });
+    expect(read(`${minimal}\n${pool}`).slots).toBeLessThanOrEqual(2);
+    expect(faultPaths(`${minimal}\n${pool}\nslots: 3`)).toEqual(['slots']);
+  });
+
+  it.each([
+    'run_as: { uid: 0, gid: 0 }',
+    'run_as: { pool: [], group: a }',
+    'run_as: { pool: [0], group: a }',
+    'run_as: { pool: [a] }',
+    'run_as: { user: a, uid: 1, gid: 1 }',
+  ])('refuses %s', (line) => {
     expect(faultPaths(`${minimal}\n${line}`).every((path) => path.startsWith('run_as'))).toBe(true);
     expect(faultPaths(`${minimal}\n${line}`)).not.toEqual([]);
   });
