@@ -5,13 +5,19 @@ import base64
 import hashlib
 import json
 import pathlib
+import re
 import sys
+import uuid
 
 import grpc
 from nacl.signing import VerifyKey
 
 from csc.common.v1 import execution_pb2
 from csc.gate.v1 import gate_pb2, gate_pb2_grpc
+
+RECEIPT_VERSION = "csc.receipt.v0.2"
+STDOUT = execution_pb2.OUTPUT_STREAM_STDOUT
+STDERR = execution_pb2.OUTPUT_STREAM_STDERR
 
 
 def connect(address: str, pki: pathlib.Path, name: str) -> gate_pb2_grpc.GateStub:
@@ -30,16 +36,62 @@ def signing_payload(receipt: dict) -> bytes:
     return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def verify(gate: gate_pb2_grpc.GateStub, receipt: dict, stdout: bytes, stderr: bytes) -> None:
-    """Raises where the receipt is not what the executor signed, or the output is not what it names."""
-    key_id = receipt["signature"]["key_id"]
-    keys = gate.GetKeys(gate_pb2.GetKeysRequest(key_ids=[key_id])).keys
-    VerifyKey(keys[0].public_key).verify(
+def contract_sha256(contract: bytes) -> str:
+    body = json.dumps(json.loads(contract), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(body.encode()).hexdigest()
+
+
+def find_key(gate: gate_pb2_grpc.GateStub, key_id: str, pins: dict | None) -> tuple[str, bytes]:
+    """The owner and the public key. Pinned keys are the only ones; only a gate's own key is asked for beside them."""
+    if pins is not None and key_id in pins:
+        return pins[key_id]
+    for key in gate.GetKeys(gate_pb2.GetKeysRequest(key_ids=[key_id])).keys:
+        if key.key_id == key_id and (pins is None or role_of(key.owner) == "gate"):
+            return key.owner, key.public_key
+    raise ValueError(f"no key {key_id} is trusted")
+
+
+def read_pins(path: pathlib.Path) -> dict:
+    """The key ring that `csc executor keys --export` writes on a host."""
+    keys = json.loads(path.read_bytes())["keys"]
+    return {key["key_id"]: (key["owner"], base64.b64decode(key["public_key"])) for key in keys}
+
+
+def role_of(owner: str) -> str:
+    match = re.fullmatch(r"(?:spiffe://[a-z0-9._-]+/)?(executor|gate)/[A-Za-z0-9._-]+", owner)
+    return match.group(1) if match else ""
+
+
+def check(condition: bool, problem: str) -> None:
+    if not condition:
+        raise ValueError(f"the receipt does not count: {problem}")
+
+
+def verify(receipt: dict, owner: str, public_key: bytes, execution_id: str, contract: bytes, output: dict) -> None:
+    """Raises unless an executor has signed this receipt, of this run, with just the output that arrived."""
+    VerifyKey(public_key).verify(
         signing_payload(receipt), base64.b64decode(receipt["signature"]["signature"])
     )
-    for name, data in (("stdout_hash", stdout), ("stderr_hash", stderr)):
-        if name in receipt and receipt[name] != "sha256:" + hashlib.sha256(data).hexdigest():
-            raise ValueError(f"{name} does not match the output")
+    check(receipt["receipt_version"] == RECEIPT_VERSION, "it is not of the version that was asked for")
+    check(receipt["contract_sha256"] == contract_sha256(contract), "it is for another contract")
+    check(receipt["execution_id"] == execution_id, "it is for another execution")
+    if role_of(owner) == "gate":  # which can say that nothing ran, and no more
+        check(receipt["status"] in ("blocked", "expired") and not receipt["commands"], "a gate cannot say what ran")
+    else:
+        check(role_of(owner) == "executor", f"{owner} is no executor")
+        check(receipt.get("executor_id") == owner.rsplit("/", 1)[1], "another executor has signed it")
+    ids = [command["id"] for command in json.loads(contract)["commands"]]
+    ran = [command["command_id"] for command in receipt["commands"]]
+    check(ran == ids[: len(ran)], "it names other commands")
+    check(receipt["status"] != "success" or ran == ids, "it says success and leaves commands out")
+    covered = 0
+    for command in receipt["commands"]:
+        for stream, name in ((STDOUT, "stdout"), (STDERR, "stderr")):
+            data = output.get((command["command_id"], stream), b"")
+            covered += len(data)
+            check(len(data) == command[f"{name}_bytes"], f"{name} has another length")
+            check(command[f"{name}_hash"] == "sha256:" + hashlib.sha256(data).hexdigest(), f"{name} differs")
+    check(covered == sum(map(len, output.values())), "there was output that it does not cover")
 
 
 def main() -> int:
@@ -48,28 +100,46 @@ def main() -> int:
     parser.add_argument("--gate", default="localhost:7443")
     parser.add_argument("--pki", type=pathlib.Path, required=True)
     parser.add_argument("--as", dest="name", required=True)
+    parser.add_argument("--keys", type=pathlib.Path, help="executors' keys, of csc executor keys --export")
     args = parser.parse_args()
 
+    pins = read_pins(args.keys) if args.keys else None
+    if pins is None:
+        print("WARNING: without --keys, this believes the gate about whose key is whose", file=sys.stderr)
     gate = connect(args.gate, args.pki, args.name)
-    submit = gate_pb2.SubmitRequest(contract_json=args.contract.read_bytes())
-    output = {execution_pb2.OUTPUT_STREAM_STDOUT: b"", execution_pb2.OUTPUT_STREAM_STDERR: b""}
-    receipt = None
+    contract = args.contract.read_bytes()
+    submit = gate_pb2.SubmitRequest(
+        contract_json=contract,
+        idempotency_key=str(uuid.uuid4()),
+        options=gate_pb2.RunOptions(receipt_version=RECEIPT_VERSION),
+    )
+    output = {}
+    execution_id = receipt_json = None
     for response in gate.Run(gate_pb2.RunRequest(submit=submit)):
         if response.HasField("chunk"):
-            output[response.chunk.stream] += response.chunk.data
-            to = sys.stdout if response.chunk.stream == execution_pb2.OUTPUT_STREAM_STDOUT else sys.stderr
-            to.buffer.write(response.chunk.data)
-        elif response.HasField("event") and response.event.HasField("decided"):
-            for reason in response.event.decided.decision.reasons:
-                print(f"decision: {reason}", file=sys.stderr)
-        elif response.HasField("event") and response.event.HasField("finished"):
-            receipt = json.loads(response.event.finished.receipt_json)
-    if receipt is None:
-        print("the stream ended without a receipt", file=sys.stderr)
+            chunk = response.chunk
+            seen = output.get((chunk.command_id, chunk.stream), b"")
+            output[chunk.command_id, chunk.stream] = seen + chunk.data
+            (sys.stdout if chunk.stream == STDOUT else sys.stderr).buffer.write(chunk.data)
+        elif response.HasField("event"):
+            event = response.event
+            execution_id = execution_id or event.execution_id
+            if event.HasField("decided"):
+                for reason in event.decided.decision.reasons:
+                    print(f"decision: {reason}", file=sys.stderr)
+            elif event.HasField("finished"):
+                receipt_json = event.finished.receipt_json
+    # What the gate says of the end is progress, no result: without a receipt, nothing is known.
+    if not receipt_json:
+        print("the stream ended without a receipt: take it that it failed", file=sys.stderr)
         return 70
-    verify(gate, receipt, *output.values())
-    print(f"receipt: {receipt['status']}, verified with key {receipt['signature']['key_id']}", file=sys.stderr)
-    return int(receipt.get("exit_code", 1))
+    receipt = json.loads(receipt_json)
+    owner, public_key = find_key(gate, receipt["signature"]["key_id"], pins)
+    verify(receipt, owner, public_key, execution_id, contract, output)
+    print(f"receipt: {receipt['status']}, signed by {owner}", file=sys.stderr)
+    if receipt["status"] == "success":
+        return 0
+    return receipt.get("exit_code") or 1
 
 
 if __name__ == "__main__":

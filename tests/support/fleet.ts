@@ -117,7 +117,7 @@ export class Fleet implements AsyncDisposable {
 
   /** Runs `csc` with the options that reach this gate as `name`. */
   csc(args: readonly string[], options: RunOptions & { as?: string } = {}): Promise<Finished> {
-    const reach = { CSC_GATE: this.address, ...this.#tlsEnvironment(options.as ?? 'alice') };
+    const reach = { ...this.#reach(), ...this.#tlsEnvironment(options.as ?? 'alice') };
     return csc(args, { ...options, env: { ...reach, ...options.env } });
   }
 
@@ -145,6 +145,11 @@ export class Fleet implements AsyncDisposable {
     await Promise.all([...this.#executors.values()].map((it) => it.stop('SIGKILL')));
     await this.#gate?.stop('SIGKILL');
     if (existsSync(this.directory)) rmSync(this.directory, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  // What a client remembers of executors goes with the fleet, not into the home of whoever runs the tests.
+  #reach(): NodeJS.ProcessEnv {
+    return { CSC_GATE: this.address, XDG_STATE_HOME: join(this.directory, 'state') };
   }
 
   #tlsEnvironment(name: string): NodeJS.ProcessEnv {

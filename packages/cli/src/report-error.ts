@@ -22,6 +22,8 @@ const advice: Readonly<Partial<Record<CscError['code'], string>>> = {
   STORE_UNAVAILABLE: 'try again; if it stays so, look at the gate’s disk',
   INTERNAL: 'look for this id in the gate’s log',
   KEY_UNKNOWN: 'give the public key of the one who signed',
+  RECEIPT_INVALID: 'do not count on what was shown; ask the owners of gate and host',
+  RECEIPT_MISSING: 'ask the owner of the host how it ended; csc get ID --follow asks the gate once more',
 };
 
 /** An error as a JSON document: `error` is the text, `code` and `faults` are for programs. */

@@ -1,4 +1,13 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { explainFileError } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
@@ -19,7 +28,7 @@ export function writeFileWhole(path: string, data: string | Uint8Array): void {
 }
 
 function writeAndRename(path: string, data: string | Uint8Array): void {
-  mkdirSync(dirname(path), { recursive: true });
+  makeFolder(dirname(path));
   const partial = join(dirname(path), `.${basename(path)}.${process.pid}.partial`);
   try {
     writeTo(partial, data, 'wx');
@@ -27,6 +36,21 @@ function writeAndRename(path: string, data: string | Uint8Array): void {
   } catch (error) {
     rmSync(partial, { force: true });
     throw error;
+  }
+}
+
+/**
+ * Makes a folder and those above it. Node's own way (`recursive`) never ends where a file system that makes no folders,
+ * such as /proc, says ENOENT.
+ */
+export function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  if (dirname(path) !== path) makeFolder(dirname(path));
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    // Another process may have been faster.
+    if (!existsSync(path)) throw error;
   }
 }
 

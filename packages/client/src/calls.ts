@@ -36,8 +36,19 @@ export async function submit(
   contract: ContractInput,
   options: SubmitOptions & CallOptions,
 ): Promise<SubmitResponse> {
-  const { request } = prepareSubmit(contract, options);
-  return connection.unary(GateService.submit, request, options.signal);
+  const { request, contractSha256 } = prepareSubmit(contract, options);
+  const answer = await connection.unary(GateService.submit, request, options.signal);
+  checkDecided(answer.decision, contractSha256);
+  return answer;
+}
+
+/**
+ * A decision of another contract is none of this one: people approve what its hash names. Throws
+ * CONTRACT_HASH_MISMATCH.
+ */
+export function checkDecided(decision: Decision | undefined, contractSha256: string): void {
+  if (decision === undefined || decision.contractSha256 === contractSha256) return;
+  throw new CscError('CONTRACT_HASH_MISMATCH', 'the gate has decided on another contract than was handed in');
 }
 
 /** See GateClient.check. */

@@ -1,11 +1,11 @@
 import type { KeyEntry } from '@csc-fleet/common/crypto';
-import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
 import type { Decision, Execution, SubmitResponse } from '@csc-fleet/common/rpc';
 import type { CallOptions, CancelOptions, CheckOptions, ListOptions } from './calls.ts';
 import type { ExecutionEvent } from './events.ts';
 import type { OutputItem, ReadOutputOptions } from './output.ts';
 import type { ContractInput, SubmitOptions } from './request.ts';
 import type { FollowOptions, RunOptions, RunResult } from './run.ts';
+import type { VerifiedReceipt } from './verify-receipt.ts';
 import type { WatchOptions } from './watch.ts';
 
 /**
@@ -14,13 +14,15 @@ import type { WatchOptions } from './watch.ts';
  */
 export interface GateClient extends Disposable {
   /**
-   * Submits a contract and follows it to its end: events and output go to the handlers as they come, and the
-   * receipt is verified (signature, contract hash, execution, and the hashes of the output that came) before it is
-   * returned. A denial is a result: `decision.verdict` and a `blocked` receipt. Without an approval that the policy
-   * asks for, it returns with the execution in AWAITING_APPROVAL; run it again with the approval to go on.
+   * Submits a contract and follows it to its end: events and output go to the handlers as they come. What is returned
+   * follows from the receipt alone, once that is verified: an executor's own signature, contract, execution, version,
+   * every command, and the hashes and lengths of the output that came. Without one there is no success. A denial is a
+   * result: `decision.verdict` and a `blocked` receipt. Without an approval that the policy asks for, it returns with
+   * the execution in AWAITING_APPROVAL; run it again with the approval to go on.
    *
    * A gate that goes away and comes back is reconnected to; nothing is handed over twice.
-   * Throws CONTRACT_INVALID, RECEIPT_INVALID, SIGNATURE_INVALID beside the gate's reasons.
+   * Throws CONTRACT_INVALID, RECEIPT_MISSING, RECEIPT_INVALID, SIGNATURE_INVALID, KEY_UNKNOWN and KEY_CHANGED beside the
+   * gate's reasons.
    */
   run(contract: ContractInput, options?: RunOptions): Promise<RunResult>;
   /** Takes up an execution from its beginning, as `run` would have gone on with it. */
@@ -35,17 +37,15 @@ export interface GateClient extends Disposable {
   readOutput(executionId: string, options?: ReadOutputOptions): AsyncGenerator<OutputItem, void>;
   /** Asks for the execution's end; it has ended once its state says so. Idempotent. */
   cancel(executionId: string, options?: CancelOptions): Promise<Execution>;
+  /** As the gate tells it: nothing of it is verified. `concludeFrom` makes what is known of it and a receipt. */
   getExecution(
     executionId: string,
     options?: CallOptions,
   ): Promise<{ execution: Execution; decision: Decision | undefined }>;
   /** The caller's executions, newest first, page after page as they are asked for. */
   list(options?: ListOptions): AsyncGenerator<Execution, void>;
-  /** The receipt of an execution that has ended, verified, and its signed text. */
-  getReceipt(
-    executionId: string,
-    options?: CallOptions,
-  ): Promise<{ receipt: ExecutionReceipt; receiptJson: Buffer }>;
+  /** The receipt of an execution that has ended, verified, with its signer and its signed text. */
+  getReceipt(executionId: string, options?: CallOptions): Promise<VerifiedReceipt & { receiptJson: Buffer }>;
   /** The public keys with these ids. Absent or empty: all that receipts and decisions verify with. */
   getKeys(keyIds?: readonly string[], options?: CallOptions): Promise<KeyEntry[]>;
   /** Ends the connection. What runs goes on. */

@@ -11,7 +11,8 @@ import {
 import { cancel, check, getExecution, listExecutions, submit } from './calls.ts';
 import type { GateClient } from './client.ts';
 import { createConnection } from './connection.ts';
-import { gateKeys, getKeys, pinnedKeys } from './keys.ts';
+import { getKeys, knownKeys, pinnedKeys } from './keys.ts';
+import { createKnownExecutors, type KnownExecutors } from './known-executors.ts';
 import { readOutput } from './output.ts';
 import { follow, type RunContext, run } from './run.ts';
 import { verifyFromSource } from './verify-receipt.ts';
@@ -21,8 +22,10 @@ import { watch } from './watch.ts';
 export type ConnectOptions = {
   /** `host:port`. */
   readonly address: string;
-  /** Keys to verify receipts with. Absent: those that the gate names. */
-  readonly keys?: KeyRing | undefined;
+  /** The executors' receipt keys with their owners, pinned: no other key counts. Absent: trust on first use. */
+  readonly executorKeys?: KeyRing | undefined;
+  /** Without pins: the executors that were met before. Absent: those that this client meets. */
+  readonly knownExecutors?: KnownExecutors | undefined;
   /** Milliseconds that one unary call may take. Absent: 30 seconds. */
   readonly callTimeoutMs?: number | undefined;
   /** Milliseconds without a sign of the gate after which a stream gives up. Absent: a minute; 0: at once. */
@@ -61,7 +64,8 @@ export function connect(options: ConnectOptions): GateClient {
     isUnconnected: connection.isUnconnected,
     onRetry: (error: CscError, delayMs: number) => options.onReconnect?.(error, delayMs),
   };
-  const keys = options.keys === undefined ? gateKeys(connection) : pinnedKeys(options.keys);
+  const { executorKeys: pinned, knownExecutors: known = createKnownExecutors() } = options;
+  const keys = pinned === undefined ? knownKeys(known, connection) : pinnedKeys(pinned, connection);
   return createClient({ connection, reconnect, keys });
 }
 
@@ -79,7 +83,7 @@ function createClient(context: RunContext): GateClient {
     list: (options = {}) => listExecutions(connection, options),
     getReceipt: async (executionId, { signal } = {}) => {
       const { receiptJson } = await connection.unary(GateService.getReceipt, { executionId }, signal);
-      return { receipt: await verifyFromSource(receiptJson, keys, { executionId }, signal), receiptJson };
+      return { ...(await verifyFromSource(receiptJson, keys, { executionId }, signal)), receiptJson };
     },
     getKeys: (keyIds = [], options = {}) => getKeys(connection, keyIds, options.signal),
     close: connection.close,

@@ -1,10 +1,12 @@
 export type { CallOptions, CancelOptions, CheckOptions, ListOptions } from './calls.ts';
 export type { GateClient } from './client.ts';
+export { type Conclusion, concludeFrom } from './conclusion.ts';
 export { type ConnectOptions, connect } from './connect.ts';
 export type { EventOf, ExecutionEvent } from './events.ts';
+export { createKnownExecutors, type ExecutorKey, type KnownExecutors } from './known-executors.ts';
 export type { OutputItem, ReadOutputOptions } from './output.ts';
 export type { ApprovalInput, ContractInput, SubmitOptions } from './request.ts';
 export type { FollowOptions, RunOptions, RunResult } from './run.ts';
 export type { RunHandlers } from './session.ts';
-export { type ExpectedReceipt, verifyReceipt } from './verify-receipt.ts';
+export { type ExpectedReceipt, type VerifiedReceipt, verifyReceipt } from './verify-receipt.ts';
 export type { WatchOptions } from './watch.ts';

@@ -13,60 +13,105 @@ export interface OutputCheck {
 }
 
 interface Seen {
+  readonly name: string;
   readonly hash: Hash;
   length: number;
+}
+
+/** A stream that a receipt vouches for. `bytes` is undefined where the receipt's version does not say. */
+interface Claim {
+  readonly name: string;
+  readonly hash: string | undefined;
+  readonly bytes: number | undefined;
 }
 
 /**
  * A v0.2 receipt has a hash for every command's stream; a v0.1 receipt has one for all of a stream, in the order
  * of the commands. Only what the receipt will have is hashed: it costs as much as reading the output.
- * @param receiptVersion what was asked for; empty means v0.2
+ * @param receiptVersion what was asked for. Empty: not known before the receipt is there, so that both are hashed
  */
 export function createOutputCheck(receiptVersion: string): OutputCheck {
-  const perCommand = receiptVersion !== 'csc.receipt.v0.1';
+  const ways = [
+    ...(receiptVersion === 'csc.receipt.v0.1' ? [] : [ofCommand]),
+    ...(receiptVersion === 'csc.receipt.v0.2' ? [] : [ofStream]),
+  ];
   const seen = new Map<string, Seen>();
   return {
     add: (chunk) => {
-      const key = perCommand ? keyOf(chunk) : totalOf(chunk.stream);
-      const entry = seen.get(key) ?? { hash: createHash('sha256'), length: 0 };
-      entry.hash.update(chunk.data);
-      entry.length += chunk.data.length;
-      seen.set(key, entry);
+      for (const name of ways.map((way) => way(chunk))) {
+        const entry = seen.get(name) ?? { name, hash: createHash('sha256'), length: 0 };
+        entry.hash.update(chunk.data);
+        entry.length += chunk.data.length;
+        seen.set(name, entry);
+      }
     },
     verify: (receipt) => {
-      if (receipt.receipt_version === 'csc.receipt.v0.2') {
-        if (perCommand) verifyCommands(receipt, seen);
-      } else if (!perCommand) verifyTotals(receipt, seen);
+      const isV02 = receipt.receipt_version === 'csc.receipt.v0.2';
+      const way = isV02 ? ofCommand : ofStream;
+      if (!ways.includes(way)) throw invalid('the receipt is not of the version that was asked for');
+      const prefix = isV02 ? commandPrefix : streamPrefix;
+      const mine = [...seen.values()].filter(({ name }) => name.startsWith(prefix));
+      compareAll(isV02 ? claimsOfCommands(receipt) : claimsOfStreams(receipt), mine);
     },
   };
 }
 
-function verifyCommands(receipt: ReceiptV02, seen: ReadonlyMap<string, Seen>): void {
-  for (const command of receipt.commands ?? []) {
-    const commandId = command.command_id;
-    const label = `command ${JSON.stringify(commandId)}`;
-    const stdout = seen.get(keyOf({ commandId, stream: OutputStream.STDOUT }));
-    const stderr = seen.get(keyOf({ commandId, stream: OutputStream.STDERR }));
-    compare(`stdout of ${label}`, command.stdout_hash, stdout);
-    compare(`stderr of ${label}`, command.stderr_hash, stderr);
+const commandPrefix = 'command ';
+const streamPrefix = 'all of ';
+
+function ofCommand(chunk: Pick<OutputChunk, 'commandId' | 'stream'>): string {
+  return `${commandPrefix}${keyOf(chunk)}`;
+}
+
+function ofStream({ stream }: Pick<OutputChunk, 'stream'>): string {
+  return `${streamPrefix}${stream}`;
+}
+
+const { STDOUT, STDERR } = OutputStream;
+
+function claimsOfCommands({ commands }: ReceiptV02): Claim[] {
+  return commands.flatMap((it) => [
+    {
+      name: ofCommand({ commandId: it.command_id, stream: STDOUT }),
+      hash: it.stdout_hash,
+      bytes: it.stdout_bytes,
+    },
+    {
+      name: ofCommand({ commandId: it.command_id, stream: STDERR }),
+      hash: it.stderr_hash,
+      bytes: it.stderr_bytes,
+    },
+  ]);
+}
+
+function claimsOfStreams({ stdout_hash, stderr_hash }: ExecutionReceipt): Claim[] {
+  return [
+    { name: ofStream({ stream: STDOUT }), hash: stdout_hash, bytes: undefined },
+    { name: ofStream({ stream: STDERR }), hash: stderr_hash, bytes: undefined },
+  ];
+}
+
+function compareAll(claims: readonly Claim[], seen: readonly Seen[]): void {
+  const byName = new Map(seen.map((it) => [it.name, it]));
+  for (const claim of claims) {
+    compare(claim, byName.get(claim.name));
+    byName.delete(claim.name);
+  }
+  // Output that no receipt covers may be anybody's: a gate could add a command of its own, or a stream.
+  const [uncovered] = [...byName.values()].filter(({ length }) => length > 0);
+  if (uncovered !== undefined) {
+    throw invalid(`the receipt says nothing of ${uncovered.length} bytes of output that arrived here`);
   }
 }
 
-function verifyTotals(receipt: ExecutionReceipt, seen: ReadonlyMap<string, Seen>): void {
-  compare('stdout', receipt.stdout_hash, seen.get(totalOf(OutputStream.STDOUT)));
-  compare('stderr', receipt.stderr_hash, seen.get(totalOf(OutputStream.STDERR)));
+function compare({ hash, bytes, name }: Claim, seen: Seen | undefined): void {
+  const length = seen?.length ?? 0;
+  if (hash === undefined && length === 0) return;
+  const digest = (seen?.hash.copy() ?? createHash('sha256')).digest('hex');
+  if (`sha256:${digest}` === hash && (bytes === undefined || bytes === length)) return;
+  throw invalid(`the receipt vouches for other output than the ${length} bytes that arrived here (${name})`);
 }
 
-function totalOf(stream: OutputStream): string {
-  return `all of ${stream}`;
-}
-
-function compare(what: string, claimed: string | undefined, seen: Seen | undefined): void {
-  if (claimed === undefined) return;
-  const hash = seen?.hash.copy() ?? createHash('sha256');
-  if (`sha256:${hash.digest('hex')}` === claimed) return;
-  throw new CscError(
-    'RECEIPT_INVALID',
-    `the receipt vouches for another ${what} than the ${seen?.length ?? 0} bytes that arrived here`,
-  );
+function invalid(message: string): CscError {
+  return new CscError('RECEIPT_INVALID', message);
 }

@@ -25,9 +25,13 @@ export interface SubmitOptions {
   readonly queueTimeoutMs?: number | undefined;
 }
 
-/** A request to send, and the hash of what is in it by this side's own reckoning. */
+/** The receipt that is asked for where the caller does not say. */
+export const defaultReceiptVersion = 'csc.receipt.v0.2';
+
+/** A request to send, and what is in it by this side's own reckoning. */
 export interface PreparedSubmit {
   readonly request: SubmitRequest;
+  readonly contract: CommandContract;
   readonly contractSha256: string;
 }
 
@@ -35,7 +39,11 @@ export interface PreparedSubmit {
 export function prepareSubmit(contract: ContractInput, options: SubmitOptions): PreparedSubmit {
   const bytes = toJsonBytes(contract);
   const parsed = orThrow(parseContract(bytes), 'CONTRACT_INVALID', 'the contract');
-  return { request: toSubmitRequest(bytes, options), contractSha256: contractSha256(parsed) };
+  return {
+    request: toSubmitRequest(bytes, options),
+    contract: parsed,
+    contractSha256: contractSha256(parsed),
+  };
 }
 
 function toSubmitRequest(contractJson: Buffer, options: SubmitOptions): SubmitRequest {
@@ -46,7 +54,7 @@ function toSubmitRequest(contractJson: Buffer, options: SubmitOptions): SubmitRe
     policyProfile: options.policyProfile ?? '',
     approvalsJson: (options.approvals ?? []).map(toJsonBytes),
     options: {
-      receiptVersion: options.receiptVersion ?? '',
+      receiptVersion: options.receiptVersion ?? defaultReceiptVersion,
       queueTimeout: options.queueTimeoutMs === undefined ? undefined : toDuration(options.queueTimeoutMs),
     },
   };

@@ -200,9 +200,9 @@ describe('the receipt', () => {
   it('must be signed by a key that the caller has pinned', async () => {
     const stranger = createSigner(generateKeyPair().seed, 'key-1');
     const keys = createKeyRing([{ keyId: 'key-1', publicKey: stranger.publicKey }]);
-    const { client } = await start({}, { keys });
+    const { client } = await start({}, { executorKeys: keys });
     expect(await codeOf(client.run(contract))).toBe('SIGNATURE_INVALID');
-    const { client: another } = await start({}, { keys: createKeyRing([]) });
+    const { client: another } = await start({}, { executorKeys: createKeyRing([]) });
     expect(await codeOf(another.run(contract))).toBe('KEY_UNKNOWN');
   });
 });

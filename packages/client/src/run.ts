@@ -1,14 +1,15 @@
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
 import { type Decision, type Execution, GateService } from '@csc-fleet/common/rpc';
-import { cancel } from './calls.ts';
+import { cancel, checkDecided } from './calls.ts';
+import { concludeFrom, concludeWithout } from './conclusion.ts';
 import type { Connection } from './connection.ts';
 import { followToEnd } from './follow.ts';
 import type { KeySource } from './keys.ts';
-import { type ContractInput, prepareSubmit, type SubmitOptions } from './request.ts';
+import { type ContractInput, defaultReceiptVersion, prepareSubmit, type SubmitOptions } from './request.ts';
 import type { ReconnectOptions } from './resume.ts';
 import { createSession, type RunHandlers, type Session } from './session.ts';
-import { verifyFromSource } from './verify-receipt.ts';
+import { type ExpectedReceipt, verifyFromSource } from './verify-receipt.ts';
 
 export interface FollowOptions {
   readonly handlers?: RunHandlers | undefined;
@@ -22,10 +23,12 @@ export interface FollowOptions {
 
 export interface RunOptions extends SubmitOptions, FollowOptions {}
 
-/** How an execution ended, or that it waits for an approval. */
+/** How an execution ended by its receipt, or that it waits for an approval. */
 export interface RunResult {
   readonly executionId: string;
+  /** State, times, executor and error are the receipt's; the gate has no say in them. */
   readonly execution: Execution;
+  /** As the gate says it. */
   readonly decision: Decision | undefined;
   /** Verified. Undefined while an approval is awaited, and where the executor was lost. */
   readonly receipt: ExecutionReceipt | undefined;
@@ -33,6 +36,8 @@ export interface RunResult {
   readonly receiptJson: Buffer;
   /** Of the failed command, or of the last one; undefined where nothing ran. */
   readonly exitCode: number | undefined;
+  /** What the gate said of the end, where the receipt says otherwise: show it, and do not trust that gate. */
+  readonly contradiction: string | undefined;
 }
 
 /** What running and following need of a client. */
@@ -42,18 +47,30 @@ export interface RunContext {
   readonly keys: KeySource;
 }
 
+// The clocks of client and host may differ by so much. Whoever names a key of their own may be given an earlier run.
+const clockToleranceMs = 5 * 60_000;
+
 /** Submits and follows to the end. See GateClient.run. */
 export async function run(
   context: RunContext,
   contract: ContractInput,
   options: RunOptions,
 ): Promise<RunResult> {
-  const { request, contractSha256 } = prepareSubmit(contract, options);
-  const session = createSession(options.handlers ?? {}, options.receiptVersion ?? '');
+  const prepared = prepareSubmit(contract, options);
+  const { request, contractSha256 } = prepared;
+  const receiptVersion = options.receiptVersion ?? defaultReceiptVersion;
+  const session = createSession(options.handlers ?? {}, receiptVersion);
+  const expected: ExpectedReceipt = {
+    contractSha256,
+    receiptVersion,
+    commands: prepared.contract.commands,
+    ...(options.idempotencyKey === undefined ? { endedAfter: new Date(Date.now() - clockToleranceMs) } : {}),
+  };
   await abortable(context, session, options, (signal) =>
     followToEnd({ ...context, signal, waitForApproval: options.waitForApproval ?? false }, session, request),
   );
-  return conclude(context, session, contractSha256);
+  checkDecided(session.decision(), contractSha256);
+  return conclude(context, session, expected);
 }
 
 /** Takes up an execution that is there already, from its beginning. See GateClient.follow. */
@@ -70,7 +87,7 @@ export async function follow(
       undefined,
     ),
   );
-  return conclude(context, session, undefined);
+  return conclude(context, session, {});
 }
 
 /** Runs `body` under the caller's signal and, where the caller wants that, takes the execution down with it. */
@@ -94,21 +111,19 @@ async function abortable(
 }
 
 async function conclude(
-  context: RunContext,
+  { connection, keys }: RunContext,
   session: Session,
-  contractSha256: string | undefined,
+  expected: ExpectedReceipt,
 ): Promise<RunResult> {
   const finished = session.finished();
   const executionId = session.executionId() ?? '';
-  const execution = finished?.execution ?? (await fetchExecution(context.connection, executionId));
+  const told = finished?.execution ?? (await fetchExecution(connection, executionId));
   const receiptJson = finished?.receiptJson ?? Buffer.alloc(0);
-  const receipt =
-    receiptJson.length === 0
-      ? undefined
-      : await verifyFromSource(receiptJson, context.keys, { contractSha256, executionId });
-  if (receipt !== undefined) session.outputCheck.verify(receipt);
-  const exitCode = receipt?.exit_code ?? execution.exitCode;
-  return { executionId, execution, decision: session.decision(), receipt, receiptJson, exitCode };
+  const common = { executionId, decision: session.decision(), receiptJson };
+  if (receiptJson.length === 0) return { ...common, receipt: undefined, ...concludeWithout(told) };
+  const verified = await verifyFromSource(receiptJson, keys, { ...expected, executionId });
+  session.outputCheck.verify(verified.receipt);
+  return { ...common, receipt: verified.receipt, ...concludeFrom(told, verified) };
 }
 
 async function fetchExecution(connection: Connection, executionId: string): Promise<Execution> {

@@ -30,7 +30,7 @@ export interface Session {
   output(item: OutputItem): Promise<void>;
 }
 
-/** @param receiptVersion what was asked for; empty means v0.2 */
+/** @param receiptVersion what was asked for; empty: not known */
 export function createSession(handlers: RunHandlers, receiptVersion: string, executionId?: string): Session {
   const progress = createProgress();
   const outputCheck = createOutputCheck(receiptVersion);
@@ -45,7 +45,8 @@ export function createSession(handlers: RunHandlers, receiptVersion: string, exe
     finished: () => finished,
     event: async (event) => {
       if (!progress.accepts(event)) return;
-      id = event.executionId;
+      // The first counts: a gate must not pass the receipt of another execution off by renaming this one.
+      id ??= event.executionId;
       if (event.type === 'decided') decision = event.decision;
       if (event.type === 'finished') finished = event;
       await handlers.onEvent?.(event);

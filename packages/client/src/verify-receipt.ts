@@ -1,20 +1,23 @@
 import { type KeyRing, verifyArtifact } from '@csc-fleet/common/crypto';
 import { isJsonObject, type JsonObject, parseStrictJson } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
-import { type ExecutionReceipt, receiptFromJson } from '@csc-fleet/common/receipt';
+import { type ExecutionReceipt, maxReceiptBytes, receiptFromJson } from '@csc-fleet/common/receipt';
 import type { KeySource } from './keys.ts';
 import { toJsonBytes } from './request.ts';
+import { checkSigner, type ReceiptSigner } from './signer-rules.ts';
+import { checkSubject, checkSuccess, type ExpectedReceipt } from './subject-rules.ts';
 
-const maxReceiptBytes = 8 << 20;
+export type { ExpectedReceipt } from './subject-rules.ts';
 
-/** What a receipt must be about, beside being genuine. Absent members are not compared. */
-export interface ExpectedReceipt {
-  readonly contractSha256?: string | undefined;
-  readonly executionId?: string | undefined;
+/** A receipt that counts, and who vouches for it. */
+export interface VerifiedReceipt {
+  readonly receipt: ExecutionReceipt;
+  readonly signer: ReceiptSigner;
 }
 
 /**
- * Verifies a receipt's signature, then its form, then that it is about what was expected.
+ * Verifies a receipt's signature, then its form, then whose key it was, then that it is about what was expected. A key
+ * ring need not say whose its keys are; then whose it was is not looked at.
  * Throws SIGNATURE_INVALID, KEY_UNKNOWN, KEY_REVOKED, KEY_EXPIRED or RECEIPT_INVALID.
  */
 export function verifyReceipt(
@@ -22,26 +25,42 @@ export function verifyReceipt(
   keys: KeyRing,
   expected: ExpectedReceipt = {},
 ): ExecutionReceipt {
-  return verifyReceiptJson(readReceiptJson(receipt), keys, expected);
+  const json = readReceiptJson(receipt);
+  const { key_id } = verifyArtifact(json, keys);
+  const value = orThrow(receiptFromJson(json), 'RECEIPT_INVALID', 'the receipt');
+  const owner = keys.find(key_id)?.owner;
+  if (owner !== undefined) checkSigner(value, owner);
+  checkSubject(value, expected);
+  return value;
 }
 
-/** The same with keys that may have to be fetched first. */
+/**
+ * The same with a key that may have to be fetched first, and whose owner must be known: what a client builds on must
+ * be an executor's own word. Throws KEY_CHANGED, too.
+ */
 export async function verifyFromSource(
   receipt: Uint8Array,
   keys: KeySource,
   expected: ExpectedReceipt,
   signal?: AbortSignal,
-): Promise<ExecutionReceipt> {
-  const json = readReceiptJson(receipt);
-  return verifyReceiptJson(json, await keys.ringFor(keyIdOf(json), signal), expected);
+): Promise<VerifiedReceipt> {
+  const keyId = keyIdOf(readReceiptJson(receipt));
+  const ring = await keys.ringFor(keyId, signal);
+  const value = verifyReceipt(receipt, ring, expected);
+  const key = ring.find(keyId);
+  if (key?.owner === undefined) throw ownerless(keyId);
+  const signer = checkSigner(value, key.owner);
+  checkSuccess(value);
+  if (signer.role === 'executor') await keys.accept?.({ ...key, owner: key.owner });
+  return { receipt: value, signer };
 }
 
-function verifyReceiptJson(json: JsonObject, keys: KeyRing, expected: ExpectedReceipt): ExecutionReceipt {
-  const signature = verifyArtifact(json, keys);
-  const value = orThrow(receiptFromJson(json), 'RECEIPT_INVALID', 'the receipt');
-  verifySigner(value, keys.find(signature.key_id)?.owner);
-  verifySubject(value, expected);
-  return value;
+function ownerless(keyId: string): CscError {
+  const what = `whose key ${JSON.stringify(keyId)} is, is not said, and only an executor's receipt counts`;
+  return new CscError(
+    'RECEIPT_INVALID',
+    `${what}: give it an "owner" in the key ring, as csc executor keys --export does`,
+  );
 }
 
 function readReceiptJson(receipt: string | Uint8Array): JsonObject {
@@ -56,24 +75,4 @@ function keyIdOf(receipt: JsonObject): string {
   const signature = receipt['signature'];
   const keyId = isJsonObject(signature) ? signature['key_id'] : undefined;
   return typeof keyId === 'string' ? keyId : '';
-}
-
-// One executor must not be able to speak for another. A key ring need not say whose its keys are.
-function verifySigner(receipt: ExecutionReceipt, owner: string | undefined): void {
-  const executorId = 'executor_id' in receipt ? receipt.executor_id : undefined;
-  if (owner === undefined || executorId === undefined || owner.endsWith(`/executor/${executorId}`)) return;
-  throw new CscError(
-    'RECEIPT_INVALID',
-    `the receipt is of executor ${executorId}, and ${owner} has signed it`,
-  );
-}
-
-// A genuine receipt of something else proves nothing about this execution.
-function verifySubject(receipt: ExecutionReceipt, expected: ExpectedReceipt): void {
-  if (expected.contractSha256 !== undefined && receipt.contract_sha256 !== expected.contractSha256) {
-    throw new CscError('RECEIPT_INVALID', 'the receipt is for another contract');
-  }
-  if (expected.executionId !== undefined && receipt.execution_id !== expected.executionId) {
-    throw new CscError('RECEIPT_INVALID', 'the receipt is for another execution');
-  }
 }

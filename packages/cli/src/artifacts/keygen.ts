@@ -1,10 +1,11 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { defaultKeyId, generateKeyPair, type KeyPair } from '@csc-fleet/common/crypto';
 import { explainFileError } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { exitCodes } from '../exit-codes.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
+import { makeFolder } from '../write-file.ts';
 
 export interface KeygenOptions {
   readonly dir: string;
@@ -22,7 +23,7 @@ export async function makeKeyPair(name: string, options: KeygenOptions): Promise
   const pair = generateKeyPair();
   const privateKeyFile = join(options.dir, `${name}.key`);
   const publicKeyFile = join(options.dir, `${name}.pub`);
-  mkdirSync(options.dir, { recursive: true });
+  makeFolder(options.dir);
   const { secret, open } = encode(pair, options.format);
   writeNew(privateKeyFile, secret, 0o600);
   writeNew(publicKeyFile, open, 0o644);

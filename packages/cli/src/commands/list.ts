@@ -4,7 +4,7 @@ import { addGateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
 import { type ListCommandOptions, listExecutions, stateNames } from '../executions/list.ts';
 
 const help = `${gateOptionsHelp}
-States: ${stateNames.join(', ')}.
+States: ${stateNames.join(', ')}. This is what the gate says; csc get EXECUTION verifies the receipt of one.
 
 Examples:
   $ csc list --state running --state queued

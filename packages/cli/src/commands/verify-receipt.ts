@@ -8,7 +8,7 @@ Exit codes: 0 valid, 1 not valid or not readable.
 Examples:
   $ csc verify-receipt out/receipt.json --public-key build-1.pub --key-id build-1-3f2a9c0d1e4b5a68
   $ csc verify-receipt out/receipt.json --keys keys.json        a key ring: validity and revocation count
-  $ csc get EXECUTION --receipt-out receipt.json                fetches one and verifies it with the gate's keys
+  $ csc get EXECUTION --receipt-out receipt.json                fetches one and verifies it
 `;
 
 export function defineVerifyReceipt(command: Command): void {

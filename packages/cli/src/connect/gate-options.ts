@@ -16,8 +16,10 @@ export interface GateOptions {
   /** A directory that csc pki init made; with `as`, the name of a client in it. */
   readonly pki?: string;
   readonly as?: string;
-  /** A key ring file: receipts must verify with these keys. */
-  readonly keys?: string;
+  /** Key ring files: executors' receipts must verify with these keys. Empty: trust on first use. */
+  readonly keys: readonly string[];
+  /** The file of the executors that were met before. */
+  readonly knownExecutors?: string;
 }
 
 /** A gate's address and the files to prove ourselves to it. */
@@ -29,7 +31,12 @@ export interface GateAddress {
 export const gateOptionsHelp = `
 The gate and your identity come from the options; what they leave out comes from --pki and --as, then from the file of
 --config (gate, ca, cert, key), then from CSC_GATE, CSC_CA, CSC_CERT and CSC_KEY.
+
+Receipts count only with a key that --keys names (csc executor keys --export writes such a file on each host). Without
+--keys, the key of an executor's first receipt is remembered, and another one later is refused.
 `;
+
+const append = (value: string, list: readonly string[]): readonly string[] => [...list, value];
 
 /** Adds the options that every command with a gate has. */
 export function addGateOptions(command: Command): Command {
@@ -41,7 +48,8 @@ export function addGateOptions(command: Command): Command {
     .option('--config <file>', 'YAML file with gate, ca, cert and key')
     .option('--pki <dir>', 'directory that csc pki init made, instead of --ca, --cert and --key')
     .option('--as <name>', 'with --pki: which client to be')
-    .option('--keys <file>', 'key ring to verify receipts with; default: the keys that the gate names');
+    .option('--keys <file>', 'executors’ keys, of csc executor keys --export; repeatable', append, [])
+    .option('--known-executors <file>', 'where to remember executors’ keys (default: $XDG_STATE_HOME/csc)');
 }
 
 type Source = Readonly<Partial<Record<'gate' | 'ca' | 'cert' | 'key', string | undefined>>>;

@@ -70,6 +70,7 @@ async function playScenes(
   const pki = (name: string) => `${stage.directory}/pki/${name}`;
   const env = {
     ...process.env,
+    XDG_STATE_HOME: `${stage.directory}/state`,
     CSC_GATE: address,
     CSC_CA: pki('ca.pem'),
     CSC_CERT: pki('client-alice.pem'),

@@ -1,4 +1,5 @@
-import type { GateClient } from '@csc-fleet/client';
+import { concludeFrom, type GateClient } from '@csc-fleet/client';
+import { isCscError } from '@csc-fleet/common/errors';
 import { type Decision, type Execution, OutputStream } from '@csc-fleet/common/messages';
 import { connectGate } from '../connect/connect-gate.ts';
 import type { GateOptions } from '../connect/gate-options.ts';
@@ -54,12 +55,34 @@ async function copyOutput(client: GateClient, executionId: string, json: boolean
 }
 
 async function show(client: GateClient, executionId: string, json: boolean): Promise<void> {
-  const { execution, decision } = await client.getExecution(executionId);
-  if (json) await writeJson({ ...executionJson(execution), decision: decision && decisionJson(decision) });
-  else await writeOut(describe(execution, decision));
+  const { execution: told, decision } = await client.getExecution(executionId);
+  const verified = told.endedAt === undefined ? undefined : await receiptOf(client, executionId);
+  const { execution, contradiction } =
+    verified === undefined ? { execution: told, contradiction: undefined } : concludeFrom(told, verified);
+  const decided = decision && decisionJson(decision);
+  if (contradiction !== undefined) warn(contradiction);
+  if (json)
+    await writeJson({ ...executionJson(execution), verified: verified !== undefined, decision: decided });
+  else await writeOut(describe(execution, decision, verified?.receipt.signature?.key_id));
 }
 
-function describe(execution: Execution, decision: Decision | undefined): string {
+// One that never ran to its end, or whose host was lost, has none.
+async function receiptOf(client: GateClient, executionId: string) {
+  try {
+    return await client.getReceipt(executionId);
+  } catch (error) {
+    if (isCscError(error, 'EXECUTION_UNKNOWN')) return undefined;
+    throw error;
+  }
+}
+
+function warn(contradiction: string): void {
+  note(
+    plainLine(`csc: WARNING the gate said ${contradiction}; the executor's signed receipt says otherwise`),
+  );
+}
+
+function describe(execution: Execution, decision: Decision | undefined, keyId: string | undefined): string {
   const rows: [string, string | undefined][] = [
     ['execution', execution.executionId],
     ['state', stateName(execution.state)],
@@ -74,6 +97,7 @@ function describe(execution: Execution, decision: Decision | undefined): string 
     ['ended', execution.endedAt?.toISOString()],
     ['exit code', execution.exitCode?.toString()],
     ['error', execution.error],
+    ['receipt', keyId === undefined ? 'none: this is what the gate says' : `verified, signed by ${keyId}`],
   ];
   return rows.map(([name, value]) => (value ? `${name.padEnd(13)}${plainLine(value)}\n` : '')).join('');
 }

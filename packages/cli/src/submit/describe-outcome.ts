@@ -8,7 +8,8 @@ import type { Outcome } from './outcome.ts';
 /** How it ended, for people: one line, and what to do where that helps. */
 export function describeOutcome(outcome: Outcome, paint: Paint): string {
   const { execution, decision } = outcome;
-  if (decision?.verdict === Verdict.DENY) return describeDecision(toDecisionView(decision), paint);
+  const isDenied = decision?.verdict === Verdict.DENY && execution.state === ExecutionState.BLOCKED;
+  if (isDenied) return describeDecision(toDecisionView(decision), paint);
   if (execution.state === ExecutionState.AWAITING_APPROVAL && decision !== undefined) {
     return describeAwaiting(outcome, decision, paint);
   }
@@ -16,7 +17,14 @@ export function describeOutcome(outcome: Outcome, paint: Paint): string {
   const lines = [`${paint([format, 'bold'], title)} — ${plainLine(text)}`];
   if (execution.error !== '' && !text.includes(execution.error))
     lines.push(`  ${plainLine(execution.error)}`);
+  if (outcome.contradiction !== undefined) lines.unshift(describeContradiction(outcome.contradiction, paint));
   return lines.join('\n');
+}
+
+// Whoever watches the gate's events has been told something else.
+function describeContradiction(said: string, paint: Paint): string {
+  const title = paint(['red', 'bold'], 'WARNING');
+  return `${title} — the gate said ${said}; the executor's signed receipt says otherwise, and that counts:`;
 }
 
 /** A gate's decision as `csc check` shows decisions. */

@@ -10,6 +10,8 @@ export interface Outcome {
   readonly receipt: ExecutionReceipt | undefined;
   readonly receiptJson: Uint8Array;
   readonly exitCode: number | undefined;
+  /** What the gate said of the end, where the receipt says otherwise. */
+  readonly contradiction?: string | undefined;
 }
 
 /** The exit code of `csc submit`: the command's own where there is one, as `csc help exit-codes` says. */

@@ -82,10 +82,12 @@ function createJsonPresenter({ out }: Outputs): Presenter {
 }
 
 /** The whole outcome as one document. */
-export function outcomeJson({ execution, decision, receiptJson, exitCode }: Outcome): object {
+export function outcomeJson(outcome: Outcome): object {
+  const { execution, decision, receiptJson, exitCode, contradiction } = outcome;
   return {
     ...executionJson(execution),
     exit_code: exitCode,
+    ...(contradiction === undefined ? {} : { gate_said: contradiction }),
     decision: decision && decisionJson(decision),
     receipt: artifactJson(receiptJson),
   };

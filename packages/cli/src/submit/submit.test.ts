@@ -27,7 +27,13 @@ const shell = (script: string, more: object = {}): string =>
 
 function reach(): NodeJS.ProcessEnv {
   const { ca, cert, key } = fleet.tls('alice');
-  return { CSC_GATE: fleet.address, CSC_CA: ca, CSC_CERT: cert, CSC_KEY: key };
+  return {
+    CSC_GATE: fleet.address,
+    CSC_CA: ca,
+    CSC_CERT: cert,
+    CSC_KEY: key,
+    XDG_STATE_HOME: `${fleet.directory}/state`,
+  };
 }
 
 interface Line {
@@ -191,6 +197,29 @@ describe('csc submit', () => {
     const refused = await fleet.csc(['submit', shell('true'), '--config', faulty], { env: nothing });
     expect(refused.code).toBe(78);
     expect(refused.stderr).toContain('port');
+  });
+});
+
+describe('the receipt key of a host', () => {
+  it('is exported there, and pinned by a client', async () => {
+    const config = join(fleet.directory, 'executor-host-1.yaml');
+    const pins = join(fleet.directory, 'pins.json');
+    expect((await fleet.csc(['executor', 'keys', '--config', config, '--export', pins])).code).toBe(0);
+    const owner = 'spiffe://csc.local/executor/host-1';
+    const stateDir = join(fleet.directory, 'executor-host-1');
+    const byHand = await fleet.csc(['executor', 'keys', '--state-dir', stateDir, '--id', owner, '--export']);
+    expect(byHand.stdout).toBe(readFileSync(pins, 'utf8'));
+    expect(JSON.parse(byHand.stdout)).toMatchObject({ keys: [{ owner }] });
+    const shown = await fleet.csc(['executor', 'keys', '--config', config]);
+    expect(shown.stdout).toContain(JSON.parse(byHand.stdout).keys[0].key_id);
+    expect((await fleet.csc(['submit', shell('true'), '--keys', pins])).code).toBe(0);
+    // A gate refuses in its own name.
+    const denied = file(fleet.contract({ argv: ['rm', '-rf', '/'] }));
+    expect((await fleet.csc(['submit', denied, '--keys', pins])).stderr).toContain('COMMAND_NOT_ALLOWED');
+    const gateKeys = join(fleet.directory, 'gate', 'gate-keys.json');
+    const { code, stderr } = await fleet.csc(['submit', shell('true'), '--keys', gateKeys]);
+    expect(code).toBe(1);
+    expect(stderr).toContain('is trusted');
   });
 });
 

@@ -16,7 +16,13 @@ describe('on a terminal', () => {
 
   function reach(): NodeJS.ProcessEnv {
     const { ca, cert, key } = fleet.tls('alice');
-    return { CSC_GATE: fleet.address, CSC_CA: ca, CSC_CERT: cert, CSC_KEY: key };
+    return {
+      CSC_GATE: fleet.address,
+      CSC_CA: ca,
+      CSC_CERT: cert,
+      CSC_KEY: key,
+      XDG_STATE_HOME: `${fleet.directory}/state`,
+    };
   }
 
   const contractFile = (script: string): string =>

@@ -1,5 +1,11 @@
 import { type Signer, signArtifact } from '@csc-fleet/common/crypto';
-import { canonicalBytes, type JsonValue, sha256Tagged } from '@csc-fleet/common/encoding';
+import {
+  canonicalBytes,
+  canonicalJson,
+  type JsonValue,
+  sha256Hex,
+  sha256Tagged,
+} from '@csc-fleet/common/encoding';
 import {
   type Decision,
   type Execution,
@@ -19,13 +25,19 @@ export interface Script {
   readonly stderr?: readonly string[];
   /** Members of the receipt that differ. */
   readonly receipt?: object;
+  /** The receipt as the gate hands it on, in the place of the executor's. Empty: none. */
+  readonly receiptJson?: Buffer;
+  /** What the gate says of the end, where it lies. */
+  readonly told?: Partial<Execution>;
+  /** Output that the gate shows beside, or in the place of, the command's own. */
+  readonly shown?: readonly ReadOutputResponse[];
   readonly receiptVersion?: 'csc.receipt.v0.1' | 'csc.receipt.v0.2';
 }
 
 export const executionId = 'exec-1';
-const at = '2026-01-01T00:00:00.000Z';
+const at = new Date().toISOString();
 
-export function scriptedExecution({ state, contractSha256 }: Script): Execution {
+export function scriptedExecution({ state, contractSha256, told }: Script): Execution {
   return {
     executionId,
     state: state ?? ExecutionState.SUCCEEDED,
@@ -39,6 +51,7 @@ export function scriptedExecution({ state, contractSha256 }: Script): Execution 
     endedAt: undefined,
     error: '',
     intent: 'a test',
+    ...told,
   };
 }
 
@@ -68,7 +81,11 @@ export function scriptedEvents(script: Script, receiptJson: Buffer): ExecutionEv
 }
 
 /** The output of its one command, stdout first. */
-export function scriptedOutput({ stdout = [], stderr = [] }: Script): ReadOutputResponse[] {
+export function scriptedOutput({ stdout = [], stderr = [], shown }: Script): ReadOutputResponse[] {
+  return shown === undefined ? commandOutput(stdout, stderr) : [...shown];
+}
+
+function commandOutput(stdout: readonly string[], stderr: readonly string[]): ReadOutputResponse[] {
   return [...toChunks(OutputStream.STDOUT, stdout), ...toChunks(OutputStream.STDERR, stderr)];
 }
 
@@ -82,6 +99,7 @@ function toChunks(stream: OutputStream, pieces: readonly string[]): ReadOutputRe
 }
 
 export function scriptedReceipt(script: Script, signer: Signer): Buffer {
+  if (script.receiptJson !== undefined) return script.receiptJson;
   const { contractSha256, receiptVersion = 'csc.receipt.v0.2', stdout = [], stderr = [] } = script;
   const hashes = { stdout_hash: sha256Tagged(stdout.join('')), stderr_hash: sha256Tagged(stderr.join('')) };
   const v01 = {
@@ -94,11 +112,22 @@ export function scriptedReceipt(script: Script, signer: Signer): Buffer {
     ended_at: at,
     policy_profile: 'tests',
     exit_code: 0,
+    completed_command_ids: ['main'],
     ...hashes,
   };
   const bytes = { stdout_bytes: stdout.join('').length, stderr_bytes: stderr.join('').length };
-  const command = { command_id: 'main', argv_sha256: 'a'.repeat(64), exit_code: 0, ended: 'exit' };
-  const v02 = { commands: [{ ...command, ...hashes, ...bytes }], approvals: [], ended: 'exit' };
+  const command = {
+    command_id: 'main',
+    argv_sha256: sha256Hex(canonicalJson(['true'])),
+    exit_code: 0,
+    ended: 'exit',
+  };
+  const v02 = {
+    commands: [{ ...command, ...hashes, ...bytes }],
+    approvals: [],
+    ended: 'exit',
+    executor_id: 'host-1',
+  };
   const whole = receiptVersion === 'csc.receipt.v0.2' ? { ...v01, ...v02 } : v01;
   const signed = signArtifact({ ...whole, ...script.receipt }, signer, new Date(at));
   return canonicalBytes(signed as unknown as JsonValue);

@@ -1,10 +1,11 @@
-import { createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
+import { createSigner, generateKeyPair, type Signer } from '@csc-fleet/common/crypto';
 import type { CscError } from '@csc-fleet/common/errors';
 import {
   ExecutionState,
   type GateServer,
   GateService,
   KeyRole,
+  type PublicKey,
   type RunResponse,
   type SubmitRequest,
   toServiceError,
@@ -26,11 +27,14 @@ import {
  */
 export class ScriptedGate implements AsyncDisposable {
   readonly signer = createSigner(generateKeyPair().seed, 'key-1');
+  /** The keys that it names, with their owners. */
+  readonly keys: PublicKey[] = [toPublicKey(this.signer, 'spiffe://csc.local/executor/host-1')];
   /** What was asked, in order. */
   readonly runs: SubmitRequest[] = [];
   readonly cancelled: string[] = [];
   readonly readFrom: number[] = [];
   readonly watchedFrom: number[] = [];
+  readonly keysAsked: string[][] = [];
   /** Each stream takes one number and breaks off after so many messages. None left: it does not break off. */
   readonly breakAfter: number[] = [];
   /** The same for the next ReadOutputs, which leave the other numbers alone. */
@@ -52,10 +56,11 @@ export class ScriptedGate implements AsyncDisposable {
     return { address: `127.0.0.1:${this.#port}`, credentials: credentials.createInsecure() };
   }
 
-  async listen(): Promise<this> {
+  /** @param own absent: no TLS, which only a client in this process can be told */
+  async listen(own: ServerCredentials = ServerCredentials.createInsecure()): Promise<this> {
     this.#server.addService(GateService, this.#handlers());
     const { promise, resolve, reject } = Promise.withResolvers<number>();
-    this.#server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) =>
+    this.#server.bindAsync('127.0.0.1:0', own, (error, port) =>
       error === null ? resolve(port) : reject(error),
     );
     this.#port = await promise;
@@ -74,8 +79,6 @@ export class ScriptedGate implements AsyncDisposable {
     const script = this.#script;
     const execution = scriptedExecution(script);
     const decision = scriptedDecision(script);
-    const publicKey = Buffer.from(this.signer.publicKey);
-    const key = { keyId: 'key-1', publicKey, owner: '', notBefore: undefined, notAfter: undefined };
     return {
       submit: (_, done) =>
         done(null, { executionId, decision, state: ExecutionState.QUEUED, existing: false }),
@@ -108,7 +111,10 @@ export class ScriptedGate implements AsyncDisposable {
       listExecutions: ({ request }, done) =>
         done(null, { executions: [execution], nextPageToken: request.pageToken === '' ? 'more' : '' }),
       getReceipt: (_, done) => done(null, { receiptJson: this.receiptJson() }),
-      getKeys: (_, done) => done(null, { keys: [{ ...key, role: KeyRole.EXECUTOR, revokedAt: undefined }] }),
+      getKeys: ({ request }, done) => {
+        this.keysAsked.push(request.keyIds);
+        done(null, { keys: this.keys });
+      },
     };
   }
 
@@ -125,4 +131,11 @@ export class ScriptedGate implements AsyncDisposable {
     else if (limit !== undefined) call.emit('error', { code: status.UNAVAILABLE, details: 'gone' });
     else if (!this.hang) call.end();
   }
+}
+
+/** A key as a gate names it. */
+export function toPublicKey({ keyId, publicKey }: Signer, owner: string): PublicKey {
+  const always = { notBefore: undefined, notAfter: undefined, revokedAt: undefined };
+  const role = owner.includes('/executor/') ? KeyRole.EXECUTOR : KeyRole.GATE;
+  return { keyId, publicKey: Buffer.from(publicKey), owner, role, ...always };
 }

@@ -1,0 +1,106 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { contractSha256 } from '@csc-fleet/common/contract';
+import { ExecutionState } from '@csc-fleet/common/messages';
+import { createDevelopmentPki } from '@csc-fleet/common/pki';
+import { readServerCredentials } from '@csc-fleet/common/rpc';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import type { Script } from '../../../client/src/testing/scripted-execution.ts';
+import { ScriptedGate } from '../../../client/src/testing/scripted-gate.ts';
+import { sampleContract } from '../testing/artifacts.ts';
+import { createScratch, csc, type Finished } from '../testing/csc.ts';
+
+const pki = mkdtempSync(join(tmpdir(), 'csc-hostile-'));
+beforeAll(() => createDevelopmentPki(pki, { clients: ['alice'] }));
+afterAll(() => rmSync(pki, { recursive: true, force: true }));
+
+/** A gate with the genuine certificate that lies as the script says. */
+async function hostile(script: Partial<Script> = {}): Promise<ScriptedGate> {
+  const file = (name: string) => join(pki, name);
+  const tls = readServerCredentials({ ca: file('ca.pem'), cert: file('gate.pem'), key: file('gate.key') });
+  const gate = new ScriptedGate({ contractSha256: contractSha256(sampleContract()), ...script });
+  onTestFinished(() => gate[Symbol.asyncDispose]());
+  return gate.listen(tls);
+}
+
+const failed = { status: 'failed', exit_code: 3, failed_command_id: 'main' };
+const lie = { state: ExecutionState.SUCCEEDED, exitCode: 0, endedAt: new Date() };
+
+function prepare() {
+  const scratch = createScratch();
+  const contract = scratch.write('contract.json', sampleContract());
+  const home = join(scratch.directory, 'state');
+  const call = (gate: ScriptedGate, args: readonly string[]): Promise<Finished> =>
+    csc([...args, '--gate', gate.connectOptions.address, '--pki', pki, '--as', 'alice'], {
+      env: { XDG_STATE_HOME: home },
+    });
+  return {
+    scratch,
+    home,
+    submit: (gate: ScriptedGate, ...more: string[]) => call(gate, ['submit', contract, ...more]),
+    call,
+  };
+}
+
+describe('csc against a hostile gate', () => {
+  it('submit ends with the receipt’s exit code, and says that the gate said otherwise', async () => {
+    const { submit, call } = prepare();
+    const receipt = { ...failed, ...failedCommand() };
+    const gate = await hostile({ told: lie, receipt });
+    const { code, stderr } = await submit(gate);
+    expect(code).toBe(3);
+    expect(stderr).toMatch(/WARNING — the gate said succeeded with exit code 0/);
+    expect(stderr).toMatch(/FAILED — exit code 3 on host-1/);
+    const json = await submit(gate, '--json');
+    const result = JSON.parse(json.stdout.trim().split('\n').at(-1) ?? '');
+    expect(result).toMatchObject({ state: 'failed', exit_code: 3, gate_said: 'succeeded with exit code 0' });
+    const got = await call(gate, ['get', 'exec-1']);
+    expect(got.stdout).toMatch(/^state +failed$/m);
+    expect(got.stderr).toContain('WARNING');
+  });
+
+  it('no receipt is no success, with a quiet csc, too', async () => {
+    const { submit } = prepare();
+    const gate = await hostile({ told: lie, receiptJson: Buffer.alloc(0) });
+    const { code, stderr } = await submit(gate, '--quiet');
+    expect(code).toBe(1);
+    expect(stderr).toContain('has no receipt that proves it');
+    const json = await submit(gate, '--json');
+    expect(JSON.parse(json.stdout.trim().split('\n').at(-1) ?? '')).toMatchObject({
+      code: 'RECEIPT_MISSING',
+    });
+  });
+
+  it('an executor’s key is remembered, and another one refused loudly, until its owner says so', async () => {
+    const { submit, home, scratch } = prepare();
+    const first = await submit(await hostile());
+    expect(first.code).toBe(0);
+    expect(first.stderr).toContain('first receipt of spiffe://csc.local/executor/host-1');
+    const [name = ''] = readdirSync(join(home, 'csc', 'known-executors'));
+    const known = join(home, 'csc', 'known-executors', name);
+    const other = await hostile();
+    const second = await submit(other);
+    expect(second.code).toBe(1);
+    expect(second.stderr).toContain('HAS CHANGED');
+    expect(second.stderr).toContain(known);
+    // Pins are the owner's word: what was remembered does not count beside them.
+    const pins = scratch.write('pins.json', readFileSync(known));
+    expect((await submit(other, '--keys', pins)).stderr).toContain('the signature does not fit');
+    rmSync(known);
+    expect((await submit(other)).code).toBe(0);
+  });
+
+  it('goes on without a place to remember, and says so', async () => {
+    const { submit } = prepare();
+    const { code, stderr } = await submit(await hostile(), '--known-executors', '/proc/nowhere/known.json');
+    expect(code).toBe(0);
+    expect(stderr).toContain('is not remembered');
+  });
+});
+
+function failedCommand(): object {
+  const gate = new ScriptedGate({ contractSha256: contractSha256(sampleContract()) });
+  const [command] = JSON.parse(gate.receiptJson().toString()).commands;
+  return { completed_command_ids: [], commands: [{ ...command, exit_code: 3 }] };
+}

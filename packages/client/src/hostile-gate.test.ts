@@ -1,0 +1,263 @@
+import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
+import { createKeyRing, createSigner, generateKeyPair, type KeyEntry } from '@csc-fleet/common/crypto';
+import { sha256Tagged } from '@csc-fleet/common/encoding';
+import { isCscError } from '@csc-fleet/common/errors';
+import { ExecutionState, OutputStream, Verdict } from '@csc-fleet/common/messages';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { type ConnectOptions, connect } from './connect.ts';
+import { createKnownExecutors } from './known-executors.ts';
+import type { RunOptions } from './run.ts';
+import { type Script, scriptedReceipt } from './testing/scripted-execution.ts';
+import { ScriptedGate, toPublicKey } from './testing/scripted-gate.ts';
+
+const main: CommandContract['commands'][number] = {
+  id: 'main',
+  exec: { argv: ['true'] },
+  cwd: '/w',
+  read_paths: [],
+  write_paths: [],
+  network: 'deny',
+  env_allow: [],
+  secret_refs: [],
+  timeout_sec: 1,
+  proposed_effect_type: 'observe',
+};
+const contract: CommandContract = {
+  version: 'csc.v0.1',
+  contract_id: 'contract-1',
+  intent: 'a test',
+  actor: { agent_id: 'a', session_id: 's', initiating_user: 'u', delegation_scope: 'd' },
+  commands: [main],
+  risk_class: 'low',
+  approval_mode: 'policy_only',
+  expected_outputs: [],
+  justification: 'tests',
+};
+const twoCommands: CommandContract = { ...contract, commands: [main, { ...main, id: 'second' }] };
+
+const executorUri = 'spiffe://csc.local/executor/host-1';
+const gateSigner = createSigner(generateKeyPair().seed, 'gate-key');
+const otherSigner = createSigner(generateKeyPair().seed, 'host-2-key');
+const clientSigner = createSigner(generateKeyPair().seed, 'client-key');
+
+const failure = { status: 'failed', exit_code: 3, failed_command_id: 'main', completed_command_ids: [] };
+const failedCommand = {
+  command_id: 'main',
+  argv_sha256: JSON.parse(scriptedReceipt({ contractSha256: 'a'.repeat(64) }, gateSigner).toString())
+    .commands[0].argv_sha256,
+  exit_code: 3,
+  ended: 'exit',
+  stdout_hash: sha256Tagged(''),
+  stderr_hash: sha256Tagged(''),
+  stdout_bytes: 0,
+  stderr_bytes: 0,
+};
+
+/** A gate that lies as the script says; it names the keys of a gate, of two executors and of a client. */
+async function hostile(script: Partial<Script> = {}, of: CommandContract = contract): Promise<ScriptedGate> {
+  const gate = await new ScriptedGate({ contractSha256: contractSha256(of), ...script }).listen();
+  gate.keys.push(toPublicKey(gateSigner, 'spiffe://csc.local/gate/gate'));
+  gate.keys.push(toPublicKey(otherSigner, 'spiffe://csc.local/executor/host-2'));
+  gate.keys.push(toPublicKey(clientSigner, 'spiffe://csc.local/client/host-1'));
+  onTestFinished(() => gate[Symbol.asyncDispose]());
+  return gate;
+}
+
+function run(gate: ScriptedGate, options: Partial<ConnectOptions> & RunOptions = {}, of = contract) {
+  const client = connect({ ...gate.connectOptions, ...options });
+  onTestFinished(() => client.close());
+  return client.run(of, options);
+}
+
+async function refusal(result: Promise<unknown>): Promise<string> {
+  const reason = await result.then(
+    () => 'it was believed',
+    (error: unknown) => error,
+  );
+  return isCscError(reason) ? reason.code : String(reason);
+}
+
+const sha = contractSha256(contract);
+const forged = (receipt: object, signer = gateSigner): Partial<Script> => ({
+  receiptJson: scriptedReceipt({ contractSha256: sha, receipt }, signer),
+});
+
+describe('a hostile gate', () => {
+  it('cannot make a success of a failure: state and exit code are the receipt’s', async () => {
+    const gate = await hostile({
+      receipt: { ...failure, commands: [failedCommand] },
+      told: { state: ExecutionState.SUCCEEDED, exitCode: 0, executorId: 'host-9' },
+    });
+    const result = await run(gate);
+    expect(result.execution).toMatchObject({
+      state: ExecutionState.FAILED,
+      exitCode: 3,
+      executorId: 'host-1',
+    });
+    expect(result.exitCode).toBe(3);
+    expect(result.contradiction).toBe('succeeded with exit code 0');
+  });
+
+  it('cannot make a failure of a success', async () => {
+    const result = await run(await hostile({ told: { state: ExecutionState.FAILED, exitCode: 9 } }));
+    expect(result).toMatchObject({ exitCode: 0, execution: { state: ExecutionState.SUCCEEDED } });
+    expect(result.contradiction).toBe('failed with exit code 9');
+  });
+
+  it.each([
+    ['success', ExecutionState.SUCCEEDED],
+    ['failure', ExecutionState.FAILED],
+    ['refusal', ExecutionState.BLOCKED],
+    ['end of its own making', ExecutionState.RUNNING],
+  ])('cannot claim a %s without a receipt', async (_, state) => {
+    const gate = await hostile({ receiptJson: Buffer.alloc(0), told: { state, exitCode: 0 } });
+    expect(await refusal(run(gate))).toBe('RECEIPT_MISSING');
+  });
+
+  it('has no exit code to give where the host was lost', async () => {
+    const told = { state: ExecutionState.LOST, exitCode: 0 };
+    const result = await run(await hostile({ receiptJson: Buffer.alloc(0), told }));
+    expect(result.exitCode).toBeUndefined();
+    expect(result.execution).not.toHaveProperty('exitCode');
+  });
+
+  it.each<[string, Partial<Script>]>([
+    ['of another execution', { receipt: { execution_id: 'exec-2' } }],
+    ['of another contract', { receipt: { contract_sha256: '0'.repeat(64) } }],
+    ['of another executor', { receipt: { executor_id: 'host-2' } }],
+    ['that names no executor', { receipt: { executor_id: undefined } }],
+    ['of an earlier run', { receipt: { ended_at: '2026-01-01T00:00:00Z' } }],
+    ['that another executor has signed', forged({}, otherSigner)],
+    ['that the gate has signed itself', forged({})],
+    ['that the gate has signed for nobody', forged({ executor_id: undefined, commands: [] })],
+    ['that a client has signed', forged({}, clientSigner)],
+    ['with no command', { receipt: { commands: [] } }],
+    [
+      'with a command of its own',
+      { receipt: { commands: [{ ...failedCommand, exit_code: 0, command_id: 'mine' }] } },
+    ],
+    [
+      'with other arguments',
+      { receipt: { ...failure, commands: [{ ...failedCommand, argv_sha256: '0'.repeat(64) }] } },
+    ],
+    ['whose success contradicts itself', { receipt: { commands: [failedCommand] } }],
+    ['whose success has an exit code', { receipt: { exit_code: 1 } }],
+    ['of an older version', { receiptVersion: 'csc.receipt.v0.1' }],
+  ])('cannot pass off a receipt %s', async (_, script) => {
+    expect(await refusal(run(await hostile(script)))).toBe('RECEIPT_INVALID');
+  });
+
+  it('cannot give an older version for the default either, nor a newer one for v0.1', async () => {
+    const newer = await hostile({ receiptVersion: 'csc.receipt.v0.2' });
+    expect(await refusal(run(newer, { receiptVersion: 'csc.receipt.v0.1' }))).toBe('RECEIPT_INVALID');
+  });
+
+  it('cannot cut a receipt’s list of commands short', async () => {
+    const v02 = await hostile({}, twoCommands);
+    expect(await refusal(run(v02, {}, twoCommands))).toBe('RECEIPT_INVALID');
+    const v01 = await hostile({ receiptVersion: 'csc.receipt.v0.1' }, twoCommands);
+    expect(await refusal(run(v01, { receiptVersion: 'csc.receipt.v0.1' }, twoCommands))).toBe(
+      'RECEIPT_INVALID',
+    );
+  });
+
+  it.each(['csc.receipt.v0.1', 'csc.receipt.v0.2'] as const)(
+    'cannot change output under %s',
+    async (version) => {
+      const chunk = (commandId: string, stream: OutputStream, text: string) => ({
+        item: {
+          $case: 'chunk' as const,
+          value: { commandId, stream, offset: 0, monotonicNs: 0, data: Buffer.from(text) },
+        },
+      });
+      const honest = chunk('main', OutputStream.STDOUT, 'all fine');
+      const shows: Script['shown'][] = [
+        [chunk('main', OutputStream.STDOUT, 'all good')],
+        [chunk('main', OutputStream.STDERR, 'all fine')],
+        [],
+        [honest, chunk('main', OutputStream.TERMINAL, 'more')],
+        [honest, chunk('main', OutputStream.STDERR, 'more')],
+        ...(version === 'csc.receipt.v0.2' ? [[honest, chunk('other', OutputStream.STDOUT, 'more')]] : []),
+      ];
+      for (const shown of shows) {
+        const gate = await hostile({
+          receiptVersion: version,
+          stdout: ['all fine'],
+          ...(shown && { shown }),
+        });
+        expect(await refusal(run(gate, { receiptVersion: version }))).toBe('RECEIPT_INVALID');
+        const client = connect(gate.connectOptions);
+        onTestFinished(() => client.close());
+        // Whoever only follows has not asked for a version: both are held against the output.
+        expect(await refusal(client.follow('exec-1'))).toBe('RECEIPT_INVALID');
+      }
+    },
+  );
+
+  it('may say that it refuses, and nothing more', async () => {
+    const nothing = { exit_code: undefined, stdout_hash: undefined, stderr_hash: undefined };
+    const blocked = { ...nothing, status: 'blocked', ended: 'refused', commands: [], executor_id: undefined };
+    const completed_command_ids: string[] = [];
+    const denial = forged({ ...blocked, completed_command_ids });
+    const told = { state: ExecutionState.BLOCKED };
+    const result = await run(await hostile({ ...denial, told, verdict: Verdict.DENY }));
+    expect(result).toMatchObject({ receipt: { status: 'blocked' }, contradiction: undefined });
+    const shown = { ...denial, told, stdout: ['but look'] };
+    expect(await refusal(run(await hostile(shown)))).toBe('RECEIPT_INVALID');
+    // Pinned executors do not keep a gate from refusing, nor let it do anything else.
+    const pins = { executorKeys: createKeyRing([entryOf(otherSigner.keyId, otherSigner.publicKey)]) };
+    expect((await run(await hostile({ ...denial, told }), pins)).receipt?.status).toBe('blocked');
+    expect(await refusal(run(await hostile(), pins))).toBe('KEY_UNKNOWN');
+  });
+
+  it('cannot have another contract approved', async () => {
+    const gate = await hostile({ contractSha256: '0'.repeat(64), verdict: Verdict.NEEDS_APPROVAL });
+    expect(await refusal(run(gate))).toBe('CONTRACT_HASH_MISMATCH');
+  });
+});
+
+function entryOf(keyId: string, publicKey: Uint8Array, owner = executorUri): KeyEntry {
+  return { keyId, publicKey, owner };
+}
+
+describe('the executors’ keys', () => {
+  it('are asked for one by one', async () => {
+    const gate = await hostile();
+    await run(gate);
+    expect(gate.keysAsked).toEqual([['key-1']]);
+  });
+
+  it('that are pinned are the only ones', async () => {
+    const gate = await hostile();
+    const pin = (owner: string) =>
+      createKeyRing([{ keyId: 'key-1', publicKey: gate.signer.publicKey, ...(owner && { owner }) }]);
+    expect((await run(gate, { executorKeys: pin(executorUri) })).exitCode).toBe(0);
+    expect(gate.keysAsked).toEqual([]);
+    expect(await refusal(run(gate, { executorKeys: createKeyRing([]) }))).toBe('KEY_UNKNOWN');
+    // A key whose owner nobody named may be a gate's.
+    expect(await refusal(run(gate, { executorKeys: pin('') }))).toBe('RECEIPT_INVALID');
+    expect(await refusal(run(gate, { executorKeys: pin('spiffe://csc.local/gate/gate') }))).toBe(
+      'RECEIPT_INVALID',
+    );
+  });
+
+  it('are remembered from the first receipt on, and a change is refused', async () => {
+    const knownExecutors = createKnownExecutors();
+    await run(await hostile(), { knownExecutors });
+    const other = await hostile();
+    const error: unknown = await run(other, { knownExecutors }).catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ code: 'KEY_CHANGED', message: expect.stringContaining(executorUri) });
+    // One client remembers by itself.
+    const gate = await hostile();
+    const client = connect(gate.connectOptions);
+    onTestFinished(() => client.close());
+    await client.run(contract);
+    expect((await client.run(contract)).exitCode).toBe(0);
+  });
+
+  it('are not remembered for a receipt that does not count', async () => {
+    const knownExecutors = createKnownExecutors();
+    await refusal(run(await hostile({ receipt: { execution_id: 'exec-2' } }), { knownExecutors }));
+    expect(await knownExecutors.keysOf(executorUri)).toEqual([]);
+  });
+});
