@@ -3,6 +3,7 @@ import { type Command, type CommandContract, parseContract } from '@csc-fleet/co
 import { evaluate, type Verdict } from '@csc-fleet/common/decision';
 import { CscError, type Fault, isCscError, orThrow } from '@csc-fleet/common/errors';
 import { narrowLimits } from '@csc-fleet/common/limits';
+import type { EgressHost } from '@csc-fleet/common/members';
 import { type PolicyDocument, readPolicyDirectory } from '@csc-fleet/common/policy';
 import type { SandboxReport } from '@csc-fleet/common/receipt';
 import { checkCeiling } from './ceiling/index.ts';
@@ -46,7 +47,7 @@ export interface CommandExplanation {
   readonly secrets?: readonly string[];
   readonly network?: string;
   /** Each list must name where a request goes. */
-  readonly egress?: readonly (readonly string[])[];
+  readonly egress?: readonly (readonly EgressHost[])[];
   readonly sandbox?: SandboxReport;
   readonly sandboxProfileId?: string;
   readonly notes?: readonly string[];

@@ -1,4 +1,5 @@
 import { CscError } from '@csc-fleet/common/errors';
+import type { EgressHost } from '@csc-fleet/common/members';
 import {
   createAllowList,
   createEgressProxy,
@@ -18,12 +19,14 @@ export interface Egress {
  * Opens the way out while the command is still held: a proxy of this process, which listens in the network namespace of
  * each of its sandboxes. Throws SANDBOX_UNAVAILABLE; nothing stays open then.
  * @param hosts lists that must all name where a request goes
+ * @param onFault told of faults of the proxy itself, each of which has cost one connection
  */
 export async function openEgress(
   inits: Promise<readonly number[]>,
-  hosts: readonly (readonly string[])[],
+  hosts: readonly (readonly EgressHost[])[],
+  onFault: (error: unknown) => void,
 ): Promise<Egress> {
-  const proxy = createEgressProxy({ allow: createAllowList(hosts) });
+  const proxy = createEgressProxy({ allow: createAllowList(hosts), onFault });
   try {
     await listen(proxy, await inits);
   } catch (error) {

@@ -1,10 +1,11 @@
 import { argvs, type Command } from '@csc-fleet/common/contract';
-import type { HostCeiling } from './ceiling/index.ts';
 import { checkProgram } from './check-program.ts';
-import type { LaunchedProcess, Launcher } from './launch/index.ts';
+import type { Host } from './host.ts';
+import type { LaunchedProcess } from './launch/index.ts';
 import { endedProcess } from './launch/supervise.ts';
+import type { Log } from './log.ts';
 import { type Egress, openEgress } from './open-egress.ts';
-import { findCwdProblem, type Granted, type Place, type Workplace } from './workplace.ts';
+import { findCwdProblem, type Granted, type Place } from './workplace.ts';
 
 /** A command that is built and held: it starts at `process.release()`. */
 export interface PreparedCommand {
@@ -20,7 +21,7 @@ export interface PreparedCommand {
 export function prepareCommand(
   command: Command,
   granted: Granted,
-  host: { readonly workplace: Workplace; readonly launcher: Launcher; readonly ceiling: HostCeiling },
+  host: Pick<Host, 'workplace' | 'launcher' | 'ceiling' | 'log'>,
 ): PreparedCommand {
   const problem = findCwdProblem(command.cwd, granted.policy.allowed_cwd_prefixes);
   if (problem !== undefined)
@@ -30,7 +31,7 @@ export function prepareCommand(
     checkProgram(command, place, granted, host.ceiling);
     const segments = argvs(command).map((argv) => ({ argv }));
     const process = host.launcher.launch({ segments, place: place.launchIn, hold: true });
-    return { command, place, process, ...beginEgress(command, process, granted) };
+    return { command, place, process, ...beginEgress(command, process, granted, host.log) };
   } catch (error) {
     place.close();
     throw error;
@@ -41,9 +42,12 @@ function beginEgress(
   { network }: Command,
   process: LaunchedProcess,
   { egressHosts }: Granted,
+  log: Log,
 ): Pick<PreparedCommand, 'egress'> {
   if (network !== 'allowlisted') return {};
-  const egress = openEgress(process.inits, egressHosts);
+  const egress = openEgress(process.inits, egressHosts, (error) =>
+    log.error({ error }, 'the proxy of a job failed at one of its connections, which was ended'),
+  );
   // Whoever waits for it is told; where the command is withdrawn, nobody does.
   egress.catch(() => undefined);
   return { egress };

@@ -2,6 +2,7 @@ import { realpathSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import type { Command } from '@csc-fleet/common/contract';
 import { CscError } from '@csc-fleet/common/errors';
+import type { EgressHost } from '@csc-fleet/common/members';
 import { isCoveredBy } from '@csc-fleet/common/paths';
 import { grantedVariables, type Policy } from '@csc-fleet/common/policy';
 import type { SandboxReport } from '@csc-fleet/common/receipt';
@@ -43,7 +44,7 @@ export interface Granted {
   /** The host user that its commands run as, this run's alone where there is a pool. Absent: local mode, or the first. */
   readonly user?: JobUser;
   /** Each is a list of where a command with an allowlisted network may go; what all of them name. */
-  readonly egressHosts: readonly (readonly string[])[];
+  readonly egressHosts: readonly (readonly EgressHost[])[];
   /** What the host's owner opens at all. */
   readonly pathRoots: readonly string[];
   /** False: write paths that are not there are not made. Default: they are, where the policy allows it. */

@@ -47,7 +47,10 @@ export function asksForApproval(contract: CommandContract, policy: Policy): bool
   const effects = contract.commands.map((command) => {
     const [first = []] = vectors(command);
     if (first[0] !== 'curl') return command.proposed_effect_type;
-    const hosts = policy.allowed_egress_hosts.filter((host) => /stripe/i.test(host)).map(nameIn(policy));
+    const entries = policy.allowed_egress_hosts.map((entry) =>
+      typeof entry === 'string' ? entry : entry.host,
+    );
+    const hosts = entries.filter((host) => /stripe/i.test(host)).map(nameIn(policy));
     return hosts.some((host) => first.join(' ').split(host).length > 1)
       ? 'financial_action'
       : 'fetch_external';

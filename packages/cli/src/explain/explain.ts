@@ -1,3 +1,4 @@
+import type { EgressHost } from '@csc-fleet/common/members';
 import { type CommandExplanation, type Explanation, explainContract } from '@csc-fleet/executor/explain';
 import { exitCodes } from '../exit-codes.ts';
 import { createPaint, type Paint } from '../terminal/colour.ts';
@@ -48,12 +49,16 @@ function describeCommand(command: CommandExplanation): string[] {
     ...list('secrets', secrets),
     `    network: ${network}`,
     ...(egress ?? []).map(
-      (hosts) => `    may reach, of this list: ${hosts.map(plainLine).join(', ') || 'nothing'}`,
+      (hosts) => `    may reach, of this list: ${hosts.map(describeHost).join(', ') || 'nothing'}`,
     ),
     ...list('limits', limits),
     `    sandbox: ${sandbox?.mechanism}, seccomp ${sandbox?.seccomp_sha256 ?? 'none'}, profile ${command.sandboxProfileId ?? 'none'}`,
     ...list('notes', notes),
   ];
+}
+
+function describeHost(host: EgressHost): string {
+  return plainLine(typeof host === 'string' ? host : `${host.host} (ech: ${host.ech})`);
 }
 
 function list(title: string, items: readonly string[] | undefined): string[] {

@@ -1,5 +1,5 @@
 import { argvs, type Command } from '../contract/index.ts';
-import { egressName } from '../members/index.ts';
+import { egressHostText, egressName } from '../members/index.ts';
 import type { Policy } from '../policy/index.ts';
 
 /** What a command is taken to do: one of the six effect types, or `financial_action`. */
@@ -14,7 +14,7 @@ export function classifyEffect(command: Command, policy: Policy): string {
 function paysBy(line: string, policy: Policy): boolean {
   const { allowed_egress_hosts: entries, policy_schema_version: version } = policy;
   if (version === 'csc.policy.v0.1')
-    return entries.some((entry) => entry.includes('stripe') && line.includes(entry));
+    return entries.map(egressHostText).some((entry) => entry.includes('stripe') && line.includes(entry));
   const lowerLine = line.toLowerCase();
   const names = entries.map(egressName);
   return names.some((name) => name.includes('stripe') && lowerLine.includes(name));

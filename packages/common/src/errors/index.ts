@@ -8,4 +8,5 @@ export {
 } from './codes.ts';
 export { CscError, type CscErrorOptions, isCscError, orThrow } from './csc-error.ts';
 export { type Fault, faulty, formatFaults, memberPath, type Parsed, parsed, quoteBriefly } from './fault.ts';
+export { guarded } from './guarded.ts';
 export { zodFaults } from './zod-faults.ts';

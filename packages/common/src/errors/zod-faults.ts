@@ -75,7 +75,9 @@ function unionFaults(branches: readonly Issue[][], path: Path, message: string):
     const expected = new Set(types.map((issue) => nouns[issue.expected] ?? issue.expected));
     return [{ path: memberPath(path), message: `must be ${[...expected].join(' or ')}` }];
   }
-  const candidates = branches.map((branch) => branch.flatMap((issue) => issueFaults(issue, path)));
+  // One that is for another type of value is not what was meant.
+  const fitting = branches.filter((_, index) => types[index]?.code !== 'invalid_type');
+  const candidates = fitting.map((branch) => branch.flatMap((issue) => issueFaults(issue, path)));
   const best = candidates.filter((faults) => faults.length > 0).sort((a, b) => a.length - b.length)[0];
   return (
     best ?? [

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { egressHost, egressName } from './egress-host.ts';
+import { egressHost, egressHostEntry, egressName } from './egress-host.ts';
 
 const accepts = (text: string): boolean => egressHost.safeParse(text).success;
 const longest = `${'a'.repeat(63)}.${'b'.repeat(63)}.${'c'.repeat(63)}.${'d'.repeat(61)}`;
@@ -62,6 +62,28 @@ describe('egressHost', () => {
     ['a user', 'me@example.org'],
   ])('refuses %s', (_, text) => {
     expect(accepts(text)).toBe(false);
+  });
+});
+
+describe('egressHostEntry', () => {
+  const takes = (value: unknown): boolean => egressHostEntry.safeParse(value).success;
+
+  it('takes text, or a name with what else is said of it', () => {
+    expect(takes('10.0.0.0/8')).toBe(true);
+    expect(takes({ host: '*.example.org:443', ech: 'allow' })).toBe(true);
+  });
+
+  it.each([
+    { host: '10.0.0.0/8', ech: 'allow' },
+    { host: 'https://example.org', ech: 'allow' },
+    { host: 'example.org' },
+    { host: 'example.org', ech: true },
+    { host: 'example.org', ech: 'allow', more: 1 },
+    { ech: 'allow' },
+    ['example.org'],
+    7,
+  ])('refuses %j', (value) => {
+    expect(takes(value)).toBe(false);
   });
 });
 

@@ -28,7 +28,38 @@ export const egressHost = z
     anyOf: shapes.map((shape) => ({ pattern: shape.source })),
   });
 
+/** An entry that says more of a host than where it is; addresses and CIDR blocks have no more to say. */
+const egressHostObject = z
+  .strictObject({
+    host: egressHost
+      .refine((text) => named.test(text), {
+        error: 'must be NAME, NAME:PORT, *.NAME or *.NAME:PORT, for example registry.npmjs.org:443',
+      })
+      .meta({
+        id: 'EgressHostName',
+        description: 'As an entry that is text; no address.',
+        pattern: named.source,
+      }),
+    ech: z.literal('allow').meta({
+      description:
+        'A TLS ClientHello for it may be encrypted (ECH), so that nobody on the way sees which name it is for.',
+    }),
+  })
+  .meta({ id: 'EgressHostObject' });
+
+/** A place where a command may connect to, as text or with what else is said of it. */
+export const egressHostEntry = z.union([egressHost, egressHostObject]);
+
+/** A place where a command may connect to. */
+export type EgressHost = z.infer<typeof egressHostEntry>;
+
+/** What an entry is without what else is said of it. */
+export function egressHostText(entry: EgressHost): string {
+  return typeof entry === 'string' ? entry : entry.host;
+}
+
 /** What any name has in it that an entry stands for, in lower case: no port, and `.name` of `*.name`. */
-export function egressName(entry: string): string {
-  return (named.test(entry) ? entry.replace(/:\d+$/, '') : entry).replace(/^\*/, '').toLowerCase();
+export function egressName(entry: EgressHost): string {
+  const text = egressHostText(entry);
+  return (named.test(text) ? text.replace(/:\d+$/, '') : text).replace(/^\*/, '').toLowerCase();
 }

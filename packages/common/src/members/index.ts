@@ -1,5 +1,5 @@
 export { declaredPath, policyPrefix, reportedPath } from './absolute-path.ts';
-export { egressHost, egressName } from './egress-host.ts';
+export { type EgressHost, egressHost, egressHostEntry, egressHostText, egressName } from './egress-host.ts';
 export { sha256Member, taggedSha256Member } from './hash.ts';
 export { count, integer, oneOf } from './number.ts';
 export { signatureMember } from './signature.ts';

@@ -1,7 +1,10 @@
 import * as z from 'zod';
 
-/** A list of at least `min` strings in which none comes twice. */
-export function uniqueList<T extends z.ZodType<string>>(item: T, min: number) {
+/** A list of at least `min` items in which none comes twice. */
+export function uniqueList<T extends z.ZodType<string | Readonly<Record<string, string>>>>(
+  item: T,
+  min: number,
+) {
   const list = z.array(item);
   return (min > 0 ? list.min(min) : list)
     .superRefine(checkUnique, { when: () => true })
@@ -13,8 +16,11 @@ function checkUnique(value: unknown, context: z.core.$RefinementCtx): void {
   if (!Array.isArray(value)) return;
   const seen = new Map<unknown, number>();
   for (const [index, item] of value.entries()) {
-    const earlier = seen.get(item);
-    if (earlier === undefined) seen.set(item, index);
+    // An object is the same as another that says the same, in whatever order.
+    const key =
+      typeof item === 'object' && item !== null ? JSON.stringify(Object.entries(item).sort()) : item;
+    const earlier = seen.get(key);
+    if (earlier === undefined) seen.set(key, index);
     else
       context.addIssue({
         code: 'custom',

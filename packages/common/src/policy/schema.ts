@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { effectTypes, networkModes, riskClasses } from '../contract/index.ts';
 import { limitsSchema } from '../limits/index.ts';
 import {
-  egressHost,
+  egressHostEntry,
   integer,
   name,
   nonEmptyText,
@@ -57,7 +57,7 @@ export const policyV02Schema = z
   .strictObject({
     policy_schema_version: versionMember('policy', 'csc.policy.v0.2'),
     ...commonMembers,
-    allowed_egress_hosts: uniqueList(egressHost, 0).default([]).meta({
+    allowed_egress_hosts: uniqueList(egressHostEntry, 0).default([]).meta({
       uniqueItems: true,
       description: 'Where a command whose network is allowlisted may connect to.',
     }),

@@ -6,6 +6,7 @@ import {
   networkModes,
 } from '@csc-fleet/common/contract';
 import { CscError, type Fault, formatFaults, quoteBriefly } from '@csc-fleet/common/errors';
+import type { EgressHost } from '@csc-fleet/common/members';
 import { isCoveredBy } from '@csc-fleet/common/paths';
 import { matchesPattern } from '@csc-fleet/common/policy';
 import { checkCommand, unwrap } from '../command-rules/index.ts';
@@ -17,7 +18,7 @@ export interface HostCeiling {
   /** The widest network mode. */
   readonly network: NetworkMode;
   /** Where an allowlisted network may lead, as policies write it; the policy must name it too. */
-  readonly egressHosts: readonly string[];
+  readonly egressHosts: readonly EgressHost[];
   /** The secrets that this host hands out. */
   readonly secrets: readonly string[];
   /** Programs by argv[0]. Absent: those that the policy allows. */

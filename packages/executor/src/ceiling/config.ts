@@ -1,5 +1,5 @@
 import { networkModes } from '@csc-fleet/common/contract';
-import { egressHost } from '@csc-fleet/common/members';
+import { egressHostEntry } from '@csc-fleet/common/members';
 import { identityPattern } from '@csc-fleet/common/policy';
 import * as z from 'zod';
 import { defaultCeiling, type HostCeiling } from './ceiling.ts';
@@ -14,7 +14,7 @@ export const ceilingConfig = z
       .min(1)
       .default([...defaultCeiling.pathRoots]),
     network: z.enum(networkModes).default(defaultCeiling.network),
-    egress_hosts: z.array(egressHost).default([]),
+    egress_hosts: z.array(egressHostEntry).default([]),
     secrets: z.array(z.string().min(1)).default([]),
     commands: z.array(z.string().min(1)).optional(),
     principals: z.array(identityPattern).optional(),

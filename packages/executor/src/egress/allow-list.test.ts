@@ -6,10 +6,10 @@ import { parseEgressEntry } from './egress-entry.ts';
 
 describe('parseEgressEntry', () => {
   it.each([
-    ['Example.org.', { kind: 'name', name: 'example.org', below: false }],
-    ['example.org:8443', { kind: 'name', name: 'example.org', below: false, port: 8443 }],
-    ['*.example.org', { kind: 'name', name: 'example.org', below: true }],
-    ['*.bücher.example:1', { kind: 'name', name: 'xn--bcher-kva.example', below: true, port: 1 }],
+    ['Example.org.', { kind: 'name', name: 'example.org', below: false, ech: false }],
+    ['example.org:8443', { kind: 'name', name: 'example.org', below: false, port: 8443, ech: false }],
+    ['*.example.org', { kind: 'name', name: 'example.org', below: true, ech: false }],
+    ['*.bücher.example:1', { kind: 'name', name: 'xn--bcher-kva.example', below: true, port: 1, ech: false }],
     ['10.0.0.0/8', { kind: 'range', range: '10.0.0.0/8' }],
     ['10.0.0.1', { kind: 'range', range: '10.0.0.1/32' }],
     ['fd00::/8', { kind: 'range', range: 'fd00::/8' }],
@@ -62,6 +62,33 @@ describe('parseEgressEntry', () => {
 });
 
 describe('createAllowList', () => {
+  it('lets a hello be encrypted where an entry of every list says so of that name and port', () => {
+    const list = createAllowList([
+      [{ host: 'a.test', ech: 'allow' }, { host: '*.b.test:8443', ech: 'allow' }, 'c.test'],
+      ['a.test:80', { host: 'A.test:443', ech: 'allow' }, { host: 'x.b.test:8443', ech: 'allow' }, 'c.test'],
+    ]);
+    const places = [
+      ['a.test', 443],
+      ['a.test', 80],
+      ['x.b.test', 8443],
+      ['y.b.test', 8443],
+      ['c.test', 443],
+    ] as const;
+    expect(places.map(([name, port]) => list.allowsEch(name, port))).toEqual([
+      true,
+      false,
+      true,
+      false,
+      false,
+    ]);
+    expect(list.allows('a.test', 80)).toBe(true);
+    expect(createAllowList([]).allowsEch('a.test', 443)).toBe(false);
+  });
+
+  it('takes no address that a hello could be for', () => {
+    expect(() => createAllowList([[{ host: '10.0.0.0/8', ech: 'allow' }]])).toThrow('10.0.0.0/8');
+  });
+
   const single = (...entries: string[]) => createAllowList([entries]);
 
   it.each([

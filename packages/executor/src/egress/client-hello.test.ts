@@ -38,12 +38,16 @@ const named = (...entries: readonly Buffer[]): Buffer => extension(0, vector(Buf
 
 describe('createClientHelloReader', () => {
   it("reads a real client's hello", () => {
-    expect(read(hello)).toEqual({ kind: 'hello', serverName: 'Www.Example.org' });
+    expect(read(hello)).toEqual({ kind: 'hello', serverName: 'Www.Example.org', isEncrypted: false });
   });
 
   it('finds no name where there is none', async () => {
-    expect(read(await makeHello())).toEqual({ kind: 'hello', serverName: undefined });
-    expect(read(craft(extension(10, Buffer.from([0]))))).toEqual({ kind: 'hello', serverName: undefined });
+    expect(read(await makeHello())).toEqual({ kind: 'hello', serverName: undefined, isEncrypted: false });
+    expect(read(craft(extension(10, Buffer.from([0]))))).toEqual({
+      kind: 'hello',
+      serverName: undefined,
+      isEncrypted: false,
+    });
   });
 
   it('reads the same, however it is cut', () => {
@@ -57,7 +61,11 @@ describe('createClientHelloReader', () => {
           chunks.push(bytes.subarray(at, at + cut));
           at += cut;
         }
-        expect(read(...chunks, bytes.subarray(at))).toEqual({ kind: 'hello', serverName: 'Www.Example.org' });
+        expect(read(...chunks, bytes.subarray(at))).toEqual({
+          kind: 'hello',
+          serverName: 'Www.Example.org',
+          isEncrypted: false,
+        });
       }),
     );
   });

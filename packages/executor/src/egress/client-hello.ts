@@ -6,7 +6,7 @@ import { readServerName } from './server-name.ts';
  */
 export type ClientHello =
   | { readonly kind: 'incomplete' }
-  | { readonly kind: 'hello'; readonly serverName: string | undefined }
+  | { readonly kind: 'hello'; readonly serverName: string | undefined; readonly isEncrypted: boolean }
   | { readonly kind: 'not_tls' }
   | { readonly kind: 'malformed' }
   | { readonly kind: 'too_long' };
@@ -26,7 +26,7 @@ const clientHello = 1;
 
 /**
  * A reader for TLS 1.0 to 1.3 (RFC 8446 §4.1.2, §5.1). The message may be cut anywhere, into segments and into records;
- * how does not change what is read. With Encrypted Client Hello it is the outer name that is seen and judged.
+ * how does not change what is read. Where it is encrypted (ECH), the name is the outer one.
  */
 export function createClientHelloReader(): ClientHelloReader {
   const header: number[] = [];
@@ -82,7 +82,8 @@ function readMessage(message: readonly number[], recordLeft: number): ClientHell
   // A second message in the same record would be another hello, which nobody has judged.
   if (recordLeft > 0) return { kind: 'malformed' };
   const found = readServerName(Buffer.from(message.slice(handshakeHeader)));
-  return found.ok ? { kind: 'hello', serverName: found.name } : { kind: 'malformed' };
+  if (!found.ok) return { kind: 'malformed' };
+  return { kind: 'hello', serverName: found.name, isEncrypted: found.isEncrypted };
 }
 
 function lengthAt(bytes: readonly number[], offset: number): number {

@@ -13,6 +13,19 @@ export interface ProxyContext {
   findRoute(target: HostPort): Promise<RouteResult>;
   /** Connects to what was judged. */
   dial(route: Route): Promise<Dialled>;
+  /**
+   * The error boundary that every handler of this proxy has: what it throws, or rejects with, is reported and ends these
+   * connections, and no others.
+   */
+  guard<Given extends readonly unknown[]>(
+    connections: readonly Connection[],
+    handler: (...given: Given) => unknown,
+  ): (...given: Given) => void;
+}
+
+/** What a fault ends. */
+export interface Connection {
+  destroy(): unknown;
 }
 
 /** A tunnel whose client speaks HTTP: every request in it goes to this host. */

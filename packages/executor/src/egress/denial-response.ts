@@ -3,9 +3,6 @@ import type { Dialled } from './dial.ts';
 import type { DenialReason, Refusal } from './refusal.ts';
 import { type Asked, printableHost } from './verdict-log.ts';
 
-/** What was asked for. */
-type Place = Pick<Asked, 'host' | 'port'>;
-
 /** An answer of the proxy itself. The connection ends with it. */
 export interface OwnResponse {
   readonly status: number;
@@ -21,10 +18,14 @@ const statuses: Partial<Record<DenialReason, number>> = {
   header_too_long: 431,
 };
 
+// A CONNECT that says two things is no request (RFC 9112 §3.2).
+const connectStatuses: typeof statuses = { host_mismatch: 400 };
+
 /** What the client of a refused request is told. */
-export function refusalResponse({ reason, message }: Refusal, { host, port }: Place): OwnResponse {
+export function refusalResponse({ reason, message }: Refusal, { host, port, protocol }: Asked): OwnResponse {
   const place = port === 0 ? printableHost(host) : `${printableHost(host)}:${port}`;
-  return ownResponse(statuses[reason] ?? 403, reason, `${place} is refused: ${message}`);
+  const status = (protocol === 'connect' ? connectStatuses[reason] : undefined) ?? statuses[reason] ?? 403;
+  return ownResponse(status, reason, `${place} is refused: ${message}`);
 }
 
 /** What the client is told of a host that may be asked for and did not answer. */

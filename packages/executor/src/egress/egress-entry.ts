@@ -1,4 +1,5 @@
 import { faulty, type Parsed, parsed, quoteBriefly } from '@csc-fleet/common/errors';
+import { type EgressHost, egressHostText } from '@csc-fleet/common/members';
 import { familyOf } from './addresses.ts';
 import { parseAuthority, parseHostName } from './host-name.ts';
 
@@ -11,6 +12,8 @@ export type EgressEntry =
       readonly below: boolean;
       /** Absent: 80 and 443. */
       readonly port?: number;
+      /** A ClientHello for it may be encrypted. */
+      readonly ech: boolean;
     }
   | {
       /** Where listed names may lead although it is no public address. Nothing can be asked for by its address. */
@@ -25,18 +28,20 @@ const form = 'must be NAME, NAME:PORT, *.NAME, *.NAME:PORT, an IP address or a C
  * Reads an entry of `allowed_egress_hosts` or of a ceiling's `egress_hosts`. It takes all that the v0.2 schema does and,
  * as v0.1 policies hold any text, names with other letters or with a dot at the end as well.
  */
-export function parseEgressEntry(text: string): Parsed<EgressEntry> {
+export function parseEgressEntry(host: EgressHost): Parsed<EgressEntry> {
+  const text = egressHostText(host);
+  const ech = typeof host !== 'string' && host.ech === 'allow';
   const range = parseRange(text);
-  if (range !== undefined) return range;
+  if (range !== undefined) return ech ? refused(text) : range;
   const below = text.startsWith('*.');
   const rest = below ? text.slice(2) : text;
   if (!rest.includes(':')) {
-    const host = parseHostName(rest);
-    return host.ok ? parsed({ kind: 'name', name: host.name, below }) : refused(text);
+    const name = parseHostName(rest);
+    return name.ok ? parsed({ kind: 'name', name: name.name, below, ech }) : refused(text);
   }
   const authority = parseAuthority(rest);
   if (!authority.ok) return refused(text);
-  return parsed({ kind: 'name', name: authority.name, below, port: authority.port });
+  return parsed({ kind: 'name', name: authority.name, below, port: authority.port, ech });
 }
 
 /** Whether an entry is for this host itself: `localhost`, with or without a port. */

@@ -1,9 +1,8 @@
-import type { IncomingMessage } from 'node:http';
 import type { HttpTunnel, ProxyContext } from './context.ts';
 import { refusalResponse, unreachableResponse } from './denial-response.ts';
 import type { Dialled } from './dial.ts';
 import { type Exchange, forward, respond } from './http-forward.ts';
-import { describeTarget, type HostPort, type RequestHead, readHttpTarget } from './http-target.ts';
+import { describeTarget, type HostPort, readHttpTarget, toHead } from './http-target.ts';
 import type { Refusal } from './refusal.ts';
 import type { Asked } from './verdict-log.ts';
 
@@ -32,7 +31,7 @@ export async function answerRequest(
   if (!dialled.ok) return respond(response, unreachableResponse(dialled));
   if (response.destroyed) return void dialled.socket.destroy();
   if (request.headers.expect !== undefined) response.writeContinue();
-  forward(exchange, read.target, dialled.socket);
+  forward(exchange, read.target, dialled.socket, context);
 }
 
 /** How the host of a request is reached, or why it may not be. */
@@ -47,8 +46,4 @@ async function openWay(
   if (tunnel !== undefined) return { dial: () => tunnel.dial() };
   const found = await context.findRoute(target);
   return found.ok ? { dial: () => context.dial(found.route) } : { refusal: found.refusal };
-}
-
-function toHead({ url = '', httpVersion, rawHeaders }: IncomingMessage): RequestHead {
-  return { url, httpVersion, rawHeaders };
 }

@@ -1,7 +1,8 @@
-import { type IncomingMessage, type ServerResponse, request as sendRequest } from 'node:http';
+import { type IncomingMessage, type ServerResponse, STATUS_CODES, request as sendRequest } from 'node:http';
 import type { Socket } from 'node:net';
+import type { ProxyContext } from './context.ts';
 import { badAnswerResponse, type OwnResponse } from './denial-response.ts';
-import { endToEndHeaders, type Header, headerValues, toRaw } from './http-headers.ts';
+import { endToEndHeaders, type Header, headerValues, toRaw, toWritable } from './http-headers.ts';
 import type { HttpTarget } from './http-target.ts';
 
 /** One request of a client, and where its answer goes. */
@@ -19,37 +20,52 @@ const bodiless: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS
  * Sends a request that was judged over a connection of its own, and passes the answer on as it is: redirects are the
  * client's to follow, with a request that is judged again. Bodies go through no faster than the other side takes them.
  */
-export function forward({ request, response }: Exchange, target: HttpTarget, socket: Socket): void {
-  const upstream = sendRequest({
-    createConnection: () => socket,
-    method: request.method ?? 'GET',
-    path: target.path,
-    headers: toRaw(requestHeaders(request, target)),
-    setHost: false,
-    insecureHTTPParser: false,
-    maxHeaderSize: maxAnswerHeader,
-  });
-  // It was paused as long as nobody was there to read it.
-  upstream.once('socket', () => socket.resume());
-  upstream.on('response', (answer) => passAnswer(answer, response));
-  // Once an answer has begun, its own end says whether it is whole.
-  upstream.on('error', () => respond(response, badAnswerResponse()));
-  upstream.once('close', () => {
-    socket.destroy();
-    respond(response, badAnswerResponse());
-  });
-  response.once('close', () => {
-    if (!response.writableFinished) upstream.destroy();
-  });
-  request.on('error', () => upstream.destroy());
-  request.pipe(upstream);
+export function forward(
+  exchange: Exchange,
+  target: HttpTarget,
+  socket: Socket,
+  { guard }: Pick<ProxyContext, 'guard'>,
+): void {
+  const { request, response } = exchange;
+  const both = [socket, request.socket];
+  const begin = (): void => {
+    const upstream = sendRequest({
+      createConnection: () => socket,
+      method: request.method ?? 'GET',
+      path: target.path,
+      headers: toRaw(requestHeaders(request, target)),
+      setHost: false,
+      insecureHTTPParser: false,
+      maxHeaderSize: maxAnswerHeader,
+    });
+    // It was paused as long as nobody was there to read it.
+    upstream.once('socket', () => socket.resume());
+    upstream.on(
+      'response',
+      guard(both, (answer: IncomingMessage) => passAnswer(answer, response)),
+    );
+    // Once an answer has begun, its own end says whether it is whole.
+    const onFailed = guard(both, () => respond(response, badAnswerResponse()));
+    upstream.on('error', onFailed);
+    upstream.once('close', () => {
+      socket.destroy();
+      onFailed();
+    });
+    response.once('close', () => {
+      if (!response.writableFinished) upstream.destroy();
+    });
+    request.on('error', () => upstream.destroy());
+    request.pipe(upstream);
+  };
+  guard(both, begin)();
 }
 
 /** Answers in the proxy's own words, unless an answer has begun. */
 export function respond(response: ServerResponse, { status, headers, body }: OwnResponse): void {
   if (response.headersSent || response.destroyed) return;
   response.sendDate = false;
-  response.writeHead(status, headers);
+  // Said each time, or a phrase that could not be written would stay.
+  response.writeHead(status, STATUS_CODES[status] ?? '', headers);
   response.end(response.req.method === 'HEAD' ? undefined : body);
 }
 
@@ -61,22 +77,22 @@ function requestHeaders({ method = 'GET', rawHeaders }: IncomingMessage, target:
   return [hostHeader, ...endToEndHeaders(rawHeaders), ...length, ['Connection', 'close']];
 }
 
+// A parser lets through what may not be written, such as control characters in a phrase or a value.
 function passAnswer(answer: IncomingMessage, response: ServerResponse): void {
-  const { statusCode = 502, statusMessage, rawHeaders } = answer;
+  const { statusCode = 0, statusMessage = '', rawHeaders } = answer;
+  // Interim answers never get here.
+  if (statusCode < 200) {
+    answer.destroy();
+    respond(response, badAnswerResponse());
+    return;
+  }
   const lengths = headerValues(rawHeaders, 'content-length').slice(0, 1);
   const headers = [
     ...endToEndHeaders(rawHeaders),
     ...lengths.map((length): Header => ['Content-Length', length]),
   ];
   response.sendDate = false;
-  try {
-    response.writeHead(statusCode, statusMessage, toRaw(headers));
-  } catch {
-    // Not every byte that a parser lets through may be written.
-    answer.destroy();
-    respond(response, badAnswerResponse());
-    return;
-  }
+  response.writeHead(statusCode, toWritable(statusMessage), toRaw(headers));
   answer.on('error', () => response.destroy());
   answer.once('close', () => {
     if (!answer.complete) response.destroy();

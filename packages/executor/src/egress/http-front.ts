@@ -1,9 +1,11 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { connectTunnel } from './connect-tunnel.ts';
 import type { HttpTunnel, ProxyContext, ServeHttp } from './context.ts';
 import { refusalResponse } from './denial-response.ts';
 import { answerRequest } from './http-answer.ts';
+import { toHead } from './http-target.ts';
 import { type DenialReason, refuse } from './refusal.ts';
 import { RequestQueue } from './request-queue.ts';
 import { respondRaw } from './respond-raw.ts';
@@ -24,24 +26,31 @@ export function createHttpFront(context: ProxyContext): ServeHttp {
   const server = createParser(context);
   const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
     const { queue, tunnel } = clients.get(request.socket) ?? {};
-    queue?.add(response, () => answerRequest({ request, response }, tunnel, context));
+    // Either may fail when nobody waits for it any more; `close` always follows.
+    for (const side of [request, response]) side.on('error', () => undefined);
+    const answer = context.guard([request.socket], () =>
+      answerRequest({ request, response }, tunnel, context),
+    );
+    queue?.add(response, answer);
   };
-  server.on('request', onRequest).on('checkContinue', onRequest);
+  // All of them, as Node would answer some by itself.
+  for (const event of ['request', 'checkContinue', 'checkExpectation']) server.on(event, onRequest);
   // Once: whatever such a client goes on to send is nobody's request.
   const refuseClient = (socket: Socket, reason: DenialReason, asked: Asked): void => {
     clients.delete(socket);
     context.log.deny(asked, reason);
     respondRaw(socket, refusalResponse(refuse(reason), asked));
   };
-  server.on('connect', ({ url = '' }, socket, head) => {
+  const onConnect = async (request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {
     const client = clients.get(socket);
     if (client === undefined || !(socket instanceof Socket)) return void socket.destroy();
     const isNext = client.queue.leave() && client.tunnel === undefined;
-    if (isNext) return void connectTunnel({ authority: url, socket, head }, context);
+    if (isNext) return await connectTunnel({ head: toHead(request), socket, first: head }, context);
     // Within a tunnel it leads elsewhere; and its 200 would come between the answers to others.
-    refuseClient(socket, 'bad_request', { ...describeAuthority(url), protocol: 'connect' });
-  });
-  server.on('clientError', ({ code }: NodeJS.ErrnoException, socket) => {
+    refuseClient(socket, 'bad_request', { ...describeAuthority(request.url ?? ''), protocol: 'connect' });
+  };
+  server.on('connect', (request, socket, head) => context.guard([socket], onConnect)(request, socket, head));
+  const onClientError = ({ code }: NodeJS.ErrnoException, socket: Duplex): void => {
     const client = clients.get(socket);
     if (client === undefined) return;
     const reason = toReason(code);
@@ -49,9 +58,10 @@ export function createHttpFront(context: ProxyContext): ServeHttp {
     // What is being answered is broken off: words of ours would come in the middle of it.
     if (!client.queue.leave()) socket.destroy();
     refuseClient(socket, reason, toAsked(client.tunnel));
-  });
+  };
+  server.on('clientError', (error, socket) => context.guard([socket], onClientError)(error, socket));
   return (socket, first, tunnel) => {
-    const onLate = (): void => refuseClient(socket, 'incomplete', toAsked(tunnel));
+    const onLate = context.guard([socket], () => refuseClient(socket, 'incomplete', toAsked(tunnel)));
     clients.set(socket, { queue: new RequestQueue(socket, context.limits.headerMs, onLate), tunnel });
     socket.once('close', () => tunnel?.close());
     socket.unshift(first);

@@ -58,9 +58,16 @@ export function requestFraming(raw: RawHeaders, httpVersion: string): Header | '
     : undefined;
 }
 
-/** As Node's writers take them. */
+/** As Node's writers take them: without what they refuse to write. */
 export function toRaw(headers: readonly Header[]): string[] {
-  return headers.flat();
+  return headers.filter(([name]) => token.test(name)).flatMap(([name, value]) => [name, toWritable(value)]);
+}
+
+const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+
+/** A value or a reason phrase, with a space for what may stand in neither (RFC 9110 §5.5, RFC 9112 §4). */
+export function toWritable(text: string): string {
+  return text.replace(/[^\t\x20-\x7e\x80-\xff]/g, ' ');
 }
 
 function toPairs(raw: RawHeaders): Header[] {

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import { parseAuthority } from './host-name.ts';
 import { type Header, headerTokens, headerValues, type RawHeaders, requestFraming } from './http-headers.ts';
 import { type DenialReason, type Refusal, refuse } from './refusal.ts';
@@ -9,6 +10,11 @@ export interface RequestHead {
   readonly url: string;
   readonly httpVersion: string;
   readonly rawHeaders: RawHeaders;
+}
+
+/** The head of a request that Node's parser has read. */
+export function toHead({ url = '', httpVersion, rawHeaders }: IncomingMessage): RequestHead {
+  return { url, httpVersion, rawHeaders };
 }
 
 /** A name, as `parseHostName` gives it, and a port. */
@@ -87,9 +93,21 @@ function findProblem(
   // Exactly one, but for HTTP/1.0 (RFC 9112 §3.2).
   if (others.length > 0 || (host === undefined && head.httpVersion !== '1.0')) return 'bad_request';
   if (host !== undefined && !isHostOf(host, place)) return 'host_mismatch';
+  // RFC 9110 §10.1.1 knows no other.
+  if (headerTokens(head.rawHeaders, 'expect').some((wish) => wish !== '100-continue')) return 'bad_request';
   const connection = headerTokens(head.rawHeaders, 'connection');
   if (connection.includes('upgrade') || headerValues(head.rawHeaders, 'upgrade').length > 0) return 'upgrade';
   return undefined;
+}
+
+/**
+ * What speaks against the Host header of a CONNECT, whose target alone says where to (RFC 9112 §3.2.3): where it is
+ * there, it must say the same, or whoever reads the one is led elsewhere than whoever reads the other.
+ */
+export function findConnectProblem({ rawHeaders }: RequestHead, place: HostPort): DenialReason | undefined {
+  const [host, ...others] = headerValues(rawHeaders, 'host');
+  if (others.length > 0) return 'bad_request';
+  return host === undefined || isHostOf(host, place) ? undefined : 'host_mismatch';
 }
 
 // Without a port it is of whichever was asked for; as it is written anew, no server sees the difference.

@@ -1,3 +1,4 @@
+import type { EgressHost } from '@csc-fleet/common/members';
 import { namesLocalhost, parseEgressEntry } from './egress-entry.ts';
 
 /** Where the proxy listens in every sandbox: each has a network of its own. */
@@ -11,7 +12,7 @@ export const proxyPort = 3128;
  */
 export function proxyEnvironment(
   port: number,
-  lists?: readonly (readonly string[])[],
+  lists?: readonly (readonly EgressHost[])[],
 ): Record<string, string> {
   const http = `http://127.0.0.1:${port}`;
   // With `h` the proxy resolves names: in the sandbox nobody can.
@@ -30,7 +31,7 @@ export function proxyEnvironment(
   };
 }
 
-function isLocalhost(text: string): boolean {
-  const entry = parseEgressEntry(text);
+function isLocalhost(host: EgressHost): boolean {
+  const entry = parseEgressEntry(host);
   return entry.ok && namesLocalhost(entry.value);
 }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { cutRecord, type Step, startUpstream, type Upstream } from './testing.ts';
+import { cutRecord, greaseEch, type Step, startUpstream, type Upstream } from './testing.ts';
 import { connect, get, makeHellos, play } from './testing-play.ts';
 
 let upstream: Upstream;
@@ -73,6 +73,69 @@ describe('a tunnel', () => {
       verdicts: [`connect allowed.test:443 ${reason}`],
       reached: false,
     });
+  });
+
+  it.each([
+    ['as browsers send it to no purpose', 0xfe0d, greaseEch],
+    ['inner', 0xfe0d, Buffer.from([1])],
+    ['empty', 0xfe0d, Buffer.alloc(0)],
+    ['of a draft', 0xfe0a, greaseEch],
+    ['as ESNI', 0xffce, greaseEch],
+    ['by ech_outer_extensions', 0xfd00, Buffer.from([2, 0, 10])],
+  ])('is closed for a hello that is encrypted: %s', async (_, type, data) => {
+    const hello = await hellos.encrypted('allowed.test', type, data);
+    const outcome = await play(upstream, [connect('allowed.test:443'), 20, hello]);
+    expect(outcome).toMatchObject({ verdicts: ['connect allowed.test:443 ech'], reached: false });
+    // A fatal alert, access_denied.
+    expect(outcome.text).toContain('\x15\x03\x03\0\x02\x02\x31');
+  });
+
+  it('opens for an encrypted hello where both lists say so, and only to the name that it shows', async () => {
+    const allowed = await hellos.encrypted('ech.test');
+    const open = await play(upstream, [connect('ech.test:443'), 20, allowed, 150, 'end']);
+    expect(open).toMatchObject({ verdicts: ['connect ech.test:443 ok'], reached: true });
+    const half = await hellos.encrypted('half-ech.test');
+    const closed = await play(upstream, [connect('half-ech.test:443'), 20, half]);
+    expect(closed).toMatchObject({ verdicts: ['connect half-ech.test:443 ech'], reached: false });
+    const other = await play(upstream, [connect('ech.test:443'), 20, await hellos.encrypted('evil.test')]);
+    expect(other).toMatchObject({ verdicts: ['connect ech.test:443 sni_mismatch'], reached: false });
+  });
+
+  it.each([
+    ['another name', 'evil.test:443'],
+    ['another name without a port', 'evil.test'],
+    ['another port', 'allowed.test:80'],
+    ['an address', '93.184.216.34:443'],
+    ['nothing', ''],
+    ['the name and more', 'allowed.test:443, evil.test'],
+  ])('is not made where the Host header has %s', async (_, host) => {
+    const outcome = await play(upstream, [connect('allowed.test:443', host), hellos.allowed]);
+    expect(outcome).toMatchObject({
+      statuses: [400],
+      verdicts: ['connect allowed.test:443 host_mismatch'],
+      dialled: [],
+    });
+  });
+
+  it('is not made with two Host headers', async () => {
+    const two = 'allowed.test:443\r\nHost: evil.test:443';
+    const outcome = await play(upstream, [connect('allowed.test:443', two), hellos.allowed]);
+    expect(outcome).toMatchObject({ statuses: [400], verdicts: ['connect allowed.test:443 bad_request'] });
+  });
+
+  it.each([
+    ['in other case', 'Allowed.TEST:443'],
+    ['without the port', 'allowed.test'],
+    ['with a dot', 'allowed.test.:443'],
+  ])('is made where the Host header has the same name %s', async (_, host) => {
+    const outcome = await play(upstream, [connect('allowed.test:443', host), 20, hellos.allowed, 150, 'end']);
+    expect(outcome).toMatchObject({ verdicts: ['connect allowed.test:443 ok'], reached: true });
+  });
+
+  it('is made without a Host header', async () => {
+    const bare = 'CONNECT allowed.test:443 HTTP/1.0\r\n\r\n';
+    const outcome = await play(upstream, [bare, 20, hellos.allowed, 150, 'end']);
+    expect(outcome).toMatchObject({ verdicts: ['connect allowed.test:443 ok'], reached: true });
   });
 
   it.each([

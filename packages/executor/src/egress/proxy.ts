@@ -1,4 +1,5 @@
 import type { Server, Socket } from 'node:net';
+import { guarded } from '@csc-fleet/common/errors';
 import type { AllowList } from './allow-list.ts';
 import type { ProxyContext, ServeHttp } from './context.ts';
 import { type Connect, connectOnHost, dial } from './dial.ts';
@@ -11,7 +12,7 @@ import { SocketSet } from './socket-set.ts';
 import { serveSocks } from './socks-front.ts';
 import { socksVersion } from './socks-message.ts';
 import type { EgressSummary, EgressVerdict } from './verdict.ts';
-import { createVerdictLog } from './verdict-log.ts';
+import { createVerdictLog, type VerdictLog } from './verdict-log.ts';
 
 export interface EgressProxyOptions {
   readonly allow: AllowList;
@@ -22,6 +23,8 @@ export interface EgressProxyOptions {
   readonly limits?: Partial<EgressLimits>;
   /** Called for every verdict, in order; must not throw. */
   readonly onVerdict?: (verdict: EgressVerdict) => void;
+  /** Told of faults of this proxy, which no input should bring about; of the first 16 only, so that no log is filled. */
+  readonly onFault?: (error: unknown) => void;
 }
 
 /** The one way out of a sandbox. */
@@ -53,12 +56,14 @@ export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
       client.destroy();
       return;
     }
-    void serveClient(client, context, serveHttp);
+    context.guard([client], () => serveClient(client, context, serveHttp))();
   };
   return {
     serve(server) {
       servers.add(server);
       server.on('connection', onConnection);
+      // It could not accept one (EMFILE, ENFILE): that client is refused, and no other.
+      server.on('error', () => undefined);
     },
     summary: () => log.summary(),
     async close() {
@@ -71,7 +76,7 @@ export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
 }
 
 function createContext(
-  { allow, resolve = resolveOnHost, connect = connectOnHost }: EgressProxyOptions,
+  { allow, resolve = resolveOnHost, connect = connectOnHost, onFault = () => {} }: EgressProxyOptions,
   { log, limits }: Pick<ProxyContext, 'log' | 'limits'>,
   upstreams: SocketSet,
 ): ProxyContext {
@@ -83,7 +88,21 @@ function createContext(
     limits,
     findRoute: (target) => findRoute(target, judgement),
     dial: (route) => dial(route, { timeoutMs, connect: tracked }),
+    guard: createGuard(log, onFault),
   };
+}
+
+const reportedFaults = 16;
+
+function createGuard(log: VerdictLog, onFault: (error: unknown) => void): ProxyContext['guard'] {
+  let reported = 0;
+  return (connections, handler) =>
+    guarded(handler, (error) => {
+      for (const connection of connections) connection.destroy();
+      log.deny({ protocol: 'http', host: '', port: 0 }, 'internal_error');
+      reported += 1;
+      if (reported <= reportedFaults) onFault(error);
+    });
 }
 
 // Which protocol a client speaks shows in its first byte.

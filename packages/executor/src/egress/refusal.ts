@@ -20,7 +20,9 @@ export type DenialReason =
   | 'socks_command'
   | 'socks_authentication'
   | 'incomplete'
-  | 'too_many_connections';
+  | 'too_many_connections'
+  | 'ech'
+  | 'internal_error';
 
 /** A request that is denied: what was wrong with it and, in a sentence for people, what to do. */
 export interface Refusal {
@@ -51,6 +53,8 @@ const messages: Readonly<Record<DenialReason, string>> = {
   socks_authentication: 'SOCKS5 clients must offer to go without authentication',
   incomplete: 'the connection ended, or was silent for too long, before it had said what it wants',
   too_many_connections: 'too many connections are open at once',
+  ech: 'the TLS ClientHello is encrypted (ECH), so that where it leads cannot be seen: turn ECH off in the client, or have both lists say `ech: allow` of this host',
+  internal_error: 'the proxy itself failed at this connection',
 };
 
 /** A refusal in its own words. */

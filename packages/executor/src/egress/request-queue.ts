@@ -9,11 +9,11 @@ export class RequestQueue {
   readonly #socket: Socket;
   readonly #headerMs: number;
   readonly #onLate: () => void;
-  readonly #waiting: { readonly response: ServerResponse; readonly work: () => Promise<void> }[] = [];
+  readonly #waiting: { readonly response: ServerResponse; readonly work: () => void }[] = [];
   #busy = false;
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param onLate called where a request was begun and is not whole within `headerMs` */
+  /** @param onLate called where a request was begun and is not whole within `headerMs`; must not throw */
   constructor(socket: Socket, headerMs: number, onLate: () => void) {
     this.#socket = socket;
     this.#headerMs = headerMs;
@@ -22,8 +22,11 @@ export class RequestQueue {
     this.#await(0);
   }
 
-  /** Does the work for one request in its turn; the next one's comes when its response is closed. */
-  add(response: ServerResponse, work: () => Promise<void>): void {
+  /**
+   * Does the work for one request in its turn; the next one's comes when its response is closed.
+   * @param work must not throw
+   */
+  add(response: ServerResponse, work: () => void): void {
     clearTimeout(this.#timer);
     if (this.#waiting.length >= longest) this.#socket.destroy();
     this.#waiting.push({ response, work });
@@ -43,7 +46,7 @@ export class RequestQueue {
     else if (next.response.destroyed || !this.#socket.writable) this.#waiting.length = 0;
     else {
       next.response.once('close', () => this.#next());
-      void next.work();
+      next.work();
     }
   }
 

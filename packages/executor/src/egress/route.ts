@@ -8,6 +8,8 @@ export interface Route {
   readonly host: string;
   readonly port: number;
   readonly addresses: readonly [string, ...string[]];
+  /** A ClientHello for it may be encrypted. */
+  readonly ech: boolean;
 }
 
 /** A route, or why there is none. */
@@ -32,5 +34,5 @@ export async function findRoute(
     const problem = allow.findAddressProblem(host, address);
     if (problem !== undefined) return { ok: false, refusal: refuseAddress(problem) };
   }
-  return { ok: true, route: { host, port, addresses: [first, ...rest] } };
+  return { ok: true, route: { host, port, addresses: [first, ...rest], ech: allow.allowsEch(host, port) } };
 }

@@ -1,11 +1,22 @@
 /** The name in a ClientHello, undefined where there is none; or that it cannot be read. */
 export type FoundServerName =
-  | { readonly ok: true; readonly name: string | undefined }
+  | {
+      readonly ok: true;
+      readonly name: string | undefined;
+      /** There is another ClientHello in it that nobody but its server can read. */
+      readonly isEncrypted: boolean;
+    }
   | { readonly ok: false };
 
 const unreadable: FoundServerName = { ok: false };
 const serverNameExtension = 0;
 const hostNameType = 0;
+// encrypted_client_hello, outer and inner (RFC 9849), its drafts, ech_outer_extensions, and the ESNI before it. What
+// browsers send to no purpose (GREASE) is made so that it cannot be told from what has one.
+const encrypted: ReadonlySet<number> = new Set([
+  ...[0xfe0d, 0xfe0c, 0xfe0b, 0xfe0a, 0xfe09, 0xfe08],
+  ...[0xfd00, 0xffce],
+]);
 
 /**
  * Finds the server name (RFC 6066 §3) in the body of a ClientHello (RFC 8446 §4.1.2). Every length must fit exactly, and
@@ -18,32 +29,33 @@ export function readServerName(body: Buffer): FoundServerName {
   reader.takeVector(2);
   reader.takeVector(1);
   // Before extensions were (RFC 4366) a hello ended here.
-  if (reader.isAtEnd) return reader.isBroken ? unreadable : { ok: true, name: undefined };
+  if (reader.isAtEnd) return reader.isBroken ? unreadable : { ok: true, name: undefined, isEncrypted: false };
   const extensions = new Reader(reader.takeVector(2));
   if (reader.isBroken || !reader.isAtEnd) return unreadable;
   return findExtension(extensions);
 }
 
 function findExtension(extensions: Reader): FoundServerName {
-  let found: FoundServerName | undefined;
+  let name: string | undefined;
+  let isEncrypted = false;
   while (!extensions.isAtEnd) {
     const type = extensions.takeNumber(2);
     const data = extensions.takeVector(2);
+    if (encrypted.has(type)) isEncrypted = true;
     if (type !== serverNameExtension) continue;
-    if (found !== undefined) return unreadable;
-    found = readNameList(new Reader(data));
+    if (name !== undefined) return unreadable;
+    name = readNameList(new Reader(data));
+    if (name === undefined) return unreadable;
   }
-  if (extensions.isBroken) return unreadable;
-  return found ?? { ok: true, name: undefined };
+  return extensions.isBroken ? unreadable : { ok: true, name, isEncrypted };
 }
 
-function readNameList(extension: Reader): FoundServerName {
+function readNameList(extension: Reader): string | undefined {
   const list = new Reader(extension.takeVector(2));
   const type = list.takeNumber(1);
   const name = list.takeVector(2);
   const whole = extension.isAtEnd && list.isAtEnd && !extension.isBroken && !list.isBroken;
-  if (!whole || type !== hostNameType || name.length === 0) return unreadable;
-  return { ok: true, name: name.toString('latin1') };
+  return whole && type === hostNameType && name.length > 0 ? name.toString('latin1') : undefined;
 }
 
 /** Takes fields off the front of bytes. One that does not fit breaks it: all that is taken from then on is empty. */

@@ -3,26 +3,18 @@ import type { HttpTunnel, ProxyContext, ServeHttp } from './context.ts';
 import { gather } from './gather.ts';
 import { parseHostName } from './host-name.ts';
 import { type DenialReason, refuse } from './refusal.ts';
-import { relay } from './relay.ts';
 import type { Route, RouteResult } from './route.ts';
 import { readSocksHandshake } from './socks-handshake.ts';
 import { type SocksRequest, socksReplies, socksReply } from './socks-message.ts';
-import { checkHello, endTunnel } from './tls-tunnel.ts';
+import { serveTls, type Tunnel } from './tls-tunnel.ts';
 import type { Asked } from './verdict-log.ts';
 
 const connectCommand = 1;
 const tlsHandshake = 22;
 
-/** A client of the proxy. */
-interface Client {
-  readonly socket: Socket;
-  /** What it has sent and nobody has read. */
-  readonly first: Buffer;
-}
-
 /** The part of the proxy that speaks SOCKS5 (RFC 1928): CONNECT to names, for TLS and for HTTP. */
 export async function serveSocks(
-  { socket, first }: Client,
+  { socket, first }: Tunnel['client'],
   context: ProxyContext,
   serveHttp: ServeHttp,
 ): Promise<void> {
@@ -49,39 +41,26 @@ export async function serveSocks(
   }
   socket.write(socksReply(socksReplies.succeeded));
   const tunnel = { client: { socket, first: shake.rest }, upstream: dialled.socket, route: found.route };
-  const problem = await openTunnel(tunnel, context, serveHttp);
-  if (problem === undefined) return;
-  dialled.socket.destroy();
-  log.deny(asked, problem);
-  endTunnel(socket, problem);
-}
-
-interface Tunnel {
-  readonly client: Client;
-  readonly upstream: Socket;
-  readonly route: Route;
+  await serveTunnel(tunnel, asked, context, serveHttp);
 }
 
 // Which of the two it is shows in the first byte.
-async function openTunnel(
+async function serveTunnel(
   { client, upstream, route }: Tunnel,
+  asked: Asked,
   context: ProxyContext,
   serveHttp: ServeHttp,
-): Promise<DenialReason | undefined> {
-  const { log, limits } = context;
-  const { socket } = client;
-  const timeoutMs = limits.headerMs;
-  const sniffed = await gather(socket, ([byte]) => byte, { timeoutMs, first: client.first });
-  if (sniffed === undefined) return 'incomplete';
-  if (sniffed.value !== tlsHandshake) {
-    serveHttp(socket, sniffed.bytes, toHttpTunnel(route, upstream, context));
-    return undefined;
-  }
-  const words = await checkHello(socket, route.host, { timeoutMs, first: sniffed.bytes });
-  if (!words.ok) return words.reason;
-  log.allow({ protocol: 'socks5', host: route.host, port: route.port });
-  relay(socket, upstream, words.bytes, limits.idleMs);
-  return undefined;
+): Promise<void> {
+  const { socket, first } = client;
+  const timeoutMs = context.limits.headerMs;
+  const sniffed = await gather(socket, ([byte]) => byte, { timeoutMs, first });
+  if (sniffed === undefined) {
+    context.log.deny(asked, 'incomplete');
+    upstream.destroy();
+    socket.destroySoon();
+  } else if (sniffed.value === tlsHandshake) {
+    await serveTls({ client: { socket, first: sniffed.bytes }, upstream, route }, asked, context);
+  } else serveHttp(socket, sniffed.bytes, toHttpTunnel(route, upstream, context));
 }
 
 // The connection that the reply spoke of serves the first request, and new ones to the same addresses the others.

@@ -1,5 +1,7 @@
 import {
+  addExtension,
   deadAddress,
+  greaseEch,
   makeHello,
   type Step,
   silentAddress,
@@ -30,15 +32,27 @@ const names: Readonly<Record<string, readonly string[]>> = {
   'named.test': ['10.9.1.2'],
   'half-named.test': ['10.8.1.2'],
   localhost: ['127.0.0.1', '::1'],
+  'ech.test': ['93.184.216.34'],
+  'half-ech.test': ['93.184.216.34'],
   'dead.test': [deadAddress],
   'silent.test': [silentAddress],
 };
 const both = [...Object.keys(names), 'gone.test', '*.wild.test', 'allowed.test:8080', '10.9.0.0/16'].filter(
   (name) =>
-    !['evil.test', 'allowed.test.evil.test', 'notallowed.test', 'wild.test', 'a.b.wild.test'].includes(name),
+    ![
+      ...['evil.test', 'allowed.test.evil.test', 'notallowed.test', 'wild.test', 'a.b.wild.test'],
+      ...['ech.test', 'half-ech.test'],
+    ].includes(name),
 );
-const policy = [...both.filter((name) => name !== 'ceiling-only.test'), '10.8.0.0/16'];
-const ceiling = both.filter((name) => name !== 'policy-only.test');
+const ech = (host: string) => ({ host, ech: 'allow' as const });
+const policy = [
+  ...both.filter((name) => name !== 'ceiling-only.test'),
+  ...['10.8.0.0/16', ech('ech.test'), ech('half-ech.test:443')],
+];
+const ceiling = [
+  ...both.filter((name) => name !== 'policy-only.test'),
+  ...[ech('ech.test:443'), 'half-ech.test'],
+];
 
 /** What came of what a client sent. */
 export interface Outcome {
@@ -59,7 +73,9 @@ export async function play(upstream: Upstream, steps: readonly Step[]): Promise<
   const bench = await startBench({ lists: [policy, ceiling], resolve, upstream, limits });
   const text = await talk(bench.port, steps);
   await bench.close();
-  const { verdicts, dialled } = bench;
+  const { verdicts, dialled, faults } = bench;
+  if (faults.length > 0)
+    throw new AggregateError(faults, 'the proxy failed at what a client or a server said');
   return {
     statuses: Array.from(text.matchAll(/HTTP\/1\.1 (\d{3}) /g), ([, status]) => Number(status)),
     verdicts: verdicts.map(
@@ -75,8 +91,8 @@ export async function play(upstream: Upstream, steps: readonly Step[]): Promise<
 export const get = (url: string, host: string, ...more: readonly string[]): string =>
   [`GET ${url} HTTP/1.1`, `Host: ${host}`, ...more, '', ''].join('\r\n');
 /** The head of a CONNECT. */
-export const connect = (authority: string): string =>
-  `CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n\r\n`;
+export const connect = (authority: string, host = authority): string =>
+  `CONNECT ${authority} HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
 
 /** The ClientHellos that the tests send: by the name that they ask for. */
 export async function makeHellos() {
@@ -87,5 +103,7 @@ export async function makeHellos() {
     evil: await makeHello('evil.test'),
     wild: await makeHello('b.wild.test'),
     none: await makeHello(),
+    encrypted: (name: string, type = 0xfe0d, data = greaseEch) =>
+      makeHello(name).then((hello) => addExtension(hello, type, data)),
   };
 }

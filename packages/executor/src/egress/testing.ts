@@ -4,6 +4,7 @@ import { type AddressInfo, connect as connectTo, createServer, type Server, Sock
 import { duplexPair } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectTls } from 'node:tls';
+import type { EgressHost } from '@csc-fleet/common/members';
 import { createAllowList } from './allow-list.ts';
 import type { EgressLimits } from './limits.ts';
 import { createEgressProxy, type EgressProxy } from './proxy.ts';
@@ -60,7 +61,7 @@ export async function startUpstream(hosts: readonly string[]): Promise<Upstream>
 
 /** What a proxy in a test may reach, and how. */
 export interface BenchOptions {
-  readonly lists: readonly (readonly string[])[];
+  readonly lists: readonly (readonly EgressHost[])[];
   /** The addresses of names. Public ones lead to the upstream, by port 443 to the one with TLS. */
   readonly resolve: Resolve;
   readonly upstream: Upstream;
@@ -72,6 +73,8 @@ export interface Bench {
   readonly port: number;
   readonly proxy: EgressProxy;
   readonly verdicts: EgressVerdict[];
+  /** What its error boundaries have caught. */
+  readonly faults: unknown[];
   /** Every address that was dialled, as `ADDRESS:PORT`. */
   readonly dialled: string[];
   /** Bytes that were sent to any upstream. */
@@ -88,6 +91,7 @@ export const silentAddress = '93.184.216.98';
 
 export async function startBench({ lists, resolve, upstream, limits = {} }: BenchOptions): Promise<Bench> {
   const verdicts: EgressVerdict[] = [];
+  const faults: unknown[] = [];
   const dialled: string[] = [];
   const sockets: Socket[] = [];
   const connect = ({ address, port }: { readonly address: string; readonly port: number }): Socket => {
@@ -102,13 +106,14 @@ export async function startBench({ lists, resolve, upstream, limits = {} }: Benc
     connect,
     limits,
     onVerdict: (verdict) => verdicts.push(verdict),
+    onFault: (error) => faults.push(error),
   });
   const server = createServer();
   proxy.serve(server);
   const port = await listen(server);
   const sent = (): number => sockets.reduce((sum, { bytesWritten }) => sum + bytesWritten, 0);
   const openNow = (): number => sockets.filter(({ destroyed }) => !destroyed).length;
-  return { port, proxy, verdicts, dialled, sent, open: openNow, close: () => proxy.close() };
+  return { port, proxy, verdicts, faults, dialled, sent, open: openNow, close: () => proxy.close() };
 }
 
 function connectAs(address: string, port: number, { web, secure }: Upstream): Socket {
@@ -147,6 +152,32 @@ export async function makeHello(servername?: string): Promise<Buffer> {
   far.destroy();
   return hello;
 }
+
+/** A ClientHello with one more extension. */
+export function addExtension(hello: Buffer, type: number, data: Buffer): Buffer {
+  const body = hello.subarray(9);
+  const ciphersAt = 35 + body.readUInt8(34);
+  const compressionAt = ciphersAt + 2 + body.readUInt16BE(ciphersAt);
+  const extensionsAt = compressionAt + 1 + body.readUInt8(compressionAt);
+  const extra = Buffer.concat([toBytes(type, 2), toBytes(data.length, 2), data]);
+  const extensions = Buffer.concat([body.subarray(extensionsAt + 2), extra]);
+  const message = Buffer.concat([body.subarray(0, extensionsAt), toBytes(extensions.length, 2), extensions]);
+  const handshake = Buffer.concat([Buffer.from([1]), toBytes(message.length, 3), message]);
+  return Buffer.concat([Buffer.from([22, 3, 1]), toBytes(handshake.length, 2), handshake]);
+}
+
+function toBytes(value: number, length: number): Buffer {
+  const bytes = Buffer.alloc(length);
+  bytes.writeUIntBE(value, 0, length);
+  return bytes;
+}
+
+/** The data of an encrypted_client_hello extension, outer: HKDF-SHA256, AES-128-GCM, and bytes that mean nothing. */
+export const greaseEch = Buffer.concat([
+  Buffer.from([0, 0, 1, 0, 1, 7, 0, 32]),
+  Buffer.alloc(32, 5),
+  Buffer.from([0, 4, 1, 2, 3, 4]),
+]);
 
 /** Cuts a TLS record into records of `size` bytes. */
 export function cutRecord(record: Buffer, size: number): Buffer {

@@ -1,55 +1,82 @@
 import type { Socket } from 'node:net';
 import { type ClientHello, createClientHelloReader } from './client-hello.ts';
-import { type Gathered, gather } from './gather.ts';
+import type { ProxyContext } from './context.ts';
+import { gather } from './gather.ts';
 import { parseHostName } from './host-name.ts';
 import type { DenialReason } from './refusal.ts';
+import { relay } from './relay.ts';
+import type { Route } from './route.ts';
+import type { Asked } from './verdict-log.ts';
 
-/** What the client of a tunnel sent first. */
-export type FirstWords =
-  | { readonly ok: true; readonly bytes: Buffer }
-  | { readonly ok: false; readonly reason: DenialReason; readonly bytes: Buffer };
+/** A client and the host that it asked for, connected and not joined. */
+export interface Tunnel {
+  /** `first` is what it has sent and nobody has read. */
+  readonly client: { readonly socket: Socket; readonly first: Buffer };
+  readonly upstream: Socket;
+  readonly route: Route;
+}
 
 /**
- * Reads a TLS ClientHello off a tunnel and holds its server name against the host that the tunnel was asked for. Nothing
- * of it has gone on by then.
- * @param host as `parseHostName` gives it
+ * Reads a TLS ClientHello off a tunnel and holds its server name against the host that the tunnel was asked for: joins
+ * the two where they are the same, and ends both where they are not. Nothing of it has gone on by then.
  */
-export async function checkHello(
-  client: Socket,
-  host: string,
-  options: { readonly timeoutMs: number; readonly first: Buffer },
-): Promise<FirstWords> {
+export async function serveTls(tunnel: Tunnel, asked: Asked, context: ProxyContext): Promise<void> {
+  const { client, upstream } = tunnel;
+  const { log, limits } = context;
+  try {
+    const words = await readHello(tunnel, limits.headerMs);
+    if (words.ok) {
+      log.allow(asked);
+      return relay(client.socket, upstream, words.bytes, limits.idleMs);
+    }
+    log.deny(asked, words.reason);
+    upstream.destroy();
+    endTunnel(client.socket, words.reason);
+  } catch (error) {
+    upstream.destroy();
+    throw error;
+  }
+}
+
+/** What the client of a tunnel sent first. */
+type FirstWords =
+  | { readonly ok: true; readonly bytes: Buffer }
+  | { readonly ok: false; readonly reason: DenialReason };
+
+async function readHello({ client, route }: Tunnel, timeoutMs: number): Promise<FirstWords> {
   const reader = createClientHelloReader();
-  const gathered = await gather(client, (chunk) => settled(reader.push(chunk)), options);
-  if (gathered === undefined) return { ok: false, reason: 'incomplete', bytes: Buffer.alloc(0) };
-  const { value, bytes }: Gathered<ClientHello> = gathered;
-  const reason = findProblem(value, host);
-  return reason === undefined ? { ok: true, bytes } : { ok: false, reason, bytes };
+  const { socket, first } = client;
+  const gathered = await gather(socket, (chunk) => settled(reader.push(chunk)), { timeoutMs, first });
+  if (gathered === undefined) return { ok: false, reason: 'incomplete' };
+  const reason = findProblem(gathered.value, route);
+  return reason === undefined ? { ok: true, bytes: gathered.bytes } : { ok: false, reason };
 }
 
 function settled(hello: ClientHello): ClientHello | undefined {
   return hello.kind === 'incomplete' ? undefined : hello;
 }
 
-function findProblem(hello: ClientHello, host: string): DenialReason | undefined {
+function findProblem(hello: ClientHello, { host, ech }: Route): DenialReason | undefined {
   if (hello.kind === 'not_tls') return 'not_tls';
   if (hello.kind !== 'hello') return 'malformed_tls';
   if (hello.serverName === undefined) return 'no_sni';
   const name = parseHostName(hello.serverName);
-  return name.ok && name.name === host ? undefined : 'sni_mismatch';
+  if (!name.ok || name.name !== host) return 'sni_mismatch';
+  return hello.isEncrypted && !ech ? 'ech' : undefined;
 }
 
 const alerts: Partial<Record<DenialReason, number>> = {
   malformed_tls: 50, // decode_error
   no_sni: 109, // missing_extension
   sni_mismatch: 112, // unrecognized_name
+  ech: 49, // access_denied
 };
 
 /**
  * Ends a tunnel whose client was refused, in TLS's own words where it speaks TLS: a fatal alert (RFC 8446 §6), so that
  * it has something to report.
  */
-export function endTunnel(client: Socket, reason: DenialReason): void {
+function endTunnel(client: Socket, reason: DenialReason): void {
   const alert = alerts[reason];
   if (alert !== undefined && client.writable) client.write(Buffer.from([21, 3, 3, 0, 2, 2, alert]));
   client.destroySoon();
