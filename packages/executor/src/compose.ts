@@ -83,8 +83,8 @@ export interface ExecutorDeps {
   readonly log?: Log;
 }
 
-// How often what is long over is forgotten.
-const pruneMs = 10 * 60 * 1000;
+// How often what is over is forgotten.
+const pruneMs = 60 * 1000;
 
 /**
  * An executor on this host: what an earlier one has left behind is made up for before it takes anything. Throws
@@ -96,8 +96,8 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
   const outbox = new Outbox();
   const deliveries = new Deliveries(host, outbox, deps.output);
   await recover(host, deliveries);
-  prune(host);
-  const pruning = setInterval(() => prune(host), pruneMs).unref();
+  void prune(host);
+  const pruning = setInterval(() => void prune(host), pruneMs).unref();
   return new LinkedExecutor({
     host,
     outbox,
@@ -175,8 +175,10 @@ function openJobGroups({ cgroups }: HostFacts, { reserve }: ExecutorOptions): { 
   return { cgroups: openCgroups({ reserve: { ...defaultReserve, ...reserve } }) };
 }
 
-function prune({ journal, clock, log }: Host): void {
-  journal
-    .prune(clock.now())
-    .catch((error: unknown) => log.warn({ error }, 'the journal could not be pruned'));
+async function prune({ journal, clock, log }: Host): Promise<void> {
+  try {
+    while ((await journal.prune(clock.now())) > 0) {}
+  } catch (error) {
+    log.warn({ error }, 'the journal could not be pruned');
+  }
 }

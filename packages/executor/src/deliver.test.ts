@@ -1,4 +1,5 @@
 import { writeFileSync } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
 import { CscError } from '@csc-fleet/common/errors';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { makeContract, shell } from './testing/contracts.ts';
@@ -51,14 +52,44 @@ describe('delivery', () => {
     expect(bench.gate.all('exited', executionId)).toHaveLength(1);
   });
 
-  it('says nothing of an offer that it refused while the gate was away', async () => {
+  it('says nothing of an offer that it refused for now while the gate was away', async () => {
+    const contract = makeContract(bench.workspace, [{}]);
+    const message = bench.gate.mint(contract, bench.policy);
+    const connection = bench.executor.connect(() => {});
+    connection.receive({ message: { $case: 'drain', value: {} } });
+    connection.receive({ message: { $case: 'offer', value: message } });
+    await setImmediate();
+    bench.gate.connect(bench.executor);
+    expect(bench.gate.all('hello').at(-1)?.executionIds).toEqual([]);
+    expect(bench.gate.all('refused')).toEqual([]);
+  });
+
+  it('brings a signed refusal again like a receipt, the same bytes, also after a restart', async () => {
+    bench.gate.acknowledges = false;
+    const contract = makeContract(bench.workspace, [{ network: 'full' }]);
+    const executionId = bench.gate.offer(contract, bench.policy);
+    const { receiptJson } = await bench.gate.next('refused', executionId);
+    bench.gate.disconnect();
+    bench.gate.connect(bench.executor);
+    expect(bench.gate.all('hello').at(-1)?.executionIds).toEqual([executionId]);
+    await bench.restart();
+    expect(bench.gate.all('hello').at(-1)?.executionIds).toEqual([executionId]);
+    const again = bench.gate.all('receipt', executionId);
+    expect(again.map((receipt) => receipt.receiptJson.equals(receiptJson))).toEqual([true, true]);
+    bench.gate.acknowledge(executionId);
+    await bench.executor.delivered();
+    await bench.restart();
+    expect(bench.gate.all('hello').at(-1)?.executionIds).toEqual([]);
+  });
+
+  it('names a refusal in Hello that is on its way into the journal, and brings it then', async () => {
     const contract = makeContract(bench.workspace, [{ network: 'full' }]);
     const message = bench.gate.mint(contract, bench.policy);
     const connection = bench.executor.connect(() => {});
     connection.receive({ message: { $case: 'offer', value: message } });
     bench.gate.connect(bench.executor);
-    expect(bench.gate.all('hello').at(-1)?.executionIds).toEqual([]);
-    expect(bench.gate.all('refused')).toEqual([]);
+    expect(bench.gate.all('hello').at(-1)?.executionIds).toEqual([message.executionId]);
+    expect((await bench.gate.receipt(message.executionId)).status).toBe('blocked');
   });
 
   it('keeps offers that came over a connection that is gone from starting', () => {

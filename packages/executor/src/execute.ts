@@ -12,17 +12,20 @@ import type { Outbox } from './link/outbox.ts';
 import type { OutputSpool } from './output/index.ts';
 import { prepareCommand } from './prepare-command.ts';
 import { fileTimeNow, toDraft } from './receipt/index.ts';
-import { type Attempt, giveBack, toRefused } from './refuse.ts';
+import { type Attempt, giveBack, journalRefusal, planRefusal } from './refuse.ts';
 import type { Run } from './run.ts';
 import { runCommands } from './run-commands.ts';
 import { readRunSecrets } from './run-secrets.ts';
 import {
+  awaitTicket,
   checkApprovals,
   checkUnused,
+  msUntilTicket,
   openOfferedTicket,
   readOfferedContract,
   reevaluate,
   toConsumed,
+  toUse,
 } from './ticket/index.ts';
 import type { Granted } from './workplace.ts';
 
@@ -30,7 +33,7 @@ import type { Granted } from './workplace.ts';
 export interface Link {
   readonly outbox: Outbox;
   readonly deliveries: Deliveries;
-  /** Throws DRAINING or QUEUE_FULL where nothing more may start now. */
+  /** Throws DRAINING, QUEUE_FULL or SPOOL_FULL where nothing more may start now. */
   checkRoom(): void;
   /** Throws DRAINING where the connection that the offer came over is gone: the gate may place it elsewhere by now. */
   checkConnected(): void;
@@ -51,8 +54,12 @@ export async function execute(offer: Offer, run: Run, host: Host, link: Link): P
     await redeem(execution, host);
   } catch (error) {
     host.log.warn({ executionId: offer.executionId, error }, 'an offer was refused');
+    const planned = planRefusal(offer, error, attempt, host);
+    run.state = planned.record === undefined ? 'refused' : 'refusing';
+    const refused = await journalRefusal(planned, host);
     run.state = 'refused';
-    link.outbox.post({ $case: 'refused', value: toRefused(offer, error, attempt, host) });
+    if (refused.receiptJson.length > 0) link.deliveries.addRefusal(refused);
+    else link.outbox.post({ $case: 'refused', value: refused });
     return giveBack(attempt, host);
   }
   link.outbox.post({
@@ -83,7 +90,6 @@ function admit(offer: Offer, host: Host, attempt: Attempt): Admitted {
   attempt.contract = contract;
   const ticket = openOfferedTicket(offer, contract, { ...host, now: startedAt });
   checkUnused(ticket, host.journal);
-  attempt.ticket = ticket;
   const { document, evaluation } = reevaluate(contract, ticket, host.policies);
   attempt.document = document;
   const approvals = checkApprovals(evaluation, offer.approvalsJson, { ...host, ticket, now: startedAt });
@@ -103,7 +109,8 @@ type Belongings = Pick<Granted, 'secrets' | 'user'>;
 
 /**
  * The run's user, and the secrets that the contract names: asked for only by an offer that has its slot, as it has from
- * the check of the room on. This is the one pause before the journal: whatever may have changed meanwhile is asked again.
+ * the check of the room on, and whose ticket has begun. This is the one pause before the journal: whatever may have
+ * changed meanwhile is asked again.
  */
 async function takeBelongings(
   { subject: { contract, ticket } }: Admitted,
@@ -112,12 +119,14 @@ async function takeBelongings(
   link: Link,
   attempt: Attempt,
 ): Promise<Belongings> {
+  const isEarly = msUntilTicket(ticket, host.clock) > 0;
+  if (isEarly) await awaitTicket(ticket, host.clock);
   const lease = await host.jobUsers.lease();
   attempt.lease = lease;
   const secrets = await readRunSecrets(contract, host.secrets);
   attempt.secrets = secrets;
   const belongings = { secrets, ...(lease.user === undefined ? {} : { user: lease.user }) };
-  if (secrets.values.size === 0 && !host.jobUsers.pooled) return belongings;
+  if (secrets.values.size === 0 && !host.jobUsers.pooled && !isEarly) return belongings;
   link.checkConnected();
   link.checkRoom();
   openOfferedTicket(offer, contract, { ...host, now: host.clock.now() });
@@ -153,8 +162,7 @@ async function redeem({ subject, first, trace }: Execution, host: Host): Promise
   const [since] = await Promise.all([
     writes ? fileTimeNow(host.spools.scratch(ticket.execution_id)).catch(() => undefined) : undefined,
     host.journal.redeem({
-      ticketId: ticket.ticket_id,
-      executionId: ticket.execution_id,
+      ...toUse(ticket),
       draft: toDraft(subject, { ...trace, next: first.command }),
       redeemedAt: startedAt,
       approvals: toConsumed(approvals),

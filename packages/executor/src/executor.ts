@@ -5,8 +5,8 @@ import type { Deliveries } from './deliver.ts';
 import { execute } from './execute.ts';
 import type { Host } from './host.ts';
 import type { Outbox, Send } from './link/outbox.ts';
-import { type LinkConnection, type LinkHandlers, openSession } from './link/session.ts';
-import { toRefused } from './refuse.ts';
+import { type LinkConnection, type LinkHandlers, openSession, type Wire } from './link/session.ts';
+import { toUnsigned } from './refuse.ts';
 import { Run } from './run.ts';
 import { executorVersion } from './version.ts';
 
@@ -16,8 +16,9 @@ export interface Executor {
   /**
    * A connection to the gate. `send` gets Hello at once, and later messages until `closed`. A new connection takes
    * the place of the one before it.
+   * @param hangUp called, once, where this side ends the connection; it is closed then
    */
-  connect(send: Send): LinkConnection;
+  connect(send: Send, hangUp?: Wire['hangUp']): LinkConnection;
   /** Takes no more offers. Resolves once nothing runs. */
   drain(): Promise<void>;
   /** Resolves once the gate has acknowledged every receipt. */
@@ -40,13 +41,18 @@ export interface ExecutorParts {
   release(): Promise<void>;
 }
 
+// Offers that may be looked at beside those that run and those that were refused in their place.
+const spareOffers = 16;
+
 /** Takes offers as far as there are slots, and knows what runs. */
 export class LinkedExecutor implements Executor {
   readonly #parts: ExecutorParts;
   readonly #runs = new Map<string, Run>();
   readonly #whenIdle: (() => void)[] = [];
   readonly #handlers: LinkHandlers;
-  #draining = false;
+  /** With those that are refused and not yet cleared away. */
+  #underWay = 0;
+  #closing = false;
   #connection: LinkConnection | undefined;
 
   constructor(parts: ExecutorParts) {
@@ -54,12 +60,9 @@ export class LinkedExecutor implements Executor {
     const { deliveries } = parts;
     this.#handlers = {
       welcomed: () => deliveries.redeliver(),
-      offered: (offer) => void this.#offered(offer),
+      offered: (offer) => this.#offered(offer),
       cancelled: (executionId, graceMs) => this.#runs.get(executionId)?.stop('cancelled', graceMs),
       acknowledged: (executionId) => deliveries.acknowledged(executionId),
-      draining: () => {
-        this.#draining = true;
-      },
       running: () => this.#open().length,
     };
   }
@@ -68,15 +71,15 @@ export class LinkedExecutor implements Executor {
     return this.#parts.host.executorId;
   }
 
-  connect(send: Send): LinkConnection {
+  connect(send: Send, hangUp: Wire['hangUp'] = () => undefined): LinkConnection {
     this.#connection?.closed();
-    this.#connection = openSession(this.#hello(), send, this.#parts.outbox, this.#handlers);
+    this.#connection = openSession(this.#hello(), { send, hangUp }, this.#parts.outbox, this.#handlers);
     return this.#connection;
   }
 
   async drain(): Promise<void> {
-    this.#draining = true;
-    if (this.#runs.size > 0) await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
+    this.#closing = true;
+    if (this.#underWay > 0) await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
   }
 
   delivered(): Promise<void> {
@@ -93,34 +96,53 @@ export class LinkedExecutor implements Executor {
     await this.#parts.release();
   }
 
-  async #offered(offer: Offer): Promise<void> {
-    const { host, outbox } = this.#parts;
-    const { executionId } = offer;
+  #offered(offer: Offer): void {
     const connection = this.#connection;
-    if (this.#open().some((run) => run.executionId === executionId)) {
-      const replayed = new CscError('TICKET_REPLAYED', 'this execution is under way here');
-      outbox.post({ $case: 'refused', value: toRefused(offer, replayed, {}, host) });
-      return;
+    try {
+      this.#checkOffer(offer);
+      void this.#run(offer, connection);
+    } catch (error) {
+      this.#parts.outbox.post({ $case: 'refused', value: toUnsigned(offer, error) });
     }
+  }
+
+  // What can be said without looking at its papers, so that they cost nothing.
+  #checkOffer({ executionId }: Offer): void {
+    const { deliveries, slots } = this.#parts;
+    if (this.#known().includes(executionId))
+      throw new CscError('TICKET_REPLAYED', 'this execution is under way here');
+    // Those that are refused take no slot, but a sandbox that goes down or a receipt that is signed for a while.
+    if (this.#underWay >= 2 * slots + spareOffers)
+      throw new CscError('QUEUE_FULL', `this executor looks at ${this.#underWay} offers already`);
+    deliveries.checkRoom();
+  }
+
+  async #run(offer: Offer, connection: LinkConnection | undefined): Promise<void> {
+    const { host } = this.#parts;
+    const { executionId } = offer;
     const run = new Run(executionId);
     this.#runs.set(executionId, run);
+    this.#underWay += 1;
     try {
       await execute(offer, run, host, {
         ...this.#parts,
-        checkRoom: () => this.#checkRoom(),
+        checkRoom: () => this.#checkRoom(connection),
         checkConnected: () => checkConnected(connection),
       });
     } catch (error) {
       host.log.error({ executionId, error }, 'an execution has no receipt before the next start');
     }
     if (this.#runs.get(executionId) === run) this.#runs.delete(executionId);
-    if (this.#runs.size === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
+    this.#underWay -= 1;
+    if (this.#underWay === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
   }
 
-  // The offer that asks is among the open ones.
-  #checkRoom(): void {
+  // The offer that asks is among the open ones. What a gate asks of a connection ends with it: the gate that comes back
+  // finds a host that works.
+  #checkRoom(connection: LinkConnection | undefined): void {
     const { slots } = this.#parts;
-    if (this.#draining) throw new CscError('DRAINING', 'this executor takes no more executions');
+    if (this.#closing || connection?.isDraining === true)
+      throw new CscError('DRAINING', 'this executor takes no more executions');
     if (this.#open().length > slots) {
       throw new CscError('QUEUE_FULL', `all slots of this executor (${slots}) are taken`);
     }
@@ -130,9 +152,14 @@ export class LinkedExecutor implements Executor {
     return [...this.#runs.values()].filter(({ state }) => state === 'open');
   }
 
+  // What may have an outcome that the journal does not show yet.
+  #known(): string[] {
+    const runs = [...this.#runs.values()].filter(({ state }) => state === 'open' || state === 'refusing');
+    return runs.map(({ executionId }) => executionId);
+  }
+
   #hello(): Hello {
     const { host, labels, slots } = this.#parts;
-    const redeeming = this.#open().map(({ executionId }) => executionId);
     return {
       labels: { ...labels },
       slots,
@@ -143,7 +170,7 @@ export class LinkedExecutor implements Executor {
       policySha256s: host.policies.all().map(({ sha256 }) => sha256),
       executionMode: host.workplace.mode,
       // The journal has the last word: what it holds must not be offered again, even where its receipt is held up.
-      executionIds: [...new Set([...redeeming, ...host.journal.unacknowledged()])],
+      executionIds: [...new Set([...this.#known(), ...host.journal.unacknowledged()])],
     };
   }
 }

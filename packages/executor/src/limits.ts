@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import type { Limits } from '@csc-fleet/common/limits';
+import { maxOfferedApprovals } from '@csc-fleet/common/messages';
 
 const mebibyte = 1024 * 1024;
 
@@ -54,3 +55,10 @@ export const defaultReserve = { memory_bytes: 512 * mebibyte, cpu_millis: 100 };
 
 /** "local" runs commands without a sandbox: for a workstation that has none to offer. */
 export type ExecutionMode = 'hardened' | 'local';
+
+/** What an offer may bring; its contract, ticket and approvals have limits of their own where they are parsed. */
+export const offerLimits = {
+  /** Of an execution's or a ticket's id, in UTF-16 units: it is kept, and said again, often. */
+  idLength: 256,
+  approvals: maxOfferedApprovals,
+};

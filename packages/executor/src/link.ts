@@ -1,3 +1,4 @@
+import { isCscError } from '@csc-fleet/common/errors';
 import {
   type ConnectRequest,
   type ConnectResponse,
@@ -40,11 +41,16 @@ const ownConnection = {
   'grpc.max_reconnect_backoff_ms': 1000,
 };
 
+// The largest offer: a contract of 1 MiB, its ticket, and as many approvals of 64 KiB as are taken.
+const controlChannel = { ...ownConnection, 'grpc.max_receive_message_length': 6 * 1024 * 1024 };
+// The gate says nothing there but a length.
+const bulkChannel = { ...ownConnection, 'grpc.max_receive_message_length': 1024 };
+
 /** Opens the channels; nothing is dialled before `run`. Throws what the TLS files throw. */
 export function createGateLink({ address, tls }: GateLinkOptions): GateLink {
   const credentials = readChannelCredentials(tls);
-  const control = new ExecutorLinkClient(address, credentials, ownConnection);
-  const bulk = new ExecutorLinkClient(address, credentials, ownConnection);
+  const control = new ExecutorLinkClient(address, credentials, controlChannel);
+  const bulk = new ExecutorLinkClient(address, credentials, bulkChannel);
   const output = createGrpcOutput(bulk);
   const closing = new AbortController();
   return {
@@ -80,10 +86,7 @@ function keepConnected(client: ExecutorLinkClient, executor: Executor, closing: 
         if (closing.aborted) return;
         if (performance.now() - welcomedAt > goodMs) backoff.reset();
         const waitMs = Math.round(backoff.next());
-        log.warn(
-          { error: fromServiceError(error).message, waitMs },
-          'no connection to the gate; trying again',
-        );
+        log.warn({ error: toMessage(error), waitMs }, 'no connection to the gate; trying again');
         timer = setTimeout(dial, waitMs);
       },
     });
@@ -103,8 +106,20 @@ interface CallEvents {
 // A gate that has not said anything for three heartbeats is gone, whatever TCP says.
 const missedHeartbeats = 3;
 
+// Messages to the gate that may wait in the transport; more of them wait in the outbox, which has bounds.
+const mostWaiting = 4;
+
 function serve(call: Call, executor: Executor, events: CallEvents): void {
-  const connection = executor.connect((message) => call.write(message));
+  const connection = executor.connect(
+    (message) => {
+      call.write(message, () => connection.drained());
+      return call.writableLength < mostWaiting;
+    },
+    (error) => {
+      end(error);
+      call.cancel();
+    },
+  );
   let watchdog: NodeJS.Timeout | undefined;
   let over = false;
   const end = (error: unknown): void => {
@@ -116,7 +131,7 @@ function serve(call: Call, executor: Executor, events: CallEvents): void {
   };
   call.on('data', (response: ConnectResponse) => {
     watchdog?.refresh();
-    if (response.message?.$case === 'welcome') {
+    if (connection.isOpen && response.message?.$case === 'welcome') {
       watchdog ??= watch(response.message.value.heartbeatInterval, call);
       events.welcomed();
     }
@@ -128,4 +143,8 @@ function serve(call: Call, executor: Executor, events: CallEvents): void {
 
 function watch(interval: Duration | undefined, call: Call): NodeJS.Timeout {
   return setTimeout(() => call.cancel(), missedHeartbeats * heartbeatMs(interval)).unref();
+}
+
+function toMessage(error: unknown): string {
+  return isCscError(error) ? error.message : fromServiceError(error).message;
 }

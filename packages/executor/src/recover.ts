@@ -1,6 +1,6 @@
 import type { Deliveries } from './deliver.ts';
 import type { Host } from './host.ts';
-import type { Adopted, FinishedExecution } from './journal/index.ts';
+import type { Adopted, FinishedExecution, OwedReceipt } from './journal/index.ts';
 import { completeDraft, readDraft, sealReceipt } from './receipt/index.ts';
 
 /**
@@ -12,7 +12,8 @@ export async function recover(host: Host, deliveries: Deliveries): Promise<void>
   for (const one of finished) take(one, host, deliveries);
   for (const { executionId, draft } of running) {
     try {
-      take(await finishAbandoned(executionId, draft, host), host, deliveries);
+      const { receiptJson, outputLogLength } = await finishAbandoned(executionId, draft, host);
+      take({ executionId, receiptLength: receiptJson.length, outputLogLength }, host, deliveries);
       host.log.warn(
         { executionId },
         'an execution was cut off by the end of its executor; its receipt says so',
@@ -24,8 +25,10 @@ export async function recover(host: Host, deliveries: Deliveries): Promise<void>
   await host.spools.sweep(() => host.journal.unacknowledged());
 }
 
-function take(finished: FinishedExecution, { spools }: Host, deliveries: Deliveries): void {
-  deliveries.add(finished, spools.reopen(finished.executionId, finished.outputLogLength));
+// What a receipt and its output take in memory comes with their turn.
+function take(owed: OwedReceipt, { spools }: Host, deliveries: Deliveries): void {
+  spools.settle({ executionId: owed.executionId, length: owed.outputLogLength });
+  deliveries.owe(owed);
 }
 
 async function finishAbandoned(

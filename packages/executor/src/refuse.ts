@@ -3,20 +3,18 @@ import type { CommandContract } from '@csc-fleet/common/contract';
 import { CscError, isRpcReason, type RpcReason } from '@csc-fleet/common/errors';
 import type { Offer, Refused } from '@csc-fleet/common/messages';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
-import type { ExecutionTicket } from '@csc-fleet/common/ticket';
 import type { Host } from './host.ts';
 import type { UserLease } from './job-users.ts';
+import type { Refusal as SignedRefusal } from './journal/index.ts';
 import type { OutputSpool } from './output/index.ts';
 import { type PreparedCommand, withdraw } from './prepare-command.ts';
 import { buildRefusal, sealReceipt } from './receipt/index.ts';
 import type { RunSecrets } from './run-secrets.ts';
-import { genuineTicket } from './ticket/index.ts';
+import { genuineTicket, msUntilTicket, toUse } from './ticket/index.ts';
 
 /** How far an offer has come. */
 export interface Attempt {
   contract?: CommandContract;
-  /** Set once it was found to be genuine and unused. */
-  ticket?: ExecutionTicket;
   document?: PolicyDocument;
   approvals?: readonly ApprovalArtifact[];
   /** Set while there is one to delete. */
@@ -37,17 +35,57 @@ export async function giveBack({ first, spool, secrets, lease }: Attempt, host: 
   host.spools.release(spool.executionId);
 }
 
+/** What is to be said of a refused offer. */
+export interface PlannedRefusal {
+  readonly refused: Refused;
+  /** Where it is signed: what the journal must hold before anyone sees it. */
+  readonly record?: SignedRefusal;
+}
+
 /**
- * What the gate is told of an offer that was not redeemed and will not be. The signed `blocked` receipt is left out
- * where it would be untrue or not ours to give: for a ticket that is not genuine, that was redeemed before, and where
- * another attempt may succeed.
+ * What the gate is told of an offer that was not redeemed and will not be. The signed `blocked` receipt is an outcome
+ * like any other: with it the ticket and the execution are used up. It is left out where it would be untrue or not ours
+ * to give: for a ticket that is not genuine, not for this contract or used before, and where another attempt may
+ * succeed.
  */
-export function toRefused(offer: Offer, error: unknown, attempt: Attempt, host: Host): Refused {
-  const { reason, message } = toReason(error);
-  const receiptJson = transient.has(reason)
-    ? undefined
-    : refusalReceipt(offer, error, message, attempt, host);
-  return { executionId: offer.executionId, reason, message, receiptJson: Buffer.from(receiptJson ?? []) };
+export function planRefusal(offer: Offer, error: unknown, attempt: Attempt, host: Host): PlannedRefusal {
+  const refusal = toReason(error);
+  try {
+    const record = signRefusal(offer, refusal, attempt, host);
+    if (record === undefined) return { refused: toRefused(offer, refusal) };
+    return { refused: toRefused(offer, refusal, record.receiptJson), record };
+  } catch (failure) {
+    host.log.error({ executionId: offer.executionId, error: failure }, 'a refusal could not be signed');
+    return { refused: toUnsigned(offer, failure) };
+  }
+}
+
+/**
+ * Resolves with what may be said of it, once the journal holds what is signed in it. Where another attempt at the same
+ * ticket was faster, or the disk is full, there is no outcome of this one, and it says that instead.
+ */
+export async function journalRefusal({ refused, record }: PlannedRefusal, host: Host): Promise<Refused> {
+  if (record === undefined) return refused;
+  try {
+    await host.journal.refuse(record);
+    return refused;
+  } catch (failure) {
+    host.log.warn({ executionId: refused.executionId, error: failure }, 'a signed refusal does not count');
+    return toUnsigned(refused, failure);
+  }
+}
+
+/** A refusal that nobody signs and that uses nothing up. */
+export function toUnsigned({ executionId }: Pick<Offer, 'executionId'>, error: unknown): Refused {
+  return toRefused({ executionId }, toReason(error));
+}
+
+function toRefused(
+  { executionId }: Pick<Offer, 'executionId'>,
+  { reason, message }: Refusal,
+  receiptJson: Uint8Array = new Uint8Array(),
+): Refused {
+  return { executionId, reason, message, receiptJson: Buffer.from(receiptJson) };
 }
 
 const transient: ReadonlySet<string> = new Set<RpcReason>([
@@ -74,21 +112,22 @@ function toReason(error: unknown): Refusal {
   };
 }
 
-function refusalReceipt(
+function signRefusal(
   offer: Offer,
-  error: unknown,
-  message: string,
-  attempt: Attempt,
+  { reason, message }: Refusal,
+  { contract, document, approvals = [] }: Attempt,
   host: Host,
-): Uint8Array | undefined {
-  const { contract, document, approvals = [] } = attempt;
-  const ticket = attempt.ticket ?? genuineTicket(offer, error);
-  if (contract === undefined || ticket === undefined) return undefined;
-  // An expired ticket may have been redeemed while it was good.
-  if (host.journal.isRedeemed(ticket.ticket_id, ticket.execution_id)) return undefined;
-  const { executorId, signer, workplace } = host;
+): SignedRefusal | undefined {
+  if (transient.has(reason) || contract === undefined) return undefined;
+  const ticket = genuineTicket(offer, contract, host);
   const now = host.clock.now();
+  // One that has not begun yet may still run.
+  if (ticket === undefined || msUntilTicket(ticket, host.clock) > 0) return undefined;
+  // Nor does anybody know what became of a ticket that the journal cannot vouch for.
+  if (host.journal.findObjection(toUse(ticket)) !== undefined) return undefined;
+  const { executorId, signer, workplace } = host;
   const subject = { executorId, executionMode: workplace.mode, contract, ticket, approvals, startedAt: now };
   const receipt = buildRefusal({ ...subject, ...(document === undefined ? {} : { document }) }, message);
-  return sealReceipt(receipt, { version: ticket.grant.receipt_version, signer, now }).receiptJson;
+  const { receiptJson } = sealReceipt(receipt, { version: ticket.grant.receipt_version, signer, now });
+  return { ...toUse(ticket), refusedAt: now, receiptJson };
 }

@@ -7,10 +7,11 @@ export type StopReason = 'cancelled' | 'output_limit';
 export class Run {
   readonly executionId: string;
   /**
-   * `refused`: its ticket will certainly not be redeemed. `finished`: its receipt is journalled. Neither takes a slot,
-   * although the one may still have a sandbox to take down and the other a receipt to deliver.
+   * `refusing`: its ticket will certainly not be redeemed, and its refusal may be on its way into the journal. `refused`:
+   * it is there, or there is none to keep. `finished`: its receipt is journalled. None of them takes a slot, although
+   * there may still be a sandbox to take down or a receipt to deliver.
    */
-  state: 'open' | 'refused' | 'finished' = 'open';
+  state: 'open' | 'refusing' | 'refused' | 'finished' = 'open';
   #stopped: { readonly reason: StopReason; readonly graceMs: number } | undefined;
   #process: LaunchedProcess | undefined;
 

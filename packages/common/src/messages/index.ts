@@ -49,7 +49,6 @@ export type {
   Accepted,
   Cancel,
   CommandStarted as LinkCommandStarted,
-  ConnectRequest,
   ConnectResponse,
   Drain,
   Exited,
@@ -65,9 +64,11 @@ export type {
   Welcome,
   Withdraw,
 } from '../gen/csc/link/v1/link.ts';
+export { ConnectRequest } from '../gen/csc/link/v1/link.ts';
 export { Any } from '../gen/google/protobuf/any.ts';
 export { Duration } from '../gen/google/protobuf/duration.ts';
 export { Timestamp } from '../gen/google/protobuf/timestamp.ts';
 export { BadRequest, ErrorInfo, RetryInfo } from '../gen/google/rpc/error_details.ts';
 export { Status } from '../gen/google/rpc/status.ts';
 export { toDuration, toMilliseconds } from './duration.ts';
+export { maxOfferedApprovals } from './offer.ts';

@@ -3,11 +3,13 @@ import {
   type ExecutorLinkClient as Client,
   ExecutorLinkService as Generated,
 } from '../gen/csc/link/v1/link.ts';
+import { decodeConnectResponse } from './connect-response.ts';
 import { decodePushOutput, encodePushOutput } from './push-output.ts';
 
-/** csc.link.v1.ExecutorLink, with a codec for output that does not copy more than it must. */
+/** csc.link.v1.ExecutorLink, with codecs that copy no more output than they must and unpack no more approvals than count. */
 export const ExecutorLinkService = {
   ...Generated,
+  connect: { ...Generated.connect, responseDeserialize: decodeConnectResponse },
   pushOutput: {
     ...Generated.pushOutput,
     requestSerialize: encodePushOutput,

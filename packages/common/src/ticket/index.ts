@@ -1,5 +1,6 @@
 export { ticketSchema } from './schema.ts';
 export {
+  clockSkewMs,
   type ExecutionTicket,
   type Grant,
   maxTicketLifeMs,

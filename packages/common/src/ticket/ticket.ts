@@ -26,7 +26,8 @@ export interface TicketContext {
 /** Milliseconds from not_before to expires_at, at most. */
 export const maxTicketLifeMs = 60_000;
 
-const clockSkewMs = 5_000;
+/** Milliseconds that a gate's clock may be ahead of a host's. */
+export const clockSkewMs = 5_000;
 const maxBytes = 65_536;
 
 /** Reads a ticket from its JSON text. The signature is not verified here: see openTicket. */

@@ -3,8 +3,11 @@ export type {
   ConsumedApproval,
   FinishedExecution,
   Journal,
+  OwedReceipt,
   Redemption,
+  Refusal,
   Seal,
   SealedReceipt,
+  TicketUse,
 } from './journal.ts';
 export { openSqliteJournal } from './sqlite-journal.ts';

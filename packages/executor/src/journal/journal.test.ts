@@ -9,7 +9,8 @@ import type { Journal, Redemption, Seal } from './journal.ts';
 import { processIdentity } from './process-identity.ts';
 import { openSqliteJournal } from './sqlite-journal.ts';
 
-const day = 24 * 60 * 60 * 1000;
+const minute = 60 * 1000;
+const day = 24 * 60 * minute;
 
 let directory: string;
 let now: Date;
@@ -39,7 +40,8 @@ const implementations: readonly [string, (owner?: string) => Journal][] = [
 
 function redemption(name: string, overrides: Partial<Redemption> = {}): Redemption {
   const ids = { ticketId: `ticket-${name}`, executionId: `execution-${name}` };
-  return { ...ids, draft: `draft-${name}`, redeemedAt: now, approvals: [], ...overrides };
+  const times = { notBefore: now, expiresAt: new Date(+now + minute) };
+  return { ...ids, ...times, draft: `draft-${name}`, redeemedAt: now, approvals: [], ...overrides };
 }
 
 function sealAs(name: string, seen: (string | undefined)[] = []): Seal {
@@ -48,6 +50,23 @@ function sealAs(name: string, seen: (string | undefined)[] = []): Seal {
     return { receiptJson: Buffer.from(name), receiptSha256: `sha-${name}`, outputLogLength: 7 };
   };
 }
+
+// As v0.1 of this project made it, with one execution of each kind.
+const version1 = `
+CREATE TABLE executions (execution_id TEXT PRIMARY KEY, ticket_id TEXT NOT NULL UNIQUE, owner TEXT NOT NULL,
+  draft TEXT NOT NULL, redeemed_at INTEGER NOT NULL, receipt_json BLOB, output_log_length INTEGER,
+  acknowledged_at INTEGER) STRICT, WITHOUT ROWID;
+CREATE INDEX executions_unacknowledged ON executions (owner) WHERE acknowledged_at IS NULL;
+CREATE INDEX executions_acknowledged ON executions (acknowledged_at) WHERE acknowledged_at IS NOT NULL;
+CREATE TABLE approvals (approval_id TEXT PRIMARY KEY, execution_id TEXT NOT NULL, expires_at INTEGER NOT NULL)
+  STRICT, WITHOUT ROWID;
+CREATE TABLE receipt_chain (only INTEGER PRIMARY KEY CHECK (only = 1), head TEXT NOT NULL) STRICT;
+INSERT INTO executions VALUES
+  ('execution-running', 'ticket-running', '', 'draft', 1774000800000, NULL, NULL, NULL),
+  ('execution-finished', 'ticket-finished', '', 'draft', 1774000800000, x'010203', 7, NULL),
+  ('execution-delivered', 'ticket-delivered', '', '', 1774000800000, x'', 7, 1774000801000);
+PRAGMA user_version = 1;
+`;
 
 describe.each(implementations)('journal: %s', (_name, create) => {
   const open = (owner?: string): Journal => {
@@ -59,9 +78,10 @@ describe.each(implementations)('journal: %s', (_name, create) => {
   it('redeems a ticket once', async () => {
     const journal = open();
     await journal.redeem(redemption('a'));
-    expect(journal.isRedeemed('ticket-a', 'other')).toBe(true);
-    expect(journal.isRedeemed('other', 'execution-a')).toBe(true);
-    expect(journal.isRedeemed('ticket-b', 'execution-b')).toBe(false);
+    const replayed = { code: 'TICKET_REPLAYED' };
+    expect(journal.findObjection(redemption('a', { executionId: 'other' }))).toMatchObject(replayed);
+    expect(journal.findObjection(redemption('a', { ticketId: 'other' }))).toMatchObject(replayed);
+    expect(journal.findObjection(redemption('b'))).toBeUndefined();
     await expect(journal.redeem(redemption('a'))).rejects.toMatchObject({ code: 'TICKET_REPLAYED' });
   });
 
@@ -90,7 +110,7 @@ describe.each(implementations)('journal: %s', (_name, create) => {
       approvals: [{ approvalId: 'approval-2', expiresAt: now }, ...approvals],
     });
     await expect(journal.redeem(second)).rejects.toMatchObject({ code: 'APPROVAL_INVALID' });
-    expect(journal.isRedeemed('ticket-b', 'execution-b')).toBe(false);
+    expect(journal.findObjection(redemption('b'))).toBeUndefined();
     await journal.redeem(redemption('c', { approvals: [{ approvalId: 'approval-2', expiresAt: now }] }));
   });
 
@@ -166,7 +186,7 @@ describe.each(implementations)('journal: %s', (_name, create) => {
     expect((await open().adopt()).running).toHaveLength(1);
   });
 
-  it('forgets what is long acknowledged or expired, and nothing else', async () => {
+  it('forgets what is acknowledged and over, and nothing else', async () => {
     const journal = open();
     await journal.redeem(redemption('old', { approvals: [{ approvalId: 'old', expiresAt: now }] }));
     await journal.redeem(
@@ -176,25 +196,124 @@ describe.each(implementations)('journal: %s', (_name, create) => {
     await journal.finish('execution-kept', sealAs('kept'));
     await journal.acknowledge('execution-old');
     expect(await journal.prune(now)).toBe(0);
+    const [old, kept] = [redemption('old'), redemption('kept')];
     now = new Date(+now + 2 * day);
     expect(await journal.prune(now)).toBe(2);
-    expect(journal.isRedeemed('ticket-old', 'execution-old')).toBe(false);
-    expect(journal.isRedeemed('ticket-kept', 'execution-kept')).toBe(true);
+    expect(journal.unacknowledged()).toEqual(['execution-kept']);
+    expect(journal.findObjection(kept)).toMatchObject({ code: 'TICKET_REPLAYED' });
     const reuse = redemption('new', { approvals: [{ approvalId: 'kept', expiresAt: now }] });
     await expect(journal.redeem(reuse)).rejects.toMatchObject({ code: 'APPROVAL_INVALID' });
+    expect(journal.findObjection(old)).toBeDefined();
+  });
+
+  describe('what it has forgotten', () => {
+    const approvals = [{ approvalId: 'approval-1', expiresAt: new Date('2026-03-20T10:00:30Z') }];
+
+    /** Uses a ticket up, and forgets it; the clock is then as it was. */
+    async function forget(journal: Journal, used: Redemption): Promise<void> {
+      await journal.redeem(used);
+      await journal.finish(used.executionId, sealAs('a'));
+      await journal.acknowledge(used.executionId);
+      const before = now;
+      now = new Date(+now + day);
+      expect(await journal.prune(now)).toBeGreaterThan(0);
+      now = before;
+    }
+
+    it('is not usable again, even where the clock goes back', async () => {
+      const journal = open();
+      const used = redemption('a', { approvals });
+      await forget(journal, used);
+      await expect(journal.redeem(used)).rejects.toMatchObject({ code: 'TICKET_REPLAYED' });
+      const unseen = redemption('b');
+      await expect(journal.redeem(unseen)).rejects.toMatchObject({ code: 'TICKET_EXPIRED' });
+      now = new Date(+now + 2 * minute);
+      const again = redemption('c', { approvals });
+      await expect(journal.redeem(again)).rejects.toMatchObject({ code: 'APPROVAL_INVALID' });
+      await journal.redeem(redemption('d'));
+    });
+
+    it('is not usable again under a new ticket for the same execution, nor after a restart', async () => {
+      const before = open();
+      await forget(before, redemption('a'));
+      await before.close();
+      opened.pop();
+      now = new Date(+now + 9 * day);
+      const fresh = redemption('a', { ticketId: 'ticket-new' });
+      const journal = open();
+      await expect(journal.redeem(fresh)).rejects.toMatchObject({ code: 'TICKET_REPLAYED' });
+      await expect(
+        journal.refuse({ ...fresh, refusedAt: now, receiptJson: Buffer.from('x') }),
+      ).rejects.toMatchObject({ code: 'TICKET_REPLAYED' });
+    });
+
+    it('does not close the host for longer than those tickets lived, whatever the clock said', async () => {
+      const journal = open();
+      await forget(journal, redemption('a'));
+      now = new Date(+now + minute + 1);
+      await journal.redeem(redemption('b'));
+    });
+  });
+
+  it('knows nothing of tickets from before it was begun', async () => {
+    const before = redemption('before', { notBefore: new Date(+now - 1) });
+    const journal = open();
+    await expect(journal.redeem(before)).rejects.toMatchObject({ code: 'TICKET_EXPIRED' });
+    await journal.redeem(redemption('after'));
+  });
+
+  it('keeps a refusal like a receipt, and spends the ticket on it', async () => {
+    const dead = open('1 0 an earlier boot');
+    const refusal = { ...redemption('a'), refusedAt: now, receiptJson: Buffer.from('no') };
+    await dead.refuse(refusal);
+    await expect(dead.redeem(redemption('a'))).rejects.toMatchObject({ code: 'TICKET_REPLAYED' });
+    await expect(dead.refuse({ ...refusal, ticketId: 'ticket-b' })).rejects.toMatchObject({
+      code: 'TICKET_REPLAYED',
+    });
+    const journal = open();
+    expect((await journal.adopt()).finished).toEqual([
+      { executionId: 'execution-a', receiptLength: 2, outputLogLength: 0 },
+    ]);
+    expect(Buffer.from(journal.receiptOf('execution-a') ?? []).toString()).toBe('no');
+    await journal.acknowledge('execution-a');
+    expect(journal.receiptOf('execution-a')).toBeUndefined();
+    expect(journal.unacknowledged()).toEqual([]);
   });
 });
 
 describe('the SQLite journal', () => {
   it('says STORE_UNAVAILABLE where it cannot write', async () => {
     const path = join(directory, 'journal.sqlite');
-    const journal = openSqliteJournal(path, { busyTimeoutMs: 0 });
+    const journal = openSqliteJournal(path, { busyTimeoutMs: 0, clock: { now: () => now } });
     opened.push(journal);
     const other = new DatabaseSync(path);
     other.exec('BEGIN IMMEDIATE');
     await expect(journal.redeem(redemption('a'))).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
     other.close();
     await journal.redeem(redemption('a'));
+  });
+
+  it('takes over a journal of version 1', async () => {
+    const path = join(directory, 'journal.sqlite');
+    const database = new DatabaseSync(path);
+    database.exec(version1);
+    database.close();
+    const journal = openSqliteJournal(path, { clock: { now: () => now } });
+    opened.push(journal);
+    const replayed = { code: 'TICKET_REPLAYED' };
+    for (const name of ['running', 'finished', 'delivered'])
+      await expect(journal.redeem(redemption(name))).rejects.toMatchObject(replayed);
+    expect(await journal.adopt()).toEqual({
+      running: [{ executionId: 'execution-running', draft: 'draft' }],
+      finished: [{ executionId: 'execution-finished', receiptLength: 3, outputLogLength: 7 }],
+    });
+    // It was there before: tickets of a moment ago are not a lost journal's, but those of two days ago were forgotten.
+    await journal.redeem(redemption('recent', { notBefore: new Date(+now - 1) }));
+    const forgotten = redemption('forgotten', { expiresAt: new Date(+now - 2 * day) });
+    await expect(journal.redeem(forgotten)).rejects.toMatchObject({ code: 'TICKET_EXPIRED' });
+    now = new Date(+now + day);
+    expect(await journal.prune(now)).toBe(1);
+    await expect(journal.redeem(redemption('delivered'))).rejects.toMatchObject(replayed);
   });
 
   it('refuses a journal of a later version, and what is no journal', () => {

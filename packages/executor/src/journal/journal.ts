@@ -1,15 +1,26 @@
+import type { CscError } from '@csc-fleet/common/errors';
+
 /** What the executor must not forget, whatever is killed whenever. */
 export interface Journal {
-  /** True once the ticket, or another one for the same execution, has been redeemed here. */
-  isRedeemed(ticketId: string, executionId: string): boolean;
+  /**
+   * What `redeem` and `refuse` would reject with now; undefined where they would not: TICKET_REPLAYED, or
+   * TICKET_EXPIRED for a ticket of which this journal cannot know whether it was used, as it began before the journal
+   * did or ended before what the journal still remembers.
+   */
+  findObjection(ticket: TicketUse): CscError | undefined;
   /** Every execution that no gate has acknowledged, whoever runs it. */
   unacknowledged(): string[];
   /**
    * Spends the ticket and the approvals and opens the execution, all or nothing, durably: only after this has
-   * resolved may a command start. Rejects with TICKET_REPLAYED, with APPROVAL_INVALID for an approval that is used
-   * up, or with STORE_UNAVAILABLE.
+   * resolved may a command start. Rejects with what `findObjection` gives, with APPROVAL_INVALID for an approval that
+   * is used up, or with STORE_UNAVAILABLE.
    */
   redeem(redemption: Redemption): Promise<void>;
+  /**
+   * Spends the ticket on a signed refusal and keeps that until it is acknowledged, durably: only after this has
+   * resolved may anyone see it. Rejects with what `findObjection` gives, or with STORE_UNAVAILABLE.
+   */
+  refuse(refusal: Refusal): Promise<void>;
   /** Replaces the draft of a running execution. A later `finish` needs no such call. Rejects with STORE_UNAVAILABLE. */
   progress(executionId: string, draft: string): Promise<void>;
   /**
@@ -17,20 +28,38 @@ export interface Journal {
    * is not called. Rejects with what `seal` throws, EXECUTION_UNKNOWN or STORE_UNAVAILABLE.
    */
   finish(executionId: string, seal: Seal): Promise<FinishedExecution>;
+  /** The receipt of an execution; undefined where there is none yet, or it has been acknowledged. Throws what SQLite throws. */
+  receiptOf(executionId: string): Uint8Array | undefined;
   /** The gate holds the receipt. Does nothing for an execution that is not there. Rejects with STORE_UNAVAILABLE. */
   acknowledge(executionId: string): Promise<void>;
   /** Makes this process the owner of what others have left behind that died or closed, and says what that is. */
   adopt(): Promise<Adopted>;
-  /** Forgets what can no longer be replayed, a bounded number of rows a call. Gives how many are gone. */
+  /**
+   * Forgets what its own dates keep from being used again, a bounded number of rows a call; the journal then refuses
+   * whatever has such dates, for ever, even if the clock goes back. Gives how many are gone.
+   */
   prune(now: Date): Promise<number>;
   /** Waits for what is under way, gives up what this process owns, and closes. */
   close(): Promise<void>;
 }
 
-/** Everything that must be on disk before the first command starts. */
-export interface Redemption {
+/** A ticket as the journal sees it: it is used up by its id and by its execution's. */
+export interface TicketUse {
   readonly ticketId: string;
   readonly executionId: string;
+  readonly notBefore: Date;
+  readonly expiresAt: Date;
+}
+
+/** A refusal that is signed: an outcome as final as a receipt of a run. */
+export interface Refusal extends TicketUse {
+  readonly refusedAt: Date;
+  /** Canonical JSON, signed. */
+  readonly receiptJson: Uint8Array;
+}
+
+/** Everything that must be on disk before the first command starts. */
+export interface Redemption extends TicketUse {
   /** What a receipt says if this process dies: JSON text, opaque to the journal. */
   readonly draft: string;
   readonly redeemedAt: Date;
@@ -66,5 +95,13 @@ export interface FinishedExecution {
 export interface Adopted {
   /** Started, and never finished. */
   readonly running: readonly { readonly executionId: string; readonly draft: string }[];
-  readonly finished: readonly FinishedExecution[];
+  readonly finished: readonly OwedReceipt[];
+}
+
+/** A receipt that no gate has acknowledged; it stays on disk until its turn. */
+export interface OwedReceipt {
+  readonly executionId: string;
+  /** Bytes of the receipt. */
+  readonly receiptLength: number;
+  readonly outputLogLength: number;
 }

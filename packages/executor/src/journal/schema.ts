@@ -1,9 +1,8 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { CscError } from '@csc-fleet/common/errors';
+import { clockSkewMs, maxTicketLifeMs } from '@csc-fleet/common/ticket';
 
-const version = 1;
-
-// A row of `executions` goes: redeemed (draft) → finished (receipt_json) → acknowledged → pruned.
+// A row of `executions` goes: redeemed (draft) → finished (receipt_json) → acknowledged → pruned. A refusal begins finished.
 const tables = `
 CREATE TABLE executions (
   execution_id TEXT PRIMARY KEY,
@@ -26,11 +25,43 @@ CREATE TABLE receipt_chain (
   only INTEGER PRIMARY KEY CHECK (only = 1),
   head TEXT NOT NULL
 ) STRICT;
-PRAGMA user_version = ${version};
 `;
 
-/** Makes the tables where there are none. Throws STORE_UNAVAILABLE for a journal of a later version. */
-export function prepareSchema(database: DatabaseSync): void {
+// What outlasts pruning. `memory` says which tickets this journal can vouch for: those that began before `born_at` may
+// have been used by a journal that is lost, and of those that ended up to `floor` rows may be gone. Neither goes back.
+// `spent` keeps execution ids for ever, as the first 16 bytes of their SHA-256: an execution id has no end of its own.
+const memory = `
+ALTER TABLE executions ADD COLUMN ends_at INTEGER NOT NULL DEFAULT 0;
+UPDATE executions SET ends_at = redeemed_at + ${maxTicketLifeMs + clockSkewMs};
+CREATE TABLE memory (
+  only INTEGER PRIMARY KEY CHECK (only = 1),
+  born_at INTEGER NOT NULL,
+  floor INTEGER NOT NULL,
+  approvals_floor INTEGER NOT NULL
+) STRICT;
+CREATE TABLE spent (id BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+`;
+
+const version = 2;
+// What version 1 forgot, it forgot a day after its acknowledgement.
+const forgottenBeforeMs = 24 * 60 * 60 * 1000;
+
+function migrate(database: DatabaseSync, found: number, now: Date): void {
+  if (found === 0) database.exec(tables);
+  if (found < 2) {
+    const [bornAt, floor] = found === 0 ? [now.getTime(), 0] : [0, now.getTime() - forgottenBeforeMs];
+    database.exec(memory);
+    database.prepare('INSERT INTO memory VALUES (1, ?, ?, ?)').run(bornAt, floor, floor);
+  }
+  database.exec(`PRAGMA user_version = ${version}`);
+}
+
+/**
+ * Makes the tables where there are none, and brings those of an earlier version up to date.
+ * Throws STORE_UNAVAILABLE for a journal of a later version.
+ * @param now a new journal's time of birth
+ */
+export function prepareSchema(database: DatabaseSync, now: Date): void {
   // synchronous=FULL: a commit that has returned survives a power cut; a ticket's single use rests on that.
   database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
   database.exec('BEGIN IMMEDIATE');
@@ -42,8 +73,10 @@ export function prepareSchema(database: DatabaseSync): void {
         `the journal has version ${found}, this executor writes version ${version}: run the executor that wrote it`,
       );
     }
-    if (found === 0) database.exec(tables);
-  } finally {
+    if (found < version) migrate(database, found, now);
     database.exec('COMMIT');
+  } catch (error) {
+    if (database.isTransaction) database.exec('ROLLBACK');
+    throw error;
   }
 }

@@ -2,13 +2,24 @@ import { DatabaseSync } from 'node:sqlite';
 import { type Clock, systemClock } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { createGroupCommit, storeUnavailable } from './group-commit.ts';
-import type { Adopted, FinishedExecution, Journal, Redemption, Seal } from './journal.ts';
+import type {
+  Adopted,
+  ConsumedApproval,
+  FinishedExecution,
+  Journal,
+  Redemption,
+  Refusal,
+  Seal,
+  TicketUse,
+} from './journal.ts';
+import { findObjection, readMemory, spentId } from './memory.ts';
 import { isAlive, processIdentity } from './process-identity.ts';
 import { prepareSchema } from './schema.ts';
 import { prepareStatements, type Statements } from './statements.ts';
 
-// A ticket lives a minute at most, so one of yesterday is refused by its own dates before the journal is asked.
-const keptMs = 24 * 60 * 60 * 1000;
+// A ticket that ended this long ago is refused by its own dates before the journal is asked, and by the floor should the
+// clock go back.
+const keptMs = 2 * 60 * 1000;
 // What nobody waits for shares a transaction with what somebody does: if it is lost, it is done again.
 const unhurriedMs = 100;
 // Of one `prune`, so that no transaction holds the others up.
@@ -29,13 +40,15 @@ export interface SqliteJournalOptions {
 export function openSqliteJournal(path: string, options: SqliteJournalOptions = {}): Journal {
   const owner = options.owner ?? processIdentity(process.pid) ?? String(process.pid);
   const clock = options.clock ?? systemClock;
-  const database = openDatabase(path, options.busyTimeoutMs ?? 5000);
+  const database = openDatabase(path, options.busyTimeoutMs ?? 5000, clock.now());
   const statements = prepareStatements(database);
   const commits = createGroupCommit(database);
   return {
-    isRedeemed: (ticketId, executionId) => statements.isRedeemed.get(ticketId, executionId) !== undefined,
+    findObjection: (ticket) => findObjection(statements, ticket),
+    receiptOf: (executionId) => receiptOf(statements, executionId),
     unacknowledged: () => statements.unacknowledged.all().map((row) => String(row['execution_id'])),
     redeem: (redemption) => commits.run(() => redeem(statements, owner, redemption)),
+    refuse: (refusal) => commits.run(() => refuse(statements, owner, refusal)),
     progress: (executionId, draft) => commits.run(() => void statements.setDraft.run(draft, executionId)),
     finish: (executionId, seal) => commits.run(() => finish(statements, executionId, seal)),
     acknowledge: (executionId) =>
@@ -50,10 +63,10 @@ export function openSqliteJournal(path: string, options: SqliteJournalOptions = 
   };
 }
 
-function openDatabase(path: string, timeout: number): DatabaseSync {
+function openDatabase(path: string, timeout: number, now: Date): DatabaseSync {
   try {
     const database = new DatabaseSync(path, { timeout });
-    prepareSchema(database);
+    prepareSchema(database, now);
     return database;
   } catch (error) {
     throw error instanceof CscError ? error : storeUnavailable(error);
@@ -61,22 +74,37 @@ function openDatabase(path: string, timeout: number): DatabaseSync {
 }
 
 function redeem(statements: Statements, owner: string, redemption: Redemption): void {
-  const { ticketId, executionId, draft, redeemedAt, approvals } = redemption;
-  if (statements.isRedeemed.get(ticketId, executionId) !== undefined) {
-    throw new CscError(
-      'TICKET_REPLAYED',
-      'this ticket has been redeemed before, and its command was started once',
-    );
-  }
-  statements.open.run(executionId, ticketId, owner, draft, redeemedAt.getTime());
-  for (const { approvalId, expiresAt } of approvals) {
-    if (statements.consume.run(approvalId, executionId, expiresAt.getTime()).changes === 0) {
-      throw new CscError(
-        'APPROVAL_INVALID',
-        `approval ${approvalId} is for one execution and has been used up`,
-      );
-    }
-  }
+  const { ticketId, executionId, expiresAt, draft, redeemedAt, approvals } = redemption;
+  throwObjection(statements, redemption);
+  statements.open.run(executionId, ticketId, owner, expiresAt.getTime(), redeemedAt.getTime(), draft);
+  for (const approval of approvals) consume(statements, executionId, approval);
+}
+
+function consume(
+  statements: Statements,
+  executionId: string,
+  { approvalId, expiresAt }: ConsumedApproval,
+): void {
+  const forgotten = expiresAt.getTime() <= readMemory(statements).approvalsFloor;
+  if (!forgotten && statements.consume.run(approvalId, executionId, expiresAt.getTime()).changes > 0) return;
+  throw new CscError('APPROVAL_INVALID', `approval ${approvalId} is for one execution and has been used up`);
+}
+
+function refuse(statements: Statements, owner: string, refusal: Refusal): void {
+  const { ticketId, executionId, expiresAt, refusedAt, receiptJson } = refusal;
+  throwObjection(statements, refusal);
+  const times = [expiresAt.getTime(), refusedAt.getTime()] as const;
+  statements.openRefused.run(executionId, ticketId, owner, ...times, receiptJson);
+}
+
+function throwObjection(statements: Statements, ticket: TicketUse): void {
+  const objection = findObjection(statements, ticket);
+  if (objection !== undefined) throw objection;
+}
+
+function receiptOf(statements: Statements, executionId: string): Uint8Array | undefined {
+  const receiptJson = statements.receipt.get(executionId)?.['receipt_json'];
+  return receiptJson instanceof Uint8Array ? receiptJson : undefined;
 }
 
 function finish(statements: Statements, executionId: string, seal: Seal): FinishedExecution {
@@ -100,17 +128,31 @@ function adopt(statements: Statements, owner: string): Adopted {
     .flatMap((dead) => statements.adopt.all(owner, dead));
   return {
     running: rows
-      .filter((row) => row['receipt_json'] === null)
+      .filter((row) => row['receipt_length'] === null)
       .map((row) => ({ executionId: String(row['execution_id']), draft: String(row['draft']) })),
-    finished: rows.filter((row) => row['receipt_json'] !== null).map(toFinished),
+    finished: rows
+      .filter((row) => row['receipt_length'] !== null)
+      .map((row) => ({
+        executionId: String(row['execution_id']),
+        receiptLength: Number(row['receipt_length']),
+        outputLogLength: Number(row['output_log_length']),
+      })),
   };
 }
 
+// The floor comes from what goes, not from the clock: a clock that is wrong for a while does not shut the host for longer.
 function prune(statements: Statements, now: Date): number {
   const before = now.getTime() - keptMs;
-  const executions = statements.pruneExecutions.run(before, prunedAtOnce).changes;
-  const approvals = statements.pruneApprovals.run(before, prunedAtOnce).changes;
-  return Number(executions) + Number(approvals);
+  const executions = statements.pruneExecutions.all(before, prunedAtOnce);
+  for (const row of executions) statements.spend.run(spentId(String(row['execution_id'])));
+  const approvals = statements.pruneApprovals.all(before, prunedAtOnce);
+  statements.raiseFloor.run(latest(executions.map((row) => Number(row['ends_at']))));
+  statements.raiseApprovalsFloor.run(latest(approvals.map((row) => Number(row['expires_at']))));
+  return executions.length + approvals.length;
+}
+
+function latest(times: readonly number[]): number {
+  return times.reduce((latest, time) => Math.max(latest, time), 0);
 }
 
 function toFinished(row: Readonly<Record<string, unknown>>): FinishedExecution {

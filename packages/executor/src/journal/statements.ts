@@ -1,8 +1,14 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 
 const texts = {
-  isRedeemed: 'SELECT 1 FROM executions WHERE ticket_id = ? OR execution_id = ?',
-  open: 'INSERT INTO executions (execution_id, ticket_id, owner, draft, redeemed_at) VALUES (?, ?, ?, ?, ?)',
+  isUsed: 'SELECT 1 FROM executions WHERE ticket_id = ? OR execution_id = ?',
+  isSpent: 'SELECT 1 FROM spent WHERE id = ?',
+  memory: 'SELECT born_at, floor, approvals_floor FROM memory',
+  open: `INSERT INTO executions (execution_id, ticket_id, owner, ends_at, redeemed_at, draft)
+    VALUES (?, ?, ?, ?, ?, ?)`,
+  openRefused: `INSERT INTO executions
+    (execution_id, ticket_id, owner, ends_at, redeemed_at, draft, receipt_json, output_log_length)
+    VALUES (?, ?, ?, ?, ?, '', ?, 0)`,
   consume:
     'INSERT INTO approvals (approval_id, execution_id, expires_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
   setDraft: 'UPDATE executions SET draft = ? WHERE execution_id = ? AND receipt_json IS NULL',
@@ -15,12 +21,18 @@ const texts = {
     WHERE execution_id = ? AND receipt_json IS NOT NULL AND acknowledged_at IS NULL`,
   unacknowledged: 'SELECT execution_id FROM executions WHERE acknowledged_at IS NULL',
   otherOwners: 'SELECT DISTINCT owner FROM executions WHERE acknowledged_at IS NULL AND owner <> ?',
-  adopt: 'UPDATE executions SET owner = ? WHERE owner = ? AND acknowledged_at IS NULL RETURNING *',
+  adopt: `UPDATE executions SET owner = ? WHERE owner = ? AND acknowledged_at IS NULL
+    RETURNING execution_id, draft, length(receipt_json) AS receipt_length, output_log_length`,
   disown: "UPDATE executions SET owner = '' WHERE owner = ? AND acknowledged_at IS NULL",
+  receipt: 'SELECT receipt_json FROM executions WHERE execution_id = ? AND acknowledged_at IS NULL',
   pruneExecutions: `DELETE FROM executions WHERE execution_id IN
-    (SELECT execution_id FROM executions WHERE acknowledged_at < ? LIMIT ?)`,
-  pruneApprovals:
-    'DELETE FROM approvals WHERE approval_id IN (SELECT approval_id FROM approvals WHERE expires_at < ? LIMIT ?)',
+    (SELECT execution_id FROM executions WHERE acknowledged_at IS NOT NULL AND ends_at < ? LIMIT ?)
+    RETURNING execution_id, ends_at`,
+  spend: 'INSERT INTO spent (id) VALUES (?) ON CONFLICT DO NOTHING',
+  raiseFloor: 'UPDATE memory SET floor = max(floor, ?)',
+  pruneApprovals: `DELETE FROM approvals WHERE approval_id IN
+    (SELECT approval_id FROM approvals WHERE expires_at < ? LIMIT ?) RETURNING expires_at`,
+  raiseApprovalsFloor: 'UPDATE memory SET approvals_floor = max(approvals_floor, ?)',
 } as const;
 
 /** Every statement that the journal uses, prepared once. */

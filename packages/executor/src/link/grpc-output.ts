@@ -6,7 +6,7 @@ import {
   type PushOutputResponse,
 } from '@csc-fleet/common/rpc';
 import type { ClientDuplexStream } from '@grpc/grpc-js';
-import type { OutputSink } from '../output/index.ts';
+import { ChangeSignal, type OutputSink } from '../output/index.ts';
 
 type Call = ClientDuplexStream<PushOutputRequest, PushOutputResponse>;
 
@@ -42,6 +42,7 @@ export function createGrpcOutput(client: ExecutorLinkClient): GrpcOutput {
         return Promise.reject(new CscError('GATE_UNREACHABLE', 'the upload has not begun'));
       return upload.append(logOffset, frames);
     },
+    room: (executionId) => uploads.get(executionId)?.room(),
     finish(executionId) {
       uploads.get(executionId)?.end();
       uploads.delete(executionId);
@@ -49,8 +50,12 @@ export function createGrpcOutput(client: ExecutorLinkClient): GrpcOutput {
   };
 }
 
+// Messages of one log that may wait in the transport: beyond that the gate, or the network, does not take them.
+const mostWaiting = 4;
+
 class Upload {
   readonly #call: Call;
+  readonly #taken = new ChangeSignal();
   #waiters: Waiter[] = [];
   #failure: CscError | undefined;
 
@@ -70,6 +75,12 @@ class Upload {
     return this.#send({ executionId: '', logOffset, frames: toBuffer(frames) }, logOffset + frames.length);
   }
 
+  /** Resolves once a message may be sent; undefined where it may be now. Also resolves where the call has failed. */
+  room(): Promise<void> | undefined {
+    if (this.#failure !== undefined || this.#call.writableLength < mostWaiting) return undefined;
+    return this.#taken.wait();
+  }
+
   end(): void {
     this.#call.end();
   }
@@ -82,7 +93,7 @@ class Upload {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     return new Promise((resolve, reject) => {
       this.#waiters.push({ length, resolve, reject });
-      this.#call.write(message);
+      this.#call.write(message, () => this.#taken.notify());
     });
   }
 
@@ -95,6 +106,7 @@ class Upload {
   #fail(error: CscError): void {
     this.#failure ??= error;
     for (const { reject } of this.#waiters.splice(0)) reject(this.#failure);
+    this.#taken.notify();
   }
 }
 

@@ -1,40 +1,106 @@
-import type { ConnectRequest } from '@csc-fleet/common/messages';
+import { ConnectRequest } from '@csc-fleet/common/messages';
 
 /** What is said to the gate. */
 export type LinkMessage = NonNullable<ConnectRequest['message']>;
-/** The way to the gate while there is one. */
-export type Send = (message: ConnectRequest) => void;
+/**
+ * The way to the gate while there is one. Gives false where it has taken the message and wants to be spared more until it
+ * says that it has drained; anything else means that more may come.
+ */
+export type Send = (message: ConnectRequest) => unknown;
 
-/** Keeps what cannot be said now until it can. */
+interface Waiting {
+  readonly message: LinkMessage;
+  readonly bytes: number;
+}
+
+/** Bytes that may wait for the gate. A gate that does not read is no reason to fill this host's memory. */
+export const maxWaitingBytes = 8 * 1024 * 1024;
+// What a message costs in memory beside its text.
+const messageCost = 256;
+
+/** Keeps what cannot be said now until it can, within bounds. */
 export class Outbox {
   #send: Send | undefined;
-  #queue: LinkMessage[] = [];
+  #isFull = false;
+  #queue: Waiting[] = [];
+  #bytes = 0;
+  #onOverflow: (() => void) | undefined;
 
   /** False: the gate does not hear us now. */
   get isOpen(): boolean {
     return this.#send !== undefined;
   }
 
-  /** Says at once what has waited. */
+  /** Bytes that wait. */
+  get waitingBytes(): number {
+    return this.#bytes;
+  }
+
+  /**
+   * A connection begins with a Hello, which tells by itself of every offer that was refused until now.
+   * @param onOverflow called where more waits than may: the connection has to end
+   */
+  begin(onOverflow: () => void): void {
+    this.#onOverflow = onOverflow;
+    this.#forget(({ $case }) => $case === 'refused');
+  }
+
+  /** Says what has waited, as far as the way takes it. */
   open(send: Send): void {
     this.#send = send;
-    const queue = this.#queue;
-    this.#queue = [];
-    for (const message of queue) send({ message });
+    this.drained();
+  }
+
+  /** The way takes more. */
+  drained(): void {
+    this.#isFull = false;
+    let said = 0;
+    for (const { message, bytes } of this.#queue) {
+      if (this.#isFull || this.#send === undefined) break;
+      said += 1;
+      this.#bytes -= bytes;
+      this.#say(message);
+    }
+    this.#queue.splice(0, said);
   }
 
   close(): void {
     this.#send = undefined;
-  }
-
-  /** A Hello is about to be said: it tells by itself of every offer that was refused until now. */
-  forgetRefusals(): void {
-    this.#queue = this.#queue.filter(({ $case }) => $case !== 'refused');
+    this.#onOverflow = undefined;
   }
 
   /** Now, or once the link is open again. */
   post(message: LinkMessage): void {
-    if (this.#send === undefined) this.#queue.push(message);
-    else this.#send({ message });
+    if (this.isOpen && !this.#isFull) this.#say(message);
+    // With no connection, the next one's Hello tells of it.
+    else if (this.#onOverflow !== undefined || message.$case !== 'refused') this.#wait(message);
+  }
+
+  #wait(message: LinkMessage): void {
+    const bytes = ConnectRequest.encode({ message }).finish().length + messageCost;
+    this.#queue.push({ message, bytes });
+    this.#bytes += bytes;
+    if (this.#bytes > maxWaitingBytes) this.#overflow();
+  }
+
+  /** Now or not at all. */
+  postIfIdle(message: LinkMessage): void {
+    if (this.isOpen && !this.#isFull) this.#say(message);
+  }
+
+  #say(message: LinkMessage): void {
+    this.#isFull = this.#send?.({ message }) === false;
+  }
+
+  // Refusals and receipts are told of again after the next Hello; of the rest the newest counts most, and the receipt says it all.
+  #overflow(): void {
+    this.#forget(({ $case }) => $case === 'refused' || $case === 'receipt');
+    while (this.#bytes > maxWaitingBytes) this.#bytes -= this.#queue.shift()?.bytes ?? 0;
+    this.#onOverflow?.();
+  }
+
+  #forget(goes: (message: LinkMessage) => boolean): void {
+    this.#queue = this.#queue.filter(({ message }) => !goes(message));
+    this.#bytes = this.#queue.reduce((sum, { bytes }) => sum + bytes, 0);
   }
 }

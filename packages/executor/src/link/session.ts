@@ -1,18 +1,26 @@
-import {
-  type ConnectResponse,
-  type Duration,
-  type Hello,
-  type Offer,
-  toMilliseconds,
-} from '@csc-fleet/common/messages';
+import { CscError } from '@csc-fleet/common/errors';
+import type { ConnectResponse, Duration, Hello, Offer } from '@csc-fleet/common/messages';
+import { offerLimits } from '../limits.ts';
+import { boundedMs } from './bounded.ts';
 import type { Outbox, Send } from './outbox.ts';
 
 /** One connection to the gate, from the executor's side. */
 export interface LinkConnection {
   readonly isOpen: boolean;
+  /** Whether the gate wants it to start nothing more; that ends with the connection. */
+  readonly isDraining: boolean;
   receive(message: ConnectResponse): void;
+  /** `send` takes more, after it has given false. */
+  drained(): void;
   /** The connection is gone: nothing more is sent over it. */
   closed(): void;
+}
+
+/** What the executor needs of a transport. */
+export interface Wire {
+  readonly send: Send;
+  /** Ends the connection; the error says why. */
+  readonly hangUp: (error: CscError) => void;
 }
 
 /** What the gate can ask for over the link. */
@@ -22,78 +30,101 @@ export interface LinkHandlers {
   offered(offer: Offer): void;
   cancelled(executionId: string, graceMs: number): void;
   acknowledged(executionId: string): void;
-  draining(): void;
   /** Executions under way, for the heartbeat. */
   running(): number;
 }
 
-const defaultHeartbeatMs = 10_000;
-const shortestHeartbeatMs = 100;
-/** What a job gets between SIGTERM and SIGKILL when the gate says nothing of it. */
-const defaultGraceMs = 5_000;
-const longestGraceMs = 60_000;
+// As far as a gate's config goes, and shorter for tests.
+const heartbeatBounds = { least: 100, most: 300_000, otherwise: 10_000 };
+/** What a job gets between SIGTERM and SIGKILL. */
+const graceBounds = { least: 0, most: 60_000, otherwise: 5_000 };
 
 /** Says Hello and handles what comes back. What must not be lost waits in the outbox until the gate's Welcome. */
 export function openSession(
   hello: Hello,
-  send: Send,
+  wire: Wire,
   outbox: Outbox,
   handlers: LinkHandlers,
 ): LinkConnection {
-  let heartbeat: NodeJS.Timeout | undefined;
-  let open = true;
-
-  function welcome(interval: Duration | undefined): void {
-    const every = heartbeatMs(interval);
-    clearInterval(heartbeat);
-    heartbeat = setInterval(() => send(heartbeatMessage(handlers)), every);
-    heartbeat.unref();
-    outbox.open(send);
-    handlers.welcomed();
-  }
-
-  outbox.forgetRefusals();
-  send({ message: { $case: 'hello', value: hello } });
-  return {
-    get isOpen() {
-      return open;
-    },
-    receive({ message }) {
-      if (!open || message === undefined) return;
-      if (message.$case === 'welcome') welcome(message.value.heartbeatInterval);
-      else dispatch(message, handlers);
-    },
-    closed() {
-      if (!open) return;
-      open = false;
-      clearInterval(heartbeat);
-      outbox.close();
-    },
-  };
+  const session = new Session(wire, outbox, handlers);
+  session.begin(hello);
+  return session;
 }
 
-function heartbeatMessage(handlers: LinkHandlers): Parameters<Send>[0] {
-  return { message: { $case: 'heartbeat', value: { running: handlers.running() } } };
-}
+type FromGate = NonNullable<ConnectResponse['message']>;
 
-function dispatch(message: NonNullable<ConnectResponse['message']>, handlers: LinkHandlers): void {
-  if (message.$case === 'offer') handlers.offered(message.value);
-  if (message.$case === 'cancel') {
-    handlers.cancelled(message.value.executionId, graceOf(message.value.gracePeriod));
+class Session implements LinkConnection {
+  readonly #wire: Wire;
+  readonly #outbox: Outbox;
+  readonly #handlers: LinkHandlers;
+  #heartbeat: NodeJS.Timeout | undefined;
+  isOpen = true;
+  isDraining = false;
+
+  constructor(wire: Wire, outbox: Outbox, handlers: LinkHandlers) {
+    this.#wire = wire;
+    this.#outbox = outbox;
+    this.#handlers = handlers;
   }
-  if (message.$case === 'receiptAck') handlers.acknowledged(message.value.executionId);
-  if (message.$case === 'drain') handlers.draining();
+
+  begin(hello: Hello): void {
+    this.#outbox.begin(() => this.#hangUp('the gate does not read what it is told'));
+    this.#wire.send({ message: { $case: 'hello', value: hello } });
+  }
+
+  receive({ message }: ConnectResponse): void {
+    if (this.isOpen && message !== undefined) this.#dispatch(message);
+  }
+
+  drained(): void {
+    if (this.isOpen) this.#outbox.drained();
+  }
+
+  closed(): void {
+    if (!this.isOpen) return;
+    this.isOpen = false;
+    clearInterval(this.#heartbeat);
+    this.#outbox.close();
+  }
+
+  #dispatch(message: FromGate): void {
+    const { acknowledged, cancelled } = this.#handlers;
+    if (message.$case === 'welcome') this.#welcome(message.value.heartbeatInterval);
+    if (message.$case === 'offer') this.#offer(message.value);
+    if (message.$case === 'cancel') {
+      cancelled(message.value.executionId, boundedMs(message.value.gracePeriod, graceBounds));
+    }
+    if (message.$case === 'receiptAck') acknowledged(message.value.executionId);
+    if (message.$case === 'drain') this.isDraining = true;
+  }
+
+  // Everything that is owed is told after it, so that a gate must not be able to ask for that as often as it likes.
+  #welcome(interval: Duration | undefined): void {
+    if (this.#heartbeat !== undefined) {
+      this.#hangUp('the gate said Welcome a second time');
+      return;
+    }
+    const beat = (): void =>
+      this.#outbox.postIfIdle({ $case: 'heartbeat', value: { running: this.#handlers.running() } });
+    this.#heartbeat = setInterval(beat, heartbeatMs(interval)).unref();
+    this.#outbox.open(this.#wire.send);
+    this.#handlers.welcomed();
+  }
+
+  // The answer would have to say the id again.
+  #offer(offer: Offer): void {
+    const { length } = offer.executionId;
+    if (length <= offerLimits.idLength) this.#handlers.offered(offer);
+    else this.#hangUp(`an execution id has at most ${offerLimits.idLength} characters here, not ${length}`);
+  }
+
+  #hangUp(why: string): void {
+    this.closed();
+    this.#wire.hangUp(new CscError('GATE_UNREACHABLE', `this host ended the connection: ${why}`));
+  }
 }
 
 /** How often a heartbeat is due. */
 export function heartbeatMs(interval: Duration | undefined): number {
-  return interval === undefined
-    ? defaultHeartbeatMs
-    : Math.max(toMilliseconds(interval), shortestHeartbeatMs);
-}
-
-function graceOf(period: Duration | undefined): number {
-  return period === undefined
-    ? defaultGraceMs
-    : Math.min(Math.max(toMilliseconds(period), 0), longestGraceMs);
+  return boundedMs(interval, heartbeatBounds);
 }

@@ -22,16 +22,18 @@ const streamNumbers: Readonly<Record<CapturedStream, number>> = { stdout: 1, std
  */
 export function encodeFrameHead(head: FrameHead): Buffer {
   const commandId = Buffer.from(head.commandId, 'utf8');
-  const chunk: number[] = [0x0a];
-  pushVarint(chunk, commandId.length);
-  chunk.push(...commandId, 0x10, streamNumbers[head.stream]);
+  const start: number[] = [];
+  pushVarint(start, commandId.length, 0x0a);
+  const chunk: number[] = [0x10, streamNumbers[head.stream]];
   // proto3 leaves out a zero.
   if (head.offset > 0) pushVarint(chunk, head.offset, 0x18);
   if (head.monotonicNs > 0) pushVarint(chunk, head.monotonicNs, 0x20);
   pushVarint(chunk, head.length, 0x2a);
   const frame: number[] = [];
-  pushVarint(frame, chunk.length + head.length, 0x0a);
-  return Buffer.from([...frame, ...chunk]);
+  const chunkLength = start.length + commandId.length + chunk.length + head.length;
+  pushVarint(frame, chunkLength, 0x0a);
+  // A command id may be as long as a contract, which is more arguments than a call takes.
+  return Buffer.concat([Buffer.from([...frame, ...start]), commandId, Buffer.from(chunk)]);
 }
 
 // Not by shifts: they cut at 32 bits, and an offset or a time may have 53.

@@ -1,5 +1,8 @@
 import { type FileHandle, open, rm } from 'node:fs/promises';
-import { wholeFramesEnd } from './frame.ts';
+import { maxFrameData, wholeFramesEnd } from './frame.ts';
+
+// The longest frame: its data and a head with a command id, which no contract of a mebibyte can make longer.
+const maxFrame = maxFrameData + 1024 * 1024 + 1024;
 
 /** An append-only file of frames. Nothing is made on disk before the first append. */
 export class LogFile {
@@ -39,12 +42,15 @@ export class LogFile {
     return handle;
   }
 
-  /** Whole frames from `offset`, about `maxBytes` of them and at least one; empty at the end. */
+  /**
+   * Whole frames from `offset`, about `maxBytes` of them and at least one; empty at the end, and where no frame begins
+   * there: a gate chooses where to go on from.
+   */
   async read(offset: number, maxBytes: number): Promise<Uint8Array> {
     for (let wanted = maxBytes; ; wanted *= 2) {
       const bytes = await this.#readBytes(offset, Math.min(wanted, this.#length - offset));
       const end = wholeFramesEnd(bytes);
-      if (end > 0 || bytes.length < wanted) return bytes.subarray(0, end);
+      if (end > 0 || bytes.length < wanted || wanted > maxFrame) return bytes.subarray(0, end);
     }
   }
 

@@ -47,7 +47,7 @@ interface Total {
 // What may wait in memory for the disk before the job is held back.
 const highWater = 1024 * 1024;
 const ownRoom = 1024 * 1024;
-// What a piece takes in memory beside its data.
+// What a piece takes in memory beside its data and its command id, which its frame begins with.
 const pieceCost = 256;
 
 /** Captures the output of one execution: within its caps, hashed, into a log that can be read meanwhile. */
@@ -174,7 +174,7 @@ export class OutputSpool implements StoredLog {
     } else {
       const monotonicNs = Number(process.hrtime.bigint() - this.#begun);
       this.#queue.push({ commandId, stream, monotonicNs, data: [data], done: [], bytes: data.length });
-      this.#queuedBytes += pieceCost;
+      this.#queuedBytes += costOf(commandId);
     }
     this.#queuedBytes += data.length;
     this.#flushing ??= this.#flush();
@@ -185,7 +185,7 @@ export class OutputSpool implements StoredLog {
       const pieces = this.#queue;
       this.#queue = [];
       await this.#write(pieces);
-      for (const piece of pieces) this.#queuedBytes -= piece.bytes + pieceCost;
+      for (const piece of pieces) this.#queuedBytes -= piece.bytes + costOf(piece.commandId);
       this.#grown.notify();
     }
     this.#flushing = undefined;
@@ -247,4 +247,9 @@ export class OutputSpool implements StoredLog {
     this.#failed = true;
     this.#onFailure(error);
   }
+}
+
+// In UTF-16 units, of which each is at most three bytes.
+function costOf(commandId: string): number {
+  return pieceCost + 3 * commandId.length;
 }

@@ -1,3 +1,4 @@
+import { CscError } from '@csc-fleet/common/errors';
 import type { OutputLog } from './output-log.ts';
 import { ChangeSignal } from './signal.ts';
 
@@ -10,6 +11,8 @@ export interface OutputSink {
    * way; they are taken in order.
    */
   append(executionId: string, logOffset: number, frames: Uint8Array): Promise<number>;
+  /** What to wait for before the next `append`: the way to the gate is full. Undefined, or absent: it is not. */
+  room?(executionId: string): Promise<void> | undefined;
   /** This log's upload is over, for good or for now. */
   finish?(executionId: string): void;
 }
@@ -21,9 +24,15 @@ const chunk = 256 * 1024;
 /**
  * Sends a log from where the gate has it until it has ended and the gate holds all of it. Rejects with the sink's
  * error, or when `signal` is aborted; the next call goes on from what the gate has then.
+ * @param onProgress called whenever the gate holds more
  */
-export async function pushOutput(log: OutputLog, sink: OutputSink, signal: AbortSignal): Promise<void> {
-  const push = new Push(log, sink, signal);
+export async function pushOutput(
+  log: OutputLog,
+  sink: OutputSink,
+  signal: AbortSignal,
+  onProgress: () => void = () => undefined,
+): Promise<void> {
+  const push = new Push(log, sink, signal, onProgress);
   try {
     await push.begin();
     while (!push.isDone) {
@@ -39,16 +48,20 @@ class Push {
   readonly #log: OutputLog;
   readonly #sink: OutputSink;
   readonly #signal: AbortSignal;
+  readonly #onProgress: () => void;
+  readonly #broken = Promise.withResolvers<never>();
   readonly #progress = new ChangeSignal();
   readonly #onAbort = () => this.#fail(this.#signal.reason);
   #failure: { readonly error: unknown } | undefined;
   #committed: number | undefined;
   #sent = 0;
 
-  constructor(log: OutputLog, sink: OutputSink, signal: AbortSignal) {
+  constructor(log: OutputLog, sink: OutputSink, signal: AbortSignal, onProgress: () => void) {
     this.#log = log;
     this.#sink = sink;
     this.#signal = signal;
+    this.#onProgress = onProgress;
+    this.#broken.promise.catch(() => undefined);
     signal.addEventListener('abort', this.#onAbort);
     if (signal.aborted) this.#onAbort();
   }
@@ -57,6 +70,8 @@ class Push {
   async begin(): Promise<void> {
     this.#expect(this.#sink.committedLength(this.#log.executionId));
     while (this.#committed === undefined) await this.wait();
+    // Of a log that is still written, nobody can hold more than there is.
+    if (!this.#log.ended && this.#committed > this.#log.length) throw unbelievable();
     this.#sent = this.#committed;
   }
 
@@ -71,6 +86,8 @@ class Push {
 
   async sendNext(): Promise<void> {
     const { executionId } = this.#log;
+    const room = this.#sink.room?.(executionId);
+    if (room !== undefined) await Promise.race([room, this.#broken.promise]);
     const frames = await this.#log.read(this.#sent, chunk);
     if (frames.length === 0) throw new Error('the output log is shorter than it was');
     this.#throwFailure();
@@ -97,7 +114,9 @@ class Push {
   #expect(answer: Promise<number>): void {
     answer.then(
       (committed) => {
+        if (this.#committed !== undefined && !(committed <= this.#sent)) return this.#fail(unbelievable());
         this.#committed = Math.max(this.#held, committed);
+        this.#onProgress();
         this.#progress.notify();
       },
       (error: unknown) => this.#fail(error),
@@ -106,10 +125,15 @@ class Push {
 
   #fail(error: unknown): void {
     this.#failure ??= { error };
+    this.#broken.reject(error);
     this.#progress.notify();
   }
 
   #throwFailure(): void {
     if (this.#failure !== undefined) throw this.#failure.error;
   }
+}
+
+function unbelievable(): CscError {
+  return new CscError('GATE_UNREACHABLE', 'the gate says that it holds more of the output than it was sent');
 }

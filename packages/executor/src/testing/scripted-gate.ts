@@ -172,7 +172,10 @@ export class ScriptedGate {
     if (message === undefined) return;
     this.messages.push(message);
     this.#events.emit('message');
-    if (message.$case === 'receipt' && this.acknowledges) {
+    if (!this.acknowledges) return;
+    if (message.$case === 'refused' && message.value.receiptJson.length > 0)
+      queueMicrotask(() => this.acknowledge(message.value.executionId));
+    if (message.$case === 'receipt') {
       const { executionId, outputLogLength } = message.value;
       void this.output.holds(executionId, outputLogLength).then(() => this.acknowledge(executionId));
     }

@@ -5,6 +5,7 @@ import { createPolicySet, type PolicyDocument, parsePolicy } from '@csc-fleet/co
 import { defaultCeiling } from '../ceiling/index.ts';
 import { createExecutor, type ExecutorDeps, type ExecutorOptions } from '../compose.ts';
 import type { Executor } from '../executor.ts';
+import { openSqliteJournal } from '../journal/index.ts';
 import { ScriptedGate } from './scripted-gate.ts';
 
 /** An executor of its own for a test, a scripted gate, and a workspace that its policy opens. */
@@ -26,6 +27,8 @@ export interface Workbench {
 export interface WorkbenchOptions {
   readonly executor?: Partial<ExecutorOptions>;
   readonly deps?: Partial<ExecutorDeps>;
+  /** Whether its state directory is new; otherwise it has been there for an hour. */
+  readonly newborn?: boolean;
   /** Lines of the policy's YAML that go after the others. */
   readonly policyLines?: readonly string[];
 }
@@ -78,6 +81,11 @@ export function makeTestDirectory(): string {
   return path;
 }
 
+async function beginJournal(stateDir: string, at: Date): Promise<void> {
+  mkdirSync(stateDir, { mode: 0o700 });
+  await openSqliteJournal(join(stateDir, 'journal.sqlite'), { clock: { now: () => at } }).close();
+}
+
 export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Workbench> {
   const root = makeTestDirectory();
   const [workspace, stateDir] = [join(root, 'workspace'), join(root, 'state')];
@@ -85,6 +93,7 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
   mkdirSync(out, { recursive: true });
   // Of any job user.
   chmodSync(out, 0o777);
+  if (!options.newborn) await beginJournal(stateDir, new Date(Date.now() - 3_600_000));
   const policy = makePolicy(workspace, options.policyLines);
   const gate = new ScriptedGate();
   const start = () =>

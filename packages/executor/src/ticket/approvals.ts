@@ -4,6 +4,7 @@ import { parseTimestamp } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
 import type { ConsumedApproval } from '../journal/index.ts';
+import { offerLimits } from '../limits.ts';
 
 /** What the approvals of an offer are held against. */
 export interface ApprovalChecks {
@@ -23,6 +24,10 @@ export function checkApprovals(
   { ticket, now, acceptUnsignedApprovals }: ApprovalChecks,
 ): ApprovalArtifact[] {
   if (verdict !== 'needs_approval') return [];
+  if (approvalsJson.length > offerLimits.approvals) {
+    const message = `at most ${offerLimits.approvals} approvals may come with a ticket, not ${approvalsJson.length}`;
+    throw new CscError('APPROVAL_INVALID', message);
+  }
   const named = approvalsJson
     .map((bytes) => orThrow(parseApproval(bytes), 'APPROVAL_INVALID', 'an approval'))
     .filter(({ approval_id: id }) => ticket.approval_ids.includes(id));

@@ -1,4 +1,5 @@
 export { checkApprovals, toConsumed } from './approvals.ts';
+export { awaitTicket, msUntilTicket } from './await-ticket.ts';
 export { genuineTicket, openOfferedTicket, readOfferedContract } from './open-offer.ts';
 export { reevaluate } from './reevaluate.ts';
-export { checkUnused } from './unused.ts';
+export { checkUnused, toUse } from './unused.ts';

@@ -1,8 +1,10 @@
 import { type CommandContract, contractSha256, parseContract } from '@csc-fleet/common/contract';
 import type { KeyRing } from '@csc-fleet/common/crypto';
-import { CscError, orThrow } from '@csc-fleet/common/errors';
+import { parseTimestamp } from '@csc-fleet/common/encoding';
+import { CscError, isCscError, orThrow } from '@csc-fleet/common/errors';
 import type { Offer } from '@csc-fleet/common/messages';
 import { type ExecutionTicket, openTicket, parseTicket } from '@csc-fleet/common/ticket';
+import { offerLimits } from '../limits.ts';
 
 /** What an offer's ticket is held against. */
 export interface TicketChecks {
@@ -31,16 +33,29 @@ export function openOfferedTicket(
   if (ticket.execution_id !== offer.executionId) {
     throw new CscError('TICKET_INVALID', 'the ticket is for another execution than the offer');
   }
+  if (ticket.ticket_id.length > offerLimits.idLength) {
+    throw new CscError('TICKET_INVALID', `a ticket id has at most ${offerLimits.idLength} characters here`);
+  }
   return ticket;
 }
 
 /**
- * The ticket of a refused offer where it is genuine: openTicket looks at the time and at the contract only after the
- * signature and the audience, so those two refusals are of genuine tickets.
+ * The ticket of a refused offer where it is genuine, this host's, for this execution and for this very contract, though
+ * its time may be over: it is held against the moment that it began. Undefined for any other, of which nothing may be
+ * signed: a gate could have one execution refused with a contract that it then runs.
  */
-export function genuineTicket(offer: Offer, error: unknown): ExecutionTicket | undefined {
-  if (!(error instanceof CscError)) return undefined;
-  if (error.code !== 'TICKET_EXPIRED' && error.code !== 'CONTRACT_HASH_MISMATCH') return undefined;
-  const ticket = parseTicket(offer.ticketJson);
-  return ticket.ok && ticket.value.execution_id === offer.executionId ? ticket.value : undefined;
+export function genuineTicket(
+  offer: Offer,
+  contract: CommandContract,
+  checks: Omit<TicketChecks, 'now'>,
+): ExecutionTicket | undefined {
+  const parsed = parseTicket(offer.ticketJson);
+  const begins = parsed.ok ? parseTimestamp(parsed.value.not_before) : undefined;
+  if (begins === undefined) return undefined;
+  try {
+    return openOfferedTicket(offer, contract, { ...checks, now: begins });
+  } catch (error) {
+    if (isCscError(error)) return undefined;
+    throw error;
+  }
 }

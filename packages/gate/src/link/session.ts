@@ -4,6 +4,7 @@ import {
   type ConnectResponse,
   type Hello,
   type Receipt,
+  type Refused,
   toDuration,
 } from '@csc-fleet/common/messages';
 import type { Identity } from '@csc-fleet/common/rpc';
@@ -70,7 +71,7 @@ export class Session implements LinkSession {
   async #dispatch(message: Exclude<Message, { $case: 'hello' }>, peer: Peer): Promise<void> {
     const { gate, send } = this.#connection;
     if (message.$case === 'heartbeat') return send({ message: { $case: 'heartbeatAck', value: {} } });
-    if (message.$case === 'refused') return takeRefusal(this.#connection, peer, message.value);
+    if (message.$case === 'refused') return this.#refused(message.value, peer);
     if (message.$case === 'receipt') {
       // Not in line with the messages behind it: it may have to wait for output.
       void this.#receipt(message.value, peer);
@@ -111,6 +112,13 @@ export class Session implements LinkSession {
     });
     await reconcile(gate, peer, new Set(hello.executionIds));
     gate.scheduler.place();
+  }
+
+  // A signed refusal is kept by the executor like any receipt until it is acknowledged.
+  async #refused(refused: Refused, peer: Peer): Promise<void> {
+    await takeRefusal(this.#connection, peer, refused);
+    const { executionId, receiptJson } = refused;
+    if (receiptJson.length > 0) void this.#receipt({ executionId, receiptJson, outputLogLength: 0 }, peer);
   }
 
   async #receipt(receipt: Receipt, peer: Peer): Promise<void> {

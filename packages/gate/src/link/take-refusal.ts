@@ -9,6 +9,11 @@ import { verifyExecutorReceipt } from './verify-receipt.ts';
 
 // Refusals that are of the host's state, not of the contract.
 const transient: ReadonlySet<string> = new Set(['DRAINING', 'QUEUE_FULL', 'SPOOL_FULL', 'STORE_UNAVAILABLE']);
+// Without a receipt, it is a ticket that the host cannot vouch for: older than its journal is. A new one may be younger.
+function isTransient({ reason, receiptJson }: Refused): boolean {
+  return transient.has(reason) || (reason === 'TICKET_EXPIRED' && receiptJson.length === 0);
+}
+
 // How long an executor is left alone after such a refusal.
 const restMs = 5_000;
 
@@ -22,7 +27,7 @@ export async function takeRefusal(connection: Connection, peer: Peer, refused: R
   if (reason === 'TICKET_REPLAYED') return takeAccepted(gate, execution, []);
   peer.assigned.delete(executionId);
   // A Hello may have named it while it was still being redeemed; then it is not offered again.
-  if (execution.row.state === ExecutionState.OFFERED && transient.has(reason)) {
+  if (execution.row.state === ExecutionState.OFFERED && isTransient(refused)) {
     rest(gate, peer, reason);
     await gate.scheduler.requeue(execution, `executor ${peer.id} takes none now: ${reason}`);
   } else {

@@ -1,0 +1,2 @@
+/** Approvals that an executor takes with an offer. */
+export const maxOfferedApprovals = 64;

@@ -1,0 +1,26 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Clock } from '@csc-fleet/common/encoding';
+import { CscError } from '@csc-fleet/common/errors';
+import type { ExecutionTicket } from '@csc-fleet/common/ticket';
+import { toUse } from './unused.ts';
+
+/** Milliseconds until a ticket begins, by this host's clock; 0 where it has. */
+export function msUntilTicket(ticket: ExecutionTicket, clock: Clock): number {
+  return Math.max(toUse(ticket).notBefore.getTime() - clock.now().getTime(), 0);
+}
+
+/**
+ * Waits until a ticket has begun, for as long as openTicket lets a gate's clock be ahead. Nothing is redeemed before:
+ * then whatever this journal has used began before now, and a journal that is lost has used nothing that begins after
+ * its successor does. Rejects with TICKET_INVALID where the clock went back meanwhile.
+ */
+export async function awaitTicket(ticket: ExecutionTicket, clock: Clock): Promise<void> {
+  const waitMs = msUntilTicket(ticket, clock);
+  if (waitMs === 0) return;
+  await sleep(waitMs + 1);
+  if (msUntilTicket(ticket, clock) === 0) return;
+  throw new CscError(
+    'TICKET_INVALID',
+    `the ticket is not valid before ${ticket.not_before}; check the clocks`,
+  );
+}
