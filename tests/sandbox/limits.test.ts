@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ExecutionState } from '@csc-fleet/common/rpc';
@@ -15,6 +15,7 @@ const limits = {
   file_bytes: 8 * mebibyte,
   tmp_bytes: 4 * mebibyte,
   write_bytes: 16 * mebibyte,
+  write_files: 2000,
 };
 
 let stage: Stage;
@@ -129,6 +130,19 @@ describe('resources', () => {
     expect(receipt.effect_summary?.['bytes_written' as never]).toBeGreaterThan(limits.write_bytes);
   });
 
+  it('write scopes: making more files than the limit ends the command, and what is left refuses no later one', async () => {
+    const out = join(stage.fleet.workspace, 'out');
+    const many = `import os, time\nfor index in range(100000): os.mkdir(f"${out}/directory{index}")\ntime.sleep(30)`;
+    const { receipt } = await python('directories', many, { timeout_sec: 60 });
+    expect(receipt).toMatchObject({ status: 'failed', ended: 'output_limit' });
+    expect(receipt.effect_summary?.['inodes_written' as never]).toBeGreaterThan(limits.write_files);
+    expect(receipt.effect_summary?.['bytes_written' as never]).toBeGreaterThan(limits.write_files);
+    const later = await python('later', 'pass');
+    expect(later.receipt.status).toBe('success');
+    expect(later.receipt.effect_summary).toMatchObject({ inodes_written: 0, files_written: 0 });
+    for (const name of readdirSync(out)) rmSync(join(out, name), { recursive: true });
+  });
+
   it('output: a flood is cut off, and the command goes on', async () => {
     const flood =
       'import sys\nfor _ in range(300): sys.stdout.buffer.write(bytes(1 << 16))\nprint("done", file=sys.stderr)';
@@ -151,6 +165,8 @@ describe('resources', () => {
         'core_bytes 0 rlimit',
         `tmp_bytes ${limits.tmp_bytes} tmpfs`,
         `write_bytes ${limits.write_bytes} watch`,
+        `write_files ${limits.write_files} watch`,
+        'artifact_sec 60 measuring',
         `stdout_bytes ${10 * mebibyte} spool`,
       ]),
     );

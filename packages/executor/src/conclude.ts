@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isCscError } from '@csc-fleet/common/errors';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
-import type { Execution } from './execution.ts';
+import { type Execution, writtenSoFar } from './execution.ts';
 import type { Host } from './host.ts';
 import type { FinishedExecution, SealedReceipt } from './journal/index.ts';
-import { buildReceipt, hashArtifacts, nothingWritten, type RunResult, sealReceipt } from './receipt/index.ts';
+import { buildReceipt, describeArtifacts, type RunResult, sealReceipt } from './receipt/index.ts';
 import { summariseNetwork } from './summarise-network.ts';
 
 type Effects = NonNullable<RunResult['effects']>;
@@ -13,7 +13,8 @@ type Effects = NonNullable<RunResult['effects']>;
 export async function conclude(execution: Execution, host: Host): Promise<FinishedExecution> {
   const { run, subject, spool, trace } = execution;
   const endedAt = host.clock.now();
-  const [effects] = await Promise.all([measureEffects(execution, host), spool.end()]);
+  const measured = measureEffects(execution).finally(() => trace.measurer.close());
+  const [effects] = await Promise.all([measured, spool.end()]);
   host.spools.settle(spool);
   const totals = { stdout: spool.total('stdout'), stderr: spool.total('stderr') };
   const receipt = buildReceipt(subject, { ...trace, totals, endedAt, effects });
@@ -52,17 +53,21 @@ async function journalReceipt(
   }
 }
 
-async function measureEffects({ subject, trace, granted }: Execution, host: Host): Promise<Effects> {
+// Cancelling ends it.
+async function measureEffects({ run, subject, trace, granted }: Execution): Promise<Effects> {
   const { contract, executionMode } = subject;
-  const { writableRoots, outcomes } = trace;
-  const rules = { writableRoots, maxBytes: host.limits.artifactBytes };
-  const artifacts = await hashArtifacts(contract.expected_outputs, rules);
-  const written = outcomes.findLast((outcome) => outcome.written !== undefined)?.written ?? nothingWritten;
+  const { writableRoots: roots, outcomes, measurer, limits } = trace;
+  const paths = [...new Set(contract.expected_outputs)];
+  const { artifact_bytes: maxBytes, artifact_sec: seconds } = limits;
+  const answers = await measurer.hash({ paths, roots, maxBytes, ms: seconds * 1000 }, run.signal);
+  const written = writtenSoFar(outcomes);
   return {
-    ...(artifacts.length === 0 ? {} : { artifacts }),
+    ...describeArtifacts(paths, answers),
     effect_summary: {
       files_written: written.files,
       bytes_written: written.bytes,
+      inodes_written: written.inodes,
+      ...(written.complete ? {} : { written_in_part: true }),
       ...(executionMode === 'hardened' ? summariseNetwork(contract, outcomes) : {}),
       secrets_used: granted.secrets.values.size,
     },

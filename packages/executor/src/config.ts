@@ -72,6 +72,9 @@ const runLimitMembers = {
   file_bytes: limitMembers.file_bytes.default(runDefaults.file_bytes),
   tmp_bytes: limitMembers.tmp_bytes.default(runDefaults.tmp_bytes),
   write_bytes: limitMembers.write_bytes.default(runDefaults.write_bytes),
+  write_files: limitMembers.write_files.default(runDefaults.write_files),
+  artifact_bytes: limitMembers.artifact_bytes.default(runDefaults.artifact_bytes),
+  artifact_sec: limitMembers.artifact_sec.default(runDefaults.artifact_sec),
 };
 
 const schema = z.strictObject({
@@ -96,7 +99,6 @@ const schema = z.strictObject({
       stdout_bytes: bytes.default(defaultLimits.stdoutBytes),
       stderr_bytes: bytes.default(defaultLimits.stderrBytes),
       spool_bytes: bytes.default(defaultLimits.spoolBytes),
-      artifact_bytes: bytes.default(defaultLimits.artifactBytes),
       ...runLimitMembers,
     })
     .prefault({}),
@@ -121,7 +123,7 @@ export function readExecutorConfig(file: string): ExecutorConfig {
   const from = (relative: string) => resolveFrom(file, relative);
   const { executor_id, signing_key, run_as, secrets, seccomp_profile } = config;
   const runAs = run_as !== undefined && 'user' in run_as ? run_as.user : run_as;
-  const { stdout_bytes, stderr_bytes, spool_bytes, artifact_bytes, ...runLimits } = config.limits;
+  const { stdout_bytes, stderr_bytes, spool_bytes, ...runLimits } = config.limits;
   return {
     ...(executor_id === undefined ? {} : { executorId: executor_id }),
     gateAddress: config.gate.address,
@@ -137,7 +139,6 @@ export function readExecutorConfig(file: string): ExecutorConfig {
       stdoutBytes: stdout_bytes,
       stderrBytes: stderr_bytes,
       spoolBytes: spool_bytes,
-      artifactBytes: artifact_bytes,
     },
     runLimits,
     reserve: { memory_bytes: config.reserve.memory_bytes, cpu_millis: config.reserve.cpu_millis },

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { JsonObject } from '@csc-fleet/common/encoding';
@@ -65,6 +65,8 @@ describe('a contract that runs', () => {
         limits: [
           { name: 'stdout_bytes', mechanism: 'spool' },
           { name: 'stderr_bytes', mechanism: 'spool' },
+          { name: 'artifact_bytes', value: 4 * 2 ** 30, mechanism: 'measuring' },
+          { name: 'artifact_sec', value: 60, mechanism: 'measuring' },
         ],
       },
       effect_summary: { files_written: 0, secrets_used: 0 },
@@ -186,7 +188,32 @@ describe('a contract that runs', () => {
       { path: outputs[0], sha256: sha256('one\n').slice(7) },
       { path: outputs[1], sha256: sha256('two\n').slice(7) },
     ]);
+    expect(receipt.artifacts_left_out).toEqual({
+      count: 2,
+      first: [
+        { path: outputs[2], reason: 'not_a_file' },
+        { path: outputs[3], reason: 'missing' },
+      ],
+    });
     expect(receipt.effect_summary?.files_written).toBe(2);
+  });
+
+  it('hashes no more than the ticket lets it, and says what it left out', async () => {
+    const outputs = ['a', 'b'].map((name) => join(bench.out, name));
+    const commands = [{ argv: shell('echo one > out/a; echo more > out/b'), write_paths: [bench.out] }];
+    const contract = makeContract(bench.workspace, commands, { expected_outputs: outputs });
+    const limits = { stdout_bytes: 10, stderr_bytes: 10, artifact_bytes: 4 };
+    const ticket = { grant: { receipt_version: 'csc.receipt.v0.2', limits } } as const;
+    const receipt = await bench.gate.receipt(bench.gate.offer(contract, bench.policy, { ticket }));
+    expect(receipt.artifacts).toEqual([{ path: outputs[0], sha256: sha256('one\n').slice(7) }]);
+    expect(receipt.artifacts_left_out?.first).toEqual([{ path: outputs[1], reason: 'artifact_bytes' }]);
+  });
+
+  it('names a bounded part of what it left out', async () => {
+    const outputs = Array.from({ length: 5000 }, (_, index) => join(bench.out, `none${index}`));
+    const { receipt } = await run([{ argv: ['true'] }], { expected_outputs: outputs });
+    expect(receipt.artifacts_left_out).toMatchObject({ count: 5000 });
+    expect(receipt.artifacts_left_out?.first).toHaveLength(64);
   });
 
   it('is projected to v0.1 where the grant asks for it', async () => {
@@ -329,6 +356,23 @@ describe('a run that is ended', () => {
     cancel(executionId, 100);
     const receipt = await bench.gate.receipt(executionId);
     expect(receipt).toMatchObject({ ended: 'cancelled', exit_code: 137, commands: [{ signal: 'SIGKILL' }] });
+  });
+
+  it('ends at once when it is cancelled while its artifacts are hashed', async () => {
+    await bench.close();
+    const runLimits = { artifact_bytes: 2 ** 43, artifact_sec: 600 };
+    await open({ executor: { runLimits } });
+    const path = join(bench.out, 'endless');
+    writeFileSync(path, '');
+    truncateSync(path, 2 ** 42);
+    const executionId = offer([{ id: 'main', write_paths: [bench.out] }], { expected_outputs: [path] });
+    await bench.gate.next('exited', executionId);
+    cancel(executionId, 60_000);
+    const receipt = await bench.gate.receipt(executionId);
+    expect(receipt).toMatchObject({
+      status: 'success',
+      artifacts_left_out: { count: 1, first: [{ path, reason: 'cancelled' }] },
+    });
   });
 
   it('ends sooner when it is cancelled again', async () => {

@@ -9,9 +9,10 @@ import { beginTrace, type Execution } from './execution.ts';
 import { grantOf } from './grant.ts';
 import type { Host } from './host.ts';
 import type { Outbox } from './link/outbox.ts';
+import { fileTimeNow } from './measure/index.ts';
 import type { OutputSpool } from './output/index.ts';
 import { prepareCommand } from './prepare-command.ts';
-import { fileTimeNow, toDraft } from './receipt/index.ts';
+import { toDraft } from './receipt/index.ts';
 import { type Attempt, giveBack, journalRefusal, planRefusal } from './refuse.ts';
 import type { Run } from './run.ts';
 import { runCommands } from './run-commands.ts';
@@ -35,11 +36,8 @@ export interface Link {
   readonly deliveries: Deliveries;
   /** Throws DRAINING, QUEUE_FULL or SPOOL_FULL where nothing more may start now. */
   checkRoom(): void;
-  /**
-   * Throws DRAINING where the connection that the offer came over is gone, TICKET_REVOKED where the gate has withdrawn
-   * it: it may be placed elsewhere by now.
-   */
-  checkWanted(): void;
+  /** Throws DRAINING where the connection that the offer came over is gone: the gate may place it elsewhere by now. */
+  checkConnected(): void;
 }
 
 /**
@@ -130,7 +128,7 @@ async function takeBelongings(
   attempt.secrets = secrets;
   const belongings = { secrets, ...(lease.user === undefined ? {} : { user: lease.user }) };
   if (secrets.values.size === 0 && !host.jobUsers.pooled && !isEarly) return belongings;
-  link.checkWanted();
+  link.checkConnected();
   link.checkRoom();
   openOfferedTicket(offer, contract, { ...host, now: host.clock.now() });
   checkUnused(ticket, host.journal);
@@ -155,7 +153,7 @@ function build(
   // The host's facts, the plan and the sandbox, which is built while the journal is written and held until then.
   const first = prepareCommand(firstCommand(contract), granted, host);
   attempt.first = first;
-  return { run, subject, spool, granted, first, trace: beginTrace(first, spool) };
+  return { run, subject, spool, granted, first, trace: beginTrace(first, spool, granted) };
 }
 
 /** Durable when it resolves: from then on there will be a receipt, whatever happens. */

@@ -1,7 +1,9 @@
 import type { SandboxReport } from '@csc-fleet/common/receipt';
+import type { RunLimits } from './limits.ts';
+import { type FileTime, Measurer, nothingWritten, type Written } from './measure/index.ts';
 import type { OutputCaps, OutputSpool } from './output/index.ts';
 import type { PreparedCommand } from './prepare-command.ts';
-import type { FileTime, ReceiptSubject } from './receipt/index.ts';
+import type { ReceiptSubject } from './receipt/index.ts';
 import type { Run } from './run.ts';
 import type { CommandOutcome } from './run-command.ts';
 import type { Granted } from './workplace.ts';
@@ -23,14 +25,18 @@ export interface Trace {
   readonly profileIds: string[];
   /** Of the whole contract. */
   readonly caps: OutputCaps;
+  readonly limits: RunLimits;
+  /** Looks at what they leave. Closed at the end. */
+  readonly measurer: Measurer;
   sandbox?: SandboxReport;
   /** Before the first command started. Absent where nothing may be written, or the time could not be had. */
   since?: FileTime;
 }
 
 /** The trace of an execution whose first command is built. */
-export function beginTrace(first: PreparedCommand, { caps }: OutputSpool): Trace {
-  const trace: Trace = { outcomes: [], writableRoots: [], profileIds: [], caps };
+export function beginTrace(first: PreparedCommand, { caps }: OutputSpool, { limits }: Granted): Trace {
+  const measurer = new Measurer(first.place?.credentials);
+  const trace: Trace = { ...{ outcomes: [], writableRoots: [], profileIds: [] }, caps, limits, measurer };
   tracePlace(trace, first);
   return trace;
 }
@@ -40,13 +46,21 @@ export function tracePlace(trace: Trace, { place }: PreparedCommand): void {
   if (place === undefined) return;
   trace.writableRoots.push(...place.writableRoots);
   if (place.profileId !== undefined) trace.profileIds.push(place.profileId);
-  trace.sandbox ??= withOutputCaps(place.report, trace.caps);
+  trace.sandbox ??= withOwnLimits(place.report, trace);
 }
 
-function withOutputCaps(report: SandboxReport, { stdout, stderr }: OutputCaps): SandboxReport {
-  const caps = [
+/** Below all write scopes, since the execution began. */
+export function writtenSoFar(outcomes: readonly CommandOutcome[]): Written {
+  return outcomes.findLast(({ written }) => written !== undefined)?.written ?? nothingWritten;
+}
+
+// What this process enforces itself.
+function withOwnLimits(report: SandboxReport, { caps: { stdout, stderr }, limits }: Trace): SandboxReport {
+  const own = [
     { name: 'stdout_bytes', value: stdout, mechanism: 'spool' },
     { name: 'stderr_bytes', value: stderr, mechanism: 'spool' },
+    { name: 'artifact_bytes', value: limits.artifact_bytes, mechanism: 'measuring' },
+    { name: 'artifact_sec', value: limits.artifact_sec, mechanism: 'measuring' },
   ];
-  return { ...report, limits: [...report.limits, ...caps] };
+  return { ...report, limits: [...report.limits, ...own] };
 }

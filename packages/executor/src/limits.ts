@@ -12,8 +12,6 @@ export interface ExecutorLimits {
   readonly stderrBytes: number;
   /** All output logs on this host together, in bytes: an offer that might not fit is refused. */
   readonly spoolBytes: number;
-  /** The largest artifact that is hashed, in bytes. */
-  readonly artifactBytes: number;
 }
 
 /** What holds where nothing else is said. */
@@ -21,7 +19,6 @@ export const defaultLimits: ExecutorLimits = {
   stdoutBytes: 10 * mebibyte,
   stderrBytes: mebibyte,
   spoolBytes: 4096 * mebibyte,
-  artifactBytes: 1024 * mebibyte,
 };
 
 /** What one command may use up, as policies and tickets spell it too. */
@@ -37,6 +34,9 @@ export function defaultRunLimits(): RunLimits {
     file_bytes: 8192 * mebibyte,
     tmp_bytes: 256 * mebibyte,
     write_bytes: 16_384 * mebibyte,
+    write_files: 1_000_000,
+    artifact_bytes: 4096 * mebibyte,
+    artifact_sec: 60,
   };
 }
 

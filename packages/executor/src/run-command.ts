@@ -3,13 +3,12 @@ import type { Clock } from '@csc-fleet/common/encoding';
 import type { Ending } from '@csc-fleet/common/receipt';
 import type { EgressSummary } from './egress/index.ts';
 import { type LaunchOutcome, pipelineExit } from './launch/index.ts';
+import { type FileTime, type Measurer, type Written, watchWrites } from './measure/index.ts';
 import type { Egress } from './open-egress.ts';
 import { type CapturedStream, capturedStreams, type OutputSpool, type StreamDigest } from './output/index.ts';
 import type { PreparedCommand } from './prepare-command.ts';
-import type { FileTime, Written } from './receipt/files-written.ts';
 import type { Run, StopReason } from './run.ts';
 import type { RunSecrets } from './run-secrets.ts';
-import { watchWrites } from './write-watch.ts';
 
 /** How one command went. */
 export interface CommandOutcome {
@@ -39,8 +38,13 @@ export interface CommandContext {
   readonly spool: OutputSpool;
   readonly secrets: RunSecrets;
   readonly clock: Clock;
-  /** The write scopes of the commands so far, and when the first of them began. */
-  readonly writes: { readonly roots: readonly string[]; readonly since?: FileTime };
+  /** The write scopes of the commands so far, when the first of them began, and what was seen there since. */
+  readonly writes: {
+    readonly roots: readonly string[];
+    readonly since?: FileTime;
+    readonly before: Written;
+    readonly measurer: Measurer;
+  };
   /** Called once the command has been let go. */
   readonly onStarted: () => void;
 }
@@ -122,12 +126,13 @@ function refusedFor(problem: string): Judgement {
 
 function beginWatch(
   { place, process }: PreparedCommand,
-  { writes: { roots, since } }: CommandContext,
+  { writes: { roots, since, before, measurer } }: CommandContext,
   onExceeded: () => void,
 ): ReturnType<typeof watchWrites> | undefined {
   if (since === undefined || roots.length === 0 || place === undefined) return undefined;
-  const maxBytes = place.writeBytes ?? Number.POSITIVE_INFINITY;
-  return watchWrites({ roots, since, maxBytes, onExceeded, processes: () => process.processes() });
+  const most = place.mostWritten === undefined ? {} : { most: place.mostWritten };
+  const processes = () => process.processes();
+  return watchWrites({ ...{ roots, since, before, measurer, processes, onExceeded }, ...most });
 }
 
 /** The outcome of a command that was next and was never started. */
@@ -177,7 +182,7 @@ const causes: Readonly<Record<Forced, Cause>> = {
   },
   write_limit: {
     ended: 'output_limit',
-    error: () => 'it wrote more to its write scopes than write_bytes allows, or where nobody can look',
+    error: () => 'it wrote more to its write scopes than write_bytes or write_files allow',
   },
 };
 

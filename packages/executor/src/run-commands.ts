@@ -1,12 +1,12 @@
 import type { Command } from '@csc-fleet/common/contract';
 import { CscError } from '@csc-fleet/common/errors';
-import { type Execution, tracePlace } from './execution.ts';
+import { type Execution, type Trace, tracePlace, writtenSoFar } from './execution.ts';
 import type { Host } from './host.ts';
 import { toExited } from './link/exited.ts';
 import type { Outbox } from './link/outbox.ts';
 import { prepareCommand } from './prepare-command.ts';
 import { toDraft } from './receipt/index.ts';
-import { type CommandOutcome, hasSucceeded, notRun, runCommand } from './run-command.ts';
+import { type CommandContext, type CommandOutcome, hasSucceeded, notRun, runCommand } from './run-command.ts';
 
 /** The commands of a contract, in order, up to the first that fails. What came of them is in the trace. Never rejects. */
 export async function runCommands(execution: Execution, host: Host, outbox: Outbox): Promise<void> {
@@ -43,7 +43,7 @@ async function runOne(
     outbox.post({ $case: 'commandStarted', value: { executionId, commandId: command.id, index } });
   const context = () => ({
     ...{ run, spool, clock: host.clock, secrets: granted.secrets, onStarted },
-    writes: { roots: trace.writableRoots, ...(trace.since === undefined ? {} : { since: trace.since }) },
+    writes: toWrites(trace),
   });
   if (index === 0) return runCommand(first, context());
   if (run.stopReason !== undefined)
@@ -56,6 +56,13 @@ async function runOne(
     if (!(error instanceof CscError)) throw error;
     return notRun(command, spool, { ended: 'refused', exitCode: 126, error: error.message });
   }
+}
+
+function toWrites({ writableRoots: roots, since, measurer, outcomes }: Trace): CommandContext['writes'] {
+  return {
+    ...{ roots, measurer, before: writtenSoFar(outcomes) },
+    ...(since === undefined ? {} : { since }),
+  };
 }
 
 // Not waited for: if it is lost, the receipt after a crash says less, and nothing untrue.

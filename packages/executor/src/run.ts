@@ -1,4 +1,3 @@
-import { CscError } from '@csc-fleet/common/errors';
 import type { LaunchedProcess } from './launch/index.ts';
 
 /** Why a run is ended from outside of its commands. */
@@ -15,7 +14,7 @@ export class Run {
   state: 'open' | 'refusing' | 'refused' | 'finished' = 'open';
   #stopped: { readonly reason: StopReason; readonly graceMs: number } | undefined;
   #process: LaunchedProcess | undefined;
-  #isWithdrawn = false;
+  readonly #stopping = new AbortController();
 
   constructor(executionId: string) {
     this.executionId = executionId;
@@ -26,20 +25,15 @@ export class Run {
     return this.#stopped?.reason;
   }
 
-  /** The gate no longer waits for the answer: without effect once the ticket is redeemed. */
-  withdraw(): void {
-    this.#isWithdrawn = true;
-  }
-
-  /** Throws TICKET_REVOKED where the offer was withdrawn. */
-  checkWanted(): void {
-    if (!this.#isWithdrawn) return;
-    throw new CscError('TICKET_REVOKED', 'the gate withdrew the offer before it was started');
+  /** Aborted once the run is to end. */
+  get signal(): AbortSignal {
+    return this.#stopping.signal;
   }
 
   /** The first reason stays; a further call can only bring the end nearer. */
   stop(reason: StopReason, graceMs: number): void {
     this.#stopped ??= { reason, graceMs };
+    this.#stopping.abort();
     this.#process?.terminate(graceMs);
   }
 

@@ -61,8 +61,10 @@ export interface Place {
   readonly profileId?: string;
   /** The files and directories of the host that the command may write. */
   readonly writableRoots: readonly string[];
-  /** Of all that is written below them, in bytes. Absent: nobody looks. */
-  readonly writeBytes?: number;
+  /** Of all that is written below them. Absent: it is not limited. */
+  readonly mostWritten?: { readonly bytes: number; readonly files: number };
+  /** The host user that the command runs as; absent where the executor is that user. */
+  readonly credentials?: { readonly uid: number; readonly gid: number };
   /** For people: what was dropped, created or expanded, and why. */
   readonly notes: readonly string[];
   close(): void;
@@ -99,7 +101,8 @@ export function createSandboxWorkplace(hostFacts: HostFacts, environment: Enviro
         report: describeSandbox(plan, facts),
         profileId: sandboxProfileId(plan),
         writableRoots: scopes.binds.filter(({ writable }) => writable).map(({ source }) => source),
-        writeBytes: plan.writeBytes,
+        mostWritten: { bytes: plan.writeBytes, files: plan.writeFiles },
+        ...(plan.credentials === undefined ? {} : { credentials: plan.credentials }),
         notes: scopes.notes,
         close: () => scopes.close(),
       };

@@ -63,8 +63,6 @@ export interface GateOptions {
 
 export interface GateDependencies {
   readonly clock?: Clock;
-  /** Milliseconds of a clock that never jumps. Default: the system's. */
-  readonly monotonicMs?: () => number;
   /** Told of errors that no caller waits for; may hold what a caller must not see. Default: they are dropped. */
   readonly onError?: (error: unknown) => void;
   /**
@@ -99,15 +97,11 @@ export interface Gate {
   getReceipt(principal: string, request: GetReceiptRequest): Promise<GetReceiptResponse>;
   getKeys(request: GetKeysRequest): Promise<GetKeysResponse>;
   readonly link: {
-    /**
-     * One session a connection; `hangUp` must end it. `ask` resolves once the other end was heard, and all that it had
-     * said before has been received.
-     */
+    /** One session a connection; `hangUp` must end it. */
     open(
       executor: Identity,
       send: (message: ConnectResponse) => void,
       hangUp: (error: CscError) => void,
-      ask?: () => Promise<void>,
     ): LinkSession;
   };
   readonly output: {
@@ -164,12 +158,11 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
     getReceipt: (principal, request) => getReceipt(context, principal, request),
     getKeys: async (request) => getKeys(keys, request),
     link: {
-      open: (executor, send, hangUp, ask) =>
-        new Session({ gate: context, keys, executor, send, hangUp, ask }),
+      open: (executor, send, hangUp) => new Session({ gate: context, keys, executor, send, hangUp }),
     },
     output: {
       mayPush: (executor, executionId) =>
-        context.executions.openById(executionId)?.row.executor_id === executor.uri,
+        context.executions.openById(executionId)?.row.executor_id === executor.name,
       committedLength: (executionId) => context.output.length(executionId),
       append: async (executionId, logOffset, frames) => {
         const execution = context.executions.openById(executionId);
@@ -198,7 +191,6 @@ async function assemble(
   options: GateOptions,
   {
     clock = systemClock,
-    monotonicMs = () => performance.now(),
     onError = () => undefined,
     onNotice = () => undefined,
     onStoreLost = () => undefined,
@@ -216,24 +208,11 @@ async function assemble(
     policies,
     signer,
     clock,
-    monotonicMs,
-    offerDeadlineSec: limits.offerDeadlineSec,
     executions,
     ending,
     onError,
   });
-  const context = {
-    ...options,
-    clock,
-    monotonicMs,
-    store,
-    executions,
-    scheduler,
-    output,
-    ending,
-    onError,
-    onNotice,
-  };
+  const context = { ...options, clock, store, executions, scheduler, output, ending, onError, onNotice };
   await registerOwnKey(options, context);
   const maxPerExecutor = limits.executorKeys;
   return { context, keys: await ExecutorKeys.load({ store, clock, maxPerExecutor }) };

@@ -10,12 +10,15 @@ const every = {
   file_bytes: 0,
   tmp_bytes: 4096,
   write_bytes: 0,
+  write_files: 0,
+  artifact_bytes: 0,
+  artifact_sec: 0,
   stdout_bytes: 0,
   stderr_bytes: 0,
 };
 
 describe('limits', () => {
-  it('are these nine', () => {
+  it('are these twelve', () => {
     expect(limitNames).toEqual(Object.keys(every));
     expect(validate(limitsSchema, every)).toEqual({ ok: true, value: every });
     expect(validate(grantedLimitsSchema, every)).toEqual({ ok: true, value: every });

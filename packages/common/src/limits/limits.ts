@@ -13,7 +13,12 @@ const runLimitMembers = {
   open_files: integer({ min: 16 }).meta({ description: 'At a time, of one process.' }),
   file_bytes: count.meta({ description: 'The largest single file that may be written.' }),
   tmp_bytes: integer({ min: 4096 }).meta({ description: 'Of /tmp.' }),
-  write_bytes: count.meta({ description: 'Below all write scopes together.' }),
+  write_bytes: count.meta({ description: 'On the disk, below all write scopes together.' }),
+  write_files: count.meta({
+    description: 'Files, directories, symlinks and others made or changed below all write scopes together.',
+  }),
+  artifact_bytes: count.meta({ description: 'Of expected outputs, hashed after the run.' }),
+  artifact_sec: count.meta({ description: 'Seconds that hashing them may take.' }),
 };
 
 const outputLimitMembers = {

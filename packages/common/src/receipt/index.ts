@@ -14,4 +14,4 @@ export {
   type SandboxReport,
 } from './receipt.ts';
 export { receiptV01Schema } from './schema-v01.ts';
-export { endings, receiptV02Schema } from './schema-v02.ts';
+export { endings, type LeftOutReason, leftOutReasons, maxLeftOut, receiptV02Schema } from './schema-v02.ts';

@@ -13,6 +13,7 @@ export function projectReceipt(receipt: ReceiptV02): ReceiptV01 {
     sandbox: _sandbox,
     approvals: _approvals,
     previous_receipt_sha256: _previous,
+    artifacts_left_out: _leftOut,
     signature: _signature,
     effect_summary: effects,
     ...common
@@ -27,6 +28,8 @@ export function projectReceipt(receipt: ReceiptV02): ReceiptV01 {
 function projectEffects({
   egress: _egress,
   bytes_written: _bytesWritten,
+  inodes_written: _inodesWritten,
+  written_in_part: _inPart,
   ...common
 }: NonNullable<ReceiptV02['effect_summary']>): NonNullable<ReceiptV01['effect_summary']> {
   return common;

@@ -6,6 +6,7 @@ import {
   integer,
   nonEmptyText,
   oneOf,
+  reportedPath,
   sha256Member,
   taggedSha256Member,
   timestamp,
@@ -44,8 +45,52 @@ const egress = z
 
 const effects = effectSummary.extend({
   egress: egress.exactOptional(),
-  bytes_written: count.exactOptional().meta({ description: 'Below the write scopes.' }),
+  bytes_written: count.exactOptional().meta({ description: 'On the disk, below the write scopes.' }),
+  inodes_written: count.exactOptional().meta({
+    description:
+      'Files, directories, symlinks and others made or changed below the write scopes, hard links once.',
+  }),
+  written_in_part: z.boolean().exactOptional().meta({
+    description:
+      'True: this is what could be seen below the write scopes in the time for it; there may be more.',
+  }),
 });
+
+/** Why an expected output is not among the artifacts. */
+export const leftOutReasons = [
+  // Nothing is there.
+  'missing',
+  // A directory, a symlink, a FIFO, a socket or a device.
+  'not_a_file',
+  // Outside of what the commands could write.
+  'not_writable',
+  // It may not be read, or reading failed.
+  'unreadable',
+  // Another process has a lease on it.
+  'busy',
+  // Another process wrote it while it was read.
+  'changed',
+  // More bytes than were left, more time than there was, no room in the receipt.
+  'artifact_bytes',
+  'artifact_sec',
+  'receipt_bytes',
+  'cancelled',
+] as const;
+
+export type LeftOutReason = (typeof leftOutReasons)[number];
+
+/** As many expected outputs as a receipt names that it has no hash of. */
+export const maxLeftOut = 64;
+
+const artifactsLeftOut = z
+  .strictObject({
+    count: integer({ min: 1 }).meta({ description: 'All of them.' }),
+    first: z
+      .array(z.strictObject({ path: reportedPath, reason: oneOf(leftOutReasons) }))
+      .min(1)
+      .max(maxLeftOut),
+  })
+  .meta({ id: 'ArtifactsLeftOut', description: 'Expected outputs that are not among the artifacts.' });
 
 const commandResult = z
   .strictObject({
@@ -104,6 +149,7 @@ export const receiptV02Schema = z
     receipt_version: versionMember('receipt', 'csc.receipt.v0.2'),
     ...commonMembers,
     effect_summary: effects.exactOptional(),
+    artifacts_left_out: artifactsLeftOut.exactOptional(),
     ticket_id: nonEmptyText.exactOptional(),
     executor_id: nonEmptyText.exactOptional(),
     commands: z.array(commandResult),

@@ -28,7 +28,7 @@ export interface RunResult {
   /** Over all commands, in order. */
   readonly totals: Readonly<Record<CapturedStream, StreamDigest>>;
   readonly endedAt: Date;
-  readonly effects?: Pick<ReceiptV02, 'artifacts' | 'effect_summary'>;
+  readonly effects?: Pick<ReceiptV02, 'artifacts' | 'artifacts_left_out' | 'effect_summary'>;
   readonly sandbox?: SandboxReport;
   /** One a command that had a sandbox. */
   readonly profileIds: readonly string[];

@@ -132,6 +132,7 @@ describe('describeSandbox', () => {
         { name: 'home_bytes', value: 268435456, mechanism: 'tmpfs' },
         { name: 'shm_bytes', value: 67108864, mechanism: 'tmpfs' },
         { name: 'write_bytes', value: 1073741824, mechanism: 'watch' },
+        { name: 'write_files', value: 10000, mechanism: 'watch' },
       ],
       uid: 65534,
       user: 'nobody',

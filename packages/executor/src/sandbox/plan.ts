@@ -38,8 +38,9 @@ export interface SandboxPlan {
   readonly rlimits: Readonly<Partial<Record<Rlimit, number>>>;
   /** Of all processes of the command together; absent where this host has only rlimits. */
   readonly cgroup?: CgroupPlan;
-  /** Of all write scopes together, in bytes, measured while the command runs and when it has ended. */
+  /** Of all write scopes together, in bytes and inodes, measured while the command runs and when it has ended. */
   readonly writeBytes: number;
+  readonly writeFiles: number;
 }
 
 export type Rlimit = 'core' | 'fsize' | 'nofile' | 'nproc';
@@ -132,6 +133,7 @@ export function planSandbox(facts: RunFacts, scopes: ResolvedScopes, command: Sa
     rlimits: planRlimits(facts, limits),
     ...planCgroup(facts, limits),
     writeBytes: limits.write_bytes,
+    writeFiles: limits.write_files,
   };
 }
 

@@ -30,6 +30,7 @@ export function describeSandbox(plan: SandboxPlan, facts: RunFacts): SandboxRepo
       ...rlimitLimits(plan),
       ...plan.mounts.flatMap(toLimit),
       { name: 'write_bytes', value: plan.writeBytes, mechanism: 'watch' },
+      { name: 'write_files', value: plan.writeFiles, mechanism: 'watch' },
     ],
     uid,
     gid,

@@ -41,6 +41,9 @@ export const testLimits: RunLimits = {
   file_bytes: 1 << 30,
   tmp_bytes: 256 << 20,
   write_bytes: 1 << 30,
+  write_files: 10_000,
+  artifact_bytes: 1 << 30,
+  artifact_sec: 60,
 };
 
 /** Scopes that hold nothing open. */

@@ -6,7 +6,6 @@ import {
   type Identity,
   type PushOutputRequest,
   type PushOutputResponse,
-  pingPeer,
   toServiceError,
   widenReceiveWindow,
 } from '@csc-fleet/common/rpc';
@@ -66,7 +65,6 @@ function connect(
       if (!gone.signal.aborted) call.write(message);
     },
     hangUp,
-    () => pingPeer(call),
   );
   // Not destroyed, which would not tell the executor.
   const silence = setTimeout(() => {

@@ -196,11 +196,7 @@ export class TestGate {
       decisionTtlSec,
     };
     const onError = (error: unknown): void => void this.errors.push(error);
-    this.#gate = await createGate(options, {
-      clock: this.clock,
-      monotonicMs: () => this.clock.now().getTime(),
-      onError,
-    });
+    this.#gate = await createGate(options, { clock: this.clock, onError });
   }
 }
 

@@ -1,1 +1,0 @@
-export { type Identity, parseIdentity, type Role, toIdentityUri } from './identity.ts';

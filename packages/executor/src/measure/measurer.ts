@@ -1,0 +1,128 @@
+import { createHash } from 'node:crypto';
+import fs from 'node:fs';
+import { isCoveredBy } from '@csc-fleet/common/paths';
+import { leftOutReasons } from '@csc-fleet/common/receipt';
+import * as z from 'zod';
+import { createArtifactHash, type HashAnswer, type HashRequest } from './artifact-hash.ts';
+import type { FileTime } from './file-time.ts';
+import { type Credentials, MeasuringChild } from './measuring-child.ts';
+import { createTreeWalk } from './tree-walk.ts';
+import { nothingWritten, type Written } from './written.ts';
+
+/** What a look at write scopes may take, in milliseconds. */
+export interface MeasureRequest {
+  readonly roots: readonly string[];
+  readonly since: FileTime;
+  readonly ms: number;
+}
+
+const system = { fs, onLinux: process.platform === 'linux' };
+const walk = createTreeWalk({ ...system, mayMove: false });
+const hash = createArtifactHash({ ...system, createHash });
+
+// What this process does itself, at once: most runs leave so little that a child would cost more than it saves.
+const ownMs = 10;
+const ownEntries = 1000;
+const ownBytes = 1024 * 1024;
+// What the child may be late, beyond the time that it keeps itself: it has to be started first.
+const lateMs = 2000;
+
+const count = z.int().min(0);
+const writtenAnswer = z.strictObject({
+  written: z.strictObject({ files: count, inodes: count, bytes: count, complete: z.boolean() }),
+});
+const hashAnswer = z.union([
+  z.strictObject({ index: count, sha256: z.string().regex(/^[0-9a-f]{64}$/) }),
+  z.strictObject({ index: count, reason: z.enum(leftOutReasons) }),
+]);
+
+/**
+ * Looks at what the commands of one execution have left. What is little, at once; what is more, in a child that runs as the
+ * user of the jobs and is started when it is needed for the first time.
+ */
+export class Measurer {
+  readonly #credentials: Credentials | undefined;
+  #child: MeasuringChild | undefined;
+  #isMuch = false;
+
+  /** @param credentials whom jobs run as; absent: as this process */
+  constructor(credentials?: Credentials) {
+    this.#credentials = credentials;
+  }
+
+  /** What was written. Takes `ms` at most, a moment aside; what there was no time for makes it incomplete. */
+  async measure({ roots, since, ms }: MeasureRequest): Promise<Written> {
+    const outermost = withoutNested(roots);
+    if (!this.#isMuch) {
+      const written = walk({ roots: outermost, since, entries: ownEntries, ms: Math.min(ownMs, ms) });
+      if (written.complete) return written;
+      this.#isMuch = true;
+    }
+    let seen: Written = { ...nothingWritten, complete: false };
+    const request = { roots: outermost, since: String(since), entries: Number.MAX_SAFE_INTEGER, ms };
+    await this.#ask({ measure: request }, { ms }, (answer) => {
+      seen = writtenAnswer.parse(answer).written;
+    });
+    return seen;
+  }
+
+  /** The hashes of artifacts, or why there is none, in the order of the paths. Takes `ms` at most, a moment aside. */
+  async hash(request: HashRequest, signal: AbortSignal): Promise<HashAnswer[]> {
+    const { paths } = request;
+    const { answers, bytesLeft } = hashAtOnce(request);
+    const open = answers.flatMap((answer, index) => (answer === undefined ? [index] : []));
+    if (open.length > 0 && request.ms > 0) {
+      const rest = { ...request, paths: open.map((index) => paths[index] ?? ''), maxBytes: bytesLeft };
+      await this.#ask({ hash: rest }, { ms: request.ms, signal }, (answer) => {
+        const { index, ...result } = hashAnswer.parse(answer);
+        const at = open[index];
+        if (at === undefined) throw new RangeError('the child has answered what was not asked');
+        answers[at] = result;
+      });
+    }
+    const reason = signal.aborted ? 'cancelled' : 'artifact_sec';
+    return answers.map((answer) => answer ?? { reason });
+  }
+
+  /** Ends the child, if there is one. */
+  close(): void {
+    this.#child?.kill();
+  }
+
+  async #ask(
+    request: Parameters<MeasuringChild['ask']>[0],
+    { ms, signal }: { readonly ms: number; readonly signal?: AbortSignal },
+    onAnswer: (answer: unknown) => void,
+  ): Promise<void> {
+    try {
+      if (this.#child?.isAlive !== true) this.#child = new MeasuringChild(this.#credentials);
+    } catch {
+      // No descriptors or no processes left: what was not looked at is said to be so.
+      return;
+    }
+    await this.#child.ask(
+      request,
+      { ms: ms + lateMs, ...(signal === undefined ? {} : { signal }) },
+      onAnswer,
+    );
+  }
+}
+
+function hashAtOnce(request: HashRequest): {
+  readonly answers: (HashAnswer | undefined)[];
+  readonly bytesLeft: number;
+} {
+  const answers = new Array<HashAnswer | undefined>(request.paths.length).fill(undefined);
+  const maxBytes = Math.min(ownBytes, request.maxBytes);
+  const left = hash({ ...request, maxBytes, ms: Math.min(ownMs, request.ms) }, (index, answer) => {
+    // Too much for here, which is not too much.
+    if (!('reason' in answer) || !['artifact_bytes', 'artifact_sec'].includes(answer.reason))
+      answers[index] = answer;
+  });
+  return { answers, bytesLeft: request.maxBytes - (maxBytes - left) };
+}
+
+function withoutNested(roots: readonly string[]): string[] {
+  const sorted = [...new Set(roots)].sort();
+  return sorted.filter((root) => !sorted.some((other) => other !== root && isCoveredBy(root, [other])));
+}

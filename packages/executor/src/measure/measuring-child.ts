@@ -1,0 +1,133 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import type { Readable, Writable } from 'node:stream';
+import { type MeasuringRequest, measuringProgram } from './measuring-program.ts';
+
+/** The host user of the jobs; absent where the executor is that user. */
+export interface Credentials {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** How a request ended. `cut`: by its time, by its signal, or because the child failed: what was answered until then counts. */
+export type AskEnd = 'done' | 'cut';
+
+/**
+ * One process that looks at what jobs have left, as the user of the jobs: it can be slow, be killed, and open nothing that
+ * they could not. It answers one request at a time.
+ */
+export class MeasuringChild {
+  readonly #child: ChildProcess;
+  readonly #input: Writable;
+  #onLine: (line: string) => void = () => undefined;
+  #onEnd: () => void = () => undefined;
+
+  constructor(credentials: Credentials | undefined) {
+    const { child, input, output } = start(credentials);
+    this.#child = child;
+    this.#input = input;
+    child.once('error', () => this.kill());
+    child.once('close', () => this.kill());
+    input.on('error', () => this.kill());
+    readLines(
+      output,
+      (line) => this.#onLine(line),
+      () => this.kill(),
+    );
+  }
+
+  /**
+   * Sends one request and hands on the answers to it. Never rejects. A request that was cut has taken the child with it.
+   * @param onAnswer throws for an answer that is none
+   */
+  async ask(
+    request: MeasuringRequest,
+    { ms, signal }: { readonly ms: number; readonly signal?: AbortSignal },
+    onAnswer: (answer: unknown) => void,
+  ): Promise<AskEnd> {
+    const { promise, resolve } = Promise.withResolvers<AskEnd>();
+    const cut = (): void => {
+      this.kill();
+      resolve('cut');
+    };
+    // Not waited for: a process that hangs in the kernel does not even end by SIGKILL.
+    const timer = setTimeout(cut, ms);
+    signal?.addEventListener('abort', cut, { once: true });
+    this.#onEnd = cut;
+    this.#onLine = (line) => {
+      try {
+        const answer: unknown = JSON.parse(line);
+        if (isDone(answer)) resolve('done');
+        else onAnswer(answer);
+      } catch {
+        cut();
+      }
+    };
+    if (signal?.aborted === true || !this.isAlive) cut();
+    else this.#input.write(`${JSON.stringify(request)}\n`);
+    try {
+      return await promise;
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', cut);
+      this.#onLine = () => undefined;
+      this.#onEnd = () => undefined;
+    }
+  }
+
+  get isAlive(): boolean {
+    return this.#child.pid !== undefined && this.#child.exitCode === null && !this.#child.killed;
+  }
+
+  kill(): void {
+    this.#child.kill('SIGKILL');
+    const onEnd = this.#onEnd;
+    this.#onEnd = () => undefined;
+    onEnd();
+  }
+}
+
+function isDone(answer: unknown): boolean {
+  return typeof answer === 'object' && answer !== null && 'done' in answer;
+}
+
+function start(credentials: Credentials | undefined): {
+  child: ChildProcess;
+  input: Writable;
+  output: Readable;
+} {
+  const onLinux = process.platform === 'linux';
+  // By its descriptor: the directory that Node lies in may be closed to the job user.
+  const node = onLinux ? openSync(process.execPath, 'r') : undefined;
+  try {
+    const child = spawn(onLinux ? '/proc/self/fd/3' : process.execPath, ['-e', measuringProgram], {
+      stdio: ['pipe', 'pipe', 'ignore', ...(node === undefined ? [] : [node])],
+      // An executor's own environment is nobody's business there.
+      env: {},
+      cwd: '/',
+      // Ctrl-C at the executor's terminal is the executor's to handle.
+      detached: true,
+      ...credentials,
+    });
+    const { stdin, stdout } = child;
+    if (stdin === null || stdout === null) throw new TypeError('a child has the pipes that it was given');
+    child.unref();
+    return { child, input: stdin, output: stdout };
+  } finally {
+    if (node !== undefined) closeSync(node);
+  }
+}
+
+// Longer than any answer.
+const mostLine = 4096;
+
+function readLines(output: Readable, onLine: (line: string) => void, onTooLong: () => void): void {
+  let text = '';
+  output.setEncoding('utf8').on('data', (chunk: string) => {
+    const lines = `${text}${chunk}`.split('\n');
+    text = lines.pop() ?? '';
+    for (const line of lines) onLine(line);
+    if (text.length > mostLine) onTooLong();
+  });
+  output.on('error', onTooLong);
+}

@@ -1,0 +1,64 @@
+import type * as NodeCrypto from 'node:crypto';
+import type * as NodeFs from 'node:fs';
+import { createArtifactHash } from './artifact-hash.ts';
+import { createTreeWalk } from './tree-walk.ts';
+
+/** What the child is asked, one JSON document a line; `since` is a decimal number, as JSON has no bigint. */
+export type MeasuringRequest =
+  | {
+      readonly measure: {
+        readonly roots: readonly string[];
+        readonly since: string;
+        readonly entries: number;
+        readonly ms: number;
+      };
+    }
+  | {
+      readonly hash: {
+        readonly paths: readonly string[];
+        readonly roots: readonly string[];
+        readonly maxBytes: number;
+        readonly ms: number;
+      };
+    };
+
+// Its text is the program, as are those of what it is given: it must refer to nothing else but Node's globals.
+function serve(
+  fs: typeof NodeFs,
+  createHash: (typeof NodeCrypto)['createHash'],
+  makeWalk: typeof createTreeWalk,
+  makeHash: typeof createArtifactHash,
+): void {
+  const walk = makeWalk({ fs, onLinux: process.platform === 'linux', mayMove: true });
+  const hash = makeHash({ fs, createHash, onLinux: process.platform === 'linux' });
+  const say = (answer: object): void => {
+    const line = Buffer.from(`${JSON.stringify(answer)}\n`);
+    for (let at = 0; at < line.length; ) at += fs.writeSync(1, line, at);
+  };
+  const serveOne = (request: MeasuringRequest): void => {
+    if ('measure' in request) {
+      const { since, ...rest } = request.measure;
+      say({ written: walk({ ...rest, since: BigInt(since) }) });
+    } else {
+      hash(request.hash, (index, answer) => say({ index, ...answer }));
+    }
+    say({ done: true });
+  };
+  const chunk = Buffer.alloc(65_536);
+  let parts: Buffer[] = [];
+  // Its parent's end is the end of its input.
+  for (let read = fs.readSync(0, chunk); read > 0; read = fs.readSync(0, chunk)) {
+    parts.push(Buffer.from(chunk.subarray(0, read)));
+    // One request at a time, so a line's end is a chunk's.
+    if (chunk[read - 1] !== 10) continue;
+    const request: MeasuringRequest = JSON.parse(Buffer.concat(parts).toString('utf8'));
+    parts = [];
+    serveOne(request);
+  }
+}
+
+/**
+ * The program of the measuring child, for `node -e`. It is text so that a bundle needs no second file, and so that the job
+ * user, whom the child runs as, needs not be able to read this program's files.
+ */
+export const measuringProgram = `(${serve})(require('node:fs'), require('node:crypto').createHash, ${createTreeWalk}, ${createArtifactHash});`;

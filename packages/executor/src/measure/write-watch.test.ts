@@ -1,0 +1,98 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { fileTimeNow } from './file-time.ts';
+import { Measurer } from './measurer.ts';
+import { watchWrites } from './write-watch.ts';
+import { nothingWritten, type Written } from './written.ts';
+
+const mebibyte = 1 << 20;
+
+let root: string;
+let measurer: Measurer;
+beforeEach(() => {
+  root = mkdtempSync('/dev/shm/csc-watch-');
+  measurer = new Measurer();
+});
+afterEach(() => {
+  measurer.close();
+  rmSync(root, { recursive: true, force: true });
+});
+
+/** What a job writes, a little at a time, up to far more than it may; then it ends by itself. */
+const attacks = {
+  'one file, after thousands that make the tree long to walk': `
+for i in range(15000): open(f"e{i}", "w").close()
+with open("large", "wb") as file:
+  for _ in range(300): file.write(bytes(1 << 20)); file.flush(); time.sleep(0.01)`,
+  'files of one byte': 'for i in range(200000): open(f"f{i}", "w").write("x"); time.sleep(0.0001)',
+  'empty directories, symlinks and links': `
+open("one", "w")
+for i in range(200000): os.mkdir(f"d{i}"); os.symlink("x", f"s{i}"); os.link("one", f"d{i}/l")`,
+  'a file that it has deleted': `
+with open("gone", "wb") as file:
+  os.unlink("gone")
+  for _ in range(300): file.write(bytes(1 << 20)); file.flush(); time.sleep(0.01)`,
+};
+
+function start(text: string): ChildProcess {
+  return spawn('python3', ['-c', `import os, time\nos.chdir(${JSON.stringify(root)})\n${text}`], {
+    stdio: 'ignore',
+  });
+}
+
+async function watch(
+  job: ChildProcess,
+  measure: Pick<Measurer, 'measure'>,
+  most: { bytes: number; files: number },
+) {
+  const since = await fileTimeNow(join(root, 'now'));
+  const watching = watchWrites({
+    ...{ roots: [root], since, before: nothingWritten, most, measurer: measure },
+    processes: () => (job.pid === undefined || job.exitCode !== null ? [] : [job.pid]),
+    onExceeded: () => job.kill('SIGKILL'),
+  });
+  await once(job, 'exit');
+  return { signal: job.signalCode, written: await watching.finish() };
+}
+
+describe('watching what is written', () => {
+  it.each(Object.entries(attacks))('ends a job that writes more than it may: %s', async (_, text) => {
+    const { signal } = await watch(start(text), measurer, { bytes: 8 * mebibyte, files: 20_000 });
+    expect(signal).toBe('SIGKILL');
+  });
+
+  it('lets a job be that writes less', async () => {
+    const text = 'for i in range(5000): open(f"f{i}", "w").write("x")';
+    const { signal, written } = await watch(start(text), measurer, { bytes: 1024 * mebibyte, files: 6000 });
+    expect(signal).toBeNull();
+    expect(written).toMatchObject({ files: 5000, complete: true });
+  });
+});
+
+// What earlier jobs have left may be more than can be looked through.
+describe('a tree that cannot be looked through', () => {
+  const blind = { measure: async (): Promise<Written> => ({ ...nothingWritten, complete: false }) };
+
+  it('does not hide what the job writes: the file system knows', async () => {
+    const { signal } = await watch(
+      start(attacks['one file, after thousands that make the tree long to walk']),
+      blind,
+      {
+        bytes: 8 * mebibyte,
+        files: 1e6,
+      },
+    );
+    expect(signal).toBe('SIGKILL');
+  });
+
+  it('ends no job that writes nothing', async () => {
+    const { signal, written } = await watch(start('time.sleep(0.5)'), blind, {
+      bytes: 1024 * mebibyte,
+      files: 1e6,
+    });
+    expect([signal, written.complete]).toEqual([null, false]);
+  });
+});
