@@ -181,6 +181,7 @@ describe.each([
       ],
       ...['host_loopback', 'abstract_socket', 'path_socket', 'connections'],
       ...['tiocsti', 'tioclinux', 'line_discipline'],
+      ...['descriptor_names', 'descriptor_files', 'init_places'],
       ...['environment', 'accounts', 'own_command_line', 'core_dumps', 'raise_limits'],
     ],
   },

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { JobUserPool } from './job-users.ts';
 import { lockJobUsers } from './lock-job-users.ts';
 import { silentLog } from './log.ts';
@@ -29,6 +29,7 @@ async function startAs(id: number, text: string) {
     cwd: '/',
     stdio: ['ignore', 'pipe', 'ignore'],
   });
+  onTestFinished(() => void child.kill('SIGKILL'));
   await once(child.stdout, 'data');
   return { child, gone: once(child, 'exit') };
 }
@@ -67,6 +68,7 @@ describe.runIf(process.getuid?.() === 0)('the users of a pool', () => {
     const other = spawn(process.execPath, ['--input-type=module', '-e', program], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
+    onTestFinished(() => void other.kill('SIGKILL'));
     await once(other.stdout, 'data');
     await expect(lock()).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
     const gone = once(other, 'exit');

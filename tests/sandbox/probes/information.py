@@ -1,3 +1,5 @@
+import re
+
 from kit import *
 
 
@@ -15,6 +17,48 @@ def init_command_line():
     except OSError as error:
         return True, error
     return b"bind" not in line and b"/shm/" not in line, line
+
+
+def links(pid):
+    """What the kernel says that a process has open, by number; its own look at them aside."""
+    found = {}
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found[fd] = os.readlink(f"/proc/{pid}/fd/{fd}")
+        except FileNotFoundError:
+            pass
+    return found
+
+
+def tells_nothing(link):
+    return link == "/dev/null" or re.fullmatch(r"anon_inode:.*|pipe:.*|/(dev/shm|tmp)/[0-9a-f]{32} \(deleted\)", link)
+
+
+@probe("the names of what it and the sandbox's init have open", "none that tells of the host")
+def descriptor_names():
+    telling = {f"{pid}/{fd}": link for pid in (1, os.getpid()) for fd, link in links(pid).items() if not tells_nothing(link)}
+    return not telling, telling or "none"
+
+
+@probe("the descriptors of the sandbox's init, by opening them again", "none but its own output")
+def descriptor_files():
+    def attempt(fd, flags):
+        try:
+            os.close(os.open(f"/proc/1/fd/{fd}", flags | os.O_NONBLOCK))
+            return True
+        except OSError:
+            return False
+
+    opened = [fd for fd in links(1) for flags in (os.O_RDONLY, os.O_WRONLY, os.O_PATH | os.O_DIRECTORY) if attempt(fd, flags)]
+    return set(opened) <= {"0", "1", "2"}, opened
+
+
+@probe("where the sandbox's init is, and what it has mapped", "its cwd, the sandbox's own root, and the system's files")
+def init_places():
+    places = [os.readlink(f"/proc/1/{name}") for name in ("cwd", "root", "exe")]
+    mapped = [line.split(None, 5)[5].strip() for line in open("/proc/1/maps") if len(line.split(None, 5)) > 5]
+    strange = [path for path in mapped if not re.match(r"/usr/|/lib|\[", path)]
+    return places[:2] == [os.getcwd(), "/"] and places[2].startswith("/usr/") and not strange, (places, strange)
 
 
 @probe("its own environment", "only what was granted")

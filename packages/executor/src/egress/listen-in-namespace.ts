@@ -2,6 +2,7 @@ import { type ChildProcess, type SendHandle, spawn } from 'node:child_process';
 import { readlinkSync } from 'node:fs';
 import { Server } from 'node:net';
 import { CscError } from '@csc-fleet/common/errors';
+import { toolPath } from '../sandbox/programs.ts';
 import { enterNetworkNamespace } from './enter-namespace.ts';
 import { namespaceHelper } from './namespace-helper.ts';
 
@@ -22,7 +23,7 @@ export async function listenInNamespace(place: {
   const [program, ...rest] = enterNetworkNamespace(place.pid, process.getuid?.() === 0, argv);
   const child = spawn(program, rest, {
     // An executor's own environment is nobody's business in there.
-    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+    env: { PATH: toolPath },
     cwd: '/',
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   });

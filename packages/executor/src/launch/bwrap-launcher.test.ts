@@ -20,6 +20,7 @@ import { createBwrapLauncher } from './bwrap-launcher.ts';
 import type { LaunchedProcess } from './launcher.ts';
 import { testLauncher } from './launcher-contract.ts';
 import { isNested, listProcesses } from './processes.ts';
+import { findNameKey } from './scratch.ts';
 import {
   codesOf,
   createSandboxRunner,
@@ -28,6 +29,7 @@ import {
   type Run,
   type SandboxRunner,
 } from './testing.ts';
+import { isNamedWith } from './untold-names.ts';
 
 testLauncher('the bwrap launcher', async () => {
   const facts = toRunFacts(await probeHost());
@@ -373,9 +375,15 @@ describe('the end of a command', () => {
     expect(state()).toEqual(before);
   });
 
+  function ownKeys(): string[] {
+    const own = readdirSync('/dev/shm').filter((name) => name.startsWith(`csc-run-${process.pid}-`));
+    return own.flatMap((name) => findNameKey(name) ?? []);
+  }
+
   function isPooled(fd: string): boolean {
     try {
-      return readlinkSync(`/proc/self/fd/${fd}`).includes('csc-run-');
+      const link = readlinkSync(`/proc/self/fd/${fd}`);
+      return link.includes('csc-run-') || isNamedWith(link, ownKeys());
     } catch {
       return true;
     }
@@ -383,7 +391,7 @@ describe('the end of a command', () => {
 
   function holdsScratch(pid: number): boolean {
     try {
-      return readlinkSync(`/proc/${pid}/fd/1`).includes(`csc-run-${process.pid}-`);
+      return isNamedWith(readlinkSync(`/proc/${pid}/fd/1`), ownKeys());
     } catch {
       return false;
     }

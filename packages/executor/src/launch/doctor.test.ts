@@ -9,6 +9,7 @@ describe('diagnose', () => {
     const names = checks.map(({ name }) => name);
     const spaces = ['user', 'ipc', 'pid', 'uts', 'cgroup', 'net'].map((name) => `namespace-${name}`);
     const before = [
+      'programs',
       'bwrap',
       'bwrap-not-setuid',
       'bwrap-options',
@@ -21,7 +22,10 @@ describe('diagnose', () => {
   });
 
   it('names the first thing that is missing and what to do', async () => {
-    expect(await diagnose({ bwrapPath: '/proc/none' })).toMatchObject([{ name: 'bwrap', ok: false }]);
+    expect(await diagnose({ bwrapPath: '/proc/none' })).toMatchObject([
+      { name: 'programs', ok: true },
+      { name: 'bwrap', ok: false },
+    ]);
     const scratch = await diagnose({ scratchDirectory: '/proc/none' });
     expect(scratch.filter(({ ok }) => !ok)).toMatchObject([{ name: 'mkfifo', remedy: expect.any(String) }]);
     expect(scratch.map(({ name }) => name)).not.toContain('sandbox');

@@ -8,6 +8,7 @@ import { defaultReserve, defaultRunLimits } from '../limits.ts';
 import {
   askBwrap,
   type Check,
+  checkTools,
   defaultBwrapPath,
   failed,
   type HostFacts,
@@ -21,6 +22,7 @@ import {
   probeHost,
   requireChecks,
   resolveScopes,
+  toolPath,
   toRunFacts,
 } from '../sandbox/index.ts';
 import { createBwrapLauncher } from './bwrap-launcher.ts';
@@ -36,10 +38,12 @@ export interface DoctorOptions extends ProbeOptions {
 
 /** Tries everything that a sandbox needs. What depends on a check that failed is left out. */
 export async function diagnose(options: DoctorOptions = {}): Promise<Check[]> {
+  const tools = checkTools(process.getuid?.() ?? -1);
+  if (!tools.ok) return [tools];
   const bwrap = await askBwrap(options.bwrapPath ?? defaultBwrapPath);
-  if (bwrap.checks.some(({ ok }) => !ok)) return [...bwrap.checks];
+  if (bwrap.checks.some(({ ok }) => !ok)) return [tools, ...bwrap.checks];
   const { facts, check } = await tryProbe(options);
-  if (facts === undefined) return [...bwrap.checks, check];
+  if (facts === undefined) return [tools, ...bwrap.checks, check];
   const basics = await Promise.all([
     tryUserDrops(facts),
     tryPrlimit(facts),
@@ -49,7 +53,7 @@ export async function diagnose(options: DoctorOptions = {}): Promise<Check[]> {
   ]);
   basics.push(...tryCgroups(facts, options), tryFilter(facts));
   const whole = basics.every(({ ok }) => ok) ? [await tryRecipe(facts, options)] : [];
-  return [...bwrap.checks, check, ...basics, ...whole];
+  return [tools, ...bwrap.checks, check, ...basics, ...whole];
 }
 
 /** The host's facts, where every check passes. Throws SANDBOX_UNAVAILABLE with what to do about those that fail. */
@@ -206,7 +210,7 @@ async function run(
     const { stdout } = await promisify(execFile)(program, args, {
       ...ids,
       cwd: '/',
-      env: { PATH: '/usr/bin:/bin' },
+      env: { PATH: toolPath },
     });
     return { ok: true, text: stdout };
   } catch (error) {

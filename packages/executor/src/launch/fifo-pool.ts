@@ -1,7 +1,18 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { closeSync, constants, fchownSync, mkdirSync, openSync, rmSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fchownSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  unlinkSync,
+} from 'node:fs';
 import { join } from 'node:path';
-import { defaultScratchDirectory, toScratchPath } from './scratch.ts';
+import { toolPath } from '../sandbox/programs.ts';
+import { defaultScratchDirectory, openNameKey, toScratchPath } from './scratch.ts';
+import { toUntoldName } from './untold-names.ts';
 
 /** Both ends of a named pipe without a name. Whoever takes it closes both. */
 export interface Fifo {
@@ -33,16 +44,20 @@ export interface FifoPool {
 
 /**
  * A stock of FIFOs. Node cannot make a pipe, and its `pipe` stdio is a socket, which the command cannot open again
- * (`/dev/stdout`: ENXIO, unix(7)). They are made by mkfifo(1) many at a time, ahead of need.
+ * (`/dev/stdout`: ENXIO, unix(7)). They are made by mkfifo(1) many at a time, ahead of need. The last name that each has
+ * says nothing of this host to a job, and to `sweepLeftovers` whose it is.
  */
 export function createFifoPool(options: FifoPoolOptions = {}): FifoPool {
   const ready: Fifo[] = [];
   const count = options.batch ?? 32;
+  const directory = options.directory ?? defaultScratchDirectory();
+  const names = openNameKey(directory);
+  const place: Place = { directory, key: names.key };
   let filling: Making | undefined;
   let closed = false;
   const refill = (wanted: number): void => {
     if (closed || filling !== undefined || ready.length >= wanted / 2) return;
-    filling = makeAhead(wanted, options, (fifos) => {
+    filling = makeAhead(wanted, place, (fifos) => {
       filling = undefined;
       ready.push(...fifos);
     });
@@ -51,7 +66,7 @@ export function createFifoPool(options: FifoPoolOptions = {}): FifoPool {
   refill(Math.min(count, 8));
   return {
     take(owner) {
-      if (ready.length === 0) ready.push(...makeNow(count, options));
+      if (ready.length === 0) ready.push(...makeNow(count, place));
       const fifo = ready.shift();
       refill(count);
       if (fifo === undefined) throw new Error('no FIFO can be made');
@@ -62,11 +77,16 @@ export function createFifoPool(options: FifoPoolOptions = {}): FifoPool {
       closed = true;
       closeAll(ready);
       filling?.abandon();
+      names.close();
     },
   };
 }
 
-const toolPath = '/usr/bin:/bin';
+interface Place {
+  readonly directory: string;
+  /** See `toUntoldName`. */
+  readonly key: string;
+}
 
 interface Batch {
   readonly directory: string;
@@ -79,14 +99,14 @@ interface Making {
 }
 
 // What fails here, for want of descriptors for example, is tried again, and reported, when a FIFO is due.
-function makeAhead(count: number, options: FifoPoolOptions, done: (fifos: Fifo[]) => void): Making {
-  const batch = prepareBatch(count, options);
+function makeAhead(count: number, place: Place, done: (fifos: Fifo[]) => void): Making {
+  const batch = prepareBatch(count, place);
   const child = spawn('mkfifo', mkfifoArguments(batch), { stdio: 'ignore', env: { PATH: toolPath } });
   let abandoned = false;
   const finish = (status: number | null): void => {
     if (abandoned) return;
     try {
-      done(status === 0 ? openBatch(batch) : []);
+      done(status === 0 ? openBatch(batch, place) : []);
     } catch {
       done([]);
     } finally {
@@ -105,22 +125,22 @@ function makeAhead(count: number, options: FifoPoolOptions, done: (fifos: Fifo[]
   };
 }
 
-function makeNow(count: number, options: FifoPoolOptions): Fifo[] {
-  const batch = prepareBatch(count, options);
+function makeNow(count: number, place: Place): Fifo[] {
+  const batch = prepareBatch(count, place);
   try {
     const { status, error } = spawnSync('mkfifo', mkfifoArguments(batch), {
       stdio: 'ignore',
       env: { PATH: toolPath },
     });
     if (status !== 0) throw new Error(`mkfifo failed (${status ?? 'it did not start'})`, { cause: error });
-    return openBatch(batch);
+    return openBatch(batch, place);
   } finally {
     removeBatch(batch);
   }
 }
 
-function prepareBatch(count: number, options: FifoPoolOptions): Batch {
-  const directory = toScratchPath(options.directory ?? defaultScratchDirectory());
+function prepareBatch(count: number, place: Place): Batch {
+  const directory = toScratchPath(place.directory);
   mkdirSync(directory, { mode: 0o700 });
   return { directory, paths: Array.from({ length: count }, (_, index) => join(directory, String(index))) };
 }
@@ -129,14 +149,24 @@ function mkfifoArguments({ paths }: Batch): string[] {
   return ['-m', '600', '--', ...paths];
 }
 
-function openBatch({ paths }: Batch): Fifo[] {
+function openBatch({ paths }: Batch, place: Place): Fifo[] {
   const fifos: Fifo[] = [];
   try {
-    for (const path of paths) fifos.push(openFifo(path));
+    for (const path of paths) fifos.push(openUntold(path, place));
     return fifos;
   } catch (error) {
     closeAll(fifos);
     throw error;
+  }
+}
+
+function openUntold(path: string, { directory, key }: Place): Fifo {
+  const untold = join(directory, toUntoldName(key));
+  renameSync(path, untold);
+  try {
+    return openFifo(untold);
+  } finally {
+    unlinkSync(untold);
   }
 }
 

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { accessSync, closeSync, constants, openSync, unlinkSync, writeSync } from 'node:fs';
+import { accessSync, closeSync, constants, openSync, rmSync, unlinkSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ownerPattern, parseOwner, toOwnerId } from './owner.ts';
@@ -8,6 +8,19 @@ import type { ProcessId } from './processes.ts';
 /** A new name in the scratch directory, which says whose it is. */
 export function toScratchPath(directory: string): string {
   return join(directory, `csc-run-${toOwnerId()}-${randomBytes(6).toString('hex')}`);
+}
+
+/** A file that says with which key this process names what its jobs get open, for as long as it is there. */
+export function openNameKey(directory: string): { readonly key: string; close(): void } {
+  const key = randomBytes(16).toString('hex');
+  const path = `${toScratchPath(directory)}-key-${key}`;
+  closeSync(openSync(path, 'wx', 0o600));
+  return { key, close: () => rmSync(path, { force: true }) };
+}
+
+/** The key that a file of the scratch directory says; undefined for other files. */
+export function findNameKey(path: string): string | undefined {
+  return /-key-([0-9a-f]{32})$/.exec(path)?.[1];
 }
 
 const ownedPath = new RegExp(`\\bcsc-run-${ownerPattern}-`);

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { type Check, failed, passed } from './check.ts';
+import { checkProgramFile } from './programs.ts';
 
 /** What bwrap says of itself. */
 export interface BwrapFacts {
@@ -24,6 +25,9 @@ const install =
 export async function askBwrap(path: string): Promise<BwrapFacts> {
   const stats = statSync(path, { throwIfNoEntry: false });
   if (stats === undefined) return unusable(failed('bwrap', `there is no ${path}`, install));
+  // Before it is started for the first time.
+  const own = checkProgramFile(path, process.getuid?.() ?? -1);
+  if (!own.ok) return unusable(own);
   const answers = await Promise.all([ask(path, '--version'), ask(path, '--help')]).catch(() => undefined);
   if (answers === undefined) return unusable(failed('bwrap', `${path} does not run`, install));
   const [version, help] = answers;

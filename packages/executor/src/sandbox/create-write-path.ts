@@ -5,6 +5,7 @@ import { CscError } from '@csc-fleet/common/errors';
 import type { RunFacts } from './host-facts.ts';
 import { mayWrite } from './job-access.ts';
 import { descriptorPath, openResolved } from './open-path.ts';
+import { toolPath } from './programs.ts';
 
 /**
  * Creates the directory `path`, owned by the job user, in a parent that is free of symlinks. In a parent that jobs can
@@ -51,7 +52,7 @@ function createAsJobUser(
       uid,
       gid,
       cwd: '/',
-      env: { PATH: '/usr/bin:/bin' },
+      env: { PATH: toolPath },
       stdio: ['ignore', 'ignore', 'ignore', parent],
     },
   );

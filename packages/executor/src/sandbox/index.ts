@@ -31,6 +31,7 @@ export {
 } from './plan.ts';
 export { defaultBwrapPath, type ProbeOptions, probeHost } from './probe-host.ts';
 export { describeLocal, describeSandbox, sandboxProfileId } from './profile.ts';
+export { checkTools, toolPath } from './programs.ts';
 export { resolveScopes } from './resolve-scopes.ts';
 export type { ResolvedScopes, ScopeBind, ScopeLink, ScopePrefixes, ScopeRequest } from './scopes.ts';
 export { toSecretPath } from './view.ts';

@@ -6,6 +6,7 @@ import { askBwrap } from './check-bwrap.ts';
 import { resolverPaths, shownEtcPaths } from './etc-files.ts';
 import type { HostFacts, SystemLink } from './host-facts.ts';
 import { type RunAs, resolveJobUsers } from './job-user.ts';
+import { checkTools } from './programs.ts';
 
 export interface ProbeOptions {
   /** Absolute. Default: /usr/bin/bwrap. */
@@ -25,9 +26,10 @@ export const defaultBwrapPath = '/usr/bin/bwrap';
  */
 export async function probeHost(options: ProbeOptions = {}): Promise<HostFacts> {
   const bwrapPath = options.bwrapPath ?? defaultBwrapPath;
+  const executorUid = process.getuid?.() ?? -1;
+  requireChecks([checkTools(executorUid)]);
   const bwrap = await askBwrap(bwrapPath);
   requireChecks(bwrap.checks);
-  const executorUid = process.getuid?.() ?? -1;
   return {
     bwrapPath,
     bwrapVersion: bwrap.version,
