@@ -36,8 +36,11 @@ export interface Link {
   readonly deliveries: Deliveries;
   /** Throws DRAINING, QUEUE_FULL or SPOOL_FULL where nothing more may start now. */
   checkRoom(): void;
-  /** Throws DRAINING where the connection that the offer came over is gone: the gate may place it elsewhere by now. */
-  checkConnected(): void;
+  /**
+   * Throws DRAINING where the connection that the offer came over is gone, TICKET_REVOKED where the gate has withdrawn
+   * it: it may be placed elsewhere by now.
+   */
+  checkWanted(): void;
 }
 
 /**
@@ -128,7 +131,7 @@ async function takeBelongings(
   attempt.secrets = secrets;
   const belongings = { secrets, ...(lease.user === undefined ? {} : { user: lease.user }) };
   if (secrets.values.size === 0 && !host.jobUsers.pooled && !isEarly) return belongings;
-  link.checkConnected();
+  link.checkWanted();
   link.checkRoom();
   openOfferedTicket(offer, contract, { ...host, now: host.clock.now() });
   checkUnused(ticket, host.journal);

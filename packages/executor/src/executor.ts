@@ -62,6 +62,7 @@ export class LinkedExecutor implements Executor {
       welcomed: () => deliveries.redeliver(),
       offered: (offer) => this.#offered(offer),
       cancelled: (executionId, graceMs) => this.#runs.get(executionId)?.stop('cancelled', graceMs),
+      withdrawn: (executionId) => this.#runs.get(executionId)?.withdraw(),
       acknowledged: (executionId) => deliveries.acknowledged(executionId),
       running: () => this.#open().length,
     };
@@ -127,7 +128,10 @@ export class LinkedExecutor implements Executor {
       await execute(offer, run, host, {
         ...this.#parts,
         checkRoom: () => this.#checkRoom(connection),
-        checkConnected: () => checkConnected(connection),
+        checkWanted: () => {
+          checkConnected(connection);
+          run.checkWanted();
+        },
       });
     } catch (error) {
       host.log.error({ executionId, error }, 'an execution has no receipt before the next start');

@@ -94,6 +94,9 @@ const transient: ReadonlySet<string> = new Set<RpcReason>([
   'SPOOL_FULL',
   'STORE_UNAVAILABLE',
   'TICKET_REPLAYED',
+  // The gate may have given it to another host by now, whose receipt is the one.
+  'TICKET_EXPIRED',
+  'TICKET_REVOKED',
 ]);
 
 interface Refusal {

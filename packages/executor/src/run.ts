@@ -1,3 +1,4 @@
+import { CscError } from '@csc-fleet/common/errors';
 import type { LaunchedProcess } from './launch/index.ts';
 
 /** Why a run is ended from outside of its commands. */
@@ -14,6 +15,7 @@ export class Run {
   state: 'open' | 'refusing' | 'refused' | 'finished' = 'open';
   #stopped: { readonly reason: StopReason; readonly graceMs: number } | undefined;
   #process: LaunchedProcess | undefined;
+  #isWithdrawn = false;
   readonly #stopping = new AbortController();
 
   constructor(executionId: string) {
@@ -23,6 +25,17 @@ export class Run {
   /** Set once the run is to end; no further command starts then. */
   get stopReason(): StopReason | undefined {
     return this.#stopped?.reason;
+  }
+
+  /** The gate no longer waits for the answer: without effect once the ticket is redeemed. */
+  withdraw(): void {
+    this.#isWithdrawn = true;
+  }
+
+  /** Throws TICKET_REVOKED where the offer was withdrawn. */
+  checkWanted(): void {
+    if (!this.#isWithdrawn) return;
+    throw new CscError('TICKET_REVOKED', 'the gate withdrew the offer before it was started');
   }
 
   /** Aborted once the run is to end. */

@@ -63,6 +63,8 @@ export interface GateOptions {
 
 export interface GateDependencies {
   readonly clock?: Clock;
+  /** Milliseconds of a clock that never jumps. Default: the system's. */
+  readonly monotonicMs?: () => number;
   /** Told of errors that no caller waits for; may hold what a caller must not see. Default: they are dropped. */
   readonly onError?: (error: unknown) => void;
   /**
@@ -97,11 +99,15 @@ export interface Gate {
   getReceipt(principal: string, request: GetReceiptRequest): Promise<GetReceiptResponse>;
   getKeys(request: GetKeysRequest): Promise<GetKeysResponse>;
   readonly link: {
-    /** One session a connection; `hangUp` must end it. */
+    /**
+     * One session a connection; `hangUp` must end it. `ask` resolves once the other end was heard, and all that it had
+     * said before has been received.
+     */
     open(
       executor: Identity,
       send: (message: ConnectResponse) => void,
       hangUp: (error: CscError) => void,
+      ask?: () => Promise<void>,
     ): LinkSession;
   };
   readonly output: {
@@ -158,11 +164,12 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
     getReceipt: (principal, request) => getReceipt(context, principal, request),
     getKeys: async (request) => getKeys(keys, request),
     link: {
-      open: (executor, send, hangUp) => new Session({ gate: context, keys, executor, send, hangUp }),
+      open: (executor, send, hangUp, ask) =>
+        new Session({ gate: context, keys, executor, send, hangUp, ask }),
     },
     output: {
       mayPush: (executor, executionId) =>
-        context.executions.openById(executionId)?.row.executor_id === executor.name,
+        context.executions.openById(executionId)?.row.executor_id === executor.uri,
       committedLength: (executionId) => context.output.length(executionId),
       append: async (executionId, logOffset, frames) => {
         const execution = context.executions.openById(executionId);
@@ -191,6 +198,7 @@ async function assemble(
   options: GateOptions,
   {
     clock = systemClock,
+    monotonicMs = () => performance.now(),
     onError = () => undefined,
     onNotice = () => undefined,
     onStoreLost = () => undefined,
@@ -208,11 +216,24 @@ async function assemble(
     policies,
     signer,
     clock,
+    monotonicMs,
+    offerDeadlineSec: limits.offerDeadlineSec,
     executions,
     ending,
     onError,
   });
-  const context = { ...options, clock, store, executions, scheduler, output, ending, onError, onNotice };
+  const context = {
+    ...options,
+    clock,
+    monotonicMs,
+    store,
+    executions,
+    scheduler,
+    output,
+    ending,
+    onError,
+    onNotice,
+  };
   await registerOwnKey(options, context);
   const maxPerExecutor = limits.executorKeys;
   return { context, keys: await ExecutorKeys.load({ store, clock, maxPerExecutor }) };

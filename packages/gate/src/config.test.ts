@@ -58,6 +58,7 @@ limits:
   queue_timeout_sec: 5
   output: {stdout_bytes: 6, stderr_bytes: 0}
   executor_keys: 9
+  offer_deadline_sec: 10
 accept_unsigned_approvals: true
 executor_lost_after_sec: 7
 heartbeat_interval_sec: 8
@@ -80,6 +81,7 @@ decision_ttl_sec: 9
         maxQueued: 4,
         queueTimeoutSec: 5,
         executorKeys: 9,
+        offerDeadlineSec: 10,
         output: { stdout_bytes: 6, stderr_bytes: 0 },
       },
       acceptUnsignedApprovals: true,

@@ -23,6 +23,8 @@ export interface GateLimits {
   readonly output: OutputLimits;
   /** Receipt keys that one executor may ever have. */
   readonly executorKeys: number;
+  /** For an executor's answer to an offer; the tickets of offers live twice as long. */
+  readonly offerDeadlineSec: number;
 }
 
 /** A gate's config as it is used: paths absolute, defaults filled in. */
@@ -65,6 +67,8 @@ const limitsSchema = z.strictObject({
   queue_timeout_sec: positive.default(3600),
   output: outputSchema.prefault({}),
   executor_keys: positive.max(100).default(4),
+  // Twice as long is at most a minute.
+  offer_deadline_sec: positive.max(30).default(5),
 });
 
 const schema = z.strictObject({
@@ -124,5 +128,6 @@ function toLimits(limits: z.infer<typeof limitsSchema>): GateLimits {
     queueTimeoutSec: limits.queue_timeout_sec,
     output: limits.output,
     executorKeys: limits.executor_keys,
+    offerDeadlineSec: limits.offer_deadline_sec,
   };
 }

@@ -12,6 +12,8 @@ import type { Store } from './store/store.ts';
 export interface GateContext {
   readonly gateId: string;
   readonly clock: Clock;
+  /** Milliseconds of a clock that never jumps. */
+  readonly monotonicMs: () => number;
   readonly signer: Signer;
   readonly policies: PolicySet;
   readonly bindings: Bindings;

@@ -1,4 +1,5 @@
 import { CscError } from '@csc-fleet/common/errors';
+import { parseIdentity } from '@csc-fleet/common/identity';
 import {
   type GetExecutionRequest,
   type GetExecutionResponse,
@@ -11,7 +12,6 @@ import {
   type ListExecutionsResponse,
   type PublicKey,
 } from '@csc-fleet/common/messages';
-import { parseIdentity } from '@csc-fleet/common/rpc';
 import type { GateContext } from './context.ts';
 import { toDecision, toExecution } from './execution/to-message.ts';
 import type { ExecutorKeys } from './link/executor-keys.ts';

@@ -1,6 +1,8 @@
 import { ExecutionState } from '@csc-fleet/common/messages';
 import type { GateContext } from './context.ts';
 import type { LiveExecution } from './execution/execution.ts';
+import { executorName } from './execution/executor-name.ts';
+import { sweepOffers } from './schedule/sweep-offers.ts';
 
 /**
  * Ends what has waited too long: for an approval, for an executor, or for an executor that is gone. `awaySince` keeps,
@@ -8,6 +10,7 @@ import type { LiveExecution } from './execution/execution.ts';
  */
 export async function sweep(gate: GateContext, awaySince: Map<string, number>): Promise<void> {
   const now = gate.clock.now();
+  await sweepOffers(gate);
   for (const executor of awaySince.keys()) {
     if (gate.scheduler.peers.get(executor) !== undefined) awaySince.delete(executor);
   }
@@ -41,6 +44,6 @@ async function sweepAway(
   if (now.getTime() - since < gate.executorLostAfterSec * 1000) return;
   await gate.ending.lost(
     execution,
-    `executor ${executor} has been away for ${gate.executorLostAfterSec} s; it may still come back with the receipt`,
+    `executor ${executorName(executor)} has been away for ${gate.executorLostAfterSec} s; it may still come back with the receipt`,
   );
 }

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, explainFileError, systemClock } from '../encoding/index.ts';
 import { CscError } from '../errors/index.ts';
-import { parseIdentity, type Role, toIdentityUri } from '../rpc/identity.ts';
+import { parseIdentity, type Role, toIdentityUri } from '../identity/index.ts';
 import {
   type CertificateRequest,
   generateTlsKey,

@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import { checkServerIdentity, createSecureContext, type PeerCertificate } from 'node:tls';
 import { ChannelCredentials } from '@grpc/grpc-js';
 import { CscError } from '../errors/index.ts';
-import type { Role } from './identity.ts';
+import type { Role } from '../identity/index.ts';
 import { identityOfCertificate } from './peer-identity.ts';
 import { readTlsFiles, type TlsFiles } from './tls-files.ts';
 

@@ -1,12 +1,13 @@
 export type { ChannelCredentials, ServerCredentials, ServiceError } from '@grpc/grpc-js';
+export { type Identity, parseIdentity, type Role, toIdentityUri } from '../identity/index.ts';
 export { toDuration, toMilliseconds } from '../messages/duration.ts';
 export { readChannelCredentials } from './channel-credentials.ts';
 export { fromServiceError } from './from-service-error.ts';
 export * from './generated.ts';
-export { type Identity, parseIdentity, type Role, toIdentityUri } from './identity.ts';
 export { channelOptions, maxMessageBytes, serverOptions, streamWindow } from './options.ts';
 export { readOwnIdentity } from './own-identity.ts';
 export { identityOfCall, identityOfCertificate } from './peer-identity.ts';
+export { pingPeer } from './ping.ts';
 export { widenReceiveWindow } from './receive-window.ts';
 export type { ServerCallLike } from './server-call.ts';
 export { readServerCredentials } from './server-credentials.ts';

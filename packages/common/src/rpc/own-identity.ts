@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { readBoundedFile } from '../encoding/index.ts';
 import { CscError } from '../errors/index.ts';
-import type { Identity, Role } from './identity.ts';
+import type { Identity, Role } from '../identity/index.ts';
 import { identityOfCertificate } from './peer-identity.ts';
 
 const maxPemBytes = 1024 * 1024;

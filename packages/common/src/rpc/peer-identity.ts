@@ -1,6 +1,6 @@
 import { BoundedCache } from '../crypto/bounded-cache.ts';
 import { CscError } from '../errors/index.ts';
-import { type Identity, parseIdentity } from './identity.ts';
+import { type Identity, parseIdentity } from '../identity/index.ts';
 import { type ServerCallLike, sessionOf } from './server-call.ts';
 import { uriNames } from './subject-alt-name.ts';
 

@@ -25,10 +25,21 @@ export class Outbox {
   #queue: Waiting[] = [];
   #bytes = 0;
   #onOverflow: (() => void) | undefined;
+  #onRoom: () => void = () => undefined;
 
   /** False: the gate does not hear us now. */
   get isOpen(): boolean {
     return this.#send !== undefined;
+  }
+
+  /** Whether the next message goes out at once. */
+  get hasRoom(): boolean {
+    return this.isOpen && !this.#isFull;
+  }
+
+  /** Called whenever there is room again, and nothing that waits for it here. */
+  onRoom(listener: () => void): void {
+    this.#onRoom = listener;
   }
 
   /** Bytes that wait. */
@@ -48,20 +59,15 @@ export class Outbox {
   /** Says what has waited, as far as the way takes it. */
   open(send: Send): void {
     this.#send = send;
-    this.drained();
+    this.#isFull = false;
+    this.#sayWaiting();
   }
 
   /** The way takes more. */
   drained(): void {
     this.#isFull = false;
-    let said = 0;
-    for (const { message, bytes } of this.#queue) {
-      if (this.#isFull || this.#send === undefined) break;
-      said += 1;
-      this.#bytes -= bytes;
-      this.#say(message);
-    }
-    this.#queue.splice(0, said);
+    this.#sayWaiting();
+    if (this.hasRoom) this.#onRoom();
   }
 
   close(): void {
@@ -71,9 +77,20 @@ export class Outbox {
 
   /** Now, or once the link is open again. */
   post(message: LinkMessage): void {
-    if (this.isOpen && !this.#isFull) this.#say(message);
+    if (this.hasRoom) this.#say(message);
     // With no connection, the next one's Hello tells of it.
     else if (this.#onOverflow !== undefined || message.$case !== 'refused') this.#wait(message);
+  }
+
+  #sayWaiting(): void {
+    let said = 0;
+    for (const { message, bytes } of this.#queue) {
+      if (!this.hasRoom) break;
+      said += 1;
+      this.#bytes -= bytes;
+      this.#say(message);
+    }
+    this.#queue.splice(0, said);
   }
 
   #wait(message: LinkMessage): void {
@@ -85,16 +102,16 @@ export class Outbox {
 
   /** Now or not at all. */
   postIfIdle(message: LinkMessage): void {
-    if (this.isOpen && !this.#isFull) this.#say(message);
+    if (this.hasRoom) this.#say(message);
   }
 
   #say(message: LinkMessage): void {
     this.#isFull = this.#send?.({ message }) === false;
   }
 
-  // Refusals and receipts are told of again after the next Hello; of the rest the newest counts most, and the receipt says it all.
+  // A Hello tells of refusals; of the rest the newest counts most, and the receipt says it all.
   #overflow(): void {
-    this.#forget(({ $case }) => $case === 'refused' || $case === 'receipt');
+    this.#forget(({ $case }) => $case === 'refused');
     while (this.#bytes > maxWaitingBytes) this.#bytes -= this.#queue.shift()?.bytes ?? 0;
     this.#onOverflow?.();
   }

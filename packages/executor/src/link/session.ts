@@ -29,6 +29,8 @@ export interface LinkHandlers {
   welcomed(): void;
   offered(offer: Offer): void;
   cancelled(executionId: string, graceMs: number): void;
+  /** What has not been redeemed yet is not to be. */
+  withdrawn(executionId: string): void;
   acknowledged(executionId: string): void;
   /** Executions under way, for the heartbeat. */
   running(): number;
@@ -88,12 +90,13 @@ class Session implements LinkConnection {
   }
 
   #dispatch(message: FromGate): void {
-    const { acknowledged, cancelled } = this.#handlers;
+    const { acknowledged, cancelled, withdrawn } = this.#handlers;
     if (message.$case === 'welcome') this.#welcome(message.value.heartbeatInterval);
     if (message.$case === 'offer') this.#offer(message.value);
     if (message.$case === 'cancel') {
       cancelled(message.value.executionId, boundedMs(message.value.gracePeriod, graceBounds));
     }
+    if (message.$case === 'withdraw') withdrawn(message.value.executionId);
     if (message.$case === 'receiptAck') acknowledged(message.value.executionId);
     if (message.$case === 'drain') this.isDraining = true;
   }

@@ -1,3 +1,4 @@
+export { Backlog, type BackloggedLog } from './backlog.ts';
 export { type CapturedStream, capturedStreams, emptyDigest, type StreamDigest } from './captured-stream.ts';
 export type { OutputLog } from './output-log.ts';
 export type { LogContent, StoredLog } from './read-log.ts';

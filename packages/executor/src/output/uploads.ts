@@ -11,9 +11,8 @@ const longestPauseMs = 10_000;
 
 interface Upload {
   readonly stop: AbortController;
-  readonly ended: Promise<void>;
-  /** Whether the last attempt failed. */
-  failed: boolean;
+  ended: Promise<void>;
+  moved: boolean;
 }
 
 /** Brings output logs to the gate, each until the gate holds all of it, however often the gate goes away. */
@@ -28,24 +27,30 @@ export class Uploads {
     this.#log = log;
   }
 
-  /** Does nothing where this log is being brought already. */
-  start(output: OutputLog): void {
+  /**
+   * Resolves once the gate has all of it, does not know it, or the upload was stopped; never rejects. Of a log that is
+   * being brought already there is no second upload.
+   */
+  start(output: OutputLog): Promise<void> {
     const { executionId } = output;
     const before = this.#running.get(executionId);
-    if (before?.stop.signal.aborted === false) return;
-    const stop = new AbortController();
-    const ended = (before?.ended ?? Promise.resolve())
+    if (before?.stop.signal.aborted === false) return before.ended;
+    const upload: Upload = { stop: new AbortController(), ended: Promise.resolve(), moved: true };
+    upload.ended = (before?.ended ?? Promise.resolve())
       .then(() => this.#bring(output, upload))
       .finally(() => {
         if (this.#running.get(executionId) === upload) this.#running.delete(executionId);
       });
-    const upload: Upload = { stop, ended, failed: false };
     this.#running.set(executionId, upload);
+    return upload.ended;
   }
 
-  /** False where there is nothing more to bring of this log, and where the gate does not take it. */
-  isFlowing(executionId: string): boolean {
-    return this.#running.get(executionId)?.failed === false;
+  /** Whether the gate has taken anything of this log since the last time that somebody asked. */
+  hasMoved(executionId: string): boolean {
+    const upload = this.#running.get(executionId);
+    const moved = upload?.moved === true;
+    if (upload !== undefined) upload.moved = false;
+    return moved;
   }
 
   /** The gate needs no more of this log. Resolves once it is no longer read. */
@@ -73,12 +78,11 @@ export class Uploads {
     for (let pause = firstPauseMs; !signal.aborted; pause = Math.min(2 * pause, longestPauseMs)) {
       try {
         await pushOutput(output, this.#sink, signal, () => {
-          upload.failed = false;
+          upload.moved = true;
         });
         return;
       } catch (error) {
         if (signal.aborted || isCscError(error, 'EXECUTION_UNKNOWN')) return;
-        upload.failed = true;
         this.#log.warn({ executionId: output.executionId, error }, 'output could not be sent; trying again');
         await Promise.race([this.#wake.wait(), sleep(pause, undefined, { signal }).catch(() => {})]);
       }

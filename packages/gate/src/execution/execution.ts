@@ -3,7 +3,7 @@ import { CscError } from '@csc-fleet/common/errors';
 import { type ExecutionEvent, ExecutionState, toMilliseconds } from '@csc-fleet/common/messages';
 import { Signal } from '../signal.ts';
 import type { Store } from '../store/store.ts';
-import type { ExecutionChange, ExecutionRow } from '../store/tables.ts';
+import type { ExecutionChange, ExecutionRow, WithdrawnOffer } from '../store/tables.ts';
 import type { IdempotencyKey, Step } from '../store/write-step.ts';
 import { isTerminal } from './states.ts';
 
@@ -14,6 +14,8 @@ export interface Advance {
   readonly change?: ExecutionChange;
   readonly happened?: readonly Happening[];
   readonly receiptJson?: Uint8Array;
+  /** An offer that is not to be answered any more. */
+  readonly withdrawn?: WithdrawnOffer | undefined;
   /** Milliseconds that it may take to be on disk and seen, so that it shares a commit with others. Absent: at once. */
   readonly withinMs?: number;
 }
@@ -109,10 +111,19 @@ export class LiveExecution {
   }
 
   /** Moves it on; resolves once that is on disk. Rejects with STORE_UNAVAILABLE. */
-  async advance(at: Date, { change = {}, happened = [], receiptJson, withinMs = 0 }: Advance): Promise<void> {
+  async advance(
+    at: Date,
+    { change = {}, happened = [], receiptJson, withdrawn, withinMs = 0 }: Advance,
+  ): Promise<void> {
     this.#row = { ...this.#row, ...change } as ExecutionRow;
     const events = happened.map((event) => this.#number(event, at));
-    const step: Step = { change, events, withinMs, ...(receiptJson === undefined ? {} : { receiptJson }) };
+    const step: Step = {
+      change,
+      events,
+      withinMs,
+      withdrawn,
+      ...(receiptJson === undefined ? {} : { receiptJson }),
+    };
     await this.#store.advance(this.id, step);
     this.#events.push(...events);
     this.#changed.ring();

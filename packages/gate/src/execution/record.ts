@@ -108,6 +108,7 @@ function toRow(
     queue_deadline: approvals.runs ? queueDeadline(wishes.now, wishes.queueWaitMs) : null,
     executor_id: null,
     ticket_id: null,
+    limits_json: null,
     started_at: null,
     ended_at: denied ? now : null,
     exit_code: null,

@@ -1,5 +1,6 @@
 import { Decision, type Execution, type ExecutionState } from '@csc-fleet/common/messages';
 import type { ExecutionRow } from '../store/tables.ts';
+import { executorName } from './executor-name.ts';
 
 /** The wire's form of a row. */
 export function toExecution(row: ExecutionRow): Execution {
@@ -11,7 +12,7 @@ export function toExecution(row: ExecutionRow): Execution {
     contractSha256: row.contract_sha256,
     policyProfile: row.policy_profile,
     principal: row.principal,
-    executorId: row.executor_id ?? '',
+    executorId: executorName(row.executor_id),
     submittedAt: date(row.submitted_at),
     startedAt: date(row.started_at),
     endedAt: date(row.ended_at),

@@ -2,6 +2,7 @@ import { toTimestamp } from '@csc-fleet/common/encoding';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import type { GateContext } from '../context.ts';
 import type { Advance, Happening, LiveExecution } from '../execution/execution.ts';
+import { executorName } from '../execution/executor-name.ts';
 
 // A person does not see this, and a short run has all of its progress in one commit with its end.
 const withinMs = 20;
@@ -10,7 +11,7 @@ const withinMs = 20;
 export function takeAccepted(gate: GateContext, execution: LiveExecution, notes: readonly string[]): void {
   if (execution.row.state !== ExecutionState.OFFERED) return;
   const change = { state: ExecutionState.RUNNING, started_at: toTimestamp(gate.clock.now()) };
-  const executorId = execution.row.executor_id ?? '';
+  const executorId = executorName(execution.row.executor_id);
   const started: Happening = { $case: 'started', value: { executorId, notes: [...notes] } };
   advance(gate, execution, { change, happened: [started] });
 }

@@ -205,6 +205,22 @@ describe('a receipt that does not count', () => {
     expect(await test.state(offer.executionId)).toBe(ExecutionState.RUNNING);
   });
 
+  it('comes from a namesake of another trust domain, which can do nothing with the execution either', async () => {
+    const offer = await run();
+    const { executionId } = offer;
+    const namesake = await test.connected('e1', { trustDomain: 'other.example', slots: 0 });
+    expect(namesake.hungUp).toBeUndefined();
+    expect(test.gate.output.mayPush(namesake.identity, executionId)).toBe(false);
+    namesake.sendReceipt(offer);
+    await taken(namesake);
+    namesake.disconnect();
+    await namesake.connect([]);
+    expect(namesake.all('receiptAck')).toEqual([]);
+    expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
+    expect(test.errors.splice(0)).toEqual([rejected('RECEIPT_INVALID')]);
+    await executor.finish(offer);
+  });
+
   it('comes late from another executor, and changes nothing', async () => {
     const offer = await run();
     await executor.finish(offer);
@@ -212,6 +228,8 @@ describe('a receipt that does not count', () => {
     const other = await test.connected('e2');
     other.sendReceipt(offer, { receipt: { status: 'failed', exit_code: 1 } });
     await taken(other);
+    expect(test.errors.splice(0)).toEqual([rejected('RECEIPT_INVALID')]);
+    expect(other.all('receiptAck')).toEqual([]);
     expect(await stored(offer)).toEqual(receipt);
     expect(await test.state(offer.executionId)).toBe(ExecutionState.SUCCEEDED);
   });
@@ -261,68 +279,38 @@ describe('a receipt that comes before the output', () => {
   });
 });
 
-describe('the receipt of an execution that the gate does not know', () => {
-  /** As it comes to a gate whose store was lost. */
-  async function orphan(): Promise<Offer> {
+describe('the receipt of an execution that was never offered to the executor', () => {
+  it('is neither stored nor acknowledged, though it is genuine: the host keeps it', async () => {
     const offer = await run();
     await test.close();
     test = await TestGate.open();
-    return offer;
-  }
-
-  /** The same executor at the gate that stands there now. */
-  async function again(): Promise<ScriptedExecutor> {
     const same = test.executor('e1', { signer: executor.signer });
     await same.connect();
-    return same;
-  }
-
-  it('is acknowledged, each time', async () => {
-    const offer = await orphan();
-    executor = await again();
-    await executor.finish(offer);
-    await executor.finish(offer);
-    await test.reopen();
-    await executor.connect();
-    await executor.finish(offer);
-  });
-
-  it('is kept', async () => {
-    const offer = await orphan();
-    executor = await again();
-    const receiptJson = executor.receipt(offer);
-    await executor.finish(offer);
-    await test.stop();
-    expect(test.storedReceipt(offer.executionId)).toEqual(receiptJson);
-  });
-
-  it('is acknowledged each time where it comes twice at once', async () => {
-    const offer = await orphan();
-    executor = await again();
-    executor.sendReceipt(offer);
-    executor.sendReceipt(offer);
-    await executor.next('receiptAck', offer.executionId, 1);
-  });
-
-  it.each([
-    ['for another execution', { receipt: { execution_id: randomUUID() } }],
-    ['signed with another key', { signer: createSigner(generateKeyPair().seed, 'another') }],
-  ])('does not count where it is %s', async (_, overrides) => {
-    const offer = await orphan();
-    executor = await again();
-    executor.sendReceipt(offer, overrides);
-    await taken();
-    expect(executor.all('receiptAck')).toEqual([]);
+    same.sendReceipt(offer);
+    await taken(same);
+    expect(same.all('receiptAck')).toEqual([]);
     expect(test.errors.splice(0)).toEqual([rejected('RECEIPT_INVALID')]);
+    await test.stop();
+    expect(test.storedReceipt(offer.executionId)).toBeUndefined();
   });
 
-  it('is not shown to anybody, as nobody knows whose it is', async () => {
-    const offer = await orphan();
-    executor = await again();
+  it('fills neither store nor log, and ends the connection that goes on with it', async () => {
+    const offer = await run();
+    for (let count = 0; count < 100; count++) executor.sendReceipt({ ...offer, ...junk(offer) });
+    expect(await executor.untilHungUp()).toEqual(rejected('REQUEST_INVALID'));
+    // The 1st, 2nd, 4th … 64th, and why it was hung up.
+    expect(test.errors.splice(0)).toHaveLength(8);
+    await executor.connect([offer.executionId]);
     await executor.finish(offer);
-    await expect(stored(offer)).rejects.toEqual(rejected('EXECUTION_UNKNOWN'));
   });
 });
+
+/** Of an execution that nobody has. */
+function junk({ ticketJson }: Offer): Pick<Offer, 'executionId' | 'ticketJson'> {
+  const executionId = randomUUID();
+  const ticket = { ...JSON.parse(ticketJson.toString()), execution_id: executionId };
+  return { executionId, ticketJson: Buffer.from(JSON.stringify(ticket)) };
+}
 
 /** What proves that `signer` holds the key of `claimed`, were it not another key. */
 function forgedProof(uri: string, claimed: Signer, signer: Signer, at: Date): Buffer {

@@ -9,11 +9,14 @@ import {
 } from '@csc-fleet/common/messages';
 import type { Identity } from '@csc-fleet/common/rpc';
 import type { GateContext } from '../context.ts';
+import { requestInvalid } from '../request-invalid.ts';
 import { Peer } from '../schedule/peer.ts';
 import { type Connection, findOwn, notCounted } from './connection.ts';
 import type { ExecutorKeys } from './executor-keys.ts';
 import { takeAccepted, takeProgress } from './progress.ts';
 import { reconcile } from './reconcile.ts';
+import { Refusals } from './refusals.ts';
+import { takeLateStart } from './take-late.ts';
 import { takeReceipt } from './take-receipt.ts';
 import { takeRefusal } from './take-refusal.ts';
 
@@ -30,20 +33,29 @@ export interface LinkOptions {
   readonly send: (message: ConnectResponse) => void;
   /** Ends the connection; the error says why. */
   readonly hangUp: (error: CscError) => void;
+  /**
+   * Resolves once the other end was heard, and what it had said before has been received. Absent: that is always so, as
+   * in one process.
+   */
+  readonly ask?: (() => Promise<void>) | undefined;
 }
 
 type Message = NonNullable<ConnectRequest['message']>;
+type ExecutionMessage = Exclude<Message, { $case: 'hello' | 'heartbeat' }>;
 
 /** The gate's side of one executor's connection: messages are taken one after the other, in order. */
 export class Session implements LinkSession {
   readonly #connection: Connection;
   readonly #hangUp: (error: CscError) => void;
+  readonly #ask: () => Promise<void>;
   readonly #gone = new AbortController();
+  #asking = false;
   #peer: Peer | undefined;
   #work: Promise<void> = Promise.resolve();
 
-  constructor({ hangUp, ...options }: LinkOptions) {
-    this.#connection = { ...options, gone: this.#gone.signal };
+  constructor({ hangUp, ask = () => Promise.resolve(), ...options }: LinkOptions) {
+    this.#connection = { ...options, gone: this.#gone.signal, refusals: new Refusals() };
+    this.#ask = ask;
     this.#hangUp = hangUp;
   }
 
@@ -71,14 +83,26 @@ export class Session implements LinkSession {
   async #dispatch(message: Exclude<Message, { $case: 'hello' }>, peer: Peer): Promise<void> {
     const { gate, send } = this.#connection;
     if (message.$case === 'heartbeat') return send({ message: { $case: 'heartbeatAck', value: {} } });
+    // Placed only once it is known what the answer is.
+    const isAnswer = peer.unanswered.delete(message.value.executionId);
+    await this.#take(message, peer);
+    if (isAnswer) gate.scheduler.place();
+  }
+
+  async #take(message: ExecutionMessage, peer: Peer): Promise<void> {
+    const { gate } = this.#connection;
     if (message.$case === 'refused') return this.#refused(message.value, peer);
     if (message.$case === 'receipt') {
       // Not in line with the messages behind it: it may have to wait for output.
-      void this.#receipt(message.value, peer);
+      this.#receipt(message.value, peer).catch((error: unknown) => this.#failed(error));
       return;
     }
     const execution = findOwn(this.#connection, message.value.executionId);
-    if (execution === undefined) return;
+    if (execution === undefined) {
+      if (message.$case === 'accepted')
+        await takeLateStart(this.#connection, peer, message.value.executionId);
+      return;
+    }
     if (message.$case === 'accepted') return takeAccepted(gate, execution, message.value.notes);
     if (message.$case === 'commandStarted') {
       const { commandId, index } = message.value;
@@ -95,11 +119,13 @@ export class Session implements LinkSession {
   }
 
   async #hello(hello: Hello): Promise<void> {
+    if (this.#peer !== undefined)
+      throw requestInvalid('hello', 'was said already: it is the first message, and no other');
     const { gate, keys, executor, send, gone } = this.#connection;
     await keys.register(executor.uri, hello);
     if (gone.aborted) return;
     checkAlone(gate, executor, hello);
-    const peer = new Peer(executor.name, hello, send);
+    const peer = new Peer(executor, hello, { send, ask: () => this.#askPeer() });
     this.#peer = peer;
     gate.scheduler.peers.add(peer);
     const heartbeatInterval = toDuration(gate.heartbeatIntervalSec * 1000);
@@ -110,7 +136,7 @@ export class Session implements LinkSession {
       slots: peer.slots,
       mode: peer.executionMode,
     });
-    await reconcile(gate, peer, new Set(hello.executionIds));
+    await reconcile(this.#connection, peer, new Set(hello.executionIds));
     gate.scheduler.place();
   }
 
@@ -118,11 +144,13 @@ export class Session implements LinkSession {
   async #refused(refused: Refused, peer: Peer): Promise<void> {
     await takeRefusal(this.#connection, peer, refused);
     const { executionId, receiptJson } = refused;
-    if (receiptJson.length > 0) void this.#receipt({ executionId, receiptJson, outputLogLength: 0 }, peer);
+    if (receiptJson.length === 0) return;
+    const receipt = { executionId, receiptJson, outputLogLength: 0 };
+    this.#receipt(receipt, peer).catch((error: unknown) => this.#failed(error));
   }
 
   async #receipt(receipt: Receipt, peer: Peer): Promise<void> {
-    const { gate, send } = this.#connection;
+    const { gate, send, refusals } = this.#connection;
     const { executionId } = receipt;
     try {
       if (!(await takeReceipt(this.#connection, receipt))) return;
@@ -132,8 +160,26 @@ export class Session implements LinkSession {
     } catch (error) {
       // The connection stays: the executor has other executions, and would only send the same receipt again.
       if (isCscError(error, 'STORE_UNAVAILABLE')) this.#failed(error);
-      else gate.onError(notCounted(this.#connection, executionId, error));
+      else refusals.add(notCounted(this.#connection, executionId, error), gate.onError);
     }
+  }
+
+  // What it had said before is taken first.
+  #askPeer(): void {
+    if (this.#asking) return;
+    this.#asking = true;
+    const began = this.#connection.gate.monotonicMs();
+    this.#ask()
+      .then(() => {
+        this.#work = this.#work.then(() => {
+          if (this.#peer !== undefined) this.#peer.heardAt = began;
+        });
+      })
+      // Its connection is on its way out, and what becomes of its offers is decided when it is back.
+      .catch(() => undefined)
+      .finally(() => {
+        this.#asking = false;
+      });
   }
 
   #failed(error: unknown): void {
@@ -143,8 +189,8 @@ export class Session implements LinkSession {
 }
 
 // Two hosts with one certificate and a journal each could both be given the same execution.
-function checkAlone({ scheduler }: GateContext, { name }: Identity, hello: Hello): void {
-  const connected = scheduler.peers.get(name);
+function checkAlone({ scheduler }: GateContext, { uri }: Identity, hello: Hello): void {
+  const connected = scheduler.peers.get(uri);
   if (connected === undefined || connected.receiptKeyId === hello.receiptKeyId) return;
   throw new CscError(
     'CREDENTIALS_INVALID',

@@ -1,7 +1,8 @@
 import { CscError } from '@csc-fleet/common/errors';
 import type { Receipt } from '@csc-fleet/common/messages';
 import { type Connection, findOwn } from './connection.ts';
-import { toOutcome, verifyExecutorReceipt, verifyOrphanReceipt } from './verify-receipt.ts';
+import { takeLateReceipt } from './take-late.ts';
+import { toOutcome, verifyExecutorReceipt } from './verify-receipt.ts';
 
 /**
  * Verifies and stores an executor's receipt. Resolves to true once it is on disk with all of the output, also where it
@@ -12,10 +13,7 @@ export async function takeReceipt(connection: Connection, receipt: Receipt): Pro
   const { gate, keys, executor } = connection;
   const { executionId, receiptJson, outputLogLength } = receipt;
   const execution = findOwn(connection, executionId);
-  if (execution === undefined) {
-    await takeLate(connection, receipt);
-    return true;
-  }
+  if (execution === undefined) return takeOther(connection, receipt);
   const verified = verifyExecutorReceipt(receiptJson, execution.row, keys.ringOf(executor.uri));
   if (!(await hasOutput(connection, executionId, outputLogLength))) return false;
   // Another copy of it may have been faster.
@@ -40,17 +38,17 @@ async function hasOutput({ gate, gone }: Connection, executionId: string, length
   });
 }
 
-// Of an execution that has ended, or that this gate has never heard of, as its store was lost: then the receipt is all
-// that is left of it, and is kept.
-async function takeLate(connection: Connection, { executionId, receiptJson }: Receipt): Promise<void> {
-  const { gate, keys, executor } = connection;
-  if ((await gate.store.receipt(executionId)) !== undefined) return;
-  if ((await gate.executions.find(executionId)) !== undefined)
-    throw new CscError('RECEIPT_INVALID', 'this executor does not have that execution');
-  verifyOrphanReceipt(receiptJson, executionId, keys.ringOf(executor.uri));
-  await gate.store.addOrphanReceipt(executionId, receiptJson);
-  gate.onNotice('kept the receipt of an execution that this gate does not know', {
-    executor: executor.name,
-    executionId,
-  });
+/**
+ * Of an execution that this executor does not have, or has no more. Where it never had it, nothing is kept of it: its
+ * store is not for an executor to fill. Where it is the gate's own store that was lost, the host still has the receipt.
+ */
+async function takeOther(connection: Connection, receipt: Receipt): Promise<boolean> {
+  const { gate, executor } = connection;
+  const execution = await gate.executions.find(receipt.executionId);
+  if (execution !== undefined) {
+    const isOwn = execution.row.executor_id === executor.uri;
+    if (isOwn && (await gate.store.receipt(execution.id)) !== undefined) return true;
+    if (await takeLateReceipt(connection, execution, receipt)) return true;
+  }
+  throw new CscError('RECEIPT_INVALID', 'this executor was never offered that execution');
 }

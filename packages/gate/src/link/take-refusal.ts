@@ -8,14 +8,19 @@ import { takeAccepted } from './progress.ts';
 import { verifyExecutorReceipt } from './verify-receipt.ts';
 
 // Refusals that are of the host's state, not of the contract.
-const transient: ReadonlySet<string> = new Set(['DRAINING', 'QUEUE_FULL', 'SPOOL_FULL', 'STORE_UNAVAILABLE']);
-// Without a receipt, it is a ticket that the host cannot vouch for: older than its journal is. A new one may be younger.
-function isTransient({ reason, receiptJson }: Refused): boolean {
-  return transient.has(reason) || (reason === 'TICKET_EXPIRED' && receiptJson.length === 0);
-}
-
+const transient: ReadonlySet<string> = new Set([
+  ...['DRAINING', 'QUEUE_FULL', 'SPOOL_FULL', 'STORE_UNAVAILABLE'],
+  // It came late to a host that is busy, or is older than the host's journal.
+  'TICKET_EXPIRED',
+]);
 // How long an executor is left alone after such a refusal.
 const restMs = 5_000;
+
+/** True where another attempt may succeed, here or elsewhere: nobody has signed an end of this one. */
+function isTransient({ reason, receiptJson }: Refused, isWithdrawn: boolean): boolean {
+  if (receiptJson.length > 0) return false;
+  return transient.has(reason) || (isWithdrawn && reason === 'TICKET_REVOKED');
+}
 
 /** The executor will not run what it was offered: somebody else may, or that is its end. */
 export async function takeRefusal(connection: Connection, peer: Peer, refused: Refused): Promise<void> {
@@ -26,10 +31,11 @@ export async function takeRefusal(connection: Connection, peer: Peer, refused: R
   // Redeemed before: it runs there, and its receipt will come.
   if (reason === 'TICKET_REPLAYED') return takeAccepted(gate, execution, []);
   peer.assigned.delete(executionId);
+  const isWithdrawn = gate.scheduler.offers.find(executionId)?.isWithdrawn ?? false;
   // A Hello may have named it while it was still being redeemed; then it is not offered again.
-  if (execution.row.state === ExecutionState.OFFERED && isTransient(refused)) {
+  if (execution.row.state === ExecutionState.OFFERED && isTransient(refused, isWithdrawn)) {
     rest(gate, peer, reason);
-    await gate.scheduler.requeue(execution, `executor ${peer.id} takes none now: ${reason}`);
+    await gate.scheduler.requeue(execution, `executor ${peer.name} does not take it now: ${reason}`);
   } else {
     await block(connection, execution, refused);
   }

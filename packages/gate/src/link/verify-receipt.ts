@@ -3,6 +3,7 @@ import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import { type ExecutionReceipt, parseReceipt } from '@csc-fleet/common/receipt';
 import type { Outcome } from '../execution/ending.ts';
+import { executorName } from '../execution/executor-name.ts';
 import type { ExecutionRow } from '../store/tables.ts';
 
 /**
@@ -20,21 +21,13 @@ export function verifyExecutorReceipt(json: Uint8Array, row: ExecutionRow, keys:
     receipt_version: row.receipt_version,
     ...(receipt.policy_sha256 === undefined ? {} : { policy_sha256: row.policy_sha256 }),
     ...(receipt.receipt_version === 'csc.receipt.v0.2'
-      ? { ticket_id: row.ticket_id, executor_id: row.executor_id }
+      ? { ticket_id: row.ticket_id, executor_id: executorName(row.executor_id) }
       : {}),
   };
   const actual = receipt as unknown as Record<string, unknown>;
   const wrong = Object.keys(expected).filter((member) => actual[member] !== expected[member]);
   if (wrong.length === 0) return receipt;
   throw new CscError('RECEIPT_INVALID', `the receipt is not for this execution: ${wrong.join(', ')} differ`);
-}
-
-/** A receipt of which the gate knows nothing but who sent it. Throws RECEIPT_INVALID, SIGNATURE_INVALID, KEY_UNKNOWN. */
-export function verifyOrphanReceipt(json: Uint8Array, executionId: string, keys: KeyRing): void {
-  const receipt = orThrow(parseReceipt(json), 'RECEIPT_INVALID', 'the receipt');
-  verifyArtifact(receipt as never, keys);
-  if (receipt.execution_id !== executionId)
-    throw new CscError('RECEIPT_INVALID', 'the receipt is for another execution');
 }
 
 const states = {

@@ -6,6 +6,7 @@ import {
   type Identity,
   type PushOutputRequest,
   type PushOutputResponse,
+  pingPeer,
   toServiceError,
   widenReceiveWindow,
 } from '@csc-fleet/common/rpc';
@@ -65,6 +66,7 @@ function connect(
       if (!gone.signal.aborted) call.write(message);
     },
     hangUp,
+    () => pingPeer(call),
   );
   // Not destroyed, which would not tell the executor.
   const silence = setTimeout(() => {

@@ -64,7 +64,12 @@ export class Peers {
 
 function describePeer(peer: Peer): string {
   const labels = formatLabels(peer.labels);
-  return `${peer.id}${labels === '' ? '' : ` (${labels})`}${peer.resting ? ' (takes none now)' : ''}`;
+  return `${peer.name}${labels === '' ? '' : ` (${labels})`}${describeState(peer)}`;
+}
+
+function describeState({ resting, unanswered }: Peer): string {
+  if (unanswered.size > 0) return ' (does not answer)';
+  return resting ? ' (takes none now)' : '';
 }
 
 function formatLabels(labels: Readonly<Record<string, string>>): string {

@@ -9,8 +9,9 @@ import type { OutputLimits } from '../config.ts';
 import type { Ending } from '../execution/ending.ts';
 import type { Happening, LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
-import type { ExecutionRow, NewExecution } from '../store/tables.ts';
+import type { ExecutionRow, NewExecution, WithdrawnOffer } from '../store/tables.ts';
 import { type MintedTicket, mintTicket } from '../ticket/mint-ticket.ts';
+import { Offers, toOfferTimes } from './offers.ts';
 import type { Peer } from './peer.ts';
 import { Peers, type Requirement } from './peers.ts';
 import { Queue } from './queue.ts';
@@ -23,6 +24,10 @@ export interface SchedulerOptions {
   readonly policies: PolicySet;
   readonly signer: Signer;
   readonly clock: Clock;
+  /** Milliseconds of a clock that never jumps. */
+  readonly monotonicMs: () => number;
+  /** For the answer to an offer. */
+  readonly offerDeadlineSec: number;
   readonly executions: Executions;
   readonly ending: Ending;
   /** Told of what went wrong behind a caller's back. */
@@ -34,6 +39,8 @@ export interface Placement {
   readonly executionId: string;
   readonly peer: Peer;
   readonly ticket: MintedTicket;
+  /** When the ticket was made, on the monotonic clock. */
+  readonly at: number;
   readonly approvals: readonly Buffer[];
   /** What the execution's row and events must say before the offer is sent. */
   readonly change: { readonly state: number; readonly executor_id: string; readonly ticket_id: string };
@@ -43,6 +50,7 @@ export interface Placement {
 /** Brings executions to executors: a queue, the executors connected, and the offer that joins the two. */
 export class Scheduler {
   readonly peers = new Peers();
+  readonly offers = new Offers();
   readonly #queue = new Queue();
   readonly #options: SchedulerOptions;
   #placing = false;
@@ -120,11 +128,11 @@ export class Scheduler {
   }
 
   /** Sends the offer of a placement that is on disk. A gate that comes back must not make another one. */
-  send(execution: LiveExecution, { peer, ticket, approvals }: Placement, contractJson: string): void {
+  send(execution: LiveExecution, { peer, ticket, at, approvals }: Placement, contractJson: string): void {
     // The executor came back while the disk was busy, and the execution went on from there.
     if (execution.row.state !== ExecutionState.OFFERED || execution.row.ticket_id !== ticket.ticketId) return;
     if (this.peers.get(peer.id) !== peer) {
-      this.requeue(execution, `executor ${peer.id} left before it had the offer`).catch(
+      this.requeue(execution, `executor ${peer.name} left before it had the offer`).catch(
         this.#options.onError,
       );
       return;
@@ -135,6 +143,7 @@ export class Scheduler {
       contractJson: Buffer.from(contractJson),
       approvalsJson: [...approvals],
     };
+    this.offers.add({ executionId: execution.id, peer, ticketId: ticket.ticketId, at });
     peer.send({ $case: 'offer', value: offer });
     if (execution.cancelGraceMs === undefined) return;
     const gracePeriod = toDuration(execution.cancelGraceMs);
@@ -154,16 +163,18 @@ export class Scheduler {
   }
 
   #place(row: ExecutionRow, peer: Peer): Placement {
-    const { gateId, signer, clock } = this.#options;
+    const { gateId, signer, clock, monotonicMs, offerDeadlineSec } = this.#options;
+    const at = monotonicMs();
     const approvals = parseStoredApprovals(row.approvals_json);
     const ticket = mintTicket(
       row,
       {
         gateId,
-        audience: peer.id,
+        audience: peer.name,
         approvalIds: approvalIds(approvals),
         limits: this.#limitsOf(row),
         now: clock.now(),
+        lifeMs: toOfferTimes(offerDeadlineSec).ticketLifeMs,
       },
       signer,
     );
@@ -172,9 +183,10 @@ export class Scheduler {
       executionId: row.execution_id,
       peer,
       ticket,
+      at,
       approvals,
       change: { state: ExecutionState.OFFERED, executor_id: peer.id, ticket_id: ticket.ticketId },
-      happened: { $case: 'placed', value: { executorId: peer.id, labels: { ...peer.labels } } },
+      happened: { $case: 'placed', value: { executorId: peer.name, labels: { ...peer.labels } } },
     };
   }
 
@@ -184,15 +196,19 @@ export class Scheduler {
     return narrowLimits<GrantedLimits>(limits, policies.bySha256(sha256)?.policy.limits ?? {});
   }
 
-  /** Puts an execution that was certainly not started back at the head of the queue, or ends it where that was asked for. */
-  async requeue(execution: LiveExecution, reason: string): Promise<void> {
+  /**
+   * Puts an execution that was certainly not started back at the head of the queue, or ends it where that was asked for.
+   * @param withdrawn the offer that nobody has answered, which is remembered in case that somebody does
+   */
+  async requeue(execution: LiveExecution, reason: string, withdrawn?: WithdrawnOffer): Promise<void> {
+    this.offers.remove(execution.id);
     if (execution.cancelGraceMs !== undefined) {
       const { ending } = this.#options;
       return ending.unstarted(execution, ExecutionState.CANCELLED, 'cancelled before it was started');
     }
     const change = { state: ExecutionState.QUEUED, executor_id: null, ticket_id: null };
     const queued = { $case: 'queued', value: { position: 0, reason } } as const;
-    await execution.advance(this.#options.clock.now(), { change, happened: [queued] });
+    await execution.advance(this.#options.clock.now(), { change, happened: [queued], withdrawn });
     this.enqueue(execution, true);
   }
 }

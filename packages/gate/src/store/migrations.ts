@@ -71,7 +71,31 @@ const first: Migration = {
   },
 };
 
-const provider: MigrationProvider = { getMigrations: async () => ({ '0001-executions': first }) };
+const offers: Migration = {
+  async up(database: Kysely<unknown>): Promise<void> {
+    await database.schema
+      .createTable('withdrawn_offers')
+      .addColumn('ticket_id', 'text', (it) => it.primaryKey().notNull())
+      .addColumn('execution_id', 'text', (it) => it.notNull())
+      .addColumn('executor_id', 'text', (it) => it.notNull())
+      .addColumn('receipt_json', 'blob')
+      .execute();
+    await database.schema
+      .createIndex('withdrawn_offers_of_execution')
+      .on('withdrawn_offers')
+      .column('execution_id')
+      .execute();
+    await database.schema.alterTable('executions').addColumn('limits_json', 'text').execute();
+    // Executors used to be kept by name; each has registered its key under its whole SPIFFE id.
+    await sql`UPDATE executions SET executor_id = coalesce(
+      (SELECT owner FROM keys WHERE substr(owner, -length('/executor/' || executor_id)) = '/executor/' || executor_id),
+      executor_id) WHERE executor_id IS NOT NULL`.execute(database);
+  },
+};
+
+const provider: MigrationProvider = {
+  getMigrations: async () => ({ '0001-executions': first, '0003-offers': offers }),
+};
 
 /** Brings the database up to date; throws what the failing migration threw. */
 export async function migrate(database: Kysely<Tables>): Promise<void> {

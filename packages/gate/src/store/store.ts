@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
 import { ExecutionEvent } from '@csc-fleet/common/messages';
-import { Kysely, SqliteDialect } from 'kysely';
+import { Kysely, SqliteDialect, sql } from 'kysely';
 import { GroupCommit } from './group-commit.ts';
 import { migrate } from './migrations.ts';
 import { NodeSqlite } from './node-sqlite.ts';
@@ -36,8 +36,10 @@ export interface Store {
   list(query: ListQuery): Promise<ExecutionRow[]>;
   events(executionId: string): Promise<ExecutionEvent[]>;
   receipt(executionId: string): Promise<Buffer | undefined>;
-  /** Keeps the receipt of an execution that is not in this store; of several, the first. */
-  addOrphanReceipt(executionId: string, receiptJson: Uint8Array): Promise<void>;
+  /** The ticket of the offer of this execution that was withdrawn from this executor; of several, the last. */
+  withdrawnTicket(executionId: string, executorId: string): Promise<string | undefined>;
+  /** Keeps the receipt for a ticket that was withdrawn; of several, the first. */
+  addLateReceipt(ticketId: string, receiptJson: Uint8Array): Promise<void>;
   keys(): Promise<KeyRow[]>;
   addKey(key: KeyRow): Promise<void>;
   close(): Promise<void>;
@@ -66,7 +68,7 @@ const rowColumns = [
   ...(['number', 'execution_id', 'principal', 'state', 'contract_id', 'contract_sha256', 'intent'] as const),
   ...(['policy_profile', 'policy_sha256', 'decision', 'decision_expires_at', 'selector_json'] as const),
   ...(['receipt_version', 'approvals_json', 'submitted_at', 'queue_deadline', 'executor_id'] as const),
-  ...(['ticket_id', 'started_at', 'ended_at', 'exit_code', 'error'] as const),
+  ...(['ticket_id', 'limits_json', 'started_at', 'ended_at', 'exit_code', 'error'] as const),
 ];
 
 class SqlStore implements Store {
@@ -155,13 +157,24 @@ class SqlStore implements Store {
     return row === undefined ? undefined : Buffer.from(row.receipt_json);
   }
 
-  async addOrphanReceipt(executionId: string, receiptJson: Uint8Array): Promise<void> {
-    const row = { execution_id: executionId, receipt_json: receiptJson };
+  async withdrawnTicket(executionId: string, executorId: string): Promise<string | undefined> {
+    const row = await this.#database
+      .selectFrom('withdrawn_offers')
+      .select('ticket_id')
+      .where('execution_id', '=', executionId)
+      .where('executor_id', '=', executorId)
+      .orderBy(sql`rowid`, 'desc')
+      .executeTakeFirst();
+    return row?.ticket_id;
+  }
+
+  async addLateReceipt(ticketId: string, receiptJson: Uint8Array): Promise<void> {
     await this.#commits.run((transaction) =>
       transaction
-        .insertInto('receipts')
-        .values(row)
-        .onConflict((it) => it.column('execution_id').doNothing())
+        .updateTable('withdrawn_offers')
+        .set({ receipt_json: receiptJson })
+        .where('ticket_id', '=', ticketId)
+        .where('receipt_json', 'is', null)
         .execute(),
     );
   }

@@ -23,8 +23,11 @@ export interface ExecutionTable {
   readonly submitted_at: string;
   /** Null unless it is queued. */
   readonly queue_deadline: string | null;
+  /** The whole SPIFFE id of the executor that has it. */
   readonly executor_id: string | null;
   readonly ticket_id: string | null;
+  /** What its ticket grants, once it was placed. */
+  readonly limits_json: string | null;
   readonly started_at: string | null;
   readonly ended_at: string | null;
   readonly exit_code: number | null;
@@ -64,6 +67,16 @@ export interface KeyTable {
   readonly since: string;
 }
 
+/** An offer that its executor never answered, so that another got the execution. */
+export interface WithdrawnOfferTable {
+  readonly ticket_id: string;
+  readonly execution_id: string;
+  /** A whole SPIFFE id. */
+  readonly executor_id: string;
+  /** What it sent all the same, after the execution had gone on without it. */
+  readonly receipt_json: Uint8Array | null;
+}
+
 export interface Tables {
   readonly executions: ExecutionTable;
   readonly events: EventTable;
@@ -71,10 +84,12 @@ export interface Tables {
   readonly idempotency_keys: IdempotencyKeyTable;
   readonly approvals_used: ApprovalUsedTable;
   readonly keys: KeyTable;
+  readonly withdrawn_offers: WithdrawnOfferTable;
 }
 
 /** Without the contract, which may be a megabyte: thousands of these can be in memory. */
 export type ExecutionRow = Omit<Selectable<ExecutionTable>, 'contract_json'>;
 export type NewExecution = Insertable<ExecutionTable>;
 export type ExecutionChange = Updateable<ExecutionTable>;
+export type WithdrawnOffer = Pick<WithdrawnOfferTable, 'ticket_id' | 'executor_id'>;
 export type KeyRow = Selectable<KeyTable>;

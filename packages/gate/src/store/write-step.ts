@@ -1,7 +1,7 @@
 import { CscError } from '@csc-fleet/common/errors';
 import { ExecutionEvent } from '@csc-fleet/common/messages';
 import type { Transaction } from 'kysely';
-import type { ExecutionChange, IdempotencyKeyTable, Tables } from './tables.ts';
+import type { ExecutionChange, IdempotencyKeyTable, Tables, WithdrawnOffer } from './tables.ts';
 
 /** What a caller calls a submission. */
 export type IdempotencyKey = Omit<IdempotencyKeyTable, 'execution_id'>;
@@ -11,6 +11,8 @@ export interface Step {
   readonly change: ExecutionChange;
   readonly events: readonly ExecutionEvent[];
   readonly receiptJson?: Uint8Array;
+  /** An offer that was not answered, and is not to be any more. */
+  readonly withdrawn?: WithdrawnOffer | undefined;
   /** Ids of single_execution approvals that this step uses up. */
   readonly approvals?: readonly string[];
   /** Stands for this execution from now on. */
@@ -33,6 +35,10 @@ export async function writeStep(
       event: ExecutionEvent.encode(event).finish(),
     }));
     await transaction.insertInto('events').values(rows).execute();
+  }
+  if (step.withdrawn !== undefined) {
+    const offer = { ...step.withdrawn, execution_id: executionId, receipt_json: null };
+    await transaction.insertInto('withdrawn_offers').values(offer).execute();
   }
   if (step.receiptJson !== undefined) {
     const receipt = { execution_id: executionId, receipt_json: step.receiptJson };

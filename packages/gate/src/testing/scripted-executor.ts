@@ -29,6 +29,8 @@ type ValueOf<Case extends FromGate['$case']> = Extract<FromGate, { $case: Case }
 
 export interface ScriptedExecutorOptions {
   readonly name: string;
+  /** Default: csc.local. */
+  readonly trustDomain?: string;
   readonly clock: Clock;
   readonly labels?: Record<string, string>;
   /** Default: 1. */
@@ -36,6 +38,8 @@ export interface ScriptedExecutorOptions {
   readonly policySha256s: readonly string[];
   /** Signs its receipts. Default: a key of its own. */
   readonly signer?: Signer;
+  /** Resolves once the gate may take it that it was heard. Default: always at once. */
+  readonly ask?: () => Promise<void>;
 }
 
 /** A gate in this process, or the way to one. */
@@ -68,9 +72,9 @@ export class ScriptedExecutor {
   constructor(gate: () => Transport, options: ScriptedExecutorOptions) {
     this.#gate = gate;
     this.#options = options;
-    const { name } = options;
-    const uri = `spiffe://csc.local/executor/${name}`;
-    this.identity = { uri, role: 'executor', name, trustDomain: 'csc.local' };
+    const { name, trustDomain = 'csc.local' } = options;
+    const uri = `spiffe://${trustDomain}/executor/${name}`;
+    this.identity = { uri, role: 'executor', name, trustDomain };
     this.signer = options.signer ?? createSigner(generateKeyPair().seed, `${name}-${randomUUID()}`);
   }
 
@@ -103,6 +107,7 @@ export class ScriptedExecutor {
         session.closed();
         this.#events.emit('message');
       },
+      this.#options.ask,
     );
     this.#session = session;
     return session;

@@ -196,7 +196,11 @@ export class TestGate {
       decisionTtlSec,
     };
     const onError = (error: unknown): void => void this.errors.push(error);
-    this.#gate = await createGate(options, { clock: this.clock, onError });
+    this.#gate = await createGate(options, {
+      clock: this.clock,
+      monotonicMs: () => this.clock.now().getTime(),
+      onError,
+    });
   }
 }
 

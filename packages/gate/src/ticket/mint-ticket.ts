@@ -19,11 +19,13 @@ export interface TicketOptions {
   readonly approvalIds: readonly string[];
   readonly limits: GrantedLimits;
   readonly now: Date;
+  /** From not_before to expires_at; at most a minute. */
+  readonly lifeMs: number;
 }
 
-/** A signed ticket for one execution on one executor, good for 60 seconds. */
+/** A signed ticket for one execution on one executor. */
 export function mintTicket(row: ExecutionRow, options: TicketOptions, signer: Signer): MintedTicket {
-  const { gateId, audience, approvalIds, limits, now } = options;
+  const { gateId, audience, approvalIds, limits, now, lifeMs } = options;
   const ticket: UnsignedTicket = {
     ticket_version: 'csc.ticket.v0.1',
     ticket_id: randomUUID(),
@@ -37,7 +39,7 @@ export function mintTicket(row: ExecutionRow, options: TicketOptions, signer: Si
     approval_ids: [...new Set(approvalIds)],
     grant: { receipt_version: row.receipt_version as ReceiptVersion, limits },
     not_before: toTimestamp(now),
-    expires_at: toTimestamp(new Date(now.getTime() + maxTicketLifeMs)),
+    expires_at: toTimestamp(new Date(now.getTime() + Math.min(lifeMs, maxTicketLifeMs))),
   };
   const signed = signArtifact(ticket, signer, now);
   return { ticketId: ticket.ticket_id, json: canonicalBytes(signed as unknown as JsonObject) };

@@ -1,0 +1,1 @@
+export { type Identity, parseIdentity, type Role, toIdentityUri } from './identity.ts';

@@ -1,0 +1,18 @@
+import type { CscError } from '@csc-fleet/common/errors';
+import { requestInvalid } from '../request-invalid.ts';
+
+// An executor that means well is wrong now and then, after a change of keys or a lost store; not all the time.
+const most = 100;
+
+/** Counts what one connection sent that did not count, so that it costs a peer more than the log. */
+export class Refusals {
+  #count = 0;
+
+  /** For the log: now and then, with the number so far. Throws REQUEST_INVALID where there have been too many. */
+  add(error: CscError, tell: (error: CscError, count: number) => void): void {
+    this.#count += 1;
+    if (Number.isInteger(Math.log2(this.#count))) tell(error, this.#count);
+    if (this.#count >= most)
+      throw requestInvalid('receipt', `did not count ${this.#count} times: begin again`);
+  }
+}

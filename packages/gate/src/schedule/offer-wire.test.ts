@@ -1,0 +1,52 @@
+import { ExecutionState } from '@csc-fleet/common/messages';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { makeContract } from '../testing/contracts.ts';
+import { toTransport } from '../testing/grpc-calls.ts';
+import { ScriptedExecutor } from '../testing/scripted-executor.ts';
+import { ServedGate, TestPki } from '../testing/served-gate.ts';
+import { TestGate } from '../testing/test-gate.ts';
+
+let pki: TestPki;
+let test: TestGate;
+let served: ServedGate;
+
+beforeEach(async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  pki = await TestPki.make();
+  test = await TestGate.open();
+  served = await ServedGate.start(test.gate, pki);
+});
+
+afterEach(async () => {
+  await served.stop();
+  await test.close();
+  pki.remove();
+  vi.useRealTimers();
+  expect(test.errors).toEqual([]);
+});
+
+async function connected(name: string): Promise<ScriptedExecutor> {
+  const transport = toTransport(served.link(`executor-${name}`));
+  const policySha256s = test.policies.all().map((it) => it.sha256);
+  const executor = new ScriptedExecutor(() => transport, { name, clock: test.clock, policySha256s });
+  await executor.connect();
+  return executor;
+}
+
+it('a host that says nothing at all, over a connection that works, loses its offer to another', async () => {
+  const silent = await connected('host');
+  const { executionId } = await test.submit(makeContract());
+  await silent.next('offer', executionId);
+  const good = await connected('second');
+  test.clock.advance(5_000);
+  await test.sweep();
+  await silent.next('withdraw', executionId);
+  expect(good.offered).toEqual([]);
+  test.clock.advance(12_000);
+  // A real PING goes to the host and comes back meanwhile.
+  while (good.offered.length === 0) await test.sweep();
+  await good.accept(executionId);
+  await good.finish(await good.next('offer', executionId));
+  expect(await test.state(executionId)).toBe(ExecutionState.SUCCEEDED);
+  expect(silent.offered).toEqual([executionId]);
+});
