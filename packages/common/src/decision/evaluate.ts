@@ -1,6 +1,6 @@
 import type { Command, CommandContract } from '../contract/index.ts';
 import type { Policy, PolicyDocument } from '../policy/index.ts';
-import { classifyEffect } from './classify.ts';
+import { type Classification, classifyEffect } from './classify.ts';
 import { checkArgvs, checkLimits } from './command-checks.ts';
 import { allowed, type CommandFinding, type Finding, isDenial } from './finding.ts';
 import { type ReasonCode, reasonCodes, type Verdict } from './reason-codes.ts';
@@ -19,8 +19,8 @@ export interface Evaluation {
   /** One text a reason code, for people. */
   readonly reasons: readonly string[];
   /**
-   * Every rule that is broken or asks for approval, in the order of protocol §3 (a command's wish for approval after
-   * its limits); empty for a plain allow. At most 1000, and then one that counts the rest.
+   * Every rule that is broken, asks for approval or reclassifies, in the order of protocol §3 (a command's wish for
+   * approval after its limits); empty for a plain allow. At most 1000, and then one that counts the rest.
    */
   readonly findings: readonly Finding[];
   /** Of every command; for a v0.1 deny, of the commands up to the first broken rule, as in the reference. */
@@ -38,12 +38,17 @@ export function evaluate(contract: CommandContract, { policy }: PolicyDocument):
   const classifiedEffects: ClassifiedEffect[] = [];
   for (const [index, command] of contract.commands.entries()) {
     const place = placeFindings(command, index);
-    const effect = classifyEffect(command, policy);
+    const classification = classifyEffect(command, policy);
+    const { effect } = classification;
     findings = findings.concat(checkArgvs(command, policy).map(place));
     if (version === 'csc.policy.v0.2' || !findings.some(isDenial))
       classifiedEffects.push({ command_id: command.id, effect_type: effect });
     findings = findings.concat(
-      [...checkLimits(command, policy), ...checkEffectApproval(effect, policy)].map(place),
+      [
+        ...checkReclassification(command, classification, policy),
+        ...checkLimits(command, policy),
+        ...checkEffectApproval(effect, policy),
+      ].map(place),
     );
   }
   findings.push(...checkApprovalMode(contract));
@@ -69,9 +74,9 @@ function concludeWithFirst(findings: readonly Finding[]): Conclusion {
 /** As v0.2 does it: each code once, in registry order, with the text of its first finding. */
 function concludeWithAll(findings: readonly Finding[]): Conclusion {
   const verdict = toVerdict(findings);
-  if (verdict === 'allow')
-    return { verdict, reasonCodes: ['ALLOW'], reasons: ['contract satisfies v0.2 policy checks'] };
-  const told = reasonCodes.flatMap((code) => findings.find(({ reasonCode }) => reasonCode === code) ?? []);
+  const plain = { reasonCode: 'ALLOW', message: 'contract satisfies v0.2 policy checks' } as const;
+  const all = verdict === 'allow' ? [plain, ...findings] : findings;
+  const told = reasonCodes.flatMap((code) => all.find(({ reasonCode }) => reasonCode === code) ?? []);
   return {
     verdict,
     reasonCodes: told.map(({ reasonCode }) => reasonCode),
@@ -81,7 +86,7 @@ function concludeWithAll(findings: readonly Finding[]): Conclusion {
 
 function toVerdict(findings: readonly Finding[]): Verdict {
   if (findings.some(isDenial)) return 'deny';
-  return findings.length === 0 ? 'allow' : 'needs_approval';
+  return findings.some(({ reasonCode }) => reasonCode === 'APPROVAL_REQUIRED') ? 'needs_approval' : 'allow';
 }
 
 // A contract may declare 200,000 paths; what is said of them must still fit into a message.
@@ -98,6 +103,21 @@ function checkRiskClass({ risk_class: risk }: CommandContract, policy: Policy): 
   if (policy.allowed_risk_classes.includes(risk)) return [];
   const message = `risk class not allowed: ${risk}${allowed(policy.allowed_risk_classes)}`;
   return [{ reasonCode: 'RISK_CLASS_NOT_ALLOWED', commandId: '', member: 'risk_class', message }];
+}
+
+/** Where a rule says another effect than the contract, that is told, and it must be an allowed one just the same. */
+function checkReclassification(
+  { proposed_effect_type: proposed }: Command,
+  { effect, byRule }: Classification,
+  { allowed_effect_types: types }: Policy,
+): CommandFinding[] {
+  if (!byRule) return [];
+  const member = 'proposed_effect_type';
+  const told = `effect reclassified: by the policy's effect_rules it is ${effect}, not ${proposed}`;
+  const reclassified: CommandFinding = { reasonCode: 'EFFECT_RECLASSIFIED', member, message: told };
+  if (types.some((type) => type === effect)) return [reclassified];
+  const message = `classified effect type not allowed: ${effect}${allowed(types)}`;
+  return [reclassified, { reasonCode: 'EFFECT_TYPE_NOT_ALLOWED', member, message }];
 }
 
 function checkEffectApproval(effect: string, policy: Policy): CommandFinding[] {

@@ -2,7 +2,7 @@ import type { Command } from '../contract/index.ts';
 import type { Policy } from '../policy/index.ts';
 import type { ReasonCode } from './reason-codes.ts';
 
-/** One thing that a policy says of a contract: a rule that is broken, or one that asks for approval. */
+/** One thing that a policy says of a contract: a rule that is broken, asks for approval, or says what a command really does. */
 export interface Finding {
   readonly reasonCode: ReasonCode;
   /** Empty where it is of the whole contract. */
@@ -19,9 +19,9 @@ export type CommandFinding = Pick<Finding, 'reasonCode' | 'member' | 'message'>;
 /** One rule of protocol §3, step 2: everything that it finds in a command. */
 export type CommandCheck = (command: Command, policy: Policy) => CommandFinding[];
 
-/** True for a broken rule; false for a rule that asks for approval. */
-export function isDenial(finding: Finding): boolean {
-  return finding.reasonCode !== 'APPROVAL_REQUIRED';
+/** True for a broken rule; false for a rule that asks for approval or reclassifies. */
+export function isDenial({ reasonCode }: Finding): boolean {
+  return reasonCode !== 'APPROVAL_REQUIRED' && reasonCode !== 'EFFECT_RECLASSIFIED';
 }
 
 // Letters, digits, punctuation and plain spaces of any script; no control or format character such as a bidi mark,

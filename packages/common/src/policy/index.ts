@@ -7,6 +7,7 @@ export {
   parseBindings,
 } from './bindings.ts';
 export { readPolicyDirectory } from './directory.ts';
+export type { EffectRule } from './effect-rule.ts';
 export { grantedVariables } from './granted-variables.ts';
 export { identityPattern, matchesPattern } from './identity-pattern.ts';
 export {

@@ -11,6 +11,7 @@ import {
   uniqueList,
   versionMember,
 } from '../members/index.ts';
+import { effectRuleSchema } from './effect-rule.ts';
 
 const deniedArgvPrefix = z.array(nonEmptyText).min(1);
 
@@ -60,6 +61,10 @@ export const policyV02Schema = z
     allowed_egress_hosts: uniqueList(egressHostEntry, 0).default([]).meta({
       uniqueItems: true,
       description: 'Where a command whose network is allowlisted may connect to.',
+    }),
+    effect_rules: z.array(effectRuleSchema).exactOptional().meta({
+      description:
+        'What argvs really do, read from the top: the first rule that surely matches is the last that counts, and of all that count the effect that reaches furthest. The classified effect must then be among allowed_effect_types. An argv that no rule surely matches also has the effect that the contract proposes.',
     }),
     limits: limitsSchema
       .exactOptional()
