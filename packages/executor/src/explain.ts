@@ -44,6 +44,8 @@ export interface CommandExplanation {
   readonly reads?: readonly string[];
   readonly writes?: readonly string[];
   readonly environment?: readonly string[];
+  /** Of those, what the policy itself sets, as `NAME=value`. */
+  readonly setByPolicy?: readonly string[];
   readonly secrets?: readonly string[];
   readonly network?: string;
   /** Each list must name where a request goes. */
@@ -152,7 +154,13 @@ function explainCommand(
   try {
     place = workplace.furnish(command, granted);
     checkProgram(command, place, granted, ceiling);
-    return { id, ...describePlace(command, place, granted) };
+    const { set_env: set } = granted.policy;
+    const setByPolicy = Object.entries(set ?? {}).map(([name, value]) => `${name}=${value}`);
+    return {
+      id,
+      ...describePlace(command, place, granted),
+      ...(setByPolicy.length === 0 ? {} : { setByPolicy }),
+    };
   } catch (error) {
     if (!isCscError(error)) throw error;
     return { id, refused: error.message };

@@ -119,6 +119,7 @@ function sandboxEnvironment(
   const granted = grantedVariables(policy, names);
   return {
     ...pick(environment, granted),
+    ...policy.set_env,
     ...(network === 'allowlisted' ? proxyEnvironment(proxyPort, egressHosts) : {}),
     ...secretVariables(secret_refs, granted),
   };
@@ -144,7 +145,10 @@ export function createLocalWorkplace(environment: Environment): Workplace {
     notes: [localModeNote],
     furnish(command, { policy }) {
       checkLocal(command);
-      const granted = pick(environment, grantedVariables(policy, command.env_allow));
+      const granted = {
+        ...pick(environment, grantedVariables(policy, command.env_allow)),
+        ...policy.set_env,
+      };
       return {
         launchIn: { kind: 'local', cwd: command.cwd, environment: { ...localEnvironment(), ...granted } },
         report: describeLocal(),

@@ -38,7 +38,8 @@ function describe(
 }
 
 function describeCommand(command: CommandExplanation): string[] {
-  const { id, refused, reads, writes, environment, secrets, network, egress, sandbox, notes } = command;
+  const { id, refused, reads, writes, environment, setByPolicy, secrets, network, egress, sandbox, notes } =
+    command;
   if (refused !== undefined) return [`  ${id}: cannot run: ${plainLine(refused)}`];
   const limits = sandbox?.limits.map(({ name, value, mechanism }) => `${name} ${value} (${mechanism})`);
   return [
@@ -46,6 +47,7 @@ function describeCommand(command: CommandExplanation): string[] {
     ...list('reads', reads),
     ...list('writes', writes),
     ...list('variables', environment),
+    ...list('set by the policy', setByPolicy),
     ...list('secrets', secrets),
     `    network: ${network}`,
     ...(egress ?? []).map(

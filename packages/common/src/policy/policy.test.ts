@@ -62,3 +62,24 @@ describe('policyFromJson', () => {
     expect(policyFromJson(value).ok).toBe(false);
   });
 });
+
+describe('set_env', () => {
+  const read = (set_env: Record<string, string>) =>
+    policyFromJson({ policy_schema_version: 'csc.policy.v0.2', ...written, set_env });
+
+  it('may be any variables', () => {
+    expect(read({ GIT_PAGER: 'cat', EMPTY: '' })).toMatchObject({ ok: true });
+  });
+
+  // Where a program comes from, what is loaded into it and which way it goes out are the executor's to say.
+  it.each(['PATH', 'HOME', 'LD_PRELOAD', 'https_proxy', 'ALL_PROXY', 'A-B', ''])('may not be %s', (name) => {
+    const parsed = read({ [name]: 'x' });
+    expect(parsed.ok ? [] : parsed.faults.map(({ path }) => path)).toEqual([
+      expect.stringContaining('set_env'),
+    ]);
+  });
+
+  it('may not hold NUL', () => {
+    expect(read({ A: 'x\0y' })).toMatchObject({ ok: false });
+  });
+});

@@ -13,6 +13,20 @@ import {
 } from '../members/index.ts';
 import { effectRuleSchema } from './effect-rule.ts';
 
+// The sandbox's own: where a program is found and what it is given are not for a policy to say.
+const ownVariables = /^(?:HOME|PATH|USER|LD_\w+|\w+_proxy|__proto__)$/i;
+
+const variableName = z
+  .string()
+  .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be a variable name: letters, digits and _')
+  .refine((text) => !ownVariables.test(text), { error: 'is a variable that the executor sets itself' });
+
+const variableValue = z
+  .string()
+  .refine((text) => !text.includes('\0'), { error: 'must not hold a NUL character' })
+  .refine((text) => text.length <= 4096, { error: 'must have at most 4096 characters' })
+  .meta({ maxLength: 4096, pattern: '^[^\\u0000]*$' });
+
 const deniedArgvPrefix = z.array(nonEmptyText).min(1);
 
 /** The members of protocol §2 without the version, in both versions of a profile. */
@@ -72,6 +86,10 @@ export const policyV02Schema = z
     allowed_env: uniqueList(name, 0).exactOptional().meta({
       uniqueItems: true,
       description: "Names that a command's env_allow gets; if absent, any.",
+    }),
+    set_env: z.record(variableName, variableValue).exactOptional().meta({
+      description:
+        'Variables that every command gets, whatever env_allow and the host say; no secrets, as they stand here in the open.',
     }),
     allowed_secret_names: uniqueList(name, 0).exactOptional().meta({
       uniqueItems: true,
