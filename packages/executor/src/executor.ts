@@ -1,6 +1,7 @@
 import { CscError } from '@csc-fleet/common/errors';
 import { signExecutorKey } from '@csc-fleet/common/executor-key';
 import type { Hello, Offer } from '@csc-fleet/common/messages';
+import { asOwner } from '@csc-fleet/common/process';
 import type { Deliveries } from './deliver.ts';
 import { execute } from './execute.ts';
 import type { Host } from './host.ts';
@@ -124,18 +125,20 @@ export class LinkedExecutor implements Executor {
     const run = new Run(executionId);
     this.#runs.set(executionId, run);
     this.#underWay += 1;
+    const link = {
+      ...this.#parts,
+      checkRoom: () => this.#checkRoom(connection),
+      checkWanted: () => {
+        checkConnected(connection);
+        run.checkWanted();
+      },
+    };
     try {
-      await execute(offer, run, host, {
-        ...this.#parts,
-        checkRoom: () => this.#checkRoom(connection),
-        checkWanted: () => {
-          checkConnected(connection);
-          run.checkWanted();
-        },
-      });
+      await asOwner(run.owner, () => execute(offer, run, host, link));
     } catch (error) {
       host.log.error({ executionId, error }, 'an execution has no receipt before the next start');
     }
+    run.settle();
     if (this.#runs.get(executionId) === run) this.#runs.delete(executionId);
     this.#underWay -= 1;
     if (this.#underWay === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();

@@ -1,4 +1,4 @@
-import { isCscError } from '@csc-fleet/common/errors';
+import { guarded, isCscError } from '@csc-fleet/common/errors';
 import {
   type ConnectRequest,
   type ConnectResponse,
@@ -129,14 +129,20 @@ function serve(call: Call, executor: Executor, events: CallEvents): void {
     connection.closed();
     events.lost(error);
   };
-  call.on('data', (response: ConnectResponse) => {
+  const take = (response: ConnectResponse): void => {
     watchdog?.refresh();
     if (connection.isOpen && response.message?.$case === 'welcome') {
       watchdog ??= watch(response.message.value.heartbeatInterval, call);
       events.welcomed();
     }
     connection.receive(response);
+  };
+  // A message that cannot be taken ends the connection; what runs goes on, and the next connection takes it up.
+  const onData = guarded(take, (error) => {
+    end(error);
+    call.cancel();
   });
+  call.on('data', onData);
   call.on('error', end);
   call.on('end', () => end(new Error('the gate ended the connection')));
 }

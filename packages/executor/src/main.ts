@@ -3,6 +3,7 @@ import { type KeyRing, readKeyRing, type Signer } from '@csc-fleet/common/crypto
 import { explainFileError } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { type PolicySet, readPolicyDirectory } from '@csc-fleet/common/policy';
+import { installLastHandler } from '@csc-fleet/common/process';
 import type { Identity } from '@csc-fleet/common/rpc';
 import { sweepCgroups } from './cgroup/index.ts';
 import { createExecutor, type ExecutorDeps, toProbe } from './compose.ts';
@@ -117,6 +118,13 @@ async function serve(
   const secrets = config.secrets === undefined ? {} : { secrets: config.secrets };
   const wrap = wrapLauncher === undefined ? {} : { wrapLauncher };
   const executor = await createExecutor(options, { ...parts, ...secrets, ...wrap, output: link.output, log });
+  const takeAway = installLastHandler({
+    log: (fields, message) => log.error(fields, message),
+    stop() {
+      executor.cancelAll(0);
+      return executor.drain();
+    },
+  });
   link.run(executor, log);
   log.info(
     { gate: config.gateAddress, mode: config.executionMode, slots: config.slots },
@@ -125,6 +133,7 @@ async function serve(
   await stopped(executor, log);
   await executor.close();
   link.close();
+  takeAway();
 }
 
 // What the gate does not take within this time is delivered at the next start.

@@ -176,6 +176,7 @@ interface Cause {
 const causes: Readonly<Record<Forced, Cause>> = {
   timeout: { ended: 'timeout', error: ({ timeout_sec: seconds }) => `it timed out after ${seconds} s` },
   cancelled: { ended: 'cancelled', error: () => 'it was cancelled' },
+  fault: { ended: 'cancelled', error: () => 'the executor itself failed at it, and ended it' },
   output_limit: {
     ended: 'output_limit',
     error: () => "its output could not be kept: this host's disk refused it",
@@ -185,6 +186,11 @@ const causes: Readonly<Record<Forced, Cause>> = {
     error: () => 'it wrote more to its write scopes than write_bytes or write_files allow',
   },
 };
+
+/** What a receipt says of a command that was ended, or never started, for this reason. */
+export function endingOf(reason: StopReason): Ending {
+  return causes[reason].ended;
+}
 
 function judge(exit: LaunchOutcome, command: Command, forced: Forced | undefined): Judgement {
   if (exit.kind === 'not_started') return { ended: 'refused', exitCode: exit.code, error: exit.message };

@@ -6,7 +6,14 @@ import { toExited } from './link/exited.ts';
 import type { Outbox } from './link/outbox.ts';
 import { prepareCommand } from './prepare-command.ts';
 import { toDraft } from './receipt/index.ts';
-import { type CommandContext, type CommandOutcome, hasSucceeded, notRun, runCommand } from './run-command.ts';
+import {
+  type CommandContext,
+  type CommandOutcome,
+  endingOf,
+  hasSucceeded,
+  notRun,
+  runCommand,
+} from './run-command.ts';
 
 /** The commands of a contract, in order, up to the first that fails. What came of them is in the trace. Never rejects. */
 export async function runCommands(execution: Execution, host: Host, outbox: Outbox): Promise<void> {
@@ -47,7 +54,7 @@ async function runOne(
   });
   if (index === 0) return runCommand(first, context());
   if (run.stopReason !== undefined)
-    return notRun(command, spool, { ended: run.stopReason, error: 'it was never started' });
+    return notRun(command, spool, { ended: endingOf(run.stopReason), error: 'it was never started' });
   try {
     const prepared = prepareCommand(command, granted, host);
     tracePlace(trace, prepared);

@@ -1,8 +1,9 @@
 import { CscError } from '@csc-fleet/common/errors';
+import type { Owner } from '@csc-fleet/common/process';
 import type { LaunchedProcess } from './launch/index.ts';
 
-/** Why a run is ended from outside of its commands. */
-export type StopReason = 'cancelled' | 'output_limit';
+/** Why a run is ended from outside of its commands. `fault`: the executor itself failed at it. */
+export type StopReason = 'cancelled' | 'output_limit' | 'fault';
 
 /** One execution that is under way, as those see it that may have to end it. */
 export class Run {
@@ -17,6 +18,7 @@ export class Run {
   #process: LaunchedProcess | undefined;
   #isWithdrawn = false;
   readonly #stopping = new AbortController();
+  readonly #over = Promise.withResolvers<void>();
 
   constructor(executionId: string) {
     this.executionId = executionId;
@@ -48,6 +50,17 @@ export class Run {
     this.#stopped ??= { reason, graceMs };
     this.#stopping.abort();
     this.#process?.terminate(graceMs);
+  }
+
+  /** What exceptions that nobody caught are laid to while the executor works for this run. */
+  get owner(): Owner {
+    const end = (): void => this.stop('fault', 0);
+    return { name: `execution ${this.executionId}`, end, over: this.#over.promise };
+  }
+
+  /** Nothing is done for it any more, except that its receipt may still have to be delivered. */
+  settle(): void {
+    this.#over.resolve();
   }
 
   /** The process that a stop ends from now on. */

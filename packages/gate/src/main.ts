@@ -10,6 +10,7 @@ import {
   parseBindings,
   readPolicyDirectory,
 } from '@csc-fleet/common/policy';
+import { installLastHandler } from '@csc-fleet/common/process';
 import { readOwnIdentity, readServerCredentials, type TlsFiles } from '@csc-fleet/common/rpc';
 import type { Logger } from 'pino';
 import { createGate, type Gate } from './compose.ts';
@@ -63,6 +64,10 @@ export async function runGate(configFile: string, { checkOnly = false }: RunGate
     log: (id, error) => log.error({ err: error, error_id: id }, 'internal error'),
   });
   const listen = toAddress(config.listen, server.port);
+  const takeAway = installLastHandler({
+    log: ({ error, ...fields }, message) => log.error({ err: error, ...fields }, message),
+    stop: () => stop(gate, server),
+  });
   log.info(
     { listen, policies: policies.all().map((it) => it.policy.name), key_id: signer.keyId },
     `listening on ${listen}`,
@@ -70,6 +75,7 @@ export async function runGate(configFile: string, { checkOnly = false }: RunGate
   await stopped;
   log.info('stopping');
   await stop(gate, server);
+  takeAway();
 }
 
 function readPolicies(config: GateConfig): { policies: PolicySet; bindings: Bindings } {

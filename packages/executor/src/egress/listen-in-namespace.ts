@@ -53,12 +53,13 @@ function receiveServer(child: ChildProcess): Promise<Server> {
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       complaint = `${complaint}${text}`.slice(0, 500);
     });
+    child.stderr?.on('error', () => undefined);
     const fail = (problem: string, cause?: unknown): void => {
       clearTimeout(timer);
       reject(unavailable(problem, cause));
     };
     const timer = setTimeout(() => fail('the helper did not answer in time'), patienceMs);
-    child.once('error', (error) => fail(`the helper cannot be started${remedy}`, error));
+    child.on('error', (error) => fail(`the helper cannot be started${remedy}`, error));
     // After the message, if there is one: `close` waits for the channel to be read to its end.
     child.once('close', () => fail(`${firstLine(complaint)}${remedy}`));
     child.once('message', (message: unknown, handle: SendHandle | undefined) => {

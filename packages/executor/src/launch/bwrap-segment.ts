@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, write as writeFile, writeSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { promisify } from 'node:util';
+import { guarded } from '@csc-fleet/common/errors';
 import { type DescriptorNumbers, prlimitArguments, type SandboxPlan } from '../sandbox/index.ts';
 import { type BwrapStatus, parseBwrapStatus } from './bwrap-status.ts';
 import type { Fifo } from './fifo-pool.ts';
@@ -173,10 +174,13 @@ function spawnAtGate({ bwrapPath, plan, argv, descriptors, numbers }: BwrapSpawn
 function watchStatus(child: ChildProcess, number: number, onStatus: (status: BwrapStatus) => void): void {
   const stream = child.stdio?.[number] as Readable | null | undefined;
   let text = '';
-  stream?.setEncoding('utf8').on('data', (chunk: string) => {
+  const take = (chunk: string): void => {
     text += chunk;
     onStatus(parseBwrapStatus(text));
-  });
+  };
+  // Without its status nobody could end it; with bwrap its sandbox ends (--die-with-parent).
+  const onData = guarded(take, () => child.kill('SIGKILL'));
+  stream?.setEncoding('utf8').on('data', onData);
   // Its end says as much as an error would.
   stream?.on('error', () => undefined);
 }

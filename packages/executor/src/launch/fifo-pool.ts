@@ -10,6 +10,7 @@ import {
   unlinkSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { guarded } from '@csc-fleet/common/errors';
 import { toolPath } from '../sandbox/programs.ts';
 import { defaultScratchDirectory, openNameKey, toScratchPath } from './scratch.ts';
 import { toUntoldName } from './untold-names.ts';
@@ -113,8 +114,10 @@ function makeAhead(count: number, place: Place, done: (fifos: Fifo[]) => void): 
       removeBatch(batch);
     }
   };
-  child.once('error', () => finish(null));
-  child.once('exit', finish);
+  // What cannot be removed is left to the next start's sweep.
+  const onEnd = guarded(finish, () => undefined);
+  child.once('error', () => onEnd(null));
+  child.once('exit', onEnd);
   child.unref();
   return {
     abandon() {

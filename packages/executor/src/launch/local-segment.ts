@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { guarded } from '@csc-fleet/common/errors';
 import type { LocalPlace } from './launcher.ts';
 import { sendSignal } from './processes.ts';
 import type { SegmentEnd, SegmentProcess } from './segment.ts';
@@ -66,10 +67,12 @@ function watch(
   child.once('error', (error) => {
     if (child.pid === undefined) end(toFailure(error, program, place));
   });
-  child.once('exit', async (code, signal) => {
+  const onExit = async (code: number | null, signal: NodeJS.Signals | null): Promise<void> => {
     await emptyGroup(child);
     end({ kind: 'exit', exit: signal === null ? { exitCode: code ?? 0 } : signalExit(signal) });
-  });
+  };
+  const onFault = (error: unknown): void => end(toFailure(error, program, place));
+  child.once('exit', guarded(onExit, onFault));
   return child;
 }
 

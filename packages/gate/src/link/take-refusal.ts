@@ -1,4 +1,4 @@
-import { isCscError } from '@csc-fleet/common/errors';
+import { guarded, isCscError } from '@csc-fleet/common/errors';
 import { ExecutionState, type Refused } from '@csc-fleet/common/messages';
 import type { GateContext } from '../context.ts';
 import type { LiveExecution } from '../execution/execution.ts';
@@ -43,13 +43,14 @@ export async function takeRefusal(connection: Connection, peer: Peer, refused: R
 }
 
 // Otherwise it would be offered the same again, and refuse it again, as fast as both can.
-function rest({ scheduler }: GateContext, peer: Peer, reason: string): void {
+function rest({ scheduler, onError }: GateContext, peer: Peer, reason: string): void {
   peer.resting = true;
   if (reason === 'DRAINING') return;
-  setTimeout(() => {
+  const wake = (): void => {
     peer.resting = false;
     scheduler.place();
-  }, restMs).unref();
+  };
+  setTimeout(guarded(wake, onError), restMs).unref();
 }
 
 /** Ends it with the executor's own receipt, or with the gate's where the executor gives none that counts. */

@@ -1,0 +1,9 @@
+export {
+  installLastHandler,
+  isTooMany,
+  isUnsound,
+  type LastHandlerOptions,
+  mostUncaught,
+  unsoundExitCode,
+} from './last-handler.ts';
+export { asOwner, type Owner } from './owner.ts';
