@@ -24,15 +24,19 @@ export type ErrorLog = (id: string, error: unknown) => void;
  * The one RPC error boundary. A CscError of the wire's registry becomes its status, with google.rpc.Status details:
  * ErrorInfo (domain `csc`), BadRequest for faults, RetryInfo. Anything else becomes INTERNAL `internal error ID`, and
  * the error goes to `log` under that id.
+ * @param id default: a new one
  */
-export function toServiceError(error: unknown, log?: ErrorLog): ServiceError {
+export function toServiceError(
+  error: unknown,
+  log?: ErrorLog,
+  id = randomBytes(6).toString('hex'),
+): ServiceError {
   if (error instanceof CscError && isRpcReason(error.code) && error.code !== 'INTERNAL') {
     return build(error.code, error.message, [
       ...faultDetails(error.faults),
       ...retryDetails(error.retryAfterMs),
     ]);
   }
-  const id = randomBytes(6).toString('hex');
   log?.(id, error);
   return build('INTERNAL', `internal error ${id}`, [], { error_id: id });
 }

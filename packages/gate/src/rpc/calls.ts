@@ -1,10 +1,12 @@
 import { CscError } from '@csc-fleet/common/errors';
+import { asOwner, type Owner } from '@csc-fleet/common/process';
 import { type ErrorLog, toServiceError } from '@csc-fleet/common/rpc';
 import type {
   handleServerStreamingCall,
   handleUnaryCall,
   ServerDuplexStream,
   ServerWritableStream,
+  ServiceError,
 } from '@grpc/grpc-js';
 import type { CallLimits } from '../authn/call-limits.ts';
 import { authenticate } from '../authn/principal.ts';
@@ -41,10 +43,11 @@ export function unary<Request, Response>(
       leave = rules.limits.enter(uri);
       return method(uri, decode(rules, call.request));
     };
-    answer()
+    const finish = once(done);
+    asOwner(toOwner(call, finish), answer)
       .then(
-        (response) => done(null, response),
-        (error: unknown) => done(toServiceError(error, rules.log)),
+        (response) => finish(null, response),
+        (error: unknown) => finish(toServiceError(error, rules.log)),
       )
       .finally(() => leave());
   };
@@ -74,7 +77,11 @@ export function streaming<Request, Response>(
       await method(uri, decode(rules, call.request), write, gone.signal);
       if (rules.stopping.aborted) throw draining();
     };
-    answer()
+    const owner = toOwner(call, (error) => {
+      call.emit('error', error);
+      gone.abort();
+    });
+    asOwner(owner, answer)
       .then(
         () => call.end(),
         (error: unknown) => void call.emit('error', toServiceError(error, rules.log)),
@@ -83,6 +90,24 @@ export function streaming<Request, Response>(
         rules.stopping.removeEventListener('abort', stop);
         leave();
       });
+  };
+}
+
+/** What exceptions that nobody caught are laid to while the gate works for this call: it ends as INTERNAL. */
+export function toOwner(call: { getPeer(): string }, fail: (error: ServiceError) => void): Owner {
+  return {
+    name: `a call of ${call.getPeer()}`,
+    end: (errorId) =>
+      fail(toServiceError(new Error('it failed outside of its own handlers'), undefined, errorId)),
+  };
+}
+
+function once<Given extends readonly unknown[]>(work: (...given: Given) => void): (...given: Given) => void {
+  let isDone = false;
+  return (...given) => {
+    if (isDone) return;
+    isDone = true;
+    work(...given);
   };
 }
 

@@ -1,4 +1,5 @@
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, guarded } from '@csc-fleet/common/errors';
+import { asOwner } from '@csc-fleet/common/process';
 import {
   type ConnectRequest,
   type ConnectResponse,
@@ -10,10 +11,10 @@ import {
   toServiceError,
   widenReceiveWindow,
 } from '@csc-fleet/common/rpc';
-import type { ServerDuplexStream, UntypedServiceImplementation } from '@grpc/grpc-js';
+import type { ServerDuplexStream, ServiceError, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { authenticate } from '../authn/principal.ts';
 import type { Gate } from '../compose.ts';
-import { draining, goneController } from './calls.ts';
+import { draining, goneController, toOwner } from './calls.ts';
 
 export interface LinkRules {
   /** The gate's own, and the only one that executors may be of. */
@@ -42,11 +43,12 @@ function guard<Request, Response>(
   rules: LinkRules,
   handle: (executor: Identity) => void,
 ): void {
-  try {
-    handle(authenticate(call, 'executor', rules.trustDomain));
-  } catch (error) {
-    call.emit('error', toServiceError(error, rules.log));
-  }
+  const fail = (error: ServiceError): void => void call.emit('error', error);
+  const begin = guarded(
+    () => handle(authenticate(call, 'executor', rules.trustDomain)),
+    (error) => fail(toServiceError(error, rules.log)),
+  );
+  asOwner(toOwner(call, fail), begin);
 }
 
 function connect(
