@@ -137,6 +137,10 @@ def main() -> int:
     owner, public_key = find_key(gate, receipt["signature"]["key_id"], pins)
     verify(receipt, owner, public_key, execution_id, contract, output)
     print(f"receipt: {receipt['status']}, signed by {owner}", file=sys.stderr)
+    for command in receipt["commands"]:
+        for name in ("stdout", "stderr"):
+            if command.get(f"{name}_truncated"):
+                print(f"WARNING: {name} of {command['command_id']} was cut: the rest is lost", file=sys.stderr)
     if receipt["status"] == "success":
         return 0
     return receipt.get("exit_code") or 1

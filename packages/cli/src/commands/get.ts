@@ -9,6 +9,8 @@ Examples:
   $ csc get EXECUTION --receipt-out receipt.json     the receipt, verified
   $ csc get EXECUTION --output                       what it has written so far
   $ csc get EXECUTION --follow                       its output to the end, as csc submit shows it
+
+Ctrl-C leaves --follow and does not touch the execution; csc cancel EXECUTION ends it.
 `;
 
 export function defineGet(command: Command): void {

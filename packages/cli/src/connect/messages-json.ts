@@ -21,6 +21,10 @@ export function verdictName(verdict: Verdict): string {
   return nameOf(Verdict, verdict);
 }
 
+export function streamName(stream: OutputStream): string {
+  return nameOf(OutputStream, stream);
+}
+
 function nameOf(names: Readonly<Record<string, number>>, value: number): string {
   const name = Object.keys(names).find((key) => names[key] === value && value > 0);
   return name?.toLowerCase() ?? 'unknown';
@@ -103,7 +107,7 @@ function eventMembers(event: ExecutionEvent): object {
 
 /** A piece of output: `text` where it is UTF-8, `base64` otherwise. */
 export function outputJson(item: OutputItem): object {
-  const at = { command_id: item.commandId, stream: nameOf(OutputStream, item.stream) };
+  const at = { command_id: item.commandId, stream: streamName(item.stream) };
   if (item.type === 'end') {
     return { type: 'output_end', ...at, bytes: item.length, sha256: item.sha256, truncated: item.truncated };
   }

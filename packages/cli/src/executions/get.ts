@@ -1,11 +1,20 @@
-import { concludeFrom, type GateClient } from '@csc-fleet/client';
+import { concludeFrom, type GateClient, type RunHandlers } from '@csc-fleet/client';
 import { isCscError } from '@csc-fleet/common/errors';
 import { type Decision, type Execution, OutputStream } from '@csc-fleet/common/messages';
 import { connectGate } from '../connect/connect-gate.ts';
 import type { GateOptions } from '../connect/gate-options.ts';
-import { decisionJson, executionJson, outputJson, stateName, verdictName } from '../connect/messages-json.ts';
+import {
+  decisionJson,
+  executionJson,
+  outputJson,
+  stateName,
+  streamName,
+  verdictName,
+} from '../connect/messages-json.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { writeReceipt } from '../receipt-file.ts';
+import { describeCut } from '../submit/describe-cuts.ts';
+import { leaveOnInterrupt } from '../submit/interrupts.ts';
 import { createPresenter } from '../submit/presenter.ts';
 import { present } from '../submit/submit.ts';
 import { plainLine } from '../terminal/plain-text.ts';
@@ -25,9 +34,9 @@ export async function getExecution(executionId: string, options: GetCommandOptio
   const json = options.json ?? false;
   if (options.follow === true) {
     const presenter = await createPresenter({ json, quiet: options.quiet ?? false });
-    return await present(client, presenter, options.receiptOut, (handlers) =>
-      client.follow(executionId, { handlers }),
-    );
+    using interrupts = leaveOnInterrupt(executionId);
+    const run = (handlers: RunHandlers) => client.follow(executionId, { handlers });
+    return await present(presenter, { interrupts, receiptOut: options.receiptOut, run });
   }
   if (options.receiptOut !== undefined) await fetchReceipt(client, executionId, options.receiptOut);
   if (options.output === true) await copyOutput(client, executionId, json);
@@ -46,12 +55,15 @@ async function fetchReceipt(client: GateClient, executionId: string, path: strin
 }
 
 async function copyOutput(client: GateClient, executionId: string, json: boolean): Promise<void> {
+  const cuts: string[] = [];
   for await (const item of client.readOutput(executionId, { follow: false })) {
     if (json) await writeJson(outputJson(item));
     else if (item.type === 'chunk') {
       await (item.stream === OutputStream.STDERR ? writeErr(item.data) : writeOut(item.data));
-    }
+    } else if (item.truncated)
+      cuts.push(describeCut(`${streamName(item.stream)} of ${item.commandId}`, item.length));
   }
+  for (const line of cuts) note(line);
 }
 
 async function show(client: GateClient, executionId: string, json: boolean): Promise<void> {

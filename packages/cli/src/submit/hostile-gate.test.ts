@@ -46,7 +46,7 @@ function prepare() {
 describe('csc against a hostile gate', () => {
   it('submit ends with the receipt’s exit code, and says that the gate said otherwise', async () => {
     const { submit, call } = prepare();
-    const receipt = { ...failed, ...failedCommand() };
+    const receipt = { ...failed, completed_command_ids: [], ...withCommand({ exit_code: 3 }) };
     const gate = await hostile({ told: lie, receipt });
     const { code, stderr } = await submit(gate);
     expect(code).toBe(3);
@@ -91,6 +91,19 @@ describe('csc against a hostile gate', () => {
     expect((await submit(other)).code).toBe(0);
   });
 
+  it('what was cut off is said, by the receipt, with a quiet csc, too', async () => {
+    const { submit } = prepare();
+    const cut = { stdout_truncated: true, ...withCommand({ stdout_truncated: true }, 'abc') };
+    const v02 = await submit(await hostile({ stdout: ['abc'], receipt: cut }), '--quiet');
+    expect({ code: v02.code, stdout: v02.stdout }).toEqual({ code: 0, stdout: 'abc' });
+    expect(v02.stderr).toContain('stdout of main was cut after 3 bytes');
+    const { submit: another } = prepare();
+    const receiptVersion = 'csc.receipt.v0.1';
+    const v01Gate = await hostile({ stderr: ['abcd'], receiptVersion, receipt: { stderr_truncated: true } });
+    const v01 = await another(v01Gate, '--receipt-version', 'v0.1');
+    expect(v01.stderr).toContain('stderr was cut after 4 bytes');
+  });
+
   it('goes on without a place to remember, and says so', async () => {
     const { submit } = prepare();
     const { code, stderr } = await submit(await hostile(), '--known-executors', '/proc/nowhere/known.json');
@@ -99,8 +112,8 @@ describe('csc against a hostile gate', () => {
   });
 });
 
-function failedCommand(): object {
-  const gate = new ScriptedGate({ contractSha256: contractSha256(sampleContract()) });
+function withCommand(members: object, stdout = ''): object {
+  const gate = new ScriptedGate({ contractSha256: contractSha256(sampleContract()), stdout: [stdout] });
   const [command] = JSON.parse(gate.receiptJson().toString()).commands;
-  return { completed_command_ids: [], commands: [{ ...command, exit_code: 3 }] };
+  return { commands: [{ ...command, ...members }] };
 }

@@ -1,3 +1,4 @@
+import { exitCodes } from '../exit-codes.ts';
 import { plainLine } from '../terminal/plain-text.ts';
 import { note } from '../terminal/streams.ts';
 
@@ -18,6 +19,29 @@ export interface Interrupts extends Disposable {
 }
 
 const signals = ['SIGINT', 'SIGTERM'] as const;
+
+/**
+ * Ctrl-C where somebody only looks on: it ends the looking, whatever state the execution is in. It may be another
+ * person's terminal that watches over it.
+ */
+export function leaveOnInterrupt(executionId: string): Interrupts {
+  const onSignal = (): never => leave(executionId);
+  for (const signal of signals) process.on(signal, onSignal);
+  return {
+    identify: () => {},
+    [Symbol.dispose]: () => {
+      for (const signal of signals) process.off(signal, onSignal);
+    },
+  };
+}
+
+/** Says how to come back and how to end it, and ends this process; the execution goes on. */
+export function leave(executionId: string | undefined): never {
+  const id = plainLine(executionId ?? '');
+  const hint = `it goes on; csc get ${id} --follow takes it up again, csc cancel ${id} ends it`;
+  note(executionId === undefined ? 'csc: left' : `csc: left; ${hint}`);
+  process.exit(exitCodes.interrupted);
+}
 
 export function handleInterrupts(steps: InterruptSteps): Interrupts {
   let executionId: string | undefined;

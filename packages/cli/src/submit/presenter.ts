@@ -9,7 +9,8 @@ import {
 } from '../connect/messages-json.ts';
 import { createPaint } from '../terminal/colour.ts';
 import { createProgress, type Outputs } from '../terminal/progress.ts';
-import { indifferent, note, writeErr, writeJson, writeOut } from '../terminal/streams.ts';
+import { indifferent, note, type Sink, writeErr, writeJson, writeOut } from '../terminal/streams.ts';
+import { describeCuts, type Shown } from './describe-cuts.ts';
 import { describeOutcome } from './describe-outcome.ts';
 import { narrate, narrateBriefly } from './narrate.ts';
 import type { Outcome } from './outcome.ts';
@@ -53,11 +54,22 @@ async function createHumanPresenter(
     if (line !== undefined) progress.line(line);
     if (now !== undefined) progress.now(now);
   };
+  const shown: Shown = { stdout: 0, stderr: 0 };
+  const counting =
+    (stream: keyof Shown, write: Sink): Sink =>
+    (data) => {
+      shown[stream] += data.length;
+      return write(data);
+    };
+  const onStdout = counting('stdout', progress.out);
+  const onStderr = counting('stderr', progress.err);
   return {
-    handlers: { onEvent, onStdout: progress.out, onStderr: progress.err, onTerminal: progress.out },
+    handlers: { onEvent, onStdout, onStderr, onTerminal: progress.out },
     now: progress.now,
     finish: async (outcome) => {
       progress.stop();
+      // Quiet or not: what is missing cannot be seen.
+      for (const line of describeCuts(outcome.receipt, shown)) note(line);
       if (!quiet) note(describeOutcome(outcome, createPaint(process.stderr)));
     },
     stop: progress.stop,

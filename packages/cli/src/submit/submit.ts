@@ -11,7 +11,7 @@ import { writeReceipt } from '../receipt-file.ts';
 import { createPaint } from '../terminal/colour.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
 import { toDecisionView } from './describe-outcome.ts';
-import { handleInterrupts } from './interrupts.ts';
+import { handleInterrupts, type Interrupts, leave } from './interrupts.ts';
 import { exitCodeOfOutcome, type Outcome } from './outcome.ts';
 import { createPresenter, type Presenter } from './presenter.ts';
 
@@ -41,9 +41,13 @@ export async function submitContract(file: string, options: SubmitCommandOptions
     return await submitAndLeave(client, contract, submitOptions, options.json ?? false);
   const presenter = await createPresenter({ json: options.json ?? false, quiet: options.quiet ?? false });
   presenter.now('asking the gate');
-  return await present(client, presenter, options.receiptOut, (handlers) =>
-    client.run(contract, { ...submitOptions, handlers }),
-  );
+  using interrupts = handleInterrupts({
+    cancel: (executionId) => client.cancel(executionId),
+    hint: 'once more leaves it to itself',
+    again: leave,
+  });
+  const run = (handlers: RunHandlers) => client.run(contract, { ...submitOptions, handlers });
+  return await present(presenter, { interrupts, receiptOut: options.receiptOut, run });
 }
 
 async function toSubmitOptions(options: SubmitCommandOptions): Promise<SubmitOptions> {
@@ -57,18 +61,18 @@ async function toSubmitOptions(options: SubmitCommandOptions): Promise<SubmitOpt
   };
 }
 
-/** Shows an execution to its end, with Ctrl-C asking for that end. Resolves to its exit code. */
+interface Presentation {
+  /** What Ctrl-C does meanwhile. */
+  readonly interrupts: Interrupts;
+  readonly receiptOut: string | undefined;
+  readonly run: (handlers: RunHandlers) => Promise<Outcome>;
+}
+
+/** Shows an execution to its end. Resolves to its exit code. */
 export async function present(
-  client: GateClient,
   presenter: Presenter,
-  receiptOut: string | undefined,
-  run: (handlers: RunHandlers) => Promise<Outcome>,
+  { interrupts, receiptOut, run }: Presentation,
 ): Promise<number> {
-  using interrupts = handleInterrupts({
-    cancel: (executionId) => client.cancel(executionId),
-    hint: 'once more leaves it to itself',
-    again: leave,
-  });
   const { onEvent } = presenter.handlers;
   try {
     const outcome = await run({
@@ -85,13 +89,6 @@ export async function present(
   } finally {
     presenter.stop();
   }
-}
-
-function leave(executionId: string | undefined): never {
-  note(
-    executionId === undefined ? 'csc: left' : `csc: left; csc get ${executionId} --follow takes it up again`,
-  );
-  process.exit(exitCodes.interrupted);
 }
 
 async function submitAndLeave(

@@ -24,8 +24,14 @@ const silence = () => {};
 
 /** @param quiet says nothing at all */
 export async function createProgress(quiet: boolean, { out, err }: Outputs): Promise<Progress> {
-  if (!quiet && process.stderr.isTTY) return createLive({ out, err });
+  if (!quiet && canRedraw(process.stderr)) return createLive({ out, err });
   return { now: silence, line: quiet ? silence : note, out, err, stop: silence };
+}
+
+// A live line is drawn over the one before it, which takes a width to reckon with. Terminals of 0 columns are those that
+// nobody has told their size: expect, docker -t, serial lines, some CI runners.
+function canRedraw({ isTTY, columns }: NodeJS.WriteStream): boolean {
+  return isTTY && columns > 0 && process.env['TERM'] !== 'dumb' && !process.env['CI'];
 }
 
 // How long output must pause before the live line comes back below it.
@@ -40,8 +46,9 @@ async function createLive({ out, err }: Outputs): Promise<Progress> {
   const spinner = ora({ stream: process.stderr, discardStdin: false, suffixText });
   let resume: NodeJS.Timeout | undefined;
   let midLine = false;
+  // A size can be lost, too: what asks for the width afterwards would clear lines without end.
   const show = (): void => {
-    if (!midLine && !spinner.isSpinning) spinner.start();
+    if (!midLine && canRedraw(process.stderr) && !spinner.isSpinning) spinner.start();
   };
   // Stopping one that does not spin would still move the cursor.
   const hide = (): void => {
@@ -53,6 +60,10 @@ async function createLive({ out, err }: Outputs): Promise<Progress> {
     midLine = false;
   };
   // A line that the command has not ended is the command's: the live line would write over it.
+  const onResize = (): void => {
+    if (!canRedraw(process.stderr)) hide();
+  };
+  process.stderr.on('resize', onResize);
   const makeWay =
     (write: Sink): Sink =>
     async (data) => {
@@ -73,6 +84,7 @@ async function createLive({ out, err }: Outputs): Promise<Progress> {
     out: process.stdout.isTTY ? makeWay(out) : out,
     err: makeWay(err),
     stop: () => {
+      process.stderr.off('resize', onResize);
       hide();
       endLine();
     },

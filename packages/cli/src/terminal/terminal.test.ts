@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Fleet, startFleet } from '../../../../tests/support/fleet.ts';
 import { sampleContract, samplePolicy } from '../testing/artifacts.ts';
 import { createScratch, csc } from '../testing/csc.ts';
-import { cscOnTerminal } from '../testing/terminal.ts';
+import { cscOnBlankTerminal, cscOnTerminal, forgetSize } from '../testing/terminal.ts';
 import { plainLine, plainText } from './plain-text.ts';
 
 const esc = '\u001b';
@@ -64,6 +64,43 @@ describe('on a terminal', () => {
     const { screen, code } = await stubborn.ended;
     expect(code).toBe(130);
     expect(screen).toMatch(/csc get [0-9a-f-]{36} --follow/);
+  });
+
+  it('csc submit ends on a terminal of no size, and on one that loses its size', async () => {
+    const blank = await cscOnBlankTerminal(['submit', contractFile('echo one')], reach()).ended;
+    expect(blank.code).toBe(0);
+    expect(blank.screen).toMatch(/one\r\n.*SUCCESS/s);
+    expect(blank.screen).not.toContain(`${esc}[?25l`);
+    const shrunk = cscOnTerminal(['submit', contractFile('sleep 2; echo two')], reach());
+    await shrunk.waitFor(/running main/);
+    forgetSize(shrunk.pty);
+    const { code, screen } = await shrunk.ended;
+    expect(code).toBe(0);
+    expect(screen).toMatch(/two\r\n.*SUCCESS/s);
+    expect(screen.length).toBeLessThan(100_000);
+  });
+
+  it('a dumb terminal gets lines and nothing to draw with', async () => {
+    const dumb = await cscOnTerminal(['submit', contractFile('echo one')], { ...reach(), TERM: 'dumb' })
+      .ended;
+    expect(dumb.code).toBe(0);
+    expect(dumb.screen).toMatch(/one\r\n/);
+    expect(dumb.screen).not.toContain(`${esc}[?`);
+  });
+
+  it('Ctrl-C leaves csc get --follow, and the execution goes on', async () => {
+    const submitted = await csc(['submit', contractFile('echo ready; sleep 60'), '--detach'], {
+      env: reach(),
+    });
+    const id = submitted.stdout.trim();
+    const watching = cscOnTerminal(['get', id, '--follow'], reach());
+    await watching.waitFor(/ready/);
+    watching.pty.write('\u0003');
+    const { screen, code } = await watching.ended;
+    expect(code).toBe(130);
+    expect(screen).toContain(`csc cancel ${id}`);
+    expect((await csc(['get', id], { env: reach() })).stdout).toMatch(/^state +running$/m);
+    await csc(['cancel', id, '--grace', '0s'], { env: reach() });
   });
 
   it('the same through a pipe has neither colour nor progress', async () => {

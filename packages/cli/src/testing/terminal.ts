@@ -1,3 +1,5 @@
+import { execFileSync } from 'node:child_process';
+import { readlinkSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { type IPty, spawn } from 'node-pty';
 
@@ -12,14 +14,30 @@ export interface OnTerminal {
   waitFor(pattern: RegExp): Promise<void>;
 }
 
+/** Takes a terminal its size, as if nobody had ever told it. Its users hear of it (SIGWINCH). */
+export function forgetSize(pty: IPty): void {
+  // node-pty refuses what terminals may well be.
+  execFileSync('stty', ['-F', readlinkSync(`/proc/${pty.pid}/fd/2`), 'cols', '0', 'rows', '0']);
+}
+
 /** Runs the real `csc` on a terminal of its own. */
 export function cscOnTerminal(args: readonly string[], env: NodeJS.ProcessEnv = {}): OnTerminal {
+  return onTerminal([process.execPath, bin, ...args], env);
+}
+
+/** The same on a terminal of no size. */
+export function cscOnBlankTerminal(args: readonly string[], env: NodeJS.ProcessEnv = {}): OnTerminal {
+  const script = 'stty cols 0 rows 0; exec "$@"';
+  return onTerminal(['/bin/sh', '-c', script, 'sh', process.execPath, bin, ...args], env);
+}
+
+function onTerminal([program = '', ...args]: readonly string[], env: NodeJS.ProcessEnv): OnTerminal {
   const { NO_COLOR: _, CI: __, ...own } = process.env;
-  const pty = spawn(process.execPath, [bin, ...args], {
-    name: 'xterm-256color',
+  const pty = spawn(program, args, {
+    name: env['TERM'] ?? 'xterm-256color',
     cols: 200,
     rows: 50,
-    env: { ...own, TERM: 'xterm-256color', ...env },
+    env: { ...own, ...env },
   });
   let screen = '';
   const waiting = new Set<() => void>();

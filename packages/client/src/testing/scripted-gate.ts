@@ -41,6 +41,8 @@ export class ScriptedGate implements AsyncDisposable {
   readonly breakOutputAfter: number[] = [];
   /** Streams stay open after their last message. */
   hang = false;
+  /** Watch tells of the decision and of nothing later. */
+  unfinished = false;
   /** What every call fails with. */
   refusal: CscError | undefined;
   readonly #script: Script;
@@ -90,7 +92,9 @@ export class ScriptedGate implements AsyncDisposable {
       watch: (call) => {
         const from = call.request.fromSequence;
         this.watchedFrom.push(from);
-        const events = scriptedEvents(script, this.receiptJson()).filter(({ sequence }) => sequence >= from);
+        const events = scriptedEvents(script, this.receiptJson()).filter(
+          ({ sequence }) => sequence >= from && (!this.unfinished || sequence === 1),
+        );
         this.#send(
           call,
           events.map((event) => ({ event })),
