@@ -1,3 +1,4 @@
+import { withoutSecrets } from '@csc-fleet/common/errors';
 import { Command } from 'commander';
 import { exitCodesTopic } from './exit-codes.ts';
 import { version } from './version.ts';
@@ -130,6 +131,8 @@ export async function buildProgram(argv: readonly string[]): Promise<Command> {
     .helpOption('-h, --help', 'show help')
     .helpCommand('help [command]', 'show help for a command')
     .addHelpText('after', helpAfter)
+    // Its messages quote the command line, on which a key may stand.
+    .configureOutput({ outputError: (text, write) => write(withoutSecrets(text)) })
     .showSuggestionAfterError()
     .exitOverride();
   for (const entry of entries) await addEntry(program, entry, argv);

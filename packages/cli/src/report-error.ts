@@ -1,4 +1,4 @@
-import { CscError, formatFaults } from '@csc-fleet/common/errors';
+import { CscError, formatFaults, withoutSecrets } from '@csc-fleet/common/errors';
 import { createPaint } from './terminal/colour.ts';
 import { plainText } from './terminal/plain-text.ts';
 import { note, writeJson } from './terminal/streams.ts';
@@ -59,7 +59,7 @@ export function describeError(error: unknown): string {
 }
 
 function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return withoutSecrets(error instanceof Error ? error.message : String(error));
 }
 
 // A refused document's message lists its faults after the first line; they are shown from `faults`.

@@ -1,5 +1,5 @@
 import type { KeyRing } from '@csc-fleet/common/crypto';
-import type { CscError } from '@csc-fleet/common/errors';
+import { CscError, quoteBriefly } from '@csc-fleet/common/errors';
 import {
   type ChannelCredentials,
   channelOptions,
@@ -53,11 +53,11 @@ export type ConnectOptions = {
  *     });
  *     console.error(decision?.reasonCodes, receipt?.status, exitCode); // the receipt has been verified
  *
- * Throws FILE_UNREADABLE or CONFIG_INVALID where the TLS files cannot be used.
+ * Throws FILE_UNREADABLE or CONFIG_INVALID where the TLS files or the address cannot be used.
  */
 export function connect(options: ConnectOptions): GateClient {
   const credentials = 'tls' in options ? readChannelCredentials(options.tls) : options.credentials;
-  const client = new GateStub(options.address, credentials, channelOptions);
+  const client = openStub(options.address, credentials);
   const connection = createConnection(client, options.callTimeoutMs ?? 30_000);
   const reconnect = {
     giveUpAfterMs: options.reconnectForMs ?? 60_000,
@@ -67,6 +67,15 @@ export function connect(options: ConnectOptions): GateClient {
   const { executorKeys: pinned, knownExecutors: known = createKnownExecutors() } = options;
   const keys = pinned === undefined ? knownKeys(known, connection) : pinnedKeys(pinned, connection);
   return createClient({ connection, reconnect, keys });
+}
+
+function openStub(address: string, credentials: ChannelCredentials): GateStub {
+  try {
+    return new GateStub(address, credentials, channelOptions);
+  } catch (cause) {
+    const message = `the gate's address must be HOST:PORT, and is ${quoteBriefly(address)}`;
+    throw new CscError('CONFIG_INVALID', message, { cause });
+  }
 }
 
 function createClient(context: RunContext): GateClient {

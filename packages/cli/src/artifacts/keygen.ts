@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { defaultKeyId, generateKeyPair, type KeyPair } from '@csc-fleet/common/crypto';
 import { explainFileError } from '@csc-fleet/common/encoding';
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, withoutSecrets } from '@csc-fleet/common/errors';
 import { exitCodes } from '../exit-codes.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
 import { makeFolder } from '../write-file.ts';
@@ -60,14 +60,15 @@ interface Made {
 }
 
 async function report({ keyId, pair, privateKeyFile, publicKeyFile, json }: Made): Promise<void> {
+  const [privateFile, publicFile] = [withoutSecrets(privateKeyFile), withoutSecrets(publicKeyFile)];
   const publicKey = Buffer.from(pair.publicKey).toString('base64');
   if (json) {
     return writeJson({
       key_id: keyId,
       public_key: publicKey,
-      private_key_file: privateKeyFile,
-      public_key_file: publicKeyFile,
+      private_key_file: privateFile,
+      public_key_file: publicFile,
     });
   }
-  await writeOut(`key id       ${keyId}\nprivate key  ${privateKeyFile}\npublic key   ${publicKeyFile}\n`);
+  await writeOut(`key id       ${keyId}\nprivate key  ${privateFile}\npublic key   ${publicFile}\n`);
 }

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, withoutSecrets } from '@csc-fleet/common/errors';
 import type { DevelopmentPki, DevelopmentPkiOptions } from '@csc-fleet/common/pki';
 import { exitCodes } from '../exit-codes.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
@@ -57,8 +57,9 @@ async function extendPki(dir: string, options: DevelopmentPkiOptions): Promise<D
 }
 
 async function report({ ca, created }: DevelopmentPki, json: boolean): Promise<number> {
-  if (json) await writeJson({ ca, created });
+  const made = created.map(withoutSecrets);
+  if (json) await writeJson({ ca: withoutSecrets(ca), created: made });
   else if (created.length === 0) await writeOut('all of it was there already\n');
-  else await writeOut(created.map((path) => `made ${path}\n`).join(''));
+  else await writeOut(made.map((path) => `made ${path}\n`).join(''));
   return exitCodes.ok;
 }

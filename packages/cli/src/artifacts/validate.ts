@@ -1,4 +1,4 @@
-import { CscError, type Fault, formatFaults, type Parsed } from '@csc-fleet/common/errors';
+import { CscError, type Fault, formatFaults, type Parsed, withoutSecrets } from '@csc-fleet/common/errors';
 import { exitCodes } from '../exit-codes.ts';
 import { readInput } from '../read-input.ts';
 import { createPaint } from '../terminal/colour.ts';
@@ -34,7 +34,7 @@ export async function validateFiles(
     const faults = await faultsOf(file, parse);
     if (faults.length > 0) exitCode = exitCodes.no;
     await (json
-      ? writeJson({ file, kind, valid: faults.length === 0, faults })
+      ? writeJson({ file: withoutSecrets(file), kind, valid: faults.length === 0, faults })
       : writeOut(describe(file, kind, faults)));
   }
   return exitCode;
@@ -53,7 +53,7 @@ async function faultsOf(file: string, parse: Parse): Promise<readonly Fault[]> {
 
 function describe(file: string, kind: ArtifactKind, faults: readonly Fault[]): string {
   const paint = createPaint(process.stdout);
-  const name = plainText(file);
+  const name = withoutSecrets(plainText(file));
   if (faults.length === 0) return `${paint(['green', 'bold'], 'VALID')} — ${name} is a ${kind}\n`;
   const count = faults.length === 1 ? '1 fault' : `${faults.length} faults`;
   return `${paint(['red', 'bold'], 'INVALID')} — ${name}: ${count}\n${plainText(formatFaults(faults))}\n`;

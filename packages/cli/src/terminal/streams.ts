@@ -1,5 +1,6 @@
 import { write } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { withoutSecrets } from '@csc-fleet/common/errors';
 
 /**
  * Where bytes go: each write is awaited, so that a slow reader holds its writer back. Rejects with EPIPE (write(2))
@@ -13,9 +14,9 @@ export const writeOut: Sink = createSink(1);
 /** What a command writes to its own stderr. Our own words go through `note`. */
 export const writeErr: Sink = createSink(2);
 
-/** A line for people, on stderr. */
+/** A line for people, on stderr; never a key that somebody gave in the place of its path. */
 export function note(line: string): void {
-  process.stderr.write(`${line}\n`);
+  process.stderr.write(`${withoutSecrets(line)}\n`);
 }
 
 /** One JSON document on one line, on stdout or where else it is to go. */

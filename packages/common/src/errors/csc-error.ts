@@ -1,5 +1,6 @@
 import type { LocalCode, RpcReason } from './codes.ts';
 import { type Fault, formatFaults, type Parsed } from './fault.ts';
+import { causeWithoutSecrets, withoutSecrets } from './without-secrets.ts';
 
 /** What a CscError may carry beside its code and message. */
 export interface CscErrorOptions {
@@ -10,7 +11,10 @@ export interface CscErrorOptions {
   readonly retryAfterMs?: number;
 }
 
-/** The one error class. The message is for people, may reach a remote caller, and must hold nothing secret. */
+/**
+ * The one error class. The message is for people, may reach a remote caller, and must hold nothing secret: what looks like
+ * a key is taken out of it, of its faults and of its cause.
+ */
 export class CscError extends Error {
   readonly code: RpcReason | LocalCode;
   /** Every fault of the document that was refused; empty where it is not about a document. */
@@ -19,10 +23,16 @@ export class CscError extends Error {
   readonly retryAfterMs: number | undefined;
 
   constructor(code: RpcReason | LocalCode, message: string, options: CscErrorOptions = {}) {
-    super(message, 'cause' in options ? { cause: options.cause } : undefined);
+    super(
+      withoutSecrets(message),
+      'cause' in options ? { cause: causeWithoutSecrets(options.cause) } : undefined,
+    );
     this.name = 'CscError';
     this.code = code;
-    this.faults = options.faults ?? [];
+    this.faults = (options.faults ?? []).map(({ path, message: fault }) => ({
+      path: withoutSecrets(path),
+      message: withoutSecrets(fault),
+    }));
     this.retryAfterMs = options.retryAfterMs;
   }
 }

@@ -9,4 +9,5 @@ export {
 export { CscError, type CscErrorOptions, isCscError, orThrow } from './csc-error.ts';
 export { type Fault, faulty, formatFaults, memberPath, type Parsed, parsed, quoteBriefly } from './fault.ts';
 export { guarded } from './guarded.ts';
+export { withoutSecrets } from './without-secrets.ts';
 export { zodFaults } from './zod-faults.ts';
