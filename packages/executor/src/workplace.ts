@@ -18,6 +18,7 @@ import {
   findExecutable,
   type HostFacts,
   type JobUser,
+  LiveScopes,
   type NotRunnable,
   planSandbox,
   resolveScopes,
@@ -75,6 +76,7 @@ export type Environment = Readonly<Record<string, string>>;
 
 /** Every command in a sandbox of its own. */
 export function createSandboxWorkplace(hostFacts: HostFacts, environment: Environment): Workplace {
+  const live = new LiveScopes();
   return {
     mode: 'hardened',
     notes: [],
@@ -83,11 +85,13 @@ export function createSandboxWorkplace(hostFacts: HostFacts, environment: Enviro
       const { policy, limits, secrets, pathRoots: roots, create = true } = granted;
       const facts = toRunFacts(hostFacts, granted.user);
       const scopes = resolveScopes({ cwd, readPaths, writePaths, policy, roots, create }, facts);
+      const { shared, leave } = live.enter(scopes.binds);
       const plan = planSandbox(facts, scopes, {
         environment: sandboxEnvironment(command, environment, granted),
         network: command.network,
         limits,
         secrets: [...new Set(command.secret_refs)],
+        unixSockets: shared.length === 0,
       });
       return {
         launchIn: {
@@ -103,11 +107,18 @@ export function createSandboxWorkplace(hostFacts: HostFacts, environment: Enviro
         writableRoots: scopes.binds.filter(({ writable }) => writable).map(({ source }) => source),
         mostWritten: { bytes: plan.writeBytes, files: plan.writeFiles },
         ...(plan.credentials === undefined ? {} : { credentials: plan.credentials }),
-        notes: scopes.notes,
-        close: () => scopes.close(),
+        notes: [...scopes.notes, ...shared.map(noteShared)],
+        close() {
+          leave();
+          scopes.close();
+        },
       };
     },
   };
+}
+
+function noteShared(path: string): string {
+  return `another run has ${path} as well: this command gets no Unix sockets that have a name`;
 }
 
 // The way out and the secrets' places are the executor's own: no value of the host's config goes over them.

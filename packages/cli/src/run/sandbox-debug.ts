@@ -50,6 +50,7 @@ function bwrapArgv(command: Command, { policy }: PolicyDocument, hostFacts: Host
       network: command.network,
       limits: defaultRunLimits(),
       secrets: command.secret_refs,
+      unixSockets: true,
     });
     return [facts.bwrapPath, ...bwrapArguments(plan, numberDescriptors(plan))];
   } finally {

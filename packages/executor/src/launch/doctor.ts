@@ -168,7 +168,13 @@ async function tryRecipe(hostFacts: HostFacts, { scratchDirectory }: DoctorOptio
   });
   try {
     const limits = narrowLimits(defaultRunLimits(), cgroups.cgroups?.most ?? {});
-    const plan = planSandbox(facts, scopes, { environment: {}, network: 'deny', limits, secrets: [] });
+    const plan = planSandbox(facts, scopes, {
+      environment: {},
+      network: 'deny',
+      limits,
+      secrets: [],
+      unixSockets: true,
+    });
     const command = launcher.launch({
       segments: [{ argv: ['true'] }],
       place: { kind: 'sandbox', plan, scopes, user: facts.jobUser },

@@ -130,8 +130,10 @@ function* openContents(
   { plan, secrets }: SandboxPlace,
   numbers: DescriptorNumbers,
 ): Generator<readonly [number: number, fd: number]> {
+  const { withoutUnixSockets } = facts.seccomp;
+  const filter = plan.seccomp.sha256 === withoutUnixSockets.sha256 ? withoutUnixSockets : facts.seccomp;
   for (const [index, number] of numbers.seccomp.entries()) {
-    const program = facts.seccomp.programs[index];
+    const program = filter.programs[index];
     if (program !== undefined) yield [number, content.open(program)];
   }
   for (const mount of plan.mounts) {

@@ -1,4 +1,4 @@
-import type { SeccompFilter } from '../seccomp/index.ts';
+import type { SeccompFilters } from '../seccomp/index.ts';
 
 /** What the sandbox depends on and only the host can say. Gathered once at start by `probeHost`. */
 export interface HostFacts {
@@ -21,8 +21,8 @@ export interface HostFacts {
   /** Files and directories below /proc that tell a job about the host and are masked; only those that exist. */
   readonly maskedFiles: readonly string[];
   readonly maskedDirectories: readonly string[];
-  /** The system call filter of every command. */
-  readonly seccomp: SeccompFilter;
+  /** The system call filters of commands. */
+  readonly seccomp: SeccompFilters;
   /** "none" only where the operator has said that rlimits are enough. */
   readonly cgroups: CgroupMechanism | 'none';
 }

@@ -18,6 +18,7 @@ export {
   toRunFacts,
 } from './host-facts.ts';
 export { isPool, type RunAs, type RunAsPool } from './job-user.ts';
+export { LiveScopes } from './live-scopes.ts';
 export { descriptorPath, O_PATH } from './open-path.ts';
 export {
   type Mount,

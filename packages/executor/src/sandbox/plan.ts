@@ -86,6 +86,8 @@ export interface SandboxCommand {
   readonly limits: RunLimits;
   /** The names of the secrets that it gets. */
   readonly secrets: readonly string[];
+  /** False: none but connected pairs, as another run could be at the other end. */
+  readonly unixSockets: boolean;
 }
 
 const mebibyte = 1024 * 1024;
@@ -129,12 +131,17 @@ export function planSandbox(facts: RunFacts, scopes: ResolvedScopes, command: Sa
       ),
     ],
     cwd: scopes.cwd,
-    seccomp: { sha256: facts.seccomp.sha256, programs: facts.seccomp.programs.length },
+    seccomp: planFilter(facts, command),
     rlimits: planRlimits(facts, limits),
     ...planCgroup(facts, limits),
     writeBytes: limits.write_bytes,
     writeFiles: limits.write_files,
   };
+}
+
+function planFilter({ seccomp }: HostFacts, { unixSockets }: SandboxCommand): SandboxPlan['seccomp'] {
+  const { sha256, programs } = unixSockets ? seccomp : seccomp.withoutUnixSockets;
+  return { sha256, programs: programs.length };
 }
 
 function planRlimits({ cgroups }: HostFacts, limits: RunLimits): SandboxPlan['rlimits'] {

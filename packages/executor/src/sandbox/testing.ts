@@ -21,7 +21,10 @@ export function makeFacts(changes: Partial<RunFacts> = {}): RunFacts {
     maskedFiles: ['/proc/keys'],
     maskedDirectories: ['/proc/acpi'],
     resolverPaths: ['/etc/resolv.conf'],
-    seccomp: { programs: [Buffer.from('filter')], sha256: 'f'.repeat(64) },
+    seccomp: {
+      ...{ programs: [Buffer.from('filter')], sha256: 'f'.repeat(64) },
+      withoutUnixSockets: { programs: [Buffer.from('filter'), Buffer.from('more')], sha256: 'e'.repeat(64) },
+    },
     cgroups: 'cgroup-v1',
     ...changes,
   };
@@ -29,7 +32,7 @@ export function makeFacts(changes: Partial<RunFacts> = {}): RunFacts {
 
 /** A command without network and secrets, within the limits that hold by default. */
 export function makeCommand(changes: Partial<SandboxCommand> = {}): SandboxCommand {
-  return { environment: {}, network: 'deny', limits: testLimits, secrets: [], ...changes };
+  return { environment: {}, network: 'deny', limits: testLimits, secrets: [], unixSockets: true, ...changes };
 }
 
 // Not the defaults, which depend on the host.

@@ -1,1 +1,1 @@
-export { loadSeccomp, type SeccompFilter, type SeccompOptions } from './load.ts';
+export { loadSeccomp, type SeccompFilter, type SeccompFilters, type SeccompOptions } from './load.ts';

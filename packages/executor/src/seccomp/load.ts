@@ -3,6 +3,7 @@ import { readBoundedFile, sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError, type Fault, formatFaults, orThrow } from '@csc-fleet/common/errors';
 import { assembleProfile } from './assemble.ts';
 import defaultProfile from './default-profile.json' with { type: 'json' };
+import { noUnixSockets } from './no-unix-sockets.ts';
 import { parseSeccompProfile, type SeccompProfile } from './profile.ts';
 import type { Architecture } from './system-calls.ts';
 
@@ -12,6 +13,12 @@ export interface SeccompFilter {
   readonly programs: readonly Buffer[];
   /** SHA-256 in hex over all programs, one after the other. */
   readonly sha256: string;
+}
+
+/** What a host holds ready. */
+export interface SeccompFilters extends SeccompFilter {
+  /** The same, with Unix sockets taken away: for a command whose scopes another run has as well. */
+  readonly withoutUnixSockets: SeccompFilter;
 }
 
 export interface SeccompOptions {
@@ -24,7 +31,7 @@ const architectures: Readonly<Record<string, Architecture>> = { x64: 'x86_64', a
 const architectureNames = { x86_64: 'SCMP_ARCH_X86_64', aarch64: 'SCMP_ARCH_AARCH64' } as const;
 
 /** Throws SANDBOX_UNAVAILABLE on another architecture; FILE_UNREADABLE, or CONFIG_INVALID with every fault of the file. */
-export function loadSeccomp({ profileFile }: SeccompOptions = {}): SeccompFilter {
+export function loadSeccomp({ profileFile }: SeccompOptions = {}): SeccompFilters {
   const architecture = architectures[arch];
   if (architecture === undefined)
     throw new CscError(
@@ -33,6 +40,11 @@ export function loadSeccomp({ profileFile }: SeccompOptions = {}): SeccompFilter
     );
   const ours = assembleProfile(ourProfile(), architecture);
   const programs = profileFile === undefined ? [ours] : [ours, assembleFile(profileFile, architecture)];
+  const withoutUnixSockets = toFilter([...programs, assembleProfile(noUnixSockets, architecture)]);
+  return { ...toFilter(programs), withoutUnixSockets };
+}
+
+function toFilter(programs: readonly Buffer[]): SeccompFilter {
   return { programs, sha256: sha256Hex(Buffer.concat(programs)) };
 }
 
