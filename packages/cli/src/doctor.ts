@@ -1,16 +1,32 @@
-import { diagnose } from '@csc-fleet/executor/launch/index';
+import { toProbe } from '@csc-fleet/executor/compose';
+import { readExecutorConfig } from '@csc-fleet/executor/config';
+import { type DoctorOptions, diagnose } from '@csc-fleet/executor/launch/index';
 import type { Check } from '@csc-fleet/executor/sandbox/index';
 import { exitCodes } from './exit-codes.ts';
 import { createPaint } from './terminal/colour.ts';
 import { plainLine } from './terminal/plain-text.ts';
 import { writeJson, writeOut } from './terminal/streams.ts';
 
+export interface DoctorArguments {
+  /** An account's name. */
+  readonly runAs?: string;
+  /** An executor's config file, whose say on all of this counts. */
+  readonly config?: string;
+  readonly json?: boolean;
+}
+
 /** Tries what a sandbox needs of this host and prints what was found. Resolves to 0 where all is there, else to 1. */
-export async function diagnoseHost(runAs: string | undefined, json: boolean): Promise<number> {
-  const checks = await diagnose(runAs === undefined ? {} : { runAs });
+export async function diagnoseHost({ json = false, ...named }: DoctorArguments): Promise<number> {
+  const checks = await diagnose(toOptions(named));
   const able = checks.every(({ ok }) => ok);
   await (json ? writeJson({ able, checks }) : writeOut(describe(checks, able)));
   return able ? exitCodes.ok : exitCodes.no;
+}
+
+function toOptions({ runAs, config }: DoctorArguments): DoctorOptions {
+  if (config === undefined) return runAs === undefined ? {} : { runAs };
+  const read = readExecutorConfig(config);
+  return { ...toProbe(read), pathRoots: read.ceiling.pathRoots };
 }
 
 function describe(checks: readonly Check[], able: boolean): string {
@@ -18,7 +34,7 @@ function describe(checks: readonly Check[], able: boolean): string {
   const width = Math.max(...checks.map(({ name }) => name.length));
   const lines = checks.flatMap(({ name, ok, detail, remedy }) => [
     `${ok ? paint('green', 'ok  ') : paint(['red', 'bold'], 'FAIL')}  ${name.padEnd(width)}  ${plainLine(detail)}`,
-    ...(remedy === undefined ? [] : [`      What to do: ${plainLine(remedy)}`]),
+    ...(remedy === undefined ? [] : [`      ${ok ? 'Advice' : 'What to do'}: ${plainLine(remedy)}`]),
   ]);
   const verdict = able
     ? `${paint(['green', 'bold'], 'ABLE')} — this host can run contracts in a sandbox`

@@ -44,7 +44,7 @@ async function isAble(): Promise<boolean> {
 }
 
 async function refuse(): Promise<number> {
-  await diagnoseHost(undefined, false);
+  await diagnoseHost({});
   note('csc: the demo needs a sandbox; csc demo --local shows the rest without one');
   return exitCodes.no;
 }

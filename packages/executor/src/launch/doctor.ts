@@ -8,6 +8,7 @@ import { defaultReserve, defaultRunLimits } from '../limits.ts';
 import {
   askBwrap,
   type Check,
+  checkPool,
   checkTools,
   defaultBwrapPath,
   failed,
@@ -32,6 +33,8 @@ import { defaultScratchDirectory } from './scratch.ts';
 import { userNamespaceRemedy } from './user-namespace-remedy.ts';
 
 export interface DoctorOptions extends ProbeOptions {
+  /** What the host's owner opens to jobs. Default: nothing is asked about it. */
+  readonly pathRoots?: readonly string[];
   /** As for the launchers. */
   readonly scratchDirectory?: string;
 }
@@ -51,6 +54,7 @@ export async function diagnose(options: DoctorOptions = {}): Promise<Check[]> {
     ...namespaces.map((namespace) => tryNamespace(facts, namespace)),
     tryNesting(facts),
   ]);
+  basics.push(...checkPool(facts.jobUsers, options.pathRoots ?? []));
   basics.push(...tryCgroups(facts, options), tryFilter(facts));
   const whole = basics.every(({ ok }) => ok) ? [await tryRecipe(facts, options)] : [];
   return [tools, ...bwrap.checks, check, ...basics, ...whole];

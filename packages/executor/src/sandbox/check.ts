@@ -7,12 +7,16 @@ export interface Check {
   readonly ok: boolean;
   /** What was found. */
   readonly detail: string;
-  /** What to do; present where `ok` is false. */
+  /** What to do; present where `ok` is false. Where it is true: what would be better, or may be needed. */
   readonly remedy?: string;
 }
 
 export function passed(name: string, detail: string): Check {
   return { name, ok: true, detail };
+}
+
+export function advised(name: string, detail: string, remedy: string): Check {
+  return { name, ok: true, detail, remedy };
 }
 
 export function failed(name: string, detail: string, remedy: string): Check {

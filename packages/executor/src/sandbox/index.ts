@@ -6,6 +6,7 @@ export {
 } from './bwrap-arguments.ts';
 export { type Check, failed, passed, requireChecks } from './check.ts';
 export { askBwrap } from './check-bwrap.ts';
+export { checkPool } from './check-pool.ts';
 export { type Executable, findExecutable, type NotRunnable } from './find-executable.ts';
 export { expandGlob, isGlob, stripTree } from './glob.ts';
 export {

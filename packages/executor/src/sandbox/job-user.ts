@@ -18,6 +18,8 @@ export interface RunAsPool {
 export interface Accounts {
   readonly users: readonly JobUser[];
   readonly groups: readonly Group[];
+  /** By the users' names. */
+  readonly shells?: ReadonlyMap<string, string>;
 }
 
 export interface Group {
@@ -101,8 +103,10 @@ function findUser(runAs: Exclude<RunAs, RunAsPool>, users: readonly JobUser[]): 
 
 /** Reads /etc/passwd and /etc/group (passwd(5), group(5)). */
 export function readAccounts(): Accounts {
+  const users = readFields('/etc/passwd');
   return {
-    users: readFields('/etc/passwd').flatMap(([name, , uid, gid]) =>
+    shells: new Map(users.map((fields) => [fields[0] ?? '', fields[6] ?? ''])),
+    users: users.flatMap(([name, , uid, gid]) =>
       name && uid && gid ? [{ name, uid: Number(uid), gid: Number(gid) }] : [],
     ),
     groups: readFields('/etc/group').flatMap(([name, , gid, members = '']) =>
