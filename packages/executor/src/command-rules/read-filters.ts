@@ -1,3 +1,4 @@
+import { awkStartsProgram } from './awk-program.ts';
 import { type Grammar, isListed } from './grammar.ts';
 import { joinLooks, type Look, nothingSeen, type Reader, seenCode } from './look.ts';
 import { isStream } from './read-interpreter.ts';
@@ -26,14 +27,8 @@ export const readAwk: Reader = (words) => {
   if (streamed !== undefined) return seenCode(words, `stdin, by ${streamed.name}`, streamed.word);
   const programs =
     named.length + given.length > 0 ? given.map(({ value }) => value) : operands.map((place) => words[place]);
-  return seeProgram(words, programs, runsOthers);
+  return seeProgram(words, programs, awkStartsProgram);
 };
-
-// POSIX awk: `system(…)`, `print | "…"`, `"…" | getline`; gawk(1): `|&`, and `@f(…)`, which calls whatever f names. Where
-// they stand does not matter: to tell code from a string or a pattern takes all of awk's grammar.
-function runsOthers(program: string): boolean {
-  return /system|@|(?<!\|)\|(?!\|)/.test(program);
-}
 
 const sed: Grammar = {
   short: 'bnrsuzEe:f:l:i::I::',

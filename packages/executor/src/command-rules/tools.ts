@@ -1,4 +1,4 @@
-import type { Grammar } from './grammar.ts';
+import { type Grammar, isListed } from './grammar.ts';
 import { named } from './program-name.ts';
 import type { Option } from './scan-options.ts';
 
@@ -109,7 +109,75 @@ export const tools: readonly Tool[] = [
   {
     names: named('sqlite3'),
     grammar: { short: '', long: 'cmd= init=', singleDash: true, ...anywhere },
-    // `.shell CODE`, `.output |CODE`
-    operandIsCode: (text) => /^\s*\.[a-z]/i.test(text),
+    bringsCode: ({ name, value }) => name === '--cmd' && isSqliteCode(value?.text ?? ''),
+    operandIsCode: isSqliteCode,
+  },
+  {
+    names: named('psql'),
+    grammar: { short: 'c:d:f:v:L:o:F:P:R:T:h:p:U:', long: 'command= file= output= log-file=', ...gnu },
+    // `\! CODE`, `\o |CODE`, `\copy … program`; of the server: `copy … program`.
+    bringsCode: ({ name, value }) =>
+      isListed(name, '-c --command')
+        ? /\\(?:!|(?:o|out|g\w*|w|write|e|ef|ev|copy|setenv|i|ir|include)\b)|\bprogram\b/i.test(
+            value?.text ?? '',
+          )
+        : isListed(name, '-o --output') && /^\s*\|/.test(value?.text ?? ''),
+    files: '-f --file',
+  },
+  {
+    names: named('mysql mariadb'),
+    grammar: { short: 'e:D:h:P:S:u:', long: 'execute= pager? init-command= database=', ...gnu },
+    code: '--pager',
+    bringsCode: ({ name, value }) =>
+      isListed(name, '-e --execute') &&
+      /\\[!PeE]|(?:^|[;\n])\s*(?:system|pager|edit)\b/i.test(value?.text ?? ''),
+  },
+  {
+    names: named('ssh slogin scp sftp autossh'),
+    grammar: {
+      short: 'B:b:c:D:E:e:F:I:i:J:L:l:m:O:o:P:p:Q:R:S:W:w:X:',
+      unlisted: 'flag',
+      permutes: true,
+    },
+    // ssh_config(5): settings that a shell runs, or libraries that are loaded.
+    bringsCode: ({ name, value }) =>
+      name === '-o' &&
+      /^\s*(?:proxycommand(?!\s*[=\s]\s*none\s*$)|localcommand|permitlocalcommand|knownhostscommand|pkcs11provider|securitykeyprovider|xauthlocation|include|match)\b/i.test(
+        value?.text ?? '',
+      ),
+  },
+  // `-S` of ssh is a socket.
+  { names: named('scp sftp'), grammar: { short: 'S:D:o:', ...anywhere }, programs: '-S -D' },
+  {
+    names: named('nc ncat netcat nc\\.\\w+'),
+    grammar: { short: 'e:c:', long: 'exec= sh-exec= lua-exec=', ...gnu },
+    code: '-e -c --exec --sh-exec --lua-exec',
+  },
+  {
+    names: named('socat'),
+    grammar: { short: '', ...anywhere },
+    operandIsCode: (text) => /(?:^|!!)\s*(?:exec|system|shell)\b/i.test(text),
+  },
+  {
+    // The same settings as npm_config_script_shell and its like.
+    names: named('npm pnpm'),
+    grammar: {
+      short: '',
+      long: 'script-shell= shell= editor= viewer= git= browser= node-options=',
+      singleDash: true,
+      ...gnu,
+    },
+    bringsCode: ({ name, value }) => name === '--node-options' && /data:/i.test(value?.text ?? ''),
+    programs: '--script-shell --shell --editor --viewer --git --browser',
   },
 ];
+
+// Of the dot commands these start nothing; `.shell`, `.system`, `.output |CODE`, `.import |CODE` and their short forms do.
+const harmlessDots =
+  /^\s*\.(?:tables|schema|fullschema|mode|headers?|dump|databases|indexes|indices|separator|width|stats|timer|nullvalue|echo|bail|dbinfo|version|show|help|changes|eqp|explain)(?:\s[^|]*)?$/;
+
+function isSqliteCode(text: string): boolean {
+  if (/^\s*\./.test(text)) return !harmlessDots.test(text);
+  // The shell's own SQL function: `edit(VALUE, PROGRAM)`.
+  return /\bedit["`\]]?\s*(?:\(|\/\*|--)/i.test(text);
+}

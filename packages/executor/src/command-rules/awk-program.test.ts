@@ -1,0 +1,53 @@
+import { execFileSync } from 'node:child_process';
+import { describe, expect, it } from 'vitest';
+import { awkStartsProgram } from './awk-program.ts';
+
+describe('awkStartsProgram', () => {
+  it.each([
+    'BEGIN { a = 8; b = a \\\n/ system("echo ran") / 1 }',
+    'BEGIN { a = 8; b = a # "\n; system("echo ran") }',
+    'BEGIN { a[1] = 4; y = a[1] / system("echo ran") / 1 }',
+    'BEGIN { y = (4) / system("echo ran") / 1 }',
+    'BEGIN { y = "4" / system("echo ran") / 1 }',
+    'BEGIN { print "\\"" | "sh -c \\"echo ran\\"" }',
+  ])('finds what awk itself runs: %j', (program) => {
+    // A program that divides by nothing has run all the same.
+    const { stdout } = run(program);
+    expect(stdout).toContain('ran');
+    expect(awkStartsProgram(program)).toBe(true);
+  });
+
+  // A slash after these is a division to one awk and a pattern to another.
+  it.each([
+    'BEGIN { x = 1; y = x++ / system("echo ran") / 1 }',
+    'BEGIN { if (1) /"/; system("echo ran"); "" }',
+  ])('takes the worse of two readings: %j', (program) => {
+    expect(awkStartsProgram(program)).toBe(true);
+  });
+
+  it.each([
+    '# a system | b\n{ print }',
+    '/a|b/ && !/c|d/ { n++ }\nEND { print n }',
+    '{ gsub(/[|@]/, "|"); print }',
+    '$1 ~ "system" || $2 ~ /^@/ { print $1 / 2 }',
+    'BEGIN { FS = "\\"|" }\n{ print $1 }',
+  ])('finds nothing in %j', (program) => {
+    expect(awkStartsProgram(program)).toBe(false);
+  });
+
+  it('takes time in proportion to the length', () => {
+    expect(awkStartsProgram(`{ ${'a / b; "x|y"; '.repeat(5000)} }`)).toBe(false);
+    expect(awkStartsProgram(`|${'/[['.repeat(20_000)}`)).toBe(true);
+  });
+});
+
+function run(program: string): { stdout: string } {
+  try {
+    return {
+      stdout: execFileSync('awk', [program], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }),
+    };
+  } catch (error) {
+    const stdout = error instanceof Error && 'stdout' in error ? String(error.stdout) : '';
+    return { stdout };
+  }
+}
