@@ -61,6 +61,18 @@ const variable = z
   .string()
   .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be a variable name: letters, digits and _');
 
+// What the gate takes.
+const labelName = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$/,
+    'must be 1 to 63 letters, digits, ".", "_", "/" and "-", the first and the last a letter or a digit',
+  );
+const labelValue = z
+  .string()
+  .max(255)
+  .regex(/^\P{Cc}*$/u, 'must have no control characters');
+
 const least = (min: number) => z.int().min(min);
 const runDefaults = defaultRunLimits();
 const limitMembers = limitsSchema.required().shape;
@@ -84,7 +96,7 @@ const schema = z.strictObject({
   trusted_gate_keys: path,
   policies: path,
   state_dir: path,
-  labels: z.record(z.string().min(1).max(63), z.string().max(255)).default({}),
+  labels: z.record(labelName, labelValue).default({}),
   slots: z.int().min(1).max(maxSlots).optional(),
   run_as: z
     .union([

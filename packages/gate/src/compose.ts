@@ -25,6 +25,7 @@ import {
 } from '@csc-fleet/common/messages';
 import { type Bindings, checkBindings, type PolicySet } from '@csc-fleet/common/policy';
 import type { Identity } from '@csc-fleet/common/rpc';
+import { boundedGate } from './bounds/index.ts';
 import { cancel } from './cancel.ts';
 import { check } from './check.ts';
 import type { GateLimits } from './config.ts';
@@ -35,6 +36,7 @@ import { toDecision } from './execution/to-message.ts';
 import { ExecutorKeys } from './link/executor-keys.ts';
 import { type LinkSession, Session } from './link/session.ts';
 import { getExecution, getKeys, getReceipt, listExecutions } from './look-up.ts';
+import { outputLimitsOf } from './output/grant.ts';
 import type { OutputLog } from './output/output-log.ts';
 import { OutputStore } from './output/output-store.ts';
 import { type EncodedOutput, readOutput } from './output/reader.ts';
@@ -131,7 +133,7 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
   const { context, keys } = await assemble(options, dependencies);
   await takeUp(context);
   const stopSweeping = startSweeping(context);
-  return {
+  return boundedGate({
     submit: async (principal, request) => {
       const { execution, existing } = await submit(context, principal, request);
       return {
@@ -175,8 +177,13 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
         const execution = context.executions.openById(executionId);
         if (execution === undefined)
           throw new CscError('EXECUTION_UNKNOWN', 'this execution takes no more output');
+        // It has output, so it was redeemed: its Accepted is on its way, over another connection.
+        context.scheduler.offers.remove(executionId);
         const commandIds = await execution.commandIds();
-        return context.output.with(executionId, (log) => log.append(logOffset, frames, commandIds));
+        const limits = outputLimitsOf(execution.row, context.limits.output);
+        return context.output.with(executionId, (log) =>
+          log.append(logOffset, frames, { commandIds, limits }),
+        );
       },
       hold: (executionId, signal) => {
         if (signal.aborted) return;
@@ -191,7 +198,7 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
       await context.output.close();
       await context.store.close();
     },
-  };
+  });
 }
 
 async function assemble(

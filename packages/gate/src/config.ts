@@ -50,12 +50,13 @@ export interface GateConfig {
 
 const path = z.string().min(1);
 const positive = z.int().min(1);
-// More than any host captures by default: the host's own limit counts unless the owner says less here.
-const noOutputLimit = 2 ** 40;
+// More than any host captures by default: the host's own limit counts unless the owner says otherwise here. A host that
+// is taken over can fill as much of the gate's disk with one execution.
+const defaultOutputBytes = 4 * 1024 ** 3;
 
 const outputSchema = z.strictObject({
-  stdout_bytes: z.int().min(0).default(noOutputLimit),
-  stderr_bytes: z.int().min(0).default(noOutputLimit),
+  stdout_bytes: z.int().min(0).default(defaultOutputBytes),
+  stderr_bytes: z.int().min(0).default(defaultOutputBytes),
 });
 
 const limitsSchema = z.strictObject({

@@ -273,7 +273,7 @@ describe('an error', () => {
       ),
     );
     expect(status).toBe(INVALID_ARGUMENT);
-    expect(error).toMatchObject({ code: 'CONTRACT_INVALID' });
+    expect(error).toMatchObject({ code: 'REQUEST_INVALID' });
   });
 
   it('that is a fault of ours is an id, which the log has with all there is to know', async () => {
@@ -418,7 +418,7 @@ describe('malformed output', () => {
       { executionId: '', logOffset: good.length, frames: bad },
     ]);
     expect(lengths).toEqual([0, good.length]);
-    expect(error).toMatchObject({ code: 'INTERNAL' });
+    expect(error).toMatchObject({ code: 'REQUEST_INVALID' });
     expect(await test.gate.output.committedLength(executionId)).toBe(good.length);
   });
 });

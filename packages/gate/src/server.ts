@@ -1,7 +1,6 @@
 import { CscError } from '@csc-fleet/common/errors';
 import {
   type ErrorLog,
-  ExecutorLinkService,
   maxMessageBytes,
   readOwnIdentity,
   readServerCredentials,
@@ -14,7 +13,7 @@ import { CallLimits } from './authn/call-limits.ts';
 import type { Gate } from './compose.ts';
 import type { GateLimits } from './config.ts';
 import { gateMethods, gateService } from './rpc/gate-service.ts';
-import { linkMethods } from './rpc/link-service.ts';
+import { linkMethods, linkService } from './rpc/link-service.ts';
 import { addReflection } from './rpc/reflection.ts';
 
 export interface ServerSettings {
@@ -47,7 +46,7 @@ export async function startServer(gate: Gate, settings: ServerSettings): Promise
   const rules = { trustDomain, log, stopping: stopping.signal };
   server.addService(gateService, gateMethods(gate, { ...rules, ...limits, limits: new CallLimits(limits) }));
   const silenceMs = settings.heartbeatIntervalSec * silentHeartbeats * 1000;
-  server.addService(ExecutorLinkService, linkMethods(gate, { ...rules, silenceMs }));
+  server.addService(linkService, linkMethods(gate, { ...rules, silenceMs }));
   health.addToServer(server);
   addReflection(server);
   const port = await bind(server, settings);

@@ -503,7 +503,7 @@ describe('a request that is refused', () => {
     { selector: { pool: 'x'.repeat(257) } },
     { options: { receiptVersion: 'csc.receipt.v9', queueTimeout: undefined } },
   ])('asks for too much: %o', async (request) => {
-    expect(await codeOf(test.submit(makeContract(), request))).toBe('CONTRACT_INVALID');
+    expect(await codeOf(test.submit(makeContract(), request))).toBe('REQUEST_INVALID');
   });
 
   it('comes from an identity without a binding', async () => {

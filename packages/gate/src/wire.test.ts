@@ -319,8 +319,10 @@ describe('an upload of output', () => {
   });
 
   it('fails for a gap, in the log or in the stream', async () => {
-    await expect(executor.push(executionId, length + 1, 5, 'world')).rejects.toEqual(rejected('INTERNAL'));
-    await expect(executor.push(executionId, length, 6, 'world')).rejects.toEqual(rejected('INTERNAL'));
+    await expect(executor.push(executionId, length + 1, 5, 'world')).rejects.toEqual(
+      rejected('REQUEST_INVALID'),
+    );
+    await expect(executor.push(executionId, length, 6, 'world')).rejects.toEqual(rejected('REQUEST_INVALID'));
     expect(await executor.push(executionId, length, 5, 'world')).toBe(both);
   });
 

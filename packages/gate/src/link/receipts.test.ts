@@ -235,6 +235,47 @@ describe('a receipt that does not count', () => {
   });
 });
 
+describe('output beyond what the ticket grants', () => {
+  it('is refused at the gate, whatever the executor counts, and none of it is kept', async () => {
+    await test.close();
+    test = await TestGate.open({ limits: { output: { stdout_bytes: 10, stderr_bytes: 10 } } });
+    executor = await test.connected('e1');
+    const offer = await run();
+    const { executionId } = offer;
+    const length = await executor.push(executionId, 0, 0, 'hello');
+    await expect(executor.push(executionId, length, 5, 'world!')).rejects.toEqual(
+      rejected('REQUEST_INVALID'),
+    );
+    expect(await test.gate.output.committedLength(executionId)).toBe(length);
+    // Also by a gate that has less to grant since, or more.
+    await test.reopen();
+    await executor.connect([executionId]);
+    expect(await executor.push(executionId, length, 5, 'world')).toBeGreaterThan(length);
+    await expect(executor.push(executionId, length + 12, 10, '!')).rejects.toEqual(
+      rejected('REQUEST_INVALID'),
+    );
+    // Nor does a receipt wait for it.
+    executor.sendReceipt(offer, {}, 2 ** 21);
+    await taken();
+    expect(test.errors.splice(0)).toEqual([rejected('RECEIPT_INVALID')]);
+    await executor.finish(offer);
+  });
+
+  it('is refused where it is all heads of frames', async () => {
+    await test.close();
+    test = await TestGate.open({ limits: { output: { stdout_bytes: 10, stderr_bytes: 10 } } });
+    executor = await test.connected('e1');
+    const { executionId } = await run();
+    const empty = Buffer.concat(Array.from({ length: 20_000 }, () => toFrame(0, '')));
+    let length = 0;
+    const fill = async (): Promise<void> => {
+      for (;;) length = await test.gate.output.append(executionId, length, empty);
+    };
+    await expect(fill()).rejects.toEqual(rejected('REQUEST_INVALID'));
+    expect(length).toBeLessThan(2 ** 20 + 40);
+  });
+});
+
 describe('a receipt that comes before the output', () => {
   const first = toFrame(0, 'hello ');
   const second = toFrame(6, 'world');

@@ -8,6 +8,7 @@ import {
   toDuration,
 } from '@csc-fleet/common/messages';
 import type { Identity } from '@csc-fleet/common/rpc';
+import { checkBounds, linkBounds } from '../bounds/index.ts';
 import type { GateContext } from '../context.ts';
 import { requestInvalid } from '../request-invalid.ts';
 import { Peer } from '../schedule/peer.ts';
@@ -43,13 +44,20 @@ export interface LinkOptions {
 type Message = NonNullable<ConnectRequest['message']>;
 type ExecutionMessage = Exclude<Message, { $case: 'hello' | 'heartbeat' }>;
 
+// Copies of one execution's receipt that may wait at a time.
+const maxWaiting = 4;
+
 /** The gate's side of one executor's connection: messages are taken one after the other, in order. */
 export class Session implements LinkSession {
   readonly #connection: Connection;
   readonly #hangUp: (error: CscError) => void;
   readonly #ask: () => Promise<void>;
   readonly #gone = new AbortController();
+  /** Receipts that are being taken, by execution. */
+  readonly #receiving = new Map<string, number>();
   #asking = false;
+  /** Hung up: nothing that came behind the message that was wrong counts. */
+  #isOver = false;
   #peer: Peer | undefined;
   #work: Promise<void> = Promise.resolve();
 
@@ -74,6 +82,8 @@ export class Session implements LinkSession {
   }
 
   async #handle(message: Message): Promise<void> {
+    if (this.#isOver) return;
+    checkBounds(linkBounds[message.$case], message.value, message.$case);
     if (message.$case === 'hello') return this.#hello(message.value);
     if (this.#peer === undefined)
       throw new CscError('CREDENTIALS_INVALID', 'the first message must be Hello');
@@ -152,6 +162,10 @@ export class Session implements LinkSession {
   async #receipt(receipt: Receipt, peer: Peer): Promise<void> {
     const { gate, send, refusals } = this.#connection;
     const { executionId } = receipt;
+    const waiting = this.#receiving.get(executionId) ?? 0;
+    // Each is kept while it waits for output, and one would do.
+    if (waiting >= maxWaiting) return;
+    this.#receiving.set(executionId, waiting + 1);
     try {
       if (!(await takeReceipt(this.#connection, receipt))) return;
       peer.assigned.delete(executionId);
@@ -161,6 +175,10 @@ export class Session implements LinkSession {
       // The connection stays: the executor has other executions, and would only send the same receipt again.
       if (isCscError(error, 'STORE_UNAVAILABLE')) this.#failed(error);
       else refusals.add(notCounted(this.#connection, executionId, error), gate.onError);
+    } finally {
+      const left = (this.#receiving.get(executionId) ?? 1) - 1;
+      if (left === 0) this.#receiving.delete(executionId);
+      else this.#receiving.set(executionId, left);
     }
   }
 
@@ -183,8 +201,11 @@ export class Session implements LinkSession {
   }
 
   #failed(error: unknown): void {
+    if (this.#isOver) return;
     this.#connection.gate.onError(error);
-    if (isCscError(error)) this.#hangUp(error);
+    if (!isCscError(error)) return;
+    this.#isOver = true;
+    this.#hangUp(error);
   }
 }
 

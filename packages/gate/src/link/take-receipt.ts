@@ -1,5 +1,6 @@
 import { CscError } from '@csc-fleet/common/errors';
 import type { Receipt } from '@csc-fleet/common/messages';
+import { maxLogLength, outputLimitsOf } from '../output/grant.ts';
 import { type Connection, findOwn } from './connection.ts';
 import { takeLateReceipt } from './take-late.ts';
 import { toOutcome, verifyExecutorReceipt } from './verify-receipt.ts';
@@ -15,6 +16,8 @@ export async function takeReceipt(connection: Connection, receipt: Receipt): Pro
   const execution = findOwn(connection, executionId);
   if (execution === undefined) return takeOther(connection, receipt);
   const verified = verifyExecutorReceipt(receiptJson, execution.row, keys.ringOf(executor.uri));
+  if (outputLogLength > maxLogLength(outputLimitsOf(execution.row, gate.limits.output)))
+    throw new CscError('RECEIPT_INVALID', 'it counts on more output than the ticket grants');
   if (!(await hasOutput(connection, executionId, outputLogLength))) return false;
   // Another copy of it may have been faster.
   if (gate.executions.openById(executionId) === execution) {

@@ -53,10 +53,16 @@ function rest({ scheduler, onError }: GateContext, peer: Peer, reason: string): 
   setTimeout(guarded(wake, onError), restMs).unref();
 }
 
+// As long as a receipt's error may be.
+const maxErrorLength = 4000;
+
 /** Ends it with the executor's own receipt, or with the gate's where the executor gives none that counts. */
 async function block(connection: Connection, execution: LiveExecution, refused: Refused): Promise<void> {
   const { ending } = connection.gate;
-  const outcome = { state: ExecutionState.BLOCKED, error: `${refused.reason}: ${refused.message}` };
+  const outcome = {
+    state: ExecutionState.BLOCKED,
+    error: `${refused.reason}: ${refused.message}`.slice(0, maxErrorLength),
+  };
   if (hasGoodReceipt(connection, execution, refused)) {
     await ending.withReceipt(execution, outcome, refused.receiptJson);
   } else {

@@ -26,7 +26,8 @@ async function open(complete = false): Promise<OutputLog> {
   return log;
 }
 
-const known = new Set(['main', 'other']);
+const limits = { stdout_bytes: 2 ** 30, stderr_bytes: 2 ** 30 };
+const known = { commandIds: new Set(['main', 'other']), limits };
 
 function frame(offset: number, data: string | Buffer, chunk: Partial<OutputChunk> = {}): Buffer {
   const empty = { commandId: 'main', stream: OutputStream.STDOUT, monotonicNs: 0 };
@@ -40,7 +41,7 @@ async function readAll(log: OutputLog, position = 0): Promise<Buffer> {
   return Buffer.concat(pieces);
 }
 
-const refused = expect.objectContaining({ code: 'INTERNAL' });
+const refused = expect.objectContaining({ code: 'REQUEST_INVALID' });
 
 describe('appending', () => {
   it('gives back what was appended, from the beginning of any frame', async () => {
@@ -214,7 +215,10 @@ describe('reading', () => {
     const commandId = 'c'.repeat(1_000_000);
     const log = await open();
     const long = frame(0, Buffer.alloc(maxFrameData), { commandId });
-    await log.append(0, Buffer.concat([frame(0, 'x'), long]), new Set(['main', commandId]));
+    await log.append(0, Buffer.concat([frame(0, 'x'), long]), {
+      commandIds: new Set(['main', commandId]),
+      limits,
+    });
     expect(await readAll(log)).toEqual(Buffer.concat([frame(0, 'x'), long]));
   });
 

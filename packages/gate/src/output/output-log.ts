@@ -3,6 +3,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { CscError } from '@csc-fleet/common/errors';
 import { Signal } from '../signal.ts';
 import { maxFrameBytes, readFrames } from './frames.ts';
+import { maxLogLength, type OutputGrant } from './grant.ts';
 import { refused, StreamOffsets } from './stream-offsets.ts';
 
 const readSize = 512 * 1024;
@@ -57,12 +58,11 @@ export class OutputLog {
 
   /**
    * Appends whole frames that begin at `offset` in the log; what it has already is skipped. Resolves to its new
-   * length. Throws INTERNAL for a gap or a malformed frame, SPOOL_FULL where the disk takes no more; then nothing is
+   * length. Throws REQUEST_INVALID for a gap, a malformed frame or more than is granted, SPOOL_FULL where the disk takes no more; then nothing is
    * appended.
-   * @param commandIds those that the contract has; a frame of another is malformed
    */
-  append(offset: number, frames: Uint8Array, commandIds: ReadonlySet<string>): Promise<number> {
-    const done = this.#appending.then(() => this.#append(offset, frames, commandIds));
+  append(offset: number, frames: Uint8Array, grant: OutputGrant): Promise<number> {
+    const done = this.#appending.then(() => this.#append(offset, frames, grant));
     this.#appending = done.catch(() => undefined);
     return done;
   }
@@ -101,11 +101,13 @@ export class OutputLog {
     return this.#file;
   }
 
-  async #append(offset: number, frames: Uint8Array, commandIds: ReadonlySet<string>): Promise<number> {
+  async #append(offset: number, frames: Uint8Array, grant: OutputGrant): Promise<number> {
     if (this.#offsets === undefined) throw refused('it is complete');
     if (offset > this.#length) throw refused(`there is a gap at ${this.#length}`);
     const fresh = frames.subarray(Math.min(this.#length - offset, frames.length));
-    const accept = this.#offsets.check(fresh, commandIds);
+    if (this.#length + fresh.length > maxLogLength(grant.limits))
+      throw refused('with the heads of its frames it is more than its ticket grants');
+    const accept = this.#offsets.check(fresh, grant);
     await this.#write(fresh);
     accept();
     this.#length += fresh.length;

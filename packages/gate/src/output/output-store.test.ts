@@ -9,7 +9,10 @@ import { OutputStore } from './output-store.ts';
 let directory: string;
 let store: OutputStore;
 const id = randomUUID();
-const known = new Set(['main']);
+const known = {
+  commandIds: new Set(['main']),
+  limits: { stdout_bytes: 1000, stderr_bytes: 1000 },
+};
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'csc-output-'));

@@ -1,27 +1,37 @@
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { OutputStream } from '@csc-fleet/common/messages';
 import { type Frame, readFrames } from './frames.ts';
+import type { OutputGrant } from './grant.ts';
+
+const outputNames = ['stdout_bytes', 'stderr_bytes'] as const;
+type Totals = Record<(typeof outputNames)[number], number>;
 
 /** Where each stream of a log goes on: what comes next must begin there. */
 export class StreamOffsets {
   readonly #next = new Map<string, number>();
+  #totals: Totals = { stdout_bytes: 0, stderr_bytes: 0 };
 
   /**
-   * Checks whole frames; they count once the function that it gives is called. Throws INTERNAL for a gap, an unknown
-   * stream or a malformed frame.
-   * @param commandIds those that the contract has; a frame of another is refused
+   * Checks whole frames; they count once the function that it gives is called. Throws REQUEST_INVALID for a gap, an
+   * unknown command or stream, a malformed frame, and more than is granted.
    */
-  check(frames: Uint8Array, commandIds: ReadonlySet<string>): () => void {
+  check(frames: Uint8Array, { commandIds, limits }: OutputGrant): () => void {
     const after = new Map<string, number>();
+    const totals = { ...this.#totals };
     let end = 0;
-    for (const frame of readFrames(frames)) {
+    for (const frame of readPushed(frames)) {
       if (!commandIds.has(frame.commandId)) throw refused('a frame is of an unknown command');
-      this.#take(frame, after);
+      this.#take(frame, after, totals);
       end = frame.end;
     }
     if (end !== frames.length) throw refused('it ends within a frame');
+    for (const name of outputNames) {
+      if (totals[name] > limits[name])
+        throw refused(`it is more than the ${limits[name]} ${name} of its ticket`);
+    }
     return () => {
       for (const [key, offset] of after) this.#next.set(key, offset);
+      this.#totals = totals;
     };
   }
 
@@ -30,7 +40,7 @@ export class StreamOffsets {
     let end = 0;
     try {
       for (const frame of readFrames(bytes)) {
-        this.#take(frame, this.#next);
+        this.#take(frame, this.#next, this.#totals);
         end = frame.end;
       }
     } catch (error) {
@@ -39,7 +49,7 @@ export class StreamOffsets {
     return end;
   }
 
-  #take({ commandId, stream, offset, data }: Frame, after: Map<string, number>): void {
+  #take({ commandId, stream, offset, data }: Frame, after: Map<string, number>, totals: Totals): void {
     if (stream < OutputStream.STDOUT || stream > OutputStream.TERMINAL) {
       throw refused('a frame is of an unknown stream');
     }
@@ -47,10 +57,20 @@ export class StreamOffsets {
     const expected = after.get(key) ?? this.#next.get(key) ?? 0;
     if (offset !== expected) throw refused('there is a gap in a stream');
     after.set(key, expected + data.length);
+    totals[stream === OutputStream.STDERR ? 'stderr_bytes' : 'stdout_bytes'] += data.length;
   }
 }
 
 /** What was pushed is not what it must be. */
 export function refused(why: string): CscError {
-  return new CscError('INTERNAL', `output was refused: ${why}`);
+  return new CscError('REQUEST_INVALID', `frames were refused: ${why}`);
+}
+
+// Those that lie in a file of ours are another matter.
+function* readPushed(frames: Uint8Array): Generator<Frame> {
+  try {
+    yield* readFrames(frames);
+  } catch (error) {
+    throw isCscError(error, 'INTERNAL') ? refused(error.message) : error;
+  }
 }

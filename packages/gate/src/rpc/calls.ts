@@ -119,7 +119,7 @@ function decode<Request>({ maxMessageBytes }: CallRules, { bytes, decode }: Unde
   try {
     return decode(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
   } catch (cause) {
-    throw new CscError('CONTRACT_INVALID', 'the request is not a message of this method', { cause });
+    throw new CscError('REQUEST_INVALID', 'the request is not a message of this method', { cause });
   }
 }
 

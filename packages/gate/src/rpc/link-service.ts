@@ -1,9 +1,9 @@
-import { CscError, guarded } from '@csc-fleet/common/errors';
+import { CscError, guarded, isCscError } from '@csc-fleet/common/errors';
 import { asOwner } from '@csc-fleet/common/process';
 import {
-  type ConnectRequest,
   type ConnectResponse,
   type ErrorLog,
+  ExecutorLinkService,
   type Identity,
   type PushOutputRequest,
   type PushOutputResponse,
@@ -13,6 +13,7 @@ import {
 } from '@csc-fleet/common/rpc';
 import type { ServerDuplexStream, ServiceError, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { authenticate } from '../authn/principal.ts';
+import { checkBounds, pushOutputBounds } from '../bounds/index.ts';
 import type { Gate } from '../compose.ts';
 import { draining, goneController, toOwner } from './calls.ts';
 
@@ -26,20 +27,35 @@ export interface LinkRules {
   readonly stopping: AbortSignal;
 }
 
+/** csc.link.v1.ExecutorLink with messages that are not decoded: grpc-js would call what is none INTERNAL. */
+export const linkService = {
+  ...ExecutorLinkService,
+  connect: { ...ExecutorLinkService.connect, requestDeserialize: (bytes: Buffer) => bytes },
+  pushOutput: { ...ExecutorLinkService.pushOutput, requestDeserialize: (bytes: Buffer) => bytes },
+};
+
+function decode<Message>(decodeBytes: (bytes: Buffer) => Message, bytes: Buffer): Message {
+  try {
+    return decodeBytes(bytes);
+  } catch (cause) {
+    throw new CscError('REQUEST_INVALID', 'what came is not a message of this method', { cause });
+  }
+}
+
 /** The methods of csc.link.v1.ExecutorLink for a gate. */
 export function linkMethods(gate: Gate, rules: LinkRules): UntypedServiceImplementation {
   return {
-    connect: (call: ServerDuplexStream<ConnectRequest, ConnectResponse>) =>
+    connect: (call: ServerDuplexStream<Buffer, ConnectResponse>) =>
       guard(call, rules, (executor) => connect(gate, rules, executor, call)),
-    pushOutput: (call: ServerDuplexStream<PushOutputRequest, PushOutputResponse>) =>
+    pushOutput: (call: ServerDuplexStream<Buffer, PushOutputResponse>) =>
       guard(call, rules, (executor) => pushOutput(gate, rules, executor, call)),
   };
 }
 
-type DuplexCall<Request, Response> = ServerDuplexStream<Request, Response>;
+type DuplexCall<Response> = ServerDuplexStream<Buffer, Response>;
 
-function guard<Request, Response>(
-  call: DuplexCall<Request, Response>,
+function guard<Response>(
+  call: DuplexCall<Response>,
   rules: LinkRules,
   handle: (executor: Identity) => void,
 ): void {
@@ -51,12 +67,7 @@ function guard<Request, Response>(
   asOwner(toOwner(call, fail), begin);
 }
 
-function connect(
-  gate: Gate,
-  rules: LinkRules,
-  executor: Identity,
-  call: DuplexCall<ConnectRequest, ConnectResponse>,
-): void {
+function connect(gate: Gate, rules: LinkRules, executor: Identity, call: DuplexCall<ConnectResponse>): void {
   const gone = goneController(call);
   const hangUp = (error: CscError): void => {
     if (!gone.signal.aborted) call.emit('error', toServiceError(error, rules.log));
@@ -75,9 +86,14 @@ function connect(
     call.end();
     gone.abort();
   }, rules.silenceMs);
-  call.on('data', (message: ConnectRequest) => {
+  call.on('data', (bytes: Buffer) => {
     silence.refresh();
-    session.receive(message);
+    try {
+      session.receive(decode(ExecutorLinkService.connect.requestDeserialize, bytes));
+    } catch (error) {
+      if (!isCscError(error)) throw error;
+      hangUp(error);
+    }
   });
   call.on('end', () => call.end());
   call.on('error', () => undefined);
@@ -95,7 +111,7 @@ function pushOutput(
   gate: Gate,
   rules: LinkRules,
   executor: Identity,
-  call: DuplexCall<PushOutputRequest, PushOutputResponse>,
+  call: DuplexCall<PushOutputResponse>,
 ): void {
   const gone = goneController(call);
   call.on('error', () => undefined);
@@ -109,8 +125,10 @@ function pushOutput(
   const serve = async (): Promise<void> => {
     let executionId = '';
     // Not destroyed by an error of ours, which would then not reach the executor.
-    for await (const message of call.iterator({ destroyOnReturn: false })) {
-      const { executionId: named, logOffset, frames } = message as PushOutputRequest;
+    for await (const bytes of call.iterator({ destroyOnReturn: false })) {
+      const message: PushOutputRequest = decode(ExecutorLinkService.pushOutput.requestDeserialize, bytes);
+      checkBounds(pushOutputBounds, message);
+      const { executionId: named, logOffset, frames } = message;
       if (executionId === '') {
         if (!gate.output.mayPush(executor, named))
           throw new CscError('EXECUTION_UNKNOWN', 'this executor does not have this execution');
@@ -120,6 +138,8 @@ function pushOutput(
         gate.output.hold(executionId, gone.signal);
         call.write({ committedLength: await gate.output.committedLength(executionId) });
         if (frames.length === 0) continue;
+      } else if (!gate.output.mayPush(executor, executionId)) {
+        throw new CscError('EXECUTION_UNKNOWN', 'this executor has this execution no more');
       }
       call.write({ committedLength: await gate.output.append(executionId, logOffset, frames) });
     }

@@ -43,7 +43,12 @@ export interface Placement {
   readonly at: number;
   readonly approvals: readonly Buffer[];
   /** What the execution's row and events must say before the offer is sent. */
-  readonly change: { readonly state: number; readonly executor_id: string; readonly ticket_id: string };
+  readonly change: {
+    readonly state: number;
+    readonly executor_id: string;
+    readonly ticket_id: string;
+    readonly limits_json: string;
+  };
   readonly happened: Happening;
 }
 
@@ -165,6 +170,7 @@ export class Scheduler {
   #place(row: ExecutionRow, peer: Peer): Placement {
     const { gateId, signer, clock, monotonicMs, offerDeadlineSec } = this.#options;
     const at = monotonicMs();
+    const limits = this.#limitsOf(row);
     const approvals = parseStoredApprovals(row.approvals_json);
     const ticket = mintTicket(
       row,
@@ -172,7 +178,7 @@ export class Scheduler {
         gateId,
         audience: peer.name,
         approvalIds: approvalIds(approvals),
-        limits: this.#limitsOf(row),
+        limits,
         now: clock.now(),
         lifeMs: toOfferTimes(offerDeadlineSec).ticketLifeMs,
       },
@@ -185,7 +191,12 @@ export class Scheduler {
       ticket,
       at,
       approvals,
-      change: { state: ExecutionState.OFFERED, executor_id: peer.id, ticket_id: ticket.ticketId },
+      change: {
+        state: ExecutionState.OFFERED,
+        executor_id: peer.id,
+        ticket_id: ticket.ticketId,
+        limits_json: JSON.stringify(limits),
+      },
       happened: { $case: 'placed', value: { executorId: peer.name, labels: { ...peer.labels } } },
     };
   }

@@ -1,0 +1,24 @@
+import { CscError, type Fault, zodFaults } from '@csc-fleet/common/errors';
+import type * as z from 'zod';
+
+const maxFaults = 20;
+
+/**
+ * Holds what a peer sent against its bounds. Throws REQUEST_INVALID with every fault (at most 20), each with the member
+ * as the proto file names it.
+ * @param where comes before the member: `hello`; empty for a request
+ */
+export function checkBounds(bounds: z.ZodType, value: unknown, where = ''): void {
+  const result = bounds.safeParse(value);
+  if (result.success) return;
+  const faults = zodFaults(result.error)
+    .slice(0, maxFaults)
+    .map((fault) => atWire(fault, where));
+  const [first] = faults;
+  throw new CscError('REQUEST_INVALID', `${first?.path} ${first?.message}`, { faults });
+}
+
+function atWire({ path, message }: Fault, where: string): Fault {
+  const member = [where, path].filter((part) => part !== '').join('.');
+  return { path: member.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), message };
+}

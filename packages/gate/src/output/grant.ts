@@ -1,0 +1,25 @@
+import type { OutputLimits } from '../config.ts';
+import type { ExecutionRow } from '../store/tables.ts';
+
+/** What an execution's output may be: its host is held to the ticket here, too. */
+export interface OutputGrant {
+  /** Those that the contract has. */
+  readonly commandIds: ReadonlySet<string>;
+  /** Bytes of the whole contract's stdout, and of its stderr. */
+  readonly limits: OutputLimits;
+}
+
+const mebibyte = 1024 * 1024;
+
+/** The limits of the ticket that an execution was offered with; `otherwise` for one that was offered by an older gate. */
+export function outputLimitsOf(
+  { limits_json: limits }: Pick<ExecutionRow, 'limits_json'>,
+  otherwise: OutputLimits,
+): OutputLimits {
+  return limits === null ? otherwise : (JSON.parse(limits) as OutputLimits);
+}
+
+/** The longest that an output log may be, in bytes: heads of frames count, as a host counts them. */
+export function maxLogLength({ stdout_bytes: stdout, stderr_bytes: stderr }: OutputLimits): number {
+  return 2 * (stdout + stderr) + mebibyte;
+}
