@@ -195,6 +195,71 @@ for old, new in ((${quote(inner)}, ${quote(join(tree, 'moved'))}), (${quote(besi
       return { held: stdout === 'wrote inner\n', seen: stdout };
     },
   },
+  {
+    area: 'filesystem_write',
+    name: 'crowd',
+    tries: 'to have a later job refused by hundreds of files beside its write scope',
+    expects: 'it runs, sees them, and can write its scope only',
+    async attempt({ fleet }) {
+      const tree = fleet.writable('crowd');
+      const inner = fleet.writable('crowd/inner');
+      const leave = `for i in range(600): open(${quote(tree)} + f"/left{i}", "w").close()`;
+      await job('crowder', leave, { write_paths: [tree] });
+      const text = `
+import os
+print(len(os.listdir(${quote(tree)})))
+for path in ${JSON.stringify([join(tree, 'top'), join(tree, 'left1'), join(inner, 'inner')])}:
+    try:
+        open(path, "w").write("x")
+        print("wrote", os.path.basename(path))
+    except OSError: pass
+`;
+      const { stdout } = await job('crowd', text, { read_paths: [`${tree}/**`], write_paths: [inner] });
+      return { held: stdout === '601\nwrote inner\n', seen: stdout };
+    },
+  },
+  {
+    area: 'filesystem_write',
+    name: 'inner_swap_race',
+    tries: 'to swap a write scope in a read scope for a symlink, from a job that can write around it',
+    expects:
+      'the job gets what it declared or nothing, and nothing is made or mounted where the symlink leads',
+    async attempt({ fleet }) {
+      const tree = fleet.writable('inner-race');
+      const inner = fleet.writable('inner-race/inner');
+      symlinkSync(`../../../../../../../../etc`, join(tree, 'link'));
+      const out = fleet.writable('inner-race-signals');
+      const rival = job(
+        'inner-rival',
+        `
+import ctypes, os
+libc = ctypes.CDLL(None)
+a, b = ${quote(inner)}.encode(), ${quote(join(tree, 'link'))}.encode()
+open(${quote(join(out, 'ready'))}, "w").close()
+while not os.path.exists(${quote(join(out, 'go'))}): libc.renameat2(-100, a, -100, b, 2)
+`,
+        { write_paths: [tree, out] },
+      );
+      while (!existsSync(join(out, 'ready'))) await sleep(5);
+      const seen: string[] = [];
+      const text = `
+import os
+print("astray" if os.access("/etc", os.W_OK) else "")
+try: open(${quote(join(inner, 'mine'))}, "w").write("x"); print("wrote")
+except OSError: print("not")
+`;
+      for (let turn = 0; turn < 10; turn += 1) {
+        const { stdout, receipt } = await job('inner-race', text, {
+          read_paths: [`${tree}/**`],
+          write_paths: [inner],
+        });
+        seen.push(receipt.status === 'success' ? stdout.trim() : 'refused');
+      }
+      writeFileSync(join(out, 'go'), '');
+      await rival;
+      return { held: seen.every((it) => ['wrote', 'not', 'refused'].includes(it)), seen };
+    },
+  },
 ];
 
 // Exchanges two paths, over and over, sometimes in bursts and sometimes after a pause in which a launch has the time to

@@ -31,6 +31,7 @@ export function prepareCommand(
     checkProgram(command, place, granted, host.ceiling);
     const segments = argvs(command).map((argv) => ({ argv }));
     const process = host.launcher.launch({ segments, place: place.launchIn, hold: true });
+    place.launched?.(process);
     return { command, place, process, ...beginEgress(command, process, granted, host.log) };
   } catch (error) {
     place.close();

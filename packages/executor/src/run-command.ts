@@ -62,11 +62,12 @@ export async function runCommand(
   const captured = captureOutput(prepared, context);
   run.attach(process);
   const egress = await openWayOut(prepared);
+  const problem = egress.problem ?? ((await place?.mayStart?.()) === false ? astray : undefined);
   const forced = new ForcedEnd(process, run);
   const startedAt = clock.now();
   const timer = setTimeout(() => forced.end('timeout', timeoutGraceMs), command.timeout_sec * 1000);
   const watch = beginWatch(prepared, context, () => forced.end('write_limit', 0));
-  if (egress.problem === undefined) process.release();
+  if (problem === undefined) process.release();
   else process.terminate(0);
   const started = await process.started;
   if (started) onStarted();
@@ -79,7 +80,7 @@ export async function runCommand(
   await captured;
   place?.close();
   return {
-    ...(egress.problem === undefined ? judge(exit, command, forced.reason) : refusedFor(egress.problem)),
+    ...(problem === undefined ? judge(exit, command, forced.reason) : { ended: 'refused', error: problem }),
     ...identify(command, spool),
     ...(started ? { startedAt, endedAt } : {}),
     ...(summary === undefined ? {} : { egress: summary }),
@@ -116,13 +117,12 @@ async function openWayOut({
   try {
     return { opened: await egress };
   } catch (error) {
-    return { problem: error instanceof Error ? error.message : String(error) };
+    const reason = error instanceof Error ? error.message : String(error);
+    return { problem: `its way to the network could not be opened: ${reason}` };
   }
 }
 
-function refusedFor(problem: string): Judgement {
-  return { ended: 'refused', error: `its way to the network could not be opened: ${problem}` };
-}
+const astray = 'its sandbox was not built as planned: a directory above a write scope was changed meanwhile';
 
 function beginWatch(
   { place, process }: PreparedCommand,

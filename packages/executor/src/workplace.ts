@@ -7,7 +7,8 @@ import { isCoveredBy } from '@csc-fleet/common/paths';
 import { grantedVariables, type Policy } from '@csc-fleet/common/policy';
 import type { SandboxReport } from '@csc-fleet/common/receipt';
 import { proxyEnvironment, proxyPort } from './egress/proxy-environment.ts';
-import type { LocalPlace, SandboxPlace } from './launch/index.ts';
+import { waitUntilBuilt } from './launch/built.ts';
+import type { LaunchedProcess, LocalPlace, SandboxPlace } from './launch/index.ts';
 import type { ExecutionMode, RunLimits } from './limits.ts';
 import type { RunSecrets } from './run-secrets.ts';
 import { expandGlob, isGlob, stripTree } from './sandbox/glob.ts';
@@ -21,11 +22,13 @@ import {
   LiveScopes,
   type NotRunnable,
   planSandbox,
+  type ResolvedScopes,
   resolveScopes,
   sandboxProfileId,
   toRunFacts,
   toSecretDescriptor,
 } from './sandbox/index.ts';
+import { type ClaimedScopes, ScopeClaims } from './sandbox/scope-claims.ts';
 import { secretVariables } from './secrets/index.ts';
 
 /** Makes the place that a command runs in: a sandbox on this host, or the host itself. */
@@ -68,6 +71,10 @@ export interface Place {
   readonly credentials?: { readonly uid: number; readonly gid: number };
   /** For people: what was dropped, created or expanded, and why. */
   readonly notes: readonly string[];
+  /** Says what was launched there, at once. */
+  launched?(process: LaunchedProcess): void;
+  /** Resolves once it is built, and no other one is being built where this command could get in its way. No: not at all. */
+  mayStart?(): Promise<boolean>;
   close(): void;
 }
 
@@ -77,6 +84,7 @@ export type Environment = Readonly<Record<string, string>>;
 /** Every command in a sandbox of its own. */
 export function createSandboxWorkplace(hostFacts: HostFacts, environment: Environment): Workplace {
   const live = new LiveScopes();
+  const claims = new ScopeClaims();
   return {
     mode: 'hardened',
     notes: [],
@@ -84,8 +92,9 @@ export function createSandboxWorkplace(hostFacts: HostFacts, environment: Enviro
       const { cwd, read_paths: readPaths, write_paths: writePaths } = command;
       const { policy, limits, secrets, pathRoots: roots, create = true } = granted;
       const facts = toRunFacts(hostFacts, granted.user);
-      const scopes = resolveScopes({ cwd, readPaths, writePaths, policy, roots, create }, facts);
+      const scopes = resolveScopes({ cwd, readPaths, writePaths, policy, roots, create, claims }, facts);
       const { shared, leave } = live.enter(scopes.binds);
+      const claim = claims.claim(toClaim(scopes));
       const plan = planSandbox(facts, scopes, {
         environment: sandboxEnvironment(command, environment, granted),
         network: command.network,
@@ -104,12 +113,17 @@ export function createSandboxWorkplace(hostFacts: HostFacts, environment: Enviro
         resolve: (program) => findExecutable(program, plan, scopes, facts),
         report: describeSandbox(plan, facts),
         profileId: sandboxProfileId(plan),
-        writableRoots: scopes.binds.filter(({ writable }) => writable).map(({ source }) => source),
+        writableRoots: writablePaths(scopes),
         mostWritten: { bytes: plan.writeBytes, files: plan.writeFiles },
         ...(plan.credentials === undefined ? {} : { credentials: plan.credentials }),
         notes: [...scopes.notes, ...shared.map(noteShared)],
-        close() {
+        launched: (process) => {
+          if (scopes.fixed.length > 0) claim.buildsUntil(waitUntilBuilt(process, writablePaths(scopes)));
+        },
+        mayStart: () => claim.mayStart(),
+        close: () => {
           leave();
+          claim.release();
           scopes.close();
         },
       };
@@ -119,6 +133,16 @@ export function createSandboxWorkplace(hostFacts: HostFacts, environment: Enviro
 
 function noteShared(path: string): string {
   return `another run has ${path} as well: this command gets no Unix sockets that have a name`;
+}
+
+// A scope is shown where it is on the host.
+function writablePaths({ binds }: ResolvedScopes): string[] {
+  return binds.filter(({ writable }) => writable).map(({ source }) => source);
+}
+
+function toClaim(scopes: ResolvedScopes): ClaimedScopes {
+  const reads = scopes.binds.filter(({ writable }) => !writable).map(({ source }) => source);
+  return { reads, writes: writablePaths(scopes), fixed: scopes.fixed };
 }
 
 // The way out and the secrets' places are the executor's own: no value of the host's config goes over them.

@@ -1,7 +1,6 @@
 import { lstatSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import { posix } from 'node:path';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
-import type { HostFacts } from './host-facts.ts';
 import { mayWrite } from './job-access.ts';
 import { descriptorPath } from './open-path.ts';
 import { type OpenScope, openFor, type Resolution } from './resolution.ts';
@@ -17,19 +16,22 @@ interface Arrangement {
   readonly resolution: Resolution;
   readonly binds: OpenScope[];
   readonly directories: string[];
+  /** See `ResolvedScopes`. */
+  readonly fixed: Set<string>;
 }
 
 /**
  * Puts scopes into mounting order. What a wider scope shows already is dropped. Nothing is mounted below what a job can
- * write: a symlink planted there would lead the mount astray (CVE-2026-87766). Where a write scope lies in a read scope
- * whose tree jobs can write, the read scope is split into its entries, which are mounted beside the write scope.
+ * write meanwhile: a symlink planted there would lead the mount astray (CVE-2026-87766). What earlier jobs have left in a
+ * read scope lies still, and was looked at. Where a write scope lies in a read scope that a running job can write, the
+ * read scope is split into its entries, which are mounted beside the write scope.
  */
 export function arrangeScopes(
   resolution: Resolution,
   scopes: readonly OpenScope[],
   cwd: string,
 ): Omit<ResolvedScopes, 'close'> {
-  const arrangement: Arrangement = { resolution, binds: [], directories: [] };
+  const arrangement: Arrangement = { resolution, binds: [], directories: [], fixed: new Set() };
   const writes = outermost(scopes.filter((scope) => scope.writable));
   const reads = outermost(scopes.filter((scope) => !scope.writable && !isShown(scope.source, writes)));
   checkSystemTrees(resolution, writes);
@@ -52,7 +54,11 @@ export function arrangeScopes(
   return finish(arrangement, cwd, trees);
 }
 
-function finish({ resolution, binds, directories }: Arrangement, cwd: string, trees: readonly string[]) {
+function finish(
+  { resolution, binds, directories, fixed }: Arrangement,
+  cwd: string,
+  trees: readonly string[],
+) {
   const ordered = binds.toSorted((a, b) => (a.source < b.source ? -1 : 1));
   const links = [...resolution.links.values()].filter(
     ({ path }) => !isVisible(path, binds, trees) && !ownDirectories.some((own) => isWithin(own, path)),
@@ -63,26 +69,39 @@ function finish({ resolution, binds, directories }: Arrangement, cwd: string, tr
     links: links.filter(({ path }) => !resolution.facts.systemLinks.some((link) => link.path === path)),
     cwd,
     notes: resolution.notes,
+    fixed: [...fixed],
   };
 }
 
 function mountRead(arrangement: Arrangement, read: OpenScope, inner: readonly OpenScope[]): void {
-  const { facts } = arrangement.resolution;
-  if (inner.every(({ source }) => isFixedDownTo(read, source, facts))) arrangement.binds.push(read);
-  else splitRead(arrangement, read, inner);
+  const { resolution, fixed, binds } = arrangement;
+  const relied = inner.map(({ source }) => findRelied(read, source, resolution));
+  if (relied.includes(undefined)) splitRead(arrangement, read, inner);
+  else {
+    for (const directory of relied.flatMap((it) => it ?? [])) fixed.add(directory);
+    binds.push(read);
+  }
 }
 
-// No job can change a directory from the scope's own down to the one that holds `path`. Asked of the open descriptor:
-// what is at the scope's path may be another directory by now.
-function isFixedDownTo(read: OpenScope, path: string, { jobUsers }: HostFacts): boolean {
-  const between = directoriesBetween(read.source, path).map((directory) =>
-    directory.slice(read.source.length),
-  );
-  return between.every((rest) => {
+// Undefined where a running job could change a directory from the scope's own down to the one that holds `path`; else
+// those of them that only a later one could. Asked of the open descriptor: what is at the scope's path may be another
+// directory by now.
+function findRelied(
+  read: OpenScope,
+  path: string,
+  { facts, request: { claims } }: Resolution,
+): string[] | undefined {
+  const relied: string[] = [];
+  for (const directory of directoriesBetween(read.source, path)) {
+    const rest = directory.slice(read.source.length);
     const stats =
       rest === '' ? read.stats : lstatSync(`${descriptorPath(read.fd)}${rest}`, { throwIfNoEntry: false });
-    return stats?.isDirectory() === true && !mayWrite(stats, jobUsers);
-  });
+    if (stats?.isDirectory() !== true) return undefined;
+    if (!mayWrite(stats, facts.jobUsers)) continue;
+    if (claims?.mayChange(directory) !== false) return undefined;
+    relied.push(directory);
+  }
+  return relied;
 }
 
 function splitRead(arrangement: Arrangement, read: OpenScope, inner: readonly OpenScope[]): void {
@@ -170,6 +189,6 @@ function noteDropped({ notes }: Resolution, scopes: readonly OpenScope[], kept: 
 function tooManyEntries(source: string, inner: readonly OpenScope[]): CscError {
   return new CscError(
     'NOT_PERMITTED',
-    `read path ${source} holds write path ${inner[0]?.source} and more than ${maxSplitEntries} entries that jobs can change; declare the entries that are needed, or make ${source} writable by root only`,
+    `read path ${source} holds write path ${inner[0]?.source} and more than ${maxSplitEntries} entries, which another job can change right now; declare the entries that are needed, make ${source} writable by root only, or wait for that job`,
   );
 }

@@ -7,6 +7,7 @@ import { maxSplitEntries } from './arrange-scopes.ts';
 import type { RunFacts } from './host-facts.ts';
 import { maxOpenScopes } from './resolution.ts';
 import { resolveScopes } from './resolve-scopes.ts';
+import { ScopeClaims } from './scope-claims.ts';
 import type { ResolvedScopes } from './scopes.ts';
 import { makeFacts, makeTree, type TestTree } from './testing.ts';
 
@@ -36,6 +37,7 @@ interface Request {
   readonly readPrefixes?: readonly string[];
   readonly writePrefixes?: readonly string[];
   readonly cwdPrefixes?: readonly string[];
+  readonly claims?: ScopeClaims;
 }
 
 function resolve(request: Request): ResolvedScopes {
@@ -50,6 +52,7 @@ function resolve(request: Request): ResolvedScopes {
         allowed_read_prefixes: request.readPrefixes ?? [tree.path],
         allowed_write_prefixes: request.writePrefixes ?? [tree.path],
       },
+      ...(request.claims === undefined ? {} : { claims: request.claims }),
     },
     facts,
   );
@@ -201,6 +204,26 @@ describe('scopes that nest', () => {
         ? ['r:w/a.txt', 'r:w/out', 'r:w/src', 'w:w/src/gen']
         : ['r:w/a.txt', 'r:w/out', 'w:w/src/gen', 'r:w/src/s.txt'],
     );
+  });
+
+  it('need no split where no running job can write: what earlier ones left lies still, however much it is', () => {
+    tree.directory('w', jobUser);
+    for (let index = 0; index <= maxSplitEntries; index += 1) tree.file(`w/f${index}`);
+    const claims = new ScopeClaims();
+    claims.claim({ reads: [join(tree.path, 'w')], writes: [join(tree.path, 'w/out')], fixed: [] });
+    const scopes = resolve({ read: ['w'], write: ['w/out'], claims });
+    expect(show(scopes)).toEqual(['r:w', 'w:w/out']);
+    expect(scopes.fixed).toEqual([join(tree.path, 'w')]);
+  });
+
+  it('are split while a job runs that can write there', () => {
+    tree.directory('w', jobUser);
+    const claims = new ScopeClaims();
+    const claim = claims.claim({ reads: [], writes: [join(tree.path, 'w')], fixed: [] });
+    const split = resolve({ read: ['w'], write: ['w/out'], claims });
+    expect([show(split), split.fixed]).toEqual([['r:w/a.txt', 'w:w/out', 'r:w/src'], []]);
+    claim.release();
+    expect(show(resolve({ read: ['w'], write: ['w/out'], claims }))).toEqual(['r:w', 'w:w/out']);
   });
 
   it('refuse to split into more mounts than are sensible', () => {

@@ -1,3 +1,5 @@
+import type { ScopeClaims } from './scope-claims.ts';
+
 /** What a command may see, as its contract and policy say it. */
 export interface ScopeRequest {
   readonly cwd: string;
@@ -8,6 +10,8 @@ export interface ScopeRequest {
   readonly roots?: readonly string[];
   /** False: a write path that is not there is noted, and nothing is made. Default: it is made where the policy allows. */
   readonly create?: boolean;
+  /** Who else may change what right now. Absent: not known, so everybody what they may by its mode. */
+  readonly claims?: ScopeClaims;
 }
 
 /** The part of a policy that scopes are held against once their symlinks are resolved. */
@@ -39,6 +43,8 @@ export interface ResolvedScopes {
   readonly cwd: string;
   /** For people: what was dropped, created or expanded, and why. */
   readonly notes: readonly string[];
+  /** Directories that jobs may write and that must not change until the sandbox is built: write scopes go below them. */
+  readonly fixed: readonly string[];
   close(): void;
 }
 

@@ -51,7 +51,16 @@ export const testLimits: RunLimits = {
 
 /** Scopes that hold nothing open. */
 export function makeScopes(changes: Partial<ResolvedScopes> = {}): ResolvedScopes {
-  return { binds: [], directories: [], links: [], cwd: '/', notes: [], close: () => undefined, ...changes };
+  return {
+    binds: [],
+    directories: [],
+    links: [],
+    cwd: '/',
+    notes: [],
+    fixed: [],
+    close: () => undefined,
+    ...changes,
+  };
 }
 
 /** A temporary directory that any user may enter. */
