@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help setup demo test bench lint types generate check-generated build clean
+.PHONY: help setup demo test fuzz bench lint types generate check-generated build clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -15,6 +15,9 @@ demo: setup ## Run the main job end to end: gate, executor, sandbox, receipts
 
 test: setup ## Run all tests
 	@vitest run
+
+fuzz: setup ## Malformed requests and replies against the proxy (CSC_FUZZ_SECONDS=1800, CSC_FUZZ_SEED=… repeats a run)
+	@CSC_FUZZ_SECONDS=$${CSC_FUZZ_SECONDS:-1800} vitest run packages/executor/src/egress/proxy-fuzz.test.ts
 
 bench: setup build ## Measure against baselines (ONLY=latency runs one row)
 	@node bench/main.ts $(if $(ONLY),--only $(ONLY))
