@@ -20,6 +20,7 @@ export function grantOf(
     secrets,
     ...(user === undefined ? {} : { user }),
     pathRoots: ceiling.pathRoots,
+    unixSockets: ceiling.unixSockets,
     egressHosts: [policy.allowed_egress_hosts, ceiling.egressHosts],
   };
 }

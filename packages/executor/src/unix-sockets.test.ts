@@ -2,6 +2,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { defaultCeiling } from './ceiling/index.ts';
 import { makeContract, shell } from './testing/contracts.ts';
 import { openWorkbench, type Workbench } from './testing/workbench.ts';
 
@@ -113,6 +114,22 @@ describe('two runs that can meet in a scope', () => {
     const { result } = await runBeside(() => outputOf(start('taker', taker, [])));
     expect(result).toContain('stream refused 13');
   });
+});
+
+it('no run has any where the host’s owner says so', async () => {
+  const strict = await openWorkbench({
+    executor: {
+      executionMode: 'hardened',
+      ceiling: { ...defaultCeiling, inlineCode: true, unixSockets: 'deny' },
+    },
+  });
+  writeFileSync(join(strict.workspace, 'taker.py'), taker);
+  const command = { argv: shell('exec python3 taker.py') };
+  const id = strict.gate.offer(makeContract(strict.workspace, [command]), strict.policy);
+  await strict.gate.receipt(id);
+  await strict.gate.output.holds(id, strict.gate.all('receipt', id)[0]?.outputLogLength ?? 0);
+  expect(strict.gate.output.text(id)).toContain('stream refused 13');
+  await strict.close();
 });
 
 it('a run that is alone in its scopes has Unix sockets, there and in its /tmp', async () => {

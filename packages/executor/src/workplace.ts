@@ -6,6 +6,7 @@ import type { EgressHost } from '@csc-fleet/common/members';
 import { isCoveredBy } from '@csc-fleet/common/paths';
 import { grantedVariables, type Policy } from '@csc-fleet/common/policy';
 import type { SandboxReport } from '@csc-fleet/common/receipt';
+import type { HostCeiling } from './ceiling/index.ts';
 import { proxyEnvironment, proxyPort } from './egress/proxy-environment.ts';
 import { waitUntilBuilt } from './launch/built.ts';
 import type { LaunchedProcess, LocalPlace, SandboxPlace } from './launch/index.ts';
@@ -49,6 +50,8 @@ export interface Granted {
   readonly user?: JobUser;
   /** Each is a list of where a command with an allowlisted network may go; what all of them name. */
   readonly egressHosts: readonly (readonly EgressHost[])[];
+  /** Whether its commands get Unix sockets where they are alone. Default: they do. */
+  readonly unixSockets?: HostCeiling['unixSockets'];
   /** What the host's owner opens at all. */
   readonly pathRoots: readonly string[];
   /** False: write paths that are not there are not made. Default: they are, where the policy allows it. */
@@ -93,14 +96,14 @@ export function createSandboxWorkplace(hostFacts: HostFacts, environment: Enviro
       const { policy, limits, secrets, pathRoots: roots, create = true } = granted;
       const facts = toRunFacts(hostFacts, granted.user);
       const scopes = resolveScopes({ cwd, readPaths, writePaths, policy, roots, create, claims }, facts);
-      const { shared, leave } = live.enter(scopes.binds);
+      const { shared, leave } = live.enter({ binds: scopes.binds, network: command.network });
       const claim = claims.claim(toClaim(scopes));
       const plan = planSandbox(facts, scopes, {
         environment: sandboxEnvironment(command, environment, granted),
         network: command.network,
         limits,
         secrets: [...new Set(command.secret_refs)],
-        unixSockets: shared.length === 0,
+        unixSockets: shared.length === 0 && granted.unixSockets !== 'deny',
       });
       return {
         launchIn: {

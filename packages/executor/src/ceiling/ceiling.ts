@@ -27,6 +27,8 @@ export interface HostCeiling {
   readonly principals?: readonly string[];
   /** Whether argv may carry code of its own, as in `sh -c …`. */
   readonly inlineCode: boolean;
+  /** `unshared`: commands that cannot meet one of another run have them. `deny`: none has any but connected pairs. */
+  readonly unixSockets: 'unshared' | 'deny';
 }
 
 /** What an owner grants who says nothing. */
@@ -36,6 +38,7 @@ export const defaultCeiling: HostCeiling = {
   egressHosts: [],
   secrets: [],
   inlineCode: false,
+  unixSockets: 'unshared',
 };
 
 /** What a contract is held against the ceiling with. */

@@ -19,6 +19,7 @@ export const ceilingConfig = z
     commands: z.array(z.string().min(1)).optional(),
     principals: z.array(identityPattern).optional(),
     inline_code: z.boolean().default(defaultCeiling.inlineCode),
+    unix_sockets: z.enum(['unshared', 'deny']).default(defaultCeiling.unixSockets),
   })
   .prefault({});
 
@@ -31,6 +32,7 @@ export function toHostCeiling(config: z.infer<typeof ceilingConfig>): HostCeilin
     egressHosts: config.egress_hosts,
     secrets: config.secrets,
     inlineCode: config.inline_code,
+    unixSockets: config.unix_sockets,
     ...(commands === undefined ? {} : { commands }),
     ...(principals === undefined ? {} : { principals }),
   };

@@ -1,9 +1,17 @@
+import type { NetworkMode } from '@csc-fleet/common/contract';
 import type { ScopeBind } from './scopes.ts';
 import { isWithin } from './walk.ts';
 
-/** What one command has of the host, for as long as it has it. */
+/** Where one command could meet another one. */
+export interface Reach {
+  readonly binds: readonly ScopeBind[];
+  /** With "full" it has the host's abstract Unix sockets, as every other one has that is given it. */
+  readonly network: NetworkMode;
+}
+
+/** One command's reach, for as long as it has it. */
 export interface LiveScope {
-  /** Its own paths that another command could meet it in, as one of the two may write there. */
+  /** Where it could meet another command that is there now: paths that one of the two may write, or "the network". */
   readonly shared: readonly string[];
   leave(): void;
 }
@@ -14,15 +22,19 @@ export interface LiveScope {
  * such sockets. One at most then has any, whoever comes and goes.
  */
 export class LiveScopes {
-  readonly #live = new Set<readonly ScopeBind[]>();
+  readonly #live = new Set<Reach>();
 
-  /** @param binds of one command, which is none that another one of the same run meets */
-  enter(binds: readonly ScopeBind[]): LiveScope {
-    const others = [...this.#live].flat();
-    const shared = binds.filter((bind) => others.some((other) => canMeet(bind, other)));
-    const own = [...binds];
+  /** @param reach of one command; those of one run come one after the other */
+  enter({ binds, network }: Reach): LiveScope {
+    const others = [...this.#live];
+    const paths = binds.filter((bind) => others.some((it) => it.binds.some((other) => canMeet(bind, other))));
+    const isNetworkShared = network === 'full' && others.some((other) => other.network === 'full');
+    const own = { binds, network };
     this.#live.add(own);
-    return { shared: shared.map(({ source }) => source), leave: () => void this.#live.delete(own) };
+    return {
+      shared: [...paths.map(({ source }) => source), ...(isNetworkShared ? ['the network'] : [])],
+      leave: () => void this.#live.delete(own),
+    };
   }
 }
 
