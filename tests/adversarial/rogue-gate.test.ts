@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CommandContract } from '@csc-fleet/common/contract';
 import { contractSha256 } from '@csc-fleet/common/contract';
@@ -14,10 +14,10 @@ let out: string;
 let number = 0;
 
 // Unsigned approvals do not count on this host: a gate that is taken over could write them itself.
+const victim = { name: 'victim', config: { accept_unsigned_approvals: false, slots: 64 } };
+
 beforeAll(async () => {
-  fleet = await startFleet({
-    executors: [{ name: 'victim', config: { accept_unsigned_approvals: false, slots: 64 } }],
-  });
+  fleet = await startFleet({ executors: [victim] });
   out = fleet.writable('out');
   rogue = await RogueGate.takeOver(fleet);
 });
@@ -47,6 +47,19 @@ async function expectRefused(
   await rogue.receiptFor(ticket);
   expect(ran()).toBe(false);
   return answer.$case === 'refused' ? answer.value : undefined;
+}
+
+const raw = (ticketJson: Buffer, contract: CommandContract) => ({
+  executionId: (JSON.parse(ticketJson.toString()) as { execution_id: string }).execution_id,
+  ticketJson,
+  contractJson: Buffer.from(JSON.stringify(contract)),
+  approvalsJson: [] as Buffer[],
+});
+
+/** Bytes of memory that the victim has had at once, at most (proc_pid_status(5)). */
+function peakMemory(): number {
+  const status = readFileSync(`/proc/${fleet.executor('victim').child.pid}/status`, 'latin1');
+  return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;
 }
 
 describe('a gate that is taken over, with its certificate and its signing key', () => {
@@ -159,5 +172,95 @@ describe('a gate that is taken over, with its certificate and its signing key', 
     const { contract } = marking();
     expect((await rogue.offer(rogue.ticket(contract), contract)).$case).toBe('accepted');
     expect(fleet.executor('victim').running).toBe(true);
+  });
+
+  describe('cannot have two signed outcomes', () => {
+    const sameExecution = () => ({ execution_id: crypto.randomUUID() });
+
+    it('of one execution, by a ticket for another contract', async () => {
+      const execution = sameExecution();
+      const [wanted, other] = [fleet.contract({}), fleet.contract({ argv: ['false'] })];
+      const swapped = { ...raw(rogue.ticket(other, execution), wanted) };
+      expect(await rogue.offerRaw(swapped)).toMatchObject({ value: { reason: 'CONTRACT_HASH_MISMATCH' } });
+      const late = new Date(Date.now() - 1000).toISOString();
+      const early = new Date(Date.now() - 50_000).toISOString();
+      const expired = { ...execution, not_before: early, expires_at: late };
+      expect((await rogue.offer(rogue.ticket(other, expired), wanted)).$case).toBe('refused');
+      const ticket = rogue.ticket(wanted, execution);
+      expect((await rogue.offer(ticket, wanted)).$case).toBe('accepted');
+      await rogue.receiptFor(ticket);
+      expect(rogue.outcomesOf(execution.execution_id)).toHaveLength(1);
+    });
+
+    it('of one execution, by having it refused before it runs', async () => {
+      const execution = sameExecution();
+      const denied = fleet.contract({ network: 'full' });
+      const ticket = rogue.ticket(denied, execution);
+      expect(await rogue.offer(ticket, denied)).toMatchObject({ value: { reason: 'NOT_PERMITTED' } });
+      const { contract, ran } = marking();
+      for (const again of [rogue.ticket(contract, execution), ticket]) {
+        const reoffered = again === ticket ? denied : contract;
+        await expectRefused(await rogue.offer(again, reoffered), 'TICKET_REPLAYED', ran);
+      }
+      expect(rogue.outcomesOf(execution.execution_id)).toHaveLength(1);
+    });
+
+    it('of one ticket, by killing the host and taking its state away', async () => {
+      const { contract } = marking();
+      const ticket = rogue.ticket(contract, { not_before: new Date(Date.now() + 1500).toISOString() });
+      expect((await rogue.offer(ticket, contract)).$case).toBe('accepted');
+      await rogue.receiptFor(ticket);
+      const fresh = marking();
+      await fleet.executor('victim').stop('SIGKILL');
+      rmSync(join(fleet.directory, 'executor-victim'), { recursive: true });
+      await fleet.startExecutor(victim);
+      const refused = await rogue.offer(ticket, contract);
+      expect(refused).toMatchObject({ value: { reason: 'TICKET_EXPIRED', receiptJson: Buffer.alloc(0) } });
+      // A ticket from after the new beginning is as good as ever.
+      const next = rogue.ticket(fresh.contract);
+      expect((await rogue.offer(next, fresh.contract)).$case).toBe('accepted');
+      await rogue.receiptFor(next);
+      expect(fresh.ran()).toBe(true);
+    });
+  });
+
+  it('cannot make it fill its memory with what it owes', async () => {
+    const long = Array.from({ length: 4 }, () => fleet.contract({ id: 'x'.repeat(900_000) }));
+    for (const contract of long) {
+      const ticket = rogue.ticket(contract);
+      expect((await rogue.offer(ticket, contract)).$case).toBe('accepted');
+      await rogue.receiptFor(ticket);
+    }
+    const before = peakMemory();
+    const welcome = { gateId: 'gate', heartbeatInterval: { seconds: 10, nanos: 0 } };
+    await rogue.reconnected(() => {
+      for (let count = 0; count < 19_320; count += 1) rogue.send({ $case: 'welcome', value: welcome });
+    });
+    expect(peakMemory() - before).toBeLessThan(256 * 1024 * 1024);
+    expect(fleet.executor('victim').log).toContain('Welcome a second time');
+  });
+
+  it.each([
+    ['an id of a megabyte', { executionId: 'x'.repeat(1 << 20) }],
+    ['approvals by the million', { approvalsJson: Array.from({ length: 1 << 20 }, () => Buffer.alloc(0)) }],
+    ['a contract of many megabytes', { contractJson: Buffer.alloc(7 << 20, 0x20) }],
+  ])('loses its connection by an offer with %s, and no memory is filled', async (_what, more) => {
+    const contract = fleet.contract({});
+    const before = peakMemory();
+    await rogue.reconnected(() => {
+      rogue.send({ $case: 'offer', value: { ...raw(rogue.ticket(contract), contract), ...more } });
+    });
+    expect(peakMemory() - before).toBeLessThan(128 * 1024 * 1024);
+    expect((await rogue.offer(rogue.ticket(contract), contract)).$case).toBe('accepted');
+  });
+
+  it('leaves no drain behind for the gate that comes after it', async () => {
+    const { contract, ran } = marking();
+    rogue.send({ $case: 'drain', value: {} });
+    const refused = await rogue.offer(rogue.ticket(contract), contract);
+    expect(refused).toMatchObject({ $case: 'refused', value: { reason: 'DRAINING' } });
+    expect(ran()).toBe(false);
+    await rogue.reconnected(() => rogue.hangUp());
+    expect((await rogue.offer(rogue.ticket(contract), contract)).$case).toBe('accepted');
   });
 });

@@ -87,14 +87,7 @@ export class RogueGate implements AsyncDisposable {
       contractJson: Buffer.from(JSON.stringify(contract)),
       approvalsJson: approvals.map((it) => Buffer.from(JSON.stringify(it))),
     };
-    const from = this.#said.length;
-    this.send({ $case: 'offer', value: offer });
-    return this.#next(
-      (message) =>
-        (message.$case === 'accepted' || message.$case === 'refused') &&
-        message.value.executionId === executionId,
-      from,
-    );
+    return this.offerRaw(offer);
   }
 
   /** Resolves once the executor has sent the receipt of the execution that this ticket is for. */
@@ -104,6 +97,36 @@ export class RogueGate implements AsyncDisposable {
       (message) => message.$case === 'receipt' && message.value.executionId === executionId,
       0,
     );
+  }
+
+  /** Offers anything at all; resolves to what the executor says first of that execution. */
+  async offerRaw(offer: Offer) {
+    const from = this.#said.length;
+    this.send({ $case: 'offer', value: offer });
+    return this.#answer(offer.executionId, from);
+  }
+
+  /** Resolves once an executor has said hello on a connection that comes after now, and knows how that has begun. */
+  async reconnected(meanwhile: () => void) {
+    const from = this.#said.length;
+    meanwhile();
+    return this.#next((message) => message.$case === 'hello', from);
+  }
+
+  /** Ends the connection, as a gate does that restarts. */
+  hangUp(): void {
+    this.#call.end();
+  }
+
+  /** Every signed outcome of an execution that the executor has let out, each once. */
+  outcomesOf(executionId: string): string[] {
+    const signed = this.#said.flatMap((message) =>
+      (message.$case === 'receipt' || message.$case === 'refused') &&
+      message.value.executionId === executionId
+        ? [message.value.receiptJson.toString()]
+        : [],
+    );
+    return [...new Set(signed.filter((text) => text !== ''))];
   }
 
   /** Says anything at all to the executor. */
@@ -118,6 +141,15 @@ export class RogueGate implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#server.forceShutdown();
+  }
+
+  #answer(executionId: string, from: number) {
+    return this.#next(
+      (message) =>
+        (message.$case === 'accepted' || message.$case === 'refused') &&
+        message.value.executionId === executionId,
+      from,
+    );
   }
 
   get #call(): Call {
