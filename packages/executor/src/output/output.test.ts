@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { OutputChunk } from '@csc-fleet/common/messages';
 import { ReadOutputResponse } from '@csc-fleet/common/rpc';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { encodeFrameHead, readFrames, wholeFramesEnd } from './frame.ts';
+import { LogFile } from './log-file.ts';
 import type { OutputSpool } from './spool.ts';
 import { SpoolDirectory } from './spool-directory.ts';
 
@@ -63,6 +64,12 @@ describe('a frame', () => {
     for (const cut of [1, 2, 5, frame.length - 1]) expect(wholeFramesEnd(frame.subarray(0, cut))).toBe(0);
   });
 
+  it('begins with a command id of any length that a contract may have', () => {
+    const head = { stream: 'stdout', offset: 0, monotonicNs: 1, length: 2 } as const;
+    const frame = encodeFrameHead({ ...head, commandId: 'x'.repeat(1_000_000) });
+    expect(wholeFramesEnd(Buffer.concat([frame, Buffer.from('hi')]))).toBe(frame.length + 2);
+  });
+
   it('ends the log where the file holds none', () => {
     const frame = Buffer.concat([
       encodeFrameHead({ commandId: 'a', stream: 'stdout', offset: 0, monotonicNs: 1, length: 2 }),
@@ -91,6 +98,35 @@ describe('a spool', () => {
     expect(spool.length).toBe((await spool.read(0, 4096)).length);
     const second = chunks.filter(({ commandId }) => commandId === 'two');
     expect(second.map(({ offset, data }) => [offset, data.toString()])).toEqual([[0, 'ghi']]);
+  });
+
+  it('is read from anywhere without being read whole: a gate says where to go on', async () => {
+    const spool = open({ stdout: 2 ** 24, stderr: 2 ** 24 });
+    await spool.capture('one', 'stdout', Readable.from([Buffer.alloc(9 << 20, 0x0a)]));
+    await spool.end();
+    const allocate = vi.spyOn(Buffer, 'allocUnsafeSlow');
+    // Within a frame whose bytes look like the beginning of one that has no end.
+    for (const offset of [1, 70_000, spool.length - 1]) await spool.read(offset, 1000);
+    const sizes = allocate.mock.calls.map(([size]) => size);
+    expect(Math.max(...sizes)).toBeLessThan(3 << 20);
+    allocate.mockRestore();
+  });
+
+  it('holds a job back that writes byte by byte under a long command id', async () => {
+    const spool = open({ stdout: 2 ** 20, stderr: 2 ** 20 });
+    const id = 'x'.repeat(500_000);
+    const append = vi.spyOn(LogFile.prototype, 'append');
+    const both = (['stdout', 'stderr'] as const).map((stream) =>
+      spool.capture(id, stream, Readable.from(Array.from({ length: 200 }, () => Buffer.from('x')))),
+    );
+    await Promise.all(both);
+    await spool.end();
+    expect(spool.digest(id, 'stdout').length).toBe(200);
+    const written = append.mock.calls.map(([buffers]) =>
+      buffers.reduce((sum, { length }) => sum + length, 0),
+    );
+    expect(Math.max(...written)).toBeLessThan(8 << 20);
+    append.mockRestore();
   });
 
   it('makes no file where there is no output', async () => {

@@ -1,7 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { CscError } from '@csc-fleet/common/errors';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { silentLog } from '../log.ts';
+import { Backlog, mostAtOnce } from './backlog.ts';
 import type { OutputLog } from './output-log.ts';
 import { ChangeSignal } from './signal.ts';
 import { type OutputSink, pushOutput } from './uplink.ts';
@@ -11,7 +12,7 @@ const frame = Buffer.concat([Buffer.from([0x0a, 0x80, 0x80, 0x04]), Buffer.alloc
 
 /** A log in memory, of whole frames. */
 class GrowingLog implements OutputLog {
-  readonly executionId = 'execution';
+  readonly executionId: string = 'execution';
   ended = false;
   frames = 0;
   readonly #changes = new ChangeSignal();
@@ -136,6 +137,39 @@ describe('pushOutput', () => {
     expect(sink.sent).toBe(sink.held);
   });
 
+  it('reads no more of the log than the way to the gate takes', async () => {
+    const [log, sink] = [new GrowingLog(), new ManualSink()];
+    sink.automatic = true;
+    log.grow(40);
+    log.end();
+    const full = Promise.withResolvers<void>();
+    let rooms = 0;
+    const narrow = Object.assign(sink, {
+      room: () => {
+        rooms += 1;
+        return rooms === 3 ? full.promise : undefined;
+      },
+    });
+    const pushed = pushOutput(log, narrow, never);
+    await until(() => rooms === 3);
+    for (let turn = 0; turn < 5; turn += 1) await setImmediate();
+    expect(sink.sent).toBeLessThan(log.length);
+    full.resolve();
+    await pushed;
+    expect(sink.held).toBe(log.length);
+  });
+
+  it('is not led on by a gate that holds more than there is, or than it was sent', async () => {
+    const [log, sink] = [new GrowingLog(), new ManualSink()];
+    log.grow(2);
+    sink.held = log.length + 1;
+    await expect(pushOutput(log, sink, never)).rejects.toMatchObject({ code: 'GATE_UNREACHABLE' });
+    const boasting = Object.assign(new ManualSink(), { append: async () => Number.MAX_SAFE_INTEGER });
+    await expect(pushOutput(log, boasting, never)).rejects.toMatchObject({ code: 'GATE_UNREACHABLE' });
+    const confused = Object.assign(new ManualSink(), { append: async () => Number.NaN });
+    await expect(pushOutput(log, confused, never)).rejects.toMatchObject({ code: 'GATE_UNREACHABLE' });
+  });
+
   it('ends with the sink that fails, and when it is told to', async () => {
     const [log, sink] = [new GrowingLog(), new ManualSink()];
     log.grow(1);
@@ -182,5 +216,68 @@ describe('Uploads', () => {
     uploads.wake();
     await sleep(5);
     expect(sink.begun).toBe(0);
+  });
+});
+
+describe('Backlog', () => {
+  class Stored extends GrowingLog {
+    override readonly executionId: string;
+    closed = false;
+
+    constructor(executionId: string) {
+      super();
+      this.executionId = executionId;
+      this.grow(1);
+      this.end();
+    }
+
+    async close(): Promise<void> {
+      this.closed = true;
+    }
+  }
+
+  const backlogOf = (names: readonly string[], sink: OutputSink) => {
+    const opened: Stored[] = [];
+    const backlog = new Backlog(new Uploads(sink, silentLog), silentLog);
+    const open = (executionId: string) => () => {
+      const log = new Stored(executionId);
+      opened.push(log);
+      return log;
+    };
+    for (const executionId of names) backlog.add({ executionId, open: open(executionId) });
+    return { backlog, opened };
+  };
+  const names = Array.from({ length: 3 * mostAtOnce }, (_, index) => `execution-${index}`);
+
+  it('opens a few logs at a time where the gate takes none of them, and gives all of them back', async () => {
+    const silent: OutputSink = { committedLength: () => new Promise(() => {}), append: async () => 0 };
+    const { backlog, opened } = backlogOf(names, silent);
+    const live = new Stored('live');
+    backlog.add({ executionId: 'live', open: () => live }, live);
+    await until(() => live.closed);
+    expect(opened).toHaveLength(mostAtOnce);
+    await backlog.drop('execution-0');
+    expect(opened).toHaveLength(mostAtOnce + 1);
+    await backlog.close();
+    expect(opened.every(({ closed }) => closed)).toBe(true);
+  });
+
+  it('gives others their turn where the gate takes nothing of those that have it', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    const taken = new Set<string>();
+    const sink: OutputSink = {
+      committedLength: async (id) => (Number(id.split('-')[1]) < mostAtOnce ? new Promise(() => {}) : 0),
+      append: async (id, offset, frames) => {
+        taken.add(id);
+        return offset + frames.length;
+      },
+    };
+    const { backlog } = backlogOf(names, sink);
+    await setImmediate();
+    expect([...taken]).toEqual([]);
+    vi.advanceTimersByTime(60_000);
+    await until(() => taken.size === names.length - mostAtOnce);
+    await backlog.close();
+    vi.useRealTimers();
   });
 });
