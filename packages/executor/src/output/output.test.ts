@@ -113,8 +113,8 @@ describe('a spool', () => {
   });
 
   it('holds a job back that writes byte by byte under a long command id', async () => {
-    const spool = open({ stdout: 2 ** 20, stderr: 2 ** 20 });
-    const id = 'x'.repeat(500_000);
+    const spool = open({ stdout: 2 ** 24, stderr: 2 ** 24 });
+    const id = 'x'.repeat(100_000);
     const append = vi.spyOn(LogFile.prototype, 'append');
     const both = (['stdout', 'stderr'] as const).map((stream) =>
       spool.capture(id, stream, Readable.from(Array.from({ length: 200 }, () => Buffer.from('x')))),
