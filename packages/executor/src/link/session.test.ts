@@ -40,6 +40,7 @@ beforeEach(() => {
     offered: (_offer: Offer) => undefined,
     cancelled: (_executionId: string, graceMs: number) => void graces.push(graceMs),
     acknowledged: () => undefined,
+    withdrawn: () => undefined,
     running: () => 0,
   };
   connection = openSession(hello, { send, hangUp: (error) => void ended.push(error) }, outbox, handlers);

@@ -278,6 +278,34 @@ describe('an executor that takes none now', () => {
 });
 
 describe('an executor that refuses the contract', () => {
+  it('has its signed refusal acknowledged, which it keeps until then, as often as it brings it', async () => {
+    const executor = await test.connected('e1');
+    const executionId = await place();
+    const offer = await executor.next('offer', executionId);
+    const receiptJson = executor.receipt(offer, { receipt: { status: 'blocked', ended: 'refused' } });
+    await executor.refuse(executionId, 'NOT_PERMITTED', { receiptJson });
+    expect(await executor.next('receiptAck', executionId)).toEqual({ executionId });
+    executor.disconnect();
+    await executor.connect([executionId]);
+    executor.say({ $case: 'receipt', value: { executionId, receiptJson, outputLogLength: 0 } });
+    await executor.settled();
+    await test.flushed();
+    expect(executor.received.filter(({ $case }) => $case === 'receiptAck')).toHaveLength(2);
+    expect(await test.state(executionId)).toBe(ExecutionState.BLOCKED);
+  });
+
+  it('gets a new ticket where it cannot vouch for an old one', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const executor = await test.connected('e1');
+    const executionId = await place();
+    await executor.refuse(executionId, 'TICKET_EXPIRED');
+    await vi.advanceTimersByTimeAsync(5_000);
+    await test.flushed();
+    expect(executor.offered).toEqual([executionId, executionId]);
+    await executor.accept(executionId);
+    expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
+  });
+
   it('ends the execution, with its receipt', async () => {
     const executor = await test.connected('e1');
     const executionId = await place();
