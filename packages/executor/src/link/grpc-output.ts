@@ -1,4 +1,4 @@
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, guarded } from '@csc-fleet/common/errors';
 import {
   type ExecutorLinkClient,
   fromServiceError,
@@ -61,7 +61,12 @@ class Upload {
 
   constructor(call: Call) {
     this.#call = call;
-    call.on('data', ({ committedLength }: PushOutputResponse) => this.#committed(committedLength));
+    const take = ({ committedLength }: PushOutputResponse): void => this.#committed(committedLength);
+    const onData = guarded(take, (error) => {
+      this.#fail(fromServiceError(error));
+      call.cancel();
+    });
+    call.on('data', onData);
     call.on('error', (error: unknown) => this.#fail(fromServiceError(error)));
     call.on('end', () => this.#fail(new CscError('GATE_UNREACHABLE', 'the gate ended the upload')));
   }

@@ -1,4 +1,4 @@
-import { CscError, guarded, isCscError } from '@csc-fleet/common/errors';
+import { CscError, guarded } from '@csc-fleet/common/errors';
 import { asOwner } from '@csc-fleet/common/process';
 import {
   type ConnectResponse,
@@ -69,7 +69,7 @@ function guard<Response>(
 
 function connect(gate: Gate, rules: LinkRules, executor: Identity, call: DuplexCall<ConnectResponse>): void {
   const gone = goneController(call);
-  const hangUp = (error: CscError): void => {
+  const hangUp = (error: unknown): void => {
     if (!gone.signal.aborted) call.emit('error', toServiceError(error, rules.log));
     gone.abort();
   };
@@ -86,15 +86,11 @@ function connect(gate: Gate, rules: LinkRules, executor: Identity, call: DuplexC
     call.end();
     gone.abort();
   }, rules.silenceMs);
-  call.on('data', (bytes: Buffer) => {
+  const take = (bytes: Buffer): void => {
     silence.refresh();
-    try {
-      session.receive(decode(ExecutorLinkService.connect.requestDeserialize, bytes));
-    } catch (error) {
-      if (!isCscError(error)) throw error;
-      hangUp(error);
-    }
-  });
+    session.receive(decode(ExecutorLinkService.connect.requestDeserialize, bytes));
+  };
+  call.on('data', guarded(take, hangUp));
   call.on('end', () => call.end());
   call.on('error', () => undefined);
   const end = (): void => void call.end();
