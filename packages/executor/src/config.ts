@@ -13,6 +13,7 @@ import {
   type ExecutorLimits,
   type RunLimits,
 } from './limits.ts';
+import type { LogLevel } from './log.ts';
 import { isPool, type RunAs } from './sandbox/index.ts';
 import { createSecretProvider, type SecretProvider, secretsConfig } from './secrets/index.ts';
 
@@ -46,6 +47,8 @@ export interface ExecutorConfig {
   readonly secrets?: SecretProvider;
   readonly acceptUnsignedApprovals: boolean;
   readonly executionMode: ExecutionMode;
+  /** What is less serious is not logged. */
+  readonly logLevel: LogLevel;
   /** A private key file. Absent: a key that is made in the state directory. */
   readonly signingKey?: string;
 }
@@ -127,6 +130,7 @@ const schema = z.strictObject({
   accept_unsigned_approvals: z.boolean().default(false),
   execution_mode: z.enum(['hardened', 'local']).default('hardened'),
   signing_key: path.optional(),
+  log_level: z.enum(['error', 'warn', 'info']).default('info'),
 });
 
 /** Reads an executor's config file. Throws FILE_UNREADABLE, or CONFIG_INVALID with every fault. */
@@ -160,6 +164,7 @@ export function readExecutorConfig(file: string): ExecutorConfig {
     ...(secrets === undefined ? {} : { secrets: createSecretProvider(secrets, from) }),
     acceptUnsignedApprovals: config.accept_unsigned_approvals,
     executionMode: config.execution_mode,
+    logLevel: config.log_level,
     ...(signing_key === undefined ? {} : { signingKey: from(signing_key) }),
   };
 }

@@ -1,10 +1,16 @@
 import { withoutSecrets } from '@csc-fleet/common/errors';
 import { pino } from 'pino';
-import type { Log } from './log.ts';
+import type { Log, LogLevel } from './log.ts';
+
+/** A log whose level its owner may change meanwhile. */
+export interface JsonLog extends Log {
+  setLevel(level: LogLevel): void;
+}
 
 /** The log of a service: JSON lines on stderr, each with the executor's id. */
-export function createJsonLog(executorId: string): Log {
+export function createJsonLog(executorId: string, level: LogLevel): JsonLog {
   const options = {
+    level,
     base: { executor: executorId },
     serializers: { error: pino.stdSerializers.err },
     hooks: { streamWrite: withoutSecrets },
@@ -14,5 +20,8 @@ export function createJsonLog(executorId: string): Log {
     info: (fields, message) => logger.info(fields, message),
     warn: (fields, message) => logger.warn(fields, message),
     error: (fields, message) => logger.error(fields, message),
+    setLevel: (next) => {
+      logger.level = next;
+    },
   };
 }

@@ -29,6 +29,8 @@ export interface GateLink {
   readonly output: OutputSink;
   /** Keeps the executor connected until `close`: after a failure again, and again. */
   run(executor: Executor, log: Log): void;
+  /** Says hello once more, on a connection that takes the place of this one; what runs does not notice. */
+  renew(): void;
   close(): void;
 }
 
@@ -53,9 +55,13 @@ export function createGateLink({ address, tls }: GateLinkOptions): GateLink {
   const bulk = new ExecutorLinkClient(address, credentials, bulkChannel);
   const output = createGrpcOutput(bulk);
   const closing = new AbortController();
+  let renew = (): void => {};
   return {
     output,
-    run: (executor, log) => keepConnected(control, executor, closing.signal, log),
+    run: (executor, log) => {
+      renew = keepConnected(control, executor, closing.signal, log);
+    },
+    renew: () => renew(),
     close() {
       closing.abort();
       output.close();
@@ -68,11 +74,23 @@ export function createGateLink({ address, tls }: GateLinkOptions): GateLink {
 // A connection that lasted this long was a good one: the next attempt need not wait for long.
 const goodMs = 5000;
 
-function keepConnected(client: ExecutorLinkClient, executor: Executor, closing: AbortSignal, log: Log): void {
+// The gate ends its side once it has read all of ours; one that does not is not waited for.
+const renewalMs = 2000;
+
+/** Returns what renews the connection. */
+function keepConnected(
+  client: ExecutorLinkClient,
+  executor: Executor,
+  closing: AbortSignal,
+  log: Log,
+): () => void {
   const backoff = createBackoff();
   let timer: NodeJS.Timeout | undefined;
+  let current: Call | undefined;
+  let renewing = false;
   const dial = (): void => {
     const call = client.connect();
+    current = call;
     const hangUp = () => call.cancel();
     closing.addEventListener('abort', hangUp);
     let welcomedAt = Number.POSITIVE_INFINITY;
@@ -83,7 +101,12 @@ function keepConnected(client: ExecutorLinkClient, executor: Executor, closing: 
       },
       lost(error) {
         closing.removeEventListener('abort', hangUp);
+        current = undefined;
         if (closing.aborted) return;
+        if (renewing) {
+          renewing = false;
+          return dial();
+        }
         if (performance.now() - welcomedAt > goodMs) backoff.reset();
         const waitMs = Math.round(backoff.next());
         log.warn({ error: toMessage(error), waitMs }, 'no connection to the gate; trying again');
@@ -93,6 +116,14 @@ function keepConnected(client: ExecutorLinkClient, executor: Executor, closing: 
   };
   closing.addEventListener('abort', () => clearTimeout(timer));
   dial();
+  return () => {
+    const call = current;
+    // Where there is no connection, the next one begins with a hello anyway.
+    if (call === undefined || renewing) return;
+    renewing = true;
+    call.end();
+    setTimeout(() => call.cancel(), renewalMs).unref();
+  };
 }
 
 type Call = ClientDuplexStream<ConnectRequest, ConnectResponse>;

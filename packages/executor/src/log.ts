@@ -5,5 +5,7 @@ export interface Log {
   error(fields: object, message: string): void;
 }
 
+export type LogLevel = 'error' | 'warn' | 'info';
+
 /** Says nothing: for `csc run` and tests. */
 export const silentLog: Log = { info: () => {}, warn: () => {}, error: () => {} };

@@ -2,8 +2,12 @@ import { mkdirSync, statSync } from 'node:fs';
 import { type KeyRing, readKeyRing, type Signer } from '@csc-fleet/common/crypto';
 import { explainFileError } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
-import { type PolicySet, readPolicyDirectory } from '@csc-fleet/common/policy';
-import { installLastHandler } from '@csc-fleet/common/process';
+import {
+  createReloadablePolicySet,
+  type ReloadablePolicySet,
+  readPolicyDirectory,
+} from '@csc-fleet/common/policy';
+import { installLastHandler, reloadOnHangUp } from '@csc-fleet/common/process';
 import type { Identity } from '@csc-fleet/common/rpc';
 import { sweepCgroups } from './cgroup/index.ts';
 import { createExecutor, type ExecutorDeps, toProbe } from './compose.ts';
@@ -14,6 +18,7 @@ import { requireHost, sweepLeftovers } from './launch/index.ts';
 import type { GateLink } from './link.ts';
 import { lockJobUsers } from './lock-job-users.ts';
 import type { Log } from './log.ts';
+import { createReload } from './reload.ts';
 import type { HostFacts } from './sandbox/index.ts';
 import { readReceiptSigner } from './signing-key.ts';
 import { localModeNote } from './workplace.ts';
@@ -26,8 +31,8 @@ export interface RunExecutorOptions {
 }
 
 /**
- * Runs an executor until SIGTERM or SIGINT: the first drains it, the second ends what still runs. Throws before it
- * takes anything where the config, a file or the host is not as it must be.
+ * Runs an executor until SIGTERM or SIGINT: the first drains it, the second ends what still runs. SIGHUP reloads its
+ * policies and its log level. Throws before it takes anything where the config, a file or the host is not as it must be.
  */
 export async function runExecutor(configPath: string, options: RunExecutorOptions = {}): Promise<void> {
   const config = readExecutorConfig(configPath);
@@ -36,7 +41,8 @@ export async function runExecutor(configPath: string, options: RunExecutorOption
   prepareStateDirectory(config.stateDir);
   // Loaded here only: `csc run` has no log, and no time to lose.
   const { createJsonLog } = await import('./json-log.ts');
-  const log = createJsonLog(parts.executorId);
+  const log = createJsonLog(parts.executorId, config.logLevel);
+  const stopReloading = reloadOnHangUp(createReload(configPath, config, { ...parts, log }), log);
   const locks = [lockStateDirectory(config.stateDir)];
   try {
     const { jobUsers } = parts.facts ?? {};
@@ -45,6 +51,7 @@ export async function runExecutor(configPath: string, options: RunExecutorOption
     else log.info(await sweepHost(), 'cleared away what killed executors had left');
     await serve(config, parts, log, options);
   } finally {
+    stopReloading();
     for (const lock of locks) lock.release();
   }
 }
@@ -54,7 +61,7 @@ interface Parts {
   readonly executorId: string;
   readonly identity: string;
   readonly gateKeys: KeyRing;
-  readonly policies: PolicySet;
+  readonly policies: ReloadablePolicySet;
   readonly signer?: Signer;
   readonly facts?: HostFacts;
   readonly link: GateLink;
@@ -69,7 +76,7 @@ async function readParts(config: ExecutorConfig): Promise<Parts> {
     executorId,
     identity,
     gateKeys: readKeyRing(config.trustedGateKeys),
-    policies: readPolicyDirectory(config.policies),
+    policies: createReloadablePolicySet(readPolicyDirectory(config.policies)),
     ...(signingKey === undefined ? {} : { signer: readReceiptSigner(executorId, stateDir, signingKey) }),
     ...(executionMode === 'hardened' ? { facts: await requireHost(toProbe(config)) } : {}),
     link: createGateLink({ address: config.gateAddress, tls }),

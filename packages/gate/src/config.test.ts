@@ -31,6 +31,7 @@ describe('readGateConfig', () => {
     expect(readGateConfig(write(least))).toEqual({
       gateId: 'gate',
       listen: '127.0.0.1:7443',
+      logLevel: 'info',
       dataDir: join(directory, 'data'),
       policies: join(directory, 'policies'),
       bindings: join(directory, 'bindings.yaml'),
@@ -63,11 +64,13 @@ accept_unsigned_approvals: true
 executor_lost_after_sec: 7
 heartbeat_interval_sec: 8
 decision_ttl_sec: 9
+log_level: warn
 `),
     );
     expect(config).toEqual({
       gateId: 'gate-1',
       listen: '[::]:443',
+      logLevel: 'warn',
       dataDir: join(directory, 'data'),
       policies: join(directory, 'policies'),
       bindings: join(directory, 'bindings.yaml'),

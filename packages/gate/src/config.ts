@@ -46,6 +46,8 @@ export interface GateConfig {
   readonly heartbeatIntervalSec: number;
   /** How long a decision stands, and an execution waits for its approval. */
   readonly decisionTtlSec: number;
+  /** What is less serious is not logged. */
+  readonly logLevel: 'error' | 'warn' | 'info';
 }
 
 const path = z.string().min(1);
@@ -91,6 +93,7 @@ const schema = z.strictObject({
   executor_lost_after_sec: positive.default(300),
   heartbeat_interval_sec: positive.max(300).default(10),
   decision_ttl_sec: positive.default(24 * 3600),
+  log_level: z.enum(['error', 'warn', 'info']).default('info'),
 });
 
 /** Reads a gate's config file. Throws FILE_UNREADABLE, or CONFIG_INVALID with every fault. */
@@ -111,6 +114,7 @@ export function readGateConfig(file: string): GateConfig {
     executorLostAfterSec: config.executor_lost_after_sec,
     heartbeatIntervalSec: config.heartbeat_interval_sec,
     decisionTtlSec: config.decision_ttl_sec,
+    logLevel: config.log_level,
   };
 }
 

@@ -1,21 +1,14 @@
 import { join } from 'node:path';
 import { readPrivateKey } from '@csc-fleet/common/crypto';
-import { readBoundedFile } from '@csc-fleet/common/encoding';
-import { type CscError, orThrow } from '@csc-fleet/common/errors';
-import {
-  type Bindings,
-  checkBindings,
-  maxPolicyBytes,
-  type PolicySet,
-  parseBindings,
-  readPolicyDirectory,
-} from '@csc-fleet/common/policy';
-import { installLastHandler } from '@csc-fleet/common/process';
+import type { CscError } from '@csc-fleet/common/errors';
+import { createReloadableBindings, createReloadablePolicySet } from '@csc-fleet/common/policy';
+import { installLastHandler, reloadOnHangUp } from '@csc-fleet/common/process';
 import { readOwnIdentity, readServerCredentials, type TlsFiles } from '@csc-fleet/common/rpc';
 import type { Logger } from 'pino';
 import { createGate, type Gate } from './compose.ts';
 import { type GateConfig, readGateConfig } from './config.ts';
 import { createLog } from './log.ts';
+import { createReload, readPolicies } from './reload.ts';
 import { type GateServer, startServer, toAddress } from './server.ts';
 import { openSigningKey } from './signing-key.ts';
 
@@ -27,12 +20,12 @@ export interface RunGateOptions {
 }
 
 /**
- * Runs a gate until SIGTERM or SIGINT. Throws before it listens: FILE_UNREADABLE, CONFIG_INVALID, POLICY_INVALID,
+ * Runs a gate until SIGTERM or SIGINT; SIGHUP reloads policies, bindings and the log level. Throws before it listens: FILE_UNREADABLE, CONFIG_INVALID, POLICY_INVALID,
  * KEY_INVALID, STORE_UNAVAILABLE.
  */
 export async function runGate(configFile: string, { checkOnly = false }: RunGateOptions = {}): Promise<void> {
   const config = readGateConfig(configFile);
-  const { policies, bindings } = readPolicies(config);
+  const loaded = readPolicies(config);
   if (checkOnly) {
     if (config.tls !== undefined) {
       readServerCredentials(config.tls);
@@ -41,7 +34,14 @@ export async function runGate(configFile: string, { checkOnly = false }: RunGate
     if (config.signingKey !== undefined) readPrivateKey(config.signingKey);
     return;
   }
-  const log = createLog();
+  const log = createLog(config.logLevel);
+  // What was decided by a policy that is replaced still runs, and is limited, by it.
+  const policies = createReloadablePolicySet(loaded.policies, { keepReplaced: true });
+  const bindings = createReloadableBindings(loaded.bindings);
+  const stopReloading = reloadOnHangUp(createReload(configFile, config, { policies, bindings, log }), {
+    info: (fields, message) => log.info(fields, message),
+    error: ({ error }, message) => log.error({ err: error }, message),
+  });
   const signer = openSigningKey(config.dataDir, config.gateId, config.signingKey);
   const tls = config.tls ?? (await developmentTls(config, log));
   const onError = (error: unknown): void => log.error({ err: error }, 'an error that no caller waits for');
@@ -73,17 +73,10 @@ export async function runGate(configFile: string, { checkOnly = false }: RunGate
     `listening on ${listen}`,
   );
   await stopped;
+  stopReloading();
   log.info('stopping');
   await stop(gate, server);
   takeAway();
-}
-
-function readPolicies(config: GateConfig): { policies: PolicySet; bindings: Bindings } {
-  const policies = readPolicyDirectory(config.policies);
-  const { bytes } = readBoundedFile(config.bindings, { maxBytes: maxPolicyBytes });
-  const bindings = orThrow(parseBindings(bytes), 'POLICY_INVALID', config.bindings);
-  checkBindings(bindings, policies);
-  return { policies, bindings };
 }
 
 // Loaded here only: a gate with certificates of its own never makes any.

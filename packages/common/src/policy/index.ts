@@ -18,6 +18,13 @@ export {
   readPolicyFile,
 } from './policy.ts';
 export { createPolicySet, type PolicySet } from './policy-set.ts';
+export {
+  createReloadableBindings,
+  createReloadablePolicySet,
+  type ReloadableBindings,
+  type ReloadablePolicySet,
+  type ReloadOptions,
+} from './reloadable.ts';
 export { type Sample, samplesSchema } from './sample-schema.ts';
 export { checkSamples, parseSamples } from './samples.ts';
 export {

@@ -7,3 +7,4 @@ export {
   unsoundExitCode,
 } from './last-handler.ts';
 export { asOwner, type Owner } from './owner.ts';
+export { needRestart, type ReloadLog, reloadOnHangUp } from './reload.ts';

@@ -1,0 +1,33 @@
+import { type ReloadablePolicySet, readPolicyDirectory } from '@csc-fleet/common/policy';
+import { needRestart } from '@csc-fleet/common/process';
+import { type ExecutorConfig, readExecutorConfig } from './config.ts';
+import type { JsonLog } from './json-log.ts';
+import type { GateLink } from './link.ts';
+
+/** What a reload puts something else into. */
+export interface Reloadable {
+  readonly policies: ReloadablePolicySet;
+  readonly link: Pick<GateLink, 'renew'>;
+  readonly log: JsonLog;
+}
+
+/**
+ * Reads config and policies once more, all of them before anything counts. What runs keeps the policy that it was granted
+ * by; what comes is held against the new ones, and the gate is told anew which they are. Throws what readExecutorConfig
+ * and readPolicyDirectory do.
+ */
+export function createReload(configPath: string, config: ExecutorConfig, parts: Reloadable): () => object {
+  return () => {
+    const next = readExecutorConfig(configPath);
+    const policies = readPolicyDirectory(next.policies);
+    const hashes = (): string => String(parts.policies.all().map((it) => it.sha256));
+    const before = hashes();
+    parts.policies.replace(policies);
+    parts.log.setLevel(next.logLevel);
+    if (hashes() !== before) parts.link.renew();
+    return {
+      policies: policies.all().map(({ policy }) => policy.name),
+      needs_restart: needRestart(config, next, ['policies', 'logLevel']),
+    };
+  };
+}
