@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { readConfig, resolveFrom } from '@csc-fleet/common/config';
 import { CscError, formatFaults } from '@csc-fleet/common/errors';
 import { limitsSchema } from '@csc-fleet/common/limits';
+import { labelName, labelValue } from '@csc-fleet/common/members';
 import * as z from 'zod';
 import { ceilingConfig, type HostCeiling, toHostCeiling } from './ceiling/index.ts';
 import type { Reserve } from './cgroup/index.ts';
@@ -63,18 +64,6 @@ const maxSlots = 1024;
 const variable = z
   .string()
   .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be a variable name: letters, digits and _');
-
-// What the gate takes.
-const labelName = z
-  .string()
-  .regex(
-    /^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$/,
-    'must be 1 to 63 letters, digits, ".", "_", "/" and "-", the first and the last a letter or a digit',
-  );
-const labelValue = z
-  .string()
-  .max(255)
-  .regex(/^\P{Cc}*$/u, 'must have no control characters');
 
 const least = (min: number) => z.int().min(min);
 const runDefaults = defaultRunLimits();

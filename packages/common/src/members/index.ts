@@ -1,6 +1,7 @@
 export { declaredPath, policyPrefix, reportedPath } from './absolute-path.ts';
 export { type EgressHost, egressHost, egressHostEntry, egressHostText, egressName } from './egress-host.ts';
 export { sha256Member, taggedSha256Member } from './hash.ts';
+export { labelName, labelValue, maxLabels } from './label.ts';
 export { count, integer, oneOf } from './number.ts';
 export { signatureMember } from './signature.ts';
 export { boundedText, name, nonEmptyText } from './text.ts';

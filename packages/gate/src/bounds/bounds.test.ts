@@ -59,7 +59,7 @@ describe('whatever is in a field of a request', () => {
               .on('error', done)
               .on('end', () => done(null));
         });
-      const cases = hostileMessages(type);
+      const cases = hostileMessages(type, 2);
       const codes: [string, string][] = [];
       for (const hostile of cases) codes.push([hostile.what, await codeOf(hostile)]);
       const known = ['OK', 'REQUEST_INVALID', 'CONTRACT_INVALID', 'EXECUTION_UNKNOWN', 'NOT_PERMITTED'];
@@ -103,7 +103,7 @@ describe('whatever is in a field of an executor’s message', () => {
     const executor = test.executor('host');
     const hello = ConnectRequest.encode({ message: { $case: 'hello', value: executor.hello() } }).finish();
     const codes: [string, string][] = [];
-    for (const { what, bytes } of hostileMessages('csc.link.v1.ConnectRequest')) {
+    for (const { what, bytes } of hostileMessages('csc.link.v1.ConnectRequest', 4)) {
       const first = what.startsWith('hello') ? [] : [Buffer.from(hello)];
       codes.push([what, await say([...first, bytes])]);
     }
@@ -116,7 +116,7 @@ describe('whatever is in a field of an executor’s message', () => {
   it('is no fault of the gate’s in output', async () => {
     const link = served.link('executor-host');
     const codes: [string, string][] = [];
-    for (const { what, bytes } of hostileMessages('csc.link.v1.PushOutputRequest')) {
+    for (const { what, bytes } of hostileMessages('csc.link.v1.PushOutputRequest', 0)) {
       const call = link.makeBidiStreamRequest(
         '/csc.link.v1.ExecutorLink/PushOutput',
         raw,

@@ -1,3 +1,4 @@
+import { labelName, labelValue, maxLabels } from '@csc-fleet/common/members';
 import { OutputStream } from '@csc-fleet/common/messages';
 import * as z from 'zod';
 
@@ -43,23 +44,18 @@ export const time = z
 /** A stream of output that there is. */
 export const stream = whole(OutputStream.STDOUT, OutputStream.TERMINAL);
 
-const labelName = z
-  .string()
-  .regex(
-    /^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$/,
-    'a label is of 1 to 63 letters, digits, ".", "_", "/" and "-", the first and the last a letter or a digit',
-  );
-
 /** Labels of an executor, or those that a client asks for. */
-export const labels = z.record(z.string(), line(255)).superRefine((value, context) => {
+export const labels = z.record(z.string(), labelValue).superRefine((value, context) => {
   const names = Object.keys(value);
-  if (names.length > 64)
-    context.addIssue({ code: 'custom', message: `must have at most 64 labels, not ${names.length}` });
-  const wrong = names.slice(0, 65).find((name) => !labelName.safeParse(name).success);
-  if (wrong !== undefined)
+  if (names.length > maxLabels)
     context.addIssue({
       code: 'custom',
-      path: [wrong],
-      message: 'is no name of a label: 1 to 63 letters, digits, ".", "_", "/" and "-"',
+      message: `must have at most ${maxLabels} labels, not ${names.length}`,
     });
+  // Not as the record's keys, so that the member is named.
+  for (const name of names.slice(0, maxLabels)) {
+    const [issue] = labelName.safeParse(name).error?.issues ?? [];
+    if (issue !== undefined)
+      context.addIssue({ code: 'custom', path: [name], message: `as a name ${issue.message}` });
+  }
 });

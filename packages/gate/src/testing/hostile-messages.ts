@@ -26,10 +26,12 @@ export interface Hostile {
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../../../../proto');
 const packages = loadSync(['csc/gate/v1/gate.proto', 'csc/link/v1/link.proto'], { includeDirs: [root] });
-const depth = 4;
 
-/** For every field of a message, and of those in it: too long, too many, negative, huge, not UTF-8, not decodable. */
-export function hostileMessages(type: string): Hostile[] {
+/**
+ * For every field of a message, and of those in it: too long, too many, negative, huge, not UTF-8, not decodable.
+ * @param depth how many messages within each other are looked into
+ */
+export function hostileMessages(type: string, depth: number): Hostile[] {
   return ofMessage(find(type, []), depth);
 }
 
@@ -62,7 +64,7 @@ function valuesOf(field: FieldType, message: MessageType, levels: number): Hosti
   }
   if (field.type === 'TYPE_BYTES') return [junk, ...many];
   if (field.type === 'TYPE_STRING') {
-    const long = one('too long', Buffer.alloc(200_000, 'x'));
+    const long = one('too long', Buffer.alloc(70_000, 'x'));
     return [
       long,
       one('not UTF-8', Buffer.from([0xff, 0xfe, 0xc0])),
@@ -93,5 +95,5 @@ function delimited(number: number, bytes: Uint8Array): Buffer {
 
 function tooMany({ number, type }: FieldType): Buffer {
   const each = type === 'TYPE_ENUM' ? Buffer.from([number << 3, 1]) : delimited(number, Buffer.alloc(0));
-  return Buffer.concat(Array.from({ length: 20_000 }, () => each));
+  return Buffer.concat(Array.from({ length: 11_000 }, () => each));
 }
