@@ -376,7 +376,7 @@ describe('the end of a command', () => {
   });
 
   function ownKeys(): string[] {
-    const own = readdirSync('/dev/shm').filter((name) => name.startsWith(`csc-run-${process.pid}-`));
+    const own = readdirSync('/dev/shm').filter((name) => name.startsWith(`csc-names-${process.pid}-`));
     return own.flatMap((name) => findNameKey(name) ?? []);
   }
 

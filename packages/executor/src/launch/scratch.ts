@@ -13,17 +13,17 @@ export function toScratchPath(directory: string): string {
 /** A file that says with which key this process names what its jobs get open, for as long as it is there. */
 export function openNameKey(directory: string): { readonly key: string; close(): void } {
   const key = randomBytes(16).toString('hex');
-  const path = `${toScratchPath(directory)}-key-${key}`;
+  const path = join(directory, `csc-names-${toOwnerId()}-${key}`);
   closeSync(openSync(path, 'wx', 0o600));
   return { key, close: () => rmSync(path, { force: true }) };
 }
 
 /** The key that a file of the scratch directory says; undefined for other files. */
 export function findNameKey(path: string): string | undefined {
-  return /-key-([0-9a-f]{32})$/.exec(path)?.[1];
+  return /^csc-names-.*-([0-9a-f]{32})$/.exec(path)?.[1];
 }
 
-const ownedPath = new RegExp(`\\bcsc-run-${ownerPattern}-`);
+const ownedPath = new RegExp(`\\bcsc-(?:run|names)-${ownerPattern}-`);
 
 /** Whose name it is, in a path of the scratch directory; undefined for other paths, and other PID namespaces. */
 export function findScratchOwner(path: string): ProcessId | undefined {
