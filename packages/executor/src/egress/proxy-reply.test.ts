@@ -1,7 +1,9 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http';
-import type { Socket } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createAllowList } from './allow-list.ts';
 import { toRaw } from './http-headers.ts';
+import { createEgressProxy } from './proxy.ts';
 import { get, play } from './testing-play.ts';
 import { type RawServer, startRawServer } from './testing-raw-server.ts';
 
@@ -75,5 +77,16 @@ describe('an answer of an allowed host', () => {
     const text = await ask(reply);
     expect(text).toContain('HTTP/1.1 200 OK');
     expect(text).not.toMatch(/\r\n0\r\n\r\n$/);
+  });
+});
+
+describe('a listener that cannot accept a connection', () => {
+  it('ends nothing but that connection', async () => {
+    const listener = createServer();
+    const proxy = createEgressProxy({ allow: createAllowList([]) });
+    proxy.serve(listener);
+    // As net.Server says it, out of descriptors; without a listener it throws.
+    expect(() => listener.emit('error', new Error('accept EMFILE'))).not.toThrow();
+    await proxy.close();
   });
 });
