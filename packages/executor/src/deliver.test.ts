@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import { CscError } from '@csc-fleet/common/errors';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { owedLimits } from './deliver.ts';
 import { makeContract, shell } from './testing/contracts.ts';
 import { CollectingSink } from './testing/scripted-gate.ts';
 import { openWorkbench, type Workbench } from './testing/workbench.ts';
@@ -80,6 +81,54 @@ describe('delivery', () => {
     await bench.executor.delivered();
     await bench.restart();
     expect(bench.gate.all('hello').at(-1)?.executionIds).toEqual([]);
+  });
+
+  it('leaves receipts on disk until the gate has taken those before them', async () => {
+    bench.gate.acknowledges = false;
+    const ids = ['1', '2', '3'].map((text) => offer(`echo ${text}`));
+    for (const executionId of ids) await bench.gate.receipt(executionId);
+    const said: string[] = [];
+    const connection = bench.executor.connect(({ message }) => {
+      if (message?.$case === 'receipt') said.push(message.value.executionId);
+      return false;
+    });
+    connection.receive({
+      message: { $case: 'welcome', value: { gateId: 'gate', heartbeatInterval: undefined } },
+    });
+    // What has not been brought yet cannot be acknowledged.
+    for (const executionId of ids.filter((id) => !said.includes(id)))
+      connection.receive({ message: { $case: 'receiptAck', value: { executionId } } });
+    for (let count = 1; count <= 3; count += 1) {
+      expect(said).toHaveLength(count);
+      connection.drained();
+    }
+    expect(said.sort()).toEqual(ids.sort());
+  });
+
+  it('takes nothing new where the gate has acknowledged too little', async () => {
+    bench.gate.acknowledges = false;
+    const { count } = owedLimits;
+    owedLimits.count = 1;
+    try {
+      const executionId = offer('echo x');
+      await bench.gate.receipt(executionId);
+      const refused = await bench.gate.next('refused', offer('echo y'));
+      expect([refused.reason, refused.receiptJson.length]).toEqual(['SPOOL_FULL', 0]);
+      bench.gate.acknowledge(executionId);
+      expect((await bench.gate.receipt(offer('echo z'))).status).toBe('success');
+    } finally {
+      owedLimits.count = count;
+    }
+  });
+
+  it('looks at a few offers at a time, whatever their number', async () => {
+    const contract = makeContract(bench.workspace, [{ network: 'full' }]);
+    const ids = Array.from({ length: 100 }, () => bench.gate.offer(contract, bench.policy));
+    const refusals = await Promise.all(ids.map((executionId) => bench.gate.next('refused', executionId)));
+    const signed = refusals.filter(({ receiptJson }) => receiptJson.length > 0);
+    expect(signed).toHaveLength(24);
+    const others = new Set(refusals.filter((one) => !signed.includes(one)).map(({ reason }) => reason));
+    expect([...others]).toEqual(['QUEUE_FULL']);
   });
 
   it('names a refusal in Hello that is on its way into the journal, and brings it then', async () => {

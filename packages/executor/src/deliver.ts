@@ -34,7 +34,7 @@ export class Deliveries {
   readonly #backlog: Backlog;
   /** In the order in which they came to be. */
   readonly #owed = new Map<string, OwedReceipt>();
-  /** Those of them that this connection has brought: the gate can acknowledge no others. */
+  /** Those of them that were brought since the last Welcome: the gate can acknowledge no others. */
   readonly #said = new Set<string>();
   readonly #clearing = new Set<Promise<void>>();
   #owedBytes = 0;
