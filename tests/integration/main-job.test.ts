@@ -97,6 +97,7 @@ describe('a contract through client, gate, link, executor and sandbox', () => {
     expect(receipt.effect_summary).toEqual({
       files_written: 2,
       bytes_written: expect.any(Number),
+      inodes_written: expect.any(Number),
       network_used: false,
       secrets_used: 0,
     });
