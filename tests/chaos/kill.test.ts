@@ -35,7 +35,9 @@ describe('kill -9 of the executor in the middle of a run', () => {
     const client = fleet.connect();
     const argv = ['sh', '-c', `echo once >> ${out}/runs; sleep 61.25`];
     const run = client.run(fleet.contract({ argv, write_paths: [out], timeout_sec: 120 }));
-    await until(() => existsSync(join(out, 'runs')));
+    const runs = join(out, 'runs');
+    // The shell makes the file before it writes to it.
+    await until(() => existsSync(runs) && readFileSync(runs, 'utf8') !== '');
     await fleet.executor('host').stop('SIGKILL');
     await until(() => processesWith('61.25').length === 0);
     await fleet.startExecutor(executor);

@@ -50,6 +50,7 @@ function row(overrides: Partial<NewExecution> = {}): NewExecution & { execution_
     queue_deadline: null,
     executor_id: null,
     ticket_id: null,
+    limits_json: null,
     started_at: null,
     ended_at: null,
     exit_code: null,
