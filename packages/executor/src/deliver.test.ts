@@ -84,10 +84,22 @@ describe('delivery', () => {
   });
 
   it('leaves receipts on disk until the gate has taken those before them', async () => {
+    await bench.close();
+    let read = 0;
+    bench = await openWorkbench({
+      wrapJournal: (journal) => ({
+        ...journal,
+        receiptOf: (executionId) => {
+          read += 1;
+          return journal.receiptOf(executionId);
+        },
+      }),
+    });
     bench.gate.acknowledges = false;
     const ids = ['1', '2', '3'].map((text) => offer(`echo ${text}`));
     for (const executionId of ids) await bench.gate.receipt(executionId);
     const said: string[] = [];
+    read = 0;
     const connection = bench.executor.connect(({ message }) => {
       if (message?.$case === 'receipt') said.push(message.value.executionId);
       return false;
@@ -99,7 +111,7 @@ describe('delivery', () => {
     for (const executionId of ids.filter((id) => !said.includes(id)))
       connection.receive({ message: { $case: 'receiptAck', value: { executionId } } });
     for (let count = 1; count <= 3; count += 1) {
-      expect(said).toHaveLength(count);
+      expect([said.length, read]).toEqual([count, count]);
       connection.drained();
     }
     expect(said.sort()).toEqual(ids.sort());

@@ -228,6 +228,29 @@ describe('where unsigned approvals count', () => {
 });
 
 describe('at most once', () => {
+  it('a ticket of a gate whose clock is ahead is redeemed only once it has begun', async () => {
+    await bench.close();
+    let redeemedAt = 0;
+    bench = await openWorkbench({
+      wrapJournal: (journal) => ({
+        ...journal,
+        redeem: (redemption) => {
+          redeemedAt = Date.now();
+          return journal.redeem(redemption);
+        },
+      }),
+    });
+    const begins = Date.now() + 400;
+    const times = {
+      not_before: toTimestamp(new Date(begins)),
+      expires_at: toTimestamp(new Date(begins + 30_000)),
+    };
+    const contract = makeContract(bench.workspace, [{}]);
+    const id = bench.gate.offer(contract, bench.policy, { ticket: times });
+    expect((await bench.gate.receipt(id)).status).toBe('success');
+    expect(redeemedAt).toBeGreaterThanOrEqual(begins);
+  });
+
   it('a ticket is not redeemed again, nor after a restart, and gets no second receipt', async () => {
     const offer = bench.gate.mint(marking(), bench.policy);
     bench.gate.send({ $case: 'offer', value: offer });

@@ -5,7 +5,7 @@ import { createPolicySet, type PolicyDocument, parsePolicy } from '@csc-fleet/co
 import { defaultCeiling } from '../ceiling/index.ts';
 import { createExecutor, type ExecutorDeps, type ExecutorOptions } from '../compose.ts';
 import type { Executor } from '../executor.ts';
-import { openSqliteJournal } from '../journal/index.ts';
+import { type Journal, openSqliteJournal } from '../journal/index.ts';
 import { ScriptedGate } from './scripted-gate.ts';
 
 /** An executor of its own for a test, a scripted gate, and a workspace that its policy opens. */
@@ -27,6 +27,8 @@ export interface Workbench {
 export interface WorkbenchOptions {
   readonly executor?: Partial<ExecutorOptions>;
   readonly deps?: Partial<ExecutorDeps>;
+  /** Goes between the executor and its journal. */
+  readonly wrapJournal?: (journal: Journal) => Journal;
   /** Whether its state directory is new; otherwise it has been there for an hour. */
   readonly newborn?: boolean;
   /** Lines of the policy's YAML that go after the others. */
@@ -104,7 +106,13 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
         ceiling: { ...defaultCeiling, inlineCode: true },
         ...options.executor,
       },
-      { gateKeys: gate.keys, policies: createPolicySet([policy]), output: gate.output, ...options.deps },
+      {
+        ...{ gateKeys: gate.keys, policies: createPolicySet([policy]), output: gate.output },
+        ...(options.wrapJournal === undefined
+          ? {}
+          : { journal: options.wrapJournal(openSqliteJournal(join(stateDir, 'journal.sqlite'))) }),
+        ...options.deps,
+      },
     );
   const bench: Workbench = {
     gate,
