@@ -52,5 +52,11 @@ async function cancelOnHost(
   peer?.send({ $case: 'cancel', value: { executionId: execution.id, gracePeriod } });
   if (!first) return;
   const cancelling = { $case: 'cancelling', value: { principal, gracePeriod } } as const;
-  await execution.advance(gate.clock.now(), { happened: [cancelling] });
+  try {
+    await execution.advance(gate.clock.now(), { happened: [cancelling] });
+  } catch (error) {
+    // The caller is told that it is not recorded: the next one is the first again.
+    execution.cancelGraceMs = undefined;
+    throw error;
+  }
 }

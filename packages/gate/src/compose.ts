@@ -58,6 +58,7 @@ export interface GateOptions {
   readonly bindings: Bindings;
   readonly limits: GateLimits;
   readonly acceptUnsignedApprovals: boolean;
+  readonly keepDeniedContracts: boolean;
   readonly executorLostAfterSec: number;
   readonly heartbeatIntervalSec: number;
   readonly decisionTtlSec: number;
@@ -70,8 +71,8 @@ export interface GateDependencies {
   /** Told of errors that no caller waits for; may hold what a caller must not see. Default: they are dropped. */
   readonly onError?: (error: unknown) => void;
   /**
-   * Told where the store has failed to take a write. What is in memory may then be ahead of what is on disk: end the
-   * process, and what was open goes on from the disk when it is started again. Default: nothing.
+   * Told where the store has failed in a way that no later write gets over; a full disk is none. End the process: what
+   * was open goes on from the disk when it is started again. Default: nothing.
    */
   readonly onStoreLost?: (error: CscError) => void;
   /** Told of what an operator may want to know. Default: dropped. */
@@ -211,10 +212,18 @@ async function assemble(
     onStoreLost = () => undefined,
   }: GateDependencies,
 ): Promise<{ context: GateContext; keys: ExecutorKeys }> {
-  const store = await openStore(join(options.dataDir, 'gate.db'), onStoreLost);
-  const output = new OutputStore(join(options.dataDir, 'output'));
-  const executions = new Executions(store, (executionId) => output.wake(executionId));
+  const store = await openStore(join(options.dataDir, 'gate.db'), {
+    onLost: onStoreLost,
+    onTrouble: onError,
+    onRecovered: () => onNotice('the store takes writes again', { data_dir: options.dataDir }),
+  });
   const { signer, gateId, limits, policies } = options;
+  const output = new OutputStore(join(options.dataDir, 'output'));
+  const executions = new Executions(
+    store,
+    (executionId) => output.wake(executionId),
+    limits.storedBytesPerDay,
+  );
   const ending = new Ending({ executions, policies, signer, clock });
   const scheduler = new Scheduler({
     gateId,

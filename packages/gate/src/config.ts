@@ -1,5 +1,6 @@
 import { readConfig, resolveFrom } from '@csc-fleet/common/config';
 import * as z from 'zod';
+import type { CallRate, TrafficLimits } from './traffic/limits.ts';
 
 /** Captured of one execution, in bytes; a host may capture less, never more. */
 export interface OutputLimits {
@@ -7,19 +8,17 @@ export interface OutputLimits {
   readonly stderr_bytes: number;
 }
 
-export interface GateLimits {
+/** The call rates are of each client identity. */
+export interface GateLimits extends CallRate {
   /** The largest request of a client, in bytes. */
   readonly maxMessageBytes: number;
-  /** Calls a second for each principal, over time. */
-  readonly requestsPerSec: number;
-  /** Calls at once out of rest, for each principal. */
-  readonly burst: number;
-  /** Calls and streams open at a time, for each principal. */
-  readonly concurrentCalls: number;
+  readonly traffic: TrafficLimits;
   /** Executions that wait, of all principals together. */
   readonly maxQueued: number;
   /** The longest that an execution may wait for an executor. */
   readonly queueTimeoutSec: number;
+  /** Bytes that are stored for one principal in a day (UTC): contracts, decisions, receipts of the gate. */
+  readonly storedBytesPerDay: number;
   readonly output: OutputLimits;
   /** Receipt keys that one executor may ever have. */
   readonly executorKeys: number;
@@ -41,6 +40,7 @@ export interface GateConfig {
   readonly signingKey?: string;
   readonly limits: GateLimits;
   readonly acceptUnsignedApprovals: boolean;
+  readonly keepDeniedContracts: boolean;
   /** How long an executor may be away before what it had is LOST. */
   readonly executorLostAfterSec: number;
   readonly heartbeatIntervalSec: number;
@@ -61,13 +61,34 @@ const outputSchema = z.strictObject({
   stderr_bytes: z.int().min(0).default(defaultOutputBytes),
 });
 
+const executorSchema = z.strictObject({
+  requests_per_sec: positive.default(1000),
+  burst: positive.default(2000),
+  concurrent_calls: positive.default(1000),
+});
+
+const connectionsSchema = z.strictObject({
+  total: positive.default(10_000),
+  per_address: positive.default(4096),
+  per_identity: positive.default(256),
+  silent_per_address: positive.default(256),
+  handshakes_per_sec: positive.default(100),
+  handshake_timeout_sec: positive.max(120).default(5),
+});
+
 const limitsSchema = z.strictObject({
   max_message_bytes: positive.min(64 * 1024).default(4 * 1024 * 1024),
   requests_per_sec: positive.default(100),
   burst: positive.default(200),
   concurrent_calls: positive.default(100),
+  executor: executorSchema.prefault({}),
+  message_timeout_sec: positive.max(600).default(10),
+  bytes_in_flight: positive.min(8 * 1024 * 1024).default(16 * 1024 * 1024),
+  total_bytes_in_flight: positive.min(8 * 1024 * 1024).default(64 * 1024 * 1024),
+  connections: connectionsSchema.prefault({}),
   max_queued: positive.default(10_000),
   queue_timeout_sec: positive.default(3600),
+  stored_bytes_per_day: positive.default(1024 * 1024 * 1024),
   output: outputSchema.prefault({}),
   executor_keys: positive.max(100).default(4),
   // Twice as long is at most a minute.
@@ -90,6 +111,7 @@ const schema = z.strictObject({
   signing_key: path.optional(),
   limits: limitsSchema.prefault({}),
   accept_unsigned_approvals: z.boolean().default(false),
+  keep_denied_contracts: z.boolean().default(false),
   executor_lost_after_sec: positive.default(300),
   heartbeat_interval_sec: positive.max(300).default(10),
   decision_ttl_sec: positive.default(24 * 3600),
@@ -111,6 +133,7 @@ export function readGateConfig(file: string): GateConfig {
     ...(signingKey === undefined ? {} : { signingKey: from(signingKey) }),
     limits: toLimits(config.limits),
     acceptUnsignedApprovals: config.accept_unsigned_approvals,
+    keepDeniedContracts: config.keep_denied_contracts,
     executorLostAfterSec: config.executor_lost_after_sec,
     heartbeatIntervalSec: config.heartbeat_interval_sec,
     decisionTtlSec: config.decision_ttl_sec,
@@ -129,10 +152,33 @@ function toLimits(limits: z.infer<typeof limitsSchema>): GateLimits {
     requestsPerSec: limits.requests_per_sec,
     burst: limits.burst,
     concurrentCalls: limits.concurrent_calls,
+    traffic: toTrafficLimits(limits),
     maxQueued: limits.max_queued,
     queueTimeoutSec: limits.queue_timeout_sec,
+    storedBytesPerDay: limits.stored_bytes_per_day,
     output: limits.output,
     executorKeys: limits.executor_keys,
     offerDeadlineSec: limits.offer_deadline_sec,
+  };
+}
+
+function toTrafficLimits({ executor, connections, ...limits }: z.infer<typeof limitsSchema>): TrafficLimits {
+  return {
+    executor: {
+      requestsPerSec: executor.requests_per_sec,
+      burst: executor.burst,
+      concurrentCalls: executor.concurrent_calls,
+    },
+    messageTimeoutSec: limits.message_timeout_sec,
+    bytesInFlight: limits.bytes_in_flight,
+    totalBytesInFlight: limits.total_bytes_in_flight,
+    connections: {
+      total: connections.total,
+      perAddress: connections.per_address,
+      perIdentity: connections.per_identity,
+      silentPerAddress: connections.silent_per_address,
+      handshakesPerSec: connections.handshakes_per_sec,
+      handshakeTimeoutSec: connections.handshake_timeout_sec,
+    },
   };
 }

@@ -19,6 +19,8 @@ export interface GateContext {
   readonly bindings: Bindings;
   readonly limits: GateLimits;
   readonly acceptUnsignedApprovals: boolean;
+  /** Whether a denied contract's text is stored, beside its hash and what was found. */
+  readonly keepDeniedContracts: boolean;
   readonly decisionTtlSec: number;
   readonly executorLostAfterSec: number;
   readonly heartbeatIntervalSec: number;

@@ -14,6 +14,7 @@ export async function sweep(gate: GateContext, awaySince: Map<string, number>): 
   for (const executor of awaySince.keys()) {
     if (gate.scheduler.peers.get(executor) !== undefined) awaySince.delete(executor);
   }
+  gate.scheduler.restoreLine();
   for (const execution of [...gate.executions.open()]) {
     const { state, decision_expires_at: decisionEnds, queue_deadline: queueEnds } = execution.row;
     if (state === ExecutionState.AWAITING_APPROVAL && new Date(decisionEnds) <= now) {

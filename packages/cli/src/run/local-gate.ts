@@ -43,6 +43,7 @@ export async function startLocalGate(policy: PolicyDocument): Promise<LocalGate>
       limits: defaultGateLimits(),
       // v0.1 approvals are unsigned; whoever can hand one to csc run could run the command without it as well.
       acceptUnsignedApprovals: true,
+      keepDeniedContracts: false,
       executorLostAfterSec: dayInSec,
       heartbeatIntervalSec: 60,
       decisionTtlSec: dayInSec,

@@ -70,6 +70,12 @@ export async function approve(
   };
   const happened = [gate.scheduler.queuedEvent('approved')];
   const key = keyIsNew ? wishes.key : undefined;
-  await execution.approve(wishes.now, { change, happened, approvals: approvals.usedUp, key });
+  const usage = {
+    principal: wishes.principal,
+    now: wishes.now,
+    bytes: Buffer.byteLength(change.approvals_json),
+    bytesPerDay: gate.limits.storedBytesPerDay,
+  };
+  await execution.approve(wishes.now, { change, happened, approvals: approvals.usedUp, key, usage });
   return execution;
 }

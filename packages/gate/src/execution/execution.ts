@@ -2,8 +2,10 @@ import type { CommandContract } from '@csc-fleet/common/contract';
 import { CscError } from '@csc-fleet/common/errors';
 import { type ExecutionEvent, ExecutionState, toMilliseconds } from '@csc-fleet/common/messages';
 import { Signal } from '../signal.ts';
+import { patiently } from '../store/patiently.ts';
 import type { Store } from '../store/store.ts';
 import type { ExecutionChange, ExecutionRow, WithdrawnOffer } from '../store/tables.ts';
+import type { Usage } from '../store/usage.ts';
 import type { IdempotencyKey, Step } from '../store/write-step.ts';
 import { isTerminal } from './states.ts';
 
@@ -18,6 +20,8 @@ export interface Advance {
   readonly withdrawn?: WithdrawnOffer | undefined;
   /** Milliseconds that it may take to be on disk and seen, so that it shares a commit with others. Absent: at once. */
   readonly withinMs?: number;
+  /** It has happened on a host, and stays so where the store takes no writes: it is written when the store does. */
+  readonly irrevocable?: boolean;
 }
 
 /** What comes with the approvals that an execution waits for. */
@@ -27,20 +31,25 @@ export interface Approve {
   /** Ids of those that it uses up. */
   readonly approvals: readonly string[];
   readonly key: IdempotencyKey | undefined;
+  readonly usage: Usage;
 }
 
 /**
  * One execution as the gate holds it while it is open or looked at. The row changes at once, so that no two callers
- * act on the same state; events are shown only once they are on disk, so that none is ever taken back.
+ * act on the same state, and back where the change cannot be written; events are shown only once they are on disk, so
+ * that none is ever taken back.
  */
 export class LiveExecution {
   readonly id: string;
   readonly #store: Store;
   readonly #changed = new Signal();
   readonly #onChanged: (executionId: string) => void;
+  /** As it is on disk. */
+  #written: ExecutionRow;
+  /** With the changes that are being written. */
   #row: ExecutionRow;
+  readonly #writing = new Set<ExecutionChange>();
   #events: ExecutionEvent[];
-  #sequence: number;
   #approving = false;
   /** Commands of which something is known that is said once, with what that is. */
   readonly #reported = new Set<string>();
@@ -55,9 +64,9 @@ export class LiveExecution {
     this.id = row.execution_id;
     this.#store = store;
     this.#onChanged = onChanged;
+    this.#written = row;
     this.#row = row;
     this.#events = [...events];
-    this.#sequence = events.at(-1)?.sequence ?? 0;
     this.cancelGraceMs = findGrace(events);
     for (const { event } of events) {
       if (event?.$case === 'commandStarted') this.isFirst(event.$case, event.value.commandId);
@@ -74,6 +83,11 @@ export class LiveExecution {
 
   get terminal(): boolean {
     return isTerminal(this.#row.state);
+  }
+
+  /** True where a change of it is on its way to the disk. */
+  get changing(): boolean {
+    return this.#writing.size > 0 || this.#approving;
   }
 
   /** True once its end is on disk and to be seen. */
@@ -110,44 +124,60 @@ export class LiveExecution {
     return first;
   }
 
-  /** Moves it on; resolves once that is on disk. Rejects with STORE_UNAVAILABLE. */
-  async advance(
-    at: Date,
-    { change = {}, happened = [], receiptJson, withdrawn, withinMs = 0 }: Advance,
-  ): Promise<void> {
-    this.#row = { ...this.#row, ...change } as ExecutionRow;
-    const events = happened.map((event) => this.#number(event, at));
-    const step: Step = {
-      change,
-      events,
-      withinMs,
-      withdrawn,
-      ...(receiptJson === undefined ? {} : { receiptJson }),
-    };
-    await this.#store.advance(this.id, step);
-    this.#events.push(...events);
+  /**
+   * Moves it on; resolves once that is on disk. Rejects with STORE_UNAVAILABLE, and it is as it was, unless what
+   * happened is irrevocable.
+   */
+  async advance(at: Date, { irrevocable = false, ...advance }: Advance): Promise<void> {
+    const { change = {}, happened = [], receiptJson, withdrawn, withinMs = 0 } = advance;
+    // Numbered by the store: what came before it may yet fail.
+    const events = happened.map((event) => ({ executionId: this.id, sequence: 0, at, event }));
+    const receipt = receiptJson === undefined ? {} : { receiptJson };
+    const step: Step = { change, events, withinMs, withdrawn, ...receipt };
+    await this.#write(step, irrevocable);
     this.#changed.ring();
     this.#onChanged(this.id);
+  }
+
+  async #write(step: Step, irrevocable = false): Promise<void> {
+    const { change } = step;
+    this.#writing.add(change);
+    this.#row = { ...this.#row, ...change } as ExecutionRow;
+    const write = async (): Promise<void> => {
+      // Its receipt, which says more, got to the disk before: nothing comes after the end.
+      if (irrevocable && this.finished) return;
+      const events = await this.#store.advance(this.id, step);
+      // At once, and so in the order of the disk: the next step's answer may be here already.
+      this.#written = { ...this.#written, ...change } as ExecutionRow;
+      this.#events.push(...events);
+      this.#settle(change);
+    };
+    try {
+      await (irrevocable ? patiently(write) : write());
+    } finally {
+      this.#settle(change);
+    }
+  }
+
+  #settle(change: ExecutionChange): void {
+    this.#writing.delete(change);
+    this.#row = Object.assign({ ...this.#written }, ...this.#writing) as ExecutionRow;
   }
 
   /**
    * Moves on what awaits approval. Approvals and state change in one write, and nothing changes where one of them is
    * used up already. Throws APPROVAL_INVALID, IDEMPOTENCY_CONFLICT, STORE_UNAVAILABLE.
    */
-  async approve(at: Date, { change, happened, approvals, key }: Approve): Promise<void> {
+  async approve(at: Date, { change, happened, approvals, key, usage }: Approve): Promise<void> {
     this.#approving = true;
     try {
-      await this.#store.advance(this.id, { change, events: [], approvals, key });
+      await this.#store.advance(this.id, { change, events: [], approvals, key, usage });
+      if (this.terminal) throw new CscError('APPROVAL_INVALID', 'the execution was ended meanwhile');
+      this.#written = { ...this.#written, ...change } as ExecutionRow;
     } finally {
       this.#approving = false;
     }
-    if (this.terminal) throw new CscError('APPROVAL_INVALID', 'the execution was ended meanwhile');
     await this.advance(at, { change, happened });
-  }
-
-  #number(event: Happening, at: Date): ExecutionEvent {
-    this.#sequence += 1;
-    return { executionId: this.id, sequence: this.#sequence, at, event };
   }
 }
 

@@ -17,11 +17,16 @@ export interface NewLiveExecution {
 export class Executions {
   readonly #store: Store;
   readonly #onChanged: (executionId: string) => void;
+  readonly #bytesPerDay: number;
   readonly #open = new Map<string, LiveExecution>();
   readonly #creating = new Map<string, Promise<unknown>>();
 
-  /** @param onChanged is told of every step of an open execution once it is on disk */
-  constructor(store: Store, onChanged: (executionId: string) => void) {
+  /**
+   * @param onChanged is told of every step of an open execution once it is on disk
+   * @param bytesPerDay the most that is stored for one principal in a day
+   */
+  constructor(store: Store, onChanged: (executionId: string) => void, bytesPerDay: number) {
+    this.#bytesPerDay = bytesPerDay;
     this.#store = store;
     this.#onChanged = onChanged;
   }
@@ -36,7 +41,7 @@ export class Executions {
 
   /**
    * Records a new execution; resolves once it is on disk, to undefined where its idempotency key is taken. Throws
-   * APPROVAL_INVALID, STORE_UNAVAILABLE.
+   * APPROVAL_INVALID, STORE_UNAVAILABLE, RATE_LIMITED.
    */
   async create(at: Date, execution: NewLiveExecution): Promise<LiveExecution | undefined> {
     const { execution_id: id } = execution.row;
@@ -59,7 +64,9 @@ export class Executions {
       event,
     }));
     const receipt = receiptJson === undefined ? {} : { receiptJson };
-    const step: Step = { change: {}, events, approvals, key, ...receipt };
+    const bytes = storedBytes(row, receiptJson);
+    const usage = { principal: row.principal, now: at, bytes, bytesPerDay: this.#bytesPerDay };
+    const step: Step = { change: {}, events, approvals, key, usage, ...receipt };
     if (!(await this.#store.create(row, step))) return undefined;
     const live = new LiveExecution(this.#store, kept as ExecutionRow, events, this.#onChanged);
     if (!live.terminal) this.#open.set(live.id, live);
@@ -117,4 +124,21 @@ export class Executions {
   async #load(row: ExecutionRow): Promise<LiveExecution> {
     return new LiveExecution(this.#store, row, await this.#store.events(row.execution_id), this.#onChanged);
   }
+}
+
+// What the database adds to it: rows, keys, pages that are not full.
+const rowBytes = 2048;
+
+/** About what a new execution takes up on disk, before anything runs. */
+function storedBytes(row: NewExecution, receiptJson: Uint8Array = new Uint8Array()): number {
+  const {
+    contract_json: contract,
+    selector_json: selector,
+    approvals_json: approvals,
+    decision,
+    error,
+  } = row;
+  const texts = [contract, selector, approvals, error, error].map((it) => Buffer.byteLength(it));
+  // The decision and the receipt stand in an event each, too.
+  return texts.reduce((sum, it) => sum + it, rowBytes) + 2 * decision.length + 2 * receiptJson.length;
 }

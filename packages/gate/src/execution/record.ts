@@ -15,7 +15,8 @@ import { signGateReceipt } from './gate-receipt.ts';
 
 /**
  * Makes what was decided durable: a denial with its receipt, what may run with its place in the queue or on an executor.
- * Resolves to undefined where the idempotency key is taken. Throws APPROVAL_INVALID, QUEUE_FULL, STORE_UNAVAILABLE.
+ * Resolves to undefined where the idempotency key is taken. Throws APPROVAL_INVALID, QUEUE_FULL,
+ * RATE_LIMITED, STORE_UNAVAILABLE.
  */
 export function record(
   gate: GateContext,
@@ -23,7 +24,7 @@ export function record(
   wishes: Wishes,
   approvals: Approvals,
 ): Promise<LiveExecution | undefined> {
-  const row = toRow(decided, wishes, approvals);
+  const row = toRow(decided, wishes, approvals, gate.keepDeniedContracts);
   const { key } = wishes;
   const happened: Happening[] = [{ $case: 'decided', value: { decision: decided.decision } }];
   if (decided.evaluation.verdict === 'deny') {
@@ -81,6 +82,7 @@ function toRow(
   decided: Decided,
   wishes: Wishes,
   approvals: Approvals,
+  keepDenied: boolean,
 ): NewExecution & { execution_id: string } {
   const { contract, evaluation, policy } = decided;
   const denied = evaluation.verdict === 'deny';
@@ -95,7 +97,8 @@ function toRow(
         : ExecutionState.AWAITING_APPROVAL,
     contract_id: contract.contract_id,
     contract_sha256: decided.contractSha256,
-    contract_json: canonicalJson(contract as unknown as JsonObject),
+    // A denial is kept by its hash and findings: it will never run, and may be a megabyte that somebody sent to fill the disk.
+    contract_json: denied && !keepDenied ? '' : canonicalJson(contract as unknown as JsonObject),
     intent: contract.intent,
     policy_profile: policy.policy.name,
     policy_sha256: policy.sha256,

@@ -74,7 +74,10 @@ export class ExecutorKeys {
     }
     const row = { key_id: keyId, public_key: publicKey, owner, since: toTimestamp(clock.now()) };
     this.#byId.set(keyId, row);
-    await store.addKey(row);
+    await store.addKey(row).catch((error: unknown) => {
+      this.#byId.delete(keyId);
+      throw error;
+    });
   }
 }
 

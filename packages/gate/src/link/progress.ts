@@ -31,5 +31,5 @@ export async function takeProgress(
 
 // It need not be on disk before the next message is taken: what was asked for first is written first.
 function advance(gate: GateContext, execution: LiveExecution, step: Advance): void {
-  execution.advance(gate.clock.now(), { ...step, withinMs }).catch(gate.onError);
+  execution.advance(gate.clock.now(), { ...step, withinMs, irrevocable: true }).catch(gate.onError);
 }

@@ -12,6 +12,7 @@ import { checkBounds, linkBounds } from '../bounds/index.ts';
 import type { GateContext } from '../context.ts';
 import { requestInvalid } from '../request-invalid.ts';
 import { Peer } from '../schedule/peer.ts';
+import { patiently } from '../store/patiently.ts';
 import { type Connection, findOwn, notCounted } from './connection.ts';
 import type { ExecutorKeys } from './executor-keys.ts';
 import { takeAccepted, takeProgress } from './progress.ts';
@@ -59,6 +60,7 @@ export class Session implements LinkSession {
   /** Hung up: nothing that came behind the message that was wrong counts. */
   #isOver = false;
   #peer: Peer | undefined;
+  #storeBusy = false;
   #work: Promise<void> = Promise.resolve();
 
   constructor({ hangUp, ask = () => Promise.resolve(), ...options }: LinkOptions) {
@@ -69,6 +71,11 @@ export class Session implements LinkSession {
 
   receive({ message }: ConnectRequest): void {
     if (message === undefined) return;
+    // Not in line behind what waits for a full disk: the executor is to know that the gate lives.
+    if (message.$case === 'heartbeat' && this.#storeBusy) {
+      this.#connection.send({ message: { $case: 'heartbeatAck', value: {} } });
+      return;
+    }
     this.#work = this.#work.then(() => this.#handle(message)).catch((error: unknown) => this.#failed(error));
   }
 
@@ -132,7 +139,7 @@ export class Session implements LinkSession {
     if (this.#peer !== undefined)
       throw requestInvalid('hello', 'was said already: it is the first message, and no other');
     const { gate, keys, executor, send, gone } = this.#connection;
-    await keys.register(executor.uri, hello);
+    await this.#inLine(() => keys.register(executor.uri, hello));
     if (gone.aborted) return;
     checkAlone(gate, executor, hello);
     const peer = new Peer(executor, hello, { send, ask: () => this.#askPeer() });
@@ -146,13 +153,13 @@ export class Session implements LinkSession {
       slots: peer.slots,
       mode: peer.executionMode,
     });
-    await reconcile(this.#connection, peer, new Set(hello.executionIds));
+    await this.#inLine(() => reconcile(this.#connection, peer, new Set(hello.executionIds)));
     gate.scheduler.place();
   }
 
   // A signed refusal is kept by the executor like any receipt until it is acknowledged.
   async #refused(refused: Refused, peer: Peer): Promise<void> {
-    await takeRefusal(this.#connection, peer, refused);
+    await this.#inLine(() => takeRefusal(this.#connection, peer, refused));
     const { executionId, receiptJson } = refused;
     if (receiptJson.length === 0) return;
     const receipt = { executionId, receiptJson, outputLogLength: 0 };
@@ -160,14 +167,14 @@ export class Session implements LinkSession {
   }
 
   async #receipt(receipt: Receipt, peer: Peer): Promise<void> {
-    const { gate, send, refusals } = this.#connection;
+    const { gate, send, refusals, gone } = this.#connection;
     const { executionId } = receipt;
     const waiting = this.#receiving.get(executionId) ?? 0;
     // Each is kept while it waits for output, and one would do.
     if (waiting >= maxWaiting) return;
     this.#receiving.set(executionId, waiting + 1);
     try {
-      if (!(await takeReceipt(this.#connection, receipt))) return;
+      if (!(await patiently(() => takeReceipt(this.#connection, receipt), gone))) return;
       peer.assigned.delete(executionId);
       send({ message: { $case: 'receiptAck', value: { executionId } } });
       gate.scheduler.place();
@@ -198,6 +205,17 @@ export class Session implements LinkSession {
       .finally(() => {
         this.#asking = false;
       });
+  }
+
+  // What an executor says must be written before what it says next is taken, also where the disk is full for a while.
+  async #inLine(work: () => Promise<void>): Promise<void> {
+    try {
+      await patiently(work, this.#gone.signal, () => {
+        this.#storeBusy = true;
+      });
+    } finally {
+      this.#storeBusy = false;
+    }
   }
 
   #failed(error: unknown): void {

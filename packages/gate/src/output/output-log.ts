@@ -2,6 +2,7 @@ import { constants, existsSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { CscError } from '@csc-fleet/common/errors';
 import { Signal } from '../signal.ts';
+import { storeRetryMs } from '../store/store-error.ts';
 import { maxFrameBytes, readFrames } from './frames.ts';
 import { maxLogLength, type OutputGrant } from './grant.ts';
 import { refused, StreamOffsets } from './stream-offsets.ts';
@@ -73,7 +74,10 @@ export class OutputLog {
     await this.#syncing;
     if (this.#unsynced === 0) return;
     await this.#startSync().catch((cause: unknown) => {
-      throw new CscError('STORE_UNAVAILABLE', 'output cannot be written to disk', { cause });
+      throw new CscError('STORE_UNAVAILABLE', 'output cannot be written to disk: is it full?', {
+        cause,
+        retryAfterMs: storeRetryMs,
+      });
     });
   }
 

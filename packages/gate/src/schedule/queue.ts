@@ -20,6 +20,10 @@ export class Queue {
     return this.#lineOf.size;
   }
 
+  has(executionId: string): boolean {
+    return this.#lineOf.has(executionId);
+  }
+
   /** True where others with the same requirement wait. */
   hasLine(requirement: Requirement): boolean {
     return this.#lines.has(keyOf(requirement));

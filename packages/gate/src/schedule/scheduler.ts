@@ -86,6 +86,16 @@ export class Scheduler {
     this.place();
   }
 
+  /** Puts those back in line that are QUEUED and not in it, as the store did not take what was to become of them. */
+  restoreLine(): void {
+    for (const execution of this.#options.executions.open()) {
+      const { state } = execution.row;
+      if (state !== ExecutionState.QUEUED || execution.changing || this.#queue.has(execution.id)) continue;
+      this.#queue.putBack(execution.id, requirementOf(execution.row));
+    }
+    this.place();
+  }
+
   /** Takes an execution out of the queue; false where it was not in it. */
   withdraw(executionId: string): boolean {
     return this.#queue.remove(executionId);
@@ -164,7 +174,11 @@ export class Scheduler {
       execution.advance(clock.now(), { change, happened: [happened] }),
     ])
       .then(([contractJson]) => this.send(execution, placement, contractJson))
-      .catch(onError);
+      .catch((error: unknown) => {
+        // It is QUEUED again, and the next sweep puts it back in line: not at once, as a full disk would fail it at once.
+        peer.assigned.delete(execution.id);
+        onError(error);
+      });
   }
 
   #place(row: ExecutionRow, peer: Peer): Placement {

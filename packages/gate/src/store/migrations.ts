@@ -71,6 +71,17 @@ const first: Migration = {
   },
 };
 
+const second: Migration = {
+  async up(database: Kysely<unknown>): Promise<void> {
+    await database.schema
+      .createTable('usage')
+      .addColumn('principal', 'text', (it) => it.primaryKey().notNull())
+      .addColumn('day', 'integer', (it) => it.notNull())
+      .addColumn('bytes', 'integer', (it) => it.notNull())
+      .execute();
+  },
+};
+
 const offers: Migration = {
   async up(database: Kysely<unknown>): Promise<void> {
     await database.schema
@@ -94,7 +105,7 @@ const offers: Migration = {
 };
 
 const provider: MigrationProvider = {
-  getMigrations: async () => ({ '0001-executions': first, '0003-offers': offers }),
+  getMigrations: async () => ({ '0001-executions': first, '0002-usage': second, '0003-offers': offers }),
 };
 
 /** Brings the database up to date; throws what the failing migration threw. */

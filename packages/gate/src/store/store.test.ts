@@ -13,7 +13,7 @@ let directory: string;
 let store: Store;
 const failures: CscError[] = [];
 
-const open = () => openStore(join(directory, 'gate.db'), (error) => failures.push(error));
+const open = () => openStore(join(directory, 'gate.db'), { onLost: (error) => failures.push(error) });
 
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'csc-store-'));
@@ -200,7 +200,7 @@ describe('a store', () => {
     mkdirSync(join(directory, 'as-directory', 'gate.db'), { recursive: true });
     writeFileSync(join(directory, 'no-database'), 'x'.repeat(4096));
     for (const path of ['as-directory/gate.db', 'no-database', 'no-database/gate.db']) {
-      await expect(openStore(join(directory, path), () => undefined)).rejects.toMatchObject({
+      await expect(openStore(join(directory, path))).rejects.toMatchObject({
         code: 'STORE_UNAVAILABLE',
       });
     }

@@ -6,8 +6,11 @@ import { Kysely, SqliteDialect, sql } from 'kysely';
 import { GroupCommit } from './group-commit.ts';
 import { migrate } from './migrations.ts';
 import { NodeSqlite } from './node-sqlite.ts';
+import { isStoreBusy } from './patiently.ts';
+import { toStoreError } from './store-error.ts';
 import type { ExecutionRow, KeyRow, NewExecution, Tables } from './tables.ts';
-import { type IdempotencyKey, type Step, takeKey, writeStep } from './write-step.ts';
+import { chargeUsage } from './usage.ts';
+import { type IdempotencyKey, numberEvents, type Step, takeKey, writeStep } from './write-step.ts';
 
 export interface ListQuery {
   readonly principal: string;
@@ -25,8 +28,11 @@ export interface ListQuery {
 export interface Store {
   /** Throws APPROVAL_INVALID where an approval is used up; resolves to false where the idempotency key is taken. */
   create(execution: NewExecution, step: Step): Promise<boolean>;
-  /** Throws APPROVAL_INVALID likewise, and IDEMPOTENCY_CONFLICT. */
-  advance(executionId: string, step: Step): Promise<void>;
+  /**
+   * Resolves to the step's events, numbered on from those that are on disk: a step that failed before it leaves no gap.
+   * Throws APPROVAL_INVALID likewise, and IDEMPOTENCY_CONFLICT.
+   */
+  advance(executionId: string, step: Step): Promise<readonly ExecutionEvent[]>;
   find(executionId: string): Promise<ExecutionRow | undefined>;
   findByKey(key: IdempotencyKey): Promise<ExecutionRow | undefined>;
   /** The contract of an execution that is in the store, as canonical JSON. */
@@ -45,16 +51,23 @@ export interface Store {
   close(): Promise<void>;
 }
 
-/**
- * Opens or creates the gate's SQLite database. Throws STORE_UNAVAILABLE.
- * @param onFailure is told of every commit that failed; what is in memory may then be ahead of what is on disk
- */
-export async function openStore(path: string, onFailure: (error: CscError) => void): Promise<Store> {
+/** Who wants to know how the store fares. */
+export interface StoreWatcher {
+  /** A write failed in a way that no later one gets over: the process must end, and start again from the disk. */
+  readonly onLost?: (error: CscError) => void;
+  /** The first write that failed since one succeeded, for example as the disk is full: it goes on when that is over. */
+  readonly onTrouble?: (error: CscError) => void;
+  /** The first write that succeeded since. */
+  readonly onRecovered?: () => void;
+}
+
+/** Opens or creates the gate's SQLite database. Throws STORE_UNAVAILABLE. */
+export async function openStore(path: string, watcher: StoreWatcher = {}): Promise<Store> {
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     const database = new Kysely<Tables>({ dialect: new SqliteDialect({ database: new NodeSqlite(path) }) });
     await migrate(database);
-    return new SqlStore(database, new GroupCommit(database, onFailure));
+    return new SqlStore(database, new GroupCommit(database, watchOutcomes(watcher)));
   } catch (cause) {
     throw new CscError(
       'STORE_UNAVAILABLE',
@@ -62,6 +75,21 @@ export async function openStore(path: string, onFailure: (error: CscError) => vo
       { cause },
     );
   }
+}
+
+function watchOutcomes({ onLost, onTrouble, onRecovered }: StoreWatcher): (error?: unknown) => void {
+  let troubled = false;
+  return (cause) => {
+    if (cause === undefined) {
+      if (troubled) onRecovered?.();
+      troubled = false;
+      return;
+    }
+    const error = toStoreError(cause);
+    if (!isStoreBusy(error)) onLost?.(error);
+    else if (!troubled) onTrouble?.(error);
+    troubled = true;
+  };
 }
 
 const rowColumns = [
@@ -84,12 +112,13 @@ class SqlStore implements Store {
     return this.#commits.run(async (transaction) => {
       if (!(await takeKey(transaction, execution.execution_id, step.key))) return false;
       await transaction.insertInto('executions').values(execution).execute();
+      await chargeUsage(transaction, step.usage);
       await writeStep(transaction, execution.execution_id, step);
       return true;
     });
   }
 
-  advance(executionId: string, step: Step): Promise<void> {
+  advance(executionId: string, step: Step): Promise<readonly ExecutionEvent[]> {
     return this.#commits.run(async (transaction) => {
       if (!(await takeKey(transaction, executionId, step.key))) {
         throw new CscError('IDEMPOTENCY_CONFLICT', 'this idempotency key belongs to another execution');
@@ -101,7 +130,10 @@ class SqlStore implements Store {
           .where('execution_id', '=', executionId)
           .execute();
       }
-      await writeStep(transaction, executionId, step);
+      await chargeUsage(transaction, step.usage);
+      const events = await numberEvents(transaction, executionId, step.events);
+      await writeStep(transaction, executionId, { ...step, events });
+      return events;
     }, step.withinMs);
   }
 

@@ -77,6 +77,13 @@ export interface WithdrawnOfferTable {
   readonly receipt_json: Uint8Array | null;
 }
 
+/** What was stored for a principal on the last day (of the Unix epoch, UTC) that it stored anything. */
+export interface UsageTable {
+  readonly principal: string;
+  readonly day: number;
+  readonly bytes: number;
+}
+
 export interface Tables {
   readonly executions: ExecutionTable;
   readonly events: EventTable;
@@ -85,6 +92,7 @@ export interface Tables {
   readonly approvals_used: ApprovalUsedTable;
   readonly keys: KeyTable;
   readonly withdrawn_offers: WithdrawnOfferTable;
+  readonly usage: UsageTable;
 }
 
 /** Without the contract, which may be a megabyte: thousands of these can be in memory. */

@@ -1,7 +1,8 @@
 import { CscError } from '@csc-fleet/common/errors';
 import { ExecutionEvent } from '@csc-fleet/common/messages';
-import type { Transaction } from 'kysely';
+import type { Kysely } from 'kysely';
 import type { ExecutionChange, IdempotencyKeyTable, Tables, WithdrawnOffer } from './tables.ts';
+import type { Usage } from './usage.ts';
 
 /** What a caller calls a submission. */
 export type IdempotencyKey = Omit<IdempotencyKeyTable, 'execution_id'>;
@@ -15,6 +16,8 @@ export interface Step {
   readonly withdrawn?: WithdrawnOffer | undefined;
   /** Ids of single_execution approvals that this step uses up. */
   readonly approvals?: readonly string[];
+  /** What it costs its principal of what is stored for it in a day. Absent: nothing. */
+  readonly usage?: Usage | undefined;
   /** Stands for this execution from now on. */
   readonly key?: IdempotencyKey | undefined;
   /** Milliseconds that it may wait for others to share its commit with. Absent: none. */
@@ -22,11 +25,7 @@ export interface Step {
 }
 
 /** Writes what a step adds beside its row. Throws APPROVAL_INVALID. */
-export async function writeStep(
-  transaction: Transaction<Tables>,
-  executionId: string,
-  step: Step,
-): Promise<void> {
+export async function writeStep(transaction: Kysely<Tables>, executionId: string, step: Step): Promise<void> {
   for (const approvalId of step.approvals ?? []) await useApproval(transaction, approvalId, executionId);
   if (step.events.length > 0) {
     const rows = step.events.map((event) => ({
@@ -46,9 +45,27 @@ export async function writeStep(
   }
 }
 
+/** Events with the numbers that follow those on disk. */
+export async function numberEvents(
+  transaction: Kysely<Tables>,
+  executionId: string,
+  events: readonly ExecutionEvent[],
+): Promise<readonly ExecutionEvent[]> {
+  if (events.length === 0) return events;
+  const last = await transaction
+    .selectFrom('events')
+    .select('sequence')
+    .where('execution_id', '=', executionId)
+    .orderBy('sequence', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  const before = last?.sequence ?? 0;
+  return events.map((event, index) => ({ ...event, sequence: before + index + 1 }));
+}
+
 /** False where the key stands for another execution. */
 export async function takeKey(
-  transaction: Transaction<Tables>,
+  transaction: Kysely<Tables>,
   executionId: string,
   key: IdempotencyKey | undefined,
 ): Promise<boolean> {
@@ -62,7 +79,7 @@ export async function takeKey(
 }
 
 async function useApproval(
-  transaction: Transaction<Tables>,
+  transaction: Kysely<Tables>,
   approvalId: string,
   executionId: string,
 ): Promise<void> {

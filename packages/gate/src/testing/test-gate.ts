@@ -59,6 +59,8 @@ export interface TestGateOptions {
   readonly limits?: Partial<GateLimits>;
   /** Default: true. */
   readonly acceptUnsignedApprovals?: boolean;
+  /** Default: false. */
+  readonly keepDeniedContracts?: boolean;
 }
 
 export interface SubmitShort extends Partial<SubmitRequest> {
@@ -181,7 +183,7 @@ export class TestGate {
   }
 
   async #start(): Promise<void> {
-    const { limits = {}, acceptUnsignedApprovals = true } = this.#options;
+    const { limits = {}, acceptUnsignedApprovals = true, keepDeniedContracts = false } = this.#options;
     const options: GateOptions = {
       gateId: 'test',
       identity: gateIdentity,
@@ -191,6 +193,7 @@ export class TestGate {
       bindings,
       limits: { ...defaultGateLimits(), ...limits },
       acceptUnsignedApprovals,
+      keepDeniedContracts,
       executorLostAfterSec,
       heartbeatIntervalSec: 10,
       decisionTtlSec,

@@ -1,0 +1,34 @@
+import { CscError } from '@csc-fleet/common/errors';
+
+// Primary result codes (https://www.sqlite.org/rescode.html) that pass when somebody makes room, or that a later try
+// may not meet. After any of them the transaction is undone and the database is as it was.
+const passing = new Map<number, string>([
+  [5, 'another process uses it'], // SQLITE_BUSY
+  [6, 'another process uses it'], // SQLITE_LOCKED
+  [7, 'there is no memory left'], // SQLITE_NOMEM
+  [8, 'its file system is read-only'], // SQLITE_READONLY
+  [10, 'its disk has an I/O error, or its quota is used up'], // SQLITE_IOERR
+  [13, 'its disk is full'], // SQLITE_FULL
+  [14, 'its files cannot be opened'], // SQLITE_CANTOPEN
+]);
+
+/** Milliseconds after which a caller may try again. */
+export const storeRetryMs = 1_000;
+
+/**
+ * What a write that did not reach the disk is refused with. With `retryAfterMs`: it will be taken once the cause is
+ * gone, without a restart. Without: this store takes nothing any more.
+ */
+export function toStoreError(cause: unknown): CscError {
+  const why = passing.get(primaryCode(cause));
+  if (why === undefined)
+    return new CscError('STORE_UNAVAILABLE', 'the store does not take writes', { cause });
+  const message = `the gate's data_dir takes no writes, and nothing was recorded: ${why}. Its operator must make room there; it goes on by itself then`;
+  return new CscError('STORE_UNAVAILABLE', message, { cause, retryAfterMs: storeRetryMs });
+}
+
+// node:sqlite gives the extended code, whose lowest byte is the primary one.
+function primaryCode(error: unknown): number {
+  const code = typeof error === 'object' && error !== null && 'errcode' in error ? error.errcode : undefined;
+  return typeof code === 'number' ? code & 0xff : 0;
+}

@@ -1,0 +1,122 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { isCscError } from '@csc-fleet/common/errors';
+import { ExecutionState } from '@csc-fleet/common/rpc';
+import { afterEach, describe, expect, it } from 'vitest';
+import { type Fleet, startFleet } from '../support/fleet.ts';
+
+const diskBytes = 8 * 1024 * 1024;
+
+let fleet: Fleet;
+let disk = '';
+
+afterEach(async () => {
+  // Lazily: a gate that did not even start may still hold it.
+  execFileSync('umount', ['--lazy', disk]);
+  await fleet?.[Symbol.asyncDispose]();
+});
+
+/** A gate whose data_dir is a small file system of its own, and an executor. */
+async function startOnSmallDisk(gate: Record<string, unknown> = {}): Promise<void> {
+  fleet = await startFleet({
+    executors: [{ name: 'host' }],
+    gate: { limits: { requests_per_sec: 10_000, burst: 10_000 }, ...gate },
+    prepare: (directory) => {
+      disk = join(directory, 'gate');
+      mkdirSync(disk);
+      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${diskBytes}`, 'csc-test', disk]);
+    },
+  });
+}
+
+const ballast = (): string => join(disk, 'ballast');
+
+function fillDisk(): void {
+  const { bavail, bsize } = statfsSync(disk);
+  writeFileSync(ballast(), Buffer.alloc(bavail * bsize));
+  expect(statfsSync(disk).bavail).toBe(0);
+}
+
+// Denied, and so ended as soon as it is recorded.
+const denied = () => fleet.contract({ argv: ['rm', ...Array<string>(10).fill('x'.repeat(1000))] });
+
+/** Submits until the gate refuses; gives the ids that it acknowledged, and the refusal. */
+async function submitUntilRefused(): Promise<{ acknowledged: string[]; refusal: unknown }> {
+  const acknowledged: string[] = [];
+  for (let i = 0; i < 2_000; i++) {
+    try {
+      acknowledged.push((await fleet.connect().submit(denied())).executionId);
+    } catch (refusal) {
+      return { acknowledged, refusal };
+    }
+  }
+  throw new Error('the disk did not fill');
+}
+
+describe('a gate whose disk is full', () => {
+  it('refuses writes, goes on with everything else, and comes back by itself', async () => {
+    await startOnSmallDisk();
+    const client = fleet.connect();
+    const { execution: early, receiptJson } = await client.run(fleet.contract({}));
+    const out = fleet.writable('out');
+    const script = `while [ ! -e ${out}/go ]; do sleep 0.05; done; touch ${out}/ended`;
+    const running = await client.submit(
+      fleet.contract({ argv: ['sh', '-c', script], write_paths: [out], timeout_sec: 120 }),
+    );
+    for await (const { type } of client.watch(running.executionId)) if (type === 'started') break;
+
+    fillDisk();
+    const { acknowledged, refusal } = await submitUntilRefused();
+    expect(refusal).toMatchObject({
+      code: 'STORE_UNAVAILABLE',
+      message: expect.stringMatching(/data_dir.*disk is full.*make room/),
+      retryAfterMs: expect.any(Number),
+    });
+
+    // What runs ends, and reads are answered; the executor stays connected although its receipt cannot be kept yet.
+    writeFileSync(join(out, 'go'), '');
+    while (!existsSync(join(out, 'ended'))) await new Promise((resolve) => setTimeout(resolve, 20));
+    expect((await client.getReceipt(early.executionId)).receiptJson).toEqual(receiptJson);
+    const { execution } = await client.getExecution(running.executionId);
+    expect(execution.state).toBe(ExecutionState.RUNNING);
+    expect((await client.check(denied())).reasonCodes).toContain('COMMAND_NOT_ALLOWED');
+    for (let i = 0; i < 5; i++) {
+      const again = await client.submit(denied()).catch((error: unknown) => error);
+      expect(isCscError(again, 'STORE_UNAVAILABLE')).toBe(true);
+    }
+    expect(fleet.gate.running).toBe(true);
+    expect(fleet.gate.log).not.toContain('executor disconnected');
+
+    rmSync(ballast());
+    const { execution: ended, receipt } = await client.follow(running.executionId);
+    expect(ended.state).toBe(ExecutionState.SUCCEEDED);
+    expect(receipt?.status).toBe('success');
+    expect((await client.run(fleet.contract({}))).execution.state).toBe(ExecutionState.SUCCEEDED);
+    expect(fleet.gate.log).not.toContain('executor disconnected');
+
+    // Nothing was acknowledged that a killed gate does not know.
+    await fleet.gate.stop('SIGKILL');
+    await fleet.startGate();
+    for (const id of acknowledged.slice(-20)) {
+      expect((await client.getExecution(id)).execution.state).toBe(ExecutionState.BLOCKED);
+    }
+  });
+});
+
+describe('what one identity stores in a day', () => {
+  it('is bounded, also across a restart, and only for that identity', async () => {
+    await startOnSmallDisk({
+      limits: { requests_per_sec: 10_000, burst: 10_000, stored_bytes_per_day: 200_000 },
+      keep_denied_contracts: true,
+    });
+    const { acknowledged, refusal } = await submitUntilRefused();
+    expect(acknowledged.length).toBeGreaterThan(5);
+    expect(acknowledged.length).toBeLessThan(20);
+    expect(refusal).toMatchObject({ code: 'RATE_LIMITED', message: expect.stringMatching(/00:00 UTC/) });
+    await fleet.gate.stop('SIGKILL');
+    await fleet.startGate();
+    await expect(fleet.connect().submit(denied())).rejects.toMatchObject({ code: 'RATE_LIMITED' });
+    expect((await fleet.connect().check(denied())).reasonCodes).toContain('COMMAND_NOT_ALLOWED');
+  });
+});
