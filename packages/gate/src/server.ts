@@ -4,17 +4,18 @@ import {
   maxMessageBytes,
   readOwnIdentity,
   readServerCredentials,
+  type ServerCredentials,
   serverOptions,
   type TlsFiles,
 } from '@csc-fleet/common/rpc';
 import { Server } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
-import { CallLimits } from './authn/call-limits.ts';
 import type { Gate } from './compose.ts';
 import type { GateLimits } from './config.ts';
 import { gateMethods, gateService } from './rpc/gate-service.ts';
 import { linkMethods, linkService } from './rpc/link-service.ts';
 import { addReflection } from './rpc/reflection.ts';
+import { type GuardedServer, guardServer } from './traffic/guard-server.ts';
 
 export interface ServerSettings {
   /** `HOST:PORT`; port 0 takes a free one. */
@@ -44,36 +45,43 @@ export async function startServer(gate: Gate, settings: ServerSettings): Promise
   const stopping = new AbortController();
   const { trustDomain } = readOwnIdentity(settings.tls.cert, 'gate');
   const rules = { trustDomain, log, stopping: stopping.signal };
-  server.addService(gateService, gateMethods(gate, { ...rules, ...limits, limits: new CallLimits(limits) }));
+  server.addService(gateService, gateMethods(gate, { ...rules, ...limits }));
   const silenceMs = settings.heartbeatIntervalSec * silentHeartbeats * 1000;
   server.addService(linkService, linkMethods(gate, { ...rules, silenceMs }));
   health.addToServer(server);
   addReflection(server);
-  const port = await bind(server, settings);
+  const guarded = guardServer(server, {
+    credentials: readCredentials(settings),
+    limits,
+    trustDomain,
+    log,
+  });
+  const port = await bind(guarded, settings.listen);
   return {
     port,
     stop: async (graceMs) => {
       health.setStatus('', 'NOT_SERVING');
       health.setStatus('csc.gate.v1.Gate', 'NOT_SERVING');
       stopping.abort();
-      await shutDown(server, toAddress(settings.listen, port), graceMs);
+      await shutDown(server, guarded, graceMs);
     },
   };
 }
 
-function bind(server: Server, { listen, tls }: ServerSettings): Promise<number> {
-  const credentials = readServerCredentials(tls);
-  return new Promise((resolve, reject) => {
-    server.bindAsync(listen, credentials, (cause, port) => {
-      if (cause === null) resolve(port);
-      else
-        reject(
-          new CscError('CONFIG_INVALID', `cannot listen on ${listen}: is something else listening there?`, {
-            cause,
-          }),
-        );
+function readCredentials({ tls, limits }: ServerSettings): ServerCredentials {
+  return readServerCredentials(tls, limits.traffic.connections.handshakeTimeoutSec);
+}
+
+async function bind(server: GuardedServer, listen: string): Promise<number> {
+  const at = listen.lastIndexOf(':');
+  const host = listen.slice(0, at).replace(/^\[(.*)\]$/, '$1');
+  try {
+    return await server.listen(host, Number(listen.slice(at + 1)));
+  } catch (cause) {
+    throw new CscError('CONFIG_INVALID', `cannot listen on ${listen}: is something else listening there?`, {
+      cause,
     });
-  });
+  }
 }
 
 /** `HOST:PORT` of a listen address, with the port that was really bound. */
@@ -81,10 +89,10 @@ export function toAddress(listen: string, port: number): string {
   return `${listen.slice(0, listen.lastIndexOf(':'))}:${port}`;
 }
 
-function shutDown(server: Server, address: string, graceMs: number): Promise<void> {
+function shutDown(server: Server, guarded: GuardedServer, graceMs: number): Promise<void> {
   return new Promise((resolve) => {
     // Not forceShutdown: without channelz, grpc-js 1.14 does not know its sessions there, and leaves them open.
-    server.drain(address, graceMs);
+    guarded.drain(graceMs);
     server.tryShutdown(() => resolve());
   });
 }

@@ -6,7 +6,7 @@ export { fromServiceError } from './from-service-error.ts';
 export * from './generated.ts';
 export { channelOptions, maxMessageBytes, serverOptions, streamWindow } from './options.ts';
 export { readOwnIdentity } from './own-identity.ts';
-export { identityOfCall, identityOfCertificate } from './peer-identity.ts';
+export { identityOfCall, identityOfCertificate, identityOfSession } from './peer-identity.ts';
 export { pingPeer } from './ping.ts';
 export { widenReceiveWindow } from './receive-window.ts';
 export type { ServerCallLike } from './server-call.ts';

@@ -1,3 +1,5 @@
+import type { ServerHttp2Session } from 'node:http2';
+import { type PeerCertificate, TLSSocket } from 'node:tls';
 import { BoundedCache } from '../crypto/bounded-cache.ts';
 import { CscError } from '../errors/index.ts';
 import { type Identity, parseIdentity } from '../identity/index.ts';
@@ -54,11 +56,30 @@ export function identityOfCall(call: ServerCallLike): Identity {
   return identity;
 }
 
+/**
+ * Who is at the other end of a connection, as identityOfCall has it for each of its calls. Throws likewise.
+ * @param session of a server that demands a client certificate and verifies it
+ */
+export function identityOfSession(session: ServerHttp2Session): Identity {
+  const known = bySession.get(session);
+  if (known !== undefined) return known;
+  const { socket } = session;
+  const certificate =
+    socket instanceof TLSSocket && socket.authorized ? socket.getPeerCertificate() : undefined;
+  const identity = identityOfPeer(certificate);
+  bySession.set(session, identity);
+  return identity;
+}
+
 function identityOfContext(call: ServerCallLike): Identity {
   // grpc-js gives a certificate only where the socket is authorized.
-  const certificate = call.getAuthContext().sslPeerCertificate;
+  return identityOfPeer(call.getAuthContext().sslPeerCertificate);
+}
+
+function identityOfPeer(certificate: Partial<PeerCertificate> | undefined): Identity {
   if (certificate?.raw === undefined || certificate.fingerprint256 === undefined) {
     throw new CscError('NO_CREDENTIALS', 'a client certificate is required');
   }
-  return byFingerprint.get(certificate.fingerprint256, () => identityOfCertificate(certificate.raw));
+  const { raw, fingerprint256 } = certificate;
+  return byFingerprint.get(fingerprint256, () => identityOfCertificate(raw));
 }

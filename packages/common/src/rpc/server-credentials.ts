@@ -3,18 +3,48 @@ import { ServerCredentials } from '@grpc/grpc-js';
 import { maxConcurrentStreams, streamWindow } from './options.ts';
 import { minTlsVersion, readTlsFiles, type TlsFiles } from './tls-files.ts';
 
-/** TLS 1.3 with a client certificate required. Throws FILE_UNREADABLE or CONFIG_INVALID. */
-export function readServerCredentials(files: TlsFiles): ServerCredentials {
-  return new MutualTlsServerCredentials(readTlsFiles(files));
+// Bytes of a call's headers, and how many: gRPC's own and some metadata. nghttp2 ends a stream that has more, which
+// also bounds CONTINUATION frames (CVE-2024-27316) and what HPACK makes of a few bytes.
+const headers = { bytes: 16 * 1024, count: 64 };
+// Streams that a peer may open and reset (CVE-2023-44487): as many as it may have open, and then so many a second.
+const resets = { burst: 1024, perSec: 100 };
+
+// What Node hands to nghttp2 and to TLS for every connection (node:http2, createSecureServer).
+const connectionLimits = {
+  maxHeaderListPairs: headers.count,
+  streamResetBurst: resets.burst,
+  streamResetRate: resets.perSec,
+  // Frames that make no sense, and streams beyond maxConcurrentStreams, until the connection is ended.
+  maxSessionInvalidFrames: 100,
+  maxSessionRejectedStreams: 100,
+  maxSettings: 16,
+  // Megabytes of one connection; beyond it no new streams.
+  maxSessionMemory: 16,
+  // Who speaks TLS with us, but not HTTP/2.
+  unknownProtocolTimeout: 1_000,
+} as const;
+
+/**
+ * TLS 1.3 with a client certificate required, and bounds on what one connection may cost before it is known who is at
+ * its other end. Throws FILE_UNREADABLE or CONFIG_INVALID.
+ * @param handshakeTimeoutSec default: 10
+ */
+export function readServerCredentials(files: TlsFiles, handshakeTimeoutSec = 10): ServerCredentials {
+  return new MutualTlsServerCredentials(readTlsFiles(files), handshakeTimeoutSec * 1000);
 }
 
 // ServerCredentials.createSsl can be told neither a TLS version nor HTTP/2 settings.
 class MutualTlsServerCredentials extends ServerCredentials {
   private readonly context: SecureContextOptions;
 
-  constructor(context: SecureContextOptions) {
-    const settings = { initialWindowSize: streamWindow, maxConcurrentStreams };
-    super({ requestCert: true, rejectUnauthorized: true, minVersion: minTlsVersion, settings }, context);
+  constructor(context: SecureContextOptions, handshakeTimeout: number) {
+    const settings = {
+      initialWindowSize: streamWindow,
+      maxConcurrentStreams,
+      maxHeaderListSize: headers.bytes,
+    };
+    const tls = { requestCert: true, rejectUnauthorized: true, handshakeTimeout };
+    super({ ...tls, minVersion: minTlsVersion, ...connectionLimits, settings }, context);
     this.context = context;
   }
 

@@ -46,6 +46,11 @@ export class CallLimits {
     };
   }
 
+  /** Takes more away for a call that has been let in: what comes next waits the longer for it. */
+  spend(principal: string, calls: number): void {
+    if (calls > 0) this.#account(principal).tokens -= calls;
+  }
+
   #account(principal: string): Account {
     const { requestsPerSec, burst } = this.#limits;
     const now = this.#now();

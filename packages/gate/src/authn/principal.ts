@@ -8,13 +8,19 @@ import { type Identity, identityOfCall, type Role, type ServerCallLike } from '@
  */
 export function authenticate(call: ServerCallLike, role: Role, trustDomain: string): Identity {
   const identity = identityOfCall(call);
+  checkCaller(identity, role, trustDomain);
+  return identity;
+}
+
+/** Throws CREDENTIALS_INVALID where it is of another role or trust domain. */
+export function checkCaller(identity: Identity, role: Role, trustDomain: string): void {
   if (identity.trustDomain !== trustDomain) {
     throw new CscError(
       'CREDENTIALS_INVALID',
       `${identity.uri} is not of this gate's trust domain, which is ${trustDomain}`,
     );
   }
-  if (identity.role === role) return identity;
+  if (identity.role === role) return;
   throw new CscError(
     'CREDENTIALS_INVALID',
     `${identity.uri} is of the role ${identity.role}: this is for the role ${role}`,

@@ -8,14 +8,12 @@ import type {
   ServerWritableStream,
   ServiceError,
 } from '@grpc/grpc-js';
-import type { CallLimits } from '../authn/call-limits.ts';
 import { authenticate } from '../authn/principal.ts';
 
-/** What every call goes through: who calls, how often, and how errors leave. */
+/** What every call goes through: who calls, and how errors leave. How often and how much is decided before: traffic/. */
 export interface CallRules {
   /** The gate's own, and the only one that callers may be of. */
   readonly trustDomain: string;
-  readonly limits: CallLimits;
   /** Of a request. */
   readonly maxMessageBytes: number;
   /** Fires when the gate stops: streams are ended, and go on at the gate that comes back. */
@@ -31,25 +29,21 @@ export interface Undecoded<Request> {
 
 type Unary<Request, Response> = (principal: string, request: Request) => Promise<Response> | Response;
 
-/** A unary method: authenticated, limited, and with errors as statuses. */
+/** A unary method: authenticated, and with errors as statuses. */
 export function unary<Request, Response>(
   rules: CallRules,
   method: Unary<Request, Response>,
 ): handleUnaryCall<Undecoded<Request>, Response> {
   return (call, done) => {
-    let leave: () => void = () => undefined;
     const answer = async (): Promise<Response> => {
       const { uri } = authenticate(call, 'client', rules.trustDomain);
-      leave = rules.limits.enter(uri);
       return method(uri, decode(rules, call.request));
     };
     const finish = once(done);
-    asOwner(toOwner(call, finish), answer)
-      .then(
-        (response) => finish(null, response),
-        (error: unknown) => finish(toServiceError(error, rules.log)),
-      )
-      .finally(() => leave());
+    asOwner(toOwner(call, finish), answer).then(
+      (response) => finish(null, response),
+      (error: unknown) => finish(toServiceError(error, rules.log)),
+    );
   };
 }
 
@@ -69,10 +63,8 @@ export function streaming<Request, Response>(
     const gone = goneController(call);
     const stop = (): void => gone.abort();
     rules.stopping.addEventListener('abort', stop);
-    let leave: () => void = () => undefined;
     const answer = async (): Promise<void> => {
       const { uri } = authenticate(call, 'client', rules.trustDomain);
-      leave = rules.limits.enter(uri);
       const write = (message: Response): Promise<void> => writeTo(call, message, gone.signal);
       await method(uri, decode(rules, call.request), write, gone.signal);
       if (rules.stopping.aborted) throw draining();
@@ -86,10 +78,7 @@ export function streaming<Request, Response>(
         () => call.end(),
         (error: unknown) => void call.emit('error', toServiceError(error, rules.log)),
       )
-      .finally(() => {
-        rules.stopping.removeEventListener('abort', stop);
-        leave();
-      });
+      .finally(() => rules.stopping.removeEventListener('abort', stop));
   };
 }
 

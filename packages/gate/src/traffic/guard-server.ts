@@ -1,0 +1,84 @@
+import type {
+  Http2SecureServer,
+  IncomingHttpHeaders,
+  ServerHttp2Session,
+  ServerHttp2Stream,
+} from 'node:http2';
+import { Server as TlsServer } from 'node:tls';
+import { CscError } from '@csc-fleet/common/errors';
+import type { ErrorLog } from '@csc-fleet/common/rpc';
+import type { ConnectionInjector, Server, ServerCredentials } from '@grpc/grpc-js';
+import type { GateLimits } from '../config.ts';
+import { Doorway } from './doorway.ts';
+import { Parties } from './parties.ts';
+import { SessionGuard } from './session-guard.ts';
+import { StreamGuard } from './stream-guard.ts';
+
+export interface GuardOptions {
+  readonly credentials: ServerCredentials;
+  readonly limits: GateLimits;
+  /** The gate's own. */
+  readonly trustDomain: string;
+  readonly log: ErrorLog;
+}
+
+/** The guarded ways into a gRPC server. */
+export interface GuardedServer {
+  /** Resolves to the port. */
+  listen(host: string, port: number): Promise<number>;
+  /** Takes nobody new, lets calls end, and cuts off what is open after `graceMs`. */
+  drain(graceMs: number): void;
+}
+
+const lookEveryMs = 1_000;
+
+/**
+ * Puts doorway and guards before a gRPC server, at the only places where they see everything and before it costs:
+ *
+ * - Sockets are accepted by a server of our own and handed over with grpc-js's connection injector, its public way for
+ *   that: bindAsync would begin a TLS handshake with every socket at once.
+ * - Streams are looked at before grpc-js's own listener: a server interceptor is called only for methods that exist, and
+ *   after the call's objects are made. The listeners are those of Node's HTTP/2 server, which grpc-js has no public way
+ *   to; a version that keeps it elsewhere fails the start.
+ */
+export function guardServer(
+  server: Server,
+  { credentials, limits, trustDomain, log }: GuardOptions,
+): GuardedServer {
+  const injector: ConnectionInjector = server.createConnectionInjector(credentials);
+  const http2 = http2ServerOf(server);
+  const { traffic, maxMessageBytes } = limits;
+  const parties = new Parties(limits, traffic);
+  const sessions = new SessionGuard(parties);
+  const streams = new StreamGuard({ parties, sessions, limits: traffic, maxMessageBytes, trustDomain, log });
+  http2.prependListener('session', (session: ServerHttp2Session) => sessions.enter(session));
+  const serve = http2.listeners('stream');
+  http2.removeAllListeners('stream');
+  http2.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, ...rest: unknown[]) => {
+    if (!streams.admit(stream, headers)) return;
+    for (const listener of serve) Reflect.apply(listener, http2, [stream, headers, ...rest]);
+  });
+  const doorway = new Doorway(traffic.connections, (socket) => injector.injectConnection(socket));
+  const timer = setInterval(() => {
+    sessions.look();
+    streams.look();
+  }, lookEveryMs).unref();
+  return {
+    listen: (host, port) => doorway.listen(host, port),
+    drain: (graceMs) => {
+      clearInterval(timer);
+      doorway.close();
+      injector.drain(graceMs);
+    },
+  };
+}
+
+function http2ServerOf(server: Server): Http2SecureServer {
+  const servers: unknown = server['http2Servers'];
+  for (const it of servers instanceof Map ? servers.keys() : []) if (isHttp2Server(it)) return it;
+  throw new CscError('INTERNAL', 'this version of @grpc/grpc-js keeps its HTTP/2 server elsewhere');
+}
+
+function isHttp2Server(value: unknown): value is Http2SecureServer {
+  return value instanceof TlsServer;
+}

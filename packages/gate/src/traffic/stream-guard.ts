@@ -1,0 +1,180 @@
+import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import { CscError } from '@csc-fleet/common/errors';
+import type { ErrorLog } from '@csc-fleet/common/rpc';
+import { checkCaller } from '../authn/principal.ts';
+import type { TrafficLimits } from './limits.ts';
+import { MessageMeter } from './message-meter.ts';
+import type { Parties, Party } from './parties.ts';
+import { refuse } from './refuse.ts';
+import { endSession, type GuardedSession, type SessionGuard } from './session-guard.ts';
+
+interface Open {
+  readonly stream: ServerHttp2Stream;
+  readonly party: Party;
+  readonly meter: MessageMeter;
+  /** Its caller goes on sending for as long as it likes. */
+  readonly bidirectional: boolean;
+  /** When (monotonic milliseconds) what has begun must be whole; Infinity where nothing has. */
+  due: number;
+}
+
+export interface StreamGuardOptions {
+  readonly parties: Parties;
+  readonly sessions: SessionGuard;
+  readonly limits: TrafficLimits;
+  /** Of a client's message. */
+  readonly maxMessageBytes: number;
+  /** The gate's own, and the only one that callers may be of. */
+  readonly trustDomain: string;
+  readonly log: ErrorLog;
+}
+
+// A message costs its caller a call for each of these: parsing, hashing and judging take the longer the longer it is.
+const bytesPerCall = 64 * 1024;
+// Answers that a caller has not read, where it goes on asking.
+const maxUnread = { client: 256 * 1024, gate: 256 * 1024, executor: 4 * 1024 * 1024 };
+
+const gateService = '/csc.gate.v1.Gate/';
+const linkService = '/csc.link.v1.ExecutorLink/';
+const reflectionService = '/grpc.reflection.';
+
+/**
+ * Decides on every stream before gRPC sees it, whatever method it names, and follows what it sends: how many are open,
+ * how fast they come, how much of messages that are not whole is held, and for how long. What is too much is refused
+ * with RESOURCE_EXHAUSTED before it is read.
+ */
+export class StreamGuard {
+  readonly #options: StreamGuardOptions;
+  readonly #open = new Set<Open>();
+  /** Bytes held of messages that are not whole. */
+  readonly #held = { client: 0, gate: 0, executor: 0 };
+
+  constructor(options: StreamGuardOptions) {
+    this.#options = options;
+  }
+
+  /** True where the stream is for gRPC to serve; where it is not, it has been answered. */
+  admit(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): boolean {
+    stream.on('error', () => undefined);
+    const session = this.#options.sessions.find(stream.session as Parameters<SessionGuard['find']>[0]);
+    if (session === undefined) {
+      stream.destroy();
+      return false;
+    }
+    session.streams += 1;
+    try {
+      this.#follow(stream, session, headers[':path'] ?? '');
+      return true;
+    } catch (error) {
+      this.#refuse(stream, session.party, error);
+      return false;
+    }
+  }
+
+  /** Ends the calls whose message has not become whole in time. Once a second. */
+  look(): void {
+    const now = performance.now();
+    for (const open of this.#open) {
+      if (open.due > now) continue;
+      // The gate itself does not read on, as its disk is busy: the caller may be sending as fast as it can.
+      if (open.stream.isPaused()) open.due = now + this.#timeoutMs;
+      else this.#refuse(open.stream, open.party, tooSlow(this.#options.limits.messageTimeoutSec));
+    }
+  }
+
+  get #timeoutMs(): number {
+    return this.#options.limits.messageTimeoutSec * 1000;
+  }
+
+  #follow(stream: ServerHttp2Stream, session: GuardedSession, path: string): void {
+    const { party } = session;
+    const leave = party.calls.enter(party.name);
+    stream.once('close', leave);
+    const identity = party.identity();
+    const { role } = identity;
+    const { trustDomain } = this.#options;
+    if (path.startsWith(gateService)) checkCaller(identity, 'client', trustDomain);
+    if (path.startsWith(linkService)) checkCaller(identity, 'executor', trustDomain);
+    const open: Open = {
+      stream,
+      party,
+      meter: new MessageMeter(),
+      bidirectional: path.startsWith(linkService) || path.startsWith(reflectionService),
+      due: performance.now() + this.#timeoutMs,
+    };
+    this.#open.add(open);
+    stream.once('end', () => {
+      open.due = Number.POSITIVE_INFINITY;
+    });
+    stream.on('data', (chunk: Buffer) => {
+      session.body += chunk.length;
+      this.#take(open, chunk, path);
+    });
+    stream.once('close', () => {
+      this.#open.delete(open);
+      party.announced -= open.meter.announced;
+      this.#held[role] -= open.meter.held;
+    });
+  }
+
+  #take(open: Open, chunk: Buffer, path: string): void {
+    const { meter, party, stream } = open;
+    const { held, announced, whole, wholeBytes, partial } = meter;
+    meter.take(chunk);
+    this.#held[party.role] += meter.held - held;
+    party.announced += meter.announced - announced;
+    try {
+      this.#check(open);
+      const calls = this.#costOf(open, path, meter.whole - whole, meter.wholeBytes - wholeBytes);
+      party.calls.spend(party.name, calls);
+    } catch (error) {
+      this.#refuse(stream, party, error);
+      return;
+    }
+    if (!open.bidirectional) return;
+    if (!meter.partial) open.due = Number.POSITIVE_INFINITY;
+    else if (!partial || meter.whole > whole) open.due = performance.now() + this.#timeoutMs;
+  }
+
+  #check({ meter, party, stream }: Open): void {
+    const { limits, maxMessageBytes } = this.#options;
+    if (meter.compressed) {
+      throw new CscError('CONTRACT_INVALID', 'this gate takes no compressed messages: send it as it is');
+    }
+    if (party.role !== 'executor' && meter.announced > maxMessageBytes) {
+      const message = `the request has ${meter.announced} bytes; this gate takes ${maxMessageBytes}`;
+      throw new CscError('MESSAGE_TOO_LARGE', message);
+    }
+    if (meter.partial && party.announced > limits.bytesInFlight) {
+      const message = `this identity has more than ${limits.bytesInFlight} bytes of requests on their way: wait for some to be answered`;
+      throw limited(message);
+    }
+    if (meter.partial && this.#held[party.role] > limits.totalBytesInFlight) {
+      throw limited('this gate has too much on its way from everybody: try again in a moment');
+    }
+    if (stream.writableLength > maxUnread[party.role]) {
+      throw limited('this caller does not read its answers: read them before asking for more');
+    }
+  }
+
+  // The first message of a call is paid for with the call. Executors push output: that is bounded by what it is of.
+  #costOf({ bidirectional, party, meter }: Open, path: string, whole: number, bytes: number): number {
+    if (whole === 0 || party.role === 'executor') return 0;
+    const more =
+      bidirectional && path.startsWith(reflectionService) ? whole - (meter.whole === whole ? 1 : 0) : 0;
+    return more + Math.floor(bytes / bytesPerCall);
+  }
+
+  #refuse(stream: ServerHttp2Stream, party: Party, error: unknown): void {
+    refuse(stream, error, this.#options.log);
+    for (const session of this.#options.parties.offended(party)) endSession(session);
+  }
+}
+
+function tooSlow(seconds: number): CscError {
+  return limited(`the request was not whole within ${seconds} s: send it again, in one go`);
+}
+
+function limited(message: string): CscError {
+  return new CscError('RATE_LIMITED', message, { retryAfterMs: 1000 });
+}
