@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help setup demo test fuzz bench lint types generate check-generated build clean
+.PHONY: help setup demo test fuzz bench flood lint types generate check-generated build clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -21,6 +21,9 @@ fuzz: setup ## Malformed requests and replies against the proxy (CSC_FUZZ_SECOND
 
 bench: setup build ## Measure against baselines (ONLY=latency runs one row)
 	@node bench/main.ts $(if $(ONLY),--only $(ONLY))
+
+flood: setup ## Flood a gate beside an honest client, and print the table (ONLY=pings runs one)
+	@node tests/flood/main.ts
 
 lint: setup ## Formatter, linter, protobuf rules
 	@biome check --error-on-warnings .

@@ -16,6 +16,7 @@ import { authenticate } from '../authn/principal.ts';
 import { checkBounds, pushOutputBounds } from '../bounds/index.ts';
 import type { Gate } from '../compose.ts';
 import { draining, goneController, toOwner } from './calls.ts';
+import { pace } from './pace.ts';
 
 export interface LinkRules {
   /** The gate's own, and the only one that executors may be of. */
@@ -86,8 +87,10 @@ function connect(gate: Gate, rules: LinkRules, executor: Identity, call: DuplexC
     call.end();
     gone.abort();
   }, rules.silenceMs);
+  const paced = pace(call);
   const take = (bytes: Buffer): void => {
     silence.refresh();
+    paced(bytes.length);
     session.receive(decode(ExecutorLinkService.connect.requestDeserialize, bytes));
   };
   call.on('data', guarded(take, hangUp));
