@@ -118,7 +118,11 @@ async function partialBodies({ address, client, over }: Target): Promise<void> {
   };
   const body = toMessage(Buffer.alloc(4 * mebibyte - 1024)).subarray(0, -1);
   while (!over.aborted) {
-    const session = connectHttp2(`https://${address}`, { ...files, servername: 'localhost' });
+    const session = connectHttp2(`https://${address}`, {
+      ...files,
+      servername: 'localhost',
+      maxSessionMemory: 1000,
+    });
     session.on('error', () => undefined);
     for (let i = 0; i < 60; i++) {
       const stream = session.request({

@@ -89,6 +89,12 @@ export class RawConnection {
     return this.#socket.destroyed || this.#socket.readyState !== 'open';
   }
 
+  /** Resolves once the other side has ended it. */
+  get ended(): Promise<void> {
+    if (this.#socket.destroyed) return Promise.resolve();
+    return new Promise((resolve) => this.#socket.once('close', () => resolve()));
+  }
+
   /** The id of the next stream. */
   next(): number {
     const id = this.#next;

@@ -37,6 +37,7 @@ describe('readGateConfig', () => {
       bindings: join(directory, 'bindings.yaml'),
       limits: defaultGateLimits(),
       acceptUnsignedApprovals: false,
+      keepDeniedContracts: false,
       executorLostAfterSec: 300,
       heartbeatIntervalSec: 10,
       decisionTtlSec: 86_400,
@@ -58,9 +59,16 @@ limits:
   max_queued: 4
   queue_timeout_sec: 5
   output: {stdout_bytes: 6, stderr_bytes: 0}
+  executor: {requests_per_sec: 10, burst: 11, concurrent_calls: 12}
+  message_timeout_sec: 13
+  bytes_in_flight: 10000000
+  total_bytes_in_flight: 20000000
+  connections: {total: 14, per_address: 15, per_identity: 16, silent_per_address: 17, handshakes_per_sec: 18, handshake_timeout_sec: 19}
+  stored_bytes_per_day: 20
   executor_keys: 9
   offer_deadline_sec: 10
 accept_unsigned_approvals: true
+keep_denied_contracts: true
 executor_lost_after_sec: 7
 heartbeat_interval_sec: 8
 decision_ttl_sec: 9
@@ -86,8 +94,24 @@ log_level: warn
         executorKeys: 9,
         offerDeadlineSec: 10,
         output: { stdout_bytes: 6, stderr_bytes: 0 },
+        storedBytesPerDay: 20,
+        traffic: {
+          executor: { requestsPerSec: 10, burst: 11, concurrentCalls: 12 },
+          messageTimeoutSec: 13,
+          bytesInFlight: 10_000_000,
+          totalBytesInFlight: 20_000_000,
+          connections: {
+            total: 14,
+            perAddress: 15,
+            perIdentity: 16,
+            silentPerAddress: 17,
+            handshakesPerSec: 18,
+            handshakeTimeoutSec: 19,
+          },
+        },
       },
       acceptUnsignedApprovals: true,
+      keepDeniedContracts: true,
       executorLostAfterSec: 7,
       heartbeatIntervalSec: 8,
       decisionTtlSec: 9,

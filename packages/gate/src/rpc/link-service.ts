@@ -17,6 +17,7 @@ import { checkBounds, pushOutputBounds } from '../bounds/index.ts';
 import type { Gate } from '../compose.ts';
 import { draining, goneController, toOwner } from './calls.ts';
 import { pace } from './pace.ts';
+import { readAsAnswered } from './read-as-answered.ts';
 
 export interface LinkRules {
   /** The gate's own, and the only one that executors may be of. */
@@ -87,6 +88,7 @@ function connect(gate: Gate, rules: LinkRules, executor: Identity, call: DuplexC
     call.end();
     gone.abort();
   }, rules.silenceMs);
+  readAsAnswered(call);
   const paced = pace(call);
   const take = (bytes: Buffer): void => {
     silence.refresh();

@@ -5,7 +5,7 @@ import { TokenBucket } from '../traffic/token-bucket.ts';
 // Far more than a host says that starts and ends a hundred commands a second.
 const messages = { perSec: 1_000, burst: 1_000 };
 // A receipt is parsed and its signature verified, which takes the longer the longer it is.
-const bytesPerMessage = 8 * 1024;
+const bytesPerMessage = 4 * 1024;
 
 /**
  * Reads an executor's messages no faster than an honest one sends them: what comes faster waits in the transport's

@@ -1,8 +1,14 @@
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Server } from '@grpc/grpc-js';
+import type {
+  Server,
+  ServerDuplexStream,
+  ServiceDefinition,
+  UntypedServiceImplementation,
+} from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
+import { readAsAnswered } from './read-as-answered.ts';
 
 const files = ['csc/gate/v1/gate.proto'];
 
@@ -12,5 +18,20 @@ const roots = ['../../../../proto', './proto'].map((it) => join(dirname(fileURLT
 /** Server reflection of the published API, so that generic clients such as grpcurl need no files. */
 export function addReflection(server: Server): void {
   const packages = loadSync(files, { includeDirs: roots });
-  new ReflectionService(packages, { services: ['csc.gate.v1.Gate'] }).addToServer(server);
+  new ReflectionService(packages, { services: ['csc.gate.v1.Gate'] }).addToServer(boundedServer(server));
+}
+
+// The service answers every question of 20 bytes with 20 KiB at once, read or not; it gives no other hold on its calls.
+function boundedServer(server: Server): Server {
+  const addService = (
+    service: ServiceDefinition,
+    { serverReflectionInfo: answer }: UntypedServiceImplementation,
+  ) =>
+    server.addService(service, {
+      serverReflectionInfo: (call: ServerDuplexStream<unknown, unknown>) => {
+        readAsAnswered(call);
+        if (answer !== undefined) Reflect.apply(answer, undefined, [call]);
+      },
+    });
+  return Object.create(server, { addService: { value: addService } });
 }

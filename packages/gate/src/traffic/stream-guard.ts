@@ -31,8 +31,6 @@ export interface StreamGuardOptions {
 
 // A message costs its caller a call for each of these: parsing, hashing and judging take the longer the longer it is.
 const bytesPerCall = 64 * 1024;
-// Answers that a caller has not read, where it goes on asking.
-const maxUnread = { client: 256 * 1024, gate: 256 * 1024, executor: 4 * 1024 * 1024 };
 
 const gateService = '/csc.gate.v1.Gate/';
 const linkService = '/csc.link.v1.ExecutorLink/';
@@ -136,7 +134,7 @@ export class StreamGuard {
     else if (!partial || meter.whole > whole) open.due = performance.now() + this.#timeoutMs;
   }
 
-  #check({ meter, party, stream }: Open): void {
+  #check({ meter, party }: Open): void {
     const { limits, maxMessageBytes } = this.#options;
     if (meter.compressed) {
       throw new CscError('CONTRACT_INVALID', 'this gate takes no compressed messages: send it as it is');
@@ -151,9 +149,6 @@ export class StreamGuard {
     }
     if (meter.partial && this.#held[party.role] > limits.totalBytesInFlight) {
       throw limited('this gate has too much on its way from everybody: try again in a moment');
-    }
-    if (stream.writableLength > maxUnread[party.role]) {
-      throw limited('this caller does not read its answers: read them before asking for more');
     }
   }
 
