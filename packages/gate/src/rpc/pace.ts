@@ -1,4 +1,3 @@
-import type { ConnectRequest } from '@csc-fleet/common/rpc';
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { TokenBucket } from '../traffic/token-bucket.ts';
 
@@ -8,15 +7,15 @@ const messages = { perSec: 1_000, burst: 1_000 };
 const bytesPerMessage = 4 * 1024;
 
 /**
- * Reads an executor's messages no faster than an honest one sends them: what comes faster waits in the transport's
- * window and then at the executor. Nothing is lost by it, other than by refusing.
- * @returns to be called with every message that was read
+ * Reads a caller's messages no faster than an honest executor sends them: what comes faster waits in the transport's
+ * window and then at the executor, and nothing is lost.
+ * @returns to be called with the length of every message that was read, in bytes
  */
-export function pace(call: ServerDuplexStream<ConnectRequest, unknown>): (message: ConnectRequest) => void {
+export function pace<Request, Response>(
+  call: ServerDuplexStream<Request, Response>,
+): (bytes: number) => void {
   const bucket = new TokenBucket(messages.perSec, messages.burst, performance.now());
-  return ({ message }) => {
-    const bytes =
-      message?.$case === 'receipt' || message?.$case === 'refused' ? message.value.receiptJson.length : 0;
+  return (bytes) => {
     bucket.spend(1 + bytes / bytesPerMessage);
     const waitMs = bucket.waitMs(performance.now());
     if (waitMs === 0) return;
