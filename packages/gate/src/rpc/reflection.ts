@@ -4,6 +4,7 @@ import type {
   Server,
   ServerDuplexStream,
   ServiceDefinition,
+  UntypedHandleCall,
   UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
@@ -23,15 +24,17 @@ export function addReflection(server: Server): void {
 
 // The service answers every question of 20 bytes with 20 KiB at once, read or not; it gives no other hold on its calls.
 function boundedServer(server: Server): Server {
-  const addService = (
-    service: ServiceDefinition,
-    { serverReflectionInfo: answer }: UntypedServiceImplementation,
-  ) =>
-    server.addService(service, {
-      serverReflectionInfo: (call: ServerDuplexStream<unknown, unknown>) => {
-        readAsAnswered(call);
-        if (answer !== undefined) Reflect.apply(answer, undefined, [call]);
-      },
-    });
+  const addService = (service: ServiceDefinition, methods: UntypedServiceImplementation) =>
+    server.addService(
+      service,
+      Object.fromEntries(Object.entries(methods).map(([name, answer]) => [name, bounded(answer)])),
+    );
   return Object.create(server, { addService: { value: addService } });
+}
+
+function bounded(answer: UntypedHandleCall): UntypedHandleCall {
+  return (call: ServerDuplexStream<unknown, unknown>) => {
+    readAsAnswered(call);
+    Reflect.apply(answer, undefined, [call]);
+  };
 }
