@@ -27,5 +27,6 @@ if (existsSync(bundle)) {
 } else {
   const { pathToFileURL } = require('node:url');
   const sources = pathToFileURL(join(__dirname, '..', 'src', 'main.ts'));
-  import(sources.href).then((module) => module.main(process.argv.slice(2)));
+  // Whatever it rejects with ends the process, as what nobody catches does.
+  void import(sources.href).then((module) => module.main(process.argv.slice(2)));
 }

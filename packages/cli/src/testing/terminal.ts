@@ -60,7 +60,7 @@ function onTerminal([program = '', ...args]: readonly string[], env: NodeJS.Proc
         };
         waiting.add(check);
         check();
-        ended.then(() => reject(new Error(`it ended before ${pattern}:\n${screen}`)));
+        void ended.then(() => reject(new Error(`it ended before ${pattern}:\n${screen}`)));
       }),
   };
 }

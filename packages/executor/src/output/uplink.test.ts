@@ -191,8 +191,8 @@ describe('Uploads', () => {
     const uploads = new Uploads(sink, silentLog);
     log.grow(2);
     log.end();
-    uploads.start(log);
-    uploads.start(log);
+    void uploads.start(log);
+    void uploads.start(log);
     await sleep(20);
     expect(sink.begun).toBe(0);
     sink.refusal = undefined;
@@ -205,12 +205,12 @@ describe('Uploads', () => {
     const [empty, unknown, sink] = [new GrowingLog(), new GrowingLog(), new ManualSink()];
     const uploads = new Uploads(sink, silentLog);
     empty.end();
-    uploads.start(empty);
+    void uploads.start(empty);
     await sleep(5);
     expect(sink.begun).toBe(0);
     sink.refusal = new CscError('EXECUTION_UNKNOWN', 'no');
     unknown.grow(1);
-    uploads.start(unknown);
+    void uploads.start(unknown);
     await sleep(5);
     sink.refusal = undefined;
     uploads.wake();
