@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help setup demo test fuzz bench flood lint types generate check-generated build clean
+.PHONY: help setup demo test fuzz bench flood lint types generate check-generated build pack clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ generate: setup ## Regenerate the protobuf code and the published schemas
 
 check-generated: setup ## Fail if what is generated is not current
 	@node scripts/check-generated.ts
+
+pack: setup ## Pack every package as it is shipped, into out/packages
+	@node scripts/pack/pack-all.ts
 
 build: setup ## Bundle the csc command into packages/cli/dist
 	@node scripts/build.ts

@@ -1,4 +1,4 @@
-import type { Mount, SandboxPlan } from '@csc-fleet/executor/sandbox/index';
+import type { Mount, SandboxPlan } from '@csc-fleet/executor/sandbox';
 
 type Spoil = (plan: SandboxPlan) => SandboxPlan;
 

@@ -1,4 +1,4 @@
-// Starts the bundle where one lies beside this file, as it is shipped; the sources otherwise.
+// Starts what there is: the bundle beside this file, the package's compiled code, or, in a checkout, the sources.
 const { existsSync, statSync } = require('node:fs');
 const { enableCompileCache } = require('node:module');
 const { homedir } = require('node:os');
@@ -26,7 +26,8 @@ if (existsSync(bundle)) {
   require(bundle).main(process.argv.slice(2));
 } else {
   const { pathToFileURL } = require('node:url');
-  const sources = pathToFileURL(join(__dirname, '..', 'src', 'main.ts'));
+  const compiled = join(__dirname, '..', 'lib', 'main.js');
+  const main = existsSync(compiled) ? compiled : join(__dirname, '..', 'src', 'main.ts');
   // Whatever it rejects with ends the process, as what nobody catches does.
-  void import(sources.href).then((module) => module.main(process.argv.slice(2)));
+  void import(pathToFileURL(main).href).then((module) => module.main(process.argv.slice(2)));
 }

@@ -38,20 +38,22 @@ async function callUnary<Q, R>(
   signal: AbortSignal | undefined,
 ): Promise<R> {
   throwIfAborted(signal);
-  const { promise, resolve, reject } = Promise.withResolvers<R>();
-  const call = client.makeUnaryRequest(
-    method.path,
-    (value: Q) => method.requestSerialize(value),
-    (bytes) => method.responseDeserialize(bytes),
-    request,
-    new Metadata(),
-    { deadline: Date.now() + timeoutMs },
-    (error, value) => (error === null && value !== undefined ? resolve(value) : reject(error)),
-  );
-  const cancel = () => call.cancel();
+  let cancel = (): void => {};
+  const answer = new Promise<R>((resolve, reject) => {
+    const call = client.makeUnaryRequest(
+      method.path,
+      (value: Q) => method.requestSerialize(value),
+      (bytes) => method.responseDeserialize(bytes),
+      request,
+      new Metadata(),
+      { deadline: Date.now() + timeoutMs },
+      (error, value) => (error === null && value !== undefined ? resolve(value) : reject(error)),
+    );
+    cancel = () => call.cancel();
+  });
   signal?.addEventListener('abort', cancel, { once: true });
   try {
-    return await promise;
+    return await answer;
   } catch (error) {
     throwIfAborted(signal);
     throw toCallError(error, client);

@@ -5,11 +5,11 @@ import { explainFileError } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import type { ConnectRequest, ConnectResponse } from '@csc-fleet/common/messages';
 import { createPolicySet, type PolicyDocument } from '@csc-fleet/common/policy';
-import { defaultCeiling } from '@csc-fleet/executor/ceiling/index';
+import { defaultCeiling } from '@csc-fleet/executor/ceiling';
 import { createExecutor } from '@csc-fleet/executor/compose';
 import type { Executor } from '@csc-fleet/executor/executor';
-import type { LinkConnection } from '@csc-fleet/executor/link/session';
-import type { HostFacts } from '@csc-fleet/executor/sandbox/index';
+import type { LinkConnection } from '@csc-fleet/executor/link';
+import type { HostFacts } from '@csc-fleet/executor/sandbox';
 import { note } from '../terminal/streams.ts';
 import type { LocalGate } from './local-gate.ts';
 

@@ -4,7 +4,7 @@ import { CscError } from '@csc-fleet/common/errors';
 import type { OutputStream, SubmitResponse } from '@csc-fleet/common/messages';
 import { parseReceipt } from '@csc-fleet/common/receipt';
 import type { Gate } from '@csc-fleet/gate/compose';
-import { readFrames } from '@csc-fleet/gate/output/frames';
+import { readFrames } from '@csc-fleet/gate/frames';
 import type { Outcome } from '../submit/outcome.ts';
 import { localPrincipal } from './local-gate.ts';
 

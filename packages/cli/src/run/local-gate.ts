@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { createSigner, type Signer } from '@csc-fleet/common/crypto';
 import { createPolicySet, type PolicyDocument } from '@csc-fleet/common/policy';
-import { isAlive } from '@csc-fleet/executor/launch/processes';
-import { defaultScratchDirectory, findScratchOwner, toScratchPath } from '@csc-fleet/executor/launch/scratch';
+import { isAlive } from '@csc-fleet/executor/processes';
+import { defaultScratchDirectory, findScratchOwner, toScratchPath } from '@csc-fleet/executor/scratch';
 import { createGate, type Gate, type GateOptions } from '@csc-fleet/gate/compose';
 import { defaultGateLimits } from '@csc-fleet/gate/config';
 

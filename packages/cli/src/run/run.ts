@@ -3,7 +3,7 @@ import { evaluate } from '@csc-fleet/common/decision';
 import { canonicalBytes, type JsonObject } from '@csc-fleet/common/encoding';
 import { isCscError } from '@csc-fleet/common/errors';
 import type { SubmitRequest } from '@csc-fleet/common/messages';
-import { type HostFacts, probeHost } from '@csc-fleet/executor/sandbox/index';
+import { type HostFacts, probeHost } from '@csc-fleet/executor/sandbox';
 import { readContractInput, readPolicyInput } from '../check/files.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { readInput } from '../read-input.ts';

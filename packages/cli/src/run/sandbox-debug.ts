@@ -10,7 +10,7 @@ import {
   planSandbox,
   resolveScopes,
   toRunFacts,
-} from '@csc-fleet/executor/sandbox/index';
+} from '@csc-fleet/executor/sandbox';
 import { exitCodes } from '../exit-codes.ts';
 import { note } from '../terminal/streams.ts';
 

@@ -1,5 +1,7 @@
 import { X509Certificate } from 'node:crypto';
-import { rootCertificates } from 'node:tls';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { connect, createServer } from 'node:tls';
 import { AsnConvert, OctetString } from '@peculiar/asn1-schema';
 import {
   Certificate,
@@ -11,6 +13,7 @@ import {
 } from '@peculiar/asn1-x509';
 import { describe, expect, it } from 'vitest';
 import { generateTlsKey, issueCertificate } from '../pki/index.ts';
+import { X509CertificateGenerator, Extension as X509Extension } from '../pki/x509.ts';
 import { identityOfCertificate } from './peer-identity.ts';
 import { uriNames } from './subject-alt-name.ts';
 
@@ -66,23 +69,19 @@ describe('uriNames', () => {
     expect(uriNames(withNames([new GeneralName({ dNSName: 'spiffe://csc.local/gate/g' })]))).toEqual([]);
   });
 
-  it.each(['a:1,URI:b:2', 'a:"1", URI:b:2', 'a:\\1/URI=b%2C', 'DNS:h,'])(
-    'is not fooled by separators: %s (CVE-2021-44532)',
-    (text) => {
-      const bytes = withNames([uri(text.replaceAll(' ', '')), new GeneralName({ dNSName: text })]);
-      expect(uriNames(bytes)).toEqual([text.replaceAll(' ', '')]);
-    },
-  );
-
-  it('reads the certificates of the CAs that Node.js trusts', () => {
-    for (const root of rootCertificates) expect(uriNames(new X509Certificate(root).raw)).toEqual([]);
-  });
-
-  it('refuses two extensions of the same kind, and a URI with other characters', () => {
-    expect(() => uriNames(withNames([uri('a:1')], [uri('b:2')]))).toThrow(Error);
-    for (const text of ['a:\u0000b', 'a: b', 'a:\u007f', 'a:\u00e9', 'a:\n']) {
-      expect(() => uriNames(withNames([uri(text)]))).toThrow(Error);
-    }
+  it.each([
+    'a:1,URI:b:2',
+    'a:"1",URI:b:2',
+    'a:\\1,URI=b%2C',
+    'a:1, URI:b:2',
+    'a:\u0000b',
+    'a:\u007f',
+    'a:\u00e9',
+    'a:\n',
+  ])('refuses a certificate with a name that could pass for several: %j (CVE-2021-44532)', (text) => {
+    const mine = uri('spiffe://csc.local/client/x');
+    expect(() => uriNames(withNames([uri(text)]))).toThrow(Error);
+    expect(() => uriNames(withNames([mine, new GeneralName({ dNSName: text })]))).toThrow(Error);
   });
 
   it('refuses every certificate that is cut, and bytes that are none', () => {
@@ -90,26 +89,54 @@ describe('uriNames', () => {
       expect(() => uriNames(der.subarray(0, length))).toThrow(Error);
     expect(() => uriNames(Uint8Array.of(...der, 0))).toThrow(Error);
   });
+});
 
-  it('refuses names that are not DER, or more than names', () => {
-    const value = encode([uri('a:1')]);
-    expect(uriNames(withValues(value))).toEqual(['a:1']);
-    const [tag = 0, length = 0, ...names] = value;
-    const others = [
-      [],
-      value.subarray(0, -1),
-      [...value, 0],
-      [...value, ...value],
-      [tag, 0x80, ...names, 0, 0],
-      [tag, 0x81, length, ...names],
-      names,
-      [0x31, length, ...names],
-    ];
-    for (const other of others) {
-      expect(() => uriNames(withValues(Uint8Array.from(other)))).toThrow(Error);
-    }
+describe('the handshake', () => {
+  // Which of two would count? The OpenSSL whose reading uriNames takes does not let such a certificate in.
+  it.each([
+    [1, true],
+    [2, false],
+  ])('with %i subject alternative names: authorized is %j', async (count, authorized) => {
+    const names = ['client/x', 'gate/x'].slice(0, count).map((name) => uri(`spiffe://csc.local/${name}`));
+    expect(await isAuthorized(...(await issueWith(names.map((name) => encode([name])))))).toBe(authorized);
   });
 });
+
+type Pem = [ca: string, certificate: string, key: string];
+
+async function issueWith(alternativeNames: Uint8Array[]): Promise<Pem> {
+  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
+  const keys = await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+  const life = { notBefore: new Date(0), notAfter: new Date(4_000_000_000_000), signingAlgorithm: algorithm };
+  const ca = await X509CertificateGenerator.createSelfSigned({ ...life, name: 'CN=ca', keys });
+  const leaf = await X509CertificateGenerator.create({
+    ...life,
+    subject: 'CN=x',
+    issuer: ca.subject,
+    publicKey: keys.publicKey,
+    signingKey: keys.privateKey,
+    extensions: alternativeNames.map((it) => new X509Extension(id_ce_subjectAltName, false, it)),
+  });
+  const key = Buffer.from(await crypto.subtle.exportKey('pkcs8', keys.privateKey)).toString('base64');
+  return [
+    ca.toString('pem'),
+    leaf.toString('pem'),
+    `-----BEGIN PRIVATE KEY-----\n${key}\n-----END PRIVATE KEY-----\n`,
+  ];
+}
+
+async function isAuthorized(...[ca, cert, key]: Pem): Promise<boolean> {
+  const server = createServer({ ca, cert, key }, (socket) => socket.end());
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const noNameCheck = { rejectUnauthorized: false, checkServerIdentity: () => undefined };
+  const socket = connect({ host: '127.0.0.1', port, ca, ...noNameCheck });
+  await once(socket, 'secureConnect');
+  socket.destroy();
+  server.close();
+  return socket.authorized;
+}
 
 describe('identityOfCertificate', () => {
   const code = (bytes: Uint8Array): string => {

@@ -1,8 +1,9 @@
 import type { CscError } from '@csc-fleet/common/errors';
 import { requestInvalid } from '../request-invalid.ts';
 
-// An executor that means well is wrong now and then, after a change of keys or a lost store; not all the time.
-const most = 100;
+// An executor that means well brings what it owes once a connection, and owes no more than 4096 receipts: with a gate that
+// has lost its store, none of them counts.
+const most = 8192;
 
 /** Counts what one connection sent that did not count, so that it costs a peer more than the log. */
 export class Refusals {

@@ -1,0 +1,135 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { arch, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
+import { publint } from 'publint';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Fleet, startFleet } from '../support/fleet.ts';
+import { repository } from '../support/process.ts';
+
+// Far from the workspace, so that nothing is found there by chance.
+const directory = mkdtempSync(join(tmpdir(), 'csc-install-'));
+const tarballs = join(directory, 'tarballs');
+let fleet: Fleet;
+
+beforeAll(async () => {
+  execFileSync(process.execPath, [join(repository, 'scripts/pack/pack-all.ts'), tarballs]);
+  install('agent', ['common', 'client']);
+  install('host', ['common', 'executor', 'gate', 'client', 'cli']);
+  fleet = await startFleet({ executors: [{ name: 'host' }] });
+}, 240_000);
+afterAll(async () => {
+  await fleet?.[Symbol.asyncDispose]();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+function tarball(name: string): string {
+  return join(tarballs, `csc-fleet-${name}-${version}.tgz`);
+}
+
+const { version } = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8')) as { version: string };
+
+function install(folder: string, names: readonly string[]): void {
+  const path = join(directory, folder);
+  mkdirSync(path);
+  writeFileSync(join(path, 'package.json'), '{ "private": true }');
+  const args = ['install', '--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error'];
+  execFileSync('npm', [...args, ...names.map(tarball)], { cwd: path, stdio: ['ignore', 'ignore', 2] });
+}
+
+/** Runs a program of this text in the agent's folder; gives what it prints. */
+function runAs(node: string, name: string, text: string): string {
+  writeFileSync(join(directory, 'agent', name), text);
+  const { status, stdout, stderr } = spawnSync(node, [name], {
+    cwd: join(directory, 'agent'),
+    encoding: 'utf8',
+    timeout: 60_000,
+  });
+  if (status !== 0) throw new Error(`${name} ended with ${status}:\n${stderr}`);
+  return stdout;
+}
+
+/** What the examples take for granted: the gate's address, the client's files, a contract. */
+function setting(): string {
+  const { ca, cert, key } = fleet.tls('alice');
+  const contract = fleet.contract({ argv: ['echo', 'from far away'] });
+  return Object.entries({ address: fleet.address, ca, cert, key, contract })
+    .map(([name, value]) => `const ${name} = ${JSON.stringify(value)};\n`)
+    .join('');
+}
+
+const nodes = [20, 22].map((major) => join(repository, `node_modules/node${major}-linux-${arch()}/bin/node`));
+
+describe('the client, installed from its tarball', () => {
+  const run = `
+    const client = connect({ address, tls: { ca, cert, key } });
+    client.run(contract, { handlers: { onStdout: (data) => void process.stdout.write(data) } }).then(
+      ({ exitCode, receipt }) => { console.log(exitCode, receipt.status); client.close(); },
+      (error) => { console.error(error); process.exit(1); },
+    );`;
+
+  it.each([...nodes, process.execPath])('runs a contract by import and by require: %s', (node) => {
+    const imported = `import { connect } from '@csc-fleet/client';\n${setting()}${run}`;
+    const required = `const { connect } = require('@csc-fleet/client');\n${setting()}${run}`;
+    expect(runAs(node, 'program.mjs', imported)).toBe('from far away\n0 success\n');
+    expect(runAs(node, 'program.cjs', required)).toBe('from far away\n0 success\n');
+  });
+
+  it("runs the README's example, word for word", () => {
+    const [, example = ''] =
+      /```ts\n(import \{ connect \}.*?)```/s.exec(readFileSync(join(repository, 'README.md'), 'utf8')) ?? [];
+    const [imports = '', ...rest] = example.split('\n');
+    const program = `${imports}\n${setting()}${rest.join('\n')}\nconsole.log(decision.verdict, exitCode, receipt.status);`;
+    expect(runAs(process.execPath, 'readme.mts', program)).toBe('from far away\n1 0 success\n');
+  });
+
+  it('brings no YAML, X.509 or second Ed25519', () => {
+    const installed = readdirSync(join(directory, 'agent/node_modules'));
+    for (const name of ['yaml', '@peculiar', '@noble', 'reflect-metadata', 'kysely', 'commander'])
+      expect(installed).not.toContain(name);
+  });
+});
+
+describe('csc, installed from its tarball', () => {
+  it('decides and runs', () => {
+    const csc = join(directory, 'host/node_modules/@csc-fleet/cli/bin/csc.js');
+    const run = (...args: string[]) =>
+      spawnSync(process.execPath, [csc, ...args], { cwd: directory, encoding: 'utf8' });
+    expect(run('--version').stdout.trim()).toBe(version);
+    const contract = fleet.write(
+      'installed.json',
+      JSON.stringify(fleet.contract({ argv: ['echo', 'here'] })),
+    );
+    const policy = join(fleet.directory, 'policies/tests.yaml');
+    const receipt = join(directory, 'receipt.json');
+    const { status, stdout, stderr } = run('run', contract, policy, '--receipt-out', receipt);
+    expect(stderr).not.toMatch(/error/i);
+    expect({ status, stdout }).toEqual({ status: 0, stdout: 'here\n' });
+  });
+});
+
+describe('every tarball', () => {
+  const names = ['cli', 'client', 'common', 'executor', 'gate'];
+  // What has no `require`, and says so: the services run on Node 24, which can require ES modules.
+  const esmOnly = new Set(['cli', 'executor', 'gate']);
+
+  it.each(names)('%s has no fault that publint knows', async (name) => {
+    const { messages } = await publint({ pack: { tarball: toArrayBuffer(readFileSync(tarball(name))) } });
+    expect(messages).toEqual([]);
+  });
+
+  it.each(names)('%s has types that every resolution finds', async (name) => {
+    const checked = await checkPackage(createPackageFromTarballData(readFileSync(tarball(name))));
+    if (checked.types === false) throw new Error(`${name} has no types`);
+    const ignored = ['node10', ...(esmOnly.has(name) ? ['node16-cjs'] : [])];
+    const faults = checked.problems.filter(
+      (it) => !('resolutionKind' in it && ignored.includes(it.resolutionKind)),
+    );
+    expect(faults).toEqual([]);
+  });
+});
+
+function toArrayBuffer(bytes: Buffer): ArrayBuffer {
+  return Uint8Array.from(bytes).buffer;
+}
