@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { DualControl } from '@csc-fleet/common/approval';
 import type { KeyRing, Signer } from '@csc-fleet/common/crypto';
 import { type Clock, systemClock } from '@csc-fleet/common/encoding';
 import { narrowLimits } from '@csc-fleet/common/limits';
@@ -55,6 +56,8 @@ export interface ExecutorOptions {
   readonly ceiling?: HostCeiling;
   /** Default: false. */
   readonly acceptUnsignedApprovals?: boolean;
+  /** What a contract's dual_control_required comes to. Default: "refuse". */
+  readonly dualControl?: DualControl;
   /** Default: "hardened". */
   readonly executionMode?: ExecutionMode;
   /** Whom jobs of a root executor run as. */
@@ -124,6 +127,7 @@ async function toHost(options: ExecutorOptions, deps: ExecutorDeps): Promise<Hos
     policies: deps.policies,
     ceiling: options.ceiling ?? defaultCeiling,
     acceptUnsignedApprovals: options.acceptUnsignedApprovals ?? false,
+    dualControl: options.dualControl ?? 'refuse',
     limits,
     ...(deps.secrets === undefined ? {} : { secrets: deps.secrets }),
     ...(await chooseWorkplace(options, deps)),

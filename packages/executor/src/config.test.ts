@@ -51,6 +51,7 @@ describe('readExecutorConfig', () => {
       env: {},
       limits: defaultLimits,
       acceptUnsignedApprovals: false,
+      dualControl: 'refuse',
       executionMode: 'hardened',
     });
     expect(config.tls.key).toBe(join(directory, 'pki/executor.key'));
@@ -68,6 +69,7 @@ run_as: { uid: 2000, gid: 2001 }
 env: { CI: "true" }
 limits: { stdout_bytes: 5, spool_bytes: 7 }
 accept_unsigned_approvals: true
+dual_control: one_approval
 execution_mode: local
 signing_key: receipts.pem
 `);
@@ -79,6 +81,7 @@ signing_key: receipts.pem
       env: { CI: 'true' },
       limits: { ...defaultLimits, stdoutBytes: 5, spoolBytes: 7 },
       acceptUnsignedApprovals: true,
+      dualControl: 'one_approval',
       executionMode: 'local',
       signingKey: join(directory, 'receipts.pem'),
     });

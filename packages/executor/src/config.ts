@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { type DualControl, dualControls } from '@csc-fleet/common/approval';
 import { readConfig, resolveFrom } from '@csc-fleet/common/config';
 import { CscError, formatFaults } from '@csc-fleet/common/errors';
 import { limitsSchema } from '@csc-fleet/common/limits';
@@ -47,6 +48,8 @@ export interface ExecutorConfig {
   /** Makes the provider of secrets; absent where there are none. */
   readonly secrets?: SecretProvider;
   readonly acceptUnsignedApprovals: boolean;
+  /** What a contract's dual_control_required comes to. */
+  readonly dualControl: DualControl;
   readonly executionMode: ExecutionMode;
   /** What is less serious is not logged. */
   readonly logLevel: LogLevel;
@@ -117,6 +120,7 @@ const schema = z.strictObject({
   ceiling: ceilingConfig,
   secrets: secretsConfig.optional(),
   accept_unsigned_approvals: z.boolean().default(false),
+  dual_control: z.enum(dualControls).default('refuse'),
   execution_mode: z.enum(['hardened', 'local']).default('hardened'),
   signing_key: path.optional(),
   log_level: z.enum(['error', 'warn', 'info']).default('info'),
@@ -152,6 +156,7 @@ export function readExecutorConfig(file: string): ExecutorConfig {
     ceiling: toHostCeiling(config.ceiling),
     ...(secrets === undefined ? {} : { secrets: createSecretProvider(secrets, from) }),
     acceptUnsignedApprovals: config.accept_unsigned_approvals,
+    dualControl: config.dual_control,
     executionMode: config.execution_mode,
     logLevel: config.log_level,
     ...(signing_key === undefined ? {} : { signingKey: from(signing_key) }),

@@ -96,7 +96,12 @@ function admit(offer: Offer, host: Host, attempt: Attempt): Admitted {
   checkUnused(ticket, host.journal);
   const { document, evaluation } = reevaluate(contract, ticket, host.policies);
   attempt.document = document;
-  const approvals = checkApprovals(evaluation, offer.approvalsJson, { ...host, ticket, now: startedAt });
+  const approvals = checkApprovals(evaluation, offer.approvalsJson, {
+    ...host,
+    contract,
+    ticket,
+    now: startedAt,
+  });
   attempt.approvals = approvals;
   checkCeiling(contract, host.ceiling, {
     principal: ticket.principal,

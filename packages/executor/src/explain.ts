@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { checkDualControl } from '@csc-fleet/common/approval';
 import { type Command, type CommandContract, parseContract } from '@csc-fleet/common/contract';
 import { evaluate, type Verdict } from '@csc-fleet/common/decision';
 import { CscError, type Fault, isCscError, orThrow } from '@csc-fleet/common/errors';
@@ -29,7 +30,7 @@ export interface Explanation {
   readonly verdict: Verdict;
   /** Why not, or why a person must say yes. */
   readonly reasons: readonly string[];
-  /** What the contract asks for beyond the host's ceiling. */
+  /** What the contract asks for beyond the host's ceiling, or beyond the consent that counts here. */
   readonly ceiling: readonly Fault[];
   readonly commands: readonly CommandExplanation[];
   /** Nothing stands in the way but an approval, where one is needed. */
@@ -105,7 +106,11 @@ function explain(
   workplace: Workplace,
 ): Explanation {
   const { verdict, reasons } = evaluate(contract, document);
-  const ceiling = findCeilingFaults(contract, document, config);
+  const { dualControl } = config;
+  const ceiling = [
+    ...faultsOf(() => checkDualControl(contract, { dualControl, by: 'host' })),
+    ...findCeilingFaults(contract, document, config),
+  ];
   const runLimits = narrowLimits(config.runLimits, toCommonLimits(config.reserve));
   const granted = {
     ...grantOf(document, {}, { secrets: noSecrets }, { ...config, runLimits }),
@@ -130,8 +135,12 @@ function findCeilingFaults(
   { ceiling }: ExecutorConfig,
 ): readonly Fault[] {
   const approvals = contract.approval_mode === 'policy_only' ? 0 : 1;
+  return faultsOf(() => checkCeiling(contract, ceiling, { allowCommands: policy.allow_commands, approvals }));
+}
+
+function faultsOf(check: () => void): readonly Fault[] {
   try {
-    checkCeiling(contract, ceiling, { allowCommands: policy.allow_commands, approvals });
+    check();
     return [];
   } catch (error) {
     if (!isCscError(error)) throw error;

@@ -1,3 +1,4 @@
+import type { DualControl } from '@csc-fleet/common/approval';
 import type { KeyRing, Signer } from '@csc-fleet/common/crypto';
 import type { Clock } from '@csc-fleet/common/encoding';
 import type { PolicySet } from '@csc-fleet/common/policy';
@@ -22,6 +23,7 @@ export interface Host {
   readonly policies: PolicySet;
   readonly ceiling: HostCeiling;
   readonly acceptUnsignedApprovals: boolean;
+  readonly dualControl: DualControl;
   readonly limits: ExecutorLimits;
   /** The most that one command may use up. */
   readonly runLimits: RunLimits;

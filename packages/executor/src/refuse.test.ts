@@ -93,22 +93,22 @@ describe('a ticket that is not genuine is refused without a receipt', () => {
   });
 });
 
-describe('a genuine ticket that is refused gets a signed blocked receipt', () => {
-  async function blocked(overrides: OfferOverrides = {}, contract = marking()) {
-    const refused = await refusal(overrides, contract);
-    const receipt = bench.gate.verify(refused.receiptJson);
-    expect(receipt).toMatchObject({
-      receipt_version: 'csc.receipt.v0.2',
-      status: 'blocked',
-      ended: 'refused',
-      executor_id: 'executor-1',
-      commands: [],
-      error: refused.message,
-    });
-    expect(receipt).not.toHaveProperty('previous_receipt_sha256');
-    return { refused, receipt };
-  }
+async function blocked(overrides: OfferOverrides = {}, contract = marking()) {
+  const refused = await refusal(overrides, contract);
+  const receipt = bench.gate.verify(refused.receiptJson);
+  expect(receipt).toMatchObject({
+    receipt_version: 'csc.receipt.v0.2',
+    status: 'blocked',
+    ended: 'refused',
+    executor_id: 'executor-1',
+    commands: [],
+    error: refused.message,
+  });
+  expect(receipt).not.toHaveProperty('previous_receipt_sha256');
+  return { refused, receipt };
+}
 
+describe('a genuine ticket that is refused gets a signed blocked receipt', () => {
   it('under a policy that this host does not hold', async () => {
     const elsewhere = makePolicy(bench.workspace, ['require_write_paths_empty: false', 'network: full']);
     const { refused } = await blocked({ ticket: { policy_sha256: elsewhere.sha256 } });
@@ -191,6 +191,29 @@ describe('where unsigned approvals count', () => {
     const approvals = [{ ...given, contract_sha256: given['contract_sha256'] || contractSha256(contract) }];
     const id = bench.gate.offer(contract, bench.policy, { approvals });
     expect((await bench.gate.next('refused', id)).reason).toBe('APPROVAL_INVALID');
+  });
+
+  it.each([1, 2])('%i of them are no two people’s', async (count) => {
+    const contract = marking({ approval_mode: 'dual_control_required' });
+    const approvals = Array.from({ length: count }, (_, index) =>
+      approval(contractSha256(contract), {
+        approval_id: `approval-${index}`,
+        approver: `${index}@example.com`,
+      }),
+    );
+    const { refused, receipt } = await blocked({ approvals }, contract);
+    expect(refused.reason).toBe('APPROVAL_INVALID');
+    expect(refused.message).toContain('dual_control: one_approval in executor.yaml');
+    expect(receipt.error).toContain('approval_mode is dual_control_required');
+  });
+
+  it('one stands for two people’s where the owner of this host has said so', async () => {
+    await bench.close();
+    bench = await openWorkbench({ executor: { acceptUnsignedApprovals: true, dualControl: 'one_approval' } });
+    const contract = needing({ approval_mode: 'dual_control_required' });
+    const approvals = [approval(contractSha256(contract))];
+    const receipt = await bench.gate.receipt(bench.gate.offer(contract, bench.policy, { approvals }));
+    expect(receipt.status).toBe('success');
   });
 
   it('one for a single execution is used up by it, also after a restart', async () => {

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { DualControl } from '@csc-fleet/common/approval';
 import type { Signer } from '@csc-fleet/common/crypto';
 import { type Clock, systemClock, toTimestamp } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
@@ -59,6 +60,8 @@ export interface GateOptions {
   readonly limits: GateLimits;
   readonly acceptUnsignedApprovals: boolean;
   readonly keepDeniedContracts: boolean;
+  /** What a contract's dual_control_required comes to. */
+  readonly dualControl: DualControl;
   readonly executorLostAfterSec: number;
   readonly heartbeatIntervalSec: number;
   readonly decisionTtlSec: number;

@@ -38,6 +38,7 @@ describe('readGateConfig', () => {
       limits: defaultGateLimits(),
       acceptUnsignedApprovals: false,
       keepDeniedContracts: false,
+      dualControl: 'refuse',
       executorLostAfterSec: 300,
       heartbeatIntervalSec: 10,
       decisionTtlSec: 86_400,
@@ -69,6 +70,7 @@ limits:
   offer_deadline_sec: 10
 accept_unsigned_approvals: true
 keep_denied_contracts: true
+dual_control: one_approval
 executor_lost_after_sec: 7
 heartbeat_interval_sec: 8
 decision_ttl_sec: 9
@@ -112,6 +114,7 @@ log_level: warn
       },
       acceptUnsignedApprovals: true,
       keepDeniedContracts: true,
+      dualControl: 'one_approval',
       executorLostAfterSec: 7,
       heartbeatIntervalSec: 8,
       decisionTtlSec: 9,

@@ -1,3 +1,4 @@
+import { type DualControl, dualControls } from '@csc-fleet/common/approval';
 import { readConfig, resolveFrom } from '@csc-fleet/common/config';
 import * as z from 'zod';
 import type { CallRate, TrafficLimits } from './traffic/limits.ts';
@@ -41,6 +42,8 @@ export interface GateConfig {
   readonly limits: GateLimits;
   readonly acceptUnsignedApprovals: boolean;
   readonly keepDeniedContracts: boolean;
+  /** What a contract's dual_control_required comes to. */
+  readonly dualControl: DualControl;
   /** How long an executor may be away before what it had is LOST. */
   readonly executorLostAfterSec: number;
   readonly heartbeatIntervalSec: number;
@@ -112,6 +115,7 @@ const schema = z.strictObject({
   limits: limitsSchema.prefault({}),
   accept_unsigned_approvals: z.boolean().default(false),
   keep_denied_contracts: z.boolean().default(false),
+  dual_control: z.enum(dualControls).default('refuse'),
   executor_lost_after_sec: positive.default(300),
   heartbeat_interval_sec: positive.max(300).default(10),
   decision_ttl_sec: positive.default(24 * 3600),
@@ -134,6 +138,7 @@ export function readGateConfig(file: string): GateConfig {
     limits: toLimits(config.limits),
     acceptUnsignedApprovals: config.accept_unsigned_approvals,
     keepDeniedContracts: config.keep_denied_contracts,
+    dualControl: config.dual_control,
     executorLostAfterSec: config.executor_lost_after_sec,
     heartbeatIntervalSec: config.heartbeat_interval_sec,
     decisionTtlSec: config.decision_ttl_sec,

@@ -1,3 +1,4 @@
+import type { DualControl } from '@csc-fleet/common/approval';
 import type { Signer } from '@csc-fleet/common/crypto';
 import type { Clock } from '@csc-fleet/common/encoding';
 import type { Bindings, PolicySet } from '@csc-fleet/common/policy';
@@ -21,6 +22,7 @@ export interface GateContext {
   readonly acceptUnsignedApprovals: boolean;
   /** Whether a denied contract's text is stored, beside its hash and what was found. */
   readonly keepDeniedContracts: boolean;
+  readonly dualControl: DualControl;
   readonly decisionTtlSec: number;
   readonly executorLostAfterSec: number;
   readonly heartbeatIntervalSec: number;

@@ -307,6 +307,38 @@ describe('an approval', () => {
     }
   });
 
+  it('is no two people’s: a contract that asks for them is refused, whether or not one came', async () => {
+    const contract = makeContract({ approval_mode: 'dual_control_required' });
+    const refused = expect.objectContaining({
+      code: 'APPROVAL_INVALID',
+      message: expect.stringContaining('dual_control: one_approval in gate.yaml'),
+      faults: [expect.objectContaining({ path: 'approval_mode' })],
+    });
+    await expect(submitWith(contract)).rejects.toEqual(refused);
+    await expect(submitWith(contract, approve(contract, test.clock.now()))).rejects.toEqual(refused);
+    // What a policy says of it is the reference's, and a denial is a result as ever.
+    const { decision } = test.gate.check(agent, {
+      contract: toRequest(contract).contract,
+      policyProfile: '',
+    });
+    expect(decision).toMatchObject({ verdict: Verdict.NEEDS_APPROVAL, reasonCodes: ['APPROVAL_REQUIRED'] });
+    const denied = await test.submit({ ...deniedContract(), approval_mode: 'dual_control_required' });
+    expect(denied.state).toBe(ExecutionState.BLOCKED);
+  });
+
+  it('stands for two people’s where the gate’s owner has said so', async () => {
+    const lenient = await TestGate.open({ dualControl: 'one_approval' });
+    try {
+      await lenient.connected('e1');
+      const contract = makeContract({ approval_mode: 'dual_control_required' });
+      expect((await lenient.submit(contract)).state).toBe(ExecutionState.AWAITING_APPROVAL);
+      const approvalsJson = [approve(contract, lenient.clock.now())];
+      expect((await lenient.submit(contract, { approvalsJson })).state).toBe(ExecutionState.OFFERED);
+    } finally {
+      await lenient.close();
+    }
+  });
+
   it('of a single execution is used up by it, also for a gate that was reopened', async () => {
     const contract = contractForApproval();
     const approval = approve(contract, test.clock.now());

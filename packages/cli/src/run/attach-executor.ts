@@ -47,6 +47,7 @@ export async function attachExecutor(local: LocalGate, options: AttachOptions): 
       stateDir,
       executionMode: mode,
       acceptUnsignedApprovals: true,
+      dualControl: 'one_approval',
       ceiling: { ...defaultCeiling, inlineCode },
       env: definedOnly(process.env),
     },

@@ -242,6 +242,15 @@ describe('csc run, not allowed', () => {
     expect(receipt()).not.toHaveProperty('signature');
   });
 
+  it('takes one approval for two people’s, as the reference does, and says so', async () => {
+    const { run, contractOf, scratch } = prepare();
+    const contract = contractOf('true', { approval_mode: 'dual_control_required' });
+    const approval = scratch.write('approval.json', approvalFor(contract));
+    const { code, stderr } = await run(contract, ['--approval', approval]);
+    expect(stderr).toContain('WARNING approval_mode is dual_control_required');
+    expect(code).toBe(0);
+  });
+
   it('runs with an approval once, and remembers that in another process', async () => {
     const { run, contractOf, receipt, scratch } = prepare();
     const contract = contractOf('true', { approval_mode: 'human_required' });

@@ -7,6 +7,7 @@ import { type HostFacts, probeHost } from '@csc-fleet/executor/sandbox';
 import { readContractInput, readPolicyInput } from '../check/files.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { readInput } from '../read-input.ts';
+import { note } from '../terminal/streams.ts';
 import { block } from './block.ts';
 import { execute } from './execute.ts';
 import { type LocalGate, startLocalGate } from './local-gate.ts';
@@ -46,6 +47,7 @@ function askEarly({ acceptRlimitsOnly }: RunCommandOptions): Promise<HostFacts> 
 async function decideAndRun(local: LocalGate, run: LocalRun): Promise<number> {
   // What the gate will find too: an executor is not needed for a no, and a host that cannot have one still gets it.
   const { verdict } = evaluate(run.contract, run.policy);
+  if (verdict === 'needs_approval') warnOfDualControl(run.contract);
   const asks = verdict === 'needs_approval' && run.request.approvalsJson.length === 0;
   if (asks) return block(local, run, undefined, exitCodes.needsApproval);
   if (verdict === 'deny') return block(local, run, undefined, exitCodes.no);
@@ -55,6 +57,12 @@ async function decideAndRun(local: LocalGate, run: LocalRun): Promise<number> {
     if (!isCscError(error, 'APPROVAL_INVALID')) throw error;
     return block(local, run, error, exitCodes.no);
   }
+}
+
+// As in the reference, whose gates and hosts there are none of: those refuse it unless their owners say otherwise.
+function warnOfDualControl({ approval_mode: mode }: CommandContract): void {
+  if (mode !== 'dual_control_required') return;
+  note('csc: WARNING approval_mode is dual_control_required, and csc run takes one approval for it');
 }
 
 async function toRequest(contract: CommandContract, options: RunCommandOptions): Promise<SubmitRequest> {

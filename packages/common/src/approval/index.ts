@@ -5,4 +5,5 @@ export {
   checkApproval,
   parseApproval,
 } from './approval.ts';
+export { checkDualControl, type DualControl, type DualControlRule, dualControls } from './dual-control.ts';
 export { approvalSchema } from './schema.ts';

@@ -1,4 +1,11 @@
-import { type ApprovalArtifact, checkApproval, parseApproval } from '@csc-fleet/common/approval';
+import {
+  type ApprovalArtifact,
+  checkApproval,
+  checkDualControl,
+  type DualControl,
+  parseApproval,
+} from '@csc-fleet/common/approval';
+import type { CommandContract } from '@csc-fleet/common/contract';
 import type { Evaluation } from '@csc-fleet/common/decision';
 import { parseTimestamp } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
@@ -8,22 +15,27 @@ import { offerLimits } from '../limits.ts';
 
 /** What the approvals of an offer are held against. */
 export interface ApprovalChecks {
+  readonly contract: CommandContract;
   readonly ticket: ExecutionTicket;
   readonly now: Date;
   /** Whether this host's operator lets approvals count that nobody has signed. */
   readonly acceptUnsignedApprovals: boolean;
+  /** What this host's operator makes of a contract that asks for two people's consent. */
+  readonly dualControl: DualControl;
 }
 
 /**
  * The approvals that a contract needs and that the ticket names, each checked again on this host; none where the
- * contract needs none. Throws APPROVAL_INVALID where there is none that it needs, or where one does not count.
+ * contract needs none. Throws APPROVAL_INVALID where there is none that it needs, where one does not count, or where
+ * the contract asks for two people's.
  */
 export function checkApprovals(
   { verdict }: Evaluation,
   approvalsJson: readonly Uint8Array[],
-  { ticket, now, acceptUnsignedApprovals }: ApprovalChecks,
+  { contract, ticket, now, acceptUnsignedApprovals, dualControl }: ApprovalChecks,
 ): ApprovalArtifact[] {
   if (verdict !== 'needs_approval') return [];
+  checkDualControl(contract, { dualControl, by: 'host' });
   if (approvalsJson.length > offerLimits.approvals) {
     const message = `at most ${offerLimits.approvals} approvals may come with a ticket, not ${approvalsJson.length}`;
     throw new CscError('APPROVAL_INVALID', message);

@@ -1,3 +1,4 @@
+import { checkDualControl } from '@csc-fleet/common/approval';
 import { canonicalJson } from '@csc-fleet/common/encoding';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import type { GateContext } from '../context.ts';
@@ -17,15 +18,19 @@ export interface Approvals {
   readonly usedUp: readonly string[];
 }
 
-/** Throws APPROVAL_INVALID for the first approval that does not count. */
+/**
+ * Throws APPROVAL_INVALID for the first approval that does not count, and for a contract that would wait for a consent
+ * which this gate cannot count.
+ */
 export function readApprovals(
   gate: GateContext,
-  { contractSha256, evaluation }: Decided,
+  { contract, contractSha256, evaluation }: Decided,
   wishes: Wishes,
 ): Approvals {
   if (evaluation.verdict !== 'needs_approval') {
     return { approved: false, runs: evaluation.verdict === 'allow', usedUp: [] };
   }
+  checkDualControl(contract, { dualControl: gate.dualControl, by: 'gate' });
   const rules = { contractSha256, now: wishes.now, acceptUnsigned: gate.acceptUnsignedApprovals };
   const approvals = checkApprovals(wishes.approvals, rules);
   const approved = approvals.length > 0;

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import type { DualControl } from '@csc-fleet/common/approval';
 import type { CommandContract } from '@csc-fleet/common/contract';
 import { createSigner, generateKeyPair, type Signer } from '@csc-fleet/common/crypto';
 import type { Clock, JsonObject } from '@csc-fleet/common/encoding';
@@ -61,6 +62,8 @@ export interface TestGateOptions {
   readonly acceptUnsignedApprovals?: boolean;
   /** Default: false. */
   readonly keepDeniedContracts?: boolean;
+  /** Default: refuse, as a gate's config has it. */
+  readonly dualControl?: DualControl;
 }
 
 export interface SubmitShort extends Partial<SubmitRequest> {
@@ -184,6 +187,7 @@ export class TestGate {
 
   async #start(): Promise<void> {
     const { limits = {}, acceptUnsignedApprovals = true, keepDeniedContracts = false } = this.#options;
+    const { dualControl = 'refuse' } = this.#options;
     const options: GateOptions = {
       gateId: 'test',
       identity: gateIdentity,
@@ -194,6 +198,7 @@ export class TestGate {
       limits: { ...defaultGateLimits(), ...limits },
       acceptUnsignedApprovals,
       keepDeniedContracts,
+      dualControl,
       executorLostAfterSec,
       heartbeatIntervalSec: 10,
       decisionTtlSec,
