@@ -1,4 +1,4 @@
-import { chmodSync, readdirSync } from 'node:fs';
+import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { setStage } from './demo/stage.ts';
 import { createScratch, csc } from './testing/csc.ts';
@@ -34,6 +34,41 @@ describe('csc gate and csc executor', () => {
   it.each(['gate', 'executor'])('%s needs a config', async (service) => {
     expect((await csc([service])).code).toBe(64);
     expect((await csc([service, '--config', '/nonexistent.yaml'])).code).toBe(78);
+  });
+});
+
+// Node's own recursive mkdir never ends there, at full speed.
+describe('a directory where none can be made', () => {
+  const nowhere = '/proc/nowhere/x';
+
+  it('ends csc gate', async () => {
+    const policies = `${import.meta.dirname}/../../../policies`;
+    const config = {
+      data_dir: nowhere,
+      policies,
+      bindings: `${policies}/bindings.yaml`,
+      listen: '127.0.0.1:0',
+    };
+    const { code, stderr } = await csc(['gate', '--config', createScratch().write('gate.yaml', config)]);
+    expect(code).not.toBe(0);
+    expect(stderr).toContain(`failed to make data_dir ${nowhere}: no directory can be made there`);
+  });
+
+  it('ends csc executor', async () => {
+    using stage = await setStage();
+    const keys = createScratch().write('keys.json', { keys: [] });
+    const config = stage.writeExecutorConfig('127.0.0.1:1', 'local');
+    const members = JSON.parse(readFileSync(config, 'utf8'));
+    writeFileSync(config, JSON.stringify({ ...members, state_dir: nowhere, trusted_gate_keys: keys }));
+    const { code, stderr } = await csc(['executor', '--config', config]);
+    expect(code).not.toBe(0);
+    expect(stderr).toContain(`failed to make state_dir ${nowhere}: no directory can be made there`);
+  });
+
+  it('ends csc pki', async () => {
+    const { code, stderr } = await csc(['pki', 'init', nowhere]);
+    expect(code).not.toBe(0);
+    expect(stderr).toContain(`failed to make ${nowhere}: no directory can be made there`);
   });
 });
 

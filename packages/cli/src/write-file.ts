@@ -1,15 +1,6 @@
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { explainFileError } from '@csc-fleet/common/encoding';
+import { explainFileError, makeDirectory } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 
 /**
@@ -28,7 +19,7 @@ export function writeFileWhole(path: string, data: string | Uint8Array): void {
 }
 
 function writeAndRename(path: string, data: string | Uint8Array): void {
-  makeFolder(dirname(path));
+  makeDirectory(dirname(path));
   const partial = join(dirname(path), `.${basename(path)}.${process.pid}.partial`);
   try {
     writeTo(partial, data, 'wx');
@@ -36,21 +27,6 @@ function writeAndRename(path: string, data: string | Uint8Array): void {
   } catch (error) {
     rmSync(partial, { force: true });
     throw error;
-  }
-}
-
-/**
- * Makes a folder and those above it. Node's own way (`recursive`) never ends where a file system that makes no folders,
- * such as /proc, says ENOENT.
- */
-export function makeFolder(path: string): void {
-  if (existsSync(path)) return;
-  if (dirname(path) !== path) makeFolder(dirname(path));
-  try {
-    mkdirSync(path);
-  } catch (error) {
-    // Another process may have been faster.
-    if (!existsSync(path)) throw error;
   }
 }
 

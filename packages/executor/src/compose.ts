@@ -1,8 +1,7 @@
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DualControl } from '@csc-fleet/common/approval';
 import type { KeyRing, Signer } from '@csc-fleet/common/crypto';
-import { type Clock, systemClock } from '@csc-fleet/common/encoding';
+import { type Clock, makeDirectory, systemClock } from '@csc-fleet/common/encoding';
 import { narrowLimits } from '@csc-fleet/common/limits';
 import type { PolicySet } from '@csc-fleet/common/policy';
 import { defaultCeiling, type HostCeiling } from './ceiling/index.ts';
@@ -91,10 +90,10 @@ const pruneMs = 60 * 1000;
 
 /**
  * An executor on this host: what an earlier one has left behind is made up for before it takes anything. Throws
- * SANDBOX_UNAVAILABLE with what to do, STORE_UNAVAILABLE, or what the signing key's file throws.
+ * SANDBOX_UNAVAILABLE with what to do, STORE_UNAVAILABLE, FILE_UNWRITABLE, or what the signing key's file throws.
  */
 export async function createExecutor(options: ExecutorOptions, deps: ExecutorDeps): Promise<Executor> {
-  mkdirSync(options.stateDir, { recursive: true, mode: 0o700 });
+  makeDirectory(options.stateDir, { mode: 0o700 });
   const host = await toHost(options, deps);
   const outbox = new Outbox();
   const deliveries = new Deliveries(host, outbox, deps.output);

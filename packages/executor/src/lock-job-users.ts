@@ -1,7 +1,7 @@
-import { chmodSync, mkdirSync } from 'node:fs';
+import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { explainFileError } from '@csc-fleet/common/encoding';
+import { explainFileError, makeDirectory } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import type { InstanceLock } from './instance-lock.ts';
 import { endProcessesOf } from './launch/index.ts';
@@ -19,7 +19,7 @@ export async function lockJobUsers(
   { all }: JobUsers,
   directory: string = defaultDirectory,
 ): Promise<InstanceLock> {
-  makeDirectory(directory);
+  makeLockDirectory(directory);
   const locks: DatabaseSync[] = [];
   const release = (): void => {
     for (const lock of locks.splice(0)) lock.close();
@@ -34,14 +34,18 @@ export async function lockJobUsers(
   }
 }
 
-function makeDirectory(directory: string): void {
+function makeLockDirectory(directory: string): void {
+  makeDirectory(directory, { mode: 0o700 });
   try {
-    mkdirSync(directory, { recursive: true });
     chmodSync(directory, 0o700);
   } catch (cause) {
-    throw new CscError('FILE_UNWRITABLE', `failed to make ${directory}: ${explainFileError(cause)}`, {
-      cause,
-    });
+    throw new CscError(
+      'FILE_UNWRITABLE',
+      `failed to close ${directory} to others: ${explainFileError(cause)}`,
+      {
+        cause,
+      },
+    );
   }
 }
 

@@ -1,6 +1,6 @@
-import { mkdirSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { type KeyRing, readKeyRing, type Signer } from '@csc-fleet/common/crypto';
-import { explainFileError } from '@csc-fleet/common/encoding';
+import { makeDirectory } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import {
   createReloadablePolicySet,
@@ -101,13 +101,7 @@ async function readIdentity({ executorId, tls }: ExecutorConfig): Promise<Identi
 
 // It holds the receipt key and the output of every job.
 function prepareStateDirectory(path: string): void {
-  try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
-  } catch (cause) {
-    throw new CscError('FILE_UNWRITABLE', `failed to make state_dir ${path}: ${explainFileError(cause)}`, {
-      cause,
-    });
-  }
+  makeDirectory(path, { mode: 0o700, as: `state_dir ${path}` });
   if ((statSync(path).mode & 0o077) === 0) return;
   throw new CscError(
     'CONFIG_INVALID',

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   createKeyRing,
@@ -11,14 +11,15 @@ import {
   type Signer,
   toKeyRingJson,
 } from '@csc-fleet/common/crypto';
+import { makeDirectory } from '@csc-fleet/common/encoding';
 
 /**
  * The gate's signing key: the file named, or one that is made in the data directory at the first start. Its public
  * half is kept in `gate-keys.json` there, beside those of older keys: the key ring that executors pin. Throws
- * KEY_INVALID, FILE_UNREADABLE.
+ * KEY_INVALID, FILE_UNREADABLE, FILE_UNWRITABLE.
  */
 export function openSigningKey(dataDir: string, gateId: string, file: string | undefined): Signer {
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  makeDirectory(dataDir, { mode: 0o700, as: `data_dir ${dataDir}` });
   const path = file ?? join(dataDir, 'gate.key');
   if (file === undefined && !existsSync(path)) {
     replaceFile(path, generateKeyPair().privatePem, 0o600);

@@ -1,11 +1,10 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { defaultKeyId, generateKeyPair, type KeyPair } from '@csc-fleet/common/crypto';
-import { explainFileError } from '@csc-fleet/common/encoding';
+import { explainFileError, makeDirectory } from '@csc-fleet/common/encoding';
 import { CscError, withoutSecrets } from '@csc-fleet/common/errors';
 import { exitCodes } from '../exit-codes.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
-import { makeFolder } from '../write-file.ts';
 
 export interface KeygenOptions {
   readonly dir: string;
@@ -23,7 +22,7 @@ export async function makeKeyPair(name: string, options: KeygenOptions): Promise
   const pair = generateKeyPair();
   const privateKeyFile = join(options.dir, `${name}.key`);
   const publicKeyFile = join(options.dir, `${name}.pub`);
-  makeFolder(options.dir);
+  makeDirectory(options.dir);
   const { secret, open } = encode(pair, options.format);
   writeNew(privateKeyFile, secret, 0o600);
   writeNew(publicKeyFile, open, 0o644);

@@ -1,8 +1,7 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createKeyRing, type Signer } from '@csc-fleet/common/crypto';
-import { explainFileError } from '@csc-fleet/common/encoding';
-import { CscError } from '@csc-fleet/common/errors';
+import { makeDirectory } from '@csc-fleet/common/encoding';
 import type { ConnectRequest, ConnectResponse } from '@csc-fleet/common/messages';
 import { createPolicySet, type PolicyDocument } from '@csc-fleet/common/policy';
 import { defaultCeiling } from '@csc-fleet/executor/ceiling';
@@ -39,7 +38,10 @@ const identity = {
  */
 export async function attachExecutor(local: LocalGate, options: AttachOptions): Promise<Executor> {
   const { policy, signer, mode, facts, stateDir, inlineCode } = options;
-  makeStateDir(stateDir);
+  makeDirectory(stateDir, {
+    mode: 0o700,
+    as: `the state directory ${stateDir} (--state-dir takes another)`,
+  });
   const executor = await createExecutor(
     {
       executorId: identity.name,
@@ -61,15 +63,6 @@ export async function attachExecutor(local: LocalGate, options: AttachOptions): 
   );
   await link(local, executor, stateDir);
   return executor;
-}
-
-function makeStateDir(stateDir: string): void {
-  try {
-    mkdirSync(stateDir, { recursive: true, mode: 0o700 });
-  } catch (cause) {
-    const message = `failed to make the state directory ${stateDir}: ${explainFileError(cause)}; --state-dir takes another`;
-    throw new CscError('FILE_UNWRITABLE', message, { cause });
-  }
 }
 
 function definedOnly(env: NodeJS.ProcessEnv): Record<string, string> {

@@ -242,6 +242,13 @@ describe('csc run, not allowed', () => {
     expect(receipt()).not.toHaveProperty('signature');
   });
 
+  it('ends where its state directory cannot be made', async () => {
+    const { run, contractOf } = prepare();
+    const { code, stderr } = await run(contractOf('true'), ['--state-dir', '/proc/nowhere/x']);
+    expect(code).not.toBe(0);
+    expect(stderr).toContain('no directory can be made there');
+  });
+
   it('takes one approval for two people’s, as the reference does, and says so', async () => {
     const { run, contractOf, scratch } = prepare();
     const contract = contractOf('true', { approval_mode: 'dual_control_required' });

@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Clock, explainFileError, systemClock } from '../encoding/index.ts';
+import { type Clock, explainFileError, makeDirectory, systemClock } from '../encoding/index.ts';
 import { CscError } from '../errors/index.ts';
 import { parseIdentity, type Role, toIdentityUri } from '../identity/index.ts';
 import {
@@ -95,7 +95,7 @@ class PkiWriter {
   constructor(dir: string, clock: Clock) {
     this.dir = dir;
     this.now = clock.now();
-    guard(dir, () => mkdirSync(dir, { recursive: true, mode: 0o700 }));
+    makeDirectory(dir, { mode: 0o700 });
   }
 
   async authority(trustDomain: string): Promise<Issuer> {

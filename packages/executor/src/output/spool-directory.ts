@@ -1,7 +1,6 @@
-import { mkdirSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { sha256Hex } from '@csc-fleet/common/encoding';
+import { makeDirectory, sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { type LogContent, openStoredLog, readLogContent, type StoredLog } from './read-log.ts';
 import { type OutputCaps, OutputSpool } from './spool.ts';
@@ -16,7 +15,7 @@ export class SpoolDirectory {
   constructor(directory: string, limit: number) {
     this.#directory = directory;
     this.#limit = limit;
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeDirectory(directory, { mode: 0o700 });
   }
 
   /** A log for a new execution. Throws SPOOL_FULL where it might not fit. */

@@ -1,5 +1,5 @@
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { makeDirectory } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { OutputLog } from './output-log.ts';
 
@@ -16,7 +16,7 @@ export class OutputStore {
   readonly #open = new Map<string, Open>();
 
   constructor(directory: string) {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeDirectory(directory, { mode: 0o700 });
     this.#directory = directory;
   }
 

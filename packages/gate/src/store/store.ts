@@ -1,5 +1,5 @@
-import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { makeDirectory } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { ExecutionEvent } from '@csc-fleet/common/messages';
 import { Kysely, SqliteDialect, sql } from 'kysely';
@@ -64,7 +64,7 @@ export interface StoreWatcher {
 /** Opens or creates the gate's SQLite database. Throws STORE_UNAVAILABLE. */
 export async function openStore(path: string, watcher: StoreWatcher = {}): Promise<Store> {
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    makeDirectory(dirname(path), { mode: 0o700 });
     const database = new Kysely<Tables>({ dialect: new SqliteDialect({ database: new NodeSqlite(path) }) });
     await migrate(database);
     return new SqlStore(database, new GroupCommit(database, watchOutcomes(watcher)));

@@ -1,0 +1,57 @@
+import { mkdirSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { CscError } from '../errors/index.ts';
+import { explainFileError } from './read-file.ts';
+
+const causes: Readonly<Record<string, string>> = {
+  ENOENT: 'no directory can be made there',
+  EEXIST: 'something else has that name',
+  EACCES: 'this user may not make it',
+  EPERM: 'this user may not make it',
+  EROFS: 'its file system is read-only',
+  ENOSPC: 'the disk is full',
+};
+
+export interface DirectoryOptions {
+  /** Of each directory that is made, as in chmod, less the umask; one that is there keeps its own. Default: 0o777. */
+  readonly mode?: number;
+  /** What to call it in an error, path and all. Default: the path. */
+  readonly as?: string;
+}
+
+/**
+ * Makes a directory and those above it, where they are not there. Throws FILE_UNWRITABLE with `failed to make PATH` and
+ * why. Node's own way (`recursive`) never ends, at full speed, where a directory is there and what is to be made in it
+ * gives ENOENT, as below /proc (mkdir(2)).
+ */
+export function makeDirectory(path: string, { mode = 0o777, as = path }: DirectoryOptions = {}): void {
+  try {
+    make(path, mode);
+  } catch (cause) {
+    throw new CscError('FILE_UNWRITABLE', `failed to make ${as}: ${explain(cause)}`, { cause });
+  }
+}
+
+function make(path: string, mode: number): void {
+  if (isDirectory(path)) return;
+  if (dirname(path) !== path) make(dirname(path), mode);
+  try {
+    mkdirSync(path, { mode });
+  } catch (error) {
+    // Another process may have been faster.
+    if (!isDirectory(path)) throw error;
+  }
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  } catch {
+    return false;
+  }
+}
+
+function explain(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  return causes[code] ?? explainFileError(error);
+}
