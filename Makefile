@@ -34,9 +34,10 @@ lint: setup ## Formatter, linter, protobuf rules
 types: setup ## Type check
 	@tsc --noEmit
 
-generate: setup ## Regenerate the protobuf code and the published schemas
+generate: setup ## Regenerate the protobuf code, the published schemas and docs/errors.md
 	@buf generate
 	@node scripts/publish-schemas.ts
+	@node scripts/publish-errors.ts
 
 check-generated: setup ## Fail if what is generated is not current
 	@node scripts/check-generated.ts

@@ -1,5 +1,5 @@
 // Regenerates the protobuf code into a scratch folder and compares it, byte for byte, with what is checked in;
-// then lets the schema publisher check its own files.
+// then lets the publishers of schemas and errors check their own files.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,10 +16,10 @@ try {
     );
     process.exitCode = 1;
   }
-  const schemas = spawnSync(process.execPath, ['scripts/publish-schemas.ts', '--check'], {
-    stdio: 'inherit',
-  });
-  if (schemas.status !== 0) process.exitCode = 1;
+  for (const publisher of ['scripts/publish-schemas.ts', 'scripts/publish-errors.ts']) {
+    const { status } = spawnSync(process.execPath, [publisher, '--check'], { stdio: 'inherit' });
+    if (status !== 0) process.exitCode = 1;
+  }
 } finally {
   rmSync(scratch, { recursive: true, force: true });
 }

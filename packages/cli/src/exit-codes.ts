@@ -1,4 +1,4 @@
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, retryOf } from '@csc-fleet/common/errors';
 
 /** What each exit code of `csc` means: `csc help exit-codes` prints this. */
 export const exitCodes = {
@@ -18,11 +18,6 @@ export const exitCodes = {
 const byCode: Readonly<Partial<Record<CscError['code'], number>>> = {
   GATE_UNREACHABLE: exitCodes.unavailable,
   DEADLINE_EXCEEDED: exitCodes.unavailable,
-  DRAINING: exitCodes.unavailable,
-  STORE_UNAVAILABLE: exitCodes.unavailable,
-  RATE_LIMITED: exitCodes.unavailable,
-  QUEUE_FULL: exitCodes.unavailable,
-  SPOOL_FULL: exitCodes.unavailable,
   NO_MATCHING_EXECUTOR: exitCodes.unavailable,
   SANDBOX_UNAVAILABLE: exitCodes.unavailable,
   NO_CREDENTIALS: exitCodes.notPermitted,
@@ -37,7 +32,7 @@ const byCode: Readonly<Partial<Record<CscError['code'], number>>> = {
 /** The exit code of an error that ended a command. */
 export function exitCodeOf(error: unknown): number {
   if (!(error instanceof CscError)) return exitCodes.internal;
-  return byCode[error.code] ?? exitCodes.no;
+  return byCode[error.code] ?? (retryOf(error.code) === 'later' ? exitCodes.unavailable : exitCodes.no);
 }
 
 /** The text of `csc help exit-codes`. */

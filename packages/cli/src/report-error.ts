@@ -52,7 +52,8 @@ export function describeError(error: unknown): string {
   if (!(error instanceof CscError)) {
     return [...lines, 'What to do: run it again with CSC_DEBUG=1 and report what it prints'].join('\n');
   }
-  if (error.faults.length > 0) lines.push(plainText(formatFaults(error.faults)));
+  // A fault says itself what to do about its member.
+  if (error.faults.length > 0) return [...lines, plainText(formatFaults(error.faults))].join('\n');
   const hint = advice[error.code];
   if (hint !== undefined) lines.push(`What to do: ${hint}`);
   return lines.join('\n');

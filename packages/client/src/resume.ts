@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CscError, isCscError } from '@csc-fleet/common/errors';
+import { CscError, isCscError, rpcStatusOf } from '@csc-fleet/common/errors';
 import { throwIfAborted } from './connection.ts';
 
 /** How long and how patiently a broken stream is opened again. */
@@ -14,7 +14,10 @@ export interface ReconnectOptions {
 
 const firstDelayMs = 100;
 const longestDelayMs = 5_000;
-const transientCodes: readonly string[] = ['GATE_UNREACHABLE', 'DRAINING', 'STORE_UNAVAILABLE'];
+
+// UNAVAILABLE is what gRPC's own clients repeat, too.
+const isTransient = ({ code }: CscError): boolean =>
+  code === 'GATE_UNREACHABLE' || rpcStatusOf(code) === 'UNAVAILABLE';
 
 /** The error of a stream that the gate ended before it was complete: worth another try. */
 export function endedEarly(): CscError {
@@ -71,7 +74,7 @@ function createBackoff(options: ReconnectOptions, signal: AbortSignal | undefine
   let anyArrived = false;
   let since = performance.now();
   const isFinal = (error: CscError): boolean =>
-    !transientCodes.includes(error.code) ||
+    !isTransient(error) ||
     performance.now() - since >= options.giveUpAfterMs ||
     (!anyArrived && options.isUnconnected());
   return {

@@ -445,7 +445,7 @@ describe('what breaks on the way', () => {
     ['throws', () => new Error('broken')],
     [
       'has no place on this host',
-      () => new CscError('FILE_UNREADABLE', 'read path /gone does not exist on this host'),
+      () => new CscError('SCOPE_NOT_FOUND', 'read path /gone does not exist on this host'),
     ],
   ])('a later command whose launch %s fails the contract with 126', async (_name, makeError) => {
     let launched = 0;

@@ -1,6 +1,6 @@
 import type { ApprovalArtifact } from '@csc-fleet/common/approval';
 import type { CommandContract } from '@csc-fleet/common/contract';
-import { CscError, isRpcReason, type RpcReason } from '@csc-fleet/common/errors';
+import { CscError, isRpcReason, type RpcReason, retryOf } from '@csc-fleet/common/errors';
 import type { Offer, Refused } from '@csc-fleet/common/messages';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
 import type { Host } from './host.ts';
@@ -88,16 +88,8 @@ function toRefused(
   return { executionId, reason, message, receiptJson: Buffer.from(receiptJson) };
 }
 
-const transient: ReadonlySet<string> = new Set<RpcReason>([
-  'DRAINING',
-  'QUEUE_FULL',
-  'SPOOL_FULL',
-  'STORE_UNAVAILABLE',
-  'TICKET_REPLAYED',
-  // The gate may have given it to another host by now, whose receipt is the one.
-  'TICKET_EXPIRED',
-  'TICKET_REVOKED',
-]);
+// Another attempt may succeed, or another host may have it by now, whose receipt is the one; or it has its outcome here.
+const isOpen = (reason: RpcReason): boolean => retryOf(reason) !== 'no' || reason === 'TICKET_REPLAYED';
 
 interface Refusal {
   readonly reason: RpcReason;
@@ -108,7 +100,7 @@ function toReason(error: unknown): Refusal {
   if (!(error instanceof CscError))
     return { reason: 'INTERNAL', message: 'the executor failed; its log says more' };
   if (isRpcReason(error.code)) return { reason: error.code, message: error.message };
-  // A scope that this host does not have: another host may.
+  // Any other error of this host: it lacks something, and the message says what.
   return {
     reason: 'SANDBOX_UNAVAILABLE',
     message: `this host cannot give what is declared: ${error.message}`,
@@ -121,7 +113,7 @@ function signRefusal(
   { contract, document, approvals = [] }: Attempt,
   host: Host,
 ): SignedRefusal | undefined {
-  if (transient.has(reason) || contract === undefined) return undefined;
+  if (isOpen(reason) || contract === undefined) return undefined;
   const ticket = genuineTicket(offer, contract, host);
   const now = host.clock.now();
   // One that has not begun yet may still run.

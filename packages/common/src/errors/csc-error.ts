@@ -1,5 +1,6 @@
-import type { LocalCode, RpcReason } from './codes.ts';
+import type { LocalCode } from './codes.ts';
 import { type Fault, formatFaults, type Parsed } from './fault.ts';
+import type { RpcReason } from './reasons.ts';
 import { causeWithoutSecrets, withoutSecrets } from './without-secrets.ts';
 
 /** What a CscError may carry beside its code and message. */

@@ -17,7 +17,7 @@ export function createWritePath(path: string, facts: RunFacts): void {
     const create = chooseCreate(mayWrite(parent.stats, facts.jobUsers), facts);
     create(parent.fd, posix.basename(path));
   } catch (cause) {
-    throw new CscError('FILE_UNREADABLE', `write path ${path} does not exist and cannot be created`, {
+    throw new CscError('SCOPE_NOT_FOUND', `write path ${path} does not exist and cannot be created`, {
       cause,
     });
   } finally {

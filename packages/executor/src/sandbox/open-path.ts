@@ -13,7 +13,7 @@ export interface OpenPath {
 }
 
 /**
- * Opens a path that was resolved a moment ago and makes sure that it is still the same: throws FILE_UNREADABLE where
+ * Opens a path that was resolved a moment ago and makes sure that it is still the same: throws SCOPE_NOT_FOUND where
  * a symlink took the place of one of its parts meanwhile. `at` opens it by another name (below a descriptor).
  */
 export function openResolved(source: string, at: string = source): OpenPath {
@@ -21,11 +21,11 @@ export function openResolved(source: string, at: string = source): OpenPath {
   try {
     fd = openSync(at, O_PATH | constants.O_NOFOLLOW);
   } catch (cause) {
-    throw new CscError('FILE_UNREADABLE', `${source} cannot be opened`, { cause });
+    throw new CscError('SCOPE_NOT_FOUND', `${source} cannot be opened`, { cause });
   }
   try {
     if (readlinkSync(descriptorPath(fd)) !== source) {
-      throw new CscError('FILE_UNREADABLE', `${source} changed while it was being opened`);
+      throw new CscError('SCOPE_NOT_FOUND', `${source} changed while it was being opened`);
     }
     return { fd, source, stats: fstatSync(fd) };
   } catch (error) {

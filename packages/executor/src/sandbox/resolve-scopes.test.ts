@@ -76,7 +76,7 @@ describe('what a scope may be', () => {
   });
 
   it('must exist to be read', () => {
-    expect(() => resolve({ read: ['nothing'] })).toThrow(refusal('FILE_UNREADABLE', 'nothing'));
+    expect(() => resolve({ read: ['nothing'] })).toThrow(refusal('SCOPE_NOT_FOUND', 'nothing'));
   });
 
   it('is a tree or what a glob matches now', () => {
@@ -159,7 +159,7 @@ describe('what the job user cannot reach', () => {
     tree.file('closed/inner/x');
     chmodSync(join(tree.path, 'closed'), isRoot ? 0o700 : 0o600);
     const attempt = () => resolve({ read: ['closed/inner'] });
-    expect(attempt).toThrow(refusal('FILE_UNREADABLE', join(tree.path, 'closed')));
+    expect(attempt).toThrow(refusal('SCOPE_NOT_FOUND', join(tree.path, 'closed')));
     chmodSync(join(tree.path, 'closed'), 0o755);
     expect(show(resolve({ read: ['closed/inner'] }))).toEqual(['r:closed/inner']);
   });
@@ -273,7 +273,7 @@ describe('a write path that does not exist', () => {
   });
 
   it('is not made for what is to be read', () => {
-    expect(() => resolve({ read: ['new'] })).toThrow(refusal('FILE_UNREADABLE', 'new'));
+    expect(() => resolve({ read: ['new'] })).toThrow(refusal('SCOPE_NOT_FOUND', 'new'));
     expect(readdirSync(tree.path)).toEqual([]);
   });
 });
@@ -309,8 +309,8 @@ describe('the cwd', () => {
   });
 
   it('must be a directory, exist and be covered', () => {
-    expect(() => resolve({ cwd: join(cwd(), 'a.txt') })).toThrow(refusal('FILE_UNREADABLE', 'a.txt'));
-    expect(() => resolve({ cwd: join(cwd(), 'none') })).toThrow(refusal('FILE_UNREADABLE', 'none'));
+    expect(() => resolve({ cwd: join(cwd(), 'a.txt') })).toThrow(refusal('SCOPE_NOT_FOUND', 'a.txt'));
+    expect(() => resolve({ cwd: join(cwd(), 'none') })).toThrow(refusal('SCOPE_NOT_FOUND', 'none'));
     expect(() => resolve({ cwd: cwd(), cwdPrefixes: ['/srv'] })).toThrow(refusal('NOT_PERMITTED', cwd()));
   });
 });

@@ -14,7 +14,7 @@ import { isWithin, type Walk, walkPath } from './walk.ts';
 
 /**
  * Resolves what a command declared, holds it against the policy again now that symlinks are followed, and opens it.
- * Throws NOT_PERMITTED or FILE_UNREADABLE naming the path; nothing stays open then.
+ * Throws NOT_PERMITTED or SCOPE_NOT_FOUND naming the path; nothing stays open then.
  */
 export function resolveScopes(request: ScopeRequest, facts: RunFacts): ResolvedScopes {
   const resolution: Resolution = { request, facts, descriptors: new Set(), links: new Map(), notes: [] };
@@ -51,7 +51,7 @@ function walkDeclared(resolution: Resolution, path: string, writable: boolean): 
   const found = walkPath(path) ?? (writable ? walkCreated(resolution, path) : 'missing');
   if (found !== 'missing') return found;
   throw new CscError(
-    'FILE_UNREADABLE',
+    'SCOPE_NOT_FOUND',
     `read path ${path} does not exist on this host, or is closed to the executor`,
   );
 }
@@ -71,7 +71,7 @@ function walkCreated(resolution: Resolution, path: string): Walk | undefined {
   resolution.notes.push(`${path} was created`);
   const made = walkPath(path);
   if (made !== undefined) return made;
-  throw new CscError('FILE_UNREADABLE', `write path ${path} was created and is gone again`);
+  throw new CscError('SCOPE_NOT_FOUND', `write path ${path} was created and is gone again`);
 }
 
 function openScope(resolution: Resolution, declared: string, walk: Walk, writable: boolean): OpenScope {
@@ -88,7 +88,7 @@ function openScope(resolution: Resolution, declared: string, walk: Walk, writabl
 function resolveCwd(resolution: Resolution): string {
   const { cwd } = resolution.request;
   const walk = walkPath(cwd);
-  if (walk === undefined) throw new CscError('FILE_UNREADABLE', `cwd ${cwd} does not exist on this host`);
+  if (walk === undefined) throw new CscError('SCOPE_NOT_FOUND', `cwd ${cwd} does not exist on this host`);
   if (walk.path !== '/') checkOpenable(cwd, walk.path);
   checkCovered(resolution, walk.path, 'allowed_cwd_prefixes', cwd);
   for (const link of walk.links) resolution.links.set(link.path, link);
@@ -98,7 +98,7 @@ function resolveCwd(resolution: Resolution): string {
 // Where the policy lets the cwd be read, it is a read scope of its own, unless the contract declared parts of it only.
 function showCwd(resolution: Resolution, scopes: readonly OpenScope[], cwd: string): readonly OpenScope[] {
   const directory = openFor(resolution, cwd, false);
-  if (!directory.stats.isDirectory()) throw new CscError('FILE_UNREADABLE', `cwd ${cwd} is not a directory`);
+  if (!directory.stats.isDirectory()) throw new CscError('SCOPE_NOT_FOUND', `cwd ${cwd} is not a directory`);
   const { allowed_read_prefixes } = resolution.request.policy;
   const isPartial = scopes.some(({ source }) => source !== cwd && isWithin(source, cwd));
   const isPrivate = cwd === '/' || privateDirectories.some((path) => isWithin(path, cwd));
@@ -133,7 +133,7 @@ function checkReachable({ facts }: Resolution, path: string): void {
   const closed = findClosedParent(path, facts.jobUser);
   if (closed === undefined) return;
   throw new CscError(
-    'FILE_UNREADABLE',
+    'SCOPE_NOT_FOUND',
     `${path} cannot be reached by the job user (uid ${facts.jobUser.uid}), who may not enter ${closed}; chmod o+x it, or move the scope`,
   );
 }

@@ -1,4 +1,4 @@
-import { guarded, isCscError } from '@csc-fleet/common/errors';
+import { guarded, isCscError, retryOf } from '@csc-fleet/common/errors';
 import { ExecutionState, type Refused } from '@csc-fleet/common/messages';
 import type { GateContext } from '../context.ts';
 import type { LiveExecution } from '../execution/execution.ts';
@@ -7,19 +7,14 @@ import { type Connection, findOwn, notCounted } from './connection.ts';
 import { takeAccepted } from './progress.ts';
 import { verifyExecutorReceipt } from './verify-receipt.ts';
 
-// Refusals that are of the host's state, not of the contract.
-const transient: ReadonlySet<string> = new Set([
-  ...['DRAINING', 'QUEUE_FULL', 'SPOOL_FULL', 'STORE_UNAVAILABLE'],
-  // It came late to a host that is busy, or is older than the host's journal.
-  'TICKET_EXPIRED',
-]);
 // How long an executor is left alone after such a refusal.
 const restMs = 5_000;
 
 /** True where another attempt may succeed, here or elsewhere: nobody has signed an end of this one. */
 function isTransient({ reason, receiptJson }: Refused, isWithdrawn: boolean): boolean {
   if (receiptJson.length > 0) return false;
-  return transient.has(reason) || (isWithdrawn && reason === 'TICKET_REVOKED');
+  // Only this gate withdraws: a host that says so by itself gets no second offer.
+  return reason === 'TICKET_REVOKED' ? isWithdrawn : retryOf(reason) !== 'no';
 }
 
 /** The executor will not run what it was offered: somebody else may, or that is its end. */

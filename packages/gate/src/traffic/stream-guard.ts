@@ -137,7 +137,7 @@ export class StreamGuard {
   #check({ meter, party }: Open): void {
     const { limits, maxMessageBytes } = this.#options;
     if (meter.compressed) {
-      throw new CscError('CONTRACT_INVALID', 'this gate takes no compressed messages: send it as it is');
+      throw new CscError('REQUEST_INVALID', 'this gate takes no compressed messages: send it as it is');
     }
     if (party.role !== 'executor' && meter.announced > maxMessageBytes) {
       const message = `the request has ${meter.announced} bytes; this gate takes ${maxMessageBytes}`;

@@ -1,0 +1,229 @@
+/** The gRPC status names that reasons map to, in the order of docs/errors.md. */
+export const rpcStatusNames = [
+  'UNAUTHENTICATED',
+  'PERMISSION_DENIED',
+  'INVALID_ARGUMENT',
+  'ALREADY_EXISTS',
+  'FAILED_PRECONDITION',
+  'RESOURCE_EXHAUSTED',
+  'UNAVAILABLE',
+  'NOT_FOUND',
+  'INTERNAL',
+] as const;
+
+export type RpcStatusName = (typeof rpcStatusNames)[number];
+
+/** What is known of a reason. The last two are Markdown, for docs/errors.md. */
+export interface ReasonFacts {
+  readonly status: RpcStatusName;
+  /** Whose state or deed it is, and so who can mend it. */
+  readonly about: readonly ('caller' | 'contract' | 'gate' | 'host')[];
+  /**
+   * Whether the same may succeed if nobody mends anything: `later`, as it stands; `ticket`, under a new ticket, which
+   * the gate mints by itself; or `no`.
+   */
+  readonly retry: 'later' | 'ticket' | 'no';
+  readonly means: string;
+  readonly remedy: string;
+}
+
+/**
+ * The reasons that cross the wire in google.rpc.ErrorInfo (domain `csc`) and in an executor's refusals, and all that
+ * is known of each: docs/errors.md and what retries, requeues and signs are derived from it. Closed; names are stable.
+ */
+export const reasons = {
+  NO_CREDENTIALS: {
+    status: 'UNAUTHENTICATED',
+    about: ['caller'],
+    retry: 'no',
+    means: 'no client certificate came with the call',
+    remedy: 'give the client its certificate and key',
+  },
+  CREDENTIALS_INVALID: {
+    status: 'UNAUTHENTICATED',
+    about: ['caller'],
+    retry: 'no',
+    means: 'the certificate names no identity, or one of another role',
+    remedy: 'issue a certificate for this role: `csc pki issue`',
+  },
+  TICKET_INVALID: {
+    status: 'UNAUTHENTICATED',
+    about: ['gate'],
+    retry: 'no',
+    means: 'the ticket was not signed by a gate that this host trusts, or is malformed',
+    remedy: "check the host's `trusted_gate_keys`",
+  },
+  TICKET_EXPIRED: {
+    status: 'UNAUTHENTICATED',
+    about: ['gate', 'host'],
+    retry: 'ticket',
+    means:
+      "the ticket was too old when it reached the host, or is older than what the host's journal remembers (a new state directory); without a receipt, the gate mints a new one by itself",
+    remedy: 'check the clocks; submit again',
+  },
+  NOT_PERMITTED: {
+    status: 'PERMISSION_DENIED',
+    about: ['caller', 'contract'],
+    retry: 'no',
+    means:
+      "no policy is bound to this identity, or not the one it asked for; or the host's own copy of the policy denies",
+    remedy: 'ask the owner for a binding; compare the policies of gate and host',
+  },
+  HOST_CEILING_EXCEEDED: {
+    status: 'PERMISSION_DENIED',
+    about: ['contract', 'host'],
+    retry: 'no',
+    means: 'the contract asks for what this host never grants',
+    remedy: 'ask for less, or select another host',
+  },
+  TICKET_REVOKED: {
+    status: 'PERMISSION_DENIED',
+    about: ['gate'],
+    retry: 'ticket',
+    means: 'the offer was withdrawn before it was redeemed, as it was not answered in time',
+    remedy: 'nothing: the gate places it elsewhere',
+  },
+  WRONG_AUDIENCE: {
+    status: 'PERMISSION_DENIED',
+    about: ['gate'],
+    retry: 'no',
+    means: 'the ticket is for another host',
+    remedy: 'report it: a gate does not send this by itself',
+  },
+  CONTRACT_INVALID: {
+    status: 'INVALID_ARGUMENT',
+    about: ['contract'],
+    retry: 'no',
+    means: 'the contract breaks the protocol; every fault is listed with its member',
+    remedy: 'mend the members named',
+  },
+  CONTRACT_HASH_MISMATCH: {
+    status: 'INVALID_ARGUMENT',
+    about: ['gate'],
+    retry: 'no',
+    means: 'the contract is not the one that the ticket is for',
+    remedy: 'report it: a gate does not send this by itself',
+  },
+  REQUEST_INVALID: {
+    status: 'INVALID_ARGUMENT',
+    about: ['caller'],
+    retry: 'no',
+    means:
+      'a member of the request other than the contract is malformed or over its bound; BadRequest names it',
+    remedy: 'mend the member named',
+  },
+  TICKET_REPLAYED: {
+    status: 'ALREADY_EXISTS',
+    about: ['gate'],
+    retry: 'no',
+    means: 'the ticket has been redeemed before',
+    remedy: 'nothing: it ran once, and has its receipt',
+  },
+  IDEMPOTENCY_CONFLICT: {
+    status: 'ALREADY_EXISTS',
+    about: ['caller'],
+    retry: 'no',
+    means: 'the idempotency key belongs to another contract',
+    remedy: 'use a new key for a new contract',
+  },
+  APPROVAL_INVALID: {
+    status: 'FAILED_PRECONDITION',
+    about: ['contract'],
+    retry: 'no',
+    means:
+      'an approval does not match, has expired, was used up, or is not accepted here; or the contract asks for the consent of two people (BadRequest names `approval_mode`)',
+    remedy:
+      'get a new approval for this contract_sha256; ask for `human_required`, or the owners of gate and host for `dual_control: one_approval`',
+  },
+  SANDBOX_UNAVAILABLE: {
+    status: 'FAILED_PRECONDITION',
+    about: ['host'],
+    retry: 'no',
+    means: 'the host cannot build the sandbox',
+    remedy: 'run `csc doctor` there; it says what to do',
+  },
+  NO_MATCHING_EXECUTOR: {
+    status: 'FAILED_PRECONDITION',
+    about: ['caller', 'host'],
+    retry: 'no',
+    means: 'no connected executor has these labels and this policy',
+    remedy: 'mend the selector, or connect one',
+  },
+  POLICY_UNSIGNED: {
+    status: 'FAILED_PRECONDITION',
+    about: ['host'],
+    retry: 'no',
+    means: 'the host does not hold the policy that the ticket names',
+    remedy: "give the host the owner's policy files",
+  },
+  RATE_LIMITED: {
+    status: 'RESOURCE_EXHAUSTED',
+    about: ['caller'],
+    retry: 'later',
+    means:
+      'too many calls from this identity, too much on its way, a request that was not whole in time, or more stored today than it may',
+    remedy:
+      'wait as RetryInfo says, which is the next day (UTC) where it is about what is stored; who goes on and on is disconnected for 10 s',
+  },
+  QUEUE_FULL: {
+    status: 'RESOURCE_EXHAUSTED',
+    about: ['gate', 'host'],
+    retry: 'later',
+    means: 'too many executions are waiting',
+    remedy: 'wait as RetryInfo says, or add executors',
+  },
+  SPOOL_FULL: {
+    status: 'RESOURCE_EXHAUSTED',
+    about: ['host', 'gate'],
+    retry: 'later',
+    means: 'the host has no room for output, or owes the gate too many receipts; or the gate has no room',
+    remedy: 'free space on the host, or in `data_dir` of the gate',
+  },
+  MESSAGE_TOO_LARGE: {
+    status: 'RESOURCE_EXHAUSTED',
+    about: ['caller'],
+    retry: 'no',
+    means: 'the message is over the limit',
+    remedy: 'send less',
+  },
+  DRAINING: {
+    status: 'UNAVAILABLE',
+    about: ['gate', 'host'],
+    retry: 'later',
+    means: 'this process is stopping',
+    remedy: 'retry as RetryInfo says',
+  },
+  STORE_UNAVAILABLE: {
+    status: 'UNAVAILABLE',
+    about: ['gate', 'host'],
+    retry: 'later',
+    means: 'the durable store takes no writes, as on a full disk: nothing was recorded, reads go on',
+    remedy:
+      "make room on the disk of the gate's `data_dir`: it goes on by itself; then retry, with the same idempotency key",
+  },
+  SCOPE_NOT_FOUND: {
+    status: 'NOT_FOUND',
+    about: ['contract', 'host'],
+    retry: 'no',
+    means:
+      'a path that the contract declares is not there on this host, or the executor or the job user cannot get at it',
+    remedy: 'make it, open the directories above it to the job user, or select another host',
+  },
+  EXECUTION_UNKNOWN: {
+    status: 'NOT_FOUND',
+    about: ['caller'],
+    retry: 'no',
+    means: "there is no such execution, or it is another identity's",
+    remedy: 'check the id and the identity',
+  },
+  INTERNAL: {
+    status: 'INTERNAL',
+    about: ['gate', 'host'],
+    retry: 'no',
+    means: 'a fault of ours; the text is an id and nothing else',
+    remedy: "find the id in the gate's log; of a host, look at the host's",
+  },
+} as const satisfies Record<string, ReasonFacts>;
+
+/** A reason from the wire's closed registry. */
+export type RpcReason = keyof typeof reasons;
