@@ -1,0 +1,96 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { readExecutorConfig } from '@csc-fleet/executor/config';
+import { defaultLimits, defaultReserve, defaultRunLimits } from '@csc-fleet/executor/limits';
+import { readGateConfig } from '@csc-fleet/gate/config';
+import { describe, expect, it, onTestFinished } from 'vitest';
+
+const root = join(import.meta.dirname, '../..');
+const read = (file: string): string => readFileSync(join(root, file), 'utf8');
+const listed = (...patterns: string[]): string[] =>
+  execFileSync('git', ['ls-files', ...patterns], { cwd: root, encoding: 'utf8' })
+    .split('\n')
+    .filter(Boolean);
+const documents = listed('*.md');
+
+/** The YAML blocks of the README without the indentation of the list that they stand in. */
+function readmeBlocks(): string[] {
+  return [...read('README.md').matchAll(/^( *)```yaml\n(.*?)^ *```/gms)].map(([, indent = '', text = '']) =>
+    text.replaceAll(new RegExp(`^${indent}`, 'gm'), ''),
+  );
+}
+
+function asFile(text: string): string {
+  const directory = mkdtempSync(join(tmpdir(), 'csc-documents-'));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const file = join(directory, 'config.yaml');
+  writeFileSync(file, text);
+  return file;
+}
+
+describe('the configs that are shown', () => {
+  it('in the README are ones that gate and executor read, with the defaults as its numbers', () => {
+    const [gate = '', executor = '', ownersWord = '', ...rest] = readmeBlocks();
+    expect(rest).toEqual([]);
+    expect(readGateConfig(asFile(gate)).listen).toBe('0.0.0.0:7443');
+    const { runLimits, reserve, ceiling } = readExecutorConfig(asFile(`${executor}\n${ownersWord}`));
+    // What depends on the host is an example.
+    const { cpu_millis, open_files, ...fixed } = defaultRunLimits();
+    expect(runLimits).toMatchObject(fixed);
+    expect(reserve).toEqual(defaultReserve);
+    expect(ceiling.network).toBe('allowlisted');
+  });
+
+  it('in deploy/ are ones that gate and executor read, with the defaults as their numbers', () => {
+    const defaults = readGateConfig(asFile('data_dir: d\npolicies: p\nbindings: b\n'));
+    const gate = readGateConfig(join(root, 'deploy/config/gate.yaml'));
+    expect(gate.limits).toEqual(defaults.limits);
+    expect([gate.acceptUnsignedApprovals, gate.dualControl]).toEqual([false, 'refuse']);
+    const executor = readExecutorConfig(join(root, 'deploy/config/executor.yaml'));
+    const { cpu_millis, open_files, ...fixed } = defaultRunLimits();
+    expect(executor.runLimits).toMatchObject(fixed);
+    expect(executor.reserve).toEqual(defaultReserve);
+    expect(executor.limits).toEqual(defaultLimits);
+    expect([executor.acceptUnsignedApprovals, executor.dualControl]).toEqual([false, 'refuse']);
+  });
+});
+
+describe('what the documents name', () => {
+  it.each(documents)('%s links to what there is', (document) => {
+    const links = [...read(document).matchAll(/\]\(([^)#:]+)(?:#[^)]*)?\)/g)].map(
+      ([, target = '']) => target,
+    );
+    expect(links.filter((target) => !existsSync(join(root, dirname(document), target)))).toEqual([]);
+  });
+
+  // As from the root, from the document's folder, or from the sources of a package that its text is about.
+  it.each(documents)('%s names files that there are', (document) => {
+    const places = [
+      '',
+      dirname(document),
+      ...['common', 'gate', 'executor', 'client'].map((it) => `packages/${it}/src`),
+    ];
+    const paths = [
+      ...read(document).matchAll(
+        /`((?:packages|tests|scripts|docs|deploy|policies|proto|examples)\/[\w./-]+)`/g,
+      ),
+    ];
+    const steps =
+      document === 'docs/data-path.md' ? [...read(document).matchAll(/`([\w-]+(?:\/|\/?[\w-]+\.ts))`/g)] : [];
+    const names = [...paths, ...steps].map(([, name = '']) => name).filter((name) => !generated.has(name));
+    expect(names.filter((name) => !places.some((place) => existsSync(join(root, place, name))))).toEqual([]);
+  });
+
+  it('docs/threat-model.md names tests that there are', () => {
+    const sources = listed('*.ts').map(read).join('\n');
+    const named = [...read('docs/threat-model.md').matchAll(/"([^"]{6,})"/g)].map(([, name = '']) => name);
+    const parts = named.map((name) => name.replaceAll(/^… ?| ?…$/g, ''));
+    expect(parts.filter((part) => !sources.includes(part))).toEqual([]);
+    expect(parts.length).toBeGreaterThan(20);
+  });
+});
+
+// Made by a build, or on the disk of a gate.
+const generated: ReadonlySet<string> = new Set(['packages/cli/dist', 'spool/', 'output/']);
