@@ -83,6 +83,12 @@ describe('what the documents name', () => {
     expect(names.filter((name) => !places.some((place) => existsSync(join(root, place, name))))).toEqual([]);
   });
 
+  // After an empty line a row is no row any more: it is shown as a line of text.
+  it.each(documents)('%s has whole tables', (document) => {
+    const lost = [...read(document).matchAll(/\n\n(\|.*)\n(?!\| *---)/g)].map(([, row]) => row);
+    expect(lost).toEqual([]);
+  });
+
   it('docs/threat-model.md names tests that there are', () => {
     const sources = listed('*.ts').map(read).join('\n');
     const named = [...read('docs/threat-model.md').matchAll(/"([^"]{6,})"/g)].map(([, name = '']) => name);
