@@ -177,6 +177,25 @@ describe('where unsigned approvals count', () => {
   const needing = (overrides = {}) =>
     makeContract(bench.workspace, [{}], { approval_mode: 'human_required', ...overrides });
 
+  it('none came, none counts', async () => {
+    const id = bench.gate.offer(needing(), bench.policy);
+    expect((await bench.gate.next('refused', id)).reason).toBe('APPROVAL_INVALID');
+    expect(bench.gate.all('accepted')).toEqual([]);
+  });
+
+  it('one that the ticket does not name does not count, alone or beside one that it does', async () => {
+    const contract = needing();
+    const [named, unnamed] = ['approval-1', 'approval-2'].map((approval_id) =>
+      approval(contractSha256(contract), { approval_id }),
+    );
+    const alone = { approvals: [unnamed ?? {}], ticket: { approval_ids: ['approval-1'] } };
+    const refused = await bench.gate.next('refused', bench.gate.offer(contract, bench.policy, alone));
+    expect(refused.reason).toBe('APPROVAL_INVALID');
+    const both = { approvals: [named ?? {}, unnamed ?? {}], ticket: { approval_ids: ['approval-1'] } };
+    const { approvals } = await bench.gate.receipt(bench.gate.offer(contract, bench.policy, both));
+    expect(approvals?.map(({ approval_id }) => approval_id)).toEqual(['approval-1']);
+  });
+
   it.each([
     ['has expired', () => approval('', { approved_at: inSeconds(-600), expires_at: inSeconds(-1) })],
     ['is for another contract', () => approval('', { contract_sha256: '0'.repeat(64) })],

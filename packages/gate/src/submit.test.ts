@@ -229,6 +229,18 @@ describe('a contract that needs approval', () => {
     expect(await test.state(waiting.executionId)).toBe(ExecutionState.AWAITING_APPROVAL);
   });
 
+  it('is not the one that was decided under another policy', async () => {
+    const executor = await test.connected('e1');
+    const contract = contractForApproval();
+    const waiting = await test.submit(contract);
+    const approvalsJson = [approve(contract, test.clock.now())];
+    const wide = await test.submit(contract, { policyProfile: 'wide', approvalsJson });
+    expect(wide.executionId).not.toBe(waiting.executionId);
+    expect(await test.state(waiting.executionId)).toBe(ExecutionState.AWAITING_APPROVAL);
+    const { ticketJson } = await executor.next('offer', wide.executionId);
+    expect(JSON.parse(ticketJson.toString())).toMatchObject({ policy_profile: 'wide' });
+  });
+
   it('waits only as long as there is room', async () => {
     const small = await TestGate.open({ limits: { maxQueued: 1 } });
     try {

@@ -99,6 +99,20 @@ describe('csc verify-receipt', () => {
     expect(JSON.parse(revoked.stdout)).toMatchObject({ valid: false, code: 'KEY_REVOKED' });
   });
 
+  it('refuses what another executor, a client or a gate has signed for one', async () => {
+    const scratch = createScratch();
+    const { pair, signed } = ownReceipt({ executor_id: 'host-1' });
+    const receipt = scratch.write('receipt.json', signed);
+    const codes = await Promise.all(
+      ['executor/host-1', 'executor/host-2', 'client/host-1', 'gate/host-1'].map(async (owner, index) => {
+        const entry = { keyId: 'own', publicKey: pair.publicKey, owner: `spiffe://csc.local/${owner}` };
+        const ring = scratch.write(`keys${index}.json`, toKeyRingJson([entry]));
+        return (await csc(['verify-receipt', receipt, '--keys', ring])).code;
+      }),
+    );
+    expect(codes).toEqual([0, 1, 1, 1]);
+  });
+
   it('refuses what is well signed and no receipt', async () => {
     const scratch = createScratch();
     const { pair, signed } = ownReceipt({ receipt_version: 'csc.ticket.v0.1' });

@@ -68,7 +68,8 @@ export interface Outcome {
 
 /** Plays a client against a proxy of its own. */
 export async function play(upstream: Upstream, steps: readonly Step[]): Promise<Outcome> {
-  const limits = { headerMs: 250, connectMs: 250 };
+  // So that a tunnel that should not be open ends by itself.
+  const limits = { headerMs: 250, connectMs: 250, idleMs: 1000 };
   const resolve = (name: string) => Promise.resolve(names[name] ?? []);
   const bench = await startBench({ lists: [policy, ceiling], resolve, upstream, limits });
   const text = await talk(bench.port, steps);

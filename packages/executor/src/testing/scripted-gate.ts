@@ -136,11 +136,17 @@ export class ScriptedGate {
     );
   }
 
-  /** The next message of a kind about an execution, or one that has come already. */
+  /**
+   * The next message of a kind about an execution, or one that has come already. Rejects at once where a refusal is
+   * waited for and the offer is accepted: whoever waits for what cannot come any more sees no fault.
+   */
   async next<Case extends LinkMessage['$case']>(kind: Case, executionId: string): Promise<MessageOf<Case>> {
+    const accepted = this.all('accepted', executionId).length;
     for (;;) {
       const [found] = this.all(kind, executionId);
       if (found !== undefined) return found;
+      if (kind === 'refused' && this.all('accepted', executionId).length > accepted)
+        throw new CscError('INTERNAL', `${executionId} was accepted, and a refusal was due`);
       await once(this.#events, 'message');
     }
   }

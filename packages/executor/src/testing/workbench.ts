@@ -31,7 +31,7 @@ export interface WorkbenchOptions {
   readonly wrapJournal?: (journal: Journal) => Journal;
   /** Whether its state directory is new; otherwise it has been there for an hour. */
   readonly newborn?: boolean;
-  /** Lines of the policy's YAML that go after the others. */
+  /** Lines of the policy’s YAML, beside or in the place of its own. */
   readonly policyLines?: readonly string[];
 }
 
@@ -49,22 +49,23 @@ export const commands = [
   'missing-program',
 ];
 
-/** A policy over one directory, as YAML. */
+/** A policy over one directory, as YAML; lines take the place of those of the same name. */
 export function policyText(workspace: string, lines: readonly string[] = []): string {
-  return [
+  const own = [
     'policy_schema_version: csc.policy.v0.1',
     'name: test',
     `allow_commands: ${JSON.stringify(commands)}`,
     'allowed_effect_types: [observe, transform_local]',
     'allowed_risk_classes: [low]',
     'max_timeout_sec: 600',
-    ...(lines.some((line) => line.startsWith('network:')) ? [] : ['network: deny']),
-    ...(lines.some((line) => line.startsWith('allow_secret_refs:')) ? [] : ['allow_secret_refs: false']),
+    'network: deny',
+    'allow_secret_refs: false',
     `allowed_cwd_prefixes: [${workspace}]`,
     `allowed_read_prefixes: [${workspace}]`,
     `allowed_write_prefixes: [${workspace}/out]`,
-    ...lines,
-  ].join('\n');
+  ];
+  const isSaid = (line: string): boolean => lines.some((it) => it.startsWith(line.replace(/:.*/, ':')));
+  return [...own.filter((line) => !isSaid(line)), ...lines].join('\n');
 }
 
 /** Of every executor of these tests. */

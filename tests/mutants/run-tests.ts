@@ -1,0 +1,98 @@
+import { spawn } from 'node:child_process';
+import { readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Mutant } from './mutant.ts';
+
+/** How a mutant fared. Only `killed` is well: all others say what is to be mended, the wiring's tests or the table. */
+export interface Verdict {
+  readonly kind: 'killed' | 'survived' | 'timed out' | 'broken' | 'stale';
+  /** What the test said, or why there is no verdict. */
+  readonly detail: string;
+}
+
+/** What vitest's JSON reporter writes, as far as it is read here. */
+interface Report {
+  readonly testResults: readonly {
+    readonly name: string;
+    readonly message: string;
+    readonly assertionResults: readonly Test[];
+  }[];
+}
+
+interface Test {
+  readonly fullName: string;
+  readonly status: string;
+  readonly failureMessages: readonly string[] | null;
+}
+
+const testTimeoutMs = 20_000;
+const runTimeoutMs = 90_000;
+
+/** Runs the mutant's own tests, in a copy of the sources that has it. */
+export async function runTests(copy: string, mutant: Mutant, signal: AbortSignal): Promise<Verdict> {
+  const output = join(copy, 'report.json');
+  rmSync(output, { force: true });
+  const program = join(copy, 'node_modules/vitest/vitest.mjs');
+  const named = ['-t', mutant.red.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')];
+  const limits = [`--testTimeout=${testTimeoutMs}`, `--hookTimeout=${testTimeoutMs}`, '--maxWorkers=1'];
+  const reporter = ['--reporter=json', `--outputFile=${output}`];
+  const ended = await runToEnd(
+    [program, 'run', ...mutant.tests, ...named, ...limits, ...reporter],
+    copy,
+    signal,
+  );
+  if (!ended) return { kind: 'timed out', detail: `the tests took longer than ${runTimeoutMs / 1000} s` };
+  return judge(readReport(output), mutant.red);
+}
+
+// The tests start processes of their own, so that a whole group has to go where they do not end.
+async function runToEnd(args: readonly string[], cwd: string, signal: AbortSignal): Promise<boolean> {
+  const child = spawn(process.execPath, args, { cwd, detached: true, stdio: 'ignore' });
+  const kill = (): void => {
+    if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, 'SIGKILL');
+  };
+  const timer = setTimeout(kill, runTimeoutMs);
+  signal.addEventListener('abort', kill);
+  const killed = await new Promise<boolean>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('exit', (_code, by) => resolve(by !== null));
+  });
+  clearTimeout(timer);
+  signal.removeEventListener('abort', kill);
+  signal.throwIfAborted();
+  return !killed;
+}
+
+function readReport(path: string): Report {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as Report;
+  } catch (error) {
+    throw new Error(`vitest wrote no report: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+// Whoever waits for what never comes notices nothing: the wiring must be looked at.
+const timeOuts = /timed out in|did not succeed in time/;
+
+/** What a report says of a mutant. */
+export function judge({ testResults }: Report, red: string): Verdict {
+  const broken = testResults.find(
+    ({ message, assertionResults }) => message !== '' && assertionResults.length === 0,
+  );
+  if (broken !== undefined) return { kind: 'broken', detail: firstLine(broken.message) };
+  const ran = testResults
+    .flatMap(({ assertionResults }) => assertionResults)
+    .filter(({ fullName, status }) => fullName.includes(red) && (status === 'passed' || status === 'failed'));
+  if (ran.length === 0) return { kind: 'stale', detail: `no test of that name ran: ${red}` };
+  const said = ran.flatMap(({ failureMessages }) => failureMessages ?? []);
+  const [first] = said;
+  if (first === undefined) return { kind: 'survived', detail: `every test passed: ${red}` };
+  if (said.every((message) => timeOuts.test(message))) return { kind: 'timed out', detail: firstLine(first) };
+  const faulty = said.find((message) => /^(?:ReferenceError|SyntaxError)/.test(message));
+  if (faulty !== undefined) return { kind: 'broken', detail: firstLine(faulty) };
+  return { kind: 'killed', detail: firstLine(first) };
+}
+
+function firstLine(text: string): string {
+  return text.split('\n')[0] ?? '';
+}
