@@ -102,7 +102,7 @@ async function blocked(overrides: OfferOverrides = {}, contract = marking()) {
     ended: 'refused',
     executor_id: 'executor-1',
     commands: [],
-    error: refused.message,
+    error: `${refused.reason}: ${refused.message}`,
   });
   expect(receipt).not.toHaveProperty('previous_receipt_sha256');
   return { refused, receipt };

@@ -122,7 +122,8 @@ function signRefusal(
   if (host.journal.findObjection(toUse(ticket)) !== undefined) return undefined;
   const { executorId, signer, workplace } = host;
   const subject = { executorId, executionMode: workplace.mode, contract, ticket, approvals, startedAt: now };
-  const receipt = buildRefusal({ ...subject, ...(document === undefined ? {} : { document }) }, message);
+  const why = `${reason}: ${message}`;
+  const receipt = buildRefusal({ ...subject, ...(document === undefined ? {} : { document }) }, why);
   const { receiptJson } = sealReceipt(receipt, { version: ticket.grant.receipt_version, signer, now });
   return { ...toUse(ticket), refusedAt: now, receiptJson };
 }

@@ -16,9 +16,9 @@ def other_loopback():
     return refused(lambda: connect(socket.AF_INET, ("127.0.0.1", offers["port"])), errno.ECONNREFUSED)
 
 
-@probe("an abstract Unix socket of another job", "nobody listens in its namespace")
+@probe("an abstract Unix socket of another job", "nobody listens in its namespace, and who shares a scope has none")
 def other_abstract_socket():
-    return refused(lambda: connect(socket.AF_UNIX, "\0csc-neighbour"), errno.ECONNREFUSED)
+    return refused(lambda: connect(socket.AF_UNIX, "\0csc-neighbour"), errno.ECONNREFUSED, errno.EACCES)
 
 
 @probe("shared memory and queues of another job, by key and by number", "they are not there")

@@ -13,7 +13,11 @@ import {
 } from '@peculiar/asn1-x509';
 import { describe, expect, it } from 'vitest';
 import { generateTlsKey, issueCertificate } from '../pki/index.ts';
-import { X509CertificateGenerator, Extension as X509Extension } from '../pki/x509.ts';
+import {
+  BasicConstraintsExtension,
+  X509CertificateGenerator,
+  Extension as X509Extension,
+} from '../pki/x509.ts';
 import { identityOfCertificate } from './peer-identity.ts';
 import { uriNames } from './subject-alt-name.ts';
 
@@ -108,7 +112,12 @@ async function issueWith(alternativeNames: Uint8Array[]): Promise<Pem> {
   const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
   const keys = await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
   const life = { notBefore: new Date(0), notAfter: new Date(4_000_000_000_000), signingAlgorithm: algorithm };
-  const ca = await X509CertificateGenerator.createSelfSigned({ ...life, name: 'CN=ca', keys });
+  const ca = await X509CertificateGenerator.createSelfSigned({
+    ...life,
+    name: 'CN=ca',
+    keys,
+    extensions: [new BasicConstraintsExtension(true, undefined, true)],
+  });
   const leaf = await X509CertificateGenerator.create({
     ...life,
     subject: 'CN=x',

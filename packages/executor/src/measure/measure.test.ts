@@ -173,7 +173,7 @@ sys.stdout.write("held"); sys.stdout.flush(); sys.stdin.read()`;
   it('says of a file that was written while it was read that it changed', async () => {
     const file = join(out, 'growing');
     writeFileSync(file, '');
-    truncateSync(file, 256 << 20);
+    truncateSync(file, 2 ** 30);
     const answer = reasons(['growing'], { maxBytes: 2 ** 43 });
     while (childrenOf(process.pid).every((pid) => !hasOpen(pid, file)))
       await new Promise((done) => setImmediate(done));

@@ -26,8 +26,9 @@ export class MeasuringChild {
     const { child, input, output } = start(credentials);
     this.#child = child;
     this.#input = input;
-    child.once('error', () => this.kill());
-    child.once('close', () => this.kill());
+    // Also what `kill` cannot do, which must not have it tried again.
+    child.on('error', () => this.#ended());
+    child.once('close', () => this.#ended());
     input.on('error', () => this.kill());
     readLines(
       output,
@@ -81,6 +82,10 @@ export class MeasuringChild {
 
   kill(): void {
     this.#child.kill('SIGKILL');
+    this.#ended();
+  }
+
+  #ended(): void {
     const onEnd = this.#onEnd;
     this.#onEnd = () => undefined;
     onEnd();

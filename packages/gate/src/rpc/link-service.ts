@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { CscError, guarded } from '@csc-fleet/common/errors';
 import { asOwner } from '@csc-fleet/common/process';
 import {
@@ -123,6 +124,10 @@ function pushOutput(
   const stop = (): void => fail(draining());
   rules.stopping.addEventListener('abort', stop);
   gone.signal.addEventListener('abort', () => rules.stopping.removeEventListener('abort', stop));
+  // Who does not read what is committed is not read from.
+  const commit = async (committedLength: number): Promise<void> => {
+    if (!call.write({ committedLength })) await once(call, 'drain', { signal: gone.signal });
+  };
   const serve = async (): Promise<void> => {
     let executionId = '';
     // Not destroyed by an error of ours, which would then not reach the executor.
@@ -137,12 +142,12 @@ function pushOutput(
         // Only now: a window is memory, and this is an executor that has something to send.
         widenReceiveWindow(call);
         gate.output.hold(executionId, gone.signal);
-        call.write({ committedLength: await gate.output.committedLength(executionId) });
+        await commit(await gate.output.committedLength(executionId));
         if (frames.length === 0) continue;
       } else if (!gate.output.mayPush(executor, executionId)) {
         throw new CscError('EXECUTION_UNKNOWN', 'this executor has this execution no more');
       }
-      call.write({ committedLength: await gate.output.append(executionId, logOffset, frames) });
+      await commit(await gate.output.append(executionId, logOffset, frames));
     }
     call.end();
     gone.abort();
