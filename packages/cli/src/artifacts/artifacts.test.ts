@@ -81,9 +81,19 @@ describe('csc keygen', () => {
     expect(readFileSync(made.private_key_file).equals(before)).toBe(true);
   });
 
-  it('refuses a name that would leave the folder', async () => {
+  it('refuses a name that would leave the folder, or that is a key', async () => {
     const { directory } = createScratch();
     expect((await csc(['keygen', '../evil', '--dir', directory])).code).toBe(78);
+    // The line of a PEM file, where neither + nor / happens to be in it.
+    const key = 'MC4CAQAwBQYDK2VwBCIEIBUHJ7fXPY1jfDuUvBzEkdZIIHNwuuOgk6Tm6b60lR4Z';
+    for (const args of [
+      ['keygen', key, '--dir', directory],
+      ['pki', 'init', join(directory, 'pki'), '--client', key],
+    ]) {
+      const { code, stdout, stderr } = await csc(args);
+      expect(code).toBe(78);
+      expect(stdout + stderr).not.toContain(key.slice(0, 16));
+    }
     expect(readdirSync(directory)).toEqual([]);
   });
 });

@@ -19,6 +19,12 @@ export async function makeKeyPair(name: string, options: KeygenOptions): Promise
   if (!namePattern.test(name)) {
     throw new CscError('CONFIG_INVALID', 'a key’s name is 1 to 64 letters, digits, ., _ or -');
   }
+  if (withoutSecrets(name) !== name) {
+    throw new CscError(
+      'CONFIG_INVALID',
+      'the name looks like a key itself, and is shown to everybody: take another',
+    );
+  }
   const pair = generateKeyPair();
   const privateKeyFile = join(options.dir, `${name}.key`);
   const publicKeyFile = join(options.dir, `${name}.pub`);

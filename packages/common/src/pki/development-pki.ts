@@ -2,7 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, explainFileError, makeDirectory, systemClock } from '../encoding/index.ts';
-import { CscError } from '../errors/index.ts';
+import { CscError, withoutSecrets } from '../errors/index.ts';
 import { parseIdentity, type Role, toIdentityUri } from '../identity/index.ts';
 import {
   type CertificateRequest,
@@ -81,6 +81,8 @@ function leaf(
 }
 
 function toUri(trustDomain: string, role: Role, name: string): string {
+  if (withoutSecrets(name) !== name)
+    throw new CscError('CONFIG_INVALID', 'a name looks like a key, and certificates are shown to everybody');
   const uri = toIdentityUri(trustDomain, role, name);
   if (parseIdentity(uri) !== undefined) return uri;
   const rule = 'names take letters, digits, ".", "_" and "-"; a trust domain takes lower-case letters';
