@@ -14,7 +14,7 @@ import { describe, expect, it } from 'vitest';
 import { contracts, jsonValues, policies, policiesV02 } from './support/arbitraries.ts';
 import { asksForApproval, breaks } from './support/oracle.ts';
 
-const runs = { numRuns: 1000 };
+const runs = { numRuns: 400 };
 
 function parse(text: string): CommandContract {
   return orThrow(parseContract(Buffer.from(text)), 'CONTRACT_INVALID', 'the contract');
@@ -108,7 +108,7 @@ describe.each([
       fc.property(contracts, written as fc.Arbitrary<JsonObject>, (contract, policy) => {
         check(contract, orThrow(policyFromJson(policy), 'POLICY_INVALID', 'the policy'));
       }),
-      { numRuns: 5000 },
+      { numRuns: 2000 },
     );
   };
 

@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -20,8 +20,8 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(shipped, { recursive: true, force: true }));
 
-function bundled(args: readonly string[], cwd: string) {
-  const env = { PATH: process.env['PATH'], HOME: cwd };
+function bundled(args: readonly string[], cwd: string, more: NodeJS.ProcessEnv = {}) {
+  const env = { PATH: process.env['PATH'], HOME: cwd, ...more };
   return spawnSync(process.execPath, [join(shipped, 'csc.js'), ...args], { cwd, env, encoding: 'utf8' });
 }
 
@@ -63,9 +63,14 @@ describe('the bundle', () => {
     expect(in_(['check']).status).toBe(64);
   });
 
-  it('plays the demo, reflection and health included', () => {
+  it('plays the demo, reflection and health included, and leaves nothing behind', () => {
     const { directory } = createScratch();
-    const { status, stdout } = bundled(['demo', '--json'], directory);
+    // As a shared temporary folder is: jobs of a root executor are another user.
+    const temporary = join(directory, 'tmp');
+    chmodSync(directory, 0o711);
+    mkdirSync(temporary, { mode: 0o711 });
+    const { status, stdout } = bundled(['demo', '--json'], directory, { TMPDIR: temporary });
+    expect(readdirSync(temporary)).toEqual([]);
     const scenes = stdout
       .trim()
       .split('\n')
