@@ -26,12 +26,16 @@ afterAll(() => stage?.[Symbol.asyncDispose]());
 
 /** Runs a Python program; `marker` is in its command line, by which it is found on the host. */
 async function python(name: string, text: string, command: Parameters<Stage['run']>[0] = {}) {
-  const marker = `csc-probe-${name}-${process.pid}`;
+  const marker = markerOf(name);
   const path = stage.script(`${name}.py`, text);
   const { workspace } = stage.fleet;
   const paths = { read_paths: [join(workspace, 'probes/**')], write_paths: [join(workspace, 'out')] };
   const result = await stage.run({ argv: ['python3', path, marker], ...paths, ...command });
   return { ...result, left: findProcesses(marker) };
+}
+
+function markerOf(name: string): string {
+  return `csc-probe-${name}-${process.pid}`;
 }
 
 /** Processes of this host that have the marker among their arguments. */
@@ -92,7 +96,7 @@ describe('resources', () => {
     const busy =
       'import os, time\nfor _ in range(12):\n if os.fork() == 0: break\nend = time.time() + 5\nwhile time.time() < end: pass';
     const running = python('busy', busy);
-    await sleep(1000);
+    while (findProcesses(markerOf('busy')).length < 12) await sleep(20);
     const other = await stage.run({ argv: ['true'] });
     expect(other.receipt.status).toBe('success');
     expect((await running).receipt.status).toBe('success');
@@ -224,8 +228,8 @@ describe('lifecycle', () => {
 
   it('what it writes after its own end is not in the results', async () => {
     const late = `${daemon}out = "${stage.fleet.workspace}/out/late"\nif os.fork() == 0:\n os.setsid(); time.sleep(0.5); open(out, "w").write("late")\n`;
-    await python('late', late);
-    await sleep(800);
+    // Nobody is left who could.
+    expect((await python('late', late)).left).toEqual([]);
     expect(existsSync(join(stage.fleet.workspace, 'out/late'))).toBe(false);
   });
 

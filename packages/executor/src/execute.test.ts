@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { readdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { JsonObject } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { receiptSha256 } from '@csc-fleet/common/receipt';
@@ -9,7 +8,9 @@ import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Journal, openSqliteJournal } from './journal/index.ts';
 import { createLocalLauncher, type Launcher } from './launch/index.ts';
 import { endedProcess } from './launch/supervise.ts';
+import { fileTimeNow } from './measure/index.ts';
 import { type CommandShort, makeContract, shell } from './testing/contracts.ts';
+import { findProcesses } from './testing/find-processes.ts';
 import {
   makeTestDirectory,
   openWorkbench,
@@ -39,6 +40,13 @@ async function run(commands: readonly CommandShort[], overrides: Parameters<type
   const executionId = offer(commands, overrides);
   const receipt = await bench.gate.receipt(executionId);
   return { executionId, receipt };
+}
+
+// The clock that files are stamped with ticks coarsely: what is made in one tick is of one time.
+async function untilFileTimeMoves(): Promise<void> {
+  const now = () => fileTimeNow(join(bench.stateDir, 'tick'));
+  const began = await now();
+  while ((await now()) === began);
 }
 
 describe('a contract that runs', () => {
@@ -180,7 +188,7 @@ describe('a contract that runs', () => {
     const script = 'echo one > out/a; mkdir out/d; echo two > out/d/b; ln -s /etc/passwd out/link';
     const outputs = ['a', 'd/b', 'link', 'missing'].map((name) => join(bench.out, name));
     writeFileSync(join(bench.out, 'before'), 'x');
-    await sleep(20);
+    await untilFileTimeMoves();
     const { receipt } = await run([{ argv: shell(script), write_paths: [bench.out] }], {
       expected_outputs: outputs,
     });
@@ -324,18 +332,19 @@ describe('a run that is ended', () => {
     });
 
   it('times out with 124, and nothing of it is left', async () => {
-    const mark = join(bench.out, 'alive');
-    const script = `(while :; do date > ${mark}; sleep 0.1; done) & sleep 60`;
-    const { receipt } = await run([{ argv: shell(script), timeout_sec: 1, write_paths: [bench.out] }]);
+    const marker = `csc-test-timeout-${process.pid}`;
+    const argv = [...shell('(while :; do sleep 0.1; done) & sleep 60'), marker];
+    const executionId = offer([{ argv, timeout_sec: 1 }]);
+    await bench.gate.next('commandStarted', executionId);
+    expect(findProcesses(marker)).not.toEqual([]);
+    const receipt = await bench.gate.receipt(executionId);
     expect(receipt).toMatchObject({
       status: 'failed',
       exit_code: 124,
       ended: 'timeout',
       commands: [{ ended: 'timeout' }],
     });
-    rmSync(mark);
-    await sleep(400);
-    expect(existsSync(mark)).toBe(false);
+    await expect.poll(() => findProcesses(marker)).toEqual([]);
   });
 
   it('may end in order within its grace period', async () => {
@@ -405,7 +414,9 @@ describe('a run that is ended', () => {
     const draining = bench.executor.drain().then(() => {
       drained = true;
     });
-    await sleep(50);
+    // Answered behind it, and while it waits.
+    const late = offer([{}]);
+    expect((await bench.gate.next('refused', late)).reason).toBe('DRAINING');
     expect(drained).toBe(false);
     bench.executor.cancelAll(0);
     await draining;
@@ -492,16 +503,21 @@ describe('what breaks on the way', () => {
     it('lets nothing start before it is durable', async () => {
       const gateOpen = Promise.withResolvers<void>();
       const redeem: Journal['redeem'] = async (redemption) => {
-        await gateOpen.promise;
+        if (redemption.executionId === 'exec_held') await gateOpen.promise;
         return journal.redeem(redemption);
       };
       await open({ deps: { journal: { ...journal, redeem } } });
-      const id = offer([{ argv: shell('echo ran > out/mark'), write_paths: [bench.out] }]);
-      await sleep(300);
+      const contract = makeContract(bench.workspace, [
+        { argv: shell('echo ran > out/mark'), write_paths: [bench.out] },
+      ]);
+      const ticket = { execution_id: 'exec_held' };
+      bench.gate.offer(contract, bench.policy, { ticket });
+      // One that came later and is not held up has gone all the way by then.
+      await run([{}]);
       expect(readdirSync(bench.out)).toEqual([]);
-      expect(bench.gate.messages.map(({ $case }) => $case)).toEqual(['hello']);
+      expect(bench.gate.all('accepted', 'exec_held')).toEqual([]);
       gateOpen.resolve();
-      expect((await bench.gate.receipt(id)).status).toBe('success');
+      expect((await bench.gate.receipt('exec_held')).status).toBe('success');
       expect(readdirSync(bench.out)).toEqual(['mark']);
     });
 

@@ -1,8 +1,8 @@
-import { existsSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type CommandShort, makeContract, shell } from './testing/contracts.ts';
+import { findProcesses } from './testing/find-processes.ts';
 import { openWorkbench, type Workbench } from './testing/workbench.ts';
 
 let bench: Workbench;
@@ -99,13 +99,14 @@ describe('a contract in a sandbox', () => {
   });
 
   it('leaves nothing behind when its time is up', async () => {
-    const script =
-      'echo x > out/alive; (setsid sh -c "while :; do echo x > out/alive; sleep 0.05; done" &) ; sleep 60';
-    const { receipt } = await run([{ argv: shell(script), write_paths: [bench.out], timeout_sec: 1 }]);
-    expect(receipt).toMatchObject({ ended: 'timeout', exit_code: 124 });
-    rmSync(join(bench.out, 'alive'));
-    await sleep(300);
-    expect(existsSync(join(bench.out, 'alive'))).toBe(false);
+    const marker = `csc-test-hardened-${process.pid}`;
+    const script = `(setsid sh -c "while :; do sleep 0.05; done" ${marker} &) ; echo begun; sleep 60`;
+    const contract = makeContract(bench.workspace, [{ argv: shell(script), timeout_sec: 1 }]);
+    const executionId = bench.gate.offer(contract, bench.policy);
+    await bench.gate.output.holds(executionId, 1);
+    await expect.poll(() => findProcesses(marker)).not.toEqual([]);
+    expect(await bench.gate.receipt(executionId)).toMatchObject({ ended: 'timeout', exit_code: 124 });
+    expect(findProcesses(marker)).toEqual([]);
   });
 });
 
@@ -114,7 +115,7 @@ describe('what the host cannot give is refused', () => {
     const executionId = bench.gate.offer(makeContract(bench.workspace, [command]), bench.policy);
     const message = await bench.gate.next('refused', executionId);
     expect(bench.gate.verify(message.receiptJson)).toMatchObject({ status: 'blocked', ended: 'refused' });
-    expect(readdirSync(join(bench.stateDir, 'spool'))).toEqual([]);
+    await expect.poll(() => readdirSync(join(bench.stateDir, 'spool'))).toEqual([]);
     return message;
   }
 

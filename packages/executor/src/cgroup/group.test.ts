@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { below, type GroupDirectories, killGroup, makeGroup, openGroup } from './group.ts';
 import { everywhere, ownGroups, readMembers, startPython, untilEnd, v2Mount } from './testing.ts';
@@ -113,7 +113,8 @@ describe('killGroup', () => {
       const killed = killGroup(everywhere(root)).then(() => {
         over = true;
       });
-      await sleep(100);
+      // It has looked by then.
+      await setImmediate();
       expect(over).toBe(false);
       rmdirSync(processes);
       await killed;

@@ -299,12 +299,11 @@ describe('the limits', () => {
   it('hold for connections at once', async () => {
     await start({ limits: { connections: 2 } });
     const held = [await open(bench.port), await open(bench.port)];
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    // Accepted behind those that were open first.
     expect(await talk(bench.port, [request('/')])).toBe('');
     expect(bench.verdicts.at(-1)).toMatchObject({ verdict: 'denied', reason: 'too_many_connections' });
     for (const socket of held) socket.destroy();
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    expect(await talk(bench.port, [request('/'), 'end'])).toContain('HTTP/1.1 200');
+    await expect.poll(() => talk(bench.port, [request('/'), 'end'])).toContain('HTTP/1.1 200');
   });
 
   it('hold for silence in a tunnel', async () => {
@@ -349,9 +348,14 @@ describe('close', () => {
 
   it('connects to nothing any more', async () => {
     const { promise, resolve } = Promise.withResolvers<string[]>();
-    await start({ resolve: () => promise });
+    const asked = Promise.withResolvers<void>();
+    const slow = () => {
+      asked.resolve();
+      return promise;
+    };
+    await start({ resolve: slow });
     const waiting = talk(bench.port, [request('/')]);
-    await new Promise((done) => setTimeout(done, 50));
+    await asked.promise;
     await bench.close();
     resolve([publicAddress]);
     expect(await waiting).toBe('');

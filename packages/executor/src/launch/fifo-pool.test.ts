@@ -1,5 +1,4 @@
 import { closeSync, constants, fstatSync, openSync, readdirSync, readSync, writeSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { makeTree, type TestTree } from '../sandbox/testing.ts';
 import { createFifoPool, type Fifo, type FifoOwner } from './fifo-pool.ts';
@@ -40,8 +39,7 @@ describe('createFifoPool', () => {
 
   it('leaves no names behind', async () => {
     take(3);
-    await sleep(100);
-    expect(readdirSync(tree.path)).toEqual([]);
+    await expect.poll(() => readdirSync(tree.path)).toEqual([]);
   });
 
   it('lets their owner, and nobody else, open them again', () => {

@@ -45,6 +45,7 @@ class GrowingLog implements OutputLog {
 class ManualSink implements OutputSink {
   held = 0;
   sent = 0;
+  asked = 0;
   begun = 0;
   finished = 0;
   refusal: Error | undefined;
@@ -52,6 +53,7 @@ class ManualSink implements OutputSink {
   readonly #acknowledgements: (() => void)[] = [];
 
   async committedLength(): Promise<number> {
+    this.asked += 1;
     if (this.refusal !== undefined) throw this.refusal;
     this.begun += 1;
     this.sent = this.held;
@@ -86,6 +88,14 @@ async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await sleep(1);
 }
 
+// Nothing here waits for anything outside of this process.
+async function untilStill(read: () => number): Promise<void> {
+  for (let before = -1; before !== read(); ) {
+    before = read();
+    for (let turn = 0; turn < 10; turn += 1) await setImmediate();
+  }
+}
+
 const never = new AbortController().signal;
 
 describe('pushOutput', () => {
@@ -109,7 +119,7 @@ describe('pushOutput', () => {
     const pushed = pushOutput(log, sink, never);
     let most = 0;
     while (sink.held < log.length) {
-      await sleep(5);
+      await untilStill(() => sink.sent);
       most = Math.max(most, sink.sent - sink.held);
       sink.acknowledge();
     }
@@ -193,8 +203,8 @@ describe('Uploads', () => {
     log.end();
     void uploads.start(log);
     void uploads.start(log);
-    await sleep(20);
-    expect(sink.begun).toBe(0);
+    await until(() => sink.asked === 1);
+    await setImmediate();
     sink.refusal = undefined;
     uploads.wake();
     await until(() => sink.held === log.length);
@@ -205,16 +215,13 @@ describe('Uploads', () => {
     const [empty, unknown, sink] = [new GrowingLog(), new GrowingLog(), new ManualSink()];
     const uploads = new Uploads(sink, silentLog);
     empty.end();
-    void uploads.start(empty);
-    await sleep(5);
+    await uploads.start(empty);
     expect(sink.begun).toBe(0);
     sink.refusal = new CscError('EXECUTION_UNKNOWN', 'no');
     unknown.grow(1);
-    void uploads.start(unknown);
-    await sleep(5);
+    await uploads.start(unknown);
     sink.refusal = undefined;
     uploads.wake();
-    await sleep(5);
     expect(sink.begun).toBe(0);
   });
 });
