@@ -51,7 +51,7 @@ const host: readonly Mutant[] = [
     before: "checkDualControl(contract, { dualControl, by: 'host' });",
     after: '',
     tests: refuse,
-    red: '1 of them are no two people’s',
+    red: 'of them are no two people’s',
   },
   {
     name: 'one-approval-is-two-people-at-the-gate',
