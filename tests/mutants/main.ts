@@ -1,7 +1,7 @@
 // Puts each fault of the table into a copy of the sources, and demands that the named test notices it.
 import { parseArgs } from 'node:util';
 import type { Mutant } from './mutant.ts';
-import { runTests, type Verdict } from './run-tests.ts';
+import { checkSound, runTests, type Verdict } from './run-tests.ts';
 import { Scratch } from './scratch.ts';
 import { mutants } from './table.ts';
 
@@ -11,6 +11,7 @@ const left = new AbortController();
 process.once('SIGINT', () => left.abort()).once('SIGTERM', () => left.abort());
 const scratch = new Scratch(`${import.meta.dirname}/../..`);
 try {
+  await checkSound(scratch.path, chosen, left.signal);
   let missed = 0;
   for (const mutant of chosen) {
     const began = performance.now();

@@ -12,6 +12,7 @@ export interface Verdict {
 
 /** What vitest's JSON reporter writes, as far as it is read here. */
 interface Report {
+  readonly success: boolean;
   readonly testResults: readonly {
     readonly name: string;
     readonly message: string;
@@ -26,23 +27,44 @@ interface Test {
 }
 
 const testTimeoutMs = 20_000;
-const runTimeoutMs = 90_000;
+const runTimeoutMs = 120_000;
 
 /** Runs the mutant's own tests, in a copy of the sources that has it. */
 export async function runTests(copy: string, mutant: Mutant, signal: AbortSignal): Promise<Verdict> {
+  const report = await runVitest(copy, mutant.tests, [mutant.red], signal);
+  if (report !== undefined) return judge(report, mutant.red);
+  return { kind: 'timed out', detail: `the tests took longer than ${runTimeoutMs / 1000} s` };
+}
+
+/** Throws where a test of these mutants fails without any: then its failure says nothing of a mutant. */
+export async function checkSound(
+  copy: string,
+  mutants: readonly Mutant[],
+  signal: AbortSignal,
+): Promise<void> {
+  const files = [...new Set(mutants.flatMap(({ tests }) => tests))];
+  const reds = mutants.map(({ red }) => red);
+  const report = await runVitest(copy, files, reds, signal);
+  const tests = report?.testResults.flatMap(({ assertionResults }) => assertionResults) ?? [];
+  const failed = tests.filter(({ status }) => status === 'failed').map(({ fullName }) => fullName);
+  if (report?.success === true && failed.length === 0) return;
+  throw new Error(`without any mutant these tests fail, or do not end:\n${failed.join('\n')}`);
+}
+
+async function runVitest(
+  copy: string,
+  files: readonly string[],
+  titles: readonly string[],
+  signal: AbortSignal,
+): Promise<Report | undefined> {
   const output = join(copy, 'report.json');
   rmSync(output, { force: true });
   const program = join(copy, 'node_modules/vitest/vitest.mjs');
-  const named = ['-t', mutant.red.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')];
+  const pattern = titles.map((title) => title.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('|');
   const limits = [`--testTimeout=${testTimeoutMs}`, `--hookTimeout=${testTimeoutMs}`, '--maxWorkers=1'];
   const reporter = ['--reporter=json', `--outputFile=${output}`];
-  const ended = await runToEnd(
-    [program, 'run', ...mutant.tests, ...named, ...limits, ...reporter],
-    copy,
-    signal,
-  );
-  if (!ended) return { kind: 'timed out', detail: `the tests took longer than ${runTimeoutMs / 1000} s` };
-  return judge(readReport(output), mutant.red);
+  const args = [program, 'run', ...files, '-t', pattern, ...limits, ...reporter];
+  return (await runToEnd(args, copy, signal)) ? readReport(output) : undefined;
 }
 
 // The tests start processes of their own, so that a whole group has to go where they do not end.
@@ -75,7 +97,7 @@ function readReport(path: string): Report {
 const timeOuts = /timed out in|did not succeed in time/;
 
 /** What a report says of a mutant. */
-export function judge({ testResults }: Report, red: string): Verdict {
+export function judge({ testResults }: Pick<Report, 'testResults'>, red: string): Verdict {
   const broken = testResults.find(
     ({ message, assertionResults }) => message !== '' && assertionResults.length === 0,
   );

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
 import { defaultCeiling, type HostCeiling } from './ceiling/index.ts';
-import { type CommandShort, makeContract } from './testing/contracts.ts';
+import { type CommandShort, makeContract, shell } from './testing/contracts.ts';
 import type { OfferOverrides } from './testing/scripted-gate.ts';
 import { makeTestDirectory, openWorkbench, type Workbench } from './testing/workbench.ts';
 
@@ -206,5 +206,46 @@ describe('while secrets are fetched', () => {
     await bench.gate.next(end, executionId);
     await bench.executor.drain();
     expect(value).toEqual(Buffer.alloc(value.length));
+  });
+});
+
+describe('a command gets and shows no more than is due', () => {
+  const token = 'the-value-of-the-token';
+  const open = async (policyLines: readonly string[], env: Readonly<Record<string, string>> = {}) => {
+    bench = await openWorkbench({
+      policyLines,
+      executor: { executionMode: 'hardened', env, ceiling: ceiling({ secrets: ['token'] }) },
+      deps: { secrets: { read: async () => Buffer.from(token) } },
+    });
+  };
+  const outputOf = async (commands: readonly CommandShort[]): Promise<string> => {
+    const executionId = bench.gate.offer(makeContract(bench.workspace, commands), bench.policy);
+    expect((await bench.gate.receipt(executionId)).status).toBe('success');
+    await bench.gate.output.holds(executionId, bench.gate.all('receipt')[0]?.outputLogLength ?? 0);
+    return bench.gate.output.text(executionId);
+  };
+
+  it('has its secrets masked, and those of no other command', async () => {
+    await open(['allow_secret_refs: true']);
+    const show = shell('cat /run/secrets/token 2>/dev/null; echo .');
+    const output = await outputOf([
+      { id: 'one', argv: show, secret_refs: ['token'] },
+      { id: 'two', argv: show },
+    ]);
+    expect(output).not.toContain(token);
+    expect(output).toMatch(/^.+\.\n\.\n$/);
+  });
+
+  it('has the variables that the policy lets it have', async () => {
+    const lines = ['policy_schema_version: csc.policy.v0.2', 'allowed_env: [GIVEN]'];
+    await open(lines, { GIVEN: 'given', KEPT: 'kept' });
+    const argv = shell('echo "$GIVEN-$KEPT"');
+    expect(await outputOf([{ argv, env_allow: ['GIVEN', 'KEPT'] }])).toBe('given-\n');
+  });
+
+  it('is the program that the policy means, not what a link of that name leads to', async () => {
+    await open(['allow_commands: [./tool]']);
+    symlinkSync('/usr/bin/python3', join(bench.workspace, 'tool'));
+    expect((await refusal(offer({ argv: ['./tool', 'x.py'] }))).reason).toBe('HOST_CEILING_EXCEEDED');
   });
 });

@@ -326,6 +326,12 @@ describe('an upload of output', () => {
     expect(await executor.push(executionId, length, 5, 'world')).toBe(both);
   });
 
+  it('fails for an execution of another executor', async () => {
+    const other = await connected('second');
+    await expect(other.push(executionId, length, 5, 'world')).rejects.toEqual(rejected('EXECUTION_UNKNOWN'));
+    expect(await executor.push(executionId, length, 5, 'world')).toBe(both);
+  });
+
   it('fails for an execution that has ended', async () => {
     await executor.finish(await executor.next('offer'));
     await expect(executor.push(executionId, length, 5, 'world')).rejects.toEqual(
