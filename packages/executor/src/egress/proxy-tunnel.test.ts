@@ -30,7 +30,7 @@ describe('a tunnel', () => {
       ],
     ],
   ])('opens for TLS with %s', async (_, authority, hello) => {
-    const outcome = await play(upstream, [connect(authority), ...hello(), 150, 'end']);
+    const outcome = await play(upstream, [connect(authority), ...hello(), 'end']);
     expect(outcome).toMatchObject({
       statuses: [200],
       verdicts: ['connect allowed.test:443 ok'],
@@ -92,7 +92,7 @@ describe('a tunnel', () => {
 
   it('opens for an encrypted hello where both lists say so, and only to the name that it shows', async () => {
     const allowed = await hellos.encrypted('ech.test');
-    const open = await play(upstream, [connect('ech.test:443'), 20, allowed, 150, 'end']);
+    const open = await play(upstream, [connect('ech.test:443'), 20, allowed, 'end']);
     expect(open).toMatchObject({ verdicts: ['connect ech.test:443 ok'], reached: true });
     const half = await hellos.encrypted('half-ech.test');
     const closed = await play(upstream, [connect('half-ech.test:443'), 20, half]);
@@ -128,13 +128,13 @@ describe('a tunnel', () => {
     ['without the port', 'allowed.test'],
     ['with a dot', 'allowed.test.:443'],
   ])('is made where the Host header has the same name %s', async (_, host) => {
-    const outcome = await play(upstream, [connect('allowed.test:443', host), 20, hellos.allowed, 150, 'end']);
+    const outcome = await play(upstream, [connect('allowed.test:443', host), 20, hellos.allowed, 'end']);
     expect(outcome).toMatchObject({ verdicts: ['connect allowed.test:443 ok'], reached: true });
   });
 
   it('is made without a Host header', async () => {
     const bare = 'CONNECT allowed.test:443 HTTP/1.0\r\n\r\n';
-    const outcome = await play(upstream, [bare, 20, hellos.allowed, 150, 'end']);
+    const outcome = await play(upstream, [bare, 20, hellos.allowed, 'end']);
     expect(outcome).toMatchObject({ verdicts: ['connect allowed.test:443 ok'], reached: true });
   });
 
