@@ -27,6 +27,7 @@ import { recover } from './recover.ts';
 import { type HostFacts, type ProbeOptions, probeHost, type RunAs } from './sandbox/index.ts';
 import type { SecretProvider } from './secrets/index.ts';
 import { readReceiptSigner } from './signing-key.ts';
+import { sparingLog } from './sparing-log.ts';
 import { createLocalWorkplace, createSandboxWorkplace, type Environment } from './workplace.ts';
 
 /** What the operator decides of an executor. */
@@ -134,7 +135,7 @@ async function toHost(options: ExecutorOptions, deps: ExecutorDeps): Promise<Hos
     signer: deps.signer ?? readReceiptSigner(executorId, stateDir),
     journal: deps.journal ?? openSqliteJournal(join(stateDir, 'journal.sqlite'), { clock }),
     clock,
-    log: deps.log ?? silentLog,
+    log: sparingLog(deps.log ?? silentLog),
   };
 }
 

@@ -80,6 +80,7 @@ describe('a tunnel', () => {
     ['inner', 0xfe0d, Buffer.from([1])],
     ['empty', 0xfe0d, Buffer.alloc(0)],
     ['of a draft', 0xfe0a, greaseEch],
+    ['of an early draft', 0xff02, greaseEch],
     ['as ESNI', 0xffce, greaseEch],
     ['by ech_outer_extensions', 0xfd00, Buffer.from([2, 0, 10])],
   ])('is closed for a hello that is encrypted: %s', async (_, type, data) => {

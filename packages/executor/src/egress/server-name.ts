@@ -15,7 +15,7 @@ const hostNameType = 0;
 // browsers send to no purpose (GREASE) is made so that it cannot be told from what has one.
 const encrypted: ReadonlySet<number> = new Set([
   ...[0xfe0d, 0xfe0c, 0xfe0b, 0xfe0a, 0xfe09, 0xfe08],
-  ...[0xfd00, 0xffce],
+  ...[0xff02, 0xff03, 0xff04, 0xfd00, 0xffce],
 ]);
 
 /**

@@ -247,6 +247,14 @@ describe.each(implementations)('journal: %s', (_name, create) => {
       ).rejects.toMatchObject({ code: 'TICKET_REPLAYED' });
     });
 
+    it('is not usable again by its ticket id, in a ticket for another execution', async () => {
+      const journal = open();
+      await forget(journal, redemption('a'));
+      now = new Date(+now + 9 * day);
+      const other = redemption('b', { ticketId: 'ticket-a' });
+      await expect(journal.redeem(other)).rejects.toMatchObject({ code: 'TICKET_REPLAYED' });
+    });
+
     it('does not close the host for longer than those tickets lived, whatever the clock said', async () => {
       const journal = open();
       await forget(journal, redemption('a'));

@@ -26,7 +26,7 @@ export function readMemory(statements: Statements): Memory {
 function isUsed(statements: Statements, { ticketId, executionId }: TicketUse): boolean {
   return (
     statements.isUsed.get(ticketId, executionId) !== undefined ||
-    statements.isSpent.get(spentId(executionId)) !== undefined
+    statements.isSpent.get(spentId('execution', executionId), spentId('ticket', ticketId)) !== undefined
   );
 }
 
@@ -51,7 +51,9 @@ function toText(time: number): string {
   return new Date(time).toISOString();
 }
 
-/** What is kept of an execution id for ever. That two share it takes 2^64 tries, and then one of them is refused. */
-export function spentId(executionId: string): Uint8Array {
-  return createHash('sha256').update(executionId).digest().subarray(0, 16);
+/** What is kept of an id for ever. That two share it takes 2^64 tries, and then one of them is refused. */
+export function spentId(kind: 'execution' | 'ticket', id: string): Uint8Array {
+  // Execution ids are hashed as they are, as journals have them that are there.
+  const text = kind === 'ticket' ? `ticket\0${id}` : id;
+  return createHash('sha256').update(text).digest().subarray(0, 16);
 }

@@ -29,7 +29,8 @@ CREATE TABLE receipt_chain (
 
 // What outlasts pruning. `memory` says which tickets this journal can vouch for: those that began before `born_at` may
 // have been used by a journal that is lost, and of those that ended up to `floor` rows may be gone. Neither goes back.
-// `spent` keeps execution ids for ever, as the first 16 bytes of their SHA-256: an execution id has no end of its own.
+// `spent` keeps ids of executions and tickets for ever, as the first 16 bytes of a SHA-256: an id has no end of its own, and
+// who has the gate's key can put an old one into a new ticket.
 const memory = `
 ALTER TABLE executions ADD COLUMN ends_at INTEGER NOT NULL DEFAULT 0;
 UPDATE executions SET ends_at = redeemed_at + ${maxTicketLifeMs + clockSkewMs};

@@ -144,7 +144,10 @@ function adopt(statements: Statements, owner: string): Adopted {
 function prune(statements: Statements, now: Date): number {
   const before = now.getTime() - keptMs;
   const executions = statements.pruneExecutions.all(before, prunedAtOnce);
-  for (const row of executions) statements.spend.run(spentId(String(row['execution_id'])));
+  for (const row of executions) {
+    statements.spend.run(spentId('execution', String(row['execution_id'])));
+    statements.spend.run(spentId('ticket', String(row['ticket_id'])));
+  }
   const approvals = statements.pruneApprovals.all(before, prunedAtOnce);
   statements.raiseFloor.run(latest(executions.map((row) => Number(row['ends_at']))));
   statements.raiseApprovalsFloor.run(latest(approvals.map((row) => Number(row['expires_at']))));

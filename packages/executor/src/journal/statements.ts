@@ -2,7 +2,7 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite';
 
 const texts = {
   isUsed: 'SELECT 1 FROM executions WHERE ticket_id = ? OR execution_id = ?',
-  isSpent: 'SELECT 1 FROM spent WHERE id = ?',
+  isSpent: 'SELECT 1 FROM spent WHERE id IN (?, ?)',
   memory: 'SELECT born_at, floor, approvals_floor FROM memory',
   open: `INSERT INTO executions (execution_id, ticket_id, owner, ends_at, redeemed_at, draft)
     VALUES (?, ?, ?, ?, ?, ?)`,
@@ -27,7 +27,7 @@ const texts = {
   receipt: 'SELECT receipt_json FROM executions WHERE execution_id = ? AND acknowledged_at IS NULL',
   pruneExecutions: `DELETE FROM executions WHERE execution_id IN
     (SELECT execution_id FROM executions WHERE acknowledged_at IS NOT NULL AND ends_at < ? LIMIT ?)
-    RETURNING execution_id, ends_at`,
+    RETURNING execution_id, ticket_id, ends_at`,
   spend: 'INSERT INTO spent (id) VALUES (?) ON CONFLICT DO NOTHING',
   raiseFloor: 'UPDATE memory SET floor = max(floor, ?)',
   pruneApprovals: `DELETE FROM approvals WHERE approval_id IN
