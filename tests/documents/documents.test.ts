@@ -2,6 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { contractSha256, parseContract } from '@csc-fleet/common/contract';
+import { orThrow } from '@csc-fleet/common/errors';
 import { readExecutorConfig } from '@csc-fleet/executor/config';
 import { defaultLimits, defaultReserve, defaultRunLimits } from '@csc-fleet/executor/limits';
 import { readGateConfig } from '@csc-fleet/gate/config';
@@ -100,3 +102,15 @@ describe('what the documents name', () => {
 
 // Made by a build, or on the disk of a gate.
 const generated: ReadonlySet<string> = new Set(['packages/cli/dist', 'spool/', 'output/']);
+
+describe('the Python client', () => {
+  it('hashes a contract as everybody else, with what is left out filled in', () => {
+    const [source = ''] =
+      /^def contract_sha256.*?(?=^def )/ms.exec(read('examples/python-client/run_contract.py')) ?? [];
+    const file = join(root, 'examples/contracts/git-status.json');
+    const program = `import hashlib, json\n${source}\nprint(contract_sha256(open(${JSON.stringify(file)}, "rb").read()))`;
+    const hash = execFileSync('python3', ['-c', program], { encoding: 'utf8' }).trim();
+    expect(hash).toBe(contractSha256(orThrow(parseContract(readFileSync(file)), 'CONTRACT_INVALID', 'it')));
+    expect(JSON.parse(readFileSync(file, 'utf8'))).not.toHaveProperty('expected_outputs');
+  });
+});

@@ -100,7 +100,7 @@ describe('SIGHUP', () => {
     expect(fleet.gate.log.slice(from)).not.toContain('reloaded');
     change('bindings.yaml', { bindings: [{ identity: 'spiffe://csc.local/client/*', policies: ['tests'] }] });
     change('gate.yaml', { log_level: 'info', decision_ttl_sec: 7 });
-    await hangUp(fleet.gate, /"needs_restart":\["decisionTtlSec"\].*"msg":"reloaded"/);
+    await hangUp(fleet.gate, /"needs_restart":\["decision_ttl_sec"\].*"msg":"reloaded"/);
     expect(await isBound()).toBe(true);
   });
 });

@@ -27,7 +27,7 @@ export function createReload(configPath: string, config: ExecutorConfig, parts: 
     if (hashes() !== before) parts.link.renew();
     return {
       policies: policies.all().map(({ policy }) => policy.name),
-      needs_restart: needRestart(config, next, ['policies', 'logLevel']),
+      needs_restart: needRestart(config, next, ['policies', 'logLevel'], { runLimits: 'limits' }),
     };
   };
 }

@@ -183,7 +183,8 @@ const causes: Readonly<Record<Forced, Cause>> = {
   },
   write_limit: {
     ended: 'output_limit',
-    error: () => 'it wrote more to its write scopes than write_bytes or write_files allow',
+    error: () =>
+      'it wrote more to its write scopes than write_bytes or write_files allow: the receipt has both limits, and what was written',
   },
 };
 

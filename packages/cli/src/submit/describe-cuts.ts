@@ -26,6 +26,18 @@ export function describeCuts(receipt: ExecutionReceipt | undefined, shown: Shown
   ]);
 }
 
+const mostNamed = 5;
+
+/** A line for the expected outputs that the receipt has no hash of, with the first few and why. */
+export function describeLeftOut(receipt: ExecutionReceipt | undefined): string[] {
+  if (receipt?.receipt_version !== 'csc.receipt.v0.2' || receipt.artifacts_left_out === undefined) return [];
+  const { count, first } = receipt.artifacts_left_out;
+  const named = first.slice(0, mostNamed).map(({ path, reason }) => `${path} (${reason})`);
+  const more = count > named.length ? `, and ${count - named.length} more` : '';
+  const what = count === 1 ? '1 expected output is' : `${count} expected outputs are`;
+  return [plainLine(`csc: WARNING ${what} not in the receipt: ${named.join(', ')}${more}`)];
+}
+
 /** @param bytes how much there is of it */
 export function describeCut(stream: string, bytes: number): string {
   const count = bytes === 1 ? 'byte' : 'bytes';

@@ -10,7 +10,7 @@ import {
 import { createPaint } from '../terminal/colour.ts';
 import { createProgress, type Outputs } from '../terminal/progress.ts';
 import { indifferent, note, type Sink, writeErr, writeJson, writeOut } from '../terminal/streams.ts';
-import { describeCuts, type Shown } from './describe-cuts.ts';
+import { describeCuts, describeLeftOut, type Shown } from './describe-cuts.ts';
 import { describeOutcome } from './describe-outcome.ts';
 import { narrate, narrateBriefly } from './narrate.ts';
 import type { Outcome } from './outcome.ts';
@@ -70,6 +70,7 @@ async function createHumanPresenter(
       progress.stop();
       // Quiet or not: what is missing cannot be seen.
       for (const line of describeCuts(outcome.receipt, shown)) note(line);
+      for (const line of describeLeftOut(outcome.receipt)) note(line);
       if (!quiet) note(describeOutcome(outcome, createPaint(process.stderr)));
     },
     stop: progress.stop,
