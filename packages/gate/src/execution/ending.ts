@@ -3,7 +3,7 @@ import { type Clock, toTimestamp } from '@csc-fleet/common/encoding';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import type { PolicySet } from '@csc-fleet/common/policy';
 import type { ReceiptVersion } from '@csc-fleet/common/receipt';
-import type { ExecutionRow, NewExecution } from '../store/tables.ts';
+import type { ExecutionRow, NewExecution, WithdrawnOffer } from '../store/tables.ts';
 import type { Happening, LiveExecution } from './execution.ts';
 import type { Executions } from './executions.ts';
 import { signGateReceipt } from './gate-receipt.ts';
@@ -57,8 +57,16 @@ export class Ending {
     await this.#end(execution, change, receiptJson);
   }
 
-  /** Ends what never reached an executor, with a receipt of the gate's own. */
-  async unstarted(execution: LiveExecution, state: number, error: string): Promise<void> {
+  /**
+   * Ends what no executor has started, with a receipt of the gate's own.
+   * @param withdrawn the offer of it that is still out, which is remembered in case that it is started all the same
+   */
+  async unstarted(
+    execution: LiveExecution,
+    state: number,
+    error: string,
+    withdrawn?: WithdrawnOffer,
+  ): Promise<void> {
     const { row } = execution;
     const { policies, signer, clock } = this.#options;
     const now = clock.now();
@@ -79,7 +87,7 @@ export class Ending {
       signer,
       now,
     );
-    await this.#end(execution, { state, ended_at: toTimestamp(now), error }, receiptJson);
+    await this.#end(execution, { state, ended_at: toTimestamp(now), error }, receiptJson, withdrawn);
   }
 
   /** Its executor is gone with it. It stays open: the receipt may still come, and then it counts. */
@@ -97,11 +105,13 @@ export class Ending {
     execution: LiveExecution,
     change: Partial<ExecutionRow>,
     receiptJson: Buffer | undefined,
+    withdrawn?: WithdrawnOffer,
   ): Promise<void> {
     const finished = this.finishedEvent({ ...execution.row, ...change }, receiptJson);
     await execution.advance(this.#options.clock.now(), {
       change,
       happened: [finished],
+      withdrawn,
       ...(receiptJson === undefined ? {} : { receiptJson }),
     });
     if (receiptJson !== undefined) this.#options.executions.release(execution);

@@ -7,6 +7,7 @@ import type { Store } from '../store/store.ts';
 import type { ExecutionChange, ExecutionRow, WithdrawnOffer } from '../store/tables.ts';
 import type { Usage } from '../store/usage.ts';
 import type { IdempotencyKey, Step } from '../store/write-step.ts';
+import { Placings } from './placings.ts';
 import { isTerminal } from './states.ts';
 
 /** What happened, before it has a number and a time. */
@@ -50,6 +51,7 @@ export class LiveExecution {
   #row: ExecutionRow;
   readonly #writing = new Set<ExecutionChange>();
   #events: ExecutionEvent[];
+  readonly #placings: Placings;
   #approving = false;
   /** Commands of which something is known that is said once, with what that is. */
   readonly #reported = new Set<string>();
@@ -67,6 +69,7 @@ export class LiveExecution {
     this.#written = row;
     this.#row = row;
     this.#events = [...events];
+    this.#placings = new Placings(events);
     this.cancelGraceMs = findGrace(events);
     for (const { event } of events) {
       if (event?.$case === 'commandStarted') this.isFirst(event.$case, event.value.commandId);
@@ -131,7 +134,9 @@ export class LiveExecution {
   async advance(at: Date, { irrevocable = false, ...advance }: Advance): Promise<void> {
     const { change = {}, happened = [], receiptJson, withdrawn, withinMs = 0 } = advance;
     // Numbered by the store: what came before it may yet fail.
-    const events = happened.map((event) => ({ executionId: this.id, sequence: 0, at, event }));
+    const events = this.#placings
+      .pick(happened)
+      .map((event) => ({ executionId: this.id, sequence: 0, at, event }));
     const receipt = receiptJson === undefined ? {} : { receiptJson };
     const step: Step = { change, events, withinMs, withdrawn, ...receipt };
     await this.#write(step, irrevocable);

@@ -20,6 +20,7 @@ export async function reconcile(
   for (const execution of own) if (held.has(execution.id)) takeUp(gate, peer, execution);
   await takeUpLate(connection, peer, held);
   const others = own.filter(({ id }) => !held.has(id));
+  if (others.some(({ row }) => row.state === ExecutionState.OFFERED)) gate.scheduler.rests.add(peer.id);
   await Promise.all(others.map((execution) => giveUp(gate, peer, execution)));
 }
 
@@ -43,20 +44,24 @@ function takeUp(gate: GateContext, peer: Peer, execution: LiveExecution): void {
   peer.send({ $case: 'cancel', value: { executionId: execution.id, gracePeriod } });
 }
 
-/** The executor does not have it, and never will. */
+/**
+ * The executor does not have it. An honest one never will: it redeems nothing that came over an earlier connection. As
+ * it may be another, its ticket is kept like a withdrawn one: what it starts all the same is evidence.
+ */
 async function giveUp(
   { scheduler, ending }: GateContext,
   peer: Peer,
   execution: LiveExecution,
 ): Promise<void> {
-  const { state, started_at: startedAt } = execution.row;
+  const { state, started_at: startedAt, ticket_id: ticketId } = execution.row;
+  const offer = ticketId === null ? undefined : { ticket_id: ticketId, executor_id: peer.id };
   if (state === ExecutionState.OFFERED) {
-    await scheduler.requeue(execution, 'its executor came back without having started it');
+    await scheduler.requeue(execution, 'its executor came back without having started it', offer);
   } else if (state === ExecutionState.RUNNING) {
     const why = `executor ${peer.name} came back and knows nothing of it: was its state directory removed?`;
     await ending.lost(execution, why);
   } else if (state === ExecutionState.LOST && startedAt === null) {
     const why = `executor ${peer.name} was away, and came back without having started it`;
-    await ending.unstarted(execution, ExecutionState.EXPIRED, why);
+    await ending.unstarted(execution, ExecutionState.EXPIRED, why, offer);
   }
 }

@@ -145,11 +145,12 @@ export class Session implements LinkSession {
     const peer = new Peer(executor, hello, { send, ask: () => this.#askPeer() });
     this.#peer = peer;
     gate.scheduler.peers.add(peer);
+    gate.scheduler.rests.resume(peer);
     const heartbeatInterval = toDuration(gate.heartbeatIntervalSec * 1000);
     peer.send({ $case: 'welcome', value: { gateId: gate.gateId, heartbeatInterval } });
     gate.onNotice('executor connected', {
       executor: peer.id,
-      labels: peer.labels,
+      labels: summarizeLabels(peer.labels),
       slots: peer.slots,
       mode: peer.executionMode,
     });
@@ -225,6 +226,16 @@ export class Session implements LinkSession {
     this.#isOver = true;
     this.#hangUp(error);
   }
+}
+
+// Of labels that an executor chooses: 64 of the longest would be 20 KB of log for each connection.
+const maxLoggedLength = 512;
+
+function summarizeLabels(labels: Readonly<Record<string, string>>): string {
+  const text = Object.entries(labels)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(', ');
+  return text.length <= maxLoggedLength ? text : `${text.slice(0, maxLoggedLength)}…`;
 }
 
 // Two hosts with one certificate and a journal each could both be given the same execution.

@@ -1,19 +1,21 @@
 import { toTimestamp } from '@csc-fleet/common/encoding';
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { ExecutionState, type Receipt, toDuration } from '@csc-fleet/common/messages';
+import { parseReceipt } from '@csc-fleet/common/receipt';
 import type { Happening, LiveExecution } from '../execution/execution.ts';
 import type { Peer } from '../schedule/peer.ts';
 import type { Connection } from './connection.ts';
 import { toOutcome, verifyExecutorReceipt } from './verify-receipt.ts';
 
 /**
- * An executor has started what was withdrawn from it after its ticket was over: its clock is wrong by far, or it lies.
+ * An executor has started what was withdrawn from it, after its ticket was over or after it had said Hello without it:
+ * its clock is wrong by far, or it lies.
  * Where nobody else has it yet it keeps it. Where somebody has, it is told to end its own, and that is logged: its
  * receipt will be the evidence.
  */
 export async function takeLateStart(connection: Connection, peer: Peer, executionId: string): Promise<void> {
   const { gate, executor } = connection;
-  const ticketId = await gate.store.withdrawnTicket(executionId, executor.uri);
+  const [ticketId] = await gate.store.withdrawnTickets(executionId, executor.uri);
   if (ticketId === undefined) return;
   const execution = gate.executions.openById(executionId);
   gate.onError(lateStart(connection, executionId));
@@ -42,7 +44,8 @@ export async function takeLateReceipt(
   { receiptJson }: Receipt,
 ): Promise<boolean> {
   const { gate, keys, executor } = connection;
-  const ticketId = await gate.store.withdrawnTicket(execution.id, executor.uri);
+  const ticketIds = await gate.store.withdrawnTickets(execution.id, executor.uri);
+  const ticketId = pickTicket(ticketIds, receiptJson);
   if (ticketId === undefined) return false;
   const row = { ...execution.row, ...holder(connection, ticketId) };
   const verified = verifyExecutorReceipt(receiptJson, row, keys.ringOf(executor.uri));
@@ -54,6 +57,15 @@ export async function takeLateReceipt(
   await gate.store.addLateReceipt(ticketId, receiptJson);
   gate.onError(lateStart(connection, execution.id));
   return true;
+}
+
+// A v0.1 receipt does not say whose it is: then it is the last one's.
+function pickTicket(ticketIds: readonly string[], receiptJson: Uint8Array): string | undefined {
+  const [last] = ticketIds;
+  if (last === undefined) return undefined;
+  const receipt = orThrow(parseReceipt(receiptJson), 'RECEIPT_INVALID', 'the receipt');
+  if (receipt.receipt_version !== 'csc.receipt.v0.2') return last;
+  return ticketIds.find((it) => it === receipt.ticket_id) ?? last;
 }
 
 // Out of the queue, too: from here on it is this executor's.
@@ -70,6 +82,6 @@ function now({ gate }: Connection): string {
 }
 
 function lateStart({ executor }: Connection, executionId: string): CscError {
-  const message = `executor ${executor.uri} has started ${executionId} after its ticket was over: look at its clock`;
+  const message = `executor ${executor.uri} has started ${executionId} after that was taken from it: its clock is wrong, or it said that it would not`;
   return new CscError('TICKET_EXPIRED', message);
 }

@@ -23,6 +23,7 @@ export async function takeReceipt(connection: Connection, receipt: Receipt): Pro
   if (gate.executions.openById(executionId) === execution) {
     const outcome = toOutcome(verified, execution.cancelGraceMs !== undefined);
     await gate.ending.withReceipt(execution, outcome, receiptJson);
+    gate.scheduler.rests.forget(executor.uri);
   }
   return true;
 }
@@ -49,9 +50,12 @@ async function takeOther(connection: Connection, receipt: Receipt): Promise<bool
   const { gate, executor } = connection;
   const execution = await gate.executions.find(receipt.executionId);
   if (execution !== undefined) {
-    const isOwn = execution.row.executor_id === executor.uri;
-    if (isOwn && (await gate.store.receipt(execution.id)) !== undefined) return true;
+    const stored =
+      execution.row.executor_id === executor.uri ? await gate.store.receipt(execution.id) : undefined;
+    if (stored?.equals(receipt.receiptJson)) return true;
+    // The gate's own may be the one that counts: it had been told that this executor did not start it.
     if (await takeLateReceipt(connection, execution, receipt)) return true;
+    if (stored !== undefined) return true;
   }
   throw new CscError('RECEIPT_INVALID', 'this executor was never offered that execution');
 }

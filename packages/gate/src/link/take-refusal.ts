@@ -1,4 +1,4 @@
-import { guarded, isCscError, retryOf } from '@csc-fleet/common/errors';
+import { isCscError, retryOf } from '@csc-fleet/common/errors';
 import { ExecutionState, type Refused } from '@csc-fleet/common/messages';
 import type { GateContext } from '../context.ts';
 import type { LiveExecution } from '../execution/execution.ts';
@@ -38,14 +38,9 @@ export async function takeRefusal(connection: Connection, peer: Peer, refused: R
 }
 
 // Otherwise it would be offered the same again, and refuse it again, as fast as both can.
-function rest({ scheduler, onError }: GateContext, peer: Peer, reason: string): void {
-  peer.resting = true;
-  if (reason === 'DRAINING') return;
-  const wake = (): void => {
-    peer.resting = false;
-    scheduler.place();
-  };
-  setTimeout(guarded(wake, onError), restMs).unref();
+function rest({ scheduler }: GateContext, peer: Peer, reason: string): void {
+  if (reason === 'DRAINING') peer.draining = true;
+  else scheduler.rests.take(peer.id, restMs);
 }
 
 // As long as a receipt's error may be.

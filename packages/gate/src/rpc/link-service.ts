@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
 import { CscError, guarded } from '@csc-fleet/common/errors';
 import { asOwner } from '@csc-fleet/common/process';
 import {
@@ -17,8 +18,9 @@ import { authenticate } from '../authn/principal.ts';
 import { checkBounds, pushOutputBounds } from '../bounds/index.ts';
 import type { Gate } from '../compose.ts';
 import { draining, goneController, toOwner } from './calls.ts';
-import { pace } from './pace.ts';
+import { createPace, pace } from './pace.ts';
 import { readAsAnswered } from './read-as-answered.ts';
+import { Reading } from './reading.ts';
 
 export interface LinkRules {
   /** The gate's own, and the only one that executors may be of. */
@@ -89,8 +91,9 @@ function connect(gate: Gate, rules: LinkRules, executor: Identity, call: DuplexC
     call.end();
     gone.abort();
   }, rules.silenceMs);
-  readAsAnswered(call);
-  const paced = pace(call);
+  const reading = new Reading(call);
+  readAsAnswered(call, reading);
+  const paced = pace(reading);
   const take = (bytes: Buffer): void => {
     silence.refresh();
     paced(bytes.length);
@@ -128,8 +131,10 @@ function pushOutput(
   const commit = async (committedLength: number): Promise<void> => {
     if (!call.write({ committedLength })) await once(call, 'drain', { signal: gone.signal });
   };
+  const paced = createPace();
   const serve = async (): Promise<void> => {
     let executionId = '';
+    let committed = 0;
     // Not destroyed by an error of ours, which would then not reach the executor.
     for await (const bytes of call.iterator({ destroyOnReturn: false })) {
       const message: PushOutputRequest = decode(ExecutorLinkService.pushOutput.requestDeserialize, bytes);
@@ -142,12 +147,18 @@ function pushOutput(
         // Only now: a window is memory, and this is an executor that has something to send.
         widenReceiveWindow(call);
         gate.output.hold(executionId, gone.signal);
-        await commit(await gate.output.committedLength(executionId));
+        committed = await gate.output.committedLength(executionId);
+        await commit(committed);
         if (frames.length === 0) continue;
       } else if (!gate.output.mayPush(executor, executionId)) {
         throw new CscError('EXECUTION_UNKNOWN', 'this executor has this execution no more');
       }
-      await commit(await gate.output.append(executionId, logOffset, frames));
+      const before = committed;
+      committed = await gate.output.append(executionId, logOffset, frames);
+      // What brings output is bounded by its ticket; what brings none could come for ever, as fast as it can be read.
+      const waitMs = committed > before ? 0 : paced(bytes.length);
+      if (waitMs > 0) await delay(waitMs, undefined, { signal: gone.signal, ref: false });
+      await commit(committed);
     }
     call.end();
     gone.abort();

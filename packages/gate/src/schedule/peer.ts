@@ -25,8 +25,10 @@ export class Peer {
   readonly unanswered = new Set<string>();
   /** When it was last heard, with all that it had said before being taken; milliseconds of the monotonic clock. */
   heardAt = 0;
-  /** Takes nothing now: it is stopping, or has no room. */
-  resting = false;
+  /** It is stopping, and takes nothing more over this connection. */
+  draining = false;
+  /** Is left alone for a while, over whichever connection: see Rests. */
+  paused = false;
 
   constructor({ uri, name }: Identity, hello: Hello, way: PeerWay) {
     this.id = uri;
@@ -37,6 +39,11 @@ export class Peer {
     this.receiptKeyId = hello.receiptKeyId;
     this.#policies = new Set(hello.policySha256s);
     this.#way = way;
+  }
+
+  /** Takes nothing now. */
+  get resting(): boolean {
+    return this.draining || this.paused;
   }
 
   get free(): number {

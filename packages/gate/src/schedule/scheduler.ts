@@ -1,6 +1,6 @@
 import type { Signer } from '@csc-fleet/common/crypto';
 import { type Clock, toTimestamp } from '@csc-fleet/common/encoding';
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, guarded } from '@csc-fleet/common/errors';
 import { type GrantedLimits, narrowLimits } from '@csc-fleet/common/limits';
 import { ExecutionState, toDuration } from '@csc-fleet/common/messages';
 import type { PolicySet } from '@csc-fleet/common/policy';
@@ -15,6 +15,7 @@ import { Offers, toOfferTimes } from './offers.ts';
 import type { Peer } from './peer.ts';
 import { Peers, type Requirement } from './peers.ts';
 import { Queue } from './queue.ts';
+import { Rests } from './rests.ts';
 
 export interface SchedulerOptions {
   readonly gateId: string;
@@ -56,12 +57,15 @@ export interface Placement {
 export class Scheduler {
   readonly peers = new Peers();
   readonly offers = new Offers();
+  readonly rests: Rests;
   readonly #queue = new Queue();
   readonly #options: SchedulerOptions;
   #placing = false;
 
   constructor(options: SchedulerOptions) {
     this.#options = options;
+    const onRested = guarded(() => this.place(), options.onError);
+    this.rests = new Rests(this.peers, options.monotonicMs, onRested);
   }
 
   /** What is told of an execution that joins the queue now. */
@@ -147,6 +151,7 @@ export class Scheduler {
     // The executor came back while the disk was busy, and the execution went on from there.
     if (execution.row.state !== ExecutionState.OFFERED || execution.row.ticket_id !== ticket.ticketId) return;
     if (this.peers.get(peer.id) !== peer) {
+      this.rests.addOnce(peer);
       this.requeue(execution, `executor ${peer.name} left before it had the offer`).catch(
         this.#options.onError,
       );
@@ -223,13 +228,18 @@ export class Scheduler {
 
   /**
    * Puts an execution that was certainly not started back at the head of the queue, or ends it where that was asked for.
-   * @param withdrawn the offer that nobody has answered, which is remembered in case that somebody does
+   * @param withdrawn the offer that nobody has answered and whose ticket is out, which is remembered in case that somebody does
    */
   async requeue(execution: LiveExecution, reason: string, withdrawn?: WithdrawnOffer): Promise<void> {
     this.offers.remove(execution.id);
     if (execution.cancelGraceMs !== undefined) {
       const { ending } = this.#options;
-      return ending.unstarted(execution, ExecutionState.CANCELLED, 'cancelled before it was started');
+      return ending.unstarted(
+        execution,
+        ExecutionState.CANCELLED,
+        'cancelled before it was started',
+        withdrawn,
+      );
     }
     const change = { state: ExecutionState.QUEUED, executor_id: null, ticket_id: null };
     const queued = { $case: 'queued', value: { position: 0, reason } } as const;

@@ -42,8 +42,8 @@ export interface Store {
   list(query: ListQuery): Promise<ExecutionRow[]>;
   events(executionId: string): Promise<ExecutionEvent[]>;
   receipt(executionId: string): Promise<Buffer | undefined>;
-  /** The ticket of the offer of this execution that was withdrawn from this executor; of several, the last. */
-  withdrawnTicket(executionId: string, executorId: string): Promise<string | undefined>;
+  /** The tickets of this execution's offers that were withdrawn from this executor, the last first. */
+  withdrawnTickets(executionId: string, executorId: string): Promise<readonly string[]>;
   /** Keeps the receipt for a ticket that was withdrawn; of several, the first. */
   addLateReceipt(ticketId: string, receiptJson: Uint8Array): Promise<void>;
   keys(): Promise<KeyRow[]>;
@@ -189,15 +189,15 @@ class SqlStore implements Store {
     return row === undefined ? undefined : Buffer.from(row.receipt_json);
   }
 
-  async withdrawnTicket(executionId: string, executorId: string): Promise<string | undefined> {
-    const row = await this.#database
+  async withdrawnTickets(executionId: string, executorId: string): Promise<readonly string[]> {
+    const rows = await this.#database
       .selectFrom('withdrawn_offers')
       .select('ticket_id')
       .where('execution_id', '=', executionId)
       .where('executor_id', '=', executorId)
       .orderBy(sql`rowid`, 'desc')
-      .executeTakeFirst();
-    return row?.ticket_id;
+      .execute();
+    return rows.map((row) => row.ticket_id);
   }
 
   async addLateReceipt(ticketId: string, receiptJson: Uint8Array): Promise<void> {

@@ -67,7 +67,7 @@ export interface KeyTable {
   readonly since: string;
 }
 
-/** An offer that its executor never answered, so that another got the execution. */
+/** An offer that its executor never answered, or came back without, so that another may get the execution. */
 export interface WithdrawnOfferTable {
   readonly ticket_id: string;
   readonly execution_id: string;

@@ -1,6 +1,6 @@
 import { CscError } from '@csc-fleet/common/errors';
 import { ExecutionEvent } from '@csc-fleet/common/messages';
-import type { Kysely } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 import type { ExecutionChange, IdempotencyKeyTable, Tables, WithdrawnOffer } from './tables.ts';
 import type { Usage } from './usage.ts';
 
@@ -35,14 +35,40 @@ export async function writeStep(transaction: Kysely<Tables>, executionId: string
     }));
     await transaction.insertInto('events').values(rows).execute();
   }
-  if (step.withdrawn !== undefined) {
-    const offer = { ...step.withdrawn, execution_id: executionId, receipt_json: null };
-    await transaction.insertInto('withdrawn_offers').values(offer).execute();
-  }
+  if (step.withdrawn !== undefined) await keepWithdrawn(transaction, executionId, step.withdrawn);
   if (step.receiptJson !== undefined) {
     const receipt = { execution_id: executionId, receipt_json: step.receiptJson };
     await transaction.insertInto('receipts').values(receipt).execute();
   }
+}
+
+// Of one execution and executor. A host that loses offers over and over rests ever longer: the ticket of the ninth but
+// last is over long before.
+const maxWithdrawn = 8;
+
+// Those without a receipt make room, the oldest first. Where each has one, there is evidence enough.
+async function keepWithdrawn(
+  transaction: Kysely<Tables>,
+  executionId: string,
+  offer: WithdrawnOffer,
+): Promise<void> {
+  const known = await transaction
+    .selectFrom('withdrawn_offers')
+    .select(['ticket_id', 'receipt_json'])
+    .where('execution_id', '=', executionId)
+    .where('executor_id', '=', offer.executor_id)
+    .orderBy(sql`rowid`)
+    .execute();
+  if (known.length >= maxWithdrawn) {
+    const oldest = known.find((it) => it.receipt_json === null);
+    if (oldest === undefined) return;
+    await transaction.deleteFrom('withdrawn_offers').where('ticket_id', '=', oldest.ticket_id).execute();
+  }
+  await transaction
+    .insertInto('withdrawn_offers')
+    .values({ ...offer, execution_id: executionId, receipt_json: null })
+    .onConflict((it) => it.column('ticket_id').doNothing())
+    .execute();
 }
 
 /** Events with the numbers that follow those on disk. */
