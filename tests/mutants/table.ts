@@ -403,6 +403,22 @@ const host: readonly Mutant[] = [
 /** A gate that believes a host or a client. */
 const fleet: readonly Mutant[] = [
   {
+    name: 'what-an-executor-came-back-without-is-forgotten',
+    file: `${gate}/link/reconcile.ts`,
+    before: "await scheduler.requeue(execution, 'its executor came back without having started it', offer);",
+    after: "await scheduler.requeue(execution, 'its executor came back without having started it');",
+    tests: [`${gate}/schedule/lost-offers.test.ts`],
+    red: 'is told to stop where another has it',
+  },
+  {
+    name: 'placements-of-one-execution-have-no-bound',
+    file: `${gate}/execution/placings.ts`,
+    before: "if (this.#count >= maxPlacings - (it.$case === 'placed' ? 1 : 0)) return [];",
+    after: '',
+    tests: [`${gate}/schedule/lost-offers.test.ts`],
+    red: 'have only so much stored of it',
+  },
+  {
     name: 'approval-for-another-policy',
     file: `${gate}/approval/approve.ts`,
     before: 'policy === decided.policy.sha256',
