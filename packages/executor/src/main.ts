@@ -1,12 +1,8 @@
 import { statSync } from 'node:fs';
-import { type KeyRing, readKeyRing, type Signer } from '@csc-fleet/common/crypto';
+import type { KeyRing, Signer } from '@csc-fleet/common/crypto';
 import { makeDirectory } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
-import {
-  createReloadablePolicySet,
-  type ReloadablePolicySet,
-  readPolicyDirectory,
-} from '@csc-fleet/common/policy';
+import { createReloadablePolicySet, type ReloadablePolicySet } from '@csc-fleet/common/policy';
 import { installLastHandler, reloadOnHangUp } from '@csc-fleet/common/process';
 import type { Identity } from '@csc-fleet/common/rpc';
 import { sweepCgroups } from './cgroup/index.ts';
@@ -18,6 +14,7 @@ import { requireHost, sweepLeftovers } from './launch/index.ts';
 import type { GateLink } from './link.ts';
 import { lockJobUsers } from './lock-job-users.ts';
 import type { Log } from './log.ts';
+import { readOwnersGateKeys, readOwnersPolicies } from './owners-files.ts';
 import { createReload } from './reload.ts';
 import type { HostFacts } from './sandbox/index.ts';
 import { readReceiptSigner } from './signing-key.ts';
@@ -75,8 +72,8 @@ async function readParts(config: ExecutorConfig): Promise<Parts> {
   return {
     executorId,
     identity,
-    gateKeys: readKeyRing(config.trustedGateKeys),
-    policies: createReloadablePolicySet(readPolicyDirectory(config.policies)),
+    gateKeys: readOwnersGateKeys(config.trustedGateKeys),
+    policies: createReloadablePolicySet(readOwnersPolicies(config.policies)),
     ...(signingKey === undefined ? {} : { signer: readReceiptSigner(executorId, stateDir, signingKey) }),
     ...(executionMode === 'hardened' ? { facts: await requireHost(toProbe(config)) } : {}),
     link: createGateLink({ address: config.gateAddress, tls }),

@@ -1,8 +1,9 @@
-import { type ReloadablePolicySet, readPolicyDirectory } from '@csc-fleet/common/policy';
+import type { ReloadablePolicySet } from '@csc-fleet/common/policy';
 import { needRestart } from '@csc-fleet/common/process';
 import { type ExecutorConfig, readExecutorConfig } from './config.ts';
 import type { JsonLog } from './json-log.ts';
 import type { GateLink } from './link.ts';
+import { readOwnersPolicies } from './owners-files.ts';
 
 /** What a reload puts something else into. */
 export interface Reloadable {
@@ -14,12 +15,12 @@ export interface Reloadable {
 /**
  * Reads config and policies once more, all of them before anything counts. What runs keeps the policy that it was granted
  * by; what comes is held against the new ones, and the gate is told anew which they are. Throws what readExecutorConfig
- * and readPolicyDirectory do.
+ * and readOwnersPolicies do.
  */
 export function createReload(configPath: string, config: ExecutorConfig, parts: Reloadable): () => object {
   return () => {
     const next = readExecutorConfig(configPath);
-    const policies = readPolicyDirectory(next.policies);
+    const policies = readOwnersPolicies(next.policies);
     const hashes = (): string => String(parts.policies.all().map((it) => it.sha256));
     const before = hashes();
     parts.policies.replace(policies);

@@ -1,0 +1,32 @@
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { type KeyRing, readKeyRing } from '@csc-fleet/common/crypto';
+import { CscError } from '@csc-fleet/common/errors';
+import { type PolicySet, readPolicyDirectory } from '@csc-fleet/common/policy';
+
+/**
+ * The policies of a host's owner. Throws what readPolicyDirectory does, and CONFIG_INVALID where everybody can change one
+ * of them: a job could write what jobs may do.
+ */
+export function readOwnersPolicies(directory: string): PolicySet {
+  const policies = readPolicyDirectory(directory);
+  const files = readdirSync(directory).filter((name) => name.endsWith('.yaml'));
+  for (const path of [directory, ...files.map((name) => join(directory, name))]) checkKept(path);
+  return policies;
+}
+
+/** The keys of the gates whose tickets count here. Throws what readKeyRing does, and CONFIG_INVALID as above. */
+export function readOwnersGateKeys(path: string): KeyRing {
+  const keys = readKeyRing(path);
+  checkKept(path);
+  return keys;
+}
+
+// A group may be that of the people who keep the policies.
+function checkKept(path: string): void {
+  if ((statSync(path).mode & 0o002) === 0) return;
+  throw new CscError(
+    'CONFIG_INVALID',
+    `${path} can be changed by everybody, and it decides what runs here: run chmod o-w ${path}`,
+  );
+}
