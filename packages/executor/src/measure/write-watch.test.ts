@@ -22,6 +22,15 @@ afterEach(() => {
   rmSync(root, { recursive: true, force: true });
 });
 
+// 60 is exit(2) of the one thread that calls it, 0x400 is CLONE_FILES.
+const deletedByThread = `
+import ctypes, mmap, threading
+libc = ctypes.CDLL(None)
+def hog():
+  with open("gone", "wb") as file:
+    os.unlink("gone")
+    for _ in range(300): file.write(bytes(1 << 20)); file.flush(); time.sleep(0.01)`;
+
 /** What a job writes, a little at a time, up to far more than it may; then it ends by itself. */
 const attacks = {
   'one file, after thousands that make the tree long to walk': `
@@ -36,6 +45,20 @@ for i in range(200000): os.mkdir(f"d{i}"); os.symlink("x", f"s{i}"); os.link("on
 with open("gone", "wb") as file:
   os.unlink("gone")
   for _ in range(300): file.write(bytes(1 << 20)); file.flush(); time.sleep(0.01)`,
+  'a deleted file of a thread that outlives the first one': `${deletedByThread}
+threading.Thread(target=hog).start()
+libc.syscall(60, 0)`,
+  'a deleted file that only a thread with descriptors of its own has open': `${deletedByThread}
+threading.Thread(target=lambda: hog() if libc.unshare(0x400) == 0 else None).start()`,
+  'a deleted file that a thread outlives the first one with, mapped and closed': `${deletedByThread}
+with open("gone", "wb+") as file:
+  file.truncate(300 << 20)
+  mapped = mmap.mmap(file.fileno(), 300 << 20)
+os.unlink("gone")
+def fill():
+  for i in range(300): mapped[i << 20:(i + 1) << 20] = bytes(1 << 20); time.sleep(0.01)
+threading.Thread(target=fill).start()
+libc.syscall(60, 0)`,
 };
 
 function start(text: string): ChildProcess {

@@ -86,7 +86,7 @@ class Watch {
     const { roots, since, measurer, processes } = this.#limits;
     this.#fallThen = await this.#space.fall();
     const written = await measurer.measure({ roots, since, ms });
-    this.#seen = addWritten(written, await measureDeleted(processes(), roots));
+    this.#seen = addWritten(written, await measureDeleted(processes(), roots, ms));
     if (this.#exceeded) return written;
     const isSuspect = !this.#seen.complete && (await this.#hasFallen());
     if (isSuspect && ms < decisivePatienceMs && !this.#isTooMuch())
