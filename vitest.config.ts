@@ -5,6 +5,7 @@ import { ClosingLineReporter } from './scripts/closing-line-reporter.ts';
 export default defineConfig({
   test: {
     include: ['packages/**/*.test.ts', 'tests/**/*.test.ts'],
+    globalSetup: ['tests/support/bundle.ts'],
     maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 60_000,

@@ -173,7 +173,8 @@ describe('a tunnel', () => {
     const good = get('http://allowed.test/', 'allowed.test');
     const after = await play(upstream, [
       good,
-      60,
+      // The whole answer.
+      { until: /^HTTP\/1\.1 200 [\s\S]*\r\n\r\n[\s\S]*(?:\r\n0\r\n\r\n|[^\r\n])$/ },
       connect('allowed.test:443'),
       20,
       hellos.allowed,

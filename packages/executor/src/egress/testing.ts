@@ -124,7 +124,7 @@ function connectAs(address: string, port: number, { web, secure }: Upstream): So
 }
 
 /** What a client does to a proxy: text and bytes are sent, a number of milliseconds is waited, `end` shuts its side down. */
-export type Step = string | Buffer | number | 'end';
+export type Step = string | Buffer | number | 'end' | { readonly until: RegExp };
 
 /** Plays a client that sends without listening, and gives all that the proxy said until it closed the connection. */
 export async function talk(port: number, steps: readonly Step[]): Promise<string> {
@@ -135,7 +135,9 @@ export async function talk(port: number, steps: readonly Step[]): Promise<string
   const gone = new Promise<void>((resolve) => socket.once('close', () => resolve()));
   for (const step of steps) {
     if (typeof step === 'number') await sleep(step);
-    else if (step === 'end') socket.end();
+    else if (typeof step === 'object' && 'until' in step) {
+      while (!step.until.test(Buffer.concat(chunks).toString('latin1')) && !socket.closed) await sleep(5);
+    } else if (step === 'end') socket.end();
     else if (socket.writable) socket.write(step);
   }
   await gone;
