@@ -69,7 +69,9 @@ async function runVitest(
 
 // The tests start processes of their own, so that a whole group has to go where they do not end.
 async function runToEnd(args: readonly string[], cwd: string, signal: AbortSignal): Promise<boolean> {
-  const child = spawn(process.execPath, args, { cwd, detached: true, stdio: 'ignore' });
+  // Of the copy, mutant and all: a bundle would have to be built for each.
+  const env = { ...process.env, CSC_BIN: join(cwd, 'packages/cli/bin/csc.js') };
+  const child = spawn(process.execPath, args, { cwd, env, detached: true, stdio: 'ignore' });
   const kill = (): void => {
     if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, 'SIGKILL');
   };
