@@ -1,48 +1,25 @@
-// The rooms of the architecture: who may import whom, and no circles between files.
+// Holds the house to its plan (rooms.ts): who may import whom, types included, and nothing goes round.
 import { globSync, readFileSync } from 'node:fs';
-import { dirname, join, normalize } from 'node:path';
+import { join, normalize } from 'node:path';
+import { findFaults } from './imports/find-faults.ts';
+import { readArrows } from './imports/graph.ts';
+import { house } from './rooms.ts';
 
-const allowed: Record<string, readonly string[]> = {
-  common: [],
-  gate: ['common'],
-  executor: ['common'],
-  client: ['common'],
-  cli: ['common', 'gate', 'executor', 'client'],
-};
-
-const faults: string[] = [];
-const graph = new Map<string, string[]>();
-
-for (const file of globSync('packages/*/src/**/*.ts')) {
-  if (file.endsWith('.test.ts')) continue;
-  const room = file.split('/')[1] ?? '';
-  const text = readFileSync(file, 'utf8');
-  const edges: string[] = [];
-  for (const match of text.matchAll(/^(?:import|export)\s[^;]*?from\s+'([^']+)'|import\('([^']+)'\)/gms)) {
-    const target = match[1] ?? match[2] ?? '';
-    const other = /^@csc-fleet\/([a-z]+)/.exec(target)?.[1];
-    if (other !== undefined && other !== room && !allowed[room]?.includes(other)) {
-      faults.push(`${file}: ${room} must not import ${other}`);
-    }
-    const typeOnly = /^(?:import|export)\s+type\s/.test(match[0]);
-    if (target.startsWith('.') && !typeOnly && match[1] !== undefined)
-      edges.push(normalize(join(dirname(file), target)));
-  }
-  graph.set(file, edges);
-}
-
-const state = new Map<string, 'open' | 'done'>();
-function visit(file: string, trail: readonly string[]): void {
-  if (state.get(file) === 'done') return;
-  if (state.get(file) === 'open') {
-    faults.push(`circular import: ${[...trail.slice(trail.indexOf(file)), file].join(' → ')}`);
-    return;
-  }
-  state.set(file, 'open');
-  for (const next of graph.get(file) ?? []) visit(next, [...trail, file]);
-  state.set(file, 'done');
-}
-for (const file of graph.keys()) visit(file, []);
-
+const files = globSync('packages/*/src/**/*.ts').filter((file) => !/\.test\.ts$|\/testing/.test(file));
+const texts = new Map(files.map((file) => [file, readFileSync(file, 'utf8')]));
+const faults = findFaults(readArrows({ files: texts, entries: readEntries() }), files, house);
 for (const fault of faults) process.stderr.write(`${fault}\n`);
 if (faults.length > 0) process.exitCode = 1;
+
+// What may be imported of each package by its name.
+function readEntries(): Map<string, string> {
+  const manifests = [...globSync('packages/*/package.json'), ...globSync('tests/*/package.json')];
+  return new Map(
+    manifests.flatMap((path) => {
+      const { name, exports = {} } = JSON.parse(readFileSync(path, 'utf8'));
+      return Object.entries<unknown>(exports).flatMap(([key, target]): [string, string][] =>
+        typeof target === 'string' ? [[join(name, key), normalize(join(path, '..', target))]] : [],
+      );
+    }),
+  );
+}
