@@ -8,7 +8,7 @@ const client = 'packages/client/src';
 const wiring = [`${executor}/wiring.test.ts`];
 const refuse = [`${executor}/refuse.test.ts`];
 const receipts = [`${gate}/link/receipts.test.ts`];
-const hostileGate = [`${client}/hostile-gate.test.ts`];
+const hostileGate = [`${client}/run/hostile-gate.test.ts`];
 
 /** A host that believes its gate, or asks less than its owner wrote. */
 const host: readonly Mutant[] = [
@@ -521,7 +521,7 @@ const fleet: readonly Mutant[] = [
 const believer: readonly Mutant[] = [
   {
     name: 'one-executor-speaks-for-another',
-    file: `${client}/signer-rules.ts`,
+    file: `${client}/verify/signer-rules.ts`,
     before: 'else checkExecutor(receipt, signer.name);',
     after: '',
     tests: hostileGate,
@@ -530,7 +530,7 @@ const believer: readonly Mutant[] = [
   },
   {
     name: 'one-executor-speaks-for-another-in-verify-receipt',
-    file: `${client}/verify-receipt.ts`,
+    file: `${client}/verify/verify-receipt.ts`,
     before: 'if (owner !== undefined) checkSigner(value, owner);',
     after: '',
     tests: ['packages/cli/src/artifacts/verify-receipt.test.ts'],
@@ -538,7 +538,7 @@ const believer: readonly Mutant[] = [
   },
   {
     name: 'gate-adds-to-pinned-keys',
-    file: `${client}/keys.ts`,
+    file: `${client}/verify/keys.ts`,
     before: 'key !== undefined && isOfGate(key.owner)',
     after: 'key !== undefined',
     tests: hostileGate,
@@ -546,7 +546,7 @@ const believer: readonly Mutant[] = [
   },
   {
     name: 'receipt-may-name-no-executor',
-    file: `${client}/signer-rules.ts`,
+    file: `${client}/verify/signer-rules.ts`,
     before: 'receipt.executor_id === name) return;',
     after: '(receipt.executor_id ?? name) === name) return;',
     tests: hostileGate,
@@ -554,7 +554,7 @@ const believer: readonly Mutant[] = [
   },
   {
     name: 'gate-speaks-for-executors',
-    file: `${client}/signer-rules.ts`,
+    file: `${client}/verify/signer-rules.ts`,
     before: 'if (ranNothing && !names && says.every((it) => it === undefined)) return;',
     after: 'if (says) return;',
     tests: hostileGate,
@@ -562,7 +562,7 @@ const believer: readonly Mutant[] = [
   },
   {
     name: 'client-believes-a-receipt-of-another-execution',
-    file: `${client}/run.ts`,
+    file: `${client}/run/run.ts`,
     before: '{ ...expected, executionId }',
     after: 'expected',
     tests: hostileGate,
@@ -570,7 +570,7 @@ const believer: readonly Mutant[] = [
   },
   {
     name: 'client-believes-a-receipt-of-another-contract',
-    file: `${client}/subject-rules.ts`,
+    file: `${client}/verify/subject-rules.ts`,
     before: 'if (contractSha256 !== undefined && receipt.contract_sha256 !== contractSha256) {',
     after: 'if (false) {',
     tests: hostileGate,
@@ -578,7 +578,7 @@ const believer: readonly Mutant[] = [
   },
   {
     name: 'client-believes-a-receipt-of-an-earlier-run',
-    file: `${client}/run.ts`,
+    file: `${client}/run/run.ts`,
     before: '{ endedAfter: new Date(Date.now() - clockToleranceMs) }',
     after: '{}',
     tests: hostileGate,
@@ -586,7 +586,7 @@ const believer: readonly Mutant[] = [
   },
   {
     name: 'client-believes-a-change-of-key',
-    file: `${client}/verify-receipt.ts`,
+    file: `${client}/verify/verify-receipt.ts`,
     before: "if (signer.role === 'executor') await keys.accept?.({ ...key, owner: key.owner });",
     after: '',
     tests: hostileGate,
@@ -594,7 +594,7 @@ const believer: readonly Mutant[] = [
   },
   {
     name: 'client-believes-other-arguments',
-    file: `${client}/subject-rules.ts`,
+    file: `${client}/verify/subject-rules.ts`,
     before: 'if (isV02) checkArguments(receipt, expected);',
     after: '',
     tests: hostileGate,
@@ -602,7 +602,7 @@ const believer: readonly Mutant[] = [
   },
   {
     name: 'client-believes-a-success-that-contradicts-itself',
-    file: `${client}/verify-receipt.ts`,
+    file: `${client}/verify/verify-receipt.ts`,
     before: 'checkSuccess(value);',
     after: '',
     tests: hostileGate,
@@ -610,7 +610,7 @@ const believer: readonly Mutant[] = [
   },
   {
     name: 'client-believes-an-end-without-a-receipt',
-    file: `${client}/conclusion.ts`,
+    file: `${client}/verify/conclusion.ts`,
     before: 'if (state !== ExecutionState.AWAITING_APPROVAL && state !== ExecutionState.LOST) {',
     after: 'if (false) {',
     tests: hostileGate,
@@ -618,7 +618,7 @@ const believer: readonly Mutant[] = [
   },
   {
     name: 'client-believes-other-output',
-    file: `${client}/run.ts`,
+    file: `${client}/run/run.ts`,
     before: 'session.outputCheck.verify(verified.receipt);',
     after: '',
     tests: hostileGate,
@@ -626,7 +626,7 @@ const believer: readonly Mutant[] = [
   },
   {
     name: 'client-has-another-contract-approved',
-    file: `${client}/run.ts`,
+    file: `${client}/run/run.ts`,
     before: 'checkDecided(session.decision(), contractSha256);',
     after: '',
     tests: hostileGate,

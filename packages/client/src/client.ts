@@ -1,12 +1,12 @@
 import type { KeyEntry } from '@csc-fleet/common/crypto';
 import type { Decision, Execution, SubmitResponse } from '@csc-fleet/common/rpc';
-import type { CallOptions, CancelOptions, CheckOptions, ListOptions } from './calls.ts';
-import type { ExecutionEvent } from './events.ts';
-import type { OutputItem, ReadOutputOptions } from './output.ts';
-import type { ContractInput, SubmitOptions } from './request.ts';
-import type { FollowOptions, RunOptions, RunResult } from './run.ts';
-import type { VerifiedReceipt } from './verify-receipt.ts';
-import type { WatchOptions } from './watch.ts';
+import type { CallOptions, CancelOptions, CheckOptions, ListOptions } from './calls/calls.ts';
+import type { ContractInput, SubmitOptions } from './calls/request.ts';
+import type { FollowOptions, RunOptions, RunResult } from './run/run.ts';
+import type { ExecutionEvent } from './stream/items.ts';
+import type { OutputItem, ReadOutputOptions } from './stream/read.ts';
+import type { WatchOptions } from './stream/watch.ts';
+import type { VerifiedReceipt } from './verify/verify-receipt.ts';
 
 /**
  * A client of one gate. Every method rejects with CscError only; its `code` is the gate's reason, or

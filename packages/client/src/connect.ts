@@ -8,15 +8,15 @@ import {
   readChannelCredentials,
   type TlsFiles,
 } from '@csc-fleet/common/rpc';
-import { cancel, check, getExecution, listExecutions, submit } from './calls.ts';
+import { cancel, check, getExecution, listExecutions, submit } from './calls/calls.ts';
 import type { GateClient } from './client.ts';
-import { createConnection } from './connection.ts';
-import { getKeys, knownKeys, pinnedKeys } from './keys.ts';
-import { createKnownExecutors, type KnownExecutors } from './known-executors.ts';
-import { readOutput } from './output.ts';
-import { follow, type RunContext, run } from './run.ts';
-import { verifyFromSource } from './verify-receipt.ts';
-import { watch } from './watch.ts';
+import { createConnection } from './connection/connection.ts';
+import { follow, type RunContext, run } from './run/run.ts';
+import { readOutput } from './stream/read.ts';
+import { watch } from './stream/watch.ts';
+import { getKeys, knownKeys, pinnedKeys } from './verify/keys.ts';
+import { createKnownExecutors, type KnownExecutors } from './verify/known-executors.ts';
+import { verifyFromSource } from './verify/verify-receipt.ts';
 
 /** How to reach a gate and as whom. */
 export type ConnectOptions = {

@@ -6,7 +6,7 @@ import {
   GateService,
   type SubmitResponse,
 } from '@csc-fleet/common/rpc';
-import type { Connection } from './connection.ts';
+import type { Connection } from '../connection/connection.ts';
 import { type ContractInput, prepareSubmit, type SubmitOptions, toDuration, toJsonBytes } from './request.ts';
 
 /** What every call may be told. */

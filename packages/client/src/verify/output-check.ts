@@ -2,7 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { CscError } from '@csc-fleet/common/errors';
 import { type OutputChunk, OutputStream } from '@csc-fleet/common/messages';
 import type { ExecutionReceipt, ReceiptV02 } from '@csc-fleet/common/receipt';
-import { keyOf } from './progress.ts';
+import { keyOf } from '../stream/progress.ts';
 
 /** Hashes the output that went past, to hold a receipt's output hashes against it. */
 export interface OutputCheck {

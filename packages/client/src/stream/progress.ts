@@ -1,6 +1,6 @@
 import type { StreamPosition } from '@csc-fleet/common/messages';
-import type { ExecutionEvent } from './events.ts';
-import type { OutputItem } from './output.ts';
+import type { ExecutionEvent } from './items.ts';
+import type { OutputItem } from './read.ts';
 
 /** How far a reader has come in an execution's events and output, so that nothing is shown twice or left out. */
 export interface Progress {

@@ -1,15 +1,20 @@
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
 import { type Decision, type Execution, GateService } from '@csc-fleet/common/rpc';
-import { cancel, checkDecided } from './calls.ts';
-import { concludeFrom, concludeWithout } from './conclusion.ts';
-import type { Connection } from './connection.ts';
+import { cancel, checkDecided } from '../calls/calls.ts';
+import {
+  type ContractInput,
+  defaultReceiptVersion,
+  prepareSubmit,
+  type SubmitOptions,
+} from '../calls/request.ts';
+import type { Connection } from '../connection/connection.ts';
+import type { ReconnectOptions } from '../connection/reconnect.ts';
+import { concludeFrom, concludeWithout } from '../verify/conclusion.ts';
+import type { KeySource } from '../verify/keys.ts';
+import { type ExpectedReceipt, verifyFromSource } from '../verify/verify-receipt.ts';
 import { followToEnd } from './follow.ts';
-import type { KeySource } from './keys.ts';
-import { type ContractInput, defaultReceiptVersion, prepareSubmit, type SubmitOptions } from './request.ts';
-import type { ReconnectOptions } from './resume.ts';
 import { createSession, type RunHandlers, type Session } from './session.ts';
-import { type ExpectedReceipt, verifyFromSource } from './verify-receipt.ts';
 
 export interface FollowOptions {
   readonly handlers?: RunHandlers | undefined;

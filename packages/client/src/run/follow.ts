@@ -1,10 +1,10 @@
 import { ExecutionState, GateService, type SubmitRequest, Verdict } from '@csc-fleet/common/rpc';
-import type { Connection } from './connection.ts';
-import { type ExecutionEvent, toExecutionEvent } from './events.ts';
-import { readOutputOnce, toOutputItem } from './output.ts';
-import { endedEarly, type ReconnectOptions, retrying } from './resume.ts';
+import type { Connection } from '../connection/connection.ts';
+import { endedEarly, type ReconnectOptions, retrying } from '../connection/reconnect.ts';
+import { type ExecutionEvent, toExecutionEvent } from '../stream/items.ts';
+import { readOutputOnce, toOutputItem } from '../stream/read.ts';
+import { watchOnce } from '../stream/watch.ts';
 import type { Session } from './session.ts';
-import { watchOnce } from './watch.ts';
 
 /** What following needs to know. */
 export interface FollowContext {

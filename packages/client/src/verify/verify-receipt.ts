@@ -2,8 +2,8 @@ import { type KeyRing, verifyArtifact } from '@csc-fleet/common/crypto';
 import { isJsonObject, type JsonObject, parseStrictJson } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { type ExecutionReceipt, maxReceiptBytes, receiptFromJson } from '@csc-fleet/common/receipt';
+import { toJsonBytes } from '../calls/request.ts';
 import type { KeySource } from './keys.ts';
-import { toJsonBytes } from './request.ts';
 import { checkSigner, type ReceiptSigner } from './signer-rules.ts';
 import { checkSubject, checkSuccess, type ExpectedReceipt } from './subject-rules.ts';
 

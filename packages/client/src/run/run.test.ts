@@ -3,11 +3,11 @@ import { createKeyRing, createSigner, generateKeyPair } from '@csc-fleet/common/
 import { CscError } from '@csc-fleet/common/errors';
 import { ExecutionState, Verdict } from '@csc-fleet/common/messages';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import type { GateClient } from './client.ts';
-import { type ConnectOptions, connect } from './connect.ts';
-import type { ExecutionEvent } from './events.ts';
-import type { Script } from './testing/scripted-execution.ts';
-import { ScriptedGate } from './testing/scripted-gate.ts';
+import type { GateClient } from '../client.ts';
+import { type ConnectOptions, connect } from '../connect.ts';
+import type { ExecutionEvent } from '../stream/items.ts';
+import type { Script } from '../testing/scripted-execution.ts';
+import { ScriptedGate } from '../testing/scripted-gate.ts';
 
 const contract: CommandContract = {
   version: 'csc.v0.1',

@@ -1,7 +1,7 @@
 import { GateService } from '@csc-fleet/common/rpc';
-import type { Connection } from './connection.ts';
-import { type ExecutionEvent, toExecutionEvent } from './events.ts';
-import { endedEarly, type ReconnectOptions, resuming } from './resume.ts';
+import type { Connection } from '../connection/connection.ts';
+import { endedEarly, type ReconnectOptions, resuming } from '../connection/reconnect.ts';
+import { type ExecutionEvent, toExecutionEvent } from './items.ts';
 
 export interface WatchOptions {
   /** The first event wanted. Absent: from the beginning. */

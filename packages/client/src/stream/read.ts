@@ -1,7 +1,7 @@
 import { GateService, type OutputChunk, type OutputEnd, type StreamPosition } from '@csc-fleet/common/rpc';
-import type { Connection } from './connection.ts';
+import type { Connection } from '../connection/connection.ts';
+import { type ReconnectOptions, resuming } from '../connection/reconnect.ts';
 import { createProgress } from './progress.ts';
-import { type ReconnectOptions, resuming } from './resume.ts';
 
 /** A piece of a command's output, or the end of one of its streams. */
 export type OutputItem =

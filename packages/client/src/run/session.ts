@@ -1,8 +1,8 @@
 import { type Decision, OutputStream } from '@csc-fleet/common/messages';
-import type { EventOf, ExecutionEvent } from './events.ts';
-import type { OutputItem } from './output.ts';
-import { createOutputCheck, type OutputCheck } from './output-check.ts';
-import { createProgress, type Progress } from './progress.ts';
+import type { EventOf, ExecutionEvent } from '../stream/items.ts';
+import { createProgress, type Progress } from '../stream/progress.ts';
+import type { OutputItem } from '../stream/read.ts';
+import { createOutputCheck, type OutputCheck } from '../verify/output-check.ts';
 
 type Awaitable = void | Promise<void>;
 

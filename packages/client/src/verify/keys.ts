@@ -1,7 +1,7 @@
 import { createKeyRing, type KeyEntry, type KeyRing, parsePublicKey } from '@csc-fleet/common/crypto';
 import { orThrow } from '@csc-fleet/common/errors';
 import { GateService, type PublicKey, parseIdentity } from '@csc-fleet/common/rpc';
-import type { Connection } from './connection.ts';
+import type { Connection } from '../connection/connection.ts';
 import { checkKnown, type ExecutorKey, type KnownExecutors } from './known-executors.ts';
 
 /** Where the public keys come from that receipts are verified with. */
