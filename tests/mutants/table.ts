@@ -5,8 +5,8 @@ import type { Mutant } from './mutant.ts';
 const executor = 'packages/executor/src';
 const gate = 'packages/gate/src';
 const client = 'packages/client/src';
-const wiring = [`${executor}/wiring.test.ts`];
-const refuse = [`${executor}/refuse.test.ts`];
+const wiring = [`${executor}/admission/wiring.test.ts`];
+const refuse = [`${executor}/admission/refuse.test.ts`];
 const receipts = [`${gate}/link/receipts.test.ts`];
 const hostileGate = [`${client}/run/hostile-gate.test.ts`];
 
@@ -14,7 +14,7 @@ const hostileGate = [`${client}/run/hostile-gate.test.ts`];
 const host: readonly Mutant[] = [
   {
     name: 'unapproved-contract-runs',
-    file: `${executor}/ticket/approvals.ts`,
+    file: `${executor}/admission/approvals.ts`,
     before: 'if (named.length === 0) {',
     after: 'if (named.length < 0) {',
     tests: refuse,
@@ -23,7 +23,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'unnamed-approval-counts',
-    file: `${executor}/ticket/approvals.ts`,
+    file: `${executor}/admission/approvals.ts`,
     before: '.filter(({ approval_id: id }) => ticket.approval_ids.includes(id));',
     after: '.filter(() => true);',
     tests: refuse,
@@ -31,7 +31,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'unsigned-approval-counts',
-    file: `${executor}/ticket/approvals.ts`,
+    file: `${executor}/admission/approvals.ts`,
     before: 'if (!acceptUnsignedApprovals) {',
     after: 'if (false) {',
     tests: refuse,
@@ -39,7 +39,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'approval-of-another-contract-counts',
-    file: `${executor}/ticket/approvals.ts`,
+    file: `${executor}/admission/approvals.ts`,
     before: 'for (const approval of named) checkApproval(',
     after: 'for (const approval of named.slice(1)) checkApproval(',
     tests: refuse,
@@ -47,7 +47,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'one-approval-is-two-people-on-the-host',
-    file: `${executor}/ticket/approvals.ts`,
+    file: `${executor}/admission/approvals.ts`,
     before: "checkDualControl(contract, { dualControl, by: 'host' });",
     after: '',
     tests: refuse,
@@ -63,10 +63,10 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'what-may-still-run-elsewhere-is-signed',
-    file: `${executor}/refuse.ts`,
+    file: `${executor}/admission/refuse.ts`,
     before: "retryOf(reason) !== 'no' || reason === 'TICKET_REPLAYED';",
     after: "reason === 'TICKET_REPLAYED';",
-    tests: [`${executor}/withdraw.test.ts`],
+    tests: [`${executor}/link/withdraw.test.ts`],
     red: 'an offer that was withdrawn before it was redeemed is refused, unsigned',
   },
   {
@@ -79,7 +79,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'denied-contract-runs',
-    file: `${executor}/ticket/reevaluate.ts`,
+    file: `${executor}/admission/reevaluate.ts`,
     before: "if (evaluation.verdict !== 'deny') return",
     after: 'if (evaluation) return',
     tests: refuse,
@@ -112,7 +112,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'full-network-without-approval-in-the-ceiling',
-    file: `${executor}/ceiling/ceiling.ts`,
+    file: `${executor}/admission/ceiling.ts`,
     before: "if (network !== 'full' || approvals > 0) return [];",
     after: 'if (approvals >= 0) return [];',
     tests: wiring,
@@ -120,7 +120,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'path-roots-not-granted',
-    file: `${executor}/grant.ts`,
+    file: `${executor}/admission/grant.ts`,
     before: 'pathRoots: ceiling.pathRoots,',
     after: "pathRoots: ['/'],",
     tests: wiring,
@@ -136,7 +136,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'ceiling-not-joined-with-policy-for-egress',
-    file: `${executor}/grant.ts`,
+    file: `${executor}/admission/grant.ts`,
     before: 'egressHosts: [policy.allowed_egress_hosts, ceiling.egressHosts],',
     after: 'egressHosts: [policy.allowed_egress_hosts],',
     tests: wiring,
@@ -144,7 +144,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'policy-not-joined-with-ceiling-for-egress',
-    file: `${executor}/grant.ts`,
+    file: `${executor}/admission/grant.ts`,
     before: 'egressHosts: [policy.allowed_egress_hosts, ceiling.egressHosts],',
     after: 'egressHosts: [ceiling.egressHosts],',
     tests: wiring,
@@ -152,15 +152,15 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'unix-sockets-whatever-the-owner-says',
-    file: `${executor}/grant.ts`,
+    file: `${executor}/admission/grant.ts`,
     before: 'unixSockets: ceiling.unixSockets,',
     after: '',
-    tests: [`${executor}/unix-sockets.test.ts`],
+    tests: [`${executor}/run/unix-sockets.test.ts`],
     red: 'no run has any where the host’s owner says so',
   },
   {
     name: 'ticket-limits-ignored',
-    file: `${executor}/grant.ts`,
+    file: `${executor}/admission/grant.ts`,
     before: 'narrowLimits(narrowLimits(runLimits, policy.limits ?? {}), limits)',
     after: 'narrowLimits(runLimits, policy.limits ?? {})',
     tests: wiring,
@@ -176,7 +176,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'policy-limits-ignored',
-    file: `${executor}/grant.ts`,
+    file: `${executor}/admission/grant.ts`,
     before: 'narrowLimits(narrowLimits(runLimits, policy.limits ?? {}), limits)',
     after: 'narrowLimits(runLimits, limits)',
     tests: wiring,
@@ -192,7 +192,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'host-limits-ignored',
-    file: `${executor}/grant.ts`,
+    file: `${executor}/admission/grant.ts`,
     before: 'narrowLimits(narrowLimits(runLimits, policy.limits ?? {}), limits)',
     after: '{ ...runLimits, ...policy.limits }',
     tests: wiring,
@@ -235,7 +235,7 @@ const host: readonly Mutant[] = [
     file: `${executor}/execute.ts`,
     before: 'link.checkWanted();',
     after: '',
-    tests: [`${executor}/withdraw.test.ts`],
+    tests: [`${executor}/link/withdraw.test.ts`],
     red: 'an offer that was withdrawn before it was redeemed is refused',
   },
   {
@@ -248,7 +248,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'secrets-not-wiped-after-a-refusal',
-    file: `${executor}/refuse.ts`,
+    file: `${executor}/admission/refuse.ts`,
     before: 'secrets?.wipe();',
     after: '',
     tests: wiring,
@@ -264,7 +264,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'output-not-masked',
-    file: `${executor}/run-command.ts`,
+    file: `${executor}/run/run-command.ts`,
     before: 'secrets.filter()',
     after: 'undefined',
     tests: wiring,
@@ -272,7 +272,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'variables-that-the-policy-withholds',
-    file: `${executor}/workplace.ts`,
+    file: `${executor}/run/workplace.ts`,
     before: 'const granted = grantedVariables(policy, names);',
     after: 'const granted = names;',
     tests: wiring,
@@ -280,7 +280,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'disguised-interpreter-runs',
-    file: `${executor}/prepare-command.ts`,
+    file: `${executor}/run/prepare-command.ts`,
     before: 'checkProgram(command, place, granted, host.ceiling);',
     after: '',
     tests: wiring,
@@ -288,7 +288,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'cwd-leads-out-of-the-policy',
-    file: `${executor}/prepare-command.ts`,
+    file: `${executor}/run/prepare-command.ts`,
     before: 'if (problem !== undefined)',
     after: 'if (false)',
     tests: [`${executor}/execute.test.ts`],
@@ -296,15 +296,15 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'unix-sockets-where-runs-can-meet',
-    file: `${executor}/workplace.ts`,
+    file: `${executor}/run/workplace.ts`,
     before: "unixSockets: shared.length === 0 && granted.unixSockets !== 'deny',",
     after: "unixSockets: granted.unixSockets !== 'deny',",
-    tests: [`${executor}/unix-sockets.test.ts`],
+    tests: [`${executor}/run/unix-sockets.test.ts`],
     red: 'cannot hand each other what they have open',
   },
   {
     name: 'ticket-of-another-execution',
-    file: `${executor}/ticket/open-offer.ts`,
+    file: `${executor}/admission/open-offer.ts`,
     before: 'if (ticket.execution_id !== offer.executionId) {',
     after: 'if (false) {',
     tests: refuse,
@@ -320,7 +320,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'refusal-signed-for-any-ticket',
-    file: `${executor}/ticket/open-offer.ts`,
+    file: `${executor}/admission/open-offer.ts`,
     before: 'if (isCscError(error)) return undefined;',
     after: 'if (parsed.ok) return parsed.value;',
     tests: refuse,
@@ -328,10 +328,10 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'refusal-not-journalled',
-    file: `${executor}/refuse.ts`,
+    file: `${executor}/admission/refuse.ts`,
     before: 'await host.journal.refuse(record);',
     after: '',
-    tests: [`${executor}/deliver.test.ts`],
+    tests: [`${executor}/link/deliver.test.ts`],
     red: 'brings a signed refusal again like a receipt',
   },
   {

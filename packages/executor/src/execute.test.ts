@@ -5,10 +5,11 @@ import type { JsonObject } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { receiptSha256 } from '@csc-fleet/common/receipt';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { fileTimeNow } from './evidence/measure-index.ts';
 import { type Journal, openSqliteJournal } from './journal/index.ts';
 import { createLocalLauncher, type Launcher } from './launch/index.ts';
 import { endedProcess } from './launch/supervise.ts';
-import { fileTimeNow } from './measure/index.ts';
+import { localModeNote } from './run/workplace.ts';
 import { type CommandShort, makeContract, shell } from './testing/contracts.ts';
 import { findProcesses } from './testing/find-processes.ts';
 import {
@@ -17,7 +18,6 @@ import {
   type Workbench,
   type WorkbenchOptions,
 } from './testing/workbench.ts';
-import { localModeNote } from './workplace.ts';
 
 let bench: Workbench;
 

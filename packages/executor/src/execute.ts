@@ -2,21 +2,8 @@ import type { Command, CommandContract } from '@csc-fleet/common/contract';
 import { CscError } from '@csc-fleet/common/errors';
 import { narrowLimits } from '@csc-fleet/common/limits';
 import type { Offer } from '@csc-fleet/common/messages';
-import { checkCeiling } from './ceiling/index.ts';
-import { conclude } from './conclude.ts';
-import type { Deliveries } from './deliver.ts';
-import { beginTrace, type Execution } from './execution.ts';
-import { grantOf } from './grant.ts';
-import type { Host } from './host.ts';
-import type { Outbox } from './link/outbox.ts';
-import { fileTimeNow } from './measure/index.ts';
-import type { OutputSpool } from './output/index.ts';
-import { prepareCommand } from './prepare-command.ts';
-import { toDraft } from './receipt/index.ts';
-import { type Attempt, giveBack, journalRefusal, planRefusal } from './refuse.ts';
-import type { Run } from './run.ts';
-import { runCommands } from './run-commands.ts';
-import { readRunSecrets } from './run-secrets.ts';
+import { checkCeiling } from './admission/ceiling-index.ts';
+import { grantOf } from './admission/grant.ts';
 import {
   awaitTicket,
   checkApprovals,
@@ -27,8 +14,21 @@ import {
   reevaluate,
   toConsumed,
   toUse,
-} from './ticket/index.ts';
-import type { Granted } from './workplace.ts';
+} from './admission/index.ts';
+import { type Attempt, giveBack, journalRefusal, planRefusal } from './admission/refuse.ts';
+import { conclude } from './evidence/conclude.ts';
+import { toDraft } from './evidence/index.ts';
+import { fileTimeNow } from './evidence/measure-index.ts';
+import type { Deliveries } from './link/deliver.ts';
+import type { Outbox } from './link/outbox.ts';
+import type { OutputSpool } from './output/index.ts';
+import { beginTrace, type Execution } from './run/execution.ts';
+import type { Host } from './run/host.ts';
+import { prepareCommand } from './run/prepare-command.ts';
+import type { Run } from './run/run.ts';
+import { runCommands } from './run/run-commands.ts';
+import type { Granted } from './run/workplace.ts';
+import { readRunSecrets } from './secrets/run-secrets.ts';
 
 /** Where an execution says what becomes of it. */
 export interface Link {

@@ -1,10 +1,10 @@
-export { createExecutor, type ExecutorDeps, type ExecutorOptions } from './compose.ts';
-export { type ExecutorConfig, readExecutorConfig } from './config.ts';
-export type { Executor } from './executor.ts';
-export { defaultLimits, type ExecutionMode, type ExecutorLimits } from './limits.ts';
+export type { Executor } from './link/linked-executor.ts';
 export type { Send } from './link/outbox.ts';
 export type { LinkConnection } from './link/session.ts';
-export { type Log, silentLog } from './log.ts';
 export { type RunExecutorOptions, runExecutor } from './main.ts';
 export type { OutputSink } from './output/index.ts';
-export { readReceiptSigner } from './signing-key.ts';
+export { createExecutor, type ExecutorDeps, type ExecutorOptions } from './service/compose.ts';
+export { type ExecutorConfig, readExecutorConfig } from './service/config.ts';
+export { defaultLimits, type ExecutionMode, type ExecutorLimits } from './service/limits.ts';
+export { type Log, silentLog } from './service/log.ts';
+export { readReceiptSigner } from './service/signing-key.ts';

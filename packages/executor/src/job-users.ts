@@ -1,7 +1,7 @@
 import { CscError } from '@csc-fleet/common/errors';
 import { endProcessesOf, hasPlainProcess } from './launch/index.ts';
-import type { Log } from './log.ts';
 import type { JobUser, JobUsers } from './sandbox/index.ts';
+import type { Log } from './service/log.ts';
 
 /** The host user of one run, for as long as it lasts. */
 export interface UserLease {

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { JobUserPool } from './job-users.ts';
 import { lockJobUsers } from './lock-job-users.ts';
-import { silentLog } from './log.ts';
 import type { JobUsers } from './sandbox/index.ts';
+import { silentLog } from './service/log.ts';
 import { makeTestDirectory } from './testing/workbench.ts';
 
 const uid = 61_910;

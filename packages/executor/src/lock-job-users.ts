@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { explainFileError, makeDirectory } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
-import type { InstanceLock } from './instance-lock.ts';
 import { endProcessesOf } from './launch/index.ts';
 import type { JobUsers } from './sandbox/index.ts';
+import type { InstanceLock } from './service/instance-lock.ts';
 
 /** Where it says which users are taken: of root, and empty after a restart of the host. */
 const defaultDirectory = '/run/csc-job-users';

@@ -6,19 +6,19 @@ import { createReloadablePolicySet, type ReloadablePolicySet } from '@csc-fleet/
 import { installLastHandler, reloadOnHangUp } from '@csc-fleet/common/process';
 import type { Identity } from '@csc-fleet/common/rpc';
 import { sweepCgroups } from './cgroup/index.ts';
-import { createExecutor, type ExecutorDeps, toProbe } from './compose.ts';
-import { type ExecutorConfig, readExecutorConfig } from './config.ts';
-import type { Executor } from './executor.ts';
-import { lockStateDirectory } from './instance-lock.ts';
 import { requireHost, sweepLeftovers } from './launch/index.ts';
-import type { GateLink } from './link.ts';
+import type { GateLink } from './link/grpc-link.ts';
+import type { Executor } from './link/linked-executor.ts';
 import { lockJobUsers } from './lock-job-users.ts';
-import type { Log } from './log.ts';
-import { readOwnersGateKeys, readOwnersPolicies } from './owners-files.ts';
-import { createReload } from './reload.ts';
+import { localModeNote } from './run/workplace.ts';
 import type { HostFacts } from './sandbox/index.ts';
-import { readReceiptSigner } from './signing-key.ts';
-import { localModeNote } from './workplace.ts';
+import { createExecutor, type ExecutorDeps, toProbe } from './service/compose.ts';
+import { type ExecutorConfig, readExecutorConfig } from './service/config.ts';
+import { lockStateDirectory } from './service/instance-lock.ts';
+import type { Log } from './service/log.ts';
+import { readOwnersGateKeys, readOwnersPolicies } from './service/owners-files.ts';
+import { createReload } from './service/reload.ts';
+import { readReceiptSigner } from './service/signing-key.ts';
 
 export interface RunExecutorOptions {
   /** Reads and tries all that the config names, and starts nothing. */
@@ -37,7 +37,7 @@ export async function runExecutor(configPath: string, options: RunExecutorOption
   if (options.checkOnly === true) return parts.link.close();
   prepareStateDirectory(config.stateDir);
   // Loaded here only: `csc run` has no log, and no time to lose.
-  const { createJsonLog } = await import('./json-log.ts');
+  const { createJsonLog } = await import('./service/json-log.ts');
   const log = createJsonLog(parts.executorId, config.logLevel);
   const stopReloading = reloadOnHangUp(createReload(configPath, config, { ...parts, log }), log);
   const locks = [lockStateDirectory(config.stateDir)];
@@ -66,7 +66,7 @@ interface Parts {
 
 async function readParts(config: ExecutorConfig): Promise<Parts> {
   // Loaded here: nobody who only composes an executor should wait for gRPC.
-  const { createGateLink } = await import('./link.ts');
+  const { createGateLink } = await import('./link/grpc-link.ts');
   const { tls, stateDir, signingKey, executionMode } = config;
   const { name: executorId, uri: identity } = await readIdentity(config);
   return {

@@ -4,7 +4,6 @@ import { promisify } from 'node:util';
 import { isCscError } from '@csc-fleet/common/errors';
 import { narrowLimits } from '@csc-fleet/common/limits';
 import { type Cgroups, openCgroups, probeCgroups } from '../cgroup/index.ts';
-import { defaultReserve, defaultRunLimits } from '../limits.ts';
 import {
   askBwrap,
   type Check,
@@ -26,6 +25,7 @@ import {
   toolPath,
   toRunFacts,
 } from '../sandbox/index.ts';
+import { defaultReserve, defaultRunLimits } from '../service/limits.ts';
 import { createBwrapLauncher } from './bwrap-launcher.ts';
 import { prlimitPath } from './bwrap-segment.ts';
 import { createFifoPool } from './fifo-pool.ts';

@@ -1,7 +1,7 @@
 import { type CommandResult, EndedBy, OutputStream } from '@csc-fleet/common/messages';
 import type { Ending } from '@csc-fleet/common/receipt';
 import { type CapturedStream, capturedStreams } from '../output/index.ts';
-import type { CommandOutcome } from '../run-command.ts';
+import type { CommandOutcome } from '../run/run-command.ts';
 
 const endedBy: Readonly<Record<Ending, EndedBy>> = {
   exit: EndedBy.EXIT,

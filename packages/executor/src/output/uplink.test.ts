@@ -1,7 +1,7 @@
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { CscError } from '@csc-fleet/common/errors';
 import { describe, expect, it, vi } from 'vitest';
-import { silentLog } from '../log.ts';
+import { silentLog } from '../service/log.ts';
 import { Backlog, mostAtOnce } from './backlog.ts';
 import type { OutputLog } from './output-log.ts';
 import { ChangeSignal } from './signal.ts';

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isCscError } from '@csc-fleet/common/errors';
-import type { Log } from '../log.ts';
+import type { Log } from '../service/log.ts';
 import type { OutputLog } from './output-log.ts';
 import { ChangeSignal } from './signal.ts';
 import { type OutputSink, pushOutput } from './uplink.ts';

@@ -1,5 +1,5 @@
 import type { NetworkMode } from '@csc-fleet/common/contract';
-import type { RunLimits } from '../limits.ts';
+import type { RunLimits } from '../service/limits.ts';
 import { madeUpEtcFiles } from './etc-files.ts';
 import type { CgroupMechanism, HostFacts, JobUser, RunFacts } from './host-facts.ts';
 import type { ResolvedScopes } from './scopes.ts';

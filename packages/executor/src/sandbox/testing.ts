@@ -1,6 +1,6 @@
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import type { RunLimits } from '../limits.ts';
+import type { RunLimits } from '../service/limits.ts';
 import type { RunFacts } from './host-facts.ts';
 import type { SandboxCommand } from './plan.ts';
 import type { ResolvedScopes } from './scopes.ts';

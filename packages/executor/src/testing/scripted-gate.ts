@@ -24,7 +24,7 @@ import { OutputChunk } from '@csc-fleet/common/messages';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
 import { type ExecutionReceipt, parseReceipt, type ReceiptV02 } from '@csc-fleet/common/receipt';
 import type { UnsignedTicket } from '@csc-fleet/common/ticket';
-import type { Executor } from '../executor.ts';
+import type { Executor } from '../link/linked-executor.ts';
 import type { LinkMessage } from '../link/outbox.ts';
 import type { LinkConnection } from '../link/session.ts';
 import { readFrames } from '../output/frame.ts';

@@ -1,0 +1,2 @@
+export { type CeilingRequest, checkCeiling, defaultCeiling, type HostCeiling } from './ceiling.ts';
+export { ceilingConfig, toHostCeiling } from './ceiling-config.ts';

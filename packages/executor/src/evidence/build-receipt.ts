@@ -1,0 +1,148 @@
+import type { ApprovalArtifact } from '@csc-fleet/common/approval';
+import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
+import { sha256Hex, toTimestamp } from '@csc-fleet/common/encoding';
+import type { PolicyDocument } from '@csc-fleet/common/policy';
+import type { ReceiptV02, SandboxReport } from '@csc-fleet/common/receipt';
+import type { ExecutionTicket } from '@csc-fleet/common/ticket';
+import type { CapturedStream, StreamDigest } from '../output/index.ts';
+import { type CommandOutcome, hasSucceeded } from '../run/run-command.ts';
+import type { ExecutionMode } from '../service/limits.ts';
+import { runnerVersion } from './version.ts';
+
+/** What a receipt is about: all that is known before anything has run. */
+export interface ReceiptSubject {
+  readonly executorId: string;
+  readonly executionMode: ExecutionMode;
+  readonly contract: CommandContract;
+  readonly ticket: ExecutionTicket;
+  /** Absent where the ticket was refused before its policy was found. */
+  readonly document?: PolicyDocument;
+  readonly approvals: readonly ApprovalArtifact[];
+  readonly startedAt: Date;
+}
+
+/** What came of it. */
+export interface RunResult {
+  /** Of the commands that ran, and last of the one that failed or could not start. */
+  readonly outcomes: readonly CommandOutcome[];
+  /** Over all commands, in order. */
+  readonly totals: Readonly<Record<CapturedStream, StreamDigest>>;
+  readonly endedAt: Date;
+  readonly effects?: Pick<ReceiptV02, 'artifacts' | 'artifacts_left_out' | 'effect_summary'>;
+  readonly sandbox?: SandboxReport;
+  /** One a command that had a sandbox. */
+  readonly profileIds: readonly string[];
+}
+
+/** The receipt of a run, unsigned. */
+export function buildReceipt(subject: ReceiptSubject, result: RunResult): ReceiptV02 {
+  const { outcomes, totals, sandbox } = result;
+  const profileId = combineProfileIds(result.profileIds);
+  return {
+    ...describeSubject(subject),
+    ...conclude(outcomes),
+    ended_at: toTimestamp(result.endedAt),
+    stdout_hash: totals.stdout.sha256,
+    stderr_hash: totals.stderr.sha256,
+    ...(totals.stdout.truncated ? { stdout_truncated: true } : {}),
+    ...(totals.stderr.truncated ? { stderr_truncated: true } : {}),
+    ...(sandbox === undefined ? {} : { sandbox }),
+    ...(profileId === undefined ? {} : { sandbox_profile_id: profileId }),
+    completed_command_ids: outcomes.filter(hasSucceeded).map(({ commandId }) => commandId),
+    commands: outcomes.map(toCommandResult),
+    ...result.effects,
+  };
+}
+
+/** The receipt of a ticket that was refused before anything ran, unsigned. */
+export function buildRefusal(subject: ReceiptSubject, message: string): ReceiptV02 {
+  return {
+    ...describeSubject(subject),
+    status: 'blocked',
+    ended: 'refused',
+    ended_at: toTimestamp(subject.startedAt),
+    error: toErrorText(message),
+    commands: [],
+  };
+}
+
+type Conclusion = Pick<ReceiptV02, 'status' | 'ended' | 'exit_code' | 'failed_command_id' | 'error'>;
+type SubjectMembers = Omit<ReceiptV02, keyof Conclusion | 'ended_at' | 'commands'>;
+
+function describeSubject({
+  contract,
+  ticket,
+  document,
+  approvals,
+  ...subject
+}: ReceiptSubject): SubjectMembers {
+  return {
+    receipt_version: 'csc.receipt.v0.2',
+    contract_id: contract.contract_id,
+    execution_id: ticket.execution_id,
+    contract_sha256: contractSha256(contract),
+    started_at: toTimestamp(subject.startedAt),
+    policy_profile: document?.policy.name ?? ticket.policy_profile,
+    policy_sha256: document?.sha256 ?? ticket.policy_sha256,
+    ...(document === undefined ? {} : { policy_schema_version: document.policy.policy_schema_version }),
+    runner_version: runnerVersion,
+    execution_mode: subject.executionMode,
+    ticket_id: ticket.ticket_id,
+    executor_id: subject.executorId,
+    approvals: approvals.map(({ approval_id, approver, scope }) => ({
+      approval_id,
+      approver: approver.identity,
+      scope,
+    })),
+  };
+}
+
+// Nothing ran and nothing could be tried: blocked. A program that was not found was tried: failed, with 127.
+function conclude(outcomes: readonly CommandOutcome[]): Conclusion {
+  const last = outcomes.at(-1);
+  if (last === undefined) return { status: 'blocked', ended: 'refused' };
+  if (hasSucceeded(last)) return { status: 'success', ended: last.ended, exit_code: 0 };
+  const { commandId, ended, exitCode, error } = last;
+  const text = error === undefined ? {} : { error: toErrorText(`command ${commandId}: ${error}`) };
+  const tried = outcomes.some((outcome) => outcome.startedAt !== undefined || outcome.exitCode !== undefined);
+  if (!tried) return { status: 'blocked', ended, ...text };
+  const code = exitCode ?? (ended === 'cancelled' ? 143 : 126);
+  return { status: 'failed', ended, exit_code: code, failed_command_id: commandId, ...text };
+}
+
+function toCommandResult(outcome: CommandOutcome): ReceiptV02['commands'][number] {
+  const { startedAt, endedAt, exitCode, signal, output } = outcome;
+  const { stdout, stderr } = output;
+  return {
+    command_id: outcome.commandId,
+    argv_sha256: outcome.argvSha256,
+    ended: outcome.ended,
+    ...(startedAt === undefined ? {} : { started_at: toTimestamp(startedAt) }),
+    ...(endedAt === undefined ? {} : { ended_at: toTimestamp(endedAt) }),
+    ...(exitCode === undefined ? {} : { exit_code: exitCode }),
+    ...(signal === undefined ? {} : { signal }),
+    ...(outcome.oomKills === undefined ? {} : { oom_kills: outcome.oomKills }),
+    stdout_hash: stdout.sha256,
+    stdout_bytes: stdout.length,
+    ...(stdout.truncated ? { stdout_truncated: true } : {}),
+    stderr_hash: stderr.sha256,
+    stderr_bytes: stderr.length,
+    ...(stderr.truncated ? { stderr_truncated: true } : {}),
+  };
+}
+
+// Commands that saw different sandboxes have one id together.
+function combineProfileIds(ids: readonly string[]): string | undefined {
+  const distinct = [...new Set(ids)];
+  return distinct.length > 1 ? sha256Hex(distinct.join('\n')) : distinct[0];
+}
+
+const maxErrorLength = 4000;
+
+/** A text as a receipt's `error` may hold it: at most 4000 code points, well-formed. */
+export function toErrorText(text: string): string {
+  const points = [...text.toWellFormed()];
+  return points.length <= maxErrorLength
+    ? points.join('')
+    : `${points.slice(0, maxErrorLength - 1).join('')}…`;
+}

@@ -1,0 +1,66 @@
+import { argvSha256, type Command } from '@csc-fleet/common/contract';
+import { canonicalJson, type JsonObject, toTimestamp } from '@csc-fleet/common/encoding';
+import type { ReceiptV02, ReceiptVersion } from '@csc-fleet/common/receipt';
+import { emptyDigest, type LogContent } from '../output/index.ts';
+import type { CommandOutcome } from '../run/run-command.ts';
+import { buildReceipt, type ReceiptSubject, type RunResult } from './build-receipt.ts';
+
+/** The receipt that an execution gets if its executor dies now, and the version in which it is wanted. */
+export interface ReceiptDraft {
+  readonly version: ReceiptVersion;
+  readonly receipt: ReceiptV02;
+}
+
+/** What a draft adds to the commands that are done: the one that would be under way. */
+export interface DraftInput extends Pick<RunResult, 'outcomes' | 'sandbox' | 'profileIds'> {
+  readonly next: Command;
+}
+
+// The sandbox dies with its executor, by SIGKILL: 128 + 9.
+const killed = 137;
+
+/** The draft as the journal keeps it. */
+export function toDraft(subject: ReceiptSubject, { next, ...input }: DraftInput): string {
+  const lost: CommandOutcome = {
+    commandId: next.id,
+    argvSha256: argvSha256(next),
+    ended: 'executor_restart',
+    exitCode: killed,
+    error: 'its executor ended while it ran, or was about to; how far it came is not known',
+    output: { stdout: emptyDigest, stderr: emptyDigest },
+  };
+  const receipt = buildReceipt(subject, {
+    ...input,
+    outcomes: [...input.outcomes, lost],
+    totals: lost.output,
+    endedAt: subject.startedAt,
+  });
+  // Canonical, so that what is in the journal can certainly be signed.
+  return canonicalJson({ version: subject.ticket.grant.receipt_version, receipt } as unknown as JsonObject);
+}
+
+/** Reads a draft of the journal. Throws SyntaxError where it is none. */
+export function readDraft(draft: string): ReceiptDraft {
+  return JSON.parse(draft) as ReceiptDraft;
+}
+
+/** A draft's receipt with what its log holds. */
+export function completeDraft({ receipt }: ReceiptDraft, log: LogContent, endedAt: Date): ReceiptV02 {
+  return {
+    ...receipt,
+    ended_at: toTimestamp(endedAt),
+    stdout_hash: log.digest('stdout').sha256,
+    stderr_hash: log.digest('stderr').sha256,
+    commands: receipt.commands.map((command) => {
+      const stdout = log.digest('stdout', command.command_id);
+      const stderr = log.digest('stderr', command.command_id);
+      return {
+        ...command,
+        stdout_hash: stdout.sha256,
+        stdout_bytes: stdout.length,
+        stderr_hash: stderr.sha256,
+        stderr_bytes: stderr.length,
+      };
+    }),
+  };
+}

@@ -1,0 +1,192 @@
+import { writeFileSync } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
+import { CscError } from '@csc-fleet/common/errors';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { makeContract, shell } from '../testing/contracts.ts';
+import { CollectingSink } from '../testing/scripted-gate.ts';
+import { openWorkbench, type Workbench } from '../testing/workbench.ts';
+import { owedLimits } from './deliver.ts';
+
+let bench: Workbench;
+
+beforeEach(async () => {
+  bench = await openWorkbench();
+});
+
+afterEach(() => bench.close());
+
+const offer = (script: string) =>
+  bench.gate.offer(makeContract(bench.workspace, [{ argv: shell(script) }]), bench.policy);
+
+describe('delivery', () => {
+  it('brings a receipt again after every reconnect until it is acknowledged', async () => {
+    bench.gate.acknowledges = false;
+    const executionId = offer('echo x');
+    await bench.gate.receipt(executionId);
+    for (let count = 2; count < 4; count += 1) {
+      bench.gate.disconnect();
+      bench.gate.connect(bench.executor);
+      expect(bench.gate.all('hello').at(-1)?.executionIds).toEqual([executionId]);
+      expect(bench.gate.all('receipt', executionId)).toHaveLength(count);
+    }
+    bench.gate.acknowledge(executionId);
+    await bench.executor.delivered();
+    bench.gate.disconnect();
+    bench.gate.connect(bench.executor);
+    expect(bench.gate.all('receipt', executionId)).toHaveLength(3);
+    await bench.restart();
+    expect(bench.gate.all('hello').at(-1)?.executionIds).toEqual([]);
+    const sent = bench.gate.all('receipt', executionId).map(({ receiptJson }) => receiptJson.toString());
+    expect(new Set(sent).size).toBe(1);
+  });
+
+  it('lets a run go on while the gate is away, and tells it afterwards', async () => {
+    const executionId = offer('echo before; while [ ! -e out/go ]; do sleep 0.02; done; echo after');
+    await bench.gate.output.holds(executionId, 1);
+    bench.gate.disconnect();
+    writeFileSync(`${bench.out}/go`, '');
+    await bench.executor.drain();
+    expect(bench.gate.all('receipt')).toEqual([]);
+    bench.gate.connect(bench.executor);
+    expect(bench.gate.all('hello').at(-1)?.executionIds).toEqual([executionId]);
+    expect((await bench.gate.receipt(executionId)).status).toBe('success');
+    expect(bench.gate.all('exited', executionId)).toHaveLength(1);
+  });
+
+  it('says nothing of an offer that it refused for now while the gate was away', async () => {
+    const contract = makeContract(bench.workspace, [{}]);
+    const message = bench.gate.mint(contract, bench.policy);
+    const connection = bench.executor.connect(() => {});
+    connection.receive({ message: { $case: 'drain', value: {} } });
+    connection.receive({ message: { $case: 'offer', value: message } });
+    await setImmediate();
+    bench.gate.connect(bench.executor);
+    expect(bench.gate.all('hello').at(-1)?.executionIds).toEqual([]);
+    expect(bench.gate.all('refused')).toEqual([]);
+  });
+
+  it('brings a signed refusal again like a receipt, the same bytes, also after a restart', async () => {
+    bench.gate.acknowledges = false;
+    const contract = makeContract(bench.workspace, [{ network: 'full' }]);
+    const executionId = bench.gate.offer(contract, bench.policy);
+    const { receiptJson } = await bench.gate.next('refused', executionId);
+    bench.gate.disconnect();
+    bench.gate.connect(bench.executor);
+    expect(bench.gate.all('hello').at(-1)?.executionIds).toEqual([executionId]);
+    await bench.restart();
+    expect(bench.gate.all('hello').at(-1)?.executionIds).toEqual([executionId]);
+    const again = bench.gate.all('receipt', executionId);
+    expect(again.map((receipt) => receipt.receiptJson.equals(receiptJson))).toEqual([true, true]);
+    bench.gate.acknowledge(executionId);
+    await bench.executor.delivered();
+    await bench.restart();
+    expect(bench.gate.all('hello').at(-1)?.executionIds).toEqual([]);
+  });
+
+  it('leaves receipts on disk until the gate has taken those before them', async () => {
+    await bench.close();
+    let read = 0;
+    bench = await openWorkbench({
+      wrapJournal: (journal) => ({
+        ...journal,
+        receiptOf: (executionId) => {
+          read += 1;
+          return journal.receiptOf(executionId);
+        },
+      }),
+    });
+    bench.gate.acknowledges = false;
+    const ids = ['1', '2', '3'].map((text) => offer(`echo ${text}`));
+    for (const executionId of ids) await bench.gate.receipt(executionId);
+    const said: string[] = [];
+    read = 0;
+    const connection = bench.executor.connect(({ message }) => {
+      if (message?.$case === 'receipt') said.push(message.value.executionId);
+      return false;
+    });
+    connection.receive({
+      message: { $case: 'welcome', value: { gateId: 'gate', heartbeatInterval: undefined } },
+    });
+    // What has not been brought yet cannot be acknowledged.
+    for (const executionId of ids.filter((id) => !said.includes(id)))
+      connection.receive({ message: { $case: 'receiptAck', value: { executionId } } });
+    for (let count = 1; count <= 3; count += 1) {
+      expect([said.length, read]).toEqual([count, count]);
+      connection.drained();
+    }
+    expect(said.sort()).toEqual(ids.sort());
+  });
+
+  it('takes nothing new where the gate has acknowledged too little', async () => {
+    bench.gate.acknowledges = false;
+    const { count } = owedLimits;
+    owedLimits.count = 1;
+    try {
+      const executionId = offer('echo x');
+      await bench.gate.receipt(executionId);
+      const refused = await bench.gate.next('refused', offer('echo y'));
+      expect([refused.reason, refused.receiptJson.length]).toEqual(['SPOOL_FULL', 0]);
+      bench.gate.acknowledge(executionId);
+      expect((await bench.gate.receipt(offer('echo z'))).status).toBe('success');
+    } finally {
+      owedLimits.count = count;
+    }
+  });
+
+  it('looks at a few offers at a time, whatever their number', async () => {
+    const contract = makeContract(bench.workspace, [{ network: 'full' }]);
+    const ids = Array.from({ length: 100 }, () => bench.gate.offer(contract, bench.policy));
+    const refusals = await Promise.all(ids.map((executionId) => bench.gate.next('refused', executionId)));
+    const signed = refusals.filter(({ receiptJson }) => receiptJson.length > 0);
+    expect(signed).toHaveLength(24);
+    const others = new Set(refusals.filter((one) => !signed.includes(one)).map(({ reason }) => reason));
+    expect([...others]).toEqual(['QUEUE_FULL']);
+  });
+
+  it('names a refusal in Hello that is on its way into the journal, and brings it then', async () => {
+    const contract = makeContract(bench.workspace, [{ network: 'full' }]);
+    const message = bench.gate.mint(contract, bench.policy);
+    const connection = bench.executor.connect(() => {});
+    connection.receive({ message: { $case: 'offer', value: message } });
+    bench.gate.connect(bench.executor);
+    expect(bench.gate.all('hello').at(-1)?.executionIds).toEqual([message.executionId]);
+    expect((await bench.gate.receipt(message.executionId)).status).toBe('blocked');
+  });
+
+  it('keeps offers that came over a connection that is gone from starting', () => {
+    const message = bench.gate.mint(makeContract(bench.workspace, [{}]), bench.policy);
+    const connection = bench.executor.connect(() => {});
+    connection.closed();
+    connection.receive({ message: { $case: 'offer', value: message } });
+    bench.gate.connect(bench.executor);
+    expect(bench.gate.all('hello').at(-1)?.executionIds).toEqual([]);
+  });
+
+  it('lists an offer in Hello as soon as its redeem is under way', () => {
+    const executionId = offer('true');
+    bench.gate.disconnect();
+    bench.gate.connect(bench.executor);
+    expect(bench.gate.all('hello').at(-1)?.executionIds).toEqual([executionId]);
+  });
+
+  it('gets output to a gate that failed meanwhile', async () => {
+    await bench.close();
+    let failures = 0;
+    const sink = new CollectingSink();
+    const flaky = {
+      committedLength: (id: string) => sink.committedLength(id),
+      append: (id: string, offset: number, frames: Uint8Array) => {
+        failures += 1;
+        if (failures < 3) return Promise.reject(new CscError('GATE_UNREACHABLE', 'away'));
+        return sink.append(id, offset, frames);
+      },
+    };
+    bench = await openWorkbench({ deps: { output: flaky } });
+    bench.gate.acknowledges = false;
+    const executionId = offer('echo kept');
+    const { outputLogLength } = await bench.gate.next('receipt', executionId);
+    await sink.holds(executionId, outputLogLength);
+    expect(sink.text(executionId)).toBe('kept\n');
+    expect(failures).toBe(3);
+  });
+});

@@ -1,0 +1,168 @@
+import { CscError } from '@csc-fleet/common/errors';
+import type { Refused } from '@csc-fleet/common/messages';
+import type { FinishedExecution, Journal, OwedReceipt } from '../journal/index.ts';
+import {
+  Backlog,
+  type BackloggedLog,
+  type OutputLog,
+  type OutputSink,
+  type SpoolDirectory,
+  type StoredLog,
+  Uploads,
+} from '../output/index.ts';
+import type { Log } from '../service/log.ts';
+import type { Outbox } from './outbox.ts';
+
+/** What deliveries need of their host. */
+export interface DeliveryHost {
+  readonly journal: Journal;
+  readonly spools: SpoolDirectory;
+  readonly log: Log;
+}
+
+/** Receipts that no gate has acknowledged, on disk. With more, nothing new is taken. */
+export const owedLimits = { count: 4096, bytes: 64 * 1024 * 1024 };
+
+/**
+ * Brings receipts and output to the gate, again after every reconnect, until it has acknowledged them. What is owed lies
+ * in the journal and the spool: a receipt is read when it has its turn, which is when the gate has taken those before.
+ */
+export class Deliveries {
+  readonly #host: DeliveryHost;
+  readonly #outbox: Outbox;
+  readonly #uploads: Uploads;
+  readonly #backlog: Backlog;
+  /** In the order in which they came to be. */
+  readonly #owed = new Map<string, OwedReceipt>();
+  /** Those of them that were brought since the last Welcome: the gate can acknowledge no others. */
+  readonly #said = new Set<string>();
+  readonly #clearing = new Set<Promise<void>>();
+  #owedBytes = 0;
+  #whenEmpty: (() => void)[] = [];
+
+  constructor(host: DeliveryHost, outbox: Outbox, sink: OutputSink) {
+    this.#host = host;
+    this.#outbox = outbox;
+    this.#uploads = new Uploads(sink, host.log);
+    this.#backlog = new Backlog(this.#uploads, host.log);
+    outbox.onRoom(() => this.#sayNext());
+  }
+
+  /** Throws SPOOL_FULL where so much is owed to the gate that nothing may be added to it. */
+  checkRoom(): void {
+    const { size } = this.#owed;
+    if (size < owedLimits.count && this.#owedBytes < owedLimits.bytes) return;
+    const message = `this host has ${size} receipts (${this.#owedBytes} bytes) that its gate has not acknowledged: it takes nothing new before`;
+    throw new CscError('SPOOL_FULL', message);
+  }
+
+  /** Output that is still coming is sent as it comes. */
+  upload(output: OutputLog): void {
+    void this.#uploads.start(output);
+  }
+
+  /** The receipt is journalled: from here on it is sent until it is acknowledged. */
+  add({ executionId, receiptJson, outputLogLength }: FinishedExecution, output: StoredLog): void {
+    const receipt = { executionId, receiptLength: receiptJson.length, outputLogLength };
+    this.#note(receipt);
+    if (outputLogLength > 0) this.#backlog.add(this.#toBacklog(receipt), output);
+    this.#sayNext();
+  }
+
+  /** The same for a refusal, which the gate gets as such where it is there to hear it, and later as a receipt. */
+  addRefusal(refused: Refused): void {
+    const { executionId, receiptJson } = refused;
+    this.#note({ executionId, receiptLength: receiptJson.length, outputLogLength: 0 });
+    if (!this.#outbox.hasRoom) return;
+    this.#said.add(executionId);
+    this.#outbox.post({ $case: 'refused', value: refused });
+  }
+
+  /** A receipt that is in the journal, with its output on disk. */
+  owe(receipt: OwedReceipt): void {
+    this.#note(receipt);
+    if (receipt.outputLogLength > 0) this.#backlog.add(this.#toBacklog(receipt));
+    this.#sayNext();
+  }
+
+  /** The gate is back and may have missed anything. */
+  redeliver(): void {
+    this.#said.clear();
+    this.#uploads.wake();
+    for (const receipt of this.#owed.values())
+      if (receipt.outputLogLength > 0) this.#backlog.add(this.#toBacklog(receipt));
+    this.#sayNext();
+  }
+
+  /** The gate holds the receipt and all of the output. */
+  acknowledged(executionId: string): void {
+    const receipt = this.#owed.get(executionId);
+    if (receipt === undefined || !this.#said.has(executionId)) return;
+    this.#owed.delete(executionId);
+    this.#owedBytes -= receipt.receiptLength;
+    const cleared = this.#clear(executionId).finally(() => this.#clearing.delete(cleared));
+    this.#clearing.add(cleared);
+    Promise.all([this.#host.journal.acknowledge(executionId), cleared]).catch((error: unknown) => {
+      this.#host.log.warn({ executionId, error }, 'a delivered execution could not be cleared away');
+    });
+    if (this.#owed.size === 0) for (const resolve of this.#whenEmpty.splice(0)) resolve();
+  }
+
+  /** Resolves when nothing waits for the gate. */
+  empty(): Promise<void> {
+    if (this.#owed.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#whenEmpty.push(resolve);
+    });
+  }
+
+  /** Stops sending. What is not acknowledged stays in the journal. */
+  async close(): Promise<void> {
+    await this.#uploads.stopAll();
+    await this.#backlog.close();
+    await Promise.allSettled(this.#clearing);
+  }
+
+  #note(receipt: OwedReceipt): void {
+    this.#owed.set(receipt.executionId, receipt);
+    this.#owedBytes += receipt.receiptLength;
+  }
+
+  #toBacklog({ executionId, outputLogLength }: OwedReceipt): BackloggedLog {
+    return { executionId, open: () => this.#host.spools.reopen(executionId, outputLogLength) };
+  }
+
+  // Each once a connection.
+  #sayNext(): void {
+    if (!this.#outbox.hasRoom) return;
+    for (const receipt of this.#owed.values()) {
+      if (this.#said.has(receipt.executionId)) continue;
+      this.#said.add(receipt.executionId);
+      this.#say(receipt);
+      if (!this.#outbox.hasRoom) return;
+    }
+  }
+
+  #say({ executionId, outputLogLength }: OwedReceipt): void {
+    const receiptJson = this.#read(executionId);
+    if (receiptJson === undefined) return;
+    const value = { executionId, receiptJson: Buffer.from(receiptJson), outputLogLength };
+    this.#outbox.post({ $case: 'receipt', value });
+  }
+
+  #read(executionId: string): Uint8Array | undefined {
+    try {
+      return this.#host.journal.receiptOf(executionId);
+    } catch (error) {
+      const message = 'a receipt could not be read from the journal; it is brought with the next connection';
+      this.#host.log.error({ executionId, error }, message);
+      return undefined;
+    }
+  }
+
+  // Even if this is all that a crash leaves done: the gate has what the log held.
+  async #clear(executionId: string): Promise<void> {
+    await this.#backlog.drop(executionId);
+    await this.#host.spools.remove(executionId);
+  }
+}

@@ -1,0 +1,125 @@
+import { copyFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createDevelopmentPki } from '@csc-fleet/common/pki';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type Log, silentLog } from '../service/log.ts';
+import { makeContract, shell } from '../testing/contracts.ts';
+import { type GrpcGate, startGrpcGate } from '../testing/grpc-gate.ts';
+import { ScriptedGate } from '../testing/scripted-gate.ts';
+import { makeTestDirectory, openWorkbench, type Workbench } from '../testing/workbench.ts';
+import { createBackoff } from './backoff.ts';
+import { createGateLink, type GateLink } from './grpc-link.ts';
+
+let pki: string;
+let gate: ScriptedGate;
+let server: GrpcGate;
+let link: GateLink;
+let bench: Workbench;
+
+const tlsOf = (name: string) => ({
+  ca: join(pki, 'ca.pem'),
+  cert: join(pki, `${name}.pem`),
+  key: join(pki, `${name}.key`),
+});
+
+beforeEach(async () => {
+  pki = makeTestDirectory();
+  await createDevelopmentPki(pki, { executors: ['executor-1'], clients: ['agent'] });
+  gate = new ScriptedGate();
+  server = await startGrpcGate(gate, pki);
+  link = createGateLink({ address: server.address, tls: tlsOf('executor-executor-1') });
+  bench = await openWorkbench({ deps: { output: link.output, gateKeys: gate.keys } });
+  bench.gate.disconnect();
+});
+
+afterEach(async () => {
+  await bench.close();
+  link.close();
+  server.stop();
+  rmSync(pki, { recursive: true });
+});
+
+const hellos = () => gate.all('hello').length;
+const offer = (script: string) =>
+  gate.offer(makeContract(bench.workspace, [{ argv: shell(script) }]), bench.policy);
+
+async function connected(count = 1): Promise<void> {
+  await expect.poll(hellos, { timeout: 20_000 }).toBeGreaterThanOrEqual(count);
+}
+
+describe('the link over gRPC', () => {
+  it('dials with the executor’s certificate, says Hello, and runs what is offered', async () => {
+    link.run(bench.executor, silentLog);
+    await connected();
+    expect(server.callers[0]?.uri).toBe('spiffe://csc.local/executor/executor-1');
+    const executionId = offer('echo out; echo err >&2');
+    expect(await gate.receipt(executionId)).toMatchObject({ status: 'success' });
+    await bench.executor.delivered();
+    expect(gate.output.text(executionId, 1)).toBe('out\n');
+    expect(gate.output.text(executionId, 2)).toBe('err\n');
+  });
+
+  it('carries output of many frames whole and in order', async () => {
+    link.run(bench.executor, silentLog);
+    await connected();
+    const size = 9 * 1024 * 1024;
+    const executionId = offer(`head -c ${size} /dev/zero`);
+    await gate.receipt(executionId);
+    await bench.executor.delivered();
+    expect(gate.output.text(executionId).length).toBe(size);
+  });
+
+  it('sends heartbeats as often as the gate asks for them', async () => {
+    link.run(bench.executor, silentLog);
+    await connected();
+    const executionId = offer('sleep 60');
+    await gate.next('commandStarted', executionId);
+    await expect.poll(() => gate.all('heartbeat').at(-1)?.running).toBe(1);
+    expect(hellos()).toBe(1);
+  });
+
+  it('comes back to a gate that was away, with output and receipt', async () => {
+    link.run(bench.executor, silentLog);
+    await connected();
+    const executionId = offer('echo early; while [ ! -e out/go ]; do sleep 0.02; done; echo late');
+    await gate.output.holds(executionId, 1);
+    server.stop();
+    writeFileSync(join(bench.out, 'go'), '');
+    await bench.executor.drain();
+    await server.start();
+    await connected(2);
+    expect(gate.all('hello').at(-1)?.executionIds).toEqual([executionId]);
+    expect((await gate.receipt(executionId)).status).toBe('success');
+    await bench.executor.delivered();
+    expect(gate.output.text(executionId)).toBe('early\nlate\n');
+  });
+
+  it('hangs up on a gate that has gone silent, and dials again', async () => {
+    server.answersHeartbeats = false;
+    link.run(bench.executor, silentLog);
+    await connected(2);
+  });
+
+  it('does not talk to a server that is not a gate', async () => {
+    server.stop();
+    copyFileSync(join(pki, 'client-agent.pem'), join(pki, 'gate.pem'));
+    copyFileSync(join(pki, 'client-agent.key'), join(pki, 'gate.key'));
+    await server.start();
+    const warnings: object[] = [];
+    const log: Log = { ...silentLog, warn: (fields) => warnings.push(fields) };
+    link.run(bench.executor, log);
+    await expect.poll(() => warnings.length).toBeGreaterThan(1);
+    expect(hellos()).toBe(0);
+  });
+});
+
+describe('the time between two attempts', () => {
+  it('grows to a limit, with jitter, and starts again after a success', () => {
+    const backoff = createBackoff(() => 1);
+    const waits = Array.from({ length: 8 }, () => backoff.next());
+    expect(waits).toEqual([250, 500, 1000, 2000, 4000, 8000, 10_000, 10_000]);
+    backoff.reset();
+    expect(backoff.next()).toBe(250);
+    expect(createBackoff(() => 0).next()).toBe(125);
+  });
+});

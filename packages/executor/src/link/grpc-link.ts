@@ -1,0 +1,187 @@
+import { guarded, isCscError } from '@csc-fleet/common/errors';
+import {
+  type ConnectRequest,
+  type ConnectResponse,
+  channelOptions,
+  type Duration,
+  ExecutorLinkClient,
+  fromServiceError,
+  readChannelCredentials,
+  type TlsFiles,
+} from '@csc-fleet/common/rpc';
+import type { ClientDuplexStream } from '@grpc/grpc-js';
+import type { OutputSink } from '../output/index.ts';
+import type { Log } from '../service/log.ts';
+import { createBackoff } from './backoff.ts';
+import { createGrpcOutput } from './grpc-output.ts';
+import type { Executor } from './linked-executor.ts';
+import { heartbeatMs } from './session.ts';
+
+/** Where the gate is, and who we are to it. */
+export interface GateLinkOptions {
+  /** `HOST:PORT`. */
+  readonly address: string;
+  readonly tls: TlsFiles;
+}
+
+/** The gRPC way to the gate. */
+export interface GateLink {
+  readonly output: OutputSink;
+  /** Keeps the executor connected until `close`: after a failure again, and again. */
+  run(executor: Executor, log: Log): void;
+  /** Says hello once more, on a connection that takes the place of this one; what runs does not notice. */
+  renew(): void;
+  close(): void;
+}
+
+// Each client has a connection of its own, so that control messages never queue behind output; and it comes back soon,
+// as how long to wait is decided here.
+const ownConnection = {
+  ...channelOptions,
+  'grpc.use_local_subchannel_pool': 1,
+  'grpc.initial_reconnect_backoff_ms': 100,
+  'grpc.max_reconnect_backoff_ms': 1000,
+};
+
+// The largest offer: a contract of 1 MiB, its ticket, and as many approvals of 64 KiB as are taken.
+const controlChannel = { ...ownConnection, 'grpc.max_receive_message_length': 6 * 1024 * 1024 };
+// The gate says nothing there but a length.
+const bulkChannel = { ...ownConnection, 'grpc.max_receive_message_length': 1024 };
+
+/** Opens the channels; nothing is dialled before `run`. Throws what the TLS files throw. */
+export function createGateLink({ address, tls }: GateLinkOptions): GateLink {
+  const credentials = readChannelCredentials(tls);
+  const control = new ExecutorLinkClient(address, credentials, controlChannel);
+  const bulk = new ExecutorLinkClient(address, credentials, bulkChannel);
+  const output = createGrpcOutput(bulk);
+  const closing = new AbortController();
+  let renew = (): void => {};
+  return {
+    output,
+    run: (executor, log) => {
+      renew = keepConnected(control, executor, closing.signal, log);
+    },
+    renew: () => renew(),
+    close() {
+      closing.abort();
+      output.close();
+      control.close();
+      bulk.close();
+    },
+  };
+}
+
+// A connection that lasted this long was a good one: the next attempt need not wait for long.
+const goodMs = 5000;
+
+// The gate ends its side once it has read all of ours; one that does not is not waited for.
+const renewalMs = 2000;
+
+/** Returns what renews the connection. */
+function keepConnected(
+  client: ExecutorLinkClient,
+  executor: Executor,
+  closing: AbortSignal,
+  log: Log,
+): () => void {
+  const backoff = createBackoff();
+  let timer: NodeJS.Timeout | undefined;
+  let current: Call | undefined;
+  let renewing = false;
+  const dial = (): void => {
+    const call = client.connect();
+    current = call;
+    const hangUp = () => call.cancel();
+    closing.addEventListener('abort', hangUp);
+    let welcomedAt = Number.POSITIVE_INFINITY;
+    serve(call, executor, {
+      welcomed() {
+        welcomedAt = performance.now();
+        log.info({}, 'connected to the gate');
+      },
+      lost(error) {
+        closing.removeEventListener('abort', hangUp);
+        current = undefined;
+        if (closing.aborted) return;
+        if (renewing) {
+          renewing = false;
+          return dial();
+        }
+        if (performance.now() - welcomedAt > goodMs) backoff.reset();
+        const waitMs = Math.round(backoff.next());
+        log.warn({ error: toMessage(error), waitMs }, 'no connection to the gate; trying again');
+        timer = setTimeout(dial, waitMs);
+      },
+    });
+  };
+  closing.addEventListener('abort', () => clearTimeout(timer));
+  dial();
+  return () => {
+    const call = current;
+    // Where there is no connection, the next one begins with a hello anyway.
+    if (call === undefined || renewing) return;
+    renewing = true;
+    call.end();
+    setTimeout(() => call.cancel(), renewalMs).unref();
+  };
+}
+
+type Call = ClientDuplexStream<ConnectRequest, ConnectResponse>;
+
+interface CallEvents {
+  welcomed(): void;
+  /** Called once. */
+  lost(error: unknown): void;
+}
+
+// A gate that has not said anything for three heartbeats is gone, whatever TCP says.
+const missedHeartbeats = 3;
+
+// Messages to the gate that may wait in the transport; more of them wait in the outbox, which has bounds.
+const mostWaiting = 4;
+
+function serve(call: Call, executor: Executor, events: CallEvents): void {
+  const connection = executor.connect(
+    (message) => {
+      call.write(message, () => connection.drained());
+      return call.writableLength < mostWaiting;
+    },
+    (error) => {
+      end(error);
+      call.cancel();
+    },
+  );
+  let watchdog: NodeJS.Timeout | undefined;
+  let over = false;
+  const end = (error: unknown): void => {
+    if (over) return;
+    over = true;
+    clearTimeout(watchdog);
+    connection.closed();
+    events.lost(error);
+  };
+  const take = (response: ConnectResponse): void => {
+    watchdog?.refresh();
+    if (connection.isOpen && response.message?.$case === 'welcome') {
+      watchdog ??= watch(response.message.value.heartbeatInterval, call);
+      events.welcomed();
+    }
+    connection.receive(response);
+  };
+  // A message that cannot be taken ends the connection; what runs goes on, and the next connection takes it up.
+  const onData = guarded(take, (error) => {
+    end(error);
+    call.cancel();
+  });
+  call.on('data', onData);
+  call.on('error', end);
+  call.on('end', () => end(new Error('the gate ended the connection')));
+}
+
+function watch(interval: Duration | undefined, call: Call): NodeJS.Timeout {
+  return setTimeout(() => call.cancel(), missedHeartbeats * heartbeatMs(interval)).unref();
+}
+
+function toMessage(error: unknown): string {
+  return isCscError(error) ? error.message : fromServiceError(error).message;
+}

@@ -1,0 +1,153 @@
+import { mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type CommandShort, makeContract, shell } from '../testing/contracts.ts';
+import { findProcesses } from '../testing/find-processes.ts';
+import { openWorkbench, type Workbench } from '../testing/workbench.ts';
+
+let bench: Workbench;
+
+beforeAll(async () => {
+  bench = await openWorkbench({ executor: { executionMode: 'hardened', env: { GIVEN: 'value' } } });
+});
+
+afterAll(() => bench.close());
+
+async function run(commands: readonly CommandShort[], overrides: Parameters<typeof makeContract>[2] = {}) {
+  const executionId = bench.gate.offer(makeContract(bench.workspace, commands, overrides), bench.policy);
+  const receipt = await bench.gate.receipt(executionId);
+  const { outputLogLength = 0 } = bench.gate.all('receipt', executionId)[0] ?? {};
+  await bench.gate.output.holds(executionId, outputLogLength);
+  return {
+    executionId,
+    receipt,
+    stdout: bench.gate.output.text(executionId),
+    stderr: bench.gate.output.text(executionId, 2),
+  };
+}
+
+describe('a contract in a sandbox', () => {
+  it('runs as another user, and its receipt says what was enforced', async () => {
+    const { receipt, stdout } = await run([{ argv: ['id', '-u'] }]);
+    expect(stdout).toBe('1000\n');
+    expect(receipt).toMatchObject({
+      status: 'success',
+      execution_mode: 'hardened',
+      effect_summary: { files_written: 0, network_used: false, secrets_used: 0 },
+      sandbox: { mechanism: 'bubblewrap', namespaces: ['user', 'ipc', 'pid', 'uts', 'cgroup', 'net'] },
+    });
+    expect(receipt.sandbox?.uid).not.toBe(0);
+    expect(receipt.sandbox?.bwrap_version).toMatch(/^\d/);
+    expect(receipt.sandbox_profile_id).toMatch(/^[0-9a-f]{64}$/);
+  });
+
+  it('has no network, no host files and no environment but its own', async () => {
+    const script = 'cat /proc/net/dev | wc -l; ls /root /home /var 2>&1; echo "$GIVEN$HOME"; cat /etc/shadow';
+    const { stdout, stderr } = await run([{ argv: shell(script), env_allow: ['GIVEN'] }]);
+    expect(stdout).toMatch(/^3\n/);
+    expect(stdout).toContain('value/home/user');
+    expect(stderr).toContain('/etc/shadow');
+  });
+
+  it('leaves its artifacts on the host, hashed and counted', async () => {
+    const target = join(bench.out, 'made');
+    const argv = shell('umask 000; mkdir -p out/made; echo x > out/made/a; echo y > out/made/b');
+    const { receipt } = await run([{ argv, write_paths: [bench.out] }], {
+      expected_outputs: [join(target, 'a')],
+    });
+    expect(receipt).toMatchObject({ status: 'success', artifacts: [{ path: join(target, 'a') }] });
+    expect(receipt.effect_summary?.files_written).toBe(2);
+    expect(statSync(join(target, 'a')).uid).toBe(receipt.sandbox?.uid);
+    rmSync(target, { recursive: true });
+  });
+
+  it('makes a write path that is not there yet, and tells the submitter', async () => {
+    const fresh = join(bench.out, 'fresh');
+    const { executionId, receipt } = await run([
+      { argv: shell('echo x > out/fresh/f'), write_paths: [fresh] },
+    ]);
+    expect(receipt.status).toBe('success');
+    expect(bench.gate.all('accepted', executionId)[0]?.notes.join()).toContain(fresh);
+    rmSync(fresh, { recursive: true });
+  });
+
+  it('runs a pipeline and several commands', async () => {
+    const { receipt, stdout } = await run([
+      {
+        id: 'one',
+        pipeline: [
+          ['echo', 'a b'],
+          ['wc', '-w'],
+        ],
+      },
+      { id: 'two', argv: ['pwd'] },
+    ]);
+    expect(receipt).toMatchObject({ status: 'success', completed_command_ids: ['one', 'two'] });
+    expect(stdout).toBe(`2\n${bench.workspace}\n`);
+  });
+
+  it('gives 127 for a program that is not there, and its own code to a command that exits with 1', async () => {
+    expect((await run([{ argv: ['missing-program'] }])).receipt).toMatchObject({
+      status: 'failed',
+      exit_code: 127,
+    });
+    expect((await run([{ argv: ['false'] }])).receipt).toMatchObject({
+      status: 'failed',
+      exit_code: 1,
+      ended: 'exit',
+    });
+  });
+
+  it('leaves nothing behind when its time is up', async () => {
+    const marker = `csc-test-hardened-${process.pid}`;
+    const script = `(setsid sh -c "while :; do sleep 0.05; done" ${marker} &) ; echo begun; sleep 60`;
+    const contract = makeContract(bench.workspace, [{ argv: shell(script), timeout_sec: 1 }]);
+    const executionId = bench.gate.offer(contract, bench.policy);
+    await bench.gate.output.holds(executionId, 1);
+    await expect.poll(() => findProcesses(marker)).not.toEqual([]);
+    expect(await bench.gate.receipt(executionId)).toMatchObject({ ended: 'timeout', exit_code: 124 });
+    expect(findProcesses(marker)).toEqual([]);
+  });
+});
+
+describe('what the host cannot give is refused', () => {
+  async function refused(command: CommandShort) {
+    const executionId = bench.gate.offer(makeContract(bench.workspace, [command]), bench.policy);
+    const message = await bench.gate.next('refused', executionId);
+    expect(bench.gate.verify(message.receiptJson)).toMatchObject({ status: 'blocked', ended: 'refused' });
+    await expect.poll(() => readdirSync(join(bench.stateDir, 'spool'))).toEqual([]);
+    return message;
+  }
+
+  it('a read path that does not exist', async () => {
+    const missing = join(bench.workspace, 'missing');
+    const { reason, message } = await refused({ read_paths: [missing] });
+    expect(reason).toBe('SCOPE_NOT_FOUND');
+    expect(message).toContain(missing);
+    expect(message).not.toContain('doctor');
+  });
+
+  it('a symlink that leads out of what the policy allows', async () => {
+    symlinkSync('/etc', join(bench.workspace, 'etc'));
+    const { reason, message } = await refused({ read_paths: [join(bench.workspace, 'etc')] });
+    expect(reason).toBe('NOT_PERMITTED');
+    expect(message).toContain('/etc');
+    rmSync(join(bench.workspace, 'etc'));
+  });
+
+  it('in the middle of a contract, with what was done by then', async () => {
+    mkdirSync(join(bench.workspace, 'there'));
+    writeFileSync(join(bench.workspace, 'there/file'), '');
+    const { receipt } = await run([
+      { id: 'one', read_paths: [join(bench.workspace, 'there')] },
+      { id: 'two', read_paths: [join(bench.workspace, 'not-there')] },
+    ]);
+    expect(receipt).toMatchObject({
+      status: 'failed',
+      exit_code: 126,
+      failed_command_id: 'two',
+      completed_command_ids: ['one'],
+    });
+    expect(receipt.error).toContain('not-there');
+  });
+});

@@ -1,0 +1,228 @@
+import { argvSha256, type Command } from '@csc-fleet/common/contract';
+import type { Clock } from '@csc-fleet/common/encoding';
+import type { Ending } from '@csc-fleet/common/receipt';
+import type { EgressSummary } from '../egress/index.ts';
+import type { Egress } from '../egress/open-egress.ts';
+import { type FileTime, type Measurer, type Written, watchWrites } from '../evidence/measure-index.ts';
+import { type LaunchOutcome, pipelineExit } from '../launch/index.ts';
+import {
+  type CapturedStream,
+  capturedStreams,
+  type OutputSpool,
+  type StreamDigest,
+} from '../output/index.ts';
+import type { RunSecrets } from '../secrets/run-secrets.ts';
+import type { PreparedCommand } from './prepare-command.ts';
+import type { Run, StopReason } from './run.ts';
+
+/** How one command went. */
+export interface CommandOutcome {
+  readonly commandId: string;
+  readonly argvSha256: string;
+  readonly ended: Ending;
+  /** Absent where nothing of it ran. */
+  readonly startedAt?: Date;
+  readonly endedAt?: Date;
+  /** 124, 126 and 127 as in protocol §7. Absent where there is none, as nothing ran or could have. */
+  readonly exitCode?: number;
+  readonly signal?: string;
+  /** For people. Absent where the exit code says it all. */
+  readonly error?: string;
+  /** Of its processes, for want of memory. */
+  readonly oomKills?: number;
+  /** What was asked of its way out; absent where it had none. */
+  readonly egress?: EgressSummary;
+  /** Below all write scopes so far, since the execution began; absent where nobody looked. */
+  readonly written?: Written;
+  readonly output: Readonly<Record<CapturedStream, StreamDigest>>;
+}
+
+/** What a command needs of its run. */
+export interface CommandContext {
+  readonly run: Run;
+  readonly spool: OutputSpool;
+  readonly secrets: RunSecrets;
+  readonly clock: Clock;
+  /** The write scopes of the commands so far, when the first of them began, and what was seen there since. */
+  readonly writes: {
+    readonly roots: readonly string[];
+    readonly since?: FileTime;
+    readonly before: Written;
+    readonly measurer: Measurer;
+  };
+  /** Called once the command has been let go. */
+  readonly onStarted: () => void;
+}
+
+// What a job gets between SIGTERM and SIGKILL when its time is up.
+const timeoutGraceMs = 2000;
+
+/** Lets a prepared command run to its end, and reads all that it writes. Never rejects. */
+export async function runCommand(
+  prepared: PreparedCommand,
+  context: CommandContext,
+): Promise<CommandOutcome> {
+  const { command, process, place } = prepared;
+  const { run, spool, clock, onStarted } = context;
+  const captured = captureOutput(prepared, context);
+  run.attach(process);
+  const egress = await openWayOut(prepared);
+  const problem = egress.problem ?? ((await place?.mayStart?.()) === false ? astray : undefined);
+  const forced = new ForcedEnd(process, run);
+  const startedAt = clock.now();
+  const timer = setTimeout(() => forced.end('timeout', timeoutGraceMs), command.timeout_sec * 1000);
+  const watch = beginWatch(prepared, context, () => forced.end('write_limit', 0));
+  if (problem === undefined) process.release();
+  else process.terminate(0);
+  const started = await process.started;
+  if (started) onStarted();
+  const exit = await process.exited;
+  clearTimeout(timer);
+  const endedAt = clock.now();
+  const summary = await egress.opened?.finish();
+  const written = await watch?.finish();
+  // Judged by now: that the output could not be kept may show only after the end.
+  await captured;
+  place?.close();
+  return {
+    ...(problem === undefined ? judge(exit, command, forced.reason) : { ended: 'refused', error: problem }),
+    ...identify(command, spool),
+    ...(started ? { startedAt, endedAt } : {}),
+    ...(summary === undefined ? {} : { egress: summary }),
+    ...(written === undefined ? {} : { written }),
+  };
+}
+
+/** Why a command is being ended before it ends by itself: the first reason counts. */
+class ForcedEnd {
+  readonly #process: PreparedCommand['process'];
+  readonly #run: Run;
+  #own: 'timeout' | 'write_limit' | undefined;
+
+  constructor(process: PreparedCommand['process'], run: Run) {
+    this.#process = process;
+    this.#run = run;
+  }
+
+  end(reason: 'timeout' | 'write_limit', graceMs: number): void {
+    if (this.#run.stopReason === undefined) this.#own ??= reason;
+    this.#process.terminate(graceMs);
+  }
+
+  get reason(): Forced | undefined {
+    const { stopReason } = this.#run;
+    return stopReason === 'output_limit' ? stopReason : (this.#own ?? stopReason);
+  }
+}
+
+async function openWayOut({
+  egress,
+}: PreparedCommand): Promise<{ readonly opened?: Egress; readonly problem?: string }> {
+  if (egress === undefined) return {};
+  try {
+    return { opened: await egress };
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return { problem: `its way to the network could not be opened: ${reason}` };
+  }
+}
+
+const astray = 'its sandbox was not built as planned: a directory above a write scope was changed meanwhile';
+
+function beginWatch(
+  { place, process }: PreparedCommand,
+  { writes: { roots, since, before, measurer } }: CommandContext,
+  onExceeded: () => void,
+): ReturnType<typeof watchWrites> | undefined {
+  if (since === undefined || roots.length === 0 || place === undefined) return undefined;
+  const most = place.mostWritten === undefined ? {} : { most: place.mostWritten };
+  const processes = () => process.processes();
+  return watchWrites({ ...{ roots, since, before, measurer, processes, onExceeded }, ...most });
+}
+
+/** The outcome of a command that was next and was never started. */
+export function notRun(
+  command: Command,
+  spool: OutputSpool,
+  why: { readonly ended: Ending; readonly exitCode?: number; readonly error: string },
+): CommandOutcome {
+  return { ...identify(command, spool), ...why };
+}
+
+function identify(
+  command: Command,
+  spool: OutputSpool,
+): Pick<CommandOutcome, 'commandId' | 'argvSha256' | 'output'> {
+  const digest = (stream: CapturedStream) => spool.digest(command.id, stream);
+  const output = { stdout: digest('stdout'), stderr: digest('stderr') };
+  return { commandId: command.id, argvSha256: argvSha256(command), output };
+}
+
+// Begins at once, as a pipe that nobody reads blocks its writer.
+async function captureOutput(
+  { command, process }: PreparedCommand,
+  { spool, secrets }: CommandContext,
+): Promise<void> {
+  await Promise.all(
+    capturedStreams.map((stream) => spool.capture(command.id, stream, process[stream], secrets.filter())),
+  );
+  await spool.settle();
+}
+
+type Judgement = Pick<CommandOutcome, 'ended' | 'exitCode' | 'signal' | 'error' | 'oomKills'>;
+
+type Forced = 'timeout' | 'write_limit' | StopReason;
+
+interface Cause {
+  readonly ended: Ending;
+  readonly error: (command: Command) => string;
+}
+
+const causes: Readonly<Record<Forced, Cause>> = {
+  timeout: { ended: 'timeout', error: ({ timeout_sec: seconds }) => `it timed out after ${seconds} s` },
+  cancelled: { ended: 'cancelled', error: () => 'it was cancelled' },
+  fault: { ended: 'cancelled', error: () => 'the executor itself failed at it, and ended it' },
+  output_limit: {
+    ended: 'output_limit',
+    error: () => "its output could not be kept: this host's disk refused it",
+  },
+  write_limit: {
+    ended: 'output_limit',
+    error: () =>
+      'it wrote more to its write scopes than write_bytes or write_files allow: the receipt has both limits, and what was written',
+  },
+};
+
+/** What a receipt says of a command that was ended, or never started, for this reason. */
+export function endingOf(reason: StopReason): Ending {
+  return causes[reason].ended;
+}
+
+function judge(exit: LaunchOutcome, command: Command, forced: Forced | undefined): Judgement {
+  if (exit.kind === 'not_started') return { ended: 'refused', exitCode: exit.code, error: exit.message };
+  if (exit.kind === 'infrastructure')
+    return { ended: 'refused', error: `the sandbox failed: ${exit.message}` };
+  const cause = causes[forced ?? 'cancelled'];
+  if (exit.kind === 'withdrawn') return { ended: cause.ended, error: cause.error(command) };
+  const { exitCode, signal } = pipelineExit(exit.segments);
+  const own = { exitCode, ...(signal === undefined ? {} : { signal }) };
+  if (exit.oomKills !== undefined) return { ...own, ...outOfMemory(exit.oomKills, exitCode) };
+  if (forced !== undefined) {
+    // A job that ends in order when it is told to has still not done what it was started for.
+    const code = forced === 'timeout' ? 124 : exitCode || 143;
+    return { ...own, exitCode: code, ended: cause.ended, error: cause.error(command) };
+  }
+  if (signal === undefined) return { ...own, ended: 'exit' };
+  return { ...own, ended: 'signal', error: `it was ended by ${signal}` };
+}
+
+// The whole command counts as ended by it, even where the process that was killed was not the one that was waited for.
+function outOfMemory(oomKills: number, exitCode: number): Judgement {
+  const error = 'it needed more memory than memory_bytes allows, and the kernel killed it';
+  return { ended: 'out_of_memory', oomKills, exitCode: exitCode || 137, error };
+}
+
+/** True for a command after which the next one may start. */
+export function hasSucceeded({ ended, exitCode }: CommandOutcome): boolean {
+  return ended === 'exit' && exitCode === 0;
+}

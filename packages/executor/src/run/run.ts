@@ -1,0 +1,71 @@
+import { CscError } from '@csc-fleet/common/errors';
+import type { Owner } from '@csc-fleet/common/process';
+import type { LaunchedProcess } from '../launch/index.ts';
+
+/** Why a run is ended from outside of its commands. `fault`: the executor itself failed at it. */
+export type StopReason = 'cancelled' | 'output_limit' | 'fault';
+
+/** One execution that is under way, as those see it that may have to end it. */
+export class Run {
+  readonly executionId: string;
+  /**
+   * `refusing`: its ticket will certainly not be redeemed, and its refusal may be on its way into the journal. `refused`:
+   * it is there, or there is none to keep. `finished`: its receipt is journalled. None of them takes a slot, although
+   * there may still be a sandbox to take down or a receipt to deliver.
+   */
+  state: 'open' | 'refusing' | 'refused' | 'finished' = 'open';
+  #stopped: { readonly reason: StopReason; readonly graceMs: number } | undefined;
+  #process: LaunchedProcess | undefined;
+  #isWithdrawn = false;
+  readonly #stopping = new AbortController();
+  readonly #over = Promise.withResolvers<void>();
+
+  constructor(executionId: string) {
+    this.executionId = executionId;
+  }
+
+  /** Set once the run is to end; no further command starts then. */
+  get stopReason(): StopReason | undefined {
+    return this.#stopped?.reason;
+  }
+
+  /** The gate no longer waits for the answer: without effect once the ticket is redeemed. */
+  withdraw(): void {
+    this.#isWithdrawn = true;
+  }
+
+  /** Throws TICKET_REVOKED where the offer was withdrawn. */
+  checkWanted(): void {
+    if (!this.#isWithdrawn) return;
+    throw new CscError('TICKET_REVOKED', 'the gate withdrew the offer before it was started');
+  }
+
+  /** Aborted once the run is to end. */
+  get signal(): AbortSignal {
+    return this.#stopping.signal;
+  }
+
+  /** The first reason stays; a further call can only bring the end nearer. */
+  stop(reason: StopReason, graceMs: number): void {
+    this.#stopped ??= { reason, graceMs };
+    this.#stopping.abort();
+    this.#process?.terminate(graceMs);
+  }
+
+  /** What exceptions that nobody caught are laid to while the executor works for this run. */
+  get owner(): Owner {
+    const end = (): void => this.stop('fault', 0);
+    return { name: `execution ${this.executionId}`, end, over: this.#over.promise };
+  }
+
+  /** Nothing is done for it any more, except that its receipt may still have to be delivered. */
+  settle(): void {
+    this.#over.resolve();
+  }
+
+  /** The process that a stop ends from now on. */
+  attach(process: LaunchedProcess): void {
+    this.#process = process;
+    if (this.#stopped !== undefined) process.terminate(this.#stopped.graceMs);
+  }
+}

@@ -1,0 +1,246 @@
+import { realpathSync, statSync } from 'node:fs';
+import { homedir } from 'node:os';
+import type { Command } from '@csc-fleet/common/contract';
+import { CscError } from '@csc-fleet/common/errors';
+import type { EgressHost } from '@csc-fleet/common/members';
+import { isCoveredBy } from '@csc-fleet/common/paths';
+import { grantedVariables, type Policy } from '@csc-fleet/common/policy';
+import type { SandboxReport } from '@csc-fleet/common/receipt';
+import type { HostCeiling } from '../admission/ceiling-index.ts';
+import { proxyEnvironment, proxyPort } from '../egress/proxy-environment.ts';
+import { waitUntilBuilt } from '../launch/built.ts';
+import type { LaunchedProcess, LocalPlace, SandboxPlace } from '../launch/index.ts';
+import { expandGlob, isGlob, stripTree } from '../sandbox/glob.ts';
+import {
+  describeLocal,
+  describeSandbox,
+  type Executable,
+  findExecutable,
+  type HostFacts,
+  type JobUser,
+  LiveScopes,
+  type NotRunnable,
+  planSandbox,
+  type ResolvedScopes,
+  resolveScopes,
+  sandboxProfileId,
+  toRunFacts,
+  toSecretDescriptor,
+} from '../sandbox/index.ts';
+import { type ClaimedScopes, ScopeClaims } from '../sandbox/scope-claims.ts';
+import { secretVariables } from '../secrets/index.ts';
+import type { RunSecrets } from '../secrets/run-secrets.ts';
+import type { ExecutionMode, RunLimits } from '../service/limits.ts';
+
+/** Makes the place that a command runs in: a sandbox on this host, or the host itself. */
+export interface Workplace {
+  readonly mode: ExecutionMode;
+  /** What every submitter should know of it. */
+  readonly notes: readonly string[];
+  /** Gathers the host's facts for a command and plans. Throws a CscError that names the path that stands in the way. */
+  furnish(command: Command, granted: Granted): Place;
+}
+
+/** What a run may have of this host: the least of what the host's owner, the policy and the ticket say. */
+export interface Granted {
+  readonly policy: Policy;
+  readonly limits: RunLimits;
+  readonly secrets: RunSecrets;
+  /** The host user that its commands run as, this run's alone where there is a pool. Absent: local mode, or the first. */
+  readonly user?: JobUser;
+  /** Each is a list of where a command with an allowlisted network may go; what all of them name. */
+  readonly egressHosts: readonly (readonly EgressHost[])[];
+  /** Whether its commands get Unix sockets where they are alone. Default: they do. */
+  readonly unixSockets?: HostCeiling['unixSockets'];
+  /** What the host's owner opens at all. */
+  readonly pathRoots: readonly string[];
+  /** False: write paths that are not there are not made. Default: they are, where the policy allows it. */
+  readonly create?: boolean;
+}
+
+/** Where one command runs. Its owner closes it once nothing runs there. */
+export interface Place {
+  readonly launchIn: SandboxPlace | LocalPlace;
+  /** What a program's name stands for in there. Absent where nobody knows before it runs. */
+  readonly resolve?: (program: string) => Executable | NotRunnable;
+  readonly report: SandboxReport;
+  /** Absent where there is no sandbox. */
+  readonly profileId?: string;
+  /** The files and directories of the host that the command may write. */
+  readonly writableRoots: readonly string[];
+  /** Of all that is written below them. Absent: it is not limited. */
+  readonly mostWritten?: { readonly bytes: number; readonly files: number };
+  /** The host user that the command runs as; absent where the executor is that user. */
+  readonly credentials?: { readonly uid: number; readonly gid: number };
+  /** For people: what was dropped, created or expanded, and why. */
+  readonly notes: readonly string[];
+  /** Says what was launched there, at once. */
+  launched?(process: LaunchedProcess): void;
+  /** Resolves once it is built, and no other one is being built where this command could get in its way. No: not at all. */
+  mayStart?(): Promise<boolean>;
+  close(): void;
+}
+
+/** Values by the names that a contract's env_allow may use. */
+export type Environment = Readonly<Record<string, string>>;
+
+/** Every command in a sandbox of its own. */
+export function createSandboxWorkplace(hostFacts: HostFacts, environment: Environment): Workplace {
+  const live = new LiveScopes();
+  const claims = new ScopeClaims();
+  return {
+    mode: 'hardened',
+    notes: [],
+    furnish(command, granted) {
+      const { cwd, read_paths: readPaths, write_paths: writePaths } = command;
+      const { policy, limits, secrets, pathRoots: roots, create = true } = granted;
+      const facts = toRunFacts(hostFacts, granted.user);
+      const scopes = resolveScopes({ cwd, readPaths, writePaths, policy, roots, create, claims }, facts);
+      const { shared, leave } = live.enter({ binds: scopes.binds, network: command.network });
+      const claim = claims.claim(toClaim(scopes));
+      const plan = planSandbox(facts, scopes, {
+        environment: sandboxEnvironment(command, environment, granted),
+        network: command.network,
+        limits,
+        secrets: [...new Set(command.secret_refs)],
+        unixSockets: shared.length === 0 && granted.unixSockets !== 'deny',
+      });
+      return {
+        launchIn: {
+          kind: 'sandbox',
+          plan,
+          scopes,
+          user: facts.jobUser,
+          secrets: secretsOf(command, secrets),
+        },
+        resolve: (program) => findExecutable(program, plan, scopes, facts),
+        report: describeSandbox(plan, facts),
+        profileId: sandboxProfileId(plan),
+        writableRoots: writablePaths(scopes),
+        mostWritten: { bytes: plan.writeBytes, files: plan.writeFiles },
+        ...(plan.credentials === undefined ? {} : { credentials: plan.credentials }),
+        notes: [...scopes.notes, ...shared.map(noteShared)],
+        launched: (process) => {
+          if (scopes.fixed.length > 0) claim.buildsUntil(waitUntilBuilt(process, writablePaths(scopes)));
+        },
+        mayStart: () => claim.mayStart(),
+        close: () => {
+          leave();
+          claim.release();
+          scopes.close();
+        },
+      };
+    },
+  };
+}
+
+function noteShared(path: string): string {
+  return `another run has ${path} as well: this command gets no Unix sockets that have a name`;
+}
+
+// A scope is shown where it is on the host.
+function writablePaths({ binds }: ResolvedScopes): string[] {
+  return binds.filter(({ writable }) => writable).map(({ source }) => source);
+}
+
+function toClaim(scopes: ResolvedScopes): ClaimedScopes {
+  const reads = scopes.binds.filter(({ writable }) => !writable).map(({ source }) => source);
+  return { reads, writes: writablePaths(scopes), fixed: scopes.fixed };
+}
+
+// The way out and the secrets' places are the executor's own: no value of the host's config goes over them.
+function sandboxEnvironment(
+  { env_allow: names, network, secret_refs }: Command,
+  environment: Environment,
+  { policy, egressHosts }: Granted,
+): Environment {
+  const granted = grantedVariables(policy, names);
+  return {
+    ...pick(environment, granted),
+    ...policy.set_env,
+    ...(network === 'allowlisted' ? proxyEnvironment(proxyPort, egressHosts) : {}),
+    ...secretVariables(secret_refs, granted),
+  };
+}
+
+function secretsOf({ secret_refs: names }: Command, { values }: RunSecrets): ReadonlyMap<string, Buffer> {
+  return new Map(
+    names.flatMap((name) => {
+      const value = values.get(name);
+      return value === undefined ? [] : [[toSecretDescriptor(name), value]];
+    }),
+  );
+}
+
+/** What goes with everything that local mode does. */
+export const localModeNote =
+  'LOCAL MODE: this executor has no sandbox. Commands run with all rights of its user; only the policy limits them.';
+
+/** Every command on the host itself: for a workstation that has no sandbox to offer. */
+export function createLocalWorkplace(environment: Environment): Workplace {
+  return {
+    mode: 'local',
+    notes: [localModeNote],
+    furnish(command, { policy }) {
+      checkLocal(command);
+      const granted = {
+        ...pick(environment, grantedVariables(policy, command.env_allow)),
+        ...policy.set_env,
+      };
+      return {
+        launchIn: { kind: 'local', cwd: command.cwd, environment: { ...localEnvironment(), ...granted } },
+        report: describeLocal(),
+        writableRoots: command.write_paths.flatMap(resolveRoot),
+        notes: [],
+        close: () => {},
+      };
+    },
+  };
+}
+
+// Both need a sandbox: the one to have no other way out, the other to be gone with it.
+function checkLocal({ network, secret_refs: secrets }: Command): void {
+  if (network !== 'allowlisted' && secrets.length === 0) return;
+  const what = network === 'allowlisted' ? 'an allowlisted network' : 'secrets';
+  throw new CscError('SANDBOX_UNAVAILABLE', `local mode has no sandbox, and so no ${what} to give`);
+}
+
+function localEnvironment(): Environment {
+  return { HOME: homedir(), LANG: 'C.UTF-8', PATH: process.env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin' };
+}
+
+function pick(environment: Environment, names: readonly string[]): Environment {
+  return Object.fromEntries(
+    names.flatMap((name) => (Object.hasOwn(environment, name) ? [[name, environment[name] ?? '']] : [])),
+  );
+}
+
+function resolveRoot(declared: string): string[] {
+  const path = stripTree(declared);
+  return (isGlob(path) ? expandGlob(path) : [path]).map(realPath);
+}
+
+// What is not there yet is not a symlink either.
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
+  }
+}
+
+/**
+ * Why a command cannot start in its cwd on this host; undefined where it can. It is a failed run with exit code 126,
+ * as in the reference, and not a refusal.
+ */
+export function findCwdProblem(cwd: string, allowedPrefixes: readonly string[]): string | undefined {
+  try {
+    const path = realpathSync(cwd);
+    if (!statSync(path).isDirectory()) return `cwd ${cwd} is not a directory`;
+    return isCoveredBy(path, allowedPrefixes)
+      ? undefined
+      : `cwd ${cwd} leads to ${path}, outside allowed_cwd_prefixes`;
+  } catch {
+    return `cwd ${cwd} does not exist on this host`;
+  }
+}

@@ -1,0 +1,188 @@
+import { join } from 'node:path';
+import type { DualControl } from '@csc-fleet/common/approval';
+import type { KeyRing, Signer } from '@csc-fleet/common/crypto';
+import { type Clock, makeDirectory, systemClock } from '@csc-fleet/common/encoding';
+import { narrowLimits } from '@csc-fleet/common/limits';
+import type { PolicySet } from '@csc-fleet/common/policy';
+import { defaultCeiling, type HostCeiling } from '../admission/ceiling-index.ts';
+import { type Cgroups, openCgroups, type Reserve } from '../cgroup/index.ts';
+import { JobUserPool, shareUser } from '../job-users.ts';
+import { type Journal, openSqliteJournal } from '../journal/index.ts';
+import { createBwrapLauncher, createLocalLauncher, type Launcher } from '../launch/index.ts';
+import { Deliveries } from '../link/deliver.ts';
+import { type Executor, LinkedExecutor } from '../link/linked-executor.ts';
+import { Outbox } from '../link/outbox.ts';
+import { type OutputSink, SpoolDirectory } from '../output/index.ts';
+import type { Host } from '../run/host.ts';
+import { createLocalWorkplace, createSandboxWorkplace, type Environment } from '../run/workplace.ts';
+import { type HostFacts, type ProbeOptions, probeHost, type RunAs } from '../sandbox/index.ts';
+import type { SecretProvider } from '../secrets/index.ts';
+import {
+  defaultLimits,
+  defaultReserve,
+  defaultRunLimits,
+  type ExecutionMode,
+  type ExecutorLimits,
+  type RunLimits,
+} from './limits.ts';
+import { type Log, silentLog } from './log.ts';
+import { recover } from './recover.ts';
+import { readReceiptSigner } from './signing-key.ts';
+import { sparingLog } from './sparing-log.ts';
+
+/** What the operator decides of an executor. */
+export interface ExecutorOptions {
+  /** The audience of its tickets. */
+  readonly executorId: string;
+  /** The whole SPIFFE id of its certificate, which the gate knows it by: its NAME is `executorId`. */
+  readonly identity: string;
+  /** Holds the journal, the output logs and, where `deps.signer` is absent, the receipt key. Made if need be. */
+  readonly stateDir: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Executions at once. Default: 1. */
+  readonly slots?: number;
+  /** Values of the variables that a contract's env_allow may name. Default: none. */
+  readonly env?: Environment;
+  readonly limits?: Partial<ExecutorLimits>;
+  /** The most that one command may use up. */
+  readonly runLimits?: Partial<RunLimits>;
+  /** What all jobs together leave to the executor and the rest of the host. */
+  readonly reserve?: Partial<Reserve>;
+  /** Whether jobs may run where this host has no cgroups to offer. Default: false. */
+  readonly acceptRlimitsOnly?: boolean;
+  /** A file with a further system call filter, which can only take away. */
+  readonly seccompProfile?: string;
+  /** The most that this host ever does. Default: no network, no secrets, no inline code. */
+  readonly ceiling?: HostCeiling;
+  /** Default: false. */
+  readonly acceptUnsignedApprovals?: boolean;
+  /** What a contract's dual_control_required comes to. Default: "refuse". */
+  readonly dualControl?: DualControl;
+  /** Default: "hardened". */
+  readonly executionMode?: ExecutionMode;
+  /** Whom jobs of a root executor run as. */
+  readonly runAs?: RunAs;
+}
+
+/** What an executor is given. */
+export interface ExecutorDeps {
+  /** The keys of the gates whose tickets count here. */
+  readonly gateKeys: KeyRing;
+  /** The owner's policies. */
+  readonly policies: PolicySet;
+  /** Where output logs go: the gate's `output`, or a gRPC channel. */
+  readonly output: OutputSink;
+  /** Signs the receipts. Default: a key in the state directory. */
+  readonly signer?: Signer;
+  readonly journal?: Journal;
+  /** What hardened mode stands on. Default: probed here. */
+  readonly facts?: HostFacts;
+  readonly launcher?: Launcher;
+  /** Goes between the executor and its launcher: it sees every launch, and may change what is launched. */
+  readonly wrapLauncher?: (launcher: Launcher) => Launcher;
+  /** Where secrets come from. Absent: there are none. */
+  readonly secrets?: SecretProvider;
+  readonly clock?: Clock;
+  readonly log?: Log;
+}
+
+// How often what is over is forgotten.
+const pruneMs = 60 * 1000;
+
+/**
+ * An executor on this host: what an earlier one has left behind is made up for before it takes anything. Throws
+ * SANDBOX_UNAVAILABLE with what to do, STORE_UNAVAILABLE, FILE_UNWRITABLE, or what the signing key's file throws.
+ */
+export async function createExecutor(options: ExecutorOptions, deps: ExecutorDeps): Promise<Executor> {
+  makeDirectory(options.stateDir, { mode: 0o700 });
+  const host = await toHost(options, deps);
+  const outbox = new Outbox();
+  const deliveries = new Deliveries(host, outbox, deps.output);
+  await recover(host, deliveries);
+  void prune(host);
+  const pruning = setInterval(() => void prune(host), pruneMs).unref();
+  return new LinkedExecutor({
+    host,
+    outbox,
+    deliveries,
+    labels: options.labels ?? {},
+    slots: options.slots ?? 1,
+    async release() {
+      clearInterval(pruning);
+      await deliveries.close();
+      host.launcher.close();
+      await host.journal.close();
+    },
+  });
+}
+
+async function toHost(options: ExecutorOptions, deps: ExecutorDeps): Promise<Host> {
+  const { executorId, identity, stateDir } = options;
+  const limits = { ...defaultLimits, ...options.limits };
+  const clock = deps.clock ?? systemClock;
+  return {
+    executorId,
+    identity,
+    gateKeys: deps.gateKeys,
+    policies: deps.policies,
+    ceiling: options.ceiling ?? defaultCeiling,
+    acceptUnsignedApprovals: options.acceptUnsignedApprovals ?? false,
+    dualControl: options.dualControl ?? 'refuse',
+    limits,
+    ...(deps.secrets === undefined ? {} : { secrets: deps.secrets }),
+    ...(await chooseWorkplace(options, deps)),
+    spools: new SpoolDirectory(join(stateDir, 'spool'), limits.spoolBytes),
+    signer: deps.signer ?? readReceiptSigner(executorId, stateDir),
+    journal: deps.journal ?? openSqliteJournal(join(stateDir, 'journal.sqlite'), { clock }),
+    clock,
+    log: sparingLog(deps.log ?? silentLog),
+  };
+}
+
+async function chooseWorkplace(
+  options: ExecutorOptions,
+  { launcher: own, facts: given, wrapLauncher = (launcher) => launcher, log = silentLog }: ExecutorDeps,
+): Promise<Pick<Host, 'jobUsers' | 'workplace' | 'launcher' | 'runLimits'>> {
+  const { executionMode, env = {} } = options;
+  const runLimits = { ...defaultRunLimits(), ...options.runLimits };
+  if (executionMode === 'local') {
+    const launcher = wrapLauncher(own ?? createLocalLauncher());
+    return { jobUsers: shareUser(), workplace: createLocalWorkplace(env), launcher, runLimits };
+  }
+  const facts = given ?? (await probeHost(toProbe(options)));
+  const { jobUsers } = facts;
+  const groups = openJobGroups(facts, options);
+  return {
+    jobUsers: jobUsers.pooled ? new JobUserPool(jobUsers, log) : shareUser(jobUsers.all[0]),
+    workplace: createSandboxWorkplace(facts, env),
+    launcher: wrapLauncher(own ?? createBwrapLauncher({ facts, ...groups })),
+    // No command is promised more than all of them have together.
+    runLimits: narrowLimits(runLimits, groups.cgroups?.most ?? {}),
+  };
+}
+
+/** What an executor's options say of the host that it needs. */
+export function toProbe({
+  runAs,
+  acceptRlimitsOnly,
+  seccompProfile,
+}: Pick<ExecutorOptions, 'runAs' | 'acceptRlimitsOnly' | 'seccompProfile'>): ProbeOptions {
+  return {
+    ...(runAs === undefined ? {} : { runAs }),
+    ...(acceptRlimitsOnly === undefined ? {} : { acceptRlimitsOnly }),
+    ...(seccompProfile === undefined ? {} : { seccompProfile }),
+  };
+}
+
+function openJobGroups({ cgroups }: HostFacts, { reserve }: ExecutorOptions): { cgroups?: Cgroups } {
+  if (cgroups === 'none') return {};
+  return { cgroups: openCgroups({ reserve: { ...defaultReserve, ...reserve } }) };
+}
+
+async function prune({ journal, clock, log }: Host): Promise<void> {
+  try {
+    while ((await journal.prune(clock.now())) > 0) {}
+  } catch (error) {
+    log.warn({ error }, 'the journal could not be pruned');
+  }
+}

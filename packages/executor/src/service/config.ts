@@ -1,0 +1,175 @@
+import { availableParallelism } from 'node:os';
+import { type DualControl, dualControls } from '@csc-fleet/common/approval';
+import { readConfig, resolveFrom } from '@csc-fleet/common/config';
+import { CscError, formatFaults } from '@csc-fleet/common/errors';
+import { limitsSchema } from '@csc-fleet/common/limits';
+import { labelName, labelValue } from '@csc-fleet/common/members';
+import * as z from 'zod';
+import { ceilingConfig, type HostCeiling, toHostCeiling } from '../admission/ceiling-index.ts';
+import type { Reserve } from '../cgroup/index.ts';
+import { isPool, type RunAs } from '../sandbox/index.ts';
+import { createSecretProvider, type SecretProvider, secretsConfig } from '../secrets/index.ts';
+import {
+  defaultLimits,
+  defaultReserve,
+  defaultRunLimits,
+  type ExecutionMode,
+  type ExecutorLimits,
+  type RunLimits,
+} from './limits.ts';
+import type { LogLevel } from './log.ts';
+
+/** An executor's config as it is used: paths absolute, defaults filled in. */
+export interface ExecutorConfig {
+  /** Absent: the certificate's name. */
+  readonly executorId?: string;
+  /** `HOST:PORT`. */
+  readonly gateAddress: string;
+  readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };
+  /** A key ring file: the keys of the gates whose tickets count here. */
+  readonly trustedGateKeys: string;
+  /** The directory of the owner's policy files. */
+  readonly policies: string;
+  readonly stateDir: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly slots: number;
+  readonly runAs?: RunAs;
+  /** Values of the variables that a contract's env_allow may name. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly limits: ExecutorLimits;
+  readonly runLimits: RunLimits;
+  /** What all jobs together leave to the executor and the rest of the host. */
+  readonly reserve: Reserve;
+  /** Whether jobs may run where this host has no cgroups to offer. */
+  readonly acceptRlimitsOnly: boolean;
+  /** A file with a further system call filter. */
+  readonly seccompProfile?: string;
+  readonly ceiling: HostCeiling;
+  /** Makes the provider of secrets; absent where there are none. */
+  readonly secrets?: SecretProvider;
+  readonly acceptUnsignedApprovals: boolean;
+  /** What a contract's dual_control_required comes to. */
+  readonly dualControl: DualControl;
+  readonly executionMode: ExecutionMode;
+  /** What is less serious is not logged. */
+  readonly logLevel: LogLevel;
+  /** A private key file. Absent: a key that is made in the state directory. */
+  readonly signingKey?: string;
+}
+
+const path = z.string().min(1);
+const bytes = z.int().min(0);
+// user_namespaces(7): 2^32 - 1 means "no id".
+const id = z.int().min(1).max(4_294_967_294);
+/** An account's or a group's name, or an id, which needs neither. */
+const nameOrId = z.union([z.string().min(1), id]);
+const maxSlots = 1024;
+const variable = z
+  .string()
+  .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be a variable name: letters, digits and _');
+
+const least = (min: number) => z.int().min(min);
+const runDefaults = defaultRunLimits();
+const limitMembers = limitsSchema.required().shape;
+const runLimitMembers = {
+  memory_bytes: limitMembers.memory_bytes.default(runDefaults.memory_bytes),
+  processes: limitMembers.processes.default(runDefaults.processes),
+  cpu_millis: limitMembers.cpu_millis.default(runDefaults.cpu_millis),
+  open_files: limitMembers.open_files.default(runDefaults.open_files),
+  file_bytes: limitMembers.file_bytes.default(runDefaults.file_bytes),
+  tmp_bytes: limitMembers.tmp_bytes.default(runDefaults.tmp_bytes),
+  write_bytes: limitMembers.write_bytes.default(runDefaults.write_bytes),
+  write_files: limitMembers.write_files.default(runDefaults.write_files),
+  artifact_bytes: limitMembers.artifact_bytes.default(runDefaults.artifact_bytes),
+  artifact_sec: limitMembers.artifact_sec.default(runDefaults.artifact_sec),
+};
+
+const schema = z.strictObject({
+  executor_id: z.string().min(1).optional(),
+  gate: z.strictObject({ address: z.string().regex(/^.+:\d{1,5}$/, 'must be HOST:PORT') }),
+  tls: z.strictObject({ ca: path, cert: path, key: path }),
+  trusted_gate_keys: path,
+  policies: path,
+  state_dir: path,
+  labels: z.record(labelName, labelValue).default({}),
+  slots: z.int().min(1).max(maxSlots).optional(),
+  run_as: z
+    .union([
+      z.strictObject({ user: z.string().min(1) }),
+      z.strictObject({ uid: id, gid: id }),
+      z.strictObject({ pool: z.array(nameOrId).min(1).max(maxSlots), group: nameOrId }),
+    ])
+    .optional(),
+  env: z.record(variable, z.string()).default({}),
+  limits: z
+    .strictObject({
+      stdout_bytes: bytes.default(defaultLimits.stdoutBytes),
+      stderr_bytes: bytes.default(defaultLimits.stderrBytes),
+      spool_bytes: bytes.default(defaultLimits.spoolBytes),
+      ...runLimitMembers,
+    })
+    .prefault({}),
+  reserve: z
+    .strictObject({
+      memory_bytes: bytes.default(defaultReserve.memory_bytes),
+      cpu_millis: least(0).default(defaultReserve.cpu_millis),
+    })
+    .prefault({}),
+  accept_rlimits_only: z.boolean().default(false),
+  seccomp_profile: path.optional(),
+  ceiling: ceilingConfig,
+  secrets: secretsConfig.optional(),
+  accept_unsigned_approvals: z.boolean().default(false),
+  dual_control: z.enum(dualControls).default('refuse'),
+  execution_mode: z.enum(['hardened', 'local']).default('hardened'),
+  signing_key: path.optional(),
+  log_level: z.enum(['error', 'warn', 'info']).default('info'),
+});
+
+/** Reads an executor's config file. Throws FILE_UNREADABLE, or CONFIG_INVALID with every fault. */
+export function readExecutorConfig(file: string): ExecutorConfig {
+  const config = readConfig(file, schema);
+  const from = (relative: string) => resolveFrom(file, relative);
+  const { executor_id, signing_key, run_as, secrets, seccomp_profile } = config;
+  const runAs = run_as !== undefined && 'user' in run_as ? run_as.user : run_as;
+  const { stdout_bytes, stderr_bytes, spool_bytes, ...runLimits } = config.limits;
+  return {
+    ...(executor_id === undefined ? {} : { executorId: executor_id }),
+    gateAddress: config.gate.address,
+    tls: { ca: from(config.tls.ca), cert: from(config.tls.cert), key: from(config.tls.key) },
+    trustedGateKeys: from(config.trusted_gate_keys),
+    policies: from(config.policies),
+    stateDir: from(config.state_dir),
+    labels: config.labels,
+    slots: toSlots(file, config.slots, runAs),
+    ...(runAs === undefined ? {} : { runAs }),
+    env: config.env,
+    limits: {
+      stdoutBytes: stdout_bytes,
+      stderrBytes: stderr_bytes,
+      spoolBytes: spool_bytes,
+    },
+    runLimits,
+    reserve: { memory_bytes: config.reserve.memory_bytes, cpu_millis: config.reserve.cpu_millis },
+    acceptRlimitsOnly: config.accept_rlimits_only,
+    ...(seccomp_profile === undefined ? {} : { seccompProfile: from(seccomp_profile) }),
+    ceiling: toHostCeiling(config.ceiling),
+    ...(secrets === undefined ? {} : { secrets: createSecretProvider(secrets, from) }),
+    acceptUnsignedApprovals: config.accept_unsigned_approvals,
+    dualControl: config.dual_control,
+    executionMode: config.execution_mode,
+    logLevel: config.log_level,
+    ...(signing_key === undefined ? {} : { signingKey: from(signing_key) }),
+  };
+}
+
+// A slot without a user would never be used; it is the operator's to say which of the two numbers is meant.
+function toSlots(file: string, slots: number | undefined, runAs: RunAs | undefined): number {
+  const users = isPool(runAs) ? runAs.pool.length : Number.POSITIVE_INFINITY;
+  if (slots === undefined) return Math.min(availableParallelism(), users);
+  if (slots <= users) return slots;
+  const faults = [
+    { path: 'slots', message: `is ${slots}, and run_as.pool has ${users} users: each slot needs one` },
+  ];
+  throw new CscError('CONFIG_INVALID', `${file} was refused:\n${formatFaults(faults)}`, { faults });
+}

@@ -1,0 +1,199 @@
+import { readFileSync } from 'node:fs';
+import { checkDualControl } from '@csc-fleet/common/approval';
+import { type Command, type CommandContract, parseContract } from '@csc-fleet/common/contract';
+import { evaluate, type Verdict } from '@csc-fleet/common/decision';
+import { CscError, type Fault, isCscError, orThrow } from '@csc-fleet/common/errors';
+import { narrowLimits } from '@csc-fleet/common/limits';
+import type { EgressHost } from '@csc-fleet/common/members';
+import { type PolicyDocument, readPolicyDirectory } from '@csc-fleet/common/policy';
+import type { SandboxReport } from '@csc-fleet/common/receipt';
+import { checkCeiling } from '../admission/ceiling-index.ts';
+import { grantOf } from '../admission/grant.ts';
+import { toCommonLimits } from '../cgroup/index.ts';
+import { requireHost } from '../launch/index.ts';
+import { checkProgram } from '../run/check-program.ts';
+import {
+  createLocalWorkplace,
+  createSandboxWorkplace,
+  findCwdProblem,
+  type Granted,
+  type Place,
+  type Workplace,
+} from '../run/workplace.ts';
+import { noSecrets } from '../secrets/run-secrets.ts';
+import { toProbe } from './compose.ts';
+import { type ExecutorConfig, readExecutorConfig } from './config.ts';
+
+/** What this host would make of a contract under one of its policies. */
+export interface Explanation {
+  readonly policy: string;
+  readonly verdict: Verdict;
+  /** Why not, or why a person must say yes. */
+  readonly reasons: readonly string[];
+  /** What the contract asks for beyond the host's ceiling, or beyond the consent that counts here. */
+  readonly ceiling: readonly Fault[];
+  readonly commands: readonly CommandExplanation[];
+  /** Nothing stands in the way but an approval, where one is needed. */
+  readonly granted: boolean;
+}
+
+/** What one command would have here. */
+export interface CommandExplanation {
+  readonly id: string;
+  /** Why it could not run; absent where it could. */
+  readonly refused?: string;
+  readonly reads?: readonly string[];
+  readonly writes?: readonly string[];
+  readonly environment?: readonly string[];
+  /** Of those, what the policy itself sets, as `NAME=value`. */
+  readonly setByPolicy?: readonly string[];
+  readonly secrets?: readonly string[];
+  readonly network?: string;
+  /** Each list must name where a request goes. */
+  readonly egress?: readonly (readonly EgressHost[])[];
+  readonly sandbox?: SandboxReport;
+  readonly sandboxProfileId?: string;
+  readonly notes?: readonly string[];
+}
+
+/**
+ * What an executor with this config would grant a contract, under one policy or under each that it holds. Starts and
+ * makes nothing, and reads no secret. Throws CONFIG_INVALID, FILE_UNREADABLE, CONTRACT_INVALID, POLICY_INVALID or
+ * SANDBOX_UNAVAILABLE.
+ */
+export async function explainContract(
+  configPath: string,
+  contractPath: string,
+  policyName?: string,
+): Promise<Explanation[]> {
+  const config = readExecutorConfig(configPath);
+  const contract = readContract(contractPath);
+  const workplace = await openWorkplace(config);
+  return choosePolicies(config, policyName).map((document) => explain(contract, document, config, workplace));
+}
+
+function readContract(path: string): CommandContract {
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(path);
+  } catch (cause) {
+    throw new CscError('FILE_UNREADABLE', `failed to read ${path}`, { cause });
+  }
+  return orThrow(parseContract(bytes), 'CONTRACT_INVALID', path);
+}
+
+async function openWorkplace(config: ExecutorConfig): Promise<Workplace> {
+  if (config.executionMode === 'local') return createLocalWorkplace(config.env);
+  return createSandboxWorkplace(await requireHost(toProbe(config)), config.env);
+}
+
+function choosePolicies({ policies: directory }: ExecutorConfig, name?: string): readonly PolicyDocument[] {
+  const policies = readPolicyDirectory(directory);
+  if (name === undefined) return policies.all();
+  const document = policies.byName(name);
+  if (document !== undefined) return [document];
+  const known = policies.all().map(({ policy }) => policy.name);
+  throw new CscError(
+    'CONFIG_INVALID',
+    `${directory} holds no policy named ${name}; it has ${known.join(', ')}`,
+  );
+}
+
+function explain(
+  contract: CommandContract,
+  document: PolicyDocument,
+  config: ExecutorConfig,
+  workplace: Workplace,
+): Explanation {
+  const { verdict, reasons } = evaluate(contract, document);
+  const { dualControl } = config;
+  const ceiling = [
+    ...faultsOf(() => checkDualControl(contract, { dualControl, by: 'host' })),
+    ...findCeilingFaults(contract, document, config),
+  ];
+  const runLimits = narrowLimits(config.runLimits, toCommonLimits(config.reserve));
+  const granted = {
+    ...grantOf(document, {}, { secrets: noSecrets }, { ...config, runLimits }),
+    create: false,
+  };
+  const commands = contract.commands.map((command) => explainCommand(command, granted, config, workplace));
+  return {
+    policy: document.policy.name,
+    verdict,
+    reasons: verdict === 'allow' ? [] : reasons,
+    ceiling,
+    commands,
+    granted:
+      verdict !== 'deny' && ceiling.length === 0 && commands.every(({ refused }) => refused === undefined),
+  };
+}
+
+// By whom is not known, and an approval may still come.
+function findCeilingFaults(
+  contract: CommandContract,
+  { policy }: PolicyDocument,
+  { ceiling }: ExecutorConfig,
+): readonly Fault[] {
+  const approvals = contract.approval_mode === 'policy_only' ? 0 : 1;
+  return faultsOf(() => checkCeiling(contract, ceiling, { allowCommands: policy.allow_commands, approvals }));
+}
+
+function faultsOf(check: () => void): readonly Fault[] {
+  try {
+    check();
+    return [];
+  } catch (error) {
+    if (!isCscError(error)) throw error;
+    return error.faults.length === 0 ? [{ path: '', message: error.message }] : error.faults;
+  }
+}
+
+function explainCommand(
+  command: Command,
+  granted: Granted,
+  { ceiling, secrets }: ExecutorConfig,
+  workplace: Workplace,
+): CommandExplanation {
+  const { id, cwd } = command;
+  if (command.secret_refs.length > 0 && secrets === undefined)
+    return { id, refused: "it needs secrets, and the executor's config has no `secrets` to take them from" };
+  const problem = findCwdProblem(cwd, granted.policy.allowed_cwd_prefixes);
+  if (problem !== undefined) return { id, refused: problem };
+  let place: Place | undefined;
+  try {
+    place = workplace.furnish(command, granted);
+    checkProgram(command, place, granted, ceiling);
+    const { set_env: set } = granted.policy;
+    const setByPolicy = Object.entries(set ?? {}).map(([name, value]) => `${name}=${value}`);
+    return {
+      id,
+      ...describePlace(command, place, granted),
+      ...(setByPolicy.length === 0 ? {} : { setByPolicy }),
+    };
+  } catch (error) {
+    if (!isCscError(error)) throw error;
+    return { id, refused: error.message };
+  } finally {
+    place?.close();
+  }
+}
+
+function describePlace(
+  { network, secret_refs: secrets }: Command,
+  { launchIn, report, profileId, notes }: Place,
+  { egressHosts }: Granted,
+): Omit<CommandExplanation, 'id'> {
+  const common = { secrets, network, sandbox: report, notes };
+  if (launchIn.kind === 'local') return { ...common, environment: Object.keys(launchIn.environment).sort() };
+  const { plan, scopes } = launchIn;
+  const shown = (writable: boolean) =>
+    scopes.binds.filter((bind) => bind.writable === writable).map(({ destination }) => destination);
+  return {
+    ...common,
+    reads: shown(false),
+    writes: shown(true),
+    environment: Object.keys(plan.environment).sort(),
+    ...(network === 'allowlisted' ? { egress: egressHosts } : {}),
+    ...(profileId === undefined ? {} : { sandboxProfileId: profileId }),
+  };
+}

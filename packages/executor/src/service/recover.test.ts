@@ -1,0 +1,238 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { DatabaseSync } from 'node:sqlite';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { Offer } from '@csc-fleet/common/messages';
+import { createPolicySet } from '@csc-fleet/common/policy';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { defaultCeiling } from '../admission/ceiling-index.ts';
+import { sweepLeftovers } from '../launch/index.ts';
+import type { Executor } from '../link/linked-executor.ts';
+import { makeContract } from '../testing/contracts.ts';
+import { findProcesses } from '../testing/find-processes.ts';
+import { ScriptedGate } from '../testing/scripted-gate.ts';
+import { identity, makePolicy, makeTestDirectory } from '../testing/workbench.ts';
+import { createExecutor } from './compose.ts';
+
+const seed = randomBytes(32);
+const victimPath = fileURLToPath(new URL('../testing/victim.ts', import.meta.url));
+
+let root: string;
+let stateDir: string;
+let workspace: string;
+const victims: ChildProcess[] = [];
+const executors: Executor[] = [];
+
+beforeEach(() => {
+  root = makeTestDirectory();
+  [stateDir, workspace] = [join(root, 'state'), join(root, 'workspace')];
+  mkdirSync(join(workspace, 'out'), { recursive: true });
+  chmodSync(join(workspace, 'out'), 0o777);
+});
+
+afterEach(async () => {
+  for (const victim of victims.splice(0)) victim.kill('SIGKILL');
+  for (const executor of executors.splice(0)) await executor.close();
+  // A sandbox whose executor was killed while it was being built waits for ever; `csc executor` sweeps when it starts.
+  await sweepLeftovers();
+  rmSync(root, { recursive: true, force: true });
+});
+
+/** Starts an executor in a process of its own and waits until it is in the middle of a contract. */
+async function startVictim(mode: 'local' | 'hardened', script: string, awaited = 'output') {
+  const given = [mode, stateDir, workspace, seed.toString('hex'), script, awaited];
+  const child = spawn(process.execPath, [victimPath, ...given], { stdio: ['ignore', 'pipe', 'inherit'] });
+  victims.push(child);
+  const [line] = await once(createInterface({ input: child.stdout }), 'line');
+  const { executionId, ticketJson, contractJson } = JSON.parse(String(line));
+  const offer: Offer = {
+    executionId,
+    ticketJson: Buffer.from(ticketJson, 'base64'),
+    contractJson: Buffer.from(contractJson, 'base64'),
+    approvalsJson: [],
+  };
+  return {
+    offer,
+    async kill() {
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+    },
+  };
+}
+
+/** The executor's next start, on the same state. */
+async function start(gate = new ScriptedGate(seed)): Promise<ScriptedGate> {
+  const executor = await createExecutor(
+    {
+      ...{ executorId: 'executor-1', identity, stateDir, executionMode: 'local' },
+      ceiling: { ...defaultCeiling, inlineCode: true },
+    },
+    { gateKeys: gate.keys, policies: createPolicySet([makePolicy(workspace)]), output: gate.output },
+  );
+  executors.push(executor);
+  gate.connect(executor);
+  return gate;
+}
+
+async function stop(): Promise<void> {
+  await executors.pop()?.close();
+}
+
+const sha256 = (text: string) => `sha256:${createHash('sha256').update(text).digest('hex')}`;
+
+describe('an executor that was killed in the middle of a run', () => {
+  it('comes back with one receipt that says so', async () => {
+    const victim = await startVictim('local', 'echo half; sleep 60');
+    await victim.kill();
+    const { executionId } = victim.offer;
+    const gate = await start();
+    expect(gate.all('hello')[0]?.executionIds).toEqual([executionId]);
+    const receipt = await gate.receipt(executionId);
+    expect(receipt).toMatchObject({
+      status: 'failed',
+      ended: 'executor_restart',
+      exit_code: 137,
+      completed_command_ids: ['done'],
+      failed_command_id: 'under-way',
+      stdout_hash: sha256('done\nhalf\n'),
+      commands: [
+        { command_id: 'done', ended: 'exit', exit_code: 0, stdout_hash: sha256('done\n'), stdout_bytes: 5 },
+        {
+          command_id: 'under-way',
+          ended: 'executor_restart',
+          stdout_hash: sha256('half\n'),
+          stdout_bytes: 5,
+        },
+      ],
+    });
+    const [message] = gate.all('receipt', executionId);
+    await gate.output.holds(executionId, message?.outputLogLength ?? 0);
+    expect(gate.output.text(executionId)).toBe('done\nhalf\n');
+  });
+
+  it('signs it once, whatever restarts follow, until the gate has it', async () => {
+    const victim = await startVictim('local', 'echo half; sleep 60');
+    await victim.kill();
+    const { executionId } = victim.offer;
+    const received: string[] = [];
+    for (let round = 0; round < 3; round += 1) {
+      const gate = new ScriptedGate(seed);
+      gate.acknowledges = round === 2;
+      await start(gate);
+      await gate.receipt(executionId);
+      received.push(...gate.all('receipt', executionId).map(({ receiptJson }) => receiptJson.toString()));
+      if (gate.acknowledges) await expect.poll(() => unacknowledged()).toBe(0);
+      await stop();
+    }
+    expect(received).toHaveLength(3);
+    expect(new Set(received).size).toBe(1);
+    const gate = await start();
+    expect(gate.all('hello')[0]?.executionIds).toEqual([]);
+    expect(gate.all('receipt')).toEqual([]);
+    expect(readdirSync(join(stateDir, 'spool'))).toEqual([]);
+  });
+
+  it('does not redeem its ticket again', async () => {
+    const victim = await startVictim('local', 'echo half; echo ran >> out/mark; sleep 60');
+    await victim.kill();
+    const gate = await start();
+    gate.send({ $case: 'offer', value: victim.offer });
+    const refused = await gate.next('refused', victim.offer.executionId);
+    expect(refused.reason).toBe('TICKET_REPLAYED');
+    expect(gate.all('accepted')).toEqual([]);
+  });
+
+  it('goes on with the chain of receipts', async () => {
+    const victim = await startVictim('local', 'echo half; sleep 60');
+    await victim.kill();
+    const gate = await start();
+    const restarted = await gate.receipt(victim.offer.executionId);
+    const next = await gate.receipt(gate.offer(makeContract(workspace, [{}]), makePolicy(workspace)));
+    expect(restarted).not.toHaveProperty('previous_receipt_sha256');
+    const [message] = gate.all('receipt', victim.offer.executionId);
+    const hash = createHash('sha256')
+      .update(message?.receiptJson ?? '')
+      .digest('hex');
+    expect(next.previous_receipt_sha256).toBe(hash);
+  });
+
+  it('leaves the run of a living one alone', async () => {
+    const victim = await startVictim('local', 'echo half; sleep 60');
+    const gate = await start();
+    // Whatever it owes goes out before what it is offered then.
+    await gate.receipt(gate.offer(makeContract(workspace, [{}]), makePolicy(workspace)));
+    expect(gate.all('receipt', victim.offer.executionId)).toEqual([]);
+    await victim.kill();
+    await stop();
+    expect((await (await start()).receipt(victim.offer.executionId)).ended).toBe('executor_restart');
+  });
+
+  it('takes its sandbox with it', async () => {
+    const marker = `csc-test-victim-${process.pid}`;
+    const victim = await startVictim('hardened', `echo half; sh -c "while :; do sleep 0.05; done" ${marker}`);
+    await expect.poll(() => findProcesses(marker)).not.toEqual([]);
+    await victim.kill();
+    await expect.poll(() => findProcesses(marker)).toEqual([]);
+    const receipt = await (await start()).receipt(victim.offer.executionId);
+    expect(receipt).toMatchObject({ ended: 'executor_restart', execution_mode: 'hardened' });
+    expect(receipt.sandbox?.mechanism).toBe('bubblewrap');
+  });
+});
+
+describe('an executor that was killed at any moment', () => {
+  // From before the offer is looked at to after the receipt: each delay lands somewhere else on each machine.
+  it.each([0, 1, 2, 4, 6, 8, 11, 15, 20, 30])(
+    'has started the contract once at most (%i ms)',
+    async (delayMs) => {
+      const script = 'echo ran >> out/mark; echo whole';
+      const victim = await startVictim('hardened', script, 'nothing');
+      await sleep(delayMs);
+      await victim.kill();
+      const { offer } = victim;
+      const gate = await start();
+      const [hello] = gate.all('hello');
+      if (hello?.executionIds.length === 0) gate.send({ $case: 'offer', value: offer });
+      else expect(hello?.executionIds).toEqual([offer.executionId]);
+      const { ended, status } = await gate.receipt(offer.executionId);
+      const marks = existsSync(join(workspace, 'out/mark'))
+        ? readFileSync(join(workspace, 'out/mark'), 'utf8')
+        : '';
+      expect([
+        ['exit', 'success', 'ran\n'],
+        ['executor_restart', 'failed', ''],
+        ['executor_restart', 'failed', 'ran\n'],
+      ]).toContainEqual([ended, status, marks]);
+      gate.send({ $case: 'offer', value: offer });
+      expect((await gate.next('refused', offer.executionId)).reason).toBe('TICKET_REPLAYED');
+      expect(gate.all('receipt', offer.executionId)).toHaveLength(1);
+    },
+  );
+});
+
+describe('an executor that was killed before its receipt was delivered', () => {
+  it('delivers that same receipt at the next start', async () => {
+    const victim = await startVictim('local', 'echo whole', 'receipt');
+    await victim.kill();
+    const gate = await start();
+    const receipt = await gate.receipt(victim.offer.executionId);
+    expect(receipt).toMatchObject({ status: 'success', ended: 'exit', stdout_hash: sha256('done\nwhole\n') });
+    const [message] = gate.all('receipt', victim.offer.executionId);
+    await gate.output.holds(victim.offer.executionId, message?.outputLogLength ?? 0);
+    expect(gate.output.text(victim.offer.executionId)).toBe('done\nwhole\n');
+  });
+});
+
+function unacknowledged(): number {
+  const database = new DatabaseSync(join(stateDir, 'journal.sqlite'), { readOnly: true });
+  try {
+    const row = database.prepare('SELECT count(*) AS n FROM executions WHERE acknowledged_at IS NULL').get();
+    return Number(row?.['n']);
+  } finally {
+    database.close();
+  }
+}
