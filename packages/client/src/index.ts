@@ -1,12 +1,10 @@
 export type { CallOptions, CancelOptions, CheckOptions, ListOptions } from './calls/calls.ts';
 export type { ApprovalInput, ContractInput, SubmitOptions } from './calls/request.ts';
-export type { GateClient } from './client.ts';
-export { type ConnectOptions, connect } from './connect.ts';
+export { type ConnectOptions, connect, type GateClient } from './client.ts';
 export type { FollowOptions, RunOptions, RunResult } from './run/run.ts';
 export type { RunHandlers } from './run/session.ts';
-export type { EventOf, ExecutionEvent } from './stream/items.ts';
-export type { OutputItem, ReadOutputOptions } from './stream/read.ts';
-export type { WatchOptions } from './stream/watch.ts';
+export type { EventOf, ExecutionEvent, OutputItem } from './stream/items.ts';
+export type { ReadOutputOptions, WatchOptions } from './stream/read.ts';
 export { type Conclusion, concludeFrom } from './verify/conclusion.ts';
-export { createKnownExecutors, type ExecutorKey, type KnownExecutors } from './verify/known-executors.ts';
+export { createKnownExecutors, type ExecutorKey, type KnownExecutors } from './verify/keys.ts';
 export { type ExpectedReceipt, type VerifiedReceipt, verifyReceipt } from './verify/verify-receipt.ts';

@@ -1,9 +1,11 @@
-import { CscError } from '@csc-fleet/common/errors';
+import { type KeyEntry, parsePublicKey } from '@csc-fleet/common/crypto';
+import { CscError, orThrow } from '@csc-fleet/common/errors';
 import {
   type Decision,
   type Execution,
   type ExecutionState,
   GateService,
+  type PublicKey,
   type SubmitResponse,
 } from '@csc-fleet/common/rpc';
 import type { Connection } from '../connection/connection.ts';
@@ -101,6 +103,27 @@ export async function* listExecutions(
     yield* page.executions;
     pageToken = page.nextPageToken;
   } while (pageToken !== '');
+}
+
+/** The public keys with these ids; all keys for none. Throws KEY_INVALID where the gate names one that is none. */
+export async function getKeys(
+  connection: Connection,
+  keyIds: readonly string[],
+  signal?: AbortSignal,
+): Promise<KeyEntry[]> {
+  const { keys } = await connection.unary(GateService.getKeys, { keyIds: [...keyIds] }, signal);
+  return keys.map(toKeyEntry);
+}
+
+function toKeyEntry(key: PublicKey): KeyEntry {
+  return {
+    keyId: key.keyId,
+    publicKey: orThrow(parsePublicKey(key.publicKey), 'KEY_INVALID', `the key ${JSON.stringify(key.keyId)}`),
+    ...(key.owner === '' ? {} : { owner: key.owner }),
+    ...(key.notBefore === undefined ? {} : { notBefore: key.notBefore }),
+    ...(key.notAfter === undefined ? {} : { notAfter: key.notAfter }),
+    ...(key.revokedAt === undefined ? {} : { revokedAt: key.revokedAt }),
+  };
 }
 
 function orMissing<T>(value: T | undefined, what: string): T {

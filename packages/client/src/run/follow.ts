@@ -1,9 +1,8 @@
 import { ExecutionState, GateService, type SubmitRequest, Verdict } from '@csc-fleet/common/rpc';
 import type { Connection } from '../connection/connection.ts';
 import { endedEarly, type ReconnectOptions, retrying } from '../connection/reconnect.ts';
-import { type ExecutionEvent, toExecutionEvent } from '../stream/items.ts';
-import { readOutputOnce, toOutputItem } from '../stream/read.ts';
-import { watchOnce } from '../stream/watch.ts';
+import { type ExecutionEvent, toExecutionEvent, toOutputItem } from '../stream/items.ts';
+import { readOutputOnce, watchOnce } from '../stream/read.ts';
 import type { Session } from './session.ts';
 
 /** What following needs to know. */

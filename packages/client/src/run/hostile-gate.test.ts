@@ -4,10 +4,10 @@ import { sha256Tagged } from '@csc-fleet/common/encoding';
 import { isCscError } from '@csc-fleet/common/errors';
 import { ExecutionState, OutputStream, Verdict } from '@csc-fleet/common/messages';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { type ConnectOptions, connect } from '../connect.ts';
+import { type ConnectOptions, connect } from '../client.ts';
 import { type Script, scriptedReceipt } from '../testing/scripted-execution.ts';
 import { ScriptedGate, toPublicKey } from '../testing/scripted-gate.ts';
-import { createKnownExecutors } from '../verify/known-executors.ts';
+import { createKnownExecutors } from '../verify/keys.ts';
 import type { RunOptions } from './run.ts';
 
 const main: CommandContract['commands'][number] = {

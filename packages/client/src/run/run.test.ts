@@ -4,7 +4,7 @@ import { CscError } from '@csc-fleet/common/errors';
 import { ExecutionState, Verdict } from '@csc-fleet/common/messages';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { GateClient } from '../client.ts';
-import { type ConnectOptions, connect } from '../connect.ts';
+import { type ConnectOptions, connect } from '../client.ts';
 import type { ExecutionEvent } from '../stream/items.ts';
 import type { Script } from '../testing/scripted-execution.ts';
 import { ScriptedGate } from '../testing/scripted-gate.ts';

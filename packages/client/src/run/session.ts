@@ -1,7 +1,6 @@
 import { type Decision, OutputStream } from '@csc-fleet/common/messages';
-import type { EventOf, ExecutionEvent } from '../stream/items.ts';
+import type { EventOf, ExecutionEvent, OutputItem } from '../stream/items.ts';
 import { createProgress, type Progress } from '../stream/progress.ts';
-import type { OutputItem } from '../stream/read.ts';
 import { createOutputCheck, type OutputCheck } from '../verify/output-check.ts';
 
 type Awaitable = void | Promise<void>;

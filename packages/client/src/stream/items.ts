@@ -1,4 +1,9 @@
-import type { ExecutionEvent as WireEvent } from '@csc-fleet/common/messages';
+import type {
+  OutputChunk,
+  OutputEnd,
+  StreamPosition,
+  ExecutionEvent as WireEvent,
+} from '@csc-fleet/common/messages';
 
 type WireKind = NonNullable<WireEvent['event']>;
 type FlatKind<K extends WireKind> = K extends { $case: infer T; value: infer V }
@@ -24,4 +29,21 @@ export function toExecutionEvent(wire: WireEvent): ExecutionEvent | undefined {
   if (wire.event === undefined) return undefined;
   const { executionId, sequence, at } = wire;
   return { type: wire.event.$case, executionId, sequence, at, ...wire.event.value } as ExecutionEvent;
+}
+
+/** A piece of a command's output, or the end of one of its streams. */
+export type OutputItem =
+  | ({ readonly type: 'chunk' } & Readonly<OutputChunk>)
+  | ({ readonly type: 'end' } & Readonly<OutputEnd>);
+
+/** The flat form of an output message. */
+export function toOutputItem(
+  item: { $case: 'chunk'; value: OutputChunk } | { $case: 'end'; value: OutputEnd },
+): OutputItem {
+  return item.$case === 'chunk' ? { type: 'chunk', ...item.value } : { type: 'end', ...item.value };
+}
+
+/** One command's stream: a command id is any text, so the stream's number comes first. */
+export function streamKey(of: Pick<StreamPosition, 'commandId' | 'stream'>): string {
+  return `${of.stream}:${of.commandId}`;
 }

@@ -1,6 +1,5 @@
 import type { StreamPosition } from '@csc-fleet/common/messages';
-import type { ExecutionEvent } from './items.ts';
-import type { OutputItem } from './read.ts';
+import { type ExecutionEvent, type OutputItem, streamKey } from './items.ts';
 
 /** How far a reader has come in an execution's events and output, so that nothing is shown twice or left out. */
 export interface Progress {
@@ -16,7 +15,7 @@ export interface Progress {
 /** @param from where to begin in each stream; a stream that is not named begins at 0 */
 export function createProgress(fromSequence = 1, from: readonly StreamPosition[] = []): Progress {
   let next = Math.max(1, fromSequence);
-  const offsets = new Map(from.map((position) => [keyOf(position), position]));
+  const offsets = new Map(from.map((position) => [streamKey(position), position]));
   const ended = new Set<string>();
   return {
     nextSequence: () => next,
@@ -27,7 +26,7 @@ export function createProgress(fromSequence = 1, from: readonly StreamPosition[]
       return true;
     },
     unseen: (item) => {
-      const key = keyOf(item);
+      const key = streamKey(item);
       if (item.type === 'end') return ended.size < ended.add(key).size ? item : undefined;
       const seen = offsets.get(key)?.offset ?? 0;
       const end = item.offset + item.data.length;
@@ -37,9 +36,4 @@ export function createProgress(fromSequence = 1, from: readonly StreamPosition[]
       return { ...item, offset: seen, data: item.data.subarray(seen - item.offset) };
     },
   };
-}
-
-/** One command's stream: a command id is any text, so the stream's number comes first. */
-export function keyOf(of: Pick<StreamPosition, 'commandId' | 'stream'>): string {
-  return `${of.stream}:${of.commandId}`;
 }

@@ -1,12 +1,46 @@
-import { GateService, type OutputChunk, type OutputEnd, type StreamPosition } from '@csc-fleet/common/rpc';
+import { GateService, type StreamPosition } from '@csc-fleet/common/rpc';
 import type { Connection } from '../connection/connection.ts';
-import { type ReconnectOptions, resuming } from '../connection/reconnect.ts';
+import { endedEarly, type ReconnectOptions, resuming } from '../connection/reconnect.ts';
+import { type ExecutionEvent, type OutputItem, toExecutionEvent, toOutputItem } from './items.ts';
 import { createProgress } from './progress.ts';
 
-/** A piece of a command's output, or the end of one of its streams. */
-export type OutputItem =
-  | ({ readonly type: 'chunk' } & Readonly<OutputChunk>)
-  | ({ readonly type: 'end' } & Readonly<OutputEnd>);
+export interface WatchOptions {
+  /** The first event wanted. Absent: from the beginning. */
+  readonly fromSequence?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** An execution's events up to and with `finished`, each once, over as many connections as it takes. */
+export async function* watch(
+  connection: Connection,
+  reconnect: ReconnectOptions,
+  executionId: string,
+  options: WatchOptions = {},
+): AsyncGenerator<ExecutionEvent, void> {
+  let next = options.fromSequence ?? 1;
+  const open = () => watchOnce(connection, executionId, next, options.signal);
+  for await (const event of resuming(open, reconnect, options.signal)) {
+    if (event.sequence < next) continue;
+    next = event.sequence + 1;
+    yield event;
+  }
+}
+
+/** One Watch call. Throws a transient GATE_UNREACHABLE where it ends before `finished`. */
+export async function* watchOnce(
+  connection: Connection,
+  executionId: string,
+  fromSequence: number,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<ExecutionEvent, void> {
+  const request = { executionId, fromSequence: Math.max(1, fromSequence) };
+  for await (const { event: wire } of connection.stream(GateService.watch, request, signal)) {
+    const event = wire && toExecutionEvent(wire);
+    if (event !== undefined) yield event;
+    if (event?.type === 'finished') return;
+  }
+  throw endedEarly();
+}
 
 export interface ReadOutputOptions {
   /** Where to begin in each stream; a stream that is not named begins at 0. Absent: all from the beginning. */
@@ -41,11 +75,4 @@ export async function* readOutputOnce(
   for await (const { item } of connection.stream(GateService.readOutput, request, options.signal)) {
     if (item !== undefined) yield toOutputItem(item);
   }
-}
-
-/** The flat form of an output message. */
-export function toOutputItem(
-  item: { $case: 'chunk'; value: OutputChunk } | { $case: 'end'; value: OutputEnd },
-): OutputItem {
-  return item.$case === 'chunk' ? { type: 'chunk', ...item.value } : { type: 'end', ...item.value };
 }

@@ -1,8 +1,8 @@
-import { createKeyRing, type KeyEntry, type KeyRing, parsePublicKey } from '@csc-fleet/common/crypto';
-import { orThrow } from '@csc-fleet/common/errors';
-import { GateService, type PublicKey, parseIdentity } from '@csc-fleet/common/rpc';
+import { createKeyRing, type KeyEntry, type KeyRing } from '@csc-fleet/common/crypto';
+import { CscError } from '@csc-fleet/common/errors';
+import { parseIdentity } from '@csc-fleet/common/rpc';
+import { getKeys } from '../calls/calls.ts';
 import type { Connection } from '../connection/connection.ts';
-import { checkKnown, type ExecutorKey, type KnownExecutors } from './known-executors.ts';
 
 /** Where the public keys come from that receipts are verified with. */
 export interface KeySource {
@@ -51,23 +51,49 @@ function isOfGate(owner: string | undefined): boolean {
   return owner !== undefined && (parseIdentity(owner)?.role === 'gate' || owner.startsWith('gate/'));
 }
 
-/** The public keys with these ids; all keys for none. Throws KEY_INVALID where the gate names one that is none. */
-export async function getKeys(
-  connection: Connection,
-  keyIds: readonly string[],
-  signal?: AbortSignal,
-): Promise<KeyEntry[]> {
-  const { keys } = await connection.unary(GateService.getKeys, { keyIds: [...keyIds] }, signal);
-  return keys.map(toKeyEntry);
+/** A receipt key of an executor. */
+export type ExecutorKey = KeyEntry & { readonly owner: string };
+
+/**
+ * The receipt keys that executors were met with, so that a gate cannot put another in the place of one later: trust on
+ * first use, as SSH has it. Keep it between processes, or each begins anew.
+ */
+export interface KnownExecutors {
+  /** All keys that this executor, a SPIFFE id, was met with; none where it never was. */
+  keysOf(owner: string): Promise<readonly ExecutorKey[]>;
+  /** Remembers a key that a receipt has verified with, the first of its owner. */
+  remember(key: ExecutorKey): Promise<void>;
+  /** Where it is kept, for people who have to change it. */
+  readonly place: string;
 }
 
-function toKeyEntry(key: PublicKey): KeyEntry {
+/** Forgets everything with the process. */
+export function createKnownExecutors(): KnownExecutors {
+  const keys: ExecutorKey[] = [];
   return {
-    keyId: key.keyId,
-    publicKey: orThrow(parsePublicKey(key.publicKey), 'KEY_INVALID', `the key ${JSON.stringify(key.keyId)}`),
-    ...(key.owner === '' ? {} : { owner: key.owner }),
-    ...(key.notBefore === undefined ? {} : { notBefore: key.notBefore }),
-    ...(key.notAfter === undefined ? {} : { notAfter: key.notAfter }),
-    ...(key.revokedAt === undefined ? {} : { revokedAt: key.revokedAt }),
+    keysOf: async (owner) => keys.filter((key) => key.owner === owner),
+    remember: async (key) => {
+      keys.push(key);
+    },
+    place: 'the memory of this process',
   };
+}
+
+/** Remembers an executor's first key; throws KEY_CHANGED where it was met with others before. */
+export async function checkKnown(known: KnownExecutors, key: ExecutorKey): Promise<void> {
+  const earlier = await known.keysOf(key.owner);
+  if (earlier.length === 0) return known.remember(key);
+  const same = earlier.some(
+    (it) => it.keyId === key.keyId && Buffer.compare(it.publicKey, key.publicKey) === 0,
+  );
+  if (!same) throw keyChanged(known, key, earlier);
+}
+
+function keyChanged({ place }: KnownExecutors, key: ExecutorKey, earlier: readonly ExecutorKey[]): CscError {
+  const was = earlier.map(({ keyId }) => JSON.stringify(keyId)).join(', ');
+  const message =
+    `THE RECEIPT KEY OF ${key.owner} HAS CHANGED: it was ${was}, and the gate now names ${JSON.stringify(key.keyId)}. ` +
+    'Either the host was set up anew, or somebody forges its receipts; nothing of this one counts. Ask the owner of the ' +
+    `host for the output of csc executor keys there; if that is the new key, remove the old one from ${place}`;
+  return new CscError('KEY_CHANGED', message);
 }

@@ -2,7 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { CscError } from '@csc-fleet/common/errors';
 import { type OutputChunk, OutputStream } from '@csc-fleet/common/messages';
 import type { ExecutionReceipt, ReceiptV02 } from '@csc-fleet/common/receipt';
-import { keyOf } from '../stream/progress.ts';
+import { streamKey } from '../stream/items.ts';
 
 /** Hashes the output that went past, to hold a receipt's output hashes against it. */
 export interface OutputCheck {
@@ -60,7 +60,7 @@ const commandPrefix = 'command ';
 const streamPrefix = 'all of ';
 
 function ofCommand(chunk: Pick<OutputChunk, 'commandId' | 'stream'>): string {
-  return `${commandPrefix}${keyOf(chunk)}`;
+  return `${commandPrefix}${streamKey(chunk)}`;
 }
 
 function ofStream({ stream }: Pick<OutputChunk, 'stream'>): string {
