@@ -376,10 +376,10 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'host-header-of-connect-not-held',
-    file: `${executor}/egress/connect-tunnel.ts`,
+    file: `${executor}/egress/tls-tunnel.ts`,
     before: 'if (problem !== undefined) return deny(refuse(problem));',
     after: '',
-    tests: [`${executor}/egress/proxy-tunnel.test.ts`],
+    tests: [`${executor}/egress/tls-tunnel.test.ts`],
     red: 'is not made where the Host header has',
   },
   {
@@ -387,7 +387,7 @@ const host: readonly Mutant[] = [
     file: `${executor}/egress/tls-tunnel.ts`,
     before: "if (!name.ok || name.name !== host) return 'sni_mismatch';",
     after: "if (!name.ok) return 'sni_mismatch';",
-    tests: [`${executor}/egress/proxy-tunnel.test.ts`],
+    tests: [`${executor}/egress/tls-tunnel.test.ts`],
     red: 'is closed for',
   },
   {
@@ -395,7 +395,7 @@ const host: readonly Mutant[] = [
     file: `${executor}/egress/tls-tunnel.ts`,
     before: "return hello.isEncrypted && !ech ? 'ech' : undefined;",
     after: 'return undefined;',
-    tests: [`${executor}/egress/proxy-tunnel.test.ts`],
+    tests: [`${executor}/egress/tls-tunnel.test.ts`],
     red: 'is closed for a hello that is encrypted',
   },
 ];

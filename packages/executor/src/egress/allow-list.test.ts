@@ -1,8 +1,7 @@
 import { egressHost } from '@csc-fleet/common/members';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createAllowList } from './allow-list.ts';
-import { parseEgressEntry } from './egress-entry.ts';
+import { createAllowList, parseEgressEntry } from './allow-list.ts';
 
 describe('parseEgressEntry', () => {
   it.each([

@@ -1,16 +1,33 @@
-import type { HttpTunnel, ProxyContext } from './context.ts';
-import { refusalResponse, unreachableResponse } from './denial-response.ts';
-import type { Dialled } from './dial.ts';
-import { type Exchange, forward, respond } from './http-forward.ts';
-import { describeTarget, type HostPort, readHttpTarget, toHead } from './http-target.ts';
-import type { Refusal } from './refusal.ts';
-import type { Asked } from './verdict-log.ts';
+import { type IncomingMessage, type ServerResponse, STATUS_CODES, request as sendRequest } from 'node:http';
+import type { Socket } from 'node:net';
+import type { FrontPorts, HttpTunnel } from './front.ts';
+import {
+  describeTarget,
+  endToEndHeaders,
+  type Header,
+  type HostPort,
+  type HttpTarget,
+  headerValues,
+  readHttpTarget,
+  toHead,
+  toRaw,
+  toWritable,
+} from './http-head.ts';
+import {
+  type Asked,
+  badAnswerResponse,
+  type OwnResponse,
+  type Refusal,
+  refusalResponse,
+  unreachableResponse,
+} from './refusal.ts';
+import type { Dialled } from './route.ts';
 
 /** Judges one HTTP request and answers it: with what its host says, or with why it was not asked. */
 export async function answerRequest(
   exchange: Exchange,
   tunnel: HttpTunnel | undefined,
-  context: ProxyContext,
+  ports: FrontPorts,
 ): Promise<void> {
   const { request, response } = exchange;
   const head = toHead(request);
@@ -19,31 +36,122 @@ export async function answerRequest(
     ...describeTarget(head, tunnel?.target),
   };
   const deny = (refusal: Refusal): void => {
-    context.log.deny(asked, refusal.reason);
+    ports.log.deny(asked, refusal.reason);
     respond(response, refusalResponse(refusal, asked));
   };
   const read = readHttpTarget(head, tunnel?.target);
   if (!read.ok) return deny(read.refusal);
-  const way = await openWay(read.target, tunnel, context);
+  const way = await openWay(read.target, tunnel, ports);
   if ('refusal' in way) return deny(way.refusal);
-  context.log.allow(asked);
+  ports.log.allow(asked);
   const dialled = await way.dial();
   if (!dialled.ok) return respond(response, unreachableResponse(dialled));
   if (response.destroyed) return void dialled.socket.destroy();
   if (request.headers.expect !== undefined) response.writeContinue();
-  forward(exchange, read.target, dialled.socket, context);
+  forward(exchange, read.target, dialled.socket, ports);
 }
 
 /** How the host of a request is reached, or why it may not be. */
 type Way = { readonly dial: () => Promise<Dialled> } | { readonly refusal: Refusal };
 
 // A tunnel's host was judged when the tunnel was made, and that this request is for it just now.
-async function openWay(
-  target: HostPort,
-  tunnel: HttpTunnel | undefined,
-  context: ProxyContext,
-): Promise<Way> {
+async function openWay(target: HostPort, tunnel: HttpTunnel | undefined, ports: FrontPorts): Promise<Way> {
   if (tunnel !== undefined) return { dial: () => tunnel.dial() };
-  const found = await context.findRoute(target);
-  return found.ok ? { dial: () => context.dial(found.route) } : { refusal: found.refusal };
+  const found = await ports.findRoute(target);
+  return found.ok ? { dial: () => ports.dial(found.route) } : { refusal: found.refusal };
+}
+
+/** One request of a client, and where its answer goes. */
+interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+}
+
+// Servers send longer heads than clients may.
+const maxAnswerHeader = 65_536;
+// They have no body unless they say so.
+const bodiless: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE']);
+
+/**
+ * Sends a request that was judged over a connection of its own, and passes the answer on as it is: redirects are the
+ * client's to follow, with a request that is judged again. Bodies go through no faster than the other side takes them.
+ */
+function forward(
+  exchange: Exchange,
+  target: HttpTarget,
+  socket: Socket,
+  { guard }: Pick<FrontPorts, 'guard'>,
+): void {
+  const { request, response } = exchange;
+  const both = [socket, request.socket];
+  const begin = (): void => {
+    const upstream = sendRequest({
+      createConnection: () => socket,
+      method: request.method ?? 'GET',
+      path: target.path,
+      headers: toRaw(requestHeaders(request, target)),
+      setHost: false,
+      insecureHTTPParser: false,
+      maxHeaderSize: maxAnswerHeader,
+    });
+    // It was paused as long as nobody was there to read it.
+    upstream.once('socket', () => socket.resume());
+    upstream.on(
+      'response',
+      guard(both, (answer: IncomingMessage) => passAnswer(answer, response)),
+    );
+    // Once an answer has begun, its own end says whether it is whole.
+    const onFailed = guard(both, () => respond(response, badAnswerResponse()));
+    upstream.on('error', onFailed);
+    upstream.once('close', () => {
+      socket.destroy();
+      onFailed();
+    });
+    response.once('close', () => {
+      if (!response.writableFinished) upstream.destroy();
+    });
+    request.on('error', () => upstream.destroy());
+    request.pipe(upstream);
+  };
+  guard(both, begin)();
+}
+
+/** Answers in the proxy's own words, unless an answer has begun. */
+function respond(response: ServerResponse, { status, headers, body }: OwnResponse): void {
+  if (response.headersSent || response.destroyed) return;
+  response.sendDate = false;
+  // Said each time, or a phrase that could not be written would stay.
+  response.writeHead(status, STATUS_CODES[status] ?? '', headers);
+  response.end(response.req.method === 'HEAD' ? undefined : body);
+}
+
+function requestHeaders({ method = 'GET', rawHeaders }: IncomingMessage, target: HttpTarget): Header[] {
+  const { host, port, framing } = target;
+  const hostHeader: Header = ['Host', port === 80 ? host : `${host}:${port}`];
+  const empty: Header[] = bodiless.has(method) ? [] : [['Content-Length', '0']];
+  const length = framing === 'none' ? empty : [framing];
+  return [hostHeader, ...endToEndHeaders(rawHeaders), ...length, ['Connection', 'close']];
+}
+
+// A parser lets through what may not be written, such as control characters in a phrase or a value.
+function passAnswer(answer: IncomingMessage, response: ServerResponse): void {
+  const { statusCode = 0, statusMessage = '', rawHeaders } = answer;
+  // Interim answers never get here.
+  if (statusCode < 200) {
+    answer.destroy();
+    respond(response, badAnswerResponse());
+    return;
+  }
+  const lengths = headerValues(rawHeaders, 'content-length').slice(0, 1);
+  const headers = [
+    ...endToEndHeaders(rawHeaders),
+    ...lengths.map((length): Header => ['Content-Length', length]),
+  ];
+  response.sendDate = false;
+  response.writeHead(statusCode, toWritable(statusMessage), toRaw(headers));
+  answer.on('error', () => response.destroy());
+  answer.once('close', () => {
+    if (!answer.complete) response.destroy();
+  });
+  answer.pipe(response);
 }

@@ -1,15 +1,18 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { connectTunnel } from './connect-tunnel.ts';
-import type { HttpTunnel, ProxyContext, ServeHttp } from './context.ts';
-import { refusalResponse } from './denial-response.ts';
+import type { FrontPorts, HttpTunnel, ServeHttp } from './front.ts';
 import { answerRequest } from './http-answer.ts';
-import { toHead } from './http-target.ts';
-import { type DenialReason, refuse } from './refusal.ts';
-import { RequestQueue } from './request-queue.ts';
-import { respondRaw } from './respond-raw.ts';
-import { type Asked, describeAuthority } from './verdict-log.ts';
+import { toHead } from './http-head.ts';
+import {
+  type Asked,
+  type DenialReason,
+  describeAuthority,
+  refusalResponse,
+  refuse,
+  respondRaw,
+} from './refusal.ts';
+import { connectTunnel } from './tls-tunnel.ts';
 
 /** What is known of a connection whose client speaks HTTP. */
 interface Client {
@@ -21,16 +24,14 @@ interface Client {
  * The part of the proxy that speaks HTTP/1.1 to clients. Node's parser reads the requests, strictly; every one of a
  * connection is judged on its own.
  */
-export function createHttpFront(context: ProxyContext): ServeHttp {
+export function createHttpFront(ports: FrontPorts): ServeHttp {
   const clients = new WeakMap<object, Client>();
-  const server = createParser(context);
+  const server = createParser(ports);
   const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
     const { queue, tunnel } = clients.get(request.socket) ?? {};
     // Either may fail when nobody waits for it any more; `close` always follows.
     for (const side of [request, response]) side.on('error', () => undefined);
-    const answer = context.guard([request.socket], () =>
-      answerRequest({ request, response }, tunnel, context),
-    );
+    const answer = ports.guard([request.socket], () => answerRequest({ request, response }, tunnel, ports));
     queue?.add(response, answer);
   };
   // All of them, as Node would answer some by itself.
@@ -38,18 +39,18 @@ export function createHttpFront(context: ProxyContext): ServeHttp {
   // Once: whatever such a client goes on to send is nobody's request.
   const refuseClient = (socket: Socket, reason: DenialReason, asked: Asked): void => {
     clients.delete(socket);
-    context.log.deny(asked, reason);
+    ports.log.deny(asked, reason);
     respondRaw(socket, refusalResponse(refuse(reason), asked));
   };
   const onConnect = async (request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {
     const client = clients.get(socket);
     if (client === undefined || !(socket instanceof Socket)) return void socket.destroy();
     const isNext = client.queue.leave() && client.tunnel === undefined;
-    if (isNext) return await connectTunnel({ head: toHead(request), socket, first: head }, context);
+    if (isNext) return await connectTunnel({ head: toHead(request), socket, first: head }, ports);
     // Within a tunnel it leads elsewhere; and its 200 would come between the answers to others.
     refuseClient(socket, 'bad_request', { ...describeAuthority(request.url ?? ''), protocol: 'connect' });
   };
-  server.on('connect', (request, socket, head) => context.guard([socket], onConnect)(request, socket, head));
+  server.on('connect', (request, socket, head) => ports.guard([socket], onConnect)(request, socket, head));
   const onClientError = ({ code }: NodeJS.ErrnoException, socket: Duplex): void => {
     const client = clients.get(socket);
     if (client === undefined) return;
@@ -59,10 +60,10 @@ export function createHttpFront(context: ProxyContext): ServeHttp {
     if (!client.queue.leave()) socket.destroy();
     refuseClient(socket, reason, toAsked(client.tunnel));
   };
-  server.on('clientError', (error, socket) => context.guard([socket], onClientError)(error, socket));
+  server.on('clientError', (error, socket) => ports.guard([socket], onClientError)(error, socket));
   return (socket, first, tunnel) => {
-    const onLate = context.guard([socket], () => refuseClient(socket, 'incomplete', toAsked(tunnel)));
-    clients.set(socket, { queue: new RequestQueue(socket, context.limits.headerMs, onLate), tunnel });
+    const onLate = ports.guard([socket], () => refuseClient(socket, 'incomplete', toAsked(tunnel)));
+    clients.set(socket, { queue: new RequestQueue(socket, ports.limits.headerMs, onLate), tunnel });
     socket.once('close', () => tunnel?.close());
     socket.unshift(first);
     server.emit('connection', socket);
@@ -71,7 +72,7 @@ export function createHttpFront(context: ProxyContext): ServeHttp {
 }
 
 // It never listens: connections are handed to it.
-function createParser({ limits }: ProxyContext): ReturnType<typeof createServer> {
+function createParser({ limits }: FrontPorts): ReturnType<typeof createServer> {
   const server = createServer({
     maxHeaderSize: limits.headerBytes,
     insecureHTTPParser: false,
@@ -98,4 +99,62 @@ function toAsked(tunnel: HttpTunnel | undefined): Asked {
   return tunnel === undefined
     ? { protocol: 'http', host: '', port: 0 }
     : { protocol: 'socks5', host: tunnel.target.host, port: tunnel.target.port };
+}
+
+// Pipelined requests wait as parsed objects: of more than these a client has no use.
+const longestQueue = 16;
+
+/** The requests of one connection, answered one after the other, and the time that a client may take between them. */
+class RequestQueue {
+  readonly #socket: Socket;
+  readonly #headerMs: number;
+  readonly #onLate: () => void;
+  readonly #waiting: { readonly response: ServerResponse; readonly work: () => void }[] = [];
+  #busy = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  /** @param onLate called where a request was begun and is not whole within `headerMs`; must not throw */
+  constructor(socket: Socket, headerMs: number, onLate: () => void) {
+    this.#socket = socket;
+    this.#headerMs = headerMs;
+    this.#onLate = onLate;
+    socket.once('close', () => this.leave());
+    this.#await(0);
+  }
+
+  /**
+   * Does the work for one request in its turn; the next one's comes when its response is closed.
+   * @param work must not throw
+   */
+  add(response: ServerResponse, work: () => void): void {
+    clearTimeout(this.#timer);
+    if (this.#waiting.length >= longestQueue) this.#socket.destroy();
+    this.#waiting.push({ response, work });
+    if (!this.#busy) this.#next();
+  }
+
+  /** The connection is no longer one of requests. False where one of them is not answered yet. */
+  leave(): boolean {
+    clearTimeout(this.#timer);
+    return !this.#busy;
+  }
+
+  #next(): void {
+    const next = this.#waiting.shift();
+    this.#busy = next !== undefined;
+    if (next === undefined) this.#await(this.#socket.bytesRead);
+    else if (next.response.destroyed || !this.#socket.writable) this.#waiting.length = 0;
+    else {
+      next.response.once('close', () => this.#next());
+      next.work();
+    }
+  }
+
+  #await(bytesBefore: number): void {
+    if (this.#socket.destroyed) return;
+    this.#timer = setTimeout(() => {
+      if (this.#socket.bytesRead > bytesBefore) this.#onLate();
+      else this.#socket.destroy();
+    }, this.#headerMs);
+  }
 }

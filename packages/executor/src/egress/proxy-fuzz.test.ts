@@ -6,7 +6,7 @@ import { createAllowList } from './allow-list.ts';
 import { createEgressProxy, type EgressProxy } from './proxy.ts';
 import { makeHello } from './testing.ts';
 import { type FuzzCase, fuzzCases, hostOf, type Words } from './testing-fuzz.ts';
-import type { EgressVerdict } from './verdict.ts';
+import type { EgressVerdict } from './verdicts.ts';
 
 // `make fuzz` sets it; without it the same few hundred cases run each time.
 const seconds = Number(process.env['CSC_FUZZ_SECONDS'] ?? 0);

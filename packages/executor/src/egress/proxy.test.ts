@@ -7,7 +7,7 @@ import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { proxyEnvironment } from './proxy-environment.ts';
+import { proxyEnvironment } from './sandbox-side.ts';
 import {
   type Bench,
   type BenchOptions,

@@ -1,23 +1,25 @@
 import type { Server, Socket } from 'node:net';
 import { guarded } from '@csc-fleet/common/errors';
 import type { AllowList } from './allow-list.ts';
-import type { ProxyContext, ServeHttp } from './context.ts';
-import { type Connect, connectOnHost, dial } from './dial.ts';
-import { gather } from './gather.ts';
+import { defaultEgressLimits, type EgressLimits, type FrontPorts, type ServeHttp } from './front.ts';
 import { createHttpFront } from './http-front.ts';
-import { defaultLimits, type EgressLimits } from './limits.ts';
-import { limitResolve, type Resolve, resolveOnHost } from './resolve.ts';
-import { findRoute } from './route.ts';
-import { SocketSet } from './socket-set.ts';
-import { serveSocks } from './socks-front.ts';
-import { socksVersion } from './socks-message.ts';
-import type { EgressSummary, EgressVerdict } from './verdict.ts';
-import { createVerdictLog, type VerdictLog } from './verdict-log.ts';
+import {
+  type Connect,
+  connectOnHost,
+  dial,
+  findRoute,
+  limitResolve,
+  type ResolveHost,
+  resolveOnHost,
+} from './route.ts';
+import { gather, SocketSet } from './sockets.ts';
+import { serveSocks, socksVersion } from './socks.ts';
+import { createVerdictLog, type EgressSummary, type EgressVerdict, type VerdictLog } from './verdicts.ts';
 
 export interface EgressProxyOptions {
   readonly allow: AllowList;
   /** Default: as every program of this host resolves, /etc/hosts included. */
-  readonly resolve?: Resolve;
+  readonly resolve?: ResolveHost;
   /** Default: over this host's network. */
   readonly connect?: Connect;
   readonly limits?: Partial<EgressLimits>;
@@ -42,13 +44,13 @@ export interface EgressProxy {
  * through SOCKS5, all on one port. No bytes of a request go anywhere before it has been judged.
  */
 export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
-  const limits: EgressLimits = { ...defaultLimits, ...options.limits };
+  const limits: EgressLimits = { ...defaultEgressLimits, ...options.limits };
   const log = createVerdictLog(options.onVerdict);
   const servers = new Set<Server>();
   const clients = new SocketSet();
   const upstreams = new SocketSet();
-  const context = createContext(options, { log, limits }, upstreams);
-  const serveHttp = createHttpFront(context);
+  const ports = createPorts(options, { log, limits }, upstreams);
+  const serveHttp = createHttpFront(ports);
   const onConnection = (client: Socket): void => {
     clients.add(client);
     if (clients.size > limits.connections) {
@@ -56,7 +58,7 @@ export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
       client.destroy();
       return;
     }
-    context.guard([client], () => serveClient(client, context, serveHttp))();
+    ports.guard([client], () => serveClient(client, ports, serveHttp))();
   };
   return {
     serve(server) {
@@ -75,11 +77,11 @@ export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
   };
 }
 
-function createContext(
+function createPorts(
   { allow, resolve = resolveOnHost, connect = connectOnHost, onFault = () => {} }: EgressProxyOptions,
-  { log, limits }: Pick<ProxyContext, 'log' | 'limits'>,
+  { log, limits }: Pick<FrontPorts, 'log' | 'limits'>,
   upstreams: SocketSet,
-): ProxyContext {
+): FrontPorts {
   const timeoutMs = limits.connectMs;
   const judgement = { allow, resolve: limitResolve(resolve, { atOnce: limits.lookups, timeoutMs }) };
   const tracked: Connect = (target) => upstreams.add(connect(target));
@@ -94,7 +96,7 @@ function createContext(
 
 const reportedFaults = 16;
 
-function createGuard(log: VerdictLog, onFault: (error: unknown) => void): ProxyContext['guard'] {
+function createGuard(log: VerdictLog, onFault: (error: unknown) => void): FrontPorts['guard'] {
   let reported = 0;
   return (connections, handler) =>
     guarded(handler, (error) => {
@@ -106,8 +108,8 @@ function createGuard(log: VerdictLog, onFault: (error: unknown) => void): ProxyC
 }
 
 // Which protocol a client speaks shows in its first byte.
-async function serveClient(client: Socket, context: ProxyContext, serveHttp: ServeHttp): Promise<void> {
-  const { headerMs, idleMs } = context.limits;
+async function serveClient(client: Socket, ports: FrontPorts, serveHttp: ServeHttp): Promise<void> {
+  const { headerMs, idleMs } = ports.limits;
   // Each direction ends by itself, whatever the server that accepted it does by default.
   client.allowHalfOpen = true;
   client.setNoDelay(true);
@@ -115,7 +117,7 @@ async function serveClient(client: Socket, context: ProxyContext, serveHttp: Ser
   const sniffed = await gather(client, ([byte]) => byte, { timeoutMs: headerMs });
   if (sniffed === undefined) client.destroy();
   else if (sniffed.value === socksVersion) {
-    await serveSocks({ socket: client, first: sniffed.bytes }, context, serveHttp);
+    await serveSocks({ socket: client, first: sniffed.bytes }, ports, serveHttp);
   } else serveHttp(client, sniffed.bytes);
 }
 

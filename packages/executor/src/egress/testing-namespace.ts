@@ -3,8 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import { listenInNamespace } from './listen-in-namespace.ts';
-import { proxyEnvironment, proxyPort } from './proxy-environment.ts';
+import { listenInNamespace, proxyEnvironment, proxyPort } from './sandbox-side.ts';
 import { startBench, startUpstream } from './testing.ts';
 
 /** Its one argument, as JSON. */

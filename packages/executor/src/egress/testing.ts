@@ -6,11 +6,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectTls } from 'node:tls';
 import type { EgressHost } from '@csc-fleet/common/members';
 import { createAllowList } from './allow-list.ts';
-import type { EgressLimits } from './limits.ts';
+import type { EgressLimits } from './front.ts';
 import { createEgressProxy, type EgressProxy } from './proxy.ts';
-import type { Resolve } from './resolve.ts';
+import type { ResolveHost } from './route.ts';
 import { createTestCertificate } from './testing-certificate.ts';
-import type { EgressVerdict } from './verdict.ts';
+import type { EgressVerdict } from './verdicts.ts';
 
 /** What a server saw of a request. */
 export interface SeenRequest {
@@ -63,7 +63,7 @@ export async function startUpstream(hosts: readonly string[]): Promise<Upstream>
 export interface BenchOptions {
   readonly lists: readonly (readonly EgressHost[])[];
   /** The addresses of names. Public ones lead to the upstream, by port 443 to the one with TLS. */
-  readonly resolve: Resolve;
+  readonly resolve: ResolveHost;
   readonly upstream: Upstream;
   readonly limits?: Partial<EgressLimits>;
 }

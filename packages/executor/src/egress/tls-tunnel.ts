@@ -1,12 +1,54 @@
 import type { Socket } from 'node:net';
 import { type ClientHello, createClientHelloReader } from './client-hello.ts';
-import type { ProxyContext } from './context.ts';
-import { gather } from './gather.ts';
-import { parseHostName } from './host-name.ts';
-import type { DenialReason } from './refusal.ts';
-import { relay } from './relay.ts';
+import type { FrontPorts } from './front.ts';
+import { findConnectProblem, type RequestHead } from './http-head.ts';
+import { parseAuthority, parseHostName } from './names-and-addresses.ts';
+import {
+  type Asked,
+  type DenialReason,
+  describeAuthority,
+  type Refusal,
+  refusalResponse,
+  refuse,
+  respondRaw,
+  unreachableResponse,
+} from './refusal.ts';
 import type { Route } from './route.ts';
-import type { Asked } from './verdict-log.ts';
+import { gather, relay } from './sockets.ts';
+
+/** A CONNECT request (RFC 9110 §9.3.6), as Node's server hands it over. */
+interface ConnectRequest {
+  readonly head: RequestHead;
+  readonly socket: Socket;
+  /** What came behind the request. */
+  readonly first: Buffer;
+}
+
+/** Judges a CONNECT, answers it, and lets the tunnel's bytes through once its ClientHello has been judged as well. */
+export async function connectTunnel(request: ConnectRequest, ports: FrontPorts): Promise<void> {
+  const { head, socket } = request;
+  const { log } = ports;
+  const asked: Asked = { protocol: 'connect', ...describeAuthority(head.url) };
+  const deny = (refusal: Refusal): void => {
+    log.deny(asked, refusal.reason);
+    respondRaw(socket, refusalResponse(refusal, asked));
+  };
+  const place = parseAuthority(head.url);
+  if (!place.ok) return deny(refuse(place.problem));
+  const target = { host: place.name, port: place.port };
+  const problem = findConnectProblem(head, target);
+  if (problem !== undefined) return deny(refuse(problem));
+  const found = await ports.findRoute(target);
+  if (!found.ok) return deny(found.refusal);
+  const dialled = await ports.dial(found.route);
+  if (!dialled.ok) {
+    log.allow(asked);
+    return respondRaw(socket, unreachableResponse(dialled));
+  }
+  socket.write('HTTP/1.1 200 Connection Established\r\n\r\n');
+  const tunnel = { client: { socket, first: request.first }, upstream: dialled.socket, route: found.route };
+  await serveTls(tunnel, asked, ports);
+}
 
 /** A client and the host that it asked for, connected and not joined. */
 export interface Tunnel {
@@ -20,9 +62,9 @@ export interface Tunnel {
  * Reads a TLS ClientHello off a tunnel and holds its server name against the host that the tunnel was asked for: joins
  * the two where they are the same, and ends both where they are not. Nothing of it has gone on by then.
  */
-export async function serveTls(tunnel: Tunnel, asked: Asked, context: ProxyContext): Promise<void> {
+export async function serveTls(tunnel: Tunnel, asked: Asked, ports: FrontPorts): Promise<void> {
   const { client, upstream } = tunnel;
-  const { log, limits } = context;
+  const { log, limits } = ports;
   try {
     const words = await readHello(tunnel, limits.headerMs);
     if (words.ok) {

@@ -7,7 +7,7 @@ import { isCoveredBy } from '@csc-fleet/common/paths';
 import { grantedVariables, type Policy } from '@csc-fleet/common/policy';
 import type { SandboxReport } from '@csc-fleet/common/receipt';
 import type { HostCeiling } from '../admission/ceiling-index.ts';
-import { proxyEnvironment, proxyPort } from '../egress/proxy-environment.ts';
+import { proxyEnvironment, proxyPort } from '../egress/sandbox-side.ts';
 import { waitUntilBuilt } from '../launch/built.ts';
 import type { LaunchedProcess, LocalPlace, SandboxPlace } from '../launch/index.ts';
 import { expandGlob, isGlob, stripTree } from '../sandbox/glob.ts';

@@ -2,8 +2,32 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { listenInNamespace } from './listen-in-namespace.ts';
+import { listenInNamespace, proxyEnvironment } from './sandbox-side.ts';
 import type { NamespaceTestOptions, NamespaceTestResult } from './testing-namespace.ts';
+
+describe('proxyEnvironment', () => {
+  it('names the proxy in both spellings', () => {
+    expect(proxyEnvironment(3128)).toEqual({
+      HTTP_PROXY: 'http://127.0.0.1:3128',
+      HTTPS_PROXY: 'http://127.0.0.1:3128',
+      ALL_PROXY: 'socks5h://127.0.0.1:3128',
+      NO_PROXY: '',
+      http_proxy: 'http://127.0.0.1:3128',
+      https_proxy: 'http://127.0.0.1:3128',
+      all_proxy: 'socks5h://127.0.0.1:3128',
+      no_proxy: '',
+      NODE_USE_ENV_PROXY: '1',
+    });
+  });
+
+  it.each([
+    [[['a.test'], []], 'localhost,127.0.0.1,::1'],
+    [[['127.0.0.1', '*.localhost']], 'localhost,127.0.0.1,::1'],
+    [[['a.test', 'localhost:8080'], ['a.test']], ''],
+  ])('with %j leaves out of it %j', (lists, direct) => {
+    expect(proxyEnvironment(3128, lists)).toMatchObject({ NO_PROXY: direct, no_proxy: direct });
+  });
+});
 
 const program = fileURLToPath(new URL('testing-namespace.ts', import.meta.url));
 

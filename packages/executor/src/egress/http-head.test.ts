@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { endToEndHeaders } from './http-headers.ts';
-import { describeTarget, type HostPort, readHttpTarget } from './http-target.ts';
+import { describeTarget, endToEndHeaders, type HostPort, readHttpTarget } from './http-head.ts';
 
 const fixed: HostPort = { host: 'a.test', port: 8080 };
 

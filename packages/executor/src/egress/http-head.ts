@@ -1,8 +1,6 @@
 import type { IncomingMessage } from 'node:http';
-import { parseAuthority } from './host-name.ts';
-import { type Header, headerTokens, headerValues, type RawHeaders, requestFraming } from './http-headers.ts';
-import { type DenialReason, type Refusal, refuse } from './refusal.ts';
-import { type Asked, describeAuthority } from './verdict-log.ts';
+import { parseAuthority } from './names-and-addresses.ts';
+import { type Asked, type DenialReason, describeAuthority, type Refusal, refuse } from './refusal.ts';
 
 /** A request's head, as Node's parser gives it. */
 export interface RequestHead {
@@ -31,7 +29,7 @@ export interface HttpTarget extends HostPort {
 }
 
 /** A target or a refusal. */
-export type HttpTargetResult =
+type HttpTargetResult =
   | { readonly ok: true; readonly target: HttpTarget }
   | { readonly ok: false; readonly refusal: Refusal };
 
@@ -51,15 +49,15 @@ const httpPort = 80;
  */
 export function readHttpTarget(head: RequestHead, fixed?: HostPort): HttpTargetResult {
   const { scheme, authority, path } = splitTarget(head.url);
-  if (scheme !== undefined && scheme !== 'http') return failed('bad_scheme');
+  if (scheme !== undefined && scheme !== 'http') return refusedTarget('bad_scheme');
   const place = authority === undefined ? fixed : readPlace(authority);
   // Without a tunnel only the Host header would say where to: an origin's business, not a proxy's.
-  if (place === undefined || !path.startsWith('/')) return failed('bad_scheme');
-  if (typeof place === 'string') return failed(place);
-  const problem = findProblem(head, place, fixed);
-  if (problem !== undefined) return failed(problem);
+  if (place === undefined || !path.startsWith('/')) return refusedTarget('bad_scheme');
+  if (typeof place === 'string') return refusedTarget(place);
+  const problem = findHeadProblem(head, place, fixed);
+  if (problem !== undefined) return refusedTarget(problem);
   const framing = requestFraming(head.rawHeaders, head.httpVersion);
-  if (framing === undefined) return failed('ambiguous_length');
+  if (framing === undefined) return refusedTarget('ambiguous_length');
   return { ok: true, target: { ...place, path, framing } };
 }
 
@@ -83,7 +81,7 @@ function readPlace(authority: string): HostPort | DenialReason {
   return read.ok ? { host: read.name, port: read.port } : read.problem;
 }
 
-function findProblem(
+function findHeadProblem(
   head: RequestHead,
   place: HostPort,
   fixed: HostPort | undefined,
@@ -120,6 +118,85 @@ function isSame(a: HostPort, b: HostPort): boolean {
   return a.host === b.host && a.port === b.port;
 }
 
-function failed(reason: DenialReason): HttpTargetResult {
+function refusedTarget(reason: DenialReason): HttpTargetResult {
   return { ok: false, refusal: refuse(reason) };
+}
+
+/** Headers as they came: name, value, name, value. */
+type RawHeaders = readonly string[];
+
+/** One header, its name as it was written. */
+export type Header = readonly [name: string, value: string];
+
+// They concern one connection only, whatever `Connection` says (RFC 9110 §7.6.1, RFC 9112 §C.2.2), or the body's framing
+// and the host, which the proxy says itself.
+const ownHeaders: ReadonlySet<string> = new Set([
+  'connection',
+  'content-length',
+  'expect',
+  'host',
+  'http2-settings',
+  'keep-alive',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]);
+
+/** The headers that go on: none of one connection alone, none that `Connection` names, none for a proxy. */
+export function endToEndHeaders(raw: RawHeaders): Header[] {
+  const named = new Set(headerTokens(raw, 'connection'));
+  return toPairs(raw).filter(([name]) => {
+    const lower = name.toLowerCase();
+    return !ownHeaders.has(lower) && !named.has(lower) && !lower.startsWith('proxy-');
+  });
+}
+
+/** All values of a header. */
+export function headerValues(raw: RawHeaders, name: string): string[] {
+  return toPairs(raw).flatMap(([key, value]) => (key.toLowerCase() === name ? [value] : []));
+}
+
+/** The members of a header that is a list, in lower case. */
+function headerTokens(raw: RawHeaders, name: string): string[] {
+  return headerValues(raw, name).flatMap((value) =>
+    value.split(',').flatMap((token) => {
+      const trimmed = token.trim().toLowerCase();
+      return trimmed === '' ? [] : [trimmed];
+    }),
+  );
+}
+
+/** The header that says where a request's body ends, `none` without a body; undefined where it can be read in two ways. */
+function requestFraming(raw: RawHeaders, httpVersion: string): Header | 'none' | undefined {
+  const lengths = headerValues(raw, 'content-length');
+  const encodings = headerValues(raw, 'transfer-encoding');
+  const [length] = lengths;
+  const [encoding] = encodings;
+  if (lengths.length + encodings.length > 1) return undefined;
+  if (length !== undefined) return /^\d{1,15}$/.test(length) ? ['Content-Length', length] : undefined;
+  if (encoding === undefined) return 'none';
+  // HTTP/1.0 knows no chunks; other encodings would be ours to undo (RFC 9112 §6.1).
+  return encoding.toLowerCase() === 'chunked' && httpVersion === '1.1'
+    ? ['Transfer-Encoding', 'chunked']
+    : undefined;
+}
+
+/** As Node's writers take them: without what they refuse to write. */
+export function toRaw(headers: readonly Header[]): string[] {
+  return headers.filter(([name]) => token.test(name)).flatMap(([name, value]) => [name, toWritable(value)]);
+}
+
+const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+
+/** A value or a reason phrase, with a space for what may stand in neither (RFC 9110 §5.5, RFC 9112 §4). */
+export function toWritable(text: string): string {
+  return text.replace(/[^\t\x20-\x7e\x80-\xff]/g, ' ');
+}
+
+function toPairs(raw: RawHeaders): Header[] {
+  return Array.from({ length: raw.length >> 1 }, (_, index) => [
+    raw[2 * index] ?? '',
+    raw[2 * index + 1] ?? '',
+  ]);
 }

@@ -1,4 +1,81 @@
 import { BlockList, isIPv4, isIPv6 } from 'node:net';
+import { domainToASCII } from 'node:url';
+
+/** Why a text cannot be a host that a request names. */
+export type HostProblem = 'ip_literal' | 'bad_name' | 'bad_port';
+
+/** A host's name as it is compared and resolved, or why it is none. */
+type HostName =
+  | { readonly ok: true; readonly name: string }
+  | { readonly ok: false; readonly problem: HostProblem };
+
+/** A name and a port, or why it is none. */
+type Authority =
+  | { readonly ok: true; readonly name: string; readonly port: number }
+  | { readonly ok: false; readonly problem: HostProblem };
+
+// Letters, digits and hyphen (RFC 1123 §2.1), and the underscore, which names inside of companies do have.
+const labelForm = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
+const longestName = 253;
+// Longer than any name can be in any spelling: nothing is computed from it.
+const longestText = 1024;
+const plainText = /^[\x21-\x7e]+$/;
+
+/**
+ * Reads a host's name: case folded, one dot at the end taken off, other letters as A-labels (RFC 5891). IP addresses are
+ * no names in any spelling that a resolver would read as one: `0177.1`, `2130706433` and `[::1]` included.
+ */
+export function parseHostName(text: string): HostName {
+  const ascii = toAscii(text);
+  if (ascii === undefined) return noName('bad_name');
+  if (/[:[\]]/.test(ascii)) return noName('ip_literal');
+  const name = ascii.replace(/\.$/, '');
+  const labels = name.split('.');
+  if (isNumber(labels.at(-1) ?? '')) return noName('ip_literal');
+  if (name.length > longestName || !labels.every((part) => labelForm.test(part))) return noName('bad_name');
+  return { ok: true, name };
+}
+
+/** Reads `NAME` or `NAME:PORT` (RFC 3986 §3.2, without userinfo). Absent `defaultPort`: the port must be there. */
+export function parseAuthority(text: string, defaultPort?: number): Authority {
+  const parts = /^(\[[^\]]*\]|[^:[\]]*)(?::(\d*))?$/.exec(text);
+  if (parts === null) return noName(misspelled(text));
+  const [, hostText = '', portText] = parts;
+  const host = parseHostName(hostText);
+  if (!host.ok) return host;
+  const port = portText === undefined ? defaultPort : parsePort(portText);
+  return port === undefined ? noName('bad_port') : { ok: true, name: host.name, port };
+}
+
+function misspelled(text: string): HostProblem {
+  if (text.includes('@')) return 'bad_name';
+  return /^[^:]*:[^:]*$/.test(text) ? 'bad_port' : 'ip_literal';
+}
+
+/** 1 to 65535, without a zero in front; undefined for anything else. */
+export function parsePort(text: string): number | undefined {
+  if (!/^[1-9]\d{0,4}$/.test(text)) return undefined;
+  const port = Number(text);
+  return port <= 65_535 ? port : undefined;
+}
+
+// The converter also decodes percent signs and reads addresses, so it sees only what has letters beyond ASCII.
+function toAscii(text: string): string | undefined {
+  if (text === '' || text.length > longestText) return undefined;
+  if (plainText.test(text)) return text.toLowerCase();
+  if (/[\0-\x20\x7f%/\\?#@<>^|]/.test(text)) return undefined;
+  const ascii = domainToASCII(text);
+  return ascii === '' || !plainText.test(ascii) ? undefined : ascii.toLowerCase();
+}
+
+// What ends in a number is an IPv4 address (URL standard, "ends in a number checker"; inet_aton(3)).
+function isNumber(lastLabel: string): boolean {
+  return /^(?:\d+|0x[0-9a-f]*)$/.test(lastLabel);
+}
+
+function noName(problem: HostProblem): { readonly ok: false; readonly problem: HostProblem } {
+  return { ok: false, problem };
+}
 
 /** What an address is for. Only `public` ones are dialled without being named. */
 export type AddressClass =

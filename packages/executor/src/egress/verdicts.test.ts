@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { mergeSummaries, VerdictCounts } from './summary.ts';
-import type { EgressVerdict } from './verdict.ts';
-import { createVerdictLog, describeAuthority } from './verdict-log.ts';
+import { describeAuthority } from './refusal.ts';
+import { createVerdictLog, type EgressVerdict, mergeSummaries, VerdictCounts } from './verdicts.ts';
 
 const verdict = (host: string, denied = false): EgressVerdict => ({
   at: new Date(0),

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { limitResolve, resolveOnHost } from './resolve.ts';
+import { limitResolve, resolveOnHost } from './route.ts';
 
 describe('limitResolve', () => {
   it('asks for no more names at once than it may, and answers all', async () => {

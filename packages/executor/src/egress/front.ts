@@ -1,12 +1,10 @@
 import type { Socket } from 'node:net';
-import type { Dialled } from './dial.ts';
-import type { HostPort } from './http-target.ts';
-import type { EgressLimits } from './limits.ts';
-import type { Route, RouteResult } from './route.ts';
-import type { VerdictLog } from './verdict-log.ts';
+import type { HostPort } from './http-head.ts';
+import type { Dialled, Route, RouteResult } from './route.ts';
+import type { VerdictLog } from './verdicts.ts';
 
 /** What the parts of one proxy share. */
-export interface ProxyContext {
+export interface FrontPorts {
   readonly log: VerdictLog;
   readonly limits: EgressLimits;
   /** Judges a request, and resolves what it asks for. */
@@ -24,7 +22,7 @@ export interface ProxyContext {
 }
 
 /** What a fault ends. */
-export interface Connection {
+interface Connection {
   destroy(): unknown;
 }
 
@@ -39,3 +37,29 @@ export interface HttpTunnel {
 
 /** Takes over a connection whose client speaks HTTP; `first` is what it has sent already. */
 export type ServeHttp = (socket: Socket, first: Buffer, tunnel?: HttpTunnel) => void;
+
+/** What one proxy gives its clients at most. */
+export interface EgressLimits {
+  /** Connections of clients at once. */
+  readonly connections: number;
+  /** Until a connection has said all of what it wants, and between two requests of it. Milliseconds. */
+  readonly headerMs: number;
+  /** Without a byte in either direction. Milliseconds. */
+  readonly idleMs: number;
+  /** Until a name is resolved, and until an address of it has answered. Milliseconds. */
+  readonly connectMs: number;
+  /** Names resolved at once: each may hold a thread of the process. */
+  readonly lookups: number;
+  /** Of an HTTP request's head. */
+  readonly headerBytes: number;
+}
+
+/** Unless the caller says otherwise. */
+export const defaultEgressLimits: EgressLimits = {
+  connections: 256,
+  headerMs: 30_000,
+  idleMs: 600_000,
+  connectMs: 10_000,
+  lookups: 2,
+  headerBytes: 16_384,
+};
