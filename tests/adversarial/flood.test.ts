@@ -3,7 +3,7 @@ import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
 import { connect as connectTcp } from 'node:net';
 import { status } from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { defaultGateLimits, type GateLimits } from '../../packages/gate/src/config.ts';
+import { defaultGateLimits, type GateLimits } from '../../packages/gate/src/service/config.ts';
 import { ServedGate, TestPki } from '../../packages/gate/src/testing/served-gate.ts';
 import { TestGate } from '../../packages/gate/src/testing/test-gate.ts';
 import type { TrafficLimits } from '../../packages/gate/src/traffic/limits.ts';

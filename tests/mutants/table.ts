@@ -58,7 +58,7 @@ const host: readonly Mutant[] = [
     file: `${gate}/approval/approve.ts`,
     before: "checkDualControl(contract, { dualControl: gate.dualControl, by: 'gate' });",
     after: '',
-    tests: [`${gate}/submit.test.ts`],
+    tests: [`${gate}/submit/submit.test.ts`],
     red: 'is no two people’s',
   },
   {
@@ -423,7 +423,7 @@ const fleet: readonly Mutant[] = [
     file: `${gate}/approval/approve.ts`,
     before: 'policy === decided.policy.sha256',
     after: 'policy !== undefined',
-    tests: [`${gate}/submit.test.ts`],
+    tests: [`${gate}/submit/submit.test.ts`],
     red: 'is not the one that was decided under another policy',
     quick: true,
   },
@@ -432,7 +432,7 @@ const fleet: readonly Mutant[] = [
     file: `${gate}/approval/approve.ts`,
     before: 'principal === wishes.principal &&',
     after: '',
-    tests: [`${gate}/submit.test.ts`],
+    tests: [`${gate}/submit/submit.test.ts`],
     red: 'is not the one of another principal with the same contract',
   },
   {
@@ -440,7 +440,7 @@ const fleet: readonly Mutant[] = [
     file: `${gate}/execution/executions.ts`,
     before: 'if (execution?.row.principal === principal) return execution;',
     after: 'if (execution !== undefined) return execution;',
-    tests: [`${gate}/look-up.test.ts`],
+    tests: [`${gate}/read/look-up.test.ts`],
     red: 'is one’s own: not',
   },
   {
@@ -477,18 +477,18 @@ const fleet: readonly Mutant[] = [
   },
   {
     name: 'caller-of-another-trust-domain',
-    file: `${gate}/authn/principal.ts`,
+    file: `${gate}/traffic/authenticate.ts`,
     before: 'if (identity.trustDomain !== trustDomain) {',
     after: 'if (false) {',
-    tests: [`${gate}/wire.test.ts`],
+    tests: [`${gate}/rpc/wire.test.ts`],
     red: 'of another trust domain is refused',
   },
   {
     name: 'executor-is-a-client',
-    file: `${gate}/authn/principal.ts`,
+    file: `${gate}/traffic/authenticate.ts`,
     before: 'if (identity.role === role) return;',
     after: 'if (role) return;',
-    tests: [`${gate}/wire.test.ts`],
+    tests: [`${gate}/rpc/wire.test.ts`],
     red: 'that is an executor is refused by every method of Gate',
   },
   {
@@ -496,7 +496,7 @@ const fleet: readonly Mutant[] = [
     file: `${gate}/rpc/link-service.ts`,
     before: 'if (!gate.output.mayPush(executor, named))',
     after: 'if (false)',
-    tests: [`${gate}/wire.test.ts`],
+    tests: [`${gate}/rpc/wire.test.ts`],
     red: 'fails for an execution of another executor',
   },
   {
@@ -504,7 +504,7 @@ const fleet: readonly Mutant[] = [
     file: `${gate}/approval/check-approvals.ts`,
     before: 'if (approvals.length > 0 && !rules.acceptUnsigned) {',
     after: 'if (false) {',
-    tests: [`${gate}/submit.test.ts`],
+    tests: [`${gate}/submit/submit.test.ts`],
     red: 'does not count where the gate’s owner has not said so',
   },
   {

@@ -1,9 +1,9 @@
-export { createGate, type Gate, type GateDependencies, type GateOptions } from './compose.ts';
+export type { LinkSession } from './link/session.ts';
+export { createGate, type Gate, type GateDependencies, type GateOptions } from './service/compose.ts';
 export {
   defaultGateLimits,
   type GateConfig,
   type GateLimits,
   type OutputLimits,
   readGateConfig,
-} from './config.ts';
-export type { LinkSession } from './link/session.ts';
+} from './service/config.ts';

@@ -2,12 +2,12 @@ import { CscError } from '@csc-fleet/common/errors';
 import type { SubmitRequest } from '@csc-fleet/common/messages';
 import { bindPolicy, type PolicyDocument } from '@csc-fleet/common/policy';
 import { approve, findAwaiting, readApprovals, takesApprovals } from './approval/approve.ts';
-import type { GateContext } from './context.ts';
-import { type Decided, decide, readContract } from './decide.ts';
 import type { LiveExecution } from './execution/execution.ts';
-import { record } from './execution/record.ts';
 import type { Requirement } from './schedule/peers.ts';
-import { readWishes, type Wishes } from './wishes.ts';
+import type { GateContext } from './service/context.ts';
+import { type Decided, decide, readContract } from './submit/decide.ts';
+import { record } from './submit/record.ts';
+import { readWishes, type Wishes } from './submit/wishes.ts';
 
 export interface Submitted {
   readonly execution: LiveExecution;

@@ -1,11 +1,11 @@
 import { checkDualControl } from '@csc-fleet/common/approval';
 import { canonicalJson } from '@csc-fleet/common/encoding';
 import { ExecutionState } from '@csc-fleet/common/messages';
-import type { GateContext } from '../context.ts';
-import type { Decided } from '../decide.ts';
 import type { LiveExecution } from '../execution/execution.ts';
 import { queueDeadline } from '../schedule/scheduler.ts';
-import type { Wishes } from '../wishes.ts';
+import type { GateContext } from '../service/context.ts';
+import type { Decided } from '../submit/decide.ts';
+import type { Wishes } from '../submit/wishes.ts';
 import { checkApprovals, usedUp } from './check-approvals.ts';
 import { toStoredApprovals } from './stored-approvals.ts';
 

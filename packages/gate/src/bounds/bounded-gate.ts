@@ -1,4 +1,4 @@
-import type { Gate } from '../compose.ts';
+import type { Gate } from '../service/compose.ts';
 import { checkBounds } from './check-bounds.ts';
 import { requestBounds } from './requests.ts';
 

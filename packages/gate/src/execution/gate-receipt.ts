@@ -2,7 +2,7 @@ import { type Signer, signArtifact } from '@csc-fleet/common/crypto';
 import { canonicalBytes, type JsonObject, toTimestamp } from '@csc-fleet/common/encoding';
 import type { PolicyVersion } from '@csc-fleet/common/policy';
 import { projectReceipt, type ReceiptV02, type ReceiptVersion } from '@csc-fleet/common/receipt';
-import { softwareVersion } from '../version.ts';
+import { softwareVersion } from './version.ts';
 
 /** What the gate's own receipt says: nothing ran, and why. */
 export interface NothingRan {

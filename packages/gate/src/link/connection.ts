@@ -1,8 +1,8 @@
 import { CscError } from '@csc-fleet/common/errors';
 import type { ConnectResponse } from '@csc-fleet/common/messages';
 import type { Identity } from '@csc-fleet/common/rpc';
-import type { GateContext } from '../context.ts';
 import type { LiveExecution } from '../execution/execution.ts';
+import type { GateContext } from '../service/context.ts';
 import type { ExecutorKeys } from './executor-keys.ts';
 import type { Refusals } from './refusals.ts';
 

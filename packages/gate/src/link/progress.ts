@@ -1,8 +1,8 @@
 import { toTimestamp } from '@csc-fleet/common/encoding';
 import { ExecutionState } from '@csc-fleet/common/messages';
-import type { GateContext } from '../context.ts';
 import type { Advance, Happening, LiveExecution } from '../execution/execution.ts';
 import { executorName } from '../execution/executor-name.ts';
+import type { GateContext } from '../service/context.ts';
 
 // A person does not see this, and a short run has all of its progress in one commit with its end.
 const withinMs = 20;

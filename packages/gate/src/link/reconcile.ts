@@ -1,7 +1,7 @@
 import { ExecutionState, toDuration } from '@csc-fleet/common/messages';
-import type { GateContext } from '../context.ts';
 import type { LiveExecution } from '../execution/execution.ts';
 import type { Peer } from '../schedule/peer.ts';
+import type { GateContext } from '../service/context.ts';
 import type { Connection } from './connection.ts';
 import { takeAccepted } from './progress.ts';
 import { takeLateStart } from './take-late.ts';

@@ -1,5 +1,5 @@
 import type { CscError } from '@csc-fleet/common/errors';
-import { requestInvalid } from '../request-invalid.ts';
+import { requestInvalid } from '../bounds/request-invalid.ts';
 
 // An executor that means well brings what it owes once a connection, and owes no more than 4096 receipts: with a gate that
 // has lost its store, none of them counts.

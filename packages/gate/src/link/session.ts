@@ -9,9 +9,9 @@ import {
 } from '@csc-fleet/common/messages';
 import type { Identity } from '@csc-fleet/common/rpc';
 import { checkBounds, linkBounds } from '../bounds/index.ts';
-import type { GateContext } from '../context.ts';
-import { requestInvalid } from '../request-invalid.ts';
+import { requestInvalid } from '../bounds/request-invalid.ts';
 import { Peer } from '../schedule/peer.ts';
+import type { GateContext } from '../service/context.ts';
 import { patiently } from '../store/patiently.ts';
 import { type Connection, findOwn, notCounted } from './connection.ts';
 import type { ExecutorKeys } from './executor-keys.ts';

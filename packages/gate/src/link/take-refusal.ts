@@ -1,8 +1,8 @@
 import { isCscError, retryOf } from '@csc-fleet/common/errors';
 import { ExecutionState, type Refused } from '@csc-fleet/common/messages';
-import type { GateContext } from '../context.ts';
 import type { LiveExecution } from '../execution/execution.ts';
 import type { Peer } from '../schedule/peer.ts';
+import type { GateContext } from '../service/context.ts';
 import { type Connection, findOwn, notCounted } from './connection.ts';
 import { takeAccepted } from './progress.ts';
 import { verifyExecutorReceipt } from './verify-receipt.ts';

@@ -1,4 +1,4 @@
-import type { OutputLimits } from '../config.ts';
+import type { OutputLimits } from '../service/config.ts';
 import type { ExecutionRow } from '../store/tables.ts';
 
 /** What an execution's output may be: its host is held to the ticket here, too. */

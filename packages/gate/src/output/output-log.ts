@@ -1,7 +1,7 @@
 import { constants, existsSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { CscError } from '@csc-fleet/common/errors';
-import { Signal } from '../signal.ts';
+import { Signal } from '../execution/signal.ts';
 import { storeRetryMs } from '../store/store-error.ts';
 import { maxFrameBytes, readFrames } from './frames.ts';
 import { maxLogLength, type OutputGrant } from './grant.ts';

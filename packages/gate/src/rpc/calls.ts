@@ -8,7 +8,7 @@ import type {
   ServerWritableStream,
   ServiceError,
 } from '@grpc/grpc-js';
-import { authenticate } from '../authn/principal.ts';
+import { authenticate } from '../traffic/authenticate.ts';
 
 /** What every call goes through: who calls, and how errors leave. How often and how much is decided before: traffic/. */
 export interface CallRules {

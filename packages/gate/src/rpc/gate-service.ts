@@ -14,7 +14,7 @@ import {
   type WatchRequest,
 } from '@csc-fleet/common/rpc';
 import type { ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
-import type { Gate } from '../compose.ts';
+import type { Gate } from '../service/compose.ts';
 import { type CallRules, streaming, type Undecoded, unary } from './calls.ts';
 
 // Output is relayed as it lies on disk: it is encoded already.

@@ -14,9 +14,9 @@ import {
   widenReceiveWindow,
 } from '@csc-fleet/common/rpc';
 import type { ServerDuplexStream, ServiceError, UntypedServiceImplementation } from '@grpc/grpc-js';
-import { authenticate } from '../authn/principal.ts';
 import { checkBounds, pushOutputBounds } from '../bounds/index.ts';
-import type { Gate } from '../compose.ts';
+import type { Gate } from '../service/compose.ts';
+import { authenticate } from '../traffic/authenticate.ts';
 import { draining, goneController, toOwner } from './calls.ts';
 import { createPace, pace } from './pace.ts';
 import { readAsAnswered } from './read-as-answered.ts';

@@ -1,6 +1,6 @@
 import { ExecutionState } from '@csc-fleet/common/messages';
-import type { GateContext } from '../context.ts';
 import type { LiveExecution } from '../execution/execution.ts';
+import type { GateContext } from '../service/context.ts';
 import { nextStep, type SentOffer, toOfferTimes } from './offers.ts';
 
 /** Withdraws offers that are not answered in time, and places them elsewhere once that is safe. */

@@ -18,9 +18,9 @@ import {
 import { projectReceipt, type ReceiptV02 } from '@csc-fleet/common/receipt';
 import type { Identity } from '@csc-fleet/common/rpc';
 import type { UnsignedTicket } from '@csc-fleet/common/ticket';
-import type { Gate } from '../compose.ts';
 import type { LinkSession } from '../link/session.ts';
 import { encodeItem, itemField } from '../output/encode-item.ts';
+import type { Gate } from '../service/compose.ts';
 import { toBytes } from './contracts.ts';
 
 type FromGate = NonNullable<ConnectResponse['message']>;

@@ -8,7 +8,7 @@ import { Server as TlsServer } from 'node:tls';
 import { CscError } from '@csc-fleet/common/errors';
 import type { ErrorLog } from '@csc-fleet/common/rpc';
 import type { ConnectionInjector, Server, ServerCredentials } from '@grpc/grpc-js';
-import type { GateLimits } from '../config.ts';
+import type { GateLimits } from '../service/config.ts';
 import { Doorway } from './doorway.ts';
 import { Parties } from './parties.ts';
 import { SessionGuard } from './session-guard.ts';

@@ -1,8 +1,8 @@
 import type { ServerHttp2Session } from 'node:http2';
 import { CscError } from '@csc-fleet/common/errors';
 import { type Identity, identityOfSession, type Role } from '@csc-fleet/common/rpc';
-import { CallLimits } from '../authn/call-limits.ts';
 import { addressKey } from './address.ts';
+import { CallLimits } from './call-limits.ts';
 import type { CallRate, TrafficLimits } from './limits.ts';
 import { TokenBucket } from './token-bucket.ts';
 

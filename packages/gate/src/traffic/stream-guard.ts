@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { CscError } from '@csc-fleet/common/errors';
 import type { ErrorLog } from '@csc-fleet/common/rpc';
-import { checkCaller } from '../authn/principal.ts';
+import { checkCaller } from './authenticate.ts';
 import type { TrafficLimits } from './limits.ts';
 import { MessageMeter } from './message-meter.ts';
 import type { Parties, Party } from './parties.ts';

@@ -2,9 +2,9 @@ import { createKeyRing, verifyArtifact } from '@csc-fleet/common/crypto';
 import type { JsonObject } from '@csc-fleet/common/encoding';
 import { type Duration, ExecutionState, toDuration } from '@csc-fleet/common/messages';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { approve, contractForApproval, deniedContract, makeContract } from './testing/contracts.ts';
-import type { ScriptedExecutor } from './testing/scripted-executor.ts';
-import { agent, executorLostAfterSec, other, TestGate } from './testing/test-gate.ts';
+import { approve, contractForApproval, deniedContract, makeContract } from '../testing/contracts.ts';
+import type { ScriptedExecutor } from '../testing/scripted-executor.ts';
+import { agent, executorLostAfterSec, other, TestGate } from '../testing/test-gate.ts';
 
 let test: TestGate;
 let executor: ScriptedExecutor;

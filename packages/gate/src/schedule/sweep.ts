@@ -1,8 +1,8 @@
 import { ExecutionState } from '@csc-fleet/common/messages';
-import type { GateContext } from './context.ts';
-import type { LiveExecution } from './execution/execution.ts';
-import { executorName } from './execution/executor-name.ts';
-import { sweepOffers } from './schedule/sweep-offers.ts';
+import type { LiveExecution } from '../execution/execution.ts';
+import { executorName } from '../execution/executor-name.ts';
+import type { GateContext } from '../service/context.ts';
+import { sweepOffers } from './sweep-offers.ts';
 
 /**
  * Ends what has waited too long: for an approval, for an executor, or for an executor that is gone. `awaySince` keeps,

@@ -4,14 +4,14 @@ import { CscError } from '@csc-fleet/common/errors';
 import { Decision, ExecutionState } from '@csc-fleet/common/messages';
 import type { Approvals } from '../approval/approve.ts';
 import { toStoredApprovals } from '../approval/stored-approvals.ts';
-import type { GateContext } from '../context.ts';
-import type { Decided } from '../decide.ts';
+import type { Happening, LiveExecution } from '../execution/execution.ts';
+import type { NewLiveExecution } from '../execution/executions.ts';
+import { signGateReceipt } from '../execution/gate-receipt.ts';
 import { queueDeadline, requirementOf } from '../schedule/scheduler.ts';
+import type { GateContext } from '../service/context.ts';
 import type { NewExecution } from '../store/tables.ts';
-import type { Wishes } from '../wishes.ts';
-import type { Happening, LiveExecution } from './execution.ts';
-import type { NewLiveExecution } from './executions.ts';
-import { signGateReceipt } from './gate-receipt.ts';
+import type { Decided } from './decide.ts';
+import type { Wishes } from './wishes.ts';
 
 /**
  * Makes what was decided durable: a denial with its receipt, what may run with its place in the queue or on an executor.

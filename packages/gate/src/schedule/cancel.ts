@@ -5,9 +5,9 @@ import {
   toDuration,
   toMilliseconds,
 } from '@csc-fleet/common/messages';
-import type { GateContext } from './context.ts';
-import type { LiveExecution } from './execution/execution.ts';
-import { toExecution } from './execution/to-message.ts';
+import type { LiveExecution } from '../execution/execution.ts';
+import { toExecution } from '../execution/to-message.ts';
+import type { GateContext } from '../service/context.ts';
 
 const defaultGraceMs = 5_000;
 const maxGraceMs = 60_000;

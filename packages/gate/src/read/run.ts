@@ -1,9 +1,9 @@
 import { ExecutionEvent, ExecutionState, type SubmitRequest } from '@csc-fleet/common/messages';
-import type { GateContext } from './context.ts';
-import type { LiveExecution } from './execution/execution.ts';
-import { encodeItem, itemField } from './output/encode-item.ts';
-import { readOutput } from './output/reader.ts';
-import { submit } from './submit.ts';
+import type { LiveExecution } from '../execution/execution.ts';
+import { encodeItem, itemField } from '../output/encode-item.ts';
+import { readOutput } from '../output/reader.ts';
+import type { GateContext } from '../service/context.ts';
+import { submit } from '../submit.ts';
 import { watch } from './watch.ts';
 
 /** Takes one encoded message; resolves when there is room for the next. */

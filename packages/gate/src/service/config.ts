@@ -1,7 +1,7 @@
 import { type DualControl, dualControls } from '@csc-fleet/common/approval';
 import { readConfig, resolveFrom } from '@csc-fleet/common/config';
 import * as z from 'zod';
-import type { CallRate, TrafficLimits } from './traffic/limits.ts';
+import type { CallRate, TrafficLimits } from '../traffic/limits.ts';
 
 /** Captured of one execution, in bytes; a host may capture less, never more. */
 export interface OutputLimits {

@@ -1,5 +1,5 @@
 import { CscError } from '@csc-fleet/common/errors';
-import type { GateLimits } from '../config.ts';
+import type { GateLimits } from '../service/config.ts';
 
 interface Account {
   tokens: number;

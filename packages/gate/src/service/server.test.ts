@@ -22,10 +22,10 @@ import {
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { makeContract, toBytes } from './testing/contracts.ts';
-import { type ScriptedExecutor, toFrame } from './testing/scripted-executor.ts';
-import { ServedGate, soon, TestPki } from './testing/served-gate.ts';
-import { agent, TestGate, toRequest } from './testing/test-gate.ts';
+import { makeContract, toBytes } from '../testing/contracts.ts';
+import { type ScriptedExecutor, toFrame } from '../testing/scripted-executor.ts';
+import { ServedGate, soon, TestPki } from '../testing/served-gate.ts';
+import { agent, TestGate, toRequest } from '../testing/test-gate.ts';
 
 let pki: TestPki;
 let test: TestGate;

@@ -1,5 +1,5 @@
 import type { ExecutionEvent } from '@csc-fleet/common/messages';
-import type { LiveExecution } from './execution/execution.ts';
+import type { LiveExecution } from '../execution/execution.ts';
 
 /**
  * The events of an execution from a sequence number on (0 and 1: all), past ones first; ends after Finished, or where

@@ -2,12 +2,12 @@ import type { DualControl } from '@csc-fleet/common/approval';
 import type { Signer } from '@csc-fleet/common/crypto';
 import type { Clock } from '@csc-fleet/common/encoding';
 import type { Bindings, PolicySet } from '@csc-fleet/common/policy';
+import type { Ending } from '../execution/ending.ts';
+import type { Executions } from '../execution/executions.ts';
+import type { OutputStore } from '../output/output-store.ts';
+import type { Scheduler } from '../schedule/scheduler.ts';
+import type { Store } from '../store/store.ts';
 import type { GateLimits } from './config.ts';
-import type { Ending } from './execution/ending.ts';
-import type { Executions } from './execution/executions.ts';
-import type { OutputStore } from './output/output-store.ts';
-import type { Scheduler } from './schedule/scheduler.ts';
-import type { Store } from './store/store.ts';
 
 /** The parts that the gate's operations work with; compose.ts puts them together. */
 export interface GateContext {

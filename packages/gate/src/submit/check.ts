@@ -1,6 +1,6 @@
 import type { CheckRequest, CheckResponse } from '@csc-fleet/common/messages';
 import { bindPolicy } from '@csc-fleet/common/policy';
-import type { GateContext } from './context.ts';
+import type { GateContext } from '../service/context.ts';
 import { decide, readContract } from './decide.ts';
 
 /** Decides and runs nothing. Throws CONTRACT_INVALID, NOT_PERMITTED. */

@@ -1,7 +1,7 @@
 import { ExecutionState, KeyRole, OutputStream, ReadOutputResponse } from '@csc-fleet/common/rpc';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { contractForApproval, deniedContract, makeContract } from './testing/contracts.ts';
-import { agent, gateIdentity, other, stranger, TestGate } from './testing/test-gate.ts';
+import { contractForApproval, deniedContract, makeContract } from '../testing/contracts.ts';
+import { agent, gateIdentity, other, stranger, TestGate } from '../testing/test-gate.ts';
 
 let test: TestGate;
 

@@ -11,8 +11,8 @@ import {
   readChannelCredentials,
 } from '@csc-fleet/common/rpc';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ask } from '../testing/grpc-calls.ts';
 import { runGate } from './main.ts';
-import { ask } from './testing/grpc-calls.ts';
 
 let directory: string;
 let config: string;

@@ -1,9 +1,9 @@
 import { quoteBriefly } from '@csc-fleet/common/errors';
 import { type SubmitRequest, toMilliseconds } from '@csc-fleet/common/messages';
 import { type ReceiptVersion, receiptVersions } from '@csc-fleet/common/receipt';
-import type { GateContext } from './context.ts';
-import { requestInvalid } from './request-invalid.ts';
-import type { IdempotencyKey } from './store/write-step.ts';
+import { requestInvalid } from '../bounds/request-invalid.ts';
+import type { GateContext } from '../service/context.ts';
+import type { IdempotencyKey } from '../store/write-step.ts';
 
 /** What a request asks for beside its contract, read and checked. */
 export interface Wishes {

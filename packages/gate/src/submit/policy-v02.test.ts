@@ -2,9 +2,9 @@ import type { JsonObject } from '@csc-fleet/common/encoding';
 import { Verdict } from '@csc-fleet/common/messages';
 import { parseTicket } from '@csc-fleet/common/ticket';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { defaultGateLimits } from './config.ts';
-import { makeCommand, makeContract } from './testing/contracts.ts';
-import { agent, policyLimits, TestGate } from './testing/test-gate.ts';
+import { defaultGateLimits } from '../service/config.ts';
+import { makeCommand, makeContract } from '../testing/contracts.ts';
+import { agent, policyLimits, TestGate } from '../testing/test-gate.ts';
 
 let test: TestGate;
 

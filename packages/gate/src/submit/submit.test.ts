@@ -11,8 +11,8 @@ import {
   deniedContract,
   makeCommand,
   makeContract,
-} from './testing/contracts.ts';
-import { agent, other, stranger, TestGate, toRequest } from './testing/test-gate.ts';
+} from '../testing/contracts.ts';
+import { agent, other, stranger, TestGate, toRequest } from '../testing/test-gate.ts';
 
 let test: TestGate;
 

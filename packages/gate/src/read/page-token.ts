@@ -1,4 +1,4 @@
-import { requestInvalid } from './request-invalid.ts';
+import { requestInvalid } from '../bounds/request-invalid.ts';
 
 /** A page token for the executions before this number. It says nothing to whoever holds it. */
 export function toPageToken(before: number): string {

@@ -10,12 +10,12 @@ import {
 } from '@csc-fleet/common/rpc';
 import { Server } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
+import { gateMethods, gateService } from '../rpc/gate-service.ts';
+import { linkMethods, linkService } from '../rpc/link-service.ts';
+import { addReflection } from '../rpc/reflection.ts';
+import { type GuardedServer, guardServer } from '../traffic/guard-server.ts';
 import type { Gate } from './compose.ts';
 import type { GateLimits } from './config.ts';
-import { gateMethods, gateService } from './rpc/gate-service.ts';
-import { linkMethods, linkService } from './rpc/link-service.ts';
-import { addReflection } from './rpc/reflection.ts';
-import { type GuardedServer, guardServer } from './traffic/guard-server.ts';
 
 export interface ServerSettings {
   /** `HOST:PORT`; port 0 takes a free one. */

@@ -11,7 +11,7 @@ import { canonicalBytes, type JsonObject } from '@csc-fleet/common/encoding';
 import { orThrow } from '@csc-fleet/common/errors';
 import { type CheckRequest, type Decision, Verdict } from '@csc-fleet/common/messages';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
-import type { GateContext } from './context.ts';
+import type { GateContext } from '../service/context.ts';
 
 /** A contract as it came: JSON text, or the typed message. */
 export type SubmittedContract = CheckRequest['contract'];

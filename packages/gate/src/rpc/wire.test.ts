@@ -26,14 +26,14 @@ import {
 } from '@grpc/grpc-js';
 import { service as healthService } from 'grpc-health-check';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { Gate } from './compose.ts';
-import { defaultGateLimits } from './config.ts';
-import { startServer } from './server.ts';
-import { deniedContract, makeContract } from './testing/contracts.ts';
-import { ask, collect, outcome, toTransport } from './testing/grpc-calls.ts';
-import { ScriptedExecutor, toFrame } from './testing/scripted-executor.ts';
-import { ServedGate, TestPki } from './testing/served-gate.ts';
-import { agent, TestGate, toRequest } from './testing/test-gate.ts';
+import type { Gate } from '../service/compose.ts';
+import { defaultGateLimits } from '../service/config.ts';
+import { startServer } from '../service/server.ts';
+import { deniedContract, makeContract } from '../testing/contracts.ts';
+import { ask, collect, outcome, toTransport } from '../testing/grpc-calls.ts';
+import { ScriptedExecutor, toFrame } from '../testing/scripted-executor.ts';
+import { ServedGate, TestPki } from '../testing/served-gate.ts';
+import { agent, TestGate, toRequest } from '../testing/test-gate.ts';
 
 let pki: TestPki;
 let test: TestGate;

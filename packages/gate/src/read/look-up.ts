@@ -12,12 +12,12 @@ import {
   type ListExecutionsResponse,
   type PublicKey,
 } from '@csc-fleet/common/messages';
-import type { GateContext } from './context.ts';
-import { toDecision, toExecution } from './execution/to-message.ts';
-import type { ExecutorKeys } from './link/executor-keys.ts';
+import { requestInvalid } from '../bounds/request-invalid.ts';
+import { toDecision, toExecution } from '../execution/to-message.ts';
+import type { ExecutorKeys } from '../link/executor-keys.ts';
+import type { GateContext } from '../service/context.ts';
+import type { KeyRow } from '../store/tables.ts';
 import { readPageToken, toPageToken } from './page-token.ts';
-import { requestInvalid } from './request-invalid.ts';
-import type { KeyRow } from './store/tables.ts';
 
 const defaultPage = 50;
 const maxPage = 1000;
