@@ -3,7 +3,7 @@
 import { execFileSync } from 'node:child_process';
 import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { type ArtifactName, artifactSchemas, schemaFileName } from '@csc-fleet/common/schema';
+import { type ArtifactName, artifactSchemas, schemaFileName } from '@csc-fleet/common/json-schema';
 
 const root = join(import.meta.dirname, '..');
 const directory = join(root, 'docs', 'schemas');

@@ -3,7 +3,8 @@ import { basename, join } from 'node:path';
 import { type CommandContract, parseContract } from '@csc-fleet/common/contract';
 import { evaluate } from '@csc-fleet/common/decision';
 import { orThrow } from '@csc-fleet/common/errors';
-import { bindPolicy, checkBindings, parseBindings, readPolicyDirectory } from '@csc-fleet/common/policy';
+import { bindPolicy, checkBindings, parseBindings } from '@csc-fleet/common/policy';
+import { readPolicyDirectory } from '@csc-fleet/common/policy-directory';
 import { describe, expect, it } from 'vitest';
 
 const root = join(import.meta.dirname, '..', '..');

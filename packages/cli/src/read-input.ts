@@ -1,6 +1,6 @@
 import { closeSync, createReadStream, openSync, readSync } from 'node:fs';
-import { explainFileError } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
+import { explainFileError } from '@csc-fleet/common/files';
 
 /** The file name that means standard input. */
 const stdinName = '-';

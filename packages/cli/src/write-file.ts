@@ -1,7 +1,7 @@
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { explainFileError, makeDirectory } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
+import { explainFileError, makeDirectory } from '@csc-fleet/common/files';
 
 /**
  * Writes a file whole or not at all, making its folder if need be. Throws FILE_UNWRITABLE.

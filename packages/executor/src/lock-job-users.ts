@@ -1,8 +1,8 @@
 import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { explainFileError, makeDirectory } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
+import { explainFileError, makeDirectory } from '@csc-fleet/common/files';
 import { endProcessesOf } from './launch/index.ts';
 import type { JobUsers } from './sandbox/index.ts';
 import type { InstanceLock } from './service/instance-lock.ts';

@@ -1,10 +1,10 @@
 import { statSync } from 'node:fs';
 import type { KeyRing, Signer } from '@csc-fleet/common/crypto';
-import { makeDirectory } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
+import { makeDirectory } from '@csc-fleet/common/files';
 import { createReloadablePolicySet, type ReloadablePolicySet } from '@csc-fleet/common/policy';
-import { installLastHandler, reloadOnHangUp } from '@csc-fleet/common/process';
 import type { Identity } from '@csc-fleet/common/rpc';
+import { installLastHandler, reloadOnHangUp } from '@csc-fleet/common/service';
 import { sweepCgroups } from './cgroup/index.ts';
 import { requireHost, sweepLeftovers } from './launch/index.ts';
 import type { GateLink } from './link/grpc-link.ts';

@@ -1,8 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { defaultKeyId, generateKeyPair, type KeyPair } from '@csc-fleet/common/crypto';
-import { explainFileError, makeDirectory } from '@csc-fleet/common/encoding';
 import { CscError, withoutSecrets } from '@csc-fleet/common/errors';
+import { explainFileError, makeDirectory } from '@csc-fleet/common/files';
 import { exitCodes } from '../exit-codes.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
 

@@ -1,4 +1,4 @@
-import { artifactSchemas } from '@csc-fleet/common/schema';
+import { artifactSchemas } from '@csc-fleet/common/json-schema';
 import { exitCodes } from '../exit-codes.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
 

@@ -1,4 +1,4 @@
-import type { EgressHost } from '@csc-fleet/common/members';
+import type { EgressHost } from '@csc-fleet/common/schema';
 import { type CommandExplanation, type Explanation, explainContract } from '@csc-fleet/executor/explain';
 import { exitCodes } from '../exit-codes.ts';
 import { createPaint, type Paint } from '../terminal/colour.ts';

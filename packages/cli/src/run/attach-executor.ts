@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createKeyRing, type Signer } from '@csc-fleet/common/crypto';
-import { makeDirectory } from '@csc-fleet/common/encoding';
+import { makeDirectory } from '@csc-fleet/common/files';
 import type { ConnectRequest, ConnectResponse } from '@csc-fleet/common/messages';
 import { createPolicySet, type PolicyDocument } from '@csc-fleet/common/policy';
 import { defaultCeiling } from '@csc-fleet/executor/ceiling';

@@ -1,7 +1,7 @@
 import type * as z from 'zod';
 import { type JsonValue, parseTimestamp } from '../encoding/index.ts';
 import { CscError, type Parsed, quoteBriefly } from '../errors/index.ts';
-import { parseArtifact, validate } from '../members/index.ts';
+import { parseArtifact, validate } from '../schema/index.ts';
 import { approvalSchema } from './schema.ts';
 
 /** One person's consent to one contract (protocol §6). It is unsigned: whether it counts is the operator's choice. */

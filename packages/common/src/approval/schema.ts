@@ -1,12 +1,5 @@
 import * as z from 'zod';
-import {
-  boundedText,
-  nonEmptyText,
-  oneOf,
-  sha256Member,
-  timestamp,
-  versionMember,
-} from '../members/index.ts';
+import { boundedText, nonEmptyText, oneOf, sha256Member, timestamp, versionMember } from '../schema/index.ts';
 
 const approver = z.strictObject({
   identity: nonEmptyText.meta({

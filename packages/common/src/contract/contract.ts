@@ -1,7 +1,7 @@
 import type * as z from 'zod';
 import { canonicalBytes, canonicalJson, isJsonObject, type JsonValue, sha256Hex } from '../encoding/index.ts';
 import type { Parsed } from '../errors/index.ts';
-import { parseArtifact, validate } from '../members/index.ts';
+import { parseArtifact, validate } from '../schema/index.ts';
 import type { effectTypes, networkModes } from './command.ts';
 import type { approvalModes, riskClasses } from './schema.ts';
 import { contractSchema } from './schema.ts';

@@ -1,5 +1,4 @@
-export { argvSchema } from './argv.ts';
-export { commandSchema, effectTypes, networkModes } from './command.ts';
+export { argvSchema, commandSchema, effectTypes, networkModes } from './command.ts';
 export {
   type Actor,
   type ApprovalMode,

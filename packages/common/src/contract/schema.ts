@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { boundedText, declaredPath, nonEmptyText, oneOf, versionMember } from '../members/index.ts';
+import { boundedText, declaredPath, nonEmptyText, oneOf, versionMember } from '../schema/index.ts';
 import { commandSchema } from './command.ts';
 
 /** How much harm the contract's author expects, least first. */

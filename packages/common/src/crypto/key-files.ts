@@ -1,5 +1,5 @@
-import { readBoundedFile } from '../encoding/index.ts';
 import { CscError, orThrow } from '../errors/index.ts';
+import { readBoundedFile } from '../files/index.ts';
 import { parsePrivateKey, parsePublicKey } from './key-format.ts';
 import { createKeyRing, type KeyRing } from './key-ring.ts';
 import { parseKeyRing } from './key-ring-file.ts';

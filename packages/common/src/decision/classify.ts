@@ -1,6 +1,6 @@
 import { argvs, type Command, effectTypes } from '../contract/index.ts';
-import { egressHostText, egressName } from '../members/index.ts';
 import type { EffectRule, Policy } from '../policy/index.ts';
+import { egressHostText, egressName } from '../schema/index.ts';
 import { matchEffectRule } from './match-effect-rule.ts';
 
 /** What a command is taken to do. */

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { JsonObject } from '../encoding/index.ts';
 import { orThrow } from '../errors/index.ts';
-import { checkSamples, parseSamples, policyFromJson } from '../policy/index.ts';
-import { toContract } from '../policy/samples.ts';
+import { policyFromJson } from '../policy/index.ts';
+import { checkSamples, parseSamples } from '../policy-directory/index.ts';
+import { toContract } from '../policy-directory/samples.ts';
 import { type Evaluation, evaluate } from './evaluate.ts';
 
 const rules = [

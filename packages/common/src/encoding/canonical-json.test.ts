@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { canonicalBytes, canonicalJson } from './canonical-json.ts';
-import { compareCodePoints } from './code-points.ts';
 import { sha256Hex } from './hash.ts';
 import type { JsonValue } from './json-value.ts';
+import { compareCodePoints } from './text.ts';
 
 const controls = Array.from({ length: 0x21 }, (_, code) => String.fromCharCode(code)).join('');
 

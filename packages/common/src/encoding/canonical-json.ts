@@ -1,6 +1,6 @@
 import { CscError } from '../errors/index.ts';
-import { compareCodePoints } from './code-points.ts';
 import type { JsonValue } from './json-value.ts';
+import { compareCodePoints } from './text.ts';
 
 /** How canonicalJson treats null members. */
 export interface CanonicalOptions {

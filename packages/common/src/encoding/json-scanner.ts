@@ -1,7 +1,6 @@
 import { type Fault, memberPath, quoteBriefly } from '../errors/index.ts';
-import { isInteger } from './json-number.ts';
-import { isPoisonous, maxDepth, maxFaults } from './limits.ts';
-import { textPlace } from './text-place.ts';
+import { isPoisonous, maxDepth, maxFaults } from './json-value.ts';
+import { textPlace } from './text.ts';
 
 /** An array's `keys` is undefined. */
 interface Frame {
@@ -221,4 +220,19 @@ function isNumberUnit(unit: number): boolean {
     unit === 0x2b ||
     (unit | 0x20) === 0x65
   );
+}
+
+const parts = /^-?(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/;
+
+/**
+ * True where a JSON number, as written, is an integer within ±(2^53 - 1): `10`, `10.0` and `1e1` are. Judged on
+ * the text, as `1e-400` and `1.00000000000000000001` would round to integers.
+ */
+export function isInteger(token: string): boolean {
+  if (!Number.isSafeInteger(Number(token))) return false;
+  const [, whole = '', fraction = '', exponent = '0'] = parts.exec(token) ?? [];
+  const digits = `${whole}${fraction}`;
+  const significant = digits.replace(/0+$/, '');
+  const trailingZeros = digits.length - significant.length;
+  return significant === '' || Number(exponent) + trailingZeros >= fraction.length;
 }

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { boundedText, signatureMember, versionMember } from '../members/index.ts';
+import { boundedText, signatureMember, versionMember } from '../schema/index.ts';
 
 // SPIFFE-ID §2: at most 2048 bytes; that it is one of ours is for whoever reads the certificate to see to.
 const executorUri = z

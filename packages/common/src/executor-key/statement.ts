@@ -9,7 +9,7 @@ import {
 } from '../crypto/index.ts';
 import { canonicalBytes, type JsonObject, type JsonValue } from '../encoding/index.ts';
 import { CscError, isCscError, orThrow, type Parsed } from '../errors/index.ts';
-import { parseArtifact, validate } from '../members/index.ts';
+import { parseArtifact, validate } from '../schema/index.ts';
 import { executorKeySchema } from './schema.ts';
 
 /** An executor's claim to a receipt key, signed with that very key. */

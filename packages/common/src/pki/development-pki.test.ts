@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { CscError } from '../errors/index.ts';
-import { identityOfCertificate } from '../rpc/peer-identity.ts';
+import { identityOfCertificate } from '../identity/index.ts';
 import { createDevelopmentPki } from './development-pki.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'csc-pki-'));

@@ -1,8 +1,9 @@
 import type { KeyObject } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Clock, explainFileError, makeDirectory, systemClock } from '../encoding/index.ts';
+import { type Clock, systemClock } from '../encoding/index.ts';
 import { CscError, withoutSecrets } from '../errors/index.ts';
+import { explainFileError, makeDirectory } from '../files/index.ts';
 import { parseIdentity, type Role, toIdentityUri } from '../identity/index.ts';
 import {
   type CertificateRequest,

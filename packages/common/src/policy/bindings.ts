@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import type { JsonValue } from '../encoding/index.ts';
 import { CscError, orThrow, type Parsed, parsed, quoteBriefly } from '../errors/index.ts';
-import { nonEmptyText, uniqueList, validate, versionMember } from '../members/index.ts';
+import { nonEmptyText, uniqueList, validate, versionMember } from '../schema/index.ts';
 import { parseStrictYaml } from '../yaml/index.ts';
 import { coversPattern, identityPattern, matchesPattern } from './identity-pattern.ts';
 import { maxPolicyBytes, type PolicyDocument } from './policy.ts';

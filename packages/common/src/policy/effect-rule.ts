@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { name, nonEmptyText, uniqueList } from '../members/index.ts';
+import { name, nonEmptyText, uniqueList } from '../schema/index.ts';
 
 /** One entry of effect_rules (protocol §9): what an argv really does, whatever the contract says of it. */
 export const effectRuleSchema = z

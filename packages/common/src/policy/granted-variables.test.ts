@@ -1,8 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { JsonObject } from '../encoding/index.ts';
 import { orThrow } from '../errors/index.ts';
-import { grantedVariables } from './granted-variables.ts';
-import { policyFromJson } from './policy.ts';
+import { grantedVariables, policyFromJson } from './policy.ts';
 
 function granted(members: JsonObject): string[] {
   const parsed = policyFromJson({

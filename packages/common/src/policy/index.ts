@@ -6,11 +6,10 @@ export {
   checkBindings,
   parseBindings,
 } from './bindings.ts';
-export { readPolicyDirectory } from './directory.ts';
 export type { EffectRule } from './effect-rule.ts';
-export { grantedVariables } from './granted-variables.ts';
 export { identityPattern, matchesPattern } from './identity-pattern.ts';
 export {
+  grantedVariables,
   maxPolicyBytes,
   type PolicyDocument,
   parsePolicy,
@@ -25,8 +24,6 @@ export {
   type ReloadablePolicySet,
   type ReloadOptions,
 } from './reloadable.ts';
-export { type Sample, samplesSchema } from './sample-schema.ts';
-export { checkSamples, parseSamples } from './samples.ts';
 export {
   type Policy,
   type PolicyVersion,

@@ -3,11 +3,11 @@ import {
   isJsonObject,
   type JsonObject,
   type JsonValue,
-  readBoundedFile,
   sha256Hex,
 } from '../encoding/index.ts';
 import { faulty, orThrow, type Parsed, parsed } from '../errors/index.ts';
-import { unsupportedVersion, validate } from '../members/index.ts';
+import { readBoundedFile } from '../files/index.ts';
+import { unsupportedVersion, validate } from '../schema/index.ts';
 import { parseStrictYaml } from '../yaml/index.ts';
 import { type Policy, policyV01Schema, policyV02Schema, policyVersions } from './schema.ts';
 
@@ -50,4 +50,12 @@ function validatePolicy(value: JsonObject): Parsed<Policy> {
 export function readPolicyFile(path: string): PolicyDocument {
   const { bytes } = readBoundedFile(path, { maxBytes: maxPolicyBytes });
   return orThrow(parsePolicy(bytes, path), 'POLICY_INVALID', path);
+}
+
+/**
+ * The names of a command's env_allow that it may get under a policy, in the command's order. A name outside allowed_env
+ * is left out rather than denied: the registry of reason codes has none for it, and what is absent can do no harm.
+ */
+export function grantedVariables({ allowed_env: allowed }: Policy, names: readonly string[]): string[] {
+  return names.filter((name) => allowed === undefined || allowed.includes(name));
 }

@@ -1,16 +1,16 @@
 import * as z from 'zod';
 import { effectTypes, networkModes, riskClasses } from '../contract/index.ts';
-import { limitsSchema } from '../limits/index.ts';
 import {
   egressHostEntry,
   integer,
+  limitsSchema,
   name,
   nonEmptyText,
   oneOf,
   policyPrefix,
   uniqueList,
   versionMember,
-} from '../members/index.ts';
+} from '../schema/index.ts';
 import { effectRuleSchema } from './effect-rule.ts';
 
 // The sandbox's own: where a program is found and what it is given are not for a policy to say.

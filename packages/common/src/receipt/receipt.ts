@@ -7,7 +7,7 @@ import {
   sha256Hex,
 } from '../encoding/index.ts';
 import { faulty, type Parsed } from '../errors/index.ts';
-import { parseArtifact, unsupportedVersion, validate } from '../members/index.ts';
+import { parseArtifact, unsupportedVersion, validate } from '../schema/index.ts';
 import { receiptV01Schema } from './schema-v01.ts';
 import { type endings, receiptV02Schema } from './schema-v02.ts';
 

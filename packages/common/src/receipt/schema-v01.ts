@@ -11,7 +11,7 @@ import {
   timestamp,
   uniqueList,
   versionMember,
-} from '../members/index.ts';
+} from '../schema/index.ts';
 
 const artifact = z.strictObject({ path: reportedPath, sha256: sha256Member });
 

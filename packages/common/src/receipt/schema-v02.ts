@@ -1,9 +1,9 @@
 import * as z from 'zod';
 import { networkModes } from '../contract/index.ts';
-import { limitNames } from '../limits/index.ts';
 import {
   count,
   integer,
+  limitNames,
   nonEmptyText,
   oneOf,
   reportedPath,
@@ -11,7 +11,7 @@ import {
   taggedSha256Member,
   timestamp,
   versionMember,
-} from '../members/index.ts';
+} from '../schema/index.ts';
 import { checkRan, commonMembers, effectSummary, ranRule } from './schema-v01.ts';
 
 /** How a command, or a whole execution, can end (protocol §9). */

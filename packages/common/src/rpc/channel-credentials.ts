@@ -3,7 +3,7 @@ import { checkServerIdentity, createSecureContext, type PeerCertificate } from '
 import { ChannelCredentials } from '@grpc/grpc-js';
 import { CscError } from '../errors/index.ts';
 import type { Role } from '../identity/index.ts';
-import { identityOfCertificate } from './peer-identity.ts';
+import { identityOfCertificate } from '../identity/index.ts';
 import { readTlsFiles, type TlsFiles } from './tls-files.ts';
 
 /**

@@ -1,15 +1,19 @@
 export type { ChannelCredentials, ServerCredentials, ServiceError } from '@grpc/grpc-js';
-export { type Identity, parseIdentity, type Role, toIdentityUri } from '../identity/index.ts';
+export {
+  type Identity,
+  identityOfCertificate,
+  parseIdentity,
+  type Role,
+  readOwnIdentity,
+  toIdentityUri,
+} from '../identity/index.ts';
 export { toDuration, toMilliseconds } from '../messages/duration.ts';
 export { readChannelCredentials } from './channel-credentials.ts';
 export { fromServiceError } from './from-service-error.ts';
 export * from './generated.ts';
 export { channelOptions, maxMessageBytes, serverOptions, streamWindow } from './options.ts';
-export { readOwnIdentity } from './own-identity.ts';
-export { identityOfCall, identityOfCertificate, identityOfSession } from './peer-identity.ts';
-export { pingPeer } from './ping.ts';
-export { widenReceiveWindow } from './receive-window.ts';
-export type { ServerCallLike } from './server-call.ts';
+export { identityOfCall, identityOfSession } from './peer-identity.ts';
 export { readServerCredentials } from './server-credentials.ts';
 export { type ErrorLog, toServiceError } from './service-error.ts';
+export { pingPeer, type ServerCallLike, widenReceiveWindow } from './session.ts';
 export type { TlsFiles } from './tls-files.ts';

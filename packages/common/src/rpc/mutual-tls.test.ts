@@ -30,9 +30,9 @@ import {
 } from './generated.ts';
 import { channelOptions, maxMessageBytes, serverOptions, streamWindow } from './options.ts';
 import { identityOfCall } from './peer-identity.ts';
-import { widenReceiveWindow } from './receive-window.ts';
 import { readServerCredentials } from './server-credentials.ts';
 import { toServiceError } from './service-error.ts';
+import { widenReceiveWindow } from './session.ts';
 import type { TlsFiles } from './tls-files.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'csc-tls-'));

@@ -2,40 +2,8 @@ import type { ServerHttp2Session } from 'node:http2';
 import { type PeerCertificate, TLSSocket } from 'node:tls';
 import { BoundedCache } from '../crypto/bounded-cache.ts';
 import { CscError } from '../errors/index.ts';
-import { type Identity, parseIdentity } from '../identity/index.ts';
-import { type ServerCallLike, sessionOf } from './server-call.ts';
-import { uriNames } from './subject-alt-name.ts';
-
-/**
- * The identity in a certificate: the one URI of its subject alternative name, which must name a party of ours
- * (X509-SVID §2). Whether the certificate is to be trusted must have been checked. Throws CREDENTIALS_INVALID.
- * @param certificate DER
- */
-export function identityOfCertificate(certificate: Uint8Array): Identity {
-  const uris = readUris(certificate);
-  if (uris.length !== 1) {
-    throw invalid(
-      `the certificate must hold one URI as its subject alternative name; it holds ${uris.length}`,
-    );
-  }
-  const identity = parseIdentity(uris[0] ?? '');
-  if (identity === undefined) {
-    throw invalid("the certificate's URI must be spiffe://TRUST_DOMAIN/{client,gate,executor}/NAME");
-  }
-  return identity;
-}
-
-function readUris(certificate: Uint8Array): string[] {
-  try {
-    return uriNames(certificate);
-  } catch (error) {
-    throw invalid('the certificate cannot be read', error);
-  }
-}
-
-function invalid(message: string, cause?: unknown): CscError {
-  return new CscError('CREDENTIALS_INVALID', message, cause === undefined ? {} : { cause });
-}
+import { type Identity, identityOfCertificate } from '../identity/index.ts';
+import { type ServerCallLike, sessionOf } from './session.ts';
 
 // By the SHA-256 of the certificate: what was verified is what was read.
 const byFingerprint = new BoundedCache<Identity>(4096);

@@ -1,6 +1,6 @@
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
-import { readBoundedFile } from '../encoding/index.ts';
 import { CscError } from '../errors/index.ts';
+import { readBoundedFile } from '../files/index.ts';
 
 /** Paths of PEM files. */
 export interface TlsFiles {

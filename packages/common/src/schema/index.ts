@@ -1,1 +1,26 @@
-export { type ArtifactName, artifactSchemas, type JsonSchema, schemaFileName } from './schema.ts';
+export { declaredPath, policyPrefix, reportedPath } from './absolute-path.ts';
+export { type EgressHost, egressHost, egressHostEntry, egressHostText, egressName } from './egress-host.ts';
+export {
+  type GrantedLimits,
+  grantedLimitsSchema,
+  type LimitName,
+  type Limits,
+  limitNames,
+  limitsSchema,
+  narrowLimits,
+} from './limits.ts';
+export {
+  boundedText,
+  labelName,
+  labelValue,
+  maxLabels,
+  name,
+  nonEmptyText,
+  sha256Member,
+  taggedSha256Member,
+  timestamp,
+  unsupportedVersion,
+  versionMember,
+} from './texts.ts';
+export { parseArtifact, validate } from './validate.ts';
+export { count, integer, oneOf, signatureMember, uniqueList } from './values.ts';

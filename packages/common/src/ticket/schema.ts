@@ -1,6 +1,7 @@
 import * as z from 'zod';
-import { grantedLimitsSchema } from '../limits/index.ts';
+import { receiptVersions } from '../receipt/index.ts';
 import {
+  grantedLimitsSchema,
   nonEmptyText,
   oneOf,
   sha256Member,
@@ -8,8 +9,7 @@ import {
   timestamp,
   uniqueList,
   versionMember,
-} from '../members/index.ts';
-import { receiptVersions } from '../receipt/index.ts';
+} from '../schema/index.ts';
 
 const grant = z
   .strictObject({ receipt_version: oneOf(receiptVersions), limits: grantedLimitsSchema })

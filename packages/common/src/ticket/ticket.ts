@@ -2,7 +2,7 @@ import type * as z from 'zod';
 import { type KeyRing, verifyArtifact } from '../crypto/index.ts';
 import { type JsonValue, parseTimestamp } from '../encoding/index.ts';
 import { CscError, isCscError, orThrow, type Parsed } from '../errors/index.ts';
-import { parseArtifact, validate } from '../members/index.ts';
+import { parseArtifact, validate } from '../schema/index.ts';
 import { ticketSchema } from './schema.ts';
 
 /** A gate's permission to one executor to start one contract once (protocol §9). */

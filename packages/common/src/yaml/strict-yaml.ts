@@ -1,8 +1,8 @@
 import { type Document, LineCounter, parseAllDocuments, type YAMLError } from 'yaml';
 import type { JsonObject } from '../encoding/json-value.ts';
-import { maxFaults } from '../encoding/limits.ts';
+import { maxFaults } from '../encoding/json-value.ts';
 import { decodeStrictUtf8, type StrictOptions } from '../encoding/strict-json.ts';
-import { textPlace } from '../encoding/text-place.ts';
+import { textPlace } from '../encoding/text.ts';
 import { faulty, type Parsed } from '../errors/index.ts';
 import { readYamlTree } from './yaml-tree.ts';
 

@@ -9,8 +9,14 @@ import {
   type YAMLMap,
   type YAMLSeq,
 } from 'yaml';
-import { isJsonObject, type JsonObject, type JsonValue } from '../encoding/json-value.ts';
-import { isPoisonous, maxDepth, maxFaults } from '../encoding/limits.ts';
+import {
+  isJsonObject,
+  isPoisonous,
+  type JsonObject,
+  type JsonValue,
+  maxDepth,
+  maxFaults,
+} from '../encoding/json-value.ts';
 import { type Fault, faulty, memberPath, type Parsed, parsed, quoteBriefly } from '../errors/index.ts';
 import { readPlainScalar } from './plain-scalar.ts';
 

@@ -1,6 +1,6 @@
 import { networkModes } from '@csc-fleet/common/contract';
-import { egressHostEntry } from '@csc-fleet/common/members';
 import { identityPattern } from '@csc-fleet/common/policy';
+import { egressHostEntry } from '@csc-fleet/common/schema';
 import * as z from 'zod';
 import { defaultCeiling, type HostCeiling } from './ceiling.ts';
 

@@ -6,9 +6,9 @@ import {
   networkModes,
 } from '@csc-fleet/common/contract';
 import { CscError, type Fault, formatFaults, quoteBriefly } from '@csc-fleet/common/errors';
-import type { EgressHost } from '@csc-fleet/common/members';
 import { isCoveredBy } from '@csc-fleet/common/paths';
 import { matchesPattern } from '@csc-fleet/common/policy';
+import type { EgressHost } from '@csc-fleet/common/schema';
 import { checkCommand, unwrap } from '../command-rules/index.ts';
 
 /** What this host grants at most, whatever a policy or a ticket says. It belongs to the host's owner and never travels. */

@@ -1,4 +1,4 @@
-import { egressHost } from '@csc-fleet/common/members';
+import { egressHost } from '@csc-fleet/common/schema';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createAllowList, parseEgressEntry } from './allow-list.ts';

@@ -7,7 +7,7 @@ import {
   parsed,
   quoteBriefly,
 } from '@csc-fleet/common/errors';
-import { type EgressHost, egressHostText } from '@csc-fleet/common/members';
+import { type EgressHost, egressHostText } from '@csc-fleet/common/schema';
 import {
   type AddressClass,
   classifyAddress,

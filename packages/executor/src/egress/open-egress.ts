@@ -1,5 +1,5 @@
 import { CscError } from '@csc-fleet/common/errors';
-import type { EgressHost } from '@csc-fleet/common/members';
+import type { EgressHost } from '@csc-fleet/common/schema';
 import {
   createAllowList,
   createEgressProxy,

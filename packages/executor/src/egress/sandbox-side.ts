@@ -2,7 +2,7 @@ import { type ChildProcess, type SendHandle, spawn } from 'node:child_process';
 import { readlinkSync } from 'node:fs';
 import { Server } from 'node:net';
 import { CscError } from '@csc-fleet/common/errors';
-import type { EgressHost } from '@csc-fleet/common/members';
+import type { EgressHost } from '@csc-fleet/common/schema';
 import { toolPath } from '../sandbox/programs.ts';
 import { namesLocalhost, parseEgressEntry } from './allow-list.ts';
 

@@ -4,7 +4,7 @@ import { type AddressInfo, connect as connectTo, createServer, type Server, Sock
 import { duplexPair } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectTls } from 'node:tls';
-import type { EgressHost } from '@csc-fleet/common/members';
+import type { EgressHost } from '@csc-fleet/common/schema';
 import { createAllowList } from './allow-list.ts';
 import type { EgressLimits } from './front.ts';
 import { createEgressProxy, type EgressProxy } from './proxy.ts';

@@ -1,7 +1,7 @@
 import { CscError } from '@csc-fleet/common/errors';
 import { signExecutorKey } from '@csc-fleet/common/executor-key';
 import type { Hello, Offer } from '@csc-fleet/common/messages';
-import { asOwner } from '@csc-fleet/common/process';
+import { asOwner } from '@csc-fleet/common/service';
 import { toUnsigned } from '../admission/refuse.ts';
 import { executorVersion } from '../evidence/version.ts';
 import { execute } from '../execute.ts';

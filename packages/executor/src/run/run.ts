@@ -1,5 +1,5 @@
 import { CscError } from '@csc-fleet/common/errors';
-import type { Owner } from '@csc-fleet/common/process';
+import type { Owner } from '@csc-fleet/common/service';
 import type { LaunchedProcess } from '../launch/index.ts';
 
 /** Why a run is ended from outside of its commands. `fault`: the executor itself failed at it. */

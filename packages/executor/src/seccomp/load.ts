@@ -1,6 +1,7 @@
 import { arch } from 'node:process';
-import { readBoundedFile, sha256Hex } from '@csc-fleet/common/encoding';
+import { sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError, type Fault, formatFaults, orThrow } from '@csc-fleet/common/errors';
+import { readBoundedFile } from '@csc-fleet/common/files';
 import { assembleProfile } from './assemble.ts';
 import defaultProfile from './default-profile.json' with { type: 'json' };
 import { noUnixSockets } from './no-unix-sockets.ts';

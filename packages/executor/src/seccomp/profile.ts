@@ -1,6 +1,6 @@
 import { parseStrictJson } from '@csc-fleet/common/encoding';
 import { type Parsed, parsed } from '@csc-fleet/common/errors';
-import { validate } from '@csc-fleet/common/members';
+import { validate } from '@csc-fleet/common/schema';
 import * as z from 'zod';
 import { checkProfile } from './profile-checks.ts';
 import { isSystemCall } from './system-calls.ts';

@@ -1,6 +1,6 @@
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
-import { explainFileError } from '@csc-fleet/common/encoding';
+import { explainFileError } from '@csc-fleet/common/files';
 import { descriptorPath } from '../sandbox/index.ts';
 import { ownBuffer } from './own-buffer.ts';
 import { maxSecretBytes, type SecretProvider } from './provider.ts';

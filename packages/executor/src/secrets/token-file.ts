@@ -1,5 +1,5 @@
-import { readBoundedFile } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
+import { readBoundedFile } from '@csc-fleet/common/files';
 import { unavailable } from './refusal.ts';
 
 const maxBytes = 4096;

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { readBoundedFile } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
+import { readBoundedFile } from '@csc-fleet/common/files';
 import type { SecretProvider } from './provider.ts';
 import { checkNotCancelled, unavailable } from './refusal.ts';
 import { checkSecretName } from './secret-name.ts';

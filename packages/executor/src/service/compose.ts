@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import type { DualControl } from '@csc-fleet/common/approval';
 import type { KeyRing, Signer } from '@csc-fleet/common/crypto';
-import { type Clock, makeDirectory, systemClock } from '@csc-fleet/common/encoding';
+import { type Clock, systemClock } from '@csc-fleet/common/encoding';
+import { makeDirectory } from '@csc-fleet/common/files';
 import { narrowLimits } from '@csc-fleet/common/limits';
 import type { PolicySet } from '@csc-fleet/common/policy';
 import { defaultCeiling, type HostCeiling } from '../admission/ceiling-index.ts';

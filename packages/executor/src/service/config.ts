@@ -3,7 +3,7 @@ import { type DualControl, dualControls } from '@csc-fleet/common/approval';
 import { readConfig, resolveFrom } from '@csc-fleet/common/config';
 import { CscError, formatFaults } from '@csc-fleet/common/errors';
 import { limitsSchema } from '@csc-fleet/common/limits';
-import { labelName, labelValue } from '@csc-fleet/common/members';
+import { labelName, labelValue } from '@csc-fleet/common/schema';
 import * as z from 'zod';
 import { ceilingConfig, type HostCeiling, toHostCeiling } from '../admission/ceiling-index.ts';
 import type { Reserve } from '../cgroup/index.ts';

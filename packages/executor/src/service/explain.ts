@@ -4,9 +4,10 @@ import { type Command, type CommandContract, parseContract } from '@csc-fleet/co
 import { evaluate, type Verdict } from '@csc-fleet/common/decision';
 import { CscError, type Fault, isCscError, orThrow } from '@csc-fleet/common/errors';
 import { narrowLimits } from '@csc-fleet/common/limits';
-import type { EgressHost } from '@csc-fleet/common/members';
-import { type PolicyDocument, readPolicyDirectory } from '@csc-fleet/common/policy';
+import type { PolicyDocument } from '@csc-fleet/common/policy';
+import { readPolicyDirectory } from '@csc-fleet/common/policy-directory';
 import type { SandboxReport } from '@csc-fleet/common/receipt';
+import type { EgressHost } from '@csc-fleet/common/schema';
 import { checkCeiling } from '../admission/ceiling-index.ts';
 import { grantOf } from '../admission/grant.ts';
 import { toCommonLimits } from '../cgroup/index.ts';

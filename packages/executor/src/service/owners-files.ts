@@ -2,7 +2,8 @@ import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type KeyRing, readKeyRing } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
-import { type PolicySet, readPolicyDirectory } from '@csc-fleet/common/policy';
+import type { PolicySet } from '@csc-fleet/common/policy';
+import { readPolicyDirectory } from '@csc-fleet/common/policy-directory';
 
 /**
  * The policies of a host's owner. Throws what readPolicyDirectory does, and CONFIG_INVALID where everybody can change one

@@ -1,5 +1,5 @@
 import type { ReloadablePolicySet } from '@csc-fleet/common/policy';
-import { needRestart } from '@csc-fleet/common/process';
+import { needRestart } from '@csc-fleet/common/service';
 import type { GateLink } from '../link/grpc-link.ts';
 import { type ExecutorConfig, readExecutorConfig } from './config.ts';
 import type { JsonLog } from './json-log.ts';

@@ -7,8 +7,8 @@ import {
   readPrivateKey,
   type Signer,
 } from '@csc-fleet/common/crypto';
-import { explainFileError } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
+import { explainFileError } from '@csc-fleet/common/files';
 
 /** The key in the state directory that signs receipts where the config names none. */
 export const defaultKeyFile = 'receipt-key.pem';

@@ -1,5 +1,5 @@
-import { labelName, labelValue, maxLabels } from '@csc-fleet/common/members';
 import { OutputStream } from '@csc-fleet/common/messages';
+import { labelName, labelValue, maxLabels } from '@csc-fleet/common/schema';
 import * as z from 'zod';
 
 /** Of a contract, or of one command's id in it. */

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { makeDirectory } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
+import { makeDirectory } from '@csc-fleet/common/files';
 import { OutputLog } from './output-log.ts';
 
 interface Open {

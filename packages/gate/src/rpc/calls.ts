@@ -1,6 +1,6 @@
 import { CscError } from '@csc-fleet/common/errors';
-import { asOwner, type Owner } from '@csc-fleet/common/process';
 import { type ErrorLog, toServiceError } from '@csc-fleet/common/rpc';
+import { asOwner, type Owner } from '@csc-fleet/common/service';
 import type {
   handleServerStreamingCall,
   handleUnaryCall,

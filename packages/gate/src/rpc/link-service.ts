@@ -1,7 +1,6 @@
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CscError, guarded } from '@csc-fleet/common/errors';
-import { asOwner } from '@csc-fleet/common/process';
 import {
   type ConnectResponse,
   type ErrorLog,
@@ -13,6 +12,7 @@ import {
   toServiceError,
   widenReceiveWindow,
 } from '@csc-fleet/common/rpc';
+import { asOwner } from '@csc-fleet/common/service';
 import type { ServerDuplexStream, ServiceError, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { checkBounds, pushOutputBounds } from '../bounds/index.ts';
 import type { Gate } from '../service/compose.ts';

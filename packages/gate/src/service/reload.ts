@@ -1,5 +1,5 @@
-import { readBoundedFile } from '@csc-fleet/common/encoding';
 import { orThrow } from '@csc-fleet/common/errors';
+import { readBoundedFile } from '@csc-fleet/common/files';
 import {
   type Bindings,
   checkBindings,
@@ -8,9 +8,9 @@ import {
   parseBindings,
   type ReloadableBindings,
   type ReloadablePolicySet,
-  readPolicyDirectory,
 } from '@csc-fleet/common/policy';
-import { needRestart } from '@csc-fleet/common/process';
+import { readPolicyDirectory } from '@csc-fleet/common/policy-directory';
+import { needRestart } from '@csc-fleet/common/service';
 import type { Logger } from 'pino';
 import { type GateConfig, readGateConfig } from './config.ts';
 

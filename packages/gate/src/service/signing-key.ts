@@ -11,7 +11,7 @@ import {
   type Signer,
   toKeyRingJson,
 } from '@csc-fleet/common/crypto';
-import { makeDirectory } from '@csc-fleet/common/encoding';
+import { makeDirectory } from '@csc-fleet/common/files';
 
 /**
  * The gate's signing key: the file named, or one that is made in the data directory at the first start. Its public

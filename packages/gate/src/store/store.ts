@@ -1,6 +1,6 @@
 import { dirname } from 'node:path';
-import { makeDirectory } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
+import { makeDirectory } from '@csc-fleet/common/files';
 import { ExecutionEvent } from '@csc-fleet/common/messages';
 import { Kysely, SqliteDialect, sql } from 'kysely';
 import { GroupCommit } from './group-commit.ts';

@@ -1,2 +1,0 @@
-export { zodFaults } from '../errors/index.ts';
-export { parseConfig, readConfig, resolveFrom } from './config.ts';

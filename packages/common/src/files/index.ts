@@ -1,0 +1,2 @@
+export { type DirectoryOptions, makeDirectory } from './make-directory.ts';
+export { explainFileError, type FileContent, readBoundedFile } from './read-file.ts';

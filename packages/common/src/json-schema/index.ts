@@ -1,0 +1,1 @@
+export { type ArtifactName, artifactSchemas, type JsonSchema, schemaFileName } from './schema.ts';

@@ -1,9 +1,0 @@
-export {
-  type GrantedLimits,
-  grantedLimitsSchema,
-  type LimitName,
-  type Limits,
-  limitNames,
-  limitsSchema,
-  narrowLimits,
-} from './limits.ts';

@@ -1,0 +1,68 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { CscError, orThrow } from '../errors/index.ts';
+import { explainFileError, readBoundedFile } from '../files/index.ts';
+import { maxPolicyBytes, type PolicyDocument, readPolicyFile } from '../policy/policy.ts';
+import { createPolicySet, type PolicySet } from '../policy/policy-set.ts';
+import { checkSamples, parseSamples } from './samples.ts';
+
+const samplesEnding = '.samples.yaml';
+const bindingsFile = 'bindings.yaml';
+
+/**
+ * Every profile of a directory: each NAME.yaml but bindings.yaml, held against NAME.samples.yaml where there is one.
+ * Throws FILE_UNREADABLE, or POLICY_INVALID for a faulty profile, a sample that fails, samples of no profile, two
+ * profiles of one name, or no profile at all. Fails as a whole: a fleet must not run on a part of its policies.
+ */
+export function readPolicyDirectory(directory: string): PolicySet {
+  const names = listYaml(directory);
+  const samples = names.filter((name) => name.endsWith(samplesEnding));
+  const profiles = names.filter((name) => !name.endsWith(samplesEnding) && name !== bindingsFile);
+  if (profiles.length === 0) throw invalid(`${directory} holds no policy profile (NAME.yaml)`);
+  for (const name of samples) checkHasProfile(directory, name, profiles);
+  return createPolicySet(profiles.map((name) => readTestedPolicy(directory, name, samples)));
+}
+
+function listYaml(directory: string): string[] {
+  try {
+    const names = readdirSync(directory).sort();
+    const odd = names.find((name) => name.endsWith('.yml'));
+    if (odd !== undefined)
+      throw invalid(`${join(directory, odd)} would not be read: rename it to end in .yaml`);
+    return names.filter((name) => name.endsWith('.yaml') && !name.startsWith('.'));
+  } catch (error) {
+    if (error instanceof CscError) throw error;
+    throw new CscError('FILE_UNREADABLE', `failed to read ${directory}: ${explainFileError(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+function checkHasProfile(directory: string, samples: string, profiles: readonly string[]): void {
+  const profile = profileOf(samples);
+  if (!profiles.includes(profile))
+    throw invalid(`${join(directory, samples)} has no profile ${profile} beside it`);
+}
+
+function profileOf(samples: string): string {
+  return `${samples.slice(0, -samplesEnding.length)}.yaml`;
+}
+
+function readTestedPolicy(directory: string, name: string, samples: readonly string[]): PolicyDocument {
+  const policy = readPolicyFile(join(directory, name));
+  const own = samples.find((it) => profileOf(it) === name);
+  if (own === undefined) return policy;
+  const path = join(directory, own);
+  const { bytes } = readBoundedFile(path, { maxBytes: maxPolicyBytes });
+  const faults = checkSamples(orThrow(parseSamples(bytes), 'POLICY_INVALID', path), policy);
+  orThrow(
+    faults.length === 0 ? { ok: true, value: policy } : { ok: false, faults },
+    'POLICY_INVALID',
+    `${policy.source} (by ${own})`,
+  );
+  return policy;
+}
+
+function invalid(message: string): CscError {
+  return new CscError('POLICY_INVALID', message);
+}

@@ -1,0 +1,60 @@
+import * as z from 'zod';
+import { nonEmptyText, timestamp } from './texts.ts';
+
+/** An integer from `min` to `max`, both included. */
+export function integer({ min, max }: { readonly min: number; readonly max?: number }) {
+  const least = z.int().min(min);
+  return max === undefined ? least : least.max(max);
+}
+
+/** A number of things: 0 or more. */
+export const count = integer({ min: 0 });
+
+/** One of a closed list of words. */
+export function oneOf<const T extends readonly [string, ...string[]]>(words: T) {
+  return z.enum(words);
+}
+
+/** A list of at least `min` items in which none comes twice. */
+export function uniqueList<T extends z.ZodType<string | Readonly<Record<string, string>>>>(
+  item: T,
+  min: number,
+) {
+  const list = z.array(item);
+  return (min > 0 ? list.min(min) : list)
+    .superRefine(checkUnique, { when: () => true })
+    .meta({ uniqueItems: true });
+}
+
+// Runs beside the items' own faults, so that all come at once; the value may be anything.
+function checkUnique(value: unknown, context: z.core.$RefinementCtx): void {
+  if (!Array.isArray(value)) return;
+  const seen = new Map<unknown, number>();
+  for (const [index, item] of value.entries()) {
+    // An object is the same as another that says the same, in whatever order.
+    const key =
+      typeof item === 'object' && item !== null ? JSON.stringify(Object.entries(item).sort()) : item;
+    const earlier = seen.get(key);
+    if (earlier === undefined) seen.set(key, index);
+    else
+      context.addIssue({
+        code: 'custom',
+        path: [index],
+        message: `is the same as item ${earlier}: say it once`,
+      });
+  }
+}
+
+/** The `signature` member of a signed artifact (protocol §5). Its bytes are judged where it is verified. */
+export const signatureMember = z
+  .strictObject({
+    algorithm: z.literal('ed25519'),
+    key_id: nonEmptyText,
+    signed_at: timestamp,
+    signature: nonEmptyText.meta({ contentEncoding: 'base64' }),
+  })
+  .meta({
+    id: 'Signature',
+    description:
+      'Ed25519 over the canonical JSON of the whole object without signature.signature; the other members of the signature are signed too.',
+  });
