@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help setup demo test mutants fuzz bench flood lint types generate check-generated build pack clean
+.PHONY: help setup setup-tests demo test mutants fuzz bench flood lint types generate check-generated build pack clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -13,13 +13,16 @@ setup: ## Install what is missing (as root: bubblewrap too) and the npm packages
 demo: setup ## Run the main job end to end: gate, executor, sandbox, receipts
 	@node packages/cli/bin/csc.js demo
 
-test: setup ## Run all tests
+setup-tests:
+	@scripts/setup.sh tests
+
+test: setup-tests ## Run all tests
 	@vitest run
 
 fuzz: setup ## Malformed requests and replies against the proxy (CSC_FUZZ_SECONDS=1800, CSC_FUZZ_SEED=… repeats a run)
 	@CSC_FUZZ_SECONDS=$${CSC_FUZZ_SECONDS:-1800} vitest run packages/executor/src/egress/proxy-fuzz.test.ts
 
-mutants: setup ## Bring faults into copies of the security wiring, each of which a test must notice (ONLY=name,… or QUICK=1)
+mutants: setup-tests ## Bring faults into copies of the security wiring, each of which a test must notice (ONLY=name,… or QUICK=1)
 	@node tests/mutants/main.ts $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
 bench: setup build ## Measure against baselines (ONLY=latency runs one row)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Makes a fresh checkout ready: what the host lacks, then the npm packages. Does nothing where all is there.
+# `setup.sh tests` also asks for what the tests build and run in sandboxes; nothing that comes from npm is compiled.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,13 +9,17 @@ fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 need_debian_packages() {
   local missing=()
   command -v npm >/dev/null || missing+=(npm)
-  command -v python3 >/dev/null || missing+=(python3)
-  command -v g++ >/dev/null || missing+=(g++)
   if [ "$(uname -s)" = Linux ]; then command -v bwrap >/dev/null || missing+=(bubblewrap); fi
+  if [ "${1:-}" = tests ]; then
+    command -v git >/dev/null || missing+=(git)
+    command -v python3 >/dev/null || missing+=(python3)
+    command -v make >/dev/null || missing+=(make)
+    command -v gcc >/dev/null || missing+=(gcc libc6-dev)
+  fi
   printf '%s\n' "${missing[@]}"
 }
 
-mapfile -t missing < <(need_debian_packages)
+mapfile -t missing < <(need_debian_packages "$@")
 if [ -n "${missing[0]:-}" ]; then
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     fail "these programs are missing: ${missing[*]}
@@ -30,12 +35,8 @@ stamp=node_modules/.csc-setup
 [ -f "$stamp" ] && cmp -s "$stamp" package-lock.json && exit 0
 
 echo "setup: installing the npm packages" >&2
-# Install scripts run by hand and in order: node-pty compiles against the headers of the Node that is
-# installed here, so that nothing is fetched from outside the registry and the host's own Node does not matter.
+# No package's install script runs but of those three, which put their programs for this platform in place.
 # `install`, not `ci`: ci refuses a lock file made where the registry lacks a package for some other platform.
 npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
-npm rebuild --loglevel=error node >/dev/null
-headers=$(dirname "$(dirname "$(find node_modules/node* -path '*/include/node/node_api.h' -print -quit)")")
-npm_config_nodedir="$PWD/$(dirname "$headers")" npm rebuild --loglevel=error esbuild @bufbuild/buf node-pty >/dev/null
-node_modules/.bin/node -e 'require("node-pty")' || fail "node-pty did not build: python3, make and g++ are needed"
+npm rebuild --loglevel=error node esbuild @bufbuild/buf >/dev/null
 cp package-lock.json "$stamp"
