@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { closeSync, constants, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { loadSeccomp } from '@csc-fleet/executor/seccomp';
+import { loadSeccomp } from '@csc-fleet/sandbox/seccomp';
 import { contract } from '../tests/support/contract.ts';
 import { jobUid } from '../tests/support/fleet.ts';
 import { testPolicy } from '../tests/support/policy.ts';

@@ -5,7 +5,8 @@ import { dirname, join } from 'node:path';
 import { contractSha256, parseContract } from '@csc-fleet/common/contract';
 import { orThrow } from '@csc-fleet/common/errors';
 import { readExecutorConfig } from '@csc-fleet/executor/config';
-import { defaultLimits, defaultReserve, defaultRunLimits } from '@csc-fleet/executor/limits';
+import { defaultLimits } from '@csc-fleet/executor/limits';
+import { defaultReserve, defaultRunLimits } from '@csc-fleet/sandbox/plan';
 import { readGateConfig } from '@csc-fleet/gate/config';
 import { describe, expect, it, onTestFinished } from 'vitest';
 
@@ -72,7 +73,7 @@ describe('what the documents name', () => {
     const places = [
       '',
       dirname(document),
-      ...['common', 'gate', 'executor', 'client'].map((it) => `packages/${it}/src`),
+      ...['common', 'gate', 'sandbox', 'executor', 'client'].map((it) => `packages/${it}/src`),
     ];
     const paths = [
       ...read(document).matchAll(

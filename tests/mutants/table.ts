@@ -3,6 +3,7 @@
 import type { Mutant } from './mutant.ts';
 
 const executor = 'packages/executor/src';
+const sandbox = 'packages/sandbox/src';
 const gate = 'packages/gate/src';
 const client = 'packages/client/src';
 const wiring = [`${executor}/admission/wiring.test.ts`];
@@ -128,7 +129,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'path-roots-not-after-symlinks',
-    file: `${executor}/sandbox/resolve-scopes.ts`,
+    file: `${sandbox}/plan/resolve-scopes.ts`,
     before: "if (!isCoveredBy(path, request.roots ?? ['/']))",
     after: "if (!isCoveredBy(declared, request.roots ?? ['/']))",
     tests: wiring,
@@ -368,10 +369,10 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'others-may-replace-bwrap',
-    file: `${executor}/sandbox/programs.ts`,
+    file: `${sandbox}/host/programs.ts`,
     before: 'if ((mode & 0o022) === 0) return undefined;',
     after: 'if ((mode & 0o002) === 0) return undefined;',
-    tests: [`${executor}/sandbox/programs.test.ts`],
+    tests: [`${sandbox}/doctor/programs.test.ts`],
     red: 'it can be changed by its group',
   },
   {

@@ -16,7 +16,7 @@ let fleet: Fleet;
 beforeAll(async () => {
   execFileSync(process.execPath, [join(repository, 'scripts/pack/pack-all.ts'), tarballs]);
   install('agent', ['common', 'client']);
-  install('host', ['common', 'executor', 'gate', 'client', 'cli']);
+  install('host', ['common', 'sandbox', 'executor', 'gate', 'client', 'cli']);
   fleet = await startFleet({ executors: [{ name: 'host' }] });
 }, 240_000);
 afterAll(async () => {
@@ -110,9 +110,9 @@ describe('csc, installed from its tarball', () => {
 });
 
 describe('every tarball', () => {
-  const names = ['cli', 'client', 'common', 'executor', 'gate'];
+  const names = ['cli', 'client', 'common', 'executor', 'gate', 'sandbox'];
   // What has no `require`, and says so: the services run on Node 24, which can require ES modules.
-  const esmOnly = new Set(['cli', 'executor', 'gate']);
+  const esmOnly = new Set(['cli', 'executor', 'gate', 'sandbox']);
 
   it.each(names)('%s has no fault that publint knows', async (name) => {
     const { messages } = await publint({ pack: { tarball: toArrayBuffer(readFileSync(tarball(name))) } });

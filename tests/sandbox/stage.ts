@@ -213,7 +213,7 @@ function ownNamespaces(): Record<string, string> {
 
 // The numbers of this architecture's system calls, by name.
 function systemCalls(): Record<string, number> {
-  const file = join(repository, 'packages/executor/src/seccomp/system-calls.json');
+  const file = join(repository, 'packages/sandbox/src/seccomp/system-calls.json');
   const tables = JSON.parse(readFileSync(file, 'utf8')) as Record<string, Record<string, number>>;
   return tables[process.arch === 'x64' ? 'x86_64' : 'aarch64'] ?? {};
 }

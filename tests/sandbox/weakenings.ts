@@ -1,4 +1,4 @@
-import type { Mount, SandboxPlan } from '@csc-fleet/executor/sandbox';
+import type { Mount, SandboxPlan } from '@csc-fleet/sandbox/plan';
 
 type Spoil = (plan: SandboxPlan) => SandboxPlan;
 

@@ -1,7 +1,7 @@
 import { toProbe } from '@csc-fleet/executor/compose';
 import { readExecutorConfig } from '@csc-fleet/executor/config';
-import { type DoctorOptions, diagnose } from '@csc-fleet/executor/launch';
-import type { Check } from '@csc-fleet/executor/sandbox';
+import { type DoctorOptions, diagnose } from '@csc-fleet/sandbox/doctor';
+import type { Check } from '@csc-fleet/sandbox/host';
 import { exitCodes } from './exit-codes.ts';
 import { createPaint } from './terminal/colour.ts';
 import { plainLine } from './terminal/plain-text.ts';

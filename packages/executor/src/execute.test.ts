@@ -4,14 +4,13 @@ import { join } from 'node:path';
 import type { JsonObject } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { receiptSha256 } from '@csc-fleet/common/receipt';
+import { createLocalLauncher, endedProcess, type Launcher } from '@csc-fleet/sandbox/launch';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { findProcesses } from '../../sandbox/src/testing/find-processes.ts';
 import { fileTimeNow } from './evidence/measure-index.ts';
 import { type Journal, openSqliteJournal } from './journal/index.ts';
-import { createLocalLauncher, type Launcher } from './launch/index.ts';
-import { endedProcess } from './launch/supervise.ts';
 import { localModeNote } from './run/workplace.ts';
 import { type CommandShort, makeContract, shell } from './testing/contracts.ts';
-import { findProcesses } from './testing/find-processes.ts';
 import {
   makeTestDirectory,
   openWorkbench,

@@ -1,8 +1,8 @@
 import { chmodSync, chownSync, existsSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { probeHost } from '@csc-fleet/sandbox/doctor';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { probeHost } from './sandbox/index.ts';
 import { makeContract, shell } from './testing/contracts.ts';
 import { openWorkbench, type Workbench } from './testing/workbench.ts';
 

@@ -1,4 +1,4 @@
-import { diagnose } from '@csc-fleet/executor/launch';
+import { diagnose } from '@csc-fleet/sandbox/doctor';
 import { diagnoseHost } from '../doctor.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { createPaint, type Paint } from '../terminal/colour.ts';

@@ -2,7 +2,7 @@ import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { defaultKeyId, generateKeyPair } from '@csc-fleet/common/crypto';
-import { resolveJobUsers } from '@csc-fleet/executor/job-user';
+import { resolveJobUsers } from '@csc-fleet/sandbox/host';
 import { demoBindings, demoPolicies } from './policies.ts';
 
 /** A key pair of the demo, in files. */

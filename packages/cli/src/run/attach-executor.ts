@@ -8,7 +8,7 @@ import { defaultCeiling } from '@csc-fleet/executor/ceiling';
 import { createExecutor } from '@csc-fleet/executor/compose';
 import type { Executor } from '@csc-fleet/executor/executor';
 import type { LinkConnection } from '@csc-fleet/executor/link';
-import type { HostFacts } from '@csc-fleet/executor/sandbox';
+import type { HostFacts } from '@csc-fleet/sandbox/plan';
 import { note } from '../terminal/streams.ts';
 import type { LocalGate } from './local-gate.ts';
 

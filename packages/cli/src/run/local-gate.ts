@@ -2,10 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { createSigner, type Signer } from '@csc-fleet/common/crypto';
 import { createPolicySet, type PolicyDocument } from '@csc-fleet/common/policy';
-import { isAlive } from '@csc-fleet/executor/processes';
-import { defaultScratchDirectory, findScratchOwner, toScratchPath } from '@csc-fleet/executor/scratch';
 import { createGate, type Gate, type GateOptions } from '@csc-fleet/gate/compose';
 import { defaultGateLimits } from '@csc-fleet/gate/config';
+import { defaultScratchDirectory, findScratchOwner, isAlive, toScratchPath } from '@csc-fleet/sandbox/host';
 
 /** The identity that submits in `csc run`. */
 export const localPrincipal = 'spiffe://csc.local/client/csc-run';

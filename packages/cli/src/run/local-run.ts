@@ -1,7 +1,7 @@
 import type { CommandContract } from '@csc-fleet/common/contract';
 import type { SubmitRequest } from '@csc-fleet/common/messages';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
-import type { HostFacts } from '@csc-fleet/executor/sandbox';
+import type { HostFacts } from '@csc-fleet/sandbox/plan';
 import type { Seal, SigningOptions } from './signing.ts';
 
 /** The options of `csc run`. */

@@ -2,15 +2,7 @@ import { argvs, type Command, type CommandContract } from '@csc-fleet/common/con
 import { evaluate } from '@csc-fleet/common/decision';
 import { CscError } from '@csc-fleet/common/errors';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
-import { defaultRunLimits } from '@csc-fleet/executor/limits';
-import {
-  bwrapArguments,
-  type HostFacts,
-  numberDescriptors,
-  planSandbox,
-  resolveScopes,
-  toRunFacts,
-} from '@csc-fleet/executor/sandbox';
+import { bwrapArguments, defaultRunLimits, type HostFacts, numberDescriptors, planSandbox, resolveScopes, toRunFacts } from '@csc-fleet/sandbox/plan';
 import { exitCodes } from '../exit-codes.ts';
 import { note } from '../terminal/streams.ts';
 

@@ -3,7 +3,7 @@ import { readlinkSync } from 'node:fs';
 import { Server } from 'node:net';
 import { CscError } from '@csc-fleet/common/errors';
 import type { EgressHost } from '@csc-fleet/common/schema';
-import { toolPath } from '../sandbox/programs.ts';
+import { toolPath } from '@csc-fleet/sandbox/host';
 import { namesLocalhost, parseEgressEntry } from './allow-list.ts';
 
 /** Where the proxy listens in every sandbox: each has a network of its own. */

@@ -1,8 +1,8 @@
 import type { SandboxReport } from '@csc-fleet/common/receipt';
+import type { RunLimits } from '@csc-fleet/sandbox/plan';
 import type { ReceiptSubject } from '../evidence/index.ts';
 import { type FileTime, Measurer, nothingWritten, type Written } from '../evidence/measure-index.ts';
 import type { OutputCaps, OutputSpool } from '../output/index.ts';
-import type { RunLimits } from '../service/limits.ts';
 import type { PreparedCommand } from './prepare-command.ts';
 import type { Run } from './run.ts';
 import type { CommandOutcome } from './run-command.ts';

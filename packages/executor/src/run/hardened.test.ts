@@ -1,8 +1,8 @@
 import { mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { findProcesses } from '../../../sandbox/src/testing/find-processes.ts';
 import { type CommandShort, makeContract, shell } from '../testing/contracts.ts';
-import { findProcesses } from '../testing/find-processes.ts';
 import { openWorkbench, type Workbench } from '../testing/workbench.ts';
 
 let bench: Workbench;

@@ -2,13 +2,14 @@ import type { DualControl } from '@csc-fleet/common/approval';
 import type { KeyRing, Signer } from '@csc-fleet/common/crypto';
 import type { Clock } from '@csc-fleet/common/encoding';
 import type { PolicySet } from '@csc-fleet/common/policy';
+import type { JobUserLeases } from '@csc-fleet/sandbox/host';
+import type { Launcher } from '@csc-fleet/sandbox/launch';
+import type { RunLimits } from '@csc-fleet/sandbox/plan';
 import type { HostCeiling } from '../admission/ceiling-index.ts';
-import type { JobUserLeases } from '../job-users.ts';
 import type { Journal } from '../journal/index.ts';
-import type { Launcher } from '../launch/index.ts';
 import type { SpoolDirectory } from '../output/index.ts';
 import type { SecretProvider } from '../secrets/index.ts';
-import type { ExecutorLimits, RunLimits } from '../service/limits.ts';
+import type { ExecutorLimits } from '../service/limits.ts';
 import type { Log } from '../service/log.ts';
 import type { Workplace } from './workplace.ts';
 

@@ -1,10 +1,10 @@
 import { argvSha256, type Command } from '@csc-fleet/common/contract';
 import type { Clock } from '@csc-fleet/common/encoding';
 import type { Ending } from '@csc-fleet/common/receipt';
+import { type LaunchOutcome, pipelineExit } from '@csc-fleet/sandbox/launch';
 import type { EgressSummary } from '../egress/index.ts';
 import type { Egress } from '../egress/open-egress.ts';
 import { type FileTime, type Measurer, type Written, watchWrites } from '../evidence/measure-index.ts';
-import { type LaunchOutcome, pipelineExit } from '../launch/index.ts';
 import {
   type CapturedStream,
   capturedStreams,

@@ -1,6 +1,6 @@
 import { CscError } from '@csc-fleet/common/errors';
 import type { Owner } from '@csc-fleet/common/service';
-import type { LaunchedProcess } from '../launch/index.ts';
+import type { LaunchedProcess } from '@csc-fleet/sandbox/launch';
 
 /** Why a run is ended from outside of its commands. `fault`: the executor itself failed at it. */
 export type StopReason = 'cancelled' | 'output_limit' | 'fault';

@@ -6,31 +6,39 @@ import { isCoveredBy } from '@csc-fleet/common/paths';
 import { grantedVariables, type Policy } from '@csc-fleet/common/policy';
 import type { SandboxReport } from '@csc-fleet/common/receipt';
 import type { EgressHost } from '@csc-fleet/common/schema';
-import type { HostCeiling } from '../admission/ceiling-index.ts';
-import { proxyEnvironment, proxyPort } from '../egress/sandbox-side.ts';
-import { waitUntilBuilt } from '../launch/built.ts';
-import type { LaunchedProcess, LocalPlace, SandboxPlace } from '../launch/index.ts';
-import { expandGlob, isGlob, stripTree } from '../sandbox/glob.ts';
 import {
+  type LaunchedProcess,
+  type LocalPlace,
+  type SandboxPlace,
+  waitUntilBuilt,
+} from '@csc-fleet/sandbox/launch';
+import {
+  type ClaimedScopes,
   describeLocal,
   describeSandbox,
   type Executable,
+  expandGlob,
   findExecutable,
   type HostFacts,
+  isGlob,
   type JobUser,
   LiveScopes,
   type NotRunnable,
   planSandbox,
   type ResolvedScopes,
+  type RunLimits,
   resolveScopes,
+  ScopeClaims,
   sandboxProfileId,
+  stripTree,
   toRunFacts,
   toSecretDescriptor,
-} from '../sandbox/index.ts';
-import { type ClaimedScopes, ScopeClaims } from '../sandbox/scope-claims.ts';
+} from '@csc-fleet/sandbox/plan';
+import type { HostCeiling } from '../admission/ceiling-index.ts';
+import { proxyEnvironment, proxyPort } from '../egress/sandbox-side.ts';
 import { secretVariables } from '../secrets/index.ts';
 import type { RunSecrets } from '../secrets/run-secrets.ts';
-import type { ExecutionMode, RunLimits } from '../service/limits.ts';
+import type { ExecutionMode } from '../service/limits.ts';
 
 /** Makes the place that a command runs in: a sandbox on this host, or the host itself. */
 export interface Workplace {

@@ -1,7 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
 import { explainFileError } from '@csc-fleet/common/files';
-import { descriptorPath } from '../sandbox/index.ts';
+import { descriptorPath } from '@csc-fleet/sandbox/host';
 import { ownBuffer } from './own-buffer.ts';
 import { maxSecretBytes, type SecretProvider } from './provider.ts';
 import { checkNotCancelled, unavailable } from './refusal.ts';

@@ -1,4 +1,4 @@
-import { toSecretPath } from '../sandbox/view.ts';
+import { toSecretPath } from '@csc-fleet/sandbox/plan';
 import { checkMaskable } from './mask.ts';
 import type { ReadOptions, SecretProvider } from './provider.ts';
 

@@ -5,27 +5,21 @@ import { type Clock, systemClock } from '@csc-fleet/common/encoding';
 import { makeDirectory } from '@csc-fleet/common/files';
 import { narrowLimits } from '@csc-fleet/common/limits';
 import type { PolicySet } from '@csc-fleet/common/policy';
+import { type Cgroups, openCgroups, type Reserve } from '@csc-fleet/sandbox/cgroup';
+import { type ProbeOptions, probeHost } from '@csc-fleet/sandbox/doctor';
+import { JobUserPool, type RunAs, shareUser } from '@csc-fleet/sandbox/host';
+import { createBwrapLauncher, createLocalLauncher, type Launcher } from '@csc-fleet/sandbox/launch';
+import { defaultReserve, defaultRunLimits, type HostFacts, type RunLimits } from '@csc-fleet/sandbox/plan';
 import { defaultCeiling, type HostCeiling } from '../admission/ceiling-index.ts';
-import { type Cgroups, openCgroups, type Reserve } from '../cgroup/index.ts';
-import { JobUserPool, shareUser } from '../job-users.ts';
 import { type Journal, openSqliteJournal } from '../journal/index.ts';
-import { createBwrapLauncher, createLocalLauncher, type Launcher } from '../launch/index.ts';
 import { Deliveries } from '../link/deliver.ts';
 import { type Executor, LinkedExecutor } from '../link/linked-executor.ts';
 import { Outbox } from '../link/outbox.ts';
 import { type OutputSink, SpoolDirectory } from '../output/index.ts';
 import type { Host } from '../run/host.ts';
 import { createLocalWorkplace, createSandboxWorkplace, type Environment } from '../run/workplace.ts';
-import { type HostFacts, type ProbeOptions, probeHost, type RunAs } from '../sandbox/index.ts';
 import type { SecretProvider } from '../secrets/index.ts';
-import {
-  defaultLimits,
-  defaultReserve,
-  defaultRunLimits,
-  type ExecutionMode,
-  type ExecutorLimits,
-  type RunLimits,
-} from './limits.ts';
+import { defaultLimits, type ExecutionMode, type ExecutorLimits } from './limits.ts';
 import { type Log, silentLog } from './log.ts';
 import { recover } from './recover.ts';
 import { readReceiptSigner } from './signing-key.ts';

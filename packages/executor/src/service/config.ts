@@ -4,19 +4,13 @@ import { readConfig, resolveFrom } from '@csc-fleet/common/config';
 import { CscError, formatFaults } from '@csc-fleet/common/errors';
 import { limitsSchema } from '@csc-fleet/common/limits';
 import { labelName, labelValue } from '@csc-fleet/common/schema';
+import type { Reserve } from '@csc-fleet/sandbox/cgroup';
+import { isPool, type RunAs } from '@csc-fleet/sandbox/host';
+import { defaultReserve, defaultRunLimits, type RunLimits } from '@csc-fleet/sandbox/plan';
 import * as z from 'zod';
 import { ceilingConfig, type HostCeiling, toHostCeiling } from '../admission/ceiling-index.ts';
-import type { Reserve } from '../cgroup/index.ts';
-import { isPool, type RunAs } from '../sandbox/index.ts';
 import { createSecretProvider, type SecretProvider, secretsConfig } from '../secrets/index.ts';
-import {
-  defaultLimits,
-  defaultReserve,
-  defaultRunLimits,
-  type ExecutionMode,
-  type ExecutorLimits,
-  type RunLimits,
-} from './limits.ts';
+import { defaultLimits, type ExecutionMode, type ExecutorLimits } from './limits.ts';
 import type { LogLevel } from './log.ts';
 
 /** An executor's config as it is used: paths absolute, defaults filled in. */

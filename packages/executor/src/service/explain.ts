@@ -8,10 +8,10 @@ import type { PolicyDocument } from '@csc-fleet/common/policy';
 import { readPolicyDirectory } from '@csc-fleet/common/policy-directory';
 import type { SandboxReport } from '@csc-fleet/common/receipt';
 import type { EgressHost } from '@csc-fleet/common/schema';
+import { toCommonLimits } from '@csc-fleet/sandbox/cgroup';
+import { requireHost } from '@csc-fleet/sandbox/doctor';
 import { checkCeiling } from '../admission/ceiling-index.ts';
 import { grantOf } from '../admission/grant.ts';
-import { toCommonLimits } from '../cgroup/index.ts';
-import { requireHost } from '../launch/index.ts';
 import { checkProgram } from '../run/check-program.ts';
 import {
   createLocalWorkplace,

@@ -1,5 +1,0 @@
-export type { RunGroup } from './group.ts';
-export { type Cgroups, openCgroups, probeCgroups } from './open-cgroups.ts';
-export { findCgroupMechanism, type Reserve, toCommonLimits } from './own.ts';
-export type { GroupLimits } from './settings.ts';
-export { sweepCgroups } from './sweep.ts';

@@ -1,1 +1,0 @@
-export { loadSeccomp, type SeccompFilter, type SeccompFilters, type SeccompOptions } from './load.ts';

@@ -1,0 +1,4 @@
+export type { RunGroup } from './group.ts';
+export { type Cgroups, openCgroups, probeCgroups } from './open-cgroups.ts';
+export { findCgroupMechanism, type Reserve, toCommonLimits } from './own.ts';
+export { sweepCgroups } from './sweep.ts';

@@ -1,0 +1,73 @@
+import { execFile } from 'node:child_process';
+import { statSync } from 'node:fs';
+import { promisify } from 'node:util';
+import { type Check, checkProgramFile, failed, passed } from '../host/index.ts';
+
+/** What bwrap says of itself. */
+export interface BwrapFacts {
+  /** As in `HostFacts`; empty where there is no usable bwrap. */
+  readonly version: string;
+  readonly options: ReadonlySet<string>;
+  readonly checks: readonly Check[];
+}
+
+// What the recipe cannot do without.
+const neededOptions: readonly string[] = [
+  ...['add-seccomp-fd', 'args', 'assert-userns-disabled', 'bind-fd', 'block-fd', 'disable-userns'],
+  ...['json-status-fd', 'perms', 'ro-bind-fd', 'size'],
+];
+
+const install =
+  'install bubblewrap 0.11 or newer, or Debian 12’s 0.8.0-2+deb12u1 or newer (apt-get install bubblewrap)';
+
+/** Asks a bwrap for its version and its options, and whether it may be used. */
+export async function askBwrap(path: string): Promise<BwrapFacts> {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) return unusable(failed('bwrap', `there is no ${path}`, install));
+  // Before it is started for the first time.
+  const own = checkProgramFile(path, process.getuid?.() ?? -1);
+  if (!own.ok) return unusable(own);
+  const answers = await Promise.all([ask(path, '--version'), ask(path, '--help')]).catch(() => undefined);
+  if (answers === undefined) return unusable(failed('bwrap', `${path} does not run`, install));
+  const [version, help] = answers;
+  const options = parseOptions(help);
+  return {
+    version: firstLine(version).replace(/^bubblewrap /, ''),
+    options,
+    checks: [passed('bwrap', firstLine(version)), checkMode(path, stats.mode), checkOptions(path, options)],
+  };
+}
+
+/** The long options in the output of `bwrap --help`, without the dashes. */
+export function parseOptions(help: string): Set<string> {
+  return new Set([...help.matchAll(/^\s+--([a-z0-9-]+)/gm)].map(([, name = '']) => name));
+}
+
+/** A setuid bwrap builds sandboxes with root's rights, where this recipe counts on its having none. */
+export function checkMode(path: string, mode: number): Check {
+  if ((mode & 0o6000) === 0) return passed('bwrap-not-setuid', `${path} is not setuid`);
+  return failed(
+    'bwrap-not-setuid',
+    `${path} is setuid`,
+    `chmod u-s,g-s ${path}, and allow user namespaces instead`,
+  );
+}
+
+export function checkOptions(path: string, options: ReadonlySet<string>): Check {
+  const missing = neededOptions.filter((option) => !options.has(option));
+  if (missing.length === 0) return passed('bwrap-options', `${path} has all options that are needed`);
+  return failed('bwrap-options', `${path} lacks --${missing.join(', --')}`, install);
+}
+
+async function ask(path: string, option: string): Promise<string> {
+  const { stdout } = await promisify(execFile)(path, [option], { env: {}, cwd: '/' });
+  return stdout;
+}
+
+function firstLine(text: string): string {
+  return text.split('\n')[0] ?? '';
+}
+
+function unusable(check: Check): BwrapFacts {
+  return { version: '', options: new Set(), checks: [check] };
+}

@@ -1,0 +1,48 @@
+import { chmodSync } from 'node:fs';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { JobUsers } from '../plan/facts.ts';
+import { makeTree, type TestTree } from '../plan/testing.ts';
+import { checkPool } from './check-pool.ts';
+
+const gid = process.getgid?.() ?? -1;
+const a = { uid: 3001, gid, name: 'a', group: 'jobs' };
+const users: JobUsers = { all: [a, { uid: 3002, gid, group: 'jobs' }], pooled: true };
+const accounts = (members: readonly string[], shell = '/usr/sbin/nologin') => ({
+  users: [{ ...a, gid: 99 }],
+  groups: [{ name: 'jobs', gid, members }],
+  shells: new Map([['a', shell]]),
+});
+
+describe('checkPool', () => {
+  let tree: TestTree;
+  beforeEach(() => {
+    tree = makeTree();
+  });
+  afterEach(() => tree.remove());
+
+  it('has nothing to say of one user for all', () => {
+    expect(checkPool({ ...users, pooled: false }, ['/w'], accounts([]))).toEqual([]);
+  });
+
+  it('wants every account in the group', () => {
+    expect(checkPool(users, [], accounts([]))[0]).toMatchObject({ ok: false, remedy: 'usermod -aG jobs a' });
+    expect(checkPool(users, [], accounts(['a']))[0]).toMatchObject({ ok: true });
+  });
+
+  it('advises against login shells', () => {
+    const [, shells] = checkPool(users, [], accounts(['a'], '/bin/bash'));
+    expect(shells).toMatchObject({ ok: true, remedy: expect.stringContaining('nologin a') });
+    expect(checkPool(users, [], accounts(['a']))[1]).not.toHaveProperty('remedy');
+  });
+
+  it('says which directories the group cannot write, or would not hand on', () => {
+    const check = (mode: number) => {
+      chmodSync(tree.path, mode);
+      return checkPool(users, ['/', tree.path], accounts(['a'])).slice(2);
+    };
+    const remedy = expect.stringContaining(`chmod g+rwxs ${tree.path}`);
+    expect(check(0o2755)).toMatchObject([{ ok: true, remedy }]);
+    expect(check(0o775)).toMatchObject([{ ok: true, remedy }]);
+    expect(check(0o2770)[0]).not.toHaveProperty('remedy');
+  });
+});

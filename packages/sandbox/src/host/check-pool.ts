@@ -1,0 +1,60 @@
+import { type Stats, statSync } from 'node:fs';
+import type { JobUser, JobUsers } from '../plan/index.ts';
+import { advised, type Check, failed, passed } from './check.ts';
+import { type Accounts, readAccounts } from './job-user.ts';
+
+/**
+ * Whether a pool's users can meet in their write scopes. That each is there, is not root and is there once has been seen
+ * to by then. Nothing for a host where all runs have one user.
+ * @param pathRoots what the host's owner opens to jobs at all; "/" says nothing of where they write
+ */
+export function checkPool(
+  { all, pooled }: JobUsers,
+  pathRoots: readonly string[],
+  accounts: Accounts = readAccounts(),
+): Check[] {
+  if (!pooled) return [];
+  const roots = pathRoots.filter((root) => root !== '/');
+  return [
+    checkMembers(all, accounts),
+    checkShells(all, accounts),
+    ...roots.flatMap((root) => checkRoot(root, all[0])),
+  ];
+}
+
+// An id without an account is nobody's, and needs no group to be in.
+function checkMembers(all: readonly JobUser[], { users, groups }: Accounts): Check {
+  for (const { name, uid, gid, group } of all) {
+    const own = users.find((account) => account.name === name && account.uid === uid);
+    if (name === undefined || own === undefined || own.gid === gid) continue;
+    if (groups.some((it) => it.gid === gid && it.members.includes(name))) continue;
+    const what = group ?? String(gid);
+    return failed('job-pool', `${name} is not in the group ${what}`, `usermod -aG ${what} ${name}`);
+  }
+  return passed('job-pool', `${all.length} users, all in one group`);
+}
+
+function checkShells(all: readonly JobUser[], { shells }: Accounts): Check {
+  const name = all
+    .map((user) => user.name ?? '')
+    .find((it) => !/^$|nologin$|false$/.test(shells?.get(it) ?? ''));
+  if (name === undefined) return passed('job-pool-shells', 'nobody can log in as one of them');
+  const remedy = `usermod --shell /usr/sbin/nologin ${name}`;
+  return advised('job-pool-shells', `${name} has a login shell`, remedy);
+}
+
+// Only what jobs write below it needs that, so it is advice.
+function checkRoot(root: string, user: JobUser): Check[] {
+  const stats = statSync(root, { throwIfNoEntry: false });
+  if (stats === undefined) return [advised('job-pool-scopes', `${root} is not there`, `mkdir ${root}`)];
+  if (isShared(stats, user)) return [passed('job-pool-scopes', `${root} is the pool's to write`)];
+  const group = user.group ?? user.gid;
+  const remedy = `where jobs are to write: chgrp ${group} ${root} && chmod g+rwxs ${root}, and so with what is in it`;
+  return [
+    advised('job-pool-scopes', `${root} is not of the group ${group}, setgid and writable by it`, remedy),
+  ];
+}
+
+function isShared({ gid, mode }: Stats, user: JobUser): boolean {
+  return gid === user.gid && (mode & 0o2070) === 0o2070;
+}

@@ -1,0 +1,126 @@
+import { readFileSync } from 'node:fs';
+import { CscError } from '@csc-fleet/common/errors';
+import type { JobUser, JobUsers } from '../plan/index.ts';
+
+/**
+ * Whom jobs run as: an account's name or ids, or a pool of users with one group. Absent: `csc-job` where there is such
+ * an account, else 65534.
+ */
+export type RunAs = string | { readonly uid: number; readonly gid: number } | RunAsPool;
+
+/** Each run has a user that no other run has at that time. Users and group go by name, or by id without an account. */
+export interface RunAsPool {
+  readonly pool: readonly (string | number)[];
+  readonly group: string | number;
+}
+
+/** What this host says of its users and groups. */
+export interface Accounts {
+  readonly users: readonly JobUser[];
+  readonly groups: readonly Group[];
+  /** By the users' names. */
+  readonly shells?: ReadonlyMap<string, string>;
+}
+
+export interface Group {
+  readonly name: string;
+  readonly gid: number;
+  /** The names of those who are in it beside the users whose own group it is. */
+  readonly members: readonly string[];
+}
+
+const defaultAccount = 'csc-job';
+const nobody: JobUser = { uid: 65534, gid: 65534, name: 'nobody' };
+
+/** True where every run is to have a user of its own. */
+export function isPool(runAs: RunAs | undefined): runAs is RunAsPool {
+  return typeof runAs === 'object' && 'pool' in runAs;
+}
+
+/**
+ * The host users of the jobs. An executor that is not root can run them as itself only. Throws SANDBOX_UNAVAILABLE for
+ * root: as the host's uid 0, even without capabilities, a job may write hundreds of files below /proc.
+ */
+export function resolveJobUsers(
+  runAs: RunAs | undefined,
+  own: JobUser,
+  accounts: Accounts = readAccounts(),
+): JobUsers {
+  const users = isPool(runAs) ? resolvePool(runAs, own, accounts) : [resolveOne(runAs, own, accounts.users)];
+  const [first, ...others] = users;
+  if (first === undefined) throw unavailable('the pool of run_as is empty: name at least one user');
+  if (own.uid === 0 && users.some(({ uid, gid }) => uid === 0 || gid === 0))
+    throw unavailable('jobs cannot run as root or in its group; set run_as to an account made for them');
+  return { all: [first, ...others], pooled: isPool(runAs) };
+}
+
+function resolveOne(runAs: Exclude<RunAs, RunAsPool> | undefined, own: JobUser, users: readonly JobUser[]) {
+  const wanted = runAs === undefined ? undefined : findUser(runAs, users);
+  if (own.uid === 0) return wanted ?? users.find(({ name }) => name === defaultAccount) ?? nobody;
+  if (wanted === undefined || wanted.uid === own.uid) return own;
+  throw unavailable(
+    `jobs cannot run as uid ${wanted.uid}: the executor is not root; start it as that user instead`,
+  );
+}
+
+// Their group is the pool's, whatever an account's own is: what they make is of that group from the start.
+function resolvePool({ pool, group }: RunAsPool, own: JobUser, { users, groups }: Accounts): JobUser[] {
+  if (own.uid !== 0)
+    throw unavailable('only a root executor can give each run a user of its own; leave run_as out');
+  const { gid, name } = findGroup(group, groups);
+  const named = name === undefined ? {} : { group: name };
+  const found = pool.map((entry): JobUser => {
+    const account = typeof entry === 'string' ? findUser(entry, users) : findById(entry, users);
+    return { ...account, gid, ...named };
+  });
+  const twice = found.find(({ uid }, index) => found.findIndex((other) => other.uid === uid) !== index);
+  if (twice === undefined) return found;
+  throw unavailable(
+    `the pool of run_as has uid ${twice.uid} twice: runs that share a user are not kept apart`,
+  );
+}
+
+function findById(uid: number, users: readonly JobUser[]): Pick<JobUser, 'uid' | 'name'> {
+  return users.find((account) => account.uid === uid) ?? { uid };
+}
+
+function findGroup(group: string | number, groups: readonly Group[]): { gid: number; name?: string } {
+  const found = groups.find(({ name, gid }) => (typeof group === 'string' ? name === group : gid === group));
+  if (found !== undefined) return { gid: found.gid, name: found.name };
+  if (typeof group === 'number') return { gid: group };
+  throw unavailable(
+    `run_as names the group ${group}, which is not in /etc/group: groupadd --system ${group}`,
+  );
+}
+
+function findUser(runAs: Exclude<RunAs, RunAsPool>, users: readonly JobUser[]): JobUser {
+  if (typeof runAs !== 'string')
+    return users.find((account) => account.uid === runAs.uid && account.gid === runAs.gid) ?? runAs;
+  const account = users.find(({ name }) => name === runAs);
+  if (account !== undefined) return account;
+  throw unavailable(`run_as names ${runAs}, which is not in /etc/passwd; give its uid and gid instead`);
+}
+
+/** Reads /etc/passwd and /etc/group (passwd(5), group(5)). */
+export function readAccounts(): Accounts {
+  const users = readFields('/etc/passwd');
+  return {
+    shells: new Map(users.map((fields) => [fields[0] ?? '', fields[6] ?? ''])),
+    users: users.flatMap(([name, , uid, gid]) =>
+      name && uid && gid ? [{ name, uid: Number(uid), gid: Number(gid) }] : [],
+    ),
+    groups: readFields('/etc/group').flatMap(([name, , gid, members = '']) =>
+      name && gid ? [{ name, gid: Number(gid), members: members.split(',').filter(Boolean) }] : [],
+    ),
+  };
+}
+
+function readFields(path: string): string[][] {
+  return readFileSync(path, 'utf8')
+    .split('\n')
+    .map((line) => line.split(':'));
+}
+
+function unavailable(message: string): CscError {
+  return new CscError('SANDBOX_UNAVAILABLE', message);
+}

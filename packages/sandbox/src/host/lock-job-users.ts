@@ -1,0 +1,63 @@
+import { chmodSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { CscError } from '@csc-fleet/common/errors';
+import { explainFileError, makeDirectory } from '@csc-fleet/common/files';
+import type { JobUsers } from '../plan/index.ts';
+import { endProcessesOf } from './end-users.ts';
+import type { InstanceLock } from './instance-lock.ts';
+
+/** Where it says which users are taken: of root, and empty after a restart of the host. */
+const defaultDirectory = '/run/csc-job-users';
+
+/**
+ * Makes this process the only executor of a pool's users on this host, and ends what is left of them: an executor that
+ * was killed cannot have ended it. Throws CONFIG_INVALID where another executor has one of them, SANDBOX_UNAVAILABLE
+ * where a process of theirs does not end, FILE_UNWRITABLE.
+ */
+export async function lockJobUsers(
+  { all }: JobUsers,
+  directory: string = defaultDirectory,
+): Promise<InstanceLock> {
+  makeLockDirectory(directory);
+  const locks: DatabaseSync[] = [];
+  const release = (): void => {
+    for (const lock of locks.splice(0)) lock.close();
+  };
+  try {
+    for (const { uid } of all) locks.push(lock(join(directory, String(uid)), uid));
+    if ((await endProcessesOf(new Set(all.map(({ uid }) => uid)))) !== undefined) return { release };
+    throw new CscError('SANDBOX_UNAVAILABLE', 'users of the pool in run_as have processes that do not end');
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+function makeLockDirectory(directory: string): void {
+  makeDirectory(directory, { mode: 0o700 });
+  try {
+    chmodSync(directory, 0o700);
+  } catch (cause) {
+    throw new CscError(
+      'FILE_UNWRITABLE',
+      `failed to close ${directory} to others: ${explainFileError(cause)}`,
+      {
+        cause,
+      },
+    );
+  }
+}
+
+// The system takes it back when the process ends, however it ends.
+function lock(path: string, uid: number): DatabaseSync {
+  const database = new DatabaseSync(path, { timeout: 0 });
+  try {
+    database.exec('BEGIN EXCLUSIVE');
+    return database;
+  } catch (cause) {
+    database.close();
+    const message = `another executor on this host gives uid ${uid} to its jobs: give each a pool of its own, or stop the other one`;
+    throw new CscError('CONFIG_INVALID', message, { cause });
+  }
+}

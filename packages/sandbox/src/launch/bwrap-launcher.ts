@@ -1,0 +1,73 @@
+import { CscError } from '@csc-fleet/common/errors';
+import type { Cgroups } from '../cgroup/index.ts';
+import { defaultScratchDirectory } from '../host/index.ts';
+import { findExecutable, type HostFacts, toRunFacts } from '../plan/index.ts';
+import { findInheritedDescriptors } from './descriptors.ts';
+import { createFifoPool } from './fifo-pool.ts';
+import { type BwrapKit, launchInBwrap } from './launch-in-bwrap.ts';
+import type { LaunchedProcess, Launcher, LaunchSpec, SandboxPlace } from './launcher.ts';
+import { createSharedContent } from './shared-content.ts';
+import { endedProcess, orInfrastructure } from './supervise.ts';
+
+export interface BwrapLauncherOptions {
+  readonly facts: HostFacts;
+  /** Where jobs are counted and limited. Absent only where the facts say that there is no such place. */
+  readonly cgroups?: Cgroups;
+  /** Where files live that lose their name at once. Default: memory where the system has such a place. */
+  readonly scratchDirectory?: string;
+}
+
+/**
+ * Runs commands in bwrap sandboxes. Must be used on the main thread: the sandboxes die with the thread that made them
+ * (prctl(2), PR_SET_PDEATHSIG). Throws SANDBOX_UNAVAILABLE where this process was started with too many open files.
+ */
+export function createBwrapLauncher(options: BwrapLauncherOptions): Launcher {
+  const { facts } = options;
+  const scratchDirectory = options.scratchDirectory ?? defaultScratchDirectory();
+  const inherited = checkInherited(findInheritedDescriptors());
+  const fifos = createFifoPool({ directory: scratchDirectory });
+  const kit: BwrapKit = {
+    facts,
+    ...(options.cgroups === undefined ? {} : { cgroups: options.cgroups }),
+    fifos,
+    content: createSharedContent(scratchDirectory),
+    scratchDirectory,
+    inherited,
+  };
+  return {
+    launch(spec) {
+      const { place } = spec;
+      if (place.kind !== 'sandbox') throw new TypeError('the bwrap launcher runs nothing outside a sandbox');
+      return findRefusal(kit, spec, place) ?? orInfrastructure(() => launchInBwrap(kit, spec, place));
+    },
+    close() {
+      kit.fifos.close();
+      kit.content.close();
+      kit.cgroups?.close();
+    },
+  };
+}
+
+// bwrap closes what it is told about; it is told of these by giving them numbers of its own. Every plan has at least
+// its args, its status, its block, a filter and five made-up files.
+const closable = 9;
+
+function checkInherited(inherited: readonly number[]): readonly number[] {
+  if (inherited.length <= closable) return inherited;
+  throw new CscError(
+    'SANDBOX_UNAVAILABLE',
+    `the executor was started with ${inherited.length} files open that jobs would inherit; start it with none but 0, 1 and 2`,
+  );
+}
+
+function findRefusal(
+  { facts }: BwrapKit,
+  { segments }: LaunchSpec,
+  place: SandboxPlace,
+): LaunchedProcess | undefined {
+  for (const { argv } of segments) {
+    const found = findExecutable(argv[0] ?? '', place.plan, place.scopes, toRunFacts(facts, place.user));
+    if (found.code !== 0) return endedProcess({ kind: 'not_started', ...found });
+  }
+  return undefined;
+}

@@ -1,0 +1,126 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, openSync, readdirSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { sweepLeftovers } from '../host/sweep.ts';
+import { makeTree, type TestTree } from '../plan/testing.ts';
+import { findProcesses } from '../testing/find-processes.ts';
+import type { Run } from './testing.ts';
+import type { TestExecutorOptions } from './testing-executor.ts';
+
+let tree: TestTree;
+beforeEach(() => {
+  tree = makeTree();
+});
+afterEach(() => tree.remove());
+
+function start(options: TestExecutorOptions, extra: Readonly<Record<number, number>> = {}): ChildProcess {
+  const stdio: ('ignore' | 'pipe' | 'inherit' | number)[] = ['ignore', 'pipe', 'inherit'];
+  for (const [number, fd] of Object.entries(extra)) stdio[Number(number)] = fd;
+  const program = join(import.meta.dirname, 'testing-executor.ts');
+  return spawn(process.execPath, [program, JSON.stringify(options)], {
+    stdio: Array.from(stdio, (entry) => entry ?? 'ignore'),
+  });
+}
+
+async function readRun(executor: ChildProcess): Promise<Run> {
+  const text = Buffer.concat((await executor.stdout?.toArray()) ?? []).toString('utf8');
+  return JSON.parse(text.split('\n')[1] ?? '');
+}
+
+async function killOnce(executor: ChildProcess, ready: () => boolean): Promise<void> {
+  while (!ready()) await sleep(5);
+  const exited = new Promise((done) => executor.once('exit', done));
+  executor.kill('SIGKILL');
+  await exited;
+}
+
+async function goneWithin(ms: number, text: string): Promise<boolean> {
+  for (const end = Date.now() + ms; Date.now() < end; await sleep(10))
+    if (findProcesses(text).length === 0) return true;
+  return false;
+}
+
+describe('an executor that is not root', () => {
+  const isRoot = process.getuid?.() === 0;
+  // Where the tests are not root themselves, they are that executor already.
+  const user = { uid: 4321, gid: 4321 };
+
+  it('runs jobs as itself in the same sandbox', async () => {
+    const workspace = tree.directory('w', isRoot ? user : undefined);
+    const text =
+      'id -u; grep -c "^Cap.*0000000000000000$" /proc/self/status; unshare -U true; touch a /usr/x; ls; ls /proc/self/fd';
+    const scopes = { cwd: workspace, writePaths: [workspace], prefixes: [tree.path] };
+    const run = await readRun(start({ argv: ['sh', '-c', text], scopes, ...(isRoot ? { user } : {}) }));
+    expect(run.stdout).toBe('1000\n5\na\n0\n1\n2\n3\n');
+    expect(run.stderr).toContain('Read-only file system');
+    expect(readdirSync(workspace)).toEqual(['a']);
+  });
+});
+
+describe('an executor that was started with files open', () => {
+  it('passes none of them on', async () => {
+    const open = [9, 40, 41, 60].map((number) => [number, openSync('/', 'r')] as const);
+    const executor = start({ argv: ['ls', '/proc/self/fd'] }, Object.fromEntries(open));
+    const run = await readRun(executor);
+    expect(run.stdout).toBe('0\n1\n2\n3\n');
+    for (const [, fd] of open) closeSync(fd);
+  });
+});
+
+describe('an executor that is killed', () => {
+  it('takes its running commands with it', async () => {
+    const marker = `csc-test-running-${process.pid}`;
+    const executor = start({ argv: ['sh', '-c', 'setsid sleep 100 & sleep 100', marker] });
+    // sh, and bwrap's own three with the command in their arguments.
+    await killOnce(executor, () => findProcesses(marker).length >= 3);
+    expect(await goneWithin(5000, marker)).toBe(true);
+  });
+
+  it('does not let a held command start, and the next one sweeps it away', async () => {
+    const marker = `csc-test-held-${process.pid}`;
+    const workspace = tree.directory('w');
+    const argv = ['sh', '-c', `echo > ${workspace}/ran; sleep 100`, marker];
+    const executor = start({ argv, hold: true, scopes: { readPaths: [workspace] } });
+    await killOnce(executor, () => findProcesses(marker).length >= 2);
+    // Of those that are left now some may go by themselves.
+    const left = findProcesses(marker).length;
+    expect((await sweepLeftovers()).processes).toBeLessThanOrEqual(left);
+    expect(await goneWithin(5000, marker)).toBe(true);
+    expect(readdirSync(workspace)).toEqual([]);
+  });
+
+  it('wherever it is with a command that is not held leaves nothing after a sweep', async () => {
+    for (const delay of [0, 2, 4, 8]) {
+      const marker = `csc-test-early-${process.pid}-${delay}`;
+      const executor = start({ argv: ['sh', '-c', 'sleep 100', marker] });
+      await killOnce(executor, () => findProcesses(marker).length >= 1);
+      await sleep(delay);
+      await sweepLeftovers();
+      expect(await goneWithin(5000, marker)).toBe(true);
+    }
+  });
+});
+
+describe('sweepLeftovers', () => {
+  it('leaves alone what living executors have', async () => {
+    const marker = `csc-test-alive-${process.pid}`;
+    const executor = start({ argv: ['sh', '-c', 'sleep 0.5; echo done', marker], hold: false });
+    while (findProcesses(marker).length < 3) await sleep(5);
+    await sweepLeftovers();
+    expect((await readRun(executor)).stdout).toBe('done\n');
+  });
+
+  it('removes files whose owner is gone', async () => {
+    const namespace = /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0];
+    const abandoned = tree.file(`csc-run-999999999-1-${namespace}-aa/0`);
+    tree.file(`csc-run-${process.pid}-0-${namespace}-bb`);
+    // Of an executor in a container, whose pids are others.
+    tree.file('csc-run-999999999-1-1-cc');
+    tree.file('other');
+    expect(await sweepLeftovers(tree.path)).toEqual({ processes: 0, files: 2 });
+    expect(readdirSync(tree.path)).toEqual(['csc-run-999999999-1-1-cc', 'other']);
+    expect(abandoned).toContain('csc-run');
+  });
+});

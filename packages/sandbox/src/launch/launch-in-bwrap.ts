@@ -1,0 +1,168 @@
+import { closeSync, writeFileSync, writeSync } from 'node:fs';
+import type { Cgroups, RunGroup } from '../cgroup/index.ts';
+import { openContent } from '../host/index.ts';
+import {
+  bwrapArguments,
+  type DescriptorNumbers,
+  type HostFacts,
+  numberDescriptors,
+  scopeDescriptors,
+} from '../plan/index.ts';
+import { type Passed, startBwrap } from './bwrap-segment.ts';
+import { type CommandPipes, type Hold, openCommandPipes, openHold } from './command-pipes.ts';
+import type { FifoPool } from './fifo-pool.ts';
+import { judgeBwrap } from './judge-bwrap.ts';
+import type { LaunchedProcess, LaunchSpec, SandboxPlace } from './launcher.ts';
+import { OutputStream } from './output-stream.ts';
+import { failedSegment, type SegmentProcess } from './segment.ts';
+import type { SharedContent } from './shared-content.ts';
+import { supervise } from './supervise.ts';
+
+/** What every launch in bwrap draws on. */
+export interface BwrapKit {
+  readonly facts: HostFacts;
+  /** Absent where the operator has said that rlimits are enough. */
+  readonly cgroups?: Cgroups;
+  readonly fifos: FifoPool;
+  readonly content: SharedContent;
+  readonly scratchDirectory: string;
+  /** Numbers of descriptors that children inherit whether they should or not. */
+  readonly inherited: readonly number[];
+}
+
+/** Starts one bwrap a segment, all with the same sandbox, joined by FIFOs. Throws where descriptors run out. */
+export function launchInBwrap(kit: BwrapKit, spec: LaunchSpec, place: SandboxPlace): LaunchedProcess {
+  const count = spec.segments.length;
+  const group = openGroup(kit, place);
+  const { hold, pipes } = openPipes(kit, count, group, place);
+  const stdout = new OutputStream(pipes.stdout);
+  const stderr = new OutputStream(pipes.stderr);
+  const segments = spec.segments.map(({ argv }, index): SegmentProcess => {
+    return startSegment(kit, place, {
+      ...{ argv, stderr, group },
+      stdio: pipes.stdioOf(index),
+      block: hold.block,
+    });
+  });
+  pipes.closePassed();
+  // Where the kernel kills one of its processes for want of memory, the command is over.
+  group?.watchOom(() => {
+    for (const segment of segments) segment.kill();
+  });
+  return supervise({
+    ...{ segments, stdout, stderr, hold: spec.hold },
+    letGo: () => writeSync(hold.release, Buffer.alloc(count)),
+    processes: () => group?.processes() ?? [],
+    oomKills: () => group?.oomKills() ?? 0,
+    async cleanUp() {
+      hold.close();
+      await group?.kill();
+      await group?.remove();
+    },
+  });
+}
+
+function openGroup({ cgroups }: BwrapKit, { plan }: SandboxPlace): RunGroup | undefined {
+  if (plan.cgroup === undefined) return undefined;
+  if (cgroups === undefined) throw new TypeError('the plan counts on a cgroup, and the launcher has none');
+  return cgroups.create(plan.cgroup);
+}
+
+function openPipes(
+  { fifos }: BwrapKit,
+  count: number,
+  group: RunGroup | undefined,
+  { plan: { credentials } }: SandboxPlace,
+): { hold: Hold; pipes: CommandPipes } {
+  let hold: Hold | undefined;
+  try {
+    hold = openHold(fifos);
+    return { hold, pipes: openCommandPipes(fifos, count, credentials) };
+  } catch (error) {
+    hold?.close();
+    void group?.remove();
+    throw error;
+  }
+}
+
+interface SegmentStart {
+  readonly argv: readonly string[];
+  readonly stdio: readonly (number | 'ignore')[];
+  readonly block: number;
+  readonly stderr: OutputStream;
+  readonly group: RunGroup | undefined;
+}
+
+function startSegment(kit: BwrapKit, place: SandboxPlace, start: SegmentStart): SegmentProcess {
+  const { argv, stderr, group } = start;
+  const { plan } = place;
+  const numbers = numberDescriptors(plan, kit.inherited);
+  const opened: number[] = [];
+  try {
+    const descriptors = new Map<number, Passed>([...start.stdio.entries()]);
+    descriptors.set(numbers.status, 'pipe').set(numbers.block, start.block);
+    for (const [number, fd] of openContents(kit, place, numbers)) {
+      opened.push(fd);
+      descriptors.set(number, fd);
+    }
+    for (const [name, fd] of scopeDescriptors(place.scopes)) descriptors.set(toNumber(numbers, name), fd);
+    const gate = kit.fifos.take();
+    descriptors.set(numbers.args, gate.read);
+    return startBwrap({
+      ...{ bwrapPath: kit.facts.bwrapPath, plan, argv, numbers, descriptors, gate },
+      options: toArgsFile(bwrapArguments(plan, numbers)),
+      confine(pid) {
+        group?.join(pid);
+        preferForOomKill(pid);
+      },
+      judge: (end) => judgeBwrap(end, stderr),
+    });
+  } catch (error) {
+    return failedSegment(error, argv[0] ?? '');
+  } finally {
+    for (const fd of opened) closeSync(fd);
+  }
+}
+
+// What bwrap reads to the end: opened anew for each, as an offset is shared by all who have the descriptor.
+function* openContents(
+  { facts, content, scratchDirectory }: BwrapKit,
+  { plan, secrets }: SandboxPlace,
+  numbers: DescriptorNumbers,
+): Generator<readonly [number: number, fd: number]> {
+  const { withoutUnixSockets } = facts.seccomp;
+  const filter = plan.seccomp.sha256 === withoutUnixSockets.sha256 ? withoutUnixSockets : facts.seccomp;
+  for (const [index, number] of numbers.seccomp.entries()) {
+    const program = filter.programs[index];
+    if (program !== undefined) yield [number, content.open(program)];
+  }
+  for (const mount of plan.mounts) {
+    if (mount.kind === 'data') {
+      yield [toNumber(numbers, mount.descriptor), content.open(mount.content)];
+    } else if (mount.kind === 'secret') {
+      const value = secrets?.get(mount.descriptor);
+      if (value === undefined) throw new TypeError(`the plan's ${mount.descriptor} has no value`);
+      yield [toNumber(numbers, mount.descriptor), openContent(value, scratchDirectory)];
+    }
+  }
+}
+
+// When the host itself runs out of memory, jobs go before the executor. Best effort: only root may write to others.
+function preferForOomKill(pid: number): void {
+  try {
+    writeFileSync(`/proc/${pid}/oom_score_adj`, '500');
+  } catch {
+    // The process is gone, or is not ours to change.
+  }
+}
+
+// bwrap(1), --args: every argument ends with a NUL.
+function toArgsFile(args: readonly string[]): Buffer {
+  return Buffer.from(args.map((argument) => `${argument}\0`).join(''));
+}
+
+function toNumber({ mounts }: DescriptorNumbers, name: string): number {
+  const number = mounts.get(name);
+  if (number === undefined) throw new TypeError(`the plan has no descriptor ${name}`);
+  return number;
+}

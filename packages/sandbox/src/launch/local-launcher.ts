@@ -1,0 +1,43 @@
+import { defaultScratchDirectory } from '../host/index.ts';
+import { openCommandPipes } from './command-pipes.ts';
+import { createFifoPool } from './fifo-pool.ts';
+import type { Launcher } from './launcher.ts';
+import { prepareLocalSegment } from './local-segment.ts';
+import { OutputStream } from './output-stream.ts';
+import { orInfrastructure, supervise } from './supervise.ts';
+
+export interface LocalLauncherOptions {
+  /** As for the bwrap launcher. */
+  readonly scratchDirectory?: string;
+}
+
+/**
+ * Runs commands on the host itself, for workstations without Linux: nothing is confined. A process that leaves its
+ * process group (setsid(2)) outlives the command.
+ */
+export function createLocalLauncher(options: LocalLauncherOptions = {}): Launcher {
+  const fifos = createFifoPool({ directory: options.scratchDirectory ?? defaultScratchDirectory() });
+  return {
+    launch({ segments, place, hold }) {
+      if (place.kind !== 'local') throw new TypeError('the local launcher has no sandbox to offer');
+      return orInfrastructure(() => {
+        const pipes = openCommandPipes(fifos, segments.length);
+        const prepared = segments.map(({ argv }, index) =>
+          prepareLocalSegment(argv, place, pipes.stdioOf(index)),
+        );
+        return supervise({
+          segments: prepared,
+          stdout: new OutputStream(pipes.stdout),
+          stderr: new OutputStream(pipes.stderr),
+          hold,
+          letGo() {
+            for (const segment of prepared) segment.start();
+            pipes.closePassed();
+          },
+          cleanUp: () => pipes.closePassed(),
+        });
+      });
+    },
+    close: () => fifos.close(),
+  };
+}

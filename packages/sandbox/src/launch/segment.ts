@@ -1,0 +1,40 @@
+import type { NotRunnable } from '../plan/index.ts';
+import type { SegmentExit } from './launcher.ts';
+
+/** One program of a command while it runs, however it is run. */
+export interface SegmentProcess {
+  /** True once the program can start or has started, false where it never will. */
+  readonly built: Promise<boolean>;
+  /** The host's pid of the sandbox's init; undefined where there is none. Never rejects. */
+  readonly init: Promise<number | undefined>;
+  /** Resolves when none of its processes is left. Never rejects. */
+  readonly ended: Promise<SegmentEnd>;
+  /** SIGTERM to the program itself; where it is not running yet, as `kill`. */
+  terminate(): void;
+  /** SIGKILL to all of its processes. */
+  kill(): void;
+}
+
+export type SegmentEnd =
+  | { readonly kind: 'exit'; readonly exit: SegmentExit }
+  | { readonly kind: 'not_started'; readonly reason: NotRunnable }
+  | { readonly kind: 'failed'; readonly message: string };
+
+/** A segment whose start threw. */
+export function failedSegment(error: unknown, program: string): SegmentProcess {
+  return {
+    built: Promise.resolve(false),
+    init: Promise.resolve(undefined),
+    ended: Promise.resolve(toEnd(error, program)),
+    terminate: () => undefined,
+    kill: () => undefined,
+  };
+}
+
+function toEnd(error: unknown, program: string): SegmentEnd {
+  const { code, message } = error as NodeJS.ErrnoException;
+  // execve(2): more than the kernel takes for one program. The command's doing, not the host's.
+  if (code === 'E2BIG')
+    return { kind: 'not_started', reason: { code: 126, message: `${program}: its arguments are too long` } };
+  return { kind: 'failed', message: `the sandbox could not be started: ${code ?? message}` };
+}

@@ -1,0 +1,31 @@
+// A small executor in a process of its own, for tests that kill it, start it as somebody else or with files open.
+import { probeHost } from '../doctor/probe-host.ts';
+import { toRunFacts } from '../plan/facts.ts';
+import { createBwrapLauncher } from './bwrap-launcher.ts';
+import { createSandboxRunner, finish, openTestGroups, type TestScopes } from './testing.ts';
+
+/** Its one argument, as JSON. It prints "launched", and then the Run as JSON. */
+export interface TestExecutorOptions {
+  readonly argv: readonly string[];
+  readonly scopes?: TestScopes;
+  readonly hold?: boolean;
+  /** Who to be. Absent: whoever starts it. */
+  readonly user?: { readonly uid: number; readonly gid: number };
+}
+
+const { argv, scopes = {}, hold = false, user }: TestExecutorOptions = JSON.parse(process.argv[2] ?? '');
+if (user !== undefined) {
+  process.setgroups?.([]);
+  process.setgid?.(user.gid);
+  process.setuid?.(user.uid);
+}
+// Who is not root has no cgroups of his own here.
+const facts = toRunFacts(await probeHost({ acceptRlimitsOnly: user !== undefined }));
+const runner = createSandboxRunner(
+  facts,
+  createBwrapLauncher({ facts, ...(facts.cgroups === 'none' ? {} : { cgroups: openTestGroups() }) }),
+);
+const launched = await runner.launch([argv], scopes, hold);
+console.log('launched');
+console.log(JSON.stringify(await finish(launched)));
+runner.launcher.close();

@@ -1,0 +1,192 @@
+import { lstatSync, readdirSync, readlinkSync, statSync } from 'node:fs';
+import { posix } from 'node:path';
+import { CscError, isCscError } from '@csc-fleet/common/errors';
+import { descriptorPath, isWithin, mayWrite } from '../host/index.ts';
+import { type OpenScope, openFor, type Resolution } from './resolution.ts';
+import type { ResolvedScopes } from './scopes.ts';
+import { ownDirectories, systemTrees } from './view.ts';
+
+/** The most entries that a read scope may be split into: each becomes a mount of its own. */
+export const maxSplitEntries = 256;
+
+/** The scopes of one command as they will be mounted. */
+interface Arrangement {
+  readonly resolution: Resolution;
+  readonly binds: OpenScope[];
+  readonly directories: string[];
+  /** See `ResolvedScopes`. */
+  readonly fixed: Set<string>;
+}
+
+/**
+ * Puts scopes into mounting order. What a wider scope shows already is dropped. Nothing is mounted below what a job can
+ * write meanwhile: a symlink planted there would lead the mount astray (CVE-2026-87766). What earlier jobs have left in a
+ * read scope lies still, and was looked at. Where a write scope lies in a read scope that a running job can write, the
+ * read scope is split into its entries, which are mounted beside the write scope.
+ */
+export function arrangeScopes(
+  resolution: Resolution,
+  scopes: readonly OpenScope[],
+  cwd: string,
+): Omit<ResolvedScopes, 'close'> {
+  const arrangement: Arrangement = { resolution, binds: [], directories: [], fixed: new Set() };
+  const writes = outermost(scopes.filter((scope) => scope.writable));
+  const reads = outermost(scopes.filter((scope) => !scope.writable && !isShown(scope.source, writes)));
+  checkSystemTrees(resolution, writes);
+  const trees = systemTrees(resolution.facts);
+  for (const read of reads) {
+    if (trees.some((tree) => isWithin(read.source, tree))) continue;
+    mountRead(
+      arrangement,
+      read,
+      writes.filter((write) => isWithin(write.source, read.source)),
+    );
+  }
+  arrangement.binds.push(...writes);
+  if (!isVisible(cwd, arrangement.binds, trees)) arrangement.directories.push(cwd);
+  noteDropped(
+    resolution,
+    scopes.filter(({ source }) => source !== cwd),
+    [...reads, ...writes],
+  );
+  return finish(arrangement, cwd, trees);
+}
+
+function finish(
+  { resolution, binds, directories, fixed }: Arrangement,
+  cwd: string,
+  trees: readonly string[],
+) {
+  const ordered = binds.toSorted((a, b) => (a.source < b.source ? -1 : 1));
+  const links = [...resolution.links.values()].filter(
+    ({ path }) => !isVisible(path, binds, trees) && !ownDirectories.some((own) => isWithin(own, path)),
+  );
+  return {
+    binds: ordered.map(({ fd, source, writable }) => ({ fd, source, destination: source, writable })),
+    directories: directories.filter((path) => path !== '/' && !ownDirectories.includes(path)).sort(),
+    links: links.filter(({ path }) => !resolution.facts.systemLinks.some((link) => link.path === path)),
+    cwd,
+    notes: resolution.notes,
+    fixed: [...fixed],
+  };
+}
+
+function mountRead(arrangement: Arrangement, read: OpenScope, inner: readonly OpenScope[]): void {
+  const { resolution, fixed, binds } = arrangement;
+  const relied = inner.map(({ source }) => findRelied(read, source, resolution));
+  if (relied.includes(undefined)) splitRead(arrangement, read, inner);
+  else {
+    for (const directory of relied.flatMap((it) => it ?? [])) fixed.add(directory);
+    binds.push(read);
+  }
+}
+
+// Undefined where a running job could change a directory from the scope's own down to the one that holds `path`; else
+// those of them that only a later one could. Asked of the open descriptor: what is at the scope's path may be another
+// directory by now.
+function findRelied(
+  read: OpenScope,
+  path: string,
+  { facts, request: { claims } }: Resolution,
+): string[] | undefined {
+  const relied: string[] = [];
+  for (const directory of directoriesBetween(read.source, path)) {
+    const rest = directory.slice(read.source.length);
+    const stats =
+      rest === '' ? read.stats : lstatSync(`${descriptorPath(read.fd)}${rest}`, { throwIfNoEntry: false });
+    if (stats?.isDirectory() !== true) return undefined;
+    if (!mayWrite(stats, facts.jobUsers)) continue;
+    if (claims?.mayChange(directory) !== false) return undefined;
+    relied.push(directory);
+  }
+  return relied;
+}
+
+function splitRead(arrangement: Arrangement, read: OpenScope, inner: readonly OpenScope[]): void {
+  arrangement.directories.push(read.source);
+  for (const name of readdirSync(descriptorPath(read.fd))) {
+    const source = posix.join(read.source, name);
+    if (inner.some((write) => write.source === source)) continue;
+    const entry = openEntry(arrangement.resolution, source, posix.join(descriptorPath(read.fd), name));
+    if (entry === undefined) continue;
+    mountEntry(
+      arrangement,
+      entry,
+      inner.filter((write) => isWithin(write.source, source)),
+    );
+    if (arrangement.binds.length > maxSplitEntries) throw tooManyEntries(read.source, inner);
+  }
+}
+
+// Another job may have removed it since the directory was read.
+function openEntry(resolution: Resolution, source: string, at: string): OpenScope | undefined {
+  try {
+    return openFor(resolution, source, false, at);
+  } catch (error) {
+    if (!isCscError(error)) throw error;
+    resolution.notes.push(`${source} is not shown: it changed meanwhile`);
+    return undefined;
+  }
+}
+
+function mountEntry(arrangement: Arrangement, entry: OpenScope, inner: readonly OpenScope[]): void {
+  const { source, stats } = entry;
+  if (stats.isSymbolicLink()) {
+    arrangement.resolution.links.set(source, { path: source, target: readlinkSync(source) });
+  } else if (inner.length > 0) mountRead(arrangement, entry, inner);
+  else if (stats.isDirectory() || stats.isFile()) arrangement.binds.push(entry);
+  else arrangement.resolution.notes.push(`${source} is not shown: neither a file nor a directory`);
+}
+
+// The system's directories are mounted whole, so a write scope in them needs every directory above it to be fixed.
+function checkSystemTrees({ facts }: Resolution, writes: readonly OpenScope[]): void {
+  for (const { source } of writes) {
+    const tree = systemTrees(facts).find((root) => isWithin(source, root));
+    if (tree === undefined) continue;
+    const open = directoriesBetween(tree, source).find((path) => mayWrite(statSync(path), facts.jobUsers));
+    if (source !== tree && open === undefined) continue;
+    throw new CscError(
+      'NOT_PERMITTED',
+      `write path ${source} cannot be mounted in ${tree}: ${open ?? tree} must not be writable by others than root`,
+    );
+  }
+}
+
+function outermost(scopes: readonly OpenScope[]): OpenScope[] {
+  const sorted = scopes.toSorted((a, b) => (a.source < b.source ? -1 : 1));
+  const kept: OpenScope[] = [];
+  for (const scope of sorted) if (!isShown(scope.source, kept)) kept.push(scope);
+  return kept;
+}
+
+function isShown(path: string, scopes: readonly OpenScope[]): boolean {
+  return scopes.some(({ source }) => isWithin(path, source));
+}
+
+function isVisible(path: string, binds: readonly OpenScope[], trees: readonly string[]): boolean {
+  return isShown(path, binds) || trees.some((tree) => isWithin(path, tree));
+}
+
+// `root` itself, and what lies between it and `path`.
+function directoriesBetween(root: string, path: string): string[] {
+  if (!isWithin(path, root) || path === root) return [];
+  const parent = posix.dirname(path);
+  return [...directoriesBetween(root, parent), parent];
+}
+
+function noteDropped({ notes }: Resolution, scopes: readonly OpenScope[], kept: readonly OpenScope[]): void {
+  for (const scope of scopes) {
+    const cover = kept.find(({ source }) => isWithin(scope.source, source));
+    if (cover === undefined || cover.source === scope.source) continue;
+    notes.push(
+      `${scope.source} is part of ${cover.source}, which is ${cover.writable ? 'writable' : 'shown'}`,
+    );
+  }
+}
+
+function tooManyEntries(source: string, inner: readonly OpenScope[]): CscError {
+  return new CscError(
+    'NOT_PERMITTED',
+    `read path ${source} holds write path ${inner[0]?.source} and more than ${maxSplitEntries} entries, which another job can change right now; declare the entries that are needed, make ${source} writable by root only, or wait for that job`,
+  );
+}

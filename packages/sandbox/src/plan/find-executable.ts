@@ -1,0 +1,76 @@
+import { type Stats, statSync } from 'node:fs';
+import { descriptorPath, isWithin, lookOnHost, mayExecute, walkPath } from '../host/index.ts';
+import type { RunFacts } from './facts.ts';
+import { type Mount, type SandboxPlan, scopeDescriptors } from './plan.ts';
+import type { ResolvedScopes } from './scopes.ts';
+
+/** Why a program cannot run, in a shell's terms: 127 not found, 126 found but not runnable. */
+export interface NotRunnable {
+  readonly code: 126 | 127;
+  readonly message: string;
+}
+
+/** A program that is there, by the path that the sandbox shows it at, free of symlinks. */
+export interface Executable {
+  readonly code: 0;
+  readonly path: string;
+}
+
+/**
+ * Looks for a program as execvp(3) will inside the sandbox, in the sandbox's own view, so that one that is not there is
+ * known before anything starts, and what one that is there really is. What only the kernel can tell (a missing
+ * interpreter, an access list) is left to bwrap.
+ */
+export function findExecutable(
+  program: string,
+  plan: SandboxPlan,
+  scopes: ResolvedScopes,
+  facts: RunFacts,
+): Executable | NotRunnable {
+  const view: View = { mounts: plan.mounts.toReversed(), descriptors: scopeDescriptors(scopes) };
+  const directories = program.includes('/') ? [''] : (plan.environment['PATH'] ?? '').split(':');
+  const candidates = directories.map((directory) => inside(plan.cwd, directory, program));
+  const found = candidates.flatMap((path) => statInside(path, view) ?? []);
+  const first = found.find(({ stats }) => stats.isFile() && mayExecute(stats, facts.jobUser));
+  if (first !== undefined) return { code: 0, path: first.path };
+  if (found.length > 0) return { code: 126, message: `${program} is not an executable file` };
+  return { code: 127, message: `${program} is not in the sandbox: not in PATH, or in no declared path` };
+}
+
+// Not normalised: `..` after a symlink is not textual.
+function inside(cwd: string, directory: string, program: string): string {
+  const path = directory === '' ? program : `${directory}/${program}`;
+  return path.startsWith('/') ? path : `${cwd}/${path}`;
+}
+
+interface View {
+  /** The last that covers a path wins. */
+  readonly mounts: readonly Mount[];
+  readonly descriptors: ReadonlyMap<string, number>;
+}
+
+function statInside(path: string, view: View): { readonly path: string; readonly stats: Stats } | undefined {
+  const walk = walkPath(path, (at) => lookInside(at, view));
+  const host = walk === undefined ? undefined : toHost(walk.path, view);
+  const stats = host === undefined ? undefined : statSync(host, { throwIfNoEntry: false });
+  return walk === undefined || stats === undefined ? undefined : { path: walk.path, stats };
+}
+
+function lookInside(path: string, view: View): { readonly target?: string } | undefined {
+  const link = view.mounts.find((mount) => mount.kind === 'symlink' && mount.destination === path);
+  if (link?.kind === 'symlink') return { target: link.target };
+  // A directory that is there because something is mounted below it.
+  if (view.mounts.some((mount) => isWithin(mount.destination, path))) return {};
+  const host = toHost(path, view);
+  return host === undefined ? undefined : lookOnHost(host);
+}
+
+/** Where the host has what the sandbox shows at `path`; undefined for what only the sandbox has. */
+function toHost(path: string, { mounts, descriptors }: View): string | undefined {
+  const mount = mounts.find(({ kind, destination }) => kind !== 'read_only' && isWithin(path, destination));
+  if (mount === undefined) return undefined;
+  const rest = path.slice(mount.destination.length);
+  if (mount.kind === 'host') return `${mount.source}${rest}`;
+  const fd = mount.kind === 'scope' ? descriptors.get(mount.descriptor) : undefined;
+  return fd === undefined ? undefined : `${descriptorPath(fd)}${rest}`;
+}

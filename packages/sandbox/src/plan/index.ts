@@ -1,0 +1,33 @@
+export {
+  bwrapArguments,
+  type DescriptorNumbers,
+  numberDescriptors,
+  prlimitArguments,
+} from './bwrap-arguments.ts';
+export { resolverPaths, shownEtcPaths } from './etc-files.ts';
+export {
+  type CgroupMechanism,
+  type HostFacts,
+  type JobUser,
+  type JobUsers,
+  type SystemLink,
+  toRunFacts,
+} from './facts.ts';
+export { type Executable, findExecutable, type NotRunnable } from './find-executable.ts';
+export { expandGlob, isGlob, stripTree } from './glob.ts';
+export { defaultReserve, defaultRunLimits, type RunLimits } from './limits.ts';
+export { LiveScopes } from './live-scopes.ts';
+export {
+  type Mount,
+  type Namespace,
+  namespaces,
+  planSandbox,
+  type SandboxPlan,
+  scopeDescriptors,
+  toSecretDescriptor,
+} from './plan.ts';
+export { describeLocal, describeSandbox, sandboxProfileId } from './profile.ts';
+export { resolveScopes } from './resolve-scopes.ts';
+export { type ClaimedScopes, ScopeClaims } from './scope-claims.ts';
+export type { ResolvedScopes } from './scopes.ts';
+export { toSecretPath } from './view.ts';

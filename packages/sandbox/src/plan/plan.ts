@@ -1,0 +1,270 @@
+import type { NetworkMode } from '@csc-fleet/common/contract';
+import { isWithin } from '../host/index.ts';
+import { madeUpEtcFiles } from './etc-files.ts';
+import type { CgroupMechanism, HostFacts, JobUser, RunFacts } from './facts.ts';
+import type { RunLimits } from './limits.ts';
+import type { ResolvedScopes } from './scopes.ts';
+import {
+  privateDirectories,
+  sandboxGid,
+  sandboxHome,
+  sandboxHostname,
+  sandboxPath,
+  sandboxUid,
+  secretsDirectory,
+  toSecretPath,
+} from './view.ts';
+
+/** The effective sandbox of one command, whole and without host state: descriptors go by name, not by number. */
+export interface SandboxPlan {
+  readonly namespaces: readonly Namespace[];
+  /** "allowlisted" is an empty network namespace too; the executor's proxy listens in it. */
+  readonly network: NetworkMode;
+  readonly hostname: string;
+  /** The ids inside. */
+  readonly uid: number;
+  readonly gid: number;
+  /** The host user that bwrap and the command run as; absent where the executor is that user. */
+  readonly credentials?: { readonly uid: number; readonly gid: number };
+  /** The permissions that files do not get which the command makes (umask(2)). */
+  readonly umask: number;
+  readonly environment: Readonly<Record<string, string>>;
+  /** In mounting order. */
+  readonly mounts: readonly Mount[];
+  readonly cwd: string;
+  /** The system call filter: how many programs, and the hash of them all. */
+  readonly seccomp: { readonly sha256: string; readonly programs: number };
+  /** setrlimit(2): soft and hard alike. */
+  readonly rlimits: Readonly<Partial<Record<Rlimit, number>>>;
+  /** Of all processes of the command together; absent where this host has only rlimits. */
+  readonly cgroup?: CgroupPlan;
+  /** Of all write scopes together, in bytes and inodes, measured while the command runs and when it has ended. */
+  readonly writeBytes: number;
+  readonly writeFiles: number;
+}
+
+export type Rlimit = 'core' | 'fsize' | 'nofile' | 'nproc';
+
+export interface CgroupPlan {
+  readonly mechanism: CgroupMechanism;
+  readonly memory_bytes: number;
+  readonly processes: number;
+  readonly cpu_millis: number;
+}
+
+export type Namespace = 'user' | 'ipc' | 'pid' | 'uts' | 'cgroup' | 'net';
+
+export type Mount =
+  /** A path of the host, read-only, the same in every sandbox. */
+  | { readonly kind: 'host'; readonly source: string; readonly destination: string }
+  /** A file or directory that the contract declared, by its open descriptor. */
+  | {
+      readonly kind: 'scope';
+      readonly descriptor: string;
+      readonly destination: string;
+      readonly writable: boolean;
+    }
+  /** A made-up file. */
+  | {
+      readonly kind: 'data';
+      readonly descriptor: string;
+      readonly destination: string;
+      readonly content: string;
+    }
+  /** A secret, by name: a plan, which is hashed into receipts, never holds its value. */
+  | { readonly kind: 'secret'; readonly descriptor: string; readonly destination: string }
+  | { readonly kind: 'symlink'; readonly target: string; readonly destination: string }
+  | { readonly kind: 'directory'; readonly destination: string; readonly mode: number }
+  | { readonly kind: 'tmpfs'; readonly destination: string; readonly mode: number; readonly bytes: number }
+  | { readonly kind: 'proc' | 'dev' | 'read_only'; readonly destination: string };
+
+/** What the plan needs to know of a command beside its scopes. */
+export interface SandboxCommand {
+  /** Only what the contract's env_allow and the host's config grant; it goes over the sandbox's own variables. */
+  readonly environment: Readonly<Record<string, string>>;
+  readonly network: NetworkMode;
+  readonly limits: RunLimits;
+  /** The names of the secrets that it gets. */
+  readonly secrets: readonly string[];
+  /** False: none but connected pairs, as another run could be at the other end. */
+  readonly unixSockets: boolean;
+}
+
+const mebibyte = 1024 * 1024;
+// They live in memory, as /tmp does, and count as the command's.
+const homeBytes = 256 * mebibyte;
+const shmBytes = 64 * mebibyte;
+
+/** Every namespace by name: `--unshare-all` goes on without the ones that it cannot have. */
+export const namespaces: readonly Namespace[] = ['user', 'ipc', 'pid', 'uts', 'cgroup', 'net'];
+
+/** The sandbox for a command. Pure: it opens nothing and asks the host nothing. */
+export function planSandbox(facts: RunFacts, scopes: ResolvedScopes, command: SandboxCommand): SandboxPlan {
+  const { network, limits } = command;
+  return {
+    // Whoever has the host's network has no namespace of its own for it: policy, ceiling and an approval say so.
+    namespaces: network === 'full' ? namespaces.filter((name) => name !== 'net') : namespaces,
+    network,
+    hostname: sandboxHostname,
+    uid: sandboxUid,
+    gid: sandboxGid,
+    ...(facts.executorUid === facts.jobUser.uid ? {} : { credentials: toCredentials(facts.jobUser) }),
+    // Where the next run has another user, it is through the group that it can change what this one makes.
+    umask: facts.jobUsers.pooled ? 0o002 : 0o022,
+    environment: {
+      HOME: sandboxHome,
+      LANG: 'C.UTF-8',
+      PATH: sandboxPath,
+      USER: 'user',
+      ...command.environment,
+    },
+    mounts: [
+      ...systemMounts(facts),
+      ...etcMounts(facts, network),
+      ...kernelMounts(facts),
+      ...privateMounts(limits),
+      ...secretMounts(command.secrets),
+      ...scopeMounts(scopes),
+      // Last: until here bwrap itself has to make mount points. Else / and /dev are writable tmpfs of half the memory.
+      ...[...emptyDirectories(scopes), ...facts.maskedDirectories, '/dev', '/proc', '/'].map(
+        (destination): Mount => ({ kind: 'read_only', destination }),
+      ),
+    ],
+    cwd: scopes.cwd,
+    seccomp: planFilter(facts, command),
+    rlimits: planRlimits(facts, limits),
+    ...planCgroup(facts, limits),
+    writeBytes: limits.write_bytes,
+    writeFiles: limits.write_files,
+  };
+}
+
+function planFilter({ seccomp }: HostFacts, { unixSockets }: SandboxCommand): SandboxPlan['seccomp'] {
+  const { sha256, programs } = unixSockets ? seccomp : seccomp.withoutUnixSockets;
+  return { sha256, programs: programs.length };
+}
+
+function planRlimits({ cgroups }: HostFacts, limits: RunLimits): SandboxPlan['rlimits'] {
+  return {
+    core: 0,
+    fsize: limits.file_bytes,
+    nofile: limits.open_files,
+    // Where no cgroup counts them. It counts the job user's processes, not this command's (setrlimit(2)).
+    ...(cgroups === 'none' ? { nproc: limits.processes } : {}),
+  };
+}
+
+function planCgroup({ cgroups }: HostFacts, limits: RunLimits): Pick<SandboxPlan, 'cgroup'> {
+  if (cgroups === 'none') return {};
+  const { memory_bytes, processes, cpu_millis } = limits;
+  return { cgroup: { mechanism: cgroups, memory_bytes, processes, cpu_millis } };
+}
+
+/** The open descriptors of scopes by the names that a plan of them uses. */
+export function scopeDescriptors({ binds }: ResolvedScopes): ReadonlyMap<string, number> {
+  return new Map(binds.map(({ destination, fd }) => [toScopeName(destination), fd]));
+}
+
+function toScopeName(destination: string): string {
+  return `scope:${destination}`;
+}
+
+function toCredentials({ uid, gid }: JobUser): { uid: number; gid: number } {
+  return { uid, gid };
+}
+
+function systemMounts(facts: HostFacts): Mount[] {
+  return [
+    ...['/usr', ...facts.systemDirectories].map(asHostMount),
+    ...facts.systemLinks.map(({ path, target }): Mount => ({ kind: 'symlink', target, destination: path })),
+  ];
+}
+
+function etcMounts(facts: HostFacts, network: NetworkMode): Mount[] {
+  return [
+    { kind: 'directory', destination: '/etc', mode: 0o755 },
+    ...facts.etcPaths.map(asHostMount),
+    ...(network === 'full' ? facts.resolverPaths.map(asHostMount) : []),
+    ...Object.entries(madeUpEtcFiles).map(
+      ([destination, content]): Mount => ({
+        kind: 'data',
+        descriptor: `data:${destination}`,
+        destination,
+        content,
+      }),
+    ),
+  ];
+}
+
+function kernelMounts(facts: HostFacts): Mount[] {
+  return [
+    { kind: 'proc', destination: '/proc' },
+    { kind: 'dev', destination: '/dev' },
+    ...facts.maskedDirectories.map(
+      (destination): Mount => ({ kind: 'tmpfs', destination, mode: 0o555, bytes: 4096 }),
+    ),
+    // Mounted nodev, so that opening it is refused.
+    ...facts.maskedFiles.map((destination): Mount => ({ kind: 'host', source: '/dev/null', destination })),
+  ];
+}
+
+function privateMounts({ tmp_bytes: tmpBytes }: RunLimits): Mount[] {
+  return [
+    { kind: 'tmpfs', destination: '/tmp', mode: 0o1777, bytes: tmpBytes },
+    { kind: 'tmpfs', destination: sandboxHome, mode: 0o700, bytes: homeBytes },
+    { kind: 'tmpfs', destination: '/dev/shm', mode: 0o1777, bytes: shmBytes },
+  ];
+}
+
+// On the root file system, which is the command's own, in memory, and gone with it.
+function secretMounts(names: readonly string[]): Mount[] {
+  if (names.length === 0) return [];
+  return [
+    { kind: 'directory', destination: secretsDirectory, mode: 0o700 },
+    ...names.map(
+      (name): Mount => ({
+        kind: 'secret',
+        descriptor: toSecretDescriptor(name),
+        destination: toSecretPath(name),
+      }),
+    ),
+  ];
+}
+
+/** The name that a plan gives the descriptor of a secret. */
+export function toSecretDescriptor(name: string): string {
+  return `secret:${name}`;
+}
+
+function scopeMounts(scopes: ResolvedScopes): Mount[] {
+  return [
+    ...scopes.directories.map(
+      (destination): Mount =>
+        isPrivate(destination)
+          ? { kind: 'tmpfs', destination, mode: 0o755, bytes: 4096 }
+          : { kind: 'directory', destination, mode: 0o755 },
+    ),
+    ...scopes.links.map(({ path, target }): Mount => ({ kind: 'symlink', target, destination: path })),
+    ...scopes.binds.map(
+      ({ destination, writable }): Mount => ({
+        kind: 'scope',
+        descriptor: toScopeName(destination),
+        destination,
+        writable,
+      }),
+    ),
+  ];
+}
+
+// A directory of the view that lies below /tmp, for example, is as read-only as it is elsewhere.
+function emptyDirectories({ directories }: ResolvedScopes): string[] {
+  return directories.filter(isPrivate);
+}
+
+function isPrivate(path: string): boolean {
+  return privateDirectories.some((directory) => isWithin(path, directory));
+}
+
+function asHostMount(path: string): Mount {
+  return { kind: 'host', source: path, destination: path };
+}

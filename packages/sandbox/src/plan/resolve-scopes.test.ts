@@ -1,0 +1,354 @@
+import { execFileSync } from 'node:child_process';
+import { chmodSync, existsSync, fstatSync, readdirSync, statSync, symlinkSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { maxSplitEntries } from './arrange-scopes.ts';
+import type { RunFacts } from './facts.ts';
+import { maxOpenScopes } from './resolution.ts';
+import { resolveScopes } from './resolve-scopes.ts';
+import { ScopeClaims } from './scope-claims.ts';
+import type { ResolvedScopes } from './scopes.ts';
+import { makeFacts, makeTree, type TestTree } from './testing.ts';
+
+const own = { uid: process.getuid?.() ?? -1, gid: process.getgid?.() ?? -1 };
+const isRoot = own.uid === 0;
+// Where the tests are not root, they are the job user themselves, and all that they own is writable by jobs.
+const jobUser = isRoot ? { uid: 65534, gid: 65534 } : own;
+const facts: RunFacts = makeFacts({ executorUid: own.uid, jobUser });
+const refusal = (code: string, path: string) =>
+  expect.objectContaining({ code, message: expect.stringContaining(path) });
+
+let tree: TestTree;
+let open: ResolvedScopes[];
+beforeEach(() => {
+  tree = makeTree();
+  open = [];
+});
+afterEach(() => {
+  for (const scopes of open) scopes.close();
+  tree.remove();
+});
+
+interface Request {
+  readonly cwd?: string;
+  readonly read?: readonly string[];
+  readonly write?: readonly string[];
+  readonly readPrefixes?: readonly string[];
+  readonly writePrefixes?: readonly string[];
+  readonly cwdPrefixes?: readonly string[];
+  readonly claims?: ScopeClaims;
+}
+
+function resolve(request: Request): ResolvedScopes {
+  const under = (names: readonly string[] = []): string[] => names.map((name) => join(tree.path, name));
+  const scopes = resolveScopes(
+    {
+      cwd: request.cwd ?? '/',
+      readPaths: under(request.read),
+      writePaths: under(request.write),
+      policy: {
+        allowed_cwd_prefixes: request.cwdPrefixes ?? ['/'],
+        allowed_read_prefixes: request.readPrefixes ?? [tree.path],
+        allowed_write_prefixes: request.writePrefixes ?? [tree.path],
+      },
+      ...(request.claims === undefined ? {} : { claims: request.claims }),
+    },
+    facts,
+  );
+  open.push(scopes);
+  return scopes;
+}
+
+// "r:" and "w:", and the path below the tree.
+function show({ binds }: ResolvedScopes): string[] {
+  return binds.map(
+    ({ writable, destination }) => `${writable ? 'w' : 'r'}:${destination.slice(tree.path.length + 1)}`,
+  );
+}
+
+describe('what a scope may be', () => {
+  it('is opened where it is, without reading it', () => {
+    const file = tree.file('a.txt', 'x');
+    const [bind] = resolve({ read: ['a.txt'] }).binds;
+    expect(bind).toMatchObject({ source: file, destination: file, writable: false });
+    expect(fstatSync(bind?.fd ?? -1).ino).toBe(statSync(file).ino);
+  });
+
+  it('must exist to be read', () => {
+    expect(() => resolve({ read: ['nothing'] })).toThrow(refusal('SCOPE_NOT_FOUND', 'nothing'));
+  });
+
+  it('is a tree or what a glob matches now', () => {
+    for (const name of ['a.json', 'b.json', 'c.txt', 'src/x']) tree.file(name);
+    expect(show(resolve({ read: ['src/**'] }))).toEqual(['r:src']);
+    expect(show(resolve({ read: ['*.json'] }))).toEqual(['r:a.json', 'r:b.json']);
+    const none = resolve({ read: ['*.none'] });
+    expect([show(none), none.notes]).toEqual([[], [expect.stringContaining('*.none')]]);
+  });
+
+  it('is not the whole file system, nor what the kernel shows', () => {
+    const policy = {
+      allowed_cwd_prefixes: ['/'],
+      allowed_read_prefixes: ['/'],
+      allowed_write_prefixes: ['/'],
+    };
+    for (const path of ['/', '/**', '/proc', '/sys/kernel', '/dev/shm/x', '/dev/**']) {
+      const request = { cwd: '/', readPaths: [path], writePaths: [], policy };
+      expect(() => resolveScopes(request, facts)).toThrow(expect.objectContaining({ name: 'CscError' }));
+    }
+  });
+
+  it('is not a socket, whose other end would be outside', async () => {
+    const path = join(tree.path, 'socket');
+    const server = createServer();
+    await new Promise<void>((done) => server.listen(path, done));
+    expect(() => resolve({ read: ['socket'] })).toThrow(refusal('NOT_PERMITTED', path));
+    await new Promise((done) => server.close(done));
+  });
+
+  it('is no path of another system', () => {
+    const policy = {
+      allowed_cwd_prefixes: ['/'],
+      allowed_read_prefixes: ['//host/share'],
+      allowed_write_prefixes: [],
+    };
+    const request = { cwd: '/', readPaths: ['//host/share/x'], writePaths: [], policy };
+    expect(() => resolveScopes(request, facts)).toThrow(expect.objectContaining({ name: 'CscError' }));
+  });
+});
+
+describe('many scopes', () => {
+  it('are refused where trees would do', () => {
+    const read = Array.from({ length: maxOpenScopes }, (_, index) => `f${index}`);
+    for (const name of read) tree.file(name);
+    expect(() => resolve({ read })).toThrow(expect.objectContaining({ code: 'NOT_PERMITTED' }));
+  });
+});
+
+describe('symlinks', () => {
+  it('may lead to what the policy covers, and are shown on the way', () => {
+    tree.file('real/data/x');
+    symlinkSync('real/data', join(tree.path, 'link'));
+    const scopes = resolve({ read: ['link/x'] });
+    expect(show(scopes)).toEqual(['r:real/data/x']);
+    expect(scopes.links).toEqual([{ path: join(tree.path, 'link'), target: 'real/data' }]);
+  });
+
+  it('may not lead outside, for reading, for writing or by a glob', () => {
+    symlinkSync('/etc', join(tree.path, 'link.d'));
+    tree.directory('inner');
+    symlinkSync('/etc/passwd', join(tree.path, 'inner/file.json'));
+    expect(() => resolve({ read: ['link.d/hostname'] })).toThrow(refusal('NOT_PERMITTED', '/etc/hostname'));
+    expect(() => resolve({ write: ['link.d'] })).toThrow(refusal('NOT_PERMITTED', '/etc'));
+    expect(() => resolve({ read: ['inner/*.json'] })).toThrow(refusal('NOT_PERMITTED', '/etc/passwd'));
+    expect(() => resolve({ cwd: join(tree.path, 'link.d'), cwdPrefixes: [tree.path] })).toThrow(
+      refusal('NOT_PERMITTED', '/etc'),
+    );
+  });
+
+  it('that a bind shows anyway are not made again', () => {
+    tree.file('a/real/x');
+    symlinkSync('real', join(tree.path, 'a/link'));
+    expect(resolve({ read: ['a', 'a/link/x'] }).links).toEqual([]);
+  });
+});
+
+describe('what the job user cannot reach', () => {
+  it('is refused with the directory that is closed', () => {
+    tree.file('closed/inner/x');
+    chmodSync(join(tree.path, 'closed'), isRoot ? 0o700 : 0o600);
+    const attempt = () => resolve({ read: ['closed/inner'] });
+    expect(attempt).toThrow(refusal('SCOPE_NOT_FOUND', join(tree.path, 'closed')));
+    chmodSync(join(tree.path, 'closed'), 0o755);
+    expect(show(resolve({ read: ['closed/inner'] }))).toEqual(['r:closed/inner']);
+  });
+});
+
+describe('scopes that nest', () => {
+  beforeEach(() => {
+    for (const name of ['w/a.txt', 'w/out/o.txt', 'w/src/s.txt', 'w/src/gen/g.txt']) tree.file(name);
+  });
+
+  it('are not mounted twice', () => {
+    expect(show(resolve({ read: ['w', 'w/src', 'w/src/s.txt', 'w'] }))).toEqual(['r:w']);
+    expect(show(resolve({ write: ['w', 'w/out', 'w/out/o.txt'] }))).toEqual(['w:w']);
+    expect(show(resolve({ read: ['w/src'], write: ['w/src'] }))).toEqual(['w:w/src']);
+  });
+
+  it('drop what is to be read in what can be written: nothing is mounted below that', () => {
+    const scopes = resolve({ read: ['w/src'], write: ['w'] });
+    expect([show(scopes), scopes.notes]).toEqual([['w:w'], [expect.stringContaining('w/src')]]);
+  });
+
+  it('mount a write scope inside a read scope whose directories no job can change', () => {
+    const shown = show(resolve({ read: ['w'], write: ['w/out', 'w/src/gen'] }));
+    const split = ['r:w/a.txt', 'w:w/out', 'w:w/src/gen', 'r:w/src/s.txt'];
+    expect(shown).toEqual(isRoot ? ['r:w', 'w:w/out', 'w:w/src/gen'] : split);
+  });
+
+  it('split a read scope that jobs can change around the write scope', () => {
+    tree.directory('w', jobUser);
+    symlinkSync('a.txt', join(tree.path, 'w/link'));
+    const scopes = resolve({ read: ['w'], write: ['w/out'] });
+    expect(show(scopes)).toEqual(['r:w/a.txt', 'w:w/out', 'r:w/src']);
+    expect(scopes.directories).toContain(join(tree.path, 'w'));
+    expect(scopes.links).toEqual([{ path: join(tree.path, 'w/link'), target: 'a.txt' }]);
+  });
+
+  it('split only as deep as jobs can write', () => {
+    tree.directory('w', jobUser);
+    const deep = show(resolve({ read: ['w'], write: ['w/src/gen'] }));
+    expect(deep).toEqual(
+      isRoot
+        ? ['r:w/a.txt', 'r:w/out', 'r:w/src', 'w:w/src/gen']
+        : ['r:w/a.txt', 'r:w/out', 'w:w/src/gen', 'r:w/src/s.txt'],
+    );
+  });
+
+  it('need no split where no running job can write: what earlier ones left lies still, however much it is', () => {
+    tree.directory('w', jobUser);
+    for (let index = 0; index <= maxSplitEntries; index += 1) tree.file(`w/f${index}`);
+    const claims = new ScopeClaims();
+    claims.claim({ reads: [join(tree.path, 'w')], writes: [join(tree.path, 'w/out')], fixed: [] });
+    const scopes = resolve({ read: ['w'], write: ['w/out'], claims });
+    expect(show(scopes)).toEqual(['r:w', 'w:w/out']);
+    expect(scopes.fixed).toEqual([join(tree.path, 'w')]);
+  });
+
+  it('are split while a job runs that can write there', () => {
+    tree.directory('w', jobUser);
+    const claims = new ScopeClaims();
+    const claim = claims.claim({ reads: [], writes: [join(tree.path, 'w')], fixed: [] });
+    const split = resolve({ read: ['w'], write: ['w/out'], claims });
+    expect([show(split), split.fixed]).toEqual([['r:w/a.txt', 'w:w/out', 'r:w/src'], []]);
+    claim.release();
+    expect(show(resolve({ read: ['w'], write: ['w/out'], claims }))).toEqual(['r:w', 'w:w/out']);
+  });
+
+  it('refuse to split into more mounts than are sensible', () => {
+    tree.directory('w', jobUser);
+    for (let index = 0; index <= maxSplitEntries; index += 1) tree.file(`w/f${index}`);
+    expect(() => resolve({ read: ['w'], write: ['w/out'] })).toThrow(
+      refusal('NOT_PERMITTED', join(tree.path, 'w')),
+    );
+  });
+});
+
+describe('a write path that does not exist', () => {
+  it('is made for the job user where the policy covers it', () => {
+    const scopes = resolve({ write: ['new'] });
+    expect(show(scopes)).toEqual(['w:new']);
+    expect(statSync(join(tree.path, 'new'))).toMatchObject(jobUser);
+    expect(scopes.notes).toEqual([expect.stringContaining('created')]);
+  });
+
+  it('is made with the rights of the job user where jobs can write the parent', () => {
+    tree.directory('job', jobUser);
+    expect(show(resolve({ write: ['job/new/**'] }))).toEqual(['w:job/new']);
+    expect(statSync(join(tree.path, 'job/new'))).toMatchObject(jobUser);
+  });
+
+  it('is made with the directories above it, as far as the policy covers them', () => {
+    expect(show(resolve({ write: ['a/b/c'] }))).toEqual(['w:a/b/c']);
+    for (const name of ['a', 'a/b', 'a/b/c']) expect(statSync(join(tree.path, name))).toMatchObject(jobUser);
+    const writePrefixes = [join(tree.path, 'new/deep')];
+    expect(() => resolve({ write: ['new/deep'], writePrefixes })).toThrow(refusal('NOT_PERMITTED', 'new'));
+    expect(existsSync(join(tree.path, 'new'))).toBe(false);
+  });
+
+  it('is made where the policy covers it and nothing more', () => {
+    expect(show(resolve({ write: ['new'], writePrefixes: [join(tree.path, 'new')] }))).toEqual(['w:new']);
+  });
+
+  it('is refused where the parent leads elsewhere', () => {
+    symlinkSync('/var', join(tree.path, 'link'));
+    expect(() => resolve({ write: ['link/csc-new'] })).toThrow(refusal('NOT_PERMITTED', 'csc-new'));
+    expect(existsSync('/var/csc-new')).toBe(false);
+  });
+
+  it('is not made of a pattern', () => {
+    expect(show(resolve({ write: ['*/new'] }))).toEqual([]);
+    expect(readdirSync(tree.path)).toEqual([]);
+  });
+
+  it('is not made for what is to be read', () => {
+    expect(() => resolve({ read: ['new'] })).toThrow(refusal('SCOPE_NOT_FOUND', 'new'));
+    expect(readdirSync(tree.path)).toEqual([]);
+  });
+});
+
+describe('the cwd', () => {
+  beforeEach(() => {
+    for (const name of ['w/a.txt', 'w/src/s.txt']) tree.file(name);
+  });
+  const cwd = (): string => join(tree.path, 'w');
+
+  it('is shown where the policy lets it be read', () => {
+    const scopes = resolve({ cwd: cwd() });
+    expect([show(scopes), scopes.cwd, scopes.directories]).toEqual([['r:w'], cwd(), []]);
+  });
+
+  it('is an empty directory where the policy does not', () => {
+    const scopes = resolve({ cwd: cwd(), readPrefixes: [] });
+    expect([show(scopes), scopes.directories]).toEqual([[], [cwd()]]);
+  });
+
+  it('holds just what was declared where that is part of it', () => {
+    const scopes = resolve({ cwd: cwd(), read: ['w/src'] });
+    expect([show(scopes), scopes.directories]).toEqual([['r:w/src'], [cwd()]]);
+  });
+
+  it('is as writable as its scope', () => {
+    expect(show(resolve({ cwd: join(cwd(), 'src'), write: ['w'] }))).toEqual(['w:w']);
+  });
+
+  it('does not take the place of the private directories', () => {
+    expect(resolve({ cwd: '/tmp', readPrefixes: ['/'] }).binds).toEqual([]);
+    expect(resolve({ cwd: '/usr/lib', readPrefixes: ['/'] }).directories).toEqual([]);
+  });
+
+  it('must be a directory, exist and be covered', () => {
+    expect(() => resolve({ cwd: join(cwd(), 'a.txt') })).toThrow(refusal('SCOPE_NOT_FOUND', 'a.txt'));
+    expect(() => resolve({ cwd: join(cwd(), 'none') })).toThrow(refusal('SCOPE_NOT_FOUND', 'none'));
+    expect(() => resolve({ cwd: cwd(), cwdPrefixes: ['/srv'] })).toThrow(refusal('NOT_PERMITTED', cwd()));
+  });
+});
+
+describe('system directories', () => {
+  const policy = { allowed_cwd_prefixes: ['/'], allowed_read_prefixes: ['/'], allowed_write_prefixes: ['/'] };
+
+  it('are shown to all, so reading them needs no mount', () => {
+    const scopes = resolveScopes(
+      { cwd: '/', readPaths: ['/usr/bin', '/bin/sh'], writePaths: [], policy },
+      facts,
+    );
+    open.push(scopes);
+    expect([scopes.binds, scopes.links]).toEqual([[], []]);
+  });
+
+  it('cannot be written as a whole', () => {
+    const request = { cwd: '/', readPaths: [], writePaths: ['/usr'], policy };
+    expect(() => resolveScopes(request, facts)).toThrow(refusal('NOT_PERMITTED', '/usr'));
+  });
+});
+
+describe('descriptors', () => {
+  const count = (): number => readdirSync('/proc/self/fd').length;
+
+  it('are closed again, also after a refusal', () => {
+    tree.file('a');
+    const before = count();
+    resolve({ read: ['a'] }).close();
+    open.pop();
+    expect(() => resolve({ read: ['a', 'none'] })).toThrow();
+    expect(count()).toBe(before);
+  });
+
+  it('hold on to a file that is replaced by a symlink', () => {
+    const file = tree.file('a', 'mine');
+    const [bind] = resolve({ read: ['a'] }).binds;
+    execFileSync('ln', ['-sfn', '/etc/passwd', file]);
+    expect(statSync(file).ino).not.toBe(fstatSync(bind?.fd ?? -1).ino);
+  });
+});

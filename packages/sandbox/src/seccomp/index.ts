@@ -1,0 +1,1 @@
+export { loadSeccomp, type SeccompFilters } from './load.ts';
