@@ -6,8 +6,8 @@ import { contractSha256, parseContract } from '@csc-fleet/common/contract';
 import { orThrow } from '@csc-fleet/common/errors';
 import { readExecutorConfig } from '@csc-fleet/executor/config';
 import { defaultLimits } from '@csc-fleet/executor/limits';
-import { defaultReserve, defaultRunLimits } from '@csc-fleet/sandbox/plan';
 import { readGateConfig } from '@csc-fleet/gate/config';
+import { defaultReserve, defaultRunLimits } from '@csc-fleet/sandbox/plan';
 import { describe, expect, it, onTestFinished } from 'vitest';
 
 const root = join(import.meta.dirname, '../..');

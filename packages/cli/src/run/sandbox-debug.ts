@@ -2,7 +2,15 @@ import { argvs, type Command, type CommandContract } from '@csc-fleet/common/con
 import { evaluate } from '@csc-fleet/common/decision';
 import { CscError } from '@csc-fleet/common/errors';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
-import { bwrapArguments, defaultRunLimits, type HostFacts, numberDescriptors, planSandbox, resolveScopes, toRunFacts } from '@csc-fleet/sandbox/plan';
+import {
+  bwrapArguments,
+  defaultRunLimits,
+  type HostFacts,
+  numberDescriptors,
+  planSandbox,
+  resolveScopes,
+  toRunFacts,
+} from '@csc-fleet/sandbox/plan';
 import { exitCodes } from '../exit-codes.ts';
 import { note } from '../terminal/streams.ts';
 
