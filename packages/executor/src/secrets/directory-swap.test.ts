@@ -1,20 +1,33 @@
-import type * as fs from 'node:fs';
-import { mkdirSync, mkdtempSync, renameSync, rmSync, type Stats, symlinkSync, writeFileSync } from 'node:fs';
+import fs, {
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  type Stats,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { createDirectoryProvider } from './directory-provider.ts';
 
 // Runs between the check of what was opened and whatever comes next.
-const swap = vi.hoisted(() => ({ after: (_stats: Stats): void => undefined }));
-vi.mock('node:fs', async (importOriginal) => {
-  const original = await importOriginal<typeof fs>();
-  const fstatSync = (fd: number): Stats => {
-    const stats = original.fstatSync(fd);
-    swap.after(stats);
+let whenChecked = (_stats: Stats): void => undefined;
+// Put into Node's own module instead of vi.mock's copy of it: the files of a worker share their modules.
+const { fstatSync } = fs;
+beforeAll(() => {
+  vi.spyOn(fs, 'fstatSync').mockImplementation((fd: number) => {
+    const stats = fstatSync(fd);
+    whenChecked(stats);
     return stats;
-  };
-  return { ...original, fstatSync };
+  });
+  syncBuiltinESMExports();
+});
+afterAll(() => {
+  vi.restoreAllMocks();
+  syncBuiltinESMExports();
 });
 
 let home: string;
@@ -26,7 +39,7 @@ beforeEach(() => {
   put(directory, 'the right one');
 });
 afterEach(() => {
-  swap.after = () => undefined;
+  whenChecked = () => undefined;
   rmSync(home, { recursive: true });
 });
 
@@ -35,7 +48,7 @@ function put(where: string, value: string): void {
 }
 
 async function readWhile(change: (stats: Stats) => void): Promise<string> {
-  swap.after = change;
+  whenChecked = change;
   return (await createDirectoryProvider(directory).read('token')).toString();
 }
 
