@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { ExecutorKey, KnownExecutors } from '@csc-fleet/client';
 import { type KeyEntry, readKeyRing, toKeyRingJson } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
-import { defaultStateDir } from '../run/state-dir.ts';
+import { defaultStateDir } from '../local/state-dir.ts';
 import { writeFileWhole } from '../write-file.ts';
 
 /**

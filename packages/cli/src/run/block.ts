@@ -1,6 +1,7 @@
 import type { CscError } from '@csc-fleet/common/errors';
 import { type Execution, ExecutionState } from '@csc-fleet/common/messages';
 import { describeDecision } from '../check/describe.ts';
+import { type LocalGate, localPrincipal } from '../local/gate.ts';
 import { writeReceipt } from '../receipt-file.ts';
 import { describeError } from '../report-error.ts';
 import { toDecisionView } from '../submit/describe-outcome.ts';
@@ -8,7 +9,6 @@ import type { Outcome } from '../submit/outcome.ts';
 import { outcomeJson } from '../submit/presenter.ts';
 import { createPaint } from '../terminal/colour.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
-import { type LocalGate, localPrincipal } from './local-gate.ts';
 import type { LocalRun } from './local-run.ts';
 import { resignBlocked, toWritten } from './seal-receipt.ts';
 

@@ -2,17 +2,17 @@ import { join } from 'node:path';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import type { Executor } from '@csc-fleet/executor/executor';
 import { exitCodes } from '../exit-codes.ts';
+import { attachExecutor } from '../local/executor.ts';
+import { followLocal } from '../local/follow.ts';
+import { type LocalGate, localPrincipal } from '../local/gate.ts';
+import { defaultStateDir } from '../local/state-dir.ts';
 import { writeReceipt } from '../receipt-file.ts';
 import { handleInterrupts } from '../submit/interrupts.ts';
 import type { Outcome } from '../submit/outcome.ts';
 import { createPresenter } from '../submit/presenter.ts';
 import { note } from '../terminal/streams.ts';
-import { attachExecutor } from './attach-executor.ts';
-import { followLocal } from './follow-local.ts';
-import { type LocalGate, localPrincipal } from './local-gate.ts';
 import type { LocalRun } from './local-run.ts';
 import { toWritten } from './seal-receipt.ts';
-import { defaultStateDir } from './state-dir.ts';
 
 /** Runs an allowed contract on this host, shows it, and writes its receipt. Resolves to 0 or 1. */
 export async function execute(local: LocalGate, run: LocalRun): Promise<number> {

@@ -6,7 +6,7 @@ import { parseReceipt } from '@csc-fleet/common/receipt';
 import type { Gate } from '@csc-fleet/gate/compose';
 import { readFrames } from '@csc-fleet/gate/frames';
 import type { Outcome } from '../submit/outcome.ts';
-import { localPrincipal } from './local-gate.ts';
+import { localPrincipal } from './gate.ts';
 
 // The first byte of an encoded message that holds one chunk; other messages say what the receipt says too.
 const chunkTag = 0x0a;

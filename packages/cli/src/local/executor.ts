@@ -10,7 +10,7 @@ import type { Executor } from '@csc-fleet/executor/executor';
 import type { LinkConnection } from '@csc-fleet/executor/link';
 import type { HostFacts } from '@csc-fleet/sandbox/plan';
 import { note } from '../terminal/streams.ts';
-import type { LocalGate } from './local-gate.ts';
+import type { LocalGate } from './gate.ts';
 
 export interface AttachOptions {
   readonly policy: PolicyDocument;
