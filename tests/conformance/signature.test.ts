@@ -1,12 +1,7 @@
-import {
-  createKeyRing,
-  createSigner,
-  parseKeyRing,
-  signArtifact,
-  verifyArtifact,
-} from '@csc-fleet/common/crypto';
-import type { JsonObject, JsonValue } from '@csc-fleet/common/encoding';
+import { createKeyRing, createSigner, parseKeyRing } from '@csc-fleet/common/crypto';
+import { canonicalBytes, type JsonObject, type JsonValue } from '@csc-fleet/common/encoding';
 import { orThrow } from '@csc-fleet/common/errors';
+import { signObject, verifyArtifact } from '@csc-fleet/common/evidence';
 import { receiptFromJson } from '@csc-fleet/common/receipt';
 import { ticketFromJson } from '@csc-fleet/common/ticket';
 import { describe, expect, it } from 'vitest';
@@ -44,7 +39,7 @@ describe('signing (protocol §5)', () => {
   const signer = createSigner(Buffer.from(file.seed_hex, 'hex'), file.key_id);
 
   it.each(file.sign)('$says', ({ artifact, signed }) => {
-    expect(signArtifact(artifact, signer, new Date(file.signed_at))).toEqual(signed);
+    expect(signObject(artifact, signer, new Date(file.signed_at))).toEqual(canonicalBytes(signed));
   });
 
   it('separates the domains: what verifies as a receipt is no ticket, and the other way round', () => {

@@ -1,7 +1,8 @@
 import { createKeyRing, parseKeyRing } from '@csc-fleet/common/crypto';
 import type { JsonObject } from '@csc-fleet/common/encoding';
 import { orThrow } from '@csc-fleet/common/errors';
-import { openTicket, ticketFromJson } from '@csc-fleet/common/ticket';
+import { openTicket } from '@csc-fleet/common/evidence';
+import { ticketFromJson } from '@csc-fleet/common/ticket';
 import { describe, expect, it } from 'vitest';
 import { changed, type FixtureFile, faultPaths, readFixture, rowsHalfCovered } from './support/fixture.ts';
 

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { connect as connectTls } from 'node:tls';
 import { connect } from '@csc-fleet/client';
 import { createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
-import { signExecutorKey } from '@csc-fleet/common/executor-key';
+import { signExecutorKey } from '@csc-fleet/common/evidence';
 import {
   type ConnectRequest,
   channelOptions,

@@ -6,6 +6,7 @@ const executor = 'packages/executor/src';
 const sandbox = 'packages/sandbox/src';
 const gate = 'packages/gate/src';
 const client = 'packages/client/src';
+const evidence = 'packages/common/src/evidence';
 const wiring = [`${executor}/admission/wiring.test.ts`];
 const refuse = [`${executor}/admission/refuse.test.ts`];
 const receipts = [`${gate}/link/receipts.test.ts`];
@@ -313,7 +314,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'ticket-of-another-contract',
-    file: 'packages/common/src/ticket/ticket.ts',
+    file: `${evidence}/open-ticket.ts`,
     before: 'if (ticket.contract_sha256.toLowerCase() !== context.contractSha256.toLowerCase()) {',
     after: 'if (false) {',
     tests: refuse,
@@ -463,7 +464,7 @@ const fleet: readonly Mutant[] = [
   {
     name: 'receipt-of-another-execution-counts',
     file: `${gate}/link/verify-receipt.ts`,
-    before: 'execution_id: row.execution_id,',
+    before: 'executionId: row.execution_id,',
     after: '',
     tests: receipts,
     red: 'of another execution',
@@ -471,7 +472,7 @@ const fleet: readonly Mutant[] = [
   {
     name: 'receipt-of-another-ticket-counts',
     file: `${gate}/link/verify-receipt.ts`,
-    before: 'ticket_id: row.ticket_id, ',
+    before: "ticketId: row.ticket_id ?? '',",
     after: '',
     tests: receipts,
     red: 'for another ticket',
@@ -522,7 +523,7 @@ const fleet: readonly Mutant[] = [
 const believer: readonly Mutant[] = [
   {
     name: 'one-executor-speaks-for-another',
-    file: `${client}/verify/signer-rules.ts`,
+    file: `${evidence}/signer-rules.ts`,
     before: 'else checkExecutor(receipt, signer.name);',
     after: '',
     tests: hostileGate,
@@ -531,9 +532,9 @@ const believer: readonly Mutant[] = [
   },
   {
     name: 'one-executor-speaks-for-another-in-verify-receipt',
-    file: `${client}/verify/verify-receipt.ts`,
-    before: 'if (owner !== undefined) checkSigner(value, owner);',
-    after: '',
+    file: `${evidence}/verify-receipt.ts`,
+    before: 'owner === undefined ? undefined : checkSigner(receipt, owner);',
+    after: "owner === undefined ? undefined : { role: 'executor' as const, name: owner };",
     tests: ['packages/cli/src/artifacts/verify-receipt.test.ts'],
     red: 'refuses what another executor, a client or a gate has signed for one',
   },
@@ -547,7 +548,7 @@ const believer: readonly Mutant[] = [
   },
   {
     name: 'receipt-may-name-no-executor',
-    file: `${client}/verify/signer-rules.ts`,
+    file: `${evidence}/signer-rules.ts`,
     before: 'receipt.executor_id === name) return;',
     after: '(receipt.executor_id ?? name) === name) return;',
     tests: hostileGate,
@@ -555,7 +556,7 @@ const believer: readonly Mutant[] = [
   },
   {
     name: 'gate-speaks-for-executors',
-    file: `${client}/verify/signer-rules.ts`,
+    file: `${evidence}/signer-rules.ts`,
     before: 'if (ranNothing && !names && says.every((it) => it === undefined)) return;',
     after: 'if (says) return;',
     tests: hostileGate,
@@ -571,9 +572,9 @@ const believer: readonly Mutant[] = [
   },
   {
     name: 'client-believes-a-receipt-of-another-contract',
-    file: `${client}/verify/subject-rules.ts`,
-    before: 'if (contractSha256 !== undefined && receipt.contract_sha256 !== contractSha256) {',
-    after: 'if (false) {',
+    file: `${evidence}/subject-rules.ts`,
+    before: "['contract_sha256', receipt.contract_sha256, expected.contractSha256],",
+    after: '',
     tests: hostileGate,
     red: 'of another contract',
   },
@@ -595,7 +596,7 @@ const believer: readonly Mutant[] = [
   },
   {
     name: 'client-believes-other-arguments',
-    file: `${client}/verify/subject-rules.ts`,
+    file: `${evidence}/subject-rules.ts`,
     before: 'if (isV02) checkArguments(receipt, expected);',
     after: '',
     tests: hostileGate,
@@ -604,8 +605,8 @@ const believer: readonly Mutant[] = [
   {
     name: 'client-believes-a-success-that-contradicts-itself',
     file: `${client}/verify/verify-receipt.ts`,
-    before: 'checkSuccess(value);',
-    after: '',
+    before: "{ ...expected, success: 'consistent' },",
+    after: 'expected,',
     tests: hostileGate,
     red: 'whose success contradicts itself',
   },

@@ -6,9 +6,9 @@ import {
   nodeEd25519,
   readPrivateKey,
   type Signer,
-  signArtifact,
 } from '@csc-fleet/common/crypto';
-import { canonicalBytes, type JsonObject, toTimestamp } from '@csc-fleet/common/encoding';
+import { toTimestamp } from '@csc-fleet/common/encoding';
+import { signArtifact } from '@csc-fleet/common/evidence';
 import { readPolicyFile } from '@csc-fleet/common/policy';
 import {
   type ConnectRequest,
@@ -75,7 +75,7 @@ export class RogueGate implements AsyncDisposable {
       expires_at: toTimestamp(new Date(now.getTime() + 60_000)),
       ...overrides,
     };
-    return canonicalBytes(signArtifact(ticket, signer, now) as unknown as JsonObject);
+    return signArtifact(ticket, signer, now);
   }
 
   /** Offers a contract and resolves to what the executor says first of that execution: accepted or refused. */

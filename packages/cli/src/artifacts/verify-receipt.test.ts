@@ -1,7 +1,9 @@
 import { createPublicKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { createSigner, generateKeyPair, signArtifact, toKeyRingJson } from '@csc-fleet/common/crypto';
+import { createSigner, generateKeyPair, toKeyRingJson } from '@csc-fleet/common/crypto';
+import type { EncodableObject } from '@csc-fleet/common/encoding';
+import { signObject } from '@csc-fleet/common/evidence';
 import { describe, expect, it } from 'vitest';
 import { createScratch, csc } from '../testing/csc.ts';
 
@@ -17,7 +19,7 @@ function verify(receipt: string, key = publicKey, id = keyId, more: readonly str
   return csc(['verify-receipt', receipt, '--public-key', key, '--key-id', id, ...more]);
 }
 
-function ownReceipt(overrides: object = {}) {
+function ownReceipt(overrides: EncodableObject = {}) {
   const pair = generateKeyPair();
   const receipt = {
     receipt_version: 'csc.receipt.v0.2',
@@ -33,7 +35,7 @@ function ownReceipt(overrides: object = {}) {
     approvals: [],
     ...overrides,
   };
-  return { pair, signed: signArtifact(receipt, createSigner(pair.seed, 'own'), new Date()) };
+  return { pair, signed: signObject(receipt, createSigner(pair.seed, 'own'), new Date()) };
 }
 
 describe('csc verify-receipt', () => {

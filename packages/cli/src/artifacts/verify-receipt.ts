@@ -1,6 +1,7 @@
-import { verifyReceipt } from '@csc-fleet/client/verify-receipt';
 import { createKeyRing, type KeyRing, readKeyRing, readPublicKey } from '@csc-fleet/common/crypto';
+import { artifactBytes } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
+import { verifyReceiptFor } from '@csc-fleet/common/evidence';
 import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
 import { exitCodes } from '../exit-codes.ts';
 import { readInput } from '../read-input.ts';
@@ -17,14 +18,12 @@ export interface VerifyOptions {
   readonly json?: true;
 }
 
-const maxReceiptBytes = 8 << 20;
-
 /** Prints VALID, or INVALID with the reason. Resolves to 0 or 1; throws only where a file cannot be read. */
 export async function verifyReceiptFile(path: string, options: VerifyOptions): Promise<number> {
-  const bytes = await readInput(path, maxReceiptBytes);
+  const bytes = await readInput(path, artifactBytes.receipt);
   const keys = readKeys(options);
   try {
-    const receipt = verifyReceipt(bytes, keys);
+    const { receipt } = verifyReceiptFor({}, bytes, keys);
     await (options.json === true ? writeJson(toValidJson(receipt)) : writeOut(describeValid(receipt)));
     return exitCodes.ok;
   } catch (error) {

@@ -1,17 +1,18 @@
+import { type CommandContract, contractFromJson, parseContract } from '@csc-fleet/common/contract';
 import {
-  type CommandContract,
-  contractFromJson,
-  maxContractBytes,
-  parseContract,
-} from '@csc-fleet/common/contract';
-import { isJsonObject, type JsonObject, type JsonValue, parseStrictJson } from '@csc-fleet/common/encoding';
+  artifactBytes,
+  isJsonObject,
+  type JsonObject,
+  type JsonValue,
+  parseStrictJson,
+} from '@csc-fleet/common/encoding';
 import { type Fault, faulty, type Parsed } from '@csc-fleet/common/errors';
-import { maxPolicyBytes, type PolicyDocument, parsePolicy, policyFromJson } from '@csc-fleet/common/policy';
+import { type PolicyDocument, parsePolicy, policyFromJson } from '@csc-fleet/common/policy';
 import { type DecisionDocument, decide } from './decide.ts';
 import { type Line, splitLines } from './lines.ts';
 
 /** A contract and a policy of full size each, with room for what JSON escapes. */
-const maxLineBytes = 4 * (maxContractBytes + maxPolicyBytes);
+const maxLineBytes = 4 * (artifactBytes.contract + artifactBytes.policy);
 
 const policiesKept = 64;
 

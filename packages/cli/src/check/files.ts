@@ -1,6 +1,7 @@
-import { type CommandContract, maxContractBytes, parseContract } from '@csc-fleet/common/contract';
+import { type CommandContract, parseContract } from '@csc-fleet/common/contract';
+import { artifactBytes } from '@csc-fleet/common/encoding';
 import { orThrow } from '@csc-fleet/common/errors';
-import { maxPolicyBytes, type PolicyDocument, parsePolicy } from '@csc-fleet/common/policy';
+import { type PolicyDocument, parsePolicy } from '@csc-fleet/common/policy';
 import { exitCodes } from '../exit-codes.ts';
 import { inputName, readInput } from '../read-input.ts';
 import { createPaint } from '../terminal/colour.ts';
@@ -31,10 +32,18 @@ export async function checkFiles(contractPath: string, policyPath: string, json:
 
 /** A contract file, or `-`. Throws FILE_UNREADABLE, or CONTRACT_INVALID with every fault. */
 export async function readContractInput(path: string): Promise<CommandContract> {
-  return orThrow(parseContract(await readInput(path, maxContractBytes)), 'CONTRACT_INVALID', inputName(path));
+  return orThrow(
+    parseContract(await readInput(path, artifactBytes.contract)),
+    'CONTRACT_INVALID',
+    inputName(path),
+  );
 }
 
 /** A policy file. Throws FILE_UNREADABLE, or POLICY_INVALID with every fault. */
 export async function readPolicyInput(path: string): Promise<PolicyDocument> {
-  return orThrow(parsePolicy(await readInput(path, maxPolicyBytes), path), 'POLICY_INVALID', inputName(path));
+  return orThrow(
+    parsePolicy(await readInput(path, artifactBytes.policy), path),
+    'POLICY_INVALID',
+    inputName(path),
+  );
 }

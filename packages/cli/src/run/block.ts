@@ -39,7 +39,7 @@ async function settle({ gate }: LocalGate, run: LocalRun, error: CscError | unde
   }
   const { receiptJson } = await gate.getReceipt(localPrincipal, { executionId });
   const reason = error?.message ?? decision?.reasons.join('; ') ?? 'blocked';
-  const known = { executionMode: options.mode, error: reason };
+  const known = { execution_mode: options.mode, error: reason };
   const sealed = Buffer.from(toWritten(resignBlocked(receiptJson, known, seal, new Date()), seal));
   const { execution } = await gate.getExecution(localPrincipal, { executionId });
   const blocked = { ...(execution as Execution), state: ExecutionState.BLOCKED, error: reason };

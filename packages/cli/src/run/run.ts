@@ -1,6 +1,6 @@
 import type { CommandContract } from '@csc-fleet/common/contract';
 import { evaluate } from '@csc-fleet/common/decision';
-import { canonicalBytes, type JsonObject } from '@csc-fleet/common/encoding';
+import { artifactBytes, canonicalBytes } from '@csc-fleet/common/encoding';
 import { isCscError } from '@csc-fleet/common/errors';
 import type { SubmitRequest } from '@csc-fleet/common/messages';
 import { probeHost } from '@csc-fleet/sandbox/doctor';
@@ -15,8 +15,6 @@ import { execute } from './execute.ts';
 import type { LocalRun, RunCommandOptions } from './local-run.ts';
 import { printSandbox } from './sandbox-debug.ts';
 import { readSigning } from './signing.ts';
-
-const maxApprovalBytes = 65_536;
 
 /** Decides, runs on this host and writes the receipt. Resolves to 0, 1 or 2 as protocol §8 has it. */
 export async function runContract(
@@ -68,11 +66,11 @@ function warnOfDualControl({ approval_mode: mode }: CommandContract): void {
 
 async function toRequest(contract: CommandContract, options: RunCommandOptions): Promise<SubmitRequest> {
   return {
-    contract: { $case: 'contractJson', value: canonicalBytes(contract as unknown as JsonObject) },
+    contract: { $case: 'contractJson', value: canonicalBytes(contract) },
     idempotencyKey: '',
     selector: {},
     policyProfile: '',
-    approvalsJson: await Promise.all(options.approval.map((path) => readInput(path, maxApprovalBytes))),
+    approvalsJson: await Promise.all(options.approval.map((path) => readInput(path, artifactBytes.approval))),
     options: { receiptVersion: options.receiptVersion, queueTimeout: undefined },
   };
 }

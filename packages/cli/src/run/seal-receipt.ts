@@ -1,5 +1,7 @@
-import { signArtifact } from '@csc-fleet/common/crypto';
-import { canonicalBytes, type JsonObject } from '@csc-fleet/common/encoding';
+import { canonicalBytes } from '@csc-fleet/common/encoding';
+import { orThrow } from '@csc-fleet/common/errors';
+import { sealReceipt } from '@csc-fleet/common/evidence';
+import { type ExecutionReceipt, parseReceipt } from '@csc-fleet/common/receipt';
 import type { Seal } from './signing.ts';
 
 /**
@@ -8,23 +10,22 @@ import type { Seal } from './signing.ts';
  */
 export function resignBlocked(
   receiptJson: Uint8Array,
-  known: { readonly executionMode: string; readonly error: string },
+  known: Required<Pick<ExecutionReceipt, 'execution_mode' | 'error'>>,
   { signer }: Seal,
   now: Date,
 ): Buffer {
-  const receipt = toObject(receiptJson);
-  const { executionMode: execution_mode, error } = known;
-  const whole = { ...receipt, execution_mode, error, status: 'blocked', signing_key_id: signer.keyId };
-  return canonicalBytes(signArtifact(whole, signer, now) as unknown as JsonObject);
+  const blocked: ExecutionReceipt = { ...read(receiptJson), ...known, status: 'blocked' };
+  return sealReceipt(blocked, { version: blocked.receipt_version, signer, now }).receiptJson;
 }
 
 /** The receipt as it is written: without the signature and the key's id where they mean nothing to anybody. */
 export function toWritten(receiptJson: Uint8Array, { keepSignature }: Seal): Uint8Array {
   if (keepSignature) return receiptJson;
-  const { signature: _signature, signing_key_id: _keyId, ...rest } = toObject(receiptJson);
+  const { signature: _signature, signing_key_id: _keyId, ...rest } = read(receiptJson);
   return canonicalBytes(rest);
 }
 
-function toObject(receiptJson: Uint8Array): JsonObject {
-  return JSON.parse(Buffer.from(receiptJson).toString('utf8')) as JsonObject;
+// What the gate and the executor of this very process have made.
+function read(receiptJson: Uint8Array): ExecutionReceipt {
+  return orThrow(parseReceipt(receiptJson), 'RECEIPT_INVALID', 'the receipt');
 }

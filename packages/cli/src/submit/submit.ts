@@ -1,5 +1,5 @@
 import type { GateClient, RunHandlers, SubmitOptions } from '@csc-fleet/client';
-import { maxContractBytes } from '@csc-fleet/common/contract';
+import { artifactBytes } from '@csc-fleet/common/encoding';
 import { ExecutionState, Verdict } from '@csc-fleet/common/messages';
 import { describeDecision } from '../check/describe.ts';
 import { connectGate } from '../connect/connect-gate.ts';
@@ -29,11 +29,9 @@ export interface SubmitCommandOptions extends GateOptions {
   readonly quiet?: true;
 }
 
-const maxApprovalBytes = 65_536;
-
 /** Submits a contract file and, unless detached, shows it to its end. Resolves to the exit code of `csc submit`. */
 export async function submitContract(file: string, options: SubmitCommandOptions): Promise<number> {
-  const contract = await readInput(file, maxContractBytes);
+  const contract = await readInput(file, artifactBytes.contract);
   const submitOptions = await toSubmitOptions(options);
   using client = connectGate(options);
   // Awaited, so that the client is closed only afterwards.
@@ -52,7 +50,7 @@ export async function submitContract(file: string, options: SubmitCommandOptions
 
 async function toSubmitOptions(options: SubmitCommandOptions): Promise<SubmitOptions> {
   return {
-    approvals: await Promise.all(options.approval.map((path) => readInput(path, maxApprovalBytes))),
+    approvals: await Promise.all(options.approval.map((path) => readInput(path, artifactBytes.approval))),
     selector: options.label,
     policyProfile: options.profile,
     receiptVersion: options.receiptVersion,

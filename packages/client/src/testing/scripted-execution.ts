@@ -1,11 +1,6 @@
-import { type Signer, signArtifact } from '@csc-fleet/common/crypto';
-import {
-  canonicalBytes,
-  canonicalJson,
-  type JsonValue,
-  sha256Hex,
-  sha256Tagged,
-} from '@csc-fleet/common/encoding';
+import type { Signer } from '@csc-fleet/common/crypto';
+import { canonicalJson, sha256Hex, sha256Tagged } from '@csc-fleet/common/encoding';
+import { signObject } from '@csc-fleet/common/evidence';
 import {
   type Decision,
   type Execution,
@@ -129,6 +124,5 @@ export function scriptedReceipt(script: Script, signer: Signer): Buffer {
     executor_id: 'host-1',
   };
   const whole = receiptVersion === 'csc.receipt.v0.2' ? { ...v01, ...v02 } : v01;
-  const signed = signArtifact({ ...whole, ...script.receipt }, signer, new Date(at));
-  return canonicalBytes(signed as unknown as JsonValue);
+  return signObject({ ...whole, ...script.receipt }, signer, new Date(at));
 }

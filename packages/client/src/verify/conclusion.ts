@@ -1,4 +1,5 @@
 import { CscError } from '@csc-fleet/common/errors';
+import { toOutcome } from '@csc-fleet/common/evidence';
 import { type Execution, ExecutionState } from '@csc-fleet/common/messages';
 import type { VerifiedReceipt } from './verify-receipt.ts';
 
@@ -11,30 +12,14 @@ export interface Conclusion {
   readonly contradiction: string | undefined;
 }
 
-const states = {
-  success: ExecutionState.SUCCEEDED,
-  failed: ExecutionState.FAILED,
-  blocked: ExecutionState.BLOCKED,
-  expired: ExecutionState.EXPIRED,
-} as const;
-
-// A v0.1 receipt has no word for it; there it is the gate's to say, as it makes no success of a failure. What was
-// cancelled before it started is cancelled by the gate's own receipt, and blocked by an executor's.
-function isCancelled({ receipt, signer }: VerifiedReceipt, told: ExecutionState): boolean {
-  if (receipt.status !== 'failed' && (receipt.status !== 'blocked' || signer.role !== 'gate')) return false;
-  const isV02 = receipt.receipt_version === 'csc.receipt.v0.2';
-  return isV02 ? receipt.ended === 'cancelled' : told === ExecutionState.CANCELLED;
-}
-
 /**
  * What a client reports follows from the verified receipt alone; the rest of the execution is as the gate tells it.
  */
 export function concludeFrom(told: Execution, verified: VerifiedReceipt): Conclusion {
   const { receipt, signer } = verified;
-  const state = isCancelled(verified, told.state) ? ExecutionState.CANCELLED : states[receipt.status];
-  const exitCode = receipt.exit_code;
+  const outcome = toOutcome(receipt, signer.role, told.state === ExecutionState.CANCELLED);
+  const { state, exitCode, startedAt } = outcome;
   const { exitCode: _told, ...rest } = told;
-  const ran = receipt.status === 'success' || receipt.status === 'failed';
   const execution: Execution = {
     ...rest,
     state,
@@ -42,9 +27,9 @@ export function concludeFrom(told: Execution, verified: VerifiedReceipt): Conclu
     contractSha256: receipt.contract_sha256,
     policyProfile: receipt.policy_profile,
     executorId: signer.role === 'executor' ? signer.name : '',
-    startedAt: ran ? new Date(receipt.started_at) : undefined,
-    endedAt: new Date(receipt.ended_at),
-    error: receipt.error ?? '',
+    startedAt: startedAt === undefined ? undefined : new Date(startedAt),
+    endedAt: new Date(outcome.endedAt),
+    error: outcome.error,
     ...(exitCode === undefined ? {} : { exitCode }),
   };
   const agrees = told.state === state && (told.exitCode ?? exitCode) === exitCode;

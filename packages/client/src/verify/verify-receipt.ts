@@ -1,13 +1,16 @@
-import { type KeyRing, verifyArtifact } from '@csc-fleet/common/crypto';
-import { isJsonObject, type JsonObject, parseStrictJson } from '@csc-fleet/common/encoding';
-import { CscError, orThrow } from '@csc-fleet/common/errors';
-import { type ExecutionReceipt, maxReceiptBytes, receiptFromJson } from '@csc-fleet/common/receipt';
+import type { KeyRing } from '@csc-fleet/common/crypto';
+import { CscError } from '@csc-fleet/common/errors';
+import {
+  claimedKeyId,
+  type ExpectedReceipt,
+  type ReceiptSigner,
+  verifyReceiptFor,
+} from '@csc-fleet/common/evidence';
+import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
 import { toJsonBytes } from '../calls/request.ts';
 import type { KeySource } from './keys.ts';
-import { checkSigner, type ReceiptSigner } from './signer-rules.ts';
-import { checkSubject, checkSuccess, type ExpectedReceipt } from './subject-rules.ts';
 
-export type { ExpectedReceipt } from './subject-rules.ts';
+export type { ExpectedReceipt } from '@csc-fleet/common/evidence';
 
 /** A receipt that counts, and who vouches for it. */
 export interface VerifiedReceipt {
@@ -25,34 +28,29 @@ export function verifyReceipt(
   keys: KeyRing,
   expected: ExpectedReceipt = {},
 ): ExecutionReceipt {
-  const json = readReceiptJson(receipt);
-  const { key_id } = verifyArtifact(json, keys);
-  const value = orThrow(receiptFromJson(json), 'RECEIPT_INVALID', 'the receipt');
-  const owner = keys.find(key_id)?.owner;
-  if (owner !== undefined) checkSigner(value, owner);
-  checkSubject(value, expected);
-  return value;
+  return verifyReceiptFor(expected, toJsonBytes(receipt), keys).receipt;
 }
 
 /**
  * The same with a key that may have to be fetched first, and whose owner must be known: what a client builds on must
- * be an executor's own word. Throws KEY_CHANGED, too.
+ * be an executor's own word, and must not contradict itself. Throws KEY_CHANGED, too.
  */
 export async function verifyFromSource(
-  receipt: Uint8Array,
+  receiptJson: Uint8Array,
   keys: KeySource,
   expected: ExpectedReceipt,
   signal?: AbortSignal,
 ): Promise<VerifiedReceipt> {
-  const keyId = keyIdOf(readReceiptJson(receipt));
-  const ring = await keys.ringFor(keyId, signal);
-  const value = verifyReceipt(receipt, ring, expected);
+  const ring = await keys.ringFor(claimedKeyId(receiptJson), signal);
+  const { receipt, keyId, signer } = verifyReceiptFor(
+    { ...expected, success: 'consistent' },
+    receiptJson,
+    ring,
+  );
   const key = ring.find(keyId);
-  if (key?.owner === undefined) throw ownerless(keyId);
-  const signer = checkSigner(value, key.owner);
-  checkSuccess(value);
+  if (key?.owner === undefined || signer === undefined) throw ownerless(keyId);
   if (signer.role === 'executor') await keys.accept?.({ ...key, owner: key.owner });
-  return { receipt: value, signer };
+  return { receipt, signer };
 }
 
 function ownerless(keyId: string): CscError {
@@ -61,18 +59,4 @@ function ownerless(keyId: string): CscError {
     'RECEIPT_INVALID',
     `${what}: give it an "owner" in the key ring, as csc executor keys --export does`,
   );
-}
-
-function readReceiptJson(receipt: string | Uint8Array): JsonObject {
-  const parsed = parseStrictJson(toJsonBytes(receipt), { maxBytes: maxReceiptBytes });
-  const json = orThrow(parsed, 'RECEIPT_INVALID', 'the receipt');
-  if (isJsonObject(json)) return json;
-  throw new CscError('RECEIPT_INVALID', 'the receipt is not a JSON object');
-}
-
-// Only a hint for which key to fetch: whether the signature is that key's is decided afterwards.
-function keyIdOf(receipt: JsonObject): string {
-  const signature = receipt['signature'];
-  const keyId = isJsonObject(signature) ? signature['key_id'] : undefined;
-  return typeof keyId === 'string' ? keyId : '';
 }

@@ -1,5 +1,5 @@
 import type * as z from 'zod';
-import { type JsonValue, parseTimestamp } from '../encoding/index.ts';
+import { artifactBytes, type JsonValue, parseTimestamp } from '../encoding/index.ts';
 import { CscError, type Parsed, quoteBriefly } from '../errors/index.ts';
 import { parseArtifact, validate } from '../schema/index.ts';
 import { approvalSchema } from './schema.ts';
@@ -14,11 +14,9 @@ export interface ApprovalContext {
   readonly now: Date;
 }
 
-const maxBytes = 65_536;
-
 /** Reads an approval from its JSON text. */
 export function parseApproval(bytes: Uint8Array): Parsed<ApprovalArtifact> {
-  return parseArtifact(bytes, maxBytes, approvalFromJson);
+  return parseArtifact(bytes, artifactBytes.approval, approvalFromJson);
 }
 
 /** Validates an approval that is parsed already. */

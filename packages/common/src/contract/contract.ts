@@ -1,5 +1,12 @@
 import type * as z from 'zod';
-import { canonicalBytes, canonicalJson, isJsonObject, type JsonValue, sha256Hex } from '../encoding/index.ts';
+import {
+  artifactBytes,
+  canonicalBytes,
+  canonicalJson,
+  isJsonObject,
+  type JsonValue,
+  sha256Hex,
+} from '../encoding/index.ts';
 import type { Parsed } from '../errors/index.ts';
 import { parseArtifact, validate } from '../schema/index.ts';
 import type { effectTypes, networkModes } from './command.ts';
@@ -15,12 +22,9 @@ export type ApprovalMode = (typeof approvalModes)[number];
 export type NetworkMode = (typeof networkModes)[number];
 export type EffectType = (typeof effectTypes)[number];
 
-/** Bytes; a longer contract is refused before it is parsed. */
-export const maxContractBytes = 1_048_576;
-
 /** Reads a contract from its JSON text. Gives every fault at once, each with its member. */
 export function parseContract(bytes: Uint8Array): Parsed<CommandContract> {
-  return parseArtifact(bytes, maxContractBytes, contractFromJson);
+  return parseArtifact(bytes, artifactBytes.contract, contractFromJson);
 }
 
 /** Validates a contract that is parsed already; absent expected_outputs are filled in as []. */

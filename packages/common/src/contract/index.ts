@@ -9,7 +9,6 @@ export {
   contractFromJson,
   contractSha256,
   type EffectType,
-  maxContractBytes,
   type NetworkMode,
   parseContract,
   type RiskClass,

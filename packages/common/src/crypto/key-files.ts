@@ -1,3 +1,4 @@
+import { artifactBytes } from '../encoding/index.ts';
 import { CscError, orThrow } from '../errors/index.ts';
 import { readBoundedFile } from '../files/index.ts';
 import { parsePrivateKey, parsePublicKey } from './key-format.ts';
@@ -6,7 +7,6 @@ import { parseKeyRing } from './key-ring-file.ts';
 import { createSigner, type Signer } from './signer.ts';
 
 const maxKeyBytes = 16 * 1024;
-const maxKeyRingBytes = 1024 * 1024;
 
 /**
  * A Signer of a private key file. Throws FILE_UNREADABLE, or KEY_INVALID where it is no key or where others than its
@@ -32,6 +32,6 @@ export function readPublicKey(path: string): Uint8Array {
 
 /** The keys of a key ring file. Throws FILE_UNREADABLE or KEY_INVALID. */
 export function readKeyRing(path: string): KeyRing {
-  const { bytes } = readBoundedFile(path, { maxBytes: maxKeyRingBytes });
+  const { bytes } = readBoundedFile(path, { maxBytes: artifactBytes.keyRing });
   return createKeyRing(orThrow(parseKeyRing(bytes), 'KEY_INVALID', path));
 }

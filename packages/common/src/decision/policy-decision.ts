@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { type CommandContract, contractSha256 } from '../contract/index.ts';
-import { type JsonValue, toTimestamp } from '../encoding/index.ts';
+import { artifactBytes, type JsonValue, toTimestamp } from '../encoding/index.ts';
 import type { Parsed } from '../errors/index.ts';
 import type { Policy, PolicyDocument } from '../policy/index.ts';
 import {
@@ -40,8 +40,6 @@ export const decisionSchema = z
 /** The artifact that says what a policy says of a contract (protocol §3). */
 export type PolicyDecision = z.infer<typeof decisionSchema>;
 
-const maxBytes = 1_048_576;
-
 /** The artifact of an evaluation, unsigned. */
 export function toPolicyDecision(
   contract: CommandContract,
@@ -71,7 +69,7 @@ function versionOf({
 
 /** Reads a PolicyDecision, signed or not, from its JSON text. The signature is not verified here. */
 export function parseDecision(bytes: Uint8Array): Parsed<PolicyDecision> {
-  return parseArtifact(bytes, maxBytes, decisionFromJson);
+  return parseArtifact(bytes, artifactBytes.decision, decisionFromJson);
 }
 
 /** Validates a PolicyDecision that is parsed already. */

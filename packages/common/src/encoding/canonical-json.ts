@@ -1,5 +1,5 @@
 import { CscError } from '../errors/index.ts';
-import type { JsonValue } from './json-value.ts';
+import type { Encodable } from './json-value.ts';
 import { compareCodePoints } from './text.ts';
 
 /** How canonicalJson treats null members. */
@@ -18,12 +18,12 @@ const maxDepth = 256;
  * Members that are undefined are left out. Throws ENCODING_INVALID for what has no such text: a fraction, an
  * integer beyond 2^53 - 1, a lone surrogate, anything that is not JSON.
  */
-export function canonicalJson(value: JsonValue, options: CanonicalOptions = {}): string {
+export function canonicalJson(value: Encodable, options: CanonicalOptions = {}): string {
   return encode(value, options.keepNulls === true, 0);
 }
 
 /** canonicalJson as UTF-8. */
-export function canonicalBytes(value: JsonValue, options: CanonicalOptions = {}): Buffer {
+export function canonicalBytes(value: Encodable, options: CanonicalOptions = {}): Buffer {
   return Buffer.from(canonicalJson(value, options), 'utf8');
 }
 

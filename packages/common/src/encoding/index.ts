@@ -1,6 +1,13 @@
 export { type CanonicalOptions, canonicalBytes, canonicalJson } from './canonical-json.ts';
 export { sha256Hex, sha256Tagged } from './hash.ts';
-export { isJsonObject, type JsonObject, type JsonValue } from './json-value.ts';
+export {
+  artifactBytes,
+  type Encodable,
+  type EncodableObject,
+  isJsonObject,
+  type JsonObject,
+  type JsonValue,
+} from './json-value.ts';
 export { decodeStrictUtf8, parseStrictJson, type StrictOptions } from './strict-json.ts';
 export { compareCodePoints } from './text.ts';
 export { type Clock, parseTimestamp, systemClock, toTimestamp } from './time.ts';

@@ -1,8 +1,2 @@
 export { executorKeySchema } from './schema.ts';
-export {
-  type ClaimedKey,
-  type ExecutorKeyStatement,
-  parseExecutorKey,
-  signExecutorKey,
-  verifyExecutorKey,
-} from './statement.ts';
+export { type ExecutorKeyStatement, parseExecutorKey } from './statement.ts';

@@ -1,8 +1,9 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { artifactBytes } from '../encoding/index.ts';
 import { CscError, orThrow } from '../errors/index.ts';
 import { explainFileError, readBoundedFile } from '../files/index.ts';
-import { maxPolicyBytes, type PolicyDocument, readPolicyFile } from '../policy/policy.ts';
+import { type PolicyDocument, readPolicyFile } from '../policy/policy.ts';
 import { createPolicySet, type PolicySet } from '../policy/policy-set.ts';
 import { checkSamples, parseSamples } from './samples.ts';
 
@@ -53,7 +54,7 @@ function readTestedPolicy(directory: string, name: string, samples: readonly str
   const own = samples.find((it) => profileOf(it) === name);
   if (own === undefined) return policy;
   const path = join(directory, own);
-  const { bytes } = readBoundedFile(path, { maxBytes: maxPolicyBytes });
+  const { bytes } = readBoundedFile(path, { maxBytes: artifactBytes.policy });
   const faults = checkSamples(orThrow(parseSamples(bytes), 'POLICY_INVALID', path), policy);
   orThrow(
     faults.length === 0 ? { ok: true, value: policy } : { ok: false, faults },

@@ -1,14 +1,15 @@
 import type { Command, CommandContract } from '../contract/index.ts';
 import { evaluate } from '../decision/index.ts';
+import { artifactBytes } from '../encoding/index.ts';
 import type { Fault, Parsed } from '../errors/index.ts';
-import { maxPolicyBytes, type PolicyDocument } from '../policy/policy.ts';
+import type { PolicyDocument } from '../policy/policy.ts';
 import { validate } from '../schema/index.ts';
 import { parseStrictYaml } from '../yaml/index.ts';
 import { type Sample, type SampleCommand, samplesSchema } from './sample-schema.ts';
 
 /** Reads sample decisions from their YAML text. */
 export function parseSamples(bytes: Uint8Array): Parsed<Sample[]> {
-  const document = parseStrictYaml(bytes, { maxBytes: maxPolicyBytes });
+  const document = parseStrictYaml(bytes, { maxBytes: artifactBytes.policy });
   if (!document.ok) return document;
   const file = validate(samplesSchema, document.value);
   return file.ok ? { ok: true, value: file.value.samples } : file;

@@ -1,10 +1,10 @@
 import * as z from 'zod';
-import type { JsonValue } from '../encoding/index.ts';
+import { artifactBytes, type JsonValue } from '../encoding/index.ts';
 import { CscError, orThrow, type Parsed, parsed, quoteBriefly } from '../errors/index.ts';
 import { nonEmptyText, uniqueList, validate, versionMember } from '../schema/index.ts';
 import { parseStrictYaml } from '../yaml/index.ts';
 import { coversPattern, identityPattern, matchesPattern } from './identity-pattern.ts';
-import { maxPolicyBytes, type PolicyDocument } from './policy.ts';
+import type { PolicyDocument } from './policy.ts';
 import type { PolicySet } from './policy-set.ts';
 
 const binding = z.strictObject({
@@ -32,7 +32,7 @@ export type Bindings = z.infer<typeof bindingsSchema>;
 
 /** Reads bindings from their YAML text. Gives every fault at once; a binding that is never reached is one. */
 export function parseBindings(bytes: Uint8Array): Parsed<Bindings> {
-  const document = parseStrictYaml(bytes, { maxBytes: maxPolicyBytes });
+  const document = parseStrictYaml(bytes, { maxBytes: artifactBytes.policy });
   return document.ok ? bindingsFromJson(document.value) : document;
 }
 

@@ -10,7 +10,6 @@ export type { EffectRule } from './effect-rule.ts';
 export { identityPattern, matchesPattern } from './identity-pattern.ts';
 export {
   grantedVariables,
-  maxPolicyBytes,
   type PolicyDocument,
   parsePolicy,
   policyFromJson,

@@ -1,4 +1,5 @@
 import {
+  artifactBytes,
   canonicalBytes,
   isJsonObject,
   type JsonObject,
@@ -21,12 +22,9 @@ export interface PolicyDocument {
   readonly source: string;
 }
 
-/** Bytes; a longer policy is refused before it is parsed. */
-export const maxPolicyBytes = 524_288;
-
 /** Reads a profile from its YAML text. Gives every fault at once, each with its member. */
 export function parsePolicy(bytes: Uint8Array, source = ''): Parsed<PolicyDocument> {
-  const document = parseStrictYaml(bytes, { maxBytes: maxPolicyBytes });
+  const document = parseStrictYaml(bytes, { maxBytes: artifactBytes.policy });
   return document.ok ? policyFromJson(document.value, source) : document;
 }
 
@@ -48,7 +46,7 @@ function validatePolicy(value: JsonObject): Parsed<Policy> {
 
 /** Throws FILE_UNREADABLE (`failed to read …`), or POLICY_INVALID with every fault. */
 export function readPolicyFile(path: string): PolicyDocument {
-  const { bytes } = readBoundedFile(path, { maxBytes: maxPolicyBytes });
+  const { bytes } = readBoundedFile(path, { maxBytes: artifactBytes.policy });
   return orThrow(parsePolicy(bytes, path), 'POLICY_INVALID', path);
 }
 

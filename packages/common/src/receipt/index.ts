@@ -3,7 +3,6 @@ export {
   type CommandResult,
   type Ending,
   type ExecutionReceipt,
-  maxReceiptBytes,
   parseReceipt,
   type ReceiptV01,
   type ReceiptV02,
@@ -13,5 +12,5 @@ export {
   receiptVersions,
   type SandboxReport,
 } from './receipt.ts';
-export { receiptV01Schema } from './schema-v01.ts';
+export { maxReceiptError, receiptV01Schema } from './schema-v01.ts';
 export { endings, type LeftOutReason, leftOutReasons, maxLeftOut, receiptV02Schema } from './schema-v02.ts';

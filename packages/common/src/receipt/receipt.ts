@@ -1,8 +1,9 @@
 import type * as z from 'zod';
 import {
+  artifactBytes,
   canonicalBytes,
+  type EncodableObject,
   isJsonObject,
-  type JsonObject,
   type JsonValue,
   sha256Hex,
 } from '../encoding/index.ts';
@@ -25,12 +26,9 @@ export type ReceiptVersion = ExecutionReceipt['receipt_version'];
 /** The receipt versions that this build reads and writes. */
 export const receiptVersions = ['csc.receipt.v0.1', 'csc.receipt.v0.2'] as const;
 
-/** Bytes; a receipt has an entry for each artifact, so it may be longer than its contract. */
-export const maxReceiptBytes = 8 * 1_048_576;
-
 /** Reads a receipt of either version, signed or not, from its JSON text. The signature is not verified here. */
 export function parseReceipt(bytes: Uint8Array): Parsed<ExecutionReceipt> {
-  return parseArtifact(bytes, maxReceiptBytes, receiptFromJson);
+  return parseArtifact(bytes, artifactBytes.receipt, receiptFromJson);
 }
 
 /** Validates a receipt that is parsed already. */
@@ -43,6 +41,6 @@ export function receiptFromJson(value: JsonValue): Parsed<ExecutionReceipt> {
 }
 
 /** Lower-case hex SHA-256 of a receipt as it stands, signature and nulls included: what the next one refers to. */
-export function receiptSha256(receipt: JsonObject): string {
+export function receiptSha256(receipt: EncodableObject): string {
   return sha256Hex(canonicalBytes(receipt, { keepNulls: true }));
 }

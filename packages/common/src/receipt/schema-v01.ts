@@ -24,6 +24,9 @@ export const effectSummary = z.strictObject({
 
 const truncated = z.boolean().meta({ description: 'True: the hash is of the captured prefix only.' });
 
+/** Code points of a receipt's `error`. */
+export const maxReceiptError = 4000;
+
 /** The members of protocol §7 without the version, in both versions of the receipt. */
 export const commonMembers = {
   contract_id: nonEmptyText,
@@ -48,7 +51,7 @@ export const commonMembers = {
   effect_summary: effectSummary.exactOptional(),
   completed_command_ids: uniqueList(nonEmptyText, 0).exactOptional(),
   failed_command_id: z.string().nullable().exactOptional(),
-  error: boundedText({ min: 0, max: 4000 }).exactOptional(),
+  error: boundedText({ min: 0, max: maxReceiptError }).exactOptional(),
   signature: signatureMember.exactOptional(),
 };
 

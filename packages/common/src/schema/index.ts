@@ -23,4 +23,4 @@ export {
   versionMember,
 } from './texts.ts';
 export { parseArtifact, validate } from './validate.ts';
-export { count, integer, oneOf, signatureMember, uniqueList } from './values.ts';
+export { count, integer, oneOf, type Signature, signatureMember, uniqueList } from './values.ts';

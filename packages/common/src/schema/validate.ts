@@ -1,11 +1,11 @@
 import type * as z from 'zod';
-import { type JsonValue, parseStrictJson } from '../encoding/index.ts';
+import { type Encodable, type JsonValue, parseStrictJson } from '../encoding/index.ts';
 import { type Fault, faulty, type Parsed, parsed, quoteBriefly, zodFaults } from '../errors/index.ts';
 
 const maxFaults = 100;
 
 /** What a schema makes of a JSON value: the artifact, or every fault (at most 100) in plain words. */
-export function validate<T extends z.ZodType>(schema: T, value: JsonValue): Parsed<z.output<T>> {
+export function validate<T extends z.ZodType>(schema: T, value: Encodable): Parsed<z.output<T>> {
   try {
     const result = schema.safeParse(value, { error: describeIssue });
     return result.success ? parsed(result.data) : { ok: false, faults: bounded(zodFaults(result.error)) };

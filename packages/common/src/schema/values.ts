@@ -58,3 +58,6 @@ export const signatureMember = z
     description:
       'Ed25519 over the canonical JSON of the whole object without signature.signature; the other members of the signature are signed too.',
   });
+
+/** The `signature` member of a signed artifact. */
+export type Signature = z.infer<typeof signatureMember>;

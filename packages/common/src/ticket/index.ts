@@ -4,9 +4,7 @@ export {
   type ExecutionTicket,
   type Grant,
   maxTicketLifeMs,
-  openTicket,
   parseTicket,
-  type TicketContext,
   ticketFromJson,
   type UnsignedTicket,
 } from './ticket.ts';

@@ -2,8 +2,9 @@ import { type CommandContract, contractSha256, parseContract } from '@csc-fleet/
 import type { KeyRing } from '@csc-fleet/common/crypto';
 import { parseTimestamp } from '@csc-fleet/common/encoding';
 import { CscError, isCscError, orThrow } from '@csc-fleet/common/errors';
+import { openTicket } from '@csc-fleet/common/evidence';
 import type { Offer } from '@csc-fleet/common/messages';
-import { type ExecutionTicket, openTicket, parseTicket } from '@csc-fleet/common/ticket';
+import { type ExecutionTicket, parseTicket } from '@csc-fleet/common/ticket';
 import { offerLimits } from '../service/limits.ts';
 
 /** What an offer's ticket is held against. */

@@ -1,10 +1,11 @@
 import type { ApprovalArtifact } from '@csc-fleet/common/approval';
 import type { CommandContract } from '@csc-fleet/common/contract';
 import { CscError, isRpcReason, type RpcReason, retryOf } from '@csc-fleet/common/errors';
+import { sealReceipt } from '@csc-fleet/common/evidence';
 import type { Offer, Refused } from '@csc-fleet/common/messages';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
 import type { UserLease } from '@csc-fleet/sandbox/host';
-import { buildRefusal, sealReceipt } from '../evidence/index.ts';
+import { buildRefusal } from '../evidence/index.ts';
 import type { Refusal as SignedRefusal } from '../journal/index.ts';
 import type { OutputSpool } from '../output/index.ts';
 import type { Host } from '../run/host.ts';

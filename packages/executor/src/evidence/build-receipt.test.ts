@@ -1,4 +1,5 @@
 import { createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
+import { sealReceipt, toReceiptError } from '@csc-fleet/common/evidence';
 import { parseReceipt } from '@csc-fleet/common/receipt';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
 import { describe, expect, it } from 'vitest';
@@ -6,9 +7,8 @@ import { emptyDigest } from '../output/index.ts';
 import type { CommandOutcome } from '../run/run-command.ts';
 import { makeContract } from '../testing/contracts.ts';
 import { makePolicy } from '../testing/workbench.ts';
-import { buildReceipt, buildRefusal, type ReceiptSubject, toErrorText } from './build-receipt.ts';
+import { buildReceipt, buildRefusal, type ReceiptSubject } from './build-receipt.ts';
 import { readDraft, toDraft } from './draft.ts';
-import { sealReceipt } from './seal.ts';
 
 const contract = makeContract('/work', [{ id: 'one' }, { id: 'two' }]);
 const at = new Date('2026-03-20T10:00:00Z');
@@ -115,13 +115,13 @@ describe('buildRefusal', () => {
   });
 });
 
-describe('toErrorText', () => {
+describe('toReceiptError', () => {
   it('cuts at 4000 code points and leaves no half of one', () => {
-    expect(toErrorText('short')).toBe('short');
-    const long = toErrorText('😀'.repeat(5000));
+    expect(toReceiptError('short')).toBe('short');
+    const long = toReceiptError('😀'.repeat(5000));
     expect([...long]).toHaveLength(4000);
     expect(long.isWellFormed()).toBe(true);
-    expect(toErrorText('a\ud800b')).toBe('a\ufffdb');
+    expect(toReceiptError('a\ud800b')).toBe('a\ufffdb');
   });
 });
 

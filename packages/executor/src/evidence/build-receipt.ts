@@ -1,6 +1,7 @@
 import type { ApprovalArtifact } from '@csc-fleet/common/approval';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
 import { sha256Hex, toTimestamp } from '@csc-fleet/common/encoding';
+import { toReceiptError } from '@csc-fleet/common/evidence';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
 import type { ReceiptV02, SandboxReport } from '@csc-fleet/common/receipt';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
@@ -61,7 +62,7 @@ export function buildRefusal(subject: ReceiptSubject, message: string): ReceiptV
     status: 'blocked',
     ended: 'refused',
     ended_at: toTimestamp(subject.startedAt),
-    error: toErrorText(message),
+    error: toReceiptError(message),
     commands: [],
   };
 }
@@ -103,7 +104,7 @@ function conclude(outcomes: readonly CommandOutcome[]): Conclusion {
   if (last === undefined) return { status: 'blocked', ended: 'refused' };
   if (hasSucceeded(last)) return { status: 'success', ended: last.ended, exit_code: 0 };
   const { commandId, ended, exitCode, error } = last;
-  const text = error === undefined ? {} : { error: toErrorText(`command ${commandId}: ${error}`) };
+  const text = error === undefined ? {} : { error: toReceiptError(`command ${commandId}: ${error}`) };
   const tried = outcomes.some((outcome) => outcome.startedAt !== undefined || outcome.exitCode !== undefined);
   if (!tried) return { status: 'blocked', ended, ...text };
   const code = exitCode ?? (ended === 'cancelled' ? 143 : 126);
@@ -135,14 +136,4 @@ function toCommandResult(outcome: CommandOutcome): ReceiptV02['commands'][number
 function combineProfileIds(ids: readonly string[]): string | undefined {
   const distinct = [...new Set(ids)];
   return distinct.length > 1 ? sha256Hex(distinct.join('\n')) : distinct[0];
-}
-
-const maxErrorLength = 4000;
-
-/** A text as a receipt's `error` may hold it: at most 4000 code points, well-formed. */
-export function toErrorText(text: string): string {
-  const points = [...text.toWellFormed()];
-  return points.length <= maxErrorLength
-    ? points.join('')
-    : `${points.slice(0, maxErrorLength - 1).join('')}…`;
 }

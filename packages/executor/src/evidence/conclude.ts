@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isCscError } from '@csc-fleet/common/errors';
+import { sealReceipt } from '@csc-fleet/common/evidence';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import type { FinishedExecution, SealedReceipt } from '../journal/index.ts';
 import { type Execution, writtenSoFar } from '../run/execution.ts';
 import type { Host } from '../run/host.ts';
-import { buildReceipt, describeArtifacts, type RunResult, sealReceipt } from './index.ts';
+import { buildReceipt, describeArtifacts, type RunResult } from './index.ts';
 import { summariseNetwork } from './summarise-network.ts';
 
 type Effects = NonNullable<RunResult['effects']>;

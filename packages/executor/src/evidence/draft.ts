@@ -1,5 +1,5 @@
 import { argvSha256, type Command } from '@csc-fleet/common/contract';
-import { canonicalJson, type JsonObject, toTimestamp } from '@csc-fleet/common/encoding';
+import { canonicalJson, toTimestamp } from '@csc-fleet/common/encoding';
 import type { ReceiptV02, ReceiptVersion } from '@csc-fleet/common/receipt';
 import { emptyDigest, type LogContent } from '../output/index.ts';
 import type { CommandOutcome } from '../run/run-command.ts';
@@ -36,7 +36,7 @@ export function toDraft(subject: ReceiptSubject, { next, ...input }: DraftInput)
     endedAt: subject.startedAt,
   });
   // Canonical, so that what is in the journal can certainly be signed.
-  return canonicalJson({ version: subject.ticket.grant.receipt_version, receipt } as unknown as JsonObject);
+  return canonicalJson({ version: subject.ticket.grant.receipt_version, receipt });
 }
 
 /** Reads a draft of the journal. Throws SyntaxError where it is none. */

@@ -1,5 +1,5 @@
 import { CscError } from '@csc-fleet/common/errors';
-import { signExecutorKey } from '@csc-fleet/common/executor-key';
+import { signExecutorKey } from '@csc-fleet/common/evidence';
 import type { Hello, Offer } from '@csc-fleet/common/messages';
 import { asOwner } from '@csc-fleet/common/service';
 import { toUnsigned } from '../admission/refuse.ts';

@@ -1,4 +1,5 @@
-import { completeDraft, readDraft, sealReceipt } from '../evidence/index.ts';
+import { sealReceipt } from '@csc-fleet/common/evidence';
+import { completeDraft, readDraft } from '../evidence/index.ts';
 import type { Adopted, FinishedExecution, OwedReceipt } from '../journal/index.ts';
 import type { Deliveries } from '../link/deliver.ts';
 import type { Host } from '../run/host.ts';

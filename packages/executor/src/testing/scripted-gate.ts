@@ -8,21 +8,14 @@ import {
   generateKeyPair,
   type KeyRing,
   type Signer,
-  signArtifact,
-  verifyArtifact,
 } from '@csc-fleet/common/crypto';
-import {
-  canonicalBytes,
-  type JsonObject,
-  type JsonValue,
-  parseStrictJson,
-  toTimestamp,
-} from '@csc-fleet/common/encoding';
-import { CscError, orThrow } from '@csc-fleet/common/errors';
+import { canonicalBytes, type JsonObject, type JsonValue, toTimestamp } from '@csc-fleet/common/encoding';
+import { CscError } from '@csc-fleet/common/errors';
+import { signArtifact, verifyReceiptFor } from '@csc-fleet/common/evidence';
 import type { ConnectRequest, ConnectResponse, Duration, Offer } from '@csc-fleet/common/messages';
 import { OutputChunk } from '@csc-fleet/common/messages';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
-import { type ExecutionReceipt, parseReceipt, type ReceiptV02 } from '@csc-fleet/common/receipt';
+import type { ExecutionReceipt, ReceiptV02 } from '@csc-fleet/common/receipt';
 import type { UnsignedTicket } from '@csc-fleet/common/ticket';
 import type { Executor } from '../link/linked-executor.ts';
 import type { LinkMessage } from '../link/outbox.ts';
@@ -114,10 +107,9 @@ export class ScriptedGate {
       ...overrides.ticket,
     };
     const signedAt = new Date(unsigned.not_before);
-    const ticket = signArtifact(unsigned, overrides.signer ?? this.signer, signedAt);
     return {
       executionId: overrides.executionId ?? unsigned.execution_id,
-      ticketJson: toBytes(ticket),
+      ticketJson: signArtifact(unsigned, overrides.signer ?? this.signer, signedAt),
       contractJson: overrides.contractJson ?? toBytes(contract),
       approvalsJson: (overrides.approvals ?? []).map(toBytes),
     };
@@ -164,13 +156,7 @@ export class ScriptedGate {
     const hello = this.all('hello').at(-1);
     if (hello === undefined) throw new CscError('INTERNAL', 'the executor has not said Hello');
     const keys = createKeyRing([{ keyId: hello.receiptKeyId, publicKey: hello.receiptPublicKey }]);
-    const json = orThrow(
-      parseStrictJson(receiptJson, { maxBytes: 2 ** 23 }),
-      'RECEIPT_INVALID',
-      'the receipt',
-    );
-    verifyArtifact(json as JsonObject, keys);
-    return orThrow(parseReceipt(receiptJson), 'RECEIPT_INVALID', 'the receipt');
+    return verifyReceiptFor({}, receiptJson, keys).receipt;
   }
 
   /** What the executor says. */

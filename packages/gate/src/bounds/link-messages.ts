@@ -1,5 +1,5 @@
+import { artifactBytes } from '@csc-fleet/common/encoding';
 import { EndedBy } from '@csc-fleet/common/messages';
-import { maxReceiptBytes } from '@csc-fleet/common/receipt';
 import * as z from 'zod';
 import { bytes, commandId, id, labels, line, list, stream, text, time, whole } from './members.ts';
 
@@ -36,11 +36,15 @@ export const linkBounds = {
     executionId: id,
     reason: z.string().regex(/^[A-Z_]{1,64}$/, 'must be a reason of docs/errors.md'),
     message: text(65_536),
-    receiptJson: bytes(maxReceiptBytes),
+    receiptJson: bytes(artifactBytes.receipt),
   }),
   commandStarted: z.object({ executionId: id, commandId, index: whole(0, 19) }),
   exited: z.object({ executionId: id, result: result.optional() }),
-  receipt: z.object({ executionId: id, receiptJson: bytes(maxReceiptBytes), outputLogLength: whole(0) }),
+  receipt: z.object({
+    executionId: id,
+    receiptJson: bytes(artifactBytes.receipt),
+    outputLogLength: whole(0),
+  }),
   heartbeat: z.object({ running: whole(0, 1_000_000) }),
 } as const satisfies Record<string, z.ZodType>;
 

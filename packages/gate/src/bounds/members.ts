@@ -1,9 +1,10 @@
+import { artifactBytes } from '@csc-fleet/common/encoding';
 import { OutputStream } from '@csc-fleet/common/messages';
 import { labelName, labelValue, maxLabels } from '@csc-fleet/common/schema';
 import * as z from 'zod';
 
 /** Of a contract, or of one command's id in it. */
-const contractBytes = 1_048_576;
+const contractBytes = artifactBytes.contract;
 
 /** A text of at most `max` UTF-16 units, of any characters. */
 export const text = (max: number) => z.string().max(max, `must have at most ${max} characters`);

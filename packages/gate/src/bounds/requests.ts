@@ -1,3 +1,4 @@
+import { artifactBytes } from '@csc-fleet/common/encoding';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import * as z from 'zod';
 import { bytes, commandId, duration, id, labels, line, list, stream, text, whole } from './members.ts';
@@ -6,8 +7,7 @@ const submit = z.object({
   idempotencyKey: text(256),
   selector: labels,
   policyProfile: text(256),
-  // parseApproval reads no more.
-  approvalsJson: list(bytes(65_536), 16),
+  approvalsJson: list(bytes(artifactBytes.approval), 16),
   options: z.object({ receiptVersion: line(64), queueTimeout: duration }).optional(),
 });
 

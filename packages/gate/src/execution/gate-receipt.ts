@@ -1,7 +1,8 @@
-import { type Signer, signArtifact } from '@csc-fleet/common/crypto';
-import { canonicalBytes, type JsonObject, toTimestamp } from '@csc-fleet/common/encoding';
+import type { Signer } from '@csc-fleet/common/crypto';
+import { toTimestamp } from '@csc-fleet/common/encoding';
+import { sealReceipt, toReceiptError } from '@csc-fleet/common/evidence';
 import type { PolicyVersion } from '@csc-fleet/common/policy';
-import { projectReceipt, type ReceiptV02, type ReceiptVersion } from '@csc-fleet/common/receipt';
+import type { ReceiptV02, ReceiptVersion } from '@csc-fleet/common/receipt';
 import { softwareVersion } from './version.ts';
 
 /** What the gate's own receipt says: nothing ran, and why. */
@@ -20,8 +21,6 @@ export interface NothingRan {
   readonly error: string;
 }
 
-const maxError = 4000;
-
 /** A receipt for an execution that never reached an executor, signed by the gate; canonical JSON. */
 export function signGateReceipt(what: NothingRan, signer: Signer, now: Date): Buffer {
   const { policySchemaVersion } = what;
@@ -37,13 +36,11 @@ export function signGateReceipt(what: NothingRan, signer: Signer, now: Date): Bu
     ...(policySchemaVersion === undefined ? {} : { policy_schema_version: policySchemaVersion }),
     policy_sha256: what.policySha256,
     runner_version: softwareVersion,
-    signing_key_id: signer.keyId,
     completed_command_ids: [],
-    error: [...what.error].slice(0, maxError).join(''),
+    error: toReceiptError(what.error),
     commands: [],
     ended: what.ended,
     approvals: [],
   };
-  const versioned = what.receiptVersion === 'csc.receipt.v0.1' ? projectReceipt(receipt) : receipt;
-  return canonicalBytes(signArtifact(versioned, signer, now) as unknown as JsonObject);
+  return sealReceipt(receipt, { version: what.receiptVersion, signer, now }).receiptJson;
 }

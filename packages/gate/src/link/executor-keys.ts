@@ -1,12 +1,11 @@
-import { createKeyRing, type KeyRing } from '@csc-fleet/common/crypto';
+import { createKeyRing, type KeyRing, keyLength } from '@csc-fleet/common/crypto';
 import { type Clock, toTimestamp } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
-import { verifyExecutorKey } from '@csc-fleet/common/executor-key';
+import { verifyExecutorKey } from '@csc-fleet/common/evidence';
 import type { Hello } from '@csc-fleet/common/messages';
 import type { Store } from '../store/store.ts';
 import type { KeyRow } from '../store/tables.ts';
 
-const keyBytes = 32;
 const maxKeyIdLength = 200;
 
 export interface ExecutorKeysOptions {
@@ -47,7 +46,7 @@ export class ExecutorKeys {
    */
   async register(owner: string, hello: Hello): Promise<void> {
     const { receiptKeyId: keyId, receiptPublicKey: publicKey } = hello;
-    if (keyId === '' || keyId.length > maxKeyIdLength || publicKey.length !== keyBytes)
+    if (keyId === '' || keyId.length > maxKeyIdLength || publicKey.length !== keyLength)
       throw refused('an executor must name its receipt key: an id and 32 bytes');
     verifyExecutorKey(hello.receiptKeyStatementJson, { executor: owner, keyId, publicKey });
     const known = this.#byId.get(keyId);

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { createSigner, generateKeyPair, type Signer } from '@csc-fleet/common/crypto';
-import { signExecutorKey } from '@csc-fleet/common/executor-key';
+import { signExecutorKey } from '@csc-fleet/common/evidence';
 import { ExecutionState, KeyRole, type Offer } from '@csc-fleet/common/messages';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { makeContract } from '../testing/contracts.ts';

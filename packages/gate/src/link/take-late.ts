@@ -1,11 +1,12 @@
 import { toTimestamp } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
+import { toOutcome } from '@csc-fleet/common/evidence';
 import { ExecutionState, type Receipt, toDuration } from '@csc-fleet/common/messages';
 import { parseReceipt } from '@csc-fleet/common/receipt';
 import type { Happening, LiveExecution } from '../execution/execution.ts';
 import type { Peer } from '../schedule/peer.ts';
 import type { Connection } from './connection.ts';
-import { toOutcome, verifyExecutorReceipt } from './verify-receipt.ts';
+import { verifyExecutorReceipt } from './verify-receipt.ts';
 
 /**
  * An executor has started what was withdrawn from it, after its ticket was over or after it had said Hello without it:
@@ -51,7 +52,7 @@ export async function takeLateReceipt(
   const verified = verifyExecutorReceipt(receiptJson, row, keys.ringOf(executor.uri));
   if (isWaiting(connection, execution)) {
     await execution.advance(gate.clock.now(), { change: holder(connection, ticketId) });
-    await gate.ending.withReceipt(execution, toOutcome(verified, false), receiptJson);
+    await gate.ending.withReceipt(execution, toOutcome(verified, 'executor', false), receiptJson);
     return true;
   }
   await gate.store.addLateReceipt(ticketId, receiptJson);

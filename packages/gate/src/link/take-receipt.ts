@@ -1,9 +1,10 @@
 import { CscError } from '@csc-fleet/common/errors';
+import { toOutcome } from '@csc-fleet/common/evidence';
 import type { Receipt } from '@csc-fleet/common/messages';
 import { maxLogLength, outputLimitsOf } from '../output/grant.ts';
 import { type Connection, findOwn } from './connection.ts';
 import { takeLateReceipt } from './take-late.ts';
-import { toOutcome, verifyExecutorReceipt } from './verify-receipt.ts';
+import { verifyExecutorReceipt } from './verify-receipt.ts';
 
 /**
  * Verifies and stores an executor's receipt. Resolves to true once it is on disk with all of the output, also where it
@@ -21,7 +22,7 @@ export async function takeReceipt(connection: Connection, receipt: Receipt): Pro
   if (!(await hasOutput(connection, executionId, outputLogLength))) return false;
   // Another copy of it may have been faster.
   if (gate.executions.openById(executionId) === execution) {
-    const outcome = toOutcome(verified, execution.cancelGraceMs !== undefined);
+    const outcome = toOutcome(verified, 'executor', execution.cancelGraceMs !== undefined);
     await gate.ending.withReceipt(execution, outcome, receiptJson);
     gate.scheduler.rests.forget(executor.uri);
   }

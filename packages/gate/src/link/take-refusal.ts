@@ -1,4 +1,5 @@
 import { isCscError, retryOf } from '@csc-fleet/common/errors';
+import { toReceiptError } from '@csc-fleet/common/evidence';
 import { ExecutionState, type Refused } from '@csc-fleet/common/messages';
 import type { LiveExecution } from '../execution/execution.ts';
 import type { Peer } from '../schedule/peer.ts';
@@ -43,15 +44,12 @@ function rest({ scheduler }: GateContext, peer: Peer, reason: string): void {
   else scheduler.rests.take(peer.id, restMs);
 }
 
-// As long as a receipt's error may be.
-const maxErrorLength = 4000;
-
 /** Ends it with the executor's own receipt, or with the gate's where the executor gives none that counts. */
 async function block(connection: Connection, execution: LiveExecution, refused: Refused): Promise<void> {
   const { ending } = connection.gate;
   const outcome = {
     state: ExecutionState.BLOCKED,
-    error: `${refused.reason}: ${refused.message}`.slice(0, maxErrorLength),
+    error: toReceiptError(`${refused.reason}: ${refused.message}`),
   };
   if (hasGoodReceipt(connection, execution, refused)) {
     await ending.withReceipt(execution, outcome, refused.receiptJson);

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { type Signer, signArtifact } from '@csc-fleet/common/crypto';
-import { canonicalBytes, type JsonObject, toTimestamp } from '@csc-fleet/common/encoding';
+import type { Signer } from '@csc-fleet/common/crypto';
+import { toTimestamp } from '@csc-fleet/common/encoding';
+import { signArtifact } from '@csc-fleet/common/evidence';
 import type { GrantedLimits } from '@csc-fleet/common/limits';
 import type { ReceiptVersion } from '@csc-fleet/common/receipt';
 import { maxTicketLifeMs, type UnsignedTicket } from '@csc-fleet/common/ticket';
@@ -41,6 +42,5 @@ export function mintTicket(row: ExecutionRow, options: TicketOptions, signer: Si
     not_before: toTimestamp(now),
     expires_at: toTimestamp(new Date(now.getTime() + Math.min(lifeMs, maxTicketLifeMs))),
   };
-  const signed = signArtifact(ticket, signer, now);
-  return { ticketId: ticket.ticket_id, json: canonicalBytes(signed as unknown as JsonObject) };
+  return { ticketId: ticket.ticket_id, json: signArtifact(ticket, signer, now) };
 }

@@ -1,5 +1,6 @@
-import { createKeyRing, verifyArtifact } from '@csc-fleet/common/crypto';
+import { createKeyRing } from '@csc-fleet/common/crypto';
 import type { JsonObject } from '@csc-fleet/common/encoding';
+import { verifyArtifact } from '@csc-fleet/common/evidence';
 import { ExecutionState, toDuration } from '@csc-fleet/common/messages';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { makeContract } from '../testing/contracts.ts';

@@ -1,9 +1,9 @@
+import { artifactBytes } from '@csc-fleet/common/encoding';
 import { orThrow } from '@csc-fleet/common/errors';
 import { readBoundedFile } from '@csc-fleet/common/files';
 import {
   type Bindings,
   checkBindings,
-  maxPolicyBytes,
   type PolicySet,
   parseBindings,
   type ReloadableBindings,
@@ -17,7 +17,7 @@ import { type GateConfig, readGateConfig } from './config.ts';
 /** The policies and bindings that a config names, held against each other. Throws FILE_UNREADABLE, POLICY_INVALID. */
 export function readPolicies(config: GateConfig): { policies: PolicySet; bindings: Bindings } {
   const policies = readPolicyDirectory(config.policies);
-  const { bytes } = readBoundedFile(config.bindings, { maxBytes: maxPolicyBytes });
+  const { bytes } = readBoundedFile(config.bindings, { maxBytes: artifactBytes.policy });
   const bindings = orThrow(parseBindings(bytes), 'POLICY_INVALID', config.bindings);
   checkBindings(bindings, policies);
   return { policies, bindings };

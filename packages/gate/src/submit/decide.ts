@@ -5,10 +5,9 @@ import {
   contractSha256,
   parseContract,
 } from '@csc-fleet/common/contract';
-import { signArtifact } from '@csc-fleet/common/crypto';
 import { type Evaluation, evaluate, toPolicyDecision } from '@csc-fleet/common/decision';
-import { canonicalBytes, type JsonObject } from '@csc-fleet/common/encoding';
 import { orThrow } from '@csc-fleet/common/errors';
+import { signArtifact } from '@csc-fleet/common/evidence';
 import { type CheckRequest, type Decision, Verdict } from '@csc-fleet/common/messages';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
 import type { GateContext } from '../service/context.ts';
@@ -51,7 +50,6 @@ export function decide(
   const evaluation = evaluate(contract, policy);
   const expiresAt = new Date(now.getTime() + gate.decisionTtlSec * 1000);
   const artifact = toPolicyDecision(contract, evaluation, policy, expiresAt);
-  const signed = signArtifact(artifact, gate.signer, now);
   const sha256 = artifact.contract_sha256 ?? contractSha256(contract);
   const decision: Decision = {
     verdict: verdicts[evaluation.verdict],
@@ -62,7 +60,7 @@ export function decide(
     policySha256: policy.sha256,
     policyProfile: policy.policy.name,
     expiresAt,
-    decisionJson: canonicalBytes(signed as unknown as JsonObject),
+    decisionJson: signArtifact(artifact, gate.signer, now),
   };
   return { contract, contractSha256: sha256, policy, evaluation, expiresAt, decision };
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { canonicalJson, type JsonObject, toTimestamp } from '@csc-fleet/common/encoding';
+import { canonicalJson, toTimestamp } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { Decision, ExecutionState } from '@csc-fleet/common/messages';
 import type { Approvals } from '../approval/approve.ts';
@@ -98,7 +98,7 @@ function toRow(
     contract_id: contract.contract_id,
     contract_sha256: decided.contractSha256,
     // A denial is kept by its hash and findings: it will never run, and may be a megabyte that somebody sent to fill the disk.
-    contract_json: denied && !keepDenied ? '' : canonicalJson(contract as unknown as JsonObject),
+    contract_json: denied && !keepDenied ? '' : canonicalJson(contract),
     intent: contract.intent,
     policy_profile: policy.policy.name,
     policy_sha256: policy.sha256,

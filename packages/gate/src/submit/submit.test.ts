@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
-import { createKeyRing, verifyArtifact } from '@csc-fleet/common/crypto';
+import { createKeyRing } from '@csc-fleet/common/crypto';
 import type { JsonObject } from '@csc-fleet/common/encoding';
+import { verifyArtifact } from '@csc-fleet/common/evidence';
 import { ExecutionState, type CommandContract as TypedContract, Verdict } from '@csc-fleet/common/messages';
 import { parseReceipt } from '@csc-fleet/common/receipt';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';

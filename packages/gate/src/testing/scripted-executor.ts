@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { EventEmitter, once } from 'node:events';
-import { createSigner, generateKeyPair, type Signer, signArtifact } from '@csc-fleet/common/crypto';
+import { createSigner, generateKeyPair, type Signer } from '@csc-fleet/common/crypto';
 import { type Clock, sha256Tagged, toTimestamp } from '@csc-fleet/common/encoding';
 import type { CscError } from '@csc-fleet/common/errors';
-import { signExecutorKey } from '@csc-fleet/common/executor-key';
+import { sealReceipt, signExecutorKey } from '@csc-fleet/common/evidence';
 import {
   type CommandResult,
   type ConnectRequest,
@@ -15,13 +15,12 @@ import {
   OutputStream,
   type Refused,
 } from '@csc-fleet/common/messages';
-import { projectReceipt, type ReceiptV02 } from '@csc-fleet/common/receipt';
+import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import type { Identity } from '@csc-fleet/common/rpc';
 import type { UnsignedTicket } from '@csc-fleet/common/ticket';
 import type { LinkSession } from '../link/session.ts';
 import { encodeItem, itemField } from '../output/encode-item.ts';
 import type { Gate } from '../service/compose.ts';
-import { toBytes } from './contracts.ts';
 
 type FromGate = NonNullable<ConnectResponse['message']>;
 type ToGate = NonNullable<ConnectRequest['message']>;
@@ -249,7 +248,6 @@ export class ScriptedExecutor {
       stdout_hash: sha256Tagged(''),
       stderr_hash: sha256Tagged(''),
       policy_sha256: ticket.policy_sha256,
-      signing_key_id: signer.keyId,
       completed_command_ids: ['main'],
       ticket_id: ticket.ticket_id,
       executor_id: this.name,
@@ -258,8 +256,7 @@ export class ScriptedExecutor {
       approvals: [],
       ...receipt,
     };
-    const versioned = ticket.grant.receipt_version === 'csc.receipt.v0.1' ? projectReceipt(full) : full;
-    return toBytes(signArtifact(versioned, signer, now));
+    return sealReceipt(full, { version: ticket.grant.receipt_version, signer, now }).receiptJson;
   }
 
   async #message(): Promise<void> {

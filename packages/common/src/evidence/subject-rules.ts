@@ -1,28 +1,36 @@
-import { argvSha256, type CommandContract } from '@csc-fleet/common/contract';
-import { CscError } from '@csc-fleet/common/errors';
-import type { ExecutionReceipt, ReceiptV02, ReceiptVersion } from '@csc-fleet/common/receipt';
+import { argvSha256, type CommandContract } from '../contract/index.ts';
+import { CscError } from '../errors/index.ts';
+import type { ExecutionReceipt, ReceiptV02, ReceiptVersion } from '../receipt/index.ts';
 
-/** What a receipt must be about, beside being genuine. Absent members are not compared. */
+/** What a verifier expects of a receipt, beside being genuine. Absent members are not compared. */
 export interface ExpectedReceipt {
-  readonly contractSha256?: string | undefined;
   readonly executionId?: string | undefined;
+  readonly contractId?: string | undefined;
+  readonly contractSha256?: string | undefined;
+  readonly policyProfile?: string | undefined;
+  /** Compared where the receipt has it: in v0.1 it may be left out. */
+  readonly policySha256?: string | undefined;
+  /** Compared in v0.2: a v0.1 receipt has no member for it. */
+  readonly ticketId?: string | undefined;
+  /** The one whose key must have signed it, a SPIFFE id. Absent: whoever may say what it says. */
+  readonly executor?: string | undefined;
   /** Exactly this one: an older version says less, so that a gate must not choose it. */
   readonly receiptVersion?: ReceiptVersion | undefined;
   /** What was to run: the receipt must account for it, command by command. */
   readonly commands?: CommandContract['commands'] | undefined;
   /** A receipt that had ended before this is of an earlier run. */
   readonly endedAfter?: Date | undefined;
+  /** `consistent`: a success that the receipt's own members contradict is none to build on. */
+  readonly success?: 'consistent' | undefined;
 }
 
 /** A genuine receipt of something else proves nothing about this execution. Throws RECEIPT_INVALID. */
 export function checkSubject(receipt: ExecutionReceipt, expected: ExpectedReceipt): void {
-  const { contractSha256, executionId, receiptVersion, commands, endedAfter } = expected;
-  if (contractSha256 !== undefined && receipt.contract_sha256 !== contractSha256) {
-    throw invalid('the receipt is for another contract');
-  }
-  if (executionId !== undefined && receipt.execution_id !== executionId) {
-    throw invalid('the receipt is for another execution');
-  }
+  const { receiptVersion, commands, endedAfter, success } = expected;
+  const wrong = toMembers(receipt, expected).flatMap(([member, is, due]) =>
+    due === undefined || is === due ? [] : [member],
+  );
+  if (wrong.length > 0) throw invalid(`the receipt is not the one expected: ${wrong.join(', ')} differ`);
   if (receiptVersion !== undefined && receipt.receipt_version !== receiptVersion) {
     throw invalid(`the receipt is a ${receipt.receipt_version}, and ${receiptVersion} was asked for`);
   }
@@ -32,10 +40,26 @@ export function checkSubject(receipt: ExecutionReceipt, expected: ExpectedReceip
     );
   }
   if (commands !== undefined) checkCommands(receipt, commands);
+  if (success === 'consistent') checkSuccess(receipt);
 }
 
-/** A success that the receipt's own members contradict is none to build on. Throws RECEIPT_INVALID. */
-export function checkSuccess(receipt: ExecutionReceipt): void {
+// What a receipt of its version may leave out is compared where it can be.
+function toMembers(
+  receipt: ExecutionReceipt,
+  expected: ExpectedReceipt,
+): (readonly [member: string, is: string | undefined, due: string | undefined])[] {
+  const isV02 = receipt.receipt_version === 'csc.receipt.v0.2';
+  return [
+    ['execution_id', receipt.execution_id, expected.executionId],
+    ['contract_id', receipt.contract_id, expected.contractId],
+    ['contract_sha256', receipt.contract_sha256, expected.contractSha256],
+    ['policy_profile', receipt.policy_profile, expected.policyProfile],
+    ['policy_sha256', receipt.policy_sha256, receipt.policy_sha256 && expected.policySha256],
+    ...(isV02 ? [['ticket_id', receipt.ticket_id, expected.ticketId] as const] : []),
+  ];
+}
+
+function checkSuccess(receipt: ExecutionReceipt): void {
   if (receipt.status !== 'success') return;
   const failed =
     receipt.receipt_version === 'csc.receipt.v0.2' &&

@@ -1,42 +1,49 @@
 import {
+  type Ed25519,
+  type KeyEntry,
+  type KeyRing,
+  nodeEd25519,
+  parseBase64,
+  type Signer,
+  signatureLength,
+  toBase64,
+} from '../crypto/index.ts';
+import type { PolicyDecision } from '../decision/index.ts';
+import {
   canonicalBytes,
-  isJsonObject,
-  type JsonObject,
-  type JsonValue,
+  type Encodable,
+  type EncodableObject,
   parseTimestamp,
   toTimestamp,
 } from '../encoding/index.ts';
-import { CscError } from '../errors/index.ts';
-import { parseBase64, toBase64 } from './base64.ts';
-import { type Ed25519, signatureLength } from './ed25519.ts';
-import type { KeyEntry, KeyRing } from './key-ring.ts';
-import { nodeEd25519 } from './node-ed25519.ts';
-import type { Signer } from './signer.ts';
-
-/** The `signature` member of every signed artifact (protocol §5). */
-export interface Signature {
-  algorithm: 'ed25519';
-  key_id: string;
-  /** RFC 3339. */
-  signed_at: string;
-  /** Base64 of the 64 bytes, over the canonical JSON of the artifact without this one member. */
-  signature: string;
-}
+import { CscError, formatFaults } from '../errors/index.ts';
+import type { ExecutorKeyStatement } from '../executor-key/index.ts';
+import type { ExecutionReceipt } from '../receipt/index.ts';
+import { type Signature, signatureMember, validate } from '../schema/index.ts';
+import type { ExecutionTicket } from '../ticket/index.ts';
 
 /**
- * Signs an artifact; a signature that it has is replaced. The result holds exactly what was signed: null and undefined
- * members are gone. Throws ENCODING_INVALID for what canonical JSON cannot hold.
+ * All that is ever signed. The version in each keeps one kind from being shown as another; a decision of v0.1 has none,
+ * and no other kind has its members.
  */
-export function signArtifact<T extends object>(
-  artifact: T,
-  signer: Signer,
-  now: Date,
-): T & { signature: Signature } {
+export type Artifact = PolicyDecision | ExecutionTicket | ExecutionReceipt | ExecutorKeyStatement;
+
+/** Before it is signed. */
+export type Unsigned<T extends Artifact = Artifact> = T extends Artifact ? Omit<T, 'signature'> : never;
+
+/**
+ * Signs an artifact, and gives it as it leaves: canonical JSON. A signature that it has is replaced; null and undefined
+ * members are not signed, and gone. Throws ENCODING_INVALID for what canonical JSON cannot hold.
+ */
+export function signArtifact(artifact: Unsigned, signer: Signer, now: Date): Buffer {
+  return signObject({ ...artifact }, signer, now);
+}
+
+/** The scheme of protocol §5 for any object: for what stands for an artifact, and may be none. */
+export function signObject(object: EncodableObject, signer: Signer, now: Date): Buffer {
   const unsigned = { algorithm: 'ed25519', key_id: signer.keyId, signed_at: toTimestamp(now) } as const;
-  // The encoder refuses at run time whatever in here is not JSON.
-  const payload = canonicalBytes({ ...artifact, signature: unsigned } as unknown as JsonValue);
-  const signature: Signature = { ...unsigned, signature: toBase64(signer.sign(payload)) };
-  return { ...(JSON.parse(payload.toString('utf8')) as T), signature };
+  const signature = toBase64(signer.sign(canonicalBytes({ ...object, signature: unsigned })));
+  return canonicalBytes({ ...object, signature: { ...unsigned, signature } });
 }
 
 /**
@@ -46,7 +53,7 @@ export function signArtifact<T extends object>(
  * outside of the key's validity.
  */
 export function verifyArtifact(
-  artifact: JsonObject,
+  artifact: EncodableObject,
   keys: KeyRing,
   ed25519: Ed25519 = nodeEd25519,
 ): Signature {
@@ -63,19 +70,11 @@ export function verifyArtifact(
   return signature;
 }
 
-const members: ReadonlySet<string> = new Set(['algorithm', 'key_id', 'signed_at', 'signature']);
-
-function readSignature(value: JsonValue | undefined): Signature {
+function readSignature(value: Encodable | undefined): Signature {
   if (value === undefined) throw invalid('there is no signature');
-  if (!isJsonObject(value)) throw invalid('signature must be an object');
-  const unknown = Object.keys(value).find((key) => !members.has(key));
-  if (unknown !== undefined) throw invalid('signature has a member that is not known');
-  const { algorithm, key_id, signed_at, signature } = value;
-  if (algorithm !== 'ed25519') throw invalid('signature.algorithm must be "ed25519"');
-  if (typeof key_id !== 'string' || key_id === '') throw invalid('signature.key_id must be a text');
-  if (typeof signed_at !== 'string') throw invalid('signature.signed_at must be a text');
-  if (typeof signature !== 'string') throw invalid('signature.signature must be a text');
-  return { algorithm, key_id, signed_at, signature };
+  const signature = validate(signatureMember, value);
+  if (signature.ok) return signature.value;
+  throw invalid(`its member signature was refused:\n${formatFaults(signature.faults)}`);
 }
 
 function checkKey(key: KeyEntry, signedAt: string): void {
@@ -96,7 +95,7 @@ function checkKey(key: KeyEntry, signedAt: string): void {
   }
 }
 
-function signedPayload(artifact: JsonObject, signature: Signature): Uint8Array {
+function signedPayload(artifact: EncodableObject, signature: Signature): Uint8Array {
   const { algorithm, key_id, signed_at } = signature;
   try {
     return canonicalBytes({ ...artifact, signature: { algorithm, key_id, signed_at } }, { keepNulls: true });

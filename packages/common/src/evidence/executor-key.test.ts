@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { createSigner, generateKeyPair, signArtifact, toBase64 } from '../crypto/index.ts';
-import { canonicalBytes, type JsonValue } from '../encoding/index.ts';
-import { signExecutorKey, verifyExecutorKey } from './index.ts';
+import { createSigner, generateKeyPair, toBase64 } from '../crypto/index.ts';
+import type { EncodableObject } from '../encoding/index.ts';
+import { signExecutorKey, signObject, verifyExecutorKey } from './index.ts';
 
 const now = new Date('2026-01-01T00:00:00Z');
 const executor = 'spiffe://csc.local/executor/host';
@@ -12,7 +12,7 @@ const claim = { executor, keyId: signer.keyId, publicKey: signer.publicKey };
 const refused = expect.objectContaining({ code: 'CREDENTIALS_INVALID' });
 
 /** Any members, really signed. */
-function signed(members: object, by = signer): Buffer {
+function signed(members: EncodableObject, by = signer): Buffer {
   const statement = {
     executor_key_version: 'csc.executor-key.v0.1',
     executor,
@@ -20,7 +20,7 @@ function signed(members: object, by = signer): Buffer {
     public_key: toBase64(signer.publicKey),
     ...members,
   };
-  return canonicalBytes(signArtifact(statement, by, now) as unknown as JsonValue);
+  return signObject(statement, by, now);
 }
 
 describe('the statement of an executor key', () => {

@@ -1,6 +1,6 @@
-import { CscError } from '@csc-fleet/common/errors';
-import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
-import { parseIdentity } from '@csc-fleet/common/rpc';
+import { CscError } from '../errors/index.ts';
+import { parseIdentity } from '../identity/index.ts';
+import type { ExecutionReceipt } from '../receipt/index.ts';
 
 /** Whose key a receipt was signed with. */
 export interface ReceiptSigner {
