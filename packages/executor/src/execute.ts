@@ -28,7 +28,7 @@ import { prepareCommand } from './run/prepare-command.ts';
 import type { Run } from './run/run.ts';
 import { runCommands } from './run/run-commands.ts';
 import type { Granted } from './run/workplace.ts';
-import { readRunSecrets } from './secrets/run-secrets.ts';
+import { readRunSecrets } from './secrets/index.ts';
 
 /** Where an execution says what becomes of it. */
 export interface Link {

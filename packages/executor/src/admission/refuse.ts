@@ -10,7 +10,7 @@ import type { Refusal as SignedRefusal } from '../journal/index.ts';
 import type { OutputSpool } from '../output/index.ts';
 import type { Host } from '../run/host.ts';
 import { type PreparedCommand, withdraw } from '../run/prepare-command.ts';
-import type { RunSecrets } from '../secrets/run-secrets.ts';
+import type { RunSecrets } from '../secrets/index.ts';
 import { genuineTicket, msUntilTicket, toUse } from './index.ts';
 
 /** How far an offer has come. */

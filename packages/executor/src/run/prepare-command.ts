@@ -1,6 +1,6 @@
 import { argvs, type Command } from '@csc-fleet/common/contract';
 import { endedProcess, type LaunchedProcess } from '@csc-fleet/sandbox/launch';
-import { type Egress, openEgress } from '../egress/open-egress.ts';
+import { type Egress, openEgress } from '../egress/index.ts';
 import type { Log } from '../service/log.ts';
 import { checkProgram } from './check-program.ts';
 import type { Host } from './host.ts';

@@ -2,8 +2,7 @@ import { argvSha256, type Command } from '@csc-fleet/common/contract';
 import type { Clock } from '@csc-fleet/common/encoding';
 import type { Ending } from '@csc-fleet/common/receipt';
 import { type LaunchOutcome, pipelineExit } from '@csc-fleet/sandbox/launch';
-import type { EgressSummary } from '../egress/index.ts';
-import type { Egress } from '../egress/open-egress.ts';
+import type { Egress, EgressSummary } from '../egress/index.ts';
 import { type FileTime, type Measurer, type Written, watchWrites } from '../evidence/measure-index.ts';
 import {
   type CapturedStream,
@@ -11,7 +10,7 @@ import {
   type OutputSpool,
   type StreamDigest,
 } from '../output/index.ts';
-import type { RunSecrets } from '../secrets/run-secrets.ts';
+import type { RunSecrets } from '../secrets/index.ts';
 import type { PreparedCommand } from './prepare-command.ts';
 import type { Run, StopReason } from './run.ts';
 

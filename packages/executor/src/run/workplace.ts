@@ -36,8 +36,8 @@ import {
 } from '@csc-fleet/sandbox/plan';
 import type { HostCeiling } from '../admission/ceiling-index.ts';
 import { proxyEnvironment, proxyPort } from '../egress/sandbox-side.ts';
+import type { RunSecrets } from '../secrets/index.ts';
 import { secretVariables } from '../secrets/index.ts';
-import type { RunSecrets } from '../secrets/run-secrets.ts';
 import type { ExecutionMode } from '../service/limits.ts';
 
 /** Makes the place that a command runs in: a sandbox on this host, or the host itself. */

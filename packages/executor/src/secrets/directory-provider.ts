@@ -2,10 +2,14 @@ import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 
 import { join } from 'node:path';
 import { explainFileError } from '@csc-fleet/common/files';
 import { descriptorPath } from '@csc-fleet/sandbox/host';
-import { ownBuffer } from './own-buffer.ts';
-import { maxSecretBytes, type SecretProvider } from './provider.ts';
-import { checkNotCancelled, unavailable } from './refusal.ts';
-import { checkSecretName } from './secret-name.ts';
+import {
+  checkNotCancelled,
+  checkSecretName,
+  maxSecretBytes,
+  ownBuffer,
+  type SecretProvider,
+  unavailable,
+} from './provider.ts';
 
 const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = constants;
 const newline = 0x0a;

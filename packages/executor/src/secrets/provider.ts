@@ -1,3 +1,5 @@
+import { CscError } from '@csc-fleet/common/errors';
+
 export interface ReadOptions {
   /** Gives up on the secret: the read then throws CANCELLED. */
   readonly signal?: AbortSignal;
@@ -19,3 +21,39 @@ export interface SecretProvider {
 
 /** In bytes: ample for keys and certificate chains, and little enough to search all output for. */
 export const maxSecretBytes = 64 * 1024;
+
+/**
+ * A name becomes a file name, a part of a URL and a path in the sandbox, so it may hold only what means nothing in any
+ * of them; `.` and `..` and what starts like an option are out with the first character.
+ */
+const secretName = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
+
+/** Throws CONTRACT_INVALID (names come from contracts, and no host can have such a secret) before anything is asked. */
+export function checkSecretName(name: string): void {
+  if (secretName.test(name) && !name.includes('..')) return;
+  throw new CscError(
+    'CONTRACT_INVALID',
+    `${JSON.stringify(name)} is not the name of a secret: it takes 1 to 128 letters, digits, "_", "-" and ".", no ".." and no "-" or "." at the start`,
+  );
+}
+
+/** A secret cannot be had on this host; `cause` is logged and must hold no value and no token. */
+export function unavailable(message: string, cause?: unknown): CscError {
+  return new CscError('SANDBOX_UNAVAILABLE', message, cause === undefined ? {} : { cause });
+}
+
+/** Throws CANCELLED where nobody waits for the secret any more. */
+export function checkNotCancelled(name: string, signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw new CscError('CANCELLED', `the secret ${name} is no longer wanted`);
+}
+
+/**
+ * A copy (of text: as UTF-8) in memory of its own. Buffer.from gives out pieces of a pool that all of the process gets
+ * pieces of, so that whatever holds one of them holds the neighbours too.
+ */
+export function ownBuffer(content: Buffer | string): Buffer {
+  const copy = Buffer.alloc(Buffer.byteLength(content));
+  if (typeof content === 'string') copy.write(content);
+  else content.copy(copy);
+  return copy;
+}

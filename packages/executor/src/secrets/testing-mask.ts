@@ -1,5 +1,5 @@
 import type { Pattern } from './automaton.ts';
-import type { OutputMask } from './output-mask.ts';
+import type { OutputMask } from './mask.ts';
 
 /** Says what a mask is to give, as plainly as possible and with all of the text at hand. */
 export function replaceAtOnce(

@@ -1,12 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CscError } from '@csc-fleet/common/errors';
 import { readBoundedFile } from '@csc-fleet/common/files';
-import type { SecretProvider } from './provider.ts';
-import { checkNotCancelled, unavailable } from './refusal.ts';
-import { checkSecretName } from './secret-name.ts';
-import { readTokenFile } from './token-file.ts';
-import { readVaultAnswer } from './vault-answer.ts';
-import { ReplyTooLongError, sendVaultRequest, type VaultReply } from './vault-request.ts';
+import { checkNotCancelled, checkSecretName, type SecretProvider, unavailable } from './provider.ts';
+import { ReplyTooLongError, readVaultAnswer, sendVaultRequest, type VaultReply } from './vault-request.ts';
 
 /** A KV secrets engine of a server that speaks HashiCorp Vault's HTTP API. */
 export interface VaultOptions {
@@ -142,4 +138,32 @@ function remedyFor(code: string): string {
 
 function codeOf(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}
+
+const maxTokenBytes = 4096;
+// Tokens of all kinds (hvs., s., JWTs), and nothing that could end a header.
+const tokenForm = /^[\x21-\x7e]+$/;
+
+/**
+ * The token in a file, which an agent may replace at any time: readFile anew each time, never kept. Its group may readFile it,
+ * as Vault's agent leaves it by default (0640), the rest of the world may not. Throws SANDBOX_UNAVAILABLE.
+ */
+function readTokenFile(path: string): string {
+  const { bytes, permissions } = readFile(path);
+  if ((permissions & 0o027) !== 0) {
+    throw unavailable(`the token file ${path} may be readFile or written by others: run chmod 600 ${path}`);
+  }
+  const token = bytes.toString('latin1').trim();
+  if (!tokenForm.test(token))
+    throw unavailable(`${path} does not hold a token: it takes one line of printable ASCII`);
+  return token;
+}
+
+function readFile(path: string): ReturnType<typeof readBoundedFile> {
+  try {
+    return readBoundedFile(path, { maxBytes: maxTokenBytes });
+  } catch (error) {
+    if (error instanceof CscError) throw unavailable(`the token file: ${error.message}`, error);
+    throw error;
+  }
 }

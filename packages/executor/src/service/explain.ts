@@ -21,7 +21,7 @@ import {
   type Place,
   type Workplace,
 } from '../run/workplace.ts';
-import { noSecrets } from '../secrets/run-secrets.ts';
+import { noSecrets } from '../secrets/index.ts';
 import { toProbe } from './compose.ts';
 import { type ExecutorConfig, readExecutorConfig } from './config.ts';
 
