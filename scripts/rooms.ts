@@ -23,6 +23,7 @@ export const house: House = {
       'policy-directory': ['contract', 'decision', 'encoding', 'errors', 'files', 'policy', 'schema', 'yaml'],
       approval: ['contract', 'encoding', 'errors', 'schema'],
       receipt: ['contract', 'encoding', 'errors', 'schema'],
+      'output-log': ['encoding', 'errors', 'messages', 'receipt'],
       ticket: ['encoding', 'errors', 'receipt', 'schema'],
       'executor-key': ['encoding', 'errors', 'schema'],
       'json-schema': [

@@ -1,15 +1,12 @@
 import { toExecutionEvent } from '@csc-fleet/client/events';
 import { createSession, type RunHandlers } from '@csc-fleet/client/session';
 import { CscError } from '@csc-fleet/common/errors';
-import type { OutputStream, SubmitResponse } from '@csc-fleet/common/messages';
+import type { SubmitResponse } from '@csc-fleet/common/messages';
+import { frameTag, readFrames } from '@csc-fleet/common/output-log';
 import { parseReceipt } from '@csc-fleet/common/receipt';
 import type { Gate } from '@csc-fleet/gate/compose';
-import { readFrames } from '@csc-fleet/gate/frames';
 import type { Outcome } from '../submit/outcome.ts';
 import { localPrincipal } from './gate.ts';
-
-// The first byte of an encoded message that holds one chunk; other messages say what the receipt says too.
-const chunkTag = 0x0a;
 
 /** Shows an execution of a gate in this process to its end. */
 export async function followLocal(
@@ -20,10 +17,11 @@ export async function followLocal(
 ): Promise<Outcome> {
   const session = createSession(handlers, receiptVersion, executionId);
   const showOutput = async (encoded: Uint8Array): Promise<void> => {
-    if (encoded[0] !== chunkTag) return;
-    for (const { data, stream, ...frame } of readFrames(encoded)) {
+    // Other messages say what the receipt says too.
+    if (encoded[0] !== frameTag) return;
+    for (const { data, ...frame } of readFrames(encoded)) {
       const bytes = Buffer.from(data.buffer, data.byteOffset, data.length);
-      await session.output({ type: 'chunk', ...frame, stream: stream as OutputStream, data: bytes });
+      await session.output({ type: 'chunk', ...frame, data: bytes });
     }
   };
   const output = gate.readOutput(localPrincipal, { executionId, from: [], follow: true }, showOutput);

@@ -1,7 +1,7 @@
 import { type Decision, OutputStream } from '@csc-fleet/common/messages';
+import { createOutputCheck, type OutputCheck } from '@csc-fleet/common/output-log';
 import type { EventOf, ExecutionEvent, OutputItem } from '../stream/items.ts';
 import { createProgress, type Progress } from '../stream/progress.ts';
-import { createOutputCheck, type OutputCheck } from '../verify/output-check.ts';
 
 type Awaitable = void | Promise<void>;
 

@@ -1,9 +1,4 @@
-import type {
-  OutputChunk,
-  OutputEnd,
-  StreamPosition,
-  ExecutionEvent as WireEvent,
-} from '@csc-fleet/common/messages';
+import type { OutputChunk, OutputEnd, ExecutionEvent as WireEvent } from '@csc-fleet/common/messages';
 
 type WireKind = NonNullable<WireEvent['event']>;
 type FlatKind<K extends WireKind> = K extends { $case: infer T; value: infer V }
@@ -41,9 +36,4 @@ export function toOutputItem(
   item: { $case: 'chunk'; value: OutputChunk } | { $case: 'end'; value: OutputEnd },
 ): OutputItem {
   return item.$case === 'chunk' ? { type: 'chunk', ...item.value } : { type: 'end', ...item.value };
-}
-
-/** One command's stream: a command id is any text, so the stream's number comes first. */
-export function streamKey(of: Pick<StreamPosition, 'commandId' | 'stream'>): string {
-  return `${of.stream}:${of.commandId}`;
 }

@@ -1,5 +1,6 @@
 import type { StreamPosition } from '@csc-fleet/common/messages';
-import { type ExecutionEvent, type OutputItem, streamKey } from './items.ts';
+import { streamKey } from '@csc-fleet/common/output-log';
+import type { ExecutionEvent, OutputItem } from './items.ts';
 
 /** How far a reader has come in an execution's events and output, so that nothing is shown twice or left out. */
 export interface Progress {

@@ -8,3 +8,4 @@ export {
 } from './last-handler.ts';
 export { asOwner, type Owner } from './owner.ts';
 export { needRestart, type ReloadLog, reloadOnHangUp } from './reload.ts';
+export { firstToRing, Signal } from './signal.ts';

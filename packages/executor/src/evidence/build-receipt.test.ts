@@ -1,9 +1,9 @@
 import { createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
 import { sealReceipt, toReceiptError } from '@csc-fleet/common/evidence';
+import { emptyDigest } from '@csc-fleet/common/output-log';
 import { parseReceipt } from '@csc-fleet/common/receipt';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
 import { describe, expect, it } from 'vitest';
-import { emptyDigest } from '../output/index.ts';
 import type { CommandOutcome } from '../run/run-command.ts';
 import { makeContract } from '../testing/contracts.ts';
 import { makePolicy } from '../testing/workbench.ts';

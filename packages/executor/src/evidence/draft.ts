@@ -1,7 +1,8 @@
 import { argvSha256, type Command } from '@csc-fleet/common/contract';
 import { canonicalJson, toTimestamp } from '@csc-fleet/common/encoding';
+import { emptyDigest } from '@csc-fleet/common/output-log';
 import type { ReceiptV02, ReceiptVersion } from '@csc-fleet/common/receipt';
-import { emptyDigest, type LogContent } from '../output/index.ts';
+import type { LogContent } from '../output/index.ts';
 import type { CommandOutcome } from '../run/run-command.ts';
 import { buildReceipt, type ReceiptSubject, type RunResult } from './build-receipt.ts';
 

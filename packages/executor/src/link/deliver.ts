@@ -4,8 +4,8 @@ import type { FinishedExecution, Journal, OwedReceipt } from '../journal/index.t
 import {
   Backlog,
   type BackloggedLog,
-  type OutputLog,
   type OutputSink,
+  type ReadableLog,
   type SpoolDirectory,
   type StoredLog,
   Uploads,
@@ -57,7 +57,7 @@ export class Deliveries {
   }
 
   /** Output that is still coming is sent as it comes. */
-  upload(output: OutputLog): void {
+  upload(output: ReadableLog): void {
     void this.#uploads.start(output);
   }
 

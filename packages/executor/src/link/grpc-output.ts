@@ -5,8 +5,9 @@ import {
   type PushOutputRequest,
   type PushOutputResponse,
 } from '@csc-fleet/common/rpc';
+import { Signal } from '@csc-fleet/common/service';
 import type { ClientDuplexStream } from '@grpc/grpc-js';
-import { ChangeSignal, type OutputSink } from '../output/index.ts';
+import type { OutputSink } from '../output/index.ts';
 
 type Call = ClientDuplexStream<PushOutputRequest, PushOutputResponse>;
 
@@ -55,7 +56,7 @@ const mostWaiting = 4;
 
 class Upload {
   readonly #call: Call;
-  readonly #taken = new ChangeSignal();
+  readonly #taken = new Signal();
   #waiters: Waiter[] = [];
   #failure: CscError | undefined;
 
@@ -98,7 +99,7 @@ class Upload {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     return new Promise((resolve, reject) => {
       this.#waiters.push({ length, resolve, reject });
-      this.#call.write(message, () => this.#taken.notify());
+      this.#call.write(message, () => this.#taken.ring());
     });
   }
 
@@ -111,7 +112,7 @@ class Upload {
   #fail(error: CscError): void {
     this.#failure ??= error;
     for (const { reject } of this.#waiters.splice(0)) reject(this.#failure);
-    this.#taken.notify();
+    this.#taken.ring();
   }
 }
 

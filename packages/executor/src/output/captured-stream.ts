@@ -1,57 +1,12 @@
-import { createHash, type Hash } from 'node:crypto';
-import { sha256Tagged } from '@csc-fleet/common/encoding';
+import { OutputStream } from '@csc-fleet/common/messages';
 
 /** The streams of a command that are captured. */
 export type CapturedStream = 'stdout' | 'stderr';
 
 export const capturedStreams: readonly CapturedStream[] = ['stdout', 'stderr'];
 
-/** What was captured of one stream, of one command or of a whole contract. */
-export interface StreamDigest {
-  /** "sha256:" and lower-case hex, over the captured bytes. */
-  readonly sha256: string;
-  /** Bytes captured. */
-  readonly length: number;
-  /** There was more, which was read and dropped. */
-  readonly truncated: boolean;
-}
-
-/** The digest of a stream of which nothing was captured. */
-export const emptyDigest: StreamDigest = { sha256: sha256Tagged(''), length: 0, truncated: false };
-
-/** Counts and hashes captured bytes as they come. */
-export class RunningDigest {
-  #hash: Hash = createHash('sha256');
-  #length = 0;
-  #truncated = false;
-
-  /** Another one that goes on from what this one has so far. */
-  fork(): RunningDigest {
-    const fork = new RunningDigest();
-    fork.#hash = this.#hash.copy();
-    fork.#length = this.#length;
-    fork.#truncated = this.#truncated;
-    return fork;
-  }
-
-  get length(): number {
-    return this.#length;
-  }
-
-  add(parts: readonly Uint8Array[]): void {
-    for (const part of parts) {
-      this.#hash.update(part);
-      this.#length += part.length;
-    }
-  }
-
-  truncate(): void {
-    this.#truncated = true;
-  }
-
-  /** May be asked at any time; what comes later is not in it. */
-  digest(): StreamDigest {
-    const sha256 = `sha256:${this.#hash.copy().digest('hex')}`;
-    return { sha256, length: this.#length, truncated: this.#truncated };
-  }
-}
+/** As a frame names them. */
+export const streamNumbers: Readonly<Record<CapturedStream, OutputStream>> = {
+  stdout: OutputStream.STDOUT,
+  stderr: OutputStream.STDERR,
+};

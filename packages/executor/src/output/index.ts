@@ -1,8 +1,6 @@
 export { Backlog, type BackloggedLog } from './backlog.ts';
-export { type CapturedStream, capturedStreams, emptyDigest, type StreamDigest } from './captured-stream.ts';
-export type { OutputLog } from './output-log.ts';
-export type { LogContent, StoredLog } from './read-log.ts';
-export { ChangeSignal } from './signal.ts';
+export { type CapturedStream, capturedStreams } from './captured-stream.ts';
+export type { LogContent, ReadableLog, StoredLog } from './read-log.ts';
 export { type OutputCaps, type OutputFilter, OutputSpool } from './spool.ts';
 export { SpoolDirectory } from './spool-directory.ts';
 export { type OutputSink, pushOutput } from './uplink.ts';

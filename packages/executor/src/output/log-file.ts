@@ -1,8 +1,5 @@
 import { type FileHandle, open, rm } from 'node:fs/promises';
-import { maxFrameData, wholeFramesEnd } from './frame.ts';
-
-// The longest frame: its data and a head with a command id, which no contract of a mebibyte can make longer.
-const maxFrame = maxFrameData + 1024 * 1024 + 1024;
+import { maxFrameBytes, wholeFramesEnd } from '@csc-fleet/common/output-log';
 
 /** An append-only file of frames. Nothing is made on disk before the first append. */
 export class LogFile {
@@ -47,11 +44,13 @@ export class LogFile {
    * there: a gate chooses where to go on from.
    */
   async read(offset: number, maxBytes: number): Promise<Uint8Array> {
-    for (let wanted = maxBytes; ; wanted *= 2) {
+    for (const wanted of [maxBytes, maxFrameBytes]) {
       const bytes = await this.#readBytes(offset, Math.min(wanted, this.#length - offset));
       const end = wholeFramesEnd(bytes);
-      if (end > 0 || bytes.length < wanted || wanted > maxFrame) return bytes.subarray(0, end);
+      if (end > 0) return bytes.subarray(0, end);
+      if (bytes.length < wanted) break;
     }
+    return new Uint8Array(0);
   }
 
   async #readBytes(offset: number, length: number): Promise<Uint8Array> {

@@ -1,12 +1,30 @@
 import { stat } from 'node:fs/promises';
-import { OutputChunk, OutputStream } from '@csc-fleet/common/messages';
-import { type CapturedStream, emptyDigest, RunningDigest, type StreamDigest } from './captured-stream.ts';
-import { readFrames } from './frame.ts';
+import {
+  emptyDigest,
+  type Frame,
+  RunningDigest,
+  readFrames,
+  type StreamDigest,
+  streamKey,
+} from '@csc-fleet/common/output-log';
+import { type CapturedStream, streamNumbers } from './captured-stream.ts';
 import { LogFile } from './log-file.ts';
-import type { OutputLog } from './output-log.ts';
+
+/** The reading side of an execution's output log: frames, appended until it has ended. */
+export interface ReadableLog {
+  readonly executionId: string;
+  /** Bytes that can be read. */
+  readonly length: number;
+  /** True once nothing more will be appended. */
+  readonly ended: boolean;
+  /** Whole frames from `offset`, which must be where a frame begins; about `maxBytes`, at least one frame. */
+  read(offset: number, maxBytes: number): Promise<Uint8Array>;
+  /** Resolves at the next change of `length` or `ended`, or when `abort` fires. */
+  changed(abort?: AbortSignal): Promise<void>;
+}
 
 /** A log in a file. */
-export interface StoredLog extends OutputLog {
+export interface StoredLog extends ReadableLog {
   /** Gives the file's descriptor back; what is there stays readable. */
   close(): Promise<void>;
 }
@@ -54,20 +72,25 @@ async function readThrough(file: LogFile, digests: Map<string, RunningDigest>): 
   for (let length = 0; ; ) {
     const bytes = await file.read(length, readAtOnce);
     if (bytes.length === 0) return length;
-    for (const { chunk } of readFrames(bytes)) addChunk(OutputChunk.decode(chunk), digests);
+    for (const frame of readFrames(bytes)) addFrame(frame, digests);
     length += bytes.length;
   }
 }
 
-function addChunk(chunk: OutputChunk, digests: Map<string, RunningDigest>): void {
-  const stream: CapturedStream = chunk.stream === OutputStream.STDERR ? 'stderr' : 'stdout';
-  for (const key of [keyOf(stream), keyOf(stream, chunk.commandId)]) {
+function addFrame({ commandId, stream, data }: Frame, digests: Map<string, RunningDigest>): void {
+  for (const key of [allOf(stream), streamKey({ commandId, stream })]) {
     const digest = digests.get(key) ?? new RunningDigest();
-    digest.add([chunk.data]);
+    digest.add(data);
     digests.set(key, digest);
   }
 }
 
 function keyOf(stream: CapturedStream, commandId?: string): string {
-  return commandId === undefined ? stream : `${stream} ${commandId}`;
+  const number = streamNumbers[stream];
+  return commandId === undefined ? allOf(number) : streamKey({ commandId, stream: number });
+}
+
+// No key of a command's stream, as that has a space behind the number.
+function allOf(stream: number): string {
+  return `${stream}`;
 }

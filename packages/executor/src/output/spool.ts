@@ -1,9 +1,16 @@
 import type { Readable } from 'node:stream';
-import { type CapturedStream, emptyDigest, RunningDigest, type StreamDigest } from './captured-stream.ts';
-import { encodeFrameHead, maxFrameData } from './frame.ts';
+import {
+  emptyDigest,
+  encodeFrameHead,
+  maxFrameData,
+  RunningDigest,
+  type StreamDigest,
+  streamKey,
+} from '@csc-fleet/common/output-log';
+import { Signal } from '@csc-fleet/common/service';
+import { type CapturedStream, streamNumbers } from './captured-stream.ts';
 import { LogFile } from './log-file.ts';
 import type { StoredLog } from './read-log.ts';
-import { ChangeSignal } from './signal.ts';
 
 /** How much of a contract's output is kept, in bytes; the rest is read and dropped. */
 export type OutputCaps = Readonly<Record<CapturedStream, number>>;
@@ -57,7 +64,7 @@ export class OutputSpool implements StoredLog {
   readonly #caps: OutputCaps;
   readonly #onFailure: (error: unknown) => void;
   readonly #begun = process.hrtime.bigint();
-  readonly #grown = new ChangeSignal();
+  readonly #grown = new Signal();
   /** Of each command's stream. */
   readonly #digests = new Map<string, RunningDigest>();
   readonly #totals = new Map<CapturedStream, Total>();
@@ -90,8 +97,8 @@ export class OutputSpool implements StoredLog {
     return this.#ended;
   }
 
-  changed(): Promise<void> {
-    return this.#grown.wait();
+  changed(abort?: AbortSignal): Promise<void> {
+    return this.#grown.wait(abort);
   }
 
   read(offset: number, maxBytes: number): Promise<Uint8Array> {
@@ -119,7 +126,7 @@ export class OutputSpool implements StoredLog {
 
   /** What has been captured of a command's stream, as far as it is in the log. */
   digest(commandId: string, stream: CapturedStream): StreamDigest {
-    return this.#digests.get(`${stream} ${commandId}`)?.digest() ?? emptyDigest;
+    return this.#digests.get(keyOf(commandId, stream))?.digest() ?? emptyDigest;
   }
 
   /** The same over all commands, in order. */
@@ -137,7 +144,7 @@ export class OutputSpool implements StoredLog {
     await this.settle();
     await this.#file.sync().catch((error: unknown) => this.#fail(error));
     this.#ended = true;
-    this.#grown.notify();
+    this.#grown.ring();
   }
 
   close(): Promise<void> {
@@ -186,7 +193,7 @@ export class OutputSpool implements StoredLog {
       this.#queue = [];
       await this.#write(pieces);
       for (const piece of pieces) this.#queuedBytes -= piece.bytes + costOf(piece.commandId);
-      this.#grown.notify();
+      this.#grown.ring();
     }
     this.#flushing = undefined;
   }
@@ -202,7 +209,7 @@ export class OutputSpool implements StoredLog {
       return;
     }
     for (const { commandId, stream, data } of pieces) {
-      for (const digest of this.#running(commandId, stream)) digest.add(data);
+      for (const digest of this.#running(commandId, stream)) for (const part of data) digest.add(part);
     }
     for (const { done } of pieces) for (const release of done) release();
   }
@@ -210,10 +217,11 @@ export class OutputSpool implements StoredLog {
   #toFrames(pieces: readonly Piece[]): Buffer[] {
     const offsets = new Map<string, number>();
     return pieces.flatMap(({ commandId, stream, monotonicNs, data, bytes }) => {
-      const key = `${stream} ${commandId}`;
+      const key = keyOf(commandId, stream);
       const offset = offsets.get(key) ?? this.#running(commandId, stream)[0].length;
       offsets.set(key, offset + bytes);
-      return [encodeFrameHead({ commandId, stream, offset, monotonicNs, length: bytes }), ...data];
+      const head = { commandId, stream: streamNumbers[stream], offset, monotonicNs };
+      return [encodeFrameHead(head, bytes), ...data];
     });
   }
 
@@ -223,7 +231,7 @@ export class OutputSpool implements StoredLog {
 
   /** The digest of the command's stream, and that of all commands so far where it is another one. */
   #running(commandId: string, stream: CapturedStream): readonly [RunningDigest, ...RunningDigest[]] {
-    const key = `${stream} ${commandId}`;
+    const key = keyOf(commandId, stream);
     const own = this.#digests.get(key) ?? new RunningDigest();
     this.#digests.set(key, own);
     const total = this.#totalOf(commandId, stream, own);
@@ -247,6 +255,10 @@ export class OutputSpool implements StoredLog {
     this.#failed = true;
     this.#onFailure(error);
   }
+}
+
+function keyOf(commandId: string, stream: CapturedStream): string {
+  return streamKey({ commandId, stream: streamNumbers[stream] });
 }
 
 // In UTF-16 units, of which each is at most three bytes.

@@ -1,21 +1,21 @@
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { CscError } from '@csc-fleet/common/errors';
+import { Signal } from '@csc-fleet/common/service';
 import { describe, expect, it, vi } from 'vitest';
 import { silentLog } from '../service/log.ts';
 import { Backlog, mostAtOnce } from './backlog.ts';
-import type { OutputLog } from './output-log.ts';
-import { ChangeSignal } from './signal.ts';
+import type { ReadableLog } from './read-log.ts';
 import { type OutputSink, pushOutput } from './uplink.ts';
 import { Uploads } from './uploads.ts';
 
 const frame = Buffer.concat([Buffer.from([0x0a, 0x80, 0x80, 0x04]), Buffer.alloc(65_536, 'x')]);
 
 /** A log in memory, of whole frames. */
-class GrowingLog implements OutputLog {
+class GrowingLog implements ReadableLog {
   readonly executionId: string = 'execution';
   ended = false;
   frames = 0;
-  readonly #changes = new ChangeSignal();
+  readonly #changes = new Signal();
 
   get length(): number {
     return this.frames * frame.length;
@@ -23,12 +23,12 @@ class GrowingLog implements OutputLog {
 
   grow(count: number): void {
     this.frames += count;
-    this.#changes.notify();
+    this.#changes.ring();
   }
 
   end(): void {
     this.ended = true;
-    this.#changes.notify();
+    this.#changes.ring();
   }
 
   async read(offset: number, maxBytes: number): Promise<Uint8Array> {
@@ -36,8 +36,12 @@ class GrowingLog implements OutputLog {
     return Buffer.concat(Array.from({ length: count }, () => frame));
   }
 
-  changed(): Promise<void> {
-    return this.#changes.wait();
+  changed(abort?: AbortSignal): Promise<void> {
+    return this.#changes.wait(abort);
+  }
+
+  get waiting(): number {
+    return this.#changes.waiting;
   }
 }
 
@@ -126,6 +130,22 @@ describe('pushOutput', () => {
     await pushed;
     expect(most).toBeLessThanOrEqual(4 * 1024 * 1024);
     expect(most).toBeGreaterThan(2 * 1024 * 1024);
+  });
+
+  it('waits once at a log that is still, however often the gate answers meanwhile', async () => {
+    const [log, sink, stop] = [new GrowingLog(), new ManualSink(), new AbortController()];
+    log.grow(200);
+    const pushed = pushOutput(log, sink, stop.signal);
+    let most = 0;
+    while (sink.held < log.length) {
+      await untilStill(() => sink.sent);
+      most = Math.max(most, log.waiting);
+      sink.acknowledge();
+    }
+    await untilStill(() => sink.held);
+    expect([most, log.waiting]).toEqual([1, 1]);
+    stop.abort(new Error('over'));
+    await expect(pushed).rejects.toThrow('over');
   });
 
   it('goes on from where the gate is', async () => {

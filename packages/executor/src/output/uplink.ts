@@ -1,6 +1,6 @@
 import { CscError } from '@csc-fleet/common/errors';
-import type { OutputLog } from './output-log.ts';
-import { ChangeSignal } from './signal.ts';
+import { firstToRing, Signal } from '@csc-fleet/common/service';
+import type { ReadableLog } from './read-log.ts';
 
 /** Where output logs go: the gate, in this process or behind gRPC. */
 export interface OutputSink {
@@ -27,7 +27,7 @@ const chunk = 256 * 1024;
  * @param onProgress called whenever the gate holds more
  */
 export async function pushOutput(
-  log: OutputLog,
+  log: ReadableLog,
   sink: OutputSink,
   signal: AbortSignal,
   onProgress: () => void = () => undefined,
@@ -45,23 +45,22 @@ export async function pushOutput(
 }
 
 class Push {
-  readonly #log: OutputLog;
+  readonly #log: ReadableLog;
   readonly #sink: OutputSink;
   readonly #signal: AbortSignal;
   readonly #onProgress: () => void;
-  readonly #broken = Promise.withResolvers<never>();
-  readonly #progress = new ChangeSignal();
+  readonly #failed = new Signal();
+  readonly #progress = new Signal();
   readonly #onAbort = () => this.#fail(this.#signal.reason);
   #failure: { readonly error: unknown } | undefined;
   #committed: number | undefined;
   #sent = 0;
 
-  constructor(log: OutputLog, sink: OutputSink, signal: AbortSignal, onProgress: () => void) {
+  constructor(log: ReadableLog, sink: OutputSink, signal: AbortSignal, onProgress: () => void) {
     this.#log = log;
     this.#sink = sink;
     this.#signal = signal;
     this.#onProgress = onProgress;
-    this.#broken.promise.catch(() => undefined);
     signal.addEventListener('abort', this.#onAbort);
     if (signal.aborted) this.#onAbort();
   }
@@ -87,7 +86,14 @@ class Push {
   async sendNext(): Promise<void> {
     const { executionId } = this.#log;
     const room = this.#sink.room?.(executionId);
-    if (room !== undefined) await Promise.race([room, this.#broken.promise]);
+    if (room !== undefined) {
+      this.#throwFailure();
+      await firstToRing(
+        () => room,
+        (abort) => this.#failed.wait(abort),
+      );
+      this.#throwFailure();
+    }
     const frames = await this.#log.read(this.#sent, chunk);
     if (frames.length === 0) throw new Error('the output log is shorter than it was');
     this.#throwFailure();
@@ -98,7 +104,10 @@ class Push {
   /** Until there is something to do. */
   async wait(): Promise<void> {
     this.#throwFailure();
-    await Promise.race([this.#progress.wait(), this.#log.changed()]);
+    await firstToRing(
+      (abort) => this.#progress.wait(abort),
+      (abort) => this.#log.changed(abort),
+    );
     this.#throwFailure();
   }
 
@@ -117,7 +126,7 @@ class Push {
         if (this.#committed !== undefined && !(committed <= this.#sent)) return this.#fail(unbelievable());
         this.#committed = Math.max(this.#held, committed);
         this.#onProgress();
-        this.#progress.notify();
+        this.#progress.ring();
       },
       (error: unknown) => this.#fail(error),
     );
@@ -125,8 +134,8 @@ class Push {
 
   #fail(error: unknown): void {
     this.#failure ??= { error };
-    this.#broken.reject(error);
-    this.#progress.notify();
+    this.#failed.ring();
+    this.#progress.ring();
   }
 
   #throwFailure(): void {

@@ -1,9 +1,8 @@
-import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isCscError } from '@csc-fleet/common/errors';
+import { firstToRing, Signal } from '@csc-fleet/common/service';
 import type { Log } from '../service/log.ts';
-import type { OutputLog } from './output-log.ts';
-import { ChangeSignal } from './signal.ts';
+import type { ReadableLog } from './read-log.ts';
 import { type OutputSink, pushOutput } from './uplink.ts';
 
 const firstPauseMs = 250;
@@ -20,7 +19,7 @@ export class Uploads {
   readonly #sink: OutputSink;
   readonly #log: Log;
   readonly #running = new Map<string, Upload>();
-  readonly #wake = new ChangeSignal();
+  readonly #wake = new Signal();
 
   constructor(sink: OutputSink, log: Log) {
     this.#sink = sink;
@@ -31,7 +30,7 @@ export class Uploads {
    * Resolves once the gate has all of it, does not know it, or the upload was stopped; never rejects. Of a log that is
    * being brought already there is no second upload.
    */
-  start(output: OutputLog): Promise<void> {
+  start(output: ReadableLog): Promise<void> {
     const { executionId } = output;
     const before = this.#running.get(executionId);
     if (before?.stop.signal.aborted === false) return before.ended;
@@ -66,14 +65,12 @@ export class Uploads {
 
   /** The gate is back: those that wait before they try again try now. */
   wake(): void {
-    this.#wake.notify();
+    this.#wake.ring();
   }
 
-  async #bring(output: OutputLog, upload: Upload): Promise<void> {
+  async #bring(output: ReadableLog, upload: Upload): Promise<void> {
     const { signal } = upload.stop;
-    const stopped = once(signal, 'abort');
-    while (output.length === 0 && !output.ended && !signal.aborted)
-      await Promise.race([output.changed(), stopped]);
+    while (output.length === 0 && !output.ended && !signal.aborted) await output.changed(signal);
     if (output.length === 0) return;
     for (let pause = firstPauseMs; !signal.aborted; pause = Math.min(2 * pause, longestPauseMs)) {
       try {
@@ -84,7 +81,10 @@ export class Uploads {
       } catch (error) {
         if (signal.aborted || isCscError(error, 'EXECUTION_UNKNOWN')) return;
         this.#log.warn({ executionId: output.executionId, error }, 'output could not be sent; trying again');
-        await Promise.race([this.#wake.wait(), sleep(pause, undefined, { signal }).catch(() => {})]);
+        await firstToRing(
+          (abort) => this.#wake.wait(abort),
+          (abort) => sleep(pause, undefined, { signal: AbortSignal.any([signal, abort]) }).catch(() => {}),
+        );
       }
     }
   }

@@ -1,15 +1,11 @@
 import { argvSha256, type Command } from '@csc-fleet/common/contract';
 import type { Clock } from '@csc-fleet/common/encoding';
+import type { StreamDigest } from '@csc-fleet/common/output-log';
 import type { Ending } from '@csc-fleet/common/receipt';
 import { type LaunchOutcome, pipelineExit } from '@csc-fleet/sandbox/launch';
 import type { Egress, EgressSummary } from '../egress/index.ts';
 import { type FileTime, type Measurer, type Written, watchWrites } from '../evidence/measure-index.ts';
-import {
-  type CapturedStream,
-  capturedStreams,
-  type OutputSpool,
-  type StreamDigest,
-} from '../output/index.ts';
+import { type CapturedStream, capturedStreams, type OutputSpool } from '../output/index.ts';
 import type { RunSecrets } from '../secrets/index.ts';
 import type { PreparedCommand } from './prepare-command.ts';
 import type { Run, StopReason } from './run.ts';

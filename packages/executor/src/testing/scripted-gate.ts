@@ -13,14 +13,13 @@ import { canonicalBytes, type JsonObject, type JsonValue, toTimestamp } from '@c
 import { CscError } from '@csc-fleet/common/errors';
 import { signArtifact, verifyReceiptFor } from '@csc-fleet/common/evidence';
 import type { ConnectRequest, ConnectResponse, Duration, Offer } from '@csc-fleet/common/messages';
-import { OutputChunk } from '@csc-fleet/common/messages';
+import { type Frame, readFrames } from '@csc-fleet/common/output-log';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
 import type { ExecutionReceipt, ReceiptV02 } from '@csc-fleet/common/receipt';
 import type { UnsignedTicket } from '@csc-fleet/common/ticket';
 import type { Executor } from '../link/linked-executor.ts';
 import type { LinkMessage } from '../link/outbox.ts';
 import type { LinkConnection } from '../link/session.ts';
-import { readFrames } from '../output/frame.ts';
 import type { OutputSink } from '../output/index.ts';
 
 type MessageOf<Case extends LinkMessage['$case']> = Extract<LinkMessage, { $case: Case }>['value'];
@@ -208,8 +207,8 @@ export class CollectingSink implements OutputSink {
     while (this.log(executionId).length < length) await once(this.#events, 'append');
   }
 
-  chunks(executionId: string): OutputChunk[] {
-    return [...readFrames(this.log(executionId))].map(({ chunk }) => OutputChunk.decode(chunk));
+  chunks(executionId: string): Frame[] {
+    return [...readFrames(this.log(executionId))];
   }
 
   /** What a command wrote to one stream (1: stdout, 2: stderr). */

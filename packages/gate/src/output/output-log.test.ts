@@ -2,9 +2,9 @@ import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { OutputChunk, OutputStream } from '@csc-fleet/common/messages';
+import { maxFrameBytes, maxFrameData } from '@csc-fleet/common/output-log';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { encodeItem, itemField } from './encode-item.ts';
-import { maxFrameBytes, maxFrameData } from './frames.ts';
 import { OutputLog } from './output-log.ts';
 
 let directory: string;

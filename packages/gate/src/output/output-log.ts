@@ -1,9 +1,9 @@
 import { constants, existsSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { CscError } from '@csc-fleet/common/errors';
-import { Signal } from '../execution/signal.ts';
+import { maxFrameBytes, readFrames } from '@csc-fleet/common/output-log';
+import { Signal } from '@csc-fleet/common/service';
 import { storeRetryMs } from '../store/store-error.ts';
-import { maxFrameBytes, readFrames } from './frames.ts';
 import { maxLogLength, type OutputGrant } from './grant.ts';
 import { refused, StreamOffsets } from './stream-offsets.ts';
 

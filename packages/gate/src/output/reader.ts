@@ -1,12 +1,7 @@
-import {
-  OutputChunk,
-  OutputEnd,
-  type OutputStream,
-  type ReadOutputRequest,
-} from '@csc-fleet/common/messages';
+import { OutputEnd, type ReadOutputRequest } from '@csc-fleet/common/messages';
+import { encodeFrame, type Frame, readFrames, streamKey } from '@csc-fleet/common/output-log';
 import type { LiveExecution } from '../execution/execution.ts';
 import { encodeItem, itemField } from './encode-item.ts';
-import { type Frame, readFrames } from './frames.ts';
 import type { OutputLog } from './output-log.ts';
 
 /** An encoded ReadOutputResponse. A RunResponse that holds the same item looks the same on the wire. */
@@ -47,12 +42,12 @@ class StreamReader {
 
   constructor(execution: LiveExecution, from: ReadOutputRequest['from']) {
     this.#execution = execution;
-    for (const { commandId, stream, offset } of from) this.#next.set(keyOf(commandId, stream), offset);
+    for (const position of from) this.#next.set(streamKey(position), position.offset);
   }
 
   *items(bytes: Uint8Array): Generator<EncodedOutput> {
     for (const frame of readFrames(bytes)) {
-      const key = keyOf(frame.commandId, frame.stream);
+      const key = streamKey(frame);
       const next = this.#next.get(key) ?? 0;
       const end = frame.offset + frame.data.length;
       if (end <= next) continue;
@@ -66,7 +61,7 @@ class StreamReader {
     for (const { event } of this.#execution.events) {
       if (event?.$case !== 'commandExited') continue;
       for (const end of event.value.result?.outputs ?? []) {
-        const key = keyOf(end.commandId, end.stream);
+        const key = streamKey(end);
         if (this.#ended.has(key) || (this.#next.get(key) ?? 0) < end.length) continue;
         this.#ended.add(key);
         yield encodeItem(itemField.end, OutputEnd.encode(end).finish());
@@ -75,12 +70,6 @@ class StreamReader {
   }
 }
 
-function keyOf(commandId: string, stream: number): string {
-  return `${stream} ${commandId}`;
-}
-
-function encodeRest({ commandId, stream, offset, monotonicNs, data }: Frame, from: number): EncodedOutput {
-  const rest = Buffer.from(data.subarray(from - offset));
-  const chunk = { commandId, stream: stream as OutputStream, offset: from, monotonicNs, data: rest };
-  return encodeItem(itemField.chunk, OutputChunk.encode(chunk).finish());
+function encodeRest(frame: Frame, from: number): EncodedOutput {
+  return encodeFrame({ ...frame, offset: from }, frame.data.subarray(from - frame.offset));
 }

@@ -1,6 +1,6 @@
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { OutputStream } from '@csc-fleet/common/messages';
-import { type Frame, readFrames } from './frames.ts';
+import { type Frame, readFrames, streamKey } from '@csc-fleet/common/output-log';
 import type { OutputGrant } from './grant.ts';
 
 const outputNames = ['stdout_bytes', 'stderr_bytes'] as const;
@@ -49,11 +49,12 @@ export class StreamOffsets {
     return end;
   }
 
-  #take({ commandId, stream, offset, data }: Frame, after: Map<string, number>, totals: Totals): void {
+  #take(frame: Frame, after: Map<string, number>, totals: Totals): void {
+    const { stream, offset, data } = frame;
     if (stream < OutputStream.STDOUT || stream > OutputStream.TERMINAL) {
       throw refused('a frame is of an unknown stream');
     }
-    const key = `${stream} ${commandId}`;
+    const key = streamKey(frame);
     const expected = after.get(key) ?? this.#next.get(key) ?? 0;
     if (offset !== expected) throw refused('there is a gap in a stream');
     after.set(key, expected + data.length);

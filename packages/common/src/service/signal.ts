@@ -28,3 +28,19 @@ export class Signal {
     for (const wake of waiting) wake();
   }
 }
+
+/**
+ * Waits for whichever comes first and lets go of the others, which Promise.race alone does not do: a bell that seldom
+ * rings would remember everybody who ever raced it.
+ * @param waits each is given what tells it that another was first, and that nobody waits for it any more
+ */
+export async function firstToRing(
+  ...waits: readonly ((abort: AbortSignal) => Promise<unknown>)[]
+): Promise<void> {
+  const over = new AbortController();
+  try {
+    await Promise.race(waits.map((wait) => wait(over.signal)));
+  } finally {
+    over.abort();
+  }
+}

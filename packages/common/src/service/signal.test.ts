@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Signal } from './signal.ts';
+import { firstToRing, Signal } from './signal.ts';
 
 describe('Signal', () => {
   it('wakes all who wait, once', async () => {
@@ -39,4 +39,12 @@ describe('Signal', () => {
     await signal.wait(AbortSignal.abort());
     expect(signal.waiting).toBe(0);
   });
+});
+
+it('firstToRing lets go of those that do not come first, whether the first rings or fails', async () => {
+  const seldom = new Signal();
+  const at = (abort: AbortSignal): Promise<void> => seldom.wait(abort);
+  for (let i = 0; i < 100; i++) await firstToRing(at, async () => undefined);
+  await expect(firstToRing(at, () => Promise.reject(new Error('no')))).rejects.toThrow('no');
+  expect(seldom.waiting).toBe(0);
 });

@@ -1,8 +1,7 @@
-import { createHash, type Hash } from 'node:crypto';
-import { CscError } from '@csc-fleet/common/errors';
-import { type OutputChunk, OutputStream } from '@csc-fleet/common/messages';
-import type { ExecutionReceipt, ReceiptV02 } from '@csc-fleet/common/receipt';
-import { streamKey } from '../stream/items.ts';
+import { CscError } from '../errors/index.ts';
+import { type OutputChunk, OutputStream } from '../messages/index.ts';
+import type { ExecutionReceipt, ReceiptV02 } from '../receipt/index.ts';
+import { emptyDigest, RunningDigest, type StreamDigest, streamKey } from './digest.ts';
 
 /** Hashes the output that went past, to hold a receipt's output hashes against it. */
 export interface OutputCheck {
@@ -10,12 +9,6 @@ export interface OutputCheck {
   add(chunk: OutputChunk): void;
   /** Throws RECEIPT_INVALID where the receipt vouches for other bytes than those that were seen. */
   verify(receipt: ExecutionReceipt): void;
-}
-
-interface Seen {
-  readonly name: string;
-  readonly hash: Hash;
-  length: number;
 }
 
 /** A stream that a receipt vouches for. `bytes` is undefined where the receipt's version does not say. */
@@ -35,14 +28,13 @@ export function createOutputCheck(receiptVersion: string): OutputCheck {
     ...(receiptVersion === 'csc.receipt.v0.1' ? [] : [ofCommand]),
     ...(receiptVersion === 'csc.receipt.v0.2' ? [] : [ofStream]),
   ];
-  const seen = new Map<string, Seen>();
+  const seen = new Map<string, RunningDigest>();
   return {
     add: (chunk) => {
       for (const name of ways.map((way) => way(chunk))) {
-        const entry = seen.get(name) ?? { name, hash: createHash('sha256'), length: 0 };
-        entry.hash.update(chunk.data);
-        entry.length += chunk.data.length;
-        seen.set(name, entry);
+        const digest = seen.get(name) ?? new RunningDigest();
+        digest.add(chunk.data);
+        seen.set(name, digest);
       }
     },
     verify: (receipt) => {
@@ -50,8 +42,9 @@ export function createOutputCheck(receiptVersion: string): OutputCheck {
       const way = isV02 ? ofCommand : ofStream;
       if (!ways.includes(way)) throw invalid('the receipt is not of the version that was asked for');
       const prefix = isV02 ? commandPrefix : streamPrefix;
-      const mine = [...seen.values()].filter(({ name }) => name.startsWith(prefix));
-      compareAll(isV02 ? claimsOfCommands(receipt) : claimsOfStreams(receipt), mine);
+      const mine = [...seen].filter(([name]) => name.startsWith(prefix));
+      const digests = new Map(mine.map(([name, digest]) => [name, digest.digest()]));
+      compareAll(isV02 ? claimsOfCommands(receipt) : claimsOfStreams(receipt), digests);
     },
   };
 }
@@ -91,24 +84,21 @@ function claimsOfStreams({ stdout_hash, stderr_hash }: ExecutionReceipt): Claim[
   ];
 }
 
-function compareAll(claims: readonly Claim[], seen: readonly Seen[]): void {
-  const byName = new Map(seen.map((it) => [it.name, it]));
+function compareAll(claims: readonly Claim[], seen: Map<string, StreamDigest>): void {
   for (const claim of claims) {
-    compare(claim, byName.get(claim.name));
-    byName.delete(claim.name);
+    compare(claim, seen.get(claim.name) ?? emptyDigest);
+    seen.delete(claim.name);
   }
   // Output that no receipt covers may be anybody's: a gate could add a command of its own, or a stream.
-  const [uncovered] = [...byName.values()].filter(({ length }) => length > 0);
+  const uncovered = [...seen.values()].find(({ length }) => length > 0);
   if (uncovered !== undefined) {
     throw invalid(`the receipt says nothing of ${uncovered.length} bytes of output that arrived here`);
   }
 }
 
-function compare({ hash, bytes, name }: Claim, seen: Seen | undefined): void {
-  const length = seen?.length ?? 0;
+function compare({ hash, bytes, name }: Claim, { sha256, length }: StreamDigest): void {
   if (hash === undefined && length === 0) return;
-  const digest = (seen?.hash.copy() ?? createHash('sha256')).digest('hex');
-  if (`sha256:${digest}` === hash && (bytes === undefined || bytes === length)) return;
+  if (sha256 === hash && (bytes === undefined || bytes === length)) return;
   throw invalid(`the receipt vouches for other output than the ${length} bytes that arrived here (${name})`);
 }
 

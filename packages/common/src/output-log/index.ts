@@ -1,0 +1,13 @@
+export { createOutputCheck, type OutputCheck } from './check.ts';
+export { emptyDigest, RunningDigest, type StreamDigest, streamKey } from './digest.ts';
+export {
+  encodeFrame,
+  encodeFrameHead,
+  type Frame,
+  type FrameHead,
+  frameTag,
+  maxFrameBytes,
+  maxFrameData,
+  readFrames,
+  wholeFramesEnd,
+} from './frame.ts';
