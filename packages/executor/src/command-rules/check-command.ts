@@ -1,7 +1,14 @@
 import { type Fault, quoteBriefly } from '@csc-fleet/common/errors';
-import type { InlineCode, Unclear } from './look.ts';
-import { findPrograms } from './programs.ts';
-import { type Resolve, type TracedProgram, tracePrograms } from './trace-programs.ts';
+import {
+  type InlineCode,
+  joinLooks,
+  type Look,
+  type Surroundings,
+  toWords,
+  type Unclear,
+  type Word,
+} from './look.ts';
+import { actsByName, findPrograms, type KnownProgram } from './programs.ts';
 
 /** What an argv is held against. */
 export interface CommandRules {
@@ -10,7 +17,7 @@ export interface CommandRules {
   /** Whether argv may carry code of its own. */
   readonly inlineCode: boolean;
   /** What a program's name stands for where the command runs. Absent: names are taken at their word. */
-  readonly resolve?: Resolve;
+  readonly resolve?: ResolveProgram;
   /** Whether its stdin is a pipe, as it is for every segment of a pipeline after the first. Default: false. */
   readonly piped?: boolean;
 }
@@ -22,7 +29,7 @@ export interface CommandRules {
  */
 export function checkCommand(argv: readonly string[], rules: CommandRules): readonly Fault[] {
   const { allowCommands, inlineCode, resolve, piped = false } = rules;
-  const { programs, codes, unclear } = tracePrograms(argv, { piped }, resolve);
+  const { programs, codes, unclear } = followPrograms(argv, { piped }, resolve);
   return [
     ...(inlineCode ? [] : codes.map(codeFault)),
     ...unclear.map(unclearFault),
@@ -47,7 +54,7 @@ function unclearFault({ program, why, at }: Unclear): Fault {
   return { path: `[${at}]`, message: `hides what is run: ${quoteBriefly(program)} ${why}; ${instead}` };
 }
 
-function wrappedFault({ words }: TracedProgram, allowCommands: readonly string[]): readonly Fault[] {
+function wrappedFault({ words }: FollowedProgram, allowCommands: readonly string[]): readonly Fault[] {
   const [word] = words;
   if (word === undefined || allowCommands.includes(word.text)) return [];
   const name = quoteBriefly(word.text);
@@ -61,7 +68,7 @@ function wrappedFault({ words }: TracedProgram, allowCommands: readonly string[]
 
 /** A name that is none of the policy's interpreters and wrappers, and stands for one. */
 function disguiseFault(
-  { words, resolved }: TracedProgram,
+  { words, resolved }: FollowedProgram,
   allowCommands: readonly string[],
 ): readonly Fault[] {
   const [word] = words;
@@ -76,4 +83,95 @@ function disguiseFault(
 
 function familiesOf(program: string): string[] {
   return findPrograms(program).flatMap(({ family }) => (family === undefined ? [] : [family]));
+}
+
+const unpiped: Surroundings = { piped: false };
+
+/**
+ * The code that an argv carries in its own words, or takes from a pipe, rather than from a file: `sh -c …`,
+ * `timeout 5 python3 -c …`, `… | bash`. Undefined where there is none. By names alone: what a name stands for on a host
+ * is `checkCommand`'s to ask.
+ */
+export function findInlineCode(
+  argv: readonly string[],
+  surroundings: Surroundings = unpiped,
+): InlineCode | undefined {
+  return followPrograms(argv, surroundings).codes[0];
+}
+
+/** The programs that the wrappers in an argv would run, each with its arguments, the outermost first. */
+export function unwrap(argv: readonly string[]): readonly (readonly string[])[] {
+  return followPrograms(argv, unpiped)
+    .programs.slice(1)
+    .map(({ words }) => words.map(({ text }) => text));
+}
+
+/** Gives the path of the file that a program's name stands for; undefined where there is none or it is not known. */
+type ResolveProgram = (program: string) => string | undefined;
+
+/** One program of an argv, the first of them or one that a wrapper runs. */
+interface FollowedProgram {
+  readonly words: readonly Word[];
+  /** What a name stands for where that is another name than its own; otherwise undefined. */
+  readonly resolved: string | undefined;
+  readonly known: readonly KnownProgram[];
+}
+
+/** All that an argv leads to, wrappers in wrappers included. */
+interface Followed {
+  /** The outermost first. */
+  readonly programs: readonly FollowedProgram[];
+  readonly codes: readonly InlineCode[];
+  readonly unclear: readonly Unclear[];
+}
+
+// Nobody wraps that deeply in earnest.
+const deepest = 32;
+const most = 1000;
+
+/** Follows an argv from program to program. */
+function followPrograms(
+  argv: readonly string[],
+  surroundings: Surroundings,
+  resolve: ResolveProgram = () => undefined,
+): Followed {
+  const programs: FollowedProgram[] = [];
+  const looks: Look[] = [];
+  let level: readonly (readonly Word[])[] = [toWords(argv)];
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > deepest || programs.length + level.length > most) {
+      looks.push({ codes: [], runs: [], unclear: [tooDeep(level)] });
+      break;
+    }
+    const found = level.map((words) => identify(words, resolve));
+    const seen = joinLooks(found.flatMap((program) => readByRules(program, surroundings)));
+    programs.push(...found);
+    looks.push(seen);
+    level = distinct(seen.runs);
+  }
+  const { codes, unclear } = joinLooks(looks);
+  return { programs, codes, unclear };
+}
+
+function identify(words: readonly Word[], resolve: ResolveProgram): FollowedProgram {
+  const name = words[0]?.text ?? '';
+  const path = resolve(name);
+  const resolved = path === undefined || actsByName(name, path) ? undefined : path;
+  const known = new Set([...findPrograms(name), ...(resolved === undefined ? [] : findPrograms(resolved))]);
+  return { words, resolved, known: [...known] };
+}
+
+function readByRules({ words, known }: FollowedProgram, surroundings: Surroundings): Look[] {
+  return known.map(({ read }) => read(words, surroundings));
+}
+
+// Two rules may see the same program.
+function distinct(runs: readonly (readonly Word[])[]): readonly (readonly Word[])[] {
+  const seen = new Map(runs.map((words) => [JSON.stringify(words), words]));
+  return [...seen.values()];
+}
+
+function tooDeep(level: readonly (readonly Word[])[]): Unclear {
+  const word = level[0]?.[0];
+  return { program: word?.text ?? '', why: 'is wrapped too often to be followed', at: word?.at ?? 0 };
 }

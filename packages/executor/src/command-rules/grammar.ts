@@ -1,3 +1,5 @@
+import { posix } from 'node:path';
+
 /** How a program reads the options before its operands, in the terms of getopt(3). */
 export interface Grammar {
   /**
@@ -32,7 +34,7 @@ export interface Grammar {
 }
 
 /** The items of a list that is written as one text, apart by spaces. */
-export function toList(text: string): string[] {
+function toList(text: string): string[] {
   return text.split(/\s+/).filter((item) => item !== '');
 }
 
@@ -72,4 +74,19 @@ function readLong(entry: string): { readonly name: string; readonly takes: Takes
   if (entry.endsWith('=')) return { name: entry.slice(0, -1), takes: 'value' };
   if (entry.endsWith('?')) return { name: entry.slice(0, -1), takes: 'attached' };
   return { name: entry, takes: 'nothing' };
+}
+
+/** The file name of a program: `bash` of `/usr/bin/bash`. */
+export function fileName(program: string): string {
+  return posix.basename(program);
+}
+
+/**
+ * Matches these file names (patterns, apart by spaces), also with a version or a build in them: `python3.11`,
+ * `perl5.36-x86_64-linux-gnu`, `bash-static`.
+ */
+export function named(names: string): RegExp {
+  const version = '(?:-?v?\\d+(?:\\.\\d+)*[a-z]?)?';
+  const build = '(?:-(?:dbg|static|minimal|\\w+-linux-\\w+))?';
+  return new RegExp(`^(?:${toList(names).join('|')})${version}${build}$`);
 }

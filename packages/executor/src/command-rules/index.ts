@@ -1,3 +1,2 @@
-export { type CommandRules, checkCommand } from './check-command.ts';
-export { findInlineCode, unwrap } from './find-inline-code.ts';
+export { type CommandRules, checkCommand, findInlineCode, unwrap } from './check-command.ts';
 export type { InlineCode } from './look.ts';

@@ -1,16 +1,21 @@
-import { interpreters } from './interpreters.ts';
+import { readAwk, readSed } from './filters.ts';
+import { readDashedGit, readGit } from './git.ts';
+import { fileName, named } from './grammar.ts';
+import { interpreters } from './interpreter-table.ts';
+import { readInterpreter } from './interpreters.ts';
 import type { Reader } from './look.ts';
-import { fileName, named } from './program-name.ts';
-import { readCmake } from './read-cmake.ts';
-import { readEnv } from './read-env.ts';
-import { readAwk, readSed } from './read-filters.ts';
-import { readDashedGit, readGit } from './read-git.ts';
-import { readAfter, readEval, readParallel, readUpToSemicolon, readXargs } from './read-input-runners.ts';
-import { readInterpreter } from './read-interpreter.ts';
-import { readTool } from './read-tool.ts';
-import { readWrapper } from './read-wrapper.ts';
-import { tools } from './tools.ts';
-import { wrappers } from './wrappers.ts';
+import {
+  readAfter,
+  readCmake,
+  readEnv,
+  readEval,
+  readParallel,
+  readUpToSemicolon,
+  readXargs,
+} from './runners.ts';
+import { readTool, tools } from './tools.ts';
+import { wrappers } from './wrapper-table.ts';
+import { readWrapper } from './wrappers.ts';
 
 /** A program that this host has rules for. */
 export interface KnownProgram {

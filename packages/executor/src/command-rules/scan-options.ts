@@ -1,5 +1,5 @@
 import { findLong, type Grammar, isListed, type Takes, takesOfLetter } from './grammar.ts';
-import type { Word } from './word.ts';
+import type { Word } from './look.ts';
 
 /** An option as it was read. */
 export interface Option {

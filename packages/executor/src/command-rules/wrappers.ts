@@ -1,6 +1,16 @@
-import type { Grammar } from './grammar.ts';
-import { named } from './program-name.ts';
-import type { Option } from './scan-options.ts';
+import { type Grammar, isListed } from './grammar.ts';
+import {
+  joinLooks,
+  type Look,
+  madeFrom,
+  nothingSeen,
+  type Reader,
+  seenCode,
+  seenRun,
+  seenUnclear,
+  type Word,
+} from './look.ts';
+import { type Option, type Scan, scanOptions } from './scan-options.ts';
 
 /** A program that runs another, which its own words name. Lists are apart by spaces. */
 export interface Wrapper {
@@ -33,366 +43,106 @@ export interface Wrapper {
   readonly commands?: Readonly<Record<string, 'program' | 'code'>>;
 }
 
-/** The terms of getopt_long(3), which every program of coreutils and util-linux reads its options with. */
-function gnu(short: string, long = ''): Grammar {
-  return { short, long: `${long} help version`, abbreviations: true };
+/** How a wrapper's words are read: which program do they name? */
+export function readWrapper(wrapper: Wrapper): Reader {
+  return (words) => readWords(withoutLeading(words, wrapper), wrapper);
 }
 
-const machine = `(?:uname26|linux32|linux64|i[3-6]86|x86_64|athlon|aarch64|arm\\w*|mips\\w*|parisc\\w*|ppc\\w*|s390x?|sparc\\w*|alpha\\w*|ia64|riscv\\d*)`;
+function readWords(words: readonly Word[], wrapper: Wrapper): Look {
+  const scan = scanOptions(words, wrapper.grammar);
+  return wrapper.commands === undefined
+    ? readProgram(words, scan, wrapper)
+    : readCommand(words, scan, wrapper, wrapper.commands);
+}
 
-const namespaces = 'mount? uts? ipc? net? pid? user? cgroup? time? setuid= setgid=';
+function withoutLeading(words: readonly Word[], { leading }: Wrapper): readonly Word[] {
+  const [program, first, ...rest] = words;
+  if (leading === undefined || program === undefined || first === undefined) return words;
+  return leading.test(first.text) ? [program, ...rest] : words;
+}
 
-const su = gnu(
-  'mpPlfThVc:s:g:G:w:u:',
-  `command= session-command= shell= group= supp-group= whitelist-environment= user= preserve-environment pty no-pty
-  login fast`,
-);
+/** `npm --silent exec -- PROGRAM`: options on both sides of the word that says what to do. */
+function readCommand(
+  words: readonly Word[],
+  scan: Scan,
+  wrapper: Wrapper,
+  commands: Readonly<Record<string, 'program' | 'code'>>,
+): Look {
+  const { commands: _, ...afterwards } = wrapper;
+  // An unlisted option may or may not take the next word, so that there may be several places to look.
+  return joinLooks(
+    scan.operands.map((place) => {
+      const word = words[place];
+      const command =
+        word !== undefined && Object.hasOwn(commands, word.text) ? commands[word.text] : undefined;
+      if (word === undefined || command === undefined) return nothingSeen;
+      if (command === 'code') return seenCode(words, word.text, word);
+      const rest = [words[0] ?? word, ...words.slice(place + 1)];
+      return joinLooks([seeOptions(words, scan, wrapper), readWords(rest, afterwards)]);
+    }),
+  );
+}
 
-const npm: Grammar = {
-  short: 'yqsdDgp:c:w:C:',
-  long: `package= call= workspace= prefix= cache= registry= userconfig= script-shell= loglevel= yes no no-install quiet
-    silent offline prefer-offline workspaces ignore-scripts no-audit no-fund help version`,
-};
+function readProgram(words: readonly Word[], scan: Scan, wrapper: Wrapper): Look {
+  if (scan.options.some(({ name }) => isListed(name, wrapper.alone))) return nothingSeen;
+  const places = wrapper.grammar.permutes ? scan.operands.slice(0, 1) : scan.operands;
+  return joinLooks([
+    seeOptions(words, scan, wrapper),
+    ...places.map((place) => readOperands(words, words.slice(place), scan, wrapper)),
+  ]);
+}
 
-/** What this host knows to run another program. `env`, `xargs` and `find` have readers of their own. */
-export const wrappers: readonly Wrapper[] = [
-  // coreutils(1)
-  {
-    family: 'timeout',
-    names: named('g?timeout'),
-    grammar: gnu('fk:ps:v', 'foreground kill-after= preserve-status signal= verbose'),
-    before: 1,
-  },
-  {
-    family: 'nice',
-    names: named('g?nice'),
-    grammar: { ...gnu('n:', 'adjustment='), numeric: true },
-  },
-  { family: 'nohup', names: named('g?nohup'), grammar: gnu('') },
-  { family: 'stdbuf', names: named('g?stdbuf'), grammar: gnu('i:o:e:', 'input= output= error=') },
-  {
-    family: 'chroot',
-    names: named('g?chroot'),
-    grammar: gnu('', 'groups= userspec= skip-chdir'),
-    before: 1,
-    shell: 'by default',
-  },
-  {
-    family: 'time',
-    names: named('g?time'),
-    grammar: gnu('apvqlhVo:f:', 'append portability verbose quiet output= format='),
-  },
-  // util-linux
-  {
-    family: 'ionice',
-    names: named('ionice'),
-    grammar: gnu('tc:n:p:P:u:hV', 'class= classdata= ignore pid= pgid= uid='),
-    alone: '-p -P -u --pid --pgid --uid',
-  },
-  { family: 'setsid', names: named('setsid'), grammar: gnu('cfwhV', 'ctty fork wait') },
-  {
-    family: 'unshare',
-    names: named('unshare'),
-    grammar: gnu(
-      'm::u::i::n::p::U::C::T::frchVR:w:S:G:l:',
-      `${namespaces} fork map-user= map-group= map-users= map-groups= map-root-user map-current-user map-auto
-      map-subids kill-child? mount-proc? mount-binfmt? propagation= setgroups= keep-caps root= wd= monotonic=
-      boottime= load-interp= forward-signals`,
-    ),
-    shell: 'by default',
-  },
-  {
-    family: 'nsenter',
-    names: named('nsenter'),
-    grammar: gnu(
-      'aFZechVt:m::u::i::n::p::C::U::T::S:G:r::w::W:N:',
-      `${namespaces} all target= preserve-credentials keep-caps root? wd? wdns= no-fork follow-context env
-      join-cgroup net-socket= user-parent`,
-    ),
-    shell: 'by default',
-  },
-  {
-    family: 'setpriv',
-    names: named('setpriv'),
-    grammar: gnu(
-      'dhV',
-      `dump nnp no-new-privs ambient-caps= inh-caps= bounding-set= ruid= euid= rgid= egid= reuid= regid= clear-groups
-      keep-groups init-groups groups= list-caps securebits= pdeathsig= ptracer= selinux-label= apparmor-profile=
-      landlock-access= landlock-rule= seccomp-filter= reset-env`,
-    ),
-  },
-  {
-    family: 'setarch',
-    names: new RegExp(`^(?:setarch|${machine})$`),
-    grammar: gnu(
-      'BFILRSTXZ3vhVp::',
-      `32bit fdpic-funcptrs short-inode addr-compat-layout addr-no-randomize whole-seconds sticky-timeouts
-      read-implies-exec mmap-page-zero 3gb 4gb uname-2.6 verbose list show?`,
-    ),
-    // `setarch x86_64 -R PROGRAM`
-    leading: new RegExp(`^${machine}$`),
-    shell: 'by default',
-  },
-  {
-    family: 'chrt',
-    names: named('chrt'),
-    grammar: gnu(
-      'abdefimoprRvhVT:P:D:',
-      `all-tasks batch deadline ext fifo idle max other pid rr reset-on-fork verbose sched-runtime= sched-period=
-      sched-deadline=`,
-    ),
-    before: /^\d+$/,
-    alone: '-p -m --pid --max',
-  },
-  {
-    family: 'taskset',
-    names: named('taskset'),
-    // The mask is an operand; `-c` only says how it is written.
-    grammar: gnu('apchV', 'all-tasks pid cpu-list'),
-    before: 1,
-    alone: '-p --pid',
-  },
-  {
-    family: 'prlimit',
-    names: named('prlimit'),
-    grammar: gnu(
-      'hVp:o:c::d::e::f::i::l::m::n::q::r::s::t::u::v::x::y::',
-      `pid= output= noheadings raw verbose core? data? nice? fsize? sigpending? memlock? rss? nofile? msgqueue?
-      rtprio? stack? cpu? nproc? as? locks? rttime?`,
-    ),
-    alone: '-p --pid',
-  },
-  { family: 'choom', names: named('choom'), grammar: gnu('hVn:p:', 'adjust= pid='), alone: '-p --pid' },
-  {
-    family: 'uclampset',
-    names: named('uclampset'),
-    grammar: gnu('asRvhVm:M:p:', 'all-tasks pid= system reset-on-fork verbose'),
-    alone: '-p --pid',
-  },
-  {
-    family: 'flock',
-    names: named('flock'),
-    grammar: gnu(
-      'sexnuoFhVw:E:c:',
-      `shared exclusive unlock nonblock nb timeout= wait= conflict-exit-code= close no-fork verbose fcntl start=
-      length= command=`,
-    ),
-    before: 1,
-    // `flock FILE -c CODE`
-    code: '-c --command',
-  },
-  {
-    family: 'script',
-    names: named('script'),
-    grammar: {
-      ...gnu(
-        'aefqhVt::c:I:O:B:m:o:T:E:',
-        `append command= return flush force echo= log-in= log-out= log-io= log-timing= logging-format= output-limit=
-        quiet timing?`,
-      ),
-      permutes: true,
-    },
-    before: 1,
-    code: '-c --command',
-    shell: 'by default',
-  },
-  // Other users
-  {
-    family: 'sudo',
-    names: named('sudo sudoedit sudo-rs'),
-    grammar: gnu(
-      'AbBeEHKklnNPSsiVva:c:C:D:g:h:p:R:r:t:T:u:U:',
-      `askpass background bell edit set-home remove-timestamp reset-timestamp list no-update non-interactive
-      preserve-groups preserve-env? stdin shell login validate auth-type= login-class= close-from= chdir= group=
-      host= prompt= chroot= role= type= command-timeout= user= other-user=`,
-    ),
-    assignments: true,
-    code: '-s -i --shell --login',
-  },
-  { family: 'doas', names: named('doas'), grammar: { short: 'nLsu:C:a:' }, code: '-s' },
-  {
-    family: 'su',
-    names: named('su'),
-    grammar: { ...su, dash: 'flag', permutes: true },
-    before: 1,
-    code: '-c --command --session-command',
-    shell: 'with operands',
-  },
-  {
-    // `runuser -u USER PROGRAM`, and with no `-u` it is su.
-    family: 'runuser',
-    names: named('runuser'),
-    grammar: { ...su, dash: 'flag', permutes: true },
-    code: '-c --command --session-command',
-    shell: 'by default',
-  },
-  { family: 'gosu', names: named('gosu su-exec setuidgid'), grammar: gnu(''), before: 1 },
-  // Watching and tracing
-  {
-    family: 'watch',
-    names: named('watch'),
-    grammar: gnu(
-      'bcCegprtvwxhfd::n:q:s:',
-      `beep color no-color differences? errexit chgexit equexit= interval= precise no-rerun shotsdir= no-title
-      no-wrap exec follow`,
-    ),
-    shell: 'on operands',
-    noShell: '-x --exec',
-  },
-  {
-    family: 'strace',
-    names: named('strace'),
-    grammar: gnu(
-      'AcCdDfFhiknqrtTvVwxyYzZa:b:e:E:I:o:O:p:P:s:S:u:U:X:',
-      `env= attach= user= detach-on= daemonize? daemonized? follow-forks output-separately interruptible= trace=
-      signal= signals= status= trace-path= trace-fds= successful-only failed-only columns= abbrev= verbose= raw=
-      read= reads= write= writes= quiet? silent? silence? kvm= decode-fds? decode-pids= instruction-pointer
-      stack-traces? stack-trace? syscall-number output= output-append-mode relative-timestamps? string-limit= argv0=
-      absolute-timestamps? timestamps? syscall-times? no-abbrev strings-in-hex? const-print-style= summary-only
-      summary summary-syscall-overhead= summary-sort-by= summary-columns= summary-wall-clock inject= fault= debug
-      seccomp-bpf tips? always-show-pid`,
-    ),
-    // strace(1): `-o '|CODE'`
-    bringsCode: ({ name, value }) => /^-(?:o|-output)$/.test(name) && /^[|!]/.test(value?.text ?? ''),
-  },
-  {
-    family: 'ltrace',
-    names: named('ltrace'),
-    grammar: gnu(
-      'bcCfhiLrStTVa:A:D:e:F:l:n:o:p:s:u:w:x:X:',
-      'align= config= debug= demangle indent= library= output= where=',
-    ),
-  },
-  {
-    family: 'valgrind',
-    names: named('valgrind'),
-    // Its tools have hundreds of options, and all take `=VALUE` or nothing.
-    grammar: { short: 'vqdh', unlisted: 'flag' },
-  },
-  {
-    family: 'faketime',
-    names: named('faketime'),
-    grammar: { short: 'fmhp:', long: 'exclude-monotonic date-prog= help version' },
-    before: 1,
-  },
-  {
-    family: 'dbus-run-session',
-    names: named('dbus-run-session dbus-launch'),
-    grammar: gnu(
-      'f:',
-      'config-file= dbus-daemon= exit-with-session exit-with-x11 sh-syntax csh-syntax auto-syntax close-stderr',
-    ),
-  },
-  {
-    family: 'fakeroot',
-    names: named('fakeroot(?:-\\w+)?'),
-    grammar: gnu('uhvl:s:i:f:b:', 'lib= faked= unknown-is-real fd-base='),
-    shell: 'by default',
-  },
-  {
-    family: 'xvfb-run',
-    names: named('xvfb-run'),
-    grammar: gnu(
-      'adhle:f:n:p:s:w:',
-      'auto-servernum auto-display error-file= auth-file= listen-tcp server-num= xauth-protocol= server-args= wait=',
-    ),
-    // The server's arguments go through a shell.
-    code: '-s --server-args',
-  },
-  {
-    family: 'numactl',
-    names: named('numactl'),
-    grammar: gnu(
-      'albsHhtrvi:w:N:C:m:p:P:',
-      `all interleave= weighted-interleave= cpunodebind= physcpubind= membind= preferred= preferred-many= localalloc
-      balancing show hardware`,
-    ),
-  },
-  {
-    family: 'init',
-    names: named('catchsegv eatmydata unbuffer tini dumb-init rlwrap proxychains torsocks torify'),
-    grammar: { short: 'pqsgv', long: 'help version' },
-  },
-  // Words of a shell that some systems have as programs, and multi-call binaries: the first operand is the program.
-  { family: 'command', names: named('command exec builtin'), grammar: { short: 'pvVcla:' } },
-  {
-    family: 'busybox',
-    names: named('busybox toybox'),
-    grammar: { short: '', long: 'list list-full install long show help' },
-  },
-  {
-    // ld.so(8): runs any program, also one that nobody has the right to execute.
-    family: 'ld.so',
-    names: /^ld(?:-(?:linux|musl)[\w.-]*|64|-\d[\d.]*)?\.so(?:\.\d+)*$/,
-    grammar: {
-      short: '',
-      long: `library-path= preload= audit= inhibit-rpath= argv0= glibc-hwcaps-prepend= glibc-hwcaps-mask= inhibit-cache
-        list verify list-tunables list-diagnostics help version`,
-    },
-  },
-  {
-    family: 'qemu',
-    names: /^qemu-(?:aarch64|arm|i386|mips\w*|ppc\w*|riscv\d+|s390x|sparc\w*|x86_64)(?:-static)?$/,
-    grammar: {
-      short: 'hg:L:s:r:E:U:0:B:R:p:d:D:',
-      singleDash: true,
-      long: 'cpu= strace one-insn-per-tb plugin= seed= help version',
-    },
-  },
-  {
-    family: 'ccache',
-    names: named('ccache distcc sccache icecc'),
-    grammar: {
-      short: 'cCszVhxF:M:X:',
-      long: 'cleanup clear show-stats zero-stats max-files= max-size= config-path= show-config help version',
-    },
-  },
-  // Package managers run the programs of packages.
-  { family: 'npx', names: named('npx pnpx bunx'), grammar: npm, code: '-c --call' },
-  {
-    family: 'npm',
-    names: named('npm'),
-    grammar: npm,
-    code: '-c --call --script-shell',
-    // `npm explore PACKAGE -- CODE`
-    commands: { exec: 'program', x: 'program', explore: 'code' },
-  },
-  {
-    family: 'pnpm',
-    names: named('pnpm'),
-    grammar: {
-      short: 'rcwC:F:',
-      long: 'recursive parallel filter= dir= package= shell-mode silent help version',
-    },
-    code: '-c --shell-mode',
-    commands: { exec: 'program', dlx: 'program' },
-  },
-  {
-    family: 'yarn',
-    names: named('yarn yarnpkg'),
-    grammar: { short: 'sp:', long: 'silent cwd= package= help version' },
-    // Yarn hands what it executes to a shell of its own.
-    commands: { exec: 'code', dlx: 'program', node: 'program' },
-  },
-  {
-    family: 'bundle',
-    names: named('bundle bundler rbenv pyenv opam stack cabal dune'),
-    grammar: { short: '', long: 'verbose keep-file-descriptors gemfile= help version' },
-    commands: { exec: 'program' },
-  },
-  {
-    family: 'uv',
-    names: named('uv poetry pipenv pdm hatch conda rye'),
-    grammar: {
-      short: 'qvn:p:',
-      long: `frozen locked no-sync offline no-project with= python= project= directory= extra= group= name= prefix=
-        quiet verbose help version`,
-    },
-    commands: { run: 'program' },
-  },
-  {
-    family: 'uvx',
-    names: named('uvx'),
-    grammar: { short: 'qvp:w:n', long: 'from= with= python= quiet verbose no-cache offline help version' },
-  },
-];
+/** What the options alone tell: code, or that it is not known what they mean. */
+function seeOptions(words: readonly Word[], { options, unlisted, open }: Scan, wrapper: Wrapper): Look {
+  const { code, bringsCode, grammar } = wrapper;
+  const [unknown] = grammar.unlisted === 'flag' ? [] : unlisted;
+  return joinLooks([
+    ...options
+      .filter((option) => isListed(option.name, code) || bringsCode?.(option) === true)
+      .map(({ name, word }) => seenCode(words, name, word)),
+    ...(unknown === undefined
+      ? []
+      : [
+          seenUnclear(
+            words,
+            `is given ${unknown.name}, an option that this host does not know`,
+            unknown.word,
+          ),
+        ]),
+    ...(open === undefined ? [] : [takesFromInput(words, open)]),
+  ]);
+}
+
+function readOperands(words: readonly Word[], operands: readonly Word[], scan: Scan, wrapper: Wrapper): Look {
+  const { code, shell, noShell } = wrapper;
+  const program = withoutOwn(operands, wrapper);
+  const [first] = program;
+  const ownShell = madeFrom('sh', words[0] ?? { text: '', at: 0 });
+  if (shell === 'with operands') return seenRun([ownShell, ...program]);
+  if (first === undefined) return shell === 'by default' ? seenRun([ownShell]) : nothingSeen;
+  if (first.unknown) return takesFromInput(words, first);
+  if (isListed(first.text, code)) return seenCode(words, first.text, first);
+  if (shell === 'on operands' && !scan.options.some(({ name }) => isListed(name, noShell)))
+    return seenCode(words, 'operands that a shell reads', first);
+  return seenRun(program);
+}
+
+/** Something that is run and comes from input, so that no policy can name it. */
+export function takesFromInput(words: readonly Word[], word: Word): Look {
+  return seenUnclear(words, 'takes the program that it runs from its input', word);
+}
+
+/** What is left of the operands after those that are the wrapper's own. */
+function withoutOwn(operands: readonly Word[], { before = 0, assignments }: Wrapper): readonly Word[] {
+  const own = typeof before === 'number' ? before : before.test(operands[0]?.text ?? '') ? 1 : 0;
+  const rest = operands.slice(own);
+  // `script FILE -- PROGRAM`
+  const program = own > 0 && rest[0]?.text === '--' ? rest.slice(1) : rest;
+  return assignments ? withoutAssignments(program) : program;
+}
+
+/** What follows the `NAME=value` words. */
+export function withoutAssignments(words: readonly Word[]): readonly Word[] {
+  const at = words.findIndex(({ text, unknown }) => unknown === true || !text.includes('='));
+  return at < 0 ? [] : words.slice(at);
+}
