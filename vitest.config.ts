@@ -6,8 +6,8 @@ import { ClosingLineReporter } from './scripts/closing-line-reporter.ts';
 export default defineConfig({
   test: {
     include: ['packages/**/*.test.ts', 'tests/**/*.test.ts'],
-    globalSetup: ['tests/support/bundle.ts'],
-    setupFiles: ['tests/support/leave-as-found.ts'],
+    globalSetup: ['tests/kit/bundle.ts'],
+    setupFiles: ['tests/kit/leave-as-found.ts'],
     isolate: false,
     maxWorkers: 2,
     testTimeout: 60_000,

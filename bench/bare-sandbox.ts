@@ -4,10 +4,10 @@ import { closeSync, constants, mkdtempSync, openSync, rmSync, writeFileSync } fr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadSeccomp } from '@csc-fleet/sandbox/seccomp';
-import { contract } from '../tests/support/contract.ts';
-import { jobUid } from '../tests/support/fleet.ts';
-import { testPolicy } from '../tests/support/policy.ts';
-import { csc } from '../tests/support/process.ts';
+import { contract } from '@csc-fleet/test-kit/contract';
+import { jobUid } from '@csc-fleet/test-kit/fleet';
+import { testPolicy } from '@csc-fleet/test-kit/policy';
+import { csc } from '@csc-fleet/test-kit/process';
 
 // open(2); Node has no name for it.
 const O_PATH = 0x200000;

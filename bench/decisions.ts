@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { startFleet } from '../tests/support/fleet.ts';
+import { startFleet } from '@csc-fleet/test-kit/fleet';
 import { callsPerSecond, startBareServer } from './bare.ts';
 import { type Row, toRow } from './report.ts';
 

@@ -1,4 +1,4 @@
-import { startFleet } from '../tests/support/fleet.ts';
+import { startFleet } from '@csc-fleet/test-kit/fleet';
 import { bareSandbox } from './bare-sandbox.ts';
 import { quantile, type Row, toRow } from './report.ts';
 

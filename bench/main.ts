@@ -10,7 +10,7 @@ const benchmarks: Record<string, () => Promise<{ measure: () => Promise<Row[]> }
   'one-shot': () => import('./one-shot.ts'),
 };
 
-// What users run. tests/support reads this when a benchmark loads it.
+// What users run. tests/kit reads this when a benchmark loads it.
 process.env['CSC_BIN'] ??= fileURLToPath(new URL('../packages/cli/dist/csc.js', import.meta.url));
 
 const { values } = parseArgs({ options: { only: { type: 'string' } } });

@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { contract } from '../tests/support/contract.ts';
-import { testPolicy } from '../tests/support/policy.ts';
-import { cscBin } from '../tests/support/process.ts';
+import { contract } from '@csc-fleet/test-kit/contract';
+import { testPolicy } from '@csc-fleet/test-kit/policy';
+import { cscBin } from '@csc-fleet/test-kit/process';
 import { quantile, type Row, toRow } from './report.ts';
 
 const runs = 30;

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { startFleet } from '../tests/support/fleet.ts';
+import { startFleet } from '@csc-fleet/test-kit/fleet';
 import { startBareServer } from './bare.ts';
 import { type Row, toRow } from './report.ts';
 

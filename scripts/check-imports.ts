@@ -5,7 +5,7 @@ import { findFaults } from './imports/find-faults.ts';
 import { readArrows } from './imports/graph.ts';
 import { house } from './rooms.ts';
 
-const files = globSync('packages/*/src/**/*.ts').filter((file) => !/\.test\.ts$|\/testing/.test(file));
+const files = globSync('packages/*/src/**/*.ts').filter((file) => !file.endsWith('.test.ts'));
 const texts = new Map(files.map((file) => [file, readFileSync(file, 'utf8')]));
 const faults = findFaults(readArrows({ files: texts, entries: readEntries() }), files, house);
 for (const fault of faults) process.stderr.write(`${fault}\n`);
@@ -18,8 +18,18 @@ function readEntries(): Map<string, string> {
     manifests.flatMap((path) => {
       const { name, exports = {} } = JSON.parse(readFileSync(path, 'utf8'));
       return Object.entries<unknown>(exports).flatMap(([key, target]): [string, string][] =>
-        typeof target === 'string' ? [[join(name, key), normalize(join(path, '..', target))]] : [],
+        typeof target === 'string' ? expand(join(name, key), normalize(join(path, '..', target))) : [],
       );
     }),
   );
+}
+
+// An entry may stand for all files of a kind: './*': './*.ts'.
+function expand(entry: string, target: string): [string, string][] {
+  const [before = '', after] = target.split('*');
+  if (after === undefined) return [[entry, target]];
+  return globSync(`${before}**/*${after}`).map((file) => {
+    const name = file.slice(before.length, file.length - after.length);
+    return [entry.replace('*', name), file];
+  });
 }

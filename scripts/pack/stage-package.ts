@@ -80,7 +80,7 @@ function compile(compilation: Compilation): void {
 const relativeSource = /((?:from |import\()(?:'|")\.{1,2}\/[^'"]+)\.ts('|")/g;
 
 function isShipped(path: string): boolean {
-  return !/\.test\.ts$|\/testing[^/]*$|-contract\.ts$|\/fixtures$/.test(path);
+  return !path.endsWith('.test.ts');
 }
 
 function compilerConfig({ manifest, root, kind, out }: Compilation): object {

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
 import { connect as connectTcp } from 'node:net';
+import { ServedGate, TestPki } from '@csc-fleet/test-kit/gate/served-gate';
+import { TestGate } from '@csc-fleet/test-kit/gate/test-gate';
 import { status } from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { defaultGateLimits, type GateLimits } from '../../packages/gate/src/service/config.ts';
-import { ServedGate, TestPki } from '../../packages/gate/src/testing/served-gate.ts';
-import { TestGate } from '../../packages/gate/src/testing/test-gate.ts';
 import type { TrafficLimits } from '../../packages/gate/src/traffic/limits.ts';
 import {
   endHeaders,

@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import type { CommandContract } from '@csc-fleet/common/contract';
 import { contractSha256 } from '@csc-fleet/common/contract';
 import { parseReceipt } from '@csc-fleet/common/receipt';
+import type { CommandShort } from '@csc-fleet/test-kit/contract';
+import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
+import { RogueGate, strangerSigner } from '@csc-fleet/test-kit/rogue-gate';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { CommandShort } from '../support/contract.ts';
-import { type Fleet, startFleet } from '../support/fleet.ts';
-import { RogueGate, strangerSigner } from '../support/rogue-gate.ts';
 
 let fleet: Fleet;
 let rogue: RogueGate;

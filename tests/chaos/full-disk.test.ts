@@ -3,8 +3,8 @@ import { existsSync, mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:f
 import { join } from 'node:path';
 import { isCscError } from '@csc-fleet/common/errors';
 import { ExecutionState } from '@csc-fleet/common/rpc';
+import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { afterEach, describe, expect, it } from 'vitest';
-import { type Fleet, startFleet } from '../support/fleet.ts';
 
 const diskBytes = 8 * 1024 * 1024;
 

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { sha256Tagged } from '@csc-fleet/common/encoding';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { ExecutionState } from '@csc-fleet/common/rpc';
+import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { afterEach, describe, expect, it } from 'vitest';
-import { type Fleet, startFleet } from '../support/fleet.ts';
 
 let fleet: Fleet;
 afterEach(() => fleet[Symbol.asyncDispose]());

@@ -2,8 +2,8 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { unsoundExitCode } from '@csc-fleet/common/service';
+import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Fleet, startFleet } from '../support/fleet.ts';
 
 const executor = {
   name: 'host',
@@ -15,7 +15,7 @@ const nodeOptions = process.env['NODE_OPTIONS'];
 let fleet: Fleet;
 
 beforeAll(async () => {
-  const fault = new URL('../support/throw-on-signal.ts', import.meta.url).href;
+  const fault = new URL('../kit/throw-on-signal.ts', import.meta.url).href;
   process.env['NODE_OPTIONS'] = `${nodeOptions ?? ''} --import=${fault}`;
   fleet = await startFleet({ executors: [executor] });
 });

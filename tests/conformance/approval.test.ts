@@ -1,8 +1,14 @@
 import { approvalFromJson, checkApproval } from '@csc-fleet/common/approval';
 import type { JsonObject } from '@csc-fleet/common/encoding';
 import { orThrow } from '@csc-fleet/common/errors';
+import {
+  changed,
+  type FixtureFile,
+  faultPaths,
+  readFixture,
+  rowsHalfCovered,
+} from '@csc-fleet/test-kit/conformance/fixture';
 import { describe, expect, it } from 'vitest';
-import { changed, type FixtureFile, faultPaths, readFixture, rowsHalfCovered } from './support/fixture.ts';
 
 interface Check {
   readonly says: string;

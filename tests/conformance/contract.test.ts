@@ -1,7 +1,13 @@
 import { contractFromJson, parseContract } from '@csc-fleet/common/contract';
+import {
+  changed,
+  type FixtureFile,
+  faultPaths,
+  readFixture,
+  rowsHalfCovered,
+} from '@csc-fleet/test-kit/conformance/fixture';
+import { type TextCase, toBytes } from '@csc-fleet/test-kit/conformance/text';
 import { describe, expect, it } from 'vitest';
-import { changed, type FixtureFile, faultPaths, readFixture, rowsHalfCovered } from './support/fixture.ts';
-import { type TextCase, toBytes } from './support/text.ts';
 
 const members = readFixture<FixtureFile>('contracts.json');
 const texts = readFixture<FixtureFile<TextCase>>('contract-texts.json');

@@ -11,8 +11,8 @@ import {
 import type { JsonObject } from '@csc-fleet/common/encoding';
 import { orThrow } from '@csc-fleet/common/errors';
 import { policyFromJson } from '@csc-fleet/common/policy';
+import { type Case, changed, type FixtureFile, readFixture } from '@csc-fleet/test-kit/conformance/fixture';
 import { describe, expect, it } from 'vitest';
-import { type Case, changed, type FixtureFile, readFixture } from './support/fixture.ts';
 
 interface DecisionCase extends Case {
   readonly policy_change?: JsonObject;

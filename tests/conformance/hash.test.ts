@@ -3,8 +3,8 @@ import { canonicalJson, type JsonObject, type JsonValue, sha256Hex } from '@csc-
 import { orThrow } from '@csc-fleet/common/errors';
 import { policyFromJson } from '@csc-fleet/common/policy';
 import { projectReceipt, type ReceiptV02, receiptFromJson, receiptSha256 } from '@csc-fleet/common/receipt';
+import { type Case, changed, readFixture } from '@csc-fleet/test-kit/conformance/fixture';
 import { describe, expect, it } from 'vitest';
-import { type Case, changed, readFixture } from './support/fixture.ts';
 
 interface HashFile {
   readonly canonical: readonly { says: string; value: JsonValue; canonical: string; sha256: string }[];

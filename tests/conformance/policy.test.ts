@@ -1,5 +1,4 @@
 import { parsePolicy, policyFromJson } from '@csc-fleet/common/policy';
-import { describe, expect, it } from 'vitest';
 import {
   type Case,
   changed,
@@ -7,7 +6,8 @@ import {
   faultPaths,
   readFixture,
   rowsHalfCovered,
-} from './support/fixture.ts';
+} from '@csc-fleet/test-kit/conformance/fixture';
+import { describe, expect, it } from 'vitest';
 
 interface YamlCase extends Case {
   readonly text: string;

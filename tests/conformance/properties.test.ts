@@ -9,10 +9,10 @@ import {
 } from '@csc-fleet/common/encoding';
 import { orThrow } from '@csc-fleet/common/errors';
 import { type PolicyDocument, policyFromJson } from '@csc-fleet/common/policy';
+import { contracts, jsonValues, policies, policiesV02 } from '@csc-fleet/test-kit/conformance/arbitraries';
+import { asksForApproval, breaks } from '@csc-fleet/test-kit/conformance/oracle';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { contracts, jsonValues, policies, policiesV02 } from './support/arbitraries.ts';
-import { asksForApproval, breaks } from './support/oracle.ts';
 
 const runs = { numRuns: 400 };
 

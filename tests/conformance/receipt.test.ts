@@ -1,6 +1,12 @@
 import { receiptFromJson } from '@csc-fleet/common/receipt';
+import {
+  changed,
+  type FixtureFile,
+  faultPaths,
+  readFixture,
+  rowsHalfCovered,
+} from '@csc-fleet/test-kit/conformance/fixture';
 import { describe, expect, it } from 'vitest';
-import { changed, type FixtureFile, faultPaths, readFixture, rowsHalfCovered } from './support/fixture.ts';
 
 describe.each(['receipts-v0.1.json', 'receipts-v0.2.json'])(
   'ExecutionReceipt (protocol §7, §9): %s',

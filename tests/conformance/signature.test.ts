@@ -4,8 +4,8 @@ import { orThrow } from '@csc-fleet/common/errors';
 import { signObject, verifyArtifact } from '@csc-fleet/common/evidence';
 import { receiptFromJson } from '@csc-fleet/common/receipt';
 import { ticketFromJson } from '@csc-fleet/common/ticket';
+import { readFixture } from '@csc-fleet/test-kit/conformance/fixture';
 import { describe, expect, it } from 'vitest';
-import { readFixture } from './support/fixture.ts';
 
 interface SignedFile {
   readonly keys: JsonValue;

@@ -3,8 +3,14 @@ import type { JsonObject } from '@csc-fleet/common/encoding';
 import { orThrow } from '@csc-fleet/common/errors';
 import { openTicket } from '@csc-fleet/common/evidence';
 import { ticketFromJson } from '@csc-fleet/common/ticket';
+import {
+  changed,
+  type FixtureFile,
+  faultPaths,
+  readFixture,
+  rowsHalfCovered,
+} from '@csc-fleet/test-kit/conformance/fixture';
 import { describe, expect, it } from 'vitest';
-import { changed, type FixtureFile, faultPaths, readFixture, rowsHalfCovered } from './support/fixture.ts';
 
 interface Opening {
   readonly says: string;

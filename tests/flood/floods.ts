@@ -13,7 +13,7 @@ import {
   readChannelCredentials,
   type TlsFiles,
 } from '@csc-fleet/common/rpc';
-import { contract } from '../support/contract.ts';
+import { contract } from '@csc-fleet/test-kit/contract';
 import {
   endHeaders,
   endStream,

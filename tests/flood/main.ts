@@ -7,10 +7,10 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { connect } from '@csc-fleet/client';
-import { contract } from '../support/contract.ts';
-import { freePort } from '../support/fleet.ts';
-import { testPolicy } from '../support/policy.ts';
-import { csc, Service } from '../support/process.ts';
+import { contract } from '@csc-fleet/test-kit/contract';
+import { freePort } from '@csc-fleet/test-kit/fleet';
+import { testPolicy } from '@csc-fleet/test-kit/policy';
+import { csc, Service } from '@csc-fleet/test-kit/process';
 import { floods } from './floods.ts';
 
 interface Measured {

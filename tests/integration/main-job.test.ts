@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { sha256Hex, sha256Tagged } from '@csc-fleet/common/encoding';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { ExecutionState, Verdict } from '@csc-fleet/common/rpc';
+import { contract } from '@csc-fleet/test-kit/contract';
+import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { contract } from '../support/contract.ts';
-import { type Fleet, startFleet } from '../support/fleet.ts';
 
 let fleet: Fleet;
 

@@ -1,8 +1,8 @@
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { ExecutionState } from '@csc-fleet/common/rpc';
+import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
+import { testPolicy } from '@csc-fleet/test-kit/policy';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Fleet, startFleet } from '../support/fleet.ts';
-import { testPolicy } from '../support/policy.ts';
 
 let fleet: Fleet;
 

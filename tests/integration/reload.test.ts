@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isCscError } from '@csc-fleet/common/errors';
 import { ExecutionState } from '@csc-fleet/common/messages';
+import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
+import type { Service } from '@csc-fleet/test-kit/process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Fleet, startFleet } from '../support/fleet.ts';
-import type { Service } from '../support/process.ts';
 
 let fleet: Fleet;
 beforeAll(async () => {

@@ -4,6 +4,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -57,7 +58,7 @@ export class Scratch {
   }
 }
 
-// Our own packages are those of the copy; all others are the installed ones.
+// Our own packages are those of the copy, as npm links them relatively; all others are the installed ones.
 function linkPackages(installed: string, target: string): void {
   mkdirSync(join(target, '@csc-fleet'), { recursive: true });
   for (const name of readdirSync(installed)) {
@@ -65,6 +66,7 @@ function linkPackages(installed: string, target: string): void {
       symlinkSync(join(installed, name), join(target, name));
   }
   for (const name of readdirSync(join(installed, '@csc-fleet'))) {
-    symlinkSync(join('../../packages', name), join(target, '@csc-fleet', name));
+    const link = join(installed, '@csc-fleet', name);
+    symlinkSync(readlinkSync(link), join(target, '@csc-fleet', name));
   }
 }

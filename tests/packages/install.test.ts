@@ -3,10 +3,10 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { arch, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
+import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
+import { repository } from '@csc-fleet/test-kit/process';
 import { publint } from 'publint';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Fleet, startFleet } from '../support/fleet.ts';
-import { repository } from '../support/process.ts';
 
 // Far from the workspace, so that nothing is found there by chance.
 const directory = mkdtempSync(join(tmpdir(), 'csc-install-'));

@@ -5,9 +5,9 @@ import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
+import { contract } from '@csc-fleet/test-kit/contract';
+import { type Fleet, freePort, startFleet } from '@csc-fleet/test-kit/fleet';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { contract } from '../support/contract.ts';
-import { type Fleet, freePort, startFleet } from '../support/fleet.ts';
 
 // The one way out of a sandbox, and what comes in by name: through the real gate, executor, proxy and sandbox.
 let fleet: Fleet;

@@ -2,9 +2,9 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readPolicyFile } from '@csc-fleet/common/policy';
+import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
+import { repository as project } from '@csc-fleet/test-kit/process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Fleet, startFleet } from '../support/fleet.ts';
-import { repository as project } from '../support/process.ts';
 
 // Repositories whose own configuration names a program, looked at under the profile `inspect` as it is shipped.
 

@@ -12,8 +12,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { jobUid } from '@csc-fleet/test-kit/fleet';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
-import { jobUid } from '../support/fleet.ts';
 import { type RunProbe, testProbes, type Verdict } from './run-probe.ts';
 import { realRecipe, Stage } from './stage.ts';
 

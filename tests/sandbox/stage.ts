@@ -14,8 +14,8 @@ import {
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
-import { type Fleet, type FleetOptions, jobUid, startFleet } from '../support/fleet.ts';
-import { repository } from '../support/process.ts';
+import { type Fleet, type FleetOptions, jobUid, startFleet } from '@csc-fleet/test-kit/fleet';
+import { repository } from '@csc-fleet/test-kit/process';
 
 /** One probe as its script declares it. */
 export interface Probe {

@@ -2,8 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { jobUid } from '@csc-fleet/test-kit/fleet';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { jobUid } from '../support/fleet.ts';
 import { type Area, areas, type Finding, probingConfig, readFindings, readProbes, Stage } from './stage.ts';
 import type { Weakening } from './weakenings.ts';
 

@@ -1,10 +1,10 @@
 import { execFileSync } from 'node:child_process';
 import { chownSync, cpSync, lstatSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { CommandShort } from '@csc-fleet/test-kit/contract';
+import { contract } from '@csc-fleet/test-kit/contract';
+import { type Fleet, jobUid, startFleet } from '@csc-fleet/test-kit/fleet';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { CommandShort } from '../support/contract.ts';
-import { contract } from '../support/contract.ts';
-import { type Fleet, jobUid, startFleet } from '../support/fleet.ts';
 
 // What teams really run, through `csc submit`, with the executor's defaults: no inline code, no more than the defaults.
 let fleet: Fleet;

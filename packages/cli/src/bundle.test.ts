@@ -3,9 +3,9 @@ import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from '
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { sampleContract, samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
+import { createScratch } from '@csc-fleet/test-kit/cli/csc';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { sampleContract, samplePolicy } from './testing/artifacts.ts';
-import { createScratch } from './testing/csc.ts';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 

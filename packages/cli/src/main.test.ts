@@ -2,8 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { createScratch, csc } from '@csc-fleet/test-kit/cli/csc';
 import { describe, expect, it } from 'vitest';
-import { createScratch, csc } from './testing/csc.ts';
 
 const commands = readdirSync(new URL('commands/', import.meta.url)).map((file) => file.replace('.ts', ''));
 

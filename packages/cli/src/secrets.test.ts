@@ -6,11 +6,11 @@ import { fileURLToPath } from 'node:url';
 import { inspect } from 'node:util';
 import { connect } from '@csc-fleet/client';
 import { createDevelopmentPki } from '@csc-fleet/common/pki';
+import { sampleContract, samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
+import { createScratch } from '@csc-fleet/test-kit/cli/csc';
 import type { Command, Option } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { buildProgram } from './program.ts';
-import { sampleContract, samplePolicy } from './testing/artifacts.ts';
-import { createScratch } from './testing/csc.ts';
 
 const p256 = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
 const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
@@ -73,7 +73,7 @@ function linesOf(top: Command, command: Command, secret: string, filler: Readonl
 }
 
 async function runMany(lines: readonly string[][], cwd: string): Promise<string> {
-  const script = fileURLToPath(new URL('./testing/run-many.ts', import.meta.url));
+  const script = fileURLToPath(new URL('../../../tests/kit/cli/run-many.ts', import.meta.url));
   const child = spawn(process.execPath, [script], { cwd, env: { ...process.env, XDG_STATE_HOME: cwd } });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import { createScratch, csc } from '@csc-fleet/test-kit/cli/csc';
 import { describe, expect, it } from 'vitest';
 import { setStage } from './demo/stage.ts';
-import { createScratch, csc } from './testing/csc.ts';
 
 describe('csc gate and csc executor', () => {
   it('--check-config says whether a config is good', async () => {

@@ -5,18 +5,18 @@ import type { JsonObject } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { receiptSha256 } from '@csc-fleet/common/receipt';
 import { createLocalLauncher, endedProcess, type Launcher } from '@csc-fleet/sandbox/launch';
-import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { findProcesses } from '../../sandbox/src/testing/find-processes.ts';
-import { fileTimeNow } from './evidence/measure-index.ts';
-import { type Journal, openSqliteJournal } from './journal/index.ts';
-import { localModeNote } from './run/workplace.ts';
-import { type CommandShort, makeContract, shell } from './testing/contracts.ts';
+import { type CommandShort, makeContract, shell } from '@csc-fleet/test-kit/executor/contracts';
 import {
   makeTestDirectory,
   openWorkbench,
   type Workbench,
   type WorkbenchOptions,
-} from './testing/workbench.ts';
+} from '@csc-fleet/test-kit/executor/workbench';
+import { findProcesses } from '@csc-fleet/test-kit/sandbox/find-processes';
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { fileTimeNow } from './evidence/measure-index.ts';
+import { type Journal, openSqliteJournal } from './journal/index.ts';
+import { localModeNote } from './run/workplace.ts';
 
 let bench: Workbench;
 

@@ -2,9 +2,9 @@ import { chmodSync, chownSync, existsSync, statSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { probeHost } from '@csc-fleet/sandbox/doctor';
+import { makeContract, shell } from '@csc-fleet/test-kit/executor/contracts';
+import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { makeContract, shell } from './testing/contracts.ts';
-import { openWorkbench, type Workbench } from './testing/workbench.ts';
 
 // Only root can give runs users of their own. The ids need no accounts.
 const gid = 61_900;

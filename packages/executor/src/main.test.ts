@@ -4,12 +4,12 @@ import { chmodSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs
 import { join } from 'node:path';
 import { generateKeyPair, toKeyRingJson } from '@csc-fleet/common/crypto';
 import { createDevelopmentPki } from '@csc-fleet/common/pki';
+import { makeContract, shell } from '@csc-fleet/test-kit/executor/contracts';
+import { type GrpcGate, startGrpcGate } from '@csc-fleet/test-kit/executor/grpc-gate';
+import { ScriptedGate } from '@csc-fleet/test-kit/executor/scripted-gate';
+import { makePolicy, makeTestDirectory, policyText } from '@csc-fleet/test-kit/executor/workbench';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { runExecutor } from './main.ts';
-import { makeContract, shell } from './testing/contracts.ts';
-import { type GrpcGate, startGrpcGate } from './testing/grpc-gate.ts';
-import { ScriptedGate } from './testing/scripted-gate.ts';
-import { makePolicy, makeTestDirectory, policyText } from './testing/workbench.ts';
 
 let root: string;
 let workspace: string;

@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parsePrivateKey, parsePublicKey } from '@csc-fleet/common/crypto';
+import { sampleContract, samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
+import { createScratch, csc } from '@csc-fleet/test-kit/cli/csc';
 import { describe, expect, it } from 'vitest';
-import { sampleContract, samplePolicy } from '../testing/artifacts.ts';
-import { createScratch, csc } from '../testing/csc.ts';
 
 describe('csc validate', () => {
   it('says of each file whether it is valid, with every fault', async () => {

@@ -4,11 +4,11 @@ import { fileURLToPath } from 'node:url';
 import { createSigner, generateKeyPair, toKeyRingJson } from '@csc-fleet/common/crypto';
 import type { EncodableObject } from '@csc-fleet/common/encoding';
 import { signObject } from '@csc-fleet/common/evidence';
+import { createScratch, csc } from '@csc-fleet/test-kit/cli/csc';
 import { describe, expect, it } from 'vitest';
-import { createScratch, csc } from '../testing/csc.ts';
 
 const fixture = (name: string): string =>
-  fileURLToPath(new URL(`../testing/fixtures/${name}`, import.meta.url));
+  fileURLToPath(new URL(`../../../../tests/kit/cli/fixtures/${name}`, import.meta.url));
 
 // Written by Python's json and signed by its cryptography package, as the reference runner does: nulls and non-ASCII.
 const reference = fixture('reference-receipt.json');

@@ -1,7 +1,7 @@
 import { contractSha256 } from '@csc-fleet/common/contract';
+import { sampleContract, samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
+import { createScratch, csc } from '@csc-fleet/test-kit/cli/csc';
 import { describe, expect, it } from 'vitest';
-import { sampleContract, samplePolicy } from '../testing/artifacts.ts';
-import { createScratch, csc } from '../testing/csc.ts';
 
 function files(contract: object | string | Buffer, policy: object | string = samplePolicy()): string[] {
   const scratch = createScratch();

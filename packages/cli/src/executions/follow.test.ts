@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import { createDevelopmentPki } from '@csc-fleet/common/pki';
 import { readServerCredentials } from '@csc-fleet/common/rpc';
+import { ScriptedGate } from '@csc-fleet/test-kit/client/scripted-gate';
+import { cscBin } from '@csc-fleet/test-kit/process';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { cscBin } from '../../../../tests/support/process.ts';
-import { ScriptedGate } from '../../../client/src/testing/scripted-gate.ts';
 
 const pki = mkdtempSync(join(tmpdir(), 'csc-follow-'));
 beforeAll(() => createDevelopmentPki(pki, { clients: ['alice'] }));

@@ -5,10 +5,10 @@ import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync 
 import { join } from 'node:path';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
 import { generateKeyPair } from '@csc-fleet/common/crypto';
+import { sampleContract, samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
+import { createScratch, csc, type Finished, type Scratch } from '@csc-fleet/test-kit/cli/csc';
+import { cscBin } from '@csc-fleet/test-kit/process';
 import { describe, expect, it } from 'vitest';
-import { cscBin } from '../../../../tests/support/process.ts';
-import { sampleContract, samplePolicy } from '../testing/artifacts.ts';
-import { createScratch, csc, type Finished, type Scratch } from '../testing/csc.ts';
 
 const jobUid = 65534;
 const pair = generateKeyPair();

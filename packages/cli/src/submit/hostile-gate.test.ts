@@ -5,11 +5,11 @@ import { contractSha256 } from '@csc-fleet/common/contract';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import { createDevelopmentPki } from '@csc-fleet/common/pki';
 import { readServerCredentials } from '@csc-fleet/common/rpc';
+import { sampleContract } from '@csc-fleet/test-kit/cli/artifacts';
+import { createScratch, csc, type Finished } from '@csc-fleet/test-kit/cli/csc';
+import type { Script } from '@csc-fleet/test-kit/client/scripted-execution';
+import { ScriptedGate } from '@csc-fleet/test-kit/client/scripted-gate';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import type { Script } from '../../../client/src/testing/scripted-execution.ts';
-import { ScriptedGate } from '../../../client/src/testing/scripted-gate.ts';
-import { sampleContract } from '../testing/artifacts.ts';
-import { createScratch, csc, type Finished } from '../testing/csc.ts';
 
 const pki = mkdtempSync(join(tmpdir(), 'csc-hostile-'));
 beforeAll(() => createDevelopmentPki(pki, { clients: ['alice'] }));

@@ -4,9 +4,9 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
+import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
+import { cscBin } from '@csc-fleet/test-kit/process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Fleet, startFleet } from '../../../../tests/support/fleet.ts';
-import { cscBin } from '../../../../tests/support/process.ts';
 
 let fleet: Fleet;
 beforeAll(async () => {

@@ -1,8 +1,8 @@
+import { sampleContract, samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
+import { createScratch, csc } from '@csc-fleet/test-kit/cli/csc';
+import { cscOnBlankTerminal, cscOnTerminal, forgetSize } from '@csc-fleet/test-kit/cli/terminal';
+import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Fleet, startFleet } from '../../../../tests/support/fleet.ts';
-import { sampleContract, samplePolicy } from '../testing/artifacts.ts';
-import { createScratch, csc } from '../testing/csc.ts';
-import { cscOnBlankTerminal, cscOnTerminal, forgetSize } from '../testing/terminal.ts';
 import { plainLine, plainText } from './plain-text.ts';
 
 const esc = '\u001b';

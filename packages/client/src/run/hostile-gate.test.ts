@@ -3,10 +3,10 @@ import { createKeyRing, createSigner, generateKeyPair, type KeyEntry } from '@cs
 import { sha256Tagged } from '@csc-fleet/common/encoding';
 import { isCscError } from '@csc-fleet/common/errors';
 import { ExecutionState, OutputStream, Verdict } from '@csc-fleet/common/messages';
+import { type Script, scriptedReceipt } from '@csc-fleet/test-kit/client/scripted-execution';
+import { ScriptedGate, toPublicKey } from '@csc-fleet/test-kit/client/scripted-gate';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type ConnectOptions, connect } from '../client.ts';
-import { type Script, scriptedReceipt } from '../testing/scripted-execution.ts';
-import { ScriptedGate, toPublicKey } from '../testing/scripted-gate.ts';
 import { createKnownExecutors } from '../verify/keys.ts';
 import type { RunOptions } from './run.ts';
 

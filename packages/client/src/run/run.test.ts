@@ -2,12 +2,12 @@ import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract
 import { createKeyRing, createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
 import { ExecutionState, Verdict } from '@csc-fleet/common/messages';
+import type { Script } from '@csc-fleet/test-kit/client/scripted-execution';
+import { ScriptedGate } from '@csc-fleet/test-kit/client/scripted-gate';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { GateClient } from '../client.ts';
 import { type ConnectOptions, connect } from '../client.ts';
 import type { ExecutionEvent } from '../stream/items.ts';
-import type { Script } from '../testing/scripted-execution.ts';
-import { ScriptedGate } from '../testing/scripted-gate.ts';
 
 const contract: CommandContract = {
   version: 'csc.v0.1',

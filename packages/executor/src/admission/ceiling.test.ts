@@ -1,5 +1,5 @@
+import { type CommandShort, makeContract } from '@csc-fleet/test-kit/executor/contracts';
 import { describe, expect, it } from 'vitest';
-import { type CommandShort, makeContract } from '../testing/contracts.ts';
 import { type CeilingRequest, checkCeiling, defaultCeiling, type HostCeiling } from './ceiling.ts';
 import { ceilingConfig, toHostCeiling } from './ceiling-config.ts';
 

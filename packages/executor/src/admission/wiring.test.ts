@@ -3,10 +3,10 @@ import { mkdirSync, symlinkSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { type CommandShort, makeContract, shell } from '@csc-fleet/test-kit/executor/contracts';
+import type { OfferOverrides } from '@csc-fleet/test-kit/executor/scripted-gate';
+import { makeTestDirectory, openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
-import { type CommandShort, makeContract, shell } from '../testing/contracts.ts';
-import type { OfferOverrides } from '../testing/scripted-gate.ts';
-import { makeTestDirectory, openWorkbench, type Workbench } from '../testing/workbench.ts';
 import { defaultCeiling, type HostCeiling } from './ceiling-index.ts';
 
 let bench: Workbench;

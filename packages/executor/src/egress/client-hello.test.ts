@@ -1,7 +1,7 @@
+import { cutRecord, makeHello } from '@csc-fleet/test-kit/egress/bench';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type ClientHello, createClientHelloReader, maxHelloBytes } from './client-hello.ts';
-import { cutRecord, makeHello } from './testing.ts';
 
 let hello: Buffer;
 

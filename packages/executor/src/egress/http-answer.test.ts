@@ -1,12 +1,12 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { createServer, type Socket } from 'node:net';
+import { startUpstream, type Upstream } from '@csc-fleet/test-kit/egress/bench';
+import { get, play } from '@csc-fleet/test-kit/egress/play';
+import { type RawServer, startRawServer } from '@csc-fleet/test-kit/egress/raw-server';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createAllowList } from './allow-list.ts';
 import { toRaw } from './http-head.ts';
 import { createEgressProxy } from './proxy.ts';
-import { startUpstream, type Upstream } from './testing.ts';
-import { get, play } from './testing-play.ts';
-import { type RawServer, startRawServer } from './testing-raw-server.ts';
 
 describe('proxy request', () => {
   let upstream: Upstream;

@@ -1,6 +1,6 @@
+import { makeHello, startUpstream, type Upstream } from '@csc-fleet/test-kit/egress/bench';
+import { get, play } from '@csc-fleet/test-kit/egress/play';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { makeHello, startUpstream, type Upstream } from './testing.ts';
-import { get, play } from './testing-play.ts';
 
 let upstream: Upstream;
 

@@ -1,11 +1,11 @@
 import { type AddressInfo, connect as connectTo, createServer, type Server, type Socket } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { makeHello } from '@csc-fleet/test-kit/egress/bench';
+import { type FuzzCase, fuzzCases, hostOf, type Words } from '@csc-fleet/test-kit/egress/fuzz';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createAllowList } from './allow-list.ts';
 import { createEgressProxy, type EgressProxy } from './proxy.ts';
-import { makeHello } from './testing.ts';
-import { type FuzzCase, fuzzCases, hostOf, type Words } from './testing-fuzz.ts';
 import type { EgressVerdict } from './verdicts.ts';
 
 // `make fuzz` sets it; without it the same few hundred cases run each time.

@@ -5,9 +5,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { promisify } from 'node:util';
-import fc from 'fast-check';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { proxyEnvironment } from './sandbox-side.ts';
 import {
   type Bench,
   type BenchOptions,
@@ -18,7 +15,10 @@ import {
   startUpstream,
   talk,
   type Upstream,
-} from './testing.ts';
+} from '@csc-fleet/test-kit/egress/bench';
+import fc from 'fast-check';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { proxyEnvironment } from './sandbox-side.ts';
 
 const names = ['allowed.test', 'other.test'];
 const publicAddress = '93.184.216.34';

@@ -1,9 +1,9 @@
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import type { NamespaceTestOptions, NamespaceTestResult } from '@csc-fleet/test-kit/egress/namespace';
 import { describe, expect, it } from 'vitest';
 import { listenInNamespace, proxyEnvironment } from './sandbox-side.ts';
-import type { NamespaceTestOptions, NamespaceTestResult } from './testing-namespace.ts';
 
 describe('proxyEnvironment', () => {
   it('names the proxy in both spellings', () => {

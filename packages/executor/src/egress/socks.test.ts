@@ -1,8 +1,15 @@
+import {
+  cutRecord,
+  type Step,
+  socksConnect,
+  socksHello,
+  startUpstream,
+  type Upstream,
+} from '@csc-fleet/test-kit/egress/bench';
+import { connect, get, makeHellos, play } from '@csc-fleet/test-kit/egress/play';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readSocksGreeting, readSocksRequest } from './socks.ts';
-import { cutRecord, type Step, socksConnect, socksHello, startUpstream, type Upstream } from './testing.ts';
-import { connect, get, makeHellos, play } from './testing-play.ts';
 
 describe('socks message', () => {
   describe('readSocksGreeting', () => {

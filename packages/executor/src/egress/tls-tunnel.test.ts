@@ -1,6 +1,12 @@
+import {
+  cutRecord,
+  greaseEch,
+  type Step,
+  startUpstream,
+  type Upstream,
+} from '@csc-fleet/test-kit/egress/bench';
+import { connect, get, makeHellos, play } from '@csc-fleet/test-kit/egress/play';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { cutRecord, greaseEch, type Step, startUpstream, type Upstream } from './testing.ts';
-import { connect, get, makeHellos, play } from './testing-play.ts';
 
 let upstream: Upstream;
 let hellos: Awaited<ReturnType<typeof makeHellos>>;

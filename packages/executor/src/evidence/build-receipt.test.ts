@@ -3,10 +3,10 @@ import { sealReceipt, toReceiptError } from '@csc-fleet/common/evidence';
 import { emptyDigest } from '@csc-fleet/common/output-log';
 import { parseReceipt } from '@csc-fleet/common/receipt';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
+import { makeContract } from '@csc-fleet/test-kit/executor/contracts';
+import { makePolicy } from '@csc-fleet/test-kit/executor/workbench';
 import { describe, expect, it } from 'vitest';
 import type { CommandOutcome } from '../run/run-command.ts';
-import { makeContract } from '../testing/contracts.ts';
-import { makePolicy } from '../testing/workbench.ts';
 import { buildReceipt, buildRefusal, type ReceiptSubject } from './build-receipt.ts';
 import { readDraft, toDraft } from './draft.ts';
 

@@ -1,10 +1,10 @@
 import { writeFileSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import { CscError } from '@csc-fleet/common/errors';
+import { makeContract, shell } from '@csc-fleet/test-kit/executor/contracts';
+import { CollectingSink } from '@csc-fleet/test-kit/executor/scripted-gate';
+import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { makeContract, shell } from '../testing/contracts.ts';
-import { CollectingSink } from '../testing/scripted-gate.ts';
-import { openWorkbench, type Workbench } from '../testing/workbench.ts';
 import { owedLimits } from './deliver.ts';
 
 let bench: Workbench;

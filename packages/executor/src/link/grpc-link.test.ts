@@ -1,12 +1,12 @@
 import { copyFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createDevelopmentPki } from '@csc-fleet/common/pki';
+import { makeContract, shell } from '@csc-fleet/test-kit/executor/contracts';
+import { type GrpcGate, startGrpcGate } from '@csc-fleet/test-kit/executor/grpc-gate';
+import { ScriptedGate } from '@csc-fleet/test-kit/executor/scripted-gate';
+import { makeTestDirectory, openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Log, silentLog } from '../service/log.ts';
-import { makeContract, shell } from '../testing/contracts.ts';
-import { type GrpcGate, startGrpcGate } from '../testing/grpc-gate.ts';
-import { ScriptedGate } from '../testing/scripted-gate.ts';
-import { makeTestDirectory, openWorkbench, type Workbench } from '../testing/workbench.ts';
 import { createBackoff } from './backoff.ts';
 import { createGateLink, type GateLink } from './grpc-link.ts';
 

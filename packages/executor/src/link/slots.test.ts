@@ -1,11 +1,11 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { makeContract } from '@csc-fleet/test-kit/executor/contracts';
+import { makeTestDirectory, openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
+import { startVault, type TestingVault } from '@csc-fleet/test-kit/secrets/vault';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { defaultCeiling } from '../admission/ceiling-index.ts';
-import { startVault, type TestingVault } from '../secrets/testing-vault.ts';
 import { createVaultProvider } from '../secrets/vault-provider.ts';
-import { makeContract } from '../testing/contracts.ts';
-import { makeTestDirectory, openWorkbench, type Workbench } from '../testing/workbench.ts';
 
 let vault: TestingVault;
 let bench: Workbench;

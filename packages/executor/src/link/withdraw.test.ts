@@ -1,8 +1,8 @@
 import { toTimestamp } from '@csc-fleet/common/encoding';
+import { makeContract } from '@csc-fleet/test-kit/executor/contracts';
+import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { defaultCeiling } from '../admission/ceiling-index.ts';
-import { makeContract } from '../testing/contracts.ts';
-import { openWorkbench, type Workbench } from '../testing/workbench.ts';
 
 let bench: Workbench;
 let reading: PromiseWithResolvers<void>;

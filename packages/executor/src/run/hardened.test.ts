@@ -1,9 +1,9 @@
 import { mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { type CommandShort, makeContract, shell } from '@csc-fleet/test-kit/executor/contracts';
+import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
+import { findProcesses } from '@csc-fleet/test-kit/sandbox/find-processes';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { findProcesses } from '../../../sandbox/src/testing/find-processes.ts';
-import { type CommandShort, makeContract, shell } from '../testing/contracts.ts';
-import { openWorkbench, type Workbench } from '../testing/workbench.ts';
 
 let bench: Workbench;
 

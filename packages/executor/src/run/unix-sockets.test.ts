@@ -1,10 +1,10 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { makeContract, shell } from '@csc-fleet/test-kit/executor/contracts';
+import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { defaultCeiling } from '../admission/ceiling-index.ts';
-import { makeContract, shell } from '../testing/contracts.ts';
-import { openWorkbench, type Workbench } from '../testing/workbench.ts';
 
 let bench: Workbench;
 beforeAll(async () => {

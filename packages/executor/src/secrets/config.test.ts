@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseConfig } from '@csc-fleet/common/config';
+import { startVault } from '@csc-fleet/test-kit/secrets/vault';
 import { describe, expect, it } from 'vitest';
 import { createSecretProvider, secretsConfig } from './config.ts';
-import { startVault } from './testing-vault.ts';
 
 function parse(value: object): ReturnType<typeof parseConfig<ReturnType<typeof secretsConfig.parse>>> {
   return parseConfig(Buffer.from(JSON.stringify(value)), secretsConfig);

@@ -12,9 +12,9 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { refusal, testProvider } from '@csc-fleet/test-kit/secrets/provider-contract';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createDirectoryProvider } from './directory-provider.ts';
-import { refusal, testProvider } from './provider-contract.ts';
 
 let directory: string;
 beforeEach(() => {

@@ -1,10 +1,10 @@
 import { execFileSync } from 'node:child_process';
+import { cut, pushAll, replaceAtOnce } from '@csc-fleet/test-kit/secrets/mask';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Automaton, type Pattern } from './automaton.ts';
 import { secretForms } from './forms.ts';
 import { checkMaskable, createMask, createOutputMask, type OutputMask } from './mask.ts';
-import { cut, pushAll, replaceAtOnce } from './testing-mask.ts';
 
 describe('mask', () => {
   function mask(text: string | Buffer, secrets: Readonly<Record<string, string | Buffer>>): string {

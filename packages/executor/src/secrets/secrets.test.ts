@@ -1,7 +1,7 @@
 import { CscError } from '@csc-fleet/common/errors';
+import { refusal } from '@csc-fleet/test-kit/secrets/provider-contract';
 import { describe, expect, it } from 'vitest';
 import type { ReadOptions, SecretProvider } from './provider.ts';
-import { refusal } from './provider-contract.ts';
 import { readSecrets, secretVariables } from './secrets.ts';
 
 /** Has these secrets, and keeps what it gave and what it was asked. */

@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { createDevelopmentPki } from '@csc-fleet/common/pki';
+import { refusal, testProvider } from '@csc-fleet/test-kit/secrets/provider-contract';
+import { startVault, type TestingVault, type Trick } from '@csc-fleet/test-kit/secrets/vault';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { SecretProvider } from './provider.ts';
-import { refusal, testProvider } from './provider-contract.ts';
-import { startVault, type TestingVault, type Trick } from './testing-vault.ts';
 import { createVaultProvider, type VaultOptions } from './vault-provider.ts';
 
 let directory: string;

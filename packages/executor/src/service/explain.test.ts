@@ -1,8 +1,8 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { makeContract } from '@csc-fleet/test-kit/executor/contracts';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { makeContract } from '../testing/contracts.ts';
 import { explainContract } from './explain.ts';
 
 let directory: string;

@@ -10,17 +10,17 @@ import { fileURLToPath } from 'node:url';
 import type { Offer } from '@csc-fleet/common/messages';
 import { createPolicySet } from '@csc-fleet/common/policy';
 import { sweepLeftovers } from '@csc-fleet/sandbox/host';
+import { makeContract } from '@csc-fleet/test-kit/executor/contracts';
+import { ScriptedGate } from '@csc-fleet/test-kit/executor/scripted-gate';
+import { identity, makePolicy, makeTestDirectory } from '@csc-fleet/test-kit/executor/workbench';
+import { findProcesses } from '@csc-fleet/test-kit/sandbox/find-processes';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { findProcesses } from '../../../sandbox/src/testing/find-processes.ts';
 import { defaultCeiling } from '../admission/ceiling-index.ts';
 import type { Executor } from '../link/linked-executor.ts';
-import { makeContract } from '../testing/contracts.ts';
-import { ScriptedGate } from '../testing/scripted-gate.ts';
-import { identity, makePolicy, makeTestDirectory } from '../testing/workbench.ts';
 import { createExecutor } from './compose.ts';
 
 const seed = randomBytes(32);
-const victimPath = fileURLToPath(new URL('../testing/victim.ts', import.meta.url));
+const victimPath = fileURLToPath(new URL('../../../../tests/kit/executor/victim.ts', import.meta.url));
 
 let root: string;
 let stateDir: string;

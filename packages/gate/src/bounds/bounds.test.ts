@@ -1,12 +1,12 @@
 import { isCscError } from '@csc-fleet/common/errors';
 import { EndedBy } from '@csc-fleet/common/messages';
 import { ConnectRequest, type ConnectResponse, fromServiceError, GateService } from '@csc-fleet/common/rpc';
+import { deniedContract, makeContract } from '@csc-fleet/test-kit/gate/contracts';
+import { hostileMessages } from '@csc-fleet/test-kit/gate/hostile-messages';
+import { ServedGate, soon, TestPki } from '@csc-fleet/test-kit/gate/served-gate';
+import { agent, TestGate, toRequest } from '@csc-fleet/test-kit/gate/test-gate';
 import { type ClientDuplexStream, Metadata, type ServiceError } from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { deniedContract, makeContract } from '../testing/contracts.ts';
-import { hostileMessages } from '../testing/hostile-messages.ts';
-import { ServedGate, soon, TestPki } from '../testing/served-gate.ts';
-import { agent, TestGate, toRequest } from '../testing/test-gate.ts';
 
 let pki: TestPki;
 let test: TestGate;

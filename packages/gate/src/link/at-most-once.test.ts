@@ -1,8 +1,8 @@
 import { ExecutionState } from '@csc-fleet/common/messages';
+import { contractForApproval, makeContract } from '@csc-fleet/test-kit/gate/contracts';
+import type { ScriptedExecutor } from '@csc-fleet/test-kit/gate/scripted-executor';
+import { agent, executorLostAfterSec, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { contractForApproval, makeContract } from '../testing/contracts.ts';
-import type { ScriptedExecutor } from '../testing/scripted-executor.ts';
-import { agent, executorLostAfterSec, TestGate } from '../testing/test-gate.ts';
 
 let test: TestGate;
 

@@ -2,10 +2,14 @@ import { randomUUID } from 'node:crypto';
 import { createSigner, generateKeyPair, type Signer } from '@csc-fleet/common/crypto';
 import { signExecutorKey } from '@csc-fleet/common/evidence';
 import { ExecutionState, KeyRole, type Offer } from '@csc-fleet/common/messages';
+import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
+import {
+  type ReceiptOverrides,
+  type ScriptedExecutor,
+  toFrame,
+} from '@csc-fleet/test-kit/gate/scripted-executor';
+import { agent, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { makeContract } from '../testing/contracts.ts';
-import { type ReceiptOverrides, type ScriptedExecutor, toFrame } from '../testing/scripted-executor.ts';
-import { agent, TestGate } from '../testing/test-gate.ts';
 
 let test: TestGate;
 let executor: ScriptedExecutor;

@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { toFrame } from '@csc-fleet/test-kit/gate/scripted-executor';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { toFrame } from '../testing/scripted-executor.ts';
 import { OutputStore } from './output-store.ts';
 
 let directory: string;

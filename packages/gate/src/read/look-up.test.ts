@@ -1,7 +1,7 @@
 import { ExecutionState, KeyRole, OutputStream, ReadOutputResponse } from '@csc-fleet/common/rpc';
+import { contractForApproval, deniedContract, makeContract } from '@csc-fleet/test-kit/gate/contracts';
+import { agent, gateIdentity, other, stranger, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { contractForApproval, deniedContract, makeContract } from '../testing/contracts.ts';
-import { agent, gateIdentity, other, stranger, TestGate } from '../testing/test-gate.ts';
 
 let test: TestGate;
 

@@ -1,8 +1,8 @@
 import { ExecutionState, RunResponse } from '@csc-fleet/common/rpc';
+import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
+import type { ScriptedExecutor } from '@csc-fleet/test-kit/gate/scripted-executor';
+import { agent, TestGate, toRequest } from '@csc-fleet/test-kit/gate/test-gate';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { makeContract } from '../testing/contracts.ts';
-import type { ScriptedExecutor } from '../testing/scripted-executor.ts';
-import { agent, TestGate, toRequest } from '../testing/test-gate.ts';
 
 let test: TestGate;
 let executor: ScriptedExecutor;

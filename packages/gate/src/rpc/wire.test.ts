@@ -17,6 +17,11 @@ import {
   type SubmitRequest,
   type SubmitResponse,
 } from '@csc-fleet/common/rpc';
+import { deniedContract, makeContract } from '@csc-fleet/test-kit/gate/contracts';
+import { ask, collect, outcome, toTransport } from '@csc-fleet/test-kit/gate/grpc-calls';
+import { ScriptedExecutor, toFrame } from '@csc-fleet/test-kit/gate/scripted-executor';
+import { ServedGate, TestPki } from '@csc-fleet/test-kit/gate/served-gate';
+import { agent, TestGate, toRequest } from '@csc-fleet/test-kit/gate/test-gate';
 import {
   type Client,
   credentials,
@@ -29,11 +34,6 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { Gate } from '../service/compose.ts';
 import { defaultGateLimits } from '../service/config.ts';
 import { startServer } from '../service/server.ts';
-import { deniedContract, makeContract } from '../testing/contracts.ts';
-import { ask, collect, outcome, toTransport } from '../testing/grpc-calls.ts';
-import { ScriptedExecutor, toFrame } from '../testing/scripted-executor.ts';
-import { ServedGate, TestPki } from '../testing/served-gate.ts';
-import { agent, TestGate, toRequest } from '../testing/test-gate.ts';
 
 let pki: TestPki;
 let test: TestGate;

@@ -2,10 +2,15 @@ import { createKeyRing } from '@csc-fleet/common/crypto';
 import type { JsonObject } from '@csc-fleet/common/encoding';
 import { verifyArtifact } from '@csc-fleet/common/evidence';
 import { type Duration, ExecutionState, toDuration } from '@csc-fleet/common/messages';
+import {
+  approve,
+  contractForApproval,
+  deniedContract,
+  makeContract,
+} from '@csc-fleet/test-kit/gate/contracts';
+import type { ScriptedExecutor } from '@csc-fleet/test-kit/gate/scripted-executor';
+import { agent, executorLostAfterSec, other, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { approve, contractForApproval, deniedContract, makeContract } from '../testing/contracts.ts';
-import type { ScriptedExecutor } from '../testing/scripted-executor.ts';
-import { agent, executorLostAfterSec, other, TestGate } from '../testing/test-gate.ts';
 
 let test: TestGate;
 let executor: ScriptedExecutor;

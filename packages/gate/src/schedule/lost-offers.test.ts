@@ -1,11 +1,11 @@
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { ExecutionState, type Offer } from '@csc-fleet/common/messages';
+import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
+import type { ScriptedExecutor } from '@csc-fleet/test-kit/gate/scripted-executor';
+import { agent, executorLostAfterSec, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { maxPlacings } from '../execution/placings.ts';
-import { makeContract } from '../testing/contracts.ts';
-import type { ScriptedExecutor } from '../testing/scripted-executor.ts';
-import { agent, executorLostAfterSec, TestGate } from '../testing/test-gate.ts';
 
 let test: TestGate;
 

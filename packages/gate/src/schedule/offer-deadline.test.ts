@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { ExecutionState } from '@csc-fleet/common/messages';
+import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
+import type { ScriptedExecutor } from '@csc-fleet/test-kit/gate/scripted-executor';
+import { TestGate } from '@csc-fleet/test-kit/gate/test-gate';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { makeContract } from '../testing/contracts.ts';
-import type { ScriptedExecutor } from '../testing/scripted-executor.ts';
-import { TestGate } from '../testing/test-gate.ts';
 
 // The deadline is 5 s, the ticket lives 10 s, and 7 s are for clocks and disks that are late.
 const deadlineMs = 5_000;

@@ -1,10 +1,10 @@
 import { ExecutionState } from '@csc-fleet/common/messages';
+import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
+import { toTransport } from '@csc-fleet/test-kit/gate/grpc-calls';
+import { ScriptedExecutor } from '@csc-fleet/test-kit/gate/scripted-executor';
+import { ServedGate, TestPki } from '@csc-fleet/test-kit/gate/served-gate';
+import { TestGate } from '@csc-fleet/test-kit/gate/test-gate';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { makeContract } from '../testing/contracts.ts';
-import { toTransport } from '../testing/grpc-calls.ts';
-import { ScriptedExecutor } from '../testing/scripted-executor.ts';
-import { ServedGate, TestPki } from '../testing/served-gate.ts';
-import { TestGate } from '../testing/test-gate.ts';
 
 let pki: TestPki;
 let test: TestGate;

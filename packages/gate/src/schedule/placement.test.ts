@@ -2,9 +2,9 @@ import { createKeyRing } from '@csc-fleet/common/crypto';
 import type { JsonObject } from '@csc-fleet/common/encoding';
 import { verifyArtifact } from '@csc-fleet/common/evidence';
 import { ExecutionState, toDuration } from '@csc-fleet/common/messages';
+import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
+import { agent, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { makeContract } from '../testing/contracts.ts';
-import { agent, TestGate } from '../testing/test-gate.ts';
 
 let test: TestGate;
 

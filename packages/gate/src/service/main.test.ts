@@ -10,8 +10,8 @@ import {
   type GetKeysResponse,
   readChannelCredentials,
 } from '@csc-fleet/common/rpc';
+import { ask } from '@csc-fleet/test-kit/gate/grpc-calls';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { ask } from '../testing/grpc-calls.ts';
 import { runGate } from './main.ts';
 
 let directory: string;

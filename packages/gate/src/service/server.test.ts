@@ -12,6 +12,10 @@ import {
   type SubmitResponse,
   type WatchResponse,
 } from '@csc-fleet/common/rpc';
+import { makeContract, toBytes } from '@csc-fleet/test-kit/gate/contracts';
+import { type ScriptedExecutor, toFrame } from '@csc-fleet/test-kit/gate/scripted-executor';
+import { ServedGate, soon, TestPki } from '@csc-fleet/test-kit/gate/served-gate';
+import { agent, TestGate, toRequest } from '@csc-fleet/test-kit/gate/test-gate';
 import {
   type Client,
   type ClientDuplexStream,
@@ -22,10 +26,6 @@ import {
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { makeContract, toBytes } from '../testing/contracts.ts';
-import { type ScriptedExecutor, toFrame } from '../testing/scripted-executor.ts';
-import { ServedGate, soon, TestPki } from '../testing/served-gate.ts';
-import { agent, TestGate, toRequest } from '../testing/test-gate.ts';
 
 let pki: TestPki;
 let test: TestGate;

@@ -1,10 +1,10 @@
 import type { JsonObject } from '@csc-fleet/common/encoding';
 import { Verdict } from '@csc-fleet/common/messages';
 import { parseTicket } from '@csc-fleet/common/ticket';
+import { makeCommand, makeContract } from '@csc-fleet/test-kit/gate/contracts';
+import { agent, policyLimits, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { defaultGateLimits } from '../service/config.ts';
-import { makeCommand, makeContract } from '../testing/contracts.ts';
-import { agent, policyLimits, TestGate } from '../testing/test-gate.ts';
 
 let test: TestGate;
 

@@ -5,15 +5,15 @@ import type { JsonObject } from '@csc-fleet/common/encoding';
 import { verifyArtifact } from '@csc-fleet/common/evidence';
 import { ExecutionState, type CommandContract as TypedContract, Verdict } from '@csc-fleet/common/messages';
 import { parseReceipt } from '@csc-fleet/common/receipt';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   approve,
   contractForApproval,
   deniedContract,
   makeCommand,
   makeContract,
-} from '../testing/contracts.ts';
-import { agent, other, stranger, TestGate, toRequest } from '../testing/test-gate.ts';
+} from '@csc-fleet/test-kit/gate/contracts';
+import { agent, other, stranger, TestGate, toRequest } from '@csc-fleet/test-kit/gate/test-gate';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 let test: TestGate;
 

@@ -1,9 +1,9 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { ownGroups, startPython, untilEnd } from '@csc-fleet/test-kit/sandbox/cgroups';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RunGroup } from './group.ts';
 import { type Cgroups, openCgroups, probeCgroups, toReason } from './open-cgroups.ts';
-import { ownGroups, startPython, untilEnd } from './testing.ts';
 
 let cgroups: Cgroups;
 beforeAll(() => {

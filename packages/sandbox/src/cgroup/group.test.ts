@@ -3,9 +3,16 @@ import { existsSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
+import {
+  everywhere,
+  ownGroups,
+  readMembers,
+  startPython,
+  untilEnd,
+  v2Mount,
+} from '@csc-fleet/test-kit/sandbox/cgroups';
 import { afterEach, describe, expect, it } from 'vitest';
 import { below, type GroupDirectories, killGroup, makeGroup, openGroup } from './group.ts';
-import { everywhere, ownGroups, readMembers, startPython, untilEnd, v2Mount } from './testing.ts';
 
 // Each leaves its group's parent, ignores SIGTERM and lets go of its output.
 const daemons = `import os, signal, time

@@ -1,12 +1,12 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { everywhere, ownGroups } from '@csc-fleet/test-kit/sandbox/cgroups';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { below, makeGroup, removeNow } from './group.ts';
 import type { Hierarchies } from './hierarchy.ts';
 import { findOwn, toCommonLimits } from './own.ts';
 import { toCommonSettings } from './settings.ts';
-import { everywhere, ownGroups } from './testing.ts';
 
 const reserve = { memory_bytes: 1 << 28, cpu_millis: 100 };
 

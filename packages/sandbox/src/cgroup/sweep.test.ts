@@ -2,12 +2,12 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { ownGroups } from '@csc-fleet/test-kit/sandbox/cgroups';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { below, type GroupDirectories, killGroup, makeGroup, openGroup, removeNow } from './group.ts';
 import { toJobsName } from './names.ts';
 import { toSettings } from './settings.ts';
 import { sweepCgroups } from './sweep.ts';
-import { ownGroups } from './testing.ts';
 
 const namespace = /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? '';
 // Process 1 has not begun at tick 1 of its boot's clock.

@@ -2,11 +2,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { everywhere, readMembers, v2Mount } from '@csc-fleet/test-kit/sandbox/cgroups';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { writeControl } from './control-file.ts';
 import { below, makeGroup, openGroup } from './group.ts';
 import { toLeafName } from './names.ts';
-import { everywhere, readMembers, v2Mount } from './testing.ts';
 import { makeV2Jobs } from './v2-jobs.ts';
 
 // Any controller does that groups with processes cannot pass on. Those of jobs may be taken by cgroup v1.

@@ -1,7 +1,7 @@
 import { chmodSync } from 'node:fs';
+import { makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/plan';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { JobUsers } from '../plan/facts.ts';
-import { makeTree, type TestTree } from '../plan/testing.ts';
 import { checkPool } from './check-pool.ts';
 
 const gid = process.getgid?.() ?? -1;

@@ -1,7 +1,7 @@
 import { chmodSync, statSync } from 'node:fs';
+import { makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/plan';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { JobUser, JobUsers } from '../plan/facts.ts';
-import { makeTree, type TestTree } from '../plan/testing.ts';
 import { findClosedParent, mayExecute, mayWrite } from './job-access.ts';
 
 const self = { uid: process.getuid?.() ?? -1, gid: process.getgid?.() ?? -1 };

@@ -13,6 +13,17 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { findProcesses } from '@csc-fleet/test-kit/sandbox/find-processes';
+import { testLauncher } from '@csc-fleet/test-kit/sandbox/launcher-contract';
+import { makeCommand, makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/plan';
+import {
+  codesOf,
+  createSandboxRunner,
+  finish,
+  openTestGroups,
+  type Run,
+  type SandboxRunner,
+} from '@csc-fleet/test-kit/sandbox/runner';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { probeHost } from '../doctor/probe-host.ts';
 import { isNested, listProcesses } from '../host/processes.ts';
@@ -21,19 +32,8 @@ import { isNamedWith } from '../host/untold-names.ts';
 import { type RunFacts, toRunFacts } from '../plan/facts.ts';
 import { planSandbox } from '../plan/plan.ts';
 import { resolveScopes } from '../plan/resolve-scopes.ts';
-import { makeCommand, makeTree, type TestTree } from '../plan/testing.ts';
-import { findProcesses } from '../testing/find-processes.ts';
 import { createBwrapLauncher } from './bwrap-launcher.ts';
 import type { LaunchedProcess } from './launcher.ts';
-import { testLauncher } from './launcher-contract.ts';
-import {
-  codesOf,
-  createSandboxRunner,
-  finish,
-  openTestGroups,
-  type Run,
-  type SandboxRunner,
-} from './testing.ts';
 
 testLauncher('the bwrap launcher', async () => {
   const facts = toRunFacts(await probeHost());

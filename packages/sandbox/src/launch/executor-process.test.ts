@@ -2,12 +2,12 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readdirSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { findProcesses } from '@csc-fleet/test-kit/sandbox/find-processes';
+import { makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/plan';
+import type { Run } from '@csc-fleet/test-kit/sandbox/runner';
+import type { TestExecutorOptions } from '@csc-fleet/test-kit/sandbox/test-executor';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { sweepLeftovers } from '../host/sweep.ts';
-import { makeTree, type TestTree } from '../plan/testing.ts';
-import { findProcesses } from '../testing/find-processes.ts';
-import type { Run } from './testing.ts';
-import type { TestExecutorOptions } from './testing-executor.ts';
 
 let tree: TestTree;
 beforeEach(() => {

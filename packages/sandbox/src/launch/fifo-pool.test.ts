@@ -1,6 +1,6 @@
 import { closeSync, constants, fstatSync, openSync, readdirSync, readSync, writeSync } from 'node:fs';
+import { makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/plan';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { makeTree, type TestTree } from '../plan/testing.ts';
 import { createFifoPool, type Fifo, type FifoOwner } from './fifo-pool.ts';
 
 let tree: TestTree;

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
+import { testLauncher } from '@csc-fleet/test-kit/sandbox/launcher-contract';
+import { makeTree } from '@csc-fleet/test-kit/sandbox/plan';
+import { codesOf, finish } from '@csc-fleet/test-kit/sandbox/runner';
 import { describe, expect, it } from 'vitest';
-import { makeTree } from '../plan/testing.ts';
-import { testLauncher } from './launcher-contract.ts';
 import { createLocalLauncher } from './local-launcher.ts';
-import { codesOf, finish } from './testing.ts';
 
 const environment = { PATH: '/usr/bin:/bin' };
 

@@ -1,7 +1,7 @@
+import { makeCommand, makeFacts, makeScopes } from '@csc-fleet/test-kit/sandbox/plan';
 import { describe, expect, it } from 'vitest';
 import { bwrapArguments, numberDescriptors, prlimitArguments } from './bwrap-arguments.ts';
 import { planSandbox } from './plan.ts';
-import { makeCommand, makeFacts, makeScopes } from './testing.ts';
 
 const scopes = makeScopes({
   binds: [

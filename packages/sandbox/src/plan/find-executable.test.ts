@@ -1,11 +1,11 @@
 import { symlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { makeCommand, makeFacts, makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/plan';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { findExecutable } from './find-executable.ts';
 import { planSandbox } from './plan.ts';
 import { resolveScopes } from './resolve-scopes.ts';
 import type { ResolvedScopes } from './scopes.ts';
-import { makeCommand, makeFacts, makeTree, type TestTree } from './testing.ts';
 
 const facts = makeFacts({ jobUser: { uid: 54321, gid: 54321 } });
 let tree: TestTree;

@@ -1,9 +1,9 @@
 import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/plan';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { expandGlob, isGlob, maxGlobMatches, stripTree } from './glob.ts';
 import { matchesName, toTokens } from './glob-name.ts';
-import { makeTree, type TestTree } from './testing.ts';
 
 describe('matchesName', () => {
   const cases: readonly [pattern: string, name: string, matches: boolean][] = [

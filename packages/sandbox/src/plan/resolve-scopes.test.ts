@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, fstatSync, readdirSync, statSync, symlinkSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { makeFacts, makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/plan';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { maxSplitEntries } from './arrange-scopes.ts';
 import type { RunFacts } from './facts.ts';
@@ -9,7 +10,6 @@ import { maxOpenScopes } from './resolution.ts';
 import { resolveScopes } from './resolve-scopes.ts';
 import { ScopeClaims } from './scope-claims.ts';
 import type { ResolvedScopes } from './scopes.ts';
-import { makeFacts, makeTree, type TestTree } from './testing.ts';
 
 const own = { uid: process.getuid?.() ?? -1, gid: process.getgid?.() ?? -1 };
 const isRoot = own.uid === 0;

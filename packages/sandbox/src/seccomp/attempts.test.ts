@@ -1,8 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { createPlainSandbox, type PlainSandbox } from '@csc-fleet/test-kit/sandbox/plain-sandbox';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemCalls } from './system-calls.ts';
-import { createPlainSandbox, type PlainSandbox } from './testing.ts';
 
 const [EPERM, ENOSYS, ENOPROTOOPT, EAFNOSUPPORT] = [1, 38, 92, 97];
 const SIGSYS = 31;

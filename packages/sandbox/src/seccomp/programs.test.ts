@@ -1,8 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execPath } from 'node:process';
+import { createPlainSandbox, type PlainSandbox } from '@csc-fleet/test-kit/sandbox/plain-sandbox';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createPlainSandbox, type PlainSandbox } from './testing.ts';
 
 let sandbox: PlainSandbox;
 beforeAll(() => {

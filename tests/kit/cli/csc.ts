@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 
-const bin = process.env['CSC_BIN'] ?? fileURLToPath(new URL('../../bin/csc.js', import.meta.url));
+const bin =
+  process.env['CSC_BIN'] ?? fileURLToPath(new URL('../../../packages/cli/bin/csc.js', import.meta.url));
 
 /** What a csc command gave. */
 export interface Finished {

@@ -2,10 +2,14 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { orThrow } from '@csc-fleet/common/errors';
 import { createPolicySet, type PolicyDocument, parsePolicy } from '@csc-fleet/common/policy';
-import { defaultCeiling } from '../admission/ceiling-index.ts';
-import { type Journal, openSqliteJournal } from '../journal/index.ts';
-import type { Executor } from '../link/linked-executor.ts';
-import { createExecutor, type ExecutorDeps, type ExecutorOptions } from '../service/compose.ts';
+import { defaultCeiling } from '../../../packages/executor/src/admission/ceiling-index.ts';
+import { type Journal, openSqliteJournal } from '../../../packages/executor/src/journal/index.ts';
+import type { Executor } from '../../../packages/executor/src/link/linked-executor.ts';
+import {
+  createExecutor,
+  type ExecutorDeps,
+  type ExecutorOptions,
+} from '../../../packages/executor/src/service/compose.ts';
 import { ScriptedGate } from './scripted-gate.ts';
 
 /** An executor of its own for a test, a scripted gate, and a workspace that its policy opens. */

@@ -1,5 +1,5 @@
 import { createInterface } from 'node:readline';
-import { main } from '../main.ts';
+import { main } from '../../../packages/cli/src/main.ts';
 
 // Many command lines in one process, as each costs a start: they come as JSON lines on stdin, and what they say goes
 // where it always goes.

@@ -1,5 +1,5 @@
 import { type AddressInfo, createServer, type Socket } from 'node:net';
-import type { Upstream } from './testing.ts';
+import type { Upstream } from './bench.ts';
 
 /** A server that answers with whatever bytes it is given: no library of HTTP or TLS would send them. */
 export interface RawServer {

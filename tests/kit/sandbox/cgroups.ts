@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { GroupDirectories } from './group.ts';
-import { findOwn } from './own.ts';
+import type { GroupDirectories } from '../../../packages/sandbox/src/cgroup/group.ts';
+import { findOwn } from '../../../packages/sandbox/src/cgroup/own.ts';
 
 /** For tests: this process's own v1 groups. */
 export function ownGroups(): GroupDirectories {

@@ -10,9 +10,9 @@ import {
   type TlsFiles,
 } from '@csc-fleet/common/rpc';
 import type { Client, Deadline } from '@grpc/grpc-js';
-import type { Gate } from '../service/compose.ts';
-import { defaultGateLimits, type GateLimits } from '../service/config.ts';
-import { type GateServer, startServer } from '../service/server.ts';
+import type { Gate } from '../../../packages/gate/src/service/compose.ts';
+import { defaultGateLimits, type GateLimits } from '../../../packages/gate/src/service/config.ts';
+import { type GateServer, startServer } from '../../../packages/gate/src/service/server.ts';
 
 /**
  * Certificates of one CA: a gate, the clients `agent` and `other`, the executors `host` and `second`; and the client and

@@ -8,7 +8,7 @@ import {
   startBench,
   talk,
   type Upstream,
-} from './testing.ts';
+} from './bench.ts';
 
 // What names lead to in these tests; what is not here does not resolve.
 const names: Readonly<Record<string, readonly string[]>> = {

@@ -2,8 +2,8 @@
 // Arguments: mode, state directory, workspace, seed of the gate's key in hex, script, and what
 // to wait for before saying it: output, receipt or nothing.
 import { createPolicySet } from '@csc-fleet/common/policy';
-import { defaultCeiling } from '../admission/ceiling-index.ts';
-import { createExecutor } from '../service/compose.ts';
+import { defaultCeiling } from '../../../packages/executor/src/admission/ceiling-index.ts';
+import { createExecutor } from '../../../packages/executor/src/service/compose.ts';
 import { makeContract, shell } from './contracts.ts';
 import { ScriptedGate } from './scripted-gate.ts';
 import { identity, makePolicy } from './workbench.ts';

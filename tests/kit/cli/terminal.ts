@@ -3,7 +3,7 @@ import { readlinkSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { type IPty, spawn } from '@lydell/node-pty';
 
-const bin = fileURLToPath(new URL('../../bin/csc.js', import.meta.url));
+const bin = fileURLToPath(new URL('../../../packages/cli/bin/csc.js', import.meta.url));
 
 /** A csc on a terminal: everything that it wrote there, escapes and all. */
 export interface OnTerminal {

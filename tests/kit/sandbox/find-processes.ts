@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { listProcesses } from '../host/processes.ts';
+import { listProcesses } from '../../../packages/sandbox/src/host/processes.ts';
 
 /** Living processes of this host that have the marker among their arguments, this one left out. */
 export function findProcesses(marker: string): number[] {

@@ -20,7 +20,7 @@ export interface FixtureFile<T extends Case = Case> {
 }
 
 export function readFixture<T>(name: string): T {
-  return JSON.parse(readFileSync(join(import.meta.dirname, '..', 'fixtures', name), 'utf8')) as T;
+  return JSON.parse(readFileSync(join(import.meta.dirname, '../../conformance/fixtures', name), 'utf8')) as T;
 }
 
 /** The base with the changes of a case; both are written out where they hold `$times`. */

@@ -1,7 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type LaunchedProcess, type Launcher, type LaunchSpec, pipelineExit } from './launcher.ts';
-import { codesOf, finish } from './testing.ts';
+import {
+  type LaunchedProcess,
+  type Launcher,
+  type LaunchSpec,
+  pipelineExit,
+} from '../../../packages/sandbox/src/launch/launcher.ts';
+import { codesOf, finish } from './runner.ts';
 
 /** A launcher with a place to launch in: /usr and /bin are there, the cwd is writable and holds nothing else. */
 export interface LauncherUnderTest {

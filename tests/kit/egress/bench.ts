@@ -5,12 +5,12 @@ import { duplexPair } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectTls } from 'node:tls';
 import type { EgressHost } from '@csc-fleet/common/schema';
-import { createAllowList } from './allow-list.ts';
-import type { EgressLimits } from './front.ts';
-import { createEgressProxy, type EgressProxy } from './proxy.ts';
-import type { ResolveHost } from './route.ts';
-import { createTestCertificate } from './testing-certificate.ts';
-import type { EgressVerdict } from './verdicts.ts';
+import { createAllowList } from '../../../packages/executor/src/egress/allow-list.ts';
+import type { EgressLimits } from '../../../packages/executor/src/egress/front.ts';
+import { createEgressProxy, type EgressProxy } from '../../../packages/executor/src/egress/proxy.ts';
+import type { ResolveHost } from '../../../packages/executor/src/egress/route.ts';
+import type { EgressVerdict } from '../../../packages/executor/src/egress/verdicts.ts';
+import { createTestCertificate } from './certificate.ts';
 
 /** What a server saw of a request. */
 export interface SeenRequest {

@@ -3,8 +3,12 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import { listenInNamespace, proxyEnvironment, proxyPort } from './sandbox-side.ts';
-import { startBench, startUpstream } from './testing.ts';
+import {
+  listenInNamespace,
+  proxyEnvironment,
+  proxyPort,
+} from '../../../packages/executor/src/egress/sandbox-side.ts';
+import { startBench, startUpstream } from './bench.ts';
 
 /** Its one argument, as JSON. */
 export interface NamespaceTestOptions {

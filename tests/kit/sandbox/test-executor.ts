@@ -1,8 +1,8 @@
 // A small executor in a process of its own, for tests that kill it, start it as somebody else or with files open.
-import { probeHost } from '../doctor/probe-host.ts';
-import { toRunFacts } from '../plan/facts.ts';
-import { createBwrapLauncher } from './bwrap-launcher.ts';
-import { createSandboxRunner, finish, openTestGroups, type TestScopes } from './testing.ts';
+import { probeHost } from '../../../packages/sandbox/src/doctor/probe-host.ts';
+import { createBwrapLauncher } from '../../../packages/sandbox/src/launch/bwrap-launcher.ts';
+import { toRunFacts } from '../../../packages/sandbox/src/plan/facts.ts';
+import { createSandboxRunner, finish, openTestGroups, type TestScopes } from './runner.ts';
 
 /** Its one argument, as JSON. It prints "launched", and then the Run as JSON. */
 export interface TestExecutorOptions {

@@ -24,7 +24,7 @@ export interface Hostile {
   readonly bytes: Buffer;
 }
 
-const root = join(dirname(fileURLToPath(import.meta.url)), '../../../../proto');
+const root = join(dirname(fileURLToPath(import.meta.url)), '../../../proto');
 const packages = loadSync(['csc/gate/v1/gate.proto', 'csc/link/v1/link.proto'], { includeDirs: [root] });
 
 /**

@@ -1,9 +1,9 @@
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import type { RunFacts } from './facts.ts';
-import type { RunLimits } from './limits.ts';
-import type { SandboxCommand } from './plan.ts';
-import type { ResolvedScopes } from './scopes.ts';
+import type { RunFacts } from '../../../packages/sandbox/src/plan/facts.ts';
+import type { RunLimits } from '../../../packages/sandbox/src/plan/limits.ts';
+import type { SandboxCommand } from '../../../packages/sandbox/src/plan/plan.ts';
+import type { ResolvedScopes } from '../../../packages/sandbox/src/plan/scopes.ts';
 
 /** A host with a merged /usr, for tests of what is pure. */
 export function makeFacts(changes: Partial<RunFacts> = {}): RunFacts {

@@ -18,9 +18,9 @@ import {
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import type { Identity } from '@csc-fleet/common/rpc';
 import type { UnsignedTicket } from '@csc-fleet/common/ticket';
-import type { LinkSession } from '../link/session.ts';
-import { encodeItem, itemField } from '../output/encode-item.ts';
-import type { Gate } from '../service/compose.ts';
+import type { LinkSession } from '../../../packages/gate/src/link/session.ts';
+import { encodeItem, itemField } from '../../../packages/gate/src/output/encode-item.ts';
+import type { Gate } from '../../../packages/gate/src/service/compose.ts';
 
 type FromGate = NonNullable<ConnectResponse['message']>;
 type ToGate = NonNullable<ConnectRequest['message']>;

@@ -1,11 +1,16 @@
 import type { Readable } from 'node:stream';
-import { type Cgroups, openCgroups } from '../cgroup/open-cgroups.ts';
-import type { RunFacts } from '../plan/facts.ts';
-import { planSandbox } from '../plan/plan.ts';
-import { resolveScopes } from '../plan/resolve-scopes.ts';
-import type { ScopeRequest } from '../plan/scopes.ts';
-import { makeCommand } from '../plan/testing.ts';
-import type { LaunchedProcess, Launcher, LaunchOutcome, LaunchSpec } from './launcher.ts';
+import { type Cgroups, openCgroups } from '../../../packages/sandbox/src/cgroup/open-cgroups.ts';
+import type {
+  LaunchedProcess,
+  Launcher,
+  LaunchOutcome,
+  LaunchSpec,
+} from '../../../packages/sandbox/src/launch/launcher.ts';
+import type { RunFacts } from '../../../packages/sandbox/src/plan/facts.ts';
+import { planSandbox } from '../../../packages/sandbox/src/plan/plan.ts';
+import { resolveScopes } from '../../../packages/sandbox/src/plan/resolve-scopes.ts';
+import type { ScopeRequest } from '../../../packages/sandbox/src/plan/scopes.ts';
+import { makeCommand } from './plan.ts';
 
 /** What came of a command that was run to its end. */
 export interface Run {

@@ -1,5 +1,5 @@
-import type { Pattern } from './automaton.ts';
-import type { OutputMask } from './mask.ts';
+import type { Pattern } from '../../../packages/executor/src/secrets/automaton.ts';
+import type { OutputMask } from '../../../packages/executor/src/secrets/mask.ts';
 
 /** Says what a mask is to give, as plainly as possible and with all of the text at hand. */
 export function replaceAtOnce(

@@ -22,8 +22,8 @@ import {
   policyFromJson,
 } from '@csc-fleet/common/policy';
 import { vi } from 'vitest';
-import { createGate, type Gate, type GateOptions } from '../service/compose.ts';
-import { defaultGateLimits, type GateLimits } from '../service/config.ts';
+import { createGate, type Gate, type GateOptions } from '../../../packages/gate/src/service/compose.ts';
+import { defaultGateLimits, type GateLimits } from '../../../packages/gate/src/service/config.ts';
 import { deniedContract, toBytes } from './contracts.ts';
 import { ScriptedExecutor, type ScriptedExecutorOptions } from './scripted-executor.ts';
 

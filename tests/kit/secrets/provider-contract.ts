@@ -1,6 +1,6 @@
 import { isCscError } from '@csc-fleet/common/errors';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { maxSecretBytes, type SecretProvider } from './provider.ts';
+import { maxSecretBytes, type SecretProvider } from '../../../packages/executor/src/secrets/provider.ts';
 
 /** A provider and the place behind it, into which tests put secrets. */
 export interface ProviderUnderTest {

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { chownSync, closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { loadSeccomp, type SeccompOptions } from './load.ts';
+import { loadSeccomp, type SeccompOptions } from '../../../packages/sandbox/src/seccomp/load.ts';
 
 /** A plain bubblewrap sandbox of an unprivileged user: what is refused in it is refused by the filter, or by nobody. */
 export interface PlainSandbox {
