@@ -21,7 +21,7 @@ export const house: House = {
       policy: ['contract', 'encoding', 'errors', 'files', 'schema', 'yaml'],
       decision: ['contract', 'encoding', 'errors', 'paths', 'policy', 'schema'],
       'policy-directory': ['contract', 'decision', 'encoding', 'errors', 'files', 'policy', 'schema', 'yaml'],
-      approval: ['contract', 'encoding', 'errors', 'schema'],
+      approval: ['contract', 'decision', 'encoding', 'errors', 'schema'],
       receipt: ['contract', 'encoding', 'errors', 'schema'],
       'output-log': ['encoding', 'errors', 'messages', 'receipt'],
       ticket: ['encoding', 'errors', 'receipt', 'schema'],

@@ -7,6 +7,7 @@ const sandbox = 'packages/sandbox/src';
 const gate = 'packages/gate/src';
 const client = 'packages/client/src';
 const evidence = 'packages/common/src/evidence';
+const counting = 'packages/common/src/approval/count-approvals.ts';
 const wiring = [`${executor}/admission/wiring.test.ts`];
 const refuse = [`${executor}/admission/refuse.test.ts`];
 const receipts = [`${gate}/link/receipts.test.ts`];
@@ -17,49 +18,49 @@ const host: readonly Mutant[] = [
   {
     name: 'unapproved-contract-runs',
     file: `${executor}/admission/approvals.ts`,
-    before: 'if (named.length === 0) {',
-    after: 'if (named.length < 0) {',
+    before: "if (consent !== 'missing') return counted;",
+    after: 'return counted;',
     tests: refuse,
     red: 'none came, none counts',
     quick: true,
   },
   {
     name: 'unnamed-approval-counts',
-    file: `${executor}/admission/approvals.ts`,
-    before: '.filter(({ approval_id: id }) => ticket.approval_ids.includes(id));',
-    after: '.filter(() => true);',
+    file: counting,
+    before: 'if (rules.named?.includes(approval.approval_id) === false) return undefined;',
+    after: '',
     tests: refuse,
     red: 'one that the ticket does not name does not count',
   },
   {
     name: 'unsigned-approval-counts',
     file: `${executor}/admission/approvals.ts`,
-    before: 'if (!acceptUnsignedApprovals) {',
-    after: 'if (false) {',
+    before: 'acceptUnsigned, dualControl, contract,',
+    after: 'acceptUnsigned: true, dualControl, contract,',
     tests: refuse,
     red: 'and this host takes no unsigned ones',
   },
   {
     name: 'approval-of-another-contract-counts',
-    file: `${executor}/admission/approvals.ts`,
-    before: 'for (const approval of named) checkApproval(',
-    after: 'for (const approval of named.slice(1)) checkApproval(',
+    file: counting,
+    before: 'checkApproval(approval, rules);',
+    after: '',
     tests: refuse,
     red: 'is for another contract',
   },
   {
     name: 'one-approval-is-two-people-on-the-host',
     file: `${executor}/admission/approvals.ts`,
-    before: "checkDualControl(contract, { dualControl, by: 'host' });",
-    after: '',
+    before: 'acceptUnsigned, dualControl, contract,',
+    after: "acceptUnsigned, dualControl: 'one_approval', contract,",
     tests: refuse,
     red: 'of them are no two people’s',
   },
   {
     name: 'one-approval-is-two-people-at-the-gate',
     file: `${gate}/approval/approve.ts`,
-    before: "checkDualControl(contract, { dualControl: gate.dualControl, by: 'gate' });",
-    after: '',
+    before: 'dualControl: gate.dualControl,',
+    after: "dualControl: 'one_approval',",
     tests: [`${gate}/submit/submit.test.ts`],
     red: 'is no two people’s',
   },
@@ -503,9 +504,9 @@ const fleet: readonly Mutant[] = [
   },
   {
     name: 'unsigned-approval-counts-at-the-gate',
-    file: `${gate}/approval/check-approvals.ts`,
-    before: 'if (approvals.length > 0 && !rules.acceptUnsigned) {',
-    after: 'if (false) {',
+    file: `${gate}/approval/approve.ts`,
+    before: 'acceptUnsigned: gate.acceptUnsignedApprovals,',
+    after: 'acceptUnsigned: true,',
     tests: [`${gate}/submit/submit.test.ts`],
     red: 'does not count where the gate’s owner has not said so',
   },

@@ -1,3 +1,4 @@
+import { toConsumed } from '@csc-fleet/common/approval';
 import type { Command, CommandContract } from '@csc-fleet/common/contract';
 import { CscError } from '@csc-fleet/common/errors';
 import { narrowLimits } from '@csc-fleet/common/limits';
@@ -12,7 +13,6 @@ import {
   openOfferedTicket,
   readOfferedContract,
   reevaluate,
-  toConsumed,
   toUse,
 } from './admission/index.ts';
 import { type Attempt, giveBack, journalRefusal, planRefusal } from './admission/refuse.ts';

@@ -5,5 +5,16 @@ export {
   checkApproval,
   parseApproval,
 } from './approval.ts';
-export { checkDualControl, type DualControl, type DualControlRule, dualControls } from './dual-control.ts';
+export {
+  type ApprovalConfig,
+  type ApprovalCount,
+  type ApprovalRules,
+  type ConsumedApproval,
+  countApprovals,
+  type DualControl,
+  dualControls,
+  findDualControlObjection,
+  orThrowObjection,
+  toConsumed,
+} from './count-approvals.ts';
 export { approvalSchema } from './schema.ts';

@@ -1,6 +1,5 @@
 export type {
   Adopted,
-  ConsumedApproval,
   FinishedExecution,
   Journal,
   OwedReceipt,

@@ -1,3 +1,4 @@
+import type { ConsumedApproval } from '@csc-fleet/common/approval';
 import type { CscError } from '@csc-fleet/common/errors';
 
 /** What the executor must not forget, whatever is killed whenever. */
@@ -63,13 +64,8 @@ export interface Redemption extends TicketUse {
   /** What a receipt says if this process dies: JSON text, opaque to the journal. */
   readonly draft: string;
   readonly redeemedAt: Date;
+  /** The single_execution ones that this execution uses up. */
   readonly approvals: readonly ConsumedApproval[];
-}
-
-/** A single_execution approval, used up by this execution. */
-export interface ConsumedApproval {
-  readonly approvalId: string;
-  readonly expiresAt: Date;
 }
 
 /** Makes the receipt, signed, from the hash of the previous one; undefined where there is none before it. */

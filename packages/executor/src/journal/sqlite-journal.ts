@@ -1,17 +1,9 @@
 import { DatabaseSync } from 'node:sqlite';
+import type { ConsumedApproval } from '@csc-fleet/common/approval';
 import { type Clock, systemClock } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { createGroupCommit, storeUnavailable } from './group-commit.ts';
-import type {
-  Adopted,
-  ConsumedApproval,
-  FinishedExecution,
-  Journal,
-  Redemption,
-  Refusal,
-  Seal,
-  TicketUse,
-} from './journal.ts';
+import type { Adopted, FinishedExecution, Journal, Redemption, Refusal, Seal, TicketUse } from './journal.ts';
 import { findObjection, readMemory, spentId } from './memory.ts';
 import { isAlive, processIdentity } from './process-identity.ts';
 import { prepareSchema } from './schema.ts';

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { checkDualControl } from '@csc-fleet/common/approval';
+import { findDualControlObjection } from '@csc-fleet/common/approval';
 import { type Command, type CommandContract, parseContract } from '@csc-fleet/common/contract';
 import { evaluate, type Verdict } from '@csc-fleet/common/decision';
 import { CscError, type Fault, isCscError, orThrow } from '@csc-fleet/common/errors';
@@ -109,7 +109,7 @@ function explain(
   const { verdict, reasons } = evaluate(contract, document);
   const { dualControl } = config;
   const ceiling = [
-    ...faultsOf(() => checkDualControl(contract, { dualControl, by: 'host' })),
+    ...(findDualControlObjection(contract, { dualControl, by: 'host' })?.faults ?? []),
     ...findCeilingFaults(contract, document, config),
   ];
   const runLimits = narrowLimits(config.runLimits, toCommonLimits(config.reserve));

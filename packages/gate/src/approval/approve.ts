@@ -1,4 +1,4 @@
-import { checkDualControl } from '@csc-fleet/common/approval';
+import { countApprovals, orThrowObjection, toConsumed } from '@csc-fleet/common/approval';
 import { canonicalJson } from '@csc-fleet/common/encoding';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import type { LiveExecution } from '../execution/execution.ts';
@@ -6,7 +6,6 @@ import { queueDeadline } from '../schedule/scheduler.ts';
 import type { GateContext } from '../service/context.ts';
 import type { Decided } from '../submit/decide.ts';
 import type { Wishes } from '../submit/wishes.ts';
-import { checkApprovals, usedUp } from './check-approvals.ts';
 import { toStoredApprovals } from './stored-approvals.ts';
 
 /** Where a decided contract stands with the approvals that came with it. */
@@ -27,14 +26,22 @@ export function readApprovals(
   { contract, contractSha256, evaluation }: Decided,
   wishes: Wishes,
 ): Approvals {
-  if (evaluation.verdict !== 'needs_approval') {
-    return { approved: false, runs: evaluation.verdict === 'allow', usedUp: [] };
-  }
-  checkDualControl(contract, { dualControl: gate.dualControl, by: 'gate' });
-  const rules = { contractSha256, now: wishes.now, acceptUnsigned: gate.acceptUnsignedApprovals };
-  const approvals = checkApprovals(wishes.approvals, rules);
-  const approved = approvals.length > 0;
-  return { approved, runs: approved, usedUp: usedUp(approvals) };
+  const { consent, counted } = orThrowObjection(
+    countApprovals(evaluation, wishes.approvals, {
+      by: 'gate',
+      acceptUnsigned: gate.acceptUnsignedApprovals,
+      dualControl: gate.dualControl,
+      contract,
+      contractSha256,
+      now: wishes.now,
+    }),
+  );
+  const approved = consent === 'given';
+  return {
+    approved,
+    runs: approved || evaluation.verdict === 'allow',
+    usedUp: toConsumed(counted).map(({ approvalId }) => approvalId),
+  };
 }
 
 /** The same contract of the same principal, decided by the same policy, that waits for just these approvals. */
