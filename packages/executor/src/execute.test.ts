@@ -14,7 +14,7 @@ import {
 } from '@csc-fleet/test-kit/executor/workbench';
 import { findProcesses } from '@csc-fleet/test-kit/sandbox/find-processes';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { fileTimeNow } from './evidence/measure-index.ts';
+import { fileTimeNow } from './evidence/index.ts';
 import { type Journal, openSqliteJournal } from './journal/index.ts';
 import { localModeNote } from './run/workplace.ts';
 

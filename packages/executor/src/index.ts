@@ -1,3 +1,5 @@
+export { type Log, silentLog } from '@csc-fleet/common/service';
+export type { ExecutionMode } from './evidence/index.ts';
 export type { Executor } from './link/linked-executor.ts';
 export type { Send } from './link/outbox.ts';
 export type { LinkConnection } from './link/session.ts';
@@ -5,6 +7,5 @@ export { type RunExecutorOptions, runExecutor } from './main.ts';
 export type { OutputSink } from './output/index.ts';
 export { createExecutor, type ExecutorDeps, type ExecutorOptions } from './service/compose.ts';
 export { type ExecutorConfig, readExecutorConfig } from './service/config.ts';
-export { defaultLimits, type ExecutionMode, type ExecutorLimits } from './service/limits.ts';
-export { type Log, silentLog } from './service/log.ts';
+export { defaultLimits, type ExecutorLimits } from './service/limits.ts';
 export { readReceiptSigner } from './service/signing-key.ts';

@@ -4,6 +4,7 @@ import { CscError } from '@csc-fleet/common/errors';
 import { makeDirectory } from '@csc-fleet/common/files';
 import { createReloadablePolicySet, type ReloadablePolicySet } from '@csc-fleet/common/policy';
 import type { Identity } from '@csc-fleet/common/rpc';
+import type { Log } from '@csc-fleet/common/service';
 import { installLastHandler, reloadOnHangUp } from '@csc-fleet/common/service';
 import { sweepCgroups } from '@csc-fleet/sandbox/cgroup';
 import { requireHost } from '@csc-fleet/sandbox/doctor';
@@ -14,7 +15,7 @@ import type { Executor } from './link/linked-executor.ts';
 import { localModeNote } from './run/workplace.ts';
 import { createExecutor, type ExecutorDeps, toProbe } from './service/compose.ts';
 import { type ExecutorConfig, readExecutorConfig } from './service/config.ts';
-import type { Log } from './service/log.ts';
+
 import { readOwnersGateKeys, readOwnersPolicies } from './service/owners-files.ts';
 import { createReload } from './service/reload.ts';
 import { readReceiptSigner } from './service/signing-key.ts';

@@ -2,7 +2,7 @@
 // Arguments: mode, state directory, workspace, seed of the gate's key in hex, script, and what
 // to wait for before saying it: output, receipt or nothing.
 import { createPolicySet } from '@csc-fleet/common/policy';
-import { defaultCeiling } from '../../../packages/executor/src/admission/ceiling-index.ts';
+import { defaultCeiling } from '../../../packages/executor/src/admission/ceiling.ts';
 import { createExecutor } from '../../../packages/executor/src/service/compose.ts';
 import { makeContract, shell } from './contracts.ts';
 import { ScriptedGate } from './scripted-gate.ts';

@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { orThrow } from '@csc-fleet/common/errors';
 import { createPolicySet, type PolicyDocument, parsePolicy } from '@csc-fleet/common/policy';
-import { defaultCeiling } from '../../../packages/executor/src/admission/ceiling-index.ts';
+import { defaultCeiling } from '../../../packages/executor/src/admission/ceiling.ts';
 import { type Journal, openSqliteJournal } from '../../../packages/executor/src/journal/index.ts';
 import type { Executor } from '../../../packages/executor/src/link/linked-executor.ts';
 import {

@@ -5,39 +5,61 @@ import {
   orThrowObjection,
 } from '@csc-fleet/common/approval';
 import type { CommandContract } from '@csc-fleet/common/contract';
-import type { Evaluation } from '@csc-fleet/common/decision';
 import { CscError } from '@csc-fleet/common/errors';
+import type { PolicyDocument } from '@csc-fleet/common/policy';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
-import { offerLimits } from '../service/limits.ts';
+import { offerLimits } from './offer.ts';
+import type { PermittedContract } from './reevaluate.ts';
 
-/** What the approvals of an offer are held against. */
-export interface ApprovalChecks {
+/** What this host's owner has said of approvals. */
+export type HostApprovalConfig = Omit<ApprovalConfig, 'by'>;
+
+class Approved {
+  protected readonly step = 'approved';
   readonly contract: CommandContract;
   readonly ticket: ExecutionTicket;
-  readonly now: Date;
-  /** Whether this host's operator lets approvals count that nobody has signed. */
-  readonly acceptUnsignedApprovals: boolean;
-  /** What this host's operator makes of a contract that asks for two people's consent. */
-  readonly dualControl: ApprovalConfig['dualControl'];
+  readonly verifiedAt: Date;
+  readonly document: PolicyDocument;
+  /** Those that count; none where the contract needs none. */
+  readonly approvals: readonly ApprovalArtifact[];
+
+  constructor(
+    { contract, ticket, verifiedAt, document }: PermittedContract,
+    approvals: readonly ApprovalArtifact[],
+  ) {
+    this.contract = contract;
+    this.ticket = ticket;
+    this.verifiedAt = verifiedAt;
+    this.document = document;
+    this.approvals = approvals;
+  }
 }
 
 /**
- * The approvals that a contract needs and that the ticket names, each counted again on this host; none where the
- * contract needs none. Throws APPROVAL_INVALID where there is none that it needs, where one does not count, or where
- * the contract asks for two people's.
+ * Whoever the policy wants to be asked has said yes, as far as this host can tell. That it was said for this execution
+ * alone, only the journal knows.
+ */
+export type ApprovedContract = Approved;
+
+/**
+ * Counts once more the approvals that came with an offer: those that the ticket names, by this owner's rules. Throws
+ * APPROVAL_INVALID where there is none that the contract needs, where one does not count, or where the contract asks for
+ * two people's.
+ * @param approvalsJson as the gate sent them
  */
 export function checkApprovals(
-  evaluation: Evaluation,
+  permitted: PermittedContract,
   approvalsJson: readonly Uint8Array[],
-  { contract, ticket, now, acceptUnsignedApprovals: acceptUnsigned, dualControl }: ApprovalChecks,
-): readonly ApprovalArtifact[] {
+  { acceptUnsigned, dualControl }: HostApprovalConfig,
+): ApprovedContract {
   if (approvalsJson.length > offerLimits.approvals) {
     const message = `at most ${offerLimits.approvals} approvals may come with a ticket, not ${approvalsJson.length}`;
     throw new CscError('APPROVAL_INVALID', message);
   }
+  const { contract, ticket, evaluation, verifiedAt: now } = permitted;
   const { approval_ids: named, contract_sha256: contractSha256 } = ticket;
   const rules = { by: 'host', acceptUnsigned, dualControl, contract, contractSha256, now, named } as const;
   const { consent, counted } = orThrowObjection(countApprovals(evaluation, approvalsJson, rules));
-  if (consent !== 'missing') return counted;
+  if (consent !== 'missing') return new Approved(permitted, counted);
   throw new CscError('APPROVAL_INVALID', 'the contract needs approval, and no approval came with the ticket');
 }

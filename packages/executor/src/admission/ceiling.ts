@@ -1,3 +1,4 @@
+import type { ApprovalArtifact } from '@csc-fleet/common/approval';
 import {
   argvs,
   type Command,
@@ -7,9 +8,11 @@ import {
 } from '@csc-fleet/common/contract';
 import { CscError, type Fault, formatFaults, quoteBriefly } from '@csc-fleet/common/errors';
 import { isCoveredBy } from '@csc-fleet/common/paths';
-import { matchesPattern } from '@csc-fleet/common/policy';
+import { matchesPattern, type PolicyDocument } from '@csc-fleet/common/policy';
 import type { EgressHost } from '@csc-fleet/common/schema';
+import type { ExecutionTicket } from '@csc-fleet/common/ticket';
 import { checkCommand, unwrap } from '../command-rules/index.ts';
+import type { ApprovedContract } from './approvals.ts';
 
 /** What this host grants at most, whatever a policy or a ticket says. It belongs to the host's owner and never travels. */
 export interface HostCeiling {
@@ -55,6 +58,37 @@ export interface CeilingRequest {
 type CeilingRule = (command: Command, ceiling: HostCeiling, request: CeilingRequest) => readonly Fault[];
 
 const rules: readonly CeilingRule[] = [checkPrograms, checkPaths, checkNetwork, checkSecrets];
+
+class UnderCeiling {
+  protected readonly step = 'admitted';
+  readonly contract: CommandContract;
+  readonly ticket: ExecutionTicket;
+  readonly verifiedAt: Date;
+  readonly document: PolicyDocument;
+  readonly approvals: readonly ApprovalArtifact[];
+
+  constructor({ contract, ticket, verifiedAt, document, approvals }: ApprovedContract) {
+    this.contract = contract;
+    this.ticket = ticket;
+    this.verifiedAt = verifiedAt;
+    this.document = document;
+    this.approvals = approvals;
+  }
+}
+
+/** All that can be asked of papers has been: this host would run it, if it had room and what it takes. */
+export type Admitted = UnderCeiling;
+
+/** Holds an approved contract under the ceiling of this host's owner. Throws HOST_CEILING_EXCEEDED. */
+export function admitUnderCeiling(approved: ApprovedContract, ceiling: HostCeiling): Admitted {
+  const { contract, ticket, document, approvals } = approved;
+  checkCeiling(contract, ceiling, {
+    principal: ticket.principal,
+    allowCommands: document.policy.allow_commands,
+    approvals: approvals.length,
+  });
+  return new UnderCeiling(approved);
+}
 
 /** Throws HOST_CEILING_EXCEEDED with all that the contract asks for beyond the ceiling. */
 export function checkCeiling(contract: CommandContract, ceiling: HostCeiling, request: CeilingRequest): void {

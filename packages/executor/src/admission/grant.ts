@@ -1,19 +1,170 @@
+import type { ApprovalArtifact } from '@csc-fleet/common/approval';
+import type { CommandContract } from '@csc-fleet/common/contract';
+import type { Clock } from '@csc-fleet/common/encoding';
 import { type Limits, narrowLimits } from '@csc-fleet/common/limits';
-import type { PolicyDocument } from '@csc-fleet/common/policy';
-import type { Host } from '../run/host.ts';
-import type { Granted } from '../run/workplace.ts';
+import type { Policy, PolicyDocument } from '@csc-fleet/common/policy';
+import type { EgressHost } from '@csc-fleet/common/schema';
+import type { ExecutionTicket } from '@csc-fleet/common/ticket';
+import type { JobUserLeases, UserLease } from '@csc-fleet/sandbox/host';
+import type { JobUser, RunLimits } from '@csc-fleet/sandbox/plan';
+import type { OutputCaps } from '../output/index.ts';
+import { type RunSecrets, readRunSecrets, type SecretProvider } from '../secrets/index.ts';
+import type { Admitted, HostCeiling } from './ceiling.ts';
+import { awaitTicket, msUntilTicket } from './single-use.ts';
+
+/** What runs are given of this host, one at a time. */
+export interface Stock {
+  readonly jobUsers: JobUserLeases;
+  /** Absent where this host hands out no secrets. */
+  readonly secrets?: SecretProvider;
+}
+
+/** What one run has of this host for itself, until it is given back. */
+export class Belongings {
+  readonly secrets: RunSecrets;
+  /** Whether time may have passed while they were taken: then what was asked before must be asked again. */
+  readonly tookTime: boolean;
+  readonly #lease: UserLease;
+
+  constructor(lease: UserLease, secrets: RunSecrets, tookTime: boolean) {
+    this.#lease = lease;
+    this.secrets = secrets;
+    this.tookTime = tookTime;
+  }
+
+  /** Absent in local mode. */
+  get user(): JobUser | undefined {
+    return this.#lease.user;
+  }
+
+  /** To be called once, when no process of the run is left. Does not reject. */
+  async giveBack(): Promise<void> {
+    this.secrets.wipe();
+    await this.#lease.giveBack();
+  }
+}
+
+class SuppliedRun {
+  protected readonly step = 'supplied';
+  readonly contract: CommandContract;
+  readonly ticket: ExecutionTicket;
+  readonly verifiedAt: Date;
+  readonly document: PolicyDocument;
+  readonly approvals: readonly ApprovalArtifact[];
+  readonly belongings: Belongings;
+
+  constructor({ contract, ticket, verifiedAt, document, approvals }: Admitted, belongings: Belongings) {
+    this.contract = contract;
+    this.ticket = ticket;
+    this.verifiedAt = verifiedAt;
+    this.document = document;
+    this.approvals = approvals;
+    this.belongings = belongings;
+  }
+}
+
+/** It was admitted, and has its user and its secrets: if they took time, that it was admitted may be out of date. */
+export type Supplied = SuppliedRun;
 
 /**
- * What a run may have: the host's config is the most, and the owner's policy and the ticket can only take away from it.
- * A gate that was taken over can therefore starve a run, and never feed it.
+ * The run's user, and the secrets that the contract names: asked for only by an offer that has its slot, and whose ticket
+ * has begun, which is waited for. This is the one pause before the journal. Rejects with TICKET_INVALID, QUEUE_FULL, or a
+ * CscError that says which secret could not be had; nothing is taken then.
+ */
+export async function takeBelongings(
+  admitted: Admitted,
+  { jobUsers, secrets: provider }: Stock,
+  clock: Clock,
+): Promise<Supplied> {
+  const { contract, ticket } = admitted;
+  const isEarly = msUntilTicket(ticket, clock) > 0;
+  if (isEarly) await awaitTicket(ticket, clock);
+  const lease = await jobUsers.lease();
+  try {
+    const secrets = await readRunSecrets(contract, provider);
+    const tookTime = isEarly || jobUsers.pooled || secrets.values.size > 0;
+    return new SuppliedRun(admitted, new Belongings(lease, secrets, tookTime));
+  } catch (error) {
+    await lease.giveBack();
+    throw error;
+  }
+}
+
+/** What the host's owner grants at most, whatever a policy or a ticket says. */
+export interface OwnersLimits {
+  readonly ceiling: HostCeiling;
+  /** The most that one command may use up. */
+  readonly runLimits: RunLimits;
+  /** How much of a contract's output is kept. */
+  readonly outputCaps: OutputCaps;
+}
+
+/** What a command may have of this host: the least of what the host's owner, the policy and the ticket say. */
+export interface Allowance {
+  readonly policy: Policy;
+  readonly limits: RunLimits;
+  readonly secrets: RunSecrets;
+  /** The host user that its commands run as, this run's alone where there is a pool. Absent: local mode, or the first. */
+  readonly user?: JobUser;
+  /** Each is a list of where a command with an allowlisted network may go; what all of them name. */
+  readonly egressHosts: readonly (readonly EgressHost[])[];
+  /** Whether its commands get Unix sockets where they are alone. Default: they do. */
+  readonly unixSockets?: HostCeiling['unixSockets'];
+  /** What the host's owner opens at all. */
+  readonly pathRoots: readonly string[];
+  /** False: write paths that are not there are not made. Default: they are, where the policy allows it. */
+  readonly create?: boolean;
+}
+
+class GrantedRun {
+  protected readonly step = 'granted';
+  readonly contract: CommandContract;
+  readonly ticket: ExecutionTicket;
+  readonly verifiedAt: Date;
+  readonly document: PolicyDocument;
+  readonly approvals: readonly ApprovalArtifact[];
+  readonly belongings: Belongings;
+  readonly allowance: Allowance;
+  readonly outputCaps: OutputCaps;
+
+  constructor(
+    { contract, ticket, verifiedAt, document, approvals, belongings }: Supplied,
+    allowance: Allowance,
+    outputCaps: OutputCaps,
+  ) {
+    this.contract = contract;
+    this.ticket = ticket;
+    this.verifiedAt = verifiedAt;
+    this.document = document;
+    this.approvals = approvals;
+    this.belongings = belongings;
+    this.allowance = allowance;
+    this.outputCaps = outputCaps;
+  }
+}
+
+/** It has its slot, its user and its secrets, and how much it may use up is settled. Nothing has been built. */
+export type Granted = GrantedRun;
+
+/** Settles what a run may have. Pure. */
+export function grant(supplied: Supplied, owner: OwnersLimits): Granted {
+  const { document, ticket, belongings } = supplied;
+  const { limits } = ticket.grant;
+  const allowance = allowanceOf(document, limits, belongings, owner);
+  return new GrantedRun(supplied, allowance, outputCapsOf(document, limits, owner));
+}
+
+/**
+ * The host's config is the most, and the owner's policy and the ticket can only take away from it. A gate that was taken
+ * over can therefore starve a run, and never feed it. Pure.
  * @param limits the ticket's
  */
-export function grantOf(
+export function allowanceOf(
   { policy }: PolicyDocument,
   limits: Limits,
-  { secrets, user }: Pick<Granted, 'secrets' | 'user'>,
-  { runLimits, ceiling }: Pick<Host, 'runLimits' | 'ceiling'>,
-): Granted {
+  { secrets, user }: Pick<Belongings, 'secrets' | 'user'>,
+  { runLimits, ceiling }: Pick<OwnersLimits, 'runLimits' | 'ceiling'>,
+): Allowance {
   return {
     policy,
     limits: narrowLimits(narrowLimits(runLimits, policy.limits ?? {}), limits),
@@ -23,4 +174,10 @@ export function grantOf(
     unixSockets: ceiling.unixSockets,
     egressHosts: [policy.allowed_egress_hosts, ceiling.egressHosts],
   };
+}
+
+function outputCapsOf({ policy }: PolicyDocument, limits: Limits, { outputCaps }: OwnersLimits): OutputCaps {
+  const most = { stdout_bytes: outputCaps.stdout, stderr_bytes: outputCaps.stderr };
+  const least = narrowLimits(narrowLimits(most, limits), policy.limits ?? {});
+  return { stdout: least.stdout_bytes, stderr: least.stderr_bytes };
 }

@@ -3,22 +3,40 @@ import { type Evaluation, evaluate } from '@csc-fleet/common/decision';
 import { CscError } from '@csc-fleet/common/errors';
 import type { PolicyDocument, PolicySet } from '@csc-fleet/common/policy';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
+import type { GenuineTicket } from './verify-ticket.ts';
 
-/** The owner's policy for a ticket, and what it says here. */
-export interface Reevaluation {
+class Permitted {
+  protected readonly step = 'permitted';
+  readonly contract: CommandContract;
+  readonly ticket: ExecutionTicket;
+  readonly verifiedAt: Date;
+  /** The owner's, by the hash that the ticket names. */
   readonly document: PolicyDocument;
+  /** What it says here: to run it, or to ask people first. */
   readonly evaluation: Evaluation;
+
+  constructor(
+    { contract, ticket, verifiedAt }: GenuineTicket,
+    document: PolicyDocument,
+    evaluation: Evaluation,
+  ) {
+    this.contract = contract;
+    this.ticket = ticket;
+    this.verifiedAt = verifiedAt;
+    this.document = document;
+    this.evaluation = evaluation;
+  }
 }
+
+/** A policy of this host's owner does not deny the contract. People may still have to be asked. */
+export type PermittedContract = Permitted;
 
 /**
  * Decides again, by this host's own copy of the policy that the ticket names: a gate that was taken over can name a
  * policy, but not change one. Throws POLICY_UNSIGNED where this host does not hold it, NOT_PERMITTED where it denies.
  */
-export function reevaluate(
-  contract: CommandContract,
-  ticket: ExecutionTicket,
-  policies: PolicySet,
-): Reevaluation {
+export function reevaluate(genuine: GenuineTicket, policies: Pick<PolicySet, 'bySha256'>): PermittedContract {
+  const { contract, ticket } = genuine;
   const document = policies.bySha256(ticket.policy_sha256.toLowerCase());
   if (document === undefined) {
     throw new CscError(
@@ -27,7 +45,7 @@ export function reevaluate(
     );
   }
   const evaluation = evaluate(contract, document);
-  if (evaluation.verdict !== 'deny') return { document, evaluation };
+  if (evaluation.verdict !== 'deny') return new Permitted(genuine, document, evaluation);
   const said = `${evaluation.reasonCodes.join(', ')}: ${evaluation.reasons.join('; ')}`;
   throw new CscError(
     'NOT_PERMITTED',

@@ -6,8 +6,8 @@ import type { ExecutionTicket } from '@csc-fleet/common/ticket';
 import { makeContract } from '@csc-fleet/test-kit/executor/contracts';
 import { makePolicy } from '@csc-fleet/test-kit/executor/workbench';
 import { describe, expect, it } from 'vitest';
-import type { CommandOutcome } from '../run/run-command.ts';
 import { buildReceipt, buildRefusal, type ReceiptSubject } from './build-receipt.ts';
+import type { CommandOutcome } from './command-outcome.ts';
 import { readDraft, toDraft } from './draft.ts';
 
 const contract = makeContract('/work', [{ id: 'one' }, { id: 'two' }]);
@@ -129,7 +129,7 @@ describe('a draft', () => {
   it('is a receipt that can be signed as it is', () => {
     const [, next] = contract.commands;
     if (next === undefined) throw new Error('there is a second command');
-    const text = toDraft(subject, { outcomes: [outcome('one')], profileIds: ['x'], next });
+    const text = toDraft(subject, { outcomes: [outcome('one')], profileIds: ['x'] }, next);
     const draft = readDraft(text);
     expect(draft.receipt).toMatchObject({
       status: 'failed',

@@ -7,9 +7,11 @@ import type { PolicyDocument } from '@csc-fleet/common/policy';
 import type { ReceiptV02, SandboxReport } from '@csc-fleet/common/receipt';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
 import type { CapturedStream } from '../output/index.ts';
-import { type CommandOutcome, hasSucceeded } from '../run/run-command.ts';
-import type { ExecutionMode } from '../service/limits.ts';
+import { type CommandOutcome, hasSucceeded } from './command-outcome.ts';
 import { runnerVersion } from './version.ts';
+
+/** "local" runs commands without a sandbox: for a workstation that has none to offer. */
+export type ExecutionMode = 'hardened' | 'local';
 
 /** What a receipt is about: all that is known before anything has run. */
 export interface ReceiptSubject {
@@ -31,7 +33,7 @@ export interface RunResult {
   readonly totals: Readonly<Record<CapturedStream, StreamDigest>>;
   readonly endedAt: Date;
   readonly effects?: Pick<ReceiptV02, 'artifacts' | 'artifacts_left_out' | 'effect_summary'>;
-  readonly sandbox?: SandboxReport;
+  readonly sandbox?: SandboxReport | undefined;
   /** One a command that had a sandbox. */
   readonly profileIds: readonly string[];
 }

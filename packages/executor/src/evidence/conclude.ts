@@ -1,38 +1,55 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Signer } from '@csc-fleet/common/crypto';
+import type { Clock } from '@csc-fleet/common/encoding';
 import { isCscError } from '@csc-fleet/common/errors';
 import { sealReceipt } from '@csc-fleet/common/evidence';
-import type { ReceiptV02 } from '@csc-fleet/common/receipt';
-import type { FinishedExecution, SealedReceipt } from '../journal/index.ts';
-import { type Execution, writtenSoFar } from '../run/execution.ts';
-import type { Host } from '../run/host.ts';
-import { buildReceipt, describeArtifacts, type RunResult } from './index.ts';
+import type { Log } from '@csc-fleet/common/service';
+import type { FinishedExecution, Journal, SealedReceipt } from '../journal/index.ts';
+import type { OutputSpool, SpoolDirectory } from '../output/index.ts';
+import { buildReceipt, type ReceiptSubject, type RunResult } from './build-receipt.ts';
+import { writtenSoFar } from './command-outcome.ts';
+import { describeArtifacts } from './describe-artifacts.ts';
+import type { RunRecord } from './run-record.ts';
 import { summariseNetwork } from './summarise-network.ts';
 
 type Effects = NonNullable<RunResult['effects']>;
 
-/** The receipt of an execution whose commands are done: measured, signed, chained, journalled. */
-export async function conclude(execution: Execution, host: Host): Promise<FinishedExecution> {
-  const { run, subject, spool, trace } = execution;
-  const endedAt = host.clock.now();
-  const measured = measureEffects(execution).finally(() => trace.measurer.close());
-  const [effects] = await Promise.all([measured, spool.end()]);
-  host.spools.settle(spool);
-  const totals = { stdout: spool.total('stdout'), stderr: spool.total('stderr') };
-  const receipt = buildReceipt(subject, { ...trace, totals, endedAt, effects });
-  return journalReceipt(run.executionId, host, (previousSha256) => ({
-    ...seal(receipt, execution, host, previousSha256),
-    outputLogLength: spool.length,
-  }));
+/** An execution whose commands are done. */
+export interface Concluded {
+  readonly subject: ReceiptSubject;
+  readonly record: RunRecord;
+  readonly spool: OutputSpool;
+  /** How many it was given. */
+  readonly secretsUsed: number;
+  /** Aborted where it was cancelled: what is not hashed by then is left out. */
+  readonly signal: AbortSignal;
 }
 
-function seal(
-  receipt: ReceiptV02,
-  { subject }: Execution,
-  { signer, clock }: Host,
-  previousSha256: string | undefined,
-): Omit<SealedReceipt, 'outputLogLength'> {
+/** What evidence is made and kept with. */
+export interface ConcludePorts {
+  readonly journal: Pick<Journal, 'finish'>;
+  readonly spools: Pick<SpoolDirectory, 'settle'>;
+  readonly signer: Signer;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** The receipt of an execution: measured, signed, chained, journalled. */
+export async function conclude(concluded: Concluded, ports: ConcludePorts): Promise<FinishedExecution> {
+  const { subject, spool, record } = concluded;
+  const { spools, signer, clock } = ports;
+  const endedAt = clock.now();
+  const measured = measureEffects(concluded).finally(() => record.measurer.close());
+  const [effects] = await Promise.all([measured, spool.end()]);
+  spools.settle(spool);
+  const totals = { stdout: spool.total('stdout'), stderr: spool.total('stderr') };
+  const { outcomes, profileIds, sandbox } = record;
+  const receipt = buildReceipt(subject, { outcomes, profileIds, sandbox, totals, endedAt, effects });
   const version = subject.ticket.grant.receipt_version;
-  return sealReceipt(receipt, { version, signer, now: clock.now(), previousSha256 });
+  return journalReceipt(subject.ticket.execution_id, ports, (previousSha256) => ({
+    ...sealReceipt(receipt, { version, signer, now: clock.now(), previousSha256 }),
+    outputLogLength: spool.length,
+  }));
 }
 
 const pauseMs = 1000;
@@ -40,7 +57,7 @@ const pauseMs = 1000;
 // A full disk empties again; until then the slot stays taken and the gate waits.
 async function journalReceipt(
   executionId: string,
-  { journal, log }: Host,
+  { journal, log }: ConcludePorts,
   sealWith: (previousSha256: string | undefined) => SealedReceipt,
 ): Promise<FinishedExecution> {
   for (;;) {
@@ -55,12 +72,12 @@ async function journalReceipt(
 }
 
 // Cancelling ends it.
-async function measureEffects({ run, subject, trace, granted }: Execution): Promise<Effects> {
+async function measureEffects({ subject, record, secretsUsed, signal }: Concluded): Promise<Effects> {
   const { contract, executionMode } = subject;
-  const { writableRoots: roots, outcomes, measurer, limits } = trace;
+  const { writableRoots: roots, outcomes, measurer, limits } = record;
   const paths = [...new Set(contract.expected_outputs)];
   const { artifact_bytes: maxBytes, artifact_sec: seconds } = limits;
-  const answers = await measurer.hash({ paths, roots, maxBytes, ms: seconds * 1000 }, run.signal);
+  const answers = await measurer.hash({ paths, roots, maxBytes, ms: seconds * 1000 }, signal);
   const written = writtenSoFar(outcomes);
   return {
     ...describeArtifacts(paths, answers),
@@ -70,7 +87,7 @@ async function measureEffects({ run, subject, trace, granted }: Execution): Prom
       inodes_written: written.inodes,
       ...(written.complete ? {} : { written_in_part: true }),
       ...(executionMode === 'hardened' ? summariseNetwork(contract, outcomes) : {}),
-      secrets_used: granted.secrets.values.size,
+      secrets_used: secretsUsed,
     },
   };
 }

@@ -1,5 +1,5 @@
 import { type LeftOutReason, maxLeftOut, type ReceiptV02 } from '@csc-fleet/common/receipt';
-import type { HashAnswer } from './measure-index.ts';
+import type { HashAnswer } from './artifact-hash.ts';
 
 // Beside all else that a receipt holds, well below what it may be (maxReceiptBytes).
 const mostBytes = 2 * 1_048_576;

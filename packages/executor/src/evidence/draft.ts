@@ -3,8 +3,8 @@ import { canonicalJson, toTimestamp } from '@csc-fleet/common/encoding';
 import { emptyDigest } from '@csc-fleet/common/output-log';
 import type { ReceiptV02, ReceiptVersion } from '@csc-fleet/common/receipt';
 import type { LogContent } from '../output/index.ts';
-import type { CommandOutcome } from '../run/run-command.ts';
 import { buildReceipt, type ReceiptSubject, type RunResult } from './build-receipt.ts';
+import type { CommandOutcome } from './command-outcome.ts';
 
 /** The receipt that an execution gets if its executor dies now, and the version in which it is wanted. */
 export interface ReceiptDraft {
@@ -12,16 +12,19 @@ export interface ReceiptDraft {
   readonly receipt: ReceiptV02;
 }
 
-/** What a draft adds to the commands that are done: the one that would be under way. */
-export interface DraftInput extends Pick<RunResult, 'outcomes' | 'sandbox' | 'profileIds'> {
-  readonly next: Command;
-}
-
 // The sandbox dies with its executor, by SIGKILL: 128 + 9.
 const killed = 137;
 
-/** The draft as the journal keeps it. */
-export function toDraft(subject: ReceiptSubject, { next, ...input }: DraftInput): string {
+/**
+ * The draft as the journal keeps it.
+ * @param record of the commands that are done
+ * @param next the command that would be under way
+ */
+export function toDraft(
+  subject: ReceiptSubject,
+  { outcomes, sandbox, profileIds }: Pick<RunResult, 'outcomes' | 'sandbox' | 'profileIds'>,
+  next: Command,
+): string {
   const lost: CommandOutcome = {
     commandId: next.id,
     argvSha256: argvSha256(next),
@@ -31,8 +34,9 @@ export function toDraft(subject: ReceiptSubject, { next, ...input }: DraftInput)
     output: { stdout: emptyDigest, stderr: emptyDigest },
   };
   const receipt = buildReceipt(subject, {
-    ...input,
-    outcomes: [...input.outcomes, lost],
+    outcomes: [...outcomes, lost],
+    sandbox,
+    profileIds,
     totals: lost.output,
     endedAt: subject.startedAt,
   });

@@ -1,3 +1,14 @@
-export { buildReceipt, buildRefusal, type ReceiptSubject, type RunResult } from './build-receipt.ts';
-export { describeArtifacts } from './describe-artifacts.ts';
-export { completeDraft, type ReceiptDraft, readDraft, toDraft } from './draft.ts';
+export {
+  buildReceipt,
+  buildRefusal,
+  type ExecutionMode,
+  type ReceiptSubject,
+} from './build-receipt.ts';
+export { type CommandOutcome, hasSucceeded, writtenSoFar } from './command-outcome.ts';
+export { type Concluded, type ConcludePorts, conclude } from './conclude.ts';
+export { completeDraft, readDraft, toDraft } from './draft.ts';
+export { type FileTime, fileTimeNow } from './file-time.ts';
+export type { Measurer } from './measurer.ts';
+export { type RecordedPlace, RunRecord } from './run-record.ts';
+export { executorVersion } from './version.ts';
+export { addWritten, nothingWritten, type Written } from './written.ts';

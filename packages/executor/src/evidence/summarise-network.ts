@@ -1,7 +1,7 @@
 import type { CommandContract } from '@csc-fleet/common/contract';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { type EgressSummary, mergeSummaries } from '../egress/index.ts';
-import type { CommandOutcome } from '../run/run-command.ts';
+import type { CommandOutcome } from './command-outcome.ts';
 
 type NetworkEffects = Pick<NonNullable<ReceiptV02['effect_summary']>, 'network_used' | 'egress'>;
 

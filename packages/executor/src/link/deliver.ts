@@ -1,5 +1,6 @@
 import { CscError } from '@csc-fleet/common/errors';
 import type { Refused } from '@csc-fleet/common/messages';
+import type { Log } from '@csc-fleet/common/service';
 import type { FinishedExecution, Journal, OwedReceipt } from '../journal/index.ts';
 import {
   Backlog,
@@ -10,7 +11,6 @@ import {
   type StoredLog,
   Uploads,
 } from '../output/index.ts';
-import type { Log } from '../service/log.ts';
 import type { Outbox } from './outbox.ts';
 
 /** What deliveries need of their host. */

@@ -9,9 +9,9 @@ import {
   readChannelCredentials,
   type TlsFiles,
 } from '@csc-fleet/common/rpc';
+import type { Log } from '@csc-fleet/common/service';
 import type { ClientDuplexStream } from '@grpc/grpc-js';
 import type { OutputSink } from '../output/index.ts';
-import type { Log } from '../service/log.ts';
 import { createBackoff } from './backoff.ts';
 import { createGrpcOutput } from './grpc-output.ts';
 import type { Executor } from './linked-executor.ts';

@@ -1,13 +1,17 @@
+import type { Signer } from '@csc-fleet/common/crypto';
+import type { Clock } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { signExecutorKey } from '@csc-fleet/common/evidence';
 import type { Hello, Offer } from '@csc-fleet/common/messages';
-import { asOwner } from '@csc-fleet/common/service';
-import { toUnsigned } from '../admission/refuse.ts';
-import { executorVersion } from '../evidence/version.ts';
-import { execute } from '../execute.ts';
-import type { Host } from '../run/host.ts';
-import { Run } from '../run/run.ts';
+import type { PolicySet } from '@csc-fleet/common/policy';
+import { asOwner, type Log } from '@csc-fleet/common/service';
+import { toUnsigned } from '../admission/refusal.ts';
+import { type ExecutionMode, executorVersion } from '../evidence/index.ts';
+import type { ExecutionLink } from '../execute.ts';
+import type { Journal } from '../journal/index.ts';
+import { LiveRun } from '../run/live-run.ts';
 import type { Deliveries } from './deliver.ts';
+import { createExecutionLink } from './execution-link.ts';
 import type { Outbox, Send } from './outbox.ts';
 import { type LinkConnection, type LinkHandlers, openSession, type Wire } from './session.ts';
 
@@ -30,14 +34,30 @@ export interface Executor {
   close(): Promise<void>;
 }
 
-/** What an executor is beside its host. */
-export interface ExecutorParts {
-  readonly host: Host;
-  readonly outbox: Outbox;
-  readonly deliveries: Deliveries;
+/** What an executor tells its gate of itself. */
+export interface Introduction {
+  readonly executorId: string;
+  /** The whole SPIFFE id of its certificate. */
+  readonly identity: string;
+  /** Of its receipts. */
+  readonly signer: Signer;
+  readonly policies: Pick<PolicySet, 'all'>;
+  readonly executionMode: ExecutionMode;
   readonly labels: Readonly<Record<string, string>>;
   /** Executions at once. */
   readonly slots: number;
+}
+
+/** What an executor is made of. */
+export interface ExecutorParts {
+  readonly introduction: Introduction;
+  /** Sees one offer to its end, as `execute` does. */
+  execute(offer: Offer, run: LiveRun, link: ExecutionLink): Promise<void>;
+  readonly journal: Pick<Journal, 'unacknowledged'>;
+  readonly outbox: Outbox;
+  readonly deliveries: Deliveries;
+  readonly clock: Clock;
+  readonly log: Log;
   /** Called by `close`, once nothing runs. */
   release(): Promise<void>;
 }
@@ -48,7 +68,7 @@ const spareOffers = 16;
 /** Takes offers as far as there are slots, and knows what runs. */
 export class LinkedExecutor implements Executor {
   readonly #parts: ExecutorParts;
-  readonly #runs = new Map<string, Run>();
+  readonly #runs = new Map<string, LiveRun>();
   readonly #whenIdle: (() => void)[] = [];
   readonly #handlers: LinkHandlers;
   /** With those that are refused and not yet cleared away. */
@@ -70,7 +90,7 @@ export class LinkedExecutor implements Executor {
   }
 
   get executorId(): string {
-    return this.#parts.host.executorId;
+    return this.#parts.introduction.executorId;
   }
 
   connect(send: Send, hangUp: Wire['hangUp'] = () => undefined): LinkConnection {
@@ -110,23 +130,23 @@ export class LinkedExecutor implements Executor {
 
   // What can be said without looking at its papers, so that they cost nothing.
   #checkOffer({ executionId }: Offer): void {
-    const { deliveries, slots } = this.#parts;
+    const { deliveries, introduction } = this.#parts;
     if (this.#known().includes(executionId))
       throw new CscError('TICKET_REPLAYED', 'this execution is under way here');
     // Those that are refused take no slot, but a sandbox that goes down or a receipt that is signed for a while.
-    if (this.#underWay >= 2 * slots + spareOffers)
+    if (this.#underWay >= 2 * introduction.slots + spareOffers)
       throw new CscError('QUEUE_FULL', `this executor looks at ${this.#underWay} offers already`);
     deliveries.checkRoom();
   }
 
   async #run(offer: Offer, connection: LinkConnection | undefined): Promise<void> {
-    const { host } = this.#parts;
+    const { outbox, deliveries, log } = this.#parts;
     const { executionId } = offer;
-    const run = new Run(executionId);
+    const run = new LiveRun(executionId);
     this.#runs.set(executionId, run);
     this.#underWay += 1;
     const link = {
-      ...this.#parts,
+      ...createExecutionLink(executionId, outbox, deliveries),
       checkRoom: () => this.#checkRoom(connection),
       checkWanted: () => {
         checkConnected(connection);
@@ -134,9 +154,9 @@ export class LinkedExecutor implements Executor {
       },
     };
     try {
-      await asOwner(run.owner, () => execute(offer, run, host, link));
+      await asOwner(run.owner, () => this.#parts.execute(offer, run, link));
     } catch (error) {
-      host.log.error({ executionId, error }, 'an execution has no receipt before the next start');
+      log.error({ executionId, error }, 'an execution has no receipt before the next start');
     }
     run.settle();
     if (this.#runs.get(executionId) === run) this.#runs.delete(executionId);
@@ -147,7 +167,7 @@ export class LinkedExecutor implements Executor {
   // The offer that asks is among the open ones. What a gate asks of a connection ends with it: the gate that comes back
   // finds a host that works.
   #checkRoom(connection: LinkConnection | undefined): void {
-    const { slots } = this.#parts;
+    const { slots } = this.#parts.introduction;
     if (this.#closing || connection?.isDraining === true)
       throw new CscError('DRAINING', 'this executor takes no more executions');
     if (this.#open().length > slots) {
@@ -155,7 +175,7 @@ export class LinkedExecutor implements Executor {
     }
   }
 
-  #open(): Run[] {
+  #open(): LiveRun[] {
     return [...this.#runs.values()].filter(({ state }) => state === 'open');
   }
 
@@ -166,18 +186,19 @@ export class LinkedExecutor implements Executor {
   }
 
   #hello(): Hello {
-    const { host, labels, slots } = this.#parts;
+    const { introduction, journal, clock } = this.#parts;
+    const { identity, signer, policies, executionMode, labels, slots } = introduction;
     return {
       labels: { ...labels },
       slots,
       version: executorVersion,
-      receiptKeyId: host.signer.keyId,
-      receiptPublicKey: Buffer.from(host.signer.publicKey),
-      receiptKeyStatementJson: signExecutorKey(host.identity, host.signer, host.clock.now()),
-      policySha256s: host.policies.all().map(({ sha256 }) => sha256),
-      executionMode: host.workplace.mode,
+      receiptKeyId: signer.keyId,
+      receiptPublicKey: Buffer.from(signer.publicKey),
+      receiptKeyStatementJson: signExecutorKey(identity, signer, clock.now()),
+      policySha256s: policies.all().map(({ sha256 }) => sha256),
+      executionMode,
       // The journal has the last word: what it holds must not be offered again, even where its receipt is held up.
-      executionIds: [...new Set([...this.#known(), ...host.journal.unacknowledged()])],
+      executionIds: [...new Set([...this.#known(), ...journal.unacknowledged()])],
     };
   }
 }

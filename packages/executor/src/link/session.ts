@@ -1,6 +1,6 @@
 import { CscError } from '@csc-fleet/common/errors';
 import type { ConnectResponse, Duration, Hello, Offer } from '@csc-fleet/common/messages';
-import { offerLimits } from '../service/limits.ts';
+import { offerLimits } from '../admission/offer.ts';
 import { boundedMs } from './bounded.ts';
 import type { Outbox, Send } from './outbox.ts';
 

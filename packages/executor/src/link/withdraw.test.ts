@@ -2,7 +2,7 @@ import { toTimestamp } from '@csc-fleet/common/encoding';
 import { makeContract } from '@csc-fleet/test-kit/executor/contracts';
 import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { defaultCeiling } from '../admission/ceiling-index.ts';
+import { defaultCeiling } from '../admission/ceiling.ts';
 
 let bench: Workbench;
 let reading: PromiseWithResolvers<void>;

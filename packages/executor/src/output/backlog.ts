@@ -1,4 +1,4 @@
-import type { Log } from '../service/log.ts';
+import type { Log } from '@csc-fleet/common/service';
 import type { StoredLog } from './read-log.ts';
 import type { Uploads } from './uploads.ts';
 

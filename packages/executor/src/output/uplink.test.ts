@@ -1,8 +1,7 @@
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { CscError } from '@csc-fleet/common/errors';
-import { Signal } from '@csc-fleet/common/service';
+import { Signal, silentLog } from '@csc-fleet/common/service';
 import { describe, expect, it, vi } from 'vitest';
-import { silentLog } from '../service/log.ts';
 import { Backlog, mostAtOnce } from './backlog.ts';
 import type { ReadableLog } from './read-log.ts';
 import { type OutputSink, pushOutput } from './uplink.ts';

@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isCscError } from '@csc-fleet/common/errors';
-import { firstToRing, Signal } from '@csc-fleet/common/service';
-import type { Log } from '../service/log.ts';
+import { firstToRing, type Log, Signal } from '@csc-fleet/common/service';
 import type { ReadableLog } from './read-log.ts';
 import { type OutputSink, pushOutput } from './uplink.ts';
 

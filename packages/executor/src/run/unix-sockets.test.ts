@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { makeContract, shell } from '@csc-fleet/test-kit/executor/contracts';
 import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { defaultCeiling } from '../admission/ceiling-index.ts';
+import { defaultCeiling } from '../admission/ceiling.ts';
 
 let bench: Workbench;
 beforeAll(async () => {

@@ -1,11 +1,9 @@
-import { realpathSync, statSync } from 'node:fs';
+import { realpathSync } from 'node:fs';
 import { homedir } from 'node:os';
 import type { Command } from '@csc-fleet/common/contract';
 import { CscError } from '@csc-fleet/common/errors';
-import { isCoveredBy } from '@csc-fleet/common/paths';
-import { grantedVariables, type Policy } from '@csc-fleet/common/policy';
-import type { SandboxReport } from '@csc-fleet/common/receipt';
-import type { EgressHost } from '@csc-fleet/common/schema';
+
+import { grantedVariables } from '@csc-fleet/common/policy';
 import {
   type LaunchedProcess,
   type LocalPlace,
@@ -21,12 +19,10 @@ import {
   findExecutable,
   type HostFacts,
   isGlob,
-  type JobUser,
   LiveScopes,
   type NotRunnable,
   planSandbox,
   type ResolvedScopes,
-  type RunLimits,
   resolveScopes,
   ScopeClaims,
   sandboxProfileId,
@@ -34,11 +30,10 @@ import {
   toRunFacts,
   toSecretDescriptor,
 } from '@csc-fleet/sandbox/plan';
-import type { HostCeiling } from '../admission/ceiling-index.ts';
+import type { Allowance } from '../admission/grant.ts';
 import { proxyEnvironment, proxyPort } from '../egress/sandbox-side.ts';
-import type { RunSecrets } from '../secrets/index.ts';
-import { secretVariables } from '../secrets/index.ts';
-import type { ExecutionMode } from '../service/limits.ts';
+import type { ExecutionMode, RecordedPlace } from '../evidence/index.ts';
+import { type RunSecrets, secretVariables } from '../secrets/index.ts';
 
 /** Makes the place that a command runs in: a sandbox on this host, or the host itself. */
 export interface Workplace {
@@ -46,40 +41,16 @@ export interface Workplace {
   /** What every submitter should know of it. */
   readonly notes: readonly string[];
   /** Gathers the host's facts for a command and plans. Throws a CscError that names the path that stands in the way. */
-  furnish(command: Command, granted: Granted): Place;
-}
-
-/** What a run may have of this host: the least of what the host's owner, the policy and the ticket say. */
-export interface Granted {
-  readonly policy: Policy;
-  readonly limits: RunLimits;
-  readonly secrets: RunSecrets;
-  /** The host user that its commands run as, this run's alone where there is a pool. Absent: local mode, or the first. */
-  readonly user?: JobUser;
-  /** Each is a list of where a command with an allowlisted network may go; what all of them name. */
-  readonly egressHosts: readonly (readonly EgressHost[])[];
-  /** Whether its commands get Unix sockets where they are alone. Default: they do. */
-  readonly unixSockets?: HostCeiling['unixSockets'];
-  /** What the host's owner opens at all. */
-  readonly pathRoots: readonly string[];
-  /** False: write paths that are not there are not made. Default: they are, where the policy allows it. */
-  readonly create?: boolean;
+  furnish(command: Command, allowance: Allowance): Place;
 }
 
 /** Where one command runs. Its owner closes it once nothing runs there. */
-export interface Place {
+export interface Place extends RecordedPlace {
   readonly launchIn: SandboxPlace | LocalPlace;
   /** What a program's name stands for in there. Absent where nobody knows before it runs. */
-  readonly resolve?: (program: string) => Executable | NotRunnable;
-  readonly report: SandboxReport;
-  /** Absent where there is no sandbox. */
-  readonly profileId?: string;
-  /** The files and directories of the host that the command may write. */
-  readonly writableRoots: readonly string[];
+  readonly findProgram?: (program: string) => Executable | NotRunnable;
   /** Of all that is written below them. Absent: it is not limited. */
   readonly mostWritten?: { readonly bytes: number; readonly files: number };
-  /** The host user that the command runs as; absent where the executor is that user. */
-  readonly credentials?: { readonly uid: number; readonly gid: number };
   /** For people: what was dropped, created or expanded, and why. */
   readonly notes: readonly string[];
   /** Says what was launched there, at once. */
@@ -99,19 +70,19 @@ export function createSandboxWorkplace(hostFacts: HostFacts, environment: Enviro
   return {
     mode: 'hardened',
     notes: [],
-    furnish(command, granted) {
+    furnish(command, allowance) {
       const { cwd, read_paths: readPaths, write_paths: writePaths } = command;
-      const { policy, limits, secrets, pathRoots: roots, create = true } = granted;
-      const facts = toRunFacts(hostFacts, granted.user);
+      const { policy, limits, secrets, pathRoots: roots, create = true } = allowance;
+      const facts = toRunFacts(hostFacts, allowance.user);
       const scopes = resolveScopes({ cwd, readPaths, writePaths, policy, roots, create, claims }, facts);
       const { shared, leave } = live.enter({ binds: scopes.binds, network: command.network });
       const claim = claims.claim(toClaim(scopes));
       const plan = planSandbox(facts, scopes, {
-        environment: sandboxEnvironment(command, environment, granted),
+        environment: sandboxEnvironment(command, environment, allowance),
         network: command.network,
         limits,
         secrets: [...new Set(command.secret_refs)],
-        unixSockets: shared.length === 0 && granted.unixSockets !== 'deny',
+        unixSockets: shared.length === 0 && allowance.unixSockets !== 'deny',
       });
       return {
         launchIn: {
@@ -121,7 +92,7 @@ export function createSandboxWorkplace(hostFacts: HostFacts, environment: Enviro
           user: facts.jobUser,
           secrets: secretsOf(command, secrets),
         },
-        resolve: (program) => findExecutable(program, plan, scopes, facts),
+        findProgram: (program) => findExecutable(program, plan, scopes, facts),
         report: describeSandbox(plan, facts),
         profileId: sandboxProfileId(plan),
         writableRoots: writablePaths(scopes),
@@ -160,7 +131,7 @@ function toClaim(scopes: ResolvedScopes): ClaimedScopes {
 function sandboxEnvironment(
   { env_allow: names, network, secret_refs }: Command,
   environment: Environment,
-  { policy, egressHosts }: Granted,
+  { policy, egressHosts }: Allowance,
 ): Environment {
   const granted = grantedVariables(policy, names);
   return {
@@ -234,21 +205,5 @@ function realPath(path: string): string {
     return realpathSync(path);
   } catch {
     return path;
-  }
-}
-
-/**
- * Why a command cannot start in its cwd on this host; undefined where it can. It is a failed run with exit code 126,
- * as in the reference, and not a refusal.
- */
-export function findCwdProblem(cwd: string, allowedPrefixes: readonly string[]): string | undefined {
-  try {
-    const path = realpathSync(cwd);
-    if (!statSync(path).isDirectory()) return `cwd ${cwd} is not a directory`;
-    return isCoveredBy(path, allowedPrefixes)
-      ? undefined
-      : `cwd ${cwd} leads to ${path}, outside allowed_cwd_prefixes`;
-  } catch {
-    return `cwd ${cwd} does not exist on this host`;
   }
 }

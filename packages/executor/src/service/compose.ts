@@ -5,22 +5,32 @@ import { type Clock, systemClock } from '@csc-fleet/common/encoding';
 import { makeDirectory } from '@csc-fleet/common/files';
 import { narrowLimits } from '@csc-fleet/common/limits';
 import type { PolicySet } from '@csc-fleet/common/policy';
+
+import { type Log, silentLog } from '@csc-fleet/common/service';
 import { type Cgroups, openCgroups, type Reserve } from '@csc-fleet/sandbox/cgroup';
 import { type ProbeOptions, probeHost } from '@csc-fleet/sandbox/doctor';
-import { JobUserPool, type RunAs, shareUser } from '@csc-fleet/sandbox/host';
+import { type JobUserLeases, JobUserPool, type RunAs, shareUser } from '@csc-fleet/sandbox/host';
 import { createBwrapLauncher, createLocalLauncher, type Launcher } from '@csc-fleet/sandbox/launch';
 import { defaultReserve, defaultRunLimits, type HostFacts, type RunLimits } from '@csc-fleet/sandbox/plan';
-import { defaultCeiling, type HostCeiling } from '../admission/ceiling-index.ts';
+import { defaultCeiling, type HostCeiling } from '../admission/ceiling.ts';
+import type { ExecutionMode } from '../evidence/index.ts';
+import { type ExecutionPorts, execute } from '../execute.ts';
+
 import { type Journal, openSqliteJournal } from '../journal/index.ts';
 import { Deliveries } from '../link/deliver.ts';
 import { type Executor, LinkedExecutor } from '../link/linked-executor.ts';
 import { Outbox } from '../link/outbox.ts';
 import { type OutputSink, SpoolDirectory } from '../output/index.ts';
-import type { Host } from '../run/host.ts';
-import { createLocalWorkplace, createSandboxWorkplace, type Environment } from '../run/workplace.ts';
+
+import {
+  createLocalWorkplace,
+  createSandboxWorkplace,
+  type Environment,
+  type Workplace,
+} from '../run/workplace.ts';
 import type { SecretProvider } from '../secrets/index.ts';
-import { defaultLimits, type ExecutionMode, type ExecutorLimits } from './limits.ts';
-import { type Log, silentLog } from './log.ts';
+import { defaultLimits, type ExecutorLimits } from './limits.ts';
+
 import { recover } from './recover.ts';
 import { readReceiptSigner } from './signing-key.ts';
 import { sparingLog } from './sparing-log.ts';
@@ -90,54 +100,74 @@ const pruneMs = 60 * 1000;
  */
 export async function createExecutor(options: ExecutorOptions, deps: ExecutorDeps): Promise<Executor> {
   makeDirectory(options.stateDir, { mode: 0o700 });
-  const host = await toHost(options, deps);
+  const ports = await choosePorts(options, deps);
+  const { journal, clock, log, signer, site } = ports;
   const outbox = new Outbox();
-  const deliveries = new Deliveries(host, outbox, deps.output);
-  await recover(host, deliveries);
-  void prune(host);
-  const pruning = setInterval(() => void prune(host), pruneMs).unref();
+  const deliveries = new Deliveries(ports, outbox, deps.output);
+  await recover(ports, deliveries);
+  void prune(ports);
+  const pruning = setInterval(() => void prune(ports), pruneMs).unref();
   return new LinkedExecutor({
-    host,
-    outbox,
-    deliveries,
-    labels: options.labels ?? {},
-    slots: options.slots ?? 1,
+    introduction: {
+      executorId: options.executorId,
+      identity: options.identity,
+      signer,
+      policies: deps.policies,
+      executionMode: site.workplace.mode,
+      labels: options.labels ?? {},
+      slots: options.slots ?? 1,
+    },
+    execute: (offer, run, link) => execute(offer, run, ports, link),
+    ...{ journal, outbox, deliveries, clock, log },
     async release() {
       clearInterval(pruning);
       await deliveries.close();
-      host.launcher.close();
-      await host.journal.close();
+      site.launcher.close();
+      await journal.close();
     },
   });
 }
 
-async function toHost(options: ExecutorOptions, deps: ExecutorDeps): Promise<Host> {
-  const { executorId, identity, stateDir } = options;
+async function choosePorts(options: ExecutorOptions, deps: ExecutorDeps): Promise<ExecutionPorts> {
+  const { executorId, stateDir, ceiling = defaultCeiling } = options;
   const limits = { ...defaultLimits, ...options.limits };
   const clock = deps.clock ?? systemClock;
+  const log = sparingLog(deps.log ?? silentLog);
+  const { jobUsers, workplace, launcher, runLimits } = await chooseWorkplace(options, deps);
   return {
-    executorId,
-    identity,
-    gateKeys: deps.gateKeys,
-    policies: deps.policies,
-    ceiling: options.ceiling ?? defaultCeiling,
-    acceptUnsignedApprovals: options.acceptUnsignedApprovals ?? false,
-    dualControl: options.dualControl ?? 'refuse',
-    limits,
-    ...(deps.secrets === undefined ? {} : { secrets: deps.secrets }),
-    ...(await chooseWorkplace(options, deps)),
+    trust: { gateKeys: deps.gateKeys, executorId },
+    rules: {
+      policies: deps.policies,
+      ceiling,
+      approvals: {
+        acceptUnsigned: options.acceptUnsignedApprovals ?? false,
+        dualControl: options.dualControl ?? 'refuse',
+      },
+      runLimits,
+      outputCaps: { stdout: limits.stdoutBytes, stderr: limits.stderrBytes },
+    },
+    stock: { jobUsers, ...(deps.secrets === undefined ? {} : { secrets: deps.secrets }) },
+    site: { workplace, launcher, ceiling, log },
     spools: new SpoolDirectory(join(stateDir, 'spool'), limits.spoolBytes),
     signer: deps.signer ?? readReceiptSigner(executorId, stateDir),
     journal: deps.journal ?? openSqliteJournal(join(stateDir, 'journal.sqlite'), { clock }),
     clock,
-    log: sparingLog(deps.log ?? silentLog),
+    log,
   };
+}
+
+/** What commands run in and as. */
+interface ChosenWorkplace {
+  readonly jobUsers: JobUserLeases;
+  readonly workplace: Workplace;
+  readonly launcher: Launcher;
+  readonly runLimits: RunLimits;
 }
 
 async function chooseWorkplace(
   options: ExecutorOptions,
   { launcher: own, facts: given, wrapLauncher = (launcher) => launcher, log = silentLog }: ExecutorDeps,
-): Promise<Pick<Host, 'jobUsers' | 'workplace' | 'launcher' | 'runLimits'>> {
+): Promise<ChosenWorkplace> {
   const { executionMode, env = {} } = options;
   const runLimits = { ...defaultRunLimits(), ...options.runLimits };
   if (executionMode === 'local') {
@@ -174,7 +204,11 @@ function openJobGroups({ cgroups }: HostFacts, { reserve }: ExecutorOptions): { 
   return { cgroups: openCgroups({ reserve: { ...defaultReserve, ...reserve } }) };
 }
 
-async function prune({ journal, clock, log }: Host): Promise<void> {
+async function prune({
+  journal,
+  clock,
+  log,
+}: Pick<ExecutionPorts, 'journal' | 'clock' | 'log'>): Promise<void> {
   try {
     while ((await journal.prune(clock.now())) > 0) {}
   } catch (error) {

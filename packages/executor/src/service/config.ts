@@ -8,10 +8,13 @@ import type { Reserve } from '@csc-fleet/sandbox/cgroup';
 import { isPool, type RunAs } from '@csc-fleet/sandbox/host';
 import { defaultReserve, defaultRunLimits, type RunLimits } from '@csc-fleet/sandbox/plan';
 import * as z from 'zod';
-import { ceilingConfig, type HostCeiling, toHostCeiling } from '../admission/ceiling-index.ts';
+
+import type { HostCeiling } from '../admission/ceiling.ts';
+import { ceilingConfig, toHostCeiling } from '../admission/ceiling-config.ts';
+import type { ExecutionMode } from '../evidence/index.ts';
 import { createSecretProvider, type SecretProvider, secretsConfig } from '../secrets/index.ts';
-import { defaultLimits, type ExecutionMode, type ExecutorLimits } from './limits.ts';
-import type { LogLevel } from './log.ts';
+import type { LogLevel } from './json-log.ts';
+import { defaultLimits, type ExecutorLimits } from './limits.ts';
 
 /** An executor's config as it is used: paths absolute, defaults filled in. */
 export interface ExecutorConfig {

@@ -8,16 +8,16 @@ import type { PolicyDocument } from '@csc-fleet/common/policy';
 import { readPolicyDirectory } from '@csc-fleet/common/policy-directory';
 import type { SandboxReport } from '@csc-fleet/common/receipt';
 import type { EgressHost } from '@csc-fleet/common/schema';
+
 import { toCommonLimits } from '@csc-fleet/sandbox/cgroup';
 import { requireHost } from '@csc-fleet/sandbox/doctor';
-import { checkCeiling } from '../admission/ceiling-index.ts';
-import { grantOf } from '../admission/grant.ts';
-import { checkProgram } from '../run/check-program.ts';
+import { checkCeiling } from '../admission/ceiling.ts';
+import { type Allowance, allowanceOf } from '../admission/grant.ts';
+import { furnishCommand } from '../run/furnish.ts';
+
 import {
   createLocalWorkplace,
   createSandboxWorkplace,
-  findCwdProblem,
-  type Granted,
   type Place,
   type Workplace,
 } from '../run/workplace.ts';
@@ -113,11 +113,10 @@ function explain(
     ...findCeilingFaults(contract, document, config),
   ];
   const runLimits = narrowLimits(config.runLimits, toCommonLimits(config.reserve));
-  const granted = {
-    ...grantOf(document, {}, { secrets: noSecrets }, { ...config, runLimits }),
-    create: false,
-  };
-  const commands = contract.commands.map((command) => explainCommand(command, granted, config, workplace));
+  const owner = { ...config, runLimits };
+  const belongings = { secrets: noSecrets, user: undefined };
+  const allowance = { ...allowanceOf(document, {}, belongings, owner), create: false };
+  const commands = contract.commands.map((command) => explainCommand(command, allowance, config, workplace));
   return {
     policy: document.policy.name,
     verdict,
@@ -151,38 +150,37 @@ function faultsOf(check: () => void): readonly Fault[] {
 
 function explainCommand(
   command: Command,
-  granted: Granted,
+  allowance: Allowance,
   { ceiling, secrets }: ExecutorConfig,
   workplace: Workplace,
 ): CommandExplanation {
-  const { id, cwd } = command;
+  const { id } = command;
   if (command.secret_refs.length > 0 && secrets === undefined)
     return { id, refused: "it needs secrets, and the executor's config has no `secrets` to take them from" };
-  const problem = findCwdProblem(cwd, granted.policy.allowed_cwd_prefixes);
-  if (problem !== undefined) return { id, refused: problem };
-  let place: Place | undefined;
   try {
-    place = workplace.furnish(command, granted);
-    checkProgram(command, place, granted, ceiling);
-    const { set_env: set } = granted.policy;
-    const setByPolicy = Object.entries(set ?? {}).map(([name, value]) => `${name}=${value}`);
-    return {
-      id,
-      ...describePlace(command, place, granted),
-      ...(setByPolicy.length === 0 ? {} : { setByPolicy }),
-    };
+    const furnished = furnishCommand(command, allowance, { workplace, ceiling });
+    if (furnished.kind === 'not_startable') return { id, refused: furnished.why };
+    const { place } = furnished;
+    try {
+      return { id, ...describePlace(command, place, allowance), ...describeSetVariables(allowance) };
+    } finally {
+      place.close();
+    }
   } catch (error) {
     if (!isCscError(error)) throw error;
     return { id, refused: error.message };
-  } finally {
-    place?.close();
   }
+}
+
+function describeSetVariables({ policy }: Allowance): Pick<CommandExplanation, 'setByPolicy'> {
+  const setByPolicy = Object.entries(policy.set_env ?? {}).map(([name, value]) => `${name}=${value}`);
+  return setByPolicy.length === 0 ? {} : { setByPolicy };
 }
 
 function describePlace(
   { network, secret_refs: secrets }: Command,
   { launchIn, report, profileId, notes }: Place,
-  { egressHosts }: Granted,
+  { egressHosts }: Allowance,
 ): Omit<CommandExplanation, 'id'> {
   const common = { secrets, network, sandbox: report, notes };
   if (launchIn.kind === 'local') return { ...common, environment: Object.keys(launchIn.environment).sort() };

@@ -1,6 +1,9 @@
 import { withoutSecrets } from '@csc-fleet/common/errors';
+import type { Log } from '@csc-fleet/common/service';
 import { pino } from 'pino';
-import type { Log, LogLevel } from './log.ts';
+
+/** What is less serious is not logged. */
+export type LogLevel = 'error' | 'warn' | 'info';
 
 /** A log whose level its owner may change meanwhile. */
 export interface JsonLog extends Log {

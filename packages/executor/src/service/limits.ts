@@ -1,5 +1,3 @@
-import { maxOfferedApprovals } from '@csc-fleet/common/messages';
-
 const mebibyte = 1024 * 1024;
 
 /** What an execution may use up of the host beside its sandbox. */
@@ -16,14 +14,4 @@ export const defaultLimits: ExecutorLimits = {
   stdoutBytes: 10 * mebibyte,
   stderrBytes: mebibyte,
   spoolBytes: 4096 * mebibyte,
-};
-
-/** "local" runs commands without a sandbox: for a workstation that has none to offer. */
-export type ExecutionMode = 'hardened' | 'local';
-
-/** What an offer may bring; its contract, ticket and approvals have limits of their own where they are parsed. */
-export const offerLimits = {
-  /** Of an execution's or a ticket's id, in UTF-16 units: it is kept, and said again, often. */
-  idLength: 256,
-  approvals: maxOfferedApprovals,
 };

@@ -15,7 +15,7 @@ import { ScriptedGate } from '@csc-fleet/test-kit/executor/scripted-gate';
 import { identity, makePolicy, makeTestDirectory } from '@csc-fleet/test-kit/executor/workbench';
 import { findProcesses } from '@csc-fleet/test-kit/sandbox/find-processes';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { defaultCeiling } from '../admission/ceiling-index.ts';
+import { defaultCeiling } from '../admission/ceiling.ts';
 import type { Executor } from '../link/linked-executor.ts';
 import { createExecutor } from './compose.ts';
 

@@ -1,33 +1,45 @@
+import type { Signer } from '@csc-fleet/common/crypto';
+import type { Clock } from '@csc-fleet/common/encoding';
 import { sealReceipt } from '@csc-fleet/common/evidence';
+import type { Log } from '@csc-fleet/common/service';
 import { completeDraft, readDraft } from '../evidence/index.ts';
-import type { Adopted, FinishedExecution, OwedReceipt } from '../journal/index.ts';
+import type { Adopted, FinishedExecution, Journal, OwedReceipt } from '../journal/index.ts';
 import type { Deliveries } from '../link/deliver.ts';
-import type { Host } from '../run/host.ts';
+import type { SpoolDirectory } from '../output/index.ts';
+
+/** What is left of processes that died, and what signs for them. */
+export interface RecoveryPorts {
+  readonly journal: Pick<Journal, 'adopt' | 'finish' | 'unacknowledged'>;
+  readonly spools: SpoolDirectory;
+  readonly signer: Signer;
+  readonly clock: Clock;
+  readonly log: Log;
+}
 
 /**
  * Makes up for processes that died: signs an `executor_restart` receipt for what they had started, takes over what
  * they had not delivered, and clears away what is left of both.
  */
-export async function recover(host: Host, deliveries: Deliveries): Promise<void> {
-  const { running, finished } = await host.journal.adopt();
-  for (const one of finished) take(one, host, deliveries);
+export async function recover(ports: RecoveryPorts, deliveries: Deliveries): Promise<void> {
+  const { running, finished } = await ports.journal.adopt();
+  for (const one of finished) take(one, ports, deliveries);
   for (const { executionId, draft } of running) {
     try {
-      const { receiptJson, outputLogLength } = await finishAbandoned(executionId, draft, host);
-      take({ executionId, receiptLength: receiptJson.length, outputLogLength }, host, deliveries);
-      host.log.warn(
+      const { receiptJson, outputLogLength } = await finishAbandoned(executionId, draft, ports);
+      take({ executionId, receiptLength: receiptJson.length, outputLogLength }, ports, deliveries);
+      ports.log.warn(
         { executionId },
         'an execution was cut off by the end of its executor; its receipt says so',
       );
     } catch (error) {
-      host.log.error({ executionId, error }, 'an execution that was cut off could not be given its receipt');
+      ports.log.error({ executionId, error }, 'an execution that was cut off could not be given its receipt');
     }
   }
-  await host.spools.sweep(() => host.journal.unacknowledged());
+  await ports.spools.sweep(() => ports.journal.unacknowledged());
 }
 
 // What a receipt and its output take in memory comes with their turn.
-function take(owed: OwedReceipt, { spools }: Host, deliveries: Deliveries): void {
+function take(owed: OwedReceipt, { spools }: RecoveryPorts, deliveries: Deliveries): void {
   spools.settle({ executionId: owed.executionId, length: owed.outputLogLength });
   deliveries.owe(owed);
 }
@@ -35,7 +47,7 @@ function take(owed: OwedReceipt, { spools }: Host, deliveries: Deliveries): void
 async function finishAbandoned(
   executionId: string,
   draftText: Adopted['running'][number]['draft'],
-  { spools, journal, signer, clock }: Host,
+  { spools, journal, signer, clock }: RecoveryPorts,
 ): Promise<FinishedExecution> {
   const draft = readDraft(draftText);
   const content = await spools.read(executionId);

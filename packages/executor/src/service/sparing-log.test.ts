@@ -1,5 +1,5 @@
+import { silentLog } from '@csc-fleet/common/service';
 import { expect, it } from 'vitest';
-import { silentLog } from './log.ts';
 import { sparingLog } from './sparing-log.ts';
 
 it('writes a hundred lines of a text a minute, then how many were left out', () => {

@@ -1,4 +1,4 @@
-import type { Log } from './log.ts';
+import type { Log } from '@csc-fleet/common/service';
 
 /** Lines of one text that are written in a minute; what is beyond them is counted. */
 const mostAMinute = 100;

@@ -1,39 +1,41 @@
 import type { ApprovalArtifact } from '@csc-fleet/common/approval';
 import type { CommandContract } from '@csc-fleet/common/contract';
+import type { Signer } from '@csc-fleet/common/crypto';
+import type { Clock } from '@csc-fleet/common/encoding';
 import { CscError, isRpcReason, type RpcReason, retryOf } from '@csc-fleet/common/errors';
 import { sealReceipt } from '@csc-fleet/common/evidence';
 import type { Offer, Refused } from '@csc-fleet/common/messages';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
-import type { UserLease } from '@csc-fleet/sandbox/host';
-import { buildRefusal } from '../evidence/index.ts';
-import type { Refusal as SignedRefusal } from '../journal/index.ts';
-import type { OutputSpool } from '../output/index.ts';
-import type { Host } from '../run/host.ts';
-import { type PreparedCommand, withdraw } from '../run/prepare-command.ts';
-import type { RunSecrets } from '../secrets/index.ts';
-import { genuineTicket, msUntilTicket, toUse } from './index.ts';
 
-/** How far an offer has come. */
-export interface Attempt {
-  contract?: CommandContract;
-  document?: PolicyDocument;
-  approvals?: readonly ApprovalArtifact[];
-  /** Set while there is one to delete. */
-  spool?: OutputSpool;
-  secrets?: RunSecrets;
-  lease?: UserLease;
-  /** Built and held. */
-  first?: PreparedCommand;
+import type { Log } from '@csc-fleet/common/service';
+import { buildRefusal, type ExecutionMode } from '../evidence/index.ts';
+import type { Journal, Refusal as SignedRefusal } from '../journal/index.ts';
+import { msUntilTicket, toUse } from './single-use.ts';
+import { findOnceGenuine, type Trust } from './verify-ticket.ts';
+
+/** What every value of admission says of an offer, as far as it had come. */
+export interface Papers {
+  readonly contract: CommandContract;
+  readonly document?: PolicyDocument;
+  readonly approvals?: readonly ApprovalArtifact[];
 }
 
-/** Gives back what an attempt had taken that will not run. */
-export async function giveBack({ first, spool, secrets, lease }: Attempt, host: Host): Promise<void> {
-  if (first !== undefined) await withdraw(first);
-  secrets?.wipe();
-  await lease?.giveBack();
-  if (spool === undefined) return;
-  await spool.discard();
-  host.spools.release(spool.executionId);
+/** Why an offer is not run, and how far it had come. */
+export interface Refusal<Stage extends Papers = Papers> {
+  readonly offer: Offer;
+  readonly error: unknown;
+  /** What the last step gave that it passed. Absent where not even its contract could be read. */
+  readonly reached?: Stage | undefined;
+}
+
+/** What signs a refusal. */
+export interface RefusalPorts {
+  readonly trust: Omit<Trust, 'now'>;
+  readonly executionMode: ExecutionMode;
+  readonly journal: Pick<Journal, 'findObjection' | 'refuse'>;
+  readonly signer: Signer;
+  readonly clock: Clock;
+  readonly log: Log;
 }
 
 /** What is to be said of a refused offer. */
@@ -49,14 +51,15 @@ export interface PlannedRefusal {
  * to give: for a ticket that is not genuine, not for this contract or used before, and where another attempt may
  * succeed.
  */
-export function planRefusal(offer: Offer, error: unknown, attempt: Attempt, host: Host): PlannedRefusal {
-  const refusal = toReason(error);
+export function planRefusal(refusal: Refusal, ports: RefusalPorts): PlannedRefusal {
+  const { offer, error } = refusal;
+  const why = toReason(error);
   try {
-    const record = signRefusal(offer, refusal, attempt, host);
-    if (record === undefined) return { refused: toRefused(offer, refusal) };
-    return { refused: toRefused(offer, refusal, record.receiptJson), record };
+    const record = signRefusal(refusal, why, ports);
+    if (record === undefined) return { refused: toRefused(offer, why) };
+    return { refused: toRefused(offer, why, record.receiptJson), record };
   } catch (failure) {
-    host.log.error({ executionId: offer.executionId, error: failure }, 'a refusal could not be signed');
+    ports.log.error({ executionId: offer.executionId, error: failure }, 'a refusal could not be signed');
     return { refused: toUnsigned(offer, failure) };
   }
 }
@@ -65,13 +68,16 @@ export function planRefusal(offer: Offer, error: unknown, attempt: Attempt, host
  * Resolves with what may be said of it, once the journal holds what is signed in it. Where another attempt at the same
  * ticket was faster, or the disk is full, there is no outcome of this one, and it says that instead.
  */
-export async function journalRefusal({ refused, record }: PlannedRefusal, host: Host): Promise<Refused> {
+export async function journalRefusal(
+  { refused, record }: PlannedRefusal,
+  { journal, log }: Pick<RefusalPorts, 'journal' | 'log'>,
+): Promise<Refused> {
   if (record === undefined) return refused;
   try {
-    await host.journal.refuse(record);
+    await journal.refuse(record);
     return refused;
   } catch (failure) {
-    host.log.warn({ executionId: refused.executionId, error: failure }, 'a signed refusal does not count');
+    log.warn({ executionId: refused.executionId, error: failure }, 'a signed refusal does not count');
     return toUnsigned(refused, failure);
   }
 }
@@ -83,7 +89,7 @@ export function toUnsigned({ executionId }: Pick<Offer, 'executionId'>, error: u
 
 function toRefused(
   { executionId }: Pick<Offer, 'executionId'>,
-  { reason, message }: Refusal,
+  { reason, message }: Why,
   receiptJson: Uint8Array = new Uint8Array(),
 ): Refused {
   return { executionId, reason, message, receiptJson: Buffer.from(receiptJson) };
@@ -92,12 +98,12 @@ function toRefused(
 // Another attempt may succeed, or another host may have it by now, whose receipt is the one; or it has its outcome here.
 const isOpen = (reason: RpcReason): boolean => retryOf(reason) !== 'no' || reason === 'TICKET_REPLAYED';
 
-interface Refusal {
+interface Why {
   readonly reason: RpcReason;
   readonly message: string;
 }
 
-function toReason(error: unknown): Refusal {
+function toReason(error: unknown): Why {
   if (!(error instanceof CscError))
     return { reason: 'INTERNAL', message: 'the executor failed; its log says more' };
   if (isRpcReason(error.code)) return { reason: error.code, message: error.message };
@@ -109,20 +115,20 @@ function toReason(error: unknown): Refusal {
 }
 
 function signRefusal(
-  offer: Offer,
-  { reason, message }: Refusal,
-  { contract, document, approvals = [] }: Attempt,
-  host: Host,
+  { offer, reached }: Refusal,
+  { reason, message }: Why,
+  { trust, executionMode, journal, signer, clock }: RefusalPorts,
 ): SignedRefusal | undefined {
-  if (isOpen(reason) || contract === undefined) return undefined;
-  const ticket = genuineTicket(offer, contract, host);
-  const now = host.clock.now();
+  if (isOpen(reason) || reached === undefined) return undefined;
+  const { contract, document, approvals = [] } = reached;
+  const ticket = findOnceGenuine(offer, contract, trust);
   // One that has not begun yet may still run.
-  if (ticket === undefined || msUntilTicket(ticket, host.clock) > 0) return undefined;
+  if (ticket === undefined || msUntilTicket(ticket, clock) > 0) return undefined;
   // Nor does anybody know what became of a ticket that the journal cannot vouch for.
-  if (host.journal.findObjection(toUse(ticket)) !== undefined) return undefined;
-  const { executorId, signer, workplace } = host;
-  const subject = { executorId, executionMode: workplace.mode, contract, ticket, approvals, startedAt: now };
+  if (journal.findObjection(toUse(ticket)) !== undefined) return undefined;
+  const now = clock.now();
+  const { executorId } = trust;
+  const subject = { executorId, executionMode, contract, ticket, approvals, startedAt: now };
   const why = `${reason}: ${message}`;
   const receipt = buildRefusal({ ...subject, ...(document === undefined ? {} : { document }) }, why);
   const { receiptJson } = sealReceipt(receipt, { version: ticket.grant.receipt_version, signer, now });

@@ -6,7 +6,7 @@ import type { LaunchedProcess } from '@csc-fleet/sandbox/launch';
 export type StopReason = 'cancelled' | 'output_limit' | 'fault';
 
 /** One execution that is under way, as those see it that may have to end it. */
-export class Run {
+export class LiveRun {
   readonly executionId: string;
   /**
    * `refusing`: its ticket will certainly not be redeemed, and its refusal may be on its way into the journal. `refused`:

@@ -1,8 +1,33 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Clock } from '@csc-fleet/common/encoding';
+import { type Clock, parseTimestamp } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
-import { toUse } from './unused.ts';
+import type { Journal, TicketUse } from '../journal/index.ts';
+import type { GenuineTicket } from './verify-ticket.ts';
+
+/**
+ * Throws TICKET_REPLAYED or TICKET_EXPIRED early, before anything is built for it; what decides is the journal's `redeem`
+ * or `refuse`.
+ */
+export function checkUnused({ ticket }: GenuineTicket, journal: Pick<Journal, 'findObjection'>): void {
+  const objection = journal.findObjection(toUse(ticket));
+  if (objection !== undefined) throw objection;
+}
+
+/** What the journal knows a ticket by. */
+export function toUse({ ticket_id, execution_id, not_before, expires_at }: ExecutionTicket): TicketUse {
+  return {
+    ticketId: ticket_id,
+    executionId: execution_id,
+    notBefore: toDate(not_before),
+    expiresAt: toDate(expires_at),
+  };
+}
+
+// The schema has let nothing else through; if it ever did, the end of time before its beginning is refused.
+function toDate(text: string): Date {
+  return parseTimestamp(text) ?? new Date(0);
+}
 
 /** Milliseconds until a ticket begins, by this host's clock; 0 where it has. */
 export function msUntilTicket(ticket: ExecutionTicket, clock: Clock): number {

@@ -1,40 +1,20 @@
 import { argvSha256, type Command } from '@csc-fleet/common/contract';
 import type { Clock } from '@csc-fleet/common/encoding';
-import type { StreamDigest } from '@csc-fleet/common/output-log';
 import type { Ending } from '@csc-fleet/common/receipt';
-import { type LaunchOutcome, pipelineExit } from '@csc-fleet/sandbox/launch';
-import type { Egress, EgressSummary } from '../egress/index.ts';
-import { type FileTime, type Measurer, type Written, watchWrites } from '../evidence/measure-index.ts';
-import { type CapturedStream, capturedStreams, type OutputSpool } from '../output/index.ts';
-import type { RunSecrets } from '../secrets/index.ts';
-import type { PreparedCommand } from './prepare-command.ts';
-import type { Run, StopReason } from './run.ts';
 
-/** How one command went. */
-export interface CommandOutcome {
-  readonly commandId: string;
-  readonly argvSha256: string;
-  readonly ended: Ending;
-  /** Absent where nothing of it ran. */
-  readonly startedAt?: Date;
-  readonly endedAt?: Date;
-  /** 124, 126 and 127 as in protocol §7. Absent where there is none, as nothing ran or could have. */
-  readonly exitCode?: number;
-  readonly signal?: string;
-  /** For people. Absent where the exit code says it all. */
-  readonly error?: string;
-  /** Of its processes, for want of memory. */
-  readonly oomKills?: number;
-  /** What was asked of its way out; absent where it had none. */
-  readonly egress?: EgressSummary;
-  /** Below all write scopes so far, since the execution began; absent where nobody looked. */
-  readonly written?: Written;
-  readonly output: Readonly<Record<CapturedStream, StreamDigest>>;
-}
+import { type LaunchOutcome, pipelineExit } from '@csc-fleet/sandbox/launch';
+import type { Egress } from '../egress/index.ts';
+import type { CommandOutcome, FileTime, Measurer, Written } from '../evidence/index.ts';
+import { type CapturedStream, capturedStreams, type OutputSpool } from '../output/index.ts';
+
+import type { RunSecrets } from '../secrets/index.ts';
+import type { LiveRun, StopReason } from './live-run.ts';
+import type { PreparedCommand } from './prepare.ts';
+import { watchWrites } from './write-watch.ts';
 
 /** What a command needs of its run. */
 export interface CommandContext {
-  readonly run: Run;
+  readonly run: LiveRun;
   readonly spool: OutputSpool;
   readonly secrets: RunSecrets;
   readonly clock: Clock;
@@ -91,10 +71,10 @@ export async function runCommand(
 /** Why a command is being ended before it ends by itself: the first reason counts. */
 class ForcedEnd {
   readonly #process: PreparedCommand['process'];
-  readonly #run: Run;
+  readonly #run: LiveRun;
   #own: 'timeout' | 'write_limit' | undefined;
 
-  constructor(process: PreparedCommand['process'], run: Run) {
+  constructor(process: PreparedCommand['process'], run: LiveRun) {
     this.#process = process;
     this.#run = run;
   }
@@ -215,9 +195,4 @@ function judge(exit: LaunchOutcome, command: Command, forced: Forced | undefined
 function outOfMemory(oomKills: number, exitCode: number): Judgement {
   const error = 'it needed more memory than memory_bytes allows, and the kernel killed it';
   return { ended: 'out_of_memory', oomKills, exitCode: exitCode || 137, error };
-}
-
-/** True for a command after which the next one may start. */
-export function hasSucceeded({ ended, exitCode }: CommandOutcome): boolean {
-  return ended === 'exit' && exitCode === 0;
 }

@@ -1,0 +1,86 @@
+import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
+import type { KeyRing } from '@csc-fleet/common/crypto';
+import { parseTimestamp } from '@csc-fleet/common/encoding';
+import { CscError, isCscError } from '@csc-fleet/common/errors';
+import { openTicket } from '@csc-fleet/common/evidence';
+import type { Offer } from '@csc-fleet/common/messages';
+import { type ExecutionTicket, parseTicket } from '@csc-fleet/common/ticket';
+import { type OfferedTicket, offerLimits } from './offer.ts';
+
+/** All that a ticket is believed by: none of it comes from the gate that sent it. */
+export interface Trust {
+  /** Of the gates whose tickets count here, as the host's owner wrote them down. */
+  readonly gateKeys: KeyRing;
+  /** The audience that a ticket must name. */
+  readonly executorId: string;
+  /** By this host's clock. */
+  readonly now: Date;
+}
+
+class Genuine {
+  protected readonly step = 'genuine';
+  readonly contract: CommandContract;
+  readonly ticket: ExecutionTicket;
+  readonly verifiedAt: Date;
+
+  constructor({ contract }: OfferedTicket, ticket: ExecutionTicket, verifiedAt: Date) {
+    this.contract = contract;
+    this.ticket = ticket;
+    this.verifiedAt = verifiedAt;
+  }
+}
+
+/**
+ * A gate that this host trusts has signed it: for this host, this execution, just this contract, and now. That the owner
+ * allows the contract is not said by it, nor that it was never used.
+ */
+export type GenuineTicket = Genuine;
+
+/**
+ * Holds the ticket of an offer against what this host trusts, as openTicket of common does, which says what it throws;
+ * TICKET_INVALID also where it is for another execution than the offer.
+ */
+export function verifyTicket(offered: OfferedTicket, trust: Trust): GenuineTicket {
+  return new Genuine(offered, openOffered(offered, trust), trust.now);
+}
+
+/**
+ * The ticket of a refused offer where it is genuine, this host's, for this execution and for this very contract, though
+ * its time may be over: it is held against the moment that it began. Undefined for any other, of which nothing may be
+ * signed: a gate could have one execution refused with a contract that it then runs.
+ */
+export function findOnceGenuine(
+  { executionId, ticketJson }: Offer,
+  contract: CommandContract,
+  trust: Omit<Trust, 'now'>,
+): ExecutionTicket | undefined {
+  const parsed = parseTicket(ticketJson);
+  const begins = parsed.ok ? parseTimestamp(parsed.value.not_before) : undefined;
+  if (begins === undefined) return undefined;
+  try {
+    const offered = { executionId, ticketJson, contractSha256: contractSha256(contract) };
+    return openOffered(offered, { ...trust, now: begins });
+  } catch (error) {
+    if (isCscError(error)) return undefined;
+    throw error;
+  }
+}
+
+function openOffered(
+  offered: Pick<OfferedTicket, 'executionId' | 'ticketJson' | 'contractSha256'>,
+  { gateKeys, executorId, now }: Trust,
+): ExecutionTicket {
+  const ticket = openTicket(offered.ticketJson, {
+    keys: gateKeys,
+    audience: executorId,
+    now,
+    contractSha256: offered.contractSha256,
+  });
+  if (ticket.execution_id !== offered.executionId) {
+    throw new CscError('TICKET_INVALID', 'the ticket is for another execution than the offer');
+  }
+  if (ticket.ticket_id.length > offerLimits.idLength) {
+    throw new CscError('TICKET_INVALID', `a ticket id has at most ${offerLimits.idLength} characters here`);
+  }
+  return ticket;
+}

@@ -1,0 +1,63 @@
+import { type CommandResult, EndedBy, OutputStream } from '@csc-fleet/common/messages';
+import type { Ending } from '@csc-fleet/common/receipt';
+import type { CommandOutcome } from '../evidence/index.ts';
+import type { ExecutionLink } from '../execute.ts';
+import { type CapturedStream, capturedStreams } from '../output/index.ts';
+import type { Deliveries } from './deliver.ts';
+import type { Outbox } from './outbox.ts';
+
+/** What an execution says, as the link says it: at once where the gate is there, and until it has acknowledged it what it must not miss. */
+export function createExecutionLink(
+  executionId: string,
+  outbox: Outbox,
+  deliveries: Deliveries,
+): Omit<ExecutionLink, 'checkRoom' | 'checkWanted'> {
+  return {
+    refused(refused) {
+      if (refused.receiptJson.length > 0) deliveries.addRefusal(refused);
+      else outbox.post({ $case: 'refused', value: refused });
+    },
+    accepted(notes, spool) {
+      outbox.post({ $case: 'accepted', value: { executionId, notes: [...notes] } });
+      deliveries.upload(spool);
+    },
+    commandStarted({ id: commandId }, index) {
+      outbox.post({ $case: 'commandStarted', value: { executionId, commandId, index } });
+    },
+    commandExited(outcome) {
+      outbox.post({ $case: 'exited', value: { executionId, result: toExited(outcome) } });
+    },
+    finished: (finished, spool) => deliveries.add(finished, spool),
+  };
+}
+
+const endedBy: Readonly<Record<Ending, EndedBy>> = {
+  exit: EndedBy.EXIT,
+  signal: EndedBy.SIGNAL,
+  timeout: EndedBy.TIMEOUT,
+  cancelled: EndedBy.CANCELLED,
+  output_limit: EndedBy.OUTPUT_LIMIT,
+  out_of_memory: EndedBy.OUT_OF_MEMORY,
+  executor_restart: EndedBy.EXECUTOR_RESTART,
+  refused: EndedBy.REFUSED,
+};
+
+const streams: Readonly<Record<CapturedStream, OutputStream>> = {
+  stdout: OutputStream.STDOUT,
+  stderr: OutputStream.STDERR,
+};
+
+/** How a command went, as the link says it. */
+function toExited(outcome: CommandOutcome): CommandResult {
+  const { commandId, ended, exitCode, signal, startedAt, endedAt, error, output } = outcome;
+  return {
+    commandId,
+    endedBy: endedBy[ended],
+    ...(exitCode === undefined || ended === 'signal' ? {} : { exitCode }),
+    signal: signal ?? '',
+    startedAt,
+    endedAt,
+    outputs: capturedStreams.map((stream) => ({ commandId, stream: streams[stream], ...output[stream] })),
+    error: error ?? '',
+  };
+}

@@ -1,0 +1,132 @@
+import { argvs, type Command, type CommandContract } from '@csc-fleet/common/contract';
+import { CscError } from '@csc-fleet/common/errors';
+import type { Log } from '@csc-fleet/common/service';
+import { endedProcess, type LaunchedProcess, type Launcher } from '@csc-fleet/sandbox/launch';
+import type { Allowance, Belongings, Granted } from '../admission/grant.ts';
+import { type Egress, openEgress } from '../egress/index.ts';
+import { type ReceiptSubject, RunRecord } from '../evidence/index.ts';
+import type { OutputSpool, SpoolDirectory } from '../output/index.ts';
+import { furnishCommand, type Workshop } from './furnish.ts';
+import type { Place } from './workplace.ts';
+
+/** Where commands are built. */
+export interface Site extends Workshop {
+  readonly launcher: Launcher;
+  /** Told of faults of a proxy, which cost one connection each. */
+  readonly log: Log;
+}
+
+/** A command that is built and held: it starts at `process.release()`. */
+export interface PreparedCommand {
+  readonly command: Command;
+  readonly process: LaunchedProcess;
+  /** Absent where it cannot run on this host, as `process.exited` will say. */
+  readonly place?: Place;
+  /** Its way out, which must be there before it starts; absent where it has none. */
+  readonly egress?: Promise<Egress>;
+}
+
+class Prepared {
+  protected readonly step = 'prepared';
+  readonly contract: CommandContract;
+  readonly subject: ReceiptSubject & Required<Pick<ReceiptSubject, 'document'>>;
+  readonly belongings: Belongings;
+  readonly allowance: Allowance;
+  readonly spool: OutputSpool;
+  readonly first: PreparedCommand;
+  readonly record: RunRecord;
+
+  constructor(
+    { contract, ticket, verifiedAt, document, approvals, belongings, allowance }: Granted,
+    { executorId, executionMode }: Here,
+    spool: OutputSpool,
+    first: PreparedCommand,
+  ) {
+    const startedAt = verifiedAt;
+    this.contract = contract;
+    this.subject = { executorId, executionMode, contract, ticket, document, approvals, startedAt };
+    this.belongings = belongings;
+    this.allowance = allowance;
+    this.spool = spool;
+    this.first = first;
+    this.record = new RunRecord(first.place, spool.caps, allowance.limits);
+  }
+}
+
+/** There is room for its output, and its first command is built and held. The ticket is not spent: nothing may start. */
+export type PreparedRun = Prepared;
+
+/** What a receipt says of the host. */
+export type Here = Pick<ReceiptSubject, 'executorId' | 'executionMode'>;
+
+/**
+ * Takes room for the output, gathers the host's facts, and builds the first command's sandbox, which is held. Up to the
+ * journal there is no pause from here, so that no offer is half-way when the link breaks: either its redeem is under way
+ * by then, or it never will be. Throws SPOOL_FULL, or a CscError where the host cannot give what is declared; nothing is
+ * taken then.
+ * @param onOutputLost called once if output cannot be kept: the run must end
+ */
+export function prepare(
+  granted: Granted,
+  here: Here,
+  { site, spools }: { readonly site: Site; readonly spools: Pick<SpoolDirectory, 'open' | 'release'> },
+  onOutputLost: (error: unknown) => void,
+): PreparedRun {
+  const { contract, ticket, allowance, outputCaps } = granted;
+  const { execution_id: executionId } = ticket;
+  // No file is made before there is output.
+  const spool = spools.open(executionId, outputCaps, onOutputLost);
+  try {
+    return new Prepared(granted, here, spool, prepareCommand(firstCommand(contract), allowance, site));
+  } catch (error) {
+    spools.release(executionId);
+    throw error;
+  }
+}
+
+function firstCommand({ commands: [command] }: CommandContract): Command {
+  if (command === undefined) throw new CscError('CONTRACT_INVALID', 'the contract has no command');
+  return command;
+}
+
+/** Gathers the host's facts, plans and launches, held. Throws a CscError where the host cannot give what is declared. */
+export function prepareCommand(command: Command, allowance: Allowance, site: Site): PreparedCommand {
+  const furnished = furnishCommand(command, allowance, site);
+  if (furnished.kind === 'not_startable')
+    return { command, process: endedProcess({ kind: 'not_started', code: 126, message: furnished.why }) };
+  const { place } = furnished;
+  try {
+    const segments = argvs(command).map((argv) => ({ argv }));
+    const process = site.launcher.launch({ segments, place: place.launchIn, hold: true });
+    place.launched?.(process);
+    return { command, place, process, ...beginEgress(command, process, allowance, site.log) };
+  } catch (error) {
+    place.close();
+    throw error;
+  }
+}
+
+function beginEgress(
+  { network }: Command,
+  process: LaunchedProcess,
+  { egressHosts }: Allowance,
+  log: Log,
+): Pick<PreparedCommand, 'egress'> {
+  if (network !== 'allowlisted') return {};
+  const egress = openEgress(process.inits, egressHosts, (error) =>
+    log.error({ error }, 'the proxy of a job failed at one of its connections, which was ended'),
+  );
+  // Whoever waits for it is told; where the command is withdrawn, nobody does.
+  egress.catch(() => undefined);
+  return { egress };
+}
+
+/** Ends a prepared command that is not to run. */
+export async function withdraw({ process, place, egress }: PreparedCommand): Promise<void> {
+  process.terminate(0);
+  process.stdout.resume();
+  process.stderr.resume();
+  await process.exited;
+  await egress?.then((opened) => opened.finish()).catch(() => undefined);
+  place?.close();
+}

@@ -1,0 +1,65 @@
+import { toConsumed } from '@csc-fleet/common/approval';
+import type { Allowance, Belongings } from '../admission/grant.ts';
+import { toUse } from '../admission/single-use.ts';
+import {
+  type FileTime,
+  fileTimeNow,
+  type ReceiptSubject,
+  type RunRecord,
+  toDraft,
+} from '../evidence/index.ts';
+import type { Journal } from '../journal/index.ts';
+import type { OutputSpool, SpoolDirectory } from '../output/index.ts';
+import type { PreparedCommand, PreparedRun } from './prepare.ts';
+
+class Redeemed {
+  protected readonly step = 'redeemed';
+  readonly subject: ReceiptSubject;
+  readonly belongings: Belongings;
+  readonly allowance: Allowance;
+  readonly spool: OutputSpool;
+  readonly first: PreparedCommand;
+  readonly record: RunRecord;
+  /** Before the first command started. Absent where nothing may be written, or the time could not be had. */
+  readonly since: FileTime | undefined;
+
+  constructor(
+    { subject, belongings, allowance, spool, first, record }: PreparedRun,
+    since: FileTime | undefined,
+  ) {
+    this.subject = subject;
+    this.belongings = belongings;
+    this.allowance = allowance;
+    this.spool = spool;
+    this.first = first;
+    this.record = record;
+    this.since = since;
+  }
+}
+
+/** Its ticket and its approvals are spent, durably: it may start, and there will be a receipt, whatever happens. */
+export type RedeemedRun = Redeemed;
+
+/**
+ * Spends the ticket and the approvals. Durable when it resolves. Rejects with what the journal's `redeem` does; the
+ * prepared command is still held then.
+ */
+export async function redeem(
+  prepared: PreparedRun,
+  journal: Pick<Journal, 'redeem'>,
+  spools: Pick<SpoolDirectory, 'scratch'>,
+): Promise<RedeemedRun> {
+  const { subject, first, record } = prepared;
+  const { ticket, approvals, startedAt, contract } = subject;
+  const writes = contract.commands.some(({ write_paths: paths }) => paths.length > 0);
+  const [since] = await Promise.all([
+    writes ? fileTimeNow(spools.scratch(ticket.execution_id)).catch(() => undefined) : undefined,
+    journal.redeem({
+      ...toUse(ticket),
+      draft: toDraft(subject, record, first.command),
+      redeemedAt: startedAt,
+      approvals: toConsumed(approvals),
+    }),
+  ]);
+  return new Redeemed(prepared, since);
+}
