@@ -15,7 +15,7 @@ export const house: House = {
       service: ['errors'],
       messages: ['gen'],
       yaml: ['encoding', 'errors', 'files'],
-      crypto: ['encoding', 'errors', 'files'],
+      crypto: ['encoding', 'errors', 'files', 'schema'],
       schema: ['encoding', 'errors', 'paths'],
       contract: ['encoding', 'errors', 'gen', 'schema'],
       policy: ['contract', 'encoding', 'errors', 'files', 'schema', 'yaml'],

@@ -65,9 +65,9 @@ describe('the key ring file', () => {
       { key_id: 'a', public_key: base64 },
     ];
     expect(paths({ keys })).toEqual([
-      'keys[0].extra',
       'keys[0].key_id',
       'keys[0].public_key',
+      'keys[0].extra',
       'keys[1].key_id',
       'keys[1].public_key',
       'keys[1].owner',
@@ -79,8 +79,14 @@ describe('the key ring file', () => {
     ]);
   });
 
-  it.each([[[]], [{}], [{ keys: {} }], [{ keys: [], more: 1 }], [null]])('refuses %j', (document) => {
-    expect(paths(document)).toEqual(['']);
+  it.each<[unknown, string]>([
+    [[], ''],
+    [null, ''],
+    [{}, 'keys'],
+    [{ keys: {} }, 'keys'],
+    [{ keys: [], more: 1 }, 'more'],
+  ])('refuses %j', (document, path) => {
+    expect(paths(document)).toEqual([path]);
   });
 
   it('refuses what strict JSON refuses', () => {

@@ -4,10 +4,6 @@ import { BoundedCache } from './bounded-cache.ts';
 import { isAcceptableKey, isAcceptableSignature } from './canonical-points.ts';
 import { type Ed25519, keyLength } from './ed25519.ts';
 
-// RFC 8410 §4 and §7: the DER before the 32 bytes of a public key and of a seed.
-const spkiPrefix = Buffer.from('302a300506032b6570032100', 'hex');
-const pkcs8Prefix = Buffer.from('302e020100300506032b657004220420', 'hex');
-
 /**
  * Ed25519 by node:crypto (OpenSSL), for the hot path.
  * @param cachedKeys how many public keys stay decoded between calls; a fleet has one an executor
@@ -39,23 +35,35 @@ export function createNodeEd25519(cachedKeys = 1024): Ed25519 {
 /** The implementation that everything uses unless told otherwise. */
 export const nodeEd25519: Ed25519 = createNodeEd25519();
 
+// RFC 8037 §2: how a JSON Web Key holds an Ed25519 key.
+const curve = { kty: 'OKP', crv: 'Ed25519' } as const;
+
 function toPrivateKey(seed: Uint8Array): KeyObject {
   if (seed.length !== keyLength) throw new CscError('KEY_INVALID', 'an Ed25519 seed is 32 bytes long');
-  return createPrivateKey({ key: Buffer.concat([pkcs8Prefix, seed]), format: 'der', type: 'pkcs8' });
+  // `x` must be there, and node:crypto reckons it from `d`.
+  return createPrivateKey({ key: { ...curve, d: toBase64url(seed), x: '' }, format: 'jwk' });
 }
 
 function toPublicKey(publicKey: Uint8Array): KeyObject {
-  return createPublicKey({ key: Buffer.concat([spkiPrefix, publicKey]), format: 'der', type: 'spki' });
+  return createPublicKey({ key: { ...curve, x: toBase64url(publicKey) }, format: 'jwk' });
+}
+
+function toBase64url(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64url');
 }
 
 /** The 32 bytes of an Ed25519 public KeyObject. */
 export function rawPublicKey(key: KeyObject): Uint8Array {
-  return new Uint8Array(key.export({ format: 'der', type: 'spki' }).subarray(-keyLength));
+  return fromBase64url(key.export({ format: 'jwk' }).x);
 }
 
 /** The 32-byte seed of an Ed25519 private KeyObject. */
 export function rawSeed(key: KeyObject): Uint8Array {
-  return new Uint8Array(key.export({ format: 'der', type: 'pkcs8' }).subarray(-keyLength));
+  return fromBase64url(key.export({ format: 'jwk' }).d);
+}
+
+function fromBase64url(text: string | undefined): Uint8Array {
+  return Uint8Array.from(Buffer.from(text ?? '', 'base64url'));
 }
 
 /** A seed as PKCS#8 PEM. */
