@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { contractSha256, parseContract } from '@csc-fleet/common/contract';
 import { orThrow } from '@csc-fleet/common/errors';
 import { readExecutorConfig } from '@csc-fleet/executor/config';
-import { defaultLimits } from '@csc-fleet/executor/limits';
+import { defaultOutputLimits } from '@csc-fleet/executor/limits';
 import { readGateConfig } from '@csc-fleet/gate/config';
 import { defaultReserve, defaultRunLimits } from '@csc-fleet/sandbox/plan';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -55,7 +55,7 @@ describe('the configs that are shown', () => {
     const { cpu_millis, open_files, ...fixed } = defaultRunLimits();
     expect(executor.runLimits).toMatchObject(fixed);
     expect(executor.reserve).toEqual(defaultReserve);
-    expect(executor.limits).toEqual(defaultLimits);
+    expect(executor.limits).toEqual(defaultOutputLimits);
     expect([executor.acceptUnsignedApprovals, executor.dualControl]).toEqual([false, 'refuse']);
   });
 });

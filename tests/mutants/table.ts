@@ -363,10 +363,10 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'gate-may-say-welcome-twice',
-    file: `${executor}/link/session.ts`,
+    file: `${executor}/link/connection.ts`,
     before: 'if (this.#heartbeat !== undefined) {',
     after: 'if (false) {',
-    tests: [`${executor}/link/session.test.ts`],
+    tests: [`${executor}/link/connection.test.ts`],
     red: 'ends with a second Welcome',
   },
   {

@@ -512,7 +512,7 @@ describe('what breaks on the way', () => {
       const ticket = { execution_id: 'exec_held' };
       bench.gate.offer(contract, bench.policy, { ticket });
       // One that came later and is not held up has gone all the way by then.
-      await run([{}]);
+      await run([{ write_paths: [bench.out] }]);
       expect(readdirSync(bench.out)).toEqual([]);
       expect(bench.gate.all('accepted', 'exec_held')).toEqual([]);
       gateOpen.resolve();

@@ -1,11 +1,11 @@
 export { type Log, silentLog } from '@csc-fleet/common/service';
 export type { ExecutionMode } from './evidence/index.ts';
+export type { LinkConnection } from './link/connection.ts';
 export type { Executor } from './link/linked-executor.ts';
 export type { Send } from './link/outbox.ts';
-export type { LinkConnection } from './link/session.ts';
 export { type RunExecutorOptions, runExecutor } from './main.ts';
 export type { OutputSink } from './output/index.ts';
+export { defaultOutputLimits, type OutputLimits } from './output/limits.ts';
 export { createExecutor, type ExecutorDeps, type ExecutorOptions } from './service/compose.ts';
 export { type ExecutorConfig, readExecutorConfig } from './service/config.ts';
-export { defaultLimits, type ExecutorLimits } from './service/limits.ts';
 export { readReceiptSigner } from './service/signing-key.ts';

@@ -17,9 +17,9 @@ import { type Frame, readFrames } from '@csc-fleet/common/output-log';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
 import type { ExecutionReceipt, ReceiptV02 } from '@csc-fleet/common/receipt';
 import type { UnsignedTicket } from '@csc-fleet/common/ticket';
+import type { LinkConnection } from '../../../packages/executor/src/link/connection.ts';
 import type { Executor } from '../../../packages/executor/src/link/linked-executor.ts';
 import type { LinkMessage } from '../../../packages/executor/src/link/outbox.ts';
-import type { LinkConnection } from '../../../packages/executor/src/link/session.ts';
 import type { OutputSink } from '../../../packages/executor/src/output/index.ts';
 
 type MessageOf<Case extends LinkMessage['$case']> = Extract<LinkMessage, { $case: Case }>['value'];

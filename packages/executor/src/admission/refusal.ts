@@ -9,7 +9,7 @@ import type { PolicyDocument } from '@csc-fleet/common/policy';
 
 import type { Log } from '@csc-fleet/common/service';
 import { buildRefusal, type ExecutionMode } from '../evidence/index.ts';
-import type { Journal, Refusal as SignedRefusal } from '../journal/index.ts';
+import type { Journal, SignedRefusal } from '../journal/index.ts';
 import { msUntilTicket, toUse } from './single-use.ts';
 import { findOnceGenuine, type Trust } from './verify-ticket.ts';
 

@@ -4,9 +4,9 @@ export type {
   Journal,
   OwedReceipt,
   Redemption,
-  Refusal,
   Seal,
   SealedReceipt,
+  SignedRefusal,
   TicketUse,
 } from './journal.ts';
 export { openSqliteJournal } from './sqlite-journal.ts';

@@ -21,7 +21,7 @@ export interface Journal {
    * Spends the ticket on a signed refusal and keeps that until it is acknowledged, durably: only after this has
    * resolved may anyone see it. Rejects with what `findObjection` gives, or with STORE_UNAVAILABLE.
    */
-  refuse(refusal: Refusal): Promise<void>;
+  refuse(refusal: SignedRefusal): Promise<void>;
   /** Replaces the draft of a running execution. A later `finish` needs no such call. Rejects with STORE_UNAVAILABLE. */
   progress(executionId: string, draft: string): Promise<void>;
   /**
@@ -53,7 +53,7 @@ export interface TicketUse {
 }
 
 /** A refusal that is signed: an outcome as final as a receipt of a run. */
-export interface Refusal extends TicketUse {
+export interface SignedRefusal extends TicketUse {
   readonly refusedAt: Date;
   /** Canonical JSON, signed. */
   readonly receiptJson: Uint8Array;

@@ -3,7 +3,15 @@ import type { ConsumedApproval } from '@csc-fleet/common/approval';
 import { type Clock, systemClock } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { createGroupCommit, storeUnavailable } from './group-commit.ts';
-import type { Adopted, FinishedExecution, Journal, Redemption, Refusal, Seal, TicketUse } from './journal.ts';
+import type {
+  Adopted,
+  FinishedExecution,
+  Journal,
+  Redemption,
+  Seal,
+  SignedRefusal,
+  TicketUse,
+} from './journal.ts';
 import { findObjection, readMemory, spentId } from './memory.ts';
 import { isAlive, processIdentity } from './process-identity.ts';
 import { prepareSchema } from './schema.ts';
@@ -82,7 +90,7 @@ function consume(
   throw new CscError('APPROVAL_INVALID', `approval ${approvalId} is for one execution and has been used up`);
 }
 
-function refuse(statements: Statements, owner: string, refusal: Refusal): void {
+function refuse(statements: Statements, owner: string, refusal: SignedRefusal): void {
   const { ticketId, executionId, expiresAt, refusedAt, receiptJson } = refusal;
   throwObjection(statements, refusal);
   const times = [expiresAt.getTime(), refusedAt.getTime()] as const;

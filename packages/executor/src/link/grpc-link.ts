@@ -13,9 +13,9 @@ import type { Log } from '@csc-fleet/common/service';
 import type { ClientDuplexStream } from '@grpc/grpc-js';
 import type { OutputSink } from '../output/index.ts';
 import { createBackoff } from './backoff.ts';
+import { heartbeatMs } from './connection.ts';
 import { createGrpcOutput } from './grpc-output.ts';
 import type { Executor } from './linked-executor.ts';
-import { heartbeatMs } from './session.ts';
 
 /** Where the gate is, and who we are to it. */
 export interface GateLinkOptions {

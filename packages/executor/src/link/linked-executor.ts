@@ -10,10 +10,10 @@ import { type ExecutionMode, executorVersion } from '../evidence/index.ts';
 import type { ExecutionLink } from '../execute.ts';
 import type { Journal } from '../journal/index.ts';
 import { LiveRun } from '../run/live-run.ts';
+import { type LinkConnection, type LinkHandlers, openConnection, type Wire } from './connection.ts';
 import type { Deliveries } from './deliver.ts';
 import { createExecutionLink } from './execution-link.ts';
 import type { Outbox, Send } from './outbox.ts';
-import { type LinkConnection, type LinkHandlers, openSession, type Wire } from './session.ts';
 
 /** An executor without a transport: whoever connects it brings the gate's messages and takes its own. */
 export interface Executor {
@@ -95,7 +95,7 @@ export class LinkedExecutor implements Executor {
 
   connect(send: Send, hangUp: Wire['hangUp'] = () => undefined): LinkConnection {
     this.#connection?.closed();
-    this.#connection = openSession(this.#hello(), { send, hangUp }, this.#parts.outbox, this.#handlers);
+    this.#connection = openConnection(this.#hello(), { send, hangUp }, this.#parts.outbox, this.#handlers);
     return this.#connection;
   }
 

@@ -21,7 +21,7 @@ import { Deliveries } from '../link/deliver.ts';
 import { type Executor, LinkedExecutor } from '../link/linked-executor.ts';
 import { Outbox } from '../link/outbox.ts';
 import { type OutputSink, SpoolDirectory } from '../output/index.ts';
-
+import { defaultOutputLimits, type OutputLimits } from '../output/limits.ts';
 import {
   createLocalWorkplace,
   createSandboxWorkplace,
@@ -29,7 +29,6 @@ import {
   type Workplace,
 } from '../run/workplace.ts';
 import type { SecretProvider } from '../secrets/index.ts';
-import { defaultLimits, type ExecutorLimits } from './limits.ts';
 
 import { recover } from './recover.ts';
 import { readReceiptSigner } from './signing-key.ts';
@@ -48,7 +47,7 @@ export interface ExecutorOptions {
   readonly slots?: number;
   /** Values of the variables that a contract's env_allow may name. Default: none. */
   readonly env?: Environment;
-  readonly limits?: Partial<ExecutorLimits>;
+  readonly limits?: Partial<OutputLimits>;
   /** The most that one command may use up. */
   readonly runLimits?: Partial<RunLimits>;
   /** What all jobs together leave to the executor and the rest of the host. */
@@ -130,7 +129,7 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
 
 async function choosePorts(options: ExecutorOptions, deps: ExecutorDeps): Promise<ExecutionPorts> {
   const { executorId, stateDir, ceiling = defaultCeiling } = options;
-  const limits = { ...defaultLimits, ...options.limits };
+  const limits = { ...defaultOutputLimits, ...options.limits };
   const clock = deps.clock ?? systemClock;
   const log = sparingLog(deps.log ?? silentLog);
   const { jobUsers, workplace, launcher, runLimits } = await chooseWorkplace(options, deps);

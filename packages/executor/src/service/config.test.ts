@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { defaultOutputLimits } from '../output/limits.ts';
 import { readExecutorConfig } from './config.ts';
-import { defaultLimits } from './limits.ts';
 
 let directory: string;
 
@@ -49,7 +49,7 @@ describe('readExecutorConfig', () => {
       stateDir: join(directory, 'state'),
       labels: {},
       env: {},
-      limits: defaultLimits,
+      limits: defaultOutputLimits,
       acceptUnsignedApprovals: false,
       dualControl: 'refuse',
       executionMode: 'hardened',
@@ -79,7 +79,7 @@ signing_key: receipts.pem
       slots: 3,
       runAs: { uid: 2000, gid: 2001 },
       env: { CI: 'true' },
-      limits: { ...defaultLimits, stdoutBytes: 5, spoolBytes: 7 },
+      limits: { ...defaultOutputLimits, stdoutBytes: 5, spoolBytes: 7 },
       acceptUnsignedApprovals: true,
       dualControl: 'one_approval',
       executionMode: 'local',

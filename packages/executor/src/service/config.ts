@@ -12,9 +12,9 @@ import * as z from 'zod';
 import type { HostCeiling } from '../admission/ceiling.ts';
 import { ceilingConfig, toHostCeiling } from '../admission/ceiling-config.ts';
 import type { ExecutionMode } from '../evidence/index.ts';
+import { defaultOutputLimits, type OutputLimits } from '../output/limits.ts';
 import { createSecretProvider, type SecretProvider, secretsConfig } from '../secrets/index.ts';
 import type { LogLevel } from './json-log.ts';
-import { defaultLimits, type ExecutorLimits } from './limits.ts';
 
 /** An executor's config as it is used: paths absolute, defaults filled in. */
 export interface ExecutorConfig {
@@ -33,7 +33,7 @@ export interface ExecutorConfig {
   readonly runAs?: RunAs;
   /** Values of the variables that a contract's env_allow may name. */
   readonly env: Readonly<Record<string, string>>;
-  readonly limits: ExecutorLimits;
+  readonly limits: OutputLimits;
   readonly runLimits: RunLimits;
   /** What all jobs together leave to the executor and the rest of the host. */
   readonly reserve: Reserve;
@@ -100,9 +100,9 @@ const schema = z.strictObject({
   env: z.record(variable, z.string()).default({}),
   limits: z
     .strictObject({
-      stdout_bytes: bytes.default(defaultLimits.stdoutBytes),
-      stderr_bytes: bytes.default(defaultLimits.stderrBytes),
-      spool_bytes: bytes.default(defaultLimits.spoolBytes),
+      stdout_bytes: bytes.default(defaultOutputLimits.stdoutBytes),
+      stderr_bytes: bytes.default(defaultOutputLimits.stderrBytes),
+      spool_bytes: bytes.default(defaultOutputLimits.spoolBytes),
       ...runLimitMembers,
     })
     .prefault({}),

@@ -42,20 +42,20 @@ const heartbeatBounds = { least: 100, most: 300_000, otherwise: 10_000 };
 const graceBounds = { least: 0, most: 60_000, otherwise: 5_000 };
 
 /** Says Hello and handles what comes back. What must not be lost waits in the outbox until the gate's Welcome. */
-export function openSession(
+export function openConnection(
   hello: Hello,
   wire: Wire,
   outbox: Outbox,
   handlers: LinkHandlers,
 ): LinkConnection {
-  const session = new Session(wire, outbox, handlers);
-  session.begin(hello);
-  return session;
+  const connection = new Connection(wire, outbox, handlers);
+  connection.begin(hello);
+  return connection;
 }
 
 type FromGate = NonNullable<ConnectResponse['message']>;
 
-class Session implements LinkConnection {
+class Connection implements LinkConnection {
   readonly #wire: Wire;
   readonly #outbox: Outbox;
   readonly #handlers: LinkHandlers;

@@ -1,7 +1,7 @@
 const mebibyte = 1024 * 1024;
 
-/** What an execution may use up of the host beside its sandbox. */
-export interface ExecutorLimits {
+/** How much output this host keeps. */
+export interface OutputLimits {
   /** Captured of a contract's stdout, in bytes; the rest is read and dropped. */
   readonly stdoutBytes: number;
   readonly stderrBytes: number;
@@ -10,7 +10,7 @@ export interface ExecutorLimits {
 }
 
 /** What holds where nothing else is said. */
-export const defaultLimits: ExecutorLimits = {
+export const defaultOutputLimits: OutputLimits = {
   stdoutBytes: 10 * mebibyte,
   stderrBytes: mebibyte,
   spoolBytes: 4096 * mebibyte,

@@ -1,8 +1,8 @@
 import type { CscError } from '@csc-fleet/common/errors';
 import type { ConnectRequest, ConnectResponse, Duration, Offer } from '@csc-fleet/common/messages';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { heartbeatMs, type LinkConnection, openConnection } from './connection.ts';
 import { maxWaitingBytes, Outbox } from './outbox.ts';
-import { heartbeatMs, type LinkConnection, openSession } from './session.ts';
 
 type FromGate = NonNullable<ConnectResponse['message']>;
 type ToGate = NonNullable<ConnectRequest['message']>;
@@ -43,7 +43,7 @@ beforeEach(() => {
     withdrawn: () => undefined,
     running: () => 0,
   };
-  connection = openSession(hello, { send, hangUp: (error) => void ended.push(error) }, outbox, handlers);
+  connection = openConnection(hello, { send, hangUp: (error) => void ended.push(error) }, outbox, handlers);
 });
 
 afterEach(() => {
