@@ -29,7 +29,7 @@ describe('proxyEnvironment', () => {
   });
 });
 
-const program = fileURLToPath(new URL('testing-namespace.ts', import.meta.url));
+const program = fileURLToPath(new URL('../../../../tests/kit/egress/namespace.ts', import.meta.url));
 
 async function run(options: NamespaceTestOptions): Promise<NamespaceTestResult> {
   const { stdout } = await promisify(execFile)(process.execPath, [program, JSON.stringify(options)]);

@@ -18,7 +18,7 @@ afterEach(() => tree.remove());
 function start(options: TestExecutorOptions, extra: Readonly<Record<number, number>> = {}): ChildProcess {
   const stdio: ('ignore' | 'pipe' | 'inherit' | number)[] = ['ignore', 'pipe', 'inherit'];
   for (const [number, fd] of Object.entries(extra)) stdio[Number(number)] = fd;
-  const program = join(import.meta.dirname, 'testing-executor.ts');
+  const program = join(import.meta.dirname, '../../../../tests/kit/sandbox/test-executor.ts');
   return spawn(process.execPath, [program, JSON.stringify(options)], {
     stdio: Array.from(stdio, (entry) => entry ?? 'ignore'),
   });
