@@ -370,6 +370,14 @@ const host: readonly Mutant[] = [
     red: 'ends with a second Welcome',
   },
   {
+    name: 'write-paths-made-before-the-redeem',
+    file: `${executor}/run/prepare.ts`,
+    before: 'const first = buildUnlessMissing(firstCommand(contract), allowance, site);',
+    after: 'const first = prepareCommand(firstCommand(contract), allowance, site);',
+    tests: [`${executor}/run/hardened.test.ts`],
+    red: 'makes nothing on the host',
+  },
+  {
     name: 'others-may-replace-bwrap',
     file: `${sandbox}/host/programs.ts`,
     before: 'if ((mode & 0o022) === 0) return undefined;',

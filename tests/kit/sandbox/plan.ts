@@ -58,6 +58,7 @@ export function makeScopes(changes: Partial<ResolvedScopes> = {}): ResolvedScope
     cwd: '/',
     notes: [],
     fixed: [],
+    missing: [],
     close: () => undefined,
     ...changes,
   };

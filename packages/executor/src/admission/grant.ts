@@ -112,8 +112,6 @@ export interface Allowance {
   readonly unixSockets?: HostCeiling['unixSockets'];
   /** What the host's owner opens at all. */
   readonly pathRoots: readonly string[];
-  /** False: write paths that are not there are not made. Default: they are, where the policy allows it. */
-  readonly create?: boolean;
 }
 
 class GrantedRun {

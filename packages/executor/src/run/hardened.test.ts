@@ -1,14 +1,27 @@
 import { mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { CscError } from '@csc-fleet/common/errors';
 import { type CommandShort, makeContract, shell } from '@csc-fleet/test-kit/executor/contracts';
 import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { findProcesses } from '@csc-fleet/test-kit/sandbox/find-processes';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 let bench: Workbench;
+// What the disk below the journal does, and who comes just before.
+const journal = { isFull: false, beforeRedeem: (): void => undefined };
 
 beforeAll(async () => {
-  bench = await openWorkbench({ executor: { executionMode: 'hardened', env: { GIVEN: 'value' } } });
+  bench = await openWorkbench({
+    executor: { executionMode: 'hardened', env: { GIVEN: 'value' } },
+    wrapJournal: (own) => ({
+      ...own,
+      redeem: async (redemption) => {
+        if (journal.isFull) throw new CscError('STORE_UNAVAILABLE', 'the disk is full');
+        journal.beforeRedeem();
+        await own.redeem(redemption);
+      },
+    }),
+  });
 });
 
 afterAll(() => bench.close());
@@ -66,9 +79,32 @@ describe('a contract in a sandbox', () => {
     const { executionId, receipt } = await run([
       { argv: shell('echo x > out/fresh/f'), write_paths: [fresh] },
     ]);
-    expect(receipt.status).toBe('success');
+    expect(receipt).toMatchObject({ status: 'success', effect_summary: { files_written: 1 } });
+    expect(receipt.sandbox_profile_id).toMatch(/^[0-9a-f]{64}$/);
     expect(bench.gate.all('accepted', executionId)[0]?.notes.join()).toContain(fresh);
     rmSync(fresh, { recursive: true });
+  });
+
+  it('makes nothing on the host for a ticket that is not redeemed', async () => {
+    const fresh = join(bench.out, 'fresh/deep');
+    const write = [{ argv: shell('echo x > out/fresh/deep/f'), write_paths: [fresh] }];
+    journal.isFull = true;
+    const id = bench.gate.offer(makeContract(bench.workspace, write), bench.policy);
+    const refused = await bench.gate.next('refused', id);
+    journal.isFull = false;
+    expect([refused.reason, readdirSync(bench.out)]).toEqual(['STORE_UNAVAILABLE', []]);
+    expect((await run(write)).receipt.status).toBe('success');
+    rmSync(join(bench.out, 'fresh'), { recursive: true });
+  });
+
+  it('fails a command whose write path could not be made after all, and says why', async () => {
+    const way = join(bench.out, 'fresh');
+    journal.beforeRedeem = () => writeFileSync(way, '');
+    const { receipt } = await run([{ argv: ['true'], write_paths: [join(way, 'deep')] }]);
+    journal.beforeRedeem = () => undefined;
+    expect(receipt).toMatchObject({ status: 'failed', exit_code: 126 });
+    expect(receipt.error).toContain(way);
+    rmSync(way);
   });
 
   it('runs a pipeline and several commands', async () => {

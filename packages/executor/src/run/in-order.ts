@@ -52,20 +52,23 @@ async function runOne(
   index: number,
   command: Command,
   run: LiveRun,
-  { site, clock }: RunPorts,
+  ports: RunPorts,
   onStarted: () => void,
 ): Promise<CommandOutcome> {
+  const { site, clock } = ports;
   const { spool, first, allowance, record } = redeemed;
   const context = (): CommandContext => ({
     ...{ run, spool, clock, secrets: allowance.secrets, onStarted },
     writes: toWrites(redeemed),
   });
-  if (index === 0) return runCommand(first, context());
+  if (index === 0 && first.process !== undefined) return runCommand(first, context());
   if (run.stopReason !== undefined)
     return notRun(command, spool, { ended: endingOf(run.stopReason), error: 'it was never started' });
   try {
     const prepared = prepareCommand(command, allowance, site);
     record.addPlace(prepared.place);
+    // What the journal has from the redeem says nothing of the paths that were made since.
+    if (index === 0) keepProgress(redeemed, command, ports);
     return await runCommand(prepared, context());
   } catch (error) {
     if (!(error instanceof CscError)) throw error;

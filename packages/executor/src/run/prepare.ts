@@ -4,7 +4,7 @@ import type { Log } from '@csc-fleet/common/service';
 import { endedProcess, type LaunchedProcess, type Launcher } from '@csc-fleet/sandbox/launch';
 import type { Allowance, Belongings, Granted } from '../admission/grant.ts';
 import { type Egress, openEgress } from '../egress/index.ts';
-import { type ReceiptSubject, RunRecord } from '../evidence/index.ts';
+import { type ReceiptSubject, type RecordedPlace, RunRecord } from '../evidence/index.ts';
 import type { OutputSpool, SpoolDirectory } from '../output/index.ts';
 import { furnishCommand, type Workshop } from './furnish.ts';
 import type { Place } from './workplace.ts';
@@ -26,6 +26,17 @@ export interface PreparedCommand {
   readonly egress?: Promise<Egress>;
 }
 
+/**
+ * A command that stood every check, and of which nothing is built: write paths of it are still to be made, which only a
+ * redeemed ticket is reason enough for.
+ */
+export interface PlannedCommand {
+  readonly command: Command;
+  readonly process?: never;
+  /** What is known by now of where it will run. */
+  readonly place: RecordedPlace & Pick<Place, 'notes'>;
+}
+
 class Prepared {
   protected readonly step = 'prepared';
   readonly contract: CommandContract;
@@ -33,14 +44,14 @@ class Prepared {
   readonly belongings: Belongings;
   readonly allowance: Allowance;
   readonly spool: OutputSpool;
-  readonly first: PreparedCommand;
+  readonly first: PreparedCommand | PlannedCommand;
   readonly record: RunRecord;
 
   constructor(
     { contract, ticket, verifiedAt, document, approvals, belongings, allowance }: Granted,
     { executorId, executionMode }: Here,
     spool: OutputSpool,
-    first: PreparedCommand,
+    first: PreparedCommand | PlannedCommand,
   ) {
     const startedAt = verifiedAt;
     this.contract = contract;
@@ -53,7 +64,10 @@ class Prepared {
   }
 }
 
-/** There is room for its output, and its first command is built and held. The ticket is not spent: nothing may start. */
+/**
+ * There is room for its output, and its first command is built and held, or planned where something has to be made for
+ * it. The ticket is not spent: nothing may start, and nothing is left on the host where it never is.
+ */
 export type PreparedRun = Prepared;
 
 /** What a receipt says of the host. */
@@ -77,7 +91,8 @@ export function prepare(
   // No file is made before there is output.
   const spool = spools.open(executionId, outputCaps, onOutputLost);
   try {
-    return new Prepared(granted, here, spool, prepareCommand(firstCommand(contract), allowance, site));
+    const first = buildUnlessMissing(firstCommand(contract), allowance, site);
+    return new Prepared(granted, here, spool, first);
   } catch (error) {
     spools.release(executionId);
     throw error;
@@ -89,12 +104,34 @@ function firstCommand({ commands: [command] }: CommandContract): Command {
   return command;
 }
 
-/** Gathers the host's facts, plans and launches, held. Throws a CscError where the host cannot give what is declared. */
+/**
+ * A command of a run whose ticket is redeemed: makes the write paths that are missing, gathers the host's facts, plans and
+ * launches, held. Throws a CscError where the host cannot give what is declared.
+ */
 export function prepareCommand(command: Command, allowance: Allowance, site: Site): PreparedCommand {
+  const first = buildUnlessMissing(command, allowance, site);
+  if (first.process !== undefined) return first;
+  site.workplace.makeMissing(command, allowance);
+  const second = buildUnlessMissing(command, allowance, site);
+  if (second.process !== undefined) return second;
+  throw new CscError('SCOPE_NOT_FOUND', 'a write path was created and is gone again');
+}
+
+function buildUnlessMissing(
+  command: Command,
+  allowance: Allowance,
+  site: Site,
+): PreparedCommand | PlannedCommand {
   const furnished = furnishCommand(command, allowance, site);
   if (furnished.kind === 'not_startable')
     return { command, process: endedProcess({ kind: 'not_started', code: 126, message: furnished.why }) };
   const { place } = furnished;
+  if (place.missing.length > 0) {
+    place.close();
+    const { report, credentials, notes } = place;
+    const own = credentials === undefined ? {} : { credentials };
+    return { command, place: { report, ...own, notes, writableRoots: [] } };
+  }
   try {
     const segments = argvs(command).map((argv) => ({ argv }));
     const process = site.launcher.launch({ segments, place: place.launchIn, hold: true });
@@ -122,7 +159,9 @@ function beginEgress(
 }
 
 /** Ends a prepared command that is not to run. */
-export async function withdraw({ process, place, egress }: PreparedCommand): Promise<void> {
+export async function withdraw(prepared: PreparedCommand | PlannedCommand): Promise<void> {
+  if (prepared.process === undefined) return;
+  const { process, place, egress } = prepared;
   process.terminate(0);
   process.stdout.resume();
   process.stderr.resume();

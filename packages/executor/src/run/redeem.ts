@@ -10,7 +10,7 @@ import {
 } from '../evidence/index.ts';
 import type { Journal } from '../journal/index.ts';
 import type { OutputSpool, SpoolDirectory } from '../output/index.ts';
-import type { PreparedCommand, PreparedRun } from './prepare.ts';
+import type { PlannedCommand, PreparedCommand, PreparedRun } from './prepare.ts';
 
 class Redeemed {
   protected readonly step = 'redeemed';
@@ -18,7 +18,7 @@ class Redeemed {
   readonly belongings: Belongings;
   readonly allowance: Allowance;
   readonly spool: OutputSpool;
-  readonly first: PreparedCommand;
+  readonly first: PreparedCommand | PlannedCommand;
   readonly record: RunRecord;
   /** Before the first command started. Absent where nothing may be written, or the time could not be had. */
   readonly since: FileTime | undefined;

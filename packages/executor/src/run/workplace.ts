@@ -20,11 +20,13 @@ import {
   type HostFacts,
   isGlob,
   LiveScopes,
+  makeMissing,
   type NotRunnable,
   planSandbox,
   type ResolvedScopes,
   resolveScopes,
   ScopeClaims,
+  type ScopeRequest,
   sandboxProfileId,
   stripTree,
   toRunFacts,
@@ -40,8 +42,16 @@ export interface Workplace {
   readonly mode: ExecutionMode;
   /** What every submitter should know of it. */
   readonly notes: readonly string[];
-  /** Gathers the host's facts for a command and plans. Throws a CscError that names the path that stands in the way. */
+  /**
+   * Gathers the host's facts for a command and plans. Makes nothing. Throws a CscError that names the path that stands in
+   * the way.
+   */
   furnish(command: Command, allowance: Allowance): Place;
+  /**
+   * Makes what a place lacks of the command's write paths. What it makes stays on the host, so only once the ticket is
+   * redeemed: a refusal leaves nothing. Throws as `furnish`.
+   */
+  makeMissing(command: Command, allowance: Allowance): void;
 }
 
 /** Where one command runs. Its owner closes it once nothing runs there. */
@@ -51,8 +61,10 @@ export interface Place extends RecordedPlace {
   readonly findProgram?: (program: string) => Executable | NotRunnable;
   /** Of all that is written below them. Absent: it is not limited. */
   readonly mostWritten?: { readonly bytes: number; readonly files: number };
-  /** For people: what was dropped, created or expanded, and why. */
+  /** For people: what was dropped, is missing or was expanded, and why. */
   readonly notes: readonly string[];
+  /** Write paths that are still to be made: nothing is launched here, but in a place that is furnished after that. */
+  readonly missing: readonly string[];
   /** Says what was launched there, at once. */
   launched?(process: LaunchedProcess): void;
   /** Resolves once it is built, and no other one is being built where this command could get in its way. No: not at all. */
@@ -71,10 +83,9 @@ export function createSandboxWorkplace(hostFacts: HostFacts, environment: Enviro
     mode: 'hardened',
     notes: [],
     furnish(command, allowance) {
-      const { cwd, read_paths: readPaths, write_paths: writePaths } = command;
-      const { policy, limits, secrets, pathRoots: roots, create = true } = allowance;
+      const { limits, secrets } = allowance;
       const facts = toRunFacts(hostFacts, allowance.user);
-      const scopes = resolveScopes({ cwd, readPaths, writePaths, policy, roots, create, claims }, facts);
+      const scopes = resolveScopes(toRequest(command, allowance, claims), facts);
       const { shared, leave } = live.enter({ binds: scopes.binds, network: command.network });
       const claim = claims.claim(toClaim(scopes));
       const plan = planSandbox(facts, scopes, {
@@ -99,6 +110,7 @@ export function createSandboxWorkplace(hostFacts: HostFacts, environment: Enviro
         mostWritten: { bytes: plan.writeBytes, files: plan.writeFiles },
         ...(plan.credentials === undefined ? {} : { credentials: plan.credentials }),
         notes: [...scopes.notes, ...shared.map(noteShared)],
+        missing: scopes.missing,
         launched: (process) => {
           if (scopes.fixed.length > 0) claim.buildsUntil(waitUntilBuilt(process, writablePaths(scopes)));
         },
@@ -110,7 +122,17 @@ export function createSandboxWorkplace(hostFacts: HostFacts, environment: Enviro
         },
       };
     },
+    makeMissing: (command, allowance) =>
+      makeMissing(toRequest(command, allowance, claims), toRunFacts(hostFacts, allowance.user)),
   };
+}
+
+function toRequest(
+  { cwd, read_paths: readPaths, write_paths: writePaths }: Command,
+  { policy, pathRoots: roots }: Allowance,
+  claims: ScopeClaims,
+): ScopeRequest {
+  return { cwd, readPaths, writePaths, policy, roots, claims };
 }
 
 function noteShared(path: string): string {
@@ -171,9 +193,12 @@ export function createLocalWorkplace(environment: Environment): Workplace {
         report: describeLocal(),
         writableRoots: command.write_paths.flatMap(resolveRoot),
         notes: [],
+        missing: [],
         close: () => {},
       };
     },
+    // A command on the host itself makes its own.
+    makeMissing: () => undefined,
   };
 }
 

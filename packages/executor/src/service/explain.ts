@@ -115,7 +115,7 @@ function explain(
   const runLimits = narrowLimits(config.runLimits, toCommonLimits(config.reserve));
   const owner = { ...config, runLimits };
   const belongings = { secrets: noSecrets, user: undefined };
-  const allowance = { ...allowanceOf(document, {}, belongings, owner), create: false };
+  const allowance = allowanceOf(document, {}, belongings, owner);
   const commands = contract.commands.map((command) => explainCommand(command, allowance, config, workplace));
   return {
     policy: document.policy.name,

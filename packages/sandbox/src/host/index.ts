@@ -1,7 +1,7 @@
 export { type Check, failed, passed, requireChecks } from './check.ts';
 export { checkPool } from './check-pool.ts';
 export { lockStateDirectory } from './instance-lock.ts';
-export { findClosedParent, mayExecute, mayWrite } from './job-access.ts';
+export { findClosedParent, mayExecute, mayMake, mayWrite } from './job-access.ts';
 export { isPool, type RunAs, resolveJobUsers } from './job-user.ts';
 export { type JobUserLeases, JobUserPool, shareUser, type UserLease } from './job-users.ts';
 export { lockJobUsers } from './lock-job-users.ts';

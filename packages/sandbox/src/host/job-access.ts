@@ -24,7 +24,16 @@ export function mayExecute(file: Stats, user: JobUser): boolean {
   return mayPass(file, user, 0o1);
 }
 
-function mayPass(stats: Stats, user: JobUser, bit: number): boolean {
-  if (stats.uid === user.uid) return (stats.mode & (bit << 6)) !== 0;
-  return (stats.mode & (bit | (bit << 3))) !== 0;
+/** Whether the job user may make something in a directory, as far as its mode can say: no is certain. */
+export function mayMake(directory: Stats, user: JobUser): boolean {
+  return mayPass(directory, user, 0o3);
+}
+
+function mayPass(stats: Stats, user: JobUser, bits: number): boolean {
+  if (stats.uid === user.uid) return has(stats.mode >> 6, bits);
+  return has(stats.mode, bits) || has(stats.mode >> 3, bits);
+}
+
+function has(mode: number, bits: number): boolean {
+  return (mode & bits) === bits;
 }

@@ -28,18 +28,20 @@ export function arrangeScopes(
   resolution: Resolution,
   scopes: readonly OpenScope[],
   cwd: string,
-): Omit<ResolvedScopes, 'close'> {
+): Omit<ResolvedScopes, 'missing' | 'close'> {
   const arrangement: Arrangement = { resolution, binds: [], directories: [], fixed: new Set() };
   const writes = outermost(scopes.filter((scope) => scope.writable));
   const reads = outermost(scopes.filter((scope) => !scope.writable && !isShown(scope.source, writes)));
-  checkSystemTrees(resolution, writes);
+  // What is still to be made stands in the way of the same things, so that a refusal comes before anything is made.
+  const holes: Hole[] = [...writes, ...[...resolution.missing.values()].map((source) => ({ source }))];
+  checkSystemTrees(resolution, holes);
   const trees = systemTrees(resolution.facts);
   for (const read of reads) {
     if (trees.some((tree) => isWithin(read.source, tree))) continue;
     mountRead(
       arrangement,
       read,
-      writes.filter((write) => isWithin(write.source, read.source)),
+      holes.filter((hole) => isWithin(hole.source, read.source)),
     );
   }
   arrangement.binds.push(...writes);
@@ -51,6 +53,9 @@ export function arrangeScopes(
   );
   return finish(arrangement, cwd, trees);
 }
+
+/** A write scope as it lies in a read scope, there or still to be made. */
+type Hole = Pick<OpenScope, 'source'>;
 
 function finish(
   { resolution, binds, directories, fixed }: Arrangement,
@@ -71,7 +76,7 @@ function finish(
   };
 }
 
-function mountRead(arrangement: Arrangement, read: OpenScope, inner: readonly OpenScope[]): void {
+function mountRead(arrangement: Arrangement, read: OpenScope, inner: readonly Hole[]): void {
   const { resolution, fixed, binds } = arrangement;
   const relied = inner.map(({ source }) => findRelied(read, source, resolution));
   if (relied.includes(undefined)) splitRead(arrangement, read, inner);
@@ -87,22 +92,24 @@ function mountRead(arrangement: Arrangement, read: OpenScope, inner: readonly Op
 function findRelied(
   read: OpenScope,
   path: string,
-  { facts, request: { claims } }: Resolution,
+  { facts, missing, request: { claims } }: Resolution,
 ): string[] | undefined {
   const relied: string[] = [];
+  const toBeMade = new Set(missing.values());
   for (const directory of directoriesBetween(read.source, path)) {
     const rest = directory.slice(read.source.length);
     const stats =
       rest === '' ? read.stats : lstatSync(`${descriptorPath(read.fd)}${rest}`, { throwIfNoEntry: false });
-    if (stats?.isDirectory() !== true) return undefined;
-    if (!mayWrite(stats, facts.jobUsers)) continue;
+    if (stats === undefined ? !toBeMade.has(directory) : !stats.isDirectory()) return undefined;
+    // What is made will be the job user's.
+    if (stats !== undefined && !mayWrite(stats, facts.jobUsers)) continue;
     if (claims?.mayChange(directory) !== false) return undefined;
     relied.push(directory);
   }
   return relied;
 }
 
-function splitRead(arrangement: Arrangement, read: OpenScope, inner: readonly OpenScope[]): void {
+function splitRead(arrangement: Arrangement, read: OpenScope, inner: readonly Hole[]): void {
   arrangement.directories.push(read.source);
   for (const name of readdirSync(descriptorPath(read.fd))) {
     const source = posix.join(read.source, name);
@@ -129,7 +136,7 @@ function openEntry(resolution: Resolution, source: string, at: string): OpenScop
   }
 }
 
-function mountEntry(arrangement: Arrangement, entry: OpenScope, inner: readonly OpenScope[]): void {
+function mountEntry(arrangement: Arrangement, entry: OpenScope, inner: readonly Hole[]): void {
   const { source, stats } = entry;
   if (stats.isSymbolicLink()) {
     arrangement.resolution.links.set(source, { path: source, target: readlinkSync(source) });
@@ -139,11 +146,15 @@ function mountEntry(arrangement: Arrangement, entry: OpenScope, inner: readonly 
 }
 
 // The system's directories are mounted whole, so a write scope in them needs every directory above it to be fixed.
-function checkSystemTrees({ facts }: Resolution, writes: readonly OpenScope[]): void {
+function checkSystemTrees({ facts }: Resolution, writes: readonly Hole[]): void {
+  const isOpen = (path: string): boolean => {
+    const stats = statSync(path, { throwIfNoEntry: false });
+    return stats === undefined || mayWrite(stats, facts.jobUsers);
+  };
   for (const { source } of writes) {
     const tree = systemTrees(facts).find((root) => isWithin(source, root));
     if (tree === undefined) continue;
-    const open = directoriesBetween(tree, source).find((path) => mayWrite(statSync(path), facts.jobUsers));
+    const open = directoriesBetween(tree, source).find(isOpen);
     if (source !== tree && open === undefined) continue;
     throw new CscError(
       'NOT_PERMITTED',
@@ -184,7 +195,7 @@ function noteDropped({ notes }: Resolution, scopes: readonly OpenScope[], kept: 
   }
 }
 
-function tooManyEntries(source: string, inner: readonly OpenScope[]): CscError {
+function tooManyEntries(source: string, inner: readonly Hole[]): CscError {
   return new CscError(
     'NOT_PERMITTED',
     `read path ${source} holds write path ${inner[0]?.source} and more than ${maxSplitEntries} entries, which another job can change right now; declare the entries that are needed, make ${source} writable by root only, or wait for that job`,

@@ -1,9 +1,28 @@
 import { spawnSync } from 'node:child_process';
-import { chmodSync, closeSync, lchownSync, mkdirSync } from 'node:fs';
+import { accessSync, chmodSync, closeSync, constants, lchownSync, mkdirSync, statSync } from 'node:fs';
 import { posix } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
-import { descriptorPath, mayWrite, openResolved, toolPath } from '../host/index.ts';
+import { descriptorPath, lookOnHost, mayMake, mayWrite, openResolved, toolPath } from '../host/index.ts';
 import type { RunFacts } from './facts.ts';
+
+/**
+ * Throws SCOPE_NOT_FOUND where `path`, whose parent is there and free of symlinks, certainly cannot be created: so that
+ * it is refused before anything is redeemed for it. What only the try can tell is left to that.
+ */
+export function checkCreatable(path: string, facts: RunFacts): void {
+  const parent = posix.dirname(path);
+  try {
+    const stats = statSync(parent);
+    // A symlink that leads nowhere, or what is closed to the executor.
+    if (!stats.isDirectory() || lookOnHost(path) !== undefined) throw new Error(`${path} is in the way`);
+    // Says so of a file system that is read-only, to root too (access(2)).
+    accessSync(parent, constants.W_OK);
+    const asJobUser = facts.executorUid !== facts.jobUser.uid && mayWrite(stats, facts.jobUsers);
+    if (asJobUser && !mayMake(stats, facts.jobUser)) throw new Error('the job user may not write there');
+  } catch (cause) {
+    throw cannotCreate(path, cause);
+  }
+}
 
 /**
  * Creates the directory `path`, owned by the job user, in a parent that is free of symlinks. In a parent that jobs can
@@ -15,12 +34,16 @@ export function createWritePath(path: string, facts: RunFacts): void {
     const create = chooseCreate(mayWrite(parent.stats, facts.jobUsers), facts);
     create(parent.fd, posix.basename(path));
   } catch (cause) {
-    throw new CscError('SCOPE_NOT_FOUND', `write path ${path} does not exist and cannot be created`, {
-      cause,
-    });
+    throw cannotCreate(path, cause);
   } finally {
     closeSync(parent.fd);
   }
+}
+
+function cannotCreate(path: string, cause: unknown): CscError {
+  return new CscError('SCOPE_NOT_FOUND', `write path ${path} does not exist and cannot be created`, {
+    cause,
+  });
 }
 
 function chooseCreate(writableByJobs: boolean, facts: RunFacts): (parent: number, name: string) => void {

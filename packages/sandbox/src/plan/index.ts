@@ -27,7 +27,7 @@ export {
   toSecretDescriptor,
 } from './plan.ts';
 export { describeLocal, describeSandbox, sandboxProfileId } from './profile.ts';
-export { resolveScopes } from './resolve-scopes.ts';
+export { makeMissing, resolveScopes } from './resolve-scopes.ts';
 export { type ClaimedScopes, ScopeClaims } from './scope-claims.ts';
-export type { ResolvedScopes } from './scopes.ts';
+export type { ResolvedScopes, ScopeRequest } from './scopes.ts';
 export { toSecretPath } from './view.ts';

@@ -9,6 +9,8 @@ export interface Resolution {
   readonly facts: RunFacts;
   readonly descriptors: Set<number>;
   readonly links: Map<string, ScopeLink>;
+  /** Write paths that are still to be made, as declared, and where: outermost first. */
+  readonly missing: Map<string, string>;
   readonly notes: string[];
 }
 

@@ -7,9 +7,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { maxSplitEntries } from './arrange-scopes.ts';
 import type { RunFacts } from './facts.ts';
 import { maxOpenScopes } from './resolution.ts';
-import { resolveScopes } from './resolve-scopes.ts';
+import { makeMissing, resolveScopes } from './resolve-scopes.ts';
 import { ScopeClaims } from './scope-claims.ts';
-import type { ResolvedScopes } from './scopes.ts';
+import type { ResolvedScopes, ScopeRequest } from './scopes.ts';
 
 const own = { uid: process.getuid?.() ?? -1, gid: process.getgid?.() ?? -1 };
 const isRoot = own.uid === 0;
@@ -40,24 +40,31 @@ interface Request {
   readonly claims?: ScopeClaims;
 }
 
-function resolve(request: Request): ResolvedScopes {
+function toScopeRequest(request: Request): ScopeRequest {
   const under = (names: readonly string[] = []): string[] => names.map((name) => join(tree.path, name));
-  const scopes = resolveScopes(
-    {
-      cwd: request.cwd ?? '/',
-      readPaths: under(request.read),
-      writePaths: under(request.write),
-      policy: {
-        allowed_cwd_prefixes: request.cwdPrefixes ?? ['/'],
-        allowed_read_prefixes: request.readPrefixes ?? [tree.path],
-        allowed_write_prefixes: request.writePrefixes ?? [tree.path],
-      },
-      ...(request.claims === undefined ? {} : { claims: request.claims }),
+  return {
+    cwd: request.cwd ?? '/',
+    readPaths: under(request.read),
+    writePaths: under(request.write),
+    policy: {
+      allowed_cwd_prefixes: request.cwdPrefixes ?? ['/'],
+      allowed_read_prefixes: request.readPrefixes ?? [tree.path],
+      allowed_write_prefixes: request.writePrefixes ?? [tree.path],
     },
-    facts,
-  );
+    ...(request.claims === undefined ? {} : { claims: request.claims }),
+  };
+}
+
+function resolve(request: Request): ResolvedScopes {
+  const scopes = resolveScopes(toScopeRequest(request), facts);
   open.push(scopes);
   return scopes;
+}
+
+// As after a redeem.
+function makeAndResolve(request: Request): ResolvedScopes {
+  makeMissing(toScopeRequest(request), facts);
+  return resolve(request);
 }
 
 // "r:" and "w:", and the path below the tree.
@@ -236,29 +243,62 @@ describe('scopes that nest', () => {
 });
 
 describe('a write path that does not exist', () => {
+  it('is only looked at by who resolves: what it will be is held against everything', () => {
+    tree.directory('w');
+    const claims = new ScopeClaims();
+    const scopes = resolve({ read: ['w', 'w/new'], write: ['w/new/deep'], claims });
+    expect([show(scopes), scopes.missing]).toEqual([
+      ['r:w'],
+      [join(tree.path, 'w/new'), join(tree.path, 'w/new/deep')],
+    ]);
+    expect(scopes.notes).toEqual(scopes.missing.map((path) => expect.stringContaining(path)));
+    expect(readdirSync(join(tree.path, 'w'))).toEqual([]);
+  });
+
+  it('is refused before it is made where it cannot be, by what is there', () => {
+    tree.file('file');
+    symlinkSync('nowhere', join(tree.path, 'dangling'));
+    tree.directory('other', jobUser);
+    chmodSync(join(tree.path, 'other'), 0o500);
+    const inTheWay =
+      process.getuid?.() === 0 ? ['file/new', 'dangling', 'other/new'] : ['file/new', 'dangling'];
+    for (const path of inTheWay)
+      expect(() => resolve({ write: [path] })).toThrow(refusal('SCOPE_NOT_FOUND', path));
+    const policy = { allowed_cwd_prefixes: ['/'], allowed_read_prefixes: [], allowed_write_prefixes: ['/'] };
+    for (const path of ['/proc/new', '/usr/new/deep']) {
+      const request = { cwd: '/', readPaths: [], writePaths: [path], policy };
+      expect(() => resolveScopes(request, facts)).toThrow(refusal('NOT_PERMITTED', path));
+    }
+  });
+
   it('is made for the job user where the policy covers it', () => {
-    const scopes = resolve({ write: ['new'] });
-    expect(show(scopes)).toEqual(['w:new']);
-    expect(statSync(join(tree.path, 'new'))).toMatchObject(jobUser);
-    expect(scopes.notes).toEqual([expect.stringContaining('created')]);
+    const request = { write: ['new'] };
+    const path = join(tree.path, 'new');
+    expect(makeMissing(toScopeRequest(request), facts)).toEqual([`${path} was created`]);
+    expect(show(resolve(request))).toEqual(['w:new']);
+    expect(statSync(path)).toMatchObject(jobUser);
+    expect(makeMissing(toScopeRequest(request), facts)).toEqual([]);
   });
 
   it('is made with the rights of the job user where jobs can write the parent', () => {
     tree.directory('job', jobUser);
-    expect(show(resolve({ write: ['job/new/**'] }))).toEqual(['w:job/new']);
+    expect(show(makeAndResolve({ write: ['job/new/**'] }))).toEqual(['w:job/new']);
     expect(statSync(join(tree.path, 'job/new'))).toMatchObject(jobUser);
   });
 
   it('is made with the directories above it, as far as the policy covers them', () => {
-    expect(show(resolve({ write: ['a/b/c'] }))).toEqual(['w:a/b/c']);
+    expect(show(makeAndResolve({ write: ['a/b/c'] }))).toEqual(['w:a/b/c']);
     for (const name of ['a', 'a/b', 'a/b/c']) expect(statSync(join(tree.path, name))).toMatchObject(jobUser);
     const writePrefixes = [join(tree.path, 'new/deep')];
-    expect(() => resolve({ write: ['new/deep'], writePrefixes })).toThrow(refusal('NOT_PERMITTED', 'new'));
+    for (const attempt of [resolve, makeAndResolve])
+      expect(() => attempt({ write: ['new/deep'], writePrefixes })).toThrow(refusal('NOT_PERMITTED', 'new'));
     expect(existsSync(join(tree.path, 'new'))).toBe(false);
   });
 
   it('is made where the policy covers it and nothing more', () => {
-    expect(show(resolve({ write: ['new'], writePrefixes: [join(tree.path, 'new')] }))).toEqual(['w:new']);
+    expect(show(makeAndResolve({ write: ['new'], writePrefixes: [join(tree.path, 'new')] }))).toEqual([
+      'w:new',
+    ]);
   });
 
   it('is refused where the parent leads elsewhere', () => {
@@ -268,7 +308,7 @@ describe('a write path that does not exist', () => {
   });
 
   it('is not made of a pattern', () => {
-    expect(show(resolve({ write: ['*/new'] }))).toEqual([]);
+    expect(show(makeAndResolve({ write: ['*/new'] }))).toEqual([]);
     expect(readdirSync(tree.path)).toEqual([]);
   });
 

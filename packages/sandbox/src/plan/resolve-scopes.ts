@@ -4,7 +4,7 @@ import { CscError } from '@csc-fleet/common/errors';
 import { isCoveredBy } from '@csc-fleet/common/paths';
 import { findClosedParent, isWithin, type Walk, walkPath } from '../host/index.ts';
 import { arrangeScopes } from './arrange-scopes.ts';
-import { createWritePath } from './create-write-path.ts';
+import { checkCreatable, createWritePath } from './create-write-path.ts';
 import type { RunFacts } from './facts.ts';
 import { expandGlob, isGlob, stripTree } from './glob.ts';
 import { type OpenScope, openFor, type Resolution } from './resolution.ts';
@@ -13,10 +13,11 @@ import { closedTrees, privateDirectories } from './view.ts';
 
 /**
  * Resolves what a command declared, holds it against the policy again now that symlinks are followed, and opens it.
- * Throws NOT_PERMITTED or SCOPE_NOT_FOUND naming the path; nothing stays open then.
+ * Makes nothing: write paths that are not there are `missing`, and what the scopes will be is known once `makeMissing`
+ * has made them. Throws NOT_PERMITTED, HOST_CEILING_EXCEEDED or SCOPE_NOT_FOUND naming the path; nothing stays open then.
  */
 export function resolveScopes(request: ScopeRequest, facts: RunFacts): ResolvedScopes {
-  const resolution: Resolution = { request, facts, descriptors: new Set(), links: new Map(), notes: [] };
+  const resolution = beginResolution(request, facts);
   const close = (): void => {
     for (const fd of resolution.descriptors) closeSync(fd);
     resolution.descriptors.clear();
@@ -27,11 +28,18 @@ export function resolveScopes(request: ScopeRequest, facts: RunFacts): ResolvedS
       ...request.readPaths.flatMap((path) => openDeclared(resolution, path, false)),
     ];
     const cwd = resolveCwd(resolution);
-    return { ...arrangeScopes(resolution, showCwd(resolution, scopes, cwd), cwd), close };
+    const missing = [...resolution.missing.keys()];
+    for (const path of missing)
+      resolution.notes.push(`${path} is not there yet: it is made before the command starts`);
+    return { ...arrangeScopes(resolution, showCwd(resolution, scopes, cwd), cwd), missing, close };
   } catch (error) {
     close();
     throw error;
   }
+}
+
+function beginResolution(request: ScopeRequest, facts: RunFacts): Resolution {
+  return { request, facts, descriptors: new Set(), links: new Map(), missing: new Map(), notes: [] };
 }
 
 function openDeclared(resolution: Resolution, declared: string, writable: boolean): OpenScope[] {
@@ -45,32 +53,49 @@ function openDeclared(resolution: Resolution, declared: string, writable: boolea
   return matches.map((walk) => openScope(resolution, declared, walk, writable));
 }
 
-// Undefined for what would be made.
+// Undefined for what is still to be made.
 function walkDeclared(resolution: Resolution, path: string, writable: boolean): Walk | undefined {
-  const found = walkPath(path) ?? (writable ? walkCreated(resolution, path) : 'missing');
-  if (found !== 'missing') return found;
+  const walk = walkPath(path);
+  if (walk !== undefined) return walk;
+  if (writable) {
+    findPlace(resolution, path);
+    return undefined;
+  }
+  // A write path of the same command, or above one.
+  if (resolution.missing.has(path)) return undefined;
   throw new CscError(
     'SCOPE_NOT_FOUND',
     `read path ${path} does not exist on this host, or is closed to the executor`,
   );
 }
 
-// A write path that is not there yet is made, with the directories above it, where the policy lets it be written.
-function walkCreated(resolution: Resolution, path: string): Walk | undefined {
+/**
+ * Makes the write paths of a request that are not there, with the directories above them, as far as policy and host let
+ * them be written. They are the job user's. Only for a run that is certain to have its receipt: what is made stays.
+ * Returns what was made, for people. Throws NOT_PERMITTED, HOST_CEILING_EXCEEDED or SCOPE_NOT_FOUND, before it makes any
+ * of them where that can be known.
+ */
+export function makeMissing(request: ScopeRequest, facts: RunFacts): readonly string[] {
+  const resolution = beginResolution(request, facts);
+  for (const path of request.writePaths.map(stripTree))
+    if (!isGlob(path) && walkPath(path) === undefined) findPlace(resolution, path);
+  for (const place of resolution.missing.values()) createWritePath(place, facts);
+  return [...resolution.missing.keys()].map((path) => `${path} was created`);
+}
+
+// Where a write path will be, free of symlinks as far as it is there; noted, after the directories above it.
+function findPlace(resolution: Resolution, path: string): string {
+  const known = resolution.missing.get(path);
+  if (known !== undefined) return known;
   const directory = posix.dirname(path);
-  const parent = walkPath(directory) ?? (directory === path ? undefined : walkCreated(resolution, directory));
-  if (parent === undefined) return undefined;
-  const place = posix.join(parent.path, posix.basename(path));
+  const parent = walkPath(directory)?.path;
+  const place = posix.join(parent ?? findPlace(resolution, directory), posix.basename(path));
+  checkOpenable(path, place);
   checkCovered(resolution, place, 'allowed_write_prefixes', path);
-  if (resolution.request.create === false) {
-    resolution.notes.push(`${path} is not there; it would be created`);
-    return undefined;
-  }
-  createWritePath(place, resolution.facts);
-  resolution.notes.push(`${path} was created`);
-  const made = walkPath(path);
-  if (made !== undefined) return made;
-  throw new CscError('SCOPE_NOT_FOUND', `write path ${path} was created and is gone again`);
+  checkReachable(resolution, place);
+  if (parent !== undefined) checkCreatable(place, resolution.facts);
+  resolution.missing.set(path, place);
+  return place;
 }
 
 function openScope(resolution: Resolution, declared: string, walk: Walk, writable: boolean): OpenScope {

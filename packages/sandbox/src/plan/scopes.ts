@@ -8,8 +8,6 @@ export interface ScopeRequest {
   readonly policy: ScopePrefixes;
   /** What the host's owner opens at all; absent: everything. */
   readonly roots?: readonly string[];
-  /** False: a write path that is not there is noted, and nothing is made. Default: it is made where the policy allows. */
-  readonly create?: boolean;
   /** Who else may change what right now. Absent: not known, so everybody what they may by its mode. */
   readonly claims?: ScopeClaims;
 }
@@ -41,10 +39,12 @@ export interface ResolvedScopes {
   readonly links: readonly ScopeLink[];
   /** The working directory inside the sandbox. */
   readonly cwd: string;
-  /** For people: what was dropped, created or expanded, and why. */
+  /** For people: what was dropped, is missing or was expanded, and why. */
   readonly notes: readonly string[];
   /** Directories that jobs may write and that must not change until the sandbox is built: write scopes go below them. */
   readonly fixed: readonly string[];
+  /** Write paths that policy and host allow and that are not there: no bind shows them. */
+  readonly missing: readonly string[];
   close(): void;
 }
 
