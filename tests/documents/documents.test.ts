@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { contractSha256, parseContract } from '@csc-fleet/common/contract';
 import { orThrow } from '@csc-fleet/common/errors';
+import { version } from '@csc-fleet/common/version';
 import { readExecutorConfig } from '@csc-fleet/executor/config';
 import { defaultOutputLimits } from '@csc-fleet/executor/limits';
 import { readGateConfig } from '@csc-fleet/gate/config';
@@ -114,4 +115,12 @@ describe('the Python client', () => {
     expect(hash).toBe(contractSha256(orThrow(parseContract(readFileSync(file)), 'CONTRACT_INVALID', 'it')));
     expect(JSON.parse(readFileSync(file, 'utf8'))).not.toHaveProperty('expected_outputs');
   });
+});
+
+it('the version that the software says of itself is that of every package', () => {
+  const manifests = listed('package.json', 'packages/*/package.json').filter(
+    (file) => file.split('/').length <= 3,
+  );
+  const versions = manifests.map((file) => JSON.parse(read(file)).version);
+  expect([...new Set(versions)]).toEqual([version]);
 });

@@ -1,42 +1,31 @@
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { closeSync, openSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
-import { explainFileError, makeDirectory } from '@csc-fleet/common/files';
+import { explainFileError, makeDirectory, replaceFile } from '@csc-fleet/common/files';
 
 /**
  * Writes a file whole or not at all, making its folder if need be. Throws FILE_UNWRITABLE.
  * A name that is no regular file, such as /dev/stdout, is written to as it is.
  */
 export function writeFileWhole(path: string, data: string | Uint8Array): void {
-  try {
-    if (path.startsWith('/dev/')) writeTo(path, data, 'w');
-    else writeAndRename(path, data);
-  } catch (error) {
-    throw new CscError('FILE_UNWRITABLE', `failed to write ${path}: ${explainFileError(error)}`, {
-      cause: error,
-    });
+  if (path.startsWith('/dev/')) {
+    writeDevice(path, data);
+    return;
   }
-}
-
-function writeAndRename(path: string, data: string | Uint8Array): void {
   makeDirectory(dirname(path));
-  const partial = join(dirname(path), `.${basename(path)}.${process.pid}.partial`);
-  try {
-    writeTo(partial, data, 'wx');
-    renameSync(partial, path);
-  } catch (error) {
-    rmSync(partial, { force: true });
-    throw error;
-  }
+  replaceFile(path, data, 0o644);
 }
 
-function writeTo(path: string, data: string | Uint8Array, flags: 'w' | 'wx'): void {
+function writeDevice(path: string, data: string | Uint8Array): void {
   const bytes = typeof data === 'string' ? Buffer.from(data) : data;
-  const fd = openSync(path, flags, 0o644);
   try {
-    for (let offset = 0; offset < bytes.length; ) offset += writeSync(fd, bytes, offset);
-    if (flags === 'wx') fsyncSync(fd);
-  } finally {
-    closeSync(fd);
+    const fd = openSync(path, 'w', 0o644);
+    try {
+      for (let offset = 0; offset < bytes.length; ) offset += writeSync(fd, bytes, offset);
+    } finally {
+      closeSync(fd);
+    }
+  } catch (cause) {
+    throw new CscError('FILE_UNWRITABLE', `failed to write ${path}: ${explainFileError(cause)}`, { cause });
   }
 }

@@ -37,8 +37,8 @@ export async function runExecutor(configPath: string, options: RunExecutorOption
   if (options.checkOnly === true) return parts.link.close();
   prepareStateDirectory(config.stateDir);
   // Loaded here only: `csc run` has no log, and no time to lose.
-  const { createJsonLog } = await import('./service/json-log.ts');
-  const log = createJsonLog(parts.executorId, config.logLevel);
+  const { createJsonLog } = await import('@csc-fleet/common/json-log');
+  const log = createJsonLog(config.logLevel, { executor: parts.executorId });
   const stopReloading = reloadOnHangUp(createReload(configPath, config, { ...parts, log }), log);
   const locks = [lockStateDirectory(config.stateDir)];
   try {

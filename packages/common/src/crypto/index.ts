@@ -1,6 +1,13 @@
 export { parseBase64, toBase64 } from './base64.ts';
 export { type Ed25519, keyLength, signatureLength } from './ed25519.ts';
-export { readKeyRing, readPrivateKey, readPublicKey, readSigner } from './key-files.ts';
+export {
+  makeKeyFile,
+  readKeyRing,
+  readOwnSigner,
+  readPrivateKey,
+  readPublicKey,
+  readSigner,
+} from './key-files.ts';
 export {
   defaultKeyId,
   generateKeyPair,

@@ -1,7 +1,7 @@
 import { artifactBytes } from '../encoding/index.ts';
 import { CscError, orThrow } from '../errors/index.ts';
-import { readBoundedFile } from '../files/index.ts';
-import { parsePrivateKey, parsePublicKey } from './key-format.ts';
+import { makeFile, readBoundedFile } from '../files/index.ts';
+import { defaultKeyId, generateKeyPair, parsePrivateKey, parsePublicKey } from './key-format.ts';
 import { createKeyRing, type KeyRing } from './key-ring.ts';
 import { parseKeyRing } from './key-ring-file.ts';
 import { createSigner, type Signer } from './signer.ts';
@@ -14,6 +14,21 @@ const maxKeyBytes = 16 * 1024;
  */
 export function readSigner(path: string, keyId: string): Signer {
   return createSigner(readPrivateKey(path), keyId);
+}
+
+/**
+ * The signer of a service, under the key id that its name and the key give. Throws as readSigner does.
+ * @param owner what the service is called, such as an executor's id
+ */
+export function readOwnSigner(path: string, owner: string): Signer {
+  const seed = readPrivateKey(path);
+  const { publicKey } = createSigner(seed, owner);
+  return createSigner(seed, defaultKeyId(owner, publicKey));
+}
+
+/** Makes a private key file, for its owner alone, where there is none. Throws FILE_UNWRITABLE. */
+export function makeKeyFile(path: string): void {
+  makeFile(path, generateKeyPair().privatePem, 0o600);
 }
 
 /** The 32-byte seed of a private key file; throws as readSigner does. */

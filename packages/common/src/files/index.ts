@@ -1,2 +1,3 @@
 export { type DirectoryOptions, makeDirectory } from './make-directory.ts';
 export { explainFileError, type FileContent, readBoundedFile } from './read-file.ts';
+export { makeFile, replaceFile } from './write-file.ts';

@@ -1,8 +1,19 @@
-import { chmodSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { readBoundedFile } from './read-file.ts';
+import { makeFile, replaceFile } from './write-file.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'csc-read-file-'));
 afterAll(() => rmSync(dir, { recursive: true }));
@@ -40,5 +51,28 @@ describe('readBoundedFile', () => {
         message: expect.stringContaining('failed to read'),
       }),
     );
+  });
+});
+
+describe('replaceFile and makeFile', () => {
+  it('put a file there whole, with its mode, and leave nothing beside it', () => {
+    const own = join(dir, 'own');
+    mkdirSync(own);
+    const path = join(own, 'file');
+    expect(makeFile(path, 'first', 0o600)).toBe(true);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    expect(makeFile(path, 'second', 0o600)).toBe(false);
+    expect(readFileSync(path, 'utf8')).toBe('first');
+    replaceFile(path, 'third', 0o644);
+    expect([readFileSync(path, 'utf8'), statSync(path).mode & 0o777]).toEqual(['third', 0o644]);
+    expect(readdirSync(own)).toEqual(['file']);
+  });
+
+  it('say what is in the way, and leave nothing either', () => {
+    const own = join(dir, 'directory');
+    mkdirSync(own);
+    expect(() => replaceFile(own, 'x', 0o644)).toThrow(`failed to write ${own}: it is a directory`);
+    expect(() => makeFile(join(dir, 'none', 'x'), 'x', 0o600)).toThrow('its directory is not there');
+    expect(readdirSync(dir).filter((name) => name.includes('partial'))).toEqual([]);
   });
 });

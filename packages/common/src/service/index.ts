@@ -1,3 +1,4 @@
+export { GroupCommit } from './group-commit.ts';
 export {
   installLastHandler,
   isTooMany,
@@ -6,7 +7,7 @@ export {
   mostUncaught,
   unsoundExitCode,
 } from './last-handler.ts';
-export { type Log, silentLog } from './log.ts';
+export { type Log, type LogLevel, silentLog, sparingLog } from './log.ts';
 export { asOwner, type Owner } from './owner.ts';
 export { needRestart, type ReloadLog, reloadOnHangUp } from './reload.ts';
 export { firstToRing, Signal } from './signal.ts';

@@ -6,9 +6,9 @@ import type { StreamDigest } from '@csc-fleet/common/output-log';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
 import type { ReceiptV02, SandboxReport } from '@csc-fleet/common/receipt';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
+import { softwareVersion } from '@csc-fleet/common/version';
 import type { CapturedStream } from '../output/index.ts';
 import { type CommandOutcome, hasSucceeded } from './command-outcome.ts';
-import { runnerVersion } from './version.ts';
 
 /** "local" runs commands without a sandbox: for a workstation that has none to offer. */
 export type ExecutionMode = 'hardened' | 'local';
@@ -89,7 +89,7 @@ function describeSubject({
     policy_profile: document?.policy.name ?? ticket.policy_profile,
     policy_sha256: document?.sha256 ?? ticket.policy_sha256,
     ...(document === undefined ? {} : { policy_schema_version: document.policy.policy_schema_version }),
-    runner_version: runnerVersion,
+    runner_version: softwareVersion,
     execution_mode: subject.executionMode,
     ticket_id: ticket.ticket_id,
     executor_id: subject.executorId,

@@ -10,5 +10,4 @@ export { completeDraft, readDraft, toDraft } from './draft.ts';
 export { type FileTime, fileTimeNow } from './file-time.ts';
 export type { Measurer } from './measurer.ts';
 export { type RecordedPlace, RunRecord } from './run-record.ts';
-export { executorVersion } from './version.ts';
 export { addWritten, nothingWritten, type Written } from './written.ts';

@@ -2,7 +2,7 @@ import { DatabaseSync } from 'node:sqlite';
 import type { ConsumedApproval } from '@csc-fleet/common/approval';
 import { type Clock, systemClock } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
-import { createGroupCommit, storeUnavailable } from './group-commit.ts';
+import { createJournalCommits, storeUnavailable } from './commits.ts';
 import type {
   Adopted,
   FinishedExecution,
@@ -42,7 +42,7 @@ export function openSqliteJournal(path: string, options: SqliteJournalOptions = 
   const clock = options.clock ?? systemClock;
   const database = openDatabase(path, options.busyTimeoutMs ?? 5000, clock.now());
   const statements = prepareStatements(database);
-  const commits = createGroupCommit(database);
+  const commits = createJournalCommits(database);
   return {
     findObjection: (ticket) => findObjection(statements, ticket),
     receiptOf: (executionId) => receiptOf(statements, executionId),

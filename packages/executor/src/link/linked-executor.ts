@@ -5,8 +5,9 @@ import { signExecutorKey } from '@csc-fleet/common/evidence';
 import type { Hello, Offer } from '@csc-fleet/common/messages';
 import type { PolicySet } from '@csc-fleet/common/policy';
 import { asOwner, type Log } from '@csc-fleet/common/service';
+import { version } from '@csc-fleet/common/version';
 import { toUnsigned } from '../admission/refusal.ts';
-import { type ExecutionMode, executorVersion } from '../evidence/index.ts';
+import type { ExecutionMode } from '../evidence/index.ts';
 import type { ExecutionLink } from '../execute.ts';
 import type { Journal } from '../journal/index.ts';
 import { LiveRun } from '../run/live-run.ts';
@@ -191,7 +192,7 @@ export class LinkedExecutor implements Executor {
     return {
       labels: { ...labels },
       slots,
-      version: executorVersion,
+      version,
       receiptKeyId: signer.keyId,
       receiptPublicKey: Buffer.from(signer.publicKey),
       receiptKeyStatementJson: signExecutorKey(identity, signer, clock.now()),

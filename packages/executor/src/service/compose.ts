@@ -6,7 +6,7 @@ import { makeDirectory } from '@csc-fleet/common/files';
 import { narrowLimits } from '@csc-fleet/common/limits';
 import type { PolicySet } from '@csc-fleet/common/policy';
 
-import { type Log, silentLog } from '@csc-fleet/common/service';
+import { type Log, silentLog, sparingLog } from '@csc-fleet/common/service';
 import { type Cgroups, openCgroups, type Reserve } from '@csc-fleet/sandbox/cgroup';
 import { type ProbeOptions, probeHost } from '@csc-fleet/sandbox/doctor';
 import { type JobUserLeases, JobUserPool, type RunAs, shareUser } from '@csc-fleet/sandbox/host';
@@ -32,7 +32,6 @@ import type { SecretProvider } from '../secrets/index.ts';
 
 import { recover } from './recover.ts';
 import { readReceiptSigner } from './signing-key.ts';
-import { sparingLog } from './sparing-log.ts';
 
 /** What the operator decides of an executor. */
 export interface ExecutorOptions {

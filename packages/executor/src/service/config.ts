@@ -4,17 +4,16 @@ import { readConfig, resolveFrom } from '@csc-fleet/common/config';
 import { CscError, formatFaults } from '@csc-fleet/common/errors';
 import { limitsSchema } from '@csc-fleet/common/limits';
 import { labelName, labelValue } from '@csc-fleet/common/schema';
+import type { LogLevel } from '@csc-fleet/common/service';
 import type { Reserve } from '@csc-fleet/sandbox/cgroup';
 import { isPool, type RunAs } from '@csc-fleet/sandbox/host';
 import { defaultReserve, defaultRunLimits, type RunLimits } from '@csc-fleet/sandbox/plan';
 import * as z from 'zod';
-
 import type { HostCeiling } from '../admission/ceiling.ts';
 import { ceilingConfig, toHostCeiling } from '../admission/ceiling-config.ts';
 import type { ExecutionMode } from '../evidence/index.ts';
 import { defaultOutputLimits, type OutputLimits } from '../output/limits.ts';
 import { createSecretProvider, type SecretProvider, secretsConfig } from '../secrets/index.ts';
-import type { LogLevel } from './json-log.ts';
 
 /** An executor's config as it is used: paths absolute, defaults filled in. */
 export interface ExecutorConfig {

@@ -1,8 +1,8 @@
+import type { JsonLog } from '@csc-fleet/common/json-log';
 import type { ReloadablePolicySet } from '@csc-fleet/common/policy';
 import { needRestart } from '@csc-fleet/common/service';
 import type { GateLink } from '../link/grpc-link.ts';
 import { type ExecutorConfig, readExecutorConfig } from './config.ts';
-import type { JsonLog } from './json-log.ts';
 import { readOwnersPolicies } from './owners-files.ts';
 
 /** What a reload puts something else into. */

@@ -3,7 +3,7 @@ import { toTimestamp } from '@csc-fleet/common/encoding';
 import { sealReceipt, toReceiptError } from '@csc-fleet/common/evidence';
 import type { PolicyVersion } from '@csc-fleet/common/policy';
 import type { ReceiptV02, ReceiptVersion } from '@csc-fleet/common/receipt';
-import { softwareVersion } from './version.ts';
+import { softwareVersion } from '@csc-fleet/common/version';
 
 /** What the gate's own receipt says: nothing ran, and why. */
 export interface NothingRan {

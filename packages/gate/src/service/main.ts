@@ -1,13 +1,12 @@
 import { join } from 'node:path';
 import { readPrivateKey } from '@csc-fleet/common/crypto';
 import type { CscError } from '@csc-fleet/common/errors';
+import { createJsonLog } from '@csc-fleet/common/json-log';
 import { createReloadableBindings, createReloadablePolicySet } from '@csc-fleet/common/policy';
 import { readOwnIdentity, readServerCredentials, type TlsFiles } from '@csc-fleet/common/rpc';
-import { installLastHandler, reloadOnHangUp } from '@csc-fleet/common/service';
-import type { Logger } from 'pino';
+import { installLastHandler, type Log, reloadOnHangUp } from '@csc-fleet/common/service';
 import { createGate, type Gate } from './compose.ts';
 import { type GateConfig, readGateConfig } from './config.ts';
-import { createLog } from './log.ts';
 import { createReload, readPolicies } from './reload.ts';
 import { type GateServer, startServer, toAddress } from './server.ts';
 import { openSigningKey } from './signing-key.ts';
@@ -34,21 +33,18 @@ export async function runGate(configFile: string, { checkOnly = false }: RunGate
     if (config.signingKey !== undefined) readPrivateKey(config.signingKey);
     return;
   }
-  const log = createLog(config.logLevel);
+  const log = createJsonLog(config.logLevel, { name: 'csc-gate', pid: process.pid });
   // What was decided by a policy that is replaced still runs, and is limited, by it.
   const policies = createReloadablePolicySet(loaded.policies, { keepReplaced: true });
   const bindings = createReloadableBindings(loaded.bindings);
-  const stopReloading = reloadOnHangUp(createReload(configFile, config, { policies, bindings, log }), {
-    info: (fields, message) => log.info(fields, message),
-    error: ({ error }, message) => log.error({ err: error }, message),
-  });
+  const stopReloading = reloadOnHangUp(createReload(configFile, config, { policies, bindings, log }), log);
   const signer = openSigningKey(config.dataDir, config.gateId, config.signingKey);
   const tls = config.tls ?? (await developmentTls(config, log));
-  const onError = (error: unknown): void => log.error({ err: error }, 'an error that no caller waits for');
+  const onError = (error: unknown): void => log.error({ error }, 'an error that no caller waits for');
   const onNotice = (message: string, details: Record<string, unknown>): void => log.info(details, message);
   // Fails closed: a gate that cannot write down what it does must not do it. Its supervisor starts it again.
   const onStoreLost = (error: CscError): void => {
-    log.fatal({ err: error }, 'the store does not take writes: ending');
+    log.error({ error }, 'the store does not take writes: ending');
     process.exit(1);
   };
   const { uri: identity } = readOwnIdentity(tls.cert, 'gate');
@@ -61,11 +57,11 @@ export async function runGate(configFile: string, { checkOnly = false }: RunGate
   const server = await startServer(gate, {
     ...config,
     tls,
-    log: (id, error) => log.error({ err: error, error_id: id }, 'internal error'),
+    log: (id, error) => log.error({ error, error_id: id }, 'internal error'),
   });
   const listen = toAddress(config.listen, server.port);
   const takeAway = installLastHandler({
-    log: ({ error, ...fields }, message) => log.error({ err: error, ...fields }, message),
+    log: (fields, message) => log.error(fields, message),
     stop: () => stop(gate, server),
   });
   log.info(
@@ -74,13 +70,13 @@ export async function runGate(configFile: string, { checkOnly = false }: RunGate
   );
   await stopped;
   stopReloading();
-  log.info('stopping');
+  log.info({}, 'stopping');
   await stop(gate, server);
   takeAway();
 }
 
 // Loaded here only: a gate with certificates of its own never makes any.
-async function developmentTls(config: GateConfig, log: Logger): Promise<TlsFiles> {
+async function developmentTls(config: GateConfig, log: Log): Promise<TlsFiles> {
   const { createDevelopmentPki } = await import('@csc-fleet/common/pki');
   const directory = join(config.dataDir, 'pki');
   await createDevelopmentPki(directory, { gate: config.gateId, clients: ['dev'], executors: ['dev'] });

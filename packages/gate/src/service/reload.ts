@@ -1,6 +1,7 @@
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { orThrow } from '@csc-fleet/common/errors';
 import { readBoundedFile } from '@csc-fleet/common/files';
+import type { JsonLog } from '@csc-fleet/common/json-log';
 import {
   type Bindings,
   checkBindings,
@@ -11,7 +12,6 @@ import {
 } from '@csc-fleet/common/policy';
 import { readPolicyDirectory } from '@csc-fleet/common/policy-directory';
 import { needRestart } from '@csc-fleet/common/service';
-import type { Logger } from 'pino';
 import { type GateConfig, readGateConfig } from './config.ts';
 
 /** The policies and bindings that a config names, held against each other. Throws FILE_UNREADABLE, POLICY_INVALID. */
@@ -27,7 +27,7 @@ export function readPolicies(config: GateConfig): { policies: PolicySet; binding
 export interface Reloadable {
   readonly policies: ReloadablePolicySet;
   readonly bindings: ReloadableBindings;
-  readonly log: Pick<Logger, 'level'>;
+  readonly log: Pick<JsonLog, 'setLevel'>;
 }
 
 /** Reads config, policies and bindings once more, all of them before anything counts. Throws what they throw. */
@@ -37,7 +37,7 @@ export function createReload(configFile: string, config: GateConfig, parts: Relo
     const { policies, bindings } = readPolicies(next);
     parts.policies.replace(policies);
     parts.bindings.replace(bindings);
-    parts.log.level = next.logLevel;
+    parts.log.setLevel(next.logLevel);
     return {
       policies: policies.all().map(({ policy }) => policy.name),
       needs_restart: needRestart(config, next, ['policies', 'bindings', 'logLevel']),

@@ -1,17 +1,14 @@
-import { existsSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   createKeyRing,
-  createSigner,
-  defaultKeyId,
-  generateKeyPair,
-  nodeEd25519,
+  makeKeyFile,
   readKeyRing,
-  readPrivateKey,
+  readOwnSigner,
   type Signer,
   toKeyRingJson,
 } from '@csc-fleet/common/crypto';
-import { makeDirectory } from '@csc-fleet/common/files';
+import { makeDirectory, replaceFile } from '@csc-fleet/common/files';
 
 /**
  * The gate's signing key: the file named, or one that is made in the data directory at the first start. Its public
@@ -21,12 +18,8 @@ import { makeDirectory } from '@csc-fleet/common/files';
 export function openSigningKey(dataDir: string, gateId: string, file: string | undefined): Signer {
   makeDirectory(dataDir, { mode: 0o700, as: `data_dir ${dataDir}` });
   const path = file ?? join(dataDir, 'gate.key');
-  if (file === undefined && !existsSync(path)) {
-    replaceFile(path, generateKeyPair().privatePem, 0o600);
-  }
-  const seed = readPrivateKey(path);
-  const publicKey = nodeEd25519.publicKey(seed);
-  const signer = createSigner(seed, defaultKeyId(gateId, publicKey));
+  if (file === undefined) makeKeyFile(path);
+  const signer = readOwnSigner(path, gateId);
   publish(join(dataDir, 'gate-keys.json'), signer);
   return signer;
 }
@@ -36,11 +29,4 @@ function publish(path: string, { keyId, publicKey }: Signer): void {
   if (entries.some((entry) => entry.keyId === keyId)) return;
   const ring = createKeyRing([...entries, { keyId, publicKey }]);
   replaceFile(path, toKeyRingJson(ring.entries()), 0o644);
-}
-
-// At once or not at all: half a key would have to be removed by hand before the gate could start again.
-function replaceFile(path: string, text: string, mode: number): void {
-  const fresh = `${path}.${process.pid}`;
-  writeFileSync(fresh, text, { mode, flush: true });
-  renameSync(fresh, path);
 }

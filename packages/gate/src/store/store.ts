@@ -3,7 +3,7 @@ import { CscError } from '@csc-fleet/common/errors';
 import { makeDirectory } from '@csc-fleet/common/files';
 import { ExecutionEvent } from '@csc-fleet/common/messages';
 import { Kysely, SqliteDialect, sql } from 'kysely';
-import { GroupCommit } from './group-commit.ts';
+import { StoreCommits } from './commits.ts';
 import { migrate } from './migrations.ts';
 import { NodeSqlite } from './node-sqlite.ts';
 import { isStoreBusy } from './patiently.ts';
@@ -67,7 +67,7 @@ export async function openStore(path: string, watcher: StoreWatcher = {}): Promi
     makeDirectory(dirname(path), { mode: 0o700 });
     const database = new Kysely<Tables>({ dialect: new SqliteDialect({ database: new NodeSqlite(path) }) });
     await migrate(database);
-    return new SqlStore(database, new GroupCommit(database, watchOutcomes(watcher)));
+    return new SqlStore(database, new StoreCommits(database, watchOutcomes(watcher)));
   } catch (cause) {
     throw new CscError(
       'STORE_UNAVAILABLE',
@@ -101,9 +101,9 @@ const rowColumns = [
 
 class SqlStore implements Store {
   readonly #database: Kysely<Tables>;
-  readonly #commits: GroupCommit;
+  readonly #commits: StoreCommits;
 
-  constructor(database: Kysely<Tables>, commits: GroupCommit) {
+  constructor(database: Kysely<Tables>, commits: StoreCommits) {
     this.#database = database;
     this.#commits = commits;
   }

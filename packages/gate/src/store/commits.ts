@@ -1,19 +1,13 @@
 import { isCscError } from '@csc-fleet/common/errors';
+import { GroupCommit } from '@csc-fleet/common/service';
 import { type Kysely, sql } from 'kysely';
 import { toStoreError } from './store-error.ts';
 import type { Tables } from './tables.ts';
 
-type Work = (transaction: Kysely<Tables>) => Promise<unknown>;
-
-interface Waiting {
-  readonly work: Work;
-  readonly resolve: (value: unknown) => void;
-  readonly reject: (error: unknown) => void;
-}
-
-interface Outcome {
-  readonly value?: unknown;
-  readonly error?: unknown;
+interface Piece {
+  /** Does the work; gives what tells its caller, to be called once the transaction is durable. Throws as the work does. */
+  readonly perform: (transaction: Kysely<Tables>) => Promise<() => void>;
+  readonly fail: (error: unknown) => void;
 }
 
 /**
@@ -21,12 +15,10 @@ interface Outcome {
  * work that fails is undone alone; the others are committed. Work runs in the order in which it was asked for.
  * A commit that fails, as on a full disk, is undone, and each piece of it tried alone: what is small may still fit.
  */
-export class GroupCommit {
+export class StoreCommits {
   readonly #database: Kysely<Tables>;
   readonly #onOutcome: (error?: unknown) => void;
-  #waiting: Waiting[] = [];
-  #flushing: Promise<void> | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #commits = new GroupCommit<Piece>((batch) => this.#commit(batch));
 
   /** @param onOutcome is told of every commit: of the error where it failed, of nothing where it is on disk */
   constructor(database: Kysely<Tables>, onOutcome: (error?: unknown) => void) {
@@ -36,65 +28,44 @@ export class GroupCommit {
 
   /**
    * Resolves once the work is on disk. Rejects with its own error, or STORE_UNAVAILABLE where it is not on disk.
-   * @param withinMs how long it may wait for others to share its commit with. Default: 0, the end of this tick
+   * @param withinMs as in GroupCommit
    */
   run<T>(work: (transaction: Kysely<Tables>) => Promise<T>, withinMs = 0): Promise<T> {
-    const promise = new Promise<T>((resolve, reject) => {
-      this.#waiting.push({ work, resolve: resolve as (value: unknown) => void, reject });
+    return new Promise<T>((resolve, reject) => {
+      const perform: Piece['perform'] = async (transaction) => {
+        const value = await work(transaction);
+        return () => resolve(value);
+      };
+      this.#commits.add({ perform, fail: reject }, withinMs);
     });
-    if (withinMs <= 0) void this.#begin();
-    else this.#timer ??= setTimeout(() => void this.#begin(), withinMs);
-    return promise;
-  }
-
-  #begin(): Promise<void> {
-    this.#flushing ??= this.#flush();
-    return this.#flushing;
   }
 
   /** Resolves once nothing waits any more. */
-  async idle(): Promise<void> {
-    while (this.#waiting.length > 0 || this.#flushing !== undefined) await this.#begin();
+  idle(): Promise<void> {
+    return this.#commits.idle();
   }
 
-  async #flush(): Promise<void> {
-    // What the same tick still brings belongs to the same batch.
-    await new Promise((resolve) => setImmediate(resolve));
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    while (this.#waiting.length > 0) {
-      const batch = this.#waiting;
-      this.#waiting = [];
-      await this.#commit(batch);
-    }
-    this.#flushing = undefined;
-  }
-
-  async #commit(batch: readonly Waiting[]): Promise<void> {
-    const outcomes: Outcome[] = [];
+  async #commit(batch: readonly Piece[]): Promise<void> {
+    const settlements: (() => void)[] = [];
     try {
       await this.#transact(async (transaction) => {
-        for (const { work } of batch) outcomes.push(await attempt(work, transaction));
+        for (const piece of batch) settlements.push(await attempt(piece, transaction));
       });
     } catch (cause) {
       await this.#failed(batch, cause);
       return;
     }
     this.#onOutcome();
-    for (const [index, { resolve, reject }] of batch.entries()) {
-      const outcome = outcomes[index] ?? {};
-      if ('error' in outcome) reject(outcome.error);
-      else resolve(outcome.value);
-    }
+    for (const settle of settlements) settle();
   }
 
-  async #failed(batch: readonly Waiting[], cause: unknown): Promise<void> {
+  async #failed(batch: readonly Piece[], cause: unknown): Promise<void> {
     if (batch.length > 1) {
       for (const piece of batch) await this.#commit([piece]);
       return;
     }
     this.#onOutcome(cause);
-    batch[0]?.reject(toStoreError(cause));
+    batch[0]?.fail(toStoreError(cause));
   }
 
   // Not Kysely's own transaction: a full disk makes SQLite roll back by itself, and Kysely's rollback then fails with
@@ -113,17 +84,17 @@ export class GroupCommit {
   }
 }
 
-/** Throws where the transaction is lost with the work: an error that is not the work's own. */
-async function attempt(work: Work, transaction: Kysely<Tables>): Promise<Outcome> {
+/** Gives what settles the piece. Throws where the transaction is lost with the work: an error that is not the work's own. */
+async function attempt({ perform, fail }: Piece, transaction: Kysely<Tables>): Promise<() => void> {
   await sql`SAVEPOINT work`.execute(transaction);
   try {
-    const value = await work(transaction);
+    const settle = await perform(transaction);
     await sql`RELEASE work`.execute(transaction);
-    return { value };
+    return settle;
   } catch (error) {
     if (!isCscError(error) && toStoreError(error).retryAfterMs !== undefined) throw error;
     await sql`ROLLBACK TO work`.execute(transaction);
     await sql`RELEASE work`.execute(transaction);
-    return { error };
+    return () => fail(error);
   }
 }

@@ -1,6 +1,5 @@
-import { silentLog } from '@csc-fleet/common/service';
 import { expect, it } from 'vitest';
-import { sparingLog } from './sparing-log.ts';
+import { silentLog, sparingLog } from './log.ts';
 
 it('writes a hundred lines of a text a minute, then how many were left out', () => {
   const lines: [object, string][] = [];

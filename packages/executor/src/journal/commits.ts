@@ -1,11 +1,12 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { CscError } from '@csc-fleet/common/errors';
+import { GroupCommit } from '@csc-fleet/common/service';
 
-/** Runs pieces of work, each all or nothing, in one transaction a tick: one fsync for all that came together. */
-export interface GroupCommit {
+/** Runs pieces of work, each all or nothing, in one transaction a tick. */
+export interface JournalCommits {
   /**
    * Resolves with what `work` gave, once that is durable. Rejects with what it threw, or with STORE_UNAVAILABLE.
-   * @param withinMs how long it may wait for others to share its transaction with. Default: 0, the end of this tick
+   * @param withinMs as in GroupCommit
    */
   run<T>(work: () => T, withinMs?: number): Promise<T>;
 }
@@ -16,27 +17,13 @@ interface Item {
   fail(error: unknown): void;
 }
 
-/** One queue for one database connection. */
-export function createGroupCommit(database: DatabaseSync): GroupCommit {
-  let queue: Item[] = [];
-  let due = false;
-
-  function flush(): void {
-    due = false;
-    const items = queue;
-    queue = [];
-    if (items.length > 0) commit(database, items);
-  }
-
+/** One queue for one database connection. Nothing else runs within a transaction, as none awaits anything. */
+export function createJournalCommits(database: DatabaseSync): JournalCommits {
+  const commits = new GroupCommit<Item>((items) => commit(database, items));
   return {
     run: <T>(work: () => T, withinMs = 0) =>
       new Promise<T>((resolve, reject) => {
-        queue.push({ perform: () => performWork(work, resolve), fail: reject });
-        if (withinMs > 0) setTimeout(flush, withinMs).unref();
-        else if (!due) {
-          due = true;
-          setImmediate(flush);
-        }
+        commits.add({ perform: () => performWork(work, resolve), fail: reject }, withinMs);
       }),
   };
 }

@@ -1,20 +1,22 @@
-import { withoutSecrets } from '@csc-fleet/common/errors';
-import type { Log } from '@csc-fleet/common/service';
+// Apart from `@csc-fleet/common/service`, so that only who writes a log of its own pays for loading pino.
 import { pino } from 'pino';
-
-/** What is less serious is not logged. */
-export type LogLevel = 'error' | 'warn' | 'info';
+import { withoutSecrets } from '../errors/index.ts';
+import type { Log, LogLevel } from './log.ts';
 
 /** A log whose level its owner may change meanwhile. */
 export interface JsonLog extends Log {
   setLevel(level: LogLevel): void;
 }
 
-/** The log of a service: JSON lines on stderr, each with the executor's id. */
-export function createJsonLog(executorId: string, level: LogLevel): JsonLog {
+/**
+ * The log of a service: JSON lines on stderr. An `error` among the fields is written with its causes; what looks like a
+ * secret is taken out of every line.
+ * @param fields what every line says of the service
+ */
+export function createJsonLog(level: LogLevel, fields: Readonly<Record<string, string | number>>): JsonLog {
   const options = {
     level,
-    base: { executor: executorId },
+    base: { ...fields },
     serializers: { error: pino.stdSerializers.err },
     hooks: { streamWrite: withoutSecrets },
   };

@@ -1,0 +1,61 @@
+import { randomBytes } from 'node:crypto';
+import { linkSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { CscError } from '../errors/index.ts';
+import { explainFileError } from './read-file.ts';
+
+const causes: Readonly<Record<string, string>> = {
+  ENOENT: 'its directory is not there',
+  EACCES: 'this user may not write there',
+  EPERM: 'this user may not write there',
+  EROFS: 'its file system is read-only',
+  ENOSPC: 'the disk is full',
+};
+
+/**
+ * Puts a file in the place of whatever is there: whole and on disk, or not at all. Throws FILE_UNWRITABLE.
+ * @param mode as in chmod, less the umask
+ */
+export function replaceFile(path: string, data: string | Uint8Array, mode: number): void {
+  writeAside(path, data, mode, (aside) => renameSync(aside, path));
+}
+
+/**
+ * Makes a file that is not there; false, and nothing has changed, where it is. Another process sees the whole file or
+ * none, and of two that make it at once one does. Throws FILE_UNWRITABLE.
+ * @param mode as in chmod, less the umask
+ */
+export function makeFile(path: string, data: string | Uint8Array, mode: number): boolean {
+  let isMade = true;
+  writeAside(path, data, mode, (aside) => {
+    try {
+      linkSync(aside, path);
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+      isMade = false;
+    }
+  });
+  return isMade;
+}
+
+// Under a name that nobody can foresee: in a directory that others may write to, it could lead elsewhere.
+function writeAside(
+  path: string,
+  data: string | Uint8Array,
+  mode: number,
+  place: (aside: string) => void,
+): void {
+  const aside = `${path}.${randomBytes(6).toString('hex')}.partial`;
+  try {
+    writeFileSync(aside, data, { mode, flag: 'wx', flush: true });
+    place(aside);
+  } catch (cause) {
+    throw new CscError('FILE_UNWRITABLE', `failed to write ${path}: ${explain(cause)}`, { cause });
+  } finally {
+    rmSync(aside, { force: true });
+  }
+}
+
+function explain(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  return causes[code] ?? explainFileError(error);
+}
