@@ -38,14 +38,12 @@ function install(folder: string, names: readonly string[]): void {
   execFileSync('npm', [...args, ...names.map(tarball)], { cwd: path, stdio: ['ignore', 'ignore', 2] });
 }
 
-/** Runs a program of this text in the agent's folder; gives what it prints. */
-function runAs(node: string, name: string, text: string): string {
-  writeFileSync(join(directory, 'agent', name), text);
-  const { status, stdout, stderr } = spawnSync(node, [name], {
-    cwd: join(directory, 'agent'),
-    encoding: 'utf8',
-    timeout: 60_000,
-  });
+/** Runs a program of this text in a folder where packages are installed; gives what it prints. */
+function runAs(node: string, name: string, text: string, folder = 'agent'): string {
+  const cwd = join(directory, folder);
+  writeFileSync(join(cwd, name), text);
+  const env = { ...process.env, XDG_STATE_HOME: join(directory, 'state') };
+  const { status, stdout, stderr } = spawnSync(node, [name], { cwd, env, encoding: 'utf8', timeout: 60_000 });
   if (status !== 0) throw new Error(`${name} ended with ${status}:\n${stderr}`);
   return stdout;
 }
@@ -57,6 +55,14 @@ function setting(): string {
   return Object.entries({ address: fleet.address, ca, cert, key, contract })
     .map(([name, value]) => `const ${name} = ${JSON.stringify(value)};\n`)
     .join('');
+}
+
+/** The README's example that begins by importing `name`. */
+function exampleOf(name: string): { readonly imports: string; readonly rest: string } {
+  const readme = readFileSync(join(repository, 'README.md'), 'utf8');
+  const example = readme.split('```ts\n').find((it) => it.startsWith(`import { ${name} }`)) ?? '';
+  const [imports = '', ...rest] = example.slice(0, example.indexOf('```')).split('\n');
+  return { imports, rest: rest.join('\n') };
 }
 
 const nodes = [20, 22].map((major) => join(repository, `node_modules/node${major}-linux-${arch()}/bin/node`));
@@ -77,10 +83,8 @@ describe('the client, installed from its tarball', () => {
   });
 
   it("runs the README's example, word for word", () => {
-    const [, example = ''] =
-      /```ts\n(import \{ connect \}.*?)```/s.exec(readFileSync(join(repository, 'README.md'), 'utf8')) ?? [];
-    const [imports = '', ...rest] = example.split('\n');
-    const program = `${imports}\n${setting()}${rest.join('\n')}\nconsole.log(decision.verdict, exitCode, receipt.status);`;
+    const { imports, rest } = exampleOf('connect');
+    const program = `${imports}\n${setting()}${rest}\nconsole.log(decision.verdict, exitCode, receipt.status);`;
     expect(runAs(process.execPath, 'readme.mts', program)).toBe('from far away\n1 0 success\n');
   });
 
@@ -106,6 +110,15 @@ describe('csc, installed from its tarball', () => {
     const { status, stdout, stderr } = run('run', contract, policy, '--receipt-out', receipt);
     expect(stderr).not.toMatch(/error/i);
     expect({ status, stdout }).toEqual({ status: 0, stdout: 'here\n' });
+  });
+
+  it('runs a contract in its own process, as the README has it', () => {
+    const contract = JSON.stringify(fleet.contract({ argv: ['echo', 'in here'] }));
+    const policy = readFileSync(join(fleet.directory, 'policies/tests.yaml'), 'utf8');
+    const { imports, rest } = exampleOf('runContract');
+    const setting = `const contract = ${JSON.stringify(contract)}, policy = ${JSON.stringify(policy)};`;
+    const program = `${imports}\n${setting}\n${rest}\nconsole.log(exitCode, receipt.status, receipt.execution_mode, withheld);`;
+    expect(runAs(process.execPath, 'readme.mts', program, 'host')).toBe('0 success hardened undefined\n');
   });
 });
 

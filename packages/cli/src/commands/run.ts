@@ -2,8 +2,7 @@ import type { Command } from 'commander';
 import { act } from '../action.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { reportError } from '../report-error.ts';
-import type { RunCommandOptions } from '../run/local-run.ts';
-import { runContract } from '../run/run.ts';
+import { type RunCommandOptions, runFiles } from '../run/run.ts';
 
 const help = `
 The command's stdout and stderr come out as they are; what csc says itself is on stderr. A denied contract writes a
@@ -45,7 +44,7 @@ export function defineRun(command: Command): void {
     .addHelpText('after', help);
   act<[string, string, Options]>(command, async (contract, policy, options) => {
     try {
-      return await runContract(contract, policy, {
+      return await runFiles(contract, policy, {
         ...options,
         receiptVersion: `csc.receipt.${options.receiptVersion}`,
       });

@@ -9,7 +9,6 @@ import { createExecutor } from '@csc-fleet/executor/compose';
 import type { Executor } from '@csc-fleet/executor/executor';
 import type { LinkConnection } from '@csc-fleet/executor/link';
 import type { HostFacts } from '@csc-fleet/sandbox/plan';
-import { note } from '../terminal/streams.ts';
 import type { LocalGate } from './gate.ts';
 
 export interface AttachOptions {
@@ -23,9 +22,13 @@ export interface AttachOptions {
   readonly facts: Promise<HostFacts> | undefined;
   /** Holds the journal: which approvals are used up, what was started. */
   readonly stateDir: string;
+  /** Absent: this process's own. */
+  readonly env: Readonly<Record<string, string>> | undefined;
+  readonly onNotice: ((message: string) => void) | undefined;
 }
 
-const identity = {
+/** Whose key signs the receipts of what ran. */
+export const executorIdentity = {
   uri: 'spiffe://csc.local/executor/csc-run',
   role: 'executor',
   name: 'csc-run',
@@ -44,14 +47,14 @@ export async function attachExecutor(local: LocalGate, options: AttachOptions): 
   });
   const executor = await createExecutor(
     {
-      executorId: identity.name,
-      identity: identity.uri,
+      executorId: executorIdentity.name,
+      identity: executorIdentity.uri,
       stateDir,
       executionMode: mode,
       acceptUnsignedApprovals: true,
       dualControl: 'one_approval',
       ceiling: { ...defaultCeiling, inlineCode },
-      env: definedOnly(process.env),
+      env: options.env ?? definedOnly(process.env),
     },
     {
       gateKeys: createKeyRing([{ keyId: local.signer.keyId, publicKey: local.signer.publicKey }]),
@@ -61,7 +64,7 @@ export async function attachExecutor(local: LocalGate, options: AttachOptions): 
       ...(facts === undefined ? {} : { facts: await facts }),
     },
   );
-  await link(local, executor, stateDir);
+  await link(local, executor, options);
   return executor;
 }
 
@@ -72,7 +75,7 @@ function definedOnly(env: NodeJS.ProcessEnv): Record<string, string> {
 }
 
 /** Each side gets what the other sends; the gate is spared what only an earlier run's gate would know. */
-async function link({ gate }: LocalGate, executor: Executor, stateDir: string): Promise<void> {
+async function link({ gate }: LocalGate, executor: Executor, options: AttachOptions): Promise<void> {
   const { promise: welcomed, resolve, reject } = Promise.withResolvers<void>();
   const offered = new Set<string>();
   const toExecutor = (response: ConnectResponse): void => {
@@ -80,11 +83,11 @@ async function link({ gate }: LocalGate, executor: Executor, stateDir: string): 
     connection.receive(response);
     if (response.message?.$case === 'welcome') resolve();
   };
-  const session = gate.link.open(identity, toExecutor, reject);
+  const session = gate.link.open(executorIdentity, toExecutor, reject);
   const toGate = (request: ConnectRequest): void => {
     const { message } = request;
     if (message?.$case !== 'receipt' || offered.has(message.value.executionId)) session.receive(request);
-    else keepReceipt(message.value, stateDir, toExecutor);
+    else keepReceipt(message.value, options, toExecutor);
   };
   // The gate answers in a later turn, never from within its `receive`.
   const connection: LinkConnection = executor.connect(toGate);
@@ -94,11 +97,11 @@ async function link({ gate }: LocalGate, executor: Executor, stateDir: string): 
 /** The receipt of a run that was cut off, which this run's executor has signed: nobody else waits for it any more. */
 function keepReceipt(
   { executionId, receiptJson }: { executionId: string; receiptJson: Buffer },
-  stateDir: string,
+  { stateDir, onNotice }: AttachOptions,
   toExecutor: (response: ConnectResponse) => void,
 ): void {
   const path = join(stateDir, `receipt-${executionId}.json`);
   writeFileSync(path, receiptJson, { mode: 0o600 });
-  note(`csc: an earlier run was cut off; its receipt is ${path}`);
+  onNotice?.(`an earlier run was cut off; its receipt is ${path}`);
   toExecutor({ message: { $case: 'receiptAck', value: { executionId } } });
 }

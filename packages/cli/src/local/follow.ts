@@ -1,21 +1,18 @@
-import { toExecutionEvent } from '@csc-fleet/client/events';
-import { createSession, type RunHandlers } from '@csc-fleet/client/session';
+import { type Session, toExecutionEvent } from '@csc-fleet/client/offline';
 import { CscError } from '@csc-fleet/common/errors';
-import type { SubmitResponse } from '@csc-fleet/common/messages';
+import type { Execution } from '@csc-fleet/common/messages';
 import { frameTag, readFrames } from '@csc-fleet/common/output-log';
-import { parseReceipt } from '@csc-fleet/common/receipt';
 import type { Gate } from '@csc-fleet/gate/compose';
-import type { Outcome } from '../submit/outcome.ts';
 import { localPrincipal } from './gate.ts';
 
-/** Shows an execution of a gate in this process to its end. */
-export async function followLocal(
-  gate: Gate,
-  { executionId, decision }: SubmitResponse,
-  handlers: RunHandlers,
-  receiptVersion: string,
-): Promise<Outcome> {
-  const session = createSession(handlers, receiptVersion, executionId);
+/** What the gate says of an execution's end; what of it is so, the receipt says. */
+export interface Told {
+  readonly execution: Execution;
+  readonly receiptJson: Buffer;
+}
+
+/** Hands the session all that comes of an execution of a gate in this process, to its end. */
+export async function followLocal(gate: Gate, session: Session, executionId: string): Promise<Told> {
   const showOutput = async (encoded: Uint8Array): Promise<void> => {
     // Other messages say what the receipt says too.
     if (encoded[0] !== frameTag) return;
@@ -34,8 +31,5 @@ export async function followLocal(
   const finished = session.finished();
   if (finished?.execution === undefined) throw new CscError('INTERNAL', 'the run ended without an end');
   const { execution, receiptJson } = finished;
-  const parsed = parseReceipt(receiptJson);
-  const receipt = parsed.ok ? parsed.value : undefined;
-  if (receipt !== undefined) session.outputCheck.verify(receipt);
-  return { executionId, execution, decision, receipt, receiptJson, exitCode: receipt?.exit_code };
+  return { execution, receiptJson };
 }

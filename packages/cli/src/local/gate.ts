@@ -9,6 +9,9 @@ import { defaultScratchDirectory, findScratchOwner, isAlive, toScratchPath } fro
 /** The identity that submits in `csc run`. */
 export const localPrincipal = 'spiffe://csc.local/client/csc-run';
 
+/** Whose key signs the receipts of what never ran. */
+export const gateIdentity = 'spiffe://csc.local/gate/csc-run';
+
 /** A gate of this process. */
 export interface LocalGate {
   readonly gate: Gate;
@@ -16,6 +19,8 @@ export interface LocalGate {
   readonly signer: Signer;
   /** Rejects once something has gone wrong behind everybody's back: nothing more may come of it then. */
   readonly failed: Promise<never>;
+  /** Makes `failed` reject. */
+  fail(error: unknown): void;
   close(): Promise<void>;
 }
 
@@ -28,13 +33,13 @@ const dayInSec = 24 * 60 * 60;
 export async function startLocalGate(policy: PolicyDocument): Promise<LocalGate> {
   const scratch = makeScratch();
   const removeScratch = () => rmSync(scratch, { recursive: true, force: true });
-  const signer = createSigner(randomBytes(32), 'csc-run-gate');
+  const signer = createSigner(randomBytes(32), `csc-run-gate-${randomBytes(8).toString('hex')}`);
   const { promise: failed, reject: fail } = Promise.withResolvers<never>();
   failed.catch(() => {});
   try {
     const options: GateOptions = {
       gateId: 'csc-run',
-      identity: 'spiffe://csc.local/gate/csc-run',
+      identity: gateIdentity,
       dataDir: scratch,
       signer,
       policies: createPolicySet([policy]),
@@ -50,7 +55,7 @@ export async function startLocalGate(policy: PolicyDocument): Promise<LocalGate>
       decisionTtlSec: dayInSec,
     };
     const gate = await createGate(options, { onError: fail });
-    return { gate, signer, failed, close: () => gate.close().finally(removeScratch) };
+    return { gate, signer, failed, fail, close: () => gate.close().finally(removeScratch) };
   } catch (error) {
     removeScratch();
     throw error;

@@ -1,14 +1,17 @@
 import { spawn } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
-import { generateKeyPair } from '@csc-fleet/common/crypto';
+import { createKeyRing, createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
+import { verifyReceiptFor } from '@csc-fleet/common/evidence';
+import { ExecutionState, Verdict } from '@csc-fleet/common/messages';
 import { sampleContract, samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
 import { createScratch, csc, type Finished, type Scratch } from '@csc-fleet/test-kit/cli/csc';
 import { cscBin } from '@csc-fleet/test-kit/process';
 import { describe, expect, it } from 'vitest';
+import { runContract } from '../index.ts';
 
 const jobUid = 65534;
 const pair = generateKeyPair();
@@ -343,5 +346,103 @@ describe('csc run, cut short', () => {
     for (const name of ['a', 'b', 'c']) {
       expect((await verify(scratch, join(scratch.directory, `${name}.json`))).code).toBe(0);
     }
+  });
+});
+
+describe('runContract', () => {
+  /** Options for a run without a sandbox, with what it says gathered. */
+  function library(policy: object = {}) {
+    const { scratch, contractOf, workspace } = prepare(policy);
+    const signer = createSigner(randomBytes(32), 'library');
+    const heard: string[] = [];
+    const options = {
+      policy: readFileSync(join(scratch.directory, 'policy.yaml')),
+      stateDir: join(scratch.directory, 'state'),
+      mode: 'local',
+      signer,
+      handlers: { onStdout: (data: Buffer) => void heard.push(data.toString()) },
+    } as const;
+    const keys = createKeyRing([{ keyId: signer.keyId, publicKey: signer.publicKey }]);
+    return { contractOf, workspace, options, keys, heard };
+  }
+
+  it('gives what the receipt says, and the receipt', async () => {
+    const { contractOf, options, keys, heard } = library();
+    const contract = contractOf('echo out; exit 3');
+    const result = await runContract(contract, options);
+    expect(heard).toEqual(['out\n']);
+    expect(result).toMatchObject({ exitCode: 3, withheld: undefined, decision: { verdict: Verdict.ALLOW } });
+    expect(result.execution.state).toBe(ExecutionState.FAILED);
+    const expected = { contractSha256: contractSha256(contract), executionId: result.executionId };
+    expect(verifyReceiptFor(expected, result.receiptJson, keys).receipt).toEqual(result.receipt);
+    expect(result.receipt.receipt_version).toBe('csc.receipt.v0.2');
+  });
+
+  it('withholds what is denied or lacks an approval, with a signed receipt that nothing ran', async () => {
+    const { contractOf, options, keys, heard } = library({ allow_commands: ['true'] });
+    const denied = await runContract(contractOf('echo never'), options);
+    expect(denied).toMatchObject({ exitCode: undefined, withheld: { reason: 'denied' } });
+    const asking = library();
+    const contract = asking.contractOf('echo never', { approval_mode: 'human_required' });
+    const missing = await runContract(contract, { ...options, policy: asking.options.policy });
+    expect(missing.withheld).toEqual({ reason: 'needs_approval', error: undefined });
+    const approvals = [JSON.stringify(approvalFor(contract, { contract_sha256: 'f'.repeat(64) }))];
+    const refused = await runContract(contract, { ...options, policy: asking.options.policy, approvals });
+    expect(refused.withheld).toMatchObject({
+      reason: 'approval_invalid',
+      error: { code: 'APPROVAL_INVALID' },
+    });
+    for (const { receiptJson } of [denied, missing, refused]) {
+      expect(verifyReceiptFor({}, receiptJson, keys).receipt).toMatchObject({ status: 'blocked' });
+    }
+    expect(heard).toEqual([]);
+  });
+
+  it('resolves with the receipt of what an abort has ended', async () => {
+    const { contractOf, options } = library();
+    const stop = new AbortController();
+    const onStdout = (): void => stop.abort();
+    const contract = contractOf('echo begun; exec sleep 60');
+    const { execution, receipt } = await runContract(contract, {
+      ...options,
+      handlers: { onStdout },
+      signal: stop.signal,
+    });
+    expect(execution.state).toBe(ExecutionState.CANCELLED);
+    expect(receipt).toMatchObject({ status: 'failed', ended: 'cancelled' });
+  });
+
+  it('kills what ignores an abort', async () => {
+    const { contractOf, options } = library();
+    const [stop, kill] = [new AbortController(), new AbortController()];
+    const onStdout = (data: Buffer): void => (data.includes('still') ? kill : stop).abort();
+    const contract = contractOf('trap "echo still" TERM; echo begun; while :; do sleep 60 & wait; done');
+    const { receipt } = await runContract(contract, {
+      ...options,
+      handlers: { onStdout },
+      signal: stop.signal,
+      killSignal: kill.signal,
+    });
+    expect(receipt).toMatchObject({
+      status: 'failed',
+      ended: 'cancelled',
+      commands: [{ signal: 'SIGKILL' }],
+    });
+  });
+
+  it('rejects with a CscError: before it has begun, and for what cannot be read', async () => {
+    const { contractOf, options } = library();
+    const codeOf = (run: Promise<unknown>): Promise<unknown> => run.catch(({ code }) => code);
+    const contract = contractOf('true');
+    expect(await codeOf(runContract(contract, { ...options, signal: AbortSignal.abort() }))).toBe(
+      'CANCELLED',
+    );
+    expect(await codeOf(runContract('{}', options))).toBe('CONTRACT_INVALID');
+    expect(await codeOf(runContract(contract, { ...options, policy: 'policy: 1' }))).toBe('POLICY_INVALID');
+    const onStdout = (): never => {
+      throw new Error('no paper');
+    };
+    const broken = runContract(contractOf('echo x'), { ...options, handlers: { onStdout } });
+    await expect(broken).rejects.toMatchObject({ code: 'INTERNAL', cause: { message: 'no paper' } });
   });
 });

@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { createSigner, parsePrivateKey, type Signer } from '@csc-fleet/common/crypto';
+import { canonicalBytes } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
+import { parseReceipt } from '@csc-fleet/common/receipt';
 import { readInput } from '../read-input.ts';
 import { note } from '../terminal/streams.ts';
 
@@ -18,6 +20,14 @@ export interface Seal {
   readonly signer: Signer;
   /** False: the key is made up for this run, and nobody could look it up. */
   readonly keepSignature: boolean;
+}
+
+/** The receipt as it is written: without the signature and the key's id where they mean nothing to anybody. */
+export function toWritten(receiptJson: Uint8Array, { keepSignature }: Seal): Uint8Array {
+  if (keepSignature) return receiptJson;
+  const receipt = orThrow(parseReceipt(receiptJson), 'RECEIPT_INVALID', 'the receipt');
+  const { signature: _signature, signing_key_id: _keyId, ...rest } = receipt;
+  return canonicalBytes(rest);
 }
 
 const maxKeyBytes = 16 * 1024;

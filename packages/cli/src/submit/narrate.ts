@@ -1,4 +1,4 @@
-import type { EventOf, ExecutionEvent } from '@csc-fleet/client/events';
+import type { EventOf, ExecutionEvent } from '@csc-fleet/client/offline';
 import { Verdict } from '@csc-fleet/common/messages';
 import { plainLine } from '../terminal/plain-text.ts';
 

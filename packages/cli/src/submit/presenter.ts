@@ -1,5 +1,4 @@
-import type { ExecutionEvent } from '@csc-fleet/client/events';
-import type { RunHandlers } from '@csc-fleet/client/session';
+import type { ExecutionEvent, RunHandlers } from '@csc-fleet/client/offline';
 import {
   artifactJson,
   decisionJson,

@@ -1,0 +1,54 @@
+import { createKeyRing } from '@csc-fleet/common/crypto';
+import { CscError, orThrow } from '@csc-fleet/common/errors';
+import { sealReceipt, verifyReceiptFor } from '@csc-fleet/common/evidence';
+import { ExecutionState } from '@csc-fleet/common/messages';
+import { type ExecutionReceipt, parseReceipt } from '@csc-fleet/common/receipt';
+import { type LocalGate, localPrincipal } from './gate.ts';
+import type { LocalRun, LocalRunResult, Withheld } from './local-run.ts';
+
+/** Nothing runs: gives a `blocked` receipt that says why. */
+export async function withhold(
+  { gate }: LocalGate,
+  run: LocalRun,
+  withheld: Withheld,
+): Promise<LocalRunResult> {
+  // Handed in anew, without the approvals that do not count: as another request it must not be taken for the first.
+  const request = { ...run.request, idempotencyKey: '', approvalsJson: [] };
+  const submitted = await gate.submit(localPrincipal, request);
+  const { executionId, decision, state } = submitted;
+  if (state === ExecutionState.AWAITING_APPROVAL) {
+    await gate.cancel(localPrincipal, { executionId, gracePeriod: undefined });
+  }
+  const error = withheld.error?.message ?? decision?.reasons.join('; ') ?? 'blocked';
+  const { receiptJson: gates } = await gate.getReceipt(localPrincipal, { executionId });
+  const receiptJson = resign(gates, { execution_mode: run.mode, error }, run);
+  const { execution } = await gate.getExecution(localPrincipal, { executionId });
+  if (execution === undefined) throw new CscError('INTERNAL', 'the gate does not know its own execution');
+  return {
+    executionId,
+    execution: { ...execution, state: ExecutionState.BLOCKED, error },
+    decision,
+    receipt: verify(receiptJson, executionId, run),
+    receiptJson,
+    exitCode: undefined,
+    withheld,
+  };
+}
+
+// The gate has signed it with a key that ends with this process: signed again with the key that was asked for, and
+// saying what the gate cannot know.
+function resign(
+  receiptJson: Uint8Array,
+  known: Required<Pick<ExecutionReceipt, 'execution_mode' | 'error'>>,
+  { signer }: LocalRun,
+): Buffer {
+  const gates = orThrow(parseReceipt(receiptJson), 'RECEIPT_INVALID', 'the receipt');
+  const blocked: ExecutionReceipt = { ...gates, ...known, status: 'blocked' };
+  return sealReceipt(blocked, { version: blocked.receipt_version, signer, now: new Date() }).receiptJson;
+}
+
+function verify(receiptJson: Buffer, executionId: string, run: LocalRun): ExecutionReceipt {
+  const { contractSha256, receiptVersion, signer } = run;
+  const ring = createKeyRing([{ keyId: signer.keyId, publicKey: signer.publicKey }]);
+  return verifyReceiptFor({ executionId, contractSha256, receiptVersion }, receiptJson, ring).receipt;
+}

@@ -1,0 +1,11 @@
+// What needs no channel: for those that hold receipts, or whose gate is in the same process. Bundles leave gRPC out.
+export {
+  type ApprovalInput,
+  type ContractInput,
+  type PreparedSubmit,
+  prepareSubmit,
+} from './calls/request.ts';
+export { createSession, type RunHandlers, type Session } from './run/session.ts';
+export { type EventOf, type ExecutionEvent, toExecutionEvent } from './stream/items.ts';
+export { type Conclusion, concludeFrom } from './verify/conclusion.ts';
+export { type ExpectedReceipt, type VerifiedReceipt, verifyReceipt } from './verify/verify-receipt.ts';
