@@ -1,7 +1,7 @@
 import { makeCommand, makeFacts, makeScopes } from '@csc-fleet/test-kit/sandbox/plan';
 import { describe, expect, it } from 'vitest';
 import { bwrapArguments, numberDescriptors, prlimitArguments } from './bwrap-arguments.ts';
-import { planSandbox } from './plan.ts';
+import { planSandbox, type SandboxPlan } from './plan.ts';
 
 const scopes = makeScopes({
   binds: [
@@ -90,6 +90,18 @@ describe('bwrapArguments', () => {
       '--add-seccomp-fd 6',
       '--json-status-fd 4',
       '--block-fd 5',
+    ]);
+  });
+
+  it('adds nothing to what the plan says', () => {
+    const bare: SandboxPlan = {
+      ...{ ...plan, dieWithParent: false, newSession: false, disableUserns: false, clearEnvironment: false },
+      ...{ droppedCapabilities: [], namespaces: [], environment: {}, mounts: [] },
+      seccomp: { ...plan.seccomp, programs: 0 },
+    };
+    expect(bwrapArguments(bare, numberDescriptors(bare))).toEqual([
+      ...['--uid', '1000', '--gid', '1000', '--hostname', 'sandbox', '--chdir', '/workspace'],
+      ...['--json-status-fd', '4', '--block-fd', '5'],
     ]);
   });
 

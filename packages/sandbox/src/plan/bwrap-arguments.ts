@@ -31,19 +31,19 @@ export function numberDescriptors(plan: SandboxPlan, taken: readonly number[] = 
 
 /**
  * bwrap's options for a plan, in the order in which bwrap applies them; the command itself is not among them. They go
- * over `--args`, so that the paths of the host are in nobody's command line. Pure. See bwrap(1).
+ * over `--args`, so that the paths of the host are in nobody's command line. Pure, and nothing is asked of bwrap that the
+ * plan does not say, or `numbers`, by which bwrap and its launcher talk. See bwrap(1).
  */
 export function bwrapArguments(plan: SandboxPlan, numbers: DescriptorNumbers): string[] {
   return [
-    '--die-with-parent',
-    '--new-session',
+    ...(plan.dieWithParent ? ['--die-with-parent'] : []),
+    ...(plan.newSession ? ['--new-session'] : []),
     ...plan.namespaces.map((namespace) => `--unshare-${namespace}`),
-    '--disable-userns',
-    '--assert-userns-disabled',
-    ...['--cap-drop', 'ALL'],
+    ...(plan.disableUserns ? ['--disable-userns', '--assert-userns-disabled'] : []),
+    ...plan.droppedCapabilities.flatMap((capability) => ['--cap-drop', capability]),
     ...['--uid', String(plan.uid), '--gid', String(plan.gid)],
     ...['--hostname', plan.hostname],
-    '--clearenv',
+    ...(plan.clearEnvironment ? ['--clearenv'] : []),
     ...Object.entries(plan.environment).flatMap(([name, value]) => ['--setenv', name, value]),
     ...plan.mounts.flatMap((mount) => mountArguments(mount, numbers.mounts)),
     ...['--chdir', plan.cwd],
@@ -65,11 +65,10 @@ function mountArguments(mount: Mount, numbers: ReadonlyMap<string, number>): str
         numberOf(mount.descriptor, numbers),
         destination,
       ];
+    // Not --ro-bind-data: a file of the root tmpfs, which becomes read-only, costs no mount of its own.
     case 'data':
-      // Not --ro-bind-data: a file of the root tmpfs, which becomes read-only, costs no mount of its own.
-      return ['--perms', '0444', '--file', numberOf(mount.descriptor, numbers), destination];
     case 'secret':
-      return ['--perms', '0400', '--file', numberOf(mount.descriptor, numbers), destination];
+      return ['--perms', toOctal(mount.mode), '--file', numberOf(mount.descriptor, numbers), destination];
     case 'symlink':
       return ['--symlink', mount.target, destination];
     case 'directory':

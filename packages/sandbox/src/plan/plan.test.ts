@@ -1,6 +1,6 @@
 import { makeCommand, makeFacts, makeScopes, testLimits } from '@csc-fleet/test-kit/sandbox/plan';
 import { describe, expect, it } from 'vitest';
-import { planSandbox, scopeDescriptors } from './plan.ts';
+import { planSandbox, type SandboxPlan, scopeDescriptors } from './plan.ts';
 import { describeLocal, describeSandbox, sandboxProfileId } from './profile.ts';
 
 const scopes = makeScopes({
@@ -79,6 +79,11 @@ describe('planSandbox', () => {
   });
 });
 
+type Leaf = string | number | boolean;
+const isLeaf = (value: unknown): value is Leaf => typeof value !== 'object';
+const changeOf = (value: Leaf): Leaf =>
+  typeof value === 'string' ? `${value}x` : typeof value === 'number' ? value + 1 : !value;
+
 describe('sandboxProfileId', () => {
   const id = (changes: Parameters<typeof planSandbox>[2], of = scopes): string =>
     sandboxProfileId(planSandbox(makeFacts(), of, changes));
@@ -105,6 +110,48 @@ describe('sandboxProfileId', () => {
       id(makeCommand({ secrets: ['token'] })),
     ];
     expect(new Set(ids).size).toBe(ids.length);
+  });
+
+  it('changes with every single thing that the plan says, the host user and values of variables aside', () => {
+    const plan = planSandbox(
+      makeFacts(),
+      scopes,
+      makeCommand({ secrets: ['token'], environment: { A: '1' } }),
+    );
+    const keys: string[] = [];
+    JSON.parse(JSON.stringify(plan), (key, value: unknown) => {
+      if (isLeaf(value)) keys.push(key);
+      return value;
+    });
+    const changeLeaf = (at: number): SandboxPlan => {
+      let index = -1;
+      return JSON.parse(JSON.stringify(plan), (_, value: unknown) => {
+        if (isLeaf(value)) index += 1;
+        return isLeaf(value) && index === at ? changeOf(value) : value;
+      });
+    };
+    const ids = keys.map((_, at) => sandboxProfileId(changeLeaf(at)));
+    const own = sandboxProfileId(plan);
+    expect(keys.filter((_, at) => ids[at] === own)).toEqual([
+      'uid',
+      'gid',
+      'HOME',
+      'LANG',
+      'PATH',
+      'USER',
+      'A',
+    ]);
+    expect(new Set(ids).size).toBe(ids.length - 6);
+    expect(keys).toEqual(
+      expect.arrayContaining([
+        'bwrapVersion',
+        'dieWithParent',
+        'newSession',
+        'disableUserns',
+        'clearEnvironment',
+      ]),
+    );
+    expect(sandboxProfileId({ ...plan, droppedCapabilities: [] })).not.toBe(own);
   });
 
   it('does not depend on the values of variables', () => {

@@ -15,8 +15,21 @@ import {
   toSecretPath,
 } from './view.ts';
 
-/** The effective sandbox of one command, whole and without host state: descriptors go by name, not by number. */
+/**
+ * The effective sandbox of one command, whole and without host state: descriptors go by name, not by number. Whatever is
+ * asked of bwrap stands here: `bwrapArguments` only spells it.
+ */
 export interface SandboxPlan {
+  /** The bwrap that builds it, as `bwrap --version` says it: what the same options do has changed with it. */
+  readonly bwrapVersion: string;
+  /** It ends with the executor (prctl(2), PR_SET_PDEATHSIG). */
+  readonly dieWithParent: boolean;
+  /** It has no controlling terminal, into which it could type for whoever started it (CVE-2017-5226). */
+  readonly newSession: boolean;
+  /** It can make no user namespaces of its own, in which it would have capabilities again; asserted once it is built. */
+  readonly disableUserns: boolean;
+  /** Taken from the command, as capabilities(7) has them; "ALL" is all of them. */
+  readonly droppedCapabilities: readonly string[];
   readonly namespaces: readonly Namespace[];
   /** "allowlisted" is an empty network namespace too; the executor's proxy listens in it. */
   readonly network: NetworkMode;
@@ -28,6 +41,8 @@ export interface SandboxPlan {
   readonly credentials?: { readonly uid: number; readonly gid: number };
   /** The permissions that files do not get which the command makes (umask(2)). */
   readonly umask: number;
+  /** Variables that are there already go: those of the executor are none of a command's business. */
+  readonly clearEnvironment: boolean;
   readonly environment: Readonly<Record<string, string>>;
   /** In mounting order. */
   readonly mounts: readonly Mount[];
@@ -69,10 +84,16 @@ export type Mount =
       readonly kind: 'data';
       readonly descriptor: string;
       readonly destination: string;
+      readonly mode: number;
       readonly content: string;
     }
   /** A secret, by name: a plan, which is hashed into receipts, never holds its value. */
-  | { readonly kind: 'secret'; readonly descriptor: string; readonly destination: string }
+  | {
+      readonly kind: 'secret';
+      readonly descriptor: string;
+      readonly destination: string;
+      readonly mode: number;
+    }
   | { readonly kind: 'symlink'; readonly target: string; readonly destination: string }
   | { readonly kind: 'directory'; readonly destination: string; readonly mode: number }
   | { readonly kind: 'tmpfs'; readonly destination: string; readonly mode: number; readonly bytes: number }
@@ -102,6 +123,11 @@ export const namespaces: readonly Namespace[] = ['user', 'ipc', 'pid', 'uts', 'c
 export function planSandbox(facts: RunFacts, scopes: ResolvedScopes, command: SandboxCommand): SandboxPlan {
   const { network, limits } = command;
   return {
+    bwrapVersion: facts.bwrapVersion,
+    dieWithParent: true,
+    newSession: true,
+    disableUserns: true,
+    droppedCapabilities: ['ALL'],
     // Whoever has the host's network has no namespace of its own for it: policy, ceiling and an approval say so.
     namespaces: network === 'full' ? namespaces.filter((name) => name !== 'net') : namespaces,
     network,
@@ -111,6 +137,7 @@ export function planSandbox(facts: RunFacts, scopes: ResolvedScopes, command: Sa
     ...(facts.executorUid === facts.jobUser.uid ? {} : { credentials: toCredentials(facts.jobUser) }),
     // Where the next run has another user, it is through the group that it can change what this one makes.
     umask: facts.jobUsers.pooled ? 0o002 : 0o022,
+    clearEnvironment: true,
     environment: {
       HOME: sandboxHome,
       LANG: 'C.UTF-8',
@@ -190,6 +217,7 @@ function etcMounts(facts: HostFacts, network: NetworkMode): Mount[] {
         kind: 'data',
         descriptor: `data:${destination}`,
         destination,
+        mode: 0o444,
         content,
       }),
     ),
@@ -226,6 +254,7 @@ function secretMounts(names: readonly string[]): Mount[] {
         kind: 'secret',
         descriptor: toSecretDescriptor(name),
         destination: toSecretPath(name),
+        mode: 0o400,
       }),
     ),
   ];

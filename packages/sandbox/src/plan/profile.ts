@@ -16,11 +16,11 @@ export function sandboxProfileId(plan: SandboxPlan): string {
 }
 
 /** What a receipt says of a sandboxed run. */
-export function describeSandbox(plan: SandboxPlan, facts: RunFacts): SandboxReport {
-  const { uid, gid, name, group } = facts.jobUser;
+export function describeSandbox(plan: SandboxPlan, { jobUser }: Pick<RunFacts, 'jobUser'>): SandboxReport {
+  const { uid, gid, name, group } = jobUser;
   return {
     mechanism: 'bubblewrap',
-    bwrap_version: facts.bwrapVersion,
+    bwrap_version: plan.bwrapVersion,
     namespaces: [...plan.namespaces],
     network: plan.network,
     cgroup: toVersion(plan.cgroup?.mechanism),
