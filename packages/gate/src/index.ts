@@ -1,9 +1,10 @@
-export type { LinkSession } from './link/session.ts';
+export type { ExecutorConnection, Wire } from './link/connection.ts';
+export type { OutputLimits } from './output/grant.ts';
+export type { GateMethods } from './rpc/methods.ts';
 export { createGate, type Gate, type GateDependencies, type GateOptions } from './service/compose.ts';
 export {
   defaultGateLimits,
   type GateConfig,
   type GateLimits,
-  type OutputLimits,
   readGateConfig,
 } from './service/config.ts';

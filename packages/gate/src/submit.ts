@@ -1,13 +1,45 @@
+import type { Clock } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
-import type { SubmitRequest } from '@csc-fleet/common/messages';
-import { bindPolicy, type PolicyDocument } from '@csc-fleet/common/policy';
-import { approve, findAwaiting, readApprovals, takesApprovals } from './approval/approve.ts';
+import type { CheckRequest, CheckResponse, SubmitRequest } from '@csc-fleet/common/messages';
+import { type Bindings, bindPolicy, type PolicySet } from '@csc-fleet/common/policy';
+import {
+  type ApprovalRules,
+  type ApprovalSubject,
+  findWaiting,
+  isCleared,
+  type Standing,
+  standingOf,
+  takesApprovals,
+} from './approval/standing.ts';
 import type { LiveExecution } from './execution/execution.ts';
-import type { Requirement } from './schedule/peers.ts';
-import type { GateContext } from './service/context.ts';
-import { type Decided, decide, readContract } from './submit/decide.ts';
-import { record } from './submit/record.ts';
-import { readWishes, type Wishes } from './submit/wishes.ts';
+import type { Executions, NewLiveExecution, Principal } from './execution/executions.ts';
+import type { Mint, Placement } from './schedule/mint.ts';
+import type { Scheduler } from './schedule/scheduler.ts';
+import { type Decided, type DecisionPorts, decide, parse } from './submit/decide.ts';
+import { checkWaiting, type Judged, type RecordPorts, record, recordApproval } from './submit/record.ts';
+import { readTerms, type Terms } from './submit/terms.ts';
+
+export interface CheckPorts extends DecisionPorts {
+  readonly clock: Clock;
+  readonly policies: PolicySet;
+  readonly bindings: Bindings;
+}
+
+export interface SubmitPorts extends CheckPorts, ApprovalRules, RecordPorts {
+  readonly executions: Pick<Executions, 'findByKey' | 'open' | 'create'>;
+  readonly scheduler: Pick<
+    Scheduler,
+    'checkRoom' | 'queuedEvent' | 'takeSeat' | 'giveBack' | 'offer' | 'enqueue'
+  >;
+  readonly mint: Mint;
+  readonly limits: {
+    /** Executions that wait, for an executor or for approval, of all principals together. */
+    readonly maxQueued: number;
+    readonly queueTimeoutSec: number;
+    /** Bytes that are stored for one principal in a day. */
+    readonly storedBytesPerDay: number;
+  };
+}
 
 export interface Submitted {
   readonly execution: LiveExecution;
@@ -16,47 +48,106 @@ export interface Submitted {
 }
 
 /**
- * Takes a contract: decides, records and queues. The caller has authenticated and limited it. Resolves once the
- * execution is on disk; a denial is such an execution too. Throws CONTRACT_INVALID, NOT_PERMITTED, APPROVAL_INVALID,
- * IDEMPOTENCY_CONFLICT, NO_MATCHING_EXECUTOR, QUEUE_FULL, STORE_UNAVAILABLE.
+ * The way of a contract, from here to an executor: parse ▸ bind ▸ evaluate ▸ approvals ▸ record ▸ place ▸ mint ▸ offer.
+ * Whoever calls has been limited and authenticated (traffic/ and rpc/interceptors.ts), which is what a Principal says.
+ * Resolves once the execution is on disk; a denial is such an execution too. Throws CONTRACT_INVALID, REQUEST_INVALID,
+ * NOT_PERMITTED, APPROVAL_INVALID, IDEMPOTENCY_CONFLICT, NO_MATCHING_EXECUTOR, QUEUE_FULL, RATE_LIMITED,
+ * STORE_UNAVAILABLE.
  */
 export async function submit(
-  gate: GateContext,
-  principal: string,
+  ports: SubmitPorts,
+  principal: Principal,
   request: SubmitRequest,
 ): Promise<Submitted> {
-  const wishes = readWishes(gate, principal, request);
-  const contract = readContract(request.contract);
-  const policy = bindPolicy(gate.bindings, gate.policies, principal, request.policyProfile);
-  const decided = decide(gate, contract, policy, wishes.now);
-  const existing = await findExisting(gate, decided, wishes);
-  if (existing !== undefined && !takesApprovals(existing, decided, wishes)) {
-    return { execution: existing, existing: true };
+  const now = ports.clock.now();
+  const terms = readTerms(request, principal, ports.limits.queueTimeoutSec);
+  const contract = parse(request.contract);
+  const policy = bindPolicy(ports.bindings, ports.policies, principal.uri, request.policyProfile);
+  const decided = decide(contract, policy, ports, now);
+  const known = await findKnown(ports, terms, decided);
+  const subject = toSubject(principal, decided);
+  const bringsApprovals = request.approvalsJson.length > 0;
+  if (known !== undefined && !(bringsApprovals && takesApprovals(known, subject)))
+    return { execution: known, existing: true };
+  const standing = standingOf(decided, request.approvalsJson, ports, now);
+  checkRoom(ports, terms, decided, standing);
+  const judged = { principal, now, terms, decided };
+  if (standing.is === 'approved') {
+    const waiting = known ?? findWaiting(ports.executions.open(), subject);
+    const key = known === undefined ? terms.key : undefined;
+    if (waiting !== undefined) {
+      await recordApproval(waiting, { ...judged, standing }, key, ports);
+      ports.scheduler.enqueue(waiting);
+      return { execution: waiting, existing: known !== undefined };
+    }
   }
-  const approvals = readApprovals(gate, decided, wishes);
-  if (approvals.runs) gate.scheduler.checkRoom(requirementFor(wishes, policy));
-  const waiting = approvals.approved ? (existing ?? findAwaiting(gate, decided, wishes)) : undefined;
-  const execution =
-    waiting === undefined
-      ? await record(gate, decided, wishes, approvals)
-      : await approve(gate, waiting, wishes, approvals, existing === undefined);
-  if (execution === undefined) return { execution: await raced(gate, decided, wishes), existing: true };
-  gate.scheduler.enqueue(execution);
-  return { execution, existing: existing !== undefined };
+  const execution = await recordAndOffer(ports, { ...judged, standing });
+  if (execution === undefined) return { execution: await findFirst(ports, terms, decided), existing: true };
+  return { execution, existing: false };
 }
 
-function requirementFor({ selector }: Wishes, { policy, sha256 }: PolicyDocument): Requirement {
-  return { selector, policySha256: sha256, policyProfile: policy.name };
+/**
+ * record ▸ place ▸ mint ▸ offer. Where an executor is free, one write records the execution and where it is placed, and
+ * the offer leaves once that is on disk: a gate that comes back must not make another one. Where none is, it is recorded
+ * and waits, and the scheduler does the same when its turn comes. Undefined where its idempotency key is taken.
+ */
+async function recordAndOffer(ports: SubmitPorts, judged: Judged): Promise<LiveExecution | undefined> {
+  const { scheduler, executions } = ports;
+  const entry = record(judged, ports);
+  const seat = isCleared(judged.standing) ? scheduler.takeSeat(entry.row) : undefined;
+  if (seat === undefined) {
+    const execution = await executions.create(judged.now, entry);
+    if (execution !== undefined) scheduler.enqueue(execution);
+    return execution;
+  }
+  try {
+    const placement = ports.mint(entry.row, seat);
+    const execution = await executions.create(judged.now, withPlacement(entry, placement));
+    if (execution === undefined) scheduler.giveBack(seat);
+    else scheduler.offer(execution, placement, entry.row.contract_json);
+    return execution;
+  } catch (error) {
+    scheduler.giveBack(seat);
+    throw error;
+  }
 }
 
-async function findExisting(
-  gate: GateContext,
-  decided: Decided,
-  wishes: Wishes,
+function withPlacement(entry: NewLiveExecution, { change, happened }: Placement): NewLiveExecution {
+  return { ...entry, row: { ...entry.row, ...change }, happened: [...entry.happened, happened] };
+}
+
+/** Decides and runs nothing: the first steps of a submission. Throws CONTRACT_INVALID, NOT_PERMITTED. */
+export function check(ports: CheckPorts, principal: Principal, request: CheckRequest): CheckResponse {
+  const contract = parse(request.contract);
+  const policy = bindPolicy(ports.bindings, ports.policies, principal.uri, request.policyProfile);
+  return { decision: decide(contract, policy, ports, ports.clock.now()).decision };
+}
+
+function toSubject(principal: Principal, { contractSha256, policy }: Decided): ApprovalSubject {
+  return { principal: principal.uri, contractSha256, policySha256: policy.sha256 };
+}
+
+// Before anything is recorded: what cannot be placed, or would wait with too many others, is refused.
+function checkRoom(
+  { scheduler, executions, limits }: SubmitPorts,
+  { selector }: Terms,
+  { policy }: Decided,
+  standing: Standing,
+): void {
+  if (standing.is === 'waiting') checkWaiting(executions.open(), limits.maxQueued);
+  if (!isCleared(standing)) return;
+  scheduler.checkRoom({ selector, policySha256: policy.sha256, policyProfile: policy.policy.name });
+}
+
+/** The execution that this idempotency key stands for; undefined where there is none. Throws IDEMPOTENCY_CONFLICT. */
+async function findKnown(
+  { executions }: Pick<SubmitPorts, 'executions'>,
+  { key }: Terms,
+  { contractSha256 }: Decided,
 ): Promise<LiveExecution | undefined> {
-  if (wishes.key === undefined) return undefined;
-  const found = await gate.executions.findByKey(wishes.key);
-  if (found !== undefined && found.row.contract_sha256 !== decided.contractSha256) {
+  if (key === undefined) return undefined;
+  const found = await executions.findByKey(key);
+  if (found !== undefined && found.row.contract_sha256 !== contractSha256) {
     throw new CscError(
       'IDEMPOTENCY_CONFLICT',
       'this idempotency key belongs to another contract: use a new key for a new contract',
@@ -66,8 +157,8 @@ async function findExisting(
 }
 
 // The same key came twice at once, and the other one was first.
-async function raced(gate: GateContext, decided: Decided, wishes: Wishes): Promise<LiveExecution> {
-  const found = await findExisting(gate, decided, wishes);
+async function findFirst(ports: SubmitPorts, terms: Terms, decided: Decided): Promise<LiveExecution> {
+  const found = await findKnown(ports, terms, decided);
   if (found !== undefined) return found;
   throw new CscError('STORE_UNAVAILABLE', 'the execution could not be recorded: try again', {
     retryAfterMs: 1000,

@@ -38,15 +38,14 @@ export function outcome(promise: Promise<unknown>): Promise<string> {
 /** The way to a gate for a scripted executor. */
 export function toTransport(client: ExecutorLinkClient): Transport {
   return {
-    link: { open: (_executor, send, hangUp) => open(client, send, hangUp) },
+    link: { open: (wire) => open(client, wire) },
     output: { append: (...args) => append(client, ...args) },
   };
 }
 
 function open(
   client: ExecutorLinkClient,
-  send: Parameters<Transport['link']['open']>[1],
-  hangUp: (error: CscError) => void,
+  { send, hangUp }: Parameters<Transport['link']['open']>[0],
 ): ReturnType<Transport['link']['open']> {
   const call = client.connect();
   let over = false;

@@ -18,8 +18,8 @@ import {
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import type { Identity } from '@csc-fleet/common/rpc';
 import type { UnsignedTicket } from '@csc-fleet/common/ticket';
-import type { LinkSession } from '../../../packages/gate/src/link/session.ts';
-import { encodeItem, itemField } from '../../../packages/gate/src/output/encode-item.ts';
+import type { ExecutorConnection } from '../../../packages/gate/src/link/connection.ts';
+import { encodeItem, itemField } from '../../../packages/gate/src/output/reader.ts';
 import type { Gate } from '../../../packages/gate/src/service/compose.ts';
 
 type FromGate = NonNullable<ConnectResponse['message']>;
@@ -64,7 +64,7 @@ export class ScriptedExecutor {
   readonly #gate: () => Transport;
   readonly #options: ScriptedExecutorOptions;
   readonly #events = new EventEmitter().setMaxListeners(100);
-  #session: LinkSession | undefined;
+  #connection: ExecutorConnection | undefined;
   #heartbeats = 0;
 
   /** @param gate the one that runs when a connection is opened */
@@ -92,24 +92,24 @@ export class ScriptedExecutor {
   }
 
   /** Opens a connection and says nothing. */
-  open(): LinkSession {
+  open(): ExecutorConnection {
     this.hungUp = undefined;
-    const session = this.#gate().link.open(
-      this.identity,
-      (message) => {
-        if (message.message === undefined) return;
-        this.received.push(message.message);
+    const connection = this.#gate().link.open({
+      executor: this.identity,
+      send: ({ message }) => {
+        if (message === undefined) return;
+        this.received.push(message);
         this.#events.emit('message');
       },
-      (error) => {
+      hangUp: (error) => {
         this.hungUp = error;
-        session.closed();
+        connection.closed();
         this.#events.emit('message');
       },
-      this.#options.ask,
-    );
-    this.#session = session;
-    return session;
+      ask: this.#options.ask,
+    });
+    this.#connection = connection;
+    return connection;
   }
 
   hello(executionIds: readonly string[] = []): Hello {
@@ -128,12 +128,12 @@ export class ScriptedExecutor {
   }
 
   disconnect(): void {
-    this.#session?.closed();
-    this.#session = undefined;
+    this.#connection?.closed();
+    this.#connection = undefined;
   }
 
   say(message: ToGate): void {
-    this.#session?.receive({ message });
+    this.#connection?.receive({ message });
   }
 
   /** Resolves once the gate has taken everything said so far, but for receipts; or once it has hung up. */

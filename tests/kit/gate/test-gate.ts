@@ -25,6 +25,7 @@ import { vi } from 'vitest';
 import { createGate, type Gate, type GateOptions } from '../../../packages/gate/src/service/compose.ts';
 import { defaultGateLimits, type GateLimits } from '../../../packages/gate/src/service/config.ts';
 import { deniedContract, toBytes } from './contracts.ts';
+import { LocalClient } from './local-client.ts';
 import { ScriptedExecutor, type ScriptedExecutorOptions } from './scripted-executor.ts';
 
 /** Bound to the profiles `default` (its first), `wide` and `limited`, which is one of v0.2. */
@@ -135,22 +136,27 @@ export class TestGate {
     return executor;
   }
 
+  /** A client of this process. @param uri its identity */
+  as(uri: string): LocalClient {
+    return new LocalClient(this.gate.methods, uri);
+  }
+
   submit(
     contract: CommandContract,
     { principal = agent, ...request }: SubmitShort = {},
   ): Promise<SubmitResponse> {
-    return this.gate.submit(principal, toRequest(contract, request));
+    return this.as(principal).submit(toRequest(contract, request));
   }
 
   async state(executionId: string, principal = agent): Promise<ExecutionState> {
-    const { execution } = await this.gate.getExecution(principal, { executionId });
+    const { execution } = await this.as(principal).getExecution({ executionId });
     if (execution === undefined) throw new CscError('INTERNAL', 'the response has no execution');
     return execution.state;
   }
 
   /** The receipt as the gate keeps it, parsed. */
   async receipt(executionId: string, principal = agent): Promise<Record<string, unknown>> {
-    const { receiptJson } = await this.gate.getReceipt(principal, { executionId });
+    const { receiptJson } = await this.as(principal).getReceipt({ executionId });
     return JSON.parse(receiptJson.toString()) as Record<string, unknown>;
   }
 
@@ -170,7 +176,7 @@ export class TestGate {
   async events(executionId: string, principal = agent): Promise<ExecutionEvent[]> {
     const seen: ExecutionEvent[] = [];
     const request = { executionId, fromSequence: 0 };
-    for await (const event of this.gate.watch(principal, request, AbortSignal.abort())) seen.push(event);
+    for await (const event of this.as(principal).watch(request, AbortSignal.abort())) seen.push(event);
     return seen;
   }
 

@@ -29,7 +29,7 @@ export async function execute(
   });
   try {
     throwIfAborted(options.signal);
-    const submitted = await local.gate.submit(localPrincipal, run.request);
+    const submitted = await local.gate.methods.submit({ principal: localPrincipal, request: run.request });
     using _stop = onAbort(options.signal, () => endGently(local, submitted.executionId));
     using _kill = onAbort(options.killSignal, () => executor.cancelAll(0));
     const result = await Promise.race([followToReceipt(local, run, submitted), local.failed]);
@@ -49,7 +49,9 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
 
 // Nobody would hear of a run that cannot be ended any more: that it failed ends the whole.
 function endGently({ gate, fail }: LocalGate, executionId: string): void {
-  gate.cancel(localPrincipal, { executionId, gracePeriod: undefined }).catch(fail);
+  gate.methods
+    .cancel({ principal: localPrincipal, request: { executionId, gracePeriod: undefined } })
+    .catch(fail);
 }
 
 function onAbort(signal: AbortSignal | undefined, act: () => void): Disposable {

@@ -1,9 +1,12 @@
 import { type Session, toExecutionEvent } from '@csc-fleet/client/offline';
 import { CscError } from '@csc-fleet/common/errors';
-import type { Execution } from '@csc-fleet/common/messages';
+import type { Execution, WatchResponse } from '@csc-fleet/common/messages';
 import { frameTag, readFrames } from '@csc-fleet/common/output-log';
 import type { Gate } from '@csc-fleet/gate/compose';
-import { localPrincipal } from './gate.ts';
+import { localPrincipal as principal } from './gate.ts';
+
+// Who asks is this process: it does not go before it has its answers.
+const gone = new AbortController().signal;
 
 /** What the gate says of an execution's end; what of it is so, the receipt says. */
 export interface Told {
@@ -13,7 +16,7 @@ export interface Told {
 
 /** Hands the session all that comes of an execution of a gate in this process, to its end. */
 export async function followLocal(gate: Gate, session: Session, executionId: string): Promise<Told> {
-  const showOutput = async (encoded: Uint8Array): Promise<void> => {
+  const write = async (encoded: Uint8Array): Promise<void> => {
     // Other messages say what the receipt says too.
     if (encoded[0] !== frameTag) return;
     for (const { data, ...frame } of readFrames(encoded)) {
@@ -21,13 +24,16 @@ export async function followLocal(gate: Gate, session: Session, executionId: str
       await session.output({ type: 'chunk', ...frame, data: bytes });
     }
   };
-  const output = gate.readOutput(localPrincipal, { executionId, from: [], follow: true }, showOutput);
+  const everything = { executionId, from: [], follow: true };
+  const output = gate.methods.readOutput({ principal, request: everything, write, gone });
   output.catch(() => {});
-  for await (const wire of gate.watch(localPrincipal, { executionId, fromSequence: 1 })) {
-    const event = toExecutionEvent(wire);
+  const showEvent = async ({ event: wire }: WatchResponse): Promise<void> => {
+    const event = wire === undefined ? undefined : toExecutionEvent(wire);
     if (event?.type === 'finished') await output;
     if (event !== undefined) await session.event(event);
-  }
+  };
+  const request = { executionId, fromSequence: 1 };
+  await gate.methods.watch({ principal, request, write: showEvent, gone });
   const finished = session.finished();
   if (finished?.execution === undefined) throw new CscError('INTERNAL', 'the run ended without an end');
   const { execution, receiptJson } = finished;

@@ -7,7 +7,12 @@ import { defaultGateLimits } from '@csc-fleet/gate/config';
 import { defaultScratchDirectory, findScratchOwner, isAlive, toScratchPath } from '@csc-fleet/sandbox/host';
 
 /** The identity that submits in `csc run`. */
-export const localPrincipal = 'spiffe://csc.local/client/csc-run';
+export const localPrincipal = {
+  uri: 'spiffe://csc.local/client/csc-run',
+  role: 'client',
+  name: 'csc-run',
+  trustDomain: 'csc.local',
+} as const;
 
 /** Whose key signs the receipts of what never ran. */
 export const gateIdentity = 'spiffe://csc.local/gate/csc-run';
@@ -65,7 +70,7 @@ export async function startLocalGate(policy: PolicyDocument): Promise<LocalGate>
 function bindTo(profile: string) {
   return {
     bindings_version: 'csc.bindings.v0.1' as const,
-    bindings: [{ identity: localPrincipal, policies: [profile] }],
+    bindings: [{ identity: localPrincipal.uri, policies: [profile] }],
   };
 }
 

@@ -3,26 +3,26 @@ import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { sealReceipt, verifyReceiptFor } from '@csc-fleet/common/evidence';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import { type ExecutionReceipt, parseReceipt } from '@csc-fleet/common/receipt';
-import { type LocalGate, localPrincipal } from './gate.ts';
+import { type LocalGate, localPrincipal as principal } from './gate.ts';
 import type { LocalRun, LocalRunResult, Withheld } from './local-run.ts';
 
 /** Nothing runs: gives a `blocked` receipt that says why. */
 export async function withhold(
-  { gate }: LocalGate,
+  { gate: { methods } }: LocalGate,
   run: LocalRun,
   withheld: Withheld,
 ): Promise<LocalRunResult> {
   // Handed in anew, without the approvals that do not count: as another request it must not be taken for the first.
   const request = { ...run.request, idempotencyKey: '', approvalsJson: [] };
-  const submitted = await gate.submit(localPrincipal, request);
+  const submitted = await methods.submit({ principal, request });
   const { executionId, decision, state } = submitted;
   if (state === ExecutionState.AWAITING_APPROVAL) {
-    await gate.cancel(localPrincipal, { executionId, gracePeriod: undefined });
+    await methods.cancel({ principal, request: { executionId, gracePeriod: undefined } });
   }
   const error = withheld.error?.message ?? decision?.reasons.join('; ') ?? 'blocked';
-  const { receiptJson: gates } = await gate.getReceipt(localPrincipal, { executionId });
+  const { receiptJson: gates } = await methods.getReceipt({ principal, request: { executionId } });
   const receiptJson = resign(gates, { execution_mode: run.mode, error }, run);
-  const { execution } = await gate.getExecution(localPrincipal, { executionId });
+  const { execution } = await methods.getExecution({ principal, request: { executionId } });
   if (execution === undefined) throw new CscError('INTERNAL', 'the gate does not know its own execution');
   return {
     executionId,

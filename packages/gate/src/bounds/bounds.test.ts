@@ -156,7 +156,7 @@ describe('a member beyond its bound is named', () => {
       { options: { receiptVersion: '', queueTimeout: { seconds: -1, nanos: 0 } } },
     ],
   ])('of a client: %s', async (path, request) => {
-    await expect(test.gate.submit(agent, toRequest(makeContract(), request))).rejects.toEqual(faultAt(path));
+    await expect(test.as(agent).submit(toRequest(makeContract(), request))).rejects.toEqual(faultAt(path));
   });
 
   it.each<[string, object]>([

@@ -8,7 +8,7 @@ import type { ExecutionChange, ExecutionRow, WithdrawnOffer } from '../store/tab
 import type { Usage } from '../store/usage.ts';
 import type { IdempotencyKey, Step } from '../store/write-step.ts';
 import { Placings } from './placings.ts';
-import { isTerminal } from './states.ts';
+import { isTerminal } from './row.ts';
 
 /** What happened, before it has a number and a time. */
 export type Happening = NonNullable<ExecutionEvent['event']>;

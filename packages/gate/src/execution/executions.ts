@@ -1,14 +1,21 @@
 import { CscError } from '@csc-fleet/common/errors';
+import type { Identity } from '@csc-fleet/common/identity';
 import type { ExecutionEvent } from '@csc-fleet/common/messages';
 import type { Store } from '../store/store.ts';
 import type { ExecutionRow, NewExecution } from '../store/tables.ts';
 import type { IdempotencyKey, Step } from '../store/write-step.ts';
 import { type Happening, LiveExecution } from './execution.ts';
 
+/** The client that an execution belongs to, as it was authenticated. */
+export type Principal = Identity & { readonly role: 'client' };
+
+/** All that there is of an execution when it is recorded, for one write. */
 export interface NewLiveExecution {
-  readonly row: NewExecution & { readonly execution_id: string };
+  readonly row: NewExecution;
   readonly happened: readonly Happening[];
+  /** What ends it at once. */
   readonly receiptJson?: Uint8Array;
+  /** Ids of the approvals that it uses up. */
   readonly approvals: readonly string[];
   readonly key: IdempotencyKey | undefined;
 }
@@ -91,9 +98,9 @@ export class Executions {
   }
 
   /** Throws EXECUTION_UNKNOWN also for another principal's: who may not see it does not learn that it exists. */
-  async visible(principal: string, executionId: string): Promise<LiveExecution> {
+  async visible(principal: Principal, executionId: string): Promise<LiveExecution> {
     const execution = await this.find(executionId);
-    if (execution?.row.principal === principal) return execution;
+    if (execution?.row.principal === principal.uri) return execution;
     throw new CscError(
       'EXECUTION_UNKNOWN',
       'there is no such execution, or it is not yours: check the id and the identity',

@@ -185,7 +185,7 @@ describe('an executor that leaves while it runs something', () => {
       expect(await test.state(executionId)).toBe(ExecutionState.LOST);
       const offer = await executor.next('offer', executionId);
       await executor.finish(offer, { receipt: { status: 'failed', exit_code: 3 } });
-      const { execution } = await test.gate.getExecution(agent, { executionId });
+      const { execution } = await test.as(agent).getExecution({ executionId });
       expect(execution).toMatchObject({ state: ExecutionState.FAILED, exitCode: 3 });
       expect(await test.receipt(executionId)).toMatchObject({ status: 'failed', exit_code: 3 });
       expect((await kinds(executionId)).filter((kind) => kind === 'finished')).toHaveLength(2);

@@ -1,31 +1,261 @@
-import { CscError } from '@csc-fleet/common/errors';
-import type { ConnectResponse } from '@csc-fleet/common/messages';
+import { CscError, isCscError } from '@csc-fleet/common/errors';
+import {
+  type ConnectRequest,
+  type ConnectResponse,
+  type Hello,
+  type Receipt,
+  type Refused,
+  toDuration,
+} from '@csc-fleet/common/messages';
 import type { Identity } from '@csc-fleet/common/rpc';
-import type { LiveExecution } from '../execution/execution.ts';
-import type { GateContext } from '../service/context.ts';
+import { checkBounds, linkBounds, requestInvalid } from '../bounds/index.ts';
+import { Peer } from '../schedule/peers.ts';
+import type { Scheduler } from '../schedule/scheduler.ts';
+import { patiently } from '../store/patiently.ts';
 import type { ExecutorKeys } from './executor-keys.ts';
-import type { Refusals } from './refusals.ts';
+import { findOwn, takeAccepted, takeProgress } from './progress.ts';
+import { type ReconcilePorts, reconcile } from './reconcile.ts';
+import { takeLateStart } from './take-late.ts';
+import { type ReceiptPorts, takeReceipt } from './take-receipt.ts';
+import { type RefusalPorts, takeRefusal } from './take-refusal.ts';
+import { notCounted, Uncounted } from './uncounted.ts';
 
-/** One executor's connection, as those see it who handle what comes over it. */
-export interface Connection {
-  readonly gate: GateContext;
-  readonly keys: ExecutorKeys;
+/** What a transport does with a connection: hands over what comes, and says when it is gone. */
+export interface ExecutorConnection {
+  receive(message: ConnectRequest): void;
+  closed(): void;
+}
+
+/** Where a connection leads: the other end, as the transport has it. */
+export interface Wire {
   readonly executor: Identity;
   readonly send: (message: ConnectResponse) => void;
-  /** What of it did not count. */
-  readonly refusals: Refusals;
-  /** Fires when the connection has ended. */
-  readonly gone: AbortSignal;
+  /** Ends the connection; the error says why. */
+  readonly hangUp: (error: CscError) => void;
+  /**
+   * Resolves once the other end was heard, and what it had said before has been received. Absent: that is always so, as
+   * in one process.
+   */
+  readonly ask?: (() => Promise<void>) | undefined;
 }
 
-/** An open execution of this executor; undefined for any other, whoever it belongs to. */
-export function findOwn({ gate, executor }: Connection, executionId: string): LiveExecution | undefined {
-  const execution = gate.executions.openById(executionId);
-  return execution?.row.executor_id === executor.uri ? execution : undefined;
+export interface ConnectionPorts extends ReconcilePorts, ReceiptPorts, RefusalPorts {
+  readonly executions: ReconcilePorts['executions'] & ReceiptPorts['executions'];
+  readonly store: ReceiptPorts['store'];
+  readonly finisher: ReconcilePorts['finisher'] & ReceiptPorts['finisher'];
+  readonly scheduler: Pick<Scheduler, 'peers' | 'offers' | 'rests' | 'requeue' | 'withdraw' | 'place'>;
+  readonly keys: Pick<ExecutorKeys, 'register' | 'ringOf'>;
+  readonly gateId: string;
+  readonly heartbeatIntervalSec: number;
+  /** Milliseconds of a clock that never jumps. */
+  readonly monotonicMs: () => number;
+  readonly onNotice: (message: string, details: Record<string, unknown>) => void;
 }
 
-/** For the log: which receipt of which executor was not taken; the cause says why. */
-export function notCounted({ executor }: Connection, executionId: string, cause: unknown): CscError {
-  const message = `the receipt of ${executionId} from executor ${executor.uri} does not count`;
-  return new CscError('RECEIPT_INVALID', message, { cause });
+type Message = NonNullable<ConnectRequest['message']>;
+type ExecutionMessage = Exclude<Message, { $case: 'hello' | 'heartbeat' }>;
+
+// Copies of one execution's receipt that may wait at a time.
+const maxWaiting = 4;
+
+/** The gate's side of one executor's connection: messages are taken one after the other, in order. */
+export class Connection implements ExecutorConnection {
+  readonly #ports: ConnectionPorts;
+  readonly #wire: Wire;
+  readonly #gone = new AbortController();
+  /** What came over it and did not count. */
+  readonly #uncounted = new Uncounted();
+  /** Receipts that are being taken, by execution. */
+  readonly #receiving = new Map<string, number>();
+  #asking = false;
+  /** Hung up: nothing that came behind the message that was wrong counts. */
+  #isOver = false;
+  #peer: Peer | undefined;
+  #storeBusy = false;
+  #work: Promise<void> = Promise.resolve();
+
+  constructor(ports: ConnectionPorts, wire: Wire) {
+    this.#ports = ports;
+    this.#wire = wire;
+  }
+
+  receive({ message }: ConnectRequest): void {
+    if (message === undefined) return;
+    // Not in line behind what waits for a full disk: the executor is to know that the gate lives.
+    if (message.$case === 'heartbeat' && this.#storeBusy) {
+      this.#wire.send({ message: { $case: 'heartbeatAck', value: {} } });
+      return;
+    }
+    this.#work = this.#work.then(() => this.#handle(message)).catch((error: unknown) => this.#failed(error));
+  }
+
+  closed(): void {
+    this.#gone.abort();
+    const peer = this.#peer;
+    if (peer === undefined) return;
+    const { scheduler, onNotice } = this.#ports;
+    scheduler.peers.remove(peer);
+    onNotice('executor disconnected', { executor: peer.id, open: peer.assigned.size });
+  }
+
+  async #handle(message: Message): Promise<void> {
+    if (this.#isOver) return;
+    checkBounds(linkBounds[message.$case], message.value, message.$case);
+    if (message.$case === 'hello') return this.#hello(message.value);
+    if (this.#peer === undefined)
+      throw new CscError('CREDENTIALS_INVALID', 'the first message must be Hello');
+    return this.#dispatch(message, this.#peer);
+  }
+
+  async #dispatch(message: Exclude<Message, { $case: 'hello' }>, peer: Peer): Promise<void> {
+    if (message.$case === 'heartbeat')
+      return this.#wire.send({ message: { $case: 'heartbeatAck', value: {} } });
+    // Placed only once it is known what the answer is.
+    const isAnswer = peer.unanswered.delete(message.value.executionId);
+    await this.#take(message, peer);
+    if (isAnswer) this.#ports.scheduler.place();
+  }
+
+  async #take(message: ExecutionMessage, peer: Peer): Promise<void> {
+    const ports = this.#ports;
+    if (message.$case === 'refused') return this.#refused(message.value, peer);
+    if (message.$case === 'receipt') {
+      // Not in line with the messages behind it: it may have to wait for output.
+      this.#receipt(message.value, peer).catch((error: unknown) => this.#failed(error));
+      return;
+    }
+    const execution = findOwn(ports.executions, this.#wire.executor, message.value.executionId);
+    if (execution === undefined) {
+      if (message.$case === 'accepted') await takeLateStart(ports, peer, message.value.executionId);
+      return;
+    }
+    if (message.$case === 'accepted') return takeAccepted(ports, execution, message.value.notes);
+    if (message.$case === 'commandStarted') {
+      const { commandId, index } = message.value;
+      return takeProgress(ports, execution, commandId, {
+        $case: 'commandStarted',
+        value: { commandId, index },
+      });
+    }
+    const { result } = message.value;
+    return takeProgress(ports, execution, result?.commandId ?? '', {
+      $case: 'commandExited',
+      value: { result },
+    });
+  }
+
+  async #hello(hello: Hello): Promise<void> {
+    if (this.#peer !== undefined)
+      throw requestInvalid('hello', 'was said already: it is the first message, and no other');
+    const { executor, send } = this.#wire;
+    const { gateId, keys, scheduler, heartbeatIntervalSec, onNotice } = this.#ports;
+    await this.#inLine(() => keys.register(executor.uri, hello));
+    if (this.#gone.signal.aborted) return;
+    checkAlone(scheduler, executor, hello);
+    const peer = new Peer(executor, hello, { send, ask: () => this.#askPeer() });
+    this.#peer = peer;
+    scheduler.peers.add(peer);
+    scheduler.rests.resume(peer);
+    const heartbeatInterval = toDuration(heartbeatIntervalSec * 1000);
+    peer.send({ $case: 'welcome', value: { gateId, heartbeatInterval } });
+    onNotice('executor connected', {
+      executor: peer.id,
+      labels: summarizeLabels(peer.labels),
+      slots: peer.slots,
+      mode: peer.executionMode,
+    });
+    await this.#inLine(() => reconcile(this.#ports, peer, new Set(hello.executionIds)));
+    scheduler.place();
+  }
+
+  // A signed refusal is kept by the executor like any receipt until it is acknowledged.
+  async #refused(refused: Refused, peer: Peer): Promise<void> {
+    await this.#inLine(() => takeRefusal(this.#ports, this.#wire.executor, peer, refused));
+    const { executionId, receiptJson } = refused;
+    if (receiptJson.length === 0) return;
+    const receipt = { executionId, receiptJson, outputLogLength: 0 };
+    this.#receipt(receipt, peer).catch((error: unknown) => this.#failed(error));
+  }
+
+  async #receipt(receipt: Receipt, peer: Peer): Promise<void> {
+    const { executor, send } = this.#wire;
+    const gone = this.#gone.signal;
+    const { executionId } = receipt;
+    const waiting = this.#receiving.get(executionId) ?? 0;
+    // Each is kept while it waits for output, and one would do.
+    if (waiting >= maxWaiting) return;
+    this.#receiving.set(executionId, waiting + 1);
+    try {
+      if (!(await patiently(() => takeReceipt(this.#ports, executor, receipt, gone), gone))) return;
+      peer.assigned.delete(executionId);
+      send({ message: { $case: 'receiptAck', value: { executionId } } });
+      this.#ports.scheduler.place();
+    } catch (error) {
+      // The connection stays: the executor has other executions, and would only send the same receipt again.
+      if (isCscError(error, 'STORE_UNAVAILABLE')) this.#failed(error);
+      else this.#uncounted.add(notCounted(executor, executionId, error), this.#ports.onError);
+    } finally {
+      const left = (this.#receiving.get(executionId) ?? 1) - 1;
+      if (left === 0) this.#receiving.delete(executionId);
+      else this.#receiving.set(executionId, left);
+    }
+  }
+
+  // What it had said before is taken first.
+  #askPeer(): void {
+    if (this.#asking) return;
+    this.#asking = true;
+    const began = this.#ports.monotonicMs();
+    const { ask = () => Promise.resolve() } = this.#wire;
+    ask()
+      .then(() => {
+        this.#work = this.#work.then(() => {
+          if (this.#peer !== undefined) this.#peer.heardAt = began;
+        });
+      })
+      // Its connection is on its way out, and what becomes of its offers is decided when it is back.
+      .catch(() => undefined)
+      .finally(() => {
+        this.#asking = false;
+      });
+  }
+
+  // What an executor says must be written before what it says next is taken, also where the disk is full for a while.
+  async #inLine(work: () => Promise<void>): Promise<void> {
+    try {
+      await patiently(work, this.#gone.signal, () => {
+        this.#storeBusy = true;
+      });
+    } finally {
+      this.#storeBusy = false;
+    }
+  }
+
+  #failed(error: unknown): void {
+    if (this.#isOver) return;
+    this.#ports.onError(error);
+    if (!isCscError(error)) return;
+    this.#isOver = true;
+    this.#wire.hangUp(error);
+  }
+}
+
+// Of labels that an executor chooses: 64 of the longest would be 20 KB of log for each connection.
+const maxLoggedLength = 512;
+
+function summarizeLabels(labels: Readonly<Record<string, string>>): string {
+  const text = Object.entries(labels)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(', ');
+  return text.length <= maxLoggedLength ? text : `${text.slice(0, maxLoggedLength)}…`;
+}
+
+// Two hosts with one certificate and a journal each could both be given the same execution.
+function checkAlone({ peers }: Pick<Scheduler, 'peers'>, { uri }: Identity, hello: Hello): void {
+  const connected = peers.get(uri);
+  if (connected === undefined || connected.receiptKeyId === hello.receiptKeyId) return;
+  throw new CscError(
+    'CREDENTIALS_INVALID',
+    'this executor is connected with another receipt key: does another host have its certificate?',
+  );
 }

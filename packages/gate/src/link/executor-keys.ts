@@ -9,7 +9,7 @@ import type { KeyRow } from '../store/tables.ts';
 const maxKeyIdLength = 200;
 
 export interface ExecutorKeysOptions {
-  readonly store: Store;
+  readonly store: Pick<Store, 'keys' | 'addKey'>;
   readonly clock: Clock;
   /** Keys that one executor may ever have: it could fill the store with them otherwise. */
   readonly maxPerExecutor: number;

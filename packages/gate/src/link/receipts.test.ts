@@ -35,7 +35,7 @@ async function run(receiptVersion = 'csc.receipt.v0.2'): Promise<Offer> {
 }
 
 const stored = async ({ executionId }: Offer) =>
-  (await test.gate.getReceipt(agent, { executionId })).receiptJson;
+  (await test.as(agent).getReceipt({ executionId })).receiptJson;
 
 /** What is behind the receipt has been taken, and so was the receipt, unless it waits for output. */
 async function taken(by = executor): Promise<void> {
@@ -50,7 +50,7 @@ describe('the receipt of an executor', () => {
     expect(JSON.parse(receiptJson.toString()).receipt_version).toBe(version);
     await executor.finish(offer);
     expect(await stored(offer)).toEqual(receiptJson);
-    const { execution } = await test.gate.getExecution(agent, { executionId: offer.executionId });
+    const { execution } = await test.as(agent).getExecution({ executionId: offer.executionId });
     expect(execution).toMatchObject({
       state: ExecutionState.SUCCEEDED,
       exitCode: 0,
@@ -72,7 +72,7 @@ describe('the receipt of an executor', () => {
   ] as const)('says how it ended: %s, %s', async (status, ended, state) => {
     const offer = await run();
     await executor.finish(offer, { receipt: { status, ended, exit_code: 7, error: 'why' } });
-    const { execution } = await test.gate.getExecution(agent, { executionId: offer.executionId });
+    const { execution } = await test.as(agent).getExecution({ executionId: offer.executionId });
     expect(execution).toMatchObject({ state, exitCode: 7, error: 'why' });
   });
 
@@ -371,7 +371,7 @@ describe('the receipt key of an executor', () => {
   };
 
   it('is published under its owner', async () => {
-    const { keys } = await test.gate.getKeys({ keyIds: [executor.signer.keyId] });
+    const { keys } = await test.as(agent).getKeys({ keyIds: [executor.signer.keyId] });
     expect(keys).toMatchObject([
       {
         publicKey: Buffer.from(executor.signer.publicKey),
@@ -413,7 +413,7 @@ describe('the receipt key of an executor', () => {
     ];
     for (const receiptKeyStatementJson of proofs)
       await refused(thief, { ...claimed, receiptKeyStatementJson });
-    expect((await test.gate.getKeys({ keyIds: [victim.keyId] })).keys).toEqual([]);
+    expect((await test.as(agent).getKeys({ keyIds: [victim.keyId] })).keys).toEqual([]);
   });
 
   it('is one of a handful: an executor cannot fill the store with keys', async () => {

@@ -1,43 +1,46 @@
 import { ExecutionState, toDuration } from '@csc-fleet/common/messages';
 import type { LiveExecution } from '../execution/execution.ts';
-import type { Peer } from '../schedule/peer.ts';
-import type { GateContext } from '../service/context.ts';
-import type { Connection } from './connection.ts';
+import type { Executions } from '../execution/executions.ts';
+import type { Finisher } from '../execution/finisher.ts';
+import type { Peer } from '../schedule/peers.ts';
+import type { Scheduler } from '../schedule/scheduler.ts';
 import { takeAccepted } from './progress.ts';
-import { takeLateStart } from './take-late.ts';
+import { type LateStartPorts, takeLateStart } from './take-late.ts';
+
+export interface ReconcilePorts extends LateStartPorts {
+  readonly executions: Pick<Executions, 'open' | 'openById'>;
+  readonly scheduler: Pick<Scheduler, 'rests' | 'requeue' | 'withdraw'>;
+  readonly finisher: Pick<Finisher, 'lost' | 'unstarted'>;
+}
 
 /**
  * Brings what the gate believes of an executor that is back in line with what it knows: its journal is the truth.
  * @param held the executions whose receipt it still owes
  */
-export async function reconcile(
-  connection: Connection,
-  peer: Peer,
-  held: ReadonlySet<string>,
-): Promise<void> {
-  const { gate } = connection;
-  const own = [...gate.executions.open()].filter(({ row }) => row.executor_id === peer.id);
-  for (const execution of own) if (held.has(execution.id)) takeUp(gate, peer, execution);
-  await takeUpLate(connection, peer, held);
+export async function reconcile(ports: ReconcilePorts, peer: Peer, held: ReadonlySet<string>): Promise<void> {
+  const { executions, scheduler } = ports;
+  const own = [...executions.open()].filter(({ row }) => row.executor_id === peer.id);
+  for (const execution of own) if (held.has(execution.id)) takeUp(ports, peer, execution);
+  await takeUpLate(ports, peer, held);
   const others = own.filter(({ id }) => !held.has(id));
-  if (others.some(({ row }) => row.state === ExecutionState.OFFERED)) gate.scheduler.rests.add(peer.id);
-  await Promise.all(others.map((execution) => giveUp(gate, peer, execution)));
+  if (others.some(({ row }) => row.state === ExecutionState.OFFERED)) scheduler.rests.add(peer.id);
+  await Promise.all(others.map((execution) => giveUp(ports, peer, execution)));
 }
 
 /** Those that it was taken for silent about. */
-async function takeUpLate(connection: Connection, peer: Peer, held: ReadonlySet<string>): Promise<void> {
-  const { executions } = connection.gate;
+async function takeUpLate(ports: ReconcilePorts, peer: Peer, held: ReadonlySet<string>): Promise<void> {
+  const { executions } = ports;
   for (const executionId of held) {
     const execution = executions.openById(executionId);
     if (execution !== undefined && execution.row.executor_id !== peer.id)
-      await takeLateStart(connection, peer, executionId);
+      await takeLateStart(ports, peer, executionId);
   }
 }
 
 /** The executor has it. */
-function takeUp(gate: GateContext, peer: Peer, execution: LiveExecution): void {
+function takeUp(ports: ReconcilePorts, peer: Peer, execution: LiveExecution): void {
   peer.assigned.add(execution.id);
-  takeAccepted(gate, execution, []);
+  takeAccepted(ports, execution, []);
   // It may have been asked for while nobody heard.
   if (execution.cancelGraceMs === undefined || execution.terminal) return;
   const gracePeriod = toDuration(execution.cancelGraceMs);
@@ -49,7 +52,7 @@ function takeUp(gate: GateContext, peer: Peer, execution: LiveExecution): void {
  * it may be another, its ticket is kept like a withdrawn one: what it starts all the same is evidence.
  */
 async function giveUp(
-  { scheduler, ending }: GateContext,
+  { scheduler, finisher }: ReconcilePorts,
   peer: Peer,
   execution: LiveExecution,
 ): Promise<void> {
@@ -59,9 +62,9 @@ async function giveUp(
     await scheduler.requeue(execution, 'its executor came back without having started it', offer);
   } else if (state === ExecutionState.RUNNING) {
     const why = `executor ${peer.name} came back and knows nothing of it: was its state directory removed?`;
-    await ending.lost(execution, why);
+    await finisher.lost(execution, why);
   } else if (state === ExecutionState.LOST && startedAt === null) {
     const why = `executor ${peer.name} was away, and came back without having started it`;
-    await ending.unstarted(execution, ExecutionState.EXPIRED, why, offer);
+    await finisher.unstarted(execution, ExecutionState.EXPIRED, why, offer);
   }
 }

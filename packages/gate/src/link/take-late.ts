@@ -1,12 +1,25 @@
-import { toTimestamp } from '@csc-fleet/common/encoding';
+import { type Clock, toTimestamp } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { toOutcome } from '@csc-fleet/common/evidence';
+import type { Identity } from '@csc-fleet/common/identity';
 import { ExecutionState, type Receipt, toDuration } from '@csc-fleet/common/messages';
 import { parseReceipt } from '@csc-fleet/common/receipt';
 import type { Happening, LiveExecution } from '../execution/execution.ts';
-import type { Peer } from '../schedule/peer.ts';
-import type { Connection } from './connection.ts';
+import type { Executions } from '../execution/executions.ts';
+import type { Finisher } from '../execution/finisher.ts';
+import type { Peer } from '../schedule/peers.ts';
+import type { Scheduler } from '../schedule/scheduler.ts';
+import type { Store } from '../store/store.ts';
+import type { ExecutorKeys } from './executor-keys.ts';
 import { verifyExecutorReceipt } from './verify-receipt.ts';
+
+export interface LateStartPorts {
+  readonly executions: Pick<Executions, 'openById'>;
+  readonly store: Pick<Store, 'withdrawnTickets'>;
+  readonly scheduler: Pick<Scheduler, 'withdraw'>;
+  readonly clock: Clock;
+  readonly onError: (error: unknown) => void;
+}
 
 /**
  * An executor has started what was withdrawn from it, after its ticket was over or after it had said Hello without it:
@@ -14,24 +27,30 @@ import { verifyExecutorReceipt } from './verify-receipt.ts';
  * Where nobody else has it yet it keeps it. Where somebody has, it is told to end its own, and that is logged: its
  * receipt will be the evidence.
  */
-export async function takeLateStart(connection: Connection, peer: Peer, executionId: string): Promise<void> {
-  const { gate, executor } = connection;
-  const [ticketId] = await gate.store.withdrawnTickets(executionId, executor.uri);
+export async function takeLateStart(ports: LateStartPorts, peer: Peer, executionId: string): Promise<void> {
+  const { executions, store, scheduler, clock, onError } = ports;
+  const [ticketId] = await store.withdrawnTickets(executionId, peer.id);
   if (ticketId === undefined) return;
-  const execution = gate.executions.openById(executionId);
-  gate.onError(lateStart(connection, executionId));
-  if (execution !== undefined && isWaiting(connection, execution)) {
+  const execution = executions.openById(executionId);
+  onError(lateStart(peer.id, executionId));
+  if (execution !== undefined && takeFromQueue(scheduler, execution)) {
     peer.assigned.add(executionId);
     const change = {
-      ...holder(connection, ticketId),
+      ...holder(peer.id, ticketId),
       state: ExecutionState.RUNNING,
-      started_at: now(connection),
+      started_at: toTimestamp(clock.now()),
     };
-    const started: Happening = { $case: 'started', value: { executorId: executor.name, notes: [] } };
-    await execution.advance(gate.clock.now(), { change, happened: [started] });
+    const started: Happening = { $case: 'started', value: { executorId: peer.name, notes: [] } };
+    await execution.advance(clock.now(), { change, happened: [started] });
   } else {
     peer.send({ $case: 'cancel', value: { executionId, gracePeriod: toDuration(0) } });
   }
+}
+
+export interface LateReceiptPorts extends LateStartPorts {
+  readonly store: Pick<Store, 'withdrawnTickets' | 'addLateReceipt'>;
+  readonly finisher: Pick<Finisher, 'withReceipt'>;
+  readonly keys: Pick<ExecutorKeys, 'ringOf'>;
 }
 
 /**
@@ -40,23 +59,24 @@ export async function takeLateStart(connection: Connection, peer: Peer, executio
  * SIGNATURE_INVALID, KEY_UNKNOWN, STORE_UNAVAILABLE.
  */
 export async function takeLateReceipt(
-  connection: Connection,
+  ports: LateReceiptPorts,
+  executor: Identity,
   execution: LiveExecution,
   { receiptJson }: Receipt,
 ): Promise<boolean> {
-  const { gate, keys, executor } = connection;
-  const ticketIds = await gate.store.withdrawnTickets(execution.id, executor.uri);
+  const { store, keys, scheduler, finisher, clock, onError } = ports;
+  const ticketIds = await store.withdrawnTickets(execution.id, executor.uri);
   const ticketId = pickTicket(ticketIds, receiptJson);
   if (ticketId === undefined) return false;
-  const row = { ...execution.row, ...holder(connection, ticketId) };
+  const row = { ...execution.row, ...holder(executor.uri, ticketId) };
   const verified = verifyExecutorReceipt(receiptJson, row, keys.ringOf(executor.uri));
-  if (isWaiting(connection, execution)) {
-    await execution.advance(gate.clock.now(), { change: holder(connection, ticketId) });
-    await gate.ending.withReceipt(execution, toOutcome(verified, 'executor', false), receiptJson);
+  if (takeFromQueue(scheduler, execution)) {
+    await execution.advance(clock.now(), { change: holder(executor.uri, ticketId) });
+    await finisher.withReceipt(execution, toOutcome(verified, 'executor', false), receiptJson);
     return true;
   }
-  await gate.store.addLateReceipt(ticketId, receiptJson);
-  gate.onError(lateStart(connection, execution.id));
+  await store.addLateReceipt(ticketId, receiptJson);
+  onError(lateStart(executor.uri, execution.id));
   return true;
 }
 
@@ -69,20 +89,16 @@ function pickTicket(ticketIds: readonly string[], receiptJson: Uint8Array): stri
   return ticketIds.find((it) => it === receipt.ticket_id) ?? last;
 }
 
-// Out of the queue, too: from here on it is this executor's.
-function isWaiting({ gate }: Connection, { row, id }: LiveExecution): boolean {
-  return row.state === ExecutionState.QUEUED && gate.scheduler.withdraw(id);
+// True where nobody else has it yet: from here on it is this executor's.
+function takeFromQueue(scheduler: Pick<Scheduler, 'withdraw'>, { row, id }: LiveExecution): boolean {
+  return row.state === ExecutionState.QUEUED && scheduler.withdraw(id);
 }
 
-function holder({ executor }: Connection, ticketId: string): { executor_id: string; ticket_id: string } {
-  return { executor_id: executor.uri, ticket_id: ticketId };
+function holder(executor: string, ticketId: string): { executor_id: string; ticket_id: string } {
+  return { executor_id: executor, ticket_id: ticketId };
 }
 
-function now({ gate }: Connection): string {
-  return toTimestamp(gate.clock.now());
-}
-
-function lateStart({ executor }: Connection, executionId: string): CscError {
-  const message = `executor ${executor.uri} has started ${executionId} after that was taken from it: its clock is wrong, or it said that it would not`;
+function lateStart(executor: string, executionId: string): CscError {
+  const message = `executor ${executor} has started ${executionId} after that was taken from it: its clock is wrong, or it said that it would not`;
   return new CscError('TICKET_EXPIRED', message);
 }

@@ -1,30 +1,48 @@
 import { CscError } from '@csc-fleet/common/errors';
 import { toOutcome } from '@csc-fleet/common/evidence';
+import type { Identity } from '@csc-fleet/common/identity';
 import type { Receipt } from '@csc-fleet/common/messages';
-import { maxLogLength, outputLimitsOf } from '../output/grant.ts';
-import { type Connection, findOwn } from './connection.ts';
-import { takeLateReceipt } from './take-late.ts';
+import type { Executions } from '../execution/executions.ts';
+import { maxLogLength, type OutputLimits, outputLimitsOf } from '../output/grant.ts';
+import type { OutputStore } from '../output/output-store.ts';
+import type { Scheduler } from '../schedule/scheduler.ts';
+import type { Store } from '../store/store.ts';
+import { findOwn } from './progress.ts';
+import { type LateReceiptPorts, takeLateReceipt } from './take-late.ts';
 import { verifyExecutorReceipt } from './verify-receipt.ts';
+
+export interface ReceiptPorts extends LateReceiptPorts {
+  readonly executions: Pick<Executions, 'openById' | 'find'>;
+  readonly store: Pick<Store, 'withdrawnTickets' | 'addLateReceipt' | 'receipt'>;
+  readonly scheduler: Pick<Scheduler, 'withdraw' | 'rests'>;
+  readonly output: Pick<OutputStore, 'with'>;
+  readonly limits: { readonly output: OutputLimits };
+}
 
 /**
  * Verifies and stores an executor's receipt. Resolves to true once it is on disk with all of the output, also where it
  * had been before: then it may be acknowledged; to false where the connection ended first. Throws RECEIPT_INVALID,
  * SIGNATURE_INVALID, KEY_UNKNOWN, STORE_UNAVAILABLE.
  */
-export async function takeReceipt(connection: Connection, receipt: Receipt): Promise<boolean> {
-  const { gate, keys, executor } = connection;
+export async function takeReceipt(
+  ports: ReceiptPorts,
+  executor: Identity,
+  receipt: Receipt,
+  gone: AbortSignal,
+): Promise<boolean> {
+  const { executions, keys, finisher, scheduler, output, limits } = ports;
   const { executionId, receiptJson, outputLogLength } = receipt;
-  const execution = findOwn(connection, executionId);
-  if (execution === undefined) return takeOther(connection, receipt);
+  const execution = findOwn(executions, executor, executionId);
+  if (execution === undefined) return takeOther(ports, executor, receipt);
   const verified = verifyExecutorReceipt(receiptJson, execution.row, keys.ringOf(executor.uri));
-  if (outputLogLength > maxLogLength(outputLimitsOf(execution.row, gate.limits.output)))
+  if (outputLogLength > maxLogLength(outputLimitsOf(execution.row, limits.output)))
     throw new CscError('RECEIPT_INVALID', 'it counts on more output than the ticket grants');
-  if (!(await hasOutput(connection, executionId, outputLogLength))) return false;
+  if (!(await hasOutput(output, executionId, outputLogLength, gone))) return false;
   // Another copy of it may have been faster.
-  if (gate.executions.openById(executionId) === execution) {
+  if (executions.openById(executionId) === execution) {
     const outcome = toOutcome(verified, 'executor', execution.cancelGraceMs !== undefined);
-    await gate.ending.withReceipt(execution, outcome, receiptJson);
-    gate.scheduler.rests.forget(executor.uri);
+    await finisher.withReceipt(execution, outcome, receiptJson);
+    scheduler.rests.forget(executor.uri);
   }
   return true;
 }
@@ -33,9 +51,14 @@ export async function takeReceipt(connection: Connection, receipt: Receipt): Pro
  * Resolves once that much output would outlast a power cut: the executor deletes its own copy when its receipt is
  * acknowledged. False where the connection ended first: the executor will send the receipt again.
  */
-async function hasOutput({ gate, gone }: Connection, executionId: string, length: number): Promise<boolean> {
+async function hasOutput(
+  output: Pick<OutputStore, 'with'>,
+  executionId: string,
+  length: number,
+  gone: AbortSignal,
+): Promise<boolean> {
   if (length === 0) return true;
-  return gate.output.with(executionId, async (log) => {
+  return output.with(executionId, async (log) => {
     while (log.length < length && !gone.aborted) await log.grown(gone);
     if (log.length < length) return false;
     await log.sync();
@@ -47,15 +70,14 @@ async function hasOutput({ gate, gone }: Connection, executionId: string, length
  * Of an execution that this executor does not have, or has no more. Where it never had it, nothing is kept of it: its
  * store is not for an executor to fill. Where it is the gate's own store that was lost, the host still has the receipt.
  */
-async function takeOther(connection: Connection, receipt: Receipt): Promise<boolean> {
-  const { gate, executor } = connection;
-  const execution = await gate.executions.find(receipt.executionId);
+async function takeOther(ports: ReceiptPorts, executor: Identity, receipt: Receipt): Promise<boolean> {
+  const { executions, store } = ports;
+  const execution = await executions.find(receipt.executionId);
   if (execution !== undefined) {
-    const stored =
-      execution.row.executor_id === executor.uri ? await gate.store.receipt(execution.id) : undefined;
+    const stored = execution.row.executor_id === executor.uri ? await store.receipt(execution.id) : undefined;
     if (stored?.equals(receipt.receiptJson)) return true;
     // The gate's own may be the one that counts: it had been told that this executor did not start it.
-    if (await takeLateReceipt(connection, execution, receipt)) return true;
+    if (await takeLateReceipt(ports, executor, execution, receipt)) return true;
     if (stored !== undefined) return true;
   }
   throw new CscError('RECEIPT_INVALID', 'this executor was never offered that execution');

@@ -1,5 +1,10 @@
-import type { OutputLimits } from '../service/config.ts';
 import type { ExecutionRow } from '../store/tables.ts';
+
+/** Captured of one execution, in bytes; a host may capture less, never more. */
+export interface OutputLimits {
+  readonly stdout_bytes: number;
+  readonly stderr_bytes: number;
+}
 
 /** What an execution's output may be: its host is held to the ticket here, too. */
 export interface OutputGrant {

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { OutputChunk, OutputStream } from '@csc-fleet/common/messages';
 import { maxFrameBytes, maxFrameData } from '@csc-fleet/common/output-log';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { encodeItem, itemField } from './encode-item.ts';
 import { OutputLog } from './output-log.ts';
+import { encodeItem, itemField } from './reader.ts';
 
 let directory: string;
 let path: string;

@@ -1,8 +1,19 @@
+import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import { OutputEnd, type ReadOutputRequest } from '@csc-fleet/common/messages';
 import { encodeFrame, type Frame, readFrames, streamKey } from '@csc-fleet/common/output-log';
 import type { LiveExecution } from '../execution/execution.ts';
-import { encodeItem, itemField } from './encode-item.ts';
 import type { OutputLog } from './output-log.ts';
+
+/** The fields of RunResponse, of which ReadOutputResponse has the first two. */
+export const itemField = { chunk: 1, end: 2, event: 3 } as const;
+
+/** A RunResponse or ReadOutputResponse that holds just this encoded message. */
+export function encodeItem(field: number, message: Uint8Array): Uint8Array {
+  return new BinaryWriter()
+    .uint32((field << 3) | 2)
+    .bytes(message)
+    .finish();
+}
 
 /** An encoded ReadOutputResponse. A RunResponse that holds the same item looks the same on the wire. */
 export type EncodedOutput = Uint8Array;

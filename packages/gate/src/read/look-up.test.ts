@@ -20,12 +20,12 @@ const unknown = 'f6a5a1f5-5f0e-4b1e-8d1c-1d7d1f7a2b3c';
 
 describe('what may be seen', () => {
   const ways = (principal: string, executionId: string) => [
-    () => test.gate.getExecution(principal, { executionId }),
-    () => test.gate.getReceipt(principal, { executionId }),
-    () => test.gate.cancel(principal, { executionId, gracePeriod: undefined }),
-    () => test.gate.readOutput(principal, { executionId, from: [], follow: false }, async () => undefined),
+    () => test.as(principal).getExecution({ executionId }),
+    () => test.as(principal).getReceipt({ executionId }),
+    () => test.as(principal).cancel({ executionId, gracePeriod: undefined }),
+    () => test.as(principal).readOutput({ executionId, from: [], follow: false }, async () => undefined),
     async () => {
-      for await (const _ of test.gate.watch(principal, { executionId, fromSequence: 0 })) break;
+      for await (const _ of test.as(principal).watch({ executionId, fromSequence: 0 })) break;
     },
   ];
 
@@ -42,7 +42,7 @@ describe('what may be seen', () => {
 
   it('is not in another’s list', async () => {
     await test.submit(deniedContract());
-    const { executions } = await test.gate.listExecutions(other, { states: [], pageSize: 0, pageToken: '' });
+    const { executions } = await test.as(other).listExecutions({ states: [], pageSize: 0, pageToken: '' });
     expect(executions).toEqual([]);
   });
 });
@@ -51,7 +51,7 @@ describe('getExecution', () => {
   it('gives what was decided and what happened, also from disk', async () => {
     const contract = deniedContract();
     const { executionId, decision } = await test.submit(contract);
-    const found = await test.gate.getExecution(agent, { executionId });
+    const found = await test.as(agent).getExecution({ executionId });
     expect(found.decision).toEqual(decision);
     expect(found.execution).toMatchObject({
       executionId,
@@ -67,14 +67,14 @@ describe('getExecution', () => {
       exitCode: undefined,
     });
     await test.reopen();
-    expect(await test.gate.getExecution(agent, { executionId })).toEqual(found);
+    expect(await test.as(agent).getExecution({ executionId })).toEqual(found);
   });
 });
 
 describe('getReceipt', () => {
   it('says to come back where there is none yet', async () => {
     const { executionId } = await test.submit(contractForApproval());
-    await expect(test.gate.getReceipt(agent, { executionId })).rejects.toMatchObject({
+    await expect(test.as(agent).getReceipt({ executionId })).rejects.toMatchObject({
       code: 'EXECUTION_UNKNOWN',
       retryAfterMs: 1000,
     });
@@ -83,7 +83,7 @@ describe('getReceipt', () => {
 
 describe('listExecutions', () => {
   const list = (pageSize: number, pageToken = '', states: ExecutionState[] = []) =>
-    test.gate.listExecutions(agent, { states, pageSize, pageToken });
+    test.as(agent).listExecutions({ states, pageSize, pageToken });
 
   const submitSome = async (count: number) => {
     const ids: string[] = [];
@@ -143,7 +143,7 @@ describe('listExecutions', () => {
 describe('getKeys', () => {
   it('gives the gate’s and the executors’, each with its owner', async () => {
     const executor = await test.connected('e1');
-    const { keys } = await test.gate.getKeys({ keyIds: [] });
+    const { keys } = await test.as(agent).getKeys({ keyIds: [] });
     expect(keys.map(({ keyId, owner }) => ({ keyId, owner }))).toEqual(
       expect.arrayContaining([
         { keyId: test.signer.keyId, owner: gateIdentity },
@@ -164,7 +164,7 @@ describe('getKeys', () => {
     const executor = await test.connected('e1');
     executor.disconnect();
     await test.reopen();
-    const { keys } = await test.gate.getKeys({ keyIds: [executor.signer.keyId, 'no-such-key'] });
+    const { keys } = await test.as(agent).getKeys({ keyIds: [executor.signer.keyId, 'no-such-key'] });
     expect(keys.map(({ keyId }) => keyId)).toEqual([executor.signer.keyId]);
   });
 
@@ -172,12 +172,12 @@ describe('getKeys', () => {
     ['more than 100', Array.from({ length: 101 }, (_, index) => `key-${index}`)],
     ['too long ones', ['x'.repeat(201)]],
   ])('is not asked for %s', async (_, keyIds) => {
-    await expect(test.gate.getKeys({ keyIds })).rejects.toEqual(rejected('REQUEST_INVALID'));
+    await expect(test.as(agent).getKeys({ keyIds })).rejects.toEqual(rejected('REQUEST_INVALID'));
   });
 
   it('gives a key once, however often it is named', async () => {
     const { keyId } = test.signer;
-    expect((await test.gate.getKeys({ keyIds: Array(100).fill(keyId) })).keys).toHaveLength(1);
+    expect((await test.as(agent).getKeys({ keyIds: Array(100).fill(keyId) })).keys).toHaveLength(1);
   });
 });
 
@@ -187,7 +187,7 @@ describe('watch', () => {
     const { executionId } = await test.submit(makeContract());
     const seen: [number, string | undefined][] = [];
     const watching = (async () => {
-      for await (const { sequence, event } of test.gate.watch(agent, { executionId, fromSequence: 0 }))
+      for await (const { sequence, event } of test.as(agent).watch({ executionId, fromSequence: 0 }))
         seen.push([sequence, event?.$case]);
     })();
     await executor.accept(executionId);
@@ -205,7 +205,7 @@ describe('watch', () => {
     await executor.finish(await executor.next('offer'));
     const from = async (fromSequence: number) => {
       const sequences: number[] = [];
-      for await (const event of test.gate.watch(agent, { executionId, fromSequence }))
+      for await (const event of test.as(agent).watch({ executionId, fromSequence }))
         sequences.push(event.sequence);
       return sequences;
     };
@@ -222,7 +222,7 @@ describe('watch', () => {
     const abort = new AbortController();
     const seen: unknown[] = [];
     const watching = (async () => {
-      for await (const event of test.gate.watch(agent, { executionId, fromSequence: 0 }, abort.signal))
+      for await (const event of test.as(agent).watch({ executionId, fromSequence: 0 }, abort.signal))
         seen.push(event);
     })();
     await test.flushed();
@@ -241,12 +241,13 @@ describe('readOutput', () => {
   ): Promise<ReadOutputResponse['item'][]> => {
     const items: ReadOutputResponse['item'][] = [];
     const from = [{ commandId: 'main', stream: OutputStream.STDOUT, offset }];
-    await test.gate.readOutput(
-      agent,
-      { executionId, from, follow },
-      async (bytes) => void items.push(ReadOutputResponse.decode(bytes).item),
-      abort,
-    );
+    await test
+      .as(agent)
+      .readOutput(
+        { executionId, from, follow },
+        async (bytes) => void items.push(ReadOutputResponse.decode(bytes).item),
+        abort,
+      );
     return items;
   };
 

@@ -12,37 +12,44 @@ import {
   type ListExecutionsResponse,
   type PublicKey,
 } from '@csc-fleet/common/messages';
-import { requestInvalid } from '../bounds/request-invalid.ts';
-import { toDecision, toExecution } from '../execution/to-message.ts';
-import type { ExecutorKeys } from '../link/executor-keys.ts';
-import type { GateContext } from '../service/context.ts';
+import { requestInvalid } from '../bounds/index.ts';
+import type { Executions, Principal } from '../execution/executions.ts';
+import { toDecision, toExecution } from '../execution/row.ts';
+import type { Store } from '../store/store.ts';
 import type { KeyRow } from '../store/tables.ts';
-import { readPageToken, toPageToken } from './page-token.ts';
 
 const defaultPage = 50;
 const maxPage = 1000;
 
+interface LookUpPorts {
+  readonly executions: Pick<Executions, 'visible'>;
+}
+
 /** Throws EXECUTION_UNKNOWN, as all look-ups by id do. */
 export async function getExecution(
-  gate: GateContext,
-  principal: string,
+  { executions }: LookUpPorts,
+  principal: Principal,
   request: GetExecutionRequest,
 ): Promise<GetExecutionResponse> {
-  const { row } = await gate.executions.visible(principal, request.executionId);
+  const { row } = await executions.visible(principal, request.executionId);
   return { execution: toExecution(row), decision: toDecision(row) };
+}
+
+interface ListPorts {
+  readonly store: Pick<Store, 'list'>;
 }
 
 /** The principal's own executions, newest first. */
 export async function listExecutions(
-  gate: GateContext,
-  principal: string,
+  { store }: ListPorts,
+  principal: Principal,
   request: ListExecutionsRequest,
 ): Promise<ListExecutionsResponse> {
   const size = request.pageSize <= 0 ? defaultPage : Math.min(request.pageSize, maxPage);
   const before = readPageToken(request.pageToken);
   const states = [...new Set(request.states)];
-  const rows = await gate.store.list({
-    principal,
+  const rows = await store.list({
+    principal: principal.uri,
     states,
     limit: size + 1,
     ...(before === undefined ? {} : { before }),
@@ -55,25 +62,48 @@ export async function listExecutions(
   };
 }
 
+/** A page token for the executions before this number. It says nothing to whoever holds it. */
+function toPageToken(before: number): string {
+  return Buffer.from(`p1:${before}`).toString('base64url');
+}
+
+/** The number in a page token; undefined for the first page. Throws REQUEST_INVALID for one that no gate gave. */
+function readPageToken(token: string): number | undefined {
+  if (token === '') return undefined;
+  const before = Number(/^p1:([1-9]\d{0,15})$/.exec(Buffer.from(token, 'base64url').toString())?.[1]);
+  if (Number.isSafeInteger(before) && toPageToken(before) === token) return before;
+  throw requestInvalid('page_token', 'is not one that this gate gave: begin again without it');
+}
+
+interface ReceiptPorts extends LookUpPorts {
+  readonly store: Pick<Store, 'receipt'>;
+}
+
 /** Throws EXECUTION_UNKNOWN also where there is no receipt yet. */
 export async function getReceipt(
-  gate: GateContext,
-  principal: string,
+  { executions, store }: ReceiptPorts,
+  principal: Principal,
   request: GetReceiptRequest,
 ): Promise<GetReceiptResponse> {
-  const execution = await gate.executions.visible(principal, request.executionId);
-  const receiptJson = await gate.store.receipt(execution.id);
+  const execution = await executions.visible(principal, request.executionId);
+  const receiptJson = await store.receipt(execution.id);
   if (receiptJson !== undefined) return { receiptJson };
   throw new CscError('EXECUTION_UNKNOWN', 'the execution has no receipt yet: wait until it has ended', {
     retryAfterMs: 1000,
   });
 }
 
+/** The keys of the gate itself and of all executors. */
+export interface KnownKeys {
+  all(): readonly KeyRow[];
+  find(keyId: string): KeyRow | undefined;
+}
+
 // A fleet's worth of keys fits into no answer that a client should have to take.
 const maxKeys = 1000;
 
 /** The keys that receipts and decisions verify with: the gate's own and the executors'. Throws REQUEST_INVALID. */
-export function getKeys(keys: ExecutorKeys, { keyIds }: GetKeysRequest): GetKeysResponse {
+export function getKeys(keys: KnownKeys, { keyIds }: GetKeysRequest): GetKeysResponse {
   const rows = keyIds.length === 0 ? keys.all() : [...new Set(keyIds)].flatMap((id) => keys.find(id) ?? []);
   if (rows.length > maxKeys)
     throw requestInvalid('key_ids', `must name the keys wanted: this gate has ${rows.length}`);

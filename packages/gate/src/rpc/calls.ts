@@ -1,93 +1,79 @@
-import { CscError } from '@csc-fleet/common/errors';
-import { type ErrorLog, toServiceError } from '@csc-fleet/common/rpc';
-import { asOwner, type Owner } from '@csc-fleet/common/service';
 import type {
+  handleBidiStreamingCall,
   handleServerStreamingCall,
   handleUnaryCall,
   ServerDuplexStream,
   ServerWritableStream,
+  ServiceDefinition,
   ServiceError,
 } from '@grpc/grpc-js';
-import { authenticate } from '../traffic/authenticate.ts';
+import { type CallRules, intercept, type MethodRules } from './interceptors.ts';
+import type { Call, DuplexCall, StreamCall } from './methods.ts';
 
-/** What every call goes through: who calls, and how errors leave. How often and how much is decided before: traffic/. */
-export interface CallRules {
-  /** The gate's own, and the only one that callers may be of. */
-  readonly trustDomain: string;
+// grpc-js's three kinds of calls: each becomes an Incoming for the interceptors, and what is left of it is for its method.
+
+interface Decoder<Message> {
+  readonly requestDeserialize: (bytes: Buffer) => Message;
+}
+
+export interface ClientRules extends CallRules {
   /** Of a request. */
   readonly maxMessageBytes: number;
-  /** Fires when the gate stops: streams are ended, and go on at the gate that comes back. */
-  readonly stopping: AbortSignal;
-  readonly log: ErrorLog;
 }
 
-/** A request as it came. It is decoded once it is known whose it is: that alone can cost much. */
-export interface Undecoded<Request> {
-  readonly bytes: Uint8Array;
-  readonly decode: (bytes: Buffer) => Request;
+/** A service whose messages grpc-js hands over as they came: it would call what is none INTERNAL. */
+export function undecoded(service: ServiceDefinition): ServiceDefinition {
+  const leave = { requestDeserialize: (bytes: Buffer) => bytes };
+  return Object.fromEntries(Object.entries(service).map(([name, method]) => [name, { ...method, ...leave }]));
 }
 
-type Unary<Request, Response> = (principal: string, request: Request) => Promise<Response> | Response;
-
-/** A unary method: authenticated, and with errors as statuses. */
 export function unary<Request, Response>(
-  rules: CallRules,
-  method: Unary<Request, Response>,
-): handleUnaryCall<Undecoded<Request>, Response> {
-  return (call, done) => {
-    const answer = async (): Promise<Response> => {
-      const { uri } = authenticate(call, 'client', rules.trustDomain);
-      return method(uri, decode(rules, call.request));
-    };
+  { maxMessageBytes, ...rules }: ClientRules,
+  { requestDeserialize: decode }: Decoder<Request>,
+  method: (call: Call<Request>) => Promise<Response>,
+): handleUnaryCall<Buffer, Response> {
+  const serve = intercept(rules, { role: 'client', atStop: 'finish', maxMessageBytes, decode });
+  return (wire, done) => {
     const finish = once(done);
-    asOwner(toOwner(call, finish), answer).then(
-      (response) => finish(null, response),
-      (error: unknown) => finish(toServiceError(error, rules.log)),
+    const answer = serve(async ({ caller, read }) =>
+      finish(null, await method({ principal: caller, request: read(wire.request) })),
     );
+    void answer({ wire, end: () => undefined, fail: (status) => finish(status) });
   };
 }
 
-/** A server-streaming method gets `write`, which waits while the reader is slow, and a signal for when it has gone. */
-type Streaming<Request, Response> = (
-  principal: string,
-  request: Request,
-  write: (message: Response) => Promise<void>,
-  gone: AbortSignal,
-) => Promise<void>;
-
+/** `gone` fires when the call is over, or its caller has gone. */
 export function streaming<Request, Response>(
-  rules: CallRules,
-  method: Streaming<Request, Response>,
-): handleServerStreamingCall<Undecoded<Request>, Response> {
-  return (call) => {
-    const gone = goneController(call);
-    const stop = (): void => gone.abort();
-    rules.stopping.addEventListener('abort', stop);
-    const answer = async (): Promise<void> => {
-      const { uri } = authenticate(call, 'client', rules.trustDomain);
-      const write = (message: Response): Promise<void> => writeTo(call, message, gone.signal);
-      await method(uri, decode(rules, call.request), write, gone.signal);
-      if (rules.stopping.aborted) throw draining();
-    };
-    const owner = toOwner(call, (error) => {
-      call.emit('error', error);
-      gone.abort();
+  { maxMessageBytes, ...rules }: ClientRules,
+  { requestDeserialize: decode }: Decoder<Request>,
+  method: (call: StreamCall<Request, Response>) => Promise<void>,
+): handleServerStreamingCall<Buffer, Response> {
+  const serve = intercept(rules, { role: 'client', atStop: 'drain', maxMessageBytes, decode });
+  return (wire) => {
+    const { gone, end, fail } = followCall(wire);
+    const write = (message: Response): Promise<void> => writeTo(wire, message, gone);
+    const answer = serve(async ({ caller, read }) => {
+      await method({ principal: caller, request: read(wire.request), write, gone });
+      end();
     });
-    asOwner(owner, answer)
-      .then(
-        () => call.end(),
-        (error: unknown) => void call.emit('error', toServiceError(error, rules.log)),
-      )
-      .finally(() => rules.stopping.removeEventListener('abort', stop));
+    void answer({ wire, end, fail });
   };
 }
 
-/** What exceptions that nobody caught are laid to while the gate works for this call: it ends as INTERNAL. */
-export function toOwner(call: { getPeer(): string }, fail: (error: ServiceError) => void): Owner {
-  return {
-    name: `a call of ${call.getPeer()}`,
-    end: (errorId) =>
-      fail(toServiceError(new Error('it failed outside of its own handlers'), undefined, errorId)),
+export function duplex<Request, Response>(
+  rules: CallRules,
+  { requestDeserialize: decode }: Decoder<Request>,
+  atStop: MethodRules<'executor', Request>['atStop'],
+  method: (call: DuplexCall<Request, Response>) => Promise<void>,
+): handleBidiStreamingCall<Buffer, Response> {
+  const serve = intercept(rules, { role: 'executor', atStop, decode });
+  return (wire) => {
+    const { gone, ...ends } = followCall(wire);
+    const answer = serve(async ({ caller, read, end, fail }) => {
+      await method({ executor: caller, stream: wire, read, end, fail, gone });
+      end();
+    });
+    void answer({ wire, ...ends });
   };
 }
 
@@ -100,32 +86,29 @@ function once<Given extends readonly unknown[]>(work: (...given: Given) => void)
   };
 }
 
-function decode<Request>({ maxMessageBytes }: CallRules, { bytes, decode }: Undecoded<Request>): Request {
-  if (bytes.length > maxMessageBytes) {
-    const message = `the request has ${bytes.length} bytes; this gate takes ${maxMessageBytes}`;
-    throw new CscError('MESSAGE_TOO_LARGE', message);
-  }
-  try {
-    return decode(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
-  } catch (cause) {
-    throw new CscError('REQUEST_INVALID', 'the request is not a message of this method', { cause });
-  }
+type Stream = ServerWritableStream<unknown, unknown> | ServerDuplexStream<unknown, unknown>;
+
+interface Ends {
+  readonly gone: AbortSignal;
+  readonly end: () => void;
+  readonly fail: (status: ServiceError) => void;
 }
 
-/** What a stream ends with when the gate stops. */
-export function draining(): CscError {
-  return new CscError('DRAINING', 'this gate is stopping: call again', { retryAfterMs: 500 });
-}
-
-/** Fires when the caller has gone or the connection is lost. Not by itself where the call ends with an error of ours. */
-export function goneController(
-  call: ServerWritableStream<unknown, unknown> | ServerDuplexStream<unknown, unknown>,
-): AbortController {
-  const controller = new AbortController();
-  const abort = (): void => controller.abort();
-  call.on('cancelled', abort);
-  call.on('close', abort);
-  return controller;
+// Over once: with its first end, when its caller has gone, or when the connection is lost.
+function followCall(wire: Stream): Ends {
+  const gone = new AbortController();
+  const over = (how: () => void): void => {
+    if (gone.signal.aborted) return;
+    how();
+    gone.abort();
+  };
+  wire.on('cancelled', () => gone.abort());
+  wire.on('close', () => gone.abort());
+  return {
+    gone: gone.signal,
+    end: () => over(() => wire.end()),
+    fail: (status) => over(() => wire.emit('error', status)),
+  };
 }
 
 // A slow reader's messages wait on disk, not in memory.

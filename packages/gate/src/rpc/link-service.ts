@@ -2,166 +2,139 @@ import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CscError, guarded } from '@csc-fleet/common/errors';
 import {
+  type ConnectRequest,
   type ConnectResponse,
-  type ErrorLog,
   ExecutorLinkService,
   type Identity,
   type PushOutputRequest,
   type PushOutputResponse,
   pingPeer,
-  toServiceError,
   widenReceiveWindow,
 } from '@csc-fleet/common/rpc';
-import { asOwner } from '@csc-fleet/common/service';
-import type { ServerDuplexStream, ServiceError, UntypedServiceImplementation } from '@grpc/grpc-js';
+import type { ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { checkBounds, pushOutputBounds } from '../bounds/index.ts';
-import type { Gate } from '../service/compose.ts';
-import { authenticate } from '../traffic/authenticate.ts';
-import { draining, goneController, toOwner } from './calls.ts';
-import { createPace, pace } from './pace.ts';
-import { readAsAnswered } from './read-as-answered.ts';
-import { Reading } from './reading.ts';
+import type { ExecutorConnection, Wire } from '../link/connection.ts';
+import { duplex, undecoded } from './calls.ts';
+import type { CallRules } from './interceptors.ts';
+import type { DuplexCall, LinkMethods } from './methods.ts';
+import { createPace, pace, Reading, readAsAnswered } from './reading.ts';
 
-export interface LinkRules {
-  /** The gate's own, and the only one that executors may be of. */
-  readonly trustDomain: string;
-  readonly log: ErrorLog;
+/** Where executors come in. */
+export interface LinkDoor {
+  /** One a connection, which must tell it when it is over. */
+  open(wire: Wire): ExecutorConnection;
+}
+
+/** Where their output comes in. */
+export interface OutputDoor {
+  /** True where this executor may push output of this execution. */
+  mayPush(executor: Identity, executionId: string): boolean;
+  committedLength(executionId: string): Promise<number>;
+  /** Appends whole frames; resolves to the log's new length. */
+  append(executionId: string, logOffset: number, frames: Uint8Array): Promise<number>;
+  /** Keeps the log open until `gone` fires, so that many appends cost one opening. */
+  hold(executionId: string, gone: AbortSignal): void;
+}
+
+export interface LinkPorts {
+  readonly link: LinkDoor;
+  readonly output: OutputDoor;
   /** An executor that has said nothing for this long is gone. */
   readonly silenceMs: number;
-  /** Fires when the gate stops: connections that have no end of their own are ended. */
-  readonly stopping: AbortSignal;
 }
 
-/** csc.link.v1.ExecutorLink with messages that are not decoded: grpc-js would call what is none INTERNAL. */
-export const linkService = {
-  ...ExecutorLinkService,
-  connect: { ...ExecutorLinkService.connect, requestDeserialize: (bytes: Buffer) => bytes },
-  pushOutput: { ...ExecutorLinkService.pushOutput, requestDeserialize: (bytes: Buffer) => bytes },
-};
+/** csc.link.v1.ExecutorLink with messages that are not decoded. */
+export const linkService: ServiceDefinition = undecoded(ExecutorLinkService);
 
-function decode<Message>(decodeBytes: (bytes: Buffer) => Message, bytes: Buffer): Message {
-  try {
-    return decodeBytes(bytes);
-  } catch (cause) {
-    throw new CscError('REQUEST_INVALID', 'what came is not a message of this method', { cause });
-  }
-}
-
-/** The methods of csc.link.v1.ExecutorLink for a gate. */
-export function linkMethods(gate: Gate, rules: LinkRules): UntypedServiceImplementation {
+/** The methods of csc.link.v1.ExecutorLink as gRPC calls them. */
+export function serveLink(ports: LinkPorts, rules: CallRules): UntypedServiceImplementation {
+  const methods = {
+    connect: (call) => connect(ports, call),
+    pushOutput: (call) => pushOutput(ports.output, call),
+  } satisfies LinkMethods;
   return {
-    connect: (call: ServerDuplexStream<Buffer, ConnectResponse>) =>
-      guard(call, rules, (executor) => connect(gate, rules, executor, call)),
-    pushOutput: (call: ServerDuplexStream<Buffer, PushOutputResponse>) =>
-      guard(call, rules, (executor) => pushOutput(gate, rules, executor, call)),
+    // It has no end of its own; the executor connects to the gate that comes back.
+    connect: duplex(rules, ExecutorLinkService.connect, 'end', methods.connect),
+    pushOutput: duplex(rules, ExecutorLinkService.pushOutput, 'drain', methods.pushOutput),
   };
 }
 
-type DuplexCall<Response> = ServerDuplexStream<Buffer, Response>;
-
-function guard<Response>(
-  call: DuplexCall<Response>,
-  rules: LinkRules,
-  handle: (executor: Identity) => void,
-): void {
-  const fail = (error: ServiceError): void => void call.emit('error', error);
-  const begin = guarded(
-    () => handle(authenticate(call, 'executor', rules.trustDomain)),
-    (error) => fail(toServiceError(error, rules.log)),
-  );
-  asOwner(toOwner(call, fail), begin);
-}
-
-function connect(gate: Gate, rules: LinkRules, executor: Identity, call: DuplexCall<ConnectResponse>): void {
-  const gone = goneController(call);
-  const hangUp = (error: unknown): void => {
-    if (!gone.signal.aborted) call.emit('error', toServiceError(error, rules.log));
-    gone.abort();
+async function connect(
+  { link, silenceMs }: Pick<LinkPorts, 'link' | 'silenceMs'>,
+  { executor, stream, read, end, fail, gone }: DuplexCall<ConnectRequest, ConnectResponse>,
+): Promise<void> {
+  const send = (message: ConnectResponse): void => {
+    if (!gone.aborted) stream.write(message);
   };
-  const session = gate.link.open(
-    executor,
-    (message) => {
-      if (!gone.signal.aborted) call.write(message);
-    },
-    hangUp,
-    () => pingPeer(call),
-  );
+  const connection = link.open({ executor, send, hangUp: fail, ask: () => pingPeer(stream) });
   // Not destroyed, which would not tell the executor.
-  const silence = setTimeout(() => {
-    call.end();
-    gone.abort();
-  }, rules.silenceMs);
-  const reading = new Reading(call);
-  readAsAnswered(call, reading);
+  const silence = setTimeout(end, silenceMs);
+  const reading = new Reading(stream);
+  readAsAnswered(stream, reading);
   const paced = pace(reading);
   const take = (bytes: Buffer): void => {
     silence.refresh();
     paced(bytes.length);
-    session.receive(decode(ExecutorLinkService.connect.requestDeserialize, bytes));
+    connection.receive(read(bytes));
   };
-  call.on('data', guarded(take, hangUp));
-  call.on('end', () => call.end());
-  call.on('error', () => undefined);
-  const end = (): void => void call.end();
-  rules.stopping.addEventListener('abort', end);
-  gone.signal.addEventListener('abort', () => {
-    clearTimeout(silence);
-    rules.stopping.removeEventListener('abort', end);
-    session.closed();
+  stream.on('data', guarded(take, fail));
+  stream.on('end', end);
+  await new Promise<void>((resolve) => {
+    gone.addEventListener('abort', () => {
+      clearTimeout(silence);
+      connection.closed();
+      resolve();
+    });
   });
 }
 
+async function pushOutput(
+  output: OutputDoor,
+  call: DuplexCall<PushOutputRequest, PushOutputResponse>,
+): Promise<void> {
+  try {
+    await takeOutput(output, call);
+  } catch (error) {
+    // What fails once the call is over fails because of that.
+    if (!call.gone.aborted) throw error;
+  }
+}
+
 // One message at a time: while one is written to disk the next waits in the transport's window.
-function pushOutput(
-  gate: Gate,
-  rules: LinkRules,
-  executor: Identity,
-  call: DuplexCall<PushOutputResponse>,
-): void {
-  const gone = goneController(call);
-  call.on('error', () => undefined);
-  const fail = (error: unknown): void => {
-    if (!gone.signal.aborted) call.emit('error', toServiceError(error, rules.log));
-    gone.abort();
-  };
-  const stop = (): void => fail(draining());
-  rules.stopping.addEventListener('abort', stop);
-  gone.signal.addEventListener('abort', () => rules.stopping.removeEventListener('abort', stop));
+async function takeOutput(
+  output: OutputDoor,
+  { executor, stream, read, gone }: DuplexCall<PushOutputRequest, PushOutputResponse>,
+): Promise<void> {
   // Who does not read what is committed is not read from.
   const commit = async (committedLength: number): Promise<void> => {
-    if (!call.write({ committedLength })) await once(call, 'drain', { signal: gone.signal });
+    if (!stream.write({ committedLength })) await once(stream, 'drain', { signal: gone });
   };
   const paced = createPace();
-  const serve = async (): Promise<void> => {
-    let executionId = '';
-    let committed = 0;
-    // Not destroyed by an error of ours, which would then not reach the executor.
-    for await (const bytes of call.iterator({ destroyOnReturn: false })) {
-      const message: PushOutputRequest = decode(ExecutorLinkService.pushOutput.requestDeserialize, bytes);
-      checkBounds(pushOutputBounds, message);
-      const { executionId: named, logOffset, frames } = message;
-      if (executionId === '') {
-        if (!gate.output.mayPush(executor, named))
-          throw new CscError('EXECUTION_UNKNOWN', 'this executor does not have this execution');
-        executionId = named;
-        // Only now: a window is memory, and this is an executor that has something to send.
-        widenReceiveWindow(call);
-        gate.output.hold(executionId, gone.signal);
-        committed = await gate.output.committedLength(executionId);
-        await commit(committed);
-        if (frames.length === 0) continue;
-      } else if (!gate.output.mayPush(executor, executionId)) {
-        throw new CscError('EXECUTION_UNKNOWN', 'this executor has this execution no more');
-      }
-      const before = committed;
-      committed = await gate.output.append(executionId, logOffset, frames);
-      // What brings output is bounded by its ticket; what brings none could come for ever, as fast as it can be read.
-      const waitMs = committed > before ? 0 : paced(bytes.length);
-      if (waitMs > 0) await delay(waitMs, undefined, { signal: gone.signal, ref: false });
+  let executionId = '';
+  let committed = 0;
+  // Not destroyed by an error of ours, which would then not reach the executor.
+  for await (const bytes of stream.iterator({ destroyOnReturn: false })) {
+    const message = read(bytes);
+    checkBounds(pushOutputBounds, message);
+    const { executionId: named, logOffset, frames } = message;
+    if (executionId === '') {
+      if (!output.mayPush(executor, named))
+        throw new CscError('EXECUTION_UNKNOWN', 'this executor does not have this execution');
+      executionId = named;
+      // Only now: a window is memory, and this is an executor that has something to send.
+      widenReceiveWindow(stream);
+      output.hold(executionId, gone);
+      committed = await output.committedLength(executionId);
       await commit(committed);
+      if (frames.length === 0) continue;
+    } else if (!output.mayPush(executor, executionId)) {
+      throw new CscError('EXECUTION_UNKNOWN', 'this executor has this execution no more');
     }
-    call.end();
-    gone.abort();
-  };
-  serve().catch(fail);
+    const before = committed;
+    committed = await output.append(executionId, logOffset, frames);
+    // What brings output is bounded by its ticket; what brings none could come for ever, as fast as it can be read.
+    const waitMs = committed > before ? 0 : paced(bytes.length);
+    if (waitMs > 0) await delay(waitMs, undefined, { signal: gone, ref: false });
+    await commit(committed);
+  }
 }

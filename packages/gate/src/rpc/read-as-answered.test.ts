@@ -1,6 +1,6 @@
 import { Client, credentials, Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js';
 import { expect, it } from 'vitest';
-import { readAsAnswered } from './read-as-answered.ts';
+import { readAsAnswered } from './reading.ts';
 
 const raw = (it: Buffer): Buffer => it;
 const path = '/test/Echo';

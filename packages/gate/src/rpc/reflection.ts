@@ -9,7 +9,7 @@ import type {
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
-import { readAsAnswered } from './read-as-answered.ts';
+import { readAsAnswered } from './reading.ts';
 
 const files = ['csc/gate/v1/gate.proto'];
 

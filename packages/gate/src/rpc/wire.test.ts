@@ -99,7 +99,7 @@ describe('a caller', () => {
 
   it('is the principal of what it submits', async () => {
     const { executionId } = await submit(served.client('client-agent'), toRequest(deniedContract()));
-    const { execution } = await test.gate.getExecution(agent, { executionId });
+    const { execution } = await test.as(agent).getExecution({ executionId });
     expect(execution?.principal).toBe(agent);
   });
 
@@ -400,11 +400,11 @@ describe('stopping', () => {
 
   it('cuts off what is still open after a while', async () => {
     const begun = Promise.withResolvers<void>();
-    const getKeys: Gate['getKeys'] = () => {
+    const getKeys: Gate['methods']['getKeys'] = () => {
       begun.resolve();
       return new Promise(() => undefined);
     };
-    const stuck = await ServedGate.start({ ...test.gate, getKeys }, pki);
+    const stuck = await ServedGate.start({ ...test.gate, methods: { ...test.gate.methods, getKeys } }, pki);
     const client = stuck.client('client-agent');
     const ended = outcome(ask<GetKeysResponse>((done) => client.getKeys({ keyIds: [] }, done)));
     await begun.promise;

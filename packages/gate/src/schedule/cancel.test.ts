@@ -30,7 +30,7 @@ afterEach(async () => {
 const place = async () => (await test.submit(makeContract())).executionId;
 
 const cancel = (executionId: string, gracePeriod?: Duration, principal = agent) =>
-  test.gate.cancel(principal, { executionId, gracePeriod });
+  test.as(principal).cancel({ executionId, gracePeriod });
 
 const kinds = async (executionId: string) =>
   (await test.events(executionId)).map(({ event }) => event?.$case);
@@ -80,7 +80,7 @@ describe('cancelling what has not been started', () => {
       await small.submit(makeContract());
       const { executionId } = await small.submit(makeContract());
       await expect(small.submit(makeContract())).rejects.toMatchObject({ code: 'QUEUE_FULL' });
-      await small.gate.cancel(agent, { executionId, gracePeriod: undefined });
+      await small.as(agent).cancel({ executionId, gracePeriod: undefined });
       expect((await small.submit(makeContract())).state).toBe(ExecutionState.QUEUED);
     } finally {
       await small.close();

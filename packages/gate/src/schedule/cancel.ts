@@ -1,3 +1,4 @@
+import type { Clock } from '@csc-fleet/common/encoding';
 import {
   type CancelRequest,
   type CancelResponse,
@@ -6,8 +7,17 @@ import {
   toMilliseconds,
 } from '@csc-fleet/common/messages';
 import type { LiveExecution } from '../execution/execution.ts';
-import { toExecution } from '../execution/to-message.ts';
-import type { GateContext } from '../service/context.ts';
+import type { Executions, Principal } from '../execution/executions.ts';
+import type { Finisher } from '../execution/finisher.ts';
+import { toExecution } from '../execution/row.ts';
+import type { Scheduler } from './scheduler.ts';
+
+export interface CancelPorts {
+  readonly executions: Pick<Executions, 'visible'>;
+  readonly scheduler: Pick<Scheduler, 'peers' | 'withdraw'>;
+  readonly finisher: Pick<Finisher, 'unstarted'>;
+  readonly clock: Clock;
+}
 
 const defaultGraceMs = 5_000;
 const maxGraceMs = 60_000;
@@ -17,17 +27,17 @@ const maxGraceMs = 60_000;
  * being cancelled already. Throws EXECUTION_UNKNOWN, STORE_UNAVAILABLE.
  */
 export async function cancel(
-  gate: GateContext,
-  principal: string,
+  ports: CancelPorts,
+  principal: Principal,
   request: CancelRequest,
 ): Promise<CancelResponse> {
-  const execution = await gate.executions.visible(principal, request.executionId);
+  const execution = await ports.executions.visible(principal, request.executionId);
   const { state } = execution.row;
   if (state === ExecutionState.AWAITING_APPROVAL || state === ExecutionState.QUEUED) {
-    gate.scheduler.withdraw(execution.id);
-    await gate.ending.unstarted(execution, ExecutionState.CANCELLED, 'cancelled before it was started');
+    ports.scheduler.withdraw(execution.id);
+    await ports.finisher.unstarted(execution, ExecutionState.CANCELLED, 'cancelled before it was started');
   } else if (state === ExecutionState.OFFERED || state === ExecutionState.RUNNING) {
-    await cancelOnHost(gate, principal, execution, graceOf(request));
+    await cancelOnHost(ports, principal, execution, graceOf(request));
   }
   return { execution: toExecution(execution.row) };
 }
@@ -38,8 +48,8 @@ function graceOf({ gracePeriod }: CancelRequest): number {
 }
 
 async function cancelOnHost(
-  gate: GateContext,
-  principal: string,
+  { scheduler, clock }: CancelPorts,
+  principal: Principal,
   execution: LiveExecution,
   graceMs: number,
 ): Promise<void> {
@@ -48,12 +58,12 @@ async function cancelOnHost(
   // Also for an offer that has not left yet: the scheduler sends the cancel right behind it.
   execution.cancelGraceMs = graceMs;
   // Sent again for a second request: its grace period may be shorter.
-  const peer = gate.scheduler.peers.get(execution.row.executor_id ?? '');
+  const peer = scheduler.peers.get(execution.row.executor_id ?? '');
   peer?.send({ $case: 'cancel', value: { executionId: execution.id, gracePeriod } });
   if (!first) return;
-  const cancelling = { $case: 'cancelling', value: { principal, gracePeriod } } as const;
+  const cancelling = { $case: 'cancelling', value: { principal: principal.uri, gracePeriod } } as const;
   try {
-    await execution.advance(gate.clock.now(), { happened: [cancelling] });
+    await execution.advance(clock.now(), { happened: [cancelling] });
   } catch (error) {
     // The caller is told that it is not recorded: the next one is the first again.
     execution.cancelGraceMs = undefined;

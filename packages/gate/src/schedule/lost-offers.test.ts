@@ -151,7 +151,7 @@ describe('a host that starts what it came back without', () => {
   });
 
   it('has its receipt kept where the gate had ended it as cancelled', async () => {
-    await test.gate.cancel(agent, { executionId, gracePeriod: undefined });
+    await test.as(agent).cancel({ executionId, gracePeriod: undefined });
     await host.connect();
     await test.flushed();
     expect(await test.state(executionId)).toBe(ExecutionState.CANCELLED);

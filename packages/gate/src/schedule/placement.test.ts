@@ -218,7 +218,7 @@ describe('an executor that takes none now', () => {
       await second.accept(executionId);
       expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
       expect(first.offered).toEqual([executionId]);
-      const { execution } = await test.gate.getExecution(agent, { executionId });
+      const { execution } = await test.as(agent).getExecution({ executionId });
       expect(execution?.executorId).toBe('e2');
     },
   );
@@ -315,8 +315,8 @@ describe('an executor that refuses the contract', () => {
     await executor.refuse(executionId, 'HOST_CEILING_EXCEEDED', { receiptJson });
     await test.flushed();
     expect(await test.state(executionId)).toBe(ExecutionState.BLOCKED);
-    expect((await test.gate.getReceipt(agent, { executionId })).receiptJson).toEqual(receiptJson);
-    const { execution } = await test.gate.getExecution(agent, { executionId });
+    expect((await test.as(agent).getReceipt({ executionId })).receiptJson).toEqual(receiptJson);
+    const { execution } = await test.as(agent).getExecution({ executionId });
     expect(execution?.error).toContain('HOST_CEILING_EXCEEDED');
   });
 

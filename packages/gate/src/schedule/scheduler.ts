@@ -1,56 +1,29 @@
-import type { Signer } from '@csc-fleet/common/crypto';
-import { type Clock, toTimestamp } from '@csc-fleet/common/encoding';
+import type { Clock } from '@csc-fleet/common/encoding';
 import { CscError, guarded } from '@csc-fleet/common/errors';
-import { type GrantedLimits, narrowLimits } from '@csc-fleet/common/limits';
 import { ExecutionState, toDuration } from '@csc-fleet/common/messages';
-import type { PolicySet } from '@csc-fleet/common/policy';
-import { approvalIds, parseStoredApprovals } from '../approval/stored-approvals.ts';
-import type { Ending } from '../execution/ending.ts';
 import type { Happening, LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
-import type { OutputLimits } from '../service/config.ts';
-import type { ExecutionRow, NewExecution, WithdrawnOffer } from '../store/tables.ts';
-import { type MintedTicket, mintTicket } from './mint-ticket.ts';
-import { Offers, toOfferTimes } from './offers.ts';
-import type { Peer } from './peer.ts';
-import { Peers, type Requirement } from './peers.ts';
+import type { Finisher } from '../execution/finisher.ts';
+import type { NewExecution, WithdrawnOffer } from '../store/tables.ts';
+import type { Mint, Placement } from './mint.ts';
+import { Offers } from './offers.ts';
+import { type Peer, Peers, type Requirement, requirementOf, type Seat } from './peers.ts';
 import { Queue } from './queue.ts';
 import { Rests } from './rests.ts';
 
-export interface SchedulerOptions {
-  readonly gateId: string;
-  readonly maxQueued: number;
-  /** The most that any ticket grants; a policy with limits narrows it. */
-  readonly limits: OutputLimits;
-  readonly policies: PolicySet;
-  readonly signer: Signer;
+export interface SchedulerPorts {
+  readonly executions: Pick<Executions, 'open' | 'openById' | 'contract'>;
+  readonly finisher: Pick<Finisher, 'unstarted'>;
+  readonly mint: Mint;
   readonly clock: Clock;
   /** Milliseconds of a clock that never jumps. */
   readonly monotonicMs: () => number;
-  /** For the answer to an offer. */
-  readonly offerDeadlineSec: number;
-  readonly executions: Executions;
-  readonly ending: Ending;
+  readonly limits: {
+    /** Executions that wait for an executor. */
+    readonly maxQueued: number;
+  };
   /** Told of what went wrong behind a caller's back. */
   readonly onError: (error: unknown) => void;
-}
-
-/** An executor chosen for an execution, and the ticket for it. */
-export interface Placement {
-  readonly executionId: string;
-  readonly peer: Peer;
-  readonly ticket: MintedTicket;
-  /** When the ticket was made, on the monotonic clock. */
-  readonly at: number;
-  readonly approvals: readonly Buffer[];
-  /** What the execution's row and events must say before the offer is sent. */
-  readonly change: {
-    readonly state: number;
-    readonly executor_id: string;
-    readonly ticket_id: string;
-    readonly limits_json: string;
-  };
-  readonly happened: Happening;
 }
 
 /** Brings executions to executors: a queue, the executors connected, and the offer that joins the two. */
@@ -59,13 +32,13 @@ export class Scheduler {
   readonly offers = new Offers();
   readonly rests: Rests;
   readonly #queue = new Queue();
-  readonly #options: SchedulerOptions;
+  readonly #ports: SchedulerPorts;
   #placing = false;
 
-  constructor(options: SchedulerOptions) {
-    this.#options = options;
-    const onRested = guarded(() => this.place(), options.onError);
-    this.rests = new Rests(this.peers, options.monotonicMs, onRested);
+  constructor(ports: SchedulerPorts) {
+    this.#ports = ports;
+    const onRested = guarded(() => this.place(), ports.onError);
+    this.rests = new Rests(this.peers, ports.monotonicMs, onRested);
   }
 
   /** What is told of an execution that joins the queue now. */
@@ -75,7 +48,7 @@ export class Scheduler {
 
   /** Throws QUEUE_FULL or NO_MATCHING_EXECUTOR where an execution should not even be recorded. */
   checkRoom(requirement: Requirement): void {
-    if (this.#queue.size >= this.#options.maxQueued) {
+    if (this.#queue.size >= this.#ports.limits.maxQueued) {
       const message = `${this.#queue.size} executions are waiting already: try again later, or add executors`;
       throw new CscError('QUEUE_FULL', message, { retryAfterMs: 2_000 });
     }
@@ -83,16 +56,15 @@ export class Scheduler {
   }
 
   /** Lets an execution wait for its turn, which may come at once; does nothing where it has had its turn meanwhile. */
-  enqueue(execution: LiveExecution, front = false): void {
+  enqueue(execution: LiveExecution): void {
     if (execution.row.state !== ExecutionState.QUEUED) return;
-    if (front) this.#queue.putBack(execution.id, requirementOf(execution.row));
-    else this.#queue.add(execution.id, requirementOf(execution.row));
+    this.#queue.add(execution.id, requirementOf(execution.row));
     this.place();
   }
 
   /** Puts those back in line that are QUEUED and not in it, as the store did not take what was to become of them. */
   restoreLine(): void {
-    for (const execution of this.#options.executions.open()) {
+    for (const execution of this.#ports.executions.open()) {
       const { state } = execution.row;
       if (state !== ExecutionState.QUEUED || execution.changing || this.#queue.has(execution.id)) continue;
       this.#queue.putBack(execution.id, requirementOf(execution.row));
@@ -119,12 +91,12 @@ export class Scheduler {
 
   #placeOne(): boolean {
     for (const { executionId, requirement } of this.#queue.heads()) {
-      const execution = this.#options.executions.openById(executionId);
+      const execution = this.#ports.executions.openById(executionId);
       if (execution?.row.state !== ExecutionState.QUEUED) return this.#queue.remove(executionId);
       const peer = this.peers.choose(requirement);
       if (peer === undefined) continue;
       this.#queue.remove(executionId);
-      this.#offer(execution, peer);
+      this.#placeAt(execution, peer);
       return true;
     }
     return false;
@@ -132,98 +104,60 @@ export class Scheduler {
 
   /**
    * Takes a free executor for an execution that is about to be recorded, so that one write records both; undefined
-   * where all are busy or others wait for one like it. `send` or `release` must follow.
+   * where all are busy or others wait for one like it. `offer` or `giveBack` must follow.
    */
-  reserve(row: NewExecution, requirement: Requirement): Placement | undefined {
+  takeSeat(row: NewExecution): Seat | undefined {
+    const requirement = requirementOf(row);
     if (this.#queue.hasLine(requirement)) return undefined;
     const peer = this.peers.choose(requirement);
-    return peer === undefined ? undefined : this.#place(row as unknown as ExecutionRow, peer);
+    return peer === undefined ? undefined : seatAt(peer, row.execution_id);
   }
 
-  /** Gives a reserved executor back. */
-  release({ peer, executionId }: Placement): void {
+  giveBack({ peer, executionId }: Seat): void {
     peer.assigned.delete(executionId);
     this.place();
   }
 
   /** Sends the offer of a placement that is on disk. A gate that comes back must not make another one. */
-  send(execution: LiveExecution, { peer, ticket, at, approvals }: Placement, contractJson: string): void {
+  offer(execution: LiveExecution, placement: Placement, contractJson: string): void {
+    const { peer, ticketId, ticketJson, at, approvals } = placement;
     // The executor came back while the disk was busy, and the execution went on from there.
-    if (execution.row.state !== ExecutionState.OFFERED || execution.row.ticket_id !== ticket.ticketId) return;
+    if (execution.row.state !== ExecutionState.OFFERED || execution.row.ticket_id !== ticketId) return;
     if (this.peers.get(peer.id) !== peer) {
       this.rests.addOnce(peer);
       this.requeue(execution, `executor ${peer.name} left before it had the offer`).catch(
-        this.#options.onError,
+        this.#ports.onError,
       );
       return;
     }
     const offer = {
       executionId: execution.id,
-      ticketJson: ticket.json,
+      ticketJson,
       contractJson: Buffer.from(contractJson),
       approvalsJson: [...approvals],
     };
-    this.offers.add({ executionId: execution.id, peer, ticketId: ticket.ticketId, at });
+    this.offers.add({ executionId: execution.id, peer, ticketId, at });
     peer.send({ $case: 'offer', value: offer });
     if (execution.cancelGraceMs === undefined) return;
     const gracePeriod = toDuration(execution.cancelGraceMs);
     peer.send({ $case: 'cancel', value: { executionId: execution.id, gracePeriod } });
   }
 
-  #offer(execution: LiveExecution, peer: Peer): void {
-    const { executions, clock, onError } = this.#options;
-    const placement = this.#place(execution.row, peer);
+  // place ▸ mint ▸ offer of what was recorded before. The offer leaves once its placement is on disk.
+  #placeAt(execution: LiveExecution, peer: Peer): void {
+    const { executions, clock, mint, onError } = this.#ports;
+    const placement = mint(execution.row, seatAt(peer, execution.id));
     const { change, happened } = placement;
     Promise.all([
       executions.contract(execution.id),
       execution.advance(clock.now(), { change, happened: [happened] }),
     ])
-      .then(([contractJson]) => this.send(execution, placement, contractJson))
+      .then(([contractJson]) => this.offer(execution, placement, contractJson))
       .catch((error: unknown) => {
         // It is QUEUED again, and the next sweep puts it back in line: not at once, as a full disk would fail it at once.
         peer.assigned.delete(execution.id);
         onError(error);
       });
-  }
-
-  #place(row: ExecutionRow, peer: Peer): Placement {
-    const { gateId, signer, clock, monotonicMs, offerDeadlineSec } = this.#options;
-    const at = monotonicMs();
-    const limits = this.#limitsOf(row);
-    const approvals = parseStoredApprovals(row.approvals_json);
-    const ticket = mintTicket(
-      row,
-      {
-        gateId,
-        audience: peer.name,
-        approvalIds: approvalIds(approvals),
-        limits,
-        now: clock.now(),
-        lifeMs: toOfferTimes(offerDeadlineSec).ticketLifeMs,
-      },
-      signer,
-    );
-    peer.assigned.add(row.execution_id);
-    return {
-      executionId: row.execution_id,
-      peer,
-      ticket,
-      at,
-      approvals,
-      change: {
-        state: ExecutionState.OFFERED,
-        executor_id: peer.id,
-        ticket_id: ticket.ticketId,
-        limits_json: JSON.stringify(limits),
-      },
-      happened: { $case: 'placed', value: { executorId: peer.name, labels: { ...peer.labels } } },
-    };
-  }
-
-  // A policy that is not held here any more can narrow nothing; an executor that holds it still does.
-  #limitsOf({ policy_sha256: sha256 }: ExecutionRow): GrantedLimits {
-    const { limits, policies } = this.#options;
-    return narrowLimits<GrantedLimits>(limits, policies.bySha256(sha256)?.policy.limits ?? {});
   }
 
   /**
@@ -233,8 +167,7 @@ export class Scheduler {
   async requeue(execution: LiveExecution, reason: string, withdrawn?: WithdrawnOffer): Promise<void> {
     this.offers.remove(execution.id);
     if (execution.cancelGraceMs !== undefined) {
-      const { ending } = this.#options;
-      return ending.unstarted(
+      return this.#ports.finisher.unstarted(
         execution,
         ExecutionState.CANCELLED,
         'cancelled before it was started',
@@ -243,23 +176,14 @@ export class Scheduler {
     }
     const change = { state: ExecutionState.QUEUED, executor_id: null, ticket_id: null };
     const queued = { $case: 'queued', value: { position: 0, reason } } as const;
-    await execution.advance(this.#options.clock.now(), { change, happened: [queued], withdrawn });
-    this.enqueue(execution, true);
+    await execution.advance(this.#ports.clock.now(), { change, happened: [queued], withdrawn });
+    if (execution.row.state !== ExecutionState.QUEUED) return;
+    this.#queue.putBack(execution.id, requirementOf(execution.row));
+    this.place();
   }
 }
 
-/** What an execution needs of its executor. */
-export function requirementOf(
-  row: Pick<NewExecution, 'selector_json' | 'policy_sha256' | 'policy_profile'>,
-): Requirement {
-  return {
-    selector: JSON.parse(row.selector_json) as Record<string, string>,
-    policySha256: row.policy_sha256,
-    policyProfile: row.policy_profile,
-  };
-}
-
-/** The time by which it must have been placed, as stored. */
-export function queueDeadline(now: Date, waitMs: number): string {
-  return toTimestamp(new Date(now.getTime() + waitMs));
+function seatAt(peer: Peer, executionId: string): Seat {
+  peer.assigned.add(executionId);
+  return { executionId, peer };
 }

@@ -1,50 +1,141 @@
+import type { Clock } from '@csc-fleet/common/encoding';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import type { LiveExecution } from '../execution/execution.ts';
-import { executorName } from '../execution/executor-name.ts';
-import type { GateContext } from '../service/context.ts';
-import { sweepOffers } from './sweep-offers.ts';
+import type { Executions } from '../execution/executions.ts';
+import type { Finisher } from '../execution/finisher.ts';
+import { executorName } from '../execution/row.ts';
+import { nextStep, type SentOffer, toOfferTimes } from './offers.ts';
+import type { Scheduler } from './scheduler.ts';
+
+export interface SweepPorts {
+  readonly executions: Pick<Executions, 'open' | 'openById'>;
+  readonly scheduler: Pick<Scheduler, 'offers' | 'peers' | 'requeue' | 'restoreLine' | 'withdraw'>;
+  readonly finisher: Pick<Finisher, 'unstarted' | 'lost'>;
+  readonly clock: Clock;
+  /** Milliseconds of a clock that never jumps. */
+  readonly monotonicMs: () => number;
+  readonly limits: {
+    /** For an executor's answer to an offer. */
+    readonly offerDeadlineSec: number;
+  };
+  /** How long an executor may be away before what it had is LOST. */
+  readonly executorLostAfterSec: number;
+  readonly onError: (error: unknown) => void;
+  readonly onNotice: (message: string, details: Record<string, unknown>) => void;
+}
+
+const sweepEveryMs = 1_000;
+
+/** Sweeps once a second, until what it returns is called. */
+export function startSweeping(ports: SweepPorts): () => void {
+  const awaySince = new Map<string, number>();
+  let sweeping = false;
+  const timer = setInterval(() => {
+    if (sweeping) return;
+    sweeping = true;
+    sweep(ports, awaySince)
+      .catch(ports.onError)
+      .finally(() => {
+        sweeping = false;
+      });
+  }, sweepEveryMs);
+  timer.unref();
+  return () => clearInterval(timer);
+}
 
 /**
  * Ends what has waited too long: for an approval, for an executor, or for an executor that is gone. `awaySince` keeps,
  * between calls, since when (milliseconds) an executor has been missed.
  */
-export async function sweep(gate: GateContext, awaySince: Map<string, number>): Promise<void> {
-  const now = gate.clock.now();
-  await sweepOffers(gate);
+async function sweep(ports: SweepPorts, awaySince: Map<string, number>): Promise<void> {
+  const { executions, scheduler, finisher, clock } = ports;
+  const now = clock.now();
+  await sweepOffers(ports);
   for (const executor of awaySince.keys()) {
-    if (gate.scheduler.peers.get(executor) !== undefined) awaySince.delete(executor);
+    if (scheduler.peers.get(executor) !== undefined) awaySince.delete(executor);
   }
-  gate.scheduler.restoreLine();
-  for (const execution of [...gate.executions.open()]) {
+  scheduler.restoreLine();
+  for (const execution of [...executions.open()]) {
     const { state, decision_expires_at: decisionEnds, queue_deadline: queueEnds } = execution.row;
     if (state === ExecutionState.AWAITING_APPROVAL && new Date(decisionEnds) <= now) {
-      await gate.ending.unstarted(
+      await finisher.unstarted(
         execution,
         ExecutionState.EXPIRED,
         'no approval came before the decision expired',
       );
     } else if (state === ExecutionState.QUEUED && queueEnds !== null && new Date(queueEnds) <= now) {
-      if (!gate.scheduler.withdraw(execution.id)) continue;
-      await gate.ending.unstarted(execution, ExecutionState.EXPIRED, 'no executor was free in time');
+      if (!scheduler.withdraw(execution.id)) continue;
+      await finisher.unstarted(execution, ExecutionState.EXPIRED, 'no executor was free in time');
     } else if (state === ExecutionState.OFFERED || state === ExecutionState.RUNNING) {
-      await sweepAway(gate, execution, awaySince, now);
+      await sweepAway(ports, execution, awaySince, now);
     }
   }
 }
 
 async function sweepAway(
-  gate: GateContext,
+  { scheduler, finisher, executorLostAfterSec }: SweepPorts,
   execution: LiveExecution,
   awaySince: Map<string, number>,
   now: Date,
 ): Promise<void> {
   const executor = execution.row.executor_id ?? '';
-  if (gate.scheduler.peers.get(executor) !== undefined) return;
+  if (scheduler.peers.get(executor) !== undefined) return;
   const since = awaySince.get(executor) ?? now.getTime();
   awaySince.set(executor, since);
-  if (now.getTime() - since < gate.executorLostAfterSec * 1000) return;
-  await gate.ending.lost(
+  if (now.getTime() - since < executorLostAfterSec * 1000) return;
+  await finisher.lost(
     execution,
-    `executor ${executorName(executor)} has been away for ${gate.executorLostAfterSec} s; it may still come back with the receipt`,
+    `executor ${executorName(executor)} has been away for ${executorLostAfterSec} s; it may still come back with the receipt`,
   );
+}
+
+/** Withdraws offers that are not answered in time, and places them elsewhere once that is safe. */
+async function sweepOffers(ports: SweepPorts): Promise<void> {
+  const { scheduler, executions } = ports;
+  for (const offer of scheduler.offers.all()) {
+    const execution = executions.openById(offer.executionId);
+    if (execution === undefined || !isUnanswered(execution, offer))
+      scheduler.offers.remove(offer.executionId);
+    // Gone: what it says when it comes back decides, or nobody does.
+    else if (scheduler.peers.get(offer.peer.id) === offer.peer) await takeStep(ports, execution, offer);
+  }
+}
+
+function isUnanswered({ row }: LiveExecution, { ticketId }: SentOffer): boolean {
+  return row.state === ExecutionState.OFFERED && row.ticket_id === ticketId;
+}
+
+async function takeStep(ports: SweepPorts, execution: LiveExecution, offer: SentOffer): Promise<void> {
+  const { limits, monotonicMs } = ports;
+  const step = nextStep(offer, monotonicMs(), toOfferTimes(limits.offerDeadlineSec));
+  if (step === 'withdraw') await withdraw(ports, execution, offer);
+  if (step === 'ask') offer.peer.ask();
+  if (step === 'replace') await replace(ports, execution, offer);
+}
+
+async function withdraw(
+  { clock, limits, onNotice }: SweepPorts,
+  execution: LiveExecution,
+  offer: SentOffer,
+): Promise<void> {
+  const { executionId, peer } = offer;
+  offer.isWithdrawn = true;
+  peer.unanswered.add(executionId);
+  peer.send({ $case: 'withdraw', value: { executionId } });
+  onNotice('an executor does not answer its offers, and gets no more until it does', {
+    executor: peer.id,
+    executionId,
+  });
+  const reason = `executor ${peer.name} has not answered for ${limits.offerDeadlineSec} s: another gets it once this one's ticket is over`;
+  await execution.advance(clock.now(), {
+    happened: [{ $case: 'queued', value: { position: 0, reason } }],
+  });
+}
+
+async function replace({ scheduler }: SweepPorts, execution: LiveExecution, offer: SentOffer): Promise<void> {
+  const { peer, ticketId } = offer;
+  scheduler.offers.remove(offer.executionId);
+  peer.assigned.delete(offer.executionId);
+  const reason = `executor ${peer.name} never answered, and its ticket is over`;
+  await scheduler.requeue(execution, reason, { ticket_id: ticketId, executor_id: peer.id });
 }

@@ -1,13 +1,8 @@
 import { type DualControl, dualControls } from '@csc-fleet/common/approval';
 import { readConfig, resolveFrom } from '@csc-fleet/common/config';
 import * as z from 'zod';
+import type { OutputLimits } from '../output/grant.ts';
 import type { CallRate, TrafficLimits } from '../traffic/limits.ts';
-
-/** Captured of one execution, in bytes; a host may capture less, never more. */
-export interface OutputLimits {
-  readonly stdout_bytes: number;
-  readonly stderr_bytes: number;
-}
 
 /** The call rates are of each client identity. */
 export interface GateLimits extends CallRate {

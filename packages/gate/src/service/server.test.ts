@@ -280,7 +280,10 @@ describe('an error', () => {
     const broken = await ServedGate.start(
       {
         ...test.gate,
-        submit: () => Promise.reject(new Error('a secret of the gate')),
+        methods: {
+          ...test.gate.methods,
+          submit: () => Promise.reject(new Error('a secret of the gate')),
+        },
       },
       pki,
     );
@@ -321,7 +324,7 @@ describe('a limit', () => {
     const { error } = await failure(submit(client));
     expect(error).toMatchObject({ code: 'RATE_LIMITED' });
     const ended = drained<WatchResponse>(watch);
-    await test.gate.cancel(agent, { executionId, gracePeriod: undefined });
+    await test.as(agent).cancel({ executionId, gracePeriod: undefined });
     await ended;
     const { existing } = await submit(client, toRequest(contract));
     expect(existing).toBe(false);

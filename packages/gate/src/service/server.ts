@@ -10,8 +10,8 @@ import {
 } from '@csc-fleet/common/rpc';
 import { Server } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
-import { gateMethods, gateService } from '../rpc/gate-service.ts';
-import { linkMethods, linkService } from '../rpc/link-service.ts';
+import { gateService, serveGate } from '../rpc/gate-service.ts';
+import { linkService, serveLink } from '../rpc/link-service.ts';
 import { addReflection } from '../rpc/reflection.ts';
 import { type GuardedServer, guardServer } from '../traffic/guard-server.ts';
 import type { Gate } from './compose.ts';
@@ -45,9 +45,9 @@ export async function startServer(gate: Gate, settings: ServerSettings): Promise
   const stopping = new AbortController();
   const { trustDomain } = readOwnIdentity(settings.tls.cert, 'gate');
   const rules = { trustDomain, log, stopping: stopping.signal };
-  server.addService(gateService, gateMethods(gate, { ...rules, ...limits }));
+  server.addService(gateService, serveGate(gate.methods, { ...rules, ...limits }));
   const silenceMs = settings.heartbeatIntervalSec * silentHeartbeats * 1000;
-  server.addService(linkService, linkMethods(gate, { ...rules, silenceMs }));
+  server.addService(linkService, serveLink({ ...gate, silenceMs }, rules));
   health.addToServer(server);
   addReflection(server);
   const guarded = guardServer(server, {

@@ -5,15 +5,12 @@ import {
   contractSha256,
   parseContract,
 } from '@csc-fleet/common/contract';
+import type { Signer } from '@csc-fleet/common/crypto';
 import { type Evaluation, evaluate, toPolicyDecision } from '@csc-fleet/common/decision';
 import { orThrow } from '@csc-fleet/common/errors';
 import { signArtifact } from '@csc-fleet/common/evidence';
 import { type CheckRequest, type Decision, Verdict } from '@csc-fleet/common/messages';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
-import type { GateContext } from '../service/context.ts';
-
-/** A contract as it came: JSON text, or the typed message. */
-export type SubmittedContract = CheckRequest['contract'];
 
 export interface Decided {
   readonly contract: CommandContract;
@@ -25,14 +22,20 @@ export interface Decided {
   readonly decision: Decision;
 }
 
+export interface DecisionPorts {
+  readonly signer: Signer;
+  /** How long a decision stands. */
+  readonly decisionTtlSec: number;
+}
+
 const verdicts = {
   allow: Verdict.ALLOW,
   deny: Verdict.DENY,
   needs_approval: Verdict.NEEDS_APPROVAL,
 } as const;
 
-/** Throws CONTRACT_INVALID with every fault. */
-export function readContract(submitted: SubmittedContract): CommandContract {
+/** A contract as it came: JSON text, or the typed message. Throws CONTRACT_INVALID with every fault. */
+export function parse(submitted: CheckRequest['contract']): CommandContract {
   const parsed =
     submitted?.$case === 'typedContract'
       ? contractFromJson(contractFromProto(submitted.value))
@@ -42,13 +45,13 @@ export function readContract(submitted: SubmittedContract): CommandContract {
 
 /** What the policy says of a contract, as a signed PolicyDecision and with all findings. */
 export function decide(
-  gate: GateContext,
   contract: CommandContract,
   policy: PolicyDocument,
+  { signer, decisionTtlSec }: DecisionPorts,
   now: Date,
 ): Decided {
   const evaluation = evaluate(contract, policy);
-  const expiresAt = new Date(now.getTime() + gate.decisionTtlSec * 1000);
+  const expiresAt = new Date(now.getTime() + decisionTtlSec * 1000);
   const artifact = toPolicyDecision(contract, evaluation, policy, expiresAt);
   const sha256 = artifact.contract_sha256 ?? contractSha256(contract);
   const decision: Decision = {
@@ -60,7 +63,7 @@ export function decide(
     policySha256: policy.sha256,
     policyProfile: policy.policy.name,
     expiresAt,
-    decisionJson: signArtifact(artifact, gate.signer, now),
+    decisionJson: signArtifact(artifact, signer, now),
   };
   return { contract, contractSha256: sha256, policy, evaluation, expiresAt, decision };
 }

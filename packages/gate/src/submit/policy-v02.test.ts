@@ -71,7 +71,7 @@ describe('a contract under a policy of v0.2', () => {
     await test.connected('e1');
     await test.submit(makeContract(), limited);
     const { executionId } = await test.submit(makeContract(), limited);
-    await test.gate.cancel(agent, { executionId, gracePeriod: undefined });
+    await test.as(agent).cancel({ executionId, gracePeriod: undefined });
     expect(await test.receipt(executionId)).toMatchObject({ policy_schema_version: 'csc.policy.v0.2' });
   });
 

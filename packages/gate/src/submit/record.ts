@@ -1,125 +1,100 @@
 import { randomUUID } from 'node:crypto';
+import type { Signer } from '@csc-fleet/common/crypto';
 import { canonicalJson, toTimestamp } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { Decision, ExecutionState } from '@csc-fleet/common/messages';
-import type { Approvals } from '../approval/approve.ts';
-import { toStoredApprovals } from '../approval/stored-approvals.ts';
+import { type Approved, isCleared, type Standing } from '../approval/standing.ts';
 import type { Happening, LiveExecution } from '../execution/execution.ts';
-import type { NewLiveExecution } from '../execution/executions.ts';
+import type { NewLiveExecution, Principal } from '../execution/executions.ts';
+import { toFinished } from '../execution/finisher.ts';
 import { signGateReceipt } from '../execution/gate-receipt.ts';
-import { queueDeadline, requirementOf } from '../schedule/scheduler.ts';
-import type { GateContext } from '../service/context.ts';
+import { toStoredApprovals } from '../execution/row.ts';
 import type { NewExecution } from '../store/tables.ts';
+import type { IdempotencyKey } from '../store/write-step.ts';
 import type { Decided } from './decide.ts';
-import type { Wishes } from './wishes.ts';
+import { queueDeadline, type Terms } from './terms.ts';
 
-/**
- * Makes what was decided durable: a denial with its receipt, what may run with its place in the queue or on an executor.
- * Resolves to undefined where the idempotency key is taken. Throws APPROVAL_INVALID, QUEUE_FULL,
- * RATE_LIMITED, STORE_UNAVAILABLE.
- */
+/** A submission of which it is known what becomes of it. */
+export interface Judged<Outcome extends Standing = Standing> {
+  readonly principal: Principal;
+  readonly now: Date;
+  readonly terms: Terms;
+  readonly decided: Decided;
+  readonly standing: Outcome;
+}
+
+export interface RecordPorts {
+  /** Signs the receipt of a denial. */
+  readonly signer: Signer;
+  /** Whether a denied contract's text is stored, beside its hash and what was found. */
+  readonly keepDeniedContracts: boolean;
+  readonly scheduler: {
+    /** What is told of an execution that joins the queue now. */
+    queuedEvent(reason?: string): Happening;
+  };
+}
+
+/** All that is to be durable of it: a denial with its receipt, and of what is cleared that it is queued. */
 export function record(
-  gate: GateContext,
-  decided: Decided,
-  wishes: Wishes,
-  approvals: Approvals,
-): Promise<LiveExecution | undefined> {
-  const row = toRow(decided, wishes, approvals, gate.keepDeniedContracts);
-  const { key } = wishes;
+  judged: Judged,
+  { signer, keepDeniedContracts, scheduler }: RecordPorts,
+): NewLiveExecution {
+  const { decided, standing, terms } = judged;
+  const row = toRow(judged, keepDeniedContracts ? 'kept' : 'dropped');
   const happened: Happening[] = [{ $case: 'decided', value: { decision: decided.decision } }];
-  if (decided.evaluation.verdict === 'deny') {
-    const receiptJson = deniedReceipt(gate, decided, wishes, row.execution_id);
-    happened.push(gate.ending.finishedEvent(row, receiptJson));
-    return gate.executions.create(wishes.now, { row, happened, receiptJson, approvals: [], key });
+  const entry = { row, happened, approvals: [], key: terms.key };
+  if (standing.is === 'waiting') return entry;
+  if (isCleared(standing)) {
+    const approvals = standing.is === 'approved' ? standing.usedUp : [];
+    return { ...entry, happened: [...happened, scheduler.queuedEvent()], approvals };
   }
-  if (approvals.runs) {
-    const fresh = {
-      row,
-      happened: [...happened, gate.scheduler.queuedEvent()],
-      approvals: approvals.usedUp,
-      key,
-    };
-    return recordAndPlace(gate, wishes.now, fresh);
-  }
-  checkAwaiting(gate);
-  return gate.executions.create(wishes.now, { row, happened, approvals: [], key });
+  const receiptJson = deniedReceipt(judged, row.execution_id, signer);
+  return { ...entry, happened: [...happened, toFinished(row, receiptJson)], receiptJson };
 }
 
-// What awaits approval is in memory for as long as its decision stands.
-function checkAwaiting({ executions, limits }: GateContext): void {
-  let count = 0;
-  for (const { row } of executions.open()) if (row.state === ExecutionState.AWAITING_APPROVAL) count++;
-  if (count < limits.maxQueued) return;
-  const message = `${count} executions await approval already: approve or cancel some of them first`;
-  throw new CscError('QUEUE_FULL', message, { retryAfterMs: 60_000 });
-}
-
-// Where an executor is free, one write records the execution and its placement, and the offer leaves right after it.
-async function recordAndPlace(
-  { scheduler, executions }: GateContext,
-  now: Date,
-  fresh: NewLiveExecution,
-): Promise<LiveExecution | undefined> {
-  const { row, happened } = fresh;
-  const placement = scheduler.reserve(row, requirementOf(row));
-  if (placement === undefined) return executions.create(now, fresh);
-  try {
-    const execution = await executions.create(now, {
-      ...fresh,
-      row: { ...row, ...placement.change },
-      happened: [...happened, placement.happened],
-    });
-    if (execution === undefined) scheduler.release(placement);
-    else scheduler.send(execution, placement, row.contract_json);
-    return execution;
-  } catch (error) {
-    scheduler.release(placement);
-    throw error;
-  }
-}
+const states = {
+  denied: ExecutionState.BLOCKED,
+  waiting: ExecutionState.AWAITING_APPROVAL,
+  allowed: ExecutionState.QUEUED,
+  approved: ExecutionState.QUEUED,
+} as const;
 
 function toRow(
-  decided: Decided,
-  wishes: Wishes,
-  approvals: Approvals,
-  keepDenied: boolean,
-): NewExecution & { execution_id: string } {
+  { principal, now, terms, decided, standing }: Judged,
+  ifDenied: 'kept' | 'dropped',
+): NewExecution {
   const { contract, evaluation, policy } = decided;
-  const denied = evaluation.verdict === 'deny';
-  const now = toTimestamp(wishes.now);
+  const isDenied = standing.is === 'denied';
+  // A denial is kept by its hash and findings: it will never run, and may be a megabyte that somebody sent to fill the disk.
+  const isKept = !isDenied || ifDenied === 'kept';
   return {
     execution_id: randomUUID(),
-    principal: wishes.principal,
-    state: denied
-      ? ExecutionState.BLOCKED
-      : approvals.runs
-        ? ExecutionState.QUEUED
-        : ExecutionState.AWAITING_APPROVAL,
+    principal: principal.uri,
+    state: states[standing.is],
     contract_id: contract.contract_id,
     contract_sha256: decided.contractSha256,
-    // A denial is kept by its hash and findings: it will never run, and may be a megabyte that somebody sent to fill the disk.
-    contract_json: denied && !keepDenied ? '' : canonicalJson(contract),
+    contract_json: isKept ? canonicalJson(contract) : '',
     intent: contract.intent,
     policy_profile: policy.policy.name,
     policy_sha256: policy.sha256,
     decision: Decision.encode(decided.decision).finish(),
     decision_expires_at: toTimestamp(decided.expiresAt),
-    selector_json: canonicalJson(wishes.selector),
-    receipt_version: wishes.receiptVersion,
-    approvals_json: toStoredApprovals(approvals.approved ? wishes.approvals : []),
-    submitted_at: now,
-    queue_deadline: approvals.runs ? queueDeadline(wishes.now, wishes.queueWaitMs) : null,
+    selector_json: canonicalJson(terms.selector),
+    receipt_version: terms.receiptVersion,
+    approvals_json: toStoredApprovals(standing.is === 'approved' ? standing.texts : []),
+    submitted_at: toTimestamp(now),
+    queue_deadline: isCleared(standing) ? queueDeadline(terms, now) : null,
     executor_id: null,
     ticket_id: null,
     limits_json: null,
     started_at: null,
-    ended_at: denied ? now : null,
+    ended_at: isDenied ? toTimestamp(now) : null,
     exit_code: null,
-    error: denied ? evaluation.reasons.join('; ') : '',
+    error: isDenied ? evaluation.reasons.join('; ') : '',
   };
 }
 
-function deniedReceipt(gate: GateContext, decided: Decided, wishes: Wishes, executionId: string): Buffer {
+function deniedReceipt({ now, terms, decided }: Judged, executionId: string, signer: Signer): Buffer {
   const { contract, evaluation, policy } = decided;
   return signGateReceipt(
     {
@@ -131,11 +106,56 @@ function deniedReceipt(gate: GateContext, decided: Decided, wishes: Wishes, exec
       policyProfile: policy.policy.name,
       policySchemaVersion: policy.policy.policy_schema_version,
       policySha256: policy.sha256,
-      receiptVersion: wishes.receiptVersion,
-      submittedAt: wishes.now,
+      receiptVersion: terms.receiptVersion,
+      submittedAt: now,
       error: evaluation.reasons.join('; '),
     },
-    gate.signer,
-    wishes.now,
+    signer,
+    now,
   );
+}
+
+export interface ApprovePorts {
+  readonly scheduler: RecordPorts['scheduler'];
+  readonly limits: {
+    /** Bytes that are stored for one principal in a day. */
+    readonly storedBytesPerDay: number;
+  };
+}
+
+/**
+ * Records the approvals that an execution waits for: it is queued. The later request says how it is to run. Throws
+ * APPROVAL_INVALID where another one has used them up.
+ * @param key stands for this execution from now on, too
+ */
+export async function recordApproval(
+  execution: LiveExecution,
+  { principal, now, terms, standing }: Judged<Approved>,
+  key: IdempotencyKey | undefined,
+  { scheduler, limits }: ApprovePorts,
+): Promise<void> {
+  const change = {
+    state: ExecutionState.QUEUED,
+    selector_json: canonicalJson(terms.selector),
+    receipt_version: terms.receiptVersion,
+    approvals_json: toStoredApprovals(standing.texts),
+    queue_deadline: queueDeadline(terms, now),
+  };
+  const bytes = Buffer.byteLength(change.approvals_json);
+  await execution.approve(now, {
+    change,
+    happened: [scheduler.queuedEvent('approved')],
+    approvals: standing.usedUp,
+    key,
+    usage: { principal: principal.uri, now, bytes, bytesPerDay: limits.storedBytesPerDay },
+  });
+}
+
+/** Throws QUEUE_FULL: what waits for approval is in memory for as long as its decision stands. */
+export function checkWaiting(open: Iterable<LiveExecution>, maxQueued: number): void {
+  let count = 0;
+  for (const { row } of open) if (row.state === ExecutionState.AWAITING_APPROVAL) count++;
+  if (count < maxQueued) return;
+  const message = `${count} executions await approval already: approve or cancel some of them first`;
+  throw new CscError('QUEUE_FULL', message, { retryAfterMs: 60_000 });
 }

@@ -165,7 +165,7 @@ describe('a contract that is denied', () => {
     const { executionId } = await test.submit(contract, {
       options: { receiptVersion, queueTimeout: undefined },
     });
-    const { receiptJson } = await test.gate.getReceipt(agent, { executionId });
+    const { receiptJson } = await test.as(agent).getReceipt({ executionId });
     expect(parseReceipt(receiptJson)).toMatchObject({
       ok: true,
       value: {
@@ -330,7 +330,7 @@ describe('an approval', () => {
     await expect(submitWith(contract)).rejects.toEqual(refused);
     await expect(submitWith(contract, approve(contract, test.clock.now()))).rejects.toEqual(refused);
     // What a policy says of it is the reference's, and a denial is a result as ever.
-    const { decision } = test.gate.check(agent, {
+    const { decision } = await test.as(agent).check({
       contract: toRequest(contract).contract,
       policyProfile: '',
     });
@@ -368,7 +368,7 @@ describe('an approval', () => {
     const both = await Promise.allSettled([submitWith(contract, approval), submitWith(contract, approval)]);
     expect(both.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
     expect(both).toContainEqual({ status: 'rejected', reason: rejected('APPROVAL_INVALID') });
-    const { executions } = await test.gate.listExecutions(agent, { states: [], pageSize: 0, pageToken: '' });
+    const { executions } = await test.as(agent).listExecutions({ states: [], pageSize: 0, pageToken: '' });
     expect(executions).toHaveLength(1);
   });
 
@@ -516,8 +516,9 @@ describe('a request that is refused', () => {
 
   it('names every fault of its contract', async () => {
     const value = Buffer.from(JSON.stringify({ ...makeContract(), intent: '', risk_class: 'none' }));
-    const refusal = await test.gate
-      .submit(agent, toRequest(makeContract(), { contract: { $case: 'contractJson', value } }))
+    const refusal = await test
+      .as(agent)
+      .submit(toRequest(makeContract(), { contract: { $case: 'contractJson', value } }))
       .catch((error: unknown) => error);
     expect(refusal).toMatchObject({
       code: 'CONTRACT_INVALID',
@@ -527,8 +528,9 @@ describe('a request that is refused', () => {
 
   it('names every fault of a typed contract', async () => {
     const value = { ...toTyped(makeContract()), version: 'csc.v9', commands: [] };
-    const refusal = await test.gate
-      .submit(agent, toRequest(makeContract(), { contract: { $case: 'typedContract', value } }))
+    const refusal = await test
+      .as(agent)
+      .submit(toRequest(makeContract(), { contract: { $case: 'typedContract', value } }))
       .catch((error: unknown) => error);
     expect(refusal).toMatchObject({
       code: 'CONTRACT_INVALID',
@@ -538,7 +540,7 @@ describe('a request that is refused', () => {
 
   it('has no contract at all', async () => {
     const request = toRequest(makeContract(), { contract: undefined });
-    expect(await codeOf(test.gate.submit(agent, request))).toBe('CONTRACT_INVALID');
+    expect(await codeOf(test.as(agent).submit(request))).toBe('CONTRACT_INVALID');
   });
 
   it.each([
@@ -566,7 +568,7 @@ describe('a request that is refused', () => {
   it('leaves nothing behind', async () => {
     const idempotencyKey = randomUUID();
     expect(await codeOf(test.submit(makeContract(), { idempotencyKey }))).toBe('NO_MATCHING_EXECUTOR');
-    const { executions } = await test.gate.listExecutions(agent, { states: [], pageSize: 0, pageToken: '' });
+    const { executions } = await test.as(agent).listExecutions({ states: [], pageSize: 0, pageToken: '' });
     expect(executions).toEqual([]);
     await test.connected('e1');
     expect((await test.submit(makeContract(), { idempotencyKey })).existing).toBe(false);
@@ -576,12 +578,12 @@ describe('a request that is refused', () => {
 describe('check', () => {
   it('decides like submit, and records nothing', async () => {
     const contract = deniedContract();
-    const { decision } = test.gate.check(agent, {
+    const { decision } = await test.as(agent).check({
       contract: toRequest(contract).contract,
       policyProfile: '',
     });
     expect(decision).toEqual((await test.submit(contract)).decision);
-    const { executions } = await test.gate.listExecutions(agent, { states: [], pageSize: 0, pageToken: '' });
+    const { executions } = await test.as(agent).listExecutions({ states: [], pageSize: 0, pageToken: '' });
     expect(executions).toHaveLength(1);
   });
 });

@@ -8,15 +8,19 @@ import { Server as TlsServer } from 'node:tls';
 import { CscError } from '@csc-fleet/common/errors';
 import type { ErrorLog } from '@csc-fleet/common/rpc';
 import type { ConnectionInjector, Server, ServerCredentials } from '@grpc/grpc-js';
-import type { GateLimits } from '../service/config.ts';
 import { Doorway } from './doorway.ts';
+import type { CallRate, TrafficLimits } from './limits.ts';
 import { Parties } from './parties.ts';
 import { SessionGuard } from './session-guard.ts';
 import { StreamGuard } from './stream-guard.ts';
 
 export interface GuardOptions {
   readonly credentials: ServerCredentials;
-  readonly limits: GateLimits;
+  readonly limits: CallRate & {
+    /** Of a client's message. */
+    readonly maxMessageBytes: number;
+    readonly traffic: TrafficLimits;
+  };
   /** The gate's own. */
   readonly trustDomain: string;
   readonly log: ErrorLog;

@@ -1,3 +1,5 @@
+import { CscError } from '@csc-fleet/common/errors';
+
 /** How often, and how many at a time, one identity may call. */
 export interface CallRate {
   /** Calls a second, over time. */
@@ -30,4 +32,113 @@ export interface TrafficLimits {
     /** Seconds from the connection to the end of its TLS handshake, its turn not counted. */
     readonly handshakeTimeoutSec: number;
   };
+}
+
+/** What may happen so often: `burst` at once out of rest, and then `perSec` a second. May be overdrawn. */
+export class TokenBucket {
+  readonly #perSec: number;
+  readonly #burst: number;
+  #tokens: number;
+  #at: number;
+
+  /** @param now milliseconds of a clock that never goes back, as in every call */
+  constructor(perSec: number, burst: number, now: number) {
+    this.#perSec = perSec;
+    this.#burst = burst;
+    this.#tokens = burst;
+    this.#at = now;
+  }
+
+  /** Milliseconds until there is one; 0 where there is one now. */
+  waitMs(now: number): number {
+    this.#tokens = Math.min(this.#burst, this.#tokens + ((now - this.#at) / 1000) * this.#perSec);
+    this.#at = now;
+    return this.#tokens >= 1 ? 0 : Math.ceil(((1 - this.#tokens) / this.#perSec) * 1000);
+  }
+
+  /** Takes some away, whether they are there or not: what comes later waits for it. */
+  spend(tokens: number): void {
+    this.#tokens -= tokens;
+  }
+
+  /** Takes one; false where there is none. */
+  take(now: number): boolean {
+    if (this.waitMs(now) > 0) return false;
+    this.#tokens -= 1;
+    return true;
+  }
+
+  /** True where it is full again, and so says nothing of the past. */
+  rested(now: number): boolean {
+    this.waitMs(now);
+    return this.#tokens >= this.#burst;
+  }
+}
+
+interface Account {
+  readonly rate: TokenBucket;
+  open: number;
+}
+
+// Accounts that are full again and have no call open say nothing: forget them before they pile up.
+const maxAccounts = 10_000;
+
+/** Calls a second and calls at once, for each principal. */
+export class CallLimits {
+  readonly #limits: CallRate;
+  readonly #now: () => number;
+  readonly #accounts = new Map<string, Account>();
+
+  /** @param now milliseconds of a clock that never goes back */
+  constructor(limits: CallRate, now = () => performance.now()) {
+    this.#limits = limits;
+    this.#now = now;
+  }
+
+  /** Takes a call in; the answer must be called when it has ended. Throws RATE_LIMITED with when to come back. */
+  enter(principal: string): () => void {
+    const { requestsPerSec, concurrentCalls } = this.#limits;
+    const account = this.#account(principal);
+    if (account.open >= concurrentCalls) {
+      throw limited(`${concurrentCalls} calls of this identity are open already: wait for one to end`, 1000);
+    }
+    const waitMs = account.rate.waitMs(this.#now());
+    if (waitMs > 0) throw limited(`this identity makes more than ${requestsPerSec} calls a second`, waitMs);
+    account.rate.spend(1);
+    account.open += 1;
+    let left = false;
+    return () => {
+      if (!left) account.open -= 1;
+      left = true;
+    };
+  }
+
+  /** Takes more away for a call that has been let in: what comes next waits the longer for it. */
+  spend(principal: string, calls: number): void {
+    if (calls <= 0) return;
+    const { rate } = this.#account(principal);
+    // What has come back since is counted first, as there is no more than a burst of it.
+    rate.waitMs(this.#now());
+    rate.spend(calls);
+  }
+
+  #account(principal: string): Account {
+    const known = this.#accounts.get(principal);
+    if (known !== undefined) return known;
+    if (this.#accounts.size >= maxAccounts) this.#forgetIdle();
+    const { requestsPerSec, burst } = this.#limits;
+    const account = { rate: new TokenBucket(requestsPerSec, burst, this.#now()), open: 0 };
+    this.#accounts.set(principal, account);
+    return account;
+  }
+
+  #forgetIdle(): void {
+    for (const [principal, { rate, open }] of this.#accounts) {
+      if (open === 0 && rate.rested(this.#now())) this.#accounts.delete(principal);
+    }
+  }
+}
+
+function limited(message: string, retryAfterMs: number): CscError {
+  return new CscError('RATE_LIMITED', message, { retryAfterMs });
 }

@@ -1,10 +1,8 @@
 import type { ServerHttp2Session } from 'node:http2';
 import { CscError } from '@csc-fleet/common/errors';
 import { type Identity, identityOfSession, type Role } from '@csc-fleet/common/rpc';
-import { addressKey } from './address.ts';
-import { CallLimits } from './call-limits.ts';
-import type { CallRate, TrafficLimits } from './limits.ts';
-import { TokenBucket } from './token-bucket.ts';
+import { addressKey } from './doorway.ts';
+import { CallLimits, type CallRate, TokenBucket, type TrafficLimits } from './limits.ts';
 
 /** Everything that one identity has open at the gate, or one address where a certificate names no party of ours. */
 export interface Party {

@@ -1,6 +1,6 @@
 import { constants, type ServerHttp2Session } from 'node:http2';
+import { TokenBucket } from './limits.ts';
 import type { Parties, Party } from './parties.ts';
-import { TokenBucket } from './token-bucket.ts';
 
 // gRPC clients ping every few seconds, and some measure the round trip with pings while they read.
 const pings = { perSec: 20, burst: 200 };

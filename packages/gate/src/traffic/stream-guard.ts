@@ -1,11 +1,10 @@
-import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import { CscError } from '@csc-fleet/common/errors';
-import type { ErrorLog } from '@csc-fleet/common/rpc';
+import { type ErrorLog, toServiceError } from '@csc-fleet/common/rpc';
 import { checkCaller } from './authenticate.ts';
 import type { TrafficLimits } from './limits.ts';
 import { MessageMeter } from './message-meter.ts';
 import type { Parties, Party } from './parties.ts';
-import { refuse } from './refuse.ts';
 import { endSession, type GuardedSession, type SessionGuard } from './session-guard.ts';
 
 interface Open {
@@ -172,4 +171,27 @@ function tooSlow(seconds: number): CscError {
 
 function limited(message: string): CscError {
   return new CscError('RATE_LIMITED', message, { retryAfterMs: 1000 });
+}
+
+/**
+ * Ends a stream with an error's status, without a word of its body being read: trailers only, then RST_STREAM with
+ * NO_ERROR (RFC 9113 §8.1), which tells the peer to stop sending. Where an answer has begun there can be no such status
+ * any more: then RST_STREAM with ENHANCE_YOUR_CALM, which gRPC clients take as RESOURCE_EXHAUSTED.
+ */
+function refuse(stream: ServerHttp2Stream, error: unknown, log?: ErrorLog): void {
+  if (stream.closed || stream.destroyed) return;
+  if (stream.headersSent) {
+    stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    return;
+  }
+  const { code, details, metadata } = toServiceError(error, log);
+  const trailers = {
+    ':status': 200,
+    'content-type': 'application/grpc+proto',
+    'grpc-status': code,
+    'grpc-message': encodeURI(details),
+    ...metadata.toHttp2Headers(),
+  };
+  stream.respond(trailers, { endStream: true });
+  stream.close(constants.NGHTTP2_NO_ERROR);
 }

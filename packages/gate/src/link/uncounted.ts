@@ -1,12 +1,13 @@
-import type { CscError } from '@csc-fleet/common/errors';
-import { requestInvalid } from '../bounds/request-invalid.ts';
+import { CscError } from '@csc-fleet/common/errors';
+import type { Identity } from '@csc-fleet/common/identity';
+import { requestInvalid } from '../bounds/index.ts';
 
 // An executor that means well brings what it owes once a connection, and owes no more than 4096 receipts: with a gate that
 // has lost its store, none of them counts.
 const most = 8192;
 
 /** Counts what one connection sent that did not count, so that it costs a peer more than the log. */
-export class Refusals {
+export class Uncounted {
   #count = 0;
 
   /** For the log: now and then, with the number so far. Throws REQUEST_INVALID where there have been too many. */
@@ -16,4 +17,10 @@ export class Refusals {
     if (this.#count >= most)
       throw requestInvalid('receipt', `did not count ${this.#count} times: begin again`);
   }
+}
+
+/** For the log: which receipt of which executor was not taken; the cause says why. */
+export function notCounted(executor: Identity, executionId: string, cause: unknown): CscError {
+  const message = `the receipt of ${executionId} from executor ${executor.uri} does not count`;
+  return new CscError('RECEIPT_INVALID', message, { cause });
 }

@@ -7,11 +7,11 @@ import type { ExecutionRow, NewExecution, WithdrawnOffer } from '../store/tables
 import type { Happening, LiveExecution } from './execution.ts';
 import type { Executions } from './executions.ts';
 import { signGateReceipt } from './gate-receipt.ts';
-import { toExecution } from './to-message.ts';
+import { toExecution } from './row.ts';
 
-export interface EndingOptions {
-  readonly executions: Executions;
-  readonly policies: PolicySet;
+export interface FinisherPorts {
+  readonly executions: Pick<Executions, 'release'>;
+  readonly policies: Pick<PolicySet, 'bySha256'>;
   readonly signer: Signer;
   readonly clock: Clock;
 }
@@ -26,13 +26,13 @@ export interface Outcome {
 }
 
 /** Ends executions: the row, the Finished event and the receipt in one step. */
-export class Ending {
-  readonly #options: EndingOptions;
+export class Finisher {
+  readonly #ports: FinisherPorts;
   /** Receipts that are being written. */
   readonly #receiving = new Map<string, Promise<void>>();
 
-  constructor(options: EndingOptions) {
-    this.#options = options;
+  constructor(ports: FinisherPorts) {
+    this.#ports = ports;
   }
 
   /** Ends with the receipt of the executor that ran or refused it. A second copy of it waits for the first. */
@@ -51,7 +51,7 @@ export class Ending {
       state: outcome.state,
       exit_code: outcome.exitCode ?? null,
       started_at: outcome.startedAt ?? execution.row.started_at,
-      ended_at: outcome.endedAt ?? toTimestamp(this.#options.clock.now()),
+      ended_at: outcome.endedAt ?? toTimestamp(this.#ports.clock.now()),
       error: outcome.error,
     };
     await this.#end(execution, change, receiptJson);
@@ -68,7 +68,7 @@ export class Ending {
     withdrawn?: WithdrawnOffer,
   ): Promise<void> {
     const { row } = execution;
-    const { policies, signer, clock } = this.#options;
+    const { policies, signer, clock } = this.#ports;
     const now = clock.now();
     const receiptJson = signGateReceipt(
       {
@@ -95,25 +95,28 @@ export class Ending {
     await this.#end(execution, { state: ExecutionState.LOST, error }, undefined);
   }
 
-  /** The event that ends an execution with this row. */
-  finishedEvent(row: Omit<NewExecution, 'contract_json'>, receiptJson: Buffer | undefined): Happening {
-    const execution = toExecution(row as ExecutionRow);
-    return { $case: 'finished', value: { execution, receiptJson: receiptJson ?? Buffer.alloc(0) } };
-  }
-
   async #end(
     execution: LiveExecution,
     change: Partial<ExecutionRow>,
     receiptJson: Buffer | undefined,
     withdrawn?: WithdrawnOffer,
   ): Promise<void> {
-    const finished = this.finishedEvent({ ...execution.row, ...change }, receiptJson);
-    await execution.advance(this.#options.clock.now(), {
+    const finished = toFinished({ ...execution.row, ...change }, receiptJson);
+    await execution.advance(this.#ports.clock.now(), {
       change,
       happened: [finished],
       withdrawn,
       ...(receiptJson === undefined ? {} : { receiptJson }),
     });
-    if (receiptJson !== undefined) this.#options.executions.release(execution);
+    if (receiptJson !== undefined) this.#ports.executions.release(execution);
   }
+}
+
+/** The event that ends an execution with this row; without a receipt where its executor is gone with it. */
+export function toFinished(
+  row: Omit<NewExecution, 'contract_json'>,
+  receiptJson: Buffer | undefined,
+): Happening {
+  const execution = toExecution(row as ExecutionRow);
+  return { $case: 'finished', value: { execution, receiptJson: receiptJson ?? Buffer.alloc(0) } };
 }

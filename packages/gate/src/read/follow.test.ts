@@ -27,7 +27,7 @@ function caller(take: (kind: string) => Promise<void> = async () => undefined) {
     await take(kind);
     taken.push(kind);
   };
-  const ended = test.gate.run(agent, toRequest(makeContract()), write, abort.signal);
+  const ended = test.as(agent).run(toRequest(makeContract()), write, abort.signal);
   return { taken, abort, ended };
 }
 

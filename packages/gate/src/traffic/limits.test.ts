@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CallLimits } from './call-limits.ts';
+import { CallLimits } from './limits.ts';
 
 let now: number;
 beforeEach(() => {

@@ -1,0 +1,94 @@
+import { ExecutionEvent, ExecutionState, type ReadOutputRequest } from '@csc-fleet/common/messages';
+import type { LiveExecution } from '../execution/execution.ts';
+import type { Executions, Principal } from '../execution/executions.ts';
+import type { OutputStore } from '../output/output-store.ts';
+import { encodeItem, itemField, readOutput } from '../output/reader.ts';
+
+/** Takes one encoded message; resolves when there is room for the next. */
+export type Write = (message: Uint8Array) => Promise<void>;
+
+/**
+ * The events of an execution from a sequence number on (0 and 1: all), past ones first; ends after Finished, or where
+ * `gone` fires.
+ */
+export async function* watch(
+  execution: LiveExecution,
+  fromSequence: number,
+  gone: AbortSignal,
+): AsyncGenerator<ExecutionEvent> {
+  for (let next = Math.max(0, fromSequence - 1); ; ) {
+    for (const event of execution.events.slice(next)) {
+      next++;
+      yield event;
+    }
+    if (execution.events.length > next) continue;
+    if (execution.finished || gone.aborted) return;
+    await execution.changed(gone);
+  }
+}
+
+/**
+ * Everything that happens to an execution and all of its output, as it comes, as RunResponses; the Finished event is
+ * the last, after all output. An execution that waits for approval ends the stream: nothing may happen for days. Where
+ * `gone` fires the stream ends, and the run goes on.
+ */
+export async function follow(
+  output: Pick<OutputStore, 'with'>,
+  execution: LiveExecution,
+  write: Write,
+  gone: AbortSignal,
+): Promise<void> {
+  const send = (event: ExecutionEvent): Promise<void> =>
+    write(encodeItem(itemField.event, ExecutionEvent.encode(event).finish()));
+  if (execution.row.state === ExecutionState.AWAITING_APPROVAL) {
+    for (const event of execution.events) await send(event);
+    return;
+  }
+  const relayed = relayOutput(output, execution, write, gone);
+  // Looked at below; until then a failure must not count as unhandled.
+  relayed.catch(() => undefined);
+  for await (const event of watch(execution, 0, gone)) {
+    if (event.event?.$case === 'finished') await relayed;
+    await send(event);
+  }
+  await relayed;
+}
+
+async function relayOutput(
+  output: Pick<OutputStore, 'with'>,
+  execution: LiveExecution,
+  write: Write,
+  gone: AbortSignal,
+): Promise<void> {
+  await output.with(execution.id, async (log) => {
+    for await (const item of readOutput(log, execution, { from: [], follow: true }, gone)) {
+      if (gone.aborted) return;
+      await write(item);
+    }
+  });
+}
+
+export interface OutputPorts {
+  readonly executions: Pick<Executions, 'visible' | 'openById'>;
+  readonly output: Pick<OutputStore, 'with'>;
+}
+
+/** The output of an execution, as encoded ReadOutputResponses. Throws EXECUTION_UNKNOWN. */
+export async function giveOutput(
+  { executions, output }: OutputPorts,
+  principal: Principal,
+  request: ReadOutputRequest,
+  write: Write,
+  gone: AbortSignal,
+): Promise<void> {
+  const execution = await executions.visible(principal, request.executionId);
+  // No longer open: its receipt is here, and so all of its output is.
+  const isComplete = executions.openById(execution.id) === undefined;
+  await output.with(
+    execution.id,
+    async (log) => {
+      for await (const item of readOutput(log, execution, request, gone)) await write(item);
+    },
+    isComplete,
+  );
+}

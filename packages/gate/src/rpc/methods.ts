@@ -1,0 +1,92 @@
+import type { ExecutorLinkServer, ExecutorLinkService, GateServer, GateService } from '@csc-fleet/common/rpc';
+import type {
+  handleBidiStreamingCall,
+  handleServerStreamingCall,
+  handleUnaryCall,
+  ServerDuplexStream,
+} from '@grpc/grpc-js';
+import type * as z from 'zod';
+import { checkBounds, requestBounds } from '../bounds/index.ts';
+import type { Principal } from '../execution/executions.ts';
+import type { Caller } from '../traffic/authenticate.ts';
+
+/** A client's call. */
+export interface Call<Request> {
+  readonly principal: Principal;
+  readonly request: Request;
+}
+
+/** One that is answered with a stream. */
+export interface StreamCall<Request, Response> extends Call<Request> {
+  /** Resolves when there is room for the next. */
+  readonly write: (message: Response) => Promise<void>;
+  /** Fires when nobody takes any more. */
+  readonly gone: AbortSignal;
+}
+
+/** An executor's call: messages go both ways until either ends it. */
+export interface DuplexCall<Request, Response> {
+  readonly executor: Caller<'executor'>;
+  readonly stream: ServerDuplexStream<Buffer, Response>;
+  /** A message of the stream, decoded. Throws REQUEST_INVALID. */
+  readonly read: (bytes: Buffer) => Request;
+  /** Ends it well; only the first of `end` and `fail` does something, and `gone` fires with it. */
+  readonly end: () => void;
+  readonly fail: (error: unknown) => void;
+  /** Fires when the call is over, however that came. */
+  readonly gone: AbortSignal;
+}
+
+// As grpc-js has a method of a generated service, and as a handler of ours has it.
+type Handler<Method> =
+  Method extends handleUnaryCall<infer Request, infer Response>
+    ? (call: Call<Request>) => Promise<Response>
+    : Method extends handleServerStreamingCall<infer Request, infer Response>
+      ? (call: StreamCall<Request, Response>) => Promise<void>
+      : Method extends handleBidiStreamingCall<infer Request, infer Response>
+        ? (call: DuplexCall<Request, Response>) => Promise<void>
+        : never;
+
+// Output is relayed as it lies on disk: these give responses that are encoded already.
+type Encoded<Method> =
+  Method extends handleServerStreamingCall<infer Request, unknown>
+    ? (call: StreamCall<Request, Uint8Array>) => Promise<void>
+    : never;
+
+/** A handler for every method of csc.gate.v1.Gate. Errors are CscErrors; anything else is a fault of ours. */
+export type GateMethods = {
+  readonly [Name in keyof typeof GateService]: Name extends 'run' | 'readOutput'
+    ? Encoded<GateServer[Name]>
+    : Handler<GateServer[Name]>;
+};
+
+/** A handler for every method of csc.link.v1.ExecutorLink. */
+export type LinkMethods = {
+  readonly [Name in keyof typeof ExecutorLinkService]: Handler<ExecutorLinkServer[Name]>;
+};
+
+/** Methods that look at no request before each of its members is within its bounds: REQUEST_INVALID where one is not. */
+export function withBounds(methods: GateMethods): GateMethods {
+  return {
+    submit: within(requestBounds.submit, methods.submit),
+    run: within(requestBounds.run, methods.run),
+    check: within(requestBounds.check, methods.check),
+    watch: within(requestBounds.watch, methods.watch),
+    readOutput: within(requestBounds.readOutput, methods.readOutput),
+    cancel: within(requestBounds.cancel, methods.cancel),
+    getExecution: within(requestBounds.getExecution, methods.getExecution),
+    listExecutions: within(requestBounds.listExecutions, methods.listExecutions),
+    getReceipt: within(requestBounds.getReceipt, methods.getReceipt),
+    getKeys: within(requestBounds.getKeys, methods.getKeys),
+  };
+}
+
+function within<Request extends Call<unknown>, Response>(
+  bounds: z.ZodType,
+  next: (call: Request) => Promise<Response>,
+): (call: Request) => Promise<Response> {
+  return async (call) => {
+    checkBounds(bounds, call.request);
+    return next(call);
+  };
+}

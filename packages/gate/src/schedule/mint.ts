@@ -1,0 +1,133 @@
+import { randomUUID } from 'node:crypto';
+import { parseApproval } from '@csc-fleet/common/approval';
+import type { Signer } from '@csc-fleet/common/crypto';
+import { type Clock, toTimestamp } from '@csc-fleet/common/encoding';
+import { signArtifact } from '@csc-fleet/common/evidence';
+import { type GrantedLimits, narrowLimits } from '@csc-fleet/common/limits';
+import { ExecutionState } from '@csc-fleet/common/messages';
+import type { PolicySet } from '@csc-fleet/common/policy';
+import type { ReceiptVersion } from '@csc-fleet/common/receipt';
+import { maxTicketLifeMs, type UnsignedTicket } from '@csc-fleet/common/ticket';
+import type { Happening } from '../execution/execution.ts';
+import { parseStoredApprovals } from '../execution/row.ts';
+import type { NewExecution } from '../store/tables.ts';
+import { toOfferTimes } from './offers.ts';
+import type { Seat } from './peers.ts';
+
+/** What a ticket says of its execution, from a row that is recorded or is about to be. */
+export type Mintable = Pick<
+  NewExecution,
+  | 'execution_id'
+  | 'contract_sha256'
+  | 'policy_sha256'
+  | 'policy_profile'
+  | 'principal'
+  | 'receipt_version'
+  | 'approvals_json'
+>;
+
+/** A seat that an execution has taken, and the ticket for it. */
+export interface Placement extends Seat {
+  readonly ticketId: string;
+  /** Canonical JSON. */
+  readonly ticketJson: Buffer;
+  /** When the ticket was made, on the monotonic clock. */
+  readonly at: number;
+  readonly approvals: readonly Buffer[];
+  /** What the execution's row and events must say before the offer is sent. */
+  readonly change: {
+    readonly state: number;
+    readonly executor_id: string;
+    readonly ticket_id: string;
+    readonly limits_json: string;
+  };
+  readonly happened: Happening;
+}
+
+/** Makes the signed ticket for one execution on the one executor that may redeem it. */
+export type Mint = (row: Mintable, seat: Seat) => Placement;
+
+export interface MintPorts {
+  readonly gateId: string;
+  readonly signer: Signer;
+  readonly policies: Pick<PolicySet, 'bySha256'>;
+  readonly clock: Clock;
+  /** Milliseconds of a clock that never jumps. */
+  readonly monotonicMs: () => number;
+  readonly limits: {
+    /** The most that any ticket grants; a policy with limits narrows it. */
+    readonly output: GrantedLimits;
+    /** For the answer to an offer. */
+    readonly offerDeadlineSec: number;
+  };
+}
+
+export function createMint(ports: MintPorts): Mint {
+  return (row, seat) => {
+    const { peer } = seat;
+    // Before the ticket: what is due for it is counted from here.
+    const at = ports.monotonicMs();
+    const limits = limitsOf(row, ports);
+    const approvals = parseStoredApprovals(row.approvals_json);
+    const { ticketId, ticketJson } = signTicket(row, { audience: peer.name, approvals, limits }, ports);
+    return {
+      ...seat,
+      ticketId,
+      ticketJson,
+      at,
+      approvals,
+      change: {
+        state: ExecutionState.OFFERED,
+        executor_id: peer.id,
+        ticket_id: ticketId,
+        limits_json: JSON.stringify(limits),
+      },
+      happened: { $case: 'placed', value: { executorId: peer.name, labels: { ...peer.labels } } },
+    };
+  };
+}
+
+interface Grant {
+  /** The one executor that may redeem it. */
+  readonly audience: string;
+  readonly approvals: readonly Buffer[];
+  readonly limits: GrantedLimits;
+}
+
+function signTicket(
+  row: Mintable,
+  { audience, approvals, limits }: Grant,
+  { gateId, signer, clock, limits: { offerDeadlineSec } }: MintPorts,
+): Pick<Placement, 'ticketId' | 'ticketJson'> {
+  const now = clock.now();
+  const lifeMs = Math.min(toOfferTimes(offerDeadlineSec).ticketLifeMs, maxTicketLifeMs);
+  const ticket: UnsignedTicket = {
+    ticket_version: 'csc.ticket.v0.1',
+    ticket_id: randomUUID(),
+    issuer: gateId,
+    audience,
+    execution_id: row.execution_id,
+    contract_sha256: row.contract_sha256,
+    policy_sha256: row.policy_sha256,
+    policy_profile: row.policy_profile,
+    principal: row.principal,
+    approval_ids: [...new Set(approvalIds(approvals))],
+    grant: { receipt_version: row.receipt_version as ReceiptVersion, limits },
+    not_before: toTimestamp(now),
+    expires_at: toTimestamp(new Date(now.getTime() + lifeMs)),
+  };
+  return { ticketId: ticket.ticket_id, ticketJson: signArtifact(ticket, signer, now) };
+}
+
+// A policy that is not held here any more can narrow nothing; an executor that holds it still does.
+function limitsOf({ policy_sha256: sha256 }: Mintable, { limits, policies }: MintPorts): GrantedLimits {
+  return narrowLimits<GrantedLimits>(limits.output, policies.bySha256(sha256)?.policy.limits ?? {});
+}
+
+// Those that do not parse were never stored.
+function approvalIds(approvals: readonly Buffer[]): string[] {
+  return approvals.flatMap((it) => {
+    const approval = parseApproval(it);
+    return approval.ok ? [approval.value.approval_id] : [];
+  });
+}
