@@ -1,18 +1,22 @@
 import { X509Certificate } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ExecutorKey, KnownExecutors } from '@csc-fleet/client';
 import { type KeyEntry, readKeyRing, toKeyRingJson } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
+import { readBoundedFile } from '@csc-fleet/common/files';
 import { defaultStateDir } from '../local/state-dir.ts';
 import { writeFileWhole } from '../write-file.ts';
+
+const maxPemBytes = 1024 * 1024;
 
 /**
  * Where the executors of one fleet are remembered unless the user says otherwise: a file for each CA, as that is what
  * the names of executors are of. `ca` is the CA's PEM file, which has been read before.
  */
 export function defaultKnownExecutorsFile(ca: string, env: NodeJS.ProcessEnv): string {
-  const fingerprint = new X509Certificate(readFileSync(ca)).fingerprint256.replaceAll(':', '').toLowerCase();
+  const { bytes } = readBoundedFile(ca, { maxBytes: maxPemBytes });
+  const fingerprint = new X509Certificate(bytes).fingerprint256.replaceAll(':', '').toLowerCase();
   return join(defaultStateDir(env), 'known-executors', `${fingerprint.slice(0, 16)}.json`);
 }
 

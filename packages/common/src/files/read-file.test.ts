@@ -1,3 +1,4 @@
+import { execFileSync, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   mkdirSync,
@@ -52,6 +53,17 @@ describe('readBoundedFile', () => {
       }),
     );
   });
+});
+
+it('a pipe that nobody writes to is refused, not waited for', () => {
+  const pipe = join(dir, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  // In a process of its own, which can be ended: a wait in here would be one of the whole process.
+  const module = new URL('./read-file.ts', import.meta.url).href;
+  const script = `import { readBoundedFile } from '${module}'; readBoundedFile('${pipe}', { maxBytes: 10 });`;
+  const read = spawnSync(process.execPath, ['--input-type=module', '-e', script], { timeout: 10_000 });
+  expect(read.signal).toBeNull();
+  expect(String(read.stderr)).toContain('it is not a regular file');
 });
 
 describe('replaceFile and makeFile', () => {

@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { CscError } from '../errors/index.ts';
 
 const causes: Readonly<Record<string, string>> = {
@@ -29,7 +29,8 @@ export interface FileContent {
  */
 export function readBoundedFile(path: string, options: { readonly maxBytes: number }): FileContent {
   try {
-    const fd = openSync(path, 'r');
+    // A pipe would otherwise be waited for until somebody writes to it, and the whole process with it.
+    const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       return readOpenFile(fd, path, options.maxBytes);
     } finally {

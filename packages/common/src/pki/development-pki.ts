@@ -1,9 +1,9 @@
 import type { KeyObject } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../encoding/index.ts';
 import { CscError, withoutSecrets } from '../errors/index.ts';
-import { explainFileError, makeDirectory } from '../files/index.ts';
+import { explainFileError, makeDirectory, readBoundedFile } from '../files/index.ts';
 import { parseIdentity, type Role, toIdentityUri } from '../identity/index.ts';
 import {
   type CertificateRequest,
@@ -13,6 +13,8 @@ import {
   parseCertificate,
   parseTlsKey,
 } from './certificate.ts';
+
+const maxPemBytes = 1024 * 1024;
 
 /** Which certificates a development PKI is to have. */
 export interface DevelopmentPkiOptions {
@@ -142,7 +144,7 @@ class PkiWriter {
 
   /** The file's text; it is made only where there is no such file. */
   private async keep(path: string, mode: number, make: () => Promise<string>): Promise<string> {
-    if (existsSync(path)) return guard(path, () => readFileSync(path, 'utf8'));
+    if (existsSync(path)) return readBoundedFile(path, { maxBytes: maxPemBytes }).bytes.toString('utf8');
     const text = await make();
     guard(path, () => writeFileSync(path, text, { flag: 'wx', mode }));
     this.created.push(path);

@@ -145,13 +145,13 @@ const maxTokenBytes = 4096;
 const tokenForm = /^[\x21-\x7e]+$/;
 
 /**
- * The token in a file, which an agent may replace at any time: readFile anew each time, never kept. Its group may readFile it,
- * as Vault's agent leaves it by default (0640), the rest of the world may not. Throws SANDBOX_UNAVAILABLE.
+ * The token in a file, which an agent may replace at any time: read anew each time, never kept. Its group may read it, as
+ * Vault's agent leaves it by default (0640), the rest of the world may not. Throws SANDBOX_UNAVAILABLE.
  */
 function readTokenFile(path: string): string {
-  const { bytes, permissions } = readFile(path);
+  const { bytes, permissions } = readToken(path);
   if ((permissions & 0o027) !== 0) {
-    throw unavailable(`the token file ${path} may be readFile or written by others: run chmod 600 ${path}`);
+    throw unavailable(`the token file ${path} may be read or written by others: run chmod 600 ${path}`);
   }
   const token = bytes.toString('latin1').trim();
   if (!tokenForm.test(token))
@@ -159,7 +159,7 @@ function readTokenFile(path: string): string {
   return token;
 }
 
-function readFile(path: string): ReturnType<typeof readBoundedFile> {
+function readToken(path: string): ReturnType<typeof readBoundedFile> {
   try {
     return readBoundedFile(path, { maxBytes: maxTokenBytes });
   } catch (error) {

@@ -1,8 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { findDualControlObjection } from '@csc-fleet/common/approval';
 import { type Command, type CommandContract, parseContract } from '@csc-fleet/common/contract';
 import { evaluate, type Verdict } from '@csc-fleet/common/decision';
+import { artifactBytes } from '@csc-fleet/common/encoding';
 import { CscError, type Fault, isCscError, orThrow } from '@csc-fleet/common/errors';
+import { readBoundedFile } from '@csc-fleet/common/files';
 import { narrowLimits } from '@csc-fleet/common/limits';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
 import { readPolicyDirectory } from '@csc-fleet/common/policy-directory';
@@ -74,12 +75,7 @@ export async function explainContract(
 }
 
 function readContract(path: string): CommandContract {
-  let bytes: Buffer;
-  try {
-    bytes = readFileSync(path);
-  } catch (cause) {
-    throw new CscError('FILE_UNREADABLE', `failed to read ${path}`, { cause });
-  }
+  const { bytes } = readBoundedFile(path, { maxBytes: artifactBytes.contract });
   return orThrow(parseContract(bytes), 'CONTRACT_INVALID', path);
 }
 

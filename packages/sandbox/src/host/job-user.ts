@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { CscError } from '@csc-fleet/common/errors';
+import { readBoundedFile } from '@csc-fleet/common/files';
 import type { JobUser, JobUsers } from '../plan/index.ts';
 
 /**
@@ -115,8 +115,12 @@ export function readAccounts(): Accounts {
   };
 }
 
+// A hundred thousand accounts.
+const maxAccountsBytes = 16 * 1024 * 1024;
+
 function readFields(path: string): string[][] {
-  return readFileSync(path, 'utf8')
+  return readBoundedFile(path, { maxBytes: maxAccountsBytes })
+    .bytes.toString('utf8')
     .split('\n')
     .map((line) => line.split(':'));
 }
