@@ -443,6 +443,18 @@ describe('what breaks on the way', () => {
     expect(bench.gate.verify(refused.receiptJson)).toMatchObject({ status: 'blocked' });
   });
 
+  it('an offer whose sandbox could not be launched gives back the room for its output', async () => {
+    let launched = 0;
+    const { deps = {} } = otherwise((spec) => {
+      launched += 1;
+      if (launched === 1) throw new CscError('QUEUE_FULL', 'no namespace is free');
+      return local.launch(spec);
+    });
+    await open({ deps, executor: { limits: { stdoutBytes: 500, stderrBytes: 500, spoolBytes: 1000 } } });
+    await bench.gate.next('refused', offer([{}]));
+    expect((await run([{}])).receipt.status).toBe('success');
+  });
+
   it('a sandbox that failed is blocked, with no exit code', async () => {
     await open(otherwise(() => endedProcess({ kind: 'infrastructure', message: 'no namespaces left' })));
     const { receipt } = await run([{}]);

@@ -5,6 +5,7 @@ import { probeHost } from '@csc-fleet/sandbox/doctor';
 import { makeContract, shell } from '@csc-fleet/test-kit/executor/contracts';
 import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { defaultCeiling } from '../admission/ceiling.ts';
 
 // Only root can give runs users of their own. The ids need no accounts.
 const gid = 61_900;
@@ -16,8 +17,12 @@ beforeAll(async () => {
   // The kernel's limit of processes is by user: here, nothing else counts them.
   const facts = { ...(await probeHost({ runAs, acceptRlimitsOnly: true })), cgroups: 'none' as const };
   bench = await openWorkbench({
-    executor: { executionMode: 'hardened', runAs, slots: 2, runLimits: { processes: 12 } },
+    executor: {
+      ...{ executionMode: 'hardened', runAs, slots: 2, runLimits: { processes: 12 } },
+      ceiling: { ...defaultCeiling, inlineCode: true, secrets: ['missing'] },
+    },
     deps: { facts },
+    policyLines: ['allow_secret_refs: true'],
   });
   // As docs say that a workspace of jobs is set up; not open to others.
   chownSync(bench.out, 0, gid);
@@ -96,5 +101,14 @@ time.sleep(60)`;
     await finish(bench.gate.offer(makeContract(bench.workspace, [command]), bench.policy));
     expect(statSync(fresh)).toMatchObject({ gid });
     expect(statSync(fresh).mode & 0o7777).toBe(0o2775);
+  });
+
+  it('get the user of an offer that was refused for its secrets', async () => {
+    for (const _user of uids) {
+      const contract = makeContract(bench.workspace, [{ argv: ['true'], secret_refs: ['missing'] }]);
+      const refused = await bench.gate.next('refused', bench.gate.offer(contract, bench.policy));
+      expect(refused.message).toContain('no secrets');
+    }
+    expect((await finish(start('true'))).receipt.status).toBe('success');
   });
 });
