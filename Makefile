@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help setup setup-tests demo test mutants fuzz bench flood lint types generate check-generated build pack clean
+.PHONY: help setup setup-tests demo test mutants fuzz bench flood lint types generate check-generated build docs pack clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -51,8 +51,12 @@ check-generated: setup ## Fail if what is generated is not current
 pack: setup ## Pack every package as it is shipped, into out/packages
 	@node scripts/pack/pack-all.ts
 
+docs: setup ## Write the API reference to docs/api, from the docstrings of what the packages export
+	@npm install --prefix scripts/docs --no-audit --no-fund --loglevel=error >/dev/null
+	@node scripts/docs/node_modules/typedoc/bin/typedoc --options scripts/docs/typedoc.config.js
+
 build: setup ## Bundle the csc command into packages/cli/dist
 	@node scripts/build.ts
 
 clean:
-	rm -rf node_modules packages/*/node_modules packages/cli/dist out
+	rm -rf node_modules scripts/docs/node_modules docs/api packages/*/node_modules packages/cli/dist out

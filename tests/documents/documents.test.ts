@@ -105,6 +105,29 @@ describe('what the documents name', () => {
 // Made by a build, or on the disk of a gate.
 const generated: ReadonlySet<string> = new Set(['packages/cli/dist', 'spool/', 'output/']);
 
+describe('what programs import', () => {
+  const entries = [
+    'packages/client/src/index.ts',
+    'packages/client/src/offline.ts',
+    'packages/cli/src/index.ts',
+  ];
+
+  // `make docs` has nothing else to say of a name.
+  it.each(entries)('%s exports nothing without a docstring', (entry) => {
+    const exported = [...read(entry).matchAll(/^export (?:type )?\{([^}]+)\} from '(\.[^']+)'/gm)];
+    const bare = exported.flatMap(([, names = '', file = '']) => {
+      const source = read(join(dirname(entry), file));
+      const declares = (name: string) =>
+        `\\*/\\nexport (?:async )?(?:function|interface|type|const) ${name}\\b`;
+      const all = names.replaceAll('type ', '').split(',');
+      const found = all.map((name) => name.trim()).filter((name) => name !== '');
+      return found.filter((name) => !new RegExp(declares(name)).test(source));
+    });
+    expect(bare).toEqual([]);
+    expect(exported.length).toBeGreaterThan(1);
+  });
+});
+
 describe('the Python client', () => {
   it('hashes a contract as everybody else, with what is left out filled in', () => {
     const [source = ''] =

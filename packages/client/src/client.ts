@@ -55,11 +55,11 @@ export interface GateClient extends Disposable {
    * gate's reasons.
    */
   run(contract: ContractInput, options?: RunOptions): Promise<RunResult>;
-  /** Takes up an execution from its beginning, as `run` would have gone on with it. */
+  /** Takes up an execution from its beginning, as `run` would have gone on with it. Throws EXECUTION_UNKNOWN. */
   follow(executionId: string, options?: FollowOptions): Promise<RunResult>;
   /** Hands a contract in and returns with the decision; does not wait for it to run. */
   submit(contract: ContractInput, options?: SubmitOptions & CallOptions): Promise<SubmitResponse>;
-  /** Asks what the gate would decide; runs nothing. */
+  /** Asks what the gate would decide; runs nothing. Throws CONTRACT_INVALID; a denial is a decision. */
   check(contract: ContractInput, options?: CheckOptions): Promise<Decision>;
   /** Events in order, past ones first, each once, up to `finished`. */
   watch(executionId: string, options?: WatchOptions): AsyncGenerator<ExecutionEvent, void>;
@@ -100,7 +100,10 @@ export type ConnectOptions = {
   | {
       /** Paths of PEM files: the CA that the gate must prove, and this client's certificate and key. */ readonly tls: TlsFiles;
     }
-  | { readonly credentials: ChannelCredentials }
+  | {
+      /** Credentials of gRPC, for whoever makes them otherwise. */
+      readonly credentials: ChannelCredentials;
+    }
 );
 
 /**

@@ -1,3 +1,4 @@
+export type { ExpectedReceipt } from '@csc-fleet/common/evidence';
 export type { CallOptions, CancelOptions, CheckOptions, ListOptions } from './calls/calls.ts';
 export type { ApprovalInput, ContractInput, SubmitOptions } from './calls/request.ts';
 export { type ConnectOptions, connect, type GateClient } from './client.ts';
@@ -7,4 +8,4 @@ export type { EventOf, ExecutionEvent, OutputItem } from './stream/items.ts';
 export type { ReadOutputOptions, WatchOptions } from './stream/read.ts';
 export { type Conclusion, concludeFrom } from './verify/conclusion.ts';
 export { createKnownExecutors, type ExecutorKey, type KnownExecutors } from './verify/keys.ts';
-export { type ExpectedReceipt, type VerifiedReceipt, verifyReceipt } from './verify/verify-receipt.ts';
+export { type VerifiedReceipt, verifyReceipt } from './verify/verify-receipt.ts';

@@ -1,4 +1,6 @@
 // What needs no channel: for those that hold receipts, or whose gate is in the same process. Bundles leave gRPC out.
+
+export type { ExpectedReceipt } from '@csc-fleet/common/evidence';
 export {
   type ApprovalInput,
   type ContractInput,
@@ -8,4 +10,4 @@ export {
 export { createSession, type RunHandlers, type Session } from './run/session.ts';
 export { type EventOf, type ExecutionEvent, toExecutionEvent } from './stream/items.ts';
 export { type Conclusion, concludeFrom } from './verify/conclusion.ts';
-export { type ExpectedReceipt, type VerifiedReceipt, verifyReceipt } from './verify/verify-receipt.ts';
+export { type VerifiedReceipt, verifyReceipt } from './verify/verify-receipt.ts';

@@ -13,20 +13,25 @@ import { type ContractInput, prepareSubmit, type SubmitOptions, toDuration, toJs
 
 /** What every call may be told. */
 export interface CallOptions {
+  /** Ends the call, which then rejects with CANCELLED. Absent: only its time-out ends it. */
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What `check` may be told. */
 export interface CheckOptions extends CallOptions {
+  /** Which of the profiles bound to the caller decides. Absent: the first. */
   readonly policyProfile?: string | undefined;
 }
 
+/** What `cancel` may be told. */
 export interface CancelOptions extends CallOptions {
   /** Milliseconds between SIGTERM and SIGKILL. Absent: the gate's 5 seconds. */
   readonly gracePeriodMs?: number | undefined;
 }
 
+/** What `list` may be told. */
 export interface ListOptions extends CallOptions {
-  /** Absent: all. */
+  /** Only executions in one of these states. Absent: all. */
   readonly states?: readonly ExecutionState[] | undefined;
   /** How many the gate gives at a time. Absent: 50. */
   readonly pageSize?: number | undefined;

@@ -16,10 +16,11 @@ export interface SubmitOptions {
   readonly idempotencyKey?: string | undefined;
   /** Labels that the executor must have, all of them. Absent: any executor. */
   readonly selector?: Readonly<Record<string, string>> | undefined;
+  /** People's consent to this very contract. Absent: none. */
   readonly approvals?: readonly ApprovalInput[] | undefined;
   /** Which of the profiles bound to the caller decides. Absent: the first. */
   readonly policyProfile?: string | undefined;
-  /** Absent: v0.2. */
+  /** The version that the receipt must have; another one is refused. Absent: v0.2. */
   readonly receiptVersion?: 'csc.receipt.v0.1' | 'csc.receipt.v0.2' | undefined;
   /** Milliseconds that it may wait for an executor. Absent: the gate's own limit. */
   readonly queueTimeoutMs?: number | undefined;

@@ -1,4 +1,5 @@
 import { CscError, isCscError } from '@csc-fleet/common/errors';
+import type { ExpectedReceipt } from '@csc-fleet/common/evidence';
 import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
 import { type Decision, type Execution, GateService } from '@csc-fleet/common/rpc';
 import { cancel, checkDecided } from '../calls/calls.ts';
@@ -12,11 +13,13 @@ import type { Connection } from '../connection/connection.ts';
 import type { ReconnectOptions } from '../connection/reconnect.ts';
 import { concludeFrom, concludeWithout } from '../verify/conclusion.ts';
 import type { KeySource } from '../verify/keys.ts';
-import { type ExpectedReceipt, verifyFromSource } from '../verify/verify-receipt.ts';
+import { verifyFromSource } from '../verify/verify-receipt.ts';
 import { followToEnd } from './follow.ts';
 import { createSession, type RunHandlers, type Session } from './session.ts';
 
+/** Who is told while an execution is followed, and what ends the following. */
 export interface FollowOptions {
+  /** Absent: nobody. */
   readonly handlers?: RunHandlers | undefined;
   /** Ends the following, not the run, unless `cancelOnAbort`. The promise then rejects with CANCELLED. */
   readonly signal?: AbortSignal | undefined;
@@ -26,10 +29,12 @@ export interface FollowOptions {
   readonly waitForApproval?: boolean | undefined;
 }
 
+/** What `run` may be told: how the contract is handed in, and how it is followed. */
 export interface RunOptions extends SubmitOptions, FollowOptions {}
 
 /** How an execution ended by its receipt, or that it waits for an approval. */
 export interface RunResult {
+  /** As the gate names it; the receipt is of this one. */
   readonly executionId: string;
   /** State, times, executor and error are the receipt's; the gate has no say in them. */
   readonly execution: Execution;

@@ -7,9 +7,13 @@ type Awaitable = void | Promise<void>;
 
 /** What a caller wants to be told while an execution goes on. A returned promise holds back what comes next. */
 export interface RunHandlers {
+  /** Each event once, in order. */
   onEvent?(event: ExecutionEvent): Awaitable;
+  /** The bytes that are new of a command's stdout, in order; `chunk` says whose and from which offset. */
   onStdout?(data: Buffer, chunk: Extract<OutputItem, { type: 'chunk' }>): Awaitable;
+  /** The same of stderr. */
   onStderr?(data: Buffer, chunk: Extract<OutputItem, { type: 'chunk' }>): Awaitable;
+  /** The same of a terminal, where a command has one. */
   onTerminal?(data: Buffer, chunk: Extract<OutputItem, { type: 'chunk' }>): Awaitable;
   /** One command's stream is complete: its length and hash, and whether the cap cut it. */
   onOutputEnd?(end: Extract<OutputItem, { type: 'end' }>): Awaitable;

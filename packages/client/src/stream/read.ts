@@ -4,9 +4,11 @@ import { endedEarly, type ReconnectOptions, resuming } from '../connection/recon
 import { type ExecutionEvent, type OutputItem, toExecutionEvent, toOutputItem } from './items.ts';
 import { createProgress } from './progress.ts';
 
+/** Where `watch` begins, and what ends it. */
 export interface WatchOptions {
-  /** The first event wanted. Absent: from the beginning. */
+  /** The number of the first event wanted, from 1. Absent: from the beginning. */
   readonly fromSequence?: number | undefined;
+  /** Ends the reading, which then throws CANCELLED; the execution goes on. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -42,11 +44,13 @@ export async function* watchOnce(
   throw endedEarly();
 }
 
+/** Where `readOutput` begins, and what ends it. */
 export interface ReadOutputOptions {
-  /** Where to begin in each stream; a stream that is not named begins at 0. Absent: all from the beginning. */
+  /** Where to begin in each stream, in bytes; a stream that is not named begins at 0. Absent: all from the beginning. */
   readonly from?: readonly StreamPosition[] | undefined;
   /** Go on until the execution has ended. Absent: true. */
   readonly follow?: boolean | undefined;
+  /** Ends the reading, which then throws CANCELLED; the execution goes on. */
   readonly signal?: AbortSignal | undefined;
 }
 

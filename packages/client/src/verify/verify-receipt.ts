@@ -10,8 +10,6 @@ import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
 import { toJsonBytes } from '../calls/request.ts';
 import type { KeySource } from './keys.ts';
 
-export type { ExpectedReceipt } from '@csc-fleet/common/evidence';
-
 /** A receipt that counts, and who vouches for it. */
 export interface VerifiedReceipt {
   readonly receipt: ExecutionReceipt;
