@@ -61,6 +61,21 @@ export const reasons = {
       "the ticket was too old when it reached the host, or is older than what the host's journal remembers (a new state directory); without a receipt, the gate mints a new one by itself",
     remedy: 'check the clocks; submit again',
   },
+  SUBMISSION_INVALID: {
+    status: 'UNAUTHENTICATED',
+    about: ['caller'],
+    retry: 'no',
+    means:
+      'the submission is missing where the host asks for one, is malformed, or is not signed with a key that `bindings.yaml` names for its principal',
+    remedy: 'sign with the key that the owners have bound to you (`csc login`); ask them to add it',
+  },
+  SUBMISSION_EXPIRED: {
+    status: 'UNAUTHENTICATED',
+    about: ['caller', 'host'],
+    retry: 'no',
+    means: 'the submission was too old when it reached gate or host',
+    remedy: 'submit again; check the clocks',
+  },
   NOT_PERMITTED: {
     status: 'PERMISSION_DENIED',
     about: ['caller', 'contract'],
@@ -111,6 +126,13 @@ export const reasons = {
     means:
       'a member of the request other than the contract is malformed or over its bound; BadRequest names it',
     remedy: 'mend the member named',
+  },
+  SUBMISSION_REPLAYED: {
+    status: 'ALREADY_EXISTS',
+    about: ['gate', 'caller'],
+    retry: 'no',
+    means: 'the submission was used on this host before, whatever came of it',
+    remedy: 'nothing, if it was yours: it has its receipt; otherwise submit again, which makes a new one',
   },
   TICKET_REPLAYED: {
     status: 'ALREADY_EXISTS',

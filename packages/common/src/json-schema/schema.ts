@@ -3,9 +3,11 @@ import { approvalSchema } from '../approval/index.ts';
 import { commandSchema, contractSchema } from '../contract/index.ts';
 import { decisionSchema } from '../decision/index.ts';
 import { executorKeySchema } from '../executor-key/index.ts';
-import { bindingsSchema, policyV01Schema, policyV02Schema } from '../policy/index.ts';
+import { freezeSchema, hostsSchema, revokedSchema } from '../owners/index.ts';
+import { bindingsSchema, bindingsV02Schema, policyV01Schema, policyV02Schema } from '../policy/index.ts';
 import { samplesSchema } from '../policy-directory/index.ts';
 import { receiptV01Schema, receiptV02Schema } from '../receipt/index.ts';
+import { submissionSchema } from '../submission/index.ts';
 import { ticketSchema } from '../ticket/index.ts';
 
 /** A JSON Schema of draft 2020-12. */
@@ -17,6 +19,11 @@ const sources = {
   'policy-v0.2': [policyV02Schema, 'csc.policy.v0.2'],
   'policy-samples': [samplesSchema, 'csc.policy-samples.v0.1'],
   bindings: [bindingsSchema, 'csc.bindings.v0.1'],
+  'bindings-v0.2': [bindingsV02Schema, 'csc.bindings.v0.2'],
+  hosts: [hostsSchema, 'csc.hosts.v0.1'],
+  revoked: [revokedSchema, 'csc.revoked.v0.1'],
+  freeze: [freezeSchema, 'csc.freeze.v0.1'],
+  submission: [submissionSchema, 'csc.submission.v0.1'],
   decision: [decisionSchema, 'csc.policy-decision.v0.1'],
   approval: [approvalSchema, 'csc.approval.v0.1'],
   ticket: [ticketSchema, 'csc.ticket.v0.1'],

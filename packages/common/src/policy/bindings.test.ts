@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { type Bindings, bindPolicy, checkBindings, parseBindings } from './bindings.ts';
+import {
+  type Bindings,
+  bindingOf,
+  bindPolicy,
+  checkBindings,
+  parseBindings,
+  submitterKeys,
+} from './bindings.ts';
 import type { PolicyDocument } from './policy.ts';
 import { policyFromJson } from './policy.ts';
 import { createPolicySet } from './policy-set.ts';
@@ -100,5 +107,58 @@ describe('parseBindings', () => {
     ['bindings_version: csc.bindings.v0.1\nbindings: []\n', 'bindings'],
   ])('refuses %j', (yaml, path) => {
     expect(faultsOf(yaml)).toEqual([path]);
+  });
+});
+
+describe('bindings v0.2', () => {
+  const key = Buffer.alloc(32, 7).toString('base64');
+  const alice = 'spiffe://csc.local/client/alice';
+  const head = `bindings_version: csc.bindings.v0.2
+bindings:
+  - identity: ${alice}
+    policies: [build]
+    hosts: {tier: build}
+    secrets: {build: [TOKEN]}
+    roles: [admin]
+  - identity: spiffe://csc.local/client/*
+    policies: [inspect]
+`;
+
+  it('say on which hosts, with which secrets and in which role', () => {
+    const bindings = read(head);
+    expect(bindingOf(bindings, alice)).toEqual({
+      identity: alice,
+      policies: ['build'],
+      hosts: { tier: 'build' },
+      secrets: { build: ['TOKEN'] },
+      roles: ['admin'],
+    });
+    expect(bindingOf(bindings, 'spiffe://csc.local/client/bob')).toMatchObject({ secrets: {}, roles: [] });
+  });
+
+  it('name the keys of a principal, and nobody else’s', () => {
+    const text = `${head}submitters:\n  - principal: ${alice}\n    keys: [{key_id: a1, public_key: ${key}}]\n`;
+    const bindings = read(text);
+    expect(submitterKeys(bindings, alice)?.find('a1')).toMatchObject({
+      keyId: 'a1',
+      publicKey: new Uint8Array(32).fill(7),
+    });
+    expect(submitterKeys(bindings, 'spiffe://csc.local/client/bob')).toBeUndefined();
+  });
+
+  it.each([
+    ['a principal that is a pattern', 'spiffe://csc.local/client/*', key],
+    ['a principal that is an executor', 'spiffe://csc.local/executor/e', key],
+    ['a key of another length', alice, 'AAAA'],
+  ])('refuse %s', (_, principal, publicKey) => {
+    const text = `${head}submitters:\n  - principal: "${principal}"\n    keys: [{key_id: a1, public_key: ${publicKey}}]\n`;
+    expect(parseBindings(Buffer.from(text)).ok).toBe(false);
+  });
+
+  it('refuse a principal that stands twice', () => {
+    const one = `  - principal: ${alice}\n    keys: [{key_id: a1, public_key: ${key}}]\n`;
+    expect(parseBindings(Buffer.from(`${head}submitters:\n${one}${one}`))).toMatchObject({
+      faults: [{ path: 'submitters[1].principal' }],
+    });
   });
 });

@@ -2,12 +2,29 @@ import * as z from 'zod';
 import { artifactBytes, type JsonValue } from '../encoding/index.ts';
 import { CscError, orThrow, type Parsed, parsed, quoteBriefly } from '../errors/index.ts';
 import { nonEmptyText, uniqueList, validate, versionMember } from '../schema/index.ts';
+
+import { createKeyRing, type KeyEntry, type KeyRing, parseBase64 } from '../crypto/index.ts';
+import { isJsonObject, type JsonValue, parseTimestamp } from '../encoding/index.ts';
+import { CscError, faulty, orThrow, type Parsed, parsed, quoteBriefly } from '../errors/index.ts';
+import { parseIdentity } from '../identity/index.ts';
+import {
+  boundedText,
+  labelsMember,
+  nonEmptyText,
+  oneOf,
+  timestamp,
+  uniqueList,
+  unsupportedVersion,
+  validate,
+  versionMember,
+} from '../schema/index.ts';
+
 import { parseStrictYaml } from '../yaml/index.ts';
 import { coversPattern, identityPattern, matchesPattern } from './identity-pattern.ts';
 import type { PolicyDocument } from './policy.ts';
 import type { PolicySet } from './policy-set.ts';
 
-const binding = z.strictObject({
+const bindingV01 = z.strictObject({
   identity: identityPattern,
   policies: uniqueList(nonEmptyText, 1).meta({
     uniqueItems: true,
@@ -15,20 +32,90 @@ const binding = z.strictObject({
   }),
 });
 
-/** The rules of bindings.yaml: which identity may use which profiles. */
+/** What an identity may do beside submitting. */
+export const roles = ['admin'] as const;
+
+const bindingV02 = bindingV01.extend({
+  hosts: labelsMember.exactOptional().meta({
+    description: 'Labels that a host must have, all of them, to run for this identity. Absent: any host.',
+  }),
+  secrets: z
+    .record(nonEmptyText, uniqueList(nonEmptyText, 0))
+    .default({})
+    .meta({ description: 'By profile, the secrets that this identity gets under it. Absent: none.' }),
+  roles: uniqueList(oneOf(roles), 0).default([]),
+});
+
+// One Ed25519 key, as the key ring files have it.
+const submitterKey = z.strictObject({
+  key_id: boundedText({ min: 1, max: 200 }),
+  public_key: z
+    .string()
+    .refine((text) => parseBase64(text)?.length === 32, { error: 'must be base64 of 32 bytes' })
+    .meta({ contentEncoding: 'base64' }),
+  not_before: timestamp.exactOptional(),
+  not_after: timestamp.exactOptional(),
+});
+
+const submitter = z.strictObject({
+  principal: z.string().refine((text) => parseIdentity(text)?.role === 'client', {
+    error: 'must be spiffe://TRUST_DOMAIN/client/NAME, without *',
+  }),
+  keys: z.array(submitterKey).min(1).max(16),
+});
+
+const rules = <T extends z.ZodType>(item: T) =>
+  z
+    .array(item)
+    .min(1)
+    .superRefine(checkReachable, { when: () => true })
+    .meta({ description: 'Read from the top: the first whose identity matches counts, and no other.' });
+
+/** The rules of bindings.yaml v0.1: which identity may use which profiles. */
 export const bindingsSchema = z
   .strictObject({
     bindings_version: versionMember('bindings', 'csc.bindings.v0.1'),
-    bindings: z
-      .array(binding)
-      .min(1)
-      .superRefine(checkReachable, { when: () => true })
-      .meta({ description: 'Read from the top: the first whose identity matches counts, and no other.' }),
+    bindings: rules(bindingV01),
   })
   .meta({ title: 'CSC policy bindings v0.1', description: 'Which identity may use which policy profiles.' });
 
+/** The rules of bindings.yaml v0.2, which hosts enforce: v0.1, and who signs for whom, on which hosts, with which secrets. */
+export const bindingsV02Schema = z
+  .strictObject({
+    bindings_version: versionMember('bindings', 'csc.bindings.v0.2'),
+    bindings: rules(bindingV02),
+    submitters: z
+      .array(submitter)
+      .superRefine(checkOneEach, { when: () => true })
+      .default([])
+      .meta({
+        description:
+          'The keys that sign submissions, by principal. Who is not here cannot submit to a host that asks for signatures.',
+      }),
+  })
+  .meta({
+    title: 'CSC policy bindings v0.2',
+    description: 'Which identity may use which policy profiles, on which hosts, and which keys sign for it.',
+  });
+
+/** One rule, whichever version wrote it. */
+export interface Binding {
+  readonly identity: string;
+  readonly policies: readonly string[];
+  /** Absent: any host. */
+  readonly hosts?: Readonly<Record<string, string>>;
+  /** By profile. Absent, as v0.1 has none: whatever policy and host say. */
+  readonly secrets?: Readonly<Record<string, readonly string[]>>;
+  /** Absent: none. */
+  readonly roles?: readonly (typeof roles)[number][];
+}
+
 /** Which identity may use which profiles; the first binding that matches counts, and no other. */
-export type Bindings = z.infer<typeof bindingsSchema>;
+export interface Bindings {
+  readonly bindings: readonly Binding[];
+  /** Absent, as v0.1 has none: nobody can sign. */
+  readonly submitters?: z.infer<typeof bindingsV02Schema>['submitters'];
+}
 
 /** Reads bindings from their YAML text. Gives every fault at once; a binding that is never reached is one. */
 export function parseBindings(bytes: Uint8Array): Parsed<Bindings> {
@@ -38,7 +125,25 @@ export function parseBindings(bytes: Uint8Array): Parsed<Bindings> {
 
 /** Validates bindings that are parsed already. */
 export function bindingsFromJson(value: JsonValue): Parsed<Bindings> {
-  return validate(bindingsSchema, value);
+  const version = isJsonObject(value) ? value['bindings_version'] : undefined;
+  if (version === 'csc.bindings.v0.2') return validate(bindingsV02Schema, value);
+  if (version !== undefined && version !== 'csc.bindings.v0.1') {
+    const message = unsupportedVersion('bindings', version, 'csc.bindings.v0.1 and csc.bindings.v0.2');
+    return faulty(message ?? 'is required', 'bindings_version');
+  }
+  const old = validate(bindingsSchema, value);
+  return old.ok ? parsed({ bindings: old.value.bindings }) : old;
+}
+
+/** The rule that counts for an identity; undefined where none does. */
+export function bindingOf({ bindings }: Bindings, identityUri: string): Binding | undefined {
+  return bindings.find(({ identity }) => matchesPattern(identity, identityUri));
+}
+
+/** The keys that sign for a principal; undefined where there are none. */
+export function submitterKeys({ submitters = [] }: Bindings, principal: string): KeyRing | undefined {
+  const found = submitters.find((it) => it.principal === principal);
+  return found === undefined ? undefined : createKeyRing(found.keys.map(toKeyEntry));
 }
 
 /** Throws POLICY_INVALID where a binding names a profile that is not among `policies`; names every such one. */
@@ -57,12 +162,12 @@ export function checkBindings({ bindings }: Bindings, policies: PolicySet): void
  * is bound to where `wanted` is empty. Throws NOT_PERMITTED.
  */
 export function bindPolicy(
-  { bindings }: Bindings,
+  bindings: Bindings,
   policies: PolicySet,
   identityUri: string,
   wanted: string,
 ): PolicyDocument {
-  const found = bindings.find(({ identity }) => matchesPattern(identity, identityUri));
+  const found = bindingOf(bindings, identityUri);
   if (found === undefined)
     throw notPermitted(`no policy is bound to ${identityUri}; ask the owner for a binding`);
   const name = wanted === '' ? found.policies[0] : found.policies.find((it) => it === wanted);
@@ -76,8 +181,31 @@ export function bindPolicy(
   return policy;
 }
 
+function toKeyEntry({ key_id: keyId, public_key: key, ...validity }: z.infer<typeof submitterKey>): KeyEntry {
+  const notBefore = parseTimestamp(validity.not_before ?? '');
+  const notAfter = parseTimestamp(validity.not_after ?? '');
+  return {
+    keyId,
+    publicKey: parseBase64(key) ?? new Uint8Array(),
+    ...(notBefore === undefined ? {} : { notBefore }),
+    ...(notAfter === undefined ? {} : { notAfter }),
+  };
+}
+
 function notPermitted(message: string): CscError {
   return new CscError('NOT_PERMITTED', message);
+}
+
+// The same.
+function checkOneEach(value: unknown, context: z.core.$RefinementCtx): void {
+  if (!Array.isArray(value)) return;
+  const principals = value.map((it): unknown => it?.principal);
+  for (const [index, principal] of principals.entries()) {
+    const earlier = principals.indexOf(principal);
+    if (earlier === index) continue;
+    const message = `stands at submitters[${earlier}] already: list all keys of a principal there`;
+    context.addIssue({ code: 'custom', path: [index, 'principal'], message });
+  }
 }
 
 // Runs beside the bindings' own faults, so that all come at once; the value may be anything.

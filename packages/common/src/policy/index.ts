@@ -1,10 +1,14 @@
 export {
+  type Binding,
   type Bindings,
+  bindingOf,
   bindingsFromJson,
   bindingsSchema,
+  bindingsV02Schema,
   bindPolicy,
   checkBindings,
   parseBindings,
+  submitterKeys,
 } from './bindings.ts';
 export type { EffectRule } from './effect-rule.ts';
 export { identityPattern, matchesPattern } from './identity-pattern.ts';

@@ -39,9 +39,11 @@ export type ReloadableBindings = Bindings & { replace(next: Bindings): void };
 export function createReloadableBindings(first: Bindings): ReloadableBindings {
   let current = first;
   return {
-    bindings_version: first.bindings_version,
     get bindings() {
       return current.bindings;
+    },
+    get submitters() {
+      return current.submitters ?? [];
     },
     replace: (next) => {
       current = next;

@@ -12,6 +12,7 @@ export {
 export {
   boundedText,
   labelName,
+  labelsMember,
   labelValue,
   maxLabels,
   name,

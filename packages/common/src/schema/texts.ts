@@ -108,3 +108,10 @@ export function unsupportedVersion(what: string, given: unknown, readable: strin
   const shown = typeof given === 'string' ? quoteBriefly(given) : `of type ${typeof given}`;
   return `unsupported ${what} version ${shown}; this build reads ${readable}`;
 }
+
+/** Labels that an executor has or must have. */
+export const labelsMember = z
+  .record(labelName, labelValue)
+  .refine((labels) => Object.keys(labels).length <= maxLabels, {
+    error: `must have at most ${maxLabels} labels`,
+  });

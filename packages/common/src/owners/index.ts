@@ -1,0 +1,13 @@
+export { type HostRule, hasLabels, hostsSchema, parseHosts, rulesFor } from './hosts.ts';
+export {
+  createRevocations,
+  type Freeze,
+  freezeSchema,
+  parseFreeze,
+  parseRevoked,
+  type Revocation,
+  type RevocationSubject,
+  type Revocations,
+  revocationKinds,
+  revokedSchema,
+} from './revoked.ts';

@@ -1,0 +1,86 @@
+import { describe, expect, it } from 'vitest';
+import {
+  createRevocations,
+  parseFreeze,
+  parseHosts,
+  parseRevoked,
+  type Revocation,
+  rulesFor,
+} from './index.ts';
+
+const subject = {
+  principal: 'spiffe://csc.local/client/alice',
+  keyId: 'alice-1',
+  executorId: 'build-1',
+  executionId: 'e-1',
+  profile: 'build',
+};
+
+const entry = (kind: Revocation['kind'], id: string): Revocation => ({
+  ...{ kind, id, since: '2026-11-27T12:00:00Z', reason: 'lost' },
+  running: 'end',
+});
+
+describe('revocations', () => {
+  it.each([
+    ['principal', subject.principal],
+    ['key', subject.keyId],
+    ['host', subject.executorId],
+    ['execution', subject.executionId],
+    ['profile', subject.profile],
+  ] as const)('meet whoever they are about: a %s', (kind, id) => {
+    expect(createRevocations([entry(kind, id)]).find(subject)).toMatchObject({ kind, id });
+    expect(createRevocations([entry(kind, 'another')]).find(subject)).toBeUndefined();
+  });
+
+  it('do not meet a namesake of another kind', () => {
+    expect(createRevocations([entry('profile', 'build-1')]).find(subject)).toBeUndefined();
+  });
+
+  it('give key rings the keys', () => {
+    const { revokedKeys } = createRevocations([entry('key', 'alice-1'), entry('host', 'h')]);
+    expect([...revokedKeys()]).toEqual([['alice-1', new Date('2026-11-27T12:00:00Z')]]);
+  });
+
+  it('are read with all their faults', () => {
+    const text = 'revoked_version: csc.revoked.v0.1\nrevoked:\n  - {kind: all, id: "", since: soon}\n';
+    const read = parseRevoked(Buffer.from(text));
+    const paths = read.ok ? [] : read.faults.map(({ path }) => path);
+    expect(paths).toEqual(['revoked[0].kind', 'revoked[0].id', 'revoked[0].since', 'revoked[0].reason']);
+  });
+});
+
+describe('a freeze', () => {
+  it.each([
+    ['freeze_version: csc.freeze.v0.1\n', undefined],
+    [
+      'freeze_version: csc.freeze.v0.1\nfrozen: {since: "2026-11-27T12:00:00Z", reason: key lost, running: end}\n',
+      { since: '2026-11-27T12:00:00Z', reason: 'key lost', running: 'end' },
+    ],
+  ])('is there or is not: %s', (text, frozen) => {
+    expect(parseFreeze(Buffer.from(text))).toEqual({
+      ok: true,
+      value: { freeze_version: 'csc.freeze.v0.1', ...(frozen === undefined ? {} : { frozen }) },
+    });
+  });
+});
+
+describe('hosts.yaml', () => {
+  const text = `hosts_version: csc.hosts.v0.1
+hosts:
+  - labels: {}
+    network: allowlisted
+  - labels: {tier: deploy}
+    policies: [deploy]
+    secrets: [TOKEN]
+`;
+
+  it('bounds a host by every rule whose labels it has', () => {
+    const read = parseHosts(Buffer.from(text));
+    if (!read.ok) throw new Error(JSON.stringify(read.faults));
+    const networks = (labels: Record<string, string>) =>
+      rulesFor(read.value.hosts, labels).map((it) => it.network);
+    expect(networks({ tier: 'deploy', os: 'debian' })).toEqual(['allowlisted', 'deny']);
+    expect(networks({ tier: 'build' })).toEqual(['allowlisted']);
+  });
+});

@@ -1,0 +1,101 @@
+import * as z from 'zod';
+import type { JsonValue } from '../encoding/index.ts';
+import { parseTimestamp } from '../encoding/index.ts';
+import type { Parsed } from '../errors/index.ts';
+import { boundedText, nonEmptyText, oneOf, timestamp, validate, versionMember } from '../schema/index.ts';
+import { parseStrictYaml } from '../yaml/index.ts';
+
+/** What an entry of revoked.yaml may be about. */
+export const revocationKinds = ['principal', 'key', 'host', 'execution', 'profile'] as const;
+
+/** What becomes of runs that are under way. */
+const runningMember = oneOf(['finish', 'end']).default('finish').meta({
+  description:
+    'Whether runs that it meets go on to their end, or are ended at once, with a receipt that says so.',
+});
+
+const entry = z.strictObject({
+  kind: oneOf(revocationKinds),
+  id: nonEmptyText.meta({
+    description:
+      'A principal’s whole SPIFFE id, a key id, an executor’s id, an execution id or a profile’s name.',
+  }),
+  since: timestamp,
+  reason: boundedText({ min: 1, max: 500 }),
+  running: runningMember,
+});
+
+/** The rules of revoked.yaml. */
+export const revokedSchema = z
+  .strictObject({
+    revoked_version: versionMember('revocations', 'csc.revoked.v0.1'),
+    revoked: z.array(entry).max(100_000),
+  })
+  .meta({ title: 'CSC revocations v0.1', description: 'Whom and what hosts run nothing for any more.' });
+
+const frozen = z.strictObject({
+  since: timestamp,
+  reason: boundedText({ min: 1, max: 500 }),
+  running: runningMember,
+});
+
+/** The rules of freeze.yaml. */
+export const freezeSchema = z
+  .strictObject({
+    freeze_version: versionMember('freeze', 'csc.freeze.v0.1'),
+    frozen: frozen.exactOptional().meta({ description: 'Absent: nothing is frozen.' }),
+  })
+  .meta({ title: 'CSC freeze v0.1', description: 'Whether hosts run anything at all.' });
+
+export type Revocation = z.infer<typeof entry>;
+export type Freeze = z.infer<typeof frozen>;
+
+const maxBytes = 8 * 1_048_576;
+
+/** Reads revoked.yaml. Gives every fault at once. */
+export function parseRevoked(bytes: Uint8Array): Parsed<z.infer<typeof revokedSchema>> {
+  return parseYaml(revokedSchema, bytes);
+}
+
+/** Reads freeze.yaml. Gives every fault at once. */
+export function parseFreeze(bytes: Uint8Array): Parsed<z.infer<typeof freezeSchema>> {
+  return parseYaml(freezeSchema, bytes);
+}
+
+function parseYaml<T extends z.ZodType>(schema: T, bytes: Uint8Array): Parsed<z.output<T>> {
+  const document = parseStrictYaml(bytes, { maxBytes });
+  return document.ok ? validate(schema, document.value satisfies JsonValue) : document;
+}
+
+/** What an execution is to the owners' revocations. */
+export interface RevocationSubject {
+  readonly principal: string;
+  /** The key that signed the submission. Absent: none did. */
+  readonly keyId?: string;
+  readonly executorId: string;
+  readonly executionId: string;
+  readonly profile: string;
+}
+
+/** Revocations made ready to be asked of every run. */
+export interface Revocations {
+  /** The first entry, in the file's order of kinds, that meets the subject; undefined where none does. */
+  find(subject: RevocationSubject): Revocation | undefined;
+  /** Those of keys, for key rings: every signature of such a key is void, whenever it was made. */
+  revokedKeys(): ReadonlyMap<string, Date>;
+}
+
+export function createRevocations(entries: readonly Revocation[]): Revocations {
+  const byName = new Map(entries.map((it) => [`${it.kind} ${it.id}`, it]));
+  const keys = entries.filter(({ kind }) => kind === 'key');
+  const revoked = new Map(keys.map(({ id, since }) => [id, parseTimestamp(since) ?? new Date(0)]));
+  return {
+    find: ({ principal, keyId, executorId, executionId, profile }) =>
+      byName.get(`principal ${principal}`) ??
+      (keyId === undefined ? undefined : byName.get(`key ${keyId}`)) ??
+      byName.get(`host ${executorId}`) ??
+      byName.get(`execution ${executionId}`) ??
+      byName.get(`profile ${profile}`),
+    revokedKeys: () => revoked,
+  };
+}
