@@ -29,6 +29,7 @@ export const house: House = {
       ticket: ['crypto', 'encoding', 'errors', 'receipt', 'schema'],
       submission: ['crypto', 'encoding', 'errors', 'identity', 'receipt', 'schema'],
       owners: ['contract', 'encoding', 'errors', 'policy', 'schema', 'yaml'],
+      'policy-repository': ['crypto', 'encoding', 'errors', 'files', 'owners', 'policy', 'policy-directory'],
       'executor-key': ['crypto', 'encoding', 'errors', 'schema'],
       'json-schema': [
         'approval',

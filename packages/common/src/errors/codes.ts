@@ -17,7 +17,8 @@ export type LocalCode =
   | 'FILE_UNWRITABLE'
   | 'CANCELLED'
   | 'DEADLINE_EXCEEDED'
-  | 'GATE_UNREACHABLE';
+  | 'GATE_UNREACHABLE'
+  | 'REPOSITORY_UNREACHABLE';
 
 /** True for a reason of the wire's registry; false for local codes and for anything unknown. */
 export function isRpcReason(code: string): code is RpcReason {

@@ -171,6 +171,15 @@ export const reasons = {
     means: 'no connected executor has these labels and this policy',
     remedy: 'mend the selector, or connect one',
   },
+  POLICY_STALE: {
+    status: 'FAILED_PRECONDITION',
+    about: ['host', 'gate'],
+    retry: 'later',
+    means:
+      "the host has not heard from the owners' policy repository for longer than its `max_staleness`, or what it heard has expired",
+    remedy:
+      'publish the repository again (`csc policy publish`), and see to it that the gate or directory serves it',
+  },
   POLICY_UNSIGNED: {
     status: 'FAILED_PRECONDITION',
     about: ['host'],

@@ -4,6 +4,10 @@ import { artifactBytes } from '../encoding/index.ts';
 import { CscError, orThrow } from '../errors/index.ts';
 import { explainFileError, readBoundedFile } from '../files/index.ts';
 import { type PolicyDocument, readPolicyFile } from '../policy/policy.ts';
+import { basename, join } from 'node:path';
+import { CscError, orThrow } from '../errors/index.ts';
+import { explainFileError, readBoundedFile } from '../files/index.ts';
+import { maxPolicyBytes, type PolicyDocument, parsePolicy } from '../policy/policy.ts';
 import { createPolicySet, type PolicySet } from '../policy/policy-set.ts';
 import { checkSamples, parseSamples } from './samples.ts';
 
@@ -16,12 +20,30 @@ const bindingsFile = 'bindings.yaml';
  * profiles of one name, or no profile at all. Fails as a whole: a fleet must not run on a part of its policies.
  */
 export function readPolicyDirectory(directory: string): PolicySet {
-  const names = listYaml(directory);
-  const samples = names.filter((name) => name.endsWith(samplesEnding));
-  const profiles = names.filter((name) => !name.endsWith(samplesEnding) && name !== bindingsFile);
-  if (profiles.length === 0) throw invalid(`${directory} holds no policy profile (NAME.yaml)`);
-  for (const name of samples) checkHasProfile(directory, name, profiles);
-  return createPolicySet(profiles.map((name) => readTestedPolicy(directory, name, samples)));
+  const names = listYaml(directory).filter((name) => name !== bindingsFile);
+  if (names.length === 0) throw invalid(`${directory} holds no policy profile (NAME.yaml)`);
+  return readPolicies(
+    new Map(
+      names.map((name) => [
+        join(directory, name),
+        readBoundedFile(join(directory, name), { maxBytes: maxPolicyBytes }).bytes,
+      ]),
+    ),
+  );
+}
+
+/**
+ * The profiles among files, by what each is called in errors: NAME.yaml, held against NAME.samples.yaml where there is
+ * one. Throws POLICY_INVALID as readPolicyDirectory does. No files: an empty set.
+ */
+export function readPolicies(files: ReadonlyMap<string, Uint8Array>): PolicySet {
+  const names = [...files.keys()];
+  for (const name of names)
+    if (name.endsWith(samplesEnding) && !files.has(profileOf(name)))
+      throw invalid(`${name} has no profile ${basename(profileOf(name))} beside it`);
+  return createPolicySet(
+    names.filter((name) => !name.endsWith(samplesEnding)).map((name) => readTestedPolicy(files, name)),
+  );
 }
 
 function listYaml(directory: string): string[] {
@@ -39,12 +61,6 @@ function listYaml(directory: string): string[] {
   }
 }
 
-function checkHasProfile(directory: string, samples: string, profiles: readonly string[]): void {
-  const profile = profileOf(samples);
-  if (!profiles.includes(profile))
-    throw invalid(`${join(directory, samples)} has no profile ${profile} beside it`);
-}
-
 function profileOf(samples: string): string {
   return `${samples.slice(0, -samplesEnding.length)}.yaml`;
 }
@@ -56,10 +72,16 @@ function readTestedPolicy(directory: string, name: string, samples: readonly str
   const path = join(directory, own);
   const { bytes } = readBoundedFile(path, { maxBytes: artifactBytes.policy });
   const faults = checkSamples(orThrow(parseSamples(bytes), 'POLICY_INVALID', path), policy);
+function readTestedPolicy(files: ReadonlyMap<string, Uint8Array>, name: string): PolicyDocument {
+  const policy = orThrow(parsePolicy(files.get(name) ?? new Uint8Array(), name), 'POLICY_INVALID', name);
+  const own = `${name.slice(0, -'.yaml'.length)}${samplesEnding}`;
+  const samples = files.get(own);
+  if (samples === undefined) return policy;
+  const faults = checkSamples(orThrow(parseSamples(samples), 'POLICY_INVALID', own), policy);
   orThrow(
     faults.length === 0 ? { ok: true, value: policy } : { ok: false, faults },
     'POLICY_INVALID',
-    `${policy.source} (by ${own})`,
+    `${name} (by ${basename(own)})`,
   );
   return policy;
 }

@@ -1,0 +1,376 @@
+import { existsSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { Metadata, Root, Targets } from '@tufjs/models';
+import type { Signer } from '../crypto/index.ts';
+import { sha256Hex } from '../encoding/index.ts';
+import { CscError } from '../errors/index.ts';
+import { makeDirectory, readBoundedFile } from '../files/index.ts';
+import {
+  type AnyMetadata,
+  addSignature,
+  createRoot,
+  createSnapshot,
+  createTargets,
+  createTimestamp,
+  parseRoot,
+  parseTargets,
+  type RoleKeys,
+  type RoleName,
+  signedBy,
+  toBytes,
+  toTufKey,
+} from './metadata.ts';
+import { type Files, isOwnersFile, readOwnersFiles } from './owners-files.ts';
+
+/** How long what is signed is good for, in milliseconds. */
+export interface Lifetimes {
+  readonly root: number;
+  readonly targets: number;
+  /** Of snapshot and timestamp: how soon hosts notice that nobody refreshes them. */
+  readonly online: number;
+}
+
+const day = 86_400_000;
+export const defaultLifetimes: Lifetimes = { root: 365 * day, targets: 90 * day, online: day };
+
+/** Who may sign what of a repository. */
+export interface RepositoryKeys {
+  readonly root: RoleKeys;
+  readonly targets: RoleKeys;
+  /** 32 bytes. */
+  readonly online: Uint8Array;
+}
+
+// What a workspace of the owners holds: their files as they stand, what waits for signatures, and what hosts fetch.
+const at = {
+  targets: (directory: string) => join(directory, 'targets'),
+  staged: (directory: string, role: 'root' | 'targets') => join(directory, 'staged', `${role}.json`),
+  metadata: (directory: string, name: string) => join(directory, 'published', 'metadata', name),
+  target: (directory: string, name: string) => join(directory, 'published', 'targets', name),
+};
+
+const maxBytes = 8 * 1_048_576;
+
+/**
+ * Makes a workspace for a new repository, whose first root waits for its signatures. Throws FILE_UNWRITABLE where there
+ * is one already, KEY_INVALID for a threshold that its keys cannot reach.
+ */
+export function initRepository(
+  directory: string,
+  keys: RepositoryKeys,
+  now: Date,
+  lifetimes = defaultLifetimes,
+): void {
+  if (existsSync(join(directory, 'staged')) || existsSync(join(directory, 'published')))
+    throw new CscError('FILE_UNWRITABLE', `${directory} holds a policy repository already`);
+  makeDirectory(at.targets(directory));
+  stageRoot(directory, keys, 1, now, lifetimes);
+}
+
+/** Stages a root with other keys, one version on: it needs the signatures of the old root's keys and of its own. */
+export function rotateRoot(
+  directory: string,
+  keys: RepositoryKeys,
+  now: Date,
+  lifetimes = defaultLifetimes,
+): void {
+  const { version } = currentRoot(directory).signed;
+  stageRoot(directory, keys, version + 1, now, lifetimes);
+}
+
+function stageRoot(
+  directory: string,
+  keys: RepositoryKeys,
+  version: number,
+  now: Date,
+  lifetimes: Lifetimes,
+): void {
+  for (const [name, role] of Object.entries({ root: keys.root, targets: keys.targets }))
+    checkThreshold(name, role);
+  const expires = new Date(now.getTime() + lifetimes.root);
+  write(at.staged(directory, 'root'), toBytes(createRoot({ ...keys, version, expires })));
+}
+
+function checkThreshold(name: string, { publicKeys, threshold }: RoleKeys): void {
+  const count = new Set(publicKeys.map((key) => toTufKey(key).keyID)).size;
+  if (Number.isInteger(threshold) && threshold >= 1 && threshold <= count) return;
+  const message = `the threshold of ${name} must be from 1 to ${count}, the number of its keys, not ${threshold}`;
+  throw new CscError('KEY_INVALID', message);
+}
+
+/** Puts a file of the owners into the workspace, in the place of one of that name. Throws POLICY_INVALID. */
+export function addFile(directory: string, name: string, bytes: Uint8Array): void {
+  if (!isOwnersFile(name)) throw new CscError('POLICY_INVALID', `${name} is no file of a policy repository`);
+  write(join(at.targets(directory), name), bytes);
+}
+
+/** The owners' files in the workspace, by their names in the repository. */
+export function workspaceFiles(directory: string): Files {
+  const root = at.targets(directory);
+  const names = readdirSync(root, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(root.length + 1))
+    .sort();
+  return new Map(names.map((name) => [name, readBoundedFile(join(root, name), { maxBytes }).bytes]));
+}
+
+/** The roles that a signature was added for. */
+export type SignedRoles = readonly ('root' | 'targets')[];
+
+/**
+ * Signs what is staged, as far as the key has a say in it; the owners' files are staged first, where they have changed
+ * since. Throws KEY_UNKNOWN where the key is of no role, POLICY_INVALID where the files cannot be used.
+ */
+export function signStaged(
+  directory: string,
+  signer: Signer,
+  now: Date,
+  lifetimes = defaultLifetimes,
+): SignedRoles {
+  const { keyID } = toTufKey(signer.publicKey);
+  const root = stagedRoot(directory);
+  const roots = [root, publishedRoot(directory)].filter((it) => it !== undefined);
+  const signed: ('root' | 'targets')[] = [];
+  if (root !== undefined && roots.some(({ signed: it }) => it.roles['root']?.keyIDs.includes(keyID))) {
+    sign(at.staged(directory, 'root'), root, signer);
+    signed.push('root');
+  }
+  const targets = stageTargets(directory, now, lifetimes);
+  if (
+    targets !== undefined &&
+    (root ?? currentRoot(directory)).signed.roles['targets']?.keyIDs.includes(keyID)
+  ) {
+    sign(at.staged(directory, 'targets'), targets, signer);
+    signed.push('targets');
+  }
+  if (signed.length > 0) return signed;
+  const held = roots.some(({ signed: it }) => it.keys[keyID] !== undefined);
+  if (held) return signed;
+  throw new CscError(
+    'KEY_UNKNOWN',
+    `the key ${JSON.stringify(signer.keyId)} has no say in this policy repository`,
+  );
+}
+
+function sign(path: string, metadata: AnyMetadata, signer: Signer): void {
+  addSignature(metadata, signer);
+  write(path, toBytes(metadata));
+}
+
+// Undefined where there is nothing to publish: no files, or none that differ.
+function stageTargets(directory: string, now: Date, lifetimes: Lifetimes): Metadata<Targets> | undefined {
+  const files = workspaceFiles(directory);
+  if (files.size === 0) return undefined;
+  const staged = readMetadata(at.staged(directory, 'targets'), parseTargets);
+  if (staged !== undefined && sameFiles(staged, files)) return staged;
+  const published = publishedTargets(directory);
+  if (
+    staged === undefined &&
+    published !== undefined &&
+    sameFiles(published, files) &&
+    !isOld(published, now, lifetimes)
+  )
+    return undefined;
+  readOwnersFiles(files);
+  const version = (published?.signed.version ?? 0) + 1;
+  const made = createTargets(files, version, new Date(now.getTime() + lifetimes.targets));
+  write(at.staged(directory, 'targets'), toBytes(made));
+  return made;
+}
+
+// The same files are signed anew once half of their time is over.
+function isOld({ signed }: Metadata<Targets>, now: Date, { targets }: Lifetimes): boolean {
+  return Date.parse(signed.expires) - now.getTime() < targets / 2;
+}
+
+function sameFiles({ signed }: Metadata<Targets>, files: Files): boolean {
+  const { targets } = signed;
+  if (Object.keys(targets).length !== files.size) return false;
+  return [...files].every(([name, bytes]) => targets[name]?.hashes['sha256'] === sha256Hex(bytes));
+}
+
+/**
+ * Publishes what is staged, if enough have signed it, and a new snapshot and timestamp in any case. The timestamp comes
+ * last, so that whoever fetches meanwhile finds one version or the other, whole. Gives the version of the targets.
+ * Throws POLICY_UNSIGNED with what is missing.
+ */
+export function publishStaged(
+  directory: string,
+  online: Signer,
+  now: Date,
+  lifetimes = defaultLifetimes,
+): number {
+  const root = publishRoot(directory);
+  const targets = publishTargets(directory, root);
+  const version = nextVersion(directory, 'snapshot');
+  const expires = new Date(now.getTime() + lifetimes.online);
+  const targetsBytes = readBoundedFile(at.metadata(directory, `${targets.signed.version}.targets.json`), {
+    maxBytes,
+  }).bytes;
+  const snapshot = createSnapshot(targetsBytes, targets.signed.version, version, expires);
+  addSignature(snapshot, online);
+  const timestamp = createTimestamp(toBytes(snapshot), version, version, expires);
+  addSignature(timestamp, online);
+  for (const [role, metadata] of [
+    ['snapshot', snapshot],
+    ['timestamp', timestamp],
+  ] as const)
+    if (signedBy(root.signed, role, metadata).length === 0)
+      throw new CscError(
+        'KEY_UNKNOWN',
+        `the key ${JSON.stringify(online.keyId)} is not this repository's online key`,
+      );
+  write(at.metadata(directory, `${version}.snapshot.json`), toBytes(snapshot));
+  write(at.metadata(directory, 'timestamp.json'), toBytes(timestamp));
+  return targets.signed.version;
+}
+
+function publishRoot(directory: string): Metadata<Root> {
+  const staged = stagedRoot(directory);
+  if (staged === undefined) return currentRoot(directory);
+  for (const judge of [publishedRoot(directory), staged])
+    if (judge !== undefined) checkSigned(judge, 'root', staged);
+  write(at.metadata(directory, `${staged.signed.version}.root.json`), toBytes(staged));
+  rmSync(at.staged(directory, 'root'));
+  return staged;
+}
+
+function publishTargets(directory: string, root: Metadata<Root>): Metadata<Targets> {
+  const staged = readMetadata(at.staged(directory, 'targets'), parseTargets);
+  if (staged === undefined) {
+    const published = publishedTargets(directory);
+    if (published === undefined)
+      throw unsigned('nothing is signed yet: csc policy add, then csc policy sign');
+    checkSigned(root, 'targets', published);
+    return published;
+  }
+  checkSigned(root, 'targets', staged);
+  const files = workspaceFiles(directory);
+  if (!sameFiles(staged, files))
+    throw unsigned('the files have changed since they were signed: sign them again');
+  for (const [name, bytes] of files) write(at.target(directory, toPublishedName(name, bytes)), bytes);
+  write(at.metadata(directory, `${staged.signed.version}.targets.json`), toBytes(staged));
+  rmSync(at.staged(directory, 'targets'));
+  return staged;
+}
+
+// TUF §6.2: HASH.NAME in the folder of the name.
+function toPublishedName(name: string, bytes: Uint8Array): string {
+  const slash = name.lastIndexOf('/') + 1;
+  return `${name.slice(0, slash)}${sha256Hex(bytes)}.${name.slice(slash)}`;
+}
+
+function checkSigned(judge: Metadata<Root>, role: 'root' | 'targets', metadata: AnyMetadata): void {
+  const { threshold = 1, keyIDs = [] } = judge.signed.roles[role] ?? {};
+  const count = signedBy(judge.signed, role, metadata).length;
+  if (count >= threshold) return;
+  throw unsigned(
+    `${role} version ${metadata.signed.version} has ${count} of the ${threshold} signatures that it needs, of ${keyIDs.length} keys`,
+  );
+}
+
+/** Where a repository stands, for people and for programs. */
+export interface RepositoryStatus {
+  readonly root: RoleStatus;
+  readonly targets?: RoleStatus;
+  readonly stagedRoot?: StagedStatus;
+  readonly stagedTargets?: StagedStatus;
+  /** Until when hosts take what is published without a refresh. Absent: nothing is published. */
+  readonly freshUntil?: string;
+  readonly files: readonly string[];
+}
+
+export interface RoleStatus {
+  readonly version: number;
+  readonly expires: string;
+}
+
+export interface StagedStatus extends RoleStatus {
+  readonly signatures: number;
+  readonly threshold: number;
+}
+
+/** Throws FILE_UNREADABLE where there is no repository. */
+export function repositoryStatus(directory: string): RepositoryStatus {
+  const root = currentRoot(directory);
+  const targets = publishedTargets(directory);
+  const staged = readMetadata(at.staged(directory, 'targets'), parseTargets);
+  const rootStaged = stagedRoot(directory);
+  const timestamp = readMetadata(at.metadata(directory, 'timestamp.json'), (bytes) =>
+    JSON.parse(Buffer.from(bytes).toString()),
+  );
+  return {
+    root: toStatus(root),
+    files: [...workspaceFiles(directory).keys()],
+    ...(targets === undefined ? {} : { targets: toStatus(targets) }),
+    ...(rootStaged === undefined ? {} : { stagedRoot: toStagedStatus(root, 'root', rootStaged) }),
+    ...(staged === undefined ? {} : { stagedTargets: toStagedStatus(root, 'targets', staged) }),
+    ...(timestamp === undefined ? {} : { freshUntil: String(timestamp.signed.expires) }),
+  };
+}
+
+function toStatus({ signed: { version, expires } }: AnyMetadata): RoleStatus {
+  return { version, expires };
+}
+
+function toStagedStatus(judge: Metadata<Root>, role: RoleName, metadata: AnyMetadata): StagedStatus {
+  const threshold = judge.signed.roles[role]?.threshold ?? 1;
+  return { ...toStatus(metadata), threshold, signatures: signedBy(judge.signed, role, metadata).length };
+}
+
+/** The newest root that is published, or, before that, the one that is staged: what hosts pin. */
+export function currentRoot(directory: string): Metadata<Root> {
+  const root = publishedRoot(directory) ?? stagedRoot(directory);
+  if (root === undefined)
+    throw new CscError('FILE_UNREADABLE', `${directory} holds no policy repository: csc policy init`);
+  return root;
+}
+
+/** The bytes of the newest root that is published: what a host's owner pins. Throws POLICY_UNSIGNED before that. */
+export function rootBytes(directory: string): Buffer {
+  const version = newest(directory, 'root');
+  if (version === 0) throw unsigned('the root is not signed yet: csc policy sign, then csc policy publish');
+  return readBoundedFile(at.metadata(directory, `${version}.root.json`), { maxBytes }).bytes;
+}
+
+function stagedRoot(directory: string): Metadata<Root> | undefined {
+  return readMetadata(at.staged(directory, 'root'), parseRoot);
+}
+
+function publishedRoot(directory: string): Metadata<Root> | undefined {
+  return readMetadata(at.metadata(directory, `${newest(directory, 'root')}.root.json`), parseRoot);
+}
+
+function publishedTargets(directory: string): Metadata<Targets> | undefined {
+  return readMetadata(at.metadata(directory, `${newest(directory, 'targets')}.targets.json`), parseTargets);
+}
+
+function nextVersion(directory: string, role: RoleName): number {
+  return newest(directory, role) + 1;
+}
+
+// 0: there is none.
+function newest(directory: string, role: RoleName): number {
+  const metadata = dirname(at.metadata(directory, 'timestamp.json'));
+  if (!existsSync(metadata)) return 0;
+  const versions = readdirSync(metadata).flatMap((name) => {
+    const [, version] = new RegExp(`^(\\d+)\\.${role}\\.json$`).exec(name) ?? [];
+    return version === undefined ? [] : [Number(version)];
+  });
+  return Math.max(0, ...versions);
+}
+
+function readMetadata<T>(path: string, parse: (bytes: Uint8Array) => T): T | undefined {
+  return existsSync(path) ? parse(readBoundedFile(path, { maxBytes }).bytes) : undefined;
+}
+
+function write(path: string, bytes: Uint8Array): void {
+  makeDirectory(dirname(path));
+  const next = `${path}.next`;
+  writeFileSync(next, bytes);
+  renameSync(next, path);
+}
+
+function unsigned(message: string): CscError {
+  return new CscError('POLICY_UNSIGNED', message);
+}

@@ -1,0 +1,26 @@
+export {
+  addFile,
+  defaultLifetimes,
+  initRepository,
+  type Lifetimes,
+  publishStaged,
+  type RepositoryKeys,
+  type RepositoryStatus,
+  repositoryStatus,
+  rootBytes,
+  rotateRoot,
+  type SignedRoles,
+  type StagedStatus,
+  signStaged,
+  workspaceFiles,
+} from './authoring.ts';
+export type { RoleKeys } from './metadata.ts';
+export {
+  createPolicyMirror,
+  type MirrorOptions,
+  type PolicyMirror,
+  type PublishedPolicy,
+  type RepositorySource,
+} from './mirror.ts';
+export { type Files, isOwnersFile, type OwnersFiles, readOwnersFiles } from './owners-files.ts';
+export { createDirectorySource, isServedPath } from './source.ts';

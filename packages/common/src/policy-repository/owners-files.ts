@@ -1,0 +1,74 @@
+import { CscError, orThrow, type Parsed } from '../errors/index.ts';
+import {
+  createRevocations,
+  type Freeze,
+  type HostRule,
+  parseFreeze,
+  parseHosts,
+  parseRevoked,
+  type Revocations,
+} from '../owners/index.ts';
+import { type Bindings, checkBindings, type PolicySet, parseBindings } from '../policy/index.ts';
+import { readPolicies } from '../policy-directory/index.ts';
+
+/** Everything that the owners of a fleet have published at one moment. */
+export interface OwnersFiles {
+  readonly policies: PolicySet;
+  readonly bindings: Bindings;
+  /** Absent: only each host's own ceiling bounds it. */
+  readonly hosts?: readonly HostRule[];
+  readonly revocations: Revocations;
+  /** Absent: nothing is frozen. */
+  readonly freeze?: Freeze;
+}
+
+/** Files by their names in the repository: `bindings.yaml`, `policies/build.yaml`. */
+export type Files = ReadonlyMap<string, Uint8Array>;
+
+const policyName = /^policies\/[A-Za-z0-9][A-Za-z0-9._-]*\.yaml$/;
+const loose = ['bindings.yaml', 'hosts.yaml', 'revoked.yaml', 'freeze.yaml'] as const;
+
+/** True for a name that a repository may hold. */
+export function isOwnersFile(name: string): boolean {
+  return policyName.test(name) || loose.some((it) => it === name);
+}
+
+/**
+ * What the files say together. Throws POLICY_INVALID for a name that a repository may not hold, a faulty file, a
+ * profile whose samples fail, bindings of profiles that are not there, or no bindings at all: without them nobody may
+ * use anything. Fails as a whole: a fleet must not run on a part of what its owners say.
+ */
+export function readOwnersFiles(files: Files): OwnersFiles {
+  for (const name of files.keys())
+    if (!isOwnersFile(name))
+      throw invalid(`${name} is no file of a policy repository: policies/NAME.yaml, ${loose.join(', ')}`);
+  const policies = readPolicies(new Map([...files].filter(([name]) => policyName.test(name))));
+  const bindings = required(files, 'bindings.yaml', parseBindings);
+  checkBindings(bindings, policies);
+  const hosts = optional(files, 'hosts.yaml', parseHosts)?.hosts;
+  const frozen = optional(files, 'freeze.yaml', parseFreeze)?.frozen;
+  return {
+    policies,
+    bindings,
+    revocations: createRevocations(optional(files, 'revoked.yaml', parseRevoked)?.revoked ?? []),
+    ...(hosts === undefined ? {} : { hosts }),
+    ...(frozen === undefined ? {} : { freeze: frozen }),
+  };
+}
+
+type Parse<T> = (bytes: Uint8Array) => Parsed<T>;
+
+function required<T>(files: Files, name: string, parse: Parse<T>): T {
+  const value = optional(files, name, parse);
+  if (value === undefined) throw invalid(`there is no ${name}: without it nobody may use anything`);
+  return value;
+}
+
+function optional<T>(files: Files, name: string, parse: Parse<T>): T | undefined {
+  const bytes = files.get(name);
+  return bytes === undefined ? undefined : orThrow(parse(bytes), 'POLICY_INVALID', name);
+}
+
+function invalid(message: string): CscError {
+  return new CscError('POLICY_INVALID', message);
+}

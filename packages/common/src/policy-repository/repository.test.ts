@@ -1,0 +1,267 @@
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createSigner, type Signer } from '../crypto/index.ts';
+import { isCscError } from '../errors/index.ts';
+import {
+  addFile,
+  createDirectorySource,
+  createPolicyMirror,
+  initRepository,
+  type PolicyMirror,
+  publishStaged,
+  type RepositoryKeys,
+  type RepositorySource,
+  repositoryStatus,
+  rootBytes,
+  rotateRoot,
+  signStaged,
+} from './index.ts';
+
+const [alice, bob, carol, online, mallory] = ['alice', 'bob', 'carol', 'online', 'mallory'].map(
+  (name, index) => createSigner(Buffer.alloc(32, index + 1), name),
+) as [Signer, Signer, Signer, Signer, Signer];
+
+const two = { publicKeys: [alice.publicKey, bob.publicKey], threshold: 2 };
+const keys: RepositoryKeys = { root: two, targets: two, online: online.publicKey };
+
+const profile = (name: string, timeout = 60): Buffer =>
+  Buffer.from(`policy_schema_version: csc.policy.v0.1
+name: ${name}
+allow_commands: [ls]
+allowed_effect_types: [observe]
+allowed_risk_classes: [low]
+max_timeout_sec: ${timeout}
+network: deny
+allow_secret_refs: false
+allowed_cwd_prefixes: [/workspace]
+allowed_read_prefixes: [/workspace]
+`);
+const bindings = Buffer.from(`bindings_version: csc.bindings.v0.2
+bindings:
+  - identity: spiffe://csc.local/client/*
+    policies: [inspect]
+`);
+
+let root: string;
+let owners: string;
+let now: Date;
+
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'csc-repository-'));
+  owners = join(root, 'owners');
+  now = new Date();
+  initRepository(owners, keys, now);
+  addFile(owners, 'policies/inspect.yaml', profile('inspect'));
+  addFile(owners, 'bindings.yaml', bindings);
+});
+afterEach(() => rmSync(root, { recursive: true }));
+
+function publish(by: readonly Signer[] = [alice, bob]): number {
+  for (const signer of by) signStaged(owners, signer, now);
+  return publishStaged(owners, online, now);
+}
+
+const published = () => join(owners, 'published');
+
+function mirrorOf(
+  from: RepositorySource = createDirectorySource(published()),
+  name = 'mirror',
+): PolicyMirror {
+  const pinnedRoot = readFileSync(join(root, 'pinned.json'));
+  return createPolicyMirror({
+    directory: join(root, name),
+    pinnedRoot,
+    source: from,
+    clock: { now: () => now },
+  });
+}
+
+function pin(): void {
+  writeFileSync(join(root, 'pinned.json'), rootBytes(owners));
+}
+
+async function refusal(act: () => unknown): Promise<string> {
+  try {
+    await act();
+    return 'nothing was refused';
+  } catch (error) {
+    if (isCscError(error)) return error.code;
+    throw error;
+  }
+}
+
+function keep(name: string): RepositorySource {
+  const copy = join(root, name);
+  cpSync(published(), copy, { recursive: true });
+  return createDirectorySource(copy);
+}
+
+describe('the owners', () => {
+  it('publish nothing that too few of them have signed', async () => {
+    signStaged(owners, alice, now);
+    expect(await refusal(() => publishStaged(owners, online, now))).toBe('POLICY_UNSIGNED');
+    expect(repositoryStatus(owners).stagedRoot).toMatchObject({ signatures: 1, threshold: 2 });
+    expect(publish([bob])).toBe(1);
+  });
+
+  it('are those whose keys the root names, and nobody else', async () => {
+    expect(await refusal(() => signStaged(owners, mallory, now))).toBe('KEY_UNKNOWN');
+    publish();
+    expect(await refusal(() => publishStaged(owners, mallory, now))).toBe('KEY_UNKNOWN');
+  });
+
+  it('sign what they publish: files that have changed since are not published', async () => {
+    publish();
+    addFile(owners, 'policies/inspect.yaml', profile('inspect', 90));
+    signStaged(owners, alice, now);
+    signStaged(owners, bob, now);
+    addFile(owners, 'policies/inspect.yaml', profile('inspect', 86_400));
+    expect(await refusal(() => publishStaged(owners, online, now))).toBe('POLICY_UNSIGNED');
+  });
+
+  it.each([
+    ['a name that a repository may not hold', 'policies/../../etc/passwd', profile('x'), 'POLICY_INVALID'],
+    [
+      'bindings of a profile that is not there',
+      'bindings.yaml',
+      Buffer.from(String(bindings).replace('inspect', 'x')),
+      'POLICY_INVALID',
+    ],
+  ])('sign no files that cannot be used: %s', async (_, name, bytes, code) => {
+    const act = () => {
+      addFile(owners, name, bytes);
+      signStaged(owners, alice, now);
+    };
+    expect(await refusal(act)).toBe(code);
+  });
+
+  it('have a threshold that their keys can reach', async () => {
+    const unreachable = { ...keys, root: { publicKeys: [alice.publicKey, alice.publicKey], threshold: 2 } };
+    expect(await refusal(() => initRepository(join(root, 'other'), unreachable, now))).toBe('KEY_INVALID');
+  });
+});
+
+describe('a host', () => {
+  it('takes what its owners published, again after a restart, and what they publish next', async () => {
+    publish();
+    pin();
+    const mirror = mirrorOf();
+    expect((await mirror.refresh()).version).toBe(1);
+    const after = mirrorOf({ fetch: () => Promise.reject(new Error('gone')) }).load();
+    expect(after?.policies.byName('inspect')?.policy.max_timeout_sec).toBe(60);
+    addFile(owners, 'policies/inspect.yaml', profile('inspect', 90));
+    publish();
+    const next = await mirrorOf().refresh();
+    expect([next.version, next.policies.byName('inspect')?.policy.max_timeout_sec]).toEqual([2, 90]);
+    expect(readdirSync(join(root, 'mirror'))).toHaveLength(2);
+  });
+
+  it('pins the root: a repository of other owners is none', async () => {
+    publish();
+    pin();
+    const stranger = join(root, 'stranger');
+    const one = { publicKeys: [mallory.publicKey], threshold: 1 };
+    initRepository(stranger, { root: one, targets: one, online: mallory.publicKey }, now);
+    addFile(stranger, 'policies/inspect.yaml', profile('inspect', 86_400));
+    addFile(stranger, 'bindings.yaml', bindings);
+    signStaged(stranger, mallory, now);
+    publishStaged(stranger, mallory, now);
+    const mirror = mirrorOf(createDirectorySource(join(stranger, 'published')));
+    expect(await refusal(() => mirror.refresh())).toBe('POLICY_UNSIGNED');
+    expect(mirror.load()).toBeUndefined();
+  });
+
+  it('is not led by who holds the online key alone', async () => {
+    publish();
+    pin();
+    await mirrorOf().refresh();
+    const forged = keep('forged');
+    const target = readdirSync(join(root, 'forged', 'targets', 'policies'))[0] ?? '';
+    writeFileSync(join(root, 'forged', 'targets', 'policies', target), profile('inspect', 86_400));
+    now = new Date(now.getTime() + 1000);
+    publishStaged(owners, online, now);
+    for (const name of ['timestamp.json', '2.snapshot.json'])
+      cpSync(join(published(), 'metadata', name), join(root, 'forged', 'metadata', name));
+    const mirror = mirrorOf(forged, 'fresh');
+    expect(await refusal(() => mirror.refresh())).toBe('POLICY_UNSIGNED');
+  });
+
+  it('does not go back to what was published before', async () => {
+    publish();
+    pin();
+    const old = keep('old');
+    addFile(owners, 'policies/inspect.yaml', profile('inspect', 30));
+    publish();
+    await mirrorOf().refresh();
+    expect(await refusal(() => mirrorOf(old).refresh())).toBe('POLICY_UNSIGNED');
+    expect(mirrorOf().load()?.version).toBe(2);
+  });
+
+  it('takes no mixture of two versions', async () => {
+    publish();
+    pin();
+    keep('mixed');
+    addFile(owners, 'policies/inspect.yaml', profile('inspect', 30));
+    publish();
+    cpSync(
+      join(published(), 'metadata', 'timestamp.json'),
+      join(root, 'mixed', 'metadata', 'timestamp.json'),
+    );
+    cpSync(
+      join(published(), 'metadata', '2.snapshot.json'),
+      join(root, 'mixed', 'metadata', '2.snapshot.json'),
+    );
+    cpSync(
+      join(root, 'mixed', 'metadata', '1.targets.json'),
+      join(root, 'mixed', 'metadata', '2.targets.json'),
+    );
+    expect(await refusal(() => mirrorOf(createDirectorySource(join(root, 'mixed'))).refresh())).toBe(
+      'POLICY_UNSIGNED',
+    );
+  });
+
+  it('says that what it is offered has expired', async () => {
+    const lifetimes = { root: 86_400_000, targets: 86_400_000, online: 1000 };
+    const past = new Date(now.getTime() - 60_000);
+    for (const signer of [alice, bob]) signStaged(owners, signer, past, lifetimes);
+    publishStaged(owners, online, past, lifetimes);
+    pin();
+    expect(await refusal(() => mirrorOf().refresh())).toBe('POLICY_STALE');
+  });
+
+  it('follows a rotation that the old keys and the new ones have signed, and no other', async () => {
+    publish();
+    pin();
+    await mirrorOf().refresh();
+    const next = { publicKeys: [bob.publicKey, carol.publicKey], threshold: 2 };
+    rotateRoot(owners, { root: next, targets: next, online: online.publicKey }, now);
+    for (const signer of [bob, carol]) signStaged(owners, signer, now);
+    expect(await refusal(() => publishStaged(owners, online, now))).toBe('POLICY_UNSIGNED');
+    signStaged(owners, alice, now);
+    addFile(owners, 'policies/inspect.yaml', profile('inspect', 90));
+    publish([bob, carol]);
+    expect((await mirrorOf().refresh()).version).toBe(2);
+    addFile(owners, 'policies/inspect.yaml', profile('inspect', 120));
+    expect(await refusal(() => signStaged(owners, alice, now))).toBe('KEY_UNKNOWN');
+  });
+
+  it('keeps what it has where the repository cannot be read, and leaves no half of one behind', async () => {
+    publish();
+    pin();
+    await mirrorOf().refresh();
+    const broken = mirrorOf({ fetch: () => Promise.reject(new Error('no route')) });
+    expect(await refusal(() => broken.refresh())).toBe('REPOSITORY_UNREACHABLE');
+    expect(broken.load()?.version).toBe(1);
+    expect(readdirSync(join(root, 'mirror'))).toHaveLength(2);
+  });
+
+  it.each(['../../etc/passwd', 'metadata/../../x', 'keys/online.pem', 'metadata/.hidden', 'targets'])(
+    'is served nothing but what is published: %s',
+    async (path) => {
+      publish();
+      expect(await createDirectorySource(published()).fetch(path)).toBeUndefined();
+    },
+  );
+});

@@ -1,0 +1,25 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { readBoundedFile } from '../files/index.ts';
+import type { RepositorySource } from './mirror.ts';
+
+const maxBytes = 8 * 1_048_576;
+
+// What a repository serves: no segment begins with a dot, so that no name leads out of the folder.
+const servedPath = /^(?:metadata|targets)(?:\/[A-Za-z0-9_-][A-Za-z0-9._-]*){1,3}$/;
+
+/** True for the name of a file that a published repository may have. */
+export function isServedPath(path: string): boolean {
+  return path.length <= 300 && servedPath.test(path);
+}
+
+/** A published repository in a folder: `csc policy publish` makes it, a gate serves it. Any other name is not there. */
+export function createDirectorySource(directory: string): RepositorySource {
+  return {
+    fetch: async (path) => {
+      const file = join(directory, path);
+      if (!isServedPath(path) || !existsSync(file)) return undefined;
+      return readBoundedFile(file, { maxBytes }).bytes;
+    },
+  };
+}
