@@ -41,6 +41,7 @@ export const artifactBytes = {
   decision: 1_048_576,
   approval: 65_536,
   ticket: 65_536,
+  submission: 65_536,
   receipt: 8 * 1_048_576,
   executorKey: 8192,
   keyRing: 1_048_576,

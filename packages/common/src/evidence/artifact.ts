@@ -20,13 +20,19 @@ import { CscError, formatFaults } from '../errors/index.ts';
 import type { ExecutorKeyStatement } from '../executor-key/index.ts';
 import type { ExecutionReceipt } from '../receipt/index.ts';
 import { type Signature, signatureMember, validate } from '../schema/index.ts';
+import type { Submission } from '../submission/index.ts';
 import type { ExecutionTicket } from '../ticket/index.ts';
 
 /**
  * All that is ever signed. The version in each keeps one kind from being shown as another; a decision of v0.1 has none,
  * and no other kind has its members.
  */
-export type Artifact = PolicyDecision | ExecutionTicket | ExecutionReceipt | ExecutorKeyStatement;
+export type Artifact =
+  | PolicyDecision
+  | ExecutionTicket
+  | ExecutionReceipt
+  | ExecutorKeyStatement
+  | Submission;
 
 /** Before it is signed. */
 export type Unsigned<T extends Artifact = Artifact> = T extends Artifact ? Omit<T, 'signature'> : never;

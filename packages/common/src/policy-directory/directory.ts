@@ -1,13 +1,9 @@
 import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { artifactBytes } from '../encoding/index.ts';
 import { CscError, orThrow } from '../errors/index.ts';
 import { explainFileError, readBoundedFile } from '../files/index.ts';
-import { type PolicyDocument, readPolicyFile } from '../policy/policy.ts';
-import { basename, join } from 'node:path';
-import { CscError, orThrow } from '../errors/index.ts';
-import { explainFileError, readBoundedFile } from '../files/index.ts';
-import { maxPolicyBytes, type PolicyDocument, parsePolicy } from '../policy/policy.ts';
+import { type PolicyDocument, parsePolicy } from '../policy/policy.ts';
 import { createPolicySet, type PolicySet } from '../policy/policy-set.ts';
 import { checkSamples, parseSamples } from './samples.ts';
 
@@ -26,7 +22,7 @@ export function readPolicyDirectory(directory: string): PolicySet {
     new Map(
       names.map((name) => [
         join(directory, name),
-        readBoundedFile(join(directory, name), { maxBytes: maxPolicyBytes }).bytes,
+        readBoundedFile(join(directory, name), { maxBytes: artifactBytes.policy }).bytes,
       ]),
     ),
   );
@@ -65,13 +61,6 @@ function profileOf(samples: string): string {
   return `${samples.slice(0, -samplesEnding.length)}.yaml`;
 }
 
-function readTestedPolicy(directory: string, name: string, samples: readonly string[]): PolicyDocument {
-  const policy = readPolicyFile(join(directory, name));
-  const own = samples.find((it) => profileOf(it) === name);
-  if (own === undefined) return policy;
-  const path = join(directory, own);
-  const { bytes } = readBoundedFile(path, { maxBytes: artifactBytes.policy });
-  const faults = checkSamples(orThrow(parseSamples(bytes), 'POLICY_INVALID', path), policy);
 function readTestedPolicy(files: ReadonlyMap<string, Uint8Array>, name: string): PolicyDocument {
   const policy = orThrow(parsePolicy(files.get(name) ?? new Uint8Array(), name), 'POLICY_INVALID', name);
   const own = `${name.slice(0, -'.yaml'.length)}${samplesEnding}`;

@@ -1,10 +1,6 @@
 import * as z from 'zod';
-import { artifactBytes, type JsonValue } from '../encoding/index.ts';
-import { CscError, orThrow, type Parsed, parsed, quoteBriefly } from '../errors/index.ts';
-import { nonEmptyText, uniqueList, validate, versionMember } from '../schema/index.ts';
-
 import { createKeyRing, type KeyEntry, type KeyRing, parseBase64 } from '../crypto/index.ts';
-import { isJsonObject, type JsonValue, parseTimestamp } from '../encoding/index.ts';
+import { artifactBytes, isJsonObject, type JsonValue, parseTimestamp } from '../encoding/index.ts';
 import { CscError, faulty, orThrow, type Parsed, parsed, quoteBriefly } from '../errors/index.ts';
 import { parseIdentity } from '../identity/index.ts';
 import {

@@ -1,11 +1,7 @@
 export {
-  maxSubmissionBytes,
   maxSubmissionLifeMs,
-  openSubmission,
   parseSubmission,
   type Submission,
-  type SubmissionContext,
-  signSubmission,
   submissionSchema,
   submissionSha256,
   submissionSkewMs,

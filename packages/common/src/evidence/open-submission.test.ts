@@ -1,14 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { createKeyRing, createSigner } from '../crypto/index.ts';
 import { isCscError } from '../errors/index.ts';
-import {
-  openSubmission,
-  parseSubmission,
-  type SubmissionContext,
-  signSubmission,
-  submissionSha256,
-  type UnsignedSubmission,
-} from './index.ts';
+import { parseSubmission, submissionSha256, type UnsignedSubmission } from '../submission/index.ts';
+import { openSubmission, type SubmissionContext, signArtifact } from './index.ts';
 
 const now = new Date('2026-11-27T12:00:00Z');
 const alice = 'spiffe://csc.local/client/alice';
@@ -39,7 +33,7 @@ const context: SubmissionContext = {
 
 function codeOf(submission: UnsignedSubmission, over: Partial<SubmissionContext> = {}, by = signer): string {
   try {
-    openSubmission(signSubmission(submission, by, now), { ...context, ...over });
+    openSubmission(signArtifact(submission, by, now), { ...context, ...over });
     return 'opened';
   } catch (error) {
     if (isCscError(error)) return error.code;
@@ -49,12 +43,12 @@ function codeOf(submission: UnsignedSubmission, over: Partial<SubmissionContext>
 
 describe('a submission', () => {
   it('says what its principal signed', () => {
-    const bytes = signSubmission(unsigned, signer, now);
+    const bytes = signArtifact(unsigned, signer, now);
     expect(openSubmission(bytes, context)).toMatchObject({ ...unsigned });
   });
 
   it('is named by the hash of all of it, the signature included', () => {
-    const [one, two] = [signer, mallory].map((by) => parseSubmission(signSubmission(unsigned, by, now)));
+    const [one, two] = [signer, mallory].map((by) => parseSubmission(signArtifact(unsigned, by, now)));
     if (one?.ok !== true || two?.ok !== true) throw new Error('they are none');
     expect(submissionSha256(one.value)).not.toBe(submissionSha256(two.value));
   });
@@ -111,7 +105,7 @@ describe('a submission', () => {
 
   it('is opened by a gate, which knows no host yet', () => {
     const { host: _host, ...atGate } = context;
-    const text = signSubmission(
+    const text = signArtifact(
       { ...unsigned, audience: { ...unsigned.audience, executor_id: 'x' } },
       signer,
       now,

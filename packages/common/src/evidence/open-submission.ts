@@ -1,0 +1,101 @@
+import type { KeyRing } from '../crypto/index.ts';
+import { parseTimestamp } from '../encoding/index.ts';
+import { CscError, isCscError, orThrow } from '../errors/index.ts';
+import { parseIdentity } from '../identity/index.ts';
+import {
+  maxSubmissionLifeMs,
+  parseSubmission,
+  type Submission,
+  submissionSkewMs,
+} from '../submission/index.ts';
+import { verifyArtifact } from './artifact.ts';
+
+/** What a submission is held against, by gate and host alike. */
+export interface SubmissionContext {
+  /** The keys that the owners' bindings name for this principal. Absent: none. */
+  readonly keysOf: (principal: string) => KeyRing | undefined;
+  readonly trustDomain: string;
+  readonly now: Date;
+  /** Of the contract that came with it; hex, in either case. */
+  readonly contractSha256: string;
+  /** The host that is to run it. Absent at the gate, before it is placed. */
+  readonly host?: { readonly executorId: string; readonly labels: Readonly<Record<string, string>> };
+}
+
+/**
+ * A submission that its principal really made, of this contract, for this host, now; that its nonce is unused is for
+ * the journal to see to, and that the principal may use the profile for the bindings. The order is that of trust:
+ * nothing in it is believed before the signature is. Throws SUBMISSION_INVALID (malformed, no key of that principal,
+ * signature, life over 24 h, not valid yet), SUBMISSION_EXPIRED, WRONG_AUDIENCE, CONTRACT_HASH_MISMATCH.
+ */
+export function openSubmission(bytes: Uint8Array, context: SubmissionContext): Submission {
+  const submission = orThrow(parseSubmission(bytes), 'SUBMISSION_INVALID', 'the submission');
+  checkSignature(submission, context);
+  checkTimes(submission, context.now);
+  checkAudience(submission, context);
+  if (submission.contract_sha256.toLowerCase() !== context.contractSha256.toLowerCase())
+    throw new CscError('CONTRACT_HASH_MISMATCH', 'the contract is not the one that was submitted');
+  return submission;
+}
+
+function checkSignature(submission: Submission, { keysOf }: SubmissionContext): void {
+  const { principal } = submission;
+  const keys = keysOf(principal);
+  if (keys === undefined)
+    throw invalid(`bindings.yaml names no submission key of ${principal}; ask the owner to add one`);
+  try {
+    verifyArtifact(submission, keys);
+  } catch (error) {
+    if (!isCscError(error)) throw error;
+    throw invalid(
+      `it is not signed with a key that bindings.yaml names for ${principal}: ${error.message}`,
+      error,
+    );
+  }
+}
+
+function checkTimes(submission: Submission, now: Date): void {
+  const notBefore = time(submission.not_before);
+  const expiresAt = time(submission.expires_at);
+  const signedAt = time(submission.signature.signed_at);
+  if (expiresAt <= notBefore) throw invalid('it expires before it begins');
+  if (expiresAt - notBefore > maxSubmissionLifeMs) throw invalid('its life is longer than 24 hours');
+  if (now.getTime() >= expiresAt + submissionSkewMs) {
+    const message = `the submission expired at ${submission.expires_at}; submit it again, and check the clocks`;
+    throw new CscError('SUBMISSION_EXPIRED', message);
+  }
+  if (now.getTime() < notBefore - submissionSkewMs)
+    throw invalid(`it is not valid before ${submission.not_before}; check the clocks`);
+  // A key's validity is judged at signed_at, so that it must not be dated back to when an old key was valid.
+  if (signedAt < notBefore - submissionSkewMs || signedAt > expiresAt)
+    throw invalid('it was not signed when it begins');
+}
+
+function checkAudience(submission: Submission, { trustDomain, host }: SubmissionContext): void {
+  const { trust_domain: domain, selector, executor_id: executorId } = submission.audience;
+  if (domain !== trustDomain)
+    throw wrongAudience(`for the trust domain ${JSON.stringify(domain)}, not ${JSON.stringify(trustDomain)}`);
+  if (parseIdentity(submission.principal)?.trustDomain !== domain)
+    throw wrongAudience('for another trust domain than its principal is of');
+  if (host === undefined) return;
+  if (executorId !== undefined && executorId !== host.executorId)
+    throw wrongAudience(
+      `for the executor ${JSON.stringify(executorId)}, not ${JSON.stringify(host.executorId)}`,
+    );
+  const missing = Object.entries(selector).find(([label, value]) => host.labels[label] !== value);
+  if (missing === undefined) return;
+  throw wrongAudience(`for hosts with the label ${missing.join('=')}, which this host has not`);
+}
+
+function time(text: string): number {
+  return parseTimestamp(text)?.getTime() ?? Number.NaN;
+}
+
+function invalid(why: string, cause?: CscError): CscError {
+  const message = `the submission was refused: ${why}`;
+  return new CscError('SUBMISSION_INVALID', message, cause === undefined ? {} : { cause });
+}
+
+function wrongAudience(what: string): CscError {
+  return new CscError('WRONG_AUDIENCE', `the submission is ${what}`);
+}
