@@ -99,6 +99,18 @@ const entries: readonly Entry[] = [
     load: async () => (await import('./commands/pki.ts')).definePki,
   },
   {
+    name: 'policy',
+    group: files,
+    summary: 'keep the policy repository that hosts verify by themselves',
+    load: async () => (await import('./commands/policy.ts')).definePolicy,
+  },
+  {
+    name: 'admin',
+    group: files,
+    summary: 'freeze a fleet, or revoke keys, principals, hosts, executions and profiles',
+    load: async () => (await import('./commands/admin.ts')).defineAdmin,
+  },
+  {
     name: 'gate',
     group: services,
     summary: 'run the gate',

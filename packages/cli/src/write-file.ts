@@ -6,14 +6,15 @@ import { explainFileError, makeDirectory, replaceFile } from '@csc-fleet/common/
 /**
  * Writes a file whole or not at all, making its folder if need be. Throws FILE_UNWRITABLE.
  * A name that is no regular file, such as /dev/stdout, is written to as it is.
+ * @param mode as in chmod, less the umask
  */
-export function writeFileWhole(path: string, data: string | Uint8Array): void {
+export function writeFileWhole(path: string, data: string | Uint8Array, mode = 0o644): void {
   if (path.startsWith('/dev/')) {
     writeDevice(path, data);
     return;
   }
   makeDirectory(dirname(path));
-  replaceFile(path, data, 0o644);
+  replaceFile(path, data, mode);
 }
 
 function writeDevice(path: string, data: string | Uint8Array): void {

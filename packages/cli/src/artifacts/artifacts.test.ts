@@ -124,3 +124,71 @@ describe('csc pki', () => {
     expect(readdirSync(directory)).toEqual([]);
   });
 });
+
+const bindings = `bindings_version: csc.bindings.v0.1
+bindings:
+  - identity: spiffe://csc.local/client/*
+    policies: [sample]
+`;
+
+describe('csc policy', () => {
+  it('makes, signs and publishes a repository in one command where all keys are in one place', async () => {
+    const scratch = createScratch();
+    const files = [
+      scratch.write('sample.yaml', { ...samplePolicy(), name: 'sample' }),
+      scratch.write('bindings.yaml', bindings),
+    ];
+    const dir = join(scratch.directory, 'repository');
+    const made = await csc(['policy', 'init', '--local', '--dir', dir, ...files]);
+    expect(made).toMatchObject({ code: 0, stdout: '' });
+    expect(statSync(join(dir, 'keys', 'owner.key')).mode & 0o777).toBe(0o600);
+    const status = JSON.parse((await csc(['policy', 'status', '--dir', dir, '--json'])).stdout);
+    expect(status).toMatchObject({
+      targets: { version: 1 },
+      files: ['bindings.yaml', 'policies/sample.yaml'],
+    });
+    expect(readFileSync(join(dir, 'root.json'))).toEqual(
+      readFileSync(join(dir, 'published/metadata/1.root.json')),
+    );
+  });
+
+  it('publishes nothing before enough owners have signed it', async () => {
+    const scratch = createScratch();
+    const [a, b, online] = ['a', 'b', 'online'].map((name) => join(scratch.directory, name));
+    const dir = join(scratch.directory, 'repository');
+    const at = ['--dir', dir];
+    for (const name of ['a', 'b', 'online']) await csc(['keygen', name, '--dir', scratch.directory]);
+    const owners = ['--root-key', `${a}.pub`, '--root-key', `${b}.pub`, '--root-threshold', '2'];
+    await csc(['policy', 'init', ...at, ...owners, '--online-key', `${online}.pub`]);
+    const policy = scratch.write('sample.yaml', { ...samplePolicy(), name: 'sample' });
+    await csc(['policy', 'add', ...at, policy, scratch.write('bindings.yaml', bindings)]);
+    await csc(['policy', 'sign', ...at, '--key', `${a}.key`]);
+    const early = await csc(['policy', 'publish', ...at, '--online-key', `${online}.key`]);
+    expect(early.code).toBe(1);
+    expect(early.stderr).toContain('1 of the 2 signatures');
+    await csc(['policy', 'sign', ...at, '--key', `${b}.key`]);
+    expect((await csc(['policy', 'publish', ...at, '--online-key', `${online}.key`])).code).toBe(0);
+  });
+});
+
+describe('csc admin', () => {
+  it('freezes, thaws, revokes and restores, each a version of its own that the owners have signed', async () => {
+    const scratch = createScratch();
+    const dir = join(scratch.directory, 'repository');
+    const policy = scratch.write('sample.yaml', { ...samplePolicy(), name: 'sample' });
+    await csc(['policy', 'init', '--local', '--dir', dir, policy, scratch.write('bindings.yaml', bindings)]);
+    const read = (name: string) => readFileSync(join(dir, 'targets', name), 'utf8');
+    const admin = (...args: string[]) => csc(['admin', ...args, '--dir', dir]);
+    await admin('freeze', '--reason', 'a key is lost', '--end');
+    expect(read('freeze.yaml')).toContain('running: "end"');
+    await admin('thaw');
+    expect(read('freeze.yaml')).not.toContain('frozen');
+    await admin('revoke', 'key', 'alice-1', '--reason', 'stolen');
+    expect(read('revoked.yaml')).toContain('"alice-1"');
+    expect((await admin('restore', 'key', 'bob-1')).code).toBe(78);
+    await admin('restore', 'key', 'alice-1');
+    expect(read('revoked.yaml')).toContain('revoked: []');
+    const status = JSON.parse((await csc(['policy', 'status', '--dir', dir, '--json'])).stdout);
+    expect(status.targets.version).toBe(5);
+  });
+});

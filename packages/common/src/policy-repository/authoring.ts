@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import type { Metadata, Root, Targets } from '@tufjs/models';
 import type { Signer } from '../crypto/index.ts';
 import { sha256Hex } from '../encoding/index.ts';
-import { CscError } from '../errors/index.ts';
+import { CscError, quoteBriefly } from '../errors/index.ts';
 import { makeDirectory, readBoundedFile } from '../files/index.ts';
 import {
   type AnyMetadata,
@@ -20,7 +20,7 @@ import {
   toBytes,
   toTufKey,
 } from './metadata.ts';
-import { type Files, isOwnersFile, readOwnersFiles } from './owners-files.ts';
+import { checkOwnersFile, type Files, readOwnersFiles } from './owners-files.ts';
 
 /** How long what is signed is good for, in milliseconds. */
 export interface Lifetimes {
@@ -100,8 +100,15 @@ function checkThreshold(name: string, { publicKeys, threshold }: RoleKeys): void
 
 /** Puts a file of the owners into the workspace, in the place of one of that name. Throws POLICY_INVALID. */
 export function addFile(directory: string, name: string, bytes: Uint8Array): void {
-  if (!isOwnersFile(name)) throw new CscError('POLICY_INVALID', `${name} is no file of a policy repository`);
+  checkOwnersFile(name, bytes);
   write(join(at.targets(directory), name), bytes);
+}
+
+/** Takes a file out of the workspace, and with the next publication out of the repository. Throws FILE_UNREADABLE. */
+export function removeFile(directory: string, name: string): void {
+  if (!workspaceFiles(directory).has(name))
+    throw new CscError('FILE_UNREADABLE', `the policy repository holds no ${quoteBriefly(name)}`);
+  rmSync(join(at.targets(directory), name));
 }
 
 /** The owners' files in the workspace, by their names in the repository. */

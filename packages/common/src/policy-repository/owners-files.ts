@@ -1,4 +1,4 @@
-import { CscError, orThrow, type Parsed } from '../errors/index.ts';
+import { CscError, orThrow, type Parsed, quoteBriefly } from '../errors/index.ts';
 import {
   createRevocations,
   type Freeze,
@@ -8,8 +8,8 @@ import {
   parseRevoked,
   type Revocations,
 } from '../owners/index.ts';
-import { type Bindings, checkBindings, type PolicySet, parseBindings } from '../policy/index.ts';
-import { readPolicies } from '../policy-directory/index.ts';
+import { type Bindings, checkBindings, type PolicySet, parseBindings, parsePolicy } from '../policy/index.ts';
+import { parseSamples, readPolicies } from '../policy-directory/index.ts';
 
 /** Everything that the owners of a fleet have published at one moment. */
 export interface OwnersFiles {
@@ -39,9 +39,7 @@ export function isOwnersFile(name: string): boolean {
  * use anything. Fails as a whole: a fleet must not run on a part of what its owners say.
  */
 export function readOwnersFiles(files: Files): OwnersFiles {
-  for (const name of files.keys())
-    if (!isOwnersFile(name))
-      throw invalid(`${name} is no file of a policy repository: policies/NAME.yaml, ${loose.join(', ')}`);
+  for (const name of files.keys()) if (!isOwnersFile(name)) throw noSuchFile(name);
   const policies = readPolicies(new Map([...files].filter(([name]) => policyName.test(name))));
   const bindings = required(files, 'bindings.yaml', parseBindings);
   checkBindings(bindings, policies);
@@ -56,6 +54,20 @@ export function readOwnersFiles(files: Files): OwnersFiles {
   };
 }
 
+/** Throws POLICY_INVALID where this one file is no such file, whatever stands beside it. */
+export function checkOwnersFile(name: string, bytes: Uint8Array): void {
+  if (!isOwnersFile(name)) throw noSuchFile(name);
+  const parse = parsers[name] ?? (name.endsWith('.samples.yaml') ? parseSamples : parsePolicy);
+  orThrow<unknown>(parse(bytes), 'POLICY_INVALID', name);
+}
+
+const parsers: Readonly<Record<string, Parse<unknown>>> = {
+  'bindings.yaml': parseBindings,
+  'hosts.yaml': parseHosts,
+  'revoked.yaml': parseRevoked,
+  'freeze.yaml': parseFreeze,
+};
+
 type Parse<T> = (bytes: Uint8Array) => Parsed<T>;
 
 function required<T>(files: Files, name: string, parse: Parse<T>): T {
@@ -67,6 +79,12 @@ function required<T>(files: Files, name: string, parse: Parse<T>): T {
 function optional<T>(files: Files, name: string, parse: Parse<T>): T | undefined {
   const bytes = files.get(name);
   return bytes === undefined ? undefined : orThrow(parse(bytes), 'POLICY_INVALID', name);
+}
+
+function noSuchFile(name: string): CscError {
+  return invalid(
+    `${quoteBriefly(name)} is no file of a policy repository: policies/NAME.yaml, ${loose.join(', ')}`,
+  );
 }
 
 function invalid(message: string): CscError {

@@ -1,0 +1,131 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Clock, systemClock, toTimestamp } from '@csc-fleet/common/encoding';
+import { CscError, orThrow } from '@csc-fleet/common/errors';
+import { parseRevoked, type Revocation, revocationKinds } from '@csc-fleet/common/owners';
+import { addFile, signStaged, workspaceFiles } from '@csc-fleet/common/policy-repository';
+import type { Command } from 'commander';
+import { stringify } from 'yaml';
+import { act } from '../action.ts';
+import { localSigners, publish, readSigningKey } from '../artifacts/repository-keys.ts';
+import { exitCodes } from '../exit-codes.ts';
+import { note } from '../terminal/streams.ts';
+
+const help = `
+Examples:
+  $ csc admin freeze --reason "a key is lost" --end         nothing starts, and what runs is ended
+  $ csc admin thaw
+  $ csc admin revoke principal spiffe://csc.local/client/ci-7 --reason "left the team"
+  $ csc admin revoke key alice-3f2a --reason stolen --end
+  $ csc admin restore key alice-3f2a
+
+It is signed with the owners' keys, not at the gate, which cannot undo it: a gate that plays along passes it on within
+seconds; one that does not can hold hosts on what they know for their max_staleness at most.
+Where one signature is not enough, the others sign with csc policy sign, and csc policy publish publishes.
+`;
+
+interface SignOptions {
+  readonly dir: string;
+  readonly key?: string;
+  readonly onlineKey?: string;
+}
+
+interface WhyOptions extends SignOptions {
+  readonly reason: string;
+  readonly end?: true;
+}
+
+type Kind = Revocation['kind'];
+
+export function defineAdmin(command: Command): void {
+  command.description('Stop a fleet, or take from it whom hosts run nothing for.').addHelpText('after', help);
+  const freeze = why(command.command('freeze').summary('have hosts start nothing'));
+  act<[WhyOptions]>(freeze, freezeFleet);
+  act<[SignOptions]>(signed(command.command('thaw').summary('have hosts start things again')), thawFleet);
+  const revoke = why(command.command('revoke').summary('have hosts run nothing for somebody or something'));
+  act<[Kind, string, WhyOptions]>(about(revoke), revokeEntry);
+  const restore = signed(command.command('restore').summary('take a revocation back'));
+  act<[Kind, string, SignOptions]>(about(restore), restoreEntry);
+}
+
+function about(command: Command): Command {
+  return command
+    .addArgument(command.createArgument('<kind>', 'what it is about').choices(revocationKinds))
+    .argument('<id>', 'a SPIFFE id, a key id, an executor’s name, an execution id or a profile’s name');
+}
+
+function signed(command: Command): Command {
+  return command
+    .option('--dir <dir>', 'the owners’ folder of the repository', 'policy-repository')
+    .option('--key <file>', 'an owner’s private key; default: the local one')
+    .option('--online-key <file>', 'the online private key; default: the local one');
+}
+
+function why(command: Command): Command {
+  return signed(command)
+    .requiredOption('--reason <text>', 'why; hosts and receipts say it')
+    .option('--end', 'end what runs, too; otherwise it goes on to its end');
+}
+
+function freezeFleet({ reason, end, ...options }: WhyOptions): number {
+  const frozen = { since: since(), reason, running: running(end) };
+  return change(options, 'freeze.yaml', { freeze_version: 'csc.freeze.v0.1', frozen });
+}
+
+function thawFleet(options: SignOptions): number {
+  return change(options, 'freeze.yaml', { freeze_version: 'csc.freeze.v0.1' });
+}
+
+function revokeEntry(kind: Kind, id: string, { reason, end, ...options }: WhyOptions): number {
+  const entry = { kind, id, since: since(), reason, running: running(end) };
+  return changeRevoked(options, (entries) => [...entries.filter((it) => !isAbout(it, kind, id)), entry]);
+}
+
+function restoreEntry(kind: Kind, id: string, options: SignOptions): number {
+  return changeRevoked(options, (entries) => {
+    if (entries.some((it) => isAbout(it, kind, id))) return entries.filter((it) => !isAbout(it, kind, id));
+    throw new CscError('CONFIG_INVALID', `no ${kind} of that name is revoked`);
+  });
+}
+
+function isAbout(entry: Revocation, kind: Kind, id: string): boolean {
+  return entry.kind === kind && entry.id === id;
+}
+
+function since(clock: Clock = systemClock): string {
+  return toTimestamp(clock.now());
+}
+
+function running(end: true | undefined): Revocation['running'] {
+  return end === true ? 'end' : 'finish';
+}
+
+function changeRevoked(
+  options: SignOptions,
+  next: (entries: readonly Revocation[]) => readonly Revocation[],
+): number {
+  const bytes = workspaceFiles(options.dir).get('revoked.yaml');
+  const revoked =
+    bytes === undefined ? [] : orThrow(parseRevoked(bytes), 'POLICY_INVALID', 'revoked.yaml').revoked;
+  return change(options, 'revoked.yaml', {
+    revoked_version: 'csc.revoked.v0.1',
+    revoked: [...next(revoked)],
+  });
+}
+
+// What YAML 1.1 and 1.2 read differently, as they do times, is refused where it stands plainly.
+const quoted = { defaultStringType: 'QUOTE_DOUBLE', defaultKeyType: 'PLAIN' } as const;
+
+function change({ dir, key, onlineKey }: SignOptions, name: string, content: object): number {
+  addFile(dir, name, Buffer.from(stringify(content, quoted)));
+  for (const signer of key === undefined ? localSigners(dir) : [readSigningKey(key)])
+    signStaged(dir, signer, new Date());
+  if (onlineKey === undefined && !existsSync(join(dir, 'keys', 'online.key'))) {
+    note(
+      'it is signed, and counts once enough have signed it (csc policy sign) and it is published (csc policy publish)',
+    );
+    return exitCodes.ok;
+  }
+  publish(dir, onlineKey);
+  return exitCodes.ok;
+}

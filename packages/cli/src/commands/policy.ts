@@ -1,0 +1,235 @@
+import { basename, join } from 'node:path';
+import { generateKeyPair, readPublicKey } from '@csc-fleet/common/crypto';
+import { artifactBytes } from '@csc-fleet/common/encoding';
+import { CscError } from '@csc-fleet/common/errors';
+import { makeDirectory, readBoundedFile } from '@csc-fleet/common/files';
+import {
+  addFile,
+  initRepository,
+  type RepositoryKeys,
+  type RepositoryStatus,
+  removeFile,
+  repositoryStatus,
+  rotateRoot,
+  signStaged,
+} from '@csc-fleet/common/policy-repository';
+import type { Command } from 'commander';
+import { act } from '../action.ts';
+import { localSigners, publish, readSigningKey } from '../artifacts/repository-keys.ts';
+import { exitCodes } from '../exit-codes.ts';
+import { note, writeJson, writeOut } from '../terminal/streams.ts';
+import { writeFileWhole } from '../write-file.ts';
+
+const help = `
+Examples:
+  $ csc policy init --local policies/*.yaml               one machine: all keys in one folder, published at once
+  $ csc policy init --root-key a.pub --root-key b.pub --root-threshold 2 --online-key online.pub
+  $ csc policy add policies/build.yaml bindings.yaml
+  $ csc policy sign --key a.key                           each owner, on a machine of theirs
+  $ csc policy publish --online-key online.key
+  $ csc policy rotate --root-key b.pub --root-key c.pub --root-threshold 2 --online-key online.pub
+
+Hosts pin DIR/root.json, once, and fetch DIR/published, from a gate or from a directory. What is not signed by enough of
+the keys that the root names, what is older than what a host has seen, and what has expired, counts nowhere.
+`;
+
+const keysHelp = `
+Keys are files that csc keygen makes. Without --targets-key, those of the root sign the files too.
+`;
+
+interface At {
+  readonly dir: string;
+}
+
+interface KeyOptions extends At {
+  readonly local?: true;
+  readonly rootKey: string[];
+  readonly rootThreshold: string;
+  readonly targetsKey: string[];
+  readonly targetsThreshold?: string;
+  readonly onlineKey?: string;
+}
+
+const append = (value: string, list: string[]): string[] => [...list, value];
+
+export function definePolicy(command: Command): void {
+  command
+    .description(
+      'Keep the policy repository of a fleet: what its owners sign, and hosts verify by themselves.',
+    )
+    .addHelpText('after', help);
+  const init = withKeys(
+    command
+      .command('init')
+      .summary('make a repository')
+      .argument('[files...]', 'with --local: what to publish at once'),
+  ).option('--local', 'make all keys here: one machine without ceremony, where one folder holds everything');
+  act<[string[], KeyOptions]>(init, initialise);
+  const add = at(command.command('add').summary('put files into it, or others in their place')).argument(
+    '<files...>',
+    'NAME.yaml, NAME.samples.yaml, bindings.yaml, hosts.yaml, revoked.yaml, freeze.yaml',
+  );
+  act<[string[], At]>(add, addFiles);
+  const remove = at(command.command('remove').summary('take files out of it')).argument(
+    '<names...>',
+    'as csc policy status shows them',
+  );
+  act<[string[], At]>(remove, removeFiles);
+  const sign = at(command.command('sign').summary('sign what is new in it')).option(
+    '--key <file>',
+    'an owner’s private key; default: the local ones',
+  );
+  act<[At & { key?: string }]>(sign, signFiles);
+  const publish = at(
+    command.command('publish').summary('publish what is signed, or refresh what is published'),
+  ).option('--online-key <file>', 'the online private key; default: the local one');
+  act<[At & { onlineKey?: string }]>(publish, publishFiles);
+  const status = at(command.command('status').summary('say where it stands')).option(
+    '--json',
+    'print it as JSON',
+  );
+  act<[At & { json?: true }]>(status, showStatus);
+  const rotate = withKeys(command.command('rotate').summary('put other keys into the root'));
+  act<[KeyOptions]>(rotate, rotateKeys);
+}
+
+function at(command: Command): Command {
+  return command.option('--dir <dir>', 'the owners’ folder of the repository', 'policy-repository');
+}
+
+function withKeys(command: Command): Command {
+  return at(command)
+    .option('--root-key <file>', 'a public key of the root; repeatable', append, [])
+    .option('--root-threshold <n>', 'how many of them must sign', '1')
+    .option('--targets-key <file>', 'a public key that signs the files; repeatable', append, [])
+    .option('--targets-threshold <n>', 'how many of them must sign')
+    .option('--online-key <file>', 'the public key of who refreshes it')
+    .addHelpText('after', keysHelp);
+}
+
+async function initialise(files: string[], options: KeyOptions): Promise<number> {
+  const { dir, local } = options;
+  if (local !== true) {
+    if (files.length > 0) throw usage('files are published at once with --local only: csc policy add');
+    initRepository(dir, readKeys(options), new Date());
+    note(`${dir} waits for the signatures of its root: csc policy add, then csc policy sign --key KEY`);
+    return exitCodes.ok;
+  }
+  makeLocalKeys(dir);
+  for (const file of files) addFile(dir, repositoryName(file), readOwnersFile(file));
+  if (files.length === 0) {
+    note(`${dir} is made: csc policy add FILES --dir ${dir}, csc policy sign and csc policy publish`);
+    return exitCodes.ok;
+  }
+  for (const signer of localSigners(dir)) signStaged(dir, signer, new Date());
+  return publishFiles({ dir });
+}
+
+function makeLocalKeys(dir: string): void {
+  const [owner, online] = [generateKeyPair(), generateKeyPair()];
+  const role = { publicKeys: [owner.publicKey], threshold: 1 };
+  initRepository(dir, { root: role, targets: role, online: online.publicKey }, new Date());
+  makeDirectory(join(dir, 'keys'), { mode: 0o700 });
+  writeFileWhole(join(dir, 'keys', 'owner.key'), owner.privatePem, 0o600);
+  writeFileWhole(join(dir, 'keys', 'online.key'), online.privatePem, 0o600);
+  note(
+    `All keys of this repository are in ${join(dir, 'keys')}: whoever has that folder decides what hosts run.`,
+  );
+}
+
+async function addFiles(files: string[], { dir }: At): Promise<number> {
+  for (const file of files) addFile(dir, repositoryName(file), readOwnersFile(file));
+  note(`${files.length} added; what is published stays until csc policy sign and csc policy publish`);
+  return exitCodes.ok;
+}
+
+async function removeFiles(names: string[], { dir }: At): Promise<number> {
+  for (const name of names) removeFile(dir, name);
+  note(`${names.length} removed; what is published stays until csc policy sign and csc policy publish`);
+  return exitCodes.ok;
+}
+
+/** Where a file goes in a repository: profiles and their samples into `policies/`, what its format names by that name. */
+function repositoryName(file: string): string {
+  const name = basename(file);
+  return ['bindings.yaml', 'hosts.yaml', 'revoked.yaml', 'freeze.yaml'].includes(name)
+    ? name
+    : `policies/${name}`;
+}
+
+function readOwnersFile(file: string): Buffer {
+  return readBoundedFile(file, { maxBytes: artifactBytes.receipt }).bytes;
+}
+
+async function signFiles({ dir, key }: At & { key?: string }): Promise<number> {
+  const signers = key === undefined ? localSigners(dir) : [readSigningKey(key)];
+  const signed = signers.flatMap((signer) => signStaged(dir, signer, new Date()));
+  const roles = [...new Set(signed)].join(' and ');
+  note(roles === '' ? 'there is nothing new to sign' : `signed: ${roles}`);
+  await writeOut(describe(repositoryStatus(dir)));
+  return exitCodes.ok;
+}
+
+async function publishFiles({ dir, onlineKey }: At & { onlineKey?: string }): Promise<number> {
+  publish(dir, onlineKey);
+  return exitCodes.ok;
+}
+
+async function showStatus({ dir, json }: At & { json?: true }): Promise<number> {
+  const status = repositoryStatus(dir);
+  await (json === true ? writeJson(status) : writeOut(describe(status)));
+  return exitCodes.ok;
+}
+
+async function rotateKeys(options: KeyOptions): Promise<number> {
+  rotateRoot(options.dir, readKeys(options), new Date());
+  note('a new root waits for the signatures of the old keys and of the new ones: csc policy sign --key KEY');
+  return exitCodes.ok;
+}
+
+function describe({ root, targets, stagedRoot, stagedTargets, freshUntil, files }: RepositoryStatus): string {
+  const lines = [
+    `root      version ${root.version}, expires ${root.expires}`,
+    targets === undefined
+      ? 'files     none published'
+      : `files     version ${targets.version}, expires ${targets.expires}`,
+    ...(freshUntil === undefined ? [] : [`fresh     until ${freshUntil}: csc policy publish refreshes it`]),
+    ...[['root', stagedRoot] as const, ['files', stagedTargets] as const].flatMap(([name, staged]) =>
+      staged === undefined
+        ? []
+        : [
+            `to come   ${name} version ${staged.version}: ${staged.signatures} of ${staged.threshold} signatures`,
+          ],
+    ),
+    ...files.map((name) => `          ${name}`),
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+function readKeys({
+  rootKey,
+  rootThreshold,
+  targetsKey,
+  targetsThreshold,
+  onlineKey,
+}: KeyOptions): RepositoryKeys {
+  if (rootKey.length === 0 || onlineKey === undefined)
+    throw usage('name the public keys: --root-key FILE, once an owner, and --online-key FILE; or --local');
+  const root = { publicKeys: rootKey.map(readPublicKey), threshold: toCount(rootThreshold) };
+  const targets =
+    targetsKey.length === 0
+      ? root
+      : { publicKeys: targetsKey.map(readPublicKey), threshold: toCount(targetsThreshold ?? '1') };
+  return { root, targets, online: readPublicKey(onlineKey) };
+}
+
+function toCount(text: string): number {
+  const count = Number(text);
+  if (!Number.isInteger(count) || count < 1)
+    throw usage(`a threshold is a number from 1 on, not ${JSON.stringify(text)}`);
+  return count;
+}
+
+function usage(message: string): CscError {
+  return new CscError('CONFIG_INVALID', message);
+}
