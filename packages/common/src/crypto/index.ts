@@ -16,6 +16,6 @@ export {
   parsePublicKey,
 } from './key-format.ts';
 export { createKeyRing, type KeyEntry, type KeyRing } from './key-ring.ts';
-export { parseKeyRing, toKeyRingJson } from './key-ring-file.ts';
+export { keyList, parseKeyRing, toKeyRingJson } from './key-ring-file.ts';
 export { createNodeEd25519, nodeEd25519 } from './node-ed25519.ts';
 export { createSigner, type Signer } from './signer.ts';

@@ -30,7 +30,13 @@ const entry = z.strictObject({
   revoked_at: time.exactOptional(),
 });
 
-const keyRing = z.strictObject({ keys: z.array(entry).superRefine(checkIds, { when: () => true }) });
+/** Keys as a key ring file and `bindings.yaml` list them; no id twice. Gives KeyEntries. */
+export const keyList = z
+  .array(entry)
+  .superRefine(checkIds, { when: () => true })
+  .transform((keys) => keys.map(toEntry));
+
+const keyRing = z.strictObject({ keys: keyList });
 
 // Runs beside the entries' own faults, so that all come at once; the value may be anything.
 function checkIds(value: unknown, context: z.core.$RefinementCtx): void {
@@ -55,7 +61,7 @@ function checkIds(value: unknown, context: z.core.$RefinementCtx): void {
  */
 export function parseKeyRing(bytes: Uint8Array): Parsed<KeyEntry[]> {
   const file = parseArtifact(bytes, artifactBytes.keyRing, (value) => validate(keyRing, value));
-  return file.ok ? parsed(file.value.keys.map(toEntry)) : file;
+  return file.ok ? parsed(file.value.keys) : file;
 }
 
 function toEntry(it: z.infer<typeof entry>): KeyEntry {

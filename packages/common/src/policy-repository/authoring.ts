@@ -1,10 +1,10 @@
-import { existsSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Metadata, Root, Targets } from '@tufjs/models';
 import type { Signer } from '../crypto/index.ts';
 import { sha256Hex } from '../encoding/index.ts';
 import { CscError, quoteBriefly } from '../errors/index.ts';
-import { makeDirectory, readBoundedFile } from '../files/index.ts';
+import { makeDirectory, readBoundedFile, replaceFile } from '../files/index.ts';
 import {
   type AnyMetadata,
   addSignature,
@@ -373,9 +373,7 @@ function readMetadata<T>(path: string, parse: (bytes: Uint8Array) => T): T | und
 
 function write(path: string, bytes: Uint8Array): void {
   makeDirectory(dirname(path));
-  const next = `${path}.next`;
-  writeFileSync(next, bytes);
-  renameSync(next, path);
+  replaceFile(path, bytes, 0o644);
 }
 
 function unsigned(message: string): CscError {

@@ -7,7 +7,6 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
-  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
@@ -17,7 +16,7 @@ import { DownloadHTTPError, ExpiredMetadataError } from 'tuf-js/dist/error.js';
 import * as z from 'zod';
 import { type Clock, parseTimestamp, toTimestamp } from '../encoding/index.ts';
 import { CscError, isCscError } from '../errors/index.ts';
-import { makeDirectory, readBoundedFile } from '../files/index.ts';
+import { makeDirectory, readBoundedFile, replaceFile } from '../files/index.ts';
 import { parseTargets } from './metadata.ts';
 import { isOwnersFile, type OwnersFiles, readOwnersFiles } from './owners-files.ts';
 
@@ -112,7 +111,7 @@ export function createPolicyMirror({ directory, pinnedRoot, source, clock }: Mir
       const owners = readOwnersFiles(readTargets(join(incoming, 'targets')));
       const refreshedAt = clock.now();
       syncTree(incoming);
-      replaceFile(join(directory, 'current.json'), {
+      writeCurrent(directory, {
         directory: name,
         version,
         refreshed_at: toTimestamp(refreshedAt),
@@ -225,12 +224,9 @@ function explain(error: unknown, { problem }: SourceFetcher): unknown {
   return new CscError('POLICY_UNSIGNED', message, { cause: error });
 }
 
-function replaceFile(path: string, content: Current): void {
-  const next = `${path}.next`;
-  writeFileSync(next, `${JSON.stringify(content)}\n`, { mode: 0o600 });
-  sync(next);
-  renameSync(next, path);
-  sync(join(path, '..'));
+function writeCurrent(directory: string, content: Current): void {
+  replaceFile(join(directory, 'current.json'), `${JSON.stringify(content)}\n`, 0o600);
+  sync(directory);
 }
 
 function syncTree(path: string): void {

@@ -1,14 +1,12 @@
 import * as z from 'zod';
-import { createKeyRing, type KeyEntry, type KeyRing, parseBase64 } from '../crypto/index.ts';
-import { artifactBytes, isJsonObject, type JsonValue, parseTimestamp } from '../encoding/index.ts';
+import { createKeyRing, type KeyRing, keyList } from '../crypto/index.ts';
+import { artifactBytes, isJsonObject, type JsonValue } from '../encoding/index.ts';
 import { CscError, faulty, orThrow, type Parsed, parsed, quoteBriefly } from '../errors/index.ts';
 import { parseIdentity } from '../identity/index.ts';
 import {
-  boundedText,
   labelsMember,
   nonEmptyText,
   oneOf,
-  timestamp,
   uniqueList,
   unsupportedVersion,
   validate,
@@ -42,22 +40,11 @@ const bindingV02 = bindingV01.extend({
   roles: uniqueList(oneOf(roles), 0).default([]),
 });
 
-// One Ed25519 key, as the key ring files have it.
-const submitterKey = z.strictObject({
-  key_id: boundedText({ min: 1, max: 200 }),
-  public_key: z
-    .string()
-    .refine((text) => parseBase64(text)?.length === 32, { error: 'must be base64 of 32 bytes' })
-    .meta({ contentEncoding: 'base64' }),
-  not_before: timestamp.exactOptional(),
-  not_after: timestamp.exactOptional(),
-});
-
 const submitter = z.strictObject({
   principal: z.string().refine((text) => parseIdentity(text)?.role === 'client', {
     error: 'must be spiffe://TRUST_DOMAIN/client/NAME, without *',
   }),
-  keys: z.array(submitterKey).min(1).max(16),
+  keys: keyList,
 });
 
 const rules = <T extends z.ZodType>(item: T) =>
@@ -139,7 +126,7 @@ export function bindingOf({ bindings }: Bindings, identityUri: string): Binding 
 /** The keys that sign for a principal; undefined where there are none. */
 export function submitterKeys({ submitters = [] }: Bindings, principal: string): KeyRing | undefined {
   const found = submitters.find((it) => it.principal === principal);
-  return found === undefined ? undefined : createKeyRing(found.keys.map(toKeyEntry));
+  return found === undefined ? undefined : createKeyRing(found.keys);
 }
 
 /** Throws POLICY_INVALID where a binding names a profile that is not among `policies`; names every such one. */
@@ -175,17 +162,6 @@ export function bindPolicy(
   if (policy === undefined)
     throw notPermitted(`the policy ${quoteBriefly(name)} is bound, but not held here`);
   return policy;
-}
-
-function toKeyEntry({ key_id: keyId, public_key: key, ...validity }: z.infer<typeof submitterKey>): KeyEntry {
-  const notBefore = parseTimestamp(validity.not_before ?? '');
-  const notAfter = parseTimestamp(validity.not_after ?? '');
-  return {
-    keyId,
-    publicKey: parseBase64(key) ?? new Uint8Array(),
-    ...(notBefore === undefined ? {} : { notBefore }),
-    ...(notAfter === undefined ? {} : { notAfter }),
-  };
 }
 
 function notPermitted(message: string): CscError {
