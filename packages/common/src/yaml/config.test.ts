@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import * as z from 'zod';
-import { parseConfig, readConfig, resolveFrom } from './config.ts';
+import { camelKeys, parseConfig, readConfig, resolveFrom } from './config.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'csc-config-'));
 afterAll(() => rmSync(dir, { recursive: true }));
@@ -74,5 +74,14 @@ describe('resolveFrom', () => {
     expect(resolveFrom('/etc/csc/gate.yaml', 'tls/ca.pem')).toBe('/etc/csc/tls/ca.pem');
     expect(resolveFrom('/etc/csc/gate.yaml', '/run/ca.pem')).toBe('/run/ca.pem');
     expect(resolveFrom('/etc/csc/gate.yaml', '../ca.pem')).toBe('/etc/ca.pem');
+  });
+});
+
+it('camelKeys renames an object, and nothing in it', () => {
+  const labels = { some_label: 'x' };
+  expect(camelKeys({ max_queued: 1, plain: 3, labels })).toEqual({
+    maxQueued: 1,
+    plain: 3,
+    labels,
   });
 });

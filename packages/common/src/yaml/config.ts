@@ -1,5 +1,5 @@
 import { dirname, resolve } from 'node:path';
-import type { z } from 'zod';
+import * as z from 'zod';
 import { faulty, orThrow, type Parsed, parsed, zodFaults } from '../errors/index.ts';
 import { readBoundedFile } from '../files/index.ts';
 import { parseStrictYaml } from './index.ts';
@@ -28,4 +28,31 @@ export function parseConfig<T>(bytes: Uint8Array, schema: z.ZodType<T>): Parsed<
 /** A path as a config file means it: relative to the file's directory, not to where the process was started. */
 export function resolveFrom(configFile: string, path: string): string {
   return resolve(dirname(configFile), path);
+}
+
+/** The schema of a path in a config file, which gives it absolute. */
+export function pathIn(configFile: string) {
+  return z
+    .string()
+    .min(1)
+    .transform((path) => resolveFrom(configFile, path));
+}
+
+/** `max_queued` as `maxQueued`. */
+type CamelCase<Name> = Name extends `${infer Word}_${infer Rest}`
+  ? `${Word}${Capitalize<CamelCase<Rest>>}`
+  : Name;
+
+type CamelKeys<T> = { readonly [Name in keyof T as CamelCase<Name>]: T[Name] };
+
+/**
+ * What a config file says, under the names that code has for it: a transform for the schema of an object. Only the
+ * object's own names change, as what is in it may be data.
+ */
+export function camelKeys<T extends object>(value: T): CamelKeys<T> {
+  const entries = Object.entries(value).map(([name, member]) => [
+    name.replace(/_([a-z])/g, (_all, letter: string) => letter.toUpperCase()),
+    member,
+  ]);
+  return Object.fromEntries(entries) as CamelKeys<T>;
 }

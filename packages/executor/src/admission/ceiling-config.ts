@@ -1,12 +1,13 @@
+import { camelKeys } from '@csc-fleet/common/config';
 import { networkModes } from '@csc-fleet/common/contract';
 import { identityPattern } from '@csc-fleet/common/policy';
 import { egressHostEntry } from '@csc-fleet/common/schema';
 import * as z from 'zod';
-import { defaultCeiling, type HostCeiling } from './ceiling.ts';
+import { defaultCeiling } from './ceiling.ts';
 
 const absolutePath = z.string().regex(/^\/(?!.*(^|\/)\.\.(\/|$))/, 'must be an absolute path without ..');
 
-/** The `ceiling` of an executor's config. What it leaves out is `defaultCeiling`'s. */
+/** The `ceiling` of an executor's config, as a HostCeiling. What it leaves out is `defaultCeiling`'s. */
 export const ceilingConfig = z
   .strictObject({
     path_roots: z
@@ -16,24 +17,10 @@ export const ceilingConfig = z
     network: z.enum(networkModes).default(defaultCeiling.network),
     egress_hosts: z.array(egressHostEntry).default([]),
     secrets: z.array(z.string().min(1)).default([]),
-    commands: z.array(z.string().min(1)).optional(),
-    principals: z.array(identityPattern).optional(),
+    commands: z.array(z.string().min(1)).exactOptional(),
+    principals: z.array(identityPattern).exactOptional(),
     inline_code: z.boolean().default(defaultCeiling.inlineCode),
     unix_sockets: z.enum(['unshared', 'deny']).default(defaultCeiling.unixSockets),
   })
-  .prefault({});
-
-/** The ceiling as it is used. */
-export function toHostCeiling(config: z.infer<typeof ceilingConfig>): HostCeiling {
-  const { commands, principals } = config;
-  return {
-    pathRoots: config.path_roots,
-    network: config.network,
-    egressHosts: config.egress_hosts,
-    secrets: config.secrets,
-    inlineCode: config.inline_code,
-    unixSockets: config.unix_sockets,
-    ...(commands === undefined ? {} : { commands }),
-    ...(principals === undefined ? {} : { principals }),
-  };
-}
+  .prefault({})
+  .transform(camelKeys);

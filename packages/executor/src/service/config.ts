@@ -1,7 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { type DualControl, dualControls } from '@csc-fleet/common/approval';
-import { readConfig, resolveFrom } from '@csc-fleet/common/config';
-import { CscError, formatFaults } from '@csc-fleet/common/errors';
+import { camelKeys, pathIn, readConfig, resolveFrom } from '@csc-fleet/common/config';
 import { limitsSchema } from '@csc-fleet/common/limits';
 import { labelName, labelValue } from '@csc-fleet/common/schema';
 import type { LogLevel } from '@csc-fleet/common/service';
@@ -10,7 +9,7 @@ import { isPool, type RunAs } from '@csc-fleet/sandbox/host';
 import { defaultReserve, defaultRunLimits, type RunLimits } from '@csc-fleet/sandbox/plan';
 import * as z from 'zod';
 import type { HostCeiling } from '../admission/ceiling.ts';
-import { ceilingConfig, toHostCeiling } from '../admission/ceiling-config.ts';
+import { ceilingConfig } from '../admission/ceiling-config.ts';
 import type { ExecutionMode } from '../evidence/index.ts';
 import { defaultOutputLimits, type OutputLimits } from '../output/limits.ts';
 import { createSecretProvider, type SecretProvider, secretsConfig } from '../secrets/index.ts';
@@ -53,7 +52,6 @@ export interface ExecutorConfig {
   readonly signingKey?: string;
 }
 
-const path = z.string().min(1);
 const bytes = z.int().min(0);
 // user_namespaces(7): 2^32 - 1 means "no id".
 const id = z.int().min(1).max(4_294_967_294);
@@ -80,92 +78,89 @@ const runLimitMembers = {
   artifact_sec: limitMembers.artifact_sec.default(runDefaults.artifact_sec),
 };
 
-const schema = z.strictObject({
-  executor_id: z.string().min(1).optional(),
-  gate: z.strictObject({ address: z.string().regex(/^.+:\d{1,5}$/, 'must be HOST:PORT') }),
-  tls: z.strictObject({ ca: path, cert: path, key: path }),
-  trusted_gate_keys: path,
-  policies: path,
-  state_dir: path,
-  labels: z.record(labelName, labelValue).default({}),
-  slots: z.int().min(1).max(maxSlots).optional(),
-  run_as: z
-    .union([
-      z.strictObject({ user: z.string().min(1) }),
-      z.strictObject({ uid: id, gid: id }),
-      z.strictObject({ pool: z.array(nameOrId).min(1).max(maxSlots), group: nameOrId }),
-    ])
-    .optional(),
-  env: z.record(variable, z.string()).default({}),
-  limits: z
-    .strictObject({
-      stdout_bytes: bytes.default(defaultOutputLimits.stdoutBytes),
-      stderr_bytes: bytes.default(defaultOutputLimits.stderrBytes),
-      spool_bytes: bytes.default(defaultOutputLimits.spoolBytes),
-      ...runLimitMembers,
-    })
-    .prefault({}),
-  reserve: z
-    .strictObject({
-      memory_bytes: bytes.default(defaultReserve.memory_bytes),
-      cpu_millis: least(0).default(defaultReserve.cpu_millis),
-    })
-    .prefault({}),
-  accept_rlimits_only: z.boolean().default(false),
-  seccomp_profile: path.optional(),
-  ceiling: ceilingConfig,
-  secrets: secretsConfig.optional(),
-  accept_unsigned_approvals: z.boolean().default(false),
-  dual_control: z.enum(dualControls).default('refuse'),
-  execution_mode: z.enum(['hardened', 'local']).default('hardened'),
-  signing_key: path.optional(),
-  log_level: z.enum(['error', 'warn', 'info']).default('info'),
-});
+/** What an executor's config file may say. */
+function executorFile(file: string) {
+  const path = pathIn(file);
+  return z.strictObject({
+    executor_id: z.string().min(1).exactOptional(),
+    gate: z.strictObject({ address: z.string().regex(/^.+:\d{1,5}$/, 'must be HOST:PORT') }),
+    tls: z.strictObject({ ca: path, cert: path, key: path }),
+    trusted_gate_keys: path,
+    policies: path,
+    state_dir: path,
+    labels: z.record(labelName, labelValue).default({}),
+    slots: z.int().min(1).max(maxSlots).exactOptional(),
+    run_as: z
+      .union([
+        z.strictObject({ user: z.string().min(1) }).transform(({ user }) => user),
+        z.strictObject({ uid: id, gid: id }),
+        z.strictObject({ pool: z.array(nameOrId).min(1).max(maxSlots), group: nameOrId }),
+      ])
+      .exactOptional(),
+    env: z.record(variable, z.string()).default({}),
+    limits: z
+      .strictObject({
+        stdout_bytes: bytes.default(defaultOutputLimits.stdoutBytes),
+        stderr_bytes: bytes.default(defaultOutputLimits.stderrBytes),
+        spool_bytes: bytes.default(defaultOutputLimits.spoolBytes),
+        ...runLimitMembers,
+      })
+      .prefault({}),
+    reserve: z
+      .strictObject({
+        memory_bytes: bytes.default(defaultReserve.memory_bytes),
+        cpu_millis: least(0).default(defaultReserve.cpu_millis),
+      })
+      .prefault({}),
+    accept_rlimits_only: z.boolean().default(false),
+    seccomp_profile: path.exactOptional(),
+    ceiling: ceilingConfig,
+    secrets: secretsConfig
+      .transform((secrets) => createSecretProvider(secrets, (it) => resolveFrom(file, it)))
+      .exactOptional(),
+    accept_unsigned_approvals: z.boolean().default(false),
+    dual_control: z.enum(dualControls).default('refuse'),
+    execution_mode: z.enum(['hardened', 'local']).default('hardened'),
+    signing_key: path.exactOptional(),
+    log_level: z.enum(['error', 'warn', 'info']).default('info'),
+  });
+}
 
 /** Reads an executor's config file. Throws FILE_UNREADABLE, or CONFIG_INVALID with every fault. */
 export function readExecutorConfig(file: string): ExecutorConfig {
-  const config = readConfig(file, schema);
-  const from = (relative: string) => resolveFrom(file, relative);
-  const { executor_id, signing_key, run_as, secrets, seccomp_profile } = config;
-  const runAs = run_as !== undefined && 'user' in run_as ? run_as.user : run_as;
-  const { stdout_bytes, stderr_bytes, spool_bytes, ...runLimits } = config.limits;
+  return readConfig(file, executorFile(file).transform(toExecutorConfig));
+}
+
+function toExecutorConfig(
+  config: z.output<ReturnType<typeof executorFile>>,
+  context: z.core.$RefinementCtx,
+): ExecutorConfig {
+  const { gate, limits, slots, ...rest } = camelKeys(config);
+  const {
+    stdout_bytes: stdoutBytes,
+    stderr_bytes: stderrBytes,
+    spool_bytes: spoolBytes,
+    ...runLimits
+  } = limits;
   return {
-    ...(executor_id === undefined ? {} : { executorId: executor_id }),
-    gateAddress: config.gate.address,
-    tls: { ca: from(config.tls.ca), cert: from(config.tls.cert), key: from(config.tls.key) },
-    trustedGateKeys: from(config.trusted_gate_keys),
-    policies: from(config.policies),
-    stateDir: from(config.state_dir),
-    labels: config.labels,
-    slots: toSlots(file, config.slots, runAs),
-    ...(runAs === undefined ? {} : { runAs }),
-    env: config.env,
-    limits: {
-      stdoutBytes: stdout_bytes,
-      stderrBytes: stderr_bytes,
-      spoolBytes: spool_bytes,
-    },
+    ...rest,
+    gateAddress: gate.address,
+    slots: toSlots(slots, rest.runAs, context),
+    limits: { stdoutBytes, stderrBytes, spoolBytes },
     runLimits,
-    reserve: { memory_bytes: config.reserve.memory_bytes, cpu_millis: config.reserve.cpu_millis },
-    acceptRlimitsOnly: config.accept_rlimits_only,
-    ...(seccomp_profile === undefined ? {} : { seccompProfile: from(seccomp_profile) }),
-    ceiling: toHostCeiling(config.ceiling),
-    ...(secrets === undefined ? {} : { secrets: createSecretProvider(secrets, from) }),
-    acceptUnsignedApprovals: config.accept_unsigned_approvals,
-    dualControl: config.dual_control,
-    executionMode: config.execution_mode,
-    logLevel: config.log_level,
-    ...(signing_key === undefined ? {} : { signingKey: from(signing_key) }),
   };
 }
 
 // A slot without a user would never be used; it is the operator's to say which of the two numbers is meant.
-function toSlots(file: string, slots: number | undefined, runAs: RunAs | undefined): number {
+function toSlots(
+  slots: number | undefined,
+  runAs: RunAs | undefined,
+  context: z.core.$RefinementCtx,
+): number {
   const users = isPool(runAs) ? runAs.pool.length : Number.POSITIVE_INFINITY;
   if (slots === undefined) return Math.min(availableParallelism(), users);
   if (slots <= users) return slots;
-  const faults = [
-    { path: 'slots', message: `is ${slots}, and run_as.pool has ${users} users: each slot needs one` },
-  ];
-  throw new CscError('CONFIG_INVALID', `${file} was refused:\n${formatFaults(faults)}`, { faults });
+  const message = `is ${slots}, and run_as.pool has ${users} users: each slot needs one`;
+  context.addIssue({ code: 'custom', path: ['slots'], message });
+  return z.NEVER;
 }

@@ -1,5 +1,6 @@
 import { type DualControl, dualControls } from '@csc-fleet/common/approval';
-import { readConfig, resolveFrom } from '@csc-fleet/common/config';
+import { camelKeys, pathIn, readConfig } from '@csc-fleet/common/config';
+import type { LogLevel } from '@csc-fleet/common/service';
 import * as z from 'zod';
 import type { OutputLimits } from '../output/grant.ts';
 import type { CallRate, TrafficLimits } from '../traffic/limits.ts';
@@ -45,10 +46,9 @@ export interface GateConfig {
   /** How long a decision stands, and an execution waits for its approval. */
   readonly decisionTtlSec: number;
   /** What is less serious is not logged. */
-  readonly logLevel: 'error' | 'warn' | 'info';
+  readonly logLevel: LogLevel;
 }
 
-const path = z.string().min(1);
 const positive = z.int().min(1);
 // More than any host captures by default: the host's own limit counts unless the owner says otherwise here. A host that
 // is taken over can fill as much of the gate's disk with one execution.
@@ -59,126 +59,96 @@ const outputSchema = z.strictObject({
   stderr_bytes: z.int().min(0).default(defaultOutputBytes),
 });
 
-const executorSchema = z.strictObject({
-  requests_per_sec: positive.default(1000),
-  burst: positive.default(2000),
-  concurrent_calls: positive.default(1000),
-});
+const executorSchema = z
+  .strictObject({
+    requests_per_sec: positive.default(1000),
+    burst: positive.default(2000),
+    concurrent_calls: positive.default(1000),
+  })
+  .prefault({})
+  .transform(camelKeys);
 
-const connectionsSchema = z.strictObject({
-  total: positive.default(10_000),
-  per_address: positive.default(4096),
-  per_identity: positive.default(256),
-  silent_per_address: positive.default(256),
-  handshakes_per_sec: positive.default(100),
-  handshake_timeout_sec: positive.max(120).default(5),
-});
+const connectionsSchema = z
+  .strictObject({
+    total: positive.default(10_000),
+    per_address: positive.default(4096),
+    per_identity: positive.default(256),
+    silent_per_address: positive.default(256),
+    handshakes_per_sec: positive.default(100),
+    handshake_timeout_sec: positive.max(120).default(5),
+  })
+  .prefault({})
+  .transform(camelKeys);
 
-const limitsSchema = z.strictObject({
-  max_message_bytes: positive.min(64 * 1024).default(4 * 1024 * 1024),
-  requests_per_sec: positive.default(100),
-  burst: positive.default(200),
-  concurrent_calls: positive.default(100),
-  executor: executorSchema.prefault({}),
-  message_timeout_sec: positive.max(600).default(10),
-  bytes_in_flight: positive.min(8 * 1024 * 1024).default(16 * 1024 * 1024),
-  total_bytes_in_flight: positive.min(8 * 1024 * 1024).default(64 * 1024 * 1024),
-  connections: connectionsSchema.prefault({}),
-  max_queued: positive.default(10_000),
-  queue_timeout_sec: positive.default(3600),
-  stored_bytes_per_day: positive.default(1024 * 1024 * 1024),
-  output: outputSchema.prefault({}),
-  executor_keys: positive.max(100).default(4),
-  // Twice as long is at most a minute.
-  offer_deadline_sec: positive.max(30).default(5),
-});
+const limitsInFile = z
+  .strictObject({
+    max_message_bytes: positive.min(64 * 1024).default(4 * 1024 * 1024),
+    requests_per_sec: positive.default(100),
+    burst: positive.default(200),
+    concurrent_calls: positive.default(100),
+    executor: executorSchema,
+    message_timeout_sec: positive.max(600).default(10),
+    bytes_in_flight: positive.min(8 * 1024 * 1024).default(16 * 1024 * 1024),
+    total_bytes_in_flight: positive.min(8 * 1024 * 1024).default(64 * 1024 * 1024),
+    connections: connectionsSchema,
+    max_queued: positive.default(10_000),
+    queue_timeout_sec: positive.default(3600),
+    stored_bytes_per_day: positive.default(1024 * 1024 * 1024),
+    output: outputSchema.prefault({}),
+    executor_keys: positive.max(100).default(4),
+    // Twice as long is at most a minute.
+    offer_deadline_sec: positive.max(30).default(5),
+  })
+  .prefault({});
 
-const schema = z.strictObject({
-  gate_id: z
-    .string()
-    .regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 letters, digits, dots, dashes or underscores')
-    .default('gate'),
-  listen: z
-    .string()
-    .regex(/^.+:\d{1,5}$/, 'must be HOST:PORT')
-    .default('127.0.0.1:7443'),
-  data_dir: path,
-  tls: z.strictObject({ ca: path, cert: path, key: path }).optional(),
-  policies: path,
-  bindings: path,
-  signing_key: path.optional(),
-  limits: limitsSchema.prefault({}),
-  accept_unsigned_approvals: z.boolean().default(false),
-  keep_denied_contracts: z.boolean().default(false),
-  dual_control: z.enum(dualControls).default('refuse'),
-  executor_lost_after_sec: positive.default(300),
-  heartbeat_interval_sec: positive.max(300).default(10),
-  decision_ttl_sec: positive.default(24 * 3600),
-  log_level: z.enum(['error', 'warn', 'info']).default('info'),
-});
+const limitsSchema = limitsInFile.transform(toLimits);
+
+/** What a gate's config file may say, and what it comes to. */
+function gateSchema(file: string) {
+  const path = pathIn(file);
+  return z
+    .strictObject({
+      gate_id: z
+        .string()
+        .regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 letters, digits, dots, dashes or underscores')
+        .default('gate'),
+      listen: z
+        .string()
+        .regex(/^.+:\d{1,5}$/, 'must be HOST:PORT')
+        .default('127.0.0.1:7443'),
+      data_dir: path,
+      tls: z.strictObject({ ca: path, cert: path, key: path }).exactOptional(),
+      policies: path,
+      bindings: path,
+      signing_key: path.exactOptional(),
+      limits: limitsSchema,
+      accept_unsigned_approvals: z.boolean().default(false),
+      keep_denied_contracts: z.boolean().default(false),
+      dual_control: z.enum(dualControls).default('refuse'),
+      executor_lost_after_sec: positive.default(300),
+      heartbeat_interval_sec: positive.max(300).default(10),
+      decision_ttl_sec: positive.default(24 * 3600),
+      log_level: z.enum(['error', 'warn', 'info']).default('info'),
+    })
+    .transform(camelKeys);
+}
 
 /** Reads a gate's config file. Throws FILE_UNREADABLE, or CONFIG_INVALID with every fault. */
 export function readGateConfig(file: string): GateConfig {
-  const config = readConfig(file, schema);
-  const from = (relative: string): string => resolveFrom(file, relative);
-  const { tls, signing_key: signingKey } = config;
-  return {
-    gateId: config.gate_id,
-    listen: config.listen,
-    dataDir: from(config.data_dir),
-    ...(tls === undefined ? {} : { tls: { ca: from(tls.ca), cert: from(tls.cert), key: from(tls.key) } }),
-    policies: from(config.policies),
-    bindings: from(config.bindings),
-    ...(signingKey === undefined ? {} : { signingKey: from(signingKey) }),
-    limits: toLimits(config.limits),
-    acceptUnsignedApprovals: config.accept_unsigned_approvals,
-    keepDeniedContracts: config.keep_denied_contracts,
-    dualControl: config.dual_control,
-    executorLostAfterSec: config.executor_lost_after_sec,
-    heartbeatIntervalSec: config.heartbeat_interval_sec,
-    decisionTtlSec: config.decision_ttl_sec,
-    logLevel: config.log_level,
-  };
+  return readConfig(file, gateSchema(file));
 }
 
 /** The limits of a gate whose config names none. */
 export function defaultGateLimits(): GateLimits {
-  return toLimits(limitsSchema.parse({}));
+  return limitsSchema.parse({});
 }
 
-function toLimits(limits: z.infer<typeof limitsSchema>): GateLimits {
+// What is counted before it is known who calls stands apart from the rest.
+function toLimits(limits: z.output<typeof limitsInFile>): GateLimits {
+  const { executor, connections, messageTimeoutSec, bytesInFlight, totalBytesInFlight, ...rest } =
+    camelKeys(limits);
   return {
-    maxMessageBytes: limits.max_message_bytes,
-    requestsPerSec: limits.requests_per_sec,
-    burst: limits.burst,
-    concurrentCalls: limits.concurrent_calls,
-    traffic: toTrafficLimits(limits),
-    maxQueued: limits.max_queued,
-    queueTimeoutSec: limits.queue_timeout_sec,
-    storedBytesPerDay: limits.stored_bytes_per_day,
-    output: limits.output,
-    executorKeys: limits.executor_keys,
-    offerDeadlineSec: limits.offer_deadline_sec,
-  };
-}
-
-function toTrafficLimits({ executor, connections, ...limits }: z.infer<typeof limitsSchema>): TrafficLimits {
-  return {
-    executor: {
-      requestsPerSec: executor.requests_per_sec,
-      burst: executor.burst,
-      concurrentCalls: executor.concurrent_calls,
-    },
-    messageTimeoutSec: limits.message_timeout_sec,
-    bytesInFlight: limits.bytes_in_flight,
-    totalBytesInFlight: limits.total_bytes_in_flight,
-    connections: {
-      total: connections.total,
-      perAddress: connections.per_address,
-      perIdentity: connections.per_identity,
-      silentPerAddress: connections.silent_per_address,
-      handshakesPerSec: connections.handshakes_per_sec,
-      handshakeTimeoutSec: connections.handshake_timeout_sec,
-    },
+    ...rest,
+    traffic: { executor, connections, messageTimeoutSec, bytesInFlight, totalBytesInFlight },
   };
 }
