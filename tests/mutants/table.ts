@@ -630,7 +630,7 @@ const believer: readonly Mutant[] = [
   {
     name: 'client-believes-other-output',
     file: `${client}/run/run.ts`,
-    before: 'session.outputCheck.verify(verified.receipt);',
+    before: 'receiver.outputCheck.verify(verified.receipt);',
     after: '',
     tests: hostileGate,
     red: 'cannot change output under',
@@ -638,7 +638,7 @@ const believer: readonly Mutant[] = [
   {
     name: 'client-has-another-contract-approved',
     file: `${client}/run/run.ts`,
-    before: 'checkDecided(session.decision(), contractSha256);',
+    before: 'checkDecided(receiver.decision(), contractSha256);',
     after: '',
     tests: hostileGate,
     red: 'cannot have another contract approved',

@@ -7,7 +7,7 @@ export {
   type PreparedSubmit,
   prepareSubmit,
 } from './calls/request.ts';
-export { createSession, type RunHandlers, type Session } from './run/session.ts';
+export { createReceiver, type Receiver, type RunHandlers } from './run/receiver.ts';
 export { type EventOf, type ExecutionEvent, toExecutionEvent } from './stream/items.ts';
 export { type Conclusion, concludeFrom } from './verify/conclusion.ts';
 export { type VerifiedReceipt, verifyReceipt } from './verify/verify-receipt.ts';

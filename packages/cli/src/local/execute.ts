@@ -1,4 +1,4 @@
-import { concludeFrom, createSession, type Session } from '@csc-fleet/client/offline';
+import { concludeFrom, createReceiver, type Receiver } from '@csc-fleet/client/offline';
 import { createKeyRing } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
 import { verifyReceiptFor } from '@csc-fleet/common/evidence';
@@ -65,16 +65,16 @@ async function followToReceipt(
   run: LocalRun,
   submitted: SubmitResponse,
 ): Promise<LocalRunResult> {
-  const session = createSession(run.options.handlers ?? {}, run.receiptVersion, submitted.executionId);
-  const told = await followLocal(local.gate, session, submitted.executionId);
-  return conclude(local, run, { submitted, session, told });
+  const receiver = createReceiver(run.options.handlers ?? {}, run.receiptVersion, submitted.executionId);
+  const told = await followLocal(local.gate, receiver, submitted.executionId);
+  return conclude(local, run, { submitted, receiver, told });
 }
 
 /** What is reported follows from the receipt, held against what was asked for and what output came. */
 function conclude(
   local: LocalGate,
   run: LocalRun,
-  { submitted, session, told }: { submitted: SubmitResponse; session: Session; told: Told },
+  { submitted, receiver, told }: { submitted: SubmitResponse; receiver: Receiver; told: Told },
 ): LocalRunResult {
   const { executionId, decision } = submitted;
   const { contract, contractSha256, receiptVersion } = run;
@@ -85,7 +85,7 @@ function conclude(
   );
   const { receipt, signer } = genuine;
   if (signer === undefined) throw new CscError('RECEIPT_INVALID', 'the receipt is signed by nobody known');
-  session.outputCheck.verify(receipt);
+  receiver.outputCheck.verify(receipt);
   const { execution, exitCode } = concludeFrom(told.execution, { receipt, signer });
   const { receiptJson } = told;
   return { executionId, execution, decision, receipt, receiptJson, exitCode, withheld: undefined };

@@ -1,4 +1,4 @@
-import { type Session, toExecutionEvent } from '@csc-fleet/client/offline';
+import { type Receiver, toExecutionEvent } from '@csc-fleet/client/offline';
 import { CscError } from '@csc-fleet/common/errors';
 import type { Execution, WatchResponse } from '@csc-fleet/common/messages';
 import { frameTag, readFrames } from '@csc-fleet/common/output-log';
@@ -14,14 +14,14 @@ export interface Told {
   readonly receiptJson: Buffer;
 }
 
-/** Hands the session all that comes of an execution of a gate in this process, to its end. */
-export async function followLocal(gate: Gate, session: Session, executionId: string): Promise<Told> {
+/** Hands the receiver all that comes of an execution of a gate in this process, to its end. */
+export async function followLocal(gate: Gate, receiver: Receiver, executionId: string): Promise<Told> {
   const write = async (encoded: Uint8Array): Promise<void> => {
     // Other messages say what the receipt says too.
     if (encoded[0] !== frameTag) return;
     for (const { data, ...frame } of readFrames(encoded)) {
       const bytes = Buffer.from(data.buffer, data.byteOffset, data.length);
-      await session.output({ type: 'chunk', ...frame, data: bytes });
+      await receiver.output({ type: 'chunk', ...frame, data: bytes });
     }
   };
   const everything = { executionId, from: [], follow: true };
@@ -30,11 +30,11 @@ export async function followLocal(gate: Gate, session: Session, executionId: str
   const showEvent = async ({ event: wire }: WatchResponse): Promise<void> => {
     const event = wire === undefined ? undefined : toExecutionEvent(wire);
     if (event?.type === 'finished') await output;
-    if (event !== undefined) await session.event(event);
+    if (event !== undefined) await receiver.event(event);
   };
   const request = { executionId, fromSequence: 1 };
   await gate.methods.watch({ principal, request, write: showEvent, gone });
-  const finished = session.finished();
+  const finished = receiver.finished();
   if (finished?.execution === undefined) throw new CscError('INTERNAL', 'the run ended without an end');
   const { execution, receiptJson } = finished;
   return { execution, receiptJson };

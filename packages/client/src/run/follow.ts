@@ -3,7 +3,7 @@ import type { Connection } from '../connection/connection.ts';
 import { endedEarly, type ReconnectOptions, retrying } from '../connection/reconnect.ts';
 import { type ExecutionEvent, toExecutionEvent, toOutputItem } from '../stream/items.ts';
 import { readOutputOnce, watchOnce } from '../stream/read.ts';
-import type { Session } from './session.ts';
+import type { Receiver } from './receiver.ts';
 
 /** What following needs to know. */
 export interface FollowContext {
@@ -15,38 +15,42 @@ export interface FollowContext {
 }
 
 /**
- * Feeds the session until the execution has finished or waits for an approval, over as many connections as it
+ * Feeds the receiver until the execution has finished or waits for an approval, over as many connections as it
  * takes. The first attempt is `request`, a Run; with the same idempotency key it may be repeated. Once the
- * execution has a name, Watch and ReadOutput go on from where the session stands.
+ * execution has a name, Watch and ReadOutput go on from where the receiver stands.
  */
 export async function followToEnd(
   context: FollowContext,
-  session: Session,
+  receiver: Receiver,
   request: SubmitRequest | undefined,
 ): Promise<void> {
-  await retrying((arrived) => attempt(context, session, request, arrived), context.reconnect, context.signal);
+  await retrying(
+    (arrived) => attempt(context, receiver, request, arrived),
+    context.reconnect,
+    context.signal,
+  );
 }
 
 async function attempt(
   context: FollowContext,
-  session: Session,
+  receiver: Receiver,
   request: SubmitRequest | undefined,
   arrived: () => void,
 ): Promise<void> {
-  const known = session.executionId();
-  if (known === undefined && request !== undefined) await runOnce(context, session, request, arrived);
-  const executionId = session.executionId();
+  const known = receiver.executionId();
+  if (known === undefined && request !== undefined) await runOnce(context, receiver, request, arrived);
+  const executionId = receiver.executionId();
   // A Run ends where an approval is due; whoever waits for that goes on watching.
   const goesOn = known !== undefined || context.waitForApproval;
-  if (executionId !== undefined && goesOn && session.finished() === undefined) {
-    await watchAndRead(context, session, executionId, arrived);
+  if (executionId !== undefined && goesOn && receiver.finished() === undefined) {
+    await watchAndRead(context, receiver, executionId, arrived);
   }
-  if (session.finished() === undefined && !(await isAwaitingApproval(context, session))) throw endedEarly();
+  if (receiver.finished() === undefined && !(await isAwaitingApproval(context, receiver))) throw endedEarly();
 }
 
 async function runOnce(
   context: FollowContext,
-  session: Session,
+  receiver: Receiver,
   request: SubmitRequest,
   arrived: () => void,
 ): Promise<void> {
@@ -55,31 +59,31 @@ async function runOnce(
     arrived();
     if (item?.$case === 'event') {
       const event = toExecutionEvent(item.value);
-      if (event !== undefined) await session.event(event);
-      if (event !== undefined && (await isDone(context, session, event))) return;
-    } else if (item !== undefined) await session.output(toOutputItem(item));
+      if (event !== undefined) await receiver.event(event);
+      if (event !== undefined && (await isDone(context, receiver, event))) return;
+    } else if (item !== undefined) await receiver.output(toOutputItem(item));
   }
 }
 
 /** Both streams at once; `finished` is handed on only after the last of the output. What fails first is thrown. */
 async function watchAndRead(
   context: FollowContext,
-  session: Session,
+  receiver: Receiver,
   executionId: string,
   arrived: () => void,
 ): Promise<void> {
   const ended = new AbortController();
   const signal = AbortSignal.any([ended.signal, ...(context.signal === undefined ? [] : [context.signal])]);
-  const output = readAll({ ...context, signal }, session, executionId, arrived);
+  const output = readAll({ ...context, signal }, receiver, executionId, arrived);
   // Without its output there is no use in watching on.
   output.catch((error: unknown) => ended.abort(error));
-  const next = session.progress.nextSequence();
+  const next = receiver.progress.nextSequence();
   try {
     for await (const event of watchOnce(context.connection, executionId, next, signal)) {
       arrived();
       if (event.type === 'finished') await output;
-      await session.event(event);
-      if (await isDone(context, session, event)) return;
+      await receiver.event(event);
+      if (await isDone(context, receiver, event)) return;
     }
   } catch (error) {
     throw ended.signal.aborted ? ended.signal.reason : error;
@@ -90,26 +94,26 @@ async function watchAndRead(
 
 async function readAll(
   { connection, signal }: FollowContext,
-  session: Session,
+  receiver: Receiver,
   executionId: string,
   arrived: () => void,
 ): Promise<void> {
-  const from = session.progress.positions();
+  const from = receiver.progress.positions();
   for await (const item of readOutputOnce(connection, executionId, { from, signal })) {
     arrived();
-    await session.output(item);
+    await receiver.output(item);
   }
 }
 
-async function isDone(context: FollowContext, session: Session, event: ExecutionEvent): Promise<boolean> {
+async function isDone(context: FollowContext, receiver: Receiver, event: ExecutionEvent): Promise<boolean> {
   if (event.type === 'finished') return true;
   const needsApproval = event.type === 'decided' && event.decision?.verdict === Verdict.NEEDS_APPROVAL;
-  return needsApproval && (await isAwaitingApproval(context, session));
+  return needsApproval && (await isAwaitingApproval(context, receiver));
 }
 
 // The decision says that an approval is needed; only the execution's state says whether it is there already.
-async function isAwaitingApproval(context: FollowContext, session: Session): Promise<boolean> {
-  const executionId = session.executionId();
+async function isAwaitingApproval(context: FollowContext, receiver: Receiver): Promise<boolean> {
+  const executionId = receiver.executionId();
   if (executionId === undefined || context.waitForApproval) return false;
   const request = { executionId };
   const { execution } = await context.connection.unary(GateService.getExecution, request, context.signal);

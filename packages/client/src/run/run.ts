@@ -15,7 +15,7 @@ import { concludeFrom, concludeWithout } from '../verify/conclusion.ts';
 import type { KeySource } from '../verify/keys.ts';
 import { verifyFromSource } from '../verify/verify-receipt.ts';
 import { followToEnd } from './follow.ts';
-import { createSession, type RunHandlers, type Session } from './session.ts';
+import { createReceiver, type Receiver, type RunHandlers } from './receiver.ts';
 
 /** Who is told while an execution is followed, and what ends the following. */
 export interface FollowOptions {
@@ -69,18 +69,18 @@ export async function run(
   const prepared = prepareSubmit(contract, options);
   const { request, contractSha256 } = prepared;
   const receiptVersion = options.receiptVersion ?? defaultReceiptVersion;
-  const session = createSession(options.handlers ?? {}, receiptVersion);
+  const receiver = createReceiver(options.handlers ?? {}, receiptVersion);
   const expected: ExpectedReceipt = {
     contractSha256,
     receiptVersion,
     commands: prepared.contract.commands,
     ...(options.idempotencyKey === undefined ? { endedAfter: new Date(Date.now() - clockToleranceMs) } : {}),
   };
-  await abortable(context, session, options, (signal) =>
-    followToEnd({ ...context, signal, waitForApproval: options.waitForApproval ?? false }, session, request),
+  await abortable(context, receiver, options, (signal) =>
+    followToEnd({ ...context, signal, waitForApproval: options.waitForApproval ?? false }, receiver, request),
   );
-  checkDecided(session.decision(), contractSha256);
-  return conclude(context, session, expected);
+  checkDecided(receiver.decision(), contractSha256);
+  return conclude(context, receiver, expected);
 }
 
 /** Takes up an execution that is there already, from its beginning. See GateClient.follow. */
@@ -89,28 +89,28 @@ export async function follow(
   executionId: string,
   options: FollowOptions,
 ): Promise<RunResult> {
-  const session = createSession(options.handlers ?? {}, '', executionId);
-  await abortable(context, session, options, (signal) =>
+  const receiver = createReceiver(options.handlers ?? {}, '', executionId);
+  await abortable(context, receiver, options, (signal) =>
     followToEnd(
       { ...context, signal, waitForApproval: options.waitForApproval ?? false },
-      session,
+      receiver,
       undefined,
     ),
   );
-  return conclude(context, session, {});
+  return conclude(context, receiver, {});
 }
 
 /** Runs `body` under the caller's signal and, where the caller wants that, takes the execution down with it. */
 async function abortable(
   context: RunContext,
-  session: Session,
+  receiver: Receiver,
   options: FollowOptions,
   body: (signal: AbortSignal | undefined) => Promise<void>,
 ): Promise<void> {
   try {
     await body(options.signal);
   } catch (error) {
-    const executionId = session.executionId();
+    const executionId = receiver.executionId();
     if (!isCscError(error, 'CANCELLED') || executionId === undefined) throw error;
     if (options.cancelOnAbort === true) await cancel(context.connection, executionId, {});
     const fate = options.cancelOnAbort === true ? 'has been asked to end' : 'goes on';
@@ -122,17 +122,17 @@ async function abortable(
 
 async function conclude(
   { connection, keys }: RunContext,
-  session: Session,
+  receiver: Receiver,
   expected: ExpectedReceipt,
 ): Promise<RunResult> {
-  const finished = session.finished();
-  const executionId = session.executionId() ?? '';
+  const finished = receiver.finished();
+  const executionId = receiver.executionId() ?? '';
   const told = finished?.execution ?? (await fetchExecution(connection, executionId));
   const receiptJson = finished?.receiptJson ?? Buffer.alloc(0);
-  const common = { executionId, decision: session.decision(), receiptJson };
+  const common = { executionId, decision: receiver.decision(), receiptJson };
   if (receiptJson.length === 0) return { ...common, receipt: undefined, ...concludeWithout(told) };
   const verified = await verifyFromSource(receiptJson, keys, { ...expected, executionId });
-  session.outputCheck.verify(verified.receipt);
+  receiver.outputCheck.verify(verified.receipt);
   return { ...common, receipt: verified.receipt, ...concludeFrom(told, verified) };
 }
 

@@ -20,7 +20,7 @@ export interface RunHandlers {
 }
 
 /** One execution as it is followed over any number of connections: what has arrived, and to whom it goes. */
-export interface Session {
+export interface Receiver {
   readonly progress: Progress;
   readonly outputCheck: OutputCheck;
   /** Undefined until the gate has named it. */
@@ -34,7 +34,11 @@ export interface Session {
 }
 
 /** @param receiptVersion what was asked for; empty: not known */
-export function createSession(handlers: RunHandlers, receiptVersion: string, executionId?: string): Session {
+export function createReceiver(
+  handlers: RunHandlers,
+  receiptVersion: string,
+  executionId?: string,
+): Receiver {
   const progress = createProgress();
   const outputCheck = createOutputCheck(receiptVersion);
   let id = executionId;
