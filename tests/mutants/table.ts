@@ -373,7 +373,8 @@ const host: readonly Mutant[] = [
     name: 'write-paths-made-before-the-redeem',
     file: `${executor}/run/prepare.ts`,
     before: 'const first = buildUnlessMissing(firstCommand(contract), allowance, site);',
-    after: 'const first = prepareCommand(firstCommand(contract), allowance, site);',
+    after:
+      'site.workplace.makeMissing(firstCommand(contract), allowance); const first = buildUnlessMissing(firstCommand(contract), allowance, site);',
     tests: [`${executor}/run/hardened.test.ts`],
     red: 'makes nothing on the host',
   },

@@ -6,8 +6,8 @@ import { type CommandOutcome, hasSucceeded, toDraft, writtenSoFar } from '../evi
 import type { Journal } from '../journal/index.ts';
 import type { LiveRun } from './live-run.ts';
 import { type CommandContext, endingOf, notRun, runCommand } from './one-command.ts';
-import { prepareCommand, type Site } from './prepare.ts';
-import type { RedeemedRun } from './redeem.ts';
+import type { Site } from './prepare.ts';
+import { buildRedeemed, type RedeemedRun } from './redeem.ts';
 
 /** Told of each command as it goes. */
 export interface RunEvents {
@@ -65,7 +65,7 @@ async function runOne(
   if (run.stopReason !== undefined)
     return notRun(command, spool, { ended: endingOf(run.stopReason), error: 'it was never started' });
   try {
-    const prepared = prepareCommand(command, allowance, site);
+    const prepared = buildRedeemed(command, redeemed, site);
     record.addPlace(prepared.place);
     // What the journal has from the redeem says nothing of the paths that were made since.
     if (index === 0) keepProgress(redeemed, command, ports);

@@ -105,19 +105,10 @@ function firstCommand({ commands: [command] }: CommandContract): Command {
 }
 
 /**
- * A command of a run whose ticket is redeemed: makes the write paths that are missing, gathers the host's facts, plans and
- * launches, held. Throws a CscError where the host cannot give what is declared.
+ * Gathers the host's facts for a command, holds it against them, and builds it, held; makes nothing on the host. Throws a
+ * CscError where the host cannot give what is declared.
  */
-export function prepareCommand(command: Command, allowance: Allowance, site: Site): PreparedCommand {
-  const first = buildUnlessMissing(command, allowance, site);
-  if (first.process !== undefined) return first;
-  site.workplace.makeMissing(command, allowance);
-  const second = buildUnlessMissing(command, allowance, site);
-  if (second.process !== undefined) return second;
-  throw new CscError('SCOPE_NOT_FOUND', 'a write path was created and is gone again');
-}
-
-function buildUnlessMissing(
+export function buildUnlessMissing(
   command: Command,
   allowance: Allowance,
   site: Site,

@@ -1,4 +1,6 @@
 import { toConsumed } from '@csc-fleet/common/approval';
+import type { Command } from '@csc-fleet/common/contract';
+import { CscError } from '@csc-fleet/common/errors';
 import type { Allowance, Belongings } from '../admission/grant.ts';
 import { toUse } from '../admission/single-use.ts';
 import {
@@ -10,7 +12,13 @@ import {
 } from '../evidence/index.ts';
 import type { Journal } from '../journal/index.ts';
 import type { OutputSpool, SpoolDirectory } from '../output/index.ts';
-import type { PlannedCommand, PreparedCommand, PreparedRun } from './prepare.ts';
+import {
+  buildUnlessMissing,
+  type PlannedCommand,
+  type PreparedCommand,
+  type PreparedRun,
+  type Site,
+} from './prepare.ts';
 
 class Redeemed {
   protected readonly step = 'redeemed';
@@ -62,4 +70,17 @@ export async function redeem(
     }),
   ]);
   return new Redeemed(prepared, since);
+}
+
+/**
+ * Builds a command of a run that may leave something on this host: makes its write paths that are missing, then builds it,
+ * held. Throws a CscError where the host cannot give what is declared.
+ */
+export function buildRedeemed(command: Command, { allowance }: RedeemedRun, site: Site): PreparedCommand {
+  const first = buildUnlessMissing(command, allowance, site);
+  if (first.process !== undefined) return first;
+  site.workplace.makeMissing(command, allowance);
+  const second = buildUnlessMissing(command, allowance, site);
+  if (second.process !== undefined) return second;
+  throw new CscError('SCOPE_NOT_FOUND', 'a write path was created and is gone again');
 }
