@@ -60,7 +60,17 @@ export const house: House = {
       rpc: ['crypto', 'encoding', 'errors', 'files', 'gen', 'identity', 'messages'],
     },
   },
-  sandbox: { packages: ['common'] },
+  sandbox: {
+    packages: ['common'],
+    rooms: {
+      host: [],
+      seccomp: [],
+      cgroup: ['host'],
+      plan: ['cgroup', 'host', 'seccomp'],
+      launch: ['cgroup', 'host', 'plan'],
+      doctor: ['cgroup', 'host', 'launch', 'plan', 'seccomp'],
+    },
+  },
   executor: {
     packages: ['common', 'sandbox'],
     rooms: {

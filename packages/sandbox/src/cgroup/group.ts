@@ -2,9 +2,14 @@ import { mkdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { sendSignal } from '../host/index.ts';
-import type { CgroupMechanism } from '../plan/index.ts';
-import { readControl, tryWriteControl, writeControl } from './control-file.ts';
-import { type Controller, controllers } from './hierarchy.ts';
+import {
+  type CgroupMechanism,
+  type Controller,
+  controllers,
+  readControl,
+  tryWriteControl,
+  writeControl,
+} from './hierarchy.ts';
 import type { Setting } from './settings.ts';
 
 /** The directories of one group, by controller; with v2 they are one and the same. */

@@ -1,4 +1,6 @@
-import type { CgroupMechanism } from '../plan/index.ts';
+import { readFileSync, writeFileSync } from 'node:fs';
+
+export type CgroupMechanism = 'cgroup-v1' | 'cgroup-v2';
 
 /** The controllers that jobs are limited by. */
 export const controllers = ['memory', 'pids', 'cpu'] as const;
@@ -103,4 +105,32 @@ function unescapeOctal(path: string): string {
   return path.replaceAll(/\\([0-7]{3})/g, (_, digits: string) =>
     String.fromCharCode(Number.parseInt(digits, 8)),
   );
+}
+
+/** Writes one of the kernel's files. Throws what it says, with `path` also where the write itself is refused. */
+export function writeControl(path: string, value: string): void {
+  try {
+    // Without O_CREAT: the file is the kernel's, or it is not there.
+    writeFileSync(path, value, { flag: 'r+' });
+  } catch (error) {
+    throw Object.assign(error as NodeJS.ErrnoException, { path });
+  }
+}
+
+/** Writes it where that is possible. */
+export function tryWriteControl(path: string, value: string): void {
+  try {
+    writeControl(path, value);
+  } catch {
+    // Not there, or not for this process.
+  }
+}
+
+/** What one of the kernel's files says; undefined where it cannot be read. */
+export function readControl(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch {
+    return undefined;
+  }
 }

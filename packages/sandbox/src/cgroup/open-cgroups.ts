@@ -1,9 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { CscError } from '@csc-fleet/common/errors';
 import { type Check, failed, passed } from '../host/index.ts';
-import type { CgroupMechanism } from '../plan/index.ts';
 import { below, type GroupDirectories, makeGroup, openGroup, type RunGroup, removeNow } from './group.ts';
-import type { Hierarchies } from './hierarchy.ts';
+import type { CgroupMechanism, Hierarchies } from './hierarchy.ts';
 import { toJobsName } from './names.ts';
 import { findOwn, type Reserve, toCommonLimits } from './own.ts';
 import {

@@ -1,8 +1,6 @@
 import { availableParallelism, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
-import type { CgroupMechanism } from '../plan/index.ts';
-import { readControl } from './control-file.ts';
-import { findHierarchies, type Hierarchies } from './hierarchy.ts';
+import { type CgroupMechanism, findHierarchies, type Hierarchies, readControl } from './hierarchy.ts';
 import type { CommonLimits } from './settings.ts';
 
 /** What all jobs together leave to the executor and to the rest of the host. */

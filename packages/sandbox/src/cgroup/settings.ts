@@ -1,5 +1,4 @@
-import type { CgroupMechanism } from '../plan/index.ts';
-import type { Controller } from './hierarchy.ts';
+import type { CgroupMechanism, Controller } from './hierarchy.ts';
 
 /** What all processes of a group may use up together. */
 export interface GroupLimits {

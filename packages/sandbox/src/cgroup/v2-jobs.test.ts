@@ -4,8 +4,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from 'nod
 import { join } from 'node:path';
 import { everywhere, readMembers, v2Mount } from '@csc-fleet/test-kit/sandbox/cgroups';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { writeControl } from './control-file.ts';
 import { below, makeGroup, openGroup } from './group.ts';
+import { writeControl } from './hierarchy.ts';
 import { toLeafName } from './names.ts';
 import { makeV2Jobs } from './v2-jobs.ts';
 

@@ -1,8 +1,7 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { readControl, writeControl } from './control-file.ts';
 import { below, type GroupDirectories, makeGroup, removeDirectory, removeNow } from './group.ts';
-import { controllers, type Hierarchies } from './hierarchy.ts';
+import { controllers, type Hierarchies, readControl, writeControl } from './hierarchy.ts';
 import { toLeafName } from './names.ts';
 import type { Setting } from './settings.ts';
 

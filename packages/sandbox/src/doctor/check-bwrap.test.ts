@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { requireChecks } from '../host/check.ts';
-import { askBwrap, checkMode, checkOptions, parseOptions } from './check-bwrap.ts';
+import { askBwrap, examineMode, examineOptions, parseOptions } from './check-bwrap.ts';
 
 describe('askBwrap', () => {
   it('finds the installed bwrap fit', async () => {
@@ -26,20 +26,20 @@ describe('askBwrap', () => {
   });
 });
 
-describe('checkMode', () => {
+describe('examineMode', () => {
   it('refuses setuid and setgid', () => {
-    expect(checkMode('/usr/bin/bwrap', 0o100755).ok).toBe(true);
-    expect(checkMode('/usr/bin/bwrap', 0o104755).ok).toBe(false);
-    expect(checkMode('/usr/bin/bwrap', 0o102755).ok).toBe(false);
+    expect(examineMode('/usr/bin/bwrap', 0o100755).ok).toBe(true);
+    expect(examineMode('/usr/bin/bwrap', 0o104755).ok).toBe(false);
+    expect(examineMode('/usr/bin/bwrap', 0o102755).ok).toBe(false);
   });
 });
 
-describe('checkOptions', () => {
+describe('examineOptions', () => {
   it('names what an older bwrap lacks', () => {
     const help =
       '    --args FD      Parse NUL-separated args\n    --perms OCTAL   Set permissions\n    --bind SRC DEST\n';
     expect([...parseOptions(help)]).toEqual(['args', 'perms', 'bind']);
-    expect(checkOptions('/usr/bin/bwrap', parseOptions(help))).toMatchObject({
+    expect(examineOptions('/usr/bin/bwrap', parseOptions(help))).toMatchObject({
       ok: false,
       detail: expect.stringContaining('--bind-fd'),
     });

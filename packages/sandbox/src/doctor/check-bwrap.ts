@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { promisify } from 'node:util';
-import { type Check, checkProgramFile, failed, passed } from '../host/index.ts';
+import { type Check, examineProgramFile, failed, passed } from '../host/index.ts';
 
 /** What bwrap says of itself. */
 export interface BwrapFacts {
@@ -25,7 +25,7 @@ export async function askBwrap(path: string): Promise<BwrapFacts> {
   const stats = statSync(path, { throwIfNoEntry: false });
   if (stats === undefined) return unusable(failed('bwrap', `there is no ${path}`, install));
   // Before it is started for the first time.
-  const own = checkProgramFile(path, process.getuid?.() ?? -1);
+  const own = examineProgramFile(path, process.getuid?.() ?? -1);
   if (!own.ok) return unusable(own);
   const answers = await Promise.all([ask(path, '--version'), ask(path, '--help')]).catch(() => undefined);
   if (answers === undefined) return unusable(failed('bwrap', `${path} does not run`, install));
@@ -34,7 +34,11 @@ export async function askBwrap(path: string): Promise<BwrapFacts> {
   return {
     version: firstLine(version).replace(/^bubblewrap /, ''),
     options,
-    checks: [passed('bwrap', firstLine(version)), checkMode(path, stats.mode), checkOptions(path, options)],
+    checks: [
+      passed('bwrap', firstLine(version)),
+      examineMode(path, stats.mode),
+      examineOptions(path, options),
+    ],
   };
 }
 
@@ -44,7 +48,7 @@ export function parseOptions(help: string): Set<string> {
 }
 
 /** A setuid bwrap builds sandboxes with root's rights, where this recipe counts on its having none. */
-export function checkMode(path: string, mode: number): Check {
+export function examineMode(path: string, mode: number): Check {
   if ((mode & 0o6000) === 0) return passed('bwrap-not-setuid', `${path} is not setuid`);
   return failed(
     'bwrap-not-setuid',
@@ -53,7 +57,7 @@ export function checkMode(path: string, mode: number): Check {
   );
 }
 
-export function checkOptions(path: string, options: ReadonlySet<string>): Check {
+export function examineOptions(path: string, options: ReadonlySet<string>): Check {
   const missing = neededOptions.filter((option) => !options.has(option));
   if (missing.length === 0) return passed('bwrap-options', `${path} has all options that are needed`);
   return failed('bwrap-options', `${path} lacks --${missing.join(', --')}`, install);

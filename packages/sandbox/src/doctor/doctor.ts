@@ -6,10 +6,12 @@ import { narrowLimits } from '@csc-fleet/common/limits';
 import { type Cgroups, openCgroups, probeCgroups } from '../cgroup/index.ts';
 import {
   type Check,
-  checkPool,
-  checkTools,
   defaultScratchDirectory,
+  examinePool,
+  examineTools,
   failed,
+  type JobUser,
+  type JobUsers,
   passed,
   requireChecks,
   toolPath,
@@ -19,8 +21,6 @@ import {
   defaultReserve,
   defaultRunLimits,
   type HostFacts,
-  type JobUser,
-  type JobUsers,
   type Namespace,
   namespaces,
   planSandbox,
@@ -40,7 +40,7 @@ export interface DoctorOptions extends ProbeOptions {
 
 /** Tries everything that a sandbox needs. What depends on a check that failed is left out. */
 export async function diagnose(options: DoctorOptions = {}): Promise<Check[]> {
-  const tools = checkTools(process.getuid?.() ?? -1);
+  const tools = examineTools(process.getuid?.() ?? -1);
   if (!tools.ok) return [tools];
   const bwrap = await askBwrap(options.bwrapPath ?? defaultBwrapPath);
   if (bwrap.checks.some(({ ok }) => !ok)) return [tools, ...bwrap.checks];
@@ -53,7 +53,7 @@ export async function diagnose(options: DoctorOptions = {}): Promise<Check[]> {
     ...namespaces.map((namespace) => tryNamespace(facts, namespace)),
     tryNesting(facts),
   ]);
-  basics.push(...checkPool(facts.jobUsers, options.pathRoots ?? []));
+  basics.push(...examinePool(facts.jobUsers, options.pathRoots ?? []));
   basics.push(...tryCgroups(facts, options), tryFilter(facts));
   const whole = basics.every(({ ok }) => ok) ? [await tryRecipe(facts, options)] : [];
   return [tools, ...bwrap.checks, check, ...basics, ...whole];

@@ -1,6 +1,6 @@
 import { lstatSync, readlinkSync, type Stats } from 'node:fs';
 import { findCgroupMechanism, probeCgroups } from '../cgroup/index.ts';
-import { checkTools, type RunAs, requireChecks, resolveJobUsers } from '../host/index.ts';
+import { examineTools, type RunAs, requireChecks, resolveJobUsers } from '../host/index.ts';
 import { type HostFacts, resolverPaths, type SystemLink, shownEtcPaths } from '../plan/index.ts';
 import { loadSeccomp } from '../seccomp/index.ts';
 import { askBwrap } from './check-bwrap.ts';
@@ -24,7 +24,7 @@ export const defaultBwrapPath = '/usr/bin/bwrap';
 export async function probeHost(options: ProbeOptions = {}): Promise<HostFacts> {
   const bwrapPath = options.bwrapPath ?? defaultBwrapPath;
   const executorUid = process.getuid?.() ?? -1;
-  requireChecks([checkTools(executorUid)]);
+  requireChecks([examineTools(executorUid)]);
   const bwrap = await askBwrap(bwrapPath);
   requireChecks(bwrap.checks);
   return {

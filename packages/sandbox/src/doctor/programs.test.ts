@@ -1,7 +1,7 @@
 import { chmodSync, chownSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { checkProgramFile, checkTools } from '../host/programs.ts';
+import { examineProgramFile, examineTools } from '../host/programs.ts';
 import { diagnose } from './doctor.ts';
 import { probeHost } from './probe-host.ts';
 
@@ -49,9 +49,9 @@ describe('bwrap', () => {
     mkdirSync(open);
     symlinkSync(bwrap(), join(open, 'bwrap'));
     symlinkSync(join(open, 'bwrap'), join(root, 'bin/link'));
-    expect(checkProgramFile(join(root, 'bin/link'), self).ok).toBe(true);
+    expect(examineProgramFile(join(root, 'bin/link'), self).ok).toBe(true);
     chmodSync(open, 0o777);
-    expect(checkProgramFile(join(root, 'bin/link'), self)).toMatchObject({
+    expect(examineProgramFile(join(root, 'bin/link'), self)).toMatchObject({
       ok: false,
       remedy: `chmod go-w ${open}`,
     });
@@ -59,5 +59,5 @@ describe('bwrap', () => {
 });
 
 it('the tools of this host are fit', () => {
-  expect(checkTools(self)).toMatchObject({ ok: true });
+  expect(examineTools(self)).toMatchObject({ ok: true });
 });

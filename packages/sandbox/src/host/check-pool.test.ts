@@ -1,8 +1,8 @@
 import { chmodSync } from 'node:fs';
 import { makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/plan';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { JobUsers } from '../plan/facts.ts';
-import { checkPool } from './check-pool.ts';
+import { examinePool } from './check-pool.ts';
+import type { JobUsers } from './run-as.ts';
 
 const gid = process.getgid?.() ?? -1;
 const a = { uid: 3001, gid, name: 'a', group: 'jobs' };
@@ -13,7 +13,7 @@ const accounts = (members: readonly string[], shell = '/usr/sbin/nologin') => ({
   shells: new Map([['a', shell]]),
 });
 
-describe('checkPool', () => {
+describe('examinePool', () => {
   let tree: TestTree;
   beforeEach(() => {
     tree = makeTree();
@@ -21,24 +21,27 @@ describe('checkPool', () => {
   afterEach(() => tree.remove());
 
   it('has nothing to say of one user for all', () => {
-    expect(checkPool({ ...users, pooled: false }, ['/w'], accounts([]))).toEqual([]);
+    expect(examinePool({ ...users, pooled: false }, ['/w'], accounts([]))).toEqual([]);
   });
 
   it('wants every account in the group', () => {
-    expect(checkPool(users, [], accounts([]))[0]).toMatchObject({ ok: false, remedy: 'usermod -aG jobs a' });
-    expect(checkPool(users, [], accounts(['a']))[0]).toMatchObject({ ok: true });
+    expect(examinePool(users, [], accounts([]))[0]).toMatchObject({
+      ok: false,
+      remedy: 'usermod -aG jobs a',
+    });
+    expect(examinePool(users, [], accounts(['a']))[0]).toMatchObject({ ok: true });
   });
 
   it('advises against login shells', () => {
-    const [, shells] = checkPool(users, [], accounts(['a'], '/bin/bash'));
+    const [, shells] = examinePool(users, [], accounts(['a'], '/bin/bash'));
     expect(shells).toMatchObject({ ok: true, remedy: expect.stringContaining('nologin a') });
-    expect(checkPool(users, [], accounts(['a']))[1]).not.toHaveProperty('remedy');
+    expect(examinePool(users, [], accounts(['a']))[1]).not.toHaveProperty('remedy');
   });
 
   it('says which directories the group cannot write, or would not hand on', () => {
     const check = (mode: number) => {
       chmodSync(tree.path, mode);
-      return checkPool(users, ['/', tree.path], accounts(['a'])).slice(2);
+      return examinePool(users, ['/', tree.path], accounts(['a'])).slice(2);
     };
     const remedy = expect.stringContaining(`chmod g+rwxs ${tree.path}`);
     expect(check(0o2755)).toMatchObject([{ ok: true, remedy }]);

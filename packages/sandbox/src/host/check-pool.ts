@@ -1,14 +1,13 @@
 import { type Stats, statSync } from 'node:fs';
-import type { JobUser, JobUsers } from '../plan/index.ts';
 import { advised, type Check, failed, passed } from './check.ts';
-import { type Accounts, readAccounts } from './job-user.ts';
+import { type Accounts, type JobUser, type JobUsers, readAccounts } from './run-as.ts';
 
 /**
  * Whether a pool's users can meet in their write scopes. That each is there, is not root and is there once has been seen
  * to by then. Nothing for a host where all runs have one user.
  * @param pathRoots what the host's owner opens to jobs at all; "/" says nothing of where they write
  */
-export function checkPool(
+export function examinePool(
   { all, pooled }: JobUsers,
   pathRoots: readonly string[],
   accounts: Accounts = readAccounts(),
@@ -16,14 +15,14 @@ export function checkPool(
   if (!pooled) return [];
   const roots = pathRoots.filter((root) => root !== '/');
   return [
-    checkMembers(all, accounts),
-    checkShells(all, accounts),
-    ...roots.flatMap((root) => checkRoot(root, all[0])),
+    examineMembers(all, accounts),
+    examineShells(all, accounts),
+    ...roots.flatMap((root) => examineRoot(root, all[0])),
   ];
 }
 
 // An id without an account is nobody's, and needs no group to be in.
-function checkMembers(all: readonly JobUser[], { users, groups }: Accounts): Check {
+function examineMembers(all: readonly JobUser[], { users, groups }: Accounts): Check {
   for (const { name, uid, gid, group } of all) {
     const own = users.find((account) => account.name === name && account.uid === uid);
     if (name === undefined || own === undefined || own.gid === gid) continue;
@@ -34,7 +33,7 @@ function checkMembers(all: readonly JobUser[], { users, groups }: Accounts): Che
   return passed('job-pool', `${all.length} users, all in one group`);
 }
 
-function checkShells(all: readonly JobUser[], { shells }: Accounts): Check {
+function examineShells(all: readonly JobUser[], { shells }: Accounts): Check {
   const name = all
     .map((user) => user.name ?? '')
     .find((it) => !/^$|nologin$|false$/.test(shells?.get(it) ?? ''));
@@ -44,7 +43,7 @@ function checkShells(all: readonly JobUser[], { shells }: Accounts): Check {
 }
 
 // Only what jobs write below it needs that, so it is advice.
-function checkRoot(root: string, user: JobUser): Check[] {
+function examineRoot(root: string, user: JobUser): Check[] {
   const stats = statSync(root, { throwIfNoEntry: false });
   if (stats === undefined) return [advised('job-pool-scopes', `${root} is not there`, `mkdir ${root}`)];
   if (isShared(stats, user)) return [passed('job-pool-scopes', `${root} is the pool's to write`)];

@@ -1,12 +1,18 @@
 export { type Check, failed, passed, requireChecks } from './check.ts';
-export { checkPool } from './check-pool.ts';
-export { lockStateDirectory } from './instance-lock.ts';
+export { examinePool } from './check-pool.ts';
+export {
+  descriptorPath,
+  isWithin,
+  lookOnHost,
+  type OpenPath,
+  openResolved,
+  type Walk,
+  walkPath,
+} from './host-path.ts';
+export { lockJobUsers, lockStateDirectory } from './instance-locks.ts';
 export { findClosedParent, mayExecute, mayMake, mayWrite } from './job-access.ts';
-export { isPool, type RunAs, resolveJobUsers } from './job-user.ts';
-export { type JobUserLeases, JobUserPool, shareUser, type UserLease } from './job-users.ts';
-export { lockJobUsers } from './lock-job-users.ts';
-export { descriptorPath, type OpenPath, openResolved } from './open-path.ts';
-export { ownerPattern, parseOwner, toOwnerId } from './owner.ts';
+export { type JobUserLeases, JobUserPool, shareUser, type UserLease } from './job-user-pool.ts';
+export { ownerPattern, parseOwner, toOwnerId, toUntoldName } from './owned-names.ts';
 export {
   findCommand,
   identify,
@@ -17,14 +23,15 @@ export {
   signalProcess,
   waitUntilGone,
 } from './processes.ts';
-export { checkProgramFile, checkTools, toolPath } from './programs.ts';
+export { examineProgramFile, examineTools, toolPath } from './programs.ts';
+export { isPool, type JobUser, type JobUsers, type RunAs, resolveJobUsers } from './run-as.ts';
 export {
+  createSharedContent,
   defaultScratchDirectory,
   findScratchOwner,
   openContent,
   openNameKey,
+  type SharedContent,
   toScratchPath,
 } from './scratch.ts';
 export { sweepLeftovers } from './sweep.ts';
-export { toUntoldName } from './untold-names.ts';
-export { isWithin, lookOnHost, type Walk, walkPath } from './walk.ts';

@@ -1,8 +1,8 @@
 import { chmodSync, statSync } from 'node:fs';
 import { makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/plan';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { JobUser, JobUsers } from '../plan/facts.ts';
 import { findClosedParent, mayExecute, mayWrite } from './job-access.ts';
+import type { JobUser, JobUsers } from './run-as.ts';
 
 const self = { uid: process.getuid?.() ?? -1, gid: process.getgid?.() ?? -1 };
 const stranger = { uid: 54321, gid: 54321 };

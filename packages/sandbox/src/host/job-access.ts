@@ -1,6 +1,6 @@
 import { type Stats, statSync } from 'node:fs';
 import { posix } from 'node:path';
-import type { JobUser, JobUsers } from '../plan/index.ts';
+import type { JobUser, JobUsers } from './run-as.ts';
 
 /**
  * Whether jobs may change the entries of a directory, by its mode: this run's user, or another run's meanwhile. Where

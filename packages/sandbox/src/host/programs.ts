@@ -1,7 +1,7 @@
 import { lstatSync, type Stats } from 'node:fs';
 import { posix } from 'node:path';
 import { type Check, failed, passed } from './check.ts';
-import { type Walk, walkPath } from './walk.ts';
+import { type Walk, walkPath } from './host-path.ts';
 
 /** Where this process looks for the programs that it starts for itself, whatever its own PATH says. */
 export const toolPath = '/usr/sbin:/usr/bin:/sbin:/bin';
@@ -11,9 +11,9 @@ export const toolPath = '/usr/sbin:/usr/bin:/sbin:/bin';
 const tools = ['prlimit', 'mkfifo', 'mkdir', 'nsenter', 'perl'];
 
 /** Whether nobody but root, and who the executor is, can change the programs that it starts. */
-export function checkTools(executorUid: number): Check {
+export function examineTools(executorUid: number): Check {
   const found = tools.map((name) => posix.join('/', name)).flatMap(findTool);
-  return found.map((path) => checkProgramFile(path, executorUid)).find(({ ok }) => !ok) ?? safe;
+  return found.map((path) => examineProgramFile(path, executorUid)).find(({ ok }) => !ok) ?? safe;
 }
 
 const safe = passed('programs', 'nobody else can change the programs that the executor starts');
@@ -28,7 +28,7 @@ function findTool(name: string): string[] {
  * and the owner of the file, of every directory above it, and of those that the symlinks to it go through. Ok where
  * there is no such file.
  */
-export function checkProgramFile(path: string, executorUid: number): Check {
+export function examineProgramFile(path: string, executorUid: number): Check {
   const walk = walkPath(path);
   for (const place of walk === undefined ? [] : placesOf(walk)) {
     const stats = lstatSync(place, { throwIfNoEntry: false });

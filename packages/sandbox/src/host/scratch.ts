@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { accessSync, closeSync, constants, openSync, rmSync, unlinkSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ownerPattern, parseOwner, toOwnerId } from './owner.ts';
+import { descriptorPath } from './host-path.ts';
+import { ownerPattern, parseOwner, toOwnerId } from './owned-names.ts';
 import type { ProcessId } from './processes.ts';
 
 /** A new name in the scratch directory, which says whose it is. */
@@ -55,4 +56,26 @@ export function openContent(content: string | Buffer, directory: string): number
     closeSync(fd);
     throw error;
   }
+}
+
+/** Content that many children read: written once, and opened anew for each, as an offset is shared by all who have it. */
+export interface SharedContent {
+  /** A new descriptor at the start of `content`, a text or always the same Buffer. The caller closes it. */
+  open(content: string | Buffer): number;
+  close(): void;
+}
+
+export function createSharedContent(directory: string): SharedContent {
+  const descriptors = new Map<string | Buffer, number>();
+  return {
+    open(content) {
+      const fd = descriptors.get(content) ?? openContent(content, directory);
+      descriptors.set(content, fd);
+      return openSync(descriptorPath(fd), constants.O_RDONLY);
+    },
+    close() {
+      for (const fd of descriptors.values()) closeSync(fd);
+      descriptors.clear();
+    },
+  };
 }

@@ -1,5 +1,6 @@
 import { readdirSync, readlinkSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { isNamedWith } from './owned-names.ts';
 import {
   identify,
   isAlive,
@@ -10,7 +11,6 @@ import {
   waitUntilGone,
 } from './processes.ts';
 import { defaultScratchDirectory, findNameKey, findScratchOwner } from './scratch.ts';
-import { isNamedWith } from './untold-names.ts';
 
 /** What an executor left behind that was killed. */
 export interface Leftovers {

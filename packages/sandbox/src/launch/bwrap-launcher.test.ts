@@ -26,9 +26,9 @@ import {
 } from '@csc-fleet/test-kit/sandbox/runner';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { probeHost } from '../doctor/probe-host.ts';
+import { isNamedWith } from '../host/owned-names.ts';
 import { isNested, listProcesses } from '../host/processes.ts';
 import { findNameKey } from '../host/scratch.ts';
-import { isNamedWith } from '../host/untold-names.ts';
 import { type RunFacts, toRunFacts } from '../plan/facts.ts';
 import { planSandbox } from '../plan/plan.ts';
 import { resolveScopes } from '../plan/resolve-scopes.ts';

@@ -1,12 +1,11 @@
+import { readdirSync, readFileSync } from 'node:fs';
 import { CscError } from '@csc-fleet/common/errors';
 import type { Cgroups } from '../cgroup/index.ts';
-import { defaultScratchDirectory } from '../host/index.ts';
+import { createSharedContent, defaultScratchDirectory } from '../host/index.ts';
 import { findExecutable, type HostFacts, toRunFacts } from '../plan/index.ts';
-import { findInheritedDescriptors } from './descriptors.ts';
 import { createFifoPool } from './fifo-pool.ts';
 import { type BwrapKit, launchInBwrap } from './launch-in-bwrap.ts';
 import type { LaunchedProcess, Launcher, LaunchSpec, SandboxPlace } from './launcher.ts';
-import { createSharedContent } from './shared-content.ts';
 import { endedProcess, orInfrastructure } from './supervise.ts';
 
 export interface BwrapLauncherOptions {
@@ -70,4 +69,26 @@ function findRefusal(
     if (found.code !== 0) return endedProcess({ kind: 'not_started', ...found });
   }
   return undefined;
+}
+
+const closeOnExec = 0o2000000;
+
+/**
+ * Descriptors of this process, from 3 on, that its children would inherit: its own parent left them open. Node sets
+ * close-on-exec on all that it opens itself, and on inherited ones only as far as they follow without a gap.
+ */
+export function findInheritedDescriptors(): number[] {
+  return readdirSync('/proc/self/fd')
+    .map(Number)
+    .filter((fd) => fd > 2 && isInheritable(fd));
+}
+
+function isInheritable(fd: number): boolean {
+  try {
+    const flags = /^flags:\s+(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1];
+    return flags !== undefined && (Number.parseInt(flags, 8) & closeOnExec) === 0;
+  } catch {
+    // The one that listed the directory.
+    return false;
+  }
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { parseBwrapStatus } from './bwrap-status.ts';
 import { parseBwrapError, parseExecFailure } from './judge-bwrap.ts';
-import { signalExit, toSegmentExit } from './segment-exit.ts';
+import { signalExit, toSegmentExit } from './segment.ts';
 
 describe('parseBwrapStatus', () => {
   const first = '{ "child-pid": 7, "net-namespace": 4026532183 }\n';

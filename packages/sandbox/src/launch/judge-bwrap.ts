@@ -3,8 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { NotRunnable } from '../plan/index.ts';
 import type { BwrapEnd } from './bwrap-segment.ts';
 import type { OutputStream } from './output-stream.ts';
-import type { SegmentEnd } from './segment.ts';
-import { signalExit, toSegmentExit } from './segment-exit.ts';
+import { type SegmentEnd, signalExit, toSegmentExit } from './segment.ts';
 
 /** What the end of a bwrap means for the command inside it. */
 export async function judgeBwrap(end: BwrapEnd, stderr: OutputStream): Promise<SegmentEnd> {

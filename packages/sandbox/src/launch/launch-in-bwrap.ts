@@ -1,6 +1,6 @@
 import { closeSync, writeFileSync, writeSync } from 'node:fs';
 import type { Cgroups, RunGroup } from '../cgroup/index.ts';
-import { openContent } from '../host/index.ts';
+import { openContent, type SharedContent } from '../host/index.ts';
 import {
   bwrapArguments,
   type DescriptorNumbers,
@@ -15,7 +15,6 @@ import { judgeBwrap } from './judge-bwrap.ts';
 import type { LaunchedProcess, LaunchSpec, SandboxPlace } from './launcher.ts';
 import { OutputStream } from './output-stream.ts';
 import { failedSegment, type SegmentProcess } from './segment.ts';
-import type { SharedContent } from './shared-content.ts';
 import { supervise } from './supervise.ts';
 
 /** What every launch in bwrap draws on. */

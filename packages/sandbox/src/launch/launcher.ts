@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
-import type { JobUser, ResolvedScopes, SandboxPlan } from '../plan/index.ts';
+import type { JobUser } from '../host/index.ts';
+import type { ResolvedScopes, SandboxPlan } from '../plan/index.ts';
 
 /** Starts the processes of one command. Implementations: bwrap (Linux), local (no sandbox). */
 export interface Launcher {

@@ -4,8 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { guarded } from '@csc-fleet/common/errors';
 import { sendSignal } from '../host/index.ts';
 import type { LocalPlace } from './launcher.ts';
-import type { SegmentEnd, SegmentProcess } from './segment.ts';
-import { signalExit } from './segment-exit.ts';
+import { type SegmentEnd, type SegmentProcess, signalExit } from './segment.ts';
 
 /** A program on the host itself. It starts with `start`, or never, if `kill` comes before. */
 export interface LocalSegment extends SegmentProcess {

@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import type { NotRunnable } from '../plan/index.ts';
 import type { SegmentExit } from './launcher.ts';
 
@@ -37,4 +38,22 @@ function toEnd(error: unknown, program: string): SegmentEnd {
   if (code === 'E2BIG')
     return { kind: 'not_started', reason: { code: 126, message: `${program}: its arguments are too long` } };
   return { kind: 'failed', message: `the sandbox could not be started: ${code ?? message}` };
+}
+
+const signalNames: ReadonlyMap<number, string> = new Map(
+  // Backwards, as the first name of a number (SIGABRT) is the usual one and the later one (SIGIOT) its alias.
+  Object.entries(constants.signals)
+    .toReversed()
+    .map(([name, number]) => [number, name]),
+);
+
+/** Reads 128 + n as the end by signal n: that is all that bwrap, like a shell, says of one. */
+export function toSegmentExit(exitCode: number): SegmentExit {
+  const signal = signalNames.get(exitCode - 128);
+  return signal === undefined ? { exitCode } : { exitCode, signal };
+}
+
+/** The exit of a process that a signal ended. */
+export function signalExit(signal: NodeJS.Signals): SegmentExit {
+  return { exitCode: 128 + constants.signals[signal], signal };
 }

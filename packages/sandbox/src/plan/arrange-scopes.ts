@@ -2,8 +2,7 @@ import { lstatSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import { posix } from 'node:path';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { descriptorPath, isWithin, mayWrite } from '../host/index.ts';
-import { type OpenScope, openFor, type Resolution } from './resolution.ts';
-import type { ResolvedScopes } from './scopes.ts';
+import { type OpenScope, openFor, type Resolution, type ResolvedScopes } from './scopes.ts';
 import { ownDirectories, systemTrees } from './view.ts';
 
 /** The most entries that a read scope may be split into: each becomes a mount of its own. */

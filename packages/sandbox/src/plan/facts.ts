@@ -1,3 +1,5 @@
+import type { CgroupMechanism } from '../cgroup/index.ts';
+import type { JobUser, JobUsers } from '../host/index.ts';
 import type { SeccompFilters } from '../seccomp/index.ts';
 
 /** What the sandbox depends on and only the host can say. Gathered once at start by `probeHost`. */
@@ -27,32 +29,10 @@ export interface HostFacts {
   readonly cgroups: CgroupMechanism | 'none';
 }
 
-export type CgroupMechanism = 'cgroup-v1' | 'cgroup-v2';
-
 /** The facts of one run: those of the host, and which of its job users this run has. */
 export interface RunFacts extends HostFacts {
   /** Another one than the executor's own user only where the executor is root. */
   readonly jobUser: JobUser;
-}
-
-export interface JobUser {
-  readonly uid: number;
-  readonly gid: number;
-  /** Absent where the uid has no account. */
-  readonly name?: string;
-  /** The group's name; absent where it has none, or none was asked for. */
-  readonly group?: string;
-}
-
-/** Whom jobs run as. */
-export interface JobUsers {
-  /** One for all runs, or several, of which no two runs have the same at a time. */
-  readonly all: readonly [JobUser, ...JobUser[]];
-  /**
-   * True: it is a pool. Its users have one group, by which write scopes are reached, so that one run may change what
-   * another one with another user has made.
-   */
-  readonly pooled: boolean;
 }
 
 /** The facts of a run as one of the host's job users. */

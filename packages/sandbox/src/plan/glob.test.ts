@@ -2,8 +2,7 @@ import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/plan';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { expandGlob, isGlob, maxGlobMatches, stripTree } from './glob.ts';
-import { matchesName, toTokens } from './glob-name.ts';
+import { expandGlob, isGlob, matchesName, maxGlobMatches, stripTree, toTokens } from './glob.ts';
 
 describe('matchesName', () => {
   const cases: readonly [pattern: string, name: string, matches: boolean][] = [

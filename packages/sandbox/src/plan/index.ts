@@ -4,15 +4,8 @@ export {
   numberDescriptors,
   prlimitArguments,
 } from './bwrap-arguments.ts';
-export { resolverPaths, shownEtcPaths } from './etc-files.ts';
-export {
-  type CgroupMechanism,
-  type HostFacts,
-  type JobUser,
-  type JobUsers,
-  type SystemLink,
-  toRunFacts,
-} from './facts.ts';
+export { describeLocal, describeSandbox, sandboxProfileId } from './describe.ts';
+export { type HostFacts, type SystemLink, toRunFacts } from './facts.ts';
 export { type Executable, findExecutable, type NotRunnable } from './find-executable.ts';
 export { expandGlob, isGlob, stripTree } from './glob.ts';
 export { defaultReserve, defaultRunLimits, type RunLimits } from './limits.ts';
@@ -26,8 +19,7 @@ export {
   scopeDescriptors,
   toSecretDescriptor,
 } from './plan.ts';
-export { describeLocal, describeSandbox, sandboxProfileId } from './profile.ts';
 export { makeMissing, resolveScopes } from './resolve-scopes.ts';
 export { type ClaimedScopes, ScopeClaims } from './scope-claims.ts';
 export type { ResolvedScopes, ScopeRequest } from './scopes.ts';
-export { toSecretPath } from './view.ts';
+export { resolverPaths, shownEtcPaths, toSecretPath } from './view.ts';

@@ -1,7 +1,7 @@
 import { makeCommand, makeFacts, makeScopes, testLimits } from '@csc-fleet/test-kit/sandbox/plan';
 import { describe, expect, it } from 'vitest';
+import { describeLocal, describeSandbox, sandboxProfileId } from './describe.ts';
 import { planSandbox, type SandboxPlan, scopeDescriptors } from './plan.ts';
-import { describeLocal, describeSandbox, sandboxProfileId } from './profile.ts';
 
 const scopes = makeScopes({
   binds: [{ fd: 20, source: '/w', destination: '/w', writable: true }],

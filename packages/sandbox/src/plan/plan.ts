@@ -1,10 +1,11 @@
 import type { NetworkMode } from '@csc-fleet/common/contract';
-import { isWithin } from '../host/index.ts';
-import { madeUpEtcFiles } from './etc-files.ts';
-import type { CgroupMechanism, HostFacts, JobUser, RunFacts } from './facts.ts';
+import type { CgroupMechanism } from '../cgroup/index.ts';
+import { isWithin, type JobUser } from '../host/index.ts';
+import type { HostFacts, RunFacts } from './facts.ts';
 import type { RunLimits } from './limits.ts';
 import type { ResolvedScopes } from './scopes.ts';
 import {
+  madeUpEtcFiles,
   privateDirectories,
   sandboxGid,
   sandboxHome,

@@ -6,10 +6,9 @@ import { makeFacts, makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { maxSplitEntries } from './arrange-scopes.ts';
 import type { RunFacts } from './facts.ts';
-import { maxOpenScopes } from './resolution.ts';
 import { makeMissing, resolveScopes } from './resolve-scopes.ts';
 import { ScopeClaims } from './scope-claims.ts';
-import type { ResolvedScopes, ScopeRequest } from './scopes.ts';
+import { maxOpenScopes, type ResolvedScopes, type ScopeRequest } from './scopes.ts';
 
 const own = { uid: process.getuid?.() ?? -1, gid: process.getgid?.() ?? -1 };
 const isRoot = own.uid === 0;

@@ -7,8 +7,13 @@ import { arrangeScopes } from './arrange-scopes.ts';
 import { checkCreatable, createWritePath } from './create-write-path.ts';
 import type { RunFacts } from './facts.ts';
 import { expandGlob, isGlob, stripTree } from './glob.ts';
-import { type OpenScope, openFor, type Resolution } from './resolution.ts';
-import type { ResolvedScopes, ScopeRequest } from './scopes.ts';
+import {
+  type OpenScope,
+  openFor,
+  type Resolution,
+  type ResolvedScopes,
+  type ScopeRequest,
+} from './scopes.ts';
 import { closedTrees, privateDirectories } from './view.ts';
 
 /**

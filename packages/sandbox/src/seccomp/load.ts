@@ -4,8 +4,7 @@ import { CscError, type Fault, formatFaults, orThrow } from '@csc-fleet/common/e
 import { readBoundedFile } from '@csc-fleet/common/files';
 import { assembleProfile } from './assemble.ts';
 import defaultProfile from './default-profile.json' with { type: 'json' };
-import { noUnixSockets } from './no-unix-sockets.ts';
-import { parseSeccompProfile, type SeccompProfile } from './profile.ts';
+import { parseSeccompProfile, type SeccompEntry, type SeccompProfile } from './profile.ts';
 import type { Architecture } from './system-calls.ts';
 
 /** The system call filter of every command on a host. */
@@ -81,3 +80,24 @@ function invalid(file: string, fault: Fault): CscError {
   const faults = [fault];
   return new CscError('CONFIG_INVALID', `${file} was refused:\n${formatFaults(faults)}`, { faults });
 }
+
+// socket(2) and socketpair(2) read 32 bits of each argument, whatever the other half says.
+const low32 = 0xffff_ffff;
+const isUnix = { index: 0, op: 'SCMP_CMP_MASKED_EQ', value: low32, valueTwo: 1 } as const;
+const isOfType = (type: number) =>
+  ({ index: 1, op: 'SCMP_CMP_MASKED_EQ', value: 0xf, valueTwo: type }) as const;
+const pair = { names: ['socketpair'], action: 'SCMP_ACT_ALLOW' } as const;
+const [stream, seqpacket, eacces] = [1, 5, 13];
+
+const syscalls: readonly SeccompEntry[] = [
+  { names: ['socket'], action: 'SCMP_ACT_ERRNO', errnoRet: eacces, args: [isUnix] },
+  { ...pair, names: [...pair.names], args: [isUnix, isOfType(stream)] },
+  { ...pair, names: [...pair.names], args: [isUnix, isOfType(seqpacket)] },
+  { names: ['socketpair'], action: 'SCMP_ACT_ERRNO', errnoRet: eacces, args: [isUnix] },
+];
+
+/**
+ * Takes Unix sockets away that have, or could reach, a name in the file system (unix(7)). Pairs stay: those that are
+ * connected for good, and not datagram sockets, which may send to any name.
+ */
+export const noUnixSockets: SeccompProfile = { defaultAction: 'SCMP_ACT_ALLOW', syscalls: [...syscalls] };

@@ -1,6 +1,7 @@
 import { canonicalJson, type JsonObject, sha256Hex } from '@csc-fleet/common/encoding';
 import type { SandboxReport } from '@csc-fleet/common/receipt';
-import type { CgroupMechanism, RunFacts } from './facts.ts';
+import type { CgroupMechanism } from '../cgroup/index.ts';
+import type { RunFacts } from './facts.ts';
 import type { Mount, Rlimit, SandboxPlan } from './plan.ts';
 import { sandboxHome } from './view.ts';
 

@@ -3,9 +3,8 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { CscError } from '@csc-fleet/common/errors';
 import { explainFileError, makeDirectory } from '@csc-fleet/common/files';
-import type { JobUsers } from '../plan/index.ts';
-import { endProcessesOf } from './end-users.ts';
-import type { InstanceLock } from './instance-lock.ts';
+import { endProcessesOf } from './processes.ts';
+import type { JobUsers } from './run-as.ts';
 
 /** Where it says which users are taken: of root, and empty after a restart of the host. */
 const defaultDirectory = '/run/csc-job-users';
@@ -25,7 +24,7 @@ export async function lockJobUsers(
     for (const lock of locks.splice(0)) lock.close();
   };
   try {
-    for (const { uid } of all) locks.push(lock(join(directory, String(uid)), uid));
+    for (const { uid } of all) locks.push(lock(join(directory, String(uid)), takenMessage(uid)));
     if ((await endProcessesOf(new Set(all.map(({ uid }) => uid)))) !== undefined) return { release };
     throw new CscError('SANDBOX_UNAVAILABLE', 'users of the pool in run_as have processes that do not end');
   } catch (error) {
@@ -49,15 +48,33 @@ function makeLockDirectory(directory: string): void {
   }
 }
 
+/** Held for as long as a process is the one executor of its state directory. */
+export interface InstanceLock {
+  release(): void;
+}
+
+/**
+ * Makes this process the only executor of a state directory. The lock is SQLite's on a file of its own: the system
+ * takes it back when the process ends, however it ends. Throws CONFIG_INVALID where another process holds it.
+ */
+export function lockStateDirectory(stateDir: string): InstanceLock {
+  const message = `another executor uses ${stateDir}: give each its own state_dir, or stop the other one`;
+  const database = lock(join(stateDir, 'instance.lock'), message);
+  return { release: () => database.close() };
+}
+
+function takenMessage(uid: number): string {
+  return `another executor on this host gives uid ${uid} to its jobs: give each a pool of its own, or stop the other one`;
+}
+
 // The system takes it back when the process ends, however it ends.
-function lock(path: string, uid: number): DatabaseSync {
+function lock(path: string, taken: string): DatabaseSync {
   const database = new DatabaseSync(path, { timeout: 0 });
   try {
     database.exec('BEGIN EXCLUSIVE');
     return database;
   } catch (cause) {
     database.close();
-    const message = `another executor on this host gives uid ${uid} to its jobs: give each a pool of its own, or stop the other one`;
-    throw new CscError('CONFIG_INVALID', message, { cause });
+    throw new CscError('CONFIG_INVALID', taken, { cause });
   }
 }

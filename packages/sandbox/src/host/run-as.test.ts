@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { JobUser } from '../plan/facts.ts';
-import { type Group, type RunAs, resolveJobUsers } from './job-user.ts';
+import { type Group, type JobUser, type RunAs, resolveJobUsers } from './run-as.ts';
 
 const root = { uid: 0, gid: 0, name: 'root' };
 const builder = { uid: 990, gid: 990, name: 'builder' };

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { isWithin, type Look, walkPath } from './walk.ts';
+import { isWithin, type Look, walkPath } from './host-path.ts';
 
 const links: Readonly<Record<string, string>> = {
   '/abs': '/data/real',

@@ -1,6 +1,25 @@
 import { CscError } from '@csc-fleet/common/errors';
 import { readBoundedFile } from '@csc-fleet/common/files';
-import type { JobUser, JobUsers } from '../plan/index.ts';
+
+export interface JobUser {
+  readonly uid: number;
+  readonly gid: number;
+  /** Absent where the uid has no account. */
+  readonly name?: string;
+  /** The group's name; absent where it has none, or none was asked for. */
+  readonly group?: string;
+}
+
+/** Whom jobs run as. */
+export interface JobUsers {
+  /** One for all runs, or several, of which no two runs have the same at a time. */
+  readonly all: readonly [JobUser, ...JobUser[]];
+  /**
+   * True: it is a pool. Its users have one group, by which write scopes are reached, so that one run may change what
+   * another one with another user has made.
+   */
+  readonly pooled: boolean;
+}
 
 /**
  * Whom jobs run as: an account's name or ids, or a pool of users with one group. Absent: `csc-job` where there is such

@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import type { JobUsers } from '../plan/facts.ts';
-import { JobUserPool } from './job-users.ts';
-import { lockJobUsers } from './lock-job-users.ts';
+import { lockJobUsers } from './instance-locks.ts';
+import { JobUserPool } from './job-user-pool.ts';
+import type { JobUsers } from './run-as.ts';
 
 const silent = { warn: () => undefined, error: () => undefined };
 const uid = 61_910;
@@ -60,7 +60,7 @@ describe.runIf(process.getuid?.() === 0)('the users of a pool', () => {
 
   it('are one executor’s, for as long as that lives', async () => {
     const program = [
-      `import { lockJobUsers } from ${JSON.stringify(join(import.meta.dirname, 'lock-job-users.ts'))};`,
+      `import { lockJobUsers } from ${JSON.stringify(join(import.meta.dirname, 'instance-locks.ts'))};`,
       `await lockJobUsers(${JSON.stringify(users)}, ${JSON.stringify(join(root, 'locks'))});`,
       'console.log("locked"); setInterval(() => {}, 1000);',
     ].join('\n');

@@ -1,7 +1,6 @@
 import { CscError } from '@csc-fleet/common/errors';
-import type { JobUser, JobUsers } from '../plan/index.ts';
-import { endProcessesOf } from './end-users.ts';
-import { hasPlainProcess } from './processes.ts';
+import { endProcessesOf, hasPlainProcess } from './processes.ts';
+import type { JobUser, JobUsers } from './run-as.ts';
 
 /** Where a pool says what it had to do about its users. */
 export interface PoolLog {
