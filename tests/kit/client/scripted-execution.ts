@@ -1,5 +1,5 @@
 import type { Signer } from '@csc-fleet/common/crypto';
-import { canonicalJson, sha256Hex, sha256Tagged } from '@csc-fleet/common/encoding';
+import { canonicalJson, sha256Hex, sha256Tagged, toTimestamp } from '@csc-fleet/common/encoding';
 import { signObject } from '@csc-fleet/common/evidence';
 import {
   type Decision,
@@ -14,6 +14,8 @@ import {
 /** What one execution of the scripted gate is made of. */
 export interface Script {
   readonly contractSha256: string;
+  /** When it ran. Default: now, and of a gate when it was made: a key's certificate is no older than its test. */
+  readonly at?: Date;
   readonly verdict?: Verdict;
   readonly state?: ExecutionState;
   readonly stdout?: readonly string[];
@@ -30,7 +32,6 @@ export interface Script {
 }
 
 export const executionId = 'exec-1';
-const at = new Date().toISOString();
 
 export function scriptedExecution({ state, contractSha256, told }: Script): Execution {
   return {
@@ -72,7 +73,8 @@ export function scriptedEvents(script: Script, receiptJson: Buffer): ExecutionEv
     { $case: 'finished', value: { execution: scriptedExecution(script), receiptJson } },
   ];
   const shown = script.state === ExecutionState.AWAITING_APPROVAL ? all.slice(0, 1) : all;
-  return shown.map((event, index) => ({ executionId, sequence: index + 1, at: new Date(at), event }));
+  const { at = new Date() } = script;
+  return shown.map((event, index) => ({ executionId, sequence: index + 1, at, event }));
 }
 
 /** The output of its one command, stdout first. */
@@ -96,6 +98,7 @@ function toChunks(stream: OutputStream, pieces: readonly string[]): ReadOutputRe
 export function scriptedReceipt(script: Script, signer: Signer): Buffer {
   if (script.receiptJson !== undefined) return script.receiptJson;
   const { contractSha256, receiptVersion = 'csc.receipt.v0.2', stdout = [], stderr = [] } = script;
+  const { at = new Date() } = script;
   const hashes = { stdout_hash: sha256Tagged(stdout.join('')), stderr_hash: sha256Tagged(stderr.join('')) };
   const v01 = {
     receipt_version: receiptVersion,
@@ -103,8 +106,8 @@ export function scriptedReceipt(script: Script, signer: Signer): Buffer {
     execution_id: executionId,
     contract_sha256: contractSha256,
     status: 'success',
-    started_at: at,
-    ended_at: at,
+    started_at: toTimestamp(at),
+    ended_at: toTimestamp(at),
     policy_profile: 'tests',
     exit_code: 0,
     completed_command_ids: ['main'],
@@ -124,5 +127,5 @@ export function scriptedReceipt(script: Script, signer: Signer): Buffer {
     executor_id: 'host-1',
   };
   const whole = receiptVersion === 'csc.receipt.v0.2' ? { ...v01, ...v02 } : v01;
-  return signObject({ ...whole, ...script.receipt }, signer, new Date(at));
+  return signObject({ ...whole, ...script.receipt }, signer, at);
 }

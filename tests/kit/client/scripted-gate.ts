@@ -50,7 +50,7 @@ export class ScriptedGate implements AsyncDisposable {
   #port = 0;
 
   constructor(script: Script) {
-    this.#script = script;
+    this.#script = { at: new Date(), ...script };
   }
 
   /** What connect() needs to reach it. */
