@@ -1,8 +1,12 @@
 // A process that is made to be killed: an executor with one contract under way. Says on its standard output which one.
 // Arguments: mode, state directory, workspace, seed of the gate's key in hex, script, and what
-// to wait for before saying it: output, receipt or nothing.
+// to wait for before saying it: output or receipt; or nothing, and the step of its journal, `before finish` or
+// `after redeem`, at which it kills itself.
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { createPolicySet } from '@csc-fleet/common/policy';
 import { defaultCeiling } from '../../../packages/executor/src/admission/ceiling.ts';
+import { type Journal, openSqliteJournal } from '../../../packages/executor/src/journal/index.ts';
 import { createExecutor } from '../../../packages/executor/src/service/compose.ts';
 import { makeContract, shell } from './contracts.ts';
 import { ScriptedGate } from './scripted-gate.ts';
@@ -14,6 +18,7 @@ const executionMode = mode === 'hardened' ? 'hardened' : 'local';
 const gate = new ScriptedGate(Buffer.from(seed, 'hex'));
 gate.acknowledges = false;
 const policy = makePolicy(workspace);
+mkdirSync(stateDir, { recursive: true, mode: 0o700 });
 const executor = await createExecutor(
   {
     executorId: 'executor-1',
@@ -22,7 +27,10 @@ const executor = await createExecutor(
     executionMode,
     ceiling: { ...defaultCeiling, inlineCode: true },
   },
-  { gateKeys: gate.keys, policies: createPolicySet([policy]), output: gate.output },
+  {
+    ...{ gateKeys: gate.keys, policies: createPolicySet([policy]), output: gate.output },
+    journal: killedAt(awaited, openSqliteJournal(join(stateDir, 'journal.sqlite'))),
+  },
 );
 gate.connect(executor);
 const commands = [
@@ -36,9 +44,26 @@ const encoded = {
   executionId: offer.executionId,
 };
 const announce = () => process.stdout.write(`${JSON.stringify(encoded)}\n`);
-if (awaited === 'nothing') announce();
+const isSaidBefore = awaited !== 'output' && awaited !== 'receipt';
+if (isSaidBefore) announce();
 gate.send({ $case: 'offer', value: offer });
 if (awaited === 'receipt') await gate.next('receipt', offer.executionId);
 if (awaited === 'output') await gate.output.holds(offer.executionId, 30);
-if (awaited !== 'nothing') announce();
+if (!isSaidBefore) announce();
 setInterval(() => {}, 1000);
+
+/** A journal at one step of which this process is killed, as if somebody had. */
+function killedAt(moment: string, journal: Journal): Journal {
+  const around = async <T>(step: string, take: () => Promise<T>): Promise<T> => {
+    if (moment === `before ${step}`) process.kill(process.pid, 'SIGKILL');
+    const taken = await take();
+    if (moment === `after ${step}`) process.kill(process.pid, 'SIGKILL');
+    return taken;
+  };
+  return {
+    ...journal,
+    redeem: (redemption) => around('redeem', () => journal.redeem(redemption)),
+    progress: (id, draft) => around('progress', () => journal.progress(id, draft)),
+    finish: (id, seal) => around('finish', () => journal.finish(id, seal)),
+  };
+}
