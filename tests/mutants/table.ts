@@ -545,7 +545,7 @@ const believer: readonly Mutant[] = [
     file: `${evidence}/verify-receipt.ts`,
     before: 'owner === undefined ? undefined : checkSigner(receipt, owner);',
     after: "owner === undefined ? undefined : { role: 'executor' as const, name: owner };",
-    tests: ['packages/cli/src/artifacts/verify-receipt.test.ts'],
+    tests: ['packages/cli/src/commands/verify-receipt.test.ts'],
     red: 'refuses what another executor, a client or a gate has signed for one',
   },
   {

@@ -5,7 +5,23 @@ import { fileURLToPath } from 'node:url';
 import { createScratch, csc } from '@csc-fleet/test-kit/cli/csc';
 import { describe, expect, it } from 'vitest';
 
-const commands = readdirSync(new URL('commands/', import.meta.url)).map((file) => file.replace('.ts', ''));
+const commands = readdirSync(new URL('commands/', import.meta.url))
+  .filter((file) => !file.endsWith('.test.ts'))
+  .map((file) => file.replace('.ts', ''));
+const bin = fileURLToPath(new URL('../bin/csc.js', import.meta.url));
+
+/** The modules that a csc of the sources has loaded by the time that it ends. */
+function modulesOf(args: readonly string[]): readonly string[] {
+  const listing = `import { registerHooks } from 'node:module';
+    import { writeSync } from 'node:fs';
+    registerHooks({ load: (url, context, next) => (writeSync(2, url + '\\n'), next(url, context)) });`;
+  const hook = `data:text/javascript,${encodeURIComponent(listing)}`;
+  const { status, stderr } = spawnSync(process.execPath, ['--import', hook, bin, ...args], {
+    encoding: 'utf8',
+  });
+  expect(status).toBe(0);
+  return stderr.split('\n');
+}
 
 describe('csc', () => {
   it('lists its commands on stdout when asked, on stderr when called without one', async () => {
@@ -22,6 +38,16 @@ describe('csc', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toMatch(/\$ csc |Commands:/);
     expect((await csc(['help', name])).stdout).toBe(stdout);
+  });
+
+  it('loads no gRPC, service or command to say what there is, and no other command than the one asked for', () => {
+    const loaded = modulesOf(['--help']);
+    expect(loaded.filter((url) => url.endsWith('/cli/src/program.ts'))).toHaveLength(1);
+    expect(
+      loaded.filter((url) => /grpc|protobuf|\/packages\/(?!cli\/|common\/)|\/commands\//.test(url)),
+    ).toEqual([]);
+    const schema = modulesOf(['schema', '--help']).filter((url) => /grpc|\/commands\//.test(url));
+    expect(schema.map((url) => url.replace(/.*\//, ''))).toEqual(['schema.ts']);
   });
 
   it('explains its exit codes', async () => {
@@ -41,7 +67,6 @@ describe('csc', () => {
   });
 
   it('tells a Node that is too old what to do, before it reads anything newer', () => {
-    const bin = fileURLToPath(new URL('../bin/csc.js', import.meta.url));
     const old = `Object.defineProperty(process.versions, 'node', { value: '18.19.0' }); require(${JSON.stringify(bin)})`;
     const { status, stdout, stderr } = spawnSync(process.execPath, ['-e', old], { encoding: 'utf8' });
     expect({ status, stdout }).toEqual({ status: 78, stdout: '' });

@@ -1,7 +1,6 @@
-import { isCommanderError } from './action.ts';
-import { exitCodeOf, exitCodes } from './exit-codes.ts';
+import { isCommanderError, reportError } from './action/act.ts';
+import { exitCodeOf, exitCodes } from './action/exit-codes.ts';
 import { buildProgram } from './program.ts';
-import { reportError } from './report-error.ts';
 
 /** Runs one csc command line (without `node` and the script) and sets the process's exit code. Never throws. */
 export async function main(argv: readonly string[]): Promise<void> {

@@ -1,7 +1,7 @@
 import { withoutSecrets } from '@csc-fleet/common/errors';
 import { version } from '@csc-fleet/common/version';
 import { Command } from 'commander';
-import { exitCodesTopic } from './exit-codes.ts';
+import { exitCodesTopic } from './action/exit-codes.ts';
 
 /** Adds arguments, options, help and the action to a command. */
 export type DefineCommand = (command: Command) => void;

@@ -1,4 +1,4 @@
-import type { CommandContract } from '@csc-fleet/common/contract';
+import { type CommandContract, parseContract } from '@csc-fleet/common/contract';
 import {
   type Evaluation,
   evaluate,
@@ -6,7 +6,10 @@ import {
   type PolicyDecision,
   toPolicyDecision,
 } from '@csc-fleet/common/decision';
-import type { PolicyDocument } from '@csc-fleet/common/policy';
+import { artifactBytes } from '@csc-fleet/common/encoding';
+import { orThrow } from '@csc-fleet/common/errors';
+import { type PolicyDocument, parsePolicy } from '@csc-fleet/common/policy';
+import { inputName, readInput } from '../files/read-input.ts';
 
 /** How long a decision that nobody keeps says that it holds. */
 const decisionLifeMs = 24 * 60 * 60 * 1000;
@@ -26,7 +29,7 @@ interface FindingDocument {
 }
 
 /** A contract judged by a policy: what a person reads of it, and what a program does. */
-export interface Judgement {
+interface Judgement {
   readonly evaluation: Evaluation;
   readonly document: DecisionDocument;
 }
@@ -50,4 +53,22 @@ function toFindingDocument({ reasonCode, commandId, member, message }: Finding):
     member,
     message,
   };
+}
+
+/** A contract file, or `-`. Throws FILE_UNREADABLE, or CONTRACT_INVALID with every fault. */
+export async function readContractInput(path: string): Promise<CommandContract> {
+  return orThrow(
+    parseContract(await readInput(path, artifactBytes.contract)),
+    'CONTRACT_INVALID',
+    inputName(path),
+  );
+}
+
+/** A policy file. Throws FILE_UNREADABLE, or POLICY_INVALID with every fault. */
+export async function readPolicyInput(path: string): Promise<PolicyDocument> {
+  return orThrow(
+    parsePolicy(await readInput(path, artifactBytes.policy), path),
+    'POLICY_INVALID',
+    inputName(path),
+  );
 }

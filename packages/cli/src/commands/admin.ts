@@ -6,9 +6,9 @@ import { parseRevoked, type Revocation, revocationKinds } from '@csc-fleet/commo
 import { addFile, signStaged, workspaceFiles } from '@csc-fleet/common/policy-repository';
 import type { Command } from 'commander';
 import { stringify } from 'yaml';
-import { act } from '../action.ts';
-import { localSigners, publish, readSigningKey } from '../artifacts/repository-keys.ts';
-import { exitCodes } from '../exit-codes.ts';
+import { act } from '../action/act.ts';
+import { exitCodes } from '../action/exit-codes.ts';
+import { localSigners, publish, readSigningKey } from '../owners/repository-keys.ts';
 import { note } from '../terminal/streams.ts';
 
 const help = `

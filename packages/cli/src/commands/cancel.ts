@@ -1,8 +1,12 @@
 import type { Command } from 'commander';
-import { act } from '../action.ts';
+import { act } from '../action/act.ts';
+import { exitCodes } from '../action/exit-codes.ts';
+import { parseDuration } from '../action/options.ts';
+import { connectGate } from '../connect/connect-gate.ts';
 import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
-import { parseDuration } from '../duration.ts';
-import { cancelExecution } from '../executions/cancel.ts';
+import { executionJson, stateName } from '../show/messages-json.ts';
+import { writeJson, writeOut } from '../terminal/streams.ts';
+import { plainLine } from '../terminal/text.ts';
 
 const help = `${gateOptionsHelp}
 The command is sent SIGTERM, and all of it SIGKILL after the grace period. This returns at once; csc get ID --follow
@@ -19,4 +23,16 @@ export function defineCancel(command: Command): void {
     .option('--json', 'print the execution as JSON')
     .addHelpText('after', help);
   act<[string, GateOptions & { grace?: number; json?: true }]>(command, cancelExecution);
+}
+
+/** Asks for an execution's end and prints how it stands. */
+export async function cancelExecution(
+  executionId: string,
+  options: GateOptions & { readonly grace?: number; readonly json?: true },
+): Promise<number> {
+  using client = connectGate(options);
+  const execution = await client.cancel(executionId, { gracePeriodMs: options.grace });
+  if (options.json === true) await writeJson(executionJson(execution));
+  else await writeOut(`${plainLine(execution.executionId)} ${stateName(execution.state)}\n`);
+  return exitCodes.ok;
 }

@@ -1,9 +1,12 @@
 import type { Command } from 'commander';
-import { act } from '../action.ts';
+import { act } from '../action/act.ts';
+import { exitCodes } from '../action/exit-codes.ts';
 import { checkBatch } from '../check/batch.ts';
-import { checkFiles } from '../check/files.ts';
-import { openInput } from '../read-input.ts';
-import { writeOut } from '../terminal/streams.ts';
+import { decide, readContractInput, readPolicyInput } from '../check/decide.ts';
+import { openInput } from '../files/read-input.ts';
+import { describeDecision } from '../show/decision.ts';
+import { writeJson, writeOut } from '../terminal/streams.ts';
+import { createPaint } from '../terminal/text.ts';
 
 interface Options {
   readonly json?: true;
@@ -44,4 +47,25 @@ async function batch(command: Command, file: string, extra: string | undefined):
   if (extra !== undefined) command.error('error: --batch takes its contracts and policies from its lines');
   await checkBatch(openInput(file), writeOut);
   return 0;
+}
+
+const exitCodeOfVerdict = {
+  allow: exitCodes.ok,
+  deny: exitCodes.no,
+  needs_approval: exitCodes.needsApproval,
+} as const;
+
+/** Judges one contract by one policy and prints the decision. Resolves to the exit code of `csc check`. */
+export async function checkFiles(contractPath: string, policyPath: string, json: boolean): Promise<number> {
+  const { evaluation, document } = decide(
+    await readContractInput(contractPath),
+    await readPolicyInput(policyPath),
+    new Date(),
+  );
+  if (json) await writeJson(document);
+  else {
+    const view = { ...evaluation, contractSha256: document.contract_sha256 };
+    await writeOut(`${describeDecision(view, createPaint(process.stdout))}\n`);
+  }
+  return exitCodeOfVerdict[evaluation.verdict];
 }

@@ -1,6 +1,12 @@
+import { toProbe } from '@csc-fleet/executor/compose';
+import { readExecutorConfig } from '@csc-fleet/executor/config';
+import { type DoctorOptions, diagnose } from '@csc-fleet/sandbox/doctor';
+import type { Check } from '@csc-fleet/sandbox/host';
 import type { Command } from 'commander';
-import { act } from '../action.ts';
-import { type DoctorArguments, diagnoseHost } from '../doctor.ts';
+import { act } from '../action/act.ts';
+import { exitCodes } from '../action/exit-codes.ts';
+import { writeJson, writeOut } from '../terminal/streams.ts';
+import { createPaint, plainLine } from '../terminal/text.ts';
 
 const help = `
 Every check really tries what it is named after. Exit codes: 0 this host can run contracts in a sandbox, 1 it cannot.
@@ -21,4 +27,39 @@ export function defineDoctor(command: Command): void {
     .option('--json', 'print the checks as JSON')
     .addHelpText('after', help);
   act<[DoctorArguments]>(command, (options) => diagnoseHost(options));
+}
+
+export interface DoctorArguments {
+  /** An account's name. */
+  readonly runAs?: string;
+  /** An executor's config file, whose say on all of this counts. */
+  readonly config?: string;
+  readonly json?: boolean;
+}
+
+/** Tries what a sandbox needs of this host and prints what was found. Resolves to 0 where all is there, else to 1. */
+export async function diagnoseHost({ json = false, ...named }: DoctorArguments): Promise<number> {
+  const checks = await diagnose(toOptions(named));
+  const able = checks.every(({ ok }) => ok);
+  await (json ? writeJson({ able, checks }) : writeOut(describe(checks, able)));
+  return able ? exitCodes.ok : exitCodes.no;
+}
+
+function toOptions({ runAs, config }: DoctorArguments): DoctorOptions {
+  if (config === undefined) return runAs === undefined ? {} : { runAs };
+  const read = readExecutorConfig(config);
+  return { ...toProbe(read), pathRoots: read.ceiling.pathRoots };
+}
+
+function describe(checks: readonly Check[], able: boolean): string {
+  const paint = createPaint(process.stdout);
+  const width = Math.max(...checks.map(({ name }) => name.length));
+  const lines = checks.flatMap(({ name, ok, detail, remedy }) => [
+    `${ok ? paint('green', 'ok  ') : paint(['red', 'bold'], 'FAIL')}  ${name.padEnd(width)}  ${plainLine(detail)}`,
+    ...(remedy === undefined ? [] : [`      ${ok ? 'Advice' : 'What to do'}: ${plainLine(remedy)}`]),
+  ]);
+  const verdict = able
+    ? `${paint(['green', 'bold'], 'ABLE')} — this host can run contracts in a sandbox`
+    : `${paint(['red', 'bold'], 'NOT ABLE')} — this host cannot run contracts in a sandbox as it is`;
+  return `${lines.join('\n')}\n${verdict}\n`;
 }

@@ -1,7 +1,18 @@
+import { createHash, X509Certificate } from 'node:crypto';
+import { join } from 'node:path';
+import type { ExecutorKey } from '@csc-fleet/client';
+import { createSigner, defaultKeyId, readPrivateKey, toKeyRingJson } from '@csc-fleet/common/crypto';
+import { CscError } from '@csc-fleet/common/errors';
+import { readBoundedFile } from '@csc-fleet/common/files';
+import type { EgressHost } from '@csc-fleet/common/schema';
+import type { CommandExplanation, Explanation } from '@csc-fleet/executor/explain';
 import type { Command } from 'commander';
-import { act } from '../action.ts';
-import { type ExecutorKeysOptions, showExecutorKeys } from '../artifacts/executor-keys.ts';
-import { runService } from '../services.ts';
+import { act } from '../action/act.ts';
+import { exitCodes } from '../action/exit-codes.ts';
+import { runService } from '../action/service.ts';
+import { writeFileWhole } from '../files/write-file.ts';
+import { writeJson, writeOut } from '../terminal/streams.ts';
+import { createPaint, type Paint, plainLine } from '../terminal/text.ts';
 
 const help = `
 It dials the gate and listens on no port. SIGTERM drains it: what runs may end; a second one ends that too.
@@ -49,7 +60,6 @@ export function defineExecutor(command: Command): void {
       if (config === undefined)
         return command.error("error: required option '--config <file>' not specified");
       if (contract !== undefined) {
-        const { explain } = await import('../explain/explain.ts');
         return explain({ config, contract, json, ...(policy === undefined ? {} : { policy }) });
       }
       const { runExecutor } = await import('@csc-fleet/executor/main');
@@ -71,4 +81,140 @@ function defineKeys(executor: Command): void {
     .addHelpText('after', keysHelp);
   // Commander gives --config to the command above, which has one, too.
   act<[ExecutorKeysOptions]>(command, (options) => showExecutorKeys({ ...executor.opts(), ...options }));
+}
+
+export interface ExecutorKeysOptions {
+  /** The executor's config file; else `stateDir` and `id`. */
+  readonly config?: string;
+  readonly stateDir?: string;
+  /** The executor's SPIFFE id. */
+  readonly id?: string;
+  /** A file to write the key ring to; true: to stdout. */
+  readonly export?: string | true;
+}
+
+/** Shows the public half of this host's receipt key, or exports it for clients to pin. Starts and makes nothing. */
+export async function showExecutorKeys(options: ExecutorKeysOptions): Promise<number> {
+  const key = await readExecutorKey(options);
+  if (options.export === undefined) await writeOut(describeKey(key));
+  else if (options.export === true) await writeOut(toKeyRingJson([key]));
+  else writeFileWhole(options.export, toKeyRingJson([key]));
+  return exitCodes.ok;
+}
+
+async function readExecutorKey({ config, stateDir, id }: ExecutorKeysOptions): Promise<ExecutorKey> {
+  const { parseIdentity } = await import('@csc-fleet/common/rpc');
+  const { file, owner } = config === undefined ? await fromOptions(stateDir, id) : await fromConfig(config);
+  const identity = parseIdentity(owner);
+  if (identity?.role !== 'executor') {
+    throw new CscError('CONFIG_INVALID', 'an executor is named as in spiffe://DOMAIN/executor/NAME');
+  }
+  const { publicKey } = createSigner(readPrivateKey(file), identity.name);
+  return { keyId: defaultKeyId(identity.name, publicKey), publicKey, owner };
+}
+
+interface KeyPlace {
+  readonly file: string;
+  readonly owner: string;
+}
+
+async function fromConfig(path: string): Promise<KeyPlace> {
+  const { readExecutorConfig } = await import('@csc-fleet/executor/config');
+  const { identityOfCertificate } = await import('@csc-fleet/common/rpc');
+  const config = readExecutorConfig(path);
+  const file = config.signingKey ?? (await keyFileIn(config.stateDir));
+  const { uri } = identityOfCertificate(readCertificate(config.tls.cert));
+  return { file, owner: uri };
+}
+
+const maxCertificateBytes = 1024 * 1024;
+
+function readCertificate(path: string): Uint8Array {
+  const { bytes } = readBoundedFile(path, { maxBytes: maxCertificateBytes });
+  try {
+    return new X509Certificate(bytes).raw;
+  } catch (cause) {
+    throw new CscError('CONFIG_INVALID', `${path} holds no certificate that can be read`, { cause });
+  }
+}
+
+async function fromOptions(stateDir: string | undefined, id: string | undefined): Promise<KeyPlace> {
+  if (stateDir === undefined || id === undefined) {
+    throw new CscError('CONFIG_INVALID', 'give --config FILE, or --state-dir DIR and --id SPIFFE-ID');
+  }
+  return { file: await keyFileIn(stateDir), owner: id };
+}
+
+async function keyFileIn(stateDir: string): Promise<string> {
+  const { defaultKeyFile } = await import('@csc-fleet/executor/signing-key');
+  return join(stateDir, defaultKeyFile);
+}
+
+function describeKey({ keyId, publicKey, owner }: ExecutorKey): string {
+  const fingerprint = createHash('sha256').update(publicKey).digest('hex');
+  return `executor     ${owner}\nkey id       ${keyId}\nsha256       ${fingerprint}\n`;
+}
+
+export interface ExplainOptions {
+  readonly config: string;
+  readonly contract: string;
+  /** Absent: under each policy that the executor holds. */
+  readonly policy?: string;
+  readonly json: boolean;
+}
+
+/** Prints what an executor with this config would grant a contract. Resolves to 0 where it could run, else to 1. */
+async function explain({ config, contract, policy, json }: ExplainOptions): Promise<number> {
+  const { explainContract } = await import('@csc-fleet/executor/explain');
+  const explanations = await explainContract(config, contract, policy);
+  const paint = createPaint(process.stdout);
+  await (json
+    ? writeJson({ explanations })
+    : writeOut(`${explanations.map((each) => describeExplanation(each, paint)).join('\n\n')}\n`));
+  return explanations.some(({ granted }) => granted) ? exitCodes.ok : exitCodes.no;
+}
+
+function describeExplanation(
+  { policy, verdict, reasons, ceiling, commands, granted }: Explanation,
+  paint: Paint,
+): string {
+  const title = granted ? paint(['green', 'bold'], 'GRANTED') : paint(['red', 'bold'], 'NOT GRANTED');
+  const approval = granted && verdict === 'needs_approval' ? ', once it is approved' : '';
+  return [
+    `${title} under policy ${policy}${approval}`,
+    ...reasons.map((reason) => `  policy: ${plainLine(reason)}`),
+    ...ceiling.map(({ path, message }) => `  ceiling: ${plainLine(`${path} ${message}`)}`),
+    ...commands.flatMap(describeCommand),
+  ].join('\n');
+}
+
+function describeCommand(command: CommandExplanation): string[] {
+  const { id, refused, reads, writes, environment, setByPolicy, secrets, network, egress, sandbox, notes } =
+    command;
+  if (refused !== undefined) return [`  ${id}: cannot run: ${plainLine(refused)}`];
+  const limits = sandbox?.limits.map(({ name, value, mechanism }) => `${name} ${value} (${mechanism})`);
+  return [
+    `  ${id}:`,
+    ...describeList('reads', reads),
+    ...describeList('writes', writes),
+    ...describeList('variables', environment),
+    ...describeList('set by the policy', setByPolicy),
+    ...describeList('secrets', secrets),
+    `    network: ${network}`,
+    ...(egress ?? []).map(
+      (hosts) => `    may reach, of this describeList: ${hosts.map(describeHost).join(', ') || 'nothing'}`,
+    ),
+    ...describeList('limits', limits),
+    `    sandbox: ${sandbox?.mechanism}, seccomp ${sandbox?.seccomp_sha256 ?? 'none'}, profile ${command.sandboxProfileId ?? 'none'}`,
+    ...describeList('notes', notes),
+  ];
+}
+
+function describeHost(host: EgressHost): string {
+  return plainLine(typeof host === 'string' ? host : `${host.host} (ech: ${host.ech})`);
+}
+
+function describeList(title: string, items: readonly string[] | undefined): string[] {
+  if (items === undefined || items.length === 0) return [];
+  return [`    ${title}: ${items.map(plainLine).join(', ')}`];
 }

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import { act } from '../action.ts';
-import { runService } from '../services.ts';
+import { act } from '../action/act.ts';
+import { runService } from '../action/service.ts';
 
 const help = `
 Examples:

@@ -1,7 +1,62 @@
+import { type Execution, ExecutionState } from '@csc-fleet/common/messages';
 import { type Command, InvalidArgumentError } from 'commander';
-import { act } from '../action.ts';
-import { addGateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
-import { type ListCommandOptions, listExecutions, stateNames } from '../executions/list.ts';
+import { act } from '../action/act.ts';
+import { exitCodes } from '../action/exit-codes.ts';
+import { connectGate } from '../connect/connect-gate.ts';
+import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import { executionJson, stateName } from '../show/messages-json.ts';
+import { note, writeJson, writeOut } from '../terminal/streams.ts';
+import { createPaint, plainLine } from '../terminal/text.ts';
+
+export interface ListCommandOptions extends GateOptions {
+  readonly state: readonly string[];
+  readonly limit: number;
+  readonly json?: true;
+}
+
+const states = Object.values(ExecutionState).filter((state) => state > 0);
+
+/** The names of all states an execution can be in. */
+export const stateNames: readonly string[] = states.map(stateName);
+
+/** Prints the caller's executions, newest first: a table, or JSON lines. */
+export async function listExecutions(options: ListCommandOptions): Promise<number> {
+  using client = connectGate(options);
+  const wanted = states.filter((state) => options.state.includes(stateName(state)));
+  const found: Execution[] = [];
+  for await (const execution of client.list({ states: wanted, pageSize: Math.min(options.limit, 1000) })) {
+    if (options.json === true) await writeJson(executionJson(execution));
+    if (found.push(execution) >= options.limit) break;
+  }
+  if (options.json === true) return exitCodes.ok;
+  if (found.length === 0) note('csc: there are none');
+  else await writeOut(toTable(found));
+  return exitCodes.ok;
+}
+
+const header = ['EXECUTION', 'STATE', 'SUBMITTED', 'EXECUTOR', 'EXIT', 'INTENT'];
+const intentShown = 60;
+
+function toTable(executions: readonly Execution[]): string {
+  const rows = executions.map((it) => [
+    it.executionId,
+    stateName(it.state),
+    it.submittedAt?.toISOString().replace(/\.\d+Z$/, 'Z') ?? '',
+    it.executorId,
+    it.exitCode === undefined ? '' : String(it.exitCode),
+    it.intent.length > intentShown ? `${it.intent.slice(0, intentShown)}…` : it.intent,
+  ]);
+  const cells = [header, ...rows.map((row) => row.map(plainLine))];
+  const widths = header.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)));
+  const lines = cells.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
+  const paint = createPaint(process.stdout);
+  return `${[paint('bold', lines[0] ?? ''), ...lines.slice(1)].join('\n')}\n`;
+}
 
 const help = `${gateOptionsHelp}
 States: ${stateNames.join(', ')}. This is what the gate says; csc get EXECUTION verifies the receipt of one.

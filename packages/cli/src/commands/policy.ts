@@ -14,11 +14,12 @@ import {
   signStaged,
 } from '@csc-fleet/common/policy-repository';
 import type { Command } from 'commander';
-import { act } from '../action.ts';
-import { localSigners, publish, readSigningKey } from '../artifacts/repository-keys.ts';
-import { exitCodes } from '../exit-codes.ts';
+import { act } from '../action/act.ts';
+import { exitCodes } from '../action/exit-codes.ts';
+import { append } from '../action/options.ts';
+import { writeFileWhole } from '../files/write-file.ts';
+import { localSigners, publish, readSigningKey } from '../owners/repository-keys.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
-import { writeFileWhole } from '../write-file.ts';
 
 const help = `
 Examples:
@@ -43,14 +44,12 @@ interface At {
 
 interface KeyOptions extends At {
   readonly local?: true;
-  readonly rootKey: string[];
+  readonly rootKey: readonly string[];
   readonly rootThreshold: string;
-  readonly targetsKey: string[];
+  readonly targetsKey: readonly string[];
   readonly targetsThreshold?: string;
   readonly onlineKey?: string;
 }
-
-const append = (value: string, list: string[]): string[] => [...list, value];
 
 export function definePolicy(command: Command): void {
   command

@@ -1,6 +1,8 @@
+import { artifactSchemas } from '@csc-fleet/common/json-schema';
 import type { Command } from 'commander';
-import { act } from '../action.ts';
-import { printSchema } from '../artifacts/schema.ts';
+import { act } from '../action/act.ts';
+import { exitCodes } from '../action/exit-codes.ts';
+import { note, writeJson, writeOut } from '../terminal/streams.ts';
 
 const help = `
 Examples:
@@ -15,4 +17,20 @@ export function defineSchema(command: Command): void {
     .option('--json', 'the names as JSON; a schema is JSON anyway')
     .addHelpText('after', help);
   act<[string | undefined, { json?: true }]>(command, (name, { json }) => printSchema(name, json ?? false));
+}
+
+/** Prints a schema, or all names where none is given. Resolves to 1 for a name that there is not. */
+export async function printSchema(name: string | undefined, json: boolean): Promise<number> {
+  const names = Object.keys(artifactSchemas);
+  if (name === undefined) {
+    await (json ? writeJson(names) : writeOut(`${names.join('\n')}\n`));
+    return exitCodes.ok;
+  }
+  const schema = Object.entries(artifactSchemas).find(([key]) => key === name)?.[1];
+  if (schema === undefined) {
+    note(`ERROR — there is no schema of that name\nWhat to do: take one of ${names.join(', ')}`);
+    return exitCodes.usage;
+  }
+  await writeOut(`${JSON.stringify(schema, null, 2)}\n`);
+  return exitCodes.ok;
 }

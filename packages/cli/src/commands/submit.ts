@@ -1,8 +1,20 @@
+import type { GateClient, RunHandlers, SubmitOptions } from '@csc-fleet/client';
+import { artifactBytes } from '@csc-fleet/common/encoding';
+import { ExecutionState, Verdict } from '@csc-fleet/common/messages';
 import { type Command, InvalidArgumentError } from 'commander';
-import { act } from '../action.ts';
-import { addGateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
-import { parseDuration } from '../duration.ts';
-import { type SubmitCommandOptions, submitContract } from '../submit/submit.ts';
+import { act } from '../action/act.ts';
+import { exitCodes } from '../action/exit-codes.ts';
+import { append, parseDuration } from '../action/options.ts';
+import { connectGate } from '../connect/connect-gate.ts';
+import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import { readInput } from '../files/read-input.ts';
+import { describeDecision } from '../show/decision.ts';
+import { handleInterrupts, leave, present } from '../show/follow.ts';
+import { decisionJson, stateName } from '../show/messages-json.ts';
+import { toDecisionView } from '../show/outcome.ts';
+import { createPresenter } from '../show/presenter.ts';
+import { note, writeJson, writeOut } from '../terminal/streams.ts';
+import { createPaint } from '../terminal/text.ts';
 
 const help = `${gateOptionsHelp}
 The command's stdout and stderr come out as they are; what csc says itself is on stderr. Ctrl-C asks the gate to end
@@ -16,8 +28,6 @@ Examples:
   $ csc submit long.json --detach                    prints the execution's id; csc get ID --follow
   $ jq -c . contract.json | csc submit - --json | jq -r 'select(.type == "result").receipt.status'
 `;
-
-const append = (value: string, list: readonly string[]): readonly string[] => [...list, value];
 
 function addLabel(text: string, labels: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
   const at = text.indexOf('=');
@@ -46,4 +56,68 @@ export function defineSubmit(command: Command): void {
   act<[string, Options]>(command, (file, options) =>
     submitContract(file, { ...options, receiptVersion: `csc.receipt.${options.receiptVersion}` }),
   );
+}
+
+export interface SubmitCommandOptions extends GateOptions {
+  readonly approval: readonly string[];
+  readonly label: Readonly<Record<string, string>>;
+  readonly profile?: string;
+  readonly receiptOut?: string;
+  readonly receiptVersion?: 'csc.receipt.v0.1' | 'csc.receipt.v0.2';
+  readonly idempotencyKey?: string;
+  /** Milliseconds. */
+  readonly timeoutQueue?: number;
+  readonly detach?: true;
+  readonly json?: true;
+  readonly quiet?: true;
+}
+
+/** Submits a contract file and, unless detached, shows it to its end. Resolves to the exit code of `csc submit`. */
+export async function submitContract(file: string, options: SubmitCommandOptions): Promise<number> {
+  const contract = await readInput(file, artifactBytes.contract);
+  const submitOptions = await toSubmitOptions(options);
+  using client = connectGate(options);
+  // Awaited, so that the client is closed only afterwards.
+  if (options.detach === true)
+    return await submitAndLeave(client, contract, submitOptions, options.json ?? false);
+  const presenter = await createPresenter({ json: options.json ?? false, quiet: options.quiet ?? false });
+  presenter.now('asking the gate');
+  using interrupts = handleInterrupts({
+    cancel: (executionId) => client.cancel(executionId),
+    hint: 'once more leaves it to itself',
+    again: leave,
+  });
+  const run = (handlers: RunHandlers) => client.run(contract, { ...submitOptions, handlers });
+  return await present(presenter, { interrupts, receiptOut: options.receiptOut, run });
+}
+
+async function toSubmitOptions(options: SubmitCommandOptions): Promise<SubmitOptions> {
+  return {
+    approvals: await Promise.all(options.approval.map((path) => readInput(path, artifactBytes.approval))),
+    selector: options.label,
+    policyProfile: options.profile,
+    receiptVersion: options.receiptVersion,
+    idempotencyKey: options.idempotencyKey,
+    queueTimeoutMs: options.timeoutQueue,
+  };
+}
+
+async function submitAndLeave(
+  client: GateClient,
+  contract: Buffer,
+  options: SubmitOptions,
+  json: boolean,
+): Promise<number> {
+  const { executionId, decision, state, existing } = await client.submit(contract, options);
+  if (json) {
+    const decided = decision && decisionJson(decision);
+    await writeJson({ execution_id: executionId, state: stateName(state), existing, decision: decided });
+  } else {
+    await writeOut(`${executionId}\n`);
+    if (decision !== undefined && state !== ExecutionState.QUEUED && decision.verdict !== Verdict.ALLOW) {
+      note(describeDecision(toDecisionView(decision), createPaint(process.stderr)));
+    }
+  }
+  if (state === ExecutionState.AWAITING_APPROVAL) return exitCodes.needsApproval;
+  return decision?.verdict === Verdict.DENY ? exitCodes.no : exitCodes.ok;
 }

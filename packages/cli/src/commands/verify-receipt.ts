@@ -1,6 +1,14 @@
+import { createKeyRing, type KeyRing, readKeyRing, readPublicKey } from '@csc-fleet/common/crypto';
+import { artifactBytes } from '@csc-fleet/common/encoding';
+import { CscError } from '@csc-fleet/common/errors';
+import { verifyReceiptFor } from '@csc-fleet/common/evidence';
+import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
 import type { Command } from 'commander';
-import { act } from '../action.ts';
-import { type VerifyOptions, verifyReceiptFile } from '../artifacts/verify-receipt.ts';
+import { act, errorDocument } from '../action/act.ts';
+import { exitCodes } from '../action/exit-codes.ts';
+import { readInput } from '../files/read-input.ts';
+import { writeJson, writeOut } from '../terminal/streams.ts';
+import { createPaint, plainLine, plainText } from '../terminal/text.ts';
 
 const help = `
 Exit codes: 0 valid, 1 not valid or not readable.
@@ -27,4 +35,65 @@ export function defineVerifyReceipt(command: Command): void {
     }
     return verifyReceiptFile(receipt, options);
   });
+}
+
+export interface VerifyOptions {
+  readonly publicKey?: string;
+  readonly keyId?: string;
+  /** A key ring file, instead of the two above. */
+  readonly keys?: string;
+  readonly json?: true;
+}
+
+/** Prints VALID, or INVALID with the reason. Resolves to 0 or 1; throws only where a file cannot be read. */
+export async function verifyReceiptFile(path: string, options: VerifyOptions): Promise<number> {
+  const bytes = await readInput(path, artifactBytes.receipt);
+  const keys = readKeys(options);
+  try {
+    const { receipt } = verifyReceiptFor({}, bytes, keys);
+    await (options.json === true ? writeJson(toValidJson(receipt)) : writeOut(describeValid(receipt)));
+    return exitCodes.ok;
+  } catch (error) {
+    if (!(error instanceof CscError)) throw error;
+    await (options.json === true
+      ? writeJson({ valid: false, ...errorDocument(error) })
+      : writeOut(describeInvalid(error)));
+    return exitCodes.no;
+  }
+}
+
+function readKeys({ publicKey, keyId, keys }: VerifyOptions): KeyRing {
+  if (keys !== undefined) return readKeyRing(keys);
+  return createKeyRing([{ keyId: keyId ?? '', publicKey: readPublicKey(publicKey ?? '') }]);
+}
+
+function toValidJson(receipt: ExecutionReceipt): object {
+  const { execution_id, contract_id, contract_sha256, status, signature, receipt_version } = receipt;
+  const { key_id, signed_at } = signature ?? {};
+  return {
+    valid: true,
+    key_id,
+    signed_at,
+    receipt_version,
+    execution_id,
+    contract_id,
+    contract_sha256,
+    status,
+  };
+}
+
+function describeValid(receipt: ExecutionReceipt): string {
+  const paint = createPaint(process.stdout);
+  const { signature, status, contract_id, execution_id } = receipt;
+  const lines = [
+    `signed by ${signature?.key_id} at ${signature?.signed_at}`,
+    `${status}: contract ${contract_id}, execution ${execution_id}`,
+  ];
+  const about = lines.map((line) => `  ${plainLine(line)}\n`).join('');
+  return `${paint(['green', 'bold'], 'VALID')} — receipt signature verified\n${about}`;
+}
+
+function describeInvalid(error: CscError): string {
+  const paint = createPaint(process.stdout);
+  return `${paint(['red', 'bold'], 'INVALID')} — ${plainText(error.message)}\n`;
 }

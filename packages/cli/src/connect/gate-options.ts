@@ -4,6 +4,7 @@ import { CscError, type Fault } from '@csc-fleet/common/errors';
 import type { TlsFiles } from '@csc-fleet/common/rpc';
 import type { Command } from 'commander';
 import * as z from 'zod';
+import { append } from '../action/options.ts';
 
 /** How a command line says which gate to call and as whom. */
 export interface GateOptions {
@@ -35,8 +36,6 @@ The gate and your identity come from the options; what they leave out comes from
 Receipts count only with a key that --keys names (csc executor keys --export writes such a file on each host). Without
 --keys, the key of an executor's first receipt is remembered, and another one later is refused.
 `;
-
-const append = (value: string, list: readonly string[]): readonly string[] => [...list, value];
 
 /** Adds the options that every command with a gate has. */
 export function addGateOptions(command: Command): Command {

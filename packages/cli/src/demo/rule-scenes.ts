@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
-import { type DemoCommand, demoContract } from './contracts.ts';
+import { type DemoCommand, demoContract } from './material.ts';
 import { exits, type Scene, sha256Of, submission } from './scene.ts';
 import type { Stage } from './stage.ts';
 

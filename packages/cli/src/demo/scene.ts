@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CommandContract } from '@csc-fleet/common/contract';
-import type { CscResult } from './run-csc.ts';
+import type { CscResult } from './csc.ts';
 import type { Stage } from './stage.ts';
 
 /** One thing that the demo shows. */

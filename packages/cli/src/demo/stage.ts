@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { defaultKeyId, generateKeyPair } from '@csc-fleet/common/crypto';
 import { resolveJobUsers } from '@csc-fleet/sandbox/host';
-import { demoBindings, demoPolicies } from './policies.ts';
+import { demoBindings, demoPolicies } from './material.ts';
 
 /** A key pair of the demo, in files. */
 export interface StageKey {

@@ -6,10 +6,10 @@ import { CscError, isCscError, orThrow } from '@csc-fleet/common/errors';
 import { type PolicyDocument, parsePolicy } from '@csc-fleet/common/policy';
 import { probeHost } from '@csc-fleet/sandbox/doctor';
 import type { HostFacts } from '@csc-fleet/sandbox/plan';
+import { defaultStateDir } from '../files/write-file.ts';
 import { execute, throwIfAborted } from './execute.ts';
 import { type LocalGate, startLocalGate } from './gate.ts';
 import type { LocalRun, LocalRunResult, RunContractOptions, Withheld } from './local-run.ts';
-import { defaultStateDir } from './state-dir.ts';
 import { withhold } from './withhold.ts';
 
 /**

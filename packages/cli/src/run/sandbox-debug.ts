@@ -11,7 +11,7 @@ import {
   resolveScopes,
   toRunFacts,
 } from '@csc-fleet/sandbox/plan';
-import { exitCodes } from '../exit-codes.ts';
+import { exitCodes } from '../action/exit-codes.ts';
 import { note } from '../terminal/streams.ts';
 
 /** Prints on stderr, command by command, what bwrap would be told; runs nothing. */

@@ -4,7 +4,7 @@ import { createSigner, parsePrivateKey, type Signer } from '@csc-fleet/common/cr
 import { canonicalBytes } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { parseReceipt } from '@csc-fleet/common/receipt';
-import { readInput } from '../read-input.ts';
+import { readInput } from '../files/read-input.ts';
 import { note } from '../terminal/streams.ts';
 
 /** The options of `csc run` that say how its receipt is signed. */

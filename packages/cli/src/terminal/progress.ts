@@ -1,5 +1,5 @@
-import { formatElapsed } from './elapsed.ts';
 import { note, type Sink } from './streams.ts';
+import { formatElapsed } from './text.ts';
 
 /** What is told while something goes on, on stderr. */
 export interface Progress {

@@ -3,7 +3,7 @@ import { createScratch, csc } from '@csc-fleet/test-kit/cli/csc';
 import { cscOnBlankTerminal, cscOnTerminal, forgetSize } from '@csc-fleet/test-kit/cli/terminal';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { plainLine, plainText } from './plain-text.ts';
+import { plainLine, plainText } from './text.ts';
 
 const esc = '\u001b';
 

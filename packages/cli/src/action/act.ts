@@ -1,0 +1,98 @@
+import { CscError, formatFaults, withoutSecrets } from '@csc-fleet/common/errors';
+import type { Command } from 'commander';
+import { isBrokenPipe, note, writeJson } from '../terminal/streams.ts';
+import { createPaint, plainText } from '../terminal/text.ts';
+import { exitCodeOf, exitCodes } from './exit-codes.ts';
+
+/** What a command does: resolves to its exit code. */
+type Body<A extends readonly unknown[]> = (...args: A) => Promise<number> | number;
+
+/**
+ * A commander action of a body that gives the exit code, or throws and is reported here. A is the positional arguments
+ * and then the options, as the command declares them.
+ */
+export function act<A extends readonly unknown[]>(command: Command, body: Body<A>): void {
+  command.action(async (...args: unknown[]) => {
+    try {
+      // Commander appends the command itself.
+      process.exitCode = await body(...(args.slice(0, -1) as unknown as A));
+    } catch (error) {
+      // How the command line is wrong has been said already.
+      if (isCommanderError(error)) throw error;
+      process.exitCode = isBrokenPipe(error) ? exitCodes.brokenPipe : exitCodeOf(error);
+      if (isBrokenPipe(error)) return;
+      await reportError(error, command.opts()['json'] === true);
+    }
+  });
+}
+
+/** Narrows to what commander throws; by its code, as the bundle may hold commander more than once. */
+export function isCommanderError(error: unknown): error is Error & { exitCode: number } {
+  return error instanceof Error && 'code' in error && String(error.code).startsWith('commander.');
+}
+
+/** What to do about an error, where that is not plain from its message. */
+const advice: Readonly<Partial<Record<CscError['code'], string>>> = {
+  GATE_UNREACHABLE: 'check the address (--gate, CSC_GATE) and that the gate is running',
+  DEADLINE_EXCEEDED: 'try again; if it stays so, look at the gate',
+  NO_CREDENTIALS: 'give --cert and --key, or CSC_CERT and CSC_KEY',
+  CREDENTIALS_INVALID: 'get a client certificate of this gate’s CA: csc pki issue',
+  NOT_PERMITTED: 'ask the gate’s owner to bind a policy profile to your identity',
+  IDEMPOTENCY_CONFLICT: 'use another --idempotency-key for another contract',
+  APPROVAL_INVALID: 'get a new approval for exactly this contract_sha256',
+  NO_MATCHING_EXECUTOR: 'ask for other labels, or connect an executor that has these',
+  EXECUTION_UNKNOWN: 'csc list shows your executions',
+  SANDBOX_UNAVAILABLE: 'run csc doctor on that host: it says what is missing',
+  POLICY_UNSIGNED: 'give the host the policy files that the gate has',
+  RATE_LIMITED: 'wait a moment',
+  QUEUE_FULL: 'wait, or connect more executors',
+  DRAINING: 'try again in a moment',
+  STORE_UNAVAILABLE: 'try again; if it stays so, look at the gate’s disk',
+  INTERNAL: 'look for this id in the gate’s log',
+  KEY_UNKNOWN: 'give the public key of the one who signed',
+  RECEIPT_INVALID: 'do not count on what was shown; ask the owners of gate and host',
+  RECEIPT_MISSING: 'ask the owner of the host how it ended; csc get ID --follow asks the gate once more',
+};
+
+/** An error as a JSON document: `error` is the text, `code` and `faults` are for programs. */
+export function errorDocument(error: unknown): object {
+  if (!(error instanceof CscError)) return { error: messageOf(error), code: 'INTERNAL' };
+  const { code, faults, message, retryAfterMs } = error;
+  return {
+    error: firstLine(message),
+    code,
+    ...(faults.length === 0 ? {} : { faults }),
+    ...(retryAfterMs === undefined ? {} : { retry_after_ms: retryAfterMs }),
+  };
+}
+
+/** Tells what went wrong: as JSON on stdout, or for people on stderr. Stack traces only with CSC_DEBUG. */
+export async function reportError(error: unknown, json: boolean): Promise<void> {
+  if (process.env['CSC_DEBUG'] !== undefined) note(error instanceof Error ? `${error.stack}` : String(error));
+  if (json) await writeJson(errorDocument(error));
+  else note(describeError(error));
+}
+
+/** What happened, then every fault, then what to do. */
+export function describeError(error: unknown): string {
+  const paint = createPaint(process.stderr);
+  const lines = [`${paint(['red', 'bold'], 'ERROR')} — ${plainText(firstLine(messageOf(error)))}`];
+  if (!(error instanceof CscError)) {
+    return [...lines, 'What to do: run it again with CSC_DEBUG=1 and report what it prints'].join('\n');
+  }
+  // A fault says itself what to do about its member.
+  if (error.faults.length > 0) return [...lines, plainText(formatFaults(error.faults))].join('\n');
+  const hint = advice[error.code];
+  if (hint !== undefined) lines.push(`What to do: ${hint}`);
+  return lines.join('\n');
+}
+
+function messageOf(error: unknown): string {
+  return withoutSecrets(error instanceof Error ? error.message : String(error));
+}
+
+// A refused document's message lists its faults after the first line; they are shown from `faults`.
+function firstLine(message: string): string {
+  const [line = ''] = message.split('\n', 1);
+  return line.replace(/:$/, '');
+}

@@ -1,0 +1,18 @@
+import { InvalidArgumentError } from 'commander';
+
+const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+
+/** Milliseconds of `1500ms`, `30s`, `5m`, `1h` or plain seconds; for commander options. */
+export function parseDuration(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text);
+  const unit = units[match?.[2] ?? 's'];
+  if (match?.[1] === undefined || unit === undefined) {
+    throw new InvalidArgumentError('Say it as 1500ms, 30s, 5m or 1h.');
+  }
+  return Math.round(Number(match[1]) * unit);
+}
+
+/** Collects the values of an option that may be given several times; for commander options. */
+export function append(value: string, list: readonly string[]): readonly string[] {
+  return [...list, value];
+}

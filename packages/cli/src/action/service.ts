@@ -1,0 +1,31 @@
+import { setFlagsFromString } from 'node:v8';
+import { isCscError } from '@csc-fleet/common/errors';
+import { note } from '../terminal/streams.ts';
+import { reportError } from './act.ts';
+import { exitCodes } from './exit-codes.ts';
+
+type Service = (configPath: string, options: { readonly checkOnly: boolean }) => Promise<void>;
+
+const aboutTheConfig: readonly string[] = [
+  'CONFIG_INVALID',
+  'POLICY_INVALID',
+  'KEY_INVALID',
+  'FILE_UNREADABLE',
+  'FILE_UNWRITABLE',
+];
+
+/** Runs a service to its end, or only looks at its config. Resolves to the exit code. */
+export async function runService(configPath: string, checkOnly: boolean, service: Service): Promise<number> {
+  // Output passes in buffers that lie outside V8's heap. By default each 64 MiB of them bring a full collection, which is
+  // most of what relaying output costs; counted as part of the heap they bring one when the heap is due for it.
+  setFlagsFromString('--external-memory-accounted-in-global-limit');
+  try {
+    await service(configPath, { checkOnly });
+  } catch (error) {
+    if (!isCscError(error) || !aboutTheConfig.includes(error.code)) throw error;
+    await reportError(error, false);
+    return exitCodes.badConfig;
+  }
+  if (checkOnly) note(`${configPath} is good`);
+  return exitCodes.ok;
+}

@@ -1,0 +1,48 @@
+import { closeSync, openSync, writeSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { CscError } from '@csc-fleet/common/errors';
+import { explainFileError, makeDirectory, replaceFile } from '@csc-fleet/common/files';
+
+/**
+ * Writes a file whole or not at all, making its folder if need be. Throws FILE_UNWRITABLE.
+ * A name that is no regular file, such as /dev/stdout, is written to as it is.
+ * @param mode as in chmod, less the umask
+ */
+export function writeFileWhole(path: string, data: string | Uint8Array, mode = 0o644): void {
+  if (path.startsWith('/dev/')) {
+    writeDevice(path, data);
+    return;
+  }
+  makeDirectory(dirname(path));
+  replaceFile(path, data, mode);
+}
+
+function writeDevice(path: string, data: string | Uint8Array): void {
+  const bytes = typeof data === 'string' ? Buffer.from(data) : data;
+  try {
+    const fd = openSync(path, 'w', 0o644);
+    try {
+      for (let offset = 0; offset < bytes.length; ) offset += writeSync(fd, bytes, offset);
+    } finally {
+      closeSync(fd);
+    }
+  } catch (cause) {
+    throw new CscError('FILE_UNWRITABLE', `failed to write ${path}: ${explainFileError(cause)}`, { cause });
+  }
+}
+
+/** Writes a signed receipt for people and programs to read: the same JSON, indented. Throws FILE_UNWRITABLE. */
+export function writeReceipt(path: string, receiptJson: Uint8Array): void {
+  // Signatures are over the canonical form, so that indenting does not touch them.
+  const value: unknown = JSON.parse(Buffer.from(receiptJson).toString('utf8'));
+  writeFileWhole(path, `${JSON.stringify(value, null, 2)}\n`);
+}
+
+/**
+ * Where `csc run` remembers which approvals are used up and what it has started: XDG_STATE_HOME, by default
+ * ~/.local/state, as the XDG Base Directory Specification says.
+ */
+export function defaultStateDir(env: NodeJS.ProcessEnv): string {
+  return join(env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state'), 'csc');
+}

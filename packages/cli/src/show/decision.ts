@@ -1,0 +1,45 @@
+import { type Paint, plainLine } from '../terminal/text.ts';
+
+/** What a person reads of a decision; from `csc check`, or from a gate. */
+export interface DecisionView {
+  readonly verdict: 'allow' | 'deny' | 'needs_approval';
+  readonly reasons: readonly string[];
+  readonly findings: readonly FindingView[];
+  readonly contractSha256: string;
+}
+
+interface FindingView {
+  readonly reasonCode: string;
+  /** Empty where it is of the whole contract. */
+  readonly member: string;
+  readonly message: string;
+}
+
+const titles = {
+  allow: { format: 'green', title: 'ALLOW' },
+  deny: { format: 'red', title: 'DENY' },
+  needs_approval: { format: 'yellow', title: 'NEEDS APPROVAL' },
+} as const;
+
+/** `ALLOW — reason`, then every finding, then what to do. */
+export function describeDecision(view: DecisionView, paint: Paint): string {
+  const { format, title } = titles[view.verdict];
+  const lines = [`${paint([format, 'bold'], title)} — ${plainLine(view.reasons.join('; '))}`];
+  for (const { reasonCode, member, message } of view.findings) {
+    const said = view.reasons.includes(message) ? '' : `: ${plainLine(message)}`;
+    lines.push(`  ${reasonCode}${member === '' ? '' : ` ${plainLine(member)}`}${said}`);
+  }
+  lines.push(...whatToDo(view));
+  return lines.join('\n');
+}
+
+function whatToDo(view: DecisionView): string[] {
+  if (view.verdict === 'allow') return [];
+  if (view.verdict === 'deny') {
+    return ['What to do: ask for less in the contract, or ask the policy’s owner for more.'];
+  }
+  return [
+    'What to do: have an approver sign off exactly this contract, and hand their approval in with --approval FILE:',
+    `  contract_sha256 ${view.contractSha256}`,
+  ];
+}

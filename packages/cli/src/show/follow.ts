@@ -1,0 +1,107 @@
+import type { RunHandlers } from '@csc-fleet/client';
+import { exitCodes } from '../action/exit-codes.ts';
+import { writeReceipt } from '../files/write-file.ts';
+import { note } from '../terminal/streams.ts';
+import { plainLine } from '../terminal/text.ts';
+import { exitCodeOfOutcome, type Outcome } from './outcome.ts';
+import type { Presenter } from './presenter.ts';
+
+/** An execution that is to be shown to its end. */
+interface Presentation {
+  /** What Ctrl-C does meanwhile. */
+  readonly interrupts: Interrupts;
+  readonly receiptOut: string | undefined;
+  readonly run: (handlers: RunHandlers) => Promise<Outcome>;
+}
+
+/** Shows an execution to its end. Resolves to its exit code. */
+export async function present(
+  presenter: Presenter,
+  { interrupts, receiptOut, run }: Presentation,
+): Promise<number> {
+  const { onEvent } = presenter.handlers;
+  try {
+    const outcome = await run({
+      ...presenter.handlers,
+      onEvent: (event) => {
+        interrupts.identify(event.executionId);
+        return onEvent?.(event);
+      },
+    });
+    await presenter.finish(outcome);
+    if (receiptOut !== undefined && outcome.receiptJson.length > 0)
+      writeReceipt(receiptOut, outcome.receiptJson);
+    return exitCodeOfOutcome(outcome);
+  } finally {
+    presenter.stop();
+  }
+}
+
+/** What Ctrl-C does while an execution is followed. */
+interface InterruptSteps {
+  /** The first time: asks for the execution's end, which is then waited for. */
+  cancel(executionId: string): Promise<unknown>;
+  /** What to say then of what the next time does. */
+  readonly hint: string;
+  /** Every further time. `undefined`: the execution has no name yet. */
+  again(executionId: string | undefined): void;
+}
+
+/** Handles SIGINT and SIGTERM until it is disposed. */
+export interface Interrupts extends Disposable {
+  /** Says which execution it is; an interrupt that came before counts now. */
+  identify(executionId: string): void;
+}
+
+const signals = ['SIGINT', 'SIGTERM'] as const;
+
+/**
+ * Ctrl-C where somebody only looks on: it ends the looking, whatever state the execution is in. It may be another
+ * person's terminal that watches over it.
+ */
+export function leaveOnInterrupt(executionId: string): Interrupts {
+  const onSignal = (): never => leave(executionId);
+  for (const signal of signals) process.on(signal, onSignal);
+  return {
+    identify: () => {},
+    [Symbol.dispose]: () => {
+      for (const signal of signals) process.off(signal, onSignal);
+    },
+  };
+}
+
+/** Says how to come back and how to end it, and ends this process; the execution goes on. */
+export function leave(executionId: string | undefined): never {
+  const id = plainLine(executionId ?? '');
+  const hint = `it goes on; csc get ${id} --follow takes it up again, csc cancel ${id} ends it`;
+  note(executionId === undefined ? 'csc: left' : `csc: left; ${hint}`);
+  process.exit(exitCodes.interrupted);
+}
+
+export function handleInterrupts(steps: InterruptSteps): Interrupts {
+  let executionId: string | undefined;
+  let interrupted = false;
+  const cancel = (id: string): void => {
+    note(`csc: asking for its end; ${steps.hint}`);
+    steps.cancel(id).catch((error: unknown) => {
+      note(plainLine(`csc: that failed: ${error instanceof Error ? error.message : error}`));
+    });
+  };
+  const onSignal = (): void => {
+    if (interrupted) steps.again(executionId);
+    else if (executionId !== undefined) cancel(executionId);
+    else note(`csc: asking for its end as soon as it has begun; ${steps.hint}`);
+    interrupted = true;
+  };
+  for (const signal of signals) process.on(signal, onSignal);
+  return {
+    identify: (id) => {
+      const first = executionId === undefined;
+      executionId = id;
+      if (first && interrupted) cancel(id);
+    },
+    [Symbol.dispose]: () => {
+      for (const signal of signals) process.off(signal, onSignal);
+    },
+  };
+}

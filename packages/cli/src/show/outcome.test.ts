@@ -1,0 +1,73 @@
+import { type Execution, ExecutionState } from '@csc-fleet/common/messages';
+import type { ReceiptV02 } from '@csc-fleet/common/receipt';
+import { describe, expect, it } from 'vitest';
+import { describeLeftOut, describeOutcome, exitCodeOfOutcome, type Outcome } from './outcome.ts';
+
+function outcome(state: ExecutionState, exitCode?: number, more: Partial<Execution> = {}): Outcome {
+  const execution: Execution = {
+    executionId: 'exec-1',
+    state,
+    contractId: 'contract-1',
+    contractSha256: 'a'.repeat(64),
+    policyProfile: 'tests',
+    principal: 'spiffe://csc.local/client/alice',
+    executorId: 'host-1',
+    submittedAt: undefined,
+    startedAt: new Date(0),
+    endedAt: new Date(2_500),
+    error: '',
+    intent: 'a test',
+    ...more,
+  };
+  const receiptJson = Buffer.alloc(0);
+  return { executionId: 'exec-1', execution, decision: undefined, receipt: undefined, receiptJson, exitCode };
+}
+
+const plain = (_: unknown, text: string): string => text;
+
+describe('the exit code of an outcome', () => {
+  it.each([
+    ['a success', ExecutionState.SUCCEEDED, 0, 0],
+    ['a failure', ExecutionState.FAILED, 37, 37],
+    ['a failure with exit code 0', ExecutionState.FAILED, 0, 1],
+    ['a failure without one', ExecutionState.FAILED, undefined, 1],
+    ['a failure with one that no process can have', ExecutionState.FAILED, 300, 1],
+    ['a wait for an approval', ExecutionState.AWAITING_APPROVAL, undefined, 2],
+    ['a refusal', ExecutionState.BLOCKED, undefined, 1],
+    ['a cancelled run', ExecutionState.CANCELLED, 143, 143],
+    ['one cancelled before it started', ExecutionState.CANCELLED, undefined, 130],
+    ['one that was not started in time', ExecutionState.EXPIRED, undefined, 69],
+    ['a lost one', ExecutionState.LOST, undefined, 69],
+    ['a state that is not known', ExecutionState.UNRECOGNIZED, undefined, 69],
+  ])('of %s', (_, state, exitCode, expected) => {
+    expect(exitCodeOfOutcome(outcome(state, exitCode))).toBe(expected);
+  });
+});
+
+describe('an outcome in words', () => {
+  it('says where and how long', () => {
+    expect(describeOutcome(outcome(ExecutionState.SUCCEEDED, 0), plain)).toBe(
+      'SUCCESS — exit code 0 on host-1 in 2.5 s',
+    );
+  });
+
+  it('shows an error of the host, made safe, once', () => {
+    const failed = outcome(ExecutionState.FAILED, 126, { error: 'no \u001b[2J such\nfile' });
+    expect(describeOutcome(failed, plain)).toBe(
+      'FAILED — exit code 126 on host-1 in 2.5 s\n  no \\u001b[2J such file',
+    );
+    const blocked = outcome(ExecutionState.BLOCKED, undefined, { error: 'not here' });
+    expect(describeOutcome(blocked, plain)).toBe('BLOCKED — not here');
+  });
+});
+
+it('names the expected outputs that a receipt has no hash of, the first few of many', () => {
+  const receipt = { receipt_version: 'csc.receipt.v0.2' } as ReceiptV02;
+  const first = Array.from({ length: 6 }, (_, i) => ({ path: `/w/o${i}\u202e`, reason: 'missing' as const }));
+  expect(describeLeftOut(undefined)).toEqual([]);
+  expect(describeLeftOut(receipt)).toEqual([]);
+  const [line = '', ...rest] = describeLeftOut({ ...receipt, artifacts_left_out: { count: 9, first } });
+  expect(rest).toEqual([]);
+  expect(line).toMatch(/^csc: WARNING 9 expected outputs are not in the receipt: \/w\/o0/);
+  expect(line).toMatch(/\/w\/o4[^,]* \(missing\), and 4 more$/);
+});

@@ -1,0 +1,158 @@
+import { type Decision, type Execution, ExecutionState, Verdict } from '@csc-fleet/common/messages';
+import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
+import { exitCodes } from '../action/exit-codes.ts';
+import { formatElapsed, type Paint, plainLine } from '../terminal/text.ts';
+import { type DecisionView, describeDecision } from './decision.ts';
+
+/** How an execution stands at the end of a command that followed it. */
+export interface Outcome {
+  readonly executionId: string;
+  readonly execution: Execution;
+  readonly decision: Decision | undefined;
+  readonly receipt: ExecutionReceipt | undefined;
+  readonly receiptJson: Uint8Array;
+  readonly exitCode: number | undefined;
+  /** What the gate said of the end, where the receipt says otherwise. */
+  readonly contradiction?: string | undefined;
+}
+
+/** The exit code of `csc submit`: the command's own where there is one, as `csc help exit-codes` says. */
+export function exitCodeOfOutcome({ execution, exitCode }: Outcome): number {
+  switch (execution.state) {
+    case ExecutionState.SUCCEEDED:
+      return exitCodes.ok;
+    case ExecutionState.AWAITING_APPROVAL:
+      return exitCodes.needsApproval;
+    case ExecutionState.BLOCKED:
+      return exitCodes.no;
+    case ExecutionState.FAILED:
+      return commandExitCode(exitCode, exitCodes.no);
+    case ExecutionState.CANCELLED:
+      return commandExitCode(exitCode, exitCodes.interrupted);
+    default:
+      return exitCodes.unavailable;
+  }
+}
+
+// A command that failed must not look like one that worked, whatever code it ended with.
+function commandExitCode(exitCode: number | undefined, otherwise: number): number {
+  return exitCode === undefined || exitCode <= 0 || exitCode > 255 ? otherwise : exitCode;
+}
+
+/** How it ended, for people: one line, and what to do where that helps. */
+export function describeOutcome(outcome: Outcome, paint: Paint): string {
+  const { execution, decision } = outcome;
+  const isDenied = decision?.verdict === Verdict.DENY && execution.state === ExecutionState.BLOCKED;
+  if (isDenied) return describeDecision(toDecisionView(decision), paint);
+  if (execution.state === ExecutionState.AWAITING_APPROVAL && decision !== undefined) {
+    return describeAwaiting(outcome, decision, paint);
+  }
+  const { format, title, text } = describeEnd(outcome);
+  const lines = [`${paint([format, 'bold'], title)} — ${plainLine(text)}`];
+  if (execution.error !== '' && !text.includes(execution.error))
+    lines.push(`  ${plainLine(execution.error)}`);
+  if (outcome.contradiction !== undefined) lines.unshift(describeContradiction(outcome.contradiction, paint));
+  return lines.join('\n');
+}
+
+// Whoever watches the gate's events has been told something else.
+function describeContradiction(said: string, paint: Paint): string {
+  const title = paint(['red', 'bold'], 'WARNING');
+  return `${title} — the gate said ${said}; the executor's signed receipt says otherwise, and that counts:`;
+}
+
+/** A gate's decision as `csc check` shows decisions. */
+export function toDecisionView(decision: Decision): DecisionView {
+  const verdicts = { [Verdict.ALLOW]: 'allow', [Verdict.NEEDS_APPROVAL]: 'needs_approval' } as const;
+  const { verdict, reasons, findings, contractSha256 } = decision;
+  const known = verdict === Verdict.ALLOW || verdict === Verdict.NEEDS_APPROVAL ? verdicts[verdict] : 'deny';
+  return { verdict: known, reasons, findings, contractSha256 };
+}
+
+function describeAwaiting({ executionId }: Outcome, decision: Decision, paint: Paint): string {
+  const until = decision.expiresAt === undefined ? '' : ` until ${decision.expiresAt.toISOString()}`;
+  return [
+    describeDecision(toDecisionView(decision), paint),
+    `Execution ${plainLine(executionId)} waits for it${until}: submit the same contract with --approval FILE.`,
+  ].join('\n');
+}
+
+interface End {
+  readonly format: 'green' | 'red' | 'yellow';
+  readonly title: string;
+  readonly text: string;
+}
+
+function describeEnd({ execution, exitCode }: Outcome): End {
+  const where = `${execution.executorId === '' ? '' : ` on ${execution.executorId}`}${elapsed(execution)}`;
+  const exit = exitCode === undefined ? 'no exit code' : `exit code ${exitCode}`;
+  switch (execution.state) {
+    case ExecutionState.SUCCEEDED:
+      return { format: 'green', title: 'SUCCESS', text: `${exit}${where}` };
+    case ExecutionState.FAILED:
+      return { format: 'red', title: 'FAILED', text: `${exit}${where}` };
+    case ExecutionState.CANCELLED:
+      return { format: 'yellow', title: 'CANCELLED', text: `${exit}${where}` };
+    case ExecutionState.BLOCKED:
+      return { format: 'yellow', title: 'BLOCKED', text: execution.error || 'nothing was run' };
+    case ExecutionState.EXPIRED:
+      return { format: 'yellow', title: 'EXPIRED', text: execution.error || 'it was not started in time' };
+    case ExecutionState.LOST:
+      return {
+        format: 'red',
+        title: 'LOST',
+        text: `the executor is gone and has not said how it ended${where}`,
+      };
+    default:
+      return { format: 'yellow', title: 'UNDECIDED', text: 'it has not ended' };
+  }
+}
+
+function elapsed({ startedAt, endedAt }: Execution): string {
+  if (startedAt === undefined || endedAt === undefined) return '';
+  return ` in ${formatElapsed(endedAt.getTime() - startedAt.getTime())}`;
+}
+
+/** How many bytes of each stream came out here. */
+export interface Shown {
+  stdout: number;
+  stderr: number;
+}
+
+/**
+ * A line for each stream of which the host kept a beginning only: whoever reads on takes the rest for absent. By the
+ * receipt, as a gate may keep it to itself.
+ * @param shown a v0.1 receipt does not say how long the beginning is
+ */
+export function describeCuts(receipt: ExecutionReceipt | undefined, shown: Shown): string[] {
+  if (receipt === undefined) return [];
+  if (receipt.receipt_version !== 'csc.receipt.v0.2') {
+    return [
+      ...(receipt.stdout_truncated === true ? [describeCut('stdout', shown.stdout)] : []),
+      ...(receipt.stderr_truncated === true ? [describeCut('stderr', shown.stderr)] : []),
+    ];
+  }
+  return receipt.commands.flatMap((it) => [
+    ...(it.stdout_truncated === true ? [describeCut(`stdout of ${it.command_id}`, it.stdout_bytes)] : []),
+    ...(it.stderr_truncated === true ? [describeCut(`stderr of ${it.command_id}`, it.stderr_bytes)] : []),
+  ]);
+}
+
+const mostNamed = 5;
+
+/** A line for the expected outputs that the receipt has no hash of, with the first few and why. */
+export function describeLeftOut(receipt: ExecutionReceipt | undefined): string[] {
+  if (receipt?.receipt_version !== 'csc.receipt.v0.2' || receipt.artifacts_left_out === undefined) return [];
+  const { count, first } = receipt.artifacts_left_out;
+  const named = first.slice(0, mostNamed).map(({ path, reason }) => `${path} (${reason})`);
+  const more = count > named.length ? `, and ${count - named.length} more` : '';
+  const what = count === 1 ? '1 expected output is' : `${count} expected outputs are`;
+  return [plainLine(`csc: WARNING ${what} not in the receipt: ${named.join(', ')}${more}`)];
+}
+
+/** @param bytes how much there is of it */
+export function describeCut(stream: string, bytes: number): string {
+  const count = bytes === 1 ? 'byte' : 'bytes';
+  const what = `csc: WARNING ${stream} was cut after ${bytes} ${count}: it went over the limit, and the rest is lost`;
+  return plainLine(`${what}. The receipt’s hash covers those ${bytes} ${count} and no more`);
+}

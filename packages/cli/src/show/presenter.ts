@@ -1,0 +1,98 @@
+import type { ExecutionEvent, RunHandlers } from '@csc-fleet/client/offline';
+import { createProgress, type Outputs } from '../terminal/progress.ts';
+import { indifferent, note, type Sink, writeErr, writeJson, writeOut } from '../terminal/streams.ts';
+import { createPaint } from '../terminal/text.ts';
+import { artifactJson, decisionJson, eventJson, executionJson, outputJson } from './messages-json.ts';
+import { narrate, narrateBriefly } from './narrate.ts';
+import { describeCuts, describeLeftOut, describeOutcome, type Outcome, type Shown } from './outcome.ts';
+
+/** Shows an execution as it goes on. */
+export interface Presenter {
+  readonly handlers: RunHandlers;
+  /** Something that is going on before there are events. */
+  now(text: string): void;
+  /** How it ended. */
+  finish(outcome: Outcome): Promise<void>;
+  /** Takes away what is live, where it ends otherwise. */
+  stop(): void;
+}
+
+interface PresenterOptions {
+  /** JSON lines on stdout, and nothing else anywhere. */
+  readonly json: boolean;
+  /** Only the command's own output. */
+  readonly quiet: boolean;
+  /** Gate and executor are this process: who decides and where it runs goes without saying. */
+  readonly brief?: boolean;
+}
+
+/** The command's stdout and stderr go to ours, byte for byte; what we say ourselves goes to stderr. */
+export async function createPresenter(options: PresenterOptions): Promise<Presenter> {
+  // A run in this process must come to its receipt, read or not; one on a gate does so without us.
+  const outputs = options.brief
+    ? { out: indifferent(writeOut), err: indifferent(writeErr) }
+    : { out: writeOut, err: writeErr };
+  return options.json ? createJsonPresenter(outputs) : createHumanPresenter(options, outputs);
+}
+
+async function createHumanPresenter(
+  { quiet, brief }: PresenterOptions,
+  outputs: Outputs,
+): Promise<Presenter> {
+  const progress = await createProgress(quiet, outputs);
+  const onEvent = (event: ExecutionEvent): void => {
+    const { line, now } = brief === true ? narrateBriefly(event) : narrate(event);
+    if (line !== undefined) progress.line(line);
+    if (now !== undefined) progress.now(now);
+  };
+  const shown: Shown = { stdout: 0, stderr: 0 };
+  const counting =
+    (stream: keyof Shown, write: Sink): Sink =>
+    (data) => {
+      shown[stream] += data.length;
+      return write(data);
+    };
+  const onStdout = counting('stdout', progress.out);
+  const onStderr = counting('stderr', progress.err);
+  return {
+    handlers: { onEvent, onStdout, onStderr, onTerminal: progress.out },
+    now: progress.now,
+    finish: async (outcome) => {
+      progress.stop();
+      // Quiet or not: what is missing cannot be seen.
+      for (const line of describeCuts(outcome.receipt, shown)) note(line);
+      for (const line of describeLeftOut(outcome.receipt)) note(line);
+      if (!quiet) note(describeOutcome(outcome, createPaint(process.stderr)));
+    },
+    stop: progress.stop,
+  };
+}
+
+function createJsonPresenter({ out }: Outputs): Presenter {
+  const show = (value: object): Promise<void> => writeJson(value, out);
+  const write: RunHandlers = {
+    onEvent: (event) => show(eventJson(event)),
+    onStdout: (_, chunk) => show(outputJson(chunk)),
+    onStderr: (_, chunk) => show(outputJson(chunk)),
+    onTerminal: (_, chunk) => show(outputJson(chunk)),
+    onOutputEnd: (end) => show(outputJson(end)),
+  };
+  return {
+    handlers: write,
+    now: () => {},
+    finish: (outcome) => show({ type: 'result', ...outcomeJson(outcome) }),
+    stop: () => {},
+  };
+}
+
+/** The whole outcome as one document. */
+export function outcomeJson(outcome: Outcome): object {
+  const { execution, decision, receiptJson, exitCode, contradiction } = outcome;
+  return {
+    ...executionJson(execution),
+    exit_code: exitCode,
+    ...(contradiction === undefined ? {} : { gate_said: contradiction }),
+    decision: decision && decisionJson(decision),
+    receipt: artifactJson(receiptJson),
+  };
+}

@@ -1,0 +1,40 @@
+import { styleText } from 'node:util';
+
+/** Puts a format on a text, or leaves the text as it is. */
+export type Paint = (format: Parameters<typeof styleText>[0], text: string) => string;
+
+/** Colours for stdout or stderr: only where it is a terminal, and as NO_COLOR and FORCE_COLOR say (node:util). */
+export function createPaint(stream: NodeJS.WriteStream): Paint {
+  return (format, text) => styleText(format, text, { stream });
+}
+
+/**
+ * Text from elsewhere made safe for a terminal: control and direction-changing characters become visible escapes, so
+ * that nobody's intent or error message can move the cursor, hide lines or retitle the window (CWE-150).
+ * Line feeds and tabs stay.
+ */
+export function plainText(text: string): string {
+  return text
+    .toWellFormed()
+    .replace(
+      /[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
+      (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+    );
+}
+
+/** The same on one line. */
+export function plainLine(text: string): string {
+  return plainText(text).replace(/\s*[\n\t]\s*/g, ' ');
+}
+
+/** `0.8 s`, `42 s`, `3 min 05 s`, `2 h 07 min`, of milliseconds. */
+export function formatElapsed(ms: number): string {
+  const seconds = ms / 1000;
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  const minutes = Math.floor(whole / 60);
+  const two = (value: number) => String(value).padStart(2, '0');
+  if (minutes < 60) return `${minutes} min ${two(whole % 60)} s`;
+  return `${Math.floor(minutes / 60)} h ${two(minutes % 60)} min`;
+}
