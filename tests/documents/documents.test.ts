@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { contractSha256, parseContract } from '@csc-fleet/common/contract';
-import { orThrow } from '@csc-fleet/common/errors';
+import { orThrow, reasons } from '@csc-fleet/common/errors';
 import { version } from '@csc-fleet/common/version';
 import { readExecutorConfig } from '@csc-fleet/executor/config';
 import { defaultOutputLimits } from '@csc-fleet/executor/limits';
@@ -126,6 +126,16 @@ describe('what programs import', () => {
     expect(bare).toEqual([]);
     expect(exported.length).toBeGreaterThan(1);
   });
+});
+
+it('every reason of docs/errors.md is one that something raises', () => {
+  const sources = listed('packages/*/src/*.ts')
+    .filter((file) => !/\.test\.ts$|\/gen\/|errors\/reasons\.ts$/.test(file))
+    .map(read)
+    .join('\n');
+  // What is only compared with is raised by nobody.
+  const isRaised = (reason: string) => new RegExp(`(?<![!=]== )'${reason}'`).test(sources);
+  expect(Object.keys(reasons).filter((reason) => !isRaised(reason))).toEqual([]);
 });
 
 describe('the Python client', () => {

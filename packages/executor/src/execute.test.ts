@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { JsonObject } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { receiptSha256 } from '@csc-fleet/common/receipt';
 import { createLocalLauncher, endedProcess, type Launcher } from '@csc-fleet/sandbox/launch';
@@ -239,7 +238,7 @@ describe('a contract that runs', () => {
     expect(previous).not.toHaveProperty('previous_receipt_sha256');
     for (let count = 0; count < 2; count += 1) {
       const { receipt } = await run([{}]);
-      expect(receipt.previous_receipt_sha256).toBe(receiptSha256(previous as unknown as JsonObject));
+      expect(receipt.previous_receipt_sha256).toBe(receiptSha256(previous));
       previous = receipt;
     }
   });

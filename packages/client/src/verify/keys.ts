@@ -1,6 +1,6 @@
 import { createKeyRing, type KeyEntry, type KeyRing } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
-import { parseIdentity } from '@csc-fleet/common/rpc';
+import { findSigner } from '@csc-fleet/common/evidence';
 import { getKeys } from '../calls/calls.ts';
 import type { Connection } from '../connection/connection.ts';
 
@@ -48,7 +48,7 @@ function gateKeys(connection: Connection): KeySource {
 }
 
 function isOfGate(owner: string | undefined): boolean {
-  return owner !== undefined && (parseIdentity(owner)?.role === 'gate' || owner.startsWith('gate/'));
+  return owner !== undefined && findSigner(owner)?.role === 'gate';
 }
 
 /** A receipt key of an executor. */

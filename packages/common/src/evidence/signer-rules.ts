@@ -15,7 +15,7 @@ export interface ReceiptSigner {
  * @param owner who the key ring or the gate says the key belongs to
  */
 export function checkSigner(receipt: ExecutionReceipt, owner: string): ReceiptSigner {
-  const signer = parseOwner(owner);
+  const signer = findSigner(owner);
   if (signer === undefined) {
     throw invalid(`the receipt is signed by ${JSON.stringify(owner)}, who is neither an executor nor a gate`);
   }
@@ -24,7 +24,8 @@ export function checkSigner(receipt: ExecutionReceipt, owner: string): ReceiptSi
   return signer;
 }
 
-function parseOwner(owner: string): ReceiptSigner | undefined {
+/** The executor or gate that an owner in a key ring stands for; undefined where it is neither. */
+export function findSigner(owner: string): ReceiptSigner | undefined {
   const identity = parseIdentity(owner);
   if (identity?.role === 'executor' || identity?.role === 'gate') {
     return { role: identity.role, name: identity.name };

@@ -68,13 +68,13 @@ describe('a ticket that is not genuine is refused without a receipt', () => {
     [
       'for another contract',
       'CONTRACT_HASH_MISMATCH',
-      () => ({ contractJson: canonicalBytes(marking({ intent: 'else' }) as unknown as JsonObject) }),
+      () => ({ contractJson: canonicalBytes(marking({ intent: 'else' })) }),
     ],
     [
       'for another contract, and expired',
       'TICKET_EXPIRED',
       () => ({
-        contractJson: canonicalBytes(marking({ intent: 'else' }) as unknown as JsonObject),
+        contractJson: canonicalBytes(marking({ intent: 'else' })),
         ticket: { not_before: inSeconds(-50), expires_at: inSeconds(-1) },
       }),
     ],

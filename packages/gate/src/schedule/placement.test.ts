@@ -334,6 +334,17 @@ describe('an executor that refuses the contract', () => {
     await executor.next('offer', next);
   });
 
+  it('ends it whatever the executor says, also what would be cut in the middle of a character', async () => {
+    const executor = await test.connected('e1');
+    const executionId = await place();
+    const message = `${'x'.repeat(3983)}😀${'x'.repeat(100)}`;
+    await executor.refuse(executionId, 'TICKET_INVALID', { message });
+    await test.flushed();
+    const { error } = await test.receipt(executionId);
+    expect([...String(error)]).toHaveLength(4000);
+    expect(error).toContain('😀');
+  });
+
   it('ends it with a receipt of the gate where the executor’s own does not count', async () => {
     const executor = await test.connected('e1');
     const executionId = await place();
