@@ -105,6 +105,7 @@ export const house: House = {
       link: ['bounds', 'execution', 'output', 'schedule', 'store'],
       rpc: ['bounds', 'execution', 'link', 'traffic'],
       service: ['execution', 'link', 'output', 'read', 'rpc', 'schedule', 'store', 'submit.ts', 'traffic'],
+      'main.ts': ['service'],
       'index.ts': ['link', 'output', 'rpc', 'service'],
     },
   },

@@ -473,7 +473,7 @@ const fleet: readonly Mutant[] = [
   },
   {
     name: 'receipt-of-another-execution-counts',
-    file: `${gate}/link/verify-receipt.ts`,
+    file: `${gate}/link/receipts.ts`,
     before: 'executionId: row.execution_id,',
     after: '',
     tests: receipts,
@@ -481,7 +481,7 @@ const fleet: readonly Mutant[] = [
   },
   {
     name: 'receipt-of-another-ticket-counts',
-    file: `${gate}/link/verify-receipt.ts`,
+    file: `${gate}/link/receipts.ts`,
     before: "ticketId: row.ticket_id ?? '',",
     after: '',
     tests: receipts,
@@ -518,6 +518,14 @@ const fleet: readonly Mutant[] = [
     after: 'acceptUnsigned: true, dualControl, contract,',
     tests: [`${gate}/submit/submit.test.ts`],
     red: 'does not count where the gate’s owner has not said so',
+  },
+  {
+    name: 'what-clients-ask-has-no-bounds',
+    file: `${gate}/rpc/methods.ts`,
+    before: 'checkBounds(bounds, call.request);',
+    after: '',
+    tests: [`${gate}/bounds/bounds.test.ts`],
+    red: 'of a client: ',
   },
   {
     name: 'what-executors-send-has-no-bounds',

@@ -1,3 +1,2 @@
 export { checkBounds, requestInvalid } from './check-bounds.ts';
-export { linkBounds, pushOutputBounds } from './link-messages.ts';
-export { requestBounds } from './requests.ts';
+export { linkBounds, pushOutputBounds, requestBounds } from './messages.ts';

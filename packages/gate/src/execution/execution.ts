@@ -2,11 +2,10 @@ import type { CommandContract } from '@csc-fleet/common/contract';
 import { CscError } from '@csc-fleet/common/errors';
 import { type ExecutionEvent, ExecutionState, toMilliseconds } from '@csc-fleet/common/messages';
 import { Signal } from '@csc-fleet/common/service';
-import { patiently } from '../store/patiently.ts';
 import type { Store } from '../store/store.ts';
+import { patiently } from '../store/store-error.ts';
 import type { ExecutionChange, ExecutionRow, WithdrawnOffer } from '../store/tables.ts';
-import type { Usage } from '../store/usage.ts';
-import type { IdempotencyKey, Step } from '../store/write-step.ts';
+import type { IdempotencyKey, Step, Usage } from '../store/write-step.ts';
 import { Placings } from './placings.ts';
 import { isTerminal } from './row.ts';
 

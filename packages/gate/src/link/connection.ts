@@ -11,14 +11,14 @@ import type { Identity } from '@csc-fleet/common/rpc';
 import { checkBounds, linkBounds, requestInvalid } from '../bounds/index.ts';
 import { Peer } from '../schedule/peers.ts';
 import type { Scheduler } from '../schedule/scheduler.ts';
-import { patiently } from '../store/patiently.ts';
+import { patiently } from '../store/store-error.ts';
 import type { ExecutorKeys } from './executor-keys.ts';
 import { findOwn, takeAccepted, takeProgress } from './progress.ts';
+import { notCounted, Uncounted } from './receipts.ts';
 import { type ReconcilePorts, reconcile } from './reconcile.ts';
 import { takeLateStart } from './take-late.ts';
 import { type ReceiptPorts, takeReceipt } from './take-receipt.ts';
 import { type RefusalPorts, takeRefusal } from './take-refusal.ts';
-import { notCounted, Uncounted } from './uncounted.ts';
 
 /** What a transport does with a connection: hands over what comes, and says when it is gone. */
 export interface ExecutorConnection {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { createSigner, generateKeyPair, type Signer } from '@csc-fleet/common/crypto';
+import { CscError } from '@csc-fleet/common/errors';
 import { signExecutorKey } from '@csc-fleet/common/evidence';
 import { ExecutionState, KeyRole, type Offer } from '@csc-fleet/common/messages';
 import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
@@ -10,6 +11,7 @@ import {
 } from '@csc-fleet/test-kit/gate/scripted-executor';
 import { agent, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Uncounted } from './receipts.ts';
 
 let test: TestGate;
 let executor: ScriptedExecutor;
@@ -446,4 +448,14 @@ describe('the receipt key of an executor', () => {
   ])('must be there: %o', async (hello) => {
     await refused(test.executor('e2'), hello);
   });
+});
+
+it('bears with all that a host can owe to a gate that has lost its store, and with no flood', () => {
+  const told: number[] = [];
+  const uncounted = new Uncounted();
+  const add = () =>
+    uncounted.add(new CscError('RECEIPT_INVALID', 'of another'), (_, count) => told.push(count));
+  for (let count = 1; count < 8192; count++) add();
+  expect(told).toEqual([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096]);
+  expect(add).toThrow(expect.objectContaining({ code: 'REQUEST_INVALID' }));
 });

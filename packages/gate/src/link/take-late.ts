@@ -11,7 +11,7 @@ import type { Peer } from '../schedule/peers.ts';
 import type { Scheduler } from '../schedule/scheduler.ts';
 import type { Store } from '../store/store.ts';
 import type { ExecutorKeys } from './executor-keys.ts';
-import { verifyExecutorReceipt } from './verify-receipt.ts';
+import { verifyExecutorReceipt } from './receipts.ts';
 
 export interface LateStartPorts {
   readonly executions: Pick<Executions, 'openById'>;

@@ -8,8 +8,8 @@ import type { OutputStore } from '../output/output-store.ts';
 import type { Scheduler } from '../schedule/scheduler.ts';
 import type { Store } from '../store/store.ts';
 import { findOwn } from './progress.ts';
+import { verifyExecutorReceipt } from './receipts.ts';
 import { type LateReceiptPorts, takeLateReceipt } from './take-late.ts';
-import { verifyExecutorReceipt } from './verify-receipt.ts';
 
 export interface ReceiptPorts extends LateReceiptPorts {
   readonly executions: Pick<Executions, 'openById' | 'find'>;

@@ -9,8 +9,7 @@ import type { Peer } from '../schedule/peers.ts';
 import type { Scheduler } from '../schedule/scheduler.ts';
 import type { ExecutorKeys } from './executor-keys.ts';
 import { findOwn, type ProgressPorts, takeAccepted } from './progress.ts';
-import { notCounted } from './uncounted.ts';
-import { verifyExecutorReceipt } from './verify-receipt.ts';
+import { notCounted, verifyExecutorReceipt } from './receipts.ts';
 
 export interface RefusalPorts extends ProgressPorts {
   readonly executions: Pick<Executions, 'openById'>;

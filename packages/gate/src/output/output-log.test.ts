@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { OutputChunk, OutputStream } from '@csc-fleet/common/messages';
 import { maxFrameBytes, maxFrameData } from '@csc-fleet/common/output-log';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { OutputLog } from './output-log.ts';
+import { type Extent, OutputLog } from './output-log.ts';
 import { encodeItem, itemField } from './reader.ts';
 
 let directory: string;
@@ -20,8 +20,8 @@ afterEach(async () => {
   rmSync(directory, { recursive: true });
 });
 
-async function open(complete = false): Promise<OutputLog> {
-  const log = await OutputLog.open(path, complete);
+async function open(extent: Extent = 'growing'): Promise<OutputLog> {
+  const log = await OutputLog.open(path, extent);
   logs.push(log);
   return log;
 }
@@ -174,14 +174,14 @@ describe('opening again', () => {
   it('is read as it is where it is complete, and takes no more', async () => {
     const whole = Buffer.concat([frame(0, 'one'), frame(3, 'two')]);
     writeFileSync(path, whole);
-    const log = await open(true);
+    const log = await open('complete');
     expect(await readAll(log)).toEqual(whole);
     await expect(log.append(whole.length, frame(6, 'x'), known)).rejects.toEqual(refused);
   });
 
   it('ends a complete log with its last whole frame', async () => {
     writeFileSync(path, Buffer.concat([frame(0, 'one'), frame(3, 'two').subarray(0, 4)]));
-    const log = await open(true);
+    const log = await open('complete');
     expect(await readAll(log)).toEqual(frame(0, 'one'));
     expect(log.length).toBe(frame(0, 'one').length);
   });

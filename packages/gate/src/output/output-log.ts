@@ -11,6 +11,8 @@ const readSize = 512 * 1024;
 // Written back behind the stream's back, so that little is left to wait for at its end.
 const syncEvery = 32 * 1024 * 1024;
 
+export type Extent = 'growing' | 'complete';
+
 /**
  * The output of one execution: an append-only file of frames. Appending never waits for readers; each reader has a
  * position of its own in the file. Nothing that an executor sends is believed: order, streams and offsets are checked.
@@ -26,18 +28,18 @@ export class OutputLog {
   #unsynced = 0;
   #syncing: Promise<void> | undefined;
 
-  private constructor(path: string, complete: boolean) {
+  private constructor(path: string, extent: Extent) {
     this.#path = path;
-    this.#offsets = complete ? undefined : new StreamOffsets();
+    this.#offsets = extent === 'complete' ? undefined : new StreamOffsets();
   }
 
   /**
    * Opens the log; its file is made by the first append. Half a frame at its end, from a gate that was killed, is cut
    * off.
-   * @param complete whether the whole output is there: then it takes no more, and need not be looked through
+   * @param extent `complete` where the whole output is there: then it takes no more, and need not be looked through
    */
-  static async open(path: string, complete = false): Promise<OutputLog> {
-    const log = new OutputLog(path, complete);
+  static async open(path: string, extent: Extent = 'growing'): Promise<OutputLog> {
+    const log = new OutputLog(path, extent);
     if (existsSync(path)) await log.#recover();
     return log;
   }

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
 import { makeDirectory } from '@csc-fleet/common/files';
-import { OutputLog } from './output-log.ts';
+import { type Extent, OutputLog } from './output-log.ts';
 
 interface Open {
   readonly log: Promise<OutputLog>;
@@ -22,10 +22,14 @@ export class OutputStore {
 
   /**
    * Runs `use` with the execution's log, which stays open meanwhile.
-   * @param complete whether the gate has all of its output
+   * @param extent `complete` where the gate has all of its output
    */
-  async with<T>(executionId: string, use: (log: OutputLog) => Promise<T>, complete = false): Promise<T> {
-    const entry = this.#acquire(executionId, complete);
+  async with<T>(
+    executionId: string,
+    use: (log: OutputLog) => Promise<T>,
+    extent: Extent = 'growing',
+  ): Promise<T> {
+    const entry = this.#acquire(executionId, extent);
     try {
       return await use(await entry.log);
     } finally {
@@ -53,13 +57,13 @@ export class OutputStore {
     await Promise.allSettled(open.map(async ({ log }) => (await log).close()));
   }
 
-  #acquire(executionId: string, complete: boolean): Open {
+  #acquire(executionId: string, extent: Extent): Open {
     const known = this.#open.get(executionId);
     if (known !== undefined) {
       known.users++;
       return known;
     }
-    const entry: Open = { log: OutputLog.open(this.#path(executionId), complete), users: 1 };
+    const entry: Open = { log: OutputLog.open(this.#path(executionId), extent), users: 1 };
     this.#open.set(executionId, entry);
     return entry;
   }

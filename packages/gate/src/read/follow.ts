@@ -83,12 +83,12 @@ export async function giveOutput(
 ): Promise<void> {
   const execution = await executions.visible(principal, request.executionId);
   // No longer open: its receipt is here, and so all of its output is.
-  const isComplete = executions.openById(execution.id) === undefined;
+  const extent = executions.openById(execution.id) === undefined ? 'complete' : 'growing';
   await output.with(
     execution.id,
     async (log) => {
       for await (const item of readOutput(log, execution, request, gone)) await write(item);
     },
-    isComplete,
+    extent,
   );
 }

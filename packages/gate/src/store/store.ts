@@ -6,11 +6,16 @@ import { Kysely, SqliteDialect, sql } from 'kysely';
 import { StoreCommits } from './commits.ts';
 import { migrate } from './migrations.ts';
 import { NodeSqlite } from './node-sqlite.ts';
-import { isStoreBusy } from './patiently.ts';
-import { toStoreError } from './store-error.ts';
+import { isStoreBusy, toStoreError } from './store-error.ts';
 import type { ExecutionRow, KeyRow, NewExecution, Tables } from './tables.ts';
-import { chargeUsage } from './usage.ts';
-import { type IdempotencyKey, numberEvents, type Step, takeKey, writeStep } from './write-step.ts';
+import {
+  chargeUsage,
+  type IdempotencyKey,
+  numberEvents,
+  type Step,
+  takeKey,
+  writeStep,
+} from './write-step.ts';
 
 export interface ListQuery {
   readonly principal: string;

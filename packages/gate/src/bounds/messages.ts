@@ -1,7 +1,39 @@
 import { artifactBytes } from '@csc-fleet/common/encoding';
-import { EndedBy } from '@csc-fleet/common/messages';
+import { EndedBy, ExecutionState } from '@csc-fleet/common/messages';
 import * as z from 'zod';
-import { bytes, commandId, id, labels, line, list, stream, text, time, whole } from './members.ts';
+import { bytes, commandId, duration, id, labels, line, list, stream, text, time, whole } from './members.ts';
+
+const submit = z.object({
+  idempotencyKey: text(256),
+  selector: labels,
+  policyProfile: text(256),
+  approvalsJson: list(bytes(artifactBytes.approval), 16),
+  options: z.object({ receiptVersion: line(64), queueTimeout: duration }).optional(),
+});
+
+const state = whole(ExecutionState.AWAITING_APPROVAL, ExecutionState.LOST);
+
+/**
+ * What every member of a request may be, by method of csc.gate.v1.Gate; the contract has rules of its own. A text is
+ * counted in UTF-16 units.
+ */
+export const requestBounds = {
+  submit,
+  run: z.object({ submit: submit.optional() }),
+  check: z.object({ policyProfile: text(256) }),
+  watch: z.object({ executionId: id, fromSequence: whole(0) }),
+  // A contract has at most 20 commands, of three streams each.
+  readOutput: z.object({
+    executionId: id,
+    from: list(z.object({ commandId, stream, offset: whole(0) }), 60),
+  }),
+  cancel: z.object({ executionId: id, gracePeriod: duration }),
+  getExecution: z.object({ executionId: id }),
+  // More than 1000 a page are as good as 1000.
+  listExecutions: z.object({ states: list(state, 20), pageSize: whole(0), pageToken: text(64) }),
+  getReceipt: z.object({ executionId: id }),
+  getKeys: z.object({ keyIds: list(text(200), 100) }),
+} as const satisfies Record<string, z.ZodType>;
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be a SHA-256 in lower-case hex');
 const taggedSha256 = z.string().regex(/^(sha256:[0-9a-f]{64})?$/, 'must be "sha256:" and 64 hex digits');

@@ -5,11 +5,11 @@ import { createJsonLog } from '@csc-fleet/common/json-log';
 import { createReloadableBindings, createReloadablePolicySet } from '@csc-fleet/common/policy';
 import { readOwnIdentity, readServerCredentials, type TlsFiles } from '@csc-fleet/common/rpc';
 import { installLastHandler, type Log, reloadOnHangUp } from '@csc-fleet/common/service';
-import { createGate, type Gate } from './compose.ts';
-import { type GateConfig, readGateConfig } from './config.ts';
-import { createReload, readPolicies } from './reload.ts';
-import { type GateServer, startServer, toAddress } from './server.ts';
-import { openSigningKey } from './signing-key.ts';
+import { createGate, type Gate } from './service/compose.ts';
+import { type GateConfig, readGateConfig } from './service/config.ts';
+import { createReload, readPolicies } from './service/reload.ts';
+import { type GateServer, startServer, toAddress } from './service/server.ts';
+import { openSigningKey } from './service/signing-key.ts';
 
 const graceMs = 5_000;
 
