@@ -434,7 +434,7 @@ describe('the first message of a connection', () => {
     const executor = test.executor('e1');
     executor.open();
     await executor.settled();
-    expect(executor.hungUp).toMatchObject({ code: 'CREDENTIALS_INVALID' });
+    expect(executor.hungUp).toMatchObject({ code: 'REQUEST_INVALID', faults: [{ path: 'hello' }] });
     expect(test.errors.splice(0)).toContain(executor.hungUp);
     expect(executor.received).toEqual([]);
   });

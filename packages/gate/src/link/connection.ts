@@ -102,8 +102,7 @@ export class Connection implements ExecutorConnection {
     if (this.#isOver) return;
     checkBounds(linkBounds[message.$case], message.value, message.$case);
     if (message.$case === 'hello') return this.#hello(message.value);
-    if (this.#peer === undefined)
-      throw new CscError('CREDENTIALS_INVALID', 'the first message must be Hello');
+    if (this.#peer === undefined) throw requestInvalid('hello', 'is due: it is the first message');
     return this.#dispatch(message, this.#peer);
   }
 
