@@ -6,23 +6,12 @@ import { sealReceipt } from '@csc-fleet/common/evidence';
 import type { Log } from '@csc-fleet/common/service';
 import type { FinishedExecution, Journal, SealedReceipt } from '../journal/index.ts';
 import type { OutputSpool, SpoolDirectory } from '../output/index.ts';
-import { buildReceipt, type ReceiptSubject, type RunResult } from './build-receipt.ts';
-import { writtenSoFar } from './command-outcome.ts';
-import { describeArtifacts } from './describe-artifacts.ts';
-import type { RunRecord } from './run-record.ts';
-import { summariseNetwork } from './summarise-network.ts';
-
-type Effects = NonNullable<RunResult['effects']>;
+import { buildReceipt } from './build-receipt.ts';
+import { type MeasuredRun, measureEffects } from './effects.ts';
 
 /** An execution whose commands are done. */
-export interface Concluded {
-  readonly subject: ReceiptSubject;
-  readonly record: RunRecord;
+export interface Concluded extends MeasuredRun {
   readonly spool: OutputSpool;
-  /** How many it was given. */
-  readonly secretsUsed: number;
-  /** Aborted where it was cancelled: what is not hashed by then is left out. */
-  readonly signal: AbortSignal;
 }
 
 /** What evidence is made and kept with. */
@@ -69,25 +58,4 @@ async function journalReceipt(
       await sleep(pauseMs);
     }
   }
-}
-
-// Cancelling ends it.
-async function measureEffects({ subject, record, secretsUsed, signal }: Concluded): Promise<Effects> {
-  const { contract, executionMode } = subject;
-  const { writableRoots: roots, outcomes, measurer, limits } = record;
-  const paths = [...new Set(contract.expected_outputs)];
-  const { artifact_bytes: maxBytes, artifact_sec: seconds } = limits;
-  const answers = await measurer.hash({ paths, roots, maxBytes, ms: seconds * 1000 }, signal);
-  const written = writtenSoFar(outcomes);
-  return {
-    ...describeArtifacts(paths, answers),
-    effect_summary: {
-      files_written: written.files,
-      bytes_written: written.bytes,
-      inodes_written: written.inodes,
-      ...(written.complete ? {} : { written_in_part: true }),
-      ...(executionMode === 'hardened' ? summariseNetwork(contract, outcomes) : {}),
-      secrets_used: secretsUsed,
-    },
-  };
 }

@@ -7,7 +7,6 @@ export {
 export { type CommandOutcome, hasSucceeded, writtenSoFar } from './command-outcome.ts';
 export { type Concluded, type ConcludePorts, conclude } from './conclude.ts';
 export { completeDraft, readDraft, toDraft } from './draft.ts';
-export { type FileTime, fileTimeNow } from './file-time.ts';
 export type { Measurer } from './measurer.ts';
 export { type RecordedPlace, RunRecord } from './run-record.ts';
-export { addWritten, nothingWritten, type Written } from './written.ts';
+export { addWritten, type FileTime, fileTimeNow, nothingWritten, type Written } from './written.ts';

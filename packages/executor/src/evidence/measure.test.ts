@@ -17,9 +17,9 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { fileTimeNow } from './file-time.ts';
 import { Measurer } from './measurer.ts';
 import { MeasuringChild } from './measuring-child.ts';
+import { fileTimeNow } from './written.ts';
 
 const isRoot = process.getuid?.() === 0;
 const nobody = { uid: 65534, gid: 65534 };

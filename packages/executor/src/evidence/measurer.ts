@@ -4,9 +4,9 @@ import { isCoveredBy } from '@csc-fleet/common/paths';
 import { leftOutReasons } from '@csc-fleet/common/receipt';
 import * as z from 'zod';
 import { createArtifactHash, type HashAnswer, type HashRequest } from './artifact-hash.ts';
-import type { FileTime } from './file-time.ts';
 import { type Credentials, MeasuringChild } from './measuring-child.ts';
 import { createTreeWalk } from './tree-walk.ts';
+import type { FileTime } from './written.ts';
 import { nothingWritten, type Written } from './written.ts';
 
 /** What a look at write scopes may take, in milliseconds. */

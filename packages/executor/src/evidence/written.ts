@@ -1,3 +1,5 @@
+import { open, rm } from 'node:fs/promises';
+
 /** What has been written below some roots, each inode once, however many names it has. */
 export interface Written {
   /** Regular files that were made or changed. */
@@ -19,4 +21,21 @@ export function addWritten(a: Written, b: Written): Written {
     bytes: a.bytes + b.bytes,
     complete: a.complete && b.complete,
   };
+}
+
+/** A moment by the clock that files are stamped with, in nanoseconds. */
+export type FileTime = bigint;
+
+/**
+ * Now, as the file system says it: its clock ticks more coarsely than the process's own and so lags behind it.
+ * @param scratch a path for a file that is made and deleted
+ */
+export async function fileTimeNow(scratch: string): Promise<FileTime> {
+  const handle = await open(scratch, 'w', 0o600);
+  try {
+    return (await handle.stat({ bigint: true })).ctimeNs;
+  } finally {
+    await handle.close();
+    await rm(scratch, { force: true });
+  }
 }

@@ -1,7 +1,12 @@
 import { CscError } from '@csc-fleet/common/errors';
-import type { ConnectResponse, Duration, Hello, Offer } from '@csc-fleet/common/messages';
+import {
+  type ConnectResponse,
+  type Duration,
+  type Hello,
+  type Offer,
+  toMilliseconds,
+} from '@csc-fleet/common/messages';
 import { offerLimits } from '../admission/offer.ts';
-import { boundedMs } from './bounded.ts';
 import type { Outbox, Send } from './outbox.ts';
 
 /** One connection to the gate, from the executor's side. */
@@ -130,4 +135,22 @@ class Connection implements LinkConnection {
 /** How often a heartbeat is due. */
 export function heartbeatMs(interval: Duration | undefined): number {
   return boundedMs(interval, heartbeatBounds);
+}
+
+/** In milliseconds. */
+interface Bounds {
+  readonly least: number;
+  readonly most: number;
+  /** Where the gate says nothing. */
+  readonly otherwise: number;
+}
+
+/**
+ * A time that the gate chooses, held within bounds of this host's: a timer of Node's that is set to less than nothing, to
+ * NaN or to more than 2³¹ − 1 ms fires at once.
+ */
+function boundedMs(duration: Duration | undefined, { least, most, otherwise }: Bounds): number {
+  if (duration === undefined) return otherwise;
+  const wanted = toMilliseconds(duration);
+  return Number.isNaN(wanted) ? otherwise : Math.min(Math.max(wanted, least), most);
 }

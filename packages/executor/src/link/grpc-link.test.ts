@@ -7,8 +7,7 @@ import { type GrpcGate, startGrpcGate } from '@csc-fleet/test-kit/executor/grpc-
 import { ScriptedGate } from '@csc-fleet/test-kit/executor/scripted-gate';
 import { makeTestDirectory, openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createBackoff } from './backoff.ts';
-import { createGateLink, type GateLink } from './grpc-link.ts';
+import { createBackoff, createGateLink, type GateLink } from './grpc-link.ts';
 
 let pki: string;
 let gate: ScriptedGate;

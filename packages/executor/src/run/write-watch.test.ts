@@ -4,9 +4,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { fileTimeNow } from '../evidence/file-time.ts';
 import { Measurer } from '../evidence/measurer.ts';
-import { nothingWritten, type Written } from '../evidence/written.ts';
+import { fileTimeNow, nothingWritten, type Written } from '../evidence/written.ts';
 import { watchWrites } from './write-watch.ts';
 
 const mebibyte = 1 << 20;

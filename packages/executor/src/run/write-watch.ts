@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { FileTime } from '../evidence/file-time.ts';
 import type { Measurer } from '../evidence/measurer.ts';
+import type { FileTime } from '../evidence/written.ts';
 import { addWritten, type Written } from '../evidence/written.ts';
 import { measureDeleted } from './deleted-files.ts';
 import { type Fall, FreeSpace } from './free-space.ts';
