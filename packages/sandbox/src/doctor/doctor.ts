@@ -27,7 +27,7 @@ import {
   resolveScopes,
   toRunFacts,
 } from '../plan/index.ts';
-import { askBwrap } from './check-bwrap.ts';
+import { askBwrap } from './examine-bwrap.ts';
 import { defaultBwrapPath, type ProbeOptions, probeHost } from './probe-host.ts';
 import { userNamespaceRemedy } from './user-namespace-remedy.ts';
 

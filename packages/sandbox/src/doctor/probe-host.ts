@@ -3,7 +3,7 @@ import { findCgroupMechanism, probeCgroups } from '../cgroup/index.ts';
 import { examineTools, type RunAs, requireChecks, resolveJobUsers } from '../host/index.ts';
 import { type HostFacts, resolverPaths, type SystemLink, shownEtcPaths } from '../plan/index.ts';
 import { loadSeccomp } from '../seccomp/index.ts';
-import { askBwrap } from './check-bwrap.ts';
+import { askBwrap } from './examine-bwrap.ts';
 
 export interface ProbeOptions {
   /** Absolute. Default: /usr/bin/bwrap. */

@@ -1,5 +1,5 @@
 export { type Check, failed, passed, requireChecks } from './check.ts';
-export { examinePool } from './check-pool.ts';
+export { examinePool } from './examine-pool.ts';
 export {
   descriptorPath,
   isWithin,

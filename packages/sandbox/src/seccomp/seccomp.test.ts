@@ -1,9 +1,9 @@
+import { simulate } from '@csc-fleet/test-kit/sandbox/simulate-filter';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { assembleProfile } from './assemble.ts';
 import { ourProfile } from './load.ts';
 import { parseSeccompProfile, type SeccompArgument, type SeccompProfile } from './profile.ts';
-import { simulate } from './simulate.ts';
 import { type Architecture, systemCalls } from './system-calls.ts';
 
 const audits = { x86_64: 0xc000003e, aarch64: 0xc00000b7, i386: 0x40000003, arm: 0x40000028 };

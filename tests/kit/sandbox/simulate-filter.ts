@@ -1,4 +1,4 @@
-import { codes } from './instructions.ts';
+import { codes } from '../../../packages/sandbox/src/seccomp/instructions.ts';
 
 /** What the kernel hands a filter (linux/seccomp.h, struct seccomp_data); arguments are 64 bits. */
 export interface SystemCall {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { requireChecks } from '../host/check.ts';
-import { askBwrap, examineMode, examineOptions, parseOptions } from './check-bwrap.ts';
+import { askBwrap, examineMode, examineOptions, parseOptions } from './examine-bwrap.ts';
 
 describe('askBwrap', () => {
   it('finds the installed bwrap fit', async () => {

@@ -1,7 +1,7 @@
 import { chmodSync } from 'node:fs';
 import { makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/plan';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { examinePool } from './check-pool.ts';
+import { examinePool } from './examine-pool.ts';
 import type { JobUsers } from './run-as.ts';
 
 const gid = process.getgid?.() ?? -1;
