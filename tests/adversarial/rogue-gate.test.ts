@@ -54,6 +54,7 @@ const raw = (ticketJson: Buffer, contract: CommandContract) => ({
   ticketJson,
   contractJson: Buffer.from(JSON.stringify(contract)),
   approvalsJson: [] as Buffer[],
+  submissionJson: Buffer.alloc(0),
 });
 
 /** Bytes of memory that the victim has had at once, at most (proc_pid_status(5)). */
@@ -166,6 +167,7 @@ describe('a gate that is taken over, with its certificate and its signing key', 
         ticketJson: Buffer.from(junk),
         contractJson: Buffer.from(junk),
         approvalsJson: [Buffer.from(junk)],
+        submissionJson: Buffer.from(junk),
       };
       rogue.send({ $case: 'offer', value: offer });
     }

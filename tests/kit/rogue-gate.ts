@@ -86,6 +86,7 @@ export class RogueGate implements AsyncDisposable {
       ticketJson,
       contractJson: Buffer.from(JSON.stringify(contract)),
       approvalsJson: approvals.map((it) => Buffer.from(JSON.stringify(it))),
+      submissionJson: Buffer.alloc(0),
     };
     return this.offerRaw(offer);
   }

@@ -111,6 +111,7 @@ export class ScriptedGate {
       ticketJson: signArtifact(unsigned, overrides.signer ?? this.signer, signedAt),
       contractJson: overrides.contractJson ?? toBytes(contract),
       approvalsJson: (overrides.approvals ?? []).map(toBytes),
+      submissionJson: Buffer.alloc(0),
     };
   }
 

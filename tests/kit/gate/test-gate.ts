@@ -227,6 +227,7 @@ export function toRequest(contract: CommandContract, overrides: Partial<SubmitRe
     policyProfile: '',
     approvalsJson: [],
     options: undefined,
+    submissionJson: Buffer.alloc(0),
     ...overrides,
   };
 }

@@ -54,6 +54,7 @@ function toSubmitRequest(contractJson: Buffer, options: SubmitOptions): SubmitRe
     selector: { ...options.selector },
     policyProfile: options.policyProfile ?? '',
     approvalsJson: (options.approvals ?? []).map(toJsonBytes),
+    submissionJson: Buffer.alloc(0),
     options: {
       receiptVersion: options.receiptVersion ?? defaultReceiptVersion,
       queueTimeout: options.queueTimeoutMs === undefined ? undefined : toDuration(options.queueTimeoutMs),

@@ -28,6 +28,21 @@ export const ticketSchema = z
     policy_profile: nonEmptyText,
     principal: nonEmptyText.meta({ minLength: 1, description: 'The identity that submitted the contract.' }),
     approval_ids: uniqueList(nonEmptyText, 0),
+    submission_sha256: sha256Member
+      .exactOptional()
+      .meta({ description: "The submitter's Submission that the offer carries. Absent: there is none." }),
+    executor_epoch: z
+      .string()
+      .regex(/^[0-9a-f]{32}$/, 'must be 16 random bytes in lower-case hex')
+      .exactOptional()
+      .meta({
+        description: "The host's journal that it is for: another one has not seen what was redeemed.",
+      }),
+    policy_version: z
+      .int()
+      .min(1)
+      .exactOptional()
+      .meta({ description: 'The version of the policy repository that the gate decided under.' }),
     grant,
     not_before: timestamp,
     expires_at: timestamp.meta({

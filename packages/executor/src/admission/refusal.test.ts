@@ -367,6 +367,7 @@ describe('what may succeed at another time is refused without a receipt', () => 
         ticketJson: Buffer.from('{'),
         contractJson: Buffer.from('['),
         approvalsJson: [],
+        submissionJson: Buffer.from('{'),
       };
       bench.gate.send({ $case: 'offer', value: junk });
     }

@@ -75,7 +75,8 @@ describe('a session with the gate', () => {
 
   it('ends with an execution id that is too long to be said again', () => {
     welcome();
-    const parts = { ticketJson: Buffer.alloc(0), contractJson: Buffer.alloc(0), approvalsJson: [] };
+    const empty = Buffer.alloc(0);
+    const parts = { ticketJson: empty, contractJson: empty, approvalsJson: [], submissionJson: empty };
     receive({ $case: 'offer', value: { executionId: 'x'.repeat(257), ...parts } });
     expect([connection.isOpen, ended.length]).toEqual([false, 1]);
   });

@@ -55,6 +55,7 @@ async function startVictim(mode: 'local' | 'hardened', script: string, awaited =
     ticketJson: Buffer.from(ticketJson, 'base64'),
     contractJson: Buffer.from(contractJson, 'base64'),
     approvalsJson: [],
+    submissionJson: Buffer.alloc(0),
   };
   return {
     offer,

@@ -9,6 +9,7 @@ const submit = z.object({
   policyProfile: text(256),
   approvalsJson: list(bytes(artifactBytes.approval), 16),
   options: z.object({ receiptVersion: line(64), queueTimeout: duration }).optional(),
+  submissionJson: bytes(artifactBytes.submission),
 });
 
 const state = whole(ExecutionState.AWAITING_APPROVAL, ExecutionState.LOST);

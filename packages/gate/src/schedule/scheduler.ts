@@ -135,6 +135,7 @@ export class Scheduler {
       ticketJson,
       contractJson: Buffer.from(contractJson),
       approvalsJson: [...approvals],
+      submissionJson: Buffer.alloc(0),
     };
     this.offers.add({ executionId: execution.id, peer, ticketId, at });
     peer.send({ $case: 'offer', value: offer });

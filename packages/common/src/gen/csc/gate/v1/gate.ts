@@ -52,7 +52,15 @@ export interface SubmitRequest {
   policyProfile: string;
   /** ApprovalArtifacts as JSON text. */
   approvalsJson: Buffer[];
-  options: RunOptions | undefined;
+  options:
+    | RunOptions
+    | undefined;
+  /**
+   * A Submission (csc.submission.v0.1) as JSON text, signed by the submitter: what hosts believe of who asks. Its nonce
+   * is the idempotency key, and what it names of profile, selector and receipt version is what counts; a request that
+   * says otherwise is refused. Empty: none, which a gate or a host may not take.
+   */
+  submissionJson: Buffer;
 }
 
 export interface SubmitRequest_SelectorEntry {
@@ -186,6 +194,7 @@ function createBaseSubmitRequest(): SubmitRequest {
     policyProfile: "",
     approvalsJson: [],
     options: undefined,
+    submissionJson: Buffer.alloc(0),
   };
 }
 
@@ -213,6 +222,9 @@ export const SubmitRequest: MessageFns<SubmitRequest> = {
     }
     if (message.options !== undefined) {
       RunOptions.encode(message.options, writer.uint32(58).fork()).join();
+    }
+    if (message.submissionJson.length !== 0) {
+      writer.uint32(66).bytes(message.submissionJson);
     }
     return writer;
   },
@@ -289,6 +301,14 @@ export const SubmitRequest: MessageFns<SubmitRequest> = {
             message.options = RunOptions.decode(reader, reader.uint32());
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.submissionJson = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -335,6 +355,7 @@ export const SubmitRequest: MessageFns<SubmitRequest> = {
     message.options = (object.options !== undefined && object.options !== null)
       ? RunOptions.fromPartial(object.options)
       : undefined;
+    message.submissionJson = object.submissionJson ?? Buffer.alloc(0);
     return message;
   },
 };

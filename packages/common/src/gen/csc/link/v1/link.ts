@@ -89,6 +89,8 @@ export interface Offer {
   ticketJson: Buffer;
   contractJson: Buffer;
   approvalsJson: Buffer[];
+  /** The submitter's Submission, as it came; empty where there is none. The ticket names its hash. */
+  submissionJson: Buffer;
 }
 
 /** The ticket is redeemed, durably. From here on there will be a receipt. */
@@ -813,7 +815,13 @@ export const Welcome: MessageFns<Welcome> = {
 };
 
 function createBaseOffer(): Offer {
-  return { executionId: "", ticketJson: Buffer.alloc(0), contractJson: Buffer.alloc(0), approvalsJson: [] };
+  return {
+    executionId: "",
+    ticketJson: Buffer.alloc(0),
+    contractJson: Buffer.alloc(0),
+    approvalsJson: [],
+    submissionJson: Buffer.alloc(0),
+  };
 }
 
 export const Offer: MessageFns<Offer> = {
@@ -829,6 +837,9 @@ export const Offer: MessageFns<Offer> = {
     }
     for (const v of message.approvalsJson) {
       writer.uint32(34).bytes(v!);
+    }
+    if (message.submissionJson.length !== 0) {
+      writer.uint32(42).bytes(message.submissionJson);
     }
     return writer;
   },
@@ -878,6 +889,14 @@ export const Offer: MessageFns<Offer> = {
             message.approvalsJson.push(Buffer.from(reader.bytes()));
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.submissionJson = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -899,6 +918,7 @@ export const Offer: MessageFns<Offer> = {
     message.ticketJson = object.ticketJson ?? Buffer.alloc(0);
     message.contractJson = object.contractJson ?? Buffer.alloc(0);
     message.approvalsJson = object.approvalsJson?.map((e) => e) || [];
+    message.submissionJson = object.submissionJson ?? Buffer.alloc(0);
     return message;
   },
 };
