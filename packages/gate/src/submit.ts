@@ -65,23 +65,15 @@ export async function submit(
   const policy = bindPolicy(ports.bindings, ports.policies, principal.uri, request.policyProfile);
   const decided = decide(contract, policy, ports, now);
   const known = await findKnown(ports, terms, decided);
-  const subject = toSubject(principal, decided);
   const bringsApprovals = request.approvalsJson.length > 0;
-  if (known !== undefined && !(bringsApprovals && takesApprovals(known, subject)))
+  if (known !== undefined && !(bringsApprovals && takesApprovals(known, toSubject(principal, decided))))
     return { execution: known, existing: true };
   const standing = standingOf(decided, request.approvalsJson, ports, now);
   checkRoom(ports, terms, decided, standing);
-  const judged = { principal, now, terms, decided };
-  if (standing.is === 'approved') {
-    const waiting = known ?? findWaiting(ports.executions.open(), subject);
-    const key = known === undefined ? terms.key : undefined;
-    if (waiting !== undefined) {
-      await recordApproval(waiting, { ...judged, standing }, key, ports);
-      ports.scheduler.enqueue(waiting);
-      return { execution: waiting, existing: known !== undefined };
-    }
-  }
-  const execution = await recordAndOffer(ports, { ...judged, standing });
+  const judged = { principal, now, terms, decided, standing };
+  const waited = await approveWaiting(ports, judged, known);
+  if (waited !== undefined) return { execution: waited, existing: known !== undefined };
+  const execution = await recordAndOffer(ports, judged);
   if (execution === undefined) return { execution: await findFirst(ports, terms, decided), existing: true };
   return { execution, existing: false };
 }
@@ -114,6 +106,23 @@ async function recordAndOffer(ports: SubmitPorts, judged: Judged): Promise<LiveE
 
 function withPlacement(entry: NewLiveExecution, { change, happened }: Placement): NewLiveExecution {
   return { ...entry, row: { ...entry.row, ...change }, happened: [...entry.happened, happened] };
+}
+
+/** Lets an execution go on that waited for these approvals; undefined where there is none. */
+async function approveWaiting(
+  ports: SubmitPorts,
+  { standing, ...judged }: Judged,
+  known: LiveExecution | undefined,
+): Promise<LiveExecution | undefined> {
+  if (standing.is !== 'approved') return undefined;
+  const { principal, decided, terms } = judged;
+  const waiting = known ?? findWaiting(ports.executions.open(), toSubject(principal, decided));
+  if (waiting === undefined) return undefined;
+  // The key by which it is known stands for it already.
+  const key = known === undefined ? terms.key : undefined;
+  await recordApproval(waiting, { ...judged, standing }, key, ports);
+  ports.scheduler.enqueue(waiting);
+  return waiting;
 }
 
 /** Decides and runs nothing: the first steps of a submission. Throws CONTRACT_INVALID, NOT_PERMITTED. */

@@ -38,7 +38,7 @@ export function outcome(promise: Promise<unknown>): Promise<string> {
 /** The way to a gate for a scripted executor. */
 export function toTransport(client: ExecutorLinkClient): Transport {
   return {
-    link: { open: (wire) => open(client, wire) },
+    link: { open: (remote) => open(client, remote) },
     output: { append: (...args) => append(client, ...args) },
   };
 }

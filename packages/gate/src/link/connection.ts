@@ -27,7 +27,7 @@ export interface ExecutorConnection {
 }
 
 /** Where a connection leads: the other end, as the transport has it. */
-export interface Wire {
+export interface Remote {
   readonly executor: Identity;
   readonly send: (message: ConnectResponse) => void;
   /** Ends the connection; the error says why. */
@@ -61,7 +61,7 @@ const maxWaiting = 4;
 /** The gate's side of one executor's connection: messages are taken one after the other, in order. */
 export class Connection implements ExecutorConnection {
   readonly #ports: ConnectionPorts;
-  readonly #wire: Wire;
+  readonly #remote: Remote;
   readonly #gone = new AbortController();
   /** What came over it and did not count. */
   readonly #uncounted = new Uncounted();
@@ -74,16 +74,16 @@ export class Connection implements ExecutorConnection {
   #storeBusy = false;
   #work: Promise<void> = Promise.resolve();
 
-  constructor(ports: ConnectionPorts, wire: Wire) {
+  constructor(ports: ConnectionPorts, remote: Remote) {
     this.#ports = ports;
-    this.#wire = wire;
+    this.#remote = remote;
   }
 
   receive({ message }: ConnectRequest): void {
     if (message === undefined) return;
     // Not in line behind what waits for a full disk: the executor is to know that the gate lives.
     if (message.$case === 'heartbeat' && this.#storeBusy) {
-      this.#wire.send({ message: { $case: 'heartbeatAck', value: {} } });
+      this.#remote.send({ message: { $case: 'heartbeatAck', value: {} } });
       return;
     }
     this.#work = this.#work.then(() => this.#handle(message)).catch((error: unknown) => this.#failed(error));
@@ -108,7 +108,7 @@ export class Connection implements ExecutorConnection {
 
   async #dispatch(message: Exclude<Message, { $case: 'hello' }>, peer: Peer): Promise<void> {
     if (message.$case === 'heartbeat')
-      return this.#wire.send({ message: { $case: 'heartbeatAck', value: {} } });
+      return this.#remote.send({ message: { $case: 'heartbeatAck', value: {} } });
     // Placed only once it is known what the answer is.
     const isAnswer = peer.unanswered.delete(message.value.executionId);
     await this.#take(message, peer);
@@ -123,7 +123,7 @@ export class Connection implements ExecutorConnection {
       this.#receipt(message.value, peer).catch((error: unknown) => this.#failed(error));
       return;
     }
-    const execution = findOwn(ports.executions, this.#wire.executor, message.value.executionId);
+    const execution = findOwn(ports.executions, this.#remote.executor, message.value.executionId);
     if (execution === undefined) {
       if (message.$case === 'accepted') await takeLateStart(ports, peer, message.value.executionId);
       return;
@@ -146,7 +146,7 @@ export class Connection implements ExecutorConnection {
   async #hello(hello: Hello): Promise<void> {
     if (this.#peer !== undefined)
       throw requestInvalid('hello', 'was said already: it is the first message, and no other');
-    const { executor, send } = this.#wire;
+    const { executor, send } = this.#remote;
     const { gateId, keys, scheduler, heartbeatIntervalSec, onNotice } = this.#ports;
     await this.#inLine(() => keys.register(executor.uri, hello));
     if (this.#gone.signal.aborted) return;
@@ -169,7 +169,7 @@ export class Connection implements ExecutorConnection {
 
   // A signed refusal is kept by the executor like any receipt until it is acknowledged.
   async #refused(refused: Refused, peer: Peer): Promise<void> {
-    await this.#inLine(() => takeRefusal(this.#ports, this.#wire.executor, peer, refused));
+    await this.#inLine(() => takeRefusal(this.#ports, this.#remote.executor, peer, refused));
     const { executionId, receiptJson } = refused;
     if (receiptJson.length === 0) return;
     const receipt = { executionId, receiptJson, outputLogLength: 0 };
@@ -177,7 +177,7 @@ export class Connection implements ExecutorConnection {
   }
 
   async #receipt(receipt: Receipt, peer: Peer): Promise<void> {
-    const { executor, send } = this.#wire;
+    const { executor, send } = this.#remote;
     const gone = this.#gone.signal;
     const { executionId } = receipt;
     const waiting = this.#receiving.get(executionId) ?? 0;
@@ -205,7 +205,7 @@ export class Connection implements ExecutorConnection {
     if (this.#asking) return;
     this.#asking = true;
     const began = this.#ports.monotonicMs();
-    const { ask = () => Promise.resolve() } = this.#wire;
+    const { ask = () => Promise.resolve() } = this.#remote;
     ask()
       .then(() => {
         this.#work = this.#work.then(() => {
@@ -235,7 +235,7 @@ export class Connection implements ExecutorConnection {
     this.#ports.onError(error);
     if (!isCscError(error)) return;
     this.#isOver = true;
-    this.#wire.hangUp(error);
+    this.#remote.hangUp(error);
   }
 }
 

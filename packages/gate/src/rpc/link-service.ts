@@ -13,7 +13,7 @@ import {
 } from '@csc-fleet/common/rpc';
 import type { ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { checkBounds, pushOutputBounds } from '../bounds/index.ts';
-import type { ExecutorConnection, Wire } from '../link/connection.ts';
+import type { ExecutorConnection, Remote } from '../link/connection.ts';
 import { duplex, undecoded } from './calls.ts';
 import type { CallRules } from './interceptors.ts';
 import type { DuplexCall, LinkMethods } from './methods.ts';
@@ -22,7 +22,7 @@ import { createPace, pace, Reading, readAsAnswered } from './reading.ts';
 /** Where executors come in. */
 export interface LinkDoor {
   /** One a connection, which must tell it when it is over. */
-  open(wire: Wire): ExecutorConnection;
+  open(remote: Remote): ExecutorConnection;
 }
 
 /** Where their output comes in. */

@@ -84,7 +84,7 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
   const stopSweeping = startSweeping(parts);
   return {
     methods: withBounds(toMethods(parts)),
-    link: { open: (wire) => new Connection(parts, wire) },
+    link: { open: (remote) => new Connection(parts, remote) },
     output: new OutputIntake({
       executions,
       store: output,
