@@ -62,6 +62,14 @@ export function seenUnclear(words: readonly Word[], why: string, word: Word | un
   };
 }
 
+/** An option that no rule knows: it may take the next word or not, so that the program cannot be told. */
+export function seenUnknownOption(
+  words: readonly Word[],
+  { name, word }: { readonly name: string; readonly word: Word },
+): Look {
+  return seenUnclear(words, `is given ${name}, an option that this host does not know`, word);
+}
+
 /** One argument of a program, and where it stands. */
 export interface Word {
   readonly text: string;

@@ -7,7 +7,7 @@ import {
   type Reader,
   seenCode,
   seenRun,
-  seenUnclear,
+  seenUnknownOption,
   type Word,
 } from './look.ts';
 import { type Option, scanOptions } from './scan-options.ts';
@@ -32,12 +32,7 @@ function readWords(words: readonly Word[], depth: number): Look {
   const split = options.find(({ name }) => isListed(name, '-S --split-string'));
   if (split !== undefined) return readSplit(words, split, depth);
   const [unknown] = unlisted;
-  if (unknown !== undefined)
-    return seenUnclear(
-      words,
-      `is given ${unknown.name}, an option that this host does not know`,
-      unknown.word,
-    );
+  if (unknown !== undefined) return seenUnknownOption(words, unknown);
   if (open !== undefined) return takesFromInput(words, open);
   return joinLooks(operands.map((place) => readOperands(words, words.slice(place))));
 }
@@ -122,12 +117,7 @@ const xargsOptions: Grammar = {
 export const readXargs: Reader = (words) => {
   const { options, operands, unlisted, open } = scanOptions(words, xargsOptions);
   const [unknown] = unlisted;
-  if (unknown !== undefined)
-    return seenUnclear(
-      words,
-      `is given ${unknown.name}, an option that this host does not know`,
-      unknown.word,
-    );
+  if (unknown !== undefined) return seenUnknownOption(words, unknown);
   if (open !== undefined) return takesFromInput(words, open);
   const replaced = options
     .filter(({ name }) => isListed(name, '-I -i -J --replace'))

@@ -8,6 +8,7 @@ import {
   seenCode,
   seenRun,
   seenUnclear,
+  seenUnknownOption,
   type Word,
 } from './look.ts';
 import { type Option, type Scan, scanOptions } from './scan-options.ts';
@@ -100,15 +101,7 @@ function seeOptions(words: readonly Word[], { options, unlisted, open }: Scan, w
     ...options
       .filter((option) => isListed(option.name, code) || bringsCode?.(option) === true)
       .map(({ name, word }) => seenCode(words, name, word)),
-    ...(unknown === undefined
-      ? []
-      : [
-          seenUnclear(
-            words,
-            `is given ${unknown.name}, an option that this host does not know`,
-            unknown.word,
-          ),
-        ]),
+    ...(unknown === undefined ? [] : [seenUnknownOption(words, unknown)]),
     ...(open === undefined ? [] : [takesFromInput(words, open)]),
   ]);
 }
