@@ -14,7 +14,7 @@ import { asksForApproval, breaks } from '@csc-fleet/test-kit/conformance/oracle'
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
-const runs = { numRuns: 400 };
+const runs = { numRuns: 150 };
 
 function parse(text: string): CommandContract {
   return orThrow(parseContract(Buffer.from(text)), 'CONTRACT_INVALID', 'the contract');
@@ -108,7 +108,7 @@ describe.each([
       fc.property(contracts, written as fc.Arbitrary<JsonObject>, (contract, policy) => {
         check(contract, orThrow(policyFromJson(policy), 'POLICY_INVALID', 'the policy'));
       }),
-      { numRuns: 2000 },
+      { numRuns: 600 },
     );
   };
 
@@ -123,7 +123,7 @@ describe.each([
     });
     // The generators must not starve a verdict.
     for (const verdict of ['allow', 'deny', 'needs_approval'])
-      expect(verdicts.get(verdict)).toBeGreaterThan(20);
+      expect(verdicts.get(verdict)).toBeGreaterThan(5);
   });
 
   it('finds every broken rule, and no other', () => {

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
 export const repository = fileURLToPath(new URL('../../', import.meta.url));
-/** The command under test: from the sources, or the one that CSC_BIN names (the benchmarks take the bundle). */
+/** The command under test: the one that CSC_BIN names, which is the bundle, or from the sources. */
 export const cscBin = process.env['CSC_BIN'] ?? `${repository}packages/cli/bin/csc.js`;
 
 /** How a finished command ended. */
@@ -20,7 +20,7 @@ export interface RunOptions {
   readonly cwd?: string;
 }
 
-/** Runs `csc` from the sources with these arguments, to its end. */
+/** Runs `csc` with these arguments and pipes on all three sides, to its end. */
 export async function csc(args: readonly string[], options: RunOptions = {}): Promise<Finished> {
   const child = spawn(process.execPath, [cscBin, ...args], {
     stdio: ['pipe', 'pipe', 'pipe'],

@@ -2,7 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createScratch, csc } from '@csc-fleet/test-kit/cli/csc';
+import { csc } from '@csc-fleet/test-kit/process';
+import { createScratch } from '@csc-fleet/test-kit/scratch';
 import { describe, expect, it } from 'vitest';
 
 const commands = readdirSync(new URL('commands/', import.meta.url))
@@ -77,12 +78,14 @@ describe('csc', () => {
   it('keeps compiled code only where nobody else can put any', async () => {
     const { directory } = createScratch();
     const cached = (folder: string): boolean => existsSync(join(folder, 'csc/compile-cache'));
-    await csc(['--version'], { env: { XDG_CACHE_HOME: directory } });
+    // The tests have a cache of their own, which Node would take first.
+    const own = { NODE_COMPILE_CACHE: undefined };
+    await csc(['--version'], { env: { ...own, XDG_CACHE_HOME: directory } });
     expect(cached(directory)).toBe(true);
     const shared = join(directory, 'shared');
     mkdirSync(shared);
     chmodSync(shared, 0o777);
-    await csc(['--version'], { env: { XDG_CACHE_HOME: shared } });
+    await csc(['--version'], { env: { ...own, XDG_CACHE_HOME: shared } });
     expect(cached(shared)).toBe(false);
   });
 

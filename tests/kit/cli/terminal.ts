@@ -1,9 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { readlinkSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { type IPty, spawn } from '@lydell/node-pty';
-
-const bin = fileURLToPath(new URL('../../../packages/cli/bin/csc.js', import.meta.url));
+import { cscBin } from '../process.ts';
 
 /** A csc on a terminal: everything that it wrote there, escapes and all. */
 export interface OnTerminal {
@@ -22,13 +20,13 @@ export function forgetSize(pty: IPty): void {
 
 /** Runs the real `csc` on a terminal of its own. */
 export function cscOnTerminal(args: readonly string[], env: NodeJS.ProcessEnv = {}): OnTerminal {
-  return onTerminal([process.execPath, bin, ...args], env);
+  return onTerminal([process.execPath, cscBin, ...args], env);
 }
 
 /** The same on a terminal of no size. */
 export function cscOnBlankTerminal(args: readonly string[], env: NodeJS.ProcessEnv = {}): OnTerminal {
   const script = 'stty cols 0 rows 0; exec "$@"';
-  return onTerminal(['/bin/sh', '-c', script, 'sh', process.execPath, bin, ...args], env);
+  return onTerminal(['/bin/sh', '-c', script, 'sh', process.execPath, cscBin, ...args], env);
 }
 
 function onTerminal([program = '', ...args]: readonly string[], env: NodeJS.ProcessEnv): OnTerminal {

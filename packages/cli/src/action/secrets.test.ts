@@ -7,7 +7,7 @@ import { inspect } from 'node:util';
 import { connect } from '@csc-fleet/client';
 import { createDevelopmentPki } from '@csc-fleet/common/pki';
 import { sampleContract, samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
-import { createScratch } from '@csc-fleet/test-kit/cli/csc';
+import { createScratch } from '@csc-fleet/test-kit/scratch';
 import type { Command, Option } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { buildProgram } from '../program.ts';

@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
-import { createScratch, csc } from '@csc-fleet/test-kit/cli/csc';
+import { csc } from '@csc-fleet/test-kit/process';
+import { createScratch } from '@csc-fleet/test-kit/scratch';
 import { describe, expect, it } from 'vitest';
 import { setStage } from '../demo/stage.ts';
 

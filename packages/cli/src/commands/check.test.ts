@@ -1,6 +1,7 @@
 import { contractSha256 } from '@csc-fleet/common/contract';
 import { sampleContract, samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
-import { createScratch, csc } from '@csc-fleet/test-kit/cli/csc';
+import { csc } from '@csc-fleet/test-kit/process';
+import { createScratch } from '@csc-fleet/test-kit/scratch';
 import { describe, expect, it } from 'vitest';
 
 function files(contract: object | string | Buffer, policy: object | string = samplePolicy()): string[] {

@@ -6,9 +6,10 @@ import { ExecutionState } from '@csc-fleet/common/messages';
 import { createDevelopmentPki } from '@csc-fleet/common/pki';
 import { readServerCredentials } from '@csc-fleet/common/rpc';
 import { sampleContract } from '@csc-fleet/test-kit/cli/artifacts';
-import { createScratch, csc, type Finished } from '@csc-fleet/test-kit/cli/csc';
 import type { Script } from '@csc-fleet/test-kit/client/scripted-execution';
 import { ScriptedGate } from '@csc-fleet/test-kit/client/scripted-gate';
+import { csc, type Finished } from '@csc-fleet/test-kit/process';
+import { createScratch } from '@csc-fleet/test-kit/scratch';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 
 const pki = mkdtempSync(join(tmpdir(), 'csc-hostile-'));

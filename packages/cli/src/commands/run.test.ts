@@ -8,8 +8,8 @@ import { createKeyRing, createSigner, generateKeyPair } from '@csc-fleet/common/
 import { verifyReceiptFor } from '@csc-fleet/common/evidence';
 import { ExecutionState, Verdict } from '@csc-fleet/common/messages';
 import { sampleContract, samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
-import { createScratch, csc, type Finished, type Scratch } from '@csc-fleet/test-kit/cli/csc';
-import { cscBin } from '@csc-fleet/test-kit/process';
+import { csc, cscBin, type Finished } from '@csc-fleet/test-kit/process';
+import { createScratch, type Scratch } from '@csc-fleet/test-kit/scratch';
 import { describe, expect, it } from 'vitest';
 import { runContract } from '../index.ts';
 

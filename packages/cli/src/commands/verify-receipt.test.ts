@@ -4,7 +4,8 @@ import { fileURLToPath } from 'node:url';
 import { createSigner, generateKeyPair, toKeyRingJson } from '@csc-fleet/common/crypto';
 import type { EncodableObject } from '@csc-fleet/common/encoding';
 import { signObject } from '@csc-fleet/common/evidence';
-import { createScratch, csc } from '@csc-fleet/test-kit/cli/csc';
+import { csc } from '@csc-fleet/test-kit/process';
+import { createScratch } from '@csc-fleet/test-kit/scratch';
 import { describe, expect, it } from 'vitest';
 
 const fixture = (name: string): string =>

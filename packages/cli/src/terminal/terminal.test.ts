@@ -1,7 +1,8 @@
 import { sampleContract, samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
-import { createScratch, csc } from '@csc-fleet/test-kit/cli/csc';
 import { cscOnBlankTerminal, cscOnTerminal, forgetSize } from '@csc-fleet/test-kit/cli/terminal';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
+import { csc } from '@csc-fleet/test-kit/process';
+import { createScratch } from '@csc-fleet/test-kit/scratch';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { plainLine, plainText } from './text.ts';
 
@@ -29,7 +30,7 @@ describe('on a terminal', () => {
     fleet.write('contract.json', JSON.stringify(fleet.contract({ argv: ['sh', '-c', script] })));
 
   it('csc submit shows live progress with the time elapsed, and takes it away at the end', async () => {
-    const args = ['submit', contractFile('echo one; sleep 2; echo two')];
+    const args = ['submit', contractFile('echo one; sleep 0.3; echo two')];
     const { screen, code } = await cscOnTerminal(args, reach()).ended;
     expect(code).toBe(0);
     expect(screen).toMatch(/running main.*· \d\.\d s/);
@@ -42,7 +43,10 @@ describe('on a terminal', () => {
   });
 
   it('a line that the command has not ended yet is not written over', async () => {
-    const args = ['submit', contractFile('sleep 1; printf half; sleep 1; echo line; sleep 1; printf end')];
+    const args = [
+      'submit',
+      contractFile('sleep 0.3; printf half; sleep 0.3; echo line; sleep 0.3; printf end'),
+    ];
     const { screen } = await cscOnTerminal(args, reach()).ended;
     expect(screen).toContain('halfline\r\n');
     expect(screen).toMatch(/end\r\n.*SUCCESS/);
@@ -71,7 +75,7 @@ describe('on a terminal', () => {
     expect(blank.code).toBe(0);
     expect(blank.screen).toMatch(/one\r\n.*SUCCESS/s);
     expect(blank.screen).not.toContain(`${esc}[?25l`);
-    const shrunk = cscOnTerminal(['submit', contractFile('sleep 2; echo two')], reach());
+    const shrunk = cscOnTerminal(['submit', contractFile('sleep 1; echo two')], reach());
     await shrunk.waitFor(/running main/);
     forgetSize(shrunk.pty);
     const { code, screen } = await shrunk.ended;
@@ -104,7 +108,7 @@ describe('on a terminal', () => {
   });
 
   it('the same through a pipe has neither colour nor progress', async () => {
-    const { stdout, stderr } = await csc(['submit', contractFile('echo one; sleep 1; echo two')], {
+    const { stdout, stderr } = await csc(['submit', contractFile('echo one; sleep 0.3; echo two')], {
       env: reach(),
     });
     expect(stdout).toBe('one\ntwo\n');

@@ -302,7 +302,7 @@ describe('readPlainScalar', () => {
         expect(typeOf(scalar.value)).toBe(typeByPyYaml(source));
         expect(parseYaml(`a: ${source}`)).toEqual({ a: scalar.value });
       }),
-      { numRuns: 5000 },
+      { numRuns: 1500 },
     );
   });
 });

@@ -378,7 +378,7 @@ describe('output mask', () => {
           const expected = replaceAtOnce(bytes, toPatterns(texts), replacements);
           expect(pushAll(open(...texts), chunks).toString()).toBe(expected.toString());
         }),
-        { numRuns: 3000 },
+        { numRuns: 1000 },
       );
     });
 
@@ -396,7 +396,7 @@ describe('output mask', () => {
           );
           expect(subject.end().toString()).toBe(held);
         }),
-        { numRuns: 2000 },
+        { numRuns: 800 },
       );
     });
   });

@@ -261,7 +261,7 @@ describe('assembleProfile', () => {
           expect(said).toBe(judge(profile, name, values));
         },
       ),
-      { numRuns: 1500 },
+      { numRuns: 500 },
     );
   });
 
