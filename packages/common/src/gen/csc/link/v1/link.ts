@@ -12,9 +12,12 @@ import {
   Client,
   type ClientDuplexStream,
   type ClientOptions,
+  type ClientUnaryCall,
   type handleBidiStreamingCall,
+  type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
+  type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Duration } from "../../../google/protobuf/duration.ts";
@@ -45,6 +48,7 @@ export interface ConnectResponse {
     | { $case: "heartbeatAck"; value: HeartbeatAck }
     | { $case: "drain"; value: Drain }
     | { $case: "withdraw"; value: Withdraw }
+    | { $case: "policyChanged"; value: PolicyChanged }
     | undefined;
 }
 
@@ -154,6 +158,21 @@ export interface HeartbeatAck {
 
 /** Finish what runs, take no more. */
 export interface Drain {
+}
+
+/** The policy repository that the gate mirrors has something new. */
+export interface PolicyChanged {
+}
+
+export interface FetchPolicyFileRequest {
+  /** `metadata/NAME` or `targets/NAME`, as the repository is published. */
+  path: string;
+}
+
+export interface FetchPolicyFileResponse {
+  /** False: there is no such file. */
+  found: boolean;
+  content: Buffer;
 }
 
 /**
@@ -368,6 +387,9 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
       case "withdraw":
         Withdraw.encode(message.message.value, writer.uint32(58).fork()).join();
         break;
+      case "policyChanged":
+        PolicyChanged.encode(message.message.value, writer.uint32(66).fork()).join();
+        break;
     }
     return writer;
   },
@@ -441,6 +463,14 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
             message.message = { $case: "withdraw", value: Withdraw.decode(reader, reader.uint32()) };
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.message = { $case: "policyChanged", value: PolicyChanged.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -498,6 +528,12 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
       case "withdraw": {
         if (object.message?.value !== undefined && object.message?.value !== null) {
           message.message = { $case: "withdraw", value: Withdraw.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "policyChanged": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "policyChanged", value: PolicyChanged.fromPartial(object.message.value) };
         }
         break;
       }
@@ -1628,6 +1664,171 @@ export const Drain: MessageFns<Drain> = {
   },
 };
 
+function createBasePolicyChanged(): PolicyChanged {
+  return {};
+}
+
+export const PolicyChanged: MessageFns<PolicyChanged> = {
+  encode(_: PolicyChanged, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PolicyChanged {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePolicyChanged();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PolicyChanged>): PolicyChanged {
+    return PolicyChanged.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<PolicyChanged>): PolicyChanged {
+    const message = createBasePolicyChanged();
+    return message;
+  },
+};
+
+function createBaseFetchPolicyFileRequest(): FetchPolicyFileRequest {
+  return { path: "" };
+}
+
+export const FetchPolicyFileRequest: MessageFns<FetchPolicyFileRequest> = {
+  encode(message: FetchPolicyFileRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.path !== "") {
+      writer.uint32(10).string(message.path);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FetchPolicyFileRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFetchPolicyFileRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FetchPolicyFileRequest>): FetchPolicyFileRequest {
+    return FetchPolicyFileRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FetchPolicyFileRequest>): FetchPolicyFileRequest {
+    const message = createBaseFetchPolicyFileRequest();
+    message.path = object.path ?? "";
+    return message;
+  },
+};
+
+function createBaseFetchPolicyFileResponse(): FetchPolicyFileResponse {
+  return { found: false, content: Buffer.alloc(0) };
+}
+
+export const FetchPolicyFileResponse: MessageFns<FetchPolicyFileResponse> = {
+  encode(message: FetchPolicyFileResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.found !== false) {
+      writer.uint32(8).bool(message.found);
+    }
+    if (message.content.length !== 0) {
+      writer.uint32(18).bytes(message.content);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FetchPolicyFileResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFetchPolicyFileResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.found = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.content = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FetchPolicyFileResponse>): FetchPolicyFileResponse {
+    return FetchPolicyFileResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FetchPolicyFileResponse>): FetchPolicyFileResponse {
+    const message = createBaseFetchPolicyFileResponse();
+    message.found = object.found ?? false;
+    message.content = object.content ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
 function createBasePushOutputRequest(): PushOutputRequest {
   return { executionId: "", logOffset: 0, frames: Buffer.alloc(0) };
 }
@@ -1785,6 +1986,18 @@ export const ExecutorLinkService = {
     responseSerialize: (value: PushOutputResponse): Buffer => Buffer.from(PushOutputResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): PushOutputResponse => PushOutputResponse.decode(value),
   },
+  /** One file of the owners' policy repository, which the gate mirrors and the executor verifies. */
+  fetchPolicyFile: {
+    path: "/csc.link.v1.ExecutorLink/FetchPolicyFile" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: FetchPolicyFileRequest): Buffer =>
+      Buffer.from(FetchPolicyFileRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): FetchPolicyFileRequest => FetchPolicyFileRequest.decode(value),
+    responseSerialize: (value: FetchPolicyFileResponse): Buffer =>
+      Buffer.from(FetchPolicyFileResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): FetchPolicyFileResponse => FetchPolicyFileResponse.decode(value),
+  },
 } as const;
 
 export interface ExecutorLinkServer extends UntypedServiceImplementation {
@@ -1792,6 +2005,8 @@ export interface ExecutorLinkServer extends UntypedServiceImplementation {
   connect: handleBidiStreamingCall<ConnectRequest, ConnectResponse>;
   /** One stream an execution: its output log, from where the gate has it on. */
   pushOutput: handleBidiStreamingCall<PushOutputRequest, PushOutputResponse>;
+  /** One file of the owners' policy repository, which the gate mirrors and the executor verifies. */
+  fetchPolicyFile: handleUnaryCall<FetchPolicyFileRequest, FetchPolicyFileResponse>;
 }
 
 export interface ExecutorLinkClient extends Client {
@@ -1806,6 +2021,22 @@ export interface ExecutorLinkClient extends Client {
     metadata: Metadata,
     options?: Partial<CallOptions>,
   ): ClientDuplexStream<PushOutputRequest, PushOutputResponse>;
+  /** One file of the owners' policy repository, which the gate mirrors and the executor verifies. */
+  fetchPolicyFile(
+    request: FetchPolicyFileRequest,
+    callback: (error: ServiceError | null, response: FetchPolicyFileResponse) => void,
+  ): ClientUnaryCall;
+  fetchPolicyFile(
+    request: FetchPolicyFileRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: FetchPolicyFileResponse) => void,
+  ): ClientUnaryCall;
+  fetchPolicyFile(
+    request: FetchPolicyFileRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: FetchPolicyFileResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const ExecutorLinkClient = makeGenericClientConstructor(
