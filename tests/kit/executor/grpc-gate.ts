@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { RepositorySource } from '@csc-fleet/common/policy-repository';
 import {
   type ConnectRequest,
   type ConnectResponse,
@@ -23,6 +24,8 @@ export interface GrpcGate {
   readonly callers: Identity[];
   /** True unless a test wants a gate that has gone silent. */
   answersHeartbeats: boolean;
+  /** What it serves of a policy repository, unchecked. Absent: nothing. */
+  policyFiles?: RepositorySource;
   start(): Promise<void>;
   /** Cuts every connection. */
   stop(): void;
@@ -38,6 +41,13 @@ export async function startGrpcGate(gate: ScriptedGate, pki: string): Promise<Gr
   const service: ExecutorLinkServer = {
     connect: (call) => connect(gate, call, grpcGate),
     pushOutput: (call) => void pushOutput(gate, call),
+    fetchPolicyFile: ({ request }, answer) => {
+      const fetched = grpcGate.policyFiles?.fetch(request.path) ?? Promise.resolve(undefined);
+      fetched.then(
+        (content) => answer(null, { found: content !== undefined, content: Buffer.from(content ?? []) }),
+        (error: unknown) => answer(toServiceError(error)),
+      );
+    },
   };
   const start = async (): Promise<void> => {
     // Without channelz, grpc-js 1.14 does not know its sessions, and forceShutdown leaves them open.

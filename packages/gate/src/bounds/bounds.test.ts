@@ -113,6 +113,28 @@ describe('whatever is in a field of an executor’s message', () => {
     await expectWell();
   });
 
+  it('asks for no file but one of a published policy repository', async () => {
+    const fetch = (certificate: string, path: string): Promise<string> =>
+      new Promise((resolve) => {
+        const link = served.link(certificate);
+        link.fetchPolicyFile({ path }, new Metadata(), soon(), (error, answer) =>
+          resolve(error === null ? `found: ${answer?.found}` : fromServiceError(error).code),
+        );
+      });
+    const paths = [
+      '',
+      '../gate.db',
+      'metadata/../../keys/online.key',
+      '/etc/passwd',
+      'keys/root.key',
+      'metadata/.key',
+    ];
+    for (const path of paths) expect(await fetch('executor-host', path)).toBe('REQUEST_INVALID');
+    expect(await fetch('executor-host', 'metadata/timestamp.json')).toBe('found: false');
+    expect(await fetch('client-agent', 'metadata/timestamp.json')).toBe('CREDENTIALS_INVALID');
+    await expectWell();
+  });
+
   it('is no fault of the gate’s in output', async () => {
     const link = served.link('executor-host');
     const codes: [string, string][] = [];

@@ -1,3 +1,4 @@
+import type { Role } from '@csc-fleet/common/rpc';
 import type {
   handleBidiStreamingCall,
   handleServerStreamingCall,
@@ -7,8 +8,9 @@ import type {
   ServiceDefinition,
   ServiceError,
 } from '@grpc/grpc-js';
+import type { Caller } from '../traffic/authenticate.ts';
 import { type CallRules, intercept, type MethodRules } from './interceptors.ts';
-import type { Call, DuplexCall, StreamCall } from './methods.ts';
+import type { Call, DuplexCall, ExecutorCall, StreamCall } from './methods.ts';
 
 // grpc-js's three kinds of calls: each becomes an Incoming for the interceptors, and what is left of it is for its method.
 
@@ -16,7 +18,7 @@ interface Decoder<Message> {
   readonly requestDeserialize: (bytes: Buffer) => Message;
 }
 
-export interface ClientRules extends CallRules {
+export interface OneRequestRules extends CallRules {
   /** Of a request. */
   readonly maxMessageBytes: number;
 }
@@ -27,24 +29,41 @@ export function undecoded(service: ServiceDefinition): ServiceDefinition {
   return Object.fromEntries(Object.entries(service).map(([name, method]) => [name, { ...method, ...leave }]));
 }
 
+/** Of a client. */
 export function unary<Request, Response>(
-  { maxMessageBytes, ...rules }: ClientRules,
-  { requestDeserialize: decode }: Decoder<Request>,
+  rules: OneRequestRules,
+  decoder: Decoder<Request>,
   method: (call: Call<Request>) => Promise<Response>,
 ): handleUnaryCall<Buffer, Response> {
-  const serve = intercept(rules, { role: 'client', atStop: 'finish', maxMessageBytes, decode });
+  return answering('client', rules, decoder, (principal, request) => method({ principal, request }));
+}
+
+/** Of an executor. */
+export function unaryOfExecutor<Request, Response>(
+  rules: OneRequestRules,
+  decoder: Decoder<Request>,
+  method: (call: ExecutorCall<Request>) => Promise<Response>,
+): handleUnaryCall<Buffer, Response> {
+  return answering('executor', rules, decoder, (executor, request) => method({ executor, request }));
+}
+
+function answering<R extends Role, Request, Response>(
+  role: R,
+  { maxMessageBytes, ...rules }: OneRequestRules,
+  { requestDeserialize: decode }: Decoder<Request>,
+  method: (caller: Caller<R>, request: Request) => Promise<Response>,
+): handleUnaryCall<Buffer, Response> {
+  const serve = intercept(rules, { role, atStop: 'finish', maxMessageBytes, decode });
   return (wire, done) => {
     const finish = once(done);
-    const answer = serve(async ({ caller, read }) =>
-      finish(null, await method({ principal: caller, request: read(wire.request) })),
-    );
+    const answer = serve(async ({ caller, read }) => finish(null, await method(caller, read(wire.request))));
     void answer({ wire, end: () => undefined, fail: (status) => finish(status) });
   };
 }
 
 /** `gone` fires when the call is over, or its caller has gone. */
 export function streaming<Request, Response>(
-  { maxMessageBytes, ...rules }: ClientRules,
+  { maxMessageBytes, ...rules }: OneRequestRules,
   { requestDeserialize: decode }: Decoder<Request>,
   method: (call: StreamCall<Request, Response>) => Promise<void>,
 ): handleServerStreamingCall<Buffer, Response> {

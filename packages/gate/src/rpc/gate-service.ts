@@ -1,6 +1,6 @@
 import { GateService } from '@csc-fleet/common/rpc';
 import type { ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
-import { type ClientRules, streaming, unary, undecoded } from './calls.ts';
+import { type OneRequestRules, streaming, unary, undecoded } from './calls.ts';
 import type { GateMethods } from './methods.ts';
 
 // Output is relayed as it lies on disk: it is encoded already.
@@ -15,7 +15,7 @@ export const gateService: ServiceDefinition = undecoded({
 });
 
 /** The methods of csc.gate.v1.Gate as gRPC calls them. */
-export function serveGate(methods: GateMethods, rules: ClientRules): UntypedServiceImplementation {
+export function serveGate(methods: GateMethods, rules: OneRequestRules): UntypedServiceImplementation {
   return {
     submit: unary(rules, GateService.submit, methods.submit),
     check: unary(rules, GateService.check, methods.check),

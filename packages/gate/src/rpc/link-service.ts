@@ -1,22 +1,25 @@
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CscError, guarded } from '@csc-fleet/common/errors';
+import type { FetchPolicyFileRequest, FetchPolicyFileResponse } from '@csc-fleet/common/messages';
 import {
   type ConnectRequest,
   type ConnectResponse,
   ExecutorLinkService,
   type Identity,
+  maxMessageBytes,
   type PushOutputRequest,
   type PushOutputResponse,
   pingPeer,
   widenReceiveWindow,
 } from '@csc-fleet/common/rpc';
 import type { ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
-import { checkBounds, pushOutputBounds } from '../bounds/index.ts';
+import { checkBounds, policyFileBounds, pushOutputBounds } from '../bounds/index.ts';
 import type { ExecutorConnection, Remote } from '../link/connection.ts';
-import { duplex, undecoded } from './calls.ts';
+import { TokenBucket } from '../traffic/limits.ts';
+import { duplex, unaryOfExecutor, undecoded } from './calls.ts';
 import type { CallRules } from './interceptors.ts';
-import type { DuplexCall, LinkMethods } from './methods.ts';
+import type { DuplexCall, ExecutorCall, LinkMethods } from './methods.ts';
 import { createPace, pace, Reading, readAsAnswered } from './reading.ts';
 
 /** Where executors come in. */
@@ -36,7 +39,15 @@ export interface OutputDoor {
   hold(executionId: string, gone: AbortSignal): void;
 }
 
+/** Where the owners' policy repository lies, as it is published: whoever fetches it verifies it. */
+export interface PolicyDoor {
+  /** The bytes of `metadata/NAME` or `targets/NAME`; undefined where there is no such file. */
+  fetch(path: string): Promise<Uint8Array | undefined>;
+}
+
 export interface LinkPorts {
+  /** Absent: this gate has no policy repository, and every file of it is not there. */
+  readonly policyFiles?: PolicyDoor;
   readonly link: LinkDoor;
   readonly output: OutputDoor;
   /** An executor that has said nothing for this long is gone. */
@@ -51,11 +62,50 @@ export function serveLink(ports: LinkPorts, rules: CallRules): UntypedServiceImp
   const methods = {
     connect: (call) => connect(ports, call),
     pushOutput: (call) => pushOutput(ports.output, call),
+    fetchPolicyFile: createFetch(ports.policyFiles),
   } satisfies LinkMethods;
   return {
     // It has no end of its own; the executor connects to the gate that comes back.
     connect: duplex(rules, ExecutorLinkService.connect, 'end', methods.connect),
     pushOutput: duplex(rules, ExecutorLinkService.pushOutput, 'drain', methods.pushOutput),
+    fetchPolicyFile: unaryOfExecutor(
+      { ...rules, maxMessageBytes: 1024 },
+      ExecutorLinkService.fetchPolicyFile,
+      methods.fetchPolicyFile,
+    ),
+  };
+}
+
+// A host fetches a whole repository, of 64 MiB at most, when it pins another root, and a few files now and then.
+const policyBytes = { perSec: 4 * 1024 * 1024, burst: 128 * 1024 * 1024 };
+// Of a message, with room for what stands around the content.
+const maxPolicyFileBytes = maxMessageBytes - 1024;
+
+/** Throws REQUEST_INVALID, RATE_LIMITED where one executor fetches over and over, MESSAGE_TOO_LARGE. */
+function createFetch(
+  files: PolicyDoor | undefined,
+): (call: ExecutorCall<FetchPolicyFileRequest>) => Promise<FetchPolicyFileResponse> {
+  const allowances = new Map<string, TokenBucket>();
+  const allowanceOf = (executor: string): TokenBucket => {
+    const { perSec, burst } = policyBytes;
+    const known = allowances.get(executor) ?? new TokenBucket(perSec, burst, performance.now());
+    allowances.set(executor, known);
+    return known;
+  };
+  return async ({ executor, request }) => {
+    checkBounds(policyFileBounds, request);
+    const allowance = allowanceOf(executor.uri);
+    const retryAfterMs = allowance.waitMs(performance.now());
+    if (retryAfterMs > 0)
+      throw new CscError('RATE_LIMITED', 'this executor fetches the policy repository too often', {
+        retryAfterMs,
+      });
+    const content = await files?.fetch(request.path);
+    if (content === undefined) return { found: false, content: Buffer.alloc(0) };
+    if (content.length > maxPolicyFileBytes)
+      throw new CscError('MESSAGE_TOO_LARGE', `${request.path} is larger than a message may be`);
+    allowance.spend(content.length);
+    return { found: true, content: Buffer.from(content) };
   };
 }
 

@@ -24,6 +24,12 @@ export interface StreamCall<Request, Response> extends Call<Request> {
   readonly gone: AbortSignal;
 }
 
+/** An executor's call that has one answer. */
+export interface ExecutorCall<Request> {
+  readonly executor: Caller<'executor'>;
+  readonly request: Request;
+}
+
 /** An executor's call: messages go both ways until either ends it. */
 export interface DuplexCall<Request, Response> {
   readonly executor: Caller<'executor'>;
@@ -47,6 +53,11 @@ type Handler<Method> =
         ? (call: DuplexCall<Request, Response>) => Promise<void>
         : never;
 
+type LinkHandler<Method> =
+  Method extends handleUnaryCall<infer Request, infer Response>
+    ? (call: ExecutorCall<Request>) => Promise<Response>
+    : Handler<Method>;
+
 // Output is relayed as it lies on disk: these give responses that are encoded already.
 type Encoded<Method> =
   Method extends handleServerStreamingCall<infer Request, unknown>
@@ -62,7 +73,7 @@ export type GateMethods = {
 
 /** A handler for every method of csc.link.v1.ExecutorLink. */
 export type LinkMethods = {
-  readonly [Name in keyof typeof ExecutorLinkService]: Handler<ExecutorLinkServer[Name]>;
+  readonly [Name in keyof typeof ExecutorLinkService]: LinkHandler<ExecutorLinkServer[Name]>;
 };
 
 /** Methods that look at no request before each of its members is within its bounds: REQUEST_INVALID where one is not. */

@@ -15,7 +15,7 @@ import { OutputIntake } from '../output/intake.ts';
 import { OutputStore } from '../output/output-store.ts';
 import { follow, giveOutput, watch } from '../read/follow.ts';
 import { getExecution, getKeys, getReceipt, listExecutions } from '../read/look-up.ts';
-import type { LinkDoor, OutputDoor } from '../rpc/link-service.ts';
+import type { LinkDoor, OutputDoor, PolicyDoor } from '../rpc/link-service.ts';
 import { type GateMethods, withBounds } from '../rpc/methods.ts';
 import { cancel } from '../schedule/cancel.ts';
 import { createMint } from '../schedule/mint.ts';
@@ -34,6 +34,8 @@ export interface GateOptions {
   readonly signer: Signer;
   readonly policies: PolicySet;
   readonly bindings: Bindings;
+  /** The published policy repository, for executors. Absent: there is none. */
+  readonly policyFiles?: PolicyDoor;
   readonly limits: GateLimits;
   readonly acceptUnsignedApprovals: boolean;
   readonly keepDeniedContracts: boolean;
@@ -68,6 +70,8 @@ export interface Gate {
   readonly methods: GateMethods;
   readonly link: LinkDoor;
   readonly output: OutputDoor;
+  /** Absent: there is no policy repository. */
+  readonly policyFiles?: PolicyDoor;
   /** Stops the timers and closes store and logs; what was open goes on when a gate is made on the same directory. */
   close(): Promise<void>;
 }
@@ -85,6 +89,7 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
   return {
     methods: withBounds(toMethods(parts)),
     link: { open: (remote) => new Connection(parts, remote) },
+    ...(options.policyFiles === undefined ? {} : { policyFiles: options.policyFiles }),
     output: new OutputIntake({
       executions,
       store: output,
