@@ -117,8 +117,14 @@ export class Fleet implements AsyncDisposable {
 
   /** Runs `csc` with the options that reach this gate as `name`. */
   csc(args: readonly string[], options: RunOptions & { as?: string } = {}): Promise<Finished> {
-    const reach = { ...this.#reach(), ...this.#tlsEnvironment(options.as ?? 'alice') };
-    return csc(args, { ...options, env: { ...reach, ...options.env } });
+    return csc(args, { ...options, env: { ...this.environment(options.as), ...options.env } });
+  }
+
+  /** The variables that lead a `csc` to this gate; what it remembers of executors goes with the fleet, not into a home. */
+  environment(name = 'alice'): NodeJS.ProcessEnv {
+    const { ca, cert, key } = this.tls(name);
+    const state = join(this.directory, 'state');
+    return { CSC_GATE: this.address, CSC_CA: ca, CSC_CERT: cert, CSC_KEY: key, XDG_STATE_HOME: state };
   }
 
   contract(short: CommandShort, overrides: Partial<CommandContract> = {}): CommandContract {
@@ -145,16 +151,6 @@ export class Fleet implements AsyncDisposable {
     await Promise.all([...this.#executors.values()].map((it) => it.stop('SIGKILL')));
     await this.#gate?.stop('SIGKILL');
     if (existsSync(this.directory)) rmSync(this.directory, { recursive: true, force: true, maxRetries: 5 });
-  }
-
-  // What a client remembers of executors goes with the fleet, not into the home of whoever runs the tests.
-  #reach(): NodeJS.ProcessEnv {
-    return { CSC_GATE: this.address, XDG_STATE_HOME: join(this.directory, 'state') };
-  }
-
-  #tlsEnvironment(name: string): NodeJS.ProcessEnv {
-    const { ca, cert, key } = this.tls(name);
-    return { CSC_CA: ca, CSC_CERT: cert, CSC_KEY: key };
   }
 
   #gateConfig(): Record<string, unknown> {

@@ -8,6 +8,7 @@ import { createKeyRing, createSigner, generateKeyPair } from '@csc-fleet/common/
 import { verifyReceiptFor } from '@csc-fleet/common/evidence';
 import { ExecutionState, Verdict } from '@csc-fleet/common/messages';
 import { sampleContract, samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
+import { approve } from '@csc-fleet/test-kit/gate/contracts';
 import { csc, cscBin, type Finished } from '@csc-fleet/test-kit/process';
 import { createScratch, type Scratch } from '@csc-fleet/test-kit/scratch';
 import { describe, expect, it } from 'vitest';
@@ -55,17 +56,10 @@ function verify({ directory }: Scratch, receipt: string): Promise<Finished> {
   return csc(['verify-receipt', receipt, '--public-key', join(directory, 'key.pub'), '--key-id', 'key-1']);
 }
 
+/** Consent to a contract; overrides may make it one that does not count. */
 function approvalFor(contract: CommandContract, overrides: object = {}): object {
-  return {
-    approval_version: 'csc.approval.v0.1',
-    approval_id: randomUUID(),
-    contract_sha256: contractSha256(contract),
-    approver: { identity: 'bob', method: 'cli' },
-    approved_at: new Date(Date.now() - 1000).toISOString(),
-    expires_at: new Date(Date.now() + 600_000).toISOString(),
-    scope: 'single_execution',
-    ...overrides,
-  };
+  const approval: object = JSON.parse(approve(contract, new Date(Date.now() - 1000)).toString());
+  return { ...approval, ...overrides };
 }
 
 describe('csc run, local', () => {

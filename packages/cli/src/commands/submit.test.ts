@@ -5,8 +5,11 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
+import { approve } from '@csc-fleet/test-kit/gate/contracts';
 import { cscBin } from '@csc-fleet/test-kit/process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const approver = { identity: 'bob', method: 'cli' } as const;
 
 let fleet: Fleet;
 beforeAll(async () => {
@@ -24,17 +27,6 @@ function file(contract: CommandContract | string): string {
 
 const shell = (script: string, more: object = {}): string =>
   file(fleet.contract({ argv: ['sh', '-c', script], ...more }));
-
-function reach(): NodeJS.ProcessEnv {
-  const { ca, cert, key } = fleet.tls('alice');
-  return {
-    CSC_GATE: fleet.address,
-    CSC_CA: ca,
-    CSC_CERT: cert,
-    CSC_KEY: key,
-    XDG_STATE_HOME: `${fleet.directory}/state`,
-  };
-}
 
 interface Line {
   readonly type: string;
@@ -63,7 +55,7 @@ describe('csc submit', () => {
     const script = 'import os; os.write(1, bytes(range(256)) * 4096)';
     const contract = file(fleet.contract({ argv: ['python3', '-c', script] }));
     const child = spawn(process.execPath, [cscBin, 'submit', contract, '--quiet'], {
-      env: { ...process.env, ...reach() },
+      env: { ...process.env, ...fleet.environment() },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     const hash = createHash('sha256');
@@ -104,7 +96,10 @@ describe('csc submit', () => {
     const waiting = await fleet.csc(['submit', path]);
     expect({ code: waiting.code, stdout: waiting.stdout }).toEqual({ code: 2, stdout: '' });
     expect(waiting.stderr).toContain(contractSha256(contract));
-    const approval = fleet.write('approval.json', JSON.stringify(toApproval(contract)));
+    const approval = fleet.write(
+      'approval.json',
+      approve(contract, new Date(Date.now() - 1000), { approver }),
+    );
     expect((await fleet.csc(['submit', path, '--approval', approval])).code).toBe(0);
     const again = await fleet.csc(['submit', path, '--approval', approval]);
     expect(again.code).toBe(1);
@@ -271,7 +266,7 @@ describe('an execution', () => {
       receipt,
     ];
     const child = spawn(process.execPath, args, {
-      env: { ...process.env, ...reach() },
+      env: { ...process.env, ...fleet.environment() },
       stdio: ['ignore', 'pipe', 'ignore'],
     });
     await once(child.stdout, 'data');
@@ -281,15 +276,3 @@ describe('an execution', () => {
     expect(JSON.parse(readFileSync(receipt, 'utf8'))).toMatchObject({ status: 'failed', ended: 'cancelled' });
   });
 });
-
-function toApproval(contract: CommandContract): object {
-  return {
-    approval_version: 'csc.approval.v0.1',
-    approval_id: randomUUID(),
-    contract_sha256: contractSha256(contract),
-    approver: { identity: 'bob', method: 'cli' },
-    approved_at: new Date(Date.now() - 1000).toISOString(),
-    expires_at: new Date(Date.now() + 600_000).toISOString(),
-    scope: 'single_execution',
-  };
-}

@@ -15,23 +15,12 @@ describe('on a terminal', () => {
   });
   afterAll(() => fleet[Symbol.asyncDispose]());
 
-  function reach(): NodeJS.ProcessEnv {
-    const { ca, cert, key } = fleet.tls('alice');
-    return {
-      CSC_GATE: fleet.address,
-      CSC_CA: ca,
-      CSC_CERT: cert,
-      CSC_KEY: key,
-      XDG_STATE_HOME: `${fleet.directory}/state`,
-    };
-  }
-
   const contractFile = (script: string): string =>
     fleet.write('contract.json', JSON.stringify(fleet.contract({ argv: ['sh', '-c', script] })));
 
   it('csc submit shows live progress with the time elapsed, and takes it away at the end', async () => {
     const args = ['submit', contractFile('echo one; sleep 0.3; echo two')];
-    const { screen, code } = await cscOnTerminal(args, reach()).ended;
+    const { screen, code } = await cscOnTerminal(args, fleet.environment()).ended;
     expect(code).toBe(0);
     expect(screen).toMatch(/running main.*· \d\.\d s/);
     expect(screen).toContain('one');
@@ -47,7 +36,7 @@ describe('on a terminal', () => {
       'submit',
       contractFile('sleep 0.3; printf half; sleep 0.3; echo line; sleep 0.3; printf end'),
     ];
-    const { screen } = await cscOnTerminal(args, reach()).ended;
+    const { screen } = await cscOnTerminal(args, fleet.environment()).ended;
     expect(screen).toContain('halfline\r\n');
     expect(screen).toMatch(/end\r\n.*SUCCESS/);
   });
@@ -55,12 +44,15 @@ describe('on a terminal', () => {
   it('csc submit is ended by Ctrl-C, and leaves at the second', async () => {
     const first = cscOnTerminal(
       ['submit', contractFile('trap "exit 9" TERM; echo ready; sleep 60 & wait')],
-      reach(),
+      fleet.environment(),
     );
     await first.waitFor(/ready/);
     first.pty.write('\u0003');
     expect((await first.ended).code).toBe(9);
-    const stubborn = cscOnTerminal(['submit', contractFile('trap "" TERM; echo ready; sleep 60')], reach());
+    const stubborn = cscOnTerminal(
+      ['submit', contractFile('trap "" TERM; echo ready; sleep 60')],
+      fleet.environment(),
+    );
     await stubborn.waitFor(/ready/);
     stubborn.pty.write('\u0003');
     await stubborn.waitFor(/once more/);
@@ -71,11 +63,11 @@ describe('on a terminal', () => {
   });
 
   it('csc submit ends on a terminal of no size, and on one that loses its size', async () => {
-    const blank = await cscOnBlankTerminal(['submit', contractFile('echo one')], reach()).ended;
+    const blank = await cscOnBlankTerminal(['submit', contractFile('echo one')], fleet.environment()).ended;
     expect(blank.code).toBe(0);
     expect(blank.screen).toMatch(/one\r\n.*SUCCESS/s);
     expect(blank.screen).not.toContain(`${esc}[?25l`);
-    const shrunk = cscOnTerminal(['submit', contractFile('sleep 1; echo two')], reach());
+    const shrunk = cscOnTerminal(['submit', contractFile('sleep 1; echo two')], fleet.environment());
     await shrunk.waitFor(/running main/);
     forgetSize(shrunk.pty);
     const { code, screen } = await shrunk.ended;
@@ -85,8 +77,10 @@ describe('on a terminal', () => {
   });
 
   it('a dumb terminal gets lines and nothing to draw with', async () => {
-    const dumb = await cscOnTerminal(['submit', contractFile('echo one')], { ...reach(), TERM: 'dumb' })
-      .ended;
+    const dumb = await cscOnTerminal(['submit', contractFile('echo one')], {
+      ...fleet.environment(),
+      TERM: 'dumb',
+    }).ended;
     expect(dumb.code).toBe(0);
     expect(dumb.screen).toMatch(/one\r\n/);
     expect(dumb.screen).not.toContain(`${esc}[?`);
@@ -94,22 +88,22 @@ describe('on a terminal', () => {
 
   it('Ctrl-C leaves csc get --follow, and the execution goes on', async () => {
     const submitted = await csc(['submit', contractFile('echo ready; sleep 60'), '--detach'], {
-      env: reach(),
+      env: fleet.environment(),
     });
     const id = submitted.stdout.trim();
-    const watching = cscOnTerminal(['get', id, '--follow'], reach());
+    const watching = cscOnTerminal(['get', id, '--follow'], fleet.environment());
     await watching.waitFor(/ready/);
     watching.pty.write('\u0003');
     const { screen, code } = await watching.ended;
     expect(code).toBe(130);
     expect(screen).toContain(`csc cancel ${id}`);
-    expect((await csc(['get', id], { env: reach() })).stdout).toMatch(/^state +running$/m);
-    await csc(['cancel', id, '--grace', '0s'], { env: reach() });
+    expect((await csc(['get', id], { env: fleet.environment() })).stdout).toMatch(/^state +running$/m);
+    await csc(['cancel', id, '--grace', '0s'], { env: fleet.environment() });
   });
 
   it('the same through a pipe has neither colour nor progress', async () => {
     const { stdout, stderr } = await csc(['submit', contractFile('echo one; sleep 0.3; echo two')], {
-      env: reach(),
+      env: fleet.environment(),
     });
     expect(stdout).toBe('one\ntwo\n');
     expect(stderr).not.toContain(esc);
