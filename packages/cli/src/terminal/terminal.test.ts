@@ -19,7 +19,7 @@ describe('on a terminal', () => {
     fleet.write('contract.json', JSON.stringify(fleet.contract({ argv: ['sh', '-c', script] })));
 
   it('csc submit shows live progress with the time elapsed, and takes it away at the end', async () => {
-    const args = ['submit', contractFile('echo one; sleep 0.3; echo two')];
+    const args = ['submit', contractFile('sleep 0.5; echo one; echo two')];
     const { screen, code } = await cscOnTerminal(args, fleet.environment()).ended;
     expect(code).toBe(0);
     expect(screen).toMatch(/running main.*· \d\.\d s/);
