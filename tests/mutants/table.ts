@@ -448,6 +448,23 @@ const fleet: readonly Mutant[] = [
     red: 'is not the one of another principal with the same contract',
   },
   {
+    name: 'submission-of-another-principal',
+    file: `${gate}/submit/submission.ts`,
+    before: 'if (submission.principal !== principal.uri)',
+    after: 'if (false)',
+    tests: [`${gate}/submit/submission.test.ts`],
+    red: 'another principal hands it in',
+    quick: true,
+  },
+  {
+    name: 'nonce-is-not-the-idempotency-key',
+    file: `${gate}/submit/terms.ts`,
+    before: 'key: key(submission.nonce),',
+    after: "key: idempotencyKey === '' ? undefined : key(idempotencyKey),",
+    tests: [`${gate}/submit/submission.test.ts`],
+    red: 'is one execution, by its nonce, however often it is handed in',
+  },
+  {
     name: 'execution-of-another-is-visible',
     file: `${gate}/execution/executions.ts`,
     before: 'if (execution?.row.principal === principal.uri) return execution;',

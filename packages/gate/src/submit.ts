@@ -17,6 +17,7 @@ import type { Mint, Placement } from './schedule/mint.ts';
 import type { Scheduler } from './schedule/scheduler.ts';
 import { type Decided, type DecisionPorts, decide, parse } from './submit/decide.ts';
 import { checkWaiting, type Judged, type RecordPorts, record, recordApproval } from './submit/record.ts';
+import { type SubmissionRules, takeSubmission } from './submit/submission.ts';
 import { readTerms, type Terms } from './submit/terms.ts';
 
 export interface CheckPorts extends DecisionPorts {
@@ -25,7 +26,7 @@ export interface CheckPorts extends DecisionPorts {
   readonly bindings: Bindings;
 }
 
-export interface SubmitPorts extends CheckPorts, ApprovalRules, RecordPorts {
+export interface SubmitPorts extends CheckPorts, ApprovalRules, RecordPorts, SubmissionRules {
   readonly executions: Pick<Executions, 'findByKey' | 'open' | 'create'>;
   readonly scheduler: Pick<
     Scheduler,
@@ -48,10 +49,11 @@ export interface Submitted {
 }
 
 /**
- * The way of a contract, from here to an executor: parse ▸ bind ▸ evaluate ▸ approvals ▸ record ▸ place ▸ mint ▸ offer.
+ * The way of a contract, from here to an executor: parse ▸ submission ▸ bind ▸ evaluate ▸ approvals ▸ record ▸ place ▸
+ * mint ▸ offer.
  * Whoever calls has been limited and authenticated (traffic/ and rpc/interceptors.ts), which is what a Principal says.
- * Resolves once the execution is on disk; a denial is such an execution too. Throws CONTRACT_INVALID, REQUEST_INVALID,
- * NOT_PERMITTED, APPROVAL_INVALID, IDEMPOTENCY_CONFLICT, NO_MATCHING_EXECUTOR, QUEUE_FULL, RATE_LIMITED,
+ * Resolves once the execution is on disk; a denial is such an execution too. Throws CONTRACT_INVALID, SUBMISSION_INVALID,
+ * SUBMISSION_EXPIRED, WRONG_AUDIENCE, CONTRACT_HASH_MISMATCH, REQUEST_INVALID, NOT_PERMITTED, APPROVAL_INVALID, IDEMPOTENCY_CONFLICT, NO_MATCHING_EXECUTOR, QUEUE_FULL, RATE_LIMITED,
  * STORE_UNAVAILABLE.
  */
 export async function submit(
@@ -60,9 +62,11 @@ export async function submit(
   request: SubmitRequest,
 ): Promise<Submitted> {
   const now = ports.clock.now();
-  const terms = readTerms(request, principal, ports.limits.queueTimeoutSec);
   const contract = parse(request.contract);
-  const policy = bindPolicy(ports.bindings, ports.policies, principal.uri, request.policyProfile);
+  const submission = takeSubmission(request, { principal, contract, now }, ports);
+  const { queueTimeoutSec } = ports.limits;
+  const terms = readTerms(request, { principal, submission, now, queueTimeoutSec });
+  const policy = bindPolicy(ports.bindings, ports.policies, principal.uri, terms.policyProfile);
   const decided = decide(contract, policy, ports, now);
   const known = await findKnown(ports, terms, decided);
   const bringsApprovals = request.approvalsJson.length > 0;

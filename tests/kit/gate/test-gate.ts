@@ -63,6 +63,10 @@ export interface TestGateOptions {
   readonly acceptUnsignedApprovals?: boolean;
   /** Default: false. */
   readonly keepDeniedContracts?: boolean;
+  /** Default: false. */
+  readonly requireSignedSubmissions?: boolean;
+  /** Default: of v0.1, which name no submitters. */
+  readonly bindings?: Bindings;
   /** Default: refuse, as a gate's config has it. */
   readonly dualControl?: DualControl;
 }
@@ -162,11 +166,22 @@ export class TestGate {
 
   /** The receipt as it lies on disk; undefined where there is none. Only while the gate is stopped. */
   storedReceipt(executionId: string): Buffer | undefined {
+    const receipt = this.#stored(
+      'SELECT receipt_json AS it FROM receipts WHERE execution_id = ?',
+      executionId,
+    );
+    return receipt instanceof Uint8Array ? Buffer.from(receipt) : undefined;
+  }
+
+  /** The time by which it must have been placed, as it lies on disk. Only while the gate is stopped. */
+  storedDeadline(executionId: string): unknown {
+    return this.#stored('SELECT queue_deadline AS it FROM executions WHERE execution_id = ?', executionId);
+  }
+
+  #stored(query: string, executionId: string): unknown {
     const database = new DatabaseSync(join(this.directory, 'gate.db'), { readOnly: true });
     try {
-      const query = database.prepare('SELECT receipt_json FROM receipts WHERE execution_id = ?');
-      const row = query.get(executionId);
-      return row?.['receipt_json'] instanceof Uint8Array ? Buffer.from(row['receipt_json']) : undefined;
+      return database.prepare(query).get(executionId)?.['it'];
     } finally {
       database.close();
     }
@@ -193,17 +208,18 @@ export class TestGate {
 
   async #start(): Promise<void> {
     const { limits = {}, acceptUnsignedApprovals = true, keepDeniedContracts = false } = this.#options;
-    const { dualControl = 'refuse' } = this.#options;
+    const { dualControl = 'refuse', requireSignedSubmissions = false } = this.#options;
     const options: GateOptions = {
       gateId: 'test',
       identity: gateIdentity,
       dataDir: this.directory,
       signer: this.signer,
       policies: this.policies,
-      bindings,
+      bindings: this.#options.bindings ?? bindings,
       limits: { ...defaultGateLimits(), ...limits },
       acceptUnsignedApprovals,
       keepDeniedContracts,
+      requireSignedSubmissions,
       dualControl,
       executorLostAfterSec,
       heartbeatIntervalSec: 10,

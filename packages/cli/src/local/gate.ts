@@ -53,6 +53,7 @@ export async function startLocalGate(policy: PolicyDocument): Promise<LocalGate>
       // v0.1 approvals are unsigned; whoever can hand one to csc run could run the command without it as well.
       acceptUnsignedApprovals: true,
       keepDeniedContracts: false,
+      requireSignedSubmissions: false,
       // As in the reference; run.ts says so.
       dualControl: 'one_approval',
       executorLostAfterSec: dayInSec,

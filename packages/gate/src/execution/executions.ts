@@ -142,10 +142,13 @@ function storedBytes(row: NewExecution, receiptJson: Uint8Array = new Uint8Array
     contract_json: contract,
     selector_json: selector,
     approvals_json: approvals,
+    submission_json: submission,
     decision,
     error,
   } = row;
-  const texts = [contract, selector, approvals, error, error].map((it) => Buffer.byteLength(it));
+  const texts = [contract, selector, approvals, submission ?? '', error, error].map((it) =>
+    Buffer.byteLength(it),
+  );
   // The decision and the receipt stand in an event each, too.
   return texts.reduce((sum, it) => sum + it, rowBytes) + 2 * decision.length + 2 * receiptJson.length;
 }

@@ -7,6 +7,7 @@ import { type GrantedLimits, narrowLimits } from '@csc-fleet/common/limits';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import type { PolicySet } from '@csc-fleet/common/policy';
 import type { ReceiptVersion } from '@csc-fleet/common/receipt';
+import { parseSubmission, type Submission, submissionSha256 } from '@csc-fleet/common/submission';
 import { maxTicketLifeMs, type UnsignedTicket } from '@csc-fleet/common/ticket';
 import type { Happening } from '../execution/execution.ts';
 import { parseStoredApprovals } from '../execution/row.ts';
@@ -24,6 +25,7 @@ export type Mintable = Pick<
   | 'principal'
   | 'receipt_version'
   | 'approvals_json'
+  | 'submission_json'
 >;
 
 /** A seat that an execution has taken, and the ticket for it. */
@@ -34,6 +36,8 @@ export interface Placement extends Seat {
   /** When the ticket was made, on the monotonic clock. */
   readonly at: number;
   readonly approvals: readonly Buffer[];
+  /** The submission as it came; empty where there is none. */
+  readonly submissionJson: Buffer;
   /** What the execution's row and events must say before the offer is sent. */
   readonly change: {
     readonly state: number;
@@ -67,15 +71,19 @@ export function createMint(ports: MintPorts): Mint {
     const { peer } = seat;
     // Before the ticket: what is due for it is counted from here.
     const at = ports.monotonicMs();
-    const limits = limitsOf(row, ports);
+    const submissionJson = Buffer.from(row.submission_json ?? '');
+    const submission = readStored(submissionJson);
+    const limits = narrowLimits(limitsOf(row, ports), submission?.options.limits ?? {});
     const approvals = parseStoredApprovals(row.approvals_json);
-    const { ticketId, ticketJson } = signTicket(row, { audience: peer.name, approvals, limits }, ports);
+    const granted = { audience: peer.name, approvals, submission, limits };
+    const { ticketId, ticketJson } = signTicket(row, granted, ports);
     return {
       ...seat,
       ticketId,
       ticketJson,
       at,
       approvals,
+      submissionJson,
       change: {
         state: ExecutionState.OFFERED,
         executor_id: peer.id,
@@ -91,12 +99,13 @@ interface Grant {
   /** The one executor that may redeem it. */
   readonly audience: string;
   readonly approvals: readonly Buffer[];
+  readonly submission: Submission | undefined;
   readonly limits: GrantedLimits;
 }
 
 function signTicket(
   row: Mintable,
-  { audience, approvals, limits }: Grant,
+  { audience, approvals, submission, limits }: Grant,
   { gateId, signer, clock, limits: { offerDeadlineSec } }: MintPorts,
 ): Pick<Placement, 'ticketId' | 'ticketJson'> {
   const now = clock.now();
@@ -112,6 +121,7 @@ function signTicket(
     policy_profile: row.policy_profile,
     principal: row.principal,
     approval_ids: [...new Set(approvalIds(approvals))],
+    ...(submission === undefined ? {} : { submission_sha256: submissionSha256(submission) }),
     grant: { receipt_version: row.receipt_version as ReceiptVersion, limits },
     not_before: toTimestamp(now),
     expires_at: toTimestamp(new Date(now.getTime() + lifeMs)),
@@ -122,6 +132,12 @@ function signTicket(
 // A policy that is not held here any more can narrow nothing; an executor that holds it still does.
 function limitsOf({ policy_sha256: sha256 }: Mintable, { limits, policies }: MintPorts): GrantedLimits {
   return narrowLimits<GrantedLimits>(limits.output, policies.bySha256(sha256)?.policy.limits ?? {});
+}
+
+// One that does not parse was never stored.
+function readStored(json: Buffer): Submission | undefined {
+  const submission = json.length === 0 ? undefined : parseSubmission(json);
+  return submission?.ok === true ? submission.value : undefined;
 }
 
 // Those that do not parse were never stored.

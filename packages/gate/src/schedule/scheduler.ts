@@ -120,7 +120,7 @@ export class Scheduler {
 
   /** Sends the offer of a placement that is on disk. A gate that comes back must not make another one. */
   offer(execution: LiveExecution, placement: Placement, contractJson: string): void {
-    const { peer, ticketId, ticketJson, at, approvals } = placement;
+    const { peer, ticketId, ticketJson, at, approvals, submissionJson } = placement;
     // The executor came back while the disk was busy, and the execution went on from there.
     if (execution.row.state !== ExecutionState.OFFERED || execution.row.ticket_id !== ticketId) return;
     if (this.peers.get(peer.id) !== peer) {
@@ -135,7 +135,7 @@ export class Scheduler {
       ticketJson,
       contractJson: Buffer.from(contractJson),
       approvalsJson: [...approvals],
-      submissionJson: Buffer.alloc(0),
+      submissionJson,
     };
     this.offers.add({ executionId: execution.id, peer, ticketId, at });
     peer.send({ $case: 'offer', value: offer });

@@ -3,6 +3,7 @@ import type { DualControl } from '@csc-fleet/common/approval';
 import type { Signer } from '@csc-fleet/common/crypto';
 import { type Clock, systemClock, toTimestamp } from '@csc-fleet/common/encoding';
 import type { CscError } from '@csc-fleet/common/errors';
+import { parseIdentity } from '@csc-fleet/common/identity';
 import { ExecutionState, type SubmitResponse } from '@csc-fleet/common/messages';
 import { type Bindings, checkBindings, type PolicySet } from '@csc-fleet/common/policy';
 import { SubmitRequest } from '@csc-fleet/common/rpc';
@@ -39,6 +40,8 @@ export interface GateOptions {
   readonly limits: GateLimits;
   readonly acceptUnsignedApprovals: boolean;
   readonly keepDeniedContracts: boolean;
+  /** Whether a request without a signed submission is refused here, whatever hosts ask for. */
+  readonly requireSignedSubmissions: boolean;
   /** What a contract's dual_control_required comes to. */
   readonly dualControl: DualControl;
   readonly executorLostAfterSec: number;
@@ -150,7 +153,9 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
     onTrouble: onError,
     onRecovered: () => onNotice('the store takes writes again', { data_dir: dataDir }),
   });
-  const base = { ...options, clock, monotonicMs, store, onError, onNotice };
+  // Of a gate that is none, no submission is for it.
+  const trustDomain = parseIdentity(options.identity)?.trustDomain ?? '';
+  const base = { ...options, trustDomain, clock, monotonicMs, store, onError, onNotice };
   const output = new OutputStore(join(dataDir, 'output'));
   const executions = new Executions(
     store,

@@ -38,6 +38,7 @@ describe('readGateConfig', () => {
       limits: defaultGateLimits(),
       acceptUnsignedApprovals: false,
       keepDeniedContracts: false,
+      requireSignedSubmissions: false,
       dualControl: 'refuse',
       executorLostAfterSec: 300,
       heartbeatIntervalSec: 10,
@@ -70,6 +71,7 @@ limits:
   offer_deadline_sec: 10
 accept_unsigned_approvals: true
 keep_denied_contracts: true
+require_signed_submissions: true
 dual_control: one_approval
 executor_lost_after_sec: 7
 heartbeat_interval_sec: 8
@@ -114,6 +116,7 @@ log_level: warn
       },
       acceptUnsignedApprovals: true,
       keepDeniedContracts: true,
+      requireSignedSubmissions: true,
       dualControl: 'one_approval',
       executorLostAfterSec: 7,
       heartbeatIntervalSec: 8,

@@ -38,6 +38,8 @@ export interface GateConfig {
   readonly limits: GateLimits;
   readonly acceptUnsignedApprovals: boolean;
   readonly keepDeniedContracts: boolean;
+  /** Whether a request without a signed submission is refused here, whatever hosts ask for. */
+  readonly requireSignedSubmissions: boolean;
   /** What a contract's dual_control_required comes to. */
   readonly dualControl: DualControl;
   /** How long an executor may be away before what it had is LOST. */
@@ -124,6 +126,7 @@ function gateSchema(file: string) {
       limits: limitsSchema,
       accept_unsigned_approvals: z.boolean().default(false),
       keep_denied_contracts: z.boolean().default(false),
+      require_signed_submissions: z.boolean().default(false),
       dual_control: z.enum(dualControls).default('refuse'),
       executor_lost_after_sec: positive.default(300),
       heartbeat_interval_sec: positive.max(300).default(10),

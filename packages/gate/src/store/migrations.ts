@@ -104,8 +104,19 @@ const offers: Migration = {
   },
 };
 
+const submissions: Migration = {
+  async up(database: Kysely<unknown>): Promise<void> {
+    await database.schema.alterTable('executions').addColumn('submission_json', 'text').execute();
+  },
+};
+
 const provider: MigrationProvider = {
-  getMigrations: async () => ({ '0001-executions': first, '0002-usage': second, '0003-offers': offers }),
+  getMigrations: async () => ({
+    '0001-executions': first,
+    '0002-usage': second,
+    '0003-offers': offers,
+    '0004-submissions': submissions,
+  }),
 };
 
 /** Brings the database up to date; throws what the failing migration threw. */

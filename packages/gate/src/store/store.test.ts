@@ -46,6 +46,7 @@ function row(overrides: Partial<NewExecution> = {}): NewExecution & { execution_
     selector_json: '{}',
     receipt_version: 'csc.receipt.v0.2',
     approvals_json: '[]',
+    submission_json: null,
     submitted_at: '2026-01-01T00:00:00Z',
     queue_deadline: null,
     executor_id: null,

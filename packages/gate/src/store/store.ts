@@ -100,7 +100,14 @@ function watchOutcomes({ onLost, onTrouble, onRecovered }: StoreWatcher): (error
 const rowColumns = [
   ...(['number', 'execution_id', 'principal', 'state', 'contract_id', 'contract_sha256', 'intent'] as const),
   ...(['policy_profile', 'policy_sha256', 'decision', 'decision_expires_at', 'selector_json'] as const),
-  ...(['receipt_version', 'approvals_json', 'submitted_at', 'queue_deadline', 'executor_id'] as const),
+  ...([
+    'receipt_version',
+    'approvals_json',
+    'submission_json',
+    'submitted_at',
+    'queue_deadline',
+    'executor_id',
+  ] as const),
   ...(['ticket_id', 'limits_json', 'started_at', 'ended_at', 'exit_code', 'error'] as const),
 ];
 

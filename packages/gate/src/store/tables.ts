@@ -20,6 +20,8 @@ export interface ExecutionTable {
   readonly selector_json: string;
   readonly receipt_version: string;
   readonly approvals_json: string;
+  /** The submitter's signed submission, as it came. Null where there is none. */
+  readonly submission_json: string | null;
   readonly submitted_at: string;
   /** Null unless it is queued. */
   readonly queue_deadline: string | null;

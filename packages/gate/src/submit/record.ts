@@ -82,6 +82,7 @@ function toRow(
     selector_json: canonicalJson(terms.selector),
     receipt_version: terms.receiptVersion,
     approvals_json: toStoredApprovals(standing.is === 'approved' ? standing.texts : []),
+    submission_json: terms.submissionJson,
     submitted_at: toTimestamp(now),
     queue_deadline: isCleared(standing) ? queueDeadline(terms, now) : null,
     executor_id: null,
@@ -139,9 +140,10 @@ export async function recordApproval(
     selector_json: canonicalJson(terms.selector),
     receipt_version: terms.receiptVersion,
     approvals_json: toStoredApprovals(standing.texts),
+    submission_json: terms.submissionJson,
     queue_deadline: queueDeadline(terms, now),
   };
-  const bytes = Buffer.byteLength(change.approvals_json);
+  const bytes = Buffer.byteLength(change.approvals_json) + Buffer.byteLength(terms.submissionJson ?? '');
   await execution.approve(now, {
     change,
     happened: [scheduler.queuedEvent('approved')],

@@ -1,7 +1,8 @@
-import { toTimestamp } from '@csc-fleet/common/encoding';
+import { canonicalJson, parseTimestamp, toTimestamp } from '@csc-fleet/common/encoding';
 import { quoteBriefly } from '@csc-fleet/common/errors';
 import { type SubmitRequest, toMilliseconds } from '@csc-fleet/common/messages';
 import { type ReceiptVersion, receiptVersions } from '@csc-fleet/common/receipt';
+import type { Submission } from '@csc-fleet/common/submission';
 import { requestInvalid } from '../bounds/index.ts';
 import type { Principal } from '../execution/executions.ts';
 import type { IdempotencyKey } from '../store/write-step.ts';
@@ -12,22 +13,67 @@ export interface Terms {
   readonly selector: Readonly<Record<string, string>>;
   /** Undefined where the request names none. */
   readonly key: IdempotencyKey | undefined;
+  /** Empty: the first that the caller is bound to. */
+  readonly policyProfile: string;
   readonly receiptVersion: ReceiptVersion;
   /** How long it may wait for an executor, in milliseconds; no longer than the gate lets anything wait. */
   readonly queueWaitMs: number;
+  /** As it came, for the host that runs it; null where there is none. */
+  readonly submissionJson: string | null;
 }
 
-/** Throws REQUEST_INVALID for a receipt version that there is not. */
-export function readTerms(request: SubmitRequest, principal: Principal, queueTimeoutSec: number): Terms {
-  const { selector, idempotencyKey, options } = request;
+/** What a request is read against. */
+export interface Asked {
+  readonly principal: Principal;
+  /** Signed by the submitter, where there is one: then it says the terms, and the request may say the same. */
+  readonly submission: Submission | undefined;
+  readonly now: Date;
+  readonly queueTimeoutSec: number;
+}
+
+/** Throws REQUEST_INVALID for a receipt version that there is not, and for what the submission says otherwise. */
+export function readTerms(request: SubmitRequest, asked: Asked): Terms {
+  const { principal, submission, now, queueTimeoutSec } = asked;
+  const { selector, idempotencyKey, policyProfile, options } = request;
   const longest = queueTimeoutSec * 1000;
   const wait = options?.queueTimeout === undefined ? longest : toMilliseconds(options.queueTimeout);
+  const key = (text: string) => ({ principal: principal.uri, idempotency_key: text });
+  if (submission === undefined) {
+    return {
+      selector,
+      key: idempotencyKey === '' ? undefined : key(idempotencyKey),
+      policyProfile,
+      receiptVersion: readReceiptVersion(options?.receiptVersion ?? ''),
+      queueWaitMs: Math.max(0, Math.min(wait, longest)),
+      submissionJson: null,
+    };
+  }
+  checkAgrees(request, submission);
+  const untilItExpires = (parseTimestamp(submission.expires_at)?.getTime() ?? 0) - now.getTime();
   return {
-    selector,
-    key: idempotencyKey === '' ? undefined : { principal: principal.uri, idempotency_key: idempotencyKey },
-    receiptVersion: readReceiptVersion(options?.receiptVersion ?? ''),
-    queueWaitMs: Math.max(0, Math.min(wait, longest)),
+    selector: submission.audience.selector,
+    // Whoever hands it in again means the same run, and no host would start it a second time.
+    key: key(submission.nonce),
+    policyProfile: submission.policy_profile ?? '',
+    receiptVersion: submission.receipt_version,
+    queueWaitMs: Math.max(0, Math.min(wait, longest, untilItExpires)),
+    submissionJson: request.submissionJson.toString('utf8'),
   };
+}
+
+// Two readers of one request must not understand two things: what is empty says nothing, and all else the same.
+function checkAgrees(request: SubmitRequest, submission: Submission): void {
+  const { nonce, policy_profile = '', receipt_version, audience } = submission;
+  const hasSelector = Object.keys(request.selector).length > 0;
+  const members = [
+    ['idempotency_key', request.idempotencyKey, nonce],
+    ['selector', hasSelector ? canonicalJson(request.selector) : '', canonicalJson(audience.selector)],
+    ['policy_profile', request.policyProfile, policy_profile],
+    ['options.receipt_version', request.options?.receiptVersion ?? '', receipt_version],
+  ] as const;
+  for (const [member, asked, signed] of members)
+    if (asked !== '' && asked !== signed)
+      throw requestInvalid(member, 'says otherwise than the submission: leave it out, or sign the same');
 }
 
 function readReceiptVersion(asked: string): ReceiptVersion {

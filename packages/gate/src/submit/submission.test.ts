@@ -1,0 +1,238 @@
+import type { CommandContract } from '@csc-fleet/common/contract';
+import { createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
+import { orThrow } from '@csc-fleet/common/errors';
+import { ExecutionState, type SubmitRequest } from '@csc-fleet/common/messages';
+import { type Bindings, bindingsFromJson } from '@csc-fleet/common/policy';
+import { parseSubmission, submissionSha256, type UnsignedSubmission } from '@csc-fleet/common/submission';
+import { parseTicket } from '@csc-fleet/common/ticket';
+import { approve, contractForApproval, makeContract } from '@csc-fleet/test-kit/gate/contracts';
+import {
+  agent,
+  other,
+  policyLimits,
+  TestGate,
+  type TestGateOptions,
+} from '@csc-fleet/test-kit/gate/test-gate';
+import { signSubmission } from '@csc-fleet/test-kit/submission';
+import { afterEach, describe, expect, it } from 'vitest';
+
+const signer = createSigner(generateKeyPair().seed, 'agent-1');
+const forger = createSigner(generateKeyPair().seed, 'agent-1');
+
+const bindings: Bindings = orThrow(
+  bindingsFromJson({
+    bindings_version: 'csc.bindings.v0.2',
+    bindings: [
+      { identity: agent, policies: ['default', 'limited'] },
+      { identity: other, policies: ['default'] },
+      { identity: 'spiffe://csc.local/client/nobody', policies: ['default'] },
+    ],
+    submitters: [
+      {
+        principal: agent,
+        keys: [{ key_id: 'agent-1', public_key: Buffer.from(signer.publicKey).toString('base64') }],
+      },
+    ],
+  }),
+  'POLICY_INVALID',
+  'the bindings of the tests',
+);
+
+let test: TestGate;
+
+async function open(options: TestGateOptions = { bindings }): Promise<void> {
+  test = await TestGate.open(options);
+}
+
+afterEach(async () => {
+  await test.close();
+  expect(test.errors).toEqual([]);
+});
+
+interface Signed {
+  readonly overrides?: Partial<UnsignedSubmission>;
+  readonly by?: typeof signer;
+  readonly from?: string;
+  readonly request?: Partial<SubmitRequest>;
+}
+
+function submission(contract: CommandContract, { overrides = {}, by = signer }: Signed = {}): Buffer {
+  return signSubmission(contract, { principal: agent, signer: by, now: test.clock.now(), overrides });
+}
+
+const submitSigned = (contract: CommandContract, signed: Signed = {}) =>
+  test.submit(contract, {
+    submissionJson: submission(contract, signed),
+    principal: signed.from ?? agent,
+    ...signed.request,
+  });
+
+const rejected = (code: string, message: RegExp = /./) =>
+  expect.objectContaining({ code, message: expect.stringMatching(message) });
+
+describe('a signed submission', () => {
+  it('goes to the host as it came, named by the ticket and with the terms that it says', async () => {
+    await open();
+    const executor = await test.connected('e1', { labels: { tier: 'build' } });
+    const contract = makeContract();
+    const overrides: Partial<UnsignedSubmission> = {
+      policy_profile: 'limited',
+      receipt_version: 'csc.receipt.v0.1',
+      audience: { trust_domain: 'csc.local', selector: { tier: 'build' } },
+      options: {
+        limits: { memory_bytes: policyLimits.memory_bytes / 2, stdout_bytes: 2 ** 40, open_files: 64 },
+      },
+    };
+    const submissionJson = submission(contract, { overrides });
+    const { executionId } = await test.submit(contract, { submissionJson });
+    const offer = await executor.next('offer', executionId);
+    expect(offer.submissionJson).toEqual(submissionJson);
+    const ticket = orThrow(parseTicket(offer.ticketJson), 'TICKET_INVALID', 'the ticket');
+    const parsed = orThrow(parseSubmission(submissionJson), 'SUBMISSION_INVALID', 'it');
+    expect(ticket).toMatchObject({
+      principal: agent,
+      submission_sha256: submissionSha256(parsed),
+      policy_profile: 'limited',
+      grant: {
+        receipt_version: 'csc.receipt.v0.1',
+        // Narrower only.
+        limits: { ...policyLimits, memory_bytes: policyLimits.memory_bytes / 2, open_files: 64 },
+      },
+    });
+  });
+
+  it('is with its execution after a restart', async () => {
+    await open();
+    await test.connected('e1');
+    await submitSigned(makeContract());
+    const contract = makeContract();
+    const submissionJson = submission(contract);
+    const { executionId, state } = await test.submit(contract, { submissionJson });
+    expect(state).toBe(ExecutionState.QUEUED);
+    await test.reopen();
+    const executor = await test.connected('e2');
+    expect((await executor.next('offer', executionId)).submissionJson).toEqual(submissionJson);
+  });
+
+  it('is one execution, by its nonce, however often it is handed in', async () => {
+    await open();
+    await test.connected('e1');
+    const contract = makeContract();
+    const submissionJson = submission(contract);
+    const first = await test.submit(contract, { submissionJson });
+    const again = await test.submit(contract, { submissionJson });
+    expect(again).toMatchObject({ executionId: first.executionId, existing: true });
+    expect((await submitSigned(contract)).existing).toBe(false);
+  });
+
+  it('comes once more with the approval that it waits for, and is the one that the host gets', async () => {
+    await open();
+    const executor = await test.connected('e1');
+    const contract = contractForApproval();
+    const { executionId } = await submitSigned(contract);
+    const submissionJson = submission(contract);
+    const approvalsJson = [approve(contract, test.clock.now())];
+    expect((await test.submit(contract, { submissionJson, approvalsJson })).executionId).toBe(executionId);
+    expect((await executor.next('offer', executionId)).submissionJson).toEqual(submissionJson);
+  });
+
+  it('waits for an executor no longer than it stands', async () => {
+    await open();
+    await test.connected('e1');
+    await test.submit(makeContract());
+    const expires_at = new Date(test.clock.now().getTime() + 1000).toISOString();
+    const { executionId } = await submitSigned(makeContract(), { overrides: { expires_at } });
+    expect(await test.state(executionId)).toBe(ExecutionState.QUEUED);
+    await test.stop();
+    expect(new Date(String(test.storedDeadline(executionId)))).toEqual(new Date(expires_at));
+  });
+
+  it.each<[string, Signed, string, RegExp]>([
+    [
+      'another principal hands it in',
+      { from: other },
+      'SUBMISSION_INVALID',
+      /client\/other has handed it in/,
+    ],
+    ['another key has signed it', { by: forger }, 'SUBMISSION_INVALID', /not signed with a key/],
+    [
+      'its principal has no key',
+      { overrides: { principal: other }, from: other },
+      'SUBMISSION_INVALID',
+      /names no/,
+    ],
+    [
+      'it is for another fleet',
+      { overrides: { audience: { trust_domain: 'other', selector: {} } } },
+      'WRONG_AUDIENCE',
+      /trust domain/,
+    ],
+    [
+      'it is for another contract',
+      { overrides: { contract_sha256: 'a'.repeat(64) } },
+      'CONTRACT_HASH_MISMATCH',
+      /./,
+    ],
+    [
+      'it names a profile that the caller may not use',
+      { overrides: { policy_profile: 'held' } },
+      'NOT_PERMITTED',
+      /./,
+    ],
+    [
+      'the request says another profile',
+      { request: { policyProfile: 'limited' } },
+      'REQUEST_INVALID',
+      /policy_profile/,
+    ],
+    [
+      'the request says another key',
+      { request: { idempotencyKey: 'x' } },
+      'REQUEST_INVALID',
+      /idempotency_key/,
+    ],
+    [
+      'the request says another selector',
+      { request: { selector: { a: 'b' } } },
+      'REQUEST_INVALID',
+      /selector/,
+    ],
+    [
+      'the request says another receipt version',
+      { request: { options: { receiptVersion: 'csc.receipt.v0.1', queueTimeout: undefined } } },
+      'REQUEST_INVALID',
+      /receipt_version/,
+    ],
+    ['it is no submission', { request: { submissionJson: Buffer.from('{}') } }, 'SUBMISSION_INVALID', /./],
+  ])('is refused where %s', async (_, signed, code, message) => {
+    await open();
+    await test.connected('e1');
+    await expect(submitSigned(makeContract(), signed)).rejects.toEqual(rejected(code, message));
+  });
+
+  it('is refused once it has expired', async () => {
+    await open();
+    const contract = makeContract();
+    const submissionJson = submission(contract);
+    test.clock.advance(11 * 60_000);
+    await expect(test.submit(contract, { submissionJson })).rejects.toEqual(rejected('SUBMISSION_EXPIRED'));
+  });
+
+  it('is passed on unverified by a gate whose bindings name no submitters, if it is the caller’s', async () => {
+    await open({});
+    const executor = await test.connected('e1');
+    const contract = makeContract();
+    const submissionJson = submission(contract, { by: forger });
+    const { executionId } = await test.submit(contract, { submissionJson });
+    expect((await executor.next('offer', executionId)).submissionJson).toEqual(submissionJson);
+    const another = test.submit(contract, { submissionJson, principal: other });
+    await expect(another).rejects.toEqual(rejected('SUBMISSION_INVALID'));
+  });
+
+  it('must be there where the gate’s owner says so, and be verified', async () => {
+    await open({ bindings, requireSignedSubmissions: true });
+    await test.connected('e1');
+    await expect(test.submit(makeContract())).rejects.toEqual(rejected('SUBMISSION_INVALID', /csc login/));
+    expect((await submitSigned(makeContract())).state).toBe(ExecutionState.OFFERED);
+  });
+});

@@ -1,0 +1,56 @@
+import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
+import { CscError, orThrow } from '@csc-fleet/common/errors';
+import { openSubmission } from '@csc-fleet/common/evidence';
+import type { SubmitRequest } from '@csc-fleet/common/messages';
+import { type Bindings, submitterKeys } from '@csc-fleet/common/policy';
+import { parseSubmission, type Submission } from '@csc-fleet/common/submission';
+import type { Principal } from '../execution/executions.ts';
+
+export interface SubmissionRules {
+  readonly bindings: Bindings;
+  /** The gate's own. */
+  readonly trustDomain: string;
+  /** Whether a request without one is refused, whatever hosts ask for. */
+  readonly requireSignedSubmissions: boolean;
+}
+
+/** By whom and with what it was handed in. */
+export interface Handed {
+  readonly principal: Principal;
+  readonly contract: CommandContract;
+  readonly now: Date;
+}
+
+/**
+ * The submission that a request carries, which hosts will read once more and believe instead of this gate: what is
+ * refused here is only refused sooner. Undefined where there is none. A gate whose bindings name no submitters cannot
+ * verify it and passes it on, if it is of the caller. Throws as openSubmission does, and SUBMISSION_INVALID where there
+ * must be one, and for another principal's.
+ */
+export function takeSubmission(
+  { submissionJson }: Pick<SubmitRequest, 'submissionJson'>,
+  { principal, contract, now }: Handed,
+  { bindings, trustDomain, requireSignedSubmissions }: SubmissionRules,
+): Submission | undefined {
+  if (submissionJson.length === 0) {
+    if (!requireSignedSubmissions) return undefined;
+    throw invalid('this gate takes signed submissions only: make a key with csc login, and submit with it');
+  }
+  const isVerified = bindings.submitters !== undefined || requireSignedSubmissions;
+  const submission = isVerified
+    ? openSubmission(submissionJson, {
+        keysOf: (it) => submitterKeys(bindings, it),
+        trustDomain,
+        now,
+        contractSha256: contractSha256(contract),
+      })
+    : orThrow(parseSubmission(submissionJson), 'SUBMISSION_INVALID', 'the submission');
+  // Whoever overhears a submission must not hand it in before its submitter does: the execution would be theirs.
+  if (submission.principal !== principal.uri)
+    throw invalid(`the submission is of ${submission.principal}, and ${principal.uri} has handed it in`);
+  return submission;
+}
+
+function invalid(message: string): CscError {
+  return new CscError('SUBMISSION_INVALID', message);
+}
