@@ -4,7 +4,7 @@ import { closeSync, constants, mkdtempSync, openSync, rmSync, writeFileSync } fr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadSeccomp } from '@csc-fleet/sandbox/seccomp';
-import { contract } from '@csc-fleet/test-kit/contract';
+import { makeContract } from '@csc-fleet/test-kit/contract';
 import { jobUid } from '@csc-fleet/test-kit/fleet';
 import { testPolicy } from '@csc-fleet/test-kit/policy';
 import { csc } from '@csc-fleet/test-kit/process';
@@ -38,7 +38,7 @@ async function explain(workspace: string, argv: string[]): Promise<string[]> {
       return join(directory, name);
     };
     const files = [
-      file('contract.json', JSON.stringify(contract(workspace, [{ argv }]))),
+      file('contract.json', JSON.stringify(makeContract(workspace, [{ argv }]))),
       file('policy.yaml', testPolicy(workspace)),
     ];
     const key = ['--sign', '--signing-key', file('key', 'k'.repeat(32)), '--key-id', 'bench'];

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { contract } from '@csc-fleet/test-kit/contract';
+import { makeContract } from '@csc-fleet/test-kit/contract';
 import { testPolicy } from '@csc-fleet/test-kit/policy';
 import { cscBin } from '@csc-fleet/test-kit/process';
 import { quantile, type Row, toRow } from './report.ts';
@@ -36,7 +36,7 @@ function prepare(directory: string): string[] {
     writeFileSync(join(directory, name), text, { mode: 0o600 });
     return join(directory, name);
   };
-  const contractFile = file('contract.json', JSON.stringify(contract(workspace, [{ argv: ['true'] }])));
+  const contractFile = file('contract.json', JSON.stringify(makeContract(workspace, [{ argv: ['true'] }])));
   const policyFile = file('policy.yaml', testPolicy(workspace));
   const key = file('key', 'k'.repeat(32));
   return [

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { CommandContract } from '@csc-fleet/common/contract';
 import { contractSha256 } from '@csc-fleet/common/contract';
 import { parseReceipt } from '@csc-fleet/common/receipt';
+import { makeApproval } from '@csc-fleet/test-kit/approval';
 import type { CommandShort } from '@csc-fleet/test-kit/contract';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { RogueGate, strangerSigner } from '@csc-fleet/test-kit/rogue-gate';
@@ -146,15 +147,7 @@ describe('a gate that is taken over, with its certificate and its signing key', 
 
   it('cannot approve what needs a person', async () => {
     const { contract, ran } = marking({}, { approval_mode: 'human_required' });
-    const approval = {
-      approval_version: 'csc.approval.v0.1',
-      approval_id: 'made-up',
-      contract_sha256: contractSha256(contract),
-      approver: { identity: 'boss@example.org', method: 'cli' },
-      approved_at: new Date(Date.now() - 1000).toISOString(),
-      expires_at: new Date(Date.now() + 60_000).toISOString(),
-      scope: 'time_window',
-    };
+    const approval = { ...makeApproval(contract, { approval_id: 'made-up', scope: 'time_window' }) };
     await expectRefused(await rogue.offer(rogue.ticket(contract), contract), 'APPROVAL_INVALID', ran);
     const ticket = rogue.ticket(contract, { approval_ids: ['made-up'] });
     await expectRefused(await rogue.offer(ticket, contract, [approval]), 'APPROVAL_INVALID', ran);

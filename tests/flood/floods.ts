@@ -13,7 +13,7 @@ import {
   readChannelCredentials,
   type TlsFiles,
 } from '@csc-fleet/common/rpc';
-import { contract } from '@csc-fleet/test-kit/contract';
+import { makeContract } from '@csc-fleet/test-kit/contract';
 import {
   endHeaders,
   endStream,
@@ -180,7 +180,7 @@ function heavy(kind: 'check' | 'submit', bytes: number): Flood {
   return async ({ address, client: tls, over }) => {
     const client = connect({ address, tls });
     const words = Array<string>(Math.floor(bytes / 1000)).fill('x'.repeat(990));
-    const large = contract('/workspace', [{ argv: ['rm', ...words] }]);
+    const large = makeContract('/workspace', [{ argv: ['rm', ...words] }]);
     const worker = async (): Promise<void> => {
       while (!over.aborted)
         await client[kind](large).catch(() => new Promise((resolve) => setImmediate(resolve)));

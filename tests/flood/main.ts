@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { connect } from '@csc-fleet/client';
-import { contract } from '@csc-fleet/test-kit/contract';
+import { makeContract } from '@csc-fleet/test-kit/contract';
 import { freePort } from '@csc-fleet/test-kit/fleet';
 import { testPolicy } from '@csc-fleet/test-kit/policy';
 import { csc, Service } from '@csc-fleet/test-kit/process';
@@ -77,7 +77,7 @@ async function startGate(address: string): Promise<Service> {
 /** Checks, one after the other, until `over`; beside the gate's peak of resident memory. */
 async function measure(gate: Service, address: string, over: AbortSignal): Promise<Measured> {
   const client = connect({ address, tls: files('client-alice') });
-  const honest = contract('/workspace', [{ argv: ['echo', 'hello'] }]);
+  const honest = makeContract('/workspace', [{ argv: ['echo', 'hello'] }]);
   const times: number[] = [];
   let failed = 0;
   while (!over.aborted) {

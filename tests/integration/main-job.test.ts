@@ -1,9 +1,11 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { contractSha256 } from '@csc-fleet/common/contract';
 import { sha256Hex, sha256Tagged } from '@csc-fleet/common/encoding';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { ExecutionState, Verdict } from '@csc-fleet/common/rpc';
-import { contract } from '@csc-fleet/test-kit/contract';
+import { makeApproval } from '@csc-fleet/test-kit/approval';
+import { makeContract } from '@csc-fleet/test-kit/contract';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
@@ -76,7 +78,7 @@ describe('a contract through client, gate, link, executor and sandbox', () => {
 
   it('stops at the first command that fails and says what had completed', async () => {
     const commands = [{ id: 'a' }, { id: 'b', argv: ['false'] }, { id: 'c' }];
-    const result = await fleet.connect().run(contract(fleet.workspace, commands));
+    const result = await fleet.connect().run(makeContract(fleet.workspace, commands));
     expect(result.receipt).toMatchObject({
       status: 'failed',
       exit_code: 1,
@@ -170,15 +172,8 @@ describe('a contract that does not run', () => {
       state: ExecutionState.AWAITING_APPROVAL,
       decision: { verdict: Verdict.NEEDS_APPROVAL },
     });
-    const approval = {
-      approval_version: 'csc.approval.v0.1' as const,
-      approval_id: 'approval-1',
-      contract_sha256: waiting.decision?.contractSha256 ?? '',
-      approver: { identity: 'boss@example.org', method: 'cli' as const },
-      approved_at: new Date(Date.now() - 1000).toISOString(),
-      expires_at: new Date(Date.now() + 60_000).toISOString(),
-      scope: 'single_execution' as const,
-    };
+    expect(waiting.decision?.contractSha256).toBe(contractSha256(needy));
+    const approval = makeApproval(needy, { approval_id: 'approval-1' });
     const result = await client.run(needy, { approvals: [approval] });
     expect(result.executionId).toBe(waiting.executionId);
     expect(result.receipt).toMatchObject({ status: 'success', approvals: [{ approval_id: 'approval-1' }] });

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { CommandContract } from '@csc-fleet/common/contract';
+import { canonicalBytes, type JsonValue } from '@csc-fleet/common/encoding';
 
 type Command = CommandContract['commands'][number];
 
@@ -9,7 +10,8 @@ export interface CommandShort extends Partial<Omit<Command, 'exec' | 'pipeline'>
   pipeline?: string[][];
 }
 
-export function command(short: CommandShort, cwd: string): Command {
+/** A command that does nothing but succeed, in a directory that it may read. */
+export function makeCommand(cwd: string, short: CommandShort = {}): Command {
   const { argv, pipeline, ...rest } = short;
   const form =
     pipeline === undefined
@@ -27,11 +29,11 @@ export function command(short: CommandShort, cwd: string): Command {
     proposed_effect_type: 'observe',
     ...rest,
     ...form,
-  } as Command;
+  };
 }
 
-/** A whole contract of these commands, in order. */
-export function contract(
+/** A contract of these commands, in order; it is like no other. */
+export function makeContract(
   cwd: string,
   commands: readonly CommandShort[],
   overrides: Partial<CommandContract> = {},
@@ -41,11 +43,21 @@ export function contract(
     contract_id: `test-${randomUUID()}`,
     intent: 'a test',
     actor: { agent_id: 'agent', session_id: 'session', initiating_user: 'user', delegation_scope: 'tests' },
-    commands: commands.map((short) => command(short, cwd)),
+    commands: commands.map((short) => makeCommand(cwd, short)),
     risk_class: 'low',
     approval_mode: 'policy_only',
     expected_outputs: [],
     justification: 'tests',
     ...overrides,
   };
+}
+
+/** `sh -c SCRIPT`: for what a test wants to happen inside. */
+export function shell(script: string): string[] {
+  return ['sh', '-c', script];
+}
+
+/** Canonical JSON of a contract or another artifact. */
+export function toBytes(artifact: object): Buffer {
+  return canonicalBytes(artifact as JsonValue);
 }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, type GateClient } from '@csc-fleet/client';
 import type { CommandContract } from '@csc-fleet/common/contract';
-import { type CommandShort, contract } from './contract.ts';
+import { type CommandShort, makeContract } from './contract.ts';
 import { testPolicy } from './policy.ts';
 import { csc, cscBin, type Finished, type RunOptions, Service } from './process.ts';
 
@@ -128,7 +128,7 @@ export class Fleet implements AsyncDisposable {
   }
 
   contract(short: CommandShort, overrides: Partial<CommandContract> = {}): CommandContract {
-    return contract(this.workspace, [short], overrides);
+    return makeContract(this.workspace, [short], overrides);
   }
 
   /** Writes a file below the scratch directory; gives its path. */

@@ -5,7 +5,7 @@ import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
-import { contract } from '@csc-fleet/test-kit/contract';
+import { makeContract } from '@csc-fleet/test-kit/contract';
 import { type Fleet, freePort, startFleet } from '@csc-fleet/test-kit/fleet';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
@@ -114,7 +114,7 @@ async function python(
     read_paths: [script],
     ...command,
   };
-  const { receipt } = await fleet.connect().run(contract(fleet.workspace, [short]), {
+  const { receipt } = await fleet.connect().run(makeContract(fleet.workspace, [short]), {
     selector,
     handlers: {
       onStdout: (data: Buffer) => {

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { chownSync, cpSync, lstatSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CommandShort } from '@csc-fleet/test-kit/contract';
-import { contract } from '@csc-fleet/test-kit/contract';
+import { makeContract } from '@csc-fleet/test-kit/contract';
 import { type Fleet, jobUid, startFleet } from '@csc-fleet/test-kit/fleet';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
@@ -43,7 +43,7 @@ async function submit(cwd: string, ...shorts: CommandShort[]) {
     ...{ proposed_effect_type: 'transform_local' as const, timeout_sec: 120 },
     ...short,
   }));
-  const file = fleet.write('contract.json', JSON.stringify(contract(cwd, commands)));
+  const file = fleet.write('contract.json', JSON.stringify(makeContract(cwd, commands)));
   return await fleet.csc(['submit', file, '--quiet']);
 }
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
 import { receiptSha256 } from '@csc-fleet/common/receipt';
 import { createLocalLauncher, endedProcess, type Launcher } from '@csc-fleet/sandbox/launch';
-import { type CommandShort, makeContract, shell } from '@csc-fleet/test-kit/executor/contracts';
+import { type CommandShort, makeContract, shell } from '@csc-fleet/test-kit/contract';
 import {
   makeTestDirectory,
   openWorkbench,

@@ -4,7 +4,7 @@ import { chmodSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs
 import { join } from 'node:path';
 import { generateKeyPair, toKeyRingJson } from '@csc-fleet/common/crypto';
 import { createDevelopmentPki } from '@csc-fleet/common/pki';
-import { makeContract, shell } from '@csc-fleet/test-kit/executor/contracts';
+import { makeContract, shell } from '@csc-fleet/test-kit/contract';
 import { type GrpcGate, startGrpcGate } from '@csc-fleet/test-kit/executor/grpc-gate';
 import { ScriptedGate } from '@csc-fleet/test-kit/executor/scripted-gate';
 import { makePolicy, makeTestDirectory, policyText } from '@csc-fleet/test-kit/executor/workbench';

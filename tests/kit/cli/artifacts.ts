@@ -1,36 +1,13 @@
 import type { CommandContract } from '@csc-fleet/common/contract';
+import { makeCommand, makeContract } from '../contract.ts';
 
 /** A contract that the policy below allows; overrides are of its one command, then of the whole. */
 export function sampleContract(
   command: Partial<CommandContract['commands'][number]> = {},
   overrides: Partial<CommandContract> = {},
 ): CommandContract {
-  return {
-    version: 'csc.v0.1',
-    contract_id: 'contract-0001',
-    intent: 'a test',
-    actor: { agent_id: 'agent', session_id: 'session', initiating_user: 'user', delegation_scope: 'tests' },
-    commands: [
-      {
-        id: 'main',
-        exec: { argv: ['true'] },
-        cwd: '/workspace',
-        read_paths: ['/workspace/**'],
-        write_paths: [],
-        network: 'deny',
-        env_allow: [],
-        secret_refs: [],
-        timeout_sec: 30,
-        proposed_effect_type: 'observe',
-        ...command,
-      },
-    ],
-    risk_class: 'low',
-    approval_mode: 'policy_only',
-    expected_outputs: [],
-    justification: 'tests',
-    ...overrides,
-  };
+  const own = { ...makeCommand('/workspace', { read_paths: ['/workspace/**'] }), ...command };
+  return { ...makeContract('/workspace', []), contract_id: 'contract-0001', commands: [own], ...overrides };
 }
 
 /** A policy for tests, with a workspace; as an object, which is YAML once it is JSON text. */

@@ -8,7 +8,7 @@ import { createPolicySet } from '@csc-fleet/common/policy';
 import { defaultCeiling } from '../../../packages/executor/src/admission/ceiling.ts';
 import { type Journal, openSqliteJournal } from '../../../packages/executor/src/journal/index.ts';
 import { createExecutor } from '../../../packages/executor/src/service/compose.ts';
-import { makeContract, shell } from './contracts.ts';
+import { makeContract, shell } from '../contract.ts';
 import { ScriptedGate } from './scripted-gate.ts';
 import { identity, makePolicy } from './workbench.ts';
 

@@ -7,8 +7,8 @@ import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract
 import { createKeyRing, createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
 import { verifyReceiptFor } from '@csc-fleet/common/evidence';
 import { ExecutionState, Verdict } from '@csc-fleet/common/messages';
+import { makeApproval } from '@csc-fleet/test-kit/approval';
 import { sampleContract, samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
-import { approve } from '@csc-fleet/test-kit/gate/contracts';
 import { csc, cscBin, type Finished } from '@csc-fleet/test-kit/process';
 import { createScratch, type Scratch } from '@csc-fleet/test-kit/scratch';
 import { describe, expect, it } from 'vitest';
@@ -54,12 +54,6 @@ function prepare(policy: object = {}) {
 
 function verify({ directory }: Scratch, receipt: string): Promise<Finished> {
   return csc(['verify-receipt', receipt, '--public-key', join(directory, 'key.pub'), '--key-id', 'key-1']);
-}
-
-/** Consent to a contract; overrides may make it one that does not count. */
-function approvalFor(contract: CommandContract, overrides: object = {}): object {
-  const approval: object = JSON.parse(approve(contract, new Date(Date.now() - 1000)).toString());
-  return { ...approval, ...overrides };
 }
 
 describe('csc run, local', () => {
@@ -249,7 +243,7 @@ describe('csc run, not allowed', () => {
   it('takes one approval for two people’s, as the reference does, and says so', async () => {
     const { run, contractOf, scratch } = prepare();
     const contract = contractOf('true', { approval_mode: 'dual_control_required' });
-    const approval = scratch.write('approval.json', approvalFor(contract));
+    const approval = scratch.write('approval.json', makeApproval(contract));
     const { code, stderr } = await run(contract, ['--approval', approval]);
     expect(stderr).toContain('WARNING approval_mode is dual_control_required');
     expect(code).toBe(0);
@@ -258,7 +252,7 @@ describe('csc run, not allowed', () => {
   it('runs with an approval once, and remembers that in another process', async () => {
     const { run, contractOf, receipt, scratch } = prepare();
     const contract = contractOf('true', { approval_mode: 'human_required' });
-    const approval = scratch.write('approval.json', approvalFor(contract));
+    const approval = scratch.write('approval.json', makeApproval(contract));
     expect((await run(contract, ['--approval', approval])).code).toBe(0);
     expect(receipt()).toMatchObject({ status: 'success' });
     const again = await run(contract, ['--approval', approval]);
@@ -273,7 +267,7 @@ describe('csc run, not allowed', () => {
   ])('does not count an approval %s', async (_, overrides) => {
     const { run, contractOf, receipt, scratch } = prepare();
     const contract = contractOf('true', { approval_mode: 'human_required' });
-    const approval = scratch.write('approval.json', approvalFor(contract, overrides));
+    const approval = scratch.write('approval.json', { ...makeApproval(contract), ...overrides });
     const { code, stderr } = await run(contract, ['--approval', approval]);
     expect(code).toBe(1);
     expect(stderr).toMatch(/^ERROR — /m);
@@ -380,7 +374,7 @@ describe('runContract', () => {
     const contract = asking.contractOf('echo never', { approval_mode: 'human_required' });
     const missing = await runContract(contract, { ...options, policy: asking.options.policy });
     expect(missing.withheld).toEqual({ reason: 'needs_approval', error: undefined });
-    const approvals = [JSON.stringify(approvalFor(contract, { contract_sha256: 'f'.repeat(64) }))];
+    const approvals = [JSON.stringify(makeApproval(contract, { contract_sha256: 'f'.repeat(64) }))];
     const refused = await runContract(contract, { ...options, policy: asking.options.policy, approvals });
     expect(refused.withheld).toMatchObject({
       reason: 'approval_invalid',

@@ -4,8 +4,8 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
+import { makeApproval } from '@csc-fleet/test-kit/approval';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
-import { approve } from '@csc-fleet/test-kit/gate/contracts';
 import { cscBin } from '@csc-fleet/test-kit/process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
@@ -96,10 +96,7 @@ describe('csc submit', () => {
     const waiting = await fleet.csc(['submit', path]);
     expect({ code: waiting.code, stdout: waiting.stdout }).toEqual({ code: 2, stdout: '' });
     expect(waiting.stderr).toContain(contractSha256(contract));
-    const approval = fleet.write(
-      'approval.json',
-      approve(contract, new Date(Date.now() - 1000), { approver }),
-    );
+    const approval = fleet.write('approval.json', JSON.stringify(makeApproval(contract, { approver })));
     expect((await fleet.csc(['submit', path, '--approval', approval])).code).toBe(0);
     const again = await fleet.csc(['submit', path, '--approval', approval]);
     expect(again.code).toBe(1);

@@ -1,4 +1,4 @@
-import { type CommandShort, makeContract } from '@csc-fleet/test-kit/executor/contracts';
+import { type CommandShort, makeContract } from '@csc-fleet/test-kit/contract';
 import { describe, expect, it } from 'vitest';
 import { type CeilingRequest, checkCeiling, defaultCeiling, type HostCeiling } from './ceiling.ts';
 import { ceilingConfig } from './ceiling-config.ts';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { contractSha256 } from '@csc-fleet/common/contract';
 import { createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
 import { canonicalBytes, type JsonObject, toTimestamp } from '@csc-fleet/common/encoding';
-import { makeContract } from '@csc-fleet/test-kit/executor/contracts';
+import { makeContract } from '@csc-fleet/test-kit/contract';
 import type { OfferOverrides } from '@csc-fleet/test-kit/executor/scripted-gate';
 import { makePolicy, openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';

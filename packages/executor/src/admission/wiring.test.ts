@@ -3,7 +3,7 @@ import { mkdirSync, symlinkSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { type CommandShort, makeContract, shell } from '@csc-fleet/test-kit/executor/contracts';
+import { type CommandShort, makeContract, shell } from '@csc-fleet/test-kit/contract';
 import type { OfferOverrides } from '@csc-fleet/test-kit/executor/scripted-gate';
 import { makeTestDirectory, openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest';

@@ -3,7 +3,7 @@ import { sealReceipt, toReceiptError } from '@csc-fleet/common/evidence';
 import { emptyDigest } from '@csc-fleet/common/output-log';
 import { parseReceipt } from '@csc-fleet/common/receipt';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
-import { makeContract } from '@csc-fleet/test-kit/executor/contracts';
+import { makeContract } from '@csc-fleet/test-kit/contract';
 import { makePolicy } from '@csc-fleet/test-kit/executor/workbench';
 import { describe, expect, it } from 'vitest';
 import { buildReceipt, buildRefusal, type ReceiptSubject } from './build-receipt.ts';

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import { CscError } from '@csc-fleet/common/errors';
-import { makeContract, shell } from '@csc-fleet/test-kit/executor/contracts';
+import { makeContract, shell } from '@csc-fleet/test-kit/contract';
 import { CollectingSink } from '@csc-fleet/test-kit/executor/scripted-gate';
 import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';

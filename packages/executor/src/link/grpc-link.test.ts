@@ -2,7 +2,7 @@ import { copyFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createDevelopmentPki } from '@csc-fleet/common/pki';
 import { type Log, silentLog } from '@csc-fleet/common/service';
-import { makeContract, shell } from '@csc-fleet/test-kit/executor/contracts';
+import { makeContract, shell } from '@csc-fleet/test-kit/contract';
 import { type GrpcGate, startGrpcGate } from '@csc-fleet/test-kit/executor/grpc-gate';
 import { ScriptedGate } from '@csc-fleet/test-kit/executor/scripted-gate';
 import { makeTestDirectory, openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';

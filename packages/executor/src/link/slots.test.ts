@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { makeContract } from '@csc-fleet/test-kit/executor/contracts';
+import { makeContract } from '@csc-fleet/test-kit/contract';
 import { makeTestDirectory, openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { startVault, type TestingVault } from '@csc-fleet/test-kit/secrets/vault';
 import { afterAll, beforeAll, expect, it } from 'vitest';

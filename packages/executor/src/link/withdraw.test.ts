@@ -1,5 +1,5 @@
 import { toTimestamp } from '@csc-fleet/common/encoding';
-import { makeContract } from '@csc-fleet/test-kit/executor/contracts';
+import { makeContract } from '@csc-fleet/test-kit/contract';
 import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { defaultCeiling } from '../admission/ceiling.ts';

@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
-import { type CommandShort, makeContract, shell } from '@csc-fleet/test-kit/executor/contracts';
+import { type CommandShort, makeContract, shell } from '@csc-fleet/test-kit/contract';
 import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { findProcesses } from '@csc-fleet/test-kit/sandbox/find-processes';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';

@@ -2,7 +2,7 @@ import { chmodSync, chownSync, existsSync, statSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { probeHost } from '@csc-fleet/sandbox/doctor';
-import { makeContract, shell } from '@csc-fleet/test-kit/executor/contracts';
+import { makeContract, shell } from '@csc-fleet/test-kit/contract';
 import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { defaultCeiling } from '../admission/ceiling.ts';

@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { makeContract } from '@csc-fleet/test-kit/executor/contracts';
+import { makeContract } from '@csc-fleet/test-kit/contract';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { explainContract } from './explain.ts';
 

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import type { Offer } from '@csc-fleet/common/messages';
 import { createPolicySet } from '@csc-fleet/common/policy';
 import { sweepLeftovers } from '@csc-fleet/sandbox/host';
-import { makeContract } from '@csc-fleet/test-kit/executor/contracts';
+import { makeContract } from '@csc-fleet/test-kit/contract';
 import { ScriptedGate } from '@csc-fleet/test-kit/executor/scripted-gate';
 import { identity, makePolicy, makeTestDirectory } from '@csc-fleet/test-kit/executor/workbench';
 import { findProcesses } from '@csc-fleet/test-kit/sandbox/find-processes';
