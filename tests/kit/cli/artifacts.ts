@@ -1,5 +1,6 @@
 import type { CommandContract } from '@csc-fleet/common/contract';
 import { makeCommand, makeContract } from '../contract.ts';
+import { policyMembers } from '../policy.ts';
 
 /** A contract that the policy below allows; overrides are of its one command, then of the whole. */
 export function sampleContract(
@@ -12,18 +13,6 @@ export function sampleContract(
 
 /** A policy for tests, with a workspace; as an object, which is YAML once it is JSON text. */
 export function samplePolicy(workspace = '/workspace', overrides: object = {}): object {
-  return {
-    policy_schema_version: 'csc.policy.v0.1',
-    name: 'tests',
-    allow_commands: ['true', 'false', 'echo', 'sh', 'cat', 'sleep'],
-    allowed_effect_types: ['observe', 'transform_local'],
-    allowed_risk_classes: ['low'],
-    max_timeout_sec: 60,
-    network: 'deny',
-    allow_secret_refs: false,
-    allowed_cwd_prefixes: [workspace],
-    allowed_read_prefixes: [workspace],
-    allowed_write_prefixes: [workspace],
-    ...overrides,
-  };
+  const allowCommands = ['true', 'false', 'echo', 'sh', 'cat', 'sleep'];
+  return policyMembers(workspace, { allow_commands: allowCommands, max_timeout_sec: 60, ...overrides });
 }

@@ -10,6 +10,7 @@ import {
   type ExecutorDeps,
   type ExecutorOptions,
 } from '../../../packages/executor/src/service/compose.ts';
+import { policyMembers } from '../policy.ts';
 import { ScriptedGate } from './scripted-gate.ts';
 
 /** An executor of its own for a test, a scripted gate, and a workspace that its policy opens. */
@@ -55,19 +56,10 @@ export const commands = [
 
 /** A policy over one directory, as YAML; lines take the place of those of the same name. */
 export function policyText(workspace: string, lines: readonly string[] = []): string {
-  const own = [
-    'policy_schema_version: csc.policy.v0.1',
-    'name: test',
-    `allow_commands: ${JSON.stringify(commands)}`,
-    'allowed_effect_types: [observe, transform_local]',
-    'allowed_risk_classes: [low]',
-    'max_timeout_sec: 600',
-    'network: deny',
-    'allow_secret_refs: false',
-    `allowed_cwd_prefixes: [${workspace}]`,
-    `allowed_read_prefixes: [${workspace}]`,
-    `allowed_write_prefixes: [${workspace}/out]`,
-  ];
+  const members = policyMembers(workspace, {
+    ...{ name: 'test', allow_commands: commands, allowed_write_prefixes: [`${workspace}/out`] },
+  });
+  const own = Object.entries(members).map(([name, value]) => `${name}: ${JSON.stringify(value)}`);
   const isSaid = (line: string): boolean => lines.some((it) => it.startsWith(line.replace(/:.*/, ':')));
   return [...own.filter((line) => !isSaid(line)), ...lines].join('\n');
 }

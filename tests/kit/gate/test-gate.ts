@@ -5,7 +5,7 @@ import { DatabaseSync } from 'node:sqlite';
 import type { DualControl } from '@csc-fleet/common/approval';
 import type { CommandContract } from '@csc-fleet/common/contract';
 import { createSigner, generateKeyPair, type Signer } from '@csc-fleet/common/crypto';
-import type { Clock, JsonObject } from '@csc-fleet/common/encoding';
+import type { Clock } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
 import type {
   ExecutionEvent,
@@ -19,11 +19,12 @@ import {
   createPolicySet,
   type PolicyDocument,
   type PolicySet,
-  policyFromJson,
+  parsePolicy,
 } from '@csc-fleet/common/policy';
 import { vi } from 'vitest';
 import { createGate, type Gate, type GateOptions } from '../../../packages/gate/src/service/compose.ts';
 import { defaultGateLimits, type GateLimits } from '../../../packages/gate/src/service/config.ts';
+import { policyMembers } from '../policy.ts';
 import { deniedContract, toBytes } from './contracts.ts';
 import { LocalClient } from './local-client.ts';
 import { ScriptedExecutor, type ScriptedExecutorOptions } from './scripted-executor.ts';
@@ -248,21 +249,15 @@ export function toRequest(contract: CommandContract, overrides: Partial<SubmitRe
   };
 }
 
-function makePolicy(name: string, overrides: JsonObject = {}): PolicyDocument {
-  const parsed = policyFromJson({
-    policy_schema_version: 'csc.policy.v0.1',
+function makePolicy(name: string, overrides: object = {}): PolicyDocument {
+  const own = {
     name,
     allow_commands: ['echo', 'cat'],
     allowed_effect_types: ['observe'],
-    allowed_risk_classes: ['low'],
     max_timeout_sec: 60,
-    network: 'deny',
-    allow_secret_refs: false,
-    allowed_cwd_prefixes: ['/workspace'],
-    allowed_read_prefixes: ['/workspace'],
-    ...overrides,
-  });
-  return orThrow(parsed, 'POLICY_INVALID', name);
+  };
+  const members = policyMembers('/workspace', { ...own, ...overrides });
+  return orThrow(parsePolicy(Buffer.from(JSON.stringify(members))), 'POLICY_INVALID', name);
 }
 
 const bindings: Bindings = orThrow(
