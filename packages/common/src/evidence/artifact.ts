@@ -64,23 +64,33 @@ export function verifyArtifact(
   ed25519: Ed25519 = nodeEd25519,
 ): Signature {
   const signature = readSignature(artifact['signature']);
-  const key = keys.find(signature.key_id);
-  if (key === undefined)
-    throw new CscError('KEY_UNKNOWN', `no key with the id ${JSON.stringify(signature.key_id)} is trusted`);
-  checkKey(key, signature.signed_at);
+  const key = findKey(keys, signature);
   const bytes = parseBase64(signature.signature);
-  if (bytes?.length !== signatureLength) throw invalid('signature.signature must be base64 of 64 bytes');
+  if (bytes?.length !== signatureLength)
+    throw invalidSignature('signature.signature must be base64 of 64 bytes');
   if (!ed25519.verify(signedPayload(artifact, signature), bytes, key.publicKey)) {
-    throw invalid(`the signature does not fit the content and the key ${JSON.stringify(key.keyId)}`);
+    throw invalidSignature(`the signature does not fit the content and the key ${JSON.stringify(key.keyId)}`);
   }
   return signature;
 }
 
+/** The key that a signature names, where it may have signed at that time. Throws KEY_UNKNOWN, KEY_REVOKED, KEY_EXPIRED. */
+export function findKey(
+  keys: KeyRing,
+  { key_id: keyId, signed_at: at }: Pick<Signature, 'key_id' | 'signed_at'>,
+): KeyEntry {
+  const key = keys.find(keyId);
+  if (key === undefined)
+    throw new CscError('KEY_UNKNOWN', `no key with the id ${JSON.stringify(keyId)} is trusted`);
+  checkKey(key, at);
+  return key;
+}
+
 function readSignature(value: Encodable | undefined): Signature {
-  if (value === undefined) throw invalid('there is no signature');
+  if (value === undefined) throw invalidSignature('there is no signature');
   const signature = validate(signatureMember, value);
   if (signature.ok) return signature.value;
-  throw invalid(`its member signature was refused:\n${formatFaults(signature.faults)}`);
+  throw invalidSignature(`its member signature was refused:\n${formatFaults(signature.faults)}`);
 }
 
 function checkKey(key: KeyEntry, signedAt: string): void {
@@ -92,7 +102,7 @@ function checkKey(key: KeyEntry, signedAt: string): void {
     );
   }
   const at = parseTimestamp(signedAt);
-  if (at === undefined) throw invalid('signature.signed_at must be an RFC 3339 time');
+  if (at === undefined) throw invalidSignature('signature.signed_at must be an RFC 3339 time');
   if (
     (key.notBefore !== undefined && at < key.notBefore) ||
     (key.notAfter !== undefined && at > key.notAfter)
@@ -106,11 +116,12 @@ function signedPayload(artifact: EncodableObject, signature: Signature): Uint8Ar
   try {
     return canonicalBytes({ ...artifact, signature: { algorithm, key_id, signed_at } }, { keepNulls: true });
   } catch (error) {
-    throw invalid('the artifact has no canonical form', error);
+    throw invalidSignature('the artifact has no canonical form', error);
   }
 }
 
-function invalid(problem: string, cause?: unknown): CscError {
+/** Why a signature does not count, in words that go on behind a colon. */
+export function invalidSignature(problem: string, cause?: unknown): CscError {
   return new CscError(
     'SIGNATURE_INVALID',
     `the signature is not valid: ${problem}`,

@@ -6,4 +6,5 @@ export { type ReceiptOutcome, toOutcome } from './receipt-outcome.ts';
 export { type Sealing, type SignedReceipt, sealReceipt, toReceiptError } from './seal-receipt.ts';
 export { findSigner, type ReceiptSigner } from './signer-rules.ts';
 export type { ExpectedReceipt } from './subject-rules.ts';
+export { type SubmissionSigner, signSubmission, verifySubmission } from './submission-signature.ts';
 export { claimedKeyId, type GenuineReceipt, verifyReceiptFor } from './verify-receipt.ts';

@@ -1,8 +1,13 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { createKeyRing, createSigner } from '../crypto/index.ts';
+import { canonicalBytes, toTimestamp } from '../encoding/index.ts';
 import { isCscError } from '../errors/index.ts';
 import { parseSubmission, submissionSha256, type UnsignedSubmission } from '../submission/index.ts';
-import { openSubmission, type SubmissionContext, signArtifact } from './index.ts';
+import { openSubmission, type SubmissionContext, signArtifact, signSubmission } from './index.ts';
 
 const now = new Date('2026-11-27T12:00:00Z');
 const alice = 'spiffe://csc.local/client/alice';
@@ -38,6 +43,30 @@ function codeOf(submission: UnsignedSubmission, over: Partial<SubmissionContext>
   } catch (error) {
     if (isCscError(error)) return error.code;
     throw error;
+  }
+}
+
+/** The same submission under a signature that ssh-keygen made with a key of its own. */
+function signedBySshKeygen(namespace: string) {
+  const folder = mkdtempSync(join(tmpdir(), 'csc-sshsig-'));
+  try {
+    const key = join(folder, 'key');
+    execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key]);
+    const members = { algorithm: 'sshsig-ed25519', key_id: 'ssh-1', signed_at: toTimestamp(now) } as const;
+    const input = canonicalBytes({ ...unsigned, signature: members });
+    const armoured = execFileSync('ssh-keygen', ['-q', '-Y', 'sign', '-n', namespace, '-f', key], { input });
+    // The last 64 bytes of the file are the signature, the last 32 of the public key's the key.
+    const bytes = Buffer.from(armoured.toString().replace(/-----.*-----|\s/g, ''), 'base64').subarray(-64);
+    const publicKey = Buffer.from(readFileSync(`${key}.pub`, 'utf8').split(' ')[1] ?? '', 'base64').subarray(
+      -32,
+    );
+    const text = canonicalBytes({
+      ...unsigned,
+      signature: { ...members, signature: bytes.toString('base64') },
+    });
+    return { text, keys: createKeyRing([{ keyId: 'ssh-1', publicKey }]) };
+  } finally {
+    rmSync(folder, { recursive: true });
   }
 }
 
@@ -101,6 +130,28 @@ describe('a submission', () => {
 
   it('is refused where another key signed it under the id of the right one', () => {
     expect(codeOf(unsigned, {}, mallory)).toBe('SUBMISSION_INVALID');
+  });
+
+  describe('signed by an SSH agent', () => {
+    it('is opened where the signature is ssh-keygen’s own', () => {
+      const { text, keys } = signedBySshKeygen('csc.submission.v0.1');
+      expect(openSubmission(text, { ...context, keysOf: () => keys }).signature.algorithm).toBe(
+        'sshsig-ed25519',
+      );
+    });
+
+    it('is refused where the same key signed for something else', () => {
+      const { text, keys } = signedBySshKeygen('git');
+      expect(() => openSubmission(text, { ...context, keysOf: () => keys })).toThrow(/does not fit/);
+    });
+
+    it('is refused under the name of the other way of signing', async () => {
+      const plain = { ...signer, algorithm: 'sshsig-ed25519' } as const;
+      const text = await signSubmission(unsigned, plain, now);
+      expect(openSubmission(text, context).nonce).toBe(unsigned.nonce);
+      const renamed = text.toString().replace('sshsig-ed25519', 'ed25519');
+      expect(() => openSubmission(Buffer.from(renamed), context)).toThrow(/does not fit/);
+    });
   });
 
   it('is opened by a gate, which knows no host yet', () => {

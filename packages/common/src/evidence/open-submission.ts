@@ -8,7 +8,7 @@ import {
   type Submission,
   submissionSkewMs,
 } from '../submission/index.ts';
-import { verifyArtifact } from './artifact.ts';
+import { verifySubmission } from './submission-signature.ts';
 
 /** What a submission is held against, by gate and host alike. */
 export interface SubmissionContext {
@@ -44,7 +44,7 @@ function checkSignature(submission: Submission, { keysOf }: SubmissionContext): 
   if (keys === undefined)
     throw invalid(`bindings.yaml names no submission key of ${principal}; ask the owner to add one`);
   try {
-    verifyArtifact(submission, keys);
+    verifySubmission(submission, keys);
   } catch (error) {
     if (!isCscError(error)) throw error;
     throw invalid(

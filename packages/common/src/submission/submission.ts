@@ -42,6 +42,12 @@ const options = z.strictObject({
   }),
 });
 
+const submissionSignature = signatureMember.extend({ algorithm: oneOf(['ed25519', 'sshsig-ed25519']) }).meta({
+  id: 'SubmissionSignature',
+  description:
+    'Ed25519 over the canonical JSON of the whole object without signature.signature; sshsig-ed25519: over what PROTOCOL.sshsig makes of that, with namespace csc.submission.v0.1 and sha512.',
+});
+
 /** The rules of a Submission. */
 export const submissionSchema = z
   .strictObject({
@@ -67,7 +73,7 @@ export const submissionSchema = z
       uniqueItems: true,
       description: 'Ids of the approvals that the submitter wants counted. Empty: whatever comes.',
     }),
-    signature: signatureMember,
+    signature: submissionSignature,
   })
   .meta({
     title: 'CSC Submission v0.1',

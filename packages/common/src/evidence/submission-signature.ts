@@ -1,0 +1,65 @@
+import { createHash } from 'node:crypto';
+import { type KeyRing, nodeEd25519, parseBase64, signatureLength, toBase64 } from '../crypto/index.ts';
+import { canonicalBytes, toTimestamp } from '../encoding/index.ts';
+import type { Submission, UnsignedSubmission } from '../submission/index.ts';
+import { findKey, invalidSignature } from './artifact.ts';
+
+type SignedMembers = Pick<Submission['signature'], 'algorithm' | 'key_id' | 'signed_at'>;
+
+/** Signs submissions: any Signer, or an SSH agent, which holds the key and answers when it does. */
+export interface SubmissionSigner {
+  readonly keyId: string;
+  /** 32 bytes. */
+  readonly publicKey: Uint8Array;
+  /** Absent: ed25519, as all artifacts are signed. */
+  readonly algorithm?: Submission['signature']['algorithm'];
+  /** An Ed25519 signature, 64 bytes, over these very bytes. */
+  sign(message: Uint8Array): Uint8Array | Promise<Uint8Array>;
+}
+
+/**
+ * Signs a submission, and gives it as it leaves: canonical JSON. An agent signs what SSHSIG makes of it. Rejects with
+ * ENCODING_INVALID, and with what the signer throws.
+ */
+export async function signSubmission(
+  unsigned: UnsignedSubmission,
+  signer: SubmissionSigner,
+  now: Date,
+): Promise<Buffer> {
+  const { keyId: key_id, algorithm = 'ed25519' } = signer;
+  const members: SignedMembers = { algorithm, key_id, signed_at: toTimestamp(now) };
+  const signature = toBase64(await signer.sign(messageOf(unsigned, members)));
+  return canonicalBytes({ ...unsigned, signature: { ...members, signature } });
+}
+
+/** Throws SIGNATURE_INVALID, KEY_UNKNOWN, KEY_REVOKED, KEY_EXPIRED, as verifyArtifact does. */
+export function verifySubmission({ signature, ...unsigned }: Submission, keys: KeyRing): void {
+  const key = findKey(keys, signature);
+  const { signature: text, ...members } = signature;
+  const bytes = parseBase64(text);
+  if (bytes?.length !== signatureLength)
+    throw invalidSignature('signature.signature must be base64 of 64 bytes');
+  if (!nodeEd25519.verify(messageOf(unsigned, members), bytes, key.publicKey))
+    throw invalidSignature(`the signature does not fit the content and the key ${JSON.stringify(key.keyId)}`);
+}
+
+// What the signature is over begins with { or with SSHSIG: one way of signing cannot pass for the other.
+function messageOf(unsigned: UnsignedSubmission, members: SignedMembers): Uint8Array {
+  const payload = canonicalBytes({ ...unsigned, signature: members });
+  return members.algorithm === 'ed25519' ? payload : sshsigBlob('csc.submission.v0.1', payload);
+}
+
+/** What ssh-keygen -Y sign and an agent sign of a message: PROTOCOL.sshsig of OpenSSH, §3, with SHA-512. */
+function sshsigBlob(namespace: string, message: Uint8Array): Buffer {
+  const digest = createHash('sha512').update(message).digest();
+  const reserved = '';
+  const strings = [namespace, reserved, 'sha512', digest].map((it) => sshString(Buffer.from(it)));
+  return Buffer.concat([Buffer.from('SSHSIG'), ...strings]);
+}
+
+// RFC 4251 §5.
+function sshString(bytes: Buffer): Buffer {
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(bytes.length);
+  return Buffer.concat([length, bytes]);
+}
