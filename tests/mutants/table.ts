@@ -140,7 +140,7 @@ const host: readonly Mutant[] = [
   {
     name: 'ceiling-not-joined-with-policy-for-egress',
     file: `${executor}/admission/grant.ts`,
-    before: 'egressHosts: [policy.allowed_egress_hosts, ceiling.egressHosts],',
+    before: 'egressHosts: [policy.allowed_egress_hosts, ceiling.egressHosts, ...(ceiling.egressAlso ?? [])],',
     after: 'egressHosts: [policy.allowed_egress_hosts],',
     tests: wiring,
     red: 'for where a network may lead, as the policy is',
@@ -148,7 +148,7 @@ const host: readonly Mutant[] = [
   {
     name: 'policy-not-joined-with-ceiling-for-egress',
     file: `${executor}/admission/grant.ts`,
-    before: 'egressHosts: [policy.allowed_egress_hosts, ceiling.egressHosts],',
+    before: 'egressHosts: [policy.allowed_egress_hosts, ceiling.egressHosts, ...(ceiling.egressAlso ?? [])],',
     after: 'egressHosts: [ceiling.egressHosts],',
     tests: wiring,
     red: 'for where a network may lead, as the policy is',
@@ -220,8 +220,10 @@ const host: readonly Mutant[] = [
   {
     name: 'journal-not-asked-again-after-secrets',
     file: `${executor}/execute.ts`,
-    before: '  checkUnused(genuine, journal);\n}',
-    after: '}',
+    before:
+      '  const genuine = verifyTicket(offered, { ...trust, now: clock.now() });\n  checkUnused(verifySubmission(genuine, offered.submissionJson, submissionTrust(ports, genuine)), journal);',
+    after:
+      '  const genuine = verifyTicket(offered, { ...trust, now: clock.now() });\n  verifySubmission(genuine, offered.submissionJson, submissionTrust(ports, genuine));',
     tests: wiring,
     red: 'a ticket may be used for another execution',
   },
@@ -284,7 +286,7 @@ const host: readonly Mutant[] = [
   {
     name: 'disguised-interpreter-runs',
     file: `${executor}/run/furnish.ts`,
-    before: 'checkPrograms(command, place, allowance, ceiling);',
+    before: 'checkPrograms(command, place, allowance);',
     after: '',
     tests: wiring,
     red: 'is the program that the policy means',
@@ -671,4 +673,97 @@ const believer: readonly Mutant[] = [
   },
 ];
 
-export const mutants: readonly Mutant[] = [...host, ...fleet, ...believer];
+/** A host that lets its gate say who asks for what. */
+const submissions: readonly Mutant[] = [
+  {
+    name: 'self-signed-submission-counts',
+    file: 'packages/common/src/evidence/open-submission.ts',
+    before: '  checkSignature(submission, context);\n',
+    after: '',
+    tests: [`${executor}/admission/submission.test.ts`],
+    red: 'what it has signed itself',
+    quick: true,
+  },
+  {
+    name: 'ticket-says-else-than-submission',
+    file: `${executor}/admission/submission.ts`,
+    before: '  checkAgreement(genuine.ticket, submission);\n',
+    after: '',
+    tests: [`${executor}/admission/submission.test.ts`],
+    red: 'one principal’s submission as another’s',
+  },
+  {
+    name: 'submission-of-a-lost-journal-counts',
+    file: `${executor}/admission/submission.ts`,
+    before: '  checkJournalKnows(submission, trust);\n',
+    after: '',
+    tests: [`${executor}/admission/submission.test.ts`],
+    red: 'before this host’s journal began',
+  },
+  {
+    name: 'revoked-runs',
+    file: `${executor}/admission/submission.ts`,
+    before: '  checkNotRevoked(genuine.ticket, submission, trust);\n',
+    after: '',
+    tests: [`${executor}/admission/submission.test.ts`],
+    red: 'from those whom hosts run something for',
+  },
+  {
+    name: 'binding-not-asked-on-the-host',
+    file: `${executor}/admission/submission.ts`,
+    before: '  trial.check(() => checkBinding(genuine, bindings, trust));\n',
+    after: '',
+    tests: [`${executor}/admission/submission.test.ts`],
+    red: 'a contract under a policy that nobody has bound',
+  },
+  {
+    name: 'frozen-host-runs',
+    file: `${executor}/admission/submission.ts`,
+    before: '  checkNotFrozen(owners);\n',
+    after: '',
+    tests: [`${executor}/admission/submission.test.ts`],
+    red: 'stops everything where they have frozen',
+  },
+  {
+    name: 'stale-owners-count',
+    file: `${executor}/admission/submission.ts`,
+    before: '  trial.check(() => checkFresh(owners, now, rules.maxStalenessMs));\n',
+    after: '',
+    tests: [`${executor}/admission/submission.test.ts`],
+    red: 'does not count where it is too old',
+  },
+  {
+    name: 'submission-not-used-up',
+    file: `${executor}/journal/sqlite-journal.ts`,
+    before: '  spendSubmission(statements, redemption);\n',
+    after: '',
+    tests: [`${executor}/admission/submission.test.ts`],
+    red: 'one submission twice',
+  },
+  {
+    name: 'submission-not-used-up-by-a-refusal',
+    file: `${executor}/journal/sqlite-journal.ts`,
+    before: '  spendSubmission(statements, refusal);\n',
+    after: '',
+    tests: [`${executor}/admission/submission.test.ts`],
+    red: 'a submission after its refusal',
+  },
+  {
+    name: 'hosts-file-bounds-nothing',
+    file: `${executor}/admission/host-ceiling.ts`,
+    before: 'return rules.reduce(narrow, own);',
+    after: 'return own;',
+    tests: [`${executor}/admission/submission.test.ts`],
+    red: 'bounds a host beside its own ceiling',
+  },
+  {
+    name: 'revoked-goes-on',
+    file: `${executor}/link/linked-executor.ts`,
+    before: "run.stop('revoked', revokedGraceMs);",
+    after: 'run.stop;',
+    tests: [`${executor}/admission/submission.test.ts`],
+    red: 'ends what runs where a revocation says so',
+  },
+];
+
+export const mutants: readonly Mutant[] = [...submissions, ...host, ...fleet, ...believer];

@@ -1,7 +1,6 @@
 import type { Signer } from '@csc-fleet/common/crypto';
 import type { Clock } from '@csc-fleet/common/encoding';
 import type { Offer, Refused } from '@csc-fleet/common/messages';
-import type { PolicySet } from '@csc-fleet/common/policy';
 import type { Log } from '@csc-fleet/common/service';
 import { type ApprovedContract, checkApprovals, type HostApprovalConfig } from './admission/approvals.ts';
 import { type Admitted, admitUnderCeiling } from './admission/ceiling.ts';
@@ -13,10 +12,19 @@ import {
   type Supplied,
   takeBelongings,
 } from './admission/grant.ts';
+import type { HostCeiling } from './admission/host-ceiling.ts';
 import { type OfferedTicket, readOffer } from './admission/offer.ts';
+import type { Owners } from './admission/owners.ts';
 import { type PermittedContract, reevaluate } from './admission/reevaluate.ts';
 import { journalRefusal, type PlannedRefusal, planRefusal, type Refusal } from './admission/refusal.ts';
 import { checkUnused } from './admission/single-use.ts';
+import {
+  type SubmissionRules,
+  type SubmissionTrust,
+  type SubmittedTicket,
+  subjectOf,
+  verifySubmission,
+} from './admission/submission.ts';
 import { type GenuineTicket, type Trust, verifyTicket } from './admission/verify-ticket.ts';
 import { conclude } from './evidence/index.ts';
 import type { FinishedExecution, Journal } from './journal/index.ts';
@@ -28,13 +36,18 @@ import { type RedeemedRun, redeem } from './run/redeem.ts';
 
 /** What this host's owner has written down: a gate can change none of it. */
 export interface OwnersRules extends OwnersLimits {
+  /** The fleet's owners: their policies, and who may use them. */
+  readonly owners: Owners;
+  readonly submissions: SubmissionRules;
   readonly approvals: HostApprovalConfig;
-  readonly policies: Pick<PolicySet, 'bySha256'>;
+  readonly ceiling: HostCeiling;
 }
 
 /** What an execution stands on. Each step below is handed just its own part. */
 export interface ExecutionPorts {
   readonly trust: Omit<Trust, 'now'>;
+  /** What this host is to submissions and to its owners' files. */
+  readonly self: Pick<SubmissionTrust, 'trustDomain' | 'labels'>;
   readonly rules: OwnersRules;
   readonly stock: Stock;
   readonly site: Site;
@@ -93,6 +106,7 @@ export async function execute(
 type Reached =
   | OfferedTicket
   | GenuineTicket
+  | SubmittedTicket
   | PermittedContract
   | ApprovedContract
   | Admitted
@@ -110,7 +124,7 @@ interface RefusedRun {
 
 /** From what a gate says to a ticket that is spent. Whatever a step throws is a refusal, with the value of the one before it. */
 async function begin(offer: Offer, run: LiveRun, ports: ExecutionPorts, link: ExecutionLink): Promise<Begun> {
-  const { trust, rules, stock, site, journal, spools, clock } = ports;
+  const { trust, self, rules, stock, site, journal, spools, clock } = ports;
   let reached: Reached | undefined;
   const reach = <Value extends Reached>(value: Value): Value => {
     reached = value;
@@ -119,10 +133,14 @@ async function begin(offer: Offer, run: LiveRun, ports: ExecutionPorts, link: Ex
   try {
     const offered = reach(readOffer(offer));
     const genuine = reach(verifyTicket(offered, { ...trust, now: clock.now() }));
-    checkUnused(genuine, journal);
-    const permitted = reach(reevaluate(genuine, rules.policies));
+    const submitted = reach(
+      verifySubmission(genuine, offered.submissionJson, submissionTrust(ports, genuine)),
+    );
+    run.subject = subjectOf(submitted, trust.executorId);
+    checkUnused(submitted, journal);
+    const permitted = reach(reevaluate(submitted));
     const approved = reach(checkApprovals(permitted, offered.approvalsJson, rules.approvals));
-    const admitted = reach(admitUnderCeiling(approved, rules.ceiling));
+    const admitted = reach(admitUnderCeiling(approved, rules.ceiling, self.labels));
     link.checkRoom();
     const supplied = reach(await takeBelongings(admitted, stock, clock));
     if (supplied.belongings.tookTime) lookAgain(offered, ports, link);
@@ -141,15 +159,30 @@ async function begin(offer: Offer, run: LiveRun, ports: ExecutionPorts, link: Ex
 }
 
 /** What may have changed while its user and its secrets were taken. Throws what the first look does. */
-function lookAgain(
-  offered: OfferedTicket,
-  { trust, journal, clock }: ExecutionPorts,
-  link: ExecutionLink,
-): void {
+function lookAgain(offered: OfferedTicket, ports: ExecutionPorts, link: ExecutionLink): void {
+  const { trust, journal, clock } = ports;
   link.checkWanted();
   link.checkRoom();
   const genuine = verifyTicket(offered, { ...trust, now: clock.now() });
-  checkUnused(genuine, journal);
+  checkUnused(verifySubmission(genuine, offered.submissionJson, submissionTrust(ports, genuine)), journal);
+}
+
+function submissionTrust(
+  { rules, self, trust, journal }: ExecutionPorts,
+  { verifiedAt }: GenuineTicket,
+): SubmissionTrust {
+  const { trustDomain, labels } = self;
+  const { executorId } = trust;
+  const owners = rules.owners.current();
+  return {
+    owners,
+    rules: rules.submissions,
+    trustDomain,
+    labels,
+    executorId,
+    journalBornAt: journal.bornAt(),
+    now: verifiedAt,
+  };
 }
 
 // Within the same turn: who offers the same id next must not find it under way.

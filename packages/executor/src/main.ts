@@ -2,7 +2,11 @@ import { statSync } from 'node:fs';
 import type { KeyRing, Signer } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
 import { makeDirectory } from '@csc-fleet/common/files';
-import { createReloadablePolicySet, type ReloadablePolicySet } from '@csc-fleet/common/policy';
+import {
+  createPolicySet,
+  createReloadablePolicySet,
+  type ReloadablePolicySet,
+} from '@csc-fleet/common/policy';
 import type { Identity } from '@csc-fleet/common/rpc';
 import type { Log } from '@csc-fleet/common/service';
 import { installLastHandler, reloadOnHangUp } from '@csc-fleet/common/service';
@@ -16,7 +20,13 @@ import { localModeNote } from './run/workplace.ts';
 import { createExecutor, type ExecutorDeps, toProbe } from './service/compose.ts';
 import { type ExecutorConfig, readExecutorConfig } from './service/config.ts';
 
-import { readOwnersGateKeys, readOwnersPolicies } from './service/owners-files.ts';
+import {
+  createPlainOwners,
+  createRepositoryOwners,
+  type HostOwners,
+  repositoryDirectory,
+} from './service/owners.ts';
+import { readOwnersGateKeys, readOwnersPolicies, readPinnedRoot } from './service/owners-files.ts';
 import { createReload } from './service/reload.ts';
 import { readReceiptSigner } from './service/signing-key.ts';
 
@@ -39,16 +49,18 @@ export async function runExecutor(configPath: string, options: RunExecutorOption
   // Loaded here only: `csc run` has no log, and no time to lose.
   const { createJsonLog } = await import('@csc-fleet/common/json-log');
   const log = createJsonLog(config.logLevel, { executor: parts.executorId });
-  const stopReloading = reloadOnHangUp(createReload(configPath, config, { ...parts, log }), log);
   const locks = [lockStateDirectory(config.stateDir)];
+  const owners = openOwners(config, parts, log);
+  const stopReloading = reloadOnHangUp(createReload(configPath, config, { ...parts, owners, log }), log);
   try {
     const { jobUsers } = parts.facts ?? {};
     if (jobUsers?.pooled === true) locks.push(await lockJobUsers(jobUsers));
     if (config.executionMode === 'local') log.warn({}, localModeNote);
     else log.info(await sweepHost(), 'cleared away what killed executors had left');
-    await serve(config, parts, log, options);
+    await serve(config, { ...parts, owners }, log, options);
   } finally {
     stopReloading();
+    owners.close();
     for (const lock of locks) lock.release();
   }
 }
@@ -58,7 +70,8 @@ interface Parts {
   readonly executorId: string;
   readonly identity: string;
   readonly gateKeys: KeyRing;
-  readonly policies: ReloadablePolicySet;
+  /** In a plain folder. Absent: there is a repository. */
+  readonly policies?: ReloadablePolicySet;
   readonly signer?: Signer;
   readonly facts?: HostFacts;
   readonly link: GateLink;
@@ -69,16 +82,43 @@ async function readParts(config: ExecutorConfig): Promise<Parts> {
   const { createGateLink } = await import('./link/grpc-link.ts');
   const { tls, stateDir, signingKey, executionMode } = config;
   const { name: executorId, uri: identity } = await readIdentity(config);
+  const link = createGateLink({ address: config.gateAddress, tls });
   return {
     executorId,
     identity,
     gateKeys: readOwnersGateKeys(config.trustedGateKeys),
-    policies: createReloadablePolicySet(readOwnersPolicies(config.policies)),
+    ...readPolicySource(config),
     ...(signingKey === undefined ? {} : { signer: readReceiptSigner(executorId, stateDir, signingKey) }),
     ...(executionMode === 'hardened' ? { facts: await requireHost(toProbe(config)) } : {}),
-    link: createGateLink({ address: config.gateAddress, tls }),
+    link,
   };
 }
+
+// A repository is read once the state directory is ours; that its root can be, is tried at once.
+function readPolicySource({ policies, policyRepository }: ExecutorConfig): Pick<Parts, 'policies'> {
+  if (policyRepository !== undefined) readPinnedRoot(policyRepository.root);
+  return policies === undefined ? {} : { policies: createReloadablePolicySet(readOwnersPolicies(policies)) };
+}
+
+function openOwners(
+  { policyRepository: config, stateDir }: ExecutorConfig,
+  { policies, link }: Pick<Parts, 'policies' | 'link'>,
+  log: Log,
+): HostOwners {
+  if (config !== undefined) {
+    return createRepositoryOwners({
+      config,
+      directory: repositoryDirectory(stateDir),
+      gate: link.repository,
+      log,
+    });
+  }
+  log.warn({}, plainOwnersNote);
+  return createPlainOwners(policies ?? createPolicySet([]));
+}
+
+const plainOwnersNote =
+  'policies come from a plain folder: this host trusts its gate to say who asks and who may use which policy (policy_repository ends that)';
 
 // Processes first: a group can be removed only when it is empty.
 async function sweepHost() {
@@ -108,14 +148,21 @@ function prepareStateDirectory(path: string): void {
 
 async function serve(
   config: ExecutorConfig,
-  { link, ...parts }: Parts,
+  { link, owners, ...parts }: Parts & { readonly owners: HostOwners },
   log: Log,
   { wrapLauncher }: RunExecutorOptions,
 ): Promise<void> {
   const options = { ...config, executorId: parts.executorId, identity: parts.identity };
   const secrets = config.secrets === undefined ? {} : { secrets: config.secrets };
   const wrap = wrapLauncher === undefined ? {} : { wrapLauncher };
-  const executor = await createExecutor(options, { ...parts, ...secrets, ...wrap, output: link.output, log });
+  const news = { onPolicyNews: () => void owners.refresh() };
+  const deps = { ...parts, ...news, ...secrets, ...wrap, owners, output: link.output, log };
+  const executor = await createExecutor(options, deps);
+  owners.onChange((word) => {
+    executor.reconsider(word);
+    link.renew();
+  });
+  await refreshFirst(config, owners);
   const takeAway = installLastHandler({
     log: (fields, message) => log.error(fields, message),
     stop() {
@@ -132,6 +179,11 @@ async function serve(
   await executor.close();
   link.close();
   takeAway();
+}
+
+// Through the gate it is fetched once the gate is there.
+async function refreshFirst({ policyRepository }: ExecutorConfig, owners: HostOwners): Promise<void> {
+  if (policyRepository !== undefined && policyRepository.from !== 'gate') await owners.refresh();
 }
 
 // What the gate does not take within this time is delivered at the next start.

@@ -9,7 +9,13 @@ import {
   type KeyRing,
   type Signer,
 } from '@csc-fleet/common/crypto';
-import { canonicalBytes, type JsonObject, type JsonValue, toTimestamp } from '@csc-fleet/common/encoding';
+import {
+  canonicalBytes,
+  type JsonObject,
+  type JsonValue,
+  sha256Hex,
+  toTimestamp,
+} from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { signArtifact, verifyReceiptFor } from '@csc-fleet/common/evidence';
 import type { ConnectRequest, ConnectResponse, Duration, Offer } from '@csc-fleet/common/messages';
@@ -32,6 +38,8 @@ export interface OfferOverrides {
   readonly contractJson?: Buffer;
   readonly approvals?: readonly JsonObject[];
   readonly executionId?: string;
+  /** As its submitter signed it; the ticket then names it. */
+  readonly submission?: Buffer;
 }
 
 /** The gate's side of the link, which does as a test tells it. */
@@ -103,6 +111,7 @@ export class ScriptedGate {
       },
       not_before: toTimestamp(now),
       expires_at: toTimestamp(new Date(now.getTime() + 30_000)),
+      ...(overrides.submission === undefined ? {} : { submission_sha256: sha256Hex(overrides.submission) }),
       ...overrides.ticket,
     };
     const signedAt = new Date(unsigned.not_before);
@@ -111,7 +120,7 @@ export class ScriptedGate {
       ticketJson: signArtifact(unsigned, overrides.signer ?? this.signer, signedAt),
       contractJson: overrides.contractJson ?? toBytes(contract),
       approvalsJson: (overrides.approvals ?? []).map(toBytes),
-      submissionJson: Buffer.alloc(0),
+      submissionJson: overrides.submission ?? Buffer.alloc(0),
     };
   }
 

@@ -2,13 +2,14 @@
 // Arguments: mode, state directory, workspace, seed of the gate's key in hex, script, and what
 // to wait for before saying it: output or receipt; or nothing, and the step of its journal, `before finish` or
 // `after redeem`, at which it kills itself.
+
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { createPolicySet } from '@csc-fleet/common/policy';
-import { defaultCeiling } from '../../../packages/executor/src/admission/ceiling.ts';
+import { defaultCeiling } from '../../../packages/executor/src/admission/host-ceiling.ts';
 import { type Journal, openSqliteJournal } from '../../../packages/executor/src/journal/index.ts';
 import { createExecutor } from '../../../packages/executor/src/service/compose.ts';
 import { makeContract, shell } from '../contract.ts';
+import { plainOwners } from './owners.ts';
 import { ScriptedGate } from './scripted-gate.ts';
 import { identity, makePolicy } from './workbench.ts';
 
@@ -28,7 +29,7 @@ const executor = await createExecutor(
     ceiling: { ...defaultCeiling, inlineCode: true },
   },
   {
-    ...{ gateKeys: gate.keys, policies: createPolicySet([policy]), output: gate.output },
+    ...{ gateKeys: gate.keys, owners: plainOwners([policy]), output: gate.output },
     journal: killedAt(awaited, openSqliteJournal(join(stateDir, 'journal.sqlite'))),
   },
 );

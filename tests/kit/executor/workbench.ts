@@ -1,8 +1,8 @@
 import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { orThrow } from '@csc-fleet/common/errors';
-import { createPolicySet, type PolicyDocument, parsePolicy } from '@csc-fleet/common/policy';
-import { defaultCeiling } from '../../../packages/executor/src/admission/ceiling.ts';
+import { type PolicyDocument, parsePolicy } from '@csc-fleet/common/policy';
+import { defaultCeiling } from '../../../packages/executor/src/admission/host-ceiling.ts';
 import { type Journal, openSqliteJournal } from '../../../packages/executor/src/journal/index.ts';
 import type { Executor } from '../../../packages/executor/src/link/linked-executor.ts';
 import {
@@ -11,6 +11,7 @@ import {
   type ExecutorOptions,
 } from '../../../packages/executor/src/service/compose.ts';
 import { policyMembers } from '../policy.ts';
+import { plainOwners } from './owners.ts';
 import { ScriptedGate } from './scripted-gate.ts';
 
 /** An executor of its own for a test, a scripted gate, and a workspace that its policy opens. */
@@ -104,7 +105,7 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
         ...options.executor,
       },
       {
-        ...{ gateKeys: gate.keys, policies: createPolicySet([policy]), output: gate.output },
+        ...{ gateKeys: gate.keys, owners: plainOwners([policy]), output: gate.output },
         ...(options.wrapJournal === undefined
           ? {}
           : { journal: options.wrapJournal(openSqliteJournal(join(stateDir, 'journal.sqlite'))) }),

@@ -45,6 +45,7 @@ export async function attachExecutor(local: LocalGate, options: AttachOptions): 
     mode: 0o700,
     as: `the state directory ${stateDir} (--state-dir takes another)`,
   });
+  const policies = createPolicySet([policy]);
   const executor = await createExecutor(
     {
       executorId: executorIdentity.name,
@@ -58,7 +59,7 @@ export async function attachExecutor(local: LocalGate, options: AttachOptions): 
     },
     {
       gateKeys: createKeyRing([{ keyId: local.signer.keyId, publicKey: local.signer.publicKey }]),
-      policies: createPolicySet([policy]),
+      owners: { current: () => ({ policies }) },
       output: local.gate.output,
       signer,
       ...(facts === undefined ? {} : { facts: await facts }),

@@ -75,7 +75,6 @@ type Current = z.infer<typeof currentSchema>;
 
 /** A mirror in a directory that only its host writes. One process at a time. */
 export function createPolicyMirror({ directory, pinnedRoot, source, clock }: MirrorOptions): PolicyMirror {
-  makeDirectory(directory, { mode: 0o700 });
   const pinned = createHash('sha256').update(pinnedRoot).digest('hex');
   const fetcher = new SourceFetcher(source);
 
@@ -95,6 +94,7 @@ export function createPolicyMirror({ directory, pinnedRoot, source, clock }: Mir
   });
 
   const update = async (): Promise<PublishedPolicy> => {
+    makeDirectory(directory, { mode: 0o700 });
     const before = readCurrent();
     const name = randomUUID();
     const incoming = join(directory, name);

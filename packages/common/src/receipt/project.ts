@@ -8,6 +8,10 @@ export function projectReceipt(receipt: ReceiptV02): ReceiptV01 {
   const {
     ticket_id: _ticketId,
     executor_id: _executorId,
+    principal: _principal,
+    submission_sha256: _submission,
+    policy_version: _policyVersion,
+    warnings: _warnings,
     commands: _commands,
     ended: _ended,
     sandbox: _sandbox,

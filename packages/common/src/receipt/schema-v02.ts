@@ -152,6 +152,18 @@ export const receiptV02Schema = z
     artifacts_left_out: artifactsLeftOut.exactOptional(),
     ticket_id: nonEmptyText.exactOptional(),
     executor_id: nonEmptyText.exactOptional(),
+    principal: nonEmptyText
+      .exactOptional()
+      .meta({ minLength: 1, description: 'The identity that the contract was run for.' }),
+    submission_sha256: sha256Member
+      .exactOptional()
+      .meta({ description: 'Of the submission that the principal signed; absent where there was none.' }),
+    policy_version: integer({ min: 1 })
+      .exactOptional()
+      .meta({ description: 'Of the policy repository that the host decided by.' }),
+    warnings: z.array(nonEmptyText).min(1).exactOptional().meta({
+      description: 'Why it would have been refused, had the host’s owner not only been trying that out.',
+    }),
     commands: z.array(commandResult),
     ended: oneOf(endings),
     sandbox: sandbox.exactOptional(),

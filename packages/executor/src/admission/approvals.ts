@@ -10,6 +10,7 @@ import type { PolicyDocument } from '@csc-fleet/common/policy';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
 import { offerLimits } from './offer.ts';
 import type { PermittedContract } from './reevaluate.ts';
+import type { SubmittedTicket } from './submission.ts';
 
 /** What this host's owner has said of approvals. */
 export type HostApprovalConfig = Omit<ApprovalConfig, 'by'>;
@@ -22,9 +23,10 @@ class Approved {
   readonly document: PolicyDocument;
   /** Those that count; none where the contract needs none. */
   readonly approvals: readonly ApprovalArtifact[];
+  readonly submitted: SubmittedTicket;
 
   constructor(
-    { contract, ticket, verifiedAt, document }: PermittedContract,
+    { contract, ticket, verifiedAt, document, submitted }: PermittedContract,
     approvals: readonly ApprovalArtifact[],
   ) {
     this.contract = contract;
@@ -32,6 +34,7 @@ class Approved {
     this.verifiedAt = verifiedAt;
     this.document = document;
     this.approvals = approvals;
+    this.submitted = submitted;
   }
 }
 

@@ -1,7 +1,7 @@
 import { type CommandShort, makeContract } from '@csc-fleet/test-kit/contract';
 import { describe, expect, it } from 'vitest';
-import { type CeilingRequest, checkCeiling, defaultCeiling, type HostCeiling } from './ceiling.ts';
-import { ceilingConfig } from './ceiling-config.ts';
+import { type CeilingRequest, checkCeiling } from './ceiling.ts';
+import { ceilingConfig, defaultCeiling, type HostCeiling } from './host-ceiling.ts';
 
 const request: CeilingRequest = { allowCommands: ['true', 'sh'], approvals: 0 };
 

@@ -1,48 +1,13 @@
 import type { ApprovalArtifact } from '@csc-fleet/common/approval';
-import {
-  argvs,
-  type Command,
-  type CommandContract,
-  type NetworkMode,
-  networkModes,
-} from '@csc-fleet/common/contract';
+import { argvs, type Command, type CommandContract, networkModes } from '@csc-fleet/common/contract';
 import { CscError, type Fault, formatFaults, quoteBriefly } from '@csc-fleet/common/errors';
 import { isCoveredBy } from '@csc-fleet/common/paths';
 import { matchesPattern, type PolicyDocument } from '@csc-fleet/common/policy';
-import type { EgressHost } from '@csc-fleet/common/schema';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
 import { checkCommand, unwrap } from '../command-rules/index.ts';
 import type { ApprovedContract } from './approvals.ts';
-
-/** What this host grants at most, whatever a policy or a ticket says. It belongs to the host's owner and never travels. */
-export interface HostCeiling {
-  /** Whatever a contract declares must lie below one of these. */
-  readonly pathRoots: readonly string[];
-  /** The widest network mode. */
-  readonly network: NetworkMode;
-  /** Where an allowlisted network may lead, as policies write it; the policy must name it too. */
-  readonly egressHosts: readonly EgressHost[];
-  /** The secrets that this host hands out. */
-  readonly secrets: readonly string[];
-  /** Programs by argv[0]. Absent: those that the policy allows. */
-  readonly commands?: readonly string[];
-  /** Identity patterns of those who may submit. Absent: whoever the policy is bound to. */
-  readonly principals?: readonly string[];
-  /** Whether argv may carry code of its own, as in `sh -c …`. */
-  readonly inlineCode: boolean;
-  /** `unshared`: commands that cannot meet one of another run have them. `deny`: none has any but connected pairs. */
-  readonly unixSockets: 'unshared' | 'deny';
-}
-
-/** What an owner grants who says nothing. */
-export const defaultCeiling: HostCeiling = {
-  pathRoots: ['/'],
-  network: 'deny',
-  egressHosts: [],
-  secrets: [],
-  inlineCode: false,
-  unixSockets: 'unshared',
-};
+import { ceilingUnder, type HostCeiling } from './host-ceiling.ts';
+import type { SubmittedTicket } from './submission.ts';
 
 /** What a contract is held against the ceiling with. */
 export interface CeilingRequest {
@@ -66,28 +31,44 @@ class UnderCeiling {
   readonly verifiedAt: Date;
   readonly document: PolicyDocument;
   readonly approvals: readonly ApprovalArtifact[];
+  readonly submitted: SubmittedTicket;
+  /** That it was held under, and is granted by. */
+  readonly ceiling: HostCeiling;
 
-  constructor({ contract, ticket, verifiedAt, document, approvals }: ApprovedContract) {
+  constructor(
+    { contract, ticket, verifiedAt, document, approvals, submitted }: ApprovedContract,
+    ceiling: HostCeiling,
+  ) {
     this.contract = contract;
     this.ticket = ticket;
     this.verifiedAt = verifiedAt;
     this.document = document;
     this.approvals = approvals;
+    this.submitted = submitted;
+    this.ceiling = ceiling;
   }
 }
 
 /** All that can be asked of papers has been: this host would run it, if it had room and what it takes. */
 export type Admitted = UnderCeiling;
 
-/** Holds an approved contract under the ceiling of this host's owner. Throws HOST_CEILING_EXCEEDED. */
-export function admitUnderCeiling(approved: ApprovedContract, ceiling: HostCeiling): Admitted {
+/**
+ * Holds an approved contract under the ceiling of this host's owner. Throws HOST_CEILING_EXCEEDED.
+ * @param own as the host's config has it; what the owners' hosts.yaml says of hosts with `labels` narrows it
+ */
+export function admitUnderCeiling(
+  approved: ApprovedContract,
+  own: HostCeiling,
+  labels: Readonly<Record<string, string>>,
+): Admitted {
+  const ceiling = ceilingUnder(own, approved.submitted.owners, labels, approved.ticket);
   const { contract, ticket, document, approvals } = approved;
   checkCeiling(contract, ceiling, {
     principal: ticket.principal,
     allowCommands: document.policy.allow_commands,
     approvals: approvals.length,
   });
-  return new UnderCeiling(approved);
+  return new UnderCeiling(approved, ceiling);
 }
 
 /** Throws HOST_CEILING_EXCEEDED with all that the contract asks for beyond the ceiling. */

@@ -9,8 +9,10 @@ import type { JobUser, JobUserLeases, UserLease } from '@csc-fleet/sandbox/host'
 import type { RunLimits } from '@csc-fleet/sandbox/plan';
 import type { OutputCaps } from '../output/index.ts';
 import { type RunSecrets, readRunSecrets, type SecretProvider } from '../secrets/index.ts';
-import type { Admitted, HostCeiling } from './ceiling.ts';
+import type { Admitted } from './ceiling.ts';
+import type { HostCeiling } from './host-ceiling.ts';
 import { awaitTicket, msUntilTicket } from './single-use.ts';
+import type { SubmittedTicket } from './submission.ts';
 
 /** What runs are given of this host, one at a time. */
 export interface Stock {
@@ -51,9 +53,16 @@ class SuppliedRun {
   readonly verifiedAt: Date;
   readonly document: PolicyDocument;
   readonly approvals: readonly ApprovalArtifact[];
+  readonly submitted: SubmittedTicket;
+  readonly ceiling: HostCeiling;
   readonly belongings: Belongings;
 
-  constructor({ contract, ticket, verifiedAt, document, approvals }: Admitted, belongings: Belongings) {
+  constructor(
+    { contract, ticket, verifiedAt, document, approvals, submitted, ceiling }: Admitted,
+    belongings: Belongings,
+  ) {
+    this.submitted = submitted;
+    this.ceiling = ceiling;
     this.contract = contract;
     this.ticket = ticket;
     this.verifiedAt = verifiedAt;
@@ -92,7 +101,6 @@ export async function takeBelongings(
 
 /** What the host's owner grants at most, whatever a policy or a ticket says. */
 export interface OwnersLimits {
-  readonly ceiling: HostCeiling;
   /** The most that one command may use up. */
   readonly runLimits: RunLimits;
   /** How much of a contract's output is kept. */
@@ -112,6 +120,8 @@ export interface Allowance {
   readonly unixSockets?: HostCeiling['unixSockets'];
   /** What the host's owner opens at all. */
   readonly pathRoots: readonly string[];
+  /** Whether argv may carry code of its own. */
+  readonly inlineCode: boolean;
 }
 
 class GrantedRun {
@@ -121,12 +131,13 @@ class GrantedRun {
   readonly verifiedAt: Date;
   readonly document: PolicyDocument;
   readonly approvals: readonly ApprovalArtifact[];
+  readonly submitted: SubmittedTicket;
   readonly belongings: Belongings;
   readonly allowance: Allowance;
   readonly outputCaps: OutputCaps;
 
   constructor(
-    { contract, ticket, verifiedAt, document, approvals, belongings }: Supplied,
+    { contract, ticket, verifiedAt, document, approvals, submitted, belongings }: Supplied,
     allowance: Allowance,
     outputCaps: OutputCaps,
   ) {
@@ -135,6 +146,7 @@ class GrantedRun {
     this.verifiedAt = verifiedAt;
     this.document = document;
     this.approvals = approvals;
+    this.submitted = submitted;
     this.belongings = belongings;
     this.allowance = allowance;
     this.outputCaps = outputCaps;
@@ -146,9 +158,10 @@ export type Granted = GrantedRun;
 
 /** Settles what a run may have. Pure. */
 export function grant(supplied: Supplied, owner: OwnersLimits): Granted {
-  const { document, ticket, belongings } = supplied;
-  const { limits } = ticket.grant;
-  const allowance = allowanceOf(document, limits, belongings, owner);
+  const { document, ticket, belongings, submitted, ceiling } = supplied;
+  // The gate can only give less than was submitted; what a submitter asks for is in what the gate signed, or was meant to be.
+  const limits = narrowLimits(ticket.grant.limits, submitted.submission?.limits ?? {});
+  const allowance = allowanceOf(document, limits, belongings, { ...owner, ceiling });
   return new GrantedRun(supplied, allowance, outputCapsOf(document, limits, owner));
 }
 
@@ -161,7 +174,7 @@ export function allowanceOf(
   { policy }: PolicyDocument,
   limits: Limits,
   { secrets, user }: Pick<Belongings, 'secrets' | 'user'>,
-  { runLimits, ceiling }: Pick<OwnersLimits, 'runLimits' | 'ceiling'>,
+  { runLimits, ceiling }: Pick<OwnersLimits, 'runLimits'> & { readonly ceiling: HostCeiling },
 ): Allowance {
   return {
     policy,
@@ -170,7 +183,8 @@ export function allowanceOf(
     ...(user === undefined ? {} : { user }),
     pathRoots: ceiling.pathRoots,
     unixSockets: ceiling.unixSockets,
-    egressHosts: [policy.allowed_egress_hosts, ceiling.egressHosts],
+    inlineCode: ceiling.inlineCode,
+    egressHosts: [policy.allowed_egress_hosts, ceiling.egressHosts, ...(ceiling.egressAlso ?? [])],
   };
 }
 

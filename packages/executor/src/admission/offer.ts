@@ -18,13 +18,16 @@ class Offered {
   readonly contractSha256: string;
   readonly ticketJson: Uint8Array;
   readonly approvalsJson: readonly Uint8Array[];
+  /** Empty: none came. */
+  readonly submissionJson: Uint8Array;
 
-  constructor({ executionId, ticketJson, approvalsJson }: Offer, contract: CommandContract) {
+  constructor({ executionId, ticketJson, approvalsJson, submissionJson }: Offer, contract: CommandContract) {
     this.executionId = executionId;
     this.contract = contract;
     this.contractSha256 = contractSha256(contract);
     this.ticketJson = ticketJson;
     this.approvalsJson = approvalsJson;
+    this.submissionJson = submissionJson;
   }
 }
 

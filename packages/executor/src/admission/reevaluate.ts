@@ -1,9 +1,9 @@
 import type { CommandContract } from '@csc-fleet/common/contract';
 import { type Evaluation, evaluate } from '@csc-fleet/common/decision';
 import { CscError } from '@csc-fleet/common/errors';
-import type { PolicyDocument, PolicySet } from '@csc-fleet/common/policy';
+import type { PolicyDocument } from '@csc-fleet/common/policy';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
-import type { GenuineTicket } from './verify-ticket.ts';
+import type { SubmittedTicket } from './submission.ts';
 
 class Permitted {
   protected readonly step = 'permitted';
@@ -14,15 +14,13 @@ class Permitted {
   readonly document: PolicyDocument;
   /** What it says here: to run it, or to ask people first. */
   readonly evaluation: Evaluation;
+  readonly submitted: SubmittedTicket;
 
-  constructor(
-    { contract, ticket, verifiedAt }: GenuineTicket,
-    document: PolicyDocument,
-    evaluation: Evaluation,
-  ) {
-    this.contract = contract;
-    this.ticket = ticket;
-    this.verifiedAt = verifiedAt;
+  constructor(submitted: SubmittedTicket, document: PolicyDocument, evaluation: Evaluation) {
+    this.submitted = submitted;
+    this.contract = submitted.contract;
+    this.ticket = submitted.ticket;
+    this.verifiedAt = submitted.verifiedAt;
     this.document = document;
     this.evaluation = evaluation;
   }
@@ -35,9 +33,9 @@ export type PermittedContract = Permitted;
  * Decides again, by this host's own copy of the policy that the ticket names: a gate that was taken over can name a
  * policy, but not change one. Throws POLICY_UNSIGNED where this host does not hold it, NOT_PERMITTED where it denies.
  */
-export function reevaluate(genuine: GenuineTicket, policies: Pick<PolicySet, 'bySha256'>): PermittedContract {
-  const { contract, ticket } = genuine;
-  const document = policies.bySha256(ticket.policy_sha256.toLowerCase());
+export function reevaluate(submitted: SubmittedTicket): PermittedContract {
+  const { contract, ticket, owners } = submitted;
+  const document = owners.policies.bySha256(ticket.policy_sha256.toLowerCase());
   if (document === undefined) {
     throw new CscError(
       'POLICY_UNSIGNED',
@@ -45,7 +43,7 @@ export function reevaluate(genuine: GenuineTicket, policies: Pick<PolicySet, 'by
     );
   }
   const evaluation = evaluate(contract, document);
-  if (evaluation.verdict !== 'deny') return new Permitted(genuine, document, evaluation);
+  if (evaluation.verdict !== 'deny') return new Permitted(submitted, document, evaluation);
   const said = `${evaluation.reasonCodes.join(', ')}: ${evaluation.reasons.join('; ')}`;
   throw new CscError(
     'NOT_PERMITTED',

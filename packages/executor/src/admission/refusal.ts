@@ -8,9 +8,11 @@ import type { Offer, Refused } from '@csc-fleet/common/messages';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
 
 import type { Log } from '@csc-fleet/common/service';
+import type { ExecutionTicket } from '@csc-fleet/common/ticket';
 import { buildRefusal, type ExecutionMode } from '../evidence/index.ts';
 import type { Journal, SignedRefusal } from '../journal/index.ts';
 import { msUntilTicket, toUse } from './single-use.ts';
+import { type GenuineSubmission, type SubmittedTicket, toAsked } from './submission.ts';
 import { findOnceGenuine, type Trust } from './verify-ticket.ts';
 
 /** What every value of admission says of an offer, as far as it had come. */
@@ -18,6 +20,8 @@ export interface Papers {
   readonly contract: CommandContract;
   readonly document?: PolicyDocument;
   readonly approvals?: readonly ApprovalArtifact[];
+  readonly submission?: GenuineSubmission | undefined;
+  readonly submitted?: SubmittedTicket;
 }
 
 /** Why an offer is not run, and how far it had come. */
@@ -120,17 +124,23 @@ function signRefusal(
   { trust, executionMode, journal, signer, clock }: RefusalPorts,
 ): SignedRefusal | undefined {
   if (isOpen(reason) || reached === undefined) return undefined;
-  const { contract, document, approvals = [] } = reached;
+  const { contract, document, approvals = [], submitted } = reached;
+  const submission = submitted?.submission ?? reached.submission;
+  const use = (it: ExecutionTicket) => toUse(it, submission);
   const ticket = findOnceGenuine(offer, contract, trust);
   // One that has not begun yet may still run.
   if (ticket === undefined || msUntilTicket(ticket, clock) > 0) return undefined;
   // Nor does anybody know what became of a ticket that the journal cannot vouch for.
-  if (journal.findObjection(toUse(ticket)) !== undefined) return undefined;
+  if (journal.findObjection(use(ticket)) !== undefined) return undefined;
   const now = clock.now();
   const { executorId } = trust;
   const subject = { executorId, executionMode, contract, ticket, approvals, startedAt: now };
   const why = `${reason}: ${message}`;
-  const receipt = buildRefusal({ ...subject, ...(document === undefined ? {} : { document }) }, why);
+  const known = {
+    ...(document === undefined ? {} : { document }),
+    ...(submitted === undefined ? {} : { asked: toAsked(submitted) }),
+  };
+  const receipt = buildRefusal({ ...subject, ...known }, why);
   const { receiptJson } = sealReceipt(receipt, { version: ticket.grant.receipt_version, signer, now });
-  return { ...toUse(ticket), refusedAt: now, receiptJson };
+  return { ...use(ticket), refusedAt: now, receiptJson };
 }

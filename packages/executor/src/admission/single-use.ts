@@ -3,20 +3,27 @@ import { type Clock, parseTimestamp } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
 import type { Journal, TicketUse } from '../journal/index.ts';
-import type { GenuineTicket } from './verify-ticket.ts';
+import type { SubmittedTicket } from './submission.ts';
 
 /**
  * Throws TICKET_REPLAYED or TICKET_EXPIRED early, before anything is built for it; what decides is the journal's `redeem`
  * or `refuse`.
  */
-export function checkUnused({ ticket }: GenuineTicket, journal: Pick<Journal, 'findObjection'>): void {
-  const objection = journal.findObjection(toUse(ticket));
+export function checkUnused(
+  { ticket, submission }: Pick<SubmittedTicket, 'ticket' | 'submission'>,
+  journal: Pick<Journal, 'findObjection'>,
+): void {
+  const objection = journal.findObjection(toUse(ticket, submission));
   if (objection !== undefined) throw objection;
 }
 
-/** What the journal knows a ticket by. */
-export function toUse({ ticket_id, execution_id, not_before, expires_at }: ExecutionTicket): TicketUse {
+/** What the journal knows a ticket, and what was submitted for it, by. */
+export function toUse(
+  { ticket_id, execution_id, not_before, expires_at }: ExecutionTicket,
+  submission?: TicketUse['submission'],
+): TicketUse {
   return {
+    ...(submission === undefined ? {} : { submission }),
     ticketId: ticket_id,
     executionId: execution_id,
     notBefore: toDate(not_before),

@@ -7,7 +7,7 @@ import { type CommandShort, makeContract, shell } from '@csc-fleet/test-kit/cont
 import type { OfferOverrides } from '@csc-fleet/test-kit/executor/scripted-gate';
 import { makeTestDirectory, openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
-import { defaultCeiling, type HostCeiling } from './ceiling.ts';
+import { defaultCeiling, type HostCeiling } from './host-ceiling.ts';
 
 let bench: Workbench;
 afterEach(() => bench.close());

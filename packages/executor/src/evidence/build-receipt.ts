@@ -22,7 +22,19 @@ export interface ReceiptSubject {
   /** Absent where the ticket was refused before its policy was found. */
   readonly document?: PolicyDocument;
   readonly approvals: readonly ApprovalArtifact[];
+  /** Absent where the ticket was refused before it was asked. */
+  readonly asked?: Asked;
   readonly startedAt: Date;
+}
+
+/** What this host knows by itself, and not from its gate, of who asked for a contract and under which rules. */
+export interface Asked {
+  /** Absent: nobody signed for it. */
+  readonly submission?: { readonly sha256: string; readonly principal: string; readonly nonce: string };
+  /** Of the policy repository. Absent: there is none. */
+  readonly policyVersion?: number;
+  /** Why it would have been refused, were that not only tried out. */
+  readonly warnings: readonly string[];
 }
 
 /** What came of it. */
@@ -93,11 +105,25 @@ function describeSubject({
     execution_mode: subject.executionMode,
     ticket_id: ticket.ticket_id,
     executor_id: subject.executorId,
+    principal: ticket.principal,
+    ...describeAsked(subject.asked),
     approvals: approvals.map(({ approval_id, approver, scope }) => ({
       approval_id,
       approver: approver.identity,
       scope,
     })),
+  };
+}
+
+function describeAsked(
+  asked: Asked | undefined,
+): Pick<ReceiptV02, 'submission_sha256' | 'policy_version' | 'warnings'> {
+  if (asked === undefined) return {};
+  const { submission, policyVersion, warnings } = asked;
+  return {
+    ...(submission === undefined ? {} : { submission_sha256: submission.sha256 }),
+    ...(policyVersion === undefined ? {} : { policy_version: policyVersion }),
+    ...(warnings.length === 0 ? {} : { warnings: warnings.map(toReceiptError) }),
   };
 }
 

@@ -1,4 +1,5 @@
 export {
+  type Asked,
   buildReceipt,
   buildRefusal,
   type ExecutionMode,

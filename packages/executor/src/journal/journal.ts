@@ -4,11 +4,13 @@ import type { CscError } from '@csc-fleet/common/errors';
 /** What the executor must not forget, whatever is killed whenever. */
 export interface Journal {
   /**
-   * What `redeem` and `refuse` would reject with now; undefined where they would not: TICKET_REPLAYED, or
+   * What `redeem` and `refuse` would reject with now; undefined where they would not: TICKET_REPLAYED, SUBMISSION_REPLAYED, or
    * TICKET_EXPIRED for a ticket of which this journal cannot know whether it was used, as it began before the journal
    * did or ended before what the journal still remembers.
    */
   findObjection(ticket: TicketUse): CscError | undefined;
+  /** When this journal began: what was used before, it cannot know. */
+  bornAt(): Date;
   /** Every execution that no gate has acknowledged, whoever runs it. */
   unacknowledged(): string[];
   /**
@@ -47,6 +49,8 @@ export interface Journal {
 /** A ticket as the journal sees it: it is used up by its id and by its execution's. */
 export interface TicketUse {
   readonly ticketId: string;
+  /** What the ticket was minted for: its nonce is used up with the ticket. Absent: nothing that anybody signed. */
+  readonly submission?: { readonly principal: string; readonly nonce: string };
   readonly executionId: string;
   readonly notBefore: Date;
   readonly expiresAt: Date;

@@ -30,12 +30,23 @@ function isUsed(statements: Statements, { ticketId, executionId }: TicketUse): b
   );
 }
 
+// A submission is used once, under whatever ticket, and is remembered for ever: its nonce has no other end.
+function isSubmissionUsed(statements: Statements, { submission }: TicketUse): boolean {
+  if (submission === undefined) return false;
+  const id = submissionId(submission);
+  return statements.isSpent.get(id, id) !== undefined;
+}
+
 /** Why a ticket cannot be used; undefined where it can. Nobody but the journal knows this. */
 export function findObjection(statements: Statements, ticket: TicketUse): CscError | undefined {
   if (isUsed(statements, ticket)) {
     const message =
       'this ticket, or another one for its execution, has been used before: there is one outcome of it';
     return new CscError('TICKET_REPLAYED', message);
+  }
+  if (isSubmissionUsed(statements, ticket)) {
+    const message = 'this submission has been used on this host before: there is one outcome of it';
+    return new CscError('SUBMISSION_REPLAYED', message);
   }
   const { bornAt, floor } = readMemory(statements);
   if (ticket.notBefore.getTime() < bornAt) {
@@ -56,4 +67,9 @@ export function spentId(kind: 'execution' | 'ticket', id: string): Uint8Array {
   // Execution ids are hashed as they are, as journals have them that are there.
   const text = kind === 'ticket' ? `ticket\0${id}` : id;
   return createHash('sha256').update(text).digest().subarray(0, 16);
+}
+
+/** The same of a submission, whose nonce is its principal's own. */
+export function submissionId({ principal, nonce }: NonNullable<TicketUse['submission']>): Uint8Array {
+  return createHash('sha256').update(`submission\0${principal}\0${nonce}`).digest().subarray(0, 16);
 }

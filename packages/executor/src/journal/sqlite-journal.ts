@@ -12,7 +12,7 @@ import type {
   SignedRefusal,
   TicketUse,
 } from './journal.ts';
-import { findObjection, readMemory, spentId } from './memory.ts';
+import { findObjection, readMemory, spentId, submissionId } from './memory.ts';
 import { isAlive, processIdentity } from './process-identity.ts';
 import { prepareSchema } from './schema.ts';
 import { prepareStatements, type Statements } from './statements.ts';
@@ -45,6 +45,7 @@ export function openSqliteJournal(path: string, options: SqliteJournalOptions = 
   const commits = createJournalCommits(database);
   return {
     findObjection: (ticket) => findObjection(statements, ticket),
+    bornAt: () => new Date(readMemory(statements).bornAt),
     receiptOf: (executionId) => receiptOf(statements, executionId),
     unacknowledged: () => statements.unacknowledged.all().map((row) => String(row['execution_id'])),
     redeem: (redemption) => commits.run(() => redeem(statements, owner, redemption)),
@@ -76,6 +77,7 @@ function openDatabase(path: string, timeout: number, now: Date): DatabaseSync {
 function redeem(statements: Statements, owner: string, redemption: Redemption): void {
   const { ticketId, executionId, expiresAt, draft, redeemedAt, approvals } = redemption;
   throwObjection(statements, redemption);
+  spendSubmission(statements, redemption);
   statements.open.run(executionId, ticketId, owner, expiresAt.getTime(), redeemedAt.getTime(), draft);
   for (const approval of approvals) consume(statements, executionId, approval);
 }
@@ -93,8 +95,13 @@ function consume(
 function refuse(statements: Statements, owner: string, refusal: SignedRefusal): void {
   const { ticketId, executionId, expiresAt, refusedAt, receiptJson } = refusal;
   throwObjection(statements, refusal);
+  spendSubmission(statements, refusal);
   const times = [expiresAt.getTime(), refusedAt.getTime()] as const;
   statements.openRefused.run(executionId, ticketId, owner, ...times, receiptJson);
+}
+
+function spendSubmission(statements: Statements, { submission }: TicketUse): void {
+  if (submission !== undefined) statements.spend.run(submissionId(submission));
 }
 
 function throwObjection(statements: Statements, ticket: TicketUse): void {

@@ -40,6 +40,7 @@ beforeEach(() => {
     offered: (_offer: Offer) => undefined,
     cancelled: (_executionId: string, graceMs: number) => void graces.push(graceMs),
     acknowledged: () => undefined,
+    policyChanged: () => undefined,
     withdrawn: () => undefined,
     running: () => 0,
   };

@@ -37,6 +37,8 @@ export interface LinkHandlers {
   /** What has not been redeemed yet is not to be. */
   withdrawn(executionId: string): void;
   acknowledged(executionId: string): void;
+  /** The gate has heard something new of the owners: it may be so. */
+  policyChanged(): void;
   /** Executions under way, for the heartbeat. */
   running(): number;
 }
@@ -103,6 +105,7 @@ class Connection implements LinkConnection {
     }
     if (message.$case === 'withdraw') withdrawn(message.value.executionId);
     if (message.$case === 'receiptAck') acknowledged(message.value.executionId);
+    if (message.$case === 'policyChanged') this.#handlers.policyChanged();
     if (message.$case === 'drain') this.isDraining = true;
   }
 

@@ -1,4 +1,5 @@
 import { guarded, isCscError } from '@csc-fleet/common/errors';
+import type { RepositorySource } from '@csc-fleet/common/policy-repository';
 import {
   type ConnectRequest,
   type ConnectResponse,
@@ -10,7 +11,7 @@ import {
   type TlsFiles,
 } from '@csc-fleet/common/rpc';
 import type { Log } from '@csc-fleet/common/service';
-import type { ClientDuplexStream } from '@grpc/grpc-js';
+import { type ClientDuplexStream, Metadata } from '@grpc/grpc-js';
 import type { OutputSink } from '../output/index.ts';
 import { heartbeatMs } from './connection.ts';
 import { createGrpcOutput } from './grpc-output.ts';
@@ -26,6 +27,8 @@ export interface GateLinkOptions {
 /** The gRPC way to the gate. */
 export interface GateLink {
   readonly output: OutputSink;
+  /** The owners' policy repository, as the gate mirrors it. */
+  readonly repository: RepositorySource;
   /** Keeps the executor connected until `close`: after a failure again, and again. */
   run(executor: Executor, log: Log): void;
   /** Says hello once more, on a connection that takes the place of this one; what runs does not notice. */
@@ -47,16 +50,32 @@ const controlChannel = { ...ownConnection, 'grpc.max_receive_message_length': 6 
 // The gate says nothing there but a length.
 const bulkChannel = { ...ownConnection, 'grpc.max_receive_message_length': 1024 };
 
+// What a host takes of one file of the policy repository, and its envelope.
+const filesChannel = { ...ownConnection, 'grpc.max_receive_message_length': 9 * 1024 * 1024 };
+const fileDeadlineMs = 20_000;
+
+function fetchPolicyFile(client: ExecutorLinkClient, path: string): Promise<Uint8Array | undefined> {
+  const deadline = Date.now() + fileDeadlineMs;
+  return new Promise((resolve, reject) => {
+    client.fetchPolicyFile({ path }, new Metadata(), { deadline }, (error, response) => {
+      if (error !== null) reject(fromServiceError(error));
+      else resolve(response.found ? response.content : undefined);
+    });
+  });
+}
+
 /** Opens the channels; nothing is dialled before `run`. Throws what the TLS files throw. */
 export function createGateLink({ address, tls }: GateLinkOptions): GateLink {
   const credentials = readChannelCredentials(tls);
   const control = new ExecutorLinkClient(address, credentials, controlChannel);
   const bulk = new ExecutorLinkClient(address, credentials, bulkChannel);
+  const files = new ExecutorLinkClient(address, credentials, filesChannel);
   const output = createGrpcOutput(bulk);
   const closing = new AbortController();
   let renew = (): void => {};
   return {
     output,
+    repository: { fetch: (path) => fetchPolicyFile(files, path) },
     run: (executor, log) => {
       renew = keepConnected(control, executor, closing.signal, log);
     },
@@ -66,6 +85,7 @@ export function createGateLink({ address, tls }: GateLinkOptions): GateLink {
       output.close();
       control.close();
       bulk.close();
+      files.close();
     },
   };
 }

@@ -6,6 +6,7 @@ import type { Hello, Offer } from '@csc-fleet/common/messages';
 import type { PolicySet } from '@csc-fleet/common/policy';
 import { asOwner, type Log } from '@csc-fleet/common/service';
 import { version } from '@csc-fleet/common/version';
+import { endsRunning, type OwnersWord } from '../admission/owners.ts';
 import { toUnsigned } from '../admission/refusal.ts';
 import type { ExecutionMode } from '../evidence/index.ts';
 import type { ExecutionLink } from '../execute.ts';
@@ -31,6 +32,8 @@ export interface Executor {
   delivered(): Promise<void>;
   /** Ends what runs: SIGTERM, and SIGKILL after `graceMs`. Each still gets its receipt. */
   cancelAll(graceMs: number): void;
+  /** Ends what the owners no longer let run, where they say so; each still gets its receipt. */
+  reconsider(word: OwnersWord): void;
   /** Drains, then gives everything back. Receipts that are not delivered are at the next start. */
   close(): Promise<void>;
 }
@@ -57,11 +60,16 @@ export interface ExecutorParts {
   readonly journal: Pick<Journal, 'unacknowledged'>;
   readonly outbox: Outbox;
   readonly deliveries: Deliveries;
+  /** Called when the gate is there, and when it has heard something new of the owners. */
+  readonly onPolicyNews: () => void;
   readonly clock: Clock;
   readonly log: Log;
   /** Called by `close`, once nothing runs. */
   release(): Promise<void>;
 }
+
+// What a job gets between SIGTERM and SIGKILL that its owners do not want to run any more.
+const revokedGraceMs = 2000;
 
 // Offers that may be looked at beside those that run and those that were refused in their place.
 const spareOffers = 16;
@@ -79,9 +87,13 @@ export class LinkedExecutor implements Executor {
 
   constructor(parts: ExecutorParts) {
     this.#parts = parts;
-    const { deliveries } = parts;
+    const { deliveries, onPolicyNews } = parts;
     this.#handlers = {
-      welcomed: () => deliveries.redeliver(),
+      welcomed() {
+        deliveries.redeliver();
+        onPolicyNews();
+      },
+      policyChanged: onPolicyNews,
       offered: (offer) => this.#offered(offer),
       cancelled: (executionId, graceMs) => this.#runs.get(executionId)?.stop('cancelled', graceMs),
       withdrawn: (executionId) => this.#runs.get(executionId)?.withdraw(),
@@ -111,6 +123,11 @@ export class LinkedExecutor implements Executor {
 
   cancelAll(graceMs: number): void {
     for (const run of this.#runs.values()) run.stop('cancelled', graceMs);
+  }
+
+  reconsider(word: OwnersWord): void {
+    for (const run of this.#runs.values())
+      if (run.subject !== undefined && endsRunning(word, run.subject)) run.stop('revoked', revokedGraceMs);
   }
 
   async close(): Promise<void> {

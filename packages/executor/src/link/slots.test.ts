@@ -4,7 +4,7 @@ import { makeContract } from '@csc-fleet/test-kit/contract';
 import { makeTestDirectory, openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { startVault, type TestingVault } from '@csc-fleet/test-kit/secrets/vault';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { defaultCeiling } from '../admission/ceiling.ts';
+import { defaultCeiling } from '../admission/host-ceiling.ts';
 import { createVaultProvider } from '../secrets/vault-provider.ts';
 
 let vault: TestingVault;

@@ -2,7 +2,7 @@ import { toTimestamp } from '@csc-fleet/common/encoding';
 import { makeContract } from '@csc-fleet/test-kit/contract';
 import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { defaultCeiling } from '../admission/ceiling.ts';
+import { defaultCeiling } from '../admission/host-ceiling.ts';
 
 let bench: Workbench;
 let reading: PromiseWithResolvers<void>;

@@ -2,7 +2,6 @@ import { realpathSync, statSync } from 'node:fs';
 import { argvs, type Command } from '@csc-fleet/common/contract';
 import { CscError, formatFaults } from '@csc-fleet/common/errors';
 import { isCoveredBy } from '@csc-fleet/common/paths';
-import type { HostCeiling } from '../admission/ceiling.ts';
 import type { Allowance } from '../admission/grant.ts';
 import { checkCommand } from '../command-rules/index.ts';
 import type { Place, Workplace } from './workplace.ts';
@@ -10,7 +9,6 @@ import type { Place, Workplace } from './workplace.ts';
 /** What places are made with. */
 export interface Workshop {
   readonly workplace: Workplace;
-  readonly ceiling: Pick<HostCeiling, 'inlineCode'>;
 }
 
 /** A place for a command, or why it cannot start at all, which is a failed run with exit code 126 and not a refusal. */
@@ -23,16 +21,12 @@ export type Furnished =
  * and what its programs are. Launches nothing. Throws HOST_CEILING_EXCEEDED, or a CscError that names the path that stands
  * in the way.
  */
-export function furnishCommand(
-  command: Command,
-  allowance: Allowance,
-  { workplace, ceiling }: Workshop,
-): Furnished {
+export function furnishCommand(command: Command, allowance: Allowance, { workplace }: Workshop): Furnished {
   const problem = findCwdProblem(command.cwd, allowance.policy.allowed_cwd_prefixes);
   if (problem !== undefined) return { kind: 'not_startable', why: problem };
   const place = workplace.furnish(command, allowance);
   try {
-    checkPrograms(command, place, allowance, ceiling);
+    checkPrograms(command, place, allowance);
     return { kind: 'place', place };
   } catch (error) {
     place.close();
@@ -41,12 +35,7 @@ export function furnishCommand(
 }
 
 // A symlink in a workspace must not make an interpreter of a tool.
-function checkPrograms(
-  command: Command,
-  { findProgram }: Place,
-  { policy }: Allowance,
-  { inlineCode }: Workshop['ceiling'],
-): void {
+function checkPrograms(command: Command, { findProgram }: Place, { policy, inlineCode }: Allowance): void {
   if (findProgram === undefined) return;
   const resolve = (program: string): string | undefined => {
     const found = findProgram(program);

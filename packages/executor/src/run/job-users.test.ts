@@ -5,7 +5,7 @@ import { probeHost } from '@csc-fleet/sandbox/doctor';
 import { makeContract, shell } from '@csc-fleet/test-kit/contract';
 import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { defaultCeiling } from '../admission/ceiling.ts';
+import { defaultCeiling } from '../admission/host-ceiling.ts';
 
 // Only root can give runs users of their own. The ids need no accounts.
 const gid = 61_900;

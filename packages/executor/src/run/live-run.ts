@@ -1,9 +1,10 @@
 import { CscError } from '@csc-fleet/common/errors';
+import type { RevocationSubject } from '@csc-fleet/common/owners';
 import type { Owner } from '@csc-fleet/common/service';
 import type { LaunchedProcess } from '@csc-fleet/sandbox/launch';
 
-/** Why a run is ended from outside of its commands. `fault`: the executor itself failed at it. */
-export type StopReason = 'cancelled' | 'output_limit' | 'fault';
+/** Why a run is ended from outside of its commands. `fault`: the executor itself failed at it. `revoked`: by the owners. */
+export type StopReason = 'cancelled' | 'output_limit' | 'fault' | 'revoked';
 
 /** One execution that is under way, as those see it that may have to end it. */
 export class LiveRun {
@@ -14,6 +15,8 @@ export class LiveRun {
    * there may still be a sandbox to take down or a receipt to deliver.
    */
   state: 'open' | 'refusing' | 'refused' | 'finished' = 'open';
+  /** What the owners may revoke of it. Absent before its ticket is known to be genuine. */
+  subject: RevocationSubject | undefined;
   #stopped: { readonly reason: StopReason; readonly graceMs: number } | undefined;
   #process: LaunchedProcess | undefined;
   #isWithdrawn = false;

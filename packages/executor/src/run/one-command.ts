@@ -157,6 +157,10 @@ const causes: Readonly<Record<Forced, Cause>> = {
   timeout: { ended: 'timeout', error: ({ timeout_sec: seconds }) => `it timed out after ${seconds} s` },
   cancelled: { ended: 'cancelled', error: () => 'it was cancelled' },
   fault: { ended: 'cancelled', error: () => 'the executor itself failed at it, and ended it' },
+  revoked: {
+    ended: 'cancelled',
+    error: () => 'the owners have revoked it or frozen the fleet, and it was ended',
+  },
   output_limit: {
     ended: 'output_limit',
     error: () => "its output could not be kept: this host's disk refused it",

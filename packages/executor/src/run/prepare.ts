@@ -3,6 +3,7 @@ import { CscError } from '@csc-fleet/common/errors';
 import type { Log } from '@csc-fleet/common/service';
 import { endedProcess, type LaunchedProcess, type Launcher } from '@csc-fleet/sandbox/launch';
 import type { Allowance, Belongings, Granted } from '../admission/grant.ts';
+import { toAsked } from '../admission/submission.ts';
 import { type Egress, openEgress } from '../egress/index.ts';
 import { type ReceiptSubject, type RecordedPlace, RunRecord } from '../evidence/index.ts';
 import type { OutputSpool, SpoolDirectory } from '../output/index.ts';
@@ -48,14 +49,23 @@ class Prepared {
   readonly record: RunRecord;
 
   constructor(
-    { contract, ticket, verifiedAt, document, approvals, belongings, allowance }: Granted,
+    { contract, ticket, verifiedAt, document, approvals, submitted, belongings, allowance }: Granted,
     { executorId, executionMode }: Here,
     spool: OutputSpool,
     first: PreparedCommand | PlannedCommand,
   ) {
     const startedAt = verifiedAt;
     this.contract = contract;
-    this.subject = { executorId, executionMode, contract, ticket, document, approvals, startedAt };
+    this.subject = {
+      executorId,
+      executionMode,
+      contract,
+      ticket,
+      document,
+      approvals,
+      asked: toAsked(submitted),
+      startedAt,
+    };
     this.belongings = belongings;
     this.allowance = allowance;
     this.spool = spool;

@@ -58,12 +58,12 @@ export async function redeem(
   spools: Pick<SpoolDirectory, 'scratch'>,
 ): Promise<RedeemedRun> {
   const { subject, first, record } = prepared;
-  const { ticket, approvals, startedAt, contract } = subject;
+  const { ticket, approvals, startedAt, contract, asked } = subject;
   const writes = contract.commands.some(({ write_paths: paths }) => paths.length > 0);
   const [since] = await Promise.all([
     writes ? fileTimeNow(spools.scratch(ticket.execution_id)).catch(() => undefined) : undefined,
     journal.redeem({
-      ...toUse(ticket),
+      ...toUse(ticket, asked?.submission),
       draft: toDraft(subject, record, first.command),
       redeemedAt: startedAt,
       approvals: toConsumed(approvals),

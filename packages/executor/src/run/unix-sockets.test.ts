@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { makeContract, shell } from '@csc-fleet/test-kit/contract';
 import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { defaultCeiling } from '../admission/ceiling.ts';
+import { defaultCeiling } from '../admission/host-ceiling.ts';
 
 let bench: Workbench;
 beforeAll(async () => {

@@ -3,8 +3,8 @@ import type { DualControl } from '@csc-fleet/common/approval';
 import type { KeyRing, Signer } from '@csc-fleet/common/crypto';
 import { type Clock, systemClock } from '@csc-fleet/common/encoding';
 import { makeDirectory } from '@csc-fleet/common/files';
+import { parseIdentity } from '@csc-fleet/common/identity';
 import { narrowLimits } from '@csc-fleet/common/limits';
-import type { PolicySet } from '@csc-fleet/common/policy';
 
 import { type Log, silentLog, sparingLog } from '@csc-fleet/common/service';
 import { type Cgroups, openCgroups, type Reserve } from '@csc-fleet/sandbox/cgroup';
@@ -12,7 +12,9 @@ import { type ProbeOptions, probeHost } from '@csc-fleet/sandbox/doctor';
 import { type JobUserLeases, JobUserPool, type RunAs, shareUser } from '@csc-fleet/sandbox/host';
 import { createBwrapLauncher, createLocalLauncher, type Launcher } from '@csc-fleet/sandbox/launch';
 import { defaultReserve, defaultRunLimits, type HostFacts, type RunLimits } from '@csc-fleet/sandbox/plan';
-import { defaultCeiling, type HostCeiling } from '../admission/ceiling.ts';
+import { defaultCeiling, type HostCeiling } from '../admission/host-ceiling.ts';
+import type { Owners } from '../admission/owners.ts';
+import { defaultSubmissionRules, type SubmissionRules } from '../admission/submission.ts';
 import type { ExecutionMode } from '../evidence/index.ts';
 import { type ExecutionPorts, execute } from '../execute.ts';
 
@@ -57,6 +59,8 @@ export interface ExecutorOptions {
   readonly seccompProfile?: string;
   /** The most that this host ever does. Default: no network, no secrets, no inline code. */
   readonly ceiling?: HostCeiling;
+  /** What a submission must be. Default: none is asked for, and where one comes it must hold. */
+  readonly submissions?: Partial<SubmissionRules>;
   /** Default: false. */
   readonly acceptUnsignedApprovals?: boolean;
   /** What a contract's dual_control_required comes to. Default: "refuse". */
@@ -71,8 +75,10 @@ export interface ExecutorOptions {
 export interface ExecutorDeps {
   /** The keys of the gates whose tickets count here. */
   readonly gateKeys: KeyRing;
-  /** The owner's policies. */
-  readonly policies: PolicySet;
+  /** Whose policies count here. */
+  readonly owners: Owners;
+  /** Called when the gate is there, and when it has heard something new of the owners. */
+  readonly onPolicyNews?: () => void;
   /** Where output logs go: the gate's `output`, or a gRPC channel. */
   readonly output: OutputSink;
   /** Signs the receipts. Default: a key in the state directory. */
@@ -110,13 +116,14 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
       executorId: options.executorId,
       identity: options.identity,
       signer,
-      policies: deps.policies,
+      policies: { all: () => deps.owners.current().policies.all() },
       executionMode: site.workplace.mode,
       labels: options.labels ?? {},
       slots: options.slots ?? 1,
     },
     execute: (offer, run, link) => execute(offer, run, ports, link),
     ...{ journal, outbox, deliveries, clock, log },
+    onPolicyNews: deps.onPolicyNews ?? (() => undefined),
     async release() {
       clearInterval(pruning);
       await deliveries.close();
@@ -134,8 +141,10 @@ async function choosePorts(options: ExecutorOptions, deps: ExecutorDeps): Promis
   const { jobUsers, workplace, launcher, runLimits } = await chooseWorkplace(options, deps);
   return {
     trust: { gateKeys: deps.gateKeys, executorId },
+    self: { trustDomain: parseIdentity(options.identity)?.trustDomain ?? '', labels: options.labels ?? {} },
     rules: {
-      policies: deps.policies,
+      owners: deps.owners,
+      submissions: { ...defaultSubmissionRules, ...options.submissions },
       ceiling,
       approvals: {
         acceptUnsigned: options.acceptUnsignedApprovals ?? false,
@@ -145,7 +154,7 @@ async function choosePorts(options: ExecutorOptions, deps: ExecutorDeps): Promis
       outputCaps: { stdout: limits.stdoutBytes, stderr: limits.stderrBytes },
     },
     stock: { jobUsers, ...(deps.secrets === undefined ? {} : { secrets: deps.secrets }) },
-    site: { workplace, launcher, ceiling, log },
+    site: { workplace, launcher, log },
     spools: new SpoolDirectory(join(stateDir, 'spool'), limits.spoolBytes),
     signer: deps.signer ?? readReceiptSigner(executorId, stateDir),
     journal: deps.journal ?? openSqliteJournal(join(stateDir, 'journal.sqlite'), { clock }),

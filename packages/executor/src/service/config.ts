@@ -8,11 +8,13 @@ import type { Reserve } from '@csc-fleet/sandbox/cgroup';
 import { isPool, type RunAs } from '@csc-fleet/sandbox/host';
 import { defaultReserve, defaultRunLimits, type RunLimits } from '@csc-fleet/sandbox/plan';
 import * as z from 'zod';
-import type { HostCeiling } from '../admission/ceiling.ts';
-import { ceilingConfig } from '../admission/ceiling-config.ts';
+import type { HostCeiling } from '../admission/host-ceiling.ts';
+import { ceilingConfig } from '../admission/host-ceiling.ts';
+import type { SubmissionRules } from '../admission/submission.ts';
 import type { ExecutionMode } from '../evidence/index.ts';
 import { defaultOutputLimits, type OutputLimits } from '../output/limits.ts';
 import { createSecretProvider, type SecretProvider, secretsConfig } from '../secrets/index.ts';
+import type { RepositoryConfig } from './owners.ts';
 
 /** An executor's config as it is used: paths absolute, defaults filled in. */
 export interface ExecutorConfig {
@@ -23,8 +25,11 @@ export interface ExecutorConfig {
   readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };
   /** A key ring file: the keys of the gates whose tickets count here. */
   readonly trustedGateKeys: string;
-  /** The directory of the owner's policy files. */
-  readonly policies: string;
+  /** The directory of the owner's policy files. Absent: there is a repository. */
+  readonly policies?: string;
+  /** Absent: there is a directory, and the gate is trusted to say who may use which policy. */
+  readonly policyRepository?: RepositoryConfig;
+  readonly submissions: SubmissionRules;
   readonly stateDir: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly slots: number;
@@ -86,7 +91,24 @@ function executorFile(file: string) {
     gate: z.strictObject({ address: z.string().regex(/^.+:\d{1,5}$/, 'must be HOST:PORT') }),
     tls: z.strictObject({ ca: path, cert: path, key: path }),
     trusted_gate_keys: path,
-    policies: path,
+    policies: path.exactOptional(),
+    policy_repository: z
+      .strictObject({
+        root: path,
+        from: z
+          .string()
+          .min(1)
+          .transform((from) => (from === 'gate' ? from : resolveFrom(file, from))),
+        max_staleness_sec: z
+          .int()
+          .min(10)
+          .default(24 * 3600),
+        refresh_sec: z.int().min(1).default(60),
+      })
+      .transform(camelKeys)
+      .exactOptional(),
+    require_signed_submissions: z.boolean().exactOptional(),
+    enforce: z.enum(['enforce', 'warn']).default('enforce'),
     state_dir: path,
     labels: z.record(labelName, labelValue).default({}),
     slots: z.int().min(1).max(maxSlots).exactOptional(),
@@ -135,7 +157,8 @@ function toExecutorConfig(
   config: z.output<ReturnType<typeof executorFile>>,
   context: z.core.$RefinementCtx,
 ): ExecutorConfig {
-  const { gate, limits, slots, ...rest } = camelKeys(config);
+  const { gate, limits, slots, enforce, requireSignedSubmissions, ...rest } = camelKeys(config);
+  checkOnePolicySource(rest, requireSignedSubmissions, context);
   const {
     stdout_bytes: stdoutBytes,
     stderr_bytes: stderrBytes,
@@ -145,10 +168,33 @@ function toExecutorConfig(
   return {
     ...rest,
     gateAddress: gate.address,
+    submissions: {
+      required: requireSignedSubmissions ?? rest.policyRepository !== undefined,
+      enforce,
+      maxStalenessMs: (rest.policyRepository?.maxStalenessSec ?? 0) * 1000,
+    },
     slots: toSlots(slots, rest.runAs, context),
     limits: { stdoutBytes, stderrBytes, spoolBytes },
     runLimits,
   };
+}
+
+function checkOnePolicySource(
+  { policies, policyRepository }: Pick<ExecutorConfig, 'policies' | 'policyRepository'>,
+  requireSigned: boolean | undefined,
+  context: z.core.$RefinementCtx,
+): void {
+  const fault = (path: string, message: string): void =>
+    context.addIssue({ code: 'custom', path: [path], message });
+  if (policies === undefined && policyRepository === undefined)
+    fault('policy_repository', 'is missing: name the owners’ repository here, or a plain folder in policies');
+  if (policies !== undefined && policyRepository !== undefined)
+    fault('policies', 'must not stand beside policy_repository: leave out the one that does not count');
+  if (policies !== undefined && requireSigned === true)
+    fault(
+      'require_signed_submissions',
+      'takes a policy_repository, whose bindings say which keys sign for whom',
+    );
 }
 
 // A slot without a user would never be used; it is the operator's to say which of the two numbers is meant.

@@ -5,7 +5,7 @@ import { artifactBytes } from '@csc-fleet/common/encoding';
 import { CscError, type Fault, isCscError, orThrow } from '@csc-fleet/common/errors';
 import { readBoundedFile } from '@csc-fleet/common/files';
 import { narrowLimits } from '@csc-fleet/common/limits';
-import type { PolicyDocument } from '@csc-fleet/common/policy';
+import type { PolicyDocument, PolicySet } from '@csc-fleet/common/policy';
 import { readPolicyDirectory } from '@csc-fleet/common/policy-directory';
 import type { SandboxReport } from '@csc-fleet/common/receipt';
 import type { EgressHost } from '@csc-fleet/common/schema';
@@ -25,6 +25,7 @@ import {
 import { noSecrets } from '../secrets/index.ts';
 import { toProbe } from './compose.ts';
 import { type ExecutorConfig, readExecutorConfig } from './config.ts';
+import { loadKnownWord, repositoryDirectory } from './owners.ts';
 
 /** What this host would make of a contract under one of its policies. */
 export interface Explanation {
@@ -84,16 +85,28 @@ async function openWorkplace(config: ExecutorConfig): Promise<Workplace> {
   return createSandboxWorkplace(await requireHost(toProbe(config)), config.env);
 }
 
-function choosePolicies({ policies: directory }: ExecutorConfig, name?: string): readonly PolicyDocument[] {
-  const policies = readPolicyDirectory(directory);
+function choosePolicies(config: ExecutorConfig, name?: string): readonly PolicyDocument[] {
+  const policies = readKnownPolicies(config);
   if (name === undefined) return policies.all();
   const document = policies.byName(name);
   if (document !== undefined) return [document];
   const known = policies.all().map(({ policy }) => policy.name);
   throw new CscError(
     'CONFIG_INVALID',
-    `${directory} holds no policy named ${name}; it has ${known.join(', ')}`,
+    `${config.policies ?? 'the policy repository'} holds no policy named ${name}; it has ${known.join(', ')}`,
   );
+}
+
+// Of a repository, what the executor has fetched of it.
+function readKnownPolicies({ policies, policyRepository, stateDir }: ExecutorConfig): PolicySet {
+  if (policies !== undefined) return readPolicyDirectory(policies);
+  const known =
+    policyRepository === undefined
+      ? undefined
+      : loadKnownWord(policyRepository, repositoryDirectory(stateDir));
+  if (known !== undefined) return known.policies;
+  const message = 'this host has fetched no policy repository yet: start its executor once, and ask again';
+  throw new CscError('POLICY_STALE', message);
 }
 
 function explain(
@@ -147,14 +160,14 @@ function faultsOf(check: () => void): readonly Fault[] {
 function explainCommand(
   command: Command,
   allowance: Allowance,
-  { ceiling, secrets }: ExecutorConfig,
+  { secrets }: ExecutorConfig,
   workplace: Workplace,
 ): CommandExplanation {
   const { id } = command;
   if (command.secret_refs.length > 0 && secrets === undefined)
     return { id, refused: "it needs secrets, and the executor's config has no `secrets` to take them from" };
   try {
-    const furnished = furnishCommand(command, allowance, { workplace, ceiling });
+    const furnished = furnishCommand(command, allowance, { workplace });
     if (furnished.kind === 'not_startable') return { id, refused: furnished.why };
     const { place } = furnished;
     try {

@@ -2,6 +2,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type KeyRing, readKeyRing } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
+import { readBoundedFile } from '@csc-fleet/common/files';
 import type { PolicySet } from '@csc-fleet/common/policy';
 import { readPolicyDirectory } from '@csc-fleet/common/policy-directory';
 
@@ -22,6 +23,16 @@ export function readOwnersGateKeys(path: string): KeyRing {
   checkKept(path);
   return keys;
 }
+
+/** The root of the policy repository that this host's owner has pinned. Throws FILE_UNREADABLE, and CONFIG_INVALID as above. */
+export function readPinnedRoot(path: string): Uint8Array {
+  const { bytes } = readBoundedFile(path, { maxBytes: maxRootBytes });
+  checkKept(path);
+  return bytes;
+}
+
+// What TUF's client takes.
+const maxRootBytes = 512_000;
 
 // A group may be that of the people who keep the policies.
 function checkKept(path: string): void {

@@ -7,14 +7,14 @@ import { createInterface } from 'node:readline';
 import { DatabaseSync } from 'node:sqlite';
 import { fileURLToPath } from 'node:url';
 import type { Offer } from '@csc-fleet/common/messages';
-import { createPolicySet } from '@csc-fleet/common/policy';
 import { sweepLeftovers } from '@csc-fleet/sandbox/host';
 import { makeContract } from '@csc-fleet/test-kit/contract';
+import { plainOwners } from '@csc-fleet/test-kit/executor/owners';
 import { ScriptedGate } from '@csc-fleet/test-kit/executor/scripted-gate';
 import { identity, makePolicy, makeTestDirectory } from '@csc-fleet/test-kit/executor/workbench';
 import { findProcesses } from '@csc-fleet/test-kit/sandbox/find-processes';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { defaultCeiling } from '../admission/ceiling.ts';
+import { defaultCeiling } from '../admission/host-ceiling.ts';
 import type { Executor } from '../link/linked-executor.ts';
 import { createExecutor } from './compose.ts';
 
@@ -77,7 +77,7 @@ async function start(gate = new ScriptedGate(seed)): Promise<ScriptedGate> {
       ...{ executorId: 'executor-1', identity, stateDir, executionMode: 'local' },
       ceiling: { ...defaultCeiling, inlineCode: true },
     },
-    { gateKeys: gate.keys, policies: createPolicySet([makePolicy(workspace)]), output: gate.output },
+    { gateKeys: gate.keys, owners: plainOwners([makePolicy(workspace)]), output: gate.output },
   );
   executors.push(executor);
   gate.connect(executor);

@@ -1,13 +1,16 @@
 import type { JsonLog } from '@csc-fleet/common/json-log';
-import type { ReloadablePolicySet } from '@csc-fleet/common/policy';
+import type { PolicySet, ReloadablePolicySet } from '@csc-fleet/common/policy';
 import { needRestart } from '@csc-fleet/common/service';
 import type { GateLink } from '../link/grpc-link.ts';
 import { type ExecutorConfig, readExecutorConfig } from './config.ts';
+import type { HostOwners } from './owners.ts';
 import { readOwnersPolicies } from './owners-files.ts';
 
 /** What a reload puts something else into. */
 export interface Reloadable {
-  readonly policies: ReloadablePolicySet;
+  /** Absent: there is a repository. */
+  readonly policies?: ReloadablePolicySet;
+  readonly owners: Pick<HostOwners, 'refresh'>;
   readonly link: Pick<GateLink, 'renew'>;
   readonly log: JsonLog;
 }
@@ -20,15 +23,25 @@ export interface Reloadable {
 export function createReload(configPath: string, config: ExecutorConfig, parts: Reloadable): () => object {
   return () => {
     const next = readExecutorConfig(configPath);
-    const policies = readOwnersPolicies(next.policies);
-    const hashes = (): string => String(parts.policies.all().map((it) => it.sha256));
-    const before = hashes();
-    parts.policies.replace(policies);
+    const replaced =
+      next.policies === undefined ? {} : replacePolicies(readOwnersPolicies(next.policies), parts);
     parts.log.setLevel(next.logLevel);
-    if (hashes() !== before) parts.link.renew();
+    void parts.owners.refresh();
     return {
-      policies: policies.all().map(({ policy }) => policy.name),
+      ...replaced,
       needs_restart: needRestart(config, next, ['policies', 'logLevel'], { runLimits: 'limits' }),
     };
   };
+}
+
+function replacePolicies(
+  next: PolicySet,
+  { policies, link }: Pick<Reloadable, 'policies' | 'link'>,
+): { readonly policies?: readonly string[] } {
+  if (policies === undefined) return {};
+  const hashes = (): string => String(policies.all().map((it) => it.sha256));
+  const before = hashes();
+  policies.replace(next);
+  if (hashes() !== before) link.renew();
+  return { policies: next.all().map(({ policy }) => policy.name) };
 }

@@ -1,0 +1,304 @@
+import { readdirSync } from 'node:fs';
+import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
+import { createSigner, type Signer, toBase64 } from '@csc-fleet/common/crypto';
+import { toTimestamp } from '@csc-fleet/common/encoding';
+import { orThrow } from '@csc-fleet/common/errors';
+import { signArtifact } from '@csc-fleet/common/evidence';
+import { createRevocations, parseHosts, type Revocation } from '@csc-fleet/common/owners';
+import { createPolicySet, type PolicyDocument, parseBindings } from '@csc-fleet/common/policy';
+import { parseSubmission, submissionSha256, type UnsignedSubmission } from '@csc-fleet/common/submission';
+import { makeContract } from '@csc-fleet/test-kit/contract';
+import type { OfferOverrides } from '@csc-fleet/test-kit/executor/scripted-gate';
+import { makePolicy, openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { OwnersWord } from './owners.ts';
+
+const alice = 'spiffe://csc.local/client/alice';
+const bob = 'spiffe://csc.local/client/bob';
+const keys: Record<string, Signer> = {
+  [alice]: createSigner(Buffer.alloc(32, 1), 'alice-1'),
+  [bob]: createSigner(Buffer.alloc(32, 2), 'bob-1'),
+};
+
+let bench: Workbench;
+let other: PolicyDocument;
+let word: OwnersWord = { policies: createPolicySet([]) };
+
+const entry = ([principal, { keyId, publicKey }]: [string, Signer]) => `
+  - principal: ${principal}
+    keys: [{key_id: ${keyId}, public_key: "${toBase64(publicKey)}"}]`;
+
+function bindings(more = ''): NonNullable<OwnersWord['bindings']> {
+  const text = `bindings_version: csc.bindings.v0.2
+bindings:
+  - identity: ${alice}
+    policies: [test]${more}
+  - identity: ${bob}
+    policies: [other]
+submitters:${Object.entries(keys).map(entry).join('')}
+`;
+  return orThrow(parseBindings(Buffer.from(text)), 'POLICY_INVALID', 'the bindings');
+}
+
+const hosts = (rules: string) =>
+  orThrow(
+    parseHosts(Buffer.from(`hosts_version: csc.hosts.v0.1\nhosts:\n${rules}`)),
+    'POLICY_INVALID',
+    'hosts',
+  ).hosts;
+
+const revoked = (kind: Revocation['kind'], id: string, running: Revocation['running'] = 'finish') =>
+  createRevocations([{ kind, id, since: '2026-11-27T12:00:00Z', reason: 'it was lost', running }]);
+
+async function open(submissions: object = { required: true }): Promise<void> {
+  bench = await openWorkbench({
+    executor: { labels: { tier: 'build' }, submissions },
+    deps: { owners: { current: () => word } },
+    policyLines: ['allow_secret_refs: true'],
+  });
+  other = makePolicy(bench.workspace, ['name: other', 'max_timeout_sec: 3600']);
+  word = {
+    policies: createPolicySet([bench.policy, other]),
+    bindings: bindings(),
+    version: 7,
+    refreshedAt: new Date(),
+  };
+}
+
+beforeEach(() => open());
+afterEach(() => bench.close());
+
+let nonces = 0;
+
+function submit(
+  contract: CommandContract,
+  over: Partial<UnsignedSubmission> = {},
+  by?: Signer,
+  now = new Date(),
+): Buffer {
+  nonces += 1;
+  const unsigned: UnsignedSubmission = {
+    submission_version: 'csc.submission.v0.1',
+    contract_sha256: contractSha256(contract),
+    principal: alice,
+    policy_profile: 'test',
+    nonce: nonces.toString(16).padStart(32, '0'),
+    audience: { trust_domain: 'csc.local', selector: {} },
+    not_before: toTimestamp(now),
+    expires_at: toTimestamp(new Date(Date.now() + 600_000)),
+    receipt_version: 'csc.receipt.v0.2',
+    options: {},
+    approvals: [],
+    ...over,
+  };
+  const signer = by ?? keys[unsigned.principal];
+  if (signer === undefined) throw new Error(`${unsigned.principal} has no key`);
+  return signArtifact(unsigned, signer, now);
+}
+
+function marking(over: Parameters<typeof makeContract>[2] = {}): CommandContract {
+  const command = { argv: ['sh', '-c', 'echo ran > out/mark'], write_paths: [bench.out] };
+  return makeContract(bench.workspace, [command], over);
+}
+
+/** What the gate offers by itself: its ticket says whatever it likes. */
+function offer(contract: CommandContract, over: OfferOverrides, policy = bench.policy): string {
+  return bench.gate.offer(contract, policy, { ...over, ticket: { principal: alice, ...over.ticket } });
+}
+
+async function reasonOf(
+  contract: CommandContract,
+  over: OfferOverrides,
+  policy?: PolicyDocument,
+): Promise<string> {
+  const { reason } = await bench.gate.next('refused', offer(contract, over, policy));
+  expect(readdirSync(bench.out)).toEqual([]);
+  return reason;
+}
+
+describe('what its principal signed', () => {
+  it('runs, and the receipt says for whom, by which submission and under which version of the owners’ word', async () => {
+    const contract = marking();
+    const submission = submit(contract);
+    const receipt = await bench.gate.receipt(offer(contract, { submission }));
+    expect(receipt).toMatchObject({
+      status: 'success',
+      principal: alice,
+      submission_sha256: submissionSha256(orThrow(parseSubmission(submission), 'INTERNAL', 'it')),
+      policy_version: 7,
+    });
+    expect(receipt).not.toHaveProperty('warnings');
+  });
+
+  it('gets less where it asked for less, whatever the ticket says', async () => {
+    const contract = makeContract(bench.workspace, [{ argv: ['sh', '-c', 'echo 0123456789'] }]);
+    const submission = submit(contract, { options: { limits: { stdout_bytes: 4 } } });
+    const { commands } = await bench.gate.receipt(offer(contract, { submission }));
+    expect(commands[0]).toMatchObject({ stdout_bytes: 4, stdout_truncated: true });
+  });
+});
+
+describe('a gate with its real key cannot have run', () => {
+  it.each<[string, string, (contract: CommandContract) => OfferOverrides]>([
+    ['what nobody has signed', 'SUBMISSION_INVALID', () => ({})],
+    [
+      'what it has signed itself',
+      'SUBMISSION_INVALID',
+      (contract) => ({ submission: submit(contract, {}, createSigner(Buffer.alloc(32, 9), 'alice-1')) }),
+    ],
+    [
+      'a contract of its own behind a submission',
+      'CONTRACT_HASH_MISMATCH',
+      () => ({ submission: submit(makeContract(bench.workspace, [{ argv: ['true'] }])) }),
+    ],
+    [
+      'one principal’s submission as another’s',
+      'TICKET_INVALID',
+      (contract) => ({ submission: submit(contract, { principal: bob, policy_profile: 'other' }) }),
+    ],
+    [
+      'it with another kind of receipt than was asked for',
+      'TICKET_INVALID',
+      (contract) => ({ submission: submit(contract, { receipt_version: 'csc.receipt.v0.1' }) }),
+    ],
+    [
+      'it under a ticket that names no submission',
+      'TICKET_INVALID',
+      (contract) => ({ submission: submit(contract), ticket: { submission_sha256: 'f'.repeat(64) } }),
+    ],
+    [
+      'it on another host than it is for',
+      'WRONG_AUDIENCE',
+      (contract) => ({
+        submission: submit(contract, {
+          audience: { trust_domain: 'csc.local', selector: {}, executor_id: 'executor-2' },
+        }),
+      }),
+    ],
+    [
+      'it on a host without the label that it asks for',
+      'WRONG_AUDIENCE',
+      (contract) => ({
+        submission: submit(contract, {
+          audience: { trust_domain: 'csc.local', selector: { tier: 'deploy' } },
+        }),
+      }),
+    ],
+  ])('%s', async (_, reason, over) => {
+    const contract = marking();
+    expect(await reasonOf(contract, over(contract))).toBe(reason);
+  });
+
+  it('what was submitted before this host’s journal began', async () => {
+    const contract = marking();
+    const past = new Date(Date.now() - 7_200_000);
+    const submission = submit(contract, { not_before: toTimestamp(past) }, undefined, past);
+    expect(await reasonOf(contract, { submission })).toBe('SUBMISSION_REPLAYED');
+  });
+
+  it('a contract under a policy that nobody has bound to its principal', async () => {
+    const contract = marking();
+    const submission = submit(contract, { policy_profile: 'other' });
+    expect(await reasonOf(contract, { submission }, other)).toBe('NOT_PERMITTED');
+  });
+
+  it('another policy than the profile that was asked for', async () => {
+    const contract = marking();
+    const ticket = { policy_profile: 'test' };
+    expect(await reasonOf(contract, { submission: submit(contract), ticket }, other)).toBe('POLICY_UNSIGNED');
+  });
+
+  it('one submission twice', async () => {
+    const contract = makeContract(bench.workspace, [{ argv: ['true'] }]);
+    const submission = submit(contract);
+    await bench.gate.receipt(offer(contract, { submission }));
+    expect(await reasonOf(contract, { submission })).toBe('SUBMISSION_REPLAYED');
+    await bench.restart();
+    expect(await reasonOf(contract, { submission })).toBe('SUBMISSION_REPLAYED');
+  });
+
+  it('a submission after its refusal was signed', async () => {
+    const contract = marking({ approval_mode: 'human_required' });
+    const submission = submit(contract);
+    const refused = await bench.gate.next('refused', offer(contract, { submission }));
+    expect(bench.gate.verify(refused.receiptJson)).toMatchObject({ status: 'blocked' });
+    expect(await reasonOf(contract, { submission })).toBe('SUBMISSION_REPLAYED');
+  });
+});
+
+describe('the owners’ word', () => {
+  const submitted = async (contract = marking()) => reasonOf(contract, { submission: submit(contract) });
+
+  it('stops everything where they have frozen the fleet', async () => {
+    word = { ...word, freeze: { since: '2026-11-27T12:00:00Z', reason: 'a key is lost', running: 'finish' } };
+    const contract = marking();
+    const refused = await bench.gate.next('refused', offer(contract, { submission: submit(contract) }));
+    expect(refused.message).toContain('EMERGENCY_DENY_ALL');
+  });
+
+  it('does not count where it is too old', async () => {
+    word = { ...word, refreshedAt: new Date(Date.now() - 25 * 3_600_000) };
+    expect(await submitted()).toBe('POLICY_STALE');
+  });
+
+  it.each<[Revocation['kind'], string, string]>([
+    ['principal', alice, 'NOT_PERMITTED'],
+    ['key', 'alice-1', 'SUBMISSION_INVALID'],
+    ['host', 'executor-1', 'NOT_PERMITTED'],
+    ['profile', 'test', 'NOT_PERMITTED'],
+  ])('takes a %s from those whom hosts run something for', async (kind, id, reason) => {
+    word = { ...word, revocations: revoked(kind, id) };
+    expect(await submitted()).toBe(reason);
+  });
+
+  it('keeps a binding to hosts with its labels', async () => {
+    word = { ...word, bindings: bindings('\n    hosts: {tier: deploy}') };
+    expect(await submitted()).toBe('NOT_PERMITTED');
+  });
+
+  it('binds secrets to principal and profile', async () => {
+    const secret = makeContract(bench.workspace, [{ argv: ['true'], secret_refs: ['TOKEN'] }]);
+    expect(await submitted(secret)).toBe('NOT_PERMITTED');
+  });
+
+  it.each([
+    ['names no host with its labels', '  - {labels: {tier: deploy}}\n'],
+    ['keeps the profile off it', '  - {labels: {}, policies: [other]}\n'],
+    ['lets it run nothing for the principal', `  - {labels: {}, principals: ["${bob}"]}\n`],
+    ['opens other paths', '  - {labels: {}, path_roots: [/opt]}\n'],
+    ['allows other programs', '  - {labels: {tier: build}, commands: [cat]}\n'],
+    ['allows no inline code', '  - {labels: {tier: build}}\n'],
+  ])('bounds a host beside its own ceiling: hosts.yaml %s', async (_, rules) => {
+    word = { ...word, hosts: hosts(rules) };
+    expect(await submitted()).toBe('HOST_CEILING_EXCEEDED');
+  });
+
+  it('ends what runs where a revocation says so, with a receipt', async () => {
+    const contract = makeContract(bench.workspace, [{ argv: ['sleep', '3'] }]);
+    const id = offer(contract, { submission: submit(contract) });
+    await bench.gate.next('commandStarted', id);
+    bench.executor.reconsider({ ...word, revocations: revoked('principal', bob, 'end') });
+    bench.executor.reconsider({ ...word, revocations: revoked('principal', alice, 'end') });
+    const receipt = await bench.gate.receipt(id);
+    expect(receipt).toMatchObject({ status: 'failed', ended: 'cancelled' });
+    expect(receipt.error).toContain('the owners have revoked it');
+  });
+});
+
+describe('a host that only tries it out', () => {
+  it('runs what it would refuse, and its receipt says why', async () => {
+    await bench.close();
+    await open({ required: true, enforce: 'warn' });
+    const contract = makeContract(bench.workspace, [{ argv: ['true'] }]);
+    const receipt = await bench.gate.receipt(offer(contract, {}));
+    expect(receipt.status).toBe('success');
+    expect(receipt.warnings).toEqual([expect.stringMatching(/^SUBMISSION_INVALID: /)]);
+  });
+
+  it('still runs nothing that is revoked', async () => {
+    await bench.close();
+    await open({ required: true, enforce: 'warn' });
+    word = { ...word, revocations: revoked('principal', alice) };
+    expect(await reasonOf(marking(), {})).toBe('NOT_PERMITTED');
+  });
+});

@@ -1,0 +1,272 @@
+import type { CommandContract } from '@csc-fleet/common/contract';
+import { createKeyRing, type KeyRing } from '@csc-fleet/common/crypto';
+import { parseTimestamp } from '@csc-fleet/common/encoding';
+import { CscError, isCscError } from '@csc-fleet/common/errors';
+import { openSubmission } from '@csc-fleet/common/evidence';
+import { hasLabels, type RevocationSubject } from '@csc-fleet/common/owners';
+import {
+  type Bindings,
+  bindingOf,
+  bindPolicy,
+  type PolicyDocument,
+  submitterKeys,
+} from '@csc-fleet/common/policy';
+import { type Submission, submissionSha256 } from '@csc-fleet/common/submission';
+import type { ExecutionTicket } from '@csc-fleet/common/ticket';
+import type { Asked } from '../evidence/index.ts';
+import { checkFresh, checkNotFrozen, type OwnersWord } from './owners.ts';
+import type { GenuineTicket } from './verify-ticket.ts';
+
+/** What this host's owner has said of submissions. */
+export interface SubmissionRules {
+  /** Nothing runs without one. */
+  readonly required: boolean;
+  /** `warn`: what would be refused runs all the same, and log and receipt say why it should not have. */
+  readonly enforce: 'enforce' | 'warn';
+  /** How old the owners' word may be. */
+  readonly maxStalenessMs: number;
+}
+
+/** What holds where the owner says nothing. */
+export const defaultSubmissionRules: SubmissionRules = {
+  required: false,
+  enforce: 'enforce',
+  maxStalenessMs: 24 * 3_600_000,
+};
+
+/** All that a submission is believed by: none of it comes from the gate that sent it. */
+export interface SubmissionTrust {
+  readonly owners: OwnersWord;
+  readonly rules: SubmissionRules;
+  readonly trustDomain: string;
+  readonly executorId: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** When this host's journal began: what was submitted before may have been used by one that is lost. */
+  readonly journalBornAt: Date;
+  /** By this host's clock. */
+  readonly now: Date;
+}
+
+/** A submission that its principal signed. */
+export interface GenuineSubmission {
+  readonly principal: string;
+  readonly nonce: string;
+  readonly sha256: string;
+  /** That signed it. */
+  readonly keyId: string;
+  /** It names this very host, so that no other runs it. */
+  readonly isBound: boolean;
+  readonly limits: Submission['options']['limits'];
+}
+
+class Submitted {
+  protected readonly step = 'submitted';
+  readonly contract: CommandContract;
+  readonly ticket: ExecutionTicket;
+  readonly verifiedAt: Date;
+  /** What the owners said then: a run ends as it began, whatever they say next. */
+  readonly owners: OwnersWord;
+  /** Absent: this host does not ask for one, and none came. */
+  readonly submission: GenuineSubmission | undefined;
+  /** Why it would have been refused, were the owner not only trying it out. */
+  readonly warnings: readonly string[];
+
+  constructor(
+    { contract, ticket, verifiedAt }: GenuineTicket,
+    owners: OwnersWord,
+    submission: GenuineSubmission | undefined,
+    warnings: readonly string[],
+  ) {
+    this.contract = contract;
+    this.ticket = ticket;
+    this.verifiedAt = verifiedAt;
+    this.owners = owners;
+    this.submission = submission;
+    this.warnings = warnings;
+  }
+}
+
+/**
+ * The principal of the ticket asked for this contract, may use its profile here, and nobody has taken that back: the
+ * gate had no say in it. Where the owners have published no bindings, it is the gate that says so.
+ */
+export type SubmittedTicket = Submitted;
+
+/**
+ * Holds an offer against what the owners say, in this order: their word is fresh and nothing is frozen; the submission
+ * is genuine; the ticket says nothing else than it; nobody is revoked; the principal is bound to the profile, here.
+ * Throws POLICY_STALE, NOT_PERMITTED, SUBMISSION_INVALID, SUBMISSION_EXPIRED, SUBMISSION_REPLAYED, WRONG_AUDIENCE,
+ * CONTRACT_HASH_MISMATCH, POLICY_UNSIGNED.
+ * @param submissionJson empty: none came
+ */
+export function verifySubmission(
+  genuine: GenuineTicket,
+  submissionJson: Uint8Array,
+  trust: SubmissionTrust,
+): SubmittedTicket {
+  const { owners, rules, now } = trust;
+  const trial = new Trial(rules.enforce);
+  checkNotFrozen(owners);
+  trial.check(() => checkFresh(owners, now, rules.maxStalenessMs));
+  const { bindings } = owners;
+  if (bindings === undefined) return new Submitted(genuine, owners, undefined, trial.warnings);
+  const submission = trial.check(() => findSubmission(genuine, submissionJson, bindings, trust));
+  checkNotRevoked(genuine.ticket, submission, trust);
+  trial.check(() => checkBinding(genuine, bindings, trust));
+  return new Submitted(genuine, owners, submission, trial.warnings);
+}
+
+/** What would be refused, for an owner who only tries it out. */
+class Trial {
+  readonly warnings: string[] = [];
+  readonly #enforce: SubmissionRules['enforce'];
+
+  constructor(enforce: SubmissionRules['enforce']) {
+    this.#enforce = enforce;
+  }
+
+  check<T>(step: () => T): T | undefined {
+    try {
+      return step();
+    } catch (error) {
+      if (this.#enforce === 'enforce' || !isCscError(error)) throw error;
+      this.warnings.push(`${error.code}: ${error.message}`);
+      return undefined;
+    }
+  }
+}
+
+function findSubmission(
+  genuine: GenuineTicket,
+  submissionJson: Uint8Array,
+  bindings: Bindings,
+  trust: SubmissionTrust,
+): GenuineSubmission | undefined {
+  if (submissionJson.length === 0) {
+    if (!trust.rules.required) return undefined;
+    const message =
+      'the submission was refused: none came, and this host runs nothing that its submitter has not signed (csc login)';
+    throw new CscError('SUBMISSION_INVALID', message);
+  }
+  const submission = openSubmission(submissionJson, {
+    keysOf: (principal) => unrevokedKeys(bindings, principal, trust.owners),
+    trustDomain: trust.trustDomain,
+    now: trust.now,
+    contractSha256: genuine.ticket.contract_sha256,
+    host: trust,
+  });
+  checkAgreement(genuine.ticket, submission);
+  checkJournalKnows(submission, trust);
+  return toGenuine(submission, trust.executorId);
+}
+
+// A stolen key signs whatever date it likes, so that nothing of it counts.
+function unrevokedKeys(
+  bindings: Bindings,
+  principal: string,
+  { revocations }: OwnersWord,
+): KeyRing | undefined {
+  const keys = submitterKeys(bindings, principal);
+  const revoked = revocations?.revokedKeys();
+  if (keys === undefined || revoked === undefined) return keys;
+  return createKeyRing(
+    keys.entries().map((key) => {
+      const revokedAt = revoked.get(key.keyId);
+      return revokedAt === undefined ? key : { ...key, revokedAt };
+    }),
+  );
+}
+
+// The gate can give less than was asked for, and nothing else.
+function checkAgreement(ticket: ExecutionTicket, submission: Submission): void {
+  const differs = (what: string): CscError =>
+    new CscError('TICKET_INVALID', `the ticket was refused: its ${what} is not what was submitted`);
+  if (ticket.principal !== submission.principal) throw differs('principal');
+  if (submission.policy_profile !== undefined && ticket.policy_profile !== submission.policy_profile)
+    throw differs('policy_profile');
+  if (ticket.grant.receipt_version !== submission.receipt_version) throw differs('receipt_version');
+  if (ticket.submission_sha256 !== submissionSha256(submission)) throw differs('submission_sha256');
+}
+
+// A journal that is lost has used nothing that begins after its successor does.
+function checkJournalKnows({ not_before: notBefore }: Submission, { journalBornAt }: SubmissionTrust): void {
+  if (toDate(notBefore) >= journalBornAt) return;
+  const message = `the submission was made before this host's journal began, at ${journalBornAt.toISOString()}: it may have been used then; submit it again`;
+  throw new CscError('SUBMISSION_REPLAYED', message);
+}
+
+function checkNotRevoked(
+  ticket: ExecutionTicket,
+  submission: GenuineSubmission | undefined,
+  { owners, executorId }: SubmissionTrust,
+): void {
+  const revoked = owners.revocations?.find(subjectOf({ ticket, submission }, executorId));
+  if (revoked === undefined) return;
+  const message = `the owners have revoked the ${revoked.kind} ${revoked.id} since ${revoked.since}: ${revoked.reason}`;
+  throw new CscError('NOT_PERMITTED', message);
+}
+
+/** What of a run the owners may revoke. */
+export function subjectOf(
+  { ticket, submission }: Pick<SubmittedTicket, 'ticket' | 'submission'>,
+  executorId: string,
+): RevocationSubject {
+  return {
+    principal: ticket.principal,
+    executorId,
+    executionId: ticket.execution_id,
+    profile: ticket.policy_profile,
+    ...(submission === undefined ? {} : { keyId: submission.keyId }),
+  };
+}
+
+// What the gate decided by must be what the owners' bindings come to here.
+function checkBinding({ contract, ticket }: GenuineTicket, bindings: Bindings, trust: SubmissionTrust): void {
+  const { principal, policy_profile: profile } = ticket;
+  const document = bindPolicy(bindings, trust.owners.policies, principal, profile);
+  if (document.sha256 !== ticket.policy_sha256.toLowerCase()) throw otherVersion(document, ticket);
+  const binding = bindingOf(bindings, principal);
+  if (!hasLabels(trust.labels, binding?.hosts ?? {}))
+    throw new CscError(
+      'NOT_PERMITTED',
+      `bindings.yaml lets ${principal} run nothing on a host with the labels of this one`,
+    );
+  const wanted = new Set(contract.commands.flatMap(({ secret_refs: secrets }) => secrets));
+  const bound = binding?.secrets;
+  if (bound === undefined) return;
+  const missing = [...wanted].filter((name) => bound[profile]?.includes(name) !== true);
+  if (missing.length === 0) return;
+  const message = `bindings.yaml gives ${principal} under ${profile} no secret named ${missing.join(', ')}`;
+  throw new CscError('NOT_PERMITTED', message);
+}
+
+function otherVersion({ policy, sha256 }: PolicyDocument, ticket: ExecutionTicket): CscError {
+  const message = `the gate decided under another version of ${policy.name} (${ticket.policy_sha256}) than this host's owners have published (${sha256}); it is decided again once the gate has it`;
+  return new CscError('POLICY_UNSIGNED', message);
+}
+
+/** What a receipt says of it. */
+export function toAsked({ submission, owners: { version }, warnings }: SubmittedTicket): Asked {
+  return {
+    warnings,
+    ...(submission === undefined ? {} : { submission }),
+    ...(version === undefined ? {} : { policyVersion: version }),
+  };
+}
+
+function toGenuine(submission: Submission, executorId: string): GenuineSubmission {
+  const { principal, nonce, signature, audience, options } = submission;
+  return {
+    principal,
+    nonce,
+    sha256: submissionSha256(submission),
+    keyId: signature.key_id,
+    isBound: audience.executor_id === executorId,
+    limits: options.limits,
+  };
+}
+
+// openSubmission has let nothing else through; if it ever did, the beginning of time is long over.
+function toDate(text: string): Date {
+  return parseTimestamp(text) ?? new Date(0);
+}

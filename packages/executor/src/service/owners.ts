@@ -1,0 +1,161 @@
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Clock, systemClock } from '@csc-fleet/common/encoding';
+import { isCscError } from '@csc-fleet/common/errors';
+import { createPolicySet, type PolicySet } from '@csc-fleet/common/policy';
+import {
+  createDirectorySource,
+  createPolicyMirror,
+  type PolicyMirror,
+  type RepositorySource,
+} from '@csc-fleet/common/policy-repository';
+import type { Log } from '@csc-fleet/common/service';
+import type { Owners, OwnersWord } from '../admission/owners.ts';
+import { readPinnedRoot } from './owners-files.ts';
+
+/** Where a host has its fleet's policy repository from. */
+export interface RepositoryConfig {
+  /** The root.json that this host's owner has pinned. */
+  readonly root: string;
+  /** `gate`, or the folder of a published repository. Neither is believed anything. */
+  readonly from: string;
+  /** How old the owners' word may be. */
+  readonly maxStalenessSec: number;
+  /** How often something newer is asked for. */
+  readonly refreshSec: number;
+}
+
+/** A host's owners, who may say something else at any time. */
+export interface HostOwners extends Owners {
+  /** Asks for something newer. Resolves once that counts, or is known not to; never rejects. */
+  refresh(): Promise<void>;
+  /** Called with the owners' word each time that it changes. */
+  onChange(listener: (word: OwnersWord) => void): void;
+  close(): void;
+}
+
+/** Owners whose policies lie in a plain folder: the gate is then trusted to say who may use which. */
+export function createPlainOwners(policies: PolicySet): HostOwners {
+  return {
+    current: () => ({ policies }),
+    refresh: () => Promise.resolve(),
+    onChange: () => undefined,
+    close: () => undefined,
+  };
+}
+
+/** Where a host keeps what it has fetched of its repository. */
+export function repositoryDirectory(stateDir: string): string {
+  return join(stateDir, 'policy');
+}
+
+/** What was fetched last, without asking anybody; undefined where there is nothing. Throws as `PolicyMirror.load` does. */
+export function loadKnownWord(config: RepositoryConfig, directory: string): OwnersWord | undefined {
+  const source = { fetch: () => Promise.resolve(undefined) };
+  return createPolicyMirror({
+    directory,
+    pinnedRoot: readPinnedRoot(config.root),
+    source,
+    clock: systemClock,
+  }).load();
+}
+
+// What a host knows that has never heard from its repository: nobody may do anything.
+const nothingHeard: OwnersWord = {
+  policies: createPolicySet([]),
+  bindings: { bindings: [] },
+  refreshedAt: new Date(0),
+};
+
+export interface RepositoryOwnersOptions {
+  readonly config: RepositoryConfig;
+  /** Holds the last good version. */
+  readonly directory: string;
+  /** Where files come from where the config says `gate`. */
+  readonly gate: RepositorySource;
+  readonly log: Log;
+  readonly clock?: Clock;
+}
+
+/**
+ * Owners who publish a repository. What was published last is known at once, also where nobody can be asked; what is new
+ * counts as a whole, from one moment on. Throws FILE_UNREADABLE where the pinned root cannot be read.
+ */
+export function createRepositoryOwners(options: RepositoryOwnersOptions): HostOwners {
+  const { config, directory, gate, log, clock = systemClock } = options;
+  const pinnedRoot = readPinnedRoot(config.root);
+  const source = config.from === 'gate' ? gate : createDirectorySource(config.from);
+  const mirror = createPolicyMirror({ directory, pinnedRoot, source, clock });
+  return new RepositoryOwners(mirror, config, log);
+}
+
+// Between one look and the next.
+const restMs = 250;
+
+class RepositoryOwners implements HostOwners {
+  readonly #mirror: PolicyMirror;
+  readonly #log: Log;
+  readonly #listeners: ((word: OwnersWord) => void)[] = [];
+  readonly #timer: NodeJS.Timeout;
+  #word: OwnersWord;
+  #work: Promise<void> = Promise.resolve();
+  #next: Promise<void> | undefined;
+
+  constructor(mirror: PolicyMirror, { refreshSec }: RepositoryConfig, log: Log) {
+    this.#mirror = mirror;
+    this.#log = log;
+    this.#word = this.#load();
+    this.#timer = setInterval(() => void this.refresh(), refreshSec * 1000).unref();
+  }
+
+  current(): OwnersWord {
+    return this.#word;
+  }
+
+  // One after the other, as a mirror is written by one at a time; and whoever asks while another waits gets that one's
+  // answer, so that a gate cannot have a host do nothing else.
+  refresh(): Promise<void> {
+    this.#next ??= this.#work.then(async () => {
+      this.#next = undefined;
+      await this.#refresh();
+      await sleep(restMs, undefined, { ref: false });
+    });
+    this.#work = this.#next;
+    return this.#next;
+  }
+
+  onChange(listener: (word: OwnersWord) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+
+  // What cannot be read any more is fetched again; until then it is as if nothing had been heard.
+  #load(): OwnersWord {
+    try {
+      return this.#mirror.load() ?? nothingHeard;
+    } catch (error) {
+      this.#log.warn(
+        { error },
+        'the policy repository that was kept on disk cannot be used; it is fetched anew',
+      );
+      return nothingHeard;
+    }
+  }
+
+  async #refresh(): Promise<void> {
+    const before = this.#word.version;
+    try {
+      this.#word = await this.#mirror.refresh();
+    } catch (error) {
+      const code = isCscError(error) ? error.code : 'INTERNAL';
+      this.#log.warn({ error, code, version: before }, 'the policy repository could not be refreshed');
+      return;
+    }
+    if (this.#word.version === before) return;
+    this.#log.info({ version: this.#word.version }, 'the owners have published something new');
+    for (const listener of this.#listeners) listener(this.#word);
+  }
+}
