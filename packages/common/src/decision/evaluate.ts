@@ -1,8 +1,8 @@
 import type { Command, CommandContract } from '../contract/index.ts';
 import type { Policy, PolicyDocument } from '../policy/index.ts';
 import { type Classification, classifyEffect } from './classify.ts';
-import { checkArgvs, checkLimits } from './command-checks.ts';
 import { allowed, type CommandFinding, type Finding, isDenial } from './finding.ts';
+import { checkArgvs, checkLimits } from './judge-command.ts';
 import { type ReasonCode, reasonCodes, type Verdict } from './reason-codes.ts';
 
 /** What a command is taken to do. */

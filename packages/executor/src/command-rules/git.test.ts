@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { checkCommand } from './check-command.ts';
+import { checkCommand } from './judge-command.ts';
 
 /** Rows are command lines; `_` stands for one word with blanks in it. */
 function split(line: string): string[] {

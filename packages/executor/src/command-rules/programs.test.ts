@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { findInlineCode, unwrap } from './check-command.ts';
+import { findInlineCode, unwrap } from './judge-command.ts';
 
 /** Rows are command lines, in which `_` stands for code with blanks and quotes in it. */
 function split(line: string): string[] {

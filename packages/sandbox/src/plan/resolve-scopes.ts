@@ -4,9 +4,9 @@ import { CscError } from '@csc-fleet/common/errors';
 import { isCoveredBy } from '@csc-fleet/common/paths';
 import { findClosedParent, isWithin, type Walk, walkPath } from '../host/index.ts';
 import { arrangeScopes } from './arrange-scopes.ts';
-import { checkCreatable, createWritePath } from './create-write-path.ts';
 import type { RunFacts } from './facts.ts';
 import { expandGlob, isGlob, stripTree } from './glob.ts';
+import { checkCreatable, createWritePath } from './make-write-path.ts';
 import {
   type OpenScope,
   openFor,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type CommandRules, checkCommand } from './check-command.ts';
+import { type CommandRules, checkCommand } from './judge-command.ts';
 
 const files: Readonly<Record<string, string>> = {
   sh: '/usr/bin/dash',

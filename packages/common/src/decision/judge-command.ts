@@ -1,6 +1,6 @@
 import { argvs, networkModes } from '../contract/index.ts';
 import { allowed, type CommandCheck, type CommandFinding, shown } from './finding.ts';
-import { checkCwd, checkReads, checkWrites } from './path-checks.ts';
+import { checkCwd, checkReads, checkWrites } from './judge-paths.ts';
 import type { ReasonCode } from './reason-codes.ts';
 
 /** Step 2a: each argv[0] is allowed, and no denied prefix starts the argv. */
