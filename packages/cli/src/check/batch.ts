@@ -20,7 +20,7 @@ const policiesKept = 64;
  * `{"error": …}` line for what cannot be parsed. A policy that is a string is YAML text, a contract that is one is
  * JSON text. No line ends the batch. Other members of a line are its sender's own and are not looked at.
  */
-export async function checkBatch(
+export async function decideBatch(
   input: AsyncIterable<Uint8Array>,
   write: (text: string) => Promise<void>,
 ): Promise<void> {

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
-import { checkBatch } from '../check/batch.ts';
+import { decideBatch } from '../check/batch.ts';
 import { decide, readContractInput, readPolicyInput } from '../check/decide.ts';
 import { openInput } from '../files/read-input.ts';
 import { describeDecision } from '../show/decision.ts';
@@ -45,7 +45,7 @@ export function defineCheck(command: Command): void {
 
 async function batch(command: Command, file: string, extra: string | undefined): Promise<number> {
   if (extra !== undefined) command.error('error: --batch takes its contracts and policies from its lines');
-  await checkBatch(openInput(file), writeOut);
+  await decideBatch(openInput(file), writeOut);
   return 0;
 }
 

@@ -61,11 +61,11 @@ export const commandSchema = z
     timeout_sec: integer({ min: 1, max: 86_400 }),
     proposed_effect_type: oneOf(effectTypes),
   })
-  .superRefine(checkForm, { when: () => true })
+  .superRefine(refineForm, { when: () => true })
   .meta({ id: 'Command', ...exactlyOneForm });
 
 // Runs beside the members' own faults, so that all come at once; the value may be anything.
-function checkForm(command: unknown, context: z.core.$RefinementCtx): void {
+function refineForm(command: unknown, context: z.core.$RefinementCtx): void {
   if (typeof command !== 'object' || command === null || Array.isArray(command)) return;
   const both = 'exec' in command && 'pipeline' in command;
   const neither = !('exec' in command) && !('pipeline' in command);

@@ -21,7 +21,7 @@ const commands = z
   .array(commandSchema)
   .min(1)
   .max(20)
-  .superRefine(checkUniqueIds, { when: () => true });
+  .superRefine(refineUniqueIds, { when: () => true });
 
 /** The rules of a CommandContract (protocol §1). */
 export const contractSchema = z
@@ -46,7 +46,7 @@ export const contractSchema = z
   });
 
 // Runs beside the commands' own faults, so that all come at once; the value may be anything.
-function checkUniqueIds(value: unknown, context: z.core.$RefinementCtx): void {
+function refineUniqueIds(value: unknown, context: z.core.$RefinementCtx): void {
   if (!Array.isArray(value)) return;
   const first = new Map<unknown, number>();
   for (const [index, command] of value.entries()) {

@@ -33,13 +33,13 @@ const entry = z.strictObject({
 /** Keys as a key ring file and `bindings.yaml` list them; no id twice. Gives KeyEntries. */
 export const keyList = z
   .array(entry)
-  .superRefine(checkIds, { when: () => true })
+  .superRefine(refineIds, { when: () => true })
   .transform((keys) => keys.map(toEntry));
 
 const keyRing = z.strictObject({ keys: keyList });
 
 // Runs beside the entries' own faults, so that all come at once; the value may be anything.
-function checkIds(value: unknown, context: z.core.$RefinementCtx): void {
+function refineIds(value: unknown, context: z.core.$RefinementCtx): void {
   if (!Array.isArray(value)) return;
   const ids = new Set<unknown>();
   for (const [index, item] of value.entries()) {

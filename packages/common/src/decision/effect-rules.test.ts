@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { JsonObject } from '../encoding/index.ts';
 import { orThrow } from '../errors/index.ts';
 import { policyFromJson } from '../policy/index.ts';
-import { checkSamples, parseSamples } from '../policy-directory/index.ts';
+import { judgeSamples, parseSamples } from '../policy-directory/index.ts';
 import { toContract } from '../policy-directory/samples.ts';
 import { type Evaluation, evaluate } from './evaluate.ts';
 
@@ -151,7 +151,7 @@ samples:
   - { name: x, commands: [{ argv: [git, push] }], decision: needs_approval, reason_code: EFFECT_RECLASSIFIED }
 `;
     const samples = orThrow(parseSamples(Buffer.from(text)), 'POLICY_INVALID', 'the samples');
-    expect(checkSamples(samples, policy())).toEqual([]);
-    expect(checkSamples(samples, policy({ effect_rules: [] }))).toHaveLength(1);
+    expect(judgeSamples(samples, policy())).toEqual([]);
+    expect(judgeSamples(samples, policy({ effect_rules: [] }))).toHaveLength(1);
   });
 });

@@ -2,7 +2,7 @@ import type { Command, CommandContract } from '../contract/index.ts';
 import type { Policy, PolicyDocument } from '../policy/index.ts';
 import { type Classification, classifyEffect } from './classify.ts';
 import { allowed, type CommandFinding, type Finding, isDenial } from './finding.ts';
-import { checkArgvs, checkLimits } from './judge-command.ts';
+import { judgeArgvs, judgeLimits } from './judge-command.ts';
 import { type ReasonCode, reasonCodes, type Verdict } from './reason-codes.ts';
 
 /** What a command is taken to do. */
@@ -34,24 +34,24 @@ export interface Evaluation {
  */
 export function evaluate(contract: CommandContract, { policy }: PolicyDocument): Evaluation {
   const { policy_schema_version: version } = policy;
-  let findings = checkRiskClass(contract, policy);
+  let findings = judgeRiskClass(contract, policy);
   const classifiedEffects: ClassifiedEffect[] = [];
   for (const [index, command] of contract.commands.entries()) {
     const place = placeFindings(command, index);
     const classification = classifyEffect(command, policy);
     const { effect } = classification;
-    findings = findings.concat(checkArgvs(command, policy).map(place));
+    findings = findings.concat(judgeArgvs(command, policy).map(place));
     if (version === 'csc.policy.v0.2' || !findings.some(isDenial))
       classifiedEffects.push({ command_id: command.id, effect_type: effect });
     findings = findings.concat(
       [
-        ...checkReclassification(command, classification, policy),
-        ...checkLimits(command, policy),
-        ...checkEffectApproval(effect, policy),
+        ...judgeReclassification(command, classification, policy),
+        ...judgeLimits(command, policy),
+        ...judgeEffectApproval(effect, policy),
       ].map(place),
     );
   }
-  findings.push(...checkApprovalMode(contract));
+  findings.push(...judgeApprovalMode(contract));
   return {
     ...(version === 'csc.policy.v0.2' ? concludeWithAll(findings) : concludeWithFirst(findings)),
     findings: bounded(findings),
@@ -99,14 +99,14 @@ function bounded(findings: readonly Finding[]): readonly Finding[] {
   return [...findings.slice(0, maxFindings), { ...next, commandId: '', member: '', message }];
 }
 
-function checkRiskClass({ risk_class: risk }: CommandContract, policy: Policy): Finding[] {
+function judgeRiskClass({ risk_class: risk }: CommandContract, policy: Policy): Finding[] {
   if (policy.allowed_risk_classes.includes(risk)) return [];
   const message = `risk class not allowed: ${risk}${allowed(policy.allowed_risk_classes)}`;
   return [{ reasonCode: 'RISK_CLASS_NOT_ALLOWED', commandId: '', member: 'risk_class', message }];
 }
 
 /** Where a rule says another effect than the contract, that is told, and it must be an allowed one just the same. */
-function checkReclassification(
+function judgeReclassification(
   { proposed_effect_type: proposed }: Command,
   { effect, byRule }: Classification,
   { allowed_effect_types: types }: Policy,
@@ -120,13 +120,13 @@ function checkReclassification(
   return [reclassified, { reasonCode: 'EFFECT_TYPE_NOT_ALLOWED', member, message }];
 }
 
-function checkEffectApproval(effect: string, policy: Policy): CommandFinding[] {
+function judgeEffectApproval(effect: string, policy: Policy): CommandFinding[] {
   if (!policy.manual_approval_for_classified_effect_types.includes(effect)) return [];
   const message = `classified effect type requires approval: ${effect}`;
   return [{ reasonCode: 'APPROVAL_REQUIRED', member: 'proposed_effect_type', message }];
 }
 
-function checkApprovalMode({ approval_mode: mode }: CommandContract): Finding[] {
+function judgeApprovalMode({ approval_mode: mode }: CommandContract): Finding[] {
   if (mode === 'policy_only') return [];
   const message = `contract approval mode requires approval: ${mode}`;
   return [{ reasonCode: 'APPROVAL_REQUIRED', commandId: '', member: 'approval_mode', message }];

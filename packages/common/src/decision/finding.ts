@@ -17,7 +17,7 @@ export interface Finding {
 export type CommandFinding = Pick<Finding, 'reasonCode' | 'member' | 'message'>;
 
 /** One rule of protocol §3, step 2: everything that it finds in a command. */
-export type CommandCheck = (command: Command, policy: Policy) => CommandFinding[];
+export type JudgeCommand = (command: Command, policy: Policy) => CommandFinding[];
 
 /** True for a broken rule; false for a rule that asks for approval or reclassifies. */
 export function isDenial({ reasonCode }: Finding): boolean {

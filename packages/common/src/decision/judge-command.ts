@@ -1,10 +1,10 @@
 import { argvs, networkModes } from '../contract/index.ts';
-import { allowed, type CommandCheck, type CommandFinding, shown } from './finding.ts';
-import { checkCwd, checkReads, checkWrites } from './judge-paths.ts';
+import { allowed, type CommandFinding, type JudgeCommand, shown } from './finding.ts';
+import { judgeCwd, judgeReads, judgeWrites } from './judge-paths.ts';
 import type { ReasonCode } from './reason-codes.ts';
 
 /** Step 2a: each argv[0] is allowed, and no denied prefix starts the argv. */
-export const checkArgvs: CommandCheck = (command, policy) =>
+export const judgeArgvs: JudgeCommand = (command, policy) =>
   argvs(command).flatMap((argv, index) => {
     const member = command.exec === undefined ? `pipeline.segments[${index}].argv` : 'exec.argv';
     const program = argv[0] ?? '';
@@ -22,7 +22,7 @@ export const checkArgvs: CommandCheck = (command, policy) =>
     ];
   });
 
-const checkEffect: CommandCheck = ({ proposed_effect_type: effect }, policy) =>
+const judgeEffect: JudgeCommand = ({ proposed_effect_type: effect }, policy) =>
   unless(
     policy.allowed_effect_types.includes(effect),
     'EFFECT_TYPE_NOT_ALLOWED',
@@ -30,7 +30,7 @@ const checkEffect: CommandCheck = ({ proposed_effect_type: effect }, policy) =>
     () => `proposed effect type not allowed: ${effect}${allowed(policy.allowed_effect_types)}`,
   );
 
-const checkTimeout: CommandCheck = ({ timeout_sec: timeout }, { max_timeout_sec: most }) =>
+const judgeTimeout: JudgeCommand = ({ timeout_sec: timeout }, { max_timeout_sec: most }) =>
   unless(
     timeout <= most,
     'TIMEOUT_EXCEEDS_POLICY',
@@ -38,7 +38,7 @@ const checkTimeout: CommandCheck = ({ timeout_sec: timeout }, { max_timeout_sec:
     () => `timeout too large: ${timeout}; the policy allows ${most} seconds`,
   );
 
-const checkNetwork: CommandCheck = ({ network }, { network: most }) =>
+const judgeNetwork: JudgeCommand = ({ network }, { network: most }) =>
   unless(
     networkModes.indexOf(network) <= networkModes.indexOf(most),
     'NETWORK_EXCEEDS_POLICY',
@@ -47,7 +47,7 @@ const checkNetwork: CommandCheck = ({ network }, { network: most }) =>
   );
 
 /** Step 2g; under a v0.2 policy that names secrets, every ref must also be one of them. */
-const checkSecrets: CommandCheck = ({ secret_refs: secrets }, policy) => {
+const judgeSecrets: JudgeCommand = ({ secret_refs: secrets }, policy) => {
   if (!policy.allow_secret_refs)
     return unless(
       secrets.length === 0,
@@ -67,7 +67,7 @@ const checkSecrets: CommandCheck = ({ secret_refs: secrets }, policy) => {
   );
 };
 
-const checkNoWrites: CommandCheck = ({ write_paths: paths }, policy) =>
+const judgeNoWrites: JudgeCommand = ({ write_paths: paths }, policy) =>
   unless(
     paths.length === 0 || !policy.require_write_paths_empty,
     'WRITE_PATHS_NOT_EMPTY',
@@ -75,20 +75,20 @@ const checkNoWrites: CommandCheck = ({ write_paths: paths }, policy) =>
     () => 'writes not allowed in this profile',
   );
 
-const limitChecks: readonly CommandCheck[] = [
-  checkEffect,
-  checkTimeout,
-  checkNetwork,
-  checkSecrets,
-  checkCwd,
-  checkReads,
-  checkNoWrites,
-  checkWrites,
+const limitJudges: readonly JudgeCommand[] = [
+  judgeEffect,
+  judgeTimeout,
+  judgeNetwork,
+  judgeSecrets,
+  judgeCwd,
+  judgeReads,
+  judgeNoWrites,
+  judgeWrites,
 ];
 
 /** Steps 2c to 2k, in order. */
-export const checkLimits: CommandCheck = (command, policy) =>
-  limitChecks.flatMap((check) => check(command, policy));
+export const judgeLimits: JudgeCommand = (command, policy) =>
+  limitJudges.flatMap((check) => check(command, policy));
 
 function startsWith(argv: readonly string[], prefix: readonly string[]): boolean {
   return prefix.every((word, index) => argv[index] === word);

@@ -1,18 +1,18 @@
 import { isCoveredBy, parsePath } from '../paths/index.ts';
-import { allowed, type CommandCheck, type CommandFinding, shown } from './finding.ts';
+import { allowed, type CommandFinding, type JudgeCommand, shown } from './finding.ts';
 import type { ReasonCode } from './reason-codes.ts';
 
 /** Step 2h: cwd lies under an allowed prefix. */
-export const checkCwd: CommandCheck = ({ cwd }, policy) =>
-  checkPaths([{ member: 'cwd', path: cwd }], policy.allowed_cwd_prefixes, 'CWD_NOT_ALLOWED', 'cwd');
+export const judgeCwd: JudgeCommand = ({ cwd }, policy) =>
+  judgePaths([{ member: 'cwd', path: cwd }], policy.allowed_cwd_prefixes, 'CWD_NOT_ALLOWED', 'cwd');
 
 /** Step 2i: so does every read path. */
-export const checkReads: CommandCheck = ({ read_paths }, policy) =>
-  checkPaths(place('read_paths', read_paths), policy.allowed_read_prefixes, 'READ_SCOPE_DENIED', 'read path');
+export const judgeReads: JudgeCommand = ({ read_paths }, policy) =>
+  judgePaths(place('read_paths', read_paths), policy.allowed_read_prefixes, 'READ_SCOPE_DENIED', 'read path');
 
 /** Step 2k: so does every write path. */
-export const checkWrites: CommandCheck = ({ write_paths }, policy) =>
-  checkPaths(
+export const judgeWrites: JudgeCommand = ({ write_paths }, policy) =>
+  judgePaths(
     place('write_paths', write_paths),
     policy.allowed_write_prefixes,
     'WRITE_SCOPE_DENIED',
@@ -28,7 +28,7 @@ function place(list: string, paths: readonly string[]): PlacedPath[] {
   return paths.map((path, index) => ({ member: `${list}[${index}]`, path }));
 }
 
-function checkPaths(
+function judgePaths(
   paths: readonly PlacedPath[],
   prefixes: readonly string[],
   reasonCode: ReasonCode,

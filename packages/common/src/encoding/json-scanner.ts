@@ -3,7 +3,7 @@ import { isPoisonous, maxDepth, maxFaults } from './json-value.ts';
 import { textPlace } from './text.ts';
 
 /** An array's `keys` is undefined. */
-interface Frame {
+interface Level {
   readonly keys: Set<string> | undefined;
   key: string;
   index: number;
@@ -50,7 +50,7 @@ export function scanJson(text: string): Fault[] {
 class JsonScanner {
   readonly faults: Fault[] = [];
   private readonly text: string;
-  private readonly frames: Frame[] = [];
+  private readonly levels: Level[] = [];
   private at = 0;
 
   constructor(text: string) {
@@ -86,45 +86,45 @@ class JsonScanner {
   }
 
   private more(unit: number): Expect | 'nothing' {
-    const frame = this.frames.at(-1);
-    if (frame === undefined) {
+    const level = this.levels.at(-1);
+    if (level === undefined) {
       if (this.at < this.text.length) this.syntax('expected the end of the text');
       return 'nothing';
     }
-    const closing = frame.keys === undefined ? char.closeList : char.closeObject;
+    const closing = level.keys === undefined ? char.closeList : char.closeObject;
     if (unit === closing) return this.close();
     if (unit !== char.comma) this.syntax(`expected "," or "${String.fromCharCode(closing)}"`);
     this.at += 1;
-    if (frame.keys !== undefined) return 'key';
-    frame.index += 1;
+    if (level.keys !== undefined) return 'key';
+    level.index += 1;
     return 'value';
   }
 
-  private open(frame: Frame, expect: Expect): Expect {
-    if (this.frames.length === maxDepth) {
+  private open(level: Level, expect: Expect): Expect {
+    if (this.levels.length === maxDepth) {
       this.fault(`is nested deeper than ${maxDepth} levels`);
       throw new Stop();
     }
-    this.frames.push(frame);
+    this.levels.push(level);
     this.at += 1;
     return expect;
   }
 
   private close(): Expect {
-    this.frames.pop();
+    this.levels.pop();
     this.at += 1;
     return 'more';
   }
 
   private key(unit: number): Expect {
-    const frame = this.frames.at(-1);
-    if (unit !== char.quote || frame?.keys === undefined)
+    const level = this.levels.at(-1);
+    if (unit !== char.quote || level?.keys === undefined)
       this.syntax('expected a member name in double quotes');
-    frame.key = this.string();
-    if (frame.keys.has(frame.key)) this.fault('is a duplicate key: say it once');
-    else frame.keys.add(frame.key);
-    if (isPoisonous(frame.key)) this.fault('is a name that no member may have');
-    this.checkText(frame.key, 'has a name that holds');
+    level.key = this.string();
+    if (level.keys.has(level.key)) this.fault('is a duplicate key: say it once');
+    else level.keys.add(level.key);
+    if (isPoisonous(level.key)) this.fault('is a name that no member may have');
+    this.checkText(level.key, 'has a name that holds');
     if (this.skipSpace() !== char.colon) this.syntax('expected ":" after the member name');
     this.at += 1;
     return 'value';
@@ -199,7 +199,7 @@ class JsonScanner {
       this.faults.push({ path: '', message: `has more faults than these ${maxFaults}` });
       throw new Stop();
     }
-    const segments = this.frames.map((frame) => (frame.keys === undefined ? frame.index : frame.key));
+    const segments = this.levels.map((level) => (level.keys === undefined ? level.index : level.key));
     this.faults.push({ path: memberPath(segments), message });
   }
 

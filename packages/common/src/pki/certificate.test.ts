@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { generateTlsKey, type Issuer, issueCertificate, parseCertificate } from './certificate.ts';
+import { generateTlsKey, type Issuer, issueCertificate, toCertificate } from './certificate.ts';
 import {
   AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
@@ -19,12 +19,12 @@ const validity = { notBefore: new Date('2026-01-01T00:00:00Z'), notAfter: new Da
 async function makeCa(): Promise<Issuer> {
   const key = generateTlsKey();
   const pem = await issueCertificate({ commonName: 'a CA', use: 'ca', ...validity }, key);
-  return { certificate: parseCertificate(pem), key };
+  return { certificate: toCertificate(pem), key };
 }
 
 async function issueLeaf(ca: Issuer, commonName = 'x'): Promise<ParsedCertificate> {
   const request = { commonName, use: 'client', uri: 'spiffe://csc.local/client/x', ...validity } as const;
-  return parseCertificate(await issueCertificate(request, generateTlsKey(), ca));
+  return toCertificate(await issueCertificate(request, generateTlsKey(), ca));
 }
 
 const criticalOnes = (certificate: ParsedCertificate) =>
@@ -90,10 +90,10 @@ describe('issueCertificate', () => {
   });
 });
 
-describe('parseCertificate', () => {
+describe('toCertificate', () => {
   it('refuses what is none', async () => {
     const key = generateTlsKey().export({ type: 'pkcs8', format: 'pem' }).toString();
     const cut = '-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n';
-    for (const text of ['', 'text', key, cut]) expect(() => parseCertificate(text)).toThrow(Error);
+    for (const text of ['', 'text', key, cut]) expect(() => toCertificate(text)).toThrow(Error);
   });
 });

@@ -33,7 +33,7 @@ export function generateTlsKey(): KeyObject {
 }
 
 /** Reads a PEM private key. Throws Error where it is none of EC P-256. */
-export function parseTlsKey(pem: string): KeyObject {
+export function toTlsKey(pem: string): KeyObject {
   const key = createPrivateKey(pem);
   if (key.asymmetricKeyDetails?.namedCurve !== 'prime256v1') throw new Error('not a key of EC P-256');
   return key;
@@ -64,7 +64,7 @@ export async function issueCertificate(
 }
 
 /** Reads a PEM certificate, of which the first in the text counts. Throws Error where it is none. */
-export function parseCertificate(pem: string): X509Certificate {
+export function toCertificate(pem: string): X509Certificate {
   return new X509Certificate(PemConverter.decodeFirst(pem));
 }
 

@@ -10,8 +10,8 @@ import {
   generateTlsKey,
   type Issuer,
   issueCertificate,
-  parseCertificate,
-  parseTlsKey,
+  toCertificate,
+  toTlsKey,
 } from './certificate.ts';
 
 const maxPemBytes = 1024 * 1024;
@@ -108,7 +108,7 @@ class PkiWriter {
     const pem = await this.certificate('ca', () =>
       issueCertificate({ commonName: `${trustDomain} CA`, use: 'ca', ...this.validity(caDays) }, key),
     );
-    return { certificate: readAs(join(this.dir, 'ca.pem'), () => parseCertificate(pem)), key };
+    return { certificate: readAs(join(this.dir, 'ca.pem'), () => toCertificate(pem)), key };
   }
 
   async leaf(name: string, request: LeafRequest, ca: Issuer): Promise<void> {
@@ -135,7 +135,7 @@ class PkiWriter {
       return generateTlsKey().export({ type: 'pkcs8', format: 'pem' }).toString();
     };
     const pem = await this.keep(path, 0o600, fresh);
-    return readAs(path, () => parseTlsKey(pem));
+    return readAs(path, () => toTlsKey(pem));
   }
 
   private certificate(name: string, issue: () => Promise<string>): Promise<string> {

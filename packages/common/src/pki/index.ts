@@ -3,7 +3,7 @@ export {
   generateTlsKey,
   type Issuer,
   issueCertificate,
-  parseCertificate,
+  toCertificate,
 } from './certificate.ts';
 export {
   createDevelopmentPki,

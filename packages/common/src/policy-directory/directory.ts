@@ -5,7 +5,7 @@ import { CscError, orThrow } from '../errors/index.ts';
 import { explainFileError, readBoundedFile } from '../files/index.ts';
 import { type PolicyDocument, parsePolicy } from '../policy/policy.ts';
 import { createPolicySet, type PolicySet } from '../policy/policy-set.ts';
-import { checkSamples, parseSamples } from './samples.ts';
+import { judgeSamples, parseSamples } from './samples.ts';
 
 const samplesEnding = '.samples.yaml';
 const bindingsFile = 'bindings.yaml';
@@ -66,7 +66,7 @@ function readTestedPolicy(files: ReadonlyMap<string, Uint8Array>, name: string):
   const own = `${name.slice(0, -'.yaml'.length)}${samplesEnding}`;
   const samples = files.get(own);
   if (samples === undefined) return policy;
-  const faults = checkSamples(orThrow(parseSamples(samples), 'POLICY_INVALID', own), policy);
+  const faults = judgeSamples(orThrow(parseSamples(samples), 'POLICY_INVALID', own), policy);
   orThrow(
     faults.length === 0 ? { ok: true, value: policy } : { ok: false, faults },
     'POLICY_INVALID',

@@ -20,7 +20,7 @@ const sampleCommand = z
     timeout_sec: shape.timeout_sec.default(10),
     proposed_effect_type: shape.proposed_effect_type.default('observe'),
   })
-  .superRefine((value, context) => checkOneOf(value, ['argv', 'pipeline'], context), { when: () => true })
+  .superRefine((value, context) => refineOneOf(value, ['argv', 'pipeline'], context), { when: () => true })
   .meta({
     id: 'SampleCommand',
     description: 'A command in short: what is not said has the default.',
@@ -48,7 +48,7 @@ const sample = z
     decision: oneOf(verdicts),
     reason_code: oneOf(reasonCodes),
   })
-  .superRefine(checkSample, { when: () => true })
+  .superRefine(refineSample, { when: () => true })
   .meta({
     id: 'Sample',
     oneOf: [{ required: ['contract'], properties: wholeOnly }, { required: ['commands'] }],
@@ -70,15 +70,19 @@ export type Sample = z.infer<typeof sample>;
 export type SampleCommand = z.infer<typeof sampleCommand>;
 
 // Both run beside the members' own faults, so that all come at once; the value may be anything.
-function checkSample(value: unknown, context: z.core.$RefinementCtx): void {
-  checkOneOf(value, ['contract', 'commands'], context);
+function refineSample(value: unknown, context: z.core.$RefinementCtx): void {
+  refineOneOf(value, ['contract', 'commands'], context);
   if (!isObject(value) || !('contract' in value)) return;
   for (const member of ['risk_class', 'approval_mode'].filter((it) => it in value)) {
     context.addIssue({ code: 'custom', path: [member], message: 'belongs in the contract: say it there' });
   }
 }
 
-function checkOneOf(value: unknown, [a, b]: readonly [string, string], context: z.core.$RefinementCtx): void {
+function refineOneOf(
+  value: unknown,
+  [a, b]: readonly [string, string],
+  context: z.core.$RefinementCtx,
+): void {
   if (!isObject(value) || a in value !== b in value) return;
   context.addIssue({ code: 'custom', message: `must have exactly one of ${a} and ${b}` });
 }

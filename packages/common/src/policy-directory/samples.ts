@@ -16,11 +16,11 @@ export function parseSamples(bytes: Uint8Array): Parsed<Sample[]> {
 }
 
 /** What the profile says otherwise than its samples: one Fault a sample that fails. */
-export function checkSamples(samples: readonly Sample[], policy: PolicyDocument): Fault[] {
-  return samples.flatMap((sample, index) => checkSample(sample, `samples[${index}]`, policy));
+export function judgeSamples(samples: readonly Sample[], policy: PolicyDocument): Fault[] {
+  return samples.flatMap((sample, index) => judgeSample(sample, `samples[${index}]`, policy));
 }
 
-function checkSample(sample: Sample, path: string, policy: PolicyDocument): Fault[] {
+function judgeSample(sample: Sample, path: string, policy: PolicyDocument): Fault[] {
   const { verdict, reasonCodes, reasons } = evaluate(toContract(sample), policy);
   if (verdict === sample.decision && reasonCodes.includes(sample.reason_code)) return [];
   const due = `${sample.decision} (${sample.reason_code})`;

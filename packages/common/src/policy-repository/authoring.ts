@@ -12,12 +12,12 @@ import {
   createSnapshot,
   createTargets,
   createTimestamp,
-  parseRoot,
-  parseTargets,
   type RoleKeys,
   type RoleName,
   signedBy,
   toBytes,
+  toRoot,
+  toTargets,
   toTufKey,
 } from './metadata.ts';
 import { checkOwnersFile, type Files, readOwnersFiles } from './owners-files.ts';
@@ -168,7 +168,7 @@ function sign(path: string, metadata: AnyMetadata, signer: Signer): void {
 function stageTargets(directory: string, now: Date, lifetimes: Lifetimes): Metadata<Targets> | undefined {
   const files = workspaceFiles(directory);
   if (files.size === 0) return undefined;
-  const staged = readMetadata(at.staged(directory, 'targets'), parseTargets);
+  const staged = readMetadata(at.staged(directory, 'targets'), toTargets);
   if (staged !== undefined && sameFiles(staged, files)) return staged;
   const published = publishedTargets(directory);
   if (
@@ -243,7 +243,7 @@ function publishRoot(directory: string): Metadata<Root> {
 }
 
 function publishTargets(directory: string, root: Metadata<Root>): Metadata<Targets> {
-  const staged = readMetadata(at.staged(directory, 'targets'), parseTargets);
+  const staged = readMetadata(at.staged(directory, 'targets'), toTargets);
   if (staged === undefined) {
     const published = publishedTargets(directory);
     if (published === undefined)
@@ -301,7 +301,7 @@ export interface StagedStatus extends RoleStatus {
 export function repositoryStatus(directory: string): RepositoryStatus {
   const root = currentRoot(directory);
   const targets = publishedTargets(directory);
-  const staged = readMetadata(at.staged(directory, 'targets'), parseTargets);
+  const staged = readMetadata(at.staged(directory, 'targets'), toTargets);
   const rootStaged = stagedRoot(directory);
   const timestamp = readMetadata(at.metadata(directory, 'timestamp.json'), (bytes) =>
     JSON.parse(Buffer.from(bytes).toString()),
@@ -341,15 +341,15 @@ export function rootBytes(directory: string): Buffer {
 }
 
 function stagedRoot(directory: string): Metadata<Root> | undefined {
-  return readMetadata(at.staged(directory, 'root'), parseRoot);
+  return readMetadata(at.staged(directory, 'root'), toRoot);
 }
 
 function publishedRoot(directory: string): Metadata<Root> | undefined {
-  return readMetadata(at.metadata(directory, `${newest(directory, 'root')}.root.json`), parseRoot);
+  return readMetadata(at.metadata(directory, `${newest(directory, 'root')}.root.json`), toRoot);
 }
 
 function publishedTargets(directory: string): Metadata<Targets> | undefined {
-  return readMetadata(at.metadata(directory, `${newest(directory, 'targets')}.targets.json`), parseTargets);
+  return readMetadata(at.metadata(directory, `${newest(directory, 'targets')}.targets.json`), toTargets);
 }
 
 function nextVersion(directory: string, role: RoleName): number {

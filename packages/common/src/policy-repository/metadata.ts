@@ -120,11 +120,11 @@ export function toBytes(metadata: AnyMetadata): Buffer {
 }
 
 /** Root metadata from its text; what is wrong with it is thrown as it comes from the models. */
-export function parseRoot(bytes: Uint8Array): Metadata<Root> {
+export function toRoot(bytes: Uint8Array): Metadata<Root> {
   return Metadata.fromJSON(MetadataKind.Root, parseJson(bytes));
 }
 
-export function parseTargets(bytes: Uint8Array): Metadata<Targets> {
+export function toTargets(bytes: Uint8Array): Metadata<Targets> {
   return Metadata.fromJSON(MetadataKind.Targets, parseJson(bytes));
 }
 

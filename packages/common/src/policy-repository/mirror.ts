@@ -17,7 +17,7 @@ import * as z from 'zod';
 import { type Clock, parseTimestamp, toTimestamp } from '../encoding/index.ts';
 import { CscError, isCscError } from '../errors/index.ts';
 import { makeDirectory, readBoundedFile, replaceFile } from '../files/index.ts';
-import { parseTargets } from './metadata.ts';
+import { toTargets } from './metadata.ts';
 import { isOwnersFile, type OwnersFiles, readOwnersFiles } from './owners-files.ts';
 
 /** Where the published files come from: a gate, a directory. Whoever hands them over is believed nothing. */
@@ -147,7 +147,7 @@ async function fetchAll(incoming: string, fetcher: SourceFetcher): Promise<numbe
   });
   await updater.refresh();
   const { bytes } = readBoundedFile(join(metadataDir, 'targets.json'), { maxBytes: maxMetadataBytes });
-  const { signed } = parseTargets(bytes);
+  const { signed } = toTargets(bytes);
   const targets = Object.values(signed.targets);
   const sizes = targets.map(({ length }) => length);
   if (

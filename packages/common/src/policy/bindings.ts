@@ -51,7 +51,7 @@ const rules = <T extends z.ZodType>(item: T) =>
   z
     .array(item)
     .min(1)
-    .superRefine(checkReachable, { when: () => true })
+    .superRefine(refineReachable, { when: () => true })
     .meta({ description: 'Read from the top: the first whose identity matches counts, and no other.' });
 
 /** The rules of bindings.yaml v0.1: which identity may use which profiles. */
@@ -69,7 +69,7 @@ export const bindingsV02Schema = z
     bindings: rules(bindingV02),
     submitters: z
       .array(submitter)
-      .superRefine(checkOneEach, { when: () => true })
+      .superRefine(refineOneEach, { when: () => true })
       .default([])
       .meta({
         description:
@@ -169,7 +169,7 @@ function notPermitted(message: string): CscError {
 }
 
 // The same.
-function checkOneEach(value: unknown, context: z.core.$RefinementCtx): void {
+function refineOneEach(value: unknown, context: z.core.$RefinementCtx): void {
   if (!Array.isArray(value)) return;
   const principals = value.map((it): unknown => it?.principal);
   for (const [index, principal] of principals.entries()) {
@@ -181,7 +181,7 @@ function checkOneEach(value: unknown, context: z.core.$RefinementCtx): void {
 }
 
 // Runs beside the bindings' own faults, so that all come at once; the value may be anything.
-function checkReachable(value: unknown, context: z.core.$RefinementCtx): void {
+function refineReachable(value: unknown, context: z.core.$RefinementCtx): void {
   if (!Array.isArray(value)) return;
   const patterns = value.map((it): unknown => it?.identity);
   for (const [index, pattern] of patterns.entries()) {

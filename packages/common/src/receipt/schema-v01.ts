@@ -65,7 +65,7 @@ export const ranRule = {
 const resultMembers = ['exit_code', 'stdout_hash', 'stderr_hash'] as const;
 
 /** The same for the parser. Runs beside the members' own faults; the value may be anything. */
-export function checkRan(receipt: unknown, context: z.core.$RefinementCtx): void {
+export function refineRan(receipt: unknown, context: z.core.$RefinementCtx): void {
   if (typeof receipt !== 'object' || receipt === null || !('status' in receipt)) return;
   const { status } = receipt;
   if (status !== 'success' && status !== 'failed') return;
@@ -81,5 +81,5 @@ export function checkRan(receipt: unknown, context: z.core.$RefinementCtx): void
 /** The rules of an ExecutionReceipt v0.1 (protocol §7). */
 export const receiptV01Schema = z
   .strictObject({ receipt_version: versionMember('receipt', 'csc.receipt.v0.1'), ...commonMembers })
-  .superRefine(checkRan, { when: () => true })
+  .superRefine(refineRan, { when: () => true })
   .meta({ title: 'CSC ExecutionReceipt v0.1', description: 'What really happened.', ...ranRule });

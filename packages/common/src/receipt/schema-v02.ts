@@ -12,7 +12,7 @@ import {
   timestamp,
   versionMember,
 } from '../schema/index.ts';
-import { checkRan, commonMembers, effectSummary, ranRule } from './schema-v01.ts';
+import { commonMembers, effectSummary, ranRule, refineRan } from './schema-v01.ts';
 
 /** How a command, or a whole execution, can end (protocol §9). */
 export const endings = [
@@ -172,7 +172,7 @@ export const receiptV02Schema = z
       .exactOptional()
       .meta({ description: "Of the same executor's receipt before this one; absent in its first." }),
   })
-  .superRefine(checkRan, { when: () => true })
+  .superRefine(refineRan, { when: () => true })
   .meta({
     title: 'CSC ExecutionReceipt v0.2',
     description: 'What really happened, command by command.',

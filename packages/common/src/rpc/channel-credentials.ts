@@ -18,12 +18,12 @@ export function readChannelCredentials(
   const secureContext = createSecureContext(readTlsFiles(files));
   return new MutualTlsChannelCredentials(
     ChannelCredentials.createFromSecureContext(secureContext, {
-      checkServerIdentity: (host, certificate) => checkServer(host, certificate, expected.role),
+      checkServerIdentity: (host, certificate) => judgeServer(host, certificate, expected.role),
     }),
   );
 }
 
-function checkServer(host: string, certificate: PeerCertificate, role: Role): Error | undefined {
+function judgeServer(host: string, certificate: PeerCertificate, role: Role): Error | undefined {
   const mismatch = checkServerIdentity(host, certificate);
   if (mismatch !== undefined) return mismatch;
   try {

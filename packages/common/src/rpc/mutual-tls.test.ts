@@ -17,7 +17,7 @@ import {
 } from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { CscError } from '../errors/index.ts';
-import { createDevelopmentPki, generateTlsKey, issueCertificate, parseCertificate } from '../pki/index.ts';
+import { createDevelopmentPki, generateTlsKey, issueCertificate, toCertificate } from '../pki/index.ts';
 import { readChannelCredentials } from './channel-credentials.ts';
 import { fromServiceError } from './from-service-error.ts';
 import {
@@ -61,7 +61,7 @@ async function issue(
   hosts: string[] = [],
 ): Promise<TlsFiles> {
   const key = generateTlsKey();
-  const certificate = parseCertificate(readFileSync(join(pki, 'ca.pem'), 'utf8'));
+  const certificate = toCertificate(readFileSync(join(pki, 'ca.pem'), 'utf8'));
   const ca = { certificate, key: createPrivateKey(readFileSync(join(pki, 'ca.key'))) };
   const now = Date.now();
   const validity = { notBefore: new Date(now - 60_000), notAfter: new Date(now + 60_000) };

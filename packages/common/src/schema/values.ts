@@ -22,12 +22,12 @@ export function uniqueList<T extends z.ZodType<string | Readonly<Record<string, 
 ) {
   const list = z.array(item);
   return (min > 0 ? list.min(min) : list)
-    .superRefine(checkUnique, { when: () => true })
+    .superRefine(refineUnique, { when: () => true })
     .meta({ uniqueItems: true });
 }
 
 // Runs beside the items' own faults, so that all come at once; the value may be anything.
-function checkUnique(value: unknown, context: z.core.$RefinementCtx): void {
+function refineUnique(value: unknown, context: z.core.$RefinementCtx): void {
   if (!Array.isArray(value)) return;
   const seen = new Map<unknown, number>();
   for (const [index, item] of value.entries()) {

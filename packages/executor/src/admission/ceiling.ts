@@ -4,7 +4,7 @@ import { CscError, type Fault, formatFaults, quoteBriefly } from '@csc-fleet/com
 import { isCoveredBy } from '@csc-fleet/common/paths';
 import { matchesPattern, type PolicyDocument } from '@csc-fleet/common/policy';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
-import { checkCommand, unwrap } from '../command-rules/index.ts';
+import { judgeCommand, unwrap } from '../command-rules/index.ts';
 import type { ApprovedContract } from './approvals.ts';
 import { ceilingUnder, type HostCeiling } from './host-ceiling.ts';
 import type { SubmittedTicket } from './submission.ts';
@@ -98,7 +98,7 @@ function checkPrograms(command: Command, ceiling: HostCeiling, request: CeilingR
   return argvs(command).flatMap((argv, index) => {
     const member = command.exec === undefined ? `pipeline.segments[${index}].argv` : 'exec.argv';
     const rules = { allowCommands: request.allowCommands, inlineCode, piped: index > 0 };
-    return [...checkCommand(argv, rules), ...checkNames(argv, ceiling)].map(({ path, message }) => ({
+    return [...judgeCommand(argv, rules), ...checkNames(argv, ceiling)].map(({ path, message }) => ({
       path: `${member}${path}`,
       message,
     }));

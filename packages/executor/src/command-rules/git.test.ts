@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { checkCommand } from './judge-command.ts';
+import { judgeCommand } from './judge-command.ts';
 
 /** Rows are command lines; `_` stands for one word with blanks in it. */
 function split(line: string): string[] {
@@ -234,15 +234,15 @@ function rows(text: string): string[] {
 
 describe('what git is told to run in argv', () => {
   it.each(rows(refused))('is found: %s', (line) => {
-    expect(checkCommand(split(line), rules)).not.toEqual([]);
+    expect(judgeCommand(split(line), rules)).not.toEqual([]);
   });
 
   it.each(rows(passed))('is not seen where there is none: %s', (line) => {
-    expect(checkCommand(split(line), rules)).toEqual([]);
+    expect(judgeCommand(split(line), rules)).toEqual([]);
   });
 
   it('may be a program that the policy names', () => {
-    expect(checkCommand(['git', 'merge-index', 'sort', '-a'], rules)).toEqual([]);
+    expect(judgeCommand(['git', 'merge-index', 'sort', '-a'], rules)).toEqual([]);
   });
 });
 
@@ -314,6 +314,6 @@ describe('git of this host', () => {
     const input = 'connect git-upload-pack\n\n';
     spawnSync('git', argv, { cwd: repository, env, input, timeout: 20_000 });
     expect(existsSync(ran)).toBe(true);
-    expect(checkCommand(['git', ...argv], rules)).not.toEqual([]);
+    expect(judgeCommand(['git', ...argv], rules)).not.toEqual([]);
   });
 });

@@ -1,2 +1,2 @@
-export { type CommandRules, checkCommand, findInlineCode, unwrap } from './judge-command.ts';
+export { type CommandRules, findInlineCode, judgeCommand, unwrap } from './judge-command.ts';
 export type { InlineCode } from './look.ts';

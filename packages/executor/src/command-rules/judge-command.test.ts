@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type CommandRules, checkCommand } from './judge-command.ts';
+import { type CommandRules, judgeCommand } from './judge-command.ts';
 
 const files: Readonly<Record<string, string>> = {
   sh: '/usr/bin/dash',
@@ -22,7 +22,7 @@ const files: Readonly<Record<string, string>> = {
 
 function paths(argv: string[], allowCommands: string[], more: Partial<CommandRules> = {}): string[] {
   const rules = { allowCommands, inlineCode: false, resolve: (name: string) => files[name], ...more };
-  return checkCommand(argv, rules).map(({ path }) => path);
+  return judgeCommand(argv, rules).map(({ path }) => path);
 }
 
 describe('inline code', () => {
@@ -121,7 +121,7 @@ describe('a name that stands for something else', () => {
 
 it('says what to do', () => {
   const rules = { allowCommands: ['env'], inlineCode: false };
-  const said = checkCommand(['env', 'sh', '-c', 'token=hunter2'], rules)
+  const said = judgeCommand(['env', 'sh', '-c', 'token=hunter2'], rules)
     .map(({ message }) => message)
     .join('\n');
   expect(said).toContain('ceiling.inline_code');

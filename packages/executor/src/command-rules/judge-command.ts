@@ -27,7 +27,7 @@ export interface CommandRules {
  * policy does not name, a name that stands for an interpreter or a wrapper which the policy does not name. That argv[0]
  * is among the policy's commands is the policy's own rule, and not asked again. Paths are relative to the argv: `[2]`.
  */
-export function checkCommand(argv: readonly string[], rules: CommandRules): readonly Fault[] {
+export function judgeCommand(argv: readonly string[], rules: CommandRules): readonly Fault[] {
   const { allowCommands, inlineCode, resolve, piped = false } = rules;
   const { programs, codes, unclear } = followPrograms(argv, { piped }, resolve);
   return [
@@ -90,7 +90,7 @@ const unpiped: Surroundings = { piped: false };
 /**
  * The code that an argv carries in its own words, or takes from a pipe, rather than from a file: `sh -c …`,
  * `timeout 5 python3 -c …`, `… | bash`. Undefined where there is none. By names alone: what a name stands for on a host
- * is `checkCommand`'s to ask.
+ * is `judgeCommand`'s to ask.
  */
 export function findInlineCode(
   argv: readonly string[],

@@ -37,7 +37,7 @@ export function createClientHelloReader(): ClientHelloReader {
     if (total > maxHelloBytes) return { kind: 'too_long' };
     if (recordLeft === 0) {
       header.push(byte);
-      const problem = checkHeader(header, message.length === 0);
+      const problem = judgeHeader(header, message.length === 0);
       if (problem !== undefined) return { kind: problem };
       if (header.length < recordHeader) return { kind: 'incomplete' };
       recordLeft = lengthAt(header, 3);
@@ -61,7 +61,7 @@ export function createClientHelloReader(): ClientHelloReader {
 }
 
 // Judged as soon as it can be: who speaks something else may be waiting for an answer to less than five bytes.
-function checkHeader(header: readonly number[], first: boolean): 'not_tls' | 'malformed' | undefined {
+function judgeHeader(header: readonly number[], first: boolean): 'not_tls' | 'malformed' | undefined {
   const wrong = first ? 'not_tls' : 'malformed';
   if (header[0] !== handshakeRecord) return wrong;
   if (header.length > 1 && header[1] !== 3) return wrong;

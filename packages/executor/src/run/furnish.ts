@@ -3,7 +3,7 @@ import { argvs, type Command } from '@csc-fleet/common/contract';
 import { CscError, formatFaults } from '@csc-fleet/common/errors';
 import { isCoveredBy } from '@csc-fleet/common/paths';
 import type { Allowance } from '../admission/grant.ts';
-import { checkCommand } from '../command-rules/index.ts';
+import { judgeCommand } from '../command-rules/index.ts';
 import type { Place, Workplace } from './workplace.ts';
 
 /** What places are made with. */
@@ -42,7 +42,7 @@ function checkPrograms(command: Command, { findProgram }: Place, { policy, inlin
     return found.code === 0 ? found.path : undefined;
   };
   const rules = { allowCommands: policy.allow_commands, inlineCode, resolve };
-  const faults = argvs(command).flatMap((argv, index) => checkCommand(argv, { ...rules, piped: index > 0 }));
+  const faults = argvs(command).flatMap((argv, index) => judgeCommand(argv, { ...rules, piped: index > 0 }));
   if (faults.length === 0) return;
   throw new CscError('HOST_CEILING_EXCEEDED', `this host does not run it:\n${formatFaults(faults)}`, {
     faults,

@@ -83,11 +83,11 @@ export function readVaultAnswer(reply: VaultReply, question: VaultQuestion): Buf
   const { status, body } = reply;
   if (status === 404) throw unavailable(explainMissing(body, question));
   if (status !== 200) throw unavailable(explainStatus(status, question.subject));
-  return toValue(parseFields(body, question), question);
+  return toValue(toFields(body, question), question);
 }
 
-function parseFields(body: Buffer, { version, subject }: VaultQuestion): Record<string, unknown> {
-  const json = parseJson(body);
+function toFields(body: Buffer, { version, subject }: VaultQuestion): Record<string, unknown> {
+  const json = toJson(body);
   if (version === 1) {
     const answer = answerV1.safeParse(json);
     if (answer.success) return answer.data.data;
@@ -104,7 +104,7 @@ function parseFields(body: Buffer, { version, subject }: VaultQuestion): Record<
 }
 
 // A syntax error of JSON.parse quotes the text around it, so it goes nowhere.
-function parseJson(body: Buffer): unknown {
+function toJson(body: Buffer): unknown {
   try {
     return JSON.parse(body.toString());
   } catch {
@@ -130,7 +130,7 @@ function explainMissing(
   body: Buffer,
   { version, subject }: Pick<VaultQuestion, 'version' | 'subject'>,
 ): string {
-  const answer = version === 2 ? answerV2.safeParse(parseJson(body)) : undefined;
+  const answer = version === 2 ? answerV2.safeParse(toJson(body)) : undefined;
   const about = answer?.success === true ? answer.data.data.metadata : undefined;
   if (about?.destroyed === true) return `the latest version of ${subject} was destroyed in Vault`;
   if (about !== undefined && about.deletion_time !== '')

@@ -17,7 +17,7 @@ export interface FinisherPorts {
 }
 
 /** How an execution ended, as its row has it. */
-export interface Outcome {
+export interface Finish {
   readonly state: number;
   readonly exitCode?: number;
   readonly startedAt?: string;
@@ -36,23 +36,23 @@ export class Finisher {
   }
 
   /** Ends with the receipt of the executor that ran or refused it. A second copy of it waits for the first. */
-  withReceipt(execution: LiveExecution, outcome: Outcome, receiptJson: Buffer): Promise<void> {
+  withReceipt(execution: LiveExecution, finish: Finish, receiptJson: Buffer): Promise<void> {
     const known = this.#receiving.get(execution.id);
     if (known !== undefined) return known;
-    const receiving = this.#withReceipt(execution, outcome, receiptJson).finally(() =>
+    const receiving = this.#withReceipt(execution, finish, receiptJson).finally(() =>
       this.#receiving.delete(execution.id),
     );
     this.#receiving.set(execution.id, receiving);
     return receiving;
   }
 
-  async #withReceipt(execution: LiveExecution, outcome: Outcome, receiptJson: Buffer): Promise<void> {
+  async #withReceipt(execution: LiveExecution, finish: Finish, receiptJson: Buffer): Promise<void> {
     const change = {
-      state: outcome.state,
-      exit_code: outcome.exitCode ?? null,
-      started_at: outcome.startedAt ?? execution.row.started_at,
-      ended_at: outcome.endedAt ?? toTimestamp(this.#ports.clock.now()),
-      error: outcome.error,
+      state: finish.state,
+      exit_code: finish.exitCode ?? null,
+      started_at: finish.startedAt ?? execution.row.started_at,
+      ended_at: finish.endedAt ?? toTimestamp(this.#ports.clock.now()),
+      error: finish.error,
     };
     await this.#end(execution, change, receiptJson);
   }

@@ -55,6 +55,6 @@ export function toStoredApprovals(approvals: readonly Buffer[]): string {
   return JSON.stringify(approvals.map((it) => it.toString('utf8')));
 }
 
-export function parseStoredApprovals(text: string): Buffer[] {
+export function fromStoredApprovals(text: string): Buffer[] {
   return (JSON.parse(text) as string[]).map((it) => Buffer.from(it, 'utf8'));
 }

@@ -3,7 +3,7 @@ import { toOutcome } from '@csc-fleet/common/evidence';
 import type { Identity } from '@csc-fleet/common/identity';
 import type { Receipt } from '@csc-fleet/common/messages';
 import type { Executions } from '../execution/executions.ts';
-import { maxLogLength, type OutputLimits, outputLimitsOf } from '../output/grant.ts';
+import { maxLogLength, outputLimitsOf, type StreamLimits } from '../output/grant.ts';
 import type { OutputStore } from '../output/output-store.ts';
 import type { Scheduler } from '../schedule/scheduler.ts';
 import type { Store } from '../store/store.ts';
@@ -16,7 +16,7 @@ export interface ReceiptPorts extends LateReceiptPorts {
   readonly store: Pick<Store, 'withdrawnTickets' | 'addLateReceipt' | 'receipt'>;
   readonly scheduler: Pick<Scheduler, 'withdraw' | 'rests'>;
   readonly output: Pick<OutputStore, 'with'>;
-  readonly limits: { readonly output: OutputLimits };
+  readonly limits: { readonly output: StreamLimits };
 }
 
 /**

@@ -1,7 +1,7 @@
 import { CscError } from '@csc-fleet/common/errors';
 import type { Identity } from '@csc-fleet/common/identity';
 import type { Executions } from '../execution/executions.ts';
-import { type OutputLimits, outputLimitsOf } from './grant.ts';
+import { outputLimitsOf, type StreamLimits } from './grant.ts';
 import type { OutputStore } from './output-store.ts';
 
 export interface IntakePorts {
@@ -9,7 +9,7 @@ export interface IntakePorts {
   readonly store: Pick<OutputStore, 'with' | 'length'>;
   /** Offers of which it is not known yet whether their ticket was redeemed. */
   readonly offers: { remove(executionId: string): void };
-  readonly limits: { readonly output: OutputLimits };
+  readonly limits: { readonly output: StreamLimits };
   readonly onError: (error: unknown) => void;
 }
 

@@ -10,7 +10,7 @@ import type { ReceiptVersion } from '@csc-fleet/common/receipt';
 import { parseSubmission, type Submission, submissionSha256 } from '@csc-fleet/common/submission';
 import { maxTicketLifeMs, type UnsignedTicket } from '@csc-fleet/common/ticket';
 import type { Happening } from '../execution/execution.ts';
-import { parseStoredApprovals } from '../execution/row.ts';
+import { fromStoredApprovals } from '../execution/row.ts';
 import type { NewExecution } from '../store/tables.ts';
 import { toOfferTimes } from './offers.ts';
 import type { Seat } from './peers.ts';
@@ -74,7 +74,7 @@ export function createMint(ports: MintPorts): Mint {
     const submissionJson = Buffer.from(row.submission_json ?? '');
     const submission = readStored(submissionJson);
     const limits = narrowLimits(limitsOf(row, ports), submission?.options.limits ?? {});
-    const approvals = parseStoredApprovals(row.approvals_json);
+    const approvals = fromStoredApprovals(row.approvals_json);
     const granted = { audience: peer.name, approvals, submission, limits };
     const { ticketId, ticketJson } = signTicket(row, granted, ports);
     return {
@@ -95,7 +95,7 @@ export function createMint(ports: MintPorts): Mint {
   };
 }
 
-interface Grant {
+interface Terms {
   /** The one executor that may redeem it. */
   readonly audience: string;
   readonly approvals: readonly Buffer[];
@@ -105,7 +105,7 @@ interface Grant {
 
 function signTicket(
   row: Mintable,
-  { audience, approvals, submission, limits }: Grant,
+  { audience, approvals, submission, limits }: Terms,
   { gateId, signer, clock, limits: { offerDeadlineSec } }: MintPorts,
 ): Pick<Placement, 'ticketId' | 'ticketJson'> {
   const now = clock.now();

@@ -2,7 +2,7 @@ import { type DualControl, dualControls } from '@csc-fleet/common/approval';
 import { camelKeys, pathIn, readConfig } from '@csc-fleet/common/config';
 import type { LogLevel } from '@csc-fleet/common/service';
 import * as z from 'zod';
-import type { OutputLimits } from '../output/grant.ts';
+import type { StreamLimits } from '../output/grant.ts';
 import type { CallRate, TrafficLimits } from '../traffic/limits.ts';
 
 /** The call rates are of each client identity. */
@@ -16,7 +16,7 @@ export interface GateLimits extends CallRate {
   readonly queueTimeoutSec: number;
   /** Bytes that are stored for one principal in a day (UTC): contracts, decisions, receipts of the gate. */
   readonly storedBytesPerDay: number;
-  readonly output: OutputLimits;
+  readonly output: StreamLimits;
   /** Receipt keys that one executor may ever have. */
   readonly executorKeys: number;
   /** For an executor's answer to an offer; the tickets of offers live twice as long. */

@@ -8,7 +8,7 @@ interface Visitor {
   state: 'silent' | 'waiting' | 'in';
 }
 
-interface Place {
+interface Origin {
   readonly handshakes: TokenBucket;
   /** In the order in which they came. */
   readonly silent: Set<Visitor>;
@@ -30,7 +30,7 @@ export class Doorway {
   readonly #limits: TrafficLimits['connections'];
   readonly #letIn: (socket: Socket) => void;
   readonly #server: Server;
-  readonly #places = new Map<string, Place>();
+  readonly #origins = new Map<string, Origin>();
   readonly #timer: NodeJS.Timeout;
   #open = 0;
 
@@ -62,7 +62,7 @@ export class Doorway {
   close(): void {
     clearInterval(this.#timer);
     this.#server.close();
-    for (const { silent, waiting } of this.#places.values()) {
+    for (const { silent, waiting } of this.#origins.values()) {
       for (const { socket } of [...silent, ...waiting]) socket.destroy();
     }
   }
@@ -75,51 +75,51 @@ export class Doorway {
   #arrive(socket: Socket): void {
     socket.on('error', () => undefined);
     const address = addressKey(socket.remoteAddress);
-    const place = this.#place(address);
-    if (place.open >= this.#limits.perAddress) {
+    const origin = this.#origin(address);
+    if (origin.open >= this.#limits.perAddress) {
       socket.resetAndDestroy();
       return;
     }
     const visitor: Visitor = { socket, address, since: performance.now(), state: 'silent' };
     this.#open += 1;
-    place.open += 1;
-    place.silent.add(visitor);
-    socket.once('close', () => this.#leave(visitor, place));
-    socket.once('readable', () => this.#hear(visitor, place));
+    origin.open += 1;
+    origin.silent.add(visitor);
+    socket.once('close', () => this.#leave(visitor, origin));
+    socket.once('readable', () => this.#hear(visitor, origin));
     // Who has been silent longest is least likely to mean it: an honest client speaks at once.
-    if (place.silent.size > this.#limits.silentPerAddress) {
-      for (const oldest of place.silent) {
+    if (origin.silent.size > this.#limits.silentPerAddress) {
+      for (const oldest of origin.silent) {
         oldest.socket.resetAndDestroy();
         break;
       }
     }
   }
 
-  #leave(visitor: Visitor, place: Place): void {
+  #leave(visitor: Visitor, origin: Origin): void {
     this.#open -= 1;
-    place.open -= 1;
-    place.silent.delete(visitor);
-    place.waiting.delete(visitor);
+    origin.open -= 1;
+    origin.silent.delete(visitor);
+    origin.waiting.delete(visitor);
   }
 
-  #hear(visitor: Visitor, place: Place): void {
+  #hear(visitor: Visitor, origin: Origin): void {
     const { socket } = visitor;
     const heard: unknown = socket.read();
-    if (!Buffer.isBuffer(heard) || heard[0] !== tlsHandshake || place.waiting.size >= maxWaiting) {
+    if (!Buffer.isBuffer(heard) || heard[0] !== tlsHandshake || origin.waiting.size >= maxWaiting) {
       socket.destroy();
       return;
     }
     socket.unshift(heard);
-    place.silent.delete(visitor);
+    origin.silent.delete(visitor);
     visitor.state = 'waiting';
-    place.waiting.add(visitor);
-    this.#serve(place, performance.now());
+    origin.waiting.add(visitor);
+    this.#serve(origin, performance.now());
   }
 
-  #serve(place: Place, now: number): void {
-    for (const visitor of place.waiting) {
-      if (!place.handshakes.take(now)) return;
-      place.waiting.delete(visitor);
+  #serve(origin: Origin, now: number): void {
+    for (const visitor of origin.waiting) {
+      if (!origin.handshakes.take(now)) return;
+      origin.waiting.delete(visitor);
       visitor.state = 'in';
       this.#letIn(visitor.socket);
     }
@@ -128,24 +128,24 @@ export class Doorway {
   #look(): void {
     const now = performance.now();
     const since = now - this.#limits.handshakeTimeoutSec * 1000;
-    for (const [address, place] of this.#places) {
-      this.#serve(place, now);
-      for (const visitor of place.silent) {
+    for (const [address, origin] of this.#origins) {
+      this.#serve(origin, now);
+      for (const visitor of origin.silent) {
         if (visitor.since > since) break;
         visitor.socket.destroy();
       }
-      if (place.open === 0 && place.handshakes.rested(now)) this.#places.delete(address);
+      if (origin.open === 0 && origin.handshakes.rested(now)) this.#origins.delete(address);
     }
   }
 
-  #place(address: string): Place {
-    const known = this.#places.get(address);
+  #origin(address: string): Origin {
+    const known = this.#origins.get(address);
     if (known !== undefined) return known;
     const { handshakesPerSec } = this.#limits;
     const handshakes = new TokenBucket(handshakesPerSec, 2 * handshakesPerSec, performance.now());
-    const place: Place = { handshakes, silent: new Set(), waiting: new Set(), open: 0 };
-    this.#places.set(address, place);
-    return place;
+    const origin: Origin = { handshakes, silent: new Set(), waiting: new Set(), open: 0 };
+    this.#origins.set(address, origin);
+    return origin;
   }
 }
 

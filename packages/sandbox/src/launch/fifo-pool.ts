@@ -57,12 +57,12 @@ export function createFifoPool(options: FifoPoolOptions = {}): FifoPool {
   const count = options.batch ?? 32;
   const directory = options.directory ?? defaultScratchDirectory();
   const names = openNameKey(directory);
-  const place: Place = { directory, key: names.key };
+  const pool: PoolDirectory = { directory, key: names.key };
   let filling: Making | undefined;
   let closed = false;
   const refill = (wanted: number): void => {
     if (closed || filling !== undefined || ready.length >= wanted / 2) return;
-    filling = makeAhead(wanted, place, (fifos) => {
+    filling = makeAhead(wanted, pool, (fifos) => {
       filling = undefined;
       ready.push(...fifos);
     });
@@ -71,7 +71,7 @@ export function createFifoPool(options: FifoPoolOptions = {}): FifoPool {
   refill(Math.min(count, 8));
   return {
     take(owner) {
-      if (ready.length === 0) ready.push(...makeNow(count, place));
+      if (ready.length === 0) ready.push(...makeNow(count, pool));
       const fifo = ready.shift();
       refill(count);
       if (fifo === undefined) throw new Error('no FIFO can be made');
@@ -87,7 +87,7 @@ export function createFifoPool(options: FifoPoolOptions = {}): FifoPool {
   };
 }
 
-interface Place {
+interface PoolDirectory {
   readonly directory: string;
   /** See `toUntoldName`. */
   readonly key: string;
@@ -104,14 +104,14 @@ interface Making {
 }
 
 // What fails here, for want of descriptors for example, is tried again, and reported, when a FIFO is due.
-function makeAhead(count: number, place: Place, done: (fifos: Fifo[]) => void): Making {
-  const batch = prepareBatch(count, place);
+function makeAhead(count: number, pool: PoolDirectory, done: (fifos: Fifo[]) => void): Making {
+  const batch = prepareBatch(count, pool);
   const child = spawn('mkfifo', mkfifoArguments(batch), { stdio: 'ignore', env: { PATH: toolPath } });
   let abandoned = false;
   const finish = (status: number | null): void => {
     if (abandoned) return;
     try {
-      done(status === 0 ? openBatch(batch, place) : []);
+      done(status === 0 ? openBatch(batch, pool) : []);
     } catch {
       done([]);
     } finally {
@@ -132,22 +132,22 @@ function makeAhead(count: number, place: Place, done: (fifos: Fifo[]) => void): 
   };
 }
 
-function makeNow(count: number, place: Place): Fifo[] {
-  const batch = prepareBatch(count, place);
+function makeNow(count: number, pool: PoolDirectory): Fifo[] {
+  const batch = prepareBatch(count, pool);
   try {
     const { status, error } = spawnSync('mkfifo', mkfifoArguments(batch), {
       stdio: 'ignore',
       env: { PATH: toolPath },
     });
     if (status !== 0) throw new Error(`mkfifo failed (${status ?? 'it did not start'})`, { cause: error });
-    return openBatch(batch, place);
+    return openBatch(batch, pool);
   } finally {
     removeBatch(batch);
   }
 }
 
-function prepareBatch(count: number, place: Place): Batch {
-  const directory = toScratchPath(place.directory);
+function prepareBatch(count: number, pool: PoolDirectory): Batch {
+  const directory = toScratchPath(pool.directory);
   mkdirSync(directory, { mode: 0o700 });
   return { directory, paths: Array.from({ length: count }, (_, index) => join(directory, String(index))) };
 }
@@ -156,10 +156,10 @@ function mkfifoArguments({ paths }: Batch): string[] {
   return ['-m', '600', '--', ...paths];
 }
 
-function openBatch({ paths }: Batch, place: Place): Fifo[] {
+function openBatch({ paths }: Batch, pool: PoolDirectory): Fifo[] {
   const fifos: Fifo[] = [];
   try {
-    for (const path of paths) fifos.push(openUntold(path, place));
+    for (const path of paths) fifos.push(openUntold(path, pool));
     return fifos;
   } catch (error) {
     closeAll(fifos);
@@ -167,7 +167,7 @@ function openBatch({ paths }: Batch, place: Place): Fifo[] {
   }
 }
 
-function openUntold(path: string, { directory, key }: Place): Fifo {
+function openUntold(path: string, { directory, key }: PoolDirectory): Fifo {
   const untold = join(directory, toUntoldName(key));
   renameSync(path, untold);
   try {

@@ -28,7 +28,7 @@ export function checkCreatable(path: string, facts: RunFacts): void {
  * Creates the directory `path`, owned by the job user, in a parent that is free of symlinks. In a parent that jobs can
  * write, it is created with the job user's rights alone: there, root's could be turned against another directory.
  */
-export function createWritePath(path: string, facts: RunFacts): void {
+export function makeWritePath(path: string, facts: RunFacts): void {
   const parent = openResolved(posix.dirname(path));
   try {
     const create = chooseCreate(mayWrite(parent.stats, facts.jobUsers), facts);

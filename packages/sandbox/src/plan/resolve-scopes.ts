@@ -6,7 +6,7 @@ import { findClosedParent, isWithin, type Walk, walkPath } from '../host/index.t
 import { arrangeScopes } from './arrange-scopes.ts';
 import type { RunFacts } from './facts.ts';
 import { expandGlob, isGlob, stripTree } from './glob.ts';
-import { checkCreatable, createWritePath } from './make-write-path.ts';
+import { checkCreatable, makeWritePath } from './make-write-path.ts';
 import {
   type OpenScope,
   openFor,
@@ -84,7 +84,7 @@ export function makeMissing(request: ScopeRequest, facts: RunFacts): readonly st
   const resolution = beginResolution(request, facts);
   for (const path of request.writePaths.map(stripTree))
     if (!isGlob(path) && walkPath(path) === undefined) findPlace(resolution, path);
-  for (const place of resolution.missing.values()) createWritePath(place, facts);
+  for (const place of resolution.missing.values()) makeWritePath(place, facts);
   return [...resolution.missing.keys()].map((path) => `${path} was created`);
 }
 
