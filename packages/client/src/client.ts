@@ -1,5 +1,6 @@
 import type { KeyEntry, KeyRing } from '@csc-fleet/common/crypto';
 import { CscError, quoteBriefly } from '@csc-fleet/common/errors';
+import type { SubmissionSigner } from '@csc-fleet/common/evidence';
 import {
   type ChannelCredentials,
   channelOptions,
@@ -7,7 +8,10 @@ import {
   type Execution,
   GateService,
   GateClient as GateStub,
+  type Identity,
+  parseIdentity,
   readChannelCredentials,
+  readOwnIdentity,
   type SubmitResponse,
   type TlsFiles,
 } from '@csc-fleet/common/rpc';
@@ -24,6 +28,7 @@ import {
   submit,
 } from './calls/calls.ts';
 import type { ContractInput, SubmitOptions } from './calls/request.ts';
+import { readSubmitterKey, type Submitter } from './calls/submitter.ts';
 import { createConnection } from './connection/connection.ts';
 import {
   type FollowOptions,
@@ -90,6 +95,14 @@ export type ConnectOptions = {
   readonly executorKeys?: KeyRing | undefined;
   /** Without pins: the executors that were met before. Absent: those that this client meets. */
   readonly knownExecutors?: KnownExecutors | undefined;
+  /**
+   * Signs every submission for this client's principal, with a key that the owners' bindings.yaml names for it: the
+   * private key file of `csc login`, or whatever signs. Hosts believe that signature instead of the gate. Absent:
+   * nothing is signed.
+   */
+  readonly submitter?: string | SubmissionSigner | undefined;
+  /** Whom the submitter signs for, a SPIFFE id. Absent: whom the certificate of `tls` names. */
+  readonly principal?: string | undefined;
   /** Milliseconds that one unary call may take. Absent: 30 seconds. */
   readonly callTimeoutMs?: number | undefined;
   /** Milliseconds without a sign of the gate after which a stream gives up. Absent: a minute; 0: at once. */
@@ -109,7 +122,11 @@ export type ConnectOptions = {
 /**
  * A client of the gate at an address. Nothing is sent until the first call.
  *
- *     using csc = connect({ address: 'gate.example:7443', tls: { ca: 'ca.pem', cert: 'me.pem', key: 'me.key' } });
+ *     using csc = connect({
+ *       address: 'gate.example:7443',
+ *       tls: { ca: 'ca.pem', cert: 'me.pem', key: 'me.key' },
+ *       submitter: 'submitter.key',
+ *     });
  *     const { decision, receipt, exitCode } = await csc.run(contract, {
  *       handlers: {
  *         onStdout: (data) => void process.stdout.write(data),
@@ -120,7 +137,7 @@ export type ConnectOptions = {
  *     });
  *     console.error(decision?.reasonCodes, receipt?.status, exitCode); // the receipt has been verified
  *
- * Throws FILE_UNREADABLE or CONFIG_INVALID where the TLS files or the address cannot be used.
+ * Throws FILE_UNREADABLE, KEY_INVALID or CONFIG_INVALID where the files or the address cannot be used.
  */
 export function connect(options: ConnectOptions): GateClient {
   const credentials = 'tls' in options ? readChannelCredentials(options.tls) : options.credentials;
@@ -133,7 +150,24 @@ export function connect(options: ConnectOptions): GateClient {
   };
   const { executorKeys: pinned, knownExecutors: known = createKnownExecutors() } = options;
   const keys = pinned === undefined ? knownKeys(known, connection) : pinnedKeys(pinned, connection);
-  return createClient({ connection, reconnect, keys });
+  return createClient({ connection, reconnect, keys, submitter: toSubmitter(options) });
+}
+
+function toSubmitter(options: ConnectOptions): Submitter | undefined {
+  const { submitter } = options;
+  if (submitter === undefined) return undefined;
+  const identity = toPrincipal(options);
+  return typeof submitter === 'string'
+    ? readSubmitterKey(submitter, identity)
+    : { identity, signer: submitter };
+}
+
+function toPrincipal(options: ConnectOptions): Identity {
+  if (options.principal === undefined && 'tls' in options) return readOwnIdentity(options.tls.cert, 'client');
+  const identity = parseIdentity(options.principal ?? '');
+  if (identity?.role === 'client') return identity;
+  const message = 'a submitter needs a principal to sign for: spiffe://TRUST_DOMAIN/client/NAME';
+  throw new CscError('CONFIG_INVALID', message);
 }
 
 function openStub(address: string, credentials: ChannelCredentials): GateStub {
@@ -150,7 +184,7 @@ function createClient(context: RunContext): GateClient {
   return {
     run: (contract, options = {}) => run(context, contract, options),
     follow: (executionId, options = {}) => follow(context, executionId, options),
-    submit: (contract, options = {}) => submit(connection, contract, options),
+    submit: (contract, options = {}) => submit(context, contract, options),
     check: (contract, options = {}) => check(connection, contract, options),
     watch: (executionId, options) => watch(connection, reconnect, executionId, options),
     readOutput: (executionId, options) => readOutput(connection, reconnect, executionId, options),

@@ -1,4 +1,4 @@
-export type { ExpectedReceipt } from '@csc-fleet/common/evidence';
+export type { ExpectedReceipt, SubmissionSigner } from '@csc-fleet/common/evidence';
 export type { CallOptions, CancelOptions, CheckOptions, ListOptions } from './calls/calls.ts';
 export type { ApprovalInput, ContractInput, SubmitOptions } from './calls/request.ts';
 export { type ConnectOptions, connect, type GateClient } from './client.ts';

@@ -9,7 +9,15 @@ import {
   type SubmitResponse,
 } from '@csc-fleet/common/rpc';
 import type { Connection } from '../connection/connection.ts';
-import { type ContractInput, prepareSubmit, type SubmitOptions, toDuration, toJsonBytes } from './request.ts';
+import {
+  type ContractInput,
+  prepareSubmit,
+  type SubmitOptions,
+  toDuration,
+  toJsonBytes,
+  withKey,
+} from './request.ts';
+import { type Submitter, signRequest } from './submitter.ts';
 
 /** What every call may be told. */
 export interface CallOptions {
@@ -37,14 +45,26 @@ export interface ListOptions extends CallOptions {
   readonly pageSize?: number | undefined;
 }
 
+/** What handing in needs of a client. */
+export interface SubmitContext {
+  readonly connection: Connection;
+  /** Undefined: nobody signs. */
+  readonly submitter: Submitter | undefined;
+}
+
 /** See GateClient.submit. */
 export async function submit(
-  connection: Connection,
+  { connection, submitter }: SubmitContext,
   contract: ContractInput,
   options: SubmitOptions & CallOptions,
 ): Promise<SubmitResponse> {
-  const { request, contractSha256 } = prepareSubmit(contract, options);
-  const answer = await connection.unary(GateService.submit, request, options.signal);
+  const prepared = prepareSubmit(contract, options);
+  const { request, contractSha256 } = await signRequest(prepared, submitter, options);
+  const answer = await connection
+    .unary(GateService.submit, request, options.signal)
+    .catch((error: unknown) => {
+      throw withKey(error, request);
+    });
   checkDecided(answer.decision, contractSha256);
   return answer;
 }

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { ApprovalArtifact } from '@csc-fleet/common/approval';
 import { type CommandContract, contractSha256, parseContract } from '@csc-fleet/common/contract';
-import { orThrow } from '@csc-fleet/common/errors';
+import { CscError, isCscError, orThrow } from '@csc-fleet/common/errors';
+import type { Limits } from '@csc-fleet/common/limits';
 import type { SubmitRequest } from '@csc-fleet/common/rpc';
 
 /** A contract as an object, or as its JSON text. */
@@ -24,6 +25,8 @@ export interface SubmitOptions {
   readonly receiptVersion?: 'csc.receipt.v0.1' | 'csc.receipt.v0.2' | undefined;
   /** Milliseconds that it may wait for an executor. Absent: the gate's own limit. */
   readonly queueTimeoutMs?: number | undefined;
+  /** The most that it is to use up; policy and host can only say less. Needs a submitter. Absent: what they say. */
+  readonly limits?: Limits | undefined;
 }
 
 /** The receipt that is asked for where the caller does not say. */
@@ -60,6 +63,17 @@ function toSubmitRequest(contractJson: Buffer, options: SubmitOptions): SubmitRe
       queueTimeout: options.queueTimeoutMs === undefined ? undefined : toDuration(options.queueTimeoutMs),
     },
   };
+}
+
+// The gate may have taken the request, and its answer be lost.
+const fateUnknown: readonly string[] = ['GATE_UNREACHABLE', 'DEADLINE_EXCEEDED', 'CANCELLED', 'INTERNAL'];
+
+/** An error of handing a request in, with the key under which it is not done twice where it may have been done. */
+export function withKey(error: unknown, { idempotencyKey }: SubmitRequest): unknown {
+  if (!isCscError(error) || !fateUnknown.includes(error.code)) return error;
+  const { code, message, cause, faults, retryAfterMs } = error;
+  const hint = `${message} (handed in under the idempotency key ${idempotencyKey})`;
+  return new CscError(code, hint, { cause, faults, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
 }
 
 /** The JSON text of an artifact, as it was given where it was given as text. */

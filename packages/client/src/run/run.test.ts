@@ -1,7 +1,8 @@
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
 import { createKeyRing, createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
-import { ExecutionState, Verdict } from '@csc-fleet/common/messages';
+import { openSubmission } from '@csc-fleet/common/evidence';
+import { ExecutionState, type SubmitRequest, Verdict } from '@csc-fleet/common/messages';
 import type { Script } from '@csc-fleet/test-kit/client/scripted-execution';
 import { ScriptedGate } from '@csc-fleet/test-kit/client/scripted-gate';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -291,5 +292,76 @@ describe('the other calls', () => {
       code: 'CONTRACT_INVALID',
       faults,
     });
+  });
+});
+
+describe('a submitter', () => {
+  const signer = createSigner(generateKeyPair().seed, 'me-1');
+  const me = 'spiffe://csc.local/client/me';
+  const signing = { submitter: signer, principal: me };
+
+  /** What the host will make of it: it opens, or throws. */
+  const opened = ({ submissionJson }: SubmitRequest) =>
+    openSubmission(submissionJson, {
+      keysOf: (principal) => (principal === me ? createKeyRing([signer]) : undefined),
+      trustDomain: 'csc.local',
+      now: new Date(),
+      contractSha256: contractSha256(contract),
+    });
+
+  it('signs all that a run asks for, and sends the same again when the gate comes back', async () => {
+    const { gate, client } = await start({}, signing);
+    gate.breakAfter.push(0);
+    await client.run(contract, {
+      selector: { tier: 'build' },
+      policyProfile: 'p',
+      receiptVersion: 'csc.receipt.v0.2',
+      limits: { processes: 9 },
+      queueTimeoutMs: 60_000,
+    });
+    const [first, again] = gate.runs;
+    if (first === undefined) throw new Error('nothing came');
+    expect(again).toEqual(first);
+    const submission = opened(first);
+    expect(submission).toMatchObject({
+      principal: me,
+      policy_profile: 'p',
+      audience: { trust_domain: 'csc.local', selector: { tier: 'build' } },
+      options: { limits: { processes: 9 } },
+      nonce: first.idempotencyKey,
+    });
+    expect(Date.parse(submission.expires_at) - Date.parse(submission.not_before)).toBe(60_000 + 5 * 60_000);
+  });
+
+  it('makes a new nonce for each call, and the same one for the same key', async () => {
+    const { gate, client } = await start({}, signing);
+    for (const idempotencyKey of [undefined, undefined, 'mine', 'mine', 'f'.repeat(32)])
+      await client.run(contract, { idempotencyKey });
+    const [one, two, mine, again, given] = gate.runs.map((it) => opened(it).nonce);
+    expect(new Set([one, two, mine]).size).toBe(3);
+    expect([again, given]).toEqual([mine, 'f'.repeat(32)]);
+  });
+
+  it('lets it stand for a day where somebody else is to approve', async () => {
+    const { gate, client } = await start({}, signing);
+    await client.run(contract, { waitForApproval: true });
+    const { not_before, expires_at } = gate.runs.map(opened)[0] ?? { not_before: '', expires_at: '' };
+    expect(Date.parse(expires_at) - Date.parse(not_before)).toBe(24 * 3_600_000);
+  });
+
+  it('signs what is handed in only, and an error says under which key it may have been', async () => {
+    const { gate, client } = await start({}, { ...signing, reconnectForMs: 0 });
+    gate.breakAfter.push(0);
+    const failed = await client.run(contract).catch((error: unknown) => error);
+    expect(failed).toMatchObject({
+      code: 'GATE_UNREACHABLE',
+      message: expect.stringContaining(gate.runs.map(opened)[0]?.nonce ?? 'nothing'),
+    });
+  });
+
+  it('must be told whom it signs for, and be there for what only a submission can say', async () => {
+    const { client } = await start();
+    expect(await codeOf(client.run(contract, { limits: { processes: 9 } }))).toBe('REQUEST_INVALID');
+    await expect(start({}, { submitter: signer })).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
   });
 });

@@ -2,13 +2,15 @@ import { CscError, isCscError } from '@csc-fleet/common/errors';
 import type { ExpectedReceipt } from '@csc-fleet/common/evidence';
 import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
 import { type Decision, type Execution, GateService } from '@csc-fleet/common/rpc';
-import { cancel, checkDecided } from '../calls/calls.ts';
+import { cancel, checkDecided, type SubmitContext } from '../calls/calls.ts';
 import {
   type ContractInput,
   defaultReceiptVersion,
   prepareSubmit,
   type SubmitOptions,
+  withKey,
 } from '../calls/request.ts';
+import { signRequest } from '../calls/submitter.ts';
 import type { Connection } from '../connection/connection.ts';
 import type { ReconnectOptions } from '../connection/reconnect.ts';
 import { concludeFrom, concludeWithout } from '../verify/conclusion.ts';
@@ -51,8 +53,7 @@ export interface RunResult {
 }
 
 /** What running and following need of a client. */
-export interface RunContext {
-  readonly connection: Connection;
+export interface RunContext extends SubmitContext {
   readonly reconnect: ReconnectOptions;
   readonly keys: KeySource;
 }
@@ -66,7 +67,7 @@ export async function run(
   contract: ContractInput,
   options: RunOptions,
 ): Promise<RunResult> {
-  const prepared = prepareSubmit(contract, options);
+  const prepared = await signRequest(prepareSubmit(contract, options), context.submitter, options);
   const { request, contractSha256 } = prepared;
   const receiptVersion = options.receiptVersion ?? defaultReceiptVersion;
   const receiver = createReceiver(options.handlers ?? {}, receiptVersion);
@@ -78,7 +79,9 @@ export async function run(
   };
   await abortable(context, receiver, options, (signal) =>
     followToEnd({ ...context, signal, waitForApproval: options.waitForApproval ?? false }, receiver, request),
-  );
+  ).catch((error: unknown) => {
+    throw receiver.executionId() === undefined ? withKey(error, request) : error;
+  });
   checkDecided(receiver.decision(), contractSha256);
   return conclude(context, receiver, expected);
 }
