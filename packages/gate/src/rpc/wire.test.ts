@@ -260,7 +260,7 @@ describe('an executor’s connection', () => {
   it('ends with the reason where the gate hangs up', async () => {
     const call = served.link('executor-host').connect();
     call.write({ message: { $case: 'heartbeat', value: { running: 0 } } });
-    await expect(collect(call)).rejects.toEqual(rejected('CREDENTIALS_INVALID'));
+    await expect(collect(call)).rejects.toEqual(rejected('REQUEST_INVALID'));
   });
 
   it('is over for the gate when the executor goes', async () => {
