@@ -213,6 +213,8 @@ function fromExecutor(name: string, message: ConnectRequest['message']): Flood {
         policySha256s: [],
         executionMode: 'hardened',
         executionIds: [],
+        epoch: '',
+        chainHeadJson: Buffer.alloc(0),
       };
       call.write({ message: { $case: 'hello', value: hello } });
       while (!gone && !over.aborted) {
@@ -231,6 +233,7 @@ const receipt = (bytes: number): ConnectRequest['message'] => ({
   value: {
     executionId: '00000000-0000-4000-8000-000000000000',
     receiptJson: Buffer.from(`{"receipt_version":"csc.receipt.v0.2","error":"${'x'.repeat(bytes)}"}`),
+    originalJson: Buffer.alloc(0),
     outputLogLength: 0,
   },
 });
@@ -288,5 +291,8 @@ export const floods: Readonly<Record<string, Flood>> = {
   'denied submits': heavy('submit', mebibyte / 4),
   "an executor's big receipts": fromExecutor('rogue', receipt(mebibyte)),
   "an executor's invalid receipts": fromExecutor('rogue', receipt(1)),
-  "an executor's heartbeats": fromExecutor('rogue', { $case: 'heartbeat', value: { running: 0 } }),
+  "an executor's heartbeats": fromExecutor('rogue', {
+    $case: 'heartbeat',
+    value: { running: 0, chainHeadJson: Buffer.alloc(0) },
+  }),
 };

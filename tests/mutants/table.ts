@@ -334,10 +334,36 @@ const host: readonly Mutant[] = [
   {
     name: 'refusal-not-journalled',
     file: `${executor}/admission/refusal.ts`,
-    before: 'await journal.refuse(record);',
-    after: '',
+    before: 'return withReceipt(refused, await journal.refuse(record));',
+    after:
+      "return withReceipt(refused, record.seal({ epoch: 'e', sequence: 1, previousSha256: undefined }));",
     tests: [`${executor}/link/deliver.test.ts`],
     red: 'brings a signed refusal again like a receipt',
+  },
+  {
+    name: 'refusal-outside-of-the-chain',
+    file: `${executor}/journal/sqlite-journal.ts`,
+    before: 'const { receiptJson, originalJson } = addToChain(statements, seal);',
+    after:
+      "const { receiptJson, originalJson } = seal({ epoch: '', sequence: 1, previousSha256: undefined });",
+    tests: [`${executor}/journal/journal.test.ts`],
+    red: 'has refusals in the chain of receipts',
+  },
+  {
+    name: 'original-of-another-receipt',
+    file: `${evidence}/verify-receipt.ts`,
+    before: 'if (canonicalJson(unsigned) === canonicalJson(projectReceipt(original))) return original;',
+    after: 'return original;',
+    tests: ['packages/client/src/run/hostile-gate.test.ts'],
+    red: 'cannot give another receipt as the original of a v0.1 one',
+  },
+  {
+    name: 'gate-takes-any-original',
+    file: `${gate}/link/receipts.ts`,
+    before: 'verifyReceiptFor(expected, texts, keys)',
+    after: 'verifyReceiptFor(expected, texts.receiptJson, keys)',
+    tests: [`${gate}/link/receipts.test.ts`],
+    red: 'what comes as its original is another receipt',
   },
   {
     name: 'refusal-of-a-used-ticket-is-journalled',

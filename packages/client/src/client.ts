@@ -80,12 +80,19 @@ export interface GateClient extends Disposable {
   /** The caller's executions, newest first, page after page as they are asked for. */
   list(options?: ListOptions): AsyncGenerator<Execution, void>;
   /** The receipt of an execution that has ended, verified, with its signer and its signed text. */
-  getReceipt(executionId: string, options?: CallOptions): Promise<VerifiedReceipt & { receiptJson: Buffer }>;
+  getReceipt(executionId: string, options?: CallOptions): Promise<FetchedReceipt>;
   /** The public keys with these ids. Absent or empty: all that receipts and decisions verify with. */
   getKeys(keyIds?: readonly string[], options?: CallOptions): Promise<KeyEntry[]>;
   /** Ends the connection. What runs goes on. */
   close(): void;
 }
+
+/** A receipt, verified, and its signed texts: as it was asked for, and where that is v0.1, what it is a projection of. */
+export type FetchedReceipt = VerifiedReceipt & {
+  readonly receiptJson: Buffer;
+  /** Empty where there is none. */
+  readonly originalJson: Buffer;
+};
 
 /** How to reach a gate and as whom. */
 export type ConnectOptions = {
@@ -192,8 +199,8 @@ function createClient(context: RunContext): GateClient {
     getExecution: (executionId, options = {}) => getExecution(connection, executionId, options),
     list: (options = {}) => listExecutions(connection, options),
     getReceipt: async (executionId, { signal } = {}) => {
-      const { receiptJson } = await connection.unary(GateService.getReceipt, { executionId }, signal);
-      return { ...(await verifyFromSource(receiptJson, keys, { executionId }, signal)), receiptJson };
+      const texts = await connection.unary(GateService.getReceipt, { executionId }, signal);
+      return { ...(await verifyFromSource(texts, keys, { executionId }, signal)), ...texts };
     },
     getKeys: (keyIds = [], options = {}) => getKeys(connection, keyIds, options.signal),
     close: connection.close,

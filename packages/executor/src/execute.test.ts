@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
-import { receiptSha256 } from '@csc-fleet/common/receipt';
+import { type ReceiptV02, receiptSha256 } from '@csc-fleet/common/receipt';
 import { createLocalLauncher, endedProcess, type Launcher } from '@csc-fleet/sandbox/launch';
 import { type CommandShort, makeContract, shell } from '@csc-fleet/test-kit/contract';
 import {
@@ -231,6 +231,30 @@ describe('a contract that runs', () => {
     for (const member of ['commands', 'ended', 'ticket_id', 'previous_receipt_sha256']) {
       expect(receipt).not.toHaveProperty(member);
     }
+  });
+
+  it('has every outcome in one chain: what ran, what was refused, and what was asked for as v0.1', async () => {
+    const limits = { stdout_bytes: 10, stderr_bytes: 10 };
+    const v01 = { ticket: { grant: { receipt_version: 'csc.receipt.v0.1', limits } } } as const;
+    const ran = makeContract(bench.workspace, [{}]);
+    const refused = makeContract(bench.workspace, [{ network: 'full' }]);
+    const chain: ReceiptV02[] = [];
+    for (const [contract, overrides] of [
+      [ran, {}],
+      [refused, {}],
+      [ran, v01],
+      [refused, v01],
+      [ran, {}],
+    ] as const) {
+      chain.push(await bench.gate.chained(bench.gate.offer(contract, bench.policy, overrides)));
+    }
+    expect(chain.map(({ sequence }) => sequence)).toEqual([1, 2, 3, 4, 5]);
+    const [hello] = bench.gate.all('hello');
+    expect(new Set(chain.map((it) => it.executor_epoch))).toEqual(new Set([hello?.epoch]));
+    expect(chain.map((it) => it.previous_receipt_sha256)).toEqual([
+      undefined,
+      ...chain.slice(0, -1).map(receiptSha256),
+    ]);
   });
 
   it('chains each receipt to the one before it', async () => {

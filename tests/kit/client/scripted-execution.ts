@@ -23,7 +23,9 @@ export interface Script {
   /** Members of the receipt that differ. */
   readonly receipt?: object;
   /** The receipt as the gate hands it on, in the place of the executor's. Empty: none. */
-  readonly receiptJson?: Buffer;
+  readonly receiptJson?: Buffer | undefined;
+  /** What the gate gives as the original of a v0.1 receipt. */
+  readonly originalJson?: Buffer | undefined;
   /** What the gate says of the end, where it lies. */
   readonly told?: Partial<Execution>;
   /** Output that the gate shows beside, or in the place of, the command's own. */
@@ -70,7 +72,14 @@ export function scriptedEvents(script: Script, receiptJson: Buffer): ExecutionEv
   const all: ExecutionEvent['event'][] = [
     { $case: 'decided', value: { decision: scriptedDecision(script) } },
     { $case: 'started', value: { executorId: 'host-1', notes: [] } },
-    { $case: 'finished', value: { execution: scriptedExecution(script), receiptJson } },
+    {
+      $case: 'finished',
+      value: {
+        execution: scriptedExecution(script),
+        receiptJson,
+        originalJson: script.originalJson ?? Buffer.alloc(0),
+      },
+    },
   ];
   const shown = script.state === ExecutionState.AWAITING_APPROVAL ? all.slice(0, 1) : all;
   const { at = new Date() } = script;

@@ -114,7 +114,11 @@ export class ScriptedGate implements AsyncDisposable {
       getExecution: (_, done) => done(null, { execution, decision }),
       listExecutions: ({ request }, done) =>
         done(null, { executions: [execution], nextPageToken: request.pageToken === '' ? 'more' : '' }),
-      getReceipt: (_, done) => done(null, { receiptJson: this.receiptJson() }),
+      getReceipt: (_, done) =>
+        done(null, {
+          receiptJson: this.receiptJson(),
+          originalJson: this.#script.originalJson ?? Buffer.alloc(0),
+        }),
       getKeys: ({ request }, done) => {
         this.keysAsked.push(request.keyIds);
         done(null, { keys: this.keys });

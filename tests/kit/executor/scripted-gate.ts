@@ -17,7 +17,12 @@ import {
   toTimestamp,
 } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
-import { signArtifact, verifyReceiptFor } from '@csc-fleet/common/evidence';
+import {
+  type GenuineReceipt,
+  type ReceiptTexts,
+  signArtifact,
+  verifyReceiptFor,
+} from '@csc-fleet/common/evidence';
 import type { ConnectRequest, ConnectResponse, Duration, Offer } from '@csc-fleet/common/messages';
 import { type Frame, readFrames } from '@csc-fleet/common/output-log';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
@@ -156,16 +161,29 @@ export class ScriptedGate {
   async receipt(executionId: string): Promise<ReceiptV02> {
     for (;;) {
       const [message] = [...this.all('receipt', executionId), ...this.all('refused', executionId)];
-      if (message !== undefined) return this.verify(message.receiptJson) as ReceiptV02;
+      if (message !== undefined) return this.verify(message) as ReceiptV02;
       await once(this.#events, 'message');
     }
   }
 
-  verify(receiptJson: Uint8Array): ExecutionReceipt {
+  verify(texts: Uint8Array | ReceiptTexts): ExecutionReceipt {
+    return this.open(texts).receipt;
+  }
+
+  /** The receipt of an execution as the executor's chain has it, in both forms verified. */
+  async chained(executionId: string): Promise<ReceiptV02> {
+    await this.receipt(executionId);
+    const [message] = [...this.all('receipt', executionId), ...this.all('refused', executionId)];
+    const chained = message === undefined ? undefined : this.open(message).chained;
+    if (chained === undefined) throw new CscError('INTERNAL', `the receipt of ${executionId} is in no chain`);
+    return chained;
+  }
+
+  private open(texts: Uint8Array | ReceiptTexts): GenuineReceipt {
     const hello = this.all('hello').at(-1);
     if (hello === undefined) throw new CscError('INTERNAL', 'the executor has not said Hello');
     const keys = createKeyRing([{ keyId: hello.receiptKeyId, publicKey: hello.receiptPublicKey }]);
-    return verifyReceiptFor({}, receiptJson, keys).receipt;
+    return verifyReceiptFor({}, texts, keys);
   }
 
   /** What the executor says. */

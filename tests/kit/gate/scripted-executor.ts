@@ -3,7 +3,14 @@ import { EventEmitter, once } from 'node:events';
 import { createSigner, generateKeyPair, type Signer } from '@csc-fleet/common/crypto';
 import { type Clock, sha256Tagged, toTimestamp } from '@csc-fleet/common/encoding';
 import type { CscError } from '@csc-fleet/common/errors';
-import { sealReceipt, signExecutorKey } from '@csc-fleet/common/evidence';
+import {
+  type ChainedReceipt,
+  type ChainLink,
+  type Sealing,
+  sealChained,
+  sealReceipt,
+  signExecutorKey,
+} from '@csc-fleet/common/evidence';
 import {
   type CommandResult,
   type ConnectRequest,
@@ -40,6 +47,9 @@ export interface ScriptedExecutorOptions {
   /** Resolves once the gate may take it that it was heard. Default: always at once. */
   readonly ask?: () => Promise<void>;
 }
+
+// As an executor before 0.3: it has no chain.
+const none = Buffer.alloc(0);
 
 /** A gate in this process, or the way to one. */
 export interface Transport {
@@ -124,6 +134,8 @@ export class ScriptedExecutor {
       policySha256s: [...policySha256s],
       executionMode: 'hardened',
       executionIds: [...executionIds],
+      epoch: '',
+      chainHeadJson: none,
     };
   }
 
@@ -138,7 +150,7 @@ export class ScriptedExecutor {
 
   /** Resolves once the gate has taken everything said so far, but for receipts; or once it has hung up. */
   async settled(): Promise<void> {
-    this.say({ $case: 'heartbeat', value: { running: 0 } });
+    this.say({ $case: 'heartbeat', value: { running: 0, chainHeadJson: none } });
     this.#heartbeats = this.all('heartbeatAck').length + 1;
     while (this.all('heartbeatAck').length < this.#heartbeats && this.hungUp === undefined)
       await this.#message();
@@ -204,7 +216,7 @@ export class ScriptedExecutor {
     const message = 'refused by a test';
     this.say({
       $case: 'refused',
-      value: { executionId, reason, message, receiptJson: Buffer.alloc(0), ...more },
+      value: { executionId, reason, message, receiptJson: none, originalJson: none, ...more },
     });
     await this.settled();
   }
@@ -217,7 +229,10 @@ export class ScriptedExecutor {
   /** Sends a receipt and does not wait for anything. */
   sendReceipt(offer: Offer, overrides: ReceiptOverrides = {}, outputLogLength = 0): void {
     const receiptJson = this.receipt(offer, overrides);
-    this.say({ $case: 'receipt', value: { executionId: offer.executionId, receiptJson, outputLogLength } });
+    this.say({
+      $case: 'receipt',
+      value: { executionId: offer.executionId, receiptJson, originalJson: none, outputLogLength },
+    });
   }
 
   /** Sends a receipt; resolves once the gate has acknowledged it. */
@@ -228,10 +243,22 @@ export class ScriptedExecutor {
   }
 
   /** A signed receipt of the version that the ticket asks for: of a success unless the test says otherwise. */
-  receipt(
+  receipt(offer: Offer, overrides: ReceiptOverrides = {}): Buffer {
+    const { version, full, signer, now } = this.#unsigned(offer, overrides);
+    return sealReceipt(full, { version, signer, now }).receiptJson;
+  }
+
+  /** The same as the first of a chain. */
+  chained(offer: Offer, overrides: ReceiptOverrides = {}, link: Partial<ChainLink> = {}): ChainedReceipt {
+    const { version, full, signer, now } = this.#unsigned(offer, overrides);
+    const first = { epoch: '0'.repeat(32), sequence: 1, previousSha256: undefined };
+    return sealChained(full, { version, signer, now }, { ...first, ...link });
+  }
+
+  #unsigned(
     { ticketJson, contractJson }: Offer,
-    { receipt = {}, signer = this.signer }: ReceiptOverrides = {},
-  ): Buffer {
+    { receipt = {}, signer = this.signer }: ReceiptOverrides,
+  ): { full: ReceiptV02 } & Sealing {
     const ticket = JSON.parse(ticketJson.toString()) as UnsignedTicket;
     const { contract_id: contractId } = JSON.parse(contractJson.toString()) as { contract_id: string };
     const now = this.#options.clock.now();
@@ -256,7 +283,7 @@ export class ScriptedExecutor {
       approvals: [],
       ...receipt,
     };
-    return sealReceipt(full, { version: ticket.grant.receipt_version, signer, now }).receiptJson;
+    return { full, version: ticket.grant.receipt_version, signer, now };
   }
 
   async #message(): Promise<void> {

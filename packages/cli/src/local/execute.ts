@@ -80,13 +80,13 @@ function conclude(
   const { contract, contractSha256, receiptVersion } = run;
   const genuine = verifyReceiptFor(
     { executionId, contractSha256, receiptVersion, commands: contract.commands, success: 'consistent' },
-    told.receiptJson,
+    told,
     ringOf(local, run),
   );
-  const { receipt, signer } = genuine;
+  const { receipt, signer, chained } = genuine;
   if (signer === undefined) throw new CscError('RECEIPT_INVALID', 'the receipt is signed by nobody known');
   receiver.outputCheck.verify(receipt);
-  const { execution, exitCode } = concludeFrom(told.execution, { receipt, signer });
+  const { execution, exitCode } = concludeFrom(told.execution, { receipt, signer, chained });
   const { receiptJson } = told;
   return { executionId, execution, decision, receipt, receiptJson, exitCode, withheld: undefined };
 }

@@ -12,6 +12,8 @@ const gone = new AbortController().signal;
 export interface Told {
   readonly execution: Execution;
   readonly receiptJson: Buffer;
+  /** Empty where that is v0.2. */
+  readonly originalJson: Buffer;
 }
 
 /** Hands the receiver all that comes of an execution of a gate in this process, to its end. */
@@ -36,6 +38,6 @@ export async function followLocal(gate: Gate, receiver: Receiver, executionId: s
   await gate.methods.watch({ principal, request, write: showEvent, gone });
   const finished = receiver.finished();
   if (finished?.execution === undefined) throw new CscError('INTERNAL', 'the run ended without an end');
-  const { execution, receiptJson } = finished;
-  return { execution, receiptJson };
+  const { execution, receiptJson, originalJson } = finished;
+  return { execution, receiptJson, originalJson };
 }

@@ -2,7 +2,9 @@ import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract
 import { createKeyRing, createSigner, generateKeyPair, type KeyEntry } from '@csc-fleet/common/crypto';
 import { sha256Tagged } from '@csc-fleet/common/encoding';
 import { isCscError } from '@csc-fleet/common/errors';
+import { sealChained } from '@csc-fleet/common/evidence';
 import { ExecutionState, OutputStream, Verdict } from '@csc-fleet/common/messages';
+import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { type Script, scriptedReceipt } from '@csc-fleet/test-kit/client/scripted-execution';
 import { ScriptedGate, toPublicKey } from '@csc-fleet/test-kit/client/scripted-gate';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -159,6 +161,30 @@ describe('a hostile gate', () => {
     expect(await refusal(run(v01, { receiptVersion: 'csc.receipt.v0.1' }, twoCommands))).toBe(
       'RECEIPT_INVALID',
     );
+  });
+
+  it('cannot give another receipt as the original of a v0.1 one', async () => {
+    const v02 = (receipt: object = {}): ReceiptV02 => {
+      const script = { contractSha256: sha, receipt: { executor_id: 'host-2', ...receipt } };
+      return JSON.parse(scriptedReceipt(script, otherSigner).toString());
+    };
+    const asked = { receiptVersion: 'csc.receipt.v0.1' } as const;
+    const link = { epoch: 'a'.repeat(32), sequence: 7, previousSha256: 'b'.repeat(64) };
+    const sealing = { version: 'csc.receipt.v0.1', signer: otherSigner, now: new Date() } as const;
+    const good = sealChained(v02(), sealing, link);
+    const other = sealChained(v02({ runner_version: '0' }), sealing, link);
+    expect(await run(await hostile(good), asked)).toMatchObject({
+      exitCode: 0,
+      originalJson: good.originalJson,
+    });
+    const swapped = { receiptJson: good.receiptJson, originalJson: other.originalJson };
+    expect(await refusal(run(await hostile(swapped), asked))).toBe('RECEIPT_INVALID');
+    const forgedOriginal = sealChained(v02(), { ...sealing, signer: gateSigner }, link).originalJson;
+    expect(await refusal(run(await hostile({ ...good, originalJson: forgedOriginal }), asked))).not.toBe(
+      'it was believed',
+    );
+    const doubled = { receiptJson: good.originalJson, originalJson: good.originalJson };
+    expect(await refusal(run(await hostile(doubled)))).toBe('RECEIPT_INVALID');
   });
 
   it.each(['csc.receipt.v0.1', 'csc.receipt.v0.2'] as const)(

@@ -46,6 +46,8 @@ export interface RunResult {
   readonly receipt: ExecutionReceipt | undefined;
   /** The receipt as it was signed; empty where there is none. */
   readonly receiptJson: Buffer;
+  /** Where that is v0.1: the v0.2 receipt that it is a projection of, verified; empty where there is none. */
+  readonly originalJson: Buffer;
   /** Of the failed command, or of the last one; undefined where nothing ran. */
   readonly exitCode: number | undefined;
   /** What the gate said of the end, where the receipt says otherwise: show it, and do not trust that gate. */
@@ -123,6 +125,8 @@ async function abortable(
   }
 }
 
+const noReceipt = { receiptJson: Buffer.alloc(0), originalJson: Buffer.alloc(0) };
+
 async function conclude(
   { connection, keys }: RunContext,
   receiver: Receiver,
@@ -131,10 +135,10 @@ async function conclude(
   const finished = receiver.finished();
   const executionId = receiver.executionId() ?? '';
   const told = finished?.execution ?? (await fetchExecution(connection, executionId));
-  const receiptJson = finished?.receiptJson ?? Buffer.alloc(0);
-  const common = { executionId, decision: receiver.decision(), receiptJson };
+  const { receiptJson, originalJson } = finished ?? noReceipt;
+  const common = { executionId, decision: receiver.decision(), receiptJson, originalJson };
   if (receiptJson.length === 0) return { ...common, receipt: undefined, ...concludeWithout(told) };
-  const verified = await verifyFromSource(receiptJson, keys, { ...expected, executionId });
+  const verified = await verifyFromSource(common, keys, { ...expected, executionId });
   receiver.outputCheck.verify(verified.receipt);
   return { ...common, receipt: verified.receipt, ...concludeFrom(told, verified) };
 }

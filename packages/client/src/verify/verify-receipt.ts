@@ -4,9 +4,10 @@ import {
   claimedKeyId,
   type ExpectedReceipt,
   type ReceiptSigner,
+  type ReceiptTexts,
   verifyReceiptFor,
 } from '@csc-fleet/common/evidence';
-import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
+import type { ExecutionReceipt, ReceiptV02 } from '@csc-fleet/common/receipt';
 import { toJsonBytes } from '../calls/request.ts';
 import type { KeySource } from './keys.ts';
 
@@ -14,6 +15,8 @@ import type { KeySource } from './keys.ts';
 export interface VerifiedReceipt {
   readonly receipt: ExecutionReceipt;
   readonly signer: ReceiptSigner;
+  /** The form that stands in its executor's chain. Undefined for a gate's, and for a v0.1 that came without its original. */
+  readonly chained: ReceiptV02 | undefined;
 }
 
 /**
@@ -34,21 +37,18 @@ export function verifyReceipt(
  * be an executor's own word, and must not contradict itself. Throws KEY_CHANGED, too.
  */
 export async function verifyFromSource(
-  receiptJson: Uint8Array,
+  texts: ReceiptTexts,
   keys: KeySource,
   expected: ExpectedReceipt,
   signal?: AbortSignal,
 ): Promise<VerifiedReceipt> {
-  const ring = await keys.ringFor(claimedKeyId(receiptJson), signal);
-  const { receipt, keyId, signer } = verifyReceiptFor(
-    { ...expected, success: 'consistent' },
-    receiptJson,
-    ring,
-  );
+  const ring = await keys.ringFor(claimedKeyId(texts.receiptJson), signal);
+  const genuine = verifyReceiptFor({ ...expected, success: 'consistent' }, texts, ring);
+  const { receipt, keyId, signer } = genuine;
   const key = ring.find(keyId);
   if (key?.owner === undefined || signer === undefined) throw ownerless(keyId);
   if (signer.role === 'executor') await keys.accept?.({ ...key, owner: key.owner });
-  return { receipt, signer };
+  return { receipt, signer, chained: signer.role === 'executor' ? genuine.chained : undefined };
 }
 
 function ownerless(keyId: string): CscError {

@@ -7,6 +7,8 @@ export interface Signer {
   readonly keyId: string;
   /** 32 bytes. */
   readonly publicKey: Uint8Array;
+  /** Receipt certificates of this key, DER in base64, the leaf first. Absent: it has none. */
+  readonly certificates?: readonly string[];
   /** A signature of 64 bytes. */
   sign(payload: Uint8Array): Uint8Array;
 }

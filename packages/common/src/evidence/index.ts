@@ -3,8 +3,16 @@ export { type ClaimedKey, signExecutorKey, verifyExecutorKey } from './executor-
 export { openSubmission, type SubmissionContext } from './open-submission.ts';
 export { openTicket, type TicketContext } from './open-ticket.ts';
 export { type ReceiptOutcome, toOutcome } from './receipt-outcome.ts';
-export { type Sealing, type SignedReceipt, sealReceipt, toReceiptError } from './seal-receipt.ts';
+export {
+  type ChainedReceipt,
+  type ChainLink,
+  type Sealing,
+  type SignedReceipt,
+  sealChained,
+  sealReceipt,
+  toReceiptError,
+} from './seal-receipt.ts';
 export { findSigner, type ReceiptSigner } from './signer-rules.ts';
 export type { ExpectedReceipt } from './subject-rules.ts';
 export { type SubmissionSigner, signSubmission, verifySubmission } from './submission-signature.ts';
-export { claimedKeyId, type GenuineReceipt, verifyReceiptFor } from './verify-receipt.ts';
+export { claimedKeyId, type GenuineReceipt, type ReceiptTexts, verifyReceiptFor } from './verify-receipt.ts';

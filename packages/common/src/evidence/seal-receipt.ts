@@ -4,15 +4,22 @@ import {
   type ExecutionReceipt,
   maxReceiptError,
   projectReceipt,
+  type ReceiptV02,
   type ReceiptVersion,
 } from '../receipt/index.ts';
 import { signArtifact } from './artifact.ts';
 
 /** A receipt as it leaves whoever signs it. */
 export interface SignedReceipt {
-  /** Canonical JSON. */
+  /** Canonical JSON, in the version that was asked for. */
   readonly receiptJson: Buffer;
-  /** Lower-case hex: what the next receipt refers to. */
+}
+
+/** An executor's: the chain has its v0.2 form, whichever was asked for. */
+export interface ChainedReceipt extends SignedReceipt {
+  /** Where the receipt is v0.1: the v0.2 one that it is a projection of, canonical JSON. */
+  readonly originalJson?: Buffer | undefined;
+  /** Lower-case hex, of the v0.2 one: what the next receipt refers to. */
   readonly receiptSha256: string;
 }
 
@@ -22,28 +29,50 @@ export interface Sealing {
   readonly version: ReceiptVersion;
   readonly signer: Signer;
   readonly now: Date;
-  /** Of this executor's receipt before this one. Absent in its first, and in refusals, which are not in the chain. */
-  readonly previousSha256?: string | undefined;
 }
 
-/** Chains, projects and signs: the one way in which executors, gates and `csc run` sign receipts. */
-export function sealReceipt(
-  receipt: ExecutionReceipt,
-  { version, signer, now, previousSha256 }: Sealing,
-): SignedReceipt {
-  const signed = { ...receipt, signing_key_id: signer.keyId };
-  const receiptJson = signArtifact(toVersion(signed, version, previousSha256), signer, now);
-  return { receiptJson, receiptSha256: sha256Hex(receiptJson) };
+/** Where a receipt has its place in the chain of its executor. */
+export interface ChainLink {
+  /** Of the journal that numbers it. */
+  readonly epoch: string;
+  /** From 1. */
+  readonly sequence: number;
+  /** Of the receipt before it; undefined in the first. */
+  readonly previousSha256: string | undefined;
 }
 
-function toVersion(
-  receipt: ExecutionReceipt,
-  version: ReceiptVersion,
-  previousSha256: string | undefined,
-): ExecutionReceipt {
-  if (receipt.receipt_version === 'csc.receipt.v0.1') return receipt;
-  if (version === 'csc.receipt.v0.1') return projectReceipt(receipt);
-  return previousSha256 === undefined ? receipt : { ...receipt, previous_receipt_sha256: previousSha256 };
+/** Projects and signs what stands in no chain: the receipts of gates, which say that nothing ran. */
+export function sealReceipt(receipt: ExecutionReceipt, { version, signer, now }: Sealing): SignedReceipt {
+  const isV02 = receipt.receipt_version === 'csc.receipt.v0.2';
+  const due = isV02 && version === 'csc.receipt.v0.1' ? projectReceipt(receipt) : receipt;
+  return { receiptJson: signReceipt(due, signer, now) };
+}
+
+/**
+ * Chains and signs a receipt of an executor: whatever it says, and in whichever version it is wanted. A v0.1 receipt is
+ * signed beside its v0.2 original: it has no members for a chain, and one that stood outside could be left out unseen.
+ */
+export function sealChained(
+  receipt: ReceiptV02,
+  { version, signer, now }: Sealing,
+  { epoch, sequence, previousSha256 }: ChainLink,
+): ChainedReceipt {
+  const chained: ReceiptV02 = {
+    ...receipt,
+    executor_epoch: epoch,
+    sequence,
+    ...(previousSha256 === undefined ? {} : { previous_receipt_sha256: previousSha256 }),
+    ...(signer.certificates === undefined ? {} : { receipt_certificates: [...signer.certificates] }),
+  };
+  const chainedJson = signReceipt(chained, signer, now);
+  const receiptSha256 = sha256Hex(chainedJson);
+  if (version === 'csc.receipt.v0.2') return { receiptJson: chainedJson, receiptSha256 };
+  const receiptJson = signReceipt(projectReceipt(chained), signer, now);
+  return { receiptJson, originalJson: chainedJson, receiptSha256 };
+}
+
+function signReceipt(receipt: ExecutionReceipt, signer: Signer, now: Date): Buffer {
+  return signArtifact({ ...receipt, signing_key_id: signer.keyId }, signer, now);
 }
 
 /** A text as a receipt's `error` may hold it: at most 4000 code points, well-formed. */

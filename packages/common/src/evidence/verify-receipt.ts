@@ -1,7 +1,19 @@
 import type { KeyRing } from '../crypto/index.ts';
-import { artifactBytes, isJsonObject, type JsonObject, parseStrictJson } from '../encoding/index.ts';
+import {
+  artifactBytes,
+  canonicalJson,
+  isJsonObject,
+  type JsonObject,
+  parseStrictJson,
+} from '../encoding/index.ts';
 import { CscError, orThrow } from '../errors/index.ts';
-import { type ExecutionReceipt, receiptFromJson } from '../receipt/index.ts';
+import {
+  type ExecutionReceipt,
+  projectReceipt,
+  type ReceiptV01,
+  type ReceiptV02,
+  receiptFromJson,
+} from '../receipt/index.ts';
 import { verifyArtifact } from './artifact.ts';
 import { checkSigner, type ReceiptSigner } from './signer-rules.ts';
 import { checkSubject, type ExpectedReceipt } from './subject-rules.ts';
@@ -12,18 +24,46 @@ export interface GenuineReceipt {
   readonly keyId: string;
   /** Undefined where the key ring does not say whose key it is: never where an executor was expected. */
   readonly signer: ReceiptSigner | undefined;
+  /** The v0.2 form of it, which an executor's chain has: itself, or its original. Undefined for a v0.1 without one. */
+  readonly chained: ReceiptV02 | undefined;
+}
+
+/** The two forms of one receipt, as they come. */
+export interface ReceiptTexts {
+  readonly receiptJson: Uint8Array;
+  /** The v0.2 receipt that a v0.1 one is a projection of. Absent or empty: there is none. */
+  readonly originalJson?: Uint8Array | undefined;
 }
 
 /**
  * Verifies a receipt: its signature over the text as it came, then its form, then whether whose key it is may say what it
- * says, then that it is what was expected. The one way in which gates, clients and `csc verify-receipt` look at receipts.
+ * says, then that it is what was expected. Where a v0.1 receipt has its original beside it, all of that is asked of the
+ * original as well, and the receipt must be its projection. The one way in which gates, clients and `csc verify-receipt`
+ * look at receipts.
  * Throws SIGNATURE_INVALID, KEY_UNKNOWN, KEY_REVOKED, KEY_EXPIRED or RECEIPT_INVALID.
  */
 export function verifyReceiptFor(
   expected: ExpectedReceipt,
-  receiptJson: Uint8Array,
+  texts: ReceiptTexts | Uint8Array,
   keys: KeyRing,
 ): GenuineReceipt {
+  const { receiptJson, originalJson } = texts instanceof Uint8Array ? { receiptJson: texts } : texts;
+  const { receipt, keyId, signer } = verifyOne(expected, receiptJson, keys);
+  const hasOriginal = originalJson !== undefined && originalJson.length > 0;
+  if (receipt.receipt_version === 'csc.receipt.v0.2') {
+    if (hasOriginal) throw invalid('the receipt is a v0.2 one, and comes with another as its original');
+    return { receipt, keyId, signer, chained: receipt };
+  }
+  if (!hasOriginal) return { receipt, keyId, signer, chained: undefined };
+  const original = verifyOne({ ...expected, receiptVersion: 'csc.receipt.v0.2' }, originalJson, keys);
+  return { receipt, keyId, signer, chained: checkProjection(receipt, original.receipt) };
+}
+
+function verifyOne(
+  expected: ExpectedReceipt,
+  receiptJson: Uint8Array,
+  keys: KeyRing,
+): Omit<GenuineReceipt, 'chained'> {
   const json = readReceiptJson(receiptJson);
   const { key_id: keyId } = verifyArtifact(json, keys);
   const receipt = orThrow(receiptFromJson(json), 'RECEIPT_INVALID', 'the receipt');
@@ -32,6 +72,15 @@ export function verifyReceiptFor(
   const signer = owner === undefined ? undefined : checkSigner(receipt, owner);
   checkSubject(receipt, expected);
   return { receipt, keyId, signer };
+}
+
+// Otherwise an executor could say one thing to whoever asks for v0.1, and have another in its chain.
+function checkProjection(receipt: ReceiptV01, original: ExecutionReceipt): ReceiptV02 {
+  if (original.receipt_version === 'csc.receipt.v0.2') {
+    const { signature: _signature, ...unsigned } = receipt;
+    if (canonicalJson(unsigned) === canonicalJson(projectReceipt(original))) return original;
+  }
+  throw invalid('the v0.1 receipt is not a projection of the v0.2 one that comes with it');
 }
 
 /**
@@ -48,9 +97,13 @@ function readReceiptJson(receiptJson: Uint8Array): JsonObject {
   const parsed = parseStrictJson(receiptJson, { maxBytes: artifactBytes.receipt });
   const json = orThrow(parsed, 'RECEIPT_INVALID', 'the receipt');
   if (isJsonObject(json)) return json;
-  throw new CscError('RECEIPT_INVALID', 'the receipt is not a JSON object');
+  throw invalid('the receipt is not a JSON object');
 }
 
 function notSignedBy(executor: string): CscError {
-  return new CscError('RECEIPT_INVALID', `the receipt is not signed with a key of ${executor}`);
+  return invalid(`the receipt is not signed with a key of ${executor}`);
+}
+
+function invalid(message: string): CscError {
+  return new CscError('RECEIPT_INVALID', message);
 }

@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { networkModes } from '../contract/index.ts';
 import {
   count,
+  epochMember,
   integer,
   limitNames,
   nonEmptyText,
@@ -143,6 +144,11 @@ const approvalUsed = z.strictObject({
   scope: nonEmptyText,
 });
 
+/** From an executor's own up to the CA, without it. */
+export const maxReceiptCertificates = 4;
+
+const certificate = z.base64().max(8192).meta({ description: 'X.509, DER in base64; the leaf first.' });
+
 /** The rules of an ExecutionReceipt v0.2 (protocol §9). */
 export const receiptV02Schema = z
   .strictObject({
@@ -171,6 +177,15 @@ export const receiptV02Schema = z
     previous_receipt_sha256: sha256Member
       .exactOptional()
       .meta({ description: "Of the same executor's receipt before this one; absent in its first." }),
+    sequence: integer({ min: 1 }).exactOptional().meta({
+      description: "Its number in the executor's chain: from 1, without gaps, in one epoch.",
+    }),
+    executor_epoch: epochMember
+      .exactOptional()
+      .meta({ description: "The executor's journal that has numbered it." }),
+    receipt_certificates: z.array(certificate).min(1).max(maxReceiptCertificates).exactOptional().meta({
+      description: "The certificate of the key that signed it, and those between it and the fleet's CA.",
+    }),
   })
   .superRefine(refineRan, { when: () => true })
   .meta({

@@ -11,6 +11,7 @@ export {
 } from './limits.ts';
 export {
   boundedText,
+  epochMember,
   labelName,
   labelsMember,
   labelValue,

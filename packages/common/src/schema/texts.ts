@@ -86,6 +86,9 @@ export const taggedSha256Member = z
   .refine((text) => tagged.test(text), { error: 'must be "sha256:" and a SHA-256 in hex (64 digits)' })
   .meta({ pattern: tagged.source });
 
+/** The epoch of an executor: made with its journal, so that another one means that this one's memory is gone. */
+export const epochMember = z.string().regex(/^[0-9a-f]{32}$/, 'must be 16 random bytes in lower-case hex');
+
 /** RFC 3339 with a time zone, with as many fraction digits as its writer likes (Python writes six). */
 export const timestamp = z
   .string()

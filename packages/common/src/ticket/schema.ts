@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { receiptVersions } from '../receipt/index.ts';
 import {
+  epochMember,
   grantedLimitsSchema,
   nonEmptyText,
   oneOf,
@@ -31,13 +32,9 @@ export const ticketSchema = z
     submission_sha256: sha256Member
       .exactOptional()
       .meta({ description: "The submitter's Submission that the offer carries. Absent: there is none." }),
-    executor_epoch: z
-      .string()
-      .regex(/^[0-9a-f]{32}$/, 'must be 16 random bytes in lower-case hex')
-      .exactOptional()
-      .meta({
-        description: "The host's journal that it is for: another one has not seen what was redeemed.",
-      }),
+    executor_epoch: epochMember.exactOptional().meta({
+      description: "The host's journal that it is for: another one has not seen what was redeemed.",
+    }),
     policy_version: z
       .int()
       .min(1)

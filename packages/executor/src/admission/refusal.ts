@@ -3,14 +3,14 @@ import type { CommandContract } from '@csc-fleet/common/contract';
 import type { Signer } from '@csc-fleet/common/crypto';
 import type { Clock } from '@csc-fleet/common/encoding';
 import { CscError, isRpcReason, type RpcReason, retryOf } from '@csc-fleet/common/errors';
-import { sealReceipt } from '@csc-fleet/common/evidence';
+import { type ReceiptTexts, sealChained } from '@csc-fleet/common/evidence';
 import type { Offer, Refused } from '@csc-fleet/common/messages';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
 
 import type { Log } from '@csc-fleet/common/service';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
 import { buildRefusal, type ExecutionMode } from '../evidence/index.ts';
-import type { Journal, SignedRefusal } from '../journal/index.ts';
+import type { Journal, Refusal as JournalRefusal } from '../journal/index.ts';
 import { msUntilTicket, toUse } from './single-use.ts';
 import { type GenuineSubmission, type SubmittedTicket, toAsked } from './submission.ts';
 import { findOnceGenuine, type Trust } from './verify-ticket.ts';
@@ -44,9 +44,10 @@ export interface RefusalPorts {
 
 /** What is to be said of a refused offer. */
 export interface PlannedRefusal {
+  /** Without a receipt. */
   readonly refused: Refused;
-  /** Where it is signed: what the journal must hold before anyone sees it. */
-  readonly record?: SignedRefusal;
+  /** Where it is to be signed: what the journal must hold before anyone sees it. */
+  readonly record?: JournalRefusal;
 }
 
 /**
@@ -59,9 +60,8 @@ export function planRefusal(refusal: Refusal, ports: RefusalPorts): PlannedRefus
   const { offer, error } = refusal;
   const why = toReason(error);
   try {
-    const record = signRefusal(refusal, why, ports);
-    if (record === undefined) return { refused: toRefused(offer, why) };
-    return { refused: toRefused(offer, why, record.receiptJson), record };
+    const record = planRecord(refusal, why, ports);
+    return { refused: toRefused(offer, why), ...(record === undefined ? {} : { record }) };
   } catch (failure) {
     ports.log.error({ executionId: offer.executionId, error: failure }, 'a refusal could not be signed');
     return { refused: toUnsigned(offer, failure) };
@@ -78,8 +78,7 @@ export async function journalRefusal(
 ): Promise<Refused> {
   if (record === undefined) return refused;
   try {
-    await journal.refuse(record);
-    return refused;
+    return withReceipt(refused, await journal.refuse(record));
   } catch (failure) {
     log.warn({ executionId: refused.executionId, error: failure }, 'a signed refusal does not count');
     return toUnsigned(refused, failure);
@@ -91,12 +90,16 @@ export function toUnsigned({ executionId }: Pick<Offer, 'executionId'>, error: u
   return toRefused({ executionId }, toReason(error));
 }
 
-function toRefused(
-  { executionId }: Pick<Offer, 'executionId'>,
-  { reason, message }: Why,
-  receiptJson: Uint8Array = new Uint8Array(),
-): Refused {
-  return { executionId, reason, message, receiptJson: Buffer.from(receiptJson) };
+function toRefused({ executionId }: Pick<Offer, 'executionId'>, { reason, message }: Why): Refused {
+  return { executionId, reason, message, ...toTexts({ receiptJson: Buffer.alloc(0) }) };
+}
+
+function withReceipt(refused: Refused, receipt: ReceiptTexts): Refused {
+  return { ...refused, ...toTexts(receipt) };
+}
+
+function toTexts({ receiptJson, originalJson }: ReceiptTexts): Pick<Refused, 'receiptJson' | 'originalJson'> {
+  return { receiptJson: Buffer.from(receiptJson), originalJson: Buffer.from(originalJson ?? []) };
 }
 
 // Another attempt may succeed, or another host may have it by now, whose receipt is the one; or it has its outcome here.
@@ -118,11 +121,11 @@ function toReason(error: unknown): Why {
   };
 }
 
-function signRefusal(
+function planRecord(
   { offer, reached }: Refusal,
   { reason, message }: Why,
   { trust, executionMode, journal, signer, clock }: RefusalPorts,
-): SignedRefusal | undefined {
+): JournalRefusal | undefined {
   if (isOpen(reason) || reached === undefined) return undefined;
   const { contract, document, approvals = [], submitted } = reached;
   const submission = submitted?.submission ?? reached.submission;
@@ -141,6 +144,6 @@ function signRefusal(
     ...(submitted === undefined ? {} : { asked: toAsked(submitted) }),
   };
   const receipt = buildRefusal({ ...subject, ...known }, why);
-  const { receiptJson } = sealReceipt(receipt, { version: ticket.grant.receipt_version, signer, now });
-  return { ...use(ticket), refusedAt: now, receiptJson };
+  const sealing = { version: ticket.grant.receipt_version, signer, now };
+  return { ...use(ticket), refusedAt: now, seal: (link) => sealChained(receipt, sealing, link) };
 }

@@ -2,9 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Signer } from '@csc-fleet/common/crypto';
 import type { Clock } from '@csc-fleet/common/encoding';
 import { isCscError } from '@csc-fleet/common/errors';
-import { sealReceipt } from '@csc-fleet/common/evidence';
+import { sealChained } from '@csc-fleet/common/evidence';
 import type { Log } from '@csc-fleet/common/service';
-import type { FinishedExecution, Journal, SealedReceipt } from '../journal/index.ts';
+import type { FinishedExecution, Journal, Seal } from '../journal/index.ts';
 import type { OutputSpool, SpoolDirectory } from '../output/index.ts';
 import { buildReceipt } from './build-receipt.ts';
 import { type MeasuredRun, measureEffects } from './effects.ts';
@@ -35,8 +35,8 @@ export async function conclude(concluded: Concluded, ports: ConcludePorts): Prom
   const { outcomes, profileIds, sandbox } = record;
   const receipt = buildReceipt(subject, { outcomes, profileIds, sandbox, totals, endedAt, effects });
   const version = subject.ticket.grant.receipt_version;
-  return journalReceipt(subject.ticket.execution_id, ports, (previousSha256) => ({
-    ...sealReceipt(receipt, { version, signer, now: clock.now(), previousSha256 }),
+  return journalReceipt(subject.ticket.execution_id, ports, (link) => ({
+    ...sealChained(receipt, { version, signer, now: clock.now() }, link),
     outputLogLength: spool.length,
   }));
 }
@@ -47,11 +47,11 @@ const pauseMs = 1000;
 async function journalReceipt(
   executionId: string,
   { journal, log }: ConcludePorts,
-  sealWith: (previousSha256: string | undefined) => SealedReceipt,
+  seal: Seal,
 ): Promise<FinishedExecution> {
   for (;;) {
     try {
-      return await journal.finish(executionId, sealWith);
+      return await journal.finish(executionId, seal);
     } catch (error) {
       if (!isCscError(error, 'STORE_UNAVAILABLE')) throw error;
       log.error({ executionId, error }, 'the receipt could not be journalled; trying again');

@@ -3,10 +3,11 @@ export type {
   FinishedExecution,
   Journal,
   OwedReceipt,
+  ReceiptHead,
   Redemption,
+  Refusal,
   Seal,
   SealedReceipt,
-  SignedRefusal,
   TicketUse,
 } from './journal.ts';
 export { openSqliteJournal } from './sqlite-journal.ts';

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import type { ChainLink } from '@csc-fleet/common/evidence';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Journal, Redemption, Seal } from './journal.ts';
 import { processIdentity } from './process-identity.ts';
@@ -44,9 +45,9 @@ function redemption(name: string, overrides: Partial<Redemption> = {}): Redempti
   return { ...ids, ...times, draft: `draft-${name}`, redeemedAt: now, approvals: [], ...overrides };
 }
 
-function sealAs(name: string, seen: (string | undefined)[] = []): Seal {
-  return (previous) => {
-    seen.push(previous);
+function sealAs(name: string, seen: ChainLink[] = []): Seal {
+  return (link) => {
+    seen.push(link);
     return { receiptJson: Buffer.from(name), receiptSha256: `sha-${name}`, outputLogLength: 7 };
   };
 }
@@ -61,6 +62,7 @@ CREATE INDEX executions_acknowledged ON executions (acknowledged_at) WHERE ackno
 CREATE TABLE approvals (approval_id TEXT PRIMARY KEY, execution_id TEXT NOT NULL, expires_at INTEGER NOT NULL)
   STRICT, WITHOUT ROWID;
 CREATE TABLE receipt_chain (only INTEGER PRIMARY KEY CHECK (only = 1), head TEXT NOT NULL) STRICT;
+INSERT INTO receipt_chain VALUES (1, 'sha-unnumbered');
 INSERT INTO executions VALUES
   ('execution-running', 'ticket-running', '', 'draft', 1774000800000, NULL, NULL, NULL),
   ('execution-finished', 'ticket-finished', '', 'draft', 1774000800000, x'010203', 7, NULL),
@@ -125,7 +127,7 @@ describe.each(implementations)('journal: %s', (_name, create) => {
 
   it('chains receipts and keeps exactly one for an execution', async () => {
     const journal = open();
-    const seen: (string | undefined)[] = [];
+    const seen: ChainLink[] = [];
     for (const name of ['a', 'b', 'c']) await journal.redeem(redemption(name));
     await journal.finish('execution-a', sealAs('first', seen));
     await Promise.all([
@@ -135,7 +137,13 @@ describe.each(implementations)('journal: %s', (_name, create) => {
     const again = await journal.finish('execution-a', sealAs('another', seen));
     expect(Buffer.from(again.receiptJson).toString()).toBe('first');
     expect(again.outputLogLength).toBe(7);
-    expect(seen).toEqual([undefined, 'sha-first', 'sha-second']);
+    const { epoch } = journal;
+    expect(seen).toEqual([
+      { epoch, sequence: 1, previousSha256: undefined },
+      { epoch, sequence: 2, previousSha256: 'sha-first' },
+      { epoch, sequence: 3, previousSha256: 'sha-second' },
+    ]);
+    expect(journal.head()).toEqual({ sequence: 3, receiptSha256: 'sha-third' });
   });
 
   it('does not finish what was never redeemed, and nothing that cannot be sealed', async () => {
@@ -148,9 +156,9 @@ describe.each(implementations)('journal: %s', (_name, create) => {
       throw new RangeError('no');
     };
     await expect(journal.finish('execution-a', broken)).rejects.toThrow(RangeError);
-    const seen: (string | undefined)[] = [];
+    const seen: ChainLink[] = [];
     await journal.finish('execution-a', sealAs('a', seen));
-    expect(seen).toEqual([undefined]);
+    expect(seen).toEqual([{ epoch: journal.epoch, sequence: 1, previousSha256: undefined }]);
   });
 
   it('gives what a dead process left to the next one, once', async () => {
@@ -242,9 +250,9 @@ describe.each(implementations)('journal: %s', (_name, create) => {
       const fresh = redemption('a', { ticketId: 'ticket-new' });
       const journal = open();
       await expect(journal.redeem(fresh)).rejects.toMatchObject({ code: 'TICKET_REPLAYED' });
-      await expect(
-        journal.refuse({ ...fresh, refusedAt: now, receiptJson: Buffer.from('x') }),
-      ).rejects.toMatchObject({ code: 'TICKET_REPLAYED' });
+      await expect(journal.refuse({ ...fresh, refusedAt: now, seal: sealAs('x') })).rejects.toMatchObject({
+        code: 'TICKET_REPLAYED',
+      });
     });
 
     it('is not usable again by its ticket id, in a ticket for another execution', async () => {
@@ -270,9 +278,40 @@ describe.each(implementations)('journal: %s', (_name, create) => {
     await journal.redeem(redemption('after'));
   });
 
+  it('has refusals in the chain of receipts, in both their forms, and is named for ever', async () => {
+    const first = open();
+    const seen: ChainLink[] = [];
+    await first.redeem(redemption('a'));
+    await first.finish('execution-a', sealAs('a', seen));
+    const seal = (link: ChainLink) => ({ ...sealAs('b', seen)(link), originalJson: Buffer.from('original') });
+    const refused = await first.refuse({ ...redemption('b'), refusedAt: now, seal });
+    expect(refused).toEqual({ receiptJson: Buffer.from('b'), originalJson: Buffer.from('original') });
+    await first.close();
+    opened.pop();
+    const journal = open();
+    expect(journal.receiptOf('execution-b')).toEqual({
+      receiptJson: new Uint8Array(refused.receiptJson),
+      originalJson: new Uint8Array(Buffer.from('original')),
+    });
+    await journal.refuse({ ...redemption('c'), refusedAt: now, seal: sealAs('c', seen) });
+    const { epoch } = journal;
+    expect(epoch).toMatch(/^[0-9a-f]{32}$/);
+    expect(seen).toEqual([
+      { epoch, sequence: 1, previousSha256: undefined },
+      { epoch, sequence: 2, previousSha256: 'sha-a' },
+      { epoch, sequence: 3, previousSha256: 'sha-b' },
+    ]);
+    const failing = () => {
+      throw new Error('no signature');
+    };
+    await expect(journal.refuse({ ...redemption('d'), refusedAt: now, seal: failing })).rejects.toThrow();
+    expect(journal.head()).toEqual({ sequence: 3, receiptSha256: 'sha-c' });
+    expect(journal.findObjection(redemption('d'))).toBeUndefined();
+  });
+
   it('keeps a refusal like a receipt, and spends the ticket on it', async () => {
     const dead = open('1 0 an earlier boot');
-    const refusal = { ...redemption('a'), refusedAt: now, receiptJson: Buffer.from('no') };
+    const refusal = { ...redemption('a'), refusedAt: now, seal: sealAs('no') };
     await dead.refuse(refusal);
     await expect(dead.redeem(redemption('a'))).rejects.toMatchObject({ code: 'TICKET_REPLAYED' });
     await expect(dead.refuse({ ...refusal, ticketId: 'ticket-b' })).rejects.toMatchObject({
@@ -282,7 +321,7 @@ describe.each(implementations)('journal: %s', (_name, create) => {
     expect((await journal.adopt()).finished).toEqual([
       { executionId: 'execution-a', receiptLength: 2, outputLogLength: 0 },
     ]);
-    expect(Buffer.from(journal.receiptOf('execution-a') ?? []).toString()).toBe('no');
+    expect(Buffer.from(journal.receiptOf('execution-a')?.receiptJson ?? []).toString()).toBe('no');
     await journal.acknowledge('execution-a');
     expect(journal.receiptOf('execution-a')).toBeUndefined();
     expect(journal.unacknowledged()).toEqual([]);
@@ -317,6 +356,10 @@ describe('the SQLite journal', () => {
     });
     // It was there before: tickets of a moment ago are not a lost journal's, but those of two days ago were forgotten.
     await journal.redeem(redemption('recent', { notBefore: new Date(+now - 1) }));
+    expect(journal.head()).toBeUndefined();
+    const seen: ChainLink[] = [];
+    await journal.finish('execution-running', sealAs('running', seen));
+    expect(seen).toEqual([{ epoch: journal.epoch, sequence: 1, previousSha256: 'sha-unnumbered' }]);
     const forgotten = redemption('forgotten', { expiresAt: new Date(+now - 2 * day) });
     await expect(journal.redeem(forgotten)).rejects.toMatchObject({ code: 'TICKET_EXPIRED' });
     now = new Date(+now + day);

@@ -1,8 +1,16 @@
 import type { ConsumedApproval } from '@csc-fleet/common/approval';
 import type { CscError } from '@csc-fleet/common/errors';
+import type { ChainedReceipt, ChainLink, ReceiptTexts } from '@csc-fleet/common/evidence';
 
 /** What the executor must not forget, whatever is killed whenever. */
 export interface Journal {
+  /**
+   * Names this journal: 16 random bytes in lower-case hex, made with it. A journal with another one has not seen what
+   * this one has.
+   */
+  readonly epoch: string;
+  /** The newest receipt of the chain that was signed in this epoch; undefined before the first. Throws what SQLite throws. */
+  head(): ReceiptHead | undefined;
   /**
    * What `redeem` and `refuse` would reject with now; undefined where they would not: TICKET_REPLAYED, SUBMISSION_REPLAYED, or
    * TICKET_EXPIRED for a ticket of which this journal cannot know whether it was used, as it began before the journal
@@ -20,10 +28,10 @@ export interface Journal {
    */
   redeem(redemption: Redemption): Promise<void>;
   /**
-   * Spends the ticket on a signed refusal and keeps that until it is acknowledged, durably: only after this has
-   * resolved may anyone see it. Rejects with what `findObjection` gives, or with STORE_UNAVAILABLE.
+   * Spends the ticket on a refusal that `seal` signs, and keeps that until it is acknowledged, durably: only after this
+   * has resolved may anyone see it. Rejects with what `findObjection` gives, what `seal` throws, or STORE_UNAVAILABLE.
    */
-  refuse(refusal: SignedRefusal): Promise<void>;
+  refuse(refusal: Refusal): Promise<ReceiptTexts>;
   /** Replaces the draft of a running execution. A later `finish` needs no such call. Rejects with STORE_UNAVAILABLE. */
   progress(executionId: string, draft: string): Promise<void>;
   /**
@@ -32,7 +40,7 @@ export interface Journal {
    */
   finish(executionId: string, seal: Seal): Promise<FinishedExecution>;
   /** The receipt of an execution; undefined where there is none yet, or it has been acknowledged. Throws what SQLite throws. */
-  receiptOf(executionId: string): Uint8Array | undefined;
+  receiptOf(executionId: string): ReceiptTexts | undefined;
   /** The gate holds the receipt. Does nothing for an execution that is not there. Rejects with STORE_UNAVAILABLE. */
   acknowledge(executionId: string): Promise<void>;
   /** Makes this process the owner of what others have left behind that died or closed, and says what that is. */
@@ -56,11 +64,17 @@ export interface TicketUse {
   readonly expiresAt: Date;
 }
 
-/** A refusal that is signed: an outcome as final as a receipt of a run. */
-export interface SignedRefusal extends TicketUse {
+/** A refusal to be signed: an outcome as final as a receipt of a run, and in the same chain. */
+export interface Refusal extends TicketUse {
   readonly refusedAt: Date;
-  /** Canonical JSON, signed. */
-  readonly receiptJson: Uint8Array;
+  readonly seal: (link: ChainLink) => ChainedReceipt;
+}
+
+/** A place in the chain that is taken. */
+export interface ReceiptHead {
+  readonly sequence: number;
+  /** Lower-case hex, of the v0.2 receipt there. */
+  readonly receiptSha256: string;
 }
 
 /** Everything that must be on disk before the first command starts. */
@@ -72,22 +86,18 @@ export interface Redemption extends TicketUse {
   readonly approvals: readonly ConsumedApproval[];
 }
 
-/** Makes the receipt, signed, from the hash of the previous one; undefined where there is none before it. */
-export type Seal = (previousReceiptSha256: string | undefined) => SealedReceipt;
+/** Makes the receipt, signed, for the next place of the chain. Called within the transaction that gives it that. */
+export type Seal = (link: ChainLink) => SealedReceipt;
 
 /** A signed receipt and what goes with it. */
-export interface SealedReceipt {
-  /** Canonical JSON, signed. */
-  readonly receiptJson: Uint8Array;
-  readonly receiptSha256: string;
+export interface SealedReceipt extends ChainedReceipt {
   /** Bytes of the execution's output log. */
   readonly outputLogLength: number;
 }
 
 /** An execution with a receipt that no gate has acknowledged. */
-export interface FinishedExecution {
+export interface FinishedExecution extends ReceiptTexts {
   readonly executionId: string;
-  readonly receiptJson: Uint8Array;
   readonly outputLogLength: number;
 }
 
@@ -101,7 +111,7 @@ export interface Adopted {
 /** A receipt that no gate has acknowledged; it stays on disk until its turn. */
 export interface OwedReceipt {
   readonly executionId: string;
-  /** Bytes of the receipt. */
+  /** Bytes of the receipt, and of its original. */
   readonly receiptLength: number;
   readonly outputLogLength: number;
 }

@@ -2,9 +2,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isCscError } from '@csc-fleet/common/errors';
+import type { ChainLink } from '@csc-fleet/common/evidence';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Journal } from './journal.ts';
+import type { Journal, Seal } from './journal.ts';
 import { openSqliteJournal } from './sqlite-journal.ts';
 
 const minute = 60_000;
@@ -55,6 +56,8 @@ class Model {
   readonly #times = new Map<string, number>();
   /** The bytes that are signed, by execution id. */
   readonly #outcomes = new Map<string, Set<string>>();
+  /** All that was ever signed and kept, in order. */
+  readonly #chain: (ChainLink & { readonly receiptSha256: string })[] = [];
   #now = begin;
   #latest = begin;
   #journals = 0;
@@ -83,6 +86,16 @@ class Model {
     return [...this.#outcomes.values()].map(({ size }) => size);
   }
 
+  /** What does not stand where the journal that it is from would have put it: nothing. */
+  get misplaced(): unknown[] {
+    return this.#chain.filter(({ epoch, sequence, previousSha256 }, index) => {
+      const before = this.#chain[index - 1];
+      if (before === undefined || before.epoch !== epoch)
+        return sequence !== 1 || previousSha256 !== undefined;
+      return sequence !== before.sequence + 1 || previousSha256 !== before.receiptSha256;
+    });
+  }
+
   // A ticket is redeemed only while it is good: that is checked before the journal is asked.
   async #use({ do: what, ticket, execution, begins }: Extract<Step, { ticket: number }>): Promise<void> {
     const [ticketId, executionId] = [`ticket-${ticket}`, `execution-${execution}`];
@@ -92,14 +105,15 @@ class Model {
     if (what === 'redeem' && !isGood) return;
     const times = { notBefore: new Date(notBefore), expiresAt: new Date(notBefore + minute) };
     const used = { ticketId, executionId, ...times };
-    const receiptJson = this.#sign();
+    const { seal, count } = this.#sign();
     const given =
       what === 'redeem'
         ? this.#journal.redeem({ ...used, draft: '', redeemedAt: this.#date(), approvals: [] })
-        : this.#journal.refuse({ ...used, refusedAt: this.#date(), receiptJson });
+        : this.#journal.refuse({ ...used, refusedAt: this.#date(), seal });
     if (!(await isGiven(given))) return;
+    count();
     for (const id of [ticketId, executionId]) this.#granted.set(id, (this.#granted.get(id) ?? 0) + 1);
-    if (what === 'refuse') this.#note(executionId, receiptJson);
+    if (what === 'refuse') this.#noteSent(executionId);
   }
 
   // What nobody waits for shares the transaction of what somebody does.
@@ -107,18 +121,32 @@ class Model {
     await Promise.all([unhurried, this.#journal.progress('execution-none', '')]);
   }
 
-  #sign(): Buffer {
+  // What is sealed counts once the journal has taken it.
+  #sign(): { readonly seal: Seal; readonly count: () => void } {
     this.#signed += 1;
-    return Buffer.from(`signed ${this.#signed}`);
+    const receiptSha256 = `signed ${this.#signed}`;
+    let link: ChainLink | undefined;
+    return {
+      seal: (given) => {
+        link = given;
+        return { receiptJson: Buffer.from(receiptSha256), receiptSha256, outputLogLength: 0 };
+      },
+      count: () => {
+        if (link !== undefined) this.#chain.push({ ...link, receiptSha256 });
+      },
+    };
   }
 
   async #finish(executionId: string): Promise<void> {
-    const receiptJson = this.#sign();
-    const seal = () => ({ receiptJson, receiptSha256: 'x', outputLogLength: 0 });
-    const finished = this.#journal.finish(executionId, seal);
-    if (!(await isGiven(finished))) return;
+    const { seal, count } = this.#sign();
+    if (!(await isGiven(this.#journal.finish(executionId, seal)))) return;
+    count();
+    this.#noteSent(executionId);
+  }
+
+  #noteSent(executionId: string): void {
     const sent = this.#journal.receiptOf(executionId);
-    if (sent !== undefined) this.#note(executionId, sent);
+    if (sent !== undefined) this.#note(executionId, sent.receiptJson);
   }
 
   #note(executionId: string, receiptJson: Uint8Array): void {
@@ -165,7 +193,9 @@ async function isGiven(wanted: Promise<unknown>): Promise<boolean> {
 }
 
 describe('a journal, whatever happens to it', () => {
-  it('grants no id twice and lets out no two outcomes', { timeout: 60_000 }, async () => {
+  it('grants no id twice, lets out no two outcomes, and has all of them in one chain', {
+    timeout: 60_000,
+  }, async () => {
     await fc.assert(
       fc.asyncProperty(steps, async (sequence) => {
         const model = new Model();
@@ -173,6 +203,7 @@ describe('a journal, whatever happens to it', () => {
           for (const step of sequence) await model.take(step);
           expect(Math.max(0, ...model.grants)).toBeLessThanOrEqual(1);
           expect(Math.max(0, ...model.outcomes)).toBeLessThanOrEqual(1);
+          expect(model.misplaced).toEqual([]);
         } finally {
           await model.end();
         }

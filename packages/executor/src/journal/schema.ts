@@ -43,7 +43,22 @@ CREATE TABLE memory (
 CREATE TABLE spent (id BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
 `;
 
-const version = 2;
+// One chain for every outcome. A chain that was begun before receipts had numbers goes on: its first numbered one names
+// the last that had none.
+const chain = `
+ALTER TABLE executions ADD COLUMN original_json BLOB;
+ALTER TABLE receipt_chain RENAME TO unnumbered_chain;
+CREATE TABLE receipt_chain (
+  only INTEGER PRIMARY KEY CHECK (only = 1),
+  epoch TEXT NOT NULL,
+  sequence INTEGER NOT NULL,
+  head TEXT
+) STRICT;
+INSERT INTO receipt_chain VALUES (1, lower(hex(randomblob(16))), 0, (SELECT head FROM unnumbered_chain));
+DROP TABLE unnumbered_chain;
+`;
+
+const version = 3;
 // What version 1 forgot, it forgot a day after its acknowledgement.
 const forgottenBeforeMs = 24 * 60 * 60 * 1000;
 
@@ -54,6 +69,7 @@ function migrate(database: DatabaseSync, found: number, now: Date): void {
     database.exec(memory);
     database.prepare('INSERT INTO memory VALUES (1, ?, ?, ?)').run(bornAt, floor, floor);
   }
+  if (found < 3) database.exec(chain);
   database.exec(`PRAGMA user_version = ${version}`);
 }
 

@@ -2,14 +2,16 @@ import { DatabaseSync } from 'node:sqlite';
 import type { ConsumedApproval } from '@csc-fleet/common/approval';
 import { type Clock, systemClock } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
+import type { ChainedReceipt, ChainLink, ReceiptTexts } from '@csc-fleet/common/evidence';
 import { createJournalCommits, storeUnavailable } from './commits.ts';
 import type {
   Adopted,
   FinishedExecution,
   Journal,
+  ReceiptHead,
   Redemption,
+  Refusal,
   Seal,
-  SignedRefusal,
   TicketUse,
 } from './journal.ts';
 import { findObjection, readMemory, spentId, submissionId } from './memory.ts';
@@ -44,6 +46,8 @@ export function openSqliteJournal(path: string, options: SqliteJournalOptions = 
   const statements = prepareStatements(database);
   const commits = createJournalCommits(database);
   return {
+    epoch: readChain(statements).epoch,
+    head: () => toHead(readChain(statements)),
     findObjection: (ticket) => findObjection(statements, ticket),
     bornAt: () => new Date(readMemory(statements).bornAt),
     receiptOf: (executionId) => receiptOf(statements, executionId),
@@ -92,12 +96,14 @@ function consume(
   throw new CscError('APPROVAL_INVALID', `approval ${approvalId} is for one execution and has been used up`);
 }
 
-function refuse(statements: Statements, owner: string, refusal: SignedRefusal): void {
-  const { ticketId, executionId, expiresAt, refusedAt, receiptJson } = refusal;
+function refuse(statements: Statements, owner: string, refusal: Refusal): ReceiptTexts {
+  const { ticketId, executionId, expiresAt, refusedAt, seal } = refusal;
   throwObjection(statements, refusal);
   spendSubmission(statements, refusal);
+  const { receiptJson, originalJson } = addToChain(statements, seal);
   const times = [expiresAt.getTime(), refusedAt.getTime()] as const;
-  statements.openRefused.run(executionId, ticketId, owner, ...times, receiptJson);
+  statements.openRefused.run(executionId, ticketId, owner, ...times, receiptJson, originalJson ?? null);
+  return { receiptJson, originalJson };
 }
 
 function spendSubmission(statements: Statements, { submission }: TicketUse): void {
@@ -109,9 +115,9 @@ function throwObjection(statements: Statements, ticket: TicketUse): void {
   if (objection !== undefined) throw objection;
 }
 
-function receiptOf(statements: Statements, executionId: string): Uint8Array | undefined {
-  const receiptJson = statements.receipt.get(executionId)?.['receipt_json'];
-  return receiptJson instanceof Uint8Array ? receiptJson : undefined;
+function receiptOf(statements: Statements, executionId: string): ReceiptTexts | undefined {
+  const row = statements.receipt.get(executionId);
+  return row === undefined ? undefined : toTexts(row);
 }
 
 function finish(statements: Statements, executionId: string, seal: Seal): FinishedExecution {
@@ -120,11 +126,42 @@ function finish(statements: Statements, executionId: string, seal: Seal): Finish
     throw new CscError('EXECUTION_UNKNOWN', `the journal has no execution ${executionId}`);
   }
   if (row['receipt_json'] !== null) return toFinished(row);
-  const head = statements.head.get()?.['head'];
-  const sealed = seal(typeof head === 'string' ? head : undefined);
-  statements.setHead.run(sealed.receiptSha256);
-  statements.finish.run(sealed.receiptJson, sealed.outputLogLength, executionId);
-  return { executionId, receiptJson: sealed.receiptJson, outputLogLength: sealed.outputLogLength };
+  const { receiptJson, originalJson, outputLogLength } = addToChain(statements, seal);
+  statements.finish.run(receiptJson, originalJson ?? null, outputLogLength, executionId);
+  return { executionId, receiptJson, originalJson, outputLogLength };
+}
+
+// In the transaction that keeps the receipt: a number is given with it or not at all.
+function addToChain<Sealed extends ChainedReceipt>(
+  statements: Statements,
+  seal: (link: ChainLink) => Sealed,
+): Sealed {
+  const { epoch, sequence: last, head: previousSha256 } = readChain(statements);
+  const sequence = last + 1;
+  const sealed = seal({ epoch, sequence, previousSha256 });
+  statements.setHead.run(sequence, sealed.receiptSha256);
+  return sealed;
+}
+
+interface Chain {
+  readonly epoch: string;
+  /** Of the newest receipt; 0 where there is none. */
+  readonly sequence: number;
+  readonly head: string | undefined;
+}
+
+function readChain(statements: Statements): Chain {
+  const row = statements.chain.get();
+  const head = row?.['head'];
+  return {
+    epoch: String(row?.['epoch']),
+    sequence: Number(row?.['sequence']),
+    head: typeof head === 'string' ? head : undefined,
+  };
+}
+
+function toHead({ sequence, head }: Chain): ReceiptHead | undefined {
+  return head === undefined || sequence === 0 ? undefined : { sequence, receiptSha256: head };
 }
 
 function adopt(statements: Statements, owner: string): Adopted {
@@ -141,7 +178,7 @@ function adopt(statements: Statements, owner: string): Adopted {
       .filter((row) => row['receipt_length'] !== null)
       .map((row) => ({
         executionId: String(row['execution_id']),
-        receiptLength: Number(row['receipt_length']),
+        receiptLength: Number(row['receipt_length']) + Number(row['original_length']),
         outputLogLength: Number(row['output_log_length']),
       })),
   };
@@ -166,12 +203,16 @@ function latest(times: readonly number[]): number {
 }
 
 function toFinished(row: Readonly<Record<string, unknown>>): FinishedExecution {
-  const receiptJson = row['receipt_json'];
-  if (!(receiptJson instanceof Uint8Array))
-    throw new TypeError('the journal holds a receipt that is not bytes');
   return {
     executionId: String(row['execution_id']),
-    receiptJson,
+    ...toTexts(row),
     outputLogLength: Number(row['output_log_length']),
   };
+}
+
+function toTexts(row: Readonly<Record<string, unknown>>): ReceiptTexts {
+  const { receipt_json: receiptJson, original_json: originalJson } = row;
+  if (!(receiptJson instanceof Uint8Array))
+    throw new TypeError('the journal holds a receipt that is not bytes');
+  return originalJson instanceof Uint8Array ? { receiptJson, originalJson } : { receiptJson };
 }

@@ -7,24 +7,26 @@ const texts = {
   open: `INSERT INTO executions (execution_id, ticket_id, owner, ends_at, redeemed_at, draft)
     VALUES (?, ?, ?, ?, ?, ?)`,
   openRefused: `INSERT INTO executions
-    (execution_id, ticket_id, owner, ends_at, redeemed_at, draft, receipt_json, output_log_length)
-    VALUES (?, ?, ?, ?, ?, '', ?, 0)`,
+    (execution_id, ticket_id, owner, ends_at, redeemed_at, draft, receipt_json, original_json, output_log_length)
+    VALUES (?, ?, ?, ?, ?, '', ?, ?, 0)`,
   consume:
     'INSERT INTO approvals (approval_id, execution_id, expires_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
   setDraft: 'UPDATE executions SET draft = ? WHERE execution_id = ? AND receipt_json IS NULL',
   find: 'SELECT * FROM executions WHERE execution_id = ?',
-  finish: 'UPDATE executions SET receipt_json = ?, output_log_length = ? WHERE execution_id = ?',
-  head: 'SELECT head FROM receipt_chain',
-  setHead:
-    'INSERT INTO receipt_chain (only, head) VALUES (1, ?) ON CONFLICT (only) DO UPDATE SET head = excluded.head',
-  acknowledge: `UPDATE executions SET acknowledged_at = ?, draft = '', receipt_json = x''
+  finish: `UPDATE executions SET receipt_json = ?, original_json = ?, output_log_length = ?
+    WHERE execution_id = ?`,
+  chain: 'SELECT epoch, sequence, head FROM receipt_chain',
+  setHead: 'UPDATE receipt_chain SET sequence = ?, head = ?',
+  acknowledge: `UPDATE executions SET acknowledged_at = ?, draft = '', receipt_json = x'', original_json = NULL
     WHERE execution_id = ? AND receipt_json IS NOT NULL AND acknowledged_at IS NULL`,
   unacknowledged: 'SELECT execution_id FROM executions WHERE acknowledged_at IS NULL',
   otherOwners: 'SELECT DISTINCT owner FROM executions WHERE acknowledged_at IS NULL AND owner <> ?',
   adopt: `UPDATE executions SET owner = ? WHERE owner = ? AND acknowledged_at IS NULL
-    RETURNING execution_id, draft, length(receipt_json) AS receipt_length, output_log_length`,
+    RETURNING execution_id, draft, length(receipt_json) AS receipt_length,
+      length(original_json) AS original_length, output_log_length`,
   disown: "UPDATE executions SET owner = '' WHERE owner = ? AND acknowledged_at IS NULL",
-  receipt: 'SELECT receipt_json FROM executions WHERE execution_id = ? AND acknowledged_at IS NULL',
+  receipt: `SELECT receipt_json, original_json FROM executions
+    WHERE execution_id = ? AND acknowledged_at IS NULL AND receipt_json IS NOT NULL`,
   pruneExecutions: `DELETE FROM executions WHERE execution_id IN
     (SELECT execution_id FROM executions WHERE acknowledged_at IS NOT NULL AND ends_at < ? LIMIT ?)
     RETURNING execution_id, ticket_id, ends_at`,

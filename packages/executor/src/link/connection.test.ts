@@ -22,6 +22,8 @@ const hello = {
     policySha256s: [],
     executionMode: 'local',
     executionIds: [],
+    epoch: '',
+    chainHeadJson: Buffer.alloc(0),
     receiptKeyStatementJson: Buffer.alloc(0),
   },
 };
@@ -57,7 +59,13 @@ const welcome = (heartbeatInterval?: Duration) =>
   receive({ $case: 'welcome', value: { gateId: 'gate', heartbeatInterval } });
 const refused = (bytes: number): ToGate => ({
   $case: 'refused',
-  value: { executionId: 'x', reason: 'INTERNAL', message: 'x'.repeat(bytes), receiptJson: Buffer.alloc(0) },
+  value: {
+    executionId: 'x',
+    reason: 'INTERNAL',
+    message: 'x'.repeat(bytes),
+    receiptJson: Buffer.alloc(0),
+    originalJson: Buffer.alloc(0),
+  },
 });
 const started = (commandId: string): ToGate => ({
   $case: 'commandStarted',

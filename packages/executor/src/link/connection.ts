@@ -116,7 +116,10 @@ class Connection implements LinkConnection {
       return;
     }
     const beat = (): void =>
-      this.#outbox.postIfIdle({ $case: 'heartbeat', value: { running: this.#handlers.running() } });
+      this.#outbox.postIfIdle({
+        $case: 'heartbeat',
+        value: { running: this.#handlers.running(), chainHeadJson: Buffer.alloc(0) },
+      });
     this.#heartbeat = setInterval(beat, heartbeatMs(interval)).unref();
     this.#outbox.open(this.#wire.send);
     this.#handlers.welcomed();

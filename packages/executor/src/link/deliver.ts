@@ -1,4 +1,5 @@
 import { CscError } from '@csc-fleet/common/errors';
+import type { ReceiptTexts } from '@csc-fleet/common/evidence';
 import type { Refused } from '@csc-fleet/common/messages';
 import type { Log } from '@csc-fleet/common/service';
 import type { FinishedExecution, Journal, OwedReceipt } from '../journal/index.ts';
@@ -62,17 +63,17 @@ export class Deliveries {
   }
 
   /** The receipt is journalled: from here on it is sent until it is acknowledged. */
-  add({ executionId, receiptJson, outputLogLength }: FinishedExecution, output: StoredLog): void {
-    const receipt = { executionId, receiptLength: receiptJson.length, outputLogLength };
+  add(finished: FinishedExecution, output: StoredLog): void {
+    const receipt = toOwed(finished);
     this.#note(receipt);
-    if (outputLogLength > 0) this.#backlog.add(this.#toBacklog(receipt), output);
+    if (receipt.outputLogLength > 0) this.#backlog.add(this.#toBacklog(receipt), output);
     this.#sayNext();
   }
 
   /** The same for a refusal, which the gate gets as such where it is there to hear it, and later as a receipt. */
   addRefusal(refused: Refused): void {
-    const { executionId, receiptJson } = refused;
-    this.#note({ executionId, receiptLength: receiptJson.length, outputLogLength: 0 });
+    const { executionId } = refused;
+    this.#note(toOwed({ ...refused, outputLogLength: 0 }));
     if (!this.#outbox.hasRoom) return;
     this.#said.add(executionId);
     this.#outbox.post({ $case: 'refused', value: refused });
@@ -144,13 +145,15 @@ export class Deliveries {
   }
 
   #say({ executionId, outputLogLength }: OwedReceipt): void {
-    const receiptJson = this.#read(executionId);
-    if (receiptJson === undefined) return;
-    const value = { executionId, receiptJson: Buffer.from(receiptJson), outputLogLength };
+    const texts = this.#read(executionId);
+    if (texts === undefined) return;
+    const receiptJson = Buffer.from(texts.receiptJson);
+    const originalJson = Buffer.from(texts.originalJson ?? []);
+    const value = { executionId, receiptJson, originalJson, outputLogLength };
     this.#outbox.post({ $case: 'receipt', value });
   }
 
-  #read(executionId: string): Uint8Array | undefined {
+  #read(executionId: string): ReceiptTexts | undefined {
     try {
       return this.#host.journal.receiptOf(executionId);
     } catch (error) {
@@ -165,4 +168,15 @@ export class Deliveries {
     await this.#backlog.drop(executionId);
     await this.#host.spools.remove(executionId);
   }
+}
+
+/** What is remembered of a receipt while it is owed. */
+export function toOwed({
+  executionId,
+  receiptJson,
+  originalJson,
+  outputLogLength,
+}: FinishedExecution): OwedReceipt {
+  const receiptLength = receiptJson.length + (originalJson?.length ?? 0);
+  return { executionId, receiptLength, outputLogLength };
 }

@@ -57,7 +57,7 @@ export interface ExecutorParts {
   readonly introduction: Introduction;
   /** Sees one offer to its end, as `execute` does. */
   execute(offer: Offer, run: LiveRun, link: ExecutionLink): Promise<void>;
-  readonly journal: Pick<Journal, 'unacknowledged'>;
+  readonly journal: Pick<Journal, 'epoch' | 'unacknowledged'>;
   readonly outbox: Outbox;
   readonly deliveries: Deliveries;
   /** Called when the gate is there, and when it has heard something new of the owners. */
@@ -215,6 +215,8 @@ export class LinkedExecutor implements Executor {
       receiptKeyStatementJson: signExecutorKey(identity, signer, clock.now()),
       policySha256s: policies.all().map(({ sha256 }) => sha256),
       executionMode,
+      epoch: journal.epoch,
+      chainHeadJson: Buffer.alloc(0),
       // The journal has the last word: what it holds must not be offered again, even where its receipt is held up.
       executionIds: [...new Set([...this.#known(), ...journal.unacknowledged()])],
     };

@@ -1,10 +1,10 @@
 import type { Signer } from '@csc-fleet/common/crypto';
 import type { Clock } from '@csc-fleet/common/encoding';
-import { sealReceipt } from '@csc-fleet/common/evidence';
+import { sealChained } from '@csc-fleet/common/evidence';
 import type { Log } from '@csc-fleet/common/service';
 import { completeDraft, readDraft } from '../evidence/index.ts';
 import type { Adopted, FinishedExecution, Journal, OwedReceipt } from '../journal/index.ts';
-import type { Deliveries } from '../link/deliver.ts';
+import { type Deliveries, toOwed } from '../link/deliver.ts';
 import type { SpoolDirectory } from '../output/index.ts';
 
 /** What is left of processes that died, and what signs for them. */
@@ -25,8 +25,7 @@ export async function recover(ports: RecoveryPorts, deliveries: Deliveries): Pro
   for (const one of finished) take(one, ports, deliveries);
   for (const { executionId, draft } of running) {
     try {
-      const { receiptJson, outputLogLength } = await finishAbandoned(executionId, draft, ports);
-      take({ executionId, receiptLength: receiptJson.length, outputLogLength }, ports, deliveries);
+      take(toOwed(await finishAbandoned(executionId, draft, ports)), ports, deliveries);
       ports.log.warn(
         { executionId },
         'an execution was cut off by the end of its executor; its receipt says so',
@@ -53,8 +52,8 @@ async function finishAbandoned(
   const content = await spools.read(executionId);
   const now = clock.now();
   const receipt = completeDraft(draft, content, now);
-  return journal.finish(executionId, (previousSha256) => ({
-    ...sealReceipt(receipt, { version: draft.version, signer, now, previousSha256 }),
+  return journal.finish(executionId, (link) => ({
+    ...sealChained(receipt, { version: draft.version, signer, now }, link),
     outputLogLength: content.length,
   }));
 }

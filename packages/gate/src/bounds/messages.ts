@@ -64,6 +64,8 @@ export const linkBounds = {
     policySha256s: list(sha256, 1000),
     executionMode: z.enum(['hardened', 'local']),
     executionIds: list(id, 10_000),
+    epoch: z.string().regex(/^([0-9a-f]{32})?$/, 'must be 16 random bytes in lower-case hex'),
+    chainHeadJson: bytes(8192),
   }),
   accepted: z.object({ executionId: id, notes: list(text(4000), 64) }),
   refused: z.object({
@@ -71,15 +73,17 @@ export const linkBounds = {
     reason: z.string().regex(/^[A-Z_]{1,64}$/, 'must be a reason of docs/errors.md'),
     message: text(65_536),
     receiptJson: bytes(artifactBytes.receipt),
+    originalJson: bytes(artifactBytes.receipt),
   }),
   commandStarted: z.object({ executionId: id, commandId, index: whole(0, 19) }),
   exited: z.object({ executionId: id, result: result.optional() }),
   receipt: z.object({
     executionId: id,
     receiptJson: bytes(artifactBytes.receipt),
+    originalJson: bytes(artifactBytes.receipt),
     outputLogLength: whole(0),
   }),
-  heartbeat: z.object({ running: whole(0, 1_000_000) }),
+  heartbeat: z.object({ running: whole(0, 1_000_000), chainHeadJson: bytes(8192) }),
 } as const satisfies Record<string, z.ZodType>;
 
 /** The same for FetchPolicyFileRequest: no path leads out of what is published. */

@@ -4,7 +4,7 @@ import { type ExecutionEvent, ExecutionState, toMilliseconds } from '@csc-fleet/
 import { Signal } from '@csc-fleet/common/service';
 import type { Store } from '../store/store.ts';
 import { patiently } from '../store/store-error.ts';
-import type { ExecutionChange, ExecutionRow, WithdrawnOffer } from '../store/tables.ts';
+import type { ExecutionChange, ExecutionRow, StoredReceipt, WithdrawnOffer } from '../store/tables.ts';
 import type { IdempotencyKey, Step, Usage } from '../store/write-step.ts';
 import { Placings } from './placings.ts';
 import { isTerminal } from './row.ts';
@@ -15,7 +15,7 @@ export type Happening = NonNullable<ExecutionEvent['event']>;
 export interface Advance {
   readonly change?: ExecutionChange;
   readonly happened?: readonly Happening[];
-  readonly receiptJson?: Uint8Array;
+  readonly receipt?: StoredReceipt | undefined;
   /** An offer that is not to be answered any more. */
   readonly withdrawn?: WithdrawnOffer | undefined;
   /** Milliseconds that it may take to be on disk and seen, so that it shares a commit with others. Absent: at once. */
@@ -131,13 +131,12 @@ export class LiveExecution {
    * happened is irrevocable.
    */
   async advance(at: Date, { irrevocable = false, ...advance }: Advance): Promise<void> {
-    const { change = {}, happened = [], receiptJson, withdrawn, withinMs = 0 } = advance;
+    const { change = {}, happened = [], receipt, withdrawn, withinMs = 0 } = advance;
     // Numbered by the store: what came before it may yet fail.
     const events = this.#placings
       .pick(happened)
       .map((event) => ({ executionId: this.id, sequence: 0, at, event }));
-    const receipt = receiptJson === undefined ? {} : { receiptJson };
-    const step: Step = { change, events, withinMs, withdrawn, ...receipt };
+    const step: Step = { change, events, withinMs, withdrawn, receipt };
     await this.#write(step, irrevocable);
     this.#changed.ring();
     this.#onChanged(this.id);

@@ -5,6 +5,7 @@ import type { Store } from '../store/store.ts';
 import type { ExecutionRow, NewExecution } from '../store/tables.ts';
 import type { IdempotencyKey, Step } from '../store/write-step.ts';
 import { type Happening, LiveExecution } from './execution.ts';
+import { toGatesOwn } from './gate-receipt.ts';
 
 /** The client that an execution belongs to, as it was authenticated. */
 export type Principal = Identity & { readonly role: 'client' };
@@ -14,7 +15,7 @@ export interface NewLiveExecution {
   readonly row: NewExecution;
   readonly happened: readonly Happening[];
   /** What ends it at once. */
-  readonly receiptJson?: Uint8Array;
+  readonly receiptJson?: Buffer;
   /** Ids of the approvals that it uses up. */
   readonly approvals: readonly string[];
   readonly key: IdempotencyKey | undefined;
@@ -70,7 +71,7 @@ export class Executions {
       at,
       event,
     }));
-    const receipt = receiptJson === undefined ? {} : { receiptJson };
+    const receipt = receiptJson === undefined ? {} : { receipt: toGatesOwn(receiptJson) };
     const bytes = storedBytes(row, receiptJson);
     const usage = { principal: row.principal, now: at, bytes, bytesPerDay: this.#bytesPerDay };
     const step: Step = { change: {}, events, approvals, key, usage, ...receipt };

@@ -3,10 +3,10 @@ import { type Clock, toTimestamp } from '@csc-fleet/common/encoding';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import type { PolicySet } from '@csc-fleet/common/policy';
 import type { ReceiptVersion } from '@csc-fleet/common/receipt';
-import type { ExecutionRow, NewExecution, WithdrawnOffer } from '../store/tables.ts';
+import type { ExecutionRow, NewExecution, StoredReceipt, WithdrawnOffer } from '../store/tables.ts';
 import type { Happening, LiveExecution } from './execution.ts';
 import type { Executions } from './executions.ts';
-import { signGateReceipt } from './gate-receipt.ts';
+import { signGateReceipt, toGatesOwn } from './gate-receipt.ts';
 import { toExecution } from './row.ts';
 
 export interface FinisherPorts {
@@ -36,17 +36,17 @@ export class Finisher {
   }
 
   /** Ends with the receipt of the executor that ran or refused it. A second copy of it waits for the first. */
-  withReceipt(execution: LiveExecution, finish: Finish, receiptJson: Buffer): Promise<void> {
+  withReceipt(execution: LiveExecution, finish: Finish, receipt: StoredReceipt): Promise<void> {
     const known = this.#receiving.get(execution.id);
     if (known !== undefined) return known;
-    const receiving = this.#withReceipt(execution, finish, receiptJson).finally(() =>
+    const receiving = this.#withReceipt(execution, finish, receipt).finally(() =>
       this.#receiving.delete(execution.id),
     );
     this.#receiving.set(execution.id, receiving);
     return receiving;
   }
 
-  async #withReceipt(execution: LiveExecution, finish: Finish, receiptJson: Buffer): Promise<void> {
+  async #withReceipt(execution: LiveExecution, finish: Finish, receipt: StoredReceipt): Promise<void> {
     const change = {
       state: finish.state,
       exit_code: finish.exitCode ?? null,
@@ -54,7 +54,7 @@ export class Finisher {
       ended_at: finish.endedAt ?? toTimestamp(this.#ports.clock.now()),
       error: finish.error,
     };
-    await this.#end(execution, change, receiptJson);
+    await this.#end(execution, change, receipt);
   }
 
   /**
@@ -87,7 +87,8 @@ export class Finisher {
       signer,
       now,
     );
-    await this.#end(execution, { state, ended_at: toTimestamp(now), error }, receiptJson, withdrawn);
+    const change = { state, ended_at: toTimestamp(now), error };
+    await this.#end(execution, change, toGatesOwn(receiptJson), withdrawn);
   }
 
   /** Its executor is gone with it. It stays open: the receipt may still come, and then it counts. */
@@ -98,25 +99,26 @@ export class Finisher {
   async #end(
     execution: LiveExecution,
     change: Partial<ExecutionRow>,
-    receiptJson: Buffer | undefined,
+    receipt: StoredReceipt | undefined,
     withdrawn?: WithdrawnOffer,
   ): Promise<void> {
-    const finished = toFinished({ ...execution.row, ...change }, receiptJson);
+    const finished = toFinished({ ...execution.row, ...change }, receipt);
     await execution.advance(this.#ports.clock.now(), {
       change,
       happened: [finished],
       withdrawn,
-      ...(receiptJson === undefined ? {} : { receiptJson }),
+      receipt,
     });
-    if (receiptJson !== undefined) this.#ports.executions.release(execution);
+    if (receipt !== undefined) this.#ports.executions.release(execution);
   }
 }
 
 /** The event that ends an execution with this row; without a receipt where its executor is gone with it. */
 export function toFinished(
   row: Omit<NewExecution, 'contract_json'>,
-  receiptJson: Buffer | undefined,
+  receipt: StoredReceipt | undefined,
 ): Happening {
   const execution = toExecution(row as ExecutionRow);
-  return { $case: 'finished', value: { execution, receiptJson: receiptJson ?? Buffer.alloc(0) } };
+  const { receiptJson, originalJson } = receipt ?? toGatesOwn(Buffer.alloc(0));
+  return { $case: 'finished', value: { execution, receiptJson, originalJson } };
 }

@@ -4,6 +4,7 @@ import { sealReceipt, toReceiptError } from '@csc-fleet/common/evidence';
 import type { PolicyVersion } from '@csc-fleet/common/policy';
 import type { ReceiptV02, ReceiptVersion } from '@csc-fleet/common/receipt';
 import { softwareVersion } from '@csc-fleet/common/version';
+import type { StoredReceipt } from '../store/tables.ts';
 
 /** What the gate's own receipt says: nothing ran, and why. */
 export interface NothingRan {
@@ -43,4 +44,9 @@ export function signGateReceipt(what: NothingRan, signer: Signer, now: Date): Bu
     approvals: [],
   };
   return sealReceipt(receipt, { version: what.receiptVersion, signer, now }).receiptJson;
+}
+
+/** A receipt of the gate's own: it stands in no chain, and has no other form. */
+export function toGatesOwn(receiptJson: Buffer): StoredReceipt {
+  return { receiptJson, originalJson: Buffer.alloc(0) };
 }

@@ -170,9 +170,9 @@ export class Connection implements ExecutorConnection {
   // A signed refusal is kept by the executor like any receipt until it is acknowledged.
   async #refused(refused: Refused, peer: Peer): Promise<void> {
     await this.#inLine(() => takeRefusal(this.#ports, this.#remote.executor, peer, refused));
-    const { executionId, receiptJson } = refused;
+    const { executionId, receiptJson, originalJson } = refused;
     if (receiptJson.length === 0) return;
-    const receipt = { executionId, receiptJson, outputLogLength: 0 };
+    const receipt = { executionId, receiptJson, originalJson, outputLogLength: 0 };
     this.#receipt(receipt, peer).catch((error: unknown) => this.#failed(error));
   }
 

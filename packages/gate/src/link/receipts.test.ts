@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { createSigner, generateKeyPair, type Signer } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
-import { signExecutorKey } from '@csc-fleet/common/evidence';
+import { type ChainedReceipt, signExecutorKey } from '@csc-fleet/common/evidence';
 import { ExecutionState, KeyRole, type Offer } from '@csc-fleet/common/messages';
 import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
 import {
@@ -167,12 +167,43 @@ describe('a receipt that does not count', () => {
     await expect(stored(offer)).rejects.toEqual(rejected('EXECUTION_UNKNOWN'));
   });
 
+  it('is v0.1, and what comes as its original is another receipt', async () => {
+    const offer = await run('csc.receipt.v0.1');
+    const { executionId } = offer;
+    const say = (what: ChainedReceipt, original: ChainedReceipt = what): void =>
+      executor.say({
+        $case: 'receipt',
+        value: {
+          executionId,
+          receiptJson: what.receiptJson,
+          originalJson: original.originalJson ?? Buffer.alloc(0),
+          outputLogLength: 0,
+        },
+      });
+    const [good, other] = [executor.chained(offer), executor.chained(offer, { receipt: { exit_code: 1 } })];
+    say(good, other);
+    await taken();
+    expect(test.errors.splice(0)).toEqual([rejected('RECEIPT_INVALID')]);
+    await expect(stored(offer)).rejects.toEqual(rejected('EXECUTION_UNKNOWN'));
+    say(good);
+    await executor.next('receiptAck', executionId);
+    expect(await test.as(agent).getReceipt({ executionId })).toEqual({
+      receiptJson: good.receiptJson,
+      originalJson: good.originalJson,
+    });
+    const [finished] = (await test.events(executionId)).slice(-1);
+    expect(finished?.event).toMatchObject({ value: { originalJson: good.originalJson } });
+  });
+
   it('was changed after it was signed', async () => {
     const offer = await run();
     const { executionId } = offer;
     const receipt = { ...JSON.parse(executor.receipt(offer).toString()), exit_code: 1 };
     const receiptJson = Buffer.from(JSON.stringify(receipt));
-    executor.say({ $case: 'receipt', value: { executionId, receiptJson, outputLogLength: 0 } });
+    executor.say({
+      $case: 'receipt',
+      value: { executionId, receiptJson, originalJson: Buffer.alloc(0), outputLogLength: 0 },
+    });
     await taken();
     const [error] = test.errors.splice(0) as { cause?: unknown }[];
     expect(error?.cause).toEqual(rejected('SIGNATURE_INVALID'));

@@ -1,6 +1,6 @@
 import type { KeyRing } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
-import { verifyReceiptFor } from '@csc-fleet/common/evidence';
+import { type ReceiptTexts, verifyReceiptFor } from '@csc-fleet/common/evidence';
 import type { Identity } from '@csc-fleet/common/identity';
 import type { ExecutionReceipt, ReceiptVersion } from '@csc-fleet/common/receipt';
 import { requestInvalid } from '../bounds/index.ts';
@@ -10,7 +10,11 @@ import type { ExecutionRow } from '../store/tables.ts';
  * An executor's receipt, held against what the gate knows: signed with that executor's own key, for this execution,
  * contract, policy and ticket. Throws RECEIPT_INVALID, SIGNATURE_INVALID, KEY_UNKNOWN.
  */
-export function verifyExecutorReceipt(json: Uint8Array, row: ExecutionRow, keys: KeyRing): ExecutionReceipt {
+export function verifyExecutorReceipt(
+  texts: ReceiptTexts,
+  row: ExecutionRow,
+  keys: KeyRing,
+): ExecutionReceipt {
   const expected = {
     executor: row.executor_id ?? '',
     executionId: row.execution_id,
@@ -21,7 +25,7 @@ export function verifyExecutorReceipt(json: Uint8Array, row: ExecutionRow, keys:
     receiptVersion: row.receipt_version as ReceiptVersion,
     ticketId: row.ticket_id ?? '',
   };
-  return verifyReceiptFor(expected, json, keys).receipt;
+  return verifyReceiptFor(expected, texts, keys).receipt;
 }
 
 // An executor that means well brings what it owes once a connection, and owes no more than 4096 receipts: with a gate that

@@ -62,22 +62,26 @@ export async function takeLateReceipt(
   ports: LateReceiptPorts,
   executor: Identity,
   execution: LiveExecution,
-  { receiptJson }: Receipt,
+  receipt: Receipt,
 ): Promise<boolean> {
   const { store, keys, scheduler, finisher, clock, onError } = ports;
   const ticketIds = await store.withdrawnTickets(execution.id, executor.uri);
-  const ticketId = pickTicket(ticketIds, receiptJson);
+  const ticketId = pickTicket(ticketIds, inChain(receipt));
   if (ticketId === undefined) return false;
   const row = { ...execution.row, ...holder(executor.uri, ticketId) };
-  const verified = verifyExecutorReceipt(receiptJson, row, keys.ringOf(executor.uri));
+  const verified = verifyExecutorReceipt(receipt, row, keys.ringOf(executor.uri));
   if (takeFromQueue(scheduler, execution)) {
     await execution.advance(clock.now(), { change: holder(executor.uri, ticketId) });
-    await finisher.withReceipt(execution, toOutcome(verified, 'executor', false), receiptJson);
+    await finisher.withReceipt(execution, toOutcome(verified, 'executor', false), receipt);
     return true;
   }
-  await store.addLateReceipt(ticketId, receiptJson);
+  await store.addLateReceipt(ticketId, inChain(receipt));
   onError(lateStart(executor.uri, execution.id));
   return true;
+}
+
+function inChain({ receiptJson, originalJson }: Receipt): Buffer {
+  return originalJson.length > 0 ? originalJson : receiptJson;
 }
 
 // A v0.1 receipt does not say whose it is: then it is the last one's.

@@ -31,17 +31,17 @@ export async function takeReceipt(
   gone: AbortSignal,
 ): Promise<boolean> {
   const { executions, keys, finisher, scheduler, output, limits } = ports;
-  const { executionId, receiptJson, outputLogLength } = receipt;
+  const { executionId, outputLogLength } = receipt;
   const execution = findOwn(executions, executor, executionId);
   if (execution === undefined) return takeOther(ports, executor, receipt);
-  const verified = verifyExecutorReceipt(receiptJson, execution.row, keys.ringOf(executor.uri));
+  const verified = verifyExecutorReceipt(receipt, execution.row, keys.ringOf(executor.uri));
   if (outputLogLength > maxLogLength(outputLimitsOf(execution.row, limits.output)))
     throw new CscError('RECEIPT_INVALID', 'it counts on more output than the ticket grants');
   if (!(await hasOutput(output, executionId, outputLogLength, gone))) return false;
   // Another copy of it may have been faster.
   if (executions.openById(executionId) === execution) {
     const outcome = toOutcome(verified, 'executor', execution.cancelGraceMs !== undefined);
-    await finisher.withReceipt(execution, outcome, receiptJson);
+    await finisher.withReceipt(execution, outcome, receipt);
     scheduler.rests.forget(executor.uri);
   }
   return true;
@@ -75,7 +75,7 @@ async function takeOther(ports: ReceiptPorts, executor: Identity, receipt: Recei
   const execution = await executions.find(receipt.executionId);
   if (execution !== undefined) {
     const stored = execution.row.executor_id === executor.uri ? await store.receipt(execution.id) : undefined;
-    if (stored?.equals(receipt.receiptJson)) return true;
+    if (stored?.receiptJson.equals(receipt.receiptJson)) return true;
     // The gate's own may be the one that counts: it had been told that this executor did not start it.
     if (await takeLateReceipt(ports, executor, execution, receipt)) return true;
     if (stored !== undefined) return true;

@@ -72,7 +72,7 @@ async function block(
     error: toReceiptError(`${refused.reason}: ${refused.message}`),
   };
   if (hasGoodReceipt(ports, executor, execution, refused)) {
-    await finisher.withReceipt(execution, outcome, refused.receiptJson);
+    await finisher.withReceipt(execution, outcome, refused);
   } else {
     await finisher.unstarted(execution, outcome.state, outcome.error);
   }
@@ -82,11 +82,11 @@ function hasGoodReceipt(
   { keys, onError }: RefusalPorts,
   executor: Identity,
   execution: LiveExecution,
-  { receiptJson }: Refused,
+  refused: Refused,
 ): boolean {
-  if (receiptJson.length === 0) return false;
+  if (refused.receiptJson.length === 0) return false;
   try {
-    verifyExecutorReceipt(receiptJson, execution.row, keys.ringOf(executor.uri));
+    verifyExecutorReceipt(refused, execution.row, keys.ringOf(executor.uri));
     return true;
   } catch (cause) {
     if (!isCscError(cause)) throw cause;

@@ -86,8 +86,8 @@ export async function getReceipt(
   request: GetReceiptRequest,
 ): Promise<GetReceiptResponse> {
   const execution = await executions.visible(principal, request.executionId);
-  const receiptJson = await store.receipt(execution.id);
-  if (receiptJson !== undefined) return { receiptJson };
+  const receipt = await store.receipt(execution.id);
+  if (receipt !== undefined) return receipt;
   throw new CscError('EXECUTION_UNKNOWN', 'the execution has no receipt yet: wait until it has ended', {
     retryAfterMs: 1000,
   });

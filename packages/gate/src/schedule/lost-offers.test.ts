@@ -120,7 +120,10 @@ describe('a host that starts what it came back without', () => {
     await host.accept(executionId);
     expect(host.all('cancel', executionId).length).toBeGreaterThan(0);
     const receiptJson = host.receipt(offer);
-    host.say({ $case: 'receipt', value: { executionId, receiptJson, outputLogLength: 0 } });
+    host.say({
+      $case: 'receipt',
+      value: { executionId, receiptJson, originalJson: Buffer.alloc(0), outputLogLength: 0 },
+    });
     await host.next('receiptAck', executionId);
     expect(test.errors.splice(0)).toMatchObject([{ code: 'TICKET_EXPIRED' }, { code: 'TICKET_EXPIRED' }]);
     return receiptJson;

@@ -182,7 +182,10 @@ describe('a host that answers late', () => {
     expect(silent.all('cancel', executionId)).toHaveLength(1);
     const stale = await silent.next('offer', executionId);
     const receiptJson = silent.receipt(stale, { receipt: { status: 'failed', ended: 'cancelled' } });
-    silent.say({ $case: 'receipt', value: { executionId, receiptJson, outputLogLength: 0 } });
+    silent.say({
+      $case: 'receipt',
+      value: { executionId, receiptJson, originalJson: Buffer.alloc(0), outputLogLength: 0 },
+    });
     await silent.next('receiptAck', executionId);
     expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
     await good.finish(offer);

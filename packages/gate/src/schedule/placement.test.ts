@@ -288,7 +288,10 @@ describe('an executor that refuses the contract', () => {
     expect(await executor.next('receiptAck', executionId)).toEqual({ executionId });
     executor.disconnect();
     await executor.connect([executionId]);
-    executor.say({ $case: 'receipt', value: { executionId, receiptJson, outputLogLength: 0 } });
+    executor.say({
+      $case: 'receipt',
+      value: { executionId, receiptJson, originalJson: Buffer.alloc(0), outputLogLength: 0 },
+    });
     await executor.settled();
     await test.flushed();
     expect(executor.received.filter(({ $case }) => $case === 'receiptAck')).toHaveLength(2);

@@ -131,7 +131,10 @@ class RemoteExecutor {
 
   receipt(offer: Offer, outputLogLength = 0): void {
     const receiptJson = this.script.receipt(offer);
-    this.say({ $case: 'receipt', value: { executionId: offer.executionId, receiptJson, outputLogLength } });
+    this.say({
+      $case: 'receipt',
+      value: { executionId: offer.executionId, receiptJson, originalJson: Buffer.alloc(0), outputLogLength },
+    });
   }
 }
 

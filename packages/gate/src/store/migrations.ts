@@ -110,12 +110,19 @@ const submissions: Migration = {
   },
 };
 
+const originals: Migration = {
+  async up(database: Kysely<unknown>): Promise<void> {
+    await database.schema.alterTable('receipts').addColumn('original_json', 'blob').execute();
+  },
+};
+
 const provider: MigrationProvider = {
   getMigrations: async () => ({
     '0001-executions': first,
     '0002-usage': second,
     '0003-offers': offers,
     '0004-submissions': submissions,
+    '0005-originals': originals,
   }),
 };
 

@@ -91,19 +91,23 @@ describe('an execution', () => {
     await store.advance(rows[0]?.execution_id ?? '', {
       change: { ended_at: '2026-01-01T00:00:01Z' },
       events: [],
-      receiptJson: Buffer.from('receipt'),
+      receipt: { receiptJson: Buffer.from('receipt'), originalJson: Buffer.from('original') },
     });
     expect((await store.open()).map((it) => it.execution_id)).toEqual([rows[1]?.execution_id]);
-    expect(await store.receipt(rows[0]?.execution_id ?? '')).toEqual(Buffer.from('receipt'));
+    expect(await store.receipt(rows[0]?.execution_id ?? '')).toEqual({
+      receiptJson: Buffer.from('receipt'),
+      originalJson: Buffer.from('original'),
+    });
     expect(await store.receipt(rows[1]?.execution_id ?? '')).toBeUndefined();
   });
 
   it('has one receipt', async () => {
     const { execution_id: id, ...rest } = row();
-    const step = { ...nothing, receiptJson: Buffer.from('first') };
+    const receipt = (text: string) => ({ receiptJson: Buffer.from(text), originalJson: Buffer.alloc(0) });
+    const step = { ...nothing, receipt: receipt('first') };
     await store.create({ ...rest, execution_id: id }, step);
-    await expect(store.advance(id, { ...step, receiptJson: Buffer.from('second') })).rejects.toThrow();
-    expect(await store.receipt(id)).toEqual(Buffer.from('first'));
+    await expect(store.advance(id, { ...step, receipt: receipt('second') })).rejects.toThrow();
+    expect(await store.receipt(id)).toEqual(receipt('first'));
   });
 });
 

@@ -7,7 +7,7 @@ import { StoreCommits } from './commits.ts';
 import { migrate } from './migrations.ts';
 import { NodeSqlite } from './node-sqlite.ts';
 import { isStoreBusy, toStoreError } from './store-error.ts';
-import type { ExecutionRow, KeyRow, NewExecution, Tables } from './tables.ts';
+import type { ExecutionRow, KeyRow, NewExecution, StoredReceipt, Tables } from './tables.ts';
 import {
   chargeUsage,
   type IdempotencyKey,
@@ -46,7 +46,7 @@ export interface Store {
   open(): Promise<ExecutionRow[]>;
   list(query: ListQuery): Promise<ExecutionRow[]>;
   events(executionId: string): Promise<ExecutionEvent[]>;
-  receipt(executionId: string): Promise<Buffer | undefined>;
+  receipt(executionId: string): Promise<StoredReceipt | undefined>;
   /** The tickets of this execution's offers that were withdrawn from this executor, the last first. */
   withdrawnTickets(executionId: string, executorId: string): Promise<readonly string[]>;
   /** Keeps the receipt for a ticket that was withdrawn; of several, the first. */
@@ -192,13 +192,14 @@ class SqlStore implements Store {
     return rows.map((row) => ExecutionEvent.decode(row.event));
   }
 
-  async receipt(executionId: string): Promise<Buffer | undefined> {
+  async receipt(executionId: string): Promise<StoredReceipt | undefined> {
     const row = await this.#database
       .selectFrom('receipts')
-      .select('receipt_json')
+      .select(['receipt_json', 'original_json'])
       .where('execution_id', '=', executionId)
       .executeTakeFirst();
-    return row === undefined ? undefined : Buffer.from(row.receipt_json);
+    if (row === undefined) return undefined;
+    return { receiptJson: Buffer.from(row.receipt_json), originalJson: Buffer.from(row.original_json ?? []) };
   }
 
   async withdrawnTickets(executionId: string, executorId: string): Promise<readonly string[]> {

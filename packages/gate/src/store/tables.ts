@@ -46,6 +46,8 @@ export interface EventTable {
 export interface ReceiptTable {
   readonly execution_id: string;
   readonly receipt_json: Uint8Array;
+  /** The v0.2 receipt that an executor's v0.1 one is a projection of. Null: there is none. */
+  readonly original_json: Uint8Array | null;
 }
 
 /** A submission with this key gave this execution; the same one again gives it again. */
@@ -75,7 +77,7 @@ export interface WithdrawnOfferTable {
   readonly execution_id: string;
   /** A whole SPIFFE id. */
   readonly executor_id: string;
-  /** What it sent all the same, after the execution had gone on without it. */
+  /** What it sent all the same, after the execution had gone on without it: of two forms, the one in its chain. */
   readonly receipt_json: Uint8Array | null;
 }
 
@@ -103,3 +105,10 @@ export type NewExecution = Insertable<ExecutionTable>;
 export type ExecutionChange = Updateable<ExecutionTable>;
 export type WithdrawnOffer = Pick<WithdrawnOfferTable, 'ticket_id' | 'executor_id'>;
 export type KeyRow = Selectable<KeyTable>;
+
+/** A receipt as it is kept, whoever signed it. */
+export interface StoredReceipt {
+  readonly receiptJson: Buffer;
+  /** Empty where there is none: see ReceiptTable. */
+  readonly originalJson: Buffer;
+}

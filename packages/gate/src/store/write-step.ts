@@ -1,7 +1,13 @@
 import { CscError } from '@csc-fleet/common/errors';
 import { ExecutionEvent } from '@csc-fleet/common/messages';
 import { type Kysely, sql } from 'kysely';
-import type { ExecutionChange, IdempotencyKeyTable, Tables, WithdrawnOffer } from './tables.ts';
+import type {
+  ExecutionChange,
+  IdempotencyKeyTable,
+  StoredReceipt,
+  Tables,
+  WithdrawnOffer,
+} from './tables.ts';
 
 /** What a caller calls a submission. */
 export type IdempotencyKey = Omit<IdempotencyKeyTable, 'execution_id'>;
@@ -18,7 +24,7 @@ export interface Usage {
 export interface Step {
   readonly change: ExecutionChange;
   readonly events: readonly ExecutionEvent[];
-  readonly receiptJson?: Uint8Array;
+  readonly receipt?: StoredReceipt | undefined;
   /** An offer that was not answered, and is not to be any more. */
   readonly withdrawn?: WithdrawnOffer | undefined;
   /** Ids of single_execution approvals that this step uses up. */
@@ -43,9 +49,11 @@ export async function writeStep(transaction: Kysely<Tables>, executionId: string
     await transaction.insertInto('events').values(rows).execute();
   }
   if (step.withdrawn !== undefined) await keepWithdrawn(transaction, executionId, step.withdrawn);
-  if (step.receiptJson !== undefined) {
-    const receipt = { execution_id: executionId, receipt_json: step.receiptJson };
-    await transaction.insertInto('receipts').values(receipt).execute();
+  if (step.receipt !== undefined) {
+    const { receiptJson, originalJson } = step.receipt;
+    const original = originalJson.length === 0 ? null : originalJson;
+    const row = { execution_id: executionId, receipt_json: receiptJson, original_json: original };
+    await transaction.insertInto('receipts').values(row).execute();
   }
 }
 

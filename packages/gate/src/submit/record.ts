@@ -7,7 +7,7 @@ import { type Approved, isCleared, type Standing } from '../approval/standing.ts
 import type { Happening, LiveExecution } from '../execution/execution.ts';
 import type { NewLiveExecution, Principal } from '../execution/executions.ts';
 import { toFinished } from '../execution/finisher.ts';
-import { signGateReceipt } from '../execution/gate-receipt.ts';
+import { signGateReceipt, toGatesOwn } from '../execution/gate-receipt.ts';
 import { toStoredApprovals } from '../execution/row.ts';
 import type { NewExecution } from '../store/tables.ts';
 import type { IdempotencyKey } from '../store/write-step.ts';
@@ -49,7 +49,7 @@ export function record(
     return { ...entry, happened: [...happened, scheduler.queuedEvent()], approvals };
   }
   const receiptJson = deniedReceipt(judged, row.execution_id, signer);
-  return { ...entry, happened: [...happened, toFinished(row, receiptJson)], receiptJson };
+  return { ...entry, happened: [...happened, toFinished(row, toGatesOwn(receiptJson))], receiptJson };
 }
 
 const states = {

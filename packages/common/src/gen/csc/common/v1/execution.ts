@@ -223,6 +223,11 @@ export interface Finished {
     | undefined;
   /** The ExecutionReceipt: canonical JSON, signed. Empty only where the state is LOST. */
   receiptJson: Buffer;
+  /**
+   * Where an executor's receipt is v0.1: the v0.2 receipt that it is a projection of, canonical JSON, signed, which the
+   * executor's chain has.
+   */
+  originalJson: Buffer;
 }
 
 function createBaseExecution(): Execution {
@@ -1541,7 +1546,7 @@ export const Cancelling: MessageFns<Cancelling> = {
 };
 
 function createBaseFinished(): Finished {
-  return { execution: undefined, receiptJson: Buffer.alloc(0) };
+  return { execution: undefined, receiptJson: Buffer.alloc(0), originalJson: Buffer.alloc(0) };
 }
 
 export const Finished: MessageFns<Finished> = {
@@ -1551,6 +1556,9 @@ export const Finished: MessageFns<Finished> = {
     }
     if (message.receiptJson.length !== 0) {
       writer.uint32(18).bytes(message.receiptJson);
+    }
+    if (message.originalJson.length !== 0) {
+      writer.uint32(26).bytes(message.originalJson);
     }
     return writer;
   },
@@ -1584,6 +1592,14 @@ export const Finished: MessageFns<Finished> = {
             message.receiptJson = Buffer.from(reader.bytes());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.originalJson = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1605,6 +1621,7 @@ export const Finished: MessageFns<Finished> = {
       ? Execution.fromPartial(object.execution)
       : undefined;
     message.receiptJson = object.receiptJson ?? Buffer.alloc(0);
+    message.originalJson = object.originalJson ?? Buffer.alloc(0);
     return message;
   },
 };

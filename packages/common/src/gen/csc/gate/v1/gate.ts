@@ -172,6 +172,8 @@ export interface GetReceiptRequest {
 export interface GetReceiptResponse {
   /** Canonical JSON, signed. */
   receiptJson: Buffer;
+  /** As in Finished. */
+  originalJson: Buffer;
 }
 
 export interface GetKeysRequest {
@@ -1725,13 +1727,16 @@ export const GetReceiptRequest: MessageFns<GetReceiptRequest> = {
 };
 
 function createBaseGetReceiptResponse(): GetReceiptResponse {
-  return { receiptJson: Buffer.alloc(0) };
+  return { receiptJson: Buffer.alloc(0), originalJson: Buffer.alloc(0) };
 }
 
 export const GetReceiptResponse: MessageFns<GetReceiptResponse> = {
   encode(message: GetReceiptResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.receiptJson.length !== 0) {
       writer.uint32(10).bytes(message.receiptJson);
+    }
+    if (message.originalJson.length !== 0) {
+      writer.uint32(18).bytes(message.originalJson);
     }
     return writer;
   },
@@ -1757,6 +1762,14 @@ export const GetReceiptResponse: MessageFns<GetReceiptResponse> = {
             message.receiptJson = Buffer.from(reader.bytes());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.originalJson = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1775,6 +1788,7 @@ export const GetReceiptResponse: MessageFns<GetReceiptResponse> = {
   fromPartial(object: DeepPartial<GetReceiptResponse>): GetReceiptResponse {
     const message = createBaseGetReceiptResponse();
     message.receiptJson = object.receiptJson ?? Buffer.alloc(0);
+    message.originalJson = object.originalJson ?? Buffer.alloc(0);
     return message;
   },
 };

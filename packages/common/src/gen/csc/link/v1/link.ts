@@ -74,6 +74,16 @@ export interface Hello {
    * holds its private half.
    */
   receiptKeyStatementJson: Buffer;
+  /**
+   * Of the host's journal: 16 random bytes in lower-case hex, made with it. Another one has not seen what was redeemed.
+   * Empty: an executor before 0.3.
+   */
+  epoch: string;
+  /**
+   * A ChainHead (csc.chain-head.v0.1), canonical JSON, signed with the receipt key: the newest receipt of its chain.
+   * Empty where there is none yet.
+   */
+  chainHeadJson: Buffer;
 }
 
 export interface Hello_LabelsEntry {
@@ -111,6 +121,8 @@ export interface Refused {
   message: string;
   /** A signed `blocked` receipt; empty where the ticket itself was not genuine. */
   receiptJson: Buffer;
+  /** As in Receipt. */
+  originalJson: Buffer;
 }
 
 export interface CommandStarted {
@@ -130,6 +142,11 @@ export interface Receipt {
   receiptJson: Buffer;
   /** The whole length of the output log: the receipt counts once the gate has this much of it. */
   outputLogLength: number;
+  /**
+   * Where the receipt is v0.1: the v0.2 receipt that it is a projection of, canonical JSON, signed. It is the one that
+   * the executor's chain has.
+   */
+  originalJson: Buffer;
 }
 
 export interface ReceiptAck {
@@ -151,6 +168,8 @@ export interface Cancel {
 
 export interface Heartbeat {
   running: number;
+  /** As in Hello; empty where nothing was signed since it was said last. */
+  chainHeadJson: Buffer;
 }
 
 export interface HeartbeatAck {
@@ -553,6 +572,8 @@ function createBaseHello(): Hello {
     executionMode: "",
     executionIds: [],
     receiptKeyStatementJson: Buffer.alloc(0),
+    epoch: "",
+    chainHeadJson: Buffer.alloc(0),
   };
 }
 
@@ -584,6 +605,12 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.receiptKeyStatementJson.length !== 0) {
       writer.uint32(74).bytes(message.receiptKeyStatementJson);
+    }
+    if (message.epoch !== "") {
+      writer.uint32(82).string(message.epoch);
+    }
+    if (message.chainHeadJson.length !== 0) {
+      writer.uint32(90).bytes(message.chainHeadJson);
     }
     return writer;
   },
@@ -676,6 +703,22 @@ export const Hello: MessageFns<Hello> = {
             message.receiptKeyStatementJson = Buffer.from(reader.bytes());
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.epoch = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.chainHeadJson = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -710,6 +753,8 @@ export const Hello: MessageFns<Hello> = {
     message.executionMode = object.executionMode ?? "";
     message.executionIds = object.executionIds?.map((e) => e) || [];
     message.receiptKeyStatementJson = object.receiptKeyStatementJson ?? Buffer.alloc(0);
+    message.epoch = object.epoch ?? "";
+    message.chainHeadJson = object.chainHeadJson ?? Buffer.alloc(0);
     return message;
   },
 };
@@ -1027,7 +1072,7 @@ export const Accepted: MessageFns<Accepted> = {
 };
 
 function createBaseRefused(): Refused {
-  return { executionId: "", reason: "", message: "", receiptJson: Buffer.alloc(0) };
+  return { executionId: "", reason: "", message: "", receiptJson: Buffer.alloc(0), originalJson: Buffer.alloc(0) };
 }
 
 export const Refused: MessageFns<Refused> = {
@@ -1043,6 +1088,9 @@ export const Refused: MessageFns<Refused> = {
     }
     if (message.receiptJson.length !== 0) {
       writer.uint32(34).bytes(message.receiptJson);
+    }
+    if (message.originalJson.length !== 0) {
+      writer.uint32(42).bytes(message.originalJson);
     }
     return writer;
   },
@@ -1092,6 +1140,14 @@ export const Refused: MessageFns<Refused> = {
             message.receiptJson = Buffer.from(reader.bytes());
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.originalJson = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1113,6 +1169,7 @@ export const Refused: MessageFns<Refused> = {
     message.reason = object.reason ?? "";
     message.message = object.message ?? "";
     message.receiptJson = object.receiptJson ?? Buffer.alloc(0);
+    message.originalJson = object.originalJson ?? Buffer.alloc(0);
     return message;
   },
 };
@@ -1266,7 +1323,7 @@ export const Exited: MessageFns<Exited> = {
 };
 
 function createBaseReceipt(): Receipt {
-  return { executionId: "", receiptJson: Buffer.alloc(0), outputLogLength: 0 };
+  return { executionId: "", receiptJson: Buffer.alloc(0), outputLogLength: 0, originalJson: Buffer.alloc(0) };
 }
 
 export const Receipt: MessageFns<Receipt> = {
@@ -1279,6 +1336,9 @@ export const Receipt: MessageFns<Receipt> = {
     }
     if (message.outputLogLength !== 0) {
       writer.uint32(24).int64(message.outputLogLength);
+    }
+    if (message.originalJson.length !== 0) {
+      writer.uint32(34).bytes(message.originalJson);
     }
     return writer;
   },
@@ -1320,6 +1380,14 @@ export const Receipt: MessageFns<Receipt> = {
             message.outputLogLength = longToNumber(reader.int64());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.originalJson = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1340,6 +1408,7 @@ export const Receipt: MessageFns<Receipt> = {
     message.executionId = object.executionId ?? "";
     message.receiptJson = object.receiptJson ?? Buffer.alloc(0);
     message.outputLogLength = object.outputLogLength ?? 0;
+    message.originalJson = object.originalJson ?? Buffer.alloc(0);
     return message;
   },
 };
@@ -1524,13 +1593,16 @@ export const Cancel: MessageFns<Cancel> = {
 };
 
 function createBaseHeartbeat(): Heartbeat {
-  return { running: 0 };
+  return { running: 0, chainHeadJson: Buffer.alloc(0) };
 }
 
 export const Heartbeat: MessageFns<Heartbeat> = {
   encode(message: Heartbeat, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.running !== 0) {
       writer.uint32(8).int32(message.running);
+    }
+    if (message.chainHeadJson.length !== 0) {
+      writer.uint32(18).bytes(message.chainHeadJson);
     }
     return writer;
   },
@@ -1556,6 +1628,14 @@ export const Heartbeat: MessageFns<Heartbeat> = {
             message.running = reader.int32();
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.chainHeadJson = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1574,6 +1654,7 @@ export const Heartbeat: MessageFns<Heartbeat> = {
   fromPartial(object: DeepPartial<Heartbeat>): Heartbeat {
     const message = createBaseHeartbeat();
     message.running = object.running ?? 0;
+    message.chainHeadJson = object.chainHeadJson ?? Buffer.alloc(0);
     return message;
   },
 };
