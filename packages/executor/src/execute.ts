@@ -19,6 +19,7 @@ import { type PermittedContract, reevaluate } from './admission/reevaluate.ts';
 import { journalRefusal, type PlannedRefusal, planRefusal, type Refusal } from './admission/refusal.ts';
 import { checkUnused } from './admission/single-use.ts';
 import {
+  type createTrialLog,
   type SubmissionRules,
   type SubmissionTrust,
   type SubmittedTicket,
@@ -57,6 +58,8 @@ export interface ExecutionPorts {
   readonly signer: Signer;
   readonly clock: Clock;
   readonly log: Log;
+  /** Tells the owner of a run that would have been refused; gives what to tell its submitter. */
+  readonly noteTrial: ReturnType<typeof createTrialLog>;
 }
 
 /** Where an execution asks whether it may go on, and says what becomes of it. */
@@ -90,7 +93,8 @@ export async function execute(
   if (begun.kind === 'refused') return await refuse(begun, run, ports, link);
   const { redeemed } = begun;
   const { subject, spool, record, belongings, allowance, first } = redeemed;
-  link.accepted([...ports.site.workplace.notes, ...(first.place?.notes ?? [])], spool);
+  const trial = ports.noteTrial(subject.ticket, subject.asked?.warnings ?? []);
+  link.accepted([...ports.site.workplace.notes, ...(first.place?.notes ?? []), ...trial], spool);
   try {
     await runInOrder(redeemed, run, ports, link);
     const secretsUsed = allowance.secrets.values.size;

@@ -6,11 +6,12 @@ import { orThrow } from '@csc-fleet/common/errors';
 import { signArtifact } from '@csc-fleet/common/evidence';
 import { createRevocations, parseHosts, type Revocation } from '@csc-fleet/common/owners';
 import { createPolicySet, type PolicyDocument, parseBindings } from '@csc-fleet/common/policy';
+import { type Log, silentLog } from '@csc-fleet/common/service';
 import { parseSubmission, submissionSha256, type UnsignedSubmission } from '@csc-fleet/common/submission';
 import { makeContract } from '@csc-fleet/test-kit/contract';
 import type { OfferOverrides } from '@csc-fleet/test-kit/executor/scripted-gate';
 import { makePolicy, openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { OwnersWord } from './owners.ts';
 
 const alice = 'spiffe://csc.local/client/alice';
@@ -50,10 +51,10 @@ const hosts = (rules: string) =>
 const revoked = (kind: Revocation['kind'], id: string, running: Revocation['running'] = 'finish') =>
   createRevocations([{ kind, id, since: '2026-11-27T12:00:00Z', reason: 'it was lost', running }]);
 
-async function open(submissions: object = { required: true }): Promise<void> {
+async function open(submissions: object = { required: true }, log: Log = silentLog): Promise<void> {
   bench = await openWorkbench({
     executor: { labels: { tier: 'build' }, submissions },
-    deps: { owners: { current: () => word } },
+    deps: { owners: { current: () => word }, log },
     policyLines: ['allow_secret_refs: true'],
   });
   other = makePolicy(bench.workspace, ['name: other', 'max_timeout_sec: 3600']);
@@ -286,13 +287,23 @@ describe('the owners’ word', () => {
 });
 
 describe('a host that only tries it out', () => {
-  it('runs what it would refuse, and its receipt says why', async () => {
+  it('runs what it would refuse, and tells log, submitter and receipt why', async () => {
     await bench.close();
-    await open({ required: true, enforce: 'warn' });
+    const warn = vi.fn();
+    await open({ required: true, enforce: 'warn' }, { ...silentLog, warn });
     const contract = makeContract(bench.workspace, [{ argv: ['true'] }]);
-    const receipt = await bench.gate.receipt(offer(contract, {}));
-    expect(receipt.status).toBe('success');
-    expect(receipt.warnings).toEqual([expect.stringMatching(/^SUBMISSION_INVALID: /)]);
+    const reason = expect.stringMatching(/^SUBMISSION_INVALID: .*csc login/);
+    for (const sinceStart of [1, 2]) {
+      const id = offer(contract, {});
+      const { notes } = await bench.gate.next('accepted', id);
+      expect(notes.at(-1)).toContain('will refuse it once it enforces: SUBMISSION_INVALID');
+      const receipt = await bench.gate.receipt(id);
+      expect(receipt).toMatchObject({ status: 'success', warnings: [reason] });
+      const fields = { executionId: id, principal: alice, profile: 'test', reasons: [reason], sinceStart };
+      expect(warn).toHaveBeenLastCalledWith(fields, expect.stringContaining('enforce'));
+    }
+    await bench.gate.receipt(offer(contract, { submission: submit(contract) }));
+    expect(warn).toHaveBeenCalledTimes(2);
   });
 
   it('still runs nothing that is revoked', async () => {

@@ -11,6 +11,7 @@ import {
   type PolicyDocument,
   submitterKeys,
 } from '@csc-fleet/common/policy';
+import type { Log } from '@csc-fleet/common/service';
 import { type Submission, submissionSha256 } from '@csc-fleet/common/submission';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
 import type { Asked } from '../evidence/index.ts';
@@ -244,6 +245,25 @@ function otherVersion({ policy, sha256 }: PolicyDocument, ticket: ExecutionTicke
   const message = `the gate decided under another version of ${policy.name} (${ticket.policy_sha256}) than this host's owners have published (${sha256}); it is decided again once the gate has it`;
   return new CscError('POLICY_UNSIGNED', message);
 }
+
+/**
+ * Says of each run that would have been refused why, in one line of the log, and counts them since the start: once no more
+ * of them come, `enforce: warn` can go. Gives what its submitter is told.
+ */
+export function createTrialLog(
+  log: Log,
+): (ticket: ExecutionTicket, warnings: readonly string[]) => readonly string[] {
+  let sinceStart = 0;
+  return (ticket, warnings) => {
+    if (warnings.length === 0) return [];
+    sinceStart += 1;
+    const { execution_id: executionId, principal, policy_profile: profile } = ticket;
+    log.warn({ executionId, principal, profile, reasons: warnings, sinceStart }, trialNote);
+    return warnings.map((reason) => `this host will refuse it once it enforces: ${reason}`);
+  };
+}
+
+const trialNote = 'a run that this host will refuse once enforce is no longer warn';
 
 /** What a receipt says of it. */
 export function toAsked({ submission, owners: { version }, warnings }: SubmittedTicket): Asked {

@@ -14,7 +14,7 @@ import { createBwrapLauncher, createLocalLauncher, type Launcher } from '@csc-fl
 import { defaultReserve, defaultRunLimits, type HostFacts, type RunLimits } from '@csc-fleet/sandbox/plan';
 import { defaultCeiling, type HostCeiling } from '../admission/host-ceiling.ts';
 import type { Owners } from '../admission/owners.ts';
-import { defaultSubmissionRules, type SubmissionRules } from '../admission/submission.ts';
+import { createTrialLog, defaultSubmissionRules, type SubmissionRules } from '../admission/submission.ts';
 import type { ExecutionMode } from '../evidence/index.ts';
 import { type ExecutionPorts, execute } from '../execute.ts';
 
@@ -160,6 +160,7 @@ async function choosePorts(options: ExecutorOptions, deps: ExecutorDeps): Promis
     journal: deps.journal ?? openSqliteJournal(join(stateDir, 'journal.sqlite'), { clock }),
     clock,
     log,
+    noteTrial: createTrialLog(log),
   };
 }
 
