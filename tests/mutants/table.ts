@@ -443,6 +443,56 @@ const host: readonly Mutant[] = [
 /** A gate that believes a host or a client. */
 const fleet: readonly Mutant[] = [
   {
+    name: 'gate-serves-a-path-outside-the-repository',
+    file: 'packages/common/src/policy-repository/source.ts',
+    before: 'if (!isServedPath(path) || !existsSync(file)) return undefined;',
+    after: 'if (!existsSync(file)) return undefined;',
+    tests: ['packages/common/src/policy-repository/repository.test.ts'],
+    red: 'is served nothing but what is published',
+  },
+  {
+    name: 'gate-asks-for-any-path',
+    file: `${gate}/bounds/messages.ts`,
+    before: "isServedPath,\n    'must be metadata/NAME",
+    after: "() => true,\n    'must be metadata/NAME",
+    tests: [`${gate}/bounds/bounds.test.ts`],
+    red: 'asks for no file but one of a published policy repository',
+  },
+  {
+    name: 'gate-takes-any-owners-repository',
+    file: `${gate}/service/reload.ts`,
+    before: 'const pinnedRoot = readBoundedFile(root, { maxBytes: maxRootBytes }).bytes;',
+    after:
+      "const pinnedRoot = readBoundedFile(join(directory, root && 'published/metadata/1.root.json'), { maxBytes: maxRootBytes }).bytes;",
+    tests: [`${gate}/main.test.ts`],
+    red: 'whose root it pins',
+  },
+  {
+    name: 'frozen-fleet-takes-submissions',
+    file: `${gate}/submit.ts`,
+    before: 'const stopped = ports.owners.whyStopped(subject);',
+    after: 'const stopped = ports.owners.whyStopped(subject) && undefined;',
+    tests: [`${gate}/owners/owners.test.ts`],
+    red: 'is denied with its own code',
+    quick: true,
+  },
+  {
+    name: 'what-waits-outlives-a-freeze',
+    file: `${gate}/service/compose.ts`,
+    before: 'await reconsider(parts);',
+    after: '',
+    tests: [`${gate}/owners/owners.test.ts`],
+    red: 'ends blocked while it waits',
+  },
+  {
+    name: 'revoked-host-gets-work',
+    file: `${gate}/owners/word.ts`,
+    before: 'if (revocations?.find(host) !== undefined) return false;',
+    after: 'revocations?.find(host);',
+    tests: [`${gate}/owners/owners.test.ts`],
+    red: 'is not placed on a host that is revoked',
+  },
+  {
     name: 'what-an-executor-came-back-without-is-forgotten',
     file: `${gate}/link/reconcile.ts`,
     before: "await scheduler.requeue(execution, 'its executor came back without having started it', offer);",

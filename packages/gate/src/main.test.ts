@@ -11,6 +11,7 @@ import {
   readChannelCredentials,
 } from '@csc-fleet/common/rpc';
 import { ask } from '@csc-fleet/test-kit/gate/grpc-calls';
+import { TestRepository } from '@csc-fleet/test-kit/policy-repository';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { runGate } from './main.ts';
 
@@ -141,6 +142,28 @@ describe('checking a config', () => {
   ])('fails where there is no %s', async (_what, change, code) => {
     write('gate.yaml', { ...JSON.parse(readFileSync(config, 'utf8')), ...change });
     await expect(runGate(config, { checkOnly: true })).rejects.toEqual(invalid(code));
+  });
+
+  const useRepository = (owners: TestRepository): void => {
+    const { policies: _policies, bindings: _bindings, ...rest } = JSON.parse(readFileSync(config, 'utf8'));
+    writeFileSync(join(directory, 'root.json'), owners.root);
+    write('gate.yaml', { ...rest, policy_repository: { directory: 'owners', root: 'root.json' } });
+  };
+
+  it('takes the policy repository of the owners whose root it pins, and of nobody else', async () => {
+    const files = {
+      'policies/default.yaml': readFileSync(join(directory, 'policies/default.yaml'), 'utf8'),
+      'bindings.yaml': readFileSync(join(directory, 'bindings.yaml'), 'utf8'),
+    };
+    const owners = new TestRepository(join(directory, 'owners'));
+    owners.publish(files);
+    useRepository(owners);
+    await runGate(config, { checkOnly: true });
+    expect(existsSync(join(directory, 'data'))).toBe(false);
+    const others = new TestRepository(join(directory, 'others'), { seed: 9 });
+    others.publish(files);
+    useRepository(others);
+    await expect(runGate(config, { checkOnly: true })).rejects.toEqual(invalid('POLICY_UNSIGNED'));
   });
 
   it('fails where the bindings name a profile that is not there', async () => {

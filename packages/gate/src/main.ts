@@ -2,12 +2,12 @@ import { join } from 'node:path';
 import { readPrivateKey } from '@csc-fleet/common/crypto';
 import type { CscError } from '@csc-fleet/common/errors';
 import { createJsonLog } from '@csc-fleet/common/json-log';
-import { createReloadableBindings, createReloadablePolicySet } from '@csc-fleet/common/policy';
 import { readOwnIdentity, readServerCredentials, type TlsFiles } from '@csc-fleet/common/rpc';
-import { installLastHandler, type Log, reloadOnHangUp } from '@csc-fleet/common/service';
+import { installLastHandler, type Log, reloadOnHangUp, silentLog } from '@csc-fleet/common/service';
+import { createOwners, type OwnersWord } from './owners/index.ts';
 import { createGate, type Gate } from './service/compose.ts';
 import { type GateConfig, readGateConfig } from './service/config.ts';
-import { createReload, readPolicies } from './service/reload.ts';
+import { checkOwners, createReload, followRepository, readFirstWord } from './service/reload.ts';
 import { type GateServer, startServer, toAddress } from './service/server.ts';
 import { openSigningKey } from './service/signing-key.ts';
 
@@ -24,8 +24,8 @@ export interface RunGateOptions {
  */
 export async function runGate(configFile: string, { checkOnly = false }: RunGateOptions = {}): Promise<void> {
   const config = readGateConfig(configFile);
-  const loaded = readPolicies(config);
   if (checkOnly) {
+    await checkOwners(config, silentLog);
     if (config.tls !== undefined) {
       readServerCredentials(config.tls);
       readOwnIdentity(config.tls.cert, 'gate');
@@ -34,10 +34,12 @@ export async function runGate(configFile: string, { checkOnly = false }: RunGate
     return;
   }
   const log = createJsonLog(config.logLevel, { name: 'csc-gate', pid: process.pid });
-  // What was decided by a policy that is replaced still runs, and is limited, by it.
-  const policies = createReloadablePolicySet(loaded.policies, { keepReplaced: true });
-  const bindings = createReloadableBindings(loaded.bindings);
-  const stopReloading = reloadOnHangUp(createReload(configFile, config, { policies, bindings, log }), log);
+  const { word, repository } = await readFirstWord(config, log);
+  const owners = createOwners(word);
+  // Once the gate is there.
+  let look = (): void => undefined;
+  const parts = { owners, log, look: () => look() };
+  const stopReloading = reloadOnHangUp(createReload(configFile, config, parts), log);
   const signer = openSigningKey(config.dataDir, config.gateId, config.signingKey);
   const tls = config.tls ?? (await developmentTls(config, log));
   const onError = (error: unknown): void => log.error({ error }, 'an error that no caller waits for');
@@ -47,11 +49,19 @@ export async function runGate(configFile: string, { checkOnly = false }: RunGate
     log.error({ error }, 'the store does not take writes: ending');
     process.exit(1);
   };
+  const { policies, bindings } = owners;
+  const policyFiles = repository === undefined ? {} : { policyFiles: repository.files };
   const { uri: identity } = readOwnIdentity(tls.cert, 'gate');
   const gate = await createGate(
-    { ...config, identity, signer, policies, bindings },
+    { ...config, identity, signer, owners, policies, bindings, ...policyFiles },
     { onError, onNotice, onStoreLost },
   );
+  const take = async (next: OwnersWord): Promise<void> => {
+    owners.replace(next);
+    await gate.ownersChanged();
+  };
+  const following = followRepository(repository, config.policyRepository?.refreshSec ?? 0, take, log);
+  look = following.look;
   // From before it is told that the gate listens: whoever was told may end it at once.
   const stopped = stopSignal();
   const server = await startServer(gate, {
@@ -70,6 +80,7 @@ export async function runGate(configFile: string, { checkOnly = false }: RunGate
   );
   await stopped;
   stopReloading();
+  following.stop();
   log.info({}, 'stopping');
   await stop(gate, server);
   takeAway();

@@ -13,9 +13,10 @@ import {
 } from './approval/standing.ts';
 import type { LiveExecution } from './execution/execution.ts';
 import type { Executions, NewLiveExecution, Principal } from './execution/executions.ts';
+import type { Owners } from './owners/index.ts';
 import type { Mint, Placement } from './schedule/mint.ts';
 import type { Scheduler } from './schedule/scheduler.ts';
-import { type Decided, type DecisionPorts, decide, parse } from './submit/decide.ts';
+import { checkNotStopped, type Decided, type DecisionPorts, decide, parse } from './submit/decide.ts';
 import { checkWaiting, type Judged, type RecordPorts, record, recordApproval } from './submit/record.ts';
 import { type SubmissionRules, takeSubmission } from './submit/submission.ts';
 import { readTerms, type Terms } from './submit/terms.ts';
@@ -24,6 +25,7 @@ export interface CheckPorts extends DecisionPorts {
   readonly clock: Clock;
   readonly policies: PolicySet;
   readonly bindings: Bindings;
+  readonly owners: Pick<Owners, 'whyStopped'>;
 }
 
 export interface SubmitPorts extends CheckPorts, ApprovalRules, RecordPorts, SubmissionRules {
@@ -67,13 +69,17 @@ export async function submit(
   const { queueTimeoutSec } = ports.limits;
   const terms = readTerms(request, { principal, submission, now, queueTimeoutSec });
   const policy = bindPolicy(ports.bindings, ports.policies, principal.uri, terms.policyProfile);
-  const decided = decide(contract, policy, ports, now);
+  const keyId = submission === undefined ? {} : { keyId: submission.signature.key_id };
+  const subject = { principal: principal.uri, profile: policy.policy.name, ...keyId };
+  const stopped = ports.owners.whyStopped(subject);
+  const decided = decide(contract, policy, stopped, ports, now);
   const known = await findKnown(ports, terms, decided);
   const bringsApprovals = request.approvalsJson.length > 0;
   if (known !== undefined && !(bringsApprovals && takesApprovals(known, toSubject(principal, decided))))
     return { execution: known, existing: true };
+  checkNotStopped(policy, stopped);
   const standing = standingOf(decided, request.approvalsJson, ports, now);
-  checkRoom(ports, terms, decided, standing);
+  checkRoom(ports, principal, terms, decided, standing);
   const judged = { principal, now, terms, decided, standing };
   const waited = await approveWaiting(ports, judged, known);
   if (waited !== undefined) return { execution: waited, existing: known !== undefined };
@@ -133,7 +139,9 @@ async function approveWaiting(
 export function check(ports: CheckPorts, principal: Principal, request: CheckRequest): CheckResponse {
   const contract = parse(request.contract);
   const policy = bindPolicy(ports.bindings, ports.policies, principal.uri, request.policyProfile);
-  return { decision: decide(contract, policy, ports, ports.clock.now()).decision };
+  const stopped = ports.owners.whyStopped({ principal: principal.uri, profile: policy.policy.name });
+  checkNotStopped(policy, stopped);
+  return { decision: decide(contract, policy, stopped, ports, ports.clock.now()).decision };
 }
 
 function toSubject(principal: Principal, { contractSha256, policy }: Decided): ApprovalSubject {
@@ -143,13 +151,15 @@ function toSubject(principal: Principal, { contractSha256, policy }: Decided): A
 // Before anything is recorded: what cannot be placed, or would wait with too many others, is refused.
 function checkRoom(
   { scheduler, executions, limits }: SubmitPorts,
+  { uri: principal }: Principal,
   { selector }: Terms,
   { policy }: Decided,
   standing: Standing,
 ): void {
   if (standing.is === 'waiting') checkWaiting(executions.open(), limits.maxQueued);
   if (!isCleared(standing)) return;
-  scheduler.checkRoom({ selector, policySha256: policy.sha256, policyProfile: policy.policy.name });
+  const { name: policyProfile } = policy.policy;
+  scheduler.checkRoom({ selector, policySha256: policy.sha256, policyProfile, principal });
 }
 
 /** The execution that this idempotency key stands for; undefined where there is none. Throws IDEMPOTENCY_CONFLICT. */

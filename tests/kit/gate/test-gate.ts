@@ -22,6 +22,11 @@ import {
   parsePolicy,
 } from '@csc-fleet/common/policy';
 import { vi } from 'vitest';
+import {
+  createOwners,
+  type OwnersWord,
+  type ReloadableOwners,
+} from '../../../packages/gate/src/owners/index.ts';
 import { createGate, type Gate, type GateOptions } from '../../../packages/gate/src/service/compose.ts';
 import { defaultGateLimits, type GateLimits } from '../../../packages/gate/src/service/config.ts';
 import { policyMembers } from '../policy.ts';
@@ -96,6 +101,7 @@ export class TestGate {
   readonly directory = mkdtempSync(join(tmpdir(), 'csc-gate-'));
   readonly #options: TestGateOptions;
   #gate: Gate | undefined;
+  #owners: ReloadableOwners | undefined;
 
   private constructor(options: TestGateOptions) {
     this.#options = options;
@@ -105,6 +111,16 @@ export class TestGate {
     const test = new TestGate(options);
     await test.#start();
     return test;
+  }
+
+  /** Has the owners say something else, which the gate is told of. */
+  async publish(word: Partial<OwnersWord>): Promise<void> {
+    this.#owners?.replace({ ...this.#word(), version: 2, ...word });
+    await this.gate.ownersChanged();
+  }
+
+  #word(): OwnersWord {
+    return { policies: this.policies, bindings: this.#options.bindings ?? bindings, version: 1 };
   }
 
   get gate(): Gate {
@@ -210,13 +226,16 @@ export class TestGate {
   async #start(): Promise<void> {
     const { limits = {}, acceptUnsignedApprovals = true, keepDeniedContracts = false } = this.#options;
     const { dualControl = 'refuse', requireSignedSubmissions = false } = this.#options;
+    const owners = createOwners(this.#word());
+    this.#owners = owners;
     const options: GateOptions = {
       gateId: 'test',
       identity: gateIdentity,
       dataDir: this.directory,
       signer: this.signer,
-      policies: this.policies,
-      bindings: this.#options.bindings ?? bindings,
+      policies: owners.policies,
+      bindings: owners.bindings,
+      owners,
       limits: { ...defaultGateLimits(), ...limits },
       acceptUnsignedApprovals,
       keepDeniedContracts,
@@ -249,7 +268,8 @@ export function toRequest(contract: CommandContract, overrides: Partial<SubmitRe
   };
 }
 
-function makePolicy(name: string, overrides: object = {}): PolicyDocument {
+/** A policy of a test gate. */
+export function makePolicy(name: string, overrides: object = {}): PolicyDocument {
   const own = {
     name,
     allow_commands: ['echo', 'cat'],

@@ -59,6 +59,24 @@ export function evaluate(contract: CommandContract, { policy }: PolicyDocument):
   };
 }
 
+/**
+ * A denial of what the owners have stopped, by a freeze or a revocation, whatever the policy says of it.
+ * @param why for people
+ */
+export function stoppedByOwners(evaluation: Evaluation, why: string): Evaluation {
+  const reasonCode = 'EMERGENCY_DENY_ALL';
+  const stop: Finding = { reasonCode, commandId: '', member: '', message: why };
+  // What the policy denies stays told; that it would allow does not.
+  const kept = evaluation.verdict === 'deny' ? evaluation : { reasonCodes: [], reasons: [] };
+  return {
+    ...evaluation,
+    verdict: 'deny',
+    reasonCodes: [...kept.reasonCodes, reasonCode],
+    reasons: [...kept.reasons, why],
+    findings: [...evaluation.findings, stop],
+  };
+}
+
 type Conclusion = Pick<Evaluation, 'verdict' | 'reasonCodes' | 'reasons'>;
 
 /** As v0.1 does it: the first broken rule, or else the first wish for approval, is the one that is told. */

@@ -1,5 +1,5 @@
 export { classifyEffect } from './classify.ts';
-export { type ClassifiedEffect, type Evaluation, evaluate } from './evaluate.ts';
+export { type ClassifiedEffect, type Evaluation, evaluate, stoppedByOwners } from './evaluate.ts';
 export { type Finding, isDenial } from './finding.ts';
 export {
   decisionFromJson,

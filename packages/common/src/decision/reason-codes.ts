@@ -1,6 +1,7 @@
 /**
  * The registry of reason codes (protocol §3), closed and stable for ever, in registry order: the denials in the
- * order in which they are looked for, then the codes of the other verdicts.
+ * order in which they are looked for, then the codes of the other verdicts, and what the owners' freeze or revocation
+ * comes to: no evaluation of a policy gives that.
  */
 export const reasonCodes = [
   'RISK_CLASS_NOT_ALLOWED',
@@ -18,6 +19,7 @@ export const reasonCodes = [
   'APPROVAL_REQUIRED',
   'ALLOW',
   'EFFECT_RECLASSIFIED',
+  'EMERGENCY_DENY_ALL',
 ] as const;
 
 export type ReasonCode = (typeof reasonCodes)[number];

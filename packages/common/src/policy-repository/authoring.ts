@@ -209,8 +209,40 @@ export function publishStaged(
 ): number {
   const root = publishRoot(directory);
   const targets = publishTargets(directory, root);
-  const version = nextVersion(directory, 'snapshot');
+  publishOnline(directory, { root, targets, online, expires: new Date(now.getTime() + lifetimes.online) });
+  return targets.signed.version;
+}
+
+/**
+ * Publishes a new snapshot and timestamp of what is published, and leaves alone what is staged: for whoever keeps the
+ * online key, so that hosts go on hearing that nothing is newer. Does nothing while the timestamp has more than half of
+ * its time left, and where nothing is published. Throws KEY_UNKNOWN where it is not the repository's online key.
+ */
+export function refreshPublished(
+  directory: string,
+  online: Signer,
+  now: Date,
+  lifetimes = defaultLifetimes,
+): 'refreshed' | 'fresh' {
   const expires = new Date(now.getTime() + lifetimes.online);
+  const root = publishedRoot(directory);
+  const targets = publishedTargets(directory);
+  const until = freshUntil(directory);
+  if (root === undefined || targets === undefined || until === undefined) return 'fresh';
+  if (Date.parse(until) - now.getTime() >= lifetimes.online / 2) return 'fresh';
+  publishOnline(directory, { root, targets, online, expires });
+  return 'refreshed';
+}
+
+interface Online {
+  readonly root: Metadata<Root>;
+  readonly targets: Metadata<Targets>;
+  readonly online: Signer;
+  readonly expires: Date;
+}
+
+function publishOnline(directory: string, { root, targets, online, expires }: Online): void {
+  const version = nextVersion(directory, 'snapshot');
   const targetsBytes = readBoundedFile(at.metadata(directory, `${targets.signed.version}.targets.json`), {
     maxBytes,
   }).bytes;
@@ -229,7 +261,6 @@ export function publishStaged(
       );
   write(at.metadata(directory, `${version}.snapshot.json`), toBytes(snapshot));
   write(at.metadata(directory, 'timestamp.json'), toBytes(timestamp));
-  return targets.signed.version;
 }
 
 function publishRoot(directory: string): Metadata<Root> {
@@ -303,17 +334,23 @@ export function repositoryStatus(directory: string): RepositoryStatus {
   const targets = publishedTargets(directory);
   const staged = readMetadata(at.staged(directory, 'targets'), toTargets);
   const rootStaged = stagedRoot(directory);
-  const timestamp = readMetadata(at.metadata(directory, 'timestamp.json'), (bytes) =>
-    JSON.parse(Buffer.from(bytes).toString()),
-  );
+  const until = freshUntil(directory);
   return {
     root: toStatus(root),
     files: [...workspaceFiles(directory).keys()],
     ...(targets === undefined ? {} : { targets: toStatus(targets) }),
     ...(rootStaged === undefined ? {} : { stagedRoot: toStagedStatus(root, 'root', rootStaged) }),
     ...(staged === undefined ? {} : { stagedTargets: toStagedStatus(root, 'targets', staged) }),
-    ...(timestamp === undefined ? {} : { freshUntil: String(timestamp.signed.expires) }),
+    ...(until === undefined ? {} : { freshUntil: until }),
   };
+}
+
+// Until when the newest timestamp is good; undefined where there is none.
+function freshUntil(directory: string): string | undefined {
+  const timestamp = readMetadata(at.metadata(directory, 'timestamp.json'), (bytes) =>
+    JSON.parse(Buffer.from(bytes).toString()),
+  );
+  return timestamp === undefined ? undefined : String(timestamp.signed.expires);
 }
 
 function toStatus({ signed: { version, expires } }: AnyMetadata): RoleStatus {

@@ -6,6 +6,7 @@ export {
   publishStaged,
   type RepositoryKeys,
   type RepositoryStatus,
+  refreshPublished,
   removeFile,
   repositoryStatus,
   rootBytes,

@@ -257,11 +257,14 @@ describe('a host', () => {
     expect(readdirSync(join(root, 'mirror'))).toHaveLength(2);
   });
 
-  it.each(['../../etc/passwd', 'metadata/../../x', 'keys/online.pem', 'metadata/.hidden', 'targets'])(
-    'is served nothing but what is published: %s',
-    async (path) => {
-      publish();
-      expect(await createDirectorySource(published()).fetch(path)).toBeUndefined();
-    },
-  );
+  it.each([
+    '../targets/bindings.yaml',
+    'metadata/../../targets/bindings.yaml',
+    'metadata/.hidden',
+    'targets',
+  ])('is served nothing but what is published: %s', async (path) => {
+    publish();
+    writeFileSync(join(published(), 'metadata', '.hidden'), '');
+    expect(await createDirectorySource(published()).fetch(path)).toBeUndefined();
+  });
 });

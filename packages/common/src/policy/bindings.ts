@@ -97,7 +97,7 @@ export interface Binding {
 export interface Bindings {
   readonly bindings: readonly Binding[];
   /** Absent, as v0.1 has none: nobody can sign. */
-  readonly submitters?: z.infer<typeof bindingsV02Schema>['submitters'];
+  readonly submitters?: z.infer<typeof bindingsV02Schema>['submitters'] | undefined;
 }
 
 /** Reads bindings from their YAML text. Gives every fault at once; a binding that is never reached is one. */

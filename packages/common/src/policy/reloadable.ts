@@ -43,7 +43,7 @@ export function createReloadableBindings(first: Bindings): ReloadableBindings {
       return current.bindings;
     },
     get submitters() {
-      return current.submitters ?? [];
+      return current.submitters;
     },
     replace: (next) => {
       current = next;

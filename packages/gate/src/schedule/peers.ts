@@ -1,6 +1,7 @@
 import { CscError, quoteBriefly } from '@csc-fleet/common/errors';
 import type { Identity } from '@csc-fleet/common/identity';
 import type { ConnectResponse, Hello } from '@csc-fleet/common/messages';
+import type { Owners } from '../owners/index.ts';
 import type { NewExecution } from '../store/tables.ts';
 
 /** How a peer is reached. */
@@ -82,24 +83,34 @@ export interface Requirement {
   readonly selector: Readonly<Record<string, string>>;
   readonly policySha256: string;
   readonly policyProfile: string;
+  readonly principal: string;
 }
 
 /** What the execution of a row needs. */
 export function requirementOf(
-  row: Pick<NewExecution, 'selector_json' | 'policy_sha256' | 'policy_profile'>,
+  row: Pick<NewExecution, 'selector_json' | 'policy_sha256' | 'policy_profile' | 'principal'>,
 ): Requirement {
   return {
     selector: JSON.parse(row.selector_json) as Record<string, string>,
     policySha256: row.policy_sha256,
     policyProfile: row.policy_profile,
+    principal: row.principal,
   };
 }
+
+/** What the owners say of where something runs. */
+export type PlacingOwners = Pick<Owners, 'mayRunOn' | 'predecessor'>;
 
 const shownPeers = 8;
 
 /** The executors that are connected now. */
 export class Peers {
   readonly #peers = new Map<string, Peer>();
+  readonly #owners: PlacingOwners;
+
+  constructor(owners: PlacingOwners) {
+    this.#owners = owners;
+  }
 
   get(id: string): Peer | undefined {
     return this.#peers.get(id);
@@ -119,24 +130,38 @@ export class Peers {
   }
 
   /** Of the fitting ones with a free slot, one with the fewest executions; undefined where all are busy. */
-  choose({ selector, policySha256 }: Requirement): Peer | undefined {
+  choose(requirement: Requirement): Peer | undefined {
+    const { selector, policySha256 } = requirement;
     let best: Peer | undefined;
     for (const peer of this.#peers.values()) {
       if (peer.free <= 0 || (best !== undefined && peer.assigned.size >= best.assigned.size)) continue;
-      if (peer.fits(selector, policySha256)) best = peer;
+      if (peer.fits(selector, policySha256) && this.#mayRunOn(peer, requirement)) best = peer;
     }
     return best;
   }
 
+  #mayRunOn(peer: Peer, { policyProfile: profile, principal }: Requirement): boolean {
+    return this.#owners.mayRunOn(peer, { principal, profile });
+  }
+
   /** Throws NO_MATCHING_EXECUTOR, with what there is instead, where no connected executor could ever run it. */
   checkMatch(requirement: Requirement): void {
-    const { selector, policySha256, policyProfile } = requirement;
+    const { selector, policySha256, policyProfile, principal } = requirement;
+    const former = this.#owners.predecessor(policySha256);
+    const holds = (peer: Peer): boolean =>
+      peer.fits(selector, policySha256) || (former !== undefined && peer.fits(selector, former));
+    let isBarred = false;
     for (const peer of this.#peers.values()) {
-      if (!peer.resting && peer.fits(selector, policySha256)) return;
+      if (peer.resting || !holds(peer)) continue;
+      if (this.#mayRunOn(peer, requirement)) return;
+      isBarred = true;
     }
     const wanted = formatLabels(selector);
     const labels = wanted === '' ? '' : ` with the labels ${wanted}`;
-    const message = `no connected executor${labels} holds the policy ${quoteBriefly(policyProfile)}; ${this.#describe()}`;
+    const missing = isBarred
+      ? `is one where the owners let ${principal} run something under ${quoteBriefly(policyProfile)} (bindings, hosts.yaml, revocations)`
+      : `holds the policy ${quoteBriefly(policyProfile)}`;
+    const message = `no connected executor${labels} ${missing}; ${this.#describe()}`;
     throw new CscError('NO_MATCHING_EXECUTOR', message, { retryAfterMs: 5_000 });
   }
 

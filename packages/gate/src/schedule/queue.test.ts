@@ -10,6 +10,7 @@ const needs = (pool: string, policySha256 = 'p') => ({
   selector: { pool },
   policySha256,
   policyProfile: 'default',
+  principal: 'spiffe://csc.local/client/agent',
 });
 
 /** The order in which the queue would be emptied if all could be placed. */

@@ -80,6 +80,7 @@ export class Queue {
   }
 }
 
-function keyOf({ selector, policySha256 }: Requirement): string {
-  return canonicalJson({ selector: { ...selector }, policySha256 });
+// The owners may bind each principal to hosts of its own.
+function keyOf({ selector, policySha256, principal }: Requirement): string {
+  return canonicalJson({ selector: { ...selector }, policySha256, principal });
 }

@@ -7,7 +7,7 @@ import type { Finisher } from '../execution/finisher.ts';
 import type { NewExecution, WithdrawnOffer } from '../store/tables.ts';
 import type { Mint, Placement } from './mint.ts';
 import { Offers } from './offers.ts';
-import { type Peer, Peers, type Requirement, requirementOf, type Seat } from './peers.ts';
+import { type Peer, Peers, type PlacingOwners, type Requirement, requirementOf, type Seat } from './peers.ts';
 import { Queue } from './queue.ts';
 import { Rests } from './rests.ts';
 
@@ -15,6 +15,7 @@ export interface SchedulerPorts {
   readonly executions: Pick<Executions, 'open' | 'openById' | 'contract'>;
   readonly finisher: Pick<Finisher, 'unstarted'>;
   readonly mint: Mint;
+  readonly owners: PlacingOwners;
   readonly clock: Clock;
   /** Milliseconds of a clock that never jumps. */
   readonly monotonicMs: () => number;
@@ -28,7 +29,7 @@ export interface SchedulerPorts {
 
 /** Brings executions to executors: a queue, the executors connected, and the offer that joins the two. */
 export class Scheduler {
-  readonly peers = new Peers();
+  readonly peers: Peers;
   readonly offers = new Offers();
   readonly rests: Rests;
   readonly #queue = new Queue();
@@ -37,6 +38,7 @@ export class Scheduler {
 
   constructor(ports: SchedulerPorts) {
     this.#ports = ports;
+    this.peers = new Peers(ports.owners);
     const onRested = guarded(() => this.place(), ports.onError);
     this.rests = new Rests(this.peers, ports.monotonicMs, onRested);
   }

@@ -14,6 +14,7 @@ import { Connection } from '../link/connection.ts';
 import { ExecutorKeys } from '../link/executor-keys.ts';
 import { OutputIntake } from '../output/intake.ts';
 import { OutputStore } from '../output/output-store.ts';
+import { createOwners, type Owners } from '../owners/index.ts';
 import { follow, giveOutput, watch } from '../read/follow.ts';
 import { getExecution, getKeys, getReceipt, listExecutions } from '../read/look-up.ts';
 import type { LinkDoor, OutputDoor, PolicyDoor } from '../rpc/link-service.ts';
@@ -23,6 +24,7 @@ import { createMint } from '../schedule/mint.ts';
 import { Scheduler } from '../schedule/scheduler.ts';
 import { startSweeping } from '../schedule/sweep.ts';
 import { openStore, type Store } from '../store/store.ts';
+import { reconsider } from '../submit/reconsider.ts';
 import { check, submit } from '../submit.ts';
 import type { GateLimits } from './config.ts';
 
@@ -35,6 +37,8 @@ export interface GateOptions {
   readonly signer: Signer;
   readonly policies: PolicySet;
   readonly bindings: Bindings;
+  /** What the owners say beside them. Absent: nothing is frozen or revoked, and everything may run anywhere. */
+  readonly owners?: Owners;
   /** The published policy repository, for executors. Absent: there is none. */
   readonly policyFiles?: PolicyDoor;
   readonly limits: GateLimits;
@@ -75,6 +79,8 @@ export interface Gate {
   readonly output: OutputDoor;
   /** Absent: there is no policy repository. */
   readonly policyFiles?: PolicyDoor;
+  /** To be called when the owners say something else: what waits is held against it, and every executor told to look. */
+  ownersChanged(): Promise<void>;
   /** Stops the timers and closes store and logs; what was open goes on when a gate is made on the same directory. */
   close(): Promise<void>;
 }
@@ -100,6 +106,12 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
       limits: parts.limits,
       onError,
     }),
+    ownersChanged: async () => {
+      const { scheduler } = parts;
+      for (const peer of scheduler.peers.all()) peer.send({ $case: 'policyChanged', value: {} });
+      await reconsider(parts);
+      scheduler.place();
+    },
     close: async () => {
       stopSweeping();
       await output.close();
@@ -155,7 +167,8 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
   });
   // Of a gate that is none, no submission is for it.
   const trustDomain = parseIdentity(options.identity)?.trustDomain ?? '';
-  const base = { ...options, trustDomain, clock, monotonicMs, store, onError, onNotice };
+  const { owners = createOwners(options) } = options;
+  const base = { ...options, owners, trustDomain, clock, monotonicMs, store, onError, onNotice };
   const output = new OutputStore(join(dataDir, 'output'));
   const executions = new Executions(
     store,

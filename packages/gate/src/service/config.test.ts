@@ -124,6 +124,27 @@ log_level: warn
     });
   });
 
+  it.each([
+    ['policy_repository: {directory: owners, root: root.json}\npolicies: policies', ['policies']],
+    ['policy_repository: {directory: owners, root: root.json}\nbindings: b.yaml', ['bindings']],
+    ['policies: policies', ['bindings']],
+    ['', ['bindings', 'policies']],
+    ['policy_repository: {directory: owners}', ['policy_repository.root']],
+  ])('takes policies and bindings, or a policy repository: %s', (lines, faulty) => {
+    expect(faultsOf(`data_dir: data\n${lines}\n`).sort()).toEqual(faulty);
+  });
+
+  it('reads a policy repository', () => {
+    const lines = 'policy_repository: {directory: owners, root: owners/root.json, online_key: online.key}';
+    const { policyRepository } = readGateConfig(write(`data_dir: data\n${lines}\n`));
+    expect(policyRepository).toEqual({
+      directory: join(directory, 'owners'),
+      root: join(directory, 'owners/root.json'),
+      onlineKey: join(directory, 'online.key'),
+      refreshSec: 10,
+    });
+  });
+
   it('names every fault at once', () => {
     const faults = faultsOf(`
 gate_id: two words

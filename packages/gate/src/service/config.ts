@@ -23,6 +23,18 @@ export interface GateLimits extends CallRate {
   readonly offerDeadlineSec: number;
 }
 
+/** Where a gate has the owners' policy repository from. */
+export interface GateRepositoryConfig {
+  /** The owners' folder, or a copy of it: what lies in `published` is served to executors. */
+  readonly directory: string;
+  /** The root.json that the gate's owner has pinned. */
+  readonly root: string;
+  /** The private key that refreshes what is published. Absent: somebody else does. */
+  readonly onlineKey?: string;
+  /** How often something newer is looked for. */
+  readonly refreshSec: number;
+}
+
 /** A gate's config as it is used: paths absolute, defaults filled in. */
 export interface GateConfig {
   readonly gateId: string;
@@ -31,8 +43,11 @@ export interface GateConfig {
   readonly dataDir: string;
   /** Absent: a development PKI in `dataDir/pki`. */
   readonly tls?: { readonly ca: string; readonly cert: string; readonly key: string };
-  readonly policies: string;
-  readonly bindings: string;
+  /** A folder of policy files; with it comes `bindings`. Absent: there is a repository. */
+  readonly policies?: string;
+  readonly bindings?: string;
+  /** Absent: there are `policies` and `bindings`. */
+  readonly policyRepository?: GateRepositoryConfig;
   /** A private key file. Absent: one that is made in the data directory. */
   readonly signingKey?: string;
   readonly limits: GateLimits;
@@ -120,8 +135,17 @@ function gateSchema(file: string) {
         .default('127.0.0.1:7443'),
       data_dir: path,
       tls: z.strictObject({ ca: path, cert: path, key: path }).exactOptional(),
-      policies: path,
-      bindings: path,
+      policies: path.exactOptional(),
+      bindings: path.exactOptional(),
+      policy_repository: z
+        .strictObject({
+          directory: path,
+          root: path,
+          online_key: path.exactOptional(),
+          refresh_sec: positive.max(3600).default(10),
+        })
+        .transform(camelKeys)
+        .exactOptional(),
       signing_key: path.exactOptional(),
       limits: limitsSchema,
       accept_unsigned_approvals: z.boolean().default(false),
@@ -133,12 +157,31 @@ function gateSchema(file: string) {
       decision_ttl_sec: positive.default(24 * 3600),
       log_level: z.enum(['error', 'warn', 'info']).default('info'),
     })
+    .superRefine(checkOneSource, { when: () => true })
     .transform(camelKeys);
 }
 
 /** Reads a gate's config file. Throws FILE_UNREADABLE, or CONFIG_INVALID with every fault. */
 export function readGateConfig(file: string): GateConfig {
   return readConfig(file, gateSchema(file));
+}
+
+// Beside the other faults, so that all come at once: the value may be anything.
+function checkOneSource(value: unknown, context: z.core.$RefinementCtx): void {
+  const file: Record<string, unknown> = { ...(typeof value === 'object' ? value : {}) };
+  const missing = (name: string): boolean => file[name] === undefined;
+  const fault = (path: string, message: string): void =>
+    context.addIssue({ code: 'custom', path: [path], message });
+  if (missing('policy_repository')) {
+    if (missing('policies'))
+      fault('policies', 'is required, as is bindings; or, instead of both, the owners’ policy_repository');
+    if (missing('bindings'))
+      fault('bindings', 'is required, as is policies; or, instead of both, the owners’ policy_repository');
+    return;
+  }
+  for (const name of ['policies', 'bindings'])
+    if (!missing(name))
+      fault(name, 'must not stand beside policy_repository, which brings its own: leave it out');
 }
 
 /** The limits of a gate whose config names none. */

@@ -1,46 +1,122 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createSigner, readPrivateKey } from '@csc-fleet/common/crypto';
 import { artifactBytes } from '@csc-fleet/common/encoding';
-import { orThrow } from '@csc-fleet/common/errors';
+import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { readBoundedFile } from '@csc-fleet/common/files';
 import type { JsonLog } from '@csc-fleet/common/json-log';
-import {
-  type Bindings,
-  checkBindings,
-  type PolicySet,
-  parseBindings,
-  type ReloadableBindings,
-  type ReloadablePolicySet,
-} from '@csc-fleet/common/policy';
+import { checkBindings, parseBindings } from '@csc-fleet/common/policy';
 import { readPolicyDirectory } from '@csc-fleet/common/policy-directory';
-import { needRestart } from '@csc-fleet/common/service';
-import { type GateConfig, readGateConfig } from './config.ts';
+import { type Log, needRestart } from '@csc-fleet/common/service';
+import {
+  createGateRepository,
+  type GateRepository,
+  type OwnersWord,
+  type ReloadableOwners,
+} from '../owners/index.ts';
+import { type GateConfig, type GateRepositoryConfig, readGateConfig } from './config.ts';
 
 /** The policies and bindings that a config names, held against each other. Throws FILE_UNREADABLE, POLICY_INVALID. */
-export function readPolicies(config: GateConfig): { policies: PolicySet; bindings: Bindings } {
-  const policies = readPolicyDirectory(config.policies);
-  const { bytes } = readBoundedFile(config.bindings, { maxBytes: artifactBytes.policy });
-  const bindings = orThrow(parseBindings(bytes), 'POLICY_INVALID', config.bindings);
+function readPlainWord({ policies: folder, bindings: file }: GateConfig): OwnersWord {
+  if (folder === undefined || file === undefined)
+    throw new CscError('CONFIG_INVALID', 'name policies and bindings, or a policy_repository');
+  const policies = readPolicyDirectory(folder);
+  const { bytes } = readBoundedFile(file, { maxBytes: artifactBytes.policy });
+  const bindings = orThrow(parseBindings(bytes), 'POLICY_INVALID', file);
   checkBindings(bindings, policies);
   return { policies, bindings };
 }
 
+// What TUF's client takes.
+const maxRootBytes = 512_000;
+
+function openRepository(
+  { directory, root, onlineKey }: GateRepositoryConfig,
+  mirrorDirectory: string,
+  log: Log,
+): GateRepository {
+  const pinnedRoot = readBoundedFile(root, { maxBytes: maxRootBytes }).bytes;
+  const online = onlineKey === undefined ? {} : { online: readOnlineKey(onlineKey) };
+  return createGateRepository({ directory, mirrorDirectory, pinnedRoot, log, ...online });
+}
+
+function readOnlineKey(path: string) {
+  return createSigner(readPrivateKey(path), 'online');
+}
+
+/** What the owners say first, and where more comes from where they publish it. */
+export interface FirstWord {
+  readonly word: OwnersWord;
+  readonly repository?: GateRepository;
+}
+
+/** Throws FILE_UNREADABLE, POLICY_INVALID, KEY_INVALID, and what the refresh of a mirror does where there is no older version. */
+export async function readFirstWord(config: GateConfig, log: Log): Promise<FirstWord> {
+  if (config.policyRepository === undefined) return { word: readPlainWord(config) };
+  const repository = openRepository(config.policyRepository, join(config.dataDir, 'policy'), log);
+  return { word: await repository.open(), repository };
+}
+
+/** The same, with nothing written where the gate keeps its own, and nothing published. */
+export async function checkOwners(config: GateConfig, log: Log): Promise<void> {
+  const { policyRepository } = config;
+  if (policyRepository === undefined) return void readPlainWord(config);
+  const { onlineKey, ...rest } = policyRepository;
+  if (onlineKey !== undefined) readOnlineKey(onlineKey);
+  const mirror = mkdtempSync(join(tmpdir(), 'csc-policy-'));
+  try {
+    await openRepository(rest, mirror, log).open();
+  } finally {
+    rmSync(mirror, { recursive: true, force: true });
+  }
+}
+
 /** What a reload puts something else into. */
 export interface Reloadable {
-  readonly policies: ReloadablePolicySet;
-  readonly bindings: ReloadableBindings;
+  readonly owners: ReloadableOwners;
   readonly log: Pick<JsonLog, 'setLevel'>;
+  /** Has the policy repository looked at. */
+  readonly look: () => void;
 }
 
 /** Reads config, policies and bindings once more, all of them before anything counts. Throws what they throw. */
-export function createReload(configFile: string, config: GateConfig, parts: Reloadable): () => object {
+export function createReload(
+  configFile: string,
+  config: GateConfig,
+  { owners, log, look }: Reloadable,
+): () => object {
   return () => {
     const next = readGateConfig(configFile);
-    const { policies, bindings } = readPolicies(next);
-    parts.policies.replace(policies);
-    parts.bindings.replace(bindings);
-    parts.log.setLevel(next.logLevel);
+    // What a repository says counts as soon as it is verified, and not before.
+    if (config.policyRepository !== undefined) look();
+    else owners.replace(readPlainWord(next));
+    log.setLevel(next.logLevel);
     return {
-      policies: policies.all().map(({ policy }) => policy.name),
+      policies: owners.policies.all().map(({ policy }) => policy.name),
       needs_restart: needRestart(config, next, ['policies', 'bindings', 'logLevel']),
     };
   };
+}
+
+/** Looks for what the owners have published until what it returns is called: every few seconds, and whenever `look` is. */
+export function followRepository(
+  repository: GateRepository | undefined,
+  refreshSec: number,
+  take: (word: OwnersWord) => Promise<void>,
+  log: Log,
+): { look: () => void; stop: () => void } {
+  if (repository === undefined) return { look: () => undefined, stop: () => undefined };
+  const look = (): void => {
+    repository
+      .look()
+      .then(async (published) => {
+        if (published === undefined) return;
+        log.info({ version: published.version }, 'the owners have published something');
+        await take(published);
+      })
+      .catch((error: unknown) => log.error({ error }, 'what the owners have published was not taken'));
+  };
+  const timer = setInterval(look, refreshSec * 1000).unref();
+  return { look, stop: () => clearInterval(timer) };
 }

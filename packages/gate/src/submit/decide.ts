@@ -6,8 +6,8 @@ import {
   parseContract,
 } from '@csc-fleet/common/contract';
 import type { Signer } from '@csc-fleet/common/crypto';
-import { type Evaluation, evaluate, toPolicyDecision } from '@csc-fleet/common/decision';
-import { orThrow } from '@csc-fleet/common/errors';
+import { type Evaluation, evaluate, stoppedByOwners, toPolicyDecision } from '@csc-fleet/common/decision';
+import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { signArtifact } from '@csc-fleet/common/evidence';
 import { type CheckRequest, type Decision, Verdict } from '@csc-fleet/common/messages';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
@@ -43,14 +43,20 @@ export function parse(submitted: CheckRequest['contract']): CommandContract {
   return orThrow(parsed, 'CONTRACT_INVALID', 'the contract');
 }
 
-/** What the policy says of a contract, as a signed PolicyDecision and with all findings. */
+/**
+ * What the policy says of a contract, as a signed PolicyDecision and with all findings.
+ * @param stopped why the owners let nothing of it run; under v0.1, whose decisions know no code for that, it is for
+ *   `checkNotStopped` to refuse it
+ */
 export function decide(
   contract: CommandContract,
   policy: PolicyDocument,
+  stopped: string | undefined,
   { signer, decisionTtlSec }: DecisionPorts,
   now: Date,
 ): Decided {
-  const evaluation = evaluate(contract, policy);
+  const found = evaluate(contract, policy);
+  const evaluation = stopped === undefined || isOld(policy) ? found : stoppedByOwners(found, stopped);
   const expiresAt = new Date(now.getTime() + decisionTtlSec * 1000);
   const artifact = toPolicyDecision(contract, evaluation, policy, expiresAt);
   const sha256 = artifact.contract_sha256 ?? contractSha256(contract);
@@ -66,4 +72,14 @@ export function decide(
     decisionJson: signArtifact(artifact, signer, now),
   };
   return { contract, contractSha256: sha256, policy, evaluation, expiresAt, decision };
+}
+
+/** Throws NOT_PERMITTED for what the owners have stopped under a v0.1 policy. */
+export function checkNotStopped(policy: PolicyDocument, stopped: string | undefined): void {
+  if (stopped === undefined || !isOld(policy)) return;
+  throw new CscError('NOT_PERMITTED', `EMERGENCY_DENY_ALL: ${stopped}`);
+}
+
+function isOld({ policy }: PolicyDocument): boolean {
+  return policy.policy_schema_version === 'csc.policy.v0.1';
 }

@@ -1,0 +1,265 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ExecutionState } from '@csc-fleet/common/messages';
+import { createRevocations, type HostRule, type Revocation } from '@csc-fleet/common/owners';
+import { bindingsFromJson, createPolicySet } from '@csc-fleet/common/policy';
+import { defaultLifetimes } from '@csc-fleet/common/policy-repository';
+import { silentLog } from '@csc-fleet/common/service';
+import { contractForApproval, makeContract } from '@csc-fleet/test-kit/gate/contracts';
+import { agent, makePolicy, other, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
+import { policyMembers } from '@csc-fleet/test-kit/policy';
+import { frozen, TestRepository } from '@csc-fleet/test-kit/policy-repository';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createGateRepository, type GateRepository, type OwnersWord } from './index.ts';
+
+const rejected = (code: string, text: string) =>
+  expect.objectContaining({ code, message: expect.stringContaining(text) });
+
+const since = '2026-01-01T00:00:00Z';
+const revoked = (kind: Revocation['kind'], id: string) => ({
+  revocations: createRevocations([{ kind, id, since, reason: 'key lost', running: 'finish' }]),
+});
+const freeze = { since, reason: 'the build host was broken into', running: 'finish' } as const;
+
+function bind(...bindings: object[]) {
+  const read = bindingsFromJson(
+    JSON.parse(JSON.stringify({ bindings_version: 'csc.bindings.v0.2', bindings })),
+  );
+  if (!read.ok) throw new Error(JSON.stringify(read.faults));
+  return read.value;
+}
+
+describe('what the owners have stopped', () => {
+  let test: TestGate;
+  beforeEach(async () => {
+    test = await TestGate.open();
+  });
+  afterEach(async () => {
+    await test.close();
+    expect(test.errors).toEqual([]);
+  });
+
+  const underV02 = { policyProfile: 'limited' };
+
+  it.each([
+    ['everything', { freeze }],
+    ['its principal', revoked('principal', agent)],
+    ['its profile', revoked('profile', 'limited')],
+  ])('is denied with its own code under v0.2, and recorded: %s', async (_, word) => {
+    const executor = await test.connected('e1');
+    await test.publish(word);
+    const { state, decision, executionId } = await test.submit(makeContract(), underV02);
+    expect(state).toBe(ExecutionState.BLOCKED);
+    expect(decision?.reasonCodes).toEqual(['EMERGENCY_DENY_ALL']);
+    expect(await test.receipt(executionId)).toMatchObject({ status: 'blocked' });
+    expect((await test.as(agent).check({ ...checked(), ...underV02 })).decision?.reasonCodes).toEqual([
+      'EMERGENCY_DENY_ALL',
+    ]);
+    expect(executor.offered).toEqual([]);
+    await test.publish({});
+    expect((await test.submit(makeContract(), underV02)).state).toBe(ExecutionState.OFFERED);
+  });
+
+  it('is refused in words under v0.1, whose decisions know no such code', async () => {
+    await test.connected('e1');
+    await test.publish({ freeze });
+    const refusal = rejected('NOT_PERMITTED', 'EMERGENCY_DENY_ALL: the owners have frozen the fleet');
+    await expect(test.submit(makeContract())).rejects.toEqual(refusal);
+    await expect(test.as(agent).check(checked())).rejects.toEqual(refusal);
+  });
+
+  it('ends blocked while it waits, with a receipt that says why', async () => {
+    const executor = await test.connected('e1');
+    const runs = await test.submit(makeContract());
+    const queued = await test.submit(makeContract());
+    const waiting = await test.submit(contractForApproval());
+    await test.publish({ freeze });
+    for (const { executionId } of [queued, waiting]) {
+      expect(await test.state(executionId)).toBe(ExecutionState.BLOCKED);
+      expect(await test.receipt(executionId)).toMatchObject({
+        status: 'blocked',
+        error: expect.stringContaining('the build host was broken into'),
+      });
+    }
+    // That is for its host to judge.
+    expect(await test.state(runs.executionId)).toBe(ExecutionState.OFFERED);
+    expect(executor.all('policyChanged')).toHaveLength(1);
+  });
+
+  it.each([
+    ['is revoked by its id', (id: string) => revoked('execution', id)],
+    [
+      'is of a principal that is bound no more',
+      () => ({ bindings: bind({ identity: other, policies: ['default'] }) }),
+    ],
+    [
+      'is denied by the policy that has taken the place of its own',
+      () => ({
+        policies: createPolicySet([
+          makePolicy('default', { allow_commands: ['cat'] }),
+          makePolicy('wide'),
+          makePolicy('limited'),
+        ]),
+      }),
+    ],
+  ])('ends blocked where it waits and %s', async (_, word: (id: string) => Partial<OwnersWord>) => {
+    await test.connected('e1');
+    await test.submit(makeContract(), { principal: other });
+    const { executionId } = await test.submit(makeContract());
+    await test.publish(word(executionId));
+    expect(await test.state(executionId)).toBe(ExecutionState.BLOCKED);
+  });
+
+  it('goes on where another version of its policy allows it, too, once a host holds that', async () => {
+    const executor = await test.connected('e1');
+    await test.submit(makeContract());
+    const { executionId } = await test.submit(makeContract());
+    const next = makePolicy('default', { max_timeout_sec: 61 });
+    await test.publish({ policies: createPolicySet([next, makePolicy('wide'), makePolicy('limited')]) });
+    // New ones wait for the host, which is about to hear of it, and are not turned away.
+    expect((await test.submit(makeContract())).state).toBe(ExecutionState.QUEUED);
+    expect(await test.state(executionId)).toBe(ExecutionState.QUEUED);
+    const updated = await test.connected('e2', { policySha256s: [next.sha256] });
+    const offer = await updated.next('offer', executionId);
+    expect(JSON.parse(offer.ticketJson.toString())).toMatchObject({ policy_sha256: next.sha256 });
+    expect(executor.offered).toHaveLength(1);
+  });
+
+  const tier = { labels: { tier: 'deploy' } };
+
+  it('is not placed on a host that is revoked, or that bindings or hosts.yaml keep from it', async () => {
+    const rule: Omit<HostRule, 'labels'> = {
+      path_roots: ['/'],
+      network: 'deny',
+      egress_hosts: [],
+      secrets: [],
+      inline_code: false,
+    };
+    await test.connected('e1', tier);
+    const words: Partial<OwnersWord>[] = [
+      revoked('host', 'e1'),
+      { bindings: bind({ identity: agent, policies: ['default'], hosts: { tier: 'build' } }) },
+      { hosts: [{ ...rule, labels: { tier: 'build' } }] },
+      { hosts: [{ ...rule, labels: {}, policies: ['wide'] }] },
+      {
+        hosts: [
+          { ...rule, labels: {} },
+          { ...rule, ...tier, principals: [other] },
+        ],
+      },
+    ];
+    for (const word of words) {
+      await test.publish(word);
+      const refusal = rejected('NO_MATCHING_EXECUTOR', 'is one where the owners let');
+      await expect(test.submit(makeContract())).rejects.toEqual(refusal);
+    }
+    await test.publish({ hosts: [{ ...rule, ...tier, principals: [agent], policies: ['default'] }] });
+    expect((await test.submit(makeContract())).state).toBe(ExecutionState.OFFERED);
+  });
+
+  function checked() {
+    const value = Buffer.from(JSON.stringify(makeContract()));
+    return { contract: { $case: 'contractJson', value } as const, policyProfile: '' };
+  }
+});
+
+describe('the policy repository of a gate', () => {
+  let root: string;
+  // TUF's client goes by the system's clock: only what is still to come can be played.
+  let now: Date;
+  const advance = (milliseconds: number) => {
+    now = new Date(now.getTime() + milliseconds);
+  };
+  let owners: TestRepository;
+  const logged: string[] = [];
+  const log = { ...silentLog, error: (_: object, message: string) => void logged.push(message) };
+
+  const build = (timeout: number) =>
+    policyMembers('/workspace', { name: 'build', allow_commands: ['ls'], max_timeout_sec: timeout });
+
+  const bound = {
+    'policies/build.yaml': build(60),
+    'bindings.yaml': {
+      bindings_version: 'csc.bindings.v0.2',
+      bindings: [{ identity: agent, policies: ['build'] }],
+    },
+  };
+
+  beforeEach(() => {
+    root = mkdtempSync(join(tmpdir(), 'csc-gate-repository-'));
+    now = new Date();
+    owners = new TestRepository(join(root, 'owners'), { now: () => now });
+    owners.publish(bound);
+    logged.length = 0;
+  });
+  afterEach(() => rmSync(root, { recursive: true }));
+
+  const repository = (options: object = {}): GateRepository =>
+    createGateRepository({
+      directory: owners.directory,
+      mirrorDirectory: join(root, 'mirror'),
+      pinnedRoot: owners.root,
+      log,
+      clock: { now: () => now },
+      ...options,
+    });
+
+  it('is taken with every version that is published, and only then', async () => {
+    const gate = repository();
+    expect((await gate.open()).policies.byName('build')?.policy.max_timeout_sec).toBe(60);
+    expect(await gate.look()).toBeUndefined();
+    owners.publish({ 'policies/build.yaml': build(90), 'freeze.yaml': frozen });
+    const next = await gate.look();
+    expect(next).toMatchObject({ version: 2, freeze: { reason: frozen.frozen.reason } });
+    expect(next?.policies.byName('build')?.policy.max_timeout_sec).toBe(90);
+  });
+
+  it('goes on as it was, and says so once, where what lies there is not what the owners have signed', async () => {
+    const gate = repository();
+    await gate.open();
+    const old = readFileSync(owners.published('metadata/timestamp.json'));
+    owners.publish({ 'freeze.yaml': frozen });
+    await gate.look();
+    // Rolled back to before the freeze.
+    writeFileSync(owners.published('metadata/timestamp.json'), old);
+    expect(await gate.look()).toBeUndefined();
+    expect(await gate.look()).toBeUndefined();
+    expect(logged).toEqual([expect.stringContaining('what was verified last goes on')]);
+    // Also where it starts again then.
+    expect((await repository().open()).freeze).toBeDefined();
+  });
+
+  it('is not taken from anybody but the owners whose root is pinned', async () => {
+    const others = new TestRepository(join(root, 'other'), { seed: 9 });
+    others.publish(bound);
+    const { root: pinnedRoot } = others;
+    await expect(repository({ pinnedRoot }).open()).rejects.toEqual(
+      expect.objectContaining({ code: 'POLICY_UNSIGNED' }),
+    );
+  });
+
+  it('is kept fresh with the online key, whatever waits for signatures', async () => {
+    const gate = repository({ online: owners.online });
+    await gate.open();
+    const published = () => readFileSync(owners.published('metadata/timestamp.json'));
+    const first = published();
+    advance(defaultLifetimes.online / 2 - 1000);
+    await gate.look();
+    expect(published()).toEqual(first);
+    // Staged by one who has no second owner at hand: it is none of the gate's business.
+    writeFileSync(join(owners.directory, 'staged', 'targets.json'), '{}');
+    advance(2000);
+    expect(await gate.look()).toMatchObject({ version: 1, refreshedAt: now });
+    advance(defaultLifetimes.online / 2 + 1000);
+    expect(await gate.look()).toMatchObject({ version: 1 });
+    expect(logged).toEqual([]);
+  });
+
+  it('cannot be kept fresh with another key', async () => {
+    const gate = repository({ online: owners.owner });
+    advance(defaultLifetimes.online - 1000);
+    await gate.open();
+    expect(logged).toEqual([expect.stringContaining('cannot be refreshed with the online key')]);
+  });
+});

@@ -1,0 +1,134 @@
+import { join } from 'node:path';
+import type { Signer } from '@csc-fleet/common/crypto';
+import { type Clock, sha256Hex, systemClock } from '@csc-fleet/common/encoding';
+import {
+  createDirectorySource,
+  createPolicyMirror,
+  type PolicyMirror,
+  type PublishedPolicy,
+  type RepositorySource,
+  refreshPublished,
+} from '@csc-fleet/common/policy-repository';
+import type { Log } from '@csc-fleet/common/service';
+
+export interface RepositoryOptions {
+  /** The owners' folder, or a copy of it: what lies in `published` is served. */
+  readonly directory: string;
+  /** Of the gate alone: the last version that verified. */
+  readonly mirrorDirectory: string;
+  /** The bytes of the root.json that the gate's owner has pinned. */
+  readonly pinnedRoot: Uint8Array;
+  /** Keeps what is published fresh. Absent: somebody else does. */
+  readonly online?: Signer;
+  readonly log: Log;
+  /** Default: the system's. */
+  readonly clock?: Clock;
+}
+
+/** The owners' policy repository, as a gate takes it: served as it lies there, obeyed once it is verified. */
+export interface GateRepository {
+  /** What executors fetch. They verify it themselves, so that nothing here is vouched for. */
+  readonly files: RepositorySource;
+  /** The first version: what is published, or what was verified last where that cannot be used. Throws as `refresh` of a mirror. */
+  open(): Promise<PublishedPolicy>;
+  /**
+   * Looks for something newer and gives it; undefined where there is nothing new, or nothing that can be used, which is
+   * logged. One at a time.
+   */
+  look(): Promise<PublishedPolicy | undefined>;
+}
+
+export function createGateRepository(options: RepositoryOptions): GateRepository {
+  const { directory, mirrorDirectory, pinnedRoot, clock = systemClock } = options;
+  const files = createDirectorySource(join(directory, 'published'));
+  const mirror = createPolicyMirror({ directory: mirrorDirectory, pinnedRoot, source: files, clock });
+  return new Repository(files, mirror, { ...options, clock });
+}
+
+const faultMessages = {
+  take: 'the policy repository cannot be taken as it is: what was verified last goes on',
+  'keep fresh':
+    'the policy repository cannot be refreshed with the online key: hosts will refuse it once it is too old',
+};
+type Doing = keyof typeof faultMessages;
+
+class Repository implements GateRepository {
+  readonly files: RepositorySource;
+  readonly #mirror: PolicyMirror;
+  readonly #options: RepositoryOptions & { readonly clock: Clock };
+  /** Of the timestamp that was verified last: a mirror writes all of its files anew, which is not to be done for nothing. */
+  #seen: string | undefined;
+  /** What was logged last of keeping fresh and of taking: each is said once, and not every few seconds. */
+  readonly #faults = new Map<Doing, string>();
+  #work: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    files: RepositorySource,
+    mirror: PolicyMirror,
+    options: RepositoryOptions & { readonly clock: Clock },
+  ) {
+    this.files = files;
+    this.#mirror = mirror;
+    this.#options = options;
+  }
+
+  async open(): Promise<PublishedPolicy> {
+    this.#keepFresh();
+    try {
+      const seen = await this.#timestamp();
+      const first = await this.#mirror.refresh();
+      this.#seen = seen;
+      return first;
+    } catch (error) {
+      const known = this.#mirror.load();
+      if (known === undefined) throw error;
+      this.#fault('take', error);
+      return known;
+    }
+  }
+
+  look(): Promise<PublishedPolicy | undefined> {
+    const looking = this.#work.then(() => this.#look());
+    this.#work = looking;
+    return looking;
+  }
+
+  async #look(): Promise<PublishedPolicy | undefined> {
+    this.#keepFresh();
+    try {
+      // Before the others are read: what is published meanwhile is looked at next time.
+      const seen = await this.#timestamp();
+      if (seen === this.#seen) return undefined;
+      const next = await this.#mirror.refresh();
+      this.#seen = seen;
+      this.#faults.delete('take');
+      return next;
+    } catch (error) {
+      this.#fault('take', error);
+      return undefined;
+    }
+  }
+
+  async #timestamp(): Promise<string> {
+    return sha256Hex((await this.files.fetch('metadata/timestamp.json')) ?? new Uint8Array());
+  }
+
+  #keepFresh(): void {
+    const { online, directory, clock, log } = this.#options;
+    if (online === undefined) return;
+    try {
+      if (refreshPublished(directory, online, clock.now()) === 'refreshed')
+        log.info({}, 'the policy repository was refreshed with the online key');
+      this.#faults.delete('keep fresh');
+    } catch (error) {
+      this.#fault('keep fresh', error);
+    }
+  }
+
+  #fault(doing: Doing, error: unknown): void {
+    const text = error instanceof Error ? error.message : String(error);
+    if (text === this.#faults.get(doing)) return;
+    this.#faults.set(doing, text);
+    this.#options.log.error({ error }, faultMessages[doing]);
+  }
+}

@@ -1,0 +1,118 @@
+import { type Freeze, type HostRule, hasLabels, type Revocations, rulesFor } from '@csc-fleet/common/owners';
+import {
+  type Bindings,
+  bindingOf,
+  createReloadableBindings,
+  createReloadablePolicySet,
+  matchesPattern,
+  type PolicySet,
+} from '@csc-fleet/common/policy';
+
+/** All that the owners of a fleet say at one moment, as this gate knows it. */
+export interface OwnersWord {
+  readonly policies: PolicySet;
+  readonly bindings: Bindings;
+  /** Absent: only each host's own ceiling bounds it. */
+  readonly hosts?: readonly HostRule[];
+  /** Absent: nothing is revoked. */
+  readonly revocations?: Revocations;
+  /** Absent: nothing is frozen. */
+  readonly freeze?: Freeze;
+  /** Of the policy repository. Absent: there is none. */
+  readonly version?: number;
+}
+
+/** What is to run, to those who may have stopped it. */
+export interface StopSubject {
+  readonly principal: string;
+  readonly profile: string;
+  /** Absent: it has none yet. */
+  readonly executionId?: string;
+  /** The key that signed its submission. Absent: none did. */
+  readonly keyId?: string;
+}
+
+/** A host, to those who say what may run where. */
+export interface HostSubject {
+  /** The NAME in its SPIFFE id. */
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** What the owners say of a run beside policies and bindings. The gate obeys it early; hosts hold it against every offer. */
+export interface Owners {
+  /** Why nothing of this may run, for people; undefined where neither freeze nor revocation stands in its way. */
+  whyStopped(subject: StopSubject): string | undefined;
+  /** False where the host would refuse it: it is revoked, or bindings or hosts.yaml say that this does not run there. */
+  mayRunOn(host: HostSubject, subject: StopSubject): boolean;
+  /**
+   * The policy that this one took the place of when it was published: a host that has that one still is about to have
+   * this one. Undefined where there was none, or where no repository tells hosts by itself.
+   */
+  predecessor(policySha256: string): string | undefined;
+}
+
+/** The owners' word, which may be another one at any time: everybody who holds a part of it sees that at once. */
+export interface ReloadableOwners extends Owners {
+  /** What was decided by a policy that is replaced is still limited by it. */
+  readonly policies: PolicySet;
+  readonly bindings: Bindings;
+  replace(next: OwnersWord): void;
+}
+
+export function createOwners(first: OwnersWord): ReloadableOwners {
+  const policies = createReloadablePolicySet(first.policies, { keepReplaced: true });
+  const bindings = createReloadableBindings(first.bindings);
+  const predecessors = new Map<string, string>();
+  let word = first;
+  return {
+    policies,
+    bindings,
+    whyStopped: (subject) => whyStopped(word, subject),
+    mayRunOn: (host, subject) => mayRunOn(word, host, subject),
+    predecessor: (sha256) => predecessors.get(sha256),
+    replace: (next) => {
+      if (next.version !== undefined) {
+        predecessors.clear();
+        for (const [now, before] of replacedPolicies(word.policies, next.policies))
+          predecessors.set(now, before);
+      }
+      policies.replace(next.policies);
+      bindings.replace(next.bindings);
+      word = next;
+    },
+  };
+}
+
+function replacedPolicies(before: PolicySet, after: PolicySet): [now: string, before: string][] {
+  return after.all().flatMap(({ policy, sha256 }) => {
+    const old = before.byName(policy.name);
+    return old === undefined || old.sha256 === sha256 ? [] : [[sha256, old.sha256]];
+  });
+}
+
+function whyStopped({ freeze, revocations }: OwnersWord, subject: StopSubject): string | undefined {
+  if (freeze !== undefined) return `the owners have frozen the fleet since ${freeze.since}: ${freeze.reason}`;
+  const { executionId = '' } = subject;
+  const revoked = revocations?.find({ ...subject, executionId, executorId: '' });
+  if (revoked === undefined) return undefined;
+  return `the owners have revoked the ${revoked.kind} ${revoked.id} since ${revoked.since}: ${revoked.reason}`;
+}
+
+function mayRunOn(
+  { bindings, hosts, revocations }: OwnersWord,
+  { name, labels }: HostSubject,
+  { principal, profile }: StopSubject,
+): boolean {
+  const host = { principal: '', executionId: '', profile: '', executorId: name };
+  if (revocations?.find(host) !== undefined) return false;
+  if (!hasLabels(labels, bindingOf(bindings, principal)?.hosts ?? {})) return false;
+  if (hosts === undefined) return true;
+  const rules = rulesFor(hosts, labels);
+  return rules.length > 0 && rules.every((rule) => allows(rule, principal, profile));
+}
+
+function allows({ policies, principals }: HostRule, principal: string, profile: string): boolean {
+  if (policies !== undefined && !policies.includes(profile)) return false;
+  return principals?.some((pattern) => matchesPattern(pattern, principal)) ?? true;
+}

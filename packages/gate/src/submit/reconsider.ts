@@ -1,0 +1,98 @@
+import type { CommandContract } from '@csc-fleet/common/contract';
+import type { Clock } from '@csc-fleet/common/encoding';
+import { toTimestamp } from '@csc-fleet/common/encoding';
+import { isCscError } from '@csc-fleet/common/errors';
+import { Decision, ExecutionState } from '@csc-fleet/common/messages';
+import { bindPolicy, type PolicyDocument } from '@csc-fleet/common/policy';
+import { parseSubmission } from '@csc-fleet/common/submission';
+import { type ApprovalRules, isCleared, standingOf } from '../approval/standing.ts';
+import type { LiveExecution } from '../execution/execution.ts';
+import type { Executions } from '../execution/executions.ts';
+import type { Finisher } from '../execution/finisher.ts';
+import { fromStoredApprovals } from '../execution/row.ts';
+import type { Owners, ReloadableOwners } from '../owners/index.ts';
+import { type DecisionPorts, decide } from './decide.ts';
+
+export interface ReconsiderPorts extends DecisionPorts, ApprovalRules {
+  readonly executions: Pick<Executions, 'open' | 'contract'>;
+  readonly finisher: Pick<Finisher, 'unstarted'>;
+  readonly scheduler: {
+    /** Takes an execution out of the queue; false where it is being placed. */
+    withdraw(executionId: string): boolean;
+    enqueue(execution: LiveExecution): void;
+  };
+  readonly policies: ReloadableOwners['policies'];
+  readonly bindings: ReloadableOwners['bindings'];
+  readonly owners: Pick<Owners, 'whyStopped'>;
+  readonly clock: Clock;
+  readonly onError: (error: unknown) => void;
+}
+
+/**
+ * Holds what waits against what the owners say now: what they allow no more ends blocked, with a receipt that says why,
+ * and what another version of its policy allows, too, goes on under that one, as no host holds the old one any longer.
+ * What is offered or runs is for its host to judge.
+ */
+export async function reconsider(ports: ReconsiderPorts): Promise<void> {
+  for (const execution of [...ports.executions.open()]) {
+    await reconsiderOne(ports, execution).catch(ports.onError);
+  }
+}
+
+async function reconsiderOne(ports: ReconsiderPorts, execution: LiveExecution): Promise<void> {
+  const { row } = execution;
+  const isQueued = row.state === ExecutionState.QUEUED;
+  if (!isQueued && !execution.awaitsApproval) return;
+  const why = whyStopped(ports, execution);
+  const policy = why === undefined ? policyOf(ports, execution) : why;
+  // One that waits for approval is decided anew when that comes.
+  if (typeof policy !== 'string' && (policy.sha256 === row.policy_sha256 || !isQueued)) return;
+  if (isQueued && !ports.scheduler.withdraw(execution.id)) return;
+  const verdict = typeof policy === 'string' ? policy : await decideAnew(ports, execution, policy);
+  if (verdict === undefined) ports.scheduler.enqueue(execution);
+  else await ports.finisher.unstarted(execution, ExecutionState.BLOCKED, verdict);
+}
+
+function whyStopped({ owners }: ReconsiderPorts, { row }: LiveExecution): string | undefined {
+  const submission =
+    row.submission_json === null ? undefined : parseSubmission(Buffer.from(row.submission_json));
+  const keyId = submission?.ok === true ? { keyId: submission.value.signature.key_id } : {};
+  const { principal, policy_profile: profile, execution_id: executionId } = row;
+  return owners.whyStopped({ principal, profile, executionId, ...keyId });
+}
+
+// The profile as it is now, or why its principal may not use it any more.
+function policyOf({ bindings, policies }: ReconsiderPorts, { row }: LiveExecution): PolicyDocument | string {
+  try {
+    return bindPolicy(bindings, policies, row.principal, row.policy_profile);
+  } catch (error) {
+    if (isCscError(error, 'NOT_PERMITTED')) return error.message;
+    throw error;
+  }
+}
+
+/** Undefined where it goes on, decided by this policy; otherwise why it does not. */
+async function decideAnew(
+  ports: ReconsiderPorts,
+  execution: LiveExecution,
+  policy: PolicyDocument,
+): Promise<string | undefined> {
+  const { executions, clock } = ports;
+  const now = clock.now();
+  const contract = JSON.parse(await executions.contract(execution.id)) as CommandContract;
+  const decided = decide(contract, policy, undefined, ports, now);
+  const approvals = fromStoredApprovals(execution.row.approvals_json);
+  const standing = standingOf(decided, approvals, ports, now);
+  if (!isCleared(standing)) {
+    const reasons = decided.evaluation.reasons.join('; ');
+    return `the owners have published another policy ${policy.policy.name}, which does not allow it: ${reasons}`;
+  }
+  const change = {
+    policy_sha256: policy.sha256,
+    decision: Decision.encode(decided.decision).finish(),
+    decision_expires_at: toTimestamp(decided.expiresAt),
+  };
+  const reason = 'the owners have published another version of its policy, which allows it, too';
+  await execution.advance(now, { change, happened: [{ $case: 'queued', value: { position: 0, reason } }] });
+  return undefined;
+}
