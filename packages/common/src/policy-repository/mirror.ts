@@ -192,12 +192,13 @@ class SourceFetcher extends BaseFetcher {
   }
 
   async fetch(url: string): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
-    const bytes = await this.#source
-      .fetch(decodeURIComponent(new URL(url).pathname.slice(1)))
-      .catch((error: unknown) => {
-        this.problem = error;
-        throw error;
-      });
+    const path = decodeURIComponent(new URL(url).pathname.slice(1));
+    const bytes = await this.#source.fetch(path).catch((error: unknown) => {
+      this.problem = error;
+      throw error;
+    });
+    // Every repository has one: where it is missing, there is none.
+    if (bytes === undefined && path === 'metadata/timestamp.json') this.problem = nothingPublished();
     if (bytes === undefined) throw new DownloadHTTPError(`${url} is not there`, 404);
     return new ReadableStream({
       start: (controller) => {
@@ -208,12 +209,18 @@ class SourceFetcher extends BaseFetcher {
   }
 }
 
+function nothingPublished(): CscError {
+  const message =
+    'no policy repository is published there: name the folder that csc policy publish has written (DIR/published), or have the gate serve it (policy_repository in its config)';
+  return new CscError('REPOSITORY_UNREACHABLE', message);
+}
+
 function explain(error: unknown, { problem }: SourceFetcher): unknown {
   if (isCscError(error)) return error;
   const why = error instanceof Error ? error.message : String(error);
   if (problem !== undefined) {
-    const message =
-      'the policy repository could not be read; the last good version stays until it is too old';
+    const what = isCscError(problem) ? `: ${problem.message}` : '';
+    const message = `the policy repository could not be read, and the last good version stays until it is too old${what}`;
     return new CscError('REPOSITORY_UNREACHABLE', message, { cause: problem });
   }
   if (error instanceof ExpiredMetadataError || /is expired/.test(why)) {

@@ -255,6 +255,11 @@ describe('a host', () => {
     expect(await refusal(() => broken.refresh())).toBe('REPOSITORY_UNREACHABLE');
     expect(broken.load()?.version).toBe(1);
     expect(readdirSync(join(root, 'mirror'))).toHaveLength(2);
+    const empty = mirrorOf({ fetch: () => Promise.resolve(undefined) });
+    await expect(empty.refresh()).rejects.toMatchObject({
+      code: 'REPOSITORY_UNREACHABLE',
+      message: expect.stringContaining('csc policy publish'),
+    });
   });
 
   it.each([

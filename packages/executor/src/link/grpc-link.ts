@@ -1,4 +1,4 @@
-import { guarded, isCscError } from '@csc-fleet/common/errors';
+import { CscError, guarded, isCscError } from '@csc-fleet/common/errors';
 import type { RepositorySource } from '@csc-fleet/common/policy-repository';
 import {
   type ConnectRequest,
@@ -11,7 +11,7 @@ import {
   type TlsFiles,
 } from '@csc-fleet/common/rpc';
 import type { Log } from '@csc-fleet/common/service';
-import { type ClientDuplexStream, Metadata } from '@grpc/grpc-js';
+import { type ClientDuplexStream, Metadata, status } from '@grpc/grpc-js';
 import type { OutputSink } from '../output/index.ts';
 import { heartbeatMs } from './connection.ts';
 import { createGrpcOutput } from './grpc-output.ts';
@@ -58,10 +58,17 @@ function fetchPolicyFile(client: ExecutorLinkClient, path: string): Promise<Uint
   const deadline = Date.now() + fileDeadlineMs;
   return new Promise((resolve, reject) => {
     client.fetchPolicyFile({ path }, new Metadata(), { deadline }, (error, response) => {
-      if (error !== null) reject(fromServiceError(error));
+      if (error?.code === status.UNIMPLEMENTED) reject(olderGate());
+      else if (error !== null) reject(fromServiceError(error));
       else resolve(response.found ? response.content : undefined);
     });
   });
+}
+
+function olderGate(): CscError {
+  const message =
+    'the gate is of a release that serves no policy repository: bring it up to date first, or name a folder in policy_repository.from';
+  return new CscError('REPOSITORY_UNREACHABLE', message);
 }
 
 /** Opens the channels; nothing is dialled before `run`. Throws what the TLS files throw. */
