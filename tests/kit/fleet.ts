@@ -123,8 +123,11 @@ export class Fleet implements AsyncDisposable {
   /** The variables that lead a `csc` to this gate; what it remembers of executors goes with the fleet, not into a home. */
   environment(name = 'alice'): NodeJS.ProcessEnv {
     const { ca, cert, key } = this.tls(name);
-    const state = join(this.directory, 'state');
-    return { CSC_GATE: this.address, CSC_CA: ca, CSC_CERT: cert, CSC_KEY: key, XDG_STATE_HOME: state };
+    const home = {
+      XDG_STATE_HOME: join(this.directory, 'state'),
+      XDG_CONFIG_HOME: join(this.directory, 'config'),
+    };
+    return { CSC_GATE: this.address, CSC_CA: ca, CSC_CERT: cert, CSC_KEY: key, ...home };
   }
 
   contract(short: CommandShort, overrides: Partial<CommandContract> = {}): CommandContract {

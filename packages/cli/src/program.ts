@@ -51,6 +51,12 @@ const entries: readonly Entry[] = [
     load: async () => (await import('./commands/demo.ts')).defineDemo,
   },
   {
+    name: 'login',
+    group: withGate,
+    summary: 'make or choose the key that signs your submissions',
+    load: async () => (await import('./commands/login.ts')).defineLogin,
+  },
+  {
     name: 'submit',
     group: withGate,
     summary: 'run a contract through a gate and show its output as it comes',

@@ -1,6 +1,7 @@
 export type { ExpectedReceipt, SubmissionSigner } from '@csc-fleet/common/evidence';
 export type { CallOptions, CancelOptions, CheckOptions, ListOptions } from './calls/calls.ts';
 export type { ApprovalInput, ContractInput, SubmitOptions } from './calls/request.ts';
+export { type AgentKey, openSshAgentKey } from './calls/ssh-agent.ts';
 export { type ConnectOptions, connect, type FetchedReceipt, type GateClient } from './client.ts';
 export type { RunHandlers } from './run/receiver.ts';
 export type { FollowOptions, RunOptions, RunResult } from './run/run.ts';

@@ -38,6 +38,8 @@ const advice: Readonly<Partial<Record<CscError['code'], string>>> = {
   NO_CREDENTIALS: 'give --cert and --key, or CSC_CERT and CSC_KEY',
   CREDENTIALS_INVALID: 'get a client certificate of this gate’s CA: csc pki issue',
   NOT_PERMITTED: 'ask the gate’s owner to bind a policy profile to your identity',
+  SUBMISSION_INVALID:
+    'csc login prints what the owners must have added to bindings.yaml; --unsigned signs nothing',
   IDEMPOTENCY_CONFLICT: 'use another --idempotency-key for another contract',
   APPROVAL_INVALID: 'get a new approval for exactly this contract_sha256',
   NO_MATCHING_EXECUTOR: 'ask for other labels, or connect an executor that has these',

@@ -1,7 +1,7 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { chmodSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
 import { makeApproval } from '@csc-fleet/test-kit/approval';
@@ -271,5 +271,77 @@ describe('an execution', () => {
     const [code] = await once(child, 'close');
     expect(code).toBe(9);
     expect(JSON.parse(readFileSync(receipt, 'utf8'))).toMatchObject({ status: 'failed', ended: 'cancelled' });
+  });
+});
+
+// Last: from here on, the gate knows who signs for whom.
+describe('csc login', () => {
+  const alice = 'spiffe://csc.local/client/alice';
+
+  /** Signs in, and has the gate's owner add what that printed. */
+  async function login(args: readonly string[] = [], env: NodeJS.ProcessEnv = {}): Promise<void> {
+    const { code, stdout, stderr } = await fleet.csc(['login', ...args], { env });
+    expect({ code, stderr }).toMatchObject({ code: 0 });
+    const bindings = `bindings_version: csc.bindings.v0.2
+bindings:
+  - identity: spiffe://csc.local/client/*
+    policies: [tests]
+${stdout}`;
+    fleet.write('bindings.yaml', bindings);
+    const from = fleet.gate.log.length;
+    fleet.gate.child.kill('SIGHUP');
+    await fleet.gate.waitFor(/"msg":"reloaded"/, from);
+  }
+
+  const submit = (args: readonly string[] = [], env: NodeJS.ProcessEnv = {}) =>
+    fleet.csc(['submit', '--quiet', shell('echo signed'), ...args], { env });
+  const ran = { code: 0, stdout: 'signed\n' };
+
+  it('makes a key, with which submissions are signed from then on', async () => {
+    const file = join(fleet.directory, 'config/csc/submitter.key');
+    expect((await fleet.csc(['login'])).stderr).toContain(file);
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    const before = readFileSync(file);
+    // By a gate that knows of no submitters, it is passed on.
+    expect(await submit()).toMatchObject(ran);
+    await login();
+    expect(readFileSync(file)).toEqual(before);
+    expect(await submit()).toMatchObject(ran);
+    chmodSync(file, 0o640);
+    expect((await submit()).stderr).toContain(`chmod 600 ${file}`);
+    chmodSync(file, 0o600);
+  });
+
+  it('signs with a key that is there, and with another one than the owners’ is refused', async () => {
+    await login();
+    await fleet.csc(['keygen', 'mine', '--dir', fleet.directory]);
+    const mine = join(fleet.directory, 'mine.key');
+    const refused = await submit(['--submitter-key', mine]);
+    expect(refused.code).not.toBe(0);
+    expect(refused.stderr).toMatch(/not signed with a key .* csc login prints/s);
+    expect(await submit(['--unsigned'])).toMatchObject(ran);
+    await login(['--submitter-key', mine, '--principal', alice]);
+    expect(await submit()).toMatchObject(ran);
+  });
+
+  it('signs with the SSH agent’s key, which no file here holds', async () => {
+    const socket = join(fleet.directory, 'agent.sock');
+    const env = { SSH_AUTH_SOCK: socket };
+    const agent = spawn('ssh-agent', ['-D', '-a', socket], { stdio: ['ignore', 'pipe', 'inherit'] });
+    try {
+      await once(agent.stdout, 'data');
+      for (const type of ['ecdsa', 'ed25519']) {
+        const key = join(fleet.directory, `ssh-${type}`);
+        execFileSync('ssh-keygen', ['-q', '-t', type, '-N', '', '-f', key]);
+        execFileSync('ssh-add', ['-q', key], { env: { ...process.env, ...env } });
+        rmSync(key);
+      }
+      await login(['--ssh-agent'], env);
+      expect(await submit([], env)).toMatchObject(ran);
+      const { stderr } = await fleet.csc(['login', '--ssh-agent', 'SHA256:nobody'], { env });
+      expect(stderr).toContain('no Ed25519 key with the fingerprint SHA256:nobody: it has SHA256:');
+    } finally {
+      agent.kill();
+    }
   });
 });

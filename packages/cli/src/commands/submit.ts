@@ -1,12 +1,19 @@
-import type { GateClient, RunHandlers, SubmitOptions } from '@csc-fleet/client';
+import type { GateClient, RunHandlers, SubmissionSigner, SubmitOptions } from '@csc-fleet/client';
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { ExecutionState, Verdict } from '@csc-fleet/common/messages';
+import { readOwnIdentity } from '@csc-fleet/common/rpc';
 import { type Command, InvalidArgumentError } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { append, parseDuration } from '../action/options.ts';
 import { connectGate } from '../connect/connect-gate.ts';
-import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import {
+  addGateOptions,
+  type GateOptions,
+  gateOptionsHelp,
+  resolveCertificate,
+} from '../connect/gate-options.ts';
+import { findSubmitter, openSubmitter } from '../connect/submitter.ts';
 import { readInput } from '../files/read-input.ts';
 import { describeDecision } from '../show/decision.ts';
 import { handleInterrupts, leave, present } from '../show/follow.ts';
@@ -17,6 +24,8 @@ import { note, writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint } from '../terminal/text.ts';
 
 const help = `${gateOptionsHelp}
+After csc login, what you ask for is signed with your key: hosts that ask for that believe it instead of the gate.
+
 The command's stdout and stderr come out as they are; what csc says itself is on stderr. Ctrl-C asks the gate to end
 the run and waits for that; once more leaves it running. A gate that goes away is waited for, and nothing is shown
 twice. Ends with the command's own exit code; denied 1, an approval needed 2 (csc help exit-codes).
@@ -37,6 +46,7 @@ function addLabel(text: string, labels: Readonly<Record<string, string>>): Reado
 
 export function defineSubmit(command: Command): void {
   const version = command.createOption('--receipt-version <version>', 'v0.1 is what the reference writes');
+  const unsigned = command.createOption('--unsigned', 'sign nothing, for hosts that ask for no signature');
   command
     .description('Run a contract through a gate: decided by policy, run by an executor, shown as it goes.')
     .argument('<contract>', 'contract, JSON; - is standard input');
@@ -46,6 +56,8 @@ export function defineSubmit(command: Command): void {
     .option('--profile <name>', 'which of the policy profiles bound to you decides')
     .option('--receipt-out <file>', 'where to write the receipt, once it is verified')
     .addOption(version.choices(['v0.1', 'v0.2']).default('v0.2'))
+    .option('--submitter-key <file>', 'sign with this private key, instead of the one of csc login')
+    .addOption(unsigned.conflicts('submitterKey'))
     .option('--idempotency-key <key>', 'the same key and contract give the same execution again')
     .option('--timeout-queue <time>', 'how long to wait for an executor: 30s, 5m', parseDuration)
     .option('--detach', 'print the execution’s id and leave')
@@ -64,6 +76,8 @@ export interface SubmitCommandOptions extends GateOptions {
   readonly profile?: string;
   readonly receiptOut?: string;
   readonly receiptVersion?: 'csc.receipt.v0.1' | 'csc.receipt.v0.2';
+  readonly submitterKey?: string;
+  readonly unsigned?: true;
   readonly idempotencyKey?: string;
   /** Milliseconds. */
   readonly timeoutQueue?: number;
@@ -76,7 +90,7 @@ export interface SubmitCommandOptions extends GateOptions {
 export async function submitContract(file: string, options: SubmitCommandOptions): Promise<number> {
   const contract = await readInput(file, artifactBytes.contract);
   const submitOptions = await toSubmitOptions(options);
-  using client = connectGate(options);
+  using client = connectGate(options, await chooseSubmitter(options));
   // Awaited, so that the client is closed only afterwards.
   if (options.detach === true)
     return await submitAndLeave(client, contract, submitOptions, options.json ?? false);
@@ -89,6 +103,15 @@ export async function submitContract(file: string, options: SubmitCommandOptions
   });
   const run = (handlers: RunHandlers) => client.run(contract, { ...submitOptions, handlers });
   return await present(presenter, { interrupts, receiptOut: options.receiptOut, run });
+}
+
+// Undefined: nothing is signed, as before csc login.
+async function chooseSubmitter(options: SubmitCommandOptions): Promise<SubmissionSigner | undefined> {
+  if (options.unsigned === true) return undefined;
+  const { uri } = readOwnIdentity(resolveCertificate(options, process.env), 'client');
+  const place =
+    options.submitterKey === undefined ? findSubmitter(uri, process.env) : { key_file: options.submitterKey };
+  return place === undefined ? undefined : openSubmitter(uri, place);
 }
 
 async function toSubmitOptions(options: SubmitCommandOptions): Promise<SubmitOptions> {

@@ -1,7 +1,13 @@
 import { X509Certificate } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { connect, type ExecutorKey, type GateClient, type KnownExecutors } from '@csc-fleet/client';
+import {
+  connect,
+  type ExecutorKey,
+  type GateClient,
+  type KnownExecutors,
+  type SubmissionSigner,
+} from '@csc-fleet/client';
 import {
   createKeyRing,
   type KeyEntry,
@@ -25,13 +31,17 @@ interface ConnectGateOptions extends GateOptions {
   readonly quiet?: true;
 }
 
-/** A client of the gate that the command line names; says on stderr when it has to reconnect. */
-export function connectGate(options: ConnectGateOptions): GateClient {
+/**
+ * A client of the gate that the command line names; says on stderr when it has to reconnect.
+ * @param submitter absent: nothing is signed
+ */
+export function connectGate(options: ConnectGateOptions, submitter?: SubmissionSigner): GateClient {
   let saidAt = Number.NEGATIVE_INFINITY;
   const gate = resolveGate(options, process.env);
   const pinned = readPins(options.keys);
   return connect({
     ...gate,
+    submitter,
     executorKeys: pinned,
     knownExecutors: pinned === undefined ? lazily(() => remember(gate, options)) : undefined,
     onReconnect: (error) => {

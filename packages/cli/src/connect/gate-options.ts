@@ -37,6 +37,15 @@ Receipts count only with a key that --keys names (csc executor keys --export wri
 --keys, the key of an executor's first receipt is remembered, and another one later is refused.
 `;
 
+/** Adds the options of a command that needs to know who you are, and no gate. */
+export function addCertificateOptions(command: Command): Command {
+  return command
+    .option('--cert <file>', 'your certificate, PEM (CSC_CERT)')
+    .option('--config <file>', 'YAML file with cert')
+    .option('--pki <dir>', 'directory that csc pki init made, instead of --cert')
+    .option('--as <name>', 'with --pki: which client to be');
+}
+
 /** Adds the options that every command with a gate has. */
 export function addGateOptions(command: Command): Command {
   return command
@@ -61,21 +70,37 @@ const fileSchema = z.strictObject({
   key: path.exactOptional(),
 });
 
-/** Puts the sources together. Throws CONFIG_INVALID that names everything that is still missing. */
-export function resolveGate(options: GateOptions, env: NodeJS.ProcessEnv): GateAddress {
+type SourceOptions = Omit<GateOptions, 'keys' | 'knownExecutors'>;
+
+function toPick(options: SourceOptions, env: NodeJS.ProcessEnv): (name: keyof Source) => string {
   const sources: Source[] = [
     options,
     fromPki(options),
     fromFile(options.config),
     { gate: env['CSC_GATE'], ca: env['CSC_CA'], cert: env['CSC_CERT'], key: env['CSC_KEY'] },
   ];
-  const pick = (name: keyof Source): string => sources.map((it) => it[name]).find((it) => it) ?? '';
+  return (name) => sources.map((it) => it[name]).find((it) => it) ?? '';
+}
+
+/** The file of the caller's own certificate. Throws CONFIG_INVALID where nothing names it. */
+export function resolveCertificate(options: SourceOptions, env: NodeJS.ProcessEnv): string {
+  const cert = toPick(options, env)('cert');
+  if (cert !== '') return cert;
+  throw new CscError(
+    'CONFIG_INVALID',
+    'it is not said who you are: give --cert, --pki and --as, or CSC_CERT',
+  );
+}
+
+/** Puts the sources together. Throws CONFIG_INVALID that names everything that is still missing. */
+export function resolveGate(options: GateOptions, env: NodeJS.ProcessEnv): GateAddress {
+  const pick = toPick(options, env);
   const found = { gate: pick('gate'), ca: pick('ca'), cert: pick('cert'), key: pick('key') };
   refuseMissing(found);
   return { address: found.gate, tls: { ca: found.ca, cert: found.cert, key: found.key } };
 }
 
-function fromPki({ pki, as }: GateOptions): Source {
+function fromPki({ pki, as }: SourceOptions): Source {
   if (pki === undefined && as === undefined) return {};
   if (pki === undefined || as === undefined) {
     throw new CscError(
