@@ -156,12 +156,6 @@ describe('a signed submission', () => {
     ],
     ['another key has signed it', { by: forger }, 'SUBMISSION_INVALID', /not signed with a key/],
     [
-      'its principal has no key',
-      { overrides: { principal: other }, from: other },
-      'SUBMISSION_INVALID',
-      /names no/,
-    ],
-    [
       'it is for another fleet',
       { overrides: { audience: { trust_domain: 'other', selector: {} } } },
       'WRONG_AUDIENCE',
@@ -218,21 +212,29 @@ describe('a signed submission', () => {
     await expect(test.submit(contract, { submissionJson })).rejects.toEqual(rejected('SUBMISSION_EXPIRED'));
   });
 
-  it('is passed on unverified by a gate whose bindings name no submitters, if it is the caller’s', async () => {
-    await open({});
-    const executor = await test.connected('e1');
-    const contract = makeContract();
-    const submissionJson = submission(contract, { by: forger });
-    const { executionId } = await test.submit(contract, { submissionJson });
-    expect((await executor.next('offer', executionId)).submissionJson).toEqual(submissionJson);
-    const another = test.submit(contract, { submissionJson, principal: other });
-    await expect(another).rejects.toEqual(rejected('SUBMISSION_INVALID'));
-  });
+  it.each([
+    ['no submitters', {}],
+    ['no key of the caller', { bindings }],
+  ])(
+    'is passed on unverified by a gate whose bindings name %s, if it is the caller’s',
+    async (_, options) => {
+      await open(options);
+      const executor = await test.connected('e1');
+      const contract = makeContract();
+      const submissionJson = submission(contract, { by: forger, overrides: { principal: other } });
+      const { executionId } = await test.submit(contract, { submissionJson, principal: other });
+      expect((await executor.next('offer', executionId)).submissionJson).toEqual(submissionJson);
+      const another = test.submit(contract, { submissionJson });
+      await expect(another).rejects.toEqual(rejected('SUBMISSION_INVALID'));
+    },
+  );
 
   it('must be there where the gate’s owner says so, and be verified', async () => {
     await open({ bindings, requireSignedSubmissions: true });
     await test.connected('e1');
     await expect(test.submit(makeContract())).rejects.toEqual(rejected('SUBMISSION_INVALID', /csc login/));
+    const keyless = submitSigned(makeContract(), { overrides: { principal: other }, from: other });
+    await expect(keyless).rejects.toEqual(rejected('SUBMISSION_INVALID', /names no/));
     expect((await submitSigned(makeContract())).state).toBe(ExecutionState.OFFERED);
   });
 });

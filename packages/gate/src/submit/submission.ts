@@ -23,8 +23,9 @@ export interface Handed {
 
 /**
  * The submission that a request carries, which hosts will read once more and believe instead of this gate: what is
- * refused here is only refused sooner. Undefined where there is none. A gate whose bindings name no submitters cannot
- * verify it and passes it on, if it is of the caller. Throws as openSubmission does, and SUBMISSION_INVALID where there
+ * refused here is only refused sooner. Undefined where there is none. Where the bindings name no key of the
+ * caller, there is nothing to verify it with: it is passed on, so that who has a key before the owners have published it
+ * goes on as before wherever hosts let that be. Throws as openSubmission does, and SUBMISSION_INVALID where there
  * must be one, and for another principal's.
  */
 export function takeSubmission(
@@ -36,7 +37,7 @@ export function takeSubmission(
     if (!requireSignedSubmissions) return undefined;
     throw invalid('this gate takes signed submissions only: make a key with csc login, and submit with it');
   }
-  const isVerified = bindings.submitters !== undefined || requireSignedSubmissions;
+  const isVerified = requireSignedSubmissions || submitterKeys(bindings, principal.uri) !== undefined;
   const submission = isVerified
     ? openSubmission(submissionJson, {
         keysOf: (it) => submitterKeys(bindings, it),
