@@ -122,7 +122,19 @@ export const house: House = {
       'index.ts': ['link', 'output', 'rpc', 'service'],
     },
   },
-  client: { packages: ['common'] },
+  client: {
+    packages: ['common'],
+    rooms: {
+      connection: [],
+      calls: ['connection'],
+      stream: ['connection'],
+      verify: ['calls', 'connection'],
+      run: ['calls', 'connection', 'stream', 'verify'],
+      'offline.ts': ['calls', 'run', 'stream', 'verify'],
+      'client.ts': ['calls', 'connection', 'run', 'stream', 'verify'],
+      'index.ts': ['calls', 'client.ts', 'run', 'stream', 'verify'],
+    },
+  },
   cli: {
     packages: ['common', 'sandbox', 'gate', 'executor', 'client'],
     rooms: {

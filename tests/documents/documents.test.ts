@@ -10,6 +10,7 @@ import { defaultOutputLimits } from '@csc-fleet/executor/limits';
 import { readGateConfig } from '@csc-fleet/gate/config';
 import { defaultReserve, defaultRunLimits } from '@csc-fleet/sandbox/plan';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { house } from '../../scripts/rooms.ts';
 
 const root = join(import.meta.dirname, '../..');
 const read = (file: string): string => readFileSync(join(root, file), 'utf8');
@@ -86,6 +87,20 @@ describe('what the documents name', () => {
     const names = [...paths, ...steps].map(([, name = '']) => name).filter((name) => !generated.has(name));
     expect(names.filter((name) => !places.some((place) => existsSync(join(root, place, name))))).toEqual([]);
   });
+
+  it.each(Object.entries(house))(
+    'docs/architecture.md says what each room of %s is for',
+    (name, { rooms = {} }) => {
+      const text = read('docs/architecture.md');
+      const [, table = ''] =
+        new RegExp(
+          `^\\| room of .packages/${name}/src. [^]*?^\\| --- [^\\n]*\\n([^]*?)(?:\\n\\n|$(?![^]))`,
+          'm',
+        ).exec(text) ?? [];
+      const named = new Set([...table.matchAll(/`([\w./-]+)`/g)].map(([, room]) => room));
+      expect(Object.keys(rooms).filter((room) => !named.has(room))).toEqual([]);
+    },
+  );
 
   // After an empty line a row is no row any more: it is shown as a line of text.
   it.each(documents)('%s has whole tables', (document) => {
