@@ -36,6 +36,11 @@ export function describeDecision(view: DecisionView, paint: Paint): string {
 function whatToDo(view: DecisionView): string[] {
   if (view.verdict === 'allow') return [];
   if (view.verdict === 'deny') {
+    // Nothing about the contract is wrong then.
+    if (view.findings.some(({ reasonCode }) => reasonCode === 'EMERGENCY_DENY_ALL'))
+      return [
+        'What to do: nothing runs for anybody; ask the owners of the fleet, and submit it again once it is thawed.',
+      ];
     return ['What to do: ask for less in the contract, or ask the policy’s owner for more.'];
   }
   return [

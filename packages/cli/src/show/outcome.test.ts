@@ -1,6 +1,8 @@
 import { type Execution, ExecutionState } from '@csc-fleet/common/messages';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { describe, expect, it } from 'vitest';
+import type { Paint } from '../terminal/text.ts';
+import { describeDecision } from './decision.ts';
 import { describeLeftOut, describeOutcome, exitCodeOfOutcome, type Outcome } from './outcome.ts';
 
 function outcome(state: ExecutionState, exitCode?: number, more: Partial<Execution> = {}): Outcome {
@@ -70,4 +72,21 @@ it('names the expected outputs that a receipt has no hash of, the first few of m
   expect(rest).toEqual([]);
   expect(line).toMatch(/^csc: WARNING 9 expected outputs are not in the receipt: \/w\/o0/);
   expect(line).toMatch(/\/w\/o4[^,]* \(missing\), and 4 more$/);
+});
+
+describe('a decision', () => {
+  const view = (reasonCode: string) => ({
+    verdict: 'deny' as const,
+    reasons: ['no'],
+    findings: [{ reasonCode, member: '', message: 'no' }],
+    contractSha256: 'a'.repeat(64),
+  });
+  const plain: Paint = (_, text) => text;
+
+  it.each([
+    ['CWD_NOT_ALLOWED', 'ask for less in the contract'],
+    ['EMERGENCY_DENY_ALL', 'once it is thawed'],
+  ])('of %s says what to do about it', (reasonCode, advice) => {
+    expect(describeDecision(view(reasonCode), plain)).toContain(advice);
+  });
 });
