@@ -45,6 +45,8 @@ export interface OfferOverrides {
   readonly executionId?: string;
   /** As its submitter signed it; the ticket then names it. */
   readonly submission?: Buffer;
+  /** As a gate mints that knows nothing of epochs. */
+  readonly withoutEpoch?: true;
 }
 
 /** The gate's side of the link, which does as a test tells it. */
@@ -99,6 +101,7 @@ export class ScriptedGate {
 
   mint(contract: CommandContract, policy: PolicyDocument, overrides: OfferOverrides = {}): Offer {
     const now = new Date();
+    const epoch = overrides.withoutEpoch === true ? undefined : this.all('hello').at(-1)?.epoch;
     const unsigned: UnsignedTicket = {
       ticket_version: 'csc.ticket.v0.1',
       ticket_id: randomUUID(),
@@ -109,6 +112,7 @@ export class ScriptedGate {
       policy_sha256: policy.sha256,
       policy_profile: policy.policy.name,
       principal: 'spiffe://csc.local/client/test',
+      ...(epoch === undefined ? {} : { executor_epoch: epoch }),
       approval_ids: (overrides.approvals ?? []).map(({ approval_id }) => String(approval_id)),
       grant: {
         receipt_version: 'csc.receipt.v0.2',

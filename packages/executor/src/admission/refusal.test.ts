@@ -78,6 +78,7 @@ describe('a ticket that is not genuine is refused without a receipt', () => {
         ticket: { not_before: inSeconds(-50), expires_at: inSeconds(-1) },
       }),
     ],
+    ['for another epoch of this host', 'TICKET_INVALID', { ticket: { executor_epoch: '0'.repeat(32) } }],
     ['with a ticket id that is too long', 'TICKET_INVALID', { ticket: { ticket_id: 't'.repeat(257) } }],
   ])('%s', async (_name, reason, given) => {
     const refused = await refusal(typeof given === 'function' ? given() : given);

@@ -197,6 +197,12 @@ describe('a gate with its real key cannot have run', () => {
     expect(await reasonOf(contract, { submission })).toBe('SUBMISSION_REPLAYED');
   });
 
+  it('a submission under a ticket that names no epoch of this host', async () => {
+    const contract = marking();
+    const older = { submission: submit(contract), withoutEpoch: true } as const;
+    expect(await reasonOf(contract, older)).toBe('TICKET_INVALID');
+  });
+
   it('a contract under a policy that nobody has bound to its principal', async () => {
     const contract = marking();
     const submission = submit(contract, { policy_profile: 'other' });

@@ -13,6 +13,10 @@ export interface Trust {
   readonly gateKeys: KeyRing;
   /** The audience that a ticket must name. */
   readonly executorId: string;
+  /** Of this host's journal: a ticket for another one may have been used where nobody remembers. */
+  readonly epoch: string;
+  /** Whether a ticket must name it. False only where gates before 0.2 are trusted as they were. */
+  readonly needsEpoch: boolean;
   /** By this host's clock. */
   readonly now: Date;
 }
@@ -68,7 +72,7 @@ export function findOnceGenuine(
 
 function openOffered(
   offered: Pick<OfferedTicket, 'executionId' | 'ticketJson' | 'contractSha256'>,
-  { gateKeys, executorId, now }: Trust,
+  { gateKeys, executorId, epoch, needsEpoch, now }: Trust,
 ): ExecutionTicket {
   const ticket = openTicket(offered.ticketJson, {
     keys: gateKeys,
@@ -79,8 +83,18 @@ function openOffered(
   if (ticket.execution_id !== offered.executionId) {
     throw new CscError('TICKET_INVALID', 'the ticket is for another execution than the offer');
   }
+  checkEpoch(ticket, epoch, needsEpoch);
   if (ticket.ticket_id.length > offerLimits.idLength) {
     throw new CscError('TICKET_INVALID', `a ticket id has at most ${offerLimits.idLength} characters here`);
   }
   return ticket;
+}
+
+function checkEpoch({ executor_epoch: named }: ExecutionTicket, epoch: string, isNeeded: boolean): void {
+  if (named === epoch || (named === undefined && !isNeeded)) return;
+  const message =
+    named === undefined
+      ? 'the ticket does not name the epoch of this host, which it needs where submissions must be signed: is its gate older than this host?'
+      : `the ticket is for the epoch ${named} of this host, and this is ${epoch}: its state directory is another one since. Mint a new ticket`;
+  throw new CscError('TICKET_INVALID', message);
 }

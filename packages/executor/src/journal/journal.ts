@@ -9,6 +9,11 @@ export interface Journal {
    * this one has.
    */
   readonly epoch: string;
+  /**
+   * Makes this journal another one: its chain begins anew, and what was minted or submitted before counts no more. For
+   * one that turns out to be older than what its host has signed. Rejects with STORE_UNAVAILABLE.
+   */
+  beginEpoch(): Promise<void>;
   /** The newest receipt of the chain that was signed in this epoch; undefined before the first. Throws what SQLite throws. */
   head(): ReceiptHead | undefined;
   /**

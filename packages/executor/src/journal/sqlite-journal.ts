@@ -45,8 +45,14 @@ export function openSqliteJournal(path: string, options: SqliteJournalOptions = 
   const database = openDatabase(path, options.busyTimeoutMs ?? 5000, clock.now());
   const statements = prepareStatements(database);
   const commits = createJournalCommits(database);
+  let { epoch } = readChain(statements);
   return {
-    epoch: readChain(statements).epoch,
+    get epoch() {
+      return epoch;
+    },
+    beginEpoch: async () => {
+      epoch = await commits.run(() => beginEpoch(statements, clock.now()));
+    },
     head: () => toHead(readChain(statements)),
     findObjection: (ticket) => findObjection(statements, ticket),
     bornAt: () => new Date(readMemory(statements).bornAt),
@@ -141,6 +147,12 @@ function addToChain<Sealed extends ChainedReceipt>(
   const sealed = seal({ epoch, sequence, previousSha256 });
   statements.setHead.run(sequence, sealed.receiptSha256);
   return sealed;
+}
+
+function beginEpoch(statements: Statements, now: Date): string {
+  statements.beginEpoch.run();
+  statements.beBorn.run(now.getTime());
+  return readChain(statements).epoch;
 }
 
 interface Chain {

@@ -15,9 +15,9 @@ import { defaultReserve, defaultRunLimits, type HostFacts, type RunLimits } from
 import { defaultCeiling, type HostCeiling } from '../admission/host-ceiling.ts';
 import type { Owners } from '../admission/owners.ts';
 import { createTrialLog, defaultSubmissionRules, type SubmissionRules } from '../admission/submission.ts';
+import { Archive, archiveDirectory, reconcileArchive, withArchive } from '../archive/index.ts';
 import type { ExecutionMode } from '../evidence/index.ts';
 import { type ExecutionPorts, execute } from '../execute.ts';
-
 import { type Journal, openSqliteJournal } from '../journal/index.ts';
 import { Deliveries } from '../link/deliver.ts';
 import { type Executor, LinkedExecutor } from '../link/linked-executor.ts';
@@ -67,6 +67,8 @@ export interface ExecutorOptions {
   readonly dualControl?: DualControl;
   /** Default: "hardened". */
   readonly executionMode?: ExecutionMode;
+  /** Days that receipts are kept in the state directory, whatever the gate acknowledges. Absent: until it has. */
+  readonly receiptRetentionDays?: number;
   /** Whom jobs of a root executor run as. */
   readonly runAs?: RunAs;
 }
@@ -139,12 +141,15 @@ async function choosePorts(options: ExecutorOptions, deps: ExecutorDeps): Promis
   const clock = deps.clock ?? systemClock;
   const log = sparingLog(deps.log ?? silentLog);
   const { jobUsers, workplace, launcher, runLimits } = await chooseWorkplace(options, deps);
+  const journal = await openJournal(options, deps.journal, clock, log);
+  const submissions = { ...defaultSubmissionRules, ...options.submissions };
+  const needsEpoch = submissions.required && submissions.enforce === 'enforce';
   return {
-    trust: { gateKeys: deps.gateKeys, executorId },
+    trust: { gateKeys: deps.gateKeys, executorId, epoch: journal.epoch, needsEpoch },
     self: { trustDomain: parseIdentity(options.identity)?.trustDomain ?? '', labels: options.labels ?? {} },
     rules: {
       owners: deps.owners,
-      submissions: { ...defaultSubmissionRules, ...options.submissions },
+      submissions,
       ceiling,
       approvals: {
         acceptUnsigned: options.acceptUnsignedApprovals ?? false,
@@ -157,12 +162,28 @@ async function choosePorts(options: ExecutorOptions, deps: ExecutorDeps): Promis
     site: { workplace, launcher, log },
     spools: new SpoolDirectory(join(stateDir, 'spool'), limits.spoolBytes),
     signer: deps.signer ?? readReceiptSigner(executorId, stateDir),
-    journal: deps.journal ?? openSqliteJournal(join(stateDir, 'journal.sqlite'), { clock }),
+    journal,
     clock,
     log,
     noteTrial: createTrialLog(log),
   };
 }
+
+async function openJournal(
+  { stateDir, receiptRetentionDays }: ExecutorOptions,
+  given: Journal | undefined,
+  clock: Clock,
+  log: Log,
+): Promise<Journal> {
+  const journal = given ?? openSqliteJournal(join(stateDir, 'journal.sqlite'), { clock });
+  if (receiptRetentionDays === undefined) return journal;
+  const archive = Archive.open(join(stateDir, archiveDirectory), clock);
+  if (await reconcileArchive(archive, journal)) log.warn({ epoch: journal.epoch }, olderJournal);
+  return withArchive(journal, archive, receiptRetentionDays);
+}
+
+const olderJournal =
+  'the journal is older than the receipts beside it: was it restored? It begins a new epoch, and nothing from before counts';
 
 /** What commands run in and as. */
 interface ChosenWorkplace {

@@ -75,7 +75,7 @@ export function createMint(ports: MintPorts): Mint {
     const submission = readStored(submissionJson);
     const limits = narrowLimits(limitsOf(row, ports), submission?.options.limits ?? {});
     const approvals = fromStoredApprovals(row.approvals_json);
-    const granted = { audience: peer.name, approvals, submission, limits };
+    const granted = { audience: peer.name, epoch: peer.epoch, approvals, submission, limits };
     const { ticketId, ticketJson } = signTicket(row, granted, ports);
     return {
       ...seat,
@@ -98,6 +98,8 @@ export function createMint(ports: MintPorts): Mint {
 interface Terms {
   /** The one executor that may redeem it. */
   readonly audience: string;
+  /** Of that executor; empty where it names none. */
+  readonly epoch: string;
   readonly approvals: readonly Buffer[];
   readonly submission: Submission | undefined;
   readonly limits: GrantedLimits;
@@ -105,7 +107,7 @@ interface Terms {
 
 function signTicket(
   row: Mintable,
-  { audience, approvals, submission, limits }: Terms,
+  { audience, epoch, approvals, submission, limits }: Terms,
   { gateId, signer, clock, limits: { offerDeadlineSec } }: MintPorts,
 ): Pick<Placement, 'ticketId' | 'ticketJson'> {
   const now = clock.now();
@@ -122,6 +124,7 @@ function signTicket(
     principal: row.principal,
     approval_ids: [...new Set(approvalIds(approvals))],
     ...(submission === undefined ? {} : { submission_sha256: submissionSha256(submission) }),
+    ...(epoch === '' ? {} : { executor_epoch: epoch }),
     grant: { receipt_version: row.receipt_version as ReceiptVersion, limits },
     not_before: toTimestamp(now),
     expires_at: toTimestamp(new Date(now.getTime() + lifeMs)),

@@ -20,6 +20,8 @@ export class Peer {
   readonly slots: number;
   readonly executionMode: string;
   readonly receiptKeyId: string;
+  /** Of its journal: its tickets name it. Empty: it is older than that. */
+  readonly epoch: string;
   /** Executions offered to it or running on it. */
   readonly assigned = new Set<string>();
   readonly #policies: ReadonlySet<string>;
@@ -40,6 +42,7 @@ export class Peer {
     this.slots = Math.max(0, hello.slots);
     this.executionMode = hello.executionMode;
     this.receiptKeyId = hello.receiptKeyId;
+    this.epoch = hello.epoch;
     this.#policies = new Set(hello.policySha256s);
     this.#way = way;
   }

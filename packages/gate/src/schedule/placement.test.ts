@@ -36,6 +36,18 @@ describe('placement', () => {
     expect(third.offered).toEqual([]);
   });
 
+  it('names the epoch of its executor in the ticket, of one that has told it', async () => {
+    const executor = test.executor('e1', { slots: 5 });
+    await executor.connect([], { epoch: 'e'.repeat(32) });
+    const epochOf = async () => {
+      const { ticketJson } = await executor.next('offer', await place());
+      return JSON.parse(ticketJson.toString()).executor_epoch;
+    };
+    expect(await epochOf()).toBe('e'.repeat(32));
+    await executor.connect(executor.offered);
+    expect(await epochOf()).toBeUndefined();
+  });
+
   it('tells what was placed where', async () => {
     await test.connected('e1', { labels: { pool: 'a' } });
     const executionId = await place();

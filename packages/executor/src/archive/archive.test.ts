@@ -1,0 +1,220 @@
+import {
+  appendFileSync,
+  copyFileSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
+import { toTimestamp } from '@csc-fleet/common/encoding';
+import { type ChainLink, sealChained } from '@csc-fleet/common/evidence';
+import { type ReceiptV02, receiptSha256 } from '@csc-fleet/common/receipt';
+import { makeContract } from '@csc-fleet/test-kit/contract';
+import { openWorkbench } from '@csc-fleet/test-kit/executor/workbench';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { type Journal, openSqliteJournal } from '../journal/index.ts';
+import { Archive, reconcileArchive, withArchive } from './archive.ts';
+import { archiveDirectory, readArchive } from './segments.ts';
+
+const minute = 60_000;
+const signer = createSigner(generateKeyPair().seed, 'host-1-key');
+
+let directory: string;
+let receipts: string;
+let now: Date;
+let journal: Journal;
+
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'csc-archive-'));
+  receipts = join(directory, 'receipts');
+  now = new Date('2026-11-27T10:00:00Z');
+  journal = await open();
+});
+
+afterEach(async () => {
+  await journal.close();
+  rmSync(directory, { recursive: true });
+});
+
+const clock = { now: () => now };
+const journalFile = () => join(directory, 'journal.sqlite');
+const segment = () => join(receipts, '2026-11.log');
+
+async function open(): Promise<Journal> {
+  const plain = openSqliteJournal(journalFile(), { clock });
+  const archive = Archive.open(receipts, clock);
+  await reconcileArchive(archive, plain);
+  return withArchive(plain, archive, 30);
+}
+
+async function reopened(between: () => void = () => undefined): Promise<void> {
+  await journal.close();
+  between();
+  journal = await open();
+}
+
+function receipt(name: string): ReceiptV02 {
+  return {
+    receipt_version: 'csc.receipt.v0.2',
+    contract_id: name,
+    execution_id: name,
+    contract_sha256: 'a'.repeat(64),
+    status: 'blocked',
+    started_at: toTimestamp(now),
+    ended_at: toTimestamp(now),
+    policy_profile: 'tests',
+    executor_id: 'host-1',
+    commands: [],
+    ended: 'refused',
+    approvals: [],
+  };
+}
+
+const use = (name: string) => ({
+  ticketId: `ticket-${name}`,
+  executionId: name,
+  notBefore: now,
+  expiresAt: new Date(+now + minute),
+});
+const sealing = (version: ReceiptV02['receipt_version'] | 'csc.receipt.v0.1') => ({ version, signer, now });
+
+async function run(name: string, version: 'csc.receipt.v0.1' | 'csc.receipt.v0.2' = 'csc.receipt.v0.2') {
+  await journal.redeem({ ...use(name), draft: '', redeemedAt: now, approvals: [] });
+  const seal = (link: ChainLink) => ({
+    ...sealChained(receipt(name), sealing(version), link),
+    outputLogLength: 0,
+  });
+  return journal.finish(name, seal);
+}
+
+async function refuse(name: string) {
+  const seal = (link: ChainLink) => sealChained(receipt(name), sealing('csc.receipt.v0.2'), link);
+  return journal.refuse({ ...use(name), refusedAt: now, seal });
+}
+
+const archived = () => [...readArchive(receipts)].map((it) => it.receipt);
+const names = () => archived().map((it) => it.execution_id);
+
+describe('the archive of a host’s receipts', () => {
+  it('has every outcome in the order of the chain, in the form that the chain has, after the gate has it', async () => {
+    await run('a');
+    await refuse('b');
+    await run('c', 'csc.receipt.v0.1');
+    // Not in this order.
+    for (const name of ['c', 'a', 'b']) await journal.acknowledge(name);
+    const chain = archived();
+    expect(chain.map(({ execution_id: id, sequence }) => [id, sequence])).toEqual([
+      ['a', 1],
+      ['b', 2],
+      ['c', 3],
+    ]);
+    expect(chain.map((it) => it.previous_receipt_sha256)).toEqual([
+      undefined,
+      ...chain.slice(0, -1).map(receiptSha256),
+    ]);
+    expect(journal.unacknowledged()).toEqual([]);
+    expect(statSync(segment()).mode & 0o077).toBe(0);
+    await reopened();
+    await run('d');
+    await journal.acknowledge('d');
+    expect(names()).toEqual(['a', 'b', 'c', 'd']);
+  });
+
+  it('keeps what the gate has acknowledged in the journal until it is certainly on this disk', async () => {
+    await run('a');
+    renameSync(receipts, `${receipts}-gone`);
+    writeFileSync(receipts, '');
+    await expect(journal.acknowledge('a')).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    expect(journal.unacknowledged()).toEqual(['a']);
+    rmSync(receipts);
+    renameSync(`${receipts}-gone`, receipts);
+    await journal.acknowledge('a');
+    expect(journal.unacknowledged()).toEqual([]);
+    expect(names()).toEqual(['a']);
+  });
+
+  it.each<[string, (path: string, whole: number) => void]>([
+    ['half a record', (path) => truncateSync(path, statSync(path).size - 7)],
+    ['a length and nothing', (path, whole) => truncateSync(path, whole + 4)],
+    ['half a length', (path, whole) => truncateSync(path, whole + 2)],
+    [
+      'zeros for what was not written',
+      (path, whole) => {
+        const { size } = statSync(path);
+        truncateSync(path, whole + 4);
+        appendFileSync(path, Buffer.alloc(size - whole - 4));
+      },
+    ],
+    ['nothing', (path, whole) => truncateSync(path, whole)],
+  ])('after a power cut has left %s, is made whole from the journal', async (_what, cut) => {
+    await run('a');
+    await journal.acknowledge('a');
+    const whole = statSync(segment()).size;
+    await run('b');
+    await refuse('c');
+    await reopened(() => cut(segment(), whole));
+    expect(names()).toEqual(['a', 'b', 'c']);
+    await run('d');
+    await journal.acknowledge('d');
+    expect(names()).toEqual(['a', 'b', 'c', 'd']);
+  });
+
+  it('shows a journal that is older than itself, which begins a new epoch and forgets no ticket', async () => {
+    await run('a');
+    await journal.acknowledge('a');
+    const copy = join(directory, 'copy.sqlite');
+    const { epoch } = journal;
+    await reopened(() => copyFileSync(journalFile(), copy));
+    expect(journal.epoch).toBe(epoch);
+    await run('b');
+    await journal.acknowledge('b');
+    const used = use('b');
+    now = new Date(+now + 1000);
+    await reopened(() => {
+      copyFileSync(copy, journalFile());
+      for (const end of ['-wal', '-shm']) rmSync(`${journalFile()}${end}`, { force: true });
+    });
+    expect(journal.epoch).not.toBe(epoch);
+    expect(journal.findObjection(used)).toMatchObject({ code: 'TICKET_EXPIRED' });
+    await run('c');
+    await journal.acknowledge('c');
+    const [, , last] = archived();
+    expect([last?.executor_epoch, last?.sequence]).toEqual([journal.epoch, 1]);
+    expect(last).not.toHaveProperty('previous_receipt_sha256');
+  });
+
+  it('goes by whole months, once the last day of each is old enough, and not by a clock that goes back', async () => {
+    await run('a');
+    now = new Date('2026-12-31T23:59:59Z');
+    await run('b');
+    await journal.acknowledge('b');
+    now = new Date('2026-11-28T00:00:00Z');
+    await run('c');
+    for (const name of ['a', 'c']) await journal.acknowledge(name);
+    expect(names()).toEqual(['a', 'b', 'c']);
+    await journal.prune(new Date('2026-12-30T00:00:00Z'));
+    now = new Date('2027-01-30T00:00:00Z');
+    while ((await journal.prune(now)) > 0) {}
+    expect(names()).toEqual(['a', 'b', 'c']);
+    now = new Date('2027-01-31T00:00:00Z');
+    while ((await journal.prune(now)) > 0) {}
+    expect(names()).toEqual([]);
+  });
+});
+
+it('an executor that is told to keep its receipts has them after its gate has', async () => {
+  const bench = await openWorkbench({ executor: { receiptRetentionDays: 400 } });
+  onTestFinished(() => bench.close());
+  const ids = [makeContract(bench.workspace, [{}]), makeContract(bench.workspace, [{ network: 'full' }])].map(
+    (contract) => bench.gate.offer(contract, bench.policy),
+  );
+  for (const id of ids) await bench.gate.receipt(id);
+  await bench.restart();
+  const kept = [...readArchive(join(bench.stateDir, archiveDirectory))].map((it) => it.receipt.execution_id);
+  expect(kept.sort()).toEqual(ids.sort());
+});

@@ -1,0 +1,259 @@
+import { closeSync, constants, fsyncSync, openSync, rmSync, truncateSync } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from '@csc-fleet/common/encoding';
+import { CscError, isCscError } from '@csc-fleet/common/errors';
+import type { ReceiptTexts } from '@csc-fleet/common/evidence';
+import { makeDirectory } from '@csc-fleet/common/files';
+import type { Journal } from '../journal/index.ts';
+import { listSegments, readArchived, readRecords, segmentEnd, toRecord, toSegmentName } from './segments.ts';
+
+const dayMs = 24 * 60 * 60 * 1000;
+
+/** The place of a receipt in the chains of a host. */
+interface Place {
+  readonly epoch: string;
+  readonly sequence: number;
+}
+
+/**
+ * Every signed outcome of a host, in the order of its chain, in files that are only ever added to: whatever a gate says
+ * that it has, the host still shows it for as long as its owner wants that.
+ */
+export class Archive {
+  readonly #directory: string;
+  readonly #clock: Clock;
+  #last: Place | undefined;
+  #waiting: Buffer[] = [];
+  #writing: Promise<void> | undefined;
+  #segment: Segment | undefined;
+
+  private constructor(directory: string, clock: Clock, last: Place | undefined) {
+    this.#directory = directory;
+    this.#clock = clock;
+    this.#last = last;
+  }
+
+  /**
+   * Opens the archive in a directory, which is made where it is not there; what a power cut has left of a last record is
+   * taken away. Throws FILE_UNREADABLE, FILE_UNWRITABLE or RECEIPT_INVALID.
+   */
+  static open(directory: string, clock: Clock): Archive {
+    makeDirectory(directory, { mode: 0o700 });
+    return new Archive(directory, clock, cutTail(directory));
+  }
+
+  /** The newest receipt in it; undefined where there is none. */
+  get last(): Place | undefined {
+    return this.#last;
+  }
+
+  /**
+   * Adds the next receipt of a chain; one that is there already is left out. It is written soon, and is certainly on disk
+   * once `durable` has resolved.
+   */
+  add({ epoch, sequence }: Place, receiptJson: Uint8Array): void {
+    if (this.#last?.epoch === epoch && sequence <= this.#last.sequence) return;
+    this.#last = { epoch, sequence };
+    this.#waiting.push(toRecord(receiptJson));
+  }
+
+  /** Resolves once everything that was added would outlast a power cut. Rejects with STORE_UNAVAILABLE: it may be called again. */
+  async durable(): Promise<void> {
+    while (this.#waiting.length > 0 || this.#writing !== undefined) {
+      this.#writing ??= this.#write().finally(() => {
+        this.#writing = undefined;
+      });
+      await this.#writing;
+    }
+  }
+
+  /** Takes away the segments whose last receipt is older than that. Gives how many are gone. */
+  prune(retentionDays: number): number {
+    const before = this.#clock.now().getTime() - retentionDays * dayMs;
+    const old = listSegments(this.#directory).filter((name) => segmentEnd(name) <= before);
+    for (const name of old) rmSync(join(this.#directory, name));
+    return old.length;
+  }
+
+  async close(): Promise<void> {
+    await this.durable().catch(() => undefined);
+    await this.#segment?.file.close();
+  }
+
+  async #write(): Promise<void> {
+    // What the same turn still brings is on disk with it.
+    await new Promise((resolve) => setImmediate(resolve));
+    const records = this.#waiting;
+    this.#waiting = [];
+    try {
+      const segment = await this.#open();
+      const bytes = Buffer.concat(records);
+      // At a place of its own: what an attempt that failed has left is written over.
+      await writeWhole(segment.file, bytes, segment.length);
+      await segment.file.datasync();
+      segment.length += bytes.length;
+    } catch (cause) {
+      this.#waiting = [...records, ...this.#waiting];
+      throw new CscError('STORE_UNAVAILABLE', "this host's receipts cannot be kept: look at its disk", {
+        cause,
+      });
+    }
+  }
+
+  async #open(): Promise<Segment> {
+    const due = toSegmentName(this.#clock.now());
+    const current = this.#segment;
+    if (current !== undefined && current.name >= due) return current;
+    // A clock that goes back must not put a receipt before those that are there.
+    const newest = listSegments(this.#directory).at(-1) ?? due;
+    const name = [newest, due].sort().at(-1) ?? due;
+    const file = await open(join(this.#directory, name), constants.O_RDWR | constants.O_CREAT, 0o600);
+    const { size: length } = await file.stat();
+    syncDirectory(this.#directory);
+    await current?.file.close();
+    this.#segment = { name, file, length };
+    return this.#segment;
+  }
+}
+
+interface Segment {
+  readonly name: string;
+  readonly file: FileHandle;
+  /** Of what is certainly there. */
+  length: number;
+}
+
+async function writeWhole(file: FileHandle, bytes: Buffer, at: number): Promise<void> {
+  for (let written = 0; written < bytes.length; ) {
+    const { bytesWritten } = await file.write(bytes, written, bytes.length - written, at + written);
+    written += bytesWritten;
+  }
+}
+
+// A new segment outlasts a power cut only with its name.
+function syncDirectory(directory: string): void {
+  const file = openSync(directory, 'r');
+  try {
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** The place of the newest receipt that is whole; what follows it in its segment is cut off. */
+function cutTail(directory: string): Place | undefined {
+  for (const name of listSegments(directory).reverse()) {
+    const path = join(directory, name);
+    let whole = 0;
+    let last: Place | undefined;
+    let before: { readonly bytes: Buffer; readonly end: number } | undefined;
+    for (const record of readRecords(path)) {
+      whole = before?.end ?? 0;
+      before = record;
+    }
+    if (before !== undefined) last = readPlace(before.bytes, name);
+    if (last !== undefined && before !== undefined) whole = before.end;
+    truncateSync(path, whole);
+    if (last !== undefined) return last;
+  }
+  return undefined;
+}
+
+// Of the last record the content may be missing, too: the journal has it until it is certainly here.
+function readPlace(bytes: Buffer, name: string): Place | undefined {
+  try {
+    return placeOf(bytes, name);
+  } catch (error) {
+    if (isCscError(error, 'RECEIPT_INVALID')) return undefined;
+    throw error;
+  }
+}
+
+function placeOf(receiptJson: Uint8Array, from: string): Place | undefined {
+  const { executor_epoch: epoch, sequence } = readArchived(Buffer.from(receiptJson), from).receipt;
+  return epoch === undefined || sequence === undefined ? undefined : { epoch, sequence };
+}
+
+/**
+ * Brings journal and archive in line at a start. What the journal has signed and the archive has not is added; the gate has
+ * acknowledged none of it. Where the archive has more of this epoch than the journal knows, the journal is an older copy
+ * of itself: it begins a new epoch, so that nothing that it has forgotten runs again. Gives whether it did.
+ */
+export async function reconcileArchive(archive: Archive, journal: Journal): Promise<boolean> {
+  const { last } = archive;
+  const known = journal.head()?.sequence ?? 0;
+  const isOlder = last !== undefined && last.epoch === journal.epoch && last.sequence > known;
+  if (isOlder) await journal.beginEpoch();
+  else addMissing(archive, journal);
+  await archive.durable();
+  return isOlder;
+}
+
+function addMissing(archive: Archive, journal: Journal): void {
+  const owed = journal.unacknowledged().flatMap((executionId) => {
+    const texts = journal.receiptOf(executionId);
+    const chained = texts === undefined ? undefined : inChain(texts);
+    const place = chained === undefined ? undefined : placeOfAny(chained);
+    return chained === undefined || place?.epoch !== journal.epoch ? [] : [{ place, chained }];
+  });
+  owed.sort((one, other) => one.place.sequence - other.place.sequence);
+  for (const { place, chained } of owed) archive.add(place, chained);
+}
+
+// A v0.1 receipt from before there was a chain stands in none.
+function placeOfAny(receiptJson: Uint8Array): Place | undefined {
+  return readPlace(Buffer.from(receiptJson), 'the journal');
+}
+
+/** The form of a receipt that stands in the chain. */
+function inChain({ receiptJson, originalJson }: ReceiptTexts): Uint8Array {
+  return originalJson ?? receiptJson;
+}
+
+/**
+ * The journal, which forgets a receipt only once the archive has it for certain.
+ * @param retentionDays how long the archive keeps it
+ */
+export function withArchive(journal: Journal, archive: Archive, retentionDays: number): Journal {
+  return {
+    ...journal,
+    get epoch() {
+      return journal.epoch;
+    },
+    async refuse(refusal) {
+      let place: Place | undefined;
+      const texts = await journal.refuse({
+        ...refusal,
+        seal: (link) => {
+          place = link;
+          return refusal.seal(link);
+        },
+      });
+      if (place !== undefined) archive.add(place, inChain(texts));
+      return texts;
+    },
+    async finish(executionId, seal) {
+      let place: Place | undefined;
+      const finished = await journal.finish(executionId, (link) => {
+        place = link;
+        return seal(link);
+      });
+      if (place !== undefined) archive.add(place, inChain(finished));
+      return finished;
+    },
+    async acknowledge(executionId) {
+      await archive.durable();
+      await journal.acknowledge(executionId);
+    },
+    async prune(now) {
+      const gone = await journal.prune(now);
+      if (gone === 0) archive.prune(retentionDays);
+      return gone;
+    },
+    async close() {
+      await archive.close();
+      await journal.close();
+    },
+  };
+}
