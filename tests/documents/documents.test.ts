@@ -115,6 +115,15 @@ describe('what the documents name', () => {
     expect(parts.filter((part) => !sources.includes(part))).toEqual([]);
     expect(parts.length).toBeGreaterThan(20);
   });
+
+  it('docs/threat-model.md names test files that there are, in short too', () => {
+    const files = listed('*.test.ts');
+    const named = [...read('docs/threat-model.md').matchAll(/`([\w./-]+\.test\.ts)`/g)].map(
+      ([, it = '']) => it,
+    );
+    expect(named.filter((name) => !files.some((file) => `/${file}`.endsWith(`/${name}`)))).toEqual([]);
+    expect(named.length).toBeGreaterThan(20);
+  });
 });
 
 // Made by a build, or on the disk of a gate.

@@ -1,2 +1,1 @@
-export { executorKeySchema } from './schema.ts';
-export { type ExecutorKeyStatement, parseExecutorKey } from './statement.ts';
+export { type ExecutorKeyStatement, executorKeySchema, parseExecutorKey } from './statement.ts';

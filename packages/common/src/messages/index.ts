@@ -74,4 +74,6 @@ export { Timestamp } from '../gen/google/protobuf/timestamp.ts';
 export { BadRequest, ErrorInfo, RetryInfo } from '../gen/google/rpc/error_details.ts';
 export { Status } from '../gen/google/rpc/status.ts';
 export { toDuration, toMilliseconds } from './duration.ts';
-export { maxOfferedApprovals } from './offer.ts';
+
+/** Approvals that an executor takes with an offer. */
+export const maxOfferedApprovals = 64;

@@ -8,11 +8,15 @@ import { parseStrictYaml } from '../yaml/index.ts';
 /** What an entry of revoked.yaml may be about. */
 export const revocationKinds = ['principal', 'key', 'host', 'execution', 'profile'] as const;
 
-/** What becomes of runs that are under way. */
-const runningMember = oneOf(['finish', 'end']).default('finish').meta({
-  description:
-    'Whether runs that it meets go on to their end, or are ended at once, with a receipt that says so.',
-});
+// A revocation and a freeze say the same of a stop: since when, why, and what becomes of runs that are under way.
+const stopMembers = {
+  since: timestamp,
+  reason: boundedText({ min: 1, max: 500 }),
+  running: oneOf(['finish', 'end']).default('finish').meta({
+    description:
+      'Whether runs that it meets go on to their end, or are ended at once, with a receipt that says so.',
+  }),
+};
 
 const entry = z.strictObject({
   kind: oneOf(revocationKinds),
@@ -20,9 +24,7 @@ const entry = z.strictObject({
     description:
       'A principal’s whole SPIFFE id, a key id, an executor’s id, an execution id or a profile’s name.',
   }),
-  since: timestamp,
-  reason: boundedText({ min: 1, max: 500 }),
-  running: runningMember,
+  ...stopMembers,
 });
 
 /** The rules of revoked.yaml. */
@@ -34,9 +36,7 @@ export const revokedSchema = z
   .meta({ title: 'CSC revocations v0.1', description: 'Whom and what hosts run nothing for any more.' });
 
 const frozen = z.strictObject({
-  since: timestamp,
-  reason: boundedText({ min: 1, max: 500 }),
-  running: runningMember,
+  ...stopMembers,
 });
 
 /** The rules of freeze.yaml. */

@@ -6,7 +6,7 @@ import {
   ExecutorLinkService as Generated,
   type PushOutputRequest,
 } from '../gen/csc/link/v1/link.ts';
-import { maxOfferedApprovals } from '../messages/offer.ts';
+import { maxOfferedApprovals } from '../messages/index.ts';
 
 /** csc.link.v1.ExecutorLink, with codecs that copy no more output than they must and unpack no more approvals than count. */
 export const ExecutorLinkService = {

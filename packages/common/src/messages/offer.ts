@@ -1,2 +1,0 @@
-/** Approvals that an executor takes with an offer. */
-export const maxOfferedApprovals = 64;
