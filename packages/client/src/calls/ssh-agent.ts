@@ -14,6 +14,7 @@ const signResponse = 14;
 const answerMs = 120_000;
 const maxAnswerBytes = 256 * 1024;
 
+/** What signs submissions with a key that the SSH agent holds, and which key that is. */
 export interface AgentKey extends SubmissionSigner {
   /** `SHA256:` and base64 without padding, as ssh-add -l shows it. */
   readonly fingerprint: string;
