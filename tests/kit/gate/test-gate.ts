@@ -120,7 +120,7 @@ export class TestGate {
   }
 
   #word(): OwnersWord {
-    return { policies: this.policies, bindings: this.#options.bindings ?? bindings, version: 1 };
+    return { policies: this.policies, bindings: this.#options.bindings ?? bindings };
   }
 
   get gate(): Gate {

@@ -115,13 +115,15 @@ class RepositoryOwners implements HostOwners {
   // One after the other, as a mirror is written by one at a time; and whoever asks while another waits gets that one's
   // answer, so that a gate cannot have a host do nothing else.
   refresh(): Promise<void> {
-    this.#next ??= this.#work.then(async () => {
+    if (this.#next !== undefined) return this.#next;
+    const next = this.#work.then(() => {
       this.#next = undefined;
-      await this.#refresh();
-      await sleep(restMs, undefined, { ref: false });
+      return this.#refresh();
     });
-    this.#work = this.#next;
-    return this.#next;
+    this.#next = next;
+    // Nobody waits for the rest, which keeps no process alive either.
+    this.#work = next.then(() => sleep(restMs, undefined, { ref: false }));
+    return next;
   }
 
   onChange(listener: (word: OwnersWord) => void): void {

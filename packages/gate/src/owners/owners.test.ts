@@ -117,8 +117,12 @@ describe('what the owners have stopped', () => {
     const { executionId } = await test.submit(makeContract());
     const next = makePolicy('default', { max_timeout_sec: 61 });
     await test.publish({ policies: createPolicySet([next, makePolicy('wide'), makePolicy('limited')]) });
-    // New ones wait for the host, which is about to hear of it, and are not turned away.
+    // New ones wait for the host, which is about to hear of it, and are not turned away; also while it comes back.
     expect((await test.submit(makeContract())).state).toBe(ExecutionState.QUEUED);
+    executor.disconnect();
+    expect((await test.submit(makeContract())).state).toBe(ExecutionState.QUEUED);
+    test.clock.advance(10_000);
+    await expect(test.submit(makeContract())).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR', 'none is'));
     expect(await test.state(executionId)).toBe(ExecutionState.QUEUED);
     const updated = await test.connected('e2', { policySha256s: [next.sha256] });
     const offer = await updated.next('offer', executionId);

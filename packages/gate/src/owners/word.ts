@@ -45,11 +45,8 @@ export interface Owners {
   whyStopped(subject: StopSubject): string | undefined;
   /** False where the host would refuse it: it is revoked, or bindings or hosts.yaml say that this does not run there. */
   mayRunOn(host: HostSubject, subject: StopSubject): boolean;
-  /**
-   * The policy that this one took the place of when it was published: a host that has that one still is about to have
-   * this one. Undefined where there was none, or where no repository tells hosts by itself.
-   */
-  predecessor(policySha256: string): string | undefined;
+  /** True where hosts hear of what is new by themselves, and then say Hello once more. */
+  tellsHosts(): boolean;
 }
 
 /** The owners' word, which may be another one at any time: everybody who holds a part of it sees that at once. */
@@ -63,32 +60,19 @@ export interface ReloadableOwners extends Owners {
 export function createOwners(first: OwnersWord): ReloadableOwners {
   const policies = createReloadablePolicySet(first.policies, { keepReplaced: true });
   const bindings = createReloadableBindings(first.bindings);
-  const predecessors = new Map<string, string>();
   let word = first;
   return {
     policies,
     bindings,
     whyStopped: (subject) => whyStopped(word, subject),
     mayRunOn: (host, subject) => mayRunOn(word, host, subject),
-    predecessor: (sha256) => predecessors.get(sha256),
+    tellsHosts: () => word.version !== undefined,
     replace: (next) => {
-      if (next.version !== undefined) {
-        predecessors.clear();
-        for (const [now, before] of replacedPolicies(word.policies, next.policies))
-          predecessors.set(now, before);
-      }
       policies.replace(next.policies);
       bindings.replace(next.bindings);
       word = next;
     },
   };
-}
-
-function replacedPolicies(before: PolicySet, after: PolicySet): [now: string, before: string][] {
-  return after.all().flatMap(({ policy, sha256 }) => {
-    const old = before.byName(policy.name);
-    return old === undefined || old.sha256 === sha256 ? [] : [[sha256, old.sha256]];
-  });
 }
 
 function whyStopped({ freeze, revocations }: OwnersWord, subject: StopSubject): string | undefined {

@@ -1,6 +1,7 @@
 import { CscError, quoteBriefly } from '@csc-fleet/common/errors';
 import type { Identity } from '@csc-fleet/common/identity';
 import type { ConnectResponse, Hello } from '@csc-fleet/common/messages';
+import { hasLabels } from '@csc-fleet/common/owners';
 import type { Owners } from '../owners/index.ts';
 import type { NewExecution } from '../store/tables.ts';
 
@@ -32,6 +33,8 @@ export class Peer {
   heardAt = 0;
   /** It is stopping, and takes nothing more over this connection. */
   draining = false;
+  /** Until when it may be about to say Hello once more, with other policies; milliseconds of the monotonic clock. */
+  renewsUntil = 0;
   /** Is left alone for a while, over whichever connection: see Rests. */
   paused = false;
 
@@ -58,10 +61,11 @@ export class Peer {
 
   /** True where it has every label asked for and holds the policy. */
   fits(selector: Readonly<Record<string, string>>, policySha256: string): boolean {
-    return (
-      this.#policies.has(policySha256) &&
-      Object.entries(selector).every(([name, value]) => this.labels[name] === value)
-    );
+    return this.#policies.has(policySha256) && this.hasLabels(selector);
+  }
+
+  hasLabels(selector: Readonly<Record<string, string>>): boolean {
+    return hasLabels(this.labels, selector);
   }
 
   send(message: NonNullable<ConnectResponse['message']>): void {
@@ -102,17 +106,24 @@ export function requirementOf(
 }
 
 /** What the owners say of where something runs. */
-export type PlacingOwners = Pick<Owners, 'mayRunOn' | 'predecessor'>;
+export type PlacingOwners = Pick<Owners, 'mayRunOn' | 'tellsHosts'>;
+
+// For what a host fetches when it hears of something new, and its next Hello.
+const renewalMs = 10_000;
 
 const shownPeers = 8;
 
 /** The executors that are connected now. */
 export class Peers {
   readonly #peers = new Map<string, Peer>();
+  /** Those that have gone, to say Hello once more. */
+  readonly #renewing = new Map<string, Peer>();
   readonly #owners: PlacingOwners;
+  readonly #monotonicMs: () => number;
 
-  constructor(owners: PlacingOwners) {
+  constructor(owners: PlacingOwners, monotonicMs: () => number) {
     this.#owners = owners;
+    this.#monotonicMs = monotonicMs;
   }
 
   get(id: string): Peer | undefined {
@@ -121,11 +132,38 @@ export class Peers {
 
   add(peer: Peer): void {
     this.#peers.set(peer.id, peer);
+    this.#renewing.delete(peer.id);
+    // It asks for something new as soon as it is connected.
+    if (this.#owners.tellsHosts()) this.#expectRenewal(peer);
+  }
+
+  /** Every executor was told that there is something new: what each holds will be another matter in a moment. */
+  expectRenewals(): void {
+    for (const peer of this.#peers.values()) this.#expectRenewal(peer);
+  }
+
+  #expectRenewal(peer: Peer): void {
+    peer.renewsUntil = this.#monotonicMs() + renewalMs;
+  }
+
+  #isRenewing({ renewsUntil }: Peer): boolean {
+    return renewsUntil > this.#monotonicMs();
+  }
+
+  #known(): Peer[] {
+    return [...this.#peers.values(), ...[...this.#renewing.values()].filter((it) => this.#isRenewing(it))];
+  }
+
+  /** Also where it is about to tell what it holds: what is submitted meanwhile waits, and is not turned away. */
+  #fitsSoon(peer: Peer, { selector, policySha256 }: Requirement): boolean {
+    return this.#isRenewing(peer) ? peer.hasLabels(selector) : peer.fits(selector, policySha256);
   }
 
   /** Forgets the peer unless another connection of the same executor has taken its place. */
   remove(peer: Peer): void {
-    if (this.#peers.get(peer.id) === peer) this.#peers.delete(peer.id);
+    if (this.#peers.get(peer.id) !== peer) return;
+    this.#peers.delete(peer.id);
+    if (this.#isRenewing(peer)) this.#renewing.set(peer.id, peer);
   }
 
   all(): IterableIterator<Peer> {
@@ -149,13 +187,10 @@ export class Peers {
 
   /** Throws NO_MATCHING_EXECUTOR, with what there is instead, where no connected executor could ever run it. */
   checkMatch(requirement: Requirement): void {
-    const { selector, policySha256, policyProfile, principal } = requirement;
-    const former = this.#owners.predecessor(policySha256);
-    const holds = (peer: Peer): boolean =>
-      peer.fits(selector, policySha256) || (former !== undefined && peer.fits(selector, former));
+    const { selector, policyProfile, principal } = requirement;
     let isBarred = false;
-    for (const peer of this.#peers.values()) {
-      if (peer.resting || !holds(peer)) continue;
+    for (const peer of this.#known()) {
+      if (peer.resting || !this.#fitsSoon(peer, requirement)) continue;
       if (this.#mayRunOn(peer, requirement)) return;
       isBarred = true;
     }

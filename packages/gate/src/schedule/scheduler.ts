@@ -38,7 +38,7 @@ export class Scheduler {
 
   constructor(ports: SchedulerPorts) {
     this.#ports = ports;
-    this.peers = new Peers(ports.owners);
+    this.peers = new Peers(ports.owners, ports.monotonicMs);
     const onRested = guarded(() => this.place(), ports.onError);
     this.rests = new Rests(this.peers, ports.monotonicMs, onRested);
   }

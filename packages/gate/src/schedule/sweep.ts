@@ -65,11 +65,23 @@ async function sweep(ports: SweepPorts, awaySince: Map<string, number>): Promise
       );
     } else if (state === ExecutionState.QUEUED && queueEnds !== null && new Date(queueEnds) <= now) {
       if (!scheduler.withdraw(execution.id)) continue;
-      await finisher.unstarted(execution, ExecutionState.EXPIRED, 'no executor was free in time');
+      await finisher.unstarted(
+        execution,
+        ExecutionState.EXPIRED,
+        `no executor was free in time${lastSaid(execution)}`,
+      );
     } else if (state === ExecutionState.OFFERED || state === ExecutionState.RUNNING) {
       await sweepAway(ports, execution, awaySince, now);
     }
   }
+}
+
+// Why it is in the queue again, where it has been out of it.
+function lastSaid({ events }: LiveExecution): string {
+  const queued = events.findLast(({ event }) => event?.$case === 'queued')?.event;
+  return queued?.$case !== 'queued' || queued.value.reason === ''
+    ? ''
+    : `; the last that was said: ${queued.value.reason}`;
 }
 
 async function sweepAway(

@@ -108,6 +108,7 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
     }),
     ownersChanged: async () => {
       const { scheduler } = parts;
+      scheduler.peers.expectRenewals();
       for (const peer of scheduler.peers.all()) peer.send({ $case: 'policyChanged', value: {} });
       await reconsider(parts);
       scheduler.place();

@@ -1,0 +1,147 @@
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { connect, type GateClient } from '@csc-fleet/client';
+import { createSigner } from '@csc-fleet/common/crypto';
+import { ExecutionState } from '@csc-fleet/common/messages';
+import { type ExecutorOptions, type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
+import { testPolicy } from '@csc-fleet/test-kit/policy';
+import { frozen, TestRepository } from '@csc-fleet/test-kit/policy-repository';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const alice = 'spiffe://csc.local/client/alice';
+const submitter = createSigner(Buffer.alloc(32, 7), 'alice-1');
+
+const bindings = (policies: readonly string[]) => ({
+  bindings_version: 'csc.bindings.v0.2',
+  bindings: [{ identity: alice, policies }],
+  submitters: [
+    {
+      principal: alice,
+      keys: [{ key_id: 'alice-1', public_key: Buffer.from(submitter.publicKey).toString('base64') }],
+    },
+  ],
+});
+
+// No refresh by itself within the test: who hears of something new has been told.
+const from = (source: string): Pick<ExecutorOptions, 'config'> => ({
+  config: {
+    policies: undefined,
+    policy_repository: { root: 'root.json', from: source, refresh_sec: 3600 },
+  },
+});
+const named = (name: string, source: string): ExecutorOptions => ({
+  name,
+  labels: { host: name },
+  ...from(source),
+});
+const away = named('away', 'gate');
+const frozenHost = named('frozen', 'copy');
+const rolledBack = named('rolled-back', 'gate');
+
+let fleet: Fleet;
+let owners: TestRepository;
+let client: GateClient;
+
+beforeAll(async () => {
+  fleet = await startFleet({
+    gate: {
+      policies: undefined,
+      bindings: undefined,
+      policy_repository: { directory: 'owners', root: 'root.json', refresh_sec: 3600 },
+    },
+    executors: [away, frozenHost, rolledBack],
+    prepare: (directory) => {
+      owners = new TestRepository(join(directory, 'owners'));
+      owners.publish({
+        'policies/tests.yaml': testPolicy(join(directory, 'workspace')),
+        'bindings.yaml': bindings(['tests']),
+      });
+      writeFileSync(join(directory, 'root.json'), owners.root);
+      cpSync(owners.published(''), join(directory, 'copy'), { recursive: true });
+    },
+  });
+  client = connect({ address: fleet.address, tls: fleet.tls('alice'), submitter });
+});
+afterAll(async () => {
+  client.close();
+  await fleet[Symbol.asyncDispose]();
+});
+
+/** Publishes, and has the gate look: resolves once it has taken it, and these hosts, which it tells. */
+async function publish(
+  files: Parameters<TestRepository['publish']>[0],
+  hosts: readonly string[] = [],
+): Promise<void> {
+  const services = [fleet.gate, ...hosts.map((host) => fleet.executor(host))];
+  const taken = services.map((it) => it.waitFor(/the owners have published something/, it.log.length));
+  owners.publish(files);
+  fleet.gate.child.kill('SIGHUP');
+  await Promise.all(taken);
+}
+
+const run = (host: string, policyProfile = '', queueTimeoutMs = 20_000) =>
+  client.run(fleet.contract({ argv: ['echo', 'up'] }), {
+    selector: { host },
+    policyProfile,
+    queueTimeoutMs,
+  });
+
+const published = (host: string): Promise<unknown> =>
+  fleet.executor(host).waitFor(/the owners have published something new/);
+
+describe('a roll-out over three hosts', () => {
+  it('reaches each of them, or stops it', async () => {
+    await Promise.all(['away', 'frozen', 'rolled-back'].map(published));
+    const first = await Promise.all(['away', 'frozen', 'rolled-back'].map((host) => run(host)));
+    expect(first.map(({ receipt }) => receipt)).toEqual(
+      first.map(() => expect.objectContaining({ status: 'success', policy_version: 1 })),
+    );
+
+    // What the disks of three hosts look like that were away, cut off, and restored from a backup.
+    const state = (host: string, path: string) => join(fleet.directory, `executor-${host}`, path);
+    for (const { name } of [away, frozenHost, rolledBack]) await fleet.executor(name).stop();
+    cpSync(state('rolled-back', 'policy'), join(fleet.directory, 'backup'), { recursive: true });
+    const wide = testPolicy(fleet.workspace, { name: 'wide' });
+    await publish({ 'policies/wide.yaml': wide, 'bindings.yaml': bindings(['tests', 'wide']) });
+    await fleet.startExecutor(rolledBack);
+    await published('rolled-back');
+    await fleet.executor('rolled-back').stop();
+    rmSync(state('rolled-back', 'policy'), { recursive: true });
+    cpSync(join(fleet.directory, 'backup'), state('rolled-back', 'policy'), { recursive: true });
+    rmSync(join(fleet.directory, 'copy'), { recursive: true });
+    const current = state('frozen', 'policy/current.json');
+    const { refreshed_at: _, ...rest } = JSON.parse(readFileSync(current, 'utf8'));
+    const twoDaysAgo = new Date(Date.now() - 2 * 86_400_000).toISOString();
+    writeFileSync(current, JSON.stringify({ ...rest, refreshed_at: twoDaysAgo }));
+
+    await Promise.all([away, frozenHost, rolledBack].map((it) => fleet.startExecutor(it)));
+    await Promise.all(['away', 'rolled-back'].map(published));
+    for (const host of ['away', 'rolled-back']) {
+      expect((await run(host, 'wide')).receipt).toMatchObject({ status: 'success', policy_version: 2 });
+    }
+    // It waits for the host to hear something, which this one does not.
+    expect(await run('frozen', '', 500)).toMatchObject({
+      execution: { state: ExecutionState.EXPIRED, error: expect.stringContaining('POLICY_STALE') },
+      receipt: { status: 'expired' },
+    });
+  });
+
+  it('ends what runs, and starts nothing more, once the owners have frozen the fleet', async () => {
+    const started = Promise.withResolvers<void>();
+    const running = client.run(fleet.contract({ argv: ['sh', '-c', 'echo up; sleep 600'] }), {
+      selector: { host: 'away' },
+      handlers: { onStdout: () => started.resolve() },
+    });
+    await started.promise;
+    const end = { ...frozen, frozen: { ...frozen.frozen, running: 'end' } };
+    await publish({ 'freeze.yaml': end }, ['away']);
+    const { receipt } = await running;
+    expect(receipt).toMatchObject({ status: expect.not.stringMatching('success') });
+    await expect(run('away')).rejects.toMatchObject({
+      code: 'NOT_PERMITTED',
+      message: expect.stringContaining('EMERGENCY_DENY_ALL'),
+    });
+    await publish({ 'freeze.yaml': { freeze_version: frozen.freeze_version } }, ['away']);
+    expect((await run('away')).receipt).toMatchObject({ status: 'success', policy_version: 4 });
+  });
+});
