@@ -126,8 +126,15 @@ describe('what the documents name', () => {
   });
 });
 
-// Made by a build, or on the disk of a gate.
-const generated: ReadonlySet<string> = new Set(['packages/cli/dist', 'spool/', 'output/']);
+// Made by a build, or on the disk of a gate or an executor.
+const generated: ReadonlySet<string> = new Set([
+  'packages/cli/dist',
+  'spool/',
+  'output/',
+  'receipts/',
+  'policy/',
+  'pki/',
+]);
 
 describe('what programs import', () => {
   const entries = [
