@@ -153,7 +153,12 @@ function executorFile(file: string) {
 
 /** Reads an executor's config file. Throws FILE_UNREADABLE, or CONFIG_INVALID with every fault. */
 export function readExecutorConfig(file: string): ExecutorConfig {
-  return readConfig(file, executorFile(file).transform(toExecutorConfig));
+  return readConfig(
+    file,
+    executorFile(file)
+      .superRefine(checkPolicySource, { when: () => true })
+      .transform(toExecutorConfig),
+  );
 }
 
 function toExecutorConfig(
@@ -161,7 +166,6 @@ function toExecutorConfig(
   context: z.core.$RefinementCtx,
 ): ExecutorConfig {
   const { gate, limits, slots, enforce, requireSignedSubmissions, ...rest } = camelKeys(config);
-  checkOnePolicySource(rest, requireSignedSubmissions, context);
   const {
     stdout_bytes: stdoutBytes,
     stderr_bytes: stderrBytes,
@@ -182,22 +186,19 @@ function toExecutorConfig(
   };
 }
 
-function checkOnePolicySource(
-  { policies, policyRepository }: Pick<ExecutorConfig, 'policies' | 'policyRepository'>,
-  requireSigned: boolean | undefined,
-  context: z.core.$RefinementCtx,
-): void {
+// Beside the other faults, so that all come at once: the value may be anything.
+function checkPolicySource(value: unknown, context: z.core.$RefinementCtx): void {
+  const file: Record<string, unknown> = { ...(typeof value === 'object' ? value : {}) };
   const fault = (path: string, message: string): void =>
     context.addIssue({ code: 'custom', path: [path], message });
-  if (policies === undefined && policyRepository === undefined)
-    fault('policy_repository', 'is missing: name the owners’ repository here, or a plain folder in policies');
-  if (policies !== undefined && policyRepository !== undefined)
-    fault('policies', 'must not stand beside policy_repository: leave out the one that does not count');
-  if (policies !== undefined && requireSigned === true)
-    fault(
-      'require_signed_submissions',
-      'takes a policy_repository, whose bindings say which keys sign for whom',
-    );
+  const [isPlain, isSigned] = [file['policies'] !== undefined, file['policy_repository'] !== undefined];
+  if (!isPlain && !isSigned)
+    fault('policies', 'is required; or, instead of it, the owners’ policy_repository');
+  if (isPlain && isSigned) fault('policies', 'must not stand beside policy_repository: leave it out');
+  if (isPlain && file['require_signed_submissions'] === true) {
+    const message = 'takes a policy_repository, whose bindings say which keys sign for whom';
+    fault('require_signed_submissions', message);
+  }
 }
 
 // A slot without a user would never be used; it is the operator's to say which of the two numbers is meant.
