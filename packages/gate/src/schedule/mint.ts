@@ -98,7 +98,7 @@ export function createMint(ports: MintPorts): Mint {
 interface Terms {
   /** The one executor that may redeem it. */
   readonly audience: string;
-  /** Of that executor; empty where it names none. */
+  /** Of that executor; empty where it names none, as those before 0.3. */
   readonly epoch: string;
   readonly approvals: readonly Buffer[];
   readonly submission: Submission | undefined;
@@ -123,13 +123,22 @@ function signTicket(
     policy_profile: row.policy_profile,
     principal: row.principal,
     approval_ids: [...new Set(approvalIds(approvals))],
-    ...(submission === undefined ? {} : { submission_sha256: submissionSha256(submission) }),
-    ...(epoch === '' ? {} : { executor_epoch: epoch }),
+    ...whatItKnows(epoch, submission),
     grant: { receipt_version: row.receipt_version as ReceiptVersion, limits },
     not_before: toTimestamp(now),
     expires_at: toTimestamp(new Date(now.getTime() + lifeMs)),
   };
   return { ticketId: ticket.ticket_id, ticketJson: signArtifact(ticket, signer, now) };
+}
+
+// An executor of the release before refuses a ticket with members that it does not know; it asks for no submission, either.
+function whatItKnows(
+  epoch: string,
+  submission: Submission | undefined,
+): Pick<UnsignedTicket, 'executor_epoch' | 'submission_sha256'> {
+  if (epoch === '') return {};
+  if (submission === undefined) return { executor_epoch: epoch };
+  return { executor_epoch: epoch, submission_sha256: submissionSha256(submission) };
 }
 
 // A policy that is not held here any more can narrow nothing; an executor that holds it still does.

@@ -73,7 +73,9 @@ const rejected = (code: string, message: RegExp = /./) =>
 describe('a signed submission', () => {
   it('goes to the host as it came, named by the ticket and with the terms that it says', async () => {
     await open();
-    const executor = await test.connected('e1', { labels: { tier: 'build' } });
+    const executor = test.executor('e1', { labels: { tier: 'build' } });
+    const epoch = 'e'.repeat(32);
+    await executor.connect([], { epoch });
     const contract = makeContract();
     const overrides: Partial<UnsignedSubmission> = {
       policy_profile: 'limited',
@@ -92,6 +94,7 @@ describe('a signed submission', () => {
     expect(ticket).toMatchObject({
       principal: agent,
       submission_sha256: submissionSha256(parsed),
+      executor_epoch: epoch,
       policy_profile: 'limited',
       grant: {
         receipt_version: 'csc.receipt.v0.1',
@@ -99,6 +102,19 @@ describe('a signed submission', () => {
         limits: { ...policyLimits, memory_bytes: policyLimits.memory_bytes / 2, open_files: 64 },
       },
     });
+  });
+
+  it('runs on a host of the release before, whose ticket holds nothing that it does not know', async () => {
+    await open();
+    const executor = await test.connected('e1');
+    const contract = makeContract();
+    const { executionId } = await test.submit(contract, { submissionJson: submission(contract) });
+    const offer = await executor.next('offer', executionId);
+    const ticket = orThrow(parseTicket(offer.ticketJson), 'TICKET_INVALID', 'the ticket');
+    for (const member of ['submission_sha256', 'executor_epoch', 'policy_version'])
+      expect(ticket).not.toHaveProperty(member);
+    await executor.finish(offer);
+    expect(await test.state(executionId)).toBe(ExecutionState.SUCCEEDED);
   });
 
   it('is with its execution after a restart', async () => {
