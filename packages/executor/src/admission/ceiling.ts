@@ -22,7 +22,7 @@ export interface CeilingRequest {
 /** One rule of the ceiling: what a command asks for beyond it. The path is a member of the command. */
 type CeilingRule = (command: Command, ceiling: HostCeiling, request: CeilingRequest) => readonly Fault[];
 
-const rules: readonly CeilingRule[] = [checkPrograms, checkPaths, checkNetwork, checkSecrets];
+const rules: readonly CeilingRule[] = [judgePrograms, judgePaths, judgeNetwork, judgeSecrets];
 
 class UnderCeiling {
   protected readonly step = 'admitted';
@@ -74,7 +74,7 @@ export function admitUnderCeiling(
 /** Throws HOST_CEILING_EXCEEDED with all that the contract asks for beyond the ceiling. */
 export function checkCeiling(contract: CommandContract, ceiling: HostCeiling, request: CeilingRequest): void {
   const faults = [
-    ...checkPrincipal(ceiling, request),
+    ...judgePrincipal(ceiling, request),
     ...contract.commands.flatMap((command, index) =>
       rules
         .flatMap((rule) => rule(command, ceiling, request))
@@ -87,18 +87,18 @@ export function checkCeiling(contract: CommandContract, ceiling: HostCeiling, re
   });
 }
 
-function checkPrincipal({ principals }: HostCeiling, { principal }: CeilingRequest): readonly Fault[] {
+function judgePrincipal({ principals }: HostCeiling, { principal }: CeilingRequest): readonly Fault[] {
   if (principals === undefined || principal === undefined) return [];
   if (principals.some((pattern) => matchesPattern(pattern, principal))) return [];
   return [{ path: 'actor', message: `was submitted by ${principal}, for whom this host runs nothing` }];
 }
 
-function checkPrograms(command: Command, ceiling: HostCeiling, request: CeilingRequest): readonly Fault[] {
+function judgePrograms(command: Command, ceiling: HostCeiling, request: CeilingRequest): readonly Fault[] {
   const { inlineCode } = ceiling;
   return argvs(command).flatMap((argv, index) => {
     const member = command.exec === undefined ? `pipeline.segments[${index}].argv` : 'exec.argv';
     const rules = { allowCommands: request.allowCommands, inlineCode, piped: index > 0 };
-    return [...judgeCommand(argv, rules), ...checkNames(argv, ceiling)].map(({ path, message }) => ({
+    return [...judgeCommand(argv, rules), ...judgeNames(argv, ceiling)].map(({ path, message }) => ({
       path: `${member}${path}`,
       message,
     }));
@@ -106,7 +106,7 @@ function checkPrograms(command: Command, ceiling: HostCeiling, request: CeilingR
 }
 
 /** What a wrapper runs, the owner must have named as well. */
-function checkNames(argv: readonly string[], { commands }: HostCeiling): readonly Fault[] {
+function judgeNames(argv: readonly string[], { commands }: HostCeiling): readonly Fault[] {
   if (commands === undefined) return [];
   const names = [argv, ...unwrap(argv)].map(([name = '']) => name);
   return names.flatMap((name, index) => {
@@ -117,7 +117,7 @@ function checkNames(argv: readonly string[], { commands }: HostCeiling): readonl
   });
 }
 
-function checkPaths(command: Command, { pathRoots }: HostCeiling): readonly Fault[] {
+function judgePaths(command: Command, { pathRoots }: HostCeiling): readonly Fault[] {
   const declared = [
     ['cwd', command.cwd] as const,
     ...command.read_paths.map((path, index) => [`read_paths[${index}]`, path] as const),
@@ -131,7 +131,7 @@ function checkPaths(command: Command, { pathRoots }: HostCeiling): readonly Faul
     }));
 }
 
-function checkNetwork(
+function judgeNetwork(
   command: Command,
   ceiling: HostCeiling,
   { approvals }: CeilingRequest,
@@ -145,7 +145,7 @@ function checkNetwork(
   return [{ path: 'network', message }];
 }
 
-function checkSecrets({ secret_refs: wanted }: Command, { secrets }: HostCeiling): readonly Fault[] {
+function judgeSecrets({ secret_refs: wanted }: Command, { secrets }: HostCeiling): readonly Fault[] {
   return wanted.flatMap((name, index) =>
     secrets.includes(name)
       ? []
