@@ -75,7 +75,11 @@ async function startFleet(stage: Stage, mode: 'hardened' | 'local', services: Se
     return service.ready;
   };
   const [, address = ''] = await start('gate', stage.gateConfig, /listening on (127\.0\.0\.1:\d+)/);
-  await start('executor', stage.writeExecutorConfig(address, mode), /connected to the gate/);
+  await start(
+    'executor',
+    stage.writeExecutorConfig(address, mode),
+    /the owners have published something new[\s\S]*connected to the gate/,
+  );
   return address;
 }
 
@@ -90,6 +94,7 @@ async function playScenes(
   const env = {
     ...process.env,
     XDG_STATE_HOME: `${stage.directory}/state`,
+    XDG_CONFIG_HOME: `${stage.directory}/config`,
     CSC_GATE: address,
     CSC_CA: pki('ca.pem'),
     CSC_CERT: pki('client-alice.pem'),
@@ -122,6 +127,7 @@ function describeStage(stage: Stage, mode: string, address: string, paint: Paint
     paint('bold', 'A gate and an executor, each a process of its own, on this machine'),
     `  the gate listens on ${address}, with mutual TLS; whoever calls has a certificate`,
     '  the executor has dialled the gate and listens on no port',
+    '  policies are signed by the fleet’s owners, and submissions by alice: the executor verifies both, and believes no gate',
     mode === 'local'
       ? paint('yellow', '  LOCAL MODE: no sandbox; what runs has all rights of this user')
       : '  whatever runs, runs in a sandbox that shows what its contract declares and nothing else',

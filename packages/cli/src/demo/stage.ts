@@ -1,9 +1,23 @@
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { defaultKeyId, generateKeyPair } from '@csc-fleet/common/crypto';
+import {
+  createSigner,
+  defaultKeyId,
+  generateKeyPair,
+  readOwnSigner,
+  type Signer,
+  toBase64,
+} from '@csc-fleet/common/crypto';
+import {
+  addFile,
+  initRepository,
+  publishStaged,
+  rootBytes,
+  signStaged,
+} from '@csc-fleet/common/policy-repository';
 import { resolveJobUsers } from '@csc-fleet/sandbox/host';
-import { demoBindings, demoPolicies } from './material.ts';
+import { demoBindings, demoPolicies, demoPrincipal } from './material.ts';
 
 /** A key pair of the demo, in files. */
 export interface StageKey {
@@ -42,11 +56,7 @@ export async function setStage(): Promise<Stage> {
   await createDevelopmentPki(join(directory, 'pki'), { clients: ['alice'], executors: [hostName] });
   const gateKey = makeKey(gateName, write);
   const hostKey = makeKey(hostName, write);
-  mkdirSync(join(directory, 'policies'), { mode: 0o700 });
-  for (const [name, policy] of Object.entries(demoPolicies(workspace))) {
-    write(`policies/${name}.yaml`, toYaml(policy));
-  }
-  write('bindings.yaml', toYaml(demoBindings));
+  publishPolicies(directory, workspace, logIn(directory, write));
   return {
     directory,
     workspace,
@@ -58,6 +68,31 @@ export async function setStage(): Promise<Stage> {
     write,
     [Symbol.dispose]: () => rmSync(directory, { recursive: true, force: true, maxRetries: 3 }),
   };
+}
+
+// As csc login leaves it, for the csc submit of the scenes.
+function logIn(directory: string, write: Stage['write']): Signer {
+  const key = write('submitter.key', generateKeyPair().privatePem);
+  mkdirSync(join(directory, 'config', 'csc'), { recursive: true, mode: 0o700 });
+  write('config/csc/submitters.json', toYaml({ [demoPrincipal]: { key_file: key } }));
+  return readOwnSigner(key, demoPrincipal);
+}
+
+// As csc policy init --local does it: gate and host take from here whatever they decide by.
+function publishPolicies(directory: string, workspace: string, submitter: Signer): void {
+  const repository = join(directory, 'policy-repository');
+  const now = new Date();
+  const owner = createSigner(generateKeyPair().seed, 'owner');
+  const online = createSigner(generateKeyPair().seed, 'online');
+  const role = { publicKeys: [owner.publicKey], threshold: 1 };
+  initRepository(repository, { root: role, targets: role, online: online.publicKey }, now);
+  for (const [name, policy] of Object.entries(demoPolicies(workspace)))
+    addFile(repository, `policies/${name}.yaml`, Buffer.from(toYaml(policy)));
+  const key = { key_id: submitter.keyId, public_key: toBase64(submitter.publicKey) };
+  addFile(repository, 'bindings.yaml', Buffer.from(toYaml(demoBindings(key))));
+  signStaged(repository, owner, now);
+  publishStaged(repository, online, now);
+  writeFileSync(join(repository, 'root.json'), rootBytes(repository), { mode: 0o644 });
 }
 
 // JSON is YAML.
@@ -99,8 +134,7 @@ function gateConfig(directory: string): object {
     listen: '127.0.0.1:0',
     data_dir: join(directory, 'gate'),
     tls: { ca: 'pki/ca.pem', cert: 'pki/gate.pem', key: 'pki/gate.key' },
-    policies: 'policies',
-    bindings: 'bindings.yaml',
+    policy_repository: { directory: 'policy-repository', root: 'policy-repository/root.json' },
     signing_key: `${gateName}.key`,
     accept_unsigned_approvals: true,
   };
@@ -111,7 +145,7 @@ function executorConfig(directory: string, address: string, mode: 'hardened' | '
     gate: { address },
     tls: { ca: 'pki/ca.pem', cert: `pki/executor-${hostName}.pem`, key: `pki/executor-${hostName}.key` },
     trusted_gate_keys: 'gate/gate-keys.json',
-    policies: 'policies',
+    policy_repository: { root: 'policy-repository/root.json', from: 'gate' },
     state_dir: join(directory, 'executor'),
     signing_key: `${hostName}.key`,
     labels: { os: process.platform, demo: 'yes' },
