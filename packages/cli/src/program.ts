@@ -39,6 +39,12 @@ const entries: readonly Entry[] = [
     load: async () => (await import('./commands/verify-receipt.ts')).defineVerifyReceipt,
   },
   {
+    name: 'receipts',
+    group: onThisMachine,
+    summary: 'verify the receipts that executors keep, and that none is missing',
+    load: async () => (await import('./commands/receipts.ts')).defineReceipts,
+  },
+  {
     name: 'doctor',
     group: onThisMachine,
     summary: 'tell whether this host can run contracts in a sandbox, and what to do if not',

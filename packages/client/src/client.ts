@@ -1,6 +1,7 @@
 import type { KeyEntry, KeyRing } from '@csc-fleet/common/crypto';
 import { CscError, quoteBriefly } from '@csc-fleet/common/errors';
 import type { SubmissionSigner } from '@csc-fleet/common/evidence';
+import { parseCertificates } from '@csc-fleet/common/evidence';
 import {
   type ChannelCredentials,
   channelOptions,
@@ -29,7 +30,7 @@ import {
 } from './calls/calls.ts';
 import type { ContractInput, SubmitOptions } from './calls/request.ts';
 import { readSubmitterKey, type Submitter } from './calls/submitter.ts';
-import { createConnection } from './connection/connection.ts';
+import { type Connection, createConnection } from './connection/connection.ts';
 import {
   type FollowOptions,
   follow,
@@ -40,7 +41,15 @@ import {
 } from './run/run.ts';
 import type { ExecutionEvent, OutputItem } from './stream/items.ts';
 import { type ReadOutputOptions, readOutput, type WatchOptions, watch } from './stream/read.ts';
-import { createKnownExecutors, type KnownExecutors, knownKeys, pinnedKeys } from './verify/keys.ts';
+import { createSeenChains, type SeenChains } from './verify/chains.ts';
+import {
+  certifiedKeys,
+  createKnownExecutors,
+  type KeySource,
+  type KnownExecutors,
+  knownKeys,
+  pinnedKeys,
+} from './verify/keys.ts';
 import { type VerifiedReceipt, verifyFromSource } from './verify/verify-receipt.ts';
 
 /**
@@ -100,6 +109,13 @@ export type ConnectOptions = {
   readonly address: string;
   /** The executors' receipt keys with their owners, pinned: no other key counts. Absent: trust on first use. */
   readonly executorKeys?: KeyRing | undefined;
+  /**
+   * The CA that certifies executors' receipt keys, PEM: a receipt counts with a certificate of it that the receipt itself
+   * brings, or with a pinned key. No gate is asked whose an executor's key is. Absent: pins, or trust on first use.
+   */
+  readonly fleetCa?: string | Uint8Array | undefined;
+  /** What was met of executors' chains: a receipt must not contradict an earlier one. Absent: what this client meets. */
+  readonly seenChains?: SeenChains | undefined;
   /** Without pins: the executors that were met before. Absent: those that this client meets. */
   readonly knownExecutors?: KnownExecutors | undefined;
   /**
@@ -155,9 +171,14 @@ export function connect(options: ConnectOptions): GateClient {
     isUnconnected: connection.isUnconnected,
     onRetry: (error: CscError, delayMs: number) => options.onReconnect?.(error, delayMs),
   };
-  const { executorKeys: pinned, knownExecutors: known = createKnownExecutors() } = options;
-  const keys = pinned === undefined ? knownKeys(known, connection) : pinnedKeys(pinned, connection);
+  const keys = { ...chooseKeys(options, connection), seen: options.seenChains ?? createSeenChains() };
   return createClient({ connection, reconnect, keys, submitter: toSubmitter(options) });
+}
+
+function chooseKeys(options: ConnectOptions, connection: Connection): KeySource {
+  const { executorKeys: pinned, knownExecutors: known = createKnownExecutors(), fleetCa } = options;
+  if (fleetCa !== undefined) return certifiedKeys(parseCertificates(fleetCa, 'fleetCa'), pinned, connection);
+  return pinned === undefined ? knownKeys(known, connection) : pinnedKeys(pinned, connection);
 }
 
 function toSubmitter(options: ConnectOptions): Submitter | undefined {

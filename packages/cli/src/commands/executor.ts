@@ -13,6 +13,7 @@ import { runService } from '../action/service.ts';
 import { writeFileWhole } from '../files/write-file.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, type Paint, plainLine } from '../terminal/text.ts';
+import { defineExecutorReceipts } from './receipts.ts';
 
 const help = `
 It dials the gate and listens on no port. SIGTERM drains it: what runs may end; a second one ends that too.
@@ -54,6 +55,7 @@ export function defineExecutor(command: Command): void {
     .option('--json', 'with --explain: as JSON')
     .addHelpText('after', help);
   defineKeys(command);
+  defineExecutorReceipts(command);
   act<[Options]>(
     command,
     async ({ config, checkConfig = false, explain: contract, policy, json = false }) => {

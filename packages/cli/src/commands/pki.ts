@@ -22,6 +22,11 @@ Examples:
   $ csc pki issue executor build-2 --dir pki
 `;
 
+const certifyHelp = `
+Example:
+  $ csc pki certify host-1.json --dir pki        makes pki/receipt-host-1.pem: receipt_certificate in executor.yaml
+`;
+
 export function definePki(command: Command): void {
   command.description('Make a CA and certificates for development and small installations.');
   const init = command
@@ -48,6 +53,15 @@ export function definePki(command: Command): void {
     .option('--json', 'print what was made as JSON')
     .addHelpText('after', issueHelp);
   act<['client' | 'executor', string, PkiIssueOptions]>(issue, issueInto);
+  const certify = command
+    .command('certify')
+    .summary('certify executors’ receipt keys')
+    .description('Certify the receipt keys of executors, so that who pins the CA need ask no gate for them.')
+    .argument('<keys...>', 'what csc executor keys --export has written on each host')
+    .requiredOption('--dir <dir>', 'the directory that csc pki init made')
+    .option('--json', 'print what was made as JSON')
+    .addHelpText('after', certifyHelp);
+  act<[string[], PkiCertifyOptions]>(certify, certifyKeys);
 }
 
 export interface PkiInitOptions {
@@ -93,6 +107,22 @@ export async function issueInto(
   const names = role === 'client' ? { clients: [name] } : { executors: [name] };
   const pki = await extendPki(options.dir, { ...names, trustDomain: options.trustDomain });
   return report(pki, options.json ?? false);
+}
+
+export interface PkiCertifyOptions {
+  readonly dir: string;
+  readonly json?: true;
+}
+
+/** Certifies the keys of key ring files. Throws CONFIG_INVALID where one has no executor as its owner. */
+export async function certifyKeys(files: readonly string[], options: PkiCertifyOptions): Promise<number> {
+  const { dir, json } = options;
+  const { certifyReceiptKey } = await import('@csc-fleet/common/pki');
+  const { readKeyRing } = await import('@csc-fleet/common/crypto');
+  const created: string[] = [];
+  for (const { owner = '', publicKey } of files.flatMap((file) => readKeyRing(file).entries()))
+    created.push(await certifyReceiptKey(dir, owner, publicKey));
+  return report({ ca: join(dir, 'ca.pem'), created }, json ?? false);
 }
 
 // Loaded once it is needed: it takes as long as all else that a command loads.

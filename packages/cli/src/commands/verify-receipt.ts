@@ -1,7 +1,6 @@
-import { createKeyRing, type KeyRing, readKeyRing, readPublicKey } from '@csc-fleet/common/crypto';
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
-import { verifyReceiptFor } from '@csc-fleet/common/evidence';
+import { type ReceiptTexts, verifyReceiptFor } from '@csc-fleet/common/evidence';
 import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
 import type { Command } from 'commander';
 import { act, errorDocument } from '../action/act.ts';
@@ -9,6 +8,7 @@ import { exitCodes } from '../action/exit-codes.ts';
 import { readInput } from '../files/read-input.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine, plainText } from '../terminal/text.ts';
+import { addTrustOptions, hasOneTrust, readTrust, type TrustOptions } from './receipts.ts';
 
 const help = `
 Exit codes: 0 valid, 1 not valid or not readable.
@@ -16,6 +16,7 @@ Exit codes: 0 valid, 1 not valid or not readable.
 Examples:
   $ csc verify-receipt out/receipt.json --public-key build-1.pub --key-id build-1-3f2a9c0d1e4b5a68
   $ csc verify-receipt out/receipt.json --keys keys.json        a key ring: validity and revocation count
+  $ csc verify-receipt out/receipt.json --ca fleet-ca.pem       it brings a certificate of its key
   $ csc get EXECUTION --receipt-out receipt.json                fetches one and verifies it
 `;
 
@@ -23,34 +24,36 @@ export function defineVerifyReceipt(command: Command): void {
   command
     .description('Verify a receipt’s Ed25519 signature. Receipts of the Python reference runner verify too.')
     .argument('<receipt>', 'signed receipt, JSON; - is standard input')
-    .option('--public-key <file>', 'Ed25519 public key: 32 raw bytes, or SPKI PEM')
-    .option('--key-id <id>', 'the id that this key signs under')
-    .option('--keys <file>', 'a key ring file, instead of the two above')
-    .option('--json', 'print the result as JSON')
-    .addHelpText('after', help);
-  act<[string, VerifyOptions]>(command, (receipt, options) => {
-    const one = options.publicKey !== undefined && options.keyId !== undefined;
-    if (one === (options.keys !== undefined)) {
-      command.error('error: --public-key and --key-id are needed, or --keys instead of both');
-    }
-    return verifyReceiptFile(receipt, options);
+    .argument('[original]', 'of a v0.1 receipt: the v0.2 one that it is a projection of');
+  addTrustOptions(command).option('--json', 'print the result as JSON').addHelpText('after', help);
+  act<[string, string | undefined, VerifyOptions]>(command, (receipt, original, options) => {
+    if (!hasOneTrust(options))
+      command.error('error: --public-key and --key-id are needed, or --keys or --ca instead of both');
+    return verifyReceiptFile(receipt, options, original);
   });
 }
 
-export interface VerifyOptions {
-  readonly publicKey?: string;
-  readonly keyId?: string;
-  /** A key ring file, instead of the two above. */
-  readonly keys?: string;
+export interface VerifyOptions extends TrustOptions {
   readonly json?: true;
 }
 
-/** Prints VALID, or INVALID with the reason. Resolves to 0 or 1; throws only where a file cannot be read. */
-export async function verifyReceiptFile(path: string, options: VerifyOptions): Promise<number> {
-  const bytes = await readInput(path, artifactBytes.receipt);
-  const keys = readKeys(options);
+/**
+ * Prints VALID, or INVALID with the reason. Resolves to 0 or 1; throws only where a file cannot be read.
+ * @param original the file of a v0.1 receipt's v0.2 original
+ */
+export async function verifyReceiptFile(
+  path: string,
+  options: VerifyOptions,
+  original?: string,
+): Promise<number> {
+  const receiptJson = await readInput(path, artifactBytes.receipt);
+  const texts: ReceiptTexts =
+    original === undefined
+      ? { receiptJson }
+      : { receiptJson, originalJson: await readInput(original, artifactBytes.receipt) };
+  const ringFor = readTrust(options);
   try {
-    const { receipt } = verifyReceiptFor({}, bytes, keys);
+    const { receipt } = verifyReceiptFor({}, texts, ringFor(texts));
     await (options.json === true ? writeJson(toValidJson(receipt)) : writeOut(describeValid(receipt)));
     return exitCodes.ok;
   } catch (error) {
@@ -60,11 +63,6 @@ export async function verifyReceiptFile(path: string, options: VerifyOptions): P
       : writeOut(describeInvalid(error)));
     return exitCodes.no;
   }
-}
-
-function readKeys({ publicKey, keyId, keys }: VerifyOptions): KeyRing {
-  if (keys !== undefined) return readKeyRing(keys);
-  return createKeyRing([{ keyId: keyId ?? '', publicKey: readPublicKey(publicKey ?? '') }]);
 }
 
 function toValidJson(receipt: ExecutionReceipt): object {

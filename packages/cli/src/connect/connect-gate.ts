@@ -43,7 +43,14 @@ export function connectGate(options: ConnectGateOptions, submitter?: SubmissionS
     ...gate,
     submitter,
     executorKeys: pinned,
-    knownExecutors: pinned === undefined ? lazily(() => remember(gate, options)) : undefined,
+    fleetCa:
+      options.fleetCa === undefined
+        ? undefined
+        : readBoundedFile(options.fleetCa, { maxBytes: maxPemBytes }).bytes,
+    knownExecutors:
+      pinned === undefined && options.fleetCa === undefined
+        ? lazily(() => remember(gate, options))
+        : undefined,
     onReconnect: (error) => {
       if (performance.now() - saidAt < quietMs) return;
       saidAt = performance.now();

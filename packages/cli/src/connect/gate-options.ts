@@ -19,6 +19,8 @@ export interface GateOptions {
   readonly as?: string;
   /** Key ring files: executors' receipts must verify with these keys. Empty: trust on first use. */
   readonly keys: readonly string[];
+  /** The CA that certifies executors' receipt keys, PEM. */
+  readonly fleetCa?: string;
   /** The file of the executors that were met before. */
   readonly knownExecutors?: string;
 }
@@ -34,7 +36,8 @@ The gate and your identity come from the options; what they leave out comes from
 --config (gate, ca, cert, key), then from CSC_GATE, CSC_CA, CSC_CERT and CSC_KEY.
 
 Receipts count only with a key that --keys names (csc executor keys --export writes such a file on each host). Without
---keys, the key of an executor's first receipt is remembered, and another one later is refused.
+--keys, the key of an executor's first receipt is remembered, and another one later is refused. With --fleet-ca, receipts
+bring certificates of that CA for their keys (csc pki certify), and no gate is asked.
 `;
 
 /** Adds the options of a command that needs to know who you are, and no gate. */
@@ -57,6 +60,7 @@ export function addGateOptions(command: Command): Command {
     .option('--pki <dir>', 'directory that csc pki init made, instead of --ca, --cert and --key')
     .option('--as <name>', 'with --pki: which client to be')
     .option('--keys <file>', 'executors’ keys, of csc executor keys --export; repeatable', append, [])
+    .option('--fleet-ca <file>', 'CA of executors’ receipt keys, PEM: no gate is asked for them')
     .option('--known-executors <file>', 'where to remember executors’ keys (default: $XDG_STATE_HOME/csc)');
 }
 
@@ -70,7 +74,7 @@ const fileSchema = z.strictObject({
   key: path.exactOptional(),
 });
 
-type SourceOptions = Omit<GateOptions, 'keys' | 'knownExecutors'>;
+type SourceOptions = Omit<GateOptions, 'keys' | 'fleetCa' | 'knownExecutors'>;
 
 function toPick(options: SourceOptions, env: NodeJS.ProcessEnv): (name: keyof Source) => string {
   const sources: Source[] = [

@@ -1,14 +1,25 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
-import { createKeyRing, createSigner, generateKeyPair, type KeyEntry } from '@csc-fleet/common/crypto';
+import {
+  createKeyRing,
+  createSigner,
+  generateKeyPair,
+  type KeyEntry,
+  type Signer,
+} from '@csc-fleet/common/crypto';
 import { sha256Tagged } from '@csc-fleet/common/encoding';
 import { isCscError } from '@csc-fleet/common/errors';
-import { sealChained } from '@csc-fleet/common/evidence';
+import { parseCertificates, sealChained } from '@csc-fleet/common/evidence';
 import { ExecutionState, OutputStream, Verdict } from '@csc-fleet/common/messages';
-import type { ReceiptV02 } from '@csc-fleet/common/receipt';
+import { certifyReceiptKey, createDevelopmentPki } from '@csc-fleet/common/pki';
+import type { ReceiptV02, ReceiptVersion } from '@csc-fleet/common/receipt';
 import { type Script, scriptedReceipt } from '@csc-fleet/test-kit/client/scripted-execution';
 import { ScriptedGate, toPublicKey } from '@csc-fleet/test-kit/client/scripted-gate';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { type ConnectOptions, connect } from '../client.ts';
+import { createSeenChains } from '../verify/chains.ts';
 import { createKnownExecutors } from '../verify/keys.ts';
 import type { RunOptions } from './run.ts';
 
@@ -285,5 +296,112 @@ describe('the executors’ keys', () => {
     const knownExecutors = createKnownExecutors();
     await refusal(run(await hostile({ receipt: { execution_id: 'exec-2' } }), { knownExecutors }));
     expect(await knownExecutors.keysOf(executorUri)).toEqual([]);
+  });
+});
+
+describe('a hostile gate, before a client that pins the CA of receipt keys', () => {
+  const owner = 'spiffe://csc.local/executor/host-2';
+  const executor = createSigner(generateKeyPair().seed, 'host-2-certified');
+  let pki: string;
+  let fleetCa: Buffer;
+  let certified: Signer;
+
+  const withCertificate = (file: string, of: Signer): Signer => ({
+    ...of,
+    certificates: parseCertificates(readFileSync(file), file).map(({ raw }) => raw.toString('base64')),
+  });
+  beforeAll(async () => {
+    pki = mkdtempSync(join(tmpdir(), 'csc-fleet-ca-'));
+    await createDevelopmentPki(pki, { executors: ['host-2'] });
+    fleetCa = readFileSync(join(pki, 'ca.pem'));
+    certified = withCertificate(await certifyReceiptKey(pki, owner, executor.publicKey), executor);
+  });
+  afterAll(() => rmSync(pki, { recursive: true }));
+
+  const link = { epoch: 'a'.repeat(32), sequence: 1, previousSha256: undefined };
+  function sealed(signer: Signer, version: ReceiptVersion = 'csc.receipt.v0.2', over: object = {}) {
+    const script = { contractSha256: sha, receipt: { executor_id: 'host-2', ...over } };
+    const receipt: ReceiptV02 = JSON.parse(scriptedReceipt(script, signer).toString());
+    return sealChained(receipt, { version, signer, now: new Date() }, link);
+  }
+
+  it.each(['csc.receipt.v0.1', 'csc.receipt.v0.2'] as const)('is not asked for keys: %s', async (version) => {
+    const gate = await hostile(sealed(certified, version));
+    expect(await run(gate, { fleetCa, receiptVersion: version })).toMatchObject({ exitCode: 0 });
+    expect(gate.keysAsked).toEqual([]);
+  });
+
+  it('cannot name a key for an executor, nor take the certificate off its receipt', async () => {
+    const gate = await hostile(sealed(otherSigner));
+    expect(await refusal(run(gate, { fleetCa }))).toBe('KEY_UNKNOWN');
+    const bare = await hostile(sealed(executor));
+    bare.keys.push(toPublicKey(executor, owner));
+    expect(await refusal(run(bare, { fleetCa }))).toBe('KEY_UNKNOWN');
+    const { receiptJson } = sealed(certified, 'csc.receipt.v0.1');
+    const v01 = await hostile({ receiptJson });
+    v01.keys.push(toPublicKey(executor, owner));
+    expect(await refusal(run(v01, { fleetCa, receiptVersion: 'csc.receipt.v0.1' }))).toBe('KEY_UNKNOWN');
+  });
+
+  it('cannot use a certificate for another key, of another executor, of another CA, for TLS, or that is over', async () => {
+    const thief = createSigner(generateKeyPair().seed, executor.keyId);
+    const other = mkdtempSync(join(tmpdir(), 'csc-fleet-ca-'));
+    onTestFinished(() => rmSync(other, { recursive: true }));
+    await createDevelopmentPki(other, { executors: ['host-2'] });
+    const elsewhere = await certifyReceiptKey(other, owner, thief.publicKey);
+    const stolen = { ...thief, certificates: certified.certificates ?? [] };
+    const named = await certifyReceiptKey(pki, 'spiffe://csc.local/executor/host-3', thief.publicKey);
+    const past = { now: () => new Date('2020-01-01T00:00:00Z') };
+    for (const signer of [
+      stolen,
+      withCertificate(elsewhere, thief),
+      withCertificate(named, thief),
+      withCertificate(join(pki, 'executor-host-2.pem'), executor),
+      withCertificate(await certifyReceiptKey(pki, owner, executor.publicKey, past), executor),
+    ]) {
+      const code = await refusal(run(await hostile(sealed(signer)), { fleetCa }));
+      expect(['RECEIPT_INVALID', 'SIGNATURE_INVALID']).toContain(code);
+    }
+  });
+});
+
+describe('a hostile gate, before a client that remembers executors’ chains', () => {
+  const hour = 3_600_000;
+  const epoch = 'a'.repeat(32);
+  const sealed = (sequence: number, previousSha256?: string, over: object = {}, now = new Date()) => {
+    const script = { contractSha256: sha, receipt: { executor_id: 'host-2', ...over } };
+    const receipt: ReceiptV02 = JSON.parse(scriptedReceipt(script, otherSigner).toString());
+    const sealing = { version: 'csc.receipt.v0.2', signer: otherSigner, now } as const;
+    return sealChained(receipt, sealing, { epoch, previousSha256, sequence });
+  };
+  const seenBy = async (...receipts: Partial<Script>[]): Promise<string> => {
+    const seenChains = createSeenChains();
+    for (const [index, script] of receipts.entries()) {
+      const code = await refusal(run(await hostile(script), { seenChains }));
+      if (index === receipts.length - 1) return code;
+      expect(code).toBe('it was believed');
+    }
+    return 'nothing was seen';
+  };
+
+  it('cannot show two receipts in one place, nor one that follows another than was shown', async () => {
+    const [seventh, other] = [sealed(7, 'b'.repeat(64)), sealed(7, 'b'.repeat(64), { runner_version: '0' })];
+    expect(await seenBy(seventh, other)).toBe('RECEIPT_INVALID');
+    expect(await seenBy(seventh, sealed(8, other.receiptSha256))).toBe('RECEIPT_INVALID');
+    expect(await seenBy(sealed(8, other.receiptSha256), seventh)).toBe('RECEIPT_INVALID');
+    const { receiptSha256 } = seventh;
+    // Those between are other clients'.
+    const honest = [seventh, seventh, sealed(8, receiptSha256), sealed(12, 'c'.repeat(64))];
+    expect(await seenBy(...honest)).toBe('it was believed');
+  });
+
+  it('cannot go back to an earlier state of a host, nor take a receipt out of its chain', async () => {
+    const late = new Date(Date.now() + hour);
+    expect(await seenBy(sealed(7, 'b'.repeat(64)), sealed(5, 'd'.repeat(64), {}, late))).toBe(
+      'RECEIPT_INVALID',
+    );
+    expect(await seenBy(sealed(7, 'b'.repeat(64)), sealed(5, 'd'.repeat(64)))).toBe('it was believed');
+    const bare = scriptedReceipt({ contractSha256: sha, receipt: { executor_id: 'host-2' } }, otherSigner);
+    expect(await seenBy(sealed(7, 'b'.repeat(64)), { receiptJson: bare })).toBe('RECEIPT_INVALID');
   });
 });

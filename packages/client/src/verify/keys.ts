@@ -1,15 +1,24 @@
 import { createKeyRing, type KeyEntry, type KeyRing } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
-import { findSigner } from '@csc-fleet/common/evidence';
+import {
+  certifiedKey,
+  claimedKeyId,
+  type FleetCa,
+  findSigner,
+  type ReceiptTexts,
+} from '@csc-fleet/common/evidence';
 import { getKeys } from '../calls/calls.ts';
 import type { Connection } from '../connection/connection.ts';
+import type { SeenChains } from './chains.ts';
 
 /** Where the public keys come from that receipts are verified with. */
 export interface KeySource {
-  /** A ring that holds `keyId` where it can be had at all. */
-  ringFor(keyId: string, signal?: AbortSignal): Promise<KeyRing>;
+  /** A ring that holds the key that this receipt says it is signed with, where that can be had at all. Throws RECEIPT_INVALID. */
+  ringFor(texts: ReceiptTexts, signal?: AbortSignal): Promise<KeyRing>;
   /** Told of the key that an executor's receipt has verified with; throws where that key must not count. */
   accept?(key: ExecutorKey): Promise<void>;
+  /** What executors' chains a receipt is held against. Absent: none. */
+  readonly seen?: SeenChains;
 }
 
 /**
@@ -17,11 +26,33 @@ export interface KeySource {
  * sign that nothing ran: that it refuses is the gate's own to say.
  */
 export function pinnedKeys(pinned: KeyRing, connection: Connection): KeySource {
+  const gates = keysOfGates(connection);
+  return {
+    ringFor: async (texts, signal) =>
+      pinned.find(claimedKeyId(texts.receiptJson)) === undefined ? gates.ringFor(texts, signal) : pinned,
+  };
+}
+
+/**
+ * Keys that the fleet's CA has certified, and those that are pinned beside it: what an executor has signed brings the proof
+ * of whose key it is, and the gate is not asked.
+ */
+export function certifiedKeys(ca: FleetCa, pinned: KeyRing | undefined, connection: Connection): KeySource {
+  const others = pinned === undefined ? keysOfGates(connection) : pinnedKeys(pinned, connection);
+  return {
+    ringFor: async (texts, signal) => {
+      const certified = certifiedKey(texts, ca);
+      return certified === undefined ? others.ringFor(texts, signal) : createKeyRing([certified]);
+    },
+  };
+}
+
+function keysOfGates(connection: Connection): KeySource {
   const named = gateKeys(connection);
   return {
-    ringFor: async (keyId, signal) => {
-      if (pinned.find(keyId) !== undefined) return pinned;
-      const key = (await named.ringFor(keyId, signal)).find(keyId);
+    ringFor: async (texts, signal) => {
+      const keyId = claimedKeyId(texts.receiptJson);
+      const key = (await named.ringFor(texts, signal)).find(keyId);
       return createKeyRing(key !== undefined && isOfGate(key.owner) ? [key] : []);
     },
   };
@@ -36,7 +67,8 @@ export function knownKeys(known: KnownExecutors, connection: Connection): KeySou
 function gateKeys(connection: Connection): KeySource {
   const keys = new Map<string, KeyEntry>();
   return {
-    ringFor: async (keyId, signal) => {
+    ringFor: async ({ receiptJson }, signal) => {
+      const keyId = claimedKeyId(receiptJson);
       if (!keys.has(keyId)) {
         const found = await getKeys(connection, [keyId], signal);
         for (const key of found.filter((it) => it.keyId === keyId)) keys.set(keyId, key);

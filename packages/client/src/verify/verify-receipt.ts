@@ -1,7 +1,6 @@
 import type { KeyRing } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
 import {
-  claimedKeyId,
   type ExpectedReceipt,
   type ReceiptSigner,
   type ReceiptTexts,
@@ -9,6 +8,7 @@ import {
 } from '@csc-fleet/common/evidence';
 import type { ExecutionReceipt, ReceiptV02 } from '@csc-fleet/common/receipt';
 import { toJsonBytes } from '../calls/request.ts';
+import { checkSeen } from './chains.ts';
 import type { KeySource } from './keys.ts';
 
 /** A receipt that counts, and who vouches for it. */
@@ -42,13 +42,18 @@ export async function verifyFromSource(
   expected: ExpectedReceipt,
   signal?: AbortSignal,
 ): Promise<VerifiedReceipt> {
-  const ring = await keys.ringFor(claimedKeyId(texts.receiptJson), signal);
+  const ring = await keys.ringFor(texts, signal);
   const genuine = verifyReceiptFor({ ...expected, success: 'consistent' }, texts, ring);
   const { receipt, keyId, signer } = genuine;
   const key = ring.find(keyId);
   if (key?.owner === undefined || signer === undefined) throw ownerless(keyId);
-  if (signer.role === 'executor') await keys.accept?.({ ...key, owner: key.owner });
-  return { receipt, signer, chained: signer.role === 'executor' ? genuine.chained : undefined };
+  if (signer.role !== 'executor') return { receipt, signer, chained: undefined };
+  await keys.accept?.({ ...key, owner: key.owner });
+  const { chained } = genuine;
+  const chainedJson = chained === receipt ? texts.receiptJson : texts.originalJson;
+  if (keys.seen !== undefined)
+    await checkSeen(keys.seen, key.owner, chained, chainedJson ?? new Uint8Array());
+  return { receipt, signer, chained };
 }
 
 function ownerless(keyId: string): CscError {

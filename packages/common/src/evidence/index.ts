@@ -1,7 +1,23 @@
 export { type Artifact, signArtifact, signObject, type Unsigned, verifyArtifact } from './artifact.ts';
+export {
+  type Chain,
+  type ChainEntry,
+  type ChainFault,
+  type ChainPlace,
+  findFault,
+  walkChains,
+} from './chain.ts';
 export { type ClaimedKey, signExecutorKey, verifyExecutorKey } from './executor-key.ts';
 export { openSubmission, type SubmissionContext } from './open-submission.ts';
 export { openTicket, type TicketContext } from './open-ticket.ts';
+export {
+  type CertifiedKey,
+  certifiedKey,
+  type FleetCa,
+  parseCertificates,
+  readReceiptLeaf,
+  verifyCertificates,
+} from './receipt-certificate.ts';
 export { type ReceiptOutcome, toOutcome } from './receipt-outcome.ts';
 export {
   type ChainedReceipt,

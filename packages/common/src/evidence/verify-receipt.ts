@@ -1,11 +1,5 @@
 import type { KeyRing } from '../crypto/index.ts';
-import {
-  artifactBytes,
-  canonicalJson,
-  isJsonObject,
-  type JsonObject,
-  parseStrictJson,
-} from '../encoding/index.ts';
+import { canonicalJson, isJsonObject } from '../encoding/index.ts';
 import { CscError, orThrow } from '../errors/index.ts';
 import {
   type ExecutionReceipt,
@@ -15,6 +9,7 @@ import {
   receiptFromJson,
 } from '../receipt/index.ts';
 import { verifyArtifact } from './artifact.ts';
+import { readReceiptJson } from './receipt-json.ts';
 import { checkSigner, type ReceiptSigner } from './signer-rules.ts';
 import { checkSubject, type ExpectedReceipt } from './subject-rules.ts';
 
@@ -91,13 +86,6 @@ export function claimedKeyId(receiptJson: Uint8Array): string {
   const { signature } = readReceiptJson(receiptJson);
   const keyId = isJsonObject(signature) ? signature['key_id'] : undefined;
   return typeof keyId === 'string' ? keyId : '';
-}
-
-function readReceiptJson(receiptJson: Uint8Array): JsonObject {
-  const parsed = parseStrictJson(receiptJson, { maxBytes: artifactBytes.receipt });
-  const json = orThrow(parsed, 'RECEIPT_INVALID', 'the receipt');
-  if (isJsonObject(json)) return json;
-  throw invalid('the receipt is not a JSON object');
 }
 
 function notSignedBy(executor: string): CscError {

@@ -29,3 +29,9 @@ function isRole(text: string | undefined): text is Role {
 export function toIdentityUri(trustDomain: string, role: Role, name: string): string {
   return `spiffe://${trustDomain}/${role}/${name}`;
 }
+
+/**
+ * The extended key usage of a certificate of an executor's receipt key (RFC 5280 §4.2.1.12): a UUID of this project's own
+ * below 2.25 (ITU-T X.667). No TLS certificate has it, and one that has it is for nothing else.
+ */
+export const receiptSigning = '2.25.239707728925585921525910546819001133752';

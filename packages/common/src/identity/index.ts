@@ -1,2 +1,2 @@
 export { identityOfCertificate, readOwnIdentity } from './certificate.ts';
-export { type Identity, parseIdentity, type Role, toIdentityUri } from './identity.ts';
+export { type Identity, parseIdentity, type Role, receiptSigning, toIdentityUri } from './identity.ts';

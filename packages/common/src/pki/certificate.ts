@@ -40,7 +40,7 @@ export function toTlsKey(pem: string): KeyObject {
 }
 
 /**
- * Issues an X.509 certificate for the public half of `subjectKey`, as PEM. Keys are of EC P-256.
+ * Issues an X.509 certificate for the public half of `subjectKey`, as PEM. Keys that sign are of EC P-256.
  * @param issuer absent: the certificate signs itself, as a CA's does
  */
 export async function issueCertificate(
@@ -69,7 +69,8 @@ export function toCertificate(pem: string): X509Certificate {
 }
 
 function toPublicKey(key: KeyObject): PublicKey {
-  return new PublicKey(createPublicKey(key).export({ type: 'spki', format: 'der' }));
+  const half = key.type === 'public' ? key : createPublicKey(key);
+  return new PublicKey(half.export({ type: 'spki', format: 'der' }));
 }
 
 function toSigningKey(key: KeyObject): webcrypto.CryptoKey {

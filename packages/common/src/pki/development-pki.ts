@@ -1,9 +1,9 @@
-import type { KeyObject } from 'node:crypto';
+import { createPublicKey, type KeyObject } from 'node:crypto';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../encoding/index.ts';
 import { CscError, withoutSecrets } from '../errors/index.ts';
-import { explainFileError, makeDirectory, readBoundedFile } from '../files/index.ts';
+import { explainFileError, makeDirectory, readBoundedFile, replaceFile } from '../files/index.ts';
 import { parseIdentity, type Role, toIdentityUri } from '../identity/index.ts';
 import {
   type CertificateRequest,
@@ -72,6 +72,37 @@ export async function createDevelopmentPki(
   return { ca: join(dir, 'ca.pem'), created: writer.created };
 }
 
+/**
+ * Certifies the receipt key of an executor with the CA of a directory, as `receipt-NAME.pem` beside it; a certificate that
+ * is there is replaced. Gives its path. Throws CONFIG_INVALID for a name that no executor has or where there is no CA,
+ * FILE_UNREADABLE or FILE_UNWRITABLE.
+ * @param owner the executor's SPIFFE id
+ * @param publicKey 32 bytes
+ */
+export async function certifyReceiptKey(
+  dir: string,
+  owner: string,
+  publicKey: Uint8Array,
+  clock: Clock = systemClock,
+): Promise<string> {
+  const identity = parseIdentity(owner);
+  if (identity?.role !== 'executor')
+    throw new CscError('CONFIG_INVALID', `${JSON.stringify(owner)} is no executor's identity`);
+  if (!existsSync(join(dir, 'ca.key')))
+    throw new CscError('CONFIG_INVALID', `there is no CA in ${dir}: run csc pki init ${dir} first`);
+  const ca = await new PkiWriter(dir, clock).authority(identity.trustDomain);
+  const x = Buffer.from(publicKey).toString('base64url');
+  const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
+  const path = join(dir, `receipt-${identity.name}.pem`);
+  const request = { commonName: `receipts of ${identity.name}`, uri: owner, use: 'receipts' } as const;
+  replaceFile(
+    path,
+    await issueCertificate({ ...request, ...validity(clock.now(), leafDays) }, key, ca),
+    0o644,
+  );
+  return path;
+}
+
 type LeafRequest = Omit<CertificateRequest, 'notBefore' | 'notAfter'>;
 
 function leaf(
@@ -116,10 +147,8 @@ class PkiWriter {
     await this.certificate(name, () => issueCertificate({ ...request, ...this.validity(leafDays) }, key, ca));
   }
 
-  // Clocks of hosts differ a little.
   private validity(days: number): { notBefore: Date; notAfter: Date } {
-    const now = this.now.getTime();
-    return { notBefore: new Date(now - 60 * 60 * 1000), notAfter: new Date(now + days * day) };
+    return validity(this.now, days);
   }
 
   // A key without its certificate is what a run that was interrupted leaves: the next one goes on from there.
@@ -150,6 +179,14 @@ class PkiWriter {
     this.created.push(path);
     return text;
   }
+}
+
+// Clocks of hosts differ a little.
+function validity(now: Date, days: number): { notBefore: Date; notAfter: Date } {
+  return {
+    notBefore: new Date(now.getTime() - 60 * 60 * 1000),
+    notAfter: new Date(now.getTime() + days * day),
+  };
 }
 
 function readAs<T>(path: string, read: () => T): T {

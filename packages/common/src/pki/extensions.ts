@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { receiptSigning } from '../identity/index.ts';
 import {
   AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
@@ -14,7 +15,7 @@ import {
 } from './x509.ts';
 
 /** What a certificate may be used for; TLS refuses any other use of it. */
-export type CertificateUse = 'ca' | 'server' | 'client';
+export type CertificateUse = 'ca' | 'server' | 'client' | 'receipts';
 
 /** What the extensions are made of. */
 export interface ExtensionInput {
@@ -42,8 +43,15 @@ export async function certificateExtensions(input: ExtensionInput): Promise<Exte
   ];
 }
 
+const purposes: Readonly<Record<CertificateUse, string>> = {
+  ca: '',
+  server: ExtendedKeyUsage.serverAuth,
+  client: ExtendedKeyUsage.clientAuth,
+  receipts: receiptSigning,
+};
+
 function endEntityExtensions({ use, uri, hosts = [] }: ExtensionInput): Extension[] {
-  const purpose = use === 'server' ? ExtendedKeyUsage.serverAuth : ExtendedKeyUsage.clientAuth;
+  const purpose = purposes[use];
   const names = [
     ...(uri === undefined ? [] : [{ type: 'url' as const, value: uri }]),
     ...hosts.map((value) => ({ type: isIP(value) === 0 ? ('dns' as const) : ('ip' as const), value })),

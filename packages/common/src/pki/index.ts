@@ -6,6 +6,7 @@ export {
   toCertificate,
 } from './certificate.ts';
 export {
+  certifyReceiptKey,
   createDevelopmentPki,
   type DevelopmentPki,
   type DevelopmentPkiOptions,

@@ -13,4 +13,11 @@ export {
   type SandboxReport,
 } from './receipt.ts';
 export { maxReceiptError, receiptV01Schema } from './schema-v01.ts';
-export { endings, type LeftOutReason, leftOutReasons, maxLeftOut, receiptV02Schema } from './schema-v02.ts';
+export {
+  endings,
+  type LeftOutReason,
+  leftOutReasons,
+  maxLeftOut,
+  maxReceiptCertificates,
+  receiptV02Schema,
+} from './schema-v02.ts';

@@ -56,6 +56,8 @@ export class Archive {
     if (this.#last?.epoch === epoch && sequence <= this.#last.sequence) return;
     this.#last = { epoch, sequence };
     this.#waiting.push(toRecord(receiptJson));
+    // Whoever must know whether it is there asks `durable` again.
+    this.durable().catch(() => undefined);
   }
 
   /** Resolves once everything that was added would outlast a power cut. Rejects with STORE_UNAVAILABLE: it may be called again. */

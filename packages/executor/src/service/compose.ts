@@ -33,7 +33,7 @@ import {
 import type { SecretProvider } from '../secrets/index.ts';
 
 import { recover } from './recover.ts';
-import { readReceiptSigner } from './signing-key.ts';
+import { readReceiptSigner, withCertificates } from './signing-key.ts';
 
 /** What the operator decides of an executor. */
 export interface ExecutorOptions {
@@ -67,6 +67,8 @@ export interface ExecutorOptions {
   readonly dualControl?: DualControl;
   /** Default: "hardened". */
   readonly executionMode?: ExecutionMode;
+  /** A PEM file with the certificate of the receipt key, and those between it and the fleet's CA. Absent: none. */
+  readonly receiptCertificate?: string;
   /** Days that receipts are kept in the state directory, whatever the gate acknowledges. Absent: until it has. */
   readonly receiptRetentionDays?: number;
   /** Whom jobs of a root executor run as. */
@@ -161,12 +163,20 @@ async function choosePorts(options: ExecutorOptions, deps: ExecutorDeps): Promis
     stock: { jobUsers, ...(deps.secrets === undefined ? {} : { secrets: deps.secrets }) },
     site: { workplace, launcher, log },
     spools: new SpoolDirectory(join(stateDir, 'spool'), limits.spoolBytes),
-    signer: deps.signer ?? readReceiptSigner(executorId, stateDir),
+    signer: chooseSigner(options, deps.signer),
     journal,
     clock,
     log,
     noteTrial: createTrialLog(log),
   };
+}
+
+function chooseSigner(
+  { executorId, identity, stateDir, receiptCertificate }: ExecutorOptions,
+  given?: Signer,
+): Signer {
+  const signer = given ?? readReceiptSigner(executorId, stateDir);
+  return receiptCertificate === undefined ? signer : withCertificates(signer, receiptCertificate, identity);
 }
 
 async function openJournal(

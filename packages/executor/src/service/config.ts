@@ -51,6 +51,8 @@ export interface ExecutorConfig {
   /** What a contract's dual_control_required comes to. */
   readonly dualControl: DualControl;
   readonly executionMode: ExecutionMode;
+  /** A PEM file: the certificate of the receipt key. Absent: who verifies must know the key, or ask a gate. */
+  readonly receiptCertificate?: string;
   /** Days that receipts are kept in the state directory. */
   readonly receiptRetentionDays: number;
   /** What is less serious is not logged. */
@@ -146,6 +148,7 @@ function executorFile(file: string) {
     dual_control: z.enum(dualControls).default('refuse'),
     execution_mode: z.enum(['hardened', 'local']).default('hardened'),
     signing_key: path.exactOptional(),
+    receipt_certificate: path.exactOptional(),
     receipt_retention_days: z.int().min(1).max(36_500).default(400),
     log_level: z.enum(['error', 'warn', 'info']).default('info'),
   });
