@@ -23,7 +23,7 @@ const commandsApart: Plugin = {
   },
 };
 
-const commands = readdirSync(`${source}/commands`);
+const commands = readdirSync(`${source}/commands`).filter((file) => !file.endsWith('.test.ts'));
 rmSync(dist, { recursive: true, force: true });
 mkdirSync(dist, { recursive: true });
 await build({

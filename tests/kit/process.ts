@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { callWarm } from './cli/warm-pool.ts';
 
 export const repository = fileURLToPath(new URL('../../', import.meta.url));
 /** The command under test: the one that CSC_BIN names, which is the bundle, or from the sources. */
@@ -20,8 +21,18 @@ export interface RunOptions {
   readonly cwd?: string;
 }
 
-/** Runs `csc` with these arguments and pipes on all three sides, to its end. */
-export async function csc(args: readonly string[], options: RunOptions = {}): Promise<Finished> {
+/**
+ * Runs `csc` with these arguments to its end: where it gets no input, in a process that has run others before, as most
+ * of a start is loading.
+ */
+export function csc(args: readonly string[], options: RunOptions = {}): Promise<Finished> {
+  if (options.input !== undefined) return freshCsc(args, options);
+  const { env, cwd = process.cwd() } = options;
+  return callWarm({ args, env: { ...process.env, ...env }, cwd });
+}
+
+/** The same in a process of its own, with pipes on all three sides: for how csc starts, ends and is killed. */
+export async function freshCsc(args: readonly string[], options: RunOptions = {}): Promise<Finished> {
   const child = spawn(process.execPath, [cscBin, ...args], {
     stdio: ['pipe', 'pipe', 'pipe'],
     env: { ...process.env, ...options.env },

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { csc } from '@csc-fleet/test-kit/process';
+import { csc, freshCsc } from '@csc-fleet/test-kit/process';
 import { createScratch } from '@csc-fleet/test-kit/scratch';
 import { describe, expect, it } from 'vitest';
 
@@ -26,10 +26,10 @@ function modulesOf(args: readonly string[]): readonly string[] {
 
 describe('csc', () => {
   it('lists its commands on stdout when asked, on stderr when called without one', async () => {
-    const asked = await csc(['--help']);
+    const asked = await freshCsc(['--help']);
     expect(asked).toMatchObject({ code: 0, stderr: '' });
     for (const name of commands) expect(asked.stdout).toContain(`  ${name} `);
-    const bare = await csc([]);
+    const bare = await freshCsc([]);
     expect(bare).toMatchObject({ code: 64, stdout: '' });
     expect(bare.stderr).toContain('csc demo');
   });
@@ -60,7 +60,7 @@ describe('csc', () => {
   });
 
   it('says its version, and what it does not know', async () => {
-    expect((await csc(['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+    expect((await freshCsc(['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
     const wrong = await csc(['sumbit', 'contract.json']);
     expect(wrong).toMatchObject({ code: 64, stdout: '' });
     expect(wrong.stderr).toContain('submit');
@@ -80,18 +80,18 @@ describe('csc', () => {
     const cached = (folder: string): boolean => existsSync(join(folder, 'csc/compile-cache'));
     // The tests have a cache of their own, which Node would take first.
     const own = { NODE_COMPILE_CACHE: undefined };
-    await csc(['--version'], { env: { ...own, XDG_CACHE_HOME: directory } });
+    await freshCsc(['--version'], { env: { ...own, XDG_CACHE_HOME: directory } });
     expect(cached(directory)).toBe(true);
     const shared = join(directory, 'shared');
     mkdirSync(shared);
     chmodSync(shared, 0o777);
-    await csc(['--version'], { env: { ...own, XDG_CACHE_HOME: shared } });
+    await freshCsc(['--version'], { env: { ...own, XDG_CACHE_HOME: shared } });
     expect(cached(shared)).toBe(false);
   });
 
   it('works without a home', async () => {
     const { directory } = createScratch();
     const env = { HOME: '/nonexistent', XDG_CACHE_HOME: '' };
-    expect((await csc(['--version'], { env, cwd: directory })).code).toBe(0);
+    expect((await freshCsc(['--version'], { env, cwd: directory })).code).toBe(0);
   });
 });

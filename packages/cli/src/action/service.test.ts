@@ -1,5 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
-import { csc } from '@csc-fleet/test-kit/process';
+import { csc, freshCsc } from '@csc-fleet/test-kit/process';
 import { createScratch } from '@csc-fleet/test-kit/scratch';
 import { describe, expect, it } from 'vitest';
 import { setStage } from '../demo/stage.ts';
@@ -7,7 +7,7 @@ import { setStage } from '../demo/stage.ts';
 describe('csc gate and csc executor', () => {
   it('--check-config says whether a config is good', async () => {
     using stage = await setStage();
-    expect(await csc(['gate', '--config', stage.gateConfig, '--check-config'])).toMatchObject({
+    expect(await freshCsc(['gate', '--config', stage.gateConfig, '--check-config'])).toMatchObject({
       code: 0,
       stdout: '',
     });
@@ -50,7 +50,7 @@ describe('a directory where none can be made', () => {
       bindings: `${policies}/bindings.yaml`,
       listen: '127.0.0.1:0',
     };
-    const { code, stderr } = await csc(['gate', '--config', createScratch().write('gate.yaml', config)]);
+    const { code, stderr } = await freshCsc(['gate', '--config', createScratch().write('gate.yaml', config)]);
     expect(code).not.toBe(0);
     expect(stderr).toContain(`failed to make data_dir ${nowhere}: no directory can be made there`);
   });
@@ -61,7 +61,7 @@ describe('a directory where none can be made', () => {
     const config = stage.writeExecutorConfig('127.0.0.1:1', 'local');
     const members = JSON.parse(readFileSync(config, 'utf8'));
     writeFileSync(config, JSON.stringify({ ...members, state_dir: nowhere, trusted_gate_keys: keys }));
-    const { code, stderr } = await csc(['executor', '--config', config]);
+    const { code, stderr } = await freshCsc(['executor', '--config', config]);
     expect(code).not.toBe(0);
     expect(stderr).toContain(`failed to make state_dir ${nowhere}: no directory can be made there`);
   });
@@ -94,7 +94,7 @@ describe('csc doctor', () => {
 
 describe('csc demo', () => {
   it('goes without a sandbox as well, and says so', async () => {
-    const { code, stdout } = await csc(['demo', '--local']);
+    const { code, stdout } = await freshCsc(['demo', '--local']);
     expect(stdout).toContain('LOCAL MODE');
     expect(code).toBe(0);
   });

@@ -35,7 +35,7 @@ describe('csc validate', () => {
   });
 
   it.each(['contract', 'policy', 'approval', 'receipt', 'ticket'])('refuses an empty %s', async (kind) => {
-    const { code, stdout } = await csc(['validate', kind, '-'], { input: '{}' });
+    const { code, stdout } = await csc(['validate', kind, createScratch().write('empty.json', '{}')]);
     expect(code).toBe(1);
     expect(stdout).toMatch(/^INVALID — /);
   });

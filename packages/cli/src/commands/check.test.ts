@@ -1,6 +1,6 @@
 import { contractSha256 } from '@csc-fleet/common/contract';
 import { sampleContract, samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
-import { csc } from '@csc-fleet/test-kit/process';
+import { csc, freshCsc } from '@csc-fleet/test-kit/process';
 import { createScratch } from '@csc-fleet/test-kit/scratch';
 import { describe, expect, it } from 'vitest';
 
@@ -11,7 +11,7 @@ function files(contract: object | string | Buffer, policy: object | string = sam
 
 describe('csc check', () => {
   it('ends with 0, 1 and 2, and says which on stdout', async () => {
-    const allow = await csc(['check', ...files(sampleContract())]);
+    const allow = await freshCsc(['check', ...files(sampleContract())]);
     expect(allow).toMatchObject({ code: 0, stderr: '' });
     expect(allow.stdout).toMatch(/^ALLOW — /);
     const deny = await csc(['check', ...files(sampleContract({ exec: { argv: ['rm'] } }))]);

@@ -9,7 +9,7 @@ import { verifyReceiptFor } from '@csc-fleet/common/evidence';
 import { ExecutionState, Verdict } from '@csc-fleet/common/messages';
 import { makeApproval } from '@csc-fleet/test-kit/approval';
 import { sampleContract, samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
-import { csc, cscBin, type Finished } from '@csc-fleet/test-kit/process';
+import { csc, cscBin, type Finished, freshCsc } from '@csc-fleet/test-kit/process';
 import { createScratch, type Scratch } from '@csc-fleet/test-kit/scratch';
 import { describe, expect, it } from 'vitest';
 import { runContract } from '../index.ts';
@@ -58,8 +58,8 @@ function verify({ directory }: Scratch, receipt: string): Promise<Finished> {
 
 describe('csc run, local', () => {
   it('shows the command’s output as it is and writes an unsigned v0.1 receipt', async () => {
-    const { run, contractOf, receipt } = prepare();
-    const { code, stdout, stderr } = await run(contractOf('printf out; printf err >&2'));
+    const { args, contractOf, receipt } = prepare();
+    const { code, stdout, stderr } = await freshCsc(args(contractOf('printf out; printf err >&2')));
     expect({ code, stdout }).toEqual({ code: 0, stdout: 'out' });
     expect(stderr).toContain('err');
     expect(stderr).toContain('LOCAL MODE');
@@ -115,9 +115,9 @@ describe('csc run, local', () => {
 
 describe('csc run, hardened', () => {
   it('runs in a sandbox and writes a signed receipt', async () => {
-    const { run, contractOf, hardened, receipt, verify: verified, scratch } = prepare();
+    const { args, contractOf, hardened, receipt, verify: verified, scratch } = prepare();
     const script = `cat ${join(scratch.directory, 'key.pem')}; id -u; echo done`;
-    const { code, stdout } = await run(contractOf(script), hardened);
+    const { code, stdout } = await freshCsc(args(contractOf(script), hardened));
     expect(code).toBe(0);
     expect(stdout).toBe('1000\ndone\n');
     expect(receipt()).toMatchObject({
@@ -250,12 +250,12 @@ describe('csc run, not allowed', () => {
   });
 
   it('runs with an approval once, and remembers that in another process', async () => {
-    const { run, contractOf, receipt, scratch } = prepare();
+    const { run, args, contractOf, receipt, scratch } = prepare();
     const contract = contractOf('true', { approval_mode: 'human_required' });
     const approval = scratch.write('approval.json', makeApproval(contract));
     expect((await run(contract, ['--approval', approval])).code).toBe(0);
     expect(receipt()).toMatchObject({ status: 'success' });
-    const again = await run(contract, ['--approval', approval]);
+    const again = await freshCsc(args(contract, ['--approval', approval]));
     expect(again.code).toBe(1);
     expect(receipt()).toMatchObject({ status: 'blocked', error: expect.stringContaining('used up') });
   });
@@ -323,7 +323,7 @@ describe('csc run, cut short', () => {
     const runs = await Promise.all(
       ['a', 'b', 'c'].map((name) => {
         const out = join(scratch.directory, `${name}.json`);
-        return csc([...args(contractOf(`echo ${name}`), hardened), '--receipt-out', out]);
+        return freshCsc([...args(contractOf(`echo ${name}`), hardened), '--receipt-out', out]);
       }),
     );
     expect(runs.map(({ code, stdout }) => [code, stdout])).toEqual([

@@ -1,12 +1,12 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
 import { makeApproval } from '@csc-fleet/test-kit/approval';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
-import { cscBin } from '@csc-fleet/test-kit/process';
+import { cscBin, freshCsc } from '@csc-fleet/test-kit/process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const approver = { identity: 'bob', method: 'cli' } as const;
@@ -41,7 +41,8 @@ const parseLines = (text: string): Line[] =>
 
 describe('csc submit', () => {
   it('gives the command’s stdout and stderr as they are, and says its own on stderr', async () => {
-    const { code, stdout, stderr } = await fleet.csc(['submit', shell('printf out; printf err >&2')]);
+    const args = ['submit', shell('printf out; printf err >&2')];
+    const { code, stdout, stderr } = await freshCsc(args, { env: fleet.environment() });
     expect(code).toBe(0);
     expect(stdout).toBe('out');
     expect(stderr).toContain('err');
@@ -217,14 +218,15 @@ describe('the receipt key of a host', () => {
 
 describe('an execution', () => {
   it('is left with --detach, taken up with get --follow, read, listed, and its receipt fetched', async () => {
-    const { code, stdout } = await fleet.csc([
-      'submit',
-      shell('echo one; sleep 1; echo two; exit 5'),
-      '--detach',
-    ]);
+    const go = join(fleet.writable('detached'), 'go');
+    const script = `echo one; while [ ! -e ${go} ]; do sleep 0.05; done; echo two; exit 5`;
+    // A process each: none of them may wait for anything at its end.
+    const fresh = (args: readonly string[]) => freshCsc(args, { env: fleet.environment() });
+    const { code, stdout } = await fresh(['submit', shell(script), '--detach']);
     expect(code).toBe(0);
     const id = stdout.trim();
-    const followed = await fleet.csc(['get', id, '--follow', '--quiet']);
+    writeFileSync(go, '');
+    const followed = await fresh(['get', id, '--follow', '--quiet']);
     expect(followed).toMatchObject({ code: 5, stdout: 'one\ntwo\n' });
     expect((await fleet.csc(['get', id, '--output'])).stdout).toBe('one\ntwo\n');
     const receipt = join(fleet.directory, `${id}.json`);
@@ -234,7 +236,7 @@ describe('an execution', () => {
     expect((await fleet.csc(['get', id])).stdout).toMatch(/^state +failed$/m);
     const listed = await fleet.csc(['list', '--state', 'failed', '--json']);
     expect(parseLines(listed.stdout)).toContainEqual(expect.objectContaining({ execution_id: id }));
-    expect((await fleet.csc(['list', '--limit', '1'])).stdout.trim().split('\n')).toHaveLength(2);
+    expect((await fresh(['list', '--limit', '1'])).stdout.trim().split('\n')).toHaveLength(2);
   });
 
   it('is ended with csc cancel', async () => {

@@ -7,13 +7,8 @@ import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { append, parseDuration } from '../action/options.ts';
 import { connectGate } from '../connect/connect-gate.ts';
-import {
-  addGateOptions,
-  type GateOptions,
-  gateOptionsHelp,
-  resolveCertificate,
-} from '../connect/gate-options.ts';
-import { findSubmitter, openSubmitter } from '../connect/submitter.ts';
+import { addGateOptions, type GateOptions, gateOptionsHelp, resolveGate } from '../connect/gate-options.ts';
+import { findSubmitter, hasSubmitters, openSubmitter } from '../connect/submitter.ts';
 import { readInput } from '../files/read-input.ts';
 import { describeDecision } from '../show/decision.ts';
 import { handleInterrupts, leave, present } from '../show/follow.ts';
@@ -108,7 +103,9 @@ export async function submitContract(file: string, options: SubmitCommandOptions
 // Undefined: nothing is signed, as before csc login.
 async function chooseSubmitter(options: SubmitCommandOptions): Promise<SubmissionSigner | undefined> {
   if (options.unsigned === true) return undefined;
-  const { uri } = readOwnIdentity(resolveCertificate(options, process.env), 'client');
+  // Whose certificate it is, is for the gate to say then, in its own words.
+  if (options.submitterKey === undefined && !hasSubmitters(process.env)) return undefined;
+  const { uri } = readOwnIdentity(resolveGate(options, process.env).tls.cert, 'client');
   const place =
     options.submitterKey === undefined ? findSubmitter(uri, process.env) : { key_file: options.submitterKey };
   return place === undefined ? undefined : openSubmitter(uri, place);

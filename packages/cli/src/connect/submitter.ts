@@ -33,6 +33,11 @@ export function rememberSubmitter(principal: string, place: KeyPlace, env: NodeJ
   writeFileWhole(fileIn(env), `${JSON.stringify(all, undefined, 2)}\n`, 0o600);
 }
 
+/** Whether anybody has ever used csc login here. */
+export function hasSubmitters(env: NodeJS.ProcessEnv): boolean {
+  return existsSync(fileIn(env));
+}
+
 /** Undefined where there was no csc login for this principal. Throws CONFIG_INVALID. */
 export function findSubmitter(principal: string, env: NodeJS.ProcessEnv): KeyPlace | undefined {
   return readAll(env)[principal];

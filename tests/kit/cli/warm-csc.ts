@@ -1,0 +1,34 @@
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { cscBin } from '../process.ts';
+import type { WarmCall } from './warm-pool.ts';
+
+// A csc that stays: runs one command line after another as its parent asks for them, each with a working directory and
+// an environment of its own, on the same two pipes. What loads once, loads once.
+type Main = (argv: readonly string[]) => Promise<void>;
+
+async function loadMain(): Promise<Main> {
+  const bundle = join(dirname(cscBin), 'main.cjs');
+  const { main } = existsSync(bundle)
+    ? (createRequire(import.meta.url)(bundle) as { readonly main: Main })
+    : await import('../../../packages/cli/src/main.ts');
+  return main;
+}
+
+const main = loadMain();
+
+async function answer({ args, env, cwd, mark }: WarmCall): Promise<void> {
+  process.chdir(cwd);
+  for (const name of Object.keys(process.env)) delete process.env[name];
+  Object.assign(process.env, env);
+  process.exitCode = undefined;
+  await (await main)(args);
+  // A command adds its own, as it is the only one of its process.
+  process.stderr.removeAllListeners('error');
+  process.stderr.write(`${mark}0\n`);
+  process.stdout.write(`${mark}${process.exitCode ?? 0}\n`);
+}
+
+process.on('message', (call) => void answer(call as WarmCall));
+process.on('disconnect', () => process.exit(0));
