@@ -102,6 +102,7 @@ export class TestGate {
   readonly #options: TestGateOptions;
   #gate: Gate | undefined;
   #owners: ReloadableOwners | undefined;
+  #published: Partial<OwnersWord> = {};
 
   private constructor(options: TestGateOptions) {
     this.#options = options;
@@ -113,14 +114,15 @@ export class TestGate {
     return test;
   }
 
-  /** Has the owners say something else, which the gate is told of. */
+  /** Has the owners say something else, which the gate is told of if it is there. */
   async publish(word: Partial<OwnersWord>): Promise<void> {
-    this.#owners?.replace({ ...this.#word(), version: 2, ...word });
-    await this.gate.ownersChanged();
+    this.#published = { version: 2, ...word };
+    this.#owners?.replace(this.#word());
+    await this.#gate?.ownersChanged();
   }
 
   #word(): OwnersWord {
-    return { policies: this.policies, bindings: this.#options.bindings ?? bindings };
+    return { policies: this.policies, bindings: this.#options.bindings ?? bindings, ...this.#published };
   }
 
   get gate(): Gate {

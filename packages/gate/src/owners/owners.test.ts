@@ -111,6 +111,16 @@ describe('what the owners have stopped', () => {
     expect(await test.state(executionId)).toBe(ExecutionState.BLOCKED);
   });
 
+  it('ends blocked where that was published while the gate was away', async () => {
+    await test.connected('e1');
+    await test.submit(makeContract());
+    const { executionId } = await test.submit(makeContract());
+    await test.stop();
+    await test.publish({ freeze });
+    await test.reopen();
+    expect(await test.state(executionId)).toBe(ExecutionState.BLOCKED);
+  });
+
   it('goes on where another version of its policy allows it, too, once a host holds that', async () => {
     const executor = await test.connected('e1');
     await test.submit(makeContract());

@@ -94,6 +94,8 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
   for (const execution of await executions.restore()) {
     if (execution.row.state === ExecutionState.QUEUED) scheduler.enqueue(execution);
   }
+  // The owners may have said something else while this gate was away.
+  if (parts.owners.tellsHosts()) await reconsider(parts);
   const stopSweeping = startSweeping(parts);
   return {
     methods: withBounds(toMethods(parts)),

@@ -107,16 +107,23 @@ export function followRepository(
   log: Log,
 ): { look: () => void; stop: () => void } {
   if (repository === undefined) return { look: () => undefined, stop: () => undefined };
+  let isStopped = false;
   const look = (): void => {
     repository
       .look()
       .then(async (published) => {
-        if (published === undefined) return;
+        if (published === undefined || isStopped) return;
         log.info({ version: published.version }, 'the owners have published something');
         await take(published);
       })
       .catch((error: unknown) => log.error({ error }, 'what the owners have published was not taken'));
   };
   const timer = setInterval(look, refreshSec * 1000).unref();
-  return { look, stop: () => clearInterval(timer) };
+  return {
+    look,
+    stop: () => {
+      isStopped = true;
+      clearInterval(timer);
+    },
+  };
 }
