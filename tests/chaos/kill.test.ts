@@ -4,12 +4,17 @@ import { sha256Tagged } from '@csc-fleet/common/encoding';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { ExecutionState } from '@csc-fleet/common/rpc';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
+// One job at a time: what is queued stays so until the test says.
+const executor = { name: 'host', config: { slots: 1 } };
+
+// One for all: each test leaves gate and executor running.
 let fleet: Fleet;
-afterEach(() => fleet[Symbol.asyncDispose]());
-
-const executor = { name: 'host' };
+beforeAll(async () => {
+  fleet = await startFleet({ executors: [executor] });
+});
+afterAll(() => fleet[Symbol.asyncDispose]());
 
 /** Host pids of processes whose command line holds this text. */
 function processesWith(text: string): string[] {
@@ -23,16 +28,21 @@ function processesWith(text: string): string[] {
   });
 }
 
+/** A shell that waits for the file `go` in a directory, which `release` makes. */
+const waitFor = (directory: string): string => `while [ ! -e ${directory}/go ]; do sleep 0.05; done`;
+const release = (directory: string): void => writeFileSync(join(directory, 'go'), '');
+
 /** Resolves once `holds` does. */
 async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await new Promise((resolve) => setTimeout(resolve, 20));
 }
 
 describe('kill -9 of the executor in the middle of a run', () => {
-  it('kills the job with it, and leaves exactly one receipt, which says so', async () => {
-    fleet = await startFleet({ executors: [executor] });
-    const out = fleet.writable('out');
+  it('kills the job with it, and leaves exactly one receipt, which says so and is chained to the one before', async () => {
+    const out = fleet.writable('killed');
     const client = fleet.connect();
+    const before = (await client.run(fleet.contract({}))).receipt as ReceiptV02;
+    expect(before.previous_receipt_sha256).toBeUndefined();
     const argv = ['sh', '-c', `echo once >> ${out}/runs; sleep 61.25`];
     const run = client.run(fleet.contract({ argv, write_paths: [out], timeout_sec: 120 }));
     const runs = join(out, 'runs');
@@ -44,34 +54,27 @@ describe('kill -9 of the executor in the middle of a run', () => {
     const { execution, receipt, receiptJson } = await run;
     expect(execution.state).toBe(ExecutionState.FAILED);
     expect(receipt).toMatchObject({ status: 'failed', ended: 'executor_restart', executor_id: 'host' });
-    expect(readFileSync(join(out, 'runs'), 'utf8')).toBe('once\n');
+    expect(receipt).toHaveProperty('previous_receipt_sha256', expect.stringMatching(/^[0-9a-f]{64}$/));
+    expect(readFileSync(runs, 'utf8')).toBe('once\n');
 
     // Neither another restart nor the time after it brings a second receipt or a second run.
     await fleet.executor('host').stop('SIGKILL');
     await fleet.startExecutor(executor);
-    expect((await client.run(fleet.contract({}))).receipt?.status).toBe('success');
+    const after = (await client.run(fleet.contract({}))).receipt as ReceiptV02;
+    expect(after).toMatchObject({
+      status: 'success',
+      previous_receipt_sha256: expect.stringMatching(/^[0-9a-f]{64}$/),
+    });
     expect((await client.getReceipt(execution.executionId)).receiptJson).toEqual(receiptJson);
-    expect(readFileSync(join(out, 'runs'), 'utf8')).toBe('once\n');
-  });
-
-  it('chains the receipt after it to the one before', async () => {
-    fleet = await startFleet({ executors: [executor] });
-    const client = fleet.connect();
-    const first = (await client.run(fleet.contract({}))).receipt as ReceiptV02;
-    await fleet.executor('host').stop('SIGKILL');
-    await fleet.startExecutor(executor);
-    const second = (await client.run(fleet.contract({}))).receipt as ReceiptV02;
-    expect(first.previous_receipt_sha256).toBeUndefined();
-    expect(second.previous_receipt_sha256).toMatch(/^[0-9a-f]{64}$/);
+    expect(readFileSync(runs, 'utf8')).toBe('once\n');
   });
 });
 
 describe('kill -9 of the gate in the middle of a run', () => {
   it('does not end the run: a client that waits gets every byte and the receipt from the gate that comes back', async () => {
-    fleet = await startFleet({ executors: [executor] });
-    const out = fleet.writable('out');
+    const out = fleet.writable('watched');
     let seen = '';
-    const script = `for i in 1 2 3 4 5 6 7 8; do echo line $i; while [ $i = 4 ] && [ ! -e ${out}/go ]; do sleep 0.1; done; done`;
+    const script = `for i in 1 2 3 4; do echo line $i; done; ${waitFor(out)}; for i in 5 6 7 8; do echo line $i; done`;
     const handlers = {
       onStdout: (data: Buffer) => {
         seen += data.toString();
@@ -84,7 +87,7 @@ describe('kill -9 of the gate in the middle of a run', () => {
       });
     await until(() => seen.includes('line 3'));
     await fleet.gate.stop('SIGKILL');
-    writeFileSync(join(out, 'go'), '');
+    release(out);
     await fleet.startGate();
     const { receipt } = await run;
     const whole = [1, 2, 3, 4, 5, 6, 7, 8].map((it) => `line ${it}\n`).join('');
@@ -93,18 +96,22 @@ describe('kill -9 of the gate in the middle of a run', () => {
   });
 
   it('loses nothing that was queued, and starts nothing twice', async () => {
-    fleet = await startFleet({ executors: [{ ...executor, config: { slots: 1 } }] });
-    const out = fleet.writable('out');
+    const out = fleet.writable('queued');
     const client = fleet.connect();
     const submitted = await Promise.all(
       [1, 2, 3, 4].map((it) =>
         client.submit(
-          fleet.contract({ argv: ['sh', '-c', `echo ${it} >> ${out}/runs; sleep 0.5`], write_paths: [out] }),
+          fleet.contract({
+            argv: ['sh', '-c', `echo ${it} >> ${out}/runs; ${waitFor(out)}`],
+            write_paths: [out],
+            timeout_sec: 120,
+          }),
         ),
       ),
     );
     await fleet.gate.stop('SIGKILL');
     await fleet.startGate();
+    release(out);
     const ended = await Promise.all(submitted.map((it) => client.follow(it.executionId)));
     expect(ended.map((it) => it.receipt?.status)).toEqual(['success', 'success', 'success', 'success']);
     expect(readFileSync(join(out, 'runs'), 'utf8').trim().split('\n').sort()).toEqual(['1', '2', '3', '4']);
@@ -113,7 +120,6 @@ describe('kill -9 of the gate in the middle of a run', () => {
 
 describe('a client that leaves', () => {
   it('does not end the run', async () => {
-    fleet = await startFleet({ executors: [executor] });
     const client = fleet.connect();
     const leave = new AbortController();
     let id = '';
@@ -123,11 +129,14 @@ describe('a client that leaves', () => {
         if (event.type === 'commandStarted') leave.abort();
       },
     };
-    const run = client.run(fleet.contract({ argv: ['sh', '-c', 'sleep 0.5; echo done'] }), {
+    const out = fleet.writable('left');
+    const argv = ['sh', '-c', `${waitFor(out)}; echo done`];
+    const run = client.run(fleet.contract({ argv, write_paths: [out], timeout_sec: 120 }), {
       handlers,
       signal: leave.signal,
     });
     await expect(run).rejects.toMatchObject({ code: 'CANCELLED' });
+    release(out);
     let seen = '';
     const again = await client.follow(id, {
       handlers: {

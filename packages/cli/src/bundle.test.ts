@@ -1,22 +1,17 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { dirname, join } from 'node:path';
 import { sampleContract, samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
+import { cscBin } from '@csc-fleet/test-kit/process';
 import { createScratch } from '@csc-fleet/test-kit/scratch';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-const root = fileURLToPath(new URL('../../../', import.meta.url));
-
-// Built and then moved: nothing may refer to where it was built.
+// Built for all tests, and moved to where nothing else of it is.
 let shipped: string;
 beforeAll(() => {
-  const built = mkdtempSync(join(tmpdir(), 'csc-built-'));
-  execFileSync(process.execPath, [join(root, 'scripts/build.ts'), join(built, 'dist')], { cwd: root });
   shipped = mkdtempSync(join(tmpdir(), 'csc-shipped-'));
-  cpSync(join(built, 'dist'), shipped, { recursive: true });
-  rmSync(built, { recursive: true });
+  cpSync(dirname(cscBin), shipped, { recursive: true });
 });
 afterAll(() => rmSync(shipped, { recursive: true, force: true }));
 
