@@ -13,6 +13,7 @@ const subject = {
   keyId: 'alice-1',
   executorId: 'build-1',
   executionId: 'e-1',
+  submissionSha256: 'a'.repeat(64),
   profile: 'build',
 };
 
@@ -27,6 +28,7 @@ describe('revocations', () => {
     ['key', subject.keyId],
     ['host', subject.executorId],
     ['execution', subject.executionId],
+    ['submission', subject.submissionSha256],
     ['profile', subject.profile],
   ] as const)('meet whoever they are about: a %s', (kind, id) => {
     expect(createRevocations([entry(kind, id)]).find(subject)).toMatchObject({ kind, id });

@@ -6,7 +6,7 @@ import { boundedText, nonEmptyText, oneOf, timestamp, validate, versionMember } 
 import { parseStrictYaml } from '../yaml/index.ts';
 
 /** What an entry of revoked.yaml may be about. */
-export const revocationKinds = ['principal', 'key', 'host', 'execution', 'profile'] as const;
+export const revocationKinds = ['principal', 'key', 'host', 'execution', 'submission', 'profile'] as const;
 
 // A revocation and a freeze say the same of a stop: since when, why, and what becomes of runs that are under way.
 const stopMembers = {
@@ -22,7 +22,7 @@ const entry = z.strictObject({
   kind: oneOf(revocationKinds),
   id: nonEmptyText.meta({
     description:
-      'A principal’s whole SPIFFE id, a key id, an executor’s id, an execution id or a profile’s name.',
+      'A principal’s whole SPIFFE id, a key id, an executor’s id, an execution id, a submission’s hash or a profile’s name. A gate names executions: what must not run whatever it does is revoked by its submission.',
   }),
   ...stopMembers,
 });
@@ -74,6 +74,8 @@ export interface RevocationSubject {
   readonly keyId?: string;
   readonly executorId: string;
   readonly executionId: string;
+  /** Lower-case hex. Absent: none came. */
+  readonly submissionSha256?: string;
   readonly profile: string;
 }
 
@@ -90,11 +92,12 @@ export function createRevocations(entries: readonly Revocation[]): Revocations {
   const keys = entries.filter(({ kind }) => kind === 'key');
   const revoked = new Map(keys.map(({ id, since }) => [id, parseTimestamp(since) ?? new Date(0)]));
   return {
-    find: ({ principal, keyId, executorId, executionId, profile }) =>
+    find: ({ principal, keyId, executorId, executionId, submissionSha256, profile }) =>
       byName.get(`principal ${principal}`) ??
       (keyId === undefined ? undefined : byName.get(`key ${keyId}`)) ??
       byName.get(`host ${executorId}`) ??
       byName.get(`execution ${executionId}`) ??
+      (submissionSha256 === undefined ? undefined : byName.get(`submission ${submissionSha256}`)) ??
       byName.get(`profile ${profile}`),
     revokedKeys: () => revoked,
   };

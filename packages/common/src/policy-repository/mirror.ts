@@ -96,6 +96,8 @@ export function createPolicyMirror({ directory, pinnedRoot, source, clock }: Mir
   const update = async (): Promise<PublishedPolicy> => {
     makeDirectory(directory, { mode: 0o700 });
     const before = readCurrent();
+    // A source that answers slowly must not make what it says any younger.
+    const refreshedAt = clock.now();
     const name = randomUUID();
     const incoming = join(directory, name);
     mkdirSync(join(incoming, 'targets'), { recursive: true, mode: 0o700 });
@@ -109,7 +111,6 @@ export function createPolicyMirror({ directory, pinnedRoot, source, clock }: Mir
         });
       const version = await fetchAll(incoming, fetcher);
       const owners = readOwnersFiles(readTargets(join(incoming, 'targets')));
-      const refreshedAt = clock.now();
       syncTree(incoming);
       writeCurrent(directory, {
         directory: name,

@@ -273,3 +273,20 @@ describe('a host', () => {
     expect(await createDirectorySource(published()).fetch(path)).toBeUndefined();
   });
 });
+
+describe('what a slow source says', () => {
+  it('is as old as the question, not as the answer', async () => {
+    publish();
+    pin();
+    const asked = now;
+    const { fetch } = createDirectorySource(published());
+    const slow = {
+      fetch: (path: string) => {
+        now = new Date(now.getTime() + 60_000);
+        return fetch(path);
+      },
+    };
+    await mirrorOf(slow).refresh();
+    expect(mirrorOf().load()?.refreshedAt).toEqual(asked);
+  });
+});

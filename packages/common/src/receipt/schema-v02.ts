@@ -161,9 +161,10 @@ export const receiptV02Schema = z
     principal: nonEmptyText
       .exactOptional()
       .meta({ minLength: 1, description: 'The identity that the contract was run for.' }),
-    submission_sha256: sha256Member
-      .exactOptional()
-      .meta({ description: 'Of the submission that the principal signed; absent where there was none.' }),
+    submission_sha256: sha256Member.exactOptional().meta({
+      description:
+        'Of the submission that the principal signed; absent where there was none. Of a refusal: of what came, whether or not anybody had signed it.',
+    }),
     policy_version: integer({ min: 1 })
       .exactOptional()
       .meta({ description: 'Of the policy repository that the host decided by.' }),

@@ -11,7 +11,7 @@ import type { OutputCaps } from '../output/index.ts';
 import { type RunSecrets, readRunSecrets, type SecretProvider } from '../secrets/index.ts';
 import type { Admitted } from './ceiling.ts';
 import type { HostCeiling } from './host-ceiling.ts';
-import { awaitTicket, msUntilTicket } from './single-use.ts';
+import { awaitBegin, msUntilBegun } from './single-use.ts';
 import type { SubmittedTicket } from './submission.ts';
 
 /** What runs are given of this host, one at a time. */
@@ -85,9 +85,9 @@ export async function takeBelongings(
   { jobUsers, secrets: provider }: Stock,
   clock: Clock,
 ): Promise<Supplied> {
-  const { contract, ticket } = admitted;
-  const isEarly = msUntilTicket(ticket, clock) > 0;
-  if (isEarly) await awaitTicket(ticket, clock);
+  const { contract, submitted } = admitted;
+  const isEarly = msUntilBegun(submitted, clock) > 0;
+  if (isEarly) await awaitBegin(submitted, clock);
   const lease = await jobUsers.lease();
   try {
     const secrets = await readRunSecrets(contract, provider);

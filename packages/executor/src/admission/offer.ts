@@ -1,6 +1,8 @@
 import { type CommandContract, contractSha256, parseContract } from '@csc-fleet/common/contract';
+import { parseTimestamp } from '@csc-fleet/common/encoding';
 import { orThrow } from '@csc-fleet/common/errors';
 import { maxOfferedApprovals, type Offer } from '@csc-fleet/common/messages';
+import { parseSubmission, submissionSha256 } from '@csc-fleet/common/submission';
 
 /** What an offer may bring; its contract, ticket and approvals have limits of their own where they are parsed. */
 export const offerLimits = {
@@ -8,6 +10,17 @@ export const offerLimits = {
   idLength: 256,
   approvals: maxOfferedApprovals,
 };
+
+/**
+ * What a submission says of itself, signed or not. It is used up with the ticket, whatever came of it, and a refusal names
+ * it: otherwise a gate could have it refused in some way that is not its submitter's fault, show that, and run it.
+ */
+export interface ClaimedSubmission {
+  readonly sha256: string;
+  readonly principal: string;
+  readonly nonce: string;
+  readonly notBefore: Date;
+}
 
 // Only `readOffer` makes one: the type is exported, the class is not. So it is with every value of admission.
 class Offered {
@@ -20,6 +33,7 @@ class Offered {
   readonly approvalsJson: readonly Uint8Array[];
   /** Empty: none came. */
   readonly submissionJson: Uint8Array;
+  readonly claimed: ClaimedSubmission | undefined;
 
   constructor({ executionId, ticketJson, approvalsJson, submissionJson }: Offer, contract: CommandContract) {
     this.executionId = executionId;
@@ -28,6 +42,7 @@ class Offered {
     this.ticketJson = ticketJson;
     this.approvalsJson = approvalsJson;
     this.submissionJson = submissionJson;
+    this.claimed = readClaimed(submissionJson);
   }
 }
 
@@ -37,4 +52,14 @@ export type OfferedTicket = Offered;
 /** Throws CONTRACT_INVALID with every fault. */
 export function readOffer(offer: Offer): OfferedTicket {
   return new Offered(offer, orThrow(parseContract(offer.contractJson), 'CONTRACT_INVALID', 'the contract'));
+}
+
+// Undefined where none came, or what came is none.
+function readClaimed(submissionJson: Uint8Array): ClaimedSubmission | undefined {
+  if (submissionJson.length === 0) return undefined;
+  const parsed = parseSubmission(submissionJson);
+  if (!parsed.ok) return undefined;
+  const { principal, nonce, not_before: begins } = parsed.value;
+  const notBefore = parseTimestamp(begins) ?? new Date(0);
+  return { sha256: submissionSha256(parsed.value), principal, nonce, notBefore };
 }

@@ -11,8 +11,9 @@ import type { Log } from '@csc-fleet/common/service';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
 import { buildRefusal, type ExecutionMode } from '../evidence/index.ts';
 import type { Journal, Refusal as JournalRefusal } from '../journal/index.ts';
-import { msUntilTicket, toUse } from './single-use.ts';
-import { type GenuineSubmission, type SubmittedTicket, toAsked } from './submission.ts';
+import type { ClaimedSubmission } from './offer.ts';
+import { msUntilBegun, toUse } from './single-use.ts';
+import { type SubmittedTicket, toAsked } from './submission.ts';
 import { findOnceGenuine, type Trust } from './verify-ticket.ts';
 
 /** What every value of admission says of an offer, as far as it had come. */
@@ -20,7 +21,8 @@ export interface Papers {
   readonly contract: CommandContract;
   readonly document?: PolicyDocument;
   readonly approvals?: readonly ApprovalArtifact[];
-  readonly submission?: GenuineSubmission | undefined;
+  /** What came, before anything of it was believed. */
+  readonly claimed?: ClaimedSubmission | undefined;
   readonly submitted?: SubmittedTicket;
 }
 
@@ -128,11 +130,11 @@ function planRecord(
 ): JournalRefusal | undefined {
   if (isOpen(reason) || reached === undefined) return undefined;
   const { contract, document, approvals = [], submitted } = reached;
-  const submission = submitted?.submission ?? reached.submission;
-  const use = (it: ExecutionTicket) => toUse(it, submission);
+  const claimed = submitted?.claimed ?? reached.claimed;
+  const use = (it: ExecutionTicket) => toUse(it, claimed);
   const ticket = findOnceGenuine(offer, contract, trust);
   // One that has not begun yet may still run.
-  if (ticket === undefined || msUntilTicket(ticket, clock) > 0) return undefined;
+  if (ticket === undefined || msUntilBegun({ ticket, submission: claimed }, clock) > 0) return undefined;
   // Nor does anybody know what became of a ticket that the journal cannot vouch for.
   if (journal.findObjection(use(ticket)) !== undefined) return undefined;
   const now = clock.now();
@@ -141,7 +143,10 @@ function planRecord(
   const why = `${reason}: ${message}`;
   const known = {
     ...(document === undefined ? {} : { document }),
-    ...(submitted === undefined ? {} : { asked: toAsked(submitted) }),
+    asked: {
+      ...(submitted === undefined ? { warnings: [] } : toAsked(submitted)),
+      ...(claimed === undefined ? {} : { submission: claimed }),
+    },
   };
   const receipt = buildRefusal({ ...subject, ...known }, why);
   const sealing = { version: ticket.grant.receipt_version, signer, now };

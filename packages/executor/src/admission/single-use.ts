@@ -10,20 +10,20 @@ import type { SubmittedTicket } from './submission.ts';
  * or `refuse`.
  */
 export function checkUnused(
-  { ticket, submission }: Pick<SubmittedTicket, 'ticket' | 'submission'>,
+  { ticket, claimed }: Pick<SubmittedTicket, 'ticket' | 'claimed'>,
   journal: Pick<Journal, 'findObjection'>,
 ): void {
-  const objection = journal.findObjection(toUse(ticket, submission));
+  const objection = journal.findObjection(toUse(ticket, claimed));
   if (objection !== undefined) throw objection;
 }
 
 /** What the journal knows a ticket, and what was submitted for it, by. */
 export function toUse(
   { ticket_id, execution_id, not_before, expires_at }: ExecutionTicket,
-  submission?: TicketUse['submission'],
+  claimed?: TicketUse['submission'],
 ): TicketUse {
   return {
-    ...(submission === undefined ? {} : { submission }),
+    ...(claimed === undefined ? {} : { submission: claimed }),
     ticketId: ticket_id,
     executionId: execution_id,
     notBefore: toDate(not_before),
@@ -36,23 +36,32 @@ function toDate(text: string): Date {
   return parseTimestamp(text) ?? new Date(0);
 }
 
-/** Milliseconds until a ticket begins, by this host's clock; 0 where it has. */
-export function msUntilTicket(ticket: ExecutionTicket, clock: Clock): number {
-  return Math.max(toUse(ticket).notBefore.getTime() - clock.now().getTime(), 0);
+/** A ticket, and the submission that it was minted for. */
+export interface Timed {
+  readonly ticket: ExecutionTicket;
+  /** Absent: there is none that counts. */
+  readonly submission?: { readonly notBefore: Date } | undefined;
+}
+
+/** Milliseconds until both have begun, by this host's clock; 0 where they have. */
+export function msUntilBegun({ ticket, submission }: Timed, clock: Clock): number {
+  const begins = Math.max(toUse(ticket).notBefore.getTime(), submission?.notBefore.getTime() ?? 0);
+  return Math.max(begins - clock.now().getTime(), 0);
 }
 
 /**
- * Waits until a ticket has begun, for as long as openTicket lets a gate's clock be ahead. Nothing is redeemed before:
- * then whatever this journal has used began before now, and a journal that is lost has used nothing that begins after
- * its successor does. Rejects with TICKET_INVALID where the clock went back meanwhile.
+ * Waits until ticket and submission have begun, for as long as openTicket and openSubmission let a gate's and a submitter's
+ * clock be ahead. Nothing is redeemed before: then whatever this journal has used began before now, and a journal that is
+ * lost has used nothing that begins after its successor does. Rejects with TICKET_INVALID where the clock went back
+ * meanwhile.
  */
-export async function awaitTicket(ticket: ExecutionTicket, clock: Clock): Promise<void> {
-  const waitMs = msUntilTicket(ticket, clock);
+export async function awaitBegin(timed: Timed, clock: Clock): Promise<void> {
+  const waitMs = msUntilBegun(timed, clock);
   if (waitMs === 0) return;
   await sleep(waitMs + 1);
-  if (msUntilTicket(ticket, clock) === 0) return;
+  if (msUntilBegun(timed, clock) === 0) return;
   throw new CscError(
     'TICKET_INVALID',
-    `the ticket is not valid before ${ticket.not_before}; check the clocks`,
+    `the ticket is not valid before ${timed.ticket.not_before}; check the clocks`,
   );
 }

@@ -15,6 +15,7 @@ import type { Log } from '@csc-fleet/common/service';
 import { type Submission, submissionSha256 } from '@csc-fleet/common/submission';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
 import type { Asked } from '../evidence/index.ts';
+import type { ClaimedSubmission } from './offer.ts';
 import { checkFresh, checkNotFrozen, type OwnersWord } from './owners.ts';
 import type { GenuineTicket } from './verify-ticket.ts';
 
@@ -57,6 +58,7 @@ export interface GenuineSubmission {
   readonly keyId: string;
   /** It names this very host, so that no other runs it. */
   readonly isBound: boolean;
+  readonly notBefore: Date;
   readonly limits: Submission['options']['limits'];
 }
 
@@ -69,11 +71,13 @@ class Submitted {
   readonly owners: OwnersWord;
   /** Absent: this host does not ask for one, and none came. */
   readonly submission: GenuineSubmission | undefined;
+  /** What came, genuine or not. */
+  readonly claimed: ClaimedSubmission | undefined;
   /** Why it would have been refused, were the owner not only trying it out. */
   readonly warnings: readonly string[];
 
   constructor(
-    { contract, ticket, verifiedAt }: GenuineTicket,
+    { contract, ticket, verifiedAt, claimed }: GenuineTicket,
     owners: OwnersWord,
     submission: GenuineSubmission | undefined,
     warnings: readonly string[],
@@ -83,7 +87,13 @@ class Submitted {
     this.verifiedAt = verifiedAt;
     this.owners = owners;
     this.submission = submission;
+    this.claimed = claimed;
     this.warnings = warnings;
+  }
+
+  /** As the values of all steps after this one have it. */
+  get submitted(): SubmittedTicket {
+    return this;
   }
 }
 
@@ -112,7 +122,7 @@ export function verifySubmission(
   const { bindings } = owners;
   if (bindings === undefined) return new Submitted(genuine, owners, undefined, trial.warnings);
   const submission = trial.check(() => findSubmission(genuine, submissionJson, bindings, trust));
-  checkNotRevoked(genuine.ticket, submission, trust);
+  checkNotRevoked(genuine, submission, trust);
   trial.check(() => checkBinding(genuine, bindings, trust));
   return new Submitted(genuine, owners, submission, trial.warnings);
 }
@@ -197,11 +207,11 @@ function checkJournalKnows({ not_before: notBefore }: Submission, { journalBornA
 }
 
 function checkNotRevoked(
-  ticket: ExecutionTicket,
+  { ticket, claimed }: GenuineTicket,
   submission: GenuineSubmission | undefined,
   { owners, executorId }: SubmissionTrust,
 ): void {
-  const revoked = owners.revocations?.find(subjectOf({ ticket, submission }, executorId));
+  const revoked = owners.revocations?.find(subjectOf({ ticket, submission, claimed }, executorId));
   if (revoked === undefined) return;
   const message = `the owners have revoked the ${revoked.kind} ${revoked.id} since ${revoked.since}: ${revoked.reason}`;
   throw new CscError('NOT_PERMITTED', message);
@@ -209,7 +219,7 @@ function checkNotRevoked(
 
 /** What of a run the owners may revoke. */
 export function subjectOf(
-  { ticket, submission }: Pick<SubmittedTicket, 'ticket' | 'submission'>,
+  { ticket, submission, claimed }: Pick<SubmittedTicket, 'ticket' | 'submission' | 'claimed'>,
   executorId: string,
 ): RevocationSubject {
   return {
@@ -218,6 +228,7 @@ export function subjectOf(
     executionId: ticket.execution_id,
     profile: ticket.policy_profile,
     ...(submission === undefined ? {} : { keyId: submission.keyId }),
+    ...(claimed === undefined ? {} : { submissionSha256: claimed.sha256 }),
   };
 }
 
@@ -233,9 +244,9 @@ function checkBinding({ contract, ticket }: GenuineTicket, bindings: Bindings, t
       `bindings.yaml lets ${principal} run nothing on a host with the labels of this one`,
     );
   const wanted = new Set(contract.commands.flatMap(({ secret_refs: secrets }) => secrets));
-  const bound = binding?.secrets;
-  if (bound === undefined) return;
-  const missing = [...wanted].filter((name) => bound[profile]?.includes(name) !== true);
+  if (binding?.secrets === undefined) return;
+  const bound = new Map(Object.entries(binding.secrets)).get(profile);
+  const missing = [...wanted].filter((name) => bound?.includes(name) !== true);
   if (missing.length === 0) return;
   const message = `bindings.yaml gives ${principal} under ${profile} no secret named ${missing.join(', ')}`;
   throw new CscError('NOT_PERMITTED', message);
@@ -266,9 +277,10 @@ export function createTrialLog(
 const trialNote = 'a run that this host will refuse once enforce is no longer warn';
 
 /** What a receipt says of it. */
-export function toAsked({ submission, owners: { version }, warnings }: SubmittedTicket): Asked {
+export function toAsked({ submission, claimed, owners: { version }, warnings }: SubmittedTicket): Asked {
   return {
     warnings,
+    ...(claimed === undefined ? {} : { claimed }),
     ...(submission === undefined ? {} : { submission }),
     ...(version === undefined ? {} : { policyVersion: version }),
   };
@@ -282,6 +294,7 @@ function toGenuine(submission: Submission, executorId: string): GenuineSubmissio
     sha256: submissionSha256(submission),
     keyId: signature.key_id,
     isBound: audience.executor_id === executorId,
+    notBefore: toDate(submission.not_before),
     limits: options.limits,
   };
 }

@@ -5,7 +5,7 @@ import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { openTicket } from '@csc-fleet/common/evidence';
 import type { Offer } from '@csc-fleet/common/messages';
 import { type ExecutionTicket, parseTicket } from '@csc-fleet/common/ticket';
-import { type OfferedTicket, offerLimits } from './offer.ts';
+import { type ClaimedSubmission, type OfferedTicket, offerLimits } from './offer.ts';
 
 /** All that a ticket is believed by: none of it comes from the gate that sent it. */
 export interface Trust {
@@ -26,11 +26,13 @@ class Genuine {
   readonly contract: CommandContract;
   readonly ticket: ExecutionTicket;
   readonly verifiedAt: Date;
+  readonly claimed: ClaimedSubmission | undefined;
 
-  constructor({ contract }: OfferedTicket, ticket: ExecutionTicket, verifiedAt: Date) {
+  constructor({ contract, claimed }: OfferedTicket, ticket: ExecutionTicket, verifiedAt: Date) {
     this.contract = contract;
     this.ticket = ticket;
     this.verifiedAt = verifiedAt;
+    this.claimed = claimed;
   }
 }
 

@@ -29,8 +29,10 @@ export interface ReceiptSubject {
 
 /** What this host knows by itself, and not from its gate, of who asked for a contract and under which rules. */
 export interface Asked {
-  /** Absent: nobody signed for it. */
-  readonly submission?: { readonly sha256: string; readonly principal: string; readonly nonce: string };
+  /** That the receipt names. Absent: nobody signed for it. */
+  readonly submission?: { readonly sha256: string };
+  /** That came with the ticket, signed or not, and is used up with it. Absent: none came. */
+  readonly claimed?: { readonly principal: string; readonly nonce: string };
   /** Of the policy repository. Absent: there is none. */
   readonly policyVersion?: number;
   /** Why it would have been refused, were that not only tried out. */

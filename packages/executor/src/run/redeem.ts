@@ -63,7 +63,7 @@ export async function redeem(
   const [since] = await Promise.all([
     writes ? fileTimeNow(spools.scratch(ticket.execution_id)).catch(() => undefined) : undefined,
     journal.redeem({
-      ...toUse(ticket, asked?.submission),
+      ...toUse(ticket, asked?.claimed),
       draft: toDraft(subject, record, first.command),
       redeemedAt: startedAt,
       approvals: toConsumed(approvals),
