@@ -14,15 +14,19 @@ import {
   type ConnectRequest,
   type ConnectResponse,
   ExecutorLinkService,
+  type FetchPolicyFileRequest,
+  type FetchPolicyFileResponse,
+  identityOfCall,
   type Offer,
   readServerCredentials,
   toDuration,
 } from '@csc-fleet/common/rpc';
 import type { UnsignedTicket } from '@csc-fleet/common/ticket';
-import { Server, type ServerDuplexStream } from '@grpc/grpc-js';
+import { Server, type ServerDuplexStream, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js';
 import type { Fleet } from './fleet.ts';
 
 type Call = ServerDuplexStream<ConnectRequest, ConnectResponse>;
+type FileCall = ServerUnaryCall<FetchPolicyFileRequest, FetchPolicyFileResponse>;
 
 /**
  * A gate that has been taken over: it has the gate's certificate and its signing key, sits at its address, and says
@@ -30,9 +34,15 @@ type Call = ServerDuplexStream<ConnectRequest, ConnectResponse>;
  */
 export class RogueGate implements AsyncDisposable {
   readonly signer: Signer;
+  /** The executor that it speaks to. Absent: the one that came last. */
+  speaksTo: string | undefined;
+  /** What it gives executors that ask for a file of the policy repository; undefined: no such file. Default: none. */
+  files: (path: string) => Uint8Array | undefined | Promise<Uint8Array | undefined> = () => undefined;
   readonly #fleet: Fleet;
   readonly #server = new Server();
-  readonly #calls: Call[] = [];
+  readonly #calls: { readonly call: Call; readonly executor: string }[] = [];
+  /** By executor, of the journal that it said hello with. */
+  readonly #epochs = new Map<string, string>();
   readonly #said: NonNullable<ConnectRequest['message']>[] = [];
   #heard: (() => void)[] = [];
 
@@ -49,6 +59,11 @@ export class RogueGate implements AsyncDisposable {
     await rogue.#listen();
     await rogue.hears('hello');
     return rogue;
+  }
+
+  /** Of the journal that this executor has said hello with; undefined where it has not. */
+  epochOf(executor: string): string | undefined {
+    return this.#epochs.get(executor);
   }
 
   /** A ticket that is good in every way, except for what `overrides` says. */
@@ -114,6 +129,12 @@ export class RogueGate implements AsyncDisposable {
     return this.#next((message) => message.$case === 'hello', from);
   }
 
+  /** Resolves once this executor has come here. */
+  async isMet(name: string): Promise<void> {
+    while (!this.#calls.some(({ executor }) => executor === name))
+      await new Promise<void>((resolve) => this.#heard.push(resolve));
+  }
+
   /** Ends the connection, as a gate does that restarts. */
   hangUp(): void {
     this.#call.end();
@@ -154,7 +175,7 @@ export class RogueGate implements AsyncDisposable {
   }
 
   get #call(): Call {
-    const call = this.#calls.at(-1);
+    const call = this.#calls.findLast(({ executor }) => executor === (this.speaksTo ?? executor))?.call;
     if (call === undefined) throw new Error('no executor is connected');
     return call;
   }
@@ -169,6 +190,8 @@ export class RogueGate implements AsyncDisposable {
     this.#server.addService(ExecutorLinkService, {
       connect: (call: Call) => this.#serve(call),
       pushOutput: (call: ServerDuplexStream<unknown, unknown>) => call.on('data', () => undefined),
+      fetchPolicyFile: (call: FileCall, reply: sendUnaryData<FetchPolicyFileResponse>) =>
+        void this.#serveFile(call.request.path).then((answer) => reply(null, answer)),
     });
     await new Promise<void>((resolve, reject) => {
       this.#server.bindAsync(this.#fleet.address, credentials, (error) =>
@@ -177,11 +200,19 @@ export class RogueGate implements AsyncDisposable {
     });
   }
 
+  async #serveFile(path: string): Promise<FetchPolicyFileResponse> {
+    const content = await this.files(path);
+    return { found: content !== undefined, content: Buffer.from(content ?? []) };
+  }
+
   #serve(call: Call): void {
-    this.#calls.push(call);
+    const executor = identityOfCall(call).name;
+    this.#calls.push({ call, executor });
     call.on('error', () => undefined);
+    call.on('end', () => call.end());
     call.on('data', ({ message }: ConnectRequest) => {
       if (message?.$case === 'hello') {
+        this.#epochs.set(executor, message.value.epoch);
         call.write({
           message: { $case: 'welcome', value: { gateId: 'gate', heartbeatInterval: toDuration(10_000) } },
         });

@@ -384,7 +384,7 @@ const host: readonly Mutant[] = [
   {
     name: 'gate-mints-without-the-epoch',
     file: `${gate}/schedule/mint.ts`,
-    before: "...(epoch === '' ? {} : { executor_epoch: epoch }),",
+    before: '...whatItKnows(epoch, submission),',
     after: '',
     tests: [`${gate}/schedule/placement.test.ts`],
     red: 'names the epoch of its executor in the ticket',
@@ -883,7 +883,7 @@ const submissions: readonly Mutant[] = [
   {
     name: 'revoked-runs',
     file: `${executor}/admission/submission.ts`,
-    before: '  checkNotRevoked(genuine.ticket, submission, trust);\n',
+    before: '  checkNotRevoked(genuine, submission, trust);\n',
     after: '',
     tests: [`${executor}/admission/submission.test.ts`],
     red: 'from those whom hosts run something for',
@@ -946,4 +946,99 @@ const submissions: readonly Mutant[] = [
   },
 ];
 
-export const mutants: readonly Mutant[] = [...submissions, ...host, ...fleet, ...believer];
+const hostile = ['tests/adversarial/hostile-gate.test.ts'];
+const mirror = 'packages/common/src/policy-repository/mirror.ts';
+
+/** A host that a gate with its real key gets something out of, over the wire. */
+const takenOver: readonly Mutant[] = [
+  {
+    name: 'refusal-names-no-submission',
+    file: `${executor}/admission/refusal.ts`,
+    before: '...(claimed === undefined ? {} : { submission: claimed }),',
+    after: '',
+    tests: hostile,
+    red: 'by a ticket that does not agree with it',
+  },
+  {
+    name: 'refusal-leaves-the-submission-unused',
+    file: `${executor}/admission/refusal.ts`,
+    before: 'toUse(it, claimed);',
+    after: 'toUse(it);',
+    tests: hostile,
+    red: 'by a policy that is not bound',
+  },
+  {
+    name: 'submission-runs-before-it-begins',
+    file: `${executor}/admission/single-use.ts`,
+    before: 'submission?.notBefore.getTime() ?? 0',
+    after: '0',
+    tests: hostile,
+    red: 'as nothing runs before its submission begins',
+  },
+  {
+    name: 'revoked-submission-runs',
+    file: `${executor}/admission/submission.ts`,
+    before: '...(claimed === undefined ? {} : { submissionSha256: claimed.sha256 }),',
+    after: '',
+    tests: hostile,
+    red: 'under whatever execution id',
+  },
+  {
+    name: 'principal-of-the-ticket-is-believed',
+    file: `${executor}/admission/submission.ts`,
+    before: "if (ticket.principal !== submission.principal) throw differs('principal');",
+    after: '',
+    tests: hostile,
+    red: 'it for another principal than asked',
+  },
+  {
+    name: 'policy-of-the-ticket-is-believed',
+    file: `${executor}/admission/submission.ts`,
+    before: "throw differs('policy_profile');",
+    after: 'void 0;',
+    tests: hostile,
+    red: 'it under another policy than was asked for',
+  },
+  {
+    name: 'unbound-policy-runs',
+    file: `${executor}/admission/submission.ts`,
+    before: '  trial.check(() => checkBinding(genuine, bindings, trust));\n',
+    after: '',
+    tests: hostile,
+    red: 'it under a policy that nobody bound to who asked',
+  },
+  {
+    name: 'mirror-forgets-what-it-knew',
+    file: mirror,
+    before: 'if (before === undefined) {',
+    after: 'if (before !== null) {',
+    tests: hostile,
+    red: 'what they said before, once it has heard the next',
+  },
+  {
+    name: 'slow-answers-are-young',
+    file: mirror,
+    before: '        refreshed_at: toTimestamp(refreshedAt),\n',
+    after: '        refreshed_at: toTimestamp(clock.now()),\n',
+    tests: ['packages/common/src/policy-repository/repository.test.ts'],
+    red: 'is as old as the question',
+  },
+  {
+    name: 'owners-word-is-never-too-old',
+    file: `${executor}/admission/owners.ts`,
+    before: 'if (ageMs <= maxStalenessMs) return;',
+    after: 'if (ageMs !== maxStalenessMs) return;',
+    tests: hostile,
+    red: 'an old word that it keeps the host on',
+  },
+  {
+    name: 'news-is-asked-for-each-time',
+    file: `${executor}/service/owners.ts`,
+    before: 'if (this.#next !== undefined) return this.#next;',
+    after: '',
+    tests: hostile,
+    red: 'says a thousand times that there is news',
+  },
+];
+
+export const mutants: readonly Mutant[] = [...submissions, ...takenOver, ...host, ...fleet, ...believer];

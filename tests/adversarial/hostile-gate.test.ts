@@ -1,0 +1,509 @@
+// A gate that is taken over, with its certificate, its ticket key, its store and its queue, before a host that has its
+// owners' word from a policy repository, and a client whose submissions are signed. What it can still do is at the top.
+import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { CommandContract } from '@csc-fleet/common/contract';
+import { createSigner, type Signer, toBase64 } from '@csc-fleet/common/crypto';
+import { canonicalBytes, sha256Hex, toTimestamp } from '@csc-fleet/common/encoding';
+import { orThrow } from '@csc-fleet/common/errors';
+import { readPolicyFile } from '@csc-fleet/common/policy';
+import { createDirectorySource, publishStaged } from '@csc-fleet/common/policy-repository';
+import { parseReceipt, type ReceiptV02 } from '@csc-fleet/common/receipt';
+import { parseSubmission, submissionSha256, type UnsignedSubmission } from '@csc-fleet/common/submission';
+import type { UnsignedTicket } from '@csc-fleet/common/ticket';
+import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
+import { testPolicy } from '@csc-fleet/test-kit/policy';
+import { TestRepository } from '@csc-fleet/test-kit/policy-repository';
+import { RogueGate } from '@csc-fleet/test-kit/rogue-gate';
+import { signSubmission } from '@csc-fleet/test-kit/submission';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const identity = (name: string) => `spiffe://csc.local/client/${name}`;
+const alice = { principal: identity('alice'), signer: createSigner(Buffer.alloc(32, 11), 'alice-1') };
+const bob = { principal: identity('bob'), signer: createSigner(Buffer.alloc(32, 12), 'bob-1') };
+const mallory = createSigner(Buffer.alloc(32, 13), alice.signer.keyId);
+
+const bindings = {
+  bindings_version: 'csc.bindings.v0.2',
+  bindings: [
+    { identity: alice.principal, policies: ['tests'] },
+    { identity: bob.principal, policies: ['wide'] },
+  ],
+  submitters: [alice, bob].map(({ principal, signer: { keyId, publicKey } }) => ({
+    principal,
+    keys: [{ key_id: keyId, public_key: toBase64(publicKey) }],
+  })),
+};
+const revocation = (kind: string, id: string) => ({
+  revoked_version: 'csc.revoked.v0.1',
+  revoked: [{ kind, id, since: '2026-01-01T00:00:00Z', reason: 'lost' }],
+});
+
+let fleet: Fleet;
+let owners: TestRepository;
+let rogue: RogueGate;
+let out: string;
+let stateDir: string;
+let marks = 0;
+
+const host = (name: string) => ({
+  name,
+  config: {
+    policies: undefined,
+    // Nothing is asked for but what the gate says there is.
+    policy_repository: { root: '', from: 'gate', refresh_sec: 86_400 },
+    accept_unsigned_approvals: false,
+    slots: 8,
+  },
+});
+const [victim, twin] = [host('victim'), host('twin')];
+
+beforeAll(async () => {
+  fleet = await startFleet({
+    executors: [victim, twin],
+    prepare: (directory) => {
+      owners = new TestRepository(join(directory, 'owners'));
+      owners.publish({
+        'policies/tests.yaml': testPolicy(join(directory, 'workspace')),
+        'policies/wide.yaml': testPolicy(join(directory, 'workspace'), { name: 'wide', network: 'full' }),
+        'bindings.yaml': bindings,
+        'revoked.yaml': { revoked_version: 'csc.revoked.v0.1', revoked: [] },
+      });
+      writeFileSync(join(directory, 'root.json'), owners.root);
+      for (const { config } of [victim, twin]) config.policy_repository.root = join(directory, 'root.json');
+    },
+  });
+  out = fleet.writable('out');
+  stateDir = join(fleet.directory, 'executor-victim');
+  rogue = await RogueGate.takeOver(fleet);
+  for (const name of ['twin', 'victim']) await take(name, 0);
+});
+afterAll(async () => {
+  await rogue[Symbol.asyncDispose]();
+  await fleet[Symbol.asyncDispose]();
+});
+
+/** What is published now, as a gate keeps it for later. */
+function snapshot(name: string): string {
+  const copy = join(fleet.directory, 'kept', name);
+  cpSync(owners.published(''), copy, { recursive: true });
+  return copy;
+}
+
+/** Serves a folder as the policy repository, and gives what became of it at the host. */
+function serve(directory: string): Promise<string> {
+  return serveBy(createDirectorySource(directory).fetch);
+}
+
+// It says hello once more, with the policies that it has then.
+const takenUp = /published something new[\s\S]*connected to the gate/;
+
+async function serveBy(files: RogueGate['files']): Promise<string> {
+  const service = fleet.executor('victim');
+  const begun = Promise.withResolvers<number>();
+  rogue.files = (path) => {
+    // What it asks for first, each time.
+    if (path.endsWith('.root.json')) begun.resolve(service.log.length);
+    return files(path);
+  };
+  rogue.send({ $case: 'policyChanged', value: {} });
+  const from = await begun.promise;
+  const [line] = await service.waitFor(/.*(published something new|could not be refreshed).*/, from);
+  return line.includes('something new') ? 'taken' : (/"code":"(\w+)"/.exec(line)?.[1] ?? line);
+}
+
+/** Serves what the owners have published now; resolves once it counts at the host. */
+async function take(name = 'victim', from = fleet.executor(name).log.length): Promise<void> {
+  const service = fleet.executor(name);
+  rogue.files = createDirectorySource(owners.published('')).fetch;
+  await rogue.isMet(name);
+  rogue.speaksTo = name;
+  rogue.send({ $case: 'policyChanged', value: {} });
+  rogue.speaksTo = 'victim';
+  await service.waitFor(takenUp, from);
+}
+
+function marking(overrides: Partial<CommandContract> = {}) {
+  marks += 1;
+  const mark = join(out, `mark-${marks}`);
+  const contract = fleet.contract({ argv: ['touch', mark], write_paths: [out] }, overrides);
+  return { contract, ran: () => existsSync(mark) };
+}
+
+interface Submitting {
+  readonly by?: typeof alice;
+  readonly signer?: Signer;
+  readonly overrides?: Partial<UnsignedSubmission>;
+}
+
+function submit(
+  contract: CommandContract,
+  { by = alice, signer = by.signer, overrides = {} }: Submitting = {},
+) {
+  return signSubmission(contract, { principal: by.principal, signer, now: new Date(), overrides });
+}
+
+const hashOf = (submission: Buffer) => {
+  const parsed = parseSubmission(submission);
+  return parsed.ok ? submissionSha256(parsed.value) : 'f'.repeat(64);
+};
+
+/** A ticket that agrees with the submission in all that the overrides do not say. */
+function ticketFor(contract: CommandContract, submission: Buffer, overrides: Partial<UnsignedTicket> = {}) {
+  const named = rogue.epochOf(overrides.audience ?? 'victim');
+  const epoch = named === undefined ? {} : { executor_epoch: named };
+  return rogue.ticket(contract, { submission_sha256: hashOf(submission), ...epoch, ...overrides });
+}
+
+async function offer(
+  contract: CommandContract,
+  submission: Buffer,
+  overrides: Partial<UnsignedTicket> = {},
+): Promise<{ readonly reason: string; readonly receipt: ReceiptV02 | undefined }> {
+  const ticketJson = ticketFor(contract, submission, overrides);
+  const { execution_id: executionId } = JSON.parse(ticketJson.toString());
+  const answer = await rogue.offerRaw({
+    executionId,
+    ticketJson,
+    contractJson: Buffer.from(JSON.stringify(contract)),
+    approvalsJson: [],
+    submissionJson: submission,
+  });
+  const outcome = answer.$case === 'accepted' ? await rogue.receiptFor(ticketJson) : answer;
+  if (outcome.$case !== 'receipt' && outcome.$case !== 'refused') throw new Error(outcome.$case);
+  const reason = outcome.$case === 'refused' ? outcome.value.reason : 'ran';
+  const { receiptJson } = outcome.value;
+  return { reason, receipt: receiptJson.length === 0 ? undefined : toReceipt(receiptJson) };
+}
+
+function toReceipt(receiptJson: Buffer): ReceiptV02 {
+  const receipt = orThrow(parseReceipt(receiptJson), 'RECEIPT_INVALID', 'the receipt');
+  if (receipt.receipt_version !== 'csc.receipt.v0.2') throw new Error(receipt.receipt_version);
+  return receipt;
+}
+
+const none = Buffer.alloc(0);
+
+describe('a gate with its real key can', () => {
+  it('bring to a host what a submitter asked for, whose receipt says so', async () => {
+    const { contract, ran } = marking();
+    const submission = submit(contract);
+    const { reason, receipt } = await offer(contract, submission);
+    expect([reason, ran()]).toEqual(['ran', true]);
+    expect(receipt).toMatchObject({
+      principal: alice.principal,
+      submission_sha256: hashOf(submission),
+      policy_version: 1,
+    });
+  });
+});
+
+describe('a gate with its real key cannot have run', () => {
+  it.each<[string, string, (contract: CommandContract) => Parameters<typeof offer>]>([
+    ['what nobody asked for', 'SUBMISSION_INVALID', (contract) => [contract, none]],
+    [
+      'what it says that somebody asked for',
+      'SUBMISSION_INVALID',
+      (contract) => [contract, submit(contract, { signer: mallory })],
+    ],
+    [
+      'it for a principal whom it made up',
+      'SUBMISSION_INVALID',
+      (contract) => [
+        contract,
+        submit(contract, { by: { principal: identity('root'), signer: mallory } }),
+        { principal: identity('root') },
+      ],
+    ],
+    [
+      'a contract of its own behind a submission',
+      'CONTRACT_HASH_MISMATCH',
+      (contract) => [contract, submit(fleet.contract({}))],
+    ],
+    [
+      'it for another principal than asked',
+      'TICKET_INVALID',
+      (contract) => [contract, submit(contract), { principal: bob.principal }],
+    ],
+    [
+      'it under a policy that nobody bound to who asked',
+      'NOT_PERMITTED',
+      (contract) => [contract, submit(contract), wide()],
+    ],
+    [
+      'it under another policy than was asked for',
+      'TICKET_INVALID',
+      (contract) => [contract, submit(contract, { overrides: { policy_profile: 'tests' } }), wide()],
+    ],
+    [
+      'it by another submission than the ticket names',
+      'TICKET_INVALID',
+      (contract) => [contract, submit(contract), { submission_sha256: 'f'.repeat(64) }],
+    ],
+    [
+      'it under a ticket that names no epoch of it',
+      'TICKET_INVALID',
+      (contract) => [contract, submit(contract), { executor_epoch: 'f'.repeat(32) }],
+    ],
+    [
+      'what was asked of another host',
+      'WRONG_AUDIENCE',
+      (contract) => [contract, submit(contract, audience({ executor_id: 'twin' }))],
+    ],
+    [
+      'what was asked of hosts with other labels',
+      'WRONG_AUDIENCE',
+      (contract) => [contract, submit(contract, audience({ selector: { tier: 'deploy' } }))],
+    ],
+    [
+      'what was asked of another fleet',
+      'WRONG_AUDIENCE',
+      (contract) => [contract, submit(contract, audience({ trust_domain: 'other.example' }))],
+    ],
+    [
+      'what was asked yesterday',
+      'SUBMISSION_EXPIRED',
+      (contract) => [contract, submitAt(contract, -23.5 * 3600, -3600)],
+    ],
+    [
+      'what is to be asked tomorrow',
+      'SUBMISSION_INVALID',
+      (contract) => [contract, submitAt(contract, 3600, 7200)],
+    ],
+  ])('%s', async (_what, reason, make) => {
+    const { contract, ran } = marking();
+    expect((await offer(...make(contract))).reason).toBe(reason);
+    expect(ran()).toBe(false);
+  });
+
+  it('one submission twice, whatever the ticket, nor after the host was killed', async () => {
+    const { contract } = marking();
+    const submission = submit(contract);
+    expect((await offer(contract, submission)).reason).toBe('ran');
+    expect((await offer(contract, submission)).reason).toBe('SUBMISSION_REPLAYED');
+    await restart();
+    expect((await offer(contract, submission)).reason).toBe('SUBMISSION_REPLAYED');
+  });
+});
+
+function wide(): Partial<UnsignedTicket> {
+  const path = join(owners.directory, 'targets/policies/wide.yaml');
+  return { policy_profile: 'wide', policy_sha256: readPolicyFile(path).sha256 };
+}
+
+function audience(more: object): Submitting {
+  return { overrides: { audience: { trust_domain: 'csc.local', selector: {}, ...more } } };
+}
+
+function submitAt(contract: CommandContract, fromSec: number, untilSec: number): Buffer {
+  const at = (seconds: number) => new Date(Date.now() + seconds * 1000);
+  const overrides = { not_before: toTimestamp(at(fromSec)), expires_at: toTimestamp(at(untilSec)) };
+  return signSubmission(contract, { ...alice, now: at(fromSec), overrides });
+}
+
+async function restart(change: () => void = () => undefined): Promise<void> {
+  await fleet.executor('victim').stop('SIGKILL');
+  change();
+  await fleet.startExecutor(victim);
+}
+
+/** That what alice asks for runs, or why it does not. */
+async function aliceGets(): Promise<string> {
+  const { contract } = marking();
+  return (await offer(contract, submit(contract))).reason;
+}
+
+describe('a gate with its real key cannot have two outcomes of one submission', () => {
+  it.each<[string, (contract: CommandContract) => Partial<UnsignedTicket>]>([
+    ['by a policy that is not bound', () => wide()],
+    ['by a policy that is not there', () => ({ policy_sha256: 'a'.repeat(64) })],
+    ['by a ticket that does not agree with it', () => ({ principal: bob.principal })],
+  ])('having it refused %s, and run', async (_what, how) => {
+    const { contract, ran } = marking();
+    const submission = submit(contract);
+    const refused = await offer(contract, submission, how(contract));
+    expect(refused.receipt).toMatchObject({ status: 'blocked', submission_sha256: hashOf(submission) });
+    expect(await offer(contract, submission)).toEqual({ reason: 'SUBMISSION_REPLAYED', receipt: undefined });
+    expect(ran()).toBe(false);
+  });
+
+  it('but on two hosts, where both receipts name it', async () => {
+    const { contract } = marking();
+    const submission = submit(contract);
+    const here = await offer(contract, submission);
+    rogue.speaksTo = 'twin';
+    const there = await offer(contract, submission, { audience: 'twin' });
+    rogue.speaksTo = 'victim';
+    expect([here.reason, there.reason]).toEqual(['ran', 'ran']);
+    expect(here.receipt?.submission_sha256).toBe(there.receipt?.submission_sha256);
+  });
+});
+
+describe('a gate with its real key cannot leave a refusal or a run out of what a host has signed', () => {
+  it('as each names the one before it', async () => {
+    const chain: ReceiptV02[] = [];
+    for (const profile of [{}, wide(), {}]) {
+      const { contract } = marking();
+      const { receipt } = await offer(contract, submit(contract), profile);
+      if (receipt !== undefined) chain.push(receipt);
+    }
+    const [first = 0] = chain.map(({ sequence = 0 }) => sequence);
+    expect(chain.map(({ sequence }) => sequence)).toEqual([first, first + 1, first + 2]);
+    expect(chain.slice(1).map((it) => it.previous_receipt_sha256)).toEqual(
+      chain.slice(0, 2).map((it) => sha256Hex(canonicalBytes(it))),
+    );
+  });
+});
+
+describe('a gate with its real key cannot have counted in the place of the owners’ word', () => {
+  const withMallory = JSON.stringify({
+    ...bindings,
+    submitters: [
+      {
+        principal: alice.principal,
+        keys: [{ key_id: mallory.keyId, public_key: toBase64(mallory.publicKey) }],
+      },
+    ],
+  });
+  const deep = `{"signed":${'['.repeat(100_000)}${']'.repeat(100_000)},"signatures":[]}`;
+
+  /** What is published, with one file changed. */
+  const changed = (name: RegExp, content: string | Buffer | undefined) => {
+    const { fetch } = createDirectorySource(owners.published(''));
+    const bytes = content === undefined ? undefined : Buffer.from(content);
+    return (path: string) => (name.test(path) ? bytes : fetch(path));
+  };
+
+  it.each<[string, string, () => RogueGate['files']]>([
+    ['a repository of its own', 'POLICY_UNSIGNED', () => createDirectorySource(ownRepository()).fetch],
+    ['bindings of its own', 'POLICY_UNSIGNED', () => changed(/bindings\.yaml$/, withMallory)],
+    [
+      'targets that are signed with its ticket key',
+      'POLICY_UNSIGNED',
+      () => changed(/targets\.json$/, resigned()),
+    ],
+    ['targets without their signature', 'POLICY_UNSIGNED', () => changed(/targets\.json$/, unsigned())],
+    ['a root that it signed itself', 'POLICY_UNSIGNED', () => changed(/2\.root\.json$/, ownRoot())],
+    ['a repository with a file missing', 'POLICY_UNSIGNED', () => changed(/revoked\.yaml$/, undefined)],
+    ['nothing', 'REPOSITORY_UNREACHABLE', () => () => undefined],
+    ['JSON that is no end of brackets', 'POLICY_UNSIGNED', () => changed(/timestamp\.json$/, deep)],
+    [
+      'a file beyond all measure',
+      'POLICY_UNSIGNED',
+      () => changed(/timestamp\.json$/, Buffer.alloc(8 << 20)),
+    ],
+    [
+      'a file that no message may hold',
+      'MESSAGE_TOO_LARGE',
+      () => changed(/timestamp\.json$/, Buffer.alloc(10 << 20)),
+    ],
+  ])('%s', async (_what, code, make) => {
+    owners.publish({ 'revoked.yaml': revocation('principal', identity('nobody')) });
+    expect(await serveBy(make())).toBe(code);
+    const { contract, ran } = marking();
+    const made = submit(contract, { signer: mallory });
+    expect((await offer(contract, made)).reason).toBe('SUBMISSION_INVALID');
+    expect(ran()).toBe(false);
+  });
+
+  const ownRepository = () => {
+    const own = new TestRepository(join(fleet.directory, crypto.randomUUID()), { seed: 77 });
+    own.publish({
+      'policies/tests.yaml': testPolicy(fleet.workspace),
+      'policies/wide.yaml': testPolicy(fleet.workspace, { name: 'wide' }),
+      'bindings.yaml': withMallory,
+    });
+    return own.published('');
+  };
+  const newestTargets = () =>
+    JSON.parse(readFileSync(owners.published(`metadata/${owners.publish()}.targets.json`), 'utf8'));
+  const unsigned = () => JSON.stringify({ ...newestTargets(), signatures: [] });
+  const resigned = () => {
+    const targets = newestTargets();
+    const sig = Buffer.from(rogue.signer.sign(canonicalBytes(targets.signed))).toString('hex');
+    return JSON.stringify({ ...targets, signatures: [{ ...targets.signatures[0], sig }] });
+  };
+  const ownRoot = () => readFileSync(join(ownRepository(), 'metadata/1.root.json'));
+
+  it('what they said before, once it has heard the next: replayed, or mixed with it', async () => {
+    const before = snapshot('before');
+    owners.publish({ 'revoked.yaml': revocation('key', alice.signer.keyId) });
+    await take();
+    expect(await aliceGets()).toBe('SUBMISSION_INVALID');
+    expect(await serve(before)).toBe('POLICY_UNSIGNED');
+    const now = createDirectorySource(owners.published('')).fetch;
+    const then = createDirectorySource(before).fetch;
+    const mixed = (part: RegExp) => (path: string) => (part.test(path) ? now : then)(path);
+    expect(await serveBy(mixed(/timestamp/))).not.toBe('taken');
+    expect(await serveBy(mixed(/timestamp|snapshot/))).not.toBe('taken');
+    expect(await aliceGets()).toBe('SUBMISSION_INVALID');
+    await restart();
+    expect(await aliceGets()).toBe('SUBMISSION_INVALID');
+    owners.publish({ 'revoked.yaml': revocation('principal', identity('nobody')) });
+    await take();
+    expect(await aliceGets()).toBe('ran');
+  });
+
+  it('an old word that it keeps the host on, for longer than the owner of the host lets it', async () => {
+    const { contract } = marking();
+    rogue.files = () => undefined;
+    await restart(() => {
+      const file = join(stateDir, 'policy/current.json');
+      const current = JSON.parse(readFileSync(file, 'utf8'));
+      const refreshed = toTimestamp(new Date(Date.now() - 25 * 3_600_000));
+      writeFileSync(file, JSON.stringify({ ...current, refreshed_at: refreshed }));
+    });
+    expect((await offer(contract, submit(contract))).reason).toBe('POLICY_STALE');
+    // What was published yesterday, and has expired, makes it no younger.
+    publishStaged(owners.directory, owners.online, new Date(Date.now() - 25 * 3_600_000));
+    expect(await serve(owners.published(''))).toBe('POLICY_STALE');
+    expect((await offer(contract, submit(contract))).reason).toBe('POLICY_STALE');
+    owners.publish({ 'revoked.yaml': revocation('principal', identity('somebody')) });
+    await take();
+    expect(await aliceGets()).toBe('ran');
+  });
+
+  it('anything at all while it answers no question, or says a thousand times that there is news', async () => {
+    const asked: string[] = [];
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    rogue.files = (path) => {
+      asked.push(path);
+      return promise;
+    };
+    for (let count = 0; count < 1000; count += 1) rogue.send({ $case: 'policyChanged', value: {} });
+    expect(await aliceGets()).toBe('ran');
+    resolve(undefined);
+    expect(asked.length).toBeLessThan(10);
+  });
+
+  it('a submission that the owners have revoked, under whatever execution id', async () => {
+    const { contract, ran } = marking();
+    const submission = submit(contract);
+    owners.publish({ 'revoked.yaml': revocation('submission', hashOf(submission)) });
+    await take();
+    expect((await offer(contract, submission)).reason).toBe('NOT_PERMITTED');
+    expect(ran()).toBe(false);
+  });
+});
+
+describe('a gate with its real key cannot use it that a host has lost its state', () => {
+  it('to have run again what was submitted before, or anything before the owners are heard', async () => {
+    const { contract } = marking();
+    const submission = submit(contract);
+    expect((await offer(contract, submission)).reason).toBe('ran');
+    rogue.files = () => undefined;
+    await restart(() => rmSync(stateDir, { recursive: true }));
+    expect(await aliceGets()).toBe('POLICY_STALE');
+    await take();
+    expect((await offer(contract, submission)).reason).toBe('SUBMISSION_REPLAYED');
+    expect(await aliceGets()).toBe('ran');
+  });
+
+  it('as nothing runs before its submission begins, which a later journal is younger than', async () => {
+    const { contract } = marking();
+    const soon = new Date(Date.now() + 400);
+    const submission = submit(contract, { overrides: { not_before: toTimestamp(soon) } });
+    const { receipt } = await offer(contract, submission);
+    expect(new Date(receipt?.ended_at ?? 0).getTime()).toBeGreaterThanOrEqual(soon.getTime());
+  });
+});
