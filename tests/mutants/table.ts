@@ -470,6 +470,22 @@ const host: readonly Mutant[] = [
     red: 'one that was taken out',
   },
   {
+    name: 'gate-places-on-a-host-that-was-restored',
+    file: `${gate}/link/connection.ts`,
+    before: 'peer.wentBack = wentBack;',
+    after: '',
+    tests: receipts,
+    red: 'shows that its host was restored',
+  },
+  {
+    name: 'anybody-says-where-a-chain-ends',
+    file: `${evidence}/chain-head.ts`,
+    before: 'verifyArtifact(head, keys);',
+    after: '',
+    tests: receipts,
+    red: 'that another has signed counts for nothing',
+  },
+  {
     name: 'refusal-of-a-used-ticket-is-journalled',
     file: `${executor}/journal/sqlite-journal.ts`,
     before: 'throwObjection(statements, refusal);',

@@ -18,7 +18,7 @@ import {
 } from '../encoding/index.ts';
 import { CscError, formatFaults } from '../errors/index.ts';
 import type { ExecutorKeyStatement } from '../executor-key/index.ts';
-import type { ExecutionReceipt } from '../receipt/index.ts';
+import type { ChainHead, ExecutionReceipt } from '../receipt/index.ts';
 import { type Signature, signatureMember, validate } from '../schema/index.ts';
 import type { Submission } from '../submission/index.ts';
 import type { ExecutionTicket } from '../ticket/index.ts';
@@ -32,6 +32,7 @@ export type Artifact =
   | ExecutionTicket
   | ExecutionReceipt
   | ExecutorKeyStatement
+  | ChainHead
   | Submission;
 
 /** Before it is signed. */

@@ -7,6 +7,7 @@ export {
   findFault,
   walkChains,
 } from './chain.ts';
+export { openChainHead, signChainHead } from './chain-head.ts';
 export { type ClaimedKey, signExecutorKey, verifyExecutorKey } from './executor-key.ts';
 export { openSubmission, type SubmissionContext } from './open-submission.ts';
 export { openTicket, type TicketContext } from './open-ticket.ts';

@@ -6,7 +6,7 @@ import { executorKeySchema } from '../executor-key/index.ts';
 import { freezeSchema, hostsSchema, revokedSchema } from '../owners/index.ts';
 import { bindingsSchema, bindingsV02Schema, policyV01Schema, policyV02Schema } from '../policy/index.ts';
 import { samplesSchema } from '../policy-directory/index.ts';
-import { receiptV01Schema, receiptV02Schema } from '../receipt/index.ts';
+import { chainHeadSchema, receiptV01Schema, receiptV02Schema } from '../receipt/index.ts';
 import { submissionSchema } from '../submission/index.ts';
 import { ticketSchema } from '../ticket/index.ts';
 
@@ -28,6 +28,7 @@ const sources = {
   approval: [approvalSchema, 'csc.approval.v0.1'],
   ticket: [ticketSchema, 'csc.ticket.v0.1'],
   'executor-key': [executorKeySchema, 'csc.executor-key.v0.1'],
+  'chain-head': [chainHeadSchema, 'csc.chain-head.v0.1'],
   receipt: [receiptV02Schema, 'csc.execution-receipt.v0.2'],
   'receipt-v0.1': [receiptV01Schema, 'csc.execution-receipt.v0.1'],
 } as const satisfies Record<string, readonly [z.ZodType, string]>;

@@ -1,3 +1,4 @@
+export { type ChainHead, chainHeadSchema, parseChainHead } from './chain-head.ts';
 export { projectReceipt } from './project.ts';
 export {
   type CommandResult,

@@ -41,6 +41,8 @@ export interface LinkHandlers {
   policyChanged(): void;
   /** Executions under way, for the heartbeat. */
   running(): number;
+  /** How far the chain of receipts goes, signed; empty where that was said already. */
+  chainHead(): Buffer;
 }
 
 // As far as a gate's config goes, and shorter for tests.
@@ -118,7 +120,7 @@ class Connection implements LinkConnection {
     const beat = (): void =>
       this.#outbox.postIfIdle({
         $case: 'heartbeat',
-        value: { running: this.#handlers.running(), chainHeadJson: Buffer.alloc(0) },
+        value: { running: this.#handlers.running(), chainHeadJson: this.#handlers.chainHead() },
       });
     this.#heartbeat = setInterval(beat, heartbeatMs(interval)).unref();
     this.#outbox.open(this.#wire.send);

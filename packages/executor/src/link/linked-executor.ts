@@ -1,7 +1,7 @@
 import type { Signer } from '@csc-fleet/common/crypto';
 import type { Clock } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
-import { signExecutorKey } from '@csc-fleet/common/evidence';
+import { signChainHead, signExecutorKey } from '@csc-fleet/common/evidence';
 import type { Hello, Offer } from '@csc-fleet/common/messages';
 import type { PolicySet } from '@csc-fleet/common/policy';
 import { asOwner, type Log } from '@csc-fleet/common/service';
@@ -57,7 +57,7 @@ export interface ExecutorParts {
   readonly introduction: Introduction;
   /** Sees one offer to its end, as `execute` does. */
   execute(offer: Offer, run: LiveRun, link: ExecutionLink): Promise<void>;
-  readonly journal: Pick<Journal, 'epoch' | 'unacknowledged'>;
+  readonly journal: Pick<Journal, 'epoch' | 'head' | 'unacknowledged'>;
   readonly outbox: Outbox;
   readonly deliveries: Deliveries;
   /** Called when the gate is there, and when it has heard something new of the owners. */
@@ -83,6 +83,8 @@ export class LinkedExecutor implements Executor {
   /** With those that are refused and not yet cleared away. */
   #underWay = 0;
   #closing = false;
+  /** Of the chain head that the gate was told last. */
+  #saidSequence = 0;
   #connection: LinkConnection | undefined;
 
   constructor(parts: ExecutorParts) {
@@ -99,6 +101,7 @@ export class LinkedExecutor implements Executor {
       withdrawn: (executionId) => this.#runs.get(executionId)?.withdraw(),
       acknowledged: (executionId) => deliveries.acknowledged(executionId),
       running: () => this.#open().length,
+      chainHead: () => this.#chainHead(),
     };
   }
 
@@ -203,6 +206,22 @@ export class LinkedExecutor implements Executor {
     return runs.map(({ executionId }) => executionId);
   }
 
+  // In each Hello, and then whenever something was signed since.
+  #chainHead(said: 'again' | 'once' = 'once'): Buffer {
+    const { introduction, journal, clock, log } = this.#parts;
+    const { identity, signer } = introduction;
+    try {
+      const head = journal.head();
+      if (head === undefined || (said === 'once' && head.sequence === this.#saidSequence))
+        return Buffer.alloc(0);
+      this.#saidSequence = head.sequence;
+      return signChainHead(identity, { epoch: journal.epoch, ...head }, signer, clock.now());
+    } catch (error) {
+      log.error({ error }, 'the head of the chain of receipts could not be read; it is said later');
+      return Buffer.alloc(0);
+    }
+  }
+
   #hello(): Hello {
     const { introduction, journal, clock } = this.#parts;
     const { identity, signer, policies, executionMode, labels, slots } = introduction;
@@ -216,7 +235,7 @@ export class LinkedExecutor implements Executor {
       policySha256s: policies.all().map(({ sha256 }) => sha256),
       executionMode,
       epoch: journal.epoch,
-      chainHeadJson: Buffer.alloc(0),
+      chainHeadJson: this.#chainHead('again'),
       // The journal has the last word: what it holds must not be offered again, even where its receipt is held up.
       executionIds: [...new Set([...this.#known(), ...journal.unacknowledged()])],
     };

@@ -12,6 +12,7 @@ import { checkBounds, linkBounds, requestInvalid } from '../bounds/index.ts';
 import { Peer } from '../schedule/peers.ts';
 import type { Scheduler } from '../schedule/scheduler.ts';
 import { patiently } from '../store/store-error.ts';
+import { type ChainHeadPorts, takeChainHead } from './chain-heads.ts';
 import type { ExecutorKeys } from './executor-keys.ts';
 import { findOwn, takeAccepted, takeProgress } from './progress.ts';
 import { notCounted, Uncounted } from './receipts.ts';
@@ -41,7 +42,7 @@ export interface Remote {
 
 export interface ConnectionPorts extends ReconcilePorts, ReceiptPorts, RefusalPorts {
   readonly executions: ReconcilePorts['executions'] & ReceiptPorts['executions'];
-  readonly store: ReceiptPorts['store'];
+  readonly store: ReceiptPorts['store'] & ChainHeadPorts['store'];
   readonly finisher: ReconcilePorts['finisher'] & ReceiptPorts['finisher'];
   readonly scheduler: Pick<Scheduler, 'peers' | 'offers' | 'rests' | 'requeue' | 'withdraw' | 'place'>;
   readonly keys: Pick<ExecutorKeys, 'register' | 'ringOf'>;
@@ -107,8 +108,11 @@ export class Connection implements ExecutorConnection {
   }
 
   async #dispatch(message: Exclude<Message, { $case: 'hello' }>, peer: Peer): Promise<void> {
-    if (message.$case === 'heartbeat')
-      return this.#remote.send({ message: { $case: 'heartbeatAck', value: {} } });
+    if (message.$case === 'heartbeat') {
+      this.#remote.send({ message: { $case: 'heartbeatAck', value: {} } });
+      if (!(await this.#holds(message.value.chainHeadJson))) peer.wentBack = true;
+      return;
+    }
     // Placed only once it is known what the answer is.
     const isAnswer = peer.unanswered.delete(message.value.executionId);
     await this.#take(message, peer);
@@ -149,9 +153,11 @@ export class Connection implements ExecutorConnection {
     const { executor, send } = this.#remote;
     const { gateId, keys, scheduler, heartbeatIntervalSec, onNotice } = this.#ports;
     await this.#inLine(() => keys.register(executor.uri, hello));
+    const wentBack = !(await this.#holds(hello.chainHeadJson));
     if (this.#gone.signal.aborted) return;
     checkAlone(scheduler, executor, hello);
     const peer = new Peer(executor, hello, { send, ask: () => this.#askPeer() });
+    peer.wentBack = wentBack;
     this.#peer = peer;
     scheduler.peers.add(peer);
     scheduler.rests.resume(peer);
@@ -165,6 +171,15 @@ export class Connection implements ExecutorConnection {
     });
     await this.#inLine(() => reconcile(this.#ports, peer, new Set(hello.executionIds)));
     scheduler.place();
+  }
+
+  // Whether its chain still holds all that it ever had.
+  async #holds(chainHeadJson: Buffer): Promise<boolean> {
+    let holds = true;
+    await this.#inLine(async () => {
+      holds = await takeChainHead(this.#ports, this.#remote.executor, chainHeadJson);
+    });
+    return holds;
   }
 
   // A signed refusal is kept by the executor like any receipt until it is acknowledged.

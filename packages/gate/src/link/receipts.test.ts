@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { createSigner, generateKeyPair, type Signer } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
-import { type ChainedReceipt, signExecutorKey } from '@csc-fleet/common/evidence';
+import { type ChainedReceipt, signChainHead, signExecutorKey } from '@csc-fleet/common/evidence';
 import { ExecutionState, KeyRole, type Offer } from '@csc-fleet/common/messages';
 import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
 import {
@@ -489,4 +489,52 @@ it('bears with all that a host can owe to a gate that has lost its store, and wi
   for (let count = 1; count < 8192; count++) add();
   expect(told).toEqual([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096]);
   expect(add).toThrow(expect.objectContaining({ code: 'REQUEST_INVALID' }));
+});
+
+describe('the head of an executor’s chain', () => {
+  const [epoch, later] = ['a'.repeat(32), 'b'.repeat(32)];
+  const sha = (of: number) => String(of).padEnd(64, 'c');
+
+  /** Says Hello with it; resolves to whether anything is placed there. */
+  async function isUsed(sequence: number, of = sequence, named = epoch): Promise<boolean> {
+    const place = { epoch: named, sequence, receiptSha256: sha(of) };
+    const chainHeadJson = signChainHead(executor.identity.uri, place, executor.signer, test.clock.now());
+    test.clock.advance(1000);
+    await executor.connect(executor.offered, { epoch: named, chainHeadJson });
+    const { state } = await test.submit(makeContract());
+    return state !== ExecutionState.QUEUED;
+  }
+
+  it('goes on, and into a new epoch; the gate keeps the newest across its restarts', async () => {
+    expect(await isUsed(7)).toBe(true);
+    expect(await isUsed(9)).toBe(true);
+    expect(await isUsed(1, 77, later)).toBe(true);
+  });
+
+  it.each<[string, number, number, string]>([
+    ['goes back', 8, 8, epoch],
+    ['has another receipt at its end', 9, 99, epoch],
+    ['goes back to an epoch that was over', 12, 12, epoch],
+  ])(
+    'that %s shows that its host was restored: nothing is placed there, and the log says so',
+    async (what, sequence, of, named) => {
+      expect(await isUsed(9)).toBe(true);
+      if (what.includes('epoch')) expect(await isUsed(1, 77, later)).toBe(true);
+      await expect(isUsed(sequence, of, named)).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR'));
+      const [error] = test.errors.splice(0) as CscError[];
+      expect(error?.message).toContain('HAS GONE BACK');
+      // Its owner has begun anew.
+      expect(await isUsed(1, 55, 'd'.repeat(32))).toBe(true);
+    },
+  );
+
+  it('that another has signed counts for nothing', async () => {
+    expect(await isUsed(9)).toBe(true);
+    const place = { epoch, sequence: 2, receiptSha256: sha(2) };
+    const another = createSigner(generateKeyPair().seed, executor.signer.keyId);
+    const forged = signChainHead(executor.identity.uri, place, another, test.clock.now());
+    await executor.connect(executor.offered, { epoch, chainHeadJson: forged });
+    expect((await test.submit(makeContract())).state).not.toBe(ExecutionState.QUEUED);
+    expect(test.errors.splice(0)).toEqual([rejected('RECEIPT_INVALID')]);
+  });
 });

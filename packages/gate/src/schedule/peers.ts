@@ -35,6 +35,8 @@ export class Peer {
   draining = false;
   /** Until when it may be about to say Hello once more, with other policies; milliseconds of the monotonic clock. */
   renewsUntil = 0;
+  /** Its chain has gone back: it would run again what it has forgotten. */
+  wentBack = false;
   /** Is left alone for a while, over whichever connection: see Rests. */
   paused = false;
 
@@ -52,7 +54,7 @@ export class Peer {
 
   /** Takes nothing now. */
   get resting(): boolean {
-    return this.draining || this.paused;
+    return this.draining || this.paused || this.wentBack;
   }
 
   get free(): number {

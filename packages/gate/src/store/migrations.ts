@@ -116,6 +116,21 @@ const originals: Migration = {
   },
 };
 
+const chainHeads: Migration = {
+  async up(database: Kysely<unknown>): Promise<void> {
+    await database.schema
+      .createTable('chain_heads')
+      .addColumn('executor_id', 'text', (it) => it.notNull())
+      .addColumn('epoch', 'text', (it) => it.notNull())
+      .addColumn('sequence', 'integer', (it) => it.notNull())
+      .addColumn('receipt_sha256', 'text', (it) => it.notNull())
+      .addColumn('signed_at', 'text', (it) => it.notNull())
+      .addColumn('head_json', 'blob', (it) => it.notNull())
+      .addPrimaryKeyConstraint('chain_heads_key', ['executor_id', 'epoch'])
+      .execute();
+  },
+};
+
 const provider: MigrationProvider = {
   getMigrations: async () => ({
     '0001-executions': first,
@@ -123,6 +138,7 @@ const provider: MigrationProvider = {
     '0003-offers': offers,
     '0004-submissions': submissions,
     '0005-originals': originals,
+    '0006-chain-heads': chainHeads,
   }),
 };
 

@@ -7,7 +7,7 @@ import { StoreCommits } from './commits.ts';
 import { migrate } from './migrations.ts';
 import { NodeSqlite } from './node-sqlite.ts';
 import { isStoreBusy, toStoreError } from './store-error.ts';
-import type { ExecutionRow, KeyRow, NewExecution, StoredReceipt, Tables } from './tables.ts';
+import type { ChainHeadRow, ExecutionRow, KeyRow, NewExecution, StoredReceipt, Tables } from './tables.ts';
 import {
   chargeUsage,
   type IdempotencyKey,
@@ -53,6 +53,10 @@ export interface Store {
   addLateReceipt(ticketId: string, receiptJson: Uint8Array): Promise<void>;
   keys(): Promise<KeyRow[]>;
   addKey(key: KeyRow): Promise<void>;
+  /** The newest chain head of each epoch of an executor, the newest epoch last. */
+  chainHeads(executorId: string): Promise<readonly ChainHeadRow[]>;
+  /** Puts it in the place of the one of the same epoch; of many epochs, the oldest are forgotten. */
+  keepChainHead(head: ChainHeadRow): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -110,6 +114,9 @@ const rowColumns = [
   ] as const),
   ...(['ticket_id', 'limits_json', 'started_at', 'ended_at', 'exit_code', 'error'] as const),
 ];
+
+// Of one executor: it could fill the store with them otherwise.
+const maxEpochs = 16;
 
 class SqlStore implements Store {
   readonly #database: Kysely<Tables>;
@@ -230,6 +237,36 @@ class SqlStore implements Store {
 
   async addKey(key: KeyRow): Promise<void> {
     await this.#commits.run((transaction) => transaction.insertInto('keys').values(key).execute());
+  }
+
+  chainHeads(executorId: string): Promise<ChainHeadRow[]> {
+    return this.#database
+      .selectFrom('chain_heads')
+      .selectAll()
+      .where('executor_id', '=', executorId)
+      .orderBy(sql`rowid`)
+      .execute();
+  }
+
+  async keepChainHead({ executor_id, epoch, ...rest }: ChainHeadRow): Promise<void> {
+    await this.#commits.run(async (transaction) => {
+      await transaction
+        .insertInto('chain_heads')
+        .values({ executor_id, epoch, ...rest })
+        .onConflict((it) => it.columns(['executor_id', 'epoch']).doUpdateSet(rest))
+        .execute();
+      const newest = transaction
+        .selectFrom('chain_heads')
+        .select(sql`rowid`.as('rowid'))
+        .where('executor_id', '=', executor_id)
+        .orderBy(sql`rowid`, 'desc')
+        .limit(maxEpochs);
+      await transaction
+        .deleteFrom('chain_heads')
+        .where('executor_id', '=', executor_id)
+        .where(sql`rowid`, 'not in', newest)
+        .execute();
+    });
   }
 
   async close(): Promise<void> {

@@ -88,6 +88,18 @@ export interface UsageTable {
   readonly bytes: number;
 }
 
+/** How far the chain of an executor went in one of its epochs, as it has signed that. */
+export interface ChainHeadTable {
+  /** A whole SPIFFE id. */
+  readonly executor_id: string;
+  readonly epoch: string;
+  readonly sequence: number;
+  readonly receipt_sha256: string;
+  readonly signed_at: string;
+  /** A ChainHead, canonical JSON. */
+  readonly head_json: Uint8Array;
+}
+
 export interface Tables {
   readonly executions: ExecutionTable;
   readonly events: EventTable;
@@ -97,6 +109,7 @@ export interface Tables {
   readonly keys: KeyTable;
   readonly withdrawn_offers: WithdrawnOfferTable;
   readonly usage: UsageTable;
+  readonly chain_heads: ChainHeadTable;
 }
 
 /** Without the contract, which may be a megabyte: thousands of these can be in memory. */
@@ -104,6 +117,7 @@ export type ExecutionRow = Omit<Selectable<ExecutionTable>, 'contract_json'>;
 export type NewExecution = Insertable<ExecutionTable>;
 export type ExecutionChange = Updateable<ExecutionTable>;
 export type WithdrawnOffer = Pick<WithdrawnOfferTable, 'ticket_id' | 'executor_id'>;
+export type ChainHeadRow = Selectable<ChainHeadTable>;
 export type KeyRow = Selectable<KeyTable>;
 
 /** A receipt as it is kept, whoever signed it. */
