@@ -29,7 +29,7 @@ import {
   submit,
 } from './calls/calls.ts';
 import type { ContractInput, SubmitOptions } from './calls/request.ts';
-import { readSubmitterKey, type Submitter } from './calls/submitter.ts';
+import { readSubmitterKey, type Submitter, toSubmitter as signingWith } from './calls/submitter.ts';
 import { type Connection, createConnection } from './connection/connection.ts';
 import {
   type FollowOptions,
@@ -187,7 +187,7 @@ function toSubmitter(options: ConnectOptions): Submitter | undefined {
   const identity = toPrincipal(options);
   return typeof submitter === 'string'
     ? readSubmitterKey(submitter, identity)
-    : { identity, signer: submitter };
+    : signingWith(identity, submitter);
 }
 
 function toPrincipal(options: ConnectOptions): Identity {

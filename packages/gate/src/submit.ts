@@ -15,6 +15,7 @@ import type { LiveExecution } from './execution/execution.ts';
 import type { Executions, NewLiveExecution, Principal } from './execution/executions.ts';
 import type { Owners } from './owners/index.ts';
 import type { Mint, Placement } from './schedule/mint.ts';
+import { namedExecutor } from './schedule/peers.ts';
 import type { Scheduler } from './schedule/scheduler.ts';
 import { checkNotStopped, type Decided, type DecisionPorts, decide, parse } from './submit/decide.ts';
 import { checkWaiting, type Judged, type RecordPorts, record, recordApproval } from './submit/record.ts';
@@ -152,14 +153,20 @@ function toSubject(principal: Principal, { contractSha256, policy }: Decided): A
 function checkRoom(
   { scheduler, executions, limits }: SubmitPorts,
   { uri: principal }: Principal,
-  { selector }: Terms,
+  { selector, submissionJson }: Terms,
   { policy }: Decided,
   standing: Standing,
 ): void {
   if (standing.is === 'waiting') checkWaiting(executions.open(), limits.maxQueued);
   if (!isCleared(standing)) return;
   const { name: policyProfile } = policy.policy;
-  scheduler.checkRoom({ selector, policySha256: policy.sha256, policyProfile, principal });
+  scheduler.checkRoom({
+    selector,
+    policySha256: policy.sha256,
+    policyProfile,
+    principal,
+    ...namedExecutor({ submission_json: submissionJson }),
+  });
 }
 
 /** The execution that this idempotency key stands for; undefined where there is none. Throws IDEMPOTENCY_CONFLICT. */

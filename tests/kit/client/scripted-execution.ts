@@ -31,6 +31,8 @@ export interface Script {
   /** Output that the gate shows beside, or in the place of, the command's own. */
   readonly shown?: readonly ReadOutputResponse[];
   readonly receiptVersion?: 'csc.receipt.v0.1' | 'csc.receipt.v0.2';
+  /** The hosts that the submission is to name, one after the other. Default: none. */
+  readonly bindTo?: readonly string[];
 }
 
 export const executionId = 'exec-1';
@@ -71,6 +73,9 @@ export function scriptedDecision({ verdict, contractSha256 }: Script): Decision 
 export function scriptedEvents(script: Script, receiptJson: Buffer): ExecutionEvent[] {
   const all: ExecutionEvent['event'][] = [
     { $case: 'decided', value: { decision: scriptedDecision(script) } },
+    ...(script.bindTo ?? []).map(
+      (executorId) => ({ $case: 'bindingWanted', value: { executorId } }) as const,
+    ),
     { $case: 'started', value: { executorId: 'host-1', notes: [] } },
     {
       $case: 'finished',

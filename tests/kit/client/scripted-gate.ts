@@ -1,6 +1,7 @@
 import { createSigner, generateKeyPair, type Signer } from '@csc-fleet/common/crypto';
 import type { CscError } from '@csc-fleet/common/errors';
 import {
+  type BindRequest,
   ExecutionState,
   type GateServer,
   GateService,
@@ -31,6 +32,7 @@ export class ScriptedGate implements AsyncDisposable {
   readonly keys: PublicKey[] = [toPublicKey(this.signer, 'spiffe://csc.local/executor/host-1')];
   /** What was asked, in order. */
   readonly runs: SubmitRequest[] = [];
+  readonly bound: BindRequest[] = [];
   readonly cancelled: string[] = [];
   readonly readFrom: number[] = [];
   readonly watchedFrom: number[] = [];
@@ -87,6 +89,10 @@ export class ScriptedGate implements AsyncDisposable {
       run: (call) => {
         if (call.request.submit !== undefined) this.runs.push(call.request.submit);
         this.#send(call, this.#runMessages());
+      },
+      bind: ({ request }, done) => {
+        this.bound.push(request);
+        done(null, {});
       },
       check: (_, done) => (this.refusal ? done(toServiceError(this.refusal)) : done(null, { decision })),
       watch: (call) => {

@@ -1,6 +1,7 @@
 import { CscError } from '@csc-fleet/common/errors';
 import { parseIdentity } from '@csc-fleet/common/identity';
 import type {
+  BindRequest,
   CancelRequest,
   CheckRequest,
   ExecutionEvent,
@@ -35,6 +36,10 @@ export class LocalClient {
 
   run(submit: SubmitRequest, write: Write, gone: AbortSignal) {
     return this.#methods.run({ ...this.#call({ submit }), write, gone });
+  }
+
+  bind(request: BindRequest) {
+    return this.#methods.bind(this.#call(request));
   }
 
   check(request: CheckRequest) {

@@ -94,6 +94,7 @@ export class TestGate {
     makePolicy('default'),
     makePolicy('wide'),
     makePolicy('held'),
+    makePolicy('bound', { policy_schema_version: 'csc.policy.v0.2', binding: 'host' }),
     makePolicy('limited', { policy_schema_version: 'csc.policy.v0.2', limits: policyLimits }),
   ]);
   /** What the gate told of errors that no caller waits for. */

@@ -15,7 +15,11 @@ let fleet: Fleet;
 beforeAll(async () => {
   fleet = await startFleet({
     executors: [{ name: 'host-1', labels: { arch: 'x86_64', zone: 'a' } }],
-    policy: { manual_approval_for_classified_effect_types: ['mutate_repo'] },
+    policy: {
+      policy_schema_version: 'csc.policy.v0.2',
+      manual_approval_for_classified_effect_types: ['mutate_repo'],
+      binding: 'host',
+    },
   });
 });
 afterAll(() => fleet[Symbol.asyncDispose]());
@@ -308,7 +312,13 @@ ${stdout}`;
     expect(await submit()).toMatchObject(ran);
     await login();
     expect(readFileSync(file)).toEqual(before);
-    expect(await submit()).toMatchObject(ran);
+    // The policy wants the host named, which is done without anybody noticing.
+    const { stdout } = await fleet.csc(['submit', '--json', shell('echo signed')]);
+    const types = parseLines(stdout).map(({ type }) => type);
+    expect(types.filter((type) => type === 'binding_wanted' || type === 'placed')).toEqual([
+      'binding_wanted',
+      'placed',
+    ]);
     chmodSync(file, 0o640);
     expect((await submit()).stderr).toContain(`chmod 600 ${file}`);
     chmodSync(file, 0o600);
@@ -322,6 +332,8 @@ ${stdout}`;
     expect(refused.code).not.toBe(0);
     expect(refused.stderr).toMatch(/not signed with a key .* csc login prints/s);
     expect(await submit(['--unsigned'])).toMatchObject(ran);
+    expect(await submit(['--executor', 'host-1'])).toMatchObject(ran);
+    expect((await submit(['--executor', 'host-2'])).stderr).toContain('host-2, which the submission names');
     await login(['--submitter-key', mine, '--principal', alice]);
     expect(await submit()).toMatchObject(ran);
   });

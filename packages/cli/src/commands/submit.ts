@@ -48,6 +48,7 @@ export function defineSubmit(command: Command): void {
   addGateOptions(command)
     .option('--approval <file>', 'an approval to hand in; repeatable', append, [])
     .option('--label <key=value>', 'the executor must have this label; repeatable', addLabel, {})
+    .option('--executor <name>', 'only this host; part of what is signed')
     .option('--profile <name>', 'which of the policy profiles bound to you decides')
     .option('--receipt-out <file>', 'where to write the receipt, once it is verified')
     .addOption(version.choices(['v0.1', 'v0.2']).default('v0.2'))
@@ -68,6 +69,7 @@ export function defineSubmit(command: Command): void {
 export interface SubmitCommandOptions extends GateOptions {
   readonly approval: readonly string[];
   readonly label: Readonly<Record<string, string>>;
+  readonly executor?: string;
   readonly profile?: string;
   readonly receiptOut?: string;
   readonly receiptVersion?: 'csc.receipt.v0.1' | 'csc.receipt.v0.2';
@@ -115,6 +117,7 @@ async function toSubmitOptions(options: SubmitCommandOptions): Promise<SubmitOpt
   return {
     approvals: await Promise.all(options.approval.map((path) => readInput(path, artifactBytes.approval))),
     selector: options.label,
+    executorId: options.executor,
     policyProfile: options.profile,
     receiptVersion: options.receiptVersion,
     idempotencyKey: options.idempotencyKey,

@@ -51,7 +51,7 @@ export async function openSubmitter(principal: string, place: KeyPlace): Promise
 
 function readAll(env: NodeJS.ProcessEnv): Readonly<Record<string, KeyPlace>> {
   const file = fileIn(env);
-  if (!existsSync(file)) return {};
+  if (!hasSubmitters(env)) return {};
   const { bytes } = readBoundedFile(file, { maxBytes });
   return orThrow(
     parseArtifact(bytes, maxBytes, (it) => validate(fileSchema, it)),

@@ -98,6 +98,8 @@ function eventMembers(event: ExecutionEvent): object {
       return { command_id: event.commandId, index: event.index };
     case 'commandExited':
       return { result: event.result && commandResultJson(event.result) };
+    case 'bindingWanted':
+      return { executor_id: event.executorId };
     case 'cancelling':
       return { principal: event.principal };
     case 'finished':

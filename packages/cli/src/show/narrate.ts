@@ -24,6 +24,8 @@ export function narrate(event: ExecutionEvent): Narration {
       const suffix = labels.length === 0 ? '' : ` (${labels.sort().join(', ')})`;
       return { line: plainLine(`csc: placed on ${event.executorId}${suffix}`), now: 'starting' };
     }
+    case 'bindingWanted':
+      return { now: plainLine(`naming ${event.executorId} in the submission`) };
     case 'started': {
       const lines = [`csc: started on ${event.executorId}`, ...toNotes(event)];
       return { line: lines.map(plainLine).join('\n'), now: plainLine(`running on ${event.executorId}`) };

@@ -27,6 +27,11 @@ export interface SubmitOptions {
   readonly queueTimeoutMs?: number | undefined;
   /** The most that it is to use up; policy and host can only say less. Needs a submitter. Absent: what they say. */
   readonly limits?: Limits | undefined;
+  /**
+   * The name of the one executor that may run it. Needs a submitter. Absent: any that the selector names; where a policy
+   * wants one host named, `run` names it once the execution is placed.
+   */
+  readonly executorId?: string | undefined;
 }
 
 /** The receipt that is asked for where the caller does not say. */

@@ -12,6 +12,8 @@ export interface FollowContext {
   readonly signal: AbortSignal | undefined;
   /** Wait for somebody's approval too. */
   readonly waitForApproval: boolean;
+  /** Names the host in the submission, for the gate. Absent: there is none, or another process has it. */
+  readonly bind?: (executionId: string, executorId: string) => Promise<void>;
 }
 
 /**
@@ -59,10 +61,17 @@ async function runOnce(
     arrived();
     if (item?.$case === 'event') {
       const event = toExecutionEvent(item.value);
-      if (event !== undefined) await receiver.event(event);
+      if (event !== undefined) await take(context, receiver, event);
       if (event !== undefined && (await isDone(context, receiver, event))) return;
     } else if (item !== undefined) await receiver.output(toOutputItem(item));
   }
+}
+
+// Bound before it counts as seen: where that fails for now, the event comes again on the next connection.
+async function take(context: FollowContext, receiver: Receiver, event: ExecutionEvent): Promise<void> {
+  if (event.type === 'bindingWanted')
+    await context.bind?.(receiver.executionId() ?? event.executionId, event.executorId);
+  await receiver.event(event);
 }
 
 /** Both streams at once; `finished` is handed on only after the last of the output. What fails first is thrown. */
@@ -82,7 +91,7 @@ async function watchAndRead(
     for await (const event of watchOnce(context.connection, executionId, next, signal)) {
       arrived();
       if (event.type === 'finished') await output;
-      await receiver.event(event);
+      await take(context, receiver, event);
       if (await isDone(context, receiver, event)) return;
     }
   } catch (error) {

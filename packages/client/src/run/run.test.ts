@@ -301,7 +301,7 @@ describe('a submitter', () => {
   const signing = { submitter: signer, principal: me };
 
   /** What the host will make of it: it opens, or throws. */
-  const opened = ({ submissionJson }: SubmitRequest) =>
+  const opened = ({ submissionJson }: Pick<SubmitRequest, 'submissionJson'>) =>
     openSubmission(submissionJson, {
       keysOf: (principal) => (principal === me ? createKeyRing([signer]) : undefined),
       trustDomain: 'csc.local',
@@ -363,5 +363,33 @@ describe('a submitter', () => {
     const { client } = await start();
     expect(await codeOf(client.run(contract, { limits: { processes: 9 } }))).toBe('REQUEST_INVALID');
     await expect(start({}, { submitter: signer })).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+  });
+
+  it('names the host that it was placed on, once it is asked to, in a submission that says the same', async () => {
+    const { gate, client } = await start({ bindTo: ['host-1'] }, signing);
+    await client.run(contract);
+    const [first] = gate.runs.map(opened);
+    const named = gate.bound.map(opened);
+    expect(gate.bound.map((it) => it.executionId)).toEqual(['exec-1']);
+    const audience = { ...first?.audience, executor_id: 'host-1' };
+    expect(named).toEqual([{ ...first, audience, signature: expect.anything() }]);
+  });
+
+  it('names no second host, whoever asks and however', async () => {
+    const { gate, client } = await start({ bindTo: ['host-1', 'host-2'] }, signing);
+    const idempotencyKey = 'mine';
+    expect(await codeOf(client.run(contract, { idempotencyKey }))).toBe('WRONG_AUDIENCE');
+    expect(await codeOf(client.run(contract, { idempotencyKey, executorId: 'host-2' }))).toBe(
+      'WRONG_AUDIENCE',
+    );
+    const named = [...gate.runs, ...gate.bound].flatMap((it) => opened(it).audience.executor_id ?? []);
+    expect(named).toEqual(['host-1']);
+  });
+
+  it('gives the same signed bytes again where the answer was lost', async () => {
+    const { gate, client } = await start({ bindTo: ['host-1', 'host-1'] }, signing);
+    await client.run(contract);
+    const [one, two] = gate.bound;
+    expect(two).toEqual(one);
   });
 });

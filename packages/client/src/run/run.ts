@@ -10,7 +10,7 @@ import {
   type SubmitOptions,
   withKey,
 } from '../calls/request.ts';
-import { signRequest } from '../calls/submitter.ts';
+import { bindTo, signRequest } from '../calls/submitter.ts';
 import type { Connection } from '../connection/connection.ts';
 import type { ReconnectOptions } from '../connection/reconnect.ts';
 import { concludeFrom, concludeWithout } from '../verify/conclusion.ts';
@@ -79,8 +79,15 @@ export async function run(
     commands: prepared.contract.commands,
     ...(options.idempotencyKey === undefined ? { endedAfter: new Date(Date.now() - clockToleranceMs) } : {}),
   };
+  const { submitter, connection } = context;
+  const bind = async (executionId: string, executorId: string, signal?: AbortSignal): Promise<void> => {
+    if (submitter === undefined) return;
+    const submissionJson = await bindTo(executorId, request, submitter);
+    await connection.unary(GateService.bind, { executionId, submissionJson }, signal);
+  };
+  const waitForApproval = options.waitForApproval ?? false;
   await abortable(context, receiver, options, (signal) =>
-    followToEnd({ ...context, signal, waitForApproval: options.waitForApproval ?? false }, receiver, request),
+    followToEnd({ ...context, signal, waitForApproval, bind }, receiver, request),
   ).catch((error: unknown) => {
     throw receiver.executionId() === undefined ? withKey(error, request) : error;
   });

@@ -6,7 +6,7 @@ type FlatKind<K extends WireKind> = K extends { $case: infer T; value: infer V }
   : never;
 
 /**
- * Something that happened to an execution, told apart by `type`: `decided`, `queued`, `placed`, `started`,
+ * Something that happened to an execution, told apart by `type`: `decided`, `queued`, `bindingWanted`, `placed`, `started`,
  * `commandStarted`, `commandExited`, `cancelling`, `finished`. Numbered from 1 without gaps.
  */
 export type ExecutionEvent = FlatKind<WireKind> & {

@@ -1,6 +1,7 @@
 export { classifyEffect } from './classify.ts';
 export { type ClassifiedEffect, type Evaluation, evaluate, stoppedByOwners } from './evaluate.ts';
 export { type Finding, isDenial } from './finding.ts';
+export { mustBeBound } from './must-be-bound.ts';
 export {
   decisionFromJson,
   decisionSchema,

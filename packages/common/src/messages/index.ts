@@ -22,6 +22,7 @@ export {
 } from '../gen/csc/common/v1/execution.ts';
 export { KeyRole, PublicKey } from '../gen/csc/common/v1/key.ts';
 export type {
+  BindRequest,
   CancelRequest,
   CancelResponse,
   CheckRequest,

@@ -80,6 +80,10 @@ export const policyV02Schema = z
       description:
         'What argvs really do, read from the top: the first rule that surely matches is the last that counts, and of all that count the effect that reaches furthest. The classified effect must then be among allowed_effect_types. An argv that no rule surely matches also has the effect that the contract proposes.',
     }),
+    binding: oneOf(['host', 'any']).exactOptional().meta({
+      description:
+        'host: a signed submission must name the one host that runs it, which the submitter learns once it is placed. Absent: host for what uses secrets or deploys, any for the rest.',
+    }),
     limits: limitsSchema
       .exactOptional()
       .meta({ description: 'What one run may use up at most; what is absent, the host decides.' }),

@@ -268,6 +268,16 @@ describe('the owners’ word', () => {
     expect(await submitted(secret)).toBe('NOT_PERMITTED');
   });
 
+  it('has what uses secrets run only where its submission names this host', async () => {
+    word = { ...word, bindings: bindings('\n    secrets: {test: [TOKEN]}') };
+    const secret = makeContract(bench.workspace, [{ argv: ['true'], secret_refs: ['TOKEN'] }]);
+    expect(await submitted(secret)).toBe('SUBMISSION_INVALID');
+    const audience = { trust_domain: 'csc.local', selector: {}, executor_id: 'executor-1' };
+    // Further on, this host has no such secret.
+    const reason = await reasonOf(secret, { submission: submit(secret, { audience }) });
+    expect(reason).toBe('HOST_CEILING_EXCEEDED');
+  });
+
   it.each([
     ['names no host with its labels', '  - {labels: {tier: deploy}}\n'],
     ['keeps the profile off it', '  - {labels: {}, policies: [other]}\n'],

@@ -1,5 +1,6 @@
 import type { CommandContract } from '@csc-fleet/common/contract';
 import { createKeyRing, type KeyRing } from '@csc-fleet/common/crypto';
+import { mustBeBound } from '@csc-fleet/common/decision';
 import { parseTimestamp } from '@csc-fleet/common/encoding';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { openSubmission } from '@csc-fleet/common/evidence';
@@ -124,6 +125,7 @@ export function verifySubmission(
   const submission = trial.check(() => findSubmission(genuine, submissionJson, bindings, trust));
   checkNotRevoked(genuine, submission, trust);
   trial.check(() => checkBinding(genuine, bindings, trust));
+  trial.check(() => checkNamesThisHost(genuine, submission, trust.owners));
   return new Submitted(genuine, owners, submission, trial.warnings);
 }
 
@@ -250,6 +252,19 @@ function checkBinding({ contract, ticket }: GenuineTicket, bindings: Bindings, t
   if (missing.length === 0) return;
   const message = `bindings.yaml gives ${principal} under ${profile} no secret named ${missing.join(', ')}`;
   throw new CscError('NOT_PERMITTED', message);
+}
+
+// What is to run on one host alone is signed for that one: the gate must not have a second one run it, too.
+function checkNamesThisHost(
+  { contract, ticket }: GenuineTicket,
+  submission: GenuineSubmission | undefined,
+  { policies }: OwnersWord,
+): void {
+  const policy = policies.byName(ticket.policy_profile);
+  if (submission === undefined || policy === undefined) return;
+  if (submission.isBound || !mustBeBound(contract, policy)) return;
+  const message = `the submission was refused: under ${policy.policy.name} it must name the host that runs it (Gate.Bind; a client of this version does that by itself)`;
+  throw new CscError('SUBMISSION_INVALID', message);
 }
 
 function otherVersion({ policy, sha256 }: PolicyDocument, ticket: ExecutionTicket): CscError {

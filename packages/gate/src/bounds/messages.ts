@@ -22,6 +22,7 @@ const state = whole(ExecutionState.AWAITING_APPROVAL, ExecutionState.LOST);
 export const requestBounds = {
   submit,
   run: z.object({ submit: submit.optional() }),
+  bind: z.object({ executionId: id, submissionJson: bytes(artifactBytes.submission) }),
   check: z.object({ policyProfile: text(256) }),
   watch: z.object({ executionId: id, fromSequence: whole(0) }),
   // A contract has at most 20 commands, of three streams each.

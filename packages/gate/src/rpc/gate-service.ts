@@ -18,6 +18,7 @@ export const gateService: ServiceDefinition = undecoded({
 export function serveGate(methods: GateMethods, rules: OneRequestRules): UntypedServiceImplementation {
   return {
     submit: unary(rules, GateService.submit, methods.submit),
+    bind: unary(rules, GateService.bind, methods.bind),
     check: unary(rules, GateService.check, methods.check),
     cancel: unary(rules, GateService.cancel, methods.cancel),
     getExecution: unary(rules, GateService.getExecution, methods.getExecution),

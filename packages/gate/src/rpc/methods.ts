@@ -81,6 +81,7 @@ export function withBounds(methods: GateMethods): GateMethods {
   return {
     submit: within(requestBounds.submit, methods.submit),
     run: within(requestBounds.run, methods.run),
+    bind: within(requestBounds.bind, methods.bind),
     check: within(requestBounds.check, methods.check),
     watch: within(requestBounds.watch, methods.watch),
     readOutput: within(requestBounds.readOutput, methods.readOutput),

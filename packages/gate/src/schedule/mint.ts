@@ -7,13 +7,14 @@ import { type GrantedLimits, narrowLimits } from '@csc-fleet/common/limits';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import type { PolicySet } from '@csc-fleet/common/policy';
 import type { ReceiptVersion } from '@csc-fleet/common/receipt';
-import { parseSubmission, type Submission, submissionSha256 } from '@csc-fleet/common/submission';
+import { type Submission, submissionSha256 } from '@csc-fleet/common/submission';
 import { maxTicketLifeMs, type UnsignedTicket } from '@csc-fleet/common/ticket';
 import type { Happening } from '../execution/execution.ts';
 import { fromStoredApprovals } from '../execution/row.ts';
 import type { NewExecution } from '../store/tables.ts';
 import { toOfferTimes } from './offers.ts';
 import type { Seat } from './peers.ts';
+import { submissionOf } from './submission-of.ts';
 
 /** What a ticket says of its execution, from a row that is recorded or is about to be. */
 export type Mintable = Pick<
@@ -72,7 +73,7 @@ export function createMint(ports: MintPorts): Mint {
     // Before the ticket: what is due for it is counted from here.
     const at = ports.monotonicMs();
     const submissionJson = Buffer.from(row.submission_json ?? '');
-    const submission = readStored(submissionJson);
+    const submission = submissionOf(row);
     const limits = narrowLimits(limitsOf(row, ports), submission?.options.limits ?? {});
     const approvals = fromStoredApprovals(row.approvals_json);
     const granted = { audience: peer.name, epoch: peer.epoch, approvals, submission, limits };
@@ -144,12 +145,6 @@ function whatItKnows(
 // A policy that is not held here any more can narrow nothing; an executor that holds it still does.
 function limitsOf({ policy_sha256: sha256 }: Mintable, { limits, policies }: MintPorts): GrantedLimits {
   return narrowLimits<GrantedLimits>(limits.output, policies.bySha256(sha256)?.policy.limits ?? {});
-}
-
-// One that does not parse was never stored.
-function readStored(json: Buffer): Submission | undefined {
-  const submission = json.length === 0 ? undefined : parseSubmission(json);
-  return submission?.ok === true ? submission.value : undefined;
 }
 
 // Those that do not parse were never stored.

@@ -1,9 +1,10 @@
 import { CscError, quoteBriefly } from '@csc-fleet/common/errors';
-import type { Identity } from '@csc-fleet/common/identity';
+import { type Identity, toIdentityUri } from '@csc-fleet/common/identity';
 import type { ConnectResponse, Hello } from '@csc-fleet/common/messages';
 import { hasLabels } from '@csc-fleet/common/owners';
 import type { Owners } from '../owners/index.ts';
 import type { NewExecution } from '../store/tables.ts';
+import { submissionOf } from './submission-of.ts';
 
 /** How a peer is reached. */
 export interface PeerWay {
@@ -93,18 +94,31 @@ export interface Requirement {
   readonly policySha256: string;
   readonly policyProfile: string;
   readonly principal: string;
+  /** The one executor that the submission names, its whole SPIFFE id. Absent: any. */
+  readonly executorId?: string;
 }
 
 /** What the execution of a row needs. */
 export function requirementOf(
-  row: Pick<NewExecution, 'selector_json' | 'policy_sha256' | 'policy_profile' | 'principal'>,
+  row: Pick<
+    NewExecution,
+    'selector_json' | 'policy_sha256' | 'policy_profile' | 'principal' | 'submission_json'
+  >,
 ): Requirement {
   return {
     selector: JSON.parse(row.selector_json) as Record<string, string>,
     policySha256: row.policy_sha256,
     policyProfile: row.policy_profile,
     principal: row.principal,
+    ...namedExecutor(row),
   };
+}
+
+/** The one executor that a row's submission names, if it names one. */
+export function namedExecutor(row: Pick<NewExecution, 'submission_json'>): Pick<Requirement, 'executorId'> {
+  const { trust_domain: domain, executor_id: name } = submissionOf(row)?.audience ?? {};
+  if (domain === undefined || name === undefined) return {};
+  return { executorId: toIdentityUri(domain, 'executor', name) };
 }
 
 /** What the owners say of where something runs. */
@@ -178,7 +192,12 @@ export class Peers {
     let best: Peer | undefined;
     for (const peer of this.#peers.values()) {
       if (peer.free <= 0 || (best !== undefined && peer.assigned.size >= best.assigned.size)) continue;
-      if (peer.fits(selector, policySha256) && this.#mayRunOn(peer, requirement)) best = peer;
+      if (
+        isNamed(peer, requirement) &&
+        peer.fits(selector, policySha256) &&
+        this.#mayRunOn(peer, requirement)
+      )
+        best = peer;
     }
     return best;
   }
@@ -192,16 +211,18 @@ export class Peers {
     const { selector, policyProfile, principal } = requirement;
     let isBarred = false;
     for (const peer of this.#known()) {
-      if (peer.resting || !this.#fitsSoon(peer, requirement)) continue;
+      if (peer.resting || !isNamed(peer, requirement) || !this.#fitsSoon(peer, requirement)) continue;
       if (this.#mayRunOn(peer, requirement)) return;
       isBarred = true;
     }
     const wanted = formatLabels(selector);
     const labels = wanted === '' ? '' : ` with the labels ${wanted}`;
+    const named =
+      requirement.executorId === undefined ? '' : ` ${requirement.executorId}, which the submission names,`;
     const missing = isBarred
       ? `is one where the owners let ${principal} run something under ${quoteBriefly(policyProfile)} (bindings, hosts.yaml, revocations)`
       : `holds the policy ${quoteBriefly(policyProfile)}`;
-    const message = `no connected executor${labels} ${missing}; ${this.#describe()}`;
+    const message = `no connected executor${named}${labels} ${missing}; ${this.#describe()}`;
     throw new CscError('NO_MATCHING_EXECUTOR', message, { retryAfterMs: 5_000 });
   }
 
@@ -211,6 +232,10 @@ export class Peers {
     const more = this.#peers.size > shownPeers ? `, and ${this.#peers.size - shownPeers} more` : '';
     return `connected: ${peers.join(', ')}${more}`;
   }
+}
+
+function isNamed({ id }: Peer, { executorId }: Requirement): boolean {
+  return executorId === undefined || executorId === id;
 }
 
 function describePeer(peer: Peer): string {

@@ -81,6 +81,6 @@ export class Queue {
 }
 
 // The owners may bind each principal to hosts of its own.
-function keyOf({ selector, policySha256, principal }: Requirement): string {
-  return canonicalJson({ selector: { ...selector }, policySha256, principal });
+function keyOf({ selector, policySha256, principal, executorId }: Requirement): string {
+  return canonicalJson({ selector: { ...selector }, policySha256, principal, executorId });
 }

@@ -5,11 +5,13 @@ import type { Happening, LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
 import type { Finisher } from '../execution/finisher.ts';
 import type { NewExecution, WithdrawnOffer } from '../store/tables.ts';
+import { BindingsWanted } from './bindings-wanted.ts';
 import type { Mint, Placement } from './mint.ts';
 import { Offers } from './offers.ts';
 import { type Peer, Peers, type PlacingOwners, type Requirement, requirementOf, type Seat } from './peers.ts';
 import { Queue } from './queue.ts';
 import { Rests } from './rests.ts';
+import { wantsBinding } from './submission-of.ts';
 
 export interface SchedulerPorts {
   readonly executions: Pick<Executions, 'open' | 'openById' | 'contract'>;
@@ -32,6 +34,7 @@ export class Scheduler {
   readonly peers: Peers;
   readonly offers = new Offers();
   readonly rests: Rests;
+  readonly bindings = new BindingsWanted();
   readonly #queue = new Queue();
   readonly #ports: SchedulerPorts;
   #placing = false;
@@ -68,15 +71,39 @@ export class Scheduler {
   restoreLine(): void {
     for (const execution of this.#ports.executions.open()) {
       const { state } = execution.row;
-      if (state !== ExecutionState.QUEUED || execution.changing || this.#queue.has(execution.id)) continue;
+      if (state !== ExecutionState.QUEUED || execution.changing || this.#hasPlace(execution.id)) continue;
       this.#queue.putBack(execution.id, requirementOf(execution.row));
     }
     this.place();
   }
 
-  /** Takes an execution out of the queue; false where it was not in it. */
+  #hasPlace(executionId: string): boolean {
+    return this.#queue.has(executionId) || this.bindings.has(executionId);
+  }
+
+  /** Takes an execution out of the queue, or from the seat that it is yet to be bound to; false where it was in neither. */
   withdraw(executionId: string): boolean {
-    return this.#queue.remove(executionId);
+    const seat = this.bindings.take(executionId);
+    if (seat !== undefined) this.giveBack(seat);
+    return seat !== undefined || this.#queue.remove(executionId);
+  }
+
+  /** The host that waits for the submission of this execution to name it. */
+  awaitedHost(executionId: string): Peer | undefined {
+    const peer = this.bindings.peerOf(executionId);
+    return peer !== undefined && this.peers.get(peer.id) === peer ? peer : undefined;
+  }
+
+  /** Offers an execution to the host that its submission now names; resolves once that is on disk. */
+  async bind(execution: LiveExecution, submissionJson: string): Promise<void> {
+    const seat = this.bindings.take(execution.id);
+    if (seat !== undefined) await this.#offerAt(execution, seat.peer, { submission_json: submissionJson });
+  }
+
+  /** Lets those go whose host has left: they get another, or the same when it is back. */
+  dropGone(): void {
+    for (const seat of this.bindings.gone((peer) => this.peers.get(peer.id) === peer))
+      this.bindings.take(seat.executionId);
   }
 
   /** Offers what can be offered now. Call it after every change of queue or executors. */
@@ -110,7 +137,7 @@ export class Scheduler {
    */
   takeSeat(row: NewExecution): Seat | undefined {
     const requirement = requirementOf(row);
-    if (this.#queue.hasLine(requirement)) return undefined;
+    if (wantsBinding(row) || this.#queue.hasLine(requirement)) return undefined;
     const peer = this.peers.choose(requirement);
     return peer === undefined ? undefined : seatAt(peer, row.execution_id);
   }
@@ -146,21 +173,45 @@ export class Scheduler {
     peer.send({ $case: 'cancel', value: { executionId: execution.id, gracePeriod } });
   }
 
-  // place ▸ mint ▸ offer of what was recorded before. The offer leaves once its placement is on disk.
+  // place ▸ mint ▸ offer of what was recorded before; where its submitter has yet to name the host, that is asked first.
   #placeAt(execution: LiveExecution, peer: Peer): void {
-    const { executions, clock, mint, onError } = this.#ports;
-    const placement = mint(execution.row, seatAt(peer, execution.id));
-    const { change, happened } = placement;
-    Promise.all([
-      executions.contract(execution.id),
-      execution.advance(clock.now(), { change, happened: [happened] }),
-    ])
-      .then(([contractJson]) => this.offer(execution, placement, contractJson))
-      .catch((error: unknown) => {
-        // It is QUEUED again, and the next sweep puts it back in line: not at once, as a full disk would fail it at once.
-        peer.assigned.delete(execution.id);
-        onError(error);
-      });
+    const { onError } = this.#ports;
+    if (wantsBinding(execution.row)) this.#askForBinding(execution, peer).catch(onError);
+    else this.#offerAt(execution, peer).catch(onError);
+  }
+
+  async #askForBinding(execution: LiveExecution, peer: Peer): Promise<void> {
+    const { clock, monotonicMs } = this.#ports;
+    this.bindings.add({ ...seatAt(peer, execution.id), at: monotonicMs() });
+    const wanted = { $case: 'bindingWanted', value: { executorId: peer.name } } as const;
+    try {
+      await execution.advance(clock.now(), { happened: [wanted] });
+    } catch (error) {
+      this.withdraw(execution.id);
+      throw error;
+    }
+  }
+
+  // The offer leaves once its placement is on disk.
+  async #offerAt(
+    execution: LiveExecution,
+    peer: Peer,
+    bound: { readonly submission_json?: string } = {},
+  ): Promise<void> {
+    const { executions, clock, mint } = this.#ports;
+    try {
+      const placement = mint({ ...execution.row, ...bound }, seatAt(peer, execution.id));
+      const { change, happened } = placement;
+      const [contractJson] = await Promise.all([
+        executions.contract(execution.id),
+        execution.advance(clock.now(), { change: { ...change, ...bound }, happened: [happened] }),
+      ]);
+      this.offer(execution, placement, contractJson);
+    } catch (error) {
+      // It is QUEUED again, and the next sweep puts it back in line: not at once, as a full disk would fail it at once.
+      peer.assigned.delete(execution.id);
+      throw error;
+    }
   }
 
   /**

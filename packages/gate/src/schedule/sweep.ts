@@ -9,7 +9,10 @@ import type { Scheduler } from './scheduler.ts';
 
 export interface SweepPorts {
   readonly executions: Pick<Executions, 'open' | 'openById'>;
-  readonly scheduler: Pick<Scheduler, 'offers' | 'peers' | 'requeue' | 'restoreLine' | 'withdraw'>;
+  readonly scheduler: Pick<
+    Scheduler,
+    'offers' | 'peers' | 'bindings' | 'dropGone' | 'requeue' | 'restoreLine' | 'withdraw'
+  >;
   readonly finisher: Pick<Finisher, 'unstarted' | 'lost'>;
   readonly clock: Clock;
   /** Milliseconds of a clock that never jumps. */
@@ -54,7 +57,9 @@ async function sweep(ports: SweepPorts, awaySince: Map<string, number>): Promise
   for (const executor of awaySince.keys()) {
     if (scheduler.peers.get(executor) !== undefined) awaySince.delete(executor);
   }
+  scheduler.dropGone();
   scheduler.restoreLine();
+  await sweepBindings(ports);
   for (const execution of [...executions.open()]) {
     const { state, decision_expires_at: decisionEnds, queue_deadline: queueEnds } = execution.row;
     if (state === ExecutionState.AWAITING_APPROVAL && new Date(decisionEnds) <= now) {
@@ -82,6 +87,16 @@ function lastSaid({ events }: LiveExecution): string {
   return queued?.$case !== 'queued' || queued.value.reason === ''
     ? ''
     : `; the last that was said: ${queued.value.reason}`;
+}
+
+/** Ends what its submitter has not bound to its host in time: the seat is for others. */
+async function sweepBindings({ scheduler, executions, finisher, monotonicMs }: SweepPorts): Promise<void> {
+  for (const { executionId, peer } of scheduler.bindings.overdue(monotonicMs())) {
+    const execution = executions.openById(executionId);
+    if (!scheduler.withdraw(executionId) || execution === undefined) continue;
+    const why = `its submitter did not name ${peer.name} in the submission in time: stay connected, or name a host at once`;
+    await finisher.unstarted(execution, ExecutionState.EXPIRED, why);
+  }
 }
 
 async function sweepAway(

@@ -24,6 +24,7 @@ import { createMint } from '../schedule/mint.ts';
 import { Scheduler } from '../schedule/scheduler.ts';
 import { startSweeping } from '../schedule/sweep.ts';
 import { openStore, type Store } from '../store/store.ts';
+import { bind } from '../submit/bind.ts';
 import { reconsider } from '../submit/reconsider.ts';
 import { check, submit } from '../submit.ts';
 import type { GateLimits } from './config.ts';
@@ -140,6 +141,10 @@ function toMethods(parts: Parts) {
     run: async ({ principal, request, write, gone }) => {
       const { execution } = await submit(parts, principal, request.submit ?? SubmitRequest.fromPartial({}));
       await follow(output, execution, write, gone);
+    },
+    bind: async ({ principal, request }) => {
+      await bind(parts, principal, request, parts.clock.now());
+      return {};
     },
     check: async ({ principal, request }) => check(parts, principal, request),
     watch: async ({ principal, request, write, gone }) => {

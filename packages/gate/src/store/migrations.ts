@@ -131,6 +131,12 @@ const chainHeads: Migration = {
   },
 };
 
+const bindings: Migration = {
+  async up(database: Kysely<unknown>): Promise<void> {
+    await database.schema.alterTable('executions').addColumn('binding', 'text').execute();
+  },
+};
+
 const provider: MigrationProvider = {
   getMigrations: async () => ({
     '0001-executions': first,
@@ -139,6 +145,7 @@ const provider: MigrationProvider = {
     '0004-submissions': submissions,
     '0005-originals': originals,
     '0006-chain-heads': chainHeads,
+    '0007-bindings': bindings,
   }),
 };
 

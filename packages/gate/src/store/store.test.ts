@@ -47,6 +47,7 @@ function row(overrides: Partial<NewExecution> = {}): NewExecution & { execution_
     receipt_version: 'csc.receipt.v0.2',
     approvals_json: '[]',
     submission_json: null,
+    binding: null,
     submitted_at: '2026-01-01T00:00:00Z',
     queue_deadline: null,
     executor_id: null,

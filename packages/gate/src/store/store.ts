@@ -108,6 +108,7 @@ const rowColumns = [
     'receipt_version',
     'approvals_json',
     'submission_json',
+    'binding',
     'submitted_at',
     'queue_deadline',
     'executor_id',

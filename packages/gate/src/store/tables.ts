@@ -22,6 +22,8 @@ export interface ExecutionTable {
   readonly approvals_json: string;
   /** The submitter's signed submission, as it came. Null where there is none. */
   readonly submission_json: string | null;
+  /** `host`: the submission must name the host before it is offered there. Null: it need not. */
+  readonly binding: string | null;
   readonly submitted_at: string;
   /** Null unless it is queued. */
   readonly queue_deadline: string | null;

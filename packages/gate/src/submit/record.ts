@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Signer } from '@csc-fleet/common/crypto';
+import { mustBeBound } from '@csc-fleet/common/decision';
 import { canonicalJson, toTimestamp } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { Decision, ExecutionState } from '@csc-fleet/common/messages';
@@ -83,6 +84,7 @@ function toRow(
     receipt_version: terms.receiptVersion,
     approvals_json: toStoredApprovals(standing.is === 'approved' ? standing.texts : []),
     submission_json: terms.submissionJson,
+    binding: bindingDue(terms, decided),
     submitted_at: toTimestamp(now),
     queue_deadline: isCleared(standing) ? queueDeadline(terms, now) : null,
     executor_id: null,
@@ -93,6 +95,11 @@ function toRow(
     exit_code: null,
     error: isDenied ? evaluation.reasons.join('; ') : '',
   };
+}
+
+// What nobody has signed, nobody can bind.
+function bindingDue({ submissionJson }: Terms, { contract, policy }: Decided): 'host' | null {
+  return submissionJson !== null && mustBeBound(contract, policy) ? 'host' : null;
 }
 
 function deniedReceipt({ now, terms, decided }: Judged, executionId: string, signer: Signer): Buffer {
@@ -131,7 +138,7 @@ export interface ApprovePorts {
  */
 export async function recordApproval(
   execution: LiveExecution,
-  { principal, now, terms, standing }: Judged<Approved>,
+  { principal, now, terms, decided, standing }: Judged<Approved>,
   key: IdempotencyKey | undefined,
   { scheduler, limits }: ApprovePorts,
 ): Promise<void> {
@@ -141,6 +148,7 @@ export async function recordApproval(
     receipt_version: terms.receiptVersion,
     approvals_json: toStoredApprovals(standing.texts),
     submission_json: terms.submissionJson,
+    binding: bindingDue(terms, decided),
     queue_deadline: queueDeadline(terms, now),
   };
   const bytes = Buffer.byteLength(change.approvals_json) + Buffer.byteLength(terms.submissionJson ?? '');

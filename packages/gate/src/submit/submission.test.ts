@@ -14,7 +14,7 @@ import {
   type TestGateOptions,
 } from '@csc-fleet/test-kit/gate/test-gate';
 import { signSubmission } from '@csc-fleet/test-kit/submission';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 
 const signer = createSigner(generateKeyPair().seed, 'agent-1');
 const forger = createSigner(generateKeyPair().seed, 'agent-1');
@@ -23,7 +23,7 @@ const bindings: Bindings = orThrow(
   bindingsFromJson({
     bindings_version: 'csc.bindings.v0.2',
     bindings: [
-      { identity: agent, policies: ['default', 'limited'] },
+      { identity: agent, policies: ['default', 'limited', 'bound'] },
       { identity: other, policies: ['default'] },
       { identity: 'spiffe://csc.local/client/nobody', policies: ['default'] },
     ],
@@ -252,5 +252,113 @@ describe('a signed submission', () => {
     const keyless = submitSigned(makeContract(), { overrides: { principal: other }, from: other });
     await expect(keyless).rejects.toEqual(rejected('SUBMISSION_INVALID', /names no/));
     expect((await submitSigned(makeContract())).state).toBe(ExecutionState.OFFERED);
+  });
+});
+
+describe('a submission that must name its host', () => {
+  const any = { trust_domain: 'csc.local', selector: {} };
+  const onHost = (executor_id: string) => ({ ...any, executor_id });
+  const bound: Partial<UnsignedSubmission> = { policy_profile: 'bound', nonce: 'b'.repeat(32) };
+  const wanted = async (executionId: string) =>
+    (await test.events(executionId)).flatMap(({ event }) =>
+      event?.$case === 'bindingWanted' ? [event.value.executorId] : [],
+    );
+
+  it('is offered once it does, and not before', async () => {
+    await open();
+    const executor = test.executor('e1');
+    await executor.connect([], { epoch: 'e'.repeat(32) });
+    const contract = makeContract();
+    const { executionId, state } = await submitSigned(contract, { overrides: bound });
+    await test.flushed();
+    expect([state, await wanted(executionId), executor.offered]).toEqual([ExecutionState.QUEUED, ['e1'], []]);
+    const submissionJson = submission(contract, { overrides: { ...bound, audience: onHost('e1') } });
+    await test.as(agent).bind({ executionId, submissionJson });
+    // As its answer may be lost.
+    await test.as(agent).bind({ executionId, submissionJson });
+    const offer = await executor.next('offer', executionId);
+    expect(offer.submissionJson).toEqual(submissionJson);
+    const named = orThrow(parseSubmission(submissionJson), 'SUBMISSION_INVALID', 'it');
+    const ticket = orThrow(parseTicket(offer.ticketJson), 'TICKET_INVALID', 'the ticket');
+    expect(ticket.submission_sha256).toBe(submissionSha256(named));
+  });
+
+  it.each<[string, Signed, string]>([
+    ['another host', { overrides: { audience: onHost('e2') } }, 'SUBMISSION_INVALID'],
+    ['no host', { overrides: { audience: any } }, 'SUBMISSION_INVALID'],
+    ['another nonce', { overrides: { nonce: 'c'.repeat(32), audience: onHost('e1') } }, 'SUBMISSION_INVALID'],
+    [
+      'other limits',
+      { overrides: { options: { limits: { processes: 9 } }, audience: onHost('e1') } },
+      'SUBMISSION_INVALID',
+    ],
+    ['a forger’s signature', { by: forger, overrides: { audience: onHost('e1') } }, 'SUBMISSION_INVALID'],
+    ['another caller', { from: other, overrides: { audience: onHost('e1') } }, 'EXECUTION_UNKNOWN'],
+  ])('is not bound by one with %s', async (_, { from = agent, ...signed }, code) => {
+    await open();
+    const executor = await test.connected('e1');
+    const contract = makeContract();
+    const { executionId } = await submitSigned(contract, { overrides: bound });
+    const overrides = { ...bound, ...signed.overrides };
+    const submissionJson = submission(contract, { ...signed, overrides });
+    await expect(test.as(from).bind({ executionId, submissionJson })).rejects.toEqual(rejected(code));
+    expect(executor.offered).toEqual([]);
+  });
+
+  it('goes to no other host, however often it must be offered again', async () => {
+    await open();
+    const executor = await test.connected('e1');
+    const contract = makeContract();
+    const { executionId } = await submitSigned(contract, { overrides: bound });
+    await test.flushed();
+    const submissionJson = submission(contract, { overrides: { ...bound, audience: onHost('e1') } });
+    await test.as(agent).bind({ executionId, submissionJson });
+    const another = await test.connected('e2');
+    await executor.connect();
+    await test.flushed();
+    expect([executor.all('offer', executionId).length, another.offered]).toEqual([2, []]);
+    expect(await wanted(executionId)).toEqual(['e1']);
+  });
+
+  it('may name one at once, which then gets it and no other', async () => {
+    await open();
+    const first = await test.connected('e1');
+    const named = await test.connected('e2');
+    const overrides = { ...bound, audience: onHost('e2') };
+    const { executionId, state } = await submitSigned(makeContract(), { overrides });
+    expect([state, named.offered, first.offered]).toEqual([ExecutionState.OFFERED, [executionId], []]);
+    const nowhere = submitSigned(makeContract(), { overrides: { audience: onHost('e3') } });
+    await expect(nowhere).rejects.toEqual(
+      rejected('NO_MATCHING_EXECUTOR', /executor\/e3, which the submission/),
+    );
+  });
+
+  it('gives its seat back where its submitter does not answer, or ends it, or the host leaves', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    try {
+      await open();
+      const executor = await test.connected('e1');
+      const slow = await submitSigned(makeContract(), { overrides: bound });
+      test.clock.advance(60_000);
+      await test.sweep();
+      expect(await test.receipt(slow.executionId)).toMatchObject({ status: 'expired' });
+      const ended = await submitSigned(makeContract(), { overrides: { policy_profile: 'bound' } });
+      await test.as(agent).cancel({ executionId: ended.executionId, gracePeriod: undefined });
+      const left = await submitSigned(makeContract(), { overrides: { policy_profile: 'bound' } });
+      executor.disconnect();
+      await test.connected('e2');
+      await test.sweep();
+      await test.flushed();
+      expect(await wanted(left.executionId)).toEqual(['e1', 'e2']);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it('is asked of nobody who has signed nothing', async () => {
+    await open();
+    await test.connected('e1');
+    const { state } = await test.submit(makeContract(), { policyProfile: 'bound' });
+    expect(state).toBe(ExecutionState.OFFERED);
   });
 });

@@ -37,14 +37,30 @@ export function takeSubmission(
     if (!requireSignedSubmissions) return undefined;
     throw invalid('this gate takes signed submissions only: make a key with csc login, and submit with it');
   }
+  return openHandedIn(
+    submissionJson,
+    { principal, contractSha256: contractSha256(contract), now },
+    { bindings, trustDomain, requireSignedSubmissions },
+  );
+}
+
+/** What a submission that is there is held against. */
+export interface OpenedBy {
+  readonly principal: Principal;
+  readonly contractSha256: string;
+  readonly now: Date;
+}
+
+/** The same of one that is there. */
+export function openHandedIn(
+  submissionJson: Buffer,
+  { principal, contractSha256: sha256, now }: OpenedBy,
+  { bindings, trustDomain, requireSignedSubmissions }: SubmissionRules,
+): Submission {
   const isVerified = requireSignedSubmissions || submitterKeys(bindings, principal.uri) !== undefined;
+  const keysOf = (it: string) => submitterKeys(bindings, it);
   const submission = isVerified
-    ? openSubmission(submissionJson, {
-        keysOf: (it) => submitterKeys(bindings, it),
-        trustDomain,
-        now,
-        contractSha256: contractSha256(contract),
-      })
+    ? openSubmission(submissionJson, { keysOf, trustDomain, now, contractSha256: sha256 })
     : orThrow(parseSubmission(submissionJson), 'SUBMISSION_INVALID', 'the submission');
   // Whoever overhears a submission must not hand it in before its submitter does: the execution would be theirs.
   if (submission.principal !== principal.uri)

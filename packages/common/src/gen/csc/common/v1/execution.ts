@@ -171,6 +171,7 @@ export interface ExecutionEvent {
     | { $case: "commandExited"; value: CommandExited }
     | { $case: "cancelling"; value: Cancelling }
     | { $case: "finished"; value: Finished }
+    | { $case: "bindingWanted"; value: BindingWanted }
     | undefined;
 }
 
@@ -193,6 +194,14 @@ export interface Placed {
 export interface Placed_LabelsEntry {
   key: string;
   value: string;
+}
+
+/**
+ * It has a place on this host, which the submitter is to name in the submission (Gate.Bind): within a minute, or it
+ * expires.
+ */
+export interface BindingWanted {
+  executorId: string;
 }
 
 export interface Started {
@@ -837,6 +846,9 @@ export const ExecutionEvent: MessageFns<ExecutionEvent> = {
       case "finished":
         Finished.encode(message.event.value, writer.uint32(90).fork()).join();
         break;
+      case "bindingWanted":
+        BindingWanted.encode(message.event.value, writer.uint32(98).fork()).join();
+        break;
     }
     return writer;
   },
@@ -942,6 +954,14 @@ export const ExecutionEvent: MessageFns<ExecutionEvent> = {
             message.event = { $case: "finished", value: Finished.decode(reader, reader.uint32()) };
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.event = { $case: "bindingWanted", value: BindingWanted.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1008,6 +1028,12 @@ export const ExecutionEvent: MessageFns<ExecutionEvent> = {
       case "finished": {
         if (object.event?.value !== undefined && object.event?.value !== null) {
           message.event = { $case: "finished", value: Finished.fromPartial(object.event.value) };
+        }
+        break;
+      }
+      case "bindingWanted": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "bindingWanted", value: BindingWanted.fromPartial(object.event.value) };
         }
         break;
       }
@@ -1281,6 +1307,61 @@ export const Placed_LabelsEntry: MessageFns<Placed_LabelsEntry> = {
     const message = createBasePlaced_LabelsEntry();
     message.key = object.key ?? "";
     message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseBindingWanted(): BindingWanted {
+  return { executorId: "" };
+}
+
+export const BindingWanted: MessageFns<BindingWanted> = {
+  encode(message: BindingWanted, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.executorId !== "") {
+      writer.uint32(10).string(message.executorId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BindingWanted {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBindingWanted();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.executorId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BindingWanted>): BindingWanted {
+    return BindingWanted.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BindingWanted>): BindingWanted {
+    const message = createBaseBindingWanted();
+    message.executorId = object.executorId ?? "";
     return message;
   },
 };

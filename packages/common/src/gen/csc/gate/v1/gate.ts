@@ -94,6 +94,14 @@ export interface RunResponse {
   } | undefined;
 }
 
+export interface BindRequest {
+  executionId: string;
+  submissionJson: Buffer;
+}
+
+export interface BindResponse {
+}
+
 export interface CheckRequest {
   contract: { $case: "contractJson"; value: Buffer } | { $case: "typedContract"; value: CommandContract } | undefined;
   policyProfile: string;
@@ -742,6 +750,116 @@ export const RunResponse: MessageFns<RunResponse> = {
         break;
       }
     }
+    return message;
+  },
+};
+
+function createBaseBindRequest(): BindRequest {
+  return { executionId: "", submissionJson: Buffer.alloc(0) };
+}
+
+export const BindRequest: MessageFns<BindRequest> = {
+  encode(message: BindRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.executionId !== "") {
+      writer.uint32(10).string(message.executionId);
+    }
+    if (message.submissionJson.length !== 0) {
+      writer.uint32(18).bytes(message.submissionJson);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BindRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBindRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.executionId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.submissionJson = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BindRequest>): BindRequest {
+    return BindRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BindRequest>): BindRequest {
+    const message = createBaseBindRequest();
+    message.executionId = object.executionId ?? "";
+    message.submissionJson = object.submissionJson ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseBindResponse(): BindResponse {
+  return {};
+}
+
+export const BindResponse: MessageFns<BindResponse> = {
+  encode(_: BindResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BindResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBindResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BindResponse>): BindResponse {
+    return BindResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<BindResponse>): BindResponse {
+    const message = createBaseBindResponse();
     return message;
   },
 };
@@ -1929,6 +2047,19 @@ export const GateService = {
     responseSerialize: (value: RunResponse): Buffer => Buffer.from(RunResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): RunResponse => RunResponse.decode(value),
   },
+  /**
+   * Names the host of a submission, after BindingWanted: the same submission once more, signed with
+   * audience.executor_id. Nothing is offered to that host before. Idempotent.
+   */
+  bind: {
+    path: "/csc.gate.v1.Gate/Bind" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: BindRequest): Buffer => Buffer.from(BindRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): BindRequest => BindRequest.decode(value),
+    responseSerialize: (value: BindResponse): Buffer => Buffer.from(BindResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): BindResponse => BindResponse.decode(value),
+  },
   /** Decides and runs nothing. */
   check: {
     path: "/csc.gate.v1.Gate/Check" as const,
@@ -2017,6 +2148,11 @@ export interface GateServer extends UntypedServiceImplementation {
   submit: handleUnaryCall<SubmitRequest, SubmitResponse>;
   /** Submit, then everything that happens to the execution, up to its receipt. Leaving does not end the run. */
   run: handleServerStreamingCall<RunRequest, RunResponse>;
+  /**
+   * Names the host of a submission, after BindingWanted: the same submission once more, signed with
+   * audience.executor_id. Nothing is offered to that host before. Idempotent.
+   */
+  bind: handleUnaryCall<BindRequest, BindResponse>;
   /** Decides and runs nothing. */
   check: handleUnaryCall<CheckRequest, CheckResponse>;
   /** Events from a sequence number on, past ones first; ends after Finished. */
@@ -2053,6 +2189,22 @@ export interface GateClient extends Client {
   /** Submit, then everything that happens to the execution, up to its receipt. Leaving does not end the run. */
   run(request: RunRequest, options?: Partial<CallOptions>): ClientReadableStream<RunResponse>;
   run(request: RunRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<RunResponse>;
+  /**
+   * Names the host of a submission, after BindingWanted: the same submission once more, signed with
+   * audience.executor_id. Nothing is offered to that host before. Idempotent.
+   */
+  bind(request: BindRequest, callback: (error: ServiceError | null, response: BindResponse) => void): ClientUnaryCall;
+  bind(
+    request: BindRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: BindResponse) => void,
+  ): ClientUnaryCall;
+  bind(
+    request: BindRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: BindResponse) => void,
+  ): ClientUnaryCall;
   /** Decides and runs nothing. */
   check(
     request: CheckRequest,

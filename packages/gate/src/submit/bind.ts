@@ -1,0 +1,54 @@
+import { canonicalJson } from '@csc-fleet/common/encoding';
+import { CscError, orThrow } from '@csc-fleet/common/errors';
+import type { BindRequest } from '@csc-fleet/common/messages';
+import { parseSubmission, type Submission } from '@csc-fleet/common/submission';
+import type { LiveExecution } from '../execution/execution.ts';
+import type { Executions, Principal } from '../execution/executions.ts';
+import { openHandedIn, type SubmissionRules } from './submission.ts';
+
+export interface BindPorts extends SubmissionRules {
+  readonly executions: Pick<Executions, 'visible'>;
+  readonly scheduler: {
+    /** The host that waits for this execution's submission to name it. */
+    awaitedHost(executionId: string): { readonly name: string } | undefined;
+    /** Resolves once the offer is on its way there. */
+    bind(execution: LiveExecution, submissionJson: string): Promise<void>;
+  };
+}
+
+/**
+ * Takes the submission that names the host which BindingWanted has named: the same as before in all else. Resolves once
+ * that is on disk, and the offer has left; likewise where the same has come before. Throws EXECUTION_UNKNOWN,
+ * STORE_UNAVAILABLE, and SUBMISSION_INVALID and what else openSubmission throws.
+ */
+export async function bind(
+  ports: BindPorts,
+  principal: Principal,
+  { executionId, submissionJson }: BindRequest,
+  now: Date,
+): Promise<void> {
+  const execution = await ports.executions.visible(principal, executionId);
+  const { submission_json: before, contract_sha256: contractSha256 } = execution.row;
+  const text = submissionJson.toString('utf8');
+  const host = ports.scheduler.awaitedHost(executionId);
+  if (host === undefined || before === null) {
+    if (text === before) return;
+    throw invalid('no host waits for the submission to name it');
+  }
+  const submission = openHandedIn(submissionJson, { principal, contractSha256, now }, ports);
+  if (submission.audience.executor_id !== host.name)
+    throw invalid(`the submission must name ${host.name}, where the execution was placed`);
+  const first = orThrow(parseSubmission(Buffer.from(before)), 'INTERNAL', 'the first submission');
+  if (withoutHost(submission) !== withoutHost(first))
+    throw invalid('the submission must say the same as the first one, but for the host');
+  await ports.scheduler.bind(execution, text);
+}
+
+function withoutHost({ signature: _, audience, ...rest }: Submission): string {
+  const { executor_id: __, ...others } = audience;
+  return canonicalJson({ ...rest, audience: others });
+}
+
+function invalid(message: string): CscError {
+  return new CscError('SUBMISSION_INVALID', message);
+}
