@@ -599,10 +599,18 @@ const fleet: readonly Mutant[] = [
   {
     name: 'what-waits-outlives-a-freeze',
     file: `${gate}/service/compose.ts`,
-    before: 'await reconsider(parts);',
-    after: '',
+    before: 'await reconsider(parts);\n      scheduler.place();',
+    after: 'scheduler.place();',
     tests: [`${gate}/owners/owners.test.ts`],
     red: 'ends blocked while it waits',
+  },
+  {
+    name: 'what-waited-outlives-a-freeze-while-the-gate-was-away',
+    file: `${gate}/service/compose.ts`,
+    before: 'if (parts.owners.tellsHosts()) await reconsider(parts);',
+    after: '',
+    tests: [`${gate}/owners/owners.test.ts`],
+    red: 'while the gate was away',
   },
   {
     name: 'revoked-host-gets-work',
