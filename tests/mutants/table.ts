@@ -1003,6 +1003,25 @@ const submissions: readonly Mutant[] = [
   },
 ];
 
+const believesReceipts: readonly Mutant[] = [
+  {
+    name: 'receipt-of-another-submission-counts',
+    file: `${evidence}/subject-rules.ts`,
+    before: 'submissions.includes(is)) return;',
+    after: 'true) return;',
+    tests: hostileGate,
+    red: 'that names another submission',
+  },
+  {
+    name: 'refusal-without-the-submission-counts',
+    file: `${evidence}/subject-rules.ts`,
+    before: "status !== 'blocked' || epoch === undefined",
+    after: 'true',
+    tests: hostileGate,
+    red: 'of a refusal without the submission',
+  },
+];
+
 const hostile = ['tests/adversarial/hostile-gate.test.ts'];
 const mirror = 'packages/common/src/policy-repository/mirror.ts';
 
@@ -1098,4 +1117,11 @@ const takenOver: readonly Mutant[] = [
   },
 ];
 
-export const mutants: readonly Mutant[] = [...submissions, ...takenOver, ...host, ...fleet, ...believer];
+export const mutants: readonly Mutant[] = [
+  ...submissions,
+  ...believesReceipts,
+  ...takenOver,
+  ...host,
+  ...fleet,
+  ...believer,
+];

@@ -405,3 +405,21 @@ describe('a hostile gate, before a client that remembers executors’ chains', (
     expect(await seenBy(sealed(7, 'b'.repeat(64)), { receiptJson: bare })).toBe('RECEIPT_INVALID');
   });
 });
+
+describe('a hostile gate, before a client that signs what it submits', () => {
+  const signing = { submitter: clientSigner, principal: 'spiffe://csc.local/client/me' };
+  const nothing = { exit_code: undefined, stdout_hash: undefined, stderr_hash: undefined, commands: [] };
+  const refused = { ...nothing, status: 'blocked', ended: 'refused', completed_command_ids: [] };
+  const numbered = { executor_epoch: 'a'.repeat(32), sequence: 1 };
+
+  it.each([
+    ['that names another submission', { submission_sha256: 'f'.repeat(64) }],
+    ['of a refusal without the submission', { ...refused, ...numbered }],
+  ])('cannot pass off a receipt %s', async (_, receipt) => {
+    expect(await refusal(run(await hostile({ receipt })))).toBe('it was believed');
+    expect(await refusal(run(await hostile({ receipt }), signing))).toBe('RECEIPT_INVALID');
+    // Under a key of the caller's own it may be of the submission that came with it first.
+    const again = { ...signing, idempotencyKey: 'mine' };
+    expect(await refusal(run(await hostile({ receipt }), again))).toBe('it was believed');
+  });
+});

@@ -2,6 +2,7 @@ import { CscError, isCscError } from '@csc-fleet/common/errors';
 import type { ExpectedReceipt } from '@csc-fleet/common/evidence';
 import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
 import { type Decision, type Execution, GateService } from '@csc-fleet/common/rpc';
+import { parseSubmission, submissionSha256 } from '@csc-fleet/common/submission';
 import { cancel, checkDecided, type SubmitContext } from '../calls/calls.ts';
 import {
   type ContractInput,
@@ -73,16 +74,23 @@ export async function run(
   const { request, contractSha256 } = prepared;
   const receiptVersion = options.receiptVersion ?? defaultReceiptVersion;
   const receiver = createReceiver(options.handlers ?? {}, receiptVersion);
+  const submissions = namesOf(request.submissionJson);
   const expected: ExpectedReceipt = {
     contractSha256,
     receiptVersion,
     commands: prepared.contract.commands,
-    ...(options.idempotencyKey === undefined ? { endedAfter: new Date(Date.now() - clockToleranceMs) } : {}),
+    ...(options.idempotencyKey === undefined
+      ? {
+          endedAfter: new Date(Date.now() - clockToleranceMs),
+          ...(submissions.length > 0 ? { submissions } : {}),
+        }
+      : {}),
   };
   const { submitter, connection } = context;
   const bind = async (executionId: string, executorId: string, signal?: AbortSignal): Promise<void> => {
     if (submitter === undefined) return;
     const submissionJson = await bindTo(executorId, request, submitter);
+    submissions.push(...namesOf(submissionJson));
     await connection.unary(GateService.bind, { executionId, submissionJson }, signal);
   };
   const waitForApproval = options.waitForApproval ?? false;
@@ -93,6 +101,12 @@ export async function run(
   });
   checkDecided(receiver.decision(), contractSha256);
   return conclude(context, receiver, expected);
+}
+
+// What receipts name a submission by; empty where nobody signed one.
+function namesOf(submissionJson: Uint8Array): string[] {
+  const submission = parseSubmission(submissionJson);
+  return submission.ok ? [submissionSha256(submission.value)] : [];
 }
 
 /** Takes up an execution that is there already, from its beginning. See GateClient.follow. */

@@ -12,6 +12,11 @@ export interface ExpectedReceipt {
   readonly policySha256?: string | undefined;
   /** Compared in v0.2: a v0.1 receipt has no member for it. */
   readonly ticketId?: string | undefined;
+  /**
+   * Of what was submitted: the submission, and the same as it was bound to a host. Compared where the receipt names one,
+   * and where a host that numbers its receipts refused: it then names whatever came, and nothing came where it does not.
+   */
+  readonly submissions?: readonly string[] | undefined;
   /** The one whose key must have signed it, a SPIFFE id. Absent: whoever may say what it says. */
   readonly executor?: string | undefined;
   /** Exactly this one: an older version says less, so that a gate must not choose it. */
@@ -26,7 +31,7 @@ export interface ExpectedReceipt {
 
 /** A genuine receipt of something else proves nothing about this execution. Throws RECEIPT_INVALID. */
 export function checkSubject(receipt: ExecutionReceipt, expected: ExpectedReceipt): void {
-  const { receiptVersion, commands, endedAfter, success } = expected;
+  const { receiptVersion, commands, endedAfter, success, submissions } = expected;
   const wrong = toMembers(receipt, expected).flatMap(([member, is, due]) =>
     due === undefined || is === due ? [] : [member],
   );
@@ -39,8 +44,21 @@ export function checkSubject(receipt: ExecutionReceipt, expected: ExpectedReceip
       `the receipt is of an earlier run, which ended at ${receipt.ended_at}, or the clock here is wrong`,
     );
   }
+  if (submissions !== undefined) checkSubmission(receipt, submissions);
   if (commands !== undefined) checkCommands(receipt, commands);
   if (success === 'consistent') checkSuccess(receipt);
+}
+
+// Otherwise a gate could have a host refuse the contract alone, show that, and run the submission.
+function checkSubmission(receipt: ExecutionReceipt, submissions: readonly string[]): void {
+  if (receipt.receipt_version === 'csc.receipt.v0.1') return;
+  const { submission_sha256: is, status, executor_epoch: epoch } = receipt;
+  if (is === undefined ? status !== 'blocked' || epoch === undefined : submissions.includes(is)) return;
+  throw invalid(
+    is === undefined
+      ? 'the host refused what came without the submission'
+      : 'the receipt is of another submission',
+  );
 }
 
 // What a receipt of its version may leave out is compared where it can be.
