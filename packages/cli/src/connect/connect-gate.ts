@@ -21,6 +21,7 @@ import { defaultStateDir, writeFileWhole } from '../files/write-file.ts';
 import { note } from '../terminal/streams.ts';
 import { plainLine } from '../terminal/text.ts';
 import { type GateAddress, type GateOptions, resolveGate } from './gate-options.ts';
+import { openSeenChains } from './seen-chains.ts';
 
 // An outage takes many attempts, and is one piece of news.
 const quietMs = 10_000;
@@ -51,6 +52,15 @@ export function connectGate(options: ConnectGateOptions, submitter?: SubmissionS
       pinned === undefined && options.fleetCa === undefined
         ? lazily(() => remember(gate, options))
         : undefined,
+    seenChains: openSeenChains(
+      () => `${options.knownExecutors ?? defaultKnownExecutorsFile(gate.tls.ca, process.env)}.chains`,
+      (error) => {
+        if (options.json === true || options.quiet === true) return;
+        note(
+          plainLine(`csc: WARNING the place of the receipt in its chain is not remembered: ${error.message}`),
+        );
+      },
+    ),
     onReconnect: (error) => {
       if (performance.now() - saidAt < quietMs) return;
       saidAt = performance.now();
