@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chownSync, cpSync, lstatSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { chownSync, lstatSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CommandShort } from '@csc-fleet/test-kit/contract';
 import { makeContract } from '@csc-fleet/test-kit/contract';
@@ -145,7 +145,6 @@ describe('a workload in the sandbox', () => {
       mkdirSync(directory, { recursive: true });
       for (let file = 0; file < 100; file += 1) writeFileSync(join(directory, String(file)), `${file}\n`);
     }
-    cpSync('/usr/share/perl5', join(root, 'in/perl'), { recursive: true });
     mkdirSync(join(root, 'out'));
     own(root);
     const { code } = await submit(

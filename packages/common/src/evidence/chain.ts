@@ -34,9 +34,15 @@ export interface Chain {
  * of each, nothing here can tell: a signed chain head does.
  */
 export function walkChains(entries: readonly ChainEntry[]): Chain[] {
-  const chains = Map.groupBy(entries, ({ receipt }) =>
-    JSON.stringify([receipt.executor_id ?? '', receipt.executor_epoch ?? '']),
-  );
+  // By hand: Node 20 has no Map.groupBy.
+  const chains = new Map<string, ChainEntry[]>();
+  for (const entry of entries) {
+    const { executor_id: executor = '', executor_epoch: epoch = '' } = entry.receipt;
+    const key = JSON.stringify([executor, epoch]);
+    const chain = chains.get(key);
+    if (chain === undefined) chains.set(key, [entry]);
+    else chain.push(entry);
+  }
   return [...chains.values()].map(walkChain);
 }
 

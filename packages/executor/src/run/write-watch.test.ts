@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Measurer } from '../evidence/measurer.ts';
 import { fileTimeNow, nothingWritten, type Written } from '../evidence/written.ts';
 import { watchWrites } from './write-watch.ts';
@@ -11,15 +11,14 @@ import { watchWrites } from './write-watch.ts';
 const mebibyte = 1 << 20;
 
 let root: string;
-let measurer: Measurer;
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'csc-watch-'));
-  measurer = new Measurer();
 });
-afterEach(() => {
-  measurer.close();
-  rmSync(root, { recursive: true, force: true });
-});
+afterEach(() => rmSync(root, { recursive: true, force: true }));
+
+// One for all, as a host has: its child is started once.
+const measurer = new Measurer();
+afterAll(() => measurer.close());
 
 // 60 is exit(2) of the one thread that calls it, 0x400 is CLONE_FILES.
 const deletedByThread = `
