@@ -26,6 +26,8 @@ export interface GrpcGate {
   answersHeartbeats: boolean;
   /** What it serves of a policy repository, unchecked. Absent: nothing. */
   policyFiles?: RepositorySource;
+  /** True: as a gate of the release before, it knows no call for such files. From the next `start` on. */
+  isOlder?: boolean;
   start(): Promise<void>;
   /** Cuts every connection. */
   stop(): void;
@@ -52,7 +54,8 @@ export async function startGrpcGate(gate: ScriptedGate, pki: string): Promise<Gr
   const start = async (): Promise<void> => {
     // Without channelz, grpc-js 1.14 does not know its sessions, and forceShutdown leaves them open.
     server = new Server({ ...serverOptions, 'grpc.enable_channelz': 1 });
-    server.addService(ExecutorLinkService, service);
+    const { fetchPolicyFile: _, ...older } = service;
+    server.addService(ExecutorLinkService, grpcGate.isOlder === true ? older : service);
     port = await bind(server, `127.0.0.1:${port}`, tls);
   };
   const grpcGate: GrpcGate = {

@@ -47,6 +47,16 @@ async function connected(count = 1): Promise<void> {
 }
 
 describe('the link over gRPC', () => {
+  it('says of a gate of the release before what to do about the policy repository', async () => {
+    server.stop();
+    server.isOlder = true;
+    await server.start();
+    await expect(link.repository.fetch('metadata/timestamp.json')).rejects.toMatchObject({
+      code: 'REPOSITORY_UNREACHABLE',
+      message: expect.stringContaining('bring it up to date first'),
+    });
+  });
+
   it('dials with the executor’s certificate, says Hello, and runs what is offered', async () => {
     link.run(bench.executor, silentLog);
     await connected();
