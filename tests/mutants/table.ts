@@ -434,8 +434,8 @@ const host: readonly Mutant[] = [
     file: `${evidence}/receipt-certificate.ts`,
     before: '!leaf.keyUsage?.includes(receiptSigning)',
     after: 'leaf.keyUsage === undefined',
-    tests: ['packages/cli/src/commands/receipts.test.ts'],
-    red: 'nor with the certificate of something else',
+    tests: hostileGate,
+    red: 'cannot use a certificate for another key',
   },
   {
     name: 'gate-names-keys-beside-the-ca',

@@ -1,4 +1,5 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createPrivateKey, createPublicKey } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
@@ -13,7 +14,12 @@ import { sha256Tagged } from '@csc-fleet/common/encoding';
 import { isCscError } from '@csc-fleet/common/errors';
 import { parseCertificates, sealChained } from '@csc-fleet/common/evidence';
 import { ExecutionState, OutputStream, Verdict } from '@csc-fleet/common/messages';
-import { certifyReceiptKey, createDevelopmentPki } from '@csc-fleet/common/pki';
+import {
+  certifyReceiptKey,
+  createDevelopmentPki,
+  issueCertificate,
+  toCertificate,
+} from '@csc-fleet/common/pki';
 import type { ReceiptV02, ReceiptVersion } from '@csc-fleet/common/receipt';
 import { type Script, scriptedReceipt } from '@csc-fleet/test-kit/client/scripted-execution';
 import { ScriptedGate, toPublicKey } from '@csc-fleet/test-kit/client/scripted-gate';
@@ -301,6 +307,7 @@ describe('the executors’ keys', () => {
 
 describe('a hostile gate, before a client that pins the CA of receipt keys', () => {
   const owner = 'spiffe://csc.local/executor/host-2';
+  const hourMs = 3_600_000;
   const executor = createSigner(generateKeyPair().seed, 'host-2-certified');
   let pki: string;
   let fleetCa: Buffer;
@@ -352,11 +359,24 @@ describe('a hostile gate, before a client that pins the CA of receipt keys', () 
     const stolen = { ...thief, certificates: certified.certificates ?? [] };
     const named = await certifyReceiptKey(pki, 'spiffe://csc.local/executor/host-3', thief.publicKey);
     const past = { now: () => new Date('2020-01-01T00:00:00Z') };
+    const ca = {
+      certificate: toCertificate(fleetCa.toString()),
+      key: createPrivateKey(readFileSync(join(pki, 'ca.key'))),
+    };
+    const x = Buffer.from(executor.publicKey).toString('base64url');
+    const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
+    const dates = { notBefore: new Date(Date.now() - hourMs), notAfter: new Date(Date.now() + hourMs) };
+    const tls = join(other, 'tls.pem');
+    writeFileSync(
+      tls,
+      await issueCertificate({ commonName: 'host-2', use: 'client', uri: owner, ...dates }, key, ca),
+    );
     for (const signer of [
       stolen,
       withCertificate(elsewhere, thief),
       withCertificate(named, thief),
       withCertificate(join(pki, 'executor-host-2.pem'), executor),
+      withCertificate(tls, executor),
       withCertificate(await certifyReceiptKey(pki, owner, executor.publicKey, past), executor),
     ]) {
       const code = await refusal(run(await hostile(sealed(signer)), { fleetCa }));
