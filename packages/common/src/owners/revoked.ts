@@ -81,24 +81,33 @@ export interface RevocationSubject {
 
 /** Revocations made ready to be asked of every run. */
 export interface Revocations {
-  /** The first entry, in the file's order of kinds, that meets the subject; undefined where none does. */
+  /** An entry that meets the subject, one that ends what runs before one that does not; undefined where none does. */
   find(subject: RevocationSubject): Revocation | undefined;
   /** Those of keys, for key rings: every signature of such a key is void, whenever it was made. */
   revokedKeys(): ReadonlyMap<string, Date>;
 }
 
 export function createRevocations(entries: readonly Revocation[]): Revocations {
-  const byName = new Map(entries.map((it) => [`${it.kind} ${it.id}`, it]));
+  // Of two that are about the same, the one that ends what runs.
+  const inOrder = [...entries].sort(
+    (one, other) => Number(one.running === 'end') - Number(other.running === 'end'),
+  );
+  const byName = new Map(inOrder.map((it) => [`${it.kind} ${it.id}`, it]));
   const keys = entries.filter(({ kind }) => kind === 'key');
   const revoked = new Map(keys.map(({ id, since }) => [id, parseTimestamp(since) ?? new Date(0)]));
   return {
-    find: ({ principal, keyId, executorId, executionId, submissionSha256, profile }) =>
-      byName.get(`principal ${principal}`) ??
-      (keyId === undefined ? undefined : byName.get(`key ${keyId}`)) ??
-      byName.get(`host ${executorId}`) ??
-      byName.get(`execution ${executionId}`) ??
-      (submissionSha256 === undefined ? undefined : byName.get(`submission ${submissionSha256}`)) ??
-      byName.get(`profile ${profile}`),
+    find: ({ principal, keyId, executorId, executionId, submissionSha256, profile }) => {
+      const names = [
+        `principal ${principal}`,
+        `key ${keyId ?? ''}`,
+        `host ${executorId}`,
+        `execution ${executionId}`,
+        `submission ${submissionSha256 ?? ''}`,
+        `profile ${profile}`,
+      ];
+      const met = names.flatMap((name) => byName.get(name) ?? []);
+      return met.find(({ running }) => running === 'end') ?? met[0];
+    },
     revokedKeys: () => revoked,
   };
 }

@@ -12,6 +12,7 @@ import { makeContract } from '@csc-fleet/test-kit/contract';
 import type { OfferOverrides } from '@csc-fleet/test-kit/executor/scripted-gate';
 import { makePolicy, openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { ceilingUnder, defaultCeiling, type HostCeiling } from './host-ceiling.ts';
 import type { OwnersWord } from './owners.ts';
 
 const alice = 'spiffe://csc.local/client/alice';
@@ -29,13 +30,15 @@ const entry = ([principal, { keyId, publicKey }]: [string, Signer]) => `
   - principal: ${principal}
     keys: [{key_id: ${keyId}, public_key: "${toBase64(publicKey)}"}]`;
 
-function bindings(more = ''): NonNullable<OwnersWord['bindings']> {
+const twoProfiles = () => bindings('', '[other]', '[test, other]');
+
+function bindings(more = '', bobs = '[other]', alices = '[test]'): NonNullable<OwnersWord['bindings']> {
   const text = `bindings_version: csc.bindings.v0.2
 bindings:
   - identity: ${alice}
-    policies: [test]${more}
+    policies: ${alices}${more}
   - identity: ${bob}
-    policies: [other]
+    policies: ${bobs}
 submitters:${Object.entries(keys).map(entry).join('')}
 `;
   return orThrow(parseBindings(Buffer.from(text)), 'POLICY_INVALID', 'the bindings');
@@ -71,14 +74,9 @@ afterEach(() => bench.close());
 
 let nonces = 0;
 
-function submit(
-  contract: CommandContract,
-  over: Partial<UnsignedSubmission> = {},
-  by?: Signer,
-  now = new Date(),
-): Buffer {
+function unsigned(contract: CommandContract, now = new Date()): UnsignedSubmission {
   nonces += 1;
-  const unsigned: UnsignedSubmission = {
+  return {
     submission_version: 'csc.submission.v0.1',
     contract_sha256: contractSha256(contract),
     principal: alice,
@@ -90,11 +88,23 @@ function submit(
     receipt_version: 'csc.receipt.v0.2',
     options: {},
     approvals: [],
-    ...over,
   };
-  const signer = by ?? keys[unsigned.principal];
-  if (signer === undefined) throw new Error(`${unsigned.principal} has no key`);
-  return signArtifact(unsigned, signer, now);
+}
+
+function signerOf(principal: string): Signer {
+  const signer = keys[principal];
+  if (signer === undefined) throw new Error(`${principal} has no key`);
+  return signer;
+}
+
+function submit(
+  contract: CommandContract,
+  over: Partial<UnsignedSubmission> = {},
+  by?: Signer,
+  now = new Date(),
+): Buffer {
+  const submission = { ...unsigned(contract, now), ...over };
+  return signArtifact(submission, by ?? signerOf(submission.principal), now);
 }
 
 function marking(over: Parameters<typeof makeContract>[2] = {}): CommandContract {
@@ -302,6 +312,115 @@ describe('the owners’ word', () => {
   });
 });
 
+describe('a gate cannot make more of a submission than was asked for', () => {
+  it('by taking another profile where none is named, than the first that is bound', async () => {
+    word = { ...word, bindings: twoProfiles() };
+    const contract = marking();
+    const open = (): Buffer => {
+      const { policy_profile: _, ...rest } = unsigned(contract);
+      return signArtifact(rest, signerOf(alice), new Date());
+    };
+    const ticket = { policy_profile: 'other' };
+    expect(await reasonOf(contract, { submission: open(), ticket }, other)).toBe('TICKET_INVALID');
+    const receipt = await bench.gate.receipt(offer(contract, { submission: open() }));
+    expect(receipt).toMatchObject({ status: 'success', policy_profile: 'test' });
+  });
+
+  it('by taking another profile than is named, that is bound as well', async () => {
+    word = { ...word, bindings: twoProfiles() };
+    const contract = marking();
+    const ticket = { policy_profile: 'other' };
+    expect(await reasonOf(contract, { submission: submit(contract), ticket }, other)).toBe('TICKET_INVALID');
+  });
+
+  it('by naming another principal who is bound to the same', async () => {
+    word = { ...word, bindings: bindings('', '[test]') };
+    const contract = marking();
+    expect(await reasonOf(contract, { submission: submit(contract, { principal: bob }) })).toBe(
+      'TICKET_INVALID',
+    );
+  });
+
+  it('by counting approvals that the submitter did not name', async () => {
+    const contract = marking();
+    const submission = submit(contract, { approvals: ['of-the-boss'] });
+    const ticket = { approval_ids: ['of-a-friend'] };
+    expect(await reasonOf(contract, { submission, ticket })).toBe('TICKET_INVALID');
+  });
+
+  it('and two principals may have used one nonce', async () => {
+    word = { ...word, bindings: bindings('', '[test]') };
+    const contract = makeContract(bench.workspace, [{ argv: ['true'] }]);
+    const nonce = 'a'.repeat(32);
+    for (const principal of [alice, bob]) {
+      const submission = submit(contract, { principal, nonce });
+      const receipt = await bench.gate.receipt(offer(contract, { submission, ticket: { principal } }));
+      expect(receipt.status).toBe('success');
+    }
+  });
+});
+
+describe('what hosts.yaml narrows', () => {
+  const own: HostCeiling = {
+    ...defaultCeiling,
+    network: 'full',
+    egressHosts: ['a.example.org'],
+    secrets: ['ONE', 'TWO'],
+  };
+  const under = (rules: string) =>
+    ceilingUnder(
+      own,
+      { ...word, hosts: hosts(rules) },
+      { tier: 'build' },
+      { policy_profile: 'test', principal: alice },
+    );
+
+  it.each([
+    ['the network', '  - {labels: {}, network: allowlisted}\n', { network: 'allowlisted' }],
+    ['secrets', '  - {labels: {}, secrets: [TWO, THREE]}\n', { secrets: ['TWO'] }],
+    [
+      'where the network leads, by a further list',
+      '  - {labels: {}, network: allowlisted, egress_hosts: [b.example.org]}\n',
+      { egressHosts: own.egressHosts, egressAlso: [[expect.anything()]] },
+    ],
+  ])('is %s, in the ceiling that the run is granted by', (_, rules, expected) => {
+    expect(under(rules)).toMatchObject(expected);
+  });
+});
+
+describe('what ends a run that is under way', () => {
+  const [both] = [
+    (running: Revocation['running']): Revocation => ({
+      ...{ kind: 'principal', id: alice, since: '2026-11-27T12:00:00Z', reason: 'it was lost' },
+      running,
+    }),
+  ];
+
+  it.each<[string, () => OwnersWord]>([
+    [
+      'a freeze that says so',
+      () => ({ ...word, freeze: { since: '2026-11-27T12:00:00Z', reason: 'lost', running: 'end' } }),
+    ],
+    [
+      'the revocation of its key, beside one of its principal that lets it finish',
+      () => ({
+        ...word,
+        revocations: createRevocations([both('finish'), { ...both('end'), kind: 'key', id: 'alice-1' }]),
+      }),
+    ],
+    [
+      'the stricter of two revocations of one principal',
+      () => ({ ...word, revocations: createRevocations([both('end'), both('finish')]) }),
+    ],
+  ])('is %s', async (_, next) => {
+    const contract = makeContract(bench.workspace, [{ argv: ['sleep', '3'] }]);
+    const id = offer(contract, { submission: submit(contract) });
+    await bench.gate.next('commandStarted', id);
+    bench.executor.reconsider(next());
+    expect(await bench.gate.receipt(id)).toMatchObject({ status: 'failed', ended: 'cancelled' });
+  });
+});
+
 describe('a host that only tries it out', () => {
   it('runs what it would refuse, and tells log, submitter and receipt why', async () => {
     await bench.close();
@@ -327,5 +446,13 @@ describe('a host that only tries it out', () => {
     await open({ required: true, enforce: 'warn' });
     word = { ...word, revocations: revoked('principal', alice) };
     expect(await reasonOf(marking(), {})).toBe('NOT_PERMITTED');
+  });
+
+  it('still runs nothing that a revoked key has signed', async () => {
+    await bench.close();
+    await open({ required: true, enforce: 'warn' });
+    word = { ...word, revocations: revoked('key', 'alice-1') };
+    const contract = marking();
+    expect(await reasonOf(contract, { submission: submit(contract) })).toBe('SUBMISSION_INVALID');
   });
 });

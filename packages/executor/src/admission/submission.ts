@@ -142,11 +142,16 @@ class Trial {
     try {
       return step();
     } catch (error) {
-      if (this.#enforce === 'enforce' || !isCscError(error)) throw error;
+      if (this.#enforce === 'enforce' || !isCscError(error) || isOfRevokedKey(error)) throw error;
       this.warnings.push(`${error.code}: ${error.message}`);
       return undefined;
     }
   }
+}
+
+// What is revoked is not tried out.
+function isOfRevokedKey({ cause }: CscError): boolean {
+  return isCscError(cause) && cause.code === 'KEY_REVOKED';
 }
 
 function findSubmission(
@@ -168,7 +173,7 @@ function findSubmission(
     contractSha256: genuine.ticket.contract_sha256,
     host: trust,
   });
-  checkAgreement(genuine.ticket, submission);
+  checkAgreement(genuine.ticket, submission, askedProfile(submission, bindings, trust.owners));
   checkJournalKnows(submission, trust);
   return toGenuine(submission, trust.executorId);
 }
@@ -191,14 +196,25 @@ function unrevokedKeys(
 }
 
 // The gate can give less than was asked for, and nothing else.
-function checkAgreement(ticket: ExecutionTicket, submission: Submission): void {
+function checkAgreement(ticket: ExecutionTicket, submission: Submission, profile: string): void {
   const differs = (what: string): CscError =>
     new CscError('TICKET_INVALID', `the ticket was refused: its ${what} is not what was submitted`);
   if (ticket.principal !== submission.principal) throw differs('principal');
-  if (submission.policy_profile !== undefined && ticket.policy_profile !== submission.policy_profile)
-    throw differs('policy_profile');
+  if (ticket.policy_profile !== profile) throw differs('policy_profile');
   if (ticket.grant.receipt_version !== submission.receipt_version) throw differs('receipt_version');
   if (ticket.submission_sha256 !== submissionSha256(submission)) throw differs('submission_sha256');
+  const { approvals } = submission;
+  if (approvals.length > 0 && ticket.approval_ids.some((id) => !approvals.includes(id)))
+    throw differs('approval_ids');
+}
+
+// A submitter who names none means the first that it is bound to, and not one of the gate's choice.
+function askedProfile(
+  { policy_profile: named, principal }: Submission,
+  bindings: Bindings,
+  { policies }: OwnersWord,
+): string {
+  return named ?? bindPolicy(bindings, policies, principal, '').policy.name;
 }
 
 // A journal that is lost has used nothing that begins after its successor does.
