@@ -969,14 +969,6 @@ const submissions: readonly Mutant[] = [
     red: 'in the ceiling that the run is granted by',
   },
   {
-    name: 'nonce-is-everybodys',
-    file: `${executor}/journal/memory.ts`,
-    before: '`submission\\0${principal}\\0${nonce}`',
-    after: '`submission\\0${nonce}`',
-    tests: [`${executor}/admission/submission.test.ts`],
-    red: 'two principals may have used one nonce',
-  },
-  {
     name: 'freeze-ends-nothing',
     file: `${executor}/admission/owners.ts`,
     before: "freeze?.running === 'end' || ",
@@ -996,7 +988,8 @@ const submissions: readonly Mutant[] = [
   {
     name: 'ticket-says-else-than-submission',
     file: `${executor}/admission/submission.ts`,
-    before: '  checkAgreement(genuine.ticket, submission, askedProfile(submission, bindings, trust.owners));\n',
+    before:
+      '  checkAgreement(genuine.ticket, submission, askedProfile(submission, bindings, trust.owners));\n',
     after: '',
     tests: [`${executor}/admission/submission.test.ts`],
     red: 'one principal’s submission as another’s',
@@ -1178,14 +1171,6 @@ const takenOver: readonly Mutant[] = [
     after: 'if (ageMs !== maxStalenessMs) return;',
     tests: hostile,
     red: 'an old word that it keeps the host on',
-  },
-  {
-    name: 'news-is-asked-for-each-time',
-    file: `${executor}/service/owners.ts`,
-    before: 'if (this.#next !== undefined) return this.#next;',
-    after: '',
-    tests: hostile,
-    red: 'says a thousand times that there is news',
   },
 ];
 

@@ -2,6 +2,8 @@ import {
   appendFileSync,
   copyFileSync,
   mkdtempSync,
+  readdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   statSync,
@@ -186,6 +188,46 @@ describe('the archive of a host’s receipts', () => {
     const [, , last] = archived();
     expect([last?.executor_epoch, last?.sequence]).toEqual([journal.epoch, 1]);
     expect(last).not.toHaveProperty('previous_receipt_sha256');
+  });
+
+  it('shows a copy that is restored a second time, after another epoch has begun', async () => {
+    await run('a');
+    await journal.acknowledge('a');
+    const copy = join(directory, 'copy.sqlite');
+    const { epoch } = journal;
+    await reopened(() => copyFileSync(journalFile(), copy));
+    const restore = () =>
+      reopened(() => {
+        copyFileSync(copy, journalFile());
+        for (const end of ['-wal', '-shm']) rmSync(`${journalFile()}${end}`, { force: true });
+      });
+    await run('b');
+    await journal.acknowledge('b');
+    const used = use('b');
+    now = new Date(+now + 1000);
+    await restore();
+    await run('c');
+    await journal.acknowledge('c');
+    now = new Date(+now + 1000);
+    await restore();
+    expect(journal.epoch).not.toBe(epoch);
+    expect(journal.findObjection(used)).toMatchObject({ code: 'TICKET_EXPIRED' });
+  });
+
+  it('throws nothing away of a segment that is damaged in its middle', async () => {
+    for (const id of ['a', 'b', 'c']) {
+      await run(id);
+      await journal.acknowledge(id);
+    }
+    const receipts = join(directory, 'receipts');
+    const [name = ''] = readdirSync(receipts);
+    const whole = readFileSync(join(receipts, name));
+    const damaged = Buffer.from(whole);
+    damaged.writeUInt32BE(0, 0);
+    await reopened(() => writeFileSync(join(receipts, name), damaged));
+    const kept = readdirSync(receipts).filter((it) => it.startsWith(`${name}.damaged-`));
+    expect(kept).toHaveLength(1);
+    expect(readFileSync(join(receipts, kept[0] ?? ''))).toEqual(damaged);
   });
 
   it('goes by whole months, once the last day of each is old enough, and not by a clock that goes back', async () => {

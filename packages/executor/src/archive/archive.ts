@@ -1,4 +1,14 @@
-import { closeSync, constants, fsyncSync, openSync, rmSync, truncateSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import {
+  closeSync,
+  constants,
+  copyFileSync,
+  fsyncSync,
+  openSync,
+  rmSync,
+  statSync,
+  truncateSync,
+} from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '@csc-fleet/common/encoding';
@@ -46,6 +56,17 @@ export class Archive {
   /** The newest receipt in it; undefined where there is none. */
   get last(): Place | undefined {
     return this.#last;
+  }
+
+  /** How far a chain goes in it; 0 where it has nothing of that epoch. Reads all of it. Throws as `open` does. */
+  highest(epoch: string): number {
+    const sequences = listSegments(this.#directory).flatMap((name) =>
+      [...readRecords(join(this.#directory, name))].flatMap(({ bytes }) => {
+        const place = readPlace(bytes, name);
+        return place?.epoch === epoch ? [place.sequence] : [];
+      }),
+    );
+    return sequences.reduce((highest, sequence) => Math.max(highest, sequence), 0);
   }
 
   /**
@@ -156,10 +177,17 @@ function cutTail(directory: string): Place | undefined {
     }
     if (before !== undefined) last = readPlace(before.bytes, name);
     if (last !== undefined && before !== undefined) whole = before.end;
+    keepAside(path, whole);
     truncateSync(path, whole);
     if (last !== undefined) return last;
   }
   return undefined;
+}
+
+// A torn tail looks like a broken middle, behind which receipts may be whole: nothing is thrown away.
+function keepAside(path: string, whole: number): void {
+  if (statSync(path).size === whole) return;
+  copyFileSync(path, `${path}.damaged-${randomUUID()}`, constants.COPYFILE_EXCL);
 }
 
 // Of the last record the content may be missing, too: the journal has it until it is certainly here.
@@ -185,7 +213,9 @@ function placeOf(receiptJson: Uint8Array, from: string): Place | undefined {
 export async function reconcileArchive(archive: Archive, journal: Journal): Promise<boolean> {
   const { last } = archive;
   const known = journal.head()?.sequence ?? 0;
-  const isOlder = last !== undefined && last.epoch === journal.epoch && last.sequence > known;
+  // After another epoch's receipts, too: one copy of a journal may be restored again and again.
+  const kept = last?.epoch === journal.epoch ? last.sequence : archive.highest(journal.epoch);
+  const isOlder = kept > known;
   if (isOlder) await journal.beginEpoch();
   else addMissing(archive, journal);
   await archive.durable();
