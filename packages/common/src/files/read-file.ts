@@ -23,14 +23,21 @@ export interface FileContent {
   readonly permissions: number;
 }
 
+export interface ReadOptions {
+  readonly maxBytes: number;
+  /** Where the last segment is a symbolic link. Default: follow. */
+  readonly link?: 'follow' | 'refuse';
+}
+
 /**
  * Reads a regular file of at most `maxBytes`. Throws FILE_UNREADABLE with `failed to read PATH` and why.
  * One byte more than allowed is read to tell, so that a file that grows meanwhile cannot fill the memory.
  */
-export function readBoundedFile(path: string, options: { readonly maxBytes: number }): FileContent {
+export function readBoundedFile(path: string, options: ReadOptions): FileContent {
   try {
     // A pipe would otherwise be waited for until somebody writes to it, and the whole process with it.
-    const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const noFollow = options.link === 'refuse' ? constants.O_NOFOLLOW : 0;
+    const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | noFollow);
     try {
       return readOpenFile(fd, path, options.maxBytes);
     } finally {

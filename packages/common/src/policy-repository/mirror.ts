@@ -4,7 +4,6 @@ import {
   cpSync,
   existsSync,
   fsyncSync,
-  mkdirSync,
   openSync,
   readdirSync,
   rmSync,
@@ -12,12 +11,12 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { BaseFetcher, Updater } from 'tuf-js';
-import { DownloadHTTPError, ExpiredMetadataError } from 'tuf-js/dist/error.js';
+import { DownloadHTTPError, DownloadLengthMismatchError, ExpiredMetadataError } from 'tuf-js/dist/error.js';
 import * as z from 'zod';
-import { type Clock, parseTimestamp, toTimestamp } from '../encoding/index.ts';
+import { type Clock, parseTimestamp, sha256Hex, toTimestamp } from '../encoding/index.ts';
 import { CscError, isCscError } from '../errors/index.ts';
-import { makeDirectory, readBoundedFile, replaceFile } from '../files/index.ts';
-import { toTargets } from './metadata.ts';
+import { explainFileError, makeDirectory, readBoundedFile, replaceFile } from '../files/index.ts';
+import { toRoot, toTargets } from './metadata.ts';
 import { isOwnersFile, type OwnersFiles, readOwnersFiles } from './owners-files.ts';
 
 /** Where the published files come from: a gate, a directory. Whoever hands them over is believed nothing. */
@@ -33,8 +32,18 @@ export interface RepositorySource {
 export interface PublishedPolicy extends OwnersFiles {
   /** Of the targets: grows by one with each change that the owners publish. */
   readonly version: number;
+  /** Of the signed targets: what says something else under the same version is something else. */
+  readonly contentSha256: string;
   /** When the repository last proved that there was nothing newer. */
   readonly refreshedAt: Date;
+}
+
+/** How long a source may take, in milliseconds. */
+export interface SourceDeadlines {
+  /** For one file. */
+  readonly fileMs: number;
+  /** For all that one refresh asks for. */
+  readonly refreshMs: number;
 }
 
 export interface MirrorOptions {
@@ -44,17 +53,25 @@ export interface MirrorOptions {
   readonly pinnedRoot: Uint8Array;
   readonly source: RepositorySource;
   readonly clock: Clock;
+  /**
+   * Told why what is kept on disk cannot be used: it then counts as nothing, and with it is lost what protects from
+   * going back to an older version. Default: nobody is told.
+   */
+  readonly onDamage?: (error: unknown) => void;
+  /** Default: 20 s for a file, 2 minutes for a refresh. */
+  readonly deadlines?: SourceDeadlines;
 }
 
 /** Keeps a verified copy of the owners' policy repository on disk. */
 export interface PolicyMirror {
-  /** The last good version; undefined where there never was one. Throws FILE_UNREADABLE or POLICY_INVALID. */
+  /** The last good version; undefined where there never was one, or where it cannot be used any more (`onDamage`). */
   load(): PublishedPolicy | undefined;
   /**
    * Fetches what is new, verifies all of it from the pinned root on (TUF §5), and makes it durable before it gives it
    * back; anything wrong, and the last good version stays. Throws POLICY_STALE where the newest metadata has expired,
    * POLICY_UNSIGNED where it does not verify or is older than what was seen before, POLICY_INVALID where what is
-   * signed cannot be used, REPOSITORY_UNREACHABLE where a file could not be had.
+   * signed cannot be used, REPOSITORY_UNREACHABLE where a file could not be had in time, FILE_UNWRITABLE where this
+   * host cannot keep it.
    */
   refresh(): Promise<PublishedPolicy>;
 }
@@ -74,82 +91,162 @@ const currentSchema = z.strictObject({
 type Current = z.infer<typeof currentSchema>;
 
 /** A mirror in a directory that only its host writes. One process at a time. */
-export function createPolicyMirror({ directory, pinnedRoot, source, clock }: MirrorOptions): PolicyMirror {
+export function createPolicyMirror(options: MirrorOptions): PolicyMirror {
+  const { directory, pinnedRoot, source, clock, onDamage = () => undefined } = options;
   const pinned = createHash('sha256').update(pinnedRoot).digest('hex');
-  const fetcher = new SourceFetcher(source);
+  const deadlines = options.deadlines ?? { fileMs: 20_000, refreshMs: 120_000 };
 
-  // Another root is the owner's deliberate act: what was verified by the one before counts for nothing.
-  const readCurrent = (): Current | undefined => {
-    const path = join(directory, 'current.json');
-    if (!existsSync(path)) return undefined;
-    const { bytes } = readBoundedFile(path, { maxBytes: 4096 });
-    const current = currentSchema.parse(JSON.parse(bytes.toString()));
-    return current.pinned_root_sha256 === pinned ? current : undefined;
-  };
-
-  const read = (current: Current): PublishedPolicy => ({
-    ...readOwnersFiles(readTargets(join(directory, current.directory, 'targets'))),
-    version: current.version,
-    refreshedAt: parseTimestamp(current.refreshed_at) ?? new Date(0),
-  });
-
-  const update = async (): Promise<PublishedPolicy> => {
-    makeDirectory(directory, { mode: 0o700 });
-    const before = readCurrent();
-    // A source that answers slowly must not make what it says any younger.
-    const refreshedAt = clock.now();
-    const name = randomUUID();
-    const incoming = join(directory, name);
-    mkdirSync(join(incoming, 'targets'), { recursive: true, mode: 0o700 });
+  // A host must not be out of use for good because a disk lost a page: what cannot be read is fetched anew.
+  const orNothing = <T>(read: () => T): T | undefined => {
     try {
-      if (before === undefined) {
-        mkdirSync(join(incoming, 'metadata'), { mode: 0o700 });
-        writeFileSync(join(incoming, 'metadata', 'root.json'), pinnedRoot);
-      } else
-        cpSync(join(directory, before.directory, 'metadata'), join(incoming, 'metadata'), {
-          recursive: true,
-        });
-      const version = await fetchAll(incoming, fetcher);
-      const owners = readOwnersFiles(readTargets(join(incoming, 'targets')));
-      syncTree(incoming);
-      writeCurrent(directory, {
-        directory: name,
-        version,
-        refreshed_at: toTimestamp(refreshedAt),
-        pinned_root_sha256: pinned,
-      });
-      removeOthers(directory, name);
-      return { ...owners, version, refreshedAt };
+      return read();
     } catch (error) {
-      rmSync(incoming, { recursive: true, force: true });
-      throw explain(error, fetcher);
+      onDamage(error);
+      return undefined;
     }
   };
 
+  // Another root is the owner's deliberate act: what was verified by the one before counts for nothing.
+  const ofThisRoot = (current: Current | undefined): Current | undefined =>
+    current?.pinned_root_sha256 === pinned ? current : undefined;
+
+  // What the next refresh builds on.
+  const readBefore = (kept: Current | undefined): Current | undefined => {
+    const before = ofThisRoot(kept);
+    if (before !== undefined) checkMetadata(join(directory, before.directory, 'metadata'));
+    return before;
+  };
+
+  const fetchNews = async (
+    before: Current | undefined,
+    name: string,
+    fetcher: SourceFetcher,
+  ): Promise<PublishedPolicy> => {
+    // A source that answers slowly must not make what it says any younger.
+    const refreshedAt = clock.now();
+    const incoming = join(directory, name);
+    makeDirectory(join(incoming, 'targets'), { mode: 0o700 });
+    if (before === undefined) {
+      makeDirectory(join(incoming, 'metadata'), { mode: 0o700 });
+      writeFileSync(join(incoming, 'metadata', 'root.json'), pinnedRoot);
+    } else
+      cpSync(join(directory, before.directory, 'metadata'), join(incoming, 'metadata'), {
+        recursive: true,
+      });
+    const updater = await fetchMetadata(incoming, fetcher);
+    const known = before === undefined ? undefined : readUnchanged(directory, before, incoming, orNothing);
+    if (known === undefined) {
+      await fetchTargets(incoming, updater);
+      syncTree(incoming);
+    }
+    const owners = known ?? readVersion(incoming);
+    const current = {
+      directory: known === undefined ? name : (before?.directory ?? name),
+      version: owners.version,
+      refreshed_at: toTimestamp(refreshedAt),
+      pinned_root_sha256: pinned,
+    };
+    writeCurrent(directory, current);
+    removeOthers(directory, current.directory);
+    return { ...owners, refreshedAt };
+  };
+
   return {
-    load: () => {
-      const current = readCurrent();
-      return current === undefined ? undefined : read(current);
+    load: () =>
+      orNothing(() => {
+        const current = ofThisRoot(readCurrent(directory));
+        if (current === undefined) return undefined;
+        const refreshedAt = parseTimestamp(current.refreshed_at) ?? new Date(0);
+        return { ...readVersion(join(directory, current.directory)), refreshedAt };
+      }),
+    refresh: async () => {
+      const name = randomUUID();
+      const fetcher = new SourceFetcher(source, deadlines, join(directory, name));
+      try {
+        makeDirectory(directory, { mode: 0o700 });
+        const kept = orNothing(() => readCurrent(directory));
+        // What a process that was killed has left behind takes the room that is needed now.
+        removeOthers(directory, kept?.directory);
+        const before = orNothing(() => readBefore(kept));
+        return await fetchNews(before, name, fetcher);
+      } catch (error) {
+        rmSync(join(directory, name), { recursive: true, force: true });
+        throw explain(error, fetcher, directory);
+      }
     },
-    refresh: update,
   };
 }
 
+function readCurrent(directory: string): Current | undefined {
+  const path = join(directory, 'current.json');
+  if (!existsSync(path)) return undefined;
+  const { bytes } = readBoundedFile(path, { maxBytes: 4096 });
+  return currentSchema.parse(JSON.parse(bytes.toString()));
+}
+
+const roleFiles = ['root.json', 'timestamp.json', 'snapshot.json', 'targets.json'] as const;
+
+function readMetadata(directory: string, name: string): Buffer {
+  return readBoundedFile(join(directory, name), { maxBytes: maxMetadataBytes }).bytes;
+}
+
+// tuf-js goes over three of these in silence where they cannot be read, and would forget what it had seen.
+function checkMetadata(directory: string): void {
+  for (const name of roleFiles) JSON.parse(readMetadata(directory, name).toString());
+  toRoot(readMetadata(directory, 'root.json'));
+}
+
+// Nothing is written again that is there: only that it was asked for.
+function readUnchanged(
+  directory: string,
+  before: Current,
+  incoming: string,
+  orNothing: <T>(read: () => T) => T | undefined,
+): Version | undefined {
+  const kept = join(directory, before.directory);
+  const isSame = (name: string) =>
+    readMetadata(join(kept, 'metadata'), name).equals(readMetadata(join(incoming, 'metadata'), name));
+  return roleFiles.every(isSame) ? orNothing(() => readVersion(kept)) : undefined;
+}
+
+type Version = Omit<PublishedPolicy, 'refreshedAt'>;
+
+// What lies on the disk is held against what was signed each time, so that nobody edits it there.
+function readVersion(directory: string): Version {
+  const bytes = readMetadata(join(directory, 'metadata'), 'targets.json');
+  const targets = toTargets(bytes);
+  toRoot(readMetadata(join(directory, 'metadata'), 'root.json')).verifyDelegate('targets', targets);
+  const files = readTargets(join(directory, 'targets'));
+  for (const { path, hashes } of Object.values(targets.signed.targets)) {
+    if (!isOwnersFile(path)) continue;
+    const file = files.get(path);
+    if (file === undefined || sha256Hex(file) !== hashes['sha256']) throw changed(path);
+  }
+  for (const path of files.keys()) if (!Object.hasOwn(targets.signed.targets, path)) throw changed(path);
+  return { ...readOwnersFiles(files), version: targets.signed.version, contentSha256: sha256Hex(bytes) };
+}
+
+function changed(path: string): CscError {
+  return new CscError('POLICY_UNSIGNED', `what is kept of ${path} is not what the owners have signed`);
+}
+
 // tuf-js verifies and writes; it does not sync, so that nothing counts before syncTree has.
-async function fetchAll(incoming: string, fetcher: SourceFetcher): Promise<number> {
-  fetcher.problem = undefined;
-  const metadataDir = join(incoming, 'metadata');
+async function fetchMetadata(incoming: string, fetcher: SourceFetcher): Promise<Updater> {
   const updater = new Updater({
-    metadataDir,
+    metadataDir: join(incoming, 'metadata'),
     metadataBaseUrl: 'csc://repository/metadata',
     targetDir: join(incoming, 'targets'),
     targetBaseUrl: 'csc://repository/targets',
     fetcher,
   });
   await updater.refresh();
-  const { bytes } = readBoundedFile(join(metadataDir, 'targets.json'), { maxBytes: maxMetadataBytes });
-  const { signed } = toTargets(bytes);
-  const targets = Object.values(signed.targets);
+  return updater;
+}
+
+async function fetchTargets(incoming: string, updater: Updater): Promise<void> {
+  const targets = Object.values(
+    toTargets(readMetadata(join(incoming, 'metadata'), 'targets.json')).signed.targets,
+  );
   const sizes = targets.map(({ length }) => length);
   if (
     targets.length > maxTargets ||
@@ -165,7 +262,6 @@ async function fetchAll(incoming: string, fetcher: SourceFetcher): Promise<numbe
     const info = await updater.getTargetInfo(path);
     if (info !== undefined) await updater.downloadTarget(info);
   }
-  return signed.version;
 }
 
 function sum(numbers: readonly number[]): number {
@@ -182,32 +278,74 @@ function readTargets(directory: string): Map<string, Uint8Array> {
   );
 }
 
+// One refresh's. Nothing but the source is waited for in it, so that its deadlines bound the whole.
 class SourceFetcher extends BaseFetcher {
   /** Why the last file could not be had, where that is what went wrong: tuf-js keeps only texts of it. */
   problem: unknown;
   readonly #source: RepositorySource;
+  readonly #fileMs: number;
+  readonly #until: number;
+  readonly #scratch: string;
 
-  constructor(source: RepositorySource) {
+  constructor(source: RepositorySource, { fileMs, refreshMs }: SourceDeadlines, scratch: string) {
     super();
     this.#source = source;
+    this.#fileMs = fileMs;
+    this.#until = performance.now() + refreshMs;
+    this.#scratch = scratch;
+  }
+
+  // The library's own go by way of the system's temporary folder, where a full disk ends the process.
+  override async downloadBytes(url: string, maxLength: number): Promise<Buffer> {
+    const bytes = await this.#get(url);
+    if (bytes.length > maxLength) throw new DownloadLengthMismatchError(`${url} is too long`);
+    return Buffer.from(bytes);
+  }
+
+  override async downloadFile<T>(
+    url: string,
+    maxLength: number,
+    handler: (file: string) => Promise<T>,
+  ): Promise<T> {
+    const file = join(this.#scratch, 'incoming');
+    writeFileSync(file, await this.downloadBytes(url, maxLength));
+    try {
+      return await handler(file);
+    } finally {
+      rmSync(file);
+    }
   }
 
   async fetch(url: string): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
+    return new Blob([Uint8Array.from(await this.#get(url))]).stream();
+  }
+
+  async #get(url: string): Promise<Uint8Array> {
     const path = decodeURIComponent(new URL(url).pathname.slice(1));
-    const bytes = await this.#source.fetch(path).catch((error: unknown) => {
+    const bytes = await this.#inTime(path).catch((error: unknown) => {
       this.problem = error;
       throw error;
     });
     // Every repository has one: where it is missing, there is none.
     if (bytes === undefined && path === 'metadata/timestamp.json') this.problem = nothingPublished();
     if (bytes === undefined) throw new DownloadHTTPError(`${url} is not there`, 404);
-    return new ReadableStream({
-      start: (controller) => {
-        controller.enqueue(Uint8Array.from(bytes));
-        controller.close();
-      },
-    });
+    return bytes;
   }
+
+  async #inTime(path: string): Promise<Uint8Array | undefined> {
+    const ms = Math.max(0, Math.min(this.#fileMs, this.#until - performance.now()));
+    const { promise, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(() => reject(tooSlow(path)), ms);
+    try {
+      return await Promise.race([this.#source.fetch(path), promise]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+function tooSlow(path: string): CscError {
+  return new CscError('REPOSITORY_UNREACHABLE', `${path} did not come in time; it is asked for again`);
 }
 
 function nothingPublished(): CscError {
@@ -216,7 +354,7 @@ function nothingPublished(): CscError {
   return new CscError('REPOSITORY_UNREACHABLE', message);
 }
 
-function explain(error: unknown, { problem }: SourceFetcher): unknown {
+function explain(error: unknown, { problem }: SourceFetcher, directory: string): unknown {
   if (isCscError(error)) return error;
   const why = error instanceof Error ? error.message : String(error);
   if (problem !== undefined) {
@@ -228,8 +366,20 @@ function explain(error: unknown, { problem }: SourceFetcher): unknown {
     const message = `what the policy repository offers has expired (${why}): publish it again, or see to it that its gate does`;
     return new CscError('POLICY_STALE', message, { cause: error });
   }
+  const own = explainOwnDisk(error);
+  if (own !== undefined) {
+    const message = `this host could not keep the policy repository in ${directory}, and the last good version stays: ${own}; make room there, or see to it that the service's user may write`;
+    return new CscError('FILE_UNWRITABLE', message, { cause: error });
+  }
   const message = `the policy repository was refused, and the last good version stays: ${why}`;
   return new CscError('POLICY_UNSIGNED', message, { cause: error });
+}
+
+// Of the host's own file system: no word of an attack. tuf-js hands on only the text where it could not write.
+function explainOwnDisk(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  if ('syscall' in error) return explainFileError(error);
+  return /Failed to persist metadata .*/s.exec(error.message)?.[0];
 }
 
 function writeCurrent(directory: string, content: Current): void {
@@ -252,7 +402,7 @@ function sync(path: string): void {
   }
 }
 
-function removeOthers(directory: string, keep: string): void {
+function removeOthers(directory: string, keep: string | undefined): void {
   for (const entry of readdirSync(directory, { withFileTypes: true }))
     if (entry.isDirectory() && entry.name !== keep)
       rmSync(join(directory, entry.name), { recursive: true, force: true });

@@ -1,8 +1,21 @@
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createSigner, type Signer } from '../crypto/index.ts';
+import { sha256Hex } from '../encoding/index.ts';
 import { isCscError } from '../errors/index.ts';
 import {
   addFile,
@@ -18,6 +31,7 @@ import {
   rotateRoot,
   signStaged,
 } from './index.ts';
+import { addSignature, createSnapshot, createTargets, createTimestamp, toBytes } from './metadata.ts';
 
 const [alice, bob, carol, online, mallory] = ['alice', 'bob', 'carol', 'online', 'mallory'].map(
   (name, index) => createSigner(Buffer.alloc(32, index + 1), name),
@@ -288,5 +302,178 @@ describe('what a slow source says', () => {
     };
     await mirrorOf(slow).refresh();
     expect(mirrorOf().load()?.refreshedAt).toEqual(asked);
+  });
+});
+
+/** The directory of the version that counts. */
+function keptVersion(): string {
+  const current: unknown = JSON.parse(readFileSync(join(root, 'mirror', 'current.json'), 'utf8'));
+  if (typeof current !== 'object' || current === null || !('directory' in current)) throw new Error('none');
+  return join(root, 'mirror', String(current.directory));
+}
+
+const inMirror = (name: string) => join(root, 'mirror', name);
+
+describe('what a host keeps on disk', () => {
+  let damages: string[];
+  const told = (source = createDirectorySource(published()), more: object = {}): PolicyMirror =>
+    createPolicyMirror({
+      directory: join(root, 'mirror'),
+      pinnedRoot: readFileSync(join(root, 'pinned.json')),
+      source,
+      clock: { now: () => now },
+      onDamage: (error) => void damages.push(String(error)),
+      ...more,
+    });
+  const inKept = (name: string) => join(keptVersion(), name);
+
+  beforeEach(async () => {
+    damages = [];
+    publish();
+    pin();
+    await told().refresh();
+  });
+
+  it.each<[string, () => void]>([
+    ['an empty current.json', () => truncateSync(inMirror('current.json'))],
+    ['half a current.json', () => writeFileSync(inMirror('current.json'), '{')],
+    ['a current.json of NUL bytes', () => writeFileSync(inMirror('current.json'), Buffer.alloc(200))],
+    ['a version that is not there', () => rmSync(keptVersion(), { recursive: true })],
+    ['half a root', () => truncateSync(inKept('metadata/root.json'), 100)],
+    ['half a targets.json', () => truncateSync(inKept('metadata/targets.json'), 100)],
+    ['files that were edited', () => writeFileSync(inKept('targets/bindings.yaml'), `${bindings}\n`)],
+    ['a file that is gone', () => rmSync(inKept('targets/policies%2Finspect.yaml'))],
+    ['a file more', () => writeFileSync(inKept('targets/freeze.yaml'), '')],
+  ])('counts as nothing where it is damaged, and is fetched anew: %s', async (_, damage) => {
+    damage();
+    expect(told().load()).toBeUndefined();
+    expect(damages).toHaveLength(1);
+    expect((await told().refresh()).version).toBe(1);
+    expect(damages).toHaveLength(2);
+    expect(told().load()?.version).toBe(1);
+    expect(readdirSync(join(root, 'mirror'))).toHaveLength(2);
+  });
+
+  it('counts for nothing under another pinned root', async () => {
+    rotateRoot(owners, keys, now);
+    publish();
+    const other = rootBytes(owners);
+    expect(other).not.toEqual(readFileSync(join(root, 'pinned.json')));
+    expect(told(undefined, { pinnedRoot: other }).load()).toBeUndefined();
+    expect(damages).toEqual([]);
+  });
+
+  it('is not written again where nothing is new, but for when it was asked', async () => {
+    const before = [keptVersion(), statSync(inKept('metadata/timestamp.json')).ino];
+    now = new Date(now.getTime() + 1000);
+    expect((await told().refresh()).refreshedAt).toEqual(now);
+    expect([keptVersion(), statSync(inKept('metadata/timestamp.json')).ino]).toEqual(before);
+    expect(told().load()?.refreshedAt).toEqual(now);
+  });
+
+  it('is not blamed on the owners where the disk is full, and what was left behind is cleared away', async () => {
+    mkdirSync(inMirror('0dead'));
+    writeFileSync(inMirror('0dead/x'), '');
+    publishStaged(owners, online, new Date(now.getTime() + 1000));
+    const { fetch } = createDirectorySource(published());
+    const full = {
+      fetch: (path: string) => {
+        // Writing there gives ENOSPC.
+        for (const name of path === 'metadata/timestamp.json' ? readdirSync(join(root, 'mirror')) : []) {
+          const file = join(root, 'mirror', name, 'metadata', 'timestamp.json');
+          if (!keptVersion().endsWith(name) && existsSync(file)) {
+            rmSync(file);
+            symlinkSync('/dev/full', file);
+          }
+        }
+        return fetch(path);
+      },
+    };
+    await expect(told(full).refresh()).rejects.toMatchObject({
+      code: 'FILE_UNWRITABLE',
+      message: expect.stringContaining('ENOSPC'),
+    });
+    expect(readdirSync(join(root, 'mirror'))).toHaveLength(2);
+    expect(told().load()?.version).toBe(1);
+  });
+
+  it.each([
+    ['one file', { fileMs: 1, refreshMs: 600_000 }],
+    ['all of them', { fileMs: 600_000, refreshMs: 1 }],
+  ])('stays where the source never answers, which is waited for only so long: %s', async (_, deadlines) => {
+    const silent = { fetch: () => new Promise<undefined>(() => undefined) };
+    await expect(told(silent, { deadlines }).refresh()).rejects.toMatchObject({
+      code: 'REPOSITORY_UNREACHABLE',
+      message: expect.stringContaining('did not come in time'),
+    });
+    expect(told().load()?.version).toBe(1);
+  });
+});
+
+// As owners with other tools than ours may sign it.
+function publishTargets(files: ReadonlyMap<string, Uint8Array>, version: number): void {
+  const expires = new Date(now.getTime() + 86_400_000);
+  const write = (name: string, bytes: Uint8Array) => {
+    writeFileSync(join(published(), 'metadata', name), bytes);
+    return bytes;
+  };
+  const targets = createTargets(files, version, expires);
+  for (const signer of [alice, bob]) addSignature(targets, signer);
+  const targetsBytes = write(`${version}.targets.json`, toBytes(targets));
+  const snapshot = createSnapshot(targetsBytes, version, 9, expires);
+  addSignature(snapshot, online);
+  const timestamp = createTimestamp(write('9.snapshot.json', toBytes(snapshot)), 9, 9, expires);
+  addSignature(timestamp, online);
+  write('timestamp.json', toBytes(timestamp));
+  for (const [path, bytes] of files) {
+    const [name = '', folder] = path.split('/').reverse();
+    writeFileSync(join(published(), 'targets', folder ?? '', `${sha256Hex(bytes)}.${name}`), bytes);
+  }
+}
+
+describe('what owners sign with other tools', () => {
+  beforeEach(() => {
+    publish();
+    pin();
+  });
+  const usable = (): [string, Uint8Array][] => [
+    ['bindings.yaml', bindings],
+    ['policies/inspect.yaml', profile('inspect', 77)],
+  ];
+
+  it('is told apart by what it says where two have one version', async () => {
+    const first = await mirrorOf().refresh();
+    publishTargets(new Map(usable()), 1);
+    const second = await mirrorOf().refresh();
+    expect(second.policies.byName('inspect')?.policy.max_timeout_sec).toBe(77);
+    expect(second.version).toBe(first.version);
+    expect(second.contentSha256).not.toBe(first.contentSha256);
+  });
+
+  const large = Buffer.alloc(8 * 1_048_576);
+  it.each<[string, [string, Uint8Array][]]>([
+    ['too many files', Array.from({ length: 1999 }, (_, n) => [`x${n}`, Buffer.of()])],
+    ['a file that is too large', [['x', Buffer.alloc(large.length + 1)]]],
+    ['files that are too large together', Array.from({ length: 8 }, (_, n) => [`x${n}`, large])],
+  ])('is not taken where it fills a host: %s', async (_, more) => {
+    publishTargets(new Map([...usable(), ...more]), 2);
+    await expect(mirrorOf().refresh()).rejects.toMatchObject({
+      code: 'POLICY_INVALID',
+      message: expect.stringContaining('more or larger files'),
+    });
+  });
+});
+
+describe('a folder', () => {
+  it('serves nothing that a symbolic link below it leads to', async () => {
+    publish();
+    writeFileSync(join(root, 'secret.key'), 'secret');
+    symlinkSync(join(root, 'secret.key'), join(published(), 'metadata', 'link.json'));
+    symlinkSync(root, join(published(), 'targets', 'out'));
+    for (const path of ['metadata/link.json', 'targets/out/secret.key'])
+      expect(await createDirectorySource(published()).fetch(path)).toBeUndefined();
+    symlinkSync(published(), join(root, 'link'));
+    const { fetch } = createDirectorySource(join(root, 'link'));
+    expect(await fetch('metadata/timestamp.json')).toBeDefined();
   });
 });

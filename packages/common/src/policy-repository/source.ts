@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { readBoundedFile } from '../files/index.ts';
 import type { RepositorySource } from './mirror.ts';
@@ -13,13 +13,25 @@ export function isServedPath(path: string): boolean {
   return path.length <= 300 && servedPath.test(path);
 }
 
-/** A published repository in a folder: `csc policy publish` makes it, a gate serves it. Any other name is not there. */
+/**
+ * A published repository in a folder: `csc policy publish` makes it, a gate serves it. Any other name is not there, nor
+ * is what a symbolic link below the folder leads to: whoever may write there must not read the gate's own files.
+ */
 export function createDirectorySource(directory: string): RepositorySource {
   return {
     fetch: async (path) => {
       const file = join(directory, path);
-      if (!isServedPath(path) || !existsSync(file)) return undefined;
-      return readBoundedFile(file, { maxBytes }).bytes;
+      if (!isServedPath(path) || !isBelow(directory, path)) return undefined;
+      return readBoundedFile(file, { maxBytes, link: 'refuse' }).bytes;
     },
   };
+}
+
+// The folder itself may be reached by a link; nothing below it.
+function isBelow(directory: string, path: string): boolean {
+  try {
+    return realpathSync(join(directory, path)) === join(realpathSync(directory), path);
+  } catch {
+    return false;
+  }
 }

@@ -23,11 +23,18 @@ export interface Owners {
   current(): OwnersWord;
 }
 
-/** Throws POLICY_STALE where the owners may have said something else for longer than `maxStalenessMs`. */
+/**
+ * Throws POLICY_STALE where the owners may have said something else for longer than `maxStalenessMs`, or where the word
+ * is of more than a minute from now: a clock that was set back would otherwise keep it fresh for as long.
+ */
 export function checkFresh({ refreshedAt }: OwnersWord, now: Date, maxStalenessMs: number): void {
   if (refreshedAt === undefined) return;
   const ageMs = now.getTime() - refreshedAt.getTime();
-  if (ageMs <= maxStalenessMs) return;
+  if (ageMs <= maxStalenessMs && ageMs >= -60_000) return;
+  if (ageMs < 0) {
+    const message = `this host last heard from the policy repository at ${refreshedAt.toISOString()}, which is still to come: set its clock right`;
+    throw new CscError('POLICY_STALE', message);
+  }
   const message = `this host last heard from the policy repository at ${refreshedAt.toISOString()}, which is longer ago than its max_staleness_sec (${maxStalenessMs / 1000}): see to it that gate or directory serves the repository, and that it is published`;
   throw new CscError('POLICY_STALE', message);
 }

@@ -49,7 +49,7 @@ export function repositoryDirectory(stateDir: string): string {
   return join(stateDir, 'policy');
 }
 
-/** What was fetched last, without asking anybody; undefined where there is nothing. Throws as `PolicyMirror.load` does. */
+/** What was fetched last, without asking anybody; undefined where there is nothing. Throws where it cannot be used. */
 export function loadKnownWord(config: RepositoryConfig, directory: string): OwnersWord | undefined {
   const source = { fetch: () => Promise.resolve(undefined) };
   return createPolicyMirror({
@@ -57,6 +57,9 @@ export function loadKnownWord(config: RepositoryConfig, directory: string): Owne
     pinnedRoot: readPinnedRoot(config.root),
     source,
     clock: systemClock,
+    onDamage: (error) => {
+      throw error;
+    },
   }).load();
 }
 
@@ -85,9 +88,13 @@ export function createRepositoryOwners(options: RepositoryOwnersOptions): HostOw
   const { config, directory, gate, log, clock = systemClock } = options;
   const pinnedRoot = readPinnedRoot(config.root);
   const source = config.from === 'gate' ? gate : createDirectorySource(config.from);
-  const mirror = createPolicyMirror({ directory, pinnedRoot, source, clock });
+  const onDamage = (error: unknown) => log.warn({ error }, damageNote);
+  const mirror = createPolicyMirror({ directory, pinnedRoot, source, clock, onDamage });
   return new RepositoryOwners(mirror, config, log);
 }
+
+const damageNote =
+  'the policy repository that was kept on disk cannot be used: it is fetched anew from the pinned root on, and what this host had seen no longer protects it from an older version';
 
 // Between one look and the next.
 const restMs = 250;
@@ -98,13 +105,17 @@ class RepositoryOwners implements HostOwners {
   readonly #listeners: ((word: OwnersWord) => void)[] = [];
   readonly #timer: NodeJS.Timeout;
   #word: OwnersWord;
+  /** Of what was published: the version alone does not tell that it says something else. */
+  #content: string | undefined;
   #work: Promise<void> = Promise.resolve();
   #next: Promise<void> | undefined;
 
   constructor(mirror: PolicyMirror, { refreshSec }: RepositoryConfig, log: Log) {
     this.#mirror = mirror;
     this.#log = log;
-    this.#word = this.#load();
+    const kept = mirror.load();
+    this.#word = kept ?? nothingHeard;
+    this.#content = kept?.contentSha256;
     this.#timer = setInterval(() => void this.refresh(), refreshSec * 1000).unref();
   }
 
@@ -134,29 +145,19 @@ class RepositoryOwners implements HostOwners {
     clearInterval(this.#timer);
   }
 
-  // What cannot be read any more is fetched again; until then it is as if nothing had been heard.
-  #load(): OwnersWord {
-    try {
-      return this.#mirror.load() ?? nothingHeard;
-    } catch (error) {
-      this.#log.warn(
-        { error },
-        'the policy repository that was kept on disk cannot be used; it is fetched anew',
-      );
-      return nothingHeard;
-    }
-  }
-
   async #refresh(): Promise<void> {
-    const before = this.#word.version;
+    const before = this.#content;
     try {
-      this.#word = await this.#mirror.refresh();
+      const heard = await this.#mirror.refresh();
+      this.#word = heard;
+      this.#content = heard.contentSha256;
     } catch (error) {
       const code = isCscError(error) ? error.code : 'INTERNAL';
-      this.#log.warn({ error, code, version: before }, 'the policy repository could not be refreshed');
+      const { version } = this.#word;
+      this.#log.warn({ error, code, version }, 'the policy repository could not be refreshed');
       return;
     }
-    if (this.#word.version === before) return;
+    if (this.#content === before) return;
     this.#log.info({ version: this.#word.version }, 'the owners have published something new');
     for (const listener of this.#listeners) listener(this.#word);
   }

@@ -39,11 +39,21 @@ export interface GateRepository {
 }
 
 export function createGateRepository(options: RepositoryOptions): GateRepository {
-  const { directory, mirrorDirectory, pinnedRoot, clock = systemClock } = options;
+  const { directory, mirrorDirectory, pinnedRoot, log, clock = systemClock } = options;
   const files = createDirectorySource(join(directory, 'published'));
-  const mirror = createPolicyMirror({ directory: mirrorDirectory, pinnedRoot, source: files, clock });
+  const onDamage = (error: unknown) => log.error({ error }, damageNote);
+  const mirror = createPolicyMirror({
+    directory: mirrorDirectory,
+    pinnedRoot,
+    source: files,
+    clock,
+    onDamage,
+  });
   return new Repository(files, mirror, { ...options, clock });
 }
+
+const damageNote =
+  'what was verified last cannot be read from disk: it is taken anew from the pinned root on, and an older version would not be noticed';
 
 const faultMessages = {
   take: 'the policy repository cannot be taken as it is: what was verified last goes on',
