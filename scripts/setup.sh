@@ -39,4 +39,5 @@ echo "setup: installing the npm packages" >&2
 # `install`, not `ci`: ci refuses a lock file made where the registry lacks a package for some other platform.
 npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 npm rebuild --loglevel=error node esbuild @bufbuild/buf >/dev/null
-cp package-lock.json "$stamp"
+# A new file: it may be shared, by a hard link, with another checkout that is not set up.
+rm -f "$stamp" && cp package-lock.json "$stamp"

@@ -122,10 +122,11 @@ function change({ dir, key, onlineKey }: SignOptions, name: string, content: obj
     signStaged(dir, signer, new Date());
   if (onlineKey === undefined && !existsSync(join(dir, 'keys', 'online.key'))) {
     note(
-      'it is signed, and counts once enough have signed it (csc policy sign) and it is published (csc policy publish)',
+      'NOT IN EFFECT: it is signed, and nothing of it counts before it is published: csc policy sign, where others must sign as well, then csc policy publish --online-key FILE',
     );
-    return exitCodes.ok;
+    return exitCodes.no;
   }
   publish(dir, onlineKey);
+  note('gates and hosts take it up when they look next (refresh_sec), or at once on SIGHUP of the gate');
   return exitCodes.ok;
 }

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parsePrivateKey, parsePublicKey } from '@csc-fleet/common/crypto';
 import { sampleContract, samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
@@ -173,6 +173,17 @@ describe('csc policy', () => {
 });
 
 describe('csc admin', () => {
+  it('says loudly that a freeze is not in effect where the online key is away', async () => {
+    const scratch = createScratch();
+    const dir = join(scratch.directory, 'repository');
+    const policy = scratch.write('sample.yaml', { ...samplePolicy(), name: 'sample' });
+    await csc(['policy', 'init', '--local', '--dir', dir, policy, scratch.write('bindings.yaml', bindings)]);
+    rmSync(join(dir, 'keys', 'online.key'));
+    const { code, stderr } = await csc(['admin', 'freeze', '--reason', 'lost', '--dir', dir]);
+    expect(code).toBe(1);
+    expect(stderr).toContain('NOT IN EFFECT');
+  });
+
   it('freezes, thaws, revokes and restores, each a version of its own that the owners have signed', async () => {
     const scratch = createScratch();
     const dir = join(scratch.directory, 'repository');

@@ -39,7 +39,7 @@ function whatToDo(view: DecisionView): string[] {
     // Nothing about the contract is wrong then.
     if (view.findings.some(({ reasonCode }) => reasonCode === 'EMERGENCY_DENY_ALL'))
       return [
-        'What to do: nothing runs for anybody; ask the owners of the fleet, and submit it again once it is thawed.',
+        'What to do: ask the owners of the fleet, who have stopped this, whatever the contract asks for.',
       ];
     return ['What to do: ask for less in the contract, or ask the policy’s owner for more.'];
   }

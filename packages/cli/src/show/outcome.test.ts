@@ -85,7 +85,7 @@ describe('a decision', () => {
 
   it.each([
     ['CWD_NOT_ALLOWED', 'ask for less in the contract'],
-    ['EMERGENCY_DENY_ALL', 'once it is thawed'],
+    ['EMERGENCY_DENY_ALL', 'ask the owners of the fleet'],
   ])('of %s says what to do about it', (reasonCode, advice) => {
     expect(describeDecision(view(reasonCode), plain)).toContain(advice);
   });
