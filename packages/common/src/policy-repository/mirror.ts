@@ -334,10 +334,12 @@ class SourceFetcher extends BaseFetcher {
 
   async #inTime(path: string): Promise<Uint8Array | undefined> {
     const ms = Math.max(0, Math.min(this.#fileMs, this.#until - performance.now()));
-    const { promise, reject } = Promise.withResolvers<never>();
-    const timer = setTimeout(() => reject(tooSlow(path)), ms);
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(tooSlow(path)), ms);
+    });
     try {
-      return await Promise.race([this.#source.fetch(path), promise]);
+      return await Promise.race([this.#source.fetch(path), late]);
     } finally {
       clearTimeout(timer);
     }
