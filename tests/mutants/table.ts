@@ -1167,10 +1167,10 @@ const takenOver: readonly Mutant[] = [
   {
     name: 'any-number-of-targets',
     file: mirror,
-    before: 'targets.length > maxTargets ||',
-    after: '',
+    before: '!hasBoundedMembers(bytes)',
+    after: 'false',
     tests: ['packages/common/src/policy-repository/repository.test.ts'],
-    red: 'too many files',
+    red: 'of more members than any may have',
   },
   {
     name: 'targets-of-any-size',

@@ -17,7 +17,7 @@ import { type Clock, parseTimestamp, sha256Hex, toTimestamp } from '../encoding/
 import { CscError, isCscError } from '../errors/index.ts';
 import { explainFileError, makeDirectory, readBoundedFile, replaceFile } from '../files/index.ts';
 import { toRoot, toTargets } from './metadata.ts';
-import { isOwnersFile, type OwnersFiles, readOwnersFiles } from './owners-files.ts';
+import { isOwnersFile, maxOwnersFiles, type OwnersFiles, readOwnersFiles } from './owners-files.ts';
 
 /** Where the published files come from: a gate, a directory. Whoever hands them over is believed nothing. */
 export interface RepositorySource {
@@ -77,7 +77,6 @@ export interface PolicyMirror {
 }
 
 const maxMetadataBytes = 5_000_000;
-const maxTargets = 2000;
 const maxTargetBytes = 8 * 1_048_576;
 const maxAllTargetBytes = 64 * 1_048_576;
 
@@ -248,15 +247,7 @@ async function fetchTargets(incoming: string, updater: Updater): Promise<void> {
     toTargets(readMetadata(join(incoming, 'metadata'), 'targets.json')).signed.targets,
   );
   const sizes = targets.map(({ length }) => length);
-  if (
-    targets.length > maxTargets ||
-    sizes.some((size) => size > maxTargetBytes) ||
-    sum(sizes) > maxAllTargetBytes
-  )
-    throw new CscError(
-      'POLICY_INVALID',
-      'the policy repository holds more or larger files than a host takes',
-    );
+  if (sizes.some((size) => size > maxTargetBytes) || sum(sizes) > maxAllTargetBytes) throw tooMuch();
   for (const { path } of targets) {
     if (!isOwnersFile(path)) continue;
     const info = await updater.getTargetInfo(path);
@@ -282,6 +273,8 @@ function readTargets(directory: string): Map<string, Uint8Array> {
 class SourceFetcher extends BaseFetcher {
   /** Why the last file could not be had, where that is what went wrong: tuf-js keeps only texts of it. */
   problem: unknown;
+  /** What was not even read, for the same reason. */
+  refusal: CscError | undefined;
   readonly #source: RepositorySource;
   readonly #fileMs: number;
   readonly #until: number;
@@ -329,6 +322,10 @@ class SourceFetcher extends BaseFetcher {
     // Every repository has one: where it is missing, there is none.
     if (bytes === undefined && path === 'metadata/timestamp.json') this.problem = nothingPublished();
     if (bytes === undefined) throw new DownloadHTTPError(`${url} is not there`, 404);
+    if (path.startsWith('metadata/') && !hasBoundedMembers(bytes)) {
+      this.refusal = tooMuch();
+      throw this.refusal;
+    }
     return bytes;
   }
 
@@ -346,6 +343,23 @@ class SourceFetcher extends BaseFetcher {
   }
 }
 
+// The library takes time by the square of an object's members, and before it knows who has signed them: whoever has the
+// online key alone could otherwise keep a host from doing anything else.
+function hasBoundedMembers(metadata: Uint8Array): boolean {
+  const values: unknown[] = [JSON.parse(Buffer.from(metadata).toString())];
+  for (let value = values.pop(); value !== undefined; value = values.pop()) {
+    if (typeof value !== 'object' || value === null) continue;
+    const members = Object.values(value);
+    if (members.length > maxOwnersFiles) return false;
+    values.push(...members);
+  }
+  return true;
+}
+
+function tooMuch(): CscError {
+  return new CscError('POLICY_INVALID', 'the policy repository holds more or larger files than a host takes');
+}
+
 function tooSlow(path: string): CscError {
   return new CscError('REPOSITORY_UNREACHABLE', `${path} did not come in time; it is asked for again`);
 }
@@ -356,8 +370,9 @@ function nothingPublished(): CscError {
   return new CscError('REPOSITORY_UNREACHABLE', message);
 }
 
-function explain(error: unknown, { problem }: SourceFetcher, directory: string): unknown {
+function explain(error: unknown, { problem, refusal }: SourceFetcher, directory: string): unknown {
   if (isCscError(error)) return error;
+  if (refusal !== undefined) return refusal;
   const why = error instanceof Error ? error.message : String(error);
   if (problem !== undefined) {
     const what = isCscError(problem) ? `: ${problem.message}` : '';

@@ -28,17 +28,22 @@ export type Files = ReadonlyMap<string, Uint8Array>;
 const policyName = /^policies\/[A-Za-z0-9][A-Za-z0-9._-]*\.yaml$/;
 const loose = ['bindings.yaml', 'hosts.yaml', 'revoked.yaml', 'freeze.yaml'] as const;
 
+/** How many files a repository may have. */
+export const maxOwnersFiles = 500;
+
 /** True for a name that a repository may hold. */
 export function isOwnersFile(name: string): boolean {
   return policyName.test(name) || loose.some((it) => it === name);
 }
 
 /**
- * What the files say together. Throws POLICY_INVALID for a name that a repository may not hold, a faulty file, a
+ * What the files say together. Throws POLICY_INVALID for too many files, a name that a repository may not hold, a faulty file, a
  * profile whose samples fail, bindings of profiles that are not there, or no bindings at all: without them nobody may
  * use anything. Fails as a whole: a fleet must not run on a part of what its owners say.
  */
 export function readOwnersFiles(files: Files): OwnersFiles {
+  if (files.size > maxOwnersFiles)
+    throw invalid(`a policy repository has at most ${maxOwnersFiles} files, not ${files.size}`);
   for (const name of files.keys()) if (!isOwnersFile(name)) throw noSuchFile(name);
   const policies = readPolicies(new Map([...files].filter(([name]) => policyName.test(name))));
   const bindings = required(files, 'bindings.yaml', parseBindings);

@@ -452,7 +452,7 @@ describe('what owners sign with other tools', () => {
 
   const large = Buffer.alloc(8 * 1_048_576);
   it.each<[string, [string, Uint8Array][]]>([
-    ['too many files', Array.from({ length: 1999 }, (_, n) => [`x${n}`, Buffer.of()])],
+    ['too many files', Array.from({ length: 499 }, (_, n) => [`x${n}`, Buffer.of()])],
     ['a file that is too large', [['x', Buffer.alloc(large.length + 1)]]],
     ['files that are too large together', Array.from({ length: 8 }, (_, n) => [`x${n}`, large])],
   ])('is not taken where it fills a host: %s', async (_, more) => {
@@ -461,6 +461,38 @@ describe('what owners sign with other tools', () => {
       code: 'POLICY_INVALID',
       message: expect.stringContaining('more or larger files'),
     });
+  });
+});
+
+describe('whoever has the online key alone', () => {
+  it.each<[string, (many: Record<string, object>) => void]>([
+    [
+      'targets',
+      (targets) => {
+        const bytes = Buffer.from(JSON.stringify({ signatures: [], signed: { _type: 'targets', targets } }));
+        writeFileSync(join(published(), 'metadata', '2.targets.json'), bytes);
+        const expires = new Date(now.getTime() + 86_400_000);
+        const snapshot = createSnapshot(bytes, 2, 9, expires);
+        addSignature(snapshot, online);
+        writeFileSync(join(published(), 'metadata', '9.snapshot.json'), toBytes(snapshot));
+        const timestamp = createTimestamp(toBytes(snapshot), 9, 9, expires);
+        addSignature(timestamp, online);
+        writeFileSync(join(published(), 'metadata', 'timestamp.json'), toBytes(timestamp));
+      },
+    ],
+    [
+      'a root',
+      (keys) =>
+        writeFileSync(
+          join(published(), 'metadata', '2.root.json'),
+          JSON.stringify({ signatures: [], signed: { _type: 'root', keys } }),
+        ),
+    ],
+  ])('has a host read no %s of more members than any may have, signed or not', async (_, write) => {
+    publish();
+    pin();
+    write(Object.fromEntries(Array.from({ length: 501 }, (_, n) => [`x${n}`, {}])));
+    await expect(mirrorOf().refresh()).rejects.toMatchObject({ code: 'POLICY_INVALID' });
   });
 });
 
