@@ -264,7 +264,8 @@ export async function showKept(executionId: string, options: KeptOptions): Promi
     await writeOut(Buffer.concat([receiptJson, Buffer.from('\n')]));
     return exitCodes.ok;
   }
-  throw new CscError('EXECUTION_UNKNOWN', `this host keeps no receipt of ${executionId}`);
+  const message = `this host keeps no receipt of an execution ${executionId}; csc executor receipts list shows whose it keeps`;
+  throw new CscError('EXECUTION_UNKNOWN', message);
 }
 
 /** Writes each receipt to DIR/EPOCH/NUMBER.json. Resolves to 0. */

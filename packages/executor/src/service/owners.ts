@@ -7,6 +7,7 @@ import {
   createDirectorySource,
   createPolicyMirror,
   type PolicyMirror,
+  type PublishedPolicy,
   type RepositorySource,
 } from '@csc-fleet/common/policy-repository';
 import type { Log } from '@csc-fleet/common/service';
@@ -104,23 +105,20 @@ class RepositoryOwners implements HostOwners {
   readonly #log: Log;
   readonly #listeners: ((word: OwnersWord) => void)[] = [];
   readonly #timer: NodeJS.Timeout;
-  #word: OwnersWord;
-  /** Of what was published: the version alone does not tell that it says something else. */
-  #content: string | undefined;
+  /** Undefined where nothing was ever heard. */
+  #heard: PublishedPolicy | undefined;
   #work: Promise<void> = Promise.resolve();
   #next: Promise<void> | undefined;
 
   constructor(mirror: PolicyMirror, { refreshSec }: RepositoryConfig, log: Log) {
     this.#mirror = mirror;
     this.#log = log;
-    const kept = mirror.load();
-    this.#word = kept ?? nothingHeard;
-    this.#content = kept?.contentSha256;
+    this.#heard = mirror.load();
     this.#timer = setInterval(() => void this.refresh(), refreshSec * 1000).unref();
   }
 
   current(): OwnersWord {
-    return this.#word;
+    return this.#heard ?? nothingHeard;
   }
 
   // One after the other, as a mirror is written by one at a time; and whoever asks while another waits gets that one's
@@ -146,19 +144,23 @@ class RepositoryOwners implements HostOwners {
   }
 
   async #refresh(): Promise<void> {
-    const before = this.#content;
+    const before = this.#heard;
+    const heard = await this.#ask();
+    // The version alone does not tell that it says something else.
+    if (heard === undefined || heard.contentSha256 === before?.contentSha256) return;
+    this.#log.info({ version: heard.version }, 'the owners have published something new');
+    for (const listener of this.#listeners) listener(heard);
+  }
+
+  async #ask(): Promise<PublishedPolicy | undefined> {
     try {
-      const heard = await this.#mirror.refresh();
-      this.#word = heard;
-      this.#content = heard.contentSha256;
+      this.#heard = await this.#mirror.refresh();
+      return this.#heard;
     } catch (error) {
       const code = isCscError(error) ? error.code : 'INTERNAL';
-      const { version } = this.#word;
+      const version = this.#heard?.version;
       this.#log.warn({ error, code, version }, 'the policy repository could not be refreshed');
-      return;
+      return undefined;
     }
-    if (this.#content === before) return;
-    this.#log.info({ version: this.#word.version }, 'the owners have published something new');
-    for (const listener of this.#listeners) listener(this.#word);
   }
 }
