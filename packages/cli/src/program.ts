@@ -4,7 +4,7 @@ import { Command } from 'commander';
 import { exitCodesTopic } from './action/exit-codes.ts';
 
 /** Adds arguments, options, help and the action to a command. */
-export type DefineCommand = (command: Command) => void;
+type DefineCommand = (command: Command) => void;
 
 interface Entry {
   readonly name: string;
@@ -119,7 +119,7 @@ const entries: readonly Entry[] = [
   {
     name: 'admin',
     group: files,
-    summary: 'freeze a fleet, or revoke keys, principals, hosts, executions and profiles',
+    summary: 'freeze a fleet, or revoke keys, principals, hosts, executions, submissions and profiles',
     load: async () => (await import('./commands/admin.ts')).defineAdmin,
   },
   {

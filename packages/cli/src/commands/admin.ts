@@ -20,7 +20,8 @@ Examples:
   $ csc admin restore key alice-3f2a
 
 It is signed with the owners' keys, not at the gate, which cannot undo it: a gate that plays along passes it on within
-seconds; one that does not can hold hosts on what they know for their max_staleness at most.
+seconds; one that does not can hold hosts on what they know until what is signed expires (24 h; 90 days
+where the gate keeps the online key), and max_staleness_sec after that.
 Where one signature is not enough, the others sign with csc policy sign, and csc policy publish publishes.
 `;
 
@@ -51,7 +52,10 @@ export function defineAdmin(command: Command): void {
 function about(command: Command): Command {
   return command
     .addArgument(command.createArgument('<kind>', 'what it is about').choices(revocationKinds))
-    .argument('<id>', 'a SPIFFE id, a key id, an executor’s name, an execution id or a profile’s name');
+    .argument(
+      '<id>',
+      'a SPIFFE id, a key id, an executor’s name, an execution id, a submission’s SHA-256 or a profile’s name',
+    );
 }
 
 function signed(command: Command): Command {

@@ -26,7 +26,7 @@ export function defineCancel(command: Command): void {
 }
 
 /** Asks for an execution's end and prints how it stands. */
-export async function cancelExecution(
+async function cancelExecution(
   executionId: string,
   options: GateOptions & { readonly grace?: number; readonly json?: true },
 ): Promise<number> {

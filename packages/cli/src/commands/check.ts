@@ -56,7 +56,7 @@ const exitCodeOfVerdict = {
 } as const;
 
 /** Judges one contract by one policy and prints the decision. Resolves to the exit code of `csc check`. */
-export async function checkFiles(contractPath: string, policyPath: string, json: boolean): Promise<number> {
+async function checkFiles(contractPath: string, policyPath: string, json: boolean): Promise<number> {
   const { evaluation, document } = decide(
     await readContractInput(contractPath),
     await readPolicyInput(policyPath),

@@ -30,7 +30,7 @@ export function defineDemo(command: Command): void {
   act<[DemoOptions]>(command, playDemo);
 }
 
-export interface DemoOptions {
+interface DemoOptions {
   /** Without a sandbox, for a host that has none. */
   readonly local?: true;
   readonly json?: true;
@@ -40,7 +40,7 @@ export interface DemoOptions {
  * Starts a real gate and a real executor on loopback, plays every scene with real csc commands, and takes all of it
  * away again. Resolves to 0 where every expectation was met, to 1 otherwise.
  */
-export async function playDemo(options: DemoOptions): Promise<number> {
+async function playDemo(options: DemoOptions): Promise<number> {
   const mode = options.local === true ? 'local' : 'hardened';
   if (mode === 'hardened' && !(await isAble())) return refuse();
   const since = performance.now();

@@ -29,7 +29,7 @@ export function defineDoctor(command: Command): void {
   act<[DoctorArguments]>(command, (options) => diagnoseHost(options));
 }
 
-export interface DoctorArguments {
+interface DoctorArguments {
   /** An account's name. */
   readonly runAs?: string;
   /** An executor's config file, whose say on all of this counts. */

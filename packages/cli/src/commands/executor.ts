@@ -1,9 +1,8 @@
-import { createHash, X509Certificate } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import type { ExecutorKey } from '@csc-fleet/client';
 import { createSigner, defaultKeyId, readPrivateKey, toKeyRingJson } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
-import { readBoundedFile } from '@csc-fleet/common/files';
 import type { EgressHost } from '@csc-fleet/common/schema';
 import type { CommandExplanation, Explanation } from '@csc-fleet/executor/explain';
 import type { Command } from 'commander';
@@ -96,7 +95,7 @@ export interface ExecutorKeysOptions {
 }
 
 /** Shows the public half of this host's receipt key, or exports it for clients to pin. Starts and makes nothing. */
-export async function showExecutorKeys(options: ExecutorKeysOptions): Promise<number> {
+async function showExecutorKeys(options: ExecutorKeysOptions): Promise<number> {
   const key = await readExecutorKey(options);
   if (options.export === undefined) await writeOut(describeKey(key));
   else if (options.export === true) await writeOut(toKeyRingJson([key]));
@@ -122,22 +121,11 @@ interface KeyPlace {
 
 async function fromConfig(path: string): Promise<KeyPlace> {
   const { readExecutorConfig } = await import('@csc-fleet/executor/config');
-  const { identityOfCertificate } = await import('@csc-fleet/common/rpc');
+  const { readOwnIdentity } = await import('@csc-fleet/common/rpc');
   const config = readExecutorConfig(path);
   const file = config.signingKey ?? (await keyFileIn(config.stateDir));
-  const { uri } = identityOfCertificate(readCertificate(config.tls.cert));
+  const { uri } = readOwnIdentity(config.tls.cert, 'executor');
   return { file, owner: uri };
-}
-
-const maxCertificateBytes = 1024 * 1024;
-
-function readCertificate(path: string): Uint8Array {
-  const { bytes } = readBoundedFile(path, { maxBytes: maxCertificateBytes });
-  try {
-    return new X509Certificate(bytes).raw;
-  } catch (cause) {
-    throw new CscError('CONFIG_INVALID', `${path} holds no certificate that can be read`, { cause });
-  }
 }
 
 async function fromOptions(stateDir: string | undefined, id: string | undefined): Promise<KeyPlace> {
@@ -157,7 +145,7 @@ function describeKey({ keyId, publicKey, owner }: ExecutorKey): string {
   return `executor     ${owner}\nkey id       ${keyId}\nsha256       ${fingerprint}\n`;
 }
 
-export interface ExplainOptions {
+interface ExplainOptions {
   readonly config: string;
   readonly contract: string;
   /** Absent: under each policy that the executor holds. */
@@ -204,7 +192,7 @@ function describeCommand(command: CommandExplanation): string[] {
     ...describeList('secrets', secrets),
     `    network: ${network}`,
     ...(egress ?? []).map(
-      (hosts) => `    may reach, of this describeList: ${hosts.map(describeHost).join(', ') || 'nothing'}`,
+      (hosts) => `    may reach, of this list: ${hosts.map(describeHost).join(', ') || 'nothing'}`,
     ),
     ...describeList('limits', limits),
     `    sandbox: ${sandbox?.mechanism}, seccomp ${sandbox?.seccomp_sha256 ?? 'none'}, profile ${command.sandboxProfileId ?? 'none'}`,

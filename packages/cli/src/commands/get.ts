@@ -43,7 +43,7 @@ export function defineGet(command: Command): void {
   act<[string, GetCommandOptions]>(command, getExecution);
 }
 
-export interface GetCommandOptions extends GateOptions {
+interface GetCommandOptions extends GateOptions {
   readonly output?: true;
   readonly follow?: true;
   readonly receiptOut?: string;

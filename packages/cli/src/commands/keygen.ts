@@ -34,7 +34,7 @@ export function defineKeygen(command: Command): void {
   act<[string, KeygenOptions]>(command, makeKeyPair);
 }
 
-export interface KeygenOptions {
+interface KeygenOptions {
   readonly dir: string;
   readonly format: 'pem' | 'raw';
   readonly json?: true;
@@ -43,7 +43,7 @@ export interface KeygenOptions {
 const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
 /** Makes NAME.key, readable by its owner alone, and NAME.pub. Never overwrites a file: throws FILE_UNWRITABLE. */
-export async function makeKeyPair(name: string, options: KeygenOptions): Promise<number> {
+async function makeKeyPair(name: string, options: KeygenOptions): Promise<number> {
   if (!namePattern.test(name)) {
     throw new CscError('CONFIG_INVALID', 'a key’s name is 1 to 64 letters, digits, ., _ or -');
   }

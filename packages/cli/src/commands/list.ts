@@ -8,7 +8,7 @@ import { executionJson, stateName } from '../show/messages-json.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine } from '../terminal/text.ts';
 
-export interface ListCommandOptions extends GateOptions {
+interface ListCommandOptions extends GateOptions {
   readonly state: readonly string[];
   readonly limit: number;
   readonly json?: true;
@@ -17,7 +17,7 @@ export interface ListCommandOptions extends GateOptions {
 const states = Object.values(ExecutionState).filter((state) => state > 0);
 
 /** The names of all states an execution can be in. */
-export const stateNames: readonly string[] = states.map(stateName);
+const stateNames: readonly string[] = states.map(stateName);
 
 /** Prints the caller's executions, newest first: a table, or JSON lines. */
 export async function listExecutions(options: ListCommandOptions): Promise<number> {

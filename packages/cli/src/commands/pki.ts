@@ -64,7 +64,7 @@ export function definePki(command: Command): void {
   act<[string[], PkiCertifyOptions]>(certify, certifyKeys);
 }
 
-export interface PkiInitOptions {
+interface PkiInitOptions {
   readonly host: readonly string[];
   readonly client: readonly string[];
   readonly executor: readonly string[];
@@ -73,14 +73,14 @@ export interface PkiInitOptions {
   readonly json?: true;
 }
 
-export interface PkiIssueOptions {
+interface PkiIssueOptions {
   readonly dir: string;
   readonly trustDomain: string;
   readonly json?: true;
 }
 
 /** Makes a CA and the certificates named, those of them that are not there yet. */
-export async function makePki(dir: string, options: PkiInitOptions): Promise<number> {
+async function makePki(dir: string, options: PkiInitOptions): Promise<number> {
   const { host, client, executor, gateName, trustDomain, json } = options;
   const pki = await extendPki(dir, {
     clients: client,
@@ -93,7 +93,7 @@ export async function makePki(dir: string, options: PkiInitOptions): Promise<num
 }
 
 /** Issues one certificate more. Throws CONFIG_INVALID where the directory has no CA. */
-export async function issueInto(
+async function issueInto(
   role: 'client' | 'executor',
   name: string,
   options: PkiIssueOptions,
@@ -109,13 +109,13 @@ export async function issueInto(
   return report(pki, options.json ?? false);
 }
 
-export interface PkiCertifyOptions {
+interface PkiCertifyOptions {
   readonly dir: string;
   readonly json?: true;
 }
 
 /** Certifies the keys of key ring files. Throws CONFIG_INVALID where one has no executor as its owner. */
-export async function certifyKeys(files: readonly string[], options: PkiCertifyOptions): Promise<number> {
+async function certifyKeys(files: readonly string[], options: PkiCertifyOptions): Promise<number> {
   const { dir, json } = options;
   const { certifyReceiptKey } = await import('@csc-fleet/common/pki');
   const { readKeyRing } = await import('@csc-fleet/common/crypto');

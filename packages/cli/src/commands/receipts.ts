@@ -3,7 +3,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
 import { createKeyRing, type KeyRing, readKeyRing, readPublicKey } from '@csc-fleet/common/crypto';
 import { artifactBytes } from '@csc-fleet/common/encoding';
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, isCscError } from '@csc-fleet/common/errors';
 import {
   type Chain,
   type ChainEntry,
@@ -37,7 +37,7 @@ export interface TrustOptions {
 }
 
 /** The key ring for a receipt. Throws RECEIPT_INVALID where its certificates do not prove whose it is. */
-export type RingFor = (texts: ReceiptTexts) => KeyRing;
+type RingFor = (texts: ReceiptTexts) => KeyRing;
 
 /** Adds the options that say which keys count. */
 export function addTrustOptions(command: Command): Command {
@@ -55,10 +55,10 @@ export function hasOneTrust({ publicKey, keyId, keys, ca }: TrustOptions): boole
   return !half && [one, keys !== undefined, ca !== undefined].filter(Boolean).length === 1;
 }
 
-/** Reads the files that the options name. Throws FILE_UNREADABLE, KEY_INVALID or CONFIG_INVALID. */
+/** Reads the files that the options name. Throws FILE_UNREADABLE or KEY_INVALID. */
 export function readTrust({ publicKey, keyId, keys, ca }: TrustOptions): RingFor {
   if (ca !== undefined) {
-    const fleetCa = parseCertificates(readBoundedFile(ca, { maxBytes: maxPemBytes }).bytes, ca);
+    const fleetCa = readFleetCa(ca);
     return (texts) => certifiedRing(texts, fleetCa);
   }
   const ring =
@@ -66,6 +66,16 @@ export function readTrust({ publicKey, keyId, keys, ca }: TrustOptions): RingFor
       ? createKeyRing([{ keyId: keyId ?? '', publicKey: readPublicKey(publicKey ?? '') }])
       : readKeyRing(keys);
   return () => ring;
+}
+
+function readFleetCa(path: string): FleetCa {
+  const { bytes } = readBoundedFile(path, { maxBytes: maxPemBytes });
+  try {
+    return parseCertificates(bytes, path);
+  } catch (cause) {
+    if (!isCscError(cause, 'CONFIG_INVALID')) throw cause;
+    throw new CscError('KEY_INVALID', cause.message, { cause });
+  }
 }
 
 function certifiedRing(texts: ReceiptTexts, ca: FleetCa): KeyRing {
@@ -111,7 +121,7 @@ interface Fault {
 }
 
 /** Verifies all receipts below a directory. Resolves to 0 or 1; throws where a file cannot be read. */
-export async function verifyReceipts(
+async function verifyReceipts(
   dir: string,
   options: TrustOptions & { readonly json?: true },
 ): Promise<number> {
@@ -247,7 +257,7 @@ export function defineExecutorReceipts(executor: Command): void {
 }
 
 /** Prints a line for each receipt that a host keeps. Resolves to 0. */
-export async function listKept(options: KeptOptions): Promise<number> {
+async function listKept(options: KeptOptions): Promise<number> {
   for (const { receipt } of await readKept(options)) {
     const { execution_id, sequence, executor_epoch, status, ended_at, contract_id } = receipt;
     if (options.json === true)
@@ -258,18 +268,18 @@ export async function listKept(options: KeptOptions): Promise<number> {
 }
 
 /** Prints the receipt of an execution. Resolves to 0. Throws EXECUTION_UNKNOWN. */
-export async function showKept(executionId: string, options: KeptOptions): Promise<number> {
+async function showKept(executionId: string, options: KeptOptions): Promise<number> {
   for (const { receipt, receiptJson } of await readKept(options)) {
     if (receipt.execution_id !== executionId) continue;
     await writeOut(Buffer.concat([receiptJson, Buffer.from('\n')]));
     return exitCodes.ok;
   }
-  const message = `this host keeps no receipt of an execution ${executionId}; csc executor receipts list shows whose it keeps`;
+  const message = `this host keeps no receipt of an execution ${executionId}`;
   throw new CscError('EXECUTION_UNKNOWN', message);
 }
 
 /** Writes each receipt to DIR/EPOCH/NUMBER.json. Resolves to 0. */
-export async function exportKept(dir: string, options: KeptOptions): Promise<number> {
+async function exportKept(dir: string, options: KeptOptions): Promise<number> {
   let count = 0;
   for (const { receipt, receiptJson } of await readKept(options)) {
     const path = join(dir, ...placeOf(receipt));

@@ -71,7 +71,7 @@ export function defineRun(command: Command): void {
 }
 
 /** The options of `csc run`. */
-export interface RunCommandOptions extends SigningOptions {
+interface RunCommandOptions extends SigningOptions {
   readonly receiptOut: string;
   readonly receiptVersion: 'csc.receipt.v0.1' | 'csc.receipt.v0.2';
   readonly approval: readonly string[];
@@ -84,7 +84,7 @@ export interface RunCommandOptions extends SigningOptions {
 }
 
 /** Decides, runs on this host and writes the receipt. Resolves to 0, 1 or 2 as protocol §8 has it. */
-export async function runFiles(
+async function runFiles(
   contractPath: string,
   policyPath: string,
   options: RunCommandOptions,

@@ -20,7 +20,7 @@ export function defineSchema(command: Command): void {
 }
 
 /** Prints a schema, or all names where none is given. Resolves to 1 for a name that there is not. */
-export async function printSchema(name: string | undefined, json: boolean): Promise<number> {
+async function printSchema(name: string | undefined, json: boolean): Promise<number> {
   const names = Object.keys(artifactSchemas);
   if (name === undefined) {
     await (json ? writeJson(names) : writeOut(`${names.join('\n')}\n`));

@@ -66,7 +66,7 @@ export function defineSubmit(command: Command): void {
   );
 }
 
-export interface SubmitCommandOptions extends GateOptions {
+interface SubmitCommandOptions extends GateOptions {
   readonly approval: readonly string[];
   readonly label: Readonly<Record<string, string>>;
   readonly executor?: string;
@@ -84,7 +84,7 @@ export interface SubmitCommandOptions extends GateOptions {
 }
 
 /** Submits a contract file and, unless detached, shows it to its end. Resolves to the exit code of `csc submit`. */
-export async function submitContract(file: string, options: SubmitCommandOptions): Promise<number> {
+async function submitContract(file: string, options: SubmitCommandOptions): Promise<number> {
   const contract = await readInput(file, artifactBytes.contract);
   const submitOptions = await toSubmitOptions(options);
   using client = connectGate(options, await chooseSubmitter(options));

@@ -29,9 +29,9 @@ export function defineValidate(command: Command): void {
   );
 }
 
-export const artifactKinds = ['contract', 'policy', 'approval', 'receipt', 'ticket'] as const;
+const artifactKinds = ['contract', 'policy', 'approval', 'receipt', 'ticket'] as const;
 
-export type ArtifactKind = (typeof artifactKinds)[number];
+type ArtifactKind = (typeof artifactKinds)[number];
 
 type Parse = (bytes: Uint8Array) => Parsed<unknown>;
 
@@ -47,11 +47,7 @@ const parsers: Readonly<Record<ArtifactKind, () => Promise<Parse>>> = {
 };
 
 /** Validates every file and says all that is wrong with each. Resolves to 0 where all are valid, to 1 otherwise. */
-export async function validateFiles(
-  kind: ArtifactKind,
-  files: readonly string[],
-  json: boolean,
-): Promise<number> {
+async function validateFiles(kind: ArtifactKind, files: readonly string[], json: boolean): Promise<number> {
   const parse = await parsers[kind]();
   let exitCode: number = exitCodes.ok;
   for (const file of files) {

@@ -33,7 +33,7 @@ export function defineVerifyReceipt(command: Command): void {
   });
 }
 
-export interface VerifyOptions extends TrustOptions {
+interface VerifyOptions extends TrustOptions {
   readonly json?: true;
 }
 
@@ -41,11 +41,7 @@ export interface VerifyOptions extends TrustOptions {
  * Prints VALID, or INVALID with the reason. Resolves to 0 or 1; throws only where a file cannot be read.
  * @param original the file of a v0.1 receipt's v0.2 original
  */
-export async function verifyReceiptFile(
-  path: string,
-  options: VerifyOptions,
-  original?: string,
-): Promise<number> {
+async function verifyReceiptFile(path: string, options: VerifyOptions, original?: string): Promise<number> {
   const receiptJson = await readInput(path, artifactBytes.receipt);
   const texts: ReceiptTexts =
     original === undefined

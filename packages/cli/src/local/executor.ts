@@ -11,7 +11,7 @@ import type { LinkConnection } from '@csc-fleet/executor/link';
 import type { HostFacts } from '@csc-fleet/sandbox/plan';
 import type { LocalGate } from './gate.ts';
 
-export interface AttachOptions {
+interface AttachOptions {
   readonly policy: PolicyDocument;
   /** Signs the receipts. */
   readonly signer: Signer;

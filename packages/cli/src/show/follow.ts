@@ -48,7 +48,7 @@ interface InterruptSteps {
 }
 
 /** Handles SIGINT and SIGTERM until it is disposed. */
-export interface Interrupts extends Disposable {
+interface Interrupts extends Disposable {
   /** Says which execution it is; an interrupt that came before counts now. */
   identify(executionId: string): void;
 }

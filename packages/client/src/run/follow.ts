@@ -6,7 +6,7 @@ import { readOutputOnce, watchOnce } from '../stream/read.ts';
 import type { Receiver } from './receiver.ts';
 
 /** What following needs to know. */
-export interface FollowContext {
+interface FollowContext {
   readonly connection: Connection;
   readonly reconnect: ReconnectOptions;
   readonly signal: AbortSignal | undefined;

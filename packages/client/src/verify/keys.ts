@@ -112,7 +112,7 @@ export function createKnownExecutors(): KnownExecutors {
 }
 
 /** Remembers an executor's first key; throws KEY_CHANGED where it was met with others before. */
-export async function checkKnown(known: KnownExecutors, key: ExecutorKey): Promise<void> {
+async function checkKnown(known: KnownExecutors, key: ExecutorKey): Promise<void> {
   const earlier = await known.keysOf(key.owner);
   if (earlier.length === 0) return known.remember(key);
   const same = earlier.some(
