@@ -690,7 +690,7 @@ const fleet: readonly Mutant[] = [
   {
     name: 'unbound-submission-of-what-must-be-bound',
     file: `${executor}/admission/submission.ts`,
-    before: 'trial.check(() => checkNamesThisHost(genuine, submission, trust.owners));',
+    before: 'trial.check(() => checkNamesThisHost(genuine, submission, owners));',
     after: '',
     tests: [`${executor}/admission/submission.test.ts`],
     red: 'has what uses secrets run only where its submission names this host',
@@ -913,6 +913,14 @@ const believer: readonly Mutant[] = [
 /** A host that lets its gate say who asks for what. */
 const submissions: readonly Mutant[] = [
   {
+    name: 'refusal-at-redeem-forgets-the-submission',
+    file: `${executor}/admission/refusal.ts`,
+    before: "'submitted' in reached ? reached.submitted.claimed : reached.claimed;",
+    after: "'submitted' in reached && !('first' in reached) ? reached.submitted.claimed : undefined;",
+    tests: [`${executor}/admission/submission.test.ts`],
+    red: 'as its approval was used up',
+  },
+  {
     name: 'gate-names-another-principal',
     file: `${executor}/admission/submission.ts`,
     before: "  if (ticket.principal !== submission.principal) throw differs('principal');\n",
@@ -988,9 +996,8 @@ const submissions: readonly Mutant[] = [
   {
     name: 'ticket-says-else-than-submission',
     file: `${executor}/admission/submission.ts`,
-    before:
-      '  checkAgreement(genuine.ticket, submission, askedProfile(submission, bindings, trust.owners));\n',
-    after: '',
+    before: 'checkAgreement(genuine.ticket, submission, {',
+    after: 'void ({',
     tests: [`${executor}/admission/submission.test.ts`],
     red: 'one principal’s submission as another’s',
   },
@@ -1103,8 +1110,8 @@ const takenOver: readonly Mutant[] = [
   {
     name: 'refusal-leaves-the-submission-unused',
     file: `${executor}/admission/refusal.ts`,
-    before: 'toUse(it, claimed);',
-    after: 'toUse(it);',
+    before: 'const use = toUse(ticket, claimed);',
+    after: 'const use = toUse(ticket);',
     tests: hostile,
     red: 'by a policy that is not bound',
   },

@@ -184,7 +184,7 @@ function submissionTrust(
     trustDomain,
     labels,
     executorId,
-    journalBornAt: journal.bornAt(),
+    journalBornAt: () => journal.bornAt(),
     now: verifiedAt,
   };
 }

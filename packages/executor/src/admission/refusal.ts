@@ -8,7 +8,6 @@ import type { Offer, Refused } from '@csc-fleet/common/messages';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
 
 import type { Log } from '@csc-fleet/common/service';
-import type { ExecutionTicket } from '@csc-fleet/common/ticket';
 import { buildRefusal, type ExecutionMode } from '../evidence/index.ts';
 import type { Journal, Refusal as JournalRefusal } from '../journal/index.ts';
 import type { ClaimedSubmission } from './offer.ts';
@@ -16,15 +15,19 @@ import { msUntilBegun, toUse } from './single-use.ts';
 import { type SubmittedTicket, toAsked } from './submission.ts';
 import { findOnceGenuine, type Trust } from './verify-ticket.ts';
 
-/** What every value of admission says of an offer, as far as it had come. */
-export interface Papers {
-  readonly contract: CommandContract;
-  readonly document?: PolicyDocument;
-  readonly approvals?: readonly ApprovalArtifact[];
-  /** What came, before anything of it was believed. */
-  readonly claimed?: ClaimedSubmission | undefined;
-  readonly submitted?: SubmittedTicket;
-}
+/**
+ * What every value of admission says of an offer, as far as it had come: what came with it, before anything of it was
+ * believed, or the step that believed it. One of both must be there, as a refusal that did not name the submission would
+ * not use it up.
+ */
+export type Papers =
+  | { readonly contract: CommandContract; readonly claimed: ClaimedSubmission | undefined }
+  | {
+      readonly contract: CommandContract;
+      readonly submitted: SubmittedTicket;
+      readonly document?: PolicyDocument;
+      readonly approvals?: readonly ApprovalArtifact[];
+    };
 
 /** Why an offer is not run, and how far it had come. */
 export interface Refusal<Stage extends Papers = Papers> {
@@ -129,14 +132,16 @@ function planRecord(
   { trust, executionMode, journal, signer, clock }: RefusalPorts,
 ): JournalRefusal | undefined {
   if (isOpen(reason) || reached === undefined) return undefined;
-  const { contract, document, approvals = [], submitted } = reached;
-  const claimed = submitted?.claimed ?? reached.claimed;
-  const use = (it: ExecutionTicket) => toUse(it, claimed);
+  const { contract } = reached;
+  const believed = 'submitted' in reached ? reached : undefined;
+  const { document, approvals = [] } = believed ?? { document: undefined };
+  const claimed = 'submitted' in reached ? reached.submitted.claimed : reached.claimed;
   const ticket = findOnceGenuine(offer, contract, trust);
   // One that has not begun yet may still run.
   if (ticket === undefined || msUntilBegun({ ticket, submission: claimed }, clock) > 0) return undefined;
+  const use = toUse(ticket, claimed);
   // Nor does anybody know what became of a ticket that the journal cannot vouch for.
-  if (journal.findObjection(use(ticket)) !== undefined) return undefined;
+  if (journal.findObjection(use) !== undefined) return undefined;
   const now = clock.now();
   const { executorId } = trust;
   const subject = { executorId, executionMode, contract, ticket, approvals, startedAt: now };
@@ -144,11 +149,11 @@ function planRecord(
   const known = {
     ...(document === undefined ? {} : { document }),
     asked: {
-      ...(submitted === undefined ? { warnings: [] } : toAsked(submitted)),
+      ...(believed === undefined ? { warnings: [] } : toAsked(believed.submitted)),
       ...(claimed === undefined ? {} : { submission: claimed }),
     },
   };
   const receipt = buildRefusal({ ...subject, ...known }, why);
   const sealing = { version: ticket.grant.receipt_version, signer, now };
-  return { ...use(ticket), refusedAt: now, seal: (link) => sealChained(receipt, sealing, link) };
+  return { ...use, refusedAt: now, seal: (link) => sealChained(receipt, sealing, link) };
 }

@@ -45,7 +45,7 @@ export interface Timed {
 
 /** Milliseconds until both have begun, by this host's clock; 0 where they have. */
 export function msUntilBegun({ ticket, submission }: Timed, clock: Clock): number {
-  const begins = Math.max(toUse(ticket).notBefore.getTime(), submission?.notBefore.getTime() ?? 0);
+  const begins = Math.max(toDate(ticket.not_before).getTime(), submission?.notBefore.getTime() ?? 0);
   return Math.max(begins - clock.now().getTime(), 0);
 }
 

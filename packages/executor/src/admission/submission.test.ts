@@ -1,13 +1,14 @@
 import { readdirSync } from 'node:fs';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
 import { createSigner, type Signer, toBase64 } from '@csc-fleet/common/crypto';
-import { toTimestamp } from '@csc-fleet/common/encoding';
+import { sha256Hex, toTimestamp } from '@csc-fleet/common/encoding';
 import { orThrow } from '@csc-fleet/common/errors';
 import { signArtifact } from '@csc-fleet/common/evidence';
 import { createRevocations, parseHosts, type Revocation } from '@csc-fleet/common/owners';
 import { createPolicySet, type PolicyDocument, parseBindings } from '@csc-fleet/common/policy';
 import { type Log, silentLog } from '@csc-fleet/common/service';
 import { parseSubmission, submissionSha256, type UnsignedSubmission } from '@csc-fleet/common/submission';
+import { makeApproval } from '@csc-fleet/test-kit/approval';
 import { makeContract } from '@csc-fleet/test-kit/contract';
 import type { OfferOverrides } from '@csc-fleet/test-kit/executor/scripted-gate';
 import { makePolicy, openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
@@ -24,6 +25,7 @@ const keys: Record<string, Signer> = {
 
 let bench: Workbench;
 let other: PolicyDocument;
+let acceptUnsignedApprovals = false;
 let word: OwnersWord = { policies: createPolicySet([]) };
 
 const entry = ([principal, { keyId, publicKey }]: [string, Signer]) => `
@@ -56,7 +58,7 @@ const revoked = (kind: Revocation['kind'], id: string, running: Revocation['runn
 
 async function open(submissions: object = { required: true }, log: Log = silentLog): Promise<void> {
   bench = await openWorkbench({
-    executor: { labels: { tier: 'build' }, submissions },
+    executor: { labels: { tier: 'build' }, submissions, acceptUnsignedApprovals },
     deps: { owners: { current: () => word }, log },
     policyLines: ['allow_secret_refs: true'],
   });
@@ -69,7 +71,10 @@ async function open(submissions: object = { required: true }, log: Log = silentL
   };
 }
 
-beforeEach(() => open());
+beforeEach(() => {
+  acceptUnsignedApprovals = false;
+  return open();
+});
 afterEach(() => bench.close());
 
 let nonces = 0;
@@ -232,6 +237,24 @@ describe('a gate with its real key cannot have run', () => {
     expect(await reasonOf(contract, { submission })).toBe('SUBMISSION_REPLAYED');
     await bench.restart();
     expect(await reasonOf(contract, { submission })).toBe('SUBMISSION_REPLAYED');
+  });
+
+  it('a submission after the journal itself refused it, as its approval was used up', async () => {
+    await bench.close();
+    acceptUnsignedApprovals = true;
+    await open();
+    const contract = makeContract(bench.workspace, [{ argv: ['true'] }], { approval_mode: 'human_required' });
+    const approvals = [{ ...makeApproval(contract) }];
+    await bench.gate.receipt(offer(contract, { submission: submit(contract), approvals }));
+    const submission = submit(contract);
+    const refused = await bench.gate.next('refused', offer(contract, { submission, approvals }));
+    expect(refused.reason).toBe('APPROVAL_INVALID');
+    expect(await bench.gate.chained(refused.executionId)).toMatchObject({
+      status: 'blocked',
+      submission_sha256: sha256Hex(submission),
+    });
+    const again = [{ ...makeApproval(contract, { approval_id: 'another' }) }];
+    expect(await reasonOf(contract, { submission, approvals: again })).toBe('SUBMISSION_REPLAYED');
   });
 
   it('a submission after its refusal was signed', async () => {

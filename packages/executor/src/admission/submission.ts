@@ -45,7 +45,7 @@ export interface SubmissionTrust {
   readonly executorId: string;
   readonly labels: Readonly<Record<string, string>>;
   /** When this host's journal began: what was submitted before may have been used by one that is lost. */
-  readonly journalBornAt: Date;
+  readonly journalBornAt: () => Date;
   /** By this host's clock. */
   readonly now: Date;
 }
@@ -125,7 +125,7 @@ export function verifySubmission(
   const submission = trial.check(() => findSubmission(genuine, submissionJson, bindings, trust));
   checkNotRevoked(genuine, submission, trust);
   trial.check(() => checkBinding(genuine, bindings, trust));
-  trial.check(() => checkNamesThisHost(genuine, submission, trust.owners));
+  trial.check(() => checkNamesThisHost(genuine, submission, owners));
   return new Submitted(genuine, owners, submission, trial.warnings);
 }
 
@@ -173,9 +173,13 @@ function findSubmission(
     contractSha256: genuine.ticket.contract_sha256,
     host: trust,
   });
-  checkAgreement(genuine.ticket, submission, askedProfile(submission, bindings, trust.owners));
+  const sha256 = submissionSha256(submission);
+  checkAgreement(genuine.ticket, submission, {
+    sha256,
+    profile: askedProfile(submission, bindings, trust.owners),
+  });
   checkJournalKnows(submission, trust);
-  return toGenuine(submission, trust.executorId);
+  return toGenuine(submission, sha256, trust.executorId);
 }
 
 // A stolen key signs whatever date it likes, so that nothing of it counts.
@@ -196,13 +200,17 @@ function unrevokedKeys(
 }
 
 // The gate can give less than was asked for, and nothing else.
-function checkAgreement(ticket: ExecutionTicket, submission: Submission, profile: string): void {
+function checkAgreement(
+  ticket: ExecutionTicket,
+  submission: Submission,
+  { sha256, profile }: { readonly sha256: string; readonly profile: string },
+): void {
   const differs = (what: string): CscError =>
     new CscError('TICKET_INVALID', `the ticket was refused: its ${what} is not what was submitted`);
   if (ticket.principal !== submission.principal) throw differs('principal');
   if (ticket.policy_profile !== profile) throw differs('policy_profile');
   if (ticket.grant.receipt_version !== submission.receipt_version) throw differs('receipt_version');
-  if (ticket.submission_sha256 !== submissionSha256(submission)) throw differs('submission_sha256');
+  if (ticket.submission_sha256 !== sha256) throw differs('submission_sha256');
   const { approvals } = submission;
   if (approvals.length > 0 && ticket.approval_ids.some((id) => !approvals.includes(id)))
     throw differs('approval_ids');
@@ -219,8 +227,9 @@ function askedProfile(
 
 // A journal that is lost has used nothing that begins after its successor does.
 function checkJournalKnows({ not_before: notBefore }: Submission, { journalBornAt }: SubmissionTrust): void {
-  if (toDate(notBefore) >= journalBornAt) return;
-  const message = `the submission was made before this host's journal began, at ${journalBornAt.toISOString()}: it may have been used then; submit it again`;
+  const bornAt = journalBornAt();
+  if (toDate(notBefore) >= bornAt) return;
+  const message = `the submission was made before this host's journal began, at ${bornAt.toISOString()}: it may have been used then; submit it again`;
   throw new CscError('SUBMISSION_REPLAYED', message);
 }
 
@@ -261,8 +270,8 @@ function checkBinding({ contract, ticket }: GenuineTicket, bindings: Bindings, t
       'NOT_PERMITTED',
       `bindings.yaml lets ${principal} run nothing on a host with the labels of this one`,
     );
-  const wanted = new Set(contract.commands.flatMap(({ secret_refs: secrets }) => secrets));
   if (binding?.secrets === undefined) return;
+  const wanted = new Set(contract.commands.flatMap(({ secret_refs: secrets }) => secrets));
   const bound = new Map(Object.entries(binding.secrets)).get(profile);
   const missing = [...wanted].filter((name) => bound?.includes(name) !== true);
   if (missing.length === 0) return;
@@ -317,12 +326,12 @@ export function toAsked({ submission, claimed, owners: { version }, warnings }: 
   };
 }
 
-function toGenuine(submission: Submission, executorId: string): GenuineSubmission {
+function toGenuine(submission: Submission, sha256: string, executorId: string): GenuineSubmission {
   const { principal, nonce, signature, audience, options } = submission;
   return {
     principal,
     nonce,
-    sha256: submissionSha256(submission),
+    sha256,
     keyId: signature.key_id,
     isBound: audience.executor_id === executorId,
     notBefore: toDate(submission.not_before),

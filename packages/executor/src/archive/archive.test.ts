@@ -190,6 +190,19 @@ describe('the archive of a host’s receipts', () => {
     expect(last).not.toHaveProperty('previous_receipt_sha256');
   });
 
+  it('keeps once what was there before a record that a power cut left without its content', async () => {
+    await run('a');
+    await reopened();
+    const whole = statSync(segment()).size;
+    await run('b');
+    await reopened(() => {
+      const { size } = statSync(segment());
+      truncateSync(segment(), whole + 4);
+      appendFileSync(segment(), Buffer.alloc(size - whole - 4));
+    });
+    expect(names()).toEqual(['a', 'b']);
+  });
+
   it('shows a copy that is restored a second time, after another epoch has begun', async () => {
     await run('a');
     await journal.acknowledge('a');

@@ -60,13 +60,13 @@ export class Archive {
 
   /** How far a chain goes in it; 0 where it has nothing of that epoch. Reads all of it. Throws as `open` does. */
   highest(epoch: string): number {
-    const sequences = listSegments(this.#directory).flatMap((name) =>
-      [...readRecords(join(this.#directory, name))].flatMap(({ bytes }) => {
+    let highest = 0;
+    for (const name of listSegments(this.#directory))
+      for (const { bytes } of readRecords(join(this.#directory, name))) {
         const place = readPlace(bytes, name);
-        return place?.epoch === epoch ? [place.sequence] : [];
-      }),
-    );
-    return sequences.reduce((highest, sequence) => Math.max(highest, sequence), 0);
+        if (place?.epoch === epoch) highest = Math.max(highest, place.sequence);
+      }
+    return highest;
   }
 
   /**
@@ -168,26 +168,31 @@ function syncDirectory(directory: string): void {
 function cutTail(directory: string): Place | undefined {
   for (const name of listSegments(directory).reverse()) {
     const path = join(directory, name);
-    let whole = 0;
-    let last: Place | undefined;
-    let before: { readonly bytes: Buffer; readonly end: number } | undefined;
-    for (const record of readRecords(path)) {
-      whole = before?.end ?? 0;
-      before = record;
+    let newest: ArchivedRecord | undefined;
+    let previous: ArchivedRecord | undefined;
+    for (const record of readRecords(path)) [previous, newest] = [newest, record];
+    // Of the newest the content may be missing, too; the one before it was on disk before that was begun.
+    for (const record of [newest, previous]) {
+      const place = record === undefined ? undefined : readPlace(record.bytes, name);
+      if (record === undefined || place === undefined) continue;
+      cutAt(path, record.end);
+      return place;
     }
-    if (before !== undefined) last = readPlace(before.bytes, name);
-    if (last !== undefined && before !== undefined) whole = before.end;
-    keepAside(path, whole);
-    truncateSync(path, whole);
-    if (last !== undefined) return last;
+    cutAt(path, 0);
   }
   return undefined;
 }
 
+interface ArchivedRecord {
+  readonly bytes: Buffer;
+  readonly end: number;
+}
+
 // A torn tail looks like a broken middle, behind which receipts may be whole: nothing is thrown away.
-function keepAside(path: string, whole: number): void {
+function cutAt(path: string, whole: number): void {
   if (statSync(path).size === whole) return;
   copyFileSync(path, `${path}.damaged-${randomUUID()}`, constants.COPYFILE_EXCL);
+  truncateSync(path, whole);
 }
 
 // Of the last record the content may be missing, too: the journal has it until it is certainly here.

@@ -117,11 +117,12 @@ class Connection implements LinkConnection {
       this.#hangUp('the gate said Welcome a second time');
       return;
     }
-    const beat = (): void =>
-      this.#outbox.postIfIdle({
-        $case: 'heartbeat',
-        value: { running: this.#handlers.running(), chainHeadJson: this.#handlers.chainHead() },
-      });
+    // Now or not at all: what it says counts as said.
+    const beat = (): void => {
+      if (!this.#outbox.hasRoom) return;
+      const value = { running: this.#handlers.running(), chainHeadJson: this.#handlers.chainHead() };
+      this.#outbox.post({ $case: 'heartbeat', value });
+    };
     this.#heartbeat = setInterval(beat, heartbeatMs(interval)).unref();
     this.#outbox.open(this.#wire.send);
     this.#handlers.welcomed();

@@ -152,7 +152,8 @@ export class LinkedExecutor implements Executor {
   // What can be said without looking at its papers, so that they cost nothing.
   #checkOffer({ executionId }: Offer): void {
     const { deliveries, introduction } = this.#parts;
-    if (this.#known().includes(executionId))
+    const run = this.#runs.get(executionId);
+    if (run !== undefined && mayHaveOutcome(run))
       throw new CscError('TICKET_REPLAYED', 'this execution is under way here');
     // Those that are refused take no slot, but a sandbox that goes down or a receipt that is signed for a while.
     if (this.#underWay >= 2 * introduction.slots + spareOffers)
@@ -200,10 +201,8 @@ export class LinkedExecutor implements Executor {
     return [...this.#runs.values()].filter(({ state }) => state === 'open');
   }
 
-  // What may have an outcome that the journal does not show yet.
   #known(): string[] {
-    const runs = [...this.#runs.values()].filter(({ state }) => state === 'open' || state === 'refusing');
-    return runs.map(({ executionId }) => executionId);
+    return [...this.#runs.values()].filter(mayHaveOutcome).map(({ executionId }) => executionId);
   }
 
   // In each Hello, and then whenever something was signed since.
@@ -240,6 +239,11 @@ export class LinkedExecutor implements Executor {
       executionIds: [...new Set([...this.#known(), ...journal.unacknowledged()])],
     };
   }
+}
+
+// One that the journal does not show yet.
+function mayHaveOutcome({ state }: LiveRun): boolean {
+  return state === 'open' || state === 'refusing';
 }
 
 function checkConnected(connection: LinkConnection | undefined): void {

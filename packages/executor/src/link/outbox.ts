@@ -100,11 +100,6 @@ export class Outbox {
     if (this.#bytes > maxWaitingBytes) this.#overflow();
   }
 
-  /** Now or not at all. */
-  postIfIdle(message: LinkMessage): void {
-    if (this.hasRoom) this.#say(message);
-  }
-
   #say(message: LinkMessage): void {
     this.#isFull = this.#send?.({ message }) === false;
   }

@@ -1,9 +1,11 @@
+import type { ApprovalArtifact } from '@csc-fleet/common/approval';
 import { argvs, type Command, type CommandContract } from '@csc-fleet/common/contract';
 import { CscError } from '@csc-fleet/common/errors';
+import type { PolicyDocument } from '@csc-fleet/common/policy';
 import type { Log } from '@csc-fleet/common/service';
 import { endedProcess, type LaunchedProcess, type Launcher } from '@csc-fleet/sandbox/launch';
 import type { Allowance, Belongings, Granted } from '../admission/grant.ts';
-import { toAsked } from '../admission/submission.ts';
+import { type SubmittedTicket, toAsked } from '../admission/submission.ts';
 import { type Egress, openEgress } from '../egress/index.ts';
 import { type ReceiptSubject, type RecordedPlace, RunRecord } from '../evidence/index.ts';
 import type { OutputSpool, SpoolDirectory } from '../output/index.ts';
@@ -41,6 +43,10 @@ export interface PlannedCommand {
 class Prepared {
   protected readonly step = 'prepared';
   readonly contract: CommandContract;
+  /** With document and approvals, for the refusal where the journal does not take it. */
+  readonly submitted: SubmittedTicket;
+  readonly document: PolicyDocument;
+  readonly approvals: readonly ApprovalArtifact[];
   readonly subject: ReceiptSubject & Required<Pick<ReceiptSubject, 'document'>>;
   readonly belongings: Belongings;
   readonly allowance: Allowance;
@@ -56,6 +62,9 @@ class Prepared {
   ) {
     const startedAt = verifiedAt;
     this.contract = contract;
+    this.submitted = submitted;
+    this.document = document;
+    this.approvals = approvals;
     this.subject = {
       executorId,
       executionMode,
