@@ -4,11 +4,8 @@ import { type Arrow, findCircle } from './graph.ts';
 export interface PackageRooms {
   /** Other packages of ours. */
   readonly packages: readonly string[];
-  /**
-   * Each room, a folder of `src` or a file that lies loose in it, with the rooms that it may import. Absent: this
-   * package's rooms are not held apart.
-   */
-  readonly rooms?: Readonly<Record<string, readonly string[]>>;
+  /** Each room, a folder of `src` or a file that lies loose in it, with the rooms that it may import. */
+  readonly rooms: Readonly<Record<string, readonly string[]>>;
 }
 
 export type House = Readonly<Record<string, PackageRooms>>;
@@ -19,12 +16,12 @@ export function findFaults(arrows: readonly Arrow[], files: readonly string[], h
     ...Object.entries(house).flatMap(([name, plan]) => planFaults(name, plan)),
     ...files.flatMap((file) => homeless(file, house)),
     ...new Set(arrows.flatMap((arrow) => arrowFaults(arrow, house))),
-    ...fileCircle(arrows.filter(({ from }) => house[placeOf(from).name]?.rooms !== undefined)),
+    ...fileCircle(arrows),
   ];
 }
 
 // A plan that goes round allows everything.
-function planFaults(name: string, { rooms = {} }: PackageRooms): string[] {
+function planFaults(name: string, { rooms }: PackageRooms): string[] {
   const planned = Object.entries(rooms);
   const circle = findCircle(planned.flatMap(([from, others]) => others.map((to) => [from, to] as const)));
   const unknown = planned.flatMap(([from, others]) =>
@@ -42,7 +39,7 @@ function homeless(file: string, house: House): string[] {
   const { name, room } = placeOf(file);
   const plan = house[name];
   if (plan === undefined) return [`${file}: no plan for the package ${name}`];
-  if (plan.rooms === undefined || plan.rooms[room] !== undefined) return [];
+  if (plan.rooms[room] !== undefined) return [];
   return [`${file}: ${room} is no room of ${name}`];
 }
 
@@ -55,8 +52,7 @@ function arrowFaults({ from, to }: Arrow, house: House): string[] {
     return plan?.packages.includes(theirs.name) === true
       ? []
       : [`${from}: ${mine.name} must not import ${theirs.name}`];
-  if (mine.room === theirs.room || plan?.rooms === undefined) return [];
-  if (plan.rooms[mine.room]?.includes(theirs.room) === true) return [];
+  if (mine.room === theirs.room || plan?.rooms[mine.room]?.includes(theirs.room) === true) return [];
   return [`${from}: in ${mine.name}, ${mine.room} must not import ${theirs.room} (${to})`];
 }
 

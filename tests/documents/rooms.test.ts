@@ -3,7 +3,7 @@ import { findFaults, type House } from '../../scripts/imports/find-faults.ts';
 import { readArrows } from '../../scripts/imports/graph.ts';
 
 const house: House = {
-  common: { packages: [] },
+  common: { packages: [], rooms: { errors: [] } },
   gate: {
     packages: ['common'],
     rooms: { 'index.ts': ['link', 'store'], link: ['store'], store: [] },

@@ -224,12 +224,12 @@ export function refreshPublished(
   now: Date,
   lifetimes = defaultLifetimes,
 ): 'refreshed' | 'fresh' {
-  const expires = new Date(now.getTime() + lifetimes.online);
+  const until = freshUntil(directory);
+  if (until === undefined || Date.parse(until) - now.getTime() >= lifetimes.online / 2) return 'fresh';
   const root = publishedRoot(directory);
   const targets = publishedTargets(directory);
-  const until = freshUntil(directory);
-  if (root === undefined || targets === undefined || until === undefined) return 'fresh';
-  if (Date.parse(until) - now.getTime() >= lifetimes.online / 2) return 'fresh';
+  if (root === undefined || targets === undefined) return 'fresh';
+  const expires = new Date(now.getTime() + lifetimes.online);
   publishOnline(directory, { root, targets, online, expires });
   return 'refreshed';
 }
@@ -363,7 +363,7 @@ function toStagedStatus(judge: Metadata<Root>, role: RoleName, metadata: AnyMeta
 }
 
 /** The newest root that is published, or, before that, the one that is staged: what hosts pin. */
-export function currentRoot(directory: string): Metadata<Root> {
+function currentRoot(directory: string): Metadata<Root> {
   const root = publishedRoot(directory) ?? stagedRoot(directory);
   if (root === undefined)
     throw new CscError('FILE_UNREADABLE', `${directory} holds no policy repository: csc policy init`);

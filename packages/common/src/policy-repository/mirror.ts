@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import {
   closeSync,
   cpSync,
@@ -92,7 +92,7 @@ type Current = z.infer<typeof currentSchema>;
 /** A mirror in a directory that only its host writes. One process at a time. */
 export function createPolicyMirror(options: MirrorOptions): PolicyMirror {
   const { directory, pinnedRoot, source, clock, onDamage = () => undefined } = options;
-  const pinned = createHash('sha256').update(pinnedRoot).digest('hex');
+  const pinned = sha256Hex(pinnedRoot);
   const deadlines = options.deadlines ?? { fileMs: 20_000, refreshMs: 120_000 };
 
   // A host must not be out of use for good because a disk lost a page: what cannot be read is fetched anew.

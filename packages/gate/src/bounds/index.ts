@@ -1,2 +1,2 @@
 export { checkBounds, requestInvalid } from './check-bounds.ts';
-export { linkBounds, policyFileBounds, pushOutputBounds, requestBounds } from './messages.ts';
+export { linkBounds, pushOutputBounds, requestBounds } from './messages.ts';

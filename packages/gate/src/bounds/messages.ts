@@ -1,6 +1,5 @@
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { EndedBy, ExecutionState } from '@csc-fleet/common/messages';
-import { isServedPath } from '@csc-fleet/common/policy-repository';
 import * as z from 'zod';
 import { bytes, commandId, duration, id, labels, line, list, stream, text, time, whole } from './members.ts';
 
@@ -86,14 +85,6 @@ export const linkBounds = {
   }),
   heartbeat: z.object({ running: whole(0, 1_000_000), chainHeadJson: bytes(8192) }),
 } as const satisfies Record<string, z.ZodType>;
-
-/** The same for FetchPolicyFileRequest: no path leads out of what is published. */
-export const policyFileBounds = z.object({
-  path: text(300).refine(
-    isServedPath,
-    'must be metadata/NAME or targets/NAME, as a policy repository is published',
-  ),
-});
 
 /** The same for PushOutputRequest; what is in its frames is for the output log to judge. */
 export const pushOutputBounds = z.object({ executionId: id, logOffset: whole(0) });

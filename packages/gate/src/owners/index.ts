@@ -1,4 +1,5 @@
-export { createGateRepository, type GateRepository, type RepositoryOptions } from './repository.ts';
+// createGateRepository is imported where a repository is configured, and only then: it brings the library that verifies it.
+export type { GateRepository, RepositoryOptions } from './repository.ts';
 export {
   createOwners,
   type HostSubject,

@@ -11,7 +11,8 @@ import { agent, makePolicy, other, TestGate } from '@csc-fleet/test-kit/gate/tes
 import { policyMembers } from '@csc-fleet/test-kit/policy';
 import { frozen, TestRepository } from '@csc-fleet/test-kit/policy-repository';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createGateRepository, type GateRepository, type OwnersWord } from './index.ts';
+import type { GateRepository, OwnersWord } from './index.ts';
+import { createGateRepository } from './repository.ts';
 
 const rejected = (code: string, text: string) =>
   expect.objectContaining({ code, message: expect.stringContaining(text) });

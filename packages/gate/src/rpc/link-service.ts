@@ -14,7 +14,8 @@ import {
   widenReceiveWindow,
 } from '@csc-fleet/common/rpc';
 import type { ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
-import { checkBounds, policyFileBounds, pushOutputBounds } from '../bounds/index.ts';
+import { checkBounds, pushOutputBounds } from '../bounds/index.ts';
+import { policyFileBounds } from '../bounds/policy-file.ts';
 import type { ExecutorConnection, Remote } from '../link/connection.ts';
 import { TokenBucket } from '../traffic/limits.ts';
 import { duplex, unaryOfExecutor, undecoded } from './calls.ts';

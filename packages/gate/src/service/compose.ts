@@ -110,7 +110,6 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
       onError,
     }),
     ownersChanged: async () => {
-      const { scheduler } = parts;
       scheduler.peers.expectRenewals();
       for (const peer of scheduler.peers.all()) peer.send({ $case: 'policyChanged', value: {} });
       await reconsider(parts);

@@ -9,12 +9,7 @@ import type { JsonLog } from '@csc-fleet/common/json-log';
 import { checkBindings, parseBindings } from '@csc-fleet/common/policy';
 import { readPolicyDirectory } from '@csc-fleet/common/policy-directory';
 import { type Log, needRestart } from '@csc-fleet/common/service';
-import {
-  createGateRepository,
-  type GateRepository,
-  type OwnersWord,
-  type ReloadableOwners,
-} from '../owners/index.ts';
+import type { GateRepository, OwnersWord, ReloadableOwners } from '../owners/index.ts';
 import { type GateConfig, type GateRepositoryConfig, readGateConfig } from './config.ts';
 
 /** The policies and bindings that a config names, held against each other. Throws FILE_UNREADABLE, POLICY_INVALID. */
@@ -31,11 +26,12 @@ function readPlainWord({ policies: folder, bindings: file }: GateConfig): Owners
 // What TUF's client takes.
 const maxRootBytes = 512_000;
 
-function openRepository(
+async function openRepository(
   { directory, root, onlineKey }: GateRepositoryConfig,
   mirrorDirectory: string,
   log: Log,
-): GateRepository {
+): Promise<GateRepository> {
+  const { createGateRepository } = await import('../owners/repository.ts');
   const pinnedRoot = readBoundedFile(root, { maxBytes: maxRootBytes }).bytes;
   const online = onlineKey === undefined ? {} : { online: readOnlineKey(onlineKey) };
   return createGateRepository({ directory, mirrorDirectory, pinnedRoot, log, ...online });
@@ -54,7 +50,7 @@ export interface FirstWord {
 /** Throws FILE_UNREADABLE, POLICY_INVALID, KEY_INVALID, and what the refresh of a mirror does where there is no older version. */
 export async function readFirstWord(config: GateConfig, log: Log): Promise<FirstWord> {
   if (config.policyRepository === undefined) return { word: readPlainWord(config) };
-  const repository = openRepository(config.policyRepository, join(config.dataDir, 'policy'), log);
+  const repository = await openRepository(config.policyRepository, join(config.dataDir, 'policy'), log);
   return { word: await repository.open(), repository };
 }
 
@@ -66,7 +62,7 @@ export async function checkOwners(config: GateConfig, log: Log): Promise<void> {
   if (onlineKey !== undefined) readOnlineKey(onlineKey);
   const mirror = mkdtempSync(join(tmpdir(), 'csc-policy-'));
   try {
-    await openRepository(rest, mirror, log).open();
+    await (await openRepository(rest, mirror, log)).open();
   } finally {
     rmSync(mirror, { recursive: true, force: true });
   }

@@ -2,7 +2,6 @@ import {
   type CommandContract,
   contractFromJson,
   contractFromProto,
-  contractSha256,
   parseContract,
 } from '@csc-fleet/common/contract';
 import type { Signer } from '@csc-fleet/common/crypto';
@@ -59,7 +58,7 @@ export function decide(
   const evaluation = stopped === undefined || isOld(policy) ? found : stoppedByOwners(found, stopped);
   const expiresAt = new Date(now.getTime() + decisionTtlSec * 1000);
   const artifact = toPolicyDecision(contract, evaluation, policy, expiresAt);
-  const sha256 = artifact.contract_sha256 ?? contractSha256(contract);
+  const sha256 = artifact.contract_sha256;
   const decision: Decision = {
     verdict: verdicts[evaluation.verdict],
     reasonCodes: [...evaluation.reasonCodes],
