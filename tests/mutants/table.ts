@@ -572,7 +572,7 @@ const fleet: readonly Mutant[] = [
   },
   {
     name: 'gate-asks-for-any-path',
-    file: `${gate}/bounds/messages.ts`,
+    file: `${gate}/bounds/policy-file.ts`,
     before: "isServedPath,\n    'must be metadata/NAME",
     after: "() => true,\n    'must be metadata/NAME",
     tests: [`${gate}/bounds/bounds.test.ts`],

@@ -1,7 +1,8 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { arch, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { repository } from '@csc-fleet/test-kit/process';
@@ -12,12 +13,16 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 const directory = mkdtempSync(join(tmpdir(), 'csc-install-'));
 const tarballs = join(directory, 'tarballs');
 let fleet: Fleet;
+const run = promisify(execFile);
 
 beforeAll(async () => {
-  execFileSync(process.execPath, [join(repository, 'scripts/pack/pack-all.ts'), tarballs]);
-  install('agent', ['common', 'client']);
-  install('host', ['common', 'sandbox', 'executor', 'gate', 'client', 'cli']);
-  fleet = await startFleet({ executors: [{ name: 'host' }] });
+  await run(process.execPath, [join(repository, 'scripts/pack/pack-all.ts'), tarballs]);
+  // Mostly the registry is waited for.
+  [fleet] = await Promise.all([
+    startFleet({ executors: [{ name: 'host' }] }),
+    install('agent', ['common', 'client']),
+    install('host', ['common', 'sandbox', 'executor', 'gate', 'client', 'cli']),
+  ]);
 }, 240_000);
 afterAll(async () => {
   await fleet?.[Symbol.asyncDispose]();
@@ -30,12 +35,12 @@ function tarball(name: string): string {
 
 const { version } = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8')) as { version: string };
 
-function install(folder: string, names: readonly string[]): void {
+async function install(folder: string, names: readonly string[]): Promise<void> {
   const path = join(directory, folder);
   mkdirSync(path);
   writeFileSync(join(path, 'package.json'), '{ "private": true }');
   const args = ['install', '--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error'];
-  execFileSync('npm', [...args, ...names.map(tarball)], { cwd: path, stdio: ['ignore', 'ignore', 2] });
+  await run('npm', [...args, ...names.map(tarball)], { cwd: path });
 }
 
 /** Runs a program of this text in a folder where packages are installed; gives what it prints. */
