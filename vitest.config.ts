@@ -1,7 +1,8 @@
 import { defineConfig } from 'vitest/config';
 import { ClosingLineReporter } from './scripts/closing-line-reporter.ts';
 
-// Two workers: the tests start real gates, executors and sandboxes, which need cores of their own. The files of a worker
+// Three workers on two cores: the tests start real gates, executors and sandboxes, which need cores of their own, and wait
+// for them for a quarter of the time. The files of a worker
 // share its modules (loading them anew for each took a third of all time); leave-as-found.ts holds them to that.
 export default defineConfig({
   test: {
@@ -9,7 +10,7 @@ export default defineConfig({
     globalSetup: ['tests/kit/bundle.ts'],
     setupFiles: ['tests/kit/leave-as-found.ts'],
     isolate: false,
-    maxWorkers: 2,
+    maxWorkers: 3,
     testTimeout: 60_000,
     hookTimeout: 60_000,
     reporters: ['default', new ClosingLineReporter()],
