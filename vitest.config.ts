@@ -1,8 +1,7 @@
 import { defineConfig } from 'vitest/config';
 import { ClosingLineReporter } from './scripts/closing-line-reporter.ts';
 
-// Three workers on two cores: the tests start real gates, executors and sandboxes, which need cores of their own, and wait
-// for them for a quarter of the time. The files of a worker
+// Two workers: the tests start real gates, executors and sandboxes, which need cores of their own. The files of a worker
 // share its modules (loading them anew for each took a third of all time); leave-as-found.ts holds them to that.
 export default defineConfig({
   test: {
@@ -10,7 +9,7 @@ export default defineConfig({
     globalSetup: ['tests/kit/bundle.ts'],
     setupFiles: ['tests/kit/leave-as-found.ts'],
     isolate: false,
-    maxWorkers: 3,
+    maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 60_000,
     reporters: ['default', new ClosingLineReporter()],
