@@ -1,10 +1,10 @@
 import type { ApprovalArtifact } from '@csc-fleet/common/approval';
+import { judgeCommand, unwrap } from '@csc-fleet/common/command-rules';
 import { argvs, type Command, type CommandContract, networkModes } from '@csc-fleet/common/contract';
 import { CscError, type Fault, formatFaults, quoteBriefly } from '@csc-fleet/common/errors';
 import { isCoveredBy } from '@csc-fleet/common/paths';
 import { matchesPattern, type PolicyDocument } from '@csc-fleet/common/policy';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
-import { judgeCommand, unwrap } from '../command-rules/index.ts';
 import type { ApprovedContract } from './approvals.ts';
 import { ceilingUnder, type HostCeiling } from './host-ceiling.ts';
 import type { SubmittedTicket } from './submission.ts';

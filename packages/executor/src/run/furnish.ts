@@ -1,9 +1,9 @@
 import { realpathSync, statSync } from 'node:fs';
+import { judgeCommand } from '@csc-fleet/common/command-rules';
 import { argvs, type Command } from '@csc-fleet/common/contract';
 import { CscError, formatFaults } from '@csc-fleet/common/errors';
 import { isCoveredBy } from '@csc-fleet/common/paths';
 import type { Allowance } from '../admission/grant.ts';
-import { judgeCommand } from '../command-rules/index.ts';
 import type { Place, Workplace } from './workplace.ts';
 
 /** What places are made with. */

@@ -1,4 +1,4 @@
-import { type Fault, quoteBriefly } from '@csc-fleet/common/errors';
+import { type Fault, quoteBriefly } from '../errors/index.ts';
 import {
   type InlineCode,
   joinLooks,
