@@ -45,6 +45,7 @@ function writeConfig(changes: Record<string, unknown> = {}): string {
     state_dir: 'state',
     ceiling: { inline_code: true },
     execution_mode: 'local',
+    run_as: 'auto',
     ...changes,
   };
   const path = join(root, 'executor.yaml');
@@ -113,6 +114,14 @@ describe('checking a config', () => {
     ],
   ])('refuses %s', async (_name, changes, code) => {
     await expect(check(changes)).rejects.toMatchObject({ code });
+  });
+
+  it('refuses to be root without being told whom jobs run as', async () => {
+    const refused = await check({ execution_mode: 'hardened', run_as: undefined }).catch(
+      ({ message }) => message,
+    );
+    if (process.getuid?.() === 0) expect(refused).toContain('run_as: auto');
+    else expect(refused).toBeUndefined();
   });
 
   it('refuses a signing key that others may read', async () => {

@@ -18,7 +18,7 @@ import type { GateLink } from './link/grpc-link.ts';
 import type { Executor } from './link/linked-executor.ts';
 import { localModeNote } from './run/workplace.ts';
 import { createExecutor, type ExecutorDeps, toProbe } from './service/compose.ts';
-import { type ExecutorConfig, readExecutorConfig } from './service/config.ts';
+import { checkRunAs, type ExecutorConfig, readExecutorConfig } from './service/config.ts';
 
 import {
   createPlainOwners,
@@ -43,6 +43,7 @@ export interface RunExecutorOptions {
  */
 export async function runExecutor(configPath: string, options: RunExecutorOptions = {}): Promise<void> {
   const config = readExecutorConfig(configPath);
+  checkRunAs(config);
   const parts = await readParts(config);
   if (options.checkOnly === true) return parts.link.close();
   prepareStateDirectory(config.stateDir);

@@ -1,5 +1,5 @@
 import { toProbe } from '@csc-fleet/executor/compose';
-import { readExecutorConfig } from '@csc-fleet/executor/config';
+import { checkRunAs, readExecutorConfig } from '@csc-fleet/executor/config';
 import { type DoctorOptions, diagnose } from '@csc-fleet/sandbox/doctor';
 import type { Check } from '@csc-fleet/sandbox/host';
 import type { Command } from 'commander';
@@ -48,6 +48,7 @@ export async function diagnoseHost({ json = false, ...named }: DoctorArguments):
 function toOptions({ runAs, config }: DoctorArguments): DoctorOptions {
   if (config === undefined) return runAs === undefined ? {} : { runAs };
   const read = readExecutorConfig(config);
+  checkRunAs(read);
   return { ...toProbe(read), pathRoots: read.ceiling.pathRoots };
 }
 

@@ -150,6 +150,7 @@ function executorConfig(directory: string, address: string, mode: 'hardened' | '
     signing_key: `${hostName}.key`,
     labels: { os: process.platform, demo: 'yes' },
     slots: 2,
+    run_as: 'auto',
     accept_unsigned_approvals: true,
     execution_mode: mode,
   };

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { defaultOutputLimits } from '../output/limits.ts';
-import { readExecutorConfig } from './config.ts';
+import { checkRunAs, readExecutorConfig } from './config.ts';
 
 let directory: string;
 
@@ -89,6 +89,19 @@ signing_key: receipts.pem
 
   it('takes an account by its name', () => {
     expect(read(`${minimal}\nrun_as: { user: csc-job }`).runAs).toBe('csc-job');
+  });
+
+  it('has a root executor told whom its jobs run as, if need be to choose by itself', () => {
+    const hardened = read(minimal);
+    expect(() => checkRunAs(hardened, 0)).toThrow(
+      expect.objectContaining({ code: 'CONFIG_INVALID', message: expect.stringContaining('run_as: auto') }),
+    );
+    checkRunAs(hardened, 1000);
+    checkRunAs(read(`${minimal}\nexecution_mode: local`), 0);
+    const auto = read(`${minimal}\nrun_as: auto`);
+    checkRunAs(auto, 0);
+    expect(auto.runAs).toEqual({ auto: true });
+    expect(faultPaths(`${minimal}\nrun_as: csc-job`)).not.toEqual([]);
   });
 
   it('names every fault at once', () => {

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { type DualControl, dualControls } from '@csc-fleet/common/approval';
 import { camelKeys, pathIn, readConfig, resolveFrom } from '@csc-fleet/common/config';
+import { CscError } from '@csc-fleet/common/errors';
 import { limitsSchema } from '@csc-fleet/common/limits';
 import { labelName, labelValue } from '@csc-fleet/common/schema';
 import type { LogLevel } from '@csc-fleet/common/service';
@@ -118,6 +119,7 @@ function executorFile(file: string) {
     slots: z.int().min(1).max(maxSlots).exactOptional(),
     run_as: z
       .union([
+        z.literal('auto').transform(() => ({ auto: true }) as const),
         z.strictObject({ user: z.string().min(1) }).transform(({ user }) => user),
         z.strictObject({ uid: id, gid: id }),
         z.strictObject({ pool: z.array(nameOrId).min(1).max(maxSlots), group: nameOrId }),
@@ -162,6 +164,20 @@ export function readExecutorConfig(file: string): ExecutorConfig {
       .superRefine(checkPolicySource, { when: () => true })
       .transform(toExecutorConfig),
   );
+}
+
+/**
+ * Throws CONFIG_INVALID where a root executor is not told whom its jobs run as: an account that was chosen for it may
+ * own files of others, as nobody's often are.
+ */
+export function checkRunAs(
+  { runAs, executionMode }: Pick<ExecutorConfig, 'runAs' | 'executionMode'>,
+  uid = process.geteuid?.(),
+): void {
+  if (uid !== 0 || runAs !== undefined || executionMode === 'local') return;
+  const message =
+    'run_as is missing, and this executor is root: name the account that jobs run as (run_as: { user: csc-job }), or say run_as: auto, which takes csc-job where there is such an account, else nobody';
+  throw new CscError('CONFIG_INVALID', message);
 }
 
 function toExecutorConfig(

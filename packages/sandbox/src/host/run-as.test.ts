@@ -12,6 +12,7 @@ const refused = expect.objectContaining({ code: 'SANDBOX_UNAVAILABLE' });
 describe('one user for all runs', () => {
   it('takes csc-job for a root executor, else nobody', () => {
     expect(resolveJobUser(undefined, root, [root, jobs])).toEqual(jobs);
+    expect(resolveJobUser({ auto: true }, root, [root, jobs])).toEqual(jobs);
     expect(resolveJobUser(undefined, root, [root])).toEqual({ uid: 65534, gid: 65534, name: 'nobody' });
   });
 

@@ -22,10 +22,14 @@ export interface JobUsers {
 }
 
 /**
- * Whom jobs run as: an account's name or ids, or a pool of users with one group. Absent: `csc-job` where there is such
- * an account, else 65534.
+ * Whom jobs run as: an account's name or ids, or a pool of users with one group. `auto`, as absent: `csc-job` where there
+ * is such an account, else 65534; for a service its owner has to say so (`checkRunAs` of the executor).
  */
-export type RunAs = string | { readonly uid: number; readonly gid: number } | RunAsPool;
+export type RunAs =
+  | string
+  | { readonly uid: number; readonly gid: number }
+  | { readonly auto: true }
+  | RunAsPool;
 
 /** Each run has a user that no other run has at that time. Users and group go by name, or by id without an account. */
 export interface RunAsPool {
@@ -74,7 +78,7 @@ export function resolveJobUsers(
 }
 
 function resolveOne(runAs: Exclude<RunAs, RunAsPool> | undefined, own: JobUser, users: readonly JobUser[]) {
-  const wanted = runAs === undefined ? undefined : findUser(runAs, users);
+  const wanted = runAs === undefined || isAuto(runAs) ? undefined : findUser(runAs, users);
   if (own.uid === 0) return wanted ?? users.find(({ name }) => name === defaultAccount) ?? nobody;
   if (wanted === undefined || wanted.uid === own.uid) return own;
   throw unavailable(
@@ -112,7 +116,11 @@ function findGroup(group: string | number, groups: readonly Group[]): { gid: num
   );
 }
 
-function findUser(runAs: Exclude<RunAs, RunAsPool>, users: readonly JobUser[]): JobUser {
+function isAuto(runAs: RunAs): runAs is { readonly auto: true } {
+  return typeof runAs === 'object' && 'auto' in runAs;
+}
+
+function findUser(runAs: Exclude<RunAs, RunAsPool | { auto: true }>, users: readonly JobUser[]): JobUser {
   if (typeof runAs !== 'string')
     return users.find((account) => account.uid === runAs.uid && account.gid === runAs.gid) ?? runAs;
   const account = users.find(({ name }) => name === runAs);
