@@ -151,7 +151,7 @@ export const house: House = {
     rooms: {
       terminal: [],
       files: [],
-      demo: [],
+      demo: ['connect', 'owners'],
       action: ['terminal'],
       check: ['files'],
       show: ['action', 'files', 'terminal'],

@@ -130,7 +130,7 @@ function change({ dir, key, onlineKey }: SignOptions, name: string, content: obj
     );
     return exitCodes.no;
   }
-  publish(dir, onlineKey);
+  publish(dir, note, onlineKey);
   note('gates and hosts take it up when they look next (refresh_sec), or at once on SIGHUP of the gate');
   return exitCodes.ok;
 }

@@ -1,6 +1,8 @@
-import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parsePrivateKey, parsePublicKey } from '@csc-fleet/common/crypto';
+import { orThrow } from '@csc-fleet/common/errors';
+import { parseBindings } from '@csc-fleet/common/policy';
 import { sampleContract, samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
 import { csc } from '@csc-fleet/test-kit/process';
 import { createScratch } from '@csc-fleet/test-kit/scratch';
@@ -151,6 +153,60 @@ describe('csc policy', () => {
     expect(readFileSync(join(dir, 'root.json'))).toEqual(
       readFileSync(join(dir, 'published/metadata/1.root.json')),
     );
+  });
+
+  it('makes the key of who asks, too, names it in bindings.yaml, and done again changes nothing', async () => {
+    const scratch = createScratch();
+    const dir = join(scratch.directory, 'repository');
+    const env = { XDG_CONFIG_HOME: join(scratch.directory, 'config') };
+    const policy = scratch.write('sample.yaml', { ...samplePolicy(), name: 'sample' });
+    const mine = scratch.write('bindings.yaml', `# ours\n${bindings.replace('v0.1', 'v0.2')}`);
+    const init = (file: string, name: string, ...more: string[]) =>
+      csc(
+        [
+          'policy',
+          'init',
+          '--local',
+          '--dir',
+          dir,
+          '--principal',
+          `spiffe://csc.local/client/${name}`,
+        ].concat([policy, file, ...more]),
+        { env },
+      );
+    expect(await init(mine, 'alice')).toMatchObject({ code: 0, stdout: '' });
+    const first = readFileSync(mine, 'utf8');
+    expect(first).toContain('# ours\n');
+    expect(first).toContain('submitters:\n  - principal: spiffe://csc.local/client/alice\n');
+    expect(await init(mine, 'alice')).toMatchObject({ code: 0 });
+    expect(readFileSync(mine, 'utf8')).toBe(first);
+    expect(await init(mine, 'bob')).toMatchObject({ code: 0 });
+    const read = () =>
+      orThrow(parseBindings(readFileSync(join(dir, 'targets/bindings.yaml'))), 'INTERNAL', '');
+    expect(read().submitters?.map(({ principal }) => principal.split('/').at(-1))).toEqual(['bob', 'alice']);
+    const logins = JSON.parse(readFileSync(join(scratch.directory, 'config/csc/submitters.json'), 'utf8'));
+    expect(Object.keys(logins)).toHaveLength(2);
+    const status = JSON.parse((await csc(['policy', 'status', '--dir', dir, '--json'])).stdout);
+    expect(status.targets.version).toBe(2);
+    // What cannot be done is said before anything is.
+    rmSync(dir, { recursive: true });
+    const old = await init(createScratch().write('bindings.yaml', bindings), 'alice');
+    expect(old).toMatchObject({ code: 78, stderr: expect.stringContaining('make it csc.bindings.v0.2') });
+    expect(existsSync(dir)).toBe(false);
+  });
+
+  it('lets who asks use the profiles where there are no bindings, and says where nobody signs', async () => {
+    const scratch = createScratch();
+    const env = { XDG_CONFIG_HOME: join(scratch.directory, 'config') };
+    const policy = scratch.write('sample.yaml', { ...samplePolicy(), name: 'sample' });
+    const init = (dir: string, ...args: string[]) =>
+      csc(['policy', 'init', '--local', '--dir', join(scratch.directory, dir), ...args], { env });
+    const made = await init('a', '--principal', 'spiffe://csc.local/client/alice', policy);
+    expect(made.stderr).toContain(
+      'lets spiffe://csc.local/client/alice use sample, and nobody else anything',
+    );
+    const nobody = scratch.write('bindings.yaml', bindings.replace('v0.1', 'v0.2'));
+    expect((await init('b', policy, nobody)).stderr).toContain('names no key that signs submissions');
   });
 
   it('publishes nothing before enough owners have signed it', async () => {

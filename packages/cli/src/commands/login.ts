@@ -1,15 +1,15 @@
-import { join, resolve } from 'node:path';
-import { openSshAgentKey, type SubmissionSigner } from '@csc-fleet/client';
-import { makeKeyFile, readOwnSigner, toBase64 } from '@csc-fleet/common/crypto';
+import { resolve } from 'node:path';
+import { openSshAgentKey } from '@csc-fleet/client';
+import { readOwnSigner, toBase64 } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
-import { makeDirectory } from '@csc-fleet/common/files';
 import { parseIdentity } from '@csc-fleet/common/identity';
 import { readOwnIdentity } from '@csc-fleet/common/rpc';
 import type { Command } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { addCertificateOptions, type GateOptions, resolveCertificate } from '../connect/gate-options.ts';
-import { configDirectory, type KeyPlace, rememberSubmitter } from '../connect/submitter.ts';
+import { describePlace, type Login, makeDefaultKey, rememberSubmitter } from '../connect/submitter.ts';
+import { describeSubmitter } from '../owners/submitters.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
 import { plainLine } from '../terminal/text.ts';
 
@@ -47,21 +47,20 @@ export function defineLogin(command: Command): void {
 /** Prints the entry of the owners' bindings.yaml, and remembers the key for `csc submit`. */
 export async function login(options: LoginOptions): Promise<number> {
   const principal = principalOf(options);
-  const { signer, place, where } = await chooseKey(principal, options);
+  const { signer, place } = await chooseKey(principal, options);
   rememberSubmitter(principal, place, process.env);
-  const publicKey = toBase64(signer.publicKey);
+  const { keyId, publicKey } = signer;
   if (options.json === true) {
-    await writeJson({ principal, keys: [{ key_id: signer.keyId, public_key: publicKey }] });
+    await writeJson({ principal, keys: [{ key_id: keyId, public_key: toBase64(publicKey) }] });
   } else {
-    note(plainLine(`csc: csc submit signs for ${principal} with ${where}`));
+    note(plainLine(`csc: csc submit signs for ${principal} with ${describePlace(place)}`));
     note('csc: ask the owners to add this to bindings.yaml (csc.bindings.v0.2), and to publish it:');
-    const keys = `    keys:\n      - key_id: ${signer.keyId}\n        public_key: ${publicKey}\n`;
-    await writeOut(`submitters:\n  - principal: ${principal}\n${keys}`);
+    await writeOut(describeSubmitter({ principal, keyId, publicKey }));
   }
   return exitCodes.ok;
 }
 
-function principalOf(options: LoginOptions): string {
+export function principalOf(options: Omit<LoginOptions, 'submitterKey' | 'sshAgent' | 'json'>): string {
   if (options.principal === undefined)
     return readOwnIdentity(resolveCertificate(options, process.env), 'client').uri;
   const identity = parseIdentity(options.principal);
@@ -69,28 +68,11 @@ function principalOf(options: LoginOptions): string {
   throw new CscError('CONFIG_INVALID', '--principal must be spiffe://TRUST_DOMAIN/client/NAME');
 }
 
-interface Chosen {
-  readonly signer: SubmissionSigner;
-  readonly place: KeyPlace;
-  /** For people. */
-  readonly where: string;
-}
-
-async function chooseKey(principal: string, { sshAgent, submitterKey }: LoginOptions): Promise<Chosen> {
+async function chooseKey(principal: string, { sshAgent, submitterKey }: LoginOptions): Promise<Login> {
   if (sshAgent !== undefined) {
     const signer = await openSshAgentKey(principal, sshAgent === true ? undefined : sshAgent);
-    const { fingerprint } = signer;
-    return { signer, place: { ssh_agent: fingerprint }, where: `the SSH agent's key ${fingerprint}` };
+    return { signer, place: { ssh_agent: signer.fingerprint } };
   }
-  const file = submitterKey === undefined ? makeDefaultKey() : resolve(submitterKey);
-  return { signer: readOwnSigner(file, principal), place: { key_file: file }, where: file };
-}
-
-// One a user: whom it signs for is in what it signs.
-function makeDefaultKey(): string {
-  const directory = configDirectory(process.env);
-  makeDirectory(directory, { mode: 0o700 });
-  const file = join(directory, 'submitter.key');
-  makeKeyFile(file);
-  return file;
+  const file = submitterKey === undefined ? makeDefaultKey(process.env) : resolve(submitterKey);
+  return { signer: readOwnSigner(file, principal), place: { key_file: file } };
 }

@@ -1,8 +1,10 @@
+import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { generateKeyPair, readPublicKey } from '@csc-fleet/common/crypto';
+import { readPublicKey } from '@csc-fleet/common/crypto';
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
-import { makeDirectory, readBoundedFile } from '@csc-fleet/common/files';
+import { readBoundedFile } from '@csc-fleet/common/files';
+import { bindingOf, parseBindings, readPolicyFile } from '@csc-fleet/common/policy';
 import {
   addFile,
   initRepository,
@@ -12,18 +14,23 @@ import {
   repositoryStatus,
   rotateRoot,
   signStaged,
+  workspaceFiles,
 } from '@csc-fleet/common/policy-repository';
 import type { Command } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { append } from '../action/options.ts';
-import { writeFileWhole } from '../files/write-file.ts';
-import { localSigners, publish, readSigningKey } from '../owners/repository-keys.ts';
+import { addCertificateOptions, type GateOptions } from '../connect/gate-options.ts';
+import { localSigners, makeLocalRepository, publish, readSigningKey } from '../owners/repository-keys.ts';
+import { addSubmitterTo, bindingsFor, type SubmitterEntry } from '../owners/submitters.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
+import { plainLine } from '../terminal/text.ts';
 
 const help = `
 Examples:
-  $ csc policy init --local policies/*.yaml               one machine: all keys in one folder, published at once
+  $ csc policy init --local --pki pki --as alice policies/*.yaml
+                                                          one machine: all keys in one folder, published at once; and
+                                                          alice's submission key, in bindings.yaml and for csc submit
   $ csc policy init --root-key a.pub --root-key b.pub --root-threshold 2 --online-key online.pub
   $ csc policy add policies/build.yaml bindings.yaml
   $ csc policy sign --key a.key                           each owner, on a machine of theirs
@@ -51,6 +58,8 @@ interface KeyOptions extends At {
   readonly onlineKey?: string;
 }
 
+type InitOptions = KeyOptions & Pick<GateOptions, 'pki' | 'as' | 'cert' | 'config'> & { principal?: string };
+
 export function definePolicy(command: Command): void {
   command
     .description(
@@ -63,7 +72,11 @@ export function definePolicy(command: Command): void {
       .summary('make a repository')
       .argument('[files...]', 'with --local: what to publish at once'),
   ).option('--local', 'make all keys here: one machine without ceremony, where one folder holds everything');
-  act<[string[], KeyOptions]>(init, initialise);
+  addCertificateOptions(init).option(
+    '--principal <spiffe-id>',
+    'with --local: whom you are, instead of those',
+  );
+  act<[string[], InitOptions]>(init, initialise);
   const add = at(command.command('add').summary('put files into it, or others in their place')).argument(
     '<files...>',
     'NAME.yaml, NAME.samples.yaml, bindings.yaml, hosts.yaml, revoked.yaml, freeze.yaml',
@@ -106,34 +119,90 @@ function withKeys(command: Command): Command {
     .addHelpText('after', keysHelp);
 }
 
-async function initialise(files: string[], options: KeyOptions): Promise<number> {
+async function initialise(files: string[], options: InitOptions): Promise<number> {
   const { dir, local } = options;
-  if (local !== true) {
-    if (files.length > 0) throw usage('files are published at once with --local only: csc policy add');
-    initRepository(dir, readKeys(options), new Date());
-    note(`${dir} waits for the signatures of its root: csc policy add, then csc policy sign --key KEY`);
-    return exitCodes.ok;
-  }
-  makeLocalKeys(dir);
+  if (local === true) return initialiseLocally(files, options);
+  if (files.length > 0) throw usage('files are published at once with --local only: csc policy add');
+  if (asksForLogin(options)) throw usage('a login is made with --local only: csc login');
+  initRepository(dir, readKeys(options), new Date());
+  note(`${dir} waits for the signatures of its root: csc policy add, then csc policy sign --key KEY`);
+  return exitCodes.ok;
+}
+
+/** Done again, it changes what is different, and nothing else. */
+async function initialiseLocally(files: string[], options: InitOptions): Promise<number> {
+  const { dir } = options;
+  const submitter = asksForLogin(options) ? await makeLogin(options) : undefined;
+  const bindings = files.find((file) => basename(file) === bindingsFile);
+  if (submitter !== undefined && bindings !== undefined) addLogin(bindings, submitter);
+  if (makeLocalRepository(dir))
+    note(
+      `All keys of this repository are in ${join(dir, 'keys')}: whoever has that folder decides what hosts run.`,
+    );
   for (const file of files) addFile(dir, repositoryName(file), readOwnersFile(file));
-  if (files.length === 0) {
+  if (submitter !== undefined && bindings === undefined) bindLogin(dir, files, submitter);
+  if (files.length === 0 && submitter === undefined) {
     note(`${dir} is made: csc policy add FILES --dir ${dir}, csc policy sign and csc policy publish`);
     return exitCodes.ok;
   }
   for (const signer of localSigners(dir)) signStaged(dir, signer, new Date());
-  return publishFiles({ dir });
+  await publishFiles({ dir });
+  sayWhoIsMissing(dir, submitter);
+  return exitCodes.ok;
 }
 
-function makeLocalKeys(dir: string): void {
-  const [owner, online] = [generateKeyPair(), generateKeyPair()];
-  const role = { publicKeys: [owner.publicKey], threshold: 1 };
-  initRepository(dir, { root: role, targets: role, online: online.publicKey }, new Date());
-  makeDirectory(join(dir, 'keys'), { mode: 0o700 });
-  writeFileWhole(join(dir, 'keys', 'owner.key'), owner.privatePem, 0o600);
-  writeFileWhole(join(dir, 'keys', 'online.key'), online.privatePem, 0o600);
-  note(
-    `All keys of this repository are in ${join(dir, 'keys')}: whoever has that folder decides what hosts run.`,
-  );
+const bindingsFile = 'bindings.yaml';
+
+function asksForLogin({ pki, as, cert, config, principal }: InitOptions): boolean {
+  return [pki, as, cert, config, principal].some((it) => it !== undefined);
+}
+
+async function makeLogin(options: InitOptions): Promise<SubmitterEntry> {
+  // Loaded here: whoever signs policies calls no gate.
+  const { principalOf } = await import('./login.ts');
+  const { describePlace, logIn } = await import('../connect/submitter.ts');
+  const principal = principalOf(options);
+  const { signer, place } = await logIn(principal, process.env);
+  note(plainLine(`csc submit signs for ${principal} with ${describePlace(place)}`));
+  return { principal, keyId: signer.keyId, publicKey: signer.publicKey };
+}
+
+function addLogin(file: string, submitter: SubmitterEntry): void {
+  if (addSubmitterTo(file, submitter))
+    note(plainLine(`the key that signs for ${submitter.principal} is in ${file} now`));
+}
+
+// Into the repository's own bindings, which nobody has a copy of.
+function bindLogin(dir: string, files: readonly string[], submitter: SubmitterEntry): void {
+  const file = join(dir, 'targets', bindingsFile);
+  if (existsSync(file)) {
+    addLogin(file, submitter);
+    return;
+  }
+  const profiles = files.map(repositoryName).filter(isProfile).map(profileName(dir));
+  addFile(dir, bindingsFile, bindingsFor(submitter, profiles));
+  const { principal } = submitter;
+  note(plainLine(`${file} lets ${principal} use ${profiles.join(', ')}, and nobody else anything`));
+}
+
+function isProfile(name: string): boolean {
+  return name.startsWith('policies/') && !name.endsWith('.samples.yaml');
+}
+
+function profileName(dir: string): (name: string) => string {
+  return (name) => readPolicyFile(join(dir, 'targets', name)).policy.name;
+}
+
+function sayWhoIsMissing(dir: string, submitter: SubmitterEntry | undefined): void {
+  const bytes = workspaceFiles(dir).get(bindingsFile);
+  const bindings = bytes === undefined ? undefined : parseBindings(bytes);
+  if (bindings?.ok !== true) return;
+  if (submitter !== undefined && bindingOf(bindings.value, submitter.principal) === undefined)
+    note(plainLine(`WARNING: no binding means ${submitter.principal}, who may use nothing`));
+  if (bindings.value.submitters?.length === 0)
+    note(
+      'WARNING: bindings.yaml names no key that signs submissions, so that nothing runs yet: the same with --pki DIR --as NAME makes yours, csc login prints those of others',
+    );
 }
 
 async function addFiles(files: string[], { dir }: At): Promise<number> {
@@ -151,7 +220,7 @@ async function removeFiles(names: string[], { dir }: At): Promise<number> {
 /** Where a file goes in a repository: profiles and their samples into `policies/`, what its format names by that name. */
 function repositoryName(file: string): string {
   const name = basename(file);
-  return ['bindings.yaml', 'hosts.yaml', 'revoked.yaml', 'freeze.yaml'].includes(name)
+  return [bindingsFile, 'hosts.yaml', 'revoked.yaml', 'freeze.yaml'].includes(name)
     ? name
     : `policies/${name}`;
 }
@@ -170,7 +239,7 @@ async function signFiles({ dir, key }: At & { key?: string }): Promise<number> {
 }
 
 async function publishFiles({ dir, onlineKey }: At & { onlineKey?: string }): Promise<number> {
-  publish(dir, onlineKey);
+  publish(dir, note, onlineKey);
   return exitCodes.ok;
 }
 

@@ -2,9 +2,9 @@ import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { openSshAgentKey, type SubmissionSigner } from '@csc-fleet/client';
-import { readOwnSigner } from '@csc-fleet/common/crypto';
+import { makeKeyFile, readOwnSigner } from '@csc-fleet/common/crypto';
 import { orThrow } from '@csc-fleet/common/errors';
-import { readBoundedFile } from '@csc-fleet/common/files';
+import { makeDirectory, readBoundedFile } from '@csc-fleet/common/files';
 import { parseArtifact, validate } from '@csc-fleet/common/schema';
 import * as z from 'zod';
 import { writeFileWhole } from '../files/write-file.ts';
@@ -21,7 +21,7 @@ export type KeyPlace = z.infer<typeof placeSchema>;
 const maxBytes = 1024 * 1024;
 
 /** The folder of what a user keeps: XDG_CONFIG_HOME, by default ~/.config, as the XDG Base Directory Specification says. */
-export function configDirectory(env: NodeJS.ProcessEnv): string {
+function configDirectory(env: NodeJS.ProcessEnv): string {
   return join(env['XDG_CONFIG_HOME'] || join(homedir(), '.config'), 'csc');
 }
 
@@ -41,6 +41,38 @@ export function hasSubmitters(env: NodeJS.ProcessEnv): boolean {
 /** Undefined where there was no csc login for this principal. Throws CONFIG_INVALID. */
 export function findSubmitter(principal: string, env: NodeJS.ProcessEnv): KeyPlace | undefined {
   return readAll(env)[principal];
+}
+
+/** A key that signs for a principal, and where it is. */
+export interface Login {
+  readonly signer: SubmissionSigner;
+  readonly place: KeyPlace;
+}
+
+/**
+ * The login of this principal as it is, or one that is made now and remembered: the key file that all of this user's
+ * principals share. Rejects as openSubmitter, and with FILE_UNWRITABLE.
+ */
+export async function logIn(principal: string, env: NodeJS.ProcessEnv): Promise<Login> {
+  const known = findSubmitter(principal, env);
+  const place = known ?? { key_file: makeDefaultKey(env) };
+  const signer = await openSubmitter(principal, place);
+  if (known === undefined) rememberSubmitter(principal, place, env);
+  return { signer, place };
+}
+
+/** Where the key is, for people. */
+export function describePlace(place: KeyPlace): string {
+  return 'key_file' in place ? place.key_file : `the SSH agent's key ${place.ssh_agent}`;
+}
+
+/** The path of this user's key, which is made where there is none. One a user: whom it signs for is in what it signs. */
+export function makeDefaultKey(env: NodeJS.ProcessEnv): string {
+  const directory = configDirectory(env);
+  makeDirectory(directory, { mode: 0o700 });
+  const file = join(directory, 'submitter.key');
+  makeKeyFile(file);
+  return file;
 }
 
 /** Rejects with KEY_INVALID, FILE_UNREADABLE, CONFIG_INVALID. */

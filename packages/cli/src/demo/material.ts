@@ -73,11 +73,5 @@ export function demoPolicies(workspace: string): Readonly<Record<string, object>
 /** Who submits in the demo. */
 export const demoPrincipal = 'spiffe://csc.local/client/alice';
 
-/** Which profiles alice may use, and the key that signs for her: hosts believe that, and not the gate. */
-export function demoBindings(submitterKey: { readonly key_id: string; readonly public_key: string }): object {
-  return {
-    bindings_version: 'csc.bindings.v0.2',
-    bindings: [{ identity: demoPrincipal, policies: ['build', 'release'] }],
-    submitters: [{ principal: demoPrincipal, keys: [submitterKey] }],
-  };
-}
+/** What she may use; the first where she names none. */
+export const demoProfiles = ['build', 'release'];

@@ -1,23 +1,13 @@
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  createSigner,
-  defaultKeyId,
-  generateKeyPair,
-  readOwnSigner,
-  type Signer,
-  toBase64,
-} from '@csc-fleet/common/crypto';
-import {
-  addFile,
-  initRepository,
-  publishStaged,
-  rootBytes,
-  signStaged,
-} from '@csc-fleet/common/policy-repository';
+import { defaultKeyId, generateKeyPair } from '@csc-fleet/common/crypto';
+import { addFile, signStaged } from '@csc-fleet/common/policy-repository';
 import { resolveJobUsers } from '@csc-fleet/sandbox/host';
-import { demoBindings, demoPolicies, demoPrincipal } from './material.ts';
+import { logIn } from '../connect/submitter.ts';
+import { localSigners, makeLocalRepository, publish } from '../owners/repository-keys.ts';
+import { bindingsFor } from '../owners/submitters.ts';
+import { demoPolicies, demoPrincipal, demoProfiles } from './material.ts';
 
 /** A key pair of the demo, in files. */
 export interface StageKey {
@@ -56,7 +46,7 @@ export async function setStage(): Promise<Stage> {
   await createDevelopmentPki(join(directory, 'pki'), { clients: ['alice'], executors: [hostName] });
   const gateKey = makeKey(gateName, write);
   const hostKey = makeKey(hostName, write);
-  publishPolicies(directory, workspace, logIn(directory, write));
+  await publishPolicies(directory, workspace);
   return {
     directory,
     workspace,
@@ -70,29 +60,16 @@ export async function setStage(): Promise<Stage> {
   };
 }
 
-// As csc login leaves it, for the csc submit of the scenes.
-function logIn(directory: string, write: Stage['write']): Signer {
-  const key = write('submitter.key', generateKeyPair().privatePem);
-  mkdirSync(join(directory, 'config', 'csc'), { recursive: true, mode: 0o700 });
-  write('config/csc/submitters.json', toYaml({ [demoPrincipal]: { key_file: key } }));
-  return readOwnSigner(key, demoPrincipal);
-}
-
-// As csc policy init --local does it: gate and host take from here whatever they decide by.
-function publishPolicies(directory: string, workspace: string, submitter: Signer): void {
+// As csc policy init --local does it: gate and host take from here whatever they decide by, alice's key included.
+async function publishPolicies(directory: string, workspace: string): Promise<void> {
   const repository = join(directory, 'policy-repository');
-  const now = new Date();
-  const owner = createSigner(generateKeyPair().seed, 'owner');
-  const online = createSigner(generateKeyPair().seed, 'online');
-  const role = { publicKeys: [owner.publicKey], threshold: 1 };
-  initRepository(repository, { root: role, targets: role, online: online.publicKey }, now);
+  makeLocalRepository(repository);
   for (const [name, policy] of Object.entries(demoPolicies(workspace)))
     addFile(repository, `policies/${name}.yaml`, Buffer.from(toYaml(policy)));
-  const key = { key_id: submitter.keyId, public_key: toBase64(submitter.publicKey) };
-  addFile(repository, 'bindings.yaml', Buffer.from(toYaml(demoBindings(key))));
-  signStaged(repository, owner, now);
-  publishStaged(repository, online, now);
-  writeFileSync(join(repository, 'root.json'), rootBytes(repository), { mode: 0o644 });
+  const { signer } = await logIn(demoPrincipal, { XDG_CONFIG_HOME: join(directory, 'config') });
+  addFile(repository, 'bindings.yaml', bindingsFor({ ...signer, principal: demoPrincipal }, demoProfiles));
+  for (const owner of localSigners(repository)) signStaged(repository, owner, new Date());
+  publish(repository, () => {});
 }
 
 // JSON is YAML.

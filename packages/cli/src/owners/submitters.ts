@@ -1,0 +1,104 @@
+import { statSync } from 'node:fs';
+import { toBase64 } from '@csc-fleet/common/crypto';
+import { artifactBytes, canonicalJson } from '@csc-fleet/common/encoding';
+import { CscError, orThrow } from '@csc-fleet/common/errors';
+import { readBoundedFile } from '@csc-fleet/common/files';
+import { type Bindings, parseBindings, submitterKeys } from '@csc-fleet/common/policy';
+import { writeFileWhole } from '../files/write-file.ts';
+
+/** Whose submissions count with which key. */
+export interface SubmitterEntry {
+  readonly principal: string;
+  readonly keyId: string;
+  readonly publicKey: Uint8Array;
+}
+
+/** The entry of bindings.yaml, as `csc login` prints it. */
+export function describeSubmitter(entry: SubmitterEntry): string {
+  return `submitters:\n${toItem(entry, '  ')}`;
+}
+
+function toItem({ principal, keyId, publicKey }: SubmitterEntry, indent: string): string {
+  const key = `${indent}    - key_id: ${keyId}\n${indent}      public_key: ${toBase64(publicKey)}\n`;
+  return `${indent}- principal: ${principal}\n${indent}  keys:\n${key}`;
+}
+
+/** Bindings for one principal alone, who may use these profiles, the first where none is named. */
+export function bindingsFor(entry: SubmitterEntry, profiles: readonly string[]): Buffer {
+  const bindings = [{ identity: entry.principal, policies: profiles }];
+  return toJsonYaml({ bindings_version: 'csc.bindings.v0.2', bindings, submitters: [toJson(entry)] });
+}
+
+/** Puts a submitter into a file of bindings, in the place of it. Gives false where it is there already. Throws as withSubmitter. */
+export function addSubmitterTo(file: string, entry: SubmitterEntry): boolean {
+  const { bytes } = readBoundedFile(file, { maxBytes: artifactBytes.policy });
+  const changed = withSubmitter(bytes, entry, file);
+  if (changed === undefined) return false;
+  writeFileWhole(file, changed, statSync(file).mode & 0o777);
+  return true;
+}
+
+/**
+ * Bindings with one more submitter, and otherwise as they were, comments too; undefined where it is there already. Throws
+ * POLICY_INVALID for what are no bindings, and CONFIG_INVALID, with what to put there by hand, for v0.1, for a principal
+ * that has other keys, and for a layout of the file that is not known here.
+ */
+function withSubmitter(bytes: Uint8Array, entry: SubmitterEntry, name: string): Buffer | undefined {
+  const before = orThrow(parseBindings(bytes), 'POLICY_INVALID', name);
+  if (before.submitters === undefined) {
+    const message = `${name} is of csc.bindings.v0.1, in which nobody signs: make it csc.bindings.v0.2, whose secrets go by profile (docs/migration.md, step 4)`;
+    throw new CscError('CONFIG_INVALID', message);
+  }
+  const keys = submitterKeys(before, entry.principal);
+  if (keys !== undefined) {
+    const known = keys.find(entry.keyId);
+    if (known !== undefined && Buffer.compare(known.publicKey, entry.publicKey) === 0) return undefined;
+    throw byHand(entry, `${name} names other keys of ${entry.principal}: put this one beside them`);
+  }
+  const after = addText(Buffer.from(bytes).toString('utf8'), entry);
+  if (isOnlyThat(before, after, entry)) return after;
+  throw byHand(entry, `add this to ${name}`);
+}
+
+function addText(text: string, entry: SubmitterEntry): Buffer {
+  if (text.trimStart().startsWith('{')) {
+    const value = JSON.parse(text);
+    return toJsonYaml({ ...value, submitters: [...(value.submitters ?? []), toJson(entry)] });
+  }
+  const lines = text.replace(/\n?$/, '\n').split('\n');
+  const at = lines.findIndex((line) => /^submitters:\s*(\[\s*\]\s*)?(#.*)?$/.test(line));
+  if (at < 0) return Buffer.from(lines.join('\n') + describeSubmitter(entry));
+  const [, indent = '  '] = /^(\s*)- /.exec(lines.slice(at + 1).find((it) => /^\s*- /.test(it)) ?? '') ?? [];
+  lines[at] = (lines[at] ?? '').replace(/\[\s*\]/, '').trimEnd();
+  lines.splice(at + 1, 0, toItem(entry, indent).trimEnd());
+  return Buffer.from(lines.join('\n'));
+}
+
+// Whatever the text was like: it must mean what it meant before, and one submitter more.
+function isOnlyThat(before: Bindings, text: Uint8Array, entry: SubmitterEntry): boolean {
+  const after = parseBindings(text);
+  if (!after.ok) return false;
+  const others = after.value.submitters?.filter(({ principal }) => principal !== entry.principal) ?? [];
+  const same = { bindings: before.bindings, submitters: before.submitters };
+  return (
+    submitterKeys(after.value, entry.principal)?.find(entry.keyId) !== undefined &&
+    canonicalText({ bindings: after.value.bindings, submitters: others }) === canonicalText(same)
+  );
+}
+
+function canonicalText(value: object): string {
+  return canonicalJson(JSON.parse(JSON.stringify(value)));
+}
+
+function toJson({ principal, keyId, publicKey }: SubmitterEntry): object {
+  return { principal, keys: [{ key_id: keyId, public_key: toBase64(publicKey) }] };
+}
+
+// JSON is YAML.
+function toJsonYaml(value: object): Buffer {
+  return Buffer.from(`${JSON.stringify(value, null, 2)}\n`);
+}
+
+function byHand(entry: SubmitterEntry, what: string): CscError {
+  return new CscError('CONFIG_INVALID', `${what}:\n${describeSubmitter(entry)}`);
+}
