@@ -162,7 +162,7 @@ const connect = (own: string, hello: fc.Arbitrary<string>) =>
     weighed([4, fc.constant('\r\n')], [1, headers.map((it) => `${it}\r\n`)]),
     weighed(
       [6, hello],
-      [1, request(own)],
+      [4, some(request(own), 2)],
       [1, bytes(60)],
       [1, fc.constant('CONNECT evil.test:443 HTTP/1.1\r\n\r\n')],
     ),

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { HostPort } from './http-head.ts';
+import type { EgressProtocol } from './refusal.ts';
 import type { Dialled, Route, RouteResult } from './route.ts';
 import type { VerdictLog } from './verdicts.ts';
 
@@ -28,6 +29,8 @@ interface Connection {
 
 /** A tunnel whose client speaks HTTP: every request in it goes to this host. */
 export interface HttpTunnel {
+  /** How the tunnel was asked for. */
+  readonly protocol: EgressProtocol;
   readonly target: HostPort;
   /** Connects to the addresses that were checked as the tunnel was made. */
   dial(): Promise<Dialled>;

@@ -32,7 +32,7 @@ export async function answerRequest(
   const { request, response } = exchange;
   const head = toHead(request);
   const asked: Asked = {
-    protocol: tunnel === undefined ? 'http' : 'socks5',
+    protocol: tunnel?.protocol ?? 'http',
     ...describeTarget(head, tunnel?.target),
   };
   const deny = (refusal: Refusal): void => {

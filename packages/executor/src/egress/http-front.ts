@@ -12,7 +12,7 @@ import {
   refuse,
   respondRaw,
 } from './refusal.ts';
-import { connectTunnel } from './tls-tunnel.ts';
+import { connectTunnel } from './tunnel.ts';
 
 /** What is known of a connection whose client speaks HTTP. */
 interface Client {
@@ -46,7 +46,7 @@ export function createHttpFront(ports: FrontPorts): ServeHttp {
     const client = clients.get(socket);
     if (client === undefined || !(socket instanceof Socket)) return void socket.destroy();
     const isNext = client.queue.leave() && client.tunnel === undefined;
-    if (isNext) return await connectTunnel({ head: toHead(request), socket, first: head }, ports);
+    if (isNext) return await connectTunnel({ head: toHead(request), socket, first: head }, ports, serveHttp);
     // Within a tunnel it leads elsewhere; and its 200 would come between the answers to others.
     refuseClient(socket, 'bad_request', { ...describeAuthority(request.url ?? ''), protocol: 'connect' });
   };
@@ -61,7 +61,7 @@ export function createHttpFront(ports: FrontPorts): ServeHttp {
     refuseClient(socket, reason, toAsked(client.tunnel));
   };
   server.on('clientError', (error, socket) => ports.guard([socket], onClientError)(error, socket));
-  return (socket, first, tunnel) => {
+  const serveHttp: ServeHttp = (socket, first, tunnel) => {
     const onLate = ports.guard([socket], () => refuseClient(socket, 'incomplete', toAsked(tunnel)));
     clients.set(socket, { queue: new RequestQueue(socket, ports.limits.headerMs, onLate), tunnel });
     socket.once('close', () => tunnel?.close());
@@ -69,6 +69,7 @@ export function createHttpFront(ports: FrontPorts): ServeHttp {
     server.emit('connection', socket);
     socket.resume();
   };
+  return serveHttp;
 }
 
 // It never listens: connections are handed to it.
@@ -98,7 +99,7 @@ function toReason(code = ''): DenialReason | undefined {
 function toAsked(tunnel: HttpTunnel | undefined): Asked {
   return tunnel === undefined
     ? { protocol: 'http', host: '', port: 0 }
-    : { protocol: 'socks5', host: tunnel.target.host, port: tunnel.target.port };
+    : { protocol: tunnel.protocol, host: tunnel.target.host, port: tunnel.target.port };
 }
 
 // Pipelined requests wait as parsed objects: of more than these a client has no use.

@@ -425,6 +425,7 @@ describe('real clients', () => {
     for (const args of [
       ['http://allowed.test/'],
       ['https://allowed.test/'],
+      ['-p', 'http://allowed.test/'],
       [...socks, 'http://allowed.test/'],
       [...socks, 'https://allowed.test/'],
     ]) {
@@ -432,6 +433,7 @@ describe('real clients', () => {
     }
     expect(bench.verdicts.map(({ protocol, verdict }) => `${protocol} ${verdict}`)).toEqual([
       'http allowed',
+      'connect allowed',
       'connect allowed',
       'socks5 allowed',
       'socks5 allowed',
@@ -449,7 +451,7 @@ describe('real clients', () => {
       ['http://169.254.169.254/latest/meta-data/'],
       ['-H', 'Host: evil.test', 'http://allowed.test/'],
       ['--connect-to', 'evil.test:443:allowed.test:443', '-k', 'https://evil.test/'],
-      ['-p', 'http://allowed.test/'],
+      ['-p', '-H', 'Host: evil.test', 'http://allowed.test/'],
       [
         '--proxy',
         `socks5://127.0.0.1:${bench.port}`,
@@ -478,7 +480,7 @@ describe('real clients', () => {
     const program = `
       const { get } = require('node:http');
       const show = (name) => (answer) => console.log(answer.resume().headers[name]);
-      fetch('https://allowed.test/').then(async (answer) => {
+      for (const scheme of ['http', 'https']) fetch(scheme + '://allowed.test/').then(async (answer) => {
         await answer.text();
         console.log(answer.headers.get('x-upstream'));
       });
@@ -486,7 +488,7 @@ describe('real clients', () => {
       get('http://evil.test/', show('x-csc-egress'));`;
     const env = { NODE_EXTRA_CA_CERTS: join(directory, 'ca.pem'), ...proxyEnvironment(bench.port) };
     const { stdout } = await run(process.execPath, ['-e', program], { env });
-    expect(stdout.trim().split('\n').sort()).toEqual(['not_listed', 'yes', 'yes']);
+    expect(stdout.trim().split('\n').sort()).toEqual(['not_listed', 'yes', 'yes', 'yes']);
   });
 });
 

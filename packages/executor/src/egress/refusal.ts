@@ -70,7 +70,7 @@ const messages: Readonly<Record<DenialReason, string>> = {
   unresolvable: 'the name could not be resolved',
   sni_mismatch: 'the TLS server name differs from the host that was asked for',
   no_sni: 'the TLS ClientHello has no server name',
-  not_tls: 'a tunnel must carry TLS',
+  not_tls: 'a tunnel must carry TLS or HTTP/1',
   malformed_tls: 'the TLS ClientHello could not be read',
   host_mismatch: 'the Host header differs from the host that was asked for',
   bad_request: 'this is no request that a proxy can take',
@@ -113,14 +113,16 @@ const statuses: Partial<Record<DenialReason, number>> = {
   header_too_long: 431,
 };
 
-// A CONNECT that says two things is no request (RFC 9112 §3.2).
-const connectStatuses: typeof statuses = { host_mismatch: 400 };
+/** What the client of a refused CONNECT is told. One that says two things is no request (RFC 9112 §3.2). */
+export function connectRefusalResponse(refusal: Refusal, asked: Asked): OwnResponse {
+  const response = refusalResponse(refusal, asked);
+  return refusal.reason === 'host_mismatch' ? { ...response, status: 400 } : response;
+}
 
 /** What the client of a refused request is told. */
-export function refusalResponse({ reason, message }: Refusal, { host, port, protocol }: Asked): OwnResponse {
+export function refusalResponse({ reason, message }: Refusal, { host, port }: Asked): OwnResponse {
   const place = port === 0 ? printableHost(host) : `${printableHost(host)}:${port}`;
-  const status = (protocol === 'connect' ? connectStatuses[reason] : undefined) ?? statuses[reason] ?? 403;
-  return ownResponse(status, reason, `${place} is refused: ${message}`);
+  return ownResponse(statuses[reason] ?? 403, reason, `${place} is refused: ${message}`);
 }
 
 /** What the client is told of a host that may be asked for and did not answer. */

@@ -163,8 +163,8 @@ describe('proxy socks', () => {
       ['TLS without a name', () => [hellos.none], 'no_sni'],
       ['HTTP for another host', () => [get('/', 'evil.test')], 'host_mismatch'],
       ['HTTP by the URI of another host', () => [get('http://evil.test/', 'evil.test')], 'host_mismatch'],
-      ['SSH', () => ['SSH-2.0-OpenSSH_9.2\r\n'], 'bad_request'],
-      ['another handshake', () => [socksHello], 'bad_request'],
+      ['SSH', () => ['SSH-2.0-OpenSSH_9.2\r\n'], 'not_tls'],
+      ['another handshake', () => [socksHello], 'not_tls'],
       ['silence', () => [], 'incomplete'],
     ] as readonly (readonly [string, () => Step[], string])[])(
       'closes a tunnel for %s',

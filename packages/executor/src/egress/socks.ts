@@ -1,14 +1,13 @@
 import { isUtf8 } from 'node:buffer';
 import type { Socket } from 'node:net';
-import type { FrontPorts, HttpTunnel, ServeHttp } from './front.ts';
+import type { FrontPorts, ServeHttp } from './front.ts';
 import { parseHostName } from './names-and-addresses.ts';
 import { type Asked, type DenialReason, refuse } from './refusal.ts';
-import type { Route, RouteResult } from './route.ts';
+import type { RouteResult } from './route.ts';
 import { gather } from './sockets.ts';
-import { serveTls, type Tunnel } from './tls-tunnel.ts';
+import { serveTunnel, type Tunnel } from './tunnel.ts';
 
 const connectCommand = 1;
-const tlsHandshake = 22;
 
 /** The part of the proxy that speaks SOCKS5 (RFC 1928): CONNECT to names, for TLS and for HTTP. */
 export async function serveSocks(
@@ -40,40 +39,6 @@ export async function serveSocks(
   socket.write(socksReply(socksReplies.succeeded));
   const tunnel = { client: { socket, first: shake.rest }, upstream: dialled.socket, route: found.route };
   await serveTunnel(tunnel, asked, ports, serveHttp);
-}
-
-// Which of the two it is shows in the first byte.
-async function serveTunnel(
-  { client, upstream, route }: Tunnel,
-  asked: Asked,
-  ports: FrontPorts,
-  serveHttp: ServeHttp,
-): Promise<void> {
-  const { socket, first } = client;
-  const timeoutMs = ports.limits.headerMs;
-  const sniffed = await gather(socket, ([byte]) => byte, { timeoutMs, first });
-  if (sniffed === undefined) {
-    ports.log.deny(asked, 'incomplete');
-    upstream.destroy();
-    socket.destroySoon();
-  } else if (sniffed.value === tlsHandshake) {
-    await serveTls({ client: { socket, first: sniffed.bytes }, upstream, route }, asked, ports);
-  } else serveHttp(socket, sniffed.bytes, toHttpTunnel(route, upstream, ports));
-}
-
-// The connection that the reply spoke of serves the first request, and new ones to the same addresses the others.
-function toHttpTunnel(route: Route, first: Socket, ports: FrontPorts): HttpTunnel {
-  let spare: Socket | undefined = first;
-  return {
-    target: route,
-    async dial() {
-      const socket = spare;
-      spare = undefined;
-      const isUsable = socket?.writable === true && !socket.readableEnded;
-      return isUsable ? { ok: true, socket } : await ports.dial(route);
-    },
-    close: () => void spare?.destroy(),
-  };
 }
 
 async function judge({ command, address, port }: SocksRequest, ports: FrontPorts): Promise<RouteResult> {

@@ -68,9 +68,10 @@ describe('a tunnel', () => {
     ['a hello that is cut off', () => [hellos.allowed.subarray(0, -1), 'end'], 'incomplete'],
     ['a hello that goes on for ever', () => [hellos.allowed.subarray(0, 100)], 'incomplete'],
     ['two hellos in one record', () => [twoHellos(hellos.allowed, hellos.evil)], 'malformed_tls'],
-    ['HTTP', () => [get('/', 'evil.test')], 'not_tls'],
     ['SSH', () => ['SSH-2.0-OpenSSH_9.2\r\n'], 'not_tls'],
-    ['a second CONNECT', () => [connect('evil.test:443')], 'not_tls'],
+    ['HTTP without a method', () => ['evil.test / HTTP/1.1\r\n\r\n'], 'not_tls'],
+    ['a method without an end', () => ['A'.repeat(40)], 'not_tls'],
+    ['half a method', () => ['GE', 'end'], 'incomplete'],
     ['silence', () => [], 'incomplete'],
   ] as readonly (readonly [string, () => Step[], string])[])('is closed for %s', async (_, words, reason) => {
     const outcome = await play(upstream, [connect('allowed.test:443'), 20, ...words()]);
@@ -80,6 +81,48 @@ describe('a tunnel', () => {
       reached: false,
     });
   });
+
+  it('carries plain HTTP, every request of it judged by its Host header', async () => {
+    const outcome = await play(upstream, [
+      connect('allowed.test:80'),
+      get('/1', 'allowed.test'),
+      60,
+      get('http://allowed.test/2', 'allowed.test:80'),
+      60,
+      get('/3', 'evil.test'),
+    ]);
+    expect(outcome.statuses).toEqual([200, 200, 200, 403]);
+    expect(outcome.verdicts).toEqual([
+      'connect allowed.test:80 ok',
+      'connect allowed.test:80 ok',
+      'connect allowed.test:80 host_mismatch',
+    ]);
+    expect(upstream.seen.at(-1)).toMatchObject({ url: '/2' });
+  });
+
+  it.each([
+    ['another host', () => [get('/', 'evil.test')], 403, 'allowed.test:80 host_mismatch'],
+    [
+      'a URI of another host',
+      () => [get('http://evil.test/', 'evil.test')],
+      403,
+      'evil.test:80 host_mismatch',
+    ],
+    ['two hosts', () => [get('/', 'allowed.test', 'Host: evil.test')], 400, 'allowed.test:80 bad_request'],
+    ['no host', () => ['GET / HTTP/1.1\r\n\r\n'], 400, 'allowed.test:80 bad_request'],
+    ['no method that HTTP has', () => ['EVIL / HTTP/1.1\r\n\r\n'], 400, 'allowed.test:80 bad_request'],
+    ['a second CONNECT', () => [connect('evil.test:443')], 400, 'evil.test:443 bad_request'],
+  ] as readonly (readonly [string, () => Step[], number, string])[])(
+    'answers plain HTTP for %s with a refusal',
+    async (_, words, status, verdict) => {
+      const outcome = await play(upstream, [connect('allowed.test:80'), 20, ...words()]);
+      expect(outcome).toMatchObject({
+        statuses: [200, status],
+        verdicts: [`connect ${verdict}`],
+        reached: false,
+      });
+    },
+  );
 
   it.each([
     ['as browsers send it to no purpose', 0xfe0d, greaseEch],

@@ -1,14 +1,15 @@
 import type { Socket } from 'node:net';
 import { type ClientHello, createClientHelloReader } from './client-hello.ts';
-import type { FrontPorts } from './front.ts';
+import type { FrontPorts, HttpTunnel, ServeHttp } from './front.ts';
 import { findConnectProblem, type RequestHead } from './http-head.ts';
 import { parseAuthority, parseHostName } from './names-and-addresses.ts';
 import {
   type Asked,
+  connectRefusalResponse,
   type DenialReason,
   describeAuthority,
+  type EgressProtocol,
   type Refusal,
-  refusalResponse,
   refuse,
   respondRaw,
   unreachableResponse,
@@ -24,14 +25,18 @@ interface ConnectRequest {
   readonly first: Buffer;
 }
 
-/** Judges a CONNECT, answers it, and lets the tunnel's bytes through once its ClientHello has been judged as well. */
-export async function connectTunnel(request: ConnectRequest, ports: FrontPorts): Promise<void> {
+/** Judges a CONNECT, answers it, and serves the tunnel. */
+export async function connectTunnel(
+  request: ConnectRequest,
+  ports: FrontPorts,
+  serveHttp: ServeHttp,
+): Promise<void> {
   const { head, socket } = request;
   const { log } = ports;
   const asked: Asked = { protocol: 'connect', ...describeAuthority(head.url) };
   const deny = (refusal: Refusal): void => {
     log.deny(asked, refusal.reason);
-    respondRaw(socket, refusalResponse(refusal, asked));
+    respondRaw(socket, connectRefusalResponse(refusal, asked));
   };
   const place = parseAuthority(head.url);
   if (!place.ok) return deny(refuse(place.problem));
@@ -47,7 +52,7 @@ export async function connectTunnel(request: ConnectRequest, ports: FrontPorts):
   }
   socket.write('HTTP/1.1 200 Connection Established\r\n\r\n');
   const tunnel = { client: { socket, first: request.first }, upstream: dialled.socket, route: found.route };
-  await serveTls(tunnel, asked, ports);
+  await serveTunnel(tunnel, asked, ports, serveHttp);
 }
 
 /** A client and the host that it asked for, connected and not joined. */
@@ -58,11 +63,70 @@ export interface Tunnel {
   readonly route: Route;
 }
 
+const tlsHandshake = 22;
+// Longer than any method of HTTP that Node's parser knows.
+const longestMethod = 24;
+const methodByte = /^[A-Z-]$/;
+
+/**
+ * Serves a tunnel that was granted and connected, however it was asked for: TLS, whose ClientHello must ask for its host,
+ * or plain HTTP, whose every request must. Which of the two it is shows in the first bytes.
+ */
+export async function serveTunnel(
+  tunnel: Tunnel,
+  asked: Asked,
+  ports: FrontPorts,
+  serveHttp: ServeHttp,
+): Promise<void> {
+  const { client, upstream, route } = tunnel;
+  const { socket, first } = client;
+  const sniffed = await gather(socket, createSniffer(), { timeoutMs: ports.limits.headerMs, first });
+  const spoken = { socket, first: sniffed?.bytes ?? first };
+  if (sniffed?.value === 'tls') await serveTls({ ...tunnel, client: spoken }, asked, ports);
+  else if (sniffed?.value === 'http')
+    serveHttp(socket, spoken.first, toHttpTunnel(route, upstream, asked.protocol, ports));
+  else {
+    ports.log.deny(asked, sniffed === undefined ? 'incomplete' : 'not_tls');
+    upstream.destroy();
+    socket.destroySoon();
+  }
+}
+
+// A request begins with its method and a space, in capitals: what Node's parser does not know of those, it refuses.
+function createSniffer(): (chunk: Buffer) => 'tls' | 'http' | 'other' | undefined {
+  let length = 0;
+  return (chunk) => {
+    for (const byte of chunk) {
+      if (length === 0 && byte === tlsHandshake) return 'tls';
+      if (length > 0 && byte === 0x20) return 'http';
+      if (length >= longestMethod || !methodByte.test(String.fromCharCode(byte))) return 'other';
+      length += 1;
+    }
+    return undefined;
+  };
+}
+
+// The connection that the answer spoke of serves the first request, and new ones to the same addresses the others.
+function toHttpTunnel(route: Route, first: Socket, protocol: EgressProtocol, ports: FrontPorts): HttpTunnel {
+  let spare: Socket | undefined = first;
+  return {
+    protocol,
+    target: route,
+    async dial() {
+      const socket = spare;
+      spare = undefined;
+      const isUsable = socket?.writable === true && !socket.readableEnded;
+      return isUsable ? { ok: true, socket } : await ports.dial(route);
+    },
+    close: () => void spare?.destroy(),
+  };
+}
+
 /**
  * Reads a TLS ClientHello off a tunnel and holds its server name against the host that the tunnel was asked for: joins
  * the two where they are the same, and ends both where they are not. Nothing of it has gone on by then.
  */
-export async function serveTls(tunnel: Tunnel, asked: Asked, ports: FrontPorts): Promise<void> {
+async function serveTls(tunnel: Tunnel, asked: Asked, ports: FrontPorts): Promise<void> {
   const { client, upstream } = tunnel;
   const { log, limits } = ports;
   try {
