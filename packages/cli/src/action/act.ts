@@ -1,7 +1,7 @@
-import { CscError, formatFaults, withoutSecrets } from '@csc-fleet/common/errors';
+import { CscError, formatFaults, showInvisible, withoutSecrets } from '@csc-fleet/common/errors';
 import type { Command } from 'commander';
 import { isBrokenPipe, note, writeJson } from '../terminal/streams.ts';
-import { createPaint, plainText } from '../terminal/text.ts';
+import { createPaint } from '../terminal/text.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 
 /** What a command does: resolves to its exit code. */
@@ -79,12 +79,12 @@ export async function reportError(error: unknown, json: boolean): Promise<void> 
 /** What happened, then every fault, then what to do. */
 export function describeError(error: unknown): string {
   const paint = createPaint(process.stderr);
-  const lines = [`${paint(['red', 'bold'], 'ERROR')} — ${plainText(firstLine(messageOf(error)))}`];
+  const lines = [`${paint(['red', 'bold'], 'ERROR')} — ${showInvisible(firstLine(messageOf(error)))}`];
   if (!(error instanceof CscError)) {
     return [...lines, 'What to do: run it again with CSC_DEBUG=1 and report what it prints'].join('\n');
   }
   // A fault says itself what to do about its member.
-  if (error.faults.length > 0) return [...lines, plainText(formatFaults(error.faults))].join('\n');
+  if (error.faults.length > 0) return [...lines, showInvisible(formatFaults(error.faults))].join('\n');
   const hint = advice[error.code];
   if (hint !== undefined) lines.push(`What to do: ${hint}`);
   return lines.join('\n');

@@ -1,3 +1,4 @@
+import { showInvisible } from '@csc-fleet/common/errors';
 import { diagnose } from '@csc-fleet/sandbox/doctor';
 import type { Command } from 'commander';
 import { act } from '../action/act.ts';
@@ -7,7 +8,7 @@ import type { Expectation, Scene } from '../demo/scene.ts';
 import { demoScenes } from '../demo/scenes.ts';
 import { type Stage, setStage } from '../demo/stage.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
-import { createPaint, formatElapsed, type Paint, plainText } from '../terminal/text.ts';
+import { createPaint, formatElapsed, type Paint } from '../terminal/text.ts';
 import { diagnoseHost } from './doctor.ts';
 
 const help = `
@@ -144,7 +145,7 @@ function describeScene(
   paint: Paint,
 ): string {
   const shown = [result.stdout, result.stderr]
-    .map((text) => plainText(text).trimEnd())
+    .map((text) => showInvisible(text).trimEnd())
     .filter((text) => text !== '');
   const output = shown.flatMap((text) => text.split('\n')).map((line) => `    ${line}`);
   const verdict =

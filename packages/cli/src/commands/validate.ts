@@ -1,10 +1,17 @@
-import { CscError, type Fault, formatFaults, type Parsed, withoutSecrets } from '@csc-fleet/common/errors';
+import {
+  CscError,
+  type Fault,
+  formatFaults,
+  type Parsed,
+  showInvisible,
+  withoutSecrets,
+} from '@csc-fleet/common/errors';
 import type { Command } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { readInput } from '../files/read-input.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
-import { createPaint, plainText } from '../terminal/text.ts';
+import { createPaint } from '../terminal/text.ts';
 
 const help = `
 Exit codes: 0 every file is valid, 1 otherwise.
@@ -73,8 +80,8 @@ async function faultsOf(file: string, parse: Parse): Promise<readonly Fault[]> {
 
 function describe(file: string, kind: ArtifactKind, faults: readonly Fault[]): string {
   const paint = createPaint(process.stdout);
-  const name = withoutSecrets(plainText(file));
+  const name = withoutSecrets(showInvisible(file));
   if (faults.length === 0) return `${paint(['green', 'bold'], 'VALID')} — ${name} is a ${kind}\n`;
   const count = faults.length === 1 ? '1 fault' : `${faults.length} faults`;
-  return `${paint(['red', 'bold'], 'INVALID')} — ${name}: ${count}\n${plainText(formatFaults(faults))}\n`;
+  return `${paint(['red', 'bold'], 'INVALID')} — ${name}: ${count}\n${showInvisible(formatFaults(faults))}\n`;
 }

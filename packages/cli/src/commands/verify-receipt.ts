@@ -1,5 +1,5 @@
 import { artifactBytes } from '@csc-fleet/common/encoding';
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, showInvisible } from '@csc-fleet/common/errors';
 import { type ReceiptTexts, verifyReceiptFor } from '@csc-fleet/common/evidence';
 import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
 import type { Command } from 'commander';
@@ -7,7 +7,7 @@ import { act, errorDocument } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { readInput } from '../files/read-input.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
-import { createPaint, plainLine, plainText } from '../terminal/text.ts';
+import { createPaint, plainLine } from '../terminal/text.ts';
 import { addTrustOptions, hasOneTrust, readTrust, type TrustOptions } from './receipts.ts';
 
 const help = `
@@ -89,5 +89,5 @@ function describeValid(receipt: ExecutionReceipt): string {
 
 function describeInvalid(error: CscError): string {
   const paint = createPaint(process.stdout);
-  return `${paint(['red', 'bold'], 'INVALID')} — ${plainText(error.message)}\n`;
+  return `${paint(['red', 'bold'], 'INVALID')} — ${showInvisible(error.message)}\n`;
 }

@@ -1,6 +1,6 @@
 import { write } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { withoutSecrets } from '@csc-fleet/common/errors';
+import { escapeInvisible, withoutSecrets } from '@csc-fleet/common/errors';
 
 /**
  * Where bytes go: each write is awaited, so that a slow reader holds its writer back. Rejects with EPIPE (write(2))
@@ -19,9 +19,9 @@ export function note(line: string): void {
   process.stderr.write(`${withoutSecrets(line)}\n`);
 }
 
-/** One JSON document on one line, on stdout or where else it is to go. */
+/** One JSON document on one line, on stdout or where else it is to go; no part of a text in it is invisible. */
 export function writeJson(value: unknown, write: Sink = writeOut): Promise<void> {
-  return write(`${JSON.stringify(value)}\n`);
+  return write(`${escapeInvisible(JSON.stringify(value))}\n`);
 }
 
 /** Narrows to what a sink rejects with once nobody reads what it writes. */

@@ -1,10 +1,11 @@
+import { showInvisible } from '@csc-fleet/common/errors';
 import { sampleContract, samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
 import { cscOnBlankTerminal, cscOnTerminal, forgetSize } from '@csc-fleet/test-kit/cli/terminal';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { csc } from '@csc-fleet/test-kit/process';
 import { createScratch } from '@csc-fleet/test-kit/scratch';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { plainLine, plainText } from './text.ts';
+import { plainLine } from './text.ts';
 
 const esc = '\u001b';
 
@@ -132,7 +133,12 @@ describe('colour', () => {
 
 describe('text from elsewhere', () => {
   it('cannot speak to the terminal', () => {
-    expect(plainText('a\u001b[2J\u0007\u202eb\r\nc')).toBe('a\\u001b[2J\\u0007\\u202eb\\u000d\nc');
+    expect(showInvisible('a\u001b[2J\u0007\u202eb\r\nc')).toBe('a\\u001b[2J\\u0007\\u202eb\\u000d\nc');
+    const tags = String.fromCodePoint(0xe0041, 0xe007f);
+    expect(showInvisible(`a\u200bb\u00ad\u2060\ufeff\u3164\u2800\ufe0f${tags}`)).toBe(
+      'a\\u200bb\\u00ad\\u2060\\ufeff\\u3164\\u2800\\ufe0f\\u{e0041}\\u{e007f}',
+    );
+    expect(showInvisible('naïve – „Ω“ 漢字 ✅')).toBe('naïve – „Ω“ 漢字 ✅');
     expect(plainLine('one\n\n  two\tthree')).toBe('one two three');
   });
 

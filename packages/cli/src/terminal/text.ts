@@ -1,4 +1,5 @@
 import { styleText } from 'node:util';
+import { showInvisible } from '@csc-fleet/common/errors';
 
 /** Puts a format on a text, or leaves the text as it is. */
 export type Paint = (format: Parameters<typeof styleText>[0], text: string) => string;
@@ -8,23 +9,9 @@ export function createPaint(stream: NodeJS.WriteStream): Paint {
   return (format, text) => styleText(format, text, { stream });
 }
 
-/**
- * Text from elsewhere made safe for a terminal: control and direction-changing characters become visible escapes, so
- * that nobody's intent or error message can move the cursor, hide lines or retitle the window (CWE-150).
- * Line feeds and tabs stay.
- */
-export function plainText(text: string): string {
-  return text
-    .toWellFormed()
-    .replace(
-      /[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
-      (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
-    );
-}
-
-/** The same on one line. */
+/** Text from elsewhere made safe for a terminal, on one line: see `showInvisible`. */
 export function plainLine(text: string): string {
-  return plainText(text).replace(/\s*[\n\t]\s*/g, ' ');
+  return showInvisible(text).replace(/\s*[\n\t]\s*/g, ' ');
 }
 
 /** `0.8 s`, `42 s`, `3 min 05 s`, `2 h 07 min`, of milliseconds. */

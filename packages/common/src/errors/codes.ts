@@ -20,13 +20,16 @@ export type LocalCode =
   | 'GATE_UNREACHABLE'
   | 'REPOSITORY_UNREACHABLE';
 
+/** Every code that a CscError may carry. */
+export type CscErrorCode = RpcReason | LocalCode;
+
 /** True for a reason of the wire's registry; false for local codes and for anything unknown. */
 export function isRpcReason(code: string): code is RpcReason {
   return Object.hasOwn(reasons, code);
 }
 
 /** The gRPC status of a code; `INTERNAL` for a local code, which has no business on the wire. */
-export function rpcStatusOf(code: RpcReason | LocalCode): RpcStatusName {
+export function rpcStatusOf(code: CscErrorCode): RpcStatusName {
   return isRpcReason(code) ? reasons[code].status : 'INTERNAL';
 }
 

@@ -1,6 +1,5 @@
-import type { LocalCode } from './codes.ts';
+import type { CscErrorCode } from './codes.ts';
 import { type Fault, formatFaults, type Parsed } from './fault.ts';
-import type { RpcReason } from './reasons.ts';
 import { causeWithoutSecrets, withoutSecrets } from './without-secrets.ts';
 
 /** What a CscError may carry beside its code and message. */
@@ -17,13 +16,13 @@ export interface CscErrorOptions {
  * a key is taken out of it, of its faults and of its cause.
  */
 export class CscError extends Error {
-  readonly code: RpcReason | LocalCode;
+  readonly code: CscErrorCode;
   /** Every fault of the document that was refused; empty where it is not about a document. */
   readonly faults: readonly Fault[];
   /** Milliseconds. */
   readonly retryAfterMs: number | undefined;
 
-  constructor(code: RpcReason | LocalCode, message: string, options: CscErrorOptions = {}) {
+  constructor(code: CscErrorCode, message: string, options: CscErrorOptions = {}) {
     super(
       withoutSecrets(message),
       'cause' in options ? { cause: causeWithoutSecrets(options.cause) } : undefined,
@@ -39,7 +38,7 @@ export class CscError extends Error {
 }
 
 /** Narrows to a CscError, of one code where `code` is given. */
-export function isCscError(error: unknown, code?: RpcReason | LocalCode): error is CscError {
+export function isCscError(error: unknown, code?: CscErrorCode): error is CscError {
   return error instanceof CscError && (code === undefined || error.code === code);
 }
 
@@ -47,7 +46,7 @@ export function isCscError(error: unknown, code?: RpcReason | LocalCode): error 
  * The value of a parse, or a CscError with `code` that lists every fault.
  * @param what names the document in the message, for example `the contract` or a file's path
  */
-export function orThrow<T>(result: Parsed<T>, code: RpcReason | LocalCode, what: string): T {
+export function orThrow<T>(result: Parsed<T>, code: CscErrorCode, what: string): T {
   if (result.ok) return result.value;
   const { faults } = result;
   throw new CscError(code, `${what} was refused:\n${formatFaults(faults)}`, { faults });

@@ -1,3 +1,5 @@
+import { showInvisible } from './invisible.ts';
+
 /** One thing wrong with a document. */
 export interface Fault {
   /** The member, as in `commands[0].exec.argv[3]`; empty for the document itself. */
@@ -36,10 +38,7 @@ function keySegment(key: string, first: boolean): string {
 /** `text` as a JSON string, cut at 64 characters: for showing what a sender wrote without echoing all of it. */
 export function quoteBriefly(text: string): string {
   const shown = text.length > keyShown ? `${text.slice(0, keyShown)}…` : text;
-  return JSON.stringify(shown.toWellFormed()).replace(
-    /[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
-    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  return showInvisible(JSON.stringify(shown.toWellFormed()));
 }
 
 /** Joins keys and array indexes to the path of a Fault: `['commands', 0, 'exec']` to `commands[0].exec`. */

@@ -1,0 +1,26 @@
+// Control characters but tab and line feed; what is by its definition not shown (zero-width joiners and spaces, variation
+// selectors, tags, Hangul fillers: Unicode's Default_Ignorable_Code_Point, UAX #44); format characters, of which some
+// turn the direction of what follows (CVE-2021-42574); line and paragraph separators; the blank Braille pattern.
+const invisible = /(?![\t\n])[\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\u2028\u2029\u2800]/gu;
+
+/**
+ * Text from elsewhere with every character in it that nobody would see, or that would move what they see, as a visible
+ * escape: `\u202e`, or `\u{e0041}` beyond four digits. So nobody's intent, argument or message can hide a part of
+ * itself, move the cursor or retitle a window (CWE-150, CWE-1007). Line feeds and tabs stay.
+ */
+export function showInvisible(text: string): string {
+  return text.toWellFormed().replace(invisible, (char) => {
+    const hex = (char.codePointAt(0) ?? 0).toString(16);
+    return hex.length > 4 ? `\\u{${hex}}` : `\\u${hex.padStart(4, '0')}`;
+  });
+}
+
+/** The same for a line of JSON, which stays the same value: there, all of these stand within strings (RFC 8259 §7). */
+export function escapeInvisible(json: string): string {
+  return json.replace(invisible, (char) =>
+    char
+      .split('')
+      .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+      .join(''),
+  );
+}
