@@ -53,14 +53,15 @@ interface GetCommandOptions extends GateOptions {
 
 /** Shows an execution as the options say. Resolves to 0, or with `follow` to the execution's exit code. */
 export async function getExecution(executionId: string, options: GetCommandOptions): Promise<number> {
-  using client = connectGate(options);
   const json = options.json ?? false;
   if (options.follow === true) {
     const presenter = await createPresenter({ json, quiet: options.quiet ?? false });
-    using interrupts = leaveOnInterrupt(executionId);
+    using client = connectGate(options, { say: presenter.alert });
+    using interrupts = leaveOnInterrupt(executionId, presenter.alert);
     const run = (handlers: RunHandlers) => client.follow(executionId, { handlers });
     return await present(presenter, { interrupts, receiptOut: options.receiptOut, run });
   }
+  using client = connectGate(options);
   if (options.receiptOut !== undefined) await fetchReceipt(client, executionId, options.receiptOut);
   if (options.output === true) await copyOutput(client, executionId, json);
   else await show(client, executionId, json);

@@ -104,7 +104,7 @@ async function runFiles(
     runContract(contract, {
       ...{ policy, mode, approvals, receiptVersion, signer: seal.signer, stateDir, host },
       ...(options.allowInlineCode === true ? { inlineCode: true } : {}),
-      onNotice: (message) => note(`csc: ${message}`),
+      onNotice: (message) => presenter.alert(`csc: ${message}`),
       ...more,
     });
   try {
@@ -123,16 +123,18 @@ function askEarly({ acceptRlimitsOnly }: RunCommandOptions): Promise<HostFacts> 
 
 /** The first Ctrl-C ends the run gently, the second at once. */
 async function interruptible(
-  { handlers }: Presenter,
+  { handlers, alert }: Presenter,
   run: (more: Partial<RunContractOptions>) => Promise<LocalRunResult>,
 ): Promise<LocalRunResult> {
   const [gentle, harsh] = [new AbortController(), new AbortController()];
-  using interrupts = handleInterrupts({
+  const steps = {
     cancel: async () => gentle.abort(),
     hint: 'once more kills it',
     // Without a name nothing has begun that could be killed.
-    again: (executionId) => (executionId === undefined ? process.exit(exitCodes.interrupted) : harsh.abort()),
-  });
+    again: (executionId: string | undefined) =>
+      executionId === undefined ? process.exit(exitCodes.interrupted) : harsh.abort(),
+  };
+  using interrupts = handleInterrupts(steps, alert);
   const onEvent: typeof handlers.onEvent = (event) => {
     interrupts.identify(event.executionId);
     return handlers.onEvent?.(event);
@@ -157,7 +159,7 @@ async function show(result: LocalRunResult, presenter: Presenter, showing: Showi
       await tellWithheld(result, result.withheld);
       note(`csc: blocked receipt written to ${receiptOut}`);
     }
-    return result.withheld.reason === 'needs_approval' ? exitCodes.needsApproval : exitCodes.no;
+    return result.exitCode;
   }
   saveReceipt(outcome, receiptOut, stateDir);
   await presenter.finish(outcome);

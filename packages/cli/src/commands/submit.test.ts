@@ -253,6 +253,27 @@ describe('an execution', () => {
     expect(followed.code).not.toBe(0);
   });
 
+  it('is narrated between the command’s lines, never within one', async () => {
+    const half = `trap 'printf " of a line\\n" >&2; exit 3' TERM; printf half >&2; sleep 60 & wait`;
+    const args = ['-c', 'exec "$@" 2>&1', 'sh', process.execPath, cscBin, 'submit', shell(half)];
+    const child = spawn('sh', args, {
+      env: { ...process.env, ...fleet.environment() },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let shown = '';
+    let asked: Promise<unknown> | undefined;
+    child.stdout.on('data', (data: Buffer) => {
+      shown += data;
+      const id = /execution (\S+):/.exec(shown)?.[1];
+      if (!/^half/m.test(shown) || id === undefined) return;
+      asked ??= fleet.csc(['cancel', id, '--grace', '20s']);
+    });
+    await once(child, 'close');
+    await asked;
+    expect(shown).toMatch(/^half of a line\ncsc: ending it/m);
+    expect(shown.indexOf('csc: started')).toBeLessThan(shown.indexOf('half'));
+  });
+
   it('that there is not is an error', async () => {
     const { code, stderr } = await fleet.csc(['get', randomUUID()]);
     expect(code).toBe(1);

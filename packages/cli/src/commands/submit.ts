@@ -87,17 +87,21 @@ interface SubmitCommandOptions extends GateOptions {
 async function submitContract(file: string, options: SubmitCommandOptions): Promise<number> {
   const contract = await readInput(file, artifactBytes.contract);
   const submitOptions = await toSubmitOptions(options);
-  using client = connectGate(options, await chooseSubmitter(options));
-  // Awaited, so that the client is closed only afterwards.
-  if (options.detach === true)
+  const submitter = await chooseSubmitter(options);
+  if (options.detach === true) {
+    using client = connectGate(options, { submitter });
+    // Awaited, so that the client is closed only afterwards.
     return await submitAndLeave(client, contract, submitOptions, options.json ?? false);
+  }
   const presenter = await createPresenter({ json: options.json ?? false, quiet: options.quiet ?? false });
+  using client = connectGate(options, { submitter, say: presenter.alert });
   presenter.now('asking the gate');
-  using interrupts = handleInterrupts({
-    cancel: (executionId) => client.cancel(executionId),
+  const steps = {
+    cancel: (executionId: string) => client.cancel(executionId),
     hint: 'once more leaves it to itself',
-    again: leave,
-  });
+    again: (executionId: string | undefined) => leave(executionId, presenter.alert),
+  };
+  using interrupts = handleInterrupts(steps, presenter.alert);
   const run = (handlers: RunHandlers) => client.run(contract, { ...submitOptions, handlers });
   return await present(presenter, { interrupts, receiptOut: options.receiptOut, run });
 }

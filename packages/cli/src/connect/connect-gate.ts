@@ -32,11 +32,19 @@ interface ConnectGateOptions extends GateOptions {
   readonly quiet?: true;
 }
 
-/**
- * A client of the gate that the command line names; says on stderr when it has to reconnect.
- * @param submitter absent: nothing is signed
- */
-export function connectGate(options: ConnectGateOptions, submitter?: SubmissionSigner): GateClient {
+/** Who signs, and who says things meanwhile. */
+interface ConnectGatePorts {
+  /** Absent: nothing is signed. */
+  readonly submitter?: SubmissionSigner | undefined;
+  /** Says a line for people. Absent: on stderr, whatever else is written there. */
+  readonly say?: ((line: string) => void) | undefined;
+}
+
+/** A client of the gate that the command line names; says when it has to reconnect. */
+export function connectGate(
+  options: ConnectGateOptions,
+  { submitter, say = note }: ConnectGatePorts = {},
+): GateClient {
   let saidAt = Number.NEGATIVE_INFINITY;
   const gate = resolveGate(options, process.env);
   const pinned = readPins(options.keys);
@@ -50,13 +58,13 @@ export function connectGate(options: ConnectGateOptions, submitter?: SubmissionS
         : readBoundedFile(options.fleetCa, { maxBytes: maxPemBytes }).bytes,
     knownExecutors:
       pinned === undefined && options.fleetCa === undefined
-        ? lazily(() => remember(gate, options))
+        ? lazily(() => remember(gate, options, say))
         : undefined,
     seenChains: openSeenChains(
       () => `${options.knownExecutors ?? defaultKnownExecutorsFile(gate.tls.ca, process.env)}.chains`,
       (error) => {
         if (options.json === true || options.quiet === true) return;
-        note(
+        say(
           plainLine(`csc: WARNING the place of the receipt in its chain is not remembered: ${error.message}`),
         );
       },
@@ -64,7 +72,7 @@ export function connectGate(options: ConnectGateOptions, submitter?: SubmissionS
     onReconnect: (error) => {
       if (performance.now() - saidAt < quietMs) return;
       saidAt = performance.now();
-      note(plainLine(`csc: ${error.message}; trying again …`));
+      say(plainLine(`csc: ${error.message}; trying again …`));
     },
   });
 }
@@ -74,16 +82,20 @@ function readPins(files: readonly string[]): KeyRing | undefined {
   return createKeyRing(files.flatMap((file) => readKeyRing(file).entries()));
 }
 
-function remember({ tls }: GateAddress, options: ConnectGateOptions): KnownExecutors {
+function remember(
+  { tls }: GateAddress,
+  options: ConnectGateOptions,
+  say: (line: string) => void,
+): KnownExecutors {
   const file = options.knownExecutors ?? defaultKnownExecutorsFile(tls.ca, process.env);
   const silent = options.json === true || options.quiet === true;
   return openKnownExecutors(file, {
     remembered: ({ owner, keyId }: ExecutorKey) => {
       if (silent) return;
-      note(plainLine(`csc: first receipt of ${owner}: its key ${keyId} is remembered in ${file}`));
+      say(plainLine(`csc: first receipt of ${owner}: its key ${keyId} is remembered in ${file}`));
     },
     notRemembered: (error: CscError) => {
-      if (!silent) note(plainLine(`csc: WARNING the executor's key is not remembered: ${error.message}`));
+      if (!silent) say(plainLine(`csc: WARNING the executor's key is not remembered: ${error.message}`));
     },
   });
 }

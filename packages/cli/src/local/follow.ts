@@ -27,12 +27,16 @@ export async function followLocal(gate: Gate, receiver: Receiver, executionId: s
     }
   };
   const everything = { executionId, from: [], follow: true };
-  const output = gate.methods.readOutput({ principal, request: everything, write, gone });
-  output.catch(() => {});
+  let reading: Promise<void> | undefined;
+  const read = (): Promise<void> => {
+    reading ??= gate.methods.readOutput({ principal, request: everything, write, gone });
+    return reading;
+  };
   const showEvent = async ({ event: wire }: WatchResponse): Promise<void> => {
     const event = wire === undefined ? undefined : toExecutionEvent(wire);
-    if (event?.type === 'finished') await output;
+    if (event?.type === 'finished') await read();
     if (event !== undefined) await receiver.event(event);
+    if (receiver.hasStarted()) read().catch(() => {});
   };
   const request = { executionId, fromSequence: 1 };
   await gate.methods.watch({ principal, request, write: showEvent, gone });

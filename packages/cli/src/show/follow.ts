@@ -1,9 +1,8 @@
 import type { RunHandlers } from '@csc-fleet/client';
 import { exitCodes } from '../action/exit-codes.ts';
 import { writeReceipt } from '../files/write-file.ts';
-import { note } from '../terminal/streams.ts';
 import { plainLine } from '../terminal/text.ts';
-import { exitCodeOfOutcome, type Outcome } from './outcome.ts';
+import type { Outcome } from './outcome.ts';
 import type { Presenter } from './presenter.ts';
 
 /** An execution that is to be shown to its end. */
@@ -31,7 +30,7 @@ export async function present(
     await presenter.finish(outcome);
     if (receiptOut !== undefined && outcome.receiptJson.length > 0)
       writeReceipt(receiptOut, outcome.receiptJson);
-    return exitCodeOfOutcome(outcome);
+    return outcome.exitCode;
   } finally {
     presenter.stop();
   }
@@ -59,8 +58,8 @@ const signals = ['SIGINT', 'SIGTERM'] as const;
  * Ctrl-C where somebody only looks on: it ends the looking, whatever state the execution is in. It may be another
  * person's terminal that watches over it.
  */
-export function leaveOnInterrupt(executionId: string): Interrupts {
-  const onSignal = (): never => leave(executionId);
+export function leaveOnInterrupt(executionId: string, alert: (text: string) => void): Interrupts {
+  const onSignal = (): never => leave(executionId, alert);
   for (const signal of signals) process.on(signal, onSignal);
   return {
     identify: () => {},
@@ -71,26 +70,27 @@ export function leaveOnInterrupt(executionId: string): Interrupts {
 }
 
 /** Says how to come back and how to end it, and ends this process; the execution goes on. */
-export function leave(executionId: string | undefined): never {
+export function leave(executionId: string | undefined, alert: (text: string) => void): never {
   const id = plainLine(executionId ?? '');
   const hint = `it goes on; csc get ${id} --follow takes it up again, csc cancel ${id} ends it`;
-  note(executionId === undefined ? 'csc: left' : `csc: left; ${hint}`);
+  alert(executionId === undefined ? 'csc: left' : `csc: left; ${hint}`);
   process.exit(exitCodes.interrupted);
 }
 
-export function handleInterrupts(steps: InterruptSteps): Interrupts {
+/** @param alert says what Ctrl-C has done and does next */
+export function handleInterrupts(steps: InterruptSteps, alert: (text: string) => void): Interrupts {
   let executionId: string | undefined;
   let interrupted = false;
   const cancel = (id: string): void => {
-    note(`csc: asking for its end; ${steps.hint}`);
+    alert(`csc: asking for its end; ${steps.hint}`);
     steps.cancel(id).catch((error: unknown) => {
-      note(plainLine(`csc: that failed: ${error instanceof Error ? error.message : error}`));
+      alert(plainLine(`csc: that failed: ${error instanceof Error ? error.message : error}`));
     });
   };
   const onSignal = (): void => {
     if (interrupted) steps.again(executionId);
     else if (executionId !== undefined) cancel(executionId);
-    else note(`csc: asking for its end as soon as it has begun; ${steps.hint}`);
+    else alert(`csc: asking for its end as soon as it has begun; ${steps.hint}`);
     interrupted = true;
   };
   for (const signal of signals) process.on(signal, onSignal);

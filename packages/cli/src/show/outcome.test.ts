@@ -1,9 +1,10 @@
+import { toExitCode } from '@csc-fleet/client/offline';
 import { type Execution, ExecutionState } from '@csc-fleet/common/messages';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { describe, expect, it } from 'vitest';
 import type { Paint } from '../terminal/text.ts';
 import { describeDecision } from './decision.ts';
-import { describeLeftOut, describeOutcome, exitCodeOfOutcome, type Outcome } from './outcome.ts';
+import { describeLeftOut, describeOutcome, type Outcome } from './outcome.ts';
 
 function outcome(state: ExecutionState, exitCode?: number, more: Partial<Execution> = {}): Outcome {
   const execution: Execution = {
@@ -19,10 +20,18 @@ function outcome(state: ExecutionState, exitCode?: number, more: Partial<Executi
     endedAt: new Date(2_500),
     error: '',
     intent: 'a test',
+    ...(exitCode === undefined ? {} : { exitCode }),
     ...more,
   };
   const receiptJson = Buffer.alloc(0);
-  return { executionId: 'exec-1', execution, decision: undefined, receipt: undefined, receiptJson, exitCode };
+  return {
+    executionId: 'exec-1',
+    execution,
+    decision: undefined,
+    receipt: undefined,
+    receiptJson,
+    exitCode: toExitCode(execution),
+  };
 }
 
 const plain = (_: unknown, text: string): string => text;
@@ -42,7 +51,7 @@ describe('the exit code of an outcome', () => {
     ['a lost one', ExecutionState.LOST, undefined, 69],
     ['a state that is not known', ExecutionState.UNRECOGNIZED, undefined, 69],
   ])('of %s', (_, state, exitCode, expected) => {
-    expect(exitCodeOfOutcome(outcome(state, exitCode))).toBe(expected);
+    expect(outcome(state, exitCode).exitCode).toBe(expected);
   });
 });
 

@@ -1,6 +1,5 @@
 import { type Decision, type Execution, ExecutionState, Verdict } from '@csc-fleet/common/messages';
 import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
-import { exitCodes } from '../action/exit-codes.ts';
 import { formatElapsed, type Paint, plainLine } from '../terminal/text.ts';
 import { type DecisionView, describeDecision } from './decision.ts';
 
@@ -11,32 +10,10 @@ export interface Outcome {
   readonly decision: Decision | undefined;
   readonly receipt: ExecutionReceipt | undefined;
   readonly receiptJson: Uint8Array;
-  readonly exitCode: number | undefined;
+  /** What `csc submit` ends with, as `csc help exit-codes` says. */
+  readonly exitCode: number;
   /** What the gate said of the end, where the receipt says otherwise. */
   readonly contradiction?: string | undefined;
-}
-
-/** The exit code of `csc submit`: the command's own where there is one, as `csc help exit-codes` says. */
-export function exitCodeOfOutcome({ execution, exitCode }: Outcome): number {
-  switch (execution.state) {
-    case ExecutionState.SUCCEEDED:
-      return exitCodes.ok;
-    case ExecutionState.AWAITING_APPROVAL:
-      return exitCodes.needsApproval;
-    case ExecutionState.BLOCKED:
-      return exitCodes.no;
-    case ExecutionState.FAILED:
-      return commandExitCode(exitCode, exitCodes.no);
-    case ExecutionState.CANCELLED:
-      return commandExitCode(exitCode, exitCodes.interrupted);
-    default:
-      return exitCodes.unavailable;
-  }
-}
-
-// A command that failed must not look like one that worked, whatever code it ended with.
-function commandExitCode(exitCode: number | undefined, otherwise: number): number {
-  return exitCode === undefined || exitCode <= 0 || exitCode > 255 ? otherwise : exitCode;
 }
 
 /** How it ended, for people: one line, and what to do where that helps. */
@@ -83,7 +60,8 @@ interface End {
   readonly text: string;
 }
 
-function describeEnd({ execution, exitCode }: Outcome): End {
+function describeEnd({ execution }: Outcome): End {
+  const { exitCode } = execution;
   const where = `${execution.executorId === '' ? '' : ` on ${execution.executorId}`}${elapsed(execution)}`;
   const exit = exitCode === undefined ? 'no exit code' : `exit code ${exitCode}`;
   switch (execution.state) {

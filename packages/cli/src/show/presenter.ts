@@ -11,6 +11,8 @@ export interface Presenter {
   readonly handlers: RunHandlers;
   /** Something that is going on before there are events. */
   now(text: string): void;
+  /** Something of our own that a person should read at once, on a line of its own on stderr. */
+  alert(text: string): void;
   /** How it ended. */
   finish(outcome: Outcome): Promise<void>;
   /** Takes away what is live, where it ends otherwise. */
@@ -57,11 +59,12 @@ async function createHumanPresenter(
   return {
     handlers: { onEvent, onStdout, onStderr, onTerminal: progress.out },
     now: progress.now,
+    alert: progress.alert,
     finish: async (outcome) => {
       progress.stop();
       // Quiet or not: what is missing cannot be seen.
-      for (const line of describeCuts(outcome.receipt, shown)) note(line);
-      for (const line of describeLeftOut(outcome.receipt)) note(line);
+      for (const line of describeCuts(outcome.receipt, shown)) progress.alert(line);
+      for (const line of describeLeftOut(outcome.receipt)) progress.alert(line);
       if (!quiet) note(describeOutcome(outcome, createPaint(process.stderr)));
     },
     stop: progress.stop,
@@ -80,6 +83,7 @@ function createJsonPresenter({ out }: Outputs): Presenter {
   return {
     handlers: write,
     now: () => {},
+    alert: note,
     finish: (outcome) => show({ type: 'result', ...outcomeJson(outcome) }),
     stop: () => {},
   };
@@ -87,10 +91,9 @@ function createJsonPresenter({ out }: Outputs): Presenter {
 
 /** The whole outcome as one document. */
 export function outcomeJson(outcome: Outcome): object {
-  const { execution, decision, receiptJson, exitCode, contradiction } = outcome;
+  const { execution, decision, receiptJson, contradiction } = outcome;
   return {
     ...executionJson(execution),
-    exit_code: exitCode,
     ...(contradiction === undefined ? {} : { gate_said: contradiction }),
     decision: decision && decisionJson(decision),
     receipt: artifactJson(receiptJson),

@@ -74,7 +74,10 @@ async function take(context: FollowContext, receiver: Receiver, event: Execution
   await receiver.event(event);
 }
 
-/** Both streams at once; `finished` is handed on only after the last of the output. What fails first is thrown. */
+/**
+ * Both streams at once: no output is handed on before `started`, nor `finished` before the last of it. What fails first
+ * is thrown.
+ */
 async function watchAndRead(
   context: FollowContext,
   receiver: Receiver,
@@ -83,15 +86,23 @@ async function watchAndRead(
 ): Promise<void> {
   const ended = new AbortController();
   const signal = AbortSignal.any([ended.signal, ...(context.signal === undefined ? [] : [context.signal])]);
-  const output = readAll({ ...context, signal }, receiver, executionId, arrived);
-  // Without its output there is no use in watching on.
-  output.catch((error: unknown) => ended.abort(error));
+  let reading: Promise<void> | undefined;
+  const read = (): Promise<void> => {
+    reading ??= readAll({ ...context, signal }, receiver, executionId, arrived);
+    return reading;
+  };
+  const readOn = (): void => {
+    // Without its output there is no use in watching on.
+    if (receiver.hasStarted()) read().catch((error: unknown) => ended.abort(error));
+  };
+  readOn();
   const next = receiver.progress.nextSequence();
   try {
     for await (const event of watchOnce(context.connection, executionId, next, signal)) {
       arrived();
-      if (event.type === 'finished') await output;
+      if (event.type === 'finished') await read();
       await take(context, receiver, event);
+      readOn();
       if (await isDone(context, receiver, event)) return;
     }
   } catch (error) {

@@ -27,6 +27,8 @@ export interface Receiver {
   executionId(): string | undefined;
   decision(): Decision | undefined;
   finished(): EventOf<'finished'> | undefined;
+  /** True once its start has been handed on: no output is asked for before. */
+  hasStarted(): boolean;
   /** Hands an event to its handler, once. */
   event(event: ExecutionEvent): Promise<void>;
   /** Hands what is new of it to its handler. */
@@ -44,12 +46,14 @@ export function createReceiver(
   let id = executionId;
   let decision: Decision | undefined;
   let finished: EventOf<'finished'> | undefined;
+  let started = false;
   return {
     progress,
     outputCheck,
     executionId: () => id,
     decision: () => decision,
     finished: () => finished,
+    hasStarted: () => started,
     event: async (event) => {
       if (!progress.accepts(event)) return;
       // The first counts: a gate must not pass the receipt of another execution off by renaming this one.
@@ -57,6 +61,7 @@ export function createReceiver(
       if (event.type === 'decided') decision = event.decision;
       if (event.type === 'finished') finished = event;
       await handlers.onEvent?.(event);
+      if (event.type === 'started') started = true;
     },
     output: async (item) => {
       const unseen = progress.unseen(item);

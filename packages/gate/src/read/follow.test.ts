@@ -46,6 +46,19 @@ describe('run', () => {
     expect(taken).toEqual(['decided', 'queued', 'placed', 'started', 'chunk', 'finished']);
   });
 
+  it('gives no output before Started, whichever of the two connections is first', async () => {
+    const { taken, ended } = caller();
+    const offer = await executor.next('offer');
+    await executor.accept(offer.executionId);
+    await executor.push(offer.executionId, 0, 0, 'hello');
+    await test.flushed();
+    expect(taken).not.toContain('chunk');
+    await executor.started(offer.executionId);
+    await executor.finish(offer);
+    await ended;
+    expect(taken.indexOf('chunk')).toBeGreaterThan(taken.indexOf('started'));
+  });
+
   it('gives events to a caller that has not taken the output yet', async () => {
     const slow = Promise.withResolvers<void>();
     const begun = Promise.withResolvers<void>();

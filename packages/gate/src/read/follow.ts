@@ -28,8 +28,8 @@ export async function* watch(
 }
 
 /**
- * Everything that happens to an execution and all of its output, as it comes, as RunResponses; the Finished event is
- * the last, after all output. An execution that waits for approval ends the stream: nothing may happen for days. Where
+ * Everything that happens to an execution and all of its output, as it comes, as RunResponses: no output before the
+ * Started event, although the two come on connections of their own, and the Finished event last, after all output. An execution that waits for approval ends the stream: nothing may happen for days. Where
  * `gone` fires the stream ends, and the run goes on.
  */
 export async function follow(
@@ -44,12 +44,16 @@ export async function follow(
     for (const event of execution.events) await send(event);
     return;
   }
-  const relayed = relayOutput(output, execution, write, gone);
-  // Looked at below; until then a failure must not count as unhandled.
-  relayed.catch(() => undefined);
+  let relayed: Promise<void> | undefined;
+  const relay = (): Promise<void> => {
+    relayed ??= relayOutput(output, execution, write, gone);
+    return relayed;
+  };
   for await (const event of watch(execution, 0, gone)) {
-    if (event.event?.$case === 'finished') await relayed;
+    if (event.event?.$case === 'finished') await relay();
     await send(event);
+    // Looked at below; until then a failure must not count as unhandled.
+    if (event.event?.$case === 'started') relay().catch(() => undefined);
   }
   await relayed;
 }
