@@ -1,3 +1,4 @@
+export { CscError, type CscErrorCode, isCscError } from '@csc-fleet/common/errors';
 export type { ExpectedReceipt, SubmissionSigner } from '@csc-fleet/common/evidence';
 export type { CallOptions, CancelOptions, CheckOptions, ListOptions } from './calls/calls.ts';
 export type { ApprovalInput, ContractInput, SubmitOptions } from './calls/request.ts';

@@ -9,5 +9,5 @@ export {
 } from './calls/request.ts';
 export { createReceiver, type Receiver, type RunHandlers } from './run/receiver.ts';
 export { type EventOf, type ExecutionEvent, toExecutionEvent } from './stream/items.ts';
-export { type Conclusion, concludeFrom } from './verify/conclusion.ts';
+export { type Conclusion, concludeFrom, toExitCode } from './verify/conclusion.ts';
 export { type VerifiedReceipt, verifyReceipt } from './verify/verify-receipt.ts';

@@ -45,6 +45,8 @@ export class ScriptedGate implements AsyncDisposable {
   hang = false;
   /** Watch tells of the decision and of nothing later. */
   unfinished = false;
+  /** What a Run waits for before it says anything. */
+  beforeRun: () => Promise<void> = async () => {};
   /** What every call fails with. */
   refusal: CscError | undefined;
   readonly #script: Script;
@@ -88,7 +90,7 @@ export class ScriptedGate implements AsyncDisposable {
         done(null, { executionId, decision, state: ExecutionState.QUEUED, existing: false }),
       run: (call) => {
         if (call.request.submit !== undefined) this.runs.push(call.request.submit);
-        this.#send(call, this.#runMessages());
+        void this.beforeRun().then(() => this.#send(call, this.#runMessages()));
       },
       bind: ({ request }, done) => {
         this.bound.push(request);

@@ -369,7 +369,7 @@ describe('runContract', () => {
   it('withholds what is denied or lacks an approval, with a signed receipt that nothing ran', async () => {
     const { contractOf, options, keys, heard } = library({ allow_commands: ['true'] });
     const denied = await runContract(contractOf('echo never'), options);
-    expect(denied).toMatchObject({ exitCode: undefined, withheld: { reason: 'denied' } });
+    expect(denied).toMatchObject({ exitCode: 1, withheld: { reason: 'denied' } });
     const asking = library();
     const contract = asking.contractOf('echo never', { approval_mode: 'human_required' });
     const missing = await runContract(contract, { ...options, policy: asking.options.policy });

@@ -63,8 +63,8 @@ export interface LocalRunResult {
   readonly receipt: ExecutionReceipt;
   /** The receipt as it was signed: canonical JSON, UTF-8. */
   readonly receiptJson: Buffer;
-  /** Of the failed command, or of the last one; undefined where nothing ran. */
-  readonly exitCode: number | undefined;
+  /** What a process that stands for this run may end with, 0 after a success only: see `Conclusion.exitCode`. */
+  readonly exitCode: number;
   /** Undefined where the contract was handed to the host: then the receipt says what came of it. */
   readonly withheld: Withheld | undefined;
 }

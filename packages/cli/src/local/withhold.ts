@@ -1,3 +1,4 @@
+import { toExitCode } from '@csc-fleet/client/offline';
 import { createKeyRing } from '@csc-fleet/common/crypto';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { sealReceipt, verifyReceiptFor } from '@csc-fleet/common/evidence';
@@ -24,13 +25,17 @@ export async function withhold(
   const receiptJson = resign(gates, { execution_mode: run.mode, error }, run);
   const { execution } = await methods.getExecution({ principal, request: { executionId } });
   if (execution === undefined) throw new CscError('INTERNAL', 'the gate does not know its own execution');
+  const awaits = withheld.reason === 'needs_approval';
   return {
     executionId,
     execution: { ...execution, state: ExecutionState.BLOCKED, error },
     decision,
     receipt: verify(receiptJson, executionId, run),
     receiptJson,
-    exitCode: undefined,
+    exitCode: toExitCode({
+      ...execution,
+      state: awaits ? ExecutionState.AWAITING_APPROVAL : ExecutionState.BLOCKED,
+    }),
     withheld,
   };
 }

@@ -136,7 +136,7 @@ describe('a hostile gate', () => {
   it('has no exit code to give where the host was lost', async () => {
     const told = { state: ExecutionState.LOST, exitCode: 0 };
     const result = await run(await hostile({ receiptJson: Buffer.alloc(0), told }));
-    expect(result.exitCode).toBeUndefined();
+    expect(result.exitCode).toBe(69);
     expect(result.execution).not.toHaveProperty('exitCode');
   });
 

@@ -209,23 +209,40 @@ describe('the receipt', () => {
 });
 
 describe('abort', () => {
-  it('leaves the run going', async () => {
+  it.each([
+    ['run', 'cancels what it has begun', undefined, ['exec-1']],
+    ['run', 'leaves it going without cancelOnAbort', false, []],
+    ['follow', 'leaves it going', undefined, []],
+    ['follow', 'cancels it with cancelOnAbort', true, ['exec-1']],
+  ] as const)('of %s %s', async (call, _, cancelOnAbort, cancelled) => {
     const { gate, client } = await start();
     gate.hang = true;
     const abort = new AbortController();
-    const onEvent = (): void => abort.abort();
-    expect(await codeOf(client.run(contract, { signal: abort.signal, handlers: { onEvent } }))).toBe(
-      'CANCELLED',
-    );
-    expect(gate.cancelled).toEqual([]);
+    const options = {
+      signal: abort.signal,
+      cancelOnAbort,
+      handlers: { onEvent: (): void => abort.abort() },
+    };
+    const ended = call === 'run' ? client.run(contract, options) : client.follow('exec-1', options);
+    expect(await codeOf(ended)).toBe('CANCELLED');
+    expect(gate.cancelled).toEqual(cancelled);
   });
 
-  it('takes the run down with cancelOnAbort', async () => {
+  it('cancels what the gate was sent and has not named yet', async () => {
     const { gate, client } = await start();
+    gate.hang = true;
+    const sent = Promise.withResolvers<void>();
+    const answer = Promise.withResolvers<void>();
+    gate.beforeRun = async () => {
+      sent.resolve();
+      await answer.promise;
+    };
     const abort = new AbortController();
-    const onEvent = (): void => abort.abort();
-    const options = { signal: abort.signal, cancelOnAbort: true, handlers: { onEvent } };
-    expect(await codeOf(client.run(contract, options))).toBe('CANCELLED');
+    const ended = codeOf(client.run(contract, { signal: abort.signal }));
+    await sent.promise;
+    abort.abort();
+    answer.resolve();
+    expect(await ended).toBe('CANCELLED');
     expect(gate.cancelled).toEqual(['exec-1']);
   });
 

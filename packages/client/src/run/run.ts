@@ -24,9 +24,12 @@ import { createReceiver, type Receiver, type RunHandlers } from './receiver.ts';
 export interface FollowOptions {
   /** Absent: nobody. */
   readonly handlers?: RunHandlers | undefined;
-  /** Ends the following, not the run, unless `cancelOnAbort`. The promise then rejects with CANCELLED. */
+  /**
+   * An abort ends what was asked for: `run` cancels the execution at the gate, also where that has not named it yet, and
+   * `follow` leaves it as it is. The promise then rejects with CANCELLED.
+   */
   readonly signal?: AbortSignal | undefined;
-  /** An abort also asks the gate to end the run. Absent: false. */
+  /** Whether an abort cancels the execution. Absent: true for `run`, false for `follow`. */
   readonly cancelOnAbort?: boolean | undefined;
   /** Wait for somebody's approval too. Absent: false, so that a contract that needs one comes back at once. */
   readonly waitForApproval?: boolean | undefined;
@@ -49,8 +52,8 @@ export interface RunResult {
   readonly receiptJson: Buffer;
   /** Where that is v0.1: the v0.2 receipt that it is a projection of, verified; empty where there is none. */
   readonly originalJson: Buffer;
-  /** Of the failed command, or of the last one; undefined where nothing ran. */
-  readonly exitCode: number | undefined;
+  /** What a process that stands for this run may end with, 0 after a success only: see `Conclusion.exitCode`. */
+  readonly exitCode: number;
   /** What the gate said of the end, where the receipt says otherwise: show it, and do not trust that gate. */
   readonly contradiction: string | undefined;
 }
@@ -73,7 +76,9 @@ export async function run(
   const prepared = await signRequest(prepareSubmit(contract, options), context.submitter, options);
   const { request, contractSha256 } = prepared;
   const receiptVersion = options.receiptVersion ?? defaultReceiptVersion;
-  const receiver = createReceiver(options.handlers ?? {}, receiptVersion);
+  const cancels = options.cancelOnAbort ?? true;
+  const stop = createStop(options.signal, cancels);
+  const receiver = createReceiver(stop.listening(options.handlers ?? {}), receiptVersion);
   const submissions = namesOf(request.submissionJson);
   const expected: ExpectedReceipt = {
     contractSha256,
@@ -94,11 +99,13 @@ export async function run(
     await connection.unary(GateService.bind, { executionId, submissionJson }, signal);
   };
   const waitForApproval = options.waitForApproval ?? false;
-  await abortable(context, receiver, options, (signal) =>
-    followToEnd({ ...context, signal, waitForApproval, bind }, receiver, request),
-  ).catch((error: unknown) => {
-    throw receiver.executionId() === undefined ? withKey(error, request) : error;
-  });
+  await abortable(context, receiver, cancels, () =>
+    followToEnd({ ...context, signal: stop.signal, waitForApproval, bind }, receiver, request),
+  )
+    .catch((error: unknown) => {
+      throw receiver.executionId() === undefined ? withKey(error, request) : error;
+    })
+    .finally(stop.release);
   checkDecided(receiver.decision(), contractSha256);
   return conclude(context, receiver, expected);
 }
@@ -116,30 +123,68 @@ export async function follow(
   options: FollowOptions,
 ): Promise<RunResult> {
   const receiver = createReceiver(options.handlers ?? {}, '', executionId);
-  await abortable(context, receiver, options, (signal) =>
-    followToEnd(
-      { ...context, signal, waitForApproval: options.waitForApproval ?? false },
-      receiver,
-      undefined,
-    ),
+  const { signal, waitForApproval = false } = options;
+  await abortable(context, receiver, options.cancelOnAbort ?? false, () =>
+    followToEnd({ ...context, signal, waitForApproval }, receiver, undefined),
   );
   return conclude(context, receiver, {});
 }
 
-/** Runs `body` under the caller's signal and, where the caller wants that, takes the execution down with it. */
+// How long an abort waits for the gate to name what it has been handed: without a name nothing can be cancelled.
+const nameWithinMs = 30_000;
+
+/** The caller's signal, held back while the gate has been sent a contract and has not said what it is called. */
+interface Stop {
+  readonly signal: AbortSignal | undefined;
+  /** The same handlers, which let a signal that has waited for the name pass. */
+  listening(handlers: RunHandlers): RunHandlers;
+  release(): void;
+}
+
+function createStop(caller: AbortSignal | undefined, cancels: boolean): Stop {
+  // What was aborted before anything was sent has nothing to wait for.
+  if (caller === undefined || caller.aborted || !cancels)
+    return { signal: caller, listening: (handlers) => handlers, release: () => {} };
+  const own = new AbortController();
+  let named = false;
+  let patience: NodeJS.Timeout | undefined;
+  const pass = (): void => own.abort(caller.reason);
+  const onAbort = (): void => {
+    if (named) pass();
+    else patience = setTimeout(pass, nameWithinMs);
+  };
+  caller.addEventListener('abort', onAbort, { once: true });
+  return {
+    signal: own.signal,
+    listening: (handlers) => ({
+      ...handlers,
+      onEvent: (event) => {
+        named = true;
+        if (caller.aborted) pass();
+        return handlers.onEvent?.(event);
+      },
+    }),
+    release: () => {
+      clearTimeout(patience);
+      caller.removeEventListener('abort', onAbort);
+    },
+  };
+}
+
+/** Runs `body` and, where its signal ends it and `cancels`, takes the execution down with it. */
 async function abortable(
   context: RunContext,
   receiver: Receiver,
-  options: FollowOptions,
-  body: (signal: AbortSignal | undefined) => Promise<void>,
+  cancels: boolean,
+  body: () => Promise<void>,
 ): Promise<void> {
   try {
-    await body(options.signal);
+    await body();
   } catch (error) {
     const executionId = receiver.executionId();
     if (!isCscError(error, 'CANCELLED') || executionId === undefined) throw error;
-    if (options.cancelOnAbort === true) await cancel(context.connection, executionId, {});
-    const fate = options.cancelOnAbort === true ? 'has been asked to end' : 'goes on';
+    if (cancels) await cancel(context.connection, executionId, {});
+    const fate = cancels ? 'has been asked to end' : 'goes on';
     throw new CscError('CANCELLED', `the caller left; execution ${executionId} ${fate}`, {
       cause: error.cause,
     });

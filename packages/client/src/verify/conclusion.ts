@@ -6,8 +6,13 @@ import type { VerifiedReceipt } from './verify-receipt.ts';
 /** How an execution ended, by its receipt, and where the gate said otherwise. */
 export interface Conclusion {
   readonly execution: Execution;
-  /** Of the failed command, or of the last one; undefined where nothing ran. */
-  readonly exitCode: number | undefined;
+  /**
+   * What a process that stands for this run may end with: the exit code of the command that failed, or of the last one,
+   * where there is one, and 0 only after a success. Otherwise 1 for what was denied or refused, 2 for an approval that is
+   * missing, 69 (EX_UNAVAILABLE, sysexits.h) for a run that expired or was lost, 130 for one that was cancelled.
+   * `execution.exitCode` is the command's own and nothing else.
+   */
+  readonly exitCode: number;
   /** What the gate said, in words, where that is not what the receipt says. */
   readonly contradiction: string | undefined;
 }
@@ -33,7 +38,7 @@ export function concludeFrom(told: Execution, verified: VerifiedReceipt): Conclu
     ...(exitCode === undefined ? {} : { exitCode }),
   };
   const agrees = told.state === state && (told.exitCode ?? exitCode) === exitCode;
-  return { execution, exitCode, contradiction: agrees ? undefined : describe(told) };
+  return { execution, exitCode: toExitCode(execution), contradiction: agrees ? undefined : describe(told) };
 }
 
 /**
@@ -47,7 +52,30 @@ export function concludeWithout(told: Execution): Conclusion {
     throw new CscError('RECEIPT_MISSING', message);
   }
   const { exitCode: _told, ...execution } = told;
-  return { execution, exitCode: undefined, contradiction: undefined };
+  return { execution, exitCode: toExitCode(execution), contradiction: undefined };
+}
+
+/** What a process that stands for this execution may end with: see `Conclusion.exitCode`. */
+export function toExitCode({ state, exitCode }: Execution): number {
+  switch (state) {
+    case ExecutionState.SUCCEEDED:
+      return 0;
+    case ExecutionState.AWAITING_APPROVAL:
+      return 2;
+    case ExecutionState.BLOCKED:
+      return 1;
+    case ExecutionState.FAILED:
+      return notZero(exitCode, 1);
+    case ExecutionState.CANCELLED:
+      return notZero(exitCode, 130);
+    default:
+      return 69;
+  }
+}
+
+// A command that failed must not look like one that worked, whatever code it ended with.
+function notZero(exitCode: number | undefined, otherwise: number): number {
+  return exitCode === undefined || exitCode <= 0 || exitCode > 255 ? otherwise : exitCode;
 }
 
 function describe({ state, exitCode }: Execution): string {
