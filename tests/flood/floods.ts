@@ -215,6 +215,8 @@ function fromExecutor(name: string, message: ConnectRequest['message']): Flood {
         executionIds: [],
         epoch: '',
         chainHeadJson: Buffer.alloc(0),
+        policies: [],
+        sandbox: [],
       };
       call.write({ message: { $case: 'hello', value: hello } });
       while (!gone && !over.aborted) {

@@ -712,6 +712,22 @@ const fleet: readonly Mutant[] = [
     red: 'is one execution, by its nonce, however often it is handed in',
   },
   {
+    name: 'one-principal-fills-the-queue',
+    file: `${gate}/schedule/scheduler.ts`,
+    before: 'if (waiting < Math.max(1, this.#ports.limits.maxQueued * unmatchedShare)) return;',
+    after: 'if (waiting >= 0) return;',
+    tests: [`${gate}/schedule/placement.test.ts`],
+    red: 'leaves room in the queue for others',
+  },
+  {
+    name: 'every-host-is-named-to-every-principal',
+    file: `${gate}/schedule/peers.ts`,
+    before: 'const shown = [...this.#peers.values()].filter((peer) => this.#mayRunOn(peer, requirement));',
+    after: 'const shown = [...this.#peers.values()];',
+    tests: [`${gate}/schedule/placement.test.ts`],
+    red: 'names no host on which its principal may run nothing',
+  },
+  {
     name: 'execution-of-another-is-visible',
     file: `${gate}/execution/executions.ts`,
     before: 'if (execution?.row.principal === principal.uri) return execution;',

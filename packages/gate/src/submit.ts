@@ -20,7 +20,7 @@ import type { Scheduler } from './schedule/scheduler.ts';
 import { checkNotStopped, type Decided, type DecisionPorts, decide, parse } from './submit/decide.ts';
 import { checkWaiting, type Judged, type RecordPorts, record, recordApproval } from './submit/record.ts';
 import { type SubmissionRules, takeSubmission } from './submit/submission.ts';
-import { readTerms, type Terms } from './submit/terms.ts';
+import { queueWaitMs, readTerms, type Terms } from './submit/terms.ts';
 
 export interface CheckPorts extends DecisionPorts {
   readonly clock: Clock;
@@ -153,20 +153,21 @@ function toSubject(principal: Principal, { contractSha256, policy }: Decided): A
 function checkRoom(
   { scheduler, executions, limits }: SubmitPorts,
   { uri: principal }: Principal,
-  { selector, submissionJson }: Terms,
+  terms: Terms,
   { policy }: Decided,
   standing: Standing,
 ): void {
   if (standing.is === 'waiting') checkWaiting(executions.open(), limits.maxQueued);
   if (!isCleared(standing)) return;
   const { name: policyProfile } = policy.policy;
-  scheduler.checkRoom({
-    selector,
+  const requirement = {
+    selector: terms.selector,
     policySha256: policy.sha256,
     policyProfile,
     principal,
-    ...namedExecutor({ submission_json: submissionJson }),
-  });
+    ...namedExecutor({ submission_json: terms.submissionJson }),
+  };
+  scheduler.checkRoom(requirement, queueWaitMs(terms, policy));
 }
 
 /** The execution that this idempotency key stands for; undefined where there is none. Throws IDEMPOTENCY_CONFLICT. */

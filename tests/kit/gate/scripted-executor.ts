@@ -136,6 +136,8 @@ export class ScriptedExecutor {
       executionIds: [...executionIds],
       epoch: '',
       chainHeadJson: none,
+      policies: [],
+      sandbox: [],
     };
   }
 

@@ -50,6 +50,9 @@ const nobody = 'spiffe://csc.local/client/nobody';
 /** Of the profile `limited`. */
 export const policyLimits = { memory_bytes: 64 * 1024 * 1024, processes: 50, stdout_bytes: 4096 };
 
+/** Options of a submission that does not wait for an executor that could run it. */
+export const noWait = { receiptVersion: '', queueTimeout: { seconds: 0, nanos: 0 } };
+
 /** A clock that stands still until it is told. */
 export class TestClock implements Clock {
   #now = Date.UTC(2026, 0, 1);
@@ -95,7 +98,11 @@ export class TestGate {
     makePolicy('wide'),
     makePolicy('held'),
     makePolicy('bound', { policy_schema_version: 'csc.policy.v0.2', binding: 'host' }),
-    makePolicy('limited', { policy_schema_version: 'csc.policy.v0.2', limits: policyLimits }),
+    makePolicy('limited', {
+      policy_schema_version: 'csc.policy.v0.2',
+      limits: policyLimits,
+      queue_timeout_sec: 30,
+    }),
   ]);
   /** What the gate told of errors that no caller waits for. */
   readonly errors: unknown[] = [];

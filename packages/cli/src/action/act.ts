@@ -42,7 +42,8 @@ const advice: Readonly<Partial<Record<CscError['code'], string>>> = {
     'csc login prints what the owners must have added to bindings.yaml; --unsigned signs nothing',
   IDEMPOTENCY_CONFLICT: 'use another --idempotency-key for another contract',
   APPROVAL_INVALID: 'get a new approval for exactly this contract_sha256',
-  NO_MATCHING_EXECUTOR: 'ask for other labels, or connect an executor that has these',
+  NO_MATCHING_EXECUTOR:
+    'ask for other labels, connect an executor that has these, or wait for one (--timeout-queue)',
   EXECUTION_UNKNOWN:
     'csc list shows your executions; on a host, csc executor receipts list whose receipts it keeps',
   SANDBOX_UNAVAILABLE: 'run csc doctor on that host: it says what is missing',

@@ -137,7 +137,8 @@ describe('csc submit', () => {
 
   it('selects by label, and says what to do where nothing fits', async () => {
     expect((await fleet.csc(['submit', shell('true'), '--label', 'zone=a'])).code).toBe(0);
-    const none = await fleet.csc(['submit', shell('true'), '--label', 'zone=b', '--json']);
+    const args = ['submit', shell('true'), '--label', 'zone=b', '--timeout-queue', '0', '--json'];
+    const none = await fleet.csc(args);
     expect(none.code).toBe(69);
     expect(parseLines(none.stdout)).toMatchObject([{ code: 'NO_MATCHING_EXECUTOR' }]);
   });

@@ -168,8 +168,8 @@ export const reasons = {
     status: 'FAILED_PRECONDITION',
     about: ['caller', 'host'],
     retry: 'no',
-    means: 'no connected executor has these labels and this policy',
-    remedy: 'mend the selector, or connect one',
+    means: 'no connected executor has these labels and this policy, and it may not wait for one',
+    remedy: 'mend the selector, connect one, or wait longer',
   },
   POLICY_STALE: {
     status: 'FAILED_PRECONDITION',

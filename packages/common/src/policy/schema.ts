@@ -84,6 +84,10 @@ export const policyV02Schema = z
       description:
         'host: a signed submission must name the one host that runs it, which the submitter learns once it is placed. Absent: host for what uses secrets or deploys, any for the rest.',
     }),
+    queue_timeout_sec: integer({ min: 0 }).exactOptional().meta({
+      description:
+        'How long a contract waits for a host that may run it, where its submitter does not say; 0: not at all. Absent: as long as the gate lets anything wait.',
+    }),
     limits: limitsSchema
       .exactOptional()
       .meta({ description: 'What one run may use up at most; what is absent, the host decides.' }),

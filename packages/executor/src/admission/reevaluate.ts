@@ -37,9 +37,14 @@ export function reevaluate(submitted: SubmittedTicket): PermittedContract {
   const { contract, ticket, owners } = submitted;
   const document = owners.policies.bySha256(ticket.policy_sha256.toLowerCase());
   if (document === undefined) {
+    const own = owners.policies.byName(ticket.policy_profile);
+    const held =
+      own === undefined
+        ? "none of that name: give it the owner's file"
+        : `another version of it, ${own.sha256}: give gate and host the same file`;
     throw new CscError(
       'POLICY_UNSIGNED',
-      `this host does not hold the policy ${ticket.policy_profile} (${ticket.policy_sha256}); give it the owner's file`,
+      `the gate decided by the policy ${ticket.policy_profile} (${ticket.policy_sha256}), and this host holds ${held}`,
     );
   }
   const evaluation = evaluate(contract, document);

@@ -24,6 +24,8 @@ const hello = {
     executionIds: [],
     epoch: '',
     chainHeadJson: Buffer.alloc(0),
+    policies: [],
+    sandbox: [],
     receiptKeyStatementJson: Buffer.alloc(0),
   },
 };

@@ -47,6 +47,8 @@ export interface Introduction {
   readonly signer: Signer;
   readonly policies: Pick<PolicySet, 'all'>;
   readonly executionMode: ExecutionMode;
+  /** What its sandbox can do, for people. */
+  readonly sandbox: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
   /** Executions at once. */
   readonly slots: number;
@@ -91,7 +93,8 @@ export class LinkedExecutor implements Executor {
     this.#parts = parts;
     const { deliveries, onPolicyNews } = parts;
     this.#handlers = {
-      welcomed() {
+      welcomed: () => {
+        if (this.#closing) this.#sayDraining();
         deliveries.redeliver();
         onPolicyNews();
       },
@@ -116,8 +119,16 @@ export class LinkedExecutor implements Executor {
   }
 
   async drain(): Promise<void> {
-    this.#closing = true;
+    if (!this.#closing) {
+      this.#closing = true;
+      if (this.#connection?.isOpen === true) this.#sayDraining();
+    }
     if (this.#underWay > 0) await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
+  }
+
+  // What was offered and not begun is for others, at once and not when they are refused it one by one.
+  #sayDraining(): void {
+    this.#parts.outbox.post({ $case: 'draining', value: {} });
   }
 
   delivered(): Promise<void> {
@@ -223,7 +234,7 @@ export class LinkedExecutor implements Executor {
 
   #hello(): Hello {
     const { introduction, journal, clock } = this.#parts;
-    const { identity, signer, policies, executionMode, labels, slots } = introduction;
+    const { identity, signer, policies, executionMode, sandbox, labels, slots } = introduction;
     return {
       labels: { ...labels },
       slots,
@@ -232,6 +243,8 @@ export class LinkedExecutor implements Executor {
       receiptPublicKey: Buffer.from(signer.publicKey),
       receiptKeyStatementJson: signExecutorKey(identity, signer, clock.now()),
       policySha256s: policies.all().map(({ sha256 }) => sha256),
+      policies: policies.all().map(({ policy: { name }, sha256 }) => ({ name, sha256 })),
+      sandbox: [...sandbox],
       executionMode,
       epoch: journal.epoch,
       chainHeadJson: this.#chainHead('again'),

@@ -122,6 +122,7 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
       signer,
       policies: { all: () => deps.owners.current().policies.all() },
       executionMode: site.workplace.mode,
+      sandbox: describeSandbox(options, deps.facts),
       labels: options.labels ?? {},
       slots: options.slots ?? 1,
     },
@@ -169,6 +170,22 @@ async function choosePorts(options: ExecutorOptions, deps: ExecutorDeps): Promis
     log,
     noteTrial: createTrialLog(log),
   };
+}
+
+// For people who look at the fleet; nothing is decided by it.
+function describeSandbox(
+  { executionMode, ceiling = defaultCeiling }: ExecutorOptions,
+  facts?: HostFacts,
+): string[] {
+  if (executionMode === 'local') return ['none'];
+  if (facts === undefined) return [];
+  const { bwrapVersion, cgroups, jobUsers } = facts;
+  return [
+    `bubblewrap ${bwrapVersion}`,
+    cgroups === 'none' ? 'limits by rlimits only' : 'limits by cgroups',
+    jobUsers.pooled ? `${jobUsers.all.length} job users` : 'one job user',
+    `network ${ceiling.network}`,
+  ];
 }
 
 function chooseSigner(

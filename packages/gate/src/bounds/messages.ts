@@ -66,7 +66,10 @@ export const linkBounds = {
     executionIds: list(id, 10_000),
     epoch: z.string().regex(/^([0-9a-f]{32})?$/, 'must be 16 random bytes in lower-case hex'),
     chainHeadJson: bytes(8192),
+    policies: list(z.object({ name: line(256), sha256 }), 1000),
+    sandbox: list(line(200), 32),
   }),
+  draining: z.object({}),
   accepted: z.object({ executionId: id, notes: list(text(4000), 64) }),
   refused: z.object({
     executionId: id,

@@ -445,7 +445,8 @@ describe('the first message of a connection', () => {
     session.receive({ message: { $case: 'hello', value: executor.hello() } });
     session.closed();
     await test.flushed();
-    await expect(place()).rejects.toMatchObject({ code: 'NO_MATCHING_EXECUTOR' });
+    const { executionId } = await test.submit(makeContract());
+    expect(await test.state(executionId)).toBe(ExecutionState.QUEUED);
   });
 
   it('is answered with the gate’s name and how often to be heard', async () => {

@@ -44,7 +44,10 @@ export interface ConnectionPorts extends ReconcilePorts, ReceiptPorts, RefusalPo
   readonly executions: ReconcilePorts['executions'] & ReceiptPorts['executions'];
   readonly store: ReceiptPorts['store'] & ChainHeadPorts['store'];
   readonly finisher: ReconcilePorts['finisher'] & ReceiptPorts['finisher'];
-  readonly scheduler: Pick<Scheduler, 'peers' | 'offers' | 'rests' | 'requeue' | 'withdraw' | 'place'>;
+  readonly scheduler: Pick<
+    Scheduler,
+    'peers' | 'offers' | 'rests' | 'requeue' | 'withdraw' | 'leave' | 'place'
+  >;
   readonly keys: Pick<ExecutorKeys, 'register' | 'ringOf'>;
   readonly gateId: string;
   readonly heartbeatIntervalSec: number;
@@ -54,7 +57,7 @@ export interface ConnectionPorts extends ReconcilePorts, ReceiptPorts, RefusalPo
 }
 
 type Message = NonNullable<ConnectRequest['message']>;
-type ExecutionMessage = Exclude<Message, { $case: 'hello' | 'heartbeat' }>;
+type ExecutionMessage = Exclude<Message, { $case: 'hello' | 'heartbeat' | 'draining' }>;
 
 // Copies of one execution's receipt that may wait at a time.
 const maxWaiting = 4;
@@ -113,6 +116,7 @@ export class Connection implements ExecutorConnection {
       if (!(await this.#holds(message.value.chainHeadJson))) peer.wentBack = true;
       return;
     }
+    if (message.$case === 'draining') return this.#ports.scheduler.leave(peer);
     // Placed only once it is known what the answer is.
     const isAnswer = peer.unanswered.delete(message.value.executionId);
     await this.#take(message, peer);

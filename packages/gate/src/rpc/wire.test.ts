@@ -21,7 +21,7 @@ import { deniedContract, makeContract } from '@csc-fleet/test-kit/gate/contracts
 import { ask, collect, outcome, toTransport } from '@csc-fleet/test-kit/gate/grpc-calls';
 import { ScriptedExecutor, toFrame } from '@csc-fleet/test-kit/gate/scripted-executor';
 import { ServedGate, TestPki } from '@csc-fleet/test-kit/gate/served-gate';
-import { agent, TestGate, toRequest } from '@csc-fleet/test-kit/gate/test-gate';
+import { agent, noWait, TestGate, toRequest } from '@csc-fleet/test-kit/gate/test-gate';
 import {
   type Client,
   credentials,
@@ -239,7 +239,8 @@ describe('Run', () => {
     await expect(collect(served.client('client-agent').run({ submit: undefined }))).rejects.toEqual(
       rejected('CONTRACT_INVALID'),
     );
-    await expect(collect(run())).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR'));
+    const request = toRequest(makeContract(), { options: noWait });
+    await expect(collect(run(request))).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR'));
   });
 
   it('leaves the execution running where its caller goes', async () => {
@@ -266,7 +267,8 @@ describe('an executor’s connection', () => {
   it('is over for the gate when the executor goes', async () => {
     const executor = await connected('host');
     executor.disconnect();
-    await expect.poll(() => outcome(test.submit(makeContract()))).toBe('NO_MATCHING_EXECUTOR');
+    const submit = () => test.submit(makeContract(), { options: noWait });
+    await expect.poll(() => outcome(submit())).toBe('NO_MATCHING_EXECUTOR');
   });
 
   it('ends when the executor has nothing more to say', async () => {
@@ -288,7 +290,9 @@ describe('an executor’s connection', () => {
     opened.push(client);
     const executor = await connected('host', client);
     await executor.untilHungUp();
-    await expect(test.submit(makeContract())).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR'));
+    await expect(test.submit(makeContract(), { options: noWait })).rejects.toEqual(
+      rejected('NO_MATCHING_EXECUTOR'),
+    );
     client.close();
     await server.stop(0);
   });
@@ -349,7 +353,9 @@ describe('stopping', () => {
     await served.server.stop(patience);
     await executor.untilHungUp();
     expect(await outcome(getKeys(served.client('client-agent')))).toBe('GATE_UNREACHABLE');
-    await expect(test.submit(makeContract())).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR'));
+    await expect(test.submit(makeContract(), { options: noWait })).rejects.toEqual(
+      rejected('NO_MATCHING_EXECUTOR'),
+    );
   });
 
   it('ends streams, and says that they may go on elsewhere', async () => {

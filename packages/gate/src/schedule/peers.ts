@@ -1,4 +1,4 @@
-import { CscError, quoteBriefly } from '@csc-fleet/common/errors';
+import { quoteBriefly } from '@csc-fleet/common/errors';
 import { type Identity, toIdentityUri } from '@csc-fleet/common/identity';
 import type { ConnectResponse, Hello } from '@csc-fleet/common/messages';
 import { hasLabels } from '@csc-fleet/common/owners';
@@ -27,6 +27,8 @@ export class Peer {
   /** Executions offered to it or running on it. */
   readonly assigned = new Set<string>();
   readonly #policies: ReadonlySet<string>;
+  /** Hashes by name. Empty, of one that does not tell names. */
+  readonly #versions: ReadonlyMap<string, string>;
   readonly #way: PeerWay;
   /** Offers that it has left without an answer for too long: it gets no others before it gives one. */
   readonly unanswered = new Set<string>();
@@ -50,6 +52,7 @@ export class Peer {
     this.receiptKeyId = hello.receiptKeyId;
     this.epoch = hello.epoch;
     this.#policies = new Set(hello.policySha256s);
+    this.#versions = new Map(hello.policies.map(({ name, sha256 }) => [name, sha256]));
     this.#way = way;
   }
 
@@ -65,6 +68,12 @@ export class Peer {
   /** True where it has every label asked for and holds the policy. */
   fits(selector: Readonly<Record<string, string>>, policySha256: string): boolean {
     return this.#policies.has(policySha256) && this.hasLabels(selector);
+  }
+
+  /** The hash of another version that it holds of a policy; undefined where it holds none of that name, or that one. */
+  otherVersion(name: string, sha256: string): string | undefined {
+    const held = this.#versions.get(name);
+    return held === sha256 ? undefined : held;
   }
 
   hasLabels(selector: Readonly<Record<string, string>>): boolean {
@@ -206,31 +215,58 @@ export class Peers {
     return this.#owners.mayRunOn(peer, { principal, profile });
   }
 
-  /** Throws NO_MATCHING_EXECUTOR, with what there is instead, where no connected executor could ever run it. */
-  checkMatch(requirement: Requirement): void {
-    const { selector, policyProfile, principal } = requirement;
-    let isBarred = false;
-    for (const peer of this.#known()) {
-      if (peer.resting || !isNamed(peer, requirement) || !this.#fitsSoon(peer, requirement)) continue;
-      if (this.#mayRunOn(peer, requirement)) return;
-      isBarred = true;
-    }
+  /** The connected executors that could run it, busy ones too. */
+  matching(requirement: Requirement): readonly Peer[] {
+    return this.#known().filter(
+      (peer) =>
+        !peer.resting &&
+        isNamed(peer, requirement) &&
+        this.#fitsSoon(peer, requirement) &&
+        this.#mayRunOn(peer, requirement),
+    );
+  }
+
+  /**
+   * Why no connected executor could run it, with what there is instead; undefined where one could. Of the executors, it
+   * names those alone on which its principal may run something: of the others, a submitter learns nothing.
+   */
+  whyNone(requirement: Requirement): string | undefined {
+    if (this.matching(requirement).length > 0) return undefined;
+    const { selector, principal, policyProfile } = requirement;
+    const isBarred = this.#known().some(
+      (peer) => !peer.resting && isNamed(peer, requirement) && this.#fitsSoon(peer, requirement),
+    );
     const wanted = formatLabels(selector);
     const labels = wanted === '' ? '' : ` with the labels ${wanted}`;
     const named =
       requirement.executorId === undefined ? '' : ` ${requirement.executorId}, which the submission names,`;
     const missing = isBarred
       ? `is one where the owners let ${principal} run something under ${quoteBriefly(policyProfile)} (bindings, hosts.yaml, revocations)`
-      : `holds the policy ${quoteBriefly(policyProfile)}`;
-    const message = `no connected executor${named}${labels} ${missing}; ${this.#describe()}`;
-    throw new CscError('NO_MATCHING_EXECUTOR', message, { retryAfterMs: 5_000 });
+      : this.#missingPolicy(requirement);
+    return `no connected executor${named}${labels} ${missing}${this.#describe(requirement)}`;
   }
 
-  #describe(): string {
-    if (this.#peers.size === 0) return 'none is connected';
-    const peers = [...this.#peers.values()].slice(0, shownPeers).map(describePeer);
-    const more = this.#peers.size > shownPeers ? `, and ${this.#peers.size - shownPeers} more` : '';
-    return `connected: ${peers.join(', ')}${more}`;
+  // Two versions of one name are easily taken for one: both are told by their hashes.
+  #missingPolicy(requirement: Requirement): string {
+    const { policyProfile: name, policySha256: sha256 } = requirement;
+    const others = [...this.#peers.values()].flatMap((peer) => {
+      const held =
+        isNamed(peer, requirement) && peer.hasLabels(requirement.selector)
+          ? peer.otherVersion(name, sha256)
+          : undefined;
+      return held !== undefined && this.#mayRunOn(peer, requirement) ? [`${peer.name} has ${held}`] : [];
+    });
+    if (others.length === 0) return `takes what is run under the policy ${quoteBriefly(name)}`;
+    const versions = others.slice(0, shownPeers).join(', ');
+    return `holds the version of the policy ${quoteBriefly(name)} that this gate decides by, ${sha256} (${versions}): give gate and hosts the same one`;
+  }
+
+  #describe(requirement: Requirement): string {
+    if (this.#peers.size === 0) return '; none is connected';
+    const shown = [...this.#peers.values()].filter((peer) => this.#mayRunOn(peer, requirement));
+    if (shown.length === 0) return '';
+    const more = shown.length > shownPeers ? `, and ${shown.length - shownPeers} more` : '';
+    return `; connected: ${shown.slice(0, shownPeers).map(describePeer).join(', ')}${more}`;
   }
 }
 
@@ -243,8 +279,9 @@ function describePeer(peer: Peer): string {
   return `${peer.name}${labels === '' ? '' : ` (${labels})`}${describeState(peer)}`;
 }
 
-function describeState({ resting, unanswered }: Peer): string {
+function describeState({ draining, resting, unanswered }: Peer): string {
   if (unanswered.size > 0) return ' (does not answer)';
+  if (draining) return ' (is stopping)';
   return resting ? ' (takes none now)' : '';
 }
 

@@ -3,7 +3,7 @@ import type { JsonObject } from '@csc-fleet/common/encoding';
 import { verifyArtifact } from '@csc-fleet/common/evidence';
 import { ExecutionState, toDuration } from '@csc-fleet/common/messages';
 import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
-import { agent, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
+import { agent, noWait, other, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 let test: TestGate;
@@ -129,24 +129,81 @@ describe('placement', () => {
   });
 });
 
-describe('a submission that cannot be placed', () => {
-  it('is refused at once where no executor is connected', async () => {
-    await expect(place()).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR'));
-  });
+describe('a submission that no connected executor could run', () => {
+  const placeNow = (selector: Record<string, string> = {}) =>
+    test.submit(makeContract(), { selector, options: noWait });
+  const whyQueued = async (executionId: string) =>
+    (await test.events(executionId)).flatMap(({ event }) => (event?.$case === 'queued' ? [event.value] : []));
 
-  it('is refused at once where no executor has the labels, the busy ones too', async () => {
-    await test.connected('e1', { labels: { pool: 'a' } });
-    await expect(place({ pool: 'b' })).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR'));
+  it('is refused at once where it may not wait', async () => {
+    await expect(placeNow()).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR'));
+    const executor = await test.connected('e1', { labels: { pool: 'a' } });
+    await expect(placeNow({ pool: 'b' })).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR'));
     await place({ pool: 'a' });
-    await expect(place({ pool: 'b' })).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR'));
-  });
-
-  it('is refused at once where the executor that had the labels has left', async () => {
-    const executor = await test.connected('e1');
+    await expect(placeNow({ pool: 'b' })).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR'));
     executor.disconnect();
-    await expect(place()).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR'));
+    await expect(placeNow()).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR'));
   });
 
+  it('waits for one, and says what it waits for', async () => {
+    const busy = await test.connected('e1', { labels: { pool: 'a' } });
+    const waiting = await place({ pool: 'b' });
+    const reason =
+      'no connected executor with the labels pool=b takes what is run under the policy "default"; connected: e1 (pool=a)';
+    expect(await whyQueued(waiting)).toEqual([{ position: 0, reason }]);
+    const late = await test.connected('e2', { labels: { pool: 'b' } });
+    await late.next('offer', waiting);
+    expect(busy.offered).toEqual([]);
+  });
+
+  it('ends with what it waited for, once its policy has it wait no longer, or as its submitter asks', async () => {
+    const { executionId } = await test.submit(makeContract(), { policyProfile: 'limited' });
+    const options = { receiptVersion: '', queueTimeout: toDuration(40_000) };
+    const longer = await test.submit(makeContract(), { options, principal: other });
+    test.clock.advance(29_999);
+    await test.sweep();
+    expect(await test.state(executionId)).toBe(ExecutionState.QUEUED);
+    test.clock.advance(1);
+    await test.sweep();
+    const { execution } = await test.as(agent).getExecution({ executionId });
+    expect(execution).toMatchObject({
+      state: ExecutionState.EXPIRED,
+      error:
+        'no executor took it in time: no connected executor takes what is run under the policy "limited"; none is connected',
+    });
+    expect(await test.state(longer.executionId, other)).toBe(ExecutionState.QUEUED);
+  });
+
+  it('tells another version of its policy as that, with both hashes', async () => {
+    const policy = test.policies.byName('default');
+    const executor = test.executor('e1', { policySha256s: ['f'.repeat(64)] });
+    await executor.connect([], { policies: [{ name: 'default', sha256: 'f'.repeat(64) }] });
+    const [{ reason } = { reason: '' }] = await whyQueued(await place());
+    expect(reason).toContain(`decides by, ${policy?.sha256} (e1 has ${'f'.repeat(64)})`);
+  });
+
+  it('names no host on which its principal may run nothing', async () => {
+    const bindings = [{ identity: agent, policies: ['default'], hosts: { tier: 'build' } }];
+    await test.publish({ bindings: { bindings } });
+    const renewed = { labels: { tier: 'build' }, policySha256s: [] };
+    await test.connected('hidden', { labels: { secret: 'yes' }, policySha256s: [] });
+    await test.connected('shown', renewed);
+    // No longer about to say Hello with what the owners have published.
+    test.clock.advance(10_000);
+    const [{ reason } = { reason: '' }] = await whyQueued(await place());
+    expect(reason).toContain('connected: shown (tier=build)');
+    expect(reason).not.toMatch(/hidden|secret/);
+  });
+
+  it('leaves room in the queue for others', async () => {
+    await place({ pool: 'nowhere' });
+    await expect(place({ pool: 'elsewhere' })).rejects.toEqual(rejected('QUEUE_FULL'));
+    const { state } = await test.submit(makeContract(), { principal: other });
+    expect(state).toBe(ExecutionState.QUEUED);
+  });
+});
+
+describe('a submission', () => {
   it('is refused where too many wait', async () => {
     await test.connected('e1');
     for (let count = 0; count < 4; count++) await place();
@@ -240,9 +297,23 @@ describe('an executor that takes none now', () => {
     const executionId = await place();
     await executor.refuse(executionId, 'DRAINING');
     expect(await test.state(executionId)).toBe(ExecutionState.QUEUED);
-    await expect(place()).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR'));
     await test.flushed();
     expect(executor.offered).toEqual([executionId]);
+  });
+
+  it('says so when it begins to stop, and what is not begun there goes on elsewhere at once', async () => {
+    const first = await test.connected('e1', { slots: 5 });
+    const running = await place();
+    await first.accept(running);
+    const offered = await place();
+    first.say({ $case: 'draining', value: {} });
+    await first.settled();
+    const second = await test.connected('e2', { slots: 5 });
+    const next = await place();
+    await second.next('offer', next);
+    await first.refuse(offered, 'DRAINING');
+    await second.next('offer', offered);
+    expect(first.offered).toEqual([running, offered]);
   });
 
   it('is offered what it refused when it comes back', async () => {

@@ -20,6 +20,14 @@ export class Queue {
     return this.#lineOf.size;
   }
 
+  /** How many of this principal's wait. */
+  sizeOf(principal: string): number {
+    let size = 0;
+    for (const { requirement, waiting } of this.#lines.values())
+      if (requirement.principal === principal) size += waiting.size;
+    return size;
+  }
+
   has(executionId: string): boolean {
     return this.#lineOf.has(executionId);
   }

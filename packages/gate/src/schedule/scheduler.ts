@@ -29,6 +29,9 @@ export interface SchedulerPorts {
   readonly onError: (error: unknown) => void;
 }
 
+// Of the queue, what one principal may fill with executions that no connected executor could run.
+const unmatchedShare = 0.1;
+
 /** Brings executions to executors: a queue, the executors connected, and the offer that joins the two. */
 export class Scheduler {
   readonly peers: Peers;
@@ -47,17 +50,46 @@ export class Scheduler {
   }
 
   /** What is told of an execution that joins the queue now. */
-  queuedEvent(reason = ''): Happening {
-    return { $case: 'queued', value: { position: this.#queue.size, reason } };
+  queuedEvent(row: Parameters<typeof requirementOf>[0], reason = ''): Happening {
+    const said = [reason, this.peers.whyNone(requirementOf(row)) ?? ''].filter((it) => it !== '').join('; ');
+    return { $case: 'queued', value: { position: this.#queue.size, reason: said } };
   }
 
-  /** Throws QUEUE_FULL or NO_MATCHING_EXECUTOR where an execution should not even be recorded. */
-  checkRoom(requirement: Requirement): void {
+  /**
+   * Throws QUEUE_FULL or NO_MATCHING_EXECUTOR where an execution should not even be recorded.
+   * @param queueWaitMs how long it may wait for an executor that could run it to connect
+   */
+  checkRoom(requirement: Requirement, queueWaitMs: number): void {
     if (this.#queue.size >= this.#ports.limits.maxQueued) {
       const message = `${this.#queue.size} executions are waiting already: try again later, or add executors`;
       throw new CscError('QUEUE_FULL', message, { retryAfterMs: 2_000 });
     }
-    this.peers.checkMatch(requirement);
+    const whyNone = this.peers.whyNone(requirement);
+    if (whyNone === undefined) return;
+    const retry = { retryAfterMs: 5_000 };
+    if (queueWaitMs <= 0) throw new CscError('NO_MATCHING_EXECUTOR', whyNone, retry);
+    // Nothing but time gets them out of the queue again, in which there must be room for others.
+    const waiting = this.#queue.sizeOf(requirement.principal);
+    if (waiting < Math.max(1, this.#ports.limits.maxQueued * unmatchedShare)) return;
+    const message = `${waiting} of your executions wait already, and ${whyNone}`;
+    throw new CscError('QUEUE_FULL', message, retry);
+  }
+
+  /** What an execution in the queue waits for, for people. */
+  whyWaits(requirement: Requirement): string {
+    const whyNone = this.peers.whyNone(requirement);
+    if (whyNone !== undefined) return whyNone;
+    const { length } = this.peers.matching(requirement);
+    return length === 1
+      ? 'the executor that could run it is busy'
+      : `the ${length} executors that could run it are busy`;
+  }
+
+  /** A host is stopping: it gets nothing more over this connection, and what waits for it to be named gets another. */
+  leave(peer: Peer): void {
+    peer.draining = true;
+    for (const { executionId } of this.bindings.gone((it) => it !== peer)) this.withdraw(executionId);
+    this.restoreLine();
   }
 
   /** Lets an execution wait for its turn, which may come at once; does nothing where it has had its turn meanwhile. */

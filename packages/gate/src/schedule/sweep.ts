@@ -5,6 +5,7 @@ import type { Executions } from '../execution/executions.ts';
 import type { Finisher } from '../execution/finisher.ts';
 import { executorName } from '../execution/row.ts';
 import { nextStep, type SentOffer, toOfferTimes } from './offers.ts';
+import { requirementOf } from './peers.ts';
 import type { Scheduler } from './scheduler.ts';
 
 export interface SweepPorts {
@@ -70,23 +71,26 @@ async function sweep(ports: SweepPorts, awaySince: Map<string, number>): Promise
       );
     } else if (state === ExecutionState.QUEUED && queueEnds !== null && new Date(queueEnds) <= now) {
       if (!scheduler.withdraw(execution.id)) continue;
-      await finisher.unstarted(
-        execution,
-        ExecutionState.EXPIRED,
-        `no executor was free in time${lastSaid(execution)}`,
-      );
+      await finisher.unstarted(execution, ExecutionState.EXPIRED, whyExpired(scheduler, execution));
     } else if (state === ExecutionState.OFFERED || state === ExecutionState.RUNNING) {
       await sweepAway(ports, execution, awaySince, now);
     }
   }
 }
 
-// Why it is in the queue again, where it has been out of it.
+function whyExpired({ peers }: Pick<Scheduler, 'peers'>, execution: LiveExecution): string {
+  const whyNone = peers.whyNone(requirementOf(execution.row));
+  const said = lastSaid(execution);
+  const last = said === '' || said === whyNone ? '' : `; the last that was said: ${said}`;
+  return whyNone === undefined
+    ? `no executor was free in time${last}`
+    : `no executor took it in time: ${whyNone}${last}`;
+}
+
+// Why it is in the queue, or in it again.
 function lastSaid({ events }: LiveExecution): string {
   const queued = events.findLast(({ event }) => event?.$case === 'queued')?.event;
-  return queued?.$case !== 'queued' || queued.value.reason === ''
-    ? ''
-    : `; the last that was said: ${queued.value.reason}`;
+  return queued?.$case === 'queued' ? queued.value.reason : '';
 }
 
 /** Ends what its submitter has not bound to its host in time: the seat is for others. */

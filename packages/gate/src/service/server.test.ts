@@ -15,7 +15,7 @@ import {
 import { makeContract, toBytes } from '@csc-fleet/test-kit/gate/contracts';
 import { type ScriptedExecutor, toFrame } from '@csc-fleet/test-kit/gate/scripted-executor';
 import { ServedGate, soon, TestPki } from '@csc-fleet/test-kit/gate/served-gate';
-import { agent, TestGate, toRequest } from '@csc-fleet/test-kit/gate/test-gate';
+import { agent, noWait, TestGate, toRequest } from '@csc-fleet/test-kit/gate/test-gate';
 import {
   type Client,
   type ClientDuplexStream,
@@ -226,7 +226,9 @@ describe('an identity', () => {
     connect.write({ message: { $case: 'hello', value: test.executor('agent').hello() } });
     expect((await drained(connect)).error).toMatchObject({ code: 'CREDENTIALS_INVALID' });
     expect((await drained(link.pushOutput())).error).toMatchObject({ code: 'CREDENTIALS_INVALID' });
-    await expect(test.submit(makeContract())).rejects.toMatchObject({ code: 'NO_MATCHING_EXECUTOR' });
+    await expect(test.submit(makeContract(), { options: noWait })).rejects.toMatchObject({
+      code: 'NO_MATCHING_EXECUTOR',
+    });
   });
 
   it('of another client does not see the execution', async () => {
@@ -260,7 +262,8 @@ describe('an error', () => {
   });
 
   it('has a reason of the registry and when to come back', async () => {
-    const { status, error } = await failure(submit(served.client('client-agent')));
+    const request = toRequest(makeContract(), { options: noWait });
+    const { status, error } = await failure(submit(served.client('client-agent'), request));
     expect(status).toBe(FAILED_PRECONDITION);
     expect(error).toMatchObject({ code: 'NO_MATCHING_EXECUTOR', retryAfterMs: 5000 });
   });

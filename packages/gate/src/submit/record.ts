@@ -24,6 +24,12 @@ export interface Judged<Outcome extends Standing = Standing> {
   readonly standing: Outcome;
 }
 
+/** What its executor must have is in here. */
+type Waiting = Pick<
+  NewExecution,
+  'selector_json' | 'policy_sha256' | 'policy_profile' | 'principal' | 'submission_json'
+>;
+
 export interface RecordPorts {
   /** Signs the receipt of a denial. */
   readonly signer: Signer;
@@ -31,7 +37,7 @@ export interface RecordPorts {
   readonly keepDeniedContracts: boolean;
   readonly scheduler: {
     /** What is told of an execution that joins the queue now. */
-    queuedEvent(reason?: string): Happening;
+    queuedEvent(row: Waiting, reason?: string): Happening;
   };
 }
 
@@ -47,7 +53,7 @@ export function record(
   if (standing.is === 'waiting') return entry;
   if (isCleared(standing)) {
     const approvals = standing.is === 'approved' ? standing.usedUp : [];
-    return { ...entry, happened: [...happened, scheduler.queuedEvent()], approvals };
+    return { ...entry, happened: [...happened, scheduler.queuedEvent(row)], approvals };
   }
   const receiptJson = deniedReceipt(judged, row.execution_id, signer);
   return { ...entry, happened: [...happened, toFinished(row, toGatesOwn(receiptJson))], receiptJson };
@@ -86,7 +92,7 @@ function toRow(
     submission_json: terms.submissionJson,
     binding: bindingDue(terms, decided),
     submitted_at: toTimestamp(now),
-    queue_deadline: isCleared(standing) ? queueDeadline(terms, now) : null,
+    queue_deadline: isCleared(standing) ? queueDeadline(terms, policy, now) : null,
     executor_id: null,
     ticket_id: null,
     limits_json: null,
@@ -149,12 +155,12 @@ export async function recordApproval(
     approvals_json: toStoredApprovals(standing.texts),
     submission_json: terms.submissionJson,
     binding: bindingDue(terms, decided),
-    queue_deadline: queueDeadline(terms, now),
+    queue_deadline: queueDeadline(terms, decided.policy, now),
   };
   const bytes = Buffer.byteLength(change.approvals_json) + Buffer.byteLength(terms.submissionJson ?? '');
   await execution.approve(now, {
     change,
-    happened: [scheduler.queuedEvent('approved')],
+    happened: [scheduler.queuedEvent({ ...execution.row, ...change }, 'approved')],
     approvals: standing.usedUp,
     key,
     usage: { principal: principal.uri, now, bytes, bytesPerDay: limits.storedBytesPerDay },

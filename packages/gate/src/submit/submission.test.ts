@@ -8,6 +8,7 @@ import { parseTicket } from '@csc-fleet/common/ticket';
 import { approve, contractForApproval, makeContract } from '@csc-fleet/test-kit/gate/contracts';
 import {
   agent,
+  noWait,
   other,
   policyLimits,
   TestGate,
@@ -327,7 +328,10 @@ describe('a submission that must name its host', () => {
     const overrides = { ...bound, audience: onHost('e2') };
     const { executionId, state } = await submitSigned(makeContract(), { overrides });
     expect([state, named.offered, first.offered]).toEqual([ExecutionState.OFFERED, [executionId], []]);
-    const nowhere = submitSigned(makeContract(), { overrides: { audience: onHost('e3') } });
+    const nowhere = submitSigned(makeContract(), {
+      overrides: { audience: onHost('e3') },
+      request: { options: noWait },
+    });
     await expect(nowhere).rejects.toEqual(
       rejected('NO_MATCHING_EXECUTOR', /executor\/e3, which the submission/),
     );

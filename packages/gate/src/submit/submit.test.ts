@@ -12,7 +12,7 @@ import {
   makeCommand,
   makeContract,
 } from '@csc-fleet/test-kit/gate/contracts';
-import { agent, other, stranger, TestGate, toRequest } from '@csc-fleet/test-kit/gate/test-gate';
+import { agent, noWait, other, stranger, TestGate, toRequest } from '@csc-fleet/test-kit/gate/test-gate';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 let test: TestGate;
@@ -567,7 +567,9 @@ describe('a request that is refused', () => {
 
   it('leaves nothing behind', async () => {
     const idempotencyKey = randomUUID();
-    expect(await codeOf(test.submit(makeContract(), { idempotencyKey }))).toBe('NO_MATCHING_EXECUTOR');
+    expect(await codeOf(test.submit(makeContract(), { idempotencyKey, options: noWait }))).toBe(
+      'NO_MATCHING_EXECUTOR',
+    );
     const { executions } = await test.as(agent).listExecutions({ states: [], pageSize: 0, pageToken: '' });
     expect(executions).toEqual([]);
     await test.connected('e1');

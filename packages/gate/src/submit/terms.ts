@@ -1,6 +1,7 @@
 import { canonicalJson, parseTimestamp, toTimestamp } from '@csc-fleet/common/encoding';
 import { quoteBriefly } from '@csc-fleet/common/errors';
 import { type SubmitRequest, toMilliseconds } from '@csc-fleet/common/messages';
+import type { PolicyDocument } from '@csc-fleet/common/policy';
 import { type ReceiptVersion, receiptVersions } from '@csc-fleet/common/receipt';
 import type { Submission } from '@csc-fleet/common/submission';
 import { requestInvalid } from '../bounds/index.ts';
@@ -16,8 +17,10 @@ export interface Terms {
   /** Empty: the first that the caller is bound to. */
   readonly policyProfile: string;
   readonly receiptVersion: ReceiptVersion;
-  /** How long it may wait for an executor, in milliseconds; no longer than the gate lets anything wait. */
-  readonly queueWaitMs: number;
+  /** How long it may wait for an executor, in milliseconds. Undefined: its policy says that. */
+  readonly askedWaitMs: number | undefined;
+  /** The longest that it may wait, whatever it asks for. */
+  readonly longestWaitMs: number;
   /** As it came, for the host that runs it; null where there is none. */
   readonly submissionJson: string | null;
 }
@@ -35,8 +38,8 @@ export interface Asked {
 export function readTerms(request: SubmitRequest, asked: Asked): Terms {
   const { principal, submission, now, queueTimeoutSec } = asked;
   const { selector, idempotencyKey, policyProfile, options } = request;
-  const longest = queueTimeoutSec * 1000;
-  const wait = options?.queueTimeout === undefined ? longest : toMilliseconds(options.queueTimeout);
+  const longestWaitMs = queueTimeoutSec * 1000;
+  const askedWaitMs = options?.queueTimeout === undefined ? undefined : toMilliseconds(options.queueTimeout);
   const key = (text: string) => ({ principal: principal.uri, idempotency_key: text });
   if (submission === undefined) {
     return {
@@ -44,7 +47,8 @@ export function readTerms(request: SubmitRequest, asked: Asked): Terms {
       key: idempotencyKey === '' ? undefined : key(idempotencyKey),
       policyProfile,
       receiptVersion: readReceiptVersion(options?.receiptVersion ?? ''),
-      queueWaitMs: Math.max(0, Math.min(wait, longest)),
+      askedWaitMs,
+      longestWaitMs,
       submissionJson: null,
     };
   }
@@ -56,7 +60,8 @@ export function readTerms(request: SubmitRequest, asked: Asked): Terms {
     key: key(submission.nonce),
     policyProfile: submission.policy_profile ?? '',
     receiptVersion: submission.receipt_version,
-    queueWaitMs: Math.max(0, Math.min(wait, longest, untilItExpires)),
+    askedWaitMs,
+    longestWaitMs: Math.min(longestWaitMs, untilItExpires),
     submissionJson: request.submissionJson.toString('utf8'),
   };
 }
@@ -84,7 +89,14 @@ function readReceiptVersion(asked: string): ReceiptVersion {
   throw requestInvalid('options.receipt_version', problem);
 }
 
+/** How long it may wait for an executor, in milliseconds: as its submitter asks, or else as its policy has it. */
+export function queueWaitMs({ askedWaitMs, longestWaitMs }: Terms, { policy }: PolicyDocument): number {
+  const { queue_timeout_sec: usual } = policy;
+  const wanted = askedWaitMs ?? (usual === undefined ? longestWaitMs : usual * 1000);
+  return Math.max(0, Math.min(wanted, longestWaitMs));
+}
+
 /** The time by which it must have been placed, as stored. */
-export function queueDeadline({ queueWaitMs }: Terms, now: Date): string {
-  return toTimestamp(new Date(now.getTime() + queueWaitMs));
+export function queueDeadline(terms: Terms, policy: PolicyDocument, now: Date): string {
+  return toTimestamp(new Date(now.getTime() + queueWaitMs(terms, policy)));
 }

@@ -52,6 +52,12 @@ export interface Finding {
   message: string;
 }
 
+/** One version of a policy profile. */
+export interface PolicyVersion {
+  name: string;
+  sha256: string;
+}
+
 function createBaseDecision(): Decision {
   return {
     verdict: 0,
@@ -300,6 +306,73 @@ export const Finding: MessageFns<Finding> = {
     message.commandId = object.commandId ?? "";
     message.member = object.member ?? "";
     message.message = object.message ?? "";
+    return message;
+  },
+};
+
+function createBasePolicyVersion(): PolicyVersion {
+  return { name: "", sha256: "" };
+}
+
+export const PolicyVersion: MessageFns<PolicyVersion> = {
+  encode(message: PolicyVersion, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.sha256 !== "") {
+      writer.uint32(18).string(message.sha256);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PolicyVersion {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePolicyVersion();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.sha256 = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PolicyVersion>): PolicyVersion {
+    return PolicyVersion.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PolicyVersion>): PolicyVersion {
+    const message = createBasePolicyVersion();
+    message.name = object.name ?? "";
+    message.sha256 = object.sha256 ?? "";
     return message;
   },
 };

@@ -21,6 +21,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Duration } from "../../../google/protobuf/duration.ts";
+import { PolicyVersion } from "../../common/v1/decision.ts";
 import { CommandResult } from "../../common/v1/execution.ts";
 
 export const protobufPackage = "csc.link.v1";
@@ -36,6 +37,7 @@ export interface ConnectRequest {
     | { $case: "exited"; value: Exited }
     | { $case: "receipt"; value: Receipt }
     | { $case: "heartbeat"; value: Heartbeat }
+    | { $case: "draining"; value: Draining }
     | undefined;
 }
 
@@ -84,6 +86,10 @@ export interface Hello {
    * Empty where there is none yet.
    */
   chainHeadJson: Buffer;
+  /** The same policies as in policy_sha256s, with their names. Empty: an older executor. */
+  policies: PolicyVersion[];
+  /** What its sandbox can do, for people. */
+  sandbox: string[];
 }
 
 export interface Hello_LabelsEntry {
@@ -175,6 +181,10 @@ export interface Heartbeat {
 export interface HeartbeatAck {
 }
 
+/** It is stopping: what it was offered and has not accepted, and what would be, is for others. */
+export interface Draining {
+}
+
 /** Finish what runs, take no more. */
 export interface Drain {
 }
@@ -239,6 +249,9 @@ export const ConnectRequest: MessageFns<ConnectRequest> = {
         break;
       case "heartbeat":
         Heartbeat.encode(message.message.value, writer.uint32(58).fork()).join();
+        break;
+      case "draining":
+        Draining.encode(message.message.value, writer.uint32(66).fork()).join();
         break;
     }
     return writer;
@@ -313,6 +326,14 @@ export const ConnectRequest: MessageFns<ConnectRequest> = {
             message.message = { $case: "heartbeat", value: Heartbeat.decode(reader, reader.uint32()) };
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.message = { $case: "draining", value: Draining.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -370,6 +391,12 @@ export const ConnectRequest: MessageFns<ConnectRequest> = {
       case "heartbeat": {
         if (object.message?.value !== undefined && object.message?.value !== null) {
           message.message = { $case: "heartbeat", value: Heartbeat.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "draining": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "draining", value: Draining.fromPartial(object.message.value) };
         }
         break;
       }
@@ -574,6 +601,8 @@ function createBaseHello(): Hello {
     receiptKeyStatementJson: Buffer.alloc(0),
     epoch: "",
     chainHeadJson: Buffer.alloc(0),
+    policies: [],
+    sandbox: [],
   };
 }
 
@@ -611,6 +640,12 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.chainHeadJson.length !== 0) {
       writer.uint32(90).bytes(message.chainHeadJson);
+    }
+    for (const v of message.policies) {
+      PolicyVersion.encode(v!, writer.uint32(98).fork()).join();
+    }
+    for (const v of message.sandbox) {
+      writer.uint32(106).string(v!);
     }
     return writer;
   },
@@ -719,6 +754,22 @@ export const Hello: MessageFns<Hello> = {
             message.chainHeadJson = Buffer.from(reader.bytes());
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.policies.push(PolicyVersion.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.sandbox.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -755,6 +806,8 @@ export const Hello: MessageFns<Hello> = {
     message.receiptKeyStatementJson = object.receiptKeyStatementJson ?? Buffer.alloc(0);
     message.epoch = object.epoch ?? "";
     message.chainHeadJson = object.chainHeadJson ?? Buffer.alloc(0);
+    message.policies = object.policies?.map((e) => PolicyVersion.fromPartial(e)) || [];
+    message.sandbox = object.sandbox?.map((e) => e) || [];
     return message;
   },
 };
@@ -1698,6 +1751,49 @@ export const HeartbeatAck: MessageFns<HeartbeatAck> = {
   },
   fromPartial(_: DeepPartial<HeartbeatAck>): HeartbeatAck {
     const message = createBaseHeartbeatAck();
+    return message;
+  },
+};
+
+function createBaseDraining(): Draining {
+  return {};
+}
+
+export const Draining: MessageFns<Draining> = {
+  encode(_: Draining, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Draining {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDraining();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Draining>): Draining {
+    return Draining.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<Draining>): Draining {
+    const message = createBaseDraining();
     return message;
   },
 };
