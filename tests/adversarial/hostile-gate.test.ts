@@ -7,7 +7,13 @@ import { createSigner, type Signer, toBase64 } from '@csc-fleet/common/crypto';
 import { canonicalBytes, sha256Hex, toTimestamp } from '@csc-fleet/common/encoding';
 import { orThrow } from '@csc-fleet/common/errors';
 import { readPolicyFile } from '@csc-fleet/common/policy';
-import { createDirectorySource, publishStaged } from '@csc-fleet/common/policy-repository';
+import {
+  addFile,
+  createDirectorySource,
+  defaultLifetimes,
+  publishStaged,
+  signStaged,
+} from '@csc-fleet/common/policy-repository';
 import { parseReceipt, type ReceiptV02 } from '@csc-fleet/common/receipt';
 import { parseSubmission, submissionSha256, type UnsignedSubmission } from '@csc-fleet/common/submission';
 import type { UnsignedTicket } from '@csc-fleet/common/ticket';
@@ -51,7 +57,7 @@ const host = (name: string) => ({
   config: {
     policies: undefined,
     // Nothing is asked for but what the gate says there is.
-    policy_repository: { root: '', from: 'gate', refresh_sec: 86_400 },
+    policy_repository: { root: '', from: 'gate', refresh_sec: 86_400, max_owners_age_sec: 7 * 86_400 },
     accept_unsigned_approvals: false,
     slots: 8,
   },
@@ -446,23 +452,45 @@ describe('a gate with its real key cannot have counted in the place of the owner
   });
 
   it('an old word that it keeps the host on, for longer than the owner of the host lets it', async () => {
-    const { contract } = marking();
-    rogue.files = () => undefined;
-    await restart(() => {
-      const file = join(stateDir, 'policy/current.json');
-      const current = JSON.parse(readFileSync(file, 'utf8'));
-      const refreshed = toTimestamp(new Date(Date.now() - 25 * 3_600_000));
-      writeFileSync(file, JSON.stringify({ ...current, refreshed_at: refreshed }));
-    });
-    expect((await offer(contract, submit(contract))).reason).toBe('POLICY_STALE');
-    // What was published yesterday, and has expired, makes it no younger.
-    publishStaged(owners.directory, owners.online, new Date(Date.now() - 25 * 3_600_000));
+    publishAt({ signed: -25 * hour, vouched: -25 * hour });
+    // It is good for two days, and however late a gate hands it over, it is of yesterday.
+    await take();
+    expect(await aliceGets()).toBe('POLICY_STALE');
+    // What has expired makes it no younger.
+    publishStaged(owners.directory, owners.online, new Date(Date.now() - 25 * hour));
     expect(await serve(owners.published(''))).toBe('POLICY_STALE');
-    expect((await offer(contract, submit(contract))).reason).toBe('POLICY_STALE');
-    owners.publish({ 'revoked.yaml': revocation('principal', identity('somebody')) });
+    expect(await aliceGets()).toBe('POLICY_STALE');
+    await takeAnew();
+  });
+
+  it('an old word by signing for ever that there is nothing newer, where it has the online key', async () => {
+    publishAt({ signed: -8 * 24 * hour, vouched: 0 });
+    await take();
+    expect(await aliceGets()).toBe('POLICY_STALE');
+    // Nor is the date of anything that it signs ahead.
+    publishAt({ signed: 0, vouched: hour });
+    await take();
+    expect(await aliceGets()).toBe('POLICY_STALE');
+    await takeAnew();
+  });
+
+  const hour = 3_600_000;
+  /** Something new that the owners have signed, and the holder of the online key, at these times from now. */
+  function publishAt({ signed, vouched }: { readonly signed: number; readonly vouched: number }): void {
+    const at = (ms: number) => new Date(Date.now() + ms);
+    const lifetimes = { ...defaultLifetimes, online: 48 * hour };
+    const { directory, owner, online } = owners;
+    const revoked = revocation('principal', identity(`nobody-${crypto.randomUUID()}`));
+    addFile(directory, 'revoked.yaml', Buffer.from(JSON.stringify(revoked)));
+    signStaged(directory, owner, at(signed), lifetimes);
+    publishStaged(directory, online, at(vouched), lifetimes);
+  }
+
+  async function takeAnew(): Promise<void> {
+    publishAt({ signed: 0, vouched: 0 });
     await take();
     expect(await aliceGets()).toBe('ran');
-  });
+  }
 
   it('anything at all while it answers no question, or says a thousand times that there is news', async () => {
     const asked: string[] = [];

@@ -1,8 +1,9 @@
-import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect, type GateClient } from '@csc-fleet/client';
 import { createSigner } from '@csc-fleet/common/crypto';
 import { ExecutionState } from '@csc-fleet/common/messages';
+import { defaultLifetimes, publishStaged } from '@csc-fleet/common/policy-repository';
 import { type ExecutorOptions, type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { testPolicy } from '@csc-fleet/test-kit/policy';
 import { frozen, TestRepository } from '@csc-fleet/test-kit/policy-repository';
@@ -79,6 +80,16 @@ async function publish(
   await Promise.all(taken);
 }
 
+/** What a source hands over that was signed two days ago, is good for five, and is newer than what the host has. */
+function holdBack(copy: string): void {
+  const held = join(fleet.directory, 'held');
+  cpSync(owners.directory, held, { recursive: true });
+  rmSync(join(fleet.directory, copy), { recursive: true });
+  const lifetimes = { ...defaultLifetimes, online: 5 * 86_400_000 };
+  publishStaged(held, owners.online, new Date(Date.now() - 2 * 86_400_000), lifetimes);
+  cpSync(join(held, 'published'), join(fleet.directory, copy), { recursive: true });
+}
+
 const run = (host: string, policyProfile = '', queueTimeoutMs = 20_000) =>
   client.run(fleet.contract({ argv: ['echo', 'up'] }), {
     selector: { host },
@@ -108,11 +119,7 @@ describe('a roll-out over three hosts', () => {
     await fleet.executor('rolled-back').stop();
     rmSync(state('rolled-back', 'policy'), { recursive: true });
     cpSync(join(fleet.directory, 'backup'), state('rolled-back', 'policy'), { recursive: true });
-    rmSync(join(fleet.directory, 'copy'), { recursive: true });
-    const current = state('frozen', 'policy/current.json');
-    const { refreshed_at: _, ...rest } = JSON.parse(readFileSync(current, 'utf8'));
-    const twoDaysAgo = new Date(Date.now() - 2 * 86_400_000).toISOString();
-    writeFileSync(current, JSON.stringify({ ...rest, refreshed_at: twoDaysAgo }));
+    holdBack('copy');
 
     await Promise.all([away, frozenHost, rolledBack].map((it) => fleet.startExecutor(it)));
     await Promise.all(['away', 'rolled-back'].map(published));

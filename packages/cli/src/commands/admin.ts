@@ -20,8 +20,8 @@ Examples:
   $ csc admin restore key alice-3f2a
 
 It is signed with the owners' keys, not at the gate, which cannot undo it: a gate that plays along passes it on within
-seconds; one that does not can hold hosts on what they know until what is signed expires (24 h; 90 days
-where the gate keeps the online key), and max_staleness_sec after that.
+seconds; one that does not can hold hosts on what they know for max_staleness_sec after the last csc policy publish; where
+it keeps the online key itself, until max_owners_age_sec after the owners signed, or what they signed expires (90 days).
 Where one signature is not enough, the others sign with csc policy sign, and csc policy publish publishes.
 `;
 

@@ -7,6 +7,7 @@ import { readBoundedFile } from '@csc-fleet/common/files';
 import { bindingOf, parseBindings, readPolicyFile } from '@csc-fleet/common/policy';
 import {
   addFile,
+  defaultLifetimes,
   initRepository,
   type RepositoryKeys,
   type RepositoryStatus,
@@ -34,7 +35,7 @@ Examples:
   $ csc policy init --root-key a.pub --root-key b.pub --root-threshold 2 --online-key online.pub
   $ csc policy add policies/build.yaml bindings.yaml
   $ csc policy sign --key a.key                           each owner, on a machine of theirs
-  $ csc policy publish --online-key online.key
+  $ csc policy publish --online-key online.key            by a timer, too: hosts go by when that was done last
   $ csc policy rotate --root-key b.pub --root-key c.pub --root-threshold 2 --online-key online.pub
 
 Hosts pin DIR/root.json, once, and fetch DIR/published, from a gate or from a directory. What is not signed by enough of
@@ -47,6 +48,11 @@ Keys are files that csc keygen makes. Without --targets-key, those of the root s
 
 interface At {
   readonly dir: string;
+}
+
+interface SignOptions extends At {
+  readonly key?: string;
+  readonly days: string;
 }
 
 interface KeyOptions extends At {
@@ -87,11 +93,14 @@ export function definePolicy(command: Command): void {
     'as csc policy status shows them',
   );
   act<[string[], At]>(remove, removeFiles);
-  const sign = at(command.command('sign').summary('sign what is new in it')).option(
-    '--key <file>',
-    'an owner’s private key; default: the local ones',
-  );
-  act<[At & { key?: string }]>(sign, signFiles);
+  const sign = at(command.command('sign').summary('sign what is new in it'))
+    .option('--key <file>', 'an owner’s private key; default: the local ones')
+    .option(
+      '--days <n>',
+      'how long the files are to be good for; what is published is signed anew in the second half of it',
+      '90',
+    );
+  act<[SignOptions]>(sign, signFiles);
   const publish = at(
     command.command('publish').summary('publish what is signed, or refresh what is published'),
   ).option('--online-key <file>', 'the online private key; default: the local one');
@@ -229,9 +238,10 @@ function readOwnersFile(file: string): Buffer {
   return readBoundedFile(file, { maxBytes: artifactBytes.receipt }).bytes;
 }
 
-async function signFiles({ dir, key }: At & { key?: string }): Promise<number> {
+async function signFiles({ dir, key, days }: SignOptions): Promise<number> {
   const signers = key === undefined ? localSigners(dir) : [readSigningKey(key)];
-  const signed = signers.flatMap((signer) => signStaged(dir, signer, new Date()));
+  const lifetimes = { ...defaultLifetimes, targets: toCount(days, 'a number of days') * dayMs };
+  const signed = signers.flatMap((signer) => signStaged(dir, signer, new Date(), lifetimes));
   const roles = [...new Set(signed)].join(' and ');
   note(roles === '' ? 'there is nothing new to sign' : `signed: ${roles}`);
   await writeOut(describe(repositoryStatus(dir)));
@@ -255,13 +265,34 @@ async function rotateKeys(options: KeyOptions): Promise<number> {
   return exitCodes.ok;
 }
 
-function describe({ root, targets, stagedRoot, stagedTargets, freshUntil, files }: RepositoryStatus): string {
+const dayMs = 86_400_000;
+
+/** How old what is signed is, as hosts hold it against their max_owners_age_sec and max_staleness_sec. */
+function describeAge(signedAt: string | undefined, now: Date): string {
+  if (signedAt === undefined) return ', says no date of its signature';
+  const minutes = Math.floor((now.getTime() - Date.parse(signedAt)) / 60_000);
+  if (minutes < 0) return `, signed ${signedAt}, which is still to come`;
+  const units = [
+    [1440, 'days'],
+    [60, 'hours'],
+    [1, 'minutes'],
+  ] as const;
+  const [size, name] = units.find(([it]) => minutes >= 2 * it) ?? [1, 'minutes'];
+  return `, signed ${signedAt} (${Math.floor(minutes / size)} ${name} ago)`;
+}
+
+function describe(
+  { root, targets, stagedRoot, stagedTargets, freshUntil, vouchedAt, files }: RepositoryStatus,
+  now = new Date(),
+): string {
   const lines = [
     `root      version ${root.version}, expires ${root.expires}`,
     targets === undefined
       ? 'files     none published'
-      : `files     version ${targets.version}, expires ${targets.expires}`,
-    ...(freshUntil === undefined ? [] : [`fresh     until ${freshUntil}: csc policy publish refreshes it`]),
+      : `files     version ${targets.version}, expires ${targets.expires}${describeAge(targets.signedAt, now)}`,
+    ...(freshUntil === undefined
+      ? []
+      : [`fresh     until ${freshUntil}${describeAge(vouchedAt, now)}: csc policy publish refreshes it`]),
     ...[['root', stagedRoot] as const, ['files', stagedTargets] as const].flatMap(([name, staged]) =>
       staged === undefined
         ? []
@@ -291,10 +322,10 @@ function readKeys({
   return { root, targets, online: readPublicKey(onlineKey) };
 }
 
-function toCount(text: string): number {
+function toCount(text: string, what = 'a threshold'): number {
   const count = Number(text);
   if (!Number.isInteger(count) || count < 1)
-    throw usage(`a threshold is a number from 1 on, not ${JSON.stringify(text)}`);
+    throw usage(`${what} is a number from 1 on, not ${JSON.stringify(text)}`);
   return count;
 }
 

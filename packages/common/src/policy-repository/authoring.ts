@@ -1,8 +1,8 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import type { Metadata, Root, Targets } from '@tufjs/models';
+import type { Metadata, Root, Targets, Timestamp } from '@tufjs/models';
 import type { Signer } from '../crypto/index.ts';
-import { sha256Hex } from '../encoding/index.ts';
+import { sha256Hex, toTimestamp } from '../encoding/index.ts';
 import { CscError, quoteBriefly } from '../errors/index.ts';
 import { makeDirectory, readBoundedFile, replaceFile } from '../files/index.ts';
 import {
@@ -14,10 +14,12 @@ import {
   createTimestamp,
   type RoleKeys,
   type RoleName,
+  signedAtOf,
   signedBy,
   toBytes,
   toRoot,
   toTargets,
+  toTimestampMetadata,
   toTufKey,
 } from './metadata.ts';
 import { checkOwnersFile, type Files, readOwnersFiles } from './owners-files.ts';
@@ -26,9 +28,12 @@ import { checkOwnersFile, type Files, readOwnersFiles } from './owners-files.ts'
 export interface Lifetimes {
   readonly root: number;
   readonly targets: number;
-  /** Of snapshot and timestamp: how soon hosts notice that nobody refreshes them. */
+  /** Of snapshot and timestamp: for how long they can be handed over. */
   readonly online: number;
 }
+
+/** How old the timestamp gets before whoever keeps the online key signs another, in milliseconds. */
+export const defaultResignMs = 5 * 60_000;
 
 const day = 86_400_000;
 export const defaultLifetimes: Lifetimes = { root: 365 * day, targets: 90 * day, online: day };
@@ -180,14 +185,16 @@ function stageTargets(directory: string, now: Date, lifetimes: Lifetimes): Metad
     return undefined;
   readOwnersFiles(files);
   const version = (published?.signed.version ?? 0) + 1;
-  const made = createTargets(files, version, new Date(now.getTime() + lifetimes.targets));
+  const expires = new Date(now.getTime() + lifetimes.targets);
+  const made = createTargets(files, { version, expires, signedAt: now });
   write(at.staged(directory, 'targets'), toBytes(made));
   return made;
 }
 
-// The same files are signed anew once half of their time is over.
+// The same files are signed anew once half of their time is over, and where they are to be good for less than they are.
 function isOld({ signed }: Metadata<Targets>, now: Date, { targets }: Lifetimes): boolean {
-  return Date.parse(signed.expires) - now.getTime() < targets / 2;
+  const left = Date.parse(signed.expires) - now.getTime();
+  return left < targets / 2 || left > targets;
 }
 
 function sameFiles({ signed }: Metadata<Targets>, files: Files): boolean {
@@ -209,58 +216,91 @@ export function publishStaged(
 ): number {
   const root = publishRoot(directory);
   const targets = publishTargets(directory, root);
-  publishOnline(directory, { root, targets, online, expires: new Date(now.getTime() + lifetimes.online) });
+  publishOnline(directory, { root, targets, online, now, lifetimes });
   return targets.signed.version;
 }
 
 /**
- * Publishes a new snapshot and timestamp of what is published, and leaves alone what is staged: for whoever keeps the
- * online key, so that hosts go on hearing that nothing is newer. Does nothing while the timestamp has more than half of
- * its time left, and where nothing is published. Throws KEY_UNKNOWN where it is not the repository's online key.
+ * Signs anew that what is published is the newest, and leaves alone what is staged: for whoever keeps the online key, so
+ * that hosts go on hearing that nothing is newer. The timestamp is made anew once it is `resignMs` old, the snapshot with it
+ * only once half of its time is over. Does nothing where nothing is published. Throws KEY_UNKNOWN where it is not the
+ * repository's online key.
  */
 export function refreshPublished(
   directory: string,
   online: Signer,
   now: Date,
-  lifetimes = defaultLifetimes,
+  { resignMs = defaultResignMs, lifetimes = defaultLifetimes } = {},
 ): 'refreshed' | 'fresh' {
-  const until = freshUntil(directory);
-  if (until === undefined || Date.parse(until) - now.getTime() >= lifetimes.online / 2) return 'fresh';
+  const timestamp = publishedTimestamp(directory);
+  // Of the future, too: a clock was wrong, and hosts believe no such date.
+  const ageMs = Math.abs(now.getTime() - (timestamp === undefined ? 0 : vouchedAt(timestamp)));
+  if (timestamp === undefined || ageMs < resignMs) return 'fresh';
   const root = publishedRoot(directory);
   const targets = publishedTargets(directory);
   if (root === undefined || targets === undefined) return 'fresh';
-  const expires = new Date(now.getTime() + lifetimes.online);
-  publishOnline(directory, { root, targets, online, expires });
+  const due = { root, targets, online, now, lifetimes };
+  if (Date.parse(timestamp.signed.expires) - now.getTime() < lifetimes.online / 2)
+    publishOnline(directory, due);
+  else publishTimestamp(directory, timestamp, due);
   return 'refreshed';
+}
+
+// One from before there was signed_at is made anew at once.
+function vouchedAt(timestamp: Metadata<Timestamp>): number {
+  return signedAtOf(timestamp)?.getTime() ?? 0;
 }
 
 interface Online {
   readonly root: Metadata<Root>;
   readonly targets: Metadata<Targets>;
   readonly online: Signer;
-  readonly expires: Date;
+  readonly now: Date;
+  readonly lifetimes: Lifetimes;
 }
 
-function publishOnline(directory: string, { root, targets, online, expires }: Online): void {
-  const version = nextVersion(directory, 'snapshot');
+function publishOnline(directory: string, { root, targets, online, now, lifetimes }: Online): void {
+  // Not below a timestamp that was made anew without it.
+  const newestTimestamp = publishedTimestamp(directory)?.signed.version ?? 0;
+  const version = Math.max(newest(directory, 'snapshot'), newestTimestamp) + 1;
+  const expires = new Date(now.getTime() + lifetimes.online);
   const targetsBytes = readBoundedFile(at.metadata(directory, `${targets.signed.version}.targets.json`), {
     maxBytes,
   }).bytes;
   const snapshot = createSnapshot(targetsBytes, targets.signed.version, version, expires);
   addSignature(snapshot, online);
-  const timestamp = createTimestamp(toBytes(snapshot), version, version, expires);
+  const timestamp = createTimestamp(toBytes(snapshot), version, { version, expires, signedAt: now });
   addSignature(timestamp, online);
-  for (const [role, metadata] of [
-    ['snapshot', snapshot],
-    ['timestamp', timestamp],
-  ] as const)
-    if (signedBy(root.signed, role, metadata).length === 0)
-      throw new CscError(
-        'KEY_UNKNOWN',
-        `the key ${JSON.stringify(online.keyId)} is not this repository's online key`,
-      );
+  checkOnline(root, 'snapshot', snapshot, online);
+  checkOnline(root, 'timestamp', timestamp, online);
   write(at.metadata(directory, `${version}.snapshot.json`), toBytes(snapshot));
   write(at.metadata(directory, 'timestamp.json'), toBytes(timestamp));
+}
+
+// The snapshot's files would otherwise be as many as there were timestamps.
+function publishTimestamp(
+  directory: string,
+  before: Metadata<Timestamp>,
+  { root, online, now }: Pick<Online, 'root' | 'online' | 'now'>,
+): void {
+  const { version: snapshotVersion } = before.signed.snapshotMeta;
+  const path = at.metadata(directory, `${snapshotVersion}.snapshot.json`);
+  const { bytes } = readBoundedFile(path, { maxBytes });
+  const [version, expires] = [before.signed.version + 1, new Date(before.signed.expires)];
+  const timestamp = createTimestamp(bytes, snapshotVersion, { version, expires, signedAt: now });
+  addSignature(timestamp, online);
+  checkOnline(root, 'timestamp', timestamp, online);
+  write(at.metadata(directory, 'timestamp.json'), toBytes(timestamp));
+}
+
+function checkOnline(
+  root: Metadata<Root>,
+  role: 'snapshot' | 'timestamp',
+  metadata: AnyMetadata,
+  { keyId }: Signer,
+): void {
+  if (signedBy(root.signed, role, metadata).length > 0) return;
+  throw new CscError('KEY_UNKNOWN', `the key ${JSON.stringify(keyId)} is not this repository's online key`);
 }
 
 function publishRoot(directory: string): Metadata<Root> {
@@ -315,12 +355,16 @@ export interface RepositoryStatus {
   readonly stagedTargets?: StagedStatus;
   /** Until when hosts take what is published without a refresh. Absent: nothing is published. */
   readonly freshUntil?: string;
+  /** When it was last signed that this is the newest. Absent: nothing is published, or the timestamp says no date. */
+  readonly vouchedAt?: string;
   readonly files: readonly string[];
 }
 
 export interface RoleStatus {
   readonly version: number;
   readonly expires: string;
+  /** Absent: it says no date. */
+  readonly signedAt?: string;
 }
 
 export interface StagedStatus extends RoleStatus {
@@ -334,27 +378,27 @@ export function repositoryStatus(directory: string): RepositoryStatus {
   const targets = publishedTargets(directory);
   const staged = readMetadata(at.staged(directory, 'targets'), toTargets);
   const rootStaged = stagedRoot(directory);
-  const until = freshUntil(directory);
+  const timestamp = publishedTimestamp(directory);
+  const { expires: freshUntil, signedAt: vouchedAt } = timestamp === undefined ? {} : toStatus(timestamp);
   return {
     root: toStatus(root),
     files: [...workspaceFiles(directory).keys()],
     ...(targets === undefined ? {} : { targets: toStatus(targets) }),
     ...(rootStaged === undefined ? {} : { stagedRoot: toStagedStatus(root, 'root', rootStaged) }),
     ...(staged === undefined ? {} : { stagedTargets: toStagedStatus(root, 'targets', staged) }),
-    ...(until === undefined ? {} : { freshUntil: until }),
+    ...(freshUntil === undefined ? {} : { freshUntil }),
+    ...(vouchedAt === undefined ? {} : { vouchedAt }),
   };
 }
 
-// Until when the newest timestamp is good; undefined where there is none.
-function freshUntil(directory: string): string | undefined {
-  const timestamp = readMetadata(at.metadata(directory, 'timestamp.json'), (bytes) =>
-    JSON.parse(Buffer.from(bytes).toString()),
-  );
-  return timestamp === undefined ? undefined : String(timestamp.signed.expires);
+function publishedTimestamp(directory: string): Metadata<Timestamp> | undefined {
+  return readMetadata(at.metadata(directory, 'timestamp.json'), toTimestampMetadata);
 }
 
-function toStatus({ signed: { version, expires } }: AnyMetadata): RoleStatus {
-  return { version, expires };
+function toStatus(metadata: AnyMetadata): RoleStatus {
+  const { version, expires } = metadata.signed;
+  const signedAt = signedAtOf(metadata);
+  return { version, expires, ...(signedAt === undefined ? {} : { signedAt: toTimestamp(signedAt) }) };
 }
 
 function toStagedStatus(judge: Metadata<Root>, role: RoleName, metadata: AnyMetadata): StagedStatus {
@@ -387,10 +431,6 @@ function publishedRoot(directory: string): Metadata<Root> | undefined {
 
 function publishedTargets(directory: string): Metadata<Targets> | undefined {
   return readMetadata(at.metadata(directory, `${newest(directory, 'targets')}.targets.json`), toTargets);
-}
-
-function nextVersion(directory: string, role: RoleName): number {
-  return newest(directory, role) + 1;
 }
 
 // 0: there is none.

@@ -12,7 +12,8 @@ import {
   Timestamp,
 } from '@tufjs/models';
 import type { Signer } from '../crypto/index.ts';
-import { canonicalBytes, type JsonObject, sha256Hex } from '../encoding/index.ts';
+import { canonicalBytes, type JsonObject, parseTimestamp, sha256Hex } from '../encoding/index.ts';
+import { CscError } from '../errors/index.ts';
 import type { Files } from './owners-files.ts';
 
 /** The roles of TUF's top level. */
@@ -73,15 +74,21 @@ export function createRoot({ version, expires, root, targets, online }: RootCont
   return new Metadata(Root.fromJSON(members));
 }
 
+/** When what is signed is to be signed, until when it is good, and which version it is. */
+export interface Dates {
+  readonly version: number;
+  readonly expires: Date;
+  /** Which a host holds against its bounds of age. Absent: it goes by when it was asked, as before there was one. */
+  readonly signedAt?: Date;
+}
+
 /** Unsigned targets: the files, each by its length and hash. */
-export function createTargets(files: Files, version: number, expires: Date): Metadata<Targets> {
+export function createTargets(files: Files, dates: Dates): Metadata<Targets> {
   const targets = [...files].map(([path, bytes]) => [
     path,
     new TargetFile({ path, length: bytes.length, hashes: { sha256: sha256Hex(bytes) } }),
   ]);
-  return new Metadata(
-    new Targets({ ...signedMembers(version, expires), targets: Object.fromEntries(targets) }),
-  );
+  return new Metadata(new Targets({ ...signedMembers(dates), targets: Object.fromEntries(targets) }));
 }
 
 /** An unsigned snapshot of one version of the targets. */
@@ -92,18 +99,17 @@ export function createSnapshot(
   expires: Date,
 ): Metadata<Snapshot> {
   const meta = { 'targets.json': toMetaFile(targets, targetsVersion) };
-  return new Metadata(new Snapshot({ ...signedMembers(version, expires), meta }));
+  return new Metadata(new Snapshot({ ...signedMembers({ version, expires }), meta }));
 }
 
 /** An unsigned timestamp of one version of the snapshot. */
 export function createTimestamp(
   snapshot: Uint8Array,
   snapshotVersion: number,
-  version: number,
-  expires: Date,
+  dates: Dates,
 ): Metadata<Timestamp> {
   const snapshotMeta = toMetaFile(snapshot, snapshotVersion);
-  return new Metadata(new Timestamp({ ...signedMembers(version, expires), snapshotMeta }));
+  return new Metadata(new Timestamp({ ...signedMembers(dates), snapshotMeta }));
 }
 
 export type AnyMetadata = Metadata<Root> | Metadata<Targets> | Metadata<Snapshot> | Metadata<Timestamp>;
@@ -128,6 +134,19 @@ export function toTargets(bytes: Uint8Array): Metadata<Targets> {
   return Metadata.fromJSON(MetadataKind.Targets, parseJson(bytes));
 }
 
+export function toTimestampMetadata(bytes: Uint8Array): Metadata<Timestamp> {
+  return Metadata.fromJSON(MetadataKind.Timestamp, parseJson(bytes));
+}
+
+/** When its signers say that they signed; undefined where they do not say. Throws POLICY_INVALID for what is no time. */
+export function signedAtOf({ signed }: AnyMetadata): Date | undefined {
+  const value = signed.unrecognizedFields['signed_at'];
+  if (value === undefined) return undefined;
+  const time = typeof value === 'string' ? parseTimestamp(value) : undefined;
+  if (time !== undefined) return time;
+  throw new CscError('POLICY_INVALID', `signed_at of the ${signed.type} metadata is not a time`);
+}
+
 /** The ids of the keys of a role that have signed, validly, whatever the threshold is. */
 export function signedBy(root: Root, role: RoleName, metadata: AnyMetadata): string[] {
   const ids = root.roles[role]?.keyIDs ?? [];
@@ -149,8 +168,12 @@ function toMetaFile(bytes: Uint8Array, version: number): MetaFile {
   return new MetaFile({ version, length: bytes.length, hashes: { sha256: sha256Hex(bytes) } });
 }
 
-function signedMembers(version: number, expires: Date) {
-  return { version, specVersion, expires: toTufTime(expires) };
+// TUF knows no signed_at: who verifies keeps it, as it does every member that it does not know (TUF §4.3).
+function signedMembers({ version, expires, signedAt }: Dates) {
+  const members = { version, specVersion, expires: toTufTime(expires) };
+  return signedAt === undefined
+    ? members
+    : { ...members, unrecognizedFields: { signed_at: toTufTime(signedAt) } };
 }
 
 // TUF's dates have no fraction of a second.

@@ -16,7 +16,7 @@ import * as z from 'zod';
 import { type Clock, parseTimestamp, sha256Hex, toTimestamp } from '../encoding/index.ts';
 import { CscError, isCscError } from '../errors/index.ts';
 import { explainFileError, makeDirectory, readBoundedFile, replaceFile } from '../files/index.ts';
-import { toRoot, toTargets } from './metadata.ts';
+import { signedAtOf, toRoot, toTargets, toTimestampMetadata } from './metadata.ts';
 import { isOwnersFile, maxOwnersFiles, type OwnersFiles, readOwnersFiles } from './owners-files.ts';
 
 /** Where the published files come from: a gate, a directory. Whoever hands them over is believed nothing. */
@@ -34,8 +34,12 @@ export interface PublishedPolicy extends OwnersFiles {
   readonly version: number;
   /** Of the signed targets: what says something else under the same version is something else. */
   readonly contentSha256: string;
-  /** When the repository last proved that there was nothing newer. */
+  /** When this host last took it, from whomever. */
   readonly refreshedAt: Date;
+  /** When whoever keeps the online key last signed that there was nothing newer. Absent: by an older `csc policy publish`. */
+  readonly signedAt?: Date;
+  /** When the owners signed the files. Absent: by an older `csc policy sign`. */
+  readonly ownersSignedAt?: Date;
 }
 
 /** How long a source may take, in milliseconds. */
@@ -133,9 +137,15 @@ export function createPolicyMirror(options: MirrorOptions): PolicyMirror {
         recursive: true,
       });
     const updater = await fetchMetadata(incoming, fetcher);
-    const known = before === undefined ? undefined : readUnchanged(directory, before, incoming, orNothing);
+    const place = before === undefined ? '' : join(directory, before.directory);
+    const kept = before === undefined ? undefined : orNothing(() => readVersion(place));
+    const known = kept !== undefined && isUnchanged(place, incoming) ? kept : undefined;
     if (known === undefined) {
-      await fetchTargets(incoming, updater);
+      const targets = readMetadata(join(incoming, 'metadata'), 'targets.json');
+      // Where the owners have signed nothing new, their files are asked of nobody.
+      if (kept?.contentSha256 === sha256Hex(targets))
+        cpSync(join(place, 'targets'), join(incoming, 'targets'), { recursive: true });
+      else await fetchTargets(incoming, updater);
       syncTree(incoming);
     }
     const owners = known ?? readVersion(incoming);
@@ -196,16 +206,10 @@ function checkMetadata(directory: string): void {
 }
 
 // Nothing is written again that is there: only that it was asked for.
-function readUnchanged(
-  directory: string,
-  before: Current,
-  incoming: string,
-  orNothing: <T>(read: () => T) => T | undefined,
-): Version | undefined {
-  const kept = join(directory, before.directory);
-  const isSame = (name: string) =>
-    readMetadata(join(kept, 'metadata'), name).equals(readMetadata(join(incoming, 'metadata'), name));
-  return roleFiles.every(isSame) ? orNothing(() => readVersion(kept)) : undefined;
+function isUnchanged(kept: string, incoming: string): boolean {
+  return roleFiles.every((name) =>
+    readMetadata(join(kept, 'metadata'), name).equals(readMetadata(join(incoming, 'metadata'), name)),
+  );
 }
 
 type Version = Omit<PublishedPolicy, 'refreshedAt'>;
@@ -214,7 +218,10 @@ type Version = Omit<PublishedPolicy, 'refreshedAt'>;
 function readVersion(directory: string): Version {
   const bytes = readMetadata(join(directory, 'metadata'), 'targets.json');
   const targets = toTargets(bytes);
-  toRoot(readMetadata(join(directory, 'metadata'), 'root.json')).verifyDelegate('targets', targets);
+  const timestamp = toTimestampMetadata(readMetadata(join(directory, 'metadata'), 'timestamp.json'));
+  const root = toRoot(readMetadata(join(directory, 'metadata'), 'root.json'));
+  root.verifyDelegate('targets', targets);
+  root.verifyDelegate('timestamp', timestamp);
   const files = readTargets(join(directory, 'targets'));
   for (const { path, hashes } of Object.values(targets.signed.targets)) {
     if (!isOwnersFile(path)) continue;
@@ -222,7 +229,14 @@ function readVersion(directory: string): Version {
     if (file === undefined || sha256Hex(file) !== hashes['sha256']) throw changed(path);
   }
   for (const path of files.keys()) if (!Object.hasOwn(targets.signed.targets, path)) throw changed(path);
-  return { ...readOwnersFiles(files), version: targets.signed.version, contentSha256: sha256Hex(bytes) };
+  const [signedAt, ownersSignedAt] = [signedAtOf(timestamp), signedAtOf(targets)];
+  return {
+    ...readOwnersFiles(files),
+    version: targets.signed.version,
+    contentSha256: sha256Hex(bytes),
+    ...(signedAt === undefined ? {} : { signedAt }),
+    ...(ownersSignedAt === undefined ? {} : { ownersSignedAt }),
+  };
 }
 
 function changed(path: string): CscError {

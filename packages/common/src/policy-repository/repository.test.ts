@@ -288,6 +288,60 @@ describe('a host', () => {
   });
 });
 
+describe('how old it is', () => {
+  it('goes by what is signed, whenever it is handed over', async () => {
+    publish();
+    pin();
+    const signed = new Date(Math.floor(now.getTime() / 1000) * 1000);
+    now = new Date(now.getTime() + 3_600_000);
+    const heard = { refreshedAt: now, signedAt: signed, ownersSignedAt: signed };
+    expect(await mirrorOf().refresh()).toMatchObject(heard);
+    expect(mirrorOf().load()).toMatchObject(heard);
+    const later = new Date(signed.getTime() + 600_000);
+    const asked: string[] = [];
+    const { fetch } = createDirectorySource(published());
+    publishStaged(owners, online, later);
+    const next = { fetch: (path: string) => fetch(asked.push(path) > 0 ? path : '') };
+    expect(await mirrorOf(next).refresh()).toMatchObject({ signedAt: later, ownersSignedAt: signed });
+    // The owners' files are what they were.
+    expect(asked.filter((path) => path.startsWith('targets/'))).toEqual([]);
+    expect(mirrorOf().load()).toMatchObject({ signedAt: later, ownersSignedAt: signed });
+  });
+
+  it('is not said by those who signed with an older version', async () => {
+    publish();
+    pin();
+    publishTargets(
+      new Map([
+        ['bindings.yaml', bindings],
+        ['policies/inspect.yaml', profile('inspect')],
+      ]),
+      1,
+    );
+    const heard = await mirrorOf().refresh();
+    expect(heard).not.toHaveProperty('signedAt');
+    expect(heard).not.toHaveProperty('ownersSignedAt');
+    expect(heard.refreshedAt).toEqual(now);
+  });
+
+  it('is what the owners let it be: they sign again in the second half of the time that they name', () => {
+    const days = (count: number) => ({
+      root: 365 * 86_400_000,
+      targets: count * 86_400_000,
+      online: 86_400_000,
+    });
+    publish();
+    const sign = (count: number) => signStaged(owners, alice, now, days(count));
+    expect(sign(90)).toEqual([]);
+    expect(sign(14)).toEqual(['targets']);
+    signStaged(owners, bob, now, days(14));
+    publishStaged(owners, online, now);
+    expect(sign(14)).toEqual([]);
+    now = new Date(now.getTime() + 8 * 86_400_000);
+    expect(sign(14)).toEqual(['targets']);
+  });
+});
+
 describe('what a slow source says', () => {
   it('is as old as the question, not as the answer', async () => {
     publish();
@@ -343,6 +397,13 @@ describe('what a host keeps on disk', () => {
     ['half a targets.json', () => truncateSync(inKept('metadata/targets.json'), 100)],
     ['files that were edited', () => writeFileSync(inKept('targets/bindings.yaml'), `${bindings}\n`)],
     ['a file that is gone', () => rmSync(inKept('targets/policies%2Finspect.yaml'))],
+    [
+      'a timestamp that was made younger',
+      () => {
+        const path = inKept('metadata/timestamp.json');
+        writeFileSync(path, readFileSync(path, 'utf8').replace(/"signed_at": "\d+/, '"signed_at": "2999'));
+      },
+    ],
     ['a file more', () => writeFileSync(inKept('targets/freeze.yaml'), '')],
   ])('counts as nothing where it is damaged, and is fetched anew: %s', async (_, damage) => {
     damage();
@@ -417,12 +478,12 @@ function publishTargets(files: ReadonlyMap<string, Uint8Array>, version: number)
     writeFileSync(join(published(), 'metadata', name), bytes);
     return bytes;
   };
-  const targets = createTargets(files, version, expires);
+  const targets = createTargets(files, { version, expires });
   for (const signer of [alice, bob]) addSignature(targets, signer);
   const targetsBytes = write(`${version}.targets.json`, toBytes(targets));
   const snapshot = createSnapshot(targetsBytes, version, 9, expires);
   addSignature(snapshot, online);
-  const timestamp = createTimestamp(write('9.snapshot.json', toBytes(snapshot)), 9, 9, expires);
+  const timestamp = createTimestamp(write('9.snapshot.json', toBytes(snapshot)), 9, { version: 9, expires });
   addSignature(timestamp, online);
   write('timestamp.json', toBytes(timestamp));
   for (const [path, bytes] of files) {
@@ -475,7 +536,7 @@ describe('whoever has the online key alone', () => {
         const snapshot = createSnapshot(bytes, 2, 9, expires);
         addSignature(snapshot, online);
         writeFileSync(join(published(), 'metadata', '9.snapshot.json'), toBytes(snapshot));
-        const timestamp = createTimestamp(toBytes(snapshot), 9, 9, expires);
+        const timestamp = createTimestamp(toBytes(snapshot), 9, { version: 9, expires });
         addSignature(timestamp, online);
         writeFileSync(join(published(), 'metadata', 'timestamp.json'), toBytes(timestamp));
       },

@@ -14,8 +14,12 @@ export interface OwnersWord {
   readonly freeze?: Freeze;
   /** Of the policy repository. Absent: there is none. */
   readonly version?: number;
-  /** When the repository last proved that there was nothing newer. Absent: there is none. */
+  /** When this host last took it. Absent: there is none. */
   readonly refreshedAt?: Date;
+  /** When whoever keeps the repository's online key last signed that there was nothing newer. Absent: an older one says no date. */
+  readonly signedAt?: Date;
+  /** When the owners signed it. Absent: as above. */
+  readonly ownersSignedAt?: Date;
 }
 
 /** Where a host has its owners' word from. */
@@ -23,20 +27,69 @@ export interface Owners {
   current(): OwnersWord;
 }
 
+/** How old the owners' word may be, in milliseconds. */
+export interface FreshnessRules {
+  /** Since it was signed that there was nothing newer, or, where that says no date, since this host took it. */
+  readonly maxStalenessMs: number;
+  /** Since the owners signed it themselves. Absent: until what they signed expires. */
+  readonly maxOwnersAgeMs?: number;
+}
+
 /**
- * Throws POLICY_STALE where the owners may have said something else for longer than `maxStalenessMs`, or where the word
- * is of more than a minute from now: a clock that was set back would otherwise keep it fresh for as long.
+ * Throws POLICY_STALE where the owners may have said something else for longer than the rules let them, or where the word
+ * is of more than a minute from now: a clock that was set back would otherwise keep it fresh for as long. It goes by what is
+ * signed, so that nobody makes it younger by handing it over late; only the owners' own date binds a gate that
+ * keeps the online key.
  */
-export function checkFresh({ refreshedAt }: OwnersWord, now: Date, maxStalenessMs: number): void {
+export function checkFresh(word: OwnersWord, now: Date, rules: FreshnessRules): void {
+  const { refreshedAt, signedAt, ownersSignedAt } = word;
   if (refreshedAt === undefined) return;
-  const ageMs = now.getTime() - refreshedAt.getTime();
-  if (ageMs <= maxStalenessMs && ageMs >= -60_000) return;
-  if (ageMs < 0) {
-    const message = `this host last heard from the policy repository at ${refreshedAt.toISOString()}, which is still to come: set its clock right`;
+  if (signedAt === undefined) checkAge({ at: refreshedAt, ...heard }, now, rules.maxStalenessMs);
+  else checkAge({ at: signedAt, ...vouched }, now, rules.maxStalenessMs);
+  if (rules.maxOwnersAgeMs === undefined) return;
+  if (ownersSignedAt === undefined) {
+    const message = `the owners' files say no date of their signature, and this host asks for one (max_owners_age_sec): ${owned.advice}`;
     throw new CscError('POLICY_STALE', message);
   }
-  const message = `this host last heard from the policy repository at ${refreshedAt.toISOString()}, which is longer ago than its max_staleness_sec (${maxStalenessMs / 1000}): see to it that gate or directory serves the repository, and that it is published`;
-  throw new CscError('POLICY_STALE', message);
+  checkAge({ at: ownersSignedAt, ...owned }, now, rules.maxOwnersAgeMs);
+}
+
+interface Aged {
+  readonly what: string;
+  readonly bound: string;
+  readonly advice: string;
+}
+
+const heard: Aged = {
+  what: 'this host last heard from the policy repository',
+  bound: 'max_staleness_sec',
+  advice: 'see to it that gate or directory serves the repository, and that it is published',
+};
+const vouched: Aged = {
+  what: 'that the policy repository has nothing newer was last signed',
+  bound: 'max_staleness_sec',
+  advice:
+    'see to it that csc policy publish runs by a timer, or the gate has its online_key, and that what is published gets here',
+};
+const owned: Aged = {
+  what: 'the owners signed their files',
+  bound: 'max_owners_age_sec',
+  advice: 'they are to run csc policy sign, and csc policy publish',
+};
+
+// Of clocks that do not go the same.
+const toleranceMs = 60_000;
+
+function checkAge({ at, what, bound, advice }: Aged & { readonly at: Date }, now: Date, maxMs: number): void {
+  const ageMs = now.getTime() - at.getTime();
+  if (ageMs <= maxMs && ageMs >= -toleranceMs) return;
+  const when = `${what} at ${at.toISOString()}`;
+  throw new CscError(
+    'POLICY_STALE',
+    ageMs < 0
+      ? `${when}, which is still to come: set the clocks right, here and where it was signed`
+      : `${when}, which is longer ago than this host's ${bound} (${maxMs / 1000}): ${advice}`,
+  );
 }
 
 /** Throws NOT_PERMITTED where the owners have frozen the fleet. */

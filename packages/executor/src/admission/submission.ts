@@ -17,17 +17,15 @@ import { type Submission, submissionSha256 } from '@csc-fleet/common/submission'
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
 import type { Asked } from '../evidence/index.ts';
 import type { ClaimedSubmission } from './offer.ts';
-import { checkFresh, checkNotFrozen, type OwnersWord } from './owners.ts';
+import { checkFresh, checkNotFrozen, type FreshnessRules, type OwnersWord } from './owners.ts';
 import type { GenuineTicket } from './verify-ticket.ts';
 
 /** What this host's owner has said of submissions. */
-export interface SubmissionRules {
+export interface SubmissionRules extends FreshnessRules {
   /** Nothing runs without one. */
   readonly required: boolean;
   /** `warn`: what would be refused runs all the same, and log and receipt say why it should not have. */
   readonly enforce: 'enforce' | 'warn';
-  /** How old the owners' word may be. */
-  readonly maxStalenessMs: number;
 }
 
 /** What holds where the owner says nothing. */
@@ -119,7 +117,7 @@ export function verifySubmission(
   const { owners, rules, now } = trust;
   const trial = new Trial(rules.enforce);
   checkNotFrozen(owners);
-  trial.check(() => checkFresh(owners, now, rules.maxStalenessMs));
+  trial.check(() => checkFresh(owners, now, rules));
   const { bindings } = owners;
   if (bindings === undefined) return new Submitted(genuine, owners, undefined, trial.warnings);
   const submission = trial.check(() => findSubmission(genuine, submissionJson, bindings, trust));

@@ -108,6 +108,7 @@ function executorFile(file: string) {
           .int()
           .min(10)
           .default(24 * 3600),
+        max_owners_age_sec: z.int().min(10).exactOptional(),
         refresh_sec: z.int().min(1).default(60),
       })
       .transform(camelKeys)
@@ -191,6 +192,7 @@ function toExecutorConfig(
     spool_bytes: spoolBytes,
     ...runLimits
   } = limits;
+  const { maxOwnersAgeSec } = rest.policyRepository ?? {};
   return {
     ...rest,
     gateAddress: gate.address,
@@ -198,6 +200,7 @@ function toExecutorConfig(
       required: requireSignedSubmissions ?? rest.policyRepository !== undefined,
       enforce,
       maxStalenessMs: (rest.policyRepository?.maxStalenessSec ?? 0) * 1000,
+      ...(maxOwnersAgeSec === undefined ? {} : { maxOwnersAgeMs: maxOwnersAgeSec * 1000 }),
     },
     slots: toSlots(slots, rest.runAs, context),
     limits: { stdoutBytes, stderrBytes, spoolBytes },

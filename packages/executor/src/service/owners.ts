@@ -20,8 +20,10 @@ export interface RepositoryConfig {
   readonly root: string;
   /** `gate`, or the folder of a published repository. Neither is believed anything. */
   readonly from: string;
-  /** How old the owners' word may be. */
+  /** How long ago it may have been signed that there is nothing newer. */
   readonly maxStalenessSec: number;
+  /** How long ago the owners themselves may have signed. Absent: until what they signed expires. */
+  readonly maxOwnersAgeSec?: number;
   /** How often something newer is asked for. */
   readonly refreshSec: number;
 }
@@ -148,7 +150,7 @@ class RepositoryOwners implements HostOwners {
     const heard = await this.#ask();
     // The version alone does not tell that it says something else.
     if (heard === undefined || heard.contentSha256 === before?.contentSha256) return;
-    this.#log.info({ version: heard.version }, 'the owners have published something new');
+    this.#log.info(toLogged(heard), 'the owners have published something new');
     for (const listener of this.#listeners) listener(heard);
   }
 
@@ -158,9 +160,19 @@ class RepositoryOwners implements HostOwners {
       return this.#heard;
     } catch (error) {
       const code = isCscError(error) ? error.code : 'INTERNAL';
-      const version = this.#heard?.version;
-      this.#log.warn({ error, code, version }, 'the policy repository could not be refreshed');
+      const kept = this.#heard === undefined ? {} : toLogged(this.#heard);
+      this.#log.warn({ error, code, ...kept }, 'the policy repository could not be refreshed');
       return undefined;
     }
   }
+}
+
+/** Which word it is, and how old: what a host's bounds are held against. */
+function toLogged({ version, refreshedAt, signedAt, ownersSignedAt }: PublishedPolicy): object {
+  return {
+    version,
+    refreshedAt: refreshedAt.toISOString(),
+    signedAt: signedAt?.toISOString(),
+    ownersSignedAt: ownersSignedAt?.toISOString(),
+  };
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ExecutionState } from '@csc-fleet/common/messages';
@@ -255,20 +255,30 @@ describe('the policy repository of a gate', () => {
     );
   });
 
-  it('is kept fresh with the online key, whatever waits for signatures', async () => {
-    const gate = repository({ online: owners.online });
+  it('is kept fresh with the online key, whatever waits for signatures, and is nothing new by that', async () => {
+    const gate = repository({ online: owners.online, resignSec: 60 });
     await gate.open();
-    const published = () => readFileSync(owners.published('metadata/timestamp.json'));
+    const published = () =>
+      JSON.parse(readFileSync(owners.published('metadata/timestamp.json'), 'utf8')).signed;
+    const snapshots = () =>
+      readdirSync(owners.published('metadata')).filter((name) => name.includes('snapshot')).length;
     const first = published();
-    advance(defaultLifetimes.online / 2 - 1000);
+    advance(59_000);
     await gate.look();
     expect(published()).toEqual(first);
     // Staged by one who has no second owner at hand: it is none of the gate's business.
     writeFileSync(join(owners.directory, 'staged', 'targets.json'), '{}');
     advance(2000);
-    expect(await gate.look()).toMatchObject({ version: 1, refreshedAt: now });
-    advance(defaultLifetimes.online / 2 + 1000);
-    expect(await gate.look()).toMatchObject({ version: 1 });
+    expect(await gate.look()).toBeUndefined();
+    expect(Date.parse(published().signed_at)).toBe(Math.floor(now.getTime() / 1000) * 1000);
+    expect([published().expires, snapshots()]).toEqual([first.expires, 1]);
+    advance(defaultLifetimes.online / 2);
+    expect(await gate.look()).toBeUndefined();
+    expect(published().expires > first.expires).toBe(true);
+    expect(snapshots()).toBe(2);
+    rmSync(join(owners.directory, 'staged', 'targets.json'));
+    owners.publish({ 'freeze.yaml': frozen });
+    expect(await gate.look()).toMatchObject({ version: 2 });
     expect(logged).toEqual([]);
   });
 

@@ -20,6 +20,8 @@ export interface RepositoryOptions {
   readonly pinnedRoot: Uint8Array;
   /** Keeps what is published fresh. Absent: somebody else does. */
   readonly online?: Signer;
+  /** How often. Default: every 5 minutes. */
+  readonly resignSec?: number;
   readonly log: Log;
   /** Default: the system's. */
   readonly clock?: Clock;
@@ -68,6 +70,8 @@ class Repository implements GateRepository {
   readonly #options: RepositoryOptions & { readonly clock: Clock };
   /** Of the timestamp that was verified last: a mirror writes all of its files anew, which is not to be done for nothing. */
   #seen: string | undefined;
+  /** What the owners have signed that counts: a timestamp alone is nothing new. */
+  #content: string | undefined;
   /** What was logged last of keeping fresh and of taking: each is said once, and not every few seconds. */
   readonly #faults = new Map<Doing, string>();
   #work: Promise<unknown> = Promise.resolve();
@@ -88,11 +92,13 @@ class Repository implements GateRepository {
       const seen = await this.#timestamp();
       const first = await this.#mirror.refresh();
       this.#seen = seen;
+      this.#content = first.contentSha256;
       return first;
     } catch (error) {
       const known = this.#mirror.load();
       if (known === undefined) throw error;
       this.#fault('take', error);
+      this.#content = known.contentSha256;
       return known;
     }
   }
@@ -112,6 +118,8 @@ class Repository implements GateRepository {
       const next = await this.#mirror.refresh();
       this.#seen = seen;
       this.#faults.delete('take');
+      if (next.contentSha256 === this.#content) return undefined;
+      this.#content = next.contentSha256;
       return next;
     } catch (error) {
       this.#fault('take', error);
@@ -124,10 +132,11 @@ class Repository implements GateRepository {
   }
 
   #keepFresh(): void {
-    const { online, directory, clock, log } = this.#options;
+    const { online, directory, clock, log, resignSec } = this.#options;
     if (online === undefined) return;
+    const resign = resignSec === undefined ? {} : { resignMs: resignSec * 1000 };
     try {
-      if (refreshPublished(directory, online, clock.now()) === 'refreshed')
+      if (refreshPublished(directory, online, clock.now(), resign) === 'refreshed')
         log.info({}, 'the policy repository was refreshed with the online key');
       this.#faults.delete('keep fresh');
     } catch (error) {

@@ -31,6 +31,8 @@ export interface GateRepositoryConfig {
   readonly root: string;
   /** The private key that refreshes what is published. Absent: somebody else does. */
   readonly onlineKey?: string;
+  /** How often it signs with it that there is nothing newer. Absent: every 5 minutes. */
+  readonly resignSec?: number;
   /** How often something newer is looked for. */
   readonly refreshSec: number;
 }
@@ -142,6 +144,7 @@ function gateSchema(file: string) {
           directory: path,
           root: path,
           online_key: path.exactOptional(),
+          resign_sec: positive.max(24 * 3600).exactOptional(),
           refresh_sec: positive.max(3600).default(10),
         })
         .transform(camelKeys)

@@ -27,14 +27,15 @@ function readPlainWord({ policies: folder, bindings: file }: GateConfig): Owners
 const maxRootBytes = 512_000;
 
 async function openRepository(
-  { directory, root, onlineKey }: GateRepositoryConfig,
+  { directory, root, onlineKey, resignSec }: GateRepositoryConfig,
   mirrorDirectory: string,
   log: Log,
 ): Promise<GateRepository> {
   const { createGateRepository } = await import('../owners/repository.ts');
   const pinnedRoot = readBoundedFile(root, { maxBytes: maxRootBytes }).bytes;
   const online = onlineKey === undefined ? {} : { online: readOnlineKey(onlineKey) };
-  return createGateRepository({ directory, mirrorDirectory, pinnedRoot, log, ...online });
+  const resign = resignSec === undefined ? {} : { resignSec };
+  return createGateRepository({ directory, mirrorDirectory, pinnedRoot, log, ...online, ...resign });
 }
 
 function readOnlineKey(path: string) {
