@@ -81,6 +81,18 @@ const entries: readonly Entry[] = [
     load: async () => (await import('./commands/list.ts')).defineList,
   },
   {
+    name: 'approve',
+    group: withGate,
+    summary: 'read a contract in full and agree to it',
+    load: async () => (await import('./commands/approve.ts')).defineApprove,
+  },
+  {
+    name: 'reject',
+    group: withGate,
+    summary: 'end an execution that waits for an approval',
+    load: async () => (await import('./commands/reject.ts')).defineReject,
+  },
+  {
     name: 'cancel',
     group: withGate,
     summary: 'ask an execution to end',

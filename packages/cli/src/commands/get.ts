@@ -1,21 +1,15 @@
 import { concludeFrom, type GateClient, type RunHandlers } from '@csc-fleet/client';
 import { isCscError } from '@csc-fleet/common/errors';
-import { type Decision, type Execution, OutputStream } from '@csc-fleet/common/messages';
+import { OutputStream } from '@csc-fleet/common/messages';
 import type { Command } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { connectGate } from '../connect/connect-gate.ts';
 import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
 import { writeReceipt } from '../files/write-file.ts';
+import { describeExecution } from '../show/execution.ts';
 import { leaveOnInterrupt, present } from '../show/follow.ts';
-import {
-  decisionJson,
-  executionJson,
-  outputJson,
-  stateName,
-  streamName,
-  verdictName,
-} from '../show/messages-json.ts';
+import { decisionJson, executionJson, outputJson, streamName } from '../show/messages-json.ts';
 import { describeCut } from '../show/outcome.ts';
 import { createPresenter } from '../show/presenter.ts';
 import { note, writeErr, writeJson, writeOut } from '../terminal/streams.ts';
@@ -99,7 +93,7 @@ async function show(client: GateClient, executionId: string, json: boolean): Pro
   if (contradiction !== undefined) warn(contradiction);
   if (json)
     await writeJson({ ...executionJson(execution), verified: verified !== undefined, decision: decided });
-  else await writeOut(describe(execution, decision, verified?.receipt.signature?.key_id));
+  else await writeOut(describeExecution(execution, decision, verified?.receipt.signature?.key_id));
 }
 
 // One that never ran to its end, or whose host was lost, has none.
@@ -116,24 +110,4 @@ function warn(contradiction: string): void {
   note(
     plainLine(`csc: WARNING the gate said ${contradiction}; the executor's signed receipt says otherwise`),
   );
-}
-
-function describe(execution: Execution, decision: Decision | undefined, keyId: string | undefined): string {
-  const rows: [string, string | undefined][] = [
-    ['execution', execution.executionId],
-    ['state', stateName(execution.state)],
-    ['intent', execution.intent],
-    ['contract', `${execution.contractId} (sha256 ${execution.contractSha256})`],
-    ['policy', execution.policyProfile],
-    ['decision', decision && `${verdictName(decision.verdict)}: ${decision.reasons.join('; ')}`],
-    ['submitted by', execution.principal],
-    ['executor', execution.executorId],
-    ['submitted', execution.submittedAt?.toISOString()],
-    ['started', execution.startedAt?.toISOString()],
-    ['ended', execution.endedAt?.toISOString()],
-    ['exit code', execution.exitCode?.toString()],
-    ['error', execution.error],
-    ['receipt', keyId === undefined ? 'none: this is what the gate says' : `verified, signed by ${keyId}`],
-  ];
-  return rows.map(([name, value]) => (value ? `${name.padEnd(13)}${plainLine(value)}\n` : '')).join('');
 }

@@ -4,12 +4,9 @@ import { once } from 'node:events';
 import { chmodSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
-import { makeApproval } from '@csc-fleet/test-kit/approval';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { cscBin, freshCsc } from '@csc-fleet/test-kit/process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-
-const approver = { identity: 'bob', method: 'cli' } as const;
 
 let fleet: Fleet;
 beforeAll(async () => {
@@ -101,7 +98,13 @@ describe('csc submit', () => {
     const waiting = await fleet.csc(['submit', path]);
     expect({ code: waiting.code, stdout: waiting.stdout }).toEqual({ code: 2, stdout: '' });
     expect(waiting.stderr).toContain(contractSha256(contract));
-    const approval = fleet.write('approval.json', JSON.stringify(makeApproval(contract, { approver })));
+    const approval = join(fleet.directory, 'approval.json');
+    const approve = ['approve', path, '--identity', 'bob', '--out', approval, '--contract-sha256'];
+    const other = await fleet.csc([...approve, 'a'.repeat(64)]);
+    expect(other).toMatchObject({ code: 1, stderr: expect.stringContaining('no approval was written') });
+    const agreed = await fleet.csc([...approve, contractSha256(contract)]);
+    expect(agreed.stdout).toMatch(/^NEEDS APPROVAL/m);
+    expect(agreed.code).toBe(0);
     expect((await fleet.csc(['submit', path, '--approval', approval])).code).toBe(0);
     const again = await fleet.csc(['submit', path, '--approval', approval]);
     expect(again.code).toBe(1);
@@ -273,6 +276,16 @@ describe('an execution', () => {
     await asked;
     expect(shown).toMatch(/^half of a line\ncsc: ending it/m);
     expect(shown.indexOf('csc: started')).toBeLessThan(shown.indexOf('half'));
+  });
+
+  it('that waits for an approval is ended with csc reject, and no other is', async () => {
+    const waiting = file(fleet.contract({ argv: ['true'], proposed_effect_type: 'mutate_repo' }));
+    const id = (await fleet.csc(['submit', waiting, '--detach'])).stdout.trim();
+    const unsure = await fleet.csc(['reject', id]);
+    expect(unsure).toMatchObject({ code: 1, stdout: expect.stringContaining('NEEDS APPROVAL') });
+    expect((await fleet.csc(['reject', id, '--yes'])).stderr).toContain('is cancelled');
+    const again = await fleet.csc(['reject', id, '--yes']);
+    expect(again).toMatchObject({ code: 1, stderr: expect.stringContaining('is cancelled') });
   });
 
   it('that there is not is an error', async () => {

@@ -96,6 +96,11 @@ export function resolveCertificate(options: SourceOptions, env: NodeJS.ProcessEn
   );
 }
 
+/** True where something says which gate to call. */
+export function namesGate(options: GateOptions, env: NodeJS.ProcessEnv): boolean {
+  return toPick(options, env)('gate') !== '';
+}
+
 /** Puts the sources together. Throws CONFIG_INVALID that names everything that is still missing. */
 export function resolveGate(options: GateOptions, env: NodeJS.ProcessEnv): GateAddress {
   const pick = toPick(options, env);

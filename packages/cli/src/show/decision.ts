@@ -21,15 +21,19 @@ const titles = {
   needs_approval: { format: 'yellow', title: 'NEEDS APPROVAL' },
 } as const;
 
-/** `ALLOW — reason`, then every finding, then what to do. */
+/** `ALLOW — reason`, then every finding, then what to do, for whoever wants it run. */
 export function describeDecision(view: DecisionView, paint: Paint): string {
+  return [describeFindings(view, paint), ...whatToDo(view)].join('\n');
+}
+
+/** `ALLOW — reason`, then every finding. */
+export function describeFindings(view: DecisionView, paint: Paint): string {
   const { format, title } = titles[view.verdict];
   const lines = [`${paint([format, 'bold'], title)} — ${plainLine(view.reasons.join('; '))}`];
   for (const { reasonCode, member, message } of view.findings) {
     const said = view.reasons.includes(message) ? '' : `: ${plainLine(message)}`;
     lines.push(`  ${reasonCode}${member === '' ? '' : ` ${plainLine(member)}`}${said}`);
   }
-  lines.push(...whatToDo(view));
   return lines.join('\n');
 }
 
@@ -44,7 +48,7 @@ function whatToDo(view: DecisionView): string[] {
     return ['What to do: ask for less in the contract, or ask the policy’s owner for more.'];
   }
   return [
-    'What to do: have an approver sign off exactly this contract, and hand their approval in with --approval FILE:',
+    'What to do: have somebody approve exactly this contract (csc approve CONTRACT), and hand that in with --approval FILE:',
     `  contract_sha256 ${view.contractSha256}`,
   ];
 }

@@ -1,4 +1,8 @@
-import { showInvisible } from '@csc-fleet/common/errors';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { checkApproval, parseApproval } from '@csc-fleet/common/approval';
+import { contractSha256 } from '@csc-fleet/common/contract';
+import { orThrow, showInvisible } from '@csc-fleet/common/errors';
 import { sampleContract, samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
 import { cscOnBlankTerminal, cscOnTerminal, forgetSize } from '@csc-fleet/test-kit/cli/terminal';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
@@ -110,6 +114,38 @@ describe('on a terminal', () => {
     expect(stderr).not.toContain(esc);
     expect(stderr).not.toContain('running');
     expect(stderr).toContain('SUCCESS');
+  });
+});
+
+describe('csc approve', () => {
+  const hidden = sampleContract(
+    { exec: { argv: ['echo', 'a b', '\u202etxt.exe', '$(id)'] }, secret_refs: ['TOKEN'] },
+    { approval_mode: 'human_required', intent: 'tidy\nrisk       low\u200b' },
+  );
+
+  it.each([
+    ['writes one once somebody has typed how the hash begins', (sha256: string) => sha256.slice(0, 8), 0],
+    ['writes none for another answer', () => 'yes', 1],
+    ['writes none after Ctrl-C', () => '\u0003', 1],
+  ])('shows all of a contract and %s', async (_, answer, expected) => {
+    const scratch = createScratch();
+    const path = scratch.write('c.json', hidden);
+    const out = join(scratch.directory, 'approval.json');
+    const policy = scratch.write('p.yaml', samplePolicy('/workspace', { allow_secret_refs: true }));
+    const asked = cscOnTerminal(['approve', path, policy, '--out', out, '--identity', 'bob']);
+    await asked.waitFor(/as its hash begins: /);
+    asked.pty.write(`${answer(contractSha256(hidden))}\r`);
+    const { screen, code } = await asked.ended;
+    expect(code).toBe(expected);
+    expect(screen).toContain('echo "a b" "\\u202etxt.exe" "$(id)"');
+    expect(screen).toContain('secrets    TOKEN');
+    expect(screen).toMatch(/^ {2}intent {5}tidy\r\n {13}risk {7}low\\u200b/m);
+    expect(existsSync(out)).toBe(expected === 0);
+    if (expected === 0) {
+      const approval = orThrow(parseApproval(readFileSync(out)), 'APPROVAL_INVALID', out);
+      checkApproval(approval, { contractSha256: contractSha256(hidden), now: new Date() });
+      expect(approval).toMatchObject({ scope: 'single_execution', approver: { identity: 'bob' } });
+    }
   });
 });
 

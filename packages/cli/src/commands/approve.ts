@@ -1,0 +1,146 @@
+import { randomUUID } from 'node:crypto';
+import { userInfo } from 'node:os';
+import type { ApprovalArtifact } from '@csc-fleet/common/approval';
+import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
+import { toTimestamp } from '@csc-fleet/common/encoding';
+import type { Command } from 'commander';
+import { act } from '../action/act.ts';
+import { exitCodes } from '../action/exit-codes.ts';
+import { parseDuration } from '../action/options.ts';
+import { decide, readContractInput, readPolicyInput } from '../check/decide.ts';
+import { connectGate } from '../connect/connect-gate.ts';
+import { addGateOptions, type GateOptions, gateOptionsHelp, namesGate } from '../connect/gate-options.ts';
+import { writeFileWhole } from '../files/write-file.ts';
+import { describeContract } from '../show/contract.ts';
+import { type DecisionView, describeFindings } from '../show/decision.ts';
+import { toDecisionView } from '../show/outcome.ts';
+import { ask, canAsk } from '../terminal/ask.ts';
+import { note, writeOut } from '../terminal/streams.ts';
+import { createPaint, plainLine } from '../terminal/text.ts';
+
+const help = `
+Shows the whole contract with every invisible character made visible, its hash, and what a policy finds: of the POLICY
+file, or else of the gate that the options name. Then it asks, and writes an approval (csc.approval.v0.1) for exactly
+this contract. The submitter hands it in with csc submit --approval FILE.
+
+Nobody signs an approval of this version: it counts where the owners of gate and host have said so.
+A program cannot approve by itself: without a terminal, --contract-sha256 must say the hash of what was read.
+${gateOptionsHelp}
+Examples:
+  $ csc approve contract.json policy.yaml
+  $ csc approve contract.json --gate gate.example:7443 --pki pki --as bob --ticket CHG-1234 --out chg-1234.json
+`;
+
+interface ApproveOptions extends GateOptions {
+  readonly identity?: string;
+  readonly out: string;
+  /** Milliseconds. */
+  readonly expiresIn: number;
+  readonly timeWindow?: true;
+  readonly ticket?: string;
+  readonly reason?: string;
+  readonly contractSha256?: string;
+}
+
+const hourMs = 3_600_000;
+
+export function defineApprove(command: Command): void {
+  command
+    .description('Read a contract in full and agree to it: writes an approval.')
+    .argument('<contract>', 'contract, JSON')
+    .argument('[policy]', 'policy profile, YAML; without it the gate is asked')
+    .option('--out <file>', 'where to write the approval', './approval.json')
+    .option('--identity <who>', 'who you are: an e-mail address, an SSO subject (default: your user name)')
+    .option('--expires-in <time>', 'how long it is good for: 30m, 8h (default: 1h)', parseDuration, hourMs)
+    .option('--time-window', 'good for any number of executions until it expires, not for one')
+    .option('--ticket <id>', 'the change request or issue that it belongs to')
+    .option('--reason <text>', 'why you agree')
+    .option('--contract-sha256 <hex>', 'do not ask: agree only to a contract of this hash');
+  addGateOptions(command).addHelpText('after', help);
+  act<[string, string | undefined, ApproveOptions]>(command, approveContract);
+}
+
+/** Resolves to 0 where the approval was written, and to 1 where nobody agreed or nothing is to be agreed to. */
+async function approveContract(
+  contractPath: string,
+  policyPath: string | undefined,
+  options: ApproveOptions,
+): Promise<number> {
+  const contract = await readContractInput(contractPath);
+  const view = await findings(contract, policyPath, options);
+  const paint = createPaint(process.stdout);
+  const shown = view === undefined ? unjudged : describeFindings(view, paint);
+  await writeOut(`${describeContract(contract, paint)}\n\n${shown}\n`);
+  if (view !== undefined && view.verdict !== 'needs_approval') {
+    const why = view.verdict === 'deny' ? 'it is denied, whoever agrees' : 'it needs none';
+    note(`csc: no approval was written: ${why}`);
+    return exitCodes.no;
+  }
+  const identity = options.identity ?? userInfo().username;
+  if (identity === contract.actor.initiating_user)
+    note(plainLine(`csc: WARNING ${identity} is whom this contract was made for: have somebody else agree`));
+  if (!(await agrees(contract, identity, options))) {
+    note('csc: no approval was written');
+    return exitCodes.no;
+  }
+  writeFileWhole(options.out, `${JSON.stringify(toApproval(contract, identity, options), null, 2)}\n`, 0o600);
+  note(plainLine(`csc: approved as ${identity}, in ${options.out}: csc submit --approval ${options.out}`));
+  return exitCodes.ok;
+}
+
+const unjudged = 'No policy was asked: name a POLICY file or a gate to see what it finds.';
+
+async function findings(
+  contract: CommandContract,
+  policyPath: string | undefined,
+  options: ApproveOptions,
+): Promise<DecisionView | undefined> {
+  if (policyPath !== undefined) {
+    const { evaluation } = decide(contract, await readPolicyInput(policyPath), new Date());
+    return { ...evaluation, contractSha256: contractSha256(contract) };
+  }
+  if (!namesGate(options, process.env)) return undefined;
+  using client = connectGate(options);
+  return toDecisionView(await client.check(contract));
+}
+
+async function agrees(
+  contract: CommandContract,
+  identity: string,
+  { contractSha256: expected }: ApproveOptions,
+): Promise<boolean> {
+  const sha256 = contractSha256(contract);
+  if (expected !== undefined) {
+    if (expected.toLowerCase() === sha256) return true;
+    note(plainLine(`csc: this contract’s sha256 is ${sha256}, and not ${expected}`));
+    return false;
+  }
+  if (!canAsk()) {
+    note('csc: there is no terminal to ask at: say --contract-sha256 of what was read');
+    return false;
+  }
+  const begin = sha256.slice(0, 8);
+  const answer = await ask(
+    `${plainLine(`Agree to this as ${identity}?`)} Type ${begin}, as its hash begins: `,
+  );
+  return answer === begin;
+}
+
+function toApproval(
+  contract: CommandContract,
+  identity: string,
+  { expiresIn, timeWindow, ticket, reason }: ApproveOptions,
+): ApprovalArtifact {
+  const now = new Date();
+  return {
+    approval_version: 'csc.approval.v0.1',
+    approval_id: randomUUID(),
+    contract_sha256: contractSha256(contract),
+    approver: { identity, method: 'cli' },
+    approved_at: toTimestamp(now),
+    expires_at: toTimestamp(new Date(now.getTime() + expiresIn)),
+    scope: timeWindow === true ? 'time_window' : 'single_execution',
+    ...(ticket === undefined ? {} : { ticket_id: ticket }),
+    ...(reason === undefined ? {} : { reason }),
+  };
+}
