@@ -11,7 +11,7 @@ import {
   channelOptions,
   ExecutorLinkClient,
   readChannelCredentials,
-  type TlsFiles,
+  type TlsPaths,
 } from '@csc-fleet/common/rpc';
 import { makeContract } from '@csc-fleet/test-kit/contract';
 import {
@@ -27,8 +27,8 @@ import {
 /** What a flood works with: an address on loopback, certificates of this fleet, and when to end. */
 export interface Target {
   readonly address: string;
-  readonly client: TlsFiles;
-  readonly executor: TlsFiles;
+  readonly client: TlsPaths;
+  readonly executor: TlsPaths;
   readonly over: AbortSignal;
 }
 
@@ -43,7 +43,7 @@ const mebibyte = 1024 * 1024;
 /** Does `batch` on one connection after the other, each for as long as it lives. */
 async function onConnections(
   { address, over }: Target,
-  files: TlsFiles,
+  files: TlsPaths,
   batch: (connection: RawConnection) => Buffer,
   { reads = true, hold = false } = {},
 ): Promise<void> {

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, type TLSSocket } from 'node:tls';
-import type { TlsFiles } from '@csc-fleet/common/rpc';
+import type { TlsPaths } from '@csc-fleet/common/rpc';
 
 export const frame = {
   data: 0,
@@ -64,7 +64,7 @@ export class RawConnection {
   }
 
   /** @param reads whether answers are read: otherwise the windows for them stay shut after 64 KiB */
-  static async open(address: string, { ca, cert, key }: TlsFiles, reads = true): Promise<RawConnection> {
+  static async open(address: string, { ca, cert, key }: TlsPaths, reads = true): Promise<RawConnection> {
     const [host = '', port] = address.split(':');
     const files = { ca: readFileSync(ca), cert: readFileSync(cert), key: readFileSync(key) };
     const socket = connect({

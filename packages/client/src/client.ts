@@ -1,12 +1,14 @@
 import type { KeyEntry, KeyRing } from '@csc-fleet/common/crypto';
 import { CscError, quoteBriefly } from '@csc-fleet/common/errors';
 import type { SubmissionSigner } from '@csc-fleet/common/evidence';
-import { parseCertificates } from '@csc-fleet/common/evidence';
+import { type FleetCa, parseCertificates } from '@csc-fleet/common/evidence';
+import { type PemSource, readPem } from '@csc-fleet/common/files';
 import {
   type ChannelCredentials,
   channelOptions,
   type Decision,
   type Execution,
+  explainDrop,
   GateService,
   GateClient as GateStub,
   type Identity,
@@ -15,6 +17,7 @@ import {
   readOwnIdentity,
   type SubmitResponse,
   type TlsFiles,
+  TlsSource,
 } from '@csc-fleet/common/rpc';
 import {
   type CallOptions,
@@ -30,7 +33,7 @@ import {
 } from './calls/calls.ts';
 import type { ContractInput, SubmitOptions } from './calls/request.ts';
 import { readSubmitterKey, type Submitter, toSubmitter as signingWith } from './calls/submitter.ts';
-import { type Connection, createConnection } from './connection/connection.ts';
+import { type Connection, createConnection, type Route } from './connection/connection.ts';
 import {
   type FollowOptions,
   follow,
@@ -110,7 +113,7 @@ export type ConnectOptions = {
   /** The executors' receipt keys with their owners, pinned: no other key counts. Absent: trust on first use. */
   readonly executorKeys?: KeyRing | undefined;
   /**
-   * The CA that certifies executors' receipt keys, PEM: a receipt counts with a certificate of it that the receipt itself
+   * The CA that certifies executors' receipt keys, PEM or the path of a PEM file: a receipt counts with a certificate of it that the receipt itself
    * brings, or with a pinned key. No gate is asked whose an executor's key is. Absent: pins, or trust on first use.
    */
   readonly fleetCa?: string | Uint8Array | undefined;
@@ -120,7 +123,7 @@ export type ConnectOptions = {
   readonly knownExecutors?: KnownExecutors | undefined;
   /**
    * Signs every submission for this client's principal, with a key that the owners' bindings.yaml names for it: the
-   * private key file of `csc login`, or whatever signs. Hosts believe that signature instead of the gate. Absent:
+   * private key of `csc login` (a path, or PEM), or whatever signs. Hosts believe that signature instead of the gate. Absent:
    * nothing is signed.
    */
   readonly submitter?: string | SubmissionSigner | undefined;
@@ -134,7 +137,11 @@ export type ConnectOptions = {
   readonly onReconnect?: ((error: CscError, delayMs: number) => void) | undefined;
 } & (
   | {
-      /** Paths of PEM files: the CA that the gate must prove, and this client's certificate and key. */ readonly tls: TlsFiles;
+      /**
+       * The CA that the gate must prove, and this client's certificate and key: each the path of a PEM file, or the PEM
+       * text. Files are read again for the next connection where they have changed.
+       */
+      readonly tls: TlsFiles;
     }
   | {
       /** Credentials of gRPC, for whoever makes them otherwise. */
@@ -160,12 +167,11 @@ export type ConnectOptions = {
  *     });
  *     console.error(decision?.reasonCodes, receipt?.status, exitCode); // the receipt has been verified
  *
- * Throws FILE_UNREADABLE, KEY_INVALID or CONFIG_INVALID where the files or the address cannot be used.
+ * Throws FILE_UNREADABLE, KEY_INVALID or CONFIG_INVALID where the files or the address cannot be used, and
+ * CREDENTIALS_INVALID where this client's certificate has ended or has not begun.
  */
 export function connect(options: ConnectOptions): GateClient {
-  const credentials = 'tls' in options ? readChannelCredentials(options.tls) : options.credentials;
-  const client = openStub(options.address, credentials);
-  const connection = createConnection(client, options.callTimeoutMs ?? 30_000);
+  const connection = createConnection(openRoute(options), options.callTimeoutMs ?? 30_000);
   const reconnect = {
     giveUpAfterMs: options.reconnectForMs ?? 60_000,
     isUnconnected: connection.isUnconnected,
@@ -175,11 +181,26 @@ export function connect(options: ConnectOptions): GateClient {
   return createClient({ connection, reconnect, keys, submitter: toSubmitter(options) });
 }
 
+function openRoute(options: ConnectOptions): Route {
+  if (!('tls' in options))
+    return { client: openStub(options.address, options.credentials), explain: (error) => error };
+  const source = new TlsSource(options.tls);
+  const client = openStub(options.address, readChannelCredentials(source));
+  return { client, explain: (error) => explainDrop(error, source.material) };
+}
+
 function chooseKeys(options: ConnectOptions, connection: Connection): KeySource {
   const { executorKeys: pinned, knownExecutors: known = createKnownExecutors(), fleetCa } = options;
-  if (fleetCa !== undefined) return certifiedKeys(parseCertificates(fleetCa, 'fleetCa'), pinned, connection);
+  if (fleetCa !== undefined) return certifiedKeys(readFleetCa(fleetCa), pinned, connection);
   return pinned === undefined ? knownKeys(known, connection) : pinnedKeys(pinned, connection);
 }
+
+function readFleetCa(source: PemSource): FleetCa {
+  const { bytes, origin } = readPem(source, 'fleetCa', maxPemBytes);
+  return parseCertificates(bytes, origin);
+}
+
+const maxPemBytes = 1024 * 1024;
 
 function toSubmitter(options: ConnectOptions): Submitter | undefined {
   const { submitter } = options;

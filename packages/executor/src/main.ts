@@ -81,9 +81,10 @@ interface Parts {
 async function readParts(config: ExecutorConfig): Promise<Parts> {
   // Loaded here: nobody who only composes an executor should wait for gRPC.
   const { createGateLink } = await import('./link/grpc-link.ts');
+  const { TlsSource } = await import('@csc-fleet/common/rpc');
   const { tls, stateDir, signingKey, executionMode } = config;
   const { name: executorId, uri: identity } = await readIdentity(config);
-  const link = createGateLink({ address: config.gateAddress, tls });
+  const link = createGateLink({ address: config.gateAddress, tls: new TlsSource(tls) });
   return {
     executorId,
     identity,

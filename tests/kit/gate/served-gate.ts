@@ -7,7 +7,7 @@ import {
   ExecutorLinkClient,
   GateClient,
   readChannelCredentials,
-  type TlsFiles,
+  type TlsPaths,
 } from '@csc-fleet/common/rpc';
 import type { Client, Deadline } from '@grpc/grpc-js';
 import type { Gate } from '../../../packages/gate/src/service/compose.ts';
@@ -35,7 +35,7 @@ export class TestPki {
     return pki;
   }
 
-  files(name: string): TlsFiles {
+  files(name: string): TlsPaths {
     const file = (it: string): string => join(this.#directory, it);
     return { ca: file('ca.pem'), cert: file(`${name}.pem`), key: file(`${name}.key`) };
   }

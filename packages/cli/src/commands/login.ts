@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { openSshAgentKey } from '@csc-fleet/client';
 import { readOwnSigner, toBase64 } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
+import { isPemText } from '@csc-fleet/common/files';
 import { parseIdentity } from '@csc-fleet/common/identity';
 import { readOwnIdentity } from '@csc-fleet/common/rpc';
 import type { Command } from 'commander';
@@ -73,6 +74,10 @@ async function chooseKey(principal: string, { sshAgent, submitterKey }: LoginOpt
     const signer = await openSshAgentKey(principal, sshAgent === true ? undefined : sshAgent);
     return { signer, place: { ssh_agent: signer.fingerprint } };
   }
+  if (isPemText(submitterKey ?? '')) throw new CscError('CONFIG_INVALID', textNote);
   const file = submitterKey === undefined ? makeDefaultKey(process.env) : resolve(submitterKey);
   return { signer: readOwnSigner(file, principal), place: { key_file: file } };
 }
+
+const textNote =
+  '--submitter-key was given the key itself (PEM text), and csc login remembers a path: put it into a file, or give it to csc submit each time';

@@ -14,7 +14,7 @@ import {
   verifyReceiptFor,
   walkChains,
 } from '@csc-fleet/common/evidence';
-import { makeDirectory, readBoundedFile } from '@csc-fleet/common/files';
+import { makeDirectory, readBoundedFile, readPem } from '@csc-fleet/common/files';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import type { ArchivedReceipt } from '@csc-fleet/executor/receipts';
 import type { Command } from 'commander';
@@ -69,9 +69,9 @@ export function readTrust({ publicKey, keyId, keys, ca }: TrustOptions): RingFor
 }
 
 function readFleetCa(path: string): FleetCa {
-  const { bytes } = readBoundedFile(path, { maxBytes: maxPemBytes });
+  const { bytes, origin } = readPem(path, '--ca', maxPemBytes);
   try {
-    return parseCertificates(bytes, path);
+    return parseCertificates(bytes, origin);
   } catch (cause) {
     if (!isCscError(cause, 'CONFIG_INVALID')) throw cause;
     throw new CscError('KEY_INVALID', cause.message, { cause });

@@ -16,7 +16,7 @@ import {
   toKeyRingJson,
 } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
-import { readBoundedFile } from '@csc-fleet/common/files';
+import { isPemText, type PemSource, readPem } from '@csc-fleet/common/files';
 import { defaultStateDir, writeFileWhole } from '../files/write-file.ts';
 import { note } from '../terminal/streams.ts';
 import { plainLine } from '../terminal/text.ts';
@@ -48,14 +48,13 @@ export function connectGate(
   let saidAt = Number.NEGATIVE_INFINITY;
   const gate = resolveGate(options, process.env);
   const pinned = readPins(options.keys);
+  if (isPemText(options.key ?? '')) note(openKeyNote);
   return connect({
     ...gate,
     submitter,
     executorKeys: pinned,
     fleetCa:
-      options.fleetCa === undefined
-        ? undefined
-        : readBoundedFile(options.fleetCa, { maxBytes: maxPemBytes }).bytes,
+      options.fleetCa === undefined ? undefined : readPem(options.fleetCa, '--fleet-ca', maxPemBytes).bytes,
     knownExecutors:
       pinned === undefined && options.fleetCa === undefined
         ? lazily(() => remember(gate, options, say))
@@ -76,6 +75,9 @@ export function connectGate(
     },
   });
 }
+
+const openKeyNote =
+  'csc: WARNING --key was given the key itself (PEM text), and every user of this host can read a command line: put it into CSC_KEY or a file';
 
 function readPins(files: readonly string[]): KeyRing | undefined {
   if (files.length === 0) return undefined;
@@ -120,10 +122,10 @@ const maxPemBytes = 1024 * 1024;
 
 /**
  * Where the executors of one fleet are remembered unless the user says otherwise: a file for each CA, as that is what
- * the names of executors are of. `ca` is the CA's PEM file, which has been read before.
+ * the names of executors are of. `ca` has been read before.
  */
-function defaultKnownExecutorsFile(ca: string, env: NodeJS.ProcessEnv): string {
-  const { bytes } = readBoundedFile(ca, { maxBytes: maxPemBytes });
+function defaultKnownExecutorsFile(ca: PemSource, env: NodeJS.ProcessEnv): string {
+  const { bytes } = readPem(ca, 'ca', maxPemBytes);
   const fingerprint = new X509Certificate(bytes).fingerprint256.replaceAll(':', '').toLowerCase();
   return join(defaultStateDir(env), 'known-executors', `${fingerprint.slice(0, 16)}.json`);
 }

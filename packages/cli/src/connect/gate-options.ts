@@ -1,7 +1,6 @@
 import { join } from 'node:path';
-import { readConfig, resolveFrom } from '@csc-fleet/common/config';
+import { readConfig, resolvePem } from '@csc-fleet/common/config';
 import { CscError, type Fault } from '@csc-fleet/common/errors';
-import type { TlsFiles } from '@csc-fleet/common/rpc';
 import type { Command } from 'commander';
 import * as z from 'zod';
 import { append } from '../action/options.ts';
@@ -25,15 +24,16 @@ export interface GateOptions {
   readonly knownExecutors?: string;
 }
 
-/** A gate's address and the files to prove ourselves to it. */
+/** A gate's address, and what proves us to it: paths, or PEM texts. */
 export interface GateAddress {
   readonly address: string;
-  readonly tls: TlsFiles;
+  readonly tls: Readonly<Record<'ca' | 'cert' | 'key', string>>;
 }
 
 export const gateOptionsHelp = `
 The gate and your identity come from the options; what they leave out comes from --pki and --as, then from the file of
---config (gate, ca, cert, key), then from CSC_GATE, CSC_CA, CSC_CERT and CSC_KEY.
+--config (gate, ca, cert, key), then from CSC_GATE, CSC_CA, CSC_CERT and CSC_KEY. Each of ca, cert and key is a path, or
+the PEM text itself, as CI systems keep it in a variable.
 
 Receipts count only with a key that --keys names (csc executor keys --export writes such a file on each host). Without
 --keys, the key of an executor's first receipt is remembered, and another one later is refused. With --fleet-ca, receipts
@@ -124,7 +124,7 @@ function fromPki({ pki, as }: SourceOptions): Source {
 function fromFile(file: string | undefined): Source {
   if (file === undefined) return {};
   const { gate, ...paths } = readConfig(file, fileSchema);
-  const resolved = Object.entries(paths).map(([name, value]) => [name, resolveFrom(file, value)]);
+  const resolved = Object.entries(paths).map(([name, value]) => [name, resolvePem(file, value)]);
   return { ...Object.fromEntries(resolved), gate };
 }
 

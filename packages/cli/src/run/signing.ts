@@ -3,6 +3,7 @@ import { statSync } from 'node:fs';
 import { createSigner, parsePrivateKey, type Signer } from '@csc-fleet/common/crypto';
 import { canonicalBytes } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
+import { isPemText, readPem } from '@csc-fleet/common/files';
 import { parseReceipt } from '@csc-fleet/common/receipt';
 import { readInput } from '../files/read-input.ts';
 import { note } from '../terminal/streams.ts';
@@ -46,8 +47,11 @@ export async function readSigning(options: SigningOptions): Promise<Seal> {
   }
   if (signingKey === undefined || !keyId)
     throw refused('--sign needs both --signing-key FILE and --key-id ID');
-  const bytes = await readInput(signingKey, maxKeyBytes);
-  warnOfOpenKey(signingKey);
+  const isText = isPemText(signingKey);
+  const bytes = isText
+    ? readPem(signingKey, '--signing-key', maxKeyBytes).bytes
+    : await readInput(signingKey, maxKeyBytes);
+  if (!isText) warnOfOpenKey(signingKey);
   return {
     signer: createSigner(orThrow(parsePrivateKey(bytes), 'KEY_INVALID', signingKey), keyId),
     keepSignature: true,

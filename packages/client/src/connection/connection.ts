@@ -19,11 +19,19 @@ export interface Connection {
   close(): void;
 }
 
+/** A channel, and what a failure of it means. */
+export interface Route {
+  readonly client: Client;
+  /** Says more of a gate that cannot be reached, where more is known. */
+  explain(error: CscError): CscError;
+}
+
 /** @param timeoutMs how long one unary call may take, in milliseconds */
-export function createConnection(client: Client, timeoutMs: number): Connection {
+export function createConnection(route: Route, timeoutMs: number): Connection {
+  const { client } = route;
   return {
-    unary: (method, request, signal) => callUnary(client, method, request, timeoutMs, signal),
-    stream: (method, request, signal) => callStream(client, method, request, signal),
+    unary: (method, request, signal) => callUnary(route, method, request, timeoutMs, signal),
+    stream: (method, request, signal) => callStream(route, method, request, signal),
     isUnconnected: () =>
       client.getChannel().getConnectivityState(false) === connectivityState.TRANSIENT_FAILURE,
     close: () => client.close(),
@@ -31,7 +39,7 @@ export function createConnection(client: Client, timeoutMs: number): Connection 
 }
 
 async function callUnary<Q, R>(
-  client: Client,
+  route: Route,
   method: Method<Q, R>,
   request: Q,
   timeoutMs: number,
@@ -40,7 +48,7 @@ async function callUnary<Q, R>(
   throwIfAborted(signal);
   let cancel = (): void => {};
   const answer = new Promise<R>((resolve, reject) => {
-    const call = client.makeUnaryRequest(
+    const call = route.client.makeUnaryRequest(
       method.path,
       (value: Q) => method.requestSerialize(value),
       (bytes) => method.responseDeserialize(bytes),
@@ -56,20 +64,20 @@ async function callUnary<Q, R>(
     return await answer;
   } catch (error) {
     throwIfAborted(signal);
-    throw toCallError(error, client);
+    throw toCallError(error, route);
   } finally {
     signal?.removeEventListener('abort', cancel);
   }
 }
 
 async function* callStream<Q, R>(
-  client: Client,
+  route: Route,
   method: Method<Q, R>,
   request: Q,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<R, void> {
   throwIfAborted(signal);
-  const call: ClientReadableStream<R> = client.makeServerStreamRequest(
+  const call: ClientReadableStream<R> = route.client.makeServerStreamRequest(
     method.path,
     (value: Q) => method.requestSerialize(value),
     (bytes) => method.responseDeserialize(bytes),
@@ -85,7 +93,7 @@ async function* callStream<Q, R>(
     throwIfAborted(signal);
   } catch (error) {
     throwIfAborted(signal);
-    throw toCallError(error, client);
+    throw toCallError(error, route);
   } finally {
     signal?.removeEventListener('abort', cancel);
     call.cancel();
@@ -99,7 +107,7 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
 }
 
 // grpc-js says where it failed in a sentence of its own, and not what it was that it tried to reach.
-function toCallError(error: unknown, client: Client): CscError {
+function toCallError(error: unknown, { client, explain }: Route): CscError {
   const failure = fromServiceError(error);
   if (!isCscError(failure, 'GATE_UNREACHABLE')) return failure;
   const why = failure.message
@@ -108,8 +116,10 @@ function toCallError(error: unknown, client: Client): CscError {
     .replace(/\.$/, '');
   const message = `the gate at ${client.getChannel().getTarget().replace(/^dns:/, '')} cannot be reached: ${why}`;
   const { retryAfterMs } = failure;
-  return new CscError('GATE_UNREACHABLE', message, {
-    cause: failure.cause,
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-  });
+  return explain(
+    new CscError('GATE_UNREACHABLE', message, {
+      cause: failure.cause,
+      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    }),
+  );
 }

@@ -1,6 +1,6 @@
 import { artifactBytes } from '../encoding/index.ts';
 import { CscError, orThrow } from '../errors/index.ts';
-import { makeFile, readBoundedFile } from '../files/index.ts';
+import { makeFile, type PemSource, readBoundedFile, readPem } from '../files/index.ts';
 import { defaultKeyId, generateKeyPair, parsePrivateKey, parsePublicKey } from './key-format.ts';
 import { createKeyRing, type KeyRing } from './key-ring.ts';
 import { parseKeyRing } from './key-ring-file.ts';
@@ -9,19 +9,19 @@ import { createSigner, type Signer } from './signer.ts';
 const maxKeyBytes = 16 * 1024;
 
 /**
- * A Signer of a private key file. Throws FILE_UNREADABLE, or KEY_INVALID where it is no key or where others than its
- * owner may read it.
+ * A Signer of a private key, PEM or the path of a key file. Throws FILE_UNREADABLE, or KEY_INVALID where it is no key or
+ * where others than its owner may read the file.
  */
-export function readSigner(path: string, keyId: string): Signer {
-  return createSigner(readPrivateKey(path), keyId);
+export function readSigner(source: PemSource, keyId: string): Signer {
+  return createSigner(readPrivateKey(source), keyId);
 }
 
 /**
  * The signer of a service, under the key id that its name and the key give. Throws as readSigner does.
  * @param owner what the service is called, such as an executor's id
  */
-export function readOwnSigner(path: string, owner: string): Signer {
-  const seed = readPrivateKey(path);
+export function readOwnSigner(source: PemSource, owner: string): Signer {
+  const seed = readPrivateKey(source);
   const { publicKey } = createSigner(seed, owner);
   return createSigner(seed, defaultKeyId(owner, publicKey));
 }
@@ -31,18 +31,20 @@ export function makeKeyFile(path: string): void {
   makeFile(path, generateKeyPair().privatePem, 0o600);
 }
 
-/** The 32-byte seed of a private key file; throws as readSigner does. */
-export function readPrivateKey(path: string): Uint8Array {
-  const { bytes, permissions } = readBoundedFile(path, { maxBytes: maxKeyBytes });
+/** The 32-byte seed of a private key, PEM or the path of a key file; throws as readSigner does. */
+export function readPrivateKey(source: PemSource): Uint8Array {
+  const { bytes, origin, permissions = 0 } = readPem(source, 'the private key', maxKeyBytes);
   if ((permissions & 0o077) !== 0) {
-    throw new CscError('KEY_INVALID', `${path} may be read by others than its owner: run chmod 600 ${path}`);
+    const message = `${origin} may be read by others than its owner: run chmod 600 ${origin}`;
+    throw new CscError('KEY_INVALID', message);
   }
-  return orThrow(parsePrivateKey(bytes), 'KEY_INVALID', path);
+  return orThrow(parsePrivateKey(bytes), 'KEY_INVALID', origin);
 }
 
-/** The 32 bytes of a public key file. Throws FILE_UNREADABLE or KEY_INVALID. */
-export function readPublicKey(path: string): Uint8Array {
-  return orThrow(parsePublicKey(readBoundedFile(path, { maxBytes: maxKeyBytes }).bytes), 'KEY_INVALID', path);
+/** The 32 bytes of a public key, PEM or the path of a key file. Throws FILE_UNREADABLE or KEY_INVALID. */
+export function readPublicKey(source: PemSource): Uint8Array {
+  const { bytes, origin } = readPem(source, 'the public key', maxKeyBytes);
+  return orThrow(parsePublicKey(bytes), 'KEY_INVALID', origin);
 }
 
 /** The keys of a key ring file. Throws FILE_UNREADABLE or KEY_INVALID. */

@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { CscError } from '../errors/index.ts';
-import { readBoundedFile } from '../files/index.ts';
+import { type PemSource, readPem } from '../files/index.ts';
 import { type Identity, parseIdentity, type Role } from './identity.ts';
 
 /**
@@ -54,23 +54,23 @@ const maxPemBytes = 1024 * 1024;
 /**
  * Who a process of ours is, as its own certificate says; of several in the file, the first counts. Throws
  * FILE_UNREADABLE, or CONFIG_INVALID where the certificate is not of the role due.
- * @param file a PEM file
+ * @param source PEM, or the path of a PEM file
  */
-export function readOwnIdentity(file: string, role: Role): Identity {
-  const identity = identityIn(file);
+export function readOwnIdentity(source: PemSource, role: Role): Identity {
+  const { bytes, origin } = readPem(source, 'cert', maxPemBytes);
+  const identity = identityIn(bytes, origin);
   if (identity.role === role) return identity;
   throw new CscError(
     'CONFIG_INVALID',
-    `${file} is the certificate of the role ${identity.role}; one of the role ${role} is due`,
+    `${origin} is the certificate of the role ${identity.role}; one of the role ${role} is due`,
   );
 }
 
-function identityIn(file: string): Identity {
-  const { bytes } = readBoundedFile(file, { maxBytes: maxPemBytes });
+function identityIn(bytes: Buffer, origin: string): Identity {
   try {
     return identityOfCertificate(new X509Certificate(bytes).raw);
   } catch (cause) {
     const why = cause instanceof CscError ? cause.message : 'it holds no certificate that can be read';
-    throw new CscError('CONFIG_INVALID', `${file}: ${why}`, { cause });
+    throw new CscError('CONFIG_INVALID', `${origin}: ${why}`, { cause });
   }
 }

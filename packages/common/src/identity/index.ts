@@ -1,2 +1,13 @@
-export { identityOfCertificate, readOwnIdentity } from './certificate.ts';
+export { identityOfCertificate, readOwnIdentity, uriNames } from './certificate.ts';
 export { type Identity, parseIdentity, type Role, receiptSigning, toIdentityUri } from './identity.ts';
+export {
+  certificatesIn,
+  checkValidNow,
+  type Ending,
+  endingSoon,
+  type NamedCertificate,
+  tellEnding,
+  validityOf,
+  warnDays,
+  whyNotValid,
+} from './validity.ts';

@@ -1,26 +1,30 @@
+import type { Socket } from 'node:net';
 import { isIP } from 'node:net';
-import { checkServerIdentity, createSecureContext, type PeerCertificate } from 'node:tls';
-import { ChannelCredentials } from '@grpc/grpc-js';
+import {
+  type ConnectionOptions,
+  checkServerIdentity,
+  connect,
+  type PeerCertificate,
+  type TLSSocket,
+} from 'node:tls';
+import { CallCredentials, ChannelCredentials } from '@grpc/grpc-js';
 import { CscError } from '../errors/index.ts';
 import type { Role } from '../identity/index.ts';
 import { identityOfCertificate } from '../identity/index.ts';
-import { readTlsFiles, type TlsFiles } from './tls-files.ts';
+import { type TlsFiles, TlsSource } from './tls-files.ts';
 
 /**
  * TLS 1.3 with our own certificate. The server's must be for the host name dialled *and* say that it is of the
- * expected role: another party's certificate from the same CA cannot stand in for the gate. Throws FILE_UNREADABLE or
- * CONFIG_INVALID.
+ * expected role: another party's certificate from the same CA cannot stand in for the gate. Files that have changed
+ * are read again for the next connection; where they cannot be used, what was read before goes on. Throws
+ * FILE_UNREADABLE, CREDENTIALS_INVALID or CONFIG_INVALID.
  */
 export function readChannelCredentials(
-  files: TlsFiles,
+  files: TlsFiles | TlsSource,
   expected: { readonly role: Role } = { role: 'gate' },
 ): ChannelCredentials {
-  const secureContext = createSecureContext(readTlsFiles(files));
-  return new MutualTlsChannelCredentials(
-    ChannelCredentials.createFromSecureContext(secureContext, {
-      checkServerIdentity: (host, certificate) => judgeServer(host, certificate, expected.role),
-    }),
-  );
+  const source = files instanceof TlsSource ? files : new TlsSource(files);
+  return new MutualTlsChannelCredentials(source, expected.role);
 }
 
 function judgeServer(host: string, certificate: PeerCertificate, role: Role): Error | undefined {
@@ -41,14 +45,16 @@ function judgeServer(host: string, certificate: PeerCertificate, role: Role): Er
 type ConnectorArguments = Parameters<ChannelCredentials['_createSecureConnector']>;
 type Connector = ReturnType<ChannelCredentials['_createSecureConnector']>;
 
-// grpc-js sends the host as the TLS server name even where it is an IP address, which RFC 6066 §3 forbids and Node.js
-// warns of (DEP0123) on the standard error of whoever uses the client.
+// grpc-js's own keeps the certificates that it began with, and sends the host as the TLS server name even where it is
+// an IP address, which RFC 6066 §3 forbids and Node.js warns of (DEP0123) on the user's standard error.
 class MutualTlsChannelCredentials extends ChannelCredentials {
-  private readonly inner: ChannelCredentials;
+  readonly #source: TlsSource;
+  readonly #role: Role;
 
-  constructor(inner: ChannelCredentials) {
+  constructor(source: TlsSource, role: Role) {
     super();
-    this.inner = inner;
+    this.#source = source;
+    this.#role = role;
   }
 
   override _isSecure(): boolean {
@@ -56,20 +62,82 @@ class MutualTlsChannelCredentials extends ChannelCredentials {
   }
 
   override _equals(other: ChannelCredentials): boolean {
-    return other instanceof MutualTlsChannelCredentials && other.inner === this.inner;
+    return (
+      other instanceof MutualTlsChannelCredentials &&
+      other.#source === this.#source &&
+      other.#role === this.#role
+    );
   }
 
-  override _createSecureConnector(...args: ConnectorArguments): Connector {
-    const connector = this.inner._createSecureConnector(...args);
-    dropAddressAsServerName(connector);
-    return connector;
+  override _createSecureConnector(...[target, , callCredentials]: ConnectorArguments): Connector {
+    const host = hostOf(target.path);
+    return {
+      connect: async (socket) => {
+        takeUpChanges(this.#source);
+        return { socket: await this.#handshake(socket, host), secure: true };
+      },
+      waitForReady: () => Promise.resolve(),
+      getCallCredentials: () => callCredentials ?? CallCredentials.createEmpty(),
+      destroy: () => undefined,
+    };
+  }
+
+  #handshake(socket: Socket, host: string): Promise<TLSSocket> {
+    const options: ConnectionOptions = {
+      socket,
+      secureContext: this.#source.context,
+      host,
+      // Without a server name, the certificate is checked for `host`.
+      servername: isIP(host) === 0 ? host : '',
+      checkServerIdentity: (_host, certificate) => judgeServer(host, certificate, this.#role),
+      // Whatever NODE_TLS_REJECT_UNAUTHORIZED says.
+      rejectUnauthorized: true,
+      ALPNProtocols: ['h2'],
+    };
+    return new Promise((resolve, reject) => {
+      const secured = connect(options, () => resolve(secured));
+      secured.on('error', (error) => reject(inWords(error)));
+    });
   }
 }
 
-// Without a server name, the certificate is checked for `host`, which grpc-js sets to the same address.
-function dropAddressAsServerName(connector: object): void {
-  const options: unknown = 'connectionOptions' in connector ? connector.connectionOptions : undefined;
-  if (typeof options !== 'object' || options === null || !('servername' in options) || !('host' in options))
-    return;
-  if (options.servername === options.host && isIP(String(options.host)) !== 0) options.servername = '';
+// Nobody else is there to be told: a service that looks after its files says so itself (watchTls).
+function takeUpChanges(source: TlsSource): void {
+  if (!source.looksChanged) return;
+  try {
+    source.prepare()?.();
+  } catch (error) {
+    if (!(error instanceof CscError)) throw error;
+  }
+}
+
+/** The host of a gRPC target's path: `HOST:PORT`, `[ADDRESS]:PORT`, a host alone. */
+function hostOf(path: string): string {
+  const target = path.replace(/^\/+/, '');
+  return (
+    /^\[([^\]]+)\](?::\d+)?$/.exec(target)?.[1] ?? (isIP(target) === 6 ? target : target.replace(/:\d+$/, ''))
+  );
+}
+
+const notOfOurCa =
+  "the gate's certificate is not of the CA that was given (ca): is it the right gate, and the right CA?";
+const words: Readonly<Record<string, string>> = {
+  CERT_HAS_EXPIRED: "the gate's certificate, or its CA's, has ended: the gate's owner has to renew it",
+  CERT_NOT_YET_VALID: "the gate's certificate is not valid yet by the clock of this host",
+  SELF_SIGNED_CERT_IN_CHAIN: notOfOurCa,
+  DEPTH_ZERO_SELF_SIGNED_CERT: notOfOurCa,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: notOfOurCa,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: notOfOurCa,
+  UNABLE_TO_GET_ISSUER_CERT: notOfOurCa,
+  CERT_SIGNATURE_FAILURE: notOfOurCa,
+};
+
+// What OpenSSL says of the other side's certificate does not say that it is the other side's.
+function inWords(error: Error): Error {
+  const code = 'code' in error ? String(error.code) : '';
+  const said = words[code];
+  if (said !== undefined) return new Error(said, { cause: error });
+  if (code !== 'ERR_TLS_CERT_ALTNAME_INVALID') return error;
+  const about = error.message.replace(/^Hostname\/IP does not match certificate's altnames: /, '');
+  return new Error(`the gate's certificate is for another name: ${about}`, { cause: error });
 }

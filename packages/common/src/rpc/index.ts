@@ -16,4 +16,12 @@ export { identityOfCall, identityOfSession } from './peer-identity.ts';
 export { readServerCredentials } from './server-credentials.ts';
 export { type ErrorLog, toServiceError } from './service-error.ts';
 export { pingPeer, type ServerCallLike, widenReceiveWindow } from './session.ts';
-export type { TlsFiles } from './tls-files.ts';
+export {
+  looksOfFile,
+  readTlsMaterial,
+  type TlsFiles,
+  type TlsMaterial,
+  type TlsPaths,
+  TlsSource,
+} from './tls-files.ts';
+export { explainDrop } from './unaccepted.ts';

@@ -1,5 +1,13 @@
 import { createPrivateKey } from 'node:crypto';
-import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import type { ServerHttp2Stream } from 'node:http2';
 import { createServer, type Server as NetServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -33,7 +41,8 @@ import { identityOfCall } from './peer-identity.ts';
 import { readServerCredentials } from './server-credentials.ts';
 import { toServiceError } from './service-error.ts';
 import { widenReceiveWindow } from './session.ts';
-import type { TlsFiles } from './tls-files.ts';
+import { type TlsFiles, type TlsPaths, TlsSource } from './tls-files.ts';
+import { explainDrop } from './unaccepted.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'csc-tls-'));
 const pki = join(dir, 'pki');
@@ -49,7 +58,7 @@ afterEach(() => {
 });
 afterAll(() => rmSync(dir, { recursive: true }));
 
-function files(name: string, from = pki): TlsFiles {
+function files(name: string, from = pki): TlsPaths {
   return { ca: join(from, 'ca.pem'), cert: join(from, `${name}.pem`), key: join(from, `${name}.key`) };
 }
 
@@ -59,12 +68,13 @@ async function issue(
   use: 'server' | 'client',
   uri: string | undefined,
   hosts: string[] = [],
-): Promise<TlsFiles> {
+  life = { begins: -60_000, ends: 60_000 },
+): Promise<TlsPaths> {
   const key = generateTlsKey();
   const certificate = toCertificate(readFileSync(join(pki, 'ca.pem'), 'utf8'));
   const ca = { certificate, key: createPrivateKey(readFileSync(join(pki, 'ca.key'))) };
   const now = Date.now();
-  const validity = { notBefore: new Date(now - 60_000), notAfter: new Date(now + 60_000) };
+  const validity = { notBefore: new Date(now + life.begins), notAfter: new Date(now + life.ends) };
   const request = { commonName: name, use, hosts, ...(uri === undefined ? {} : { uri }), ...validity };
   writeFileSync(join(pki, `${name}.pem`), await issueCertificate(request, key, ca));
   writeFileSync(join(pki, `${name}.key`), key.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
@@ -298,6 +308,103 @@ async function oldServer(): Promise<number> {
   });
 }
 
+describe('a TLS source', () => {
+  const copy = (from: TlsPaths, to: TlsPaths): void => {
+    for (const name of ['ca', 'cert', 'key'] as const) copyFileSync(from[name], to[name]);
+  };
+  const place = (name: string): TlsPaths => {
+    mkdirSync(join(dir, name));
+    const paths = {
+      ca: join(dir, name, 'ca.pem'),
+      cert: join(dir, name, 'c.pem'),
+      key: join(dir, name, 'c.key'),
+    };
+    return paths;
+  };
+
+  it('has a server and its clients take up new certificates, and no connection is lost', async () => {
+    const [gate, client] = [place('rotated-gate'), place('rotated-client')];
+    copy(files('gate'), gate);
+    copy(files('client-ci'), client);
+    const source = new TlsSource(gate);
+    const address = await listen(readServerCredentials(source));
+    const old = new GateClient(address, readChannelCredentials(files('client-ci')), channelOptions);
+    ended.push(() => old.close());
+    const ask = () => new Promise((resolve) => old.getKeys({ keyIds: [] }, (error) => resolve(error)));
+    expect(await ask()).toBeNull();
+    // Of a client that has not connected yet: it reads its files again before it does.
+    const channel = readChannelCredentials(client);
+    const otherGate = files('gate', otherPki);
+    copy(otherGate, gate);
+    copy(files('client-ci', otherPki), client);
+    expect(source.looksChanged).toBe(true);
+    source.prepare()?.();
+    expect(source.prepare()).toBeUndefined();
+    expect(await whoAmI(address, channel)).toContain('/ci');
+    expect(await ask()).toBeNull();
+    expect(await refusal(address, readChannelCredentials(files('client-ci')))).toBe('GATE_UNREACHABLE');
+  });
+
+  it('keeps what it has where the files cannot be used', async () => {
+    const gate = place('half');
+    copy(files('gate'), gate);
+    const source = new TlsSource(gate, ({ own }) => {
+      if (own.certificate.subject.includes('executor')) throw new CscError('CONFIG_INVALID', 'not the gate');
+    });
+    const address = await listen(readServerCredentials(source));
+    copyFileSync(files('client-ci').cert, gate.cert);
+    expect(() => source.prepare()).toThrow('is not the private key of');
+    expect(source.looksChanged).toBe(false);
+    copy(files('executor-e1'), gate);
+    expect(() => source.prepare()).toThrow('not the gate');
+    expect(await whoAmI(address, readChannelCredentials(files('client-ci')))).toContain('/ci');
+  });
+});
+
+describe('a connection that the gate ends', () => {
+  const explain = async (client: TlsPaths): Promise<CscError> => {
+    const source = new TlsSource(client);
+    const address = await listen(readServerCredentials(files('gate')));
+    const error: unknown = await whoAmI(address, readChannelCredentials(source)).catch((it: unknown) => it);
+    return error instanceof CscError ? explainDrop(error, source.material) : new CscError('INTERNAL', '');
+  };
+
+  it('is told as a certificate of another CA', async () => {
+    const error = await explain({ ...files('client-ci', otherPki), ca: join(pki, 'ca.pem') });
+    expect(error.code).toBe('CREDENTIALS_INVALID');
+    expect(error.message).toMatch(/does not accept the certificate .*client-ci\.pem: it is of another CA \(/);
+  });
+
+  it('is told as a certificate for another use', async () => {
+    expect((await explain(files('gate'))).message).toContain('is not for clients');
+  });
+
+  it('is left as it is where something else is the matter', () => {
+    const { material } = new TlsSource(files('client-ci'));
+    const refused = new CscError('GATE_UNREACHABLE', 'connect ECONNREFUSED 127.0.0.1:1');
+    expect(explainDrop(refused, material)).toBe(refused);
+    const dropped = new CscError('GATE_UNREACHABLE', 'read ECONNRESET');
+    expect(explainDrop(dropped, material).message).toMatch(
+      /client\/ci, of .*, until .*the gate's log says why/,
+    );
+  });
+
+  it.each([
+    ['another CA', () => files('gate', otherPki), "the gate's certificate is not of the CA"],
+    [
+      'another name',
+      () => issue('far', 'server', 'spiffe://csc.local/gate/gate', ['far.example']),
+      'is for another name: ',
+    ],
+  ])("says what is wrong with the gate's: %s", async (_, gate, words) => {
+    const address = await listen(readServerCredentials(await gate()));
+    const error: unknown = await whoAmI(address, readChannelCredentials(files('client-ci'))).catch(
+      (it) => it,
+    );
+    expect(String(error)).toContain(words);
+  });
+});
+
 describe('widenReceiveWindow', () => {
   it.each([0, 2])('widens the window of the connection, behind %i interceptors', async (count) => {
     const pass: ServerInterceptor = (_, call) => new ServerInterceptingCall(call);
@@ -366,6 +473,65 @@ describe('reading credentials', () => {
       expect(code(() => read({ ...good, ca: join(dir, 'nothing') }))).toBe('FILE_UNREADABLE');
     },
   );
+
+  const texts = (name: string): Record<keyof TlsFiles, string> => {
+    const { ca, cert, key } = files(name);
+    return { ca: readFileSync(ca, 'utf8'), cert: readFileSync(cert, 'utf8'), key: readFileSync(key, 'utf8') };
+  };
+
+  it('takes PEM texts as well as paths, also as variables of CI systems hold them', async () => {
+    const gate = texts('gate');
+    const address = await listen(readServerCredentials({ ...gate, ca: Buffer.from(gate.ca) }));
+    const spelled = (text: string) => text.trim().replaceAll('\n', '\\n');
+    const spaced = (text: string) => text.replaceAll(/\n(?=[A-Za-z0-9+/])|(?<=[A-Za-z0-9+/=])\n/g, ' ');
+    const { ca, cert, key } = texts('client-ci');
+    for (const one of [
+      { ca, cert, key },
+      { ca: spelled(ca), cert: spelled(cert), key: spelled(key) },
+      { ca: files('client-ci').ca, cert: spaced(cert), key: spaced(key) },
+    ])
+      expect(await whoAmI(address, readChannelCredentials(one))).toBe('spiffe://csc.local/client/ci');
+  });
+
+  const message = (source: TlsFiles): string => {
+    try {
+      readChannelCredentials(source);
+      return 'none';
+    } catch (error) {
+      return error instanceof Error ? error.message : '';
+    }
+  };
+
+  it('says which of the two it got, and what was in it', () => {
+    const client = files('client-ci');
+    const { cert, key } = texts('client-ci');
+    expect(message({ ...client, cert: 'none.pem' })).toMatch(/read none\.pem.*cert was taken as a path/);
+    expect(message({ ...client, cert: key })).toBe(
+      'the PEM text given as cert holds PRIVATE KEY, and cert must be a PEM CERTIFICATE',
+    );
+    expect(message({ ...client, key: client.cert })).toBe(
+      `${client.cert} holds CERTIFICATE, and key must be a PEM PRIVATE KEY`,
+    );
+    expect(message({ ...client, cert, key: texts('gate').key })).toMatch(
+      /^the PEM text given as key is not the private key of the PEM text given as cert/,
+    );
+    const locked = createPrivateKey(key).export({
+      ...{ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'x' },
+    });
+    expect(message({ ...client, key: locked.toString() })).toContain('decrypt it with openssl pkey');
+  });
+
+  it('refuses a certificate of our own that has ended or has not begun', async () => {
+    const who = 'spiffe://csc.local/client/ci';
+    const ended = await issue('ended', 'client', who, [], { begins: -9e9, ends: -1000 });
+    expect(message(ended)).toMatch(/ended\.pem ended on \d{4}-\d\d-\d\d: get a new one \(csc pki renew/);
+    const early = await issue('early', 'client', who, [], { begins: 9e8, ends: 9e9 });
+    expect(message(early)).toMatch(/early\.pem is not valid before .* and the clock here says /);
+    for (const it of [ended, early]) {
+      expect(code(() => readChannelCredentials(it))).toBe('CREDENTIALS_INVALID');
+      expect(code(() => readServerCredentials(it))).toBe('CREDENTIALS_INVALID');
+    }
+  });
 
   it('refuses a private key that everyone may read, and takes one for the group', () => {
     const key = join(dir, 'copy.key');

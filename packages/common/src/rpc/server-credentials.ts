@@ -1,7 +1,7 @@
 import type { SecureContextOptions } from 'node:tls';
 import { ServerCredentials } from '@grpc/grpc-js';
 import { maxConcurrentStreams, streamWindow } from './options.ts';
-import { minTlsVersion, readTlsFiles, type TlsFiles } from './tls-files.ts';
+import { minTlsVersion, type TlsFiles, TlsSource } from './tls-files.ts';
 
 // Bytes of a call's headers, and how many: gRPC's own and some metadata. nghttp2 ends a stream that has more, which
 // also bounds CONTINUATION frames (CVE-2024-27316) and what HPACK makes of a few bytes.
@@ -26,16 +26,23 @@ const connectionLimits = {
 
 /**
  * TLS 1.3 with a client certificate required, and bounds on what one connection may cost before it is known who is at
- * its other end. Throws FILE_UNREADABLE or CONFIG_INVALID.
+ * its other end. What a source takes up later holds for handshakes from then on. Throws FILE_UNREADABLE,
+ * CREDENTIALS_INVALID or CONFIG_INVALID.
  * @param handshakeTimeoutSec default: 10
  */
-export function readServerCredentials(files: TlsFiles, handshakeTimeoutSec = 10): ServerCredentials {
-  return new MutualTlsServerCredentials(readTlsFiles(files), handshakeTimeoutSec * 1000);
+export function readServerCredentials(
+  files: TlsFiles | TlsSource,
+  handshakeTimeoutSec = 10,
+): ServerCredentials {
+  const source = files instanceof TlsSource ? files : new TlsSource(files);
+  const credentials = new MutualTlsServerCredentials(source.material.options, handshakeTimeoutSec * 1000);
+  source.onReplaced(({ options }) => credentials.rotate(options));
+  return credentials;
 }
 
 // ServerCredentials.createSsl can be told neither a TLS version nor HTTP/2 settings.
 class MutualTlsServerCredentials extends ServerCredentials {
-  private readonly context: SecureContextOptions;
+  private context: SecureContextOptions;
 
   constructor(context: SecureContextOptions, handshakeTimeout: number) {
     const settings = {
@@ -46,6 +53,12 @@ class MutualTlsServerCredentials extends ServerCredentials {
     const tls = { requestCert: true, rejectUnauthorized: true, handshakeTimeout };
     super({ ...tls, minVersion: minTlsVersion, ...connectionLimits, settings }, context);
     this.context = context;
+  }
+
+  /** Every server that has these credentials gives its next handshake the new context; open connections stay. */
+  rotate(context: SecureContextOptions): void {
+    this.context = context;
+    this.updateSecureContextOptions(context);
   }
 
   override _equals(other: ServerCredentials): boolean {

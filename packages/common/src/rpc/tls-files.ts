@@ -1,46 +1,177 @@
-import { createSecureContext, type SecureContextOptions } from 'node:tls';
+import { createPrivateKey, type X509Certificate } from 'node:crypto';
+import { statSync } from 'node:fs';
+import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
+import { type Clock, systemClock } from '../encoding/index.ts';
 import { CscError } from '../errors/index.ts';
-import { readBoundedFile } from '../files/index.ts';
+import { checkPemHolds, type GivenPem, isPemText, type PemSource, readPem } from '../files/index.ts';
+import { certificatesIn, checkValidNow, type NamedCertificate } from '../identity/index.ts';
 
-/** Paths of PEM files. */
+/** Paths of PEM files, or the PEM texts themselves. */
 export interface TlsFiles {
   /** The certificates that the other side's must chain to; nothing else is trusted. */
-  readonly ca: string;
+  readonly ca: PemSource;
   /** Our own certificate, and what lies between it and the CA. */
-  readonly cert: string;
+  readonly cert: PemSource;
   /** The private key of `cert`. */
-  readonly key: string;
+  readonly key: PemSource;
 }
+
+/** A TlsFiles of paths alone. */
+export type TlsPaths = Readonly<Record<keyof TlsFiles, string>>;
 
 /** Nothing older is spoken. */
 export const minTlsVersion = 'TLSv1.3';
 
 const maxPemBytes = 1024 * 1024;
 
+/** What the files of a TlsFiles hold, read and held against each other. */
+export interface TlsMaterial {
+  /** For node:tls. */
+  readonly options: SecureContextOptions;
+  /** Our own certificate. */
+  readonly own: NamedCertificate;
+  /** What lies between it and the CA. */
+  readonly chain: readonly NamedCertificate[];
+  readonly ca: readonly NamedCertificate[];
+}
+
 /**
- * What node:tls needs of the files. Throws FILE_UNREADABLE, or CONFIG_INVALID where they do not hold what they
- * should, the key is not the certificate's, or everyone may read it.
+ * Throws FILE_UNREADABLE, CREDENTIALS_INVALID where our own certificate has ended or not begun, or CONFIG_INVALID where they
+ * do not hold what they should, the key is not the certificate's, or everyone may read it.
  */
-export function readTlsFiles(files: TlsFiles): SecureContextOptions {
-  const { bytes: key, permissions } = readBoundedFile(files.key, { maxBytes: maxPemBytes });
-  if ((permissions & 0o007) !== 0) {
-    throw new CscError('CONFIG_INVALID', `${files.key} may be read by everyone: run chmod 600 ${files.key}`);
+export function readTlsMaterial(files: TlsFiles, now = new Date()): TlsMaterial {
+  const key = readPem(files.key, 'key', maxPemBytes);
+  checkPemHolds(key, 'PRIVATE KEY', 'key');
+  if (((key.permissions ?? 0) & 0o007) !== 0) {
+    const { origin } = key;
+    throw new CscError('CONFIG_INVALID', `${origin} may be read by everyone: run chmod 600 ${origin}`);
   }
-  const ca = readBoundedFile(files.ca, { maxBytes: maxPemBytes }).bytes;
-  const cert = readBoundedFile(files.cert, { maxBytes: maxPemBytes }).bytes;
-  if (!ca.includes('-----BEGIN CERTIFICATE-----')) {
-    throw new CscError('CONFIG_INVALID', `${files.ca} holds no PEM certificate`);
+  const ca = readCertificates(files.ca, 'ca');
+  const cert = readCertificates(files.cert, 'cert');
+  const [own, ...chain] = cert.certificates;
+  if (own === undefined) throw new CscError('CONFIG_INVALID', `${cert.pem.origin} holds no certificate`);
+  checkPair(own.certificate, cert.pem, key);
+  checkValidNow(own, now);
+  const options = { ca: [ca.pem.bytes], cert: [cert.pem.bytes], key: [key.bytes], minVersion: minTlsVersion };
+  return {
+    options: checked(options as SecureContextOptions, cert.pem, key),
+    own,
+    chain,
+    ca: ca.certificates,
+  };
+}
+
+function readCertificates(source: PemSource, what: string) {
+  const pem = readPem(source, what, maxPemBytes);
+  checkPemHolds(pem, 'CERTIFICATE', what);
+  return { pem, certificates: certificatesIn(pem.bytes, pem.origin) };
+}
+
+function checkPair(certificate: X509Certificate, cert: GivenPem, key: GivenPem): void {
+  let fits: boolean;
+  try {
+    fits = certificate.checkPrivateKey(createPrivateKey(key.bytes));
+  } catch (cause) {
+    throw new CscError('CONFIG_INVALID', `${key.origin} holds no private key that can be read`, { cause });
   }
-  return checked({ ca: [ca], cert: [cert], key: [key], minVersion: minTlsVersion }, files);
+  if (!fits)
+    throw new CscError(
+      'CONFIG_INVALID',
+      `${key.origin} is not the private key of ${cert.origin}: give the two that belong together`,
+    );
 }
 
 // grpc-js would only log what is wrong here, and refuse every connection.
-function checked(options: SecureContextOptions, files: TlsFiles): SecureContextOptions {
+function checked(options: SecureContextOptions, cert: GivenPem, key: GivenPem): SecureContextOptions {
   try {
     createSecureContext(options);
     return options;
   } catch (cause) {
-    const message = `${files.cert} and ${files.key} must hold a PEM certificate and its private key`;
+    const message = `${cert.origin} and ${key.origin} must hold a PEM certificate and its private key`;
     throw new CscError('CONFIG_INVALID', message, { cause });
   }
+}
+
+/**
+ * Certificates and key of a process, which may be replaced while it runs: whoever makes a connection takes what holds
+ * then, and connections that are there stay.
+ */
+export class TlsSource {
+  readonly #files: TlsFiles;
+  readonly #clock: Clock;
+  readonly #check: (next: TlsMaterial) => void;
+  readonly #listeners: ((material: TlsMaterial) => void)[] = [];
+  #material: TlsMaterial;
+  #context: SecureContext;
+  #looks: string;
+
+  /**
+   * Throws as readTlsMaterial does.
+   * @param check throws for what must not be taken up
+   */
+  constructor(files: TlsFiles, check: (next: TlsMaterial) => void = () => undefined, clock = systemClock) {
+    this.#files = files;
+    this.#clock = clock;
+    this.#check = check;
+    this.#looks = looksOf(files);
+    this.#material = this.#read();
+    this.#context = createSecureContext(this.#material.options);
+  }
+
+  get material(): TlsMaterial {
+    return this.#material;
+  }
+
+  /** For the next connection. */
+  get context(): SecureContext {
+    return this.#context;
+  }
+
+  /** Called with what is taken up. */
+  onReplaced(listener: (material: TlsMaterial) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** Whether the files look otherwise than when they were last read, whatever came of that. */
+  get looksChanged(): boolean {
+    return looksOf(this.#files) !== this.#looks;
+  }
+
+  /**
+   * Reads what the files hold now. Gives what takes it up, which cannot fail, or undefined where it is what holds already.
+   * Throws as readTlsMaterial does; nothing has changed then.
+   */
+  prepare(): (() => void) | undefined {
+    this.#looks = looksOf(this.#files);
+    const next = this.#read();
+    if (isSame(next, this.#material)) return undefined;
+    const context = createSecureContext(next.options);
+    return () => {
+      this.#material = next;
+      this.#context = context;
+      for (const listener of this.#listeners) listener(next);
+    };
+  }
+
+  #read(): TlsMaterial {
+    const next = readTlsMaterial(this.#files, this.#clock.now());
+    this.#check(next);
+    return next;
+  }
+}
+
+function isSame({ options: one }: TlsMaterial, { options: other }: TlsMaterial): boolean {
+  return (['ca', 'cert', 'key'] as const).every((name) => String(one[name]) === String(other[name]));
+}
+
+// A link that is put elsewhere, as Kubernetes does with the files of a secret, makes another inode.
+function looksOf({ ca, cert, key }: TlsFiles): string {
+  return [ca, cert, key].map(looksOfFile).join(' ');
+}
+
+/** What tells whether a file was replaced or written since: whatever stands for a text never changes. */
+export function looksOfFile(source: PemSource): string {
+  if (isPemText(source)) return 'text';
+  const stats = statSync(String(source), { throwIfNoEntry: false, bigint: true });
+  return stats === undefined ? 'none' : `${stats.ino}:${stats.size}:${stats.mtimeNs}:${stats.ctimeNs}`;
 }

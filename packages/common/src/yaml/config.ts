@@ -1,17 +1,21 @@
 import { dirname, resolve } from 'node:path';
 import * as z from 'zod';
-import { faulty, orThrow, type Parsed, parsed, zodFaults } from '../errors/index.ts';
-import { readBoundedFile } from '../files/index.ts';
+import { CscError, faulty, orThrow, type Parsed, parsed, zodFaults } from '../errors/index.ts';
+import { isPemText, readBoundedFile } from '../files/index.ts';
 import { parseStrictYaml } from './index.ts';
 
 const maxBytes = 512 * 1024;
 
 /**
  * Reads a YAML config file, strictly: what parseStrictYaml refuses and what the schema does not know is refused, all
- * of it at once. Throws FILE_UNREADABLE, or CONFIG_INVALID with the faults.
+ * of it at once. Throws FILE_UNREADABLE, or CONFIG_INVALID with the faults, or where everyone may read a private key in it.
  */
 export function readConfig<T>(file: string, schema: z.ZodType<T>): T {
-  const { bytes } = readBoundedFile(file, { maxBytes });
+  const { bytes, permissions } = readBoundedFile(file, { maxBytes });
+  if ((permissions & 0o007) !== 0 && /-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(bytes.toString('latin1'))) {
+    const message = `${file} holds a private key and may be read by everyone: run chmod 600 ${file}`;
+    throw new CscError('CONFIG_INVALID', message);
+  }
   return orThrow(parseConfig(bytes, schema), 'CONFIG_INVALID', file);
 }
 
@@ -36,6 +40,19 @@ export function pathIn(configFile: string) {
     .string()
     .min(1)
     .transform((path) => resolveFrom(configFile, path));
+}
+
+/** A path or a PEM text in a config file: the path as resolveFrom has it, the text as it is. */
+export function resolvePem(configFile: string, given: string): string {
+  return isPemText(given) ? given : resolveFrom(configFile, given);
+}
+
+/** The schema of that. */
+export function pemIn(configFile: string) {
+  return z
+    .string()
+    .min(1)
+    .transform((given) => resolvePem(configFile, given));
 }
 
 /** `max_queued` as `maxQueued`. */

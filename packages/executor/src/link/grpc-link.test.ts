@@ -1,6 +1,7 @@
 import { copyFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createDevelopmentPki } from '@csc-fleet/common/pki';
+import { TlsSource } from '@csc-fleet/common/rpc';
 import { type Log, silentLog } from '@csc-fleet/common/service';
 import { makeContract, shell } from '@csc-fleet/test-kit/contract';
 import { type GrpcGate, startGrpcGate } from '@csc-fleet/test-kit/executor/grpc-gate';
@@ -26,7 +27,7 @@ beforeEach(async () => {
   await createDevelopmentPki(pki, { executors: ['executor-1'], clients: ['agent'] });
   gate = new ScriptedGate();
   server = await startGrpcGate(gate, pki);
-  link = createGateLink({ address: server.address, tls: tlsOf('executor-executor-1') });
+  link = createGateLink({ address: server.address, tls: new TlsSource(tlsOf('executor-executor-1')) });
   bench = await openWorkbench({ deps: { output: link.output, gateKeys: gate.keys } });
   bench.gate.disconnect();
 });

@@ -6,9 +6,10 @@ import {
   channelOptions,
   type Duration,
   ExecutorLinkClient,
+  explainDrop,
   fromServiceError,
   readChannelCredentials,
-  type TlsFiles,
+  type TlsSource,
 } from '@csc-fleet/common/rpc';
 import type { Log } from '@csc-fleet/common/service';
 import { type ClientDuplexStream, Metadata, status } from '@grpc/grpc-js';
@@ -21,7 +22,7 @@ import type { Executor } from './linked-executor.ts';
 export interface GateLinkOptions {
   /** `HOST:PORT`. */
   readonly address: string;
-  readonly tls: TlsFiles;
+  readonly tls: TlsSource;
 }
 
 /** The gRPC way to the gate. */
@@ -71,7 +72,7 @@ function olderGate(): CscError {
   return new CscError('REPOSITORY_UNREACHABLE', message);
 }
 
-/** Opens the channels; nothing is dialled before `run`. Throws what the TLS files throw. */
+/** Opens the channels; nothing is dialled before `run`. */
 export function createGateLink({ address, tls }: GateLinkOptions): GateLink {
   const credentials = readChannelCredentials(tls);
   const control = new ExecutorLinkClient(address, credentials, controlChannel);
@@ -84,7 +85,8 @@ export function createGateLink({ address, tls }: GateLinkOptions): GateLink {
     output,
     repository: { fetch: (path) => fetchPolicyFile(files, path) },
     run: (executor, log) => {
-      renew = keepConnected(control, executor, closing.signal, log);
+      const tell = (error: unknown): string => toMessage(error, tls);
+      renew = keepConnected(control, executor, closing.signal, { log, tell });
     },
     renew: () => renew(),
     close() {
@@ -108,7 +110,7 @@ function keepConnected(
   client: ExecutorLinkClient,
   executor: Executor,
   closing: AbortSignal,
-  log: Log,
+  { log, tell }: { readonly log: Log; readonly tell: (error: unknown) => string },
 ): () => void {
   const backoff = createBackoff();
   let timer: NodeJS.Timeout | undefined;
@@ -135,7 +137,7 @@ function keepConnected(
         }
         if (performance.now() - welcomedAt > goodMs) backoff.reset();
         const waitMs = Math.round(backoff.next());
-        log.warn({ error: toMessage(error), waitMs }, 'no connection to the gate; trying again');
+        log.warn({ error: tell(error), waitMs }, 'no connection to the gate; trying again');
         timer = setTimeout(dial, waitMs);
       },
     });
@@ -208,8 +210,8 @@ function watch(interval: Duration | undefined, call: Call): NodeJS.Timeout {
   return setTimeout(() => call.cancel(), missedHeartbeats * heartbeatMs(interval)).unref();
 }
 
-function toMessage(error: unknown): string {
-  return isCscError(error) ? error.message : fromServiceError(error).message;
+function toMessage(error: unknown, { material }: TlsSource): string {
+  return explainDrop(isCscError(error) ? error : fromServiceError(error), material).message;
 }
 
 /** How long to wait before the next attempt. */

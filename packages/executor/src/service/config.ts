@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { type DualControl, dualControls } from '@csc-fleet/common/approval';
-import { camelKeys, pathIn, readConfig, resolveFrom } from '@csc-fleet/common/config';
+import { camelKeys, pathIn, pemIn, readConfig, resolveFrom } from '@csc-fleet/common/config';
 import { CscError } from '@csc-fleet/common/errors';
 import { limitsSchema } from '@csc-fleet/common/limits';
 import { labelName, labelValue } from '@csc-fleet/common/schema';
@@ -91,10 +91,11 @@ const runLimitMembers = {
 /** What an executor's config file may say. */
 function executorFile(file: string) {
   const path = pathIn(file);
+  const pem = pemIn(file);
   return z.strictObject({
     executor_id: z.string().min(1).exactOptional(),
     gate: z.strictObject({ address: z.string().regex(/^.+:\d{1,5}$/, 'must be HOST:PORT') }),
-    tls: z.strictObject({ ca: path, cert: path, key: path }),
+    tls: z.strictObject({ ca: pem, cert: pem, key: pem }),
     trusted_gate_keys: path,
     policies: path.exactOptional(),
     policy_repository: z
@@ -150,8 +151,8 @@ function executorFile(file: string) {
     accept_unsigned_approvals: z.boolean().default(false),
     dual_control: z.enum(dualControls).default('refuse'),
     execution_mode: z.enum(['hardened', 'local']).default('hardened'),
-    signing_key: path.exactOptional(),
-    receipt_certificate: path.exactOptional(),
+    signing_key: pem.exactOptional(),
+    receipt_certificate: pem.exactOptional(),
     receipt_retention_days: z.int().min(1).max(36_500).default(400),
     log_level: z.enum(['error', 'warn', 'info']).default('info'),
   });

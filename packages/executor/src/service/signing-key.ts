@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { makeKeyFile, readOwnSigner, type Signer } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
 import { type CertifiedKey, parseCertificates, readReceiptLeaf } from '@csc-fleet/common/evidence';
-import { readBoundedFile } from '@csc-fleet/common/files';
+import { readPem } from '@csc-fleet/common/files';
 import { maxReceiptCertificates } from '@csc-fleet/common/receipt';
 
 /** The key in the state directory that signs receipts where the config names none. */
@@ -24,20 +24,20 @@ const maxPemBytes = 1024 * 1024;
 /**
  * The signer with the certificates of its key, which each of its receipts then carries. Throws FILE_UNREADABLE, or
  * CONFIG_INVALID where the first is not of this executor's receipt key.
- * @param file PEM, the leaf first
+ * @param source PEM or the path of a PEM file, the leaf first
  * @param identity the executor's SPIFFE id
  */
-export function withCertificates(signer: Signer, file: string, identity: string): Signer {
-  const { bytes } = readBoundedFile(file, { maxBytes: maxPemBytes });
-  const chain = parseCertificates(bytes, file);
+export function withCertificates(signer: Signer, source: string, identity: string): Signer {
+  const { bytes, origin } = readPem(source, 'receipt_certificate', maxPemBytes);
+  const chain = parseCertificates(bytes, origin);
   const [leaf] = chain;
   if (leaf === undefined || chain.length > maxReceiptCertificates)
-    throw new CscError('CONFIG_INVALID', `${file} must hold 1 to ${maxReceiptCertificates} certificates`);
-  const { publicKey, owner } = readLeaf(leaf, file);
+    throw new CscError('CONFIG_INVALID', `${origin} must hold 1 to ${maxReceiptCertificates} certificates`);
+  const { publicKey, owner } = readLeaf(leaf, origin);
   if (owner !== identity)
-    throw new CscError('CONFIG_INVALID', `${file} is of ${owner}, and this is ${identity}`);
+    throw new CscError('CONFIG_INVALID', `${origin} is of ${owner}, and this is ${identity}`);
   if (!Buffer.from(publicKey).equals(signer.publicKey)) {
-    const message = `${file} certifies another key than the one that signs here, ${signer.keyId}: certify what csc executor keys --export gives`;
+    const message = `${origin} certifies another key than the one that signs here, ${signer.keyId}: certify what csc executor keys --export gives`;
     throw new CscError('CONFIG_INVALID', message);
   }
   return { ...signer, certificates: chain.map(({ raw }) => raw.toString('base64')) };

@@ -1,5 +1,5 @@
 import { type DualControl, dualControls } from '@csc-fleet/common/approval';
-import { camelKeys, pathIn, readConfig } from '@csc-fleet/common/config';
+import { camelKeys, pathIn, pemIn, readConfig } from '@csc-fleet/common/config';
 import type { LogLevel } from '@csc-fleet/common/service';
 import * as z from 'zod';
 import type { StreamLimits } from '../output/grant.ts';
@@ -125,6 +125,7 @@ const limitsSchema = limitsInFile.transform(toLimits);
 /** What a gate's config file may say, and what it comes to. */
 function gateSchema(file: string) {
   const path = pathIn(file);
+  const pem = pemIn(file);
   return z
     .strictObject({
       gate_id: z
@@ -136,20 +137,20 @@ function gateSchema(file: string) {
         .regex(/^.+:\d{1,5}$/, 'must be HOST:PORT')
         .default('127.0.0.1:7443'),
       data_dir: path,
-      tls: z.strictObject({ ca: path, cert: path, key: path }).exactOptional(),
+      tls: z.strictObject({ ca: pem, cert: pem, key: pem }).exactOptional(),
       policies: path.exactOptional(),
       bindings: path.exactOptional(),
       policy_repository: z
         .strictObject({
           directory: path,
           root: path,
-          online_key: path.exactOptional(),
+          online_key: pem.exactOptional(),
           resign_sec: positive.max(24 * 3600).exactOptional(),
           refresh_sec: positive.max(3600).default(10),
         })
         .transform(camelKeys)
         .exactOptional(),
-      signing_key: path.exactOptional(),
+      signing_key: pem.exactOptional(),
       limits: limitsSchema,
       accept_unsigned_approvals: z.boolean().default(false),
       keep_denied_contracts: z.boolean().default(false),
