@@ -122,6 +122,8 @@ export interface Allowance {
   readonly pathRoots: readonly string[];
   /** Whether argv may carry code of its own. */
   readonly inlineCode: boolean;
+  /** Of the contract: a write path that is not there and is one of them is a file. Absent: none. */
+  readonly expectedOutputs?: readonly string[];
 }
 
 class GrantedRun {
@@ -158,10 +160,13 @@ export type Granted = GrantedRun;
 
 /** Settles what a run may have. Pure. */
 export function grant(supplied: Supplied, owner: OwnersLimits): Granted {
-  const { document, ticket, belongings, submitted, ceiling } = supplied;
+  const { contract, document, ticket, belongings, submitted, ceiling } = supplied;
   // The gate can only give less than was submitted; what a submitter asks for is in what the gate signed, or was meant to be.
   const limits = narrowLimits(ticket.grant.limits, submitted.submission?.limits ?? {});
-  const allowance = allowanceOf(document, limits, belongings, { ...owner, ceiling });
+  const allowance = {
+    ...allowanceOf(document, limits, belongings, { ...owner, ceiling }),
+    expectedOutputs: contract.expected_outputs,
+  };
   return new GrantedRun(supplied, allowance, outputCapsOf(document, limits, owner));
 }
 

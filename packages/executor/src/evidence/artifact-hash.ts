@@ -17,6 +17,8 @@ export interface HashSystem {
   readonly fs: typeof NodeFs;
   readonly createHash: (typeof NodeCrypto)['createHash'];
   readonly onLinux: boolean;
+  /** As the sandbox's names are encoded: see there. */
+  readonly decodePath: (bytes: Buffer) => string;
 }
 
 /**
@@ -27,7 +29,7 @@ export interface HashSystem {
  *
  * Its text is a part of the measuring child's program: it must refer to nothing but its parameters and Node's globals.
  */
-export function createArtifactHash({ fs, createHash, onLinux }: HashSystem) {
+export function createArtifactHash({ fs, createHash, onLinux, decodePath }: HashSystem) {
   const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = fs.constants;
   // The job chose what is at a path. So nothing is opened but a handle that neither reads nor writes (open(2), O_PATH),
   // harmless even for a device of the host; only a file below a writable root is then opened for reading.
@@ -75,7 +77,7 @@ export function createArtifactHash({ fs, createHash, onLinux }: HashSystem) {
 
   // proc_pid_fd(5): the link says where the open file is. Elsewhere, the path must lead to the very same file.
   function placeOf(fd: number, path: string, { dev, ino }: NodeFs.BigIntStats): string | undefined {
-    if (onLinux) return fs.readlinkSync(`/proc/self/fd/${fd}`);
+    if (onLinux) return decodePath(fs.readlinkSync(`/proc/self/fd/${fd}`, 'buffer'));
     const place = fs.realpathSync(path);
     const found = fs.statSync(place, { bigint: true });
     return found.dev === dev && found.ino === ino ? place : undefined;

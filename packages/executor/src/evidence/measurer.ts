@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import { isCoveredBy } from '@csc-fleet/common/paths';
 import { leftOutReasons } from '@csc-fleet/common/receipt';
+import { decodePath, encodePath } from '@csc-fleet/sandbox/host';
 import * as z from 'zod';
 import { createArtifactHash, type HashAnswer, type HashRequest } from './artifact-hash.ts';
 import { type Credentials, MeasuringChild } from './measuring-child.ts';
@@ -16,7 +17,7 @@ export interface MeasureRequest {
   readonly ms: number;
 }
 
-const system = { fs, onLinux: process.platform === 'linux' };
+const system = { fs, onLinux: process.platform === 'linux', encodePath, decodePath };
 const walk = createTreeWalk({ ...system, mayMove: false });
 const hash = createArtifactHash({ ...system, createHash });
 

@@ -1,7 +1,8 @@
 import type * as NodeCrypto from 'node:crypto';
 import type * as NodeFs from 'node:fs';
+import { decodePath, encodePath } from '@csc-fleet/sandbox/host';
 import { createArtifactHash } from './artifact-hash.ts';
-import { createTreeWalk } from './tree-walk.ts';
+import { createTreeWalk, type WalkSystem } from './tree-walk.ts';
 
 /** What the child is asked, one JSON document a line; `since` is a decimal number, as JSON has no bigint. */
 export type MeasuringRequest =
@@ -28,9 +29,11 @@ function serve(
   createHash: (typeof NodeCrypto)['createHash'],
   makeWalk: typeof createTreeWalk,
   makeHash: typeof createArtifactHash,
+  names: Pick<WalkSystem, 'encodePath' | 'decodePath'>,
 ): void {
-  const walk = makeWalk({ fs, onLinux: process.platform === 'linux', mayMove: true });
-  const hash = makeHash({ fs, createHash, onLinux: process.platform === 'linux' });
+  const system = { fs, onLinux: process.platform === 'linux', ...names };
+  const walk = makeWalk({ ...system, mayMove: true });
+  const hash = makeHash({ ...system, createHash });
   const say = (answer: object): void => {
     const line = Buffer.from(`${JSON.stringify(answer)}\n`);
     for (let at = 0; at < line.length; ) at += fs.writeSync(1, line, at);
@@ -61,4 +64,4 @@ function serve(
  * The program of the measuring child, for `node -e`. It is text so that a bundle needs no second file, and so that the job
  * user, whom the child runs as, needs not be able to read this program's files.
  */
-export const measuringProgram = `(${serve})(require('node:fs'), require('node:crypto').createHash, ${createTreeWalk}, ${createArtifactHash});`;
+export const measuringProgram = `(${serve})(require('node:fs'), require('node:crypto').createHash, ${createTreeWalk}, ${createArtifactHash}, { encodePath: ${encodePath}, decodePath: ${decodePath} });`;

@@ -15,6 +15,9 @@ export interface WalkSystem {
   readonly fs: typeof NodeFs;
   /** False: no /proc, so paths are used, and nothing deeper than a path is seen. */
   readonly onLinux: boolean;
+  /** As the sandbox's names are encoded: see there. */
+  readonly encodePath: (path: string) => string | Buffer;
+  readonly decodePath: (bytes: Buffer) => string;
   /** Whether it may change the working directory of this process: names are found twice as fast from there. */
   readonly mayMove: boolean;
 }
@@ -25,7 +28,13 @@ export interface WalkSystem {
  *
  * Its text is a part of the measuring child's program: it must refer to nothing but its parameters and Node's globals.
  */
-export function createTreeWalk({ fs, onLinux, mayMove }: WalkSystem): (request: WalkRequest) => Written {
+export function createTreeWalk({
+  fs,
+  onLinux,
+  mayMove,
+  encodePath,
+  decodePath,
+}: WalkSystem): (request: WalkRequest) => Written {
   const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = fs.constants;
   // open(2): O_PATH, which opens nothing but a handle.
   const asHandle = onLinux ? 0o10000000 | O_NOFOLLOW : O_RDONLY | O_NOFOLLOW;
@@ -62,12 +71,14 @@ export function createTreeWalk({ fs, onLinux, mayMove }: WalkSystem): (request: 
     root(path: string): void {
       const levels: Level[] = [];
       try {
-        const fd = fs.openSync(path, asHandle);
+        const bytes = encodePath(path);
+        const fd = fs.openSync(bytes, asHandle);
         const stats = fs.fstatSync(fd, { bigint: true });
-        const level = this.#toLevel(fd, Buffer.from(path), stats);
+        const level = this.#toLevel(fd, Buffer.from(bytes), stats);
         levels.push(level);
         // A directory on the way may have been swapped for a symlink since.
-        if (onLinux && fs.readlinkSync(`/proc/self/fd/${fd}`) !== path) this.complete = false;
+        if (onLinux && decodePath(fs.readlinkSync(`/proc/self/fd/${fd}`, 'buffer')) !== path)
+          this.complete = false;
         else if (!stats.isDirectory()) this.#count(stats);
         else this.#walk(level, stats, levels);
       } catch (error) {

@@ -1,4 +1,5 @@
 import { opendir, stat } from 'node:fs/promises';
+import { encodePath } from '@csc-fleet/sandbox/host';
 import { addWritten, nothingWritten, type Written } from '../evidence/written.ts';
 
 // Of all processes together, for each millisecond that a look may take: a job may have millions open.
@@ -75,7 +76,7 @@ async function* namesIn(directory: string): AsyncGenerator<string> {
 }
 
 async function deviceOf(root: string): Promise<bigint | undefined> {
-  return await stat(root, { bigint: true }).then(
+  return await stat(encodePath(root), { bigint: true }).then(
     ({ dev }) => dev,
     () => undefined,
   );

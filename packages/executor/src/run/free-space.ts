@@ -1,5 +1,6 @@
 import { statfsSync, statSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
+import { encodePath } from '@csc-fleet/sandbox/host';
 
 /** By how much there is less of a file system than there was. */
 export interface Fall {
@@ -49,10 +50,13 @@ interface System {
 // By device and size: two projects of one file system have sizes of their own.
 function look(root: string): [string, System][] {
   try {
-    const { type, bsize, blocks, bfree, files, ffree } = statfsSync(root);
+    const { type, bsize, blocks, bfree, files, ffree } = statfsSync(encodePath(root));
     const gauge = { root, bytes: bfree * bsize, inodes: ffree };
     return [
-      [`${statSync(root).dev}:${blocks}:${files}`, { gauge, isPrompt: blocks > 0 && prompt.has(type) }],
+      [
+        `${statSync(encodePath(root)).dev}:${blocks}:${files}`,
+        { gauge, isPrompt: blocks > 0 && prompt.has(type) },
+      ],
     ];
   } catch {
     return [];
@@ -61,7 +65,7 @@ function look(root: string): [string, System][] {
 
 async function fallOf({ root, bytes, inodes }: Gauge): Promise<Fall> {
   try {
-    const { bsize, bfree, ffree } = await statfs(root);
+    const { bsize, bfree, ffree } = await statfs(encodePath(root));
     return { bytes: Math.max(0, bytes - bfree * bsize), inodes: Math.max(0, inodes - ffree) };
   } catch {
     return { bytes: 0, inodes: 0 };

@@ -1,9 +1,10 @@
 import { realpathSync } from 'node:fs';
 import { homedir } from 'node:os';
-import type { Command } from '@csc-fleet/common/contract';
+import { argvs, type Command } from '@csc-fleet/common/contract';
 import { CscError } from '@csc-fleet/common/errors';
 
 import { grantedVariables } from '@csc-fleet/common/policy';
+import { showPath } from '@csc-fleet/sandbox/host';
 import {
   type LaunchedProcess,
   type LocalPlace,
@@ -15,10 +16,9 @@ import {
   describeLocal,
   describeSandbox,
   type Executable,
-  expandGlob,
+  expandDeclared,
   findExecutable,
   type HostFacts,
-  isGlob,
   LiveScopes,
   makeMissing,
   type NotRunnable,
@@ -28,7 +28,6 @@ import {
   ScopeClaims,
   type ScopeRequest,
   sandboxProfileId,
-  stripTree,
   toRunFacts,
   toSecretDescriptor,
 } from '@csc-fleet/sandbox/plan';
@@ -128,15 +127,16 @@ export function createSandboxWorkplace(hostFacts: HostFacts, environment: Enviro
 }
 
 function toRequest(
-  { cwd, read_paths: readPaths, write_paths: writePaths }: Command,
-  { policy, pathRoots: roots }: Allowance,
+  command: Command,
+  { policy, pathRoots: roots, expectedOutputs: outputs = [] }: Allowance,
   claims: ScopeClaims,
 ): ScopeRequest {
-  return { cwd, readPaths, writePaths, policy, roots, claims };
+  const { cwd, read_paths: readPaths, write_paths: writePaths } = command;
+  return { cwd, readPaths, writePaths, outputs, words: argvs(command).flat(), policy, roots, claims };
 }
 
 function noteShared(path: string): string {
-  return `another run has ${path} as well: this command gets no Unix sockets that have a name`;
+  return `another run has ${showPath(path)} as well: this command gets no Unix sockets that have a name`;
 }
 
 // A scope is shown where it is on the host.
@@ -220,8 +220,7 @@ function pick(environment: Environment, names: readonly string[]): Environment {
 }
 
 function resolveRoot(declared: string): string[] {
-  const path = stripTree(declared);
-  return (isGlob(path) ? expandGlob(path) : [path]).map(realPath);
+  return expandDeclared(declared).map(realPath);
 }
 
 // What is not there yet is not a symlink either.

@@ -12,6 +12,7 @@ import type { EgressHost } from '@csc-fleet/common/schema';
 
 import { toCommonLimits } from '@csc-fleet/sandbox/cgroup';
 import { requireHost } from '@csc-fleet/sandbox/doctor';
+import { showPath } from '@csc-fleet/sandbox/host';
 import { checkCeiling } from '../admission/ceiling.ts';
 import { type Allowance, allowanceOf } from '../admission/grant.ts';
 import { furnishCommand } from '../run/furnish.ts';
@@ -124,7 +125,10 @@ function explain(
   const runLimits = narrowLimits(config.runLimits, toCommonLimits(config.reserve));
   const owner = { ...config, runLimits };
   const belongings = { secrets: noSecrets, user: undefined };
-  const allowance = allowanceOf(document, {}, belongings, owner);
+  const allowance = {
+    ...allowanceOf(document, {}, belongings, owner),
+    expectedOutputs: contract.expected_outputs,
+  };
   const commands = contract.commands.map((command) => explainCommand(command, allowance, config, workplace));
   return {
     policy: document.policy.name,
@@ -195,7 +199,7 @@ function describePlace(
   if (launchIn.kind === 'local') return { ...common, environment: Object.keys(launchIn.environment).sort() };
   const { plan, scopes } = launchIn;
   const shown = (writable: boolean) =>
-    scopes.binds.filter((bind) => bind.writable === writable).map(({ destination }) => destination);
+    scopes.binds.filter((bind) => bind.writable === writable).map(({ destination }) => showPath(destination));
   return {
     ...common,
     reads: shown(false),

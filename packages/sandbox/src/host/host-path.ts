@@ -1,6 +1,7 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, readlinkSync, type Stats } from 'node:fs';
 import { posix } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
+import { decodePath, encodePath, showPath } from './byte-names.ts';
 
 /** open(2): a handle on the file that neither reads nor writes it. Not in node:fs; the same on x86_64 and aarch64. */
 export const O_PATH = 0o10000000;
@@ -20,13 +21,13 @@ export interface OpenPath {
 export function openResolved(source: string, at: string = source): OpenPath {
   let fd: number;
   try {
-    fd = openSync(at, O_PATH | constants.O_NOFOLLOW);
+    fd = openSync(encodePath(at), O_PATH | constants.O_NOFOLLOW);
   } catch (cause) {
-    throw new CscError('SCOPE_NOT_FOUND', `${source} cannot be opened`, { cause });
+    throw new CscError('SCOPE_NOT_FOUND', `${showPath(source)} cannot be opened`, { cause });
   }
   try {
-    if (readlinkSync(descriptorPath(fd)) !== source) {
-      throw new CscError('SCOPE_NOT_FOUND', `${source} changed while it was being opened`);
+    if (readLink(descriptorPath(fd)) !== source) {
+      throw new CscError('SCOPE_NOT_FOUND', `${showPath(source)} changed while it was being opened`);
     }
     return { fd, source, stats: fstatSync(fd) };
   } catch (error) {
@@ -90,12 +91,17 @@ export function walkPath(path: string, look: Look = lookOnHost): Walk | undefine
 /** `look` on the host's own file system. What cannot be looked at counts as absent. */
 export function lookOnHost(path: string): { readonly target?: string } | undefined {
   try {
-    const stats = lstatSync(path, { throwIfNoEntry: false });
+    const stats = lstatSync(encodePath(path), { throwIfNoEntry: false });
     if (stats === undefined) return undefined;
-    return stats.isSymbolicLink() ? { target: readlinkSync(path) } : {};
+    return stats.isSymbolicLink() ? { target: readLink(path) } : {};
   } catch {
     return undefined;
   }
+}
+
+/** What a symlink holds. Throws what readlink(2) does. */
+export function readLink(path: string): string {
+  return decodePath(readlinkSync(encodePath(path), 'buffer'));
 }
 
 /** True where `path` is `root` or below it. Both absolute and normalised. */

@@ -1,3 +1,4 @@
+export { decodePath, encodePath, showPath } from './byte-names.ts';
 export { type Check, failed, passed, requireChecks } from './check.ts';
 export { examinePool } from './examine-pool.ts';
 export {
@@ -6,6 +7,7 @@ export {
   lookOnHost,
   type OpenPath,
   openResolved,
+  readLink,
   type Walk,
   walkPath,
 } from './host-path.ts';

@@ -1,5 +1,6 @@
 import { type Stats, statSync } from 'node:fs';
 import { posix } from 'node:path';
+import { encodePath } from './byte-names.ts';
 import type { JobUser, JobUsers } from './run-as.ts';
 
 /**
@@ -13,7 +14,7 @@ export function mayWrite(directory: Stats, { all }: JobUsers): boolean {
 /** The first directory above `path` that the job user certainly may not enter; undefined where there is none. */
 export function findClosedParent(path: string, user: JobUser): string | undefined {
   for (let at = posix.dirname(path); at !== '/'; at = posix.dirname(at)) {
-    const stats = statSync(at, { throwIfNoEntry: false });
+    const stats = statSync(encodePath(at), { throwIfNoEntry: false });
     if (stats !== undefined && !mayPass(stats, user, 0o1)) return at;
   }
   return undefined;

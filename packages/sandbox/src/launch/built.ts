@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { decodePath } from '../host/index.ts';
 import type { LaunchedProcess } from './launcher.ts';
 
 // Building takes milliseconds; where a mount went astray, it is never seen.
@@ -31,7 +32,7 @@ export async function waitUntilBuilt(
 function hasMounts(pid: number, destinations: readonly string[]): boolean {
   let text: string;
   try {
-    text = readFileSync(`/proc/${pid}/mountinfo`, 'utf8');
+    text = readFileSync(`/proc/${pid}/mountinfo`, 'latin1');
   } catch {
     return false;
   }
@@ -39,9 +40,10 @@ function hasMounts(pid: number, destinations: readonly string[]): boolean {
   return destinations.every((destination) => points.has(destination));
 }
 
-// As the kernel escapes them: space, tab, newline and backslash, in octal.
+// Bytes, as the kernel escapes them: space, tab, newline and backslash, in octal.
 function unescapePath(point: string): string {
-  return point.replaceAll(/\\([0-7]{3})/g, (_, digits: string) =>
+  const bytes = point.replaceAll(/\\([0-7]{3})/g, (_, digits: string) =>
     String.fromCharCode(Number.parseInt(digits, 8)),
   );
+  return decodePath(Buffer.from(bytes, 'latin1'));
 }

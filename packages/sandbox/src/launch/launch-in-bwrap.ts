@@ -1,6 +1,6 @@
 import { closeSync, writeFileSync, writeSync } from 'node:fs';
 import type { Cgroups, RunGroup } from '../cgroup/index.ts';
-import { openContent, type SharedContent } from '../host/index.ts';
+import { encodePath, openContent, type SharedContent } from '../host/index.ts';
 import {
   bwrapArguments,
   type DescriptorNumbers,
@@ -157,7 +157,7 @@ function preferForOomKill(pid: number): void {
 
 // bwrap(1), --args: every argument ends with a NUL.
 function toArgsFile(args: readonly string[]): Buffer {
-  return Buffer.from(args.map((argument) => `${argument}\0`).join(''));
+  return Buffer.from(encodePath(args.map((argument) => `${argument}\0`).join('')));
 }
 
 function toNumber({ mounts }: DescriptorNumbers, name: string): number {

@@ -1,8 +1,23 @@
-import { lstatSync, readdirSync, readlinkSync, statSync } from 'node:fs';
+import { lstatSync, readdirSync, statSync } from 'node:fs';
 import { posix } from 'node:path';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
-import { descriptorPath, isWithin, mayWrite } from '../host/index.ts';
-import { type OpenScope, openFor, type Resolution, type ResolvedScopes } from './scopes.ts';
+import {
+  decodePath,
+  descriptorPath,
+  encodePath,
+  isWithin,
+  mayWrite,
+  readLink,
+  showPath,
+} from '../host/index.ts';
+import {
+  closeFor,
+  noteLeftOut,
+  type OpenScope,
+  openFor,
+  type Resolution,
+  type ResolvedScopes,
+} from './scopes.ts';
 import { ownDirectories, systemTrees } from './view.ts';
 
 /** The most entries that a read scope may be split into: each becomes a mount of its own. */
@@ -32,7 +47,10 @@ export function arrangeScopes(
   const writes = outermost(scopes.filter((scope) => scope.writable));
   const reads = outermost(scopes.filter((scope) => !scope.writable && !isShown(scope.source, writes)));
   // What is still to be made stands in the way of the same things, so that a refusal comes before anything is made.
-  const holes: Hole[] = [...writes, ...[...resolution.missing.values()].map((source) => ({ source }))];
+  const holes: Hole[] = [
+    ...writes,
+    ...[...resolution.missing.values()].map(({ place: source }) => ({ source })),
+  ];
   checkSystemTrees(resolution, holes);
   const trees = systemTrees(resolution.facts);
   for (const read of reads) {
@@ -45,10 +63,10 @@ export function arrangeScopes(
   }
   arrangement.binds.push(...writes);
   if (!isVisible(cwd, arrangement.binds, trees)) arrangement.directories.push(cwd);
-  noteDropped(
+  noteWritable(
     resolution,
-    scopes.filter(({ source }) => source !== cwd),
-    [...reads, ...writes],
+    scopes.filter(({ source, writable }) => !writable && source !== cwd),
+    writes,
   );
   return finish(arrangement, cwd, trees);
 }
@@ -94,11 +112,13 @@ function findRelied(
   { facts, missing, request: { claims } }: Resolution,
 ): string[] | undefined {
   const relied: string[] = [];
-  const toBeMade = new Set(missing.values());
+  const toBeMade = new Set([...missing.values()].map(({ place }) => place));
   for (const directory of directoriesBetween(read.source, path)) {
     const rest = directory.slice(read.source.length);
     const stats =
-      rest === '' ? read.stats : lstatSync(`${descriptorPath(read.fd)}${rest}`, { throwIfNoEntry: false });
+      rest === ''
+        ? read.stats
+        : lstatSync(encodePath(`${descriptorPath(read.fd)}${rest}`), { throwIfNoEntry: false });
     if (stats === undefined ? !toBeMade.has(directory) : !stats.isDirectory()) return undefined;
     // What is made will be the job user's.
     if (stats !== undefined && !mayWrite(stats, facts.jobUsers)) continue;
@@ -109,19 +129,23 @@ function findRelied(
 }
 
 function splitRead(arrangement: Arrangement, read: OpenScope, inner: readonly Hole[]): void {
-  arrangement.directories.push(read.source);
-  for (const name of readdirSync(descriptorPath(read.fd))) {
+  const { resolution, directories, binds } = arrangement;
+  directories.push(read.source);
+  const leftOut: Record<'gone' | 'other', string[]> = { gone: [], other: [] };
+  for (const name of readdirSync(descriptorPath(read.fd), 'buffer').map(decodePath)) {
     const source = posix.join(read.source, name);
     if (inner.some((write) => write.source === source)) continue;
-    const entry = openEntry(arrangement.resolution, source, posix.join(descriptorPath(read.fd), name));
-    if (entry === undefined) continue;
-    mountEntry(
-      arrangement,
-      entry,
-      inner.filter((write) => isWithin(write.source, source)),
-    );
-    if (arrangement.binds.length > maxSplitEntries) throw tooManyEntries(read.source, inner);
+    const entry = openEntry(resolution, source, posix.join(descriptorPath(read.fd), name));
+    const within = inner.filter((write) => isWithin(write.source, source));
+    if (entry === undefined) leftOut.gone.push(source);
+    else if (!mountEntry(arrangement, entry, within)) {
+      leftOut.other.push(source);
+      closeFor(resolution, entry);
+    }
+    if (binds.length > maxSplitEntries) throw tooManyEntries(read.source, inner);
   }
+  noteLeftOut(resolution, leftOut.gone, read.source, 'they changed meanwhile');
+  noteLeftOut(resolution, leftOut.other, read.source, 'neither files nor directories');
 }
 
 // Another job may have removed it since the directory was read.
@@ -129,25 +153,26 @@ function openEntry(resolution: Resolution, source: string, at: string): OpenScop
   try {
     return openFor(resolution, source, false, at);
   } catch (error) {
-    if (!isCscError(error)) throw error;
-    resolution.notes.push(`${source} is not shown: it changed meanwhile`);
+    if (!isCscError(error, 'SCOPE_NOT_FOUND')) throw error;
     return undefined;
   }
 }
 
-function mountEntry(arrangement: Arrangement, entry: OpenScope, inner: readonly Hole[]): void {
+// False for what is not shown.
+function mountEntry(arrangement: Arrangement, entry: OpenScope, inner: readonly Hole[]): boolean {
   const { source, stats } = entry;
   if (stats.isSymbolicLink()) {
-    arrangement.resolution.links.set(source, { path: source, target: readlinkSync(source) });
+    arrangement.resolution.links.set(source, { path: source, target: readLink(source) });
   } else if (inner.length > 0) mountRead(arrangement, entry, inner);
   else if (stats.isDirectory() || stats.isFile()) arrangement.binds.push(entry);
-  else arrangement.resolution.notes.push(`${source} is not shown: neither a file nor a directory`);
+  else return false;
+  return true;
 }
 
 // The system's directories are mounted whole, so a write scope in them needs every directory above it to be fixed.
 function checkSystemTrees({ facts }: Resolution, writes: readonly Hole[]): void {
   const isOpen = (path: string): boolean => {
-    const stats = statSync(path, { throwIfNoEntry: false });
+    const stats = statSync(encodePath(path), { throwIfNoEntry: false });
     return stats === undefined || mayWrite(stats, facts.jobUsers);
   };
   for (const { source } of writes) {
@@ -157,7 +182,7 @@ function checkSystemTrees({ facts }: Resolution, writes: readonly Hole[]): void 
     if (source !== tree && open === undefined) continue;
     throw new CscError(
       'NOT_PERMITTED',
-      `write path ${source} cannot be mounted in ${tree}: ${open ?? tree} must not be writable by others than root`,
+      `write path ${showPath(source)} cannot be mounted in ${tree}: ${open ?? tree} must not be writable by others than root`,
     );
   }
 }
@@ -184,19 +209,24 @@ function directoriesBetween(root: string, path: string): string[] {
   return [...directoriesBetween(root, parent), parent];
 }
 
-function noteDropped({ notes }: Resolution, scopes: readonly OpenScope[], kept: readonly OpenScope[]): void {
-  for (const scope of scopes) {
-    const cover = kept.find(({ source }) => isWithin(scope.source, source));
-    if (cover === undefined || cover.source === scope.source) continue;
-    notes.push(
-      `${scope.source} is part of ${cover.source}, which is ${cover.writable ? 'writable' : 'shown'}`,
-    );
+// Who declares a part for reading and what is around it for writing may count on its staying as it is.
+function noteWritable(
+  { notes }: Resolution,
+  reads: readonly OpenScope[],
+  writes: readonly OpenScope[],
+): void {
+  for (const { source: read } of reads) {
+    const cover = writes.find(({ source }) => source !== read && isWithin(read, source));
+    if (cover !== undefined)
+      notes.push(
+        `${showPath(read)} can be written as well: it is part of the write path ${showPath(cover.source)}`,
+      );
   }
 }
 
 function tooManyEntries(source: string, inner: readonly Hole[]): CscError {
   return new CscError(
     'NOT_PERMITTED',
-    `read path ${source} holds write path ${inner[0]?.source} and more than ${maxSplitEntries} entries, which another job can change right now; declare the entries that are needed, make ${source} writable by root only, or wait for that job`,
+    `read path ${showPath(source)} holds write path ${showPath(inner[0]?.source ?? '')} and more than ${maxSplitEntries} entries, which another job can change right now; declare the entries that are needed, make ${showPath(source)} writable by root only, or wait for that job`,
   );
 }

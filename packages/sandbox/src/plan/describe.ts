@@ -1,6 +1,7 @@
 import { canonicalJson, type JsonObject, sha256Hex } from '@csc-fleet/common/encoding';
 import type { SandboxReport } from '@csc-fleet/common/receipt';
 import type { CgroupMechanism } from '../cgroup/index.ts';
+import { encodePath } from '../host/index.ts';
 import type { RunFacts } from './facts.ts';
 import type { Mount, Rlimit, SandboxPlan } from './plan.ts';
 import { sandboxHome } from './view.ts';
@@ -13,7 +14,16 @@ import { sandboxHome } from './view.ts';
 export function sandboxProfileId(plan: SandboxPlan): string {
   const { credentials: _, ...rest } = plan;
   const effective = { ...rest, environment: Object.keys(plan.environment).sort() };
-  return sha256Hex(canonicalJson(effective as unknown as JsonObject));
+  return sha256Hex(canonicalJson(withTextNames(effective as unknown as JsonObject)));
+}
+
+// Canonical JSON is UTF-8, which names on a host need not be: such a path is its bytes in hex, behind a NUL, which is in
+// no path, so that it is no other one's text.
+function withTextNames(value: JsonObject): JsonObject {
+  return JSON.parse(JSON.stringify(value), (_, member: unknown) => {
+    if (typeof member !== 'string' || member.isWellFormed()) return member;
+    return `\0${Buffer.from(encodePath(member)).toString('hex')}`;
+  });
 }
 
 /** What a receipt says of a sandboxed run. */

@@ -1,5 +1,5 @@
 import { type Stats, statSync } from 'node:fs';
-import { descriptorPath, isWithin, lookOnHost, mayExecute, walkPath } from '../host/index.ts';
+import { descriptorPath, encodePath, isWithin, lookOnHost, mayExecute, walkPath } from '../host/index.ts';
 import type { RunFacts } from './facts.ts';
 import { type Mount, type SandboxPlan, scopeDescriptors } from './plan.ts';
 import type { ResolvedScopes } from './scopes.ts';
@@ -52,7 +52,7 @@ interface View {
 function statInside(path: string, view: View): { readonly path: string; readonly stats: Stats } | undefined {
   const walk = walkPath(path, (at) => lookInside(at, view));
   const host = walk === undefined ? undefined : toHost(walk.path, view);
-  const stats = host === undefined ? undefined : statSync(host, { throwIfNoEntry: false });
+  const stats = host === undefined ? undefined : statSync(encodePath(host), { throwIfNoEntry: false });
   return walk === undefined || stats === undefined ? undefined : { path: walk.path, stats };
 }
 

@@ -1,8 +1,9 @@
-import { mkdirSync, symlinkSync } from 'node:fs';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/plan';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { expandGlob, isGlob, matchesName, maxGlobMatches, stripTree, toTokens } from './glob.ts';
+import { encodePath } from '../host/index.ts';
+import { expandDeclared, matchesName, maxGlobMatches, readDeclared, stripTree, toTokens } from './glob.ts';
 
 describe('matchesName', () => {
   const cases: readonly [pattern: string, name: string, matches: boolean][] = [
@@ -35,7 +36,7 @@ describe('matchesName', () => {
   });
 });
 
-describe('expandGlob', () => {
+describe('expandDeclared', () => {
   let tree: TestTree;
   beforeEach(() => {
     tree = makeTree();
@@ -45,7 +46,7 @@ describe('expandGlob', () => {
   });
   afterEach(() => tree.remove());
   const expand = (pattern: string): string[] =>
-    expandGlob(join(tree.path, pattern)).map((path) => path.slice(tree.path.length + 1));
+    expandDeclared(join(tree.path, pattern)).map((path) => path.slice(tree.path.length + 1));
 
   it('matches in one directory only', () => {
     expect(expand('*.json')).toEqual(['a.json', 'b.json']);
@@ -63,20 +64,68 @@ describe('expandGlob', () => {
     expect(expand('a.json/*')).toEqual([]);
   });
 
+  it('takes a directory that is there by the exact name of a part with sets for that part', () => {
+    for (const name of ['app/[id]/page.tsx', 'app/i/other.tsx', 'app/*/star.tsx']) tree.file(name);
+    expect(expand('app/[id]/*.tsx')).toEqual(['app/[id]/page.tsx']);
+    expect(expand('app/[ij]/*.tsx')).toEqual(['app/i/other.tsx']);
+    expect(expand(String.raw`app/\*/*.tsx`)).toEqual(['app/*/star.tsx']);
+    expect(expand('app/*/o*.tsx')).toEqual(['app/i/other.tsx']);
+  });
+
+  it('finds names that are not UTF-8, each byte that is none a character', () => {
+    const name = Buffer.concat([Buffer.from(`${tree.path}/caf`), Buffer.from([0xe9]), Buffer.from('.latin')]);
+    writeFileSync(name, '');
+    const found = expandDeclared(join(tree.path, 'caf?.latin'));
+    expect(found.map((path) => Buffer.from(encodePath(path)))).toEqual([name]);
+    expect(expand('*.latin')).toEqual(expand('caf[!a-z].latin'));
+  });
+
+  it('is not held up by how much there is that does not match', () => {
+    for (let index = 0; index <= 2 * maxGlobMatches; index += 1) tree.file(`many/f${index}`);
+    tree.file('many/x.json');
+    expect(expand('many/*.json')).toEqual(['many/x.json']);
+  });
+
   it('refuses a pattern that stands for too much', () => {
     for (let index = 0; index <= maxGlobMatches; index += 1) mkdirSync(join(tree.path, `d${index}`));
     expect(() => expand('d*')).toThrow(expect.objectContaining({ code: 'NOT_PERMITTED' }));
   });
 });
 
-describe('isGlob and stripTree', () => {
-  it('takes X/** for the tree X', () => {
+describe('readDeclared', () => {
+  const nothing = () => undefined;
+  const read = (declared: string) => readDeclared(declared, nothing);
+
+  it('takes X/** and X/ for the directory X', () => {
     expect(stripTree('/workspace/src/**')).toBe('/workspace/src');
     expect(stripTree('/**')).toBe('/');
-    expect(isGlob(stripTree('/workspace/src/**'))).toBe(false);
-    expect(isGlob('/workspace/*.json')).toBe(true);
-    expect(isGlob('/workspace/a?')).toBe(true);
-    expect(isGlob('/workspace/[ab]')).toBe(true);
-    expect(isGlob('/workspace/{a,b}')).toBe(false);
+    const directory = { kind: 'path', path: '/workspace/src', isDirectory: true };
+    for (const ending of ['/', '/**', '/./', '/**/**'])
+      expect(read(`/workspace/src${ending}`)).toEqual(directory);
+    expect(read('/workspace//src')).toEqual({ ...directory, isDirectory: false });
+  });
+
+  it.each(['/w/*.json', '/w/a?', '/w/[ab]', '/w/[!a]', '/w/**/x', '/w/x*/**', '/w/\\\\[ab]'])(
+    'takes %s for a pattern',
+    (declared) => {
+      expect(read(declared)).toMatchObject({ kind: 'pattern', pattern: declared });
+    },
+  );
+
+  it.each([
+    ['/w/{a,b}', '/w/{a,b}'],
+    ['/w/a[b', '/w/a[b'],
+    [String.raw`/w/app/\[id\]/new`, '/w/app/[id]/new'],
+    ['/w/app/[[]id]/new', '/w/app/[id]/new'],
+    [String.raw`/w/\*\?/**`, '/w/*?'],
+    ['/w/a\\b', '/w/a\\b'],
+  ])('takes %s for the path %s, there or not', (declared, path) => {
+    expect(read(declared)).toMatchObject({ kind: 'path', path });
+  });
+
+  it('takes what is there by exactly its name for that', () => {
+    const there = () => ({});
+    for (const path of ['/w/[id]/x', '/w/*', '/w/what?', String.raw`/w/\[id\]`])
+      expect(readDeclared(path, there)).toMatchObject({ kind: 'path', path });
   });
 });

@@ -1,108 +1,247 @@
-import { type Dirent, readdirSync } from 'node:fs';
+import { type Dirent, opendirSync } from 'node:fs';
 import { posix } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
+import { decodePath, encodePath, lookOnHost, walkPath } from '../host/index.ts';
 
-/** The most paths that one glob may stand for: each becomes a mount of its own. */
+/** The most paths that one pattern may stand for: each becomes a mount of its own. */
 export const maxGlobMatches = 256;
 
-// Bounds the work of `**` in a large tree.
-const maxVisited = 20_000;
+/** The most entries of directories that are looked at for one pattern: about a third of a second. */
+export const maxSearchedEntries = 300_000;
 
-/** True where a declared path is a pattern rather than a path. `X/**` alone is the tree X, not a pattern. */
-export function isGlob(path: string): boolean {
-  return /[*?[]/.test(path);
+// Nothing deeper has a path (path_resolution(7): 4096 bytes).
+const mostParts = 2048;
+
+/** How a declared path is read on this host. */
+export type Reading =
+  /** `isDirectory`: it says so itself. */
+  { readonly kind: 'path'; readonly path: string; readonly isDirectory: boolean } | Pattern;
+
+/** A declared path that is a pattern, as it was written and by its names. */
+export interface Pattern {
+  readonly kind: 'pattern';
+  readonly pattern: string;
+  readonly parts: readonly Part[];
 }
 
-/** `X/**` says the tree X: X itself. Every other path as it is. */
-export function stripTree(path: string): string {
-  return path.endsWith('/**') ? path.slice(0, -3) || '/' : path;
-}
+/** One name of a pattern. */
+type Part =
+  | { readonly kind: 'name'; readonly name: string }
+  /** `**`: any number of directories. */
+  | { readonly kind: 'trees' }
+  /** `exact`: the text itself, where it may be meant for a name: it has sets, and neither star nor question mark. */
+  | { readonly kind: 'tokens'; readonly tokens: readonly NameToken[]; readonly exact?: string };
 
 /**
- * What a glob stands for now, sorted. As in a shell: `*` and `?` stop at a slash and do not match a leading dot,
- * `[…]` is one character of a set, `**` is any number of directories; symlinked directories are not searched.
- * Throws NOT_PERMITTED where it matches more than `maxGlobMatches` paths.
+ * Reads a declared path. What is there by exactly this name is that path, whatever characters it has (`app/[id]`). Else
+ * `*`, `?` and `[…]` make a pattern of it, in which a backslash before one of `*?[]\`, or a set of one character, takes
+ * its meaning away: what has nothing but such is a path again, there or not. `X/` and `X/**` are the directory X.
  */
-export function expandGlob(pattern: string): string[] {
-  const search: Search = { pattern, matches: new Set(), visited: 0 };
-  descend('/', pattern.split('/').filter(isName), search);
-  return [...search.matches].sort();
+export function readDeclared(declared: string, look = lookOnHost): Reading {
+  const path = stripTree(declared);
+  const isDirectory = declared.endsWith('/') || path !== fold(declared);
+  if (!hasWildcards(path) || walkPath(path, look) !== undefined) return { kind: 'path', path, isDirectory };
+  const parts = toParts(path);
+  const names = parts.flatMap(toName);
+  if (names.length < parts.length) return { kind: 'pattern', pattern: declared, parts };
+  return { kind: 'path', path: `/${names.join('/')}`, isDirectory };
 }
 
-interface Search {
-  readonly pattern: string;
-  readonly matches: Set<string>;
-  visited: number;
+/** `X/**` says the tree X: X itself. Every other path as it is, without what says nothing (`//`, `/./`, a last `/`). */
+export function stripTree(path: string): string {
+  const folded = fold(path);
+  return folded.endsWith('/**') ? stripTree(folded.slice(0, -3)) : folded;
 }
 
-function descend(directory: string, names: readonly string[], search: Search): void {
-  const [name, ...rest] = names;
-  if (name === undefined) add(directory, search);
-  else if (name === '**') descendAll(directory, rest, search);
-  else if (isGlob(name)) descendMatching(directory, toTokens(name), rest, search);
-  else descend(posix.join(directory, name), rest, search);
-}
-
-function descendMatching(
-  directory: string,
-  tokens: readonly NameToken[],
-  rest: readonly string[],
-  search: Search,
-): void {
-  for (const entry of list(directory, search)) {
-    if (!matchesName(entry.name, tokens) || (rest.length > 0 && !entry.isDirectory())) continue;
-    descend(posix.join(directory, entry.name), rest, search);
-  }
-}
-
-function descendAll(directory: string, rest: readonly string[], search: Search): void {
-  descend(directory, rest, search);
-  for (const entry of list(directory, search)) {
-    if (!entry.isDirectory() || entry.name.startsWith('.')) continue;
-    descendAll(posix.join(directory, entry.name), rest, search);
-  }
-}
-
-function add(path: string, search: Search): void {
-  search.matches.add(path);
-  if (search.matches.size > maxGlobMatches) throw tooMany(search);
-}
-
-function list(directory: string, search: Search): Dirent[] {
-  try {
-    const entries = readdirSync(directory, { withFileTypes: true });
-    search.visited += entries.length;
-    if (search.visited <= maxVisited) return entries;
-  } catch {
-    // Not a directory, gone, or closed to us: a glob matches nothing there.
-    return [];
-  }
-  throw tooMany(search);
-}
-
-function tooMany({ pattern }: Search): CscError {
-  return new CscError(
-    'NOT_PERMITTED',
-    `${pattern} matches more than ${maxGlobMatches} paths; declare the directory as a tree (…/**) instead`,
-  );
+function fold(path: string): string {
+  return `/${path.split('/').filter(isName).join('/')}`;
 }
 
 function isName(name: string): boolean {
   return name !== '' && name !== '.';
 }
 
+function hasWildcards(path: string): boolean {
+  return /[*?[]/.test(path);
+}
+
+// Two `**` in a row say what one says, and take twice the time.
+function toParts(path: string): Part[] {
+  const names = path.split('/').filter(isName);
+  return names.filter((name, index) => name !== '**' || names[index - 1] !== '**').map(toPart);
+}
+
+function toPart(text: string): Part {
+  if (text === '**') return { kind: 'trees' };
+  const pieces = toPieces(text);
+  const plain = pieces.map(toPlain);
+  if (plain.every((character) => character !== undefined)) return { kind: 'name', name: plain.join('') };
+  const isExact = !pieces.some((piece) => piece.startsWith('*') || piece === '?');
+  return { kind: 'tokens', tokens: toTokens(text), ...(isExact ? { exact: text } : {}) };
+}
+
+/**
+ * What a declared path stands for on this host now, sorted: itself, or what matches it. Throws as `expandPattern`.
+ */
+export function expandDeclared(declared: string): string[] {
+  const reading = readDeclared(declared);
+  return reading.kind === 'path' ? [reading.path] : expandPattern(reading);
+}
+
+/**
+ * What a pattern stands for now, sorted. As in a shell: `*` and `?` stop at a slash and do not match a leading dot,
+ * `[…]` is one character of a set, `**` is any number of directories; symlinked directories are not searched. A
+ * directory that is there by the exact name of a part with sets is that part.
+ * Throws NOT_PERMITTED where it matches more than `maxGlobMatches` paths, or is not through after `maxSearchedEntries`.
+ */
+export function expandPattern({ pattern, parts }: Pattern): string[] {
+  const search: Search = { pattern, matches: new Set(), looked: 0 };
+  if (parts.length > mostParts) return [];
+  descend('/', parts, search);
+  return [...search.matches].sort();
+}
+
+/**
+ * Whether a pattern may stand for something below a directory, whatever is there by now: by its text, and by where the
+ * directory leads that it begins in.
+ */
+export function mayMatchBelow({ parts }: Pattern, directory: string): boolean {
+  const names = directory.split('/').filter(isName);
+  const begin = parts.findIndex(({ kind }) => kind !== 'name');
+  const base = walkPath(`/${parts.slice(0, begin).flatMap(toName).join('/')}`)?.path;
+  if (mayLeadInto(parts, names)) return true;
+  return (
+    base !== undefined &&
+    mayLeadInto([...base.split('/').filter(isName).map(asName), ...parts.slice(begin)], names)
+  );
+}
+
+function toName(part: Part): string[] {
+  return part.kind === 'name' ? [part.name] : [];
+}
+
+function asName(name: string): Part {
+  return { kind: 'name', name };
+}
+
+function mayLeadInto([part, ...rest]: readonly Part[], names: readonly string[]): boolean {
+  const [name, ...others] = names;
+  if (part === undefined) return false;
+  if (name === undefined || part.kind === 'trees') return true;
+  const isMet =
+    part.kind === 'name' ? part.name === name : part.exact === name || matchesName(name, part.tokens);
+  return isMet && mayLeadInto(rest, others);
+}
+
+interface Search {
+  readonly pattern: string;
+  readonly matches: Set<string>;
+  looked: number;
+}
+
+function descend(directory: string, parts: readonly Part[], search: Search): void {
+  const [part, ...rest] = parts;
+  if (part === undefined) add(directory, search);
+  else if (part.kind === 'trees') descendAll(directory, rest, search);
+  else if (part.kind === 'name') descend(posix.join(directory, part.name), rest, search);
+  else if (part.exact !== undefined && lookOnHost(posix.join(directory, part.exact)) !== undefined)
+    descend(posix.join(directory, part.exact), rest, search);
+  else descendMatching(directory, part.tokens, rest, search);
+}
+
+function descendMatching(
+  directory: string,
+  tokens: readonly NameToken[],
+  rest: readonly Part[],
+  search: Search,
+): void {
+  for (const { name, isDirectory } of list(directory, search)) {
+    if (!matchesName(name, tokens) || (rest.length > 0 && !isDirectory)) continue;
+    descend(posix.join(directory, name), rest, search);
+  }
+}
+
+function descendAll(directory: string, rest: readonly Part[], search: Search): void {
+  descend(directory, rest, search);
+  for (const { name, isDirectory } of list(directory, search)) {
+    if (isDirectory && !name.startsWith('.')) descendAll(posix.join(directory, name), rest, search);
+  }
+}
+
+function add(path: string, search: Search): void {
+  search.matches.add(path);
+  if (search.matches.size <= maxGlobMatches) return;
+  throw new CscError(
+    'NOT_PERMITTED',
+    `${search.pattern} matches more than ${maxGlobMatches} paths; declare the directory as a tree (…/**) instead`,
+  );
+}
+
+interface Entry {
+  readonly name: string;
+  readonly isDirectory: boolean;
+}
+
+// Not a directory, gone, or closed to us: a pattern matches nothing there.
+function list(directory: string, search: Search): Entry[] {
+  const entries: Entry[] = [];
+  search.looked += 1;
+  try {
+    // With that encoding names are bytes, which the types do not know of.
+    const opened = opendirSync(encodePath(directory) as string, {
+      encoding: 'buffer' as never,
+      bufferSize: 256,
+    });
+    try {
+      for (let entry = opened.readSync(); entry !== null; entry = opened.readSync()) {
+        entries.push(toEntry(entry));
+        search.looked += 1;
+        if (search.looked > maxSearchedEntries) break;
+      }
+    } finally {
+      opened.closeSync();
+    }
+  } catch {
+    return entries;
+  }
+  if (search.looked <= maxSearchedEntries) return entries;
+  throw new CscError(
+    'NOT_PERMITTED',
+    `${search.pattern} is not through after ${maxSearchedEntries} entries of directories, the search limit, with ${search.matches.size} matches by then; begin the pattern further down, or declare a tree (…/**)`,
+  );
+}
+
+function toEntry(entry: Dirent): Entry {
+  const name = entry.name as unknown as Buffer;
+  return { name: decodePath(name), isDirectory: entry.isDirectory() };
+}
+
 /** One part of a file name's pattern: any run of characters, or one character that passes a test. */
 export type NameToken = 'any' | ((character: string) => boolean);
 
-/** The tokens of one path segment's pattern: `*`, `?`, `[abc]`, `[a-z]`, `[!a-z]`; all else stands for itself. */
+/**
+ * The tokens of one path segment's pattern: `*`, `?`, `[abc]`, `[a-z]`, `[!a-z]`, `\*`; all else stands for itself. A byte
+ * that is no UTF-8 is one character.
+ */
 export function toTokens(pattern: string): NameToken[] {
-  const parts = pattern.match(/\*+|\?|\[!?[^\]]+\]|./gsu) ?? [];
-  return parts.map((part) => {
-    if (part.startsWith('*')) return 'any';
-    if (part === '?') return () => true;
-    if (part.length > 2 && part.startsWith('[')) return toSet(part.slice(1, -1));
-    return (character) => character === part;
+  return toPieces(pattern).map((piece) => {
+    const plain = toPlain(piece);
+    if (plain !== undefined) return (character) => character === plain;
+    if (piece.startsWith('*')) return 'any';
+    return piece === '?' ? () => true : toSet(piece.slice(1, -1));
   });
+}
+
+function toPieces(pattern: string): string[] {
+  return pattern.match(/\\[*?[\]\\]|\*+|\?|\[!?[^\]]+\]|./gsu) ?? [];
+}
+
+// Undefined for what stands for more than one character of its own.
+function toPlain(piece: string): string | undefined {
+  if (piece.startsWith('*') || piece === '?') return undefined;
+  if (piece.startsWith('\\') && piece.length === 2) return piece.slice(1);
+  if (!piece.startsWith('[') || piece.length === 1) return piece;
+  return /^\[(.)\]$/su.exec(piece)?.[1];
 }
 
 /**

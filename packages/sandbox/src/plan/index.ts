@@ -7,7 +7,7 @@ export {
 export { describeLocal, describeSandbox, sandboxProfileId } from './describe.ts';
 export { type HostFacts, type SystemLink, toRunFacts } from './facts.ts';
 export { type Executable, findExecutable, type NotRunnable } from './find-executable.ts';
-export { expandGlob, isGlob, stripTree } from './glob.ts';
+export { expandDeclared } from './glob.ts';
 export { defaultReserve, defaultRunLimits, type RunLimits } from './limits.ts';
 export { LiveScopes } from './live-scopes.ts';
 export {

@@ -1,8 +1,28 @@
 import { spawnSync } from 'node:child_process';
-import { accessSync, chmodSync, closeSync, constants, lchownSync, mkdirSync, statSync } from 'node:fs';
+import {
+  accessSync,
+  chmodSync,
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  lchownSync,
+  mkdirSync,
+  openSync,
+  statSync,
+} from 'node:fs';
 import { posix } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
-import { descriptorPath, lookOnHost, mayMake, mayWrite, openResolved, toolPath } from '../host/index.ts';
+import {
+  descriptorPath,
+  encodePath,
+  lookOnHost,
+  mayMake,
+  mayWrite,
+  openResolved,
+  showPath,
+  toolPath,
+} from '../host/index.ts';
 import type { RunFacts } from './facts.ts';
 
 /**
@@ -12,11 +32,11 @@ import type { RunFacts } from './facts.ts';
 export function checkCreatable(path: string, facts: RunFacts): void {
   const parent = posix.dirname(path);
   try {
-    const stats = statSync(parent);
+    const stats = statSync(encodePath(parent));
     // A symlink that leads nowhere, or what is closed to the executor.
     if (!stats.isDirectory() || lookOnHost(path) !== undefined) throw new Error(`${path} is in the way`);
     // Says so of a file system that is read-only, to root too (access(2)).
-    accessSync(parent, constants.W_OK);
+    accessSync(encodePath(parent), constants.W_OK);
     const asJobUser = facts.executorUid !== facts.jobUser.uid && mayWrite(stats, facts.jobUsers);
     if (asJobUser && !mayMake(stats, facts.jobUser)) throw new Error('the job user may not write there');
   } catch (cause) {
@@ -25,13 +45,14 @@ export function checkCreatable(path: string, facts: RunFacts): void {
 }
 
 /**
- * Creates the directory `path`, owned by the job user, in a parent that is free of symlinks. In a parent that jobs can
- * write, it is created with the job user's rights alone: there, root's could be turned against another directory.
+ * Creates `path`, owned by the job user, in a parent that is free of symlinks. In a parent that jobs can write, a
+ * directory is created with the job user's rights alone: there, root's could be turned against another directory.
  */
-export function makeWritePath(path: string, facts: RunFacts): void {
+export function makeWritePath(path: string, kind: 'file' | 'directory', facts: RunFacts): void {
   const parent = openResolved(posix.dirname(path));
   try {
-    const create = chooseCreate(mayWrite(parent.stats, facts.jobUsers), facts);
+    const create =
+      kind === 'file' ? createFile(facts) : chooseCreate(mayWrite(parent.stats, facts.jobUsers), facts);
     create(parent.fd, posix.basename(path));
   } catch (cause) {
     throw cannotCreate(path, cause);
@@ -41,9 +62,13 @@ export function makeWritePath(path: string, facts: RunFacts): void {
 }
 
 function cannotCreate(path: string, cause: unknown): CscError {
-  return new CscError('SCOPE_NOT_FOUND', `write path ${path} does not exist and cannot be created`, {
-    cause,
-  });
+  return new CscError(
+    'SCOPE_NOT_FOUND',
+    `write path ${showPath(path)} does not exist and cannot be created`,
+    {
+      cause,
+    },
+  );
 }
 
 function chooseCreate(writableByJobs: boolean, facts: RunFacts): (parent: number, name: string) => void {
@@ -58,6 +83,22 @@ function chooseCreate(writableByJobs: boolean, facts: RunFacts): (parent: number
     lchownSync(path, uid, gid);
     // After the owner, as a change of that takes the setgid bit away (chown(2)).
     chmodSync(path, mode);
+  };
+}
+
+// Its owner and mode are set by its descriptor, so that they can go to no other file, whoever can write the parent.
+function createFile(facts: RunFacts): (parent: number, name: string) => void {
+  const { uid, gid } = facts.jobUser;
+  const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = constants;
+  return (parent, name) => {
+    const path = posix.join(descriptorPath(parent), name);
+    const fd = openSync(path, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY, 0o600);
+    try {
+      if (facts.executorUid !== uid) fchownSync(fd, uid, gid);
+      fchmodSync(fd, facts.jobUsers.pooled ? 0o664 : 0o644);
+    } finally {
+      closeSync(fd);
+    }
   };
 }
 

@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, fstatSync, readdirSync, statSync, symlinkSync } from 'node:fs';
+import { chmodSync, existsSync, fstatSync, mkdirSync, readdirSync, statSync, symlinkSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { makeFacts, makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/plan';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { encodePath } from '../host/index.ts';
 import { maxSplitEntries } from './arrange-scopes.ts';
 import type { RunFacts } from './facts.ts';
 import { makeMissing, resolveScopes } from './resolve-scopes.ts';
@@ -124,6 +125,80 @@ describe('what a scope may be', () => {
   });
 });
 
+describe('a declared path with the characters of patterns', () => {
+  beforeEach(() => {
+    for (const name of ['app/[id]/page.tsx', 'app/i/page.tsx', 'what?.md', 'whats.md']) tree.file(name);
+  });
+
+  it('is what is there by exactly its name, for reading and for writing', () => {
+    expect(show(resolve({ read: ['app/[id]/page.tsx'] }))).toEqual(['r:app/[id]/page.tsx']);
+    expect(show(resolve({ read: ['app/[id]/**'] }))).toEqual(['r:app/[id]']);
+    expect(show(resolve({ write: ['app/[id]'] }))).toEqual(['w:app/[id]']);
+    const question = resolve({ read: ['what?.md'] });
+    expect([show(question), question.notes.length]).toEqual([['r:what?.md'], 1]);
+  });
+
+  it('can be written so that it is no pattern, there or not', () => {
+    for (const written of [String.raw`app/\[id\]/new/`, 'app/[[]id]/new/']) {
+      const scopes = resolve({ write: [written] });
+      expect(scopes.missing).toEqual([join(tree.path, 'app/[id]/new')]);
+    }
+  });
+
+  it('is held against the policy by where it leads, as patterns are', () => {
+    symlinkSync('/etc', join(tree.path, '[ab]'));
+    expect(() => resolve({ read: ['[ab]/passwd'] })).toThrow(refusal('NOT_PERMITTED', '/etc/passwd'));
+    const readPrefixes = [join(tree.path, 'app/i')];
+    expect(() => resolve({ read: ['app/[id]/page.tsx'], readPrefixes })).toThrow(
+      refusal('NOT_PERMITTED', 'app/[id]'),
+    );
+  });
+});
+
+describe('names that are not UTF-8', () => {
+  const latin = (path: string): Buffer => Buffer.concat([Buffer.from(path), Buffer.from([0xe9])]);
+  const bytesOf = ({ binds }: ResolvedScopes): Buffer[] =>
+    binds.map(({ destination }) => Buffer.from(encodePath(destination)));
+
+  it('are shown where patterns meet them, and where trees are split around a write path', () => {
+    tree.directory('w', jobUser);
+    tree.directory('w/out', jobUser);
+    const directory = latin(join(tree.path, 'w/d'));
+    mkdirSync(directory);
+    expect(bytesOf(resolve({ read: ['w/d*'] }))).toEqual([directory]);
+    const split = resolve({ read: ['w'], write: ['w/out'] });
+    expect([bytesOf(split), split.notes]).toEqual([[directory, Buffer.from(join(tree.path, 'w/out'))], []]);
+  });
+
+  it('are what symlinks may lead to', () => {
+    const directory = latin(join(tree.path, 'd'));
+    mkdirSync(directory);
+    symlinkSync(directory, join(tree.path, 'link'));
+    expect(bytesOf(resolve({ read: ['link'] }))).toEqual([directory]);
+    expect(bytesOf(resolve({ cwd: join(tree.path, 'link') }))).toEqual([directory]);
+  });
+});
+
+describe('what a pattern meets beside files and directories', () => {
+  it('is left out with one note, by name; declared itself, it is refused', () => {
+    tree.file('w/a.txt');
+    execFileSync(
+      'mkfifo',
+      [1, 2, 3, 4].map((index) => join(tree.path, `w/f${index}`)),
+    );
+    const scopes = resolve({ read: ['w/*'] });
+    expect([show(scopes), scopes.notes]).toEqual([['r:w/a.txt'], [expect.stringMatching(/w\/f1.* 1 more/)]]);
+    expect(() => resolve({ read: ['w/f1'] })).toThrow(refusal('NOT_PERMITTED', 'w/f1'));
+  });
+
+  it('grants nothing where there is nothing else', () => {
+    tree.directory('w');
+    execFileSync('mkfifo', [join(tree.path, 'w/f')]);
+    const scopes = resolve({ cwd: join(tree.path, 'w'), read: ['w/*'] });
+    expect([show(scopes), scopes.notes.length]).toEqual([[], 2]);
+  });
+});
+
 describe('many scopes', () => {
   it('are refused where trees would do', () => {
     const read = Array.from({ length: maxOpenScopes }, (_, index) => `f${index}`);
@@ -184,7 +259,19 @@ describe('scopes that nest', () => {
 
   it('drop what is to be read in what can be written: nothing is mounted below that', () => {
     const scopes = resolve({ read: ['w/src'], write: ['w'] });
-    expect([show(scopes), scopes.notes]).toEqual([['w:w'], [expect.stringContaining('w/src')]]);
+    expect([show(scopes), scopes.notes]).toEqual([
+      ['w:w'],
+      [expect.stringContaining('w/src can be written')],
+    ]);
+  });
+
+  it('say nothing of what is as it was declared', () => {
+    const requests = [
+      { read: ['w'], write: ['w/out'] },
+      { read: ['w', 'w/src'], write: ['w/src/gen', 'w/src'] },
+      { cwd: join(tree.path, 'w'), read: ['w/src'], write: ['w/src'] },
+    ];
+    for (const request of requests) expect(resolve(request).notes).toEqual([]);
   });
 
   it('mount a write scope inside a read scope whose directories no job can change', () => {
@@ -311,6 +398,29 @@ describe('a write path that does not exist', () => {
     expect(readdirSync(tree.path)).toEqual([]);
   });
 
+  it('is a file where the contract says so, and a directory where it says that, or nothing', () => {
+    const out = (name: string): string => join(tree.path, name);
+    const request = {
+      ...toScopeRequest({
+        write: ['a/report.json', 'result', 'out', 'b.json/', 'c.json/**', 'repo.git', 'd.json', 'e.json'],
+      }),
+      cwd: tree.path,
+      outputs: [out('result'), out('out/x')],
+      words: ['--to=d.json/part', `-o=${out('e.json')}`],
+    };
+    const before = resolveScopes(request, facts);
+    open.push(before);
+    expect(before.notes.filter((note) => note.includes('as an empty file'))).toHaveLength(3);
+    makeMissing(request, facts);
+    const isFile = (name: string): boolean => statSync(out(name)).isFile();
+    expect(['a/report.json', 'result', 'e.json'].map(isFile)).toEqual([true, true, true]);
+    expect(['a', 'out', 'b.json', 'c.json', 'repo.git', 'd.json'].some(isFile)).toBe(false);
+    expect(statSync(out('result'))).toMatchObject({ ...jobUser, size: 0 });
+    const scopes = resolveScopes(request, facts);
+    open.push(scopes);
+    expect([show(scopes).length, scopes.notes]).toEqual([8, []]);
+  });
+
   it('is not made for what is to be read', () => {
     expect(() => resolve({ read: ['new'] })).toThrow(refusal('SCOPE_NOT_FOUND', 'new'));
     expect(readdirSync(tree.path)).toEqual([]);
@@ -336,6 +446,29 @@ describe('the cwd', () => {
   it('holds just what was declared where that is part of it', () => {
     const scopes = resolve({ cwd: cwd(), read: ['w/src'] });
     expect([show(scopes), scopes.directories]).toEqual([['r:w/src'], [cwd()]]);
+  });
+
+  it('is not shown because what was declared of it came out empty', () => {
+    symlinkSync('w', join(tree.path, 'link'));
+    for (const declared of ['w/*.none', 'w/src/[xy]*', 'w/**/*.none', 'w*/none*', '*/none', 'link/*.none']) {
+      const scopes = resolve({ cwd: cwd(), read: [declared] });
+      expect([show(scopes), scopes.directories]).toEqual([[], [cwd()]]);
+      expect(scopes.notes).toEqual([expect.stringContaining(`${declared} matches nothing`)]);
+    }
+    expect(show(resolve({ cwd: cwd(), write: ['w/*.none'] }))).toEqual([]);
+    expect(show(resolve({ cwd: cwd(), write: ['w/new'] }))).toEqual([]);
+    expect(show(resolve({ cwd: join(tree.path, 'link'), read: ['link/*.none'] }))).toEqual([]);
+  });
+
+  it('is not shown because what was declared of it leads elsewhere', () => {
+    symlinkSync('../other', join(cwd(), 'link'));
+    tree.file('other/o.txt');
+    expect(show(resolve({ cwd: cwd(), read: ['w/link'] }))).toEqual(['r:other']);
+  });
+
+  it('is shown where what came out empty is no part of it', () => {
+    for (const declared of ['*.none', 'v*', 'w', 'other/*'])
+      expect(show(resolve({ cwd: cwd(), read: [declared] }))).toEqual(['r:w']);
   });
 
   it('is as writable as its scope', () => {

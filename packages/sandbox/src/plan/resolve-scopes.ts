@@ -1,13 +1,18 @@
 import { closeSync } from 'node:fs';
 import { posix } from 'node:path';
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { isCoveredBy } from '@csc-fleet/common/paths';
-import { findClosedParent, isWithin, type Walk, walkPath } from '../host/index.ts';
+import { findClosedParent, isWithin, showPath, type Walk, walkPath } from '../host/index.ts';
 import { arrangeScopes } from './arrange-scopes.ts';
 import type { RunFacts } from './facts.ts';
-import { expandGlob, isGlob, stripTree } from './glob.ts';
+import { expandPattern, mayMatchBelow, type Pattern, readDeclared, stripTree } from './glob.ts';
 import { checkCreatable, makeWritePath } from './make-write-path.ts';
+import { chooseKind } from './missing-paths.ts';
 import {
+  closeFor,
+  finishNotes,
+  type MissingPath,
+  noteLeftOut,
   type OpenScope,
   openFor,
   type Resolution,
@@ -34,9 +39,9 @@ export function resolveScopes(request: ScopeRequest, facts: RunFacts): ResolvedS
     ];
     const cwd = resolveCwd(resolution);
     const missing = [...resolution.missing.keys()];
-    for (const path of missing)
-      resolution.notes.push(`${path} is not there yet: it is made before the command starts`);
-    return { ...arrangeScopes(resolution, showCwd(resolution, scopes, cwd), cwd), missing, close };
+    for (const [path, made] of resolution.missing) resolution.notes.push(describeMissing(path, made));
+    const arranged = arrangeScopes(resolution, showCwd(resolution, scopes, cwd), cwd);
+    return { ...arranged, notes: finishNotes(resolution.notes), missing, close };
   } catch (error) {
     close();
     throw error;
@@ -47,15 +52,70 @@ function beginResolution(request: ScopeRequest, facts: RunFacts): Resolution {
   return { request, facts, descriptors: new Set(), links: new Map(), missing: new Map(), notes: [] };
 }
 
+function describeMissing(path: string, { kind, guess }: MissingPath): string {
+  const what = kind === 'file' ? 'an empty file' : 'a directory';
+  const because = guess === undefined ? '' : ` (${guess})`;
+  return `${showPath(path)} is not there yet: it is made before the command starts, as ${what}${because}`;
+}
+
 function openDeclared(resolution: Resolution, declared: string, writable: boolean): OpenScope[] {
-  const path = stripTree(declared);
-  if (!isGlob(path)) {
-    const walk = walkDeclared(resolution, path, writable);
-    return walk === undefined ? [] : [openScope(resolution, declared, walk, writable)];
+  const reading = readDeclared(declared);
+  if (reading.kind === 'pattern') return openMatches(resolution, reading, writable);
+  const { path } = reading;
+  const walk = walkDeclared(resolution, path, writable);
+  if (walk === undefined) return [];
+  if (/[*?]/.test(path))
+    resolution.notes.push(`${path} is there by exactly that name, and is no pattern here`);
+  const scope = openScope(resolution, declared, walk, writable);
+  if (isMountable(scope)) return [scope];
+  throw new CscError('NOT_PERMITTED', `${declared} is neither a file nor a directory`);
+}
+
+// One that another job has left there, or takes away again, must not stop everybody's patterns.
+function openMatches(resolution: Resolution, reading: Pattern, writable: boolean): OpenScope[] {
+  const { pattern } = reading;
+  const scopes: OpenScope[] = [];
+  const others: string[] = [];
+  const gone: string[] = [];
+  for (const match of expandPattern(reading)) {
+    const walk = walkPath(match);
+    const scope = walk === undefined ? undefined : openMatch(resolution, pattern, walk, writable);
+    if (scope === undefined) gone.push(match);
+    else if (isMountable(scope)) scopes.push(scope);
+    else {
+      others.push(match);
+      closeFor(resolution, scope);
+    }
   }
-  const matches = expandGlob(path).flatMap((match) => walkPath(match) ?? []);
-  if (matches.length === 0) resolution.notes.push(`${declared} matches nothing`);
-  return matches.map((walk) => openScope(resolution, declared, walk, writable));
+  noteLeftOut(resolution, gone, pattern, 'they changed meanwhile, or lead nowhere');
+  noteLeftOut(resolution, others, pattern, 'neither files nor directories');
+  if (scopes.length === 0) resolution.notes.push(describeEmpty(pattern, writable));
+  return scopes;
+}
+
+function describeEmpty(pattern: string, writable: boolean): string {
+  const made = writable ? ', and what a pattern stands for is never made' : '';
+  const hint = pattern.includes('[') ? String.raw`; in a name that has brackets, write \[ for each` : '';
+  return `${pattern} matches nothing: it grants nothing${made}${hint}`;
+}
+
+function openMatch(
+  resolution: Resolution,
+  pattern: string,
+  walk: Walk,
+  writable: boolean,
+): OpenScope | undefined {
+  checkScope(resolution, pattern, walk, writable);
+  try {
+    return openFor(resolution, walk.path, writable);
+  } catch (error) {
+    if (isCscError(error, 'SCOPE_NOT_FOUND')) return undefined;
+    throw error;
+  }
+}
+
+function isMountable({ stats }: OpenScope): boolean {
+  return stats.isDirectory() || stats.isFile();
 }
 
 // Undefined for what is still to be made.
@@ -70,7 +130,7 @@ function walkDeclared(resolution: Resolution, path: string, writable: boolean): 
   if (resolution.missing.has(path)) return undefined;
   throw new CscError(
     'SCOPE_NOT_FOUND',
-    `read path ${path} does not exist on this host, or is closed to the executor`,
+    `read path ${showPath(path)} does not exist on this host, or is closed to the executor`,
   );
 }
 
@@ -82,36 +142,48 @@ function walkDeclared(resolution: Resolution, path: string, writable: boolean): 
  */
 export function makeMissing(request: ScopeRequest, facts: RunFacts): readonly string[] {
   const resolution = beginResolution(request, facts);
-  for (const path of request.writePaths.map(stripTree))
-    if (!isGlob(path) && walkPath(path) === undefined) findPlace(resolution, path);
-  for (const place of resolution.missing.values()) makeWritePath(place, facts);
+  for (const declared of request.writePaths) {
+    const reading = readDeclared(declared);
+    if (reading.kind === 'path' && walkPath(reading.path) === undefined) findPlace(resolution, reading.path);
+  }
+  for (const { place, kind } of resolution.missing.values()) makeWritePath(place, kind, facts);
   return [...resolution.missing.keys()].map((path) => `${path} was created`);
 }
 
 // Where a write path will be, free of symlinks as far as it is there; noted, after the directories above it.
 function findPlace(resolution: Resolution, path: string): string {
-  const known = resolution.missing.get(path);
+  const known = resolution.missing.get(path)?.place;
   if (known !== undefined) return known;
   const directory = posix.dirname(path);
   const parent = walkPath(directory)?.path;
-  const place = posix.join(parent ?? findPlace(resolution, directory), posix.basename(path));
+  const place = posix.join(parent ?? findDirectory(resolution, directory), posix.basename(path));
   checkOpenable(path, place);
   checkCovered(resolution, place, 'allowed_write_prefixes', path);
   checkReachable(resolution, place);
   if (parent !== undefined) checkCreatable(place, resolution.facts);
-  resolution.missing.set(path, place);
+  resolution.missing.set(path, { place, ...chooseKind(path, resolution.request) });
+  return place;
+}
+
+// Something is to be made in it.
+function findDirectory(resolution: Resolution, path: string): string {
+  const place = findPlace(resolution, path);
+  resolution.missing.set(path, { place, kind: 'directory' });
   return place;
 }
 
 function openScope(resolution: Resolution, declared: string, walk: Walk, writable: boolean): OpenScope {
+  checkScope(resolution, declared, walk, writable);
+  return openFor(resolution, walk.path, writable);
+}
+
+// All that a path is held against before it is opened; its symlinks are shown then.
+function checkScope(resolution: Resolution, declared: string, walk: Walk, writable: boolean): void {
   const { path } = walk;
   checkOpenable(declared, path);
   checkCovered(resolution, path, writable ? 'allowed_write_prefixes' : 'allowed_read_prefixes', declared);
   checkReachable(resolution, path);
   for (const link of walk.links) resolution.links.set(link.path, link);
-  const scope = openFor(resolution, path, writable);
-  if (scope.stats.isDirectory() || scope.stats.isFile()) return scope;
-  throw new CscError('NOT_PERMITTED', `${declared} is neither a file nor a directory`);
 }
 
 function resolveCwd(resolution: Resolution): string {
@@ -124,16 +196,35 @@ function resolveCwd(resolution: Resolution): string {
   return walk.path;
 }
 
-// Where the policy lets the cwd be read, it is a read scope of its own, unless the contract declared parts of it only.
+// Where the policy lets the cwd be read, it is a read scope of its own, unless the contract declared parts of it only:
+// declared, whatever was found there, as else what turns out empty would open all around it.
 function showCwd(resolution: Resolution, scopes: readonly OpenScope[], cwd: string): readonly OpenScope[] {
   const directory = openFor(resolution, cwd, false);
   if (!directory.stats.isDirectory()) throw new CscError('SCOPE_NOT_FOUND', `cwd ${cwd} is not a directory`);
   const { allowed_read_prefixes } = resolution.request.policy;
-  const isPartial = scopes.some(({ source }) => source !== cwd && isWithin(source, cwd));
+  const isPartial =
+    scopes.some(({ source }) => isBelow(source, cwd)) ||
+    [...resolution.missing.values()].some(({ place }) => isBelow(place, cwd)) ||
+    declaresBelow(resolution.request, cwd);
   const isPrivate = cwd === '/' || privateDirectories.some((path) => isWithin(path, cwd));
   if (isPartial || isPrivate || !isCoveredBy(cwd, allowed_read_prefixes)) return scopes;
   checkReachable(resolution, cwd);
   return [...scopes, directory];
+}
+
+function isBelow(path: string, directory: string): boolean {
+  return path !== directory && isWithin(path, directory);
+}
+
+// Asked of the text, by each name that the cwd has, and of where a pattern begins.
+function declaresBelow({ cwd: declaredCwd, readPaths, writePaths }: ScopeRequest, cwd: string): boolean {
+  const directories = [cwd, stripTree(declaredCwd)];
+  return [...readPaths, ...writePaths].some((declared) => {
+    const reading = readDeclared(declared);
+    return directories.some((directory) =>
+      reading.kind === 'path' ? isBelow(reading.path, directory) : mayMatchBelow(reading, directory),
+    );
+  });
 }
 
 function checkOpenable(declared: string, path: string): void {
@@ -150,7 +241,7 @@ function checkCovered(
   prefixes: 'allowed_read_prefixes' | 'allowed_write_prefixes' | 'allowed_cwd_prefixes',
   declared: string,
 ): void {
-  const leads = path === declared ? 'is' : `leads to ${path}, which is`;
+  const leads = path === declared ? 'is' : `leads to ${showPath(path)}, which is`;
   if (!isCoveredBy(path, request.policy[prefixes]))
     throw new CscError('NOT_PERMITTED', `${declared} ${leads} outside the policy's ${prefixes}`);
   if (!isCoveredBy(path, request.roots ?? ['/']))
@@ -163,6 +254,6 @@ function checkReachable({ facts }: Resolution, path: string): void {
   if (closed === undefined) return;
   throw new CscError(
     'SCOPE_NOT_FOUND',
-    `${path} cannot be reached by the job user (uid ${facts.jobUser.uid}), who may not enter ${closed}; chmod o+x it, or move the scope`,
+    `${showPath(path)} cannot be reached by the job user (uid ${facts.jobUser.uid}), who may not enter ${showPath(closed)}; chmod o+x it, or move the scope`,
   );
 }

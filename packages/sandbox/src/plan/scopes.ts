@@ -1,5 +1,6 @@
+import { closeSync } from 'node:fs';
 import { CscError } from '@csc-fleet/common/errors';
-import { type OpenPath, openResolved } from '../host/index.ts';
+import { type OpenPath, openResolved, showPath } from '../host/index.ts';
 import type { RunFacts } from './facts.ts';
 import type { ScopeClaims } from './scope-claims.ts';
 
@@ -8,6 +9,10 @@ export interface ScopeRequest {
   readonly cwd: string;
   readonly readPaths: readonly string[];
   readonly writePaths: readonly string[];
+  /** The contract's expected outputs, which are files. Absent: none. */
+  readonly outputs?: readonly string[];
+  /** The arguments of the command: what leads into a write path says that it is a directory. Absent: none. */
+  readonly words?: readonly string[];
   readonly policy: ScopePrefixes;
   /** What the host's owner opens at all; absent: everything. */
   readonly roots?: readonly string[];
@@ -62,14 +67,48 @@ export interface Resolution {
   readonly facts: RunFacts;
   readonly descriptors: Set<number>;
   readonly links: Map<string, ScopeLink>;
-  /** Write paths that are still to be made, as declared, and where: outermost first. */
-  readonly missing: Map<string, string>;
+  /** Write paths that are still to be made, as declared, with the directories above them: outermost first. */
+  readonly missing: Map<string, MissingPath>;
   readonly notes: string[];
+}
+
+/** What a write path that is not there is made as. */
+export interface MissingPath {
+  /** Where it will be, free of symlinks as far as it is there. */
+  readonly place: string;
+  readonly kind: 'file' | 'directory';
+  /** Where the contract leaves it open: why this kind, for its author. */
+  readonly guess?: string;
 }
 
 /** One scope, open, free of symlinks, and inside the policy's prefixes. */
 export interface OpenScope extends OpenPath {
   readonly writable: boolean;
+}
+
+// The gate takes no more of them in one message, nor longer ones.
+const mostNotes = 32;
+const mostNoteLength = 2000;
+
+/** Tells people something of the scopes. What is beyond the room that there is for it is only counted, at the end. */
+export function finishNotes(notes: readonly string[]): string[] {
+  const said = [...new Set(notes)];
+  const rest = said.length - mostNotes;
+  const kept = said.slice(0, mostNotes).map((note) => note.slice(0, mostNoteLength));
+  return rest > 0 ? [...kept, `and ${rest} more notes of this kind`] : kept;
+}
+
+/** What is left out of a pattern or of a tree, in one note: the first few by name. Nothing: no note. */
+export function noteLeftOut(
+  { notes }: Resolution,
+  paths: readonly string[],
+  from: string,
+  why: string,
+): void {
+  if (paths.length === 0) return;
+  const named = paths.slice(0, 3).map(showPath).join(', ');
+  const more = paths.length > 3 ? ` and ${paths.length - 3} more` : '';
+  notes.push(`left out of ${showPath(from)} (${why}): ${named}${more}`);
 }
 
 /** The most files and directories that one command's scopes may stand for: each is a descriptor and a mount. */
@@ -86,4 +125,9 @@ export function openFor(resolution: Resolution, source: string, writable: boolea
   const path = openResolved(source, at);
   resolution.descriptors.add(path.fd);
   return { ...path, writable };
+}
+
+/** Closes what turned out to be of no use. */
+export function closeFor({ descriptors }: Resolution, { fd }: OpenScope): void {
+  if (descriptors.delete(fd)) closeSync(fd);
 }
