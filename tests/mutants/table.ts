@@ -25,6 +25,14 @@ const host: readonly Mutant[] = [
     quick: true,
   },
   {
+    name: 'foreign-state-directory-is-taken',
+    file: `${executor}/service/state-dir.ts`,
+    before: 'if (owner === identity) return;',
+    after: "if (owner !== '') return;",
+    tests: [`${executor}/service/recover.test.ts`],
+    red: 'is of one executor, and not of spiffe://other.example',
+  },
+  {
     name: 'unnamed-approval-counts',
     file: counting,
     before: 'if (rules.named?.includes(approval.approval_id) === false) return undefined;',

@@ -2,7 +2,6 @@ import { join } from 'node:path';
 import type { DualControl } from '@csc-fleet/common/approval';
 import type { KeyRing, Signer } from '@csc-fleet/common/crypto';
 import { type Clock, systemClock } from '@csc-fleet/common/encoding';
-import { makeDirectory } from '@csc-fleet/common/files';
 import { parseIdentity } from '@csc-fleet/common/identity';
 import { narrowLimits } from '@csc-fleet/common/limits';
 
@@ -34,6 +33,7 @@ import type { SecretProvider } from '../secrets/index.ts';
 
 import { recover } from './recover.ts';
 import { readReceiptSigner, withCertificates } from './signing-key.ts';
+import { claimStateDir } from './state-dir.ts';
 
 /** What the operator decides of an executor. */
 export interface ExecutorOptions {
@@ -104,10 +104,11 @@ const pruneMs = 60 * 1000;
 
 /**
  * An executor on this host: what an earlier one has left behind is made up for before it takes anything. Throws
- * SANDBOX_UNAVAILABLE with what to do, STORE_UNAVAILABLE, FILE_UNWRITABLE, or what the signing key's file throws.
+ * SANDBOX_UNAVAILABLE with what to do, CONFIG_INVALID for another executor's state directory, STORE_UNAVAILABLE,
+ * FILE_UNWRITABLE, or what the signing key's file throws.
  */
 export async function createExecutor(options: ExecutorOptions, deps: ExecutorDeps): Promise<Executor> {
-  makeDirectory(options.stateDir, { mode: 0o700 });
+  claimStateDir(options.stateDir, options.identity);
   const ports = await choosePorts(options, deps);
   const { journal, clock, log, signer, site } = ports;
   const outbox = new Outbox();

@@ -90,6 +90,29 @@ async function stop(): Promise<void> {
 
 const sha256 = (text: string) => `sha256:${createHash('sha256').update(text).digest('hex')}`;
 
+describe('a state directory', () => {
+  it.each(['spiffe://csc.local/executor/executor-2', 'spiffe://other.example/executor/executor-1'])(
+    'is of one executor, and not of %s',
+    async (other) => {
+      const victim = await startVictim('local', 'echo half; sleep 60');
+      await victim.kill();
+      const gate = new ScriptedGate(seed);
+      const foreign = createExecutor(
+        { executorId: 'executor-2', identity: other, stateDir, executionMode: 'local' },
+        { gateKeys: gate.keys, owners: plainOwners([makePolicy(workspace)]), output: gate.output },
+      );
+      await expect(foreign).rejects.toMatchObject({
+        code: 'CONFIG_INVALID',
+        message: expect.stringContaining(`receipts of "${identity}"`),
+      });
+      // What it was to make up for is still its owner's.
+      expect(await (await start()).receipt(victim.offer.executionId)).toMatchObject({
+        ended: 'executor_restart',
+      });
+    },
+  );
+});
+
 describe('an executor that was killed in the middle of a run', () => {
   it('comes back with one receipt that says so', async () => {
     const victim = await startVictim('local', 'echo half; sleep 60');
