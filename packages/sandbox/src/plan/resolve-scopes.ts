@@ -78,8 +78,10 @@ function openMatches(resolution: Resolution, reading: Pattern, writable: boolean
   const others: string[] = [];
   const gone: string[] = [];
   for (const match of expandPattern(reading)) {
+    // A pattern that ends in a name gives it for every directory.
     const walk = walkPath(match);
-    const scope = walk === undefined ? undefined : openMatch(resolution, pattern, walk, writable);
+    if (walk === undefined) continue;
+    const scope = openMatch(resolution, pattern, walk, writable);
     if (scope === undefined) gone.push(match);
     else if (isMountable(scope)) scopes.push(scope);
     else {
@@ -87,7 +89,7 @@ function openMatches(resolution: Resolution, reading: Pattern, writable: boolean
       closeFor(resolution, scope);
     }
   }
-  noteLeftOut(resolution, gone, pattern, 'they changed meanwhile, or lead nowhere');
+  noteLeftOut(resolution, gone, pattern, 'they changed meanwhile');
   noteLeftOut(resolution, others, pattern, 'neither files nor directories');
   if (scopes.length === 0) resolution.notes.push(describeEmpty(pattern, writable));
   return scopes;
