@@ -34,7 +34,7 @@ export interface Grammar {
 }
 
 /** The items of a list that is written as one text, apart by spaces. */
-function toList(text: string): string[] {
+export function toList(text: string): string[] {
   return text.split(/\s+/).filter((item) => item !== '');
 }
 

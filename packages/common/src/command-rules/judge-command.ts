@@ -16,6 +16,8 @@ export interface CommandRules {
   readonly allowCommands: readonly string[];
   /** Whether argv may carry code of its own. */
   readonly inlineCode: boolean;
+  /** Who would have to let inline code in, for people. Default: the host's owner. */
+  readonly whoMay?: string;
   /** What a program's name stands for where the command runs. Absent: names are taken at their word. */
   readonly resolve?: ResolveProgram;
   /** Whether its stdin is a pipe, as it is for every segment of a pipeline after the first. Default: false. */
@@ -28,10 +30,10 @@ export interface CommandRules {
  * is among the policy's commands is the policy's own rule, and not asked again. Paths are relative to the argv: `[2]`.
  */
 export function judgeCommand(argv: readonly string[], rules: CommandRules): readonly Fault[] {
-  const { allowCommands, inlineCode, resolve, piped = false } = rules;
+  const { allowCommands, inlineCode, resolve, piped = false, whoMay = ownerMay } = rules;
   const { programs, codes, unclear } = followPrograms(argv, { piped }, resolve);
   return [
-    ...(inlineCode ? [] : codes.map(codeFault)),
+    ...(inlineCode ? [] : codes.map((code) => codeFault(code, whoMay))),
     ...unclear.map(unclearFault),
     ...programs.flatMap((program, index) => [
       ...(index === 0 ? [] : wrappedFault(program, allowCommands)),
@@ -40,9 +42,10 @@ export function judgeCommand(argv: readonly string[], rules: CommandRules): read
   ];
 }
 
-function codeFault({ program, by, at }: InlineCode): Fault {
-  const instead =
-    "put the code into a script file, or let the host's owner set ceiling.inline_code in the executor's config";
+const ownerMay = "let the host's owner set ceiling.inline_code in the executor's config";
+
+function codeFault({ program, by, at }: InlineCode, whoMay: string): Fault {
+  const instead = `put the code into a script file, or ${whoMay}`;
   return {
     path: `[${at}]`,
     message: `is inline code: ${quoteBriefly(program)} takes it by ${by}; ${instead}`,
@@ -101,9 +104,14 @@ export function findInlineCode(
 
 /** The programs that the wrappers in an argv would run, each with its arguments, the outermost first. */
 export function unwrap(argv: readonly string[]): readonly (readonly string[])[] {
-  return followPrograms(argv, unpiped)
-    .programs.slice(1)
-    .map(({ words }) => words.map(({ text }) => text));
+  return findProgramsIn(argv)
+    .slice(1)
+    .map((words) => words.map(({ text }) => text));
+}
+
+/** The words of every program in an argv: its own, and of those that wrappers in it would run. */
+export function findProgramsIn(argv: readonly string[]): readonly (readonly Word[])[] {
+  return followPrograms(argv, unpiped).programs.map(({ words }) => words);
 }
 
 /** Gives the path of the file that a program's name stands for; undefined where there is none or it is not known. */

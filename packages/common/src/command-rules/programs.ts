@@ -51,10 +51,20 @@ const programs: readonly KnownProgram[] = [
 // NAME_MAX of Linux: nothing can be called what is longer, and no pattern has to be held against it.
 const longestName = 255;
 
+// Many contracts name few programs, and there are a hundred patterns.
+const found = new Map<string, readonly KnownProgram[]>();
+const mostKept = 500;
+
 /** What is known of a program by its file name; empty for most. */
 export function findPrograms(program: string): readonly KnownProgram[] {
   const name = fileName(program);
-  return name.length > longestName ? [] : programs.filter(({ names }) => names.test(name));
+  if (name.length > longestName) return [];
+  const kept = found.get(name);
+  if (kept !== undefined) return kept;
+  if (found.size >= mostKept) found.clear();
+  const known = programs.filter(({ names }) => names.test(name));
+  found.set(name, known);
+  return known;
 }
 
 // Binaries that act by the name they are called with, so that their own file name says nothing.

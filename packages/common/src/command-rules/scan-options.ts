@@ -80,6 +80,8 @@ class Scanner implements Scan {
   #isLong(text: string): boolean {
     if (text.startsWith('--')) return true;
     if (!this.#grammar.singleDash || !text.startsWith('-')) return false;
+    // getopt_long_only(3), and npm's nopt: a letter that is listed is no abbreviation.
+    if (text.length === 2 && takesOfLetter(this.#grammar, text[1] ?? '') !== undefined) return false;
     return findLong(this.#grammar, splitLong(text).name).length > 0;
   }
 

@@ -10,6 +10,7 @@ import {
   seenRun,
   type Word,
 } from './look.ts';
+import { npmOptions } from './npm-options.ts';
 import { type Option, scanOptions } from './scan-options.ts';
 
 /** How the words of a tool are read: does an option bring code, or name a program? */
@@ -219,12 +220,17 @@ export const tools: readonly Tool[] = [
   },
   {
     // The same settings as npm_config_script_shell and its like.
-    names: named('npm pnpm'),
+    names: named('npm'),
+    grammar: { ...npmOptions, long: `${npmOptions.long} browser=`, ...anywhere },
+    bringsCode: ({ name, value }) => name === '--node-options' && /data:/i.test(value?.text ?? ''),
+    programs: '--script-shell --shell --editor --viewer --git --browser',
+  },
+  {
+    names: named('pnpm yarn'),
     grammar: {
       short: '',
       long: 'script-shell= shell= editor= viewer= git= browser= node-options=',
-      singleDash: true,
-      ...gnu,
+      ...anywhere,
     },
     bringsCode: ({ name, value }) => name === '--node-options' && /data:/i.test(value?.text ?? ''),
     programs: '--script-shell --shell --editor --viewer --git --browser',

@@ -3,6 +3,7 @@ import type { Policy, PolicyDocument } from '../policy/index.ts';
 import { type Classification, classifyEffect } from './classify.ts';
 import { allowed, type CommandFinding, type Finding, isDenial } from './finding.ts';
 import { judgeArgvs, judgeLimits } from './judge-command.ts';
+import { judgeWords } from './judge-words.ts';
 import { type ReasonCode, reasonCodes, type Verdict } from './reason-codes.ts';
 
 /** What a command is taken to do. */
@@ -40,7 +41,7 @@ export function evaluate(contract: CommandContract, { policy }: PolicyDocument):
     const place = placeFindings(command, index);
     const classification = classifyEffect(command, policy);
     const { effect } = classification;
-    findings = findings.concat(judgeArgvs(command, policy).map(place));
+    findings = findings.concat([...judgeArgvs(command, policy), ...judgeWords(command, policy)].map(place));
     if (version === 'csc.policy.v0.2' || !findings.some(isDenial))
       classifiedEffects.push({ command_id: command.id, effect_type: effect });
     findings = findings.concat(

@@ -1,3 +1,4 @@
+export type { AllowRule } from './allow-rule.ts';
 export {
   type Binding,
   type Bindings,

@@ -11,6 +11,7 @@ import {
   uniqueList,
   versionMember,
 } from '../schema/index.ts';
+import { allowRuleSchema } from './allow-rule.ts';
 import { effectRuleSchema } from './effect-rule.ts';
 
 // The sandbox's own: where a program is found and what it is given are not for a policy to say.
@@ -76,6 +77,14 @@ export const policyV02Schema = z
       uniqueItems: true,
       description: 'Where a command whose network is allowlisted may connect to.',
     }),
+    allow: z.array(allowRuleSchema).min(1).exactOptional().meta({
+      description:
+        'What the programs named here may be asked for: an argv of one of them must satisfy one of its rules. Programs of allow_commands that no rule names may be asked for anything.',
+    }),
+    inline_code: oneOf(['deny', 'host']).exactOptional().meta({
+      description:
+        "deny: no command carries code in its own words, as `sh -c` does, whatever a host would let in. host, or absent: each host's ceiling says.",
+    }),
     effect_rules: z.array(effectRuleSchema).exactOptional().meta({
       description:
         'What argvs really do, read from the top: the first rule that surely matches is the last that counts, and of all that count the effect that reaches furthest. The classified effect must then be among allowed_effect_types. An argv that no rule surely matches also has the effect that the contract proposes.',
@@ -103,6 +112,13 @@ export const policyV02Schema = z
       uniqueItems: true,
       description: 'Names that secret_refs may have where allow_secret_refs is true; if absent, any.',
     }),
+  })
+  .superRefine(({ allow = [], allow_commands: commands }, context) => {
+    for (const [index, { program }] of allow.entries()) {
+      if (commands.some((it) => it === program || it.endsWith(`/${program}`))) continue;
+      const message = 'is not among allow_commands: name it there too';
+      context.addIssue({ code: 'custom', path: ['allow', index, 'program'], message });
+    }
   })
   .meta({
     title: 'CSC policy profile v0.2',

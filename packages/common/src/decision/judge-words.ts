@@ -1,0 +1,140 @@
+import { posix } from 'node:path';
+import {
+  findProgramsIn,
+  type GivenOption,
+  type Invocation,
+  judgeCommand,
+  readInvocation,
+  spellOption,
+  type Word,
+} from '../command-rules/index.ts';
+import { argvs } from '../contract/index.ts';
+import type { AllowRule } from '../policy/index.ts';
+import { allowed, type CommandFinding, type JudgeCommand, shown } from './finding.ts';
+
+const policyMay = 'change inline_code of the policy';
+
+/**
+ * What only a v0.2 policy can say of the words of a command, and what every host refuses in them: programs in wrappers
+ * that the policy does not name, inline code where the policy denies it, and what its `allow` does not list. A lint, as
+ * all that reads words: the boundary is the sandbox.
+ */
+export const judgeWords: JudgeCommand = (command, policy) => {
+  if (policy.policy_schema_version === 'csc.policy.v0.1') return [];
+  const { allow_commands: allowCommands, inline_code: inline, allow: rules = [] } = policy;
+  return argvs(command).flatMap((argv, index) => {
+    const member = command.exec === undefined ? `pipeline.segments[${index}].argv` : 'exec.argv';
+    const faults = judgeCommand(argv, {
+      allowCommands,
+      inlineCode: inline !== 'deny',
+      whoMay: policyMay,
+      piped: index > 0,
+    });
+    return [
+      ...faults.map(({ path, message }) => denial(`${member}${path}`, `argv${path} ${message}`)),
+      ...findProgramsIn(argv).flatMap((words) => judgeProgram(words, command.cwd, rules, member)),
+    ];
+  });
+};
+
+function denial(member: string, message: string): CommandFinding {
+  return { reasonCode: 'COMMAND_NOT_ALLOWED', member, message: `command not allowed: ${message}` };
+}
+
+function judgeProgram(
+  words: readonly Word[],
+  cwd: string,
+  all: readonly AllowRule[],
+  member: string,
+): CommandFinding[] {
+  const [word] = words;
+  const rules = all.filter(({ program }) => isProgram(word?.text ?? '', program));
+  if (word === undefined || rules.length === 0) return [];
+  const place = `${member}[${word.at}]`;
+  const readings = readInvocation(words);
+  if (readings.kind === 'unclear') return [denial(place, `${shown(word.text)} ${readings.why}`)];
+  const told = readings.invocations.flatMap((invocation) => explain(word.text, invocation, cwd, rules) ?? []);
+  return [...new Set(told)].map((message) => denial(place, message));
+}
+
+function isProgram(argv0: string, program: string): boolean {
+  return argv0 === program || (!program.startsWith('/') && argv0.endsWith(`/${program}`));
+}
+
+/** Why none of the rules lets an invocation pass; undefined where one does. */
+function explain(
+  program: string,
+  invocation: Invocation,
+  cwd: string,
+  rules: readonly AllowRule[],
+): string | undefined {
+  const called = [program, ...(invocation.guessed ? invocation.path.slice(0, 1) : invocation.path)]
+    .map(shown)
+    .join(' ');
+  const about = rules.filter(({ subcommands }) => isAbout(invocation, subcommands));
+  const objections = about.map((rule) => findObjection(program, invocation, cwd, rule));
+  if (objections.includes(undefined)) return undefined;
+  const [objection] = objections;
+  if (objection !== undefined) return `${called} ${objection}`;
+  return `${called}${allowed(rules.flatMap(({ subcommands = [] }) => subcommands.map((it) => `${program} ${it}`)))}`;
+}
+
+function isAbout({ path, guessed }: Invocation, subcommands: readonly string[] | undefined): boolean {
+  return (
+    subcommands === undefined ||
+    subcommands.some((entry) => {
+      const names = entry.split(' ');
+      const below = names.at(-1) === '*';
+      const wanted = below ? names.slice(0, -1) : names;
+      const enough = below || guessed ? path.length >= wanted.length : path.length === wanted.length;
+      return enough && wanted.every((name, index) => path[index] === name);
+    })
+  );
+}
+
+function findObjection(
+  program: string,
+  { path, options, operands, paths, open }: Invocation,
+  cwd: string,
+  rule: AllowRule,
+): string | undefined {
+  const { options: only, deny_options: denied = [], deny_operands: deniedOperands = [] } = rule;
+  if (open && (only !== undefined || denied.length > 0 || deniedOperands.length > 0))
+    return 'takes words from input, which may be anything';
+  const spell = (names: readonly string[] = []) => names.map((name) => spellOption(program, path, name));
+  const refused = options.find(
+    (option) =>
+      (option.careful && !spell(rule.global_options).includes(option.name)) ||
+      spell(denied).some((name) => mayBe(option, name)) ||
+      (only !== undefined && !option.harmless && !option.careful && !spell(only).includes(option.name)),
+  );
+  if (refused !== undefined) return `with ${shown(refused.name)}${only === undefined ? '' : allowed(only)}`;
+  const operand = operands.find((it) => deniedOperands.some((entry) => isOperand(it, entry, paths, cwd)));
+  return operand === undefined ? undefined : `with ${shown(operand)}`;
+}
+
+/** What the table does not list may be cut short. */
+function mayBe({ name, listed }: GivenOption, denied: string): boolean {
+  return name === denied || (!listed && /^--./.test(name) && denied.startsWith(name));
+}
+
+function isOperand(operand: string, entry: string, paths: boolean, cwd: string): boolean {
+  if (paths) return isAtOrAbove(posix.resolve(cwd, operand), posix.resolve(cwd, entry));
+  const [start = '', ...rest] = entry.split('*');
+  const end = rest.pop();
+  if (end === undefined) return operand === entry;
+  if (operand.length < start.length + end.length || !operand.startsWith(start) || !operand.endsWith(end))
+    return false;
+  let at = start.length;
+  for (const part of rest) {
+    at = operand.indexOf(part, at);
+    if (at < 0) return false;
+    at += part.length;
+  }
+  return at <= operand.length - end.length;
+}
+
+/** Removing a directory removes what lies in it. */
+function isAtOrAbove(path: string, below: string): boolean {
+  return path === below || below.startsWith(path === '/' ? path : `${path}/`);
+}
