@@ -1,7 +1,7 @@
 // Bundles the csc command into packages/cli/dist: a folder that runs anywhere with Node 24 and nothing else.
 // It is CommonJS and one file a command, as that starts fastest: no module loader, and nothing read in vain.
 // `node scripts/build.ts DIR` builds somewhere else.
-import { chmodSync, cpSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, type Plugin } from 'esbuild';
@@ -63,6 +63,9 @@ for (const [from, to] of Object.entries(protos)) {
 for (const file of ['packages/cli/bin/csc.js', 'packages/cli/bin/start.js', 'LICENSE']) {
   cpSync(`${root}${file}`, `${dist}/${basename(file)}`);
 }
+// It need not have been compiled: without it jobs start by slower ways.
+if (existsSync(`${root}packages/sandbox/bin`))
+  cpSync(`${root}packages/sandbox/bin`, `${dist}/bin`, { recursive: true });
 chmodSync(`${dist}/csc.js`, 0o755);
 // The two scripts are CommonJS, as a Node that is too old must be able to read them.
 writeFileSync(`${dist}/package.json`, `${JSON.stringify({ type: 'commonjs' })}\n`);

@@ -31,6 +31,8 @@ if [ -n "${missing[0]:-}" ]; then
     || { apt-get update -q >/dev/null; DEBIAN_FRONTEND=noninteractive apt-get install -y -q "${missing[@]}" >/dev/null; }
 fi
 
+scripts/build-launcher.sh
+
 stamp=node_modules/.csc-setup
 [ -f "$stamp" ] && cmp -s "$stamp" package-lock.json && exit 0
 

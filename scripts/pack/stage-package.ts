@@ -39,7 +39,9 @@ export function stagePackage(name: string, root: string): void {
       filter: (it) => !it.endsWith('.binpb'),
     });
   }
-  if (existsSync(join(home, 'bin'))) cpSync(join(home, 'bin'), join(target, 'bin'), { recursive: true });
+  for (const it of ['bin', 'native']) {
+    if (existsSync(join(home, it))) cpSync(join(home, it), join(target, it), { recursive: true });
+  }
   cpSync(join(home, 'README.md'), join(target, 'README.md'));
   cpSync(join(packagesDir, '../LICENSE'), join(target, 'LICENSE'));
   writeFileSync(join(target, 'package.json'), `${JSON.stringify(toShipped(manifest), null, 2)}\n`);

@@ -170,6 +170,14 @@ const host: readonly Mutant[] = [
     red: 'no run has any where the host’s owner says so',
   },
   {
+    name: 'streams-are-named-pipes',
+    file: 'packages/sandbox/src/launch/pipe-batch.ts',
+    before: "if (process.platform !== 'linux') return fifoMaker;",
+    after: 'return fifoMaker;',
+    tests: ['packages/sandbox/src/launch/pipe-pool.test.ts'],
+    red: 'is opened again at once',
+  },
+  {
     name: 'ticket-limits-ignored',
     file: `${executor}/admission/grant.ts`,
     before: 'narrowLimits(narrowLimits(runLimits, policy.limits ?? {}), limits)',

@@ -118,6 +118,27 @@ export function testLauncher(name: string, create: () => Promise<LauncherUnderTe
       expect([stdout, stderr]).toEqual(['a\nb\n', 'c\n']);
     });
 
+    // In a shell they are anonymous pipes: a named one would keep whoever opens it waiting for the side that is gone.
+    it('lets every segment open its streams again, also when the other side has ended', async () => {
+      // Nothing is left to read once the writer has ended, and yes(1) ends when its reader has.
+      const read = [
+        'sh',
+        '-c',
+        'cat; for again in /dev/stdin /dev/fd/0 /proc/self/fd/0; do cat $again; done',
+      ];
+      const whole = await finish(launch([['echo', 'a'], read, read]));
+      expect([codesOf(whole.outcome), whole.stdout]).toEqual([[0, 0, 0], 'a\n']);
+      const write = [
+        'sh',
+        '-c',
+        'yes; trap "" PIPE; echo x > /dev/stdout; echo y > /proc/self/fd/1; echo z >&2',
+      ];
+      const cut = await finish(launch([write, ['true']]));
+      expect([codesOf(cut.outcome), cut.stderr]).toEqual([[0, 0], expect.stringMatching(/z\n$/)]);
+      const only = await finish(shell('cat /dev/stdin; echo 1 > /dev/fd/1; echo 2 > /proc/self/fd/2'));
+      expect([only.stdout, only.stderr]).toEqual(['1\n', '2\n']);
+    });
+
     it('starts nothing that is held before its release', async () => {
       const launched = launch([['sh', '-c', 'echo ran | tee marker']], true);
       await sleep(150);

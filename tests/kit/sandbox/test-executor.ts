@@ -9,11 +9,19 @@ export interface TestExecutorOptions {
   readonly argv: readonly string[];
   readonly scopes?: TestScopes;
   readonly hold?: boolean;
+  /** As for the bwrap launcher. */
+  readonly launcher?: string | null;
   /** Who to be. Absent: whoever starts it. */
   readonly user?: { readonly uid: number; readonly gid: number };
 }
 
-const { argv, scopes = {}, hold = false, user }: TestExecutorOptions = JSON.parse(process.argv[2] ?? '');
+const {
+  argv,
+  scopes = {},
+  hold = false,
+  launcher,
+  user,
+}: TestExecutorOptions = JSON.parse(process.argv[2] ?? '');
 if (user !== undefined) {
   process.setgroups?.([]);
   process.setgid?.(user.gid);
@@ -23,7 +31,11 @@ if (user !== undefined) {
 const facts = toRunFacts(await probeHost({ acceptRlimitsOnly: user !== undefined }));
 const runner = createSandboxRunner(
   facts,
-  createBwrapLauncher({ facts, ...(facts.cgroups === 'none' ? {} : { cgroups: openTestGroups() }) }),
+  createBwrapLauncher({
+    facts,
+    ...(launcher === undefined ? {} : { launcher }),
+    ...(facts.cgroups === 'none' ? {} : { cgroups: openTestGroups() }),
+  }),
 );
 const launched = await runner.launch([argv], scopes, hold);
 console.log('launched');

@@ -16,7 +16,7 @@ describe('diagnose', () => {
       'job-user',
       'user-drop',
       'rlimits',
-      'mkfifo',
+      'pipes',
     ];
     expect(names).toEqual([...before, ...spaces, 'nested-namespaces', 'cgroups', 'seccomp', 'sandbox']);
   });
@@ -27,7 +27,7 @@ describe('diagnose', () => {
       { name: 'bwrap', ok: false },
     ]);
     const scratch = await diagnose({ scratchDirectory: '/proc/none' });
-    expect(scratch.filter(({ ok }) => !ok)).toMatchObject([{ name: 'mkfifo', remedy: expect.any(String) }]);
+    expect(scratch.filter(({ ok }) => !ok)).toMatchObject([{ name: 'pipes', remedy: expect.any(String) }]);
     expect(scratch.map(({ name }) => name)).not.toContain('sandbox');
     expect((await diagnose({ runAs: 'csc-no-such-account' })).at(-1)).toMatchObject({
       name: 'job-user',

@@ -5,6 +5,7 @@ import { isCscError } from '@csc-fleet/common/errors';
 import { narrowLimits } from '@csc-fleet/common/limits';
 import { type Cgroups, openCgroups, probeCgroups } from '../cgroup/index.ts';
 import {
+  advised,
   type Check,
   defaultScratchDirectory,
   examinePool,
@@ -16,7 +17,7 @@ import {
   requireChecks,
   toolPath,
 } from '../host/index.ts';
-import { createBwrapLauncher, createFifoPool, prlimitPath } from '../launch/index.ts';
+import { createBwrapLauncher, createPipePool, findPipeMaker, prlimitPath } from '../launch/index.ts';
 import {
   defaultReserve,
   defaultRunLimits,
@@ -49,7 +50,7 @@ export async function diagnose(options: DoctorOptions = {}): Promise<Check[]> {
   const basics = await Promise.all([
     tryUserDrops(facts),
     tryPrlimit(facts),
-    tryMkfifo(options),
+    tryPipes(options),
     ...namespaces.map((namespace) => tryNamespace(facts, namespace)),
     tryNesting(facts),
   ]);
@@ -125,19 +126,29 @@ function tryFilter({ seccomp }: HostFacts): Check {
   return passed('seccomp', `${seccomp.programs.length} system call filter(s), sha256 ${seccomp.sha256}`);
 }
 
-function tryMkfifo(options: DoctorOptions): Check {
+function tryPipes(options: DoctorOptions): Check {
   const directory = options.scratchDirectory ?? defaultScratchDirectory();
+  const maker = findPipeMaker();
   try {
-    const fifos = createFifoPool({ directory, batch: 1 });
-    const { read, write } = fifos.take();
+    const pipePool = createPipePool({ directory, maker, batch: 1 });
+    const { read, write } = pipePool.take();
     closeSync(read);
     closeSync(write);
-    fifos.close();
-    return passed('mkfifo', `FIFOs can be made in ${directory}`);
+    pipePool.close();
+    if (maker.name === 'csc-launcher')
+      return passed('pipes', `csc-launcher makes pipes, with a file in ${directory}`);
+    const detail = `${maker.name} makes pipes, with a file in ${directory}: no csc-launcher, or one that others can change`;
+    return advised('pipes', detail, compileRemedy);
   } catch (error) {
-    return failed('mkfifo', toText(error), `install coreutils, and make ${directory} writable`);
+    return failed(
+      'pipes',
+      toText(error),
+      `${compileRemedy}, or install perl; and make ${directory} writable`,
+    );
   }
 }
+
+const compileRemedy = 'for jobs that start faster, install a C compiler and run `make setup`';
 
 async function tryNamespace(facts: HostFacts, namespace: Namespace): Promise<Check> {
   const name = `namespace-${namespace}`;

@@ -1,5 +1,5 @@
 export { decodePath, encodePath, showPath } from './byte-names.ts';
-export { type Check, failed, passed, requireChecks } from './check.ts';
+export { advised, type Check, failed, passed, requireChecks } from './check.ts';
 export { examinePool } from './examine-pool.ts';
 export {
   descriptorPath,
@@ -14,7 +14,7 @@ export {
 export { lockJobUsers, lockStateDirectory } from './instance-locks.ts';
 export { findClosedParent, mayExecute, mayMake, mayWrite } from './job-access.ts';
 export { type JobUserLeases, JobUserPool, shareUser, type UserLease } from './job-user-pool.ts';
-export { ownerPattern, parseOwner, toOwnerId, toUntoldName } from './owned-names.ts';
+export { markVariable, ownerPattern, parseOwner, toOwnerId, toUntoldName } from './owned-names.ts';
 export {
   findCommand,
   identify,

@@ -30,18 +30,18 @@ function pidNamespace(): string {
   }
 }
 
-/**
- * Names for what jobs get open. The kernel shows a job the last name of what it has open (proc_pid_fd(5)), also once the
- * file has none any more: these look random to it, and who has the key can tell that they were made with it.
- */
+/** The variable by which a job's own processes say whose they are. Commands get none of it, but may read it. */
+export const markVariable = 'CSC_MARK';
+
+/** The value of that variable: it looks random to a job, and who has the key can tell that it was made with it. */
 export function toUntoldName(key: string): string {
   const nonce = randomBytes(8).toString('hex');
   return `${nonce}${mark(nonce, key)}`;
 }
 
-/** Whether a path ends with a name that was made with one of these keys; " (deleted)", as /proc has it, may follow. */
-export function isNamedWith(path: string, keys: readonly string[]): boolean {
-  const [, nonce, found] = /\/([0-9a-f]{16})([0-9a-f]{16})(?: \(deleted\))?$/.exec(path) ?? [];
+/** Whether a name was made with one of these keys. */
+export function isNamedWith(name: string, keys: readonly string[]): boolean {
+  const [, nonce, found] = /^([0-9a-f]{16})([0-9a-f]{16})$/.exec(name) ?? [];
   return nonce !== undefined && keys.some((key) => mark(nonce, key) === found);
 }
 

@@ -118,6 +118,12 @@ function readStat(pid: number): ProcessStat | undefined {
   return { state, parent: Number(parent), startTime: rest[17] ?? '' };
 }
 
+/** A variable of the environment that a process was started with (proc_pid_environ(5)); undefined where it cannot be seen. */
+export function readVariable(pid: number, name: string): string | undefined {
+  const variables = readProc(`${pid}/environ`)?.split('\0') ?? [];
+  return variables.find((variable) => variable.startsWith(`${name}=`))?.slice(name.length + 1);
+}
+
 function readProc(path: string): string | undefined {
   try {
     return readFileSync(`/proc/${path}`, 'latin1');

@@ -8,7 +8,7 @@ export const toolPath = '/usr/sbin:/usr/bin:/sbin:/bin';
 
 // Whoever can change one of these is the executor, from its next start on. bwrap, whose place is the operator's, is
 // asked about by itself. What may be missing on a host says so when it is needed.
-const tools = ['prlimit', 'mkfifo', 'mkdir', 'nsenter', 'perl'];
+const tools = ['prlimit', 'chrt', 'ionice', 'env', 'mkdir', 'nsenter', 'perl'];
 
 /** Whether nobody but root, and who the executor is, can change the programs that it starts. */
 export function examineTools(executorUid: number): Check {

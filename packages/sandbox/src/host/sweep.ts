@@ -1,12 +1,13 @@
-import { readdirSync, readlinkSync, rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { isNamedWith } from './owned-names.ts';
+import { isNamedWith, markVariable } from './owned-names.ts';
 import {
   identify,
   isAlive,
   isNested,
   listProcesses,
   type ProcessId,
+  readVariable,
   sendSignal,
   waitUntilGone,
 } from './processes.ts';
@@ -21,7 +22,7 @@ export interface Leftovers {
 /**
  * Ends what executors on this host that are gone left behind, to be called before the first launch. A bwrap that was
  * still building its sandbox when its executor was killed does not die with it: it waits, for ever, for its command to
- * be let go. They are recognised by their output, a FIFO whose name was made with a key of that executor.
+ * be let go. They are recognised by a variable of their environment, whose value was made with a key of that executor.
  */
 export async function sweepLeftovers(
   scratchDirectory: string = defaultScratchDirectory(),
@@ -32,16 +33,14 @@ export async function sweepLeftovers(
     .flatMap((pid) => identify(pid) ?? []);
   for (const { pid } of orphans) sendSignal(pid, 'SIGKILL');
   await Promise.all(orphans.map(waitUntilGone));
-  const files = readdirSync(scratchDirectory).filter(
-    (name) => isAbandoned(name) || isNamedWith(`/${name}`, keys),
-  );
+  const files = readdirSync(scratchDirectory).filter(isAbandoned);
   for (const name of files) rmSync(join(scratchDirectory, name), { recursive: true, force: true });
   return { processes: orphans.length, files: files.length };
 }
 
-// Only what lives in a PID namespace of its own: whoever else has such a file open has it for other reasons.
+// Only what lives in a PID namespace of its own: whoever else has such a variable has it for other reasons.
 function isOrphan(pid: number, keys: readonly string[]): boolean {
-  return [1, 2].some((fd) => isNamedWith(readDescriptor(pid, fd), keys)) && isNested(pid);
+  return keys.length > 0 && isNamedWith(readVariable(pid, markVariable) ?? '', keys) && isNested(pid);
 }
 
 function findAbandonedKeys(scratchDirectory: string): string[] {
@@ -53,12 +52,4 @@ function findAbandonedKeys(scratchDirectory: string): string[] {
 function isAbandoned(name: string): boolean {
   const owner: ProcessId | undefined = findScratchOwner(name);
   return owner !== undefined && !isAlive(owner);
-}
-
-function readDescriptor(pid: number, fd: number): string {
-  try {
-    return readlinkSync(`/proc/${pid}/fd/${fd}`);
-  } catch {
-    return '';
-  }
 }

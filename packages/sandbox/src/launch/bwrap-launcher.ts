@@ -1,11 +1,13 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { CscError } from '@csc-fleet/common/errors';
 import type { Cgroups } from '../cgroup/index.ts';
-import { createSharedContent, defaultScratchDirectory } from '../host/index.ts';
+import { createSharedContent, defaultScratchDirectory, openNameKey, toUntoldName } from '../host/index.ts';
 import { findExecutable, type HostFacts, toRunFacts } from '../plan/index.ts';
-import { createFifoPool } from './fifo-pool.ts';
+import { findCscLauncher } from './csc-launcher.ts';
 import { type BwrapKit, launchInBwrap } from './launch-in-bwrap.ts';
 import type { LaunchedProcess, Launcher, LaunchSpec, SandboxPlace } from './launcher.ts';
+import { findPipeMaker } from './pipe-batch.ts';
+import { createPipePool } from './pipe-pool.ts';
 import { endedProcess, orInfrastructure } from './supervise.ts';
 
 export interface BwrapLauncherOptions {
@@ -14,6 +16,8 @@ export interface BwrapLauncherOptions {
   readonly cgroups?: Cgroups;
   /** Where files live that lose their name at once. Default: memory where the system has such a place. */
   readonly scratchDirectory?: string;
+  /** Where csc-launcher is; null: other tools stand in for it. Default: where `findCscLauncher` finds it. */
+  readonly launcher?: string | null;
 }
 
 /**
@@ -24,14 +28,18 @@ export function createBwrapLauncher(options: BwrapLauncherOptions): Launcher {
   const { facts } = options;
   const scratchDirectory = options.scratchDirectory ?? defaultScratchDirectory();
   const inherited = checkInherited(findInheritedDescriptors());
-  const fifos = createFifoPool({ directory: scratchDirectory });
+  const names = openNameKey(scratchDirectory);
+  const launcherPath = options.launcher === undefined ? findCscLauncher() : (options.launcher ?? undefined);
+  const pipePool = createPipePool({ directory: scratchDirectory, maker: findPipeMaker(launcherPath) });
   const kit: BwrapKit = {
     facts,
     ...(options.cgroups === undefined ? {} : { cgroups: options.cgroups }),
-    fifos,
+    pipePool,
     content: createSharedContent(scratchDirectory),
     scratchDirectory,
     inherited,
+    mark: () => toUntoldName(names.key),
+    ...(launcherPath === undefined ? {} : { launcherPath }),
   };
   return {
     launch(spec) {
@@ -40,7 +48,8 @@ export function createBwrapLauncher(options: BwrapLauncherOptions): Launcher {
       return findRefusal(kit, spec, place) ?? orInfrastructure(() => launchInBwrap(kit, spec, place));
     },
     close() {
-      kit.fifos.close();
+      kit.pipePool.close();
+      names.close();
       kit.content.close();
       kit.cgroups?.close();
     },

@@ -7,24 +7,30 @@ import {
   findCommand,
   identify,
   innerPid,
+  markVariable,
   type ProcessId,
   signalProcess,
   waitUntilGone,
 } from '../host/index.ts';
-import { type DescriptorNumbers, prlimitArguments, type SandboxPlan } from '../plan/index.ts';
+import type { DescriptorNumbers, SandboxPlan } from '../plan/index.ts';
 import { type BwrapStatus, parseBwrapStatus } from './bwrap-status.ts';
-import type { Fifo } from './fifo-pool.ts';
+import { toStartLine, withUmask } from './csc-launcher.ts';
+import type { Pipe } from './pipe-batch.ts';
 import type { SegmentEnd, SegmentProcess } from './segment.ts';
 
 export interface BwrapSpawn {
   readonly bwrapPath: string;
+  /** csc-launcher; absent where other tools stand in for it. */
+  readonly launcherPath?: string;
+  /** By which `sweepLeftovers` knows whose this is. */
+  readonly mark: string;
   readonly plan: SandboxPlan;
   readonly argv: readonly string[];
   /** The child's descriptors by their number there. The numbers between them are not passed. */
   readonly descriptors: ReadonlyMap<number, Passed>;
   readonly numbers: DescriptorNumbers;
   /** Where bwrap waits for its options. Closed here. */
-  readonly gate: Fifo;
+  readonly gate: Pipe;
   /** Each ends with a NUL. */
   readonly options: Buffer;
   /** Called while the process waits at the gate: all that it makes later inherits what is done to it here. */
@@ -101,9 +107,6 @@ export function startBwrap(options: BwrapSpawn): SegmentProcess {
   };
 }
 
-/** Where prlimit(1) is: part of util-linux, which is essential on Debian. */
-export const prlimitPath = '/usr/bin/prlimit';
-
 // bwrap reads its options to their end before it does anything, so it waits where nobody has written them yet. One that
 // cannot be confined never gets them: without options bwrap has nothing that a command could be run in.
 function spawnBwrap(options: BwrapSpawn): ChildProcess {
@@ -150,25 +153,23 @@ const writeSome = promisify(
     writeFile(fd, bytes, 0, bytes.length, null, done),
 );
 
-function spawnAtGate({ bwrapPath, plan, argv, descriptors, numbers }: BwrapSpawn): ChildProcess {
+function spawnAtGate(options: BwrapSpawn): ChildProcess {
+  const { bwrapPath, launcherPath, mark, plan, argv, descriptors, numbers } = options;
   const stdio: Passed[] = [];
   for (const [number, descriptor] of descriptors) stdio[number] = descriptor;
-  // The kernel hands it on, and spawn(2) has forked and started the program by the time that it returns.
-  const before = process.umask(plan.umask);
   const bwrap = [bwrapPath, '--args', String(numbers.args), '--', ...argv];
-  try {
-    return spawn(prlimitPath, [...prlimitArguments(plan), '--', ...bwrap], {
+  const line = toStartLine(plan, bwrap, launcherPath);
+  const start = (): ChildProcess =>
+    spawn(line.program, line.args, {
       stdio: Array.from(stdio, (descriptor) => descriptor ?? 'ignore'),
       // All of it can be read inside, in /proc/1/environ, whatever --clearenv does.
-      env: { PATH: '/usr/bin:/bin' },
+      env: { PATH: '/usr/bin:/bin', [markVariable]: mark },
       cwd: '/',
       // A session of its own: Ctrl-C at the executor's terminal is the executor's to handle.
       detached: true,
-      ...plan.credentials,
+      ...line.credentials,
     });
-  } finally {
-    process.umask(before);
-  }
+  return line.rest ? withUmask(plan.umask, start) : start();
 }
 
 function watchStatus(child: ChildProcess, number: number, onStatus: (status: BwrapStatus) => void): void {

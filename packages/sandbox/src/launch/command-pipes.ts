@@ -1,6 +1,7 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import { descriptorPath } from '../host/index.ts';
-import type { Fifo, FifoOwner, FifoPool } from './fifo-pool.ts';
+import type { Pipe } from './pipe-batch.ts';
+import type { PipeOwner, PipePool } from './pipe-pool.ts';
 
 /** The pipes of one command: what its segments get, and the read ends that stay with this process. */
 export interface CommandPipes {
@@ -21,10 +22,10 @@ export interface Hold {
 
 /**
  * Throws where no descriptors are left; nothing stays open then.
- * @param owner as for `FifoPool.take`
+ * @param owner as for `PipePool.take`
  */
-export function openCommandPipes(fifos: FifoPool, segments: number, owner?: FifoOwner): CommandPipes {
-  const taken = takeAll(fifos, segments + 1, owner);
+export function openCommandPipes(pool: PipePool, segments: number, owner?: PipeOwner): CommandPipes {
+  const taken = takeAll(pool, segments + 1, owner);
   const [out, err, ...joints] = taken;
   if (out === undefined || err === undefined) throw new RangeError('a command has at least one segment');
   const passed = [out.write, err.write, ...joints.flatMap(({ read, write }) => [read, write])];
@@ -37,8 +38,8 @@ export function openCommandPipes(fifos: FifoPool, segments: number, owner?: Fifo
 }
 
 /** Throws where no descriptors are left; nothing stays open then. */
-export function openHold(fifos: FifoPool): Hold {
-  const { read, write } = fifos.take();
+export function openHold(pool: PipePool): Hold {
+  const { read, write } = pool.take();
   try {
     // Open for both, so that the end of this process is no end of file: bwrap would take that for the sign to start.
     const block = openSync(descriptorPath(read), constants.O_RDWR);
@@ -51,10 +52,10 @@ export function openHold(fifos: FifoPool): Hold {
   }
 }
 
-function takeAll(fifos: FifoPool, count: number, owner: FifoOwner | undefined): Fifo[] {
-  const taken: Fifo[] = [];
+function takeAll(pool: PipePool, count: number, owner: PipeOwner | undefined): Pipe[] {
+  const taken: Pipe[] = [];
   try {
-    while (taken.length < count) taken.push(fifos.take(owner));
+    while (taken.length < count) taken.push(pool.take(owner));
     return taken;
   } catch (error) {
     closeAll(taken.flatMap(({ read, write }) => [read, write]));

@@ -8,6 +8,7 @@ import type { Run } from '@csc-fleet/test-kit/sandbox/runner';
 import type { TestExecutorOptions } from '@csc-fleet/test-kit/sandbox/test-executor';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { sweepLeftovers } from '../host/sweep.ts';
+import { findCscLauncher } from './csc-launcher.ts';
 
 let tree: TestTree;
 beforeEach(() => {
@@ -15,11 +16,16 @@ beforeEach(() => {
 });
 afterEach(() => tree.remove());
 
-function start(options: TestExecutorOptions, extra: Readonly<Record<number, number>> = {}): ChildProcess {
+function start(
+  options: TestExecutorOptions,
+  extra: Readonly<Record<number, number>> = {},
+  state: readonly string[] = [],
+): ChildProcess {
   const stdio: ('ignore' | 'pipe' | 'inherit' | number)[] = ['ignore', 'pipe', 'inherit'];
   for (const [number, fd] of Object.entries(extra)) stdio[Number(number)] = fd;
   const program = join(import.meta.dirname, '../../../../tests/kit/sandbox/test-executor.ts');
-  return spawn(process.execPath, [program, JSON.stringify(options)], {
+  const [command = '', ...args] = [...state, process.execPath, program, JSON.stringify(options)];
+  return spawn(command, args, {
     stdio: Array.from(stdio, (entry) => entry ?? 'ignore'),
   });
 }
@@ -66,6 +72,55 @@ describe('an executor that was started with files open', () => {
     const run = await readRun(executor);
     expect(run.stdout).toBe('0\n1\n2\n3\n');
     for (const [, fd] of open) closeSync(fd);
+  });
+});
+
+describe.each([
+  { by: 'csc-launcher', launcher: findCscLauncher() ?? 'none' },
+  { by: "Debian's own tools", launcher: null },
+])('an executor with a state of its own that starts jobs with $by', ({ launcher }) => {
+  it('passes none of it on', async () => {
+    const text = [
+      'umask; nice; ionice; chrt -p $$ | sed "s/.*: //"; ulimit -c; cat /proc/self/oom_score_adj',
+      'sed -n "/^Sig[BI]/p" /proc/self/status; env | grep -c ^L',
+    ].join('; ');
+    const executor = start({ argv: ['sh', '-c', text], launcher }, {}, [
+      ...[
+        '/bin/sh',
+        '-c',
+        'umask 077; exec "$@"',
+        'sh',
+        'chrt',
+        '--batch',
+        '0',
+        'ionice',
+        '-c',
+        '3',
+        'nice',
+        '-n',
+        '7',
+      ],
+      ...['env', '--ignore-signal=RTMIN+1', '--ignore-signal=HUP', 'LC_ALL=tr_TR.UTF-8'],
+    ]);
+    const { stdout } = await readRun(executor);
+    const lines = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.replace(/\s+/, ' '));
+    // To be nicer again, or worth more memory, takes privilege.
+    const [nice, oom] = process.getuid?.() === 0 ? ['0', '500'] : [expect.any(String), expect.any(String)];
+    expect(lines).toEqual([
+      ...[
+        '0022',
+        nice,
+        expect.stringMatching(/^(none|best-effort): prio [04]$/),
+        'SCHED_OTHER',
+        '0',
+        '0',
+        oom,
+      ],
+      ...['SigBlk: 0000000000000000', 'SigIgn: 0000000000000000', '1'],
+    ]);
   });
 });
 

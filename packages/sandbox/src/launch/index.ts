@@ -1,7 +1,6 @@
 export { waitUntilBuilt } from './built.ts';
 export { createBwrapLauncher } from './bwrap-launcher.ts';
-export { prlimitPath } from './bwrap-segment.ts';
-export { createFifoPool } from './fifo-pool.ts';
+export { findCscLauncher, prlimitPath } from './csc-launcher.ts';
 export {
   type LaunchedProcess,
   type Launcher,
@@ -11,4 +10,6 @@ export {
   type SandboxPlace,
 } from './launcher.ts';
 export { createLocalLauncher } from './local-launcher.ts';
+export { findPipeMaker } from './pipe-batch.ts';
+export { createPipePool } from './pipe-pool.ts';
 export { endedProcess } from './supervise.ts';

@@ -22,7 +22,7 @@ export async function judgeBwrap(end: BwrapEnd, stderr: OutputStream): Promise<S
 
 /** bwrap's own message among what was written to stderr: its one line, as it ends with it. */
 export function parseBwrapError(stderr: string): string | undefined {
-  return stderr.split('\n').find((line) => /^(bwrap|prlimit): /.test(line));
+  return stderr.split('\n').find((line) => /^(bwrap|prlimit|csc-launcher): /.test(line));
 }
 
 // die_with_error("execvp %s") in bubblewrap.c; the reason is strerror(3)'s.

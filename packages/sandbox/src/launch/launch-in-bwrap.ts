@@ -1,4 +1,5 @@
 import { closeSync, writeFileSync, writeSync } from 'node:fs';
+import { setPriority } from 'node:os';
 import type { Cgroups, RunGroup } from '../cgroup/index.ts';
 import { encodePath, openContent, type SharedContent } from '../host/index.ts';
 import {
@@ -10,10 +11,10 @@ import {
 } from '../plan/index.ts';
 import { type Passed, startBwrap } from './bwrap-segment.ts';
 import { type CommandPipes, type Hold, openCommandPipes, openHold } from './command-pipes.ts';
-import type { FifoPool } from './fifo-pool.ts';
 import { judgeBwrap } from './judge-bwrap.ts';
 import type { LaunchedProcess, LaunchSpec, SandboxPlace } from './launcher.ts';
 import { OutputStream } from './output-stream.ts';
+import type { PipePool } from './pipe-pool.ts';
 import { failedSegment, type SegmentProcess } from './segment.ts';
 import { supervise } from './supervise.ts';
 
@@ -22,14 +23,18 @@ export interface BwrapKit {
   readonly facts: HostFacts;
   /** Absent where the operator has said that rlimits are enough. */
   readonly cgroups?: Cgroups;
-  readonly fifos: FifoPool;
+  readonly pipePool: PipePool;
   readonly content: SharedContent;
   readonly scratchDirectory: string;
+  /** csc-launcher; absent where other tools stand in for it. */
+  readonly launcherPath?: string;
+  /** Makes a mark for what is started, as `sweepLeftovers` reads it. */
+  readonly mark: () => string;
   /** Numbers of descriptors that children inherit whether they should or not. */
   readonly inherited: readonly number[];
 }
 
-/** Starts one bwrap a segment, all with the same sandbox, joined by FIFOs. Throws where descriptors run out. */
+/** Starts one bwrap a segment, all with the same sandbox, joined by pipes. Throws where descriptors run out. */
 export function launchInBwrap(kit: BwrapKit, spec: LaunchSpec, place: SandboxPlace): LaunchedProcess {
   const count = spec.segments.length;
   const group = openGroup(kit, place);
@@ -68,15 +73,15 @@ function openGroup({ cgroups }: BwrapKit, { plan }: SandboxPlace): RunGroup | un
 }
 
 function openPipes(
-  { fifos }: BwrapKit,
+  { pipePool }: BwrapKit,
   count: number,
   group: RunGroup | undefined,
   { plan: { credentials } }: SandboxPlace,
 ): { hold: Hold; pipes: CommandPipes } {
   let hold: Hold | undefined;
   try {
-    hold = openHold(fifos);
-    return { hold, pipes: openCommandPipes(fifos, count, credentials) };
+    hold = openHold(pipePool);
+    return { hold, pipes: openCommandPipes(pipePool, count, credentials) };
   } catch (error) {
     hold?.close();
     void group?.remove();
@@ -105,14 +110,15 @@ function startSegment(kit: BwrapKit, place: SandboxPlace, start: SegmentStart): 
       descriptors.set(number, fd);
     }
     for (const [name, fd] of scopeDescriptors(place.scopes)) descriptors.set(toNumber(numbers, name), fd);
-    const gate = kit.fifos.take();
+    const gate = kit.pipePool.take();
     descriptors.set(numbers.args, gate.read);
     return startBwrap({
-      ...{ bwrapPath: kit.facts.bwrapPath, plan, argv, numbers, descriptors, gate },
+      ...{ bwrapPath: kit.facts.bwrapPath, mark: kit.mark(), plan, argv, numbers, descriptors, gate },
+      ...(kit.launcherPath === undefined ? {} : { launcherPath: kit.launcherPath }),
       options: toArgsFile(bwrapArguments(plan, numbers)),
       confine(pid) {
         group?.join(pid);
-        preferForOomKill(pid);
+        if (kit.launcherPath === undefined) resetPriorities(pid);
       },
       judge: (end) => judgeBwrap(end, stderr),
     });
@@ -146,12 +152,17 @@ function* openContents(
   }
 }
 
-// When the host itself runs out of memory, jobs go before the executor. Best effort: only root may write to others.
-function preferForOomKill(pid: number): void {
-  try {
-    writeFileSync(`/proc/${pid}/oom_score_adj`, '500');
-  } catch {
-    // The process is gone, or is not ours to change.
+// What csc-launcher does by itself. Best effort: the process may be gone, and only root may make either of them better.
+function resetPriorities(pid: number): void {
+  const acts = [
+    () => setPriority(pid, 0),
+    // When the host itself runs out of memory, jobs go before the executor.
+    () => writeFileSync(`/proc/${pid}/oom_score_adj`, '500'),
+  ];
+  for (const act of acts) {
+    try {
+      act();
+    } catch {}
   }
 }
 

@@ -1,9 +1,9 @@
 import { defaultScratchDirectory } from '../host/index.ts';
 import { openCommandPipes } from './command-pipes.ts';
-import { createFifoPool } from './fifo-pool.ts';
 import type { Launcher } from './launcher.ts';
 import { prepareLocalSegment } from './local-segment.ts';
 import { OutputStream } from './output-stream.ts';
+import { createPipePool } from './pipe-pool.ts';
 import { orInfrastructure, supervise } from './supervise.ts';
 
 export interface LocalLauncherOptions {
@@ -16,12 +16,12 @@ export interface LocalLauncherOptions {
  * process group (setsid(2)) outlives the command.
  */
 export function createLocalLauncher(options: LocalLauncherOptions = {}): Launcher {
-  const fifos = createFifoPool({ directory: options.scratchDirectory ?? defaultScratchDirectory() });
+  const pipePool = createPipePool({ directory: options.scratchDirectory ?? defaultScratchDirectory() });
   return {
     launch({ segments, place, hold }) {
       if (place.kind !== 'local') throw new TypeError('the local launcher has no sandbox to offer');
       return orInfrastructure(() => {
-        const pipes = openCommandPipes(fifos, segments.length);
+        const pipes = openCommandPipes(pipePool, segments.length);
         const prepared = segments.map(({ argv }, index) =>
           prepareLocalSegment(argv, place, pipes.stdioOf(index)),
         );
@@ -38,6 +38,6 @@ export function createLocalLauncher(options: LocalLauncherOptions = {}): Launche
         });
       });
     },
-    close: () => fifos.close(),
+    close: () => pipePool.close(),
   };
 }

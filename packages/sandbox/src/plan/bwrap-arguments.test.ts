@@ -1,6 +1,6 @@
 import { makeCommand, makeFacts, makeScopes } from '@csc-fleet/test-kit/sandbox/plan';
 import { describe, expect, it } from 'vitest';
-import { bwrapArguments, numberDescriptors, prlimitArguments } from './bwrap-arguments.ts';
+import { bwrapArguments, numberDescriptors } from './bwrap-arguments.ts';
 import { planSandbox, type SandboxPlan } from './plan.ts';
 
 const scopes = makeScopes({
@@ -132,11 +132,5 @@ describe('numberDescriptors', () => {
     expect([numbers.args, numbers.status, numbers.block]).toEqual([251, 4, 3]);
     const { args, status, block, seccomp, mounts } = numbers;
     expect(new Set([args, status, block, ...seccomp, ...mounts.values()]).size).toBe(12);
-  });
-});
-
-describe('prlimitArguments', () => {
-  it('sets what a plan says, and leaves nothing of a core dump', () => {
-    expect(prlimitArguments(plan)).toEqual(['--core=0', '--fsize=1073741824', '--nofile=1024']);
   });
 });

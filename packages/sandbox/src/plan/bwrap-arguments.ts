@@ -93,8 +93,3 @@ function numberOf(descriptor: string, numbers: ReadonlyMap<string, number>): str
 function toOctal(mode: number): string {
   return mode.toString(8).padStart(4, '0');
 }
-
-/** The command line that leads to bwrap: prlimit(1) sets what only a process itself, or root, can set. Pure. */
-export function prlimitArguments({ rlimits }: SandboxPlan): string[] {
-  return Object.entries(rlimits).map(([name, value]) => `--${name}=${value}`);
-}

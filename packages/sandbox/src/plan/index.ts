@@ -2,7 +2,6 @@ export {
   bwrapArguments,
   type DescriptorNumbers,
   numberDescriptors,
-  prlimitArguments,
 } from './bwrap-arguments.ts';
 export { describeLocal, describeSandbox, sandboxProfileId } from './describe.ts';
 export { type HostFacts, type SystemLink, toRunFacts } from './facts.ts';

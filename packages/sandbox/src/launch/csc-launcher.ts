@@ -1,0 +1,86 @@
+import { existsSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { SandboxPlan } from '../plan/index.ts';
+
+/**
+ * csc-launcher, a small program of this package's own (native/csc-launcher.c), which does what Node cannot: it makes
+ * pipes, and starts a program with nothing of what this process has. Absent where it was not compiled, or not for such a
+ * machine, or where somebody else could have changed it, as a root executor starts it as root: then Debian's own tools
+ * do the same, more slowly.
+ */
+export function findCscLauncher(): string | undefined {
+  if (process.platform !== 'linux') return undefined;
+  // Beside the sources and beside what is made of them alike; a bundle has it below itself.
+  const places = [`../../bin/csc-launcher-${process.arch}`, `./bin/csc-launcher-${process.arch}`];
+  const uid = process.getuid?.() ?? -1;
+  return places
+    .map((place) => fileURLToPath(new URL(place, import.meta.url)))
+    .find((path) => existsSync(path) && [path, dirname(path)].every((it) => isOwn(it, uid)));
+}
+
+// As far as this file says it too: whoever could change the directories above both would be this program already.
+function isOwn(path: string, executorUid: number): boolean {
+  const { uid, mode } = statSync(path);
+  return (uid === 0 || uid === executorUid) && (mode & 0o022) === 0;
+}
+
+/** Where prlimit(1) is: part of util-linux, which is essential on Debian. */
+export const prlimitPath = '/usr/bin/prlimit';
+
+/** A way to start a program in the state that a plan wants, whatever the state of this process is. */
+export interface StartLine {
+  readonly program: string;
+  readonly args: readonly string[];
+  /** What is left to `spawn`: whom the program runs as. */
+  readonly credentials?: { readonly uid: number; readonly gid: number };
+  /** True: umask, nice and OOM score are left to the caller. */
+  readonly rest: boolean;
+}
+
+type Started = Pick<SandboxPlan, 'credentials' | 'rlimits' | 'umask'>;
+
+/** The command line that starts `program`. Pure. */
+export function toStartLine(
+  plan: Started,
+  program: readonly string[],
+  launcher: string | undefined,
+): StartLine {
+  return launcher === undefined ? toToolsLine(plan, program) : toLauncherLine(plan, program, launcher);
+}
+
+function toLauncherLine(
+  { credentials, rlimits, umask }: Started,
+  program: readonly string[],
+  launcher: string,
+): StartLine {
+  const limits = Object.entries(rlimits).map(([name, value]) => `${name}=${value}`);
+  const { uid, gid } = credentials ?? { uid: '-', gid: '-' };
+  const words = [uid, gid, umask.toString(8), limits.join(',') || '-'].map(String);
+  return { program: launcher, args: ['exec', ...words, '--', ...program], rest: false };
+}
+
+/** Calls `act` while this process has another umask, which what it starts inherits. */
+export function withUmask<Value>(umask: number, act: () => Value): Value {
+  // spawn(2) has forked and started the program by the time that it returns.
+  const before = process.umask(umask);
+  try {
+    return act();
+  } finally {
+    process.umask(before);
+  }
+}
+
+// A program that only passes on: limits, the scheduling class, the I/O class and signals, in this order. Node's spawn
+// gives the ordinary signals back their default, but none of the real-time ones.
+function toToolsLine({ credentials, rlimits }: Started, program: readonly string[]): StartLine {
+  const limits = Object.entries(rlimits).map(([name, value]) => `--${name}=${value}`);
+  const chain = ['/usr/bin/chrt', '--other', '0', '/usr/bin/ionice', '-c', '2', '-n', '4'];
+  const signals = ['/usr/bin/env', '--default-signal'];
+  return {
+    program: prlimitPath,
+    args: [...limits, '--', ...chain, ...signals, ...program],
+    ...(credentials === undefined ? {} : { credentials }),
+    rest: true,
+  };
+}
