@@ -1,4 +1,5 @@
 import { type CommandContract, contractFromJson, parseContract } from '@csc-fleet/common/contract';
+import type { HostRules } from '@csc-fleet/common/decision';
 import {
   artifactBytes,
   isJsonObject,
@@ -23,8 +24,9 @@ const policiesKept = 64;
 export async function decideBatch(
   input: AsyncIterable<Uint8Array>,
   write: (text: string) => Promise<void>,
+  host: HostRules,
 ): Promise<void> {
-  const judge = createLineJudge();
+  const judge = createLineJudge(host);
   for await (const lines of splitLines(input, maxLineBytes)) {
     await write(lines.map((line) => `${JSON.stringify(judge(line))}\n`).join(''));
   }
@@ -38,7 +40,7 @@ interface ErrorLine {
   readonly faults: readonly Fault[];
 }
 
-function createLineJudge(): (line: Line) => DecisionDocument | ErrorLine {
+function createLineJudge(host: HostRules): (line: Line) => DecisionDocument | ErrorLine {
   const readPolicy = createPolicyReader();
   let number = 0;
   return (line) => {
@@ -47,7 +49,7 @@ function createLineJudge(): (line: Line) => DecisionDocument | ErrorLine {
     if (!pair.ok) return toErrorLine(number, pair.faults);
     const contract = readContract(pair.value['contract']);
     const policy = readPolicy(pair.value['policy']);
-    if (contract.ok && policy.ok) return decide(contract.value, policy.value, new Date()).document;
+    if (contract.ok && policy.ok) return decide(contract.value, policy.value, new Date(), host).document;
     return toErrorLine(number, [...prefixed('contract', contract), ...prefixed('policy', policy)]);
   };
 }

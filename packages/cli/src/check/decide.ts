@@ -3,6 +3,8 @@ import {
   type Evaluation,
   evaluate,
   type Finding,
+  findHostRefusals,
+  type HostRules,
   type PolicyDecision,
   toPolicyDecision,
 } from '@csc-fleet/common/decision';
@@ -18,6 +20,8 @@ const decisionLifeMs = 24 * 60 * 60 * 1000;
 export interface DecisionDocument extends PolicyDecision {
   readonly policy_sha256: string;
   readonly findings: readonly FindingDocument[];
+  /** What hosts refuse though a v0.1 policy does not deny it. Absent where there is nothing. */
+  readonly host_findings?: readonly FindingDocument[];
 }
 
 interface FindingDocument {
@@ -34,14 +38,24 @@ interface Judgement {
   readonly document: DecisionDocument;
 }
 
-/** Judges without a gate: nothing is signed or recorded. */
-export function decide(contract: CommandContract, policy: PolicyDocument, now: Date): Judgement {
-  const evaluation = evaluate(contract, policy);
+/**
+ * Judges without a gate: nothing is signed or recorded. Asks what a host asks of the words of commands as well, so that
+ * its refusal is known before it is met: a v0.2 policy then denies it, and beside a v0.1 decision it is told.
+ */
+export function decide(
+  contract: CommandContract,
+  policy: PolicyDocument,
+  now: Date,
+  host: HostRules = { inlineCode: false },
+): Judgement {
+  const evaluation = evaluate(contract, policy, host);
+  const refusals = findHostRefusals(contract, policy, host);
   const expiresAt = new Date(now.getTime() + decisionLifeMs);
   const document = {
     ...toPolicyDecision(contract, evaluation, policy, expiresAt),
     policy_sha256: policy.sha256,
     findings: evaluation.findings.map(toFindingDocument),
+    ...(refusals.length === 0 ? {} : { host_findings: refusals.map(toHostFinding) }),
   };
   return { evaluation, document };
 }
@@ -52,6 +66,14 @@ function toFindingDocument({ reasonCode, commandId, member, message }: Finding):
     ...(commandId === '' ? {} : { command_id: commandId }),
     member,
     message,
+  };
+}
+
+// The code that a host's refusal has.
+function toHostFinding(finding: Omit<Finding, 'reasonCode'>): FindingDocument {
+  return {
+    ...toFindingDocument({ ...finding, reasonCode: 'COMMAND_NOT_ALLOWED' }),
+    reason_code: 'HOST_CEILING_EXCEEDED',
   };
 }
 

@@ -52,6 +52,32 @@ describe('csc check', () => {
     ]);
   });
 
+  describe('asks what hosts ask of the words of a command', () => {
+    const script = sampleContract({ exec: { argv: ['sh', '-c', 'id'] } });
+    const shell = samplePolicy();
+
+    it('and denies it under a v0.2 policy, before a host does', async () => {
+      const policy = { ...shell, policy_schema_version: 'csc.policy.v0.2' };
+      const deny = await csc(['check', ...files(script, policy)]);
+      expect(deny).toMatchObject({ code: 1, stderr: '' });
+      expect(deny.stdout).toMatch(/^DENY — command not allowed: argv\[1\] is inline code/);
+      const allow = await csc(['check', '--allow-inline-code', ...files(script, policy)]);
+      expect(allow).toMatchObject({ code: 0, stderr: '' });
+    });
+
+    it('and tells it beside a v0.1 decision, which stays what it is', async () => {
+      const allow = await csc(['check', ...files(script, shell)]);
+      expect(allow.code).toBe(0);
+      expect(allow.stdout).toBe('ALLOW — contract satisfies v0.1 policy checks\n');
+      expect(allow.stderr).toMatch(/hosts refuse it.*commands\[0\]\.exec\.argv\[1\].*inline code/);
+      const json = JSON.parse((await csc(['check', '--json', ...files(script, shell)])).stdout);
+      expect(json).toMatchObject({ decision: 'allow', reason_codes: ['ALLOW'], findings: [] });
+      expect(json.host_findings).toMatchObject([
+        { reason_code: 'HOST_CEILING_EXCEEDED', member: 'commands[0].exec.argv[1]' },
+      ]);
+    });
+  });
+
   it('reads the contract from standard input', async () => {
     const scratch = createScratch();
     const policy = scratch.write('policy.yaml', samplePolicy());

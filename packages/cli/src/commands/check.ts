@@ -1,3 +1,4 @@
+import type { HostRules } from '@csc-fleet/common/decision';
 import type { Command } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
@@ -5,12 +6,13 @@ import { decideBatch } from '../check/batch.ts';
 import { decide, readContractInput, readPolicyInput } from '../check/decide.ts';
 import { openInput } from '../files/read-input.ts';
 import { describeDecision } from '../show/decision.ts';
-import { writeJson, writeOut } from '../terminal/streams.ts';
-import { createPaint } from '../terminal/text.ts';
+import { note, writeJson, writeOut } from '../terminal/streams.ts';
+import { createPaint, plainLine } from '../terminal/text.ts';
 
 interface Options {
   readonly json?: true;
   readonly batch?: string;
+  readonly allowInlineCode?: true;
 }
 
 const help = `
@@ -20,6 +22,10 @@ Examples:
   $ csc check contract.json policy.yaml
   $ csc check --json contract.json policy.yaml | jq .reason_codes
   $ csc check --batch pairs.jsonl > decisions.jsonl
+
+What hosts refuse in the words of commands (inline code, programs in wrappers that the policy does not name) is denied
+here too under a v0.2 policy. Under a v0.1 policy the decision is the protocol's, and what a host would refuse is told on
+stderr beside it (host_findings with --json).
 
 --batch reads one {"contract": {…}, "policy": {…}} a line (a policy that is a string is YAML text) and writes one
 PolicyDecision a line, or {"error": …} for a line that cannot be read. It ends with 0 once every line has an answer.
@@ -31,21 +37,31 @@ export function defineCheck(command: Command): void {
     .argument('[contract]', 'contract, JSON; - is standard input')
     .argument('[policy]', 'policy profile, YAML')
     .option('--json', 'print the PolicyDecision with its hashes and findings')
+    .option(
+      '--allow-inline-code',
+      'as for a host whose owner lets inline code in (sh -c, python3 -c, pipes into shells)',
+    )
     .option('--batch <file>', 'judge many: JSON lines from a file, or - for standard input')
     .addHelpText('after', help);
   act<[string | undefined, string | undefined, Options]>(command, async (contract, policy, options) => {
-    if (options.batch !== undefined) return batch(command, options.batch, contract);
+    const host = { inlineCode: options.allowInlineCode === true };
+    if (options.batch !== undefined) return batch(command, options.batch, contract, host);
     if (contract === undefined || policy === undefined) {
       command.error('error: a contract and a policy are needed (or --batch)');
       return 1;
     }
-    return checkFiles(contract, policy, options.json ?? false);
+    return checkFiles(contract, policy, options.json ?? false, host);
   });
 }
 
-async function batch(command: Command, file: string, extra: string | undefined): Promise<number> {
+async function batch(
+  command: Command,
+  file: string,
+  extra: string | undefined,
+  host: HostRules,
+): Promise<number> {
   if (extra !== undefined) command.error('error: --batch takes its contracts and policies from its lines');
-  await decideBatch(openInput(file), writeOut);
+  await decideBatch(openInput(file), writeOut, host);
   return 0;
 }
 
@@ -56,16 +72,24 @@ const exitCodeOfVerdict = {
 } as const;
 
 /** Judges one contract by one policy and prints the decision. Resolves to the exit code of `csc check`. */
-async function checkFiles(contractPath: string, policyPath: string, json: boolean): Promise<number> {
+async function checkFiles(
+  contractPath: string,
+  policyPath: string,
+  json: boolean,
+  host: HostRules,
+): Promise<number> {
   const { evaluation, document } = decide(
     await readContractInput(contractPath),
     await readPolicyInput(policyPath),
     new Date(),
+    host,
   );
   if (json) await writeJson(document);
   else {
     const view = { ...evaluation, contractSha256: document.contract_sha256 };
     await writeOut(`${describeDecision(view, createPaint(process.stdout))}\n`);
+    for (const { member, message } of document.host_findings ?? [])
+      note(`csc: hosts refuse it, unless their owners change that: ${member}: ${plainLine(message)}`);
   }
   return exitCodeOfVerdict[evaluation.verdict];
 }

@@ -3,7 +3,7 @@ import type { Policy, PolicyDocument } from '../policy/index.ts';
 import { type Classification, classifyEffect } from './classify.ts';
 import { allowed, type CommandFinding, type Finding, isDenial } from './finding.ts';
 import { judgeArgvs, judgeLimits } from './judge-command.ts';
-import { judgeWords } from './judge-words.ts';
+import { type HostRules, judgeForHosts, judgeWords } from './judge-words.ts';
 import { type ReasonCode, reasonCodes, type Verdict } from './reason-codes.ts';
 
 /** What a command is taken to do. */
@@ -32,8 +32,13 @@ export interface Evaluation {
  * Decides on a contract (protocol §3). Pure: the executor runs it again and must get what the gate got. Every check
  * runs on every command, and approval counts only where nothing is broken, so that no approval lets a contract past a
  * limit. Which reason codes are told is for the policy's version to say.
+ * @param host what is known of the hosts that may run it; a v0.1 decision does not depend on it
  */
-export function evaluate(contract: CommandContract, { policy }: PolicyDocument): Evaluation {
+export function evaluate(
+  contract: CommandContract,
+  { policy }: PolicyDocument,
+  host?: HostRules,
+): Evaluation {
   const { policy_schema_version: version } = policy;
   let findings = judgeRiskClass(contract, policy);
   const classifiedEffects: ClassifiedEffect[] = [];
@@ -41,7 +46,9 @@ export function evaluate(contract: CommandContract, { policy }: PolicyDocument):
     const place = placeFindings(command, index);
     const classification = classifyEffect(command, policy);
     const { effect } = classification;
-    findings = findings.concat([...judgeArgvs(command, policy), ...judgeWords(command, policy)].map(place));
+    findings = findings.concat(
+      [...judgeArgvs(command, policy), ...judgeWords(command, policy, host)].map(place),
+    );
     if (version === 'csc.policy.v0.2' || !findings.some(isDenial))
       classifiedEffects.push({ command_id: command.id, effect_type: effect });
     findings = findings.concat(
@@ -58,6 +65,21 @@ export function evaluate(contract: CommandContract, { policy }: PolicyDocument):
     findings: bounded(findings),
     classifiedEffects,
   };
+}
+
+/**
+ * What hosts refuse in the words of commands though a v0.1 policy, which has no rule for it, allows them. None for v0.2:
+ * there it is a part of the decision.
+ */
+export function findHostRefusals(
+  contract: CommandContract,
+  { policy }: PolicyDocument,
+  host: HostRules,
+): readonly Omit<Finding, 'reasonCode'>[] {
+  const found = contract.commands.flatMap((command, index) =>
+    judgeForHosts(command, policy, host).map(placeFindings(command, index)),
+  );
+  return bounded(found).map(({ reasonCode: _, ...finding }) => finding);
 }
 
 /**

@@ -1,6 +1,13 @@
 export { classifyEffect } from './classify.ts';
-export { type ClassifiedEffect, type Evaluation, evaluate, stoppedByOwners } from './evaluate.ts';
+export {
+  type ClassifiedEffect,
+  type Evaluation,
+  evaluate,
+  findHostRefusals,
+  stoppedByOwners,
+} from './evaluate.ts';
 export { type Finding, isDenial } from './finding.ts';
+export type { HostRules } from './judge-words.ts';
 export { mustBeBound } from './must-be-bound.ts';
 export {
   decisionFromJson,

@@ -1,5 +1,6 @@
 import { posix } from 'node:path';
 import {
+  type CommandRules,
   findProgramsIn,
   type GivenOption,
   type Invocation,
@@ -8,34 +9,59 @@ import {
   spellOption,
   type Word,
 } from '../command-rules/index.ts';
-import { argvs } from '../contract/index.ts';
-import type { AllowRule } from '../policy/index.ts';
-import { allowed, type CommandFinding, type JudgeCommand, shown } from './finding.ts';
+import { argvs, type Command } from '../contract/index.ts';
+import type { AllowRule, Policy } from '../policy/index.ts';
+import { allowed, type CommandFinding, shown } from './finding.ts';
 
-const policyMay = 'change inline_code of the policy';
+/** What is known of the hosts that may run a contract. */
+export interface HostRules {
+  /** Whether they let inline code in; unless their owner says so, they do not. */
+  readonly inlineCode: boolean;
+}
 
 /**
  * What only a v0.2 policy can say of the words of a command, and what every host refuses in them: programs in wrappers
- * that the policy does not name, inline code where the policy denies it, and what its `allow` does not list. A lint, as
- * all that reads words: the boundary is the sandbox.
+ * that the policy does not name, inline code where the policy or the host denies it, and what its `allow` does not list.
+ * A lint, as all that reads words: the boundary is the sandbox.
+ * @param host absent: not known, so that inline code is for each host to say where the policy leaves it to them
  */
-export const judgeWords: JudgeCommand = (command, policy) => {
+export function judgeWords(command: Command, policy: Policy, host?: HostRules): CommandFinding[] {
   if (policy.policy_schema_version === 'csc.policy.v0.1') return [];
-  const { allow_commands: allowCommands, inline_code: inline, allow: rules = [] } = policy;
-  return argvs(command).flatMap((argv, index) => {
-    const member = command.exec === undefined ? `pipeline.segments[${index}].argv` : 'exec.argv';
-    const faults = judgeCommand(argv, {
-      allowCommands,
-      inlineCode: inline !== 'deny',
-      whoMay: policyMay,
-      piped: index > 0,
-    });
-    return [
-      ...faults.map(({ path, message }) => denial(`${member}${path}`, `argv${path} ${message}`)),
-      ...findProgramsIn(argv).flatMap((words) => judgeProgram(words, command.cwd, rules, member)),
-    ];
-  });
-};
+  const { allow: rules = [], inline_code: inline } = policy;
+  const denied = inline === 'deny' || host?.inlineCode === false;
+  const whoMay = inline === 'deny' ? 'change inline_code of the policy' : undefined;
+  return [
+    ...judgePrograms(command, policy, { inlineCode: !denied, ...(whoMay === undefined ? {} : { whoMay }) }),
+    ...argvsWithMembers(command).flatMap(({ argv, member }) =>
+      findProgramsIn(argv).flatMap((words) => judgeProgram(words, command.cwd, rules, member)),
+    ),
+  ];
+}
+
+/** What hosts refuse in the words of a command whatever a v0.1 policy says of it. */
+export function judgeForHosts(command: Command, policy: Policy, host: HostRules): CommandFinding[] {
+  return policy.policy_schema_version === 'csc.policy.v0.1' ? judgePrograms(command, policy, host) : [];
+}
+
+function judgePrograms(
+  command: Command,
+  { allow_commands: allowCommands }: Policy,
+  rules: Pick<CommandRules, 'inlineCode' | 'whoMay'>,
+): CommandFinding[] {
+  return argvsWithMembers(command).flatMap(({ argv, member, piped }) =>
+    judgeCommand(argv, { allowCommands, piped, ...rules }).map(({ path, message }) =>
+      denial(`${member}${path}`, `argv${path} ${message}`),
+    ),
+  );
+}
+
+function argvsWithMembers(command: Command) {
+  return argvs(command).map((argv, index) => ({
+    argv,
+    piped: index > 0,
+    member: command.exec === undefined ? `pipeline.segments[${index}].argv` : 'exec.argv',
+  }));
+}
 
 function denial(member: string, message: string): CommandFinding {
   return { reasonCode: 'COMMAND_NOT_ALLOWED', member, message: `command not allowed: ${message}` };
