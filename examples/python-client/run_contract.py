@@ -44,10 +44,10 @@ def contract_sha256(contract: bytes) -> str:
     return hashlib.sha256(body.encode()).hexdigest()
 
 
-def sign_submission(contract: bytes, principal: str, key: SigningKey, key_id: str, nonce: str) -> bytes:
+def make_submission(contract: bytes, principal: str, key_id: str, nonce: str) -> dict:
     """What hosts believe of who asks for this contract, instead of the gate. key_id as bindings.yaml has it."""
     now = datetime.datetime.now(datetime.timezone.utc)
-    submission = {
+    return {
         "submission_version": "csc.submission.v0.1",
         "contract_sha256": contract_sha256(contract),
         "principal": principal,
@@ -60,9 +60,18 @@ def sign_submission(contract: bytes, principal: str, key: SigningKey, key_id: st
         "approvals": [],
         "signature": {"algorithm": "ed25519", "key_id": key_id, "signed_at": now.isoformat()},
     }
-    signature = key.sign(signing_payload(submission)).signature
-    submission["signature"]["signature"] = base64.b64encode(signature).decode()
-    return json.dumps(submission).encode()
+
+
+def sign(submission: dict, key: SigningKey) -> bytes:
+    signature = base64.b64encode(key.sign(signing_payload(submission)).signature).decode()
+    return json.dumps({**submission, "signature": {**submission["signature"], "signature": signature}}).encode()
+
+
+def name_host(submission: dict, executor_id: str) -> None:
+    """For this host and no other: a gate that had the same signed for two would have both run it."""
+    named = submission["audience"].setdefault("executor_id", executor_id)
+    if named != executor_id:
+        raise ValueError(f"the gate wants the submission for {executor_id}, which was signed for {named}")
 
 
 def find_key(gate: gate_pb2_grpc.GateStub, key_id: str, pins: dict | None) -> tuple[str, bytes]:
@@ -134,14 +143,15 @@ def main() -> int:
     gate = connect(args.gate, args.pki, args.name)
     contract = args.contract.read_bytes()
     nonce = secrets.token_hex(16)
-    submission = b""
+    submission = key = None
     if args.sign:
         seed, key_id, principal = args.sign
-        submission = sign_submission(contract, principal, SigningKey(pathlib.Path(seed).read_bytes()), key_id, nonce)
+        key = SigningKey(pathlib.Path(seed).read_bytes())
+        submission = make_submission(contract, principal, key_id, nonce)
     submit = gate_pb2.SubmitRequest(
         contract_json=contract,
         idempotency_key=nonce,
-        submission_json=submission,
+        submission_json=sign(submission, key) if submission else b"",
         options=gate_pb2.RunOptions(receipt_version=RECEIPT_VERSION),
     )
     output = {}
@@ -158,6 +168,10 @@ def main() -> int:
             if event.HasField("decided"):
                 for reason in event.decided.decision.reasons:
                     print(f"decision: {reason}", file=sys.stderr)
+            elif event.HasField("binding_wanted") and submission:
+                name_host(submission, event.binding_wanted.executor_id)
+                bound = sign(submission, key)
+                gate.Bind(gate_pb2.BindRequest(execution_id=execution_id, submission_json=bound))
             elif event.HasField("finished"):
                 receipt_json = event.finished.receipt_json
     # What the gate says of the end is progress, no result: without a receipt, nothing is known.

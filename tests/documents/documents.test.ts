@@ -3,7 +3,9 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { contractSha256, parseContract } from '@csc-fleet/common/contract';
+import { createKeyRing, createSigner, generateKeyPair, toBase64 } from '@csc-fleet/common/crypto';
 import { orThrow, reasons } from '@csc-fleet/common/errors';
+import { openSubmission } from '@csc-fleet/common/evidence';
 import { version } from '@csc-fleet/common/version';
 import { readExecutorConfig } from '@csc-fleet/executor/config';
 import { defaultOutputLimits } from '@csc-fleet/executor/limits';
@@ -178,6 +180,38 @@ describe('the Python client', () => {
     const hash = execFileSync('python3', ['-c', program], { encoding: 'utf8' }).trim();
     expect(hash).toBe(contractSha256(orThrow(parseContract(readFileSync(file)), 'CONTRACT_INVALID', 'it')));
     expect(JSON.parse(readFileSync(file, 'utf8'))).not.toHaveProperty('expected_outputs');
+  });
+
+  it('names one host in what it signs, and no second one', () => {
+    const source = read('examples/python-client/run_contract.py');
+    const functions = ['signing_payload', 'contract_sha256', 'make_submission', 'name_host']
+      .map((name) => new RegExp(`^def ${name}.*?(?=^def |^class )`, 'ms').exec(source)?.[0])
+      .join('\n');
+    const program = `import datetime, hashlib, json
+RECEIPT_VERSION = "csc.receipt.v0.2"
+${functions}
+principal = "spiffe://csc.local/client/alice"
+it = make_submission(open("examples/contracts/git-status.json", "rb").read(), principal, "me", "0" * 32)
+name_host(it, "host-1")
+name_host(it, "host-1")
+try:
+    name_host(it, "host-2")
+except ValueError as error:
+    print(json.dumps({"submission": it, "payload": signing_payload(it).decode(), "refused": str(error)}))`;
+    const made = JSON.parse(execFileSync('python3', ['-c', program], { cwd: root, encoding: 'utf8' }));
+    expect(made.refused).toContain('host-2, which was signed for host-1');
+    const signer = createSigner(generateKeyPair().seed, 'me');
+    const signature = toBase64(signer.sign(Buffer.from(made.payload)));
+    const submission = { ...made.submission, signature: { ...made.submission.signature, signature } };
+    const key = { keyId: 'me', publicKey: signer.publicKey };
+    const opened = openSubmission(Buffer.from(JSON.stringify(submission)), {
+      keysOf: () => createKeyRing([key]),
+      trustDomain: 'csc.local',
+      now: new Date(),
+      contractSha256: made.submission.contract_sha256,
+      host: { executorId: 'host-1', labels: {} },
+    });
+    expect(opened.audience.executor_id).toBe('host-1');
   });
 });
 

@@ -1,4 +1,4 @@
-import type { KeyEntry, KeyRing } from '@csc-fleet/common/crypto';
+import { type KeyEntry, type KeyRing, readOwnSigner } from '@csc-fleet/common/crypto';
 import { CscError, quoteBriefly } from '@csc-fleet/common/errors';
 import type { SubmissionSigner } from '@csc-fleet/common/evidence';
 import { type FleetCa, parseCertificates } from '@csc-fleet/common/evidence';
@@ -32,8 +32,10 @@ import {
   submit,
 } from './calls/calls.ts';
 import type { ContractInput, SubmitOptions } from './calls/request.ts';
-import { readSubmitterKey, type Submitter, toSubmitter as signingWith } from './calls/submitter.ts';
+import { createSignedSubmissions, type SignedSubmissions } from './calls/signed.ts';
+import type { Submitter } from './calls/submitter.ts';
 import { type Connection, createConnection, type Route } from './connection/connection.ts';
+import { awaitPlacement } from './run/bind.ts';
 import {
   type FollowOptions,
   follow,
@@ -74,8 +76,16 @@ export interface GateClient extends Disposable {
   run(contract: ContractInput, options?: RunOptions): Promise<RunResult>;
   /** Takes up an execution from its beginning, as `run` would have gone on with it. Throws EXECUTION_UNKNOWN. */
   follow(executionId: string, options?: FollowOptions): Promise<RunResult>;
-  /** Hands a contract in and returns with the decision; does not wait for it to run. */
+  /**
+   * Hands a contract in and returns with the decision; does not wait for it to run. Where `mustNameHost` is true, it runs
+   * only once `awaitPlacement`, or `follow`, has named its host.
+   */
   submit(contract: ContractInput, options?: SubmitOptions & CallOptions): Promise<SubmitResponse>;
+  /**
+   * Waits until the execution has its host, whose name it signs where the policy wants that and this client, or what it
+   * remembers, has signed the submission; or until it has ended or waits for an approval.
+   */
+  awaitPlacement(executionId: string, options?: CallOptions): Promise<void>;
   /** Asks what the gate would decide; runs nothing. Throws CONTRACT_INVALID; a denial is a decision. */
   check(contract: ContractInput, options?: CheckOptions): Promise<Decision>;
   /** Events in order, past ones first, each once, up to `finished`. */
@@ -129,6 +139,11 @@ export type ConnectOptions = {
   readonly submitter?: string | SubmissionSigner | undefined;
   /** Whom the submitter signs for, a SPIFFE id. Absent: whom the certificate of `tls` names. */
   readonly principal?: string | undefined;
+  /**
+   * What the submitter has signed, so that nobody's nonce names two hosts, and `follow` can name the host of what another
+   * process has handed in. Absent: what this client signs.
+   */
+  readonly signedSubmissions?: SignedSubmissions | undefined;
   /** Milliseconds that one unary call may take. Absent: 30 seconds. */
   readonly callTimeoutMs?: number | undefined;
   /** Milliseconds without a sign of the gate after which a stream gives up. Absent: a minute; 0: at once. */
@@ -206,9 +221,8 @@ function toSubmitter(options: ConnectOptions): Submitter | undefined {
   const { submitter } = options;
   if (submitter === undefined) return undefined;
   const identity = toPrincipal(options);
-  return typeof submitter === 'string'
-    ? readSubmitterKey(submitter, identity)
-    : signingWith(identity, submitter);
+  const signer = typeof submitter === 'string' ? readOwnSigner(submitter, identity.uri) : submitter;
+  return { identity, signer, signed: options.signedSubmissions ?? createSignedSubmissions() };
 }
 
 function toPrincipal(options: ConnectOptions): Identity {
@@ -234,6 +248,7 @@ function createClient(context: RunContext): GateClient {
     run: (contract, options = {}) => run(context, contract, options),
     follow: (executionId, options = {}) => follow(context, executionId, options),
     submit: (contract, options = {}) => submit(context, contract, options),
+    awaitPlacement: (executionId, options = {}) => awaitPlacement(context, executionId, options),
     check: (contract, options = {}) => check(connection, contract, options),
     watch: (executionId, options) => watch(connection, reconnect, executionId, options),
     readOutput: (executionId, options) => readOutput(connection, reconnect, executionId, options),

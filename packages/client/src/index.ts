@@ -2,6 +2,7 @@ export { CscError, type CscErrorCode, isCscError } from '@csc-fleet/common/error
 export type { ExpectedReceipt, SubmissionSigner } from '@csc-fleet/common/evidence';
 export type { CallOptions, CancelOptions, CheckOptions, ListOptions } from './calls/calls.ts';
 export type { ApprovalInput, ContractInput, SubmitOptions } from './calls/request.ts';
+export { createSignedSubmissions, type SignedSubmission, type SignedSubmissions } from './calls/signed.ts';
 export { type AgentKey, openSshAgentKey } from './calls/ssh-agent.ts';
 export { type ConnectOptions, connect, type FetchedReceipt, type GateClient } from './client.ts';
 export type { RunHandlers } from './run/receiver.ts';

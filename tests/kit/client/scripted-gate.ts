@@ -32,6 +32,7 @@ export class ScriptedGate implements AsyncDisposable {
   readonly keys: PublicKey[] = [toPublicKey(this.signer, 'spiffe://csc.local/executor/host-1')];
   /** What was asked, in order. */
   readonly runs: SubmitRequest[] = [];
+  readonly submitted: SubmitRequest[] = [];
   readonly bound: BindRequest[] = [];
   readonly cancelled: string[] = [];
   readonly readFrom: number[] = [];
@@ -86,8 +87,11 @@ export class ScriptedGate implements AsyncDisposable {
     const execution = scriptedExecution(script);
     const decision = scriptedDecision(script);
     return {
-      submit: (_, done) =>
-        done(null, { executionId, decision, state: ExecutionState.QUEUED, existing: false }),
+      submit: ({ request }, done) => {
+        this.submitted.push(request);
+        const mustNameHost = (script.bindTo ?? []).length > 0;
+        done(null, { executionId, decision, state: ExecutionState.QUEUED, existing: false, mustNameHost });
+      },
       run: (call) => {
         if (call.request.submit !== undefined) this.runs.push(call.request.submit);
         void this.beforeRun().then(() => this.#send(call, this.#runMessages()));

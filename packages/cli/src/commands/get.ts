@@ -1,4 +1,4 @@
-import { concludeFrom, type GateClient, type RunHandlers } from '@csc-fleet/client';
+import { concludeFrom, type GateClient, type RunHandlers, type SubmissionSigner } from '@csc-fleet/client';
 import { isCscError } from '@csc-fleet/common/errors';
 import { OutputStream } from '@csc-fleet/common/messages';
 import type { Command } from 'commander';
@@ -6,6 +6,7 @@ import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { connectGate } from '../connect/connect-gate.ts';
 import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import { chooseSubmitter } from '../connect/submitter.ts';
 import { writeReceipt } from '../files/write-file.ts';
 import { describeExecution } from '../show/execution.ts';
 import { leaveOnInterrupt, present } from '../show/follow.ts';
@@ -20,7 +21,8 @@ Examples:
   $ csc get EXECUTION                                state, host, times, decision
   $ csc get EXECUTION --receipt-out receipt.json     the receipt, verified
   $ csc get EXECUTION --output                       what it has written so far
-  $ csc get EXECUTION --follow                       its output to the end, as csc submit shows it
+  $ csc get EXECUTION --follow                       its output to the end, as csc submit shows it; names the host, where you
+                                                     have submitted it and its policy wants that
 
 Ctrl-C leaves --follow and does not touch the execution; csc cancel EXECUTION ends it.
 `;
@@ -49,8 +51,10 @@ interface GetCommandOptions extends GateOptions {
 export async function getExecution(executionId: string, options: GetCommandOptions): Promise<number> {
   const json = options.json ?? false;
   if (options.follow === true) {
+    // Its host may have yet to be named, which is signed, too.
+    const submitter = await findSigner(options);
     const presenter = await createPresenter({ json, quiet: options.quiet ?? false });
-    using client = connectGate(options, { say: presenter.alert });
+    using client = connectGate(options, { submitter, say: presenter.alert });
     using interrupts = leaveOnInterrupt(executionId, presenter.alert);
     const run = (handlers: RunHandlers) => client.follow(executionId, { handlers });
     return await present(presenter, { interrupts, receiptOut: options.receiptOut, run });
@@ -60,6 +64,16 @@ export async function getExecution(executionId: string, options: GetCommandOptio
   if (options.output === true) await copyOutput(client, executionId, json);
   else await show(client, executionId, json);
   return exitCodes.ok;
+}
+
+// Whoever only looks on need not be able to sign.
+async function findSigner(options: GateOptions): Promise<SubmissionSigner | undefined> {
+  try {
+    return await chooseSubmitter(options, () => {});
+  } catch (error) {
+    if (isCscError(error)) return undefined;
+    throw error;
+  }
 }
 
 async function fetchReceipt(client: GateClient, executionId: string, path: string): Promise<void> {

@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 let fleet: Fleet;
 beforeAll(async () => {
   fleet = await startFleet({
+    clients: ['bob'],
     executors: [{ name: 'host-1', labels: { arch: 'x86_64', zone: 'a' } }],
     policy: {
       policy_schema_version: 'csc.policy.v0.2',
@@ -359,6 +360,53 @@ ${stdout}`;
     chmodSync(file, 0o600);
   });
 
+  it('names its host before --detach leaves, or later with get --follow', async () => {
+    const detached = await fleet.csc(['submit', '--detach', shell('echo named')]);
+    expect(detached).toMatchObject({ code: 0, stderr: expect.stringContaining('its submission must name') });
+    const followed = await fleet.csc(['get', detached.stdout.trim(), '--follow', '--quiet']);
+    expect(followed).toMatchObject({ code: 0, stdout: 'named\n' });
+    // Nobody has a place for it: whoever leaves then has named nothing.
+    const go = join(fleet.writable('full'), 'go');
+    const wait = fleet.contract({ argv: ['sh', '-c', `echo up; while [ ! -e ${go} ]; do sleep 0.05; done`] });
+    const full = [1, 2, 3, 4].map(() => {
+      const up = Promise.withResolvers<void>();
+      const ended = fleet.connect().run(wait, { handlers: { onStdout: () => up.resolve() } });
+      return { up: up.promise, ended };
+    });
+    await Promise.all(full.map(({ up }) => up));
+    const env = { ...process.env, ...fleet.environment() };
+    const child = spawn(process.execPath, [cscBin, 'submit', '--detach', shell('echo late')], {
+      env,
+      stdio: 'pipe',
+    });
+    const said = { stdout: '', stderr: '' };
+    child.stdout.on('data', (data) => {
+      said.stdout += data;
+    });
+    await new Promise<void>((resolve) => {
+      child.stderr.on('data', (data) => {
+        said.stderr += data;
+        if (said.stderr.includes('must name')) resolve();
+      });
+    });
+    child.kill('SIGINT');
+    expect(await once(child, 'close')).toEqual([130, null]);
+    const id = said.stdout.trim();
+    expect(said.stderr).toContain(`csc get ${id} --follow`);
+    const late = fleet.csc(['get', id, '--follow', '--quiet']);
+    writeFileSync(go, '');
+    expect(await late).toMatchObject({ code: 0, stdout: 'late\n' });
+    await Promise.all(full.map(({ ended }) => ended));
+  });
+
+  it('says so where the login is another one’s, and signs nothing', async () => {
+    const { ca, cert, key } = fleet.tls('bob');
+    const bob = { CSC_CA: ca, CSC_CERT: cert, CSC_KEY: key };
+    const { stderr, code } = await fleet.csc(['submit', shell('true')], { env: bob });
+    expect(code).toBe(0);
+    expect(stderr).toContain(`NOT SIGNED: the login here is of ${alice}, and you are`);
+  });
+
   it('signs with a key that is there, and with another one than the owners’ is refused', async () => {
     await login();
     await fleet.csc(['keygen', 'mine', '--dir', fleet.directory]);
@@ -368,7 +416,8 @@ ${stdout}`;
     expect(refused.stderr).toMatch(/not signed with a key .* csc login prints/s);
     expect(await submit(['--unsigned'])).toMatchObject(ran);
     expect(await submit(['--executor', 'host-1'])).toMatchObject(ran);
-    expect((await submit(['--executor', 'host-2'])).stderr).toContain('host-2, which the submission names');
+    const elsewhere = await submit(['--executor', 'host-2', '--timeout-queue', '0']);
+    expect(elsewhere.stderr).toContain('host-2, which the submission names');
     await login(['--submitter-key', mine, '--principal', alice]);
     expect(await submit()).toMatchObject(ran);
   });

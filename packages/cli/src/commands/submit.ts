@@ -1,22 +1,21 @@
-import type { GateClient, RunHandlers, SubmissionSigner, SubmitOptions } from '@csc-fleet/client';
+import type { GateClient, RunHandlers, SubmitOptions } from '@csc-fleet/client';
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { ExecutionState, Verdict } from '@csc-fleet/common/messages';
-import { readOwnIdentity } from '@csc-fleet/common/rpc';
 import { type Command, InvalidArgumentError } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { append, parseDuration } from '../action/options.ts';
 import { connectGate } from '../connect/connect-gate.ts';
-import { addGateOptions, type GateOptions, gateOptionsHelp, resolveGate } from '../connect/gate-options.ts';
-import { findSubmitter, hasSubmitters, openSubmitter } from '../connect/submitter.ts';
+import { addGateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import { chooseSubmitter, type SubmitterOptions } from '../connect/submitter.ts';
 import { readInput } from '../files/read-input.ts';
 import { describeDecision } from '../show/decision.ts';
-import { handleInterrupts, leave, present } from '../show/follow.ts';
+import { handleInterrupts, leave, leaveOnInterrupt, present } from '../show/follow.ts';
 import { decisionJson, stateName } from '../show/messages-json.ts';
 import { toDecisionView } from '../show/outcome.ts';
 import { createPresenter } from '../show/presenter.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
-import { createPaint } from '../terminal/text.ts';
+import { createPaint, plainLine } from '../terminal/text.ts';
 
 const help = `${gateOptionsHelp}
 After csc login, what you ask for is signed with your key: hosts that ask for that believe it instead of the gate.
@@ -56,7 +55,10 @@ export function defineSubmit(command: Command): void {
     .addOption(unsigned.conflicts('submitterKey'))
     .option('--idempotency-key <key>', 'the same key and contract give the same execution again')
     .option('--timeout-queue <time>', 'how long to wait for an executor: 30s, 5m', parseDuration)
-    .option('--detach', 'print the execution’s id and leave')
+    .option(
+      '--detach',
+      'print the execution’s id and leave, once its host is named where its policy wants that',
+    )
     .option('--quiet', 'show the command’s output and nothing else')
     .option('--json', 'JSON lines: events, output, then the result')
     .addHelpText('after', help);
@@ -66,15 +68,13 @@ export function defineSubmit(command: Command): void {
   );
 }
 
-interface SubmitCommandOptions extends GateOptions {
+interface SubmitCommandOptions extends SubmitterOptions {
   readonly approval: readonly string[];
   readonly label: Readonly<Record<string, string>>;
   readonly executor?: string;
   readonly profile?: string;
   readonly receiptOut?: string;
   readonly receiptVersion?: 'csc.receipt.v0.1' | 'csc.receipt.v0.2';
-  readonly submitterKey?: string;
-  readonly unsigned?: true;
   readonly idempotencyKey?: string;
   /** Milliseconds. */
   readonly timeoutQueue?: number;
@@ -106,17 +106,6 @@ async function submitContract(file: string, options: SubmitCommandOptions): Prom
   return await present(presenter, { interrupts, receiptOut: options.receiptOut, run });
 }
 
-// Undefined: nothing is signed, as before csc login.
-async function chooseSubmitter(options: SubmitCommandOptions): Promise<SubmissionSigner | undefined> {
-  if (options.unsigned === true) return undefined;
-  // Whose certificate it is, is for the gate to say then, in its own words.
-  if (options.submitterKey === undefined && !hasSubmitters(process.env)) return undefined;
-  const { uri } = readOwnIdentity(resolveGate(options, process.env).tls.cert, 'client');
-  const place =
-    options.submitterKey === undefined ? findSubmitter(uri, process.env) : { key_file: options.submitterKey };
-  return place === undefined ? undefined : openSubmitter(uri, place);
-}
-
 async function toSubmitOptions(options: SubmitCommandOptions): Promise<SubmitOptions> {
   return {
     approvals: await Promise.all(options.approval.map((path) => readInput(path, artifactBytes.approval))),
@@ -135,7 +124,7 @@ async function submitAndLeave(
   options: SubmitOptions,
   json: boolean,
 ): Promise<number> {
-  const { executionId, decision, state, existing } = await client.submit(contract, options);
+  const { executionId, decision, state, existing, mustNameHost } = await client.submit(contract, options);
   if (json) {
     const decided = decision && decisionJson(decision);
     await writeJson({ execution_id: executionId, state: stateName(state), existing, decision: decided });
@@ -146,5 +135,14 @@ async function submitAndLeave(
     }
   }
   if (state === ExecutionState.AWAITING_APPROVAL) return exitCodes.needsApproval;
+  if (mustNameHost) await nameHost(client, executionId);
   return decision?.verdict === Verdict.DENY ? exitCodes.no : exitCodes.ok;
+}
+
+// It runs on no host that its submission does not name, and nobody else can sign that.
+async function nameHost(client: GateClient, executionId: string): Promise<void> {
+  const later = `csc get ${executionId} --follow names it`;
+  using _interrupts = leaveOnInterrupt(executionId, note);
+  note(plainLine(`csc: waiting for the host that its submission must name; if you leave before, ${later}`));
+  await client.awaitPlacement(executionId);
 }

@@ -22,6 +22,7 @@ import { note } from '../terminal/streams.ts';
 import { plainLine } from '../terminal/text.ts';
 import { type GateAddress, type GateOptions, resolveGate } from './gate-options.ts';
 import { openSeenChains } from './seen-chains.ts';
+import { openSignedSubmissions } from './signed-submissions.ts';
 
 // An outage takes many attempts, and is one piece of news.
 const quietMs = 10_000;
@@ -49,9 +50,16 @@ export function connectGate(
   const gate = resolveGate(options, process.env);
   const pinned = readPins(options.keys);
   if (isPemText(options.key ?? '')) note(openKeyNote);
+  const state = (kind: string) => (): string =>
+    `${options.knownExecutors ?? defaultKnownExecutorsFile(gate.tls.ca, process.env)}.${kind}`;
+  const warn = (what: string) => (error: CscError) => {
+    if (options.json === true || options.quiet === true) return;
+    say(plainLine(`csc: WARNING ${what} not remembered: ${error.message}`));
+  };
   return connect({
     ...gate,
     submitter,
+    signedSubmissions: openSignedSubmissions(state('submissions'), warn('what was signed is')),
     executorKeys: pinned,
     fleetCa:
       options.fleetCa === undefined ? undefined : readPem(options.fleetCa, '--fleet-ca', maxPemBytes).bytes,
@@ -59,15 +67,7 @@ export function connectGate(
       pinned === undefined && options.fleetCa === undefined
         ? lazily(() => remember(gate, options, say))
         : undefined,
-    seenChains: openSeenChains(
-      () => `${options.knownExecutors ?? defaultKnownExecutorsFile(gate.tls.ca, process.env)}.chains`,
-      (error) => {
-        if (options.json === true || options.quiet === true) return;
-        say(
-          plainLine(`csc: WARNING the place of the receipt in its chain is not remembered: ${error.message}`),
-        );
-      },
-    ),
+    seenChains: openSeenChains(state('chains'), warn('the place of the receipt in its chain is')),
     onReconnect: (error) => {
       if (performance.now() - saidAt < quietMs) return;
       saidAt = performance.now();

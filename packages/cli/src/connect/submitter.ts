@@ -5,9 +5,13 @@ import { openSshAgentKey, type SubmissionSigner } from '@csc-fleet/client';
 import { makeKeyFile, readOwnSigner } from '@csc-fleet/common/crypto';
 import { orThrow } from '@csc-fleet/common/errors';
 import { makeDirectory, readBoundedFile } from '@csc-fleet/common/files';
+import { readOwnIdentity } from '@csc-fleet/common/rpc';
 import { parseArtifact, validate } from '@csc-fleet/common/schema';
 import * as z from 'zod';
 import { writeFileWhole } from '../files/write-file.ts';
+import { note } from '../terminal/streams.ts';
+import { plainLine } from '../terminal/text.ts';
+import { type GateOptions, resolveGate } from './gate-options.ts';
 
 /** Where a principal's submission key is: a private key file, or an SSH agent. */
 const placeSchema = z.union([
@@ -34,12 +38,12 @@ export function rememberSubmitter(principal: string, place: KeyPlace, env: NodeJ
 }
 
 /** Whether anybody has ever used csc login here. */
-export function hasSubmitters(env: NodeJS.ProcessEnv): boolean {
+function hasSubmitters(env: NodeJS.ProcessEnv): boolean {
   return existsSync(fileIn(env));
 }
 
 /** Undefined where there was no csc login for this principal. Throws CONFIG_INVALID. */
-export function findSubmitter(principal: string, env: NodeJS.ProcessEnv): KeyPlace | undefined {
+function findSubmitter(principal: string, env: NodeJS.ProcessEnv): KeyPlace | undefined {
   return readAll(env)[principal];
 }
 
@@ -61,6 +65,36 @@ export async function logIn(principal: string, env: NodeJS.ProcessEnv): Promise<
   return { signer, place };
 }
 
+/** Which key is to sign, as a command line says it. */
+export interface SubmitterOptions extends GateOptions {
+  readonly submitterKey?: string;
+  readonly unsigned?: true;
+}
+
+/**
+ * Whoever signs for the caller's certificate; undefined where nobody does: by --unsigned, or as there was no csc login for
+ * this principal, which is said where there was one for another. Rejects as openSubmitter.
+ */
+export async function chooseSubmitter(
+  options: SubmitterOptions,
+  say: (line: string) => void = note,
+): Promise<SubmissionSigner | undefined> {
+  if (options.unsigned === true) return undefined;
+  if (options.submitterKey === undefined && !hasSubmitters(process.env)) return undefined;
+  // Whose certificate it is, is for the gate to say then, in its own words.
+  const { uri } = readOwnIdentity(resolveGate(options, process.env).tls.cert, 'client');
+  const place =
+    options.submitterKey === undefined ? findSubmitter(uri, process.env) : { key_file: options.submitterKey };
+  if (place !== undefined) return openSubmitter(uri, place);
+  const others = Object.keys(readAll(process.env)).join(', ');
+  say(
+    plainLine(
+      `csc: NOT SIGNED: the login here is of ${others}, and you are ${uri}: csc login for ${uri}, or --unsigned`,
+    ),
+  );
+  return undefined;
+}
+
 /** Where the key is, for people. */
 export function describePlace(place: KeyPlace): string {
   return 'key_file' in place ? place.key_file : `the SSH agent's key ${place.ssh_agent}`;
@@ -76,7 +110,7 @@ export function makeDefaultKey(env: NodeJS.ProcessEnv): string {
 }
 
 /** Rejects with KEY_INVALID, FILE_UNREADABLE, CONFIG_INVALID. */
-export async function openSubmitter(principal: string, place: KeyPlace): Promise<SubmissionSigner> {
+async function openSubmitter(principal: string, place: KeyPlace): Promise<SubmissionSigner> {
   if ('key_file' in place) return readOwnSigner(place.key_file, principal);
   return openSshAgentKey(principal, place.ssh_agent);
 }

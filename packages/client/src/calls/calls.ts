@@ -17,7 +17,7 @@ import {
   toJsonBytes,
   withKey,
 } from './request.ts';
-import { type Submitter, signRequest } from './submitter.ts';
+import { type SignedSubmit, type Submitter, signRequest } from './submitter.ts';
 
 /** What every call may be told. */
 export interface CallOptions {
@@ -59,14 +59,31 @@ export async function submit(
   options: SubmitOptions & CallOptions,
 ): Promise<SubmitResponse> {
   const prepared = prepareSubmit(contract, options);
-  const { request, contractSha256 } = await signRequest(prepared, submitter, options);
+  const signed = await signRequest(prepared, submitter, options);
+  const { request, contractSha256, submission } = signed;
   const answer = await connection
     .unary(GateService.submit, request, options.signal)
-    .catch((error: unknown) => {
-      throw withKey(error, request);
+    .catch(async (error: unknown) => {
+      throw await rememberLost(error, signed, submitter);
     });
   checkDecided(answer.decision, contractSha256);
+  if (submission !== undefined && answer.mustNameHost)
+    await submitter?.signed.keep({ ...submission, executionId: answer.executionId });
   return answer;
+}
+
+/**
+ * The error of handing a request in. Where the gate may have taken it, the submission is remembered: under the key that
+ * the error names, it can be handed in again.
+ */
+export async function rememberLost(
+  error: unknown,
+  { request, submission }: SignedSubmit,
+  submitter: Submitter | undefined,
+): Promise<unknown> {
+  const named = withKey(error, request);
+  if (named !== error && submission !== undefined) await submitter?.signed.keep(submission);
+  return named;
 }
 
 /**

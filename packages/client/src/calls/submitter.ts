@@ -1,22 +1,16 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { readOwnSigner } from '@csc-fleet/common/crypto';
-import { toTimestamp } from '@csc-fleet/common/encoding';
+import { canonicalJson, parseTimestamp, toTimestamp } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { type SubmissionSigner, signSubmission } from '@csc-fleet/common/evidence';
-import type { Identity, SubmitRequest } from '@csc-fleet/common/rpc';
+import type { Identity } from '@csc-fleet/common/rpc';
 import { maxSubmissionLifeMs, parseSubmission, type UnsignedSubmission } from '@csc-fleet/common/submission';
 import type { PreparedSubmit, SubmitOptions } from './request.ts';
-
-interface Bound {
-  readonly executorId: string;
-  /** The submission that names it, once there is one: the same bytes however often they are asked for. */
-  readonly submissionJson?: Promise<Buffer>;
-}
+import type { SignedSubmission, SignedSubmissions } from './signed.ts';
 
 /** Who submits, and signs for it. */
 export interface Submitter {
-  /** What nonces are bound to, one executor each, for as long as this client lives. */
-  readonly bound: Map<string, Bound>;
+  /** What was signed, and which hosts it names. */
+  readonly signed: SignedSubmissions;
   /** The one that this client proves to the gate, too. */
   readonly identity: Identity;
   readonly signer: SubmissionSigner;
@@ -31,68 +25,82 @@ interface SignOptions extends SubmitOptions {
   readonly waitForApproval?: boolean | undefined;
 }
 
-/** Somebody who signs, and has signed nothing yet. */
-export function toSubmitter(identity: Identity, signer: SubmissionSigner): Submitter {
-  return { identity, signer, bound: new Map() };
-}
-
-/** The submitter of a private key file, under the key id that `csc login` gives it. Throws as readOwnSigner does. */
-export function readSubmitterKey(file: string, identity: Identity): Submitter {
-  return toSubmitter(identity, readOwnSigner(file, identity.uri));
+/** A request that is ready to leave, and its submission. */
+export interface SignedSubmit extends PreparedSubmit {
+  /** Undefined: nobody signs. */
+  readonly submission: SignedSubmission | undefined;
 }
 
 /**
  * A prepared request with the submission that its submitter signs: what hosts believe of who asks. Its nonce is the
- * idempotency key; of a key that the caller gives, it is derived. Without a submitter the request stays as it is.
- * Throws REQUEST_INVALID where the options say what only a submission can; rejects with what the signer throws.
+ * idempotency key; of a key that the caller gives, it is derived, and what was signed for that before is handed in once
+ * more where it says the same and stands. Without a submitter the request stays as it is.
+ * Throws REQUEST_INVALID where the options say what only a submission can, WRONG_AUDIENCE where they name another host than
+ * was named for this key; rejects with what the signer throws.
  */
 export async function signRequest(
   prepared: PreparedSubmit,
   submitter: Submitter | undefined,
   options: SignOptions,
-): Promise<PreparedSubmit> {
+): Promise<SignedSubmit> {
   if (submitter === undefined) {
-    if (options.limits === undefined && options.executorId === undefined) return prepared;
+    if (options.limits === undefined && options.executorId === undefined)
+      return { ...prepared, submission: undefined };
     const message = 'limits and executorId are part of a signed submission: connect with a submitter';
     throw new CscError('REQUEST_INVALID', message);
   }
   const now = new Date();
   const unsigned = toSubmission(prepared, submitter.identity, options, now);
-  if (options.executorId !== undefined) claim(submitter, unsigned.nonce, options.executorId);
-  const submissionJson = await signSubmission(unsigned, submitter.signer, now);
-  return {
-    ...prepared,
-    request: { ...prepared.request, idempotencyKey: unsigned.nonce, submissionJson },
-  };
+  const { nonce } = unsigned;
+  if (options.executorId !== undefined) await claim(submitter, nonce, options.executorId);
+  const known = options.idempotencyKey === undefined ? undefined : await submitter.signed.find(nonce);
+  const submissionJson =
+    known !== undefined && stands(known, unsigned, submitter, now)
+      ? known.submissionJson
+      : await signSubmission(unsigned, submitter.signer, now);
+  const submission = { nonce, submissionJson };
+  // Whoever gives a key may hand it in again from another process.
+  if (options.idempotencyKey !== undefined) await submitter.signed.keep({ ...known, ...submission });
+  const request = { ...prepared.request, idempotencyKey: nonce, submissionJson };
+  return { ...prepared, request, submission };
+}
+
+// The gate takes only the first for what its key stands for.
+function stands(
+  { submissionJson }: SignedSubmission,
+  wanted: UnsignedSubmission,
+  { signer }: Submitter,
+  now: Date,
+): boolean {
+  const known = parseSubmission(submissionJson);
+  if (!known.ok || known.value.signature.key_id !== signer.keyId) return false;
+  if (Date.parse(known.value.expires_at) <= now.getTime()) return false;
+  const { signature: _, ...before } = known.value;
+  const { not_before, expires_at } = before;
+  return canonicalJson(before) === canonicalJson({ ...wanted, not_before, expires_at });
 }
 
 /**
- * The same submission once more, for the one host that it was placed on. Throws WRONG_AUDIENCE where it was bound to
- * another one before: a gate that has two hosts would have both run it.
+ * The same submission once more, for the one host that it was placed on; the same bytes whenever it is asked for, as far as
+ * that is up to us. Throws WRONG_AUDIENCE where another host was named before: a gate that has two would have both run it.
  */
 export async function bindTo(
   executorId: string,
-  request: SubmitRequest,
+  { submissionJson }: Pick<SignedSubmission, 'submissionJson'>,
   submitter: Submitter,
 ): Promise<Buffer> {
-  const parsed = orThrow(parseSubmission(request.submissionJson), 'SUBMISSION_INVALID', 'the submission');
-  const { signature: _, audience, ...rest } = parsed;
-  const known = claim(submitter, rest.nonce, executorId).submissionJson;
-  if (known !== undefined) return known;
+  const parsed = orThrow(parseSubmission(submissionJson), 'SUBMISSION_INVALID', 'the submission');
+  const { signature, audience, ...rest } = parsed;
+  await claim(submitter, rest.nonce, executorId);
   const named = { ...rest, audience: { ...audience, executor_id: executorId } };
-  const submissionJson = signSubmission(named, submitter.signer, new Date());
-  submitter.bound.set(rest.nonce, { executorId, submissionJson });
-  return submissionJson;
+  return signSubmission(named, submitter.signer, parseTimestamp(signature.signed_at) ?? new Date());
 }
 
-function claim({ bound }: Submitter, nonce: string, executorId: string): Bound {
-  const first = bound.get(nonce) ?? { executorId };
-  if (first.executorId !== executorId) {
-    const message = `the gate wants the submission for ${executorId}, which was signed for ${first.executorId}: no two hosts may run it; submit it again`;
-    throw new CscError('WRONG_AUDIENCE', message);
-  }
-  bound.set(nonce, first);
-  return first;
+async function claim({ signed }: Submitter, nonce: string, executorId: string): Promise<void> {
+  const first = await signed.claim(nonce, executorId);
+  if (first === executorId) return;
+  const message = `the gate wants the submission for ${executorId}, which was signed for ${first}: no two hosts may run it; submit it again`;
+  throw new CscError('WRONG_AUDIENCE', message);
 }
 
 function toSubmission(

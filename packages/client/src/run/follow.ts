@@ -3,6 +3,7 @@ import type { Connection } from '../connection/connection.ts';
 import { endedEarly, type ReconnectOptions, retrying } from '../connection/reconnect.ts';
 import { type ExecutionEvent, toExecutionEvent, toOutputItem } from '../stream/items.ts';
 import { readOutputOnce, watchOnce } from '../stream/read.ts';
+import type { Bind } from './bind.ts';
 import type { Receiver } from './receiver.ts';
 
 /** What following needs to know. */
@@ -13,7 +14,9 @@ interface FollowContext {
   /** Wait for somebody's approval too. */
   readonly waitForApproval: boolean;
   /** Names the host in the submission, for the gate. Absent: there is none, or another process has it. */
-  readonly bind?: (executionId: string, executorId: string) => Promise<void>;
+  readonly bind?: Bind | undefined;
+  /** Told once how the gate calls what was handed in. */
+  readonly onNamed?: (executionId: string) => Promise<void>;
 }
 
 /**
@@ -69,8 +72,10 @@ async function runOnce(
 
 // Bound before it counts as seen: where that fails for now, the event comes again on the next connection.
 async function take(context: FollowContext, receiver: Receiver, event: ExecutionEvent): Promise<void> {
+  const known = receiver.executionId();
+  if (known === undefined) await context.onNamed?.(event.executionId);
   if (event.type === 'bindingWanted')
-    await context.bind?.(receiver.executionId() ?? event.executionId, event.executorId);
+    await context.bind?.(known ?? event.executionId, event.executorId, context.signal);
   await receiver.event(event);
 }
 

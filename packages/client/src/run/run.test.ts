@@ -6,6 +6,7 @@ import { ExecutionState, type SubmitRequest, Verdict } from '@csc-fleet/common/m
 import type { Script } from '@csc-fleet/test-kit/client/scripted-execution';
 import { ScriptedGate } from '@csc-fleet/test-kit/client/scripted-gate';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { createSignedSubmissions } from '../calls/signed.ts';
 import type { GateClient } from '../client.ts';
 import { type ConnectOptions, connect } from '../client.ts';
 import type { ExecutionEvent } from '../stream/items.ts';
@@ -408,5 +409,34 @@ describe('a submitter', () => {
     await client.run(contract);
     const [one, two] = gate.bound;
     expect(two).toEqual(one);
+  });
+
+  it('names no second host after a restart either, where what was signed is kept', async () => {
+    const kept = { ...signing, signedSubmissions: createSignedSubmissions() };
+    const idempotencyKey = 'mine';
+    const first = await start({ bindTo: ['host-1'] }, kept);
+    await first.client.run(contract, { idempotencyKey });
+    const { gate, client } = await start({ bindTo: ['host-2'] }, kept);
+    expect(await codeOf(client.run(contract, { idempotencyKey }))).toBe('WRONG_AUDIENCE');
+    expect(gate.bound).toEqual([]);
+    // The same is asked for, so that the same is handed in.
+    expect(gate.runs[0]?.submissionJson).toEqual(first.gate.runs[0]?.submissionJson);
+    expect(await codeOf(client.follow('exec-1'))).toBe('WRONG_AUDIENCE');
+  });
+
+  it('names the host of what another process has handed in, and of nothing else', async () => {
+    const kept = { ...signing, signedSubmissions: createSignedSubmissions() };
+    const script = { bindTo: ['host-1'] };
+    const { gate: first, client } = await start(script, kept);
+    await client.submit(contract);
+    await client.awaitPlacement('exec-1');
+    const { gate, client: follower } = await start(script, kept);
+    await follower.follow('exec-1');
+    const [submission] = first.submitted.map(opened);
+    expect(first.bound.map(opened)).toMatchObject([{ nonce: submission?.nonce }]);
+    expect(gate.bound).toEqual(first.bound);
+    const { gate: other, client: stranger } = await start(script, signing);
+    await stranger.follow('exec-1');
+    expect(other.bound).toEqual([]);
   });
 });

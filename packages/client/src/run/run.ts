@@ -3,20 +3,20 @@ import type { ExpectedReceipt } from '@csc-fleet/common/evidence';
 import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
 import { type Decision, type Execution, GateService } from '@csc-fleet/common/rpc';
 import { parseSubmission, submissionSha256 } from '@csc-fleet/common/submission';
-import { cancel, checkDecided, type SubmitContext } from '../calls/calls.ts';
+import { cancel, checkDecided, rememberLost, type SubmitContext } from '../calls/calls.ts';
 import {
   type ContractInput,
   defaultReceiptVersion,
   prepareSubmit,
   type SubmitOptions,
-  withKey,
 } from '../calls/request.ts';
-import { bindTo, signRequest } from '../calls/submitter.ts';
+import { signRequest } from '../calls/submitter.ts';
 import type { Connection } from '../connection/connection.ts';
 import type { ReconnectOptions } from '../connection/reconnect.ts';
 import { concludeFrom, concludeWithout } from '../verify/conclusion.ts';
 import type { KeySource } from '../verify/keys.ts';
 import { verifyFromSource } from '../verify/verify-receipt.ts';
+import { createBinder, tolerant } from './bind.ts';
 import { followToEnd } from './follow.ts';
 import { createReceiver, type Receiver, type RunHandlers } from './receiver.ts';
 
@@ -80,33 +80,36 @@ export async function run(
   const stop = createStop(options.signal, cancels);
   const receiver = createReceiver(stop.listening(options.handlers ?? {}), receiptVersion);
   const submissions = namesOf(request.submissionJson);
+  const isOurs = options.idempotencyKey === undefined;
   const expected: ExpectedReceipt = {
     contractSha256,
     receiptVersion,
     commands: prepared.contract.commands,
-    ...(options.idempotencyKey === undefined
+    ...(isOurs
       ? {
           endedAfter: new Date(Date.now() - clockToleranceMs),
           ...(submissions.length > 0 ? { submissions } : {}),
         }
       : {}),
   };
-  const { submitter, connection } = context;
-  const bind = async (executionId: string, executorId: string, signal?: AbortSignal): Promise<void> => {
-    if (submitter === undefined) return;
-    const submissionJson = await bindTo(executorId, request, submitter);
-    submissions.push(...namesOf(submissionJson));
-    await connection.unary(GateService.bind, { executionId, submissionJson }, signal);
+  const { submitter } = context;
+  const { submission } = prepared;
+  const binder = createBinder(context, submission, (bound) => void submissions.push(...namesOf(bound)));
+  const bind = isOurs ? { bind: binder } : tolerant(binder);
+  const onNamed = async (executionId: string): Promise<void> => {
+    if (submission !== undefined) await submitter?.signed.keep({ ...submission, executionId });
   };
   const waitForApproval = options.waitForApproval ?? false;
   await abortable(context, receiver, cancels, () =>
-    followToEnd({ ...context, signal: stop.signal, waitForApproval, bind }, receiver, request),
+    followToEnd({ ...context, signal: stop.signal, waitForApproval, ...bind, onNamed }, receiver, request),
   )
-    .catch((error: unknown) => {
-      throw receiver.executionId() === undefined ? withKey(error, request) : error;
+    .catch(async (error: unknown) => {
+      throw receiver.executionId() === undefined ? await rememberLost(error, prepared, submitter) : error;
     })
     .finally(stop.release);
   checkDecided(receiver.decision(), contractSha256);
+  if (submission !== undefined && isOurs && receiver.finished() !== undefined)
+    await submitter?.signed.drop(submission.nonce);
   return conclude(context, receiver, expected);
 }
 
@@ -124,9 +127,13 @@ export async function follow(
 ): Promise<RunResult> {
   const receiver = createReceiver(options.handlers ?? {}, '', executionId);
   const { signal, waitForApproval = false } = options;
+  const submission = await context.submitter?.signed.ofExecution(executionId);
+  const bind = tolerant(createBinder(context, submission));
   await abortable(context, receiver, options.cancelOnAbort ?? false, () =>
-    followToEnd({ ...context, signal, waitForApproval }, receiver, undefined),
+    followToEnd({ ...context, signal, waitForApproval, ...bind }, receiver, undefined),
   );
+  if (submission !== undefined && receiver.finished() !== undefined)
+    await context.submitter?.signed.drop(submission.nonce);
   return conclude(context, receiver, {});
 }
 

@@ -9,7 +9,7 @@ import { type Bindings, checkBindings, type PolicySet } from '@csc-fleet/common/
 import { SubmitRequest } from '@csc-fleet/common/rpc';
 import { Executions } from '../execution/executions.ts';
 import { Finisher } from '../execution/finisher.ts';
-import { toDecision } from '../execution/row.ts';
+import { isTerminal, toDecision } from '../execution/row.ts';
 import { Connection } from '../link/connection.ts';
 import { ExecutorKeys } from '../link/executor-keys.ts';
 import { OutputIntake } from '../output/intake.ts';
@@ -22,6 +22,7 @@ import { type GateMethods, withBounds } from '../rpc/methods.ts';
 import { cancel } from '../schedule/cancel.ts';
 import { createMint } from '../schedule/mint.ts';
 import { Scheduler } from '../schedule/scheduler.ts';
+import { wantsBinding } from '../schedule/submission-of.ts';
 import { startSweeping } from '../schedule/sweep.ts';
 import { openStore, type Store } from '../store/store.ts';
 import { bind } from '../submit/bind.ts';
@@ -135,6 +136,7 @@ function toMethods(parts: Parts) {
         decision: toDecision(execution.row),
         state: execution.row.state as SubmitResponse['state'],
         existing,
+        mustNameHost: wantsBinding(execution.row) && !isTerminal(execution.row.state),
       };
     },
     run: async ({ principal, request, write, gone }) => {

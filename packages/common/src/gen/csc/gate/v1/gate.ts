@@ -81,6 +81,8 @@ export interface SubmitResponse {
   state: ExecutionState;
   /** True where the idempotency key had been seen. */
   existing: boolean;
+  /** It runs only once its submitter has named the host that it is placed on (BindingWanted, Gate.Bind). */
+  mustNameHost: boolean;
 }
 
 export interface RunRequest {
@@ -507,7 +509,7 @@ export const RunOptions: MessageFns<RunOptions> = {
 };
 
 function createBaseSubmitResponse(): SubmitResponse {
-  return { executionId: "", decision: undefined, state: 0, existing: false };
+  return { executionId: "", decision: undefined, state: 0, existing: false, mustNameHost: false };
 }
 
 export const SubmitResponse: MessageFns<SubmitResponse> = {
@@ -523,6 +525,9 @@ export const SubmitResponse: MessageFns<SubmitResponse> = {
     }
     if (message.existing !== false) {
       writer.uint32(32).bool(message.existing);
+    }
+    if (message.mustNameHost !== false) {
+      writer.uint32(40).bool(message.mustNameHost);
     }
     return writer;
   },
@@ -572,6 +577,14 @@ export const SubmitResponse: MessageFns<SubmitResponse> = {
             message.existing = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.mustNameHost = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -595,6 +608,7 @@ export const SubmitResponse: MessageFns<SubmitResponse> = {
       : undefined;
     message.state = object.state ?? 0;
     message.existing = object.existing ?? false;
+    message.mustNameHost = object.mustNameHost ?? false;
     return message;
   },
 };
