@@ -1,5 +1,6 @@
 // A gate that is taken over, with its certificate, its ticket key, its store and its queue, before a host that has its
 // owners' word from a policy repository, and a client whose submissions are signed. What it can still do is at the top.
+import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CommandContract } from '@csc-fleet/common/contract';
@@ -17,6 +18,7 @@ import {
 import { parseReceipt, type ReceiptV02 } from '@csc-fleet/common/receipt';
 import { parseSubmission, submissionSha256, type UnsignedSubmission } from '@csc-fleet/common/submission';
 import type { UnsignedTicket } from '@csc-fleet/common/ticket';
+import { beginNewEpoch } from '@csc-fleet/executor/new-epoch';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { testPolicy } from '@csc-fleet/test-kit/policy';
 import { TestRepository } from '@csc-fleet/test-kit/policy-repository';
@@ -524,6 +526,23 @@ describe('a gate with its real key cannot use it that a host has lost its state'
     await restart(() => rmSync(stateDir, { recursive: true }));
     expect(await aliceGets()).toBe('POLICY_STALE');
     await take();
+    expect((await offer(contract, submission)).reason).toBe('SUBMISSION_REPLAYED');
+    expect(await aliceGets()).toBe('ran');
+  });
+
+  it('to have run again what a restored disk has forgotten, once its owner has begun a new epoch', async () => {
+    const { contract } = marking();
+    const submission = submit(contract);
+    const copy = join(fleet.directory, 'copy-of-the-disk');
+    const copyDisk = (from: string, to: string) => execFileSync('cp', ['-a', from, to]);
+    await restart(() => copyDisk(stateDir, copy));
+    expect((await offer(contract, submission)).reason).toBe('ran');
+    await expect(beginNewEpoch(stateDir)).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+    await fleet.executor('victim').stop('SIGKILL');
+    rmSync(stateDir, { recursive: true });
+    copyDisk(copy, stateDir);
+    await beginNewEpoch(stateDir);
+    await fleet.startExecutor(victim);
     expect((await offer(contract, submission)).reason).toBe('SUBMISSION_REPLAYED');
     expect(await aliceGets()).toBe('ran');
   });

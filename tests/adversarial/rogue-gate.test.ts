@@ -227,7 +227,11 @@ describe('a gate that is taken over, with its certificate and its signing key', 
       await rogue.receiptFor(ticket);
     }
     const before = peakMemory();
-    const welcome = { gateId: 'gate', heartbeatInterval: { seconds: 10, nanos: 0 } };
+    const welcome = {
+      gateId: 'gate',
+      heartbeatInterval: { seconds: 10, nanos: 0 },
+      chainHeadJson: Buffer.alloc(0),
+    };
     await rogue.reconnected(() => {
       for (let count = 0; count < 19_320; count += 1) rogue.send({ $case: 'welcome', value: welcome });
     });

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { cpSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect, type GateClient } from '@csc-fleet/client';
@@ -80,6 +81,12 @@ async function publish(
   await Promise.all(taken);
 }
 
+// With the modes of its directories.
+const copyDisk = (from: string, to: string) => execFileSync('cp', ['-a', from, to]);
+
+const epochOf = (receipt: object | undefined): unknown =>
+  Object.entries(receipt ?? {}).find(([name]) => name === 'executor_epoch')?.[1];
+
 /** What a source hands over that was signed two days ago, is good for five, and is newer than what the host has. */
 function holdBack(copy: string): void {
   const held = join(fleet.directory, 'held');
@@ -109,23 +116,28 @@ describe('a roll-out over three hosts', () => {
     );
 
     // What the disks of three hosts look like that were away, cut off, and restored from a backup.
-    const state = (host: string, path: string) => join(fleet.directory, `executor-${host}`, path);
+    const state = (host: string, path: string) => join(fleet.directory, `executor-${host}${path}`);
     for (const { name } of [away, frozenHost, rolledBack]) await fleet.executor(name).stop();
-    cpSync(state('rolled-back', 'policy'), join(fleet.directory, 'backup'), { recursive: true });
+    copyDisk(state('rolled-back', ''), join(fleet.directory, 'backup'));
     const wide = testPolicy(fleet.workspace, { name: 'wide' });
     await publish({ 'policies/wide.yaml': wide, 'bindings.yaml': bindings(['tests', 'wide']) });
     await fleet.startExecutor(rolledBack);
     await published('rolled-back');
+    const forgotten = (await run('rolled-back', 'wide')).receipt;
     await fleet.executor('rolled-back').stop();
-    rmSync(state('rolled-back', 'policy'), { recursive: true });
-    cpSync(join(fleet.directory, 'backup'), state('rolled-back', 'policy'), { recursive: true });
+    rmSync(state('rolled-back', ''), { recursive: true });
+    copyDisk(join(fleet.directory, 'backup'), state('rolled-back', ''));
     holdBack('copy');
 
     await Promise.all([away, frozenHost, rolledBack].map((it) => fleet.startExecutor(it)));
     await Promise.all(['away', 'rolled-back'].map(published));
-    for (const host of ['away', 'rolled-back']) {
-      expect((await run(host, 'wide')).receipt).toMatchObject({ status: 'success', policy_version: 2 });
-    }
+    const second = await Promise.all(['away', 'rolled-back'].map((host) => run(host, 'wide')));
+    for (const { receipt } of second) expect(receipt).toMatchObject({ status: 'success', policy_version: 2 });
+    // By what the gate has kept of its chain the host whose disk is older has seen that, and begun anew.
+    await fleet.executor('rolled-back').waitFor(/OLDER THAN WHAT IT HAS SIGNED/);
+    expect(forgotten).toMatchObject({ sequence: 2 });
+    expect(second[1]?.receipt).toMatchObject({ sequence: 1 });
+    expect(epochOf(second[1]?.receipt)).not.toBe(epochOf(forgotten));
     // It waits for the host to hear something, which this one does not.
     expect(await run('frozen', '', 500)).toMatchObject({
       execution: { state: ExecutionState.EXPIRED, error: expect.stringContaining('POLICY_STALE') },

@@ -214,7 +214,10 @@ export class RogueGate implements AsyncDisposable {
       if (message?.$case === 'hello') {
         this.#epochs.set(executor, message.value.epoch);
         call.write({
-          message: { $case: 'welcome', value: { gateId: 'gate', heartbeatInterval: toDuration(10_000) } },
+          message: {
+            $case: 'welcome',
+            value: { gateId: 'gate', heartbeatInterval: toDuration(10_000), chainHeadJson: Buffer.alloc(0) },
+          },
         });
       }
       if (message !== undefined) this.#said.push(message);

@@ -58,6 +58,8 @@ export class ScriptedGate {
   readonly messages: LinkMessage[] = [];
   /** Whether receipts are acknowledged as they come. */
   acknowledges = true;
+  /** What it says with its Welcome of the executor's chain. */
+  chainHead: Buffer = Buffer.alloc(0);
   readonly #events = new EventEmitter({ captureRejections: true });
   #say: ((message: ConnectResponse) => void) | undefined;
   #connection: LinkConnection | undefined;
@@ -85,7 +87,10 @@ export class ScriptedGate {
   /** Over any transport: takes the way to the executor, and says Welcome. */
   welcome(say: (message: ConnectResponse) => void, heartbeatInterval?: Duration): void {
     this.#say = say;
-    this.send({ $case: 'welcome', value: { gateId: 'test', heartbeatInterval } });
+    this.send({
+      $case: 'welcome',
+      value: { gateId: 'test', heartbeatInterval, chainHeadJson: this.chainHead },
+    });
   }
 
   send(message: NonNullable<ConnectResponse['message']>): void {

@@ -12,7 +12,7 @@ import { runService } from '../action/service.ts';
 import { writeFileWhole } from '../files/write-file.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, type Paint, plainLine } from '../terminal/text.ts';
-import { defineExecutorReceipts } from './receipts.ts';
+import { defineExecutorReceipts, stateDirOf } from './receipts.ts';
 
 const help = `
 It dials the gate and listens on no port. SIGTERM drains it: what runs may end; a second one ends that too.
@@ -54,6 +54,7 @@ export function defineExecutor(command: Command): void {
     .option('--json', 'with --explain: as JSON')
     .addHelpText('after', help);
   defineKeys(command);
+  defineNewEpoch(command);
   defineExecutorReceipts(command);
   act<[Options]>(
     command,
@@ -82,6 +83,43 @@ function defineKeys(executor: Command): void {
     .addHelpText('after', keysHelp);
   // Commander gives --config to the command above, which has one, too.
   act<[ExecutorKeysOptions]>(command, (options) => showExecutorKeys({ ...executor.opts(), ...options }));
+}
+
+const newEpochHelp = `
+After its state directory was restored from a copy, and before the first start from it: what this host has run since the copy
+was made, it has forgotten. In a new epoch every ticket and every submission from before is refused, so that nothing runs twice,
+and its chain of receipts begins anew at 1; the receipts that it keeps stay. A state directory without journal.sqlite needs none
+of this: a new journal is a new epoch. Run it as the user whom the directory belongs to; a running executor is refused.
+
+Examples:
+  $ csc executor new-epoch --config /etc/csc/executor.yaml
+  $ csc executor new-epoch --state-dir /var/lib/csc-executor
+`;
+
+function defineNewEpoch(executor: Command): void {
+  const command = executor
+    .command('new-epoch')
+    .summary('begin anew where the state directory was restored from a copy')
+    .helpOption('-h, --help', 'show help')
+    .description('Begin a new epoch of this host, whose state directory was restored from a copy.')
+    .option('--config <file>', 'the executor’s config file')
+    .option('--state-dir <dir>', 'its state directory, where there is no config to read')
+    .addHelpText('after', newEpochHelp);
+  act<[StateOptions]>(command, (options) => beginEpoch({ ...executor.opts<StateOptions>(), ...options }));
+}
+
+/** Which state directory is meant. */
+interface StateOptions {
+  readonly config?: string;
+  readonly stateDir?: string;
+}
+
+async function beginEpoch(options: StateOptions): Promise<number> {
+  const { beginNewEpoch } = await import('@csc-fleet/executor/new-epoch');
+  const stateDir = await stateDirOf(options);
+  const { before, after } = await beginNewEpoch(stateDir);
+  await writeOut(`epoch ${after} begins, and ${before} is over: nothing of it is taken any more\n`);
+  return exitCodes.ok;
 }
 
 export interface ExecutorKeysOptions {

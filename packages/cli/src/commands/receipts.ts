@@ -295,12 +295,17 @@ function placeOf({ executor_epoch: epoch = 'none', sequence = 0 }: ReceiptV02): 
   return [epoch, `${String(sequence).padStart(12, '0')}.json`];
 }
 
-async function readKept({ config, stateDir }: KeptOptions): Promise<Generator<ArchivedReceipt, void>> {
+async function readKept(options: KeptOptions): Promise<Generator<ArchivedReceipt, void>> {
   const { archiveDirectory, readArchive } = await import('@csc-fleet/executor/receipts');
-  return readArchive(join(stateDir ?? (await stateDirOf(config)), archiveDirectory));
+  return readArchive(join(await stateDirOf(options), archiveDirectory));
 }
 
-async function stateDirOf(config: string | undefined): Promise<string> {
+/** The state directory that is meant. Throws CONFIG_INVALID where none is, and what the config's reader does. */
+export async function stateDirOf({
+  config,
+  stateDir,
+}: Pick<KeptOptions, 'config' | 'stateDir'>): Promise<string> {
+  if (stateDir !== undefined) return stateDir;
   if (config === undefined) throw new CscError('CONFIG_INVALID', 'give --config FILE or --state-dir DIR');
   const { readExecutorConfig } = await import('@csc-fleet/executor/config');
   return readExecutorConfig(config).stateDir;

@@ -12,14 +12,17 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
+import { createSigner, generateKeyPair, type Signer } from '@csc-fleet/common/crypto';
 import { toTimestamp } from '@csc-fleet/common/encoding';
-import { type ChainLink, sealChained } from '@csc-fleet/common/evidence';
+import { type ChainLink, sealChained, signChainHead } from '@csc-fleet/common/evidence';
 import { type ReceiptV02, receiptSha256 } from '@csc-fleet/common/receipt';
+import { lockStateDirectory } from '@csc-fleet/sandbox/host';
 import { makeContract } from '@csc-fleet/test-kit/contract';
-import { openWorkbench } from '@csc-fleet/test-kit/executor/workbench';
+import { identity, openWorkbench } from '@csc-fleet/test-kit/executor/workbench';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { type Journal, openSqliteJournal } from '../journal/index.ts';
+import { beginNewEpoch } from '../service/new-epoch.ts';
+import { readReceiptSigner } from '../service/signing-key.ts';
 import { Archive, reconcileArchive, withArchive } from './archive.ts';
 import { archiveDirectory, readArchive } from './segments.ts';
 
@@ -272,4 +275,72 @@ it('an executor that is told to keep its receipts has them after its gate has', 
   await bench.restart();
   const kept = [...readArchive(join(bench.stateDir, archiveDirectory))].map((it) => it.receipt.execution_id);
   expect(kept.sort()).toEqual(ids.sort());
+});
+
+describe('a host whose whole disk is older than it is', () => {
+  it('sees that by what it has signed itself, whoever brings it, and begins a new epoch', async () => {
+    const bench = await openWorkbench();
+    onTestFinished(() => bench.close());
+    const { gate } = bench;
+    await gate.receipt(gate.offer(makeContract(bench.workspace, [{}]), bench.policy));
+    const signer = readReceiptSigner('executor-1', bench.stateDir);
+    const mallory = createSigner(generateKeyPair().seed, signer.keyId);
+    const hello = () => gate.all('hello').at(-1)?.epoch ?? '';
+    const epoch = hello();
+    const told = (sequence: number, over: { by?: Signer; of?: string; epoch?: string; at?: Date } = {}) => {
+      const place = { epoch: over.epoch ?? epoch, sequence, receiptSha256: 'a'.repeat(64) };
+      const { by = signer, of = identity, at = new Date() } = over;
+      gate.chainHead = signChainHead(of, place, by, at);
+      gate.connect(bench.executor);
+    };
+    const longAgo = new Date(Date.now() - 2 * 3_600_000);
+    told(9, { by: mallory });
+    told(9, { of: 'spiffe://csc.local/executor/other' });
+    told(0 + 1, { epoch: 'b'.repeat(32), at: longAgo });
+    gate.chainHead = Buffer.alloc(0);
+    gate.connect(bench.executor);
+    const { executionId } = gate.mint(makeContract(bench.workspace, [{}]), bench.policy);
+    expect([hello(), executionId.length > 0]).toEqual([epoch, true]);
+    const before = gate.mint(makeContract(bench.workspace, [{}]), bench.policy);
+    told(9);
+    gate.chainHead = Buffer.alloc(0);
+    await expect
+      .poll(() => {
+        gate.connect(bench.executor);
+        return hello();
+      })
+      .not.toBe(epoch);
+    // What was minted before is for an epoch that is over, and the next runs.
+    gate.send({ $case: 'offer', value: before });
+    expect((await gate.next('refused', before.executionId)).message).toContain(
+      'state directory is another one since',
+    );
+    const next = await gate.receipt(gate.offer(makeContract(bench.workspace, [{}]), bench.policy));
+    expect(next).toMatchObject({ status: 'success', executor_epoch: hello() });
+  });
+
+  it('begins one at its owner’s word, who has restored it, and not while it runs', async () => {
+    await run('a');
+    const { epoch } = journal;
+    const running = lockStateDirectory(directory);
+    await expect(beginNewEpoch(directory)).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+    running.release();
+    await journal.close();
+    const { before, after } = await beginNewEpoch(directory);
+    now = new Date(Date.now() + minute);
+    journal = await open();
+    expect([before, journal.epoch]).toEqual([epoch, after]);
+    expect(after).not.toBe(before);
+    expect(journal.head()).toBeUndefined();
+    expect(journal.bornAt().getTime()).toBeGreaterThan(new Date('2026-11-27T10:00:00Z').getTime());
+    await run('b');
+    await journal.acknowledge('b');
+    expect(archived().map(({ sequence, executor_epoch: of }) => [sequence, of])).toEqual([
+      [1, before],
+      [1, after],
+    ]);
+    await expect(beginNewEpoch(join(directory, 'nowhere'))).rejects.toMatchObject({
+      code: 'FILE_UNREADABLE',
+    });
+  });
 });

@@ -10,4 +10,4 @@ export type {
   SealedReceipt,
   TicketUse,
 } from './journal.ts';
-export { openSqliteJournal } from './sqlite-journal.ts';
+export { journalFile, openSqliteJournal } from './sqlite-journal.ts';

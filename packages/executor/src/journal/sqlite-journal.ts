@@ -19,6 +19,9 @@ import { isAlive, processIdentity } from './process-identity.ts';
 import { prepareSchema } from './schema.ts';
 import { prepareStatements, type Statements } from './statements.ts';
 
+/** What it is called in a state directory. */
+export const journalFile = 'journal.sqlite';
+
 // A ticket that ended this long ago is refused by its own dates before the journal is asked, and by the floor should the
 // clock go back.
 const keptMs = 2 * 60 * 1000;

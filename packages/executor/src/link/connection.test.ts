@@ -59,7 +59,7 @@ afterEach(() => {
 
 const receive = (message: FromGate) => connection.receive({ message });
 const welcome = (heartbeatInterval?: Duration) =>
-  receive({ $case: 'welcome', value: { gateId: 'gate', heartbeatInterval } });
+  receive({ $case: 'welcome', value: { gateId: 'gate', heartbeatInterval, chainHeadJson: Buffer.alloc(0) } });
 const refused = (bytes: number): ToGate => ({
   $case: 'refused',
   value: {

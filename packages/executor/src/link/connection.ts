@@ -5,6 +5,7 @@ import {
   type Hello,
   type Offer,
   toMilliseconds,
+  type Welcome,
 } from '@csc-fleet/common/messages';
 import { offerLimits } from '../admission/offer.ts';
 import type { Outbox, Send } from './outbox.ts';
@@ -19,6 +20,10 @@ export interface LinkConnection {
   drained(): void;
   /** The connection is gone: nothing more is sent over it. */
   closed(): void;
+  /** Something was signed: how far the chain goes is said soon, and not only with the next heartbeat that is due. */
+  signed(): void;
+  /** Ends it. The next one begins with another Hello. */
+  hangUp(why: string): void;
 }
 
 /** What the executor needs of a transport. */
@@ -30,8 +35,11 @@ export interface Wire {
 
 /** What the gate can ask for over the link. */
 export interface LinkHandlers {
-  /** The gate is there and has heard our Hello. */
-  welcomed(): void;
+  /**
+   * The gate is there and has heard our Hello.
+   * @param chainHeadJson the newest head of our chain that it knows, where it takes ours for an older one; else empty
+   */
+  welcomed(chainHeadJson: Uint8Array): void;
   offered(offer: Offer): void;
   cancelled(executionId: string, graceMs: number): void;
   /** What has not been redeemed yet is not to be. */
@@ -45,6 +53,8 @@ export interface LinkHandlers {
   chainHead(): Buffer;
 }
 
+// Each costs a signature.
+const betweenHeadsMs = 100;
 // As far as a gate's config goes, and shorter for tests.
 const heartbeatBounds = { least: 100, most: 300_000, otherwise: 10_000 };
 /** What a job gets between SIGTERM and SIGKILL. */
@@ -69,6 +79,8 @@ class Connection implements LinkConnection {
   readonly #outbox: Outbox;
   readonly #handlers: LinkHandlers;
   #heartbeat: NodeJS.Timeout | undefined;
+  #soon: NodeJS.Timeout | undefined;
+  #saidAt = Number.NEGATIVE_INFINITY;
   isOpen = true;
   isDraining = false;
 
@@ -79,7 +91,7 @@ class Connection implements LinkConnection {
   }
 
   begin(hello: Hello): void {
-    this.#outbox.begin(() => this.#hangUp('the gate does not read what it is told'));
+    this.#outbox.begin(() => this.hangUp('the gate does not read what it is told'));
     this.#wire.send({ message: { $case: 'hello', value: hello } });
   }
 
@@ -95,12 +107,13 @@ class Connection implements LinkConnection {
     if (!this.isOpen) return;
     this.isOpen = false;
     clearInterval(this.#heartbeat);
+    clearTimeout(this.#soon);
     this.#outbox.close();
   }
 
   #dispatch(message: FromGate): void {
     const { acknowledged, cancelled, withdrawn } = this.#handlers;
-    if (message.$case === 'welcome') this.#welcome(message.value.heartbeatInterval);
+    if (message.$case === 'welcome') this.#welcome(message.value);
     if (message.$case === 'offer') this.#offer(message.value);
     if (message.$case === 'cancel') {
       cancelled(message.value.executionId, boundedMs(message.value.gracePeriod, graceBounds));
@@ -112,30 +125,43 @@ class Connection implements LinkConnection {
   }
 
   // Everything that is owed is told after it, so that a gate must not be able to ask for that as often as it likes.
-  #welcome(interval: Duration | undefined): void {
+  #welcome({ heartbeatInterval: interval, chainHeadJson }: Welcome): void {
     if (this.#heartbeat !== undefined) {
-      this.#hangUp('the gate said Welcome a second time');
+      this.hangUp('the gate said Welcome a second time');
       return;
     }
-    // Now or not at all: what it says counts as said.
-    const beat = (): void => {
-      if (!this.#outbox.hasRoom) return;
-      const value = { running: this.#handlers.running(), chainHeadJson: this.#handlers.chainHead() };
-      this.#outbox.post({ $case: 'heartbeat', value });
-    };
-    this.#heartbeat = setInterval(beat, heartbeatMs(interval)).unref();
+    this.#heartbeat = setInterval(() => this.#beat(), heartbeatMs(interval)).unref();
     this.#outbox.open(this.#wire.send);
-    this.#handlers.welcomed();
+    this.#handlers.welcomed(chainHeadJson);
+  }
+
+  // A gate that knows only what an old heartbeat said does not see it where this disk is set back to between the two.
+  signed(): void {
+    if (!this.isOpen || this.#heartbeat === undefined || this.#soon !== undefined) return;
+    const restMs = Math.max(0, this.#saidAt + betweenHeadsMs - performance.now());
+    this.#soon = setTimeout(() => {
+      this.#soon = undefined;
+      this.#saidAt = performance.now();
+      this.#beat();
+    }, restMs).unref();
+  }
+
+  // Now or not at all: what it says counts as said.
+  #beat(): void {
+    if (!this.#outbox.hasRoom) return;
+    const value = { running: this.#handlers.running(), chainHeadJson: this.#handlers.chainHead() };
+    this.#outbox.post({ $case: 'heartbeat', value });
   }
 
   // The answer would have to say the id again.
   #offer(offer: Offer): void {
     const { length } = offer.executionId;
     if (length <= offerLimits.idLength) this.#handlers.offered(offer);
-    else this.#hangUp(`an execution id has at most ${offerLimits.idLength} characters here, not ${length}`);
+    else this.hangUp(`an execution id has at most ${offerLimits.idLength} characters here, not ${length}`);
   }
 
-  #hangUp(why: string): void {
+  hangUp(why: string): void {
+    if (!this.isOpen) return;
     this.closed();
     this.#wire.hangUp(new CscError('GATE_UNREACHABLE', `this host ended the connection: ${why}`));
   }

@@ -105,7 +105,10 @@ describe('delivery', () => {
       return false;
     });
     connection.receive({
-      message: { $case: 'welcome', value: { gateId: 'gate', heartbeatInterval: undefined } },
+      message: {
+        $case: 'welcome',
+        value: { gateId: 'gate', heartbeatInterval: undefined, chainHeadJson: Buffer.alloc(0) },
+      },
     });
     // What has not been brought yet cannot be acknowledged.
     for (const executionId of ids.filter((id) => !said.includes(id)))

@@ -1,9 +1,10 @@
-import type { Signer } from '@csc-fleet/common/crypto';
+import { createKeyRing, type Signer } from '@csc-fleet/common/crypto';
 import type { Clock } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
-import { signChainHead, signExecutorKey } from '@csc-fleet/common/evidence';
+import { openChainHead, signChainHead, signExecutorKey } from '@csc-fleet/common/evidence';
 import type { Hello, Offer } from '@csc-fleet/common/messages';
 import type { PolicySet } from '@csc-fleet/common/policy';
+import type { ChainHead } from '@csc-fleet/common/receipt';
 import { asOwner, type Log } from '@csc-fleet/common/service';
 import { version } from '@csc-fleet/common/version';
 import { endsRunning, type OwnersWord } from '../admission/owners.ts';
@@ -59,7 +60,7 @@ export interface ExecutorParts {
   readonly introduction: Introduction;
   /** Sees one offer to its end, as `execute` does. */
   execute(offer: Offer, run: LiveRun, link: ExecutionLink): Promise<void>;
-  readonly journal: Pick<Journal, 'epoch' | 'head' | 'unacknowledged'>;
+  readonly journal: Pick<Journal, 'epoch' | 'beginEpoch' | 'bornAt' | 'head' | 'unacknowledged'>;
   readonly outbox: Outbox;
   readonly deliveries: Deliveries;
   /** Called when the gate is there, and when it has heard something new of the owners. */
@@ -87,14 +88,17 @@ export class LinkedExecutor implements Executor {
   #closing = false;
   /** Of the chain head that the gate was told last. */
   #saidSequence = 0;
+  /** Another epoch, which the gate has not heard of. */
+  #beginning = false;
   #connection: LinkConnection | undefined;
 
   constructor(parts: ExecutorParts) {
     this.#parts = parts;
     const { deliveries, onPolicyNews } = parts;
     this.#handlers = {
-      welcomed: () => {
+      welcomed: (chainHeadJson) => {
         if (this.#closing) this.#sayDraining();
+        if (chainHeadJson.length > 0 && this.#hasForgotten(chainHeadJson)) void this.#beginEpoch();
         deliveries.redeliver();
         onPolicyNews();
       },
@@ -163,6 +167,8 @@ export class LinkedExecutor implements Executor {
   // What can be said without looking at its papers, so that they cost nothing.
   #checkOffer({ executionId }: Offer): void {
     const { deliveries, introduction } = this.#parts;
+    if (this.#beginning)
+      throw new CscError('DRAINING', 'this executor begins a new epoch: its disk is older than it is');
     const run = this.#runs.get(executionId);
     if (run !== undefined && mayHaveOutcome(run))
       throw new CscError('TICKET_REPLAYED', 'this execution is under way here');
@@ -192,6 +198,7 @@ export class LinkedExecutor implements Executor {
       log.error({ executionId, error }, 'an execution has no receipt before the next start');
     }
     run.settle();
+    this.#connection?.signed();
     if (this.#runs.get(executionId) === run) this.#runs.delete(executionId);
     this.#underWay -= 1;
     if (this.#underWay === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
@@ -214,6 +221,39 @@ export class LinkedExecutor implements Executor {
 
   #known(): string[] {
     return [...this.#runs.values()].filter(mayHaveOutcome).map(({ executionId }) => executionId);
+  }
+
+  // Only what this host has signed itself says so: a gate can keep that from it, and cannot make it up.
+  #hasForgotten(chainHeadJson: Uint8Array): boolean {
+    const { introduction, journal, log } = this.#parts;
+    const { identity, signer } = introduction;
+    try {
+      const known = openChainHead(chainHeadJson, identity, createKeyRing([signer]));
+      return isOlder(journal, known);
+    } catch (error) {
+      log.warn({ error }, 'what the gate says of the chain of receipts does not count');
+      return false;
+    }
+  }
+
+  // The Hello after this one names it. Until then nothing is taken: tickets for the old one may be on their way.
+  async #beginEpoch(): Promise<void> {
+    const { journal, log } = this.#parts;
+    if (this.#beginning) return;
+    this.#beginning = true;
+    const before = journal.epoch;
+    try {
+      await journal.beginEpoch();
+      log.error({ before, epoch: journal.epoch }, rolledBackNote);
+      this.#connection?.hangUp('it begins a new epoch');
+    } catch (error) {
+      log.error(
+        { error },
+        'this disk is older than what this host has signed, and no new epoch could begin: nothing is taken (csc executor new-epoch)',
+      );
+      return;
+    }
+    this.#beginning = false;
   }
 
   // In each Hello, and then whenever something was signed since.
@@ -252,6 +292,20 @@ export class LinkedExecutor implements Executor {
       executionIds: [...new Set([...this.#known(), ...journal.unacknowledged()])],
     };
   }
+}
+
+const rolledBackNote =
+  'THE DISK OF THIS HOST IS OLDER THAN WHAT IT HAS SIGNED: was its state directory restored? It begins a new epoch, and nothing that was submitted before counts (csc executor new-epoch does so before the first start)';
+
+// A head of another epoch that was signed after this journal began is of the one that came after this one.
+function isOlder(
+  journal: Pick<Journal, 'epoch' | 'bornAt' | 'head'>,
+  { executor_epoch: epoch, sequence, receipt_sha256: sha256, signature }: ChainHead,
+): boolean {
+  if (epoch !== journal.epoch) return new Date(signature.signed_at) > journal.bornAt();
+  const own = journal.head();
+  if (own === undefined || own.sequence !== sequence) return sequence > (own?.sequence ?? 0);
+  return own.receiptSha256 !== sha256.toLowerCase();
 }
 
 // One that the journal does not show yet.

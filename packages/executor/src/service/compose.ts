@@ -17,7 +17,7 @@ import { createTrialLog, defaultSubmissionRules, type SubmissionRules } from '..
 import { Archive, archiveDirectory, reconcileArchive, withArchive } from '../archive/index.ts';
 import type { ExecutionMode } from '../evidence/index.ts';
 import { type ExecutionPorts, execute } from '../execute.ts';
-import { type Journal, openSqliteJournal } from '../journal/index.ts';
+import { type Journal, journalFile, openSqliteJournal } from '../journal/index.ts';
 import { Deliveries } from '../link/deliver.ts';
 import { type Executor, LinkedExecutor } from '../link/linked-executor.ts';
 import { Outbox } from '../link/outbox.ts';
@@ -149,7 +149,15 @@ async function choosePorts(options: ExecutorOptions, deps: ExecutorDeps): Promis
   const submissions = { ...defaultSubmissionRules, ...options.submissions };
   const needsEpoch = submissions.required && submissions.enforce === 'enforce';
   return {
-    trust: { gateKeys: deps.gateKeys, executorId, epoch: journal.epoch, needsEpoch },
+    trust: {
+      gateKeys: deps.gateKeys,
+      executorId,
+      // It may begin another one while this runs.
+      get epoch() {
+        return journal.epoch;
+      },
+      needsEpoch,
+    },
     self: { trustDomain: parseIdentity(options.identity)?.trustDomain ?? '', labels: options.labels ?? {} },
     rules: {
       owners: deps.owners,
@@ -203,7 +211,7 @@ async function openJournal(
   clock: Clock,
   log: Log,
 ): Promise<Journal> {
-  const journal = given ?? openSqliteJournal(join(stateDir, 'journal.sqlite'), { clock });
+  const journal = given ?? openSqliteJournal(join(stateDir, journalFile), { clock });
   if (receiptRetentionDays === undefined) return journal;
   const archive = Archive.open(join(stateDir, archiveDirectory), clock);
   if (await reconcileArchive(archive, journal)) log.warn({ epoch: journal.epoch }, olderJournal);

@@ -1,6 +1,7 @@
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { openChainHead } from '@csc-fleet/common/evidence';
 import type { Identity } from '@csc-fleet/common/identity';
+import type { Hello } from '@csc-fleet/common/messages';
 import type { ChainHead } from '@csc-fleet/common/receipt';
 import type { Store } from '../store/store.ts';
 import type { ChainHeadRow } from '../store/tables.ts';
@@ -37,6 +38,23 @@ export async function takeChainHead(
   return true;
 }
 
+/**
+ * The same of a Hello: there an executor that says no head of an epoch that had one has forgotten all of it. Resolves to the
+ * newest head that is kept of it where it has gone back, undefined where it has not.
+ */
+export async function takeHello(
+  ports: ChainHeadPorts,
+  executor: Identity,
+  { epoch, chainHeadJson }: Pick<Hello, 'epoch' | 'chainHeadJson'>,
+): Promise<Buffer | undefined> {
+  const known = await ports.store.chainHeads(executor.uri);
+  const own = known.find((it) => it.epoch === epoch);
+  if (chainHeadJson.length > 0 || own === undefined) {
+    if (await takeChainHead(ports, executor, chainHeadJson)) return undefined;
+  } else ports.onError(wentBack(executor, `it has no receipt, and has been as far as ${own.sequence}`));
+  return Buffer.from(known.at(-1)?.head_json ?? []);
+}
+
 function openHead(
   { keys, onError }: ChainHeadPorts,
   executor: Identity,
@@ -68,8 +86,8 @@ function findFault(head: ChainHead, known: readonly ChainHeadRow[]): string | un
 function wentBack({ uri }: Identity, fault: string): CscError {
   const message =
     `THE CHAIN OF ${uri} HAS GONE BACK: ${fault}. Its state directory was restored from a copy, or is that of two hosts: ` +
-    'nothing is placed there, as it would run again what it has forgotten. Stop it, and remove journal.sqlite from its ' +
-    'state directory: it then begins a new epoch';
+    'nothing is placed there, as it would run again what it has forgotten, before it begins a new epoch. An executor of this ' +
+    'release does so now, by itself; stop another one, and run csc executor new-epoch there';
   return new CscError('RECEIPT_INVALID', message);
 }
 

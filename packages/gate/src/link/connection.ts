@@ -12,7 +12,7 @@ import { checkBounds, linkBounds, requestInvalid } from '../bounds/index.ts';
 import { Peer } from '../schedule/peers.ts';
 import type { Scheduler } from '../schedule/scheduler.ts';
 import { patiently } from '../store/store-error.ts';
-import { type ChainHeadPorts, takeChainHead } from './chain-heads.ts';
+import { type ChainHeadPorts, takeChainHead, takeHello } from './chain-heads.ts';
 import type { ExecutorKeys } from './executor-keys.ts';
 import { findOwn, takeAccepted, takeProgress } from './progress.ts';
 import { notCounted, Uncounted } from './receipts.ts';
@@ -113,7 +113,10 @@ export class Connection implements ExecutorConnection {
   async #dispatch(message: Exclude<Message, { $case: 'hello' }>, peer: Peer): Promise<void> {
     if (message.$case === 'heartbeat') {
       this.#remote.send({ message: { $case: 'heartbeatAck', value: {} } });
-      if (!(await this.#holds(message.value.chainHeadJson))) peer.wentBack = true;
+      await this.#inLine(async () => {
+        if (!(await takeChainHead(this.#ports, this.#remote.executor, message.value.chainHeadJson)))
+          peer.wentBack = true;
+      });
       return;
     }
     if (message.$case === 'draining') return this.#ports.scheduler.leave(peer);
@@ -157,7 +160,11 @@ export class Connection implements ExecutorConnection {
     const { executor, send } = this.#remote;
     const { gateId, keys, scheduler, heartbeatIntervalSec, onNotice } = this.#ports;
     await this.#inLine(() => keys.register(executor.uri, hello));
-    const wentBack = !(await this.#holds(hello.chainHeadJson));
+    let newestHead: Buffer | undefined;
+    await this.#inLine(async () => {
+      newestHead = await takeHello(this.#ports, executor, hello);
+    });
+    const wentBack = newestHead !== undefined;
     if (this.#gone.signal.aborted) return;
     checkAlone(scheduler, executor, hello);
     const peer = new Peer(executor, hello, { send, ask: () => this.#askPeer() });
@@ -166,7 +173,10 @@ export class Connection implements ExecutorConnection {
     scheduler.peers.add(peer);
     scheduler.rests.resume(peer);
     const heartbeatInterval = toDuration(heartbeatIntervalSec * 1000);
-    peer.send({ $case: 'welcome', value: { gateId, heartbeatInterval } });
+    peer.send({
+      $case: 'welcome',
+      value: { gateId, heartbeatInterval, chainHeadJson: newestHead ?? Buffer.alloc(0) },
+    });
     onNotice('executor connected', {
       executor: peer.id,
       labels: summarizeLabels(peer.labels),
@@ -175,15 +185,6 @@ export class Connection implements ExecutorConnection {
     });
     await this.#inLine(() => reconcile(this.#ports, peer, new Set(hello.executionIds)));
     scheduler.place();
-  }
-
-  // Whether its chain still holds all that it ever had.
-  async #holds(chainHeadJson: Buffer): Promise<boolean> {
-    let holds = true;
-    await this.#inLine(async () => {
-      holds = await takeChainHead(this.#ports, this.#remote.executor, chainHeadJson);
-    });
-    return holds;
   }
 
   // A signed refusal is kept by the executor like any receipt until it is acknowledged.

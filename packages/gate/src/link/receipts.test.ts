@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { createSigner, generateKeyPair, type Signer } from '@csc-fleet/common/crypto';
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { type ChainedReceipt, signChainHead, signExecutorKey } from '@csc-fleet/common/evidence';
 import { ExecutionState, KeyRole, type Offer } from '@csc-fleet/common/messages';
+import { parseChainHead } from '@csc-fleet/common/receipt';
 import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
 import {
   type ReceiptOverrides,
@@ -527,6 +528,21 @@ describe('the head of an executor’s chain', () => {
       expect(await isUsed(1, 55, 'd'.repeat(32))).toBe(true);
     },
   );
+
+  it('is told to an executor that has forgotten it, as it signed it, and to no other', async () => {
+    const saidOf = () =>
+      executor.received.flatMap((it) => (it.$case === 'welcome' ? [it.value.chainHeadJson] : [])).at(-1);
+    expect(await isUsed(9)).toBe(true);
+    expect(saidOf()).toHaveLength(0);
+    expect(await isUsed(8)).toBe(false);
+    const said = orThrow(parseChainHead(saidOf() ?? Buffer.alloc(0)), 'RECEIPT_INVALID', 'the head');
+    expect(said).toMatchObject({ executor_epoch: epoch, sequence: 9, receipt_sha256: sha(9) });
+    // Restored to before its first receipt.
+    await executor.connect(executor.offered, { epoch, chainHeadJson: Buffer.alloc(0) });
+    expect((await test.submit(makeContract())).state).toBe(ExecutionState.QUEUED);
+    expect(saidOf()).not.toHaveLength(0);
+    expect(test.errors.splice(0)).toHaveLength(2);
+  });
 
   it('that another has signed counts for nothing', async () => {
     expect(await isUsed(9)).toBe(true);

@@ -100,7 +100,14 @@ export interface Hello_LabelsEntry {
 export interface Welcome {
   gateId: string;
   /** Send a heartbeat this often. */
-  heartbeatInterval: Duration | undefined;
+  heartbeatInterval:
+    | Duration
+    | undefined;
+  /**
+   * Where the executor's chain has gone back: the newest ChainHead (csc.chain-head.v0.1) that it has signed and this gate has
+   * kept, from which it sees by its own signature that its disk is older than itself. Otherwise empty.
+   */
+  chainHeadJson: Buffer;
 }
 
 export interface Offer {
@@ -880,7 +887,7 @@ export const Hello_LabelsEntry: MessageFns<Hello_LabelsEntry> = {
 };
 
 function createBaseWelcome(): Welcome {
-  return { gateId: "", heartbeatInterval: undefined };
+  return { gateId: "", heartbeatInterval: undefined, chainHeadJson: Buffer.alloc(0) };
 }
 
 export const Welcome: MessageFns<Welcome> = {
@@ -890,6 +897,9 @@ export const Welcome: MessageFns<Welcome> = {
     }
     if (message.heartbeatInterval !== undefined) {
       Duration.encode(message.heartbeatInterval, writer.uint32(18).fork()).join();
+    }
+    if (message.chainHeadJson.length !== 0) {
+      writer.uint32(26).bytes(message.chainHeadJson);
     }
     return writer;
   },
@@ -923,6 +933,14 @@ export const Welcome: MessageFns<Welcome> = {
             message.heartbeatInterval = Duration.decode(reader, reader.uint32());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.chainHeadJson = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -944,6 +962,7 @@ export const Welcome: MessageFns<Welcome> = {
     message.heartbeatInterval = (object.heartbeatInterval !== undefined && object.heartbeatInterval !== null)
       ? Duration.fromPartial(object.heartbeatInterval)
       : undefined;
+    message.chainHeadJson = object.chainHeadJson ?? Buffer.alloc(0);
     return message;
   },
 };
