@@ -15,6 +15,7 @@ export function makeFacts(changes: Partial<RunFacts> = {}): RunFacts {
     executorUid: 0,
     jobUser,
     jobUsers: { all: [jobUser], pooled: false },
+    umask: 0o022,
     systemLinks: [{ path: '/bin', target: 'usr/bin' }],
     systemDirectories: [],
     etcPaths: ['/etc/ld.so.cache'],

@@ -63,6 +63,21 @@ describe('policyFromJson', () => {
   });
 });
 
+describe('umask', () => {
+  const read = (umask: string | number) =>
+    policyFromJson({ policy_schema_version: 'csc.policy.v0.2', ...written, umask });
+
+  it.each(['0022', '027', '0000'])('may be "%s"', (umask) => {
+    expect(read(umask)).toMatchObject({ ok: true, value: { policy: { umask } } });
+  });
+
+  // YAML takes 0022 for twenty-two, or for eighteen.
+  it.each([22, 18, '22', '0o22', '9', '1022', ''])('may not be %s', (umask) => {
+    const parsed = read(umask);
+    expect(parsed.ok ? [] : parsed.faults.map(({ path }) => path)).toEqual(['umask']);
+  });
+});
+
 describe('set_env', () => {
   const read = (set_env: Record<string, string>) =>
     policyFromJson({ policy_schema_version: 'csc.policy.v0.2', ...written, set_env });

@@ -108,6 +108,14 @@ export const policyV02Schema = z
       description:
         'Variables that every command gets, whatever env_allow and the host say; no secrets, as they stand here in the open.',
     }),
+    umask: z
+      .string('must be octal digits in quotes, such as "0027"')
+      .regex(/^0?[0-7]{3}$/, 'must be three octal digits, with a 0 before them if you like, such as "0027"')
+      .exactOptional()
+      .meta({
+        description:
+          'What is taken from the mode of the files that commands make, and of the write paths that are made for them (umask(2)), as octal digits in quotes. Absent: "0022", or "0002" where the host has a pool of job users.',
+      }),
     allowed_secret_names: uniqueList(name, 0).exactOptional().meta({
       uniqueItems: true,
       description: 'Names that secret_refs may have where allow_secret_refs is true; if absent, any.',

@@ -85,6 +85,26 @@ describe('a contract in a sandbox', () => {
     rmSync(fresh, { recursive: true });
   });
 
+  it('makes files with the umask of the policy, whatever this process has', async () => {
+    const modes = async ({ gate, policy, workspace, out }: Workbench) => {
+      const [fresh, argv] = [join(out, 'fresh'), shell('echo x > out/fresh/f')];
+      await gate.receipt(gate.offer(makeContract(workspace, [{ argv, write_paths: [`${fresh}/`] }]), policy));
+      const found = [fresh, join(fresh, 'f')].map((path) => (statSync(path).mode & 0o777).toString(8));
+      rmSync(fresh, { recursive: true });
+      return found;
+    };
+    const owners = ['policy_schema_version: csc.policy.v0.2', 'umask: "0027"'];
+    const strict = await openWorkbench({ executor: { executionMode: 'hardened' }, policyLines: owners });
+    const before = process.umask(0o077);
+    const [wide, narrow] = [await modes(bench), await modes(strict)];
+    await strict.close();
+    process.umask(before);
+    expect([wide, narrow]).toEqual([
+      ['755', '644'],
+      ['750', '640'],
+    ]);
+  });
+
   it('makes nothing on the host for a ticket that is not redeemed', async () => {
     const fresh = join(bench.out, 'fresh/deep');
     const write = [{ argv: shell('echo x > out/fresh/deep/f'), write_paths: [fresh] }];

@@ -3,7 +3,7 @@ import { homedir } from 'node:os';
 import { argvs, type Command } from '@csc-fleet/common/contract';
 import { CscError } from '@csc-fleet/common/errors';
 
-import { grantedVariables } from '@csc-fleet/common/policy';
+import { grantedVariables, type Policy } from '@csc-fleet/common/policy';
 import { showPath } from '@csc-fleet/sandbox/host';
 import {
   type LaunchedProcess,
@@ -83,7 +83,7 @@ export function createSandboxWorkplace(hostFacts: HostFacts, environment: Enviro
     notes: [],
     furnish(command, allowance) {
       const { limits, secrets } = allowance;
-      const facts = toRunFacts(hostFacts, allowance.user);
+      const facts = toRunFacts(hostFacts, allowance.user, umaskOf(allowance.policy));
       const scopes = resolveScopes(toRequest(command, allowance, claims), facts);
       const { shared, leave } = live.enter({ binds: scopes.binds, network: command.network });
       const claim = claims.claim(toClaim(scopes));
@@ -122,8 +122,16 @@ export function createSandboxWorkplace(hostFacts: HostFacts, environment: Enviro
       };
     },
     makeMissing: (command, allowance) =>
-      makeMissing(toRequest(command, allowance, claims), toRunFacts(hostFacts, allowance.user)),
+      makeMissing(
+        toRequest(command, allowance, claims),
+        toRunFacts(hostFacts, allowance.user, umaskOf(allowance.policy)),
+      ),
   };
+}
+
+// Its digits are octal. Undefined: the usual one.
+function umaskOf({ umask }: Pick<Policy, 'umask'>): number | undefined {
+  return umask === undefined ? undefined : Number.parseInt(umask, 8);
 }
 
 function toRequest(
@@ -189,7 +197,12 @@ export function createLocalWorkplace(environment: Environment): Workplace {
         ...policy.set_env,
       };
       return {
-        launchIn: { kind: 'local', cwd: command.cwd, environment: { ...localEnvironment(), ...granted } },
+        launchIn: {
+          kind: 'local',
+          cwd: command.cwd,
+          environment: { ...localEnvironment(), ...granted },
+          umask: umaskOf(policy) ?? 0o022,
+        },
         report: describeLocal(),
         writableRoots: command.write_paths.flatMap(resolveRoot),
         notes: [],

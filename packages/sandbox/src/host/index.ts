@@ -24,6 +24,7 @@ export {
   sendSignal,
   signalProcess,
   waitUntilGone,
+  withUmask,
 } from './processes.ts';
 export { examineProgramFile, examineTools, toolPath } from './programs.ts';
 export { isPool, type JobUser, type JobUsers, type RunAs, resolveJobUsers } from './run-as.ts';

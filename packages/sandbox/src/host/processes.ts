@@ -151,3 +151,14 @@ export async function endProcessesOf(uids: ReadonlySet<number>): Promise<number 
   }
   return first;
 }
+
+/** Calls `act` while this process has another umask, which what it starts inherits, and what it makes gets. */
+export function withUmask<Value>(umask: number, act: () => Value): Value {
+  // spawn(2) has forked and started the program by the time that it returns.
+  const before = process.umask(umask);
+  try {
+    return act();
+  } finally {
+    process.umask(before);
+  }
+}

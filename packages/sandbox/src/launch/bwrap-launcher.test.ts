@@ -428,7 +428,7 @@ describe('output', () => {
 
 describe('the bwrap launcher', () => {
   it('runs nothing outside a sandbox', () => {
-    const place = { kind: 'local', cwd: '/', environment: {} } as const;
+    const place = { kind: 'local', cwd: '/', environment: {}, umask: 0o022 } as const;
     expect(() => runner.launcher.launch({ segments: [{ argv: ['true'] }], place, hold: false })).toThrow(
       TypeError,
     );

@@ -11,10 +11,11 @@ import {
   type ProcessId,
   signalProcess,
   waitUntilGone,
+  withUmask,
 } from '../host/index.ts';
 import type { DescriptorNumbers, SandboxPlan } from '../plan/index.ts';
 import { type BwrapStatus, parseBwrapStatus } from './bwrap-status.ts';
-import { toStartLine, withUmask } from './csc-launcher.ts';
+import { toStartLine } from './csc-launcher.ts';
 import type { Pipe } from './pipe-batch.ts';
 import type { SegmentEnd, SegmentProcess } from './segment.ts';
 

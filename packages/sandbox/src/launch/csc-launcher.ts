@@ -60,17 +60,6 @@ function toLauncherLine(
   return { program: launcher, args: ['exec', ...words, '--', ...program], rest: false };
 }
 
-/** Calls `act` while this process has another umask, which what it starts inherits. */
-export function withUmask<Value>(umask: number, act: () => Value): Value {
-  // spawn(2) has forked and started the program by the time that it returns.
-  const before = process.umask(umask);
-  try {
-    return act();
-  } finally {
-    process.umask(before);
-  }
-}
-
 // A program that only passes on: limits, the scheduling class, the I/O class and signals, in this order. Node's spawn
 // gives the ordinary signals back their default, but none of the real-time ones.
 function toToolsLine({ credentials, rlimits }: Started, program: readonly string[]): StartLine {

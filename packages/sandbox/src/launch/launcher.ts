@@ -38,6 +38,8 @@ export interface LocalPlace {
   readonly kind: 'local';
   readonly cwd: string;
   readonly environment: Readonly<Record<string, string>>;
+  /** Of the files that it makes (umask(2)). */
+  readonly umask: number;
 }
 
 /** Raw chunks (Buffer) of at most 64 KiB, read only as fast as they are taken. */

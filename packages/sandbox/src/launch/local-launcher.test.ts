@@ -12,7 +12,7 @@ testLauncher('the local launcher', async () => {
   const launcher = createLocalLauncher();
   return {
     launcher,
-    place: () => ({ kind: 'local', cwd: tree.path, environment }),
+    place: () => ({ kind: 'local', cwd: tree.path, environment, umask: 0o022 }),
     close() {
       launcher.close();
       tree.remove();
@@ -23,7 +23,7 @@ testLauncher('the local launcher', async () => {
 describe('the local launcher', () => {
   it('gives the environment that it is told and no other', async () => {
     const launcher = createLocalLauncher();
-    const place = { kind: 'local', cwd: '/', environment: { A: '1' } } as const;
+    const place = { kind: 'local', cwd: '/', environment: { A: '1' }, umask: 0o022 } as const;
     const { stdout } = await finish(
       launcher.launch({ segments: [{ argv: ['/usr/bin/env'] }], place, hold: false }),
     );
@@ -33,7 +33,7 @@ describe('the local launcher', () => {
 
   it('says of a cwd that is missing that the command cannot be run', async () => {
     const launcher = createLocalLauncher();
-    const place = { kind: 'local', cwd: '/proc/none', environment } as const;
+    const place = { kind: 'local', cwd: '/proc/none', environment, umask: 0o022 } as const;
     const { outcome } = await finish(launcher.launch({ segments: [{ argv: ['true'] }], place, hold: false }));
     expect(outcome).toMatchObject({ kind: 'not_started', code: 126 });
     launcher.close();
@@ -43,7 +43,7 @@ describe('the local launcher', () => {
     const tree = makeTree();
     const launcher = createLocalLauncher();
     const script = `(sleep 0.3; echo late > ${join(tree.path, 'late')}) & echo done`;
-    const place = { kind: 'local', cwd: tree.path, environment } as const;
+    const place = { kind: 'local', cwd: tree.path, environment, umask: 0o022 } as const;
     const run = await finish(
       launcher.launch({ segments: [{ argv: ['sh', '-c', script] }], place, hold: false }),
     );

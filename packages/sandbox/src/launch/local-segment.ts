@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { guarded } from '@csc-fleet/common/errors';
-import { sendSignal } from '../host/index.ts';
+import { sendSignal, withUmask } from '../host/index.ts';
 import type { LocalPlace } from './launcher.ts';
 import { type SegmentEnd, type SegmentProcess, signalExit } from './segment.ts';
 
@@ -53,8 +53,10 @@ function spawnLocal(
   place: LocalPlace,
   stdio: readonly (number | 'ignore')[],
 ) {
-  const { cwd, environment } = place;
-  return spawn(program, rest, { cwd, env: { ...environment }, stdio: [...stdio], detached: true });
+  const { cwd, environment, umask } = place;
+  return withUmask(umask, () =>
+    spawn(program, rest, { cwd, env: { ...environment }, stdio: [...stdio], detached: true }),
+  );
 }
 
 function watch(

@@ -33,11 +33,20 @@ export interface HostFacts {
 export interface RunFacts extends HostFacts {
   /** Another one than the executor's own user only where the executor is root. */
   readonly jobUser: JobUser;
+  /** What is taken from the mode of the files that it makes, and of the write paths that are made for it (umask(2)). */
+  readonly umask: number;
 }
 
-/** The facts of a run as one of the host's job users. */
-export function toRunFacts(facts: HostFacts, jobUser: JobUser = facts.jobUsers.all[0]): RunFacts {
-  return { ...facts, jobUser };
+/**
+ * The facts of a run as one of the host's job users. Without a umask that the policy says it has the usual one; where the
+ * next run has another user, it is through the group that it can change what this one makes.
+ */
+export function toRunFacts(
+  facts: HostFacts,
+  jobUser: JobUser = facts.jobUsers.all[0],
+  umask: number = facts.jobUsers.pooled ? 0o002 : 0o022,
+): RunFacts {
+  return { ...facts, jobUser, umask };
 }
 
 export interface SystemLink {

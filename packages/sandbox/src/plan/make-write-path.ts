@@ -22,6 +22,7 @@ import {
   openResolved,
   showPath,
   toolPath,
+  withUmask,
 } from '../host/index.ts';
 import type { RunFacts } from './facts.ts';
 
@@ -74,8 +75,10 @@ function cannotCreate(path: string, cause: unknown): CscError {
 function chooseCreate(writableByJobs: boolean, facts: RunFacts): (parent: number, name: string) => void {
   const { uid, gid } = facts.jobUser;
   // Under a pool, the group of the next run's user must be able to write it, and have what others put there (setgid).
-  const mode = facts.jobUsers.pooled ? 0o2775 : 0o755;
-  if (facts.executorUid === uid) return (parent, name) => mkdirSync(posix.join(descriptorPath(parent), name));
+  const mode = (0o777 & ~facts.umask) | (facts.jobUsers.pooled ? 0o2000 : 0);
+  if (facts.executorUid === uid)
+    return (parent, name) =>
+      withUmask(facts.umask, () => mkdirSync(posix.join(descriptorPath(parent), name)));
   if (writableByJobs) return (parent, name) => createAsJobUser(parent, name, { uid, gid, mode });
   return (parent, name) => {
     const path = posix.join(descriptorPath(parent), name);
@@ -95,7 +98,7 @@ function createFile(facts: RunFacts): (parent: number, name: string) => void {
     const fd = openSync(path, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY, 0o600);
     try {
       if (facts.executorUid !== uid) fchownSync(fd, uid, gid);
-      fchmodSync(fd, facts.jobUsers.pooled ? 0o664 : 0o644);
+      fchmodSync(fd, 0o666 & ~facts.umask);
     } finally {
       closeSync(fd);
     }

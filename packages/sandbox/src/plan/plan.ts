@@ -136,8 +136,7 @@ export function planSandbox(facts: RunFacts, scopes: ResolvedScopes, command: Sa
     uid: sandboxUid,
     gid: sandboxGid,
     ...(facts.executorUid === facts.jobUser.uid ? {} : { credentials: toCredentials(facts.jobUser) }),
-    // Where the next run has another user, it is through the group that it can change what this one makes.
-    umask: facts.jobUsers.pooled ? 0o002 : 0o022,
+    umask: facts.umask,
     clearEnvironment: true,
     environment: {
       HOME: sandboxHome,
