@@ -551,6 +551,23 @@ const host: readonly Mutant[] = [
     red: 'it can be changed by its group',
   },
   {
+    name: 'required-outputs-not-required',
+    file: `${executor}/evidence/build-receipt.ts`,
+    before:
+      "if (conclusion.status !== 'success' || requireOutputs !== true || leftOut === undefined) return conclusion;",
+    after: 'return conclusion;',
+    tests: ['packages/cli/src/commands/run.test.ts'],
+    red: 'fails without an expected output',
+  },
+  {
+    name: 'outputs-found-outside-of-write-scopes',
+    file: `${executor}/evidence/output-search.ts`,
+    before: 'if (!isFile || !this.#roots.some((root) => isWithin(below.real, root))) continue;',
+    after: 'if (!isFile) continue;',
+    tests: [`${executor}/evidence/measure.test.ts`],
+    red: 'finds nothing outside of what may be written',
+  },
+  {
     name: 'host-header-of-connect-not-held',
     file: `${executor}/egress/tunnel.ts`,
     before: 'if (problem !== undefined) return deny(refuse(problem));',

@@ -9,6 +9,10 @@ export const exitCodes = {
   usage: 64,
   unavailable: 69,
   internal: 70,
+  /** EX_CANTCREAT: an expected output that was asked for is not there. */
+  outputsMissing: 73,
+  /** EX_IOERR: it worked, and some of its output is lost. */
+  outputCut: 74,
   notPermitted: 77,
   badConfig: 78,
   interrupted: 130,
@@ -44,6 +48,8 @@ export const exitCodesTopic = `Exit codes of csc
    64    the command line is wrong
    69    the gate, an executor or the sandbox is not available; a retry may help
    70    an internal error
+   73    it worked, and an expected output is not there, though outputs are required
+   74    it worked, and its output was cut, so that some of it is lost (csc submit --allow-truncated: 0)
    77    the credentials are not accepted, or not permitted to do this
    78    a configuration file or this Node.js cannot be used
   130    interrupted

@@ -96,8 +96,12 @@ describe('csc against a hostile gate', () => {
     const { submit } = prepare();
     const cut = { stdout_truncated: true, ...withCommand({ stdout_truncated: true }, 'abc') };
     const v02 = await submit(await hostile({ stdout: ['abc'], receipt: cut }), '--quiet');
-    expect({ code: v02.code, stdout: v02.stdout }).toEqual({ code: 0, stdout: 'abc' });
+    expect({ code: v02.code, stdout: v02.stdout }).toEqual({ code: 74, stdout: 'abc' });
     expect(v02.stderr).toContain('stdout of main was cut after 3 bytes');
+    const { submit: once } = prepare();
+    const allowed = await once(await hostile({ stdout: ['abc'], receipt: cut }), '--allow-truncated');
+    expect(allowed.code).toBe(0);
+    expect(allowed.stderr).toMatch(/SUCCESS[^\n]*\n.*stdout of main was cut after 3 bytes[^\n]*\n$/);
     const { submit: another } = prepare();
     const receiptVersion = 'csc.receipt.v0.1';
     const v01Gate = await hostile({ stderr: ['abcd'], receiptVersion, receipt: { stderr_truncated: true } });

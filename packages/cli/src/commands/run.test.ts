@@ -90,6 +90,46 @@ describe('csc run, local', () => {
     expect(existsSync(join(scratch.directory, 'xdg/csc/journal.sqlite'))).toBe(true);
   });
 
+  it('names the expected outputs that are not there, and fails for them where the policy requires them', async () => {
+    const { run, contractOf, receipt, workspace } = prepare();
+    const outputs = ['a', 'none', 'd', '*.whl', 'd/'].map((name) => join(workspace, name));
+    const contract = contractOf('echo x > a; mkdir -p d; echo y > d/b');
+    const expecting = {
+      ...contract,
+      commands: contract.commands.map((it) => ({ ...it, write_paths: [workspace] })),
+      expected_outputs: outputs,
+    };
+    const old = await run(expecting);
+    expect(old.code).toBe(0);
+    expect(old.stderr).toContain(
+      `WARNING 2 expected outputs are not in the receipt: ${outputs[1]} (missing,`,
+    );
+    const shown = await run(expecting, ['--receipt-version', 'v0.2', '--quiet']);
+    expect(shown.code).toBe(0);
+    expect(shown.stderr).toContain(
+      `WARNING 3 expected outputs are not in the receipt: ${outputs[1]} (nothing`,
+    );
+    expect(shown.stderr).toContain(`${outputs[2]} (not a regular file; of a directory say`);
+    expect(shown.stderr).toContain(`${outputs[3]} (no file matches it)`);
+    expect(receipt().artifacts.map((it: { path: string }) => it.path)).toEqual([
+      outputs[0],
+      join(workspace, 'd/b'),
+    ]);
+  });
+
+  it('fails without an expected output where the policy requires them', async () => {
+    const { run, contractOf, receipt, workspace } = prepare({
+      policy_schema_version: 'csc.policy.v0.2',
+      require_outputs: true,
+    });
+    const expecting = contractOf('true', { expected_outputs: [join(workspace, 'none')] });
+    const { code, stderr } = await run(expecting);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/FAILED — exit code 73[\s\S]*expected outputs are required and not all there/);
+    expect(receipt()).toMatchObject({ status: 'failed', exit_code: 73, completed_command_ids: ['main'] });
+    expect((await run({ ...expecting, expected_outputs: [] })).code).toBe(0);
+  });
+
   it('signs where it is told to', async () => {
     const { run, contractOf, signed, verify: verified } = prepare();
     expect((await run(contractOf('true'), signed)).code).toBe(0);

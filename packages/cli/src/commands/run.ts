@@ -99,7 +99,12 @@ async function runFiles(
   if (options.sandboxDebug === true) return printSandbox(contract, policy, host);
   const { json = false, quiet = false, mode, receiptVersion } = options;
   const stateDir = options.stateDir ?? defaultStateDir(process.env);
-  const presenter = await createPresenter({ json, quiet, brief: true });
+  const presenter = await createPresenter({
+    json,
+    quiet,
+    brief: true,
+    expectedOutputs: contract.expected_outputs,
+  });
   const run = (more: Partial<RunContractOptions>): Promise<LocalRunResult> =>
     runContract(contract, {
       ...{ policy, mode, approvals, receiptVersion, signer: seal.signer, stateDir, host },

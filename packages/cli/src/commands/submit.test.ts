@@ -27,6 +27,9 @@ function file(contract: CommandContract | string): string {
   return fleet.write(`contract-${randomUUID()}.json`, text);
 }
 
+const expectingFile = (outputs: readonly string[]): string =>
+  file({ ...fleet.contract({ argv: ['true'] }), expected_outputs: [...outputs] });
+
 const shell = (script: string, more: object = {}): string =>
   file(fleet.contract({ argv: ['sh', '-c', script], ...more }));
 
@@ -355,6 +358,13 @@ ${stdout}`;
       'binding_wanted',
       'placed',
     ]);
+    const expecting = expectingFile(['/srv/none/of/it']);
+    const missing = await fleet.csc(['submit', expecting, '--require-outputs']);
+    expect(missing).toMatchObject({ code: 73, stderr: expect.stringContaining('FAILED — exit code 73') });
+    expect((await fleet.csc(['submit', expecting])).code).toBe(0);
+    // Unsigned, the host is not asked for it, and csc itself says no.
+    const own = await fleet.csc(['submit', '--unsigned', expecting, '--require-outputs']);
+    expect(own).toMatchObject({ code: 73, stderr: expect.stringContaining('SUCCESS') });
     chmodSync(file, 0o640);
     expect((await submit()).stderr).toContain(`chmod 600 ${file}`);
     chmodSync(file, 0o600);

@@ -1,4 +1,5 @@
 import type { GateClient, RunHandlers, SubmitOptions } from '@csc-fleet/client';
+import { parseContract } from '@csc-fleet/common/contract';
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { ExecutionState, Verdict } from '@csc-fleet/common/messages';
 import { type Command, InvalidArgumentError } from 'commander';
@@ -55,6 +56,8 @@ export function defineSubmit(command: Command): void {
     .addOption(unsigned.conflicts('submitterKey'))
     .option('--idempotency-key <key>', 'the same key and contract give the same execution again')
     .option('--timeout-queue <time>', 'how long to wait for an executor: 30s, 5m', parseDuration)
+    .option('--require-outputs', 'fail where an expected output is not there (signed: the host does)')
+    .option('--allow-truncated', 'do not end with 74 where its output was cut')
     .option(
       '--detach',
       'print the execution’s id and leave, once its host is named where its policy wants that',
@@ -78,6 +81,8 @@ interface SubmitCommandOptions extends SubmitterOptions {
   readonly idempotencyKey?: string;
   /** Milliseconds. */
   readonly timeoutQueue?: number;
+  readonly requireOutputs?: true;
+  readonly allowTruncated?: true;
   readonly detach?: true;
   readonly json?: true;
   readonly quiet?: true;
@@ -86,14 +91,24 @@ interface SubmitCommandOptions extends SubmitterOptions {
 /** Submits a contract file and, unless detached, shows it to its end. Resolves to the exit code of `csc submit`. */
 async function submitContract(file: string, options: SubmitCommandOptions): Promise<number> {
   const contract = await readInput(file, artifactBytes.contract);
-  const submitOptions = await toSubmitOptions(options);
   const submitter = await chooseSubmitter(options);
+  const submitOptions = {
+    ...(await toSubmitOptions(options)),
+    // Unsigned, nobody but this process can ask for them.
+    requireOutputs: submitter !== undefined && options.requireOutputs === true,
+  };
   if (options.detach === true) {
     using client = connectGate(options, { submitter });
     // Awaited, so that the client is closed only afterwards.
     return await submitAndLeave(client, contract, submitOptions, options.json ?? false);
   }
-  const presenter = await createPresenter({ json: options.json ?? false, quiet: options.quiet ?? false });
+  // Its faults are the client's to name.
+  const parsed = parseContract(contract);
+  const presenter = await createPresenter({
+    json: options.json ?? false,
+    quiet: options.quiet ?? false,
+    expectedOutputs: parsed.ok ? parsed.value.expected_outputs : [],
+  });
   using client = connectGate(options, { submitter, say: presenter.alert });
   presenter.now('asking the gate');
   const steps = {
@@ -103,7 +118,11 @@ async function submitContract(file: string, options: SubmitCommandOptions): Prom
   };
   using interrupts = handleInterrupts(steps, presenter.alert);
   const run = (handlers: RunHandlers) => client.run(contract, { ...submitOptions, handlers });
-  return await present(presenter, { interrupts, receiptOut: options.receiptOut, run });
+  const wanted = {
+    wholeOutput: options.allowTruncated !== true,
+    outputs: options.requireOutputs === true,
+  };
+  return await present(presenter, { interrupts, receiptOut: options.receiptOut, run, wanted });
 }
 
 async function toSubmitOptions(options: SubmitCommandOptions): Promise<SubmitOptions> {

@@ -2,7 +2,7 @@ import type { RunHandlers } from '@csc-fleet/client';
 import { exitCodes } from '../action/exit-codes.ts';
 import { writeReceipt } from '../files/write-file.ts';
 import { plainLine } from '../terminal/text.ts';
-import type { Outcome } from './outcome.ts';
+import { exitCodeFor, type Outcome, type Wanted } from './outcome.ts';
 import type { Presenter } from './presenter.ts';
 
 /** An execution that is to be shown to its end. */
@@ -11,12 +11,14 @@ interface Presentation {
   readonly interrupts: Interrupts;
   readonly receiptOut: string | undefined;
   readonly run: (handlers: RunHandlers) => Promise<Outcome>;
+  /** What a success is not enough without. Absent: it is. */
+  readonly wanted?: Wanted;
 }
 
 /** Shows an execution to its end. Resolves to its exit code. */
 export async function present(
   presenter: Presenter,
-  { interrupts, receiptOut, run }: Presentation,
+  { interrupts, receiptOut, run, wanted }: Presentation,
 ): Promise<number> {
   const { onEvent } = presenter.handlers;
   try {
@@ -30,7 +32,7 @@ export async function present(
     await presenter.finish(outcome);
     if (receiptOut !== undefined && outcome.receiptJson.length > 0)
       writeReceipt(receiptOut, outcome.receiptJson);
-    return outcome.exitCode;
+    return wanted === undefined ? outcome.exitCode : exitCodeFor(outcome, wanted);
   } finally {
     presenter.stop();
   }

@@ -80,7 +80,7 @@ it('names the expected outputs that a receipt has no hash of, the first few of m
   const [line = '', ...rest] = describeLeftOut({ ...receipt, artifacts_left_out: { count: 9, first } });
   expect(rest).toEqual([]);
   expect(line).toMatch(/^csc: WARNING 9 expected outputs are not in the receipt: \/w\/o0/);
-  expect(line).toMatch(/\/w\/o4[^,]* \(missing\), and 4 more$/);
+  expect(line).toMatch(/\/w\/o4[^,]* \(nothing is there\), and 4 more$/);
 });
 
 describe('a decision', () => {

@@ -1,5 +1,6 @@
 import { type Decision, type Execution, ExecutionState, Verdict } from '@csc-fleet/common/messages';
 import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
+import { exitCodes } from '../action/exit-codes.ts';
 import { formatElapsed, type Paint, plainLine } from '../terminal/text.ts';
 import { type DecisionView, describeDecision } from './decision.ts';
 
@@ -14,6 +15,22 @@ export interface Outcome {
   readonly exitCode: number;
   /** What the gate said of the end, where the receipt says otherwise. */
   readonly contradiction?: string | undefined;
+}
+
+/** What a success is not enough without. */
+export interface Wanted {
+  /** All of its output. */
+  readonly wholeOutput: boolean;
+  /** Every expected output; a host that was asked for them says FAILED by itself. */
+  readonly outputs: boolean;
+}
+
+/** What `csc submit` ends with: 0 only where there is all that was wanted. */
+export function exitCodeFor({ exitCode, receipt }: Outcome, { wholeOutput, outputs }: Wanted): number {
+  if (exitCode !== exitCodes.ok || receipt === undefined) return exitCode;
+  if (outputs && 'artifacts_left_out' in receipt) return exitCodes.outputsMissing;
+  const isCut = receipt.stdout_truncated === true || receipt.stderr_truncated === true;
+  return wholeOutput && isCut ? exitCodes.outputCut : exitCode;
 }
 
 /** How it ended, for people: one line, and what to do where that helps. */
@@ -118,14 +135,60 @@ export function describeCuts(receipt: ExecutionReceipt | undefined, shown: Shown
 
 const mostNamed = 5;
 
-/** A line for the expected outputs that the receipt has no hash of, with the first few and why. */
-export function describeLeftOut(receipt: ExecutionReceipt | undefined): string[] {
-  if (receipt?.receipt_version !== 'csc.receipt.v0.2' || receipt.artifacts_left_out === undefined) return [];
-  const { count, first } = receipt.artifacts_left_out;
-  const named = first.slice(0, mostNamed).map(({ path, reason }) => `${path} (${reason})`);
+/**
+ * A line for the expected outputs that the receipt has no hash of, with the first few and why.
+ * @param expected the contract's: a v0.1 receipt says nothing of those that are not in it. Absent: it is not known
+ */
+export function describeLeftOut(
+  receipt: ExecutionReceipt | undefined,
+  expected: readonly string[] = [],
+): string[] {
+  const leftOut = receipt && (findLeftOut(receipt) ?? missedIn(receipt, expected));
+  if (leftOut === undefined || leftOut.count === 0) return [];
+  const { count, first } = leftOut;
+  const named = first.slice(0, mostNamed).map(({ path, reason }) => `${path} (${toWords(path, reason)})`);
   const more = count > named.length ? `, and ${count - named.length} more` : '';
   const what = count === 1 ? '1 expected output is' : `${count} expected outputs are`;
   return [plainLine(`csc: WARNING ${what} not in the receipt: ${named.join(', ')}${more}`)];
+}
+
+interface LeftOut {
+  readonly count: number;
+  readonly first: readonly { readonly path: string; readonly reason: string }[];
+}
+
+function findLeftOut(receipt: ExecutionReceipt): LeftOut | undefined {
+  return receipt.receipt_version === 'csc.receipt.v0.2' ? receipt.artifacts_left_out : undefined;
+}
+
+// Of what ran; a pattern is missed where the receipt has no more than the plain ones.
+function missedIn(receipt: ExecutionReceipt, expected: readonly string[]): LeftOut | undefined {
+  if (receipt.receipt_version === 'csc.receipt.v0.2' || receipt.exit_code === undefined) return undefined;
+  const paths = new Set((receipt.artifacts ?? []).map(({ path }) => path));
+  const missed = expected.filter((path) => !paths.has(path));
+  const others = paths.size - (expected.length - missed.length);
+  const sure = others > 0 ? missed.filter((path) => !isPattern(path)) : missed;
+  return { count: sure.length, first: sure.map((path) => ({ path, reason: 'no_hash' })) };
+}
+
+function isPattern(path: string): boolean {
+  return /[*?[]|\/$/.test(path);
+}
+
+const leftOutWords: Readonly<Record<string, string>> = {
+  missing: 'nothing is there',
+  not_a_file: 'not a regular file; of a directory say its files, or all with a slash behind it',
+  not_writable: 'outside of what its commands may write',
+  unreadable: 'its user may not read it',
+  artifact_bytes: 'more than artifact_bytes to hash',
+  artifact_sec: 'no time left in artifact_sec to hash it',
+  receipt_bytes: 'more than a receipt has room for',
+  no_hash: 'missing, no regular file, or not to be read; a v0.2 receipt says which',
+};
+
+function toWords(path: string, reason: string): string {
+  const isUnmatched = isPattern(path) && (reason === 'missing' || reason === 'not_a_file');
+  return isUnmatched ? 'no file matches it' : (leftOutWords[reason] ?? reason);
 }
 
 /** @param bytes how much there is of it */

@@ -26,6 +26,8 @@ interface PresenterOptions {
   readonly quiet: boolean;
   /** Gate and executor are this process: who decides and where it runs goes without saying. */
   readonly brief?: boolean;
+  /** Of the contract, where it is known. */
+  readonly expectedOutputs?: readonly string[];
 }
 
 /** The command's stdout and stderr go to ours, byte for byte; what we say ourselves goes to stderr. */
@@ -38,7 +40,7 @@ export async function createPresenter(options: PresenterOptions): Promise<Presen
 }
 
 async function createHumanPresenter(
-  { quiet, brief }: PresenterOptions,
+  { quiet, brief, expectedOutputs }: PresenterOptions,
   outputs: Outputs,
 ): Promise<Presenter> {
   const progress = await createProgress(quiet, outputs);
@@ -62,10 +64,10 @@ async function createHumanPresenter(
     alert: progress.alert,
     finish: async (outcome) => {
       progress.stop();
-      // Quiet or not: what is missing cannot be seen.
-      for (const line of describeCuts(outcome.receipt, shown)) progress.alert(line);
-      for (const line of describeLeftOut(outcome.receipt)) progress.alert(line);
       if (!quiet) note(describeOutcome(outcome, createPaint(process.stderr)));
+      // Quiet or not, and last: what is missing cannot be seen.
+      for (const line of describeLeftOut(outcome.receipt, expectedOutputs)) progress.alert(line);
+      for (const line of describeCuts(outcome.receipt, shown)) progress.alert(line);
     },
     stop: progress.stop,
   };

@@ -27,6 +27,8 @@ export interface SubmitOptions {
   readonly queueTimeoutMs?: number | undefined;
   /** The most that it is to use up; policy and host can only say less. Needs a submitter. Absent: what they say. */
   readonly limits?: Limits | undefined;
+  /** It has failed where an expected output is not there. Needs a submitter. Absent: as the policy says. */
+  readonly requireOutputs?: boolean | undefined;
   /**
    * The name of the one executor that may run it. Needs a submitter. Absent: any that the selector names; where a policy
    * wants one host named, `run` names it once the execution is placed.

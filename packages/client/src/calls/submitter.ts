@@ -44,9 +44,11 @@ export async function signRequest(
   options: SignOptions,
 ): Promise<SignedSubmit> {
   if (submitter === undefined) {
-    if (options.limits === undefined && options.executorId === undefined)
+    const { limits, executorId, requireOutputs } = options;
+    if (limits === undefined && executorId === undefined && requireOutputs !== true)
       return { ...prepared, submission: undefined };
-    const message = 'limits and executorId are part of a signed submission: connect with a submitter';
+    const message =
+      'limits, executorId and requireOutputs are part of a signed submission: connect with a submitter';
     throw new CscError('REQUEST_INVALID', message);
   }
   const now = new Date();
@@ -123,7 +125,10 @@ function toSubmission(
     not_before: toTimestamp(now),
     expires_at: toTimestamp(new Date(now.getTime() + lifeMs(options))),
     receipt_version: options.receiptVersion ?? 'csc.receipt.v0.2',
-    options: options.limits === undefined ? {} : { limits: options.limits },
+    options: {
+      ...(options.limits === undefined ? {} : { limits: options.limits }),
+      ...(options.requireOutputs === true ? { require_outputs: true as const } : {}),
+    },
     approvals: [],
   };
 }

@@ -116,6 +116,10 @@ export const policyV02Schema = z
         description:
           'What is taken from the mode of the files that commands make, and of the write paths that are made for them (umask(2)), as octal digits in quotes. Absent: "0022", or "0002" where the host has a pool of job users.',
       }),
+    require_outputs: z.boolean().exactOptional().meta({
+      description:
+        'A run of which an expected output is not there, or cannot be hashed, has failed, whatever its commands said. Absent: the receipt says so, and it counts as they ended.',
+    }),
     allowed_secret_names: uniqueList(name, 0).exactOptional().meta({
       uniqueItems: true,
       description: 'Names that secret_refs may have where allow_secret_refs is true; if absent, any.',

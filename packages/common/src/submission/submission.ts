@@ -40,6 +40,9 @@ const options = z.strictObject({
   limits: limitsSchema.exactOptional().meta({
     description: 'The most that the submitter wants used; policy and host can only say less.',
   }),
+  require_outputs: z.literal(true).exactOptional().meta({
+    description: 'The run has failed where an expected output is not there, or cannot be hashed.',
+  }),
 });
 
 const submissionSignature = signatureMember.extend({ algorithm: oneOf(['ed25519', 'sshsig-ed25519']) }).meta({

@@ -20,6 +20,8 @@ export interface ClaimedSubmission {
   readonly principal: string;
   readonly nonce: string;
   readonly notBefore: Date;
+  /** It has failed without its expected outputs: a wish that needs no belief, as it grants nothing. */
+  readonly requireOutputs: boolean;
 }
 
 // Only `readOffer` makes one: the type is exported, the class is not. So it is with every value of admission.
@@ -59,7 +61,8 @@ function readClaimed(submissionJson: Uint8Array): ClaimedSubmission | undefined 
   if (submissionJson.length === 0) return undefined;
   const parsed = parseSubmission(submissionJson);
   if (!parsed.ok) return undefined;
-  const { principal, nonce, not_before: begins } = parsed.value;
+  const { principal, nonce, not_before: begins, options } = parsed.value;
   const notBefore = parseTimestamp(begins) ?? new Date(0);
-  return { sha256: submissionSha256(parsed.value), principal, nonce, notBefore };
+  const requireOutputs = options.require_outputs === true;
+  return { sha256: submissionSha256(parsed.value), principal, nonce, notBefore, requireOutputs };
 }

@@ -24,6 +24,8 @@ export interface ReceiptSubject {
   readonly approvals: readonly ApprovalArtifact[];
   /** Absent where the ticket was refused before it was asked. */
   readonly asked?: Asked;
+  /** Whether it has failed without an expected output. Absent: it has not. */
+  readonly requireOutputs?: boolean;
   readonly startedAt: Date;
 }
 
@@ -58,7 +60,7 @@ export function buildReceipt(subject: ReceiptSubject, result: RunResult): Receip
   const profileId = combineProfileIds(result.profileIds);
   return {
     ...describeSubject(subject),
-    ...conclude(outcomes),
+    ...withOutputs(conclude(outcomes), subject, result),
     ended_at: toTimestamp(result.endedAt),
     stdout_hash: totals.stdout.sha256,
     stderr_hash: totals.stderr.sha256,
@@ -140,6 +142,25 @@ function conclude(outcomes: readonly CommandOutcome[]): Conclusion {
   if (!tried) return { status: 'blocked', ended, ...text };
   const code = exitCode ?? (ended === 'cancelled' ? 143 : 126);
   return { status: 'failed', ended, exit_code: code, failed_command_id: commandId, ...text };
+}
+
+// sysexits(3), EX_CANTCREAT: of the run as a whole, as no command failed.
+const outputsMissing = 73;
+const mostNamed = 5;
+
+// What was to come of it did not, whatever the commands said of themselves.
+function withOutputs(
+  conclusion: Conclusion,
+  { requireOutputs }: ReceiptSubject,
+  { effects }: RunResult,
+): Conclusion {
+  const leftOut = effects?.artifacts_left_out;
+  if (conclusion.status !== 'success' || requireOutputs !== true || leftOut === undefined) return conclusion;
+  const { count, first } = leftOut;
+  const named = first.slice(0, mostNamed).map(({ path, reason }) => `${path} (${reason})`);
+  const more = count > named.length ? `, and ${count - named.length} more` : '';
+  const error = toReceiptError(`expected outputs are required and not all there: ${named.join(', ')}${more}`);
+  return { ...conclusion, status: 'failed', exit_code: outputsMissing, error };
 }
 
 function toCommandResult(outcome: CommandOutcome): ReceiptV02['commands'][number] {

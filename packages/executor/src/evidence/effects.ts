@@ -4,6 +4,7 @@ import { type EgressSummary, mergeSummaries } from '../egress/index.ts';
 import type { HashAnswer } from './artifact-hash.ts';
 import type { ReceiptSubject, RunResult } from './build-receipt.ts';
 import { type CommandOutcome, writtenSoFar } from './command-outcome.ts';
+import type { FoundOutputs } from './measurer.ts';
 import type { RunRecord } from './run-record.ts';
 
 type Effects = NonNullable<RunResult['effects']>;
@@ -27,12 +28,16 @@ export async function measureEffects({
 }: MeasuredRun): Promise<Effects> {
   const { contract, executionMode } = subject;
   const { writableRoots: roots, outcomes, measurer, limits } = record;
-  const paths = [...new Set(contract.expected_outputs)];
   const { artifact_bytes: maxBytes, artifact_sec: seconds } = limits;
-  const answers = await measurer.hash({ paths, roots, maxBytes, ms: seconds * 1000 }, signal);
+  const until = performance.now() + seconds * 1000;
+  const left = (): number => Math.max(0, until - performance.now());
+  const declared = [...new Set(contract.expected_outputs)];
+  const found = await measurer.find(declared, { roots, ms: left() }, signal);
+  const paths = [...new Set(found.flatMap((it) => it.paths))];
+  const answers = await measurer.hash({ paths, roots, maxBytes, ms: left() }, signal);
   const written = writtenSoFar(outcomes);
   return {
-    ...describeArtifacts(paths, answers),
+    ...describeArtifacts(paths, answers, found),
     effect_summary: {
       files_written: written.files,
       bytes_written: written.bytes,
@@ -51,14 +56,19 @@ const entryBytes = 100;
 
 /**
  * What a receipt says of expected outputs: the hashes, and of what is left out the reason, by name as far as there is room.
- * Pure. @param answers in the order of the paths
+ * Pure.
+ * @param answers in the order of the paths
+ * @param found what they come from
  */
 function describeArtifacts(
   paths: readonly string[],
   answers: readonly HashAnswer[],
+  found: readonly FoundOutputs[],
 ): Pick<ReceiptV02, 'artifacts' | 'artifacts_left_out'> {
   const artifacts: NonNullable<ReceiptV02['artifacts']> = [];
-  const leftOut: { path: string; reason: LeftOutReason }[] = [];
+  const leftOut: { path: string; reason: LeftOutReason }[] = found.flatMap(
+    ({ declared: path, cut: reason }) => (reason === undefined ? [] : [{ path, reason }]),
+  );
   let room = mostBytes;
   for (const [index, path] of paths.entries()) {
     const answer = answers[index] ?? { reason: 'artifact_sec' };

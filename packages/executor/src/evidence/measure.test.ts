@@ -187,6 +187,65 @@ sys.stdout.write("held"); sys.stdout.flush(); sys.stdin.read()`;
   });
 });
 
+describe('finding expected outputs', () => {
+  const find = async (...names: string[]) => {
+    const declared = names.map((name) => (name.startsWith('/') ? name : join(out, name)));
+    const found = await measurer.find(declared, { roots: [out], ms: 30_000 }, never);
+    return found.map(({ paths, cut }) => [
+      ...paths.map((path) => path.replace(`${out}/`, '')),
+      ...(cut ?? []),
+    ]);
+  };
+
+  beforeEach(() => {
+    mkdirSync(join(out, 'deep/.cache'));
+    for (const name of [
+      'a.whl',
+      'b.whl',
+      '.c.whl',
+      'deep/d.whl',
+      'deep/er/e.whl',
+      'deep/.cache/f',
+      '[id].js',
+    ])
+      writeFileSync(join(out, name), name);
+    writeFileSync(join(root, 'secret.whl'), 'secret');
+    symlinkSync(join(root, 'secret.whl'), join(out, 'link.whl'));
+    symlinkSync(root, join(out, 'way'));
+  });
+
+  it.each([
+    ['a name', 'a.whl', ['a.whl']],
+    ['a name that is not there', 'none', ['none']],
+    ['a pattern', '*.whl', ['a.whl', 'b.whl']],
+    ['one that nothing matches', 'none*', ['none*']],
+    ['any number of directories', '**/*.whl', ['a.whl', 'b.whl', 'deep/d.whl', 'deep/er/e.whl']],
+    ['a pattern in the middle', 'd??p/[!a-c].whl', ['deep/d.whl']],
+    ['a directory with a slash', 'deep/', ['deep/.cache/f', 'deep/d.whl', 'deep/er/e.whl']],
+    ['a tree', 'deep/**', ['deep/.cache/f', 'deep/d.whl', 'deep/er/e.whl']],
+    ['all below what a pattern names', '*/er/**', ['deep/er/e.whl']],
+    ['a real name with brackets', '[id].js', ['[id].js']],
+    ['what is behind a symlink', 'way/*.whl', ['way/*.whl']],
+    ['what a directory is not', 'deep', ['deep']],
+  ])('takes %s for what is there', async (_, name, paths) => {
+    expect(await find(name)).toEqual([paths]);
+  });
+
+  it('finds nothing outside of what may be written', async () => {
+    expect(await find(join(root, '*.whl'), join(root, '**/secret.whl'))).toEqual([
+      [join(root, '*.whl')],
+      [join(root, '**/secret.whl')],
+    ]);
+  });
+
+  it('says that it ran out of time, whatever the pattern is', async () => {
+    const evil = `${'*a'.repeat(40)}b`;
+    writeFileSync(join(out, 'a'.repeat(200)), '');
+    const [found] = await measurer.find([join(out, evil)], { roots: [out], ms: 1 }, never);
+    expect(found).toMatchObject({ paths: [], cut: 'artifact_sec' });
+  });
+});
+
 function childrenOf(pid: number): string[] {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);
 }

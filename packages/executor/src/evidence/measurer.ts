@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import { isCoveredBy } from '@csc-fleet/common/paths';
-import { leftOutReasons } from '@csc-fleet/common/receipt';
+import { type LeftOutReason, leftOutReasons } from '@csc-fleet/common/receipt';
 import { decodePath, encodePath } from '@csc-fleet/sandbox/host';
 import * as z from 'zod';
 import { createArtifactHash, type HashAnswer, type HashRequest } from './artifact-hash.ts';
-import { type Credentials, MeasuringChild } from './measuring-child.ts';
+import { type AskEnd, type Credentials, MeasuringChild } from './measuring-child.ts';
+import { type OutputPattern, toOutputPattern } from './output-search.ts';
 import { createTreeWalk } from './tree-walk.ts';
 import type { FileTime } from './written.ts';
 import { nothingWritten, type Written } from './written.ts';
@@ -36,6 +37,23 @@ const hashAnswer = z.union([
   z.strictObject({ index: count, sha256: z.string().regex(/^[0-9a-f]{64}$/) }),
   z.strictObject({ index: count, reason: z.enum(leftOutReasons) }),
 ]);
+
+const searchAnswer = z.union([
+  z.strictObject({ index: count, path: z.string().startsWith('/') }),
+  z.strictObject({ index: count, cut: z.enum(['receipt_bytes', 'artifact_sec']) }),
+]);
+
+/** An expected output, and what it stands for. */
+export interface FoundOutputs {
+  readonly declared: string;
+  /** In order; itself alone where it is no pattern, or one that nothing matches. */
+  readonly paths: readonly string[];
+  /** Why it may stand for more than these. Absent: it does not. */
+  readonly cut?: LeftOutReason;
+}
+
+// Of all patterns of a contract together: a receipt has room for no more.
+const mostFound = 10_000;
 
 /**
  * Looks at what the commands of one execution have left. What is little, at once; what is more, in a child that runs as the
@@ -72,6 +90,38 @@ export class Measurer {
     return this.#credentials !== undefined && this.#credentials.uid !== process.getuid?.();
   }
 
+  /**
+   * What expected outputs stand for by now: a pattern, or a directory that is written with a slash at its end, for the
+   * files that are there. Takes `ms` at most, a moment aside.
+   */
+  async find(
+    declared: readonly string[],
+    { roots, ms }: Pick<HashRequest, 'roots' | 'ms'>,
+    signal: AbortSignal,
+  ): Promise<FoundOutputs[]> {
+    const patterns = declared.map(toOutputPattern).filter((it): it is OutputPattern => it !== undefined);
+    const found = new Map(
+      patterns.map((it) => [it.declared, { paths: [] as string[], cut: [] as LeftOutReason[] }]),
+    );
+    if (patterns.length > 0 && ms > 0) {
+      const search = { patterns, roots: withoutNested(roots), most: mostFound, ms };
+      const end = await this.#ask({ search }, { ms, signal }, (answer) => {
+        const { index, ...result } = searchAnswer.parse(answer);
+        const entry = found.get(patterns[index]?.declared ?? '');
+        if (entry === undefined) throw new RangeError('the child has answered what was not asked');
+        if ('path' in result) entry.paths.push(result.path);
+        else entry.cut.push(result.cut);
+      });
+      const reason = signal.aborted ? 'cancelled' : 'artifact_sec';
+      if (end === 'cut') for (const entry of found.values()) entry.cut.push(reason);
+    }
+    return declared.map((path): FoundOutputs => {
+      const { paths = [], cut: [cut] = [] } = found.get(path) ?? {};
+      const some = paths.length > 0 || cut !== undefined ? paths.sort() : [path];
+      return { declared: path, paths: some, ...(cut === undefined ? {} : { cut }) };
+    });
+  }
+
   /** The hashes of artifacts, or why there is none, in the order of the paths. Takes `ms` at most, a moment aside. */
   async hash(request: HashRequest, signal: AbortSignal): Promise<HashAnswer[]> {
     const { paths } = request;
@@ -99,14 +149,14 @@ export class Measurer {
     request: Parameters<MeasuringChild['ask']>[0],
     { ms, signal }: { readonly ms: number; readonly signal?: AbortSignal },
     onAnswer: (answer: unknown) => void,
-  ): Promise<void> {
+  ): Promise<AskEnd> {
     try {
       if (this.#child?.isAlive !== true) this.#child = new MeasuringChild(this.#credentials);
     } catch {
       // No descriptors or no processes left: what was not looked at is said to be so.
-      return;
+      return 'cut';
     }
-    await this.#child.ask(
+    return await this.#child.ask(
       request,
       { ms: ms + lateMs, ...(signal === undefined ? {} : { signal }) },
       onAnswer,

@@ -123,8 +123,8 @@ function start(credentials: Credentials | undefined): {
   }
 }
 
-// Longer than any answer.
-const mostLine = 4096;
+// Longer than any answer: a path of PATH_MAX bytes, each of them escaped.
+const mostLine = 32_768;
 
 function readLines(output: Readable, onLine: (line: string) => void, onTooLong: () => void): void {
   let text = '';

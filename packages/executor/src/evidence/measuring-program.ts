@@ -2,6 +2,7 @@ import type * as NodeCrypto from 'node:crypto';
 import type * as NodeFs from 'node:fs';
 import { decodePath, encodePath } from '@csc-fleet/sandbox/host';
 import { createArtifactHash } from './artifact-hash.ts';
+import { createOutputSearch, type SearchRequest } from './output-search.ts';
 import { createTreeWalk, type WalkSystem } from './tree-walk.ts';
 
 /** What the child is asked, one JSON document a line; `since` is a decimal number, as JSON has no bigint. */
@@ -21,7 +22,8 @@ export type MeasuringRequest =
         readonly maxBytes: number;
         readonly ms: number;
       };
-    };
+    }
+  | { readonly search: SearchRequest };
 
 // Its text is the program, as are those of what it is given: it must refer to nothing else but Node's globals.
 function serve(
@@ -29,11 +31,13 @@ function serve(
   createHash: (typeof NodeCrypto)['createHash'],
   makeWalk: typeof createTreeWalk,
   makeHash: typeof createArtifactHash,
+  makeSearch: typeof createOutputSearch,
   names: Pick<WalkSystem, 'encodePath' | 'decodePath'>,
 ): void {
   const system = { fs, onLinux: process.platform === 'linux', ...names };
   const walk = makeWalk({ ...system, mayMove: true });
   const hash = makeHash({ ...system, createHash });
+  const search = makeSearch(fs);
   const say = (answer: object): void => {
     const line = Buffer.from(`${JSON.stringify(answer)}\n`);
     for (let at = 0; at < line.length; ) at += fs.writeSync(1, line, at);
@@ -42,6 +46,8 @@ function serve(
     if ('measure' in request) {
       const { since, ...rest } = request.measure;
       say({ written: walk({ ...rest, since: BigInt(since) }) });
+    } else if ('search' in request) {
+      search(request.search, (index, answer) => say({ index, ...answer }));
     } else {
       hash(request.hash, (index, answer) => say({ index, ...answer }));
     }
@@ -64,4 +70,4 @@ function serve(
  * The program of the measuring child, for `node -e`. It is text so that a bundle needs no second file, and so that the job
  * user, whom the child runs as, needs not be able to read this program's files.
  */
-export const measuringProgram = `(${serve})(require('node:fs'), require('node:crypto').createHash, ${createTreeWalk}, ${createArtifactHash}, { encodePath: ${encodePath}, decodePath: ${decodePath} });`;
+export const measuringProgram = `(${serve})(require('node:fs'), require('node:crypto').createHash, ${createTreeWalk}, ${createArtifactHash}, ${createOutputSearch}, { encodePath: ${encodePath}, decodePath: ${decodePath} });`;

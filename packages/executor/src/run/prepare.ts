@@ -73,6 +73,7 @@ class Prepared {
       document,
       approvals,
       asked: toAsked(submitted),
+      requireOutputs: document.policy.require_outputs === true || submitted.claimed?.requireOutputs === true,
       startedAt,
     };
     this.belongings = belongings;
