@@ -706,16 +706,17 @@ const fleet: readonly Mutant[] = [
   {
     name: 'stub-binds-a-nonce-to-two-executors',
     file: `${client}/calls/submitter.ts`,
-    before: 'if (first.executorId !== executorId) {',
-    after: 'if (false) {',
+    before: '  if (first === executorId) return;',
+    after: '  if (first) return;',
     tests: [`${client}/run/run.test.ts`],
     red: 'names no second host, whoever asks and however',
     quick: true,
   },
   {
     name: 'offered-before-it-is-bound',
-    file: `${gate}/schedule/submission-of.ts`,
-    before: "return row.binding === 'host' && submissionOf(row)?.audience.executor_id === undefined;",
+    file: `${gate}/execution/submission-of.ts`,
+    before:
+      "return row.binding === 'host' && submissionOf(row)?.submission.audience.executor_id === undefined;",
     after: 'return false;',
     tests: [`${gate}/submit/submission.test.ts`],
     red: 'is offered once it does, and not before',
@@ -723,7 +724,7 @@ const fleet: readonly Mutant[] = [
   {
     name: 'bound-one-says-something-else',
     file: `${gate}/submit/bind.ts`,
-    before: 'if (withoutHost(submission) !== withoutHost(first))',
+    before: 'if (withoutHost(submission) !== withoutHost(first.submission))',
     after: 'if (false)',
     tests: [`${gate}/submit/submission.test.ts`],
     red: 'another nonce',

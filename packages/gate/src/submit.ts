@@ -13,6 +13,7 @@ import {
 } from './approval/standing.ts';
 import type { LiveExecution } from './execution/execution.ts';
 import type { Executions, NewLiveExecution, Principal } from './execution/executions.ts';
+import { revocable } from './execution/submission-of.ts';
 import type { Owners } from './owners/index.ts';
 import type { Mint, Placement } from './schedule/mint.ts';
 import { namedExecutor } from './schedule/peers.ts';
@@ -65,15 +66,15 @@ export async function submit(
   request: SubmitRequest,
 ): Promise<Submitted> {
   const now = ports.clock.now();
-  const contract = parse(request.contract);
-  const submission = takeSubmission(request, { principal, contract, now }, ports);
+  const handed = parse(request.contract);
+  const { contractSha256 } = handed;
+  const submission = takeSubmission(request, { principal, contractSha256, now }, ports);
   const { queueTimeoutSec } = ports.limits;
   const terms = readTerms(request, { principal, submission, now, queueTimeoutSec });
   const policy = bindPolicy(ports.bindings, ports.policies, principal.uri, terms.policyProfile);
-  const keyId = submission === undefined ? {} : { keyId: submission.signature.key_id };
-  const subject = { principal: principal.uri, profile: policy.policy.name, ...keyId };
+  const subject = { principal: principal.uri, profile: policy.policy.name, ...revocable(submission) };
   const stopped = ports.owners.whyStopped(subject);
-  const decided = decide(contract, policy, stopped, ports, now);
+  const decided = decide(handed, policy, stopped, ports, now);
   const known = await findKnown(ports, terms, decided);
   const bringsApprovals = request.approvalsJson.length > 0;
   if (known !== undefined && !(bringsApprovals && takesApprovals(known, toSubject(principal, decided))))
@@ -165,7 +166,7 @@ function checkRoom(
     policySha256: policy.sha256,
     policyProfile,
     principal,
-    ...namedExecutor({ submission_json: terms.submissionJson }),
+    ...namedExecutor(terms.submission),
   };
   scheduler.checkRoom(requirement, queueWaitMs(terms, policy));
 }

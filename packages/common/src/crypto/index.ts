@@ -1,4 +1,5 @@
 export { parseBase64, toBase64 } from './base64.ts';
+export { BoundedCache } from './bounded-cache.ts';
 export { type Ed25519, keyLength, signatureLength } from './ed25519.ts';
 export {
   makeKeyFile,

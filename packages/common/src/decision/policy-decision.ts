@@ -40,16 +40,20 @@ export const decisionSchema = z
 /** The artifact that says what a policy says of a contract (protocol §3). */
 export type PolicyDecision = z.infer<typeof decisionSchema>;
 
-/** The artifact of an evaluation, unsigned. */
+/**
+ * The artifact of an evaluation, unsigned.
+ * @param sha256 of the contract, for who knows it already
+ */
 export function toPolicyDecision(
   contract: CommandContract,
   evaluation: Evaluation,
   { policy }: PolicyDocument,
   expiresAt: Date,
+  sha256 = contractSha256(contract),
 ): PolicyDecision {
   return {
     contract_id: contract.contract_id,
-    contract_sha256: contractSha256(contract),
+    contract_sha256: sha256,
     decision: evaluation.verdict,
     policy_profile: policy.name,
     ...versionOf(policy),

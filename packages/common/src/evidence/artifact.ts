@@ -65,14 +65,26 @@ export function verifyArtifact(
   ed25519: Ed25519 = nodeEd25519,
 ): Signature {
   const signature = readSignature(artifact['signature']);
+  verifyBytes(signature, keys, () => signedPayload(artifact, signature), ed25519);
+  return signature;
+}
+
+/**
+ * Verifies a signature over these bytes, which are made once the key is known. Throws as verifyArtifact, and what making
+ * them throws.
+ */
+export function verifyBytes(
+  signature: Pick<Signature, 'key_id' | 'signed_at' | 'signature'>,
+  keys: KeyRing,
+  signedBytes: () => Uint8Array,
+  ed25519: Ed25519 = nodeEd25519,
+): void {
   const key = findKey(keys, signature);
   const bytes = parseBase64(signature.signature);
   if (bytes?.length !== signatureLength)
     throw invalidSignature('signature.signature must be base64 of 64 bytes');
-  if (!ed25519.verify(signedPayload(artifact, signature), bytes, key.publicKey)) {
+  if (!ed25519.verify(signedBytes(), bytes, key.publicKey))
     throw invalidSignature(`the signature does not fit the content and the key ${JSON.stringify(key.keyId)}`);
-  }
-  return signature;
 }
 
 /** The key that a signature names, where it may have signed at that time. Throws KEY_UNKNOWN, KEY_REVOKED, KEY_EXPIRED. */

@@ -1,5 +1,4 @@
 import type { KeyRing } from '../crypto/index.ts';
-import { parseTimestamp } from '../encoding/index.ts';
 import { CscError, isCscError, orThrow } from '../errors/index.ts';
 import { parseIdentity } from '../identity/index.ts';
 import {
@@ -8,6 +7,7 @@ import {
   type Submission,
   submissionSkewMs,
 } from '../submission/index.ts';
+import { checkLife, type LifeRules } from './life.ts';
 import { verifySubmission } from './submission-signature.ts';
 
 /** What a submission is held against, by gate and host alike. */
@@ -31,7 +31,7 @@ export interface SubmissionContext {
 export function openSubmission(bytes: Uint8Array, context: SubmissionContext): Submission {
   const submission = orThrow(parseSubmission(bytes), 'SUBMISSION_INVALID', 'the submission');
   checkSignature(submission, context);
-  checkTimes(submission, context.now);
+  checkLife(submission, context.now, life);
   checkAudience(submission, context);
   if (submission.contract_sha256.toLowerCase() !== context.contractSha256.toLowerCase())
     throw new CscError('CONTRACT_HASH_MISMATCH', 'the contract is not the one that was submitted');
@@ -54,23 +54,6 @@ function checkSignature(submission: Submission, { keysOf }: SubmissionContext): 
   }
 }
 
-function checkTimes(submission: Submission, now: Date): void {
-  const notBefore = time(submission.not_before);
-  const expiresAt = time(submission.expires_at);
-  const signedAt = time(submission.signature.signed_at);
-  if (expiresAt <= notBefore) throw invalid('it expires before it begins');
-  if (expiresAt - notBefore > maxSubmissionLifeMs) throw invalid('its life is longer than 24 hours');
-  if (now.getTime() >= expiresAt + submissionSkewMs) {
-    const message = `the submission expired at ${submission.expires_at}; submit it again, and check the clocks`;
-    throw new CscError('SUBMISSION_EXPIRED', message);
-  }
-  if (now.getTime() < notBefore - submissionSkewMs)
-    throw invalid(`it is not valid before ${submission.not_before}; check the clocks`);
-  // A key's validity is judged at signed_at, so that it must not be dated back to when an old key was valid.
-  if (signedAt < notBefore - submissionSkewMs || signedAt > expiresAt)
-    throw invalid('it was not signed when it begins');
-}
-
 function checkAudience(submission: Submission, { trustDomain, host }: SubmissionContext): void {
   const { trust_domain: domain, selector, executor_id: executorId } = submission.audience;
   if (domain !== trustDomain)
@@ -87,10 +70,6 @@ function checkAudience(submission: Submission, { trustDomain, host }: Submission
   throw wrongAudience(`for hosts with the label ${missing.join('=')}, which this host has not`);
 }
 
-function time(text: string): number {
-  return parseTimestamp(text)?.getTime() ?? Number.NaN;
-}
-
 function invalid(why: string, cause?: CscError): CscError {
   const message = `the submission was refused: ${why}`;
   return new CscError('SUBMISSION_INVALID', message, cause === undefined ? {} : { cause });
@@ -99,3 +78,14 @@ function invalid(why: string, cause?: CscError): CscError {
 function wrongAudience(what: string): CscError {
   return new CscError('WRONG_AUDIENCE', `the submission is ${what}`);
 }
+
+const life: LifeRules = {
+  longest: { ms: maxSubmissionLifeMs, words: '24 hours' },
+  earlyMs: submissionSkewMs,
+  lateMs: submissionSkewMs,
+  expired: (at) => {
+    const message = `the submission expired at ${at}; submit it again, and check the clocks`;
+    return new CscError('SUBMISSION_EXPIRED', message);
+  },
+  invalid,
+};

@@ -1,8 +1,8 @@
 import type { KeyRing } from '../crypto/index.ts';
-import { parseTimestamp } from '../encoding/index.ts';
 import { CscError, isCscError, orThrow } from '../errors/index.ts';
 import { clockSkewMs, type ExecutionTicket, maxTicketLifeMs, parseTicket } from '../ticket/index.ts';
 import { verifyArtifact } from './artifact.ts';
+import { checkLife, type LifeRules } from './life.ts';
 
 /** What a ticket is held against. */
 export interface TicketContext {
@@ -25,7 +25,7 @@ export function openTicket(bytes: Uint8Array, context: TicketContext): Execution
   checkSignature(ticket, context.keys);
   if (ticket.audience !== context.audience)
     throw new CscError('WRONG_AUDIENCE', 'the ticket is for another executor');
-  checkTimes(ticket, context.now);
+  checkLife(ticket, context.now, life);
   if (ticket.contract_sha256.toLowerCase() !== context.contractSha256.toLowerCase()) {
     throw new CscError('CONTRACT_HASH_MISMATCH', 'the contract is not the one that the ticket is for');
   }
@@ -41,25 +41,14 @@ function checkSignature(ticket: ExecutionTicket, keys: KeyRing): void {
   }
 }
 
-function checkTimes(ticket: ExecutionTicket, now: Date): void {
-  const notBefore = time(ticket.not_before);
-  const expiresAt = time(ticket.expires_at);
-  const signedAt = time(ticket.signature.signed_at);
-  if (expiresAt <= notBefore) throw invalid('it expires before it begins');
-  if (expiresAt - notBefore > maxTicketLifeMs) throw invalid('its life is longer than 60 seconds');
-  if (now.getTime() >= expiresAt)
-    throw new CscError('TICKET_EXPIRED', `the ticket expired at ${ticket.expires_at}; check the clocks`);
-  if (now.getTime() < notBefore - clockSkewMs)
-    throw invalid(`it is not valid before ${ticket.not_before}; check the clocks`);
-  // A key's validity is judged at signed_at, so that it must not be dated back to when an old key was valid.
-  if (signedAt < notBefore - clockSkewMs || signedAt > expiresAt)
-    throw invalid('it was not signed when it begins');
-}
-
-function time(text: string): number {
-  return parseTimestamp(text)?.getTime() ?? Number.NaN;
-}
-
 function invalid(why: string): CscError {
   return new CscError('TICKET_INVALID', `the ticket was refused: ${why}`);
 }
+
+const life: LifeRules = {
+  longest: { ms: maxTicketLifeMs, words: '60 seconds' },
+  earlyMs: clockSkewMs,
+  lateMs: 0,
+  expired: (at) => new CscError('TICKET_EXPIRED', `the ticket expired at ${at}; check the clocks`),
+  invalid,
+};

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { type KeyRing, nodeEd25519, parseBase64, signatureLength, toBase64 } from '../crypto/index.ts';
+import { type KeyRing, toBase64 } from '../crypto/index.ts';
 import { canonicalBytes, toTimestamp } from '../encoding/index.ts';
 import type { Submission, UnsignedSubmission } from '../submission/index.ts';
-import { findKey, invalidSignature } from './artifact.ts';
+import { verifyBytes } from './artifact.ts';
 
 type SignedMembers = Pick<Submission['signature'], 'algorithm' | 'key_id' | 'signed_at'>;
 
@@ -34,13 +34,8 @@ export async function signSubmission(
 
 /** Throws SIGNATURE_INVALID, KEY_UNKNOWN, KEY_REVOKED, KEY_EXPIRED, as verifyArtifact does. */
 export function verifySubmission({ signature, ...unsigned }: Submission, keys: KeyRing): void {
-  const key = findKey(keys, signature);
-  const { signature: text, ...members } = signature;
-  const bytes = parseBase64(text);
-  if (bytes?.length !== signatureLength)
-    throw invalidSignature('signature.signature must be base64 of 64 bytes');
-  if (!nodeEd25519.verify(messageOf(unsigned, members), bytes, key.publicKey))
-    throw invalidSignature(`the signature does not fit the content and the key ${JSON.stringify(key.keyId)}`);
+  const { signature: _, ...members } = signature;
+  verifyBytes(signature, keys, () => messageOf(unsigned, members));
 }
 
 // What the signature is over begins with { or with SSHSIG: one way of signing cannot pass for the other.

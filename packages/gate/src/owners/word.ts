@@ -30,6 +30,8 @@ export interface StopSubject {
   readonly executionId?: string;
   /** The key that signed its submission. Absent: none did. */
   readonly keyId?: string;
+  /** Of its submission, lower-case hex. Absent: none came. */
+  readonly submissionSha256?: string;
 }
 
 /** A host, to those who say what may run where. */

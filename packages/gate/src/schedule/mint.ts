@@ -7,14 +7,13 @@ import { type GrantedLimits, narrowLimits } from '@csc-fleet/common/limits';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import type { PolicySet } from '@csc-fleet/common/policy';
 import type { ReceiptVersion } from '@csc-fleet/common/receipt';
-import { type Submission, submissionSha256 } from '@csc-fleet/common/submission';
 import { maxTicketLifeMs, type UnsignedTicket } from '@csc-fleet/common/ticket';
 import type { Happening } from '../execution/execution.ts';
 import { fromStoredApprovals } from '../execution/row.ts';
+import { type HeldSubmission, submissionOf } from '../execution/submission-of.ts';
 import type { NewExecution } from '../store/tables.ts';
 import { toOfferTimes } from './offers.ts';
 import type { Seat } from './peers.ts';
-import { submissionOf } from './submission-of.ts';
 
 /** What a ticket says of its execution, from a row that is recorded or is about to be. */
 export type Mintable = Pick<
@@ -74,7 +73,7 @@ export function createMint(ports: MintPorts): Mint {
     const at = ports.monotonicMs();
     const submissionJson = Buffer.from(row.submission_json ?? '');
     const submission = submissionOf(row);
-    const limits = narrowLimits(limitsOf(row, ports), submission?.options.limits ?? {});
+    const limits = narrowLimits(limitsOf(row, ports), submission?.submission.options.limits ?? {});
     const approvals = fromStoredApprovals(row.approvals_json);
     const granted = { audience: peer.name, epoch: peer.epoch, approvals, submission, limits };
     const { ticketId, ticketJson } = signTicket(row, granted, ports);
@@ -102,7 +101,7 @@ interface Terms {
   /** Of that executor; empty where it names none, as those before 0.3. */
   readonly epoch: string;
   readonly approvals: readonly Buffer[];
-  readonly submission: Submission | undefined;
+  readonly submission: HeldSubmission | undefined;
   readonly limits: GrantedLimits;
 }
 
@@ -135,11 +134,11 @@ function signTicket(
 // An executor of the release before refuses a ticket with members that it does not know; it asks for no submission, either.
 function whatItKnows(
   epoch: string,
-  submission: Submission | undefined,
+  submission: HeldSubmission | undefined,
 ): Pick<UnsignedTicket, 'executor_epoch' | 'submission_sha256'> {
   if (epoch === '') return {};
   if (submission === undefined) return { executor_epoch: epoch };
-  return { executor_epoch: epoch, submission_sha256: submissionSha256(submission) };
+  return { executor_epoch: epoch, submission_sha256: submission.sha256 };
 }
 
 // A policy that is not held here any more can narrow nothing; an executor that holds it still does.

@@ -2,9 +2,9 @@ import { quoteBriefly } from '@csc-fleet/common/errors';
 import { type Identity, toIdentityUri } from '@csc-fleet/common/identity';
 import type { ConnectResponse, Hello } from '@csc-fleet/common/messages';
 import { hasLabels } from '@csc-fleet/common/owners';
+import { type HeldSubmission, submissionOf } from '../execution/submission-of.ts';
 import type { Owners } from '../owners/index.ts';
 import type { NewExecution } from '../store/tables.ts';
-import { submissionOf } from './submission-of.ts';
 
 /** How a peer is reached. */
 export interface PeerWay {
@@ -119,13 +119,13 @@ export function requirementOf(
     policySha256: row.policy_sha256,
     policyProfile: row.policy_profile,
     principal: row.principal,
-    ...namedExecutor(row),
+    ...namedExecutor(submissionOf(row)),
   };
 }
 
-/** The one executor that a row's submission names, if it names one. */
-export function namedExecutor(row: Pick<NewExecution, 'submission_json'>): Pick<Requirement, 'executorId'> {
-  const { trust_domain: domain, executor_id: name } = submissionOf(row)?.audience ?? {};
+/** The one executor that a submission names, if it names one. */
+export function namedExecutor(held: HeldSubmission | undefined): Pick<Requirement, 'executorId'> {
+  const { trust_domain: domain, executor_id: name } = held?.submission.audience ?? {};
   if (domain === undefined || name === undefined) return {};
   return { executorId: toIdentityUri(domain, 'executor', name) };
 }

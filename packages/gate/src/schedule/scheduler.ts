@@ -4,6 +4,7 @@ import { ExecutionState, toDuration } from '@csc-fleet/common/messages';
 import type { Happening, LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
 import type { Finisher } from '../execution/finisher.ts';
+import { wantsBinding } from '../execution/submission-of.ts';
 import type { NewExecution, WithdrawnOffer } from '../store/tables.ts';
 import { BindingsWanted } from './bindings-wanted.ts';
 import type { Mint, Placement } from './mint.ts';
@@ -11,7 +12,6 @@ import { Offers } from './offers.ts';
 import { type Peer, Peers, type PlacingOwners, type Requirement, requirementOf, type Seat } from './peers.ts';
 import { Queue } from './queue.ts';
 import { Rests } from './rests.ts';
-import { wantsBinding } from './submission-of.ts';
 
 export interface SchedulerPorts {
   readonly executions: Pick<Executions, 'open' | 'openById' | 'contract'>;

@@ -1,9 +1,10 @@
 import { canonicalJson } from '@csc-fleet/common/encoding';
-import { CscError, orThrow } from '@csc-fleet/common/errors';
+import { CscError } from '@csc-fleet/common/errors';
 import type { BindRequest } from '@csc-fleet/common/messages';
-import { parseSubmission, type Submission } from '@csc-fleet/common/submission';
+import type { Submission } from '@csc-fleet/common/submission';
 import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions, Principal } from '../execution/executions.ts';
+import { submissionOf } from '../execution/submission-of.ts';
 import { openHandedIn, type SubmissionRules } from './submission.ts';
 
 export interface BindPorts extends SubmissionRules {
@@ -28,18 +29,17 @@ export async function bind(
   now: Date,
 ): Promise<void> {
   const execution = await ports.executions.visible(principal, executionId);
-  const { submission_json: before, contract_sha256: contractSha256 } = execution.row;
-  const text = submissionJson.toString('utf8');
+  const first = submissionOf(execution.row);
   const host = ports.scheduler.awaitedHost(executionId);
-  if (host === undefined || before === null) {
-    if (text === before) return;
+  if (host === undefined || first === undefined) {
+    if (submissionJson.toString('utf8') === first?.text) return;
     throw invalid('no host waits for the submission to name it');
   }
-  const submission = openHandedIn(submissionJson, { principal, contractSha256, now }, ports);
+  const { contract_sha256: contractSha256 } = execution.row;
+  const { submission, text } = openHandedIn(submissionJson, { principal, contractSha256, now }, ports);
   if (submission.audience.executor_id !== host.name)
     throw invalid(`the submission must name ${host.name}, where the execution was placed`);
-  const first = orThrow(parseSubmission(Buffer.from(before)), 'INTERNAL', 'the first submission');
-  if (withoutHost(submission) !== withoutHost(first))
+  if (withoutHost(submission) !== withoutHost(first.submission))
     throw invalid('the submission must say the same as the first one, but for the host');
   await ports.scheduler.bind(execution, text);
 }

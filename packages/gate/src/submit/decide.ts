@@ -6,14 +6,21 @@ import {
 } from '@csc-fleet/common/contract';
 import type { Signer } from '@csc-fleet/common/crypto';
 import { type Evaluation, evaluate, stoppedByOwners, toPolicyDecision } from '@csc-fleet/common/decision';
+import { canonicalJson, sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { signArtifact } from '@csc-fleet/common/evidence';
 import { type CheckRequest, type Decision, Verdict } from '@csc-fleet/common/messages';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
 
-export interface Decided {
+/** A contract, read and made canonical once. */
+export interface HandedContract {
   readonly contract: CommandContract;
+  /** Canonical. */
+  readonly contractJson: string;
   readonly contractSha256: string;
+}
+
+export interface Decided extends HandedContract {
   readonly policy: PolicyDocument;
   readonly evaluation: Evaluation;
   readonly expiresAt: Date;
@@ -34,12 +41,14 @@ const verdicts = {
 } as const;
 
 /** A contract as it came: JSON text, or the typed message. Throws CONTRACT_INVALID with every fault. */
-export function parse(submitted: CheckRequest['contract']): CommandContract {
+export function parse(submitted: CheckRequest['contract']): HandedContract {
   const parsed =
     submitted?.$case === 'typedContract'
       ? contractFromJson(contractFromProto(submitted.value))
       : parseContract(submitted?.value ?? new Uint8Array());
-  return orThrow(parsed, 'CONTRACT_INVALID', 'the contract');
+  const contract = orThrow(parsed, 'CONTRACT_INVALID', 'the contract');
+  const contractJson = canonicalJson(contract);
+  return { contract, contractJson, contractSha256: sha256Hex(contractJson) };
 }
 
 /**
@@ -48,29 +57,29 @@ export function parse(submitted: CheckRequest['contract']): CommandContract {
  *   `checkNotStopped` to refuse it
  */
 export function decide(
-  contract: CommandContract,
+  handed: HandedContract,
   policy: PolicyDocument,
   stopped: string | undefined,
   { signer, decisionTtlSec }: DecisionPorts,
   now: Date,
 ): Decided {
+  const { contract, contractSha256 } = handed;
   const found = evaluate(contract, policy);
   const evaluation = stopped === undefined || isOld(policy) ? found : stoppedByOwners(found, stopped);
   const expiresAt = new Date(now.getTime() + decisionTtlSec * 1000);
-  const artifact = toPolicyDecision(contract, evaluation, policy, expiresAt);
-  const sha256 = artifact.contract_sha256;
+  const artifact = toPolicyDecision(contract, evaluation, policy, expiresAt, contractSha256);
   const decision: Decision = {
     verdict: verdicts[evaluation.verdict],
     reasonCodes: [...evaluation.reasonCodes],
     reasons: [...evaluation.reasons],
     findings: evaluation.findings.map((finding) => ({ ...finding })),
-    contractSha256: sha256,
+    contractSha256,
     policySha256: policy.sha256,
     policyProfile: policy.policy.name,
     expiresAt,
     decisionJson: signArtifact(artifact, signer, now),
   };
-  return { contract, contractSha256: sha256, policy, evaluation, expiresAt, decision };
+  return { ...handed, policy, evaluation, expiresAt, decision };
 }
 
 /** Throws NOT_PERMITTED for what the owners have stopped under a v0.1 policy. */

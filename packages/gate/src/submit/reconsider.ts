@@ -4,12 +4,12 @@ import { toTimestamp } from '@csc-fleet/common/encoding';
 import { isCscError } from '@csc-fleet/common/errors';
 import { Decision, ExecutionState } from '@csc-fleet/common/messages';
 import { bindPolicy, type PolicyDocument } from '@csc-fleet/common/policy';
-import { parseSubmission } from '@csc-fleet/common/submission';
 import { type ApprovalRules, isCleared, standingOf } from '../approval/standing.ts';
 import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
 import type { Finisher } from '../execution/finisher.ts';
 import { fromStoredApprovals } from '../execution/row.ts';
+import { revocable, submissionOf } from '../execution/submission-of.ts';
 import type { Owners, ReloadableOwners } from '../owners/index.ts';
 import { type DecisionPorts, decide } from './decide.ts';
 
@@ -54,11 +54,8 @@ async function reconsiderOne(ports: ReconsiderPorts, execution: LiveExecution): 
 }
 
 function whyStopped({ owners }: ReconsiderPorts, { row }: LiveExecution): string | undefined {
-  const submission =
-    row.submission_json === null ? undefined : parseSubmission(Buffer.from(row.submission_json));
-  const keyId = submission?.ok === true ? { keyId: submission.value.signature.key_id } : {};
   const { principal, policy_profile: profile, execution_id: executionId } = row;
-  return owners.whyStopped({ principal, profile, executionId, ...keyId });
+  return owners.whyStopped({ principal, profile, executionId, ...revocable(submissionOf(row)) });
 }
 
 // The profile as it is now, or why its principal may not use it any more.
@@ -79,8 +76,10 @@ async function decideAnew(
 ): Promise<string | undefined> {
   const { executions, clock } = ports;
   const now = clock.now();
-  const contract = JSON.parse(await executions.contract(execution.id)) as CommandContract;
-  const decided = decide(contract, policy, undefined, ports, now);
+  const contractJson = await executions.contract(execution.id);
+  const contract = JSON.parse(contractJson) as CommandContract;
+  const handed = { contract, contractJson, contractSha256: execution.row.contract_sha256 };
+  const decided = decide(handed, policy, undefined, ports, now);
   const approvals = fromStoredApprovals(execution.row.approvals_json);
   const standing = standingOf(decided, approvals, ports, now);
   if (!isCleared(standing)) {

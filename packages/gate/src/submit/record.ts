@@ -80,7 +80,7 @@ function toRow(
     state: states[standing.is],
     contract_id: contract.contract_id,
     contract_sha256: decided.contractSha256,
-    contract_json: isKept ? canonicalJson(contract) : '',
+    contract_json: isKept ? decided.contractJson : '',
     intent: contract.intent,
     policy_profile: policy.policy.name,
     policy_sha256: policy.sha256,
@@ -89,7 +89,7 @@ function toRow(
     selector_json: canonicalJson(terms.selector),
     receipt_version: terms.receiptVersion,
     approvals_json: toStoredApprovals(standing.is === 'approved' ? standing.texts : []),
-    submission_json: terms.submissionJson,
+    submission_json: terms.submission?.text ?? null,
     binding: bindingDue(terms, decided),
     submitted_at: toTimestamp(now),
     queue_deadline: isCleared(standing) ? queueDeadline(terms, policy, now) : null,
@@ -104,8 +104,8 @@ function toRow(
 }
 
 // What nobody has signed, nobody can bind.
-function bindingDue({ submissionJson }: Terms, { contract, policy }: Decided): 'host' | null {
-  return submissionJson !== null && mustBeBound(contract, policy) ? 'host' : null;
+function bindingDue({ submission }: Terms, { contract, policy }: Decided): 'host' | null {
+  return submission !== undefined && mustBeBound(contract, policy) ? 'host' : null;
 }
 
 function deniedReceipt({ now, terms, decided }: Judged, executionId: string, signer: Signer): Buffer {
@@ -153,11 +153,11 @@ export async function recordApproval(
     selector_json: canonicalJson(terms.selector),
     receipt_version: terms.receiptVersion,
     approvals_json: toStoredApprovals(standing.texts),
-    submission_json: terms.submissionJson,
+    submission_json: terms.submission?.text ?? null,
     binding: bindingDue(terms, decided),
     queue_deadline: queueDeadline(terms, decided.policy, now),
   };
-  const bytes = Buffer.byteLength(change.approvals_json) + Buffer.byteLength(terms.submissionJson ?? '');
+  const bytes = Buffer.byteLength(change.approvals_json) + Buffer.byteLength(terms.submission?.text ?? '');
   await execution.approve(now, {
     change,
     happened: [scheduler.queuedEvent({ ...execution.row, ...change }, 'approved')],

@@ -2,6 +2,7 @@ import type { CommandContract } from '@csc-fleet/common/contract';
 import { createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
 import { orThrow } from '@csc-fleet/common/errors';
 import { ExecutionState, type SubmitRequest } from '@csc-fleet/common/messages';
+import { createRevocations } from '@csc-fleet/common/owners';
 import { type Bindings, bindingsFromJson } from '@csc-fleet/common/policy';
 import { parseSubmission, submissionSha256, type UnsignedSubmission } from '@csc-fleet/common/submission';
 import { parseTicket } from '@csc-fleet/common/ticket';
@@ -116,6 +117,25 @@ describe('a signed submission', () => {
       expect(ticket).not.toHaveProperty(member);
     await executor.finish(offer);
     expect(await test.state(executionId)).toBe(ExecutionState.SUCCEEDED);
+  });
+
+  it.each([
+    ['key', () => 'agent-1'],
+    ['submission', (sha256: string) => sha256],
+  ] as const)('is denied at once where the owners have revoked its %s', async (kind, idOf) => {
+    await open();
+    const executor = await test.connected('e1');
+    const contract = makeContract();
+    const submissionJson = submission(contract);
+    const sha256 = submissionSha256(orThrow(parseSubmission(submissionJson), 'SUBMISSION_INVALID', 'it'));
+    const since = '2026-01-01T00:00:00Z';
+    const revocation = { kind, id: idOf(sha256), since, reason: 'stolen', running: 'finish' } as const;
+    await test.publish({ bindings, revocations: createRevocations([revocation]) });
+    const why = rejected('NOT_PERMITTED', new RegExp(`revoked the ${kind} .*stolen`));
+    await expect(test.submit(contract, { submissionJson })).rejects.toEqual(why);
+    expect(executor.offered).toEqual([]);
+    await test.publish({ bindings });
+    expect((await test.submit(contract, { submissionJson })).state).toBe(ExecutionState.OFFERED);
   });
 
   it('is with its execution after a restart', async () => {

@@ -1,10 +1,10 @@
-import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { openSubmission } from '@csc-fleet/common/evidence';
 import type { SubmitRequest } from '@csc-fleet/common/messages';
 import { type Bindings, submitterKeys } from '@csc-fleet/common/policy';
-import { parseSubmission, type Submission } from '@csc-fleet/common/submission';
+import { parseSubmission } from '@csc-fleet/common/submission';
 import type { Principal } from '../execution/executions.ts';
+import { type HeldSubmission, holdSubmission } from '../execution/submission-of.ts';
 
 export interface SubmissionRules {
   readonly bindings: Bindings;
@@ -17,7 +17,7 @@ export interface SubmissionRules {
 /** By whom and with what it was handed in. */
 export interface Handed {
   readonly principal: Principal;
-  readonly contract: CommandContract;
+  readonly contractSha256: string;
   readonly now: Date;
 }
 
@@ -30,42 +30,29 @@ export interface Handed {
  */
 export function takeSubmission(
   { submissionJson }: Pick<SubmitRequest, 'submissionJson'>,
-  { principal, contract, now }: Handed,
-  { bindings, trustDomain, requireSignedSubmissions }: SubmissionRules,
-): Submission | undefined {
-  if (submissionJson.length === 0) {
-    if (!requireSignedSubmissions) return undefined;
-    throw invalid('this gate takes signed submissions only: make a key with csc login, and submit with it');
-  }
-  return openHandedIn(
-    submissionJson,
-    { principal, contractSha256: contractSha256(contract), now },
-    { bindings, trustDomain, requireSignedSubmissions },
-  );
-}
-
-/** What a submission that is there is held against. */
-export interface OpenedBy {
-  readonly principal: Principal;
-  readonly contractSha256: string;
-  readonly now: Date;
+  handed: Handed,
+  rules: SubmissionRules,
+): HeldSubmission | undefined {
+  if (submissionJson.length > 0) return openHandedIn(submissionJson, handed, rules);
+  if (!rules.requireSignedSubmissions) return undefined;
+  throw invalid('this gate takes signed submissions only: make a key with csc login, and submit with it');
 }
 
 /** The same of one that is there. */
 export function openHandedIn(
   submissionJson: Buffer,
-  { principal, contractSha256: sha256, now }: OpenedBy,
+  { principal, contractSha256, now }: Handed,
   { bindings, trustDomain, requireSignedSubmissions }: SubmissionRules,
-): Submission {
+): HeldSubmission {
   const isVerified = requireSignedSubmissions || submitterKeys(bindings, principal.uri) !== undefined;
   const keysOf = (it: string) => submitterKeys(bindings, it);
   const submission = isVerified
-    ? openSubmission(submissionJson, { keysOf, trustDomain, now, contractSha256: sha256 })
+    ? openSubmission(submissionJson, { keysOf, trustDomain, now, contractSha256 })
     : orThrow(parseSubmission(submissionJson), 'SUBMISSION_INVALID', 'the submission');
   // Whoever overhears a submission must not hand it in before its submitter does: the execution would be theirs.
   if (submission.principal !== principal.uri)
     throw invalid(`the submission is of ${submission.principal}, and ${principal.uri} has handed it in`);
-  return submission;
+  return holdSubmission(submissionJson.toString('utf8'), submission);
 }
 
 function invalid(message: string): CscError {

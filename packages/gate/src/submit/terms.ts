@@ -6,6 +6,7 @@ import { type ReceiptVersion, receiptVersions } from '@csc-fleet/common/receipt'
 import type { Submission } from '@csc-fleet/common/submission';
 import { requestInvalid } from '../bounds/index.ts';
 import type { Principal } from '../execution/executions.ts';
+import type { HeldSubmission } from '../execution/submission-of.ts';
 import type { IdempotencyKey } from '../store/write-step.ts';
 
 /** On what terms a contract is to run: what its request asks for beside it, read and checked. */
@@ -21,27 +22,27 @@ export interface Terms {
   readonly askedWaitMs: number | undefined;
   /** The longest that it may wait, whatever it asks for. */
   readonly longestWaitMs: number;
-  /** As it came, for the host that runs it; null where there is none. */
-  readonly submissionJson: string | null;
+  /** For the host that runs it. Undefined where there is none. */
+  readonly submission: HeldSubmission | undefined;
 }
 
 /** What a request is read against. */
 export interface Asked {
   readonly principal: Principal;
   /** Signed by the submitter, where there is one: then it says the terms, and the request may say the same. */
-  readonly submission: Submission | undefined;
+  readonly submission: HeldSubmission | undefined;
   readonly now: Date;
   readonly queueTimeoutSec: number;
 }
 
 /** Throws REQUEST_INVALID for a receipt version that there is not, and for what the submission says otherwise. */
 export function readTerms(request: SubmitRequest, asked: Asked): Terms {
-  const { principal, submission, now, queueTimeoutSec } = asked;
+  const { principal, submission: held, now, queueTimeoutSec } = asked;
   const { selector, idempotencyKey, policyProfile, options } = request;
   const longestWaitMs = queueTimeoutSec * 1000;
   const askedWaitMs = options?.queueTimeout === undefined ? undefined : toMilliseconds(options.queueTimeout);
   const key = (text: string) => ({ principal: principal.uri, idempotency_key: text });
-  if (submission === undefined) {
+  if (held === undefined) {
     return {
       selector,
       key: idempotencyKey === '' ? undefined : key(idempotencyKey),
@@ -49,9 +50,10 @@ export function readTerms(request: SubmitRequest, asked: Asked): Terms {
       receiptVersion: readReceiptVersion(options?.receiptVersion ?? ''),
       askedWaitMs,
       longestWaitMs,
-      submissionJson: null,
+      submission: undefined,
     };
   }
+  const { submission } = held;
   checkAgrees(request, submission);
   const untilItExpires = (parseTimestamp(submission.expires_at)?.getTime() ?? 0) - now.getTime();
   return {
@@ -62,7 +64,7 @@ export function readTerms(request: SubmitRequest, asked: Asked): Terms {
     receiptVersion: submission.receipt_version,
     askedWaitMs,
     longestWaitMs: Math.min(longestWaitMs, untilItExpires),
-    submissionJson: request.submissionJson.toString('utf8'),
+    submission: held,
   };
 }
 
