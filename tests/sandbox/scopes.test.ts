@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
   chownSync,
@@ -262,6 +262,139 @@ except OSError: print("not")
   },
 ];
 
+const names: RunProbe[] = [
+  {
+    area: 'filesystem_read',
+    name: 'empty_pattern',
+    tries: 'to see a working directory of which only a pattern without a match was declared',
+    expects: 'an empty directory',
+    async attempt({ fleet }) {
+      const cwd = mkdir(join(fleet.workspace, 'narrow'));
+      writeFileSync(join(cwd, 'secret.txt'), 'TREASURE');
+      const { stdout, receipt } = await stage.run({
+        argv: ['ls', '-A', cwd],
+        ...{ cwd, read_paths: [join(cwd, '*.none'), join(cwd, '[id]*')] },
+      });
+      return { held: receipt.status === 'success' && stdout === '', seen: [stdout, receipt.error] };
+    },
+  },
+  {
+    area: 'filesystem_read',
+    name: 'exact_names',
+    tries: 'names that are not UTF-8, names with brackets, a FIFO that a pattern meets',
+    expects: 'what was declared is there, by its own bytes, and nothing beside it',
+    async attempt({ fleet }) {
+      const tree = mkdir(join(fleet.workspace, 'names'));
+      for (const name of ['app/[id]/page', 'app/i/other', 'plain']) {
+        mkdir(join(tree, name, '..'));
+        writeFileSync(join(tree, name), name);
+      }
+      const latin = (path: string): Buffer => Buffer.concat([Buffer.from(path), Buffer.from([0xe9])]);
+      mkdirSync(latin(join(tree, 'd')));
+      writeFileSync(latin(join(tree, 'caf')), '');
+      execFileSync('mkfifo', [join(tree, 'fifo')]);
+      const text = `
+import os
+top = ${quote(tree)}.encode()
+print(sorted(os.listdir(top)), os.listdir(top + b"/app"), os.path.isdir(top + b"/d\\xe9"))
+`;
+      const read_paths = [`${tree}/[cdf]*`, `${tree}/app/[id]/page`];
+      const { stdout } = await job('names', text, { cwd: tree, read_paths });
+      const expected = "[b'app', b'caf\\xe9', b'd\\xe9'] [b'[id]'] True\n";
+      return { held: stdout === expected, seen: stdout };
+    },
+  },
+  {
+    area: 'filesystem_write',
+    name: 'joined_scopes',
+    tries: 'to rename and hard-link between two write scopes of one tree, and to write beside them',
+    expects: 'the one works, and nothing else of the tree can be changed, by any name',
+    async attempt({ fleet }) {
+      const tree = mkdir(join(fleet.workspace, 'joined'));
+      for (const name of ['a', 'b/deep', 'beside', 'b/beside']) own(mkdir(join(tree, name)));
+      for (const name of ['file', 'b/file', 'beside/file']) {
+        writeFileSync(join(tree, name), '');
+        own(join(tree, name));
+      }
+      symlinkSync('beside', join(tree, 'link'));
+      const text = `
+import os
+os.chdir(${quote(tree)})
+open("a/x", "w").close()
+os.rename("a/x", "b/deep/x")
+os.link("b/deep/x", "a/y")
+for path in "new b/new file b/file beside/new beside/file b/beside/new link/new".split():
+    for way in (path, "/proc/self/cwd/" + path, "a/../" + path, ${quote(tree)} + "/b/../" + path):
+        try: open(way, "a").close(); print("wrote", way)
+        except OSError: pass
+for old, new in (("beside", "a/z"), ("file", "a/z"), ("link", "a/z"), ("a", "c"), ("b/deep", "b/c"), ("a/y", "file"), ("a/y", "c")):
+    for move in (os.rename, os.link):
+        try: move(old, new); print("moved", old, new)
+        except OSError: pass
+for path in "file b/file beside beside/file b .".split():
+    try: os.chmod(path, 0o777); print("changed", path)
+    except OSError: pass
+    try: os.unlink(path); print("removed", path)
+    except OSError: pass
+print(sorted(os.listdir("a")), os.listdir("b/deep"))
+`;
+      const { stdout, receipt } = await job('joined', text, {
+        cwd: tree,
+        read_paths: [`${tree}/**`],
+        write_paths: [join(tree, 'a'), join(tree, 'b/deep')],
+      });
+      return { held: stdout === "['y'] ['x']\n", seen: [stdout, receipt.error] };
+    },
+  },
+  {
+    area: 'filesystem_write',
+    name: 'single_file',
+    tries: 'to replace a write path that is one file, as sed -i does',
+    expects: 'it fails, the receipt says why, and writing in place works',
+    async attempt({ fleet }) {
+      const tree = mkdir(join(fleet.workspace, 'single'));
+      const file = join(tree, 'config.ini');
+      writeFileSync(file, 'a');
+      own(file);
+      const text = `
+import os, tempfile
+for place in (${quote(tree)}, "/tmp"):
+    try: os.replace(tempfile.mkstemp(dir=place)[1], ${quote(file)})
+    except OSError: pass
+    else: raise SystemExit(0)
+raise SystemExit(4)
+`;
+      const { receipt } = await job('single', text, { write_paths: [file] });
+      await stage.run({ argv: ['cp', '/etc/hosts', file], write_paths: [file] });
+      const held =
+        receipt.status === 'failed' &&
+        receipt.error?.includes('in place') === true &&
+        statSync(file).size > 1;
+      return { held, seen: receipt };
+    },
+  },
+  {
+    area: 'filesystem_write',
+    name: 'output_file',
+    tries: 'write paths that are not there yet: an output file that is written, one that is not, a directory',
+    expects: 'a file, nothing, and a directory',
+    async attempt({ fleet }) {
+      const tree = fleet.writable('fresh');
+      const [report, never, out] = ['report.json', 'never.json', 'out'].map((name) => join(tree, name));
+      const { receipt } = await stage.run(
+        { argv: ['cp', '/etc/hosts', `${report}`], write_paths: [`${report}`, `${never}`, `${out}/`] },
+        { expected_outputs: [`${report}`, `${never}`] },
+      );
+      const kinds = readdirSync(tree, { withFileTypes: true }).map((it) => `${it.name} ${it.isFile()}`);
+      const paths = receipt.artifacts?.map(({ path }) => path);
+      return {
+        held: kinds.sort().join() === 'out false,report.json true' && paths?.join() === report,
+        seen: [kinds, receipt],
+      };
+    },
+  },
+];
+
 // Exchanges two paths, over and over, sometimes in bursts and sometimes after a pause in which a launch has the time to
 // come through: each is a moment of its own.
 const exchange = `
@@ -378,4 +511,5 @@ print(open(${quote(join(path, 'file'))}).read())
 ];
 
 describe('what a contract declares', () => testProbes(declarations, () => stage));
+describe('what names mean', () => testProbes(names, () => stage));
 describe('paths that change', () => testProbes(swaps, () => stage));

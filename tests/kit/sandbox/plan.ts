@@ -54,11 +54,13 @@ export const testLimits: RunLimits = {
 export function makeScopes(changes: Partial<ResolvedScopes> = {}): ResolvedScopes {
   return {
     binds: [],
+    writes: [],
     directories: [],
     links: [],
     cwd: '/',
     notes: [],
     fixed: [],
+    hints: [],
     missing: [],
     close: () => undefined,
     ...changes,

@@ -60,7 +60,9 @@ export async function runCommand(
   await captured;
   place?.close();
   return {
-    ...(problem === undefined ? judge(exit, command, forced.reason) : { ended: 'refused', error: problem }),
+    ...(problem === undefined
+      ? withHints(judge(exit, command, forced.reason), place)
+      : { ended: 'refused', error: problem }),
     ...identify(command, spool),
     ...(started ? { startedAt, endedAt } : {}),
     ...(summary === undefined ? {} : { egress: summary }),
@@ -193,6 +195,14 @@ function judge(exit: LaunchOutcome, command: Command, forced: Forced | undefined
   }
   if (signal === undefined) return { ...own, ended: 'exit' };
   return { ...own, ended: 'signal', error: `it was ended by ${signal}` };
+}
+
+// An exit code says nothing of what a sandbox does that a host does not.
+function withHints(judgement: Judgement, place: PreparedCommand['place']): Judgement {
+  const { ended, exitCode, error } = judgement;
+  const isPlainFailure = ended === 'exit' && exitCode !== 0 && error === undefined;
+  if (!isPlainFailure || place === undefined || place.hints.length === 0) return judgement;
+  return { ...judgement, error: place.hints.join('; ') };
 }
 
 // The whole command counts as ended by it, even where the process that was killed was not the one that was waited for.

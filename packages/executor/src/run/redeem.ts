@@ -79,8 +79,22 @@ export async function redeem(
 export function buildRedeemed(command: Command, { allowance }: RedeemedRun, site: Site): PreparedCommand {
   const first = buildUnlessMissing(command, allowance, site);
   if (first.process !== undefined) return first;
-  site.workplace.makeMissing(command, allowance);
+  const made = site.workplace.makeMissing(command, allowance);
   const second = buildUnlessMissing(command, allowance, site);
-  if (second.process !== undefined) return second;
+  if (second.process !== undefined) return takingBack(second, made);
   throw new CscError('SCOPE_NOT_FOUND', 'a write path was created and is gone again');
+}
+
+// Before anybody looks for what the command has left.
+function takingBack(
+  prepared: PreparedCommand,
+  made: ReturnType<Site['workplace']['makeMissing']>,
+): PreparedCommand {
+  const { place } = prepared;
+  if (place === undefined) return prepared;
+  const close = (): void => {
+    made.takeBackUnwritten();
+    place.close();
+  };
+  return { ...prepared, place: { ...place, close } };
 }

@@ -19,7 +19,9 @@ import {
   expandDeclared,
   findExecutable,
   type HostFacts,
+  type LiveReach,
   LiveScopes,
+  type MadePaths,
   makeMissing,
   type NotRunnable,
   planSandbox,
@@ -50,7 +52,7 @@ export interface Workplace {
    * Makes what a place lacks of the command's write paths. What it makes stays on the host, so only once the ticket is
    * redeemed: a refusal leaves nothing. Throws as `furnish`.
    */
-  makeMissing(command: Command, allowance: Allowance): void;
+  makeMissing(command: Command, allowance: Allowance): Pick<MadePaths, 'takeBackUnwritten'>;
 }
 
 /** Where one command runs. Its owner closes it once nothing runs there. */
@@ -62,6 +64,8 @@ export interface Place extends RecordedPlace {
   readonly mostWritten?: { readonly bytes: number; readonly files: number };
   /** For people: what was dropped, is missing or was expanded, and why. */
   readonly notes: readonly string[];
+  /** What may be why a command fails there, for people, where it does. */
+  readonly hints: readonly string[];
   /** Write paths that are still to be made: nothing is launched here, but in a place that is furnished after that. */
   readonly missing: readonly string[];
   /** Says what was launched there, at once. */
@@ -85,7 +89,7 @@ export function createSandboxWorkplace(hostFacts: HostFacts, environment: Enviro
       const { limits, secrets } = allowance;
       const facts = toRunFacts(hostFacts, allowance.user, umaskOf(allowance.policy));
       const scopes = resolveScopes(toRequest(command, allowance, claims), facts);
-      const { shared, leave } = live.enter({ binds: scopes.binds, network: command.network });
+      const { shared, leave } = live.enter({ binds: toReach(scopes), network: command.network });
       const claim = claims.claim(toClaim(scopes));
       const plan = planSandbox(facts, scopes, {
         environment: sandboxEnvironment(command, environment, allowance),
@@ -105,13 +109,14 @@ export function createSandboxWorkplace(hostFacts: HostFacts, environment: Enviro
         findProgram: (program) => findExecutable(program, plan, scopes, facts),
         report: describeSandbox(plan, facts),
         profileId: sandboxProfileId(plan),
-        writableRoots: writablePaths(scopes),
+        writableRoots: scopes.writes,
         mostWritten: { bytes: plan.writeBytes, files: plan.writeFiles },
         ...(plan.credentials === undefined ? {} : { credentials: plan.credentials }),
         notes: [...scopes.notes, ...shared.map(noteShared)],
+        hints: scopes.hints,
         missing: scopes.missing,
         launched: (process) => {
-          if (scopes.fixed.length > 0) claim.buildsUntil(waitUntilBuilt(process, writablePaths(scopes)));
+          if (scopes.fixed.length > 0) claim.buildsUntil(waitUntilBuilt(process, writableMounts(scopes)));
         },
         mayStart: () => claim.mayStart(),
         close: () => {
@@ -147,14 +152,23 @@ function noteShared(path: string): string {
   return `another run has ${showPath(path)} as well: this command gets no Unix sockets that have a name`;
 }
 
-// A scope is shown where it is on the host.
-function writablePaths({ binds }: ResolvedScopes): string[] {
-  return binds.filter(({ writable }) => writable).map(({ source }) => source);
+function writableMounts({ binds }: ResolvedScopes): string[] {
+  return binds.filter(({ writable }) => writable).map(({ destination }) => destination);
+}
+
+// A mount that holds several write scopes is written in these alone.
+function toReach({ binds, writes }: ResolvedScopes): LiveReach['binds'] {
+  return [
+    ...binds
+      .filter(({ source }) => !writes.includes(source))
+      .map(({ source }) => ({ source, writable: false })),
+    ...writes.map((source) => ({ source, writable: true })),
+  ];
 }
 
 function toClaim(scopes: ResolvedScopes): ClaimedScopes {
-  const reads = scopes.binds.filter(({ writable }) => !writable).map(({ source }) => source);
-  return { reads, writes: writablePaths(scopes), fixed: scopes.fixed };
+  const reads = toReach(scopes).filter(({ writable }) => !writable);
+  return { reads: reads.map(({ source }) => source), writes: scopes.writes, fixed: scopes.fixed };
 }
 
 // The way out and the secrets' places are the executor's own: no value of the host's config goes over them.
@@ -206,12 +220,13 @@ export function createLocalWorkplace(environment: Environment): Workplace {
         report: describeLocal(),
         writableRoots: command.write_paths.flatMap(resolveRoot),
         notes: [],
+        hints: [],
         missing: [],
         close: () => {},
       };
     },
     // A command on the host itself makes its own.
-    makeMissing: () => undefined,
+    makeMissing: () => ({ takeBackUnwritten: () => undefined }),
   };
 }
 

@@ -198,12 +198,13 @@ function describePlace(
   const common = { secrets, network, sandbox: report, notes };
   if (launchIn.kind === 'local') return { ...common, environment: Object.keys(launchIn.environment).sort() };
   const { plan, scopes } = launchIn;
-  const shown = (writable: boolean) =>
-    scopes.binds.filter((bind) => bind.writable === writable).map(({ destination }) => showPath(destination));
+  const reads = scopes.binds
+    .map(({ destination }) => destination)
+    .filter((it) => !scopes.writes.includes(it));
   return {
     ...common,
-    reads: shown(false),
-    writes: shown(true),
+    reads: reads.map(showPath),
+    writes: scopes.writes.map(showPath),
     environment: Object.keys(plan.environment).sort(),
     ...(network === 'allowlisted' ? { egress: egressHosts } : {}),
     ...(profileId === undefined ? {} : { sandboxProfileId: profileId }),

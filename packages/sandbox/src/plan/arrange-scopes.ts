@@ -10,6 +10,7 @@ import {
   readLink,
   showPath,
 } from '../host/index.ts';
+import { joinWrites } from './join-writes.ts';
 import {
   closeFor,
   noteLeftOut,
@@ -34,7 +35,8 @@ interface Arrangement {
 
 /**
  * Puts scopes into mounting order. What a wider scope shows already is dropped. Nothing is mounted below what a job can
- * write meanwhile: a symlink planted there would lead the mount astray (CVE-2026-87766). What earlier jobs have left in a
+ * write meanwhile: a symlink planted there would lead the mount astray (CVE-2026-87766). Write scopes share a mount where
+ * that opens nothing else. What earlier jobs have left in a
  * read scope lies still, and was looked at. Where a write scope lies in a read scope that a running job can write, the
  * read scope is split into its entries, which are mounted beside the write scope.
  */
@@ -46,14 +48,19 @@ export function arrangeScopes(
   const arrangement: Arrangement = { resolution, binds: [], directories: [], fixed: new Set() };
   const writes = outermost(scopes.filter((scope) => scope.writable));
   const reads = outermost(scopes.filter((scope) => !scope.writable && !isShown(scope.source, writes)));
+  const joined = joinWrites(resolution, writes, reads);
+  const roots = joined.map(({ root }) => root);
+  const own = writes.filter(({ source }) => !isShown(source, roots));
+  const writable = [...own, ...roots];
   // What is still to be made stands in the way of the same things, so that a refusal comes before anything is made.
   const holes: Hole[] = [
-    ...writes,
+    ...writable,
     ...[...resolution.missing.values()].map(({ place: source }) => ({ source })),
   ];
   checkSystemTrees(resolution, holes);
   const trees = systemTrees(resolution.facts);
   for (const read of reads) {
+    if (isShown(read.source, roots)) continue;
     if (trees.some((tree) => isWithin(read.source, tree))) continue;
     mountRead(
       arrangement,
@@ -61,14 +68,18 @@ export function arrangeScopes(
       holes.filter((hole) => isWithin(hole.source, read.source)),
     );
   }
-  arrangement.binds.push(...writes);
+  arrangement.binds.push(...writable, ...joined.flatMap(({ beside }) => beside));
   if (!isVisible(cwd, arrangement.binds, trees)) arrangement.directories.push(cwd);
   noteWritable(
     resolution,
-    scopes.filter(({ source, writable }) => !writable && source !== cwd),
+    scopes.filter((scope) => !scope.writable && scope.source !== cwd),
     writes,
   );
-  return finish(arrangement, cwd, trees);
+  return {
+    ...finish(arrangement, cwd, trees),
+    writes: writes.map(({ source }) => source),
+    hints: [...describeSingles(writes), ...describeSeparate(own)],
+  };
 }
 
 /** A write scope as it lies in a read scope, there or still to be made. */
@@ -91,6 +102,25 @@ function finish(
     notes: resolution.notes,
     fixed: [...fixed],
   };
+}
+
+// rename(2), link(2): EXDEV between two mounts, though they are of one file system.
+function describeSeparate(mounts: readonly OpenScope[]): string[] {
+  const directories = mounts.filter(({ stats }) => stats.isDirectory()).map(({ source }) => showPath(source));
+  if (directories.length < 2) return [];
+  return [
+    `${directories.slice(0, 2).join(' and ')} are mounts of their own, between which nothing can be renamed or hard-linked (EXDEV); where that is why it failed, declare one write path that holds both`,
+  ];
+}
+
+// A file that is a mount of its own cannot be renamed over (rename(2), EBUSY), and what is beside it is read-only.
+function describeSingles(writes: readonly OpenScope[]): string[] {
+  const files = writes.filter(({ stats }) => stats.isFile()).map(({ source }) => showPath(source));
+  if (files.length === 0) return [];
+  const named = `${files.slice(0, 3).join(', ')}${files.length > 3 ? ', …' : ''}`;
+  return [
+    `${named}: a write path that is a single file can be written in place, and not be replaced or deleted, as sed -i, editors and "write, then rename" do; where that is why it failed, declare the directory instead`,
+  ];
 }
 
 function mountRead(arrangement: Arrangement, read: OpenScope, inner: readonly Hole[]): void {

@@ -8,7 +8,7 @@ export { type HostFacts, type SystemLink, toRunFacts } from './facts.ts';
 export { type Executable, findExecutable, type NotRunnable } from './find-executable.ts';
 export { expandDeclared } from './glob.ts';
 export { defaultReserve, defaultRunLimits, type RunLimits } from './limits.ts';
-export { LiveScopes } from './live-scopes.ts';
+export { LiveScopes, type Reach as LiveReach } from './live-scopes.ts';
 export {
   type Mount,
   type Namespace,
@@ -18,7 +18,7 @@ export {
   scopeDescriptors,
   toSecretDescriptor,
 } from './plan.ts';
-export { makeMissing, resolveScopes } from './resolve-scopes.ts';
+export { type MadePaths, makeMissing, resolveScopes } from './resolve-scopes.ts';
 export { type ClaimedScopes, ScopeClaims } from './scope-claims.ts';
 export type { ResolvedScopes, ScopeRequest } from './scopes.ts';
 export { resolverPaths, shownEtcPaths, toSecretPath } from './view.ts';

@@ -4,7 +4,7 @@ import type { ScopeBind } from './scopes.ts';
 
 /** Where one command could meet another one. */
 export interface Reach {
-  readonly binds: readonly ScopeBind[];
+  readonly binds: readonly Pick<ScopeBind, 'source' | 'writable'>[];
   /** With "full" it has the host's abstract Unix sockets, as every other one has that is given it. */
   readonly network: NetworkMode;
 }
@@ -38,6 +38,6 @@ export class LiveScopes {
   }
 }
 
-function canMeet(a: ScopeBind, b: ScopeBind): boolean {
+function canMeet(a: Reach['binds'][number], b: Reach['binds'][number]): boolean {
   return (a.writable || b.writable) && (isWithin(a.source, b.source) || isWithin(b.source, a.source));
 }

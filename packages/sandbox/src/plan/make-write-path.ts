@@ -6,10 +6,13 @@ import {
   constants,
   fchmodSync,
   fchownSync,
+  futimesSync,
   lchownSync,
+  lstatSync,
   mkdirSync,
   openSync,
   statSync,
+  unlinkSync,
 } from 'node:fs';
 import { posix } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
@@ -89,6 +92,28 @@ function chooseCreate(writableByJobs: boolean, facts: RunFacts): (parent: number
   };
 }
 
+// When a file was changed that nobody has written yet; whoever writes it or empties it sets that anew (open(2), O_TRUNC).
+const neverWritten = 0;
+
+/**
+ * Takes an empty file away again that `makeWritePath` made and nobody has written: else an output that is missing would
+ * look like one that is empty. Says nothing where that cannot be.
+ */
+export function takeBackUnwritten(path: string): void {
+  try {
+    const parent = openResolved(posix.dirname(path));
+    try {
+      const at = posix.join(descriptorPath(parent.fd), posix.basename(path));
+      const { size, mtimeMs, nlink } = lstatSync(at);
+      if (size === 0 && mtimeMs === neverWritten && nlink === 1) unlinkSync(at);
+    } finally {
+      closeSync(parent.fd);
+    }
+  } catch {
+    // It is gone, or its directory is: there is nothing to take back.
+  }
+}
+
 // Its owner and mode are set by its descriptor, so that they can go to no other file, whoever can write the parent.
 function createFile(facts: RunFacts): (parent: number, name: string) => void {
   const { uid, gid } = facts.jobUser;
@@ -99,6 +124,7 @@ function createFile(facts: RunFacts): (parent: number, name: string) => void {
     try {
       if (facts.executorUid !== uid) fchownSync(fd, uid, gid);
       fchmodSync(fd, 0o666 & ~facts.umask);
+      futimesSync(fd, neverWritten, neverWritten);
     } finally {
       closeSync(fd);
     }

@@ -1,5 +1,15 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, fstatSync, mkdirSync, readdirSync, statSync, symlinkSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  readdirSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { makeFacts, makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/plan';
@@ -277,7 +287,8 @@ describe('scopes that nest', () => {
   it('mount a write scope inside a read scope whose directories no job can change', () => {
     const shown = show(resolve({ read: ['w'], write: ['w/out', 'w/src/gen'] }));
     const split = ['r:w/a.txt', 'w:w/out', 'w:w/src/gen', 'r:w/src/s.txt'];
-    expect(shown).toEqual(isRoot ? ['r:w', 'w:w/out', 'w:w/src/gen'] : split);
+    const joined = ['w:w', 'r:w/a.txt', 'r:w/src/s.txt'];
+    expect(shown).toEqual(isRoot ? joined : split);
   });
 
   it('split a read scope that jobs can change around the write scope', () => {
@@ -318,6 +329,44 @@ describe('scopes that nest', () => {
     claim.release();
     expect(show(resolve({ read: ['w'], write: ['w/out'], claims }))).toEqual(['r:w', 'w:w/out']);
   });
+
+  it('share a mount where it opens nothing else: everything beside them is mounted read-only on top', () => {
+    for (const name of ['w/out', 'w/src/gen']) chmodSync(join(tree.path, name), 0o777);
+    const scopes = resolve({ read: ['w'], write: ['w/out', 'w/src/gen'] });
+    const joined = ['w:w', 'r:w/a.txt', 'r:w/src/s.txt'];
+    const apart = ['r:w/a.txt', 'w:w/out', 'w:w/src/gen', 'r:w/src/s.txt'];
+    expect(show(scopes)).toEqual(isRoot ? joined : apart);
+    expect(scopes.writes).toEqual(['w/out', 'w/src/gen'].map((name) => join(tree.path, name)));
+    expect(scopes.hints.length).toBe(isRoot ? 0 : 1);
+  });
+
+  const apart: readonly [why: string, changes: Request, prepare?: () => unknown][] = [
+    ['the policy does not cover what holds them', { writePrefixes: ['w/out', 'w/src'] }],
+    ['jobs may change what holds them', {}, () => chmodSync(join(tree.path, 'w'), 0o777)],
+    ['jobs may change a directory on the way', {}, () => tree.directory('w/src', jobUser)],
+    ['not all that is beside them is declared', { read: ['w/a.txt'] }],
+    ['a special file beside them is the job user’s', {}, () => leaveFifo('w/fifo')],
+    ['there is much beside them', {}, () => leaveMany('w/many')],
+    ['one of them is still to be made', { write: ['w/out', 'w/src/gen', 'w/new'] }],
+  ];
+  it.each(apart)('have mounts of their own where %s', (_why, changes, prepare) => {
+    prepare?.();
+    const { writePrefixes, ...rest } = { writePrefixes: [''], ...changes };
+    const prefixes = writePrefixes.map((name) => join(tree.path, name));
+    const request = { read: ['w'], write: ['w/out', 'w/src/gen'], ...rest, writePrefixes: prefixes };
+    const scopes = resolve({ ...request, claims: new ScopeClaims() });
+    const writable = scopes.binds.filter((bind) => bind.writable).map(({ source }) => source);
+    expect(writable).toEqual(scopes.writes);
+  });
+
+  function leaveFifo(name: string): void {
+    execFileSync('mkfifo', [join(tree.path, name)]);
+    chownSync(join(tree.path, name), jobUser.uid, jobUser.gid);
+  }
+
+  function leaveMany(prefix: string): void {
+    for (let index = 0; index < 140; index += 1) tree.file(`${prefix}${index}`);
+  }
 
   it('refuse to split into more mounts than are sensible', () => {
     tree.directory('w', jobUser);
@@ -360,10 +409,10 @@ describe('a write path that does not exist', () => {
   it('is made for the job user where the policy covers it', () => {
     const request = { write: ['new'] };
     const path = join(tree.path, 'new');
-    expect(makeMissing(toScopeRequest(request), facts)).toEqual([`${path} was created`]);
+    expect(makeMissing(toScopeRequest(request), facts).notes).toEqual([`${path} was created`]);
     expect(show(resolve(request))).toEqual(['w:new']);
     expect(statSync(path)).toMatchObject(jobUser);
-    expect(makeMissing(toScopeRequest(request), facts)).toEqual([]);
+    expect(makeMissing(toScopeRequest(request), facts).notes).toEqual([]);
   });
 
   it('is made with the rights of the job user where jobs can write the parent', () => {
@@ -411,7 +460,7 @@ describe('a write path that does not exist', () => {
     const before = resolveScopes(request, facts);
     open.push(before);
     expect(before.notes.filter((note) => note.includes('as an empty file'))).toHaveLength(3);
-    makeMissing(request, facts);
+    const { takeBackUnwritten } = makeMissing(request, facts);
     const isFile = (name: string): boolean => statSync(out(name)).isFile();
     expect(['a/report.json', 'result', 'e.json'].map(isFile)).toEqual([true, true, true]);
     expect(['a', 'out', 'b.json', 'c.json', 'repo.git', 'd.json'].some(isFile)).toBe(false);
@@ -419,6 +468,11 @@ describe('a write path that does not exist', () => {
     const scopes = resolveScopes(request, facts);
     open.push(scopes);
     expect([show(scopes).length, scopes.notes]).toEqual([8, []]);
+    writeFileSync(out('e.json'), '');
+    takeBackUnwritten();
+    expect(['a/report.json', 'result', 'e.json'].map((name) => existsSync(out(name)))).toEqual([
+      ...[false, false, true],
+    ]);
   });
 
   it('is not made for what is to be read', () => {

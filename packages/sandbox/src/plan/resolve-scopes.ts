@@ -6,7 +6,7 @@ import { findClosedParent, isWithin, showPath, type Walk, walkPath } from '../ho
 import { arrangeScopes } from './arrange-scopes.ts';
 import type { RunFacts } from './facts.ts';
 import { expandPattern, mayMatchBelow, type Pattern, readDeclared, stripTree } from './glob.ts';
-import { checkCreatable, makeWritePath } from './make-write-path.ts';
+import { checkCreatable, makeWritePath, takeBackUnwritten } from './make-write-path.ts';
 import { chooseKind } from './missing-paths.ts';
 import {
   closeFor,
@@ -136,20 +136,34 @@ function walkDeclared(resolution: Resolution, path: string, writable: boolean): 
   );
 }
 
+/** What was made on the host for a command. */
+export interface MadePaths {
+  /** For people. */
+  readonly notes: readonly string[];
+  /** To be called when nothing of the command runs: takes away those of the files that it has not written. */
+  takeBackUnwritten(): void;
+}
+
 /**
  * Makes the write paths of a request that are not there, with the directories above them, as far as policy and host let
  * them be written. They are the job user's. Only for a run that is certain to have its receipt: what is made stays.
- * Returns what was made, for people. Throws NOT_PERMITTED, HOST_CEILING_EXCEEDED or SCOPE_NOT_FOUND, before it makes any
+ * Throws NOT_PERMITTED, HOST_CEILING_EXCEEDED or SCOPE_NOT_FOUND, before it makes any
  * of them where that can be known.
  */
-export function makeMissing(request: ScopeRequest, facts: RunFacts): readonly string[] {
+export function makeMissing(request: ScopeRequest, facts: RunFacts): MadePaths {
   const resolution = beginResolution(request, facts);
   for (const declared of request.writePaths) {
     const reading = readDeclared(declared);
     if (reading.kind === 'path' && walkPath(reading.path) === undefined) findPlace(resolution, reading.path);
   }
   for (const { place, kind } of resolution.missing.values()) makeWritePath(place, kind, facts);
-  return [...resolution.missing.keys()].map((path) => `${path} was created`);
+  const files = [...resolution.missing.values()].filter(({ kind }) => kind === 'file');
+  return {
+    notes: [...resolution.missing.keys()].map((path) => `${path} was created`),
+    takeBackUnwritten: () => {
+      for (const { place } of files) takeBackUnwritten(place);
+    },
+  };
 }
 
 // Where a write path will be, free of symlinks as far as it is there; noted, after the directories above it.

@@ -39,8 +39,10 @@ export interface ScopeBind {
 
 /** What `resolveScopes` found and holds open. Call `close` when the run is over. */
 export interface ResolvedScopes {
-  /** In mounting order. Nothing is below a writable one. */
+  /** In mounting order. Below a writable one are none but read-only ones, in directories that no job can change. */
   readonly binds: readonly ScopeBind[];
+  /** What the command can write, with all below it, free of symlinks: outermost only. */
+  readonly writes: readonly string[];
   /** Empty directories that the view needs beside the binds, such as a cwd that no scope shows. */
   readonly directories: readonly string[];
   /** Symlinks on the way to a declared path that no bind shows. */
@@ -49,6 +51,8 @@ export interface ResolvedScopes {
   readonly cwd: string;
   /** For people: what was dropped, is missing or was expanded, and why. */
   readonly notes: readonly string[];
+  /** What may be why a command fails in there, for people, where it does. */
+  readonly hints: readonly string[];
   /** Directories that jobs may write and that must not change until the sandbox is built: write scopes go below them. */
   readonly fixed: readonly string[];
   /** Write paths that policy and host allow and that are not there: no bind shows them. */
