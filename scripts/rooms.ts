@@ -123,8 +123,9 @@ export const house: House = {
       schedule: ['execution', 'owners', 'store'],
       submit: ['approval', 'bounds', 'execution', 'owners', 'store'],
       'submit.ts': ['approval', 'execution', 'owners', 'schedule', 'submit'],
-      read: ['bounds', 'execution', 'output', 'store'],
+      read: ['bounds', 'execution', 'output', 'schedule', 'store'],
       link: ['bounds', 'execution', 'output', 'schedule', 'store'],
+      retention: ['output', 'store'],
       rpc: ['bounds', 'execution', 'link', 'traffic'],
       service: [
         'execution',
@@ -132,6 +133,7 @@ export const house: House = {
         'output',
         'owners',
         'read',
+        'retention',
         'rpc',
         'schedule',
         'store',

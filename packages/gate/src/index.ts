@@ -4,6 +4,7 @@ export type { GateMethods } from './rpc/methods.ts';
 export { createGate, type Gate, type GateDependencies, type GateOptions } from './service/compose.ts';
 export {
   defaultGateLimits,
+  defaultRetention,
   type GateConfig,
   type GateLimits,
   readGateConfig,

@@ -1,8 +1,9 @@
 import { join } from 'node:path';
 import { readPrivateKey } from '@csc-fleet/common/crypto';
 import type { CscError } from '@csc-fleet/common/errors';
+import { validityOf } from '@csc-fleet/common/identity';
 import { createJsonLog } from '@csc-fleet/common/json-log';
-import { readOwnIdentity, readServerCredentials, type TlsFiles } from '@csc-fleet/common/rpc';
+import { readOwnIdentity, readServerCredentials, type TlsFiles, TlsSource } from '@csc-fleet/common/rpc';
 import { installLastHandler, type Log, reloadOnHangUp, silentLog } from '@csc-fleet/common/service';
 import { createOwners, type OwnersWord } from './owners/index.ts';
 import { createGate, type Gate } from './service/compose.ts';
@@ -52,9 +53,10 @@ export async function runGate(configFile: string, { checkOnly = false }: RunGate
   const { policies, bindings } = owners;
   const policyFiles = repository === undefined ? {} : { policyFiles: repository.files };
   const { uri: identity } = readOwnIdentity(tls.cert, 'gate');
+  const { from: notBefore, until: notAfter } = validityOf(new TlsSource(tls).material.own.certificate);
   const gate = await createGate(
     { ...config, identity, signer, owners, policies, bindings, ...policyFiles },
-    { onError, onNotice, onStoreLost },
+    { onError, onNotice, onStoreLost, certificate: () => ({ notBefore, notAfter }) },
   );
   const take = async (next: OwnersWord): Promise<void> => {
     owners.replace(next);

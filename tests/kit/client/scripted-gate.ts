@@ -5,6 +5,7 @@ import {
   ExecutionState,
   type GateServer,
   GateService,
+  GetStatusResponse,
   KeyRole,
   type PublicKey,
   type RunResponse,
@@ -135,6 +136,8 @@ export class ScriptedGate implements AsyncDisposable {
         this.keysAsked.push(request.keyIds);
         done(null, { keys: this.keys });
       },
+      listProfiles: (_, done) => done(null, { profiles: [] }),
+      getStatus: (_, done) => done(null, GetStatusResponse.fromPartial({})),
     };
   }
 

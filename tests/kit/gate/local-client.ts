@@ -14,7 +14,8 @@ import type {
   WatchRequest,
 } from '@csc-fleet/common/messages';
 import type { Principal } from '../../../packages/gate/src/execution/executions.ts';
-import type { GateMethods } from '../../../packages/gate/src/rpc/methods.ts';
+import type { FleetMethods, GateMethods } from '../../../packages/gate/src/rpc/methods.ts';
+import type { Gate } from '../../../packages/gate/src/service/compose.ts';
 
 const never = new AbortController().signal;
 
@@ -23,10 +24,12 @@ type Write = (message: Uint8Array) => Promise<void>;
 /** A client in the gate's own process, as a test calls one. */
 export class LocalClient {
   readonly #methods: GateMethods;
+  readonly #fleet: FleetMethods;
   readonly #principal: Principal;
 
-  constructor(methods: GateMethods, uri: string) {
+  constructor({ methods, fleet }: Pick<Gate, 'methods' | 'fleet'>, uri: string) {
     this.#methods = methods;
+    this.#fleet = fleet;
     this.#principal = toPrincipal(uri);
   }
 
@@ -58,8 +61,24 @@ export class LocalClient {
     return this.#methods.getExecution(this.#call(request));
   }
 
-  listExecutions(request: ListExecutionsRequest) {
-    return this.#methods.listExecutions(this.#call(request));
+  listExecutions(request: Omit<ListExecutionsRequest, 'allPrincipals'> & { allPrincipals?: boolean }) {
+    return this.#methods.listExecutions(this.#call({ allPrincipals: false, ...request }));
+  }
+
+  listProfiles() {
+    return this.#methods.listProfiles(this.#call({}));
+  }
+
+  getStatus() {
+    return this.#methods.getStatus(this.#call({}));
+  }
+
+  listExecutors() {
+    return this.#fleet.listExecutors(this.#call({}));
+  }
+
+  prune(dryRun: boolean) {
+    return this.#fleet.prune(this.#call({ dryRun }));
   }
 
   getReceipt(request: GetReceiptRequest) {

@@ -21,6 +21,7 @@ import {
   OutputChunk,
   OutputStream,
   type Refused,
+  type Validity,
 } from '@csc-fleet/common/messages';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import type { Identity } from '@csc-fleet/common/rpc';
@@ -44,6 +45,8 @@ export interface ScriptedExecutorOptions {
   readonly policySha256s: readonly string[];
   /** Signs its receipts. Default: a key of its own. */
   readonly signer?: Signer;
+  /** Of its certificate. Default: it comes without one. */
+  readonly certificate?: Validity;
   /** Resolves once the gate may take it that it was heard. Default: always at once. */
   readonly ask?: () => Promise<void>;
 }
@@ -106,6 +109,7 @@ export class ScriptedExecutor {
     this.hungUp = undefined;
     const connection = this.#gate().link.open({
       executor: this.identity,
+      certificate: this.#options.certificate,
       send: ({ message }) => {
         if (message === undefined) return;
         this.received.push(message);

@@ -27,8 +27,13 @@ import {
   type OwnersWord,
   type ReloadableOwners,
 } from '../../../packages/gate/src/owners/index.ts';
+import type { RetentionLimits } from '../../../packages/gate/src/retention/retention.ts';
 import { createGate, type Gate, type GateOptions } from '../../../packages/gate/src/service/compose.ts';
-import { defaultGateLimits, type GateLimits } from '../../../packages/gate/src/service/config.ts';
+import {
+  defaultGateLimits,
+  defaultRetention,
+  type GateLimits,
+} from '../../../packages/gate/src/service/config.ts';
 import { policyMembers } from '../policy.ts';
 import { deniedContract, toBytes } from './contracts.ts';
 import { LocalClient } from './local-client.ts';
@@ -68,6 +73,7 @@ export class TestClock implements Clock {
 
 export interface TestGateOptions {
   readonly limits?: Partial<GateLimits>;
+  readonly retention?: Partial<RetentionLimits>;
   /** Default: true. */
   readonly acceptUnsignedApprovals?: boolean;
   /** Default: false. */
@@ -169,7 +175,7 @@ export class TestGate {
 
   /** A client of this process. @param uri its identity */
   as(uri: string): LocalClient {
-    return new LocalClient(this.gate.methods, uri);
+    return new LocalClient(this.gate, uri);
   }
 
   submit(
@@ -235,7 +241,7 @@ export class TestGate {
 
   async #start(): Promise<void> {
     const { limits = {}, acceptUnsignedApprovals = true, keepDeniedContracts = false } = this.#options;
-    const { dualControl = 'refuse', requireSignedSubmissions = false } = this.#options;
+    const { retention = {}, dualControl = 'refuse', requireSignedSubmissions = false } = this.#options;
     const owners = createOwners(this.#word());
     this.#owners = owners;
     const options: GateOptions = {
@@ -247,6 +253,7 @@ export class TestGate {
       bindings: owners.bindings,
       owners,
       limits: { ...defaultGateLimits(), ...limits },
+      retention: { ...defaultRetention(), ...retention },
       acceptUnsignedApprovals,
       keepDeniedContracts,
       requireSignedSubmissions,

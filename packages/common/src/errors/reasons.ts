@@ -8,6 +8,7 @@ export const rpcStatusNames = [
   'RESOURCE_EXHAUSTED',
   'UNAVAILABLE',
   'NOT_FOUND',
+  'OUT_OF_RANGE',
   'INTERNAL',
 ] as const;
 
@@ -163,6 +164,13 @@ export const reasons = {
     retry: 'no',
     means: 'the host cannot build the sandbox',
     remedy: 'run `csc doctor` there; it says what to do',
+  },
+  OUTPUT_TRIMMED: {
+    status: 'OUT_OF_RANGE',
+    about: ['gate'],
+    retry: 'no',
+    means: 'the output is gone: it was kept as long as the gate keeps any (retention)',
+    remedy: 'count on the receipt, which has its hashes and lengths; read output sooner next time',
   },
   NO_MATCHING_EXECUTOR: {
     status: 'FAILED_PRECONDITION',

@@ -1,7 +1,7 @@
 // The protobuf messages that need no gRPC to be loaded: values of csc.common.v1, types of csc.gate.v1 and csc.link.v1.
 // `@csc-fleet/common/rpc` has them too, with the services, and loads @grpc/grpc-js.
 export { Actor, Command, CommandContract, Exec, Pipeline } from '../gen/csc/common/v1/contract.ts';
-export { Decision, Finding, Verdict } from '../gen/csc/common/v1/decision.ts';
+export { Decision, Finding, PolicyVersion, Verdict } from '../gen/csc/common/v1/decision.ts';
 export {
   Cancelling,
   CommandExited,
@@ -33,8 +33,15 @@ export type {
   GetKeysResponse,
   GetReceiptRequest,
   GetReceiptResponse,
+  GetStatusRequest,
+  GetStatusResponse,
   ListExecutionsRequest,
   ListExecutionsResponse,
+  ListExecutorsResponse,
+  ListProfilesResponse,
+  Profile,
+  PruneRequest,
+  PruneResponse,
   ReadOutputRequest,
   ReadOutputResponse,
   RunOptions,
@@ -43,9 +50,12 @@ export type {
   StreamPosition,
   SubmitRequest,
   SubmitResponse,
+  Validity,
+  Waiting,
   WatchRequest,
   WatchResponse,
 } from '../gen/csc/gate/v1/gate.ts';
+export { Executor as ExecutorStatus } from '../gen/csc/gate/v1/gate.ts';
 export type {
   Accepted,
   Cancel,

@@ -12,7 +12,7 @@ export { readChannelCredentials } from './channel-credentials.ts';
 export { fromServiceError } from './from-service-error.ts';
 export * from './generated.ts';
 export { channelOptions, maxMessageBytes, serverOptions, streamWindow } from './options.ts';
-export { identityOfCall, identityOfSession } from './peer-identity.ts';
+export { identityOfCall, identityOfSession, validityOfCall } from './peer-identity.ts';
 export { readServerCredentials } from './server-credentials.ts';
 export { type ErrorLog, toServiceError } from './service-error.ts';
 export { pingPeer, type ServerCallLike, widenReceiveWindow } from './session.ts';

@@ -51,3 +51,10 @@ function identityOfPeer(certificate: Partial<PeerCertificate> | undefined): Iden
   const { raw, fingerprint256 } = certificate;
   return byFingerprint.get(fingerprint256, () => identityOfCertificate(raw));
 }
+
+/** When the client certificate of a call counts; undefined where it has none. */
+export function validityOfCall(call: ServerCallLike): { notBefore: Date; notAfter: Date } | undefined {
+  const certificate = call.getAuthContext().sslPeerCertificate;
+  if (certificate === undefined) return undefined;
+  return { notBefore: new Date(certificate.valid_from), notAfter: new Date(certificate.valid_to) };
+}

@@ -32,7 +32,14 @@ export const requestBounds = {
   cancel: z.object({ executionId: id, gracePeriod: duration }),
   getExecution: z.object({ executionId: id }),
   // More than 1000 a page are as good as 1000.
-  listExecutions: z.object({ states: list(state, 20), pageSize: whole(0), pageToken: text(64) }),
+  listExecutions: z.object({
+    states: list(state, 20),
+    pageSize: whole(0),
+    pageToken: text(64),
+    allPrincipals: z.boolean(),
+  }),
+  listProfiles: z.object({}),
+  getStatus: z.object({}),
   getReceipt: z.object({ executionId: id }),
   getKeys: z.object({ keyIds: list(text(200), 100) }),
 } as const satisfies Record<string, z.ZodType>;

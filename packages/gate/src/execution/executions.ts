@@ -21,6 +21,9 @@ export interface NewLiveExecution {
   readonly key: IdempotencyKey | undefined;
 }
 
+// The beginning of a UUID, and less than all of it.
+const shortId = /^[0-9a-f][0-9a-f-]{3,34}$/i;
+
 /** All executions: the open ones in memory, the others in the store. */
 export class Executions {
   readonly #store: Store;
@@ -106,6 +109,21 @@ export class Executions {
       'EXECUTION_UNKNOWN',
       'there is no such execution, or it is not yours: check the id and the identity',
     );
+  }
+
+  /**
+   * The principal's own execution with this id, or the one whose id begins like this. Throws EXECUTION_UNKNOWN as
+   * `visible` does, and where several begin so.
+   */
+  async named(principal: Principal, idOrPrefix: string): Promise<LiveExecution> {
+    if (!shortId.test(idOrPrefix)) return this.visible(principal, idOrPrefix);
+    const [found, another] = await this.#store.findByPrefix(principal.uri, idOrPrefix.toLowerCase());
+    if (another !== undefined)
+      throw new CscError(
+        'EXECUTION_UNKNOWN',
+        `several of your executions begin with ${idOrPrefix}: give more of the id`,
+      );
+    return this.visible(principal, found?.execution_id ?? idOrPrefix);
   }
 
   async findByKey(key: IdempotencyKey): Promise<LiveExecution | undefined> {

@@ -6,6 +6,7 @@ import {
   type Receipt,
   type Refused,
   toDuration,
+  type Validity,
 } from '@csc-fleet/common/messages';
 import type { Identity } from '@csc-fleet/common/rpc';
 import { checkBounds, linkBounds, requestInvalid } from '../bounds/index.ts';
@@ -17,6 +18,7 @@ import type { ExecutorKeys } from './executor-keys.ts';
 import { findOwn, takeAccepted, takeProgress } from './progress.ts';
 import { notCounted, Uncounted } from './receipts.ts';
 import { type ReconcilePorts, reconcile } from './reconcile.ts';
+import type { Roster } from './roster.ts';
 import { takeLateStart } from './take-late.ts';
 import { type ReceiptPorts, takeReceipt } from './take-receipt.ts';
 import { type RefusalPorts, takeRefusal } from './take-refusal.ts';
@@ -30,6 +32,8 @@ export interface ExecutorConnection {
 /** Where a connection leads: the other end, as the transport has it. */
 export interface Remote {
   readonly executor: Identity;
+  /** When its certificate counts. Absent: it has none, as in one process. */
+  readonly certificate?: Validity | undefined;
   readonly send: (message: ConnectResponse) => void;
   /** Ends the connection; the error says why. */
   readonly hangUp: (error: CscError) => void;
@@ -49,6 +53,7 @@ export interface ConnectionPorts extends ReconcilePorts, ReceiptPorts, RefusalPo
     'peers' | 'offers' | 'rests' | 'requeue' | 'withdraw' | 'leave' | 'place'
   >;
   readonly keys: Pick<ExecutorKeys, 'register' | 'ringOf'>;
+  readonly roster: Pick<Roster, 'came' | 'heard' | 'left'>;
   readonly gateId: string;
   readonly heartbeatIntervalSec: number;
   /** Milliseconds of a clock that never jumps. */
@@ -97,8 +102,9 @@ export class Connection implements ExecutorConnection {
     this.#gone.abort();
     const peer = this.#peer;
     if (peer === undefined) return;
-    const { scheduler, onNotice } = this.#ports;
+    const { scheduler, roster, onNotice } = this.#ports;
     scheduler.peers.remove(peer);
+    roster.left(peer);
     onNotice('executor disconnected', { executor: peer.id, open: peer.assigned.size });
   }
 
@@ -112,6 +118,7 @@ export class Connection implements ExecutorConnection {
 
   async #dispatch(message: Exclude<Message, { $case: 'hello' }>, peer: Peer): Promise<void> {
     if (message.$case === 'heartbeat') {
+      this.#ports.roster.heard(peer);
       this.#remote.send({ message: { $case: 'heartbeatAck', value: {} } });
       await this.#inLine(async () => {
         if (!(await takeChainHead(this.#ports, this.#remote.executor, message.value.chainHeadJson)))
@@ -158,7 +165,7 @@ export class Connection implements ExecutorConnection {
     if (this.#peer !== undefined)
       throw requestInvalid('hello', 'was said already: it is the first message, and no other');
     const { executor, send } = this.#remote;
-    const { gateId, keys, scheduler, heartbeatIntervalSec, onNotice } = this.#ports;
+    const { gateId, keys, scheduler, roster, heartbeatIntervalSec, onNotice } = this.#ports;
     await this.#inLine(() => keys.register(executor.uri, hello));
     let newestHead: Buffer | undefined;
     await this.#inLine(async () => {
@@ -169,8 +176,10 @@ export class Connection implements ExecutorConnection {
     checkAlone(scheduler, executor, hello);
     const peer = new Peer(executor, hello, { send, ask: () => this.#askPeer() });
     peer.wentBack = wentBack;
+    peer.certificate = this.#remote.certificate;
     this.#peer = peer;
     scheduler.peers.add(peer);
+    roster.came(peer);
     scheduler.rests.resume(peer);
     const heartbeatInterval = toDuration(heartbeatIntervalSec * 1000);
     peer.send({

@@ -1,3 +1,4 @@
+import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
 import { makeDirectory } from '@csc-fleet/common/files';
@@ -49,6 +50,23 @@ export class OutputStore {
       // Whoever opened it has been told.
       () => undefined,
     );
+  }
+
+  /** Bytes of each log that is there, by execution. */
+  async sizes(): Promise<Map<string, number>> {
+    const sizes = new Map<string, number>();
+    for (const name of await readdir(this.#directory)) {
+      const executionId = name.replace(/\.log$/, '');
+      if (!idPattern.test(executionId)) continue;
+      const found = await stat(join(this.#directory, name)).catch(() => undefined);
+      if (found !== undefined) sizes.set(executionId, found.size);
+    }
+    return sizes;
+  }
+
+  /** Removes the execution's log; who reads it goes on to its end. */
+  async remove(executionId: string): Promise<void> {
+    await rm(this.#path(executionId), { force: true });
   }
 
   async close(): Promise<void> {

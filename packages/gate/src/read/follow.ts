@@ -1,3 +1,4 @@
+import { CscError } from '@csc-fleet/common/errors';
 import { ExecutionEvent, ExecutionState, type ReadOutputRequest } from '@csc-fleet/common/messages';
 import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions, Principal } from '../execution/executions.ts';
@@ -44,6 +45,7 @@ export async function follow(
     for (const event of execution.events) await send(event);
     return;
   }
+  checkKept(execution);
   let relayed: Promise<void> | undefined;
   const relay = (): Promise<void> => {
     relayed ??= relayOutput(output, execution, write, gone);
@@ -56,6 +58,15 @@ export async function follow(
     if (event.event?.$case === 'started') relay().catch(() => undefined);
   }
   await relayed;
+}
+
+// Nothing would look like an output of nothing.
+function checkKept({ row }: LiveExecution): void {
+  if (row.pruned_at === null || row.started_at === null) return;
+  throw new CscError(
+    'OUTPUT_TRIMMED',
+    `its output was kept until ${row.pruned_at}, and is gone: its receipt has the hashes and lengths`,
+  );
 }
 
 async function relayOutput(
@@ -77,7 +88,7 @@ export interface OutputPorts {
   readonly output: Pick<OutputStore, 'with'>;
 }
 
-/** The output of an execution, as encoded ReadOutputResponses. Throws EXECUTION_UNKNOWN. */
+/** The output of an execution, as encoded ReadOutputResponses. Throws EXECUTION_UNKNOWN, OUTPUT_TRIMMED. */
 export async function giveOutput(
   { executions, output }: OutputPorts,
   principal: Principal,
@@ -86,6 +97,7 @@ export async function giveOutput(
   gone: AbortSignal,
 ): Promise<void> {
   const execution = await executions.visible(principal, request.executionId);
+  checkKept(execution);
   // No longer open: its receipt is here, and so all of its output is.
   const extent = executions.openById(execution.id) === undefined ? 'complete' : 'growing';
   await output.with(

@@ -1,7 +1,9 @@
 import { ExecutionState, KeyRole, OutputStream, ReadOutputResponse } from '@csc-fleet/common/rpc';
 import { contractForApproval, deniedContract, makeContract } from '@csc-fleet/test-kit/gate/contracts';
+import type { ScriptedExecutor } from '@csc-fleet/test-kit/gate/scripted-executor';
 import { agent, gateIdentity, other, stranger, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Retention } from '../retention/retention.ts';
 
 let test: TestGate;
 
@@ -68,6 +70,26 @@ describe('getExecution', () => {
     });
     await test.reopen();
     expect(await test.as(agent).getExecution({ executionId })).toEqual(found);
+  });
+});
+
+describe('the beginning of an id', () => {
+  it('names one’s own execution, where it is of one alone', async () => {
+    const { executionId } = await test.submit(deniedContract());
+    const short = executionId.slice(0, 8).toUpperCase();
+    const { execution } = await test.as(agent).getExecution({ executionId: short });
+    expect(execution?.executionId).toBe(executionId);
+    const unknownTo = async (principal: string, id: string) =>
+      test
+        .as(principal)
+        .getExecution({ executionId: id })
+        .catch((error: unknown) => error);
+    for (const [principal, id] of [
+      [other, short],
+      [agent, executionId.slice(0, 3)],
+      [agent, `${executionId.slice(0, 8)}%`],
+    ] as const)
+      expect(await unknownTo(principal, id)).toEqual(rejected('EXECUTION_UNKNOWN'));
   });
 });
 
@@ -312,5 +334,242 @@ describe('output', () => {
     await executor.finish(await executor.next('offer'));
     expect(test.gate.output.mayPush(executor.identity, executionId)).toBe(false);
     await expect(executor.push(executionId, 0, 0, 'late')).rejects.toEqual(rejected('EXECUTION_UNKNOWN'));
+  });
+});
+
+const admin = 'spiffe://csc.local/client/admin';
+const withAdmin = () =>
+  TestGate.open({
+    bindings: {
+      bindings: [
+        { identity: admin, policies: ['wide'], roles: ['admin'] },
+        {
+          identity: agent,
+          policies: ['default', 'limited'],
+          hosts: { tier: 'build' },
+          secrets: { default: ['token'] },
+        },
+        { identity: other, policies: ['default'] },
+        { identity: 'spiffe://csc.local/client/nobody', policies: ['default'] },
+      ],
+    },
+  });
+
+describe('what is for admins', () => {
+  beforeEach(async () => {
+    await test.close();
+    test = await withAdmin();
+  });
+
+  it('is everybody’s executions, as a list, and no more of them', async () => {
+    const mine = await test.submit(deniedContract());
+    const theirs = await test.submit(deniedContract(), { principal: other });
+    const request = { states: [], pageSize: 0, pageToken: '', allPrincipals: true };
+    const { executions } = await test.as(admin).listExecutions(request);
+    expect(executions.map((it) => [it.executionId, it.principal])).toEqual([
+      [theirs.executionId, other],
+      [mine.executionId, agent],
+    ]);
+    await expect(test.as(agent).listExecutions(request)).rejects.toEqual(rejected('NOT_PERMITTED'));
+    const { executionId } = mine;
+    await expect(test.as(admin).getReceipt({ executionId })).rejects.toEqual(rejected('EXECUTION_UNKNOWN'));
+  });
+
+  it('is the fleet: who is connected, who was, and what each holds', async () => {
+    const certificate = { notBefore: test.clock.now(), notAfter: new Date('2026-02-01') };
+    const own = test.policies.byName('default')?.sha256 ?? '';
+    const policies = [
+      { name: 'default', sha256: 'e'.repeat(64) },
+      { name: 'wide', sha256: test.policies.byName('wide')?.sha256 ?? '' },
+    ];
+    const held = { policies, policySha256s: policies.map((it) => it.sha256) };
+    const first = test.executor('e1', { labels: { tier: 'build' }, slots: 2, certificate });
+    await first.connect([], { ...held, version: '1.2', sandbox: ['bubblewrap 0.8.0'] });
+    const gone = await test.connected('e2');
+    test.clock.advance(5000);
+    gone.disconnect();
+    await test.submit(makeContract(), { principal: admin });
+    test.clock.advance(7000);
+    first.say({ $case: 'heartbeat', value: { running: 1, chainHeadJson: Buffer.alloc(0) } });
+    await first.settled();
+    const seenAt = test.clock.now();
+    await test.flushed();
+    const [one, two] = (await test.as(admin).listExecutors()).executors;
+    expect(one).toEqual({
+      identity: first.identity.uri,
+      connected: true,
+      resting: '',
+      labels: { tier: 'build' },
+      slots: 2,
+      running: 1,
+      version: '1.2',
+      executionMode: 'hardened',
+      sandbox: ['bubblewrap 0.8.0'],
+      policies,
+      differing: ['default'],
+      lastSeen: seenAt,
+      certificate,
+    });
+    expect(own).not.toBe('e'.repeat(64));
+    const lastSeen = new Date(seenAt.getTime() - 12_000);
+    expect(two).toMatchObject({ identity: gone.identity.uri, connected: false, running: 0, lastSeen });
+    first.say({ $case: 'draining', value: {} });
+    await first.settled();
+    await test.reopen();
+    const after = (await test.as(admin).listExecutors()).executors;
+    expect(after.map((it) => [it.connected, it.differing])).toEqual([
+      [false, ['default']],
+      [false, []],
+    ]);
+  });
+
+  it.each([agent, other, stranger])('is not for %s', async (principal) => {
+    const client = test.as(principal);
+    for (const asked of [client.listExecutors(), client.prune(true), client.prune(false)])
+      await expect(asked).rejects.toEqual(rejected('NOT_PERMITTED'));
+  });
+});
+
+describe('the status of a gate', () => {
+  beforeEach(async () => {
+    await test.close();
+    test = await withAdmin();
+  });
+
+  it('says what waits and for what: of one’s own, and to an admin of all', async () => {
+    await test.connected('hidden', { labels: { secret: 'yes' } });
+    const busy = await test.connected('shown', { labels: { tier: 'build' } });
+    const running = await test.submit(makeContract());
+    await busy.accept(running.executionId);
+    const waiting = await test.submit(makeContract());
+    const offered = await test.submit(makeContract(), { principal: other });
+    const approval = await test.submit(contractForApproval());
+    const status = await test.as(agent).getStatus();
+    expect(status).toMatchObject({
+      gateId: 'test',
+      admin: false,
+      policies: [],
+      warnings: [],
+      waitingTotal: 2,
+    });
+    const told = ({ waiting }: typeof status) => waiting.map((it) => [it.execution?.executionId, it.reason]);
+    const own = [
+      [waiting.executionId, 'the executor that could run it is busy'],
+      [approval.executionId, 'an approval'],
+    ];
+    expect(told(status)).toEqual(own);
+    const all = await test.as(admin).getStatus();
+    const theirs = [offered.executionId, 'the answer of the executor that it was offered to'];
+    expect(told(all)).toEqual([own[0], theirs, own[1]]);
+    expect(all.policies).toContainEqual({ name: 'held', sha256: test.policies.byName('held')?.sha256 });
+    expect((await test.as(stranger).getStatus()).waiting).toEqual([]);
+    expect(JSON.stringify(status)).not.toMatch(/hidden|secret/);
+  });
+
+  it('has the profiles that one may use, no others, and how many hosts there are for it', async () => {
+    await test.connected('hidden', { labels: { secret: 'yes' } });
+    expect((await test.as(stranger).listProfiles()).profiles).toEqual([]);
+    const before = (await test.as(agent).listProfiles()).profiles;
+    expect(before.map((it) => [it.name, it.executors, it.secrets])).toEqual([
+      ['default', 0, ['token']],
+      ['limited', 0, []],
+    ]);
+    expect(before[0]?.unavailable).toContain('is one where the owners let');
+    expect(JSON.stringify(before)).not.toContain('hidden');
+    await test.connected('shown', { labels: { tier: 'build' } });
+    const [first] = (await test.as(agent).listProfiles()).profiles;
+    expect(first).toMatchObject({ executors: 1, freeExecutors: 1, unavailable: '', secretsByPolicy: false });
+    expect(JSON.parse(first?.policyJson.toString() ?? '')).toEqual(test.policies.byName('default')?.policy);
+  });
+});
+
+describe('what is over', () => {
+  const day = 24 * 3_600_000;
+  let executor: ScriptedExecutor;
+  const counts = { outputs: 0, outputBytes: 0, records: 0, receipts: 0, keptOutputBytes: 0 };
+
+  async function openWith(maxBytes?: number): Promise<void> {
+    await test.close();
+    const retention = { maxAgeDays: 30, receiptsDays: 60, ...(maxBytes === undefined ? {} : { maxBytes }) };
+    const bindings = [{ identity: agent, policies: ['default'], roles: ['admin'] as const }];
+    test = await TestGate.open({ retention, bindings: { bindings } });
+    executor = await test.connected('e1', { slots: 5 });
+  }
+
+  async function runOne(bytes = 5): Promise<{ executionId: string; length: number }> {
+    const { executionId } = await test.submit(makeContract());
+    const offer = await executor.next('offer', executionId);
+    await executor.accept(executionId);
+    const length = await executor.push(executionId, 0, 0, 'x'.repeat(bytes));
+    await executor.finish(offer);
+    return { executionId, length };
+  }
+
+  const read = (executionId: string) =>
+    test.as(agent).readOutput({ executionId, from: [], follow: false }, async () => undefined);
+
+  it('keeps its receipt when its output goes, and is forgotten when that goes', async () => {
+    await openWith();
+    const { executionId, length } = await runOne();
+    const receipt = await test.receipt(executionId);
+    const running = await test.submit(makeContract());
+    await executor.accept(running.executionId);
+    test.clock.advance(30 * day - 1);
+    expect(await test.as(agent).prune(false)).toEqual({ ...counts, keptOutputBytes: length });
+    test.clock.advance(1);
+    const due = { ...counts, outputs: 1, outputBytes: length, records: 1 };
+    expect(await test.as(agent).prune(true)).toEqual(due);
+    await read(executionId);
+    expect(await test.as(agent).prune(false)).toEqual(due);
+    expect(await test.as(agent).prune(false)).toEqual(counts);
+    await expect(read(executionId)).rejects.toEqual(rejected('OUTPUT_TRIMMED'));
+    await test.reopen();
+    await expect(read(executionId)).rejects.toEqual(rejected('OUTPUT_TRIMMED'));
+    expect(await test.receipt(executionId)).toEqual(receipt);
+    const events = await test.events(executionId);
+    expect(events.map((it) => [it.sequence, it.event?.$case])).toEqual([[1, 'finished']]);
+    test.clock.advance(31 * day);
+    expect(await test.as(agent).prune(true)).toEqual({ ...counts, receipts: 1 });
+    expect(await test.as(agent).prune(false)).toEqual({ ...counts, receipts: 1 });
+    await expect(test.receipt(executionId)).rejects.toEqual(rejected('EXECUTION_UNKNOWN'));
+    // What is not over is not touched, however old.
+    expect(await test.state(running.executionId)).toBe(ExecutionState.RUNNING);
+  });
+
+  it('goes before its time where there is too much, the oldest first, and never what has just ended', async () => {
+    await openWith(1);
+    const first = await runOne();
+    expect(await test.as(agent).prune(false)).toMatchObject({ records: 0 });
+    test.clock.advance(3_600_000);
+    const second = await runOne();
+    expect(await test.as(agent).prune(false)).toMatchObject({ records: 1, outputs: 1 });
+    await expect(read(first.executionId)).rejects.toEqual(rejected('OUTPUT_TRIMMED'));
+    await read(second.executionId);
+    const ended_at = new Date(test.clock.now().getTime() - day).toISOString();
+    const whole = [1, 2, 3].map((number) => ({ number, execution_id: String(number), ended_at, bytes: 10 }));
+    const went: string[] = [];
+    const retainer = new Retention({
+      store: {
+        whole: async (after) => whole.filter(({ number }) => number > after),
+        strip: async (ids) => void went.push(...ids),
+        forgettable: async () => [],
+        forget: async () => undefined,
+        usedBytes: async () => 100,
+      },
+      output: {
+        sizes: async () => new Map(whole.map((it) => [it.execution_id, 50])),
+        remove: async () => undefined,
+      },
+      retention: { maxAgeDays: 30, receiptsDays: 60, maxBytes: 180 },
+      clock: test.clock,
+      onNotice: () => undefined,
+      onError: () => undefined,
+    });
+    expect(await retainer.prune('forget')).toMatchObject({
+      outputs: 2,
+      outputBytes: 100,
+      keptOutputBytes: 50,
+    });
+    expect(went).toEqual(['1', '2']);
   });
 });

@@ -12,11 +12,13 @@ import {
   type ListExecutionsResponse,
   type PublicKey,
 } from '@csc-fleet/common/messages';
+import type { Bindings } from '@csc-fleet/common/policy';
 import { requestInvalid } from '../bounds/index.ts';
 import type { Executions, Principal } from '../execution/executions.ts';
 import { toDecision, toExecution } from '../execution/row.ts';
 import type { Store } from '../store/store.ts';
 import type { KeyRow } from '../store/tables.ts';
+import { checkAdmin } from './admins.ts';
 
 const defaultPage = 50;
 const maxPage = 1000;
@@ -25,31 +27,37 @@ interface LookUpPorts {
   readonly executions: Pick<Executions, 'visible'>;
 }
 
-/** Throws EXECUTION_UNKNOWN, as all look-ups by id do. */
+interface NamePorts {
+  readonly executions: Pick<Executions, 'named'>;
+}
+
+/** Also by the beginning of its id. Throws EXECUTION_UNKNOWN, as all look-ups by id do. */
 export async function getExecution(
-  { executions }: LookUpPorts,
+  { executions }: NamePorts,
   principal: Principal,
   request: GetExecutionRequest,
 ): Promise<GetExecutionResponse> {
-  const { row } = await executions.visible(principal, request.executionId);
+  const { row } = await executions.named(principal, request.executionId);
   return { execution: toExecution(row), decision: toDecision(row) };
 }
 
 interface ListPorts {
   readonly store: Pick<Store, 'list'>;
+  readonly bindings: Bindings;
 }
 
-/** The principal's own executions, newest first. */
+/** The principal's own executions, newest first; of an admin who asks for it, everybody's. Throws NOT_PERMITTED. */
 export async function listExecutions(
-  { store }: ListPorts,
+  { store, bindings }: ListPorts,
   principal: Principal,
   request: ListExecutionsRequest,
 ): Promise<ListExecutionsResponse> {
   const size = request.pageSize <= 0 ? defaultPage : Math.min(request.pageSize, maxPage);
   const before = readPageToken(request.pageToken);
+  if (request.allPrincipals) checkAdmin(bindings, principal);
   const states = [...new Set(request.states)];
   const rows = await store.list({
-    principal: principal.uri,
+    ...(request.allPrincipals ? {} : { principal: principal.uri }),
     states,
     limit: size + 1,
     ...(before === undefined ? {} : { before }),

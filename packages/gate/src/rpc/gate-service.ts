@@ -1,7 +1,7 @@
-import { GateService } from '@csc-fleet/common/rpc';
+import { FleetService, GateService } from '@csc-fleet/common/rpc';
 import type { ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { type OneRequestRules, streaming, unary, undecoded } from './calls.ts';
-import type { GateMethods } from './methods.ts';
+import type { FleetMethods, GateMethods } from './methods.ts';
 
 // Output is relayed as it lies on disk: it is encoded already.
 const encoded = (message: Uint8Array): Buffer =>
@@ -28,5 +28,18 @@ export function serveGate(methods: GateMethods, rules: OneRequestRules): Untyped
     run: streaming(rules, GateService.run, methods.run),
     readOutput: streaming(rules, GateService.readOutput, methods.readOutput),
     watch: streaming(rules, GateService.watch, methods.watch),
+    listProfiles: unary(rules, GateService.listProfiles, methods.listProfiles),
+    getStatus: unary(rules, GateService.getStatus, methods.getStatus),
+  };
+}
+
+/** csc.gate.v1.Fleet, likewise. */
+export const fleetService: ServiceDefinition = undecoded(FleetService);
+
+/** The methods of csc.gate.v1.Fleet as gRPC calls them. */
+export function serveFleet(methods: FleetMethods, rules: OneRequestRules): UntypedServiceImplementation {
+  return {
+    listExecutors: unary(rules, FleetService.listExecutors, methods.listExecutors),
+    prune: unary(rules, FleetService.prune, methods.prune),
   };
 }

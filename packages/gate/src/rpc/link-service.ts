@@ -11,6 +11,7 @@ import {
   type PushOutputRequest,
   type PushOutputResponse,
   pingPeer,
+  validityOfCall,
   widenReceiveWindow,
 } from '@csc-fleet/common/rpc';
 import type { ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
@@ -117,7 +118,8 @@ async function connect(
   const send = (message: ConnectResponse): void => {
     if (!gone.aborted) stream.write(message);
   };
-  const connection = link.open({ executor, send, hangUp: fail, ask: () => pingPeer(stream) });
+  const certificate = validityOfCall(stream);
+  const connection = link.open({ executor, certificate, send, hangUp: fail, ask: () => pingPeer(stream) });
   // Not destroyed, which would not tell the executor.
   const silence = setTimeout(end, silenceMs);
   const reading = new Reading(stream);

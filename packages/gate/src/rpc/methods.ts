@@ -1,4 +1,11 @@
-import type { ExecutorLinkServer, ExecutorLinkService, GateServer, GateService } from '@csc-fleet/common/rpc';
+import type {
+  ExecutorLinkServer,
+  ExecutorLinkService,
+  FleetServer,
+  FleetService,
+  GateServer,
+  GateService,
+} from '@csc-fleet/common/rpc';
 import type {
   handleBidiStreamingCall,
   handleServerStreamingCall,
@@ -71,6 +78,11 @@ export type GateMethods = {
     : Handler<GateServer[Name]>;
 };
 
+/** A handler for every method of csc.gate.v1.Fleet, likewise. */
+export type FleetMethods = {
+  readonly [Name in keyof typeof FleetService]: Handler<FleetServer[Name]>;
+};
+
 /** A handler for every method of csc.link.v1.ExecutorLink. */
 export type LinkMethods = {
   readonly [Name in keyof typeof ExecutorLinkService]: LinkHandler<ExecutorLinkServer[Name]>;
@@ -90,7 +102,20 @@ export function withBounds(methods: GateMethods): GateMethods {
     listExecutions: within(requestBounds.listExecutions, methods.listExecutions),
     getReceipt: within(requestBounds.getReceipt, methods.getReceipt),
     getKeys: within(requestBounds.getKeys, methods.getKeys),
+    listProfiles: within(requestBounds.listProfiles, methods.listProfiles),
+    getStatus: within(requestBounds.getStatus, methods.getStatus),
   };
+}
+
+/** Methods that are for admins alone: NOT_PERMITTED for everybody else, whatever they ask. */
+export function forAdmins(methods: FleetMethods, checkAdmin: (principal: Principal) => void): FleetMethods {
+  const guarded =
+    <Request, Response>(next: (call: Call<Request>) => Promise<Response>) =>
+    async (call: Call<Request>): Promise<Response> => {
+      checkAdmin(call.principal);
+      return next(call);
+    };
+  return { listExecutors: guarded(methods.listExecutors), prune: guarded(methods.prune) };
 }
 
 function within<Request extends Call<unknown>, Response>(

@@ -19,7 +19,9 @@ const roots = ['../../../../proto', './proto'].map((it) => join(dirname(fileURLT
 /** Server reflection of the published API, so that generic clients such as grpcurl need no files. */
 export function addReflection(server: Server): void {
   const packages = loadSync(files, { includeDirs: roots });
-  new ReflectionService(packages, { services: ['csc.gate.v1.Gate'] }).addToServer(boundedServer(server));
+  new ReflectionService(packages, { services: ['csc.gate.v1.Gate', 'csc.gate.v1.Fleet'] }).addToServer(
+    boundedServer(server),
+  );
 }
 
 // The service answers every question of 20 bytes with 20 KiB at once, read or not; it gives no other hold on its calls.

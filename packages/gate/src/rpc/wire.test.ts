@@ -125,7 +125,9 @@ describe('a caller', () => {
       ask((done) => client.cancel({ executionId, gracePeriod: undefined }, done)),
       ask((done) => client.getExecution({ executionId }, done)),
       ask((done) => client.getReceipt({ executionId }, done)),
-      ask((done) => client.listExecutions({ states: [], pageSize: 0, pageToken: '' }, done)),
+      ask((done) =>
+        client.listExecutions({ states: [], pageSize: 0, pageToken: '', allPrincipals: false }, done),
+      ),
       collect(client.run({ submit: request })),
       collect(client.watch({ executionId, fromSequence: 0 })),
       collect(client.readOutput({ executionId, from: [], follow: false })),
@@ -169,7 +171,7 @@ describe('a caller', () => {
     const { receiptJson } = await ask<GetReceiptResponse>((done) => client.getReceipt({ executionId }, done));
     expect(JSON.parse(receiptJson.toString())).toMatchObject({ execution_id: executionId });
     const list = await ask<ListExecutionsResponse>((done) =>
-      client.listExecutions({ states: [], pageSize: 0, pageToken: '' }, done),
+      client.listExecutions({ states: [], pageSize: 0, pageToken: '', allPrincipals: false }, done),
     );
     expect(list.executions).toEqual([got.execution]);
     const keys = (await getKeys(client)).keys.map(({ keyId }) => keyId);

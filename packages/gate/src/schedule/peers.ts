@@ -1,6 +1,6 @@
 import { quoteBriefly } from '@csc-fleet/common/errors';
 import { type Identity, toIdentityUri } from '@csc-fleet/common/identity';
-import type { ConnectResponse, Hello } from '@csc-fleet/common/messages';
+import type { ConnectResponse, Hello, PolicyVersion, Validity } from '@csc-fleet/common/messages';
 import { hasLabels } from '@csc-fleet/common/owners';
 import { type HeldSubmission, submissionOf } from '../execution/submission-of.ts';
 import type { Owners } from '../owners/index.ts';
@@ -26,12 +26,19 @@ export class Peer {
   readonly epoch: string;
   /** Executions offered to it or running on it. */
   readonly assigned = new Set<string>();
+  readonly version: string;
+  /** What its sandbox can do, as it says for people. */
+  readonly sandbox: readonly string[];
   readonly #policies: ReadonlySet<string>;
   /** Hashes by name. Empty, of one that does not tell names. */
   readonly #versions: ReadonlyMap<string, string>;
   readonly #way: PeerWay;
   /** Offers that it has left without an answer for too long: it gets no others before it gives one. */
   readonly unanswered = new Set<string>();
+  /** When anything came from it last, by the gate's clock. */
+  seenAt: Date = new Date(0);
+  /** When the certificate counts that it came with. Undefined: it came without one, in the gate's own process. */
+  certificate: Validity | undefined;
   /** When it was last heard, with all that it had said before being taken; milliseconds of the monotonic clock. */
   heardAt = 0;
   /** It is stopping, and takes nothing more over this connection. */
@@ -51,6 +58,8 @@ export class Peer {
     this.executionMode = hello.executionMode;
     this.receiptKeyId = hello.receiptKeyId;
     this.epoch = hello.epoch;
+    this.version = hello.version;
+    this.sandbox = hello.sandbox;
     this.#policies = new Set(hello.policySha256s);
     this.#versions = new Map(hello.policies.map(({ name, sha256 }) => [name, sha256]));
     this.#way = way;
@@ -68,6 +77,20 @@ export class Peer {
   /** True where it has every label asked for and holds the policy. */
   fits(selector: Readonly<Record<string, string>>, policySha256: string): boolean {
     return this.#policies.has(policySha256) && this.hasLabels(selector);
+  }
+
+  /** What it holds, by hash, with the names that it has told. */
+  get policies(): PolicyVersion[] {
+    const names = new Map([...this.#versions].map(([name, sha256]) => [sha256, name]));
+    return [...this.#policies].map((sha256) => ({ name: names.get(sha256) ?? '', sha256 }));
+  }
+
+  /** Why it takes nothing now, for people; empty where it does. */
+  get restingBecause(): string {
+    if (this.wentBack) return 'its chain of receipts has gone back: see the log of the gate';
+    if (this.draining) return 'it is stopping';
+    if (this.unanswered.size > 0) return 'it does not answer its offers';
+    return this.paused ? 'it has lost or refused offers, and rests for a while' : '';
   }
 
   /** The hash of another version that it holds of a policy; undefined where it holds none of that name, or that one. */
@@ -276,13 +299,8 @@ function isNamed({ id }: Peer, { executorId }: Requirement): boolean {
 
 function describePeer(peer: Peer): string {
   const labels = formatLabels(peer.labels);
-  return `${peer.name}${labels === '' ? '' : ` (${labels})`}${describeState(peer)}`;
-}
-
-function describeState({ draining, resting, unanswered }: Peer): string {
-  if (unanswered.size > 0) return ' (does not answer)';
-  if (draining) return ' (is stopping)';
-  return resting ? ' (takes none now)' : '';
+  const resting = peer.restingBecause;
+  return `${peer.name}${labels === '' ? '' : ` (${labels})`}${resting === '' ? '' : ` – ${resting}`}`;
 }
 
 function formatLabels(labels: Readonly<Record<string, string>>): string {

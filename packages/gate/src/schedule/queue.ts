@@ -32,6 +32,11 @@ export class Queue {
     return this.#lineOf.has(executionId);
   }
 
+  /** What it needs, as those in the same line share it; undefined where it does not wait. */
+  requirementOf(executionId: string): Requirement | undefined {
+    return this.#lineOf.get(executionId)?.requirement;
+  }
+
   /** True where others with the same requirement wait. */
   hasLine(requirement: Requirement): boolean {
     return this.#lines.has(keyOf(requirement));

@@ -29,6 +29,9 @@ export interface SchedulerPorts {
   readonly onError: (error: unknown) => void;
 }
 
+/** What executions wait for that need the same. */
+export type Said = Map<Requirement, string>;
+
 // Of the queue, what one principal may fill with executions that no connected executor could run.
 const unmatchedShare = 0.1;
 
@@ -75,8 +78,19 @@ export class Scheduler {
     throw new CscError('QUEUE_FULL', message, retry);
   }
 
-  /** What an execution in the queue waits for, for people. */
-  whyWaits(requirement: Requirement): string {
+  /**
+   * What an execution waits for in the queue, for people.
+   * @param said what was found for others, which may be asked for by the thousand
+   */
+  whyWaits(executionId: string, said: Said): string {
+    const requirement = this.#queue.requirementOf(executionId);
+    if (requirement === undefined) return 'its turn, which is being written down';
+    const why = said.get(requirement) ?? this.#whyWaits(requirement);
+    said.set(requirement, why);
+    return why;
+  }
+
+  #whyWaits(requirement: Requirement): string {
     const whyNone = this.peers.whyNone(requirement);
     if (whyNone !== undefined) return whyNone;
     const { length } = this.peers.matching(requirement);

@@ -4,7 +4,7 @@ import type { Signer } from '@csc-fleet/common/crypto';
 import { type Clock, systemClock, toTimestamp } from '@csc-fleet/common/encoding';
 import type { CscError } from '@csc-fleet/common/errors';
 import { parseIdentity } from '@csc-fleet/common/identity';
-import { ExecutionState, type SubmitResponse } from '@csc-fleet/common/messages';
+import { ExecutionState, type SubmitResponse, type Validity } from '@csc-fleet/common/messages';
 import { type Bindings, checkBindings, type PolicySet } from '@csc-fleet/common/policy';
 import { SubmitRequest } from '@csc-fleet/common/rpc';
 import { Executions } from '../execution/executions.ts';
@@ -13,13 +13,18 @@ import { isTerminal, toDecision } from '../execution/row.ts';
 import { wantsBinding } from '../execution/submission-of.ts';
 import { Connection } from '../link/connection.ts';
 import { ExecutorKeys } from '../link/executor-keys.ts';
+import { listExecutors, Roster } from '../link/roster.ts';
 import { OutputIntake } from '../output/intake.ts';
 import { OutputStore } from '../output/output-store.ts';
 import { createOwners, type Owners } from '../owners/index.ts';
+import { checkAdmin } from '../read/admins.ts';
 import { follow, giveOutput, watch } from '../read/follow.ts';
 import { getExecution, getKeys, getReceipt, listExecutions } from '../read/look-up.ts';
+import { listProfiles } from '../read/profiles.ts';
+import { getStatus } from '../read/status.ts';
+import { Retention, type RetentionLimits } from '../retention/retention.ts';
 import type { LinkDoor, OutputDoor, PolicyDoor } from '../rpc/link-service.ts';
-import { type GateMethods, withBounds } from '../rpc/methods.ts';
+import { type FleetMethods, forAdmins, type GateMethods, withBounds } from '../rpc/methods.ts';
 import { cancel } from '../schedule/cancel.ts';
 import { createMint } from '../schedule/mint.ts';
 import { Scheduler } from '../schedule/scheduler.ts';
@@ -44,6 +49,8 @@ export interface GateOptions {
   /** The published policy repository, for executors. Absent: there is none. */
   readonly policyFiles?: PolicyDoor;
   readonly limits: GateLimits;
+  /** Absent: nothing is ever forgotten, as in a gate that is gone before. */
+  readonly retention?: RetentionLimits;
   readonly acceptUnsignedApprovals: boolean;
   readonly keepDeniedContracts: boolean;
   /** Whether a request without a signed submission is refused here, whatever hosts ask for. */
@@ -66,6 +73,10 @@ export interface GateDependencies {
    * was open goes on from the disk when it is started again. Default: nothing.
    */
   readonly onStoreLost?: (error: CscError) => void;
+  /** When the gate's own certificate counts, for its status. Absent: it has none. */
+  readonly certificate?: () => Validity | undefined;
+  /** What its owner should look at, for its status. Absent: nothing. */
+  readonly warnings?: () => readonly string[];
   /** Told of what an operator may want to know. Default: dropped. */
   readonly onNotice?: (message: string, details: Record<string, unknown>) => void;
 }
@@ -77,6 +88,8 @@ export interface GateDependencies {
  */
 export interface Gate {
   readonly methods: GateMethods;
+  /** What is for admins alone. */
+  readonly fleet: FleetMethods;
   readonly link: LinkDoor;
   readonly output: OutputDoor;
   /** Absent: there is no policy repository. */
@@ -99,8 +112,10 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
   // The owners may have said something else while this gate was away.
   if (parts.owners.tellsHosts()) await reconsider(parts);
   const stopSweeping = startSweeping(parts);
+  const stopPruning = parts.retainer.start();
   return {
     methods: withBounds(toMethods(parts)),
+    fleet: forAdmins(toFleet(parts), (principal) => checkAdmin(parts.bindings, principal)),
     link: { open: (remote) => new Connection(parts, remote) },
     ...(options.policyFiles === undefined ? {} : { policyFiles: options.policyFiles }),
     output: new OutputIntake({
@@ -118,6 +133,7 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
     },
     close: async () => {
       stopSweeping();
+      await stopPruning();
       await output.close();
       await store.close();
     },
@@ -158,7 +174,16 @@ function toMethods(parts: Parts) {
     listExecutions: ({ principal, request }) => listExecutions(parts, principal, request),
     getReceipt: ({ principal, request }) => getReceipt(parts, principal, request),
     getKeys: async ({ request }) => getKeys(keys, request),
+    listProfiles: async ({ principal }) => listProfiles(parts, principal),
+    getStatus: async ({ principal }) => getStatus(parts, principal),
   } satisfies GateMethods;
+}
+
+function toFleet(parts: Parts): FleetMethods {
+  return {
+    listExecutors: () => listExecutors(parts),
+    prune: ({ request }) => parts.retainer.prune(request.dryRun ? 'count' : 'forget'),
+  };
 }
 
 async function assemble(options: GateOptions, dependencies: GateDependencies) {
@@ -189,8 +214,33 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
   const scheduler = new Scheduler({ ...base, executions, finisher, mint });
   await registerOwnKey(options, store, clock);
   const keys = await ExecutorKeys.load({ store, clock, maxPerExecutor: limits.executorKeys });
-  return { ...base, output, executions, finisher, mint, scheduler, keys };
+  const roster = new Roster(base);
+  const retainer = new Retention({ ...base, output, retention: options.retention ?? keepAll });
+  const startedAt = clock.now();
+  const { certificate, warnings } = dependencies;
+  return {
+    ...base,
+    ...{
+      output,
+      executions,
+      finisher,
+      mint,
+      scheduler,
+      keys,
+      roster,
+      retainer,
+      startedAt,
+      certificate,
+      warnings,
+    },
+  };
 }
+
+const keepAll: RetentionLimits = {
+  maxAgeDays: 100_000,
+  maxBytes: Number.MAX_SAFE_INTEGER,
+  receiptsDays: 100_000,
+};
 
 // Kept with the executors' keys, so that what an older key of this gate signed still verifies.
 async function registerOwnKey(

@@ -30,6 +30,7 @@ describe('readGateConfig', () => {
   it('needs three members, and takes paths from where the file lies', () => {
     expect(readGateConfig(write(least))).toEqual({
       gateId: 'gate',
+      retention: { maxAgeDays: 30, maxBytes: 10 * 1024 ** 3, receiptsDays: 365 },
       listen: '127.0.0.1:7443',
       logLevel: 'info',
       dataDir: join(directory, 'data'),
@@ -53,6 +54,7 @@ gate_id: gate-1
 listen: '[::]:443'
 tls: {ca: ca.pem, cert: /etc/csc/gate.pem, key: gate.key}
 signing_key: keys/gate.pem
+retention: {max_age_days: 7, max_bytes: 100000000, receipts_days: 90}
 limits:
   max_message_bytes: 65536
   requests_per_sec: 1
@@ -81,6 +83,7 @@ log_level: warn
     );
     expect(config).toEqual({
       gateId: 'gate-1',
+      retention: { maxAgeDays: 7, maxBytes: 100_000_000, receiptsDays: 90 },
       listen: '[::]:443',
       logLevel: 'warn',
       dataDir: join(directory, 'data'),

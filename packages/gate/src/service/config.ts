@@ -3,6 +3,7 @@ import { camelKeys, pathIn, pemIn, readConfig } from '@csc-fleet/common/config';
 import type { LogLevel } from '@csc-fleet/common/service';
 import * as z from 'zod';
 import type { StreamLimits } from '../output/grant.ts';
+import type { RetentionLimits } from '../retention/retention.ts';
 import type { CallRate, TrafficLimits } from '../traffic/limits.ts';
 
 /** The call rates are of each client identity. */
@@ -53,6 +54,7 @@ export interface GateConfig {
   /** A private key file. Absent: one that is made in the data directory. */
   readonly signingKey?: string;
   readonly limits: GateLimits;
+  readonly retention: RetentionLimits;
   readonly acceptUnsignedApprovals: boolean;
   readonly keepDeniedContracts: boolean;
   /** Whether a request without a signed submission is refused here, whatever hosts ask for. */
@@ -120,6 +122,19 @@ const limitsInFile = z
   })
   .prefault({});
 
+const retentionSchema = z
+  .strictObject({
+    max_age_days: positive.max(36_500).default(30),
+    max_bytes: positive.min(64 * 1024 * 1024).default(10 * 1024 ** 3),
+    receipts_days: positive.max(36_500).default(365),
+  })
+  .refine((it) => it.receipts_days >= it.max_age_days, {
+    path: ['receipts_days'],
+    error: 'must be max_age_days at least: receipts are kept longest',
+  })
+  .prefault({})
+  .transform(camelKeys);
+
 const limitsSchema = limitsInFile.transform(toLimits);
 
 /** What a gate's config file may say, and what it comes to. */
@@ -152,6 +167,7 @@ function gateSchema(file: string) {
         .exactOptional(),
       signing_key: pem.exactOptional(),
       limits: limitsSchema,
+      retention: retentionSchema,
       accept_unsigned_approvals: z.boolean().default(false),
       keep_denied_contracts: z.boolean().default(false),
       require_signed_submissions: z.boolean().default(false),
@@ -186,6 +202,11 @@ function checkOneSource(value: unknown, context: z.core.$RefinementCtx): void {
   for (const name of ['policies', 'bindings'])
     if (!missing(name))
       fault(name, 'must not stand beside policy_repository, which brings its own: leave it out');
+}
+
+/** What a gate keeps whose config does not say. */
+export function defaultRetention(): RetentionLimits {
+  return retentionSchema.parse({});
 }
 
 /** The limits of a gate whose config names none. */

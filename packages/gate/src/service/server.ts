@@ -10,7 +10,7 @@ import {
 } from '@csc-fleet/common/rpc';
 import { Server } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
-import { gateService, serveGate } from '../rpc/gate-service.ts';
+import { fleetService, gateService, serveFleet, serveGate } from '../rpc/gate-service.ts';
 import { linkService, serveLink } from '../rpc/link-service.ts';
 import { addReflection } from '../rpc/reflection.ts';
 import { type GuardedServer, guardServer } from '../traffic/guard-server.ts';
@@ -46,6 +46,7 @@ export async function startServer(gate: Gate, settings: ServerSettings): Promise
   const { trustDomain } = readOwnIdentity(settings.tls.cert, 'gate');
   const rules = { trustDomain, log, stopping: stopping.signal };
   server.addService(gateService, serveGate(gate.methods, { ...rules, ...limits }));
+  server.addService(fleetService, serveFleet(gate.fleet, { ...rules, ...limits }));
   const silenceMs = settings.heartbeatIntervalSec * silentHeartbeats * 1000;
   server.addService(linkService, serveLink({ ...gate, silenceMs }, rules));
   health.addToServer(server);

@@ -137,6 +137,25 @@ const bindings: Migration = {
   },
 };
 
+const retention: Migration = {
+  async up(database: Kysely<unknown>): Promise<void> {
+    await database.schema.alterTable('executions').addColumn('pruned_at', 'text').execute();
+    // What may be pruned next, oldest first; and then what has nothing left but its receipt.
+    await sql`CREATE INDEX executions_whole ON executions (number) WHERE ended_at IS NOT NULL AND pruned_at IS NULL`.execute(
+      database,
+    );
+    await sql`CREATE INDEX executions_pruned ON executions (ended_at) WHERE pruned_at IS NOT NULL`.execute(
+      database,
+    );
+    await database.schema
+      .createTable('executors')
+      .addColumn('executor_id', 'text', (it) => it.primaryKey().notNull())
+      .addColumn('seen_at', 'text', (it) => it.notNull())
+      .addColumn('told', 'blob', (it) => it.notNull())
+      .execute();
+  },
+};
+
 const provider: MigrationProvider = {
   getMigrations: async () => ({
     '0001-executions': first,
@@ -146,6 +165,7 @@ const provider: MigrationProvider = {
     '0005-originals': originals,
     '0006-chain-heads': chainHeads,
     '0007-bindings': bindings,
+    '0008-retention': retention,
   }),
 };
 

@@ -53,6 +53,7 @@ function row(overrides: Partial<NewExecution> = {}): NewExecution & { execution_
     executor_id: null,
     ticket_id: null,
     limits_json: null,
+    pruned_at: null,
     started_at: null,
     ended_at: null,
     exit_code: null,

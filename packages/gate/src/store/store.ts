@@ -7,7 +7,15 @@ import { StoreCommits } from './commits.ts';
 import { migrate } from './migrations.ts';
 import { NodeSqlite } from './node-sqlite.ts';
 import { isStoreBusy, toStoreError } from './store-error.ts';
-import type { ChainHeadRow, ExecutionRow, KeyRow, NewExecution, StoredReceipt, Tables } from './tables.ts';
+import type {
+  ChainHeadRow,
+  ExecutionRow,
+  ExecutorRow,
+  KeyRow,
+  NewExecution,
+  StoredReceipt,
+  Tables,
+} from './tables.ts';
 import {
   chargeUsage,
   type IdempotencyKey,
@@ -18,7 +26,8 @@ import {
 } from './write-step.ts';
 
 export interface ListQuery {
-  readonly principal: string;
+  /** Absent: of everybody. */
+  readonly principal?: string;
   /** Empty: all. */
   readonly states: readonly number[];
   readonly limit: number;
@@ -40,6 +49,8 @@ export interface Store {
   advance(executionId: string, step: Step): Promise<readonly ExecutionEvent[]>;
   find(executionId: string): Promise<ExecutionRow | undefined>;
   findByKey(key: IdempotencyKey): Promise<ExecutionRow | undefined>;
+  /** Of the executions of a principal whose ids begin like this, two at most. */
+  findByPrefix(principal: string, prefix: string): Promise<readonly ExecutionRow[]>;
   /** The contract of an execution that is in the store, as canonical JSON. */
   contract(executionId: string): Promise<string>;
   /** Executions that have not ended, oldest first. */
@@ -57,6 +68,20 @@ export interface Store {
   chainHeads(executorId: string): Promise<readonly ChainHeadRow[]>;
   /** Puts it in the place of the one of the same epoch; of many epochs, the oldest are forgotten. */
   keepChainHead(head: ChainHeadRow): Promise<void>;
+  /** Executions that have ended, with all that was kept of them, oldest submission first: those with greater numbers. */
+  whole(after: number, limit: number): Promise<readonly WholeExecution[]>;
+  /** Leaves of ended executions what receipts are found and read by. */
+  strip(executionIds: readonly string[], at: string): Promise<void>;
+  /** Of stripped executions that ended before, the ids that come after one, in order. */
+  forgettable(endedBefore: string, afterId: string, limit: number): Promise<readonly string[]>;
+  /** Forgets them, but for the approvals that they have used up. */
+  forget(executionIds: readonly string[]): Promise<void>;
+  /** Bytes of the database that hold something. */
+  usedBytes(): Promise<number>;
+  /** Puts it in the place of what was kept of the same executor. */
+  keepExecutor(executor: ExecutorRow, withinMs: number): Promise<void>;
+  /** Those that were seen last. */
+  executors(limit: number): Promise<readonly ExecutorRow[]>;
   close(): Promise<void>;
 }
 
@@ -113,8 +138,30 @@ const rowColumns = [
     'queue_deadline',
     'executor_id',
   ] as const),
-  ...(['ticket_id', 'limits_json', 'started_at', 'ended_at', 'exit_code', 'error'] as const),
+  ...(['ticket_id', 'limits_json', 'started_at', 'ended_at', 'exit_code', 'error', 'pruned_at'] as const),
 ];
+
+/** What may be pruned of an execution. */
+export interface WholeExecution {
+  readonly number: number;
+  readonly execution_id: string;
+  readonly ended_at: string;
+  /** About what goes of its row and events. */
+  readonly bytes: number;
+}
+
+// Its end is the first event then, and the last.
+async function keepEnd(transaction: Kysely<Tables>, executionId: string): Promise<void> {
+  const ofIt = transaction.selectFrom('events').where('execution_id', '=', executionId);
+  const last = await ofIt.select('event').orderBy('sequence', 'desc').limit(1).executeTakeFirst();
+  await transaction.deleteFrom('events').where('execution_id', '=', executionId).execute();
+  if (last === undefined) return;
+  const event = { ...ExecutionEvent.decode(last.event), sequence: 1 };
+  await transaction
+    .insertInto('events')
+    .values({ execution_id: executionId, sequence: 1, event: ExecutionEvent.encode(event).finish() })
+    .execute();
+}
 
 // Of one executor: it could fill the store with them otherwise.
 const maxEpochs = 16;
@@ -184,7 +231,8 @@ class SqlStore implements Store {
   }
 
   list({ principal, states, limit, before }: ListQuery): Promise<ExecutionRow[]> {
-    let query = this.#executions().where('principal', '=', principal).orderBy('number', 'desc').limit(limit);
+    let query = this.#executions().orderBy('number', 'desc').limit(limit);
+    if (principal !== undefined) query = query.where('principal', '=', principal);
     if (states.length > 0) query = query.where('state', 'in', states);
     if (before !== undefined) query = query.where('number', '<', before);
     return query.execute();
@@ -268,6 +316,90 @@ class SqlStore implements Store {
         .where(sql`rowid`, 'not in', newest)
         .execute();
     });
+  }
+
+  async whole(after: number, limit: number): Promise<WholeExecution[]> {
+    const found = await sql<WholeExecution>`SELECT number, execution_id, ended_at,
+      length(contract_json) + length(approvals_json) + coalesce(length(submission_json), 0) +
+        coalesce((SELECT sum(length(event)) FROM events WHERE events.execution_id = executions.execution_id), 0) AS bytes
+      FROM executions WHERE ended_at IS NOT NULL AND pruned_at IS NULL AND number > ${after}
+      ORDER BY number LIMIT ${limit}`.execute(this.#database);
+    return found.rows;
+  }
+
+  async strip(executionIds: readonly string[], at: string): Promise<void> {
+    await this.#commits.run(async (transaction) => {
+      const change = { contract_json: '', approvals_json: '[]', submission_json: null, pruned_at: at };
+      await transaction
+        .updateTable('executions')
+        .set(change)
+        .where('execution_id', 'in', executionIds)
+        .execute();
+      for (const id of executionIds) await keepEnd(transaction, id);
+    });
+  }
+
+  async forgettable(endedBefore: string, afterId: string, limit: number): Promise<string[]> {
+    const rows = await this.#database
+      .selectFrom('executions')
+      .select('execution_id')
+      .where('pruned_at', 'is not', null)
+      .where('ended_at', '<', endedBefore)
+      .where('execution_id', '>', afterId)
+      .orderBy('execution_id')
+      .limit(limit)
+      .execute();
+    return rows.map((row) => row.execution_id);
+  }
+
+  async forget(executionIds: readonly string[]): Promise<void> {
+    if (executionIds.length === 0) return;
+    await this.#commits.run(async (transaction) => {
+      for (const table of [
+        'events',
+        'receipts',
+        'idempotency_keys',
+        'withdrawn_offers',
+        'executions',
+      ] as const)
+        await transaction.deleteFrom(table).where('execution_id', 'in', executionIds).execute();
+    });
+  }
+
+  async usedBytes(): Promise<number> {
+    const found = await sql<{ bytes: number }>`SELECT (page_count - freelist_count) * page_size AS bytes
+      FROM pragma_page_count, pragma_freelist_count, pragma_page_size`.execute(this.#database);
+    return found.rows[0]?.bytes ?? 0;
+  }
+
+  async keepExecutor({ executor_id, ...rest }: ExecutorRow, withinMs: number): Promise<void> {
+    await this.#commits.run(
+      (transaction) =>
+        transaction
+          .insertInto('executors')
+          .values({ executor_id, ...rest })
+          .onConflict((it) => it.column('executor_id').doUpdateSet(rest))
+          .execute(),
+      withinMs,
+    );
+  }
+
+  executors(limit: number): Promise<ExecutorRow[]> {
+    return this.#database
+      .selectFrom('executors')
+      .selectAll()
+      .orderBy('seen_at', 'desc')
+      .limit(limit)
+      .execute();
+  }
+
+  findByPrefix(principal: string, prefix: string): Promise<ExecutionRow[]> {
+    return this.#executions()
+      .where('principal', '=', principal)
+      .where('execution_id', '>=', prefix)
+      .where('execution_id', '<', `${prefix}~`)
+      .limit(2)
+      .execute();
   }
 
   async close(): Promise<void> {

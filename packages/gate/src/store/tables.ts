@@ -36,6 +36,8 @@ export interface ExecutionTable {
   readonly ended_at: string | null;
   readonly exit_code: number | null;
   readonly error: string;
+  /** Since when no more is left of it than its receipt, its decision and this row. Null: all of it is there. */
+  readonly pruned_at: string | null;
 }
 
 export interface EventTable {
@@ -102,6 +104,15 @@ export interface ChainHeadTable {
   readonly head_json: Uint8Array;
 }
 
+/** What an executor said of itself when it was last there. */
+export interface ExecutorTable {
+  /** A whole SPIFFE id. */
+  readonly executor_id: string;
+  readonly seen_at: string;
+  /** An encoded csc.gate.v1.Executor. */
+  readonly told: Uint8Array;
+}
+
 export interface Tables {
   readonly executions: ExecutionTable;
   readonly events: EventTable;
@@ -112,6 +123,7 @@ export interface Tables {
   readonly withdrawn_offers: WithdrawnOfferTable;
   readonly usage: UsageTable;
   readonly chain_heads: ChainHeadTable;
+  readonly executors: ExecutorTable;
 }
 
 /** Without the contract, which may be a megabyte: thousands of these can be in memory. */
@@ -120,6 +132,7 @@ export type NewExecution = Insertable<ExecutionTable>;
 export type ExecutionChange = Updateable<ExecutionTable>;
 export type WithdrawnOffer = Pick<WithdrawnOfferTable, 'ticket_id' | 'executor_id'>;
 export type ChainHeadRow = Selectable<ChainHeadTable>;
+export type ExecutorRow = Selectable<ExecutorTable>;
 export type KeyRow = Selectable<KeyTable>;
 
 /** A receipt as it is kept, whoever signed it. */

@@ -31,7 +31,8 @@ export interface StreamGuardOptions {
 // A message costs its caller a call for each of these: parsing, hashing and judging take the longer the longer it is.
 const bytesPerCall = 64 * 1024;
 
-const gateService = '/csc.gate.v1.Gate/';
+// Gate, and Fleet, whose calls are counted like any other.
+const clientServices = '/csc.gate.v1.';
 const linkService = '/csc.link.v1.ExecutorLink/';
 const reflectionService = '/grpc.reflection.';
 
@@ -90,7 +91,7 @@ export class StreamGuard {
     const identity = party.identity();
     const { role } = identity;
     const { trustDomain } = this.#options;
-    if (path.startsWith(gateService)) checkCaller(identity, 'client', trustDomain);
+    if (path.startsWith(clientServices)) checkCaller(identity, 'client', trustDomain);
     if (path.startsWith(linkService)) checkCaller(identity, 'executor', trustDomain);
     const open: Open = {
       stream,

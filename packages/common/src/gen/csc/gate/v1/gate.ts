@@ -21,8 +21,9 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Duration } from "../../../google/protobuf/duration.ts";
+import { Timestamp } from "../../../google/protobuf/timestamp.ts";
 import { CommandContract } from "../../common/v1/contract.ts";
-import { Decision } from "../../common/v1/decision.ts";
+import { Decision, PolicyVersion } from "../../common/v1/decision.ts";
 import {
   Execution,
   ExecutionEvent,
@@ -152,6 +153,7 @@ export interface CancelResponse {
 }
 
 export interface GetExecutionRequest {
+  /** Or its first 4 characters or more. */
   executionId: string;
 }
 
@@ -167,6 +169,8 @@ export interface ListExecutionsRequest {
   pageSize: number;
   /** From the answer before; empty: the first page. */
   pageToken: string;
+  /** Those of every principal, for an admin; NOT_PERMITTED for others. */
+  allPrincipals: boolean;
 }
 
 export interface ListExecutionsResponse {
@@ -196,6 +200,137 @@ export interface GetKeysRequest {
 
 export interface GetKeysResponse {
   keys: PublicKey[];
+}
+
+export interface ListProfilesRequest {
+}
+
+export interface ListProfilesResponse {
+  /** In the order of the binding: the first decides where none is asked for. */
+  profiles: Profile[];
+}
+
+export interface Profile {
+  name: string;
+  policySha256: string;
+  /** The profile, as canonical JSON. Empty where all of them are more than an answer holds. */
+  policyJson: Buffer;
+  /** Connected executors that may run it for the caller, and of those, such as have a free slot. */
+  executors: number;
+  freeExecutors: number;
+  /** Why there are none, for people; empty where there are. */
+  unavailable: string;
+  /** Names of the secrets that the binding gives under it. Meaningless where `secrets_by_policy`. */
+  secrets: string[];
+  /** The binding does not say which secrets: policy and host do. */
+  secretsByPolicy: boolean;
+}
+
+export interface GetStatusRequest {
+}
+
+export interface GetStatusResponse {
+  gateId: string;
+  version: string;
+  startedAt:
+    | Date
+    | undefined;
+  /** Of the gate's own certificate; absent where it serves no network. */
+  certificate:
+    | Validity
+    | undefined;
+  /** Whether the caller is an admin, who sees everybody's executions in `waiting`, and `policies`. */
+  admin: boolean;
+  /** The policies that the gate decides by. */
+  policies: PolicyVersion[];
+  /** What is not placed yet, in the order in which it was submitted; at most 1000. */
+  waiting: Waiting[];
+  /** How many there are. */
+  waitingTotal: number;
+  /** For an admin: what the gate's owner should look at, for people. */
+  warnings: string[];
+}
+
+/** When a certificate counts. */
+export interface Validity {
+  notBefore: Date | undefined;
+  notAfter: Date | undefined;
+}
+
+export interface Waiting {
+  execution:
+    | Execution
+    | undefined;
+  /** What it waits for, for people. */
+  reason: string;
+  /** When it expires. */
+  until:
+    | Date
+    | undefined;
+  /** Labels that its executor must have. */
+  selector: { [key: string]: string };
+}
+
+export interface Waiting_SelectorEntry {
+  key: string;
+  value: string;
+}
+
+export interface ListExecutorsRequest {
+}
+
+export interface ListExecutorsResponse {
+  /** By name; at most 1000. */
+  executors: Executor[];
+}
+
+export interface Executor {
+  /** Its SPIFFE id. */
+  identity: string;
+  connected: boolean;
+  /** Why it takes nothing now, for people; empty where it does. */
+  resting: string;
+  labels: { [key: string]: string };
+  slots: number;
+  /** Of its slots, those that are taken. */
+  running: number;
+  version: string;
+  /** "hardened" or "local". */
+  executionMode: string;
+  /** What its sandbox can do, for people. */
+  sandbox: string[];
+  /** The policies that it holds. Without names, of an older executor. */
+  policies: PolicyVersion[];
+  /** Of those, the names of which the gate holds another version. */
+  differing: string[];
+  /** When it was heard last. */
+  lastSeen:
+    | Date
+    | undefined;
+  /** Of the certificate that it came with last. */
+  certificate: Validity | undefined;
+}
+
+export interface Executor_LabelsEntry {
+  key: string;
+  value: string;
+}
+
+export interface PruneRequest {
+  /** Forget nothing. */
+  dryRun: boolean;
+}
+
+export interface PruneResponse {
+  /** Executions whose output goes, and its bytes. */
+  outputs: number;
+  outputBytes: number;
+  /** Executions of which their receipt alone stays, with what it is found by. */
+  records: number;
+  /** Executions of which nothing stays. */
+  receipts: number;
+  /** Bytes of output that stay. */
+  keptOutputBytes: number;
 }
 
 function createBaseSubmitRequest(): SubmitRequest {
@@ -1644,7 +1779,7 @@ export const GetExecutionResponse: MessageFns<GetExecutionResponse> = {
 };
 
 function createBaseListExecutionsRequest(): ListExecutionsRequest {
-  return { states: [], pageSize: 0, pageToken: "" };
+  return { states: [], pageSize: 0, pageToken: "", allPrincipals: false };
 }
 
 export const ListExecutionsRequest: MessageFns<ListExecutionsRequest> = {
@@ -1661,6 +1796,9 @@ export const ListExecutionsRequest: MessageFns<ListExecutionsRequest> = {
     }
     if (message.pageToken !== "") {
       writer.uint32(26).string(message.pageToken);
+    }
+    if (message.allPrincipals !== false) {
+      writer.uint32(32).bool(message.allPrincipals);
     }
     return writer;
   },
@@ -1712,6 +1850,14 @@ export const ListExecutionsRequest: MessageFns<ListExecutionsRequest> = {
             message.pageToken = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.allPrincipals = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1732,6 +1878,7 @@ export const ListExecutionsRequest: MessageFns<ListExecutionsRequest> = {
     message.states = object.states?.map((e) => e) || [];
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
+    message.allPrincipals = object.allPrincipals ?? false;
     return message;
   },
 };
@@ -2035,6 +2182,1245 @@ export const GetKeysResponse: MessageFns<GetKeysResponse> = {
   },
 };
 
+function createBaseListProfilesRequest(): ListProfilesRequest {
+  return {};
+}
+
+export const ListProfilesRequest: MessageFns<ListProfilesRequest> = {
+  encode(_: ListProfilesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListProfilesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListProfilesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListProfilesRequest>): ListProfilesRequest {
+    return ListProfilesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<ListProfilesRequest>): ListProfilesRequest {
+    const message = createBaseListProfilesRequest();
+    return message;
+  },
+};
+
+function createBaseListProfilesResponse(): ListProfilesResponse {
+  return { profiles: [] };
+}
+
+export const ListProfilesResponse: MessageFns<ListProfilesResponse> = {
+  encode(message: ListProfilesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.profiles) {
+      Profile.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListProfilesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListProfilesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.profiles.push(Profile.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListProfilesResponse>): ListProfilesResponse {
+    return ListProfilesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListProfilesResponse>): ListProfilesResponse {
+    const message = createBaseListProfilesResponse();
+    message.profiles = object.profiles?.map((e) => Profile.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseProfile(): Profile {
+  return {
+    name: "",
+    policySha256: "",
+    policyJson: Buffer.alloc(0),
+    executors: 0,
+    freeExecutors: 0,
+    unavailable: "",
+    secrets: [],
+    secretsByPolicy: false,
+  };
+}
+
+export const Profile: MessageFns<Profile> = {
+  encode(message: Profile, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.policySha256 !== "") {
+      writer.uint32(18).string(message.policySha256);
+    }
+    if (message.policyJson.length !== 0) {
+      writer.uint32(26).bytes(message.policyJson);
+    }
+    if (message.executors !== 0) {
+      writer.uint32(32).int32(message.executors);
+    }
+    if (message.freeExecutors !== 0) {
+      writer.uint32(40).int32(message.freeExecutors);
+    }
+    if (message.unavailable !== "") {
+      writer.uint32(50).string(message.unavailable);
+    }
+    for (const v of message.secrets) {
+      writer.uint32(58).string(v!);
+    }
+    if (message.secretsByPolicy !== false) {
+      writer.uint32(64).bool(message.secretsByPolicy);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Profile {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProfile();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.policySha256 = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.policyJson = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.executors = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.freeExecutors = reader.int32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.unavailable = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.secrets.push(reader.string());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.secretsByPolicy = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Profile>): Profile {
+    return Profile.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Profile>): Profile {
+    const message = createBaseProfile();
+    message.name = object.name ?? "";
+    message.policySha256 = object.policySha256 ?? "";
+    message.policyJson = object.policyJson ?? Buffer.alloc(0);
+    message.executors = object.executors ?? 0;
+    message.freeExecutors = object.freeExecutors ?? 0;
+    message.unavailable = object.unavailable ?? "";
+    message.secrets = object.secrets?.map((e) => e) || [];
+    message.secretsByPolicy = object.secretsByPolicy ?? false;
+    return message;
+  },
+};
+
+function createBaseGetStatusRequest(): GetStatusRequest {
+  return {};
+}
+
+export const GetStatusRequest: MessageFns<GetStatusRequest> = {
+  encode(_: GetStatusRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetStatusRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetStatusRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GetStatusRequest>): GetStatusRequest {
+    return GetStatusRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<GetStatusRequest>): GetStatusRequest {
+    const message = createBaseGetStatusRequest();
+    return message;
+  },
+};
+
+function createBaseGetStatusResponse(): GetStatusResponse {
+  return {
+    gateId: "",
+    version: "",
+    startedAt: undefined,
+    certificate: undefined,
+    admin: false,
+    policies: [],
+    waiting: [],
+    waitingTotal: 0,
+    warnings: [],
+  };
+}
+
+export const GetStatusResponse: MessageFns<GetStatusResponse> = {
+  encode(message: GetStatusResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.gateId !== "") {
+      writer.uint32(10).string(message.gateId);
+    }
+    if (message.version !== "") {
+      writer.uint32(18).string(message.version);
+    }
+    if (message.startedAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.startedAt), writer.uint32(26).fork()).join();
+    }
+    if (message.certificate !== undefined) {
+      Validity.encode(message.certificate, writer.uint32(34).fork()).join();
+    }
+    if (message.admin !== false) {
+      writer.uint32(40).bool(message.admin);
+    }
+    for (const v of message.policies) {
+      PolicyVersion.encode(v!, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.waiting) {
+      Waiting.encode(v!, writer.uint32(58).fork()).join();
+    }
+    if (message.waitingTotal !== 0) {
+      writer.uint32(64).int32(message.waitingTotal);
+    }
+    for (const v of message.warnings) {
+      writer.uint32(74).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetStatusResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetStatusResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.gateId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.version = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.startedAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.certificate = Validity.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.admin = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.policies.push(PolicyVersion.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.waiting.push(Waiting.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.waitingTotal = reader.int32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.warnings.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GetStatusResponse>): GetStatusResponse {
+    return GetStatusResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetStatusResponse>): GetStatusResponse {
+    const message = createBaseGetStatusResponse();
+    message.gateId = object.gateId ?? "";
+    message.version = object.version ?? "";
+    message.startedAt = object.startedAt ?? undefined;
+    message.certificate = (object.certificate !== undefined && object.certificate !== null)
+      ? Validity.fromPartial(object.certificate)
+      : undefined;
+    message.admin = object.admin ?? false;
+    message.policies = object.policies?.map((e) => PolicyVersion.fromPartial(e)) || [];
+    message.waiting = object.waiting?.map((e) => Waiting.fromPartial(e)) || [];
+    message.waitingTotal = object.waitingTotal ?? 0;
+    message.warnings = object.warnings?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseValidity(): Validity {
+  return { notBefore: undefined, notAfter: undefined };
+}
+
+export const Validity: MessageFns<Validity> = {
+  encode(message: Validity, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.notBefore !== undefined) {
+      Timestamp.encode(toTimestamp(message.notBefore), writer.uint32(10).fork()).join();
+    }
+    if (message.notAfter !== undefined) {
+      Timestamp.encode(toTimestamp(message.notAfter), writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Validity {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValidity();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.notBefore = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.notAfter = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Validity>): Validity {
+    return Validity.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Validity>): Validity {
+    const message = createBaseValidity();
+    message.notBefore = object.notBefore ?? undefined;
+    message.notAfter = object.notAfter ?? undefined;
+    return message;
+  },
+};
+
+function createBaseWaiting(): Waiting {
+  return { execution: undefined, reason: "", until: undefined, selector: {} };
+}
+
+export const Waiting: MessageFns<Waiting> = {
+  encode(message: Waiting, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.execution !== undefined) {
+      Execution.encode(message.execution, writer.uint32(10).fork()).join();
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    if (message.until !== undefined) {
+      Timestamp.encode(toTimestamp(message.until), writer.uint32(26).fork()).join();
+    }
+    globalThis.Object.entries(message.selector).forEach(([key, value]: [string, string]) => {
+      Waiting_SelectorEntry.encode({ key: key as any, value }, writer.uint32(34).fork()).join();
+    });
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Waiting {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWaiting();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.execution = Execution.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.until = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            const entry4 = Waiting_SelectorEntry.decode(reader, reader.uint32());
+            if (entry4.value !== undefined) {
+              message.selector[entry4.key] = entry4.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Waiting>): Waiting {
+    return Waiting.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Waiting>): Waiting {
+    const message = createBaseWaiting();
+    message.execution = (object.execution !== undefined && object.execution !== null)
+      ? Execution.fromPartial(object.execution)
+      : undefined;
+    message.reason = object.reason ?? "";
+    message.until = object.until ?? undefined;
+    message.selector = (globalThis.Object.entries(object.selector ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseWaiting_SelectorEntry(): Waiting_SelectorEntry {
+  return { key: "", value: "" };
+}
+
+export const Waiting_SelectorEntry: MessageFns<Waiting_SelectorEntry> = {
+  encode(message: Waiting_SelectorEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Waiting_SelectorEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWaiting_SelectorEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Waiting_SelectorEntry>): Waiting_SelectorEntry {
+    return Waiting_SelectorEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Waiting_SelectorEntry>): Waiting_SelectorEntry {
+    const message = createBaseWaiting_SelectorEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseListExecutorsRequest(): ListExecutorsRequest {
+  return {};
+}
+
+export const ListExecutorsRequest: MessageFns<ListExecutorsRequest> = {
+  encode(_: ListExecutorsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListExecutorsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListExecutorsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListExecutorsRequest>): ListExecutorsRequest {
+    return ListExecutorsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<ListExecutorsRequest>): ListExecutorsRequest {
+    const message = createBaseListExecutorsRequest();
+    return message;
+  },
+};
+
+function createBaseListExecutorsResponse(): ListExecutorsResponse {
+  return { executors: [] };
+}
+
+export const ListExecutorsResponse: MessageFns<ListExecutorsResponse> = {
+  encode(message: ListExecutorsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.executors) {
+      Executor.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListExecutorsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListExecutorsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.executors.push(Executor.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListExecutorsResponse>): ListExecutorsResponse {
+    return ListExecutorsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListExecutorsResponse>): ListExecutorsResponse {
+    const message = createBaseListExecutorsResponse();
+    message.executors = object.executors?.map((e) => Executor.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseExecutor(): Executor {
+  return {
+    identity: "",
+    connected: false,
+    resting: "",
+    labels: {},
+    slots: 0,
+    running: 0,
+    version: "",
+    executionMode: "",
+    sandbox: [],
+    policies: [],
+    differing: [],
+    lastSeen: undefined,
+    certificate: undefined,
+  };
+}
+
+export const Executor: MessageFns<Executor> = {
+  encode(message: Executor, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.identity !== "") {
+      writer.uint32(10).string(message.identity);
+    }
+    if (message.connected !== false) {
+      writer.uint32(16).bool(message.connected);
+    }
+    if (message.resting !== "") {
+      writer.uint32(26).string(message.resting);
+    }
+    globalThis.Object.entries(message.labels).forEach(([key, value]: [string, string]) => {
+      Executor_LabelsEntry.encode({ key: key as any, value }, writer.uint32(34).fork()).join();
+    });
+    if (message.slots !== 0) {
+      writer.uint32(40).int32(message.slots);
+    }
+    if (message.running !== 0) {
+      writer.uint32(48).int32(message.running);
+    }
+    if (message.version !== "") {
+      writer.uint32(58).string(message.version);
+    }
+    if (message.executionMode !== "") {
+      writer.uint32(66).string(message.executionMode);
+    }
+    for (const v of message.sandbox) {
+      writer.uint32(74).string(v!);
+    }
+    for (const v of message.policies) {
+      PolicyVersion.encode(v!, writer.uint32(82).fork()).join();
+    }
+    for (const v of message.differing) {
+      writer.uint32(90).string(v!);
+    }
+    if (message.lastSeen !== undefined) {
+      Timestamp.encode(toTimestamp(message.lastSeen), writer.uint32(98).fork()).join();
+    }
+    if (message.certificate !== undefined) {
+      Validity.encode(message.certificate, writer.uint32(106).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Executor {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExecutor();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.identity = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.connected = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.resting = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            const entry4 = Executor_LabelsEntry.decode(reader, reader.uint32());
+            if (entry4.value !== undefined) {
+              message.labels[entry4.key] = entry4.value;
+            }
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.slots = reader.int32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.running = reader.int32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.version = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.executionMode = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.sandbox.push(reader.string());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.policies.push(PolicyVersion.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.differing.push(reader.string());
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.lastSeen = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.certificate = Validity.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Executor>): Executor {
+    return Executor.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Executor>): Executor {
+    const message = createBaseExecutor();
+    message.identity = object.identity ?? "";
+    message.connected = object.connected ?? false;
+    message.resting = object.resting ?? "";
+    message.labels = (globalThis.Object.entries(object.labels ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.slots = object.slots ?? 0;
+    message.running = object.running ?? 0;
+    message.version = object.version ?? "";
+    message.executionMode = object.executionMode ?? "";
+    message.sandbox = object.sandbox?.map((e) => e) || [];
+    message.policies = object.policies?.map((e) => PolicyVersion.fromPartial(e)) || [];
+    message.differing = object.differing?.map((e) => e) || [];
+    message.lastSeen = object.lastSeen ?? undefined;
+    message.certificate = (object.certificate !== undefined && object.certificate !== null)
+      ? Validity.fromPartial(object.certificate)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseExecutor_LabelsEntry(): Executor_LabelsEntry {
+  return { key: "", value: "" };
+}
+
+export const Executor_LabelsEntry: MessageFns<Executor_LabelsEntry> = {
+  encode(message: Executor_LabelsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Executor_LabelsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExecutor_LabelsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Executor_LabelsEntry>): Executor_LabelsEntry {
+    return Executor_LabelsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Executor_LabelsEntry>): Executor_LabelsEntry {
+    const message = createBaseExecutor_LabelsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBasePruneRequest(): PruneRequest {
+  return { dryRun: false };
+}
+
+export const PruneRequest: MessageFns<PruneRequest> = {
+  encode(message: PruneRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.dryRun !== false) {
+      writer.uint32(8).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PruneRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePruneRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PruneRequest>): PruneRequest {
+    return PruneRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PruneRequest>): PruneRequest {
+    const message = createBasePruneRequest();
+    message.dryRun = object.dryRun ?? false;
+    return message;
+  },
+};
+
+function createBasePruneResponse(): PruneResponse {
+  return { outputs: 0, outputBytes: 0, records: 0, receipts: 0, keptOutputBytes: 0 };
+}
+
+export const PruneResponse: MessageFns<PruneResponse> = {
+  encode(message: PruneResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.outputs !== 0) {
+      writer.uint32(8).int64(message.outputs);
+    }
+    if (message.outputBytes !== 0) {
+      writer.uint32(16).int64(message.outputBytes);
+    }
+    if (message.records !== 0) {
+      writer.uint32(24).int64(message.records);
+    }
+    if (message.receipts !== 0) {
+      writer.uint32(32).int64(message.receipts);
+    }
+    if (message.keptOutputBytes !== 0) {
+      writer.uint32(40).int64(message.keptOutputBytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PruneResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePruneResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.outputs = longToNumber(reader.int64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.outputBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.records = longToNumber(reader.int64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.receipts = longToNumber(reader.int64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.keptOutputBytes = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PruneResponse>): PruneResponse {
+    return PruneResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PruneResponse>): PruneResponse {
+    const message = createBasePruneResponse();
+    message.outputs = object.outputs ?? 0;
+    message.outputBytes = object.outputBytes ?? 0;
+    message.records = object.records ?? 0;
+    message.receipts = object.receipts ?? 0;
+    message.keptOutputBytes = object.keptOutputBytes ?? 0;
+    return message;
+  },
+};
+
 /**
  * What agents call. Errors carry google.rpc.ErrorInfo with domain "csc" and a reason from the registry in
  * docs/errors.md, and BadRequest or RetryInfo where they help.
@@ -2114,6 +3500,7 @@ export const GateService = {
     responseSerialize: (value: CancelResponse): Buffer => Buffer.from(CancelResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CancelResponse => CancelResponse.decode(value),
   },
+  /** Also by the beginning of an id, where it is of one of the caller's executions alone. */
   getExecution: {
     path: "/csc.gate.v1.Gate/GetExecution" as const,
     requestStream: false as const,
@@ -2124,7 +3511,7 @@ export const GateService = {
       Buffer.from(GetExecutionResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetExecutionResponse => GetExecutionResponse.decode(value),
   },
-  /** The caller's executions, newest first. */
+  /** The caller's executions, newest first; an admin's, on request, those of all principals. */
   listExecutions: {
     path: "/csc.gate.v1.Gate/ListExecutions" as const,
     requestStream: false as const,
@@ -2155,6 +3542,27 @@ export const GateService = {
     responseSerialize: (value: GetKeysResponse): Buffer => Buffer.from(GetKeysResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetKeysResponse => GetKeysResponse.decode(value),
   },
+  /** The policy profiles that the caller may use. */
+  listProfiles: {
+    path: "/csc.gate.v1.Gate/ListProfiles" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListProfilesRequest): Buffer => Buffer.from(ListProfilesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListProfilesRequest => ListProfilesRequest.decode(value),
+    responseSerialize: (value: ListProfilesResponse): Buffer =>
+      Buffer.from(ListProfilesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListProfilesResponse => ListProfilesResponse.decode(value),
+  },
+  /** How the gate is, and why what waits does: of the caller's own executions, or for an admin of all. */
+  getStatus: {
+    path: "/csc.gate.v1.Gate/GetStatus" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetStatusRequest): Buffer => Buffer.from(GetStatusRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetStatusRequest => GetStatusRequest.decode(value),
+    responseSerialize: (value: GetStatusResponse): Buffer => Buffer.from(GetStatusResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetStatusResponse => GetStatusResponse.decode(value),
+  },
 } as const;
 
 export interface GateServer extends UntypedServiceImplementation {
@@ -2175,12 +3583,17 @@ export interface GateServer extends UntypedServiceImplementation {
   readOutput: handleServerStreamingCall<ReadOutputRequest, ReadOutputResponse>;
   /** Asks the execution to end: SIGTERM, then after the grace period SIGKILL to all of it. Idempotent. */
   cancel: handleUnaryCall<CancelRequest, CancelResponse>;
+  /** Also by the beginning of an id, where it is of one of the caller's executions alone. */
   getExecution: handleUnaryCall<GetExecutionRequest, GetExecutionResponse>;
-  /** The caller's executions, newest first. */
+  /** The caller's executions, newest first; an admin's, on request, those of all principals. */
   listExecutions: handleUnaryCall<ListExecutionsRequest, ListExecutionsResponse>;
   getReceipt: handleUnaryCall<GetReceiptRequest, GetReceiptResponse>;
   /** The public keys that receipts and decisions verify with. */
   getKeys: handleUnaryCall<GetKeysRequest, GetKeysResponse>;
+  /** The policy profiles that the caller may use. */
+  listProfiles: handleUnaryCall<ListProfilesRequest, ListProfilesResponse>;
+  /** How the gate is, and why what waits does: of the caller's own executions, or for an admin of all. */
+  getStatus: handleUnaryCall<GetStatusRequest, GetStatusResponse>;
 }
 
 export interface GateClient extends Client {
@@ -2265,6 +3678,7 @@ export interface GateClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CancelResponse) => void,
   ): ClientUnaryCall;
+  /** Also by the beginning of an id, where it is of one of the caller's executions alone. */
   getExecution(
     request: GetExecutionRequest,
     callback: (error: ServiceError | null, response: GetExecutionResponse) => void,
@@ -2280,7 +3694,7 @@ export interface GateClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetExecutionResponse) => void,
   ): ClientUnaryCall;
-  /** The caller's executions, newest first. */
+  /** The caller's executions, newest first; an admin's, on request, those of all principals. */
   listExecutions(
     request: ListExecutionsRequest,
     callback: (error: ServiceError | null, response: ListExecutionsResponse) => void,
@@ -2327,11 +3741,117 @@ export interface GateClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetKeysResponse) => void,
   ): ClientUnaryCall;
+  /** The policy profiles that the caller may use. */
+  listProfiles(
+    request: ListProfilesRequest,
+    callback: (error: ServiceError | null, response: ListProfilesResponse) => void,
+  ): ClientUnaryCall;
+  listProfiles(
+    request: ListProfilesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListProfilesResponse) => void,
+  ): ClientUnaryCall;
+  listProfiles(
+    request: ListProfilesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListProfilesResponse) => void,
+  ): ClientUnaryCall;
+  /** How the gate is, and why what waits does: of the caller's own executions, or for an admin of all. */
+  getStatus(
+    request: GetStatusRequest,
+    callback: (error: ServiceError | null, response: GetStatusResponse) => void,
+  ): ClientUnaryCall;
+  getStatus(
+    request: GetStatusRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetStatusResponse) => void,
+  ): ClientUnaryCall;
+  getStatus(
+    request: GetStatusRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetStatusResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const GateClient = makeGenericClientConstructor(GateService, "csc.gate.v1.Gate") as unknown as {
   new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): GateClient;
   service: typeof GateService;
+  serviceName: string;
+};
+
+/** For admins: who has the role in the binding that counts for it. NOT_PERMITTED for everybody else. */
+export type FleetService = typeof FleetService;
+export const FleetService = {
+  /** The executors that are connected, and those that were. */
+  listExecutors: {
+    path: "/csc.gate.v1.Fleet/ListExecutors" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListExecutorsRequest): Buffer => Buffer.from(ListExecutorsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListExecutorsRequest => ListExecutorsRequest.decode(value),
+    responseSerialize: (value: ListExecutorsResponse): Buffer =>
+      Buffer.from(ListExecutorsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListExecutorsResponse => ListExecutorsResponse.decode(value),
+  },
+  /** Forgets what is over, as the gate does by itself now and then; or tells what would be forgotten. */
+  prune: {
+    path: "/csc.gate.v1.Fleet/Prune" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PruneRequest): Buffer => Buffer.from(PruneRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PruneRequest => PruneRequest.decode(value),
+    responseSerialize: (value: PruneResponse): Buffer => Buffer.from(PruneResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PruneResponse => PruneResponse.decode(value),
+  },
+} as const;
+
+export interface FleetServer extends UntypedServiceImplementation {
+  /** The executors that are connected, and those that were. */
+  listExecutors: handleUnaryCall<ListExecutorsRequest, ListExecutorsResponse>;
+  /** Forgets what is over, as the gate does by itself now and then; or tells what would be forgotten. */
+  prune: handleUnaryCall<PruneRequest, PruneResponse>;
+}
+
+export interface FleetClient extends Client {
+  /** The executors that are connected, and those that were. */
+  listExecutors(
+    request: ListExecutorsRequest,
+    callback: (error: ServiceError | null, response: ListExecutorsResponse) => void,
+  ): ClientUnaryCall;
+  listExecutors(
+    request: ListExecutorsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListExecutorsResponse) => void,
+  ): ClientUnaryCall;
+  listExecutors(
+    request: ListExecutorsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListExecutorsResponse) => void,
+  ): ClientUnaryCall;
+  /** Forgets what is over, as the gate does by itself now and then; or tells what would be forgotten. */
+  prune(
+    request: PruneRequest,
+    callback: (error: ServiceError | null, response: PruneResponse) => void,
+  ): ClientUnaryCall;
+  prune(
+    request: PruneRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: PruneResponse) => void,
+  ): ClientUnaryCall;
+  prune(
+    request: PruneRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PruneResponse) => void,
+  ): ClientUnaryCall;
+}
+
+export const FleetClient = makeGenericClientConstructor(FleetService, "csc.gate.v1.Fleet") as unknown as {
+  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): FleetClient;
+  service: typeof FleetService;
   serviceName: string;
 };
 
@@ -2343,6 +3863,18 @@ export type DeepPartial<T> = T extends Builtin ? T
   : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
+
+function toTimestamp(date: Date): Timestamp {
+  const seconds = Math.trunc(date.getTime() / 1_000);
+  const nanos = (date.getTime() % 1_000) * 1_000_000;
+  return { seconds, nanos };
+}
+
+function fromTimestamp(t: Timestamp): Date {
+  let millis = (t.seconds || 0) * 1_000;
+  millis += (t.nanos || 0) / 1_000_000;
+  return new globalThis.Date(millis);
+}
 
 function longToNumber(int64: { toString(): string }): number {
   const num = globalThis.Number(int64.toString());

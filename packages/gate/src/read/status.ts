@@ -1,0 +1,88 @@
+import type { Clock } from '@csc-fleet/common/encoding';
+import {
+  ExecutionState,
+  type GetStatusResponse,
+  type PolicyVersion,
+  type Validity,
+  type Waiting,
+} from '@csc-fleet/common/messages';
+import type { Bindings, PolicySet } from '@csc-fleet/common/policy';
+import { version } from '@csc-fleet/common/version';
+import type { LiveExecution } from '../execution/execution.ts';
+import type { Executions, Principal } from '../execution/executions.ts';
+import { toExecution } from '../execution/row.ts';
+import type { Said, Scheduler } from '../schedule/scheduler.ts';
+import { isAdmin } from './admins.ts';
+
+export interface StatusPorts {
+  readonly gateId: string;
+  readonly startedAt: Date;
+  readonly policies: Pick<PolicySet, 'all'>;
+  readonly bindings: Bindings;
+  readonly executions: Pick<Executions, 'open'>;
+  readonly scheduler: Pick<Scheduler, 'whyWaits' | 'awaitedHost'>;
+  /** When the gate's own certificate counts. Absent: it has none. */
+  readonly certificate?: (() => Validity | undefined) | undefined;
+  /** What its owner should look at, for people. */
+  readonly warnings?: (() => readonly string[]) | undefined;
+  readonly clock: Clock;
+}
+
+const maxWaiting = 1000;
+
+/**
+ * How the gate is. A principal sees which of its own executions wait, and for what; what others have, which policies there
+ * are and what the owner should look at is for admins.
+ */
+export function getStatus(ports: StatusPorts, principal: Principal): GetStatusResponse {
+  const { gateId, startedAt, bindings, policies, executions, certificate, warnings } = ports;
+  const admin = isAdmin(bindings, principal);
+  const waiting = [...executions.open()].filter(
+    ({ row }) => isWaiting(row.state) && (admin || row.principal === principal.uri),
+  );
+  const said: Said = new Map();
+  return {
+    gateId,
+    version,
+    startedAt,
+    certificate: certificate?.(),
+    admin,
+    policies: admin ? policies.all().map(toVersion) : [],
+    waiting: waiting
+      .slice(0, maxWaiting)
+      .map((execution) => toWaiting(execution, whyWaits(ports.scheduler, execution, said))),
+    waitingTotal: waiting.length,
+    warnings: admin ? [...(warnings?.() ?? [])] : [],
+  };
+}
+
+function isWaiting(state: number): boolean {
+  return (
+    state === ExecutionState.AWAITING_APPROVAL ||
+    state === ExecutionState.QUEUED ||
+    state === ExecutionState.OFFERED
+  );
+}
+
+function toVersion({ policy: { name }, sha256 }: ReturnType<PolicySet['all']>[number]): PolicyVersion {
+  return { name, sha256 };
+}
+
+function toWaiting({ row }: LiveExecution, reason: string): Waiting {
+  const isForApproval = row.state === ExecutionState.AWAITING_APPROVAL;
+  const until = isForApproval ? row.decision_expires_at : row.queue_deadline;
+  return {
+    execution: toExecution(row),
+    reason,
+    until: until === null ? undefined : new Date(until),
+    selector: JSON.parse(row.selector_json) as Record<string, string>,
+  };
+}
+
+function whyWaits(scheduler: StatusPorts['scheduler'], { id, row }: LiveExecution, said: Said): string {
+  if (row.state === ExecutionState.AWAITING_APPROVAL) return 'an approval';
+  if (row.state === ExecutionState.OFFERED) return 'the answer of the executor that it was offered to';
+  const host = scheduler.awaitedHost(id);
+  if (host !== undefined) return `its submitter, who is to name ${host.name} in the submission`;
+  return scheduler.whyWaits(id, said);
+}
