@@ -551,6 +551,14 @@ const host: readonly Mutant[] = [
     red: 'it can be changed by its group',
   },
   {
+    name: 'tcp-by-one-list-alone',
+    file: `${executor}/egress/allow-list.ts`,
+    before: 'members.length > 0 && members.every((list) => list.allowsTcp(name, port))',
+    after: 'members.some((list) => list.allowsTcp(name, port))',
+    tests: [`${executor}/egress/socks.test.ts`],
+    red: 'carries anything to a name and port that both lists have as tcp, and to no other',
+  },
+  {
     name: 'required-outputs-not-required',
     file: `${executor}/evidence/build-receipt.ts`,
     before:

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer, type Server as TcpServer } from 'node:net';
 import { join } from 'node:path';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { makeContract } from '@csc-fleet/test-kit/contract';
@@ -14,6 +14,7 @@ let fleet: Fleet;
 let plain: Server;
 let secure: Server;
 let other: Server;
+let greeter: TcpServer;
 const asked: string[] = [];
 
 beforeAll(async () => {
@@ -25,8 +26,12 @@ beforeAll(async () => {
   other = createServer((_, response) => response.end('should not be reached'));
   await listen(plain);
   await listen(other);
+  // It speaks first, as servers of SSH and of databases do.
+  greeter = createTcpServer((socket) => socket.on('error', () => {}).write('SSH-2.0-test\r\n'));
+  greeter.on('connection', (socket) => socket.on('data', (data) => socket.end(`got ${data}`)));
+  await listen(greeter);
   const tlsPort = await freePort();
-  const hosts = [`localhost:${port(plain)}`, `localhost:${tlsPort}`];
+  const hosts = [`localhost:${port(plain)}`, `localhost:${tlsPort}`, `localhost:tcp:${port(greeter)}`];
   fleet = await startFleet({
     executors: [
       {
@@ -81,15 +86,15 @@ beforeAll(async () => {
   await new Promise<void>((resolve) => secure.listen(tlsPort, '127.0.0.1', resolve));
 }, 60_000);
 afterAll(async () => {
-  for (const server of [plain, secure, other]) server?.close();
+  for (const server of [plain, secure, other, greeter]) server?.close();
   await fleet?.[Symbol.asyncDispose]();
 });
 
-function listen(server: Server): Promise<void> {
+function listen(server: TcpServer): Promise<void> {
   return new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
 }
 
-function port(server: Server): number {
+function port(server: TcpServer): number {
   return (server.address() as AddressInfo).port;
 }
 
@@ -137,6 +142,30 @@ def get(url):
 `;
 
 describe('an allowlisted network', () => {
+  it('leads other protocols where both lists say tcp, by the helper that ssh is told of', async () => {
+    const { stdout, receipt } = await python(`import os, subprocess
+def connect(port):
+  ran = subprocess.run(["/run/csc/connect", "localhost", str(port)], input=b"hello", capture_output=True, timeout=20)
+  print((ran.stdout or ran.stderr).decode().strip().replace("\\r\\n", " "))
+connect(${port(greeter)})
+connect(${port(plain)})
+connect(${port(other)})
+config = subprocess.run(["ssh", "-G", "git.test"], capture_output=True, text=True).stdout
+print([line for line in config.splitlines() if line.startswith("proxycommand")])
+print(os.environ["NODE_OPTIONS"], os.access("/run/csc/node-proxy.cjs", os.R_OK), os.access("/run/csc/connect", os.W_OK))
+`);
+    const [greeted, spoke, refused, ...rest] = stdout.trim().split('\n');
+    expect(greeted).toBe('SSH-2.0-test got hello');
+    // A tunnel for HTTP: what is none is cut.
+    expect(spoke).toBe('');
+    expect(refused).toMatch(/^csc connect: localhost:\d+ is refused: .*NAME:tcp:PORT$/);
+    expect(rest).toEqual([
+      "['proxycommand /run/csc/connect %h %p']",
+      '--require=/run/csc/node-proxy.cjs True False',
+    ]);
+    expect(receipt.effect_summary?.egress).toMatchObject({ allowed: 1, denied: 2 });
+  });
+
   it('leads where policy and host allow, by the variables that programs know', async () => {
     const { stdout, receipt } = await python(
       `${urllib}get("http://localhost:${port(plain)}/a")\nget("https://localhost:${port(secure)}/b")`,

@@ -34,6 +34,9 @@ const names: Readonly<Record<string, readonly string[]>> = {
   localhost: ['127.0.0.1', '::1'],
   'ech.test': ['93.184.216.34'],
   'half-ech.test': ['93.184.216.34'],
+  'tcp.test': ['93.184.216.34'],
+  'half-tcp.test': ['93.184.216.34'],
+  'loop-tcp.test': ['127.0.0.1'],
   'dead.test': [deadAddress],
   'silent.test': [silentAddress],
 };
@@ -41,16 +44,18 @@ const both = [...Object.keys(names), 'gone.test', '*.wild.test', 'allowed.test:8
   (name) =>
     ![
       ...['evil.test', 'allowed.test.evil.test', 'notallowed.test', 'wild.test', 'a.b.wild.test'],
-      ...['ech.test', 'half-ech.test'],
+      ...['ech.test', 'half-ech.test', 'tcp.test', 'half-tcp.test'],
     ].includes(name),
 );
 const ech = (host: string) => ({ host, ech: 'allow' as const });
 const policy = [
   ...both.filter((name) => name !== 'ceiling-only.test'),
+  ...['tcp.test:tcp:22', 'half-tcp.test:tcp:22', 'loop-tcp.test:tcp:22'],
   ...['10.8.0.0/16', ech('ech.test'), ech('half-ech.test:443')],
 ];
 const ceiling = [
   ...both.filter((name) => name !== 'policy-only.test'),
+  ...['tcp.test:tcp:22', 'half-tcp.test:22', 'loop-tcp.test:tcp:22'],
   ...[ech('ech.test:443'), 'half-ech.test'],
 ];
 

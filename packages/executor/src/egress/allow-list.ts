@@ -22,6 +22,8 @@ import {
 export interface AllowList {
   /** Whether every list has the name with this port. Asked before a name is resolved. */
   allows(name: string, port: number): boolean;
+  /** Whether every list lets it speak whatever it likes there: nothing but the name that it asks for is judged. */
+  allowsTcp(name: string, port: number): boolean;
   /** Whether every list also lets a ClientHello for it be encrypted, so that its server name says nothing. */
   allowsEch(name: string, port: number): boolean;
   /** Why a name that is allowed may not lead to this address; undefined where it may. */
@@ -38,6 +40,7 @@ export function createAllowList(lists: readonly (readonly EgressHost[])[]): Allo
   const members = parseLists(lists).map(createSingleList);
   return {
     allows: (name, port) => members.length > 0 && members.every((list) => list.allows(name, port)),
+    allowsTcp: (name, port) => members.length > 0 && members.every((list) => list.allowsTcp(name, port)),
     allowsEch: (name, port) => members.length > 0 && members.every((list) => list.allowsEch(name, port)),
     findAddressProblem(name, address) {
       const kind = classifyAddress(address);
@@ -51,6 +54,7 @@ export function createAllowList(lists: readonly (readonly EgressHost[])[]): Allo
 
 interface SingleList {
   allows(name: string, port: number): boolean;
+  allowsTcp(name: string, port: number): boolean;
   allowsEch(name: string, port: number): boolean;
   leadsTo(name: string, address: string, kind: AddressClass): boolean;
 }
@@ -62,6 +66,8 @@ function createSingleList(entries: readonly EgressEntry[]): SingleList {
   const hasLocalhost = entries.some(namesLocalhost);
   return {
     allows: (name, port) => entries.some((entry) => matches(entry, name, port)),
+    allowsTcp: (name, port) =>
+      entries.some((entry) => entry.kind === 'name' && entry.tcp === true && matches(entry, name, port)),
     allowsEch: (name, port) =>
       entries.some((entry) => entry.kind === 'name' && entry.ech && matches(entry, name, port)),
     leadsTo: (name, address, kind) =>
@@ -101,6 +107,8 @@ export type EgressEntry =
       readonly port?: number;
       /** A ClientHello for it may be encrypted. */
       readonly ech: boolean;
+      /** Any protocol may be spoken there, TLS and HTTP included, and nobody looks at it. Absent: those two alone. */
+      readonly tcp?: true;
     }
   | {
       /** Where listed names may lead although it is no public address. Nothing can be asked for by its address. */
@@ -109,7 +117,8 @@ export type EgressEntry =
       readonly range: string;
     };
 
-const entryForm = 'must be NAME, NAME:PORT, *.NAME, *.NAME:PORT, an IP address or a CIDR block';
+const entryForm =
+  'must be NAME, NAME:PORT, NAME:tcp:PORT, the same with *.NAME, an IP address or a CIDR block';
 
 /**
  * Reads an entry of `allowed_egress_hosts` or of a ceiling's `egress_hosts`. It takes all that the v0.2 schema does and,
@@ -126,9 +135,17 @@ export function parseEgressEntry(host: EgressHost): Parsed<EgressEntry> {
     const name = parseHostName(rest);
     return name.ok ? parsed({ kind: 'name', name: name.name, below, ech }) : unreadableEntry(text);
   }
-  const authority = parseAuthority(rest);
-  if (!authority.ok) return unreadableEntry(text);
-  return parsed({ kind: 'name', name: authority.name, below, port: authority.port, ech });
+  const isTcp = /:tcp:\d+$/.test(rest);
+  const authority = parseAuthority(isTcp ? rest.replace(/:tcp:(\d+)$/, ':$1') : rest);
+  if (!authority.ok || (isTcp && ech)) return unreadableEntry(text);
+  return parsed({
+    kind: 'name',
+    name: authority.name,
+    below,
+    port: authority.port,
+    ech,
+    ...(isTcp ? { tcp: true } : {}),
+  });
 }
 
 /** Whether an entry is for this host itself: `localhost`, with or without a port. */

@@ -18,6 +18,7 @@ import {
 } from '@csc-fleet/test-kit/egress/bench';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { nodeOptions, proxyFiles } from './sandbox-files.ts';
 import { proxyEnvironment } from './sandbox-side.ts';
 
 const names = ['allowed.test', 'other.test'];
@@ -489,6 +490,54 @@ describe('real clients', () => {
     const env = { NODE_EXTRA_CA_CERTS: join(directory, 'ca.pem'), ...proxyEnvironment(bench.port) };
     const { stdout } = await run(process.execPath, ['-e', program], { env });
     expect(stdout.trim().split('\n').sort()).toEqual(['not_listed', 'yes', 'yes', 'yes']);
+  });
+});
+
+describe('a Node.js that knows no NODE_USE_ENV_PROXY', () => {
+  // It is this one, which is not told.
+  const { NODE_USE_ENV_PROXY: _, ...environment } = proxyEnvironment(1);
+  const run = promisify(execFile);
+
+  it('finds the proxy by the preload: http, https and fetch, as far as both lists go', async () => {
+    await start();
+    const preload = join(directory, 'node-proxy.cjs');
+    writeFileSync(preload, proxyFiles(bench.port, [])[0]?.content ?? '');
+    const program = `
+      const say = (what) => (answer) => console.log(what, answer.headers['x-upstream'] || answer, answer.resume && answer.resume() && '');
+      const { get } = require('node:http');
+      const over = require('node:https').get;
+      get('http://allowed.test/', say('http')).on('error', say('http'));
+      over('https://allowed.test/', say('https')).on('error', say('https'));
+      over('https://evil.test/', say('evil')).on('error', (error) => console.log('evil', error.message));
+      const ask = async (url) => {
+        try { console.log(url, (await fetch(url)).headers.get('x-upstream')); }
+        catch (error) { console.log(url, error.cause.message); }
+      };
+      for (const url of ['http://allowed.test/', 'https://allowed.test/', 'https://evil.test/']) ask(url);`;
+    const proxy = `http://127.0.0.1:${bench.port}`;
+    const env = {
+      ...environment,
+      HTTP_PROXY: proxy,
+      NODE_EXTRA_CA_CERTS: join(directory, 'ca.pem'),
+      NODE_OPTIONS: nodeOptions('--no-warnings').replace(/--require=.*/, `--require=${preload}`),
+    };
+    const { stdout } = await run(process.execPath, ['-e', program], { env });
+    const refused = /^csc egress: not_listed: evil\.test:443 is refused/;
+    const lines = stdout
+      .trim()
+      .split('\n')
+      .sort()
+      .map((line) => line.trim());
+    expect(lines).toEqual([
+      expect.stringMatching(/^evil csc egress: not_listed/),
+      'http yes',
+      'http://allowed.test/ yes',
+      'https yes',
+      'https://allowed.test/ yes',
+      expect.stringMatching(/^https:\/\/evil.test\/ csc egress: not_listed/),
+    ]);
+    expect(lines[0]?.slice(5)).toMatch(refused);
+    expect(bench.verdicts.map(({ protocol }) => protocol)).toEqual(Array(6).fill('connect'));
   });
 });
 

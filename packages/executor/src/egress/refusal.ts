@@ -70,7 +70,7 @@ const messages: Readonly<Record<DenialReason, string>> = {
   unresolvable: 'the name could not be resolved',
   sni_mismatch: 'the TLS server name differs from the host that was asked for',
   no_sni: 'the TLS ClientHello has no server name',
-  not_tls: 'a tunnel must carry TLS or HTTP/1',
+  not_tls: 'a tunnel must carry TLS or HTTP/1; for other protocols both lists must have NAME:tcp:PORT',
   malformed_tls: 'the TLS ClientHello could not be read',
   host_mismatch: 'the Host header differs from the host that was asked for',
   bad_request: 'this is no request that a proxy can take',

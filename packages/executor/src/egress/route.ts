@@ -12,6 +12,8 @@ export interface Route {
   readonly addresses: readonly [string, ...string[]];
   /** A ClientHello for it may be encrypted. */
   readonly ech: boolean;
+  /** Whatever is spoken, nobody looks at it. */
+  readonly tcp: boolean;
 }
 
 /** A route, or why there is none. */
@@ -36,7 +38,8 @@ export async function findRoute(
     const problem = allow.findAddressProblem(host, address);
     if (problem !== undefined) return { ok: false, refusal: refuseAddress(problem) };
   }
-  return { ok: true, route: { host, port, addresses: [first, ...rest], ech: allow.allowsEch(host, port) } };
+  const [ech, tcp] = [allow.allowsEch(host, port), allow.allowsTcp(host, port)];
+  return { ok: true, route: { host, port, addresses: [first, ...rest], ech, tcp } };
 }
 
 /** All addresses of a name, in the order in which they are to be tried. Rejects, or is empty, where there is none. */

@@ -178,6 +178,25 @@ describe('proxy socks', () => {
       },
     );
 
+    it('carries anything to a name and port that both lists have as tcp, and to no other', async () => {
+      const ssh = 'SSH-2.0-OpenSSH_9.2\r\n\r\n';
+      const to = (name: string, port = 22) => [
+        Buffer.concat([socksHello, socksConnect(name, port)]),
+        20,
+        ssh,
+      ];
+      const carried = await play(upstream, [...to('tcp.test'), 'end']);
+      expect(carried).toMatchObject({ verdicts: ['socks5 tcp.test:22 ok'], reached: true });
+      // What the server, which speaks HTTP, makes of it.
+      expect(carried.text).toContain('HTTP/1.1 400');
+      const half = await play(upstream, to('half-tcp.test'));
+      expect(half).toMatchObject({ verdicts: ['socks5 half-tcp.test:22 not_tls'], reached: false });
+      const elsewhere = await play(upstream, to('tcp.test', 23));
+      expect(elsewhere).toMatchObject({ verdicts: ['socks5 tcp.test:23 not_listed'], dialled: [] });
+      const inside = await play(upstream, to('loop-tcp.test'));
+      expect(inside).toMatchObject({ verdicts: ['socks5 loop-tcp.test:22 forbidden_address'], dialled: [] });
+    });
+
     it('has no tunnel within a tunnel', async () => {
       const outcome = await play(upstream, [tunnel(80), connect('allowed.test:443'), hellos.allowed]);
       expect(outcome).toMatchObject({ reached: false, verdicts: ['connect allowed.test:443 bad_request'] });

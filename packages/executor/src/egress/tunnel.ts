@@ -70,7 +70,8 @@ const methodByte = /^[A-Z-]$/;
 
 /**
  * Serves a tunnel that was granted and connected, however it was asked for: TLS, whose ClientHello must ask for its host,
- * or plain HTTP, whose every request must. Which of the two it is shows in the first bytes.
+ * or plain HTTP, whose every request must. Which of the two it is shows in the first bytes. To a `NAME:tcp:PORT` of both
+ * lists it is whatever it is.
  */
 export async function serveTunnel(
   tunnel: Tunnel,
@@ -80,6 +81,11 @@ export async function serveTunnel(
 ): Promise<void> {
   const { client, upstream, route } = tunnel;
   const { socket, first } = client;
+  if (route.tcp) {
+    // Its server may be the one to speak first.
+    ports.log.allow(asked);
+    return relay(socket, upstream, first, ports.limits.idleMs);
+  }
   const sniffed = await gather(socket, createSniffer(), { timeoutMs: ports.limits.headerMs, first });
   const spoken = { socket, first: sniffed?.bytes ?? first };
   if (sniffed?.value === 'tls') await serveTls({ ...tunnel, client: spoken }, asked, ports);

@@ -34,6 +34,7 @@ import {
   toSecretDescriptor,
 } from '@csc-fleet/sandbox/plan';
 import type { Allowance } from '../admission/grant.ts';
+import { nodeOptions, proxyFiles } from '../egress/sandbox-files.ts';
 import { proxyEnvironment, proxyPort } from '../egress/sandbox-side.ts';
 import type { ExecutionMode, RecordedPlace } from '../evidence/index.ts';
 import { type RunSecrets, secretVariables } from '../secrets/index.ts';
@@ -97,6 +98,7 @@ export function createSandboxWorkplace(hostFacts: HostFacts, environment: Enviro
         limits,
         secrets: [...new Set(command.secret_refs)],
         unixSockets: shared.length === 0 && allowance.unixSockets !== 'deny',
+        ...(command.network === 'allowlisted' ? { files: proxyFiles(proxyPort, allowance.egressHosts) } : {}),
       });
       return {
         launchIn: {
@@ -178,10 +180,11 @@ function sandboxEnvironment(
   { policy, egressHosts }: Allowance,
 ): Environment {
   const granted = grantedVariables(policy, names);
+  const own = { ...pick(environment, granted), ...policy.set_env };
   return {
-    ...pick(environment, granted),
-    ...policy.set_env,
+    ...own,
     ...(network === 'allowlisted' ? proxyEnvironment(proxyPort, egressHosts) : {}),
+    ...(network === 'allowlisted' ? { NODE_OPTIONS: nodeOptions(own['NODE_OPTIONS']) } : {}),
     ...secretVariables(secret_refs, granted),
   };
 }

@@ -10,6 +10,7 @@ export { expandDeclared } from './glob.ts';
 export { defaultReserve, defaultRunLimits, type RunLimits } from './limits.ts';
 export { LiveScopes, type Reach as LiveReach } from './live-scopes.ts';
 export {
+  type MadeUpFile,
   type Mount,
   type Namespace,
   namespaces,

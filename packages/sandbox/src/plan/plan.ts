@@ -110,6 +110,15 @@ export interface SandboxCommand {
   readonly secrets: readonly string[];
   /** False: none but connected pairs, as another run could be at the other end. */
   readonly unixSockets: boolean;
+  /** Made up for it, outside of all scopes. Absent: none. */
+  readonly files?: readonly MadeUpFile[];
+}
+
+/** A file of a sandbox that is on no host. */
+export interface MadeUpFile {
+  readonly destination: string;
+  readonly mode: number;
+  readonly content: string;
 }
 
 const mebibyte = 1024 * 1024;
@@ -151,6 +160,7 @@ export function planSandbox(facts: RunFacts, scopes: ResolvedScopes, command: Sa
       ...kernelMounts(facts),
       ...privateMounts(limits),
       ...secretMounts(command.secrets),
+      ...fileMounts(command.files ?? [], facts),
       ...scopeMounts(scopes),
       // Last: until here bwrap itself has to make mount points. Else / and /dev are writable tmpfs of half the memory.
       ...[...emptyDirectories(scopes), ...facts.maskedDirectories, '/dev', '/proc', '/'].map(
@@ -242,6 +252,12 @@ function privateMounts({ tmp_bytes: tmpBytes }: RunLimits): Mount[] {
     { kind: 'tmpfs', destination: sandboxHome, mode: 0o700, bytes: homeBytes },
     { kind: 'tmpfs', destination: '/dev/shm', mode: 0o1777, bytes: shmBytes },
   ];
+}
+
+// What the host shows there comes first.
+function fileMounts(files: readonly MadeUpFile[], { etcPaths }: HostFacts): Mount[] {
+  const free = files.filter(({ destination }) => !etcPaths.some((path) => isWithin(destination, path)));
+  return free.map((file): Mount => ({ kind: 'data', descriptor: `data:${file.destination}`, ...file }));
 }
 
 // On the root file system, which is the command's own, in memory, and gone with it.

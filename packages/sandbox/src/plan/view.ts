@@ -19,7 +19,7 @@ export function toSecretPath(name: string): string {
 export const privateDirectories: readonly string[] = ['/tmp', sandboxHome, '/dev/shm'];
 
 /** What the kernel shows there is not a matter of scopes, so a contract cannot declare it. */
-export const closedTrees: readonly string[] = ['/proc', '/sys', '/dev', secretsDirectory];
+export const closedTrees: readonly string[] = ['/proc', '/sys', '/dev', secretsDirectory, '/run/csc'];
 
 /** Directories that every sandbox makes for itself: no symlink of the host can take their place. */
 export const ownDirectories: readonly string[] = ['/etc', '/proc', '/dev', '/run', sandboxHome, '/tmp'];
