@@ -38,7 +38,7 @@ export const house: House = {
       ticket: ['encoding', 'errors', 'receipt', 'schema'],
       'executor-key': ['encoding', 'errors', 'schema'],
       submission: ['encoding', 'errors', 'identity', 'receipt', 'schema'],
-      owners: ['contract', 'encoding', 'errors', 'policy', 'schema', 'yaml'],
+      owners: ['contract', 'crypto', 'encoding', 'errors', 'policy', 'schema', 'yaml'],
       'policy-repository': ['crypto', 'encoding', 'errors', 'files', 'owners', 'policy', 'policy-directory'],
       'json-schema': [
         'approval',

@@ -10,6 +10,7 @@ import {
   type OwnersLimits,
   type Stock,
   type Supplied,
+  supplyAgain,
   takeBelongings,
 } from './admission/grant.ts';
 import type { HostCeiling } from './admission/host-ceiling.ts';
@@ -128,7 +129,7 @@ interface RefusedRun {
 
 /** From what a gate says to a ticket that is spent. Whatever a step throws is a refusal, with the value of the one before it. */
 async function begin(offer: Offer, run: LiveRun, ports: ExecutionPorts, link: ExecutionLink): Promise<Begun> {
-  const { trust, self, rules, stock, site, journal, spools, clock } = ports;
+  const { trust, rules, stock, site, journal, spools, clock } = ports;
   let reached: Reached | undefined;
   const reach = <Value extends Reached>(value: Value): Value => {
     reached = value;
@@ -141,13 +142,12 @@ async function begin(offer: Offer, run: LiveRun, ports: ExecutionPorts, link: Ex
       verifySubmission(genuine, offered.submissionJson, submissionTrust(ports, genuine)),
     );
     run.subject = subjectOf(submitted, trust.executorId);
-    checkUnused(submitted, journal);
-    const permitted = reach(reevaluate(submitted));
-    const approved = reach(checkApprovals(permitted, offered.approvalsJson, rules.approvals));
-    const admitted = reach(admitUnderCeiling(approved, rules.ceiling, self.labels));
+    const admitted = admit(submitted, offered, ports, reach);
     link.checkRoom();
-    const supplied = reach(await takeBelongings(admitted, stock, clock));
-    if (supplied.belongings.tookTime) lookAgain(offered, ports, link);
+    const taken = reach(await takeBelongings(admitted, stock, clock));
+    const supplied = taken.belongings.tookTime
+      ? reach(supplyAgain(taken, lookAgain(offered, ports, link)))
+      : taken;
     const granted = reach(grant(supplied, rules));
     const here = { executorId: trust.executorId, executionMode: site.workplace.mode };
     const prepared = reach(
@@ -162,13 +162,29 @@ async function begin(offer: Offer, run: LiveRun, ports: ExecutionPorts, link: Ex
   }
 }
 
-/** What may have changed while its user and its secrets were taken. Throws what the first look does. */
-function lookAgain(offered: OfferedTicket, ports: ExecutionPorts, link: ExecutionLink): void {
-  const { trust, journal, clock } = ports;
+/** From who asked for it to that this host runs it, by what its owners say at this moment. */
+function admit(
+  submitted: SubmittedTicket,
+  offered: OfferedTicket,
+  { journal, rules, self }: ExecutionPorts,
+  reach: <Value extends Reached>(value: Value) => Value = (value) => value,
+): Admitted {
+  checkUnused(submitted, journal);
+  const permitted = reach(reevaluate(submitted));
+  const approved = reach(checkApprovals(permitted, offered.approvalsJson, rules.approvals));
+  return reach(admitUnderCeiling(approved, rules.ceiling, self.labels));
+}
+
+/**
+ * All of it once more, as anything may have changed while its start was waited for, and its user and its secrets were taken:
+ * what it is granted is by what holds now. Throws what the first look does.
+ */
+function lookAgain(offered: OfferedTicket, ports: ExecutionPorts, link: ExecutionLink): Admitted {
   link.checkWanted();
   link.checkRoom();
-  const genuine = verifyTicket(offered, { ...trust, now: clock.now() });
-  checkUnused(verifySubmission(genuine, offered.submissionJson, submissionTrust(ports, genuine)), journal);
+  const genuine = verifyTicket(offered, { ...ports.trust, now: ports.clock.now() });
+  const trust = submissionTrust(ports, genuine);
+  return admit(verifySubmission(genuine, offered.submissionJson, trust), offered, ports);
 }
 
 function submissionTrust(

@@ -32,7 +32,7 @@ export function checkLife(it: Limited, now: Date, rules: LifeRules): void {
   if (now.getTime() >= expiresAt + lateMs) throw expired(it.expires_at);
   if (now.getTime() < notBefore - earlyMs)
     throw invalid(`it is not valid before ${it.not_before}; check the clocks`);
-  // A key's validity is judged at signed_at, so that it must not be dated back to when an old key was valid.
+  // A key's validity is judged at signed_at, too, so that it must not be dated to when another key was valid.
   if (signedAt < notBefore - earlyMs || signedAt > expiresAt)
     throw invalid('it was not signed when it begins');
 }

@@ -123,6 +123,15 @@ describe('a submission', () => {
       { now: new Date('2026-11-27T12:03:00Z') },
       'SUBMISSION_INVALID',
     ],
+    [
+      'of a key that was good when it signed, and is not any more',
+      unsigned,
+      {
+        now: new Date('2026-11-27T12:05:01Z'),
+        keysOf: () => createKeyRing([{ ...signer, notAfter: new Date('2026-11-27T12:05:00Z') }]),
+      },
+      'SUBMISSION_INVALID',
+    ],
     ['with a nonce that is none', { ...unsigned, nonce: 'again' }, {}, 'SUBMISSION_INVALID'],
   ])('is refused: one %s', (_, submission, over, code) => {
     expect(codeOf(submission, over)).toBe(code);

@@ -38,13 +38,13 @@ export function openSubmission(bytes: Uint8Array, context: SubmissionContext): S
   return submission;
 }
 
-function checkSignature(submission: Submission, { keysOf }: SubmissionContext): void {
+function checkSignature(submission: Submission, { keysOf, now }: SubmissionContext): void {
   const { principal } = submission;
   const keys = keysOf(principal);
   if (keys === undefined)
     throw invalid(`bindings.yaml names no submission key of ${principal}; ask the owner to add one`);
   try {
-    verifySubmission(submission, keys);
+    verifySubmission(submission, keys, now);
   } catch (error) {
     if (!isCscError(error)) throw error;
     throw invalid(

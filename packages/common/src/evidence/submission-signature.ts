@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type KeyRing, toBase64 } from '../crypto/index.ts';
 import { canonicalBytes, toTimestamp } from '../encoding/index.ts';
+import { CscError } from '../errors/index.ts';
 import type { Submission, UnsignedSubmission } from '../submission/index.ts';
 import { verifyBytes } from './artifact.ts';
 
@@ -32,10 +33,17 @@ export async function signSubmission(
   return canonicalBytes({ ...unsigned, signature: { ...members, signature } });
 }
 
-/** Throws SIGNATURE_INVALID, KEY_UNKNOWN, KEY_REVOKED, KEY_EXPIRED, as verifyArtifact does. */
-export function verifySubmission({ signature, ...unsigned }: Submission, keys: KeyRing): void {
+/**
+ * Throws SIGNATURE_INVALID, KEY_UNKNOWN, KEY_REVOKED, KEY_EXPIRED, as verifyArtifact does. The key must be good now, too: a
+ * submission asks for something to be done, and whoever has a key that has expired since would date it back.
+ */
+export function verifySubmission({ signature, ...unsigned }: Submission, keys: KeyRing, now: Date): void {
   const { signature: _, ...members } = signature;
   verifyBytes(signature, keys, () => messageOf(unsigned, members));
+  const until = keys.find(signature.key_id)?.notAfter;
+  if (until === undefined || now <= until) return;
+  const message = `the key ${JSON.stringify(signature.key_id)} was good until ${toTimestamp(until)}`;
+  throw new CscError('KEY_EXPIRED', message);
 }
 
 // What the signature is over begins with { or with SSHSIG: one way of signing cannot pass for the other.

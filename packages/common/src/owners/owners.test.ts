@@ -44,6 +44,19 @@ describe('revocations', () => {
     expect([...revokedKeys()]).toEqual([['alice-1', new Date('2026-11-27T12:00:00Z')]]);
   });
 
+  it('mean a key by what it is, whatever it is called', () => {
+    const key = (keyId: string, fill: number) => ({ keyId, publicKey: new Uint8Array(32).fill(fill) });
+    const named = [key('alice-1', 1), key('laptop', 1), key('bob-1', 2)];
+    const base64 = Buffer.alloc(32, 1).toString('base64');
+    for (const id of ['alice-1', 'laptop', base64]) {
+      const revocations = createRevocations([entry('key', id)], named);
+      for (const keyId of ['alice-1', 'laptop'])
+        expect(revocations.find({ ...subject, keyId })).toMatchObject({ kind: 'key', id });
+      expect(revocations.find({ ...subject, keyId: 'bob-1' })).toBeUndefined();
+      expect(new Set(revocations.revokedKeys().keys())).toEqual(new Set([id, 'alice-1', 'laptop']));
+    }
+  });
+
   it('are read with all their faults', () => {
     const text = 'revoked_version: csc.revoked.v0.1\nrevoked:\n  - {kind: all, id: "", since: soon}\n';
     const read = parseRevoked(Buffer.from(text));

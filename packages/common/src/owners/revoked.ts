@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { type KeyEntry, toBase64 } from '../crypto/index.ts';
 import type { JsonValue } from '../encoding/index.ts';
 import { parseTimestamp } from '../encoding/index.ts';
 import type { Parsed } from '../errors/index.ts';
@@ -22,7 +23,7 @@ const entry = z.strictObject({
   kind: oneOf(revocationKinds),
   id: nonEmptyText.meta({
     description:
-      'A principal’s whole SPIFFE id, a key id, an executor’s id, an execution id, a submission’s hash or a profile’s name. A gate names executions: what must not run whatever it does is revoked by its submission.',
+      'A principal’s whole SPIFFE id, a key’s id or the base64 of its public key, an executor’s id, an execution id, a submission’s hash or a profile’s name. A gate names executions: what must not run whatever it does is revoked by its submission.',
   }),
   ...stopMembers,
 });
@@ -87,14 +88,31 @@ export interface Revocations {
   revokedKeys(): ReadonlyMap<string, Date>;
 }
 
-export function createRevocations(entries: readonly Revocation[]): Revocations {
+/** A key by what it is called, and by what it is. */
+export type NamedKey = Pick<KeyEntry, 'keyId' | 'publicKey'>;
+
+/**
+ * @param named the keys of the owners' bindings: who revokes one of them means the key, whatever else it is called there.
+ *   Default: none, and a key is its id
+ */
+export function createRevocations(
+  entries: readonly Revocation[],
+  named: readonly NamedKey[] = [],
+): Revocations {
   // Of two that are about the same, the one that ends what runs.
   const inOrder = [...entries].sort(
     (one, other) => Number(one.running === 'end') - Number(other.running === 'end'),
   );
-  const byName = new Map(inOrder.map((it) => [`${it.kind} ${it.id}`, it]));
+  const idsOf = createKeyNames(named);
+  const byName = new Map(
+    inOrder.flatMap((it) =>
+      (it.kind === 'key' ? idsOf(it.id) : [it.id]).map((id) => [`${it.kind} ${id}`, it]),
+    ),
+  );
   const keys = entries.filter(({ kind }) => kind === 'key');
-  const revoked = new Map(keys.map(({ id, since }) => [id, parseTimestamp(since) ?? new Date(0)]));
+  const revoked = new Map(
+    keys.flatMap(({ id, since }) => idsOf(id).map((it) => [it, parseTimestamp(since) ?? new Date(0)])),
+  );
   return {
     find: ({ principal, keyId, executorId, executionId, submissionSha256, profile }) => {
       const names = [
@@ -109,5 +127,14 @@ export function createRevocations(entries: readonly Revocation[]): Revocations {
       return met.find(({ running }) => running === 'end') ?? met[0];
     },
     revokedKeys: () => revoked,
+  };
+}
+
+// All that a key is called: a thief would sign under whichever of its ids is left.
+function createKeyNames(named: readonly NamedKey[]): (id: string) => string[] {
+  const texts = named.map(({ keyId, publicKey }) => ({ keyId, text: toBase64(publicKey) }));
+  return (id) => {
+    const meant = new Set(texts.filter((it) => it.keyId === id || it.text === id).map(({ text }) => text));
+    return [...new Set([id, ...texts.filter(({ text }) => meant.has(text)).map(({ keyId }) => keyId)])];
   };
 }

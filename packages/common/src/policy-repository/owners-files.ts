@@ -53,7 +53,10 @@ export function readOwnersFiles(files: Files): OwnersFiles {
   return {
     policies,
     bindings,
-    revocations: createRevocations(optional(files, 'revoked.yaml', parseRevoked)?.revoked ?? []),
+    revocations: createRevocations(
+      optional(files, 'revoked.yaml', parseRevoked)?.revoked ?? [],
+      (bindings.submitters ?? []).flatMap(({ keys }) => keys),
+    ),
     ...(hosts === undefined ? {} : { hosts }),
     ...(frozen === undefined ? {} : { freeze: frozen }),
   };

@@ -288,6 +288,25 @@ describe('a host', () => {
   });
 });
 
+it('revokes a key under every id that the bindings have for it', async () => {
+  const key = (id: string) =>
+    `{key_id: ${id}, public_key: ${Buffer.from(alice.publicKey).toString('base64')}}`;
+  const who = 'spiffe://csc.local/client';
+  const submitters = `submitters:
+  - {principal: ${who}/alice, keys: [${key('alice-1')}]}
+  - {principal: ${who}/ci, keys: [${key('ci-1')}]}
+`;
+  addFile(owners, 'bindings.yaml', Buffer.concat([bindings, Buffer.from(submitters)]));
+  const revoked = `revoked_version: csc.revoked.v0.1
+revoked: [{kind: key, id: alice-1, since: "2026-11-27T12:00:00Z", reason: stolen}]
+`;
+  addFile(owners, 'revoked.yaml', Buffer.from(revoked));
+  publish();
+  pin();
+  const { revocations } = await mirrorOf().refresh();
+  expect([...revocations.revokedKeys().keys()]).toEqual(['alice-1', 'ci-1']);
+});
+
 describe('how old it is', () => {
   it('goes by what is signed, whenever it is handed over', async () => {
     publish();

@@ -99,6 +99,11 @@ export async function takeBelongings(
   }
 }
 
+/** The same with what it was admitted as since. */
+export function supplyAgain({ belongings }: Supplied, admitted: Admitted): Supplied {
+  return new SuppliedRun(admitted, belongings);
+}
+
 /** What the host's owner grants at most, whatever a policy or a ticket says. */
 export interface OwnersLimits {
   /** The most that one command may use up. */

@@ -411,6 +411,27 @@ describe('what hosts.yaml narrows', () => {
   });
 });
 
+describe('what has changed while a ticket waits for its start', () => {
+  it.each<[string, string, () => OwnersWord]>([
+    [
+      'hosts.yaml',
+      'HOST_CEILING_EXCEEDED',
+      () => ({ ...word, hosts: hosts('  - {labels: {tier: deploy}}\n') }),
+    ],
+    ['the policy', 'POLICY_UNSIGNED', () => ({ ...word, policies: createPolicySet([narrower(), other]) })],
+    ['its binding', 'NOT_PERMITTED', () => ({ ...word, bindings: bindings('\n    hosts: {tier: deploy}') })],
+  ])('is asked again: %s', async (_what, reason, next) => {
+    const contract = marking();
+    const begins = new Date(Date.now() + 250);
+    const submission = submit(contract, { not_before: toTimestamp(begins) });
+    const refused = bench.gate.next('refused', offer(contract, { submission }));
+    word = next();
+    expect((await refused).reason).toBe(reason);
+  });
+
+  const narrower = () => makePolicy(bench.workspace, ['max_timeout_sec: 1']);
+});
+
 describe('what ends a run that is under way', () => {
   const [both] = [
     (running: Revocation['running']): Revocation => ({

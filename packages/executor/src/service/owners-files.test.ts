@@ -1,9 +1,9 @@
-import { chmodSync, cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createSigner, toKeyRingJson } from '@csc-fleet/common/crypto';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { readOwnersGateKeys, readOwnersPolicies } from './owners-files.ts';
+import { readOwnersGateKeys, readOwnersPolicies, readPinnedRoot } from './owners-files.ts';
 
 let directory: string;
 beforeEach(() => {
@@ -34,4 +34,30 @@ it('takes no gate keys that everybody can change', () => {
   expect(readOwnersGateKeys(path).entries()).toHaveLength(1);
   chmodSync(path, 0o666);
   expect(() => readOwnersGateKeys(path)).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
+});
+
+it.each([
+  ['the file', 'etc/csc/root.json', 0o666],
+  ['its folder', 'etc/csc', 0o777],
+  ['a folder above that', 'etc', 0o777],
+  ['the folder that a link leads to', 'kept', 0o777],
+])('takes no pinned root that others can put another in the place of: %s', (_, open, mode) => {
+  mkdirSync(join(directory, 'etc/csc'), { recursive: true });
+  mkdirSync(join(directory, 'kept'));
+  const [path, kept] = [join(directory, 'etc/csc/root.json'), join(directory, 'kept/root.json')];
+  writeFileSync(kept, '{}');
+  if (open === 'kept') symlinkSync(kept, path);
+  else writeFileSync(path, '{}');
+  expect(readPinnedRoot(path)).toHaveLength(2);
+  chmodSync(join(directory, open), mode);
+  expect(() => readPinnedRoot(path)).toThrow(
+    expect.objectContaining({
+      code: 'CONFIG_INVALID',
+      message: expect.stringContaining(`chmod go-w ${join(directory, open)}`),
+    }),
+  );
+  // Nobody replaces there what is not their own, as in /tmp.
+  if (open !== 'etc') return;
+  chmodSync(join(directory, open), 0o1777);
+  expect(readPinnedRoot(path)).toHaveLength(2);
 });

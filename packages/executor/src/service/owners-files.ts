@@ -1,5 +1,5 @@
-import { readdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { readdirSync, realpathSync, statSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { type KeyRing, readKeyRing } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
 import { readBoundedFile } from '@csc-fleet/common/files';
@@ -24,11 +24,35 @@ export function readOwnersGateKeys(path: string): KeyRing {
   return keys;
 }
 
-/** The root of the policy repository that this host's owner has pinned. Throws FILE_UNREADABLE, and CONFIG_INVALID as above. */
+/**
+ * The root of the policy repository that this host's owner has pinned: whoever can put another one there decides all. Throws
+ * FILE_UNREADABLE, and CONFIG_INVALID where others than its owner may write it, or put another in its place, in whichever
+ * folder above it.
+ */
 export function readPinnedRoot(path: string): Uint8Array {
   const { bytes } = readBoundedFile(path, { maxBytes: maxRootBytes });
-  checkKept(path);
+  const real = realpathSync(path);
+  checkClosed(real, path);
+  // By the name that the config has, and by the one that a link leads to.
+  for (const folder of new Set([...foldersAbove(resolve(path)), ...foldersAbove(real)]))
+    checkClosed(folder, path);
   return bytes;
+}
+
+function foldersAbove(path: string): string[] {
+  const folder = dirname(path);
+  return folder === path ? [] : [folder, ...foldersAbove(folder)];
+}
+
+// In a folder like /tmp, which has the sticky bit, nobody puts another file in the place of somebody else's. A group of the
+// same number as its user is that user's own, as many systems make them.
+function checkClosed(at: string, path: string): void {
+  const { mode, uid, gid } = statSync(at);
+  const open = gid === uid ? 0o002 : 0o022;
+  if ((mode & open) === 0 || (mode & 0o1000) !== 0) return;
+  const where = at === path ? '' : `, through ${at}`;
+  const message = `${path} can be changed by others than its owner${where}, and it decides what runs here: run chmod go-w ${at}`;
+  throw new CscError('CONFIG_INVALID', message);
 }
 
 // What TUF's client takes.
