@@ -13,7 +13,7 @@ export const house: House = {
       'command-rules': ['errors'],
       encoding: ['errors'],
       files: ['errors'],
-      service: ['errors'],
+      service: ['errors', 'files', 'identity'],
       messages: ['gen'],
       yaml: ['encoding', 'errors', 'files'],
       crypto: ['encoding', 'errors', 'files', 'schema'],

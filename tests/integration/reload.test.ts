@@ -1,9 +1,11 @@
-import { readFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { connect } from 'node:tls';
+import { generateKeyPair } from '@csc-fleet/common/crypto';
 import { isCscError } from '@csc-fleet/common/errors';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
-import type { Service } from '@csc-fleet/test-kit/process';
+import { csc, type Service } from '@csc-fleet/test-kit/process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 let fleet: Fleet;
@@ -55,9 +57,7 @@ describe('SIGHUP', () => {
     // What the owner has taken away is gone from the host at once, whatever a gate still believes.
     policyFile({ ...policy(), allow_commands: allowed });
     await hangUp(executor, /"msg":"connected to the gate"/);
-    expect(
-      (await client.run(fetch, { queueTimeoutMs: 1000 }).catch((error) => error)).exitCode,
-    ).toBeUndefined();
+    expect((await client.run(fetch, { queueTimeoutMs: 1000 })).execution.state).toBe(ExecutionState.EXPIRED);
     await hangUp(fleet.gate, /"msg":"reloaded"/);
     expect((await client.run(fetch)).execution.state).toBe(ExecutionState.BLOCKED);
   });
@@ -104,3 +104,114 @@ describe('SIGHUP', () => {
     expect(await isBound()).toBe(true);
   });
 });
+
+describe('certificates and keys', () => {
+  /** Makes the same names anew below another folder, of the same CA. */
+  const renewed = async (name: string): Promise<string> => {
+    const directory = join(fleet.directory, name);
+    mkdirSync(directory, { mode: 0o700 });
+    for (const file of ['ca.pem', 'ca.key']) copyFileSync(join(fleet.pki, file), join(directory, file));
+    await csc(['pki', 'init', directory, '--executor', 'host-1', '--client', 'late']);
+    return directory;
+  };
+  const put = (from: string, names: readonly string[]): void => {
+    for (const name of names) copyFileSync(join(from, name), join(fleet.pki, name));
+  };
+  const serial = (): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const { ca, cert, key } = fleet.tls('alice');
+      const [host = '', port] = fleet.address.split(':');
+      const pem = { ca: readFileSync(ca), cert: readFileSync(cert), key: readFileSync(key) };
+      const socket = connect({ host, port: Number(port), ...pem, ALPNProtocols: ['h2'] }, () => {
+        resolve(socket.getPeerCertificate().serialNumber);
+        socket.destroy();
+      });
+      socket.on('error', reject);
+    });
+
+  it('of the gate are replaced by a reload, and no connection is lost', async () => {
+    const client = fleet.connect();
+    const script = `echo up; while [ ! -e ${join(fleet.writable('rotate'), 'go')} ]; do sleep 0.1; done`;
+    const started = Promise.withResolvers<void>();
+    const write_paths = [join(fleet.workspace, 'rotate/**')];
+    const running = client.run(
+      fleet.contract({ argv: ['sh', '-c', script], write_paths, proposed_effect_type: 'transform_local' }),
+      { handlers: { onStdout: () => started.resolve() } },
+    );
+    await started.promise;
+    const before = await serial();
+    const next = await renewed('renewed');
+    const config = ['--config', join(fleet.directory, 'gate.yaml')];
+    // The certificate alone is half of it: refused, and the old pair goes on.
+    put(next, ['gate.pem']);
+    const half = await csc(['admin', 'reload', ...config]);
+    expect(half).toMatchObject({ code: 1 });
+    expect(half.stdout).toMatch(/^not reloaded: .*gate\.key is not the private key of .*gate\.pem/);
+    expect(await serial()).toBe(before);
+    put(next, ['gate.key']);
+    const from = fleet.gate.log.length;
+    const whole = await csc(['admin', 'reload', ...config]);
+    expect(whole).toMatchObject({ code: 0 });
+    expect(whole.stdout).toMatch(/^reloaded; policies: tests; .*replaced: tls$/m);
+    expect(await serial()).not.toBe(before);
+    expect(fleet.gate.log.slice(from)).toMatch(/"replaced":\["tls"\].*"msg":"reloaded"/);
+    fleet.write('workspace/rotate/go', '');
+    expect((await running).exitCode).toBe(0);
+    expect(fleet.gate.log.slice(from)).not.toContain('not let in');
+  });
+
+  it('of an executor are taken up by themselves, keys of its gates included', async () => {
+    const executor = fleet.executor('host-1');
+    const from = executor.log.length;
+    const next = await renewed('by-itself');
+    put(next, ['executor-host-1.pem', 'executor-host-1.key']);
+    const keys = join(fleet.directory, 'gate', 'gate-keys.json');
+    const ring = JSON.parse(readFileSync(keys, 'utf8'));
+    const other = { key_id: 'later', public_key: newPublicKey() };
+    writeFileSync(keys, JSON.stringify({ keys: [...ring.keys, other] }));
+    await executor.waitFor(/"replaced":\[[^\]]*"tls"/, from);
+    await executor.waitFor(/"replaced":\[[^\]]*"trusted_gate_keys"/, from);
+    writeFileSync(keys, 'none');
+    await executor.waitFor(/"files":\["trusted_gate_keys"\].*cannot be used/, from);
+    expect((await fleet.connect().run(fleet.contract({ argv: ['true'] }))).exitCode).toBe(0);
+    writeFileSync(keys, JSON.stringify(ring));
+  });
+
+  it('sign with a new key from a reload on, which the hosts have been given', async () => {
+    const key = join(fleet.directory, 'gate', 'gate.key');
+    const from = fleet.gate.log.length;
+    copyFileSync(key, `${key}.old`);
+    writeFileSync(key, generateKeyPair().privatePem, { mode: 0o600 });
+    await hangUp(fleet.gate, /"replaced":\["signing_key"\].*"msg":"reloaded"/);
+    await fleet.executor('host-1').waitFor(/"replaced":\["trusted_gate_keys"\]/);
+    const { exitCode, execution } = await fleet.connect().run(fleet.contract({ argv: ['true'] }));
+    expect(exitCode).toBe(0);
+    expect(execution.state).toBe(ExecutionState.SUCCEEDED);
+    expect(fleet.gate.log.slice(from)).not.toContain('could not be kept');
+  });
+
+  it('that do not count are told as that, at the client and in the log of the gate', async () => {
+    const stranger = join(fleet.directory, 'stranger');
+    await csc(['pki', 'init', stranger, '--client', 'eve', '--executor', 'host-1']);
+    const of = (name: string) => ({
+      CSC_CA: join(fleet.pki, 'ca.pem'),
+      CSC_CERT: join(stranger, `${name}.pem`),
+      CSC_KEY: readFileSync(join(stranger, `${name}.key`), 'utf8'),
+    });
+    const from = fleet.gate.log.length;
+    const eve = await fleet.csc(['list'], { env: of('client-eve') });
+    expect(eve.code).toBe(77);
+    expect(eve.stderr).toMatch(/does not accept the certificate .*client-eve\.pem: it is of another CA \(/);
+    await fleet.gate.waitFor(
+      /"address":"127\.0\.0\.1","reason":"its certificate is of another CA".*"msg":"a peer was not let in"/,
+      from,
+    );
+    const logged = fleet.gate.log
+      .slice(from)
+      .split('\n')
+      .filter((line) => line.includes('not let in'));
+    expect(logged).toHaveLength(1);
+  });
+});
+
+const newPublicKey = (): string => Buffer.from(generateKeyPair().publicKey).toString('base64');

@@ -1,15 +1,16 @@
 import { statSync } from 'node:fs';
-import type { KeyRing, Signer } from '@csc-fleet/common/crypto';
+import { createReloadableKeyRing, type ReloadableKeyRing } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
 import { makeDirectory } from '@csc-fleet/common/files';
+import { identityOfCertificate } from '@csc-fleet/common/identity';
 import {
   createPolicySet,
   createReloadablePolicySet,
   type ReloadablePolicySet,
 } from '@csc-fleet/common/policy';
-import type { Identity } from '@csc-fleet/common/rpc';
+import type { Identity, TlsMaterial, TlsSource } from '@csc-fleet/common/rpc';
 import type { Log } from '@csc-fleet/common/service';
-import { installLastHandler, reloadOnHangUp } from '@csc-fleet/common/service';
+import { createUpkeep, installLastHandler, keepServiceRecord } from '@csc-fleet/common/service';
 import { sweepCgroups } from '@csc-fleet/sandbox/cgroup';
 import { requireHost } from '@csc-fleet/sandbox/doctor';
 import { lockJobUsers, lockStateDirectory, sweepLeftovers } from '@csc-fleet/sandbox/host';
@@ -28,7 +29,12 @@ import {
 } from './service/owners.ts';
 import { readOwnersGateKeys, readOwnersPolicies, readPinnedRoot } from './service/owners-files.ts';
 import { createReload } from './service/reload.ts';
-import { readReceiptSigner } from './service/signing-key.ts';
+import {
+  createReloadableSecrets,
+  readCertifiedSigner,
+  renewableGateKeys,
+  renewableSigner,
+} from './service/renewables.ts';
 
 export interface RunExecutorOptions {
   /** Reads and tries all that the config names, and starts nothing. */
@@ -39,28 +45,40 @@ export interface RunExecutorOptions {
 
 /**
  * Runs an executor until SIGTERM or SIGINT: the first drains it, the second ends what still runs. SIGHUP reloads its
- * policies and its log level. Throws before it takes anything where the config, a file or the host is not as it must be.
+ * policies, certificates, keys, secrets and log level; certificates and keys are taken up by themselves, too. Throws before it takes anything where the config, a file or the host is not as it must be.
  */
 export async function runExecutor(configPath: string, options: RunExecutorOptions = {}): Promise<void> {
   const config = readExecutorConfig(configPath);
   checkRunAs(config);
   const parts = await readParts(config);
-  if (options.checkOnly === true) return parts.link.close();
+  if (options.checkOnly === true) {
+    if (config.signingKey !== undefined) readCertifiedSigner(config, parts);
+    return parts.link.close();
+  }
   prepareStateDirectory(config.stateDir);
   // Loaded here only: `csc run` has no log, and no time to lose.
   const { createJsonLog } = await import('@csc-fleet/common/json-log');
   const log = createJsonLog(config.logLevel, { executor: parts.executorId });
   const locks = [lockStateDirectory(config.stateDir)];
   const owners = openOwners(config, parts, log);
-  const stopReloading = reloadOnHangUp(createReload(configPath, config, { ...parts, owners, log }), log);
+  const secrets = createReloadableSecrets(config.secrets);
+  const { signer, renewable } = renewableSigner(config, parts, () => parts.link.renew());
+  const upkeep = createUpkeep({
+    renewables: [parts.tls, renewableGateKeys(config.trustedGateKeys, parts.gateKeys), renewable],
+    prepareRest: createReload(configPath, config, { ...parts, owners, log, secrets }),
+    log,
+  });
+  // Whoever reads it may send SIGHUP at once.
+  upkeep.tell(keepServiceRecord(config.stateDir, (error) => log.warn({ error }, recordNote)));
+  upkeep.start();
   try {
     const { jobUsers } = parts.facts ?? {};
     if (jobUsers?.pooled === true) locks.push(await lockJobUsers(jobUsers));
     if (config.executionMode === 'local') log.warn({}, localModeNote);
     else log.info(await sweepHost(), 'cleared away what killed executors had left');
-    await serve(config, { ...parts, owners }, log, options);
+    await serve(config, { ...parts, owners, signer, secrets }, log, options);
   } finally {
-    stopReloading();
+    upkeep.stop();
     owners.close();
     for (const lock of locks) lock.release();
   }
@@ -70,10 +88,10 @@ export async function runExecutor(configPath: string, options: RunExecutorOption
 interface Parts {
   readonly executorId: string;
   readonly identity: string;
-  readonly gateKeys: KeyRing;
+  readonly gateKeys: ReloadableKeyRing;
+  readonly tls: TlsSource;
   /** In a plain folder. Absent: there is a repository. */
   readonly policies?: ReloadablePolicySet;
-  readonly signer?: Signer;
   readonly facts?: HostFacts;
   readonly link: GateLink;
 }
@@ -82,16 +100,16 @@ async function readParts(config: ExecutorConfig): Promise<Parts> {
   // Loaded here: nobody who only composes an executor should wait for gRPC.
   const { createGateLink } = await import('./link/grpc-link.ts');
   const { TlsSource } = await import('@csc-fleet/common/rpc');
-  const { tls, stateDir, signingKey, executionMode } = config;
   const { name: executorId, uri: identity } = await readIdentity(config);
-  const link = createGateLink({ address: config.gateAddress, tls: new TlsSource(tls) });
+  const tls = new TlsSource(config.tls, (next) => checkStays(next, identity));
+  const link = createGateLink({ address: config.gateAddress, tls });
   return {
     executorId,
     identity,
-    gateKeys: readOwnersGateKeys(config.trustedGateKeys),
+    tls,
+    gateKeys: createReloadableKeyRing(readOwnersGateKeys(config.trustedGateKeys)),
     ...readPolicySource(config),
-    ...(signingKey === undefined ? {} : { signer: readReceiptSigner(executorId, stateDir, signingKey) }),
-    ...(executionMode === 'hardened' ? { facts: await requireHost(toProbe(config)) } : {}),
+    ...(config.executionMode === 'hardened' ? { facts: await requireHost(toProbe(config)) } : {}),
     link,
   };
 }
@@ -122,6 +140,16 @@ function openOwners(
 const plainOwnersNote =
   'policies come from a plain folder: this host trusts its gate to say who asks and who may use which policy (policy_repository ends that)';
 
+const recordNote = 'what csc admin reload looks at cannot be written';
+
+// Journal, receipts and key are of this name.
+function checkStays({ own }: TlsMaterial, identity: string): void {
+  const { uri } = identityOfCertificate(own.certificate.raw);
+  if (uri === identity) return;
+  const message = `${own.name} is of ${uri}, and this executor is ${identity}: that takes a restart`;
+  throw new CscError('CONFIG_INVALID', message);
+}
+
 // Processes first: a group can be removed only when it is empty.
 async function sweepHost() {
   const leftovers = await sweepLeftovers();
@@ -150,15 +178,20 @@ function prepareStateDirectory(path: string): void {
 
 async function serve(
   config: ExecutorConfig,
-  { link, owners, ...parts }: Parts & { readonly owners: HostOwners },
+  {
+    link,
+    owners,
+    ...parts
+  }: Parts & Pick<ExecutorDeps, 'signer' | 'secrets'> & { readonly owners: HostOwners },
   log: Log,
   { wrapLauncher }: RunExecutorOptions,
 ): Promise<void> {
-  const options = { ...config, executorId: parts.executorId, identity: parts.identity };
-  const secrets = config.secrets === undefined ? {} : { secrets: config.secrets };
+  // The signer has its certificates already.
+  const { receiptCertificate: _, ...rest } = config;
+  const options = { ...rest, executorId: parts.executorId, identity: parts.identity };
   const wrap = wrapLauncher === undefined ? {} : { wrapLauncher };
   const news = { onPolicyNews: () => void owners.refresh() };
-  const deps = { ...parts, ...news, ...secrets, ...wrap, owners, output: link.output, log };
+  const deps = { ...parts, ...news, ...wrap, owners, output: link.output, log };
   const executor = await createExecutor(options, deps);
   owners.onChange((word) => {
     executor.reconsider(word);

@@ -1,16 +1,28 @@
 import { join } from 'node:path';
-import { readPrivateKey } from '@csc-fleet/common/crypto';
-import type { CscError } from '@csc-fleet/common/errors';
-import { validityOf } from '@csc-fleet/common/identity';
+import { createReloadableSigner, readPrivateKey, type Signer } from '@csc-fleet/common/crypto';
+import { CscError } from '@csc-fleet/common/errors';
+import { identityOfCertificate, validityOf } from '@csc-fleet/common/identity';
 import { createJsonLog } from '@csc-fleet/common/json-log';
-import { readOwnIdentity, readServerCredentials, type TlsFiles, TlsSource } from '@csc-fleet/common/rpc';
-import { installLastHandler, type Log, reloadOnHangUp, silentLog } from '@csc-fleet/common/service';
+import {
+  readOwnIdentity,
+  readServerCredentials,
+  type TlsFiles,
+  type TlsMaterial,
+  TlsSource,
+} from '@csc-fleet/common/rpc';
+import {
+  createUpkeep,
+  installLastHandler,
+  keepServiceRecord,
+  type Log,
+  silentLog,
+} from '@csc-fleet/common/service';
 import { createOwners, type OwnersWord } from './owners/index.ts';
 import { createGate, type Gate } from './service/compose.ts';
 import { type GateConfig, readGateConfig } from './service/config.ts';
 import { checkOwners, createReload, followRepository, readFirstWord } from './service/reload.ts';
 import { type GateServer, startServer, toAddress } from './service/server.ts';
-import { openSigningKey } from './service/signing-key.ts';
+import { openSigningKey, renewableKey } from './service/signing-key.ts';
 
 const graceMs = 5_000;
 
@@ -20,8 +32,9 @@ export interface RunGateOptions {
 }
 
 /**
- * Runs a gate until SIGTERM or SIGINT; SIGHUP reloads policies, bindings and the log level. Throws before it listens: FILE_UNREADABLE, CONFIG_INVALID, POLICY_INVALID,
- * KEY_INVALID, STORE_UNAVAILABLE.
+ * Runs a gate until SIGTERM or SIGINT; SIGHUP reloads policies, bindings, certificates, keys and the log level;
+ * certificates and keys are taken up by themselves, too. Throws before it listens: FILE_UNREADABLE, CONFIG_INVALID,
+ * CREDENTIALS_INVALID, POLICY_INVALID, KEY_INVALID, STORE_UNAVAILABLE.
  */
 export async function runGate(configFile: string, { checkOnly = false }: RunGateOptions = {}): Promise<void> {
   const config = readGateConfig(configFile);
@@ -35,14 +48,17 @@ export async function runGate(configFile: string, { checkOnly = false }: RunGate
     return;
   }
   const log = createJsonLog(config.logLevel, { name: 'csc-gate', pid: process.pid });
-  const { word, repository } = await readFirstWord(config, log);
+  const { word, repository, renewables } = await readFirstWord(config, log);
   const owners = createOwners(word);
   // Once the gate is there.
   let look = (): void => undefined;
   const parts = { owners, log, look: () => look() };
-  const stopReloading = reloadOnHangUp(createReload(configFile, config, parts), log);
-  const signer = openSigningKey(config.dataDir, config.gateId, config.signingKey);
-  const tls = config.tls ?? (await developmentTls(config, log));
+  const signer = createReloadableSigner(openSigningKey(config));
+  const prepareRest = createReload(configFile, config, parts);
+  const upkeep = createUpkeep({ renewables, prepareRest, log });
+  // Whoever reads it may send SIGHUP at once.
+  upkeep.tell(keepServiceRecord(config.dataDir, (error) => log.warn({ error }, recordNote)));
+  const tlsFiles = config.tls ?? (await developmentTls(config, log));
   const onError = (error: unknown): void => log.error({ error }, 'an error that no caller waits for');
   const onNotice = (message: string, details: Record<string, unknown>): void => log.info(details, message);
   // Fails closed: a gate that cannot write down what it does must not do it. Its supervisor starts it again.
@@ -52,16 +68,28 @@ export async function runGate(configFile: string, { checkOnly = false }: RunGate
   };
   const { policies, bindings } = owners;
   const policyFiles = repository === undefined ? {} : { policyFiles: repository.files };
-  const { uri: identity } = readOwnIdentity(tls.cert, 'gate');
-  const { from: notBefore, until: notAfter } = validityOf(new TlsSource(tls).material.own.certificate);
+  const { uri: identity } = readOwnIdentity(tlsFiles.cert, 'gate');
+  const tls = new TlsSource(tlsFiles, (next) => checkStays(next, identity));
+  upkeep.add(tls);
+  const certificate = () => {
+    const { from: notBefore, until: notAfter } = validityOf(tls.material.own.certificate);
+    return { notBefore, notAfter };
+  };
   const gate = await createGate(
     { ...config, identity, signer, owners, policies, bindings, ...policyFiles },
-    { onError, onNotice, onStoreLost, certificate: () => ({ notBefore, notAfter }) },
+    { onError, onNotice, onStoreLost, certificate, warnings: () => upkeep.warnings() },
   );
   const take = async (next: OwnersWord): Promise<void> => {
     owners.replace(next);
     await gate.ownersChanged();
   };
+  const takeKey = (next: Signer): void => {
+    gate.keepKey(next).then(
+      () => signer.replace(next),
+      (error: unknown) => log.error({ error }, 'the new signing key could not be kept; the old one goes on'),
+    );
+  };
+  upkeep.add(renewableKey(config, signer, takeKey));
   const following = followRepository(repository, config.policyRepository?.refreshSec ?? 0, take, log);
   look = following.look;
   // From before it is told that the gate listens: whoever was told may end it at once.
@@ -70,6 +98,7 @@ export async function runGate(configFile: string, { checkOnly = false }: RunGate
     ...config,
     tls,
     log: (id, error) => log.error({ error, error_id: id }, 'internal error'),
+    peers: log,
   });
   const listen = toAddress(config.listen, server.port);
   const takeAway = installLastHandler({
@@ -80,12 +109,25 @@ export async function runGate(configFile: string, { checkOnly = false }: RunGate
     { listen, policies: policies.all().map((it) => it.policy.name), key_id: signer.keyId },
     `listening on ${listen}`,
   );
+  upkeep.start();
   await stopped;
-  stopReloading();
+  upkeep.stop();
   following.stop();
   log.info({}, 'stopping');
   await stop(gate, server);
   takeAway();
+}
+
+const recordNote = 'what csc admin reload looks at cannot be written';
+
+// What was signed and bound for this gate names it: as somebody else it has to begin anew.
+function checkStays({ own }: TlsMaterial, identity: string): void {
+  const { uri } = identityOfCertificate(own.certificate.raw);
+  if (uri === identity) return;
+  throw new CscError(
+    'CONFIG_INVALID',
+    `${own.name} is of ${uri}, and this gate is ${identity}: that takes a restart`,
+  );
 }
 
 // Loaded here only: a gate with certificates of its own never makes any.

@@ -10,6 +10,7 @@ import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { localSigners, publish, readSigningKey } from '../owners/repository-keys.ts';
 import { note } from '../terminal/streams.ts';
+import { defineReload } from './reload.ts';
 
 const help = `
 Examples:
@@ -47,6 +48,7 @@ export function defineAdmin(command: Command): void {
   act<[Kind, string, WhyOptions]>(about(revoke), revokeEntry);
   const restore = signed(command.command('restore').summary('take a revocation back'));
   act<[Kind, string, SignOptions]>(about(restore), restoreEntry);
+  defineReload(command);
 }
 
 function about(command: Command): Command {

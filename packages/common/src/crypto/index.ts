@@ -16,7 +16,13 @@ export {
   parsePrivateKey,
   parsePublicKey,
 } from './key-format.ts';
-export { createKeyRing, type KeyEntry, type KeyRing } from './key-ring.ts';
+export {
+  createKeyRing,
+  createReloadableKeyRing,
+  type KeyEntry,
+  type KeyRing,
+  type ReloadableKeyRing,
+} from './key-ring.ts';
 export { keyList, parseKeyRing, toKeyRingJson } from './key-ring-file.ts';
 export { createNodeEd25519, nodeEd25519 } from './node-ed25519.ts';
-export { createSigner, type Signer } from './signer.ts';
+export { createReloadableSigner, createSigner, type ReloadableSigner, type Signer } from './signer.ts';

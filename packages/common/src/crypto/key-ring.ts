@@ -33,3 +33,17 @@ export function createKeyRing(entries: readonly KeyEntry[]): KeyRing {
   const all = [...byId.values()];
   return { find: (keyId) => byId.get(keyId), entries: () => all };
 }
+
+/** A KeyRing whose owner may put another in its place while it is in use. */
+export type ReloadableKeyRing = KeyRing & { replace(next: KeyRing): void };
+
+export function createReloadableKeyRing(first: KeyRing): ReloadableKeyRing {
+  let current = first;
+  return {
+    find: (keyId) => current.find(keyId),
+    entries: () => current.entries(),
+    replace: (next) => {
+      current = next;
+    },
+  };
+}

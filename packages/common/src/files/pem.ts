@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { CscError } from '../errors/index.ts';
 import { readBoundedFile } from './read-file.ts';
 
@@ -71,4 +72,14 @@ export function checkPemHolds({ bytes, origin }: GivenPem, due: string, what: st
   const found = labels.length === 0 ? 'nothing in PEM' : [...new Set(labels)].join(' and ');
   const remedy = labels.some((it) => it.startsWith('ENCRYPTED')) ? ': decrypt it with openssl pkey' : '';
   throw new CscError('CONFIG_INVALID', `${origin} holds ${found}, and ${what} must be a PEM ${due}${remedy}`);
+}
+
+/**
+ * What tells whether a file was written or replaced since; a text never was. A link that is put elsewhere, as Kubernetes
+ * does with the files of a secret, makes another inode.
+ */
+export function looksOfFile(source: PemSource): string {
+  if (isPemText(source)) return 'text';
+  const stats = statSync(String(source), { throwIfNoEntry: false, bigint: true });
+  return stats === undefined ? 'none' : `${stats.ino}:${stats.size}:${stats.mtimeNs}:${stats.ctimeNs}`;
 }

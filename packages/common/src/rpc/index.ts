@@ -17,7 +17,6 @@ export { readServerCredentials } from './server-credentials.ts';
 export { type ErrorLog, toServiceError } from './service-error.ts';
 export { pingPeer, type ServerCallLike, widenReceiveWindow } from './session.ts';
 export {
-  looksOfFile,
   readTlsMaterial,
   type TlsFiles,
   type TlsMaterial,

@@ -1,9 +1,8 @@
 import { createPrivateKey, type X509Certificate } from 'node:crypto';
-import { statSync } from 'node:fs';
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
 import { type Clock, systemClock } from '../encoding/index.ts';
 import { CscError } from '../errors/index.ts';
-import { checkPemHolds, type GivenPem, isPemText, type PemSource, readPem } from '../files/index.ts';
+import { checkPemHolds, type GivenPem, looksOfFile, type PemSource, readPem } from '../files/index.ts';
 import { certificatesIn, checkValidNow, type NamedCertificate } from '../identity/index.ts';
 
 /** Paths of PEM files, or the PEM texts themselves. */
@@ -97,6 +96,8 @@ function checked(options: SecureContextOptions, cert: GivenPem, key: GivenPem): 
  * then, and connections that are there stay.
  */
 export class TlsSource {
+  /** As config files call it. */
+  readonly name = 'tls';
   readonly #files: TlsFiles;
   readonly #clock: Clock;
   readonly #check: (next: TlsMaterial) => void;
@@ -132,6 +133,17 @@ export class TlsSource {
     this.#listeners.push(listener);
   }
 
+  /** What the files look like now, as looksOfFile has it. */
+  looks(): string {
+    return looksOf(this.#files);
+  }
+
+  /** Our own certificate, and those that it and the other side's are held against. */
+  certificates(): readonly NamedCertificate[] {
+    const { own, chain, ca } = this.#material;
+    return [own, ...chain, ...ca];
+  }
+
   /** Whether the files look otherwise than when they were last read, whatever came of that. */
   get looksChanged(): boolean {
     return looksOf(this.#files) !== this.#looks;
@@ -164,14 +176,6 @@ function isSame({ options: one }: TlsMaterial, { options: other }: TlsMaterial):
   return (['ca', 'cert', 'key'] as const).every((name) => String(one[name]) === String(other[name]));
 }
 
-// A link that is put elsewhere, as Kubernetes does with the files of a secret, makes another inode.
 function looksOf({ ca, cert, key }: TlsFiles): string {
   return [ca, cert, key].map(looksOfFile).join(' ');
-}
-
-/** What tells whether a file was replaced or written since: whatever stands for a text never changes. */
-export function looksOfFile(source: PemSource): string {
-  if (isPemText(source)) return 'text';
-  const stats = statSync(String(source), { throwIfNoEntry: false, bigint: true });
-  return stats === undefined ? 'none' : `${stats.ino}:${stats.size}:${stats.mtimeNs}:${stats.ctimeNs}`;
 }

@@ -1,3 +1,4 @@
+export { keepServiceRecord, readServiceRecord, type ServiceRecord } from './control-file.ts';
 export { GroupCommit } from './group-commit.ts';
 export {
   installLastHandler,
@@ -9,5 +10,7 @@ export {
 } from './last-handler.ts';
 export { type Log, type LogLevel, silentLog, sparingLog } from './log.ts';
 export { asOwner, type Owner } from './owner.ts';
-export { needRestart, type ReloadLog, reloadOnHangUp } from './reload.ts';
+export { isAlive, processIdentity } from './process-identity.ts';
+export { needRestart } from './reload.ts';
 export { firstToRing, Signal } from './signal.ts';
+export { createUpkeep, type ReloadOutcome, type Renewable, type Upkeep } from './upkeep.ts';

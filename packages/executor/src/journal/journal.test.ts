@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { ChainLink } from '@csc-fleet/common/evidence';
+import { processIdentity } from '@csc-fleet/common/service';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Journal, Redemption, Seal } from './journal.ts';
-import { processIdentity } from './process-identity.ts';
 import { openSqliteJournal } from './sqlite-journal.ts';
 
 const minute = 60 * 1000;

@@ -3,6 +3,7 @@ import type { ConsumedApproval } from '@csc-fleet/common/approval';
 import { type Clock, systemClock } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import type { ChainedReceipt, ChainLink, ReceiptTexts } from '@csc-fleet/common/evidence';
+import { isAlive, processIdentity } from '@csc-fleet/common/service';
 import { createJournalCommits, storeUnavailable } from './commits.ts';
 import type {
   Adopted,
@@ -15,7 +16,6 @@ import type {
   TicketUse,
 } from './journal.ts';
 import { findObjection, readMemory, spentId, submissionId } from './memory.ts';
-import { isAlive, processIdentity } from './process-identity.ts';
 import { prepareSchema } from './schema.ts';
 import { prepareStatements, type Statements } from './statements.ts';
 

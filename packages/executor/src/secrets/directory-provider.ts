@@ -21,6 +21,7 @@ const newline = 0x0a;
  */
 export function createDirectoryProvider(directory: string): SecretProvider {
   return {
+    check: () => withDescriptor(openDirectory(directory), () => undefined),
     async read(name, options) {
       checkSecretName(name);
       checkNotCancelled(name, options?.signal);

@@ -16,6 +16,13 @@ export interface SecretProvider {
    * secrets that this host has been told not to give, which is not for a provider to say.) No error holds a value.
    */
   read(name: string, options?: ReadOptions): Promise<Buffer>;
+  /**
+   * Tries what it stands on, as far as this host can tell at once: directory, owner and modes, the token's file. Throws
+   * SANDBOX_UNAVAILABLE.
+   */
+  check?(): void;
+  /** The same, and asks the store. Absent: there is nobody to ask. */
+  probe?(signal: AbortSignal): Promise<void>;
   close?(): void;
 }
 

@@ -5,6 +5,7 @@ import type { GateLink } from '../link/grpc-link.ts';
 import { type ExecutorConfig, readExecutorConfig } from './config.ts';
 import type { HostOwners } from './owners.ts';
 import { readOwnersPolicies } from './owners-files.ts';
+import type { ReloadableSecrets } from './renewables.ts';
 
 /** What a reload puts something else into. */
 export interface Reloadable {
@@ -12,24 +13,31 @@ export interface Reloadable {
   readonly policies?: ReloadablePolicySet;
   readonly owners: Pick<HostOwners, 'refresh'>;
   readonly link: Pick<GateLink, 'renew'>;
+  readonly secrets: Pick<ReloadableSecrets, 'replace'>;
   readonly log: JsonLog;
 }
 
 /**
- * Reads config and policies once more, all of them before anything counts. What runs keeps the policy that it was granted
- * by; what comes is held against the new ones, and the gate is told anew which they are. Throws what readExecutorConfig
- * and readOwnersPolicies do.
+ * Reads config and policies once more. Gives what puts them into place, and then what to log of it. What runs keeps the
+ * policy that it was granted by; what comes is held against the new ones, and the gate is told anew which they are. Throws
+ * what readExecutorConfig and readOwnersPolicies do, and where the secrets' place cannot be used.
  */
-export function createReload(configPath: string, config: ExecutorConfig, parts: Reloadable): () => object {
+export function createReload(
+  configPath: string,
+  config: ExecutorConfig,
+  parts: Reloadable,
+): () => () => object {
   return () => {
     const next = readExecutorConfig(configPath);
-    const replaced =
-      next.policies === undefined ? {} : replacePolicies(readOwnersPolicies(next.policies), parts);
-    parts.log.setLevel(next.logLevel);
-    void parts.owners.refresh();
-    return {
-      ...replaced,
-      needs_restart: needRestart(config, next, ['policies', 'logLevel'], { runLimits: 'limits' }),
+    const policies = next.policies === undefined ? undefined : readOwnersPolicies(next.policies);
+    next.secrets?.check?.();
+    return () => {
+      const replaced = policies === undefined ? {} : replacePolicies(policies, parts);
+      parts.secrets.replace(next.secrets);
+      parts.log.setLevel(next.logLevel);
+      void parts.owners.refresh();
+      const reloaded = ['policies', 'logLevel', 'secrets'] as const;
+      return { ...replaced, needs_restart: needRestart(config, next, reloaded, { runLimits: 'limits' }) };
     };
   };
 }

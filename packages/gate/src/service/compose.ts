@@ -96,6 +96,8 @@ export interface Gate {
   readonly policyFiles?: PolicyDoor;
   /** To be called when the owners say something else: what waits is held against it, and every executor told to look. */
   ownersChanged(): Promise<void>;
+  /** To be called before `signer` signs with another key: it is kept with those that verify. */
+  keepKey(signer: Signer): Promise<void>;
   /** Stops the timers and closes store and logs; what was open goes on when a gate is made on the same directory. */
   close(): Promise<void>;
 }
@@ -131,6 +133,7 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
       await reconsider(parts);
       scheduler.place();
     },
+    keepKey: (signer) => registerOwnKey({ ...options, signer }, parts.store, parts.clock),
     close: async () => {
       stopSweeping();
       await stopPruning();
@@ -244,7 +247,7 @@ const keepAll: RetentionLimits = {
 
 // Kept with the executors' keys, so that what an older key of this gate signed still verifies.
 async function registerOwnKey(
-  { identity: owner, signer }: GateOptions,
+  { identity: owner, signer }: Pick<GateOptions, 'identity' | 'signer'>,
   store: Store,
   clock: Clock,
 ): Promise<void> {

@@ -1,14 +1,19 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createSigner, readPrivateKey } from '@csc-fleet/common/crypto';
+import {
+  createReloadableSigner,
+  createSigner,
+  type ReloadableSigner,
+  readPrivateKey,
+} from '@csc-fleet/common/crypto';
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
-import { readBoundedFile } from '@csc-fleet/common/files';
+import { looksOfFile, readBoundedFile } from '@csc-fleet/common/files';
 import type { JsonLog } from '@csc-fleet/common/json-log';
 import { checkBindings, parseBindings } from '@csc-fleet/common/policy';
 import { readPolicyDirectory } from '@csc-fleet/common/policy-directory';
-import { type Log, needRestart } from '@csc-fleet/common/service';
+import { type Log, needRestart, type Renewable } from '@csc-fleet/common/service';
 import type { GateRepository, OwnersWord, ReloadableOwners } from '../owners/index.ts';
 import { type GateConfig, type GateRepositoryConfig, readGateConfig } from './config.ts';
 
@@ -30,29 +35,52 @@ async function openRepository(
   { directory, root, onlineKey, resignSec }: GateRepositoryConfig,
   mirrorDirectory: string,
   log: Log,
-): Promise<GateRepository> {
+): Promise<OpenRepository> {
   const { createGateRepository } = await import('../owners/repository.ts');
   const pinnedRoot = readBoundedFile(root, { maxBytes: maxRootBytes }).bytes;
-  const online = onlineKey === undefined ? {} : { online: readOnlineKey(onlineKey) };
+  const online = onlineKey === undefined ? undefined : createReloadableSigner(readOnlineKey(onlineKey));
   const resign = resignSec === undefined ? {} : { resignSec };
-  return createGateRepository({ directory, mirrorDirectory, pinnedRoot, log, ...online, ...resign });
+  const signing = online === undefined ? {} : { online };
+  const options = { directory, mirrorDirectory, pinnedRoot, log, ...signing, ...resign };
+  const renewables =
+    online === undefined || onlineKey === undefined ? [] : [renewableOnlineKey(onlineKey, online)];
+  return { repository: createGateRepository(options), renewables };
+}
+
+interface OpenRepository {
+  readonly repository: GateRepository;
+  readonly renewables: readonly Renewable[];
 }
 
 function readOnlineKey(path: string) {
   return createSigner(readPrivateKey(path), 'online');
 }
 
+function renewableOnlineKey(path: string, signer: ReloadableSigner): Renewable {
+  return {
+    name: 'policy_repository.online_key',
+    looks: () => looksOfFile(path),
+    prepare: () => {
+      const next = readOnlineKey(path);
+      if (Buffer.compare(next.publicKey, signer.publicKey) === 0) return undefined;
+      return () => signer.replace(next);
+    },
+  };
+}
+
 /** What the owners say first, and where more comes from where they publish it. */
 export interface FirstWord {
   readonly word: OwnersWord;
   readonly repository?: GateRepository;
+  /** What of it may be replaced while the gate runs. */
+  readonly renewables: readonly Renewable[];
 }
 
 /** Throws FILE_UNREADABLE, POLICY_INVALID, KEY_INVALID, and what the refresh of a mirror does where there is no older version. */
 export async function readFirstWord(config: GateConfig, log: Log): Promise<FirstWord> {
-  if (config.policyRepository === undefined) return { word: readPlainWord(config) };
-  const repository = await openRepository(config.policyRepository, join(config.dataDir, 'policy'), log);
-  return { word: await repository.open(), repository };
+  if (config.policyRepository === undefined) return { word: readPlainWord(config), renewables: [] };
+  const opened = await openRepository(config.policyRepository, join(config.dataDir, 'policy'), log);
+  return { word: await opened.repository.open(), ...opened };
 }
 
 /** The same, with nothing written where the gate keeps its own, and nothing published. */
@@ -63,7 +91,7 @@ export async function checkOwners(config: GateConfig, log: Log): Promise<void> {
   if (onlineKey !== undefined) readOnlineKey(onlineKey);
   const mirror = mkdtempSync(join(tmpdir(), 'csc-policy-'));
   try {
-    await (await openRepository(rest, mirror, log)).open();
+    await (await openRepository(rest, mirror, log)).repository.open();
   } finally {
     rmSync(mirror, { recursive: true, force: true });
   }
@@ -77,21 +105,27 @@ export interface Reloadable {
   readonly look: () => void;
 }
 
-/** Reads config, policies and bindings once more, all of them before anything counts. Throws what they throw. */
+/**
+ * Reads config, policies and bindings once more. Gives what puts them into place, and then what to log of it. Throws what
+ * they throw.
+ */
 export function createReload(
   configFile: string,
   config: GateConfig,
   { owners, log, look }: Reloadable,
-): () => object {
+): () => () => object {
   return () => {
     const next = readGateConfig(configFile);
-    // What a repository says counts as soon as it is verified, and not before.
-    if (config.policyRepository !== undefined) look();
-    else owners.replace(readPlainWord(next));
-    log.setLevel(next.logLevel);
-    return {
-      policies: owners.policies.all().map(({ policy }) => policy.name),
-      needs_restart: needRestart(config, next, ['policies', 'bindings', 'logLevel']),
+    const word = config.policyRepository === undefined ? readPlainWord(next) : undefined;
+    return () => {
+      // What a repository says counts as soon as it is verified, and not before.
+      if (word === undefined) look();
+      else owners.replace(word);
+      log.setLevel(next.logLevel);
+      return {
+        policies: owners.policies.all().map(({ policy }) => policy.name),
+        needs_restart: needRestart(config, next, ['policies', 'bindings', 'logLevel']),
+      };
     };
   };
 }

@@ -1,13 +1,15 @@
 import { CscError } from '@csc-fleet/common/errors';
 import {
   type ErrorLog,
+  type Identity,
+  identityOfCertificate,
   maxMessageBytes,
-  readOwnIdentity,
   readServerCredentials,
-  type ServerCredentials,
   serverOptions,
   type TlsFiles,
+  TlsSource,
 } from '@csc-fleet/common/rpc';
+import type { Log } from '@csc-fleet/common/service';
 import { Server } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import { fleetService, gateService, serveFleet, serveGate } from '../rpc/gate-service.ts';
@@ -20,10 +22,12 @@ import type { GateLimits } from './config.ts';
 export interface ServerSettings {
   /** `HOST:PORT`; port 0 takes a free one. */
   readonly listen: string;
-  readonly tls: TlsFiles;
+  readonly tls: TlsFiles | TlsSource;
   readonly limits: GateLimits;
   readonly heartbeatIntervalSec: number;
   readonly log: ErrorLog;
+  /** Told who is not let in. Absent: nobody is. */
+  readonly peers?: Log;
 }
 
 export interface GateServer {
@@ -43,7 +47,8 @@ export async function startServer(gate: Gate, settings: ServerSettings): Promise
   const server = new Server({ ...serverOptions, 'grpc.max_receive_message_length': longest });
   const health = new HealthImplementation({ '': 'SERVING', 'csc.gate.v1.Gate': 'SERVING' });
   const stopping = new AbortController();
-  const { trustDomain } = readOwnIdentity(settings.tls.cert, 'gate');
+  const tls = settings.tls instanceof TlsSource ? settings.tls : new TlsSource(settings.tls);
+  const { trustDomain } = identityOf(tls);
   const rules = { trustDomain, log, stopping: stopping.signal };
   server.addService(gateService, serveGate(gate.methods, { ...rules, ...limits }));
   server.addService(fleetService, serveFleet(gate.fleet, { ...rules, ...limits }));
@@ -52,10 +57,11 @@ export async function startServer(gate: Gate, settings: ServerSettings): Promise
   health.addToServer(server);
   addReflection(server);
   const guarded = guardServer(server, {
-    credentials: readCredentials(settings),
+    credentials: readServerCredentials(tls, limits.traffic.connections.handshakeTimeoutSec),
     limits,
     trustDomain,
     log,
+    ...(settings.peers === undefined ? {} : { peers: settings.peers }),
   });
   const port = await bind(guarded, settings.listen);
   return {
@@ -69,8 +75,11 @@ export async function startServer(gate: Gate, settings: ServerSettings): Promise
   };
 }
 
-function readCredentials({ tls, limits }: ServerSettings): ServerCredentials {
-  return readServerCredentials(tls, limits.traffic.connections.handshakeTimeoutSec);
+function identityOf({ material: { own } }: TlsSource): Identity {
+  const identity = identityOfCertificate(own.certificate.raw);
+  if (identity.role === 'gate') return identity;
+  const message = `${own.name} is the certificate of the role ${identity.role}; one of the role gate is due`;
+  throw new CscError('CONFIG_INVALID', message);
 }
 
 async function bind(server: GuardedServer, listen: string): Promise<number> {

@@ -20,15 +20,15 @@ const published = () =>
 
 describe('openSigningKey', () => {
   it('makes a key at the first start, for its owner alone, and keeps it', () => {
-    const signer = openSigningKey(dataDir, 'gate-1', undefined);
+    const signer = openSigningKey({ dataDir, gateId: 'gate-1' });
     expect(statSync(join(dataDir, 'gate.key')).mode & 0o777).toBe(0o600);
-    expect(openSigningKey(dataDir, 'gate-1', undefined).publicKey).toEqual(signer.publicKey);
+    expect(openSigningKey({ dataDir, gateId: 'gate-1' }).publicKey).toEqual(signer.publicKey);
     expect(signer.keyId).toBe(defaultKeyId('gate-1', signer.publicKey));
     expect(readdirSync(dataDir).sort()).toEqual(['gate-keys.json', 'gate.key']);
   });
 
   it('publishes what its signatures verify with', () => {
-    const signer = openSigningKey(dataDir, 'gate-1', undefined);
+    const signer = openSigningKey({ dataDir, gateId: 'gate-1' });
     const entry = readKeyRing(join(dataDir, 'gate-keys.json')).find(signer.keyId);
     const message = Buffer.from('message');
     expect(nodeEd25519.verify(message, signer.sign(message), entry?.publicKey ?? new Uint8Array())).toBe(
@@ -37,14 +37,14 @@ describe('openSigningKey', () => {
   });
 
   it('keeps older keys in the ring when another key is used', () => {
-    const first = openSigningKey(dataDir, 'gate-1', undefined);
+    const first = openSigningKey({ dataDir, gateId: 'gate-1' });
     const file = join(directory, 'own.pem');
     const pair = generateKeyPair();
     writeFileSync(file, pair.privatePem, { mode: 0o600 });
-    const second = openSigningKey(dataDir, 'gate-1', file);
+    const second = openSigningKey({ dataDir, gateId: 'gate-1', signingKey: file });
     expect(Buffer.from(second.publicKey)).toEqual(Buffer.from(pair.publicKey));
     expect(published()).toEqual([first.keyId, second.keyId]);
-    openSigningKey(dataDir, 'gate-1', file);
+    openSigningKey({ dataDir, gateId: 'gate-1', signingKey: file });
     expect(published()).toEqual([first.keyId, second.keyId]);
   });
 
@@ -52,7 +52,7 @@ describe('openSigningKey', () => {
     const file = join(directory, 'own.pem');
     writeFileSync(file, generateKeyPair().privatePem, { mode: 0o600 });
     chmodSync(file, 0o644);
-    const open = () => openSigningKey(dataDir, 'gate-1', file);
+    const open = () => openSigningKey({ dataDir, gateId: 'gate-1', signingKey: file });
     expect(open).toThrow(expect.objectContaining({ code: 'KEY_INVALID' }));
     writeFileSync(file, 'no key');
     chmodSync(file, 0o600);
@@ -60,7 +60,7 @@ describe('openSigningKey', () => {
   });
 
   it('makes no key in the place of one that is named and missing', () => {
-    const open = () => openSigningKey(dataDir, 'gate-1', join(directory, 'none.pem'));
+    const open = () => openSigningKey({ dataDir, gateId: 'gate-1', signingKey: join(directory, 'none.pem') });
     expect(open).toThrow(expect.objectContaining({ code: 'FILE_UNREADABLE' }));
   });
 });

@@ -4,11 +4,13 @@ import type {
   ServerHttp2Session,
   ServerHttp2Stream,
 } from 'node:http2';
-import { Server as TlsServer } from 'node:tls';
+import { type TLSSocket, Server as TlsServer } from 'node:tls';
 import { CscError } from '@csc-fleet/common/errors';
-import type { ErrorLog } from '@csc-fleet/common/rpc';
+import { type ErrorLog, identityOfSession } from '@csc-fleet/common/rpc';
+import { type Log, silentLog } from '@csc-fleet/common/service';
 import type { ConnectionInjector, Server, ServerCredentials } from '@grpc/grpc-js';
 import { Doorway } from './doorway.ts';
+import { HandshakeLog } from './handshakes.ts';
 import type { CallRate, TrafficLimits } from './limits.ts';
 import { Parties } from './parties.ts';
 import { SessionGuard } from './session-guard.ts';
@@ -24,6 +26,8 @@ export interface GuardOptions {
   /** The gate's own. */
   readonly trustDomain: string;
   readonly log: ErrorLog;
+  /** Told who is not let in. Default: nobody is. */
+  readonly peers?: Log;
 }
 
 /** The guarded ways into a gRPC server. */
@@ -47,7 +51,7 @@ const lookEveryMs = 1_000;
  */
 export function guardServer(
   server: Server,
-  { credentials, limits, trustDomain, log }: GuardOptions,
+  { credentials, limits, trustDomain, log, peers = silentLog }: GuardOptions,
 ): GuardedServer {
   const injector: ConnectionInjector = server.createConnectionInjector(credentials);
   const http2 = http2ServerOf(server);
@@ -55,7 +59,12 @@ export function guardServer(
   const parties = new Parties(limits, traffic);
   const sessions = new SessionGuard(parties);
   const streams = new StreamGuard({ parties, sessions, limits: traffic, maxMessageBytes, trustDomain, log });
-  http2.prependListener('session', (session: ServerHttp2Session) => sessions.enter(session));
+  const handshakes = new HandshakeLog(peers);
+  http2.on('tlsClientError', (error: Error, socket: TLSSocket) => handshakes.failed(error, socket));
+  http2.prependListener('session', (session: ServerHttp2Session) => {
+    noteStranger(session, trustDomain, handshakes);
+    sessions.enter(session);
+  });
   const serve = http2.listeners('stream');
   http2.removeAllListeners('stream');
   http2.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, ...rest: unknown[]) => {
@@ -75,6 +84,21 @@ export function guardServer(
       injector.drain(graceMs);
     },
   };
+}
+
+// It gets its answer call by call; the gate's owner hears of it here.
+function noteStranger(session: ServerHttp2Session, trustDomain: string, handshakes: HandshakeLog): void {
+  try {
+    const { uri, trustDomain: theirs } = identityOfSession(session);
+    if (theirs === trustDomain) return;
+    throw new CscError(
+      'CREDENTIALS_INVALID',
+      `its certificate is of ${uri}, and this gate's trust domain is ${trustDomain}`,
+    );
+  } catch (error) {
+    if (!(error instanceof CscError)) throw error;
+    handshakes.refused(session.socket.remoteAddress ?? 'unknown', error.message, error.code);
+  }
 }
 
 function http2ServerOf(server: Server): Http2SecureServer {

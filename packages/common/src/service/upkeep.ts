@@ -1,0 +1,186 @@
+import { type Ending, endingSoon, type NamedCertificate, tellEnding } from '../identity/index.ts';
+import type { Log } from './log.ts';
+
+/** What a service reads from files, and can put something else into while it runs. */
+export interface Renewable {
+  /** As its config file calls it. */
+  readonly name: string;
+  /** What its files look like now: another text where one was written or replaced. */
+  looks(): string;
+  /**
+   * Reads and checks them. Gives what puts them into place, which cannot fail, or undefined where they are what holds
+   * already. Throws where they cannot be used.
+   */
+  prepare(): (() => void) | undefined;
+  /** Those that end some day. */
+  certificates?(): readonly NamedCertificate[];
+}
+
+/** What came of the last reload, whoever asked for it. */
+export interface ReloadOutcome {
+  /** RFC 3339. */
+  readonly at: string;
+  readonly outcome: 'reloaded' | 'refused';
+  /** Where it was refused: why. */
+  readonly error?: string;
+  /** Otherwise: what the log says of it. */
+  readonly fields?: object;
+}
+
+export interface UpkeepOptions {
+  /** Those that are there from the start. */
+  readonly renewables?: readonly Renewable[];
+  /** Reads all else that a reload is for, and gives what puts it into place and then what to log of it. Throws likewise. */
+  prepareRest(): () => object;
+  readonly log: Log;
+  /** How often the files are looked at. Default: every 5 s. */
+  readonly everyMs?: number;
+  readonly now?: () => Date;
+}
+
+/** Keeps what a service has read up to date: on SIGHUP all of it, and certificates, keys and secrets by itself. */
+export interface Upkeep {
+  /** Has one more looked after. */
+  add(renewable: Renewable): void;
+  /** Has `said` called after each reload that was asked for, and each time that files were taken up or refused. */
+  tell(said: (outcome: ReloadOutcome) => void): void;
+  /** Begins to look, and to warn of certificates that end. */
+  start(): void;
+  stop(): void;
+  /** As at SIGHUP. */
+  reload(): void;
+  /** As every few seconds: takes up files that look otherwise than before, and that have come to rest. */
+  look(): void;
+  /** What its owner should look at, for people: certificates that end soon, and a reload that was refused. */
+  warnings(): readonly string[];
+}
+
+const lookMs = 5_000;
+const dayMs = 24 * 60 * 60 * 1000;
+
+export function createUpkeep(options: UpkeepOptions): Upkeep {
+  return new FilesUpkeep(options);
+}
+
+class FilesUpkeep implements Upkeep {
+  readonly #options: UpkeepOptions;
+  readonly #renewables: Renewable[] = [];
+  /** What was last read of each, whatever came of it. */
+  readonly #read = new Map<Renewable, string>();
+  /** What each looked like at the last look. */
+  readonly #seen = new Map<Renewable, string>();
+  #refused: string | undefined;
+  #said: ((outcome: ReloadOutcome) => void) | undefined;
+  #timers: NodeJS.Timeout[] = [];
+  readonly #onHangUp = (): void => this.reload();
+
+  constructor(options: UpkeepOptions) {
+    this.#options = options;
+    for (const it of options.renewables ?? []) this.add(it);
+    // Without a handler it would end the process (daemon(7), systemd's ExecReload).
+    process.on('SIGHUP', this.#onHangUp);
+  }
+
+  add(renewable: Renewable): void {
+    this.#renewables.push(renewable);
+    this.#read.set(renewable, renewable.looks());
+  }
+
+  tell(said: (outcome: ReloadOutcome) => void): void {
+    this.#said = said;
+  }
+
+  start(): void {
+    this.#warn();
+    this.#timers = [
+      setInterval(() => this.look(), this.#options.everyMs ?? lookMs).unref(),
+      setInterval(() => this.#warn(), dayMs).unref(),
+    ];
+  }
+
+  stop(): void {
+    process.off('SIGHUP', this.#onHangUp);
+    for (const timer of this.#timers) clearInterval(timer);
+  }
+
+  reload(): void {
+    const { prepareRest, log } = this.#options;
+    try {
+      // All of it before any of it: a reload is taken whole, or not at all.
+      const takeRest = prepareRest();
+      const replaced = this.#takeUp(this.#renewables);
+      const fields = { ...takeRest(), ...(replaced.length === 0 ? {} : { replaced }) };
+      log.info(fields, 'reloaded');
+      this.#say({ outcome: 'reloaded', fields });
+    } catch (error) {
+      log.error({ error }, 'not reloaded: what was loaded before goes on');
+      this.#say({ outcome: 'refused', error: messageOf(error) });
+    }
+  }
+
+  look(): void {
+    const { log } = this.#options;
+    const changed = this.#renewables.filter((it) => {
+      const looks = it.looks();
+      // A certificate and its key are seldom replaced in one moment: what still changes is left for the next look.
+      const rests = this.#seen.get(it) === looks;
+      this.#seen.set(it, looks);
+      return rests && this.#read.get(it) !== looks;
+    });
+    if (changed.length === 0) return;
+    try {
+      const replaced = this.#takeUp(changed);
+      if (replaced.length > 0) log.info({ replaced }, 'files have changed, and were taken up');
+      this.#say({ outcome: 'reloaded', fields: { replaced } });
+    } catch (error) {
+      const names = changed.map(({ name }) => name);
+      log.error(
+        { error, files: names },
+        'files have changed and cannot be used: what was loaded before goes on',
+      );
+      this.#say({ outcome: 'refused', error: messageOf(error) });
+    }
+  }
+
+  warnings(): readonly string[] {
+    const { now = () => new Date() } = this.#options;
+    const endings = endingSoon(this.#certificates(), now()).map(tellEnding);
+    return this.#refused === undefined
+      ? endings
+      : [`the last reload was refused: ${this.#refused}`, ...endings];
+  }
+
+  /** Gives the names of those that are something else now. */
+  #takeUp(renewables: readonly Renewable[]): string[] {
+    for (const it of renewables) this.#read.set(it, it.looks());
+    const prepared = renewables.map((it) => ({ name: it.name, put: it.prepare() }));
+    for (const { put } of prepared) put?.();
+    const replaced = prepared.filter(({ put }) => put !== undefined).map(({ name }) => name);
+    if (replaced.length > 0) this.#warn();
+    return replaced;
+  }
+
+  #say(outcome: Omit<ReloadOutcome, 'at'>): void {
+    const { now = () => new Date() } = this.#options;
+    this.#refused = outcome.error;
+    this.#said?.({ at: now().toISOString(), ...outcome });
+  }
+
+  #certificates(): NamedCertificate[] {
+    return this.#renewables.flatMap((it) => [...(it.certificates?.() ?? [])]);
+  }
+
+  #warn(): void {
+    const { log, now = () => new Date() } = this.#options;
+    for (const ending of endingSoon(this.#certificates(), now())) logEnding(log, ending);
+  }
+}
+
+function logEnding(log: Log, ending: Ending): void {
+  if (ending.days < 0) log.error(ending, 'a certificate has ended: renew it');
+  else log.warn(ending, 'a certificate ends soon: renew it');
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
