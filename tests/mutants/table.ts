@@ -1388,6 +1388,22 @@ const takenOver: readonly Mutant[] = [
     red: 'an old word by signing for ever',
   },
   {
+    name: 'renewed-certificate-of-somebody-else',
+    file: 'packages/common/src/rpc/tls-files.ts',
+    before: '    this.#check(next);\n',
+    after: '',
+    tests: ['packages/common/src/rpc/mutual-tls.test.ts'],
+    red: 'keeps what it has where the files cannot be used',
+  },
+  {
+    name: 'ended-certificate-is-taken-up',
+    file: 'packages/common/src/rpc/tls-files.ts',
+    before: '  checkValidNow(own, now);\n',
+    after: '',
+    tests: ['packages/common/src/rpc/mutual-tls.test.ts'],
+    red: 'has ended or has not begun',
+  },
+  {
     name: 'kept-timestamp-may-be-edited',
     file: mirror,
     before: "  root.verifyDelegate('timestamp', timestamp);\n",

@@ -33,7 +33,7 @@ export interface UpkeepOptions {
   /** Reads all else that a reload is for, and gives what puts it into place and then what to log of it. Throws likewise. */
   prepareRest(): () => object;
   readonly log: Log;
-  /** How often the files are looked at. Default: every 5 s. */
+  /** How often the files are looked at. Default: every 2 s. */
   readonly everyMs?: number;
   readonly now?: () => Date;
 }
@@ -55,7 +55,7 @@ export interface Upkeep {
   warnings(): readonly string[];
 }
 
-const lookMs = 5_000;
+const lookMs = 2_000;
 const dayMs = 24 * 60 * 60 * 1000;
 
 export function createUpkeep(options: UpkeepOptions): Upkeep {
