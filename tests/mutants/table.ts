@@ -701,6 +701,22 @@ const fleet: readonly Mutant[] = [
     red: 'is not the one of another principal with the same contract',
   },
   {
+    name: 'revoked-submission-is-taken',
+    file: `${gate}/submit.ts`,
+    before: 'profile: policy.policy.name, ...revocable(submission) };',
+    after: 'profile: policy.policy.name };',
+    tests: [`${gate}/submit/submission.test.ts`],
+    red: 'is denied at once where the owners have revoked',
+  },
+  {
+    name: 'client-names-a-second-host-after-a-restart',
+    file: `${client}/client.ts`,
+    before: 'signed: options.signedSubmissions ?? createSignedSubmissions()',
+    after: 'signed: createSignedSubmissions()',
+    tests: [`${client}/run/run.test.ts`],
+    red: 'names no second host after a restart either',
+  },
+  {
     name: 'submission-of-another-principal',
     file: `${gate}/submit/submission.ts`,
     before: 'if (submission.principal !== principal.uri)',
