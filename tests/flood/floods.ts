@@ -295,6 +295,6 @@ export const floods: Readonly<Record<string, Flood>> = {
   "an executor's invalid receipts": fromExecutor('rogue', receipt(1)),
   "an executor's heartbeats": fromExecutor('rogue', {
     $case: 'heartbeat',
-    value: { running: 0, chainHeadJson: Buffer.alloc(0) },
+    value: { running: 0, chainHeadJson: Buffer.alloc(0), wouldRefuse: 0 },
   }),
 };

@@ -138,6 +138,8 @@ describe('a fleet whose gate is trusted', () => {
     const [line] = await fleet.executor('host-1').waitFor(/.*"sinceStart":1.*/);
     expect(line).toContain('spiffe://csc.local/client/alice');
     expect(line).toContain('csc login');
+    // Whoever looks at the gate sees it, too.
+    await fleet.gate.waitFor(/host-1","sinceItsStart":1,.*once it enforces/);
   });
 
   it('4. clients sign, before and after the owners have published their keys', async () => {

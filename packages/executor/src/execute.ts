@@ -20,11 +20,11 @@ import { type PermittedContract, reevaluate } from './admission/reevaluate.ts';
 import { journalRefusal, type PlannedRefusal, planRefusal, type Refusal } from './admission/refusal.ts';
 import { checkUnused } from './admission/single-use.ts';
 import {
-  type createTrialLog,
   type SubmissionRules,
   type SubmissionTrust,
   type SubmittedTicket,
   subjectOf,
+  type TrialLog,
   verifySubmission,
 } from './admission/submission.ts';
 import { type GenuineTicket, type Trust, verifyTicket } from './admission/verify-ticket.ts';
@@ -60,7 +60,7 @@ export interface ExecutionPorts {
   readonly clock: Clock;
   readonly log: Log;
   /** Tells the owner of a run that would have been refused; gives what to tell its submitter. */
-  readonly noteTrial: ReturnType<typeof createTrialLog>;
+  readonly trials: TrialLog;
 }
 
 /** Where an execution asks whether it may go on, and says what becomes of it. */
@@ -94,7 +94,7 @@ export async function execute(
   if (begun.kind === 'refused') return await refuse(begun, run, ports, link);
   const { redeemed } = begun;
   const { subject, spool, record, belongings, allowance, first } = redeemed;
-  const trial = ports.noteTrial(subject.ticket, subject.asked?.warnings ?? []);
+  const trial = ports.trials.note(subject.ticket, subject.asked?.warnings ?? []);
   link.accepted([...ports.site.workplace.notes, ...(first.place?.notes ?? []), ...trial], spool);
   try {
     await runInOrder(redeemed, run, ports, link);

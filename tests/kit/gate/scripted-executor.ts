@@ -79,6 +79,8 @@ export class ScriptedExecutor {
   readonly #events = new EventEmitter().setMaxListeners(100);
   #connection: ExecutorConnection | undefined;
   #heartbeats = 0;
+  /** What its heartbeats say. */
+  wouldRefuse = 0;
 
   /** @param gate the one that runs when a connection is opened */
   constructor(gate: () => Transport, options: ScriptedExecutorOptions) {
@@ -156,7 +158,10 @@ export class ScriptedExecutor {
 
   /** Resolves once the gate has taken everything said so far, but for receipts; or once it has hung up. */
   async settled(): Promise<void> {
-    this.say({ $case: 'heartbeat', value: { running: 0, chainHeadJson: none } });
+    this.say({
+      $case: 'heartbeat',
+      value: { running: 0, chainHeadJson: none, wouldRefuse: this.wouldRefuse },
+    });
     this.#heartbeats = this.all('heartbeatAck').length + 1;
     while (this.all('heartbeatAck').length < this.#heartbeats && this.hungUp === undefined)
       await this.#message();

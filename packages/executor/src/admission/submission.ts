@@ -295,20 +295,27 @@ function otherVersion({ policy, sha256 }: PolicyDocument, ticket: ExecutionTicke
   return new CscError('POLICY_UNSIGNED', message);
 }
 
-/**
- * Says of each run that would have been refused why, in one line of the log, and counts them since the start: once no more
- * of them come, `enforce: warn` can go. Gives what its submitter is told.
- */
-export function createTrialLog(
-  log: Log,
-): (ticket: ExecutionTicket, warnings: readonly string[]) => readonly string[] {
+/** The runs that would have been refused: once no more of them come, `enforce: warn` can go. */
+export interface TrialLog {
+  /** Says of one why, in one line of the log. Gives what its submitter is told. */
+  note(ticket: ExecutionTicket, warnings: readonly string[]): readonly string[];
+  /** How many there were since the start: the gate tells the owners. */
+  readonly count: number;
+}
+
+export function createTrialLog(log: Log): TrialLog {
   let sinceStart = 0;
-  return (ticket, warnings) => {
-    if (warnings.length === 0) return [];
-    sinceStart += 1;
-    const { execution_id: executionId, principal, policy_profile: profile } = ticket;
-    log.warn({ executionId, principal, profile, reasons: warnings, sinceStart }, trialNote);
-    return warnings.map((reason) => `this host will refuse it once it enforces: ${reason}`);
+  return {
+    get count() {
+      return sinceStart;
+    },
+    note: (ticket, warnings) => {
+      if (warnings.length === 0) return [];
+      sinceStart += 1;
+      const { execution_id: executionId, principal, policy_profile: profile } = ticket;
+      log.warn({ executionId, principal, profile, reasons: warnings, sinceStart }, trialNote);
+      return warnings.map((reason) => `this host will refuse it once it enforces: ${reason}`);
+    },
   };
 }
 

@@ -47,6 +47,7 @@ beforeEach(() => {
     policyChanged: () => undefined,
     withdrawn: () => undefined,
     running: () => 0,
+    wouldRefuse: () => 0,
     chainHead: () => Buffer.alloc(0),
   };
   connection = openConnection(hello, { send, hangUp: (error) => void ended.push(error) }, outbox, handlers);

@@ -49,6 +49,8 @@ export interface LinkHandlers {
   policyChanged(): void;
   /** Executions under way, for the heartbeat. */
   running(): number;
+  /** Runs that would have been refused, were that not only tried out. */
+  wouldRefuse(): number;
   /** How far the chain of receipts goes, signed; empty where that was said already. */
   chainHead(): Buffer;
 }
@@ -149,7 +151,8 @@ class Connection implements LinkConnection {
   // Now or not at all: what it says counts as said.
   #beat(): void {
     if (!this.#outbox.hasRoom) return;
-    const value = { running: this.#handlers.running(), chainHeadJson: this.#handlers.chainHead() };
+    const { running, chainHead, wouldRefuse } = this.#handlers;
+    const value = { running: running(), chainHeadJson: chainHead(), wouldRefuse: wouldRefuse() };
     this.#outbox.post({ $case: 'heartbeat', value });
   }
 

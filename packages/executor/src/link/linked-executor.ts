@@ -63,6 +63,8 @@ export interface ExecutorParts {
   readonly journal: Pick<Journal, 'epoch' | 'beginEpoch' | 'bornAt' | 'head' | 'unacknowledged'>;
   readonly outbox: Outbox;
   readonly deliveries: Deliveries;
+  /** How many runs it would have refused, were that not only tried out. */
+  wouldRefuse(): number;
   /** Called when the gate is there, and when it has heard something new of the owners. */
   readonly onPolicyNews: () => void;
   readonly clock: Clock;
@@ -94,8 +96,9 @@ export class LinkedExecutor implements Executor {
 
   constructor(parts: ExecutorParts) {
     this.#parts = parts;
-    const { deliveries, onPolicyNews } = parts;
+    const { deliveries, wouldRefuse, onPolicyNews } = parts;
     this.#handlers = {
+      wouldRefuse,
       welcomed: (chainHeadJson) => {
         if (this.#closing) this.#sayDraining();
         if (chainHeadJson.length > 0 && this.#hasForgotten(chainHeadJson)) void this.#beginEpoch();

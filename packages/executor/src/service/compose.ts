@@ -129,6 +129,7 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
     },
     execute: (offer, run, link) => execute(offer, run, ports, link),
     ...{ journal, outbox, deliveries, clock, log },
+    wouldRefuse: () => ports.trials.count,
     onPolicyNews: deps.onPolicyNews ?? (() => undefined),
     async release() {
       clearInterval(pruning);
@@ -177,7 +178,7 @@ async function choosePorts(options: ExecutorOptions, deps: ExecutorDeps): Promis
     journal,
     clock,
     log,
-    noteTrial: createTrialLog(log),
+    trials: createTrialLog(log),
   };
 }
 

@@ -93,7 +93,11 @@ export const linkBounds = {
     originalJson: bytes(artifactBytes.receipt),
     outputLogLength: whole(0),
   }),
-  heartbeat: z.object({ running: whole(0, 1_000_000), chainHeadJson: bytes(8192) }),
+  heartbeat: z.object({
+    running: whole(0, 1_000_000),
+    chainHeadJson: bytes(8192),
+    wouldRefuse: whole(0, 2 ** 32 - 1),
+  }),
 } as const satisfies Record<string, z.ZodType>;
 
 /** The same for PushOutputRequest; what is in its frames is for the output log to judge. */

@@ -120,6 +120,7 @@ export class Connection implements ExecutorConnection {
     if (message.$case === 'heartbeat') {
       this.#ports.roster.heard(peer);
       this.#remote.send({ message: { $case: 'heartbeatAck', value: {} } });
+      this.#heardOfTrials(peer, message.value.wouldRefuse);
       await this.#inLine(async () => {
         if (!(await takeChainHead(this.#ports, this.#remote.executor, message.value.chainHeadJson)))
           peer.wentBack = true;
@@ -159,6 +160,16 @@ export class Connection implements ExecutorConnection {
       $case: 'commandExited',
       value: { result },
     });
+  }
+
+  // Its owner tries out what it is to enforce: once this stands still, it can.
+  #heardOfTrials(peer: Peer, wouldRefuse: number): void {
+    if (wouldRefuse > peer.wouldRefuse)
+      this.#ports.onNotice('an executor has run what it will refuse once it enforces', {
+        executor: peer.id,
+        sinceItsStart: wouldRefuse,
+      });
+    peer.wouldRefuse = wouldRefuse;
   }
 
   async #hello(hello: Hello): Promise<void> {

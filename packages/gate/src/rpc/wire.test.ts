@@ -262,7 +262,9 @@ describe('Run', () => {
 describe('an executor’s connection', () => {
   it('ends with the reason where the gate hangs up', async () => {
     const call = served.link('executor-host').connect();
-    call.write({ message: { $case: 'heartbeat', value: { running: 0, chainHeadJson: Buffer.alloc(0) } } });
+    call.write({
+      message: { $case: 'heartbeat', value: { running: 0, chainHeadJson: Buffer.alloc(0), wouldRefuse: 0 } },
+    });
     await expect(collect(call)).rejects.toEqual(rejected('REQUEST_INVALID'));
   });
 

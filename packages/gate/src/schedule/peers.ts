@@ -47,6 +47,8 @@ export class Peer {
   renewsUntil = 0;
   /** Its chain has gone back: it would run again what it has forgotten. */
   wentBack = false;
+  /** Runs since its start that it would have refused, were that not only tried out (enforce: warn). */
+  wouldRefuse = 0;
   /** Is left alone for a while, over whichever connection: see Rests. */
   paused = false;
 

@@ -183,6 +183,8 @@ export interface Heartbeat {
   running: number;
   /** As in Hello; empty where nothing was signed since it was said last. */
   chainHeadJson: Buffer;
+  /** Runs since the host's start that it would have refused, had its owner not only tried that out (enforce: warn). */
+  wouldRefuse: number;
 }
 
 export interface HeartbeatAck {
@@ -1665,7 +1667,7 @@ export const Cancel: MessageFns<Cancel> = {
 };
 
 function createBaseHeartbeat(): Heartbeat {
-  return { running: 0, chainHeadJson: Buffer.alloc(0) };
+  return { running: 0, chainHeadJson: Buffer.alloc(0), wouldRefuse: 0 };
 }
 
 export const Heartbeat: MessageFns<Heartbeat> = {
@@ -1675,6 +1677,9 @@ export const Heartbeat: MessageFns<Heartbeat> = {
     }
     if (message.chainHeadJson.length !== 0) {
       writer.uint32(18).bytes(message.chainHeadJson);
+    }
+    if (message.wouldRefuse !== 0) {
+      writer.uint32(24).uint32(message.wouldRefuse);
     }
     return writer;
   },
@@ -1708,6 +1713,14 @@ export const Heartbeat: MessageFns<Heartbeat> = {
             message.chainHeadJson = Buffer.from(reader.bytes());
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.wouldRefuse = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1727,6 +1740,7 @@ export const Heartbeat: MessageFns<Heartbeat> = {
     const message = createBaseHeartbeat();
     message.running = object.running ?? 0;
     message.chainHeadJson = object.chainHeadJson ?? Buffer.alloc(0);
+    message.wouldRefuse = object.wouldRefuse ?? 0;
     return message;
   },
 };
