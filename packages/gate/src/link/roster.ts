@@ -92,5 +92,6 @@ function describe(peer: Peer, differing: string[], presence: 'connected' | 'away
     differing,
     lastSeen: peer.seenAt,
     certificate: peer.certificate,
+    wouldRefuse: peer.wouldRefuse,
   };
 }

@@ -390,7 +390,7 @@ describe('what is for admins', () => {
     gone.disconnect();
     await test.submit(makeContract(), { principal: admin });
     test.clock.advance(7000);
-    first.say({ $case: 'heartbeat', value: { running: 1, chainHeadJson: Buffer.alloc(0) } });
+    first.wouldRefuse = 2;
     await first.settled();
     const seenAt = test.clock.now();
     await test.flushed();
@@ -409,7 +409,10 @@ describe('what is for admins', () => {
       differing: ['default'],
       lastSeen: seenAt,
       certificate,
+      wouldRefuse: 2,
     });
+    const [warning] = (await test.as(admin).getStatus()).warnings;
+    expect(warning).toContain('e1 has run 2 contracts that it will refuse');
     expect(own).not.toBe('e'.repeat(64));
     const lastSeen = new Date(seenAt.getTime() - 12_000);
     expect(two).toMatchObject({ identity: gone.identity.uri, connected: false, running: 0, lastSeen });

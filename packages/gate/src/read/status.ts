@@ -11,6 +11,7 @@ import { version } from '@csc-fleet/common/version';
 import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions, Principal } from '../execution/executions.ts';
 import { toExecution } from '../execution/row.ts';
+import type { Peers } from '../schedule/peers.ts';
 import type { Said, Scheduler } from '../schedule/scheduler.ts';
 import { isAdmin } from './admins.ts';
 
@@ -20,7 +21,7 @@ export interface StatusPorts {
   readonly policies: Pick<PolicySet, 'all'>;
   readonly bindings: Bindings;
   readonly executions: Pick<Executions, 'open'>;
-  readonly scheduler: Pick<Scheduler, 'whyWaits' | 'awaitedHost'>;
+  readonly scheduler: Pick<Scheduler, 'whyWaits' | 'awaitedHost'> & { readonly peers: Pick<Peers, 'all'> };
   /** When the gate's own certificate counts. Absent: it has none. */
   readonly certificate?: (() => Validity | undefined) | undefined;
   /** What its owner should look at, for people. */
@@ -52,8 +53,18 @@ export function getStatus(ports: StatusPorts, principal: Principal): GetStatusRe
       .slice(0, maxWaiting)
       .map((execution) => toWaiting(execution, whyWaits(ports.scheduler, execution, said))),
     waitingTotal: waiting.length,
-    warnings: admin ? [...(warnings?.() ?? [])] : [],
+    warnings: admin ? [...(warnings?.() ?? []), ...trials(ports)] : [],
   };
+}
+
+// Whoever is to end a trial need not read every host's log.
+function trials({ scheduler }: StatusPorts): string[] {
+  return [...scheduler.peers.all()]
+    .filter(({ wouldRefuse }) => wouldRefuse > 0)
+    .map(({ name, wouldRefuse }) => {
+      const what = wouldRefuse === 1 ? '1 contract' : `${wouldRefuse} contracts`;
+      return `since its start, ${name} has run ${what} that it will refuse once enforce is no longer warn; its log says why`;
+    });
 }
 
 function isWaiting(state: number): boolean {

@@ -308,7 +308,11 @@ export interface Executor {
     | Date
     | undefined;
   /** Of the certificate that it came with last. */
-  certificate: Validity | undefined;
+  certificate:
+    | Validity
+    | undefined;
+  /** Runs since its start that it would have refused, had its owner not only tried that out (enforce: warn). */
+  wouldRefuse: number;
 }
 
 export interface Executor_LabelsEntry {
@@ -2985,6 +2989,7 @@ function createBaseExecutor(): Executor {
     differing: [],
     lastSeen: undefined,
     certificate: undefined,
+    wouldRefuse: 0,
   };
 }
 
@@ -3028,6 +3033,9 @@ export const Executor: MessageFns<Executor> = {
     }
     if (message.certificate !== undefined) {
       Validity.encode(message.certificate, writer.uint32(106).fork()).join();
+    }
+    if (message.wouldRefuse !== 0) {
+      writer.uint32(112).uint32(message.wouldRefuse);
     }
     return writer;
   },
@@ -3152,6 +3160,14 @@ export const Executor: MessageFns<Executor> = {
             message.certificate = Validity.decode(reader, reader.uint32());
             continue;
           }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.wouldRefuse = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3192,6 +3208,7 @@ export const Executor: MessageFns<Executor> = {
     message.certificate = (object.certificate !== undefined && object.certificate !== null)
       ? Validity.fromPartial(object.certificate)
       : undefined;
+    message.wouldRefuse = object.wouldRefuse ?? 0;
     return message;
   },
 };
