@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
-import { awkStartsProgram, startsProgram } from './filters.ts';
+import { awkStartsProgram } from './awk.ts';
+import { startsProgram } from './sed.ts';
 
 describe('awkStartsProgram', () => {
   it.each([
@@ -17,8 +18,12 @@ describe('awkStartsProgram', () => {
     expect(awkStartsProgram(program)).toBe(true);
   });
 
-  // A slash after these is a division to one awk and a pattern to another.
+  // What one awk reads as a string or a pattern is to another what it runs.
   it.each([
+    'BEGIN { print length /"/; system("id") } # "/ }',
+    '/[/]"/ { system("id") } #"/',
+    'BEGIN { x = "a" /[\\]/; system("id") #]/ 1\n }',
+    'BEGIN { y = (1\n/"/); system("id") #"/)\n }',
     'BEGIN { x = 1; y = x++ / system("echo ran") / 1 }',
     'BEGIN { if (1) /"/; system("echo ran"); "" }',
   ])('takes the worse of two readings: %j', (program) => {
@@ -31,6 +36,14 @@ describe('awkStartsProgram', () => {
     '{ gsub(/[|@]/, "|"); print }',
     '$1 ~ "system" || $2 ~ /^@/ { print $1 / 2 }',
     'BEGIN { FS = "\\"|" }\n{ print $1 }',
+    '{ print (a + b) / 2 "|" $3 }',
+    '{ if ($1 ~ /a|b/) print $2 / 3 "@"; else /x|y/ }',
+    '{ gsub(/[ \\t|]+/, "|"); print }',
+    '/[/|]/ { print }',
+    '$0 ~ /[^[:space:]|/]/',
+    '{ printf("%s|%s\\n",\n $1,\n $2 / 2) }',
+    '{ print length / 2 "|"; x++ / 2 }',
+    'function f(x) { return x / 2 "|" }\n{ print f($1), @/a|b/ }',
   ])('finds nothing in %j', (program) => {
     expect(awkStartsProgram(program)).toBe(false);
   });

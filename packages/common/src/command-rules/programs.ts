@@ -1,4 +1,4 @@
-import { readAwk, readSed } from './filters.ts';
+import { readAwk } from './awk.ts';
 import { readDashedGit, readGit } from './git.ts';
 import { fileName, named } from './grammar.ts';
 import { interpreters } from './interpreter-table.ts';
@@ -13,6 +13,7 @@ import {
   readUpToSemicolon,
   readXargs,
 } from './runners.ts';
+import { readSed } from './sed.ts';
 import { readTool, tools } from './tools.ts';
 import { wrappers } from './wrapper-table.ts';
 import { readWrapper } from './wrappers.ts';
