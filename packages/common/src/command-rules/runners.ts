@@ -98,7 +98,17 @@ const codeVariables: readonly CodeVariables[] = [
     names: /^(?:JAVA_TOOL|_JAVA|JDK_JAVA)_OPTIONS$/,
     harmless: /^(?![\s\S]*OnOutOfMemoryError|[\s\S]*OnError)/,
   },
-  { names: /^npm_config_(?:call|script_shell|shell|editor|viewer|node_options|init_module)$/i },
+  {
+    names:
+      /^npm_config_(?:call|script[_-]shell|shell|editor|viewer|git|browser|node[_-]options|init[_-]module)$/i,
+  },
+  { names: /^(?:GOFLAGS|CGO_\w+)$/, harmless: /^(?![\s\S]*-(?:toolexec|exec|wrapper|fplugin))/ },
+  {
+    names:
+      /^(?:BORG_RSH|BORG_PASSCOMMAND|RESTIC_PASSWORD_COMMAND|RCLONE_PASSWORD_COMMAND|ANSIBLE_\w*(?:PASSWORD_FILE|EXECUTABLE))$/,
+  },
+  { names: /^MANOPT$/ },
+  { names: /^(?:LESS|MORE)$/, harmless: /^(?![\s\S]*\+{1,2}[!|#v])/ },
 ];
 
 /** True where what is assigned to a variable may be run by the program that is started with it. */

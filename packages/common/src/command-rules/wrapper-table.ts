@@ -195,7 +195,65 @@ export const wrappers: readonly Wrapper[] = [
     shell: 'by default',
   },
   { family: 'gosu', names: named('gosu su-exec setuidgid'), grammar: gnu(''), before: 1 },
+  { family: 'sshpass', names: named('sshpass'), grammar: { short: 'f:d:p:P:e::vhV' } },
+  { family: 'ssh-agent', names: named('ssh-agent'), grammar: { short: 'cDdksa:E:O:P:t:T' }, alone: '-k' },
+  {
+    family: 'pkexec',
+    names: named('pkexec run0'),
+    grammar: gnu(
+      'u:g:D:',
+      'user= group= disable-internal-agent keep-cwd chdir= setenv= nice= slice= unit= description=',
+    ),
+    shell: 'by default',
+  },
+  {
+    family: 'sg',
+    names: named('sg newgrp'),
+    grammar: { short: 'c:' },
+    before: 1,
+    code: '-c',
+    shell: 'by default',
+  },
+  {
+    family: 'systemd-run',
+    names: named('systemd-run systemd-inhibit systemd-cat'),
+    grammar: gnu(
+      'hVH:M:u:p:rqPtSdGE:',
+      `host= machine= unit= property= description= slice= slice-inherit expand-environment= remain-after-exit send-sighup
+      service-type= uid= gid= nice= working-directory= same-dir setenv= pty pty-late pipe quiet collect shell user
+      system scope no-block wait no-ask-password on-active= on-boot= on-startup= on-unit-active= on-calendar=
+      timer-property= path-property= socket-property= what= who= why= mode= list identifier= priority= level-prefix=`,
+    ),
+    code: '-S --shell',
+  },
+  {
+    family: 'start-stop-daemon',
+    names: named('start-stop-daemon'),
+    grammar: gnu(
+      'SKTHx:p:u:n:a:s:c:g:k:r:d:N:P:I:bmCvqotVR:O:',
+      `start stop status exec= pidfile= user= name= startas= signal= chuid= group= umask= chroot= chdir= nicelevel=
+      procsched= iosched= background make-pidfile remove-pidfile no-close verbose quiet oknodo test retry= output= notify-await
+      notify-timeout= ppid= pid=`,
+    ),
+    programs: '-x -a --exec --startas',
+  },
   // Watching and tracing
+  {
+    family: 'perf',
+    names: named('perf'),
+    grammar: {
+      short: 'vh',
+      long: 'version help list-cmds exec-path? no-pager paginate debug= debugfs-dir= buildid-dir=',
+    },
+    commands: { stat: 'program', record: 'program', trace: 'program', c2c: 'program', mem: 'program' },
+  },
+  {
+    family: 'tracers',
+    names: named(
+      'rr heaptrack uftrace chronic cpulimit entr annotate-output firejail proot fakechroot aa-exec cgexec',
+    ),
+    grammar: { short: 'acdnprszhvqf:l:e:g:p:', unlisted: 'flag' },
+  },
   {
     family: 'watch',
     names: named('watch'),
@@ -357,6 +415,80 @@ export const wrappers: readonly Wrapper[] = [
         quiet verbose help version`,
     },
     commands: { run: 'program' },
+  },
+  // Settings and secrets of others, and then a program.
+  {
+    family: 'exec',
+    names: named('direnv dotenvx doppler op aws-vault chamber mise asdf nvm volta infisical sops'),
+    grammar: { short: 'f:p:c:e:', unlisted: 'flag' },
+    commands: { exec: 'program', run: 'program', x: 'program', 'exec-env': 'code', 'exec-file': 'code' },
+  },
+  {
+    family: 'nix',
+    names: named('nix-shell'),
+    grammar: {
+      short: 'p:A:I:j:E:',
+      long: 'run= command= packages= attr= arg= argstr= expr= pure keep=',
+      unlisted: 'flag',
+    },
+    code: '-E --run --command --expr',
+  },
+  {
+    family: 'nix',
+    names: named('nix guix'),
+    grammar: { short: 'f:I:L', long: 'option= file= command=', unlisted: 'flag' },
+    code: '-c --command',
+    commands: { shell: 'program', develop: 'program', run: 'program', time: 'program' },
+  },
+  {
+    family: 'mpirun',
+    names: named('mpirun mpiexec orterun srun salloc'),
+    grammar: {
+      short: 'n:N:p:c:H:t:J:A:',
+      long: 'np= host= hostfile= nodes= ntasks= partition= time=',
+      singleDash: true,
+    },
+  },
+  {
+    family: 'sbatch',
+    names: named('sbatch'),
+    grammar: { short: 'n:N:p:t:J:', long: 'wrap=', unlisted: 'flag' },
+    code: '--wrap',
+  },
+  // A terminal in the background, whose shell reads what it is told.
+  {
+    family: 'tmux',
+    names: named('tmux'),
+    grammar: { short: '2CDlNuvVc:f:L:S:T:' },
+    code: '-c',
+    commands: {
+      new: 'code',
+      'new-session': 'code',
+      neww: 'code',
+      'new-window': 'code',
+      splitw: 'code',
+      'split-window': 'code',
+      run: 'code',
+      'run-shell': 'code',
+      'if-shell': 'code',
+      'send-keys': 'code',
+      send: 'code',
+      pipep: 'code',
+      'pipe-pane': 'code',
+      respawnp: 'code',
+      respawnw: 'code',
+      'respawn-pane': 'code',
+      'respawn-window': 'code',
+      popup: 'code',
+      'display-popup': 'code',
+    },
+  },
+  {
+    family: 'screen',
+    names: named('screen'),
+    grammar: { short: 'aADdmLlOqUvxRirwSX:c:e:h:p:s:S:t:T:', unlisted: 'flag' },
+    code: '-X',
+    shell: 'by default',
   },
   {
     family: 'uvx',

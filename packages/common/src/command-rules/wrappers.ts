@@ -29,6 +29,8 @@ export interface Wrapper {
   readonly assignments?: true;
   /** Options whose value a shell runs; also where they stand in the program's place. */
   readonly code?: string;
+  /** Options whose value is the program. */
+  readonly programs?: string;
   /** Whether an option brings code in a way that its name alone does not tell. */
   readonly bringsCode?: (option: Option) => boolean;
   /** Options with which it runs nothing. */
@@ -95,12 +97,15 @@ function readProgram(words: readonly Word[], scan: Scan, wrapper: Wrapper): Look
 
 /** What the options alone tell: code, or that it is not known what they mean. */
 function seeOptions(words: readonly Word[], { options, unlisted, open }: Scan, wrapper: Wrapper): Look {
-  const { code, bringsCode, grammar } = wrapper;
+  const { code, bringsCode, grammar, programs } = wrapper;
   const [unknown] = grammar.unlisted === 'flag' ? [] : unlisted;
   return joinLooks([
     ...options
       .filter((option) => isListed(option.name, code) || bringsCode?.(option) === true)
       .map(({ name, word }) => seenCode(words, name, word)),
+    ...options
+      .filter(({ name, value }) => isListed(name, programs) && value !== undefined)
+      .map(({ value }) => seenRun(value === undefined ? [] : [value])),
     ...(unknown === undefined ? [] : [seenUnknownOption(words, unknown)]),
     ...(open === undefined ? [] : [takesFromInput(words, open)]),
   ]);
