@@ -388,7 +388,10 @@ raise SystemExit(4)
       const kinds = readdirSync(tree, { withFileTypes: true }).map((it) => `${it.name} ${it.isFile()}`);
       const paths = receipt.artifacts?.map(({ path }) => path);
       return {
-        held: kinds.sort().join() === 'out false,report.json true' && paths?.join() === report,
+        held:
+          kinds.sort().join() === 'out false,report.json true' &&
+          paths?.join() === report &&
+          receipt.effect_summary?.files_written === 1,
         seen: [kinds, receipt],
       };
     },

@@ -55,10 +55,11 @@ export async function runCommand(
   clearTimeout(timer);
   const endedAt = clock.now();
   const summary = await egress.opened?.finish();
+  // Takes away what was made for it and never written, which is then not counted.
+  place?.close();
   const written = await watch?.finish();
   // Judged by now: that the output could not be kept may show only after the end.
   await captured;
-  place?.close();
   return {
     ...(problem === undefined
       ? withHints(judge(exit, command, forced.reason), place)

@@ -3,7 +3,15 @@ import { join } from 'node:path';
 import { makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/plan';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { encodePath } from '../host/index.ts';
-import { expandDeclared, matchesName, maxGlobMatches, readDeclared, stripTree, toTokens } from './glob.ts';
+import {
+  expandDeclared,
+  expandPattern,
+  matchesName,
+  maxGlobMatches,
+  readDeclared,
+  stripTree,
+  toTokens,
+} from './glob.ts';
 
 describe('matchesName', () => {
   const cases: readonly [pattern: string, name: string, matches: boolean][] = [
@@ -84,6 +92,18 @@ describe('expandDeclared', () => {
     for (let index = 0; index <= 2 * maxGlobMatches; index += 1) tree.file(`many/f${index}`);
     tree.file('many/x.json');
     expect(expand('many/*.json')).toEqual(['many/x.json']);
+  });
+
+  it('ends at the search limit, and says so', () => {
+    const reading = readDeclared(join(tree.path, '**/*.none'));
+    if (reading.kind !== 'pattern') throw new Error('it is one');
+    const budget = { left: 20 };
+    expect(expandPattern(reading, budget)).toEqual([]);
+    const searchLimit = expect.objectContaining({
+      code: 'NOT_PERMITTED',
+      message: expect.stringMatching(/^search limit/),
+    });
+    expect(() => expandPattern(reading, budget)).toThrow(searchLimit);
   });
 
   it('refuses a pattern that stands for too much', () => {

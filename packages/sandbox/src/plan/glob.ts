@@ -6,8 +6,17 @@ import { decodePath, encodePath, lookOnHost, walkPath } from '../host/index.ts';
 /** The most paths that one pattern may stand for: each becomes a mount of its own. */
 export const maxGlobMatches = 256;
 
-/** The most entries of directories that are looked at for one pattern: about a third of a second. */
-export const maxSearchedEntries = 300_000;
+/** The most entries of directories that are looked at for all patterns of a command: about half a second. */
+export const maxSearchedEntries = 200_000;
+
+/** How many entries a command's patterns may still look at. */
+export interface SearchBudget {
+  left: number;
+}
+
+export function createSearchBudget(): SearchBudget {
+  return { left: maxSearchedEntries };
+}
 
 // Nothing deeper has a path (path_resolution(7): 4096 bytes).
 const mostParts = 2048;
@@ -85,17 +94,18 @@ function toPart(text: string): Part {
  */
 export function expandDeclared(declared: string): string[] {
   const reading = readDeclared(declared);
-  return reading.kind === 'path' ? [reading.path] : expandPattern(reading);
+  return reading.kind === 'path' ? [reading.path] : expandPattern(reading, createSearchBudget());
 }
 
 /**
  * What a pattern stands for now, sorted. As in a shell: `*` and `?` stop at a slash and do not match a leading dot,
  * `[…]` is one character of a set, `**` is any number of directories; symlinked directories are not searched. A
  * directory that is there by the exact name of a part with sets is that part.
- * Throws NOT_PERMITTED where it matches more than `maxGlobMatches` paths, or is not through after `maxSearchedEntries`.
+ * Throws NOT_PERMITTED where it matches more than `maxGlobMatches` paths, or looks at more than is left of
+ * the budget.
  */
-export function expandPattern({ pattern, parts }: Pattern): string[] {
-  const search: Search = { pattern, matches: new Set(), looked: 0 };
+export function expandPattern({ pattern, parts }: Pattern, budget: SearchBudget): string[] {
+  const search: Search = { pattern, matches: new Set(), budget };
   if (parts.length > mostParts) return [];
   descend('/', parts, search);
   return [...search.matches].sort();
@@ -136,7 +146,7 @@ function mayLeadInto([part, ...rest]: readonly Part[], names: readonly string[])
 interface Search {
   readonly pattern: string;
   readonly matches: Set<string>;
-  looked: number;
+  readonly budget: SearchBudget;
 }
 
 function descend(directory: string, parts: readonly Part[], search: Search): void {
@@ -185,7 +195,8 @@ interface Entry {
 // Not a directory, gone, or closed to us: a pattern matches nothing there.
 function list(directory: string, search: Search): Entry[] {
   const entries: Entry[] = [];
-  search.looked += 1;
+  const { budget } = search;
+  budget.left -= 1;
   try {
     // With that encoding names are bytes, which the types do not know of.
     const opened = opendirSync(encodePath(directory) as string, {
@@ -195,8 +206,8 @@ function list(directory: string, search: Search): Entry[] {
     try {
       for (let entry = opened.readSync(); entry !== null; entry = opened.readSync()) {
         entries.push(toEntry(entry));
-        search.looked += 1;
-        if (search.looked > maxSearchedEntries) break;
+        budget.left -= 1;
+        if (budget.left < 0) break;
       }
     } finally {
       opened.closeSync();
@@ -204,10 +215,10 @@ function list(directory: string, search: Search): Entry[] {
   } catch {
     return entries;
   }
-  if (search.looked <= maxSearchedEntries) return entries;
+  if (budget.left >= 0) return entries;
   throw new CscError(
     'NOT_PERMITTED',
-    `${search.pattern} is not through after ${maxSearchedEntries} entries of directories, the search limit, with ${search.matches.size} matches by then; begin the pattern further down, or declare a tree (…/**)`,
+    `search limit: ${maxSearchedEntries} entries of directories were looked at for this command’s patterns, and ${search.pattern} was not through, with ${search.matches.size} matches by then; begin it further down, or declare a tree (…/**)`,
   );
 }
 

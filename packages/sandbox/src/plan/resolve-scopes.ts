@@ -5,7 +5,14 @@ import { isCoveredBy } from '@csc-fleet/common/paths';
 import { findClosedParent, isWithin, showPath, type Walk, walkPath } from '../host/index.ts';
 import { arrangeScopes } from './arrange-scopes.ts';
 import type { RunFacts } from './facts.ts';
-import { expandPattern, mayMatchBelow, type Pattern, readDeclared, stripTree } from './glob.ts';
+import {
+  createSearchBudget,
+  expandPattern,
+  mayMatchBelow,
+  type Pattern,
+  readDeclared,
+  stripTree,
+} from './glob.ts';
 import { checkCreatable, makeWritePath, takeBackUnwritten } from './make-write-path.ts';
 import { chooseKind } from './missing-paths.ts';
 import {
@@ -49,7 +56,15 @@ export function resolveScopes(request: ScopeRequest, facts: RunFacts): ResolvedS
 }
 
 function beginResolution(request: ScopeRequest, facts: RunFacts): Resolution {
-  return { request, facts, descriptors: new Set(), links: new Map(), missing: new Map(), notes: [] };
+  return {
+    request,
+    facts,
+    descriptors: new Set(),
+    links: new Map(),
+    search: createSearchBudget(),
+    missing: new Map(),
+    notes: [],
+  };
 }
 
 function describeMissing(path: string, { kind, guess }: MissingPath): string {
@@ -77,7 +92,7 @@ function openMatches(resolution: Resolution, reading: Pattern, writable: boolean
   const scopes: OpenScope[] = [];
   const others: string[] = [];
   const gone: string[] = [];
-  for (const match of expandPattern(reading)) {
+  for (const match of expandPattern(reading, resolution.search)) {
     // A pattern that ends in a name gives it for every directory.
     const walk = walkPath(match);
     if (walk === undefined) continue;

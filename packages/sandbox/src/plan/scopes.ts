@@ -2,6 +2,7 @@ import { closeSync } from 'node:fs';
 import { CscError } from '@csc-fleet/common/errors';
 import { type OpenPath, openResolved, showPath } from '../host/index.ts';
 import type { RunFacts } from './facts.ts';
+import type { SearchBudget } from './glob.ts';
 import type { ScopeClaims } from './scope-claims.ts';
 
 /** What a command may see, as its contract and policy say it. */
@@ -71,6 +72,7 @@ export interface Resolution {
   readonly facts: RunFacts;
   readonly descriptors: Set<number>;
   readonly links: Map<string, ScopeLink>;
+  readonly search: SearchBudget;
   /** Write paths that are still to be made, as declared, with the directories above them: outermost first. */
   readonly missing: Map<string, MissingPath>;
   readonly notes: string[];
