@@ -8,6 +8,7 @@ const gate = 'packages/gate/src';
 const client = 'packages/client/src';
 const evidence = 'packages/common/src/evidence';
 const counting = 'packages/common/src/approval/count-approvals.ts';
+const planning = [`${sandbox}/plan/resolve-scopes.test.ts`];
 const wiring = [`${executor}/admission/wiring.test.ts`];
 const refuse = [`${executor}/admission/refusal.test.ts`];
 const receipts = [`${gate}/link/receipts.test.ts`];
@@ -1437,11 +1438,56 @@ const takenOver: readonly Mutant[] = [
   },
 ];
 
+/** A sandbox that shows or opens more than what was declared. */
+const scopes: readonly Mutant[] = [
+  {
+    name: 'empty-pattern-opens-the-cwd',
+    file: `${sandbox}/plan/resolve-scopes.ts`,
+    before: 'declaresBelow(resolution.request, cwd);',
+    after: 'false;',
+    tests: planning,
+    red: 'is not shown because what was declared of it came out empty',
+  },
+  {
+    name: 'joined-scopes-leave-the-rest-writable',
+    file: `${sandbox}/plan/join-writes.ts`,
+    before: 'beside: beside.map((source) => openFor(resolution, source, false, at(root, source)))',
+    after: 'beside: []',
+    tests: planning,
+    red: 'everything beside them is mounted read-only on top',
+  },
+  {
+    name: 'joined-scopes-in-what-jobs-may-change',
+    file: `${sandbox}/plan/join-writes.ts`,
+    before: ' || mayWrite(stats, resolution.facts.jobUsers)',
+    after: '',
+    tests: planning,
+    red: 'jobs may change what holds them',
+  },
+  {
+    name: 'joined-scopes-show-the-rest',
+    file: `${sandbox}/plan/join-writes.ts`,
+    before: 'if (!isDeclared || stats === undefined)',
+    after: 'if (stats === undefined)',
+    tests: planning,
+    red: 'not all that is beside them is declared',
+  },
+  {
+    name: 'joined-scopes-beyond-the-policy',
+    file: `${sandbox}/plan/join-writes.ts`,
+    before: 'isCoveredBy(path, request.policy.allowed_write_prefixes) &&',
+    after: '',
+    tests: planning,
+    red: 'the policy does not cover what holds them',
+  },
+];
+
 export const mutants: readonly Mutant[] = [
   ...submissions,
   ...believesReceipts,
   ...takenOver,
   ...host,
+  ...scopes,
   ...fleet,
   ...believer,
 ];
