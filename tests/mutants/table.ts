@@ -550,6 +550,14 @@ const host: readonly Mutant[] = [
     red: 'it can be changed by its group',
   },
   {
+    name: 'websocket-without-proof',
+    file: `${executor}/egress/websocket.ts`,
+    before: 'return statusCode === 101 && isWebSocket && said.length === 1 && said[0] === proof;',
+    after: 'return statusCode === 101 && isWebSocket && said.length === 1;',
+    tests: [`${executor}/egress/proxy.test.ts`],
+    red: 'gets nothing more to a server that',
+  },
+  {
     name: 'tcp-by-one-list-alone',
     file: `${executor}/egress/allow-list.ts`,
     before: 'members.length > 0 && members.every((list) => list.allowsTcp(name, port))',

@@ -220,6 +220,9 @@ const damaged = (whole: fc.Arbitrary<string>) =>
       }, good),
     );
 
+const agreement =
+  'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n\x81\x02hi';
+
 const status = weighed(
   [6, fc.constantFrom('200', '204', '304', '301', '500')],
   [2, fc.constantFrom('100', '101', '103', '199', '099', '1000', '20', '999', '-1', 'abc', '')],
@@ -253,6 +256,7 @@ const reply = weighed(
     ),
   ],
   [1, bytes(80)],
+  [2, fc.constant(agreement)],
   [1, fc.constant(`HTTP/1.1 200 OK\r\n${'X: a\r\n'.repeat(12_000)}\r\n`)],
 );
 
@@ -271,6 +275,13 @@ const words = (whole: fc.Arbitrary<string>): fc.Arbitrary<Words> =>
 function cut(whole: string, cuts: readonly number[]): string[] {
   const at = [0, ...cuts.map((one) => Math.min(one, whole.length)).sort((a, b) => a - b), whole.length];
   return at.slice(1).map((end, index) => whole.slice(at[index], end));
+}
+
+/** The handshake of a WebSocket, and a frame that some may take for a request. */
+function webSocket(url: string, own: string): string {
+  const head = `GET ${url} HTTP/1.1\r\nHost: ${own}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n`;
+  const rest = 'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n';
+  return `${head}${rest}\x81\x05hello`;
 }
 
 function plainRequest(method: string, own: string): string {
@@ -293,6 +304,9 @@ export function fuzzCases(index: number, hellos: { readonly hello: string; reado
     `CONNECT ${own}:443 HTTP/1.1\r\nHost: ${own}:443\r\n\r\n${hellos.hello}`,
     `${way}\x01\xbb${hellos.hello}`,
     `${way}\0\x50${plainRequest('GET', own)}`,
+    `${way}\0\x50${webSocket('/', own)}`,
+    `CONNECT ${own}:80 HTTP/1.1\r\nHost: ${own}:80\r\n\r\n${webSocket('/', own)}`,
+    webSocket(`http://${own}/`, own),
   );
   const said = weighed(
     [10, plain],

@@ -132,8 +132,19 @@ describe('proxy request', () => {
 
     it.each([
       [
-        'to a WebSocket',
-        ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=='],
+        'to a WebSocket without a key',
+        ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13'],
+      ],
+      [
+        'to two protocols',
+        ['Connection: Upgrade', 'Upgrade: websocket, h2c', 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=='],
+      ],
+      [
+        'by a request with a body',
+        [
+          ...['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=='],
+          'Content-Length: 40',
+        ],
       ],
       ['to HTTP/2', ['Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABk']],
     ])('is not upgraded %s', async (_, headers) => {

@@ -52,10 +52,14 @@ export async function answerRequest(
 }
 
 /** How the host of a request is reached, or why it may not be. */
-type Way = { readonly dial: () => Promise<Dialled> } | { readonly refusal: Refusal };
+export type Way = { readonly dial: () => Promise<Dialled> } | { readonly refusal: Refusal };
 
 // A tunnel's host was judged when the tunnel was made, and that this request is for it just now.
-async function openWay(target: HostPort, tunnel: HttpTunnel | undefined, ports: FrontPorts): Promise<Way> {
+export async function openWay(
+  target: HostPort,
+  tunnel: HttpTunnel | undefined,
+  ports: FrontPorts,
+): Promise<Way> {
   if (tunnel !== undefined) return { dial: () => tunnel.dial() };
   const found = await ports.findRoute(target);
   return found.ok ? { dial: () => ports.dial(found.route) } : { refusal: found.refusal };
@@ -68,7 +72,7 @@ interface Exchange {
 }
 
 // Servers send longer heads than clients may.
-const maxAnswerHeader = 65_536;
+export const maxAnswerHeader = 65_536;
 // They have no body unless they say so.
 const bodiless: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE']);
 
@@ -134,7 +138,7 @@ function requestHeaders({ method = 'GET', rawHeaders }: IncomingMessage, target:
 }
 
 // A parser lets through what may not be written, such as control characters in a phrase or a value.
-function passAnswer(answer: IncomingMessage, response: ServerResponse): void {
+export function passAnswer(answer: IncomingMessage, response: ServerResponse): void {
   const { statusCode = 0, statusMessage = '', rawHeaders } = answer;
   // Interim answers never get here.
   if (statusCode < 200) {

@@ -3,7 +3,7 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { FrontPorts, HttpTunnel, ServeHttp } from './front.ts';
 import { answerRequest } from './http-answer.ts';
-import { toHead } from './http-head.ts';
+import { describeTarget, toHead } from './http-head.ts';
 import {
   type Asked,
   type DenialReason,
@@ -13,6 +13,7 @@ import {
   respondRaw,
 } from './refusal.ts';
 import { connectTunnel } from './tunnel.ts';
+import { answerUpgrade } from './websocket.ts';
 
 /** What is known of a connection whose client speaks HTTP. */
 interface Client {
@@ -51,6 +52,16 @@ export function createHttpFront(ports: FrontPorts): ServeHttp {
     refuseClient(socket, 'bad_request', { ...describeAuthority(request.url ?? ''), protocol: 'connect' });
   };
   server.on('connect', (request, socket, head) => ports.guard([socket], onConnect)(request, socket, head));
+  const onUpgrade = async (request: IncomingMessage, socket: Duplex, first: Buffer): Promise<void> => {
+    const client = clients.get(socket);
+    if (client === undefined || !(socket instanceof Socket)) return void socket.destroy();
+    const { queue, tunnel } = client;
+    if (queue.leave()) return await answerUpgrade({ request, socket, first }, tunnel, ports);
+    // Its answer would come between the answers to others.
+    const target = describeTarget(toHead(request), tunnel?.target);
+    refuseClient(socket, 'upgrade', { protocol: tunnel?.protocol ?? 'http', ...target });
+  };
+  server.on('upgrade', (request, socket, head) => ports.guard([socket], onUpgrade)(request, socket, head));
   const onClientError = ({ code }: NodeJS.ErrnoException, socket: Duplex): void => {
     const client = clients.get(socket);
     if (client === undefined) return;

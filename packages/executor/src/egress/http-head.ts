@@ -46,15 +46,21 @@ const httpPort = 80;
  * Reads where one request is to go: by its absolute URI, or within a tunnel by its path. The URI's authority rules, and a
  * Host header that says anything else is refused rather than replaced: some server might believe it.
  * @param fixed where all requests of the tunnel go; absent: there is no tunnel
+ * @param purpose `websocket`: it was found to be the handshake of one
  */
-export function readHttpTarget(head: RequestHead, fixed?: HostPort): HttpTargetResult {
+export function readHttpTarget(
+  head: RequestHead,
+  fixed?: HostPort,
+  purpose: 'request' | 'websocket' = 'request',
+): HttpTargetResult {
   const { scheme, authority, path } = splitTarget(head.url);
   if (scheme !== undefined && scheme !== 'http') return refusedTarget('bad_scheme');
   const place = authority === undefined ? fixed : readPlace(authority);
   // Without a tunnel only the Host header would say where to: an origin's business, not a proxy's.
   if (place === undefined || !path.startsWith('/')) return refusedTarget('bad_scheme');
   if (typeof place === 'string') return refusedTarget(place);
-  const problem = findHeadProblem(head, place, fixed);
+  const problem =
+    findHeadProblem(head, place, fixed) ?? (purpose === 'request' ? findUpgrade(head) : undefined);
   if (problem !== undefined) return refusedTarget(problem);
   const framing = requestFraming(head.rawHeaders, head.httpVersion);
   if (framing === undefined) return refusedTarget('ambiguous_length');
@@ -93,9 +99,27 @@ function findHeadProblem(
   if (host !== undefined && !isHostOf(host, place)) return 'host_mismatch';
   // RFC 9110 §10.1.1 knows no other.
   if (headerTokens(head.rawHeaders, 'expect').some((wish) => wish !== '100-continue')) return 'bad_request';
-  const connection = headerTokens(head.rawHeaders, 'connection');
-  if (connection.includes('upgrade') || headerValues(head.rawHeaders, 'upgrade').length > 0) return 'upgrade';
   return undefined;
+}
+
+function findUpgrade({ rawHeaders }: RequestHead): DenialReason | undefined {
+  const connection = headerTokens(rawHeaders, 'connection');
+  return connection.includes('upgrade') || headerValues(rawHeaders, 'upgrade').length > 0
+    ? 'upgrade'
+    : undefined;
+}
+
+/** Whether a GET is the handshake of a WebSocket (RFC 6455 §4.1), and of nothing else. */
+export function isWebSocketRequest({ httpVersion, rawHeaders }: RequestHead): boolean {
+  const [upgrade, ...others] = headerValues(rawHeaders, 'upgrade');
+  const [key = '', ...keys] = headerValues(rawHeaders, 'sec-websocket-key');
+  const named = headerTokens(rawHeaders, 'connection');
+  // `Connection` may name nothing that the server has to see.
+  const isPlain = named.includes('upgrade') && !named.some((name) => name.startsWith('sec-websocket-'));
+  const isKey = keys.length === 0 && /^[A-Za-z0-9+/]{22}==$/.test(key);
+  return (
+    httpVersion === '1.1' && upgrade?.toLowerCase() === 'websocket' && others.length === 0 && isPlain && isKey
+  );
 }
 
 /**

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { connect as connectTo, type Socket } from 'node:net';
+import { type AddressInfo, connect as connectTo, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
@@ -490,6 +491,122 @@ describe('real clients', () => {
     const env = { NODE_EXTRA_CA_CERTS: join(directory, 'ca.pem'), ...proxyEnvironment(bench.port) };
     const { stdout } = await run(process.execPath, ['-e', program], { env });
     expect(stdout.trim().split('\n').sort()).toEqual(['not_listed', 'yes', 'yes', 'yes']);
+  });
+});
+
+describe('a WebSocket', () => {
+  const key = 'dGhlIHNhbXBsZSBub25jZQ==';
+  const handshake = (url: string, host: string, ...more: string[]) =>
+    [
+      `GET ${url} HTTP/1.1`,
+      ...[
+        `Host: ${host}`,
+        'Connection: keep-alive, Upgrade',
+        'Upgrade: websocket',
+        `Sec-WebSocket-Key: ${key}`,
+      ],
+      ...['Sec-WebSocket-Version: 13', 'Sec-WebSocket-Protocol: a', ...more, '', ''],
+    ].join('\r\n');
+  const agreed = (accept = 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=') =>
+    `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`;
+  const heard: string[] = [];
+  let server: Server;
+
+  /** Answers so, and sends back all that comes behind the first head. */
+  async function serve(answer: string): Promise<void> {
+    heard.length = 0;
+    server = createServer((socket) => {
+      let isOpen = false;
+      socket
+        .on('error', () => {})
+        .on('data', (data: Buffer) => {
+          heard.push(data.toString('latin1'));
+          socket.write(isOpen ? `echo ${data}` : `${answer}first`);
+          isOpen = true;
+        });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const web = (server.address() as AddressInfo).port;
+    await start({ upstream: { ...upstream, web } });
+  }
+  afterEach(() => server.close());
+
+  it.each([
+    ['by its URI', [handshake('http://allowed.test/chat?a', 'allowed.test')], 'http'],
+    [
+      'through CONNECT',
+      ['CONNECT allowed.test:80 HTTP/1.1\r\n\r\n', 20, handshake('/chat?a', 'allowed.test')],
+      'connect',
+    ],
+    [
+      'through SOCKS5',
+      [socksHello, socksConnect('allowed.test', 80), 20, handshake('/chat?a', 'allowed.test')],
+      'socks5',
+    ],
+  ])('is let through %s, both ways', async (_, steps, protocol) => {
+    await serve(agreed());
+    const text = await talk(bench.port, [
+      ...steps,
+      { until: /first/ },
+      'GET / HTTP/1.1\r\n',
+      { until: /echo/ },
+      'end',
+    ]);
+    expect(text).toMatch(
+      /HTTP\/1\.1 101 Switching Protocols\r\nSec-WebSocket-Accept: [\s\S]*\r\n\r\nfirstecho GET \/ HTTP/,
+    );
+    expect(heard[0]).toMatch(
+      /^GET \/chat\?a HTTP\/1\.1\r\nHost: allowed\.test\r\nSec-WebSocket-Key: [\s\S]*\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n$/,
+    );
+    expect(bench.verdicts).toMatchObject([{ protocol, host: 'allowed.test', verdict: 'allowed' }]);
+    expect(bench.faults).toEqual([]);
+  });
+
+  it.each([
+    ['another host', handshake('http://allowed.test/', 'evil.test'), 403, 'host_mismatch'],
+    ['a host that is not listed', handshake('http://evil.test/', 'evil.test'), 403, 'not_listed'],
+  ])('is refused for %s', async (_, text, status, reason) => {
+    await serve(agreed());
+    expect(await talk(bench.port, [text, 'end'])).toContain(`HTTP/1.1 ${status} `);
+    expect(bench.verdicts).toMatchObject([{ reason }]);
+    expect(bench.sent()).toBe(0);
+  });
+
+  it.each([
+    ['proves nothing', agreed('AAAAAAAAAAAAAAAAAAAAAAAAAAA='), 'bad_answer'],
+    ['changes to something else', agreed().replace('websocket', 'h2c'), 'bad_answer'],
+    ['says no', 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n', 'HTTP/1.1 200 OK'],
+  ])('gets nothing more to a server that %s', async (_, answer, shown) => {
+    await serve(answer);
+    const smuggled = `${handshake('http://allowed.test/', 'allowed.test')}GET /x HTTP/1.1\r\nHost: evil.test\r\n\r\n`;
+    expect(await talk(bench.port, [smuggled, { until: /bad_answer|first/ }, smuggled, 'end'])).toContain(
+      shown,
+    );
+    expect(heard.join('')).not.toContain('evil.test');
+    expect(bench.faults).toEqual([]);
+  });
+
+  it('is found by the client that Node.js has', async () => {
+    await serve('');
+    server.removeAllListeners('connection').on('connection', (socket: Socket) => {
+      socket
+        .on('error', () => {})
+        .once('data', (data: Buffer) => {
+          const [, asked = ''] = /Sec-WebSocket-Key: (.*)\r\n/i.exec(data.toString('latin1')) ?? [];
+          const accept = createHash('sha1')
+            .update(`${asked}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
+            .digest('base64');
+          socket.write(Buffer.concat([Buffer.from(agreed(accept)), Buffer.from('\x81\x02hi', 'latin1')]));
+        });
+    });
+    const program = `
+      const socket = new WebSocket('ws://allowed.test/');
+      socket.onerror = (event) => { console.log('error', event.message); process.exit(); };
+      socket.onmessage = ({ data }) => { console.log(data); process.exit(); };`;
+    const { stdout } = await promisify(execFile)(process.execPath, ['-e', program], {
+      env: proxyEnvironment(bench.port),
+    });
+    expect(stdout).toBe('hi\n');
   });
 });
 

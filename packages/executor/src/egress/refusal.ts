@@ -77,7 +77,7 @@ const messages: Readonly<Record<DenialReason, string>> = {
   header_too_long: 'the head of the request is too long',
   bad_scheme: 'ask for http:// by its absolute URI and for everything else with CONNECT',
   ambiguous_length: 'where the body ends must be said once, by Content-Length or by chunked',
-  upgrade: 'connections are not upgraded',
+  upgrade: 'connections are upgraded to WebSockets alone, each by a request that is not sent behind another',
   socks_command: 'of SOCKS5 there is CONNECT alone',
   socks_authentication: 'SOCKS5 clients must offer to go without authentication',
   incomplete: 'the connection ended, or was silent for too long, before it had said what it wants',
