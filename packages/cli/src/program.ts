@@ -77,7 +77,7 @@ const entries: readonly Entry[] = [
   {
     name: 'list',
     group: withGate,
-    summary: 'list your executions, newest first',
+    summary: 'list your executions, newest first; admins everybody’s',
     load: async () => (await import('./commands/list.ts')).defineList,
   },
   {
@@ -91,6 +91,18 @@ const entries: readonly Entry[] = [
     group: withGate,
     summary: 'end an execution that waits for an approval',
     load: async () => (await import('./commands/reject.ts')).defineReject,
+  },
+  {
+    name: 'status',
+    group: withGate,
+    summary: 'show how the gate is, and what waits for what; to admins the executors',
+    load: async () => (await import('./commands/status.ts')).defineStatus,
+  },
+  {
+    name: 'profiles',
+    group: withGate,
+    summary: 'show which policy profiles you may use, and what they allow',
+    load: async () => (await import('./commands/profiles.ts')).defineProfiles,
   },
   {
     name: 'cancel',

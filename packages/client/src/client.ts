@@ -8,10 +8,14 @@ import {
   channelOptions,
   type Decision,
   type Execution,
+  type ExecutorStatus,
   explainDrop,
   GateService,
   GateClient as GateStub,
+  type GetStatusResponse,
   type Identity,
+  type Profile,
+  type PruneResponse,
   parseIdentity,
   readChannelCredentials,
   readOwnIdentity,
@@ -27,8 +31,13 @@ import {
   check,
   getExecution,
   getKeys,
+  getStatus,
   type ListOptions,
   listExecutions,
+  listExecutors,
+  listProfiles,
+  type PruneOptions,
+  prune,
   submit,
 } from './calls/calls.ts';
 import type { ContractInput, SubmitOptions } from './calls/request.ts';
@@ -101,6 +110,14 @@ export interface GateClient extends Disposable {
   ): Promise<{ execution: Execution; decision: Decision | undefined }>;
   /** The caller's executions, newest first, page after page as they are asked for. */
   list(options?: ListOptions): AsyncGenerator<Execution, void>;
+  /** The policy profiles that the caller may use; the first decides where none is asked for. */
+  profiles(options?: CallOptions): Promise<Profile[]>;
+  /** How the gate is, and what the caller's executions wait for; for an admin, everybody's. */
+  status(options?: CallOptions): Promise<GetStatusResponse>;
+  /** The executors that are connected, and those that were. For admins: throws NOT_PERMITTED for others. */
+  executors(options?: CallOptions): Promise<ExecutorStatus[]>;
+  /** Has the gate forget what is over and due. For admins: throws NOT_PERMITTED for others. */
+  prune(options?: PruneOptions): Promise<PruneResponse>;
   /** The receipt of an execution that has ended, verified, with its signer and its signed text. */
   getReceipt(executionId: string, options?: CallOptions): Promise<FetchedReceipt>;
   /** The public keys with these ids. Absent or empty: all that receipts and decisions verify with. */
@@ -255,6 +272,10 @@ function createClient(context: RunContext): GateClient {
     cancel: (executionId, options = {}) => cancel(connection, executionId, options),
     getExecution: (executionId, options = {}) => getExecution(connection, executionId, options),
     list: (options = {}) => listExecutions(connection, options),
+    profiles: (options = {}) => listProfiles(connection, options),
+    status: (options = {}) => getStatus(connection, options),
+    executors: (options = {}) => listExecutors(connection, options),
+    prune: (options = {}) => prune(connection, options),
     getReceipt: async (executionId, { signal } = {}) => {
       const texts = await connection.unary(GateService.getReceipt, { executionId }, signal);
       return { ...(await verifyFromSource(texts, keys, { executionId }, signal)), ...texts };

@@ -8,8 +8,9 @@ import type { Command } from 'commander';
 import { stringify } from 'yaml';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
+import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
 import { localSigners, publish, readSigningKey } from '../owners/repository-keys.ts';
-import { note } from '../terminal/streams.ts';
+import { note, writeJson, writeOut } from '../terminal/streams.ts';
 import { defineReload } from './reload.ts';
 
 const help = `
@@ -19,8 +20,9 @@ Examples:
   $ csc admin revoke principal spiffe://csc.local/client/ci-7 --reason "left the team"
   $ csc admin revoke key alice-3f2a --reason stolen --end
   $ csc admin restore key alice-3f2a
+  $ csc admin prune --dry-run --gate gate.example:7443 --pki pki --as admin     what the gate would forget
 
-It is signed with the owners' keys, not at the gate, which cannot undo it: a gate that plays along passes it on within
+What hosts are to stop is signed with the owners' keys, not at the gate, which cannot undo it: a gate that plays along passes it on within
 seconds; one that does not can hold hosts on what they know for max_staleness_sec after the last csc policy publish; where
 it keeps the online key itself, until max_owners_age_sec after the owners signed, or what they signed expires (90 days).
 Where one signature is not enough, the others sign with csc policy sign, and csc policy publish publishes.
@@ -49,6 +51,40 @@ export function defineAdmin(command: Command): void {
   const restore = signed(command.command('restore').summary('take a revocation back'));
   act<[Kind, string, SignOptions]>(about(restore), restoreEntry);
   defineReload(command);
+  const prune = command.command('prune').summary('have the gate forget what is over and due (retention)');
+  addGateOptions(prune)
+    .option('--dry-run', 'forget nothing, and say what would go')
+    .option('--json', 'print JSON')
+    .addHelpText('after', gateOptionsHelp);
+  act<[PruneCommandOptions]>(prune, pruneGate);
+}
+
+interface PruneCommandOptions extends GateOptions {
+  readonly dryRun?: true;
+  readonly json?: true;
+}
+
+/** Has the gate forget what its config says, or tells what would go. Resolves to 0. Throws NOT_PERMITTED. */
+async function pruneGate(options: PruneCommandOptions): Promise<number> {
+  // Loaded here only: what the owners sign needs no gRPC.
+  const { connectGate } = await import('../connect/connect-gate.ts');
+  using client = connectGate(options);
+  const dryRun = options.dryRun === true;
+  const { outputs, outputBytes, records, receipts, keptOutputBytes } = await client.prune({ dryRun });
+  const said = { dry_run: dryRun, outputs, output_bytes: outputBytes, records, receipts };
+  if (options.json === true) await writeJson({ ...said, kept_output_bytes: keptOutputBytes });
+  else {
+    const verb = dryRun ? 'would go' : 'went';
+    await writeOut(
+      [
+        `${verb}: the output of ${outputs} executions (${outputBytes} bytes)`,
+        `${verb}: contract and events of ${records}, of which the receipts stay`,
+        `${verb}: all of ${receipts}, with their receipts`,
+        `${keptOutputBytes} bytes of output stay\n`,
+      ].join('\n'),
+    );
+  }
+  return exitCodes.ok;
 }
 
 function about(command: Command): Command {

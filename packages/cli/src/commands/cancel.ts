@@ -3,6 +3,7 @@ import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { parseDuration } from '../action/options.ts';
 import { connectGate } from '../connect/connect-gate.ts';
+import { resolveExecution } from '../connect/execution-id.ts';
 import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
 import { executionJson, stateName } from '../show/messages-json.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
@@ -17,7 +18,7 @@ Example:
 `;
 
 export function defineCancel(command: Command): void {
-  command.description('Ask an execution to end.').argument('<execution>', 'its id');
+  command.description('Ask an execution to end.').argument('<execution>', 'its id, or how it begins');
   addGateOptions(command)
     .option('--grace <time>', 'between SIGTERM and SIGKILL, at most 60s (default: 5s)', parseDuration)
     .option('--json', 'print the execution as JSON')
@@ -27,10 +28,11 @@ export function defineCancel(command: Command): void {
 
 /** Asks for an execution's end and prints how it stands. */
 async function cancelExecution(
-  executionId: string,
+  named: string,
   options: GateOptions & { readonly grace?: number; readonly json?: true },
 ): Promise<number> {
   using client = connectGate(options);
+  const executionId = await resolveExecution(client, named);
   const execution = await client.cancel(executionId, { gracePeriodMs: options.grace });
   if (options.json === true) await writeJson(executionJson(execution));
   else await writeOut(`${plainLine(execution.executionId)} ${stateName(execution.state)}\n`);

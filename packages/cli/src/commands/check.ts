@@ -1,18 +1,22 @@
 import type { HostRules } from '@csc-fleet/common/decision';
+import { artifactBytes } from '@csc-fleet/common/encoding';
 import type { Command } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { decideBatch } from '../check/batch.ts';
 import { decide, readContractInput, readPolicyInput } from '../check/decide.ts';
-import { openInput } from '../files/read-input.ts';
+import { addGateOptions, type GateOptions, namesGate } from '../connect/gate-options.ts';
+import { openInput, readInput } from '../files/read-input.ts';
 import { describeDecision } from '../show/decision.ts';
+import { decisionJson } from '../show/messages-json.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine } from '../terminal/text.ts';
 
-interface Options {
+interface Options extends GateOptions {
   readonly json?: true;
   readonly batch?: string;
   readonly allowInlineCode?: true;
+  readonly profile?: string;
 }
 
 const help = `
@@ -22,6 +26,10 @@ Examples:
   $ csc check contract.json policy.yaml
   $ csc check --json contract.json policy.yaml | jq .reason_codes
   $ csc check --batch pairs.jsonl > decisions.jsonl
+  $ csc check contract.json --gate gate.example:7443 --pki pki --as alice     what would the gate decide?
+
+Without a policy, the gate is asked (--gate or CSC_GATE): by the first profile that is bound to you, or by --profile.
+Nothing is recorded there.
 
 What hosts refuse in the words of commands (inline code, programs in wrappers that the policy does not name) is denied
 here too under a v0.2 policy. Under a v0.1 policy the decision is the protocol's, and what a host would refuse is told on
@@ -35,19 +43,23 @@ export function defineCheck(command: Command): void {
   command
     .description('Say what a policy decides of a contract, with every reason. Nothing is run.')
     .argument('[contract]', 'contract, JSON; - is standard input')
-    .argument('[policy]', 'policy profile, YAML')
+    .argument('[policy]', 'policy profile, YAML; without it the gate is asked')
     .option('--json', 'print the PolicyDecision with its hashes and findings')
     .option(
       '--allow-inline-code',
       'as for a host whose owner lets inline code in (sh -c, python3 -c, pipes into shells)',
     )
+    .option('--profile <name>', 'with a gate: which of the profiles bound to you decides')
     .option('--batch <file>', 'judge many: JSON lines from a file, or - for standard input')
     .addHelpText('after', help);
+  addGateOptions(command);
   act<[string | undefined, string | undefined, Options]>(command, async (contract, policy, options) => {
     const host = { inlineCode: options.allowInlineCode === true };
     if (options.batch !== undefined) return batch(command, options.batch, contract, host);
+    if (contract !== undefined && policy === undefined && namesGate(options, process.env))
+      return askGate(contract, options);
     if (contract === undefined || policy === undefined) {
-      command.error('error: a contract and a policy are needed (or --batch)');
+      command.error('error: a contract and a policy are needed (or a gate, with --gate; or --batch)');
       return 1;
     }
     return checkFiles(contract, policy, options.json ?? false, host);
@@ -63,6 +75,23 @@ async function batch(
   if (extra !== undefined) command.error('error: --batch takes its contracts and policies from its lines');
   await decideBatch(openInput(file), writeOut, host);
   return 0;
+}
+
+/** Has the gate decide and prints that. Resolves to the exit code of `csc check`. */
+async function askGate(contractPath: string, options: Options): Promise<number> {
+  // Loaded here only: a check of two files need not wait for gRPC.
+  const { connectGate } = await import('../connect/connect-gate.ts');
+  const { toDecisionView } = await import('../show/outcome.ts');
+  using client = connectGate(options);
+  const contract = await readInput(contractPath, artifactBytes.contract);
+  const decision = await client.check(contract, { policyProfile: options.profile });
+  const view = toDecisionView(decision);
+  if (options.json === true) await writeJson(decisionJson(decision));
+  else {
+    await writeOut(`${describeDecision(view, createPaint(process.stdout))}\n`);
+    note(plainLine(`csc: by the policy ${decision.policyProfile} (sha256 ${decision.policySha256})`));
+  }
+  return exitCodeOfVerdict[view.verdict];
 }
 
 const exitCodeOfVerdict = {

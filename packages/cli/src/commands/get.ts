@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { connectGate } from '../connect/connect-gate.ts';
+import { resolveExecution } from '../connect/execution-id.ts';
 import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
 import { chooseSubmitter } from '../connect/submitter.ts';
 import { writeReceipt } from '../files/write-file.ts';
@@ -28,7 +29,9 @@ Ctrl-C leaves --follow and does not touch the execution; csc cancel EXECUTION en
 `;
 
 export function defineGet(command: Command): void {
-  command.description('Show an execution, its output or its receipt.').argument('<execution>', 'its id');
+  command
+    .description('Show an execution, its output or its receipt.')
+    .argument('<execution>', 'its id, or how it begins');
   addGateOptions(command)
     .option('--output', 'write its output so far to stdout and stderr')
     .option('--follow', 'show it to its end, from the beginning; ends with its exit code')
@@ -48,18 +51,20 @@ interface GetCommandOptions extends GateOptions {
 }
 
 /** Shows an execution as the options say. Resolves to 0, or with `follow` to the execution's exit code. */
-export async function getExecution(executionId: string, options: GetCommandOptions): Promise<number> {
+export async function getExecution(named: string, options: GetCommandOptions): Promise<number> {
   const json = options.json ?? false;
   if (options.follow === true) {
     // Its host may have yet to be named, which is signed, too.
     const submitter = await findSigner(options);
     const presenter = await createPresenter({ json, quiet: options.quiet ?? false });
     using client = connectGate(options, { submitter, say: presenter.alert });
+    const executionId = await resolveExecution(client, named);
     using interrupts = leaveOnInterrupt(executionId, presenter.alert);
     const run = (handlers: RunHandlers) => client.follow(executionId, { handlers });
     return await present(presenter, { interrupts, receiptOut: options.receiptOut, run });
   }
   using client = connectGate(options);
+  const executionId = await resolveExecution(client, named);
   if (options.receiptOut !== undefined) await fetchReceipt(client, executionId, options.receiptOut);
   if (options.output === true) await copyOutput(client, executionId, json);
   else await show(client, executionId, json);

@@ -6,11 +6,12 @@ import { connectGate } from '../connect/connect-gate.ts';
 import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
 import { executionJson, stateName } from '../show/messages-json.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
-import { createPaint, plainLine } from '../terminal/text.ts';
+import { formatTime, toTable } from '../terminal/table.ts';
 
 interface ListCommandOptions extends GateOptions {
   readonly state: readonly string[];
   readonly limit: number;
+  readonly all?: true;
   readonly json?: true;
 }
 
@@ -19,43 +20,45 @@ const states = Object.values(ExecutionState).filter((state) => state > 0);
 /** The names of all states an execution can be in. */
 const stateNames: readonly string[] = states.map(stateName);
 
-/** Prints the caller's executions, newest first: a table, or JSON lines. */
+/** Prints the caller's executions, or an admin everybody's, newest first: a table, or JSON lines. */
 export async function listExecutions(options: ListCommandOptions): Promise<number> {
   using client = connectGate(options);
   const wanted = states.filter((state) => options.state.includes(stateName(state)));
   const found: Execution[] = [];
-  for await (const execution of client.list({ states: wanted, pageSize: Math.min(options.limit, 1000) })) {
+  const allPrincipals = options.all === true;
+  const pageSize = Math.min(options.limit, 1000);
+  for await (const execution of client.list({ states: wanted, pageSize, allPrincipals })) {
     if (options.json === true) await writeJson(executionJson(execution));
     if (found.push(execution) >= options.limit) break;
   }
   if (options.json === true) return exitCodes.ok;
   if (found.length === 0) note('csc: there are none');
-  else await writeOut(toTable(found));
+  else await writeOut(describe(found, allPrincipals));
   return exitCodes.ok;
 }
 
-const header = ['EXECUTION', 'STATE', 'SUBMITTED', 'EXECUTOR', 'EXIT', 'INTENT'];
 const intentShown = 60;
 
-function toTable(executions: readonly Execution[]): string {
+function describe(executions: readonly Execution[], ofAll: boolean): string {
+  const head = [
+    'EXECUTION',
+    'STATE',
+    ...(ofAll ? ['PRINCIPAL'] : []),
+    'SUBMITTED',
+    'EXECUTOR',
+    'EXIT',
+    'INTENT',
+  ];
   const rows = executions.map((it) => [
     it.executionId,
     stateName(it.state),
-    it.submittedAt?.toISOString().replace(/\.\d+Z$/, 'Z') ?? '',
+    ...(ofAll ? [it.principal] : []),
+    formatTime(it.submittedAt),
     it.executorId,
     it.exitCode === undefined ? '' : String(it.exitCode),
     it.intent.length > intentShown ? `${it.intent.slice(0, intentShown)}…` : it.intent,
   ]);
-  const cells = [header, ...rows.map((row) => row.map(plainLine))];
-  const widths = header.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)));
-  const lines = cells.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  );
-  const paint = createPaint(process.stdout);
-  return `${[paint('bold', lines[0] ?? ''), ...lines.slice(1)].join('\n')}\n`;
+  return toTable(head, rows);
 }
 
 const help = `${gateOptionsHelp}
@@ -80,6 +83,7 @@ export function defineList(command: Command): void {
   command.description('List your executions, newest first.');
   addGateOptions(command)
     .option('--state <state>', 'only those in this state; repeatable', addState, [])
+    .option('--all', 'everybody’s, for admins (the role admin in bindings.yaml)')
     .option('--limit <count>', 'how many at most', parseLimit, 50)
     .option('--json', 'JSON lines, one execution each')
     .addHelpText('after', help);

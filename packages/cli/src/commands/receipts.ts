@@ -250,7 +250,10 @@ export function defineExecutorReceipts(executor: Command): void {
   const withConfig = (options: KeptOptions): KeptOptions => ({ ...executor.opts<KeptOptions>(), ...options });
   const list = add('list', 'list them, the oldest first').option('--json', 'print each as one line of JSON');
   act<[KeptOptions]>(list, (options) => listKept(withConfig(options)));
-  const show = add('show', 'print one as it was signed').argument('<execution>', 'its execution’s id');
+  const show = add('show', 'print one as it was signed').argument(
+    '<execution>',
+    'its execution’s id, or how that begins',
+  );
   act<[string, KeptOptions]>(show, (id, options) => showKept(id, withConfig(options)));
   const out = add('export', 'write each into a file of its own').argument('<dir>', 'where to');
   act<[string, KeptOptions]>(out, (dir, options) => exportKept(dir, withConfig(options)));
@@ -268,15 +271,28 @@ async function listKept(options: KeptOptions): Promise<number> {
 }
 
 /** Prints the receipt of an execution. Resolves to 0. Throws EXECUTION_UNKNOWN. */
-async function showKept(executionId: string, options: KeptOptions): Promise<number> {
+async function showKept(named: string, options: KeptOptions): Promise<number> {
+  const found = new Map<string, Buffer>();
   for (const { receipt, receiptJson } of await readKept(options)) {
-    if (receipt.execution_id !== executionId) continue;
+    const { execution_id: id = '' } = receipt;
+    if (id === named || (named.length >= leastOfId && id.startsWith(named.toLowerCase())))
+      found.set(id, Buffer.from(receiptJson));
+  }
+  const [one, another] = found.values();
+  const receiptJson = found.get(named) ?? (another === undefined ? one : undefined);
+  if (receiptJson !== undefined) {
     await writeOut(Buffer.concat([receiptJson, Buffer.from('\n')]));
     return exitCodes.ok;
   }
-  const message = `this host keeps no receipt of an execution ${executionId}`;
+  const message =
+    one === undefined
+      ? `this host keeps no receipt of an execution ${named}`
+      : `several executions begin with ${named}: give more of the id`;
   throw new CscError('EXECUTION_UNKNOWN', message);
 }
+
+// As much of an id as gates want, too.
+const leastOfId = 4;
 
 /** Writes each receipt to DIR/EPOCH/NUMBER.json. Resolves to 0. */
 async function exportKept(dir: string, options: KeptOptions): Promise<number> {

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { connectGate } from '../connect/connect-gate.ts';
+import { resolveExecution } from '../connect/execution-id.ts';
 import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
 import { describeFindings } from '../show/decision.ts';
 import { describeExecution } from '../show/execution.ts';
@@ -24,7 +25,7 @@ Example:
 export function defineReject(command: Command): void {
   command
     .description('End an execution that waits for an approval.')
-    .argument('<execution>', 'its id')
+    .argument('<execution>', 'its id, or how it begins')
     .option('--yes', 'do not ask');
   addGateOptions(command).addHelpText('after', help);
   act<[string, GateOptions & { yes?: true }]>(command, rejectExecution);
@@ -32,10 +33,11 @@ export function defineReject(command: Command): void {
 
 /** Resolves to 0 where it has ended, and to 1 where nobody agreed. Throws NOT_PERMITTED and EXECUTION_UNKNOWN. */
 async function rejectExecution(
-  executionId: string,
+  named: string,
   options: GateOptions & { readonly yes?: true },
 ): Promise<number> {
   using client = connectGate(options);
+  const executionId = await resolveExecution(client, named);
   const { execution, decision } = await client.getExecution(executionId);
   if (execution.state !== ExecutionState.AWAITING_APPROVAL) {
     const message = `execution ${execution.executionId} is ${stateName(execution.state)} and waits for no approval: csc cancel ends what runs`;

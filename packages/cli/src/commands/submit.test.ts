@@ -320,6 +320,71 @@ describe('an execution', () => {
 });
 
 // Last: from here on, the gate knows who signs for whom.
+describe('who looks at a gate', () => {
+  const lines = (text: string) => text.trimEnd().split('\n');
+
+  it('sees what waits and for what, lists, asks and cancels by the beginning of an id', async () => {
+    const contract = shell('true');
+    const args = ['submit', contract, '--label', 'zone=nowhere', '--detach'];
+    const executionId = (await fleet.csc(args)).stdout.trim();
+    const status = await fleet.csc(['status']);
+    expect(status.code).toBe(0);
+    expect(status.stdout).toContain('1 of your executions wait');
+    const row = lines(status.stdout).find((line) => line.startsWith(executionId));
+    expect(row).toMatch(
+      /queued .*no connected executor with the labels zone=nowhere takes what is run under/,
+    );
+    expect(status.stdout).not.toMatch(/^executor /m);
+    const short = executionId.slice(0, 8);
+    const { stdout } = await fleet.csc(['get', short, '--json']);
+    expect(JSON.parse(stdout)).toMatchObject({ execution_id: executionId, state: 'queued' });
+    expect((await fleet.csc(['cancel', short])).stdout).toBe(`${executionId} cancelled\n`);
+    expect((await fleet.csc(['get', 'ffff'])).stderr).toContain(
+      'there is no such execution, or it is not yours',
+    );
+    expect((await fleet.csc(['list', '--all'])).stderr).toContain('this is for admins');
+    const check = await fleet.csc(['check', contract]);
+    expect([check.code, check.stdout]).toEqual([0, expect.stringContaining('ALLOW')]);
+    expect(check.stderr).toMatch(/by the policy tests \(sha256 [0-9a-f]{64}\)/);
+    const denied = fleet.contract({ argv: ['no-such-command'] });
+    expect((await fleet.csc(['check', file(denied), '--json'])).code).toBe(1);
+    const profiles = await fleet.csc(['profiles']);
+    expect(profiles.stdout).toMatch(
+      /^tests \(used where none is named\)\n.*hosts +1 connected, 1 with a free slot/s,
+    );
+  });
+
+  it('sees the fleet as an admin', async () => {
+    const bindings = [{ identity: 'spiffe://csc.local/client/*', policies: ['tests'], roles: ['admin'] }];
+    const path = join(fleet.directory, 'bindings.yaml');
+    const before = readFileSync(path);
+    const reload = async (text: string | Buffer) => {
+      const from = fleet.gate.log.length;
+      writeFileSync(path, text);
+      fleet.gate.child.kill('SIGHUP');
+      await fleet.gate.waitFor(/"msg":"reloaded"/, from);
+    };
+    await reload(JSON.stringify({ bindings_version: 'csc.bindings.v0.2', bindings }));
+    try {
+      const { stdout } = await fleet.csc(['status']);
+      expect(stdout).toMatch(/^gate gate version \S+, up for /);
+      expect(stdout).toMatch(
+        /\nexecutor host-1 connected\n +slots +0 of \d+ taken\n +labels +arch=x86_64, zone=a\n/,
+      );
+      expect(stdout).toMatch(/\n +version +\S+, hardened, bubblewrap [\d.]+, limits by /);
+      expect(stdout).toMatch(/\n +certificate +\d{4}-\S+Z to \d{4}-\S+Z/);
+      expect(stdout).toMatch(/\n +policy +tests [0-9a-f]{64}\n/);
+      const [executor] = JSON.parse((await fleet.csc(['status', '--json'])).stdout).executors;
+      expect(executor).toMatchObject({ connected: true, labels: { zone: 'a' }, differing: [] });
+      expect((await fleet.csc(['list', '--all', '--limit', '1'])).stdout).toContain('PRINCIPAL');
+      const prune = await fleet.csc(['admin', 'prune', '--dry-run', '--json']);
+      expect(JSON.parse(prune.stdout)).toMatchObject({ dry_run: true, records: 0, receipts: 0 });
+    } finally {
+      await reload(before);
+    }
+  });
+});
+
 describe('csc login', () => {
   const alice = 'spiffe://csc.local/client/alice';
 

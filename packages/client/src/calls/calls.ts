@@ -4,7 +4,12 @@ import {
   type Decision,
   type Execution,
   type ExecutionState,
+  type ExecutorStatus,
+  FleetService,
   GateService,
+  type GetStatusResponse,
+  type Profile,
+  type PruneResponse,
   type PublicKey,
   type SubmitResponse,
 } from '@csc-fleet/common/rpc';
@@ -43,6 +48,14 @@ export interface ListOptions extends CallOptions {
   readonly states?: readonly ExecutionState[] | undefined;
   /** How many the gate gives at a time. Absent: 50. */
   readonly pageSize?: number | undefined;
+  /** Those of all principals, for an admin. Absent: the caller's own. */
+  readonly allPrincipals?: boolean | undefined;
+}
+
+/** What `prune` may be told. */
+export interface PruneOptions extends CallOptions {
+  /** Forget nothing, and say what would be. Absent: false. */
+  readonly dryRun?: boolean | undefined;
 }
 
 /** What handing in needs of a client. */
@@ -140,11 +153,42 @@ export async function* listExecutions(
 ): AsyncGenerator<Execution, void> {
   let pageToken = '';
   do {
-    const request = { states: [...(options.states ?? [])], pageSize: options.pageSize ?? 0, pageToken };
+    const request = {
+      states: [...(options.states ?? [])],
+      pageSize: options.pageSize ?? 0,
+      pageToken,
+      allPrincipals: options.allPrincipals ?? false,
+    };
     const page = await connection.unary(GateService.listExecutions, request, options.signal);
     yield* page.executions;
     pageToken = page.nextPageToken;
   } while (pageToken !== '');
+}
+
+/** See GateClient.profiles. */
+export async function listProfiles(connection: Connection, { signal }: CallOptions): Promise<Profile[]> {
+  return (await connection.unary(GateService.listProfiles, {}, signal)).profiles;
+}
+
+/** See GateClient.status. */
+export function getStatus(connection: Connection, { signal }: CallOptions): Promise<GetStatusResponse> {
+  return connection.unary(GateService.getStatus, {}, signal);
+}
+
+/** See GateClient.executors. */
+export async function listExecutors(
+  connection: Connection,
+  { signal }: CallOptions,
+): Promise<ExecutorStatus[]> {
+  return (await connection.unary(FleetService.listExecutors, {}, signal)).executors;
+}
+
+/** See GateClient.prune. */
+export function prune(
+  connection: Connection,
+  { dryRun = false, signal }: PruneOptions,
+): Promise<PruneResponse> {
+  return connection.unary(FleetService.prune, { dryRun }, signal);
 }
 
 /** The public keys with these ids; all keys for none. Throws KEY_INVALID where the gate names one that is none. */

@@ -1,0 +1,192 @@
+import type { ExecutorStatus, GetStatusResponse, Validity, Waiting } from '@csc-fleet/common/messages';
+import type { Command } from 'commander';
+import { act } from '../action/act.ts';
+import { exitCodes } from '../action/exit-codes.ts';
+import { connectGate } from '../connect/connect-gate.ts';
+import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import { executionJson, stateName } from '../show/messages-json.ts';
+import { writeJson, writeOut } from '../terminal/streams.ts';
+import { formatTime, toTable } from '../terminal/table.ts';
+import { createPaint, formatElapsed, plainLine } from '../terminal/text.ts';
+
+const help = `${gateOptionsHelp}
+You see which of your executions wait, and for what. Admins (the role admin in bindings.yaml) see everybody's, the
+executors with what each holds, and the policies of the gate.
+
+Examples:
+  $ csc status --gate gate.example:7443 --pki pki --as alice
+  $ csc status --json | jq '.waiting[] | {execution_id, waits_for}'
+`;
+
+interface StatusOptions extends GateOptions {
+  readonly json?: true;
+}
+
+export function defineStatus(command: Command): void {
+  command.description('Show how the gate is, what waits and for what, and to admins the executors.');
+  addGateOptions(command).option('--json', 'print one JSON document').addHelpText('after', help);
+  act<[StatusOptions]>(command, showStatus);
+}
+
+/** Prints the status of the gate as far as the caller may know it. Resolves to 0. */
+async function showStatus(options: StatusOptions): Promise<number> {
+  using client = connectGate(options);
+  const status = await client.status();
+  const executors = status.admin ? await client.executors() : undefined;
+  if (options.json === true) await writeJson(toJson(status, executors));
+  else await writeOut(describe(status, executors, new Date()));
+  return exitCodes.ok;
+}
+
+function describe(
+  status: GetStatusResponse,
+  executors: readonly ExecutorStatus[] | undefined,
+  now: Date,
+): string {
+  const parts = [describeGate(status, now)];
+  if (executors !== undefined) parts.push(describeExecutors(executors, status, now));
+  parts.push(describeWaiting(status));
+  return parts.join('\n');
+}
+
+function describeGate(
+  { gateId, version, startedAt, certificate, policies, warnings }: GetStatusResponse,
+  now: Date,
+): string {
+  const bold = createPaint(process.stdout);
+  const up = startedAt === undefined ? '' : `, up for ${formatElapsed(now.getTime() - startedAt.getTime())}`;
+  const lines = [`${bold('bold', plainLine(`gate ${gateId}`))} version ${plainLine(version)}${up}`];
+  if (certificate !== undefined) lines.push(`  certificate ${describeValidity(certificate, now)}`);
+  for (const { name, sha256 } of policies) lines.push(plainLine(`  policy ${name} ${sha256}`));
+  for (const warning of warnings) lines.push(`  ${bold(['red', 'bold'], 'WARNING')} ${plainLine(warning)}`);
+  return `${lines.join('\n')}\n`;
+}
+
+const dayMs = 24 * 60 * 60 * 1000;
+// As certificates are warned of everywhere.
+const warnDays = 30;
+
+function describeValidity({ notBefore, notAfter }: Validity, now: Date): string {
+  const range = `${formatTime(notBefore)} to ${formatTime(notAfter)}`;
+  if (notAfter === undefined) return range;
+  const days = Math.floor((notAfter.getTime() - now.getTime()) / dayMs);
+  if (days >= warnDays) return range;
+  const said = days < 0 ? 'HAS ENDED' : `ENDS IN ${days} DAYS`;
+  return `${range} ${createPaint(process.stdout)(['red', 'bold'], said)}`;
+}
+
+function describeExecutors(
+  executors: readonly ExecutorStatus[],
+  { policies }: GetStatusResponse,
+  now: Date,
+): string {
+  const paint = createPaint(process.stdout);
+  if (executors.length === 0) return `${paint('bold', 'executors')}: none has ever come\n`;
+  const own = new Map(policies.map((it) => [it.name, it.sha256]));
+  return executors.map((it) => describeExecutor(it, own, now)).join('');
+}
+
+function describeExecutor(executor: ExecutorStatus, own: ReadonlyMap<string, string>, now: Date): string {
+  const { identity, connected, resting, labels, slots, running, version, executionMode, sandbox } = executor;
+  const paint = createPaint(process.stdout);
+  const state = connected ? (resting === '' ? 'connected' : `takes nothing: ${resting}`) : 'away';
+  const ofLabels = Object.entries(labels).map(([name, value]) => `${name}=${value}`);
+  const rows: [string, string][] = [
+    ['slots', connected ? `${running} of ${slots} taken` : String(slots)],
+    ['labels', ofLabels.join(', ') || 'none'],
+    ['version', `${version}, ${[executionMode, ...sandbox].join(', ')}`],
+    ['last seen', formatTime(executor.lastSeen)],
+    ...(executor.certificate === undefined
+      ? []
+      : ([['certificate', describeValidity(executor.certificate, now)]] satisfies [string, string][])),
+    ...executor.policies.map(({ name, sha256 }): [string, string] => [
+      'policy',
+      `${name === '' ? '(unnamed)' : name} ${sha256}${differs(executor, name, own)}`,
+    ]),
+  ];
+  const title = `${paint('bold', plainLine(`executor ${identity.slice(identity.lastIndexOf('/') + 1)}`))} ${plainLine(state)}`;
+  return `${[title, ...rows.map(([key, value]) => `  ${key.padEnd(12)}${plainKept(value)}`)].join('\n')}\n`;
+}
+
+function differs({ differing }: ExecutorStatus, name: string, own: ReadonlyMap<string, string>): string {
+  if (!differing.includes(name)) return '';
+  return ` DIFFERS: the gate decides by ${own.get(name) ?? 'another one'}, and this host runs nothing under it`;
+}
+
+// Times and hashes are ours, and may have colours; what an executor says of itself is made safe.
+function plainKept(text: string): string {
+  return text
+    .split(/(\u001b\[[0-9;]*m)/)
+    .map((part, index) => (index % 2 === 1 ? part : plainLine(part)))
+    .join('');
+}
+
+const intentShown = 40;
+
+function describeWaiting({ waiting, waitingTotal, admin }: GetStatusResponse): string {
+  const whose = admin ? 'executions wait' : 'of your executions wait';
+  const title = `${createPaint(process.stdout)('bold', String(waitingTotal))} ${whose}\n`;
+  if (waiting.length === 0) return title;
+  const head = [
+    'EXECUTION',
+    'STATE',
+    ...(admin ? ['PRINCIPAL'] : []),
+    'SUBMITTED',
+    'UNTIL',
+    'WAITS FOR',
+    'INTENT',
+  ];
+  return `${title}${toTable(
+    head,
+    waiting.map((it) => toRow(it, admin)),
+  )}`;
+}
+
+function toRow({ execution, reason, until }: Waiting, admin: boolean): string[] {
+  const { executionId = '', state = 0, principal = '', submittedAt, intent = '' } = execution ?? {};
+  const shown = intent.length > intentShown ? `${intent.slice(0, intentShown)}…` : intent;
+  const cells = [executionId, stateName(state), ...(admin ? [principal] : [])];
+  return [...cells, formatTime(submittedAt), formatTime(until), reason, shown];
+}
+
+function toJson(status: GetStatusResponse, executors: readonly ExecutorStatus[] | undefined): object {
+  return {
+    gate_id: status.gateId,
+    version: status.version,
+    started_at: status.startedAt,
+    ...validityJson(status.certificate),
+    admin: status.admin,
+    ...(status.admin ? { policies: status.policies, warnings: status.warnings } : {}),
+    ...(executors === undefined ? {} : { executors: executors.map(executorJson) }),
+    waiting_total: status.waitingTotal,
+    waiting: status.waiting.map(({ execution, reason, until, selector }) => ({
+      ...(execution === undefined ? {} : executionJson(execution)),
+      waits_for: reason,
+      until,
+      selector,
+    })),
+  };
+}
+
+function executorJson(it: ExecutorStatus): object {
+  return {
+    identity: it.identity,
+    connected: it.connected,
+    ...(it.resting === '' ? {} : { resting: it.resting }),
+    labels: it.labels,
+    slots: it.slots,
+    running: it.running,
+    version: it.version,
+    execution_mode: it.executionMode,
+    sandbox: it.sandbox,
+    policies: it.policies,
+    differing: it.differing,
+    last_seen: it.lastSeen,
+    ...validityJson(it.certificate),
+  };
+}
+
+function validityJson(certificate: Validity | undefined): object {
+  if (certificate === undefined) return {};
+  return { certificate: { not_before: certificate.notBefore, not_after: certificate.notAfter } };
+}
