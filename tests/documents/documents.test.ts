@@ -10,7 +10,7 @@ import { version } from '@csc-fleet/common/version';
 import { readExecutorConfig } from '@csc-fleet/executor/config';
 import { defaultOutputLimits } from '@csc-fleet/executor/limits';
 import { readGateConfig } from '@csc-fleet/gate/config';
-import { defaultReserve, defaultRunLimits } from '@csc-fleet/sandbox/plan';
+import { copiedEtc, defaultReserve, defaultRunLimits, liveEtc, madeUpEtc } from '@csc-fleet/sandbox/plan';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { house } from '../../scripts/rooms.ts';
 
@@ -36,6 +36,18 @@ function asFile(text: string): string {
   writeFileSync(file, text);
   return file;
 }
+
+describe('the table of what sandboxes show of /etc', () => {
+  it.each([
+    ['as it is', liveEtc],
+    ['copied', copiedEtc],
+    ['made up', madeUpEtc],
+  ])('says of each path that is %s why', (_, entries) => {
+    const document = read('docs/sandbox-etc.md');
+    const missing = entries.filter(({ path, why }) => !document.includes(`| \`${path}\` | ${why} |`));
+    expect(missing).toEqual([]);
+  });
+});
 
 describe('the configs that are shown', () => {
   it('in the README are ones that gate and executor read, with the defaults as its numbers', () => {

@@ -171,6 +171,14 @@ const host: readonly Mutant[] = [
     red: 'no run has any where the host’s owner says so',
   },
   {
+    name: 'etc-for-somebody-alone-is-shown',
+    file: 'packages/sandbox/src/plan/gather-etc.ts',
+    before: 'return stats === undefined || (stats.mode & 0o004) === 0 ? undefined : stats;',
+    after: 'return stats;',
+    tests: ['packages/sandbox/src/plan/gather-etc.test.ts'],
+    red: 'is left out, wherever it lies',
+  },
+  {
     name: 'streams-are-named-pipes',
     file: 'packages/sandbox/src/launch/pipe-batch.ts',
     before: "if (process.platform !== 'linux') return fifoMaker;",

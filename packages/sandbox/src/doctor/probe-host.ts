@@ -1,7 +1,7 @@
 import { lstatSync, readlinkSync, type Stats } from 'node:fs';
 import { findCgroupMechanism, probeCgroups } from '../cgroup/index.ts';
 import { examineTools, type RunAs, requireChecks, resolveJobUsers } from '../host/index.ts';
-import { type HostFacts, resolverPaths, type SystemLink, shownEtcPaths } from '../plan/index.ts';
+import { gatherEtc, type HostFacts, resolverPaths, type SystemLink } from '../plan/index.ts';
 import { loadSeccomp } from '../seccomp/index.ts';
 import { askBwrap } from './examine-bwrap.ts';
 
@@ -27,15 +27,16 @@ export async function probeHost(options: ProbeOptions = {}): Promise<HostFacts> 
   requireChecks([examineTools(executorUid)]);
   const bwrap = await askBwrap(bwrapPath);
   requireChecks(bwrap.checks);
+  const paths = findSystemPaths();
   return {
     bwrapPath,
     bwrapVersion: bwrap.version,
     bwrapOptions: bwrap.options,
     executorUid,
     jobUsers: resolveJobUsers(options.runAs, { uid: executorUid, gid: process.getgid?.() ?? -1 }),
-    ...findSystemPaths(),
+    ...paths,
     resolverPaths: resolverPaths.filter((path) => look(path) !== undefined),
-    etcPaths: shownEtcPaths.filter((path) => look(path) !== undefined),
+    etc: gatherEtc(['/usr', ...paths.systemDirectories]),
     ...findMasks(),
     seccomp: loadSeccomp(options.seccompProfile === undefined ? {} : { profileFile: options.seccompProfile }),
     cgroups: chooseMechanism(options.acceptRlimitsOnly ?? false),

@@ -137,6 +137,51 @@ describe('what a command sees', () => {
     expect(stdout).not.toMatch(/shadow|machine-id|hostname/);
   });
 
+  it('is enough for the tools of the distribution', async () => {
+    const hello =
+      'public class Hello { public static void main(String[] a) throws Exception { System.out.println(java.security.MessageDigest.getInstance("SHA-256").digest(new byte[1])[0]); } }';
+    tree.file('workspace/Hello.java', hello);
+    const names = 'import socket; print(socket.getservbyname("https"), socket.getprotobyname("tcp"))';
+    const tools: readonly (readonly [argv: readonly string[], says: RegExp])[] = [
+      [['python3', '-c', names], /^443 6$/m],
+      [
+        ['python3', '-c', 'import tempfile, os; print(os.listdir(tempfile.mkdtemp(dir="/var/tmp")))'],
+        /^\[\]$/m,
+      ],
+      [['sh', '-c', '. /etc/os-release; echo "$ID"; getent hosts sandbox'], /\bsandbox$/m],
+      [['java', 'Hello.java'], /^110$/m],
+      [['javac', '-version'], /^javac \d/m],
+      [
+        ['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=x', '-keyout', '/tmp/k'],
+        /^-----END CERT/m,
+      ],
+      [['fc-list'], /^/],
+      [
+        ['php', '-r', 'echo php_ini_loaded_file(), "\\n", PHP_VERSION_ID > 0 ? "runs" : "";'],
+        /^\/etc\/php.*\nruns$/m,
+      ],
+      [['convert', '-size', '1x1', 'xc:red', 'png:/tmp/x.png'], /^$/],
+      [['mvn', '-v'], /^.*Apache Maven \d/m],
+    ];
+    const present = tools.filter(([[program = '']]) => existsSync(`/usr/bin/${program}`));
+    // What a host need not have is tried where it is.
+    console.info(`tools of the distribution: ${present.map(([argv]) => argv[0]).join(' ')}`);
+    const faults = await Promise.all(
+      present.map(async ([argv, says]) => {
+        const { outcome, stdout, stderr } = await runner.run(
+          argv,
+          argv[0] === 'java' ? { cwd: workspace, readPaths: [workspace] } : {},
+        );
+        const isFine =
+          codesOf(outcome)[0] === 0 &&
+          says.test(stdout) &&
+          !/error|warning|cannot/i.test(stderr.replaceAll(/^.*JAVA_.*$/gm, ''));
+        return isFine ? [] : [{ argv, outcome, stdout, stderr }];
+      }),
+    );
+    expect(faults.flat()).toEqual([]);
+  });
+
   it('has no keys and symbols of the kernel in /proc', async () => {
     const masked = [...facts.maskedFiles, ...facts.maskedDirectories.map((path) => `${path}/*`)];
     const { stdout } = await script(`cat ${masked.join(' ')} 2>/dev/null`);

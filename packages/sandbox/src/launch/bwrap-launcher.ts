@@ -4,6 +4,7 @@ import type { Cgroups } from '../cgroup/index.ts';
 import { createSharedContent, defaultScratchDirectory, openNameKey, toUntoldName } from '../host/index.ts';
 import { findExecutable, type HostFacts, toRunFacts } from '../plan/index.ts';
 import { findCscLauncher } from './csc-launcher.ts';
+import { createEtcTree } from './etc-tree.ts';
 import { type BwrapKit, launchInBwrap } from './launch-in-bwrap.ts';
 import type { LaunchedProcess, Launcher, LaunchSpec, SandboxPlace } from './launcher.ts';
 import { findPipeMaker } from './pipe-batch.ts';
@@ -36,6 +37,7 @@ export function createBwrapLauncher(options: BwrapLauncherOptions): Launcher {
     ...(options.cgroups === undefined ? {} : { cgroups: options.cgroups }),
     pipePool,
     content: createSharedContent(scratchDirectory),
+    etc: createEtcTree(facts.etc, scratchDirectory),
     scratchDirectory,
     inherited,
     mark: () => toUntoldName(names.key),
@@ -51,6 +53,7 @@ export function createBwrapLauncher(options: BwrapLauncherOptions): Launcher {
       kit.pipePool.close();
       names.close();
       kit.content.close();
+      kit.etc.close();
       kit.cgroups?.close();
     },
   };

@@ -5,12 +5,14 @@ import { encodePath, openContent, type SharedContent } from '../host/index.ts';
 import {
   bwrapArguments,
   type DescriptorNumbers,
+  etcDescriptor,
   type HostFacts,
   numberDescriptors,
   scopeDescriptors,
 } from '../plan/index.ts';
 import { type Passed, startBwrap } from './bwrap-segment.ts';
 import { type CommandPipes, type Hold, openCommandPipes, openHold } from './command-pipes.ts';
+import type { EtcTree } from './etc-tree.ts';
 import { judgeBwrap } from './judge-bwrap.ts';
 import type { LaunchedProcess, LaunchSpec, SandboxPlace } from './launcher.ts';
 import { OutputStream } from './output-stream.ts';
@@ -25,6 +27,7 @@ export interface BwrapKit {
   readonly cgroups?: Cgroups;
   readonly pipePool: PipePool;
   readonly content: SharedContent;
+  readonly etc: EtcTree;
   readonly scratchDirectory: string;
   /** csc-launcher; absent where other tools stand in for it. */
   readonly launcherPath?: string;
@@ -109,6 +112,7 @@ function startSegment(kit: BwrapKit, place: SandboxPlace, start: SegmentStart): 
       opened.push(fd);
       descriptors.set(number, fd);
     }
+    descriptors.set(toNumber(numbers, etcDescriptor), kit.etc.open());
     for (const [name, fd] of scopeDescriptors(place.scopes)) descriptors.set(toNumber(numbers, name), fd);
     const gate = kit.pipePool.take();
     descriptors.set(numbers.args, gate.read);

@@ -48,16 +48,18 @@ describe('bwrapArguments', () => {
       '--perms 0755',
       '--dir /etc',
       '--ro-bind /etc/ld.so.cache /etc/ld.so.cache',
+      '--ro-bind-fd 7 /etc/.host',
+      '--symlink .host/services /etc/services',
       '--perms 0444',
-      '--file 7 /etc/passwd',
+      '--file 8 /etc/passwd',
       '--perms 0444',
-      '--file 8 /etc/group',
+      '--file 9 /etc/group',
       '--perms 0444',
-      '--file 9 /etc/hosts',
+      '--file 10 /etc/hosts',
       '--perms 0444',
-      '--file 10 /etc/nsswitch.conf',
+      '--file 11 /etc/nsswitch.conf',
       '--perms 0444',
-      '--file 11 /etc/gitconfig',
+      '--file 12 /etc/gitconfig',
       '--proc /proc',
       '--dev /dev',
       '--perms 0555',
@@ -67,6 +69,7 @@ describe('bwrapArguments', () => {
       '--perms 1777',
       '--size 268435456',
       '--tmpfs /tmp',
+      '--symlink /tmp /var/tmp',
       '--perms 0700',
       '--size 268435456',
       '--tmpfs /home/user',
@@ -76,12 +79,12 @@ describe('bwrapArguments', () => {
       '--perms 0700',
       '--dir /run/secrets',
       '--perms 0400',
-      '--file 12 /run/secrets/token',
+      '--file 13 /run/secrets/token',
       '--perms 0755',
       '--dir /srv/empty',
       '--symlink /run /var/run',
-      '--ro-bind-fd 13 /workspace',
-      '--bind-fd 14 /workspace/out',
+      '--ro-bind-fd 14 /workspace',
+      '--bind-fd 15 /workspace/out',
       '--remount-ro /proc/acpi',
       '--remount-ro /dev',
       '--remount-ro /proc',
@@ -124,13 +127,13 @@ describe('numberDescriptors', () => {
     const numbers = numberDescriptors(plan);
     expect([numbers.args, numbers.status, numbers.block]).toEqual([3, 4, 5]);
     expect(numbers.seccomp).toEqual([6]);
-    expect([...numbers.mounts.values()]).toEqual([7, 8, 9, 10, 11, 12, 13, 14]);
+    expect([...numbers.mounts.values()]).toEqual([7, 8, 9, 10, 11, 12, 13, 14, 15]);
   });
 
   it('gives numbers that are taken first, so that bwrap closes them', () => {
     const numbers = numberDescriptors(plan, [251, 4]);
     expect([numbers.args, numbers.status, numbers.block]).toEqual([251, 4, 3]);
     const { args, status, block, seccomp, mounts } = numbers;
-    expect(new Set([args, status, block, ...seccomp, ...mounts.values()]).size).toBe(12);
+    expect(new Set([args, status, block, ...seccomp, ...mounts.values()]).size).toBe(13);
   });
 });

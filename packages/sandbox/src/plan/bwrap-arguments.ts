@@ -65,6 +65,8 @@ function mountArguments(mount: Mount, numbers: ReadonlyMap<string, number>): str
         numberOf(mount.descriptor, numbers),
         destination,
       ];
+    case 'tree':
+      return ['--ro-bind-fd', numberOf(mount.descriptor, numbers), destination];
     // Not --ro-bind-data: a file of the root tmpfs, which becomes read-only, costs no mount of its own.
     case 'data':
     case 'secret':

@@ -1,6 +1,7 @@
 import type { CgroupMechanism } from '../cgroup/index.ts';
 import type { JobUser, JobUsers } from '../host/index.ts';
 import type { SeccompFilters } from '../seccomp/index.ts';
+import type { EtcView } from './gather-etc.ts';
 
 /** What the sandbox depends on and only the host can say. Gathered once at start by `probeHost`. */
 export interface HostFacts {
@@ -16,8 +17,8 @@ export interface HostFacts {
   readonly systemLinks: readonly SystemLink[];
   /** The same where they are real directories. */
   readonly systemDirectories: readonly string[];
-  /** Paths below /etc that are shown as they are; only those that exist. */
-  readonly etcPaths: readonly string[];
+  /** What of /etc is shown. */
+  readonly etc: EtcView;
   /** What name resolution needs of /etc beside that, for commands that have the host's network. */
   readonly resolverPaths: readonly string[];
   /** Files and directories below /proc that tell a job about the host and are masked; only those that exist. */

@@ -4,12 +4,15 @@ export {
   numberDescriptors,
 } from './bwrap-arguments.ts';
 export { describeLocal, describeSandbox, sandboxProfileId } from './describe.ts';
+export { copiedEtc, liveEtc, madeUpEtc } from './etc-table.ts';
 export { type HostFacts, type SystemLink, toRunFacts } from './facts.ts';
 export { type Executable, findExecutable, type NotRunnable } from './find-executable.ts';
+export { type EtcView, gatherEtc } from './gather-etc.ts';
 export { expandDeclared } from './glob.ts';
 export { defaultReserve, defaultRunLimits, type RunLimits } from './limits.ts';
 export { LiveScopes, type Reach as LiveReach } from './live-scopes.ts';
 export {
+  etcDescriptor,
   type MadeUpFile,
   type Mount,
   type Namespace,
@@ -22,4 +25,4 @@ export {
 export { type MadePaths, makeMissing, resolveScopes } from './resolve-scopes.ts';
 export { type ClaimedScopes, ScopeClaims } from './scope-claims.ts';
 export type { ResolvedScopes, ScopeRequest } from './scopes.ts';
-export { resolverPaths, shownEtcPaths, toSecretPath } from './view.ts';
+export { resolverPaths, toSecretPath } from './view.ts';

@@ -2,6 +2,7 @@ import type { NetworkMode } from '@csc-fleet/common/contract';
 import type { CgroupMechanism } from '../cgroup/index.ts';
 import { isWithin, type JobUser } from '../host/index.ts';
 import type { HostFacts, RunFacts } from './facts.ts';
+import { etcCopies } from './gather-etc.ts';
 import type { RunLimits } from './limits.ts';
 import type { ResolvedScopes } from './scopes.ts';
 import {
@@ -13,6 +14,7 @@ import {
   sandboxPath,
   sandboxUid,
   secretsDirectory,
+  toGitconfig,
   toSecretPath,
 } from './view.ts';
 
@@ -88,6 +90,13 @@ export type Mount =
       readonly mode: number;
       readonly content: string;
     }
+  /** The copies of the host's /etc; what they are, and what leads to them, by its hash. */
+  | {
+      readonly kind: 'tree';
+      readonly descriptor: typeof etcDescriptor;
+      readonly destination: string;
+      readonly sha256: string;
+    }
   /** A secret, by name: a plan, which is hashed into receipts, never holds its value. */
   | {
       readonly kind: 'secret';
@@ -120,6 +129,9 @@ export interface MadeUpFile {
   readonly mode: number;
   readonly content: string;
 }
+
+/** The name that a plan gives the descriptor of the copies of the host's /etc. */
+export const etcDescriptor = 'etc';
 
 const mebibyte = 1024 * 1024;
 // They live in memory, as /tmp does, and count as the command's.
@@ -156,9 +168,9 @@ export function planSandbox(facts: RunFacts, scopes: ResolvedScopes, command: Sa
     },
     mounts: [
       ...systemMounts(facts),
-      ...etcMounts(facts, network),
+      ...etcMounts(facts, network, scopes),
       ...kernelMounts(facts),
-      ...privateMounts(limits),
+      ...privateMounts(limits, scopes),
       ...secretMounts(command.secrets),
       ...fileMounts(command.files ?? [], facts),
       ...scopeMounts(scopes),
@@ -217,12 +229,22 @@ function systemMounts(facts: HostFacts): Mount[] {
   ];
 }
 
-function etcMounts(facts: HostFacts, network: NetworkMode): Mount[] {
+function etcMounts({ etc, resolverPaths }: HostFacts, network: NetworkMode, scopes: ResolvedScopes): Mount[] {
+  const madeUp = { ...madeUpEtcFiles, '/etc/gitconfig': toGitconfig(etc.gitconfig) };
+  // A link would be in the way of what a contract declares by the same name.
+  const own = [...scopes.binds.map((it) => it.destination), ...scopes.directories];
+  const taken = new Set([...own, ...scopes.links.map(({ path }) => path)]);
   return [
     { kind: 'directory', destination: '/etc', mode: 0o755 },
-    ...facts.etcPaths.map(asHostMount),
-    ...(network === 'full' ? facts.resolverPaths.map(asHostMount) : []),
-    ...Object.entries(madeUpEtcFiles).map(
+    ...etc.live.map(asHostMount),
+    ...(network === 'full' ? resolverPaths.map(asHostMount) : []),
+    { kind: 'tree', descriptor: etcDescriptor, destination: etcCopies, sha256: etc.sha256 },
+    ...[...etc.links].flatMap(([destination, target]): Mount[] =>
+      [...taken].some((path) => isWithin(destination, path))
+        ? []
+        : [{ kind: 'symlink', target, destination }],
+    ),
+    ...Object.entries(madeUp).map(
       ([destination, content]): Mount => ({
         kind: 'data',
         descriptor: `data:${destination}`,
@@ -246,17 +268,23 @@ function kernelMounts(facts: HostFacts): Mount[] {
   ];
 }
 
-function privateMounts({ tmp_bytes: tmpBytes }: RunLimits): Mount[] {
+function privateMounts({ tmp_bytes: tmpBytes }: RunLimits, scopes: ResolvedScopes): Mount[] {
+  const declared = [...scopes.binds.map((it) => it.destination), ...scopes.directories];
   return [
     { kind: 'tmpfs', destination: '/tmp', mode: 0o1777, bytes: tmpBytes },
+    // Under one limit. Where something of it is declared, it is what was declared.
+    ...(declared.some((path) => isWithin(path, '/var/tmp')) ? [] : [varTmp]),
     { kind: 'tmpfs', destination: sandboxHome, mode: 0o700, bytes: homeBytes },
     { kind: 'tmpfs', destination: '/dev/shm', mode: 0o1777, bytes: shmBytes },
   ];
 }
 
+const varTmp: Mount = { kind: 'symlink', target: '/tmp', destination: '/var/tmp' };
+
 // What the host shows there comes first.
-function fileMounts(files: readonly MadeUpFile[], { etcPaths }: HostFacts): Mount[] {
-  const free = files.filter(({ destination }) => !etcPaths.some((path) => isWithin(destination, path)));
+function fileMounts(files: readonly MadeUpFile[], { etc }: HostFacts): Mount[] {
+  const shown = [...etc.live, ...etc.links.keys()];
+  const free = files.filter(({ destination }) => !shown.some((path) => isWithin(destination, path)));
   return free.map((file): Mount => ({ kind: 'data', descriptor: `data:${file.destination}`, ...file }));
 }
 

@@ -26,13 +26,10 @@ export const ownDirectories: readonly string[] = ['/etc', '/proc', '/dev', '/run
 
 /** What every sandbox shows of the host, read-only, whatever a contract declares. */
 export function systemTrees(facts: HostFacts): readonly string[] {
-  return ['/usr', ...facts.systemDirectories, ...facts.etcPaths];
+  return ['/usr', ...facts.systemDirectories, ...facts.etc.live];
 }
 
-/** Paths below /etc that programs need and that say little about the host. */
-export const shownEtcPaths: readonly string[] = ['/etc/alternatives', '/etc/ld.so.cache', '/etc/ssl/certs'];
-
-/** The same, for commands that have the host's network. */
+/** What commands that have the host's network need of /etc beside the rest. */
 export const resolverPaths: readonly string[] = ['/etc/resolv.conf'];
 
 /** Files below /etc that are made up: the host's own name its users and its network. */
@@ -41,6 +38,9 @@ export const madeUpEtcFiles: Readonly<Record<string, string>> = {
   '/etc/group': `user:x:${sandboxGid}:\nnogroup:x:65534:\n`,
   '/etc/hosts': `127.0.0.1 localhost ${sandboxHostname}\n::1 localhost\n`,
   '/etc/nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files dns\n',
-  // Scopes belong to other users than the job's; git would refuse to read them (CVE-2022-24765), and needs them read.
-  '/etc/gitconfig': '[safe]\n\tdirectory = *\n',
 };
+
+/** The host's own gitconfig, and what jobs need: scopes belong to other users, and git would not read them (CVE-2022-24765). */
+export function toGitconfig(host: string = ''): string {
+  return `${host === '' || host.endsWith('\n') ? host : `${host}\n`}[safe]\n\tdirectory = *\n`;
+}
