@@ -1,4 +1,4 @@
-import { CscError, formatFaults, showInvisible, withoutSecrets } from '@csc-fleet/common/errors';
+import { CscError, formatFaults, reasons, showInvisible, withoutSecrets } from '@csc-fleet/common/errors';
 import type { Command } from 'commander';
 import { isBrokenPipe, note, writeJson } from '../terminal/streams.ts';
 import { createPaint } from '../terminal/text.ts';
@@ -57,6 +57,15 @@ const advice: Readonly<Partial<Record<CscError['code'], string>>> = {
   RECEIPT_INVALID: 'do not count on what was shown; ask the owners of gate and host',
   RECEIPT_MISSING: 'ask the owner of the host how it ended; csc get ID --follow asks the gate once more',
 };
+
+/** What to do about what a host or a gate has refused, of which the receipt says `REASON: why`; undefined for other words. */
+export function adviceOn(refusal: string): string | undefined {
+  const [, code = ''] = /^([A-Z_]+): /.exec(refusal) ?? [];
+  if (code === '' && refusal.startsWith('the owners have '))
+    return 'ask the owners of the fleet, who have stopped this';
+  const hint = new Map(Object.entries(advice)).get(code);
+  return hint ?? new Map(Object.entries(reasons)).get(code)?.remedy.replaceAll('`', '');
+}
 
 /** An error as a JSON document: `error` is the text, `code` and `faults` are for programs. */
 export function errorDocument(error: unknown): object {

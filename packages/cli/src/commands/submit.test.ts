@@ -225,6 +225,7 @@ describe('the receipt key of a host', () => {
     const { code, stderr } = await fleet.csc(['submit', shell('true'), '--keys', gateKeys]);
     expect(code).toBe(1);
     expect(stderr).toContain('is trusted');
+    expect(stderr).toMatch(/pinned are .* csc executor keys --export/s);
   });
 });
 

@@ -70,6 +70,19 @@ describe('an outcome in words', () => {
     const blocked = outcome(ExecutionState.BLOCKED, undefined, { error: 'not here' });
     expect(describeOutcome(blocked, plain)).toBe('BLOCKED — not here');
   });
+
+  it.each([
+    ['SUBMISSION_INVALID: none came', 'csc login prints'],
+    ['SUBMISSION_REPLAYED: it was used', 'otherwise submit again'],
+    ['the owners have frozen the fleet', 'ask the owners of the fleet'],
+  ])('says what to do about a refusal: %s', (error, advice) => {
+    const [first, second] = describeOutcome(
+      outcome(ExecutionState.BLOCKED, undefined, { error }),
+      plain,
+    ).split('\n');
+    expect(first).toBe(`BLOCKED — ${error}`);
+    expect(second).toMatch(new RegExp(`^What to do: .*${advice}`));
+  });
 });
 
 it('names the expected outputs that a receipt has no hash of, the first few of many', () => {

@@ -1,5 +1,6 @@
 import { type Decision, type Execution, ExecutionState, Verdict } from '@csc-fleet/common/messages';
 import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
+import { adviceOn } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { formatElapsed, type Paint, plainLine } from '../terminal/text.ts';
 import { type DecisionView, describeDecision } from './decision.ts';
@@ -45,6 +46,8 @@ export function describeOutcome(outcome: Outcome, paint: Paint): string {
   const lines = [`${paint([format, 'bold'], title)} — ${plainLine(text)}`];
   if (execution.error !== '' && !text.includes(execution.error))
     lines.push(`  ${plainLine(execution.error)}`);
+  const advice = execution.state === ExecutionState.BLOCKED ? adviceOn(execution.error) : undefined;
+  if (advice !== undefined) lines.push(`What to do: ${plainLine(advice)}`);
   if (outcome.contradiction !== undefined) lines.unshift(describeContradiction(outcome.contradiction, paint));
   return lines.join('\n');
 }

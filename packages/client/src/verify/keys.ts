@@ -1,5 +1,5 @@
 import { createKeyRing, type KeyEntry, type KeyRing } from '@csc-fleet/common/crypto';
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, quoteBriefly } from '@csc-fleet/common/errors';
 import {
   certifiedKey,
   claimedKeyId,
@@ -28,10 +28,27 @@ export interface KeySource {
 export function pinnedKeys(pinned: KeyRing, connection: Connection): KeySource {
   const gates = keysOfGates(connection);
   return {
-    ringFor: async (texts, signal) =>
-      pinned.find(claimedKeyId(texts.receiptJson)) === undefined ? gates.ringFor(texts, signal) : pinned,
+    ringFor: async (texts, signal) => {
+      const keyId = claimedKeyId(texts.receiptJson);
+      if (pinned.find(keyId) !== undefined) return pinned;
+      const ring = await gates.ringFor(texts, signal);
+      if (ring.find(keyId) === undefined) throw notPinned(keyId, pinned);
+      return ring;
+    },
   };
 }
+
+function notPinned(keyId: string, pinned: KeyRing): CscError {
+  const known = pinned.entries().map((it) => `${quoteBriefly(it.keyId)} of ${it.owner ?? 'nobody named'}`);
+  const shown = known.slice(0, mostNamed).join(', ') + (known.length > mostNamed ? ', …' : '');
+  const message =
+    `no key with the id ${quoteBriefly(keyId)} is trusted, with which the receipt is signed; pinned are ${shown}. ` +
+    'Either its host is not among them, or was set up anew, or somebody forges its receipts; nothing of this one counts. ' +
+    'Ask the owner of the host for the output of csc executor keys there; if that is the key, pin what csc executor keys --export writes';
+  return new CscError('KEY_UNKNOWN', message);
+}
+
+const mostNamed = 5;
 
 /**
  * Keys that the fleet's CA has certified, and those that are pinned beside it: what an executor has signed brings the proof

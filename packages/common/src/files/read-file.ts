@@ -1,19 +1,27 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { CscError } from '../errors/index.ts';
 
-const causes: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such file',
-  EACCES: 'this user may not read it',
-  EPERM: 'this user may not read it',
-  EISDIR: 'it is a directory',
-  ENOTDIR: 'a part of its path is not a directory',
-  ELOOP: 'its path has too many symbolic links',
-};
+const causes = {
+  ENOENT: { read: 'there is no such file', write: 'its directory is not there' },
+  EACCES: { read: 'this user may not read it', write: 'this user may not write there' },
+  EPERM: { read: 'this user may not read it', write: 'this user may not write there' },
+  EISDIR: { read: 'it is a directory', write: 'it is a directory' },
+  ENOTDIR: {
+    read: 'a part of its path is not a directory',
+    write: 'a part of its path is not a directory',
+  },
+  ELOOP: {
+    read: 'its path has too many symbolic links',
+    write: 'its path has too many symbolic links',
+  },
+  EROFS: { read: 'EROFS', write: 'its file system is read-only' },
+  ENOSPC: { read: 'ENOSPC', write: 'the disk is full' },
+} as const;
 
 /** Says in words why the system would not open or write a file. */
-export function explainFileError(error: unknown): string {
+export function explainFileError(error: unknown, doing: 'read' | 'write' = 'read'): string {
   const code = error instanceof Error && 'code' in error ? String(error.code) : 'an unknown error';
-  return causes[code] ?? code;
+  return new Map(Object.entries(causes)).get(code)?.[doing] ?? code;
 }
 
 /** A file's bytes with its permission bits, both of the same open file. */

@@ -3,14 +3,6 @@ import { linkSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { CscError } from '../errors/index.ts';
 import { explainFileError } from './read-file.ts';
 
-const causes: Readonly<Record<string, string>> = {
-  ENOENT: 'its directory is not there',
-  EACCES: 'this user may not write there',
-  EPERM: 'this user may not write there',
-  EROFS: 'its file system is read-only',
-  ENOSPC: 'the disk is full',
-};
-
 /**
  * Puts a file in the place of whatever is there: whole and on disk, or not at all. Throws FILE_UNWRITABLE.
  * @param mode as in chmod, less the umask
@@ -49,13 +41,10 @@ function writeAside(
     writeFileSync(aside, data, { mode, flag: 'wx', flush: true });
     place(aside);
   } catch (cause) {
-    throw new CscError('FILE_UNWRITABLE', `failed to write ${path}: ${explain(cause)}`, { cause });
+    throw new CscError('FILE_UNWRITABLE', `failed to write ${path}: ${explainFileError(cause, 'write')}`, {
+      cause,
+    });
   } finally {
     rmSync(aside, { force: true });
   }
-}
-
-function explain(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  return causes[code] ?? explainFileError(error);
 }

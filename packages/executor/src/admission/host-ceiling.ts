@@ -5,7 +5,6 @@ import { type HostRule, rulesFor } from '@csc-fleet/common/owners';
 import { isCoveredBy } from '@csc-fleet/common/paths';
 import { identityPattern, matchesPattern } from '@csc-fleet/common/policy';
 import { type EgressHost, egressHostEntry } from '@csc-fleet/common/schema';
-import type { ExecutionTicket } from '@csc-fleet/common/ticket';
 import * as z from 'zod';
 import type { OwnersWord } from './owners.ts';
 
@@ -61,6 +60,13 @@ export const ceilingConfig = z
   .prefault({})
   .transform(camelKeys);
 
+/** What is to run, and for whom. */
+export interface Asking {
+  readonly policy_profile: string;
+  /** Absent: that is not known yet. */
+  readonly principal?: string;
+}
+
 /**
  * What bounds this host: its own ceiling, narrowed by every rule of hosts.yaml that means it. Throws
  * HOST_CEILING_EXCEEDED where there is a hosts.yaml and no rule of it means this host, or one of them keeps the profile
@@ -70,7 +76,7 @@ export function ceilingUnder(
   own: HostCeiling,
   { hosts }: OwnersWord,
   labels: Readonly<Record<string, string>>,
-  { policy_profile: profile, principal }: Pick<ExecutionTicket, 'policy_profile' | 'principal'>,
+  { policy_profile: profile, principal }: Asking,
 ): HostCeiling {
   if (hosts === undefined) return own;
   const rules = rulesFor(hosts, labels);
@@ -78,7 +84,7 @@ export function ceilingUnder(
   for (const { policies, principals } of rules) {
     if (policies?.includes(profile) === false)
       throw exceeded(`hosts.yaml keeps the profile ${profile} off it`);
-    if (principals?.some((pattern) => matchesPattern(pattern, principal)) === false)
+    if (principal !== undefined && principals?.some((it) => matchesPattern(it, principal)) === false)
       throw exceeded(`hosts.yaml lets it run nothing for ${principal}`);
   }
   return rules.reduce(narrow, own);

@@ -1,9 +1,13 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { systemClock } from '@csc-fleet/common/encoding';
+import { createDirectorySource, createPolicyMirror } from '@csc-fleet/common/policy-repository';
 import { makeContract } from '@csc-fleet/test-kit/contract';
+import { TestRepository } from '@csc-fleet/test-kit/policy-repository';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { explainContract } from './explain.ts';
+import { repositoryDirectory } from './owners.ts';
 
 let directory: string;
 
@@ -58,4 +62,51 @@ it('grants what two must approve only where the owner lets one do', async () => 
   });
   const lenient = await explain('dual_control_required', { dual_control: 'one_approval' });
   expect(lenient).toMatchObject({ ceiling: [], granted: true });
+});
+
+it('holds it under what the owners’ hosts.yaml says of this host', async () => {
+  const owners = new TestRepository(join(directory, 'owners'));
+  const policy = readFileSync(join(directory, 'policies', 'tests.yaml'), 'utf8');
+  const bounds = {
+    path_roots: [directory],
+    network: 'deny',
+    egress_hosts: [],
+    secrets: [],
+    inline_code: false,
+  };
+  const known = async (labels: object, rule: object) => {
+    owners.publish({
+      'policies/tests.yaml': policy,
+      'bindings.yaml': {
+        bindings_version: 'csc.bindings.v0.2',
+        bindings: [{ identity: 'spiffe://csc.local/client/*', policies: ['tests'] }],
+      },
+      'hosts.yaml': {
+        hosts_version: 'csc.hosts.v0.1',
+        hosts: [{ labels: { pool: 'ci' }, ...bounds, ...rule }],
+      },
+    });
+    writeFileSync(join(directory, 'root.json'), owners.root);
+    await createPolicyMirror({
+      directory: repositoryDirectory(join(directory, 'state')),
+      pinnedRoot: owners.root,
+      source: createDirectorySource(join(owners.directory, 'published')),
+      clock: systemClock,
+    }).refresh();
+    return explain('human_required', {
+      policies: undefined,
+      policy_repository: { root: 'root.json', from: 'gate' },
+      labels,
+    });
+  };
+  expect(await known({ pool: 'ci' }, {})).toMatchObject({ granted: true, ceiling: [] });
+  const message = (text: string) => [{ message: expect.stringContaining(text) }];
+  expect(await known({ pool: 'lab' }, {})).toMatchObject({
+    granted: false,
+    ceiling: message('no rule for a host with its labels'),
+  });
+  const other = await known({ pool: 'ci' }, { policies: ['other'] });
+  expect(other).toMatchObject({ granted: false, ceiling: message('keeps the profile tests off it') });
+  const narrow = await known({ pool: 'ci' }, { path_roots: ['/elsewhere'] });
+  expect(narrow?.granted).toBe(false);
 });

@@ -5,7 +5,7 @@ import { artifactBytes } from '@csc-fleet/common/encoding';
 import { CscError, type Fault, isCscError, orThrow } from '@csc-fleet/common/errors';
 import { readBoundedFile } from '@csc-fleet/common/files';
 import { narrowLimits } from '@csc-fleet/common/limits';
-import type { PolicyDocument, PolicySet } from '@csc-fleet/common/policy';
+import type { PolicyDocument } from '@csc-fleet/common/policy';
 import { readPolicyDirectory } from '@csc-fleet/common/policy-directory';
 import type { SandboxReport } from '@csc-fleet/common/receipt';
 import type { EgressHost } from '@csc-fleet/common/schema';
@@ -15,6 +15,8 @@ import { requireHost } from '@csc-fleet/sandbox/doctor';
 import { showPath } from '@csc-fleet/sandbox/host';
 import { checkCeiling } from '../admission/ceiling.ts';
 import { type Allowance, allowanceOf } from '../admission/grant.ts';
+import { ceilingUnder, type HostCeiling } from '../admission/host-ceiling.ts';
+import type { OwnersWord } from '../admission/owners.ts';
 import { furnishCommand } from '../run/furnish.ts';
 
 import {
@@ -73,7 +75,10 @@ export async function explainContract(
   const config = readExecutorConfig(configPath);
   const contract = readContract(contractPath);
   const workplace = await openWorkplace(config);
-  return choosePolicies(config, policyName).map((document) => explain(contract, document, config, workplace));
+  const word = readKnownWord(config);
+  return choosePolicies(config, word, policyName).map((document) =>
+    explain(contract, document, { config, word, workplace }),
+  );
 }
 
 function readContract(path: string): CommandContract {
@@ -86,8 +91,11 @@ async function openWorkplace(config: ExecutorConfig): Promise<Workplace> {
   return createSandboxWorkplace(await requireHost(toProbe(config)), config.env);
 }
 
-function choosePolicies(config: ExecutorConfig, name?: string): readonly PolicyDocument[] {
-  const policies = readKnownPolicies(config);
+function choosePolicies(
+  config: ExecutorConfig,
+  { policies }: OwnersWord,
+  name?: string,
+): readonly PolicyDocument[] {
   if (name === undefined) return policies.all();
   const document = policies.byName(name);
   if (document !== undefined) return [document];
@@ -99,31 +107,38 @@ function choosePolicies(config: ExecutorConfig, name?: string): readonly PolicyD
 }
 
 // Of a repository, what the executor has fetched of it.
-function readKnownPolicies({ policies, policyRepository, stateDir }: ExecutorConfig): PolicySet {
-  if (policies !== undefined) return readPolicyDirectory(policies);
+function readKnownWord({ policies, policyRepository, stateDir }: ExecutorConfig): OwnersWord {
+  if (policies !== undefined) return { policies: readPolicyDirectory(policies) };
   const known =
     policyRepository === undefined
       ? undefined
       : loadKnownWord(policyRepository, repositoryDirectory(stateDir));
-  if (known !== undefined) return known.policies;
+  if (known !== undefined) return known;
   const message = 'this host has fetched no policy repository yet: start its executor once, and ask again';
   throw new CscError('POLICY_STALE', message);
+}
+
+interface Here {
+  readonly config: ExecutorConfig;
+  readonly word: OwnersWord;
+  readonly workplace: Workplace;
 }
 
 function explain(
   contract: CommandContract,
   document: PolicyDocument,
-  config: ExecutorConfig,
-  workplace: Workplace,
+  { config, word, workplace }: Here,
 ): Explanation {
   const { verdict, reasons } = evaluate(contract, document);
   const { dualControl } = config;
+  const bounds = boundsUnder(document, config, word);
   const ceiling = [
     ...(findDualControlObjection(contract, { dualControl, by: 'host' })?.faults ?? []),
-    ...findCeilingFaults(contract, document, config),
+    ...bounds.faults,
+    ...findCeilingFaults(contract, document, bounds.ceiling),
   ];
   const runLimits = narrowLimits(config.runLimits, toCommonLimits(config.reserve));
-  const owner = { ...config, runLimits };
+  const owner = { ...config, ceiling: bounds.ceiling, runLimits };
   const belongings = { secrets: noSecrets, user: undefined };
   const allowance = {
     ...allowanceOf(document, {}, belongings, owner),
@@ -141,11 +156,24 @@ function explain(
   };
 }
 
-// By whom is not known, and an approval may still come.
+// The host's own ceiling, and what the owners' hosts.yaml says of a host like this. By whom is not known.
+function boundsUnder(
+  { policy }: PolicyDocument,
+  { ceiling: own, labels }: ExecutorConfig,
+  word: OwnersWord,
+): { readonly ceiling: HostCeiling; readonly faults: readonly Fault[] } {
+  let ceiling = own;
+  const faults = faultsOf(() => {
+    ceiling = ceilingUnder(own, word, labels, { policy_profile: policy.name });
+  });
+  return { ceiling, faults };
+}
+
+// An approval may still come.
 function findCeilingFaults(
   contract: CommandContract,
   { policy }: PolicyDocument,
-  { ceiling }: ExecutorConfig,
+  ceiling: HostCeiling,
 ): readonly Fault[] {
   const approvals = contract.approval_mode === 'policy_only' ? 0 : 1;
   return faultsOf(() => checkCeiling(contract, ceiling, { allowCommands: policy.allow_commands, approvals }));
