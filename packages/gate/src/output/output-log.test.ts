@@ -2,9 +2,9 @@ import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { OutputChunk, OutputStream } from '@csc-fleet/common/messages';
-import { maxFrameBytes, maxFrameData } from '@csc-fleet/common/output-log';
+import { maxFrameBytes, maxFrameData, readFrames, streamKey } from '@csc-fleet/common/output-log';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Extent, OutputLog } from './output-log.ts';
+import { checkpointsOf, type Extent, OutputLog } from './output-log.ts';
 import { encodeItem, itemField } from './reader.ts';
 
 let directory: string;
@@ -237,5 +237,66 @@ describe('reading', () => {
     await log.append(0, frame(0, 'x'), known);
     appendFileSync(path, frame(1, 'y'));
     expect(await readAll(log)).toEqual(frame(0, 'x'));
+  });
+});
+
+describe('a reader of the end', () => {
+  const size = 64 * 1024;
+  const frames = (from: number, count: number, chunk: Partial<OutputChunk> = {}) =>
+    Buffer.concat(
+      Array.from({ length: count }, (_, index) =>
+        frame(from + index * size, Buffer.alloc(size, 65 + index), chunk),
+      ),
+    );
+
+  /** 4 MiB of stdout after 2 MiB of stderr; resolves to the length of the log. */
+  async function fill(log: OutputLog): Promise<number> {
+    let length = 0;
+    for (let at = 0; at < 2; at++) {
+      length = await log.append(length, frames(at * 16 * size, 16, { stream: OutputStream.STDERR }), known);
+    }
+    for (let at = 0; at < 4; at++) length = await log.append(length, frames(at * 16 * size, 16), known);
+    return length;
+  }
+
+  const wanted = (stdout: number, stderr: number) =>
+    new Map([
+      [streamKey({ commandId: 'main', stream: OutputStream.STDOUT }), stdout],
+      [streamKey({ commandId: 'main', stream: OutputStream.STDERR }), stderr],
+    ]);
+
+  it.each<[string, Extent, boolean]>([
+    ['while it grows', 'growing', false],
+    ['after a restart', 'growing', true],
+    ['once it is complete', 'complete', true],
+  ])('does not look through all of the log %s', async (_, extent, isReopened) => {
+    const first = await open();
+    const length = await fill(first);
+    if (isReopened) await first.close();
+    const log = isReopened ? await open(extent) : first;
+    const late = await log.positionFor(wanted(63 * size, 32 * size));
+    expect(length - late).toBeLessThan(2.5 * 1024 * 1024);
+    const whole = await readAll(log);
+    expect(await readAll(log, late)).toEqual(whole.subarray(late));
+    const before = [...readFrames(whole)].filter(({ begin }) => begin < late);
+    expect(
+      before.every(({ offset, stream }) => offset < (stream === OutputStream.STDOUT ? 63 : 32) * size),
+    ).toBe(true);
+    // A stream that is wanted from its beginning is.
+    expect(await log.positionFor(wanted(63 * size, 0))).toBe(0);
+    expect(await log.positionFor(new Map())).toBe(0);
+    expect(await log.positionFor(wanted(0, 32 * size))).toBeLessThan(2.5 * 1024 * 1024);
+  });
+
+  it('begins at the beginning where what is kept of it is wrong', async () => {
+    await fill(await open());
+    const kept = checkpointsOf(path);
+    const lines = readFileSync(kept, 'utf8');
+    const moved = lines.replace(/"position":(\d+)/g, (_, at) => `"position":${Number(at) - 1}`);
+    for (const text of ['', '{', moved, lines.slice(0, 20), 'x'.repeat(100)]) {
+      writeFileSync(kept, text);
+      const log = await open('complete');
+      expect(await log.positionFor(wanted(64 * size, 32 * size))).toBe(0);
+    }
   });
 });

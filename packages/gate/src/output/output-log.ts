@@ -1,15 +1,21 @@
 import { constants, existsSync } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import { CscError } from '@csc-fleet/common/errors';
-import { maxFrameBytes, readFrames } from '@csc-fleet/common/output-log';
+import { maxFrameBytes, readFrames, streamKey } from '@csc-fleet/common/output-log';
 import { Signal } from '@csc-fleet/common/service';
 import { storeRetryMs } from '../store/store-error.ts';
+import { type Checkpoint, Checkpoints } from './checkpoints.ts';
 import { maxLogLength, type OutputGrant } from './grant.ts';
 import { refused, StreamOffsets } from './stream-offsets.ts';
 
 const readSize = 512 * 1024;
 // Written back behind the stream's back, so that little is left to wait for at its end.
 const syncEvery = 32 * 1024 * 1024;
+
+/** The file with the checkpoints of the log at a path. */
+export function checkpointsOf(path: string): string {
+  return `${path}.idx`;
+}
 
 export type Extent = 'growing' | 'complete';
 
@@ -23,13 +29,15 @@ export class OutputLog {
   readonly #grown = new Signal();
   /** Undefined for a log that takes no more. */
   readonly #offsets: StreamOffsets | undefined;
+  readonly #checkpoints: Checkpoints;
   #length = 0;
   #appending: Promise<unknown> = Promise.resolve();
   #unsynced = 0;
   #syncing: Promise<void> | undefined;
 
-  private constructor(path: string, extent: Extent) {
+  private constructor(path: string, extent: Extent, checkpoints: Checkpoints) {
     this.#path = path;
+    this.#checkpoints = checkpoints;
     this.#offsets = extent === 'complete' ? undefined : new StreamOffsets();
   }
 
@@ -39,7 +47,10 @@ export class OutputLog {
    * @param extent `complete` where the whole output is there: then it takes no more, and need not be looked through
    */
   static async open(path: string, extent: Extent = 'growing'): Promise<OutputLog> {
-    const log = new OutputLog(path, extent);
+    const places = checkpointsOf(path);
+    const length = extent === 'complete' && existsSync(path) ? (await stat(path)).size : 0;
+    const checkpoints = extent === 'complete' ? Checkpoints.load(places, length) : Checkpoints.begin(places);
+    const log = new OutputLog(path, extent, checkpoints);
     if (existsSync(path)) await log.#recover();
     return log;
   }
@@ -95,6 +106,29 @@ export class OutputLog {
     }
   }
 
+  /**
+   * Where to begin reading, so that nothing before it is wanted.
+   * @param from where each stream is wanted from, by its key; from its beginning where that is not named
+   */
+  async positionFor(from: ReadonlyMap<string, number>): Promise<number> {
+    const checkpoint = this.#checkpoints.before(from);
+    if (checkpoint === undefined) return 0;
+    return (await this.#begins(checkpoint)) ? checkpoint.position : 0;
+  }
+
+  // What is kept of it lies in another file: a frame must begin there, and go on with its stream.
+  async #begins({ position, next }: Checkpoint): Promise<boolean> {
+    if (position === this.#length) return true;
+    if (position > this.#length) return false;
+    const bytes = await this.#readBytes(position, Math.min(maxFrameBytes, this.#length - position));
+    try {
+      for (const frame of readFrames(bytes)) return frame.offset === (next.get(streamKey(frame)) ?? 0);
+    } catch (error) {
+      if (!(error instanceof CscError)) throw error;
+    }
+    return false;
+  }
+
   async close(): Promise<void> {
     await this.#appending;
     await this.#syncing;
@@ -117,6 +151,7 @@ export class OutputLog {
     await this.#write(fresh);
     accept();
     this.#length += fresh.length;
+    this.#noteCheckpoint(this.#length);
     this.#grown.ring();
     return this.#length;
   }
@@ -169,6 +204,11 @@ export class OutputLog {
     return buffer.subarray(0, bytesRead);
   }
 
+  #noteCheckpoint(position: number): void {
+    const offsets = this.#offsets;
+    if (offsets !== undefined) this.#checkpoints.note(position, () => offsets.next);
+  }
+
   async #recover(): Promise<void> {
     const file = await this.#opened();
     const { size } = await file.stat();
@@ -177,6 +217,7 @@ export class OutputLog {
     let whole = 0;
     for (let good = -1; good !== 0; whole += good) {
       good = this.#offsets.takeGood(await this.#readBytes(whole, Math.min(maxFrameBytes, size - whole)));
+      this.#noteCheckpoint(whole + good);
     }
     this.#length = whole;
     this.#unsynced = whole;

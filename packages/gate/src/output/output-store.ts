@@ -2,7 +2,7 @@ import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
 import { makeDirectory } from '@csc-fleet/common/files';
-import { type Extent, OutputLog } from './output-log.ts';
+import { checkpointsOf, type Extent, OutputLog } from './output-log.ts';
 
 interface Open {
   readonly log: Promise<OutputLog>;
@@ -66,7 +66,9 @@ export class OutputStore {
 
   /** Removes the execution's log; who reads it goes on to its end. */
   async remove(executionId: string): Promise<void> {
-    await rm(this.#path(executionId), { force: true });
+    const path = this.#path(executionId);
+    await rm(path, { force: true });
+    await rm(checkpointsOf(path), { force: true });
   }
 
   async close(): Promise<void> {

@@ -31,7 +31,7 @@ export async function* readOutput(
   abort?: AbortSignal,
 ): AsyncGenerator<EncodedOutput> {
   const reader = new StreamReader(execution, request.from);
-  for (let position = 0; ; ) {
+  for (let position = await log.positionFor(reader.from); ; ) {
     // Asked before the log is read, so that what came with the end is still read.
     const last = execution.finished || !request.follow;
     for await (const { bytes } of log.read(position)) {
@@ -54,6 +54,11 @@ class StreamReader {
   constructor(execution: LiveExecution, from: ReadOutputRequest['from']) {
     this.#execution = execution;
     for (const position of from) this.#next.set(streamKey(position), position.offset);
+  }
+
+  /** Where each stream goes on. */
+  get from(): ReadonlyMap<string, number> {
+    return this.#next;
   }
 
   *items(bytes: Uint8Array): Generator<EncodedOutput> {

@@ -11,6 +11,11 @@ export class StreamOffsets {
   readonly #next = new Map<string, number>();
   #totals: Totals = { stdout_bytes: 0, stderr_bytes: 0 };
 
+  /** Where each stream goes on that has begun, by its key. */
+  get next(): ReadonlyMap<string, number> {
+    return this.#next;
+  }
+
   /**
    * Checks whole frames; they count once the function that it gives is called. Throws REQUEST_INVALID for a gap, an
    * unknown command or stream, a malformed frame, and more than is granted.
