@@ -14,6 +14,54 @@ const refuse = [`${executor}/admission/refusal.test.ts`];
 const receipts = [`${gate}/link/receipts.test.ts`];
 const hostileGate = [`${client}/run/hostile-gate.test.ts`];
 
+const decision = 'packages/common/src/decision';
+const allowRules = [`${decision}/allow-rules.test.ts`];
+const invocation = 'packages/common/src/command-rules/invocation.ts';
+
+/** Rules about subcommands that can be talked past. */
+const subcommands: readonly Mutant[] = [
+  {
+    name: 'wrapped-programs-have-no-subcommand-rules',
+    file: `${decision}/judge-words.ts`,
+    before: 'findProgramsIn(argv).flatMap(',
+    after: 'findProgramsIn(argv).slice(0, 1).flatMap(',
+    tests: allowRules,
+    red: 'timeout 5 git commit',
+  },
+  {
+    name: 'unknown-option-hides-a-subcommand',
+    file: invocation,
+    before: "if (unclear !== undefined) return { kind: 'unclear', why: `",
+    after: "if (unclear === '') return { kind: 'unclear', why: `",
+    tests: allowRules,
+    red: 'git --new-option status log',
+  },
+  {
+    name: 'options-may-turn-a-tool-elsewhere',
+    file: `${decision}/judge-words.ts`,
+    before: '(option.careful && !spell(rule.global_options).includes(option.name)) ||',
+    after: '',
+    tests: allowRules,
+    red: 'git -C sub status',
+  },
+  {
+    name: 'refspec-forces',
+    file: invocation,
+    before: 'options: [...own, ...options, ...implied],',
+    after: 'options: [...own, ...options],',
+    tests: allowRules,
+    red: 'git push origin +main',
+  },
+  {
+    name: 'check-does-not-ask-what-hosts-ask',
+    file: `${decision}/judge-words.ts`,
+    before: "const denied = inline === 'deny' || host?.inlineCode === false;",
+    after: "const denied = inline === 'deny';",
+    tests: ['packages/cli/src/commands/check.test.ts'],
+    red: 'and denies it under a v0.2 policy, before a host does',
+  },
+];
+
 /** A host that believes its gate, or asks less than its owner wrote. */
 const host: readonly Mutant[] = [
   {
@@ -1499,6 +1547,7 @@ const scopes: readonly Mutant[] = [
 ];
 
 export const mutants: readonly Mutant[] = [
+  ...subcommands,
   ...submissions,
   ...believesReceipts,
   ...takenOver,

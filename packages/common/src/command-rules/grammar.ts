@@ -33,14 +33,26 @@ export interface Grammar {
   readonly unlisted?: 'flag';
 }
 
-/** The items of a list that is written as one text, apart by spaces. */
-export function toList(text: string): string[] {
-  return text.split(/\s+/).filter((item) => item !== '');
+/** Keeps what a function makes of the texts of the tables: there are some hundreds, and each is asked for often. */
+function kept<T>(make: (text: string) => T): (text: string) => T {
+  const made = new Map<string, T>();
+  return (text) => {
+    const found = made.get(text);
+    if (found !== undefined) return found;
+    const value = make(text);
+    made.set(text, value);
+    return value;
+  };
 }
+
+/** The items of a list of a table, which is written as one text, apart by spaces. */
+export const toList = kept((text): readonly string[] => text.split(/\s+/).filter((item) => item !== ''));
+
+const toSet = kept((text): ReadonlySet<string> => new Set(toList(text)));
 
 /** True where `name` is in a list that is written as one text. */
 export function isListed(name: string, list: string | undefined): boolean {
-  return list !== undefined && toList(list).includes(name);
+  return list !== undefined && toSet(list).has(name);
 }
 
 /** What follows an option's name: nothing, at most something in the same word, or a value. */
@@ -56,21 +68,32 @@ export function takesOfLetter({ short }: Grammar, letter: string): Takes | undef
 }
 
 /** Every long option that `name` may mean: the one of that name, or those that it is cut from. */
-export function findLong(
-  { long = '', abbreviations }: Grammar,
-  name: string,
-): { readonly name: string; readonly takes: Takes }[] {
-  const listed = toList(long).map(readLong);
-  const exact = listed.filter((option) => isNamed(option.name, name)).map(({ takes }) => ({ name, takes }));
+export function findLong({ long = '', abbreviations }: Grammar, name: string): readonly LongOption[] {
+  const { byName, open } = toLongOptions(long);
+  const own = byName.get(name);
+  const exact =
+    own ?? open.filter((start) => name.startsWith(start)).map(() => ({ name, takes: 'nothing' as const }));
   if (exact.length > 0 || abbreviations === undefined || name === '') return exact;
-  return listed.filter((option) => option.name.startsWith(name));
+  return [...byName.values()].flat().filter((option) => option.name.startsWith(name));
 }
 
-function isNamed(listed: string, name: string): boolean {
-  return listed.endsWith('*') ? name.startsWith(listed.slice(0, -1)) : listed === name;
+interface LongOption {
+  readonly name: string;
+  readonly takes: Takes;
 }
 
-function readLong(entry: string): { readonly name: string; readonly takes: Takes } {
+/** A list of long options by their names, and what the names of others begin with. */
+const toLongOptions = kept((long) => {
+  const byName = new Map<string, readonly LongOption[]>();
+  const open: string[] = [];
+  for (const option of toList(long).map(readLong)) {
+    if (option.name.endsWith('*')) open.push(option.name.slice(0, -1));
+    else byName.set(option.name, [...(byName.get(option.name) ?? []), option]);
+  }
+  return { byName, open };
+});
+
+function readLong(entry: string): LongOption {
   if (entry.endsWith('=')) return { name: entry.slice(0, -1), takes: 'value' };
   if (entry.endsWith('?')) return { name: entry.slice(0, -1), takes: 'attached' };
   return { name: entry, takes: 'nothing' };

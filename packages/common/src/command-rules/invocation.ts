@@ -50,7 +50,8 @@ export function readInvocation(words: readonly Word[]): Readings {
 }
 
 function findSubcommandTool(program: string): SubcommandTool | undefined {
-  return subcommandTools.find(({ names }) => names.test(fileName(program)));
+  const name = fileName(program);
+  return subcommandTools.find(({ names }) => names.test(name));
 }
 
 function findPlainTool(program: string): PlainTool | undefined {
@@ -88,18 +89,26 @@ function spelt(name: string, same = ''): string {
   return pair === undefined ? name : `--${pair.slice(2)}`;
 }
 
+/** Every subcommand of a program that a word may mean: `exec` of npm for `exe`; the word itself where no table knows it. */
+export function meantBy(program: string, word: string): readonly string[] {
+  const tool = findSubcommandTool(program);
+  return tool === undefined ? [word] : resolveName(word, tool);
+}
+
 /** Every subcommand that a word may mean; the word itself where the table knows none. */
 function resolveName(word: string, tool: SubcommandTool): readonly string[] {
   const { commands = '', aliases = '', abbreviates, fold } = tool;
   const text = fold === undefined ? word : fold(word);
-  const own = toList(commands);
-  const others = new Map(toList(aliases).map((it) => [it.split(':')[0] ?? '', it.split(':')[1] ?? '']));
-  if (own.includes(text)) return [text];
-  const alias = others.get(text);
-  if (alias !== undefined) return [alias];
+  if (isListed(text, commands)) return [text];
+  const pairs = toList(aliases).map((it) => it.split(':'));
+  const alias = pairs.find(([name]) => name === text);
+  if (alias !== undefined) return alias.slice(1);
   if (!abbreviates || text === '') return [text];
-  const meant = [...own, ...others.keys()].filter((it) => it.startsWith(text));
-  return meant.length === 0 ? [text] : [...new Set(meant.map((it) => others.get(it) ?? it))];
+  const meant = [
+    ...toList(commands).filter((it) => it.startsWith(text)),
+    ...pairs.flatMap(([name = '', of = '']) => (name.startsWith(text) ? [of] : [])),
+  ];
+  return meant.length === 0 ? [text] : [...new Set(meant)];
 }
 
 function detailOf({ details = {} }: SubcommandTool, path: readonly string[]): SubcommandDetail | undefined {

@@ -32,8 +32,7 @@ export function readTool(tool: Tool): Reader {
 function readsPipe(options: readonly Option[], operands: number, tool: Tool): boolean {
   const { stdin, code, files, instead, enough = Number.POSITIVE_INFINITY } = tool;
   if (stdin === undefined || operands >= enough) return false;
-  const others = `${code ?? ''} ${files ?? ''} ${instead ?? ''}`;
-  return !options.some(({ name }) => isListed(name, others));
+  return !options.some(({ name }) => [code, files, instead].some((list) => isListed(name, list)));
 }
 
 function seeOption(words: readonly Word[], option: Option, tool: Tool): Look {

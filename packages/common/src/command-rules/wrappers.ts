@@ -1,4 +1,5 @@
 import { type Grammar, isListed } from './grammar.ts';
+import { meantBy } from './invocation.ts';
 import {
   joinLooks,
   type Look,
@@ -76,8 +77,10 @@ function readCommand(
   return joinLooks(
     scan.operands.map((place) => {
       const word = words[place];
-      const command =
-        word !== undefined && Object.hasOwn(commands, word.text) ? commands[word.text] : undefined;
+      // `npm exe` is `npm exec`.
+      const meant = meantBy(words[0]?.text ?? '', word?.text ?? '');
+      const name = meant.find((it) => Object.hasOwn(commands, it));
+      const command = name === undefined ? undefined : commands[name];
       if (word === undefined || command === undefined) return nothingSeen;
       if (command === 'code') return seenCode(words, word.text, word);
       const rest = [words[0] ?? word, ...words.slice(place + 1)];
