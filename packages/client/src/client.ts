@@ -6,6 +6,7 @@ import { type PemSource, readPem } from '@csc-fleet/common/files';
 import {
   type ChannelCredentials,
   channelOptions,
+  channelTo,
   type Decision,
   type Execution,
   type ExecutorStatus,
@@ -214,11 +215,10 @@ export function connect(options: ConnectOptions): GateClient {
 }
 
 function openRoute(options: ConnectOptions): Route {
-  if (!('tls' in options))
-    return { client: openStub(options.address, options.credentials), explain: (error) => error };
+  if (!('tls' in options)) return { ...openStub(options.address, options.credentials), explain: (it) => it };
   const source = new TlsSource(options.tls);
-  const client = openStub(options.address, readChannelCredentials(source));
-  return { client, explain: (error) => explainDrop(error, source.material) };
+  const stub = openStub(options.address, readChannelCredentials(source));
+  return { ...stub, explain: (error) => explainDrop(error, source.material) };
 }
 
 function chooseKeys(options: ConnectOptions, connection: Connection): KeySource {
@@ -250,9 +250,10 @@ function toPrincipal(options: ConnectOptions): Identity {
   throw new CscError('CONFIG_INVALID', message);
 }
 
-function openStub(address: string, credentials: ChannelCredentials): GateStub {
+function openStub(address: string, credentials: ChannelCredentials): Pick<Route, 'client' | 'channel'> {
+  const channel = channelTo(address, credentials, channelOptions);
   try {
-    return new GateStub(address, credentials, channelOptions);
+    return { client: new GateStub(channel.address, channel.credentials, channel.options), channel };
   } catch (cause) {
     const message = `the gate's address must be HOST:PORT, and is ${quoteBriefly(address)}`;
     throw new CscError('CONFIG_INVALID', message, { cause });

@@ -1,5 +1,5 @@
 import { CscError, isCscError } from '@csc-fleet/common/errors';
-import { fromServiceError } from '@csc-fleet/common/rpc';
+import { fromServiceError, type GateChannel } from '@csc-fleet/common/rpc';
 import { type Client, type ClientReadableStream, connectivityState, Metadata } from '@grpc/grpc-js';
 
 /** How one method is named and encoded: what the generated service definition says of it. */
@@ -22,6 +22,8 @@ export interface Connection {
 /** A channel, and what a failure of it means. */
 export interface Route {
   readonly client: Client;
+  /** The place and the way there: `the gate at ADDRESS cannot be reached`, and what to do about the way. */
+  readonly channel: Pick<GateChannel, 'unreachable' | 'advice'>;
   /** Says more of a gate that cannot be reached, where more is known. */
   explain(error: CscError): CscError;
 }
@@ -107,14 +109,14 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
 }
 
 // grpc-js says where it failed in a sentence of its own, and not what it was that it tried to reach.
-function toCallError(error: unknown, { client, explain }: Route): CscError {
+function toCallError(error: unknown, { channel, explain }: Route): CscError {
   const failure = fromServiceError(error);
   if (!isCscError(failure, 'GATE_UNREACHABLE')) return failure;
   const why = failure.message
     .replace(/^No connection established\. Last error: (Error: )?/, '')
     .replace(/ Resolution note: $/, '')
     .replace(/\.$/, '');
-  const message = `the gate at ${client.getChannel().getTarget().replace(/^dns:/, '')} cannot be reached: ${why}`;
+  const message = `${channel.unreachable}: ${why}${channel.advice}`;
   const { retryAfterMs } = failure;
   return explain(
     new CscError('GATE_UNREACHABLE', message, {

@@ -13,6 +13,7 @@ export { fromServiceError } from './from-service-error.ts';
 export * from './generated.ts';
 export { channelOptions, maxMessageBytes, serverOptions, streamWindow } from './options.ts';
 export { identityOfCall, identityOfSession, validityOfCall } from './peer-identity.ts';
+export { channelTo, type GateChannel } from './proxy.ts';
 export { readServerCredentials } from './server-credentials.ts';
 export { type ErrorLog, toServiceError } from './service-error.ts';
 export { pingPeer, type ServerCallLike, widenReceiveWindow } from './session.ts';

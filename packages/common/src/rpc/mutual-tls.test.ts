@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import type { ServerHttp2Stream } from 'node:http2';
-import { createServer, type Server as NetServer } from 'node:net';
+import { createServer, connect as dial, type Server as NetServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ConnectionOptions, connect, createSecureContext } from 'node:tls';
@@ -38,6 +38,7 @@ import {
 } from './generated.ts';
 import { channelOptions, maxMessageBytes, serverOptions, streamWindow } from './options.ts';
 import { identityOfCall } from './peer-identity.ts';
+import { channelTo } from './proxy.ts';
 import { readServerCredentials } from './server-credentials.ts';
 import { toServiceError } from './service-error.ts';
 import { widenReceiveWindow } from './session.ts';
@@ -402,6 +403,108 @@ describe('a connection that the gate ends', () => {
       (it) => it,
     );
     expect(String(error)).toContain(words);
+  });
+});
+
+describe('a host with a proxy in its environment', () => {
+  const channel = readChannelCredentials;
+  const way = (address: string, env: NodeJS.ProcessEnv): string =>
+    channelTo(address, channel(files('client-ci')), channelOptions, env).address;
+
+  it.each<[string, NodeJS.ProcessEnv, string]>([
+    ['gate.example:7443', { https_proxy: 'http://proxy:3128' }, 'proxy:3128'],
+    ['gate.example:7443', { http_proxy: 'proxy' }, 'proxy:80'],
+    ['gate.example:7443', { grpc_proxy: 'http://a:1', https_proxy: 'http://b:2' }, 'a:1'],
+    ['gate.example:7443', { https_proxy: '' }, 'gate.example:7443'],
+    ['localhost:7443', { https_proxy: 'http://proxy:3128' }, 'localhost:7443'],
+    ['127.0.0.2:7443', { grpc_proxy: 'http://proxy:3128' }, '127.0.0.2:7443'],
+    ['[::1]:7443', { http_proxy: 'http://proxy:3128' }, '[::1]:7443'],
+    ...['gate.example', '.example', '*.example', 'a, EXAMPLE', '*', 'gate.example:7443'].map(
+      (list): [string, NodeJS.ProcessEnv, string] => [
+        'gate.example:7443',
+        { https_proxy: 'http://proxy:1', no_proxy: list },
+        'gate.example:7443',
+      ],
+    ),
+    ...['te.example', 'gate.example:1', 'other', '10.0.0.0/8', ''].map(
+      (list): [string, NodeJS.ProcessEnv, string] => [
+        'gate.example:7443',
+        { https_proxy: 'http://proxy:1', NO_PROXY: list },
+        'proxy:1',
+      ],
+    ),
+    ['10.1.2.3:7443', { https_proxy: 'http://proxy:1', no_proxy: '10.0.0.0/8' }, '10.1.2.3:7443'],
+    ['10.1.2.3:7443', { https_proxy: 'http://proxy:1', no_proxy: '10.1.2.0/33,1.2.3' }, 'proxy:1'],
+    ['[fd00::5]:7443', { https_proxy: 'http://proxy:1', no_proxy: 'fd00::/8' }, '[fd00::5]:7443'],
+  ])('dials for %s with %o to %s', (address, env, expected) => {
+    expect(way(address, env)).toBe(expected);
+  });
+
+  it('refuses in words a proxy that cannot be used', () => {
+    for (const https_proxy of ['socks5://user:hunter2@proxy:1', 'http://']) {
+      const refused = expect.objectContaining({
+        code: 'CONFIG_INVALID',
+        message: expect.stringMatching(/^the variable https_proxy, .*no_proxy=gate\.example$/),
+      });
+      expect(() => way('gate.example:1', { https_proxy })).toThrow(refused);
+    }
+  });
+
+  /** A proxy that gives each CONNECT to the same place, or answers with a status. */
+  async function openProxy(port: number, status = 200): Promise<{ address: string; asked: string[] }> {
+    const asked: string[] = [];
+    const server = createServer((socket) => {
+      socket
+        .on('error', () => undefined)
+        .once('data', (head) => {
+          asked.push(head.toString('latin1'));
+          socket.write(`HTTP/1.1 ${status} It is so\r\n\r\n`);
+          if (status !== 200) return void socket.end();
+          const onward = dial(port, '127.0.0.1');
+          onward.on('error', () => undefined).on('close', () => socket.destroy());
+          socket.pipe(onward).pipe(socket);
+        });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    ended.push(() => server.close());
+    const at = server.address();
+    return { address: `127.0.0.1:${typeof at === 'object' ? at?.port : 0}`, asked };
+  }
+
+  const ask = async (address: string, env: NodeJS.ProcessEnv): Promise<string> => {
+    const route = channelTo(address, channel(files('client-ci')), channelOptions, env);
+    const client = new GateClient(route.address, route.credentials, route.options);
+    ended.push(() => client.close());
+    return new Promise((resolve) => {
+      client.getKeys({ keyIds: [] }, new Metadata(), { deadline: Date.now() + 10_000 }, (error, it) =>
+        resolve(
+          error === null
+            ? (it.keys[0]?.keyId ?? '')
+            : `${route.unreachable}: ${fromServiceError(error).message}`,
+        ),
+      );
+    });
+  };
+
+  it('reaches the gate through it, and holds its certificate against the gate that is meant', async () => {
+    const far = await issue('far-gate', 'server', 'spiffe://csc.local/gate/gate', ['gate.example']);
+    const port = Number((await listen(readServerCredentials(far))).split(':')[1]);
+    const { address, asked } = await openProxy(port);
+    const env = { https_proxy: `http://me:it%20is@${address}` };
+    expect(await ask('gate.example:7443', env)).toBe('spiffe://csc.local/client/ci');
+    expect(asked[0]).toMatch(/^CONNECT gate\.example:7443 HTTP\/1\.1\r\n/);
+    expect(asked[0]).toContain(`Basic ${Buffer.from('me:it is').toString('base64')}`);
+    expect(await ask('other.example:7443', env)).toContain("the gate's certificate is for another name");
+  });
+
+  it('names proxy and variable where it does not get through', async () => {
+    const { address } = await openProxy(0, 403);
+    expect(await ask('gate.example:7443', { grpc_proxy: `http://me:hunter2@${address}` })).toMatch(
+      /through the proxy http:\/\/127[^ ]*, which the variable grpc_proxy names: .*does not connect to gate\.example:7443: it answers 403/,
+    );
+    expect(await ask('gate.example:7443', { https_proxy: 'http://127.0.0.1:9' })).toMatch(
+      /through the proxy http:\/\/127\.0\.0\.1:9, which the variable https_proxy names: .*ECONNREFUSED/,
+    );
   });
 });
 

@@ -4,6 +4,7 @@ import {
   type ConnectRequest,
   type ConnectResponse,
   channelOptions,
+  channelTo,
   type Duration,
   ExecutorLinkClient,
   explainDrop,
@@ -12,7 +13,7 @@ import {
   type TlsSource,
 } from '@csc-fleet/common/rpc';
 import type { Log } from '@csc-fleet/common/service';
-import { type ClientDuplexStream, Metadata, status } from '@grpc/grpc-js';
+import { type ChannelOptions, type ClientDuplexStream, Metadata, status } from '@grpc/grpc-js';
 import type { OutputSink } from '../output/index.ts';
 import { heartbeatMs } from './connection.ts';
 import { createGrpcOutput } from './grpc-output.ts';
@@ -72,12 +73,15 @@ function olderGate(): CscError {
   return new CscError('REPOSITORY_UNREACHABLE', message);
 }
 
-/** Opens the channels; nothing is dialled before `run`. */
+/** Opens the channels; nothing is dialled before `run`. Throws CONFIG_INVALID for a proxy that cannot be used. */
 export function createGateLink({ address, tls }: GateLinkOptions): GateLink {
   const credentials = readChannelCredentials(tls);
-  const control = new ExecutorLinkClient(address, credentials, controlChannel);
-  const bulk = new ExecutorLinkClient(address, credentials, bulkChannel);
-  const files = new ExecutorLinkClient(address, credentials, filesChannel);
+  const open = (options: ChannelOptions): ExecutorLinkClient => {
+    const channel = channelTo(address, credentials, options);
+    return new ExecutorLinkClient(channel.address, channel.credentials, channel.options);
+  };
+  const { unreachable, advice } = channelTo(address, credentials, controlChannel);
+  const [control, bulk, files] = [open(controlChannel), open(bulkChannel), open(filesChannel)];
   const output = createGrpcOutput(bulk);
   const closing = new AbortController();
   let renew = (): void => {};
@@ -85,7 +89,10 @@ export function createGateLink({ address, tls }: GateLinkOptions): GateLink {
     output,
     repository: { fetch: (path) => fetchPolicyFile(files, path) },
     run: (executor, log) => {
-      const tell = (error: unknown): string => toMessage(error, tls);
+      const tell = (error: unknown): string => {
+        const told = toTold(error, tls);
+        return told.code === 'GATE_UNREACHABLE' ? `${unreachable}: ${told.message}${advice}` : told.message;
+      };
       renew = keepConnected(control, executor, closing.signal, { log, tell });
     },
     renew: () => renew(),
@@ -210,8 +217,8 @@ function watch(interval: Duration | undefined, call: Call): NodeJS.Timeout {
   return setTimeout(() => call.cancel(), missedHeartbeats * heartbeatMs(interval)).unref();
 }
 
-function toMessage(error: unknown, { material }: TlsSource): string {
-  return explainDrop(isCscError(error) ? error : fromServiceError(error), material).message;
+function toTold(error: unknown, { material }: TlsSource): CscError {
+  return explainDrop(isCscError(error) ? error : fromServiceError(error), material);
 }
 
 /** How long to wait before the next attempt. */
