@@ -1,9 +1,10 @@
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { generateKeyPair } from '@csc-fleet/common/crypto';
 import { isCscError } from '@csc-fleet/common/errors';
 import { ExecutionState } from '@csc-fleet/common/messages';
+import { createDevelopmentPki } from '@csc-fleet/common/pki';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { csc, type Service } from '@csc-fleet/test-kit/process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -188,6 +189,24 @@ describe('certificates and keys', () => {
     expect(exitCode).toBe(0);
     expect(execution.state).toBe(ExecutionState.SUCCEEDED);
     expect(fleet.gate.log.slice(from)).not.toContain('could not be kept');
+  });
+
+  it('are warned of at the terminal within their last 30 days, and renewed', async () => {
+    const cert = join(fleet.pki, 'client-alice.pem');
+    const pki = { hosts: ['127.0.0.1'], clients: ['alice'] };
+    const clock = { now: () => new Date(Date.now() - 810 * 24 * 3600 * 1000) };
+    rmSync(cert);
+    await createDevelopmentPki(fleet.pki, { ...pki, clock });
+    const soon = await fleet.csc(['list']);
+    expect(soon.stderr).toMatch(
+      /csc: WARNING the certificate .*client-alice\.pem ends in 1[45] days \(.*csc pki renew/,
+    );
+    const renewal = await csc(['pki', 'renew', '--dir', fleet.pki]);
+    expect(renewal.stdout).toMatch(/^renewed .*client-alice\.pem until \d{4}-\d\d-\d\d\n$/);
+    expect((await fleet.csc(['list'])).stderr).toBe('');
+    const issued = await csc(['pki', 'issue', 'gate', 'gate', '--dir', fleet.pki, '--host', 'far.example']);
+    expect(issued.code).toBe(78);
+    expect(issued.stderr).toContain('is not for far.example: csc pki renew gate');
   });
 
   it('that do not count are told as that, at the client and in the log of the gate', async () => {

@@ -20,6 +20,16 @@ const issueHelp = `
 Examples:
   $ csc pki issue client carol --dir pki
   $ csc pki issue executor build-2 --dir pki
+  $ csc pki issue gate gate --dir pki --host gate.example.org --host 10.0.0.5
+`;
+
+const renewHelp = `
+Names are those of the files without .pem: gate, client-alice, executor-build-1, receipt-build-1, ca. Without names, all
+that end within 30 days. Each is for the same names and key as before, so that whoever runs with the file takes it up.
+
+Examples:
+  $ csc pki renew --dir pki
+  $ csc pki renew gate --dir pki --host gate.example.org --host localhost     the gate is dialled by these from now on
 `;
 
 const certifyHelp = `
@@ -46,13 +56,24 @@ export function definePki(command: Command): void {
     .command('issue')
     .summary('issue one more certificate')
     .description('Issue a certificate of the CA in a directory.')
-    .addArgument(command.createArgument('<role>', 'whose it is').choices(['client', 'executor']))
+    .addArgument(command.createArgument('<role>', 'whose it is').choices(['client', 'executor', 'gate']))
     .argument('<name>', 'letters, digits, ., _ and -')
+    .option('--host <name>', 'of a gate: DNS name or address that it is dialled by; repeatable', append, [])
     .requiredOption('--dir <dir>', 'the directory that csc pki init made')
     .option('--trust-domain <domain>', 'of the identities spiffe://DOMAIN/ROLE/NAME', 'csc.local')
     .option('--json', 'print what was made as JSON')
     .addHelpText('after', issueHelp);
-  act<['client' | 'executor', string, PkiIssueOptions]>(issue, issueInto);
+  act<[IssuedRole, string, PkiIssueOptions]>(issue, issueInto);
+  const renew = command
+    .command('renew')
+    .summary('make certificates anew before they end')
+    .description('Make certificates of a directory anew, for the same names and keys.')
+    .argument('[names...]', 'which; default: those that end within 30 days')
+    .requiredOption('--dir <dir>', 'the directory that csc pki init made')
+    .option('--host <name>', 'of the gate: what it is dialled by from now on; repeatable', append, [])
+    .option('--json', 'print what was made as JSON')
+    .addHelpText('after', renewHelp);
+  act<[string[], PkiRenewOptions]>(renew, renewIn);
   const certify = command
     .command('certify')
     .summary('certify executors’ receipt keys')
@@ -73,8 +94,17 @@ interface PkiInitOptions {
   readonly json?: true;
 }
 
+type IssuedRole = 'client' | 'executor' | 'gate';
+
+interface PkiRenewOptions {
+  readonly dir: string;
+  readonly host: readonly string[];
+  readonly json?: true;
+}
+
 interface PkiIssueOptions {
   readonly dir: string;
+  readonly host: readonly string[];
   readonly trustDomain: string;
   readonly json?: true;
 }
@@ -93,20 +123,43 @@ async function makePki(dir: string, options: PkiInitOptions): Promise<number> {
 }
 
 /** Issues one certificate more. Throws CONFIG_INVALID where the directory has no CA. */
-async function issueInto(
-  role: 'client' | 'executor',
-  name: string,
-  options: PkiIssueOptions,
-): Promise<number> {
+async function issueInto(role: IssuedRole, name: string, options: PkiIssueOptions): Promise<number> {
+  if (role === 'gate' && options.host.length === 0)
+    throw new CscError(
+      'CONFIG_INVALID',
+      'a gate’s certificate is for the names that it is dialled by: give --host',
+    );
+  if (role !== 'gate' && options.host.length > 0)
+    throw new CscError('CONFIG_INVALID', `--host is of a gate’s certificate: ${role}s are not dialled`);
   if (!existsSync(join(options.dir, 'ca.key'))) {
     throw new CscError(
       'CONFIG_INVALID',
       `there is no CA in ${options.dir}: run csc pki init ${options.dir} first`,
     );
   }
-  const names = role === 'client' ? { clients: [name] } : { executors: [name] };
+  const names = {
+    client: { clients: [name] },
+    executor: { executors: [name] },
+    gate: { gate: name, hosts: options.host },
+  }[role];
   const pki = await extendPki(options.dir, { ...names, trustDomain: options.trustDomain });
   return report(pki, options.json ?? false);
+}
+
+/** Makes certificates anew. Throws CONFIG_INVALID where one is not there. */
+async function renewIn(names: readonly string[], { dir, host, json }: PkiRenewOptions): Promise<number> {
+  const { renewCertificates } = await import('@csc-fleet/common/pki');
+  const renewed = await renewCertificates(dir, {
+    ...(names.length === 0 ? {} : { names }),
+    ...(host.length === 0 ? {} : { hosts: host }),
+  });
+  const told = renewed.map(({ path, until }) => ({ path: withoutSecrets(path), until: until.toISOString() }));
+  if (json) await writeJson({ renewed: told });
+  else if (told.length === 0)
+    await writeOut('nothing ends within 30 days: name what is to be renewed all the same\n');
+  else
+    await writeOut(told.map(({ path, until }) => `renewed ${path} until ${until.slice(0, 10)}\n`).join(''));
+  return exitCodes.ok;
 }
 
 interface PkiCertifyOptions {

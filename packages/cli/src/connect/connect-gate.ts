@@ -17,6 +17,7 @@ import {
 } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
 import { isPemText, type PemSource, readPem } from '@csc-fleet/common/files';
+import { certificatesIn, endingSoon, tellEnding } from '@csc-fleet/common/identity';
 import { defaultStateDir, writeFileWhole } from '../files/write-file.ts';
 import { note } from '../terminal/streams.ts';
 import { plainLine } from '../terminal/text.ts';
@@ -50,6 +51,7 @@ export function connectGate(
   const gate = resolveGate(options, process.env);
   const pinned = readPins(options.keys);
   if (isPemText(options.key ?? '')) note(openKeyNote);
+  if (options.json !== true && options.quiet !== true) warnOfEnding(gate.tls.cert);
   const state = (kind: string) => (): string =>
     `${options.knownExecutors ?? defaultKnownExecutorsFile(gate.tls.ca, process.env)}.${kind}`;
   const warn = (what: string) => (error: CscError) => {
@@ -74,6 +76,15 @@ export function connectGate(
       say(plainLine(`csc: ${error.message}; trying again …`));
     },
   });
+}
+
+// Whether it counts at all is for connect to say.
+function warnOfEnding(cert: string): void {
+  const { bytes, origin } = readPem(cert, 'cert', maxPemBytes);
+  const [own] = bytes.includes('-----BEGIN CERTIFICATE-----') ? certificatesIn(bytes, origin) : [];
+  if (own === undefined) return;
+  for (const ending of endingSoon([own], new Date()))
+    if (ending.days >= 0) note(plainLine(`csc: WARNING ${tellEnding(ending)}`));
 }
 
 const openKeyNote =

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { CscError } from '../errors/index.ts';
 import { identityOfCertificate } from '../identity/index.ts';
-import { createDevelopmentPki } from './development-pki.ts';
+import { createDevelopmentPki, renewCertificates } from './development-pki.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'csc-pki-'));
 let dir = '';
@@ -145,3 +145,54 @@ describe('createDevelopmentPki', () => {
 function keyOf(name: string): KeyObject {
   return createPrivateKey(readFileSync(join(dir, `${name}.key`)));
 }
+
+describe('renewCertificates', () => {
+  const clockAt = (text: string) => ({ now: () => new Date(text) });
+
+  it('makes anew what ends within 30 days, for the same names and keys, under a CA renewed with it', async () => {
+    const hosts = ['gate.example', '10.0.0.5', '::1'];
+    const past = clockAt('2020-01-01T00:00:00Z');
+    await createDevelopmentPki(dir, { clients: ['ci'], executors: ['e1'], hosts, clock: past });
+    const old = Object.fromEntries(
+      ['ca', 'gate', 'client-ci', 'executor-e1'].map((it) => [it, certificate(it)]),
+    );
+    // 825 days later the CA has years to go.
+    const due = await renewCertificates(dir, { clock: clockAt('2022-03-20T00:00:00Z') });
+    expect(due.map(({ path }) => path).sort()).toEqual(
+      ['client-ci', 'executor-e1', 'gate'].map((name) => join(dir, `${name}.pem`)),
+    );
+    await renewCertificates(dir, { names: ['gate', 'ca'], clock: clockAt('2029-12-20T00:00:00Z') });
+    for (const [name, before] of Object.entries(old)) {
+      const now = certificate(name);
+      expect(now.serialNumber).not.toBe(before.serialNumber);
+      expect([now.subject, now.subjectAltName, now.keyUsage]).toEqual([
+        before.subject,
+        before.subjectAltName,
+        before.keyUsage,
+      ]);
+      expect(now.checkPrivateKey(keyOf(name))).toBe(true);
+      expect(now.checkIssued(certificate('ca')) && now.verify(certificate('ca').publicKey)).toBe(true);
+    }
+    expect(new Date(certificate('ca').validTo).getUTCFullYear()).toBe(2039);
+    expect(await renewCertificates(dir, { clock: clockAt('2022-04-01T00:00:00Z') })).toEqual([]);
+  });
+
+  it('gives the gate other names, and nobody else; a name that it lacks is not passed over', async () => {
+    await createDevelopmentPki(dir, { clients: ['ci'], hosts: ['localhost'] });
+    const asked = createDevelopmentPki(dir, { hosts: ['localhost', 'gate.example'] });
+    await expect(asked).rejects.toThrow(
+      `was there and is not for gate.example: csc pki renew gate --dir ${dir} --host localhost --host gate.example`,
+    );
+    await renewCertificates(dir, { hosts: ['gate.example', '10.0.0.5'] });
+    expect(certificate('gate').subjectAltName).toBe(
+      'URI:spiffe://csc.local/gate/gate, DNS:gate.example, IP Address:10.0.0.5',
+    );
+    await createDevelopmentPki(dir, { hosts: ['gate.example', '10.0.0.5'] });
+    expect(await codeOf(() => renewCertificates(dir, { names: ['client-ci'], hosts: ['x'] }))).toBe(
+      'CONFIG_INVALID',
+    );
+    expect(await codeOf(() => renewCertificates(dir, { names: ['nobody'] }))).toBe('CONFIG_INVALID');
+    expect(await codeOf(() => renewCertificates(dir, { names: ['../pki/gate'] }))).toBe('CONFIG_INVALID');
+    expect(await codeOf(() => renewCertificates(join(dir, 'none')))).toBe('CONFIG_INVALID');
+  });
+});

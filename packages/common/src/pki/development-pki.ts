@@ -1,10 +1,19 @@
-import { createPublicKey, type KeyObject } from 'node:crypto';
-import { existsSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { createPublicKey, type KeyObject, X509Certificate as NodeCertificate } from 'node:crypto';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { basename, dirname, join } from 'node:path';
 import { type Clock, systemClock } from '../encoding/index.ts';
 import { CscError, withoutSecrets } from '../errors/index.ts';
 import { explainFileError, makeDirectory, readBoundedFile, replaceFile } from '../files/index.ts';
-import { parseIdentity, type Role, toIdentityUri } from '../identity/index.ts';
+import {
+  certificatesIn,
+  endingSoon,
+  parseIdentity,
+  type Role,
+  receiptSigning,
+  toIdentityUri,
+  uriNames,
+} from '../identity/index.ts';
 import {
   type CertificateRequest,
   generateTlsKey,
@@ -49,7 +58,7 @@ const leafDays = 825;
  * Makes what a fleet needs for mutual TLS, for development and small installations: `ca`, `gate`, `executor-NAME` and
  * `client-NAME`, each a `.pem` and a `.key` (mode 0600). Run again it adds what is missing and overwrites nothing.
  * The CA's key stays in the directory: keep it from the hosts. Throws CONFIG_INVALID for a name that no identity can
- * have, FILE_UNWRITABLE, or FILE_UNREADABLE where a file that is there cannot be used.
+ * have, or where the gate's certificate was there and is not for one of `hosts`, FILE_UNWRITABLE, or FILE_UNREADABLE where a file that is there cannot be used.
  */
 export async function createDevelopmentPki(
   dir: string,
@@ -69,6 +78,7 @@ export async function createDevelopmentPki(
   const writer = new PkiWriter(dir, options.clock ?? systemClock);
   const ca = await writer.authority(trustDomain);
   for (const { file, ...request } of leaves) await writer.leaf(file, request, ca);
+  if (options.hosts !== undefined) checkHosts(join(dir, 'gate.pem'), options.hosts);
   return { ca: join(dir, 'ca.pem'), created: writer.created };
 }
 
@@ -101,6 +111,106 @@ export async function certifyReceiptKey(
     0o644,
   );
   return path;
+}
+
+/** A certificate that was made anew. */
+export interface Renewed {
+  readonly path: string;
+  readonly until: Date;
+}
+
+/** Which certificates are renewed. */
+export interface RenewOptions {
+  /** Files of the directory without `.pem`. Absent: all that end within 30 days. */
+  readonly names?: readonly string[];
+  /** DNS names and IP addresses that the gate is dialled by from now on. Absent: those of its certificate. */
+  readonly hosts?: readonly string[];
+  readonly clock?: Clock;
+}
+
+/**
+ * Makes certificates of a directory anew, for the same names and keys, so that a file alone is replaced and whoever runs
+ * with it takes it up. Throws CONFIG_INVALID where there is no CA or no such certificate, FILE_UNREADABLE or
+ * FILE_UNWRITABLE.
+ */
+export async function renewCertificates(dir: string, options: RenewOptions = {}): Promise<Renewed[]> {
+  const { hosts, clock = systemClock } = options;
+  const now = clock.now();
+  if (!existsSync(join(dir, 'ca.key')))
+    throw new CscError('CONFIG_INVALID', `there is no CA in ${dir}: run csc pki init ${dir} first`);
+  const names = options.names ?? (hosts === undefined ? dueNames(dir, now) : ['gate']);
+  const certificates = names.map((name) => ({ name, old: readOld(dir, name) }));
+  // What they say, all of them, before any is written.
+  const requests = certificates.map(({ name, old }) => ({ name, old, request: requestOf(name, old, hosts) }));
+  const renewed: Renewed[] = [];
+  // The CA first, as it signs the others.
+  for (const { name, old, request } of requests.sort((one) => (one.name === 'ca' ? -1 : 1))) {
+    const ca = await new PkiWriter(dir, clock).authority('');
+    const life = validity(now, name === 'ca' ? caDays : leafDays);
+    const key = name === 'ca' ? ca.key : old.publicKey;
+    const pem = await issueCertificate({ ...request, ...life }, key, name === 'ca' ? undefined : ca);
+    const path = join(dir, `${name}.pem`);
+    replaceFile(path, pem, 0o644);
+    renewed.push({ path, until: life.notAfter });
+  }
+  return renewed;
+}
+
+function dueNames(dir: string, now: Date): string[] {
+  const names = readdirSync(dir).flatMap((file) => (file.endsWith('.pem') ? [file.slice(0, -4)] : []));
+  return names.filter((name) => {
+    const [certificate] = certificatesIn(readPemFile(join(dir, `${name}.pem`)), name);
+    return certificate !== undefined && endingSoon([certificate], now).length > 0;
+  });
+}
+
+function readOld(dir: string, name: string): NodeCertificate {
+  const path = join(dir, `${name}.pem`);
+  if (basename(name) !== name || !existsSync(path)) {
+    const names = readdirSync(dir).flatMap((file) => (file.endsWith('.pem') ? [file.slice(0, -4)] : []));
+    throw new CscError('CONFIG_INVALID', `there is no certificate ${path}: ${dir} has ${names.join(', ')}`);
+  }
+  return readAs(path, () => new NodeCertificate(readPemFile(path)));
+}
+
+function readPemFile(path: string): Buffer {
+  return readBoundedFile(path, { maxBytes: maxPemBytes }).bytes;
+}
+
+const serverAuth = '1.3.6.1.5.5.7.3.1';
+
+function requestOf(name: string, old: NodeCertificate, hosts: readonly string[] | undefined): LeafRequest {
+  const commonName = /^CN=(.*)$/m.exec(old.subject)?.[1] ?? name;
+  if (old.ca) return { commonName, use: 'ca' };
+  const [uri] = uriNames(old.raw);
+  if (uri === undefined)
+    throw new CscError('CONFIG_INVALID', `${name}.pem names nobody: csc pki issue makes one`);
+  const purposes = old.keyUsage ?? [];
+  if (purposes.includes(serverAuth)) return { commonName, uri, use: 'server', hosts: hosts ?? hostsOf(old) };
+  if (hosts !== undefined)
+    throw new CscError('CONFIG_INVALID', `hosts are of the gate's certificate, and ${name}.pem is not that`);
+  return { commonName, uri, use: purposes.includes(receiptSigning) ? 'receipts' : 'client' };
+}
+
+// In the reading of the same OpenSSL, which uriNames has refused what is ambiguous for.
+function hostsOf({ subjectAltName = '' }: NodeCertificate): string[] {
+  return subjectAltName.split(', ').flatMap((name) => {
+    const [, kind, value = ''] = /^(DNS|IP Address):(.*)$/.exec(name) ?? [];
+    return kind === undefined ? [] : [value];
+  });
+}
+
+function checkHosts(path: string, hosts: readonly string[]): void {
+  const certificate = readAs(path, () => new NodeCertificate(readPemFile(path)));
+  const missing = hosts.filter((host) =>
+    isIP(host) === 0 ? certificate.checkHost(host) === undefined : certificate.checkIP(host) === undefined,
+  );
+  if (missing.length === 0) return;
+  const all = [...new Set([...hostsOf(certificate), ...hosts])].map((host) => `--host ${host}`).join(' ');
+  throw new CscError(
+    'CONFIG_INVALID',
+    `${path} was there and is not for ${missing.join(', ')}: csc pki renew gate --dir ${dirname(path)} ${all}`,
+  );
 }
 
 type LeafRequest = Omit<CertificateRequest, 'notBefore' | 'notAfter'>;

@@ -11,5 +11,8 @@ export {
   type DevelopmentPki,
   type DevelopmentPkiOptions,
   defaultTrustDomain,
+  type Renewed,
+  type RenewOptions,
+  renewCertificates,
 } from './development-pki.ts';
 export type { CertificateUse } from './extensions.ts';
