@@ -300,8 +300,14 @@ print(sorted(os.listdir(top)), os.listdir(top + b"/app"), os.path.isdir(top + b"
 `;
       const read_paths = [`${tree}/[cdf]*`, `${tree}/app/[id]/page`];
       const { stdout } = await job('names', text, { cwd: tree, read_paths });
+      symlinkSync(latin(join(tree, 'd')), join(tree, 'link'));
+      const there = 'import os\nprint(os.path.basename(os.getcwdb()))';
+      const moved = await job('names-cwd', there, { cwd: join(tree, 'link'), read_paths: [] });
       const expected = "[b'app', b'caf\\xe9', b'd\\xe9'] [b'[id]'] True\n";
-      return { held: stdout === expected, seen: stdout };
+      return {
+        held: stdout === expected && moved.stdout === "b'd\\xe9'\n",
+        seen: [stdout, moved.stdout, moved.receipt.error],
+      };
     },
   },
   {

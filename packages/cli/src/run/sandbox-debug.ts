@@ -2,6 +2,7 @@ import { argvs, type Command, type CommandContract } from '@csc-fleet/common/con
 import { evaluate } from '@csc-fleet/common/decision';
 import { CscError } from '@csc-fleet/common/errors';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
+import { showPath } from '@csc-fleet/sandbox/host';
 import {
   bwrapArguments,
   defaultRunLimits,
@@ -52,7 +53,7 @@ function bwrapArgv(command: Command, { policy }: PolicyDocument, hostFacts: Host
       secrets: command.secret_refs,
       unixSockets: true,
     });
-    return [facts.bwrapPath, ...bwrapArguments(plan, numberDescriptors(plan))];
+    return [facts.bwrapPath, ...bwrapArguments(plan, numberDescriptors(plan)).map(showPath)];
   } finally {
     scopes.close();
   }

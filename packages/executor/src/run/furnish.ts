@@ -3,6 +3,7 @@ import { judgeCommand } from '@csc-fleet/common/command-rules';
 import { argvs, type Command } from '@csc-fleet/common/contract';
 import { CscError, formatFaults } from '@csc-fleet/common/errors';
 import { isCoveredBy } from '@csc-fleet/common/paths';
+import { decodePath, encodePath, showPath } from '@csc-fleet/sandbox/host';
 import type { Allowance } from '../admission/grant.ts';
 import type { Place, Workplace } from './workplace.ts';
 
@@ -52,11 +53,11 @@ function checkPrograms(command: Command, { findProgram }: Place, { policy, inlin
 // Undefined where it can start there. That it cannot is a failed run, as in the reference.
 function findCwdProblem(cwd: string, allowedPrefixes: readonly string[]): string | undefined {
   try {
-    const path = realpathSync(cwd);
-    if (!statSync(path).isDirectory()) return `cwd ${cwd} is not a directory`;
+    const path = decodePath(realpathSync(cwd, 'buffer'));
+    if (!statSync(encodePath(path)).isDirectory()) return `cwd ${cwd} is not a directory`;
     return isCoveredBy(path, allowedPrefixes)
       ? undefined
-      : `cwd ${cwd} leads to ${path}, outside allowed_cwd_prefixes`;
+      : `cwd ${cwd} leads to ${showPath(path)}, outside allowed_cwd_prefixes`;
   } catch {
     return `cwd ${cwd} does not exist on this host`;
   }

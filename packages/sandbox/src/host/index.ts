@@ -4,6 +4,7 @@ export { examinePool } from './examine-pool.ts';
 export {
   descriptorPath,
   isWithin,
+  type Look,
   lookOnHost,
   type OpenPath,
   openResolved,

@@ -1,7 +1,7 @@
 import { type Dirent, opendirSync } from 'node:fs';
 import { posix } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
-import { decodePath, encodePath, lookOnHost, walkPath } from '../host/index.ts';
+import { decodePath, encodePath, type Look, lookOnHost, walkPath } from '../host/index.ts';
 
 /** The most paths that one pattern may stand for: each becomes a mount of its own. */
 export const maxGlobMatches = 256;
@@ -44,16 +44,27 @@ type Part =
 /**
  * Reads a declared path. What is there by exactly this name is that path, whatever characters it has (`app/[id]`). Else
  * `*`, `?` and `[…]` make a pattern of it, in which a backslash before one of `*?[]\`, or a set of one character, takes
- * its meaning away: what has nothing but such is a path again, there or not. `X/` and `X/**` are the directory X.
+ * its meaning away: what has nothing but such is a path again, there or not, and so is what is still to be in a directory
+ * that is there by the exact names of all parts with sets (`app/[id]/new`). `X/` and `X/**` are the directory X.
  */
-export function readDeclared(declared: string, look = lookOnHost): Reading {
+export function readDeclared(declared: string, look: Look = lookOnHost): Reading {
   const path = stripTree(declared);
   const isDirectory = declared.endsWith('/') || path !== fold(declared);
   if (!hasWildcards(path) || walkPath(path, look) !== undefined) return { kind: 'path', path, isDirectory };
   const parts = toParts(path);
-  const names = parts.flatMap(toName);
-  if (names.length < parts.length) return { kind: 'pattern', pattern: declared, parts };
-  return { kind: 'path', path: `/${names.join('/')}`, isDirectory };
+  const names = parts.map(toExact);
+  const last = parts.findLastIndex(({ kind }) => kind !== 'name') + 1;
+  const isPath = !names.includes(undefined) && (last === 0 || isThere(names.slice(0, last), look));
+  if (isPath) return { kind: 'path', path: `/${names.join('/')}`, isDirectory };
+  return { kind: 'pattern', pattern: declared, parts };
+}
+
+function isThere(names: readonly (string | undefined)[], look: Look): boolean {
+  return walkPath(`/${names.join('/')}`, look) !== undefined;
+}
+
+function toExact(part: Part): string | undefined {
+  return part.kind === 'name' ? part.name : part.kind === 'tokens' ? part.exact : undefined;
 }
 
 /** `X/**` says the tree X: X itself. Every other path as it is, without what says nothing (`//`, `/./`, a last `/`). */

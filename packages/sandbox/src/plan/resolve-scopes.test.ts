@@ -149,7 +149,7 @@ describe('a declared path with the characters of patterns', () => {
   });
 
   it('can be written so that it is no pattern, there or not', () => {
-    for (const written of [String.raw`app/\[id\]/new/`, 'app/[[]id]/new/']) {
+    for (const written of [String.raw`app/\[id\]/new/`, 'app/[[]id]/new/', 'app/[id]/new']) {
       const scopes = resolve({ write: [written] });
       expect(scopes.missing).toEqual([join(tree.path, 'app/[id]/new')]);
     }
@@ -226,13 +226,21 @@ describe('symlinks', () => {
     expect(scopes.links).toEqual([{ path: join(tree.path, 'link'), target: 'real/data' }]);
   });
 
-  it('may not lead outside, for reading, for writing or by a glob', () => {
+  it('may not lead outside, for reading or for writing; what a pattern meets of them is left out', () => {
     symlinkSync('/etc', join(tree.path, 'link.d'));
     tree.directory('inner');
     symlinkSync('/etc/passwd', join(tree.path, 'inner/file.json'));
     expect(() => resolve({ read: ['link.d/hostname'] })).toThrow(refusal('NOT_PERMITTED', '/etc/hostname'));
     expect(() => resolve({ write: ['link.d'] })).toThrow(refusal('NOT_PERMITTED', '/etc'));
-    expect(() => resolve({ read: ['inner/*.json'] })).toThrow(refusal('NOT_PERMITTED', '/etc/passwd'));
+    tree.file('inner/own.json');
+    const { notes, ...met } = resolve({ read: ['inner/*.json'] });
+    expect([show({ notes, ...met }), met.links, notes]).toEqual([
+      ['r:inner/own.json'],
+      [],
+      [expect.stringMatching(/lead outside.*inner\/file\.json$/)],
+    ]);
+    const written = resolve({ write: ['*.d'] });
+    expect([show(written), written.notes.length]).toEqual([[], 2]);
     expect(() => resolve({ cwd: join(tree.path, 'link.d'), cwdPrefixes: [tree.path] })).toThrow(
       refusal('NOT_PERMITTED', '/etc'),
     );

@@ -90,22 +90,20 @@ function openDeclared(resolution: Resolution, declared: string, writable: boolea
 function openMatches(resolution: Resolution, reading: Pattern, writable: boolean): OpenScope[] {
   const { pattern } = reading;
   const scopes: OpenScope[] = [];
-  const others: string[] = [];
-  const gone: string[] = [];
+  const leftOut: Record<LeftOut, string[]> = { gone: [], closed: [], outside: [], other: [] };
   for (const match of expandPattern(reading, resolution.search)) {
     // A pattern that ends in a name gives it for every directory.
     const walk = walkPath(match);
     if (walk === undefined) continue;
     const scope = openMatch(resolution, pattern, walk, writable);
-    if (scope === undefined) gone.push(match);
+    if (typeof scope === 'string') leftOut[scope].push(match);
     else if (isMountable(scope)) scopes.push(scope);
     else {
-      others.push(match);
+      leftOut.other.push(match);
       closeFor(resolution, scope);
     }
   }
-  noteLeftOut(resolution, gone, pattern, 'they changed meanwhile');
-  noteLeftOut(resolution, others, pattern, 'neither files nor directories');
+  for (const kind of leftOutKinds) noteLeftOut(resolution, leftOut[kind], pattern, leftOutBecause[kind]);
   if (scopes.length === 0) resolution.notes.push(describeEmpty(pattern, writable));
   return scopes;
 }
@@ -116,17 +114,32 @@ function describeEmpty(pattern: string, writable: boolean): string {
   return `${pattern} matches nothing: it grants nothing${made}${hint}`;
 }
 
+const leftOutBecause = {
+  gone: 'they changed meanwhile',
+  closed: 'the job user may not enter the directories above them',
+  outside: 'symlinks that lead outside what policy and host allow',
+  other: 'neither files nor directories',
+};
+type LeftOut = keyof typeof leftOutBecause;
+const leftOutKinds: readonly LeftOut[] = ['gone', 'closed', 'outside', 'other'];
+
 function openMatch(
   resolution: Resolution,
   pattern: string,
   walk: Walk,
   writable: boolean,
-): OpenScope | undefined {
-  checkScope(resolution, pattern, walk, writable);
+): OpenScope | LeftOut {
+  try {
+    checkScope(resolution, pattern, walk, writable);
+  } catch (error) {
+    if (isCscError(error, 'SCOPE_NOT_FOUND')) return 'closed';
+    if (isCscError(error) && walk.links.length > 0) return 'outside';
+    throw error;
+  }
   try {
     return openFor(resolution, walk.path, writable);
   } catch (error) {
-    if (isCscError(error, 'SCOPE_NOT_FOUND')) return undefined;
+    if (isCscError(error, 'SCOPE_NOT_FOUND')) return 'gone';
     throw error;
   }
 }
