@@ -1413,6 +1413,14 @@ const takenOver: readonly Mutant[] = [
     red: 'sees that by what it has signed itself',
   },
   {
+    name: 'changed-repository-is-served-in-silence',
+    file: 'packages/gate/src/owners/repository.ts',
+    before: 'if (damaged.length === 0)',
+    after: 'if (damaged.length >= 0)',
+    tests: ['packages/gate/src/owners/owners.test.ts'],
+    red: 'is looked after where it is served',
+  },
+  {
     name: 'expired-key-asks-on',
     file: 'packages/common/src/evidence/submission-signature.ts',
     before: 'until === undefined || now <= until',

@@ -1,5 +1,6 @@
 import type { Signer } from '@csc-fleet/common/crypto';
 import type { Clock } from '@csc-fleet/common/encoding';
+import { isCscError } from '@csc-fleet/common/errors';
 import type { Offer, Refused } from '@csc-fleet/common/messages';
 import type { Log } from '@csc-fleet/common/service';
 import { type ApprovedContract, checkApprovals, type HostApprovalConfig } from './admission/approvals.ts';
@@ -211,11 +212,16 @@ function planToRefuse(
   run: LiveRun,
   { trust, site, journal, signer, clock, log }: ExecutionPorts,
 ): RefusedRun {
-  log.warn({ executionId: run.executionId, error: refusal.error }, 'an offer was refused');
+  log.warn({ executionId: run.executionId, ...whyRefused(refusal.error) }, 'an offer was refused');
   const executionMode = site.workplace.mode;
   const planned = planRefusal(refusal, { trust, executionMode, journal, signer, clock, log });
   run.state = planned.record === undefined ? 'refused' : 'refusing';
   return { kind: 'refused', planned, reached: refusal.reached };
+}
+
+// What this host says on purpose needs no stack to be found.
+function whyRefused(error: unknown): object {
+  return isCscError(error) ? { code: error.code, why: error.message } : { error };
 }
 
 /** Says so, once it is journalled where it is signed, and gives back what the offer had taken. */

@@ -1,9 +1,17 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { toBase64 } from '@csc-fleet/common/crypto';
 import { type Clock, systemClock, toTimestamp } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { parseRevoked, type Revocation, revocationKinds } from '@csc-fleet/common/owners';
-import { addFile, signStaged, workspaceFiles } from '@csc-fleet/common/policy-repository';
+import { bindingOf } from '@csc-fleet/common/policy';
+import {
+  addFile,
+  type Files,
+  readOwnersFiles,
+  signStaged,
+  workspaceFiles,
+} from '@csc-fleet/common/policy-repository';
 import type { Command } from 'commander';
 import { stringify } from 'yaml';
 import { act } from '../action/act.ts';
@@ -92,7 +100,7 @@ function about(command: Command): Command {
     .addArgument(command.createArgument('<kind>', 'what it is about').choices(revocationKinds))
     .argument(
       '<id>',
-      'a SPIFFE id, a key id, an executor’s name, an execution id, a submission’s SHA-256 or a profile’s name',
+      'a SPIFFE id, a key id or public key, an executor’s name, an execution id, a submission’s SHA-256 or a profile’s name',
     );
 }
 
@@ -120,7 +128,37 @@ function thawFleet(options: SignOptions): number {
 
 function revokeEntry(kind: Kind, id: string, { reason, end, ...options }: WhyOptions): number {
   const entry = { kind, id, since: since(), reason, running: running(end) };
+  warnOfStranger(options.dir, kind, id);
   return changeRevoked(options, (entries) => [...entries.filter((it) => !isAbout(it, kind, id)), entry]);
+}
+
+// In an emergency it is done all the same: who is revoked may have been taken out of the files before.
+function warnOfStranger(dir: string, kind: Kind, id: string): void {
+  if (knows(workspaceFiles(dir), kind, id)) return;
+  note(
+    `WARNING: nothing in this repository is called that, so that this may stop nobody: ${kind} ${id}${expected[kind] ?? ''}`,
+  );
+}
+
+const expected: Partial<Record<Kind, string>> = {
+  principal: ' (a whole SPIFFE id, as bindings.yaml has it)',
+  key: ' (a key_id of bindings.yaml, or the base64 of its public_key)',
+  profile: ' (the name of a profile)',
+  submission: ' (64 hex digits, as receipts have it in submission_sha256)',
+};
+
+// Of hosts and executions a repository knows nothing.
+function knows(files: Files, kind: Kind, id: string): boolean {
+  if (kind === 'host' || kind === 'execution') return true;
+  if (kind === 'submission') return /^[0-9a-f]{64}$/.test(id);
+  const { bindings, policies } = readOwnersFiles(files);
+  if (kind === 'profile') return policies.byName(id) !== undefined;
+  const { submitters = [] } = bindings;
+  if (kind === 'principal')
+    return bindingOf(bindings, id) !== undefined || submitters.some(({ principal }) => principal === id);
+  return submitters.some(({ keys }) =>
+    keys.some((key) => key.keyId === id || toBase64(key.publicKey) === id),
+  );
 }
 
 function restoreEntry(kind: Kind, id: string, options: SignOptions): number {

@@ -228,7 +228,43 @@ describe('csc policy', () => {
   });
 });
 
+it('says how old what is signed is, and signs anew what is to be good for less', async () => {
+  const scratch = createScratch();
+  const dir = join(scratch.directory, 'repository');
+  const policy = scratch.write('sample.yaml', { ...samplePolicy(), name: 'sample' });
+  await csc(['policy', 'init', '--local', '--dir', dir, policy, scratch.write('bindings.yaml', bindings)]);
+  const status = (await csc(['policy', 'status', '--dir', dir])).stdout;
+  expect(status).toMatch(/files +version 1, expires \S+, signed \S+ \(\d minutes ago\)/);
+  expect(status).toMatch(/fresh +until \S+, signed \S+ \(\d minutes ago\)/);
+  const sign = (days: string) => csc(['policy', 'sign', '--dir', dir, '--days', days]);
+  expect((await sign('90')).stderr).toContain('there is nothing new to sign');
+  expect((await sign('14')).stderr).toContain('signed: targets');
+  expect((await sign('soon')).code).toBe(78);
+});
+
 describe('csc admin', () => {
+  it('warns where it revokes what nobody has ever seen, and does it', async () => {
+    const scratch = createScratch();
+    const dir = join(scratch.directory, 'repository');
+    const policy = scratch.write('sample.yaml', { ...samplePolicy(), name: 'sample' });
+    await csc(['policy', 'init', '--local', '--dir', dir, policy, scratch.write('bindings.yaml', bindings)]);
+    const revoke = (...what: string[]) => csc(['admin', 'revoke', ...what, '--reason', 'lost', '--dir', dir]);
+    for (const what of [
+      ['key', 'alcie-1'],
+      ['principal', 'alice'],
+      ['profile', 'smaple'],
+      ['submission', 'exec_1'],
+    ])
+      expect(await revoke(...what)).toMatchObject({ code: 0, stderr: expect.stringContaining('WARNING') });
+    for (const what of [
+      ['principal', 'spiffe://csc.local/client/ci-7'],
+      ['profile', 'sample'],
+      ['host', 'build-1'],
+    ])
+      expect((await revoke(...what)).stderr).not.toContain('WARNING');
+    expect(readFileSync(join(dir, 'targets/revoked.yaml'), 'utf8')).toContain('"alcie-1"');
+  });
+
   it('says loudly that a freeze is not in effect where the online key is away', async () => {
     const scratch = createScratch();
     const dir = join(scratch.directory, 'repository');

@@ -7,6 +7,7 @@ import { readBoundedFile } from '@csc-fleet/common/files';
 import { bindingOf, parseBindings, readPolicyFile } from '@csc-fleet/common/policy';
 import {
   addFile,
+  addFiles,
   defaultLifetimes,
   initRepository,
   type RepositoryKeys,
@@ -83,11 +84,11 @@ export function definePolicy(command: Command): void {
     'with --local: whom you are, instead of those',
   );
   act<[string[], InitOptions]>(init, initialise);
-  const add = at(command.command('add').summary('put files into it, or others in their place')).argument(
+  const adding = at(command.command('add').summary('put files into it, or others in their place')).argument(
     '<files...>',
     'NAME.yaml, NAME.samples.yaml, bindings.yaml, hosts.yaml, revoked.yaml, freeze.yaml',
   );
-  act<[string[], At]>(add, addFiles);
+  act<[string[], At]>(adding, add);
   const remove = at(command.command('remove').summary('take files out of it')).argument(
     '<names...>',
     'as csc policy status shows them',
@@ -148,7 +149,7 @@ async function initialiseLocally(files: string[], options: InitOptions): Promise
     note(
       `All keys of this repository are in ${join(dir, 'keys')}: whoever has that folder decides what hosts run.`,
     );
-  for (const file of files) addFile(dir, repositoryName(file), readOwnersFile(file));
+  addFiles(dir, readOwnersFiles(files));
   if (submitter !== undefined && bindings === undefined) bindLogin(dir, files, submitter);
   if (files.length === 0 && submitter === undefined) {
     note(`${dir} is made: csc policy add FILES --dir ${dir}, csc policy sign and csc policy publish`);
@@ -214,8 +215,8 @@ function sayWhoIsMissing(dir: string, submitter: SubmitterEntry | undefined): vo
     );
 }
 
-async function addFiles(files: string[], { dir }: At): Promise<number> {
-  for (const file of files) addFile(dir, repositoryName(file), readOwnersFile(file));
+async function add(files: string[], { dir }: At): Promise<number> {
+  addFiles(dir, readOwnersFiles(files));
   note(`${files.length} added; what is published stays until csc policy sign and csc policy publish`);
   return exitCodes.ok;
 }
@@ -234,8 +235,13 @@ function repositoryName(file: string): string {
     : `policies/${name}`;
 }
 
-function readOwnersFile(file: string): Buffer {
-  return readBoundedFile(file, { maxBytes: artifactBytes.receipt }).bytes;
+function readOwnersFiles(files: readonly string[]): Map<string, Buffer> {
+  return new Map(
+    files.map((file) => [
+      repositoryName(file),
+      readBoundedFile(file, { maxBytes: artifactBytes.ownersFile }).bytes,
+    ]),
+  );
 }
 
 async function signFiles({ dir, key, days }: SignOptions): Promise<number> {
@@ -282,7 +288,7 @@ function describeAge(signedAt: string | undefined, now: Date): string {
 }
 
 function describe(
-  { root, targets, stagedRoot, stagedTargets, freshUntil, vouchedAt, files }: RepositoryStatus,
+  { root, targets, stagedRoot, stagedTargets, freshUntil, vouchedAt, files, damaged = [] }: RepositoryStatus,
   now = new Date(),
 ): string {
   const lines = [
@@ -301,6 +307,10 @@ function describe(
           ],
     ),
     ...files.map((name) => `          ${name}`),
+    ...damaged.map(
+      (name) =>
+        `DAMAGED   ${name}: not what was signed, and refused by hosts; csc policy publish writes files anew`,
+    ),
   ];
   return `${lines.join('\n')}\n`;
 }

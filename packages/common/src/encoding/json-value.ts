@@ -43,6 +43,8 @@ export const artifactBytes = {
   ticket: 65_536,
   submission: 65_536,
   receipt: 8 * 1_048_576,
+  // A file of a policy repository, as far as one message of a gate holds it with what is around it.
+  ownersFile: 8 * 1_048_576 - 1024,
   executorKey: 8192,
   keyRing: 1_048_576,
 } as const;

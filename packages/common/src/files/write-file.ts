@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { linkSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, fsyncSync, linkSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { CscError } from '../errors/index.ts';
 import { explainFileError } from './read-file.ts';
 
@@ -27,6 +27,16 @@ export function makeFile(path: string, data: string | Uint8Array, mode: number):
     }
   });
   return isMade;
+}
+
+/** Puts a file or a directory on disk: a new name outlasts a power cut only once its directory has been (fsync(2)). */
+export function syncPath(path: string): void {
+  const file = openSync(path, 'r');
+  try {
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
 }
 
 // Under a name that nobody can foresee: in a directory that others may write to, it could lead elsewhere.

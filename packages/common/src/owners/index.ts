@@ -1,6 +1,8 @@
 export { type HostRule, hasLabels, hostsSchema, parseHosts, rulesFor } from './hosts.ts';
 export {
   createRevocations,
+  describeFreeze,
+  describeRevocation,
   type Freeze,
   freezeSchema,
   parseFreeze,

@@ -1,7 +1,6 @@
 import * as z from 'zod';
 import { type KeyEntry, toBase64 } from '../crypto/index.ts';
-import type { JsonValue } from '../encoding/index.ts';
-import { parseTimestamp } from '../encoding/index.ts';
+import { artifactBytes, type JsonValue, parseTimestamp } from '../encoding/index.ts';
 import type { Parsed } from '../errors/index.ts';
 import { boundedText, nonEmptyText, oneOf, timestamp, validate, versionMember } from '../schema/index.ts';
 import { parseStrictYaml } from '../yaml/index.ts';
@@ -51,8 +50,6 @@ export const freezeSchema = z
 export type Revocation = z.infer<typeof entry>;
 export type Freeze = z.infer<typeof frozen>;
 
-const maxBytes = 8 * 1_048_576;
-
 /** Reads revoked.yaml. Gives every fault at once. */
 export function parseRevoked(bytes: Uint8Array): Parsed<z.infer<typeof revokedSchema>> {
   return parseYaml(revokedSchema, bytes);
@@ -64,8 +61,18 @@ export function parseFreeze(bytes: Uint8Array): Parsed<z.infer<typeof freezeSche
 }
 
 function parseYaml<T extends z.ZodType>(schema: T, bytes: Uint8Array): Parsed<z.output<T>> {
-  const document = parseStrictYaml(bytes, { maxBytes });
+  const document = parseStrictYaml(bytes, { maxBytes: artifactBytes.ownersFile });
   return document.ok ? validate(schema, document.value satisfies JsonValue) : document;
+}
+
+/** Why nothing starts, for people. */
+export function describeFreeze({ since, reason }: Freeze): string {
+  return `the owners have frozen the fleet since ${since}: ${reason}`;
+}
+
+/** Why nothing runs for this any more, for people. */
+export function describeRevocation({ kind, id, since, reason }: Revocation): string {
+  return `the owners have revoked the ${kind} ${id} since ${since}: ${reason}`;
 }
 
 /** What an execution is to the owners' revocations. */

@@ -1,8 +1,8 @@
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Metadata, Root, Targets, Timestamp } from '@tufjs/models';
 import type { Signer } from '../crypto/index.ts';
-import { sha256Hex, toTimestamp } from '../encoding/index.ts';
+import { artifactBytes, sha256Hex, toTimestamp } from '../encoding/index.ts';
 import { CscError, quoteBriefly } from '../errors/index.ts';
 import { makeDirectory, readBoundedFile, replaceFile } from '../files/index.ts';
 import {
@@ -18,11 +18,12 @@ import {
   signedBy,
   toBytes,
   toRoot,
+  toSnapshotMetadata,
   toTargets,
   toTimestampMetadata,
   toTufKey,
 } from './metadata.ts';
-import { checkOwnersFile, type Files, readOwnersFiles } from './owners-files.ts';
+import { checkOwnersFile, checkProfiles, type Files, readOwnersFiles } from './owners-files.ts';
 
 /** How long what is signed is good for, in milliseconds. */
 export interface Lifetimes {
@@ -54,7 +55,7 @@ const at = {
   target: (directory: string, name: string) => join(directory, 'published', 'targets', name),
 };
 
-const maxBytes = 8 * 1_048_576;
+const maxBytes = artifactBytes.ownersFile;
 
 /**
  * Makes a workspace for a new repository, whose first root waits for its signatures. Throws FILE_UNWRITABLE where there
@@ -103,10 +104,19 @@ function checkThreshold(name: string, { publicKeys, threshold }: RoleKeys): void
   throw new CscError('KEY_INVALID', message);
 }
 
-/** Puts a file of the owners into the workspace, in the place of one of that name. Throws POLICY_INVALID. */
+/**
+ * Puts files of the owners into the workspace, in the place of those of their names; all or none. Throws POLICY_INVALID,
+ * also for a profile that its samples, added or there, contradict: who changes both adds both at once.
+ */
+export function addFiles(directory: string, files: Files): void {
+  for (const [name, bytes] of files) checkOwnersFile(name, bytes);
+  checkProfiles(new Map([...workspaceFiles(directory), ...files]), [...files.keys()]);
+  for (const [name, bytes] of files) write(join(at.targets(directory), name), bytes);
+}
+
+/** The same of one file. */
 export function addFile(directory: string, name: string, bytes: Uint8Array): void {
-  checkOwnersFile(name, bytes);
-  write(join(at.targets(directory), name), bytes);
+  addFiles(directory, new Map([[name, bytes]]));
 }
 
 /** Takes a file out of the workspace, and with the next publication out of the repository. Throws FILE_UNREADABLE. */
@@ -320,22 +330,101 @@ function publishTargets(directory: string, root: Metadata<Root>): Metadata<Targe
     if (published === undefined)
       throw unsigned('nothing is signed yet: csc policy add, then csc policy sign');
     checkSigned(root, 'targets', published);
+    const files = workspaceFiles(directory);
+    // What was damaged since is mended from what the owners have.
+    if (sameFiles(published, files)) writeTargets(directory, files);
     return published;
   }
   checkSigned(root, 'targets', staged);
   const files = workspaceFiles(directory);
   if (!sameFiles(staged, files))
     throw unsigned('the files have changed since they were signed: sign them again');
-  for (const [name, bytes] of files) write(at.target(directory, toPublishedName(name, bytes)), bytes);
+  writeTargets(directory, files);
   write(at.metadata(directory, `${staged.signed.version}.targets.json`), toBytes(staged));
   rmSync(at.staged(directory, 'targets'));
   return staged;
 }
 
+function writeTargets(directory: string, files: Files): void {
+  for (const [name, bytes] of files) {
+    const path = at.target(directory, toPublishedName(name, bytes));
+    if (!holds(path, sha256Hex(bytes))) write(path, bytes);
+  }
+}
+
+function holds(path: string, sha256: string | undefined): boolean {
+  try {
+    return sha256Hex(readBoundedFile(path, { maxBytes }).bytes) === sha256;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * What lies in a published folder and is not what was signed, from the timestamp on: hosts would refuse it. Names as in
+ * `targets/policies/HASH.build.yaml`; none where all is well or nothing is published. No signature is verified.
+ * @param directory the folder above `published`
+ */
+export function findDamage(directory: string): string[] {
+  return publishedParts(directory)
+    .filter(({ path, sha256 }) => !holds(path, sha256))
+    .map(({ name }) => name);
+}
+
+/** Changes whenever one of the files that findDamage reads does: cheap to ask. */
+export function publishedStamp(directory: string): string {
+  return publishedParts(directory)
+    .map(({ path }) => {
+      const stat = statSync(path, { throwIfNoEntry: false });
+      return `${path} ${stat?.ino} ${stat?.size} ${stat?.mtimeMs} ${stat?.ctimeMs}`;
+    })
+    .join('\n');
+}
+
+interface PublishedPart {
+  readonly name: string;
+  readonly path: string;
+  readonly sha256: string | undefined;
+}
+
+function publishedParts(directory: string): PublishedPart[] {
+  const timestamp = orUndefined(() => publishedTimestamp(directory));
+  if (timestamp === undefined) return [];
+  const { version, hashes } = timestamp.signed.snapshotMeta;
+  const metadata = (name: string, sha256: string | undefined): PublishedPart => ({
+    name: `metadata/${name}`,
+    path: at.metadata(directory, name),
+    sha256,
+  });
+  const first = metadata(`${version}.snapshot.json`, hashes?.['sha256']);
+  const meta = orUndefined(() => readMetadata(first.path, toSnapshotMetadata))?.signed.meta['targets.json'];
+  if (meta === undefined) return [first];
+  const second = metadata(`${meta.version}.targets.json`, meta.hashes?.['sha256']);
+  const targets = orUndefined(() => readMetadata(second.path, toTargets))?.signed.targets ?? {};
+  const files = Object.values(targets).map(({ path, hashes: { sha256 = '' } }) => {
+    const name = toHashedName(path, sha256);
+    return { name: `targets/${name}`, path: at.target(directory, name), sha256 };
+  });
+  return [first, second, ...files];
+}
+
+// What cannot be read at all is damaged, too.
+function orUndefined<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
+}
+
 // TUF §6.2: HASH.NAME in the folder of the name.
 function toPublishedName(name: string, bytes: Uint8Array): string {
+  return toHashedName(name, sha256Hex(bytes));
+}
+
+function toHashedName(name: string, sha256: string): string {
   const slash = name.lastIndexOf('/') + 1;
-  return `${name.slice(0, slash)}${sha256Hex(bytes)}.${name.slice(slash)}`;
+  return `${name.slice(0, slash)}${sha256}.${name.slice(slash)}`;
 }
 
 function checkSigned(judge: Metadata<Root>, role: 'root' | 'targets', metadata: AnyMetadata): void {
@@ -358,6 +447,8 @@ export interface RepositoryStatus {
   /** When it was last signed that this is the newest. Absent: nothing is published, or the timestamp says no date. */
   readonly vouchedAt?: string;
   readonly files: readonly string[];
+  /** What is published and is not what was signed: hosts refuse it. Absent: nothing. */
+  readonly damaged?: readonly string[];
 }
 
 export interface RoleStatus {
@@ -380,6 +471,7 @@ export function repositoryStatus(directory: string): RepositoryStatus {
   const rootStaged = stagedRoot(directory);
   const timestamp = publishedTimestamp(directory);
   const { expires: freshUntil, signedAt: vouchedAt } = timestamp === undefined ? {} : toStatus(timestamp);
+  const damaged = findDamage(directory);
   return {
     root: toStatus(root),
     files: [...workspaceFiles(directory).keys()],
@@ -388,6 +480,7 @@ export function repositoryStatus(directory: string): RepositoryStatus {
     ...(staged === undefined ? {} : { stagedTargets: toStagedStatus(root, 'targets', staged) }),
     ...(freshUntil === undefined ? {} : { freshUntil }),
     ...(vouchedAt === undefined ? {} : { vouchedAt }),
+    ...(damaged.length === 0 ? {} : { damaged }),
   };
 }
 

@@ -1,8 +1,11 @@
 export {
   addFile,
+  addFiles,
   defaultLifetimes,
+  findDamage,
   initRepository,
   type Lifetimes,
+  publishedStamp,
   publishStaged,
   type RepositoryKeys,
   type RepositoryStatus,

@@ -134,6 +134,10 @@ export function toTargets(bytes: Uint8Array): Metadata<Targets> {
   return Metadata.fromJSON(MetadataKind.Targets, parseJson(bytes));
 }
 
+export function toSnapshotMetadata(bytes: Uint8Array): Metadata<Snapshot> {
+  return Metadata.fromJSON(MetadataKind.Snapshot, parseJson(bytes));
+}
+
 export function toTimestampMetadata(bytes: Uint8Array): Metadata<Timestamp> {
   return Metadata.fromJSON(MetadataKind.Timestamp, parseJson(bytes));
 }

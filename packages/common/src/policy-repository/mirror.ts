@@ -1,21 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import {
-  closeSync,
-  cpSync,
-  existsSync,
-  fsyncSync,
-  openSync,
-  readdirSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { cpSync, existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { BaseFetcher, Updater } from 'tuf-js';
 import { DownloadHTTPError, DownloadLengthMismatchError, ExpiredMetadataError } from 'tuf-js/dist/error.js';
 import * as z from 'zod';
-import { type Clock, parseTimestamp, sha256Hex, toTimestamp } from '../encoding/index.ts';
+import { artifactBytes, type Clock, parseTimestamp, sha256Hex, toTimestamp } from '../encoding/index.ts';
 import { CscError, isCscError } from '../errors/index.ts';
-import { explainFileError, makeDirectory, readBoundedFile, replaceFile } from '../files/index.ts';
+import { explainFileError, makeDirectory, readBoundedFile, replaceFile, syncPath } from '../files/index.ts';
 import { signedAtOf, toRoot, toTargets, toTimestampMetadata } from './metadata.ts';
 import { isOwnersFile, maxOwnersFiles, type OwnersFiles, readOwnersFiles } from './owners-files.ts';
 
@@ -81,7 +72,6 @@ export interface PolicyMirror {
 }
 
 const maxMetadataBytes = 5_000_000;
-const maxTargetBytes = 8 * 1_048_576;
 const maxAllTargetBytes = 64 * 1_048_576;
 
 /** Which directory counts, and since when nothing newer was known. */
@@ -170,6 +160,7 @@ export function createPolicyMirror(options: MirrorOptions): PolicyMirror {
       }),
     refresh: async () => {
       const name = randomUUID();
+      let isKept = false;
       const fetcher = new SourceFetcher(source, deadlines, join(directory, name));
       try {
         makeDirectory(directory, { mode: 0o700 });
@@ -177,10 +168,11 @@ export function createPolicyMirror(options: MirrorOptions): PolicyMirror {
         // What a process that was killed has left behind takes the room that is needed now.
         removeOthers(directory, kept?.directory);
         const before = orNothing(() => readBefore(kept));
+        isKept = before !== undefined;
         return await fetchNews(before, name, fetcher);
       } catch (error) {
         rmSync(join(directory, name), { recursive: true, force: true });
-        throw explain(error, fetcher, directory);
+        throw explain(error, fetcher, { directory, stays: isKept ? staysNote : noneNote });
       }
     },
   };
@@ -261,7 +253,8 @@ async function fetchTargets(incoming: string, updater: Updater): Promise<void> {
     toTargets(readMetadata(join(incoming, 'metadata'), 'targets.json')).signed.targets,
   );
   const sizes = targets.map(({ length }) => length);
-  if (sizes.some((size) => size > maxTargetBytes) || sum(sizes) > maxAllTargetBytes) throw tooMuch();
+  if (sizes.some((size) => size > artifactBytes.ownersFile) || sum(sizes) > maxAllTargetBytes)
+    throw tooMuch();
   for (const { path } of targets) {
     if (!isOwnersFile(path)) continue;
     const info = await updater.getTargetInfo(path);
@@ -278,7 +271,7 @@ function readTargets(directory: string): Map<string, Uint8Array> {
   return new Map(
     names.map((name) => [
       decodeURIComponent(name),
-      readBoundedFile(join(directory, name), { maxBytes: maxTargetBytes }).bytes,
+      readBoundedFile(join(directory, name), { maxBytes: artifactBytes.ownersFile }).bytes,
     ]),
   );
 }
@@ -384,13 +377,22 @@ function nothingPublished(): CscError {
   return new CscError('REPOSITORY_UNREACHABLE', message);
 }
 
-function explain(error: unknown, { problem, refusal }: SourceFetcher, directory: string): unknown {
+const staysNote = 'the last good version stays';
+const noneNote = 'there is no earlier version here to go on with';
+
+/** Where it was to be kept, and what there is instead of it. */
+interface Kept {
+  readonly directory: string;
+  readonly stays: string;
+}
+
+function explain(error: unknown, { problem, refusal }: SourceFetcher, { directory, stays }: Kept): unknown {
   if (isCscError(error)) return error;
   if (refusal !== undefined) return refusal;
   const why = error instanceof Error ? error.message : String(error);
   if (problem !== undefined) {
     const what = isCscError(problem) ? `: ${problem.message}` : '';
-    const message = `the policy repository could not be read, and the last good version stays until it is too old${what}`;
+    const message = `the policy repository could not be read, and ${stays}${stays === staysNote ? ' until it is too old' : ''}${what}`;
     return new CscError('REPOSITORY_UNREACHABLE', message, { cause: problem });
   }
   if (error instanceof ExpiredMetadataError || /is expired/.test(why)) {
@@ -399,10 +401,11 @@ function explain(error: unknown, { problem, refusal }: SourceFetcher, directory:
   }
   const own = explainOwnDisk(error);
   if (own !== undefined) {
-    const message = `this host could not keep the policy repository in ${directory}, and the last good version stays: ${own}; make room there, or see to it that the service's user may write`;
+    const message = `this host could not keep the policy repository in ${directory}, and ${stays}: ${own}; make room there, or see to it that the service's user may write`;
     return new CscError('FILE_UNWRITABLE', message, { cause: error });
   }
-  const message = `the policy repository was refused, and the last good version stays: ${why}`;
+  const hint = stays === staysNote ? '' : '; is the root that is pinned here that of this repository?';
+  const message = `the policy repository was refused, and ${stays}: ${why}${hint}`;
   return new CscError('POLICY_UNSIGNED', message, { cause: error });
 }
 
@@ -415,22 +418,13 @@ function explainOwnDisk(error: unknown): string | undefined {
 
 function writeCurrent(directory: string, content: Current): void {
   replaceFile(join(directory, 'current.json'), `${JSON.stringify(content)}\n`, 0o600);
-  sync(directory);
+  syncPath(directory);
 }
 
 function syncTree(path: string): void {
   for (const entry of readdirSync(path, { withFileTypes: true, recursive: true }))
-    sync(join(entry.parentPath, entry.name));
-  sync(path);
-}
-
-function sync(path: string): void {
-  const fd = openSync(path, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
+    syncPath(join(entry.parentPath, entry.name));
+  syncPath(path);
 }
 
 function removeOthers(directory: string, keep: string | undefined): void {

@@ -62,6 +62,20 @@ export function readOwnersFiles(files: Files): OwnersFiles {
   };
 }
 
+/** Throws POLICY_INVALID where a profile that is among `names`, or whose samples are, fails its samples. */
+export function checkProfiles(files: Files, names: readonly string[]): void {
+  const profiles = new Set(names.filter((name) => policyName.test(name)).map(toProfileName));
+  // Samples whose profile is still to come wait for it.
+  const there = [...files].filter(
+    ([name]) => profiles.has(toProfileName(name)) && files.has(toProfileName(name)),
+  );
+  readPolicies(new Map(there));
+}
+
+function toProfileName(name: string): string {
+  return name.replace(/\.samples\.yaml$/, '.yaml');
+}
+
 /** Throws POLICY_INVALID where this one file is no such file, whatever stands beside it. */
 export function checkOwnersFile(name: string, bytes: Uint8Array): void {
   if (!isOwnersFile(name)) throw noSuchFile(name);

@@ -15,14 +15,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createSigner, type Signer } from '../crypto/index.ts';
-import { sha256Hex } from '../encoding/index.ts';
+import { artifactBytes, sha256Hex } from '../encoding/index.ts';
 import { isCscError } from '../errors/index.ts';
 import {
   addFile,
+  addFiles,
   createDirectorySource,
   createPolicyMirror,
+  findDamage,
   initRepository,
   type PolicyMirror,
+  publishedStamp,
   publishStaged,
   type RepositoryKeys,
   type RepositorySource,
@@ -30,6 +33,7 @@ import {
   rootBytes,
   rotateRoot,
   signStaged,
+  workspaceFiles,
 } from './index.ts';
 import { addSignature, createSnapshot, createTargets, createTimestamp, toBytes } from './metadata.ts';
 
@@ -288,6 +292,59 @@ describe('a host', () => {
   });
 });
 
+it('says that there is no earlier version, where a host that is new has another root', async () => {
+  publish();
+  const other = join(root, 'other-owners');
+  initRepository(other, { ...keys, online: mallory.publicKey }, now);
+  for (const signer of [alice, bob]) signStaged(other, signer, now);
+  addFile(other, 'bindings.yaml', bindings);
+  addFile(other, 'policies/inspect.yaml', profile('inspect'));
+  for (const signer of [alice, bob]) signStaged(other, signer, now);
+  publishStaged(other, mallory, now);
+  writeFileSync(join(root, 'pinned.json'), rootBytes(other));
+  await expect(mirrorOf().refresh()).rejects.toMatchObject({
+    code: 'POLICY_UNSIGNED',
+    message: expect.stringMatching(/there is no earlier version here[\s\S]*is the root that is pinned here/),
+  });
+});
+
+it('tells what in a published folder is not what was signed, and mends it from what the owners have', () => {
+  publish();
+  expect(findDamage(owners)).toEqual([]);
+  const before = publishedStamp(owners);
+  const folder = join(published(), 'targets', 'policies');
+  const [name = ''] = readdirSync(folder);
+  writeFileSync(join(folder, name), profile('inspect', 86_400));
+  expect(publishedStamp(owners)).not.toBe(before);
+  expect(findDamage(owners)).toEqual([`targets/policies/${name}`]);
+  expect(repositoryStatus(owners).damaged).toEqual([`targets/policies/${name}`]);
+  publishStaged(owners, online, now);
+  expect(findDamage(owners)).toEqual([]);
+  truncateSync(join(published(), 'metadata', '2.snapshot.json'), 10);
+  expect(findDamage(owners)).toEqual(['metadata/2.snapshot.json']);
+});
+
+it('takes no profile into the workspace that its samples contradict, and both where they come together', () => {
+  const samples = (verdict: string, code: string) =>
+    Buffer.from(
+      `samples_version: csc.policy-samples.v0.1
+samples: [{name: look, commands: [{argv: [ls]}], decision: ${verdict}, reason_code: ${code}}]
+`,
+    );
+  const other = Buffer.from(profile('inspect').toString().replace('[ls]', '[cat]'));
+  addFile(owners, 'policies/inspect.samples.yaml', samples('allow', 'ALLOW'));
+  expect(() => addFile(owners, 'policies/inspect.yaml', other)).toThrow('"look" must be');
+  expect(workspaceFiles(owners).get('policies/inspect.yaml')).toEqual(profile('inspect'));
+  addFiles(
+    owners,
+    new Map([
+      ['policies/inspect.yaml', other],
+      ['policies/inspect.samples.yaml', samples('deny', 'COMMAND_NOT_ALLOWED')],
+    ]),
+  );
+  expect(workspaceFiles(owners).get('policies/inspect.yaml')).toEqual(other);
+});
+
 it('revokes a key under every id that the bindings have for it', async () => {
   const key = (id: string) =>
     `{key_id: ${id}, public_key: ${Buffer.from(alice.publicKey).toString('base64')}}`;
@@ -530,11 +587,11 @@ describe('what owners sign with other tools', () => {
     expect(second.contentSha256).not.toBe(first.contentSha256);
   });
 
-  const large = Buffer.alloc(8 * 1_048_576);
+  const large = Buffer.alloc(artifactBytes.ownersFile);
   it.each<[string, [string, Uint8Array][]]>([
     ['too many files', Array.from({ length: 499 }, (_, n) => [`x${n}`, Buffer.of()])],
     ['a file that is too large', [['x', Buffer.alloc(large.length + 1)]]],
-    ['files that are too large together', Array.from({ length: 8 }, (_, n) => [`x${n}`, large])],
+    ['files that are too large together', Array.from({ length: 9 }, (_, n) => [`x${n}`, large])],
   ])('is not taken where it fills a host: %s', async (_, more) => {
     publishTargets(new Map([...usable(), ...more]), 2);
     await expect(mirrorOf().refresh()).rejects.toMatchObject({

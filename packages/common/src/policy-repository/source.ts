@@ -1,9 +1,8 @@
 import { realpathSync } from 'node:fs';
 import { join } from 'node:path';
+import { artifactBytes } from '../encoding/index.ts';
 import { readBoundedFile } from '../files/index.ts';
 import type { RepositorySource } from './mirror.ts';
-
-const maxBytes = 8 * 1_048_576;
 
 // What a repository serves: no segment begins with a dot, so that no name leads out of the folder.
 const servedPath = /^(?:metadata|targets)(?:\/[A-Za-z0-9_-][A-Za-z0-9._-]*){1,3}$/;
@@ -22,7 +21,7 @@ export function createDirectorySource(directory: string): RepositorySource {
     fetch: async (path) => {
       const file = join(directory, path);
       if (!isServedPath(path) || !isBelow(directory, path)) return undefined;
-      return readBoundedFile(file, { maxBytes, link: 'refuse' }).bytes;
+      return readBoundedFile(file, { maxBytes: artifactBytes.ownersFile, link: 'refuse' }).bytes;
     },
   };
 }

@@ -1,5 +1,11 @@
 import { CscError } from '@csc-fleet/common/errors';
-import type { Freeze, HostRule, RevocationSubject, Revocations } from '@csc-fleet/common/owners';
+import {
+  describeFreeze,
+  type Freeze,
+  type HostRule,
+  type RevocationSubject,
+  type Revocations,
+} from '@csc-fleet/common/owners';
 import type { Bindings, PolicySet } from '@csc-fleet/common/policy';
 
 /** All that the owners of a fleet say at one moment, as this host knows it. A run keeps the one it was admitted under. */
@@ -95,8 +101,7 @@ function checkAge({ at, what, bound, advice }: Aged & { readonly at: Date }, now
 /** Throws NOT_PERMITTED where the owners have frozen the fleet. */
 export function checkNotFrozen({ freeze }: OwnersWord): void {
   if (freeze === undefined) return;
-  const message = `EMERGENCY_DENY_ALL: the owners have frozen the fleet since ${freeze.since}: ${freeze.reason}`;
-  throw new CscError('NOT_PERMITTED', message);
+  throw new CscError('NOT_PERMITTED', `EMERGENCY_DENY_ALL: ${describeFreeze(freeze)}`);
 }
 
 /** True where what runs is to be ended at once, and not only what comes is refused. */

@@ -411,6 +411,19 @@ describe('what hosts.yaml narrows', () => {
   });
 });
 
+it('says in one line of its log why it refused an offer', async () => {
+  await bench.close();
+  const warn = vi.fn();
+  await open({ required: true }, { ...silentLog, warn });
+  await reasonOf(marking(), {});
+  const [fields] = warn.mock.calls.find(([, message]) => message === 'an offer was refused') ?? [];
+  expect(fields).toEqual({
+    executionId: expect.any(String),
+    code: 'SUBMISSION_INVALID',
+    why: expect.stringContaining('none came'),
+  });
+});
+
 describe('what has changed while a ticket waits for its start', () => {
   it.each<[string, string, () => OwnersWord]>([
     [

@@ -4,7 +4,7 @@ import { mustBeBound } from '@csc-fleet/common/decision';
 import { parseTimestamp } from '@csc-fleet/common/encoding';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { openSubmission } from '@csc-fleet/common/evidence';
-import { hasLabels, type RevocationSubject } from '@csc-fleet/common/owners';
+import { describeRevocation, hasLabels, type RevocationSubject } from '@csc-fleet/common/owners';
 import {
   type Bindings,
   bindingOf,
@@ -238,8 +238,7 @@ function checkNotRevoked(
 ): void {
   const revoked = owners.revocations?.find(subjectOf({ ticket, submission, claimed }, executorId));
   if (revoked === undefined) return;
-  const message = `the owners have revoked the ${revoked.kind} ${revoked.id} since ${revoked.since}: ${revoked.reason}`;
-  throw new CscError('NOT_PERMITTED', message);
+  throw new CscError('NOT_PERMITTED', describeRevocation(revoked));
 }
 
 /** What of a run the owners may revoke. */

@@ -1,20 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import {
-  closeSync,
-  constants,
-  copyFileSync,
-  fsyncSync,
-  openSync,
-  rmSync,
-  statSync,
-  truncateSync,
-} from 'node:fs';
+import { constants, copyFileSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '@csc-fleet/common/encoding';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import type { ReceiptTexts } from '@csc-fleet/common/evidence';
-import { makeDirectory } from '@csc-fleet/common/files';
+import { makeDirectory, syncPath } from '@csc-fleet/common/files';
 import type { Journal } from '../journal/index.ts';
 import { listSegments, readArchived, readRecords, segmentEnd, toRecord, toSegmentName } from './segments.ts';
 
@@ -133,7 +124,7 @@ export class Archive {
     const name = [newest, due].sort().at(-1) ?? due;
     const file = await open(join(this.#directory, name), constants.O_RDWR | constants.O_CREAT, 0o600);
     const { size: length } = await file.stat();
-    syncDirectory(this.#directory);
+    syncPath(this.#directory);
     await current?.file.close();
     this.#segment = { name, file, length };
     return this.#segment;
@@ -151,16 +142,6 @@ async function writeWhole(file: FileHandle, bytes: Buffer, at: number): Promise<
   for (let written = 0; written < bytes.length; ) {
     const { bytesWritten } = await file.write(bytes, written, bytes.length - written, at + written);
     written += bytesWritten;
-  }
-}
-
-// A new segment outlasts a power cut only with its name.
-function syncDirectory(directory: string): void {
-  const file = openSync(directory, 'r');
-  try {
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
   }
 }
 

@@ -246,6 +246,21 @@ describe('the policy repository of a gate', () => {
     expect((await repository().open()).freeze).toBeDefined();
   });
 
+  it('is looked after where it is served: who changes a file of it is told of, once, and hosts would refuse it', async () => {
+    const gate = repository();
+    await gate.open();
+    const folder = owners.published('targets/policies');
+    const [name = ''] = readdirSync(folder);
+    writeFileSync(join(folder, name), 'name: mine');
+    for (let count = 0; count < 2; count += 1) expect(await gate.look()).toBeUndefined();
+    expect(logged).toEqual([expect.stringContaining('HAS BEEN CHANGED')]);
+    owners.publish();
+    await gate.look();
+    writeFileSync(join(folder, name), 'name: mine again');
+    await gate.look();
+    expect(logged).toHaveLength(2);
+  });
+
   it('is not taken from anybody but the owners whose root is pinned', async () => {
     const others = new TestRepository(join(root, 'other'), { seed: 9 });
     others.publish(bound);

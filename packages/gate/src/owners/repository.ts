@@ -1,11 +1,14 @@
 import { join } from 'node:path';
 import type { Signer } from '@csc-fleet/common/crypto';
 import { type Clock, sha256Hex, systemClock } from '@csc-fleet/common/encoding';
+import { CscError } from '@csc-fleet/common/errors';
 import {
   createDirectorySource,
   createPolicyMirror,
+  findDamage,
   type PolicyMirror,
   type PublishedPolicy,
+  publishedStamp,
   type RepositorySource,
   refreshPublished,
 } from '@csc-fleet/common/policy-repository';
@@ -61,8 +64,15 @@ const faultMessages = {
   take: 'the policy repository cannot be taken as it is: what was verified last goes on',
   'keep fresh':
     'the policy repository cannot be refreshed with the online key: hosts will refuse it once it is too old',
+  serve: 'THE PUBLISHED POLICY REPOSITORY HAS BEEN CHANGED by somebody who cannot sign it: hosts refuse it',
 };
 type Doing = keyof typeof faultMessages;
+
+function damagedMessage(names: readonly string[]): string {
+  const [first = ''] = names;
+  const more = names.length === 1 ? '' : ` and ${names.length - 1} more`;
+  return `not what was signed: ${first}${more}; who may write there? csc policy publish, or a copy of what it has written, mends it`;
+}
 
 class Repository implements GateRepository {
   readonly files: RepositorySource;
@@ -74,6 +84,8 @@ class Repository implements GateRepository {
   #content: string | undefined;
   /** What was logged last of keeping fresh and of taking: each is said once, and not every few seconds. */
   readonly #faults = new Map<Doing, string>();
+  /** Of the files when damage was looked for last. */
+  #stamp: string | undefined;
   #work: Promise<unknown> = Promise.resolve();
 
   constructor(
@@ -88,6 +100,7 @@ class Repository implements GateRepository {
 
   async open(): Promise<PublishedPolicy> {
     this.#keepFresh();
+    this.#lookForDamage();
     try {
       const seen = await this.#timestamp();
       const first = await this.#mirror.refresh();
@@ -111,6 +124,7 @@ class Repository implements GateRepository {
 
   async #look(): Promise<PublishedPolicy | undefined> {
     this.#keepFresh();
+    this.#lookForDamage();
     try {
       // Before the others are read: what is published meanwhile is looked at next time.
       const seen = await this.#timestamp();
@@ -142,6 +156,17 @@ class Repository implements GateRepository {
     } catch (error) {
       this.#fault('keep fresh', error);
     }
+  }
+
+  // Hosts refuse it, and would be the only ones to say so.
+  #lookForDamage(): void {
+    const { directory } = this.#options;
+    const stamp = publishedStamp(directory);
+    if (stamp === this.#stamp) return;
+    this.#stamp = stamp;
+    const damaged = findDamage(directory);
+    if (damaged.length === 0) this.#faults.delete('serve');
+    else this.#fault('serve', new CscError('POLICY_UNSIGNED', damagedMessage(damaged)));
   }
 
   #fault(doing: Doing, error: unknown): void {

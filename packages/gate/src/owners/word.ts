@@ -1,4 +1,12 @@
-import { type Freeze, type HostRule, hasLabels, type Revocations, rulesFor } from '@csc-fleet/common/owners';
+import {
+  describeFreeze,
+  describeRevocation,
+  type Freeze,
+  type HostRule,
+  hasLabels,
+  type Revocations,
+  rulesFor,
+} from '@csc-fleet/common/owners';
 import {
   type Bindings,
   bindingOf,
@@ -78,11 +86,11 @@ export function createOwners(first: OwnersWord): ReloadableOwners {
 }
 
 function whyStopped({ freeze, revocations }: OwnersWord, subject: StopSubject): string | undefined {
-  if (freeze !== undefined) return `the owners have frozen the fleet since ${freeze.since}: ${freeze.reason}`;
+  if (freeze !== undefined) return describeFreeze(freeze);
   const { executionId = '' } = subject;
   const revoked = revocations?.find({ ...subject, executionId, executorId: '' });
   if (revoked === undefined) return undefined;
-  return `the owners have revoked the ${revoked.kind} ${revoked.id} since ${revoked.since}: ${revoked.reason}`;
+  return describeRevocation(revoked);
 }
 
 function mayRunOn(

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
+import { artifactBytes } from '@csc-fleet/common/encoding';
 import { CscError, guarded } from '@csc-fleet/common/errors';
 import type { FetchPolicyFileRequest, FetchPolicyFileResponse } from '@csc-fleet/common/messages';
 import {
@@ -7,7 +8,6 @@ import {
   type ConnectResponse,
   ExecutorLinkService,
   type Identity,
-  maxMessageBytes,
   type PushOutputRequest,
   type PushOutputResponse,
   pingPeer,
@@ -80,8 +80,6 @@ export function serveLink(ports: LinkPorts, rules: CallRules): UntypedServiceImp
 
 // A host fetches a whole repository, of 64 MiB at most, when it pins another root, and a few files now and then.
 const policyBytes = { perSec: 4 * 1024 * 1024, burst: 128 * 1024 * 1024 };
-// Of a message, with room for what stands around the content.
-const maxPolicyFileBytes = maxMessageBytes - 1024;
 
 /** Throws REQUEST_INVALID, RATE_LIMITED where one executor fetches over and over, MESSAGE_TOO_LARGE. */
 function createFetch(
@@ -104,7 +102,7 @@ function createFetch(
       });
     const content = await files?.fetch(request.path);
     if (content === undefined) return { found: false, content: Buffer.alloc(0) };
-    if (content.length > maxPolicyFileBytes)
+    if (content.length > artifactBytes.ownersFile)
       throw new CscError('MESSAGE_TOO_LARGE', `${request.path} is larger than a message may be`);
     allowance.spend(content.length);
     return { found: true, content: Buffer.from(content) };
