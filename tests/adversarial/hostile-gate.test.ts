@@ -324,7 +324,6 @@ async function aliceGets(): Promise<string> {
 describe('a gate with its real key cannot have two outcomes of one submission', () => {
   it.each<[string, (contract: CommandContract) => Partial<UnsignedTicket>]>([
     ['by a policy that is not bound', () => wide()],
-    ['by a policy that is not there', () => ({ policy_sha256: 'a'.repeat(64) })],
     ['by a ticket that does not agree with it', () => ({ principal: bob.principal })],
   ])('having it refused %s, and run', async (_what, how) => {
     const { contract, ran } = marking();
@@ -333,6 +332,16 @@ describe('a gate with its real key cannot have two outcomes of one submission', 
     expect(refused.receipt).toMatchObject({ status: 'blocked', submission_sha256: hashOf(submission) });
     expect(await offer(contract, submission)).toEqual({ reason: 'SUBMISSION_REPLAYED', receipt: undefined });
     expect(ran()).toBe(false);
+  });
+
+  it('having it refused for a policy that the host does not hold, which nobody signs, and run', async () => {
+    const { contract, ran } = marking();
+    const submission = submit(contract);
+    const refused = await offer(contract, submission, { policy_sha256: 'a'.repeat(64) });
+    expect(refused).toEqual({ reason: 'POLICY_UNSIGNED', receipt: undefined });
+    expect(ran()).toBe(false);
+    expect((await offer(contract, submission)).receipt).toMatchObject({ status: 'success' });
+    expect((await offer(contract, submission)).reason).toBe('SUBMISSION_REPLAYED');
   });
 
   it('but on two hosts, where both receipts name it', async () => {

@@ -79,7 +79,7 @@ const host: readonly Mutant[] = [
     before: 'if (owner === identity) return;',
     after: "if (owner !== '') return;",
     tests: [`${executor}/service/recover.test.ts`],
-    red: 'is of one executor, and not of spiffe://other.example',
+    red: 'is of one executor, and not of',
   },
   {
     name: 'unnamed-approval-counts',
@@ -674,6 +674,14 @@ const host: readonly Mutant[] = [
 
 /** A gate that believes a host or a client. */
 const fleet: readonly Mutant[] = [
+  {
+    name: 'one-bad-host-swallows-the-queue',
+    file: `${gate}/schedule/peers.ts`,
+    before: '!this.#breakers.isOpen(peer.id, requirement.principal) &&',
+    after: '',
+    tests: [`${gate}/schedule/placement.test.ts`],
+    red: 'loses none of what comes to another, and gets no more of it',
+  },
   {
     name: 'gate-serves-a-path-outside-the-repository',
     file: 'packages/common/src/policy-repository/source.ts',

@@ -21,9 +21,10 @@ export interface ReasonFacts {
   readonly about: readonly ('caller' | 'contract' | 'gate' | 'host')[];
   /**
    * Whether the same may succeed if nobody mends anything: `later`, as it stands; `ticket`, under a new ticket, which
-   * the gate mints by itself; or `no`.
+   * the gate mints by itself; `elsewhere`, on another host, where the gate places it by itself while there is one; or
+   * `no`. Only with `no` does a host sign its refusal, and use the submission up.
    */
-  readonly retry: 'later' | 'ticket' | 'no';
+  readonly retry: 'later' | 'ticket' | 'elsewhere' | 'no';
   readonly means: string;
   readonly remedy: string;
 }
@@ -49,10 +50,10 @@ export const reasons = {
   },
   TICKET_INVALID: {
     status: 'UNAUTHENTICATED',
-    about: ['gate'],
+    about: ['gate', 'host'],
     retry: 'no',
     means: 'the ticket was not signed by a gate that this host trusts, or is malformed',
-    remedy: "check the host's `trusted_gate_keys`",
+    remedy: "check that host's `trusted_gate_keys`; the gate places it elsewhere where it can",
   },
   TICKET_EXPIRED: {
     status: 'UNAUTHENTICATED',
@@ -161,9 +162,10 @@ export const reasons = {
   SANDBOX_UNAVAILABLE: {
     status: 'FAILED_PRECONDITION',
     about: ['host'],
-    retry: 'no',
-    means: 'the host cannot build the sandbox',
-    remedy: 'run `csc doctor` there; it says what to do',
+    retry: 'elsewhere',
+    means:
+      'the host cannot build the sandbox, or lacks descriptors, memory, processes or anything else of its own that the run needs',
+    remedy: 'run `csc doctor` there; it says what to do. The gate places it elsewhere where it can',
   },
   OUTPUT_TRIMMED: {
     status: 'OUT_OF_RANGE',
@@ -191,9 +193,9 @@ export const reasons = {
   POLICY_UNSIGNED: {
     status: 'FAILED_PRECONDITION',
     about: ['host'],
-    retry: 'no',
+    retry: 'elsewhere',
     means: 'the host does not hold the policy that the ticket names',
-    remedy: "give the host the owner's policy files",
+    remedy: "give the host the owner's policy files; the gate places it elsewhere where it can",
   },
   RATE_LIMITED: {
     status: 'RESOURCE_EXHAUSTED',

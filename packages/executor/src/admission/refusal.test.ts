@@ -3,10 +3,12 @@ import { join } from 'node:path';
 import { contractSha256 } from '@csc-fleet/common/contract';
 import { createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
 import { canonicalBytes, type JsonObject, toTimestamp } from '@csc-fleet/common/encoding';
+import { CscError } from '@csc-fleet/common/errors';
 import { makeContract } from '@csc-fleet/test-kit/contract';
 import type { OfferOverrides } from '@csc-fleet/test-kit/executor/scripted-gate';
 import { makePolicy, openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { toUnsigned } from './refusal.ts';
 
 let bench: Workbench;
 
@@ -109,13 +111,25 @@ async function blocked(overrides: OfferOverrides = {}, contract = marking()) {
   return { refused, receipt };
 }
 
-describe('a genuine ticket that is refused gets a signed blocked receipt', () => {
-  it('under a policy that this host does not hold', async () => {
-    const elsewhere = makePolicy(bench.workspace, ['require_write_paths_empty: false', 'network: full']);
-    const { refused } = await blocked({ ticket: { policy_sha256: elsewhere.sha256 } });
-    expect(refused.reason).toBe('POLICY_UNSIGNED');
-  });
+it('a refusal for a fault of the host is signed by nobody: another may run it', async () => {
+  const elsewhere = makePolicy(bench.workspace, ['require_write_paths_empty: false', 'network: full']);
+  const refused = await refusal({ ticket: { policy_sha256: elsewhere.sha256 } });
+  expect([refused.reason, refused.receiptJson.length]).toEqual(['POLICY_UNSIGNED', 0]);
+});
 
+it.each([
+  ['EMFILE', 'SANDBOX_UNAVAILABLE'],
+  ['ENOSPC', 'SPOOL_FULL'],
+])('%s is a fault of the host, wherever it strikes', async (code, reason) => {
+  const cause = Object.assign(new Error(`${code}: open`), { code });
+  for (const error of [cause, new CscError('SCOPE_NOT_FOUND', 'commands[0].cwd is not there', { cause })])
+    expect(toUnsigned({ executionId: 'e' }, error)).toMatchObject({
+      reason,
+      message: expect.stringContaining(code),
+    });
+});
+
+describe('a genuine ticket that is refused gets a signed blocked receipt', () => {
   it('denied by the policy, though the gate allowed it', async () => {
     const { refused, receipt } = await blocked({}, marking({ risk_class: 'critical' }));
     expect(refused.reason).toBe('NOT_PERMITTED');

@@ -115,7 +115,34 @@ interface Why {
   readonly message: string;
 }
 
+/** What a host may have run out of (errno(3)): no fault of a contract's. */
+const shortages: Readonly<Record<string, readonly [RpcReason, string]>> = {
+  EMFILE: [
+    'SANDBOX_UNAVAILABLE',
+    'this host has no file descriptors left for the executor (EMFILE): raise LimitNOFILE',
+  ],
+  ENFILE: ['SANDBOX_UNAVAILABLE', 'this host has no file descriptors left (ENFILE): raise fs.file-max'],
+  ENOMEM: ['SANDBOX_UNAVAILABLE', 'this host has no memory left (ENOMEM)'],
+  EAGAIN: [
+    'SANDBOX_UNAVAILABLE',
+    'this host starts no more processes for the executor (EAGAIN): raise TasksMax',
+  ],
+  ENOSPC: ['SPOOL_FULL', 'a disk of this host is full (ENOSPC): make room in state_dir and /tmp'],
+  EDQUOT: ['SPOOL_FULL', 'a disk quota of this host is used up (EDQUOT): make room in state_dir and /tmp'],
+};
+
+// However far down: what cannot be opened for want of a descriptor is told as a path that is not there.
+function findShortage(error: unknown): Why | undefined {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    const found = 'code' in at ? shortages[String(at.code)] : undefined;
+    if (found !== undefined) return { reason: found[0], message: found[1] };
+  }
+  return undefined;
+}
+
 function toReason(error: unknown): Why {
+  const shortage = findShortage(error);
+  if (shortage !== undefined) return shortage;
   if (!(error instanceof CscError))
     return { reason: 'INTERNAL', message: 'the executor failed; its log says more' };
   if (isRpcReason(error.code)) return { reason: error.code, message: error.message };

@@ -76,6 +76,9 @@ export class LiveExecution {
     }
   }
 
+  /** Executors that had to refuse it for a fault of their own. */
+  readonly faultyHosts = new Set<string>();
+
   /** Milliseconds between SIGTERM and SIGKILL, once its end has been asked for. */
   cancelGraceMs: number | undefined;
 

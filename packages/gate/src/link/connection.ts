@@ -50,7 +50,7 @@ export interface ConnectionPorts extends ReconcilePorts, ReceiptPorts, RefusalPo
   readonly finisher: ReconcilePorts['finisher'] & ReceiptPorts['finisher'];
   readonly scheduler: Pick<
     Scheduler,
-    'peers' | 'offers' | 'rests' | 'requeue' | 'withdraw' | 'leave' | 'place'
+    'peers' | 'offers' | 'rests' | 'breakers' | 'requeue' | 'withdraw' | 'leave' | 'place'
   >;
   readonly keys: Pick<ExecutorKeys, 'register' | 'ringOf'>;
   readonly roster: Pick<Roster, 'came' | 'heard' | 'left'>;
@@ -147,7 +147,10 @@ export class Connection implements ExecutorConnection {
       if (message.$case === 'accepted') await takeLateStart(ports, peer, message.value.executionId);
       return;
     }
-    if (message.$case === 'accepted') return takeAccepted(ports, execution, message.value.notes);
+    if (message.$case === 'accepted') {
+      ports.scheduler.breakers.close(peer.id, execution.row.principal);
+      return takeAccepted(ports, execution, message.value.notes);
+    }
     if (message.$case === 'commandStarted') {
       const { commandId, index } = message.value;
       return takeProgress(ports, execution, commandId, {
@@ -192,6 +195,7 @@ export class Connection implements ExecutorConnection {
     scheduler.peers.add(peer);
     roster.came(peer);
     scheduler.rests.resume(peer);
+    scheduler.breakers.reconnected(peer.id);
     const heartbeatInterval = toDuration(heartbeatIntervalSec * 1000);
     peer.send({
       $case: 'welcome',

@@ -5,7 +5,7 @@ import { ExecutionState, type Refused } from '@csc-fleet/common/messages';
 import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
 import type { Finisher } from '../execution/finisher.ts';
-import type { Peer } from '../schedule/peers.ts';
+import { type Peer, requirementOf } from '../schedule/peers.ts';
 import type { Scheduler } from '../schedule/scheduler.ts';
 import type { ExecutorKeys } from './executor-keys.ts';
 import { findOwn, type ProgressPorts, takeAccepted } from './progress.ts';
@@ -13,19 +13,22 @@ import { notCounted, verifyExecutorReceipt } from './receipts.ts';
 
 export interface RefusalPorts extends ProgressPorts {
   readonly executions: Pick<Executions, 'openById'>;
-  readonly scheduler: Pick<Scheduler, 'offers' | 'rests' | 'requeue' | 'place'>;
+  readonly scheduler: Pick<Scheduler, 'offers' | 'peers' | 'rests' | 'breakers' | 'requeue' | 'place'>;
   readonly finisher: Pick<Finisher, 'withReceipt' | 'unstarted'>;
   readonly keys: Pick<ExecutorKeys, 'ringOf'>;
+  readonly onNotice: (message: string, details: Record<string, unknown>) => void;
 }
 
 // How long an executor is left alone after such a refusal.
 const restMs = 5_000;
 
-/** True where another attempt may succeed, here or elsewhere: nobody has signed an end of this one. */
-function isTransient({ reason, receiptJson }: Refused, isWithdrawn: boolean): boolean {
-  if (receiptJson.length > 0) return false;
+/** Whether another attempt may succeed, here or elsewhere, as nobody has signed an end of this one. */
+function retryAfter({ reason, receiptJson }: Refused, isWithdrawn: boolean): ReturnType<typeof retryOf> {
+  if (receiptJson.length > 0) return 'no';
+  // The host takes this gate for nobody that it knows, or its journal is another one by now: that is its own affair.
+  if (reason === 'TICKET_INVALID') return 'elsewhere';
   // Only this gate withdraws: a host that says so by itself gets no second offer.
-  return reason === 'TICKET_REVOKED' ? isWithdrawn : retryOf(reason) !== 'no';
+  return reason === 'TICKET_REVOKED' && !isWithdrawn ? 'no' : retryOf(reason);
 }
 
 /** The executor will not run what it was offered: somebody else may, or that is its end. */
@@ -44,13 +47,42 @@ export async function takeRefusal(
   peer.assigned.delete(executionId);
   const isWithdrawn = scheduler.offers.find(executionId)?.isWithdrawn ?? false;
   // A Hello may have named it while it was still being redeemed; then it is not offered again.
-  if (execution.row.state === ExecutionState.OFFERED && isTransient(refused, isWithdrawn)) {
+  const retry = execution.row.state === ExecutionState.OFFERED ? retryAfter(refused, isWithdrawn) : 'no';
+  if (retry === 'elsewhere' && passOver(ports, peer, execution, refused)) {
+    const why = `executor ${peer.name} could not take it: ${refused.reason}: ${refused.message}`;
+    await scheduler.requeue(execution, toReceiptError(why));
+  } else if (retry === 'later' || retry === 'ticket') {
     rest(scheduler, peer, reason);
     await scheduler.requeue(execution, `executor ${peer.name} does not take it now: ${reason}`);
   } else {
     await block(ports, executor, execution, refused);
   }
   scheduler.place();
+}
+
+/**
+ * The host is at fault, and is passed over for a while; false where no other could run it, so that its refusal is the end.
+ * Counted for those only whose executions met it.
+ */
+function passOver(
+  { scheduler, onNotice }: RefusalPorts,
+  peer: Peer,
+  execution: LiveExecution,
+  { reason, message }: Refused,
+): boolean {
+  const { principal } = execution.row;
+  execution.faultyHosts.add(peer.id);
+  if (!scheduler.peers.hasOther(requirementOf(execution.row), execution.faultyHosts)) return false;
+  const why = toReceiptError(`${reason}: ${message}`);
+  const forMs = scheduler.breakers.trip(peer.id, principal, { why });
+  onNotice('an executor had to refuse for a fault of its own, and is passed over for a while', {
+    executor: peer.id,
+    principal,
+    executionId: execution.id,
+    why,
+    forMs,
+  });
+  return true;
 }
 
 // Otherwise it would be offered the same again, and refuse it again, as fast as both can.

@@ -375,6 +375,20 @@ describe('what is for admins', () => {
     await expect(test.as(admin).getReceipt({ executionId })).rejects.toEqual(rejected('EXECUTION_UNKNOWN'));
   });
 
+  it('names the hosts that are passed over, for whom and why', async () => {
+    const faulty = await test.connected('e1', { labels: { tier: 'build' } });
+    await test.connected('e2', { labels: { tier: 'build' } });
+    const { executionId } = await test.submit(makeContract());
+    await faulty.next('offer', executionId);
+    await faulty.refuse(executionId, 'SANDBOX_UNAVAILABLE');
+    await test.flushed();
+    expect((await test.as(admin).getStatus()).warnings).toEqual([
+      expect.stringMatching(
+        /^e1 is passed over for what .* submits: it had to refuse, SANDBOX_UNAVAILABLE: /,
+      ),
+    ]);
+  });
+
   it('is the fleet: who is connected, who was, and what each holds', async () => {
     const certificate = { notBefore: test.clock.now(), notAfter: new Date('2026-02-01') };
     const own = test.policies.byName('default')?.sha256 ?? '';

@@ -11,6 +11,7 @@ import { version } from '@csc-fleet/common/version';
 import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions, Principal } from '../execution/executions.ts';
 import { toExecution } from '../execution/row.ts';
+import type { Breakers } from '../schedule/breakers.ts';
 import type { Peers } from '../schedule/peers.ts';
 import type { Said, Scheduler } from '../schedule/scheduler.ts';
 import { isAdmin } from './admins.ts';
@@ -21,7 +22,10 @@ export interface StatusPorts {
   readonly policies: Pick<PolicySet, 'all'>;
   readonly bindings: Bindings;
   readonly executions: Pick<Executions, 'open'>;
-  readonly scheduler: Pick<Scheduler, 'whyWaits' | 'awaitedHost'> & { readonly peers: Pick<Peers, 'all'> };
+  readonly scheduler: Pick<Scheduler, 'whyWaits' | 'awaitedHost'> & {
+    readonly peers: Pick<Peers, 'all'>;
+    readonly breakers: Pick<Breakers, 'faultsOf'>;
+  };
   /** When the gate's own certificate counts. Absent: it has none. */
   readonly certificate?: (() => Validity | undefined) | undefined;
   /** What its owner should look at, for people. */
@@ -53,8 +57,20 @@ export function getStatus(ports: StatusPorts, principal: Principal): GetStatusRe
       .slice(0, maxWaiting)
       .map((execution) => toWaiting(execution, whyWaits(ports.scheduler, execution, said))),
     waitingTotal: waiting.length,
-    warnings: admin ? [...(warnings?.() ?? []), ...trials(ports)] : [],
+    warnings: admin ? [...(warnings?.() ?? []), ...faults(ports), ...trials(ports)] : [],
   };
+}
+
+// A host that is passed over costs a fleet a part of itself, and nobody's work shows it.
+function faults({ scheduler }: StatusPorts): string[] {
+  return [...scheduler.peers.all()].flatMap(({ id, name }) =>
+    scheduler.breakers
+      .faultsOf(id)
+      .map(
+        ({ principal, why }) =>
+          `${name} is passed over for what ${principal} submits: it had to refuse, ${why}`,
+      ),
+  );
 }
 
 // Whoever is to end a trial need not read every host's log.

@@ -5,6 +5,7 @@ import { hasLabels } from '@csc-fleet/common/owners';
 import { type HeldSubmission, submissionOf } from '../execution/submission-of.ts';
 import type { Owners } from '../owners/index.ts';
 import type { NewExecution } from '../store/tables.ts';
+import type { Breakers } from './breakers.ts';
 
 /** How a peer is reached. */
 export interface PeerWay {
@@ -169,10 +170,16 @@ export class Peers {
   /** Those that have gone, to say Hello once more. */
   readonly #renewing = new Map<string, Peer>();
   readonly #owners: PlacingOwners;
+  readonly #breakers: Pick<Breakers, 'isOpen' | 'faultsOf'>;
   readonly #monotonicMs: () => number;
 
-  constructor(owners: PlacingOwners, monotonicMs: () => number) {
+  constructor(
+    owners: PlacingOwners,
+    breakers: Pick<Breakers, 'isOpen' | 'faultsOf'>,
+    monotonicMs: () => number,
+  ) {
     this.#owners = owners;
+    this.#breakers = breakers;
     this.#monotonicMs = monotonicMs;
   }
 
@@ -220,7 +227,10 @@ export class Peers {
     return this.#peers.values();
   }
 
-  /** Of the fitting ones with a free slot, one with the fewest executions; undefined where all are busy. */
+  /**
+   * Of the fitting ones with a free slot that are not passed over for a fault, one with the fewest executions; undefined
+   * where all are busy.
+   */
   choose(requirement: Requirement): Peer | undefined {
     const { selector, policySha256 } = requirement;
     let best: Peer | undefined;
@@ -229,6 +239,7 @@ export class Peers {
       if (
         isNamed(peer, requirement) &&
         peer.fits(selector, policySha256) &&
+        !this.#breakers.isOpen(peer.id, requirement.principal) &&
         this.#mayRunOn(peer, requirement)
       )
         best = peer;
@@ -249,6 +260,27 @@ export class Peers {
         this.#fitsSoon(peer, requirement) &&
         this.#mayRunOn(peer, requirement),
     );
+  }
+
+  /** True where another than these could run it, now or when it has slots, a rest or a restart behind it. */
+  hasOther(requirement: Requirement, than: ReadonlySet<string>): boolean {
+    return this.#known().some(
+      (peer) =>
+        !than.has(peer.id) &&
+        !peer.wentBack &&
+        isNamed(peer, requirement) &&
+        this.#fitsSoon(peer, requirement) &&
+        this.#mayRunOn(peer, requirement),
+    );
+  }
+
+  /** Why those that could run it are passed over, if they all are. */
+  whyPassedOver(requirement: Requirement): string | undefined {
+    const why = this.matching(requirement).map(({ id, name }) => {
+      const fault = this.#breakers.faultsOf(id).find(({ principal }) => principal === requirement.principal);
+      return fault === undefined ? undefined : `${name} had to refuse what was yours: ${fault.why}`;
+    });
+    return why.length === 0 || why.includes(undefined) ? undefined : why.slice(0, shownPeers).join('; ');
   }
 
   /**

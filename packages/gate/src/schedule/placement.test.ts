@@ -361,6 +361,77 @@ describe('an executor that takes none now', () => {
   });
 });
 
+describe('an executor with a fault of its own', () => {
+  const faults = ['SANDBOX_UNAVAILABLE', 'POLICY_UNSIGNED', 'TICKET_INVALID'];
+
+  /** The executor that is at fault is the one with the fewest executions, which placement likes best. */
+  async function connectTwo() {
+    const faulty = await test.connected('e1', { slots: 8 });
+    const well = await test.connected('e2', { slots: 8 });
+    return { faulty, well };
+  }
+
+  it.each(faults)('loses none of what comes to another, and gets no more of it: %s', async (reason) => {
+    const { faulty, well } = await connectTwo();
+    for (let count = 0; count < 6; count++) {
+      const executionId = await place();
+      const offered = faulty.offered.at(-1) === executionId;
+      if (offered) await faulty.refuse(executionId, reason);
+      await well.finish(await well.next('offer', executionId));
+      expect(await test.state(executionId)).toBe(ExecutionState.SUCCEEDED);
+    }
+    expect(faulty.offered).toHaveLength(1);
+    const told = (await test.events(faulty.offered[0] ?? '')).map(({ event }) => JSON.stringify(event));
+    expect(told).toContainEqual(expect.stringContaining(`e1 could not take it: ${reason}`));
+  });
+
+  it('ends it where no other could run it, by a receipt of the gate', async () => {
+    const faulty = await test.connected('e1');
+    const other = await test.connected('e2', { labels: { pool: 'b' } });
+    const executionId = await place();
+    await faulty.refuse(executionId, 'SANDBOX_UNAVAILABLE');
+    await other.next('offer', executionId);
+    await other.refuse(executionId, 'SANDBOX_UNAVAILABLE');
+    await test.flushed();
+    expect(await test.state(executionId)).toBe(ExecutionState.BLOCKED);
+    expect(await test.receipt(executionId)).toMatchObject({ error: expect.stringContaining('SANDBOX') });
+  });
+
+  it('is not taken from a principal whose contracts have not met it', async () => {
+    const { faulty, well } = await connectTwo();
+    const executionId = await place();
+    await faulty.refuse(executionId, 'SANDBOX_UNAVAILABLE');
+    await well.next('offer', executionId);
+    const { executionId: others } = await test.submit(makeContract(), { principal: other });
+    await faulty.next('offer', others);
+  });
+
+  it('is tried with one execution after a while, and with all once it has started that', async () => {
+    const { faulty, well } = await connectTwo();
+    const first = await place();
+    await faulty.refuse(first, 'SANDBOX_UNAVAILABLE');
+    await well.next('offer', first);
+    test.clock.advance(5_001);
+    const second = await place();
+    await faulty.next('offer', second);
+    const third = await place();
+    await well.next('offer', third);
+    await faulty.accept(second);
+    const fourth = await place();
+    await faulty.next('offer', fourth);
+  });
+
+  it('is tried at once when it has connected anew', async () => {
+    const { faulty, well } = await connectTwo();
+    const first = await place();
+    await faulty.refuse(first, 'SANDBOX_UNAVAILABLE');
+    await well.next('offer', first);
+    faulty.disconnect();
+    await faulty.connect([], { slots: 8 });
+    await faulty.next('offer', await place());
+  });
+});
+
 describe('an executor that refuses the contract', () => {
   it('has its signed refusal acknowledged, which it keeps until then, as often as it brings it', async () => {
     const executor = await test.connected('e1');

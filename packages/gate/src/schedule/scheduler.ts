@@ -7,6 +7,7 @@ import type { Finisher } from '../execution/finisher.ts';
 import { wantsBinding } from '../execution/submission-of.ts';
 import type { NewExecution, WithdrawnOffer } from '../store/tables.ts';
 import { BindingsWanted } from './bindings-wanted.ts';
+import { Breakers } from './breakers.ts';
 import type { Mint, Placement } from './mint.ts';
 import { Offers } from './offers.ts';
 import { type Peer, Peers, type PlacingOwners, type Requirement, requirementOf, type Seat } from './peers.ts';
@@ -40,6 +41,7 @@ export class Scheduler {
   readonly peers: Peers;
   readonly offers = new Offers();
   readonly rests: Rests;
+  readonly breakers: Breakers;
   readonly bindings = new BindingsWanted();
   readonly #queue = new Queue();
   readonly #ports: SchedulerPorts;
@@ -47,8 +49,9 @@ export class Scheduler {
 
   constructor(ports: SchedulerPorts) {
     this.#ports = ports;
-    this.peers = new Peers(ports.owners, ports.monotonicMs);
     const onRested = guarded(() => this.place(), ports.onError);
+    this.breakers = new Breakers(ports.monotonicMs, onRested);
+    this.peers = new Peers(ports.owners, this.breakers, ports.monotonicMs);
     this.rests = new Rests(this.peers, ports.monotonicMs, onRested);
   }
 
@@ -93,6 +96,8 @@ export class Scheduler {
   #whyWaits(requirement: Requirement): string {
     const whyNone = this.peers.whyNone(requirement);
     if (whyNone !== undefined) return whyNone;
+    const whyPassedOver = this.peers.whyPassedOver(requirement);
+    if (whyPassedOver !== undefined) return `${whyPassedOver}; it is tried again`;
     const { length } = this.peers.matching(requirement);
     return length === 1
       ? 'the executor that could run it is busy'
@@ -171,6 +176,7 @@ export class Scheduler {
       const peer = this.peers.choose(requirement);
       if (peer === undefined) continue;
       this.#queue.remove(executionId);
+      this.breakers.tried(peer.id, requirement.principal);
       this.#placeAt(execution, peer);
       return true;
     }
@@ -185,7 +191,9 @@ export class Scheduler {
     const requirement = requirementOf(row);
     if (wantsBinding(row) || this.#queue.hasLine(requirement)) return undefined;
     const peer = this.peers.choose(requirement);
-    return peer === undefined ? undefined : seatAt(peer, row.execution_id);
+    if (peer === undefined) return undefined;
+    this.breakers.tried(peer.id, requirement.principal);
+    return seatAt(peer, row.execution_id);
   }
 
   giveBack({ peer, executionId }: Seat): void {
