@@ -82,7 +82,7 @@ describe('checking a config', () => {
     runExecutor(writeConfig(changes), { checkOnly: true });
 
   it.each(['local', 'hardened'])('passes a good one, mode %s, and leaves nothing', async (execution_mode) => {
-    await check({ execution_mode, executor_id: 'executor-1' });
+    expect(await check({ execution_mode, executor_id: 'executor-1' })).toEqual([]);
     expect(existsSync(join(root, 'state'))).toBe(false);
     expect(hellos()).toBe(0);
   });
@@ -107,12 +107,25 @@ describe('checking a config', () => {
     ['no key ring', { trusted_gate_keys: 'none.json' }, 'FILE_UNREADABLE'],
     ['no signing key', { signing_key: 'none.pem' }, 'FILE_UNREADABLE'],
     ['no policies', { policies: 'none' }, 'FILE_UNREADABLE'],
+    ['a state directory that nobody can make', { state_dir: '/proc/nowhere/x' }, 'FILE_UNWRITABLE'],
+    ['no directory of secrets', { secrets: { directory: 'none' } }, 'SANDBOX_UNAVAILABLE'],
+    [
+      'a Vault that nobody answers for',
+      { secrets: { vault: { address: 'http://127.0.0.1:9', token_file: 'token' } } },
+      'SANDBOX_UNAVAILABLE',
+    ],
+    ['no receipt certificate', { signing_key: 'good.pem', receipt_certificate: 'none' }, 'FILE_UNREADABLE'],
     [
       'a user that jobs cannot run as',
       { execution_mode: 'hardened', run_as: { user: 'root' } },
       'SANDBOX_UNAVAILABLE',
     ],
   ])('refuses %s', async (_name, changes, code) => {
+    for (const [name, text] of [
+      ['token', 'hvs.token'],
+      ['good.pem', generateKeyPair().privatePem],
+    ] as const)
+      writeFileSync(join(root, name), text, { mode: 0o600 });
     await expect(check(changes)).rejects.toMatchObject({ code });
   });
 

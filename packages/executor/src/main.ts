@@ -18,6 +18,7 @@ import type { HostFacts } from '@csc-fleet/sandbox/plan';
 import type { GateLink } from './link/grpc-link.ts';
 import type { Executor } from './link/linked-executor.ts';
 import { localModeNote } from './run/workplace.ts';
+import { checkExecutorConfig } from './service/check-config.ts';
 import { createExecutor, type ExecutorDeps, toProbe } from './service/compose.ts';
 import { checkRunAs, type ExecutorConfig, readExecutorConfig } from './service/config.ts';
 
@@ -29,15 +30,10 @@ import {
 } from './service/owners.ts';
 import { readOwnersGateKeys, readOwnersPolicies, readPinnedRoot } from './service/owners-files.ts';
 import { createReload } from './service/reload.ts';
-import {
-  createReloadableSecrets,
-  readCertifiedSigner,
-  renewableGateKeys,
-  renewableSigner,
-} from './service/renewables.ts';
+import { createReloadableSecrets, renewableGateKeys, renewableSigner } from './service/renewables.ts';
 
 export interface RunExecutorOptions {
-  /** Reads and tries all that the config names, and starts nothing. */
+  /** Reads and tries all that the config names, and starts nothing: resolves to what its owner should look at, for people. */
   readonly checkOnly?: boolean;
   /** Goes between the executor and its launcher: it sees every launch, and may change what is launched. */
   readonly wrapLauncher?: ExecutorDeps['wrapLauncher'];
@@ -47,13 +43,16 @@ export interface RunExecutorOptions {
  * Runs an executor until SIGTERM or SIGINT: the first drains it, the second ends what still runs. SIGHUP reloads its
  * policies, certificates, keys, secrets and log level; certificates and keys are taken up by themselves, too. Throws before it takes anything where the config, a file or the host is not as it must be.
  */
-export async function runExecutor(configPath: string, options: RunExecutorOptions = {}): Promise<void> {
+export async function runExecutor(
+  configPath: string,
+  options: RunExecutorOptions = {},
+): Promise<readonly string[]> {
   const config = readExecutorConfig(configPath);
   checkRunAs(config);
   const parts = await readParts(config);
   if (options.checkOnly === true) {
-    if (config.signingKey !== undefined) readCertifiedSigner(config, parts);
-    return parts.link.close();
+    parts.link.close();
+    return checkExecutorConfig(config, parts);
   }
   prepareStateDirectory(config.stateDir);
   // Loaded here only: `csc run` has no log, and no time to lose.
@@ -82,6 +81,7 @@ export async function runExecutor(configPath: string, options: RunExecutorOption
     owners.close();
     for (const lock of locks) lock.release();
   }
+  return [];
 }
 
 /** What the config's files and the host hold. */

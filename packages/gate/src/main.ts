@@ -1,33 +1,22 @@
 import { join } from 'node:path';
-import { createReloadableSigner, readPrivateKey, type Signer } from '@csc-fleet/common/crypto';
+import { createReloadableSigner, type Signer } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
 import { identityOfCertificate, validityOf } from '@csc-fleet/common/identity';
 import { createJsonLog } from '@csc-fleet/common/json-log';
-import {
-  readOwnIdentity,
-  readServerCredentials,
-  type TlsFiles,
-  type TlsMaterial,
-  TlsSource,
-} from '@csc-fleet/common/rpc';
-import {
-  createUpkeep,
-  installLastHandler,
-  keepServiceRecord,
-  type Log,
-  silentLog,
-} from '@csc-fleet/common/service';
+import { readOwnIdentity, type TlsFiles, type TlsMaterial, TlsSource } from '@csc-fleet/common/rpc';
+import { createUpkeep, installLastHandler, keepServiceRecord, type Log } from '@csc-fleet/common/service';
 import { createOwners, type OwnersWord } from './owners/index.ts';
+import { checkGateConfig } from './service/check-config.ts';
 import { createGate, type Gate } from './service/compose.ts';
 import { type GateConfig, readGateConfig } from './service/config.ts';
-import { checkOwners, createReload, followRepository, readFirstWord } from './service/reload.ts';
+import { createReload, followRepository, readFirstWord } from './service/reload.ts';
 import { type GateServer, startServer, toAddress } from './service/server.ts';
 import { openSigningKey, renewableKey } from './service/signing-key.ts';
 
 const graceMs = 5_000;
 
 export interface RunGateOptions {
-  /** Read and check everything, start nothing. */
+  /** Read and try everything, start nothing: resolves to what its owner should look at, for people. */
   readonly checkOnly?: boolean;
 }
 
@@ -36,17 +25,12 @@ export interface RunGateOptions {
  * certificates and keys are taken up by themselves, too. Throws before it listens: FILE_UNREADABLE, CONFIG_INVALID,
  * CREDENTIALS_INVALID, POLICY_INVALID, KEY_INVALID, STORE_UNAVAILABLE.
  */
-export async function runGate(configFile: string, { checkOnly = false }: RunGateOptions = {}): Promise<void> {
+export async function runGate(
+  configFile: string,
+  { checkOnly = false }: RunGateOptions = {},
+): Promise<readonly string[]> {
   const config = readGateConfig(configFile);
-  if (checkOnly) {
-    await checkOwners(config, silentLog);
-    if (config.tls !== undefined) {
-      readServerCredentials(config.tls);
-      readOwnIdentity(config.tls.cert, 'gate');
-    }
-    if (config.signingKey !== undefined) readPrivateKey(config.signingKey);
-    return;
-  }
+  if (checkOnly) return checkGateConfig(config);
   const log = createJsonLog(config.logLevel, { name: 'csc-gate', pid: process.pid });
   const { word, repository, renewables } = await readFirstWord(config, log);
   const owners = createOwners(word);
@@ -116,6 +100,7 @@ export async function runGate(configFile: string, { checkOnly = false }: RunGate
   log.info({}, 'stopping');
   await stop(gate, server);
   takeAway();
+  return [];
 }
 
 const recordNote = 'what csc admin reload looks at cannot be written';

@@ -1,4 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { createDevelopmentPki } from '@csc-fleet/common/pki';
 import { csc, freshCsc } from '@csc-fleet/test-kit/process';
 import { createScratch } from '@csc-fleet/test-kit/scratch';
 import { describe, expect, it } from 'vitest';
@@ -16,6 +19,42 @@ describe('csc gate and csc executor', () => {
     const early = await csc(['executor', '--config', config, '--check-config']);
     expect(early.code).toBe(78);
     expect(early.stderr).toContain('gate-keys.json');
+  });
+
+  it('--check-config tries what the config names', async () => {
+    using stage = await setStage();
+    const good = JSON.parse(readFileSync(stage.gateConfig, 'utf8'));
+    const busy = createServer();
+    await new Promise<void>((resolve) => busy.listen(0, '127.0.0.1', resolve));
+    const at = busy.address();
+    const taken = `127.0.0.1:${typeof at === 'object' ? at?.port : 0}`;
+    const pki = (name: string) => ({ ca: 'pki/ca.pem', cert: `pki/${name}.pem`, key: `pki/${name}.key` });
+    const tries: [object, string][] = [
+      [{ listen: taken }, `listen: cannot listen on ${taken}: something else listens there`],
+      [{ listen: '203.0.113.9:1' }, 'this host has no such address'],
+      [
+        { data_dir: '/proc/nowhere/x' },
+        'data_dir /proc/nowhere/x: it is to be made in /proc, which cannot be written',
+      ],
+      [{ tls: pki('client-alice') }, 'is the certificate of the role client; one of the role gate is due'],
+      [{ tls: { ...pki('gate'), key: 'pki/client-alice.key' } }, 'is not the private key of'],
+    ];
+    for (const [members, words] of tries) {
+      const config = stage.write('tried.yaml', JSON.stringify({ ...good, ...members }));
+      const { code, stderr } = await csc(['gate', '--config', config, '--check-config']);
+      expect({ code, stderr }).toEqual({ code: 78, stderr: expect.stringContaining(words) });
+    }
+    busy.close();
+    const ends = { now: () => new Date(Date.now() - 810 * 24 * 3600 * 1000) };
+    await createDevelopmentPki(join(stage.directory, 'ending'), { clock: ends });
+    const ending = stage.write(
+      'ending.yaml',
+      JSON.stringify({ ...good, tls: pki('gate') }).replaceAll('pki/', 'ending/'),
+    );
+    const warned = await csc(['gate', '--config', ending, '--check-config']);
+    expect(warned.stderr).toMatch(
+      /WARNING the certificate .*ending\/gate\.pem ends in 1[45] days .*\n.*is good/,
+    );
   });
 
   it.each(['gate', 'executor'])(

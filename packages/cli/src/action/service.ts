@@ -1,10 +1,12 @@
 import { setFlagsFromString } from 'node:v8';
 import { isCscError } from '@csc-fleet/common/errors';
 import { note } from '../terminal/streams.ts';
+import { plainLine } from '../terminal/text.ts';
 import { reportError } from './act.ts';
 import { exitCodes } from './exit-codes.ts';
 
-type Service = (configPath: string, options: { readonly checkOnly: boolean }) => Promise<void>;
+/** Resolves to what its owner should look at. */
+type Service = (configPath: string, options: { readonly checkOnly: boolean }) => Promise<readonly string[]>;
 
 const aboutTheConfig: readonly string[] = [
   'CONFIG_INVALID',
@@ -19,13 +21,15 @@ export async function runService(configPath: string, checkOnly: boolean, service
   // Output passes in buffers that lie outside V8's heap. By default each 64 MiB of them bring a full collection, which is
   // most of what relaying output costs; counted as part of the heap they bring one when the heap is due for it.
   setFlagsFromString('--external-memory-accounted-in-global-limit');
+  let warnings: readonly string[] = [];
   try {
-    await service(configPath, { checkOnly });
+    warnings = await service(configPath, { checkOnly });
   } catch (error) {
     if (!isCscError(error) || !aboutTheConfig.includes(error.code)) throw error;
     await reportError(error, false);
     return exitCodes.badConfig;
   }
+  for (const warning of warnings) note(plainLine(`csc: WARNING ${warning}`));
   if (checkOnly) note(`${configPath} is good`);
   return exitCodes.ok;
 }

@@ -1,5 +1,5 @@
-import { mkdirSync, statSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { existsSync, mkdirSync, mkdtempSync, rmdirSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { CscError } from '../errors/index.ts';
 import { explainFileError } from './read-file.ts';
 
@@ -29,6 +29,22 @@ export function makeDirectory(path: string, { mode = 0o777, as = path }: Directo
     make(path, mode);
   } catch (cause) {
     throw new CscError('FILE_UNWRITABLE', `failed to make ${as}: ${explain(cause)}`, { cause });
+  }
+}
+
+/**
+ * Tries whether a directory can be made, or written where it is there, and leaves nothing behind. Throws FILE_UNWRITABLE.
+ * @param as what to call it in an error, path and all
+ */
+export function checkWritableDirectory(path: string, as = path): void {
+  let there = path;
+  while (!existsSync(there) && dirname(there) !== there) there = dirname(there);
+  const where = there === path ? as : `${as}: it is to be made in ${there}, which`;
+  if (!isDirectory(there)) throw new CscError('FILE_UNWRITABLE', `${where} is no directory`);
+  try {
+    rmdirSync(mkdtempSync(join(there, '.csc-check-')));
+  } catch (cause) {
+    throw new CscError('FILE_UNWRITABLE', `${where} cannot be written: ${explain(cause)}`, { cause });
   }
 }
 

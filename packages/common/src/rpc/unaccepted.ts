@@ -1,6 +1,6 @@
 import type { X509Certificate } from 'node:crypto';
 import { CscError } from '../errors/index.ts';
-import { uriNames, validityOf, whyNotValid } from '../identity/index.ts';
+import { type NamedCertificate, uriNames, validityOf, whyNotValid } from '../identity/index.ts';
 import type { TlsMaterial } from './tls-files.ts';
 
 // What grpc-js makes of a connection that the other side ends without a word, as TLS servers do with a client whose
@@ -27,7 +27,16 @@ export function explainDrop(error: CscError, material: TlsMaterial, now = new Da
 }
 
 // RFC 5280 §4.2.1.12.
+const serverAuth = '1.3.6.1.5.5.7.3.1';
 const clientAuth = '1.3.6.1.5.5.7.3.2';
+
+/** Throws CONFIG_INVALID where a certificate's extended key usage is for the other side of a connection. */
+export function checkPurpose({ name, certificate }: NamedCertificate, side: 'server' | 'client'): void {
+  const purposes = certificate.keyUsage;
+  if (purposes === undefined || purposes.includes(side === 'server' ? serverAuth : clientAuth)) return;
+  const message = `${name} is not for TLS ${side}s, as its extended key usage says: nobody would accept it`;
+  throw new CscError('CONFIG_INVALID', message);
+}
 
 /** Why no gate that has a certificate of `ca` takes ours; undefined where nothing speaks against it from here. */
 export function whyNotAccepted({ own, chain, ca }: TlsMaterial, now: Date): string | undefined {

@@ -47,6 +47,16 @@ const maxCaBytes = 1024 * 1024;
 export function createVaultProvider(options: VaultOptions): SecretProvider {
   const settings: Settings = { ...defaults, ...options };
   return {
+    check: () => {
+      readTokenFile(settings.tokenFile);
+      if (settings.ca !== undefined) readCa(settings.ca);
+    },
+    probe: async (signal) => {
+      const { status, body } = await ask(settings, 'the token', 'auth/token/lookup-self', signal);
+      body.fill(0);
+      if (status === 403)
+        throw unavailable(`Vault at ${settings.address} does not accept the token of ${settings.tokenFile}`);
+    },
     async read(name, { signal } = {}) {
       checkSecretName(name);
       checkNotCancelled(name, signal);

@@ -83,15 +83,20 @@ function identityOf({ material: { own } }: TlsSource): Identity {
 }
 
 async function bind(server: GuardedServer, listen: string): Promise<number> {
-  const at = listen.lastIndexOf(':');
-  const host = listen.slice(0, at).replace(/^\[(.*)\]$/, '$1');
+  const { host, port } = hostAndPort(listen);
   try {
-    return await server.listen(host, Number(listen.slice(at + 1)));
+    return await server.listen(host, port);
   } catch (cause) {
     throw new CscError('CONFIG_INVALID', `cannot listen on ${listen}: is something else listening there?`, {
       cause,
     });
   }
+}
+
+/** The two parts of `HOST:PORT`, the host without the brackets of an IPv6 address. */
+export function hostAndPort(listen: string): { readonly host: string; readonly port: number } {
+  const at = listen.lastIndexOf(':');
+  return { host: listen.slice(0, at).replace(/^\[(.*)\]$/, '$1'), port: Number(listen.slice(at + 1)) };
 }
 
 /** `HOST:PORT` of a listen address, with the port that was really bound. */
