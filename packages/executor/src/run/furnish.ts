@@ -53,7 +53,7 @@ function checkPrograms(command: Command, { findProgram }: Place, { policy, inlin
 // Undefined where it can start there. That it cannot is a failed run, as in the reference.
 function findCwdProblem(cwd: string, allowedPrefixes: readonly string[]): string | undefined {
   try {
-    const path = decodePath(realpathSync(cwd, 'buffer'));
+    const path = decodePath(realpathSync.native(cwd, 'buffer'));
     if (!statSync(encodePath(path)).isDirectory()) return `cwd ${cwd} is not a directory`;
     return isCoveredBy(path, allowedPrefixes)
       ? undefined
