@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { toBase64 } from '@csc-fleet/common/crypto';
 import { type Clock, systemClock, toTimestamp } from '@csc-fleet/common/encoding';
@@ -62,18 +62,21 @@ export function defineAdmin(command: Command): void {
   const prune = command.command('prune').summary('have the gate forget what is over and due (retention)');
   addGateOptions(prune)
     .option('--dry-run', 'forget nothing, and say what would go')
+    .option('--executor-config <file>', 'of the executor of this host, instead of a gate: its receipts')
     .option('--json', 'print JSON')
     .addHelpText('after', gateOptionsHelp);
   act<[PruneCommandOptions]>(prune, pruneGate);
 }
 
 interface PruneCommandOptions extends GateOptions {
+  readonly executorConfig?: string;
   readonly dryRun?: true;
   readonly json?: true;
 }
 
 /** Has the gate forget what its config says, or tells what would go. Resolves to 0. Throws NOT_PERMITTED. */
 async function pruneGate(options: PruneCommandOptions): Promise<number> {
+  if (options.executorConfig !== undefined) return pruneHost(options.executorConfig, options);
   // Loaded here only: what the owners sign needs no gRPC.
   const { connectGate } = await import('../connect/connect-gate.ts');
   using client = connectGate(options);
@@ -90,6 +93,31 @@ async function pruneGate(options: PruneCommandOptions): Promise<number> {
         `${verb}: all of ${receipts}, with their receipts`,
         `${keptOutputBytes} bytes of output stay\n`,
       ].join('\n'),
+    );
+  }
+  return exitCodes.ok;
+}
+
+// The executor does it by itself, every minute: what is due goes whoever removes it.
+async function pruneHost(config: string, { dryRun, json }: PruneCommandOptions): Promise<number> {
+  const { archiveDirectory, dueSegments } = await import('@csc-fleet/executor/receipts');
+  const { readExecutorConfig } = await import('@csc-fleet/executor/config');
+  const {
+    stateDir,
+    receiptRetentionDays: days,
+    receiptRetentionBytes: maxBytes,
+  } = readExecutorConfig(config);
+  const directory = join(stateDir, archiveDirectory);
+  const due = dueSegments(directory, systemClock.now(), { days, maxBytes });
+  if (dryRun !== true) for (const { name } of due) rmSync(join(directory, name));
+  if (json === true) await writeJson({ dry_run: dryRun === true, receipts: due });
+  else if (due.length === 0) await writeOut('no receipts are due to go\n');
+  else {
+    const verb = dryRun === true ? 'would go' : 'went';
+    await writeOut(
+      due
+        .map(({ name, bytes }) => `${verb}: the receipts of ${name.slice(0, 7)} (${bytes} bytes)\n`)
+        .join(''),
     );
   }
   return exitCodes.ok;

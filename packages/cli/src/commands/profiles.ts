@@ -67,7 +67,7 @@ function describe(profile: Profile, isDefault: boolean): string {
     ['commands', list(policy.allow_commands)],
     ['effects', list(policy.allowed_effect_types)],
     ['risk', list(policy.allowed_risk_classes)],
-    ['approval', list(policy.manual_approval_for_classified_effect_types)],
+    ['approval', list(policy.manual_approval_for_classified_effect_types?.map((it) => `for ${it}`))],
     ['network', networkOf(policy)],
     ['cwd', list(policy.allowed_cwd_prefixes)],
     ['reads', list(policy.allowed_read_prefixes)],

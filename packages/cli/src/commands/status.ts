@@ -133,8 +133,8 @@ function describeWaiting({ waiting, waitingTotal, admin }: GetStatusResponse): s
     ...(admin ? ['PRINCIPAL'] : []),
     'SUBMITTED',
     'UNTIL',
-    'WAITS FOR',
     'INTENT',
+    'WAITS FOR',
   ];
   return `${title}${toTable(
     head,
@@ -146,7 +146,7 @@ function toRow({ execution, reason, until }: Waiting, admin: boolean): string[] 
   const { executionId = '', state = 0, principal = '', submittedAt, intent = '' } = execution ?? {};
   const shown = intent.length > intentShown ? `${intent.slice(0, intentShown)}…` : intent;
   const cells = [executionId, stateName(state), ...(admin ? [principal] : [])];
-  return [...cells, formatTime(submittedAt), formatTime(until), reason, shown];
+  return [...cells, formatTime(submittedAt), formatTime(until), shown, reason];
 }
 
 function toJson(status: GetStatusResponse, executors: readonly ExecutorStatus[] | undefined): object {

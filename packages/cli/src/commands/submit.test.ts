@@ -380,6 +380,9 @@ describe('who looks at a gate', () => {
       expect((await fleet.csc(['list', '--all', '--limit', '1'])).stdout).toContain('PRINCIPAL');
       const prune = await fleet.csc(['admin', 'prune', '--dry-run', '--json']);
       expect(JSON.parse(prune.stdout)).toMatchObject({ dry_run: true, records: 0, receipts: 0 });
+      const config = join(fleet.directory, 'executor-host-1.yaml');
+      const host = await fleet.csc(['admin', 'prune', '--dry-run', '--executor-config', config]);
+      expect(host.stdout).toBe('no receipts are due to go\n');
     } finally {
       await reload(before);
     }

@@ -32,12 +32,14 @@ const signer = createSigner(generateKeyPair().seed, 'host-1-key');
 let directory: string;
 let receipts: string;
 let now: Date;
+let maxBytes: number | undefined;
 let journal: Journal;
 
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'csc-archive-'));
   receipts = join(directory, 'receipts');
   now = new Date('2026-11-27T10:00:00Z');
+  maxBytes = undefined;
   journal = await open();
 });
 
@@ -54,7 +56,7 @@ async function open(): Promise<Journal> {
   const plain = openSqliteJournal(journalFile(), { clock });
   const archive = Archive.open(receipts, clock);
   await reconcileArchive(archive, plain);
-  return withArchive(plain, archive, 30);
+  return withArchive(plain, archive, { days: 30, maxBytes });
 }
 
 async function reopened(between: () => void = () => undefined): Promise<void> {
@@ -262,6 +264,28 @@ describe('the archive of a host’s receipts', () => {
     now = new Date('2027-01-31T00:00:00Z');
     while ((await journal.prune(now)) > 0) {}
     expect(names()).toEqual([]);
+  });
+
+  it('goes before its time where more is kept than may be, the oldest months first, and never the newest', async () => {
+    for (const [month, id] of ['a', 'b', 'c'].entries()) {
+      now = new Date(Date.UTC(2026, 10 + month, 28));
+      await run(id);
+      await journal.acknowledge(id);
+    }
+    expect(names()).toEqual(['a', 'b', 'c']);
+    now = new Date('2026-12-05T00:00:00Z');
+    const receipts = join(directory, 'receipts');
+    const sizes = readdirSync(receipts).map((name) => statSync(join(receipts, name)).size);
+    for (const [bytes, kept] of [
+      [sizes.reduce((sum, it) => sum + it, 0), ['a', 'b', 'c']],
+      [2 * Math.max(...sizes), ['b', 'c']],
+      [1, ['c']],
+    ] as const) {
+      maxBytes = bytes;
+      await reopened(() => undefined);
+      while ((await journal.prune(now)) > 0) {}
+      expect(names()).toEqual(kept);
+    }
   });
 });
 

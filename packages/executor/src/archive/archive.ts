@@ -7,9 +7,15 @@ import { CscError, isCscError } from '@csc-fleet/common/errors';
 import type { ReceiptTexts } from '@csc-fleet/common/evidence';
 import { makeDirectory, syncPath } from '@csc-fleet/common/files';
 import type { Journal } from '../journal/index.ts';
-import { listSegments, readArchived, readRecords, segmentEnd, toRecord, toSegmentName } from './segments.ts';
-
-const dayMs = 24 * 60 * 60 * 1000;
+import {
+  type ArchiveRetention,
+  dueSegments,
+  listSegments,
+  readArchived,
+  readRecords,
+  toRecord,
+  toSegmentName,
+} from './segments.ts';
 
 /** The place of a receipt in the chains of a host. */
 interface Place {
@@ -82,12 +88,11 @@ export class Archive {
     }
   }
 
-  /** Takes away the segments whose last receipt is older than that. Gives how many are gone. */
-  prune(retentionDays: number): number {
-    const before = this.#clock.now().getTime() - retentionDays * dayMs;
-    const old = listSegments(this.#directory).filter((name) => segmentEnd(name) <= before);
-    for (const name of old) rmSync(join(this.#directory, name));
-    return old.length;
+  /** Takes away the segments that are due. Gives how many are gone. */
+  prune(retention: ArchiveRetention): number {
+    const due = dueSegments(this.#directory, this.#clock.now(), retention);
+    for (const { name } of due) rmSync(join(this.#directory, name));
+    return due.length;
   }
 
   async close(): Promise<void> {
@@ -231,9 +236,9 @@ function inChain({ receiptJson, originalJson }: ReceiptTexts): Uint8Array {
 
 /**
  * The journal, which forgets a receipt only once the archive has it for certain.
- * @param retentionDays how long the archive keeps it
+ * @param retention how long the archive keeps it
  */
-export function withArchive(journal: Journal, archive: Archive, retentionDays: number): Journal {
+export function withArchive(journal: Journal, archive: Archive, retention: ArchiveRetention): Journal {
   return {
     ...journal,
     get epoch() {
@@ -266,7 +271,7 @@ export function withArchive(journal: Journal, archive: Archive, retentionDays: n
     },
     async prune(now) {
       const gone = await journal.prune(now);
-      if (gone === 0) archive.prune(retentionDays);
+      if (gone === 0) archive.prune(retention);
       return gone;
     },
     async close() {

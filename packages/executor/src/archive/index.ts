@@ -2,6 +2,8 @@ export { Archive, reconcileArchive, withArchive } from './archive.ts';
 export {
   type ArchivedReceipt,
   archiveDirectory,
+  type DueSegment,
+  dueSegments,
   listSegments,
   readArchive,
   readArchived,

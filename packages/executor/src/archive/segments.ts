@@ -1,4 +1,4 @@
-import { closeSync, existsSync, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
@@ -37,6 +37,35 @@ export function toSegmentName(now: Date): string {
 export function segmentEnd(name: string): number {
   const [, year, month] = segmentName.exec(name) ?? [];
   return Date.UTC(Number(year), Number(month), 1);
+}
+
+/** How long, and how much of it, a host keeps its receipts. */
+export interface ArchiveRetention {
+  readonly days: number;
+  /** Of all segments. Absent: as much as there is, as who can have a host sign could push out what it signed before. */
+  readonly maxBytes?: number | undefined;
+}
+
+/** A segment that is due to go, and its bytes. */
+export interface DueSegment {
+  readonly name: string;
+  readonly bytes: number;
+}
+
+/** The segments that are not kept any more: whole months, the oldest first, and never the newest for its size. */
+export function dueSegments(
+  directory: string,
+  now: Date,
+  { days, maxBytes }: ArchiveRetention,
+): DueSegment[] {
+  const before = now.getTime() - days * 24 * 60 * 60 * 1000;
+  const all = listSegments(directory).map((name) => ({ name, bytes: statSync(join(directory, name)).size }));
+  let excess = all.reduce((sum, { bytes }) => sum + bytes, 0) - (maxBytes ?? Number.MAX_SAFE_INTEGER);
+  return all.filter(({ name, bytes }, index) => {
+    const isDue = segmentEnd(name) <= before || (excess > 0 && index < all.length - 1);
+    if (isDue) excess -= bytes;
+    return isDue;
+  });
 }
 
 /** Bytes of the length before each receipt: u32, big-endian. */

@@ -71,6 +71,8 @@ export interface ExecutorOptions {
   readonly receiptCertificate?: string;
   /** Days that receipts are kept in the state directory, whatever the gate acknowledges. Absent: until it has. */
   readonly receiptRetentionDays?: number;
+  /** Bytes of receipts that are kept at most, by whole months. Absent: all of those days. */
+  readonly receiptRetentionBytes?: number;
   /** Whom jobs of a root executor run as. */
   readonly runAs?: RunAs;
 }
@@ -207,7 +209,7 @@ function chooseSigner(
 }
 
 async function openJournal(
-  { stateDir, receiptRetentionDays }: ExecutorOptions,
+  { stateDir, receiptRetentionDays, receiptRetentionBytes }: ExecutorOptions,
   given: Journal | undefined,
   clock: Clock,
   log: Log,
@@ -216,7 +218,7 @@ async function openJournal(
   if (receiptRetentionDays === undefined) return journal;
   const archive = Archive.open(join(stateDir, archiveDirectory), clock);
   if (await reconcileArchive(archive, journal)) log.warn({ epoch: journal.epoch }, olderJournal);
-  return withArchive(journal, archive, receiptRetentionDays);
+  return withArchive(journal, archive, { days: receiptRetentionDays, maxBytes: receiptRetentionBytes });
 }
 
 const olderJournal =

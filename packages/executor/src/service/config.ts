@@ -56,6 +56,8 @@ export interface ExecutorConfig {
   readonly receiptCertificate?: string;
   /** Days that receipts are kept in the state directory. */
   readonly receiptRetentionDays: number;
+  /** Absent: all of those days, however many bytes. */
+  readonly receiptRetentionBytes?: number;
   /** What is less serious is not logged. */
   readonly logLevel: LogLevel;
   /** A private key file. Absent: a key that is made in the state directory. */
@@ -154,6 +156,10 @@ function executorFile(file: string) {
     signing_key: pem.exactOptional(),
     receipt_certificate: pem.exactOptional(),
     receipt_retention_days: z.int().min(1).max(36_500).default(400),
+    receipt_retention_bytes: z
+      .int()
+      .min(1024 * 1024)
+      .exactOptional(),
     log_level: z.enum(['error', 'warn', 'info']).default('info'),
   });
 }
