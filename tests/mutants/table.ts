@@ -1367,7 +1367,7 @@ const takenOver: readonly Mutant[] = [
   {
     name: 'targets-of-any-size',
     file: mirror,
-    before: 'sizes.some((size) => size > maxTargetBytes) ||',
+    before: 'sizes.some((size) => size > artifactBytes.ownersFile) ||',
     after: '',
     tests: ['packages/common/src/policy-repository/repository.test.ts'],
     red: 'a file that is too large',

@@ -174,3 +174,20 @@ describe('the receipts that a host has kept', () => {
     });
   });
 });
+
+it('a restored state directory begins a new epoch, beside the receipts of the old one', async () => {
+  const restored = join(scratch, 'restored');
+  cpSync(bench.stateDir, restored, { recursive: true });
+  const begin = () => csc(['executor', 'new-epoch', '--state-dir', restored]);
+  const [first, second] = [await begin(), await begin()];
+  const said = /^epoch ([0-9a-f]{32}) begins, and ([0-9a-f]{32}) is over/;
+  const [, one] = said.exec(first.stdout) ?? [];
+  const [, , over] = said.exec(second.stdout) ?? [];
+  expect([first.code, second.code]).toEqual([0, 0]);
+  expect(over).toBe(one);
+  const { stdout } = await csc(['executor', 'receipts', 'list', '--json', '--state-dir', restored]);
+  expect(stdout.split('\n').filter((line) => line !== '')).toHaveLength(4);
+  const none = await csc(['executor', 'new-epoch', '--state-dir', join(scratch, 'nowhere')]);
+  expect(none).toMatchObject({ code: expect.any(Number), stderr: expect.stringContaining('journal.sqlite') });
+  expect(none.code).not.toBe(0);
+});
