@@ -245,8 +245,8 @@ const host: readonly Mutant[] = [
   {
     name: 'ticket-limits-ignored-for-output',
     file: `${executor}/admission/grant.ts`,
-    before: 'narrowLimits(narrowLimits(most, limits), policy.limits ?? {})',
-    after: 'narrowLimits(most, policy.limits ?? {})',
+    before: 'limits[name] ?? Number.POSITIVE_INFINITY,',
+    after: '',
     tests: wiring,
     red: 'of what the ticket says',
   },
@@ -261,8 +261,8 @@ const host: readonly Mutant[] = [
   {
     name: 'policy-limits-ignored-for-output',
     file: `${executor}/admission/grant.ts`,
-    before: 'narrowLimits(narrowLimits(most, limits), policy.limits ?? {})',
-    after: 'narrowLimits(most, limits)',
+    before: 'policy[name] ?? unasked,',
+    after: '',
     tests: wiring,
     red: 'of what the policy says',
   },
@@ -604,6 +604,14 @@ const host: readonly Mutant[] = [
     after: 'if ((mode & 0o002) === 0) return undefined;',
     tests: [`${sandbox}/doctor/programs.test.ts`],
     red: 'it can be changed by its group',
+  },
+  {
+    name: 'output-beyond-the-ceiling',
+    file: `${executor}/admission/grant.ts`,
+    before: 'most ?? unasked,',
+    after: 'Number.POSITIVE_INFINITY,',
+    tests: [`${executor}/admission/wiring.test.ts`],
+    red: 'and output is what comes unasked, or what its submitter asks for',
   },
   {
     name: 'websocket-without-proof',

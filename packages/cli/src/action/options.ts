@@ -12,6 +12,16 @@ export function parseDuration(text: string): number {
   return Math.round(Number(match[1]) * unit);
 }
 
+const sizes: Readonly<Record<string, number>> = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3 };
+
+/** Bytes of `10485760`, `512K`, `50M` or `1GiB`; for commander options. */
+export function parseBytes(text: string): number {
+  const match = /^(\d{1,15})(?:([KMG])(?:iB)?)?$/.exec(text);
+  const bytes = Number(match?.[1]) * (sizes[match?.[2] ?? ''] ?? Number.NaN);
+  if (!Number.isSafeInteger(bytes)) throw new InvalidArgumentError('Say it as 10485760, 512K, 50M or 1G.');
+  return bytes;
+}
+
 /** Collects the values of an option that may be given several times; for commander options. */
 export function append(value: string, list: readonly string[]): readonly string[] {
   return [...list, value];

@@ -130,6 +130,17 @@ describe('csc run, local', () => {
     expect((await run({ ...expecting, expected_outputs: [] })).code).toBe(0);
   });
 
+  it('keeps as much output as it is told to', async () => {
+    const { run, contractOf, receipt } = prepare();
+    const less = await run(contractOf('printf 0123456789'), ['--stdout-bytes', '4']);
+    expect(less).toMatchObject({ code: 0, stdout: '0123' });
+    expect(less.stderr).toContain('WARNING stdout was cut after 4 bytes');
+    await run(contractOf('true'), ['--stdout-bytes', '50M', '--receipt-version', 'v0.2']);
+    const limit = { name: 'stdout_bytes', value: 50 * 1024 ** 2, mechanism: 'spool' };
+    expect(receipt().sandbox.limits).toContainEqual(limit);
+    expect((await run(contractOf('true'), ['--stdout-bytes', '5x'])).code).toBe(64);
+  });
+
   it('signs where it is told to', async () => {
     const { run, contractOf, signed, verify: verified } = prepare();
     expect((await run(contractOf('true'), signed)).code).toBe(0);

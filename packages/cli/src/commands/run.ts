@@ -6,7 +6,7 @@ import type { HostFacts } from '@csc-fleet/sandbox/plan';
 import type { Command } from 'commander';
 import { act, describeError, reportError } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
-import { append } from '../action/options.ts';
+import { append, parseBytes } from '../action/options.ts';
 import { readContractInput, readPolicyInput } from '../check/decide.ts';
 import { readInput } from '../files/read-input.ts';
 import { defaultStateDir, writeReceipt } from '../files/write-file.ts';
@@ -50,6 +50,12 @@ export function defineRun(command: Command): void {
     .option('--signing-key <file>', 'Ed25519 private key: 32-byte seed, 64 bytes, or PKCS#8 PEM')
     .option('--key-id <id>', 'the id that this key signs under')
     .option('--allow-inline-code', 'hardened mode: let argv carry code (sh -c …), if the policy does')
+    .option(
+      '--stdout-bytes <size>',
+      'keep up to so much of its stdout, as the policy lets it: 50M',
+      parseBytes,
+    )
+    .option('--stderr-bytes <size>', 'the same of its stderr', parseBytes)
     .option('--accept-rlimits-only', 'hardened mode: run where no cgroup can be had; the receipt says so')
     .option('--sandbox-debug', 'print what bwrap would be told and run nothing')
     .addOption(version.choices(['v0.1', 'v0.2']).default('v0.1'))
@@ -79,6 +85,9 @@ interface RunCommandOptions extends SigningOptions {
   readonly sandboxDebug?: true;
   readonly allowInlineCode?: true;
   readonly acceptRlimitsOnly?: true;
+  /** Bytes. */
+  readonly stdoutBytes?: number;
+  readonly stderrBytes?: number;
   readonly json?: true;
   readonly quiet?: true;
 }
@@ -109,6 +118,8 @@ async function runFiles(
     runContract(contract, {
       ...{ policy, mode, approvals, receiptVersion, signer: seal.signer, stateDir, host },
       ...(options.allowInlineCode === true ? { inlineCode: true } : {}),
+      stdoutBytes: options.stdoutBytes,
+      stderrBytes: options.stderrBytes,
       onNotice: (message) => presenter.alert(`csc: ${message}`),
       ...more,
     });

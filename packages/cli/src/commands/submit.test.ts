@@ -431,6 +431,9 @@ ${stdout}`;
     const missing = await fleet.csc(['submit', expecting, '--require-outputs']);
     expect(missing).toMatchObject({ code: 73, stderr: expect.stringContaining('FAILED — exit code 73') });
     expect((await fleet.csc(['submit', expecting])).code).toBe(0);
+    expect(await submit(['--stdout-bytes', '3'])).toMatchObject({ code: 74, stdout: 'sig' });
+    const unsigned = await submit(['--unsigned', '--stdout-bytes', '3']);
+    expect(unsigned.stderr).toContain('part of a signed submission');
     // Unsigned, the host is not asked for it, and csc itself says no.
     const own = await fleet.csc(['submit', '--unsigned', expecting, '--require-outputs']);
     expect(own).toMatchObject({ code: 73, stderr: expect.stringContaining('SUCCESS') });

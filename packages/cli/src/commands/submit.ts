@@ -5,7 +5,7 @@ import { ExecutionState, Verdict } from '@csc-fleet/common/messages';
 import { type Command, InvalidArgumentError } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
-import { append, parseDuration } from '../action/options.ts';
+import { append, parseBytes, parseDuration } from '../action/options.ts';
 import { connectGate } from '../connect/connect-gate.ts';
 import { addGateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
 import { chooseSubmitter, type SubmitterOptions } from '../connect/submitter.ts';
@@ -56,6 +56,8 @@ export function defineSubmit(command: Command): void {
     .addOption(unsigned.conflicts('submitterKey'))
     .option('--idempotency-key <key>', 'the same key and contract give the same execution again')
     .option('--timeout-queue <time>', 'how long to wait for an executor: 30s, 5m', parseDuration)
+    .option('--stdout-bytes <size>', 'keep up to so much of its stdout: 50M (signed)', parseBytes)
+    .option('--stderr-bytes <size>', 'the same of its stderr', parseBytes)
     .option('--require-outputs', 'fail where an expected output is not there (signed: the host does)')
     .option('--allow-truncated', 'do not end with 74 where its output was cut')
     .option(
@@ -81,6 +83,9 @@ interface SubmitCommandOptions extends SubmitterOptions {
   readonly idempotencyKey?: string;
   /** Milliseconds. */
   readonly timeoutQueue?: number;
+  /** Bytes. */
+  readonly stdoutBytes?: number;
+  readonly stderrBytes?: number;
   readonly requireOutputs?: true;
   readonly allowTruncated?: true;
   readonly detach?: true;
@@ -134,6 +139,16 @@ async function toSubmitOptions(options: SubmitCommandOptions): Promise<SubmitOpt
     receiptVersion: options.receiptVersion,
     idempotencyKey: options.idempotencyKey,
     queueTimeoutMs: options.timeoutQueue,
+    limits: toLimits(options),
+  };
+}
+
+// Undefined where nothing is asked for: only a signed submission can ask.
+function toLimits({ stdoutBytes, stderrBytes }: SubmitCommandOptions): SubmitOptions['limits'] {
+  if (stdoutBytes === undefined && stderrBytes === undefined) return undefined;
+  return {
+    ...(stdoutBytes === undefined ? {} : { stdout_bytes: stdoutBytes }),
+    ...(stderrBytes === undefined ? {} : { stderr_bytes: stderrBytes }),
   };
 }
 

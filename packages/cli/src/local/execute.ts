@@ -23,6 +23,7 @@ export async function execute(
     // As in the reference: without a sandbox the policy is all that there is.
     inlineCode: options.inlineCode ?? mode === 'local',
     env: options.env,
+    limits: toLimits(options),
     onNotice: options.onNotice,
     stateDir: run.stateDir,
     facts,
@@ -39,6 +40,13 @@ export async function execute(
     executor.cancelAll(0);
     await executor.close();
   }
+}
+
+function toLimits({ stdoutBytes, stderrBytes }: LocalRun['options']) {
+  return {
+    ...(stdoutBytes === undefined ? {} : { stdoutBytes }),
+    ...(stderrBytes === undefined ? {} : { stderrBytes }),
+  };
 }
 
 /** Throws CANCELLED where the caller no longer wants what has not begun. */

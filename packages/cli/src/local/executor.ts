@@ -25,6 +25,8 @@ interface AttachOptions {
   /** Absent: this process's own. */
   readonly env: Readonly<Record<string, string>> | undefined;
   readonly onNotice: ((message: string) => void) | undefined;
+  /** How much output is kept, in bytes. Absent: as a host that says nothing. */
+  readonly limits: { readonly stdoutBytes?: number; readonly stderrBytes?: number };
 }
 
 /** Whose key signs the receipts of what ran. */
@@ -56,6 +58,7 @@ export async function attachExecutor(local: LocalGate, options: AttachOptions): 
       dualControl: 'one_approval',
       ceiling: { ...defaultCeiling, inlineCode },
       env: options.env ?? definedOnly(process.env),
+      limits: options.limits,
     },
     {
       gateKeys: createKeyRing([{ keyId: local.signer.keyId, publicKey: local.signer.publicKey }]),

@@ -28,6 +28,10 @@ export interface RunContractOptions {
   readonly inlineCode?: boolean | undefined;
   /** Run where no cgroup can be had; the receipt says so. Absent: false. */
   readonly acceptRlimitsOnly?: boolean | undefined;
+  /** How much of its stdout is kept, in bytes, as far as the policy's limits go. Absent: 10 MiB. */
+  readonly stdoutBytes?: number | undefined;
+  /** The same of its stderr. Absent: 1 MiB. */
+  readonly stderrBytes?: number | undefined;
   /** What the sandbox stands on, by `probeHost`, for whoever runs many contracts. Absent: it is asked for. */
   readonly host?: HostFacts | Promise<HostFacts> | undefined;
   /** The variables that a contract may name in `env_allow`. Absent: this process's own. */

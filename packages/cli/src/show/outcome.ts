@@ -198,5 +198,7 @@ function toWords(path: string, reason: string): string {
 export function describeCut(stream: string, bytes: number): string {
   const count = bytes === 1 ? 'byte' : 'bytes';
   const what = `csc: WARNING ${stream} was cut after ${bytes} ${count}: it went over the limit, and the rest is lost`;
-  return plainLine(`${what}. The receipt’s hash covers those ${bytes} ${count} and no more`);
+  return plainLine(
+    `${what}. The receipt’s hash covers those ${bytes} ${count} and no more; --stdout-bytes and --stderr-bytes ask for more`,
+  );
 }

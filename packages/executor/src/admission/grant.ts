@@ -11,6 +11,7 @@ import type { OutputCaps } from '../output/index.ts';
 import { type RunSecrets, readRunSecrets, type SecretProvider } from '../secrets/index.ts';
 import type { Admitted } from './ceiling.ts';
 import type { HostCeiling } from './host-ceiling.ts';
+import type { OutputWish } from './offer.ts';
 import { awaitBegin, msUntilBegun } from './single-use.ts';
 import type { SubmittedTicket } from './submission.ts';
 
@@ -108,7 +109,7 @@ export function supplyAgain({ belongings }: Supplied, admitted: Admitted): Suppl
 export interface OwnersLimits {
   /** The most that one command may use up. */
   readonly runLimits: RunLimits;
-  /** How much of a contract's output is kept. */
+  /** How much of a contract's output is kept where nobody asks for more. */
   readonly outputCaps: OutputCaps;
 }
 
@@ -172,7 +173,8 @@ export function grant(supplied: Supplied, owner: OwnersLimits): Granted {
     ...allowanceOf(document, limits, belongings, { ...owner, ceiling }),
     expectedOutputs: contract.expected_outputs,
   };
-  return new GrantedRun(supplied, allowance, outputCapsOf(document, limits, owner));
+  const wish = submitted.claimed?.output ?? {};
+  return new GrantedRun(supplied, allowance, outputCapsOf(document, limits, wish, { ...owner, ceiling }));
 }
 
 /**
@@ -198,8 +200,26 @@ export function allowanceOf(
   };
 }
 
-function outputCapsOf({ policy }: PolicyDocument, limits: Limits, { outputCaps }: OwnersLimits): OutputCaps {
-  const most = { stdout_bytes: outputCaps.stdout, stderr_bytes: outputCaps.stderr };
-  const least = narrowLimits(narrowLimits(most, limits), policy.limits ?? {});
-  return { stdout: least.stdout_bytes, stderr: least.stderr_bytes };
+/**
+ * What a host keeps where nobody asks is less than the most that it keeps: a submitter may ask for up to what the policy
+ * and the ceiling both say, and where either says nothing, that is no more than what comes unasked. Pure.
+ * @param limits the ticket's, which only narrow
+ */
+function outputCapsOf(
+  { policy: { limits: policy = {} } }: PolicyDocument,
+  limits: Limits,
+  wish: OutputWish,
+  { outputCaps, ceiling }: Pick<OwnersLimits, 'outputCaps'> & { readonly ceiling: HostCeiling },
+): OutputCaps {
+  const cap = (unasked: number, name: keyof OutputWish, most: number | undefined): number =>
+    Math.min(
+      wish[name] ?? unasked,
+      policy[name] ?? unasked,
+      most ?? unasked,
+      limits[name] ?? Number.POSITIVE_INFINITY,
+    );
+  return {
+    stdout: cap(outputCaps.stdout, 'stdout_bytes', ceiling.stdoutBytes),
+    stderr: cap(outputCaps.stderr, 'stderr_bytes', ceiling.stderrBytes),
+  };
 }

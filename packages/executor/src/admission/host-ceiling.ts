@@ -28,6 +28,9 @@ export interface HostCeiling {
   readonly inlineCode: boolean;
   /** `unshared`: commands that cannot meet one of another run have them. `deny`: none has any but connected pairs. */
   readonly unixSockets: 'unshared' | 'deny';
+  /** The most of a contract's stdout that is kept, where policy and submitter want more than what comes unasked. Absent: that. */
+  readonly stdoutBytes?: number;
+  readonly stderrBytes?: number;
 }
 
 /** What an owner grants who says nothing. */
@@ -56,6 +59,8 @@ export const ceilingConfig = z
     principals: z.array(identityPattern).exactOptional(),
     inline_code: z.boolean().default(defaultCeiling.inlineCode),
     unix_sockets: z.enum(['unshared', 'deny']).default(defaultCeiling.unixSockets),
+    stdout_bytes: z.int().min(0).exactOptional(),
+    stderr_bytes: z.int().min(0).exactOptional(),
   })
   .prefault({})
   .transform(camelKeys);

@@ -1,6 +1,7 @@
 import { type CommandContract, contractSha256, parseContract } from '@csc-fleet/common/contract';
 import { parseTimestamp } from '@csc-fleet/common/encoding';
 import { orThrow } from '@csc-fleet/common/errors';
+import type { Limits } from '@csc-fleet/common/limits';
 import { maxOfferedApprovals, type Offer } from '@csc-fleet/common/messages';
 import { parseSubmission, submissionSha256 } from '@csc-fleet/common/submission';
 
@@ -22,7 +23,12 @@ export interface ClaimedSubmission {
   readonly notBefore: Date;
   /** It has failed without its expected outputs: a wish that needs no belief, as it grants nothing. */
   readonly requireOutputs: boolean;
+  /** How much output it wants kept: a wish as well, as policy and ceiling bound it. */
+  readonly output: OutputWish;
 }
+
+/** In bytes. Absent: what a host keeps where nobody asks. */
+export type OutputWish = Pick<Limits, 'stdout_bytes' | 'stderr_bytes'>;
 
 // Only `readOffer` makes one: the type is exported, the class is not. So it is with every value of admission.
 class Offered {
@@ -64,5 +70,10 @@ function readClaimed(submissionJson: Uint8Array): ClaimedSubmission | undefined 
   const { principal, nonce, not_before: begins, options } = parsed.value;
   const notBefore = parseTimestamp(begins) ?? new Date(0);
   const requireOutputs = options.require_outputs === true;
-  return { sha256: submissionSha256(parsed.value), principal, nonce, notBefore, requireOutputs };
+  const { stdout_bytes, stderr_bytes } = options.limits ?? {};
+  const output = {
+    ...(stdout_bytes === undefined ? {} : { stdout_bytes }),
+    ...(stderr_bytes === undefined ? {} : { stderr_bytes }),
+  };
+  return { sha256: submissionSha256(parsed.value), principal, nonce, notBefore, requireOutputs, output };
 }

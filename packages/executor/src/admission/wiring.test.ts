@@ -3,9 +3,11 @@ import { mkdirSync, symlinkSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { createSigner } from '@csc-fleet/common/crypto';
 import { type CommandShort, makeContract, shell } from '@csc-fleet/test-kit/contract';
 import type { OfferOverrides } from '@csc-fleet/test-kit/executor/scripted-gate';
 import { makeTestDirectory, openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
+import { signSubmission } from '@csc-fleet/test-kit/submission';
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
 import { defaultCeiling, type HostCeiling } from './host-ceiling.ts';
 
@@ -129,6 +131,35 @@ describe('what a run may use up is the least', () => {
   it.each(['artifact_bytes', 'stdout_bytes', 'stderr_bytes'])('of what the policy says: %s', async (name) => {
     bench = await openWorkbench(limiting({ [name]: 3000 }));
     expect(await limitOf(offer({}, granted({ [name]: 5000 })), name)).toBe(3000);
+  });
+
+  it.each<[string, { wish?: number; policy?: number; ceiling?: number }, number]>([
+    ['nobody asks for more', { policy: 9000, ceiling: 9000 }, 1000],
+    ['all three say so', { wish: 5000, policy: 9000, ceiling: 8000 }, 5000],
+    ['the policy lets it have less', { wish: 5000, policy: 3000, ceiling: 8000 }, 3000],
+    ['the ceiling lets it have less', { wish: 5000, policy: 9000, ceiling: 2000 }, 2000],
+    ['the policy says nothing', { wish: 5000, ceiling: 8000 }, 1000],
+    ['the ceiling says nothing', { wish: 5000, policy: 9000 }, 1000],
+  ])('and output is what comes unasked, or what its submitter asks for: %s', async (_, said, most) => {
+    bench = await openWorkbench({
+      ...limiting(said.policy === undefined ? {} : { stdout_bytes: said.policy }),
+      executor: {
+        limits: { stdoutBytes: 1000 },
+        ceiling: ceiling(said.ceiling === undefined ? {} : { stdoutBytes: said.ceiling }),
+      },
+    });
+    const contract = makeContract(bench.workspace, [{}]);
+    const options = said.wish === undefined ? {} : { limits: { stdout_bytes: said.wish } };
+    const principal = 'spiffe://csc.local/client/test';
+    const signer = createSigner(Buffer.alloc(32, 7), 'test-1');
+    const submission = signSubmission(contract, {
+      principal,
+      signer,
+      now: new Date(),
+      overrides: { options },
+    });
+    const executionId = bench.gate.offer(contract, bench.policy, { ...granted({}), submission });
+    expect(await limitOf(executionId, 'stdout_bytes')).toBe(most);
   });
 
   it('and of what the host says, whatever policy and ticket do', async () => {
