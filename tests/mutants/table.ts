@@ -26,7 +26,7 @@ const subcommands: readonly Mutant[] = [
     before: 'findProgramsIn(argv).flatMap(',
     after: 'findProgramsIn(argv).slice(0, 1).flatMap(',
     tests: allowRules,
-    red: 'timeout 5 git commit',
+    red: 'timeout 5 git clean',
   },
   {
     name: 'unknown-option-hides-a-subcommand',

@@ -71,10 +71,12 @@ export function takesOfLetter({ short }: Grammar, letter: string): Takes | undef
 export function findLong({ long = '', abbreviations }: Grammar, name: string): readonly LongOption[] {
   const { byName, open } = toLongOptions(long);
   const own = byName.get(name);
-  const exact =
-    own ?? open.filter((start) => name.startsWith(start)).map(() => ({ name, takes: 'nothing' as const }));
-  if (exact.length > 0 || abbreviations === undefined || name === '') return exact;
-  return [...byName.values()].flat().filter((option) => option.name.startsWith(name));
+  if (own !== undefined) return own;
+  const begun: LongOption[] = open.some((start) => name.startsWith(start))
+    ? [{ name, takes: 'nothing' }]
+    : [];
+  if (abbreviations === undefined || name === '') return begun;
+  return [...begun, ...[...byName.values()].flat().filter((option) => option.name.startsWith(name))];
 }
 
 interface LongOption {

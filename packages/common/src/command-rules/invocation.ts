@@ -1,13 +1,8 @@
 import { fileName, findLong, type Grammar, isListed, toList } from './grammar.ts';
 import type { Word } from './look.ts';
 import { type Option, scanOptions } from './scan-options.ts';
-import {
-  type PlainTool,
-  plainTools,
-  type SubcommandDetail,
-  type SubcommandTool,
-  subcommandTools,
-} from './subcommand-table.ts';
+import { plainTools, subcommandTools } from './subcommand-table.ts';
+import type { PlainTool, SubcommandDetail, SubcommandTool } from './subcommand-tool.ts';
 
 /** What one program is asked to do by its own words, spelt in one way only. */
 export interface Invocation {

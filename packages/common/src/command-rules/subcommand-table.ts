@@ -1,87 +1,9 @@
-import { type Grammar, named } from './grammar.ts';
+import { gitBehind, gitDetails } from './git-options.ts';
+import { named } from './grammar.ts';
 import { npmOptions } from './npm-options.ts';
-
-/** A program whose first operand says what it does. Lists are apart by spaces. */
-export interface SubcommandTool {
-  /** Of the file name. */
-  readonly names: RegExp;
-  /** All its options before the subcommand: one that is not listed is refused, as it may hide which word that is. */
-  readonly grammar: Grammar;
-  /** Of those, the ones that change which files, settings, servers or programs it works with: a rule must name them. */
-  readonly careful?: string;
-  /** What its first word, before the options, looks like where it is none of them: `+nightly` of cargo. */
-  readonly leading?: RegExp;
-  /** All its subcommands, where it matters: those that abbreviations may mean. */
-  readonly commands?: string;
-  /** Other names of a subcommand: `list:ls`. */
-  readonly aliases?: string;
-  /** A subcommand may be cut short. */
-  readonly abbreviates?: true;
-  /** How it reads the spelling of a subcommand. */
-  readonly fold?: (text: string) => string;
-  /** Subcommands with subcommands of their own: `stash` of git has `stash list`. */
-  readonly groups?: string;
-  /** Its options are read behind the subcommand too, and there are no others. */
-  readonly everywhere?: true;
-  /** How options behind the subcommand are read where `details` do not say. Absent: any, and what they take is open. */
-  readonly behind?: Grammar;
-  /** What is known of single subcommands. */
-  readonly details?: Readonly<Record<string, SubcommandDetail>>;
-  /** Every operand is a subcommand: the targets of make. */
-  readonly several?: true;
-}
-
-/** What is known of one subcommand. */
-export interface SubcommandDetail {
-  readonly grammar: Grammar;
-  /** The grammar lists all options: one that it does not is refused. */
-  readonly closed?: true;
-  /** Options that mean the same, a pair a word: `f:force`. */
-  readonly same?: string;
-  /** Operands that say what an option says: a refspec that begins with `+` is `--force`. */
-  readonly implied?: readonly { readonly operand: RegExp; readonly option: string }[];
-}
+import type { PlainTool, SubcommandTool } from './subcommand-tool.ts';
 
 const gnuStyle = { abbreviations: true, permutes: true } as const;
-
-// gitcli(7): long options of subcommands may be cut short.
-const gitBehind: Grammar = { short: '', numeric: true, ...gnuStyle };
-
-const messages: SubcommandDetail = {
-  grammar: {
-    short: 'm:F:C:c:t:u::S::',
-    long: 'message= file= author= date= cleanup= trailer= fixup= squash= reuse-message= reedit-message= template= pathspec-from-file=',
-    ...gnuStyle,
-  },
-  same: 'm:message F:file',
-};
-
-const diffing: SubcommandDetail = {
-  grammar: {
-    short: 'n:S:G:O:L:U::M::C::B::X::l:',
-    long: `output= format= pretty? author= committer= grep= since= until= after= before= max-count= skip= date=
-      diff-filter= inter-hunk-context= word-diff-regex= ext-diff no-ext-diff textconv no-textconv`,
-    numeric: true,
-    ...gnuStyle,
-  },
-};
-
-const pushing: SubcommandDetail = {
-  grammar: {
-    short: 'vqdnfu46o:',
-    long: `verbose quiet repo= all branches mirror delete tags dry-run porcelain force force-with-lease?
-      force-if-includes recurse-submodules= thin receive-pack= exec= set-upstream progress prune verify follow-tags
-      signed? atomic push-option= ipv4 ipv6 no-*`,
-    ...gnuStyle,
-  },
-  closed: true,
-  same: 'v:verbose q:quiet d:delete n:dry-run f:force u:set-upstream 4:ipv4 6:ipv6 o:push-option',
-  // git-push(1): `+` forces one refspec, and an empty source deletes; of both, either is enough.
-  implied: [
-    { operand: /^\+/, option: '--force' },
-    { operand: /^\+?:(?=.)/, option: '--delete' },
-  ],
-};
 
 const docker: SubcommandTool = {
   names: named('docker podman nerdctl'),
@@ -143,21 +65,7 @@ export const subcommandTools: readonly SubcommandTool[] = [
     groups: `bisect bundle commit-graph config lfs maintenance multi-pack-index notes reflog remote rerere
       sparse-checkout stash submodule subtree svn worktree`,
     behind: gitBehind,
-    details: {
-      push: pushing,
-      commit: messages,
-      tag: messages,
-      merge: messages,
-      log: diffing,
-      show: diffing,
-      diff: diffing,
-      'diff-tree': diffing,
-      'diff-index': diffing,
-      'diff-files': diffing,
-      whatchanged: diffing,
-      reflog: diffing,
-      grep: { grammar: { ...gitBehind, short: 'e:f:A:B:C:m:O::', long: 'open-files-in-pager?' } },
-    },
+    details: gitDetails,
   },
   {
     names: named('npm'),
@@ -389,16 +297,6 @@ export const subcommandTools: readonly SubcommandTool[] = [
     several: true,
   },
 ];
-
-/** A program without subcommands whose options this version knows. */
-export interface PlainTool {
-  readonly names: RegExp;
-  readonly grammar: Grammar;
-  /** A pair a word: `f:force`. */
-  readonly same?: string;
-  /** Its operands are paths. */
-  readonly paths?: true;
-}
 
 const coreutils = { ...gnuStyle } as const;
 

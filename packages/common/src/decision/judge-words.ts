@@ -139,9 +139,10 @@ function findObjection(
   return operand === undefined ? undefined : `with ${shown(operand)}`;
 }
 
-/** What the table does not list may be cut short. */
+/** What the table does not list may be cut short, and it lists no `--no-…` of its own. */
 function mayBe({ name, listed }: GivenOption, denied: string): boolean {
-  return name === denied || (!listed && /^--./.test(name) && denied.startsWith(name));
+  const isOpen = !listed || name.startsWith('--no-');
+  return name === denied || (isOpen && /^--./.test(name) && denied.startsWith(name));
 }
 
 function isOperand(operand: string, entry: string, paths: boolean, cwd: string): boolean {
