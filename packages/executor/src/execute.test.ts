@@ -436,6 +436,8 @@ describe('a run that is ended', () => {
     const draining = bench.executor.drain().then(() => {
       drained = true;
     });
+    // Said at once, so that nothing is offered only to be refused.
+    expect(bench.gate.all('draining')).toHaveLength(1);
     // Answered behind it, and while it waits.
     const late = offer([{}]);
     expect((await bench.gate.next('refused', late)).reason).toBe('DRAINING');

@@ -115,6 +115,9 @@ it('a refusal for a fault of the host is signed by nobody: another may run it', 
   const elsewhere = makePolicy(bench.workspace, ['require_write_paths_empty: false', 'network: full']);
   const refused = await refusal({ ticket: { policy_sha256: elsewhere.sha256 } });
   expect([refused.reason, refused.receiptJson.length]).toEqual(['POLICY_UNSIGNED', 0]);
+  // Of one name, so that both hashes are told.
+  expect(refused.message).toContain(`(${elsewhere.sha256}), and this host holds another version of it, `);
+  expect(refused.message).toContain(bench.policy.sha256);
 });
 
 it.each([

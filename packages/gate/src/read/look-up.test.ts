@@ -538,6 +538,7 @@ describe('what is over', () => {
     expect(await test.as(agent).prune(true)).toEqual(due);
     await read(executionId);
     expect(await test.as(agent).prune(false)).toEqual(due);
+    test.clock.advance(day);
     expect(await test.as(agent).prune(false)).toEqual(counts);
     await expect(read(executionId)).rejects.toEqual(rejected('OUTPUT_TRIMMED'));
     await test.reopen();
@@ -545,7 +546,7 @@ describe('what is over', () => {
     expect(await test.receipt(executionId)).toEqual(receipt);
     const events = await test.events(executionId);
     expect(events.map((it) => [it.sequence, it.event?.$case])).toEqual([[1, 'finished']]);
-    test.clock.advance(31 * day);
+    test.clock.advance(30 * day);
     expect(await test.as(agent).prune(true)).toEqual({ ...counts, receipts: 1 });
     expect(await test.as(agent).prune(false)).toEqual({ ...counts, receipts: 1 });
     await expect(test.receipt(executionId)).rejects.toEqual(rejected('EXECUTION_UNKNOWN'));
