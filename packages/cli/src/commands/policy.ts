@@ -284,7 +284,7 @@ function describeAge(signedAt: string | undefined, now: Date): string {
     [1, 'minutes'],
   ] as const;
   const [size, name] = units.find(([it]) => minutes >= 2 * it) ?? [1, 'minutes'];
-  return `, signed ${signedAt} (${Math.floor(minutes / size)} ${name} ago)`;
+  return `, signed ${signedAt.replace('.000Z', 'Z')} (${Math.floor(minutes / size)} ${name} ago)`;
 }
 
 function describe(
