@@ -188,6 +188,11 @@ describe('csc policy', () => {
     expect(Object.keys(logins)).toHaveLength(2);
     const status = JSON.parse((await csc(['policy', 'status', '--dir', dir, '--json'])).stdout);
     expect(status.targets.version).toBe(2);
+    // Who has lost the key is told what to put there: the owners may know better whose it is.
+    rmSync(join(scratch.directory, 'config'), { recursive: true });
+    expect((await init(mine, 'alice')).stderr).toMatch(
+      /other keys of .*beside them: { key_id: alice-.*, public_key: /,
+    );
     // What cannot be done is said before anything is.
     rmSync(dir, { recursive: true });
     const old = await init(createScratch().write('bindings.yaml', bindings), 'alice');

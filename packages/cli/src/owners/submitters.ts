@@ -53,11 +53,13 @@ function withSubmitter(bytes: Uint8Array, entry: SubmitterEntry, name: string): 
   if (keys !== undefined) {
     const known = keys.find(entry.keyId);
     if (known !== undefined && Buffer.compare(known.publicKey, entry.publicKey) === 0) return undefined;
-    throw byHand(entry, `${name} names other keys of ${entry.principal}: put this one beside them`);
+    const message = `${name} names other keys of ${entry.principal}: put this one beside them: ${toFlow(entry)}`;
+    throw new CscError('CONFIG_INVALID', message);
   }
   const after = addText(Buffer.from(bytes).toString('utf8'), entry);
   if (isOnlyThat(before, after, entry)) return after;
-  throw byHand(entry, `add this to ${name}`);
+  const item = `{ principal: ${entry.principal}, keys: [${toFlow(entry)}] }`;
+  throw new CscError('CONFIG_INVALID', `${name}: add this below submitters: ${item}`);
 }
 
 function addText(text: string, entry: SubmitterEntry): Buffer {
@@ -99,6 +101,7 @@ function toJsonYaml(value: object): Buffer {
   return Buffer.from(`${JSON.stringify(value, null, 2)}\n`);
 }
 
-function byHand(entry: SubmitterEntry, what: string): CscError {
-  return new CscError('CONFIG_INVALID', `${what}:\n${describeSubmitter(entry)}`);
+// On one line, as errors are.
+function toFlow({ keyId, publicKey }: SubmitterEntry): string {
+  return `{ key_id: ${keyId}, public_key: ${toBase64(publicKey)} }`;
 }
