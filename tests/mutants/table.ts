@@ -188,7 +188,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'path-roots-not-after-symlinks',
-    file: `${sandbox}/plan/resolve-scopes.ts`,
+    file: `${sandbox}/plan/check-scope.ts`,
     before: "if (!isCoveredBy(path, request.roots ?? ['/']))",
     after: "if (!isCoveredBy(declared, request.roots ?? ['/']))",
     tests: wiring,

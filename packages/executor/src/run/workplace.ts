@@ -114,7 +114,7 @@ export function createSandboxWorkplace(hostFacts: HostFacts, environment: Enviro
         writableRoots: scopes.writes,
         mostWritten: { bytes: plan.writeBytes, files: plan.writeFiles },
         ...(plan.credentials === undefined ? {} : { credentials: plan.credentials }),
-        notes: [...scopes.notes, ...shared.map(noteShared)],
+        notes: [...scopes.notes, ...noteShared(shared)],
         hints: scopes.hints,
         missing: scopes.missing,
         launched: (process) => {
@@ -150,8 +150,11 @@ function toRequest(
   return { cwd, readPaths, writePaths, outputs, words: argvs(command).flat(), policy, roots, claims };
 }
 
-function noteShared(path: string): string {
-  return `another run has ${showPath(path)} as well: this command gets no Unix sockets that have a name`;
+function noteShared(paths: readonly string[]): string[] {
+  if (paths.length === 0) return [];
+  const named = paths.slice(0, 3).map(showPath).join(', ');
+  const more = paths.length > 3 ? ` and ${paths.length - 3} more` : '';
+  return [`another run has ${named}${more} as well: this command gets no Unix sockets that have a name`];
 }
 
 function writableMounts({ binds }: ResolvedScopes): string[] {

@@ -3,15 +3,8 @@ import { join } from 'node:path';
 import { makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/plan';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { encodePath } from '../host/index.ts';
-import {
-  expandDeclared,
-  expandPattern,
-  matchesName,
-  maxGlobMatches,
-  readDeclared,
-  stripTree,
-  toTokens,
-} from './glob.ts';
+import { expandDeclared, expandPattern, maxGlobMatches, readDeclared, stripTree } from './glob.ts';
+import { matchesName, toTokens } from './match-name.ts';
 
 describe('matchesName', () => {
   const cases: readonly [pattern: string, name: string, matches: boolean][] = [

@@ -1,7 +1,9 @@
 import { posix } from 'node:path';
-import { isWithin, showPath } from '../host/index.ts';
+import { isWithin, showPath, walkPath } from '../host/index.ts';
+import { checkCovered, checkOpenable, checkReachable } from './check-scope.ts';
 import { readDeclared, stripTree } from './glob.ts';
-import type { MissingPath, ScopeRequest } from './scopes.ts';
+import { checkCreatable } from './make-write-path.ts';
+import type { MissingPath, Resolution, ScopeRequest } from './scopes.ts';
 
 // Names of directories end so as well: data.d, repo.git, example.org, build.old.
 const ofDirectories =
@@ -10,19 +12,21 @@ const ofFiles = /[^.].*\.[a-z][a-z0-9]{0,9}$/i;
 
 /**
  * Whether a missing write path will be a file or a directory. `X/` and `X/**` are directories. The protocol leaves `X`
- * open, and directories are what contracts have relied upon: so it is a file only where the contract lists it among its
- * expected outputs, or its name ends as files' names do and nothing that the contract says leads into it.
+ * open, and directories are what contracts have relied upon: so it is a file only where nothing that the contract says
+ * leads into it, and it is an expected output or its name ends as files' names do.
  */
 export function chooseKind(path: string, request: ScopeRequest): Pick<MissingPath, 'kind' | 'guess'> {
   if (request.writePaths.some((declared) => saysDirectory(declared, path))) return { kind: 'directory' };
-  if (request.outputs?.some((output) => stripTree(output) === path)) return { kind: 'file' };
-  const leadsInto = isLedInto(path, request);
-  if (!leadsInto && ofFiles.test(posix.basename(path)) && !ofDirectories.test(path))
-    return { kind: 'file', guess: `by its name it is a file; write ${showPath(path)}/ for a directory` };
-  return {
-    kind: 'directory',
-    guess: `write ${showPath(path)}/ to say so; a file is made where expected_outputs names it`,
-  };
+  const written = `${showPath(path)}/`;
+  const isOutput = request.outputs?.some((output) => stripTree(output) === path) === true;
+  const isNamedAsFile = ofFiles.test(posix.basename(path)) && !ofDirectories.test(path);
+  if (isLedInto(path, request) || !(isOutput || isNamedAsFile))
+    return {
+      kind: 'directory',
+      guess: `write ${written} to say so; a file is made where expected_outputs names it`,
+    };
+  const why = isOutput ? 'expected_outputs names it' : 'by its name it is a file';
+  return { kind: 'file', guess: `${why}; write ${written} for a directory` };
 }
 
 function saysDirectory(declared: string, path: string): boolean {
@@ -39,4 +43,36 @@ function isLedInto(
   if (declared.some((other) => other !== path && other !== `${path}/` && isWithin(other, path))) return true;
   const names = [`${path}/`, `${posix.relative(cwd, path)}/`];
   return words.some((word) => names.some((name) => word.includes(name)));
+}
+
+/** What people are told of it. */
+export function describeMissing(path: string, { kind, guess }: MissingPath): string {
+  const what = kind === 'file' ? 'an empty file' : 'a directory';
+  const because = guess === undefined ? '' : ` (${guess})`;
+  return `${showPath(path)} is not there yet: it is made before the command starts, as ${what}${because}`;
+}
+
+/**
+ * Where a write path will be, free of symlinks as far as it is there; noted as missing, after the directories above it.
+ * Throws NOT_PERMITTED, HOST_CEILING_EXCEEDED or SCOPE_NOT_FOUND where it may not, or certainly cannot, be made.
+ */
+export function findPlace(resolution: Resolution, path: string): string {
+  const known = resolution.missing.get(path)?.place;
+  if (known !== undefined) return known;
+  const directory = posix.dirname(path);
+  const parent = walkPath(directory)?.path;
+  const place = posix.join(parent ?? findDirectory(resolution, directory), posix.basename(path));
+  checkOpenable(path, place);
+  checkCovered(resolution, place, 'allowed_write_prefixes', path);
+  checkReachable(resolution, place);
+  if (parent !== undefined) checkCreatable(place, resolution.facts);
+  resolution.missing.set(path, { place, ...chooseKind(path, resolution.request) });
+  return place;
+}
+
+// Something is to be made in it.
+function findDirectory(resolution: Resolution, path: string): string {
+  const place = findPlace(resolution, path);
+  resolution.missing.set(path, { place, kind: 'directory' });
+  return place;
 }

@@ -1,32 +1,23 @@
 import { closeSync } from 'node:fs';
-import { posix } from 'node:path';
-import { CscError, isCscError } from '@csc-fleet/common/errors';
+import { CscError } from '@csc-fleet/common/errors';
 import { isCoveredBy } from '@csc-fleet/common/paths';
-import { findClosedParent, isWithin, showPath, type Walk, walkPath } from '../host/index.ts';
+import { isWithin, walkPath } from '../host/index.ts';
 import { arrangeScopes } from './arrange-scopes.ts';
+import { checkCovered, checkOpenable, checkReachable } from './check-scope.ts';
 import type { RunFacts } from './facts.ts';
+import { createSearchBudget, mayMatchBelow, readDeclared, stripTree } from './glob.ts';
+import { makeWritePath, takeBackUnwritten } from './make-write-path.ts';
+import { describeMissing, findPlace } from './missing-paths.ts';
+import { openDeclared } from './open-declared.ts';
 import {
-  createSearchBudget,
-  expandPattern,
-  mayMatchBelow,
-  type Pattern,
-  readDeclared,
-  stripTree,
-} from './glob.ts';
-import { checkCreatable, makeWritePath, takeBackUnwritten } from './make-write-path.ts';
-import { chooseKind } from './missing-paths.ts';
-import {
-  closeFor,
   finishNotes,
-  type MissingPath,
-  noteLeftOut,
   type OpenScope,
   openFor,
   type Resolution,
   type ResolvedScopes,
   type ScopeRequest,
 } from './scopes.ts';
-import { closedTrees, privateDirectories } from './view.ts';
+import { privateDirectories } from './view.ts';
 
 /**
  * Resolves what a command declared, holds it against the policy again now that symlinks are followed, and opens it.
@@ -67,103 +58,6 @@ function beginResolution(request: ScopeRequest, facts: RunFacts): Resolution {
   };
 }
 
-function describeMissing(path: string, { kind, guess }: MissingPath): string {
-  const what = kind === 'file' ? 'an empty file' : 'a directory';
-  const because = guess === undefined ? '' : ` (${guess})`;
-  return `${showPath(path)} is not there yet: it is made before the command starts, as ${what}${because}`;
-}
-
-function openDeclared(resolution: Resolution, declared: string, writable: boolean): OpenScope[] {
-  const reading = readDeclared(declared);
-  if (reading.kind === 'pattern') return openMatches(resolution, reading, writable);
-  const { path } = reading;
-  const walk = walkDeclared(resolution, path, writable);
-  if (walk === undefined) return [];
-  if (/[*?]/.test(path))
-    resolution.notes.push(`${path} is there by exactly that name, and is no pattern here`);
-  const scope = openScope(resolution, declared, walk, writable);
-  if (isMountable(scope)) return [scope];
-  throw new CscError('NOT_PERMITTED', `${declared} is neither a file nor a directory`);
-}
-
-// One that another job has left there, or takes away again, must not stop everybody's patterns.
-function openMatches(resolution: Resolution, reading: Pattern, writable: boolean): OpenScope[] {
-  const { pattern } = reading;
-  const scopes: OpenScope[] = [];
-  const leftOut: Record<LeftOut, string[]> = { gone: [], closed: [], outside: [], other: [] };
-  for (const match of expandPattern(reading, resolution.search)) {
-    // A pattern that ends in a name gives it for every directory.
-    const walk = walkPath(match);
-    if (walk === undefined) continue;
-    const scope = openMatch(resolution, pattern, walk, writable);
-    if (typeof scope === 'string') leftOut[scope].push(match);
-    else if (isMountable(scope)) scopes.push(scope);
-    else {
-      leftOut.other.push(match);
-      closeFor(resolution, scope);
-    }
-  }
-  for (const kind of leftOutKinds) noteLeftOut(resolution, leftOut[kind], pattern, leftOutBecause[kind]);
-  if (scopes.length === 0) resolution.notes.push(describeEmpty(pattern, writable));
-  return scopes;
-}
-
-function describeEmpty(pattern: string, writable: boolean): string {
-  const made = writable ? ', and what a pattern stands for is never made' : '';
-  const hint = pattern.includes('[') ? String.raw`; in a name that has brackets, write \[ for each` : '';
-  return `${pattern} matches nothing: it grants nothing${made}${hint}`;
-}
-
-const leftOutBecause = {
-  gone: 'they changed meanwhile',
-  closed: 'the job user may not enter the directories above them',
-  outside: 'symlinks that lead outside what policy and host allow',
-  other: 'neither files nor directories',
-};
-type LeftOut = keyof typeof leftOutBecause;
-const leftOutKinds: readonly LeftOut[] = ['gone', 'closed', 'outside', 'other'];
-
-function openMatch(
-  resolution: Resolution,
-  pattern: string,
-  walk: Walk,
-  writable: boolean,
-): OpenScope | LeftOut {
-  try {
-    checkScope(resolution, pattern, walk, writable);
-  } catch (error) {
-    if (isCscError(error, 'SCOPE_NOT_FOUND')) return 'closed';
-    if (isCscError(error) && walk.links.length > 0) return 'outside';
-    throw error;
-  }
-  try {
-    return openFor(resolution, walk.path, writable);
-  } catch (error) {
-    if (isCscError(error, 'SCOPE_NOT_FOUND')) return 'gone';
-    throw error;
-  }
-}
-
-function isMountable({ stats }: OpenScope): boolean {
-  return stats.isDirectory() || stats.isFile();
-}
-
-// Undefined for what is still to be made.
-function walkDeclared(resolution: Resolution, path: string, writable: boolean): Walk | undefined {
-  const walk = walkPath(path);
-  if (walk !== undefined) return walk;
-  if (writable) {
-    findPlace(resolution, path);
-    return undefined;
-  }
-  // A write path of the same command, or above one.
-  if (resolution.missing.has(path)) return undefined;
-  throw new CscError(
-    'SCOPE_NOT_FOUND',
-    `read path ${showPath(path)} does not exist on this host, or is closed to the executor`,
-  );
-}
-
 /** What was made on the host for a command. */
 export interface MadePaths {
   /** For people. */
@@ -192,42 +86,6 @@ export function makeMissing(request: ScopeRequest, facts: RunFacts): MadePaths {
       for (const { place } of files) takeBackUnwritten(place);
     },
   };
-}
-
-// Where a write path will be, free of symlinks as far as it is there; noted, after the directories above it.
-function findPlace(resolution: Resolution, path: string): string {
-  const known = resolution.missing.get(path)?.place;
-  if (known !== undefined) return known;
-  const directory = posix.dirname(path);
-  const parent = walkPath(directory)?.path;
-  const place = posix.join(parent ?? findDirectory(resolution, directory), posix.basename(path));
-  checkOpenable(path, place);
-  checkCovered(resolution, place, 'allowed_write_prefixes', path);
-  checkReachable(resolution, place);
-  if (parent !== undefined) checkCreatable(place, resolution.facts);
-  resolution.missing.set(path, { place, ...chooseKind(path, resolution.request) });
-  return place;
-}
-
-// Something is to be made in it.
-function findDirectory(resolution: Resolution, path: string): string {
-  const place = findPlace(resolution, path);
-  resolution.missing.set(path, { place, kind: 'directory' });
-  return place;
-}
-
-function openScope(resolution: Resolution, declared: string, walk: Walk, writable: boolean): OpenScope {
-  checkScope(resolution, declared, walk, writable);
-  return openFor(resolution, walk.path, writable);
-}
-
-// All that a path is held against before it is opened; its symlinks are shown then.
-function checkScope(resolution: Resolution, declared: string, walk: Walk, writable: boolean): void {
-  const { path } = walk;
-  checkOpenable(declared, path);
-  checkCovered(resolution, path, writable ? 'allowed_write_prefixes' : 'allowed_read_prefixes', declared);
-  checkReachable(resolution, path);
-  for (const link of walk.links) resolution.links.set(link.path, link);
 }
 
 function resolveCwd(resolution: Resolution): string {
@@ -269,35 +127,4 @@ function declaresBelow({ cwd: declaredCwd, readPaths, writePaths }: ScopeRequest
       reading.kind === 'path' ? isBelow(reading.path, directory) : mayMatchBelow(reading, directory),
     );
   });
-}
-
-function checkOpenable(declared: string, path: string): void {
-  if (path === '/')
-    throw new CscError('NOT_PERMITTED', `${declared} is the whole file system; declare what is needed`);
-  const closed = closedTrees.find((tree) => isWithin(path, tree));
-  if (closed === undefined) return;
-  throw new CscError('NOT_PERMITTED', `${declared} leads into ${closed}, which a sandbox has of its own`);
-}
-
-function checkCovered(
-  { request }: Resolution,
-  path: string,
-  prefixes: 'allowed_read_prefixes' | 'allowed_write_prefixes' | 'allowed_cwd_prefixes',
-  declared: string,
-): void {
-  const leads = path === declared ? 'is' : `leads to ${showPath(path)}, which is`;
-  if (!isCoveredBy(path, request.policy[prefixes]))
-    throw new CscError('NOT_PERMITTED', `${declared} ${leads} outside the policy's ${prefixes}`);
-  if (!isCoveredBy(path, request.roots ?? ['/']))
-    throw new CscError('HOST_CEILING_EXCEEDED', `${declared} ${leads} outside the path_roots of this host`);
-}
-
-// bwrap finds the source of a bind by its path, as the job user.
-function checkReachable({ facts }: Resolution, path: string): void {
-  const closed = findClosedParent(path, facts.jobUser);
-  if (closed === undefined) return;
-  throw new CscError(
-    'SCOPE_NOT_FOUND',
-    `${showPath(path)} cannot be reached by the job user (uid ${facts.jobUser.uid}), who may not enter ${showPath(closed)}; chmod o+x it, or move the scope`,
-  );
 }

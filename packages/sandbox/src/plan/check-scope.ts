@@ -1,0 +1,50 @@
+import { CscError } from '@csc-fleet/common/errors';
+import { isCoveredBy } from '@csc-fleet/common/paths';
+import { findClosedParent, isWithin, showPath, type Walk } from '../host/index.ts';
+import type { Resolution } from './scopes.ts';
+import { closedTrees } from './view.ts';
+
+/**
+ * All that a path is held against before it is opened, by where it leads; its symlinks are shown then. Throws as the checks
+ * do that it has.
+ */
+export function checkScope(resolution: Resolution, declared: string, walk: Walk, writable: boolean): void {
+  const { path } = walk;
+  checkOpenable(declared, path);
+  checkCovered(resolution, path, writable ? 'allowed_write_prefixes' : 'allowed_read_prefixes', declared);
+  checkReachable(resolution, path);
+  for (const link of walk.links) resolution.links.set(link.path, link);
+}
+
+/** Throws NOT_PERMITTED for what no contract may declare. */
+export function checkOpenable(declared: string, path: string): void {
+  if (path === '/')
+    throw new CscError('NOT_PERMITTED', `${declared} is the whole file system; declare what is needed`);
+  const closed = closedTrees.find((tree) => isWithin(path, tree));
+  if (closed === undefined) return;
+  throw new CscError('NOT_PERMITTED', `${declared} leads into ${closed}, which a sandbox has of its own`);
+}
+
+/** Throws NOT_PERMITTED where the policy does not cover a path, and HOST_CEILING_EXCEEDED where the host's owner does not. */
+export function checkCovered(
+  { request }: Resolution,
+  path: string,
+  prefixes: 'allowed_read_prefixes' | 'allowed_write_prefixes' | 'allowed_cwd_prefixes',
+  declared: string,
+): void {
+  const leads = path === declared ? 'is' : `leads to ${showPath(path)}, which is`;
+  if (!isCoveredBy(path, request.policy[prefixes]))
+    throw new CscError('NOT_PERMITTED', `${declared} ${leads} outside the policy's ${prefixes}`);
+  if (!isCoveredBy(path, request.roots ?? ['/']))
+    throw new CscError('HOST_CEILING_EXCEEDED', `${declared} ${leads} outside the path_roots of this host`);
+}
+
+/** Throws SCOPE_NOT_FOUND for what the job user cannot get to: bwrap finds the source of a bind by its path, as that user. */
+export function checkReachable({ facts }: Resolution, path: string): void {
+  const closed = findClosedParent(path, facts.jobUser);
+  if (closed === undefined) return;
+  throw new CscError(
+    'SCOPE_NOT_FOUND',
+    `${showPath(path)} cannot be reached by the job user (uid ${facts.jobUser.uid}), who may not enter ${showPath(closed)}; chmod o+x it, or move the scope`,
+  );
+}
