@@ -180,8 +180,10 @@ print(os.environ["NODE_OPTIONS"], os.access("/run/csc/node-proxy.cjs", os.R_OK),
 
   it('leads nowhere else: another port, a name that only one side lists, an address, a redirect', async () => {
     const { stdout, receipt } = await python(
-      `${urllib}get("http://localhost:${port(other)}/")\nget("http://unlisted.test/")\nget("http://example.com/")\nget("http://127.0.0.1:${port(plain)}/")\nget("http://localhost:${port(plain)}/moved")`,
+      `${urllib}get("http://localhost:${port(other)}/")\nget("http://unlisted.test/")\nget("http://example.com/")\nget("http://127.0.0.1:${port(plain)}/")\nget("http://localhost:${port(plain)}/moved")\nsys.exit(3)`,
     );
+    // The terminal says what was refused: the program may not have.
+    expect(receipt.error).toMatch(/refused 5×: .*example\.com:80 \(\w+\) 1×/);
     const lines = stdout.trim().split('\n');
     expect(lines).toHaveLength(5);
     for (const line of lines) expect(line).toMatch(/^403|refused/);

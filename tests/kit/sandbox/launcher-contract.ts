@@ -84,6 +84,16 @@ export function testLauncher(name: string, create: () => Promise<LauncherUnderTe
       });
     });
 
+    it('hands on the longest argument that the kernel takes', async () => {
+      const { outcome, stdout } = await finish(
+        launch([
+          ['printf', '%s', 'x'.repeat(131_071)],
+          ['wc', '-c'],
+        ]),
+      );
+      expect([codesOf(outcome), stdout.trim()]).toEqual([[0, 0], '131071']);
+    });
+
     it('joins a pipeline', async () => {
       const { outcome, stdout } = await finish(launch([['echo', 'b\na'], ['sort'], ['tr', 'a-z', 'A-Z']]));
       expect([codesOf(outcome), stdout]).toEqual([[0, 0, 0], 'A\nB\n']);

@@ -147,6 +147,11 @@ describe('a contract in a sandbox', () => {
       status: 'failed',
       exit_code: 127,
     });
+    const inShell = await run([{ argv: shell('missing-program') }]);
+    expect(inShell.receipt).toMatchObject({
+      exit_code: 127,
+      error: expect.stringContaining('PATH=/usr/local/bin:'),
+    });
     expect((await run([{ argv: ['false'] }])).receipt).toMatchObject({
       status: 'failed',
       exit_code: 1,

@@ -3,7 +3,7 @@ import type { Clock } from '@csc-fleet/common/encoding';
 import type { Ending } from '@csc-fleet/common/receipt';
 
 import { type LaunchOutcome, pipelineExit } from '@csc-fleet/sandbox/launch';
-import type { Egress } from '../egress/index.ts';
+import type { Egress, EgressSummary } from '../egress/index.ts';
 import type { CommandOutcome, FileTime, Measurer, Written } from '../evidence/index.ts';
 import { type CapturedStream, capturedStreams, type OutputSpool } from '../output/index.ts';
 
@@ -62,7 +62,7 @@ export async function runCommand(
   await captured;
   return {
     ...(problem === undefined
-      ? withHints(judge(exit, command, forced.reason), place)
+      ? withHints(judge(exit, command, forced.reason), place, summary)
       : { ended: 'refused', error: problem }),
     ...identify(command, spool),
     ...(started ? { startedAt, endedAt } : {}),
@@ -199,11 +199,38 @@ function judge(exit: LaunchOutcome, command: Command, forced: Forced | undefined
 }
 
 // An exit code says nothing of what a sandbox does that a host does not.
-function withHints(judgement: Judgement, place: PreparedCommand['place']): Judgement {
+function withHints(
+  judgement: Judgement,
+  place: PreparedCommand['place'],
+  egress: EgressSummary | undefined,
+): Judgement {
   const { ended, exitCode, error } = judgement;
-  const isPlainFailure = ended === 'exit' && exitCode !== 0 && error === undefined;
-  if (!isPlainFailure || place === undefined || place.hints.length === 0) return judgement;
-  return { ...judgement, error: place.hints.join('; ') };
+  if (ended === 'refused' || (ended === 'exit' && exitCode === 0)) return judgement;
+  const isPlainFailure = ended === 'exit' && error === undefined;
+  const hints = [
+    ...(error === undefined ? [] : [error]),
+    ...(isPlainFailure ? [...explainShellCode(exitCode, place), ...(place?.hints ?? [])] : []),
+    ...explainDenied(egress),
+  ];
+  return hints.length === 0 ? judgement : { ...judgement, error: hints.join('; ') };
+}
+
+// POSIX, sh, Exit Status for Commands. Other programs say other things by these codes, so it is not said as a fact.
+function explainShellCode(exitCode: number | undefined, place: PreparedCommand['place']): string[] {
+  if (place?.launchIn.kind !== 'sandbox' || (exitCode !== 126 && exitCode !== 127)) return [];
+  const says = exitCode === 127 ? 'that a program is not there' : 'that a program cannot be executed';
+  return [
+    `by ${exitCode} a shell says ${says}: the sandbox looks through PATH=${place.launchIn.plan.environment['PATH']}`,
+  ];
+}
+
+const shownDenials = 5;
+
+function explainDenied(egress: EgressSummary | undefined): string[] {
+  if (egress === undefined || egress.denied === 0) return [];
+  const denied = egress.hosts.filter(({ verdict }) => verdict === 'denied').slice(0, shownDenials);
+  const shown = denied.map(({ host, port, reason, count }) => `${host}:${port} (${reason}) ${count}×`);
+  return [`its way to the network was refused ${egress.denied}×: ${shown.join(', ') || 'to too many hosts'}`];
 }
 
 // The whole command counts as ended by it, even where the process that was killed was not the one that was waited for.

@@ -58,10 +58,10 @@ describe('createDirectoryProvider', () => {
   it.each([
     ['value\n', 'value'],
     ['value\n\n', 'value\n'],
-    ['value\r\n', 'value\r'],
+    ['value\r\n', 'value'],
     ['\n', ''],
     ['a\nb', 'a\nb'],
-  ])('takes one newline from the end of %j', async (content, value) => {
+  ])('takes one line end from the end of %j', async (content, value) => {
     put('token', content);
     expect((await read()).toString()).toBe(value);
   });

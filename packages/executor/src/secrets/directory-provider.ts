@@ -13,10 +13,11 @@ import {
 
 const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = constants;
 const newline = 0x0a;
+const carriageReturn = 0x0d;
 
 /**
- * Secrets as files of one directory, named after the secrets; one newline at the end of a file is not part of the
- * secret. The directory and its files must be root's or this process's own user's, with mode 0400 or 0600 for a file
+ * Secrets as files of one directory, named after the secrets; one line end (`\n` or `\r\n`) at the end of a file is not
+ * part of the secret. The directory and its files must be root's or this process's own user's, with mode 0400 or 0600 for a file
  * and nobody else writing in the directory. Symbolic links are not followed.
  */
 export function createDirectoryProvider(directory: string): SecretProvider {
@@ -51,7 +52,7 @@ function readIn(directoryFd: number, name: string, directory: string): Buffer {
   );
   return withDescriptor(fd, () => {
     checkFile(fstatSync(fd), path);
-    return withoutNewline(readAll(fd, path));
+    return withoutLineEnd(readAll(fd, path));
   });
 }
 
@@ -114,8 +115,10 @@ function readAll(fd: number, path: string): Buffer {
   throw unavailable(`${path} is longer than ${maxSecretBytes} bytes`);
 }
 
-function withoutNewline(content: Buffer): Buffer {
-  return content.at(-1) === newline ? content.subarray(0, -1) : content;
+// One line end, as editors of either kind leave it.
+function withoutLineEnd(content: Buffer): Buffer {
+  if (content.at(-1) !== newline) return content;
+  return content.subarray(0, content.at(-2) === carriageReturn ? -2 : -1);
 }
 
 function checked(fd: number, check: () => void): number {

@@ -44,6 +44,19 @@ export function checkSecretName(name: string): void {
   );
 }
 
+const byteOrderMark = Buffer.from('\ufeff');
+
+/**
+ * Throws SANDBOX_UNAVAILABLE for a value with what an editor on Windows adds and nobody means: every server refuses a
+ * header with it. Within a value of several lines it is left alone.
+ */
+export function checkText(name: string, value: Buffer): void {
+  if (value.at(-1) === 0x0d)
+    throw unavailable(`the value of the secret ${name} ends with a carriage return (\\r): store it without`);
+  if (value.subarray(0, byteOrderMark.length).equals(byteOrderMark))
+    throw unavailable(`the value of the secret ${name} begins with a byte order mark: store it without`);
+}
+
 /** A secret cannot be had on this host; `cause` is logged and must hold no value and no token. */
 export function unavailable(message: string, cause?: unknown): CscError {
   return new CscError('SANDBOX_UNAVAILABLE', message, cause === undefined ? {} : { cause });

@@ -36,6 +36,24 @@ describe('readSecrets', () => {
     ]);
   });
 
+  it.each(['token-value\r', 'token-value\r\r', '\ufefftoken-value'])(
+    'refuses %j, which no server takes',
+    async (text) => {
+      const { provider, given } = createProvider({ token: text });
+      const refused = readSecrets(['token'], provider);
+      await expect(refused).rejects.toMatchObject({
+        code: 'SANDBOX_UNAVAILABLE',
+        message: expect.stringMatching(/carriage return|byte order mark/),
+      });
+      expect(given.every(isWiped)).toBe(true);
+    },
+  );
+
+  it('leaves the lines of a value as they are', async () => {
+    const { provider } = createProvider({ pem: '-----BEGIN\r\nline\r\n-----END' });
+    expect((await readSecrets(['pem'], provider)).values.get('pem')?.toString()).toContain('\r\nline');
+  });
+
   it('asks nobody for nothing', async () => {
     const { provider, asked } = createProvider({});
     const secrets = await readSecrets([], provider);

@@ -2,7 +2,7 @@ import type { CommandContract } from '@csc-fleet/common/contract';
 import { CscError } from '@csc-fleet/common/errors';
 import { toSecretPath } from '@csc-fleet/sandbox/plan';
 import { checkMaskable, createMask, type OutputMask } from './mask.ts';
-import type { ReadOptions, SecretProvider } from './provider.ts';
+import { checkText, type ReadOptions, type SecretProvider } from './provider.ts';
 
 /** The secrets of one execution, for as long as it lasts. */
 export interface ReadSecrets {
@@ -30,6 +30,7 @@ export async function readSecrets(
     for (const name of new Set(names)) {
       const value = await provider.read(name, options);
       values.set(name, value);
+      checkText(name, value);
       checkMaskable(name, value);
     }
   } catch (error) {

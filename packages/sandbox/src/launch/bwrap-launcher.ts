@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { CscError } from '@csc-fleet/common/errors';
 import type { Cgroups } from '../cgroup/index.ts';
 import { createSharedContent, defaultScratchDirectory, openNameKey, toUntoldName } from '../host/index.ts';
-import { findExecutable, type HostFacts, toRunFacts } from '../plan/index.ts';
+import { findExecutable, findTooLong, type HostFacts, toRunFacts } from '../plan/index.ts';
 import { findCscLauncher } from './csc-launcher.ts';
 import { createEtcTree } from './etc-tree.ts';
 import { type BwrapKit, launchInBwrap } from './launch-in-bwrap.ts';
@@ -77,6 +77,8 @@ function findRefusal(
   place: SandboxPlace,
 ): LaunchedProcess | undefined {
   for (const { argv } of segments) {
+    const tooLong = findTooLong(argv, place.plan.environment);
+    if (tooLong !== undefined) return endedProcess({ kind: 'not_started', ...tooLong });
     const found = findExecutable(argv[0] ?? '', place.plan, place.scopes, toRunFacts(facts, place.user));
     if (found.code !== 0) return endedProcess({ kind: 'not_started', ...found });
   }

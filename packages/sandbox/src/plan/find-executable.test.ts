@@ -1,13 +1,17 @@
-import { symlinkSync } from 'node:fs';
+import { readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeCommand, makeFacts, makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/plan';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { findTooLong } from './explain-start.ts';
 import { findExecutable } from './find-executable.ts';
 import { planSandbox } from './plan.ts';
 import { resolveScopes } from './resolve-scopes.ts';
 import type { ResolvedScopes } from './scopes.ts';
 
-const facts = makeFacts({ jobUser: { uid: 54321, gid: 54321 } });
+const facts = makeFacts({
+  jobUser: { uid: 54321, gid: 54321 },
+  systemLinks: ['bin', 'lib', 'lib64'].map((name) => ({ path: `/${name}`, target: `usr/${name}` })),
+});
 let tree: TestTree;
 let scopes: ResolvedScopes;
 
@@ -80,5 +84,58 @@ describe('findExecutable', () => {
     expect(find('./data')).toBe(126);
     expect(find('/usr')).toBe(126);
     expect(find(tree.path)).toBe(127);
+  });
+
+  it('says what a script or a program needs that the sandbox has not', () => {
+    const plan = planSandbox(facts, scopes, makeCommand());
+    const says = (name: string, content: string) => {
+      tree.file(`bin/${name}`, content, 0o755);
+      const found = findExecutable(`./${name}`, plan, scopes, facts);
+      return found.code === 0 ? 'fine' : `${found.code} ${found.message}`;
+    };
+    expect(says('dos', '#!/bin/sh\r\necho hi\r\n')).toMatch(/^127 .*\/bin\/sh with a carriage return.*CRLF/);
+    expect(says('gone', '#!/opt/none/bin/ruby -w\n')).toMatch(/^127 .*\/opt\/none\/bin\/ruby/);
+    expect(says('spaced', '#!  /usr/bin/env  python3\n')).toBe('fine');
+    expect(says('beside', '#!./tool\n')).toBe('fine');
+    expect(says('text', 'echo hi\n')).toBe('fine');
+    const elf = readFileSync('/usr/bin/env');
+    writeFileSync(
+      join(tree.path, 'bin/musl'),
+      Buffer.from(
+        elf.toString('latin1').replace('/lib64/ld-', '/libXX/ld-').replace('/lib/ld-', '/liX/ld-'),
+        'latin1',
+      ),
+      { mode: 0o755 },
+    );
+    expect(findExecutable('./musl', plan, scopes, facts)).toMatchObject({
+      code: 127,
+      message: expect.stringMatching(/dynamic linker \/li/),
+    });
+  });
+
+  it('tells nothing of what the job user may not read', () => {
+    tree.file('bin/closed', '#!/opt/secret/path\n', 0o711);
+    expect(find('./closed')).toBe(0);
+  });
+
+  it('says where it has looked', () => {
+    const plan = planSandbox(facts, scopes, makeCommand());
+    const says = (program: string) => findExecutable(program, plan, scopes, facts);
+    expect(says('nosuch')).toMatchObject({
+      message: expect.stringContaining('/usr/local/bin:/usr/bin:/bin'),
+    });
+    expect(says('./nosuch')).toMatchObject({ message: expect.stringContaining(`${tree.path}/bin/./nosuch`) });
+    expect(says('./data')).toMatchObject({ message: expect.stringContaining('mode 0644') });
+  });
+});
+
+describe('findTooLong', () => {
+  it('judges one argument, and all with the environment', () => {
+    const one = (bytes: number) =>
+      findTooLong(['echo', 'ä'.repeat(1) + 'x'.repeat(bytes - 2)], {})?.message ?? 'fine';
+    expect([one(131_071), one(131_072)]).toEqual(['fine', expect.stringContaining('131072')]);
+    const many = (count: number) =>
+      findTooLong(['echo', ...Array(count).fill('x'.repeat(100_000))], { A: 'x'.repeat(90_000) });
+    expect([many(19), many(20)?.code]).toEqual([undefined, 126]);
   });
 });

@@ -1,5 +1,6 @@
 import { type Stats, statSync } from 'node:fs';
 import { descriptorPath, encodePath, isWithin, lookOnHost, mayExecute, walkPath } from '../host/index.ts';
+import { explainNeeds, isReadable, readNeeds } from './explain-start.ts';
 import type { RunFacts } from './facts.ts';
 import { type Mount, type SandboxPlan, scopeDescriptors } from './plan.ts';
 import type { ResolvedScopes } from './scopes.ts';
@@ -18,8 +19,8 @@ export interface Executable {
 
 /**
  * Looks for a program as execvp(3) will inside the sandbox, in the sandbox's own view, so that one that is not there is
- * known before anything starts, and what one that is there really is. What only the kernel can tell (a missing
- * interpreter, an access list) is left to bwrap.
+ * known before anything starts, and what one that is there really is. What only the kernel can tell (an access list) is
+ * left to bwrap.
  */
 export function findExecutable(
   program: string,
@@ -32,9 +33,47 @@ export function findExecutable(
   const candidates = directories.map((directory) => inside(plan.cwd, directory, program));
   const found = candidates.flatMap((path) => statInside(path, view) ?? []);
   const first = found.find(({ stats }) => stats.isFile() && mayExecute(stats, facts.jobUser));
-  if (first !== undefined) return { code: 0, path: first.path };
-  if (found.length > 0) return { code: 126, message: `${program} is not an executable file` };
-  return { code: 127, message: `${program} is not in the sandbox: not in PATH, or in no declared path` };
+  if (first !== undefined)
+    return findMissing(program, first, view, { plan, facts }) ?? { code: 0, path: first.path };
+  const searched = program.includes('/') ? '' : ` (PATH is ${plan.environment['PATH']})`;
+  if (found.length > 0)
+    return {
+      code: 126,
+      message: `${program} is not an executable file: ${describe(found, facts)}${searched}`,
+    };
+  if (searched !== '')
+    return {
+      code: 127,
+      message: `${program} is not in the sandbox: in none of the directories of its PATH, ${plan.environment['PATH']}`,
+    };
+  return {
+    code: 127,
+    message: `${program} is not in the sandbox: nothing is at ${candidates[0]}, or no declared path shows it`,
+  };
+}
+
+function describe([first]: readonly Found[], { jobUser }: RunFacts): string {
+  if (first === undefined) return 'it is gone';
+  if (first.stats.isDirectory()) return `${first.path} is a directory`;
+  if (!first.stats.isFile()) return `${first.path} is no file`;
+  const mode = (first.stats.mode & 0o7777).toString(8).padStart(4, '0');
+  return `the job user (uid ${jobUser.uid}) may not execute ${first.path}, which has the mode ${mode}`;
+}
+
+// The kernel says of these that the program itself is not there (execve(2), ENOENT).
+function findMissing(
+  program: string,
+  { host, stats }: Found,
+  view: View,
+  { plan, facts }: { readonly plan: SandboxPlan; readonly facts: RunFacts },
+): NotRunnable | undefined {
+  const needs = isReadable(stats, facts.jobUser) ? readNeeds(host) : undefined;
+  if (needs === undefined) return undefined;
+  const path = inside(plan.cwd, '', needs.interpreter);
+  // What the kernel has there is not looked into.
+  const isOpen =
+    ['/proc', '/dev'].some((tree) => isWithin(path, tree)) || statInside(path, view) !== undefined;
+  return isOpen ? undefined : explainNeeds(program, needs);
 }
 
 // Not normalised: `..` after a symlink is not textual.
@@ -49,11 +88,19 @@ interface View {
   readonly descriptors: ReadonlyMap<string, number>;
 }
 
-function statInside(path: string, view: View): { readonly path: string; readonly stats: Stats } | undefined {
+/** What the sandbox has at `path`, which is `host` on the host. */
+interface Found {
+  readonly path: string;
+  readonly host: string;
+  readonly stats: Stats;
+}
+
+function statInside(path: string, view: View): Found | undefined {
   const walk = walkPath(path, (at) => lookInside(at, view));
   const host = walk === undefined ? undefined : toHost(walk.path, view);
-  const stats = host === undefined ? undefined : statSync(encodePath(host), { throwIfNoEntry: false });
-  return walk === undefined || stats === undefined ? undefined : { path: walk.path, stats };
+  if (walk === undefined || host === undefined) return undefined;
+  const stats = statSync(encodePath(host), { throwIfNoEntry: false });
+  return stats === undefined ? undefined : { path: walk.path, host, stats };
 }
 
 function lookInside(path: string, view: View): { readonly target?: string } | undefined {
