@@ -15,7 +15,7 @@ export {
 export { lockJobUsers, lockStateDirectory } from './instance-locks.ts';
 export { findClosedParent, mayExecute, mayMake, mayWrite } from './job-access.ts';
 export { type JobUserLeases, JobUserPool, shareUser, type UserLease } from './job-user-pool.ts';
-export { markVariable, ownerPattern, parseOwner, toOwnerId, toUntoldName } from './owned-names.ts';
+export { ownerPattern, parseOwner, toMarkedPath, toOwnerId, toUntoldName } from './owned-names.ts';
 export {
   findCommand,
   identify,
@@ -37,5 +37,6 @@ export {
   openNameKey,
   type SharedContent,
   toScratchPath,
+  treePrefix,
 } from './scratch.ts';
 export { sweepLeftovers } from './sweep.ts';

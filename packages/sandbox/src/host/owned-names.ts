@@ -30,10 +30,20 @@ function pidNamespace(): string {
   }
 }
 
-/** The variable by which a job's own processes say whose they are. Commands get none of it, but may read it. */
-export const markVariable = 'CSC_MARK';
+/**
+ * The PATH of what builds sandboxes, by which `sweepLeftovers` knows whose that is: its last directory is not there, and
+ * has a name that was made with the owner's key. Jobs may read it, in /proc/1/environ, and get another PATH.
+ */
+export function toMarkedPath(mark: string): string {
+  return `/usr/bin:/bin:/${mark}`;
+}
 
-/** The value of that variable: it looks random to a job, and who has the key can tell that it was made with it. */
+/** The mark of such a PATH; empty where it has none. */
+export function markOf(path: string | undefined): string {
+  return path?.split(':/').at(-1) ?? '';
+}
+
+/** A name that looks random to a job, and of which who has the key can tell that it was made with it. */
 export function toUntoldName(key: string): string {
   const nonce = randomBytes(8).toString('hex');
   return `${nonce}${mark(nonce, key)}`;

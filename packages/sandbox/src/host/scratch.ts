@@ -6,10 +6,13 @@ import { descriptorPath } from './host-path.ts';
 import { ownerPattern, parseOwner, toOwnerId } from './owned-names.ts';
 import type { ProcessId } from './processes.ts';
 
-/** A new name in the scratch directory, which says whose it is: of a run, or of /etc as all runs see it. */
-export function toScratchPath(directory: string, kind: 'run' | 'etc' = 'run'): string {
-  return join(directory, `csc-${kind}-${toOwnerId()}-${randomBytes(6).toString('hex')}`);
+/** A new name in the scratch directory, which says whose it is. */
+export function toScratchPath(directory: string): string {
+  return join(directory, `csc-run-${toOwnerId()}-${randomBytes(6).toString('hex')}`);
 }
+
+/** Of the name of a directory that jobs see in their mount table; an untold name follows. */
+export const treePrefix = 'libetc-';
 
 /** A file that says with which key this process names what its jobs get open, for as long as it is there. */
 export function openNameKey(directory: string): { readonly key: string; close(): void } {
@@ -24,7 +27,7 @@ export function findNameKey(path: string): string | undefined {
   return /^csc-names-.*-([0-9a-f]{32})$/.exec(path)?.[1];
 }
 
-const ownedPath = new RegExp(`\\bcsc-(?:run|names|etc)-${ownerPattern}-`);
+const ownedPath = new RegExp(`\\bcsc-(?:run|names)-${ownerPattern}-`);
 
 /** Whose name it is, in a path of the scratch directory; undefined for other paths, and other PID namespaces. */
 export function findScratchOwner(path: string): ProcessId | undefined {

@@ -1,6 +1,6 @@
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { isNamedWith, markVariable } from './owned-names.ts';
+import { isNamedWith, markOf } from './owned-names.ts';
 import {
   identify,
   isAlive,
@@ -11,7 +11,7 @@ import {
   sendSignal,
   waitUntilGone,
 } from './processes.ts';
-import { defaultScratchDirectory, findNameKey, findScratchOwner } from './scratch.ts';
+import { defaultScratchDirectory, findNameKey, findScratchOwner, treePrefix } from './scratch.ts';
 
 /** What an executor left behind that was killed. */
 export interface Leftovers {
@@ -22,7 +22,7 @@ export interface Leftovers {
 /**
  * Ends what executors on this host that are gone left behind, to be called before the first launch. A bwrap that was
  * still building its sandbox when its executor was killed does not die with it: it waits, for ever, for its command to
- * be let go. They are recognised by a variable of their environment, whose value was made with a key of that executor.
+ * be let go. They are recognised by their PATH, which has a name in it that was made with a key of that executor.
  */
 export async function sweepLeftovers(
   scratchDirectory: string = defaultScratchDirectory(),
@@ -33,14 +33,16 @@ export async function sweepLeftovers(
     .flatMap((pid) => identify(pid) ?? []);
   for (const { pid } of orphans) sendSignal(pid, 'SIGKILL');
   await Promise.all(orphans.map(waitUntilGone));
-  const files = readdirSync(scratchDirectory).filter(isAbandoned);
+  const files = readdirSync(scratchDirectory).filter(
+    (name) => isAbandoned(name) || isNamedWith(name.replace(treePrefix, ''), keys),
+  );
   for (const name of files) rmSync(join(scratchDirectory, name), { recursive: true, force: true });
   return { processes: orphans.length, files: files.length };
 }
 
-// Only what lives in a PID namespace of its own: whoever else has such a variable has it for other reasons.
+// Only what lives in a PID namespace of its own: whoever else has such a PATH has it for other reasons.
 function isOrphan(pid: number, keys: readonly string[]): boolean {
-  return keys.length > 0 && isNamedWith(readVariable(pid, markVariable) ?? '', keys) && isNested(pid);
+  return keys.length > 0 && isNamedWith(markOf(readVariable(pid, 'PATH')), keys) && isNested(pid);
 }
 
 function findAbandonedKeys(scratchDirectory: string): string[] {

@@ -26,7 +26,7 @@ import {
 } from '@csc-fleet/test-kit/sandbox/runner';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { probeHost } from '../doctor/probe-host.ts';
-import { isNamedWith, markVariable } from '../host/owned-names.ts';
+import { isNamedWith, markOf } from '../host/owned-names.ts';
 import { isNested, listProcesses, readVariable } from '../host/processes.ts';
 import { findNameKey } from '../host/scratch.ts';
 import { type RunFacts, toRunFacts } from '../plan/facts.ts';
@@ -202,7 +202,7 @@ describe('what a command sees', () => {
     const init = await script('tr "\\0" "\\n" < /proc/1/environ; tr "\\0" " " < /proc/1/cmdline', {
       readPaths: [workspace],
     });
-    expect(init.stdout).toMatch(/^PATH=\/usr\/bin:\/bin\n/);
+    expect(init.stdout).toMatch(/^PATH=\/usr\/bin:\/bin:\/[0-9a-f]{32}\n/);
     expect(init.stdout).not.toContain(tree.path);
   });
 
@@ -440,7 +440,7 @@ describe('the end of a command', () => {
   }
 
   function isOwnInit(pid: number): boolean {
-    return isNamedWith(readVariable(pid, markVariable) ?? '', ownKeys());
+    return isNamedWith(markOf(readVariable(pid, 'PATH')), ownKeys());
   }
 
   async function waitFor<T>(find: () => T | undefined): Promise<T> {

@@ -37,7 +37,7 @@ export function createBwrapLauncher(options: BwrapLauncherOptions): Launcher {
     ...(options.cgroups === undefined ? {} : { cgroups: options.cgroups }),
     pipePool,
     content: createSharedContent(scratchDirectory),
-    etc: createEtcTree(facts.etc, scratchDirectory),
+    etc: createEtcTree(facts.etc, scratchDirectory, names.key),
     scratchDirectory,
     inherited,
     mark: () => toUntoldName(names.key),

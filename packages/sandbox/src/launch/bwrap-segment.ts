@@ -7,9 +7,9 @@ import {
   findCommand,
   identify,
   innerPid,
-  markVariable,
   type ProcessId,
   signalProcess,
+  toMarkedPath,
   waitUntilGone,
   withUmask,
 } from '../host/index.ts';
@@ -164,7 +164,7 @@ function spawnAtGate(options: BwrapSpawn): ChildProcess {
     spawn(line.program, line.args, {
       stdio: Array.from(stdio, (descriptor) => descriptor ?? 'ignore'),
       // All of it can be read inside, in /proc/1/environ, whatever --clearenv does.
-      env: { PATH: '/usr/bin:/bin', [markVariable]: mark },
+      env: { PATH: toMarkedPath(mark) },
       cwd: '/',
       // A session of its own: Ctrl-C at the executor's terminal is the executor's to handle.
       detached: true,

@@ -1,6 +1,6 @@
 import { closeSync, mkdirSync, openSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { posix } from 'node:path';
-import { toScratchPath, withUmask } from '../host/index.ts';
+import { toUntoldName, treePrefix, withUmask } from '../host/index.ts';
 import type { EtcView } from '../plan/index.ts';
 
 /** The copies of the host's /etc that sandboxes show, as a directory: one mount for all of them. */
@@ -11,8 +11,9 @@ export interface EtcTree {
 }
 
 /** Plans say by its hash what is in it: a job that could change it would change what others see, so none gets it open. */
-export function createEtcTree({ files, inner }: EtcView, scratchDirectory: string): EtcTree {
-  const root = toScratchPath(scratchDirectory, 'etc');
+export function createEtcTree({ files, inner }: EtcView, scratchDirectory: string, nameKey: string): EtcTree {
+  // Jobs see the name in their mount table.
+  const root = posix.join(scratchDirectory, `${treePrefix}${toUntoldName(nameKey)}`);
   let fd: number | undefined;
   // Whatever umask the service has, every job user must get in.
   const make = (): number =>

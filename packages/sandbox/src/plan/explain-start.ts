@@ -1,7 +1,12 @@
 import { closeSync, constants, openSync, readSync, type Stats } from 'node:fs';
 import { showInvisible } from '@csc-fleet/common/errors';
 import { encodePath } from '../host/index.ts';
-import type { NotRunnable } from './find-executable.ts';
+
+/** Why a program cannot run, in a shell's terms: 127 not found, 126 found but not runnable. */
+export interface NotRunnable {
+  readonly code: 126 | 127;
+  readonly message: string;
+}
 
 // execve(2): MAX_ARG_STRLEN, with the NUL behind each.
 const mostOfOne = 131_071;

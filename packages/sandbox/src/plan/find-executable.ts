@@ -1,15 +1,9 @@
 import { type Stats, statSync } from 'node:fs';
 import { descriptorPath, encodePath, isWithin, lookOnHost, mayExecute, walkPath } from '../host/index.ts';
-import { explainNeeds, isReadable, readNeeds } from './explain-start.ts';
+import { explainNeeds, isReadable, type NotRunnable, readNeeds } from './explain-start.ts';
 import type { RunFacts } from './facts.ts';
 import { type Mount, type SandboxPlan, scopeDescriptors } from './plan.ts';
 import type { ResolvedScopes } from './scopes.ts';
-
-/** Why a program cannot run, in a shell's terms: 127 not found, 126 found but not runnable. */
-export interface NotRunnable {
-  readonly code: 126 | 127;
-  readonly message: string;
-}
 
 /** A program that is there, by the path that the sandbox shows it at, free of symlinks. */
 export interface Executable {

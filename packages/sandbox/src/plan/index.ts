@@ -5,9 +5,9 @@ export {
 } from './bwrap-arguments.ts';
 export { describeLocal, describeSandbox, sandboxProfileId } from './describe.ts';
 export { copiedEtc, liveEtc, madeUpEtc } from './etc-table.ts';
-export { findTooLong } from './explain-start.ts';
+export { findTooLong, type NotRunnable } from './explain-start.ts';
 export { type HostFacts, type SystemLink, toRunFacts } from './facts.ts';
-export { type Executable, findExecutable, type NotRunnable } from './find-executable.ts';
+export { type Executable, findExecutable } from './find-executable.ts';
 export { type EtcView, gatherEtc } from './gather-etc.ts';
 export { expandDeclared } from './glob.ts';
 export { defaultReserve, defaultRunLimits, type RunLimits } from './limits.ts';
