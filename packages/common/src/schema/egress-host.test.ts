@@ -98,6 +98,7 @@ describe('egressName', () => {
     ['api.stripe.com', 'api.stripe.com'],
     ['API.stripe.com:443', 'api.stripe.com'],
     ['*.stripe.com:443', '.stripe.com'],
+    ['*.stripe.com:tcp:443', '.stripe.com'],
     ['10.0.0.0/8', '10.0.0.0/8'],
     ['2001:db8::1', '2001:db8::1'],
   ])('of %s is %s', (entry, name) => {
