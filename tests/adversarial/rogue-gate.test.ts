@@ -231,6 +231,7 @@ describe('a gate that is taken over, with its certificate and its signing key', 
       gateId: 'gate',
       heartbeatInterval: { seconds: 10, nanos: 0 },
       chainHeadJson: Buffer.alloc(0),
+      sentAt: undefined,
     };
     await rogue.reconnected(() => {
       for (let count = 0; count < 19_320; count += 1) rogue.send({ $case: 'welcome', value: welcome });

@@ -217,6 +217,7 @@ function fromExecutor(name: string, message: ConnectRequest['message']): Flood {
         chainHeadJson: Buffer.alloc(0),
         policies: [],
         sandbox: [],
+        sentAt: undefined,
       };
       call.write({ message: { $case: 'hello', value: hello } });
       while (!gone && !over.aborted) {
@@ -295,6 +296,6 @@ export const floods: Readonly<Record<string, Flood>> = {
   "an executor's invalid receipts": fromExecutor('rogue', receipt(1)),
   "an executor's heartbeats": fromExecutor('rogue', {
     $case: 'heartbeat',
-    value: { running: 0, chainHeadJson: Buffer.alloc(0), wouldRefuse: 0 },
+    value: { running: 0, chainHeadJson: Buffer.alloc(0), wouldRefuse: 0, sentAt: undefined },
   }),
 };

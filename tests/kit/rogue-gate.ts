@@ -216,7 +216,12 @@ export class RogueGate implements AsyncDisposable {
         call.write({
           message: {
             $case: 'welcome',
-            value: { gateId: 'gate', heartbeatInterval: toDuration(10_000), chainHeadJson: Buffer.alloc(0) },
+            value: {
+              gateId: 'gate',
+              heartbeatInterval: toDuration(10_000),
+              chainHeadJson: Buffer.alloc(0),
+              sentAt: undefined,
+            },
           },
         });
       }

@@ -683,6 +683,14 @@ const host: readonly Mutant[] = [
 /** A gate that believes a host or a client. */
 const fleet: readonly Mutant[] = [
   {
+    name: 'a-host-with-a-wrong-clock-gets-work',
+    file: `${gate}/schedule/peers.ts`,
+    before: 'this.wentBack || this.skew.isTooFar;',
+    after: 'this.wentBack;',
+    tests: [`${gate}/schedule/placement.test.ts`],
+    red: 'by minutes takes nothing, and says so',
+  },
+  {
     name: 'one-bad-host-swallows-the-queue',
     file: `${gate}/schedule/peers.ts`,
     before: '!this.#breakers.isOpen(peer.id, requirement.principal) &&',

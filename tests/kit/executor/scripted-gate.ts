@@ -89,7 +89,7 @@ export class ScriptedGate {
     this.#say = say;
     this.send({
       $case: 'welcome',
-      value: { gateId: 'test', heartbeatInterval, chainHeadJson: this.chainHead },
+      value: { gateId: 'test', heartbeatInterval, chainHeadJson: this.chainHead, sentAt: undefined },
     });
   }
 

@@ -81,6 +81,8 @@ export class ScriptedExecutor {
   #heartbeats = 0;
   /** What its heartbeats say. */
   wouldRefuse = 0;
+  /** How far its clock is ahead of the gate's, in milliseconds. Undefined: it does not tell. */
+  aheadMs: number | undefined;
 
   /** @param gate the one that runs when a connection is opened */
   constructor(gate: () => Transport, options: ScriptedExecutorOptions) {
@@ -90,6 +92,12 @@ export class ScriptedExecutor {
     const uri = `spiffe://${trustDomain}/executor/${name}`;
     this.identity = { uri, role: 'executor', name, trustDomain };
     this.signer = options.signer ?? createSigner(generateKeyPair().seed, `${name}-${randomUUID()}`);
+  }
+
+  #now(): Date | undefined {
+    return this.aheadMs === undefined
+      ? undefined
+      : new Date(this.#options.clock.now().getTime() + this.aheadMs);
   }
 
   get name(): string {
@@ -144,6 +152,7 @@ export class ScriptedExecutor {
       chainHeadJson: none,
       policies: [],
       sandbox: [],
+      sentAt: this.#now(),
     };
   }
 
@@ -160,7 +169,7 @@ export class ScriptedExecutor {
   async settled(): Promise<void> {
     this.say({
       $case: 'heartbeat',
-      value: { running: 0, chainHeadJson: none, wouldRefuse: this.wouldRefuse },
+      value: { running: 0, chainHeadJson: none, wouldRefuse: this.wouldRefuse, sentAt: this.#now() },
     });
     this.#heartbeats = this.all('heartbeatAck').length + 1;
     while (this.all('heartbeatAck').length < this.#heartbeats && this.hungUp === undefined)

@@ -26,6 +26,7 @@ const hello = {
     chainHeadJson: Buffer.alloc(0),
     policies: [],
     sandbox: [],
+    sentAt: undefined,
     receiptKeyStatementJson: Buffer.alloc(0),
   },
 };
@@ -46,6 +47,8 @@ beforeEach(() => {
     acknowledged: () => undefined,
     policyChanged: () => undefined,
     withdrawn: () => undefined,
+    heardTime: () => undefined,
+    now: () => new Date(),
     running: () => 0,
     wouldRefuse: () => 0,
     chainHead: () => Buffer.alloc(0),
@@ -60,7 +63,10 @@ afterEach(() => {
 
 const receive = (message: FromGate) => connection.receive({ message });
 const welcome = (heartbeatInterval?: Duration) =>
-  receive({ $case: 'welcome', value: { gateId: 'gate', heartbeatInterval, chainHeadJson: Buffer.alloc(0) } });
+  receive({
+    $case: 'welcome',
+    value: { gateId: 'gate', heartbeatInterval, chainHeadJson: Buffer.alloc(0), sentAt: undefined },
+  });
 const refused = (bytes: number): ToGate => ({
   $case: 'refused',
   value: {

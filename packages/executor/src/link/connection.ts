@@ -40,6 +40,10 @@ export interface LinkHandlers {
    * @param chainHeadJson the newest head of our chain that it knows, where it takes ours for an older one; else empty
    */
   welcomed(chainHeadJson: Uint8Array): void;
+  /** The gate has said what time it is there. */
+  heardTime(gatesNow: Date): void;
+  /** By this host's clock. */
+  now(): Date;
   offered(offer: Offer): void;
   cancelled(executionId: string, graceMs: number): void;
   /** What has not been redeemed yet is not to be. */
@@ -127,7 +131,7 @@ class Connection implements LinkConnection {
   }
 
   // Everything that is owed is told after it, so that a gate must not be able to ask for that as often as it likes.
-  #welcome({ heartbeatInterval: interval, chainHeadJson }: Welcome): void {
+  #welcome({ heartbeatInterval: interval, chainHeadJson, sentAt }: Welcome): void {
     if (this.#heartbeat !== undefined) {
       this.hangUp('the gate said Welcome a second time');
       return;
@@ -135,6 +139,7 @@ class Connection implements LinkConnection {
     this.#heartbeat = setInterval(() => this.#beat(), heartbeatMs(interval)).unref();
     this.#outbox.open(this.#wire.send);
     this.#handlers.welcomed(chainHeadJson);
+    if (sentAt !== undefined) this.#handlers.heardTime(sentAt);
   }
 
   // A gate that knows only what an old heartbeat said does not see it where this disk is set back to between the two.
@@ -151,9 +156,9 @@ class Connection implements LinkConnection {
   // Now or not at all: what it says counts as said.
   #beat(): void {
     if (!this.#outbox.hasRoom) return;
-    const { running, chainHead, wouldRefuse } = this.#handlers;
-    const value = { running: running(), chainHeadJson: chainHead(), wouldRefuse: wouldRefuse() };
-    this.#outbox.post({ $case: 'heartbeat', value });
+    const { running, chainHead, wouldRefuse, now } = this.#handlers;
+    const said = { running: running(), chainHeadJson: chainHead(), wouldRefuse: wouldRefuse() };
+    this.#outbox.post({ $case: 'heartbeat', value: { ...said, sentAt: now() } });
   }
 
   // The answer would have to say the id again.

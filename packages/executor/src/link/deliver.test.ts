@@ -107,7 +107,12 @@ describe('delivery', () => {
     connection.receive({
       message: {
         $case: 'welcome',
-        value: { gateId: 'gate', heartbeatInterval: undefined, chainHeadJson: Buffer.alloc(0) },
+        value: {
+          gateId: 'gate',
+          heartbeatInterval: undefined,
+          chainHeadJson: Buffer.alloc(0),
+          sentAt: undefined,
+        },
       },
     });
     // What has not been brought yet cannot be acknowledged.

@@ -79,6 +79,9 @@ const revokedGraceMs = 2000;
 // Offers that may be looked at beside those that run and those that were refused in their place.
 const spareOffers = 16;
 
+// Worth a line: tickets are written for a clock that is off by up to 60 s, submissions and approvals are not.
+const noticeableSkewMs = 5_000;
+
 /** Takes offers as far as there are slots, and knows what runs. */
 export class LinkedExecutor implements Executor {
   readonly #parts: ExecutorParts;
@@ -105,6 +108,8 @@ export class LinkedExecutor implements Executor {
         deliveries.redeliver();
         onPolicyNews();
       },
+      heardTime: (gatesNow) => this.#heardTime(gatesNow),
+      now: () => parts.clock.now(),
       policyChanged: onPolicyNews,
       offered: (offer) => this.#offered(offer),
       cancelled: (executionId, graceMs) => this.#runs.get(executionId)?.stop('cancelled', graceMs),
@@ -113,6 +118,19 @@ export class LinkedExecutor implements Executor {
       running: () => this.#open().length,
       chainHead: () => this.#chainHead(),
     };
+  }
+
+  // For its owner alone: whose clock is wrong, this host cannot know.
+  #heardTime(gatesNow: Date): void {
+    const { clock, log } = this.#parts;
+    const aheadMs = clock.now().getTime() - gatesNow.getTime();
+    if (Math.abs(aheadMs) <= noticeableSkewMs) return;
+    const seconds = Math.round(Math.abs(aheadMs) / 1000);
+    const where = aheadMs < 0 ? 'behind' : 'ahead of';
+    log.warn(
+      { seconds },
+      `the clock of this host is ${where} its gate's: beyond 60 s, nothing is placed here before it is set right (timedatectl)`,
+    );
   }
 
   get executorId(): string {
@@ -291,6 +309,7 @@ export class LinkedExecutor implements Executor {
       executionMode,
       epoch: journal.epoch,
       chainHeadJson: this.#chainHead('again'),
+      sentAt: this.#parts.clock.now(),
       // The journal has the last word: what it holds must not be offered again, even where its receipt is held up.
       executionIds: [...new Set([...this.#known(), ...journal.unacknowledged()])],
     };

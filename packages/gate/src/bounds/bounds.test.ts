@@ -91,7 +91,10 @@ describe('whatever is in a field of an executor’s message', () => {
       soon(),
     );
     const heartbeat = ConnectRequest.encode({
-      message: { $case: 'heartbeat', value: { running: 0, chainHeadJson: Buffer.alloc(0), wouldRefuse: 0 } },
+      message: {
+        $case: 'heartbeat',
+        value: { running: 0, chainHeadJson: Buffer.alloc(0), wouldRefuse: 0, sentAt: undefined },
+      },
     }).finish();
     return new Promise<string>((resolve) => {
       let answers = 0;

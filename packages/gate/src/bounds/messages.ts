@@ -75,6 +75,7 @@ export const linkBounds = {
     chainHeadJson: bytes(8192),
     policies: list(z.object({ name: line(256), sha256 }), 1000),
     sandbox: list(line(200), 32),
+    sentAt: z.date('must be a time').optional(),
   }),
   draining: z.object({}),
   accepted: z.object({ executionId: id, notes: list(text(4000), 64) }),
@@ -97,6 +98,7 @@ export const linkBounds = {
     running: whole(0, 1_000_000),
     chainHeadJson: bytes(8192),
     wouldRefuse: whole(0, 2 ** 32 - 1),
+    sentAt: z.date('must be a time').optional(),
   }),
 } as const satisfies Record<string, z.ZodType>;
 

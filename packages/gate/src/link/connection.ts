@@ -121,6 +121,7 @@ export class Connection implements ExecutorConnection {
       this.#ports.roster.heard(peer);
       this.#remote.send({ message: { $case: 'heartbeatAck', value: {} } });
       this.#heardOfTrials(peer, message.value.wouldRefuse);
+      this.#heardOfTime(peer, message.value.sentAt);
       await this.#inLine(async () => {
         if (!(await takeChainHead(this.#ports, this.#remote.executor, message.value.chainHeadJson)))
           peer.wentBack = true;
@@ -175,6 +176,24 @@ export class Connection implements ExecutorConnection {
     peer.wouldRefuse = wouldRefuse;
   }
 
+  // Beyond what a ticket can be written for it is no use to anybody, and it may be set right at any time.
+  #heardOfTime(peer: Peer, sentAt: Date | undefined): void {
+    const { clock, scheduler, onNotice } = this.#ports;
+    const wasTooFar = peer.skew.isTooFar;
+    peer.skew.heard(sentAt, clock.now());
+    if (peer.skew.isTooFar === wasTooFar) return;
+    const clockIs = `${peer.skew} this gate's`;
+    if (!wasTooFar)
+      onNotice('the clock of an executor is too far off: nothing is placed there', {
+        executor: peer.id,
+        clockIs,
+      });
+    else {
+      onNotice('the clock of an executor is right again', { executor: peer.id, clockIs });
+      scheduler.place();
+    }
+  }
+
   async #hello(hello: Hello): Promise<void> {
     if (this.#peer !== undefined)
       throw requestInvalid('hello', 'was said already: it is the first message, and no other');
@@ -190,6 +209,7 @@ export class Connection implements ExecutorConnection {
     checkAlone(scheduler, executor, hello);
     const peer = new Peer(executor, hello, { send, ask: () => this.#askPeer() });
     peer.wentBack = wentBack;
+    this.#heardOfTime(peer, hello.sentAt);
     peer.certificate = this.#remote.certificate;
     this.#peer = peer;
     scheduler.peers.add(peer);
@@ -199,7 +219,12 @@ export class Connection implements ExecutorConnection {
     const heartbeatInterval = toDuration(heartbeatIntervalSec * 1000);
     peer.send({
       $case: 'welcome',
-      value: { gateId, heartbeatInterval, chainHeadJson: newestHead ?? Buffer.alloc(0) },
+      value: {
+        gateId,
+        heartbeatInterval,
+        chainHeadJson: newestHead ?? Buffer.alloc(0),
+        sentAt: this.#ports.clock.now(),
+      },
     });
     onNotice('executor connected', {
       executor: peer.id,

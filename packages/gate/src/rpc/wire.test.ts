@@ -263,7 +263,10 @@ describe('an executor’s connection', () => {
   it('ends with the reason where the gate hangs up', async () => {
     const call = served.link('executor-host').connect();
     call.write({
-      message: { $case: 'heartbeat', value: { running: 0, chainHeadJson: Buffer.alloc(0), wouldRefuse: 0 } },
+      message: {
+        $case: 'heartbeat',
+        value: { running: 0, chainHeadJson: Buffer.alloc(0), wouldRefuse: 0, sentAt: undefined },
+      },
     });
     await expect(collect(call)).rejects.toEqual(rejected('REQUEST_INVALID'));
   });

@@ -75,7 +75,8 @@ export function createMint(ports: MintPorts): Mint {
     const submission = submissionOf(row);
     const limits = narrowLimits(limitsOf(row, ports), submission?.submission.options.limits ?? {});
     const approvals = fromStoredApprovals(row.approvals_json);
-    const granted = { audience: peer.name, epoch: peer.epoch, approvals, submission, limits };
+    const hostsNow = new Date(ports.clock.now().getTime() + peer.skew.ms);
+    const granted = { audience: peer.name, epoch: peer.epoch, approvals, submission, limits, hostsNow };
     const { ticketId, ticketJson } = signTicket(row, granted, ports);
     return {
       ...seat,
@@ -103,14 +104,15 @@ interface Terms {
   readonly approvals: readonly Buffer[];
   readonly submission: HeldSubmission | undefined;
   readonly limits: GrantedLimits;
+  /** By the clock of that executor, which is the one that holds the ticket against its times. */
+  readonly hostsNow: Date;
 }
 
 function signTicket(
   row: Mintable,
-  { audience, epoch, approvals, submission, limits }: Terms,
-  { gateId, signer, clock, limits: { offerDeadlineSec } }: MintPorts,
+  { audience, epoch, approvals, submission, limits, hostsNow: now }: Terms,
+  { gateId, signer, limits: { offerDeadlineSec } }: MintPorts,
 ): Pick<Placement, 'ticketId' | 'ticketJson'> {
-  const now = clock.now();
   const lifeMs = Math.min(toOfferTimes(offerDeadlineSec).ticketLifeMs, maxTicketLifeMs);
   const ticket: UnsignedTicket = {
     ticket_version: 'csc.ticket.v0.1',

@@ -6,6 +6,7 @@ import { type HeldSubmission, submissionOf } from '../execution/submission-of.ts
 import type { Owners } from '../owners/index.ts';
 import type { NewExecution } from '../store/tables.ts';
 import type { Breakers } from './breakers.ts';
+import { Skew } from './skew.ts';
 
 /** How a peer is reached. */
 export interface PeerWay {
@@ -50,6 +51,8 @@ export class Peer {
   wentBack = false;
   /** Runs since its start that it would have refused, were that not only tried out (enforce: warn). */
   wouldRefuse = 0;
+  /** Of its clock. */
+  readonly skew = new Skew();
   /** Is left alone for a while, over whichever connection: see Rests. */
   paused = false;
 
@@ -70,7 +73,7 @@ export class Peer {
 
   /** Takes nothing now. */
   get resting(): boolean {
-    return this.draining || this.paused || this.wentBack;
+    return this.draining || this.paused || this.wentBack || this.skew.isTooFar;
   }
 
   get free(): number {
@@ -91,6 +94,7 @@ export class Peer {
   /** Why it takes nothing now, for people; empty where it does. */
   get restingBecause(): string {
     if (this.wentBack) return 'its chain of receipts has gone back: see the log of the gate';
+    if (this.skew.isTooFar) return `its clock is ${this.skew} this gate’s: set it right`;
     if (this.draining) return 'it is stopping';
     if (this.unanswered.size > 0) return 'it does not answer its offers';
     return this.paused ? 'it has lost or refused offers, and rests for a while' : '';

@@ -1,6 +1,6 @@
 import { createKeyRing } from '@csc-fleet/common/crypto';
-import type { JsonObject } from '@csc-fleet/common/encoding';
-import { verifyArtifact } from '@csc-fleet/common/evidence';
+import { type JsonObject, toTimestamp } from '@csc-fleet/common/encoding';
+import { openTicket, verifyArtifact } from '@csc-fleet/common/evidence';
 import { ExecutionState, toDuration } from '@csc-fleet/common/messages';
 import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
 import { agent, noWait, other, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
@@ -429,6 +429,59 @@ describe('an executor with a fault of its own', () => {
     faulty.disconnect();
     await faulty.connect([], { slots: 8 });
     await faulty.next('offer', await place());
+  });
+});
+
+describe('an executor whose clock is off', () => {
+  const connectAhead = async (name: string, seconds: number) => {
+    const executor = test.executor(name, { slots: 8 });
+    executor.aheadMs = seconds * 1000;
+    await executor.connect();
+    return executor;
+  };
+
+  it.each([-60, -7, 0, 31, 60])('by %i s gets tickets in its own time', async (seconds) => {
+    const executor = await connectAhead('e1', seconds);
+    const { ticketJson } = await executor.next('offer', await place());
+    const ticket = JSON.parse(ticketJson.toString());
+    const hostsNow = new Date(test.clock.now().getTime() + seconds * 1000);
+    const audience = { keys: createKeyRing([test.signer]), audience: 'e1', now: hostsNow };
+    expect(openTicket(ticketJson, { ...audience, contractSha256: ticket.contract_sha256 })).toMatchObject({
+      not_before: toTimestamp(hostsNow),
+      signature: { signed_at: toTimestamp(hostsNow) },
+    });
+  });
+
+  it.each([
+    ['behind', -301],
+    ['ahead of', 301],
+  ])('by minutes takes nothing, and says so: %s', async (where, seconds) => {
+    const wrong = await connectAhead('e1', seconds);
+    const right = await test.connected('e2', { slots: 8 });
+    for (let count = 0; count < 3; count++) await right.next('offer', await place());
+    expect(wrong.offered).toEqual([]);
+    right.disconnect();
+    const waiting = await test
+      .submit(makeContract(), { options: noWait })
+      .catch((error: Error) => error.message);
+    expect(waiting).toContain(`its clock is 301 s ${where} this gate’s`);
+  });
+
+  it('takes something again once it is set right', async () => {
+    const executor = await connectAhead('e1', -120);
+    const executionId = await place();
+    expect(executor.offered).toEqual([]);
+    executor.aheadMs = 0;
+    await executor.settled();
+    await executor.next('offer', executionId);
+  });
+
+  it('is not taken for one by a message that was long under way', async () => {
+    const executor = await connectAhead('e1', 0);
+    executor.aheadMs = -90_000;
+    await executor.settled();
+    executor.aheadMs = 0;
+    await executor.next('offer', await place());
   });
 });
 

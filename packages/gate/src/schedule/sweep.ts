@@ -49,7 +49,7 @@ export function startSweeping(ports: SweepPorts): () => void {
 
 /**
  * Ends what has waited too long: for an approval, for an executor, or for an executor that is gone. `awaySince` keeps,
- * between calls, since when (milliseconds) an executor has been missed.
+ * between calls, since when (milliseconds of the monotonic clock) an executor has been missed.
  */
 async function sweep(ports: SweepPorts, awaySince: Map<string, number>): Promise<void> {
   const { executions, scheduler, finisher, clock } = ports;
@@ -73,7 +73,7 @@ async function sweep(ports: SweepPorts, awaySince: Map<string, number>): Promise
       if (!scheduler.withdraw(execution.id)) continue;
       await finisher.unstarted(execution, ExecutionState.EXPIRED, whyExpired(scheduler, execution));
     } else if (state === ExecutionState.OFFERED || state === ExecutionState.RUNNING) {
-      await sweepAway(ports, execution, awaySince, now);
+      await sweepAway(ports, execution, awaySince);
     }
   }
 }
@@ -104,16 +104,16 @@ async function sweepBindings({ scheduler, executions, finisher, monotonicMs }: S
 }
 
 async function sweepAway(
-  { scheduler, finisher, executorLostAfterSec }: SweepPorts,
+  { scheduler, finisher, monotonicMs, executorLostAfterSec }: SweepPorts,
   execution: LiveExecution,
   awaySince: Map<string, number>,
-  now: Date,
 ): Promise<void> {
   const executor = execution.row.executor_id ?? '';
   if (scheduler.peers.get(executor) !== undefined) return;
-  const since = awaySince.get(executor) ?? now.getTime();
+  const now = monotonicMs();
+  const since = awaySince.get(executor) ?? now;
   awaySince.set(executor, since);
-  if (now.getTime() - since < executorLostAfterSec * 1000) return;
+  if (now - since < executorLostAfterSec * 1000) return;
   await finisher.lost(
     execution,
     `executor ${executorName(executor)} has been away for ${executorLostAfterSec} s; it may still come back with the receipt`,

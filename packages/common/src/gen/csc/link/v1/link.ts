@@ -21,6 +21,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Duration } from "../../../google/protobuf/duration.ts";
+import { Timestamp } from "../../../google/protobuf/timestamp.ts";
 import { PolicyVersion } from "../../common/v1/decision.ts";
 import { CommandResult } from "../../common/v1/execution.ts";
 
@@ -90,6 +91,8 @@ export interface Hello {
   policies: PolicyVersion[];
   /** What its sandbox can do, for people. */
   sandbox: string[];
+  /** By its own clock: how far that is from the gate's. Absent: an executor that does not tell. */
+  sentAt: Date | undefined;
 }
 
 export interface Hello_LabelsEntry {
@@ -108,6 +111,8 @@ export interface Welcome {
    * kept, from which it sees by its own signature that its disk is older than itself. Otherwise empty.
    */
   chainHeadJson: Buffer;
+  /** By the gate's clock, so that a host hears how far its own is from it. Absent: a gate that does not tell. */
+  sentAt: Date | undefined;
 }
 
 export interface Offer {
@@ -185,6 +190,8 @@ export interface Heartbeat {
   chainHeadJson: Buffer;
   /** Runs since the host's start that it would have refused, had its owner not only tried that out (enforce: warn). */
   wouldRefuse: number;
+  /** As in Hello. */
+  sentAt: Date | undefined;
 }
 
 export interface HeartbeatAck {
@@ -612,6 +619,7 @@ function createBaseHello(): Hello {
     chainHeadJson: Buffer.alloc(0),
     policies: [],
     sandbox: [],
+    sentAt: undefined,
   };
 }
 
@@ -655,6 +663,9 @@ export const Hello: MessageFns<Hello> = {
     }
     for (const v of message.sandbox) {
       writer.uint32(106).string(v!);
+    }
+    if (message.sentAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.sentAt), writer.uint32(114).fork()).join();
     }
     return writer;
   },
@@ -779,6 +790,14 @@ export const Hello: MessageFns<Hello> = {
             message.sandbox.push(reader.string());
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.sentAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -817,6 +836,7 @@ export const Hello: MessageFns<Hello> = {
     message.chainHeadJson = object.chainHeadJson ?? Buffer.alloc(0);
     message.policies = object.policies?.map((e) => PolicyVersion.fromPartial(e)) || [];
     message.sandbox = object.sandbox?.map((e) => e) || [];
+    message.sentAt = object.sentAt ?? undefined;
     return message;
   },
 };
@@ -889,7 +909,7 @@ export const Hello_LabelsEntry: MessageFns<Hello_LabelsEntry> = {
 };
 
 function createBaseWelcome(): Welcome {
-  return { gateId: "", heartbeatInterval: undefined, chainHeadJson: Buffer.alloc(0) };
+  return { gateId: "", heartbeatInterval: undefined, chainHeadJson: Buffer.alloc(0), sentAt: undefined };
 }
 
 export const Welcome: MessageFns<Welcome> = {
@@ -902,6 +922,9 @@ export const Welcome: MessageFns<Welcome> = {
     }
     if (message.chainHeadJson.length !== 0) {
       writer.uint32(26).bytes(message.chainHeadJson);
+    }
+    if (message.sentAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.sentAt), writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -943,6 +966,14 @@ export const Welcome: MessageFns<Welcome> = {
             message.chainHeadJson = Buffer.from(reader.bytes());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.sentAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -965,6 +996,7 @@ export const Welcome: MessageFns<Welcome> = {
       ? Duration.fromPartial(object.heartbeatInterval)
       : undefined;
     message.chainHeadJson = object.chainHeadJson ?? Buffer.alloc(0);
+    message.sentAt = object.sentAt ?? undefined;
     return message;
   },
 };
@@ -1667,7 +1699,7 @@ export const Cancel: MessageFns<Cancel> = {
 };
 
 function createBaseHeartbeat(): Heartbeat {
-  return { running: 0, chainHeadJson: Buffer.alloc(0), wouldRefuse: 0 };
+  return { running: 0, chainHeadJson: Buffer.alloc(0), wouldRefuse: 0, sentAt: undefined };
 }
 
 export const Heartbeat: MessageFns<Heartbeat> = {
@@ -1680,6 +1712,9 @@ export const Heartbeat: MessageFns<Heartbeat> = {
     }
     if (message.wouldRefuse !== 0) {
       writer.uint32(24).uint32(message.wouldRefuse);
+    }
+    if (message.sentAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.sentAt), writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -1721,6 +1756,14 @@ export const Heartbeat: MessageFns<Heartbeat> = {
             message.wouldRefuse = reader.uint32();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.sentAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1741,6 +1784,7 @@ export const Heartbeat: MessageFns<Heartbeat> = {
     message.running = object.running ?? 0;
     message.chainHeadJson = object.chainHeadJson ?? Buffer.alloc(0);
     message.wouldRefuse = object.wouldRefuse ?? 0;
+    message.sentAt = object.sentAt ?? undefined;
     return message;
   },
 };
@@ -2266,6 +2310,18 @@ export type DeepPartial<T> = T extends Builtin ? T
   : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
+
+function toTimestamp(date: Date): Timestamp {
+  const seconds = Math.trunc(date.getTime() / 1_000);
+  const nanos = (date.getTime() % 1_000) * 1_000_000;
+  return { seconds, nanos };
+}
+
+function fromTimestamp(t: Timestamp): Date {
+  let millis = (t.seconds || 0) * 1_000;
+  millis += (t.nanos || 0) / 1_000_000;
+  return new globalThis.Date(millis);
+}
 
 function longToNumber(int64: { toString(): string }): number {
   const num = globalThis.Number(int64.toString());
