@@ -50,6 +50,16 @@ const pushing: SubcommandDetail = {
 /** What is known of the options of git's subcommands. */
 export const gitDetails: Readonly<Record<string, SubcommandDetail>> = {
   push: pushing,
+  config: {
+    grammar: {
+      short: 'f:lz',
+      long: `file= blob= type= default= global system local worktree list get get-all get-regexp get-urlmatch null name-only
+        show-origin show-scope includes bool int bool-or-int bool-or-str path expiry-date no-includes no-type`,
+      abbreviations: true,
+    },
+    acts: 'l:list list:list get:get get-all:get get-regexp:get get-urlmatch:get',
+  },
+  reflog: { ...looking, nested: 'show list expire delete drop exists write' },
   log: looking,
   show: looking,
   diff: looking,

@@ -1,6 +1,6 @@
 import { fileName, findLong, type Grammar, isListed, toList } from './grammar.ts';
 import type { Word } from './look.ts';
-import { type Option, scanOptions } from './scan-options.ts';
+import { type Option, type Scan, scanOptions } from './scan-options.ts';
 import { plainTools, subcommandTools } from './subcommand-table.ts';
 import type { PlainTool, SubcommandDetail, SubcommandTool } from './subcommand-tool.ts';
 
@@ -157,13 +157,21 @@ function readSubcommand(
   const own = before.map((option) => ownOption(option, tool));
   const word = words[place];
   const nothing = { guessed: false, operands: [], paths: false, open: false };
-  if (word === undefined) return { kind: 'clear', invocations: [{ ...nothing, path: [], options: own }] };
+  // `git --version` is `git version`.
+  if (word === undefined)
+    return { kind: 'clear', invocations: [{ ...nothing, path: bareCall(before), options: own }] };
   const rest = words.slice(place);
   return join(
     resolveName(word.text, tool).map((name) =>
       isListed(name, tool.groups) ? readGroup(rest, name, own, tool) : readBehind(rest, [name], own, tool),
     ),
   );
+}
+
+function bareCall(options: readonly Option[]): string[] {
+  const names = options.map(({ name }) => name);
+  if (names.some((name) => isListed(name, '--version -v -V'))) return ['version'];
+  return names.some((name) => isListed(name, '--help -h')) ? ['help'] : [];
 }
 
 /** `stash list`: the word after a group, options left out, is a subcommand too. Where options may take it, both count. */
@@ -178,15 +186,30 @@ function readGroup(
   const scan = scanOptions(words, grammar);
   if (scan.open !== undefined) return { kind: 'unclear', why: `takes the subcommand of ${name} from input` };
   const between = scan.options.map((option) => given(option, scan.unlisted, tool, undefined));
+  const detail = detailOf(tool, [name]);
+  const act = actOf(scanOptions(words, { ...grammar, permutes: true }), detail);
+  if (act !== undefined) return readBehind(words, [name, act], own, tool);
   const bare = scan.unlisted.length > 0 ? [words.length] : [];
   return join(
     [...new Set([...scan.operands, ...bare])].map((place) => {
       const nested = words[place];
-      return nested === undefined
-        ? readBehind(words, [name], own, tool)
-        : readBehind(words.slice(place), [name, nested.text], [...own, ...between], tool);
+      if (nested === undefined) return readBehind(words, [name], own, tool);
+      const [usual] = toList(detail?.nested ?? '');
+      if (usual !== undefined && !isListed(nested.text, detail?.nested))
+        return readBehind(words, [name, usual], own, tool);
+      return readBehind(words.slice(place), [name, nested.text], [...own, ...between], tool);
     }),
   );
+}
+
+/** The subcommand that the options of a group are, where they say one and all of them are known. */
+function actOf({ options, unlisted }: Scan, detail: SubcommandDetail | undefined): string | undefined {
+  if (detail?.acts === undefined || unlisted.length > 0) return undefined;
+  const pairs = toList(detail.acts).map((it) => it.split(':'));
+  const said = options.flatMap(
+    ({ name }) => pairs.find(([option]) => name.replace(/^--?/, '') === option)?.[1] ?? [],
+  );
+  return new Set(said).size === 1 ? said[0] : undefined;
 }
 
 /** What follows the subcommand; the first of `words` is the last word of its name. */

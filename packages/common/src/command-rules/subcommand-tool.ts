@@ -37,6 +37,10 @@ export interface SubcommandDetail {
   readonly closed?: true;
   /** Options that mean the same, a pair a word: `f:force`. */
   readonly same?: string;
+  /** Of a group: options that are a subcommand of it, in an older way to say it: `list:list` for `git config --list`. */
+  readonly acts?: string;
+  /** Of a group: all its subcommands, and first the one that any other word stands behind: `git reflog HEAD`. */
+  readonly nested?: string;
   /** Operands that say what an option says: a refspec that begins with `+` is `--force`. */
   readonly implied?: readonly { readonly operand: RegExp; readonly option: string }[];
 }
