@@ -128,6 +128,17 @@ describe('what a command sees', () => {
     expect(outcome.kind).toBe('infrastructure');
   });
 
+  it('hears none of the words of a bwrap that cannot build it', async () => {
+    const scope = tree.directory('scope');
+    const meanwhile = () => tree.remove();
+    const launched = await runner.launch([['true']], { readPaths: [scope], meanwhile }, true);
+    const { outcome, stderr } = await finish(launched);
+    expect([outcome, stderr]).toEqual([
+      { kind: 'infrastructure', message: expect.stringContaining('bwrap: ') },
+      '',
+    ]);
+  });
+
   it('is made up where the host would show itself', async () => {
     const { stdout } = await script(
       'hostname; id -un; id -u; cat /etc/hosts; ls /etc /home /root 2>/dev/null; git --version >/dev/null && git config --system safe.directory',

@@ -44,6 +44,8 @@ export function launchInBwrap(kit: BwrapKit, spec: LaunchSpec, place: SandboxPla
   const { hold, pipes } = openPipes(kit, count, group, place);
   const stdout = new OutputStream(pipes.stdout);
   const stderr = new OutputStream(pipes.stderr);
+  // Until the command is let go there is only bwrap, whose words are for the outcome.
+  stderr.mute(true);
   const segments = spec.segments.map(({ argv }, index): SegmentProcess => {
     return startSegment(kit, place, {
       ...{ argv, stderr, group },

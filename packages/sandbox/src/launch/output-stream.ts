@@ -23,6 +23,7 @@ export class OutputStream extends Socket implements OutputReadable {
   #received = 0;
   #room = Number.POSITIVE_INFINITY;
   #over = false;
+  #isMuted = false;
 
   /** @param fd a FIFO's read end, which this stream closes */
   constructor(fd: number) {
@@ -37,6 +38,11 @@ export class OutputStream extends Socket implements OutputReadable {
 
   recycle(chunk: Buffer): void {
     this.#slabs.giveBack(chunk);
+  }
+
+  /** What comes while it is muted is not the command's: it is in `head` alone. */
+  mute(isMuted: boolean): void {
+    this.#isMuted = isMuted;
   }
 
   /** The beginning of what came, as text. */
@@ -64,6 +70,10 @@ export class OutputStream extends Socket implements OutputReadable {
     this.#received += chunk.length;
     this.#room -= chunk.length;
     this.#keepHead(chunk);
+    if (this.#isMuted) {
+      this.recycle(chunk);
+      return true;
+    }
     return this.#room < 0 ? this.#finish() : this.push(chunk);
   }
 

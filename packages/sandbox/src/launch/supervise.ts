@@ -41,6 +41,7 @@ export function supervise(supervised: Supervised): LaunchedProcess {
   const release = (): void => {
     if (state !== 'held') return;
     state = 'released';
+    stderr.mute(false);
     supervised.letGo();
     void Promise.all(segments.map(({ built }) => built)).then((built) =>
       started.resolve(built.every(Boolean)),
