@@ -81,7 +81,7 @@ const failures: Readonly<Record<Weakening, Partial<Record<Area, Failures>>>> = {
   'no-masks': { information: { must: ['kernel_information'], may: ['hardware'] } },
   'stray-secrets': { information: { must: ['secrets'] } },
   'more-environment': { information: { must: ['environment'] }, network: { must: ['proxy_variables'] } },
-  'no-limits': { information: { must: ['core_dumps', 'open_files', 'raise_limits'] } },
+  'no-limits': { information: { must: ['open_files', 'raise_limits'], may: ['core_dumps'] } },
   'host-root': {
     filesystem_read: { must: ['owner_only'], may: ['init_memory', 'kernel_files'] },
     namespaces: { must: ['host_uid'] },

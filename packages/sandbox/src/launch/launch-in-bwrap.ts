@@ -114,7 +114,8 @@ function startSegment(kit: BwrapKit, place: SandboxPlace, start: SegmentStart): 
       opened.push(fd);
       descriptors.set(number, fd);
     }
-    descriptors.set(toNumber(numbers, etcDescriptor), kit.etc.open());
+    const etc = numbers.mounts.get(etcDescriptor);
+    if (etc !== undefined) descriptors.set(etc, kit.etc.open());
     for (const [name, fd] of scopeDescriptors(place.scopes)) descriptors.set(toNumber(numbers, name), fd);
     const gate = kit.pipePool.take();
     descriptors.set(numbers.args, gate.read);
