@@ -1509,6 +1509,14 @@ const takenOver: readonly Mutant[] = [
     red: 'keeps what it has where the files cannot be used',
   },
   {
+    name: 'replaced-certificate-goes-on',
+    file: 'packages/common/src/rpc/server-credentials.ts',
+    before: '  source.onReplaced(({ options }) => credentials.rotate(options));\n',
+    after: '',
+    tests: ['packages/common/src/rpc/mutual-tls.test.ts'],
+    red: 'has a server and its clients take up new certificates',
+  },
+  {
     name: 'ended-certificate-is-taken-up',
     file: 'packages/common/src/rpc/tls-files.ts',
     before: '  checkValidNow(own, now);\n',
