@@ -451,9 +451,9 @@ describe('the first message of a connection', () => {
 
   it('is answered with the gate’s name and how often to be heard', async () => {
     const executor = await test.connected('e1');
-    expect(executor.received[0]).toEqual({
+    expect(executor.received[0]).toMatchObject({
       $case: 'welcome',
-      value: { gateId: 'test', heartbeatInterval: { seconds: 10, nanos: 0 } },
+      value: { gateId: 'test', heartbeatInterval: { seconds: 10, nanos: 0 }, sentAt: test.clock.now() },
     });
   });
 });
