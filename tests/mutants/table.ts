@@ -227,6 +227,14 @@ const host: readonly Mutant[] = [
     red: 'is left out, wherever it lies',
   },
   {
+    name: 'words-of-bwrap-in-the-output-of-a-job',
+    file: 'packages/sandbox/src/launch/launch-in-bwrap.ts',
+    before: 'stderr.mute(true);',
+    after: '',
+    tests: ['packages/sandbox/src/launch/bwrap-launcher.test.ts'],
+    red: 'hears none of the words of a bwrap',
+  },
+  {
     name: 'streams-are-named-pipes',
     file: 'packages/sandbox/src/launch/pipe-batch.ts',
     before: "if (process.platform !== 'linux') return fifoMaker;",
