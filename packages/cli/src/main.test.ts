@@ -51,6 +51,11 @@ describe('csc', () => {
     expect(schema.map((url) => url.replace(/.*\//, ''))).toEqual(['schema.ts']);
   });
 
+  it('says nothing where nobody reads what it prints', () => {
+    const closed = ['-c', '{ sleep 0.2; "$@"; } | true', 'sh', process.execPath, bin, '--help'];
+    expect(spawnSync('sh', closed, { encoding: 'utf8' })).toMatchObject({ status: 0, stderr: '' });
+  });
+
   it('explains its exit codes', async () => {
     const { code, stdout } = await csc(['help', 'exit-codes']);
     expect(code).toBe(0);

@@ -6,6 +6,10 @@ import { buildProgram } from './program.ts';
 export async function main(argv: readonly string[]): Promise<void> {
   // Nobody reads our notes: no reason to end what goes on.
   process.stderr.on('error', () => {});
+  // Of help and usage; results are written by sinks that say so themselves.
+  process.stdout.on('error', () => {
+    process.exitCode = exitCodes.brokenPipe;
+  });
   try {
     const program = await buildProgram(argv);
     await program.parseAsync([...argv], { from: 'user' });

@@ -16,10 +16,10 @@ import type { Command } from 'commander';
 import { stringify } from 'yaml';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
+import { defineReload } from '../admin/reload.ts';
 import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
 import { localSigners, publish, readSigningKey } from '../owners/repository-keys.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
-import { defineReload } from './reload.ts';
 
 const help = `
 Examples:
