@@ -691,6 +691,22 @@ const host: readonly Mutant[] = [
 /** A gate that believes a host or a client. */
 const fleet: readonly Mutant[] = [
   {
+    name: 'lost-for-ever',
+    file: `${gate}/execution/execution.ts`,
+    before: 'sequence > lost.sequence &&',
+    after: 'sequence < lost.sequence &&',
+    tests: [`${gate}/read/follow.test.ts`],
+    red: 'gives all output and one end to a slow caller',
+  },
+  {
+    name: 'end-of-the-lost-forgotten',
+    file: `${gate}/schedule/cancel.ts`,
+    before: '  ExecutionState.LOST,\n',
+    after: '',
+    tests: [`${gate}/schedule/cancel.test.ts`],
+    red: 'is kept for what is lost: its executor is told when it is back',
+  },
+  {
     name: 'a-host-with-a-wrong-clock-gets-work',
     file: `${gate}/schedule/peers.ts`,
     before: 'this.wentBack || this.skew.isTooFar;',

@@ -33,6 +33,8 @@ export interface Script {
   readonly receiptVersion?: 'csc.receipt.v0.1' | 'csc.receipt.v0.2';
   /** The hosts that the submission is to name, one after the other. Default: none. */
   readonly bindTo?: readonly string[];
+  /** Its executor was LOST meanwhile, and came back. */
+  readonly wasLost?: boolean;
 }
 
 export const executionId = 'exec-1';
@@ -69,6 +71,11 @@ export function scriptedDecision({ verdict, contractSha256 }: Script): Decision 
   };
 }
 
+const beingLost: readonly ExecutionEvent['event'][] = [
+  { $case: 'lost', value: { executorId: 'host-1', reason: 'away' } },
+  { $case: 'returned', value: { executorId: 'host-1' } },
+];
+
 /** Decided, Started, Finished; Decided alone where it waits for an approval. */
 export function scriptedEvents(script: Script, receiptJson: Buffer): ExecutionEvent[] {
   const all: ExecutionEvent['event'][] = [
@@ -77,6 +84,7 @@ export function scriptedEvents(script: Script, receiptJson: Buffer): ExecutionEv
       (executorId) => ({ $case: 'bindingWanted', value: { executorId } }) as const,
     ),
     { $case: 'started', value: { executorId: 'host-1', notes: [] } },
+    ...(script.wasLost === true ? beingLost : []),
     {
       $case: 'finished',
       value: {

@@ -102,6 +102,10 @@ function eventMembers(event: ExecutionEvent): object {
       return { executor_id: event.executorId };
     case 'cancelling':
       return { principal: event.principal };
+    case 'lost':
+      return { executor_id: event.executorId, ...textMember('reason', event.reason) };
+    case 'returned':
+      return { executor_id: event.executorId };
     case 'finished':
       return { execution: event.execution && executionJson(event.execution) };
   }

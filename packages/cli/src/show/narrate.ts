@@ -36,6 +36,13 @@ export function narrate(event: ExecutionEvent): Narration {
       return {};
     case 'cancelling':
       return { line: plainLine(`csc: ending it, as ${event.principal} asked`), now: 'ending it' };
+    case 'lost':
+      return { line: plainLine(`csc: LOST for a while: ${event.reason}`) };
+    case 'returned':
+      return {
+        line: plainLine(`csc: ${event.executorId} is back, and has it`),
+        now: plainLine(`running on ${event.executorId}`),
+      };
     case 'finished':
       return {};
   }

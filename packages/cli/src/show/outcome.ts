@@ -99,7 +99,7 @@ function describeEnd({ execution }: Outcome): End {
       return {
         format: 'red',
         title: 'LOST',
-        text: `the executor is gone and has not said how it ended${where}`,
+        text: `the executor is gone and has not said how it ended${where}; csc get ${execution.executionId} --follow tells once it is back`,
       };
     default:
       return { format: 'yellow', title: 'UNDECIDED', text: 'it has not ended' };

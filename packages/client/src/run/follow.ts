@@ -92,8 +92,11 @@ async function watchAndRead(
   const ended = new AbortController();
   const signal = AbortSignal.any([ended.signal, ...(context.signal === undefined ? [] : [context.signal])]);
   let reading: Promise<void> | undefined;
+  let isOver = false;
   const read = (): Promise<void> => {
-    reading ??= readAll({ ...context, signal }, receiver, executionId, arrived);
+    reading ??= readAll({ ...context, signal }, receiver, executionId, arrived).finally(() => {
+      isOver = true;
+    });
     return reading;
   };
   const readOn = (): void => {
@@ -106,6 +109,11 @@ async function watchAndRead(
     for await (const event of watchOnce(context.connection, executionId, next, signal)) {
       arrived();
       if (event.type === 'finished') await read();
+      // It may have ended when the execution seemed to, and goes on where it stands.
+      if (event.type === 'lost' && isOver) {
+        reading = undefined;
+        isOver = false;
+      }
       await take(context, receiver, event);
       readOn();
       if (await isDone(context, receiver, event)) return;

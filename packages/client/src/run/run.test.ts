@@ -72,6 +72,22 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
 }
 
 describe('run', () => {
+  it.each([
+    ['one connection', []],
+    ['several', [3, 0, 1, 1, 1]],
+  ])(
+    'tells one end of what was lost and came back, and all of its output once: over %s',
+    async (_, broken) => {
+      const { gate, client } = await start({ stdout: ['one ', 'two'], wasLost: true });
+      gate.breakAfter.push(...broken);
+      const { seen, handlers } = recorder();
+      const result = await client.run(contract, { handlers });
+      expect(seen.events).toEqual(['decided', 'started', 'lost', 'returned', 'finished']);
+      expect(seen.stdout).toBe('one two');
+      expect(result).toMatchObject({ exitCode: 0, receipt: { status: 'success' } });
+    },
+  );
+
   it('hands over events and output, and returns a verified receipt', async () => {
     const { client } = await start({ stdout: ['one ', 'two'], stderr: ['oops'] });
     const { seen, handlers } = recorder();

@@ -95,9 +95,25 @@ export class LiveExecution {
     return this.#writing.size > 0 || this.#approving;
   }
 
-  /** True once its end is on disk and to be seen. */
+  /** True once its end is on disk and to be seen, also where it is LOST for now. */
   get finished(): boolean {
-    return this.#events.at(-1)?.event?.$case === 'finished';
+    return (
+      this.#events.findLast(({ event }) => event !== undefined && endsOrGoesOn.has(event.$case))?.event
+        ?.$case === 'finished'
+    );
+  }
+
+  /** True where what it was LOST with is behind it: it went on after this event, or has its receipt. */
+  hasLeft(lost: ExecutionEvent): boolean {
+    return this.#events.some(
+      ({ sequence, event }) =>
+        sequence > lost.sequence && event !== undefined && endsOrGoesOn.has(event.$case),
+    );
+  }
+
+  get #hasReceipt(): boolean {
+    const last = this.#events.at(-1)?.event;
+    return last?.$case === 'finished' && last.value.receiptJson.length > 0;
   }
 
   /** True where an approval may be handed in, and nobody else is about to. */
@@ -151,7 +167,7 @@ export class LiveExecution {
     this.#row = { ...this.#row, ...change } as ExecutionRow;
     const write = async (): Promise<void> => {
       // Its receipt, which says more, got to the disk before: nothing comes after the end.
-      if (irrevocable && this.finished) return;
+      if (irrevocable && this.#hasReceipt) return;
       const events = await this.#store.advance(this.id, step);
       // At once, and so in the order of the disk: the next step's answer may be here already.
       this.#written = { ...this.#written, ...change } as ExecutionRow;
@@ -186,6 +202,9 @@ export class LiveExecution {
     await this.advance(at, { change, happened });
   }
 }
+
+// Of what is LOST something more may be said, as that its end is asked for; these decide whether it goes on.
+const endsOrGoesOn: ReadonlySet<string> = new Set<Happening['$case']>(['started', 'returned', 'finished']);
 
 function findGrace(events: readonly ExecutionEvent[]): number | undefined {
   for (const { event } of events) {

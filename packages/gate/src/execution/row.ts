@@ -12,7 +12,7 @@ const terminal: ReadonlySet<number> = new Set([
   ExecutionState.LOST,
 ]);
 
-/** True where nothing more will happen, but that the receipt of a LOST execution may still arrive. */
+/** True where nothing more will happen; a LOST execution goes on where its executor comes back with it. */
 export function isTerminal(state: number): boolean {
   return terminal.has(state);
 }

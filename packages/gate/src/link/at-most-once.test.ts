@@ -109,6 +109,15 @@ describe('an executor that leaves between the offer and its answer', () => {
     expect(first.offered).toEqual([executionId]);
     expect(second.offered).toEqual([]);
   });
+
+  it('is cancelled, where that was asked for while it was lost, once it comes back without it', async () => {
+    await waitUntilLost();
+    await test.as(agent).cancel({ executionId, gracePeriod: undefined });
+    await first.connect();
+    await test.flushed();
+    expect(await test.state(executionId)).toBe(ExecutionState.CANCELLED);
+    expect(await test.receipt(executionId)).toMatchObject({ status: 'blocked', ended: 'cancelled' });
+  });
 });
 
 function ticketOf(ticketJson: Buffer): unknown {
@@ -182,15 +191,60 @@ describe('an executor that leaves while it runs something', () => {
       await waitUntilLost();
       if (gate !== 'the gate that lost it') await test.reopen();
       await executor.connect([executionId]);
-      expect(await test.state(executionId)).toBe(ExecutionState.LOST);
       const offer = await executor.next('offer', executionId);
       await executor.finish(offer, { receipt: { status: 'failed', exit_code: 3 } });
       const { execution } = await test.as(agent).getExecution({ executionId });
       expect(execution).toMatchObject({ state: ExecutionState.FAILED, exitCode: 3 });
       expect(await test.receipt(executionId)).toMatchObject({ status: 'failed', exit_code: 3 });
-      expect((await kinds(executionId)).filter((kind) => kind === 'finished')).toHaveLength(2);
+      // Whoever reads from here on is told one end only: the real one.
+      expect((await kinds(executionId)).slice(3)).toEqual(['started', 'lost', 'returned', 'finished']);
     },
   );
+
+  it('goes on where it comes back with it after it was lost: its progress counts, and its end can be asked for', async () => {
+    await waitUntilLost();
+    expect((await kinds(executionId)).at(-1)).toBe('finished');
+    await executor.connect([executionId]);
+    expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
+    const { taken, ended } = watched();
+    await executor.started(executionId);
+    await test.as(agent).cancel({ executionId, gracePeriod: undefined });
+    await executor.next('cancel', executionId);
+    await executor.exited(executionId);
+    await executor.finish(await executor.next('offer', executionId));
+    await ended;
+    expect(taken.slice(3)).toEqual([
+      'started',
+      'lost',
+      'returned',
+      'commandStarted',
+      'cancelling',
+      'commandExited',
+      'finished',
+    ]);
+  });
+
+  it('is lost again where it leaves again, and its receipt is still awaited', async () => {
+    await waitUntilLost();
+    await executor.connect([executionId]);
+    executor.disconnect();
+    await waitUntilLost();
+    expect((await kinds(executionId)).slice(3)).toEqual(['started', 'lost', 'returned', 'finished']);
+    await test.reopen();
+    expect(await test.state(executionId)).toBe(ExecutionState.LOST);
+    await executor.connect([executionId]);
+    await executor.finish(await executor.next('offer', executionId));
+    expect(await test.state(executionId)).toBe(ExecutionState.SUCCEEDED);
+  });
+
+  const watched = () => {
+    const taken: (string | undefined)[] = [];
+    const read = async () => {
+      const events = test.as(agent).watch({ executionId, fromSequence: 0 }, new AbortController().signal);
+      for await (const { event } of events) taken.push(event?.$case);
+    };
+    return { taken, ended: read() };
+  };
 
   it('has the whole time again after it was back', async () => {
     await waitUntilLost();

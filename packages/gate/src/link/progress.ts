@@ -33,6 +33,28 @@ export function takeAccepted(ports: ProgressPorts, execution: LiveExecution, not
   advance(ports, execution, { change, happened: [started] });
 }
 
+/**
+ * Its executor is back after it was LOST, and still has it: it runs, or its receipt comes. Does nothing for any other.
+ * Resolves once that is on disk: whoever asks from then on is not told that it is LOST.
+ */
+export async function takeReturned(
+  { clock }: Pick<ProgressPorts, 'clock'>,
+  execution: LiveExecution,
+): Promise<void> {
+  const { state, started_at: startedAt, executor_id: executor } = execution.row;
+  if (state !== ExecutionState.LOST) return;
+  const executorId = executorName(executor);
+  const change = {
+    state: ExecutionState.RUNNING,
+    started_at: startedAt ?? toTimestamp(clock.now()),
+    error: '',
+  };
+  const returned: Happening = { $case: 'returned', value: { executorId } };
+  const started: Happening = { $case: 'started', value: { executorId, notes: [] } };
+  const happened = startedAt === null ? [returned, started] : [returned];
+  await execution.advance(clock.now(), { change, happened, irrevocable: true });
+}
+
 /** What is said of a command: once for each, as events are kept in memory and for ever. */
 export async function takeProgress(
   ports: ProgressPorts,

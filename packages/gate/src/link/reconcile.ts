@@ -4,7 +4,7 @@ import type { Executions } from '../execution/executions.ts';
 import type { Finisher } from '../execution/finisher.ts';
 import type { Peer } from '../schedule/peers.ts';
 import type { Scheduler } from '../schedule/scheduler.ts';
-import { takeAccepted } from './progress.ts';
+import { takeAccepted, takeReturned } from './progress.ts';
 import { type LateStartPorts, takeLateStart } from './take-late.ts';
 
 export interface ReconcilePorts extends LateStartPorts {
@@ -20,7 +20,7 @@ export interface ReconcilePorts extends LateStartPorts {
 export async function reconcile(ports: ReconcilePorts, peer: Peer, held: ReadonlySet<string>): Promise<void> {
   const { executions, scheduler } = ports;
   const own = [...executions.open()].filter(({ row }) => row.executor_id === peer.id);
-  for (const execution of own) if (held.has(execution.id)) takeUp(ports, peer, execution);
+  await Promise.all(own.filter(({ id }) => held.has(id)).map((it) => takeUp(ports, peer, it)));
   await takeUpLate(ports, peer, held);
   const others = own.filter(({ id }) => !held.has(id));
   if (others.some(({ row }) => row.state === ExecutionState.OFFERED)) scheduler.rests.add(peer.id);
@@ -38,9 +38,10 @@ async function takeUpLate(ports: ReconcilePorts, peer: Peer, held: ReadonlySet<s
 }
 
 /** The executor has it. */
-function takeUp(ports: ReconcilePorts, peer: Peer, execution: LiveExecution): void {
+async function takeUp(ports: ReconcilePorts, peer: Peer, execution: LiveExecution): Promise<void> {
   peer.assigned.add(execution.id);
   takeAccepted(ports, execution, []);
+  await takeReturned(ports, execution);
   // It may have been asked for while nobody heard.
   if (execution.cancelGraceMs === undefined || execution.terminal) return;
   const gracePeriod = toDuration(execution.cancelGraceMs);
@@ -64,7 +65,9 @@ async function giveUp(
     const why = `executor ${peer.name} came back and knows nothing of it: was its state directory removed?`;
     await finisher.lost(execution, why);
   } else if (state === ExecutionState.LOST && startedAt === null) {
+    const isCancelled = execution.cancelGraceMs !== undefined;
     const why = `executor ${peer.name} was away, and came back without having started it`;
-    await finisher.unstarted(execution, ExecutionState.EXPIRED, why, offer);
+    const end = isCancelled ? ExecutionState.CANCELLED : ExecutionState.EXPIRED;
+    await finisher.unstarted(execution, end, why, offer);
   }
 }

@@ -33,14 +33,17 @@ export async function* readOutput(
   const reader = new StreamReader(execution, request.from);
   for (let position = await log.positionFor(reader.from); ; ) {
     // Asked before the log is read, so that what came with the end is still read.
-    const last = execution.finished || !request.follow;
+    const seen = execution.events.length;
+    const isOver = execution.finished;
     for await (const { bytes } of log.read(position)) {
       yield* reader.items(bytes);
       position += bytes.length;
       if (abort?.aborted === true) return;
     }
     yield* reader.ends();
-    if (last || abort?.aborted === true) return;
+    if (!request.follow || abort?.aborted === true) return;
+    // It may have been LOST for a moment only.
+    if (isOver && seen === execution.events.length) return;
     if (log.length === position && !execution.finished) await log.grown(abort);
   }
 }

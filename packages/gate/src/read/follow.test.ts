@@ -79,6 +79,33 @@ describe('run', () => {
     expect(taken.at(-1)).toBe('finished');
   });
 
+  it('gives all output and one end to a slow caller whose executor was lost meanwhile and came back', async () => {
+    const slow = Promise.withResolvers<void>();
+    const { taken, ended } = caller((kind) => (kind === 'commandStarted' ? slow.promise : Promise.resolve()));
+    const offer = await executor.next('offer');
+    await executor.accept(offer.executionId);
+    await executor.started(offer.executionId);
+    const length = await executor.push(offer.executionId, 0, 0, 'hello ');
+    executor.disconnect();
+    await executor.connect([]);
+    expect(await test.state(offer.executionId)).toBe(ExecutionState.LOST);
+    // The relay of its output has ended by now.
+    await test.flushed();
+    await executor.connect([offer.executionId]);
+    await executor.push(offer.executionId, length, 6, 'again');
+    slow.resolve();
+    await executor.finish(offer);
+    await ended;
+    expect(taken.filter((it) => it !== 'chunk').slice(3)).toEqual([
+      'started',
+      'commandStarted',
+      'lost',
+      'returned',
+      'finished',
+    ]);
+    expect(taken.lastIndexOf('chunk')).toBeGreaterThan(taken.indexOf('lost'));
+  });
+
   it('ends where its caller goes, and the execution goes on', async () => {
     const { taken, abort, ended } = caller();
     const offer = await executor.next('offer');

@@ -20,12 +20,21 @@ export async function* watch(
   for (let next = Math.max(0, fromSequence - 1); ; ) {
     for (const event of execution.events.slice(next)) {
       next++;
-      yield event;
+      yield toSeen(execution, event);
     }
     if (execution.events.length > next) continue;
     if (execution.finished || gone.aborted) return;
     await execution.changed(gone);
   }
+}
+
+// Whoever reads on after an end that was none must not take it for one.
+function toSeen(execution: LiveExecution, event: ExecutionEvent): ExecutionEvent {
+  const happened = event.event;
+  if (happened?.$case !== 'finished' || happened.value.receiptJson.length > 0) return event;
+  if (!execution.hasLeft(event)) return event;
+  const { executorId = '', error: reason = '' } = happened.value.execution ?? {};
+  return { ...event, event: { $case: 'lost', value: { executorId, reason } } };
 }
 
 /**
@@ -47,8 +56,11 @@ export async function follow(
   }
   checkKept(execution);
   let relayed: Promise<void> | undefined;
+  let isOver = false;
   const relay = (): Promise<void> => {
-    relayed ??= relayOutput(output, execution, write, gone);
+    relayed ??= relayOutput(output, execution, write, gone).finally(() => {
+      isOver = true;
+    });
     return relayed;
   };
   for await (const event of watch(execution, 0, gone)) {
@@ -56,6 +68,12 @@ export async function follow(
     await send(event);
     // Looked at below; until then a failure must not count as unhandled.
     if (event.event?.$case === 'started') relay().catch(() => undefined);
+    // It may have ended when the execution seemed to; what a reader has already, it knows by its offsets.
+    if (event.event?.$case === 'lost' && isOver) {
+      relayed = undefined;
+      isOver = false;
+      relay().catch(() => undefined);
+    }
   }
   await relayed;
 }

@@ -244,7 +244,7 @@ describe('cancelling what has ended', () => {
     expect((await cancel(executionId)).execution?.state).toBe(ExecutionState.BLOCKED);
   });
 
-  it('changes nothing of what is lost', async () => {
+  it('is kept for what is lost: its executor is told when it is back', async () => {
     const executionId = await place();
     await executor.accept(executionId);
     executor.disconnect();
@@ -252,7 +252,10 @@ describe('cancelling what has ended', () => {
     test.clock.advance(executorLostAfterSec * 1000);
     await test.sweep();
     expect((await cancel(executionId)).execution?.state).toBe(ExecutionState.LOST);
-    expect((await kinds(executionId)).at(-1)).toBe('finished');
+    expect((await kinds(executionId)).at(-1)).toBe('cancelling');
+    await executor.connect([executionId]);
+    await executor.next('cancel', executionId);
+    expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
   });
 });
 

@@ -22,8 +22,15 @@ export interface CancelPorts {
 const defaultGraceMs = 5_000;
 const maxGraceMs = 60_000;
 
+// What is LOST is ended when its executor is back: whether it runs until then nobody here knows.
+const onHost: ReadonlySet<number> = new Set([
+  ExecutionState.OFFERED,
+  ExecutionState.RUNNING,
+  ExecutionState.LOST,
+]);
+
 /**
- * Ends an execution: at once where nothing runs yet, by its executor otherwise. Does nothing where it has ended or is
+ * Ends an execution: at once where nothing runs yet, by its executor otherwise, as soon as it is there. Does nothing where it has ended or is
  * being cancelled already. Throws EXECUTION_UNKNOWN, STORE_UNAVAILABLE.
  */
 export async function cancel(
@@ -36,7 +43,7 @@ export async function cancel(
   if (state === ExecutionState.AWAITING_APPROVAL || state === ExecutionState.QUEUED) {
     ports.scheduler.withdraw(execution.id);
     await ports.finisher.unstarted(execution, ExecutionState.CANCELLED, 'cancelled before it was started');
-  } else if (state === ExecutionState.OFFERED || state === ExecutionState.RUNNING) {
+  } else if (onHost.has(state)) {
     await cancelOnHost(ports, principal, execution, graceOf(request));
   }
   return { execution: toExecution(execution.row) };

@@ -172,6 +172,8 @@ export interface ExecutionEvent {
     | { $case: "cancelling"; value: Cancelling }
     | { $case: "finished"; value: Finished }
     | { $case: "bindingWanted"; value: BindingWanted }
+    | { $case: "lost"; value: Lost }
+    | { $case: "returned"; value: Returned }
     | undefined;
 }
 
@@ -224,6 +226,18 @@ export interface Cancelling {
   /** The identity that asked. */
   principal: string;
   gracePeriod: Duration | undefined;
+}
+
+/** Its executor was away for so long that it was LOST, and that is over: this stands where Finished stood until then. */
+export interface Lost {
+  executorId: string;
+  /** For people. */
+  reason: string;
+}
+
+/** Its executor is back and still has it: it goes on, or its receipt comes. */
+export interface Returned {
+  executorId: string;
 }
 
 export interface Finished {
@@ -849,6 +863,12 @@ export const ExecutionEvent: MessageFns<ExecutionEvent> = {
       case "bindingWanted":
         BindingWanted.encode(message.event.value, writer.uint32(98).fork()).join();
         break;
+      case "lost":
+        Lost.encode(message.event.value, writer.uint32(106).fork()).join();
+        break;
+      case "returned":
+        Returned.encode(message.event.value, writer.uint32(114).fork()).join();
+        break;
     }
     return writer;
   },
@@ -962,6 +982,22 @@ export const ExecutionEvent: MessageFns<ExecutionEvent> = {
             message.event = { $case: "bindingWanted", value: BindingWanted.decode(reader, reader.uint32()) };
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.event = { $case: "lost", value: Lost.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.event = { $case: "returned", value: Returned.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1034,6 +1070,18 @@ export const ExecutionEvent: MessageFns<ExecutionEvent> = {
       case "bindingWanted": {
         if (object.event?.value !== undefined && object.event?.value !== null) {
           message.event = { $case: "bindingWanted", value: BindingWanted.fromPartial(object.event.value) };
+        }
+        break;
+      }
+      case "lost": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "lost", value: Lost.fromPartial(object.event.value) };
+        }
+        break;
+      }
+      case "returned": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "returned", value: Returned.fromPartial(object.event.value) };
         }
         break;
       }
@@ -1622,6 +1670,128 @@ export const Cancelling: MessageFns<Cancelling> = {
     message.gracePeriod = (object.gracePeriod !== undefined && object.gracePeriod !== null)
       ? Duration.fromPartial(object.gracePeriod)
       : undefined;
+    return message;
+  },
+};
+
+function createBaseLost(): Lost {
+  return { executorId: "", reason: "" };
+}
+
+export const Lost: MessageFns<Lost> = {
+  encode(message: Lost, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.executorId !== "") {
+      writer.uint32(10).string(message.executorId);
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Lost {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLost();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.executorId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Lost>): Lost {
+    return Lost.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Lost>): Lost {
+    const message = createBaseLost();
+    message.executorId = object.executorId ?? "";
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseReturned(): Returned {
+  return { executorId: "" };
+}
+
+export const Returned: MessageFns<Returned> = {
+  encode(message: Returned, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.executorId !== "") {
+      writer.uint32(10).string(message.executorId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Returned {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReturned();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.executorId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Returned>): Returned {
+    return Returned.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Returned>): Returned {
+    const message = createBaseReturned();
+    message.executorId = object.executorId ?? "";
     return message;
   },
 };
