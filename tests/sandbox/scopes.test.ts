@@ -354,6 +354,19 @@ print(sorted(os.listdir("a")), os.listdir("b/deep"))
   },
   {
     area: 'filesystem_write',
+    name: 'closed_write_path',
+    tries: 'to write into a write path that belongs to somebody else',
+    expects: 'it fails, and the receipt says whose it is',
+    async attempt({ fleet }) {
+      const tree = join(fleet.workspace, 'closed');
+      mkdirSync(tree, { mode: 0o755 });
+      const { receipt } = await stage.run({ argv: ['touch', join(tree, 'f')], write_paths: [tree] });
+      const held = receipt.status === 'failed' && receipt.error?.includes('belongs to uid 0') === true;
+      return { held, seen: receipt };
+    },
+  },
+  {
+    area: 'filesystem_write',
     name: 'single_file',
     tries: 'to replace a write path that is one file, as sed -i does',
     expects: 'it fails, the receipt says why, and writing in place works',

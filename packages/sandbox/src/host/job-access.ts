@@ -30,6 +30,11 @@ export function mayMake(directory: Stats, user: JobUser): boolean {
   return mayPass(directory, user, 0o3);
 }
 
+/** Whether the job user may write into a file, or make files in a directory, as far as its mode can say: no is certain. */
+export function mayFill(scope: Stats, user: JobUser): boolean {
+  return scope.isDirectory() ? mayMake(scope, user) : mayPass(scope, user, 0o2);
+}
+
 function mayPass(stats: Stats, user: JobUser, bits: number): boolean {
   if (stats.uid === user.uid) return has(stats.mode >> 6, bits);
   return has(stats.mode, bits) || has(stats.mode >> 3, bits);

@@ -6,6 +6,7 @@ import {
   descriptorPath,
   encodePath,
   isWithin,
+  mayFill,
   mayWrite,
   readLink,
   showPath,
@@ -78,7 +79,11 @@ export function arrangeScopes(
   return {
     ...finish(arrangement, cwd, trees),
     writes: writes.map(({ source }) => source),
-    hints: [...describeSingles(writes), ...describeSeparate(own)],
+    hints: [
+      ...describeUnwritable(writes, resolution.facts),
+      ...describeSingles(writes),
+      ...describeSeparate(own),
+    ],
   };
 }
 
@@ -102,6 +107,15 @@ function finish(
     notes: resolution.notes,
     fixed: [...fixed],
   };
+}
+
+// The sandbox opens it for writing, and what its owner and mode say counts all the same (EACCES).
+function describeUnwritable(writes: readonly OpenScope[], { jobUser }: Resolution['facts']): string[] {
+  const closed = writes.filter(({ stats }) => !mayFill(stats, jobUser));
+  return closed.slice(0, 3).map(({ source, stats }) => {
+    const mode = (stats.mode & 0o7777).toString(8).padStart(4, '0');
+    return `the job user (uid ${jobUser.uid}) may not write ${showPath(source)}, which belongs to uid ${stats.uid} and has the mode ${mode}: where that is why it failed, chown or chmod it on the host`;
+  });
 }
 
 // rename(2), link(2): EXDEV between two mounts, though they are of one file system.
