@@ -117,8 +117,11 @@ interface StateOptions {
 async function beginEpoch(options: StateOptions): Promise<number> {
   const { beginNewEpoch } = await import('@csc-fleet/executor/new-epoch');
   const stateDir = await stateDirOf(options);
-  const { before, after } = await beginNewEpoch(stateDir);
-  await writeOut(`epoch ${after} begins, and ${before} is over: nothing of it is taken any more\n`);
+  const { before, after, bornAt } = await beginNewEpoch(stateDir);
+  await writeOut(
+    `epoch ${after} begins, and ${before} is over: nothing of it is taken any more\n` +
+      `what was submitted before ${bornAt.toISOString()} is refused: if that is not the time now, set the clock, and do this again\n`,
+  );
   return exitCodes.ok;
 }
 

@@ -91,7 +91,13 @@ const use = (name: string) => ({
 const sealing = (version: ReceiptV02['receipt_version'] | 'csc.receipt.v0.1') => ({ version, signer, now });
 
 async function run(name: string, version: 'csc.receipt.v0.1' | 'csc.receipt.v0.2' = 'csc.receipt.v0.2') {
-  await journal.redeem({ ...use(name), draft: '', redeemedAt: now, approvals: [] });
+  await redeem(name);
+  return finish(name, version);
+}
+
+const redeem = (name: string) => journal.redeem({ ...use(name), draft: '', redeemedAt: now, approvals: [] });
+
+function finish(name: string, version: 'csc.receipt.v0.1' | 'csc.receipt.v0.2' = 'csc.receipt.v0.2') {
   const seal = (link: ChainLink) => ({
     ...sealChained(receipt(name), sealing(version), link),
     outputLogLength: 0,
@@ -193,6 +199,24 @@ describe('the archive of a host’s receipts', () => {
     const [, , last] = archived();
     expect([last?.executor_epoch, last?.sequence]).toEqual([journal.epoch, 1]);
     expect(last).not.toHaveProperty('previous_receipt_sha256');
+  });
+
+  it('has no second outcome signed of what a restored journal takes for running, nor a clock that was set back count', async () => {
+    for (const name of ['a', 'cut-off']) await redeem(name);
+    const copy = join(directory, 'copy.sqlite');
+    await reopened(() => copyFileSync(journalFile(), copy));
+    const began = now;
+    now = new Date(+now + 10 * minute);
+    await finish('a');
+    await journal.acknowledge('a');
+    const submitted = now;
+    now = new Date(+began + minute);
+    await reopened(() => {
+      copyFileSync(copy, journalFile());
+      for (const end of ['-wal', '-shm']) rmSync(`${journalFile()}${end}`, { force: true });
+    });
+    expect((await journal.adopt()).running).toEqual([{ executionId: 'cut-off', draft: '' }]);
+    expect(journal.bornAt()).toEqual(submitted);
   });
 
   it('keeps once what was there before a record that a power cut left without its content', async () => {
@@ -350,11 +374,20 @@ describe('a host whose whole disk is older than it is', () => {
     const running = lockStateDirectory(directory);
     await expect(beginNewEpoch(directory)).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
     running.release();
+    await redeem('under-way');
     await journal.close();
+    // A machine that was set back has the clock of that time: what was submitted since would be younger than the epoch.
+    now = new Date(+now - minute);
+    await expect(beginNewEpoch(directory, clock)).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+      message: expect.stringContaining('set it right first'),
+    });
     const { before, after } = await beginNewEpoch(directory);
     now = new Date(Date.now() + minute);
     journal = await open();
     expect([before, journal.epoch]).toEqual([epoch, after]);
+    // What it had at the end is in the time that is forgotten.
+    expect((await journal.adopt()).running).toEqual([]);
     expect(after).not.toBe(before);
     expect(journal.head()).toBeUndefined();
     expect(journal.bornAt().getTime()).toBeGreaterThan(new Date('2026-11-27T10:00:00Z').getTime());

@@ -2,11 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { constants, copyFileSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Clock } from '@csc-fleet/common/encoding';
+import { type Clock, parseTimestamp } from '@csc-fleet/common/encoding';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import type { ReceiptTexts } from '@csc-fleet/common/evidence';
 import { makeDirectory, syncPath } from '@csc-fleet/common/files';
-import type { Journal } from '../journal/index.ts';
+import type { ReceiptV02 } from '@csc-fleet/common/receipt';
+import type { Journal, LostTime } from '../journal/index.ts';
 import {
   type ArchiveRetention,
   dueSegments,
@@ -64,6 +65,11 @@ export class Archive {
         if (place?.epoch === epoch) highest = Math.max(highest, place.sequence);
       }
     return highest;
+  }
+
+  /** What it knows of the time that a journal which takes these executions for unfinished has forgotten. Throws as `open` does. */
+  lostTime(unfinished: readonly string[]): LostTime {
+    return findLostTime(this.#directory, unfinished);
   }
 
   /**
@@ -136,6 +142,24 @@ export class Archive {
   }
 }
 
+/** As `lostTime`, of an archive that is not open: all of it is read. */
+export function findLostTime(directory: string, unfinished: readonly string[]): LostTime {
+  const asked = new Set(unfinished);
+  const ended: string[] = [];
+  let signedUntil = 0;
+  for (const name of listSegments(directory))
+    for (const { bytes } of readRecords(join(directory, name))) {
+      const receipt = readWhole(bytes, name);
+      signedUntil = Math.max(signedUntil, signedAtOf(receipt));
+      if (receipt !== undefined && asked.has(receipt.execution_id)) ended.push(receipt.execution_id);
+    }
+  return { ended, ...(signedUntil === 0 ? {} : { signedUntil: new Date(signedUntil) }) };
+}
+
+function signedAtOf(receipt: ReceiptV02 | undefined): number {
+  return parseTimestamp(receipt?.signature?.signed_at ?? '')?.getTime() ?? 0;
+}
+
 interface Segment {
   readonly name: string;
   readonly file: FileHandle;
@@ -181,19 +205,19 @@ function cutAt(path: string, whole: number): void {
   truncateSync(path, whole);
 }
 
-// Of the last record the content may be missing, too: the journal has it until it is certainly here.
 function readPlace(bytes: Buffer, name: string): Place | undefined {
+  const { executor_epoch: epoch, sequence } = readWhole(bytes, name) ?? {};
+  return epoch === undefined || sequence === undefined ? undefined : { epoch, sequence };
+}
+
+// Of the last record the content may be missing, too: the journal has it until it is certainly here.
+function readWhole(bytes: Buffer, name: string): ReceiptV02 | undefined {
   try {
-    return placeOf(bytes, name);
+    return readArchived(bytes, name).receipt;
   } catch (error) {
     if (isCscError(error, 'RECEIPT_INVALID')) return undefined;
     throw error;
   }
-}
-
-function placeOf(receiptJson: Uint8Array, from: string): Place | undefined {
-  const { executor_epoch: epoch, sequence } = readArchived(Buffer.from(receiptJson), from).receipt;
-  return epoch === undefined || sequence === undefined ? undefined : { epoch, sequence };
 }
 
 /**
@@ -207,7 +231,7 @@ export async function reconcileArchive(archive: Archive, journal: Journal): Prom
   // After another epoch's receipts, too: one copy of a journal may be restored again and again.
   const kept = last?.epoch === journal.epoch ? last.sequence : archive.highest(journal.epoch);
   const isOlder = kept > known;
-  if (isOlder) await journal.beginEpoch();
+  if (isOlder) await journal.beginEpoch(archive.lostTime(journal.unacknowledged()));
   else addMissing(archive, journal);
   await archive.durable();
   return isOlder;

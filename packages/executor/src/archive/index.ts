@@ -1,4 +1,4 @@
-export { Archive, reconcileArchive, withArchive } from './archive.ts';
+export { Archive, findLostTime, reconcileArchive, withArchive } from './archive.ts';
 export {
   type ArchivedReceipt,
   archiveDirectory,

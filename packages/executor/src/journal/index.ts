@@ -2,6 +2,7 @@ export type {
   Adopted,
   FinishedExecution,
   Journal,
+  LostTime,
   OwedReceipt,
   ReceiptHead,
   Redemption,

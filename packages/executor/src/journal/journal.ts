@@ -10,10 +10,11 @@ export interface Journal {
    */
   readonly epoch: string;
   /**
-   * Makes this journal another one: its chain begins anew, and what was minted or submitted before counts no more. For
-   * one that turns out to be older than what its host has signed. Rejects with STORE_UNAVAILABLE.
+   * Makes this journal another one: its chain begins anew, and what was minted or submitted before counts no more, also
+   * where the clock has gone back since. For one that turns out to be older than what its host has signed. Rejects with
+   * STORE_UNAVAILABLE.
    */
-  beginEpoch(): Promise<void>;
+  beginEpoch(lost?: LostTime): Promise<void>;
   /** The newest receipt of the chain that was signed in this epoch; undefined before the first. Throws what SQLite throws. */
   head(): ReceiptHead | undefined;
   /**
@@ -57,6 +58,17 @@ export interface Journal {
   prune(now: Date): Promise<number>;
   /** Waits for what is under way, gives up what this process owns, and closes. */
   close(): Promise<void>;
+}
+
+/** What is known of the time that a journal has forgotten. */
+export interface LostTime {
+  /** The newest date that this host has signed then: what began by it may have been used. Absent: none is known. */
+  readonly signedUntil?: Date | undefined;
+  /**
+   * Executions that this journal takes for running and that have had their outcome: they get no second one. `all`: nobody can
+   * say of any of them that it has not.
+   */
+  readonly ended?: readonly string[] | 'all';
 }
 
 /** A ticket as the journal sees it: it is used up by its id and by its execution's. */

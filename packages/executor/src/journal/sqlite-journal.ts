@@ -9,6 +9,7 @@ import type {
   Adopted,
   FinishedExecution,
   Journal,
+  LostTime,
   ReceiptHead,
   Redemption,
   Refusal,
@@ -53,8 +54,8 @@ export function openSqliteJournal(path: string, options: SqliteJournalOptions = 
     get epoch() {
       return epoch;
     },
-    beginEpoch: async () => {
-      epoch = await commits.run(() => beginEpoch(statements, clock.now()));
+    beginEpoch: async (lost = {}) => {
+      epoch = await commits.run(() => beginEpoch(statements, clock.now().getTime(), lost));
     },
     head: () => toHead(readChain(statements)),
     findObjection: (ticket) => findObjection(statements, ticket),
@@ -152,9 +153,12 @@ function addToChain<Sealed extends ChainedReceipt>(
   return sealed;
 }
 
-function beginEpoch(statements: Statements, now: Date): string {
+function beginEpoch(statements: Statements, now: number, { signedUntil, ended = [] }: LostTime): string {
   statements.beginEpoch.run();
-  statements.beBorn.run(now.getTime());
+  // A machine that was set back often has its clock set back with it.
+  statements.beBorn.run(Math.max(now, signedUntil?.getTime() ?? 0));
+  if (ended === 'all') statements.endUnfinished.run(now);
+  else for (const executionId of ended) statements.endOne.run(now, executionId);
   return readChain(statements).epoch;
 }
 

@@ -17,7 +17,11 @@ const texts = {
     WHERE execution_id = ?`,
   chain: 'SELECT epoch, sequence, head FROM receipt_chain',
   beginEpoch: 'UPDATE receipt_chain SET epoch = lower(hex(randomblob(16))), sequence = 0, head = NULL',
-  beBorn: 'UPDATE memory SET born_at = ?',
+  beBorn: 'UPDATE memory SET born_at = max(born_at, ?)',
+  endUnfinished: `UPDATE executions SET acknowledged_at = ?, draft = '', receipt_json = x''
+    WHERE receipt_json IS NULL`,
+  endOne: `UPDATE executions SET acknowledged_at = ?, draft = '', receipt_json = x''
+    WHERE execution_id = ? AND receipt_json IS NULL`,
   setHead: 'UPDATE receipt_chain SET sequence = ?, head = ?',
   acknowledge: `UPDATE executions SET acknowledged_at = ?, draft = '', receipt_json = x'', original_json = NULL
     WHERE execution_id = ? AND receipt_json IS NOT NULL AND acknowledged_at IS NULL`,

@@ -104,7 +104,8 @@ export class LinkedExecutor implements Executor {
       wouldRefuse,
       welcomed: (chainHeadJson) => {
         if (this.#closing) this.#sayDraining();
-        if (chainHeadJson.length > 0 && this.#hasForgotten(chainHeadJson)) void this.#beginEpoch();
+        const forgotten = chainHeadJson.length === 0 ? undefined : this.#findForgotten(chainHeadJson);
+        if (forgotten !== undefined) void this.#beginEpoch(forgotten);
         deliveries.redeliver();
         onPolicyNews();
       },
@@ -245,26 +246,26 @@ export class LinkedExecutor implements Executor {
   }
 
   // Only what this host has signed itself says so: a gate can keep that from it, and cannot make it up.
-  #hasForgotten(chainHeadJson: Uint8Array): boolean {
+  #findForgotten(chainHeadJson: Uint8Array): ChainHead | undefined {
     const { introduction, journal, log } = this.#parts;
     const { identity, signer } = introduction;
     try {
       const known = openChainHead(chainHeadJson, identity, createKeyRing([signer]));
-      return isOlder(journal, known);
+      return isOlder(journal, known) ? known : undefined;
     } catch (error) {
       log.warn({ error }, 'what the gate says of the chain of receipts does not count');
-      return false;
+      return undefined;
     }
   }
 
   // The Hello after this one names it. Until then nothing is taken: tickets for the old one may be on their way.
-  async #beginEpoch(): Promise<void> {
+  async #beginEpoch({ signature: { signed_at: signedAt } }: ChainHead): Promise<void> {
     const { journal, log } = this.#parts;
     if (this.#beginning) return;
     this.#beginning = true;
     const before = journal.epoch;
     try {
-      await journal.beginEpoch();
+      await journal.beginEpoch({ signedUntil: new Date(signedAt) });
       log.error({ before, epoch: journal.epoch }, rolledBackNote);
       this.#connection?.hangUp('it begins a new epoch');
     } catch (error) {
