@@ -90,6 +90,7 @@ export const house: House = {
       output: [],
       journal: [],
       archive: ['journal'],
+      disk: ['journal'],
       evidence: ['egress', 'journal', 'output'],
       admission: ['evidence', 'journal', 'output', 'secrets'],
       run: ['admission', 'egress', 'evidence', 'journal', 'output', 'secrets'],
@@ -98,6 +99,7 @@ export const house: House = {
       service: [
         'admission',
         'archive',
+        'disk',
         'evidence',
         'execute.ts',
         'journal',

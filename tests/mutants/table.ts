@@ -12,11 +12,32 @@ const planning = [`${sandbox}/plan/resolve-scopes.test.ts`];
 const wiring = [`${executor}/admission/wiring.test.ts`];
 const refuse = [`${executor}/admission/refusal.test.ts`];
 const receipts = [`${gate}/link/receipts.test.ts`];
+const fullDisk = [`${executor}/disk/full-disk.test.ts`];
 const hostileGate = [`${client}/run/hostile-gate.test.ts`];
 
 const decision = 'packages/common/src/decision';
 const allowRules = [`${decision}/allow-rules.test.ts`];
 const invocation = 'packages/common/src/command-rules/invocation.ts';
+
+/** What a full disk holds up. */
+const disks: readonly Mutant[] = [
+  {
+    name: 'reserve-is-never-given-up',
+    file: `${executor}/disk/reserve.ts`,
+    before: 'if (length === 0 || !(isFull || this.#free() < nearlyNothing)) return false;',
+    after: 'if (length >= 0 || isFull) return false;',
+    tests: fullDisk,
+    red: 'signs for what runs',
+  },
+  {
+    name: 'output-holds-up-its-receipt',
+    file: `${executor}/evidence/conclude.ts`,
+    before: 'if (spool.length > 0 && spools.isDiskFull) {',
+    after: 'if (spool.length < 0 && spools.isDiskFull) {',
+    tests: fullDisk,
+    red: 'cuts output off',
+  },
+];
 
 /** Rules about subcommands that can be talked past. */
 const subcommands: readonly Mutant[] = [
@@ -1643,6 +1664,7 @@ const scopes: readonly Mutant[] = [
 ];
 
 export const mutants: readonly Mutant[] = [
+  ...disks,
   ...subcommands,
   ...submissions,
   ...believesReceipts,

@@ -11,6 +11,7 @@ import {
   type ExecutorOptions,
 } from '../../../packages/executor/src/service/compose.ts';
 import { policyMembers } from '../policy.ts';
+import { SmallDisk } from '../small-disk.ts';
 import { plainOwners } from './owners.ts';
 import { ScriptedGate } from './scripted-gate.ts';
 
@@ -23,6 +24,8 @@ export interface Workbench {
   /** Jobs may write it. */
   readonly out: string;
   readonly stateDir: string;
+  /** That the state directory lies on, where a test asks for one. */
+  readonly disk: SmallDisk | undefined;
   executor: Executor;
   /** Closes the executor and starts another one on the same state. */
   restart(): Promise<void>;
@@ -37,6 +40,8 @@ export interface WorkbenchOptions {
   readonly wrapJournal?: (journal: Journal) => Journal;
   /** Whether its state directory is new; otherwise it has been there for an hour. */
   readonly newborn?: boolean;
+  /** Bytes of a disk of its own for the state directory. */
+  readonly disk?: number;
   /** Lines of the policy’s YAML, beside or in the place of its own. */
   readonly policyLines?: readonly string[];
 }
@@ -82,7 +87,7 @@ export function makeTestDirectory(): string {
 }
 
 async function beginJournal(stateDir: string, at: Date): Promise<void> {
-  mkdirSync(stateDir, { mode: 0o700 });
+  mkdirSync(stateDir, { mode: 0o700, recursive: true });
   await openSqliteJournal(join(stateDir, 'journal.sqlite'), { clock: { now: () => at } }).close();
 }
 
@@ -93,6 +98,7 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
   mkdirSync(out, { recursive: true });
   // Of any job user.
   chmodSync(out, 0o777);
+  const disk = options.disk === undefined ? undefined : new SmallDisk(stateDir, options.disk);
   if (!options.newborn) await beginJournal(stateDir, new Date(Date.now() - 3_600_000));
   const policy = makePolicy(workspace, options.policyLines);
   const gate = new ScriptedGate();
@@ -112,13 +118,18 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
         ...options.deps,
       },
     );
+  const executor = await start().catch((error: unknown) => {
+    disk?.unmount();
+    throw error;
+  });
   const bench: Workbench = {
     gate,
     policy,
     workspace,
     out,
     stateDir,
-    executor: await start(),
+    disk,
+    executor,
     async restart() {
       await bench.executor.close();
       bench.executor = await start();
@@ -126,7 +137,9 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
     },
     async close() {
       bench.executor.cancelAll(0);
+      disk?.makeRoom();
       await bench.executor.close();
+      disk?.unmount();
       rmSync(root, { recursive: true, force: true });
     },
   };

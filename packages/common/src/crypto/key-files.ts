@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { artifactBytes } from '../encoding/index.ts';
 import { CscError, orThrow } from '../errors/index.ts';
 import { makeFile, type PemSource, readBoundedFile, readPem } from '../files/index.ts';
@@ -28,7 +29,8 @@ export function readOwnSigner(source: PemSource, owner: string): Signer {
 
 /** Makes a private key file, for its owner alone, where there is none. Throws FILE_UNWRITABLE. */
 export function makeKeyFile(path: string): void {
-  makeFile(path, generateKeyPair().privatePem, 0o600);
+  // Looked for first: a full disk must not keep out whom the key that is there belongs to.
+  if (!existsSync(path)) makeFile(path, generateKeyPair().privatePem, 0o600);
 }
 
 /** The 32-byte seed of a private key, PEM or the path of a key file; throws as readSigner does. */

@@ -3,10 +3,11 @@ import type { Signer } from '@csc-fleet/common/crypto';
 import type { Clock } from '@csc-fleet/common/encoding';
 import { isCscError } from '@csc-fleet/common/errors';
 import { sealChained } from '@csc-fleet/common/evidence';
+import type { StreamDigest } from '@csc-fleet/common/output-log';
 import type { Log } from '@csc-fleet/common/service';
 import type { FinishedExecution, Journal, Seal } from '../journal/index.ts';
-import type { OutputSpool, SpoolDirectory } from '../output/index.ts';
-import { buildReceipt } from './build-receipt.ts';
+import type { LogContent, OutputSpool, SpoolDirectory } from '../output/index.ts';
+import { buildReceipt, type RunResult } from './build-receipt.ts';
 import { type MeasuredRun, measureEffects } from './effects.ts';
 
 /** An execution whose commands are done. */
@@ -17,7 +18,7 @@ export interface Concluded extends MeasuredRun {
 /** What evidence is made and kept with. */
 export interface ConcludePorts {
   readonly journal: Pick<Journal, 'finish'>;
-  readonly spools: Pick<SpoolDirectory, 'settle'>;
+  readonly spools: Pick<SpoolDirectory, 'settle' | 'isDiskFull'>;
   readonly signer: Signer;
   readonly clock: Clock;
   readonly log: Log;
@@ -33,29 +34,62 @@ export async function conclude(concluded: Concluded, ports: ConcludePorts): Prom
   spools.settle(spool);
   const totals = { stdout: spool.total('stdout'), stderr: spool.total('stderr') };
   const { outcomes, profileIds, sandbox } = record;
-  const receipt = buildReceipt(subject, { outcomes, profileIds, sandbox, totals, endedAt, effects });
+  const result = { outcomes, profileIds, sandbox, totals, endedAt, effects };
   const version = subject.ticket.grant.receipt_version;
-  return journalReceipt(subject.ticket.execution_id, ports, (link) => ({
-    ...sealChained(receipt, { version, signer, now: clock.now() }, link),
-    outputLogLength: spool.length,
-  }));
+  const executionId = subject.ticket.execution_id;
+  const seal =
+    (kept: RunResult): Seal =>
+    (link) => ({
+      ...sealChained(buildReceipt(subject, kept), { version, signer, now: clock.now() }, link),
+      outputLogLength: spool.length,
+    });
+  return journalReceipt({ executionId, result, spool, seal }, ports);
+}
+
+interface Journalled {
+  readonly executionId: string;
+  readonly result: RunResult;
+  readonly spool: OutputSpool;
+  seal(kept: RunResult): Seal;
 }
 
 const pauseMs = 1000;
 
-// A full disk empties again; until then the slot stays taken and the gate waits.
+// The room that was set aside for it may be gone, by another's hand. Its own output is what it can give then; and a full
+// disk empties again, until when the slot stays taken and the gate waits.
 async function journalReceipt(
-  executionId: string,
-  { journal, log }: ConcludePorts,
-  seal: Seal,
+  { executionId, result, spool, seal }: Journalled,
+  { journal, spools, log }: ConcludePorts,
 ): Promise<FinishedExecution> {
-  for (;;) {
+  for (let kept = result; ; ) {
     try {
-      return await journal.finish(executionId, seal);
+      return await journal.finish(executionId, seal(kept));
     } catch (error) {
       if (!isCscError(error, 'STORE_UNAVAILABLE')) throw error;
-      log.error({ executionId, error }, 'the receipt could not be journalled; trying again');
-      await sleep(pauseMs);
+      if (spool.length > 0 && spools.isDiskFull) {
+        log.error({ executionId, error }, 'the disk is full: output is cut off for its receipt to have room');
+        kept = withOutputOf(kept, await spool.shorten());
+        spools.settle(spool);
+      } else {
+        log.error({ executionId, error }, 'the receipt could not be journalled; trying again');
+        await sleep(pauseMs);
+      }
     }
   }
+}
+
+function withOutputOf(result: RunResult, log: LogContent): RunResult {
+  const shortened = (before: StreamDigest, now: StreamDigest): StreamDigest => ({
+    ...now,
+    truncated: before.truncated || now.length < before.length,
+  });
+  const both = (before: RunResult['totals'], commandId?: string): RunResult['totals'] => ({
+    stdout: shortened(before.stdout, log.digest('stdout', commandId)),
+    stderr: shortened(before.stderr, log.digest('stderr', commandId)),
+  });
+  return {
+    ...result,
+    totals: both(result.totals),
+    outcomes: result.outcomes.map((it) => ({ ...it, output: both(it.output, it.commandId) })),
+  };
 }

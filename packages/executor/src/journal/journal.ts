@@ -98,6 +98,8 @@ export interface ReceiptHead {
 export interface Redemption extends TicketUse {
   /** What a receipt says if this process dies: JSON text, opaque to the journal. */
   readonly draft: string;
+  /** How many commands its receipt may have to tell of. Absent: one. */
+  readonly commands?: number;
   readonly redeemedAt: Date;
   /** The single_execution ones that this execution uses up. */
   readonly approvals: readonly ConsumedApproval[];

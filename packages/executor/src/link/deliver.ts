@@ -67,6 +67,8 @@ export class Deliveries {
     const receipt = toOwed(finished);
     this.#note(receipt);
     if (receipt.outputLogLength > 0) this.#backlog.add(this.#toBacklog(receipt), output);
+    // A full disk leaves a file with nothing in it.
+    else void output.close().catch(() => undefined);
     this.#sayNext();
   }
 

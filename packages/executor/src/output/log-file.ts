@@ -66,6 +66,13 @@ export class LogFile {
     return buffer.subarray(0, filled);
   }
 
+  /** Cuts off what lies behind `length`, which gives the disk its room back. */
+  async truncate(length: number): Promise<void> {
+    this.#handle ??= await open(this.#path, 'r+');
+    await this.#handle.truncate(length);
+    this.#length = length;
+  }
+
   /** Makes what was appended survive a power cut. */
   async sync(): Promise<void> {
     await this.#handle?.datasync();

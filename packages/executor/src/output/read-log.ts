@@ -44,36 +44,59 @@ export function openStoredLog(executionId: string, path: string, length: number)
 
 /** What a log holds, as its frames say. */
 export interface LogContent {
-  /** Bytes, up to the last frame that is whole. */
+  /** Bytes, up to the last frame that can be read. */
   readonly length: number;
+  /** Bytes behind it of which nothing is known but that they are there, and why; absent: there are none. */
+  readonly unreadable?: { readonly bytes: number; readonly why: string };
   /** Of one command's stream, or of all commands where `commandId` is absent. */
   digest(stream: CapturedStream, commandId?: string): StreamDigest;
 }
 
 const readAtOnce = 1024 * 1024;
 
-/** Reads through the log of an execution whose process died, perhaps in the middle of a frame. No file: empty. */
-export async function readLogContent(path: string): Promise<LogContent> {
-  const size = await stat(path).then(
+/**
+ * Reads through the log of an execution whose process died, perhaps in the middle of a frame. No file: empty. Never
+ * rejects: the receipt must come, and says of what cannot be read that it cannot.
+ * @param most bytes of it, less what is no whole frame by then. Default: all
+ */
+export async function readLogContent(path: string, most = Number.POSITIVE_INFINITY): Promise<LogContent> {
+  const size = await sizeOf(path);
+  const file = new LogFile(path, Math.min(size, most));
+  const digests = new Map<string, RunningDigest>();
+  const { length, why } = await readThrough(file, digests);
+  await file.close().catch(() => undefined);
+  const bytes = size - length;
+  return {
+    length,
+    ...(why === undefined ? {} : { unreadable: { bytes, why } }),
+    digest: (stream, id) => digests.get(keyOf(stream, id))?.digest() ?? emptyDigest,
+  };
+}
+
+async function sizeOf(path: string): Promise<number> {
+  return stat(path).then(
     (found) => found.size,
     () => 0,
   );
-  const file = new LogFile(path, size);
-  const digests = new Map<string, RunningDigest>();
-  try {
-    const length = await readThrough(file, digests);
-    return { length, digest: (stream, id) => digests.get(keyOf(stream, id))?.digest() ?? emptyDigest };
-  } finally {
-    await file.close();
-  }
 }
 
-async function readThrough(file: LogFile, digests: Map<string, RunningDigest>): Promise<number> {
-  for (let length = 0; ; ) {
-    const bytes = await file.read(length, readAtOnce);
-    if (bytes.length === 0) return length;
-    for (const frame of readFrames(bytes)) addFrame(frame, digests);
-    length += bytes.length;
+async function readThrough(
+  file: LogFile,
+  digests: Map<string, RunningDigest>,
+): Promise<{ readonly length: number; readonly why?: string }> {
+  let length = 0;
+  try {
+    for (;;) {
+      const bytes = await file.read(length, readAtOnce);
+      if (bytes.length === 0) return { length };
+      const begin = length;
+      for (const frame of readFrames(bytes)) {
+        addFrame(frame, digests);
+        length = begin + frame.end;
+      }
+    }
+  } catch (error) {
+    return { length, why: error instanceof Error ? error.message : String(error) };
   }
 }
 

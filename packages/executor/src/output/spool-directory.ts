@@ -6,16 +6,25 @@ import { makeDirectory } from '@csc-fleet/common/files';
 import { type LogContent, openStoredLog, readLogContent, type StoredLog } from './read-log.ts';
 import { type OutputCaps, OutputSpool } from './spool.ts';
 
+const nearlyNothing = 512 * 1024;
+
 /** The output logs of one host, which share its disk. */
 export class SpoolDirectory {
   readonly #directory: string;
   readonly #limit: number;
+  readonly #freeBytes: () => number;
   readonly #taken = new Map<string, number>();
+  /** Those that are still written. */
+  readonly #growing = new Map<string, OutputSpool>();
 
-  /** @param limit bytes, of all logs together */
-  constructor(directory: string, limit: number) {
+  /**
+   * @param limit bytes, of all logs together
+   * @param freeBytes what the disk has left. Default: more than anybody takes
+   */
+  constructor(directory: string, limit: number, freeBytes: () => number = () => Number.MAX_SAFE_INTEGER) {
     this.#directory = directory;
     this.#limit = limit;
+    this.#freeBytes = freeBytes;
     makeDirectory(directory, { mode: 0o700 });
   }
 
@@ -29,12 +38,27 @@ export class SpoolDirectory {
         'this host has no room for the output of another execution (limits.spool_bytes)',
       );
     }
+    this.#checkDisk(wanted);
     this.#taken.set(executionId, wanted);
-    return new OutputSpool({ executionId, path: this.#pathOf(executionId), caps, onFailure });
+    const spool = new OutputSpool({ executionId, path: this.#pathOf(executionId), caps, onFailure });
+    this.#growing.set(executionId, spool);
+    return spool;
+  }
+
+  // Early, as a run whose output the disk cuts off is one that has to be done again.
+  #checkDisk(wanted: number): void {
+    const free = this.#freeBytes();
+    const promised = [...this.#growing.values()].reduce((sum, spool) => sum + leftOf(spool), 0);
+    if (free - promised >= wanted) return;
+    throw new CscError(
+      'SPOOL_FULL',
+      `the disk of this host's state_dir (${this.#directory}) has ${free} bytes left, of which ${promised} are for what runs, and this execution may write ${wanted}: make room there, or lower limits.stdout_bytes and stderr_bytes`,
+    );
   }
 
   /** The log is whole: only what it really holds counts from now on. */
   settle({ executionId, length }: { readonly executionId: string; readonly length: number }): void {
+    this.#growing.delete(executionId);
     this.#taken.set(executionId, length);
   }
 
@@ -51,7 +75,13 @@ export class SpoolDirectory {
 
   /** Counts a log no more that was discarded. */
   release(executionId: string): void {
+    this.#growing.delete(executionId);
     this.#taken.delete(executionId);
+  }
+
+  /** Whether a write that failed may have failed for want of room. */
+  get isDiskFull(): boolean {
+    return this.#freeBytes() < nearlyNothing;
   }
 
   /** Deletes a log. */
@@ -77,6 +107,10 @@ export class SpoolDirectory {
   #pathOf(executionId: string): string {
     return join(this.#directory, fileName(executionId));
   }
+}
+
+function leftOf({ caps, length }: OutputSpool): number {
+  return Math.max(0, caps.stdout + caps.stderr - length);
 }
 
 // The gate chooses execution ids: none of it may become part of a path.

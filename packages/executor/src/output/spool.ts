@@ -10,7 +10,7 @@ import {
 import { Signal } from '@csc-fleet/common/service';
 import { type CapturedStream, streamNumbers } from './captured-stream.ts';
 import { LogFile } from './log-file.ts';
-import type { StoredLog } from './read-log.ts';
+import { type LogContent, readLogContent, type StoredLog } from './read-log.ts';
 
 /** How much of a contract's output is kept, in bytes; the rest is read and dropped. */
 export type OutputCaps = Readonly<Record<CapturedStream, number>>;
@@ -54,12 +54,14 @@ interface Total {
 // What may wait in memory for the disk before the job is held back.
 const highWater = 1024 * 1024;
 const ownRoom = 1024 * 1024;
+const leastWorthKeeping = 64 * 1024;
 // What a piece takes in memory beside its data and its command id, which its frame begins with.
 const pieceCost = 256;
 
 /** Captures the output of one execution: within its caps, hashed, into a log that can be read meanwhile. */
 export class OutputSpool implements StoredLog {
   readonly executionId: string;
+  readonly #path: string;
   readonly #file: LogFile;
   readonly #caps: OutputCaps;
   readonly #onFailure: (error: unknown) => void;
@@ -78,6 +80,7 @@ export class OutputSpool implements StoredLog {
 
   constructor(options: SpoolOptions) {
     this.executionId = options.executionId;
+    this.#path = options.path;
     this.#file = new LogFile(options.path);
     this.#caps = options.caps;
     this.#onFailure = options.onFailure;
@@ -145,6 +148,14 @@ export class OutputSpool implements StoredLog {
     await this.#file.sync().catch((error: unknown) => this.#fail(error));
     this.#ended = true;
     this.#grown.ring();
+  }
+
+  /** Gives half of an ended log, and in the end all of it, back to the disk: gives what is left of it. */
+  async shorten(): Promise<LogContent> {
+    const most = this.length < leastWorthKeeping ? 0 : this.length / 2;
+    const content = await readLogContent(this.#path, most);
+    await this.#file.truncate(content.length);
+    return content;
   }
 
   close(): Promise<void> {

@@ -65,6 +65,7 @@ export async function redeem(
     journal.redeem({
       ...toUse(ticket, asked?.claimed),
       draft: toDraft(subject, record, first.command),
+      commands: contract.commands.length,
       redeemedAt: startedAt,
       approvals: toConsumed(approvals),
     }),

@@ -15,6 +15,7 @@ import { defaultCeiling, type HostCeiling } from '../admission/host-ceiling.ts';
 import type { Owners } from '../admission/owners.ts';
 import { createTrialLog, defaultSubmissionRules, type SubmissionRules } from '../admission/submission.ts';
 import { Archive, archiveDirectory, reconcileArchive, withArchive } from '../archive/index.ts';
+import { DiskReserve, openWith, withReserve } from '../disk/index.ts';
 import type { ExecutionMode } from '../evidence/index.ts';
 import { type ExecutionPorts, execute } from '../execute.ts';
 import { type Journal, journalFile, openSqliteJournal } from '../journal/index.ts';
@@ -148,7 +149,9 @@ async function choosePorts(options: ExecutorOptions, deps: ExecutorDeps): Promis
   const clock = deps.clock ?? systemClock;
   const log = sparingLog(deps.log ?? silentLog);
   const { jobUsers, workplace, launcher, runLimits } = await chooseWorkplace(options, deps);
-  const journal = await openJournal(options, deps.journal, clock, log);
+  const reserve = new DiskReserve(stateDir, log);
+  const journal = withReserve(await openJournal(options, deps.journal, { clock, log, reserve }), reserve);
+  reserve.refill();
   const submissions = { ...defaultSubmissionRules, ...options.submissions };
   const needsEpoch = submissions.required && submissions.enforce === 'enforce';
   return {
@@ -175,7 +178,7 @@ async function choosePorts(options: ExecutorOptions, deps: ExecutorDeps): Promis
     },
     stock: { jobUsers, ...(deps.secrets === undefined ? {} : { secrets: deps.secrets }) },
     site: { workplace, launcher, log },
-    spools: new SpoolDirectory(join(stateDir, 'spool'), limits.spoolBytes),
+    spools: new SpoolDirectory(join(stateDir, 'spool'), limits.spoolBytes, () => reserve.freeBytes()),
     signer: chooseSigner(options, deps.signer),
     journal,
     clock,
@@ -211,10 +214,9 @@ function chooseSigner(
 async function openJournal(
   { stateDir, receiptRetentionDays, receiptRetentionBytes }: ExecutorOptions,
   given: Journal | undefined,
-  clock: Clock,
-  log: Log,
+  { clock, log, reserve }: { readonly clock: Clock; readonly log: Log; readonly reserve: DiskReserve },
 ): Promise<Journal> {
-  const journal = given ?? openSqliteJournal(join(stateDir, journalFile), { clock });
+  const journal = given ?? openWith(reserve, () => openSqliteJournal(join(stateDir, journalFile), { clock }));
   if (receiptRetentionDays === undefined) return journal;
   const archive = Archive.open(join(stateDir, archiveDirectory), clock);
   if (await reconcileArchive(archive, journal)) log.warn({ epoch: journal.epoch }, olderJournal);

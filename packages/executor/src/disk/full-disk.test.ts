@@ -1,0 +1,109 @@
+import { existsSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { sha256Hex } from '@csc-fleet/common/encoding';
+import { readFrames } from '@csc-fleet/common/output-log';
+import type { Log } from '@csc-fleet/common/service';
+import { makeContract, shell } from '@csc-fleet/test-kit/contract';
+import { openWorkbench, type Workbench, type WorkbenchOptions } from '@csc-fleet/test-kit/executor/workbench';
+import type { SmallDisk } from '@csc-fleet/test-kit/small-disk';
+import { afterEach, describe, expect, it } from 'vitest';
+
+const mebibyte = 1024 * 1024;
+
+let bench: Workbench;
+let disk: SmallDisk;
+const said: string[] = [];
+
+afterEach(() => bench.close());
+
+/** An executor whose state directory is a disk of 16 MiB. */
+async function open(options: WorkbenchOptions = {}): Promise<void> {
+  said.length = 0;
+  const note = (_: object, message: string) => void said.push(message);
+  const log: Log = { info: note, warn: note, error: note };
+  bench = await openWorkbench({
+    disk: 16 * mebibyte,
+    ...options,
+    executor: { slots: 2, limits: { stdoutBytes: 4 * mebibyte, stderrBytes: 0 } },
+    deps: { log },
+  });
+  if (bench.disk === undefined) throw new Error('there is no disk');
+  disk = bench.disk;
+}
+
+const offer = (script: string) =>
+  bench.gate.offer(
+    makeContract(bench.workspace, [{ argv: shell(script), write_paths: [bench.out], timeout_sec: 60 }]),
+    bench.policy,
+  );
+
+/** A run that goes on until `go` is there. */
+function offerWaiting(then = '', before = ''): string {
+  return offer(
+    `${before}\n touch ${bench.out}/runs; while [ ! -e ${bench.out}/go ]; do sleep 0.02; done; ${then}`,
+  );
+}
+
+const runs = () => expect.poll(() => existsSync(join(bench.out, 'runs'))).toBe(true);
+const letGo = () => writeFileSync(join(bench.out, 'go'), '');
+
+function reserveFile(): string {
+  const [name = ''] = readdirSync(join(bench.stateDir, 'reserve'));
+  return join(bench.stateDir, 'reserve', name);
+}
+
+describe('an executor whose state_dir is full', () => {
+  it('signs for what runs, refuses what is new, starts again, delivers, and takes work once there is room', async () => {
+    await open();
+    const running = offerWaiting('head -c 2000000 /dev/zero');
+    await runs();
+    disk.fill();
+    // What is new is refused before its ticket is spent: it can run elsewhere.
+    const refused = await bench.gate.next('refused', offer('true'));
+    expect(refused).toMatchObject({
+      reason: 'SPOOL_FULL',
+      message: expect.stringMatching(/state_dir.*make room/),
+    });
+    expect(refused.receiptJson).toHaveLength(0);
+    // The output finds no room, and the receipt does.
+    bench.gate.acknowledges = false;
+    letGo();
+    expect(await bench.gate.receipt(running)).toMatchObject({
+      status: 'failed',
+      stdout_truncated: true,
+    });
+    // Whatever room that has left is somebody else's, too.
+    disk.fill();
+    await bench.restart();
+    const owed = await bench.gate.receipt(running);
+    expect(owed.execution_id).toBe(running);
+    disk.fill();
+    bench.gate.acknowledges = true;
+    await bench.restart();
+    await bench.executor.delivered();
+    expect((await bench.gate.next('refused', offer('true'))).reason).toBe('SPOOL_FULL');
+    expect(said).toContainEqual(expect.stringContaining('is full: there must be room for a receipt'));
+    disk.makeRoom();
+    expect((await bench.gate.receipt(offer('echo again'))).status).toBe('success');
+    expect(said).toContainEqual(expect.stringContaining('has room again'));
+  });
+
+  it('cuts output off where even the room for its receipt was taken', async () => {
+    await open();
+    const running = offerWaiting('', 'head -c 2000000 /dev/zero');
+    await runs();
+    await bench.gate.output.holds(running, 2_000_000);
+    truncateSync(reserveFile(), 0);
+    disk.fill();
+    letGo();
+    const receipt = await bench.gate.receipt(running);
+    expect(receipt).toMatchObject({ status: 'success', stdout_truncated: true });
+    // What it says of the output is true of what is left of it, and the disk has the rest back.
+    const [{ outputLogLength } = { outputLogLength: 0 }] = bench.gate.all('receipt', running);
+    const kept = [...readFrames(bench.gate.output.log(running).subarray(0, outputLogLength))];
+    const bytes = Buffer.concat(kept.map(({ data }) => data));
+    expect(bytes.length).toBeLessThan(1_100_000);
+    expect(receipt.commands).toMatchObject([{ stdout_bytes: bytes.length, stdout_truncated: true }]);
+    expect(receipt.stdout_hash).toBe(`sha256:${sha256Hex(bytes)}`);
+  });
+});

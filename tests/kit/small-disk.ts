@@ -1,0 +1,39 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** A file system of its own, a few MiB of memory, that a test can fill and make room in. */
+export class SmallDisk {
+  readonly path: string;
+
+  /** Mounted at a path, which is made if need be. Takes root. */
+  constructor(path: string, bytes: number) {
+    this.path = path;
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes},mode=700`, 'csc-test', path]);
+  }
+
+  get freeBytes(): number {
+    const { bavail, bsize } = statfsSync(this.path);
+    return bavail * bsize;
+  }
+
+  /** To the last page, or but for some bytes. */
+  fill(except = 0): void {
+    const bytes = this.freeBytes - except;
+    if (bytes > 0) writeFileSync(this.#ballast, Buffer.alloc(bytes), { flag: 'a' });
+  }
+
+  makeRoom(): void {
+    rmSync(this.#ballast, { force: true });
+  }
+
+  /** Lazily: what did not even start may still hold it. */
+  unmount(): void {
+    execFileSync('umount', ['--lazy', this.path]);
+  }
+
+  get #ballast(): string {
+    return join(this.path, 'ballast');
+  }
+}
