@@ -522,6 +522,22 @@ const host: readonly Mutant[] = [
     red: 'shows a journal that is older than itself',
   },
   {
+    name: 'outcome-of-a-host-that-was-not-named',
+    file: `${evidence}/verify-receipt.ts`,
+    before: "signer?.role === 'executor' && signer.name !== expected.host",
+    after: 'false',
+    tests: hostileGate,
+    red: 'what another host has signed of what is for one alone',
+  },
+  {
+    name: 'bound-host-is-forgotten',
+    file: 'packages/client/src/run/run.ts',
+    before: '    submissions.push(...namesOf(bound));\n    host = executorId;\n',
+    after: '    submissions.push(...namesOf(bound));\n',
+    tests: hostileGate,
+    red: 'what another host has signed of what is for one alone',
+  },
+  {
     name: 'receipt-certificate-of-any-ca',
     file: `${evidence}/receipt-certificate.ts`,
     before: 'it.ca && certificate.checkIssued(it) && certificate.verify(it.publicKey)',

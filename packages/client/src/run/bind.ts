@@ -15,7 +15,7 @@ export type Bind = (executionId: string, executorId: string, signal?: AbortSigna
 export function createBinder(
   { submitter, connection }: SubmitContext,
   submission: SignedSubmission | undefined,
-  onBound?: (submissionJson: Buffer) => void,
+  onBound?: (submissionJson: Buffer, executorId: string) => void,
 ): Bind | undefined {
   if (submitter === undefined || submission === undefined) return undefined;
   let first: Promise<Buffer> | undefined;
@@ -24,7 +24,7 @@ export function createBinder(
     const known = await first;
     const submissionJson = await bindTo(executorId, submission, submitter);
     first ??= Promise.resolve(submissionJson);
-    onBound?.(known ?? submissionJson);
+    onBound?.(known ?? submissionJson, executorId);
     const request = { executionId, submissionJson: known ?? submissionJson };
     await connection.unary(GateService.bind, request, signal);
   };

@@ -442,4 +442,21 @@ describe('a hostile gate, before a client that signs what it submits', () => {
     const again = { ...signing, idempotencyKey: 'mine' };
     expect(await refusal(run(await hostile({ receipt }), again))).toBe('it was believed');
   });
+
+  it('cannot pass off what another host has signed of what is for one alone, a refusal or a run', async () => {
+    for (const receipt of [{}, { ...refused, ...numbered }]) {
+      const others = forged({ ...receipt, executor_id: 'host-2' }, otherSigner);
+      const named = { ...signing, idempotencyKey: 'mine' };
+      expect(await refusal(run(await hostile(others), named))).toBe('it was believed');
+      const bound = await hostile({ ...others, bindTo: ['host-1'] });
+      expect(await refusal(run(bound, named))).toBe('RECEIPT_INVALID');
+      const asked = { ...named, executorId: 'host-1' };
+      expect(await refusal(run(await hostile(others), asked))).toBe('RECEIPT_INVALID');
+    }
+    // That it refuses is the gate's own to say.
+    const own = forged({ ...refused, executor_id: undefined });
+    expect(await refusal(run(await hostile({ ...own, bindTo: ['host-1'] }), signing))).toBe(
+      'it was believed',
+    );
+  });
 });

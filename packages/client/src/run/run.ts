@@ -94,7 +94,11 @@ export async function run(
   };
   const { submitter } = context;
   const { submission } = prepared;
-  const binder = createBinder(context, submission, (bound) => void submissions.push(...namesOf(bound)));
+  let host = options.executorId;
+  const binder = createBinder(context, submission, (bound, executorId) => {
+    submissions.push(...namesOf(bound));
+    host = executorId;
+  });
   const bind = isOurs ? { bind: binder } : tolerant(binder);
   const onNamed = async (executionId: string): Promise<void> => {
     if (submission !== undefined) await submitter?.signed.keep({ ...submission, executionId });
@@ -110,7 +114,7 @@ export async function run(
   checkDecided(receiver.decision(), contractSha256);
   if (submission !== undefined && isOurs && receiver.finished() !== undefined)
     await submitter?.signed.drop(submission.nonce);
-  return conclude(context, receiver, expected);
+  return conclude(context, receiver, { ...expected, host });
 }
 
 // What receipts name a submission by; empty where nobody signed one.
@@ -128,13 +132,17 @@ export async function follow(
   const receiver = createReceiver(options.handlers ?? {}, '', executionId);
   const { signal, waitForApproval = false } = options;
   const submission = await context.submitter?.signed.ofExecution(executionId);
-  const bind = tolerant(createBinder(context, submission));
+  let host: string | undefined;
+  const binder = createBinder(context, submission, (_, executorId) => {
+    host = executorId;
+  });
+  const bind = tolerant(binder);
   await abortable(context, receiver, options.cancelOnAbort ?? false, () =>
     followToEnd({ ...context, signal, waitForApproval, ...bind }, receiver, undefined),
   );
   if (submission !== undefined && receiver.finished() !== undefined)
     await context.submitter?.signed.drop(submission.nonce);
-  return conclude(context, receiver, {});
+  return conclude(context, receiver, { host });
 }
 
 // How long an abort waits for the gate to name what it has been handed: without a name nothing can be cancelled.

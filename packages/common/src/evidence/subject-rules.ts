@@ -17,6 +17,8 @@ export interface ExpectedReceipt {
    * and where a host that numbers its receipts refused: it then names whatever came, and nothing came where it does not.
    */
   readonly submissions?: readonly string[] | undefined;
+  /** The one executor that the submission names: no other has an outcome of it, whatever it signs. Absent: any. */
+  readonly host?: string | undefined;
   /** The one whose key must have signed it, a SPIFFE id. Absent: whoever may say what it says. */
   readonly executor?: string | undefined;
   /** Exactly this one: an older version says less, so that a gate must not choose it. */

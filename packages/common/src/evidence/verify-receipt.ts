@@ -65,6 +65,8 @@ function verifyOne(
   const owner = keys.find(keyId)?.owner;
   if (expected.executor !== undefined && owner !== expected.executor) throw notSignedBy(expected.executor);
   const signer = owner === undefined ? undefined : checkSigner(receipt, owner);
+  if (expected.host !== undefined && signer?.role === 'executor' && signer.name !== expected.host)
+    throw notSignedBy(`${expected.host}, which alone the submission names, but of ${signer.name}`);
   checkSubject(receipt, expected);
   return { receipt, keyId, signer };
 }
