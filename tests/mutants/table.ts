@@ -538,6 +538,14 @@ const host: readonly Mutant[] = [
     red: 'what another host has signed of what is for one alone',
   },
   {
+    name: 'executor-returns-without-end',
+    file: 'packages/gate/src/link/progress.ts',
+    before: ' || execution.timesReturned >= mostReturns',
+    after: '',
+    tests: ['packages/gate/src/link/at-most-once.test.ts'],
+    red: 'is told to have come back so often only',
+  },
+  {
     name: 'receipt-certificate-of-any-ca',
     file: `${evidence}/receipt-certificate.ts`,
     before: 'it.ca && certificate.checkIssued(it) && certificate.verify(it.publicKey)',

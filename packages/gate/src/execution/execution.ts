@@ -111,6 +111,11 @@ export class LiveExecution {
     );
   }
 
+  /** How often it was LOST and went on. */
+  get timesReturned(): number {
+    return this.#events.filter(({ event }) => event?.$case === 'returned').length;
+  }
+
   get #hasReceipt(): boolean {
     const last = this.#events.at(-1)?.event;
     return last?.$case === 'finished' && last.value.receiptJson.length > 0;

@@ -237,6 +237,18 @@ describe('an executor that leaves while it runs something', () => {
     expect(await test.state(executionId)).toBe(ExecutionState.SUCCEEDED);
   });
 
+  it('is told to have come back so often only: an executor that flaps does not fill the store, and its receipt counts', async () => {
+    for (let times = 0; times < 20; times++) {
+      await executor.connect([]);
+      await executor.connect([executionId]);
+    }
+    const told = (await kinds(executionId)).slice(4);
+    expect(told.length).toBeLessThanOrEqual(2 * 8 + 1);
+    expect(await test.state(executionId)).toBe(ExecutionState.LOST);
+    await executor.finish(await executor.next('offer', executionId));
+    expect(await test.state(executionId)).toBe(ExecutionState.SUCCEEDED);
+  });
+
   const watched = () => {
     const taken: (string | undefined)[] = [];
     const read = async () => {

@@ -33,8 +33,13 @@ export function takeAccepted(ports: ProgressPorts, execution: LiveExecution, not
   advance(ports, execution, { change, happened: [started] });
 }
 
+// Each is two events, with the LOST before it, which are kept in memory and for ever; an executor can come and go, and say
+// now that it has it, now that it has not, as often as it likes.
+const mostReturns = 8;
+
 /**
- * Its executor is back after it was LOST, and still has it: it runs, or its receipt comes. Does nothing for any other.
+ * Its executor is back after it was LOST, and still has it: it runs, or its receipt comes. Does nothing for any other, nor
+ * once it has come back too often: then only its receipt is awaited.
  * Resolves once that is on disk: whoever asks from then on is not told that it is LOST.
  */
 export async function takeReturned(
@@ -42,7 +47,7 @@ export async function takeReturned(
   execution: LiveExecution,
 ): Promise<void> {
   const { state, started_at: startedAt, executor_id: executor } = execution.row;
-  if (state !== ExecutionState.LOST) return;
+  if (state !== ExecutionState.LOST || execution.timesReturned >= mostReturns) return;
   const executorId = executorName(executor);
   const change = {
     state: ExecutionState.RUNNING,
