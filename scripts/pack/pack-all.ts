@@ -2,7 +2,7 @@
 // [DIR]`, by default out/packages. Nothing below packages/ changes meanwhile.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { makeStage, packageNames } from './manifest.ts';
 import { stagePackage } from './stage-package.ts';
 
@@ -10,13 +10,13 @@ const target = resolve(process.argv[2] ?? 'out/packages');
 mkdirSync(target, { recursive: true });
 const root = makeStage();
 try {
-  for (const name of packageNames()) {
-    stagePackage(name, root);
-    execFileSync('npm', ['pack', '--silent', '--ignore-scripts', '--pack-destination', target], {
-      cwd: join(root, name),
-      stdio: ['ignore', 1, 2],
-    });
-  }
+  const names = packageNames();
+  for (const name of names) stagePackage(name, root);
+  const folders = names.map((name) => `./${name}`);
+  execFileSync('npm', ['pack', '--silent', '--ignore-scripts', '--pack-destination', target, ...folders], {
+    cwd: root,
+    stdio: ['ignore', 1, 2],
+  });
 } finally {
   rmSync(root, { recursive: true });
 }

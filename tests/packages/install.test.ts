@@ -1,7 +1,16 @@
 import { execFile, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { arch, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
@@ -12,6 +21,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 // Far from the workspace, so that nothing is found there by chance.
 const directory = mkdtempSync(join(tmpdir(), 'csc-install-'));
 const tarballs = join(directory, 'tarballs');
+const packages = ['cli', 'client', 'common', 'executor', 'gate', 'sandbox'];
 let fleet: Fleet;
 const run = promisify(execFile);
 
@@ -21,7 +31,7 @@ beforeAll(async () => {
   [fleet] = await Promise.all([
     startFleet({ executors: [{ name: 'host' }] }),
     install('agent', ['common', 'client']),
-    install('host', ['common', 'sandbox', 'executor', 'gate', 'client', 'cli']),
+    unpack('host', packages),
   ]);
 }, 240_000);
 afterAll(async () => {
@@ -41,6 +51,27 @@ async function install(folder: string, names: readonly string[]): Promise<void> 
   writeFileSync(join(path, 'package.json'), '{ "private": true }');
   const args = ['install', '--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error'];
   await run('npm', [...args, ...names.map(tarball)], { cwd: path });
+}
+
+/** Unpacks packages beside what they say that they stand on, as npm would lay them out; npm takes twenty times as long. */
+async function unpack(folder: string, names: readonly string[]): Promise<void> {
+  const modules = join(directory, folder, 'node_modules');
+  const needed = new Set<string>();
+  for (const name of names) {
+    const home = join(modules, '@csc-fleet', name);
+    mkdirSync(home, { recursive: true });
+    await run('tar', ['-xzf', tarball(name), '--strip-components=1', '-C', home]);
+    const { dependencies } = JSON.parse(readFileSync(join(home, 'package.json'), 'utf8')) as Manifest;
+    for (const it of Object.keys(dependencies)) if (!it.startsWith('@csc-fleet/')) needed.add(it);
+  }
+  for (const it of needed) {
+    mkdirSync(dirname(join(modules, it)), { recursive: true });
+    symlinkSync(realpathSync(join(repository, 'node_modules', it)), join(modules, it));
+  }
+}
+
+interface Manifest {
+  readonly dependencies: Readonly<Record<string, string>>;
 }
 
 /** Runs a program of this text in a folder where packages are installed; gives what it prints. */
@@ -103,7 +134,7 @@ describe('the client, installed from its tarball', () => {
   });
 });
 
-describe('csc, installed from its tarball', () => {
+describe('csc, unpacked from its tarball', () => {
   it('decides and runs', () => {
     const csc = join(directory, 'host/node_modules/@csc-fleet/cli/bin/csc.js');
     const run = (...args: string[]) =>
@@ -131,16 +162,15 @@ describe('csc, installed from its tarball', () => {
 });
 
 describe('every tarball', () => {
-  const names = ['cli', 'client', 'common', 'executor', 'gate', 'sandbox'];
   // What has no `require`, and says so: the services run on Node 24, which can require ES modules.
   const esmOnly = new Set(['cli', 'executor', 'gate', 'sandbox']);
 
-  it.each(names)('%s has no fault that publint knows', async (name) => {
+  it.each(packages)('%s has no fault that publint knows', async (name) => {
     const { messages } = await publint({ pack: { tarball: toArrayBuffer(readFileSync(tarball(name))) } });
     expect(messages).toEqual([]);
   });
 
-  it.each(names)('%s has types that every resolution finds', async (name) => {
+  it.each(packages)('%s has types that every resolution finds', async (name) => {
     const checked = await checkPackage(createPackageFromTarballData(readFileSync(tarball(name))));
     if (checked.types === false) throw new Error(`${name} has no types`);
     const ignored = ['node10', ...(esmOnly.has(name) ? ['node16-cjs'] : [])];
