@@ -1,6 +1,6 @@
 // Bundles the csc command into packages/cli/dist: a folder that runs anywhere with Node 24 and nothing else.
 // It is CommonJS and one file a command, as that starts fastest: no module loader, and nothing read in vain.
-// `node scripts/build.ts DIR` builds somewhere else.
+// `node scripts/build.ts DIR` builds somewhere else, and every FILE.ts that follows as a program beside it, FILE.cjs.
 import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +8,7 @@ import { build, type Plugin } from 'esbuild';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
 const source = `${root}packages/cli/src`;
-const dist = process.argv[2] ?? `${root}packages/cli/dist`;
+const [dist = `${root}packages/cli/dist`, ...programs] = process.argv.slice(2);
 
 const bundleOf = (command: string): string => `command-${basename(command, '.ts')}`;
 
@@ -30,6 +30,7 @@ await build({
   entryPoints: {
     main: `${source}/main.ts`,
     ...Object.fromEntries(commands.map((file) => [bundleOf(file), `${source}/commands/${file}`])),
+    ...Object.fromEntries(programs.map((file) => [basename(file, '.ts'), file])),
   },
   outdir: dist,
   outExtension: { '.js': '.cjs' },

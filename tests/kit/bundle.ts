@@ -2,9 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { programs } from './programs.ts';
 
 /**
- * Builds csc as it is shipped, once for all tests, unless CSC_BIN names another: they start it hundreds of times, and the
+ * Builds csc as it is shipped, and the programs of the tests beside it, once for all tests, unless CSC_BIN names another: they start it hundreds of times, and the
  * sources take twice as long. What runs from its sources all the same finds them compiled by the first that did.
  */
 export default function buildBundle(): () => void {
@@ -13,7 +14,7 @@ export default function buildBundle(): () => void {
   // Some tests start it as another user.
   chmodSync(directory, 0o755);
   const script = join(import.meta.dirname, '../../scripts/build.ts');
-  execFileSync(process.execPath, [script, join(directory, 'dist')], {
+  execFileSync(process.execPath, [script, join(directory, 'dist'), ...Object.values(programs)], {
     cwd: join(import.meta.dirname, '../..'),
   });
   process.env['CSC_BIN'] = join(directory, 'dist/csc.js');

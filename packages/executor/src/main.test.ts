@@ -8,6 +8,7 @@ import { makeContract, shell } from '@csc-fleet/test-kit/contract';
 import { type GrpcGate, startGrpcGate } from '@csc-fleet/test-kit/executor/grpc-gate';
 import { ScriptedGate } from '@csc-fleet/test-kit/executor/scripted-gate';
 import { makePolicy, makeTestDirectory, policyText } from '@csc-fleet/test-kit/executor/workbench';
+import { programFile } from '@csc-fleet/test-kit/programs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { runExecutor } from './main.ts';
 
@@ -56,10 +57,7 @@ function writeConfig(changes: Record<string, unknown> = {}): string {
 
 /** Runs an executor in a process of its own. */
 function startProcess(configPath: string) {
-  const main = JSON.stringify(new URL('./main.ts', import.meta.url).href);
-  const script = `import { runExecutor } from ${main};
-    runExecutor(${JSON.stringify(configPath)}).catch((error) => { console.error(error.code); process.exitCode = 1; });`;
-  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+  const child = spawn(process.execPath, [programFile('run-executor'), configPath], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   children.push(child);

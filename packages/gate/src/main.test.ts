@@ -12,6 +12,7 @@ import {
 } from '@csc-fleet/common/rpc';
 import { ask } from '@csc-fleet/test-kit/gate/grpc-calls';
 import { TestRepository } from '@csc-fleet/test-kit/policy-repository';
+import { programFile } from '@csc-fleet/test-kit/programs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { runGate } from './main.ts';
 
@@ -58,16 +59,14 @@ function write(name: string, content: object): string {
 
 const invalid = (code: string) => expect.objectContaining({ code });
 
-/** A gate in a process of its own, from its sources, and what it logs. */
+/** A gate in a process of its own, and what it logs. */
 class GateProcess {
   readonly child: ChildProcess;
   readonly lines: Record<string, unknown>[] = [];
   #text = '';
 
   constructor() {
-    const main = new URL('./main.ts', import.meta.url).href;
-    const script = `const { runGate } = await import(${JSON.stringify(main)}); await runGate(${JSON.stringify(config)});`;
-    this.child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    this.child = spawn(process.execPath, [programFile('run-gate'), config], {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     children.push(this.child);

@@ -1,21 +1,8 @@
-import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
-import { cscBin } from '../process.ts';
+import { loadMain } from './load-main.ts';
 import type { WarmCall } from './warm-pool.ts';
 
 // A csc that stays: runs one command line after another as its parent asks for them, each with a working directory and
 // an environment of its own, on the same two pipes. What loads once, loads once.
-type Main = (argv: readonly string[]) => Promise<void>;
-
-async function loadMain(): Promise<Main> {
-  const bundle = join(dirname(cscBin), 'main.cjs');
-  const { main } = existsSync(bundle)
-    ? (createRequire(import.meta.url)(bundle) as { readonly main: Main })
-    : await import('../../../packages/cli/src/main.ts');
-  return main;
-}
-
 const main = loadMain();
 
 async function answer({ args, env, cwd, mark }: WarmCall): Promise<void> {

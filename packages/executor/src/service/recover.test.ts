@@ -5,13 +5,13 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } f
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { DatabaseSync } from 'node:sqlite';
-import { fileURLToPath } from 'node:url';
 import type { Offer } from '@csc-fleet/common/messages';
 import { sweepLeftovers } from '@csc-fleet/sandbox/host';
 import { makeContract } from '@csc-fleet/test-kit/contract';
 import { plainOwners } from '@csc-fleet/test-kit/executor/owners';
 import { ScriptedGate } from '@csc-fleet/test-kit/executor/scripted-gate';
 import { identity, makePolicy, makeTestDirectory } from '@csc-fleet/test-kit/executor/workbench';
+import { programFile } from '@csc-fleet/test-kit/programs';
 import { findProcesses } from '@csc-fleet/test-kit/sandbox/find-processes';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { defaultCeiling } from '../admission/host-ceiling.ts';
@@ -19,7 +19,6 @@ import type { Executor } from '../link/linked-executor.ts';
 import { createExecutor } from './compose.ts';
 
 const seed = randomBytes(32);
-const victimPath = fileURLToPath(new URL('../../../../tests/kit/executor/victim.ts', import.meta.url));
 
 let root: string;
 let stateDir: string;
@@ -45,7 +44,9 @@ afterEach(async () => {
 /** Starts an executor in a process of its own and waits until it is in the middle of a contract. */
 async function startVictim(mode: 'local' | 'hardened', script: string, awaited = 'output') {
   const given = [mode, stateDir, workspace, seed.toString('hex'), script, awaited];
-  const child = spawn(process.execPath, [victimPath, ...given], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [programFile('victim'), ...given], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   victims.push(child);
   const gone = once(child, 'exit');
   const [line] = await once(createInterface({ input: child.stdout }), 'line');
