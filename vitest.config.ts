@@ -1,5 +1,6 @@
 import { defineConfig } from 'vitest/config';
 import { ClosingLineReporter } from './scripts/closing-line-reporter.ts';
+import { LongFilesFirst } from './scripts/long-files-first.ts';
 
 // Two workers: the tests start real gates, executors and sandboxes, which need cores of their own. The files of a worker
 // share its modules (loading them anew for each took a third of all time); leave-as-found.ts holds them to that.
@@ -9,6 +10,7 @@ export default defineConfig({
     globalSetup: ['tests/kit/bundle.ts'],
     setupFiles: ['tests/kit/leave-as-found.ts'],
     isolate: false,
+    sequence: { sequencer: LongFilesFirst },
     maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 60_000,
