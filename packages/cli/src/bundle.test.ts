@@ -16,7 +16,8 @@ beforeAll(() => {
 afterAll(() => rmSync(shipped, { recursive: true, force: true }));
 
 function bundled(args: readonly string[], cwd: string, more: NodeJS.ProcessEnv = {}) {
-  const env = { PATH: process.env['PATH'], HOME: cwd, ...more };
+  const [PATH, compiled] = [process.env['PATH'], join(shipped, 'compiled')];
+  const env = { PATH, HOME: cwd, NODE_COMPILE_CACHE: compiled, ...more };
   return spawnSync(process.execPath, [join(shipped, 'csc.js'), ...args], { cwd, env, encoding: 'utf8' });
 }
 
