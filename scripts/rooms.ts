@@ -123,7 +123,7 @@ export const house: House = {
       output: ['execution', 'store'],
       approval: ['execution'],
       schedule: ['execution', 'owners', 'store'],
-      submit: ['approval', 'bounds', 'execution', 'owners', 'store'],
+      submit: ['approval', 'bounds', 'execution', 'owners', 'store', 'traffic'],
       'submit.ts': ['approval', 'execution', 'owners', 'schedule', 'submit'],
       read: ['bounds', 'execution', 'output', 'schedule', 'store'],
       link: ['bounds', 'execution', 'output', 'schedule', 'store'],

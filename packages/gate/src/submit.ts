@@ -19,6 +19,7 @@ import type { Mint, Placement } from './schedule/mint.ts';
 import { namedExecutor } from './schedule/peers.ts';
 import type { Scheduler } from './schedule/scheduler.ts';
 import { checkNotStopped, type Decided, type DecisionPorts, decide, parse } from './submit/decide.ts';
+import type { SubmissionRates } from './submit/rates.ts';
 import { checkWaiting, type Judged, type RecordPorts, record, recordApproval } from './submit/record.ts';
 import { type SubmissionRules, takeSubmission } from './submit/submission.ts';
 import { queueWaitMs, readTerms, type Terms } from './submit/terms.ts';
@@ -34,16 +35,18 @@ export interface SubmitPorts extends CheckPorts, ApprovalRules, RecordPorts, Sub
   readonly executions: Pick<Executions, 'findByKey' | 'open' | 'create'>;
   readonly scheduler: Pick<
     Scheduler,
-    'checkRoom' | 'queuedEvent' | 'takeSeat' | 'giveBack' | 'offer' | 'enqueue'
+    'checkRoom' | 'comes' | 'queuedEvent' | 'takeSeat' | 'giveBack' | 'offer' | 'enqueue'
   >;
   readonly mint: Mint;
   readonly limits: {
     /** Executions that wait, for an executor or for approval, of all principals together. */
     readonly maxQueued: number;
     readonly queueTimeoutSec: number;
-    /** Bytes that are stored for one principal in a day. */
-    readonly storedBytesPerDay: number;
   };
+  /** Bytes that are stored for this principal in a day. */
+  readonly storedBytesPerDay: (principal: string) => number;
+  readonly owners: Pick<Owners, 'whyStopped' | 'limitsOf'>;
+  readonly rates: Pick<SubmissionRates, 'take'>;
 }
 
 export interface Submitted {
@@ -82,6 +85,7 @@ export async function submit(
   checkNotStopped(policy, stopped);
   const standing = standingOf(decided, request.approvalsJson, ports, now);
   checkRoom(ports, principal, terms, decided, standing);
+  ports.rates.take(principal.uri);
   const judged = { principal, now, terms, decided, standing };
   const waited = await approveWaiting(ports, judged, known);
   if (waited !== undefined) return { execution: waited, existing: known !== undefined };
@@ -99,11 +103,7 @@ async function recordAndOffer(ports: SubmitPorts, judged: Judged): Promise<LiveE
   const { scheduler, executions } = ports;
   const entry = record(judged, ports);
   const seat = isCleared(judged.standing) ? scheduler.takeSeat(entry.row) : undefined;
-  if (seat === undefined) {
-    const execution = await executions.create(judged.now, entry);
-    if (execution !== undefined) scheduler.enqueue(execution);
-    return execution;
-  }
+  if (seat === undefined) return recordAndWait(ports, judged, entry);
   try {
     const placement = ports.mint(entry.row, seat);
     const execution = await executions.create(judged.now, withPlacement(entry, placement));
@@ -113,6 +113,23 @@ async function recordAndOffer(ports: SubmitPorts, judged: Judged): Promise<LiveE
   } catch (error) {
     scheduler.giveBack(seat);
     throw error;
+  }
+}
+
+async function recordAndWait(
+  { scheduler, executions }: SubmitPorts,
+  { principal, now, standing }: Judged,
+  entry: NewLiveExecution,
+): Promise<LiveExecution | undefined> {
+  const isHere = isCleared(standing)
+    ? scheduler.comes(principal.uri, entry.row.execution_id)
+    : () => undefined;
+  try {
+    const execution = await executions.create(now, entry);
+    if (execution !== undefined) scheduler.enqueue(execution);
+    return execution;
+  } finally {
+    isHere();
   }
 }
 
@@ -152,13 +169,16 @@ function toSubject(principal: Principal, { contractSha256, policy }: Decided): A
 
 // Before anything is recorded: what cannot be placed, or would wait with too many others, is refused.
 function checkRoom(
-  { scheduler, executions, limits }: SubmitPorts,
+  { scheduler, executions, limits, owners }: SubmitPorts,
   { uri: principal }: Principal,
   terms: Terms,
   { policy }: Decided,
   standing: Standing,
 ): void {
-  if (standing.is === 'waiting') checkWaiting(executions.open(), limits.maxQueued);
+  if (standing.is === 'waiting') {
+    const most = { all: limits.maxQueued, own: owners.limitsOf(principal).queued };
+    checkWaiting(executions.open(), principal, most);
+  }
   if (!isCleared(standing)) return;
   const { name: policyProfile } = policy.policy;
   const requirement = {

@@ -136,6 +136,17 @@ bindings:
     expect(bindingOf(bindings, 'spiffe://csc.local/client/bob')).toMatchObject({ secrets: {}, roles: [] });
   });
 
+  it('say how much each identity may have of the gate', () => {
+    const limits = { weight: 3, queued: 10, running: 2, submissions_per_min: 60, stored_bytes_per_day: 1000 };
+    expect(
+      bindingOf(read(head.replace('roles:', `limits: ${JSON.stringify(limits)}\n    roles:`)), alice),
+    ).toMatchObject({ limits });
+    for (const wrong of ['{weight: 0}', '{weight: 101}', '{running: 0}', '{queued: 1.5}', '{burst: 1}'])
+      expect(faultsOf(head.replace('roles:', `limits: ${wrong}\n    roles:`))).toEqual([
+        expect.stringMatching(/^bindings\[0\]\.limits\./),
+      ]);
+  });
+
   it('name the keys of a principal, and nobody else’s', () => {
     const text = `${head}submitters:\n  - principal: ${alice}\n    keys: [{key_id: a1, public_key: ${key}}]\n`;
     const bindings = read(text);

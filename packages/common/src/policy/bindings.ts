@@ -26,6 +26,32 @@ const bindingV01 = z.strictObject({
   }),
 });
 
+const positive = z.int().min(1);
+
+const shareMember = z
+  .strictObject({
+    weight: positive
+      .max(100)
+      .exactOptional()
+      .meta({ description: 'How many of its executions are started for each one of another. Absent: 1.' }),
+    queued: positive.exactOptional().meta({
+      description: 'Executions that wait for an executor; as many again may wait for approval.',
+    }),
+    running: positive
+      .exactOptional()
+      .meta({ description: 'Executions at a time on all hosts together; what is beyond waits.' }),
+    submissions_per_min: positive
+      .exactOptional()
+      .meta({ description: 'New executions a minute over time, and so many at once out of rest.' }),
+    stored_bytes_per_day: positive.exactOptional().meta({
+      description: 'Bytes that the gate stores for it in a day (UTC), where its own limit is not less.',
+    }),
+  })
+  .meta({
+    description:
+      'What the gate lets each identity that matches have, by itself. Absent members: what the gate’s config says. Hosts do not go by it.',
+  });
+
 /** What an identity may do beside submitting. */
 export const roles = ['admin'] as const;
 
@@ -38,6 +64,7 @@ const bindingV02 = bindingV01.extend({
     .default({})
     .meta({ description: 'By profile, the secrets that this identity gets under it. Absent: none.' }),
   roles: uniqueList(oneOf(roles), 0).default([]),
+  limits: shareMember.exactOptional(),
 });
 
 const submitter = z.strictObject({
@@ -91,6 +118,8 @@ export interface Binding {
   readonly secrets?: Readonly<Record<string, readonly string[]>>;
   /** Absent: none. */
   readonly roles?: readonly (typeof roles)[number][];
+  /** Of each identity that matches. Absent: what the gate's config says. */
+  readonly limits?: Readonly<z.infer<typeof shareMember>>;
 }
 
 /** Which identity may use which profiles; the first binding that matches counts, and no other. */

@@ -43,7 +43,7 @@ export class LiveExecution {
   readonly id: string;
   readonly #store: Store;
   readonly #changed = new Signal();
-  readonly #onChanged: (executionId: string) => void;
+  readonly #onChanged: (execution: LiveExecution) => void;
   /** As it is on disk. */
   #written: ExecutionRow;
   /** With the changes that are being written. */
@@ -60,7 +60,7 @@ export class LiveExecution {
     store: Store,
     row: ExecutionRow,
     events: readonly ExecutionEvent[],
-    onChanged: (executionId: string) => void,
+    onChanged: (execution: LiveExecution) => void,
   ) {
     this.id = row.execution_id;
     this.#store = store;
@@ -163,7 +163,7 @@ export class LiveExecution {
     const step: Step = { change, events, withinMs, withdrawn, receipt };
     await this.#write(step, irrevocable);
     this.#changed.ring();
-    this.#onChanged(this.id);
+    this.#onChanged(this);
   }
 
   async #write(step: Step, irrevocable = false): Promise<void> {

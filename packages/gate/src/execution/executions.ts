@@ -27,8 +27,8 @@ const shortId = /^[0-9a-f][0-9a-f-]{3,34}$/i;
 /** All executions: the open ones in memory, the others in the store. */
 export class Executions {
   readonly #store: Store;
-  readonly #onChanged: (executionId: string) => void;
-  readonly #bytesPerDay: number;
+  readonly #onChanged: (execution: LiveExecution) => void;
+  readonly #bytesPerDay: (principal: string) => number;
   readonly #open = new Map<string, LiveExecution>();
   readonly #creating = new Map<string, Promise<unknown>>();
 
@@ -36,7 +36,11 @@ export class Executions {
    * @param onChanged is told of every step of an open execution once it is on disk
    * @param bytesPerDay the most that is stored for one principal in a day
    */
-  constructor(store: Store, onChanged: (executionId: string) => void, bytesPerDay: number) {
+  constructor(
+    store: Store,
+    onChanged: (execution: LiveExecution) => void,
+    bytesPerDay: (principal: string) => number,
+  ) {
     this.#bytesPerDay = bytesPerDay;
     this.#store = store;
     this.#onChanged = onChanged;
@@ -76,7 +80,7 @@ export class Executions {
     }));
     const receipt = receiptJson === undefined ? {} : { receipt: toGatesOwn(receiptJson) };
     const bytes = storedBytes(row, receiptJson);
-    const usage = { principal: row.principal, now: at, bytes, bytesPerDay: this.#bytesPerDay };
+    const usage = { principal: row.principal, now: at, bytes, bytesPerDay: this.#bytesPerDay(row.principal) };
     const step: Step = { change: {}, events, approvals, key, usage, ...receipt };
     if (!(await this.#store.create(row, step))) return undefined;
     const live = new LiveExecution(this.#store, kept as ExecutionRow, events, this.#onChanged);

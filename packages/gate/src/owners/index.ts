@@ -5,6 +5,7 @@ export {
   type HostSubject,
   type Owners,
   type OwnersWord,
+  type PrincipalLimits,
   type ReloadableOwners,
   type StopSubject,
 } from './word.ts';

@@ -8,6 +8,7 @@ import {
   rulesFor,
 } from '@csc-fleet/common/owners';
 import {
+  type Binding,
   type Bindings,
   bindingOf,
   createReloadableBindings,
@@ -49,12 +50,28 @@ export interface HostSubject {
   readonly labels: Readonly<Record<string, string>>;
 }
 
+/** How much of the gate one principal may have, as the owners say. */
+export interface PrincipalLimits {
+  /** How many of its executions are placed for each one of another that waits, too; 1 where nobody says. */
+  readonly weight: number;
+  /** Executions that wait for an executor, and again for approval. Infinity: as many as the gate takes. */
+  readonly queued: number;
+  /** Executions that are placed at a time. Infinity: as many as there are slots. */
+  readonly running: number;
+  /** New executions. Infinity: as many as it may make calls. */
+  readonly submissionsPerMin: number;
+  /** Infinity: as much as the gate stores for anybody. */
+  readonly storedBytesPerDay: number;
+}
+
 /** What the owners say of a run beside policies and bindings. The gate obeys it early; hosts hold it against every offer. */
 export interface Owners {
   /** Why nothing of this may run, for people; undefined where neither freeze nor revocation stands in its way. */
   whyStopped(subject: StopSubject): string | undefined;
   /** False where the host would refuse it: it is revoked, or bindings or hosts.yaml say that this does not run there. */
   mayRunOn(host: HostSubject, subject: StopSubject): boolean;
+  /** The same object for as long as the owners say the same. */
+  limitsOf(principal: string): PrincipalLimits;
   /** True where hosts hear of what is new by themselves, and then say Hello once more. */
   tellsHosts(): boolean;
 }
@@ -71,17 +88,36 @@ export function createOwners(first: OwnersWord): ReloadableOwners {
   const policies = createReloadablePolicySet(first.policies, { keepReplaced: true });
   const bindings = createReloadableBindings(first.bindings);
   let word = first;
+  const limits = new Map<string, PrincipalLimits>();
   return {
     policies,
     bindings,
     whyStopped: (subject) => whyStopped(word, subject),
     mayRunOn: (host, subject) => mayRunOn(word, host, subject),
+    limitsOf: (principal) => {
+      // Asked for at every placement, and bindings are patterns in a list.
+      const known = limits.get(principal) ?? toLimits(bindingOf(word.bindings, principal)?.limits);
+      limits.set(principal, known);
+      return known;
+    },
     tellsHosts: () => word.version !== undefined,
     replace: (next) => {
       policies.replace(next.policies);
       bindings.replace(next.bindings);
       word = next;
+      limits.clear();
     },
+  };
+}
+
+function toLimits(limits: Binding['limits'] = {}): PrincipalLimits {
+  const { weight = 1, queued = Number.POSITIVE_INFINITY, running = Number.POSITIVE_INFINITY } = limits;
+  return {
+    weight,
+    queued,
+    running,
+    submissionsPerMin: limits.submissions_per_min ?? Number.POSITIVE_INFINITY,
+    storedBytesPerDay: limits.stored_bytes_per_day ?? Number.POSITIVE_INFINITY,
   };
 }
 

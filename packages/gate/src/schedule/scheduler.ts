@@ -4,7 +4,9 @@ import { ExecutionState, toDuration } from '@csc-fleet/common/messages';
 import type { Happening, LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
 import type { Finisher } from '../execution/finisher.ts';
+import { isTerminal } from '../execution/row.ts';
 import { wantsBinding } from '../execution/submission-of.ts';
+import type { Owners } from '../owners/index.ts';
 import type { NewExecution, WithdrawnOffer } from '../store/tables.ts';
 import { BindingsWanted } from './bindings-wanted.ts';
 import { Breakers } from './breakers.ts';
@@ -13,12 +15,13 @@ import { Offers } from './offers.ts';
 import { type Peer, Peers, type PlacingOwners, type Requirement, requirementOf, type Seat } from './peers.ts';
 import { Queue } from './queue.ts';
 import { Rests } from './rests.ts';
+import { Tally } from './tally.ts';
 
 export interface SchedulerPorts {
   readonly executions: Pick<Executions, 'open' | 'openById' | 'contract'>;
   readonly finisher: Pick<Finisher, 'unstarted'>;
   readonly mint: Mint;
-  readonly owners: PlacingOwners;
+  readonly owners: PlacingOwners & Pick<Owners, 'limitsOf'>;
   readonly clock: Clock;
   /** Milliseconds of a clock that never jumps. */
   readonly monotonicMs: () => number;
@@ -35,6 +38,10 @@ export type Said = Map<Requirement, string>;
 
 // Of the queue, what one principal may fill with executions that no connected executor could run.
 const unmatchedShare = 0.1;
+// What the queue takes beyond its limit, of those who have next to nothing in it: who fills it does not shut others out.
+const reserve = 0.1;
+const nextToNothing = 0.01;
+const queueRetryMs = 2_000;
 
 /** Brings executions to executors: a queue, the executors connected, and the offer that joins the two. */
 export class Scheduler {
@@ -43,12 +50,17 @@ export class Scheduler {
   readonly rests: Rests;
   readonly breakers: Breakers;
   readonly bindings = new BindingsWanted();
-  readonly #queue = new Queue();
+  readonly #queue: Queue;
+  /** Of each principal, those that are recorded now and will wait then. */
+  readonly #coming = new Tally();
+  /** Of each principal, those that have a seat, from before it is recorded to their end. */
+  readonly #placed = new Tally();
   readonly #ports: SchedulerPorts;
   #placing = false;
 
   constructor(ports: SchedulerPorts) {
     this.#ports = ports;
+    this.#queue = new Queue((principal) => ports.owners.limitsOf(principal).weight);
     const onRested = guarded(() => this.place(), ports.onError);
     this.breakers = new Breakers(ports.monotonicMs, onRested);
     this.peers = new Peers(ports.owners, this.breakers, ports.monotonicMs);
@@ -58,18 +70,15 @@ export class Scheduler {
   /** What is told of an execution that joins the queue now. */
   queuedEvent(row: Parameters<typeof requirementOf>[0], reason = ''): Happening {
     const said = [reason, this.peers.whyNone(requirementOf(row)) ?? ''].filter((it) => it !== '').join('; ');
-    return { $case: 'queued', value: { position: this.#queue.size, reason: said } };
+    return { $case: 'queued', value: { position: this.#queue.before(row.principal), reason: said } };
   }
 
   /**
-   * Throws QUEUE_FULL or NO_MATCHING_EXECUTOR where an execution should not even be recorded.
+   * Throws QUEUE_FULL or NO_MATCHING_EXECUTOR where an execution should not even be recorded. `comes` asks once more.
    * @param queueWaitMs how long it may wait for an executor that could run it to connect
    */
   checkRoom(requirement: Requirement, queueWaitMs: number): void {
-    if (this.#queue.size >= this.#ports.limits.maxQueued) {
-      const message = `${this.#queue.size} executions are waiting already: try again later, or add executors`;
-      throw new CscError('QUEUE_FULL', message, { retryAfterMs: 2_000 });
-    }
+    this.#checkQueue(requirement.principal);
     const whyNone = this.peers.whyNone(requirement);
     if (whyNone === undefined) return;
     const retry = { retryAfterMs: 5_000 };
@@ -79,6 +88,50 @@ export class Scheduler {
     if (waiting < Math.max(1, this.#ports.limits.maxQueued * unmatchedShare)) return;
     const message = `${waiting} of your executions wait already, and ${whyNone}`;
     throw new CscError('QUEUE_FULL', message, retry);
+  }
+
+  #checkQueue(principal: string): void {
+    const { maxQueued } = this.#ports.limits;
+    const all = this.#queue.size + this.#coming.size;
+    const own = this.#queue.sizeOf(principal) + this.#coming.sizeOf(principal);
+    const { queued } = this.#ports.owners.limitsOf(principal);
+    const retry = { retryAfterMs: queueRetryMs };
+    if (own >= queued) {
+      const message = `${own} of your executions are waiting already, as many as the owners let wait (limits.queued in the bindings): try again later`;
+      throw new CscError('QUEUE_FULL', message, retry);
+    }
+    if (all < maxQueued) return;
+    if (own < maxQueued * nextToNothing && all < Math.floor(maxQueued * (1 + reserve))) return;
+    const message = `${all} executions are waiting already: try again later, or add executors`;
+    throw new CscError('QUEUE_FULL', message, retry);
+  }
+
+  /**
+   * An execution is about to be recorded that will wait: it counts from now on, so that no others that are recorded
+   * meanwhile have its place. Call what this gives once it is enqueued, or will not be. Throws QUEUE_FULL.
+   */
+  comes(principal: string, executionId: string): () => void {
+    this.#checkQueue(principal);
+    this.#coming.add(principal, executionId);
+    return () => this.#coming.remove(executionId);
+  }
+
+  /** Counts what has a seat, or has none any more, as its row says. To be called after its steps. */
+  count({ id, row }: LiveExecution): void {
+    if (isTerminal(row.state)) this.#placed.remove(id);
+    else if (row.state === ExecutionState.OFFERED || row.state === ExecutionState.RUNNING)
+      this.#placed.add(row.principal, id);
+  }
+
+  /** Lets an execution of a gate that has ended go on from where it is. All that runs comes before what waits. */
+  restore(execution: LiveExecution): void {
+    this.count(execution);
+    if (execution.row.state === ExecutionState.QUEUED) this.enqueue(execution);
+    else this.#queue.charge(execution.row.principal);
+  }
+
+  #mayHaveMore(principal: string): boolean {
+    return this.#placed.sizeOf(principal) < this.#ports.owners.limitsOf(principal).running;
   }
 
   /**
@@ -98,6 +151,9 @@ export class Scheduler {
     if (whyNone !== undefined) return whyNone;
     const whyPassedOver = this.peers.whyPassedOver(requirement);
     if (whyPassedOver !== undefined) return `${whyPassedOver}; it is tried again`;
+    const placed = this.#placed.sizeOf(requirement.principal);
+    if (!this.#mayHaveMore(requirement.principal))
+      return `one of its submitter's ${placed} that run to end: the owners let no more run at a time (limits.running in the bindings)`;
     const { length } = this.peers.matching(requirement);
     return length === 1
       ? 'the executor that could run it is busy'
@@ -153,8 +209,10 @@ export class Scheduler {
 
   /** Lets those go whose host has left: they get another, or the same when it is back. */
   dropGone(): void {
-    for (const seat of this.bindings.gone((peer) => this.peers.get(peer.id) === peer))
-      this.bindings.take(seat.executionId);
+    for (const { executionId } of this.bindings.gone((peer) => this.peers.get(peer.id) === peer)) {
+      this.bindings.take(executionId);
+      this.#placed.remove(executionId);
+    }
   }
 
   /** Offers what can be offered now. Call it after every change of queue or executors. */
@@ -173,14 +231,28 @@ export class Scheduler {
     for (const { executionId, requirement } of this.#queue.heads()) {
       const execution = this.#ports.executions.openById(executionId);
       if (execution?.row.state !== ExecutionState.QUEUED) return this.#queue.remove(executionId);
-      const peer = this.peers.choose(requirement);
+      const peer = this.#choose(requirement);
       if (peer === undefined) continue;
-      this.#queue.remove(executionId);
+      this.#queue.take(executionId);
       this.breakers.tried(peer.id, requirement.principal);
       this.#placeAt(execution, peer);
       return true;
     }
     return false;
+  }
+
+  #choose(requirement: Requirement): Peer | undefined {
+    return this.#mayHaveMore(requirement.principal) ? this.peers.choose(requirement) : undefined;
+  }
+
+  #seatAt(peer: Peer, { id, row }: Pick<LiveExecution, 'id' | 'row'>): Seat {
+    return this.#take(peer, row.principal, id);
+  }
+
+  #take(peer: Peer, principal: string, executionId: string): Seat {
+    peer.assigned.add(executionId);
+    this.#placed.add(principal, executionId);
+    return { executionId, peer };
   }
 
   /**
@@ -190,15 +262,21 @@ export class Scheduler {
   takeSeat(row: NewExecution): Seat | undefined {
     const requirement = requirementOf(row);
     if (wantsBinding(row) || this.#queue.hasLine(requirement)) return undefined;
-    const peer = this.peers.choose(requirement);
+    const peer = this.#choose(requirement);
     if (peer === undefined) return undefined;
     this.breakers.tried(peer.id, requirement.principal);
-    return seatAt(peer, row.execution_id);
+    this.#queue.charge(row.principal);
+    return this.#take(peer, row.principal, row.execution_id);
   }
 
   giveBack({ peer, executionId }: Seat): void {
-    peer.assigned.delete(executionId);
+    this.#leave(peer, executionId);
     this.place();
+  }
+
+  #leave(peer: Peer, executionId: string): void {
+    peer.assigned.delete(executionId);
+    this.#placed.remove(executionId);
   }
 
   /** Sends the offer of a placement that is on disk. A gate that comes back must not make another one. */
@@ -236,7 +314,7 @@ export class Scheduler {
 
   async #askForBinding(execution: LiveExecution, peer: Peer): Promise<void> {
     const { clock, monotonicMs } = this.#ports;
-    this.bindings.add({ ...seatAt(peer, execution.id), at: monotonicMs() });
+    this.bindings.add({ ...this.#seatAt(peer, execution), at: monotonicMs() });
     const wanted = { $case: 'bindingWanted', value: { executorId: peer.name } } as const;
     try {
       await execution.advance(clock.now(), { happened: [wanted] });
@@ -254,7 +332,7 @@ export class Scheduler {
   ): Promise<void> {
     const { executions, clock, mint } = this.#ports;
     try {
-      const placement = mint({ ...execution.row, ...bound }, seatAt(peer, execution.id));
+      const placement = mint({ ...execution.row, ...bound }, this.#seatAt(peer, execution));
       const { change, happened } = placement;
       const [contractJson] = await Promise.all([
         executions.contract(execution.id),
@@ -263,7 +341,7 @@ export class Scheduler {
       this.offer(execution, placement, contractJson);
     } catch (error) {
       // It is QUEUED again, and the next sweep puts it back in line: not at once, as a full disk would fail it at once.
-      peer.assigned.delete(execution.id);
+      this.#leave(peer, execution.id);
       throw error;
     }
   }
@@ -286,12 +364,8 @@ export class Scheduler {
     const queued = { $case: 'queued', value: { position: 0, reason } } as const;
     await execution.advance(this.#ports.clock.now(), { change, happened: [queued], withdrawn });
     if (execution.row.state !== ExecutionState.QUEUED) return;
+    this.#placed.remove(execution.id);
     this.#queue.putBack(execution.id, requirementOf(execution.row));
     this.place();
   }
-}
-
-function seatAt(peer: Peer, executionId: string): Seat {
-  peer.assigned.add(executionId);
-  return { executionId, peer };
 }

@@ -7,6 +7,7 @@ import { parseIdentity } from '@csc-fleet/common/identity';
 import { ExecutionState, type SubmitResponse, type Validity } from '@csc-fleet/common/messages';
 import { type Bindings, checkBindings, type PolicySet } from '@csc-fleet/common/policy';
 import { SubmitRequest } from '@csc-fleet/common/rpc';
+import type { LiveExecution } from '../execution/execution.ts';
 import { Executions } from '../execution/executions.ts';
 import { Finisher } from '../execution/finisher.ts';
 import { isTerminal, toDecision } from '../execution/row.ts';
@@ -31,6 +32,7 @@ import { Scheduler } from '../schedule/scheduler.ts';
 import { startSweeping } from '../schedule/sweep.ts';
 import { openStore, type Store } from '../store/store.ts';
 import { bind } from '../submit/bind.ts';
+import { SubmissionRates } from '../submit/rates.ts';
 import { reconsider } from '../submit/reconsider.ts';
 import { check, submit } from '../submit.ts';
 import type { GateLimits } from './config.ts';
@@ -108,9 +110,9 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
   const parts = await assemble(options, dependencies);
   const { executions, scheduler, store, output, onError } = parts;
   // What was offered or runs waits for its executor's Hello.
-  for (const execution of await executions.restore()) {
-    if (execution.row.state === ExecutionState.QUEUED) scheduler.enqueue(execution);
-  }
+  const waits = ({ row }: LiveExecution): number => (row.state === ExecutionState.QUEUED ? 1 : 0);
+  const open = await executions.restore();
+  for (const execution of open.toSorted((a, b) => waits(a) - waits(b))) scheduler.restore(execution);
   // The owners may have said something else while this gate was away.
   if (parts.owners.tellsHosts()) await reconsider(parts);
   const stopSweeping = startSweeping(parts);
@@ -207,14 +209,20 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
   const { owners = createOwners(options) } = options;
   const base = { ...options, owners, trustDomain, clock, monotonicMs, store, onError, onNotice };
   const output = new OutputStore(join(dataDir, 'output'));
+  const storedBytesPerDay = (principal: string): number =>
+    Math.min(limits.storedBytesPerDay, owners.limitsOf(principal).storedBytesPerDay);
   const executions = new Executions(
     store,
-    (executionId) => output.wake(executionId),
-    limits.storedBytesPerDay,
+    (execution) => {
+      output.wake(execution.id);
+      scheduler.count(execution);
+    },
+    storedBytesPerDay,
   );
   const finisher = new Finisher({ ...base, executions });
   const mint = createMint(base);
-  const scheduler = new Scheduler({ ...base, executions, finisher, mint });
+  const scheduler: Scheduler = new Scheduler({ ...base, executions, finisher, mint });
+  const rates = new SubmissionRates(owners, monotonicMs);
   await registerOwnKey(options, store, clock);
   const keys = await ExecutorKeys.load({ store, clock, maxPerExecutor: limits.executorKeys });
   const roster = new Roster(base);
@@ -229,6 +237,8 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
       finisher,
       mint,
       scheduler,
+      rates,
+      storedBytesPerDay,
       keys,
       roster,
       retainer,

@@ -132,10 +132,8 @@ function deniedReceipt({ now, terms, decided }: Judged, executionId: string, sig
 
 export interface ApprovePorts {
   readonly scheduler: RecordPorts['scheduler'];
-  readonly limits: {
-    /** Bytes that are stored for one principal in a day. */
-    readonly storedBytesPerDay: number;
-  };
+  /** Bytes that are stored for this principal in a day. */
+  readonly storedBytesPerDay: (principal: string) => number;
 }
 
 /**
@@ -147,7 +145,7 @@ export async function recordApproval(
   execution: LiveExecution,
   { principal, now, terms, decided, standing }: Judged<Approved>,
   key: IdempotencyKey | undefined,
-  { scheduler, limits }: ApprovePorts,
+  { scheduler, storedBytesPerDay }: ApprovePorts,
 ): Promise<void> {
   const change = {
     state: ExecutionState.QUEUED,
@@ -164,15 +162,28 @@ export async function recordApproval(
     happened: [scheduler.queuedEvent({ ...execution.row, ...change }, 'approved')],
     approvals: standing.usedUp,
     key,
-    usage: { principal: principal.uri, now, bytes, bytesPerDay: limits.storedBytesPerDay },
+    usage: { principal: principal.uri, now, bytes, bytesPerDay: storedBytesPerDay(principal.uri) },
   });
 }
 
-/** Throws QUEUE_FULL: what waits for approval is in memory for as long as its decision stands. */
-export function checkWaiting(open: Iterable<LiveExecution>, maxQueued: number): void {
-  let count = 0;
-  for (const { row } of open) if (row.state === ExecutionState.AWAITING_APPROVAL) count++;
-  if (count < maxQueued) return;
-  const message = `${count} executions await approval already: approve or cancel some of them first`;
+/**
+ * Throws QUEUE_FULL: what waits for approval is in memory for as long as its decision stands.
+ * @param most executions of all, and of this principal
+ */
+export function checkWaiting(
+  open: Iterable<LiveExecution>,
+  principal: string,
+  most: { readonly all: number; readonly own: number },
+): void {
+  let all = 0;
+  let own = 0;
+  for (const { row } of open) {
+    if (row.state !== ExecutionState.AWAITING_APPROVAL) continue;
+    all++;
+    if (row.principal === principal) own++;
+  }
+  if (all < most.all && own < most.own) return;
+  const whose = own >= most.own ? `${own} of your executions` : `${all} executions`;
+  const message = `${whose} await approval already: approve or cancel some of them first`;
   throw new CscError('QUEUE_FULL', message, { retryAfterMs: 60_000 });
 }
