@@ -37,6 +37,22 @@ const disks: readonly Mutant[] = [
     tests: fullDisk,
     red: 'cuts output off',
   },
+  {
+    name: 'unconfirmed-output-is-mixed-in',
+    file: `${gate}/output/output-log.ts`,
+    before: 'if (beyond <= 0) return 0;',
+    after: 'if (beyond !== -1) return 0;',
+    tests: receipts,
+    red: 'ends the output where the receipt does',
+  },
+  {
+    name: 'unreadable-output-holds-up-a-receipt',
+    file: `${executor}/output/read-log.ts`,
+    before: 'return { length, why: error instanceof Error ? error.message : String(error) };',
+    after: 'throw error;',
+    tests: [`${executor}/service/recover.test.ts`],
+    red: 'over output whose last frames are none',
+  },
 ];
 
 /** Rules about subcommands that can be talked past. */

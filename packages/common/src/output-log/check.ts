@@ -99,7 +99,13 @@ function compareAll(claims: readonly Claim[], seen: Map<string, StreamDigest>): 
 function compare({ hash, bytes, name }: Claim, { sha256, length }: StreamDigest): void {
   if (hash === undefined && length === 0) return;
   if (sha256 === hash && (bytes === undefined || bytes === length)) return;
+  if (bytes !== undefined && bytes < length) throw invalid(unconfirmed(bytes, length, name));
   throw invalid(`the receipt vouches for other output than the ${length} bytes that arrived here (${name})`);
+}
+
+// Its gate holds no more than the receipt says by then.
+function unconfirmed(bytes: number, length: number, name: string): string {
+  return `the receipt vouches for ${bytes} bytes, and ${length} arrived here (${name}): where the host was cut off or its disk was full, the last of them are unconfirmed. Read the output again (csc get --output): it ends where the receipt does`;
 }
 
 function invalid(message: string): CscError {

@@ -1,5 +1,6 @@
 import { argvSha256, type Command } from '@csc-fleet/common/contract';
 import { canonicalJson, toTimestamp } from '@csc-fleet/common/encoding';
+import { toReceiptError } from '@csc-fleet/common/evidence';
 import { emptyDigest } from '@csc-fleet/common/output-log';
 import type { ReceiptV02, ReceiptVersion } from '@csc-fleet/common/receipt';
 import type { LogContent } from '../output/index.ts';
@@ -51,8 +52,11 @@ export function readDraft(draft: string): ReceiptDraft {
 
 /** A draft's receipt with what its log holds. */
 export function completeDraft({ receipt }: ReceiptDraft, log: LogContent, endedAt: Date): ReceiptV02 {
+  const cutOff = log.unreadable === undefined ? {} : { stdout_truncated: true, stderr_truncated: true };
   return {
     ...receipt,
+    ...cutOff,
+    ...describeUnreadable(receipt, log),
     ended_at: toTimestamp(endedAt),
     stdout_hash: log.digest('stdout').sha256,
     stderr_hash: log.digest('stderr').sha256,
@@ -61,6 +65,7 @@ export function completeDraft({ receipt }: ReceiptDraft, log: LogContent, endedA
       const stderr = log.digest('stderr', command.command_id);
       return {
         ...command,
+        ...cutOff,
         stdout_hash: stdout.sha256,
         stdout_bytes: stdout.length,
         stderr_hash: stderr.sha256,
@@ -68,4 +73,14 @@ export function completeDraft({ receipt }: ReceiptDraft, log: LogContent, endedA
       };
     }),
   };
+}
+
+// Of which commands they are, nobody knows.
+function describeUnreadable(
+  { error = '' }: Pick<ReceiptV02, 'error'>,
+  { unreadable }: LogContent,
+): Pick<ReceiptV02, 'error'> {
+  if (unreadable === undefined) return {};
+  const what = `of its output, ${unreadable.bytes} bytes on this host cannot be read and are left out (${unreadable.why})`;
+  return { error: toReceiptError(error === '' ? what : `${error}; ${what}`) };
 }

@@ -1,4 +1,4 @@
-import { readdir, rm } from 'node:fs/promises';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
@@ -67,6 +67,14 @@ export class SpoolDirectory {
     return readLogContent(this.#pathOf(executionId));
   }
 
+  /** How much of a log that had `length` bytes is there: all of them, or its whole frames. */
+  async readable(executionId: string, length: number): Promise<number> {
+    const path = this.#pathOf(executionId);
+    const found = await stat(path).catch(() => undefined);
+    if (length === 0 || (found?.isFile() === true && found.size >= length)) return length;
+    return (await readLogContent(path)).length;
+  }
+
   /** The log of an execution that has ended, `length` bytes of it. */
   reopen(executionId: string, length: number): StoredLog {
     this.#taken.set(executionId, length);
@@ -87,7 +95,7 @@ export class SpoolDirectory {
   /** Deletes a log. */
   async remove(executionId: string): Promise<void> {
     this.#taken.delete(executionId);
-    await rm(this.#pathOf(executionId), { force: true });
+    await rm(this.#pathOf(executionId), { force: true, recursive: true });
   }
 
   /** Deletes the logs that a crash has left of executions that are over. */
@@ -96,7 +104,7 @@ export class SpoolDirectory {
     const names = await readdir(this.#directory);
     const wanted = new Set(unfinished().map(fileName));
     const stale = names.filter((name) => !wanted.has(name));
-    await Promise.all(stale.map((name) => rm(join(this.#directory, name), { force: true })));
+    await Promise.all(stale.map((name) => rm(join(this.#directory, name), { force: true, recursive: true })));
   }
 
   /** A path in this directory, for a file that is made and deleted. */

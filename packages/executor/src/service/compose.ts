@@ -116,9 +116,13 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
   const { journal, clock, log, signer, site } = ports;
   const outbox = new Outbox();
   const deliveries = new Deliveries(ports, outbox, deps.output);
-  await recover(ports, deliveries);
+  const recovery = await recover(ports, deliveries);
+  const lookAfter = async (): Promise<void> => {
+    await recovery.again();
+    await prune(ports);
+  };
   void prune(ports);
-  const pruning = setInterval(() => void prune(ports), pruneMs).unref();
+  const pruning = setInterval(() => void lookAfter(), pruneMs).unref();
   return new LinkedExecutor({
     introduction: {
       executorId: options.executorId,

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { appendFileSync, chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { DatabaseSync } from 'node:sqlite';
@@ -142,6 +142,55 @@ describe('an executor that was killed in the middle of a run', () => {
     const [message] = gate.all('receipt', executionId);
     await gate.output.holds(executionId, message?.outputLogLength ?? 0);
     expect(gate.output.text(executionId)).toBe('done\nhalf\n');
+  });
+
+  it.each<[string, (path: string) => void, number]>([
+    ['whose last frames are none', (path) => appendFileSync(path, Buffer.from('0a020a05', 'hex')), 10],
+    [
+      'that is no file',
+      (path) => {
+        rmSync(path);
+        mkdirSync(path);
+      },
+      0,
+    ],
+  ])('comes back with its receipt over output %s, which says so', async (_what, harm, kept) => {
+    const victim = await startVictim('local', 'echo half; sleep 60');
+    await victim.kill();
+    const { executionId } = victim.offer;
+    const spool = join(stateDir, 'spool');
+    for (const name of readdirSync(spool)) harm(join(spool, name));
+    const gate = await start();
+    const receipt = await gate.receipt(executionId);
+    expect(receipt).toMatchObject({
+      ended: 'executor_restart',
+      stdout_hash: sha256('done\nhalf\n'.slice(0, kept)),
+      stdout_truncated: true,
+      error: expect.stringMatching(/its executor ended.*cannot be read and are left out \(/),
+    });
+    const [message] = gate.all('receipt', executionId);
+    await gate.output.holds(executionId, message?.outputLogLength ?? 0);
+    expect(gate.output.text(executionId)).toHaveLength(kept);
+    await executors.at(-1)?.delivered();
+    // Its slot is free.
+    expect(
+      (await gate.receipt(gate.offer(makeContract(workspace, [{}]), makePolicy(workspace)))).status,
+    ).toBe('success');
+  });
+
+  it('delivers a receipt whose output the disk has lost', async () => {
+    const victim = await startVictim('local', 'echo half; sleep 60');
+    await victim.kill();
+    const { executionId } = victim.offer;
+    const before = new ScriptedGate(seed);
+    before.acknowledges = false;
+    const said = await (await start(before)).receipt(executionId);
+    await stop();
+    rmSync(join(stateDir, 'spool'), { recursive: true });
+    const gate = await start();
+    expect(await gate.receipt(executionId)).toEqual(said);
+    expect(gate.all('receipt', executionId)).toMatchObject([{ outputLogLength: 0 }]);
+    await executors.at(-1)?.delivered();
   });
 
   it('signs it once, whatever restarts follow, until the gate has it', async () => {

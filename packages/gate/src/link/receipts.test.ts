@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { createSigner, generateKeyPair, type Signer } from '@csc-fleet/common/crypto';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { type ChainedReceipt, signChainHead, signExecutorKey } from '@csc-fleet/common/evidence';
@@ -331,6 +333,25 @@ describe('a receipt that comes before the output', () => {
     expect(await executor.push(executionId, first.length, 6, 'world')).toBe(length);
     await executor.next('receiptAck', executionId);
     expect(await test.state(executionId)).toBe(ExecutionState.SUCCEEDED);
+  });
+
+  it('ends the output where the receipt does: what the host lost with its power is kept apart', async () => {
+    const offer = await run();
+    const { executionId } = offer;
+    await executor.push(executionId, 0, 0, 'hello ');
+    await executor.push(executionId, first.length, 6, 'world');
+    await executor.connect([executionId]);
+    // In the middle of a frame, it is no end.
+    executor.sendReceipt(offer, {}, first.length - 1);
+    await expect.poll(() => test.errors.length).toBe(1);
+    expect(test.errors.splice(0)).toEqual([rejected('RECEIPT_INVALID')]);
+    executor.sendReceipt(offer, {}, first.length);
+    await executor.next('receiptAck', executionId);
+    const kept = (name: string) => readFileSync(join(test.directory, 'output', `${executionId}.log${name}`));
+    expect(kept('')).toEqual(Buffer.from(first));
+    expect(kept('.unconfirmed')).toEqual(Buffer.from(second));
+    await test.reopen();
+    expect(await test.gate.output.committedLength(executionId)).toBe(first.length);
   });
 
   it('does not hold up the executor’s other messages meanwhile', async () => {

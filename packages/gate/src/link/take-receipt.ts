@@ -17,6 +17,7 @@ export interface ReceiptPorts extends LateReceiptPorts {
   readonly scheduler: Pick<Scheduler, 'withdraw' | 'rests'>;
   readonly output: Pick<OutputStore, 'with'>;
   readonly limits: { readonly output: StreamLimits };
+  readonly onNotice: (message: string, details: Record<string, unknown>) => void;
 }
 
 /**
@@ -40,12 +41,17 @@ export async function takeReceipt(
   if (!(await hasOutput(output, executionId, outputLogLength, gone))) return false;
   // Another copy of it may have been faster.
   if (executions.openById(executionId) === execution) {
+    const bytes = await output.with(executionId, (log) => log.confirm(outputLogLength));
+    if (bytes > 0) ports.onNotice(unconfirmedNote, { executionId, executor: executor.uri, bytes });
     const outcome = toOutcome(verified, 'executor', execution.cancelGraceMs !== undefined);
     await finisher.withReceipt(execution, outcome, receipt);
     scheduler.rests.forget(executor.uri);
   }
   return true;
 }
+
+const unconfirmedNote =
+  'an executor vouches for less output than it has sent, as after a power cut: the rest is unconfirmed, and kept apart from the output';
 
 /**
  * Resolves once that much output would outlast a power cut: the executor deletes its own copy when its receipt is

@@ -17,6 +17,11 @@ export function checkpointsOf(path: string): string {
   return `${path}.idx`;
 }
 
+/** The file with what was taken off the end of the log at a path, as no receipt vouches for it. */
+export function unconfirmedOf(path: string): string {
+  return `${path}.unconfirmed`;
+}
+
 export type Extent = 'growing' | 'complete';
 
 /**
@@ -94,6 +99,17 @@ export class OutputLog {
     });
   }
 
+  /**
+   * Ends the log with its first `length` bytes, where it has more: a host that lost its power, or room on its disk, vouches
+   * for less than it has sent. The rest is kept apart, for the gate's owner. Gives how many bytes that is. Throws
+   * RECEIPT_INVALID where no frame ends there, STORE_UNAVAILABLE.
+   */
+  confirm(length: number): Promise<number> {
+    const done = this.#appending.then(() => this.#confirm(length));
+    this.#appending = done.catch(() => undefined);
+    return done;
+  }
+
   /** The log from `position` on, as far as it is there: pieces of whole frames, each with where it begins. */
   async *read(position: number): AsyncGenerator<{ position: number; bytes: Buffer }> {
     let at = position;
@@ -154,6 +170,47 @@ export class OutputLog {
     this.#noteCheckpoint(this.#length);
     this.#grown.ring();
     return this.#length;
+  }
+
+  async #confirm(length: number): Promise<number> {
+    const beyond = this.#length - length;
+    if (beyond <= 0) return 0;
+    if (!(await this.#isFrame(length)))
+      throw new CscError(
+        'RECEIPT_INVALID',
+        `no frame of its output ends at ${length}, where it says that it ends`,
+      );
+    // Where there is no room for it, what nobody vouches for is gone.
+    await this.#keepApart(length).catch(() => undefined);
+    const file = await this.#opened();
+    this.#length = length;
+    await file.truncate(length).catch((cause: unknown) => {
+      throw new CscError('STORE_UNAVAILABLE', 'output cannot be cut off on disk', {
+        cause,
+        retryAfterMs: storeRetryMs,
+      });
+    });
+    this.#unsynced += 1;
+    return beyond;
+  }
+
+  async #isFrame(position: number): Promise<boolean> {
+    const bytes = await this.#readBytes(position, Math.min(maxFrameBytes, this.#length - position));
+    try {
+      return [...readFrames(bytes)].length > 0;
+    } catch (error) {
+      if (!(error instanceof CscError)) throw error;
+      return false;
+    }
+  }
+
+  async #keepApart(from: number): Promise<void> {
+    const apart = await open(unconfirmedOf(this.#path), 'w', 0o600);
+    try {
+      for await (const { bytes } of this.read(from)) await apart.writeFile(bytes);
+    } finally {
+      await apart.close();
+    }
   }
 
   // At a position, not at the file's end: there may lie what a write that failed half-way has left.

@@ -2,7 +2,7 @@ import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
 import { makeDirectory } from '@csc-fleet/common/files';
-import { checkpointsOf, type Extent, OutputLog } from './output-log.ts';
+import { checkpointsOf, type Extent, OutputLog, unconfirmedOf } from './output-log.ts';
 
 interface Open {
   readonly log: Promise<OutputLog>;
@@ -69,6 +69,7 @@ export class OutputStore {
     const path = this.#path(executionId);
     await rm(path, { force: true });
     await rm(checkpointsOf(path), { force: true });
+    await rm(unconfirmedOf(path), { force: true });
   }
 
   async close(): Promise<void> {
