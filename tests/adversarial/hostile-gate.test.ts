@@ -516,12 +516,18 @@ describe('a gate with its real key cannot have counted in the place of the owner
     expect(asked.length).toBeLessThan(10);
   });
 
-  it('a submission that the owners have revoked, under whatever execution id', async () => {
+  it('a submission that the owners have revoked, under whatever execution id, nor as signed again for one host', async () => {
     const { contract, ran } = marking();
     const submission = submit(contract);
     owners.publish({ 'revoked.yaml': revocation('submission', hashOf(submission)) });
     await take();
     expect((await offer(contract, submission)).reason).toBe('NOT_PERMITTED');
+    const nonce = 'abcdef0123456789'.repeat(2);
+    owners.publish({ 'revoked.yaml': revocation('submission', nonce) });
+    await take();
+    const audience = { trust_domain: 'csc.local', selector: {}, executor_id: 'victim' };
+    const bound = submit(contract, { overrides: { nonce, audience } });
+    expect((await offer(contract, bound)).reason).toBe('NOT_PERMITTED');
     expect(ran()).toBe(false);
   });
 });

@@ -172,13 +172,14 @@ const expected: Partial<Record<Kind, string>> = {
   principal: ' (a whole SPIFFE id, as bindings.yaml has it)',
   key: ' (a key_id of bindings.yaml, or the base64 of its public_key)',
   profile: ' (the name of a profile)',
-  submission: ' (64 hex digits, as receipts have it in submission_sha256)',
+  submission:
+    ' (its nonce, 32 hex digits, which is the idempotency key; or 64, as receipts have it in submission_sha256)',
 };
 
 // Of hosts and executions a repository knows nothing.
 function knows(files: Files, kind: Kind, id: string): boolean {
   if (kind === 'host' || kind === 'execution') return true;
-  if (kind === 'submission') return /^[0-9a-f]{64}$/.test(id);
+  if (kind === 'submission') return /^(?:[0-9a-f]{32}|[0-9a-f]{64})$/.test(id);
   const { bindings, policies } = readOwnersFiles(files);
   if (kind === 'profile') return policies.byName(id) !== undefined;
   const { submitters = [] } = bindings;

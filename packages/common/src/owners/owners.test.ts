@@ -14,6 +14,7 @@ const subject = {
   executorId: 'build-1',
   executionId: 'e-1',
   submissionSha256: 'a'.repeat(64),
+  submissionNonce: 'd'.repeat(32),
   profile: 'build',
 };
 
@@ -29,6 +30,7 @@ describe('revocations', () => {
     ['host', subject.executorId],
     ['execution', subject.executionId],
     ['submission', subject.submissionSha256],
+    ['submission', subject.submissionNonce],
     ['profile', subject.profile],
   ] as const)('meet whoever they are about: a %s', (kind, id) => {
     expect(createRevocations([entry(kind, id)]).find(subject)).toMatchObject({ kind, id });

@@ -22,7 +22,7 @@ const entry = z.strictObject({
   kind: oneOf(revocationKinds),
   id: nonEmptyText.meta({
     description:
-      'A principal’s whole SPIFFE id, a key’s id or the base64 of its public key, an executor’s id, an execution id, a submission’s hash or a profile’s name. A gate names executions: what must not run whatever it does is revoked by its submission.',
+      'A principal’s whole SPIFFE id, a key’s id or the base64 of its public key, an executor’s id, an execution id, a submission’s hash or nonce, or a profile’s name. A gate names executions: what must not run whatever it does is revoked by its submission. Where that was signed again for the one host that it names, it has two hashes, and one nonce, which is the idempotency key.',
   }),
   ...stopMembers,
 });
@@ -84,6 +84,8 @@ export interface RevocationSubject {
   readonly executionId: string;
   /** Lower-case hex. Absent: none came. */
   readonly submissionSha256?: string;
+  /** The same in all forms of it: as it was handed in, and as it was signed again for one host. */
+  readonly submissionNonce?: string;
   readonly profile: string;
 }
 
@@ -121,13 +123,14 @@ export function createRevocations(
     keys.flatMap(({ id, since }) => idsOf(id).map((it) => [it, parseTimestamp(since) ?? new Date(0)])),
   );
   return {
-    find: ({ principal, keyId, executorId, executionId, submissionSha256, profile }) => {
+    find: ({ principal, keyId, executorId, executionId, submissionSha256, submissionNonce, profile }) => {
       const names = [
         `principal ${principal}`,
         `key ${keyId ?? ''}`,
         `host ${executorId}`,
         `execution ${executionId}`,
         `submission ${submissionSha256 ?? ''}`,
+        `submission ${submissionNonce ?? ''}`,
         `profile ${profile}`,
       ];
       const met = names.flatMap((name) => byName.get(name) ?? []);

@@ -252,7 +252,7 @@ export function subjectOf(
     executionId: ticket.execution_id,
     profile: ticket.policy_profile,
     ...(submission === undefined ? {} : { keyId: submission.keyId }),
-    ...(claimed === undefined ? {} : { submissionSha256: claimed.sha256 }),
+    ...(claimed === undefined ? {} : { submissionSha256: claimed.sha256, submissionNonce: claimed.nonce }),
   };
 }
 

@@ -32,9 +32,13 @@ export function submissionOf({
 }
 
 /** What of a submission the owners may have revoked; nothing where there is none. */
-export function revocable(held: HeldSubmission | undefined): { keyId?: string; submissionSha256?: string } {
-  return held === undefined ? {} : { keyId: held.submission.signature.key_id, submissionSha256: held.sha256 };
+export function revocable(held: HeldSubmission | undefined): Partial<Record<Revocable, string>> {
+  if (held === undefined) return {};
+  const { signature, nonce } = held.submission;
+  return { keyId: signature.key_id, submissionSha256: held.sha256, submissionNonce: nonce };
 }
+
+type Revocable = 'keyId' | 'submissionSha256' | 'submissionNonce';
 
 /** True where its submitter has yet to name the host that it was placed on. */
 export function wantsBinding(row: Pick<NewExecution, 'submission_json' | 'binding'>): boolean {

@@ -41,6 +41,8 @@ export interface StopSubject {
   readonly keyId?: string;
   /** Of its submission, lower-case hex. Absent: none came. */
   readonly submissionSha256?: string;
+  /** Of its submission, in whichever form. */
+  readonly submissionNonce?: string;
 }
 
 /** A host, to those who say what may run where. */
