@@ -51,7 +51,7 @@ const disks: readonly Mutant[] = [
     before: 'return { length, why: error instanceof Error ? error.message : String(error) };',
     after: 'throw error;',
     tests: [`${executor}/service/recover.test.ts`],
-    red: 'over output whose last frames are none',
+    red: 'whose last frames are none',
   },
 ];
 
