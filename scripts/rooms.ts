@@ -13,6 +13,7 @@ export const house: House = {
       'command-rules': ['errors'],
       encoding: ['errors'],
       files: ['errors'],
+      database: ['errors', 'files'],
       service: ['errors', 'files', 'identity'],
       messages: ['gen'],
       yaml: ['encoding', 'errors', 'files'],

@@ -984,7 +984,7 @@ const fleet: readonly Mutant[] = [
   {
     name: 'the-queue-is-first-come-first-served-for-all',
     file: `${gate}/schedule/queue.ts`,
-    before: 'share.due = this.#now + this.#turn(found.line.requirement.principal);',
+    before: 'share.due = this.#now + this.#turn(principal);',
     after: 'share.due = this.#now;',
     tests: [`${gate}/schedule/queue.test.ts`],
     red: 'has a single one of another before the next of 5,000',
@@ -1004,6 +1004,22 @@ const fleet: readonly Mutant[] = [
     after: 'this.#coming.remove(principal);',
     tests: [`${gate}/schedule/placement.test.ts`],
     red: 'have no more waiting than the owners let them',
+  },
+  {
+    name: 'an-empty-journal-is-a-new-one',
+    file: 'packages/common/src/database/database.ts',
+    before: "else if (bytes === 0) throw damaged(file, 'it is empty, which it never is by itself');",
+    after: "else if (bytes < 0) throw damaged(file, 'it is empty, which it never is by itself');",
+    tests: [`${executor}/journal/journal.test.ts`],
+    red: 'is refused with how to restore it',
+  },
+  {
+    name: 'half-a-migration-stays',
+    file: `${gate}/store/node-sqlite.ts`,
+    before: 'new TransactionalAdapter();',
+    after: 'new SqliteAdapter();',
+    tests: [`${gate}/store/store.test.ts`],
+    red: 'outlives a kill in the middle of any migration',
   },
   {
     name: 'every-host-is-named-to-every-principal',

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -385,5 +385,30 @@ describe('processIdentity', () => {
     const child = spawn('true');
     await once(child, 'exit');
     expect(processIdentity(child.pid ?? 0)).toBeUndefined();
+  });
+});
+
+describe('the file of a journal', () => {
+  it('is refused with how to restore it, and left alone, where it is damaged: it would run again what it has forgotten', async () => {
+    const path = join(directory, 'torn.sqlite');
+    const journal = openSqliteJournal(path, { clock: { now: () => now } });
+    await journal.redeem(redemption('one'));
+    await journal.close();
+    const harms = [
+      () => truncateSync(path, 2 * 4096),
+      () => writeFileSync(path, 'no database'),
+      () => truncateSync(path),
+    ];
+    for (const harm of harms) {
+      harm();
+      const was = readFileSync(path);
+      expect(() => openSqliteJournal(path)).toThrow(
+        expect.objectContaining({
+          code: 'STORE_UNAVAILABLE',
+          message: expect.stringMatching(/nothing was changed.*csc restore executor/),
+        }),
+      );
+      expect(readFileSync(path)).toEqual(was);
+    }
   });
 });

@@ -1,5 +1,6 @@
 import { DatabaseSync } from 'node:sqlite';
 import type { ConsumedApproval } from '@csc-fleet/common/approval';
+import { checkDatabase, prepareDatabaseFile } from '@csc-fleet/common/database';
 import { type Clock, systemClock } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import type { ChainedReceipt, ChainLink, ReceiptTexts } from '@csc-fleet/common/evidence';
@@ -19,6 +20,8 @@ import type {
 import { findObjection, readMemory, spentId, submissionId } from './memory.ts';
 import { prepareSchema } from './schema.ts';
 import { prepareStatements, type Statements } from './statements.ts';
+
+const restore = 'csc restore executor --config FILE --from BACKUP';
 
 /** What it is called in a state directory. */
 export const journalFile = 'journal.sqlite';
@@ -41,7 +44,7 @@ export interface SqliteJournalOptions {
 
 /**
  * The journal in an SQLite file, which several processes may share; it is made where there is none.
- * Throws STORE_UNAVAILABLE where it cannot be opened.
+ * Throws STORE_UNAVAILABLE where it cannot be opened or is damaged: one that has forgotten what it ran would run it again.
  */
 export function openSqliteJournal(path: string, options: SqliteJournalOptions = {}): Journal {
   const owner = options.owner ?? processIdentity(process.pid) ?? String(process.pid);
@@ -79,9 +82,17 @@ export function openSqliteJournal(path: string, options: SqliteJournalOptions = 
 }
 
 function openDatabase(path: string, timeout: number, now: Date): DatabaseSync {
+  const file = { path, restore };
   try {
+    prepareDatabaseFile(file);
     const database = new DatabaseSync(path, { timeout });
-    prepareSchema(database, now);
+    try {
+      checkDatabase(database, file);
+      prepareSchema(database, now);
+    } catch (error) {
+      database.close();
+      throw error;
+    }
     return database;
   } catch (error) {
     throw error instanceof CscError ? error : storeUnavailable(error);

@@ -1,22 +1,50 @@
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
-import type { SqliteDatabase, SqliteStatement } from 'kysely';
+import { checkDatabase, prepareDatabaseFile, whole } from '@csc-fleet/common/database';
+import { SqliteAdapter, type SqliteDatabase, SqliteDialect, type SqliteStatement } from 'kysely';
 
 const cachedStatements = 200;
 // A gate that is being replaced may take a moment to end.
 const lockTimeoutMs = 2_000;
 
+/** Kysely takes SQLite for one that cannot undo half a migration, and would leave that behind where the gate is killed. */
+export class TransactionalDialect extends SqliteDialect {
+  override createAdapter(): SqliteAdapter {
+    return new TransactionalAdapter();
+  }
+}
+
+class TransactionalAdapter extends SqliteAdapter {
+  override get supportsTransactionalDdl(): true {
+    return true;
+  }
+}
+
+/** How a gate's database is restored. */
+const restore = 'csc restore gate --config FILE --from BACKUP';
+
 /** node:sqlite in the form that Kysely's SQLite dialect drives. Statements are prepared once. */
 export class NodeSqlite implements SqliteDatabase {
   readonly #database: DatabaseSync;
+  readonly #lock: DatabaseSync;
   readonly #statements = new Map<string, SqliteStatement>();
 
   /**
-   * Opens or creates the file; every commit is on disk before it returns (WAL, synchronous=FULL). It is this
-   * process's alone until it is closed: two gates on one store would both offer what is queued.
+   * Opens or creates the file; every commit is on disk before it returns (WAL, synchronous=FULL). No other gate opens it
+   * until it is closed, as two on one store would both offer what is queued; it can be copied meanwhile. Throws
+   * STORE_UNAVAILABLE where it is damaged, and what SQLite throws.
    */
-  constructor(path: string) {
-    this.#database = new DatabaseSync(path, { timeout: lockTimeoutMs });
-    this.#database.exec('PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;');
+  constructor(path: string, waitMs = lockTimeoutMs) {
+    const file = { path, restore };
+    this.#lock = lock(`${path}.lock`, waitMs);
+    try {
+      prepareDatabaseFile(file);
+      this.#database = new DatabaseSync(path, { timeout: waitMs });
+      whole(file, () => this.#database.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;'));
+      checkDatabase(this.#database, file);
+    } catch (error) {
+      this.#lock.close();
+      throw error;
+    }
   }
 
   prepare(sql: string): SqliteStatement {
@@ -32,6 +60,19 @@ export class NodeSqlite implements SqliteDatabase {
   close(): void {
     this.#statements.clear();
     this.#database.close();
+    this.#lock.close();
+  }
+}
+
+// On a file of its own, and of SQLite: the system takes it back when the process ends, however it ends.
+function lock(path: string, timeout: number): DatabaseSync {
+  const database = new DatabaseSync(path, { timeout });
+  try {
+    database.exec('BEGIN EXCLUSIVE');
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
   }
 }
 

@@ -1,10 +1,12 @@
+import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { CscError } from '@csc-fleet/common/errors';
 import { type ExecutionEvent, ExecutionState } from '@csc-fleet/common/messages';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { NodeSqlite } from './node-sqlite.ts';
 import { openStore, type Store } from './store.ts';
 import type { NewExecution } from './tables.ts';
 import type { Step } from './write-step.ts';
@@ -218,5 +220,66 @@ describe('a store', () => {
     await expect(store.create(row(), nothing)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
     expect(failures).toHaveLength(1);
     store = await open();
+  });
+});
+
+describe('the file of a store', () => {
+  const path = () => join(directory, 'gate.db');
+  const damage: readonly [string, () => void][] = [
+    ['is empty', () => writeFileSync(path(), '')],
+    ['was cut off', () => truncateSync(path(), 3 * 4096 + 100)],
+    ['has other bytes in its beginning', () => writeFileSync(path(), Buffer.alloc(4096, 7), { flag: 'r+' })],
+    [
+      'is gone, while what was last written is there',
+      () => {
+        rmSync(path());
+        writeFileSync(`${path()}-wal`, 'pages');
+      },
+    ],
+  ];
+
+  it.each(damage)('is refused with how to restore it, and left alone, where it %s', async (_, harm) => {
+    await store.close();
+    harm();
+    const before = () =>
+      [path(), `${path()}-wal`].map((it) => readFileSync(it, { flag: 'a+' }).toString('hex'));
+    const was = before();
+    await expect(open()).rejects.toMatchObject({
+      code: 'STORE_UNAVAILABLE',
+      message: expect.stringMatching(/nothing was changed.*csc restore gate/),
+    });
+    expect(before()).toEqual(was);
+    for (const name of ['gate.db', 'gate.db-wal']) rmSync(join(directory, name), { force: true });
+    store = await open();
+  });
+
+  it('is one gate’s at a time', () => {
+    expect(() => new NodeSqlite(path(), 0)).toThrow(expect.objectContaining({ errcode: 5 }));
+  });
+
+  it('outlives a kill in the middle of any migration', async () => {
+    const young = join(directory, 'young', 'gate.db');
+    const killAt = (statement: string): void => {
+      const code = `
+        import { DatabaseSync } from 'node:sqlite';
+        const prepare = DatabaseSync.prototype.prepare;
+        DatabaseSync.prototype.prepare = function (sql) {
+          if (sql.includes(${JSON.stringify(statement)})) process.kill(process.pid, 'SIGKILL');
+          return prepare.call(this, sql);
+        };
+        const { openStore } = await import(${JSON.stringify(new URL('./store.ts', import.meta.url).href)});
+        await openStore(${JSON.stringify(young)});`;
+      expect(spawnSync(process.execPath, ['--input-type=module', '-e', code]).signal).toBe('SIGKILL');
+    };
+    // The last statements of a migration each; and the first of all.
+    for (const statement of [
+      'create table "events"',
+      'UPDATE executions SET executor_id',
+      'create table "executors"',
+    ])
+      killAt(statement);
+    const mended = await openStore(young);
+    expect(await mended.open()).toEqual([]);
+    await mended.close();
   });
 });

@@ -1,11 +1,11 @@
 import { dirname } from 'node:path';
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { makeDirectory } from '@csc-fleet/common/files';
 import { ExecutionEvent } from '@csc-fleet/common/messages';
-import { Kysely, SqliteDialect, sql } from 'kysely';
+import { Kysely, sql } from 'kysely';
 import { StoreCommits } from './commits.ts';
 import { migrate } from './migrations.ts';
-import { NodeSqlite } from './node-sqlite.ts';
+import { NodeSqlite, TransactionalDialect } from './node-sqlite.ts';
 import { isStoreBusy, toStoreError } from './store-error.ts';
 import type {
   ChainHeadRow,
@@ -95,14 +95,21 @@ export interface StoreWatcher {
   readonly onRecovered?: () => void;
 }
 
-/** Opens or creates the gate's SQLite database. Throws STORE_UNAVAILABLE. */
+/** Opens or creates the gate's SQLite database. Throws STORE_UNAVAILABLE, also for one that is damaged. */
 export async function openStore(path: string, watcher: StoreWatcher = {}): Promise<Store> {
   try {
     makeDirectory(dirname(path), { mode: 0o700 });
-    const database = new Kysely<Tables>({ dialect: new SqliteDialect({ database: new NodeSqlite(path) }) });
-    await migrate(database);
+    const sqlite = new NodeSqlite(path);
+    const database = new Kysely<Tables>({ dialect: new TransactionalDialect({ database: sqlite }) });
+    try {
+      await migrate(database);
+    } catch (error) {
+      sqlite.close();
+      throw error;
+    }
     return new SqlStore(database, new StoreCommits(database, watchOutcomes(watcher)));
   } catch (cause) {
+    if (isCscError(cause, 'STORE_UNAVAILABLE')) throw cause;
     throw new CscError(
       'STORE_UNAVAILABLE',
       `the store ${path} cannot be opened: does another gate use it, or is the disk full or read-only?`,

@@ -1,0 +1,84 @@
+import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { CscError } from '../errors/index.ts';
+import { explainFileError, makeFile, readBoundedFile } from '../files/index.ts';
+
+/** Which database it is, for people who have to mend it. */
+export interface DatabaseFile {
+  readonly path: string;
+  /** How it is restored: a command of csc. */
+  readonly restore: string;
+}
+
+/**
+ * Looks at a database file before SQLite does, which takes an empty file for a new database, and so for one that has
+ * forgotten everything. Where there is none, a new one is made, whole or not at all: a process that is killed meanwhile
+ * leaves no empty file. Throws STORE_UNAVAILABLE for one that is damaged, FILE_UNWRITABLE.
+ */
+export function prepareDatabaseFile(file: DatabaseFile): void {
+  const { path } = file;
+  const bytes = sizeOf(path);
+  if (bytes === undefined) {
+    if ((sizeOf(`${path}-wal`) ?? 0) > 0)
+      throw damaged(file, 'it is gone, and what was last written to it is there');
+    makeFile(path, emptyDatabase(path), 0o600);
+  } else if (bytes === 0) throw damaged(file, 'it is empty, which it never is by itself');
+}
+
+/** Reads all of a database that was opened. Throws STORE_UNAVAILABLE where it is torn, and what SQLite throws else. */
+export function checkDatabase(database: DatabaseSync, file: DatabaseFile): void {
+  whole(file, () => {
+    const [row] = database.prepare('PRAGMA quick_check(1)').all();
+    const found = String(row?.['quick_check']);
+    if (found !== 'ok') throw damaged(file, found);
+  });
+}
+
+/** Does what opens a database; STORE_UNAVAILABLE with how to restore it where SQLite finds that it is none. */
+export function whole<T>(file: DatabaseFile, open: () => T): T {
+  try {
+    return open();
+  } catch (error) {
+    const why = damageCodes.get(primaryCode(error));
+    throw why === undefined ? error : damaged(file, why, error);
+  }
+}
+
+// Primary result codes, https://www.sqlite.org/rescode.html; node:sqlite gives the extended code, whose lowest byte it is.
+const damageCodes = new Map([
+  [11, 'it is torn or overwritten'], // SQLITE_CORRUPT
+  [26, 'it is no database, or its beginning is overwritten'], // SQLITE_NOTADB
+]);
+
+function primaryCode(error: unknown): number {
+  const code = typeof error === 'object' && error !== null && 'errcode' in error ? error.errcode : undefined;
+  return typeof code === 'number' ? code & 0xff : 0;
+}
+
+function damaged({ path, restore }: DatabaseFile, why: string, cause?: unknown): CscError {
+  const message = `${path} is damaged, and nothing was changed: ${why}. Look at its disk, and restore it from a backup: ${restore}`;
+  return new CscError('STORE_UNAVAILABLE', message, { cause });
+}
+
+function sizeOf(path: string): number | undefined {
+  try {
+    return existsSync(path) ? statSync(path).size : undefined;
+  } catch (cause) {
+    throw new CscError('FILE_UNREADABLE', `failed to look at ${path}: ${explainFileError(cause)}`, { cause });
+  }
+}
+
+// One page, beside the place that it is for: another directory may not be writable for a service.
+function emptyDatabase(path: string): Uint8Array {
+  const directory = mkdtempSync(`${path}.new-`);
+  try {
+    const file = join(directory, 'empty');
+    const database = new DatabaseSync(file);
+    database.exec('PRAGMA page_size=4096; PRAGMA application_id=0x63736300;');
+    database.close();
+    return readBoundedFile(file, { maxBytes: 1024 * 1024, link: 'refuse' }).bytes;
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,1 @@
+export { checkDatabase, type DatabaseFile, prepareDatabaseFile, whole } from './database.ts';
