@@ -146,6 +146,7 @@ const generated: ReadonlySet<string> = new Set([
   'spool/',
   'output/',
   'receipts/',
+  'reserve/',
   'policy/',
   'pki/',
 ]);

@@ -562,6 +562,14 @@ const host: readonly Mutant[] = [
     red: 'is told to have come back so often only',
   },
   {
+    name: 'terminal-breaks-what-is-approved',
+    file: 'packages/cli/src/show/contract.ts',
+    before: 'if (taken + cells > room) {',
+    after: 'if (taken < 0) {',
+    tests: ['packages/cli/src/terminal/terminal.test.ts'],
+    red: 'shows no part of a text where another member would be',
+  },
+  {
     name: 'receipt-certificate-of-any-ca',
     file: `${evidence}/receipt-certificate.ts`,
     before: 'it.ca && certificate.checkIssued(it) && certificate.verify(it.publicKey)',

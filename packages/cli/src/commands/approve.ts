@@ -70,7 +70,7 @@ async function approveContract(
   const view = await findings(contract, policyPath, options);
   const paint = createPaint(process.stdout);
   const shown = view === undefined ? unjudged : describeFindings(view, paint);
-  await writeOut(`${describeContract(contract, paint)}\n\n${shown}\n`);
+  await writeOut(`${describeContract(contract, paint, process.stdout.columns ?? 0)}\n\n${shown}\n`);
   if (view !== undefined && view.verdict !== 'needs_approval') {
     const why = view.verdict === 'deny' ? 'it is denied, whoever agrees' : 'it needs none';
     note(`csc: no approval was written: ${why}`);

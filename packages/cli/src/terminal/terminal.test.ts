@@ -9,6 +9,7 @@ import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { csc } from '@csc-fleet/test-kit/process';
 import { createScratch } from '@csc-fleet/test-kit/scratch';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describeContract } from '../show/contract.ts';
 import { plainLine } from './text.ts';
 
 const esc = '\u001b';
@@ -146,6 +147,28 @@ describe('csc approve', () => {
       checkApproval(approval, { contractSha256: contractSha256(hidden), now: new Date() });
       expect(approval).toMatchObject({ scope: 'single_execution', approver: { identity: 'bob' } });
     }
+  });
+
+  // A terminal breaks what is longer than itself, and begins the rest where members begin.
+  it.each([80, 40, 0])('shows no part of a text where another member would be, at %i columns', (columns) => {
+    const width = columns === 0 ? 80 : columns;
+    const fake = '  network    full';
+    const after = (before: number) => `${'x'.repeat(Math.max(width - before, 1))}${fake}${'x'.repeat(width)}`;
+    const wide = `${'\u754c'.repeat(Math.ceil((width - 13) / 2))}${fake}`;
+    const contract = sampleContract(
+      { exec: { argv: ['echo', `${after(10)}`] }, read_paths: [`/workspace/${after(25)}`] },
+      { intent: after(13), justification: `${wide}\n\t${after(21)}` },
+    );
+    const lines = describeContract(contract, (_, text) => text, columns).split('\n');
+    for (const line of lines) expect(line.length).toBeLessThanOrEqual(width);
+    expect(lines.filter((line) => line.startsWith('  network'))).toEqual(['  network    deny']);
+    expect(lines.filter((line) => /^.{0,3}[x\u754c]/.test(line))).toEqual([]);
+    expect(
+      lines
+        .join('')
+        .replaceAll(/\s/g, '')
+        .match(/networkfull/g),
+    ).toHaveLength(5);
   });
 });
 
