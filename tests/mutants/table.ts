@@ -760,10 +760,26 @@ const host: readonly Mutant[] = [
 /** A gate that believes a host or a client. */
 const fleet: readonly Mutant[] = [
   {
+    name: 'a-moment-without-a-gate-ends-a-call',
+    file: `${client}/connection/reconnect.ts`,
+    before: '!comesBack.test(error.message) &&',
+    after: '',
+    tests: [`${client}/run/run.test.ts`],
+    red: 'waits for a gate that is not there yet, with every call',
+  },
+  {
+    name: 'a-full-queue-ends-a-call',
+    file: `${client}/connection/reconnect.ts`,
+    before: 'busy.has(code) ||',
+    after: '',
+    tests: [`${client}/run/run.test.ts`],
+    red: 'waits as long as a gate says that has no room',
+  },
+  {
     name: 'lost-for-ever',
     file: `${gate}/execution/execution.ts`,
     before: 'sequence > lost.sequence &&',
-    after: 'sequence < lost.sequence &&',
+    after: 'sequence < 0 &&',
     tests: [`${gate}/read/follow.test.ts`],
     red: 'gives all output and one end to a slow caller',
   },

@@ -45,6 +45,7 @@ import type { ContractInput, SubmitOptions } from './calls/request.ts';
 import { createSignedSubmissions, type SignedSubmissions } from './calls/signed.ts';
 import type { Submitter } from './calls/submitter.ts';
 import { type Connection, createConnection, type Route } from './connection/connection.ts';
+import { patient } from './connection/reconnect.ts';
 import { awaitPlacement } from './run/bind.ts';
 import {
   type FollowOptions,
@@ -69,7 +70,8 @@ import { type VerifiedReceipt, verifyFromSource } from './verify/verify-receipt.
 
 /**
  * A client of one gate. Every method rejects with CscError only; its `code` is the gate's reason, or
- * GATE_UNREACHABLE, CANCELLED, DEADLINE_EXCEEDED.
+ * GATE_UNREACHABLE, CANCELLED, DEADLINE_EXCEEDED. What `run` and `submit` reject with names the idempotency key that was
+ * handed in (`idempotencyKey`): with it, contract and options the same, nothing runs twice.
  */
 export interface GateClient extends Disposable {
   /**
@@ -162,9 +164,15 @@ export type ConnectOptions = {
    * process has handed in. Absent: what this client signs.
    */
   readonly signedSubmissions?: SignedSubmissions | undefined;
-  /** Milliseconds that one unary call may take. Absent: 30 seconds. */
+  /**
+   * Milliseconds that a gate is waited for which is away (a refused connection, a restart) or has no room (QUEUE_FULL,
+   * RATE_LIMITED), until it answers a call or sends the first message of a stream. Absent: 30 seconds, or `reconnectForMs`
+   * where that is less; 0: one attempt.
+   */
+  readonly connectTimeout?: number | undefined;
+  /** Milliseconds that one attempt of a unary call may take. Absent: 30 seconds. */
   readonly callTimeoutMs?: number | undefined;
-  /** Milliseconds without a sign of the gate after which a stream gives up. Absent: a minute; 0: at once. */
+  /** Milliseconds without a sign of the gate after which a stream that had begun gives up. Absent: a minute; 0: at once. */
   readonly reconnectForMs?: number | undefined;
   /** Called before each wait for a gate that has gone away. */
   readonly onReconnect?: ((error: CscError, delayMs: number) => void) | undefined;
@@ -204,12 +212,15 @@ export type ConnectOptions = {
  * CREDENTIALS_INVALID where this client's certificate has ended or has not begun.
  */
 export function connect(options: ConnectOptions): GateClient {
-  const connection = createConnection(openRoute(options), options.callTimeoutMs ?? 30_000);
+  const hasty = createConnection(openRoute(options), options.callTimeoutMs ?? 30_000);
+  const { reconnectForMs = 60_000 } = options;
   const reconnect = {
-    giveUpAfterMs: options.reconnectForMs ?? 60_000,
-    isUnconnected: connection.isUnconnected,
+    connectForMs: options.connectTimeout ?? Math.min(30_000, reconnectForMs),
+    giveUpAfterMs: reconnectForMs,
+    isUnconnected: hasty.isUnconnected,
     onRetry: (error: CscError, delayMs: number) => options.onReconnect?.(error, delayMs),
   };
+  const connection = patient(hasty, reconnect);
   const keys = { ...chooseKeys(options, connection), seen: options.seenChains ?? createSeenChains() };
   return createClient({ connection, reconnect, keys, submitter: toSubmitter(options) });
 }

@@ -64,11 +64,14 @@ export class ScriptedGate implements AsyncDisposable {
     return { address: `127.0.0.1:${this.#port}`, credentials: credentials.createInsecure() };
   }
 
-  /** @param own absent: no TLS, which only a client in this process can be told */
-  async listen(own: ServerCredentials = ServerCredentials.createInsecure()): Promise<this> {
+  /**
+   * @param own absent: no TLS, which only a client in this process can be told
+   * @param port absent: any
+   */
+  async listen(own: ServerCredentials = ServerCredentials.createInsecure(), port = 0): Promise<this> {
     this.#server.addService(GateService, this.#handlers());
     const { promise, resolve, reject } = Promise.withResolvers<number>();
-    this.#server.bindAsync('127.0.0.1:0', own, (error, port) =>
+    this.#server.bindAsync(`127.0.0.1:${port}`, own, (error, port) =>
       error === null ? resolve(port) : reject(error),
     );
     this.#port = await promise;
@@ -90,6 +93,7 @@ export class ScriptedGate implements AsyncDisposable {
     return {
       submit: ({ request }, done) => {
         this.submitted.push(request);
+        if (this.refusal) return done(toServiceError(this.refusal));
         const mustNameHost = (script.bindTo ?? []).length > 0;
         done(null, { executionId, decision, state: ExecutionState.QUEUED, existing: false, mustNameHost });
       },

@@ -70,12 +70,13 @@ export function adviceOn(refusal: string): string | undefined {
 /** An error as a JSON document: `error` is the text, `code` and `faults` are for programs. */
 export function errorDocument(error: unknown): object {
   if (!(error instanceof CscError)) return { error: messageOf(error), code: 'INTERNAL' };
-  const { code, faults, message, retryAfterMs } = error;
+  const { code, faults, message, retryAfterMs, idempotencyKey } = error;
   return {
     error: firstLine(message),
     code,
     ...(faults.length === 0 ? {} : { faults }),
     ...(retryAfterMs === undefined ? {} : { retry_after_ms: retryAfterMs }),
+    ...(idempotencyKey === undefined ? {} : { idempotency_key: idempotencyKey }),
   };
 }
 

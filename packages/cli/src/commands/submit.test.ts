@@ -170,9 +170,16 @@ describe('csc submit', () => {
     const missing = await fleet.csc(['submit', shell('true')], { env: nothing });
     expect(missing.code).toBe(78);
     for (const name of ['CSC_GATE', 'CSC_CA', 'CSC_CERT', 'CSC_KEY']) expect(missing.stderr).toContain(name);
-    const unreachable = await fleet.csc(['submit', shell('true'), '--gate', '127.0.0.1:1']);
+    const noGate = ['submit', shell('true'), '--gate', '127.0.0.1:1'];
+    const unreachable = await fleet.csc([...noGate, '--wait', '0']);
     expect(unreachable.code).toBe(69);
     expect(unreachable.stderr).toMatch(/^ERROR — /);
+    const waited = await fleet.csc([...noGate, '--wait', '300ms', '--json']);
+    expect(waited.stderr).toMatch(/ECONNREFUSED 127.0.0.1:1; trying again/);
+    expect(JSON.parse(waited.stdout)).toMatchObject({
+      code: 'GATE_UNREACHABLE',
+      idempotency_key: expect.stringMatching(/^[0-9a-f-]{32,36}$/),
+    });
     const { ca, cert, key } = fleet.tls('alice');
     const asExecutor = {
       cert: cert.replace('client-alice', 'executor-host-1'),

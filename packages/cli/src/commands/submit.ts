@@ -22,8 +22,8 @@ const help = `${gateOptionsHelp}
 After csc login, what you ask for is signed with your key: hosts that ask for that believe it instead of the gate.
 
 The command's stdout and stderr come out as they are; what csc says itself is on stderr. Ctrl-C asks the gate to end
-the run and waits for that; once more leaves it running. A gate that goes away is waited for, and nothing is shown
-twice. Ends with the command's own exit code; denied 1, an approval needed 2 (csc help exit-codes).
+the run and waits for that; once more leaves it running. A gate that is away or full is waited for (--wait), and
+nothing is shown twice. Ends with the command's own exit code; denied 1, an approval needed 2 (csc help exit-codes).
 
 Examples:
   $ csc submit contract.json --gate gate.example:7443 --pki pki --as alice

@@ -60,6 +60,7 @@ export function connectGate(
   };
   return connect({
     ...gate,
+    connectTimeout: options.wait,
     submitter,
     signedSubmissions: openSignedSubmissions(state('submissions'), warn('what was signed is')),
     executorKeys: pinned,

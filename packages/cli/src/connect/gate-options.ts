@@ -3,7 +3,7 @@ import { readConfig, resolvePem } from '@csc-fleet/common/config';
 import { CscError, type Fault } from '@csc-fleet/common/errors';
 import type { Command } from 'commander';
 import * as z from 'zod';
-import { append } from '../action/options.ts';
+import { append, parseDuration } from '../action/options.ts';
 
 /** How a command line says which gate to call and as whom. */
 export interface GateOptions {
@@ -22,6 +22,8 @@ export interface GateOptions {
   readonly fleetCa?: string;
   /** The file of the executors that were met before. */
   readonly knownExecutors?: string;
+  /** Milliseconds that a gate is waited for which is away or has no room. */
+  readonly wait?: number;
 }
 
 /** A gate's address, and what proves us to it: paths, or PEM texts. */
@@ -61,6 +63,7 @@ export function addGateOptions(command: Command): Command {
     .option('--as <name>', 'with --pki: which client to be')
     .option('--keys <file>', 'executors’ keys, of csc executor keys --export; repeatable', append, [])
     .option('--fleet-ca <file>', 'CA of executors’ receipt keys, PEM: no gate is asked for them')
+    .option('--wait <time>', 'for a gate that is away or has no room (default: 30s; 0: not)', parseDuration)
     .option('--known-executors <file>', 'where to remember executors’ keys (default: $XDG_STATE_HOME/csc)');
 }
 
@@ -74,7 +77,7 @@ const fileSchema = z.strictObject({
   key: path.exactOptional(),
 });
 
-type SourceOptions = Omit<GateOptions, 'keys' | 'fleetCa' | 'knownExecutors'>;
+type SourceOptions = Omit<GateOptions, 'keys' | 'fleetCa' | 'knownExecutors' | 'wait'>;
 
 function toPick(options: SourceOptions, env: NodeJS.ProcessEnv): (name: keyof Source) => string {
   const sources: Source[] = [

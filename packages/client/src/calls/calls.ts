@@ -16,6 +16,7 @@ import {
 import type { Connection } from '../connection/connection.ts';
 import {
   type ContractInput,
+  isFateUnknown,
   prepareSubmit,
   type SubmitOptions,
   toDuration,
@@ -79,7 +80,11 @@ export async function submit(
     .catch(async (error: unknown) => {
       throw await rememberLost(error, signed, submitter);
     });
-  checkDecided(answer.decision, contractSha256);
+  try {
+    checkDecided(answer.decision, contractSha256);
+  } catch (error) {
+    throw withKey(error, request);
+  }
   if (submission !== undefined && answer.mustNameHost)
     await submitter?.signed.keep({ ...submission, executionId: answer.executionId });
   return answer;
@@ -94,9 +99,9 @@ export async function rememberLost(
   { request, submission }: SignedSubmit,
   submitter: Submitter | undefined,
 ): Promise<unknown> {
-  const named = withKey(error, request);
-  if (named !== error && submission !== undefined) await submitter?.signed.keep(submission);
-  return named;
+  if (!isFateUnknown(error)) return withKey(error, request);
+  if (submission !== undefined) await submitter?.signed.keep(submission);
+  return withKey(error, request, ` (handed in under the idempotency key ${request.idempotencyKey})`);
 }
 
 /**

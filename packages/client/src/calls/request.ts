@@ -75,12 +75,20 @@ function toSubmitRequest(contractJson: Buffer, options: SubmitOptions): SubmitRe
 // The gate may have taken the request, and its answer be lost.
 const fateUnknown: readonly string[] = ['GATE_UNREACHABLE', 'DEADLINE_EXCEEDED', 'CANCELLED', 'INTERNAL'];
 
-/** An error of handing a request in, with the key under which it is not done twice where it may have been done. */
-export function withKey(error: unknown, { idempotencyKey }: SubmitRequest): unknown {
-  if (!isCscError(error) || !fateUnknown.includes(error.code)) return error;
+/** True where the gate may have taken what was handed in all the same. */
+export function isFateUnknown(error: unknown): boolean {
+  return isCscError(error) && fateUnknown.includes(error.code);
+}
+
+/**
+ * An error of handing a request in, or of what came of it, with the key under which it is not done twice.
+ * @param hint more for people to read
+ */
+export function withKey(error: unknown, { idempotencyKey }: SubmitRequest, hint = ''): unknown {
+  if (!isCscError(error)) return error;
   const { code, message, cause, faults, retryAfterMs } = error;
-  const hint = `${message} (handed in under the idempotency key ${idempotencyKey})`;
-  return new CscError(code, hint, { cause, faults, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
+  const retry = retryAfterMs === undefined ? {} : { retryAfterMs };
+  return new CscError(code, `${message}${hint}`, { cause, faults, idempotencyKey, ...retry });
 }
 
 /** The JSON text of an artifact, as it was given where it was given as text. */

@@ -1,12 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CscError, isCscError, rpcStatusOf } from '@csc-fleet/common/errors';
-import { throwIfAborted } from './connection.ts';
+import { isDropped } from '@csc-fleet/common/rpc';
+import { type Connection, throwIfAborted } from './connection.ts';
 
-/** How long and how patiently a broken stream is opened again. */
+/** How long and how patiently a call is made again. */
 export interface ReconnectOptions {
-  /** Milliseconds without a message after which the client gives up. 0: never reconnects. */
+  /** Milliseconds for the first message of a stream, or for the answer to a call. 0: one attempt. */
+  readonly connectForMs: number;
+  /** Milliseconds without a message, after the first, after which the client gives up. 0: never reconnects. */
   readonly giveUpAfterMs: number;
-  /** True where no connection could be made at all: before the first message, that is final. */
+  /** True where no connection could be made at all. */
   isUnconnected(): boolean;
   /** Called before each wait, for progress displays. */
   onRetry?(error: CscError, delayMs: number): void;
@@ -15,9 +18,18 @@ export interface ReconnectOptions {
 const firstDelayMs = 100;
 const longestDelayMs = 5_000;
 
+// What there is room for in a moment.
+const busy: ReadonlySet<string> = new Set(['QUEUE_FULL', 'RATE_LIMITED', 'SPOOL_FULL']);
+
 // UNAVAILABLE is what gRPC's own clients repeat, too.
 const isTransient = ({ code }: CscError): boolean =>
-  code === 'GATE_UNREACHABLE' || rpcStatusOf(code) === 'UNAVAILABLE';
+  code === 'GATE_UNREACHABLE' || busy.has(code) || rpcStatusOf(code) === 'UNAVAILABLE';
+
+// A place where nobody listens for now, as errno(3) has it; getaddrinfo(3) for a name server that does not answer.
+const comesBack = /ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|EAI_AGAIN/;
+
+// A gate that is killed in a handshake and one that does not accept a certificate look alike; the first does not last.
+const mostDrops = 4;
 
 /** The error of a stream that the gate ended before it was complete: worth another try. */
 export function endedEarly(): CscError {
@@ -63,6 +75,15 @@ export async function* resuming<T>(
   }
 }
 
+/** A connection whose calls are made again, until they are answered. Each must do no more when it is made twice. */
+export function patient(connection: Connection, options: ReconnectOptions): Connection {
+  return {
+    ...connection,
+    unary: (method, request, signal) =>
+      retrying(() => connection.unary(method, request, signal), options, signal),
+  };
+}
+
 interface Backoff {
   arrived(): void;
   /** Waits before the next attempt; throws `error` where another one is of no use or the time is up. */
@@ -73,10 +94,14 @@ function createBackoff(options: ReconnectOptions, signal: AbortSignal | undefine
   let attempts = 0;
   let anyArrived = false;
   let since = performance.now();
-  const isFinal = (error: CscError): boolean =>
-    !isTransient(error) ||
-    performance.now() - since >= options.giveUpAfterMs ||
-    (!anyArrived && options.isUnconnected());
+  const leftMs = (): number =>
+    since + (anyArrived ? options.giveUpAfterMs : options.connectForMs) - performance.now();
+  // Before the first message it is not known whether there ever was a gate, and one that takes us.
+  const isHopeless = (error: CscError): boolean =>
+    !anyArrived &&
+    options.isUnconnected() &&
+    !comesBack.test(error.message) &&
+    !(isDropped(error) && attempts < mostDrops);
   return {
     arrived: () => {
       attempts = 0;
@@ -84,8 +109,12 @@ function createBackoff(options: ReconnectOptions, signal: AbortSignal | undefine
       since = performance.now();
     },
     wait: async (error) => {
-      if (!isCscError(error) || isFinal(error)) throw error;
-      const delay = error.retryAfterMs ?? jittered(Math.min(longestDelayMs, firstDelayMs * 2 ** attempts));
+      if (!isCscError(error) || !isTransient(error) || isHopeless(error)) throw error;
+      const left = leftMs();
+      const told = error.retryAfterMs;
+      // Told to come later than there is time for: it would be told the same again.
+      if (left <= 0 || (told !== undefined && told > left)) throw error;
+      const delay = told ?? Math.min(left, jittered(Math.min(longestDelayMs, firstDelayMs * 2 ** attempts)));
       attempts++;
       options.onRetry?.(error, delay);
       await sleep(delay, undefined, signal === undefined ? {} : { signal }).catch(() =>

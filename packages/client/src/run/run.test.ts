@@ -138,10 +138,79 @@ describe('run', () => {
     expect(gate.runs).toHaveLength(1);
   });
 
-  it('fails at once where there is no gate', async () => {
-    const { gate, client } = await start();
+  it('fails at once where there is no gate and it is not to wait', async () => {
+    const { gate, client } = await start({}, { connectTimeout: 0 });
     await gate[Symbol.asyncDispose]();
     expect(await codeOf(client.run(contract))).toBe('GATE_UNREACHABLE');
+  });
+
+  it('waits for a gate that is not there yet, with every call', async () => {
+    const gone = await new ScriptedGate({ contractSha256: contractSha256(contract) }).listen();
+    const back = new ScriptedGate({ contractSha256: contractSha256(contract) });
+    const port = Number(gone.connectOptions.address.split(':')[1]);
+    await gone[Symbol.asyncDispose]();
+    // Only what has been refused once shall find it.
+    let came: Promise<unknown> | undefined;
+    const onReconnect = () => {
+      came ??= back.listen(undefined, port);
+    };
+    const client = connect({ ...gone.connectOptions, onReconnect });
+    onTestFinished(async () => {
+      client.close();
+      await back[Symbol.asyncDispose]();
+    });
+    const [result, answer, decision] = await Promise.all([
+      client.run(contract),
+      client.submit(contract),
+      client.check(contract),
+    ]);
+    await came;
+    expect([result.exitCode, answer.executionId]).toEqual([0, 'exec-1']);
+    expect(decision.verdict).toBe(Verdict.ALLOW);
+    expect([back.runs.length, back.submitted.length]).toEqual([1, 1]);
+  });
+
+  it.each(['QUEUE_FULL', 'RATE_LIMITED', 'DRAINING'] as const)(
+    'waits as long as a gate says that has no room: %s',
+    async (code) => {
+      let refused = 0;
+      const onReconnect = () => {
+        refused += 1;
+        if (refused === 2) gate.refusal = undefined;
+      };
+      const { gate, client } = await start({}, { onReconnect });
+      const refusal = new CscError(code, 'too much', { retryAfterMs: 1 });
+      gate.refusal = refusal;
+      await client.run(contract);
+      refused = 0;
+      gate.refusal = refusal;
+      await client.submit(contract);
+      for (const asked of [gate.runs, gate.submitted]) {
+        expect(asked).toHaveLength(3);
+        // Whatever the gate made of the first, the others are the same.
+        expect(new Set(asked.map((it) => it.idempotencyKey)).size).toBe(1);
+      }
+    },
+  );
+
+  it.each(['run', 'submit'] as const)(
+    'names the key in every error, and waits no longer than it may: %s',
+    async (call) => {
+      const { gate, client } = await start();
+      const asked = call === 'run' ? gate.runs : gate.submitted;
+      for (const code of ['RATE_LIMITED', 'NOT_PERMITTED'] as const) {
+        gate.refusal = new CscError(code, 'no', { retryAfterMs: 3_600_000 });
+        const failed: unknown = await client[call](contract).catch((error: unknown) => error);
+        expect(failed).toMatchObject({ code, idempotencyKey: asked.at(-1)?.idempotencyKey });
+      }
+      expect(asked).toHaveLength(2);
+    },
+  );
+
+  it('names the key also where it is the receipt that is refused', async () => {
+    const { gate, client } = await start({ receiptJson: Buffer.alloc(0) });
+    const failed: unknown = await client.run(contract).catch((error: unknown) => error);
+    expect(failed).toMatchObject({ code: 'RECEIPT_MISSING', idempotencyKey: gate.runs[0]?.idempotencyKey });
   });
 
   it('refuses a broken contract before it leaves', async () => {

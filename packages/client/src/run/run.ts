@@ -9,6 +9,7 @@ import {
   defaultReceiptVersion,
   prepareSubmit,
   type SubmitOptions,
+  withKey,
 } from '../calls/request.ts';
 import { signRequest } from '../calls/submitter.ts';
 import type { Connection } from '../connection/connection.ts';
@@ -104,17 +105,18 @@ export async function run(
     if (submission !== undefined) await submitter?.signed.keep({ ...submission, executionId });
   };
   const waitForApproval = options.waitForApproval ?? false;
-  await abortable(context, receiver, cancels, () =>
-    followToEnd({ ...context, signal: stop.signal, waitForApproval, ...bind, onNamed }, receiver, request),
-  )
-    .catch(async (error: unknown) => {
-      throw receiver.executionId() === undefined ? await rememberLost(error, prepared, submitter) : error;
-    })
-    .finally(stop.release);
-  checkDecided(receiver.decision(), contractSha256);
-  if (submission !== undefined && isOurs && receiver.finished() !== undefined)
-    await submitter?.signed.drop(submission.nonce);
-  return conclude(context, receiver, { ...expected, host });
+  try {
+    await abortable(context, receiver, cancels, () =>
+      followToEnd({ ...context, signal: stop.signal, waitForApproval, ...bind, onNamed }, receiver, request),
+    ).finally(stop.release);
+    checkDecided(receiver.decision(), contractSha256);
+    if (submission !== undefined && isOurs && receiver.finished() !== undefined)
+      await submitter?.signed.drop(submission.nonce);
+    return await conclude(context, receiver, { ...expected, host });
+  } catch (error) {
+    if (receiver.executionId() === undefined) throw await rememberLost(error, prepared, submitter);
+    throw withKey(error, request);
+  }
 }
 
 // What receipts name a submission by; empty where nobody signed one.

@@ -9,6 +9,8 @@ export interface CscErrorOptions {
   readonly faults?: readonly Fault[];
   /** Milliseconds after which a retry may help. Absent: a retry as it stands does not help. */
   readonly retryAfterMs?: number;
+  /** The key of what was handed in, under which it may be handed in again. Absent: nothing was. */
+  readonly idempotencyKey?: string;
 }
 
 /**
@@ -21,6 +23,8 @@ export class CscError extends Error {
   readonly faults: readonly Fault[];
   /** Milliseconds. */
   readonly retryAfterMs: number | undefined;
+  /** With it, what was handed in can be handed in again, and does not run twice. */
+  readonly idempotencyKey: string | undefined;
 
   constructor(code: CscErrorCode, message: string, options: CscErrorOptions = {}) {
     super(
@@ -34,6 +38,7 @@ export class CscError extends Error {
       message: withoutSecrets(fault),
     }));
     this.retryAfterMs = options.retryAfterMs;
+    this.idempotencyKey = options.idempotencyKey;
   }
 }
 

@@ -24,4 +24,4 @@ export {
   type TlsPaths,
   TlsSource,
 } from './tls-files.ts';
-export { checkPurpose, explainDrop } from './unaccepted.ts';
+export { checkPurpose, explainDrop, isDropped } from './unaccepted.ts';

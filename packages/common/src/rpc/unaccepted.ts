@@ -7,6 +7,11 @@ import type { TlsMaterial } from './tls-files.ts';
 // certificate does not count: in TLS 1.3 the client has finished its handshake by then.
 const dropped = /Failed to connect|ECONNRESET|EPIPE|hang up|dropped|[Cc]losed|before secure TLS/;
 
+/** True where a connection was ended without a word: for our certificate, or as the gate is on its way out. */
+export function isDropped({ message }: CscError): boolean {
+  return dropped.test(message);
+}
+
 /**
  * A connection that did not come about, in words, where it may be for our certificate: CREDENTIALS_INVALID where that
  * cannot be accepted, else the error with what is worth a look. Other errors are given back as they are.
