@@ -60,7 +60,9 @@ function linesOf(top: Command, command: Command, secret: string, filler: Readonl
   const path = command === top ? [top.name()] : [top.name(), command.name()];
   const args = command.registeredArguments.map((it) => filler[it.name()] ?? it.argChoices?.[0] ?? 'x');
   const takes = command.options.filter((it) => it.required || it.optional);
-  const needed = takes.filter((it) => it.mandatory || ['--gate', '--pki', '--as'].includes(it.long ?? ''));
+  const needed = takes.filter(
+    (it) => it.mandatory || ['--gate', '--pki', '--as', '--wait'].includes(it.long ?? ''),
+  );
   const fill = (leftOut?: Option) =>
     needed.filter((it) => it !== leftOut).flatMap((it) => [it.long ?? '', filler[it.long ?? ''] ?? 'x']);
   return [
@@ -95,6 +97,7 @@ describe('a key that is given where its path is due', () => {
       contract: scratch.write('contract.json', sampleContract()),
       policy: scratch.write('policy.yaml', samplePolicy()),
       '--gate': '127.0.0.1:1',
+      '--wait': '0',
       '--pki': pki,
       '--as': 'alice',
       dir: 'made',
