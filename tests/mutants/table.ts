@@ -1610,6 +1610,14 @@ const takenOver: readonly Mutant[] = [
     red: 'who has restored it, and not while it runs',
   },
   {
+    name: 'epoch-forgets-what-was-signed-on-its-way',
+    file: `${executor}/disk/with-reserve.ts`,
+    before: 'beginEpoch: (lost) => must(() => journal.beginEpoch(lost)),',
+    after: 'beginEpoch: () => must(() => journal.beginEpoch()),',
+    tests: [`${executor}/archive/archive.test.ts`],
+    red: 'sees that by what it has signed itself',
+  },
+  {
     name: 'older-disk-goes-on',
     file: `${executor}/link/linked-executor.ts`,
     before: 'return sequence > (own?.sequence ?? 0);',

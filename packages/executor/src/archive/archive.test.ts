@@ -366,6 +366,18 @@ describe('a host whose whole disk is older than it is', () => {
     );
     const next = await gate.receipt(gate.offer(makeContract(bench.workspace, [{}]), bench.policy));
     expect(next).toMatchObject({ status: 'success', executor_epoch: hello() });
+    // Its clock was set back with it: what it signed says how late it was by then.
+    const second = hello();
+    told(9, { epoch: second, at: new Date(Date.now() + 3_600_000) });
+    gate.chainHead = Buffer.alloc(0);
+    await expect
+      .poll(() => {
+        gate.connect(bench.executor);
+        return hello();
+      })
+      .not.toBe(second);
+    const early = gate.offer(makeContract(bench.workspace, [{}]), bench.policy);
+    expect((await gate.next('refused', early)).reason).toBe('TICKET_EXPIRED');
   });
 
   it('begins one at its owner’s word, who has restored it, and not while it runs', async () => {

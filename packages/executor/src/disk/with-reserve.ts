@@ -18,7 +18,7 @@ export function withReserve(journal: Journal, reserve: DiskReserve): Journal {
     get epoch() {
       return journal.epoch;
     },
-    beginEpoch: () => must(() => journal.beginEpoch()),
+    beginEpoch: (lost) => must(() => journal.beginEpoch(lost)),
     async redeem(redemption) {
       const { executionId, draft, commands = 1 } = redemption;
       reserve.promise(executionId, receiptRoom({ draft, commands }));
