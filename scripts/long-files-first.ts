@@ -4,10 +4,11 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 // Vitest knows by itself only where it has run before.
 const long = [
   'tests/packages/install',
+  // It ends services in order, which is when their compiled code is kept for the next ones.
+  'tests/integration/migration',
   'tests/adversarial/hostile-gate',
   'tests/adversarial/rogue-gate',
   'tests/sandbox/limits',
-  'tests/integration/migration',
   'packages/cli/src/commands/submit',
   'packages/cli/src/commands/run',
   'tests/documents/readme',

@@ -175,8 +175,11 @@ describe('a fleet whose gate is trusted', () => {
   });
 
   it('5. hosts enforce it: what is signed runs on, and nothing else', async () => {
-    for (const host of ['1', '2'] as const)
-      await meanwhile(host, (letGo) => restartHost(host, letGo, { enforce: 'enforce' }), signing);
+    await Promise.all(
+      (['1', '2'] as const).map((host) =>
+        meanwhile(host, (letGo) => restartHost(host, letGo, { enforce: 'enforce' }), signing),
+      ),
+    );
     for (const host of ['1', '2'] as const) {
       expect((await runOn(host, signing)).receipt.warnings).toBeUndefined();
       const { execution, receipt } = await alice.run(fleet.contract({ argv: ['true'] }), on(host));
