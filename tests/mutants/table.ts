@@ -1038,6 +1038,22 @@ const fleet: readonly Mutant[] = [
     red: 'is refused with how to restore it',
   },
   {
+    name: 'a-restored-gate-places-again',
+    file: `${gate}/service/compose.ts`,
+    before: '  await loseIfRestored(parts, open);',
+    after: '  await Promise.resolve(open);',
+    tests: [`${gate}/link/at-most-once.test.ts`],
+    red: 'comes back from its backup, and runs nothing again',
+  },
+  {
+    name: 'a-restored-executor-goes-on-in-its-old-epoch',
+    file: `${executor}/service/new-epoch.ts`,
+    before: "await journal.beginEpoch({ ended: 'all' });",
+    after: 'await journal.prune(clock.now());',
+    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    red: 'begins a new epoch',
+  },
+  {
     name: 'half-a-migration-stays',
     file: `${gate}/store/node-sqlite.ts`,
     before: 'new TransactionalAdapter();',

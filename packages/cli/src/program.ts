@@ -147,6 +147,18 @@ const entries: readonly Entry[] = [
     load: async () => (await import('./commands/admin.ts')).defineAdmin,
   },
   {
+    name: 'backup',
+    group: services,
+    summary: 'copy what a gate or an executor must not lose, while it runs',
+    load: async () => (await import('./commands/backup.ts')).defineBackup,
+  },
+  {
+    name: 'restore',
+    group: services,
+    summary: 'put a backup of a gate or an executor in the place of what was lost',
+    load: async () => (await import('./commands/backup.ts')).defineRestore,
+  },
+  {
     name: 'gate',
     group: services,
     summary: 'run the gate',

@@ -1,4 +1,14 @@
-import { copyFileSync, cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createSigner, generateKeyPair, type Signer, toKeyRingJson } from '@csc-fleet/common/crypto';
@@ -190,4 +200,59 @@ it('a restored state directory begins a new epoch, beside the receipts of the ol
   const none = await csc(['executor', 'new-epoch', '--state-dir', join(scratch, 'nowhere')]);
   expect(none).toMatchObject({ code: expect.any(Number), stderr: expect.stringContaining('journal.sqlite') });
   expect(none.code).not.toBe(0);
+});
+
+describe('a state directory whose disk is lost', () => {
+  const saved = () => join(scratch, 'saved');
+  const restore = (dir: string) => csc(['restore', 'executor', '--dir', dir, '--from', saved()]);
+  const epochOf = async (dir: string) => {
+    const { stdout } = await csc(['executor', 'new-epoch', '--state-dir', dir]);
+    return /, and ([0-9a-f]{32}) is over/.exec(stdout)?.[1];
+  };
+
+  it('is backed up while its executor runs, and comes back with its receipts and a new epoch', async () => {
+    const backedUp = await csc(['backup', 'executor', '--dir', bench.stateDir, '--to', saved()]);
+    expect(backedUp).toMatchObject({ code: 0, stderr: '' });
+    const lost = join(scratch, 'lost');
+    const { code, stdout } = await restore(lost);
+    expect([code, stdout]).toEqual([0, expect.stringMatching(/^restored; epoch [0-9a-f]{32} begins/)]);
+    const listed = await csc(['executor', 'receipts', 'list', '--json', '--state-dir', lost]);
+    expect(listed.stdout.trimEnd().split('\n')).toHaveLength(4);
+    expect(stdout).toContain(`epoch ${await epochOf(lost)} begins`);
+    const again = await csc(['backup', 'executor', '--dir', bench.stateDir, '--to', saved()]);
+    expect([again.code === 0, again.stderr]).toEqual([false, expect.stringContaining('is there already')]);
+  });
+
+  it('is refused while it is damaged, and restored beside what was left of it', async () => {
+    const torn = join(scratch, 'torn');
+    cpSync(saved(), torn, { recursive: true });
+    truncateSync(join(torn, 'journal.sqlite'));
+    const refused = await csc(['executor', 'new-epoch', '--state-dir', torn]);
+    expect([refused.code === 0, refused.stderr]).toEqual([
+      false,
+      expect.stringContaining('csc restore executor'),
+    ]);
+    expect(await restore(torn)).toMatchObject({ code: 0 });
+    expect(await epochOf(torn)).toBeDefined();
+    const replaced = readdirSync(torn).find((it) => it.startsWith('replaced-')) ?? '';
+    expect(readFileSync(join(torn, replaced, 'journal.sqlite'))).toHaveLength(0);
+    // Cut off in the middle, it is no journal until it is done again.
+    writeFileSync(join(torn, 'journal.sqlite.restoring'), '');
+    expect((await csc(['executor', 'new-epoch', '--state-dir', torn])).stderr).toContain('was cut off');
+    expect(await restore(torn)).toMatchObject({ code: 0 });
+  });
+
+  it('is given no damaged backup, and none of another executor', async () => {
+    const other = join(scratch, 'other');
+    cpSync(saved(), other, { recursive: true });
+    writeFileSync(join(other, 'identity'), 'spiffe://csc.local/executor/another\n');
+    writeFileSync(join(saved(), 'identity'), `${owner}\n`);
+    const was = readFileSync(join(other, 'journal.sqlite'));
+    expect((await restore(other)).stderr).toContain('belongs to spiffe://csc.local/executor/another');
+    truncateSync(join(saved(), 'journal.sqlite'), 4096);
+    rmSync(join(other, 'identity'));
+    expect((await restore(other)).stderr).toContain('is damaged');
+    expect(readFileSync(join(other, 'journal.sqlite'))).toEqual(was);
+    expect(existsSync(join(other, 'journal.sqlite.restoring'))).toBe(false);
+  });
 });

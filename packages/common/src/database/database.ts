@@ -18,6 +18,7 @@ export interface DatabaseFile {
  */
 export function prepareDatabaseFile(file: DatabaseFile): void {
   const { path } = file;
+  if (existsSync(`${path}${restoringMark}`)) throw damaged(file, 'a restore of it was cut off');
   const bytes = sizeOf(path);
   if (bytes === undefined) {
     if ((sizeOf(`${path}-wal`) ?? 0) > 0)
@@ -25,6 +26,9 @@ export function prepareDatabaseFile(file: DatabaseFile): void {
     makeFile(path, emptyDatabase(path), 0o600);
   } else if (bytes === 0) throw damaged(file, 'it is empty, which it never is by itself');
 }
+
+/** Behind the name of a database while a restore puts another in its place. */
+export const restoringMark = '.restoring';
 
 /** Reads all of a database that was opened. Throws STORE_UNAVAILABLE where it is torn, and what SQLite throws else. */
 export function checkDatabase(database: DatabaseSync, file: DatabaseFile): void {

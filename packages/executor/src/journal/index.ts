@@ -11,4 +11,4 @@ export type {
   SealedReceipt,
   TicketUse,
 } from './journal.ts';
-export { journalFile, openSqliteJournal } from './sqlite-journal.ts';
+export { journalFile, openSqliteJournal, restoreJournalCommand } from './sqlite-journal.ts';

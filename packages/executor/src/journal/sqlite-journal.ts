@@ -21,7 +21,8 @@ import { findObjection, readMemory, spentId, submissionId } from './memory.ts';
 import { prepareSchema } from './schema.ts';
 import { prepareStatements, type Statements } from './statements.ts';
 
-const restore = 'csc restore executor --config FILE --from BACKUP';
+/** How a journal is restored. */
+export const restoreJournalCommand = 'csc restore executor --config FILE --from BACKUP';
 
 /** What it is called in a state directory. */
 export const journalFile = 'journal.sqlite';
@@ -82,7 +83,7 @@ export function openSqliteJournal(path: string, options: SqliteJournalOptions = 
 }
 
 function openDatabase(path: string, timeout: number, now: Date): DatabaseSync {
-  const file = { path, restore };
+  const file = { path, restore: restoreJournalCommand };
   try {
     prepareDatabaseFile(file);
     const database = new DatabaseSync(path, { timeout });

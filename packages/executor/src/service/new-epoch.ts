@@ -33,24 +33,29 @@ export async function beginNewEpoch(stateDir: string, clock: Clock = systemClock
     throw new CscError('CONFIG_INVALID', `${path} belongs to another user: run this as that one`);
   const lock = lockStateDirectory(stateDir);
   try {
-    const journal = openSqliteJournal(path, { clock });
-    try {
-      const before = journal.epoch;
-      checkClock(journal, stateDir, clock.now());
-      await journal.beginEpoch({ ended: 'all' });
-      return { before, after: journal.epoch, bornAt: journal.bornAt() };
-    } finally {
-      await journal.close();
-    }
+    return await beginEpochOf(path, join(stateDir, archiveDirectory), clock);
   } finally {
     lock.release();
   }
 }
 
+/** The same of a journal that nobody else uses, wherever it lies. */
+export async function beginEpochOf(path: string, archive: string, clock: Clock): Promise<EpochChange> {
+  const journal = openSqliteJournal(path, { clock });
+  try {
+    const before = journal.epoch;
+    checkClock(journal, archive, clock.now());
+    await journal.beginEpoch({ ended: 'all' });
+    return { before, after: journal.epoch, bornAt: journal.bornAt() };
+  } finally {
+    await journal.close();
+  }
+}
+
 // A machine that was set back to a snapshot often has the clock of that time until somebody sets it. What was submitted
 // between then and now would count as younger than the new epoch.
-function checkClock(journal: Pick<Journal, 'bornAt'>, stateDir: string, now: Date): void {
-  const { signedUntil } = findLostTime(join(stateDir, archiveDirectory), []);
+function checkClock(journal: Pick<Journal, 'bornAt'>, archive: string, now: Date): void {
+  const { signedUntil } = findLostTime(archive, []);
   const latest = Math.max(journal.bornAt().getTime(), signedUntil?.getTime() ?? 0);
   if (now.getTime() >= latest) return;
   throw new CscError(

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { CscError, quoteBriefly } from '@csc-fleet/common/errors';
 import { makeDirectory, makeFile, readBoundedFile } from '@csc-fleet/common/files';
 
-const ownerFile = 'identity';
+/** Names, in a state directory, the executor that it belongs to. */
+export const ownerFile = 'identity';
 
 /**
  * Makes an executor's state directory if need be, and binds it to this executor at its first use: what it holds is one

@@ -1,8 +1,11 @@
+import { readdirSync, rmSync, truncateSync } from 'node:fs';
+import { join } from 'node:path';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import { contractForApproval, makeContract } from '@csc-fleet/test-kit/gate/contracts';
 import type { ScriptedExecutor } from '@csc-fleet/test-kit/gate/scripted-executor';
 import { agent, executorLostAfterSec, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { backUpGate, restoreGate } from '../service/backup.ts';
 
 let test: TestGate;
 
@@ -522,4 +525,56 @@ describe('the first message of a connection', () => {
       value: { gateId: 'test', heartbeatInterval: { seconds: 10, nanos: 0 }, sentAt: test.clock.now() },
     });
   });
+});
+
+describe('a gate whose disk is lost', () => {
+  it('comes back from its backup, and runs nothing again that may have run since', async () => {
+    const { first, backup } = await backUpAndGoOn();
+    const lost = readdirSync(test.directory);
+    await test.stop();
+    for (const name of lost) rmSync(join(test.directory, name), { recursive: true, force: true });
+    await restoreGate(test.directory, backup);
+    await comesBackWithout(first);
+  });
+
+  it('is refused while it is damaged, and restored beside what is left', async () => {
+    const { first, backup } = await backUpAndGoOn();
+    await expect(restoreGate(test.directory, backup)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    await test.stop();
+    truncateSync(join(test.directory, 'gate.db'), 5000);
+    await expect(test.reopen()).rejects.toMatchObject({
+      message: expect.stringContaining('csc restore gate'),
+    });
+    await restoreGate(test.directory, backup);
+    await comesBackWithout(first);
+    expect(readdirSync(test.directory).filter((it) => it.startsWith('replaced-'))).toHaveLength(1);
+  });
+
+  let waiting: string[];
+  let backup: string;
+  afterEach(() => rmSync(backup, { recursive: true, force: true }));
+
+  async function backUpAndGoOn() {
+    backup = `${test.directory}-backup`;
+    const executor = await test.connected('e1');
+    const first = (await test.submit(makeContract())).executionId;
+    waiting = [await place(), await place()];
+    await executor.finish(await executor.next('offer', first));
+    await executor.next('offer', waiting[0]);
+    await test.flushed();
+    // One is offered, the other waits: both have run by the time that the disk is lost.
+    await backUpGate(test.directory, backup);
+    for (const id of waiting) await executor.finish(await executor.next('offer', id));
+    return { first, backup };
+  }
+
+  async function comesBackWithout(first: string): Promise<void> {
+    await test.reopen();
+    const another = await test.connected('e2');
+    await test.flushed();
+    expect(another.offered).toEqual([]);
+    expect(await test.receipt(first)).toMatchObject({ execution_id: first });
+    for (const id of waiting) expect(await test.state(id)).toBe(ExecutionState.LOST);
+    await another.next('offer', (await test.submit(makeContract())).executionId);
+  }
 });

@@ -1,3 +1,4 @@
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DualControl } from '@csc-fleet/common/approval';
 import type { Signer } from '@csc-fleet/common/crypto';
@@ -30,6 +31,7 @@ import { cancel } from '../schedule/cancel.ts';
 import { createMint } from '../schedule/mint.ts';
 import { Scheduler } from '../schedule/scheduler.ts';
 import { startSweeping } from '../schedule/sweep.ts';
+import { restoredMark } from '../store/node-sqlite.ts';
 import { openStore, type Store } from '../store/store.ts';
 import { bind } from '../submit/bind.ts';
 import { SubmissionRates } from '../submit/rates.ts';
@@ -112,6 +114,7 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
   // What was offered or runs waits for its executor's Hello.
   const waits = ({ row }: LiveExecution): number => (row.state === ExecutionState.QUEUED ? 1 : 0);
   const open = await executions.restore();
+  await loseIfRestored(parts, open);
   for (const execution of open.toSorted((a, b) => waits(a) - waits(b))) scheduler.restore(execution);
   // The owners may have said something else while this gate was away.
   if (parts.owners.tellsHosts()) await reconsider(parts);
@@ -143,6 +146,21 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
       await store.close();
     },
   };
+}
+
+/**
+ * Of a store that was restored from a backup, what had not begun then may have run since and is not placed a second time:
+ * it is LOST, unless its executor comes with the receipt. Killed meanwhile, it is done again.
+ */
+async function loseIfRestored({ dataDir, finisher }: Parts, open: readonly LiveExecution[]): Promise<void> {
+  const mark = join(dataDir, `gate.db${restoredMark}`);
+  if (!existsSync(mark)) return;
+  const why =
+    'this gate was restored from a backup, and it may have run since that was made: nothing is run twice';
+  for (const execution of open)
+    if (!execution.terminal && execution.row.state !== ExecutionState.RUNNING)
+      await finisher.lost(execution, why);
+  rmSync(mark);
 }
 
 type Parts = Awaited<ReturnType<typeof assemble>>;

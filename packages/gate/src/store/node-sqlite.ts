@@ -1,5 +1,6 @@
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { checkDatabase, prepareDatabaseFile, whole } from '@csc-fleet/common/database';
+import { CscError } from '@csc-fleet/common/errors';
 import { SqliteAdapter, type SqliteDatabase, SqliteDialect, type SqliteStatement } from 'kysely';
 
 const cachedStatements = 200;
@@ -20,7 +21,7 @@ class TransactionalAdapter extends SqliteAdapter {
 }
 
 /** How a gate's database is restored. */
-const restore = 'csc restore gate --config FILE --from BACKUP';
+export const restoreGateCommand = 'csc restore gate --config FILE --from BACKUP';
 
 /** node:sqlite in the form that Kysely's SQLite dialect drives. Statements are prepared once. */
 export class NodeSqlite implements SqliteDatabase {
@@ -34,8 +35,8 @@ export class NodeSqlite implements SqliteDatabase {
    * STORE_UNAVAILABLE where it is damaged, and what SQLite throws.
    */
   constructor(path: string, waitMs = lockTimeoutMs) {
-    const file = { path, restore };
-    this.#lock = lock(`${path}.lock`, waitMs);
+    const file = { path, restore: restoreGateCommand };
+    this.#lock = lock(path, waitMs);
     try {
       prepareDatabaseFile(file);
       this.#database = new DatabaseSync(path, { timeout: waitMs });
@@ -64,9 +65,22 @@ export class NodeSqlite implements SqliteDatabase {
   }
 }
 
+/** Behind the name of a store that was restored from a backup, until a gate has opened it. */
+export const restoredMark = '.restored';
+
+/** Keeps gates from opening a store until what it gives is called. Throws STORE_UNAVAILABLE where one has it open. */
+export function lockStore(path: string): () => void {
+  try {
+    const database = lock(path, 0);
+    return () => database.close();
+  } catch (cause) {
+    throw new CscError('STORE_UNAVAILABLE', `a gate uses ${path}: stop it first`, { cause });
+  }
+}
+
 // On a file of its own, and of SQLite: the system takes it back when the process ends, however it ends.
 function lock(path: string, timeout: number): DatabaseSync {
-  const database = new DatabaseSync(path, { timeout });
+  const database = new DatabaseSync(`${path}.lock`, { timeout });
   try {
     database.exec('BEGIN EXCLUSIVE');
     return database;
