@@ -760,6 +760,30 @@ const host: readonly Mutant[] = [
 /** A gate that believes a host or a client. */
 const fleet: readonly Mutant[] = [
   {
+    name: 'a-killed-probe-is-an-answer',
+    file: `${sandbox}/doctor/doctor.ts`,
+    before: "typeof signal === 'string'",
+    after: 'false',
+    tests: [`${sandbox}/doctor/doctor.test.ts`],
+    red: 'takes a probe that somebody ended for no answer',
+  },
+  {
+    name: 'half-made-keys-stay',
+    file: 'packages/common/src/files/write-file.ts',
+    before: 'now - stats.mtimeMs < abandonedMs',
+    after: 'true',
+    tests: [`${gate}/service/signing-key.test.ts`],
+    red: 'clears away what was half made when a gate was killed',
+  },
+  {
+    name: 'cancelled-while-offered-is-blocked',
+    file: `${gate}/link/take-refusal.ts`,
+    before: 'isCancelled ? ExecutionState.CANCELLED : ExecutionState.BLOCKED',
+    after: 'isCancelled ? ExecutionState.BLOCKED : ExecutionState.BLOCKED',
+    tests: [`${gate}/schedule/cancel.test.ts`],
+    red: 'ends it where the one host that could run it fails',
+  },
+  {
     name: 'a-moment-without-a-gate-ends-a-call',
     file: `${client}/connection/reconnect.ts`,
     before: '!comesBack.test(error.message) &&',

@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { artifactBytes } from '../encoding/index.ts';
 import { CscError, orThrow } from '../errors/index.ts';
-import { makeFile, type PemSource, readBoundedFile, readPem } from '../files/index.ts';
+import { makeFile, type PemSource, readBoundedFile, readPem, sweepPartial } from '../files/index.ts';
 import { defaultKeyId, generateKeyPair, parsePrivateKey, parsePublicKey } from './key-format.ts';
 import { createKeyRing, type KeyRing } from './key-ring.ts';
 import { parseKeyRing } from './key-ring-file.ts';
@@ -27,8 +28,12 @@ export function readOwnSigner(source: PemSource, owner: string): Signer {
   return createSigner(seed, defaultKeyId(owner, publicKey));
 }
 
-/** Makes a private key file, for its owner alone, where there is none. Throws FILE_UNWRITABLE. */
+/**
+ * Makes a private key file, for its owner alone, where there is none, and clears its directory of what was half made when a
+ * process was killed: there may be a key in it. Throws FILE_UNWRITABLE.
+ */
 export function makeKeyFile(path: string): void {
+  sweepPartial(dirname(path));
   // Looked for first: a full disk must not keep out whom the key that is there belongs to.
   if (!existsSync(path)) makeFile(path, generateKeyPair().privatePem, 0o600);
 }

@@ -1,4 +1,4 @@
 export { checkWritableDirectory, type DirectoryOptions, makeDirectory } from './make-directory.ts';
 export { checkPemHolds, type GivenPem, isPemText, looksOfFile, type PemSource, readPem } from './pem.ts';
 export { explainFileError, type FileContent, readBoundedFile } from './read-file.ts';
-export { makeFile, replaceFile, syncPath } from './write-file.ts';
+export { makeFile, replaceFile, sweepPartial, syncPath } from './write-file.ts';

@@ -1,5 +1,16 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, linkSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  fsyncSync,
+  linkSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
 import { CscError } from '../errors/index.ts';
 import { explainFileError } from './read-file.ts';
 
@@ -36,6 +47,36 @@ export function syncPath(path: string): void {
     fsyncSync(file);
   } finally {
     closeSync(file);
+  }
+}
+
+// Nobody takes as long to write a file of ours.
+const abandonedMs = 60_000;
+
+/**
+ * Removes what was being put aside in a directory when a process was killed, and is not any more. What cannot be removed
+ * stays: the next start tries again.
+ */
+export function sweepPartial(directory: string, now = Date.now()): void {
+  for (const name of namesIn(directory)) {
+    const path = join(directory, name);
+    if (!/\.[0-9a-f]{12}\.partial$/.test(name)) continue;
+    const stats = lstatSync(path, { throwIfNoEntry: false });
+    if (stats?.isFile() !== true || now - stats.mtimeMs < abandonedMs) continue;
+    try {
+      rmSync(path, { force: true });
+    } catch {
+      // Another process has it, or the directory is not ours to write to: who makes a file here is told that.
+    }
+  }
+}
+
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    // It is told by what is to be made or read there.
+    return [];
   }
 }
 

@@ -132,6 +132,14 @@ it.each([
     });
 });
 
+it('a full disk is named by what was to be written there, where that is known', () => {
+  const full = (members: object) =>
+    toUnsigned({ executionId: 'e' }, Object.assign(new Error('full'), { code: 'ENOSPC', ...members }))
+      .message;
+  expect(full({ path: '/srv/builds/out/a.o' })).toContain('make room on the disk of /srv/builds/out');
+  expect(full({})).toContain('make room in state_dir and /tmp');
+});
+
 describe('a genuine ticket that is refused gets a signed blocked receipt', () => {
   it('denied by the policy, though the gate allowed it', async () => {
     const { refused, receipt } = await blocked({}, marking({ risk_class: 'critical' }));

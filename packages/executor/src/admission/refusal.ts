@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import type { ApprovalArtifact } from '@csc-fleet/common/approval';
 import type { CommandContract } from '@csc-fleet/common/contract';
 import type { Signer } from '@csc-fleet/common/crypto';
@@ -127,17 +128,25 @@ const shortages: Readonly<Record<string, readonly [RpcReason, string]>> = {
     'SANDBOX_UNAVAILABLE',
     'this host starts no more processes for the executor (EAGAIN): raise TasksMax',
   ],
-  ENOSPC: ['SPOOL_FULL', 'a disk of this host is full (ENOSPC): make room in state_dir and /tmp'],
-  EDQUOT: ['SPOOL_FULL', 'a disk quota of this host is used up (EDQUOT): make room in state_dir and /tmp'],
+  ENOSPC: ['SPOOL_FULL', 'a disk of this host is full (ENOSPC)'],
+  EDQUOT: ['SPOOL_FULL', 'a disk quota of this host is used up (EDQUOT)'],
 };
 
 // However far down: what cannot be opened for want of a descriptor is told as a path that is not there.
 function findShortage(error: unknown): Why | undefined {
   for (let at = error; at instanceof Error; at = at.cause) {
     const found = 'code' in at ? shortages[String(at.code)] : undefined;
-    if (found !== undefined) return { reason: found[0], message: found[1] };
+    if (found !== undefined)
+      return { reason: found[0], message: `${found[1]}${whereToMakeRoom(found[0], at)}` };
   }
   return undefined;
+}
+
+// The one that the call was about, where it says so: it may be neither of the two (write(2) knows of no path).
+function whereToMakeRoom(reason: RpcReason, error: Error): string {
+  if (reason !== 'SPOOL_FULL') return '';
+  const path = 'path' in error && typeof error.path === 'string' ? dirname(error.path) : undefined;
+  return `: make room ${path === undefined ? 'in state_dir and /tmp' : `on the disk of ${path}`}`;
 }
 
 function toReason(error: unknown): Why {

@@ -99,14 +99,14 @@ async function block(
   refused: Refused,
 ): Promise<void> {
   const { finisher } = ports;
-  const outcome = {
-    state: ExecutionState.BLOCKED,
-    error: toReceiptError(`${refused.reason}: ${refused.message}`),
-  };
+  const error = toReceiptError(`${refused.reason}: ${refused.message}`);
   if (hasGoodReceipt(ports, executor, execution, refused)) {
-    await finisher.withReceipt(execution, outcome, refused);
+    await finisher.withReceipt(execution, { state: ExecutionState.BLOCKED, error }, refused);
   } else {
-    await finisher.unstarted(execution, outcome.state, outcome.error);
+    // Nobody has signed that it was refused, and its end was asked for before.
+    const isCancelled = execution.cancelGraceMs !== undefined;
+    const state = isCancelled ? ExecutionState.CANCELLED : ExecutionState.BLOCKED;
+    await finisher.unstarted(execution, state, error);
   }
 }
 

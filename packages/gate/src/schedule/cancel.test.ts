@@ -134,6 +134,18 @@ describe('cancelling what was offered', () => {
     expect(free.offered).toEqual([]);
   });
 
+  it.each(['SANDBOX_UNAVAILABLE', 'INTERNAL'])(
+    'ends it where the one host that could run it fails: %s',
+    async (reason) => {
+      const executionId = await place();
+      await cancel(executionId);
+      await executor.refuse(executionId, reason);
+      await test.flushed();
+      expect(await test.state(executionId)).toBe(ExecutionState.CANCELLED);
+      await expectUnstarted(executionId);
+    },
+  );
+
   it('ends it where the executor was away and comes back without it', async () => {
     const executionId = await place();
     executor.disconnect();

@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { defaultKeyId, generateKeyPair, nodeEd25519, readKeyRing } from '@csc-fleet/common/crypto';
@@ -25,6 +25,20 @@ describe('openSigningKey', () => {
     expect(openSigningKey({ dataDir, gateId: 'gate-1' }).publicKey).toEqual(signer.publicKey);
     expect(signer.keyId).toBe(defaultKeyId('gate-1', signer.publicKey));
     expect(readdirSync(dataDir).sort()).toEqual(['gate-keys.json', 'gate.key']);
+  });
+
+  it('clears away what was half made when a gate was killed, and nothing that another may be writing', () => {
+    openSigningKey({ dataDir, gateId: 'gate-1' });
+    const [old, young, other] = [
+      `gate.key.${'a'.repeat(12)}.partial`,
+      `gate.key.${'b'.repeat(12)}.partial`,
+      'x.partial',
+    ];
+    for (const name of [old, young, other]) writeFileSync(join(dataDir, name), generateKeyPair().privatePem);
+    const before = new Date(Date.now() - 120_000);
+    for (const name of [old, other]) utimesSync(join(dataDir, name), before, before);
+    openSigningKey({ dataDir, gateId: 'gate-1' });
+    expect(readdirSync(dataDir).sort()).toEqual(['gate-keys.json', 'gate.key', young, other]);
   });
 
   it('publishes what its signatures verify with', () => {

@@ -1,4 +1,7 @@
-import { describe, expect, it } from 'vitest';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { diagnose, requireHost } from './doctor.ts';
 import { userNamespaceRemedy } from './user-namespace-remedy.ts';
 
@@ -33,6 +36,26 @@ describe('diagnose', () => {
       name: 'job-user',
       ok: false,
     });
+  });
+
+  it('takes a probe that somebody ended for no answer', async () => {
+    // Below nothing that others can change.
+    const directory = mkdtempSync(join(process.getuid?.() === 0 ? '/run' : homedir(), 'csc-doctor-'));
+    onTestFinished(() => rmSync(directory, { recursive: true }));
+    const bwrapPath = join(directory, 'bwrap');
+    const { bwrapPath: real } = await requireHost();
+    // What tells of bwrap itself is the real one's.
+    const script = `#!/bin/sh\ncase "$*" in *--unshare-*) kill -9 $$;; *) exec ${real} "$@";; esac\n`;
+    writeFileSync(bwrapPath, script, { mode: 0o755 });
+    chmodSync(directory, 0o755);
+    const checks = await diagnose({ bwrapPath });
+    const space = checks.find(({ name }) => name === 'namespace-pid');
+    expect(space).toMatchObject({
+      ok: false,
+      detail: expect.stringContaining('not known whether a pid namespace'),
+    });
+    expect(space?.detail).toContain('SIGKILL');
+    expect(JSON.stringify(checks)).not.toContain('no pid namespace');
   });
 
   it('is what a start depends on', async () => {
