@@ -360,9 +360,24 @@ print(sorted(os.listdir("a")), os.listdir("b/deep"))
     async attempt({ fleet }) {
       const tree = join(fleet.workspace, 'closed');
       mkdirSync(tree, { mode: 0o755 });
-      const { receipt } = await stage.run({ argv: ['touch', join(tree, 'f')], write_paths: [tree] });
-      const held = receipt.status === 'failed' && receipt.error?.includes('belongs to uid 0') === true;
-      return { held, seen: receipt };
+      const write_paths = [tree, fleet.writable('open')];
+      const { receipt } = await stage.run({ argv: ['touch', join(tree, 'f')], write_paths });
+      const { status, error = '' } = receipt;
+      return {
+        held: status === 'failed' && error.includes('belongs to uid 0') && !error.includes('EXDEV'),
+        seen: receipt,
+      };
+    },
+  },
+  {
+    area: 'filesystem_read',
+    name: 'closed_cwd',
+    tries: 'a working directory that the job user may not enter',
+    expects: 'a refusal that names it; nothing runs',
+    async attempt({ fleet }) {
+      const cwd = join(fleet.workspace, 'closed-cwd');
+      mkdirSync(cwd, { mode: 0o700 });
+      return await blocked(stage.run({ argv: ['echo', 'ran'], cwd, read_paths: [] }), `may not enter ${cwd}`);
     },
   },
   {

@@ -66,6 +66,7 @@ export function makeScopes(changes: Partial<ResolvedScopes> = {}): ResolvedScope
     cwd: '/',
     notes: [],
     fixed: [],
+    closed: [],
     hints: [],
     missing: [],
     close: () => undefined,

@@ -65,6 +65,8 @@ export interface Place extends RecordedPlace {
   readonly mostWritten?: { readonly bytes: number; readonly files: number };
   /** For people: what was dropped, is missing or was expanded, and why. */
   readonly notes: readonly string[];
+  /** For people: declared paths that the job user certainly may not write or read, by owner and mode. */
+  readonly closed: readonly string[];
   /** What may be why a command fails there, for people, where it does. */
   readonly hints: readonly string[];
   /** Write paths that are still to be made: nothing is launched here, but in a place that is furnished after that. */
@@ -115,6 +117,7 @@ export function createSandboxWorkplace(hostFacts: HostFacts, environment: Enviro
         mostWritten: { bytes: plan.writeBytes, files: plan.writeFiles },
         ...(plan.credentials === undefined ? {} : { credentials: plan.credentials }),
         notes: [...scopes.notes, ...noteShared(shared)],
+        closed: scopes.closed,
         hints: scopes.hints,
         missing: scopes.missing,
         launched: (process) => {
@@ -226,6 +229,7 @@ export function createLocalWorkplace(environment: Environment): Workplace {
         report: describeLocal(),
         writableRoots: command.write_paths.flatMap(resolveRoot),
         notes: [],
+        closed: [],
         hints: [],
         missing: [],
         close: () => {},

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '@csc-fleet/common/encoding';
@@ -33,7 +33,11 @@ beforeEach(() => {
 
 afterEach(() => rmSync(directory, { recursive: true }));
 
-async function explain(approvalMode: 'human_required' | 'dual_control_required', config: object = {}) {
+async function explain(
+  approvalMode: 'human_required' | 'dual_control_required',
+  config: object = {},
+  command: object = {},
+) {
   const write = (name: string, content: object): string => {
     writeFileSync(join(directory, name), JSON.stringify(content));
     return join(directory, name);
@@ -41,7 +45,7 @@ async function explain(approvalMode: 'human_required' | 'dual_control_required',
   const files = { tls: { ca: 'ca', cert: 'cert', key: 'key' }, trusted_gate_keys: 'keys.json' };
   const places = { gate: { address: 'localhost:1' }, policies: 'policies', state_dir: 'state' };
   const path = write('executor.yaml', { ...files, ...places, execution_mode: 'local', ...config });
-  const contract = makeContract(directory, [{ argv: ['true'] }], { approval_mode: approvalMode });
+  const contract = makeContract(directory, [{ argv: ['true'], ...command }], { approval_mode: approvalMode });
   const [explanation] = await explainContract(path, write('contract.json', contract));
   return explanation;
 }
@@ -62,6 +66,19 @@ it('grants what two must approve only where the owner lets one do', async () => 
   });
   const lenient = await explain('dual_control_required', { dual_control: 'one_approval' });
   expect(lenient).toMatchObject({ ceiling: [], granted: true });
+});
+
+it.runIf(process.getuid?.() === 0)('notes what the job user may not write', async () => {
+  chmodSync(directory, 0o755);
+  const closed = join(directory, 'closed');
+  mkdirSync(closed, { mode: 0o755 });
+  const config = { execution_mode: 'hardened', run_as: { user: 'nobody' }, accept_rlimits_only: true };
+  const policy = JSON.parse(readFileSync(join(directory, 'policies', 'tests.yaml'), 'utf8'));
+  policy.allowed_write_prefixes = [directory];
+  writeFileSync(join(directory, 'policies', 'tests.yaml'), JSON.stringify(policy));
+  const explanation = await explain('human_required', config, { write_paths: [closed] });
+  const note = expect.stringContaining(`may not write ${closed}, which belongs to uid 0`);
+  expect(explanation?.commands).toMatchObject([{ writes: [closed], notes: [note] }]);
 });
 
 it('holds it under what the owners’ hosts.yaml says of this host', async () => {

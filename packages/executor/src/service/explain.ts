@@ -220,9 +220,10 @@ function describeSetVariables({ policy }: Allowance): Pick<CommandExplanation, '
 
 function describePlace(
   { network, secret_refs: secrets }: Command,
-  { launchIn, report, profileId, notes }: Place,
+  { launchIn, report, profileId, notes: found, closed }: Place,
   { egressHosts }: Allowance,
 ): Omit<CommandExplanation, 'id'> {
+  const notes = [...found, ...closed.map((it) => `${it}: chown or chmod it on the host`)];
   const common = { secrets, network, sandbox: report, notes };
   if (launchIn.kind === 'local') return { ...common, environment: Object.keys(launchIn.environment).sort() };
   const { plan, scopes } = launchIn;

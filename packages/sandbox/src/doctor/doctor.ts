@@ -9,6 +9,7 @@ import {
   type Check,
   defaultScratchDirectory,
   examinePool,
+  examineRoots,
   examineTools,
   failed,
   type JobUser,
@@ -54,7 +55,8 @@ export async function diagnose(options: DoctorOptions = {}): Promise<Check[]> {
     ...namespaces.map((namespace) => tryNamespace(facts, namespace)),
     tryNesting(facts),
   ]);
-  basics.push(...examinePool(facts.jobUsers, options.pathRoots ?? []));
+  const roots = options.pathRoots ?? [];
+  basics.push(...examinePool(facts.jobUsers, roots), ...examineRoots(facts.jobUsers, roots));
   basics.push(...tryCgroups(facts, options), tryFilter(facts));
   const whole = basics.every(({ ok }) => ok) ? [await tryRecipe(facts, options)] : [];
   return [tools, ...bwrap.checks, check, ...basics, ...whole];

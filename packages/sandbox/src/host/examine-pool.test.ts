@@ -1,7 +1,7 @@
 import { chmodSync } from 'node:fs';
 import { makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/plan';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { examinePool } from './examine-pool.ts';
+import { examinePool, examineRoots } from './examine-pool.ts';
 import type { JobUsers } from './run-as.ts';
 
 const gid = process.getgid?.() ?? -1;
@@ -47,5 +47,20 @@ describe('examinePool', () => {
     expect(check(0o2755)).toMatchObject([{ ok: true, remedy }]);
     expect(check(0o775)).toMatchObject([{ ok: true, remedy }]);
     expect(check(0o2770)[0]).not.toHaveProperty('remedy');
+  });
+
+  it('says what the one user of all jobs may not enter, write or find', () => {
+    const other = { ...users, all: [{ uid: 3001, gid, name: 'a' }], pooled: false } satisfies JobUsers;
+    const check = (mode: number) => {
+      chmodSync(tree.path, mode);
+      return examineRoots(other, ['/', tree.path]);
+    };
+    expect(check(0o700)).toMatchObject([{ ok: false, remedy: `chmod o+x ${tree.path}` }]);
+    expect(check(0o755)).toMatchObject([
+      { ok: true, remedy: expect.stringContaining(`chown a ${tree.path}`) },
+    ]);
+    expect(check(0o757)[0]).not.toHaveProperty('remedy');
+    const none = `${tree.path}/none`;
+    expect(examineRoots(other, [none])).toMatchObject([{ ok: true, remedy: `mkdir ${none}` }]);
   });
 });

@@ -1,5 +1,7 @@
 import { type Stats, statSync } from 'node:fs';
+import { posix } from 'node:path';
 import { advised, type Check, failed, passed } from './check.ts';
+import { findClosedParent, mayMake } from './job-access.ts';
 import { type Accounts, type JobUser, type JobUsers, readAccounts } from './run-as.ts';
 
 /**
@@ -56,4 +58,26 @@ function examineRoot(root: string, user: JobUser): Check[] {
 
 function isShared({ gid, mode }: Stats, user: JobUser): boolean {
   return gid === user.gid && (mode & 0o2070) === 0o2070;
+}
+
+/**
+ * Whether jobs can enter what the host's owner opens to them, and where all have one user, make files there. Of a pool,
+ * `examinePool` says the latter.
+ * @param pathRoots as there
+ */
+export function examineRoots({ all: [user], pooled }: JobUsers, pathRoots: readonly string[]): Check[] {
+  return pathRoots.filter((root) => root !== '/').flatMap((root) => examineOwnRoot(root, user, pooled));
+}
+
+function examineOwnRoot(root: string, user: JobUser, pooled: boolean): Check[] {
+  const name = 'job-scopes';
+  const who = user.name ?? `uid ${user.uid}`;
+  const closed = findClosedParent(posix.join(root, 'anything'), user);
+  if (closed !== undefined) return [failed(name, `${who} may not enter ${closed}`, `chmod o+x ${closed}`)];
+  if (pooled) return [];
+  const stats = statSync(root, { throwIfNoEntry: false });
+  if (stats === undefined) return [advised(name, `${root} is not there`, `mkdir ${root}`)];
+  if (mayMake(stats, user)) return [passed(name, `${who} can write ${root}`)];
+  const remedy = `where jobs are to write: chown ${user.name ?? user.uid} ${root}, or what of it they are to write`;
+  return [advised(name, `${who} cannot write ${root}`, remedy)];
 }

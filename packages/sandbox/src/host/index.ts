@@ -1,6 +1,6 @@
 export { decodePath, encodePath, showPath } from './byte-names.ts';
 export { advised, type Check, failed, passed, requireChecks } from './check.ts';
-export { examinePool } from './examine-pool.ts';
+export { examinePool, examineRoots } from './examine-pool.ts';
 export {
   descriptorPath,
   isWithin,
@@ -13,7 +13,7 @@ export {
   walkPath,
 } from './host-path.ts';
 export { lockJobUsers, lockStateDirectory } from './instance-locks.ts';
-export { findClosedParent, mayExecute, mayFill, mayMake, mayWrite } from './job-access.ts';
+export { findClosedParent, mayExecute, mayFill, mayMake, mayRead, mayWrite } from './job-access.ts';
 export { type JobUserLeases, JobUserPool, shareUser, type UserLease } from './job-user-pool.ts';
 export { ownerPattern, parseOwner, toMarkedPath, toOwnerId, toUntoldName } from './owned-names.ts';
 export {

@@ -35,6 +35,11 @@ export function mayFill(scope: Stats, user: JobUser): boolean {
   return scope.isDirectory() ? mayMake(scope, user) : mayPass(scope, user, 0o2);
 }
 
+/** Whether the job user may read a file, or look into a directory, as far as its mode can say: no is certain. */
+export function mayRead(scope: Stats, user: JobUser): boolean {
+  return mayPass(scope, user, scope.isDirectory() ? 0o5 : 0o4);
+}
+
 function mayPass(stats: Stats, user: JobUser, bits: number): boolean {
   if (stats.uid === user.uid) return has(stats.mode >> 6, bits);
   return has(stats.mode, bits) || has(stats.mode >> 3, bits);

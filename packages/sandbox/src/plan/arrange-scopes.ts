@@ -7,10 +7,12 @@ import {
   encodePath,
   isWithin,
   mayFill,
+  mayRead,
   mayWrite,
   readLink,
   showPath,
 } from '../host/index.ts';
+import { checkEnterable } from './check-scope.ts';
 import { joinWrites } from './join-writes.ts';
 import {
   closeFor,
@@ -70,20 +72,23 @@ export function arrangeScopes(
     );
   }
   arrangement.binds.push(...writable, ...joined.flatMap(({ beside }) => beside));
-  if (!isVisible(cwd, arrangement.binds, trees)) arrangement.directories.push(cwd);
+  if (isVisible(cwd, arrangement.binds, trees)) checkEnterable(resolution, cwd);
+  else arrangement.directories.push(cwd);
   noteWritable(
     resolution,
     scopes.filter((scope) => !scope.writable && scope.source !== cwd),
     writes,
   );
+  const closed = describeClosed([...writes, ...reads], resolution.facts);
   return {
     ...finish(arrangement, cwd, trees),
     writes: writes.map(({ source }) => source),
-    hints: [
-      ...describeUnwritable(writes, resolution.facts),
-      ...describeSingles(writes),
-      ...describeSeparate(own),
-    ],
+    closed,
+    // One reason that is certain leaves no room for guesses at others.
+    hints:
+      closed.length > 0
+        ? closed.map((it) => `${it}: where that is why it failed, chown or chmod it on the host`)
+        : [...describeSingles(writes), ...describeSeparate(own)],
   };
 }
 
@@ -109,12 +114,12 @@ function finish(
   };
 }
 
-// The sandbox opens it for writing, and what its owner and mode say counts all the same (EACCES).
-function describeUnwritable(writes: readonly OpenScope[], { jobUser }: Resolution['facts']): string[] {
-  const closed = writes.filter(({ stats }) => !mayFill(stats, jobUser));
-  return closed.slice(0, 3).map(({ source, stats }) => {
+// The sandbox shows it or opens it for writing, and what its owner and mode say counts all the same (EACCES).
+function describeClosed(scopes: readonly OpenScope[], { jobUser }: Resolution['facts']): string[] {
+  const closed = scopes.filter(({ stats, writable }) => !(writable ? mayFill : mayRead)(stats, jobUser));
+  return closed.slice(0, 3).map(({ source, stats, writable }) => {
     const mode = (stats.mode & 0o7777).toString(8).padStart(4, '0');
-    return `the job user (uid ${jobUser.uid}) may not write ${showPath(source)}, which belongs to uid ${stats.uid} and has the mode ${mode}: where that is why it failed, chown or chmod it on the host`;
+    return `the job user (uid ${jobUser.uid}) may not ${writable ? 'write' : 'read'} ${showPath(source)}, which belongs to uid ${stats.uid} and has the mode ${mode}`;
   });
 }
 

@@ -1,3 +1,4 @@
+import { posix } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
 import { isCoveredBy } from '@csc-fleet/common/paths';
 import { findClosedParent, isWithin, showPath, type Walk } from '../host/index.ts';
@@ -46,5 +47,15 @@ export function checkReachable({ facts }: Resolution, path: string): void {
   throw new CscError(
     'SCOPE_NOT_FOUND',
     `${showPath(path)} cannot be reached by the job user (uid ${facts.jobUser.uid}), who may not enter ${showPath(closed)}; chmod o+x it, or move the scope`,
+  );
+}
+
+/** Throws SCOPE_NOT_FOUND for a cwd of the host's own that the job user may not enter: bwrap's chdir(2) would fail. */
+export function checkEnterable({ facts }: Resolution, cwd: string): void {
+  const closed = findClosedParent(posix.join(cwd, 'anything'), facts.jobUser);
+  if (closed === undefined) return;
+  throw new CscError(
+    'SCOPE_NOT_FOUND',
+    `cwd ${showPath(cwd)} cannot be entered by the job user (uid ${facts.jobUser.uid}), who may not enter ${showPath(closed)}; chmod o+x it, chown it, or declare another cwd`,
   );
 }

@@ -52,6 +52,8 @@ export interface ResolvedScopes {
   readonly cwd: string;
   /** For people: what was dropped, is missing or was expanded, and why. */
   readonly notes: readonly string[];
+  /** Scopes that the job user certainly may not write or read, by owner and mode, for people. */
+  readonly closed: readonly string[];
   /** What may be why a command fails in there, for people, where it does. */
   readonly hints: readonly string[];
   /** Directories that jobs may write and that must not change until the sandbox is built: write scopes go below them. */
