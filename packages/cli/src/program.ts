@@ -1,6 +1,6 @@
 import { withoutSecrets } from '@csc-fleet/common/errors';
 import { version } from '@csc-fleet/common/version';
-import { Command } from 'commander';
+import { Command, Help, type Option } from 'commander';
 import { exitCodesTopic } from './action/exit-codes.ts';
 
 /** Adds arguments, options, help and the action to a command. */
@@ -193,11 +193,22 @@ export async function buildProgram(argv: readonly string[]): Promise<Command> {
     .addHelpText('after', helpAfter)
     // Its messages quote the command line, on which a key may stand.
     .configureOutput({ outputError: (text, write) => write(withoutSecrets(text)) })
+    .configureHelp({ optionDescription: describeOption })
     .showSuggestionAfterError()
     .exitOverride();
   for (const entry of entries) await addEntry(program, entry, argv);
   addTopic(program);
   return program;
+}
+
+// A default that is nothing, or that its description says already, is noise.
+function describeOption(this: Help, option: Option): string {
+  const { defaultValue: value, description } = option;
+  const isEmpty = typeof value === 'object' && value !== null && Object.keys(value).length === 0;
+  if (!isEmpty && !description.includes('(default: '))
+    return Help.prototype.optionDescription.call(this, option);
+  const shown = Object.assign(Object.create(option), { defaultValue: undefined });
+  return Help.prototype.optionDescription.call(this, shown);
 }
 
 async function addEntry(program: Command, entry: Entry, argv: readonly string[]): Promise<void> {

@@ -18,7 +18,9 @@ Example:
 `;
 
 export function defineCancel(command: Command): void {
-  command.description('Ask an execution to end.').argument('<execution>', 'its id, or how it begins');
+  command
+    .description('Ask an execution to end.')
+    .argument('<execution>', 'its id, or its first characters, four or more');
   addGateOptions(command)
     .option('--grace <time>', 'between SIGTERM and SIGKILL, at most 60s (default: 5s)', parseDuration)
     .option('--json', 'print the execution as JSON')

@@ -31,7 +31,7 @@ Ctrl-C leaves --follow and does not touch the execution; csc cancel EXECUTION en
 export function defineGet(command: Command): void {
   command
     .description('Show an execution, its output or its receipt.')
-    .argument('<execution>', 'its id, or how it begins');
+    .argument('<execution>', 'its id, or its first characters, four or more');
   addGateOptions(command)
     .option('--output', 'write its output so far to stdout and stderr')
     .option('--follow', 'show it to its end, from the beginning; ends with its exit code')

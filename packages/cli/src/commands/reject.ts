@@ -25,7 +25,7 @@ Example:
 export function defineReject(command: Command): void {
   command
     .description('End an execution that waits for an approval.')
-    .argument('<execution>', 'its id, or how it begins')
+    .argument('<execution>', 'its id, or its first characters, four or more')
     .option('--yes', 'do not ask');
   addGateOptions(command).addHelpText('after', help);
   act<[string, GateOptions & { yes?: true }]>(command, rejectExecution);

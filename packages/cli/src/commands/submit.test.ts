@@ -306,6 +306,22 @@ describe('an execution', () => {
     expect(stderr).toContain('csc list');
   });
 
+  it('goes on where nobody reads it any more, and how to come back is said', async () => {
+    const contract = shell('echo one; sleep 0.5; yes | head -c 200000; sleep 60');
+    const args = ['-c', '"$@" | head -n 1', 'sh', process.execPath, cscBin, 'submit', contract];
+    const child = spawn('sh', args, {
+      env: { ...process.env, ...fleet.environment() },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    let said = '';
+    child.stderr.on('data', (data: Buffer) => {
+      said += data;
+    });
+    await once(child, 'close');
+    const [, id = ''] = /left; it goes on; csc get (\S+) --follow/.exec(said) ?? [];
+    expect((await fleet.csc(['cancel', id, '--grace', '0s'])).code).toBe(0);
+  });
+
   it('is ended by Ctrl-C, and its receipt still comes', async () => {
     const receipt = join(fleet.directory, 'interrupted.json');
     const args = [
@@ -320,6 +336,8 @@ describe('an execution', () => {
       stdio: ['ignore', 'pipe', 'ignore'],
     });
     await once(child.stdout, 'data');
+    // As timeout(1) does it: the process, then its group.
+    child.kill('SIGINT');
     child.kill('SIGINT');
     const [code] = await once(child, 'close');
     expect(code).toBe(9);

@@ -1,6 +1,7 @@
 import type { RunHandlers } from '@csc-fleet/client';
 import { exitCodes } from '../action/exit-codes.ts';
 import { writeReceipt } from '../files/write-file.ts';
+import { isBrokenPipe } from '../terminal/streams.ts';
 import { plainLine } from '../terminal/text.ts';
 import { exitCodeFor, type Outcome, type Wanted } from './outcome.ts';
 import type { Presenter } from './presenter.ts';
@@ -21,18 +22,25 @@ export async function present(
   { interrupts, receiptOut, run, wanted }: Presentation,
 ): Promise<number> {
   const { onEvent } = presenter.handlers;
+  let executionId: string | undefined;
   try {
     const outcome = await run({
       ...presenter.handlers,
       onEvent: (event) => {
+        executionId = event.executionId;
         interrupts.identify(event.executionId);
         return onEvent?.(event);
       },
     });
     await presenter.finish(outcome);
-    if (receiptOut !== undefined && outcome.receiptJson.length > 0)
+    if (receiptOut !== undefined && outcome.receiptJson.length > 0) {
       writeReceipt(receiptOut, outcome.receiptJson);
+      presenter.tell(`csc: receipt written to ${receiptOut}`);
+    }
     return wanted === undefined ? outcome.exitCode : exitCodeFor(outcome, wanted);
+  } catch (error) {
+    if (isBrokenPipe(error)) presenter.alert(describeLeft(executionId));
+    throw error;
   } finally {
     presenter.stop();
   }
@@ -73,16 +81,23 @@ export function leaveOnInterrupt(executionId: string, alert: (text: string) => v
 
 /** Says how to come back and how to end it, and ends this process; the execution goes on. */
 export function leave(executionId: string | undefined, alert: (text: string) => void): never {
-  const id = plainLine(executionId ?? '');
-  const hint = `it goes on; csc get ${id} --follow takes it up again, csc cancel ${id} ends it`;
-  alert(executionId === undefined ? 'csc: left' : `csc: left; ${hint}`);
+  alert(describeLeft(executionId));
   process.exit(exitCodes.interrupted);
 }
+
+function describeLeft(executionId: string | undefined): string {
+  if (executionId === undefined) return 'csc: left';
+  const id = plainLine(executionId);
+  return `csc: left; it goes on; csc get ${id} --follow takes it up again, csc cancel ${id} ends it`;
+}
+
+/** Signals that come within so many milliseconds are one. */
+const onceMs = 300;
 
 /** @param alert says what Ctrl-C has done and does next */
 export function handleInterrupts(steps: InterruptSteps, alert: (text: string) => void): Interrupts {
   let executionId: string | undefined;
-  let interrupted = false;
+  let interruptedAt: number | undefined;
   const cancel = (id: string): void => {
     alert(`csc: asking for its end; ${steps.hint}`);
     steps.cancel(id).catch((error: unknown) => {
@@ -90,17 +105,20 @@ export function handleInterrupts(steps: InterruptSteps, alert: (text: string) =>
     });
   };
   const onSignal = (): void => {
-    if (interrupted) steps.again(executionId);
+    const now = performance.now();
+    // timeout(1) and CI runners signal the process and its group: that is once.
+    if (interruptedAt !== undefined && now - interruptedAt < onceMs) return;
+    if (interruptedAt !== undefined) steps.again(executionId);
     else if (executionId !== undefined) cancel(executionId);
     else alert(`csc: asking for its end as soon as it has begun; ${steps.hint}`);
-    interrupted = true;
+    interruptedAt ??= now;
   };
   for (const signal of signals) process.on(signal, onSignal);
   return {
     identify: (id) => {
       const first = executionId === undefined;
       executionId = id;
-      if (first && interrupted) cancel(id);
+      if (first && interruptedAt !== undefined) cancel(id);
     },
     [Symbol.dispose]: () => {
       for (const signal of signals) process.off(signal, onSignal);

@@ -13,6 +13,8 @@ export interface Presenter {
   now(text: string): void;
   /** Something of our own that a person should read at once, on a line of its own on stderr. */
   alert(text: string): void;
+  /** Something of our own that is good to know: not where only the command's own output is wanted. */
+  tell(text: string): void;
   /** How it ended. */
   finish(outcome: Outcome): Promise<void>;
   /** Takes away what is live, where it ends otherwise. */
@@ -62,6 +64,7 @@ async function createHumanPresenter(
     handlers: { onEvent, onStdout, onStderr, onTerminal: progress.out },
     now: progress.now,
     alert: progress.alert,
+    tell: progress.line,
     finish: async (outcome) => {
       progress.stop();
       if (!quiet) note(describeOutcome(outcome, createPaint(process.stderr)));
@@ -86,6 +89,7 @@ function createJsonPresenter({ out }: Outputs): Presenter {
     handlers: write,
     now: () => {},
     alert: note,
+    tell: () => {},
     finish: (outcome) => show({ type: 'result', ...outcomeJson(outcome) }),
     stop: () => {},
   };

@@ -28,9 +28,26 @@ export interface Route {
   explain(error: CscError): CscError;
 }
 
+interface HeardRoute extends Route {
+  /** The gate has answered. */
+  heard(): void;
+}
+
+/** How long after its last word a gate is taken for one that accepts us. */
+const acceptedMs = 60_000;
+
 /** @param timeoutMs how long one unary call may take, in milliseconds */
-export function createConnection(route: Route, timeoutMs: number): Connection {
-  const { client } = route;
+export function createConnection(given: Route, timeoutMs: number): Connection {
+  const { client } = given;
+  let heardAt = Number.NEGATIVE_INFINITY;
+  const route: HeardRoute = {
+    ...given,
+    heard: () => {
+      heardAt = performance.now();
+    },
+    // A gate that has just answered takes our certificate: what ends then is the gate.
+    explain: (error) => (performance.now() - heardAt < acceptedMs ? error : given.explain(error)),
+  };
   return {
     unary: (method, request, signal) => callUnary(route, method, request, timeoutMs, signal),
     stream: (method, request, signal) => callStream(route, method, request, signal),
@@ -41,7 +58,7 @@ export function createConnection(route: Route, timeoutMs: number): Connection {
 }
 
 async function callUnary<Q, R>(
-  route: Route,
+  route: HeardRoute,
   method: Method<Q, R>,
   request: Q,
   timeoutMs: number,
@@ -63,7 +80,9 @@ async function callUnary<Q, R>(
   });
   signal?.addEventListener('abort', cancel, { once: true });
   try {
-    return await answer;
+    const value = await answer;
+    route.heard();
+    return value;
   } catch (error) {
     throwIfAborted(signal);
     throw toCallError(error, route);
@@ -73,7 +92,7 @@ async function callUnary<Q, R>(
 }
 
 async function* callStream<Q, R>(
-  route: Route,
+  route: HeardRoute,
   method: Method<Q, R>,
   request: Q,
   signal: AbortSignal | undefined,
@@ -91,7 +110,10 @@ async function* callStream<Q, R>(
   const cancel = () => call.cancel();
   signal?.addEventListener('abort', cancel, { once: true });
   try {
-    for await (const message of call) yield message as R;
+    for await (const message of call) {
+      route.heard();
+      yield message as R;
+    }
     throwIfAborted(signal);
   } catch (error) {
     throwIfAborted(signal);
@@ -114,7 +136,6 @@ function toCallError(error: unknown, { channel, explain }: Route): CscError {
   if (!isCscError(failure, 'GATE_UNREACHABLE')) return failure;
   const why = failure.message
     .replace(/^No connection established\. Last error: (Error: )?/, '')
-    .replace(/ Resolution note: $/, '')
     .replace(/\.$/, '');
   const message = `${channel.unreachable}: ${why}${channel.advice}`;
   const { retryAfterMs } = failure;

@@ -26,11 +26,16 @@ export function fromServiceError(error: unknown): CscError {
   const code = codeOfStatus[error.code] ?? 'GATE_UNREACHABLE';
   return new CscError(
     code,
-    error.details === '' ? `the call failed with the status ${error.code}` : error.details,
+    error.details === '' ? `the call failed with the status ${error.code}` : withoutEmptyNote(error.details),
     {
       cause: error,
     },
   );
+}
+
+// grpc-js ends some of its sentences with the words for a note, and no note.
+function withoutEmptyNote(details: string): string {
+  return details.replace(/ Resolution note: $/, '');
 }
 
 interface StatusLike {

@@ -293,6 +293,7 @@ export class Peers {
    */
   whyNone(requirement: Requirement): string | undefined {
     if (this.matching(requirement).length > 0) return undefined;
+    if (this.#known().length === 0) return 'no executor is connected';
     const { selector, principal, policyProfile } = requirement;
     const isBarred = this.#known().some(
       (peer) => !peer.resting && isNamed(peer, requirement) && this.#fitsSoon(peer, requirement),
@@ -323,7 +324,6 @@ export class Peers {
   }
 
   #describe(requirement: Requirement): string {
-    if (this.#peers.size === 0) return '; none is connected';
     const shown = [...this.#peers.values()].filter((peer) => this.#mayRunOn(peer, requirement));
     if (shown.length === 0) return '';
     const more = shown.length > shownPeers ? `, and ${shown.length - shownPeers} more` : '';
