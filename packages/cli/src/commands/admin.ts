@@ -6,11 +6,12 @@ import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { parseRevoked, type Revocation, revocationKinds } from '@csc-fleet/common/owners';
 import { bindingOf } from '@csc-fleet/common/policy';
 import {
-  addFile,
   type Files,
+  hasDraft,
   readOwnersFiles,
-  signStaged,
-  workspaceFiles,
+  type Stop,
+  stageStop,
+  standingFiles,
 } from '@csc-fleet/common/policy-repository';
 import type { Command } from 'commander';
 import { stringify } from 'yaml';
@@ -29,6 +30,9 @@ Examples:
   $ csc admin revoke key alice-3f2a --reason stolen --end
   $ csc admin restore key alice-3f2a
   $ csc admin prune --dry-run --gate gate.example:7443 --pki pki --as admin     what the gate would forget
+
+Only that goes out, on top of what is published: what else is changed in the folder stays there, unpublished, and need
+not even be readable.
 
 What hosts are to stop is signed with the owners' keys, not at the gate, which cannot undo it: a gate that plays along passes it on within
 seconds; one that does not can hold hosts on what they know for max_staleness_sec after the last csc policy publish; where
@@ -147,11 +151,15 @@ function why(command: Command): Command {
 
 function freezeFleet({ reason, end, ...options }: WhyOptions): number {
   const frozen = { since: since(), reason, running: running(end) };
-  return change(options, 'freeze.yaml', { freeze_version: 'csc.freeze.v0.1', frozen });
+  return change(options, toFreeze({ frozen }));
 }
 
 function thawFleet(options: SignOptions): number {
-  return change(options, 'freeze.yaml', { freeze_version: 'csc.freeze.v0.1' });
+  return change(options, toFreeze({}));
+}
+
+function toFreeze(content: object): Stop {
+  return { name: 'freeze.yaml', next: () => toYaml({ freeze_version: 'csc.freeze.v0.1', ...content }) };
 }
 
 function revokeEntry(kind: Kind, id: string, { reason, end, ...options }: WhyOptions): number {
@@ -162,7 +170,7 @@ function revokeEntry(kind: Kind, id: string, { reason, end, ...options }: WhyOpt
 
 // In an emergency it is done all the same: who is revoked may have been taken out of the files before.
 function warnOfStranger(dir: string, kind: Kind, id: string): void {
-  if (knows(workspaceFiles(dir), kind, id)) return;
+  if (knows(standingFiles(dir), kind, id)) return;
   note(
     `WARNING: nothing in this repository is called that, so that this may stop nobody: ${kind} ${id}${expected[kind] ?? ''}`,
   );
@@ -191,10 +199,10 @@ function knows(files: Files, kind: Kind, id: string): boolean {
 }
 
 function restoreEntry(kind: Kind, id: string, options: SignOptions): number {
-  return changeRevoked(options, (entries) => {
-    if (entries.some((it) => isAbout(it, kind, id))) return entries.filter((it) => !isAbout(it, kind, id));
+  const revoked = revokedIn(standingFiles(options.dir).get('revoked.yaml'));
+  if (!revoked.some((it) => isAbout(it, kind, id)))
     throw new CscError('CONFIG_INVALID', `no ${kind} of that name is revoked`);
-  });
+  return changeRevoked(options, (entries) => entries.filter((it) => !isAbout(it, kind, id)));
 }
 
 function isAbout(entry: Revocation, kind: Kind, id: string): boolean {
@@ -213,22 +221,24 @@ function changeRevoked(
   options: SignOptions,
   next: (entries: readonly Revocation[]) => readonly Revocation[],
 ): number {
-  const bytes = workspaceFiles(options.dir).get('revoked.yaml');
-  const revoked =
-    bytes === undefined ? [] : orThrow(parseRevoked(bytes), 'POLICY_INVALID', 'revoked.yaml').revoked;
-  return change(options, 'revoked.yaml', {
-    revoked_version: 'csc.revoked.v0.1',
-    revoked: [...next(revoked)],
-  });
+  const text = (entries: readonly Revocation[]) =>
+    toYaml({ revoked_version: 'csc.revoked.v0.1', revoked: [...next(entries)] });
+  return change(options, { name: 'revoked.yaml', next: (before) => text(revokedIn(before)) });
+}
+
+function revokedIn(bytes: Uint8Array | undefined): readonly Revocation[] {
+  return bytes === undefined ? [] : orThrow(parseRevoked(bytes), 'POLICY_INVALID', 'revoked.yaml').revoked;
 }
 
 // What YAML 1.1 and 1.2 read differently, as they do times, is refused where it stands plainly.
 const quoted = { defaultStringType: 'QUOTE_DOUBLE', defaultKeyType: 'PLAIN' } as const;
 
-function change({ dir, key, onlineKey }: SignOptions, name: string, content: object): number {
-  addFile(dir, name, Buffer.from(stringify(content, quoted)));
-  for (const signer of key === undefined ? localSigners(dir) : [readSigningKey(key)])
-    signStaged(dir, signer, new Date());
+function toYaml(content: object): Uint8Array {
+  return Buffer.from(stringify(content, quoted));
+}
+
+function change({ dir, key, onlineKey }: SignOptions, stop: Stop): number {
+  stageStop(dir, stop, key === undefined ? localSigners(dir) : [readSigningKey(key)], new Date());
   if (onlineKey === undefined && !existsSync(join(dir, 'keys', 'online.key'))) {
     note(
       'NOT IN EFFECT: it is signed, and nothing of it counts before it is published: csc policy sign, where others must sign as well, then csc policy publish --online-key FILE',
@@ -236,6 +246,10 @@ function change({ dir, key, onlineKey }: SignOptions, name: string, content: obj
     return exitCodes.no;
   }
   publish(dir, note, onlineKey);
+  if (hasDraft(dir))
+    note(
+      `what else is changed in ${join(dir, 'targets')} stays unpublished: csc policy sign, then csc policy publish`,
+    );
   note('gates and hosts take it up when they look next (refresh_sec), or at once on SIGHUP of the gate');
   return exitCodes.ok;
 }

@@ -1,8 +1,9 @@
-import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parsePrivateKey, parsePublicKey } from '@csc-fleet/common/crypto';
 import { orThrow } from '@csc-fleet/common/errors';
 import { parseBindings } from '@csc-fleet/common/policy';
+import { standingFiles } from '@csc-fleet/common/policy-repository';
 import { sampleContract, samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
 import { csc } from '@csc-fleet/test-kit/process';
 import { createScratch } from '@csc-fleet/test-kit/scratch';
@@ -268,6 +269,78 @@ describe('csc admin', () => {
     ])
       expect((await revoke(...what)).stderr).not.toContain('WARNING');
     expect(readFileSync(join(dir, 'targets/revoked.yaml'), 'utf8')).toContain('"alcie-1"');
+  });
+
+  it('stops a fleet on top of what is published, whatever else was begun in the folder', async () => {
+    const scratch = createScratch();
+    const dir = join(scratch.directory, 'repository');
+    const policy = scratch.write('sample.yaml', { ...samplePolicy(), name: 'sample' });
+    const at = ['--dir', dir];
+    await csc(['policy', 'init', '--local', ...at, policy, scratch.write('bindings.yaml', bindings)]);
+    const edited = bindings.replace('client/*', 'client/eve');
+    const begun = ['policy', 'add', ...at, scratch.write('bindings.yaml', edited)];
+    expect(await csc(begun)).toMatchObject({ code: 0 });
+    expect(await csc(['policy', 'sign', ...at])).toMatchObject({ code: 0 });
+    writeFileSync(join(dir, 'targets/policies/junk.yaml'), 'half: [writ');
+    writeFileSync(join(dir, 'targets/revoked.yaml'), 'revoked: [');
+    const published = () => [...standingFiles(dir)].map(([name, bytes]) => `${name}\n${bytes}`).join('\n');
+    const frozen = await csc(['admin', 'freeze', '--reason', 'lost', ...at]);
+    expect(frozen).toMatchObject({ code: 0, stderr: expect.stringContaining('stays unpublished') });
+    const revoke = ['admin', 'revoke', 'host', 'build-1', '--reason', 'copied', ...at];
+    expect(await csc(revoke)).toMatchObject({ code: 0 });
+    expect(published()).toMatch(
+      /bindings[\s\S]*freeze.yaml\n[\s\S]*"lost"[\s\S]*revoked.yaml\n[\s\S]*"build-1"/,
+    );
+    expect(published()).not.toMatch(/eve|junk/);
+    expect(await csc(['policy', 'publish', ...at])).toMatchObject({ code: 0 });
+    expect(published()).not.toMatch(/eve|junk/);
+    expect(await csc(['admin', 'thaw', ...at])).toMatchObject({ code: 0 });
+    // The edit is still there, and goes out when its owner says so, with what was revoked meanwhile.
+    rmSync(join(dir, 'targets/policies/junk.yaml'));
+    expect(await csc(['policy', 'sign', ...at])).toMatchObject({ code: 0 });
+    expect(published()).not.toContain('eve');
+    await csc(['policy', 'publish', ...at]);
+    expect(published()).toMatch(/client\/eve[\s\S]*build-1/);
+    expect(published()).not.toContain('"lost"');
+  });
+
+  it('stops a fleet by as many owners as it takes, past a rotation that waits for signatures', async () => {
+    const scratch = createScratch();
+    const [a, b, online] = ['a', 'b', 'online'].map((name) => join(scratch.directory, name));
+    const dir = join(scratch.directory, 'repository');
+    const at = ['--dir', dir];
+    for (const name of ['a', 'b', 'online']) await csc(['keygen', name, '--dir', scratch.directory]);
+    const owners = ['--root-key', `${a}.pub`, '--root-key', `${b}.pub`, '--root-threshold', '2'];
+    const keys = [...at, ...owners, '--online-key', `${online}.pub`];
+    const sign = (key: string | undefined) => csc(['policy', 'sign', ...at, '--key', `${key}.key`]);
+    const publish = () => csc(['policy', 'publish', ...at, '--online-key', `${online}.key`]);
+    await csc(['policy', 'init', ...keys]);
+    const policy = scratch.write('sample.yaml', { ...samplePolicy(), name: 'sample' });
+    await csc(['policy', 'add', ...at, policy, scratch.write('bindings.yaml', bindings)]);
+    await sign(a);
+    await sign(b);
+    await publish();
+    await csc(['policy', 'rotate', ...keys]);
+    writeFileSync(join(dir, 'targets/policies/junk.yaml'), 'half: [writ');
+    const freeze = ['admin', 'freeze', '--reason', 'lost', ...at, '--key', `${a}.key`];
+    const early = await csc([...freeze, '--online-key', `${online}.key`]);
+    expect(early).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('targets version 2 has 1 of the 2'),
+    });
+    expect(await sign(b)).toMatchObject({ code: 0 });
+    expect(await publish()).toMatchObject({ code: 0 });
+    const status = JSON.parse((await csc(['policy', 'status', ...at, '--json'])).stdout);
+    expect(status).toMatchObject({
+      root: { version: 1 },
+      targets: { version: 2 },
+      stagedRoot: { version: 2 },
+    });
+    expect([...standingFiles(dir).keys()].sort()).toEqual([
+      'bindings.yaml',
+      'freeze.yaml',
+      'policies/sample.yaml',
+    ]);
   });
 
   it('says loudly that a freeze is not in effect where the online key is away', async () => {

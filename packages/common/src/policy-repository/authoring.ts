@@ -50,7 +50,7 @@ export interface RepositoryKeys {
 // What a workspace of the owners holds: their files as they stand, what waits for signatures, and what hosts fetch.
 const at = {
   targets: (directory: string) => join(directory, 'targets'),
-  staged: (directory: string, role: 'root' | 'targets') => join(directory, 'staged', `${role}.json`),
+  staged: (directory: string, role: 'root' | 'targets' | 'stop') => join(directory, 'staged', `${role}.json`),
   metadata: (directory: string, name: string) => join(directory, 'published', 'metadata', name),
   target: (directory: string, name: string) => join(directory, 'published', 'targets', name),
 };
@@ -141,7 +141,7 @@ export type SignedRoles = readonly ('root' | 'targets')[];
 
 /**
  * Signs what is staged, as far as the key has a say in it; the owners' files are staged first, where they have changed
- * since. Throws KEY_UNKNOWN where the key is of no role, POLICY_INVALID where the files cannot be used.
+ * since. A change that waits for signatures (`stageStop`) is signed in the place of the files. Throws KEY_UNKNOWN where the key is of no role, POLICY_INVALID where the files cannot be used.
  */
 export function signStaged(
   directory: string,
@@ -152,12 +152,18 @@ export function signStaged(
   const { keyID } = toTufKey(signer.publicKey);
   const root = stagedRoot(directory);
   const roots = [root, publishedRoot(directory)].filter((it) => it !== undefined);
+  const stop = stagedStop(directory);
   const signed: ('root' | 'targets')[] = [];
   if (root !== undefined && roots.some(({ signed: it }) => it.roles['root']?.keyIDs.includes(keyID))) {
     sign(at.staged(directory, 'root'), root, signer);
     signed.push('root');
   }
-  const targets = stageTargets(directory, now, lifetimes);
+  if (stop !== undefined && roots.some(({ signed: it }) => it.roles['targets']?.keyIDs.includes(keyID))) {
+    sign(at.staged(directory, 'stop'), stop, signer);
+    signed.push('targets');
+  }
+  // The draft would get the version of the stop: it waits until that is published.
+  const targets = stop === undefined ? stageTargets(directory, now, lifetimes) : undefined;
   if (
     targets !== undefined &&
     (root ?? currentRoot(directory)).signed.roles['targets']?.keyIDs.includes(keyID)
@@ -168,10 +174,11 @@ export function signStaged(
   if (signed.length > 0) return signed;
   const held = roots.some(({ signed: it }) => it.keys[keyID] !== undefined);
   if (held) return signed;
-  throw new CscError(
-    'KEY_UNKNOWN',
-    `the key ${JSON.stringify(signer.keyId)} has no say in this policy repository`,
-  );
+  throw noSay(signer);
+}
+
+function noSay({ keyId }: Signer): CscError {
+  return new CscError('KEY_UNKNOWN', `the key ${JSON.stringify(keyId)} has no say in this policy repository`);
 }
 
 function sign(path: string, metadata: AnyMetadata, signer: Signer): void {
@@ -213,9 +220,82 @@ function sameFiles({ signed }: Metadata<Targets>, files: Files): boolean {
   return [...files].every(([name, bytes]) => targets[name]?.hashes['sha256'] === sha256Hex(bytes));
 }
 
+/** One file of the owners as it is to be, from what it is; undefined where there is none. */
+export interface Stop {
+  readonly name: 'freeze.yaml' | 'revoked.yaml';
+  readonly next: (before: Uint8Array | undefined) => Uint8Array;
+}
+
+/**
+ * Stages and signs one change to what is *published*, so that an emergency stop neither publishes what else was changed in
+ * the workspace nor waits until that can be used; `publishStaged` publishes it before anything else. The workspace's file
+ * is changed the same way (or replaced, where it cannot be read), or else what is published next would take it back. Whoever has signed the draft signs it again.
+ * Throws POLICY_UNSIGNED where nothing is published, KEY_UNKNOWN where a key does not sign files.
+ */
+export function stageStop(
+  directory: string,
+  { name, next }: Stop,
+  signers: readonly Signer[],
+  now: Date,
+  lifetimes = defaultLifetimes,
+): void {
+  const before = standingFiles(directory);
+  const bytes = next(before.get(name));
+  const files = new Map([...before, [name, bytes]]);
+  readOwnersFiles(files);
+  const version = (publishedTargets(directory)?.signed.version ?? 0) + 1;
+  const expires = new Date(now.getTime() + lifetimes.targets);
+  const stop = createTargets(files, { version, expires, signedAt: now });
+  const { keyIDs = [] } = currentRoot(directory).signed.roles['targets'] ?? {};
+  for (const signer of signers) {
+    if (!keyIDs.includes(toTufKey(signer.publicKey).keyID)) throw noSay(signer);
+    addSignature(stop, signer);
+  }
+  // Under its hash it is no part of anything before the metadata name it.
+  writeTargets(directory, files);
+  const draft = join(at.targets(directory), name);
+  const drafted = orUndefined(() => next(existsSync(draft) ? readOwnFile(draft) : undefined));
+  write(draft, drafted ?? bytes);
+  write(at.staged(directory, 'stop'), toBytes(stop));
+}
+
+/** The owners' files as they are published, with what `stageStop` has staged. Throws POLICY_UNSIGNED where nothing is. */
+export function standingFiles(directory: string): Files {
+  const targets = stagedStop(directory) ?? publishedTargets(directory);
+  if (targets === undefined)
+    throw unsigned('nothing is published here, so that no host runs anything by it: csc policy publish');
+  return new Map(
+    Object.values(targets.signed.targets).map(({ path, hashes: { sha256 = '' } }) => [
+      path,
+      readPublished(directory, path, sha256),
+    ]),
+  );
+}
+
+// What was damaged since is taken from the workspace, where it still is what was signed.
+function readPublished(directory: string, name: string, sha256: string): Uint8Array {
+  const places = [at.target(directory, toHashedName(name, sha256)), join(at.targets(directory), name)];
+  const path = places.find((it) => holds(it, sha256));
+  if (path !== undefined) return readOwnFile(path);
+  throw new CscError('FILE_UNREADABLE', `${places[0]} is not what was signed, and no copy of it is here`);
+}
+
+function readOwnFile(path: string): Uint8Array {
+  return readBoundedFile(path, { maxBytes }).bytes;
+}
+
+/** True where the workspace holds anything else than what is published, even if that cannot be used. */
+export function hasDraft(directory: string): boolean {
+  const published = publishedTargets(directory);
+  return (
+    published !== undefined && orUndefined(() => sameFiles(published, workspaceFiles(directory))) !== true
+  );
+}
+
 /**
  * Publishes what is staged, if enough have signed it, and a new snapshot and timestamp in any case. The timestamp comes
- * last, so that whoever fetches meanwhile finds one version or the other, whole. Gives the version of the targets.
+ * last, so that whoever fetches meanwhile finds one version or the other, whole. What `stageStop` has staged is published
+ * alone: the rest is signed and published after it. Gives the version of the targets.
  * Throws POLICY_UNSIGNED with what is missing.
  */
 export function publishStaged(
@@ -224,8 +304,9 @@ export function publishStaged(
   now: Date,
   lifetimes = defaultLifetimes,
 ): number {
-  const root = publishRoot(directory);
-  const targets = publishTargets(directory, root);
+  const stop = stagedStop(directory);
+  const root = stop === undefined ? publishRoot(directory) : rootForStop(directory, stop);
+  const targets = stop === undefined ? publishTargets(directory, root) : publishStop(directory, root, stop);
   publishOnline(directory, { root, targets, online, now, lifetimes });
   return targets.signed.version;
 }
@@ -321,6 +402,24 @@ function publishRoot(directory: string): Metadata<Root> {
   write(at.metadata(directory, `${staged.signed.version}.root.json`), toBytes(staged));
   rmSync(at.staged(directory, 'root'));
   return staged;
+}
+
+// A rotation that waits for signatures does not hold a stop up; one that has them helps where the old keys are too few.
+function rootForStop(directory: string, stop: Metadata<Targets>): Metadata<Root> {
+  const [published, staged] = [publishedRoot(directory), stagedRoot(directory)];
+  if (published === undefined) return publishRoot(directory);
+  const rotates = staged !== undefined && [published, staged].every((it) => isSigned(it, 'root', staged));
+  return rotates && !isSigned(published, 'targets', stop) ? publishRoot(directory) : published;
+}
+
+function publishStop(directory: string, root: Metadata<Root>, stop: Metadata<Targets>): Metadata<Targets> {
+  checkSigned(root, 'targets', stop);
+  writeTargets(directory, standingFiles(directory));
+  write(at.metadata(directory, `${stop.signed.version}.targets.json`), toBytes(stop));
+  // The draft as it was signed has this version, too, and knows nothing of the stop.
+  rmSync(at.staged(directory, 'targets'), { force: true });
+  rmSync(at.staged(directory, 'stop'));
+  return stop;
 }
 
 function publishTargets(directory: string, root: Metadata<Root>): Metadata<Targets> {
@@ -428,12 +527,16 @@ function toHashedName(name: string, sha256: string): string {
 }
 
 function checkSigned(judge: Metadata<Root>, role: 'root' | 'targets', metadata: AnyMetadata): void {
+  if (isSigned(judge, role, metadata)) return;
   const { threshold = 1, keyIDs = [] } = judge.signed.roles[role] ?? {};
   const count = signedBy(judge.signed, role, metadata).length;
-  if (count >= threshold) return;
   throw unsigned(
     `${role} version ${metadata.signed.version} has ${count} of the ${threshold} signatures that it needs, of ${keyIDs.length} keys`,
   );
+}
+
+function isSigned(judge: Metadata<Root>, role: 'root' | 'targets', metadata: AnyMetadata): boolean {
+  return signedBy(judge.signed, role, metadata).length >= (judge.signed.roles[role]?.threshold ?? 1);
 }
 
 /** Where a repository stands, for people and for programs. */
@@ -467,7 +570,7 @@ export interface StagedStatus extends RoleStatus {
 export function repositoryStatus(directory: string): RepositoryStatus {
   const root = currentRoot(directory);
   const targets = publishedTargets(directory);
-  const staged = readMetadata(at.staged(directory, 'targets'), toTargets);
+  const staged = stagedStop(directory) ?? readMetadata(at.staged(directory, 'targets'), toTargets);
   const rootStaged = stagedRoot(directory);
   const timestamp = publishedTimestamp(directory);
   const { expires: freshUntil, signedAt: vouchedAt } = timestamp === undefined ? {} : toStatus(timestamp);
@@ -516,6 +619,10 @@ export function rootBytes(directory: string): Buffer {
 
 function stagedRoot(directory: string): Metadata<Root> | undefined {
   return readMetadata(at.staged(directory, 'root'), toRoot);
+}
+
+function stagedStop(directory: string): Metadata<Targets> | undefined {
+  return readMetadata(at.staged(directory, 'stop'), toTargets);
 }
 
 function publishedRoot(directory: string): Metadata<Root> | undefined {

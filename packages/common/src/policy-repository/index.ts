@@ -3,6 +3,7 @@ export {
   addFiles,
   defaultLifetimes,
   findDamage,
+  hasDraft,
   initRepository,
   type Lifetimes,
   publishedStamp,
@@ -16,7 +17,10 @@ export {
   rotateRoot,
   type SignedRoles,
   type StagedStatus,
+  type Stop,
   signStaged,
+  stageStop,
+  standingFiles,
   workspaceFiles,
 } from './authoring.ts';
 export type { RoleKeys } from './metadata.ts';
