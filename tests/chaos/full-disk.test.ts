@@ -1,19 +1,19 @@
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isCscError } from '@csc-fleet/common/errors';
 import { ExecutionState } from '@csc-fleet/common/rpc';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
+import { SmallDisk } from '@csc-fleet/test-kit/small-disk';
 import { afterEach, describe, expect, it } from 'vitest';
 
 const diskBytes = 8 * 1024 * 1024;
 
 let fleet: Fleet;
-let disk = '';
+let disk: SmallDisk | undefined;
 
 afterEach(async () => {
-  // Lazily: a gate that did not even start may still hold it.
-  execFileSync('umount', ['--lazy', disk]);
+  disk?.unmount();
+  disk = undefined;
   await fleet?.[Symbol.asyncDispose]();
 });
 
@@ -21,21 +21,12 @@ afterEach(async () => {
 async function startOnSmallDisk(gate: Record<string, unknown> = {}): Promise<void> {
   fleet = await startFleet({
     executors: [{ name: 'host' }],
+    admins: true,
     gate: { limits: { requests_per_sec: 10_000, burst: 10_000 }, ...gate },
     prepare: (directory) => {
-      disk = join(directory, 'gate');
-      mkdirSync(disk);
-      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${diskBytes}`, 'csc-test', disk]);
+      disk = new SmallDisk(join(directory, 'gate'), diskBytes);
     },
   });
-}
-
-const ballast = (): string => join(disk, 'ballast');
-
-function fillDisk(): void {
-  const { bavail, bsize } = statfsSync(disk);
-  writeFileSync(ballast(), Buffer.alloc(bavail * bsize));
-  expect(statfsSync(disk).bavail).toBe(0);
 }
 
 // Denied, and so ended as soon as it is recorded.
@@ -69,7 +60,7 @@ describe('a gate whose disk is full', () => {
     );
     for await (const { type } of client.watch(running.executionId)) if (type === 'started') break;
 
-    fillDisk();
+    disk?.fill();
     const { acknowledged, refusal } = await submitUntilRefused();
     expect(refusal).toMatchObject({
       code: 'STORE_UNAVAILABLE',
@@ -87,6 +78,8 @@ describe('a gate whose disk is full', () => {
     const { execution } = await client.getExecution(running.executionId);
     expect(execution.state).toBe(ExecutionState.RUNNING);
     expect((await client.check(denied())).reasonCodes).toContain('COMMAND_NOT_ALLOWED');
+    const warnings = async () => (await client.status()).warnings;
+    expect(await warnings()).toContainEqual(expect.stringMatching(/data_dir takes no writes.*disk is full/));
     for (let i = 0; i < 5; i++) {
       const again = await client.submit(denied()).catch((error: unknown) => error);
       expect(isCscError(again, 'STORE_UNAVAILABLE')).toBe(true);
@@ -94,11 +87,20 @@ describe('a gate whose disk is full', () => {
     expect(fleet.gate.running).toBe(true);
     expect(fleet.gate.log).not.toContain('executor disconnected');
 
-    rmSync(ballast());
+    // Nor does it need any room to start.
+    for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+      await fleet.gate.stop(signal);
+      disk?.fill();
+      await fleet.startGate();
+      expect((await client.getReceipt(early.executionId)).receiptJson).toEqual(receiptJson);
+    }
+
+    disk?.makeRoom();
     const { execution: ended, receipt } = await client.follow(running.executionId);
     expect(ended.state).toBe(ExecutionState.SUCCEEDED);
     expect(receipt?.status).toBe('success');
     expect((await client.run(fleet.contract({}))).execution.state).toBe(ExecutionState.SUCCEEDED);
+    expect(await warnings()).not.toContainEqual(expect.stringContaining('takes no writes'));
     expect(fleet.gate.log).not.toContain('executor disconnected');
 
     // Nothing was acknowledged that a killed gate does not know.

@@ -23,6 +23,8 @@ export interface FleetOptions {
   readonly clients?: readonly string[];
   /** Members of the gate's config file that differ. */
   readonly gate?: Record<string, unknown>;
+  /** Whether its clients are admins, too. */
+  readonly admins?: boolean;
   /** Members of the policy that differ. */
   readonly policy?: Record<string, unknown>;
   /** Called before anything starts, with the scratch directory, from which configs name their files. */
@@ -81,7 +83,7 @@ export class Fleet implements AsyncDisposable {
     this.#options.prepare?.(this.directory);
     mkdirSync(join(this.directory, 'policies'));
     this.write('policies/tests.yaml', testPolicy(this.workspace, this.#options.policy));
-    this.write('bindings.yaml', JSON.stringify(bindings));
+    this.write('bindings.yaml', JSON.stringify(this.#options.admins ? adminBindings : bindings));
     this.write('gate.yaml', JSON.stringify(this.#gateConfig()));
   }
 
@@ -196,10 +198,9 @@ export class Fleet implements AsyncDisposable {
   }
 }
 
-const bindings = {
-  bindings_version: 'csc.bindings.v0.1',
-  bindings: [{ identity: 'spiffe://csc.local/client/*', policies: ['tests'] }],
-};
+const own = { identity: 'spiffe://csc.local/client/*', policies: ['tests'] };
+const bindings = { bindings_version: 'csc.bindings.v0.1', bindings: [own] };
+const adminBindings = { bindings_version: 'csc.bindings.v0.2', bindings: [{ ...own, roles: ['admin'] }] };
 
 /** A fleet with its gate and executors up. */
 export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {

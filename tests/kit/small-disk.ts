@@ -18,10 +18,16 @@ export class SmallDisk {
     return bavail * bsize;
   }
 
-  /** To the last page, or but for some bytes. */
-  fill(except = 0): void {
-    const bytes = this.freeBytes - except;
-    if (bytes > 0) writeFileSync(this.#ballast, Buffer.alloc(bytes), { flag: 'a' });
+  /** To the last page, also of what others give back or take meanwhile. */
+  fill(): void {
+    while (this.freeBytes > 0) {
+      try {
+        writeFileSync(this.#ballast, Buffer.alloc(this.freeBytes), { flag: 'a' });
+      } catch (error) {
+        // Somebody else was faster.
+        if (!(error instanceof Error && 'code' in error && error.code === 'ENOSPC')) throw error;
+      }
+    }
   }
 
   makeRoom(): void {

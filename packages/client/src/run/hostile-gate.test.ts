@@ -237,6 +237,23 @@ describe('a hostile gate', () => {
     },
   );
 
+  it('is told which output nobody vouches for, where the host was cut off', async () => {
+    const chunk = (offset: number, text: string) => ({
+      item: {
+        $case: 'chunk' as const,
+        value: {
+          ...{ commandId: 'main', stream: OutputStream.STDOUT, offset, monotonicNs: 0 },
+          data: Buffer.from(text),
+        },
+      },
+    });
+    const gate = await hostile({ stdout: ['all fine'], shown: [chunk(0, 'all fine'), chunk(8, ' so far')] });
+    await expect(run(gate)).rejects.toMatchObject({
+      code: 'RECEIPT_INVALID',
+      message: expect.stringMatching(/vouches for 8 bytes, and 15 arrived here.*Read the output again/),
+    });
+  });
+
   it('may say that it refuses, and nothing more', async () => {
     const nothing = { exit_code: undefined, stdout_hash: undefined, stderr_hash: undefined };
     const blocked = { ...nothing, status: 'blocked', ended: 'refused', commands: [], executor_id: undefined };

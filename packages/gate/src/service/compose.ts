@@ -217,10 +217,18 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
     onStoreLost = () => undefined,
   } = dependencies;
   const { dataDir, limits } = options;
+  // For its status, as long as it lasts.
+  const troubles: string[] = [];
   const store = await openStore(join(dataDir, 'gate.db'), {
     onLost: onStoreLost,
-    onTrouble: onError,
-    onRecovered: () => onNotice('the store takes writes again', { data_dir: dataDir }),
+    onTrouble: (error) => {
+      troubles.push(error.message);
+      onError(error);
+    },
+    onRecovered: () => {
+      troubles.length = 0;
+      onNotice('the store takes writes again', { data_dir: dataDir });
+    },
   });
   // Of a gate that is none, no submission is for it.
   const trustDomain = parseIdentity(options.identity)?.trustDomain ?? '';
@@ -246,7 +254,8 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
   const roster = new Roster(base);
   const retainer = new Retention({ ...base, output, retention: options.retention ?? keepAll });
   const startedAt = clock.now();
-  const { certificate, warnings } = dependencies;
+  const { certificate } = dependencies;
+  const warnings = () => [...troubles, ...(dependencies.warnings?.() ?? [])];
   return {
     ...base,
     ...{

@@ -21,11 +21,16 @@ export const storeRetryMs = 1_000;
  * gone, without a restart. Without: this store takes nothing any more.
  */
 export function toStoreError(cause: unknown): CscError {
-  const why = passing.get(primaryCode(cause));
+  const why = whyRefused(cause);
   if (why === undefined)
     return new CscError('STORE_UNAVAILABLE', 'the store does not take writes', { cause });
   const message = `the gate's data_dir takes no writes, and nothing was recorded: ${why}. Its operator must make room there; it goes on by itself then`;
   return new CscError('STORE_UNAVAILABLE', message, { cause, retryAfterMs: storeRetryMs });
+}
+
+/** What of SQLite's errors passes, for people; undefined for any other. */
+export function whyRefused(cause: unknown): string | undefined {
+  return passing.get(primaryCode(cause));
 }
 
 // node:sqlite gives the extended code, whose lowest byte is the primary one.

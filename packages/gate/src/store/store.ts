@@ -6,7 +6,7 @@ import { Kysely, sql } from 'kysely';
 import { StoreCommits } from './commits.ts';
 import { migrate } from './migrations.ts';
 import { NodeSqlite, TransactionalDialect } from './node-sqlite.ts';
-import { isStoreBusy, toStoreError } from './store-error.ts';
+import { isStoreBusy, toStoreError, whyRefused } from './store-error.ts';
 import type {
   ChainHeadRow,
   ExecutionRow,
@@ -112,7 +112,7 @@ export async function openStore(path: string, watcher: StoreWatcher = {}): Promi
     if (isCscError(cause, 'STORE_UNAVAILABLE')) throw cause;
     throw new CscError(
       'STORE_UNAVAILABLE',
-      `the store ${path} cannot be opened: does another gate use it, or is the disk full or read-only?`,
+      `the store ${path} cannot be opened: ${whyRefused(cause) ?? 'does another gate use it, or is the disk full or read-only?'}`,
       { cause },
     );
   }
