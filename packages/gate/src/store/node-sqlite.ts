@@ -2,6 +2,7 @@ import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlit
 import { checkDatabase, prepareDatabaseFile, whole } from '@csc-fleet/common/database';
 import { CscError } from '@csc-fleet/common/errors';
 import { SqliteAdapter, type SqliteDatabase, SqliteDialect, type SqliteStatement } from 'kysely';
+import { whyRefused } from './store-error.ts';
 
 const cachedStatements = 200;
 // A gate that is being replaced may take a moment to end.
@@ -39,9 +40,7 @@ export class NodeSqlite implements SqliteDatabase {
     this.#lock = lock(path, waitMs);
     try {
       prepareDatabaseFile(file);
-      this.#database = new DatabaseSync(path, { timeout: waitMs });
-      whole(file, () => this.#database.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;'));
-      checkDatabase(this.#database, file);
+      this.#database = openDatabase(file, waitMs);
     } catch (error) {
       this.#lock.close();
       throw error;
@@ -78,11 +77,35 @@ export function lockStore(path: string): () => void {
   }
 }
 
+// What others look at a database by takes room on its disk (WAL-index, https://www.sqlite.org/walformat.html), and none where
+// nobody else may look: on a full disk a gate starts all the same, and then it can be copied only once it has stopped.
+function openDatabase(file: Parameters<typeof checkDatabase>[1], waitMs: number): DatabaseSync {
+  try {
+    return tryToOpen(file, waitMs, '');
+  } catch (error) {
+    if (whyRefused(error) === undefined) throw error;
+    return tryToOpen(file, waitMs, 'PRAGMA locking_mode=EXCLUSIVE; ');
+  }
+}
+
+function tryToOpen(file: Parameters<typeof checkDatabase>[1], timeout: number, how: string): DatabaseSync {
+  const database = new DatabaseSync(file.path, { timeout });
+  try {
+    whole(file, () => database.exec(`${how}PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;`));
+    checkDatabase(database, file);
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
 // On a file of its own, and of SQLite: the system takes it back when the process ends, however it ends.
 function lock(path: string, timeout: number): DatabaseSync {
   const database = new DatabaseSync(`${path}.lock`, { timeout });
   try {
-    database.exec('BEGIN EXCLUSIVE');
+    // Nothing is ever written to it, and so no journal is: a full disk must not look like another process.
+    database.exec('PRAGMA journal_mode=MEMORY; BEGIN EXCLUSIVE;');
     return database;
   } catch (error) {
     database.close();

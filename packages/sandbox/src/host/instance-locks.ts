@@ -71,7 +71,8 @@ function takenMessage(uid: number): string {
 function lock(path: string, taken: string): DatabaseSync {
   const database = new DatabaseSync(path, { timeout: 0 });
   try {
-    database.exec('BEGIN EXCLUSIVE');
+    // Nothing is ever written to it, and so no journal is: a full disk must not look like another process.
+    database.exec('PRAGMA journal_mode=MEMORY; BEGIN EXCLUSIVE;');
     return database;
   } catch (cause) {
     database.close();
