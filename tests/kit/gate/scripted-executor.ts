@@ -79,6 +79,7 @@ export class ScriptedExecutor {
   readonly #events = new EventEmitter().setMaxListeners(100);
   #connection: ExecutorConnection | undefined;
   #heartbeats = 0;
+  readonly #pushed = new Map<string, number>();
   /** What its heartbeats say. */
   wouldRefuse = 0;
   /** How far its clock is ahead of the gate's, in milliseconds. Undefined: it does not tell. */
@@ -242,8 +243,10 @@ export class ScriptedExecutor {
   }
 
   /** Appends a chunk of stdout of the command `main` to the log at `logOffset`; resolves to the log's new length. */
-  push(executionId: string, logOffset: number, offset: number, text: string): Promise<number> {
-    return this.#gate().output.append(executionId, logOffset, toFrame(offset, text));
+  async push(executionId: string, logOffset: number, offset: number, text: string): Promise<number> {
+    const length = await this.#gate().output.append(executionId, logOffset, toFrame(offset, text));
+    this.#pushed.set(executionId, length);
+    return length;
   }
 
   /** Sends a receipt and does not wait for anything. */
@@ -255,10 +258,10 @@ export class ScriptedExecutor {
     });
   }
 
-  /** Sends a receipt; resolves once the gate has acknowledged it. */
+  /** Sends a receipt that counts on all that was pushed; resolves once the gate has acknowledged it. */
   async finish(offer: Offer, overrides: ReceiptOverrides = {}): Promise<void> {
     const before = this.all('receiptAck', offer.executionId).length;
-    this.sendReceipt(offer, overrides);
+    this.sendReceipt(offer, overrides, this.#pushed.get(offer.executionId));
     await this.next('receiptAck', offer.executionId, before);
   }
 
