@@ -136,6 +136,23 @@ describe('a contract that runs', () => {
     ]);
   });
 
+  it('says which segment of a pipeline failed, and that the first one counts', async () => {
+    const { receipt } = await run([{ pipeline: [shell('exec yes'), shell('exec head -n 1')] }]);
+    expect(receipt).toMatchObject({ status: 'failed', exit_code: 141 });
+    expect(receipt.error).toMatch(
+      /SIGPIPE; it was segment 1 of 2 \(sh\): the first .*; SIGPIPE says .*sed -n 1p/,
+    );
+    const last = await run([
+      {
+        pipeline: [
+          ['echo', 'a'],
+          ['grep', 'b'],
+        ],
+      },
+    ]);
+    expect(last.receipt.error).toMatch(/segment 2 of 2 \(sh\)/);
+  });
+
   it('runs the segments of a pipeline together', async () => {
     const { executionId, receipt } = await run([{ pipeline: [['echo', 'a b c'], ['cat'], ['wc', '-w']] }]);
     expect(receipt).toMatchObject({ status: 'success', exit_code: 0 });

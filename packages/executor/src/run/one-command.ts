@@ -1,4 +1,5 @@
-import { argvSha256, type Command } from '@csc-fleet/common/contract';
+import { posix } from 'node:path';
+import { argvSha256, argvs, type Command } from '@csc-fleet/common/contract';
 import type { Clock } from '@csc-fleet/common/encoding';
 import type { Ending } from '@csc-fleet/common/receipt';
 
@@ -62,7 +63,7 @@ export async function runCommand(
   await captured;
   return {
     ...(problem === undefined
-      ? withHints(judge(exit, command, forced.reason), place, summary)
+      ? withHints(judge(exit, command, forced.reason), prepared, explainSegment(exit, command), summary)
       : { ended: 'refused', error: problem }),
     ...identify(command, spool),
     ...(started ? { startedAt, endedAt } : {}),
@@ -201,7 +202,8 @@ function judge(exit: LaunchOutcome, command: Command, forced: Forced | undefined
 // An exit code says nothing of what a sandbox does that a host does not.
 function withHints(
   judgement: Judgement,
-  place: PreparedCommand['place'],
+  { place }: Pick<PreparedCommand, 'place'>,
+  segment: readonly string[],
   egress: EgressSummary | undefined,
 ): Judgement {
   const { ended, exitCode, error } = judgement;
@@ -209,10 +211,26 @@ function withHints(
   const isPlainFailure = ended === 'exit' && error === undefined;
   const hints = [
     ...(error === undefined ? [] : [error]),
+    ...(ended === 'exit' || ended === 'signal' ? segment : []),
     ...(isPlainFailure ? [...explainShellCode(exitCode, place), ...(place?.hints ?? [])] : []),
     ...explainDenied(egress),
   ];
   return hints.length === 0 ? judgement : { ...judgement, error: hints.join('; ') };
+}
+
+// Which one of a pipeline it was, and by which rule it counts: shells go by the last one (POSIX), unless told pipefail.
+function explainSegment(exit: LaunchOutcome, command: Command): string[] {
+  if (exit.kind !== 'exited' || exit.segments.length < 2) return [];
+  const at = exit.segments.findIndex(({ exitCode }) => exitCode !== 0);
+  const failed = exit.segments[at];
+  if (failed === undefined) return [];
+  const program = posix.basename(argvs(command)[at]?.[0] ?? '').slice(0, 64);
+  const rule = `it was segment ${at + 1} of ${exit.segments.length} (${program}): the first segment of a pipeline that fails counts, and not the last one`;
+  if (failed.signal !== 'SIGPIPE' || at === exit.segments.length - 1) return [rule];
+  return [
+    rule,
+    'SIGPIPE says that a later segment had ended without reading all that was written to it: take one that reads to the end, such as sed -n 1p for head -n 1',
+  ];
 }
 
 // POSIX, sh, Exit Status for Commands. Other programs say other things by these codes, so it is not said as a fact.
