@@ -142,14 +142,7 @@ describe('a contract that runs', () => {
     expect(receipt.error).toMatch(
       /SIGPIPE; it was segment 1 of 2 \(sh\): the first .*; SIGPIPE says .*sed -n 1p/,
     );
-    const last = await run([
-      {
-        pipeline: [
-          ['echo', 'a'],
-          ['grep', 'b'],
-        ],
-      },
-    ]);
+    const last = await run([{ pipeline: [['echo', 'a'], shell('exec grep b')] }]);
     expect(last.receipt.error).toMatch(/segment 2 of 2 \(sh\)/);
   });
 
