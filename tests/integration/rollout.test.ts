@@ -160,6 +160,12 @@ describe('a roll-out over three hosts', () => {
       code: 'NOT_PERMITTED',
       message: expect.stringContaining('EMERGENCY_DENY_ALL'),
     });
+    // Whoever asks is told, admin or not.
+    const why = /FROZEN.* since 2026-01-01T00:00:00.000Z.*what runs is ended: the build host was broken into/;
+    expect(await fleet.csc(['status'])).toMatchObject({ code: 0, stdout: expect.stringMatching(why) });
+    expect(await fleet.csc(['profiles'])).toMatchObject({ code: 0, stderr: expect.stringMatching(why) });
+    const { frozen: shown } = JSON.parse((await fleet.csc(['status', '--json'])).stdout);
+    expect(shown).toMatchObject({ reason: 'the build host was broken into', running: 'end' });
     await publish({ 'freeze.yaml': { freeze_version: frozen.freeze_version } }, ['away']);
     expect((await run('away')).receipt).toMatchObject({ status: 'success', policy_version: 4 });
   });

@@ -5,6 +5,7 @@ import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { connectGate } from '../connect/connect-gate.ts';
 import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import { describeFrozen } from '../show/messages-json.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine } from '../terminal/text.ts';
 
@@ -29,11 +30,12 @@ export function defineProfiles(command: Command): void {
 /** Prints what the caller may use. Resolves to 0, and to 1 where that is nothing. */
 async function showProfiles(options: ProfilesOptions): Promise<number> {
   using client = connectGate(options);
-  const profiles = await client.profiles();
+  const [profiles, { frozen }] = await Promise.all([client.profiles(), client.status()]);
   for (const [index, profile] of profiles.entries()) {
     if (options.json === true) await writeJson(toJson(profile));
     else await writeOut(`${index === 0 ? '' : '\n'}${describe(profile, index === 0)}`);
   }
+  if (frozen !== undefined) note(plainLine(`csc: FROZEN: ${describeFrozen(frozen)}`));
   if (profiles.length > 0) return exitCodes.ok;
   note('csc: no policy is bound to your identity: ask the gate’s owner for a binding');
   return exitCodes.no;

@@ -1,16 +1,22 @@
-import type { ExecutorStatus, GetStatusResponse, Validity, Waiting } from '@csc-fleet/common/messages';
+import type {
+  ExecutorStatus,
+  Frozen,
+  GetStatusResponse,
+  Validity,
+  Waiting,
+} from '@csc-fleet/common/messages';
 import type { Command } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { connectGate } from '../connect/connect-gate.ts';
 import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
-import { executionJson, stateName } from '../show/messages-json.ts';
+import { describeFrozen, executionJson, stateName } from '../show/messages-json.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
 import { formatTime, toTable } from '../terminal/table.ts';
 import { createPaint, formatElapsed, plainLine } from '../terminal/text.ts';
 
 const help = `${gateOptionsHelp}
-You see which of your executions wait, and for what. Admins (the role admin in bindings.yaml) see everybody's, the
+You see whether the owners have frozen the fleet, and which of your executions wait, and for what. Admins (the role admin in bindings.yaml) see everybody's, the
 executors with what each holds, and the policies of the gate.
 
 Examples:
@@ -50,7 +56,7 @@ function describe(
 }
 
 function describeGate(
-  { gateId, version, startedAt, certificate, policies, warnings }: GetStatusResponse,
+  { gateId, version, startedAt, certificate, policies, frozen, warnings }: GetStatusResponse,
   now: Date,
 ): string {
   const bold = createPaint(process.stdout);
@@ -58,6 +64,8 @@ function describeGate(
   const lines = [`${bold('bold', plainLine(`gate ${gateId}`))} version ${plainLine(version)}${up}`];
   if (certificate !== undefined) lines.push(`  certificate ${describeValidity(certificate, now)}`);
   for (const { name, sha256 } of policies) lines.push(plainLine(`  policy ${name} ${sha256}`));
+  if (frozen !== undefined)
+    lines.push(`  ${bold(['red', 'bold'], 'FROZEN')} ${plainLine(describeFrozen(frozen))}`);
   for (const warning of warnings) lines.push(`  ${bold(['red', 'bold'], 'WARNING')} ${plainLine(warning)}`);
   return `${lines.join('\n')}\n`;
 }
@@ -156,6 +164,7 @@ function toJson(status: GetStatusResponse, executors: readonly ExecutorStatus[] 
     started_at: status.startedAt,
     ...validityJson(status.certificate),
     admin: status.admin,
+    ...(status.frozen === undefined ? {} : { frozen: frozenJson(status.frozen) }),
     ...(status.admin ? { policies: status.policies, warnings: status.warnings } : {}),
     ...(executors === undefined ? {} : { executors: executors.map(executorJson) }),
     waiting_total: status.waitingTotal,
@@ -166,6 +175,10 @@ function toJson(status: GetStatusResponse, executors: readonly ExecutorStatus[] 
       selector,
     })),
   };
+}
+
+function frozenJson({ since, reason, endsRunning }: Frozen): object {
+  return { since, reason, running: endsRunning ? 'end' : 'finish' };
 }
 
 function executorJson(it: ExecutorStatus): object {

@@ -5,6 +5,7 @@ import {
   EndedBy,
   type Execution,
   ExecutionState,
+  type Frozen,
   OutputStream,
   Verdict,
 } from '@csc-fleet/common/messages';
@@ -28,6 +29,13 @@ export function streamName(stream: OutputStream): string {
 function nameOf(names: Readonly<Record<string, number>>, value: number): string {
   const name = Object.keys(names).find((key) => names[key] === value && value > 0);
   return name?.toLowerCase() ?? 'unknown';
+}
+
+/** That the owners have frozen the fleet, for people: as the gate says it. */
+export function describeFrozen({ since, reason, endsRunning }: Frozen): string {
+  const runs = endsRunning ? 'what runs is ended' : 'what runs goes on to its end';
+  const from = since === undefined ? '' : ` since ${since.toISOString()}`;
+  return `the owners have frozen the fleet${from}, until csc admin thaw: nothing starts, and ${runs}: ${reason}`;
 }
 
 export function executionJson(execution: Execution): object {

@@ -27,6 +27,7 @@ export type {
   CancelResponse,
   CheckRequest,
   CheckResponse,
+  Frozen,
   GetExecutionRequest,
   GetExecutionResponse,
   GetKeysRequest,

@@ -70,6 +70,15 @@ describe('what the owners have stopped', () => {
     await expect(test.as(agent).check(checked())).rejects.toEqual(refusal);
   });
 
+  it('is told to everybody who asks how the gate is, for as long as it is frozen', async () => {
+    expect((await test.as(other).getStatus()).frozen).toBeUndefined();
+    await test.publish({ freeze });
+    const told = { since: new Date(since), reason: freeze.reason, endsRunning: false };
+    expect((await test.as(other).getStatus()).frozen).toEqual(told);
+    await test.publish({});
+    expect((await test.as(other).getStatus()).frozen).toBeUndefined();
+  });
+
   it('ends blocked while it waits, with a receipt that says why', async () => {
     const executor = await test.connected('e1');
     const runs = await test.submit(makeContract());

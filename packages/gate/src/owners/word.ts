@@ -70,6 +70,8 @@ export interface PrincipalLimits {
 export interface Owners {
   /** Why nothing of this may run, for people; undefined where neither freeze nor revocation stands in its way. */
   whyStopped(subject: StopSubject): string | undefined;
+  /** Undefined: nothing is frozen. */
+  freeze(): Freeze | undefined;
   /** False where the host would refuse it: it is revoked, or bindings or hosts.yaml say that this does not run there. */
   mayRunOn(host: HostSubject, subject: StopSubject): boolean;
   /** The same object for as long as the owners say the same. */
@@ -95,6 +97,7 @@ export function createOwners(first: OwnersWord): ReloadableOwners {
     policies,
     bindings,
     whyStopped: (subject) => whyStopped(word, subject),
+    freeze: () => word.freeze,
     mayRunOn: (host, subject) => mayRunOn(word, host, subject),
     limitsOf: (principal) => {
       // Asked for at every placement, and bindings are patterns in a list.

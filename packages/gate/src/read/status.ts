@@ -1,11 +1,13 @@
 import type { Clock } from '@csc-fleet/common/encoding';
 import {
   ExecutionState,
+  type Frozen,
   type GetStatusResponse,
   type PolicyVersion,
   type Validity,
   type Waiting,
 } from '@csc-fleet/common/messages';
+import type { Freeze } from '@csc-fleet/common/owners';
 import type { Bindings, PolicySet } from '@csc-fleet/common/policy';
 import { version } from '@csc-fleet/common/version';
 import type { LiveExecution } from '../execution/execution.ts';
@@ -21,6 +23,8 @@ export interface StatusPorts {
   readonly startedAt: Date;
   readonly policies: Pick<PolicySet, 'all'>;
   readonly bindings: Bindings;
+  /** Gives undefined where nothing is frozen. */
+  readonly owners: { readonly freeze: () => Freeze | undefined };
   readonly executions: Pick<Executions, 'open'>;
   readonly scheduler: Pick<Scheduler, 'whyWaits' | 'awaitedHost'> & {
     readonly peers: Pick<Peers, 'all'>;
@@ -36,11 +40,11 @@ export interface StatusPorts {
 const maxWaiting = 1000;
 
 /**
- * How the gate is. A principal sees which of its own executions wait, and for what; what others have, which policies there
+ * How the gate is, and whether the owners have frozen the fleet. A principal sees which of its own executions wait, and for what; what others have, which policies there
  * are and what the owner should look at is for admins.
  */
 export function getStatus(ports: StatusPorts, principal: Principal): GetStatusResponse {
-  const { gateId, startedAt, bindings, policies, executions, certificate, warnings } = ports;
+  const { gateId, startedAt, bindings, owners, policies, executions, certificate, warnings } = ports;
   const admin = isAdmin(bindings, principal);
   const waiting = [...executions.open()].filter(
     ({ row }) => isWaiting(row.state) && (admin || row.principal === principal.uri),
@@ -57,8 +61,14 @@ export function getStatus(ports: StatusPorts, principal: Principal): GetStatusRe
       .slice(0, maxWaiting)
       .map((execution) => toWaiting(execution, whyWaits(ports.scheduler, execution, said))),
     waitingTotal: waiting.length,
+    frozen: toFrozen(owners.freeze()),
     warnings: admin ? [...(warnings?.() ?? []), ...faults(ports), ...trials(ports)] : [],
   };
+}
+
+function toFrozen(freeze: Freeze | undefined): Frozen | undefined {
+  if (freeze === undefined) return undefined;
+  return { since: new Date(freeze.since), reason: freeze.reason, endsRunning: freeze.running === 'end' };
 }
 
 // A host that is passed over costs a fleet a part of itself, and nobody's work shows it.

@@ -249,6 +249,19 @@ export interface GetStatusResponse {
   waitingTotal: number;
   /** For an admin: what the gate's owner should look at, for people. */
   warnings: string[];
+  /** Absent: nothing is frozen, as far as the gate knows. */
+  frozen: Frozen | undefined;
+}
+
+/** That the owners have hosts start nothing, as they have published it (freeze.yaml), until they thaw it. */
+export interface Frozen {
+  since:
+    | Date
+    | undefined;
+  /** For people. */
+  reason: string;
+  /** Whether what runs is ended, too. */
+  endsRunning: boolean;
 }
 
 /** When a certificate counts. */
@@ -2486,6 +2499,7 @@ function createBaseGetStatusResponse(): GetStatusResponse {
     waiting: [],
     waitingTotal: 0,
     warnings: [],
+    frozen: undefined,
   };
 }
 
@@ -2517,6 +2531,9 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     }
     for (const v of message.warnings) {
       writer.uint32(74).string(v!);
+    }
+    if (message.frozen !== undefined) {
+      Frozen.encode(message.frozen, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -2606,6 +2623,14 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
             message.warnings.push(reader.string());
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.frozen = Frozen.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2634,6 +2659,88 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     message.waiting = object.waiting?.map((e) => Waiting.fromPartial(e)) || [];
     message.waitingTotal = object.waitingTotal ?? 0;
     message.warnings = object.warnings?.map((e) => e) || [];
+    message.frozen = (object.frozen !== undefined && object.frozen !== null)
+      ? Frozen.fromPartial(object.frozen)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseFrozen(): Frozen {
+  return { since: undefined, reason: "", endsRunning: false };
+}
+
+export const Frozen: MessageFns<Frozen> = {
+  encode(message: Frozen, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.since !== undefined) {
+      Timestamp.encode(toTimestamp(message.since), writer.uint32(10).fork()).join();
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    if (message.endsRunning !== false) {
+      writer.uint32(24).bool(message.endsRunning);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Frozen {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFrozen();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.since = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.endsRunning = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Frozen>): Frozen {
+    return Frozen.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Frozen>): Frozen {
+    const message = createBaseFrozen();
+    message.since = object.since ?? undefined;
+    message.reason = object.reason ?? "";
+    message.endsRunning = object.endsRunning ?? false;
     return message;
   },
 };
