@@ -37,9 +37,10 @@ const advice: Readonly<Partial<Record<CscError['code'], string>>> = {
   DEADLINE_EXCEEDED: 'try again; if it stays so, look at the gate',
   NO_CREDENTIALS: 'give --cert and --key, or CSC_CERT and CSC_KEY',
   CREDENTIALS_INVALID: 'get a client certificate of this gate’s CA: csc pki issue',
-  NOT_PERMITTED: 'ask the gate’s owner to bind a policy profile to your identity',
+  NOT_PERMITTED:
+    'change what the message names, or ask the owners for it: their bindings.yaml says which profiles and secrets are yours (csc profiles)',
   SUBMISSION_INVALID:
-    'csc login prints what the owners must have added to bindings.yaml; --unsigned signs nothing',
+    'leave --unsigned out; csc login prints what the owners must have added to bindings.yaml',
   IDEMPOTENCY_CONFLICT: 'use another --idempotency-key for another contract',
   APPROVAL_INVALID: 'get a new approval for exactly this contract_sha256',
   NO_MATCHING_EXECUTOR:

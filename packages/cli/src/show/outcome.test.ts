@@ -4,7 +4,7 @@ import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { describe, expect, it } from 'vitest';
 import type { Paint } from '../terminal/text.ts';
 import { describeDecision } from './decision.ts';
-import { describeLeftOut, describeOutcome, type Outcome } from './outcome.ts';
+import { describeCut, describeLeftOut, describeOutcome, type Outcome } from './outcome.ts';
 
 function outcome(state: ExecutionState, exitCode?: number, more: Partial<Execution> = {}): Outcome {
   const execution: Execution = {
@@ -72,8 +72,9 @@ describe('an outcome in words', () => {
   });
 
   it.each([
-    ['SUBMISSION_INVALID: none came', 'csc login prints'],
-    ['SUBMISSION_REPLAYED: it was used', 'otherwise submit again'],
+    ['SUBMISSION_INVALID: none came', '--unsigned out; csc login prints'],
+    ['NOT_PERMITTED: no profile nope', 'change what the message names'],
+    ['SUBMISSION_REPLAYED: it was used', 'csc list.* submit again'],
     ['the owners have frozen the fleet', 'ask the owners of the fleet'],
   ])('says what to do about a refusal: %s', (error, advice) => {
     const [first, second] = describeOutcome(
@@ -94,6 +95,26 @@ it('names the expected outputs that a receipt has no hash of, the first few of m
   expect(rest).toEqual([]);
   expect(line).toMatch(/^csc: WARNING 9 expected outputs are not in the receipt: \/w\/o0/);
   expect(line).toMatch(/\/w\/o4[^,]* \(nothing is there\), and 4 more$/);
+});
+
+it('says of an output with a name that is not UTF-8 that no receipt can name it', () => {
+  const receipt = { receipt_version: 'csc.receipt.v0.2' } as ReceiptV02;
+  const path = '/w/caf\ufffd';
+  const leftOut = {
+    ...receipt,
+    artifacts_left_out: { count: 1, first: [{ path, reason: 'missing' as const }] },
+  };
+  expect(describeLeftOut(leftOut, ['/w/'])[0]).toContain(
+    '(its name is not UTF-8, so it cannot be in a receipt)',
+  );
+  expect(describeLeftOut(leftOut, [path])[0]).toContain('(nothing is there)');
+});
+
+it('says of cut output who can let more of it be kept', () => {
+  const line = describeCut('stdout', 1);
+  expect(line).toContain('cut after 1 byte');
+  for (const it of ['--stdout-bytes', 'limits.stdout_bytes', 'ceiling.stdout_bytes'])
+    expect(line).toContain(it);
 });
 
 describe('a decision', () => {

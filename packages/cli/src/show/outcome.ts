@@ -149,7 +149,9 @@ export function describeLeftOut(
   const leftOut = receipt && (findLeftOut(receipt) ?? missedIn(receipt, expected));
   if (leftOut === undefined || leftOut.count === 0) return [];
   const { count, first } = leftOut;
-  const named = first.slice(0, mostNamed).map(({ path, reason }) => `${path} (${toWords(path, reason)})`);
+  const named = first
+    .slice(0, mostNamed)
+    .map(({ path, reason }) => `${path} (${toWords(path, reason, expected)})`);
   const more = count > named.length ? `, and ${count - named.length} more` : '';
   const what = count === 1 ? '1 expected output is' : `${count} expected outputs are`;
   return [plainLine(`csc: WARNING ${what} not in the receipt: ${named.join(', ')}${more}`)];
@@ -189,7 +191,10 @@ const leftOutWords: Readonly<Record<string, string>> = {
   no_hash: 'missing, no regular file, or not to be read; a v0.2 receipt says which',
 };
 
-function toWords(path: string, reason: string): string {
+// A host finds a name that is not UTF-8 by a pattern only, shows it with U+FFFD, and finds nothing by what it shows.
+function toWords(path: string, reason: string, expected: readonly string[]): string {
+  if (reason === 'missing' && path.includes('\ufffd') && !expected.includes(path))
+    return 'its name is not UTF-8, so it cannot be in a receipt';
   const isUnmatched = isPattern(path) && (reason === 'missing' || reason === 'not_a_file');
   return isUnmatched ? 'no file matches it' : (leftOutWords[reason] ?? reason);
 }
@@ -199,6 +204,6 @@ export function describeCut(stream: string, bytes: number): string {
   const count = bytes === 1 ? 'byte' : 'bytes';
   const what = `csc: WARNING ${stream} was cut after ${bytes} ${count}: it went over the limit, and the rest is lost`;
   return plainLine(
-    `${what}. The receipt’s hash covers those ${bytes} ${count} and no more; --stdout-bytes and --stderr-bytes ask for more`,
+    `${what}. The receipt’s hash covers those ${bytes} ${count} and no more; --stdout-bytes and --stderr-bytes ask for more, up to what the policy (limits.stdout_bytes) and the host (ceiling.stdout_bytes, and so for stderr) both say`,
   );
 }

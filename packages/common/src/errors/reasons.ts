@@ -133,8 +133,10 @@ export const reasons = {
     status: 'ALREADY_EXISTS',
     about: ['gate', 'caller'],
     retry: 'no',
-    means: 'the submission was used on this host before, whatever came of it',
-    remedy: 'nothing, if it was yours: it has its receipt; otherwise submit again, which makes a new one',
+    means:
+      'the submission was used on this host before, whatever came of it, or is older than the journal of this host, which cannot know',
+    remedy:
+      'look at `csc list`: what ran has its receipt there; where it has not run, submit again, which makes a new submission',
   },
   TICKET_REPLAYED: {
     status: 'ALREADY_EXISTS',

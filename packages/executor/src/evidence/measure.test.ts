@@ -238,6 +238,13 @@ describe('finding expected outputs', () => {
     ]);
   });
 
+  it('shows a name that is not UTF-8 as nothing that is there', async () => {
+    writeFileSync(Buffer.concat([Buffer.from(join(out, 'caf')), Buffer.from([0xe9])]), '');
+    expect(await find('caf*')).toEqual([['caf\ufffd']]);
+    const request = { paths: [join(out, 'caf\ufffd')], roots: [out], maxBytes: 1, ms: 30_000 };
+    expect(await measurer.hash(request, never)).toEqual([{ reason: 'missing' }]);
+  });
+
   it('says that it ran out of time, whatever the pattern is', async () => {
     const evil = `${'*a'.repeat(40)}b`;
     writeFileSync(join(out, 'a'.repeat(200)), '');
