@@ -74,6 +74,15 @@ describe('SIGHUP', () => {
     fleet.write(name, text);
     const services = name.startsWith('executor') ? [fleet.executor('host-1')] : [fleet.gate];
     for (const service of services) await hangUp(service, /"msg":"not reloaded/);
+    if (name.startsWith('executor')) {
+      // Which says where its service keeps its record.
+      fleet.write(name, JSON.stringify({ ...JSON.parse(good.toString()), slots: 'many' }));
+      const { code, stdout } = await csc(['admin', 'reload', '--config', path]);
+      expect({ code, stdout }).toEqual({
+        code: 1,
+        stdout: expect.stringMatching(/was refused: slots: .*; what/),
+      });
+    }
     fleet.write(name, good);
     const { exitCode } = await fleet.connect().run(fleet.contract({ argv: ['true'] }));
     expect(exitCode).toBe(0);
@@ -100,9 +109,12 @@ describe('SIGHUP', () => {
     while (await isBound());
     expect(fleet.gate.log.slice(from)).not.toContain('reloaded');
     change('bindings.yaml', { bindings: [{ identity: 'spiffe://csc.local/client/*', policies: ['tests'] }] });
-    change('gate.yaml', { log_level: 'info', decision_ttl_sec: 7 });
+    // Also where only warnings are logged.
+    change('gate.yaml', { log_level: 'warn', decision_ttl_sec: 7 });
     await hangUp(fleet.gate, /"needs_restart":\["decision_ttl_sec"\].*"msg":"reloaded"/);
     expect(await isBound()).toBe(true);
+    change('gate.yaml', { log_level: 'info' });
+    await hangUp(fleet.gate, /"msg":"reloaded"/);
   });
 });
 

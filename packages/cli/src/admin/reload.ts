@@ -44,8 +44,7 @@ async function reload({ config, json }: ReloadOptions): Promise<number> {
 }
 
 function tell({ outcome, error = '', fields = {} }: ReloadOutcome): string {
-  if (outcome === 'refused')
-    return `not reloaded: ${error.split('\n', 1)[0]}; what was loaded before goes on`;
+  if (outcome === 'refused') return `not reloaded: ${error}; what was loaded before goes on`;
   const details = Object.entries(fields).filter(([, value]) => !Array.isArray(value) || value.length > 0);
   return `reloaded${details.map(([name, value]) => `; ${name}: ${String(value).replaceAll(',', ', ')}`).join('')}`;
 }

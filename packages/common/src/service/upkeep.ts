@@ -110,7 +110,9 @@ class FilesUpkeep implements Upkeep {
       const takeRest = prepareRest();
       const replaced = this.#takeUp(this.#renewables);
       const fields = { ...takeRest(), ...(replaced.length === 0 ? {} : { replaced }) };
-      log.info(fields, 'reloaded');
+      // What the owner has changed and does not get is no matter of course.
+      if (waitsForRestart(fields)) log.warn(fields, 'reloaded');
+      else log.info(fields, 'reloaded');
       this.#say({ outcome: 'reloaded', fields });
     } catch (error) {
       log.error({ error }, 'not reloaded: what was loaded before goes on');
@@ -181,6 +183,12 @@ function logEnding(log: Log, ending: Ending): void {
   else log.warn(ending, 'a certificate ends soon: renew it');
 }
 
+function waitsForRestart(fields: object): boolean {
+  return 'needs_restart' in fields && Array.isArray(fields.needs_restart) && fields.needs_restart.length > 0;
+}
+
+// In one line, where a refused document has one a fault.
 function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  const [first = '', ...faults] = (error instanceof Error ? error.message : String(error)).split(/\n\s*/);
+  return faults.length === 0 ? first : `${first} ${faults.join('; ')}`;
 }
