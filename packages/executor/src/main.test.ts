@@ -106,7 +106,7 @@ describe('checking a config', () => {
     ['no signing key', { signing_key: 'none.pem' }, 'FILE_UNREADABLE'],
     ['no policies', { policies: 'none' }, 'FILE_UNREADABLE'],
     ['a state directory that nobody can make', { state_dir: '/proc/nowhere/x' }, 'FILE_UNWRITABLE'],
-    ['no directory of secrets', { secrets: { directory: 'none' } }, 'SANDBOX_UNAVAILABLE'],
+    ['no directory of secrets', { secrets: { directory: 'none' } }, 'CONFIG_INVALID', 'secrets: '],
     [
       'a Vault that nobody answers for',
       { secrets: { vault: { address: 'http://127.0.0.1:9', token_file: 'token' } } },
@@ -116,15 +116,19 @@ describe('checking a config', () => {
     [
       'a user that jobs cannot run as',
       { execution_mode: 'hardened', run_as: { user: 'root' } },
-      'SANDBOX_UNAVAILABLE',
+      'CONFIG_INVALID',
+      'run_as',
     ],
-  ])('refuses %s', async (_name, changes, code) => {
+  ])('refuses %s', async (_name, changes, code, member = '') => {
     for (const [name, text] of [
       ['token', 'hvs.token'],
       ['good.pem', generateKeyPair().privatePem],
     ] as const)
       writeFileSync(join(root, name), text, { mode: 0o600 });
-    await expect(check(changes)).rejects.toMatchObject({ code });
+    await expect(check(changes)).rejects.toMatchObject({
+      code,
+      message: expect.stringMatching(new RegExp(`^${member}`)),
+    });
   });
 
   it('refuses to be root without being told whom jobs run as', async () => {

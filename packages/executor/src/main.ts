@@ -18,7 +18,7 @@ import type { HostFacts } from '@csc-fleet/sandbox/plan';
 import type { GateLink } from './link/grpc-link.ts';
 import type { Executor } from './link/linked-executor.ts';
 import { localModeNote } from './run/workplace.ts';
-import { checkExecutorConfig } from './service/check-config.ts';
+import { checkExecutorConfig, checkJobUsers } from './service/check-config.ts';
 import { createExecutor, type ExecutorDeps, toProbe } from './service/compose.ts';
 import { checkRunAs, type ExecutorConfig, readExecutorConfig } from './service/config.ts';
 
@@ -49,6 +49,7 @@ export async function runExecutor(
 ): Promise<readonly string[]> {
   const config = readExecutorConfig(configPath);
   checkRunAs(config);
+  if (options.checkOnly === true) checkJobUsers(config);
   const parts = await readParts(config);
   if (options.checkOnly === true) {
     parts.link.close();

@@ -47,7 +47,7 @@ const advice: Readonly<Partial<Record<CscError['code'], string>>> = {
     'ask for other labels, connect an executor that has these, or wait for one (--timeout-queue)',
   EXECUTION_UNKNOWN:
     'csc list shows your executions; on a host, csc executor receipts list whose receipts it keeps',
-  SANDBOX_UNAVAILABLE: 'run csc doctor on that host: it says what is missing',
+  SANDBOX_UNAVAILABLE: 'mend on that host what the message names; csc doctor there says what else is missing',
   POLICY_UNSIGNED: 'have the owners sign it (csc policy sign), and give gate and host the same files',
   RATE_LIMITED: 'wait a moment',
   QUEUE_FULL: 'wait, or connect more executors',

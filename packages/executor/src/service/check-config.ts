@@ -1,8 +1,10 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { checkWritableDirectory } from '@csc-fleet/common/files';
 import { endingSoon, tellEnding } from '@csc-fleet/common/identity';
 import { checkPurpose, type TlsSource } from '@csc-fleet/common/rpc';
+import { resolveJobUsers } from '@csc-fleet/sandbox/host';
 import type { ExecutorConfig } from './config.ts';
 import { readCertifiedSigner } from './renewables.ts';
 import { defaultKeyFile } from './signing-key.ts';
@@ -12,7 +14,8 @@ const probeMs = 10_000;
 /**
  * Tries what of an executor's config reading its files has not: what its certificate is for, the state directory, the
  * receipt key with its certificates, where its secrets are. Starts and leaves nothing. Gives what its owner should look
- * at, for people. Throws what the start would, and SANDBOX_UNAVAILABLE for secrets that cannot be had.
+ * at, for people. Throws what the start would, CONFIG_INVALID for where
+ * `secrets` says that they are, and SANDBOX_UNAVAILABLE for a store that does not give them.
  */
 export async function checkExecutorConfig(
   config: ExecutorConfig,
@@ -23,7 +26,27 @@ export async function checkExecutorConfig(
   checkWritableDirectory(stateDir, `state_dir ${stateDir}`);
   // One that is not there yet is made by the first start.
   if (config.signingKey !== undefined || existsSync(signingKey)) readCertifiedSigner(config, self);
-  secrets?.check?.();
+  asConfig('secrets', () => secrets?.check?.());
   await secrets?.probe?.(AbortSignal.timeout(probeMs));
   return endingSoon(self.tls.certificates(), new Date()).map(tellEnding);
+}
+
+/** Throws CONFIG_INVALID for a `run_as` that this host cannot run jobs as. */
+export function checkJobUsers({
+  executionMode,
+  runAs,
+}: Pick<ExecutorConfig, 'executionMode' | 'runAs'>): void {
+  if (executionMode === 'local') return;
+  const own = { uid: process.getuid?.() ?? -1, gid: process.getgid?.() ?? -1 };
+  asConfig('run_as', () => resolveJobUsers(runAs, own));
+}
+
+// What a run is refused for is, of a config that is only looked at, a member to mend.
+function asConfig(member: string, check: () => unknown): void {
+  try {
+    check();
+  } catch (cause) {
+    if (!isCscError(cause, 'SANDBOX_UNAVAILABLE')) throw cause;
+    throw new CscError('CONFIG_INVALID', `${member}: ${cause.message}`, { cause });
+  }
 }
