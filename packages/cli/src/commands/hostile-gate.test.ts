@@ -44,6 +44,14 @@ function prepare() {
   };
 }
 
+it('names the clients that there are where --as names none of them', async () => {
+  const { code, stderr } = await csc(['list', '--gate', '127.0.0.1:1', '--pki', pki, '--as', 'bob']);
+  expect({ code, stderr }).toEqual({
+    code: 78,
+    stderr: expect.stringContaining('has no client bob, but alice;'),
+  });
+});
+
 describe('csc against a hostile gate', () => {
   it('submit ends with the receipt’s exit code, and says that the gate said otherwise', async () => {
     const { submit, call } = prepare();

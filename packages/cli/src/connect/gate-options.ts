@@ -1,3 +1,4 @@
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { readConfig, resolvePem } from '@csc-fleet/common/config';
 import { CscError, type Fault } from '@csc-fleet/common/errors';
@@ -120,9 +121,26 @@ function fromPki({ pki, as }: SourceOptions): Source {
       '--pki and --as go together: a directory, and the name of a client in it',
     );
   }
+  refuseStranger(pki, as);
   const file = (name: string) => join(pki, name);
   return { ca: file('ca.pem'), cert: file(`client-${as}.pem`), key: file(`client-${as}.key`) };
 }
+
+// A directory that cannot be read, or holds no client, is told of when its files are read.
+function refuseStranger(pki: string, as: string): void {
+  const clients = existsSync(pki)
+    ? readdirSync(pki).flatMap((name) => /^client-(.+)\.pem$/.exec(name)?.[1] ?? [])
+    : [];
+  if (clients.length === 0 || clients.includes(as)) return;
+  const there = clients.sort().slice(0, mostNamed).join(', ');
+  const more = clients.length > mostNamed ? `, and ${clients.length - mostNamed} more` : '';
+  throw new CscError(
+    'CONFIG_INVALID',
+    `--as: ${pki} has no client ${as}, but ${there}${more}; csc pki issue client NAME makes another`,
+  );
+}
+
+const mostNamed = 10;
 
 function fromFile(file: string | undefined): Source {
   if (file === undefined) return {};

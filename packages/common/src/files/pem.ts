@@ -43,7 +43,7 @@ function readAsPath(path: string, what: string, maxBytes: number) {
     return readBoundedFile(path, { maxBytes });
   } catch (error) {
     if (!(error instanceof CscError)) throw error;
-    const message = `${error.message} (${what} was taken as a path: a PEM text has ${begin.trim()} in it)`;
+    const message = `${error.message} (${what} was taken as a path, as it has no line in it with which a PEM text begins)`;
     throw new CscError(error.code, message, { cause: error.cause });
   }
 }

@@ -608,7 +608,9 @@ describe('reading credentials', () => {
   it('says which of the two it got, and what was in it', () => {
     const client = files('client-ci');
     const { cert, key } = texts('client-ci');
-    expect(message({ ...client, cert: 'none.pem' })).toMatch(/read none\.pem.*cert was taken as a path/);
+    expect(message({ ...client, cert: 'none.pem' })).toMatch(
+      /read none\.pem.*cert was taken as a path, as .* begins\)$/,
+    );
     expect(message({ ...client, cert: key })).toBe(
       'the PEM text given as cert holds PRIVATE KEY, and cert must be a PEM CERTIFICATE',
     );
