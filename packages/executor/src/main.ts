@@ -109,15 +109,21 @@ async function readParts(config: ExecutorConfig): Promise<Parts> {
     identity,
     tls,
     gateKeys: createReloadableKeyRing(readOwnersGateKeys(config.trustedGateKeys)),
-    ...readPolicySource(config),
+    ...(await readPolicySource(config)),
     ...(config.executionMode === 'hardened' ? { facts: await requireHost(toProbe(config)) } : {}),
     link,
   };
 }
 
 // A repository is read once the state directory is ours; that its root can be, is tried at once.
-function readPolicySource({ policies, policyRepository }: ExecutorConfig): Pick<Parts, 'policies'> {
-  if (policyRepository !== undefined) readPinnedRoot(policyRepository.root);
+async function readPolicySource({
+  policies,
+  policyRepository,
+}: ExecutorConfig): Promise<Pick<Parts, 'policies'>> {
+  if (policyRepository !== undefined) {
+    const { checkRoot } = await import('@csc-fleet/common/policy-repository');
+    checkRoot(readPinnedRoot(policyRepository.root), policyRepository.root);
+  }
   return policies === undefined ? {} : { policies: createReloadablePolicySet(readOwnersPolicies(policies)) };
 }
 

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createDevelopmentPki } from '@csc-fleet/common/pki';
@@ -32,6 +32,11 @@ describe('csc gate and csc executor', () => {
     const tries: [object, string][] = [
       [{ listen: taken }, `listen: cannot listen on ${taken}: something else listens there`],
       [{ listen: '203.0.113.9:1' }, 'this host has no such address'],
+      [{ listen: '127.0.0.1:99999' }, 'listen: has a port above 65535'],
+      [
+        { policy_repository: { ...good.policy_repository, online_key: good.signing_key } },
+        'policy_repository.online_key: it is not the online key of the repository in',
+      ],
       [
         { data_dir: '/proc/nowhere/x' },
         'data_dir /proc/nowhere/x: it is to be made in /proc, which cannot be written',
@@ -55,6 +60,34 @@ describe('csc gate and csc executor', () => {
     expect(warned.stderr).toMatch(
       /WARNING the certificate .*ending\/gate\.pem ends in 1[45] days .*\n.*is good/,
     );
+  });
+
+  it('--check-config tries what the config of an executor names', async () => {
+    using stage = await setStage();
+    stage.write('keys.json', '{"keys":[]}');
+    const config = stage.writeExecutorConfig('127.0.0.1:1', 'local');
+    const good = { ...JSON.parse(readFileSync(config, 'utf8')), trusted_gate_keys: 'keys.json' };
+    const check = (members: object) => {
+      writeFileSync(config, JSON.stringify({ ...good, ...members }));
+      return csc(['executor', '--config', config, '--check-config']);
+    };
+    const root = stage.write('no-root.json', '{}');
+    expect(await check({ policy_repository: { root, from: 'gate' } })).toMatchObject({
+      code: 78,
+      stderr: expect.stringMatching(/no-root.json is no root of a policy repository: pin the root.json/),
+    });
+    const secrets = join(stage.directory, 'secrets');
+    mkdirSync(secrets, { mode: 0o700 });
+    writeFileSync(join(secrets, 'token'), 'kept', { mode: 0o644 });
+    const { code, stderr } = await check({
+      secrets: { directory: secrets },
+      ceiling: { path_roots: ['/nowhere/at/all'] },
+    });
+    expect(code).toBe(0);
+    expect(stderr).toMatch(
+      /WARNING secrets: .*secrets\/token has mode 0644, not 0400 or 0600: run chmod 400/,
+    );
+    expect(stderr).toMatch(/WARNING ceiling.path_roots: \/nowhere\/at\/all is not there/);
   });
 
   it.each(['gate', 'executor'])(

@@ -337,6 +337,27 @@ export function refreshPublished(
   return 'refreshed';
 }
 
+/** Throws KEY_UNKNOWN where it is not the online key of what is published; says nothing where nothing is. */
+export function checkOnlineKey(directory: string, { publicKey, keyId }: Signer): void {
+  const root = publishedRoot(directory);
+  const { keyIDs } = root?.signed.roles['timestamp'] ?? {};
+  if (keyIDs === undefined || keyIDs.includes(toTufKey(publicKey).keyID)) return;
+  throw notOnline(keyId);
+}
+
+/**
+ * Throws CONFIG_INVALID where this is no root of a policy repository. No signature is verified.
+ * @param path where it was read
+ */
+export function checkRoot(bytes: Uint8Array, path: string): void {
+  try {
+    toRoot(bytes);
+  } catch (cause) {
+    const message = `${path} is no root of a policy repository: pin the root.json that csc policy publish writes`;
+    throw new CscError('CONFIG_INVALID', message, { cause });
+  }
+}
+
 // One from before there was signed_at is made anew at once.
 function vouchedAt(timestamp: Metadata<Timestamp>): number {
   return signedAtOf(timestamp)?.getTime() ?? 0;
@@ -391,7 +412,11 @@ function checkOnline(
   { keyId }: Signer,
 ): void {
   if (signedBy(root.signed, role, metadata).length > 0) return;
-  throw new CscError('KEY_UNKNOWN', `the key ${JSON.stringify(keyId)} is not this repository's online key`);
+  throw notOnline(keyId);
+}
+
+function notOnline(keyId: string): CscError {
+  return new CscError('KEY_UNKNOWN', `the key ${JSON.stringify(keyId)} is not this repository's online key`);
 }
 
 function publishRoot(directory: string): Metadata<Root> {

@@ -1,6 +1,8 @@
 export {
   addFile,
   addFiles,
+  checkOnlineKey,
+  checkRoot,
   defaultLifetimes,
   findDamage,
   hasDraft,

@@ -1,5 +1,15 @@
-import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readSync,
+  type Stats,
+} from 'node:fs';
 import { join } from 'node:path';
+import { isCscError } from '@csc-fleet/common/errors';
 import { explainFileError } from '@csc-fleet/common/files';
 import { descriptorPath } from '@csc-fleet/sandbox/host';
 import {
@@ -23,12 +33,30 @@ const carriageReturn = 0x0d;
 export function createDirectoryProvider(directory: string): SecretProvider {
   return {
     check: () => withDescriptor(openDirectory(directory), () => undefined),
+    warnings: () => withDescriptor(openDirectory(directory), (fd) => warnings(fd, directory)),
     async read(name, options) {
       checkSecretName(name);
       checkNotCancelled(name, options?.signal);
       return withDescriptor(openDirectory(directory), (directoryFd) => readIn(directoryFd, name, directory));
     },
   };
+}
+
+// What no contract asks for may lie there, too: no fault of the config. What a file holds is not read.
+function warnings(directoryFd: number, directory: string): string[] {
+  return readdirSync(descriptorPath(directoryFd))
+    .sort()
+    .flatMap((name) => {
+      const stats = lstatSync(`${descriptorPath(directoryFd)}/${name}`, { throwIfNoEntry: false });
+      if (stats?.isFile() !== true) return [];
+      try {
+        checkFile(stats, join(directory, name));
+        return [];
+      } catch (error) {
+        if (!isCscError(error)) throw error;
+        return [`secrets: ${error.message}`];
+      }
+    });
 }
 
 function openDirectory(directory: string): number {

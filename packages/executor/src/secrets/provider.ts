@@ -23,6 +23,8 @@ export interface SecretProvider {
   check?(): void;
   /** The same, and asks the store. Absent: there is nobody to ask. */
   probe?(signal: AbortSignal): Promise<void>;
+  /** What of it a run that asked for it would be refused for now, for the owner: names and no values. */
+  warnings?(): readonly string[];
   close?(): void;
 }
 

@@ -28,7 +28,12 @@ export async function checkExecutorConfig(
   if (config.signingKey !== undefined || existsSync(signingKey)) readCertifiedSigner(config, self);
   asConfig('secrets', () => secrets?.check?.());
   await secrets?.probe?.(AbortSignal.timeout(probeMs));
-  return endingSoon(self.tls.certificates(), new Date()).map(tellEnding);
+  const missing = config.ceiling.pathRoots.filter((root) => !existsSync(root));
+  return [
+    ...(secrets?.warnings?.() ?? []),
+    ...missing.map((root) => `ceiling.path_roots: ${root} is not there, so that nothing can run in it`),
+    ...endingSoon(self.tls.certificates(), new Date()).map(tellEnding),
+  ];
 }
 
 /** Throws CONFIG_INVALID for a `run_as` that this host cannot run jobs as. */

@@ -150,6 +150,7 @@ function gateSchema(file: string) {
       listen: z
         .string()
         .regex(/^.+:\d{1,5}$/, 'must be HOST:PORT')
+        .refine((it) => !(Number(it.slice(it.lastIndexOf(':') + 1)) > 65_535), 'has a port above 65535')
         .default('127.0.0.1:7443'),
       data_dir: path,
       tls: z.strictObject({ ca: pem, cert: pem, key: pem }).exactOptional(),

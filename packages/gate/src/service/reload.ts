@@ -8,7 +8,7 @@ import {
   readPrivateKey,
 } from '@csc-fleet/common/crypto';
 import { artifactBytes } from '@csc-fleet/common/encoding';
-import { CscError, orThrow } from '@csc-fleet/common/errors';
+import { CscError, isCscError, orThrow } from '@csc-fleet/common/errors';
 import { looksOfFile, readBoundedFile } from '@csc-fleet/common/files';
 import type { JsonLog } from '@csc-fleet/common/json-log';
 import { checkBindings, parseBindings } from '@csc-fleet/common/policy';
@@ -80,15 +80,33 @@ export interface FirstWord {
 export async function readFirstWord(config: GateConfig, log: Log): Promise<FirstWord> {
   if (config.policyRepository === undefined) return { word: readPlainWord(config), renewables: [] };
   const opened = await openRepository(config.policyRepository, join(config.dataDir, 'policy'), log);
-  return { word: await opened.repository.open(), ...opened };
+  const word = await opened.repository.open();
+  // No reason not to start: the owners may be about to change that key.
+  await checkOnline(config.policyRepository).catch((error: unknown) => log.error({ error }, onlineNote));
+  return { word, ...opened };
+}
+
+const onlineNote =
+  'policy_repository.online_key cannot sign that what is published is the newest: hosts will find it too old';
+
+async function checkOnline({ directory, onlineKey }: GateRepositoryConfig): Promise<void> {
+  if (onlineKey === undefined) return;
+  const { checkOnlineKey } = await import('@csc-fleet/common/policy-repository');
+  try {
+    checkOnlineKey(directory, readOnlineKey(onlineKey));
+  } catch (cause) {
+    if (!isCscError(cause, 'KEY_UNKNOWN')) throw cause;
+    const message = `policy_repository.online_key: it is not the online key of the repository in ${directory}`;
+    throw new CscError('CONFIG_INVALID', message, { cause });
+  }
 }
 
 /** The same, with nothing written where the gate keeps its own, and nothing published. */
 export async function checkOwners(config: GateConfig, log: Log): Promise<void> {
   const { policyRepository } = config;
   if (policyRepository === undefined) return void readPlainWord(config);
-  const { onlineKey, ...rest } = policyRepository;
-  if (onlineKey !== undefined) readOnlineKey(onlineKey);
+  const { onlineKey: _, ...rest } = policyRepository;
+  await checkOnline(policyRepository);
   const mirror = mkdtempSync(join(tmpdir(), 'csc-policy-'));
   try {
     await (await openRepository(rest, mirror, log)).repository.open();
