@@ -1,4 +1,5 @@
-import { type CommandContract, parseContract } from '@csc-fleet/common/contract';
+import { judgeCommand } from '@csc-fleet/common/command-rules';
+import { argvs, type CommandContract, parseContract } from '@csc-fleet/common/contract';
 import {
   type Evaluation,
   evaluate,
@@ -75,6 +76,27 @@ function toHostFinding(finding: Omit<Finding, 'reasonCode'>): FindingDocument {
     ...toFindingDocument({ ...finding, reasonCode: 'COMMAND_NOT_ALLOWED' }),
     reason_code: 'HOST_CEILING_EXCEEDED',
   };
+}
+
+/**
+ * What a gate that allows a contract leaves to its hosts, for people: they are asked by nobody who only checks. Empty where
+ * that is nothing.
+ */
+export function describeLeftToHosts({ commands }: CommandContract): string[] {
+  const names = [...new Set(commands.flatMap(({ secret_refs }) => secret_refs))];
+  const withCode = commands.filter((command) =>
+    argvs(command).some((argv, at) => hasInlineCode(argv, at > 0)),
+  );
+  const ids = withCode.map(({ id }) => id);
+  const secrets = `it gives the secrets ${names.join(', ')} only where bindings.yaml has them for you and its ceiling.secrets names them`;
+  const code = `it takes inline code (commands ${ids.join(', ')}) only where its ceiling.inline_code says so`;
+  return [...(names.length === 0 ? [] : [secrets]), ...(ids.length === 0 ? [] : [code])];
+}
+
+// Of its faults, those that a host with inline code does not have.
+function hasInlineCode(argv: readonly string[], piped: boolean): boolean {
+  const faults = (inlineCode: boolean) => judgeCommand(argv, { allowCommands: [], inlineCode, piped }).length;
+  return faults(false) > faults(true);
 }
 
 /** A contract file, or `-`. Throws FILE_UNREADABLE, or CONTRACT_INVALID with every fault. */

@@ -3,6 +3,7 @@ import { sampleContract, samplePolicy } from '@csc-fleet/test-kit/cli/artifacts'
 import { csc, freshCsc } from '@csc-fleet/test-kit/process';
 import { createScratch } from '@csc-fleet/test-kit/scratch';
 import { describe, expect, it } from 'vitest';
+import { describeLeftToHosts } from '../check/decide.ts';
 
 function files(contract: object | string | Buffer, policy: object | string = samplePolicy()): string[] {
   const scratch = createScratch();
@@ -201,4 +202,12 @@ describe('csc check --batch', () => {
     expect(answers).toHaveLength(10_000);
     expect(answers[9999]).toMatchObject({ contract_id: 'contract-9999', decision: 'allow' });
   });
+});
+
+it('says which secrets and what code a gate leaves to hosts', () => {
+  const contract = sampleContract({ exec: { argv: ['env', 'python3', '-c', '1'] }, secret_refs: ['TOKEN'] });
+  const [secrets, code] = describeLeftToHosts(contract);
+  expect(secrets).toContain('the secrets TOKEN only where bindings.yaml');
+  expect(code).toContain(`(commands ${contract.commands[0]?.id})`);
+  expect(describeLeftToHosts(sampleContract())).toEqual([]);
 });

@@ -1,10 +1,11 @@
+import { parseContract } from '@csc-fleet/common/contract';
 import type { HostRules } from '@csc-fleet/common/decision';
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import type { Command } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { decideBatch } from '../check/batch.ts';
-import { decide, readContractInput, readPolicyInput } from '../check/decide.ts';
+import { decide, describeLeftToHosts, readContractInput, readPolicyInput } from '../check/decide.ts';
 import { addGateOptions, type GateOptions, namesGate } from '../connect/gate-options.ts';
 import { openInput, readInput } from '../files/read-input.ts';
 import { describeDecision } from '../show/decision.ts';
@@ -29,7 +30,7 @@ Examples:
   $ csc check contract.json --gate gate.example:7443 --pki pki --as alice     what would the gate decide?
 
 Without a policy, the gate is asked (--gate or CSC_GATE): by the first profile that is bound to you, or by --profile.
-Nothing is recorded there.
+Nothing is recorded there. What hosts have a say in beside it, secrets and inline code, is told on stderr.
 
 What hosts refuse in the words of commands (inline code, programs in wrappers that the policy does not name) is denied
 here too under a v0.2 policy. Under a v0.1 policy the decision is the protocol's, and what a host would refuse is told on
@@ -90,6 +91,9 @@ async function askGate(contractPath: string, options: Options): Promise<number> 
   else {
     await writeOut(`${describeDecision(view, createPaint(process.stdout))}\n`);
     note(plainLine(`csc: by the policy ${decision.policyProfile} (sha256 ${decision.policySha256})`));
+    const read = parseContract(contract);
+    const left = read.ok && view.verdict !== 'deny' ? describeLeftToHosts(read.value) : [];
+    for (const it of left) note(plainLine(`csc: a host may still refuse: ${it}`));
   }
   return exitCodeOfVerdict[view.verdict];
 }

@@ -372,6 +372,10 @@ describe('who looks at a gate', () => {
     const check = await fleet.csc(['check', contract]);
     expect([check.code, check.stdout]).toEqual([0, expect.stringContaining('ALLOW')]);
     expect(check.stderr).toMatch(/by the policy tests \(sha256 [0-9a-f]{64}\)/);
+    expect(check.stderr).toMatch(/a host may still refuse: it takes inline code \(commands main\)/);
+    expect((await fleet.csc(['check', file(fleet.contract({ argv: ['true'] }))])).stderr).not.toContain(
+      'may still refuse',
+    );
     const denied = fleet.contract({ argv: ['no-such-command'] });
     expect((await fleet.csc(['check', file(denied), '--json'])).code).toBe(1);
     const profiles = await fleet.csc(['profiles']);
