@@ -171,6 +171,11 @@ describe('the receipts that a host has kept', () => {
     expect((await verify(() => undefined, ['--ca', join(other, 'ca.pem')])).kinds).toEqual(
       Array(4).fill('certificate'),
     );
+    // For people it is one thing that is wrong, and not four.
+    const own = ['receipts', 'verify', join(bench.stateDir, 'receipts'), '--ca', join(other, 'ca.pem')];
+    expect((await csc(own)).stdout).toMatch(
+      /^INVALID\n {2}certificate: 4 receipts, from \S+ \(1\) to \S+ \(4\), each: .*\n {2}no receipt verifies: .*\n$/,
+    );
     // An executor of the fleet has a certificate of its CA for TLS: it is none of a receipt key.
     copyFileSync(join(other, 'executor-executor-1.pem'), join(scratch, 'tls.pem'));
     const executor = { receiptCertificate: join(scratch, 'tls.pem') };

@@ -89,7 +89,7 @@ function certifiedRing(texts: ReceiptTexts, ca: FleetCa): KeyRing {
 const verifyHelp = `
 DIR holds receipts as csc executor receipts export writes them, or files of STATE_DIR/receipts themselves; its
 directories are looked through. Of each executor and epoch, numbers must follow one another, and each receipt must name
-the one before it. What came before the first and after the last cannot be told from the receipts alone.
+the one before it. A copy of a receipt, byte for byte, is that receipt, and no second one. What came before the first and after the last cannot be told from the receipts alone.
 
 Exit codes: 0 all is well, 1 something is not, or cannot be read.
 
@@ -104,7 +104,9 @@ export function defineReceipts(command: Command): void {
   const verify = command
     .command('verify')
     .summary('verify receipts and the chains that they stand in')
-    .description('Verify every receipt of a directory, and that none is missing between them or there twice.')
+    .description(
+      'Verify every receipt of a directory, and that none is missing between them, nor another in its place.',
+    )
     .argument('<dir>', 'exported receipts');
   addTrustOptions(verify).option('--json', 'print the result as JSON').addHelpText('after', verifyHelp);
   act<[string, TrustOptions & { readonly json?: true }]>(verify, (dir, options) => {
@@ -118,6 +120,8 @@ export function defineReceipts(command: Command): void {
 interface Fault {
   readonly kind: string;
   readonly message: string;
+  /** Of a receipt that does not verify: its file, and the rest of the message. */
+  readonly receipt?: { readonly name: string; readonly why: string };
 }
 
 /** Verifies all receipts below a directory. Resolves to 0 or 1; throws where a file cannot be read. */
@@ -138,7 +142,11 @@ async function verifyReceipts(
   if (entries.length === 0 && faults.length === 0)
     throw new CscError('FILE_UNREADABLE', `there are no receipts in ${dir}`);
   if (options.json === true)
-    await writeJson({ valid: faults.length === 0, chains: chains.map(toJson), faults });
+    await writeJson({
+      valid: faults.length === 0,
+      chains: chains.map(toJson),
+      faults: faults.map(faultJson),
+    });
   else await writeOut(describe(chains, faults));
   return faults.length === 0 ? exitCodes.ok : exitCodes.no;
 }
@@ -193,8 +201,12 @@ function openReceipt({ name, receiptJson, epoch }: FoundReceipt, ringFor: RingFo
   } catch (error) {
     if (!(error instanceof CscError)) throw error;
     const kind = error.message.includes('certificate') ? 'certificate' : 'signature';
-    return { kind, message: `${name}: ${error.message}` };
+    return { kind, message: `${name}: ${error.message}`, receipt: { name, why: error.message } };
   }
+}
+
+function faultJson({ kind, message }: Fault): object {
+  return { kind, message };
 }
 
 function toJson({ executor, epoch, first, last }: Chain): object {
@@ -209,9 +221,29 @@ function describe(chains: readonly Chain[], faults: readonly Fault[]): string {
       ({ executor, epoch, first, last }) =>
         `executor ${executor}, epoch ${epoch}: receipts ${first} to ${last}`,
     ),
-    ...faults.map(({ kind, message }) => `${kind}: ${message}`),
+    ...describeFaults(faults, chains.length === 0),
   ];
   return `${title}\n${lines.map((line) => `  ${plainLine(line)}\n`).join('')}`;
+}
+
+// With the wrong key, every receipt has the same fault.
+function describeFaults(faults: readonly Fault[], noneCounts: boolean): string[] {
+  const groups = new Map<string, Fault[]>();
+  for (const fault of faults) {
+    const key = JSON.stringify([fault.kind, fault.receipt?.why ?? fault.message]);
+    groups.set(key, [...(groups.get(key) ?? []), fault]);
+  }
+  const lines = [...groups.values()].flatMap((alike) => {
+    const [first, last] = [alike[0]?.receipt, alike.at(-1)?.receipt];
+    if (alike.length === 1 || first === undefined)
+      return alike.map(({ kind, message }) => `${kind}: ${message}`);
+    return [
+      `${alike[0]?.kind}: ${alike.length} receipts, from ${first.name} to ${last?.name}, each: ${first.why}`,
+    ];
+  });
+  const hint =
+    'no receipt verifies: is what --ca, --keys or --public-key names of the executors of these receipts?';
+  return noneCounts ? [...lines, hint] : lines;
 }
 
 const keptHelp = `
