@@ -4,18 +4,23 @@ import { buildProgram } from './program.ts';
 
 /** Runs one csc command line (without `node` and the script) and sets the process's exit code. Never throws. */
 export async function main(argv: readonly string[]): Promise<void> {
-  // Nobody reads our notes: no reason to end what goes on.
-  process.stderr.on('error', () => {});
-  // Of help and usage; results are written by sinks that say so themselves.
-  process.stdout.on('error', () => {
-    process.exitCode = exitCodes.brokenPipe;
-  });
+  // Anew, for whoever calls this more than once in a process.
+  process.stderr.off('error', nobodyReads).on('error', nobodyReads);
+  process.stdout.off('error', brokenPipe).on('error', brokenPipe);
   try {
     const program = await buildProgram(argv);
     await program.parseAsync([...argv], { from: 'user' });
   } catch (error) {
     process.exitCode = await exitCodeAfter(error);
   }
+}
+
+// Nobody reads our notes: no reason to end what goes on.
+function nobodyReads(): void {}
+
+// Of help and usage; results are written by sinks that say so themselves.
+function brokenPipe(): void {
+  process.exitCode = exitCodes.brokenPipe;
 }
 
 async function exitCodeAfter(error: unknown): Promise<number> {
