@@ -882,6 +882,14 @@ const fleet: readonly Mutant[] = [
     red: 'while the gate was away',
   },
   {
+    name: 'emergency-stop-publishes-the-draft',
+    file: 'packages/common/src/policy-repository/authoring.ts',
+    before: 'const before = standingFiles(directory);',
+    after: 'const before = workspaceFiles(directory);',
+    tests: ['packages/cli/src/commands/artifacts.test.ts'],
+    red: 'stops a fleet on top of what is published',
+  },
+  {
     name: 'revoked-host-gets-work',
     file: `${gate}/owners/word.ts`,
     before: 'if (revocations?.find(host) !== undefined) return false;',
