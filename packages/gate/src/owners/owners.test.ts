@@ -143,7 +143,7 @@ describe('what the owners have stopped', () => {
     expect((await test.submit(makeContract())).state).toBe(ExecutionState.QUEUED);
     test.clock.advance(10_000);
     const late = test.submit(makeContract(), { options: noWait });
-    await expect(late).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR', 'none is'));
+    await expect(late).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR', 'no executor is connected'));
     expect(await test.state(executionId)).toBe(ExecutionState.QUEUED);
     const updated = await test.connected('e2', { policySha256s: [next.sha256] });
     const offer = await updated.next('offer', executionId);
