@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help setup setup-tests demo test mutants fuzz bench flood lint types generate check-generated build docs pack clean
+.PHONY: help setup setup-tests demo test test-packages mutants fuzz bench flood lint types generate check-generated build docs pack clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -16,8 +16,11 @@ demo: setup ## Run the main job end to end: gate, executor, sandbox, receipts
 setup-tests:
 	@scripts/setup.sh tests
 
-test: setup-tests ## Run all tests
-	@vitest run
+test: setup-tests ## Run all tests, but those of the packages
+	@vitest run --exclude 'tests/packages/**'
+
+test-packages: setup-tests ## Pack what ships and use it as its users do (npm installs it, which takes a registry)
+	@vitest run tests/packages
 
 fuzz: setup ## Malformed requests and replies against the proxy (CSC_FUZZ_SECONDS=1800, CSC_FUZZ_SEED=… repeats a run)
 	@CSC_FUZZ_SECONDS=$${CSC_FUZZ_SECONDS:-1800} vitest run packages/executor/src/egress/proxy-fuzz.test.ts

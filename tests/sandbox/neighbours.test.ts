@@ -90,7 +90,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 print(libc.ptrace(0, 0, 0, 0), ctypes.get_errno(), flush=True)
 os.kill(os.getpid(), signal.SIGSTOP)
 time.sleep(300)`,
-        { timeout_sec: 3 },
+        { timeout_sec: 2 },
       );
       const held = stdout === '-1 1\n' && receipt.ended === 'timeout' && left.length === 0;
       return { held, seen: { stdout, ended: receipt.ended, left } };

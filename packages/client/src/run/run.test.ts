@@ -221,7 +221,7 @@ describe('run', () => {
   });
 
   it('passes the gate’s refusal on', async () => {
-    const { gate, client } = await start();
+    const { gate, client } = await start({}, { connectTimeout: 0 });
     gate.refusal = new CscError('QUEUE_FULL', 'no room', { retryAfterMs: 1500 });
     const error = await client.run(contract).catch((reason: unknown) => reason);
     expect(error).toMatchObject({ code: 'QUEUE_FULL', retryAfterMs: 1500 });
