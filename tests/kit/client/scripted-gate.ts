@@ -1,8 +1,11 @@
 import { createSigner, generateKeyPair, type Signer } from '@csc-fleet/common/crypto';
-import type { CscError } from '@csc-fleet/common/errors';
+import { CscError } from '@csc-fleet/common/errors';
 import {
   type BindRequest,
   ExecutionState,
+  type ExecutorStatus,
+  type FleetServer,
+  FleetService,
   type GateServer,
   GateService,
   GetStatusResponse,
@@ -47,6 +50,8 @@ export class ScriptedGate implements AsyncDisposable {
   hang = false;
   /** Watch tells of the decision and of nothing later. */
   unfinished = false;
+  /** The executors that it tells an admin of; with any, whoever asks is one. */
+  readonly executors: ExecutorStatus[] = [];
   /** What a Run waits for before it says anything. */
   beforeRun: () => Promise<void> = async () => {};
   /** What every call fails with. */
@@ -70,6 +75,11 @@ export class ScriptedGate implements AsyncDisposable {
    */
   async listen(own: ServerCredentials = ServerCredentials.createInsecure(), port = 0): Promise<this> {
     this.#server.addService(GateService, this.#handlers());
+    const fleet: FleetServer = {
+      listExecutors: (_, done) => done(null, { executors: this.executors }),
+      prune: (_, done) => done(toServiceError(new CscError('NOT_PERMITTED', 'not by a script'))),
+    };
+    this.#server.addService(FleetService, fleet);
     const { promise, resolve, reject } = Promise.withResolvers<number>();
     this.#server.bindAsync(`127.0.0.1:${port}`, own, (error, port) =>
       error === null ? resolve(port) : reject(error),
@@ -141,7 +151,7 @@ export class ScriptedGate implements AsyncDisposable {
         done(null, { keys: this.keys });
       },
       listProfiles: (_, done) => done(null, { profiles: [] }),
-      getStatus: (_, done) => done(null, GetStatusResponse.fromPartial({})),
+      getStatus: (_, done) => done(null, GetStatusResponse.fromPartial({ admin: this.executors.length > 0 })),
     };
   }
 

@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { contractSha256 } from '@csc-fleet/common/contract';
-import { ExecutionState } from '@csc-fleet/common/messages';
+import { ExecutionState, ExecutorStatus } from '@csc-fleet/common/messages';
 import { createDevelopmentPki } from '@csc-fleet/common/pki';
 import { readServerCredentials } from '@csc-fleet/common/rpc';
 import { sampleContract } from '@csc-fleet/test-kit/cli/artifacts';
@@ -53,6 +53,18 @@ it('names the clients that there are where --as names none of them', async () =>
 });
 
 describe('csc against a hostile gate', () => {
+  it('status shows what an executor is said to be in one line each, with nothing that speaks to a terminal', async () => {
+    const { call } = prepare();
+    const gate = await hostile();
+    const hidden = '\u001b[8mhidden\u001b[0m\u001b[2J\u200b';
+    const told = { labels: { pool: hidden }, version: hidden, policies: [{ name: hidden, sha256: '00' }] };
+    gate.executors.push(ExecutorStatus.fromPartial({ identity: 'spiffe://csc.local/executor/e', ...told }));
+    const { code, stdout } = await call(gate, ['status']);
+    expect(code).toBe(0);
+    expect(stdout).not.toMatch(/[\u001b\u200b]/);
+    expect(stdout.match(/\\u001b\[8mhidden/g)).toHaveLength(3);
+  });
+
   it('submit ends with the receipt’s exit code, and says that the gate said otherwise', async () => {
     const { submit, call } = prepare();
     const receipt = { ...failed, completed_command_ids: [], ...withCommand({ exit_code: 3 }) };

@@ -101,32 +101,24 @@ function describeExecutor(executor: ExecutorStatus, own: ReadonlyMap<string, str
   const ofLabels = Object.entries(labels).map(([name, value]) => `${name}=${value}`);
   const rows: [string, string][] = [
     ['slots', connected ? `${running} of ${slots} taken` : String(slots)],
-    ['labels', ofLabels.join(', ') || 'none'],
-    ['version', `${version}, ${[executionMode, ...sandbox].join(', ')}`],
+    ['labels', plainLine(ofLabels.join(', ')) || 'none'],
+    ['version', plainLine(`${version}, ${[executionMode, ...sandbox].join(', ')}`)],
     ['last seen', formatTime(executor.lastSeen)],
     ...(executor.certificate === undefined
       ? []
       : ([['certificate', describeValidity(executor.certificate, now)]] satisfies [string, string][])),
     ...executor.policies.map(({ name, sha256 }): [string, string] => [
       'policy',
-      `${name === '' ? '(unnamed)' : name} ${sha256}${differs(executor, name, own)}`,
+      plainLine(`${name === '' ? '(unnamed)' : name} ${sha256}${differs(executor, name, own)}`),
     ]),
   ];
   const title = `${paint('bold', plainLine(`executor ${identity.slice(identity.lastIndexOf('/') + 1)}`))} ${plainLine(state)}`;
-  return `${[title, ...rows.map(([key, value]) => `  ${key.padEnd(12)}${plainKept(value)}`)].join('\n')}\n`;
+  return `${[title, ...rows.map(([key, value]) => `  ${key.padEnd(12)}${value}`)].join('\n')}\n`;
 }
 
 function differs({ differing }: ExecutorStatus, name: string, own: ReadonlyMap<string, string>): string {
   if (!differing.includes(name)) return '';
   return ` DIFFERS: the gate decides by ${own.get(name) ?? 'another one'}, and this host runs nothing under it`;
-}
-
-// Times and hashes are ours, and may have colours; what an executor says of itself is made safe.
-function plainKept(text: string): string {
-  return text
-    .split(/(\u001b\[[0-9;]*m)/)
-    .map((part, index) => (index % 2 === 1 ? part : plainLine(part)))
-    .join('');
 }
 
 const intentShown = 40;
