@@ -15,6 +15,7 @@ export const house: House = {
       files: ['errors'],
       database: ['errors', 'files'],
       service: ['errors', 'files', 'identity'],
+      telemetry: ['yaml'],
       messages: ['gen'],
       yaml: ['encoding', 'errors', 'files'],
       crypto: ['encoding', 'errors', 'files', 'schema'],

@@ -40,6 +40,16 @@ function faultPaths(text: string): string[] {
 }
 
 describe('readExecutorConfig', () => {
+  it('tells metrics on this host alone, whatever is said: it has no listening port on the network', () => {
+    const metrics = (text: string) => `${minimal}telemetry: { metrics: { ${text} } }\n`;
+    expect(read(metrics('address: "127.0.0.1:9465"')).telemetry).toEqual({
+      metrics: { address: '127.0.0.1:9465' },
+    });
+    expect(faultPaths(metrics('address: "0.0.0.0:9465"'))).toEqual(['telemetry.metrics.address']);
+    expect(faultPaths(metrics('address: "127.0.0.1:9465", allow_network: true'))).toHaveLength(1);
+    expect(faultPaths(metrics('address: "192.0.2.1:9465", allow_network: true'))).not.toEqual([]);
+  });
+
   it('fills in what a small config leaves out, with paths from where the file is', () => {
     const config = read(minimal);
     expect(config).toMatchObject({

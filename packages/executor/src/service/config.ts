@@ -5,6 +5,7 @@ import { CscError } from '@csc-fleet/common/errors';
 import { limitsSchema } from '@csc-fleet/common/limits';
 import { labelName, labelValue } from '@csc-fleet/common/schema';
 import type { LogLevel } from '@csc-fleet/common/service';
+import { type TelemetryConfig, telemetrySchema } from '@csc-fleet/common/telemetry';
 import type { Reserve } from '@csc-fleet/sandbox/cgroup';
 import { isPool, type RunAs } from '@csc-fleet/sandbox/host';
 import { defaultReserve, defaultRunLimits, type RunLimits } from '@csc-fleet/sandbox/plan';
@@ -60,6 +61,8 @@ export interface ExecutorConfig {
   readonly receiptRetentionBytes?: number;
   /** What is less serious is not logged. */
   readonly logLevel: LogLevel;
+  /** Absent: neither metrics nor traces. */
+  readonly telemetry?: TelemetryConfig;
   /** A private key file. Absent: a key that is made in the state directory. */
   readonly signingKey?: string;
 }
@@ -161,6 +164,7 @@ function executorFile(file: string) {
       .min(1024 * 1024)
       .exactOptional(),
     log_level: z.enum(['error', 'warn', 'info']).default('info'),
+    telemetry: telemetrySchema('loopback').exactOptional(),
   });
 }
 

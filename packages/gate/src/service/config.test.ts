@@ -193,3 +193,37 @@ more: 1
     );
   });
 });
+
+describe('telemetry of a gate', () => {
+  const section = (text: string) => `${least}telemetry: ${text}\n`;
+
+  it('is off unless it is asked for, and is taken with its defaults', () => {
+    expect(readGateConfig(write(least))).not.toHaveProperty('telemetry');
+    const text = section(
+      '{metrics: {address: "[::1]:9464"}, traces: {endpoint: "http://127.0.0.1:4318/v1/traces"}}',
+    );
+    expect(readGateConfig(write(text)).telemetry).toEqual({
+      metrics: { address: '[::1]:9464' },
+      traces: { endpoint: 'http://127.0.0.1:4318/v1/traces', sampleRatio: 1 },
+    });
+  });
+
+  it('stays on this host until the owner says otherwise', () => {
+    const at = 'telemetry.metrics.address';
+    for (const address of ['0.0.0.0:9464', '[::]:9464', '192.0.2.1:9464', '[::ffff:192.0.2.1]:9464'])
+      expect(faultsOf(section(`{metrics: {address: "${address}"}}`)), address).toEqual([at]);
+    const said = section('{metrics: {address: "0.0.0.0:9464", allow_network: true}}');
+    expect(readGateConfig(write(said)).telemetry).toEqual({ metrics: { address: '0.0.0.0:9464' } });
+  });
+
+  it('takes addresses, not names, and a collector without a password in its URL', () => {
+    for (const address of ['localhost:9464', '127.0.0.1', '127.0.0.1:99999', '::1:9464', '1:2'])
+      expect(faultsOf(section(`{metrics: {address: "${address}", allow_network: true}}`)), address).toEqual([
+        'telemetry.metrics.address',
+      ]);
+    for (const endpoint of ['collector:4317', 'file:///etc/passwd', 'https://me:secret@collector/v1/traces'])
+      expect(faultsOf(section(`{traces: {endpoint: "${endpoint}"}}`)), endpoint).toEqual([
+        'telemetry.traces.endpoint',
+      ]);
+  });
+});

@@ -1,6 +1,7 @@
 import { type DualControl, dualControls } from '@csc-fleet/common/approval';
 import { camelKeys, pathIn, pemIn, readConfig } from '@csc-fleet/common/config';
 import type { LogLevel } from '@csc-fleet/common/service';
+import { type TelemetryConfig, telemetrySchema } from '@csc-fleet/common/telemetry';
 import * as z from 'zod';
 import type { StreamLimits } from '../output/grant.ts';
 import type { RetentionLimits } from '../retention/retention.ts';
@@ -68,6 +69,8 @@ export interface GateConfig {
   readonly decisionTtlSec: number;
   /** What is less serious is not logged. */
   readonly logLevel: LogLevel;
+  /** Absent: neither metrics nor traces. */
+  readonly telemetry?: TelemetryConfig;
 }
 
 const positive = z.int().min(1);
@@ -177,6 +180,7 @@ function gateSchema(file: string) {
       heartbeat_interval_sec: positive.max(300).default(10),
       decision_ttl_sec: positive.default(24 * 3600),
       log_level: z.enum(['error', 'warn', 'info']).default('info'),
+      telemetry: telemetrySchema('network').exactOptional(),
     })
     .superRefine(checkOneSource, { when: () => true })
     .transform(camelKeys);

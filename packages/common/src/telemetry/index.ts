@@ -1,0 +1,1 @@
+export { type MetricsConfig, type TelemetryConfig, type TracesConfig, telemetrySchema } from './config.ts';
