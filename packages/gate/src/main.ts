@@ -5,6 +5,7 @@ import { identityOfCertificate, validityOf } from '@csc-fleet/common/identity';
 import { createJsonLog } from '@csc-fleet/common/json-log';
 import { readOwnIdentity, type TlsFiles, type TlsMaterial, TlsSource } from '@csc-fleet/common/rpc';
 import { createUpkeep, installLastHandler, keepServiceRecord, type Log } from '@csc-fleet/common/service';
+import { openMetrics } from '@csc-fleet/common/telemetry';
 import { createOwners, type OwnersWord } from './owners/index.ts';
 import { checkGateConfig } from './service/check-config.ts';
 import { createGate, type Gate } from './service/compose.ts';
@@ -59,10 +60,16 @@ export async function runGate(
     const { from: notBefore, until: notAfter } = validityOf(tls.material.own.certificate);
     return { notBefore, notAfter };
   };
+  const metrics = await openMetrics(config.telemetry, 'csc-gate');
   const gate = await createGate(
     { ...config, identity, signer, owners, policies, bindings, ...policyFiles },
-    { onError, onNotice, onStoreLost, certificate, warnings: () => upkeep.warnings() },
+    { onError, onNotice, onStoreLost, certificate, warnings: () => upkeep.warnings(), meter: metrics?.meter },
   );
+  await metrics?.start(log, {
+    directory: { name: 'data_dir', path: config.dataDir },
+    certificates: () => upkeep.certificates(),
+    policy: () => repository?.current(),
+  });
   const take = async (next: OwnersWord): Promise<void> => {
     owners.replace(next);
     await gate.ownersChanged();
@@ -99,6 +106,7 @@ export async function runGate(
   following.stop();
   log.info({}, 'stopping');
   await stop(gate, server);
+  await metrics?.close();
   takeAway();
   return [];
 }

@@ -2,6 +2,7 @@ import type { Clock } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import type { CheckRequest, CheckResponse, SubmitRequest } from '@csc-fleet/common/messages';
 import { type Bindings, bindPolicy, type PolicySet } from '@csc-fleet/common/policy';
+import { type Timed, untimed } from '@csc-fleet/common/telemetry';
 import {
   type ApprovalRules,
   type ApprovalSubject,
@@ -47,6 +48,8 @@ export interface SubmitPorts extends CheckPorts, ApprovalRules, RecordPorts, Sub
   readonly storedBytesPerDay: (principal: string) => number;
   readonly owners: Pick<Owners, 'whyStopped' | 'limitsOf'>;
   readonly rates: Pick<SubmissionRates, 'take'>;
+  /** Absent: nobody asks how long its steps take. */
+  readonly timed?: Timed<'decide' | 'record'>;
 }
 
 export interface Submitted {
@@ -77,7 +80,8 @@ export async function submit(
   const policy = bindPolicy(ports.bindings, ports.policies, principal.uri, terms.policyProfile);
   const subject = { principal: principal.uri, profile: policy.policy.name, ...revocable(submission) };
   const stopped = ports.owners.whyStopped(subject);
-  const decided = decide(handed, policy, stopped, ports, now);
+  const { timed = untimed } = ports;
+  const decided = timed('decide', () => decide(handed, policy, stopped, ports, now));
   const known = await findKnown(ports, terms, decided);
   const bringsApprovals = request.approvalsJson.length > 0;
   if (known !== undefined && !(bringsApprovals && takesApprovals(known, toSubject(principal, decided))))
@@ -100,13 +104,15 @@ export async function submit(
  * and waits, and the scheduler does the same when its turn comes. Undefined where its idempotency key is taken.
  */
 async function recordAndOffer(ports: SubmitPorts, judged: Judged): Promise<LiveExecution | undefined> {
-  const { scheduler, executions } = ports;
+  const { scheduler, executions, timed = untimed } = ports;
   const entry = record(judged, ports);
   const seat = isCleared(judged.standing) ? scheduler.takeSeat(entry.row) : undefined;
   if (seat === undefined) return recordAndWait(ports, judged, entry);
   try {
     const placement = ports.mint(entry.row, seat);
-    const execution = await executions.create(judged.now, withPlacement(entry, placement));
+    const execution = await timed('record', () =>
+      executions.create(judged.now, withPlacement(entry, placement)),
+    );
     if (execution === undefined) scheduler.giveBack(seat);
     else scheduler.offer(execution, placement, entry.row.contract_json);
     return execution;
@@ -117,7 +123,7 @@ async function recordAndOffer(ports: SubmitPorts, judged: Judged): Promise<LiveE
 }
 
 async function recordAndWait(
-  { scheduler, executions }: SubmitPorts,
+  { scheduler, executions, timed = untimed }: SubmitPorts,
   { principal, now, standing }: Judged,
   entry: NewLiveExecution,
 ): Promise<LiveExecution | undefined> {
@@ -125,7 +131,7 @@ async function recordAndWait(
     ? scheduler.comes(principal.uri, entry.row.execution_id)
     : () => undefined;
   try {
-    const execution = await executions.create(now, entry);
+    const execution = await timed('record', () => executions.create(now, entry));
     if (execution !== undefined) scheduler.enqueue(execution);
     return execution;
   } finally {

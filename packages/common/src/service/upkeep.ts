@@ -51,6 +51,8 @@ export interface Upkeep {
   reload(): void;
   /** As every few seconds: takes up files that look otherwise than before, and that have come to rest. */
   look(): void;
+  /** Those that are in use, of all that it looks after. */
+  certificates(): readonly NamedCertificate[];
   /** What its owner should look at, for people: certificates that end soon, and a reload that was refused. */
   warnings(): readonly string[];
 }
@@ -146,7 +148,7 @@ class FilesUpkeep implements Upkeep {
 
   warnings(): readonly string[] {
     const { now = () => new Date() } = this.#options;
-    const endings = endingSoon(this.#certificates(), now()).map(tellEnding);
+    const endings = endingSoon(this.certificates(), now()).map(tellEnding);
     return this.#refused === undefined
       ? endings
       : [`the last reload was refused: ${this.#refused}`, ...endings];
@@ -168,13 +170,13 @@ class FilesUpkeep implements Upkeep {
     this.#said?.({ at: now().toISOString(), ...outcome });
   }
 
-  #certificates(): NamedCertificate[] {
+  certificates(): NamedCertificate[] {
     return this.#renewables.flatMap((it) => [...(it.certificates?.() ?? [])]);
   }
 
   #warn(): void {
     const { log, now = () => new Date() } = this.#options;
-    for (const ending of endingSoon(this.#certificates(), now())) logEnding(log, ending);
+    for (const ending of endingSoon(this.certificates(), now())) logEnding(log, ending);
   }
 }
 

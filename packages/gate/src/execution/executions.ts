@@ -28,6 +28,7 @@ const shortId = /^[0-9a-f][0-9a-f-]{3,34}$/i;
 export class Executions {
   readonly #store: Store;
   readonly #onChanged: (execution: LiveExecution) => void;
+  readonly #onCreated: (execution: LiveExecution) => void;
   readonly #bytesPerDay: (principal: string) => number;
   readonly #open = new Map<string, LiveExecution>();
   readonly #creating = new Map<string, Promise<unknown>>();
@@ -35,12 +36,15 @@ export class Executions {
   /**
    * @param onChanged is told of every step of an open execution once it is on disk
    * @param bytesPerDay the most that is stored for one principal in a day
+   * @param onCreated is told of a new one once it is on disk, also where that is its end
    */
   constructor(
     store: Store,
     onChanged: (execution: LiveExecution) => void,
     bytesPerDay: (principal: string) => number,
+    onCreated: (execution: LiveExecution) => void = () => undefined,
   ) {
+    this.#onCreated = onCreated;
     this.#bytesPerDay = bytesPerDay;
     this.#store = store;
     this.#onChanged = onChanged;
@@ -85,6 +89,7 @@ export class Executions {
     if (!(await this.#store.create(row, step))) return undefined;
     const live = new LiveExecution(this.#store, kept as ExecutionRow, events, this.#onChanged);
     if (!live.terminal) this.#open.set(live.id, live);
+    this.#onCreated(live);
     return live;
   }
 

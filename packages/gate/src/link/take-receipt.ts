@@ -2,6 +2,7 @@ import { CscError } from '@csc-fleet/common/errors';
 import { toOutcome } from '@csc-fleet/common/evidence';
 import type { Identity } from '@csc-fleet/common/identity';
 import type { Receipt } from '@csc-fleet/common/messages';
+import { type Timed, untimed } from '@csc-fleet/common/telemetry';
 import type { Executions } from '../execution/executions.ts';
 import { maxLogLength, outputLimitsOf, type StreamLimits } from '../output/grant.ts';
 import type { OutputStore } from '../output/output-store.ts';
@@ -18,6 +19,8 @@ export interface ReceiptPorts extends LateReceiptPorts {
   readonly output: Pick<OutputStore, 'with'>;
   readonly limits: { readonly output: StreamLimits };
   readonly onNotice: (message: string, details: Record<string, unknown>) => void;
+  /** Absent: nobody asks how long it takes. */
+  readonly timed?: Timed<'receipt'>;
 }
 
 /**
@@ -31,7 +34,7 @@ export async function takeReceipt(
   receipt: Receipt,
   gone: AbortSignal,
 ): Promise<boolean> {
-  const { executions, keys, finisher, scheduler, output, limits } = ports;
+  const { executions, keys, finisher, scheduler, output, limits, timed = untimed } = ports;
   const { executionId, outputLogLength } = receipt;
   const execution = findOwn(executions, executor, executionId);
   if (execution === undefined) return takeOther(ports, executor, receipt);
@@ -44,7 +47,7 @@ export async function takeReceipt(
     const bytes = await output.with(executionId, (log) => log.confirm(outputLogLength));
     if (bytes > 0) ports.onNotice(unconfirmedNote, { executionId, executor: executor.uri, bytes });
     const outcome = toOutcome(verified, 'executor', execution.cancelGraceMs !== undefined);
-    await finisher.withReceipt(execution, outcome, receipt);
+    await timed('receipt', () => finisher.withReceipt(execution, outcome, receipt));
     scheduler.rests.forget(executor.uri);
   }
   return true;

@@ -41,6 +41,8 @@ export interface GateRepository {
    * logged. One at a time.
    */
   look(): Promise<PublishedPolicy | undefined>;
+  /** What was verified last, with the time that it is good for. */
+  current(): PublishedPolicy | undefined;
 }
 
 export function createGateRepository(options: RepositoryOptions): GateRepository {
@@ -82,6 +84,7 @@ class Repository implements GateRepository {
   #seen: string | undefined;
   /** What the owners have signed that counts: a timestamp alone is nothing new. */
   #content: string | undefined;
+  #current: PublishedPolicy | undefined;
   /** What was logged last of keeping fresh and of taking: each is said once, and not every few seconds. */
   readonly #faults = new Map<Doing, string>();
   /** Of the files when damage was looked for last. */
@@ -106,14 +109,20 @@ class Repository implements GateRepository {
       const first = await this.#mirror.refresh();
       this.#seen = seen;
       this.#content = first.contentSha256;
+      this.#current = first;
       return first;
     } catch (error) {
       const known = this.#mirror.load();
       if (known === undefined) throw error;
       this.#fault('take', error);
       this.#content = known.contentSha256;
+      this.#current = known;
       return known;
     }
+  }
+
+  current(): PublishedPolicy | undefined {
+    return this.#current;
   }
 
   look(): Promise<PublishedPolicy | undefined> {
@@ -131,6 +140,7 @@ class Repository implements GateRepository {
       if (seen === this.#seen) return undefined;
       const next = await this.#mirror.refresh();
       this.#seen = seen;
+      this.#current = next;
       this.#faults.delete('take');
       if (next.contentSha256 === this.#content) return undefined;
       this.#content = next.contentSha256;

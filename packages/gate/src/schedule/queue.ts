@@ -63,6 +63,11 @@ export class Queue {
     return this.#shares.get(principal)?.size ?? 0;
   }
 
+  /** How many of each principal's wait. */
+  *sizes(): Iterable<readonly [principal: string, size: number]> {
+    for (const [principal, { size }] of this.#shares) yield [principal, size];
+  }
+
   /** How many would be placed before another one of this principal, were hosts the same for all and nobody else came. */
   before(principal: string): number {
     const own = this.#shares.get(principal) ?? { size: 0, due: this.#dueOf(principal) };

@@ -67,6 +67,11 @@ export class Scheduler {
     this.rests = new Rests(this.peers, ports.monotonicMs, onRested);
   }
 
+  /** How many of each principal's wait for their turn. */
+  waiting(): Iterable<readonly [principal: string, count: number]> {
+    return this.#queue.sizes();
+  }
+
   /** What is told of an execution that joins the queue now. */
   queuedEvent(row: Parameters<typeof requirementOf>[0], reason = ''): Happening {
     const said = [reason, this.peers.whyNone(requirementOf(row)) ?? ''].filter((it) => it !== '').join('; ');

@@ -8,6 +8,7 @@ import { parseIdentity } from '@csc-fleet/common/identity';
 import { ExecutionState, type SubmitResponse, type Validity } from '@csc-fleet/common/messages';
 import { type Bindings, checkBindings, type PolicySet } from '@csc-fleet/common/policy';
 import { SubmitRequest } from '@csc-fleet/common/rpc';
+import type { Meter } from '@opentelemetry/api';
 import type { LiveExecution } from '../execution/execution.ts';
 import { Executions } from '../execution/executions.ts';
 import { Finisher } from '../execution/finisher.ts';
@@ -28,7 +29,7 @@ import { Retention, type RetentionLimits } from '../retention/retention.ts';
 import type { LinkDoor, OutputDoor, PolicyDoor } from '../rpc/link-service.ts';
 import { type FleetMethods, forAdmins, type GateMethods, withBounds } from '../rpc/methods.ts';
 import { cancel } from '../schedule/cancel.ts';
-import { createMint } from '../schedule/mint.ts';
+import { createMint, type Mint } from '../schedule/mint.ts';
 import { Scheduler } from '../schedule/scheduler.ts';
 import { startSweeping } from '../schedule/sweep.ts';
 import { restoredMark } from '../store/node-sqlite.ts';
@@ -37,6 +38,7 @@ import { bind } from '../submit/bind.ts';
 import { SubmissionRates } from '../submit/rates.ts';
 import { reconsider } from '../submit/reconsider.ts';
 import { check, submit } from '../submit.ts';
+import { createGateTelemetry, observeGate, tellingOf, timedBy } from '../telemetry/observe.ts';
 import type { GateLimits } from './config.ts';
 
 export interface GateOptions {
@@ -81,6 +83,8 @@ export interface GateDependencies {
   readonly certificate?: () => Validity | undefined;
   /** What its owner should look at, for its status. Absent: nothing. */
   readonly warnings?: () => readonly string[];
+  /** Where its metrics go. Absent: nothing is measured. */
+  readonly meter?: Meter | undefined;
   /** Told of what an operator may want to know. Default: dropped. */
   readonly onNotice?: (message: string, details: Record<string, unknown>) => void;
 }
@@ -115,7 +119,10 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
   const waits = ({ row }: LiveExecution): number => (row.state === ExecutionState.QUEUED ? 1 : 0);
   const open = await executions.restore();
   await loseIfRestored(parts, open);
-  for (const execution of open.toSorted((a, b) => waits(a) - waits(b))) scheduler.restore(execution);
+  for (const execution of open.toSorted((a, b) => waits(a) - waits(b))) {
+    parts.telemetry?.runs.restored(execution);
+    scheduler.restore(execution);
+  }
   // The owners may have said something else while this gate was away.
   if (parts.owners.tellsHosts()) await reconsider(parts);
   const stopSweeping = startSweeping(parts);
@@ -235,6 +242,10 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
   const { owners = createOwners(options) } = options;
   const base = { ...options, owners, trustDomain, clock, monotonicMs, store, onError, onNotice };
   const output = new OutputStore(join(dataDir, 'output'));
+  const { meter } = dependencies;
+  const telemetry = meter === undefined ? undefined : createGateTelemetry(meter, monotonicMs);
+  const timed = timedBy(telemetry);
+  const saw = (execution: LiveExecution): void => telemetry?.runs.saw(execution);
   const storedBytesPerDay = (principal: string): number =>
     Math.min(limits.storedBytesPerDay, owners.limitsOf(principal).storedBytesPerDay);
   const executions = new Executions(
@@ -242,16 +253,23 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
     (execution) => {
       output.wake(execution.id);
       scheduler.count(execution);
+      saw(execution);
     },
     storedBytesPerDay,
+    saw,
   );
   const finisher = new Finisher({ ...base, executions });
-  const mint = createMint(base);
+  const minting = createMint(base);
+  const mint: Mint = (row, seat) => timed('mint', () => minting(row, seat));
   const scheduler: Scheduler = new Scheduler({ ...base, executions, finisher, mint });
   const rates = new SubmissionRates(owners, monotonicMs);
   await registerOwnKey(options, store, clock);
   const keys = await ExecutorKeys.load({ store, clock, maxPerExecutor: limits.executorKeys });
-  const roster = new Roster(base);
+  const known = telemetry === undefined ? [] : await store.executors(mostKnownExecutors);
+  const storeWritable = (): boolean => troubles.length === 0;
+  const facts = { scheduler, owners, known, storeWritable, now: () => clock.now() };
+  const came = telemetry === undefined ? undefined : observeGate(telemetry, facts);
+  const roster = came === undefined ? new Roster(base) : tellingOf(new Roster(base), came);
   const retainer = new Retention({ ...base, output, retention: options.retention ?? keepAll });
   const startedAt = clock.now();
   const { certificate } = dependencies;
@@ -272,9 +290,13 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
       startedAt,
       certificate,
       warnings,
+      telemetry,
+      timed,
     },
   };
 }
+
+const mostKnownExecutors = 1000;
 
 const keepAll: RetentionLimits = {
   maxAgeDays: 100_000,

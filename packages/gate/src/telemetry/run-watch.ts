@@ -1,0 +1,133 @@
+import { isRpcReason } from '@csc-fleet/common/errors';
+import { EndedBy, type ExecutionEvent, ExecutionState } from '@csc-fleet/common/messages';
+import type { Instruments } from '@csc-fleet/common/telemetry';
+import type { ExecutionRow } from '../store/tables.ts';
+import { type gateInstruments, openStates, type outcomes } from './instruments.ts';
+
+type Told = Instruments<typeof gateInstruments>;
+
+/** What is looked at of an execution, after each of its steps that is on disk. */
+export interface Watched {
+  readonly id: string;
+  readonly row: Pick<ExecutionRow, 'state' | 'error' | 'executor_id'>;
+  readonly events: readonly ExecutionEvent[];
+}
+
+const openNames: ReadonlyMap<number, (typeof openStates)[number]> = new Map([
+  [ExecutionState.AWAITING_APPROVAL, 'awaiting_approval'],
+  [ExecutionState.QUEUED, 'queued'],
+  [ExecutionState.OFFERED, 'offered'],
+  [ExecutionState.RUNNING, 'running'],
+  [ExecutionState.LOST, 'lost'],
+]);
+
+const outcomeNames: ReadonlyMap<number, (typeof outcomes)[number]> = new Map([
+  [ExecutionState.SUCCEEDED, 'succeeded'],
+  [ExecutionState.FAILED, 'failed'],
+  [ExecutionState.BLOCKED, 'blocked'],
+  [ExecutionState.EXPIRED, 'expired'],
+  [ExecutionState.CANCELLED, 'cancelled'],
+]);
+
+interface Seen {
+  readonly state: number;
+  /** Since when it has been in it, by the monotonic clock; undefined where it was so when this gate began. */
+  readonly sinceMs: number | undefined;
+}
+
+/** Sees executions go from state to state: what of that is counted, and how long each took. As large as what is open. */
+export class RunWatch {
+  readonly #told: Told;
+  readonly #monotonicMs: () => number;
+  readonly #open = new Map<string, Seen>();
+
+  constructor(told: Told, monotonicMs: () => number) {
+    this.#told = told;
+    this.#monotonicMs = monotonicMs;
+    told.observe('csc_executions', (say) => {
+      for (const name of openStates) say(0, { state: name });
+      for (const { state } of this.#open.values()) say(1, { state: openNames.get(state) ?? '' });
+    });
+    told.observe('csc_queue_oldest_seconds', (say) => say(this.#oldestWait(), {}));
+  }
+
+  /** One that was open when this gate began: nobody knows how long it has been. */
+  restored({ id, row }: Watched): void {
+    this.#open.set(id, { state: row.state, sinceMs: undefined });
+  }
+
+  /** It was recorded, or a step of it was. Called once for each, in order; the same state twice is no step. */
+  saw(execution: Watched): void {
+    const { id, row } = execution;
+    const { state } = row;
+    const before = this.#open.get(id);
+    if (before?.state === state) return;
+    const now = this.#monotonicMs();
+    this.#tell(before, state, now);
+    if (openNames.has(state)) this.#open.set(id, { state, sinceMs: now });
+    else {
+      this.#open.delete(id);
+      const outcome = outcomeNames.get(state) ?? 'other';
+      this.#told.add('csc_runs_total', { outcome, reason: reasonOf(execution) });
+    }
+  }
+
+  #tell(before: Seen | undefined, state: number, now: number): void {
+    const seconds = before?.sinceMs === undefined ? undefined : (now - before.sinceMs) / 1000;
+    const { QUEUED, OFFERED, RUNNING, LOST } = ExecutionState;
+    if (state === LOST) this.#told.add('csc_runs_lost_total', {});
+    else if (before?.state === LOST) this.#told.add('csc_runs_returned_total', {});
+    // Recorded with its place: it never waited.
+    if (before === undefined && state === OFFERED) this.#told.record('csc_queue_wait_seconds', {}, 0);
+    if (seconds === undefined) return;
+    if (before?.state === QUEUED && state === OFFERED)
+      this.#told.record('csc_queue_wait_seconds', {}, seconds);
+    if (before?.state === OFFERED && state === RUNNING)
+      this.#told.record('csc_stage_seconds', { stage: 'place' }, seconds);
+    if (before?.state === RUNNING && outcomeNames.has(state))
+      this.#told.record('csc_stage_seconds', { stage: 'run' }, seconds);
+  }
+
+  #oldestWait(): number {
+    const now = this.#monotonicMs();
+    let longest = 0;
+    for (const { state, sinceMs = now } of this.#open.values())
+      if (state === ExecutionState.QUEUED) longest = Math.max(longest, now - sinceMs);
+    return longest / 1000;
+  }
+}
+
+/** The reason that a text begins with, as `SCOPE_NOT_FOUND: …`; undefined where it begins with none of the table. */
+export function reasonIn(text: string): string | undefined {
+  const [, reason = ''] = /^([A-Z_]{3,40}): /.exec(text) ?? [];
+  return isRpcReason(reason) ? reason : undefined;
+}
+
+const endings: ReadonlyMap<EndedBy, string> = new Map([
+  [EndedBy.EXIT, 'exit'],
+  [EndedBy.SIGNAL, 'signal'],
+  [EndedBy.TIMEOUT, 'timeout'],
+  [EndedBy.CANCELLED, 'cancelled'],
+  [EndedBy.OUTPUT_LIMIT, 'output_limit'],
+  [EndedBy.OUT_OF_MEMORY, 'out_of_memory'],
+  [EndedBy.EXECUTOR_RESTART, 'executor_restart'],
+  [EndedBy.REFUSED, 'refused'],
+]);
+
+/** Why an execution ended, of a closed list: what a job or a contract says is never part of it. */
+function reasonOf({ row, events }: Watched): string {
+  const { state, error, executor_id: executorId } = row;
+  if (state === ExecutionState.SUCCEEDED) return 'none';
+  if (state === ExecutionState.CANCELLED) return 'cancelled';
+  // Of one that ran, the text may be a command's.
+  if (state === ExecutionState.FAILED) return lastEnding(events);
+  if (state === ExecutionState.EXPIRED)
+    return error.startsWith('no approval came') ? 'approval_timeout' : 'queue_timeout';
+  return reasonIn(error) ?? (executorId === null ? 'denied' : lastEnding(events));
+}
+
+function lastEnding(events: Watched['events']): string {
+  const last = events.findLast(({ event }) => event?.$case === 'commandExited')?.event;
+  const endedBy = last?.$case === 'commandExited' ? last.value.result?.endedBy : undefined;
+  return endings.get(endedBy ?? EndedBy.UNSPECIFIED) ?? 'unsaid';
+}
