@@ -131,8 +131,10 @@ export const house: House = {
       link: ['bounds', 'execution', 'output', 'schedule', 'store'],
       retention: ['output', 'store'],
       telemetry: ['execution', 'link', 'schedule', 'store'],
+      audit: ['bounds', 'execution', 'owners', 'store'],
       rpc: ['bounds', 'execution', 'link', 'traffic'],
       service: [
+        'audit',
         'execution',
         'link',
         'output',

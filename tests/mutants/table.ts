@@ -19,6 +19,26 @@ const decision = 'packages/common/src/decision';
 const allowRules = [`${decision}/allow-rules.test.ts`];
 const invocation = 'packages/common/src/command-rules/invocation.ts';
 
+/** What an auditor relies on. */
+const audits: readonly Mutant[] = [
+  {
+    name: 'audit-for-everybody',
+    file: `${gate}/rpc/methods.ts`,
+    before: 'audit: guarded(methods.audit),',
+    after: 'audit: methods.audit,',
+    tests: [`${gate}/read/look-up.test.ts`],
+    red: 'is for admins alone',
+  },
+  {
+    name: 'audit-hides-what-is-gone',
+    file: `${gate}/audit/read-audit.ts`,
+    before: 'if (fromSequence > 0 && asked < kept) {',
+    after: 'if (fromSequence < 0) {',
+    tests: [`${gate}/read/look-up.test.ts`],
+    red: 'is forgotten with the receipts',
+  },
+];
+
 /** What a full disk holds up. */
 const disks: readonly Mutant[] = [
   {
@@ -1833,6 +1853,7 @@ const scopes: readonly Mutant[] = [
 
 export const mutants: readonly Mutant[] = [
   ...disks,
+  ...audits,
   ...subcommands,
   ...submissions,
   ...believesReceipts,

@@ -99,6 +99,12 @@ const entries: readonly Entry[] = [
     load: async () => (await import('./commands/status.ts')).defineStatus,
   },
   {
+    name: 'audit',
+    group: withGate,
+    summary: 'tell who ran what, where and by which policy, for admins: JSON lines with OCSF’s names',
+    load: async () => (await import('./commands/audit.ts')).defineAudit,
+  },
+  {
     name: 'profiles',
     group: withGate,
     summary: 'show which policy profiles you may use, and what they allow',

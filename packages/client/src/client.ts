@@ -4,6 +4,7 @@ import type { SubmissionSigner } from '@csc-fleet/common/evidence';
 import { type FleetCa, parseCertificates } from '@csc-fleet/common/evidence';
 import { type PemSource, readPem } from '@csc-fleet/common/files';
 import {
+  type AuditRecord,
   type ChannelCredentials,
   channelOptions,
   channelTo,
@@ -25,6 +26,7 @@ import {
   TlsSource,
 } from '@csc-fleet/common/rpc';
 import {
+  type AuditOptions,
   type CallOptions,
   type CancelOptions,
   type CheckOptions,
@@ -39,6 +41,7 @@ import {
   listProfiles,
   type PruneOptions,
   prune,
+  readAudit,
   submit,
 } from './calls/calls.ts';
 import type { ContractInput, SubmitOptions } from './calls/request.ts';
@@ -121,6 +124,11 @@ export interface GateClient extends Disposable {
   executors(options?: CallOptions): Promise<ExecutorStatus[]>;
   /** Has the gate forget what is over and due. For admins: throws NOT_PERMITTED for others. */
   prune(options?: PruneOptions): Promise<PruneResponse>;
+  /**
+   * What the gate has decided and what came of it, in the order in which it was written down, each record once, over as
+   * many connections as it takes. For admins: throws NOT_PERMITTED for others, and AUDIT_TRIMMED.
+   */
+  audit(options?: AuditOptions): AsyncGenerator<AuditRecord, void>;
   /** The receipt of an execution that has ended, verified, with its signer and its signed text. */
   getReceipt(executionId: string, options?: CallOptions): Promise<FetchedReceipt>;
   /** The public keys with these ids. Absent or empty: all that receipts and decisions verify with. */
@@ -288,6 +296,7 @@ function createClient(context: RunContext): GateClient {
     status: (options = {}) => getStatus(connection, options),
     executors: (options = {}) => listExecutors(connection, options),
     prune: (options = {}) => prune(connection, options),
+    audit: (options = {}) => readAudit(connection, reconnect, options),
     getReceipt: async (executionId, { signal } = {}) => {
       const texts = await connection.unary(GateService.getReceipt, { executionId }, signal);
       return { ...(await verifyFromSource(texts, keys, { executionId }, signal)), ...texts };

@@ -78,6 +78,8 @@ export class ScriptedGate implements AsyncDisposable {
     const fleet: FleetServer = {
       listExecutors: (_, done) => done(null, { executors: this.executors }),
       prune: (_, done) => done(toServiceError(new CscError('NOT_PERMITTED', 'not by a script'))),
+      audit: (call) =>
+        void call.emit('error', toServiceError(new CscError('NOT_PERMITTED', 'not by a script'))),
     };
     this.#server.addService(FleetService, fleet);
     const { promise, resolve, reject } = Promise.withResolvers<number>();

@@ -1,6 +1,9 @@
 import { CscError } from '@csc-fleet/common/errors';
 import { parseIdentity } from '@csc-fleet/common/identity';
 import type {
+  AuditRecord,
+  AuditRequest,
+  AuditResponse,
   BindRequest,
   CancelRequest,
   CheckRequest,
@@ -79,6 +82,18 @@ export class LocalClient {
 
   prune(dryRun: boolean) {
     return this.#fleet.prune(this.#call({ dryRun }));
+  }
+
+  /** What there is of the audit; with `gone`, also what comes until that fires. */
+  async audit(request: Partial<AuditRequest> = {}, gone?: AbortSignal): Promise<AuditRecord[]> {
+    const found: AuditRecord[] = [];
+    const all = { fromSequence: 0, principal: '', executorId: '', policyProfile: '', outcome: '' };
+    const asked = { ...all, since: undefined, until: undefined, follow: gone !== undefined, ...request };
+    const write = async ({ record }: AuditResponse): Promise<void> => {
+      if (record !== undefined) found.push(record);
+    };
+    await this.#fleet.audit({ ...this.#call(asked), write, gone: gone ?? never });
+    return found;
   }
 
   getReceipt(request: GetReceiptRequest) {

@@ -1,6 +1,7 @@
 import { type KeyEntry, parsePublicKey } from '@csc-fleet/common/crypto';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
 import {
+  type AuditRecord,
   type Decision,
   type Execution,
   type ExecutionState,
@@ -14,6 +15,7 @@ import {
   type SubmitResponse,
 } from '@csc-fleet/common/rpc';
 import type { Connection } from '../connection/connection.ts';
+import { type ReconnectOptions, resuming } from '../connection/reconnect.ts';
 import {
   type ContractInput,
   isFateUnknown,
@@ -57,6 +59,22 @@ export interface ListOptions extends CallOptions {
 export interface PruneOptions extends CallOptions {
   /** Forget nothing, and say what would be. Absent: false. */
   readonly dryRun?: boolean | undefined;
+}
+
+/** Which audit records are read. Absent members: all, from the oldest that is kept. */
+export interface AuditOptions extends CallOptions {
+  /** The number of the first record wanted, from 1: AUDIT_TRIMMED where that is not kept any more. */
+  readonly fromSequence?: number | undefined;
+  /** Go on with what comes, until `signal` ends it. Absent: false. */
+  readonly follow?: boolean | undefined;
+  /** Of executions of this identity, a SPIFFE id. */
+  readonly principal?: string | undefined;
+  /** The NAME in its SPIFFE id. */
+  readonly executorId?: string | undefined;
+  readonly policyProfile?: string | undefined;
+  readonly outcome?: string | undefined;
+  readonly since?: Date | undefined;
+  readonly until?: Date | undefined;
 }
 
 /** What handing in needs of a client. */
@@ -194,6 +212,24 @@ export function prune(
   { dryRun = false, signal }: PruneOptions,
 ): Promise<PruneResponse> {
   return connection.unary(FleetService.prune, { dryRun }, signal);
+}
+
+/** See GateClient.audit. */
+export async function* readAudit(
+  connection: Connection,
+  reconnect: ReconnectOptions,
+  { fromSequence = 0, follow = false, signal, ...rest }: AuditOptions,
+): AsyncGenerator<AuditRecord, void> {
+  const { principal = '', executorId = '', policyProfile = '', outcome = '', since, until } = rest;
+  const filters = { principal, executorId, policyProfile, outcome, since, until };
+  let from = fromSequence;
+  const open = () =>
+    connection.stream(FleetService.audit, { fromSequence: from, follow, ...filters }, signal);
+  for await (const { record, lookedUpTo } of resuming(open, reconnect, signal)) {
+    const isNew = record !== undefined && record.sequence >= from;
+    from = Math.max(from, lookedUpTo + 1);
+    if (isNew) yield record;
+  }
 }
 
 /** The public keys with these ids; all keys for none. Throws KEY_INVALID where the gate names one that is none. */

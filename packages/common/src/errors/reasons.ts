@@ -176,6 +176,14 @@ export const reasons = {
     means: 'the output is gone: it was kept as long as the gate keeps any (retention)',
     remedy: 'count on the receipt, which has its hashes and lengths; read output sooner next time',
   },
+  AUDIT_TRIMMED: {
+    status: 'OUT_OF_RANGE',
+    about: ['caller', 'gate'],
+    retry: 'no',
+    means: 'the audit records from that number on are not all kept any more',
+    remedy:
+      'begin with the oldest that is kept (no `--from-sequence`); keep them longer: `retention.receipts_days`',
+  },
   NO_MATCHING_EXECUTOR: {
     status: 'FAILED_PRECONDITION',
     about: ['caller', 'host'],

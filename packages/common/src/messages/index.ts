@@ -22,6 +22,8 @@ export {
 } from '../gen/csc/common/v1/execution.ts';
 export { KeyRole, PublicKey } from '../gen/csc/common/v1/key.ts';
 export type {
+  AuditRequest,
+  AuditResponse,
   BindRequest,
   CancelRequest,
   CancelResponse,
@@ -56,7 +58,7 @@ export type {
   WatchRequest,
   WatchResponse,
 } from '../gen/csc/gate/v1/gate.ts';
-export { Executor as ExecutorStatus } from '../gen/csc/gate/v1/gate.ts';
+export { AuditRecord, Executor as ExecutorStatus } from '../gen/csc/gate/v1/gate.ts';
 export type {
   Accepted,
   Cancel,

@@ -95,6 +95,8 @@ export interface Revocations {
   find(subject: RevocationSubject): Revocation | undefined;
   /** Those of keys, for key rings: every signature of such a key is void, whenever it was made. */
   revokedKeys(): ReadonlyMap<string, Date>;
+  /** All of them, as the owners have them. */
+  all(): readonly Revocation[];
 }
 
 /** A key by what it is called, and by what it is. */
@@ -137,6 +139,7 @@ export function createRevocations(
       return met.find(({ running }) => running === 'end') ?? met[0];
     },
     revokedKeys: () => revoked,
+    all: () => entries,
   };
 }
 

@@ -1,2 +1,2 @@
 export { checkBounds, requestInvalid } from './check-bounds.ts';
-export { linkBounds, pushOutputBounds, requestBounds } from './messages.ts';
+export { auditBounds, linkBounds, pushOutputBounds, requestBounds } from './messages.ts';

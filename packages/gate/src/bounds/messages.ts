@@ -44,6 +44,17 @@ export const requestBounds = {
   getKeys: z.object({ keyIds: list(text(200), 100) }),
 } as const satisfies Record<string, z.ZodType>;
 
+/** The same for csc.gate.v1.Fleet's AuditRequest. */
+export const auditBounds = z.object({
+  fromSequence: whole(0),
+  principal: line(512),
+  executorId: line(128),
+  policyProfile: text(256),
+  outcome: line(64),
+  since: time,
+  until: time,
+});
+
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be a SHA-256 in lower-case hex');
 const taggedSha256 = z.string().regex(/^(sha256:[0-9a-f]{64})?$/, 'must be "sha256:" and 64 hex digits');
 

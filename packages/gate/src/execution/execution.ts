@@ -6,8 +6,9 @@ import type { Store } from '../store/store.ts';
 import { patiently } from '../store/store-error.ts';
 import type { ExecutionChange, ExecutionRow, StoredReceipt, WithdrawnOffer } from '../store/tables.ts';
 import type { IdempotencyKey, Step, Usage } from '../store/write-step.ts';
+import { toAudit } from './audit.ts';
 import { Placings } from './placings.ts';
-import { isTerminal } from './row.ts';
+import { fromStoredApprovals, isTerminal } from './row.ts';
 
 /** What happened, before it has a number and a time. */
 export type Happening = NonNullable<ExecutionEvent['event']>;
@@ -157,10 +158,11 @@ export class LiveExecution {
   async advance(at: Date, { irrevocable = false, ...advance }: Advance): Promise<void> {
     const { change = {}, happened = [], receipt, withdrawn, withinMs = 0 } = advance;
     // Numbered by the store: what came before it may yet fail.
-    const events = this.#placings
-      .pick(happened)
-      .map((event) => ({ executionId: this.id, sequence: 0, at, event }));
-    const step: Step = { change, events, withinMs, withdrawn, receipt };
+    const told = this.#placings.pick(happened);
+    const events = told.map((event) => ({ executionId: this.id, sequence: 0, at, event }));
+    const row = { ...this.#row, ...change } as ExecutionRow;
+    const audit = toAudit({ row, at, happened: told, receipt, executorBefore: this.#row.executor_id });
+    const step: Step = { change, events, withinMs, withdrawn, receipt, audit };
     await this.#write(step, irrevocable);
     this.#changed.ring();
     this.#onChanged(this);
@@ -198,7 +200,9 @@ export class LiveExecution {
   async approve(at: Date, { change, happened, approvals, key, usage }: Approve): Promise<void> {
     this.#approving = true;
     try {
-      await this.#store.advance(this.id, { change, events: [], approvals, key, usage });
+      const row = { ...this.#row, ...change } as ExecutionRow;
+      const audit = toAudit({ row, at, happened: [], approvals: fromStoredApprovals(row.approvals_json) });
+      await this.#store.advance(this.id, { change, events: [], approvals, key, usage, audit });
       if (this.terminal) throw new CscError('APPROVAL_INVALID', 'the execution was ended meanwhile');
       this.#written = { ...this.#written, ...change } as ExecutionRow;
     } finally {

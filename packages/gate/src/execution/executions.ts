@@ -4,8 +4,10 @@ import type { ExecutionEvent } from '@csc-fleet/common/messages';
 import type { Store } from '../store/store.ts';
 import type { ExecutionRow, NewExecution } from '../store/tables.ts';
 import type { IdempotencyKey, Step } from '../store/write-step.ts';
+import { toAudit } from './audit.ts';
 import { type Happening, LiveExecution } from './execution.ts';
 import { toGatesOwn } from './gate-receipt.ts';
+import { fromStoredApprovals } from './row.ts';
 
 /** The client that an execution belongs to, as it was authenticated. */
 export type Principal = Identity & { readonly role: 'client' };
@@ -85,7 +87,11 @@ export class Executions {
     const receipt = receiptJson === undefined ? {} : { receipt: toGatesOwn(receiptJson) };
     const bytes = storedBytes(row, receiptJson);
     const usage = { principal: row.principal, now: at, bytes, bytesPerDay: this.#bytesPerDay(row.principal) };
-    const step: Step = { change: {}, events, approvals, key, usage, ...receipt };
+    const audit = toAudit({
+      ...{ row: kept as ExecutionRow, at, happened, ...receipt },
+      approvals: fromStoredApprovals(row.approvals_json),
+    });
+    const step: Step = { change: {}, events, approvals, key, usage, audit, ...receipt };
     if (!(await this.#store.create(row, step))) return undefined;
     const live = new LiveExecution(this.#store, kept as ExecutionRow, events, this.#onChanged);
     if (!live.terminal) this.#open.set(live.id, live);

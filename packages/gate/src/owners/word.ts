@@ -4,6 +4,7 @@ import {
   type Freeze,
   type HostRule,
   hasLabels,
+  type Revocation,
   type Revocations,
   rulesFor,
 } from '@csc-fleet/common/owners';
@@ -76,6 +77,8 @@ export interface Owners {
   mayRunOn(host: HostSubject, subject: StopSubject): boolean;
   /** The same object for as long as the owners say the same. */
   limitsOf(principal: string): PrincipalLimits;
+  /** What is revoked; empty where nothing is. */
+  revoked(): readonly Revocation[];
   /** True where hosts hear of what is new by themselves, and then say Hello once more. */
   tellsHosts(): boolean;
 }
@@ -105,6 +108,7 @@ export function createOwners(first: OwnersWord): ReloadableOwners {
       limits.set(principal, known);
       return known;
     },
+    revoked: () => word.revocations?.all() ?? [],
     tellsHosts: () => word.version !== undefined,
     replace: (next) => {
       policies.replace(next.policies);

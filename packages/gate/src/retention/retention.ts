@@ -16,7 +16,7 @@ export interface RetentionLimits {
 }
 
 export interface RetentionPorts {
-  readonly store: Pick<Store, 'whole' | 'strip' | 'forgettable' | 'forget' | 'usedBytes'>;
+  readonly store: Pick<Store, 'whole' | 'strip' | 'forgettable' | 'forget' | 'pruneAudit' | 'usedBytes'>;
   readonly output: Pick<OutputStore, 'sizes' | 'remove'>;
   readonly retention: RetentionLimits;
   readonly clock: Clock;
@@ -127,6 +127,9 @@ export class Retention {
       after = ids.at(-1) ?? after;
       if (ids.length < atOnce) break;
     }
+    // As long as the receipts that they name.
+    while (pruning === 'forget' && !this.#isClosed)
+      if ((await store.pruneAudit(before, atOnce)) < atOnce) break;
     return count;
   }
 }

@@ -41,5 +41,6 @@ export function serveFleet(methods: FleetMethods, rules: OneRequestRules): Untyp
   return {
     listExecutors: unary(rules, FleetService.listExecutors, methods.listExecutors),
     prune: unary(rules, FleetService.prune, methods.prune),
+    audit: streaming(rules, FleetService.audit, methods.audit),
   };
 }

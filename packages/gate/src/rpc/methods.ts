@@ -110,12 +110,16 @@ export function withBounds(methods: GateMethods): GateMethods {
 /** Methods that are for admins alone: NOT_PERMITTED for everybody else, whatever they ask. */
 export function forAdmins(methods: FleetMethods, checkAdmin: (principal: Principal) => void): FleetMethods {
   const guarded =
-    <Request, Response>(next: (call: Call<Request>) => Promise<Response>) =>
-    async (call: Call<Request>): Promise<Response> => {
+    <Calling extends Call<unknown>, Response>(next: (call: Calling) => Promise<Response>) =>
+    async (call: Calling): Promise<Response> => {
       checkAdmin(call.principal);
       return next(call);
     };
-  return { listExecutors: guarded(methods.listExecutors), prune: guarded(methods.prune) };
+  return {
+    listExecutors: guarded(methods.listExecutors),
+    prune: guarded(methods.prune),
+    audit: guarded(methods.audit),
+  };
 }
 
 function within<Request extends Call<unknown>, Response>(

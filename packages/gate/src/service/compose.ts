@@ -9,6 +9,8 @@ import { ExecutionState, type SubmitResponse, type Validity } from '@csc-fleet/c
 import { type Bindings, checkBindings, type PolicySet } from '@csc-fleet/common/policy';
 import { SubmitRequest } from '@csc-fleet/common/rpc';
 import type { Meter } from '@opentelemetry/api';
+import { auditOwners } from '../audit/owners-changes.ts';
+import { readAudit } from '../audit/read-audit.ts';
 import type { LiveExecution } from '../execution/execution.ts';
 import { Executions } from '../execution/executions.ts';
 import { Finisher } from '../execution/finisher.ts';
@@ -123,8 +125,10 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
     parts.telemetry?.runs.restored(execution);
     scheduler.restore(execution);
   }
+  await auditOwners(parts);
   // The owners may have said something else while this gate was away.
   if (parts.owners.tellsHosts()) await reconsider(parts);
+  let auditing: Promise<void> = Promise.resolve();
   const stopSweeping = startSweeping(parts);
   const stopPruning = parts.retainer.start();
   return {
@@ -140,10 +144,13 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
       onError,
     }),
     ownersChanged: async () => {
+      // What they have taken back counts at once, also where that cannot be written down for now.
+      auditing = auditing.then(() => auditOwners(parts)).catch(onError);
       scheduler.peers.expectRenewals();
       for (const peer of scheduler.peers.all()) peer.send({ $case: 'policyChanged', value: {} });
       await reconsider(parts);
       scheduler.place();
+      await auditing;
     },
     keepKey: (signer) => registerOwnKey({ ...options, signer }, parts.store, parts.clock),
     close: async () => {
@@ -212,6 +219,7 @@ function toMethods(parts: Parts) {
 function toFleet(parts: Parts): FleetMethods {
   return {
     listExecutors: () => listExecutors(parts),
+    audit: ({ request, write, gone }) => readAudit(parts, request, write, gone),
     prune: ({ request }) => parts.retainer.prune(request.dryRun ? 'count' : 'forget'),
   };
 }

@@ -156,6 +156,29 @@ const retention: Migration = {
   },
 };
 
+const audit: Migration = {
+  async up(database: Kysely<unknown>): Promise<void> {
+    await database.schema.alterTable('executions').addColumn('trace_context', 'text').execute();
+    // AUTOINCREMENT: who has read up to a number misses nothing, also where the newest were pruned.
+    await database.schema
+      .createTable('audit')
+      .addColumn('sequence', 'integer', (it) => it.primaryKey().autoIncrement())
+      .addColumn('at', 'text', (it) => it.notNull())
+      .addColumn('kind', 'text', (it) => it.notNull())
+      .addColumn('execution_id', 'text')
+      .addColumn('principal', 'text')
+      .addColumn('executor_id', 'text')
+      .addColumn('policy_profile', 'text')
+      .addColumn('outcome', 'text', (it) => it.notNull())
+      .addColumn('record', 'blob', (it) => it.notNull())
+      .execute();
+    await database.schema.createIndex('audit_at').on('audit').column('at').execute();
+    await sql`CREATE INDEX audit_of_owners ON audit (kind, sequence) WHERE execution_id IS NULL`.execute(
+      database,
+    );
+  },
+};
+
 const provider: MigrationProvider = {
   getMigrations: async () => ({
     '0001-executions': first,
@@ -166,6 +189,7 @@ const provider: MigrationProvider = {
     '0006-chain-heads': chainHeads,
     '0007-bindings': bindings,
     '0008-retention': retention,
+    '0009-audit': audit,
   }),
 };
 

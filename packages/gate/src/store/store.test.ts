@@ -55,6 +55,7 @@ function row(overrides: Partial<NewExecution> = {}): NewExecution & { execution_
     executor_id: null,
     ticket_id: null,
     limits_json: null,
+    trace_context: null,
     pruned_at: null,
     started_at: null,
     ended_at: null,

@@ -2,16 +2,19 @@ import { dirname } from 'node:path';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { makeDirectory } from '@csc-fleet/common/files';
 import { ExecutionEvent } from '@csc-fleet/common/messages';
+import { Signal } from '@csc-fleet/common/service';
 import { Kysely, sql } from 'kysely';
 import { StoreCommits } from './commits.ts';
 import { migrate } from './migrations.ts';
 import { NodeSqlite, TransactionalDialect } from './node-sqlite.ts';
 import { isStoreBusy, toStoreError, whyRefused } from './store-error.ts';
 import type {
+  AuditRow,
   ChainHeadRow,
   ExecutionRow,
   ExecutorRow,
   KeyRow,
+  NewAudit,
   NewExecution,
   StoredReceipt,
   Tables,
@@ -33,6 +36,27 @@ export interface ListQuery {
   readonly limit: number;
   /** Only executions with a smaller number. */
   readonly before?: number;
+}
+
+/** Which audit records are wanted. Absent members: all. */
+export interface AuditQuery {
+  readonly principal?: string;
+  /** The NAME of its SPIFFE id. */
+  readonly executor_id?: string;
+  readonly policy_profile?: string;
+  readonly outcome?: string;
+  /** RFC 3339 */
+  readonly since?: string;
+  readonly until?: string;
+}
+
+/** Audit records found among those that were looked at. */
+export interface AuditPage {
+  readonly rows: readonly AuditRow[];
+  /** The number of the last one that was looked at; where there are none yet, the one from which it was. */
+  readonly lookedUpTo: number;
+  /** There is nothing newer. */
+  readonly isEnd: boolean;
 }
 
 /**
@@ -82,6 +106,20 @@ export interface Store {
   keepExecutor(executor: ExecutorRow, withinMs: number): Promise<void>;
   /** Those that were seen last. */
   executors(limit: number): Promise<readonly ExecutorRow[]>;
+  /**
+   * Audit records with numbers greater than this one, in order. Looks at a bounded number of them, however few of them
+   * are wanted.
+   */
+  auditAfter(sequence: number, query: AuditQuery): Promise<AuditPage>;
+  /** The number before the oldest audit record that is kept, or that is from this moment on; 0 where there are none. */
+  auditBefore(since?: string): Promise<number>;
+  /** The newest audit record of this kind that is about no execution. */
+  lastOfOwners(kind: string): Promise<AuditRow | undefined>;
+  addAudit(rows: readonly NewAudit[]): Promise<void>;
+  /** Forgets audit records from before this moment, so many at most; gives how many. */
+  pruneAudit(before: string, limit: number): Promise<number>;
+  /** Resolves when there may be new audit records. */
+  audited(abort: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -146,6 +184,7 @@ const rowColumns = [
     'executor_id',
   ] as const),
   ...(['ticket_id', 'limits_json', 'started_at', 'ended_at', 'exit_code', 'error', 'pruned_at'] as const),
+  'trace_context' as const,
 ];
 
 /** What may be pruned of an execution. */
@@ -173,27 +212,33 @@ async function keepEnd(transaction: Kysely<Tables>, executionId: string): Promis
 // Of one executor: it could fill the store with them otherwise.
 const maxEpochs = 16;
 
+// Of audit records that are looked at in one go: the database is one thread's, which has calls to answer in between.
+const auditWindow = 2000;
+
 class SqlStore implements Store {
   readonly #database: Kysely<Tables>;
   readonly #commits: StoreCommits;
+  readonly #audited = new Signal();
 
   constructor(database: Kysely<Tables>, commits: StoreCommits) {
     this.#database = database;
     this.#commits = commits;
   }
 
-  create(execution: NewExecution, step: Step): Promise<boolean> {
-    return this.#commits.run(async (transaction) => {
+  async create(execution: NewExecution, step: Step): Promise<boolean> {
+    const isNew = await this.#commits.run(async (transaction) => {
       if (!(await takeKey(transaction, execution.execution_id, step.key))) return false;
       await transaction.insertInto('executions').values(execution).execute();
       await chargeUsage(transaction, step.usage);
       await writeStep(transaction, execution.execution_id, step);
       return true;
     });
+    this.#audited.ring();
+    return isNew;
   }
 
-  advance(executionId: string, step: Step): Promise<readonly ExecutionEvent[]> {
-    return this.#commits.run(async (transaction) => {
+  async advance(executionId: string, step: Step): Promise<readonly ExecutionEvent[]> {
+    const written = await this.#commits.run(async (transaction) => {
       if (!(await takeKey(transaction, executionId, step.key))) {
         throw new CscError('IDEMPOTENCY_CONFLICT', 'this idempotency key belongs to another execution');
       }
@@ -209,6 +254,8 @@ class SqlStore implements Store {
       await writeStep(transaction, executionId, { ...step, events });
       return events;
     }, step.withinMs);
+    if (step.audit !== undefined) this.#audited.ring();
+    return written;
   }
 
   find(executionId: string): Promise<ExecutionRow | undefined> {
@@ -407,6 +454,69 @@ class SqlStore implements Store {
       .where('execution_id', '<', `${prefix}~`)
       .limit(2)
       .execute();
+  }
+
+  async auditAfter(after: number, query: AuditQuery): Promise<AuditPage> {
+    const window = this.#database.selectFrom('audit').where('sequence', '>', after).orderBy('sequence');
+    const looked = await window.select('sequence').limit(auditWindow).execute();
+    const lookedUpTo = looked.at(-1)?.sequence ?? after;
+    let wanted = window.selectAll().where('sequence', '<=', lookedUpTo);
+    for (const column of ['principal', 'executor_id', 'policy_profile', 'outcome'] as const) {
+      const value = query[column];
+      if (value !== undefined) wanted = wanted.where(column, '=', value);
+    }
+    if (query.since !== undefined) wanted = wanted.where('at', '>=', query.since);
+    if (query.until !== undefined) wanted = wanted.where('at', '<', query.until);
+    return { rows: await wanted.execute(), lookedUpTo, isEnd: looked.length < auditWindow };
+  }
+
+  async auditBefore(since?: string): Promise<number> {
+    const first = this.#database.selectFrom('audit').select('sequence').limit(1);
+    const found = await (since === undefined
+      ? first.orderBy('sequence')
+      : first.where('at', '>=', since).orderBy('at').orderBy('sequence')
+    ).executeTakeFirst();
+    if (found !== undefined) return found.sequence - 1;
+    const last = await sql<{ seq: number }>`SELECT seq FROM sqlite_sequence WHERE name = 'audit'`.execute(
+      this.#database,
+    );
+    return last.rows[0]?.seq ?? 0;
+  }
+
+  lastOfOwners(kind: string): Promise<AuditRow | undefined> {
+    return this.#database
+      .selectFrom('audit')
+      .selectAll()
+      .where('kind', '=', kind)
+      .where('execution_id', 'is', null)
+      .orderBy('sequence', 'desc')
+      .limit(1)
+      .executeTakeFirst();
+  }
+
+  async addAudit(rows: readonly NewAudit[]): Promise<void> {
+    await this.#commits.run((transaction) => transaction.insertInto('audit').values(rows).execute());
+    this.#audited.ring();
+  }
+
+  pruneAudit(before: string, limit: number): Promise<number> {
+    return this.#commits.run(async (transaction) => {
+      const due = transaction
+        .selectFrom('audit')
+        .select('sequence')
+        .where('at', '<', before)
+        .orderBy('at')
+        .limit(limit);
+      const { numDeletedRows } = await transaction
+        .deleteFrom('audit')
+        .where('sequence', 'in', due)
+        .executeTakeFirst();
+      return Number(numDeletedRows);
+    });
+  }
+
+  audited(abort: AbortSignal): Promise<void> {
+    return this.#audited.wait(abort);
   }
 
   async close(): Promise<void> {

@@ -36,6 +36,8 @@ export interface ExecutionTable {
   readonly ended_at: string | null;
   readonly exit_code: number | null;
   readonly error: string;
+  /** W3C Trace Context, as toStoredTrace gives it. Null: it is not traced. */
+  readonly trace_context: string | null;
   /** Since when no more is left of it than its receipt, its decision and this row. Null: all of it is there. */
   readonly pruned_at: string | null;
 }
@@ -113,7 +115,24 @@ export interface ExecutorTable {
   readonly told: Uint8Array;
 }
 
+/** What was decided or has happened, in the order in which it came to the disk. A number is never given twice. */
+export interface AuditTable {
+  readonly sequence: Generated<number>;
+  readonly at: string;
+  readonly kind: string;
+  /** Null: it is about no execution. So are the others then. */
+  readonly execution_id: string | null;
+  readonly principal: string | null;
+  /** The NAME of its SPIFFE id. */
+  readonly executor_id: string | null;
+  readonly policy_profile: string | null;
+  readonly outcome: string;
+  /** An encoded csc.gate.v1.AuditRecord, without its sequence. */
+  readonly record: Uint8Array;
+}
+
 export interface Tables {
+  readonly audit: AuditTable;
   readonly executions: ExecutionTable;
   readonly events: EventTable;
   readonly receipts: ReceiptTable;
@@ -134,6 +153,8 @@ export type WithdrawnOffer = Pick<WithdrawnOfferTable, 'ticket_id' | 'executor_i
 export type ChainHeadRow = Selectable<ChainHeadTable>;
 export type ExecutorRow = Selectable<ExecutorTable>;
 export type KeyRow = Selectable<KeyTable>;
+export type NewAudit = Insertable<AuditTable>;
+export type AuditRow = Selectable<AuditTable>;
 
 /** A receipt as it is kept, whoever signed it. */
 export interface StoredReceipt {

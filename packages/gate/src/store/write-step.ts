@@ -4,6 +4,7 @@ import { type Kysely, sql } from 'kysely';
 import type {
   ExecutionChange,
   IdempotencyKeyTable,
+  NewAudit,
   StoredReceipt,
   Tables,
   WithdrawnOffer,
@@ -33,6 +34,8 @@ export interface Step {
   readonly usage?: Usage | undefined;
   /** Stands for this execution from now on. */
   readonly key?: IdempotencyKey | undefined;
+  /** What is written of it for who looks at the gate's doings, with it or not at all. */
+  readonly audit?: readonly NewAudit[];
   /** Milliseconds that it may wait for others to share its commit with. Absent: none. */
   readonly withinMs?: number;
 }
@@ -48,6 +51,8 @@ export async function writeStep(transaction: Kysely<Tables>, executionId: string
     }));
     await transaction.insertInto('events').values(rows).execute();
   }
+  if (step.audit !== undefined && step.audit.length > 0)
+    await transaction.insertInto('audit').values(step.audit).execute();
   if (step.withdrawn !== undefined) await keepWithdrawn(transaction, executionId, step.withdrawn);
   if (step.receipt !== undefined) {
     const { receiptJson, originalJson } = step.receipt;

@@ -100,6 +100,7 @@ function toRow(
     ended_at: isDenied ? toTimestamp(now) : null,
     exit_code: null,
     error: isDenied ? evaluation.reasons.join('; ') : '',
+    trace_context: null,
     pruned_at: null,
   };
 }

@@ -350,6 +350,69 @@ export interface PruneResponse {
   keptOutputBytes: number;
 }
 
+export interface AuditRequest {
+  /** The first record wanted. 0: the oldest that is kept. Where it is not kept any more, AUDIT_TRIMMED. */
+  fromSequence: number;
+  /** Go on with what comes. */
+  follow: boolean;
+  /** Only records of executions of this identity, a SPIFFE id. Empty: of all, as for those below. */
+  principal: string;
+  /** Only what has to do with this executor, by the NAME in its SPIFFE id. */
+  executorId: string;
+  policyProfile: string;
+  /** One of AuditRecord.outcome. */
+  outcome: string;
+  /** Only from this moment on, by the gate's clock, and before that one. */
+  since: Date | undefined;
+  until: Date | undefined;
+}
+
+export interface AuditResponse {
+  /** Absent now and then: nothing that was asked for was found for a while. */
+  record:
+    | AuditRecord
+    | undefined;
+  /** The number of the last record that was looked at: to go on from, without looking at it again. */
+  lookedUpTo: number;
+}
+
+/** One thing that was decided or has happened, as the gate has written it down together with the thing itself. */
+export interface AuditRecord {
+  /** From 1, without gaps. */
+  sequence: number;
+  at:
+    | Date
+    | undefined;
+  /** As in docs/audit.md: "submission.decided", "execution.ended", … */
+  kind: string;
+  /** Empty where it is about no execution, as are those of it below. */
+  executionId: string;
+  /** Who submitted it, a SPIFFE id. */
+  principal: string;
+  /** Who did this: a SPIFFE id; an approver's identity; "owners" for the owners of the fleet; or the gate's own. */
+  actor: string;
+  /** Where it runs, ran or was refused; empty before it was placed. */
+  executorId: string;
+  contractId: string;
+  contractSha256: string;
+  policyProfile: string;
+  policySha256: string;
+  outcome: string;
+  /** For people. */
+  message: string;
+  /** Whose approvals it has, as they name themselves. */
+  approvers: string[];
+  /** Of the signed receipt, lower-case hex; empty where there is none. */
+  receiptSha256: string;
+  exitCode?:
+    | number
+    | undefined;
+  /** Lower-case hex; empty where it is not traced. */
+  traceId: string;
+  /** What the gate decides by from here on, where that is what has changed. */
+  policies: PolicyVersion[];
+}
+
 function createBaseSubmitRequest(): SubmitRequest {
   return {
     contract: undefined,
@@ -3545,6 +3608,501 @@ export const PruneResponse: MessageFns<PruneResponse> = {
   },
 };
 
+function createBaseAuditRequest(): AuditRequest {
+  return {
+    fromSequence: 0,
+    follow: false,
+    principal: "",
+    executorId: "",
+    policyProfile: "",
+    outcome: "",
+    since: undefined,
+    until: undefined,
+  };
+}
+
+export const AuditRequest: MessageFns<AuditRequest> = {
+  encode(message: AuditRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.fromSequence !== 0) {
+      writer.uint32(8).int64(message.fromSequence);
+    }
+    if (message.follow !== false) {
+      writer.uint32(16).bool(message.follow);
+    }
+    if (message.principal !== "") {
+      writer.uint32(26).string(message.principal);
+    }
+    if (message.executorId !== "") {
+      writer.uint32(34).string(message.executorId);
+    }
+    if (message.policyProfile !== "") {
+      writer.uint32(42).string(message.policyProfile);
+    }
+    if (message.outcome !== "") {
+      writer.uint32(50).string(message.outcome);
+    }
+    if (message.since !== undefined) {
+      Timestamp.encode(toTimestamp(message.since), writer.uint32(58).fork()).join();
+    }
+    if (message.until !== undefined) {
+      Timestamp.encode(toTimestamp(message.until), writer.uint32(66).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AuditRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAuditRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.fromSequence = longToNumber(reader.int64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.follow = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.principal = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.executorId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.policyProfile = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.outcome = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.since = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.until = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AuditRequest>): AuditRequest {
+    return AuditRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AuditRequest>): AuditRequest {
+    const message = createBaseAuditRequest();
+    message.fromSequence = object.fromSequence ?? 0;
+    message.follow = object.follow ?? false;
+    message.principal = object.principal ?? "";
+    message.executorId = object.executorId ?? "";
+    message.policyProfile = object.policyProfile ?? "";
+    message.outcome = object.outcome ?? "";
+    message.since = object.since ?? undefined;
+    message.until = object.until ?? undefined;
+    return message;
+  },
+};
+
+function createBaseAuditResponse(): AuditResponse {
+  return { record: undefined, lookedUpTo: 0 };
+}
+
+export const AuditResponse: MessageFns<AuditResponse> = {
+  encode(message: AuditResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.record !== undefined) {
+      AuditRecord.encode(message.record, writer.uint32(10).fork()).join();
+    }
+    if (message.lookedUpTo !== 0) {
+      writer.uint32(16).int64(message.lookedUpTo);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AuditResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAuditResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.record = AuditRecord.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.lookedUpTo = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AuditResponse>): AuditResponse {
+    return AuditResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AuditResponse>): AuditResponse {
+    const message = createBaseAuditResponse();
+    message.record = (object.record !== undefined && object.record !== null)
+      ? AuditRecord.fromPartial(object.record)
+      : undefined;
+    message.lookedUpTo = object.lookedUpTo ?? 0;
+    return message;
+  },
+};
+
+function createBaseAuditRecord(): AuditRecord {
+  return {
+    sequence: 0,
+    at: undefined,
+    kind: "",
+    executionId: "",
+    principal: "",
+    actor: "",
+    executorId: "",
+    contractId: "",
+    contractSha256: "",
+    policyProfile: "",
+    policySha256: "",
+    outcome: "",
+    message: "",
+    approvers: [],
+    receiptSha256: "",
+    exitCode: undefined,
+    traceId: "",
+    policies: [],
+  };
+}
+
+export const AuditRecord: MessageFns<AuditRecord> = {
+  encode(message: AuditRecord, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sequence !== 0) {
+      writer.uint32(8).int64(message.sequence);
+    }
+    if (message.at !== undefined) {
+      Timestamp.encode(toTimestamp(message.at), writer.uint32(18).fork()).join();
+    }
+    if (message.kind !== "") {
+      writer.uint32(26).string(message.kind);
+    }
+    if (message.executionId !== "") {
+      writer.uint32(34).string(message.executionId);
+    }
+    if (message.principal !== "") {
+      writer.uint32(42).string(message.principal);
+    }
+    if (message.actor !== "") {
+      writer.uint32(50).string(message.actor);
+    }
+    if (message.executorId !== "") {
+      writer.uint32(58).string(message.executorId);
+    }
+    if (message.contractId !== "") {
+      writer.uint32(66).string(message.contractId);
+    }
+    if (message.contractSha256 !== "") {
+      writer.uint32(74).string(message.contractSha256);
+    }
+    if (message.policyProfile !== "") {
+      writer.uint32(82).string(message.policyProfile);
+    }
+    if (message.policySha256 !== "") {
+      writer.uint32(90).string(message.policySha256);
+    }
+    if (message.outcome !== "") {
+      writer.uint32(98).string(message.outcome);
+    }
+    if (message.message !== "") {
+      writer.uint32(106).string(message.message);
+    }
+    for (const v of message.approvers) {
+      writer.uint32(114).string(v!);
+    }
+    if (message.receiptSha256 !== "") {
+      writer.uint32(122).string(message.receiptSha256);
+    }
+    if (message.exitCode !== undefined) {
+      writer.uint32(128).int32(message.exitCode);
+    }
+    if (message.traceId !== "") {
+      writer.uint32(138).string(message.traceId);
+    }
+    for (const v of message.policies) {
+      PolicyVersion.encode(v!, writer.uint32(146).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AuditRecord {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAuditRecord();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.sequence = longToNumber(reader.int64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.at = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.executionId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.principal = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.actor = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.executorId = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.contractId = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.contractSha256 = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.policyProfile = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.policySha256 = reader.string();
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.outcome = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.approvers.push(reader.string());
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.receiptSha256 = reader.string();
+            continue;
+          }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.exitCode = reader.int32();
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.traceId = reader.string();
+            continue;
+          }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.policies.push(PolicyVersion.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AuditRecord>): AuditRecord {
+    return AuditRecord.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AuditRecord>): AuditRecord {
+    const message = createBaseAuditRecord();
+    message.sequence = object.sequence ?? 0;
+    message.at = object.at ?? undefined;
+    message.kind = object.kind ?? "";
+    message.executionId = object.executionId ?? "";
+    message.principal = object.principal ?? "";
+    message.actor = object.actor ?? "";
+    message.executorId = object.executorId ?? "";
+    message.contractId = object.contractId ?? "";
+    message.contractSha256 = object.contractSha256 ?? "";
+    message.policyProfile = object.policyProfile ?? "";
+    message.policySha256 = object.policySha256 ?? "";
+    message.outcome = object.outcome ?? "";
+    message.message = object.message ?? "";
+    message.approvers = object.approvers?.map((e) => e) || [];
+    message.receiptSha256 = object.receiptSha256 ?? "";
+    message.exitCode = object.exitCode ?? undefined;
+    message.traceId = object.traceId ?? "";
+    message.policies = object.policies?.map((e) => PolicyVersion.fromPartial(e)) || [];
+    return message;
+  },
+};
+
 /**
  * What agents call. Errors carry google.rpc.ErrorInfo with domain "csc" and a reason from the registry in
  * docs/errors.md, and BadRequest or RetryInfo where they help.
@@ -3929,6 +4487,19 @@ export const FleetService = {
     responseSerialize: (value: PruneResponse): Buffer => Buffer.from(PruneResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): PruneResponse => PruneResponse.decode(value),
   },
+  /**
+   * What was decided and what came of it, in the order in which it was written down: each record once, from any sequence
+   * number on. Ends with the newest, unless it is followed.
+   */
+  audit: {
+    path: "/csc.gate.v1.Fleet/Audit" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: AuditRequest): Buffer => Buffer.from(AuditRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AuditRequest => AuditRequest.decode(value),
+    responseSerialize: (value: AuditResponse): Buffer => Buffer.from(AuditResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AuditResponse => AuditResponse.decode(value),
+  },
 } as const;
 
 export interface FleetServer extends UntypedServiceImplementation {
@@ -3936,6 +4507,11 @@ export interface FleetServer extends UntypedServiceImplementation {
   listExecutors: handleUnaryCall<ListExecutorsRequest, ListExecutorsResponse>;
   /** Forgets what is over, as the gate does by itself now and then; or tells what would be forgotten. */
   prune: handleUnaryCall<PruneRequest, PruneResponse>;
+  /**
+   * What was decided and what came of it, in the order in which it was written down: each record once, from any sequence
+   * number on. Ends with the newest, unless it is followed.
+   */
+  audit: handleServerStreamingCall<AuditRequest, AuditResponse>;
 }
 
 export interface FleetClient extends Client {
@@ -3971,6 +4547,16 @@ export interface FleetClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: PruneResponse) => void,
   ): ClientUnaryCall;
+  /**
+   * What was decided and what came of it, in the order in which it was written down: each record once, from any sequence
+   * number on. Ends with the newest, unless it is followed.
+   */
+  audit(request: AuditRequest, options?: Partial<CallOptions>): ClientReadableStream<AuditResponse>;
+  audit(
+    request: AuditRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<AuditResponse>;
 }
 
 export const FleetClient = makeGenericClientConstructor(FleetService, "csc.gate.v1.Fleet") as unknown as {

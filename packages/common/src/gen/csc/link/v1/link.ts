@@ -123,6 +123,12 @@ export interface Offer {
   approvalsJson: Buffer[];
   /** The submitter's Submission, as it came; empty where there is none. The ticket names its hash. */
   submissionJson: Buffer;
+  /**
+   * W3C Trace Context, of what the gate does for this execution. A hint that nobody has signed: it is written to traces
+   * and logs, nothing is decided by it, and what is malformed counts as absent.
+   */
+  traceparent?: string | undefined;
+  tracestate?: string | undefined;
 }
 
 /** The ticket is redeemed, durably. From here on there will be a receipt. */
@@ -1008,6 +1014,8 @@ function createBaseOffer(): Offer {
     contractJson: Buffer.alloc(0),
     approvalsJson: [],
     submissionJson: Buffer.alloc(0),
+    traceparent: undefined,
+    tracestate: undefined,
   };
 }
 
@@ -1027,6 +1035,12 @@ export const Offer: MessageFns<Offer> = {
     }
     if (message.submissionJson.length !== 0) {
       writer.uint32(42).bytes(message.submissionJson);
+    }
+    if (message.traceparent !== undefined) {
+      writer.uint32(50).string(message.traceparent);
+    }
+    if (message.tracestate !== undefined) {
+      writer.uint32(58).string(message.tracestate);
     }
     return writer;
   },
@@ -1084,6 +1098,22 @@ export const Offer: MessageFns<Offer> = {
             message.submissionJson = Buffer.from(reader.bytes());
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.traceparent = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.tracestate = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1106,6 +1136,8 @@ export const Offer: MessageFns<Offer> = {
     message.contractJson = object.contractJson ?? Buffer.alloc(0);
     message.approvalsJson = object.approvalsJson?.map((e) => e) || [];
     message.submissionJson = object.submissionJson ?? Buffer.alloc(0);
+    message.traceparent = object.traceparent ?? undefined;
+    message.tracestate = object.tracestate ?? undefined;
     return message;
   },
 };

@@ -1,0 +1,126 @@
+// Loads the SDK of OpenTelemetry: to be imported only where an owner has asked for traces.
+import { ROOT_CONTEXT, type Span, SpanKind, SpanStatusCode, type Tracer, trace } from '@opentelemetry/api';
+import { TraceState } from '@opentelemetry/core';
+import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
+import { resourceFromAttributes } from '@opentelemetry/resources';
+import {
+  BatchSpanProcessor,
+  ParentBasedSampler,
+  type SpanExporter,
+  type SpanProcessor,
+  TraceIdRatioBasedSampler,
+  TracerProvider,
+} from '@opentelemetry/sdk-trace';
+import type { TracesConfig } from './config.ts';
+import type { TraceContext } from './trace-context.ts';
+import type { ActiveSpan, BeginSpan, SpanFacts, Tracing } from './tracing.ts';
+
+/** Which service it is that tells. */
+export interface TracedService {
+  /** `csc-gate` or `csc-executor`. */
+  readonly name: string;
+  readonly version: string;
+  /** The gate's or the executor's own id. */
+  readonly instance: string;
+}
+
+// Spans that wait for their collector, a few kilobytes each; what comes while so many wait is dropped.
+const maxWaiting = 2048;
+const batch = 512;
+const everyMs = 2_000;
+// A collector that is dead or slow costs a request at a time and the memory of what waits, and nobody's time.
+const requestMs = 5_000;
+const closeMs = 2_000;
+const limits = {
+  attributeValueLengthLimit: 256,
+  attributeCountLimit: 16,
+  eventCountLimit: 0,
+  linkCountLimit: 0,
+};
+
+/** Sends spans to the owner's collector by OTLP/HTTP, in batches, behind everybody's back. Never throws for what is sent. */
+export function openTracing({ endpoint, sampleRatio }: TracesConfig, service: TracedService): Tracing {
+  const exporter = new OTLPTraceExporter({ url: endpoint, timeoutMillis: requestMs, concurrencyLimit: 1 });
+  return tracingTo(batched(exporter), sampleRatio, service);
+}
+
+/** The processor of `openTracing`. */
+export function batched(exporter: SpanExporter): SpanProcessor {
+  return new BatchSpanProcessor({
+    exporter,
+    maxQueueSize: maxWaiting,
+    maxExportBatchSize: batch,
+    scheduledDelayMillis: everyMs,
+    exportTimeoutMillis: requestMs,
+  });
+}
+
+/** @param sampleRatio of the traces that begin here; what a client has begun is traced as it says */
+export function tracingTo(processor: SpanProcessor, sampleRatio: number, service: TracedService): Tracing {
+  const provider = new TracerProvider({
+    resource: resourceFromAttributes({
+      'service.name': service.name,
+      'service.version': service.version,
+      'service.instance.id': service.instance,
+    }),
+    sampler: new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(sampleRatio) }),
+    spanLimits: limits,
+    spanProcessors: [processor],
+  });
+  const tracer = provider.getTracer('csc-fleet', service.version);
+  return {
+    begin: (name, options) => begin(tracer, name, options),
+    close: () => within(closeMs, provider.shutdown()),
+  };
+}
+
+const kinds = { internal: SpanKind.INTERNAL, server: SpanKind.SERVER, client: SpanKind.CLIENT };
+
+function begin(
+  tracer: Tracer,
+  name: string,
+  { parent, kind = 'internal', since, facts }: BeginSpan,
+): ActiveSpan {
+  const started = { kind: kinds[kind], ...(since === undefined ? {} : { startTime: since }) };
+  const span = tracer.startSpan(name, { ...started, attributes: { ...facts } }, toContext(parent));
+  const context = contextOf(span, parent);
+  return {
+    context,
+    note: (more: SpanFacts) => void span.setAttributes({ ...more }),
+    end: (reason) => {
+      if (reason !== undefined) {
+        span.setAttributes({ 'csc.reason': reason, 'error.type': reason });
+        span.setStatus({ code: SpanStatusCode.ERROR });
+      }
+      span.end();
+    },
+  };
+}
+
+function toContext(parent: TraceContext | undefined) {
+  if (parent === undefined) return ROOT_CONTEXT;
+  const { traceparent, tracestate } = parent;
+  return trace.setSpanContext(ROOT_CONTEXT, {
+    traceId: traceparent.slice(3, 35),
+    spanId: traceparent.slice(36, 52),
+    traceFlags: Number.parseInt(traceparent.slice(53, 55), 16),
+    isRemote: true,
+    ...(tracestate === '' ? {} : { traceState: new TraceState(tracestate) }),
+  });
+}
+
+function contextOf(span: Span, parent: TraceContext | undefined): TraceContext {
+  const { traceId, spanId, traceFlags } = span.spanContext();
+  const flags = traceFlags.toString(16).padStart(2, '0');
+  return { traceparent: `00-${traceId}-${spanId}-${flags}`, tracestate: parent?.tracestate ?? '' };
+}
+
+async function within(ms: number, closing: Promise<void>): Promise<void> {
+  const { promise: late, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  try {
+    await Promise.race([closing.catch(() => undefined), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

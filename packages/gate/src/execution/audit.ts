@@ -1,0 +1,154 @@
+import { createHash } from 'node:crypto';
+import { parseApproval } from '@csc-fleet/common/approval';
+import { toTimestamp } from '@csc-fleet/common/encoding';
+import { AuditRecord, type ExecutionEvent, ExecutionState, Verdict } from '@csc-fleet/common/messages';
+import { fromStoredTrace, traceIdOf } from '@csc-fleet/common/tracing';
+import type { ExecutionRow, NewAudit, StoredReceipt } from '../store/tables.ts';
+import { executorName, fromStoredApprovals } from './row.ts';
+
+type Happening = NonNullable<ExecutionEvent['event']>;
+
+/** What the audit tells of; docs/audit.md says what each means. */
+export type AuditKind =
+  | 'submission.decided'
+  | 'approval.given'
+  | 'execution.started'
+  | 'execution.requeued'
+  | 'execution.cancel_requested'
+  | 'execution.lost'
+  | 'execution.returned'
+  | 'execution.ended'
+  | 'policies.changed'
+  | 'fleet.freeze_changed'
+  | 'revocations.changed';
+
+/** One step of an execution, with its row as it is from then on. */
+export interface AuditedStep {
+  readonly row: Omit<ExecutionRow, 'number'>;
+  readonly at: Date;
+  readonly happened: readonly Happening[];
+  readonly receipt?: StoredReceipt | undefined;
+  /** Texts of approvals that come with it. Absent: none. */
+  readonly approvals?: readonly Uint8Array[];
+  /** The whole SPIFFE id of the executor that had it until now. */
+  readonly executorBefore?: string | null;
+}
+
+type Told = Partial<AuditRecord> & { readonly kind: AuditKind; readonly outcome: string };
+
+// Of a text that a peer may have written.
+const maxMessage = 512;
+
+/** What of a step is to be told: one row for each thing that was decided or has happened. Pure. */
+export function toAudit(step: AuditedStep): NewAudit[] {
+  const approvers = approversOf(step.approvals ?? []);
+  const approved: Told[] =
+    approvers.length === 0
+      ? []
+      : [{ kind: 'approval.given', outcome: 'approve', actor: approvers.join(', '), approvers }];
+  return [...step.happened.flatMap((it) => tell(it, step)), ...approved].map((it) => ofExecution(it, step));
+}
+
+function tell(happening: Happening, { row, receipt, executorBefore = null }: AuditedStep): Told[] {
+  switch (happening.$case) {
+    case 'decided': {
+      const { verdict = Verdict.UNSPECIFIED, reasonCodes = [] } = happening.value.decision ?? {};
+      const outcome = nameOf(Verdict, verdict);
+      return [{ kind: 'submission.decided', outcome, actor: row.principal, message: reasonCodes.join(', ') }];
+    }
+    case 'started':
+      return [{ kind: 'execution.started', outcome: 'running', actor: row.executor_id ?? '' }];
+    case 'queued':
+      // With its first place in the queue nothing is decided.
+      if (executorBefore === null) return [];
+      return [
+        {
+          kind: 'execution.requeued',
+          outcome: 'queued',
+          actor: executorBefore,
+          executorId: executorName(executorBefore),
+          message: happening.value.reason,
+        },
+      ];
+    case 'cancelling':
+      return [
+        { kind: 'execution.cancel_requested', outcome: 'cancelling', actor: happening.value.principal },
+      ];
+    case 'returned':
+      return [{ kind: 'execution.returned', outcome: 'running', actor: row.executor_id ?? '' }];
+    case 'finished': {
+      const outcome = nameOf(ExecutionState, row.state);
+      if (row.state === ExecutionState.LOST) return [{ kind: 'execution.lost', outcome, message: row.error }];
+      return [
+        {
+          kind: 'execution.ended',
+          outcome,
+          actor: row.executor_id ?? '',
+          message: row.error,
+          receiptSha256: receipt === undefined ? '' : sha256(receipt.receiptJson),
+          ...(row.exit_code === null ? {} : { exitCode: row.exit_code }),
+          approvers: approversOf(fromStoredApprovals(row.approvals_json)),
+        },
+      ];
+    }
+    default:
+      return [];
+  }
+}
+
+function ofExecution(told: Told, { row, at }: AuditedStep): NewAudit {
+  const { executorId = executorName(row.executor_id) } = told;
+  const trace = fromStoredTrace(row.trace_context);
+  const record = AuditRecord.fromPartial({
+    executionId: row.execution_id,
+    principal: row.principal,
+    contractId: row.contract_id,
+    contractSha256: row.contract_sha256,
+    policyProfile: row.policy_profile,
+    policySha256: row.policy_sha256,
+    traceId: trace === undefined ? '' : traceIdOf(trace),
+    ...told,
+    executorId,
+    message: (told.message ?? '').slice(0, maxMessage),
+    at,
+  });
+  return {
+    at: toTimestamp(at),
+    kind: told.kind,
+    execution_id: row.execution_id,
+    principal: row.principal,
+    executor_id: executorId === '' ? null : executorId,
+    policy_profile: row.policy_profile,
+    outcome: told.outcome,
+    record: AuditRecord.encode(record).finish(),
+  };
+}
+
+/** What is about no execution: what the owners have changed. */
+export function auditOfOwners(at: Date, told: Told): NewAudit {
+  const record = AuditRecord.fromPartial({ actor: 'owners', ...told, at });
+  const empty = { execution_id: null, principal: null, executor_id: null, policy_profile: null };
+  const { kind, outcome } = told;
+  return { at: toTimestamp(at), kind, ...empty, outcome, record: AuditRecord.encode(record).finish() };
+}
+
+// Those that do not parse were never stored.
+function approversOf(texts: readonly Uint8Array[]): string[] {
+  const found = texts.flatMap((it) => {
+    const approval = parseApproval(it);
+    return approval.ok ? [approval.value.approver.identity] : [];
+  });
+  return [...new Set(found)];
+}
+
+function nameOf(names: Readonly<Record<string, number>>, value: number): string {
+  return (
+    Object.keys(names)
+      .find((it) => names[it] === value)
+      ?.toLowerCase() ?? 'unknown'
+  );
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
