@@ -98,6 +98,7 @@ export const house: House = {
       run: ['admission', 'egress', 'evidence', 'journal', 'output', 'secrets'],
       'execute.ts': ['admission', 'evidence', 'journal', 'output', 'run'],
       link: ['admission', 'evidence', 'execute.ts', 'journal', 'output', 'run'],
+      telemetry: ['disk', 'execute.ts', 'journal', 'link', 'output'],
       service: [
         'admission',
         'archive',
@@ -109,6 +110,7 @@ export const house: House = {
         'output',
         'run',
         'secrets',
+        'telemetry',
       ],
       'main.ts': ['link', 'run', 'service'],
       'index.ts': ['evidence', 'link', 'main.ts', 'output', 'service'],

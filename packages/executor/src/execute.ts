@@ -3,6 +3,7 @@ import type { Clock } from '@csc-fleet/common/encoding';
 import { isCscError } from '@csc-fleet/common/errors';
 import type { Offer, Refused } from '@csc-fleet/common/messages';
 import type { Log } from '@csc-fleet/common/service';
+import { type Timed, untimed } from '@csc-fleet/common/telemetry';
 import { type ApprovedContract, checkApprovals, type HostApprovalConfig } from './admission/approvals.ts';
 import { type Admitted, admitUnderCeiling } from './admission/ceiling.ts';
 import {
@@ -62,6 +63,10 @@ export interface ExecutionPorts {
   readonly log: Log;
   /** Tells the owner of a run that would have been refused; gives what to tell its submitter. */
   readonly trials: TrialLog;
+  /** Absent: nobody asks how long its steps take. */
+  readonly timed?: Timed<'sandbox' | 'redeem' | 'run' | 'receipt'>;
+  /** Told of the checks, which pause only where a secret is waited for; seconds. */
+  readonly took?: (stage: 'admission', seconds: number) => void;
 }
 
 /** Where an execution asks whether it may go on, and says what becomes of it. */
@@ -97,10 +102,12 @@ export async function execute(
   const { subject, spool, record, belongings, allowance, first } = redeemed;
   const trial = ports.trials.note(subject.ticket, subject.asked?.warnings ?? []);
   link.accepted([...ports.site.workplace.notes, ...(first.place?.notes ?? []), ...trial], spool);
+  const { timed = untimed } = ports;
   try {
-    await runInOrder(redeemed, run, ports, link);
+    await timed('run', () => runInOrder(redeemed, run, ports, link));
     const secretsUsed = allowance.secrets.values.size;
-    const finished = await conclude({ subject, spool, record, secretsUsed, signal: run.signal }, ports);
+    const concluded = { subject, spool, record, secretsUsed, signal: run.signal };
+    const finished = await timed('receipt', () => conclude(concluded, ports));
     run.state = 'finished';
     link.finished(finished, spool);
   } finally {
@@ -130,7 +137,8 @@ interface RefusedRun {
 
 /** From what a gate says to a ticket that is spent. Whatever a step throws is a refusal, with the value of the one before it. */
 async function begin(offer: Offer, run: LiveRun, ports: ExecutionPorts, link: ExecutionLink): Promise<Begun> {
-  const { trust, rules, stock, site, journal, spools, clock } = ports;
+  const { trust, rules, stock, site, journal, spools, clock, timed = untimed } = ports;
+  const began = performance.now();
   let reached: Reached | undefined;
   const reach = <Value extends Reached>(value: Value): Value => {
     reached = value;
@@ -151,13 +159,13 @@ async function begin(offer: Offer, run: LiveRun, ports: ExecutionPorts, link: Ex
       : taken;
     const granted = reach(grant(supplied, rules));
     const here = { executorId: trust.executorId, executionMode: site.workplace.mode };
-    const prepared = reach(
-      prepare(granted, here, { site, spools }, (error) => {
-        ports.log.error({ executionId: run.executionId, error }, 'output cannot be written: ending the run');
-        run.stop('output_limit', 0);
-      }),
-    );
-    return { kind: 'redeemed', redeemed: await redeem(prepared, journal, spools) };
+    ports.took?.('admission', (performance.now() - began) / 1000);
+    const onOutputLost = (error: unknown): void => {
+      ports.log.error({ executionId: run.executionId, error }, 'output cannot be written: ending the run');
+      run.stop('output_limit', 0);
+    };
+    const prepared = reach(timed('sandbox', () => prepare(granted, here, { site, spools }, onOutputLost)));
+    return { kind: 'redeemed', redeemed: await timed('redeem', () => redeem(prepared, journal, spools)) };
   } catch (error) {
     return planToRefuse({ offer, error, reached }, run, ports);
   }

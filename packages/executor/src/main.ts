@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import { createReloadableKeyRing, type ReloadableKeyRing } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
 import { makeDirectory } from '@csc-fleet/common/files';
-import { identityOfCertificate } from '@csc-fleet/common/identity';
+import { identityOfCertificate, type NamedCertificate } from '@csc-fleet/common/identity';
 import {
   createPolicySet,
   createReloadablePolicySet,
@@ -11,6 +11,7 @@ import {
 import type { Identity, TlsMaterial, TlsSource } from '@csc-fleet/common/rpc';
 import type { Log } from '@csc-fleet/common/service';
 import { createUpkeep, installLastHandler, keepServiceRecord } from '@csc-fleet/common/service';
+import { openMetrics, type PolicyWord } from '@csc-fleet/common/telemetry';
 import { sweepCgroups } from '@csc-fleet/sandbox/cgroup';
 import { requireHost } from '@csc-fleet/sandbox/doctor';
 import { lockJobUsers, lockStateDirectory, sweepLeftovers } from '@csc-fleet/sandbox/host';
@@ -76,7 +77,8 @@ export async function runExecutor(
     if (jobUsers?.pooled === true) locks.push(await lockJobUsers(jobUsers));
     if (config.executionMode === 'local') log.warn({}, localModeNote);
     else log.info(await sweepHost(), 'cleared away what killed executors had left');
-    await serve(config, { ...parts, owners, signer, secrets }, log, options);
+    const certificates = () => upkeep.certificates();
+    await serve(config, { ...parts, owners, signer, secrets, certificates }, log, options);
   } finally {
     upkeep.stop();
     owners.close();
@@ -189,7 +191,11 @@ async function serve(
     link,
     owners,
     ...parts
-  }: Parts & Pick<ExecutorDeps, 'signer' | 'secrets'> & { readonly owners: HostOwners },
+  }: Parts &
+    Pick<ExecutorDeps, 'signer' | 'secrets'> & {
+      readonly owners: HostOwners;
+      readonly certificates: () => readonly NamedCertificate[];
+    },
   log: Log,
   { wrapLauncher }: RunExecutorOptions,
 ): Promise<void> {
@@ -198,8 +204,14 @@ async function serve(
   const options = { ...rest, executorId: parts.executorId, identity: parts.identity };
   const wrap = wrapLauncher === undefined ? {} : { wrapLauncher };
   const news = { onPolicyNews: () => void owners.refresh() };
-  const deps = { ...parts, ...news, ...wrap, owners, output: link.output, log };
+  const metrics = await openMetrics(config.telemetry, 'csc-executor');
+  const deps = { ...parts, ...news, ...wrap, owners, output: link.output, log, meter: metrics?.meter };
   const executor = await createExecutor(options, deps);
+  await metrics?.start(log, {
+    directory: { name: 'state_dir', path: config.stateDir },
+    certificates: parts.certificates,
+    policy: () => toPolicyWord(owners.current(), config),
+  });
   owners.onChange((word) => {
     executor.reconsider(word);
     link.renew();
@@ -220,7 +232,20 @@ async function serve(
   await stopped(executor, log);
   await executor.close();
   link.close();
+  await metrics?.close();
   takeAway();
+}
+
+// Of a plain folder, nobody can say how old it is.
+function toPolicyWord(
+  word: ReturnType<HostOwners['current']>,
+  { policyRepository }: ExecutorConfig,
+): PolicyWord | undefined {
+  const { version, refreshedAt } = word;
+  const maxAgeSec = policyRepository?.maxStalenessSec;
+  return version === undefined || refreshedAt === undefined
+    ? undefined
+    : { ...word, version, refreshedAt, ...(maxAgeSec === undefined ? {} : { maxAgeSec }) };
 }
 
 // Through the gate it is fetched once the gate is there.

@@ -72,6 +72,8 @@ export function createInstruments<Table extends InstrumentTable>(
   const named = (kind: InstrumentFacts['kind']) =>
     Object.keys(table).filter((name) => table[name]?.kind === kind);
   const counters = new Map(named('counter').map((it) => [it, meter.createCounter(it, optionsOf(it))]));
+  // There from the start, so that the first time that it happens is seen to be one more than none.
+  for (const [name, counter] of counters) if (table[name]?.labels === undefined) counter.add(0);
   const histograms = new Map(named('histogram').map((it) => [it, meter.createHistogram(it, optionsOf(it))]));
   return {
     add: (name, labels, by = 1) => counters.get(name)?.add(by, bound(name, labels)),

@@ -71,7 +71,12 @@ export const serviceInstruments = {
   csc_policy_age_seconds: {
     kind: 'gauge',
     unit: 's',
-    means: 'How long ago it was signed that there is nothing newer: hosts refuse beyond `max_staleness_sec`',
+    means: 'How long ago it was signed that there is nothing newer',
+  },
+  csc_policy_max_age_seconds: {
+    kind: 'gauge',
+    unit: 's',
+    means: 'Beyond that the host refuses everything (POLICY_STALE): `max_staleness_sec`; absent of a gate',
   },
 } as const satisfies InstrumentTable;
 
@@ -82,6 +87,8 @@ export interface PolicyWord {
   readonly refreshedAt: Date;
   /** When it was last signed that there is nothing newer. Absent: by an older release, which does not say. */
   readonly signedAt?: Date;
+  /** As old as it may be. Absent: nobody here refuses for its age. */
+  readonly maxAgeSec?: number;
 }
 
 export interface ServiceFacts {
@@ -128,6 +135,10 @@ export function observeService(
     if (word === undefined) return;
     const { signedAt = word.refreshedAt } = word;
     say((now().getTime() - signedAt.getTime()) / 1000, {});
+  });
+  instruments.observe('csc_policy_max_age_seconds', (say) => {
+    const { maxAgeSec } = policy() ?? {};
+    if (maxAgeSec !== undefined) say(maxAgeSec, {});
   });
   return observeEventLoop(instruments);
 }

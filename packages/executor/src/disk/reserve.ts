@@ -67,6 +67,11 @@ export class DiskReserve {
     return this.#free();
   }
 
+  /** Bytes that are set aside now. */
+  get reservedBytes(): number {
+    return bytesOf(this.#path);
+  }
+
   /** Why this host takes nothing new, for people; undefined where it is not for want of room. */
   get shortage(): string | undefined {
     return this.#isShort ? shortageText(this.#directory) : undefined;

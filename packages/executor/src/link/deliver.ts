@@ -19,6 +19,8 @@ export interface DeliveryHost {
   readonly journal: Journal;
   readonly spools: SpoolDirectory;
   readonly log: Log;
+  /** Told how long a receipt was owed, in seconds, once the gate has acknowledged it. Absent: nobody asks. */
+  readonly delivered?: (seconds: number) => void;
 }
 
 /** Receipts that no gate has acknowledged, on disk. With more, nothing new is taken. */
@@ -35,6 +37,8 @@ export class Deliveries {
   readonly #backlog: Backlog;
   /** In the order in which they came to be. */
   readonly #owed = new Map<string, OwedReceipt>();
+  /** Since when, in milliseconds of the monotonic clock; in the same order. */
+  readonly #owedSince = new Map<string, number>();
   /** Those of them that were brought since the last Welcome: the gate can acknowledge no others. */
   readonly #said = new Set<string>();
   readonly #clearing = new Set<Promise<void>>();
@@ -55,6 +59,13 @@ export class Deliveries {
     if (size < owedLimits.count && this.#owedBytes < owedLimits.bytes) return;
     const message = `this host has ${size} receipts (${this.#owedBytes} bytes) that its gate has not acknowledged: it takes nothing new before`;
     throw new CscError('SPOOL_FULL', message);
+  }
+
+  /** What the gate has not acknowledged: receipts, their bytes, and how long the oldest has waited, in milliseconds. */
+  get owed(): { readonly count: number; readonly bytes: number; readonly oldestMs: number } {
+    const [oldest] = this.#owedSince.values();
+    const oldestMs = oldest === undefined ? 0 : performance.now() - oldest;
+    return { count: this.#owed.size, bytes: this.#owedBytes, oldestMs };
   }
 
   /** Output that is still coming is sent as it comes. */
@@ -102,6 +113,9 @@ export class Deliveries {
     const receipt = this.#owed.get(executionId);
     if (receipt === undefined || !this.#said.has(executionId)) return;
     this.#owed.delete(executionId);
+    const since = this.#owedSince.get(executionId) ?? performance.now();
+    this.#owedSince.delete(executionId);
+    this.#host.delivered?.((performance.now() - since) / 1000);
     this.#owedBytes -= receipt.receiptLength;
     const cleared = this.#clear(executionId).finally(() => this.#clearing.delete(cleared));
     this.#clearing.add(cleared);
@@ -128,6 +142,7 @@ export class Deliveries {
 
   #note(receipt: OwedReceipt): void {
     this.#owed.set(receipt.executionId, receipt);
+    this.#owedSince.set(receipt.executionId, performance.now());
     this.#owedBytes += receipt.receiptLength;
   }
 

@@ -96,6 +96,7 @@ export class LinkedExecutor implements Executor {
   /** Another epoch, which the gate has not heard of. */
   #beginning = false;
   #connection: LinkConnection | undefined;
+  #clockAheadMs: number | undefined;
 
   constructor(parts: ExecutorParts) {
     this.#parts = parts;
@@ -125,6 +126,7 @@ export class LinkedExecutor implements Executor {
   #heardTime(gatesNow: Date): void {
     const { clock, log } = this.#parts;
     const aheadMs = clock.now().getTime() - gatesNow.getTime();
+    this.#clockAheadMs = aheadMs;
     if (Math.abs(aheadMs) <= noticeableSkewMs) return;
     const seconds = Math.round(Math.abs(aheadMs) / 1000);
     const where = aheadMs < 0 ? 'behind' : 'ahead of';
@@ -132,6 +134,16 @@ export class LinkedExecutor implements Executor {
       { seconds },
       `the clock of this host is ${where} its gate's: beyond 60 s, nothing is placed here before it is set right (timedatectl)`,
     );
+  }
+
+  /** How far this host's clock is ahead of the gate's, negative where it is behind. Undefined before the gate has said its time. */
+  get clockAheadMs(): number | undefined {
+    return this.#clockAheadMs;
+  }
+
+  /** Executions that are under way. */
+  get running(): number {
+    return this.#open().length;
   }
 
   get executorId(): string {

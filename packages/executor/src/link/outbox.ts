@@ -24,12 +24,18 @@ export class Outbox {
   #isFull = false;
   #queue: Waiting[] = [];
   #bytes = 0;
+  #timesOpened = 0;
   #onOverflow: (() => void) | undefined;
   #onRoom: () => void = () => undefined;
 
   /** False: the gate does not hear us now. */
   get isOpen(): boolean {
     return this.#send !== undefined;
+  }
+
+  /** How often the gate was there, or there again. */
+  get timesOpened(): number {
+    return this.#timesOpened;
   }
 
   /** Whether the next message goes out at once. */
@@ -59,6 +65,7 @@ export class Outbox {
   /** Says what has waited, as far as the way takes it. */
   open(send: Send): void {
     this.#send = send;
+    this.#timesOpened += 1;
     this.#isFull = false;
     this.#sayWaiting();
   }

@@ -28,11 +28,19 @@ export class SpoolDirectory {
     makeDirectory(directory, { mode: 0o700 });
   }
 
+  /** Bytes that logs take up, or may come to. */
+  get takenBytes(): number {
+    return [...this.#taken.values()].reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  get limitBytes(): number {
+    return this.#limit;
+  }
+
   /** A log for a new execution. Throws SPOOL_FULL where it might not fit. */
   open(executionId: string, caps: OutputCaps, onFailure: (error: unknown) => void): OutputSpool {
-    const taken = [...this.#taken.values()].reduce((sum, bytes) => sum + bytes, 0);
     const wanted = caps.stdout + caps.stderr;
-    if (taken + wanted > this.#limit) {
+    if (this.takenBytes + wanted > this.#limit) {
       throw new CscError(
         'SPOOL_FULL',
         'this host has no room for the output of another execution (limits.spool_bytes)',

@@ -11,6 +11,7 @@ import { type ProbeOptions, probeHost } from '@csc-fleet/sandbox/doctor';
 import { type JobUserLeases, JobUserPool, type RunAs, shareUser } from '@csc-fleet/sandbox/host';
 import { createBwrapLauncher, createLocalLauncher, type Launcher } from '@csc-fleet/sandbox/launch';
 import { defaultReserve, defaultRunLimits, type HostFacts, type RunLimits } from '@csc-fleet/sandbox/plan';
+import type { Meter } from '@opentelemetry/api';
 import { defaultCeiling, type HostCeiling } from '../admission/host-ceiling.ts';
 import type { Owners } from '../admission/owners.ts';
 import { createTrialLog, defaultSubmissionRules, type SubmissionRules } from '../admission/submission.ts';
@@ -31,7 +32,7 @@ import {
   type Workplace,
 } from '../run/workplace.ts';
 import type { SecretProvider } from '../secrets/index.ts';
-
+import { createExecutorTelemetry, type ExecutorTelemetry, observeExecutor } from '../telemetry/observe.ts';
 import { recover } from './recover.ts';
 import { readReceiptSigner, withCertificates } from './signing-key.ts';
 import { claimStateDir } from './state-dir.ts';
@@ -100,6 +101,8 @@ export interface ExecutorDeps {
   readonly secrets?: SecretProvider;
   readonly clock?: Clock;
   readonly log?: Log;
+  /** Where its metrics go. Absent: nothing is measured. */
+  readonly meter?: Meter | undefined;
 }
 
 // How often what is over is forgotten.
@@ -112,10 +115,13 @@ const pruneMs = 60 * 1000;
  */
 export async function createExecutor(options: ExecutorOptions, deps: ExecutorDeps): Promise<Executor> {
   claimStateDir(options.stateDir, options.identity);
-  const ports = await choosePorts(options, deps);
+  const telemetry = deps.meter === undefined ? undefined : createExecutorTelemetry(deps.meter);
+  const { reserve, ...chosen } = await choosePorts(options, deps);
+  const ports = withTelemetry(chosen, telemetry);
   const { journal, clock, log, signer, site } = ports;
   const outbox = new Outbox();
-  const deliveries = new Deliveries(ports, outbox, deps.output);
+  const delivered = (seconds: number): void => telemetry?.took('deliver', seconds);
+  const deliveries = new Deliveries({ ...ports, delivered }, outbox, deps.output);
   const recovery = await recover(ports, deliveries);
   const lookAfter = async (): Promise<void> => {
     await recovery.again();
@@ -123,7 +129,7 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
   };
   void prune(ports);
   const pruning = setInterval(() => void lookAfter(), pruneMs).unref();
-  return new LinkedExecutor({
+  const executor = new LinkedExecutor({
     introduction: {
       executorId: options.executorId,
       identity: options.identity,
@@ -134,7 +140,7 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
       labels: options.labels ?? {},
       slots: options.slots ?? 1,
     },
-    execute: (offer, run, link) => execute(offer, run, ports, link),
+    execute: (offer, run, link) => execute(offer, run, ports, telemetry?.counting(link) ?? link),
     ...{ journal, outbox, deliveries, clock, log },
     wouldRefuse: () => ports.trials.count,
     onPolicyNews: deps.onPolicyNews ?? (() => undefined),
@@ -145,9 +151,31 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
       await journal.close();
     },
   });
+  const { slots = 1 } = options;
+  const wouldRefuse = (): number => ports.trials.count;
+  if (telemetry !== undefined)
+    observeExecutor(telemetry, {
+      slots,
+      executor,
+      outbox,
+      deliveries,
+      spools: ports.spools,
+      reserve,
+      wouldRefuse,
+    });
+  return executor;
 }
 
-async function choosePorts(options: ExecutorOptions, deps: ExecutorDeps): Promise<ExecutionPorts> {
+function withTelemetry(ports: ExecutionPorts, telemetry: ExecutorTelemetry | undefined): ExecutionPorts {
+  if (telemetry === undefined) return ports;
+  const { timed, took } = telemetry;
+  return { ...ports, timed, took };
+}
+
+async function choosePorts(
+  options: ExecutorOptions,
+  deps: ExecutorDeps,
+): Promise<ExecutionPorts & { readonly reserve: DiskReserve }> {
   const { executorId, stateDir, ceiling = defaultCeiling } = options;
   const limits = { ...defaultOutputLimits, ...options.limits };
   const clock = deps.clock ?? systemClock;
@@ -188,6 +216,7 @@ async function choosePorts(options: ExecutorOptions, deps: ExecutorDeps): Promis
     clock,
     log,
     trials: createTrialLog(log),
+    reserve,
   };
 }
 
