@@ -10,6 +10,6 @@ export type { FollowOptions, RunOptions, RunResult } from './run/run.ts';
 export type { EventOf, ExecutionEvent, OutputItem } from './stream/items.ts';
 export type { ReadOutputOptions, WatchOptions } from './stream/read.ts';
 export { createSeenChains, type SeenChains, type SeenReceipt } from './verify/chains.ts';
-export { type Conclusion, concludeFrom } from './verify/conclusion.ts';
+export { type Conclusion, concludeFrom, concludeWithout } from './verify/conclusion.ts';
 export { createKnownExecutors, type ExecutorKey, type KnownExecutors } from './verify/keys.ts';
 export { type VerifiedReceipt, verifyReceipt } from './verify/verify-receipt.ts';

@@ -12,6 +12,19 @@ export function parseDuration(text: string): number {
   return Math.round(Number(match[1]) * unit);
 }
 
+/** When something was: so long ago, in milliseconds, or at a time. */
+export type Moment = { readonly agoMs: number } | { readonly at: Date };
+
+const rfc3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)$/;
+
+/** A moment as a duration before now, `5m`, or as an RFC 3339 time with its zone; for commander options. */
+export function parseMoment(text: string): Moment {
+  if (!rfc3339.test(text)) return { agoMs: parseDuration(text) };
+  const at = new Date(text);
+  if (Number.isNaN(at.getTime())) throw new InvalidArgumentError('There is no such time.');
+  return { at };
+}
+
 const sizes: Readonly<Record<string, number>> = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3 };
 
 /** Bytes of `10485760`, `512K`, `50M` or `1GiB`; for commander options. */

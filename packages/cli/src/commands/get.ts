@@ -1,9 +1,17 @@
-import { concludeFrom, type GateClient, type RunHandlers, type SubmissionSigner } from '@csc-fleet/client';
+import {
+  concludeFrom,
+  concludeWithout,
+  type GateClient,
+  type ReadOutputOptions,
+  type RunHandlers,
+  type SubmissionSigner,
+} from '@csc-fleet/client';
 import { isCscError } from '@csc-fleet/common/errors';
 import { OutputStream } from '@csc-fleet/common/messages';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
+import { type Moment, parseBytes, parseMoment } from '../action/options.ts';
 import { connectGate } from '../connect/connect-gate.ts';
 import { resolveExecution } from '../connect/execution-id.ts';
 import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
@@ -11,7 +19,7 @@ import { chooseSubmitter } from '../connect/submitter.ts';
 import { writeReceipt } from '../files/write-file.ts';
 import { describeExecution } from '../show/execution.ts';
 import { leaveOnInterrupt, present } from '../show/follow.ts';
-import { decisionJson, executionJson, outputJson, streamName } from '../show/messages-json.ts';
+import { decisionJson, executionJson, outputJson, stateName, streamName } from '../show/messages-json.ts';
 import { describeCut } from '../show/outcome.ts';
 import { createPresenter } from '../show/presenter.ts';
 import { note, writeErr, writeJson, writeOut } from '../terminal/streams.ts';
@@ -24,6 +32,11 @@ Examples:
   $ csc get EXECUTION --output                       what it has written so far
   $ csc get EXECUTION --follow                       its output to the end, as csc submit shows it; names the host, where you
                                                      have submitted it and its policy wants that
+  $ csc get EXECUTION --offset 1M --stream stdout    what each command wrote to stdout behind its first MiB
+  $ csc get EXECUTION --since 5m --follow            what was written in the last five minutes, and what still comes
+
+A part of the output cannot be held against the receipt's hashes, and is not; with --follow, the exit code is still that of
+the verified receipt.
 
 Ctrl-C leaves --follow and does not touch the execution; csc cancel EXECUTION ends it.
 `;
@@ -35,6 +48,15 @@ export function defineGet(command: Command): void {
   addGateOptions(command)
     .option('--output', 'write its output so far to stdout and stderr')
     .option('--follow', 'show it to its end, from the beginning; ends with its exit code')
+    .option('--offset <bytes>', 'only what each command’s streams have from this offset on', parseBytes)
+    .option(
+      '--since <when>',
+      'only what was written since: 90s, 5m, 1h ago, or an RFC 3339 time',
+      parseMoment,
+    )
+    .addOption(
+      new Option('--stream <name>', 'only this stream of each command').choices(Object.keys(streamsByName)),
+    )
     .option('--receipt-out <file>', 'where to write the receipt, once it is verified')
     .option('--quiet', 'with --follow: show its output and nothing else')
     .option('--json', 'print JSON')
@@ -45,6 +67,9 @@ export function defineGet(command: Command): void {
 interface GetCommandOptions extends GateOptions {
   readonly output?: true;
   readonly follow?: true;
+  readonly offset?: number;
+  readonly since?: Moment;
+  readonly stream?: string;
   readonly receiptOut?: string;
   readonly quiet?: true;
   readonly json?: true;
@@ -53,7 +78,8 @@ interface GetCommandOptions extends GateOptions {
 /** Shows an execution as the options say. Resolves to 0, or with `follow` to the execution's exit code. */
 export async function getExecution(named: string, options: GetCommandOptions): Promise<number> {
   const json = options.json ?? false;
-  if (options.follow === true) {
+  const part = partOf(options);
+  if (options.follow === true && part === undefined) {
     // Its host may have yet to be named, which is signed, too.
     const submitter = await findSigner(options);
     const presenter = await createPresenter({ json, quiet: options.quiet ?? false });
@@ -65,8 +91,10 @@ export async function getExecution(named: string, options: GetCommandOptions): P
   }
   using client = connectGate(options);
   const executionId = await resolveExecution(client, named);
+  if (options.follow === true) return await followPart(client, executionId, { ...options, part, json });
   if (options.receiptOut !== undefined) await fetchReceipt(client, executionId, options.receiptOut);
-  if (options.output === true) await copyOutput(client, executionId, json);
+  if (options.output === true || part !== undefined)
+    await copyOutput(client, executionId, { json, part, follow: false });
   else await show(client, executionId, json);
   return exitCodes.ok;
 }
@@ -91,9 +119,67 @@ async function fetchReceipt(client: GateClient, executionId: string, path: strin
   );
 }
 
-async function copyOutput(client: GateClient, executionId: string, json: boolean): Promise<void> {
+const streamsByName: Readonly<Record<string, OutputStream>> = {
+  stdout: OutputStream.STDOUT,
+  stderr: OutputStream.STDERR,
+  terminal: OutputStream.TERMINAL,
+};
+
+/** Of the output, what is asked for; undefined: all of it. */
+type Part = Pick<ReadOutputOptions, 'offset' | 'stream' | 'since' | 'sinceAgeMs'>;
+
+function partOf({ offset, since, stream }: GetCommandOptions): Part | undefined {
+  if (offset === undefined && since === undefined && stream === undefined) return undefined;
+  return {
+    offset,
+    stream: stream === undefined ? undefined : streamsByName[stream],
+    ...(since === undefined ? {} : 'at' in since ? { since: since.at } : { sinceAgeMs: since.agoMs }),
+  };
+}
+
+interface CopyOptions {
+  readonly json: boolean;
+  readonly part: Part | undefined;
+  readonly follow: boolean;
+}
+
+/** To the end of the output; the exit code follows from the receipt alone. */
+async function followPart(
+  client: GateClient,
+  executionId: string,
+  {
+    part,
+    json,
+    quiet,
+    receiptOut,
+  }: Omit<CopyOptions, 'follow'> & Pick<GetCommandOptions, 'quiet' | 'receiptOut'>,
+): Promise<number> {
+  using _ = leaveOnInterrupt(executionId, note);
+  await copyOutput(client, executionId, { part, json, follow: true });
+  const { execution: told } = await client.getExecution(executionId);
+  const verified = await receiptOf(client, executionId);
+  const { execution, contradiction, exitCode } =
+    verified === undefined ? { ...concludeWithout(told), execution: told } : concludeFrom(told, verified);
+  if (contradiction !== undefined) warn(contradiction);
+  if (verified !== undefined && receiptOut !== undefined) writeReceipt(receiptOut, verified.receiptJson);
+  if (json)
+    await writeJson({ type: 'result', ...executionJson(execution), verified: verified !== undefined });
+  else if (quiet !== true)
+    note(
+      plainLine(
+        `csc: ${stateName(execution.state)}, exit code ${exitCode}; this part of the output was not held against the receipt`,
+      ),
+    );
+  return exitCode;
+}
+
+async function copyOutput(
+  client: GateClient,
+  executionId: string,
+  { json, part, follow }: CopyOptions,
+): Promise<void> {
   const cuts: string[] = [];
-  for await (const item of client.readOutput(executionId, { follow: false })) {
+  for await (const item of client.readOutput(executionId, { ...part, follow })) {
     if (json) await writeJson(outputJson(item));
     else if (item.type === 'chunk') {
       await (item.stream === OutputStream.STDERR ? writeErr(item.data) : writeOut(item.data));

@@ -249,6 +249,18 @@ describe('an execution', () => {
     const followed = await fresh(['get', id, '--follow', '--quiet']);
     expect(followed).toMatchObject({ code: 5, stdout: 'one\ntwo\n' });
     expect((await fleet.csc(['get', id, '--output'])).stdout).toBe('one\ntwo\n');
+    const get = (...options: string[]) => fleet.csc(['get', id, ...options]);
+    expect((await get('--offset', '4')).stdout).toBe('two\n');
+    expect((await get('--stream', 'stderr')).stdout).toBe('');
+    expect((await get('--since', '1h')).stdout).toBe('one\ntwo\n');
+    expect((await get('--since', '2100-01-01T00:00:00Z')).stdout).toBe('');
+    expect((await get('--since', 'yesterday')).code).toBe(64);
+    // Whose end is the receipt's, and whose output is a part.
+    expect(await get('--offset', '4', '--follow')).toMatchObject({
+      code: 5,
+      stdout: 'two\n',
+      stderr: expect.stringContaining('not held against the receipt'),
+    });
     const receipt = join(fleet.directory, `${id}.json`);
     const got = await fleet.csc(['get', id, '--json', '--receipt-out', receipt]);
     expect(JSON.parse(got.stdout)).toMatchObject({ execution_id: id, state: 'failed', exit_code: 5 });

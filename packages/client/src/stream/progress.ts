@@ -13,8 +13,8 @@ export interface Progress {
   unseen(item: OutputItem): OutputItem | undefined;
 }
 
-/** @param from where to begin in each stream; a stream that is not named begins at 0 */
-export function createProgress(fromSequence = 1, from: readonly StreamPosition[] = []): Progress {
+/** @param from where to begin in each stream; a stream that is not named begins at `offset` */
+export function createProgress(fromSequence = 1, from: readonly StreamPosition[] = [], offset = 0): Progress {
   let next = Math.max(1, fromSequence);
   const offsets = new Map(from.map((position) => [streamKey(position), position]));
   const ended = new Set<string>();
@@ -29,7 +29,7 @@ export function createProgress(fromSequence = 1, from: readonly StreamPosition[]
     unseen: (item) => {
       const key = streamKey(item);
       if (item.type === 'end') return ended.size < ended.add(key).size ? item : undefined;
-      const seen = offsets.get(key)?.offset ?? 0;
+      const seen = offsets.get(key)?.offset ?? offset;
       const end = item.offset + item.data.length;
       if (end <= seen) return undefined;
       offsets.set(key, { commandId: item.commandId, stream: item.stream, offset: end });

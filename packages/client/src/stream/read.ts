@@ -1,3 +1,4 @@
+import { type OutputStream, toDuration } from '@csc-fleet/common/messages';
 import { GateService, type StreamPosition } from '@csc-fleet/common/rpc';
 import type { Connection } from '../connection/connection.ts';
 import { endedEarly, type ReconnectOptions, resuming } from '../connection/reconnect.ts';
@@ -46,24 +47,44 @@ export async function* watchOnce(
 
 /** Where `readOutput` begins, and what ends it. */
 export interface ReadOutputOptions {
-  /** Where to begin in each stream, in bytes; a stream that is not named begins at 0. Absent: all from the beginning. */
+  /** Where to begin in each stream, in bytes. Absent: all from `offset`. */
   readonly from?: readonly StreamPosition[] | undefined;
+  /** Where every stream begins that `from` does not name, in bytes. Absent: 0. */
+  readonly offset?: number | undefined;
+  /** This stream of each command alone. Absent: all. */
+  readonly stream?: OutputStream | undefined;
+  /** Only what was written since, by the gate's clock, in whole chunks. Absent: whenever it was. */
+  readonly since?: Date | undefined;
+  /** The same, as milliseconds before now: no clock of this host counts. Absent: however long ago it was. */
+  readonly sinceAgeMs?: number | undefined;
   /** Go on until the execution has ended. Absent: true. */
   readonly follow?: boolean | undefined;
   /** Ends the reading, which then throws CANCELLED; the execution goes on. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Output from the given offsets on, each byte once, over as many connections as it takes. */
+/**
+ * Output as far as it is wanted, each byte once, over as many connections as it takes. Nothing is read ahead of whoever
+ * takes it but what is in the transport's window. Throws EXECUTION_UNKNOWN, and OUTPUT_TRIMMED with the offsets at which
+ * what is kept begins.
+ */
 export async function* readOutput(
   connection: Connection,
   reconnect: ReconnectOptions,
   executionId: string,
   options: ReadOutputOptions = {},
 ): AsyncGenerator<OutputItem, void> {
-  const progress = createProgress(1, options.from);
-  const open = () => readOutputOnce(connection, executionId, { ...options, from: progress.positions() });
+  const progress = createProgress(1, options.from, options.offset);
+  const begun = performance.now();
+  const open = () => {
+    const { sinceAgeMs } = options;
+    const aged = sinceAgeMs === undefined ? undefined : sinceAgeMs + performance.now() - begun;
+    const from = progress.positions();
+    return readOutputOnce(connection, executionId, { ...options, from, sinceAgeMs: aged });
+  };
   for await (const item of resuming(open, reconnect, options.signal)) {
+    // A gate that is older does not look at it.
+    if (options.stream !== undefined && item.stream !== options.stream) continue;
     const unseen = progress.unseen(item);
     if (unseen !== undefined) yield unseen;
   }
@@ -75,7 +96,9 @@ export async function* readOutputOnce(
   executionId: string,
   options: ReadOutputOptions,
 ): AsyncGenerator<OutputItem, void> {
-  const request = { executionId, from: [...(options.from ?? [])], follow: options.follow ?? true };
+  const { from = [], follow = true, offset, stream, since, sinceAgeMs } = options;
+  const sinceAge = sinceAgeMs === undefined ? undefined : toDuration(Math.max(0, sinceAgeMs));
+  const request = { executionId, from: [...from], follow, offset, stream, since, sinceAge };
   for await (const { item } of connection.stream(GateService.readOutput, request, options.signal)) {
     if (item !== undefined) yield toOutputItem(item);
   }

@@ -173,7 +173,8 @@ export const reasons = {
     status: 'OUT_OF_RANGE',
     about: ['gate'],
     retry: 'no',
-    means: 'the output is gone: it was kept as long as the gate keeps any (retention)',
+    means:
+      'the output is gone: it was kept as long as the gate keeps any (retention); it names the first offsets that are kept, and also ends a reading that is under way then',
     remedy: 'count on the receipt, which has its hashes and lengths; read output sooner next time',
   },
   AUDIT_TRIMMED: {

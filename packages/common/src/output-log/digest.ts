@@ -7,6 +7,11 @@ export function streamKey({ commandId, stream }: Pick<StreamPosition, 'commandId
   return `${stream} ${commandId}`;
 }
 
+/** Which of a command's streams a key is of. */
+export function streamOfKey(key: string): number {
+  return Number.parseInt(key, 10);
+}
+
 /** What was captured of one stream, of one command or of a whole contract. */
 export interface StreamDigest {
   /** "sha256:" and lower-case hex, over the captured bytes. */

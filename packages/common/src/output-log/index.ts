@@ -1,5 +1,5 @@
 export { createOutputCheck, type OutputCheck } from './check.ts';
-export { emptyDigest, RunningDigest, type StreamDigest, streamKey } from './digest.ts';
+export { emptyDigest, RunningDigest, type StreamDigest, streamKey, streamOfKey } from './digest.ts';
 export {
   encodeFrame,
   encodeFrameHead,

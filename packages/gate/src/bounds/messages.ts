@@ -28,6 +28,10 @@ export const requestBounds = {
   readOutput: z.object({
     executionId: id,
     from: list(z.object({ commandId, stream, offset: whole(0) }), 60),
+    offset: whole(0).optional(),
+    stream: stream.optional(),
+    since: time,
+    sinceAge: duration,
   }),
   cancel: z.object({ executionId: id, gracePeriod: duration }),
   getExecution: z.object({ executionId: id }),
@@ -104,6 +108,7 @@ export const linkBounds = {
     receiptJson: bytes(artifactBytes.receipt),
     originalJson: bytes(artifactBytes.receipt),
     outputLogLength: whole(0),
+    signedLogLength: whole(0).optional(),
   }),
   heartbeat: z.object({
     running: whole(0, 1_000_000),

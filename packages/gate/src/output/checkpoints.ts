@@ -61,16 +61,18 @@ export class Checkpoints {
     }
   }
 
-  /** The last place before which nothing is wanted; undefined where that is the beginning. */
-  before(from: ReadonlyMap<string, number>): Checkpoint | undefined {
-    const isWanted = ({ next }: Checkpoint): boolean =>
-      [...next].some(([key, offset]) => offset > (from.get(key) ?? 0));
-    // Streams only go on: once something is wanted, it is at every later place, too.
+  /**
+   * The last place before which nothing is wanted; undefined where that is the beginning.
+   * @param isPast whether nothing is wanted before a place. Streams and time only go on: once it is not, it never is again
+   */
+  async last(
+    isPast: (checkpoint: Checkpoint) => boolean | Promise<boolean>,
+  ): Promise<Checkpoint | undefined> {
     let [low, high] = [0, this.#all.length];
     while (low < high) {
       const middle = (low + high) >> 1;
       const checkpoint = this.#all[middle];
-      if (checkpoint === undefined || isWanted(checkpoint)) high = middle;
+      if (checkpoint === undefined || !(await isPast(checkpoint))) high = middle;
       else low = middle + 1;
     }
     return this.#all[low - 1];

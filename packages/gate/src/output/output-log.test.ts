@@ -1,10 +1,18 @@
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { OutputChunk, OutputStream } from '@csc-fleet/common/messages';
-import { maxFrameBytes, maxFrameData, readFrames, streamKey } from '@csc-fleet/common/output-log';
+import { maxFrameBytes, maxFrameData, readFrames, streamOfKey } from '@csc-fleet/common/output-log';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { checkpointsOf, type Extent, OutputLog } from './output-log.ts';
+import { checkpointsOf, type Extent, OutputLog, type Wanted } from './output-log.ts';
 import { encodeItem, itemField } from './reader.ts';
 
 let directory: string;
@@ -242,16 +250,18 @@ describe('reading', () => {
 
 describe('a reader of the end', () => {
   const size = 64 * 1024;
+  let writtenAt = 0;
   const frames = (from: number, count: number, chunk: Partial<OutputChunk> = {}) =>
     Buffer.concat(
       Array.from({ length: count }, (_, index) =>
-        frame(from + index * size, Buffer.alloc(size, 65 + index), chunk),
+        frame(from + index * size, Buffer.alloc(size, 65 + index), { ...chunk, monotonicNs: writtenAt++ }),
       ),
     );
 
-  /** 4 MiB of stdout after 2 MiB of stderr; resolves to the length of the log. */
+  /** 4 MiB of stdout after 2 MiB of stderr, a frame a nanosecond; resolves to the length of the log. */
   async function fill(log: OutputLog): Promise<number> {
     let length = 0;
+    writtenAt = 0;
     for (let at = 0; at < 2; at++) {
       length = await log.append(length, frames(at * 16 * size, 16, { stream: OutputStream.STDERR }), known);
     }
@@ -259,11 +269,10 @@ describe('a reader of the end', () => {
     return length;
   }
 
-  const wanted = (stdout: number, stderr: number) =>
-    new Map([
-      [streamKey({ commandId: 'main', stream: OutputStream.STDOUT }), stdout],
-      [streamKey({ commandId: 'main', stream: OutputStream.STDERR }), stderr],
-    ]);
+  const wanted = (stdout?: number, stderr?: number, sinceNs = 0): Wanted => ({
+    from: (key) => (streamOfKey(key) === OutputStream.STDOUT ? stdout : stderr),
+    sinceNs,
+  });
 
   it.each<[string, Extent, boolean]>([
     ['while it grows', 'growing', false],
@@ -274,7 +283,7 @@ describe('a reader of the end', () => {
     const length = await fill(first);
     if (isReopened) await first.close();
     const log = isReopened ? await open(extent) : first;
-    const late = await log.positionFor(wanted(63 * size, 32 * size));
+    const { position: late, next } = await log.positionFor(wanted(63 * size, 32 * size));
     expect(length - late).toBeLessThan(2.5 * 1024 * 1024);
     const whole = await readAll(log);
     expect(await readAll(log, late)).toEqual(whole.subarray(late));
@@ -283,9 +292,35 @@ describe('a reader of the end', () => {
       before.every(({ offset, stream }) => offset < (stream === OutputStream.STDOUT ? 63 : 32) * size),
     ).toBe(true);
     // A stream that is wanted from its beginning is.
-    expect(await log.positionFor(wanted(63 * size, 0))).toBe(0);
-    expect(await log.positionFor(new Map())).toBe(0);
-    expect(await log.positionFor(wanted(0, 32 * size))).toBeLessThan(2.5 * 1024 * 1024);
+    const begin = { position: 0, next: new Map() };
+    expect(await log.positionFor(wanted(63 * size, 0))).toEqual(begin);
+    expect(await log.positionFor(wanted(0, 0))).toEqual(begin);
+    expect((await log.positionFor(wanted(0, 32 * size))).position).toBeLessThan(2.5 * 1024 * 1024);
+    // Of which it says how far each stream is by then.
+    expect([...next.values()].every((offset) => offset > 0)).toBe(true);
+    // A stream that nobody wants holds nobody back, and neither does what was written too early.
+    expect((await log.positionFor(wanted(63 * size, undefined))).position).toBe(late);
+    expect(await log.positionFor(wanted(0, 0, 1))).toEqual(begin);
+    const { position: since } = await log.positionFor(wanted(0, 0, 90));
+    expect(length - since).toBeLessThan(2.5 * 1024 * 1024);
+    expect(since).toBeLessThanOrEqual([...readFrames(whole)].find((it) => it.monotonicNs === 90)?.begin ?? 0);
+  });
+
+  it('is told where the log is forgotten meanwhile, and holds no descriptor of it', async () => {
+    const log = await open();
+    await fill(log);
+    const reading = log.read(0);
+    await reading.next();
+    await log.forget();
+    await expect(reading.next()).rejects.toEqual(expect.objectContaining({ code: 'OUTPUT_TRIMMED' }));
+    const held = readdirSync('/proc/self/fd').map((fd) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${fd}`);
+      } catch {
+        return '';
+      }
+    });
+    expect(held).not.toContain(path);
   });
 
   it('begins at the beginning where what is kept of it is wrong', async () => {
@@ -296,7 +331,7 @@ describe('a reader of the end', () => {
     for (const text of ['', '{', moved, lines.slice(0, 20), 'x'.repeat(100)]) {
       writeFileSync(kept, text);
       const log = await open('complete');
-      expect(await log.positionFor(wanted(64 * size, 32 * size))).toBe(0);
+      expect((await log.positionFor(wanted(64 * size, 32 * size))).position).toBe(0);
     }
   });
 });

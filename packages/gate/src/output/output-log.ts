@@ -1,7 +1,7 @@
 import { constants, existsSync } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { CscError } from '@csc-fleet/common/errors';
-import { maxFrameBytes, readFrames, streamKey } from '@csc-fleet/common/output-log';
+import { type Frame, maxFrameBytes, maxFrameData, readFrames, streamKey } from '@csc-fleet/common/output-log';
 import { Signal } from '@csc-fleet/common/service';
 import { storeRetryMs } from '../store/store-error.ts';
 import { type Checkpoint, Checkpoints } from './checkpoints.ts';
@@ -24,6 +24,24 @@ export function unconfirmedOf(path: string): string {
 
 export type Extent = 'growing' | 'complete';
 
+/** What somebody wants to read of an output. */
+export interface Wanted {
+  /** Where a stream is wanted from, by its key; undefined where nothing of it is. */
+  from(key: string): number | undefined;
+  /** Nothing that was written earlier, in nanoseconds of a frame's monotonic time. 0: whenever it was. */
+  readonly sinceNs: number;
+}
+
+/** Output of which nothing is kept any more, as its time is over or there was too much. */
+export function forgotten(): CscError {
+  return new CscError(
+    'OUTPUT_TRIMMED',
+    'its output has just been forgotten (retention): nothing of it is kept but the hashes and lengths of its receipt',
+  );
+}
+
+const beginning: Checkpoint = { position: 0, next: new Map() };
+
 /**
  * The output of one execution: an append-only file of frames. Appending never waits for readers; each reader has a
  * position of its own in the file. Nothing that an executor sends is believed: order, streams and offsets are checked.
@@ -39,6 +57,7 @@ export class OutputLog {
   #appending: Promise<unknown> = Promise.resolve();
   #unsynced = 0;
   #syncing: Promise<void> | undefined;
+  #forgotten = false;
 
   private constructor(path: string, extent: Extent, checkpoints: Checkpoints) {
     this.#path = path;
@@ -122,37 +141,64 @@ export class OutputLog {
     }
   }
 
-  /**
-   * Where to begin reading, so that nothing before it is wanted.
-   * @param from where each stream is wanted from, by its key; from its beginning where that is not named
-   */
-  async positionFor(from: ReadonlyMap<string, number>): Promise<number> {
-    const checkpoint = this.#checkpoints.before(from);
-    if (checkpoint === undefined) return 0;
-    return (await this.#begins(checkpoint)) ? checkpoint.position : 0;
+  /** Where to begin reading, so that nothing before it is wanted. */
+  async positionFor(wanted: Wanted): Promise<Checkpoint> {
+    const { sinceNs } = wanted;
+    const byOffset = await this.#checkpoints.last(({ next }) =>
+      [...next].every(([key, offset]) => offset <= (wanted.from(key) ?? offset)),
+    );
+    const byTime =
+      sinceNs > 0 ? await this.#checkpoints.last((place) => this.#isEarlier(place, sinceNs)) : undefined;
+    const place = (byTime?.position ?? 0) > (byOffset?.position ?? 0) ? byTime : byOffset;
+    return place !== undefined && (await this.#begins(place)) ? place : beginning;
+  }
+
+  async #isEarlier({ position }: Checkpoint, ns: number): Promise<boolean> {
+    const frame = await this.#frameAt(position);
+    return frame !== undefined && frame.monotonicNs < ns;
   }
 
   // What is kept of it lies in another file: a frame must begin there, and go on with its stream.
   async #begins({ position, next }: Checkpoint): Promise<boolean> {
     if (position === this.#length) return true;
-    if (position > this.#length) return false;
-    const bytes = await this.#readBytes(position, Math.min(maxFrameBytes, this.#length - position));
-    try {
-      for (const frame of readFrames(bytes)) return frame.offset === (next.get(streamKey(frame)) ?? 0);
-    } catch (error) {
-      if (!(error instanceof CscError)) throw error;
+    const frame = await this.#frameAt(position);
+    return frame !== undefined && frame.offset === (next.get(streamKey(frame)) ?? 0);
+  }
+
+  async #frameAt(position: number): Promise<Frame | undefined> {
+    for (const size of [2 * maxFrameData, maxFrameBytes]) {
+      const bytes = await this.#readBytes(position, Math.max(0, Math.min(size, this.#length - position)));
+      try {
+        for (const frame of readFrames(bytes)) return frame;
+      } catch (error) {
+        if (error instanceof CscError) return undefined;
+        throw error;
+      }
     }
-    return false;
+    return undefined;
+  }
+
+  /**
+   * Its file is gone: whoever reads it gets OUTPUT_TRIMMED. The descriptor goes at once, as the disk has its room back only
+   * then, however slow a reader is.
+   */
+  async forget(): Promise<void> {
+    this.#forgotten = true;
+    this.#grown.ring();
+    await this.close();
   }
 
   async close(): Promise<void> {
     await this.#appending;
     await this.#syncing;
-    await this.#file?.close();
+    const file = this.#file;
+    this.#file = undefined;
+    await file?.close();
     this.#grown.ring();
   }
 
   async #opened(): Promise<FileHandle> {
+    if (this.#forgotten) throw forgotten();
     this.#file ??= await open(this.#path, constants.O_RDWR | constants.O_CREAT, 0o600);
     return this.#file;
   }
@@ -175,7 +221,7 @@ export class OutputLog {
   async #confirm(length: number): Promise<number> {
     const beyond = this.#length - length;
     if (beyond <= 0) return 0;
-    if (!(await this.#isFrame(length)))
+    if ((await this.#frameAt(length)) === undefined)
       throw new CscError(
         'RECEIPT_INVALID',
         `no frame of its output ends at ${length}, where it says that it ends`,
@@ -192,16 +238,6 @@ export class OutputLog {
     });
     this.#unsynced += 1;
     return beyond;
-  }
-
-  async #isFrame(position: number): Promise<boolean> {
-    const bytes = await this.#readBytes(position, Math.min(maxFrameBytes, this.#length - position));
-    try {
-      return [...readFrames(bytes)].length > 0;
-    } catch (error) {
-      if (!(error instanceof CscError)) throw error;
-      return false;
-    }
   }
 
   async #keepApart(from: number): Promise<void> {
@@ -257,7 +293,10 @@ export class OutputLog {
 
   async #readBytes(position: number, length: number): Promise<Buffer> {
     const file = await this.#opened();
-    const { buffer, bytesRead } = await file.read({ buffer: Buffer.allocUnsafe(length), position });
+    const buffer = Buffer.allocUnsafe(length);
+    const { bytesRead } = await file.read({ buffer, position }).catch((error: unknown) => {
+      throw this.#forgotten ? forgotten() : error;
+    });
     return buffer.subarray(0, bytesRead);
   }
 

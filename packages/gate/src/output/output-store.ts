@@ -2,19 +2,23 @@ import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
 import { makeDirectory } from '@csc-fleet/common/files';
-import { checkpointsOf, type Extent, OutputLog, unconfirmedOf } from './output-log.ts';
+import { checkpointsOf, type Extent, forgotten, OutputLog, unconfirmedOf } from './output-log.ts';
 
 interface Open {
   readonly log: Promise<OutputLog>;
   users: number;
 }
 
+// Whose removal may not be in the store yet.
+const mostGone = 10_000;
 const idPattern = /^[0-9a-f-]{36}$/;
 
 /** All output logs: one file an execution, open while somebody uses it. */
 export class OutputStore {
   readonly #directory: string;
   readonly #open = new Map<string, Open>();
+  /** Logs that were removed, the last of them. */
+  readonly #gone = new Set<string>();
 
   constructor(directory: string) {
     makeDirectory(directory, { mode: 0o700 });
@@ -22,7 +26,7 @@ export class OutputStore {
   }
 
   /**
-   * Runs `use` with the execution's log, which stays open meanwhile.
+   * Runs `use` with the execution's log, which stays open meanwhile. Throws OUTPUT_TRIMMED for one that was removed.
    * @param extent `complete` where the gate has all of its output
    */
   async with<T>(
@@ -64,12 +68,18 @@ export class OutputStore {
     return sizes;
   }
 
-  /** Removes the execution's log; who reads it goes on to its end. */
+  /** Removes the execution's log; who reads it is told so. */
   async remove(executionId: string): Promise<void> {
     const path = this.#path(executionId);
+    // What is read now, or before the store says so, must not look like an output of nothing.
+    this.#gone.add(executionId);
+    for (const oldest of this.#gone) if (this.#gone.size > mostGone) this.#gone.delete(oldest);
+    const entry = this.#open.get(executionId);
+    this.#open.delete(executionId);
     await rm(path, { force: true });
     await rm(checkpointsOf(path), { force: true });
     await rm(unconfirmedOf(path), { force: true });
+    await entry?.log.then((log) => log.forget());
   }
 
   async close(): Promise<void> {
@@ -79,6 +89,7 @@ export class OutputStore {
   }
 
   #acquire(executionId: string, extent: Extent): Open {
+    if (this.#gone.has(executionId)) throw forgotten();
     const known = this.#open.get(executionId);
     if (known !== undefined) {
       known.users++;

@@ -1,8 +1,8 @@
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import { OutputEnd, type ReadOutputRequest } from '@csc-fleet/common/messages';
-import { encodeFrame, type Frame, readFrames, streamKey } from '@csc-fleet/common/output-log';
+import { encodeFrame, type Frame, readFrames, streamKey, streamOfKey } from '@csc-fleet/common/output-log';
 import type { LiveExecution } from '../execution/execution.ts';
-import type { OutputLog } from './output-log.ts';
+import type { OutputLog, Wanted } from './output-log.ts';
 
 /** The fields of RunResponse, of which ReadOutputResponse has the first two. */
 export const itemField = { chunk: 1, end: 2, event: 3 } as const;
@@ -18,11 +18,16 @@ export function encodeItem(field: number, message: Uint8Array): Uint8Array {
 /** An encoded ReadOutputResponse. A RunResponse that holds the same item looks the same on the wire. */
 export type EncodedOutput = Uint8Array;
 
-export type OutputRequest = Pick<ReadOutputRequest, 'from' | 'follow'>;
+/** What is wanted of an output, as ReadOutputRequest has it. */
+export type OutputRequest = Pick<ReadOutputRequest, 'from' | 'follow' | 'offset' | 'stream'> & {
+  /** As in Wanted. Absent: 0. */
+  readonly sinceNs?: number;
+};
 
 /**
- * The output of an execution from an offset in each stream: whole frames as they lie on disk, and each stream's end
- * once all of it was given. With `follow` it goes on until the execution has ended; it stops where `abort` fires.
+ * The output of an execution as far as it is wanted: whole frames as they lie on disk, and each stream's end once its last
+ * byte was given or passed. With `follow` it goes on until the execution has ended; it stops where `abort` fires.
+ * Throws OUTPUT_TRIMMED where it is forgotten meanwhile.
  */
 export async function* readOutput(
   log: OutputLog,
@@ -30,8 +35,10 @@ export async function* readOutput(
   request: OutputRequest,
   abort?: AbortSignal,
 ): AsyncGenerator<EncodedOutput> {
-  const reader = new StreamReader(execution, request.from);
-  for (let position = await log.positionFor(reader.from); ; ) {
+  const reader = new StreamReader(execution, request);
+  const begin = await log.positionFor(reader);
+  reader.skip(begin.next);
+  for (let position = begin.position; ; ) {
     // Asked before the log is read, so that what came with the end is still read.
     const seen = execution.events.length;
     const isOver = execution.finished;
@@ -48,29 +55,41 @@ export async function* readOutput(
   }
 }
 
-class StreamReader {
+class StreamReader implements Wanted {
+  readonly sinceNs: number;
   readonly #execution: LiveExecution;
+  readonly #offset: number;
+  readonly #stream: number | undefined;
   /** Where each stream goes on. */
   readonly #next = new Map<string, number>();
   readonly #ended = new Set<string>();
 
-  constructor(execution: LiveExecution, from: ReadOutputRequest['from']) {
+  constructor(execution: LiveExecution, { from, offset = 0, stream, sinceNs = 0 }: OutputRequest) {
     this.#execution = execution;
+    this.#offset = offset;
+    this.#stream = stream;
+    this.sinceNs = sinceNs;
     for (const position of from) this.#next.set(streamKey(position), position.offset);
   }
 
-  /** Where each stream goes on. */
-  get from(): ReadonlyMap<string, number> {
-    return this.#next;
+  from(key: string): number | undefined {
+    if (this.#stream !== undefined && this.#stream !== streamOfKey(key)) return undefined;
+    return this.#next.get(key) ?? this.#offset;
+  }
+
+  /** What lies before the place where reading begins. */
+  skip(next: ReadonlyMap<string, number>): void {
+    for (const [key, offset] of next) this.#next.set(key, Math.max(offset, this.#next.get(key) ?? 0));
   }
 
   *items(bytes: Uint8Array): Generator<EncodedOutput> {
     for (const frame of readFrames(bytes)) {
       const key = streamKey(frame);
-      const next = this.#next.get(key) ?? 0;
+      const next = this.from(key);
       const end = frame.offset + frame.data.length;
-      if (end <= next) continue;
+      if (next === undefined || end <= next) continue;
       this.#next.set(key, end);
+      if (frame.monotonicNs < this.sinceNs) continue;
       yield frame.offset >= next ? bytes.subarray(frame.begin, frame.end) : encodeRest(frame, next);
     }
   }
@@ -81,7 +100,8 @@ class StreamReader {
       if (event?.$case !== 'commandExited') continue;
       for (const end of event.value.result?.outputs ?? []) {
         const key = streamKey(end);
-        if (this.#ended.has(key) || (this.#next.get(key) ?? 0) < end.length) continue;
+        const next = this.from(key);
+        if (next === undefined || next < end.length || this.#ended.has(key)) continue;
         this.#ended.add(key);
         yield encodeItem(itemField.end, OutputEnd.encode(end).finish());
       }

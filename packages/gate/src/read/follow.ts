@@ -1,9 +1,18 @@
-import { CscError } from '@csc-fleet/common/errors';
-import { ExecutionEvent, ExecutionState, type ReadOutputRequest } from '@csc-fleet/common/messages';
+import type { Clock } from '@csc-fleet/common/encoding';
+import { CscError, quoteBriefly } from '@csc-fleet/common/errors';
+import {
+  ExecutionEvent,
+  ExecutionState,
+  type ReadOutputRequest,
+  toMilliseconds,
+} from '@csc-fleet/common/messages';
+import { parseReceipt } from '@csc-fleet/common/receipt';
 import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions, Principal } from '../execution/executions.ts';
 import type { OutputStore } from '../output/output-store.ts';
 import { encodeItem, itemField, readOutput } from '../output/reader.ts';
+import type { Store } from '../store/store.ts';
+import type { StoredReceipt } from '../store/tables.ts';
 
 /** Takes one encoded message; resolves when there is room for the next. */
 export type Write = (message: Uint8Array) => Promise<void>;
@@ -43,7 +52,7 @@ function toSeen(execution: LiveExecution, event: ExecutionEvent): ExecutionEvent
  * `gone` fires the stream ends, and the run goes on.
  */
 export async function follow(
-  output: Pick<OutputStore, 'with'>,
+  { output, store }: Pick<OutputPorts, 'output' | 'store'>,
   execution: LiveExecution,
   write: Write,
   gone: AbortSignal,
@@ -54,7 +63,7 @@ export async function follow(
     for (const event of execution.events) await send(event);
     return;
   }
-  checkKept(execution);
+  await checkKept(store, execution);
   let relayed: Promise<void> | undefined;
   let isOver = false;
   const relay = (): Promise<void> => {
@@ -79,12 +88,31 @@ export async function follow(
 }
 
 // Nothing would look like an output of nothing.
-function checkKept({ row }: LiveExecution): void {
+async function checkKept(store: OutputPorts['store'], { id, row }: LiveExecution): Promise<void> {
   if (row.pruned_at === null || row.started_at === null) return;
+  const receipt = await store.receipt(id);
+  const ends = receipt === undefined ? '' : describeEnds(receipt);
   throw new CscError(
     'OUTPUT_TRIMMED',
-    `its output was kept until ${row.pruned_at}, and is gone: its receipt has the hashes and lengths`,
+    `its output was kept until ${row.pruned_at}, and is gone${ends}: its receipt has the hashes and lengths`,
   );
+}
+
+const mostNamed = 3;
+
+// A v0.1 receipt has no lengths.
+function describeEnds({ receiptJson, originalJson }: StoredReceipt): string {
+  const parsed = parseReceipt(originalJson.length > 0 ? originalJson : receiptJson);
+  if (!parsed.ok || parsed.value.receipt_version !== 'csc.receipt.v0.2') return '';
+  const { commands } = parsed.value;
+  const ends = commands
+    .slice(0, mostNamed)
+    .map(
+      (it) =>
+        `${it.stdout_bytes} of stdout and ${it.stderr_bytes} of stderr of ${quoteBriefly(it.command_id)}`,
+    );
+  const more = commands.length > mostNamed ? ', …' : '';
+  return ` (the first offsets that are kept are the ends: ${ends.join(', ')}${more})`;
 }
 
 async function relayOutput(
@@ -101,27 +129,41 @@ async function relayOutput(
   });
 }
 
+// The host has a monotonic clock alone, and began a moment before the gate heard of it.
+function sinceNsOf(
+  { since, sinceAge }: Pick<ReadOutputRequest, 'since' | 'sinceAge'>,
+  { row }: LiveExecution,
+  now: Date,
+): number {
+  const ago = sinceAge === undefined ? 0 : now.getTime() - toMilliseconds(sinceAge);
+  const from = Math.max(since?.getTime() ?? 0, ago);
+  return row.started_at === null ? 0 : Math.max(0, from - Date.parse(row.started_at)) * 1e6;
+}
+
 export interface OutputPorts {
   readonly executions: Pick<Executions, 'visible' | 'openById'>;
   readonly output: Pick<OutputStore, 'with'>;
+  readonly store: Pick<Store, 'receipt'>;
+  readonly clock: Clock;
 }
 
 /** The output of an execution, as encoded ReadOutputResponses. Throws EXECUTION_UNKNOWN, OUTPUT_TRIMMED. */
 export async function giveOutput(
-  { executions, output }: OutputPorts,
+  { executions, output, store, clock }: OutputPorts,
   principal: Principal,
   request: ReadOutputRequest,
   write: Write,
   gone: AbortSignal,
 ): Promise<void> {
   const execution = await executions.visible(principal, request.executionId);
-  checkKept(execution);
+  await checkKept(store, execution);
+  const wanted = { ...request, sinceNs: sinceNsOf(request, execution, clock.now()) };
   // No longer open: its receipt is here, and so all of its output is.
   const extent = executions.openById(execution.id) === undefined ? 'complete' : 'growing';
   await output.with(
     execution.id,
     async (log) => {
-      for await (const item of readOutput(log, execution, request, gone)) await write(item);
+      for await (const item of readOutput(log, execution, wanted, gone)) await write(item);
     },
     extent,
   );

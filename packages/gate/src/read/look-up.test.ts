@@ -1,7 +1,13 @@
 import { sha256Hex } from '@csc-fleet/common/encoding';
 import type { AuditRecord, AuditRequest } from '@csc-fleet/common/messages';
 import { createRevocations } from '@csc-fleet/common/owners';
-import { ExecutionState, KeyRole, OutputStream, ReadOutputResponse } from '@csc-fleet/common/rpc';
+import {
+  ExecutionState,
+  KeyRole,
+  OutputStream,
+  type ReadOutputRequest,
+  ReadOutputResponse,
+} from '@csc-fleet/common/rpc';
 import {
   approve,
   contractForApproval,
@@ -265,16 +271,19 @@ describe('watch', () => {
 describe('readOutput', () => {
   const read = async (
     executionId: string,
-    offset = 0,
+    at: number | Partial<ReadOutputRequest> = 0,
     follow = false,
     abort?: AbortSignal,
   ): Promise<ReadOutputResponse['item'][]> => {
     const items: ReadOutputResponse['item'][] = [];
-    const from = [{ commandId: 'main', stream: OutputStream.STDOUT, offset }];
+    const wanted =
+      typeof at === 'number'
+        ? { from: [{ commandId: 'main', stream: OutputStream.STDOUT, offset: at }] }
+        : { from: [], ...at };
     await test
       .as(agent)
       .readOutput(
-        { executionId, from, follow },
+        { executionId, ...wanted, follow },
         async (bytes) => void items.push(ReadOutputResponse.decode(bytes).item),
         abort,
       );
@@ -296,6 +305,11 @@ describe('readOutput', () => {
     expect(text(await read(executionId))).toEqual(['hello ', 'world', 'end']);
     expect(text(await read(executionId, 3))).toEqual(['lo ', 'world', 'end']);
     expect(text(await read(executionId, 6))).toEqual(['world', 'end']);
+    const part = (wanted: Partial<ReadOutputRequest>) => read(executionId, wanted);
+    expect(text(await part({ offset: 8 }))).toEqual(['rld', 'end']);
+    expect(text(await part({ offset: 99 }))).toEqual(['end']);
+    expect(text(await part({ stream: OutputStream.STDERR }))).toEqual([]);
+    expect(text(await part({ stream: OutputStream.STDOUT }))).toEqual(['hello ', 'world', 'end']);
     expect(text(await read(executionId, 11))).toEqual(['end']);
     await test.reopen();
     expect(text(await read(executionId, 8))).toEqual(['rld', 'end']);
@@ -663,6 +677,33 @@ describe('what is over', () => {
 
   const read = (executionId: string) =>
     test.as(agent).readOutput({ executionId, from: [], follow: false }, async () => undefined);
+
+  it('says so to whoever is reading when it goes, and where what is kept begins', async () => {
+    await openWith();
+    const { executionId } = await test.submit(makeContract());
+    const offer = await executor.next('offer', executionId);
+    await executor.accept(executionId);
+    // More than is read at once.
+    const size = 60_000;
+    let length = 0;
+    for (let at = 0; at < 10; at++)
+      length = await executor.push(executionId, length, at * size, 'x'.repeat(size));
+    await executor.finish(offer);
+    test.clock.advance(30 * day);
+    const taken = Promise.withResolvers<void>();
+    const stalled = Promise.withResolvers<void>();
+    const reading = test.as(agent).readOutput({ executionId, from: [], follow: false }, async () => {
+      taken.resolve();
+      await stalled.promise;
+    });
+    await taken.promise;
+    await test.as(agent).prune(false);
+    stalled.resolve();
+    await expect(reading).rejects.toEqual(rejected('OUTPUT_TRIMMED'));
+    await expect(read(executionId)).rejects.toEqual(rejected('OUTPUT_TRIMMED'));
+    await test.reopen();
+    await expect(read(executionId)).rejects.toThrow(/the first offsets that are kept are the ends/);
+  });
 
   it('keeps its receipt when its output goes, and is forgotten when that goes', async () => {
     await openWith();

@@ -180,7 +180,7 @@ async function loseIfRestored({ dataDir, finisher }: Parts, open: readonly LiveE
 type Parts = Awaited<ReturnType<typeof assemble>>;
 
 function toMethods(parts: Parts) {
-  const { executions, output, keys } = parts;
+  const { executions, output, store, keys } = parts;
   return {
     submit: async ({ principal, request }) => {
       const { execution, existing } = await submit(parts, principal, request);
@@ -194,7 +194,7 @@ function toMethods(parts: Parts) {
     },
     run: async ({ principal, request, write, gone }) => {
       const { execution } = await submit(parts, principal, request.submit ?? SubmitRequest.fromPartial({}));
-      await follow(output, execution, write, gone);
+      await follow({ output, store }, execution, write, gone);
     },
     bind: async ({ principal, request }) => {
       await bind(parts, principal, request, parts.clock.now());

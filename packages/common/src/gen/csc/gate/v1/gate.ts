@@ -126,10 +126,27 @@ export interface WatchResponse {
 
 export interface ReadOutputRequest {
   executionId: string;
-  /** Where to begin in each stream; a stream not named begins at 0. */
+  /** Where to begin in each stream; a stream not named begins at `offset`. */
   from: StreamPosition[];
   /** Go on until the execution has ended. False: end at what there is now. */
   follow: boolean;
+  /** Where a stream begins that `from` does not name. */
+  offset?:
+    | number
+    | undefined;
+  /** This stream of each command alone. Absent: all. */
+  stream?:
+    | OutputStream
+    | undefined;
+  /**
+   * Only what was written since, in whole chunks: a chunk's time is when its execution started, by the gate's clock, and its
+   * monotonic time after that. Absent: whenever it was written.
+   */
+  since?:
+    | Date
+    | undefined;
+  /** The same, so long before the call. Beside `since`: the later of both. */
+  sinceAge?: Duration | undefined;
 }
 
 export interface StreamPosition {
@@ -1368,7 +1385,15 @@ export const WatchResponse: MessageFns<WatchResponse> = {
 };
 
 function createBaseReadOutputRequest(): ReadOutputRequest {
-  return { executionId: "", from: [], follow: false };
+  return {
+    executionId: "",
+    from: [],
+    follow: false,
+    offset: undefined,
+    stream: undefined,
+    since: undefined,
+    sinceAge: undefined,
+  };
 }
 
 export const ReadOutputRequest: MessageFns<ReadOutputRequest> = {
@@ -1381,6 +1406,18 @@ export const ReadOutputRequest: MessageFns<ReadOutputRequest> = {
     }
     if (message.follow !== false) {
       writer.uint32(24).bool(message.follow);
+    }
+    if (message.offset !== undefined) {
+      writer.uint32(32).int64(message.offset);
+    }
+    if (message.stream !== undefined) {
+      writer.uint32(40).int32(message.stream);
+    }
+    if (message.since !== undefined) {
+      Timestamp.encode(toTimestamp(message.since), writer.uint32(50).fork()).join();
+    }
+    if (message.sinceAge !== undefined) {
+      Duration.encode(message.sinceAge, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -1422,6 +1459,38 @@ export const ReadOutputRequest: MessageFns<ReadOutputRequest> = {
             message.follow = reader.bool();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.offset = longToNumber(reader.int64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.stream = reader.int32() as any;
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.since = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.sinceAge = Duration.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1442,6 +1511,12 @@ export const ReadOutputRequest: MessageFns<ReadOutputRequest> = {
     message.executionId = object.executionId ?? "";
     message.from = object.from?.map((e) => StreamPosition.fromPartial(e)) || [];
     message.follow = object.follow ?? false;
+    message.offset = object.offset ?? undefined;
+    message.stream = object.stream ?? undefined;
+    message.since = object.since ?? undefined;
+    message.sinceAge = (object.sinceAge !== undefined && object.sinceAge !== null)
+      ? Duration.fromPartial(object.sinceAge)
+      : undefined;
     return message;
   },
 };

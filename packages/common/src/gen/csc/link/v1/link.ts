@@ -171,6 +171,11 @@ export interface Receipt {
    * the executor's chain has.
    */
   originalJson: Buffer;
+  /**
+   * Where the host has lost the end of its log since it signed (output_log_length is what it has kept): how long the log was
+   * that the receipt is of, which the gate may hold. Absent: nothing is lost.
+   */
+  signedLogLength?: number | undefined;
 }
 
 export interface ReceiptAck {
@@ -1461,7 +1466,13 @@ export const Exited: MessageFns<Exited> = {
 };
 
 function createBaseReceipt(): Receipt {
-  return { executionId: "", receiptJson: Buffer.alloc(0), outputLogLength: 0, originalJson: Buffer.alloc(0) };
+  return {
+    executionId: "",
+    receiptJson: Buffer.alloc(0),
+    outputLogLength: 0,
+    originalJson: Buffer.alloc(0),
+    signedLogLength: undefined,
+  };
 }
 
 export const Receipt: MessageFns<Receipt> = {
@@ -1477,6 +1488,9 @@ export const Receipt: MessageFns<Receipt> = {
     }
     if (message.originalJson.length !== 0) {
       writer.uint32(34).bytes(message.originalJson);
+    }
+    if (message.signedLogLength !== undefined) {
+      writer.uint32(40).int64(message.signedLogLength);
     }
     return writer;
   },
@@ -1526,6 +1540,14 @@ export const Receipt: MessageFns<Receipt> = {
             message.originalJson = Buffer.from(reader.bytes());
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.signedLogLength = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1547,6 +1569,7 @@ export const Receipt: MessageFns<Receipt> = {
     message.receiptJson = object.receiptJson ?? Buffer.alloc(0);
     message.outputLogLength = object.outputLogLength ?? 0;
     message.originalJson = object.originalJson ?? Buffer.alloc(0);
+    message.signedLogLength = object.signedLogLength ?? undefined;
     return message;
   },
 };
