@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compiles packages/sandbox/native/csc-launcher.c for this machine, where its program is missing or older than it. Without
+# Compiles packages/sandbox/native/*.c for this machine, where the program is missing or older than they are. Without
 # a C compiler nothing is made, and the executor starts jobs by slower ways that do the same.
 set -euo pipefail
 cd "$(dirname "$0")/../packages/sandbox"
@@ -9,8 +9,8 @@ case "$(uname -s)-$(uname -m)" in
   Linux-aarch64) arch=arm64 ;;
   *) exit 0 ;;
 esac
-source=native/csc-launcher.c program=bin/csc-launcher-$arch
-[ "$program" -nt "$source" ] && exit 0
+sources=(native/*.c) program=bin/csc-launcher-$arch
+[ -z "$(find native -newer "$program" 2>/dev/null || echo none)" ] && exit 0
 mkdir -p bin
 chmod 755 bin
 made=$(mktemp "bin/.csc-launcher-XXXXXX")
@@ -18,6 +18,6 @@ trap 'rm -f "$made"' EXIT
 flags=(-std=c11 -O2 -Wall -Wextra -Wno-unused-result -D_FORTIFY_SOURCE=2 -fstack-protector-strong
   -Wl,-z,relro,-z,now,-z,noexecstack -s)
 # Without a libc for it (Fedora: glibc-static) one that is linked when it starts does the same, a little later.
-cc "${flags[@]}" -static-pie "$source" -o "$made" 2>/dev/null || cc "${flags[@]}" -fPIE -pie "$source" -o "$made"
+cc "${flags[@]}" -static-pie "${sources[@]}" -o "$made" 2>/dev/null || cc "${flags[@]}" -fPIE -pie "${sources[@]}" -o "$made"
 chmod 755 "$made"
 mv "$made" "$program"

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { closeSync, constants, mkdirSync, openSync, readFileSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { sendSignal } from '../host/index.ts';
@@ -15,10 +15,21 @@ import type { Setting } from './settings.ts';
 /** The directories of one group, by controller; with v2 they are one and the same. */
 export type GroupDirectories = Readonly<Record<Controller, string>>;
 
+/**
+ * Of version 1: files to which a process of one thread writes "0", and is in. Of version 2, where that takes many
+ * milliseconds: the directory, which a process can be made in (clone(2), CLONE_INTO_CGROUP).
+ */
+export interface GroupEntrance {
+  readonly files: readonly number[];
+  readonly directory?: number;
+}
+
 /** The cgroup of one command. */
 export interface RunGroup {
   /** Puts a process in, and with it whatever it starts from then on. Throws what the kernel says. */
   join(pid: number): void;
+  /** A way for a process to get in by itself. Throws what the kernel says; the caller closes all of it. */
+  openEntrance(): GroupEntrance;
   /** What is in it now, as far as it can be read. */
   processes(): readonly number[];
   /** Processes of the group that the kernel has killed for want of memory. */
@@ -93,6 +104,7 @@ export function openGroup(mechanism: CgroupMechanism, directories: GroupDirector
         writeControl(join(directory, 'cgroup.procs'), String(pid));
       }
     },
+    openEntrance: () => openEntrance(mechanism, distinct(directories)),
     processes: () => unite(distinct(directories).map(readProcesses)),
     oomKills,
     watchOom(onOom) {
@@ -112,6 +124,23 @@ export function openGroup(mechanism: CgroupMechanism, directories: GroupDirector
       }
     },
   };
+}
+
+function openEntrance(mechanism: CgroupMechanism, directories: readonly string[]): GroupEntrance {
+  if (mechanism === 'cgroup-v2') {
+    return {
+      files: [],
+      directory: openSync(directories[0] ?? '', constants.O_RDONLY | constants.O_DIRECTORY),
+    };
+  }
+  const files: number[] = [];
+  try {
+    for (const directory of directories) files.push(openSync(join(directory, 'tasks'), constants.O_WRONLY));
+    return { files };
+  } catch (error) {
+    for (const fd of files) closeSync(fd);
+    throw error;
+  }
 }
 
 function readOomKills(mechanism: CgroupMechanism, directory: string): number {

@@ -32,36 +32,50 @@ import { findNameKey } from '../host/scratch.ts';
 import { type RunFacts, toRunFacts } from '../plan/facts.ts';
 import { planSandbox } from '../plan/plan.ts';
 import { resolveScopes } from '../plan/resolve-scopes.ts';
-import { createBwrapLauncher } from './bwrap-launcher.ts';
+import { type BwrapLauncher, type BwrapLauncherOptions, createBwrapLauncher } from './bwrap-launcher.ts';
 import type { LaunchedProcess } from './launcher.ts';
 
 // As setup does; here too, so that these tests never pass without it.
 execFileSync(join(import.meta.dirname, '../../../../scripts/build-launcher.sh'));
 
-testLauncher('the bwrap launcher', async () => {
-  const facts = toRunFacts(await probeHost());
-  const tree = makeTree();
-  const workspace = tree.directory('workspace', facts.jobUser);
-  const policy = {
-    allowed_cwd_prefixes: [workspace],
-    allowed_read_prefixes: [workspace],
-    allowed_write_prefixes: [workspace],
-  };
-  const scopes = resolveScopes({ cwd: workspace, readPaths: [], writePaths: [workspace], policy }, facts);
-  const launcher = createBwrapLauncher({ facts, cgroups: openTestGroups() });
-  return {
-    launcher,
-    place: () => {
-      const plan = planSandbox(facts, scopes, makeCommand());
-      return { kind: 'sandbox', plan, scopes, user: facts.jobUser };
-    },
-    close() {
-      launcher.close();
-      scopes.close();
-      tree.remove();
-    },
-  };
-});
+/** As `createBwrapLauncher` makes it, once its csc-launcher is ready. */
+async function openStaying(options: BwrapLauncherOptions): Promise<BwrapLauncher> {
+  const launcher = createBwrapLauncher(options);
+  while (launcher.stayingPid() === undefined) await sleep(1);
+  return launcher;
+}
+
+const openFromHere = async (options: BwrapLauncherOptions): Promise<BwrapLauncher> =>
+  createBwrapLauncher({ ...options, stays: false });
+
+for (const { by, open } of [
+  { by: 'with a csc-launcher that stays', open: openStaying },
+  { by: 'that starts everything itself', open: openFromHere },
+])
+  testLauncher(`the bwrap launcher ${by}`, async () => {
+    const facts = toRunFacts(await probeHost());
+    const tree = makeTree();
+    const workspace = tree.directory('workspace', facts.jobUser);
+    const policy = {
+      allowed_cwd_prefixes: [workspace],
+      allowed_read_prefixes: [workspace],
+      allowed_write_prefixes: [workspace],
+    };
+    const scopes = resolveScopes({ cwd: workspace, readPaths: [], writePaths: [workspace], policy }, facts);
+    const launcher = await open({ facts, cgroups: openTestGroups() });
+    return {
+      launcher,
+      place: () => {
+        const plan = planSandbox(facts, scopes, makeCommand());
+        return { kind: 'sandbox', plan, scopes, user: facts.jobUser };
+      },
+      close() {
+        launcher.close();
+        scopes.close();
+        tree.remove();
+      },
+    };
+  });
 
 let facts: RunFacts;
 let runner: SandboxRunner;
@@ -69,7 +83,7 @@ let tree: TestTree;
 let workspace: string;
 beforeAll(async () => {
   facts = toRunFacts(await probeHost());
-  runner = createSandboxRunner(facts, createBwrapLauncher({ facts, cgroups: openTestGroups() }));
+  runner = createSandboxRunner(facts, await openStaying({ facts, cgroups: openTestGroups() }));
 });
 afterAll(() => runner.launcher.close());
 beforeEach(() => {

@@ -9,6 +9,7 @@ import { type BwrapKit, launchInBwrap } from './launch-in-bwrap.ts';
 import type { LaunchedProcess, Launcher, LaunchSpec, SandboxPlace } from './launcher.ts';
 import { findPipeMaker } from './pipe-batch.ts';
 import { createPipePool } from './pipe-pool.ts';
+import { StayingLauncher } from './staying-launcher.ts';
 import { endedProcess, orInfrastructure } from './supervise.ts';
 
 export interface BwrapLauncherOptions {
@@ -19,18 +20,30 @@ export interface BwrapLauncherOptions {
   readonly scratchDirectory?: string;
   /** Where csc-launcher is; null: other tools stand in for it. Default: where `findCscLauncher` finds it. */
   readonly launcher?: string | null;
+  /** False: csc-launcher does not stay, and everything is started from this process. Default: true. */
+  readonly stays?: boolean;
+}
+
+export interface BwrapLauncher extends Launcher {
+  /** Of the csc-launcher that stays; undefined where none is ready, and what is started is started from this process. */
+  stayingPid(): number | undefined;
 }
 
 /**
  * Runs commands in bwrap sandboxes. Must be used on the main thread: the sandboxes die with the thread that made them
  * (prctl(2), PR_SET_PDEATHSIG). Throws SANDBOX_UNAVAILABLE where this process was started with too many open files.
  */
-export function createBwrapLauncher(options: BwrapLauncherOptions): Launcher {
+export function createBwrapLauncher(options: BwrapLauncherOptions): BwrapLauncher {
   const { facts } = options;
   const scratchDirectory = options.scratchDirectory ?? defaultScratchDirectory();
   const inherited = checkInherited(findInheritedDescriptors());
   const names = openNameKey(scratchDirectory);
   const launcherPath = options.launcher === undefined ? findCscLauncher() : (options.launcher ?? undefined);
+  const mark = (): string => toUntoldName(names.key);
+  const staying =
+    launcherPath === undefined || options.stays === false
+      ? undefined
+      : new StayingLauncher(launcherPath, mark);
   const pipePool = createPipePool({ directory: scratchDirectory, maker: findPipeMaker(launcherPath) });
   const kit: BwrapKit = {
     facts,
@@ -40,7 +53,8 @@ export function createBwrapLauncher(options: BwrapLauncherOptions): Launcher {
     etc: createEtcTree(facts.etc, scratchDirectory, names.key),
     scratchDirectory,
     inherited,
-    mark: () => toUntoldName(names.key),
+    mark,
+    ...(staying === undefined ? {} : { staying }),
     ...(launcherPath === undefined ? {} : { launcherPath }),
   };
   return {
@@ -49,7 +63,9 @@ export function createBwrapLauncher(options: BwrapLauncherOptions): Launcher {
       if (place.kind !== 'sandbox') throw new TypeError('the bwrap launcher runs nothing outside a sandbox');
       return findRefusal(kit, spec, place) ?? orInfrastructure(() => launchInBwrap(kit, spec, place));
     },
+    stayingPid: () => staying?.pid,
     close() {
+      staying?.close();
       kit.pipePool.close();
       names.close();
       kit.content.close();

@@ -38,6 +38,40 @@ export interface StartLine {
   readonly rest: boolean;
 }
 
+/** What a program is started with by the launcher that stays. */
+export interface JobStart {
+  /** This process's descriptors by their number there. */
+  readonly descriptors: ReadonlyMap<number, number | 'ignore'>;
+  /** Descriptors of cgroup files that the process writes itself into. */
+  readonly joins: readonly number[];
+  /** Its PATH, the one variable that it has. */
+  readonly path: string;
+  readonly program: readonly string[];
+}
+
+/** What the launcher that stays reads of a job (docs/launcher.md): words, each with a NUL at its end. Pure. */
+export function toJobText(
+  { credentials, rlimits, umask }: Started,
+  { descriptors, joins, path, program }: JobStart,
+): Buffer {
+  const places = [...descriptors].flatMap(([to, from]) => (from === 'ignore' ? [] : `${from}>${to}`));
+  const { uid, gid } = credentials ?? { uid: '-', gid: '-' };
+  const words = [
+    ...[places.join(','), joins.join(',') || '-'],
+    ...[uid, gid, umask.toString(8), toLimitList(rlimits)],
+    ...['1', `PATH=${path}`, ...program],
+  ];
+  return Buffer.from(words.map((word) => `${word}\0`).join(''));
+}
+
+function toLimitList(rlimits: Started['rlimits']): string {
+  return (
+    Object.entries(rlimits)
+      .map(([name, value]) => `${name}=${value}`)
+      .join(',') || '-'
+  );
+}
+
 type Started = Pick<SandboxPlan, 'credentials' | 'rlimits' | 'umask'>;
 
 /** The command line that starts `program`. Pure. */
@@ -54,9 +88,8 @@ function toLauncherLine(
   program: readonly string[],
   launcher: string,
 ): StartLine {
-  const limits = Object.entries(rlimits).map(([name, value]) => `${name}=${value}`);
   const { uid, gid } = credentials ?? { uid: '-', gid: '-' };
-  const words = [uid, gid, umask.toString(8), limits.join(',') || '-'].map(String);
+  const words = [uid, gid, umask.toString(8), toLimitList(rlimits)].map(String);
   return { program: launcher, args: ['exec', ...words, '--', ...program], rest: false };
 }
 

@@ -10,7 +10,7 @@ import {
   numberDescriptors,
   scopeDescriptors,
 } from '../plan/index.ts';
-import { type Passed, startBwrap } from './bwrap-segment.ts';
+import { startBwrap } from './bwrap-segment.ts';
 import { type CommandPipes, type Hold, openCommandPipes, openHold } from './command-pipes.ts';
 import type { EtcTree } from './etc-tree.ts';
 import { judgeBwrap } from './judge-bwrap.ts';
@@ -18,6 +18,7 @@ import type { LaunchedProcess, LaunchSpec, SandboxPlace } from './launcher.ts';
 import { OutputStream } from './output-stream.ts';
 import type { PipePool } from './pipe-pool.ts';
 import { failedSegment, type SegmentProcess } from './segment.ts';
+import type { StayingLauncher } from './staying-launcher.ts';
 import { supervise } from './supervise.ts';
 
 /** What every launch in bwrap draws on. */
@@ -31,6 +32,8 @@ export interface BwrapKit {
   readonly scratchDirectory: string;
   /** csc-launcher; absent where other tools stand in for it. */
   readonly launcherPath?: string;
+  /** csc-launcher as it stays; absent: what is started is started from this process. */
+  readonly staying?: StayingLauncher;
   /** Makes a mark for what is started, as `sweepLeftovers` reads it. */
   readonly mark: () => string;
   /** Numbers of descriptors that children inherit whether they should or not. */
@@ -46,14 +49,18 @@ export function launchInBwrap(kit: BwrapKit, spec: LaunchSpec, place: SandboxPla
   const stderr = new OutputStream(pipes.stderr);
   // Until the command is let go there is only bwrap, whose words are for the outcome.
   stderr.mute(true);
+  let toPass = count;
+  const onPassed = (): void => {
+    toPass -= 1;
+    if (toPass === 0) pipes.closePassed();
+  };
   const segments = spec.segments.map(({ argv }, index): SegmentProcess => {
     return startSegment(kit, place, {
-      ...{ argv, stderr, group },
+      ...{ argv, stderr, group, onPassed },
       stdio: pipes.stdioOf(index),
       block: hold.block,
     });
   });
-  pipes.closePassed();
   // Where the kernel kills one of its processes for want of memory, the command is over.
   group?.watchOom(() => {
     for (const segment of segments) segment.kill();
@@ -100,6 +107,8 @@ interface SegmentStart {
   readonly block: number;
   readonly stderr: OutputStream;
   readonly group: RunGroup | undefined;
+  /** Called once: its `stdio` is not needed here any more. */
+  onPassed(): void;
 }
 
 function startSegment(kit: BwrapKit, place: SandboxPlace, start: SegmentStart): SegmentProcess {
@@ -107,9 +116,13 @@ function startSegment(kit: BwrapKit, place: SandboxPlace, start: SegmentStart): 
   const { plan } = place;
   const numbers = numberDescriptors(plan, kit.inherited);
   const opened: number[] = [];
+  const onPassed = (): void => {
+    for (const fd of opened.splice(0)) closeSync(fd);
+    start.onPassed();
+  };
   try {
-    const descriptors = new Map<number, Passed>([...start.stdio.entries()]);
-    descriptors.set(numbers.status, 'pipe').set(numbers.block, start.block);
+    const descriptors = new Map<number, number | 'ignore'>([...start.stdio.entries()]);
+    descriptors.set(numbers.block, start.block);
     for (const [number, fd] of openContents(kit, place, numbers)) {
       opened.push(fd);
       descriptors.set(number, fd);
@@ -117,22 +130,22 @@ function startSegment(kit: BwrapKit, place: SandboxPlace, start: SegmentStart): 
     const etc = numbers.mounts.get(etcDescriptor);
     if (etc !== undefined) descriptors.set(etc, kit.etc.open());
     for (const [name, fd] of scopeDescriptors(place.scopes)) descriptors.set(toNumber(numbers, name), fd);
-    const gate = kit.pipePool.take();
-    descriptors.set(numbers.args, gate.read);
+    const { pipePool, scratchDirectory, launcherPath, staying } = kit;
     return startBwrap({
-      ...{ bwrapPath: kit.facts.bwrapPath, mark: kit.mark(), plan, argv, numbers, descriptors, gate },
-      ...(kit.launcherPath === undefined ? {} : { launcherPath: kit.launcherPath }),
+      ...{ bwrapPath: kit.facts.bwrapPath, mark: kit.mark(), plan, argv, numbers, descriptors },
+      ...{ pipePool, scratchDirectory, onPassed },
+      ...(group === undefined ? {} : { group }),
+      ...(launcherPath === undefined ? {} : { launcherPath }),
+      ...(staying === undefined ? {} : { staying }),
       options: toArgsFile(bwrapArguments(plan, numbers)),
       confine(pid) {
-        group?.join(pid);
-        if (kit.launcherPath === undefined) resetPriorities(pid);
+        if (launcherPath === undefined) resetPriorities(pid);
       },
       judge: (end) => judgeBwrap(end, stderr),
     });
   } catch (error) {
+    onPassed();
     return failedSegment(error, argv[0] ?? '');
-  } finally {
-    for (const fd of opened) closeSync(fd);
   }
 }
 

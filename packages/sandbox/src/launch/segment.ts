@@ -35,9 +35,13 @@ export function failedSegment(error: unknown, program: string): SegmentProcess {
 function toEnd(error: unknown, program: string): SegmentEnd {
   const { code, message } = error as NodeJS.ErrnoException;
   // execve(2): more than the kernel takes for one program. The command's doing, not the host's.
-  if (code === 'E2BIG')
-    return { kind: 'not_started', reason: { code: 126, message: `${program}: its arguments are too long` } };
+  if (code === 'E2BIG') return tooLong(program);
   return { kind: 'failed', message: `the sandbox could not be started: ${code ?? message}` };
+}
+
+/** The end of a program that the kernel would not start for its arguments. */
+export function tooLong(program: string): SegmentEnd {
+  return { kind: 'not_started', reason: { code: 126, message: `${program}: its arguments are too long` } };
 }
 
 const signalNames: ReadonlyMap<number, string> = new Map(
