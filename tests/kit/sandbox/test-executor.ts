@@ -1,4 +1,5 @@
 // A small executor in a process of its own, for tests that kill it, start it as somebody else or with files open.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { probeHost } from '../../../packages/sandbox/src/doctor/probe-host.ts';
 import { createBwrapLauncher } from '../../../packages/sandbox/src/launch/bwrap-launcher.ts';
 import { toRunFacts } from '../../../packages/sandbox/src/plan/facts.ts';
@@ -11,6 +12,8 @@ export interface TestExecutorOptions {
   readonly hold?: boolean;
   /** As for the bwrap launcher. */
   readonly launcher?: string | null;
+  /** False: everything is started from this process. Default: by csc-launcher, where it can look at this process. */
+  readonly stays?: boolean;
   /** Who to be. Absent: whoever starts it. */
   readonly user?: { readonly uid: number; readonly gid: number };
 }
@@ -20,6 +23,7 @@ const {
   scopes = {},
   hold = false,
   launcher,
+  stays = launcher !== null,
   user,
 }: TestExecutorOptions = JSON.parse(process.argv[2] ?? '');
 if (user !== undefined) {
@@ -29,14 +33,14 @@ if (user !== undefined) {
 }
 // Who is not root has no cgroups of his own here.
 const facts = toRunFacts(await probeHost({ acceptRlimitsOnly: user !== undefined }));
-const runner = createSandboxRunner(
-  facts,
-  createBwrapLauncher({
-    facts,
-    ...(launcher === undefined ? {} : { launcher }),
-    ...(facts.cgroups === 'none' ? {} : { cgroups: openTestGroups() }),
-  }),
-);
+const bwrapLauncher = createBwrapLauncher({
+  ...{ facts, stays },
+  ...(launcher === undefined ? {} : { launcher }),
+  ...(facts.cgroups === 'none' ? {} : { cgroups: openTestGroups() }),
+});
+// Who has changed his user is not to be looked at (prctl(2), PR_SET_DUMPABLE).
+while (stays && user === undefined && bwrapLauncher.stayingPid() === undefined) await sleep(1);
+const runner = createSandboxRunner(facts, bwrapLauncher);
 const launched = await runner.launch([argv], scopes, hold);
 console.log('launched');
 console.log(JSON.stringify(await finish(launched)));

@@ -76,15 +76,16 @@ describe('an executor that was started with files open', () => {
 });
 
 describe.each([
-  { by: 'csc-launcher', launcher: findCscLauncher() ?? 'none' },
-  { by: "Debian's own tools", launcher: null },
-])('an executor with a state of its own that starts jobs with $by', ({ launcher }) => {
+  { by: 'csc-launcher', launcher: findCscLauncher() ?? 'none', stays: true },
+  { by: 'csc-launcher, one for each', launcher: findCscLauncher() ?? 'none', stays: false },
+  { by: "Debian's own tools", launcher: null, stays: false },
+])('an executor with a state of its own that starts jobs with $by', ({ launcher, stays }) => {
   it('passes none of it on', async () => {
     const text = [
       'umask; nice; ionice; chrt -p $$ | sed "s/.*: //"; ulimit -c; cat /proc/self/oom_score_adj',
       'sed -n "/^Sig[BI]/p" /proc/self/status; env | grep -c ^L',
     ].join('; ');
-    const executor = start({ argv: ['sh', '-c', text], launcher }, {}, [
+    const executor = start({ argv: ['sh', '-c', text], launcher, stays }, {}, [
       ...[
         '/bin/sh',
         '-c',
@@ -126,20 +127,24 @@ describe.each([
   });
 });
 
-describe('an executor that is killed', () => {
+describe.each([
+  { how: 'that stays', stays: true },
+  { how: 'for each job', stays: false },
+])('an executor with a csc-launcher $how that is killed', ({ stays }) => {
   it('takes its running commands with it', async () => {
-    const marker = `csc-test-running-${process.pid}`;
-    const executor = start({ argv: ['sh', '-c', 'setsid sleep 100 & sleep 100', marker] });
+    const marker = `csc-test-running-${process.pid}-${stays}`;
+    const executor = start({ argv: ['sh', '-c', 'setsid sleep 100 & sleep 100', marker], stays });
     // sh, and bwrap's own three with the command in their arguments.
     await killOnce(executor, () => findProcesses(marker).length >= 3);
     expect(await goneWithin(5000, marker)).toBe(true);
+    expect(await goneWithin(5000, String(executor.pid))).toBe(true);
   });
 
   it('does not let a held command start, and the next one sweeps it away', async () => {
-    const marker = `csc-test-held-${process.pid}`;
+    const marker = `csc-test-held-${process.pid}-${stays}`;
     const workspace = tree.directory('w');
     const argv = ['sh', '-c', `echo > ${workspace}/ran; sleep 100`, marker];
-    const executor = start({ argv, hold: true, scopes: { readPaths: [workspace] } });
+    const executor = start({ argv, stays, hold: true, scopes: { readPaths: [workspace] } });
     await killOnce(executor, () => findProcesses(marker).length >= 2);
     // Of those that are left now some may go by themselves.
     const left = findProcesses(marker).length;
@@ -149,9 +154,9 @@ describe('an executor that is killed', () => {
   });
 
   it('wherever it is with a command that is not held leaves nothing after a sweep', async () => {
-    for (const delay of [0, 2, 4, 8]) {
-      const marker = `csc-test-early-${process.pid}-${delay}`;
-      const executor = start({ argv: ['sh', '-c', 'sleep 100', marker] });
+    for (const delay of stays ? [0, 2, 4, 8] : [2]) {
+      const marker = `csc-test-early-${process.pid}-${stays}-${delay}`;
+      const executor = start({ argv: ['sh', '-c', 'sleep 100', marker], stays });
       await killOnce(executor, () => findProcesses(marker).length >= 1);
       await sleep(delay);
       await sweepLeftovers();

@@ -46,7 +46,7 @@ const events = { ready: 1, taken: 2, ended: 3, refused: 4 } as const;
 
 // Of starts in a row that came to nothing, in milliseconds.
 const firstPauseMs = 100;
-const longestPauseMs = 30_000;
+const longestPauseMs = 6_400;
 
 const lost: JobEnd = { code: null, signal: 'SIGKILL', error: 0 };
 
@@ -178,9 +178,10 @@ export class StayingLauncher {
   }
 
   #startLater(): void {
-    if (this.#isClosed) return;
+    // What was never ready, seven times in a row, cannot be had on this host.
+    if (this.#isClosed || this.#pauseMs > longestPauseMs) return;
     this.#restart = setTimeout(() => this.#start(), this.#pauseMs).unref();
-    this.#pauseMs = Math.min(this.#pauseMs * 2, longestPauseMs);
+    this.#pauseMs *= 2;
   }
 
   // Idle, it keeps nobody from ending.

@@ -1,0 +1,244 @@
+import { execFileSync } from 'node:child_process';
+import { closeSync, constants, mkdirSync, openSync, readFileSync, readSync, rmdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { findProcesses } from '@csc-fleet/test-kit/sandbox/find-processes';
+import {
+  createSandboxRunner,
+  finish,
+  openTestGroups,
+  type SandboxRunner,
+} from '@csc-fleet/test-kit/sandbox/runner';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { probeHost } from '../doctor/probe-host.ts';
+import { defaultScratchDirectory, openContent } from '../host/index.ts';
+import { toRunFacts } from '../plan/facts.ts';
+import { type BwrapLauncher, createBwrapLauncher } from './bwrap-launcher.ts';
+import { findCscLauncher, toJobText } from './csc-launcher.ts';
+import { createPipePool, type PipePool } from './pipe-pool.ts';
+import { type JobEnd, StayingLauncher } from './staying-launcher.ts';
+
+execFileSync(join(import.meta.dirname, '../../../../scripts/build-launcher.sh'));
+const path = findCscLauncher() ?? 'none';
+
+const isReady = async (launcher: { readonly pid: number | undefined }): Promise<number> => {
+  for (;;) {
+    if (launcher.pid !== undefined) return launcher.pid;
+    await sleep(1);
+  }
+};
+const hasEnded = async (marker: string): Promise<void> => {
+  while (findProcesses(marker).length > 0) await sleep(2);
+};
+
+describe('csc-launcher, told to run a program', () => {
+  let launcher: StayingLauncher;
+  let pool: PipePool;
+  const opened: number[] = [];
+  beforeAll(async () => {
+    launcher = new StayingLauncher(path, () => 'mark');
+    pool = createPipePool();
+    await isReady(launcher);
+  });
+  afterAll(() => {
+    launcher.close();
+    pool.close();
+  });
+  afterEach(() => {
+    for (const fd of opened.splice(0)) closeSync(fd);
+  });
+
+  interface Wanted {
+    readonly program: readonly string[];
+    readonly joins?: readonly number[];
+    readonly group?: number;
+    readonly umask?: number;
+    readonly text?: string;
+    readonly extra?: ReadonlyMap<number, number>;
+  }
+
+  async function run({
+    program,
+    joins = [],
+    group,
+    umask = 0o22,
+    text,
+    extra,
+  }: Wanted): Promise<JobEnd & { output: string }> {
+    const pipe = pool.take();
+    opened.push(pipe.read);
+    const descriptors = new Map<number, number>([[1, pipe.write], [2, pipe.write], ...(extra ?? [])]);
+    const start = { descriptors, joins, path: '/usr/bin', program };
+    const made = toJobText({ rlimits: { nofile: 100 }, umask }, start);
+    const job = openContent(text ?? made, defaultScratchDirectory());
+    const started = launcher.run({ text: job, ...(group === undefined ? {} : { group }) });
+    await started.taken;
+    closeSync(job);
+    closeSync(pipe.write);
+    const end = await started.ended;
+    const bytes = Buffer.alloc(65_536);
+    return { ...end, output: bytes.toString('utf8', 0, readSync(pipe.read, bytes)) };
+  }
+
+  const good = { code: 0, signal: null, error: 0 };
+
+  it('starts it with what it was told and nothing else', async () => {
+    const extra = new Map([[7, openSync('/etc/hostname', 'r')]]);
+    const { output, ...end } = await run({
+      program: [
+        '/bin/sh',
+        '-c',
+        'env | grep -v ^PWD; ulimit -n; umask; ls /proc/self/fd; ps -o sid= -p $$ | tr -d " "; echo $$',
+      ],
+      umask: 0o27,
+      extra,
+    });
+    for (const fd of extra.values()) closeSync(fd);
+    const lines = output.trimEnd().split('\n');
+    expect(end).toEqual(good);
+    expect(lines.slice(0, -2)).toEqual(['PATH=/usr/bin', '100', '0027', '0', '1', '2', '3', '7']);
+    expect(lines.at(-1)).toBe(lines.at(-2));
+  });
+
+  it('says how it ended, to the number', async () => {
+    expect(await run({ program: ['/bin/sh', '-c', 'exit 143'] })).toMatchObject({ code: 143, signal: null });
+    expect(await run({ program: ['/bin/sh', '-c', 'kill -TERM $$'] })).toMatchObject({
+      code: null,
+      signal: 'SIGTERM',
+    });
+    expect(await run({ program: ['/no/such'] })).toMatchObject({ code: 127, error: 2 });
+  });
+
+  it('tells parallel ends apart', async () => {
+    const codes = Array.from({ length: 24 }, (_, index) => index);
+    const ends = await Promise.all(codes.map((code) => run({ program: ['/bin/sh', '-c', `exit ${code}`] })));
+    expect(ends.map(({ code }) => code)).toEqual(codes);
+  });
+
+  // As a group that is gone, or one that this process may not join.
+  it.each([
+    { what: 'its group does not take it', joins: () => [openSync('/dev/full', constants.O_WRONLY)] },
+    { what: 'there is no such group', joins: () => [60_000] },
+  ])('does not become the program where $what', async ({ joins }) => {
+    const fds = joins();
+    opened.push(...fds.filter((fd) => fd < 60_000));
+    const end = await run({ program: ['/bin/echo', 'ran'], joins: fds });
+    expect(end).toMatchObject({
+      code: 125,
+      signal: null,
+      output: expect.stringContaining('csc-launcher: cgroup: '),
+    });
+    expect(end.error).not.toBe(0);
+    expect(end.output).not.toContain('ran');
+  });
+
+  it.each([
+    ['', 'no text'],
+    ['-', 'no NUL'],
+    ['\0\0\0', 'empty words'],
+    ['1>1\0-\0', 'too few words'],
+    ['99999>1\0-\0-\0-\x022\0-\x000\0/bin/true\0', 'a descriptor that is not there'],
+    ['0>-1\0-\0-\0-\x022\0-\x000\0/bin/true\0', 'a negative descriptor'],
+    ['\0-\0-\0-\x022\0nofile=\x000\0/bin/true\0', 'no limit'],
+    ['\0-\0-\0-\x022\0-\x009\0/bin/true\0', 'fewer variables than it says'],
+  ])('ends the one job for %j: %s', async (text) => {
+    expect(await run({ program: [], text: text === '' ? '\0' : text })).toMatchObject({
+      code: 125,
+      signal: null,
+    });
+    expect(await run({ program: ['/bin/true'] })).toMatchObject(good);
+  });
+
+  const v2 = /^\S+ (\S+) cgroup2 /m.exec(readFileSync('/proc/mounts', 'utf8'))?.[1];
+  it.runIf(v2 !== undefined && process.getuid?.() === 0)('makes it in a group of version 2', async () => {
+    const directory = join(v2 ?? '', `csc-launcher-test-${process.pid}`);
+    mkdirSync(directory);
+    const group = openSync(directory, constants.O_DIRECTORY);
+    const { output } = await run({ program: ['/bin/sh', '-c', 'grep ^0:: /proc/self/cgroup'], group });
+    expect(output).toBe(`0::/csc-launcher-test-${process.pid}\n`);
+    rmdirSync(directory);
+    // A group that is gone: nothing is begun.
+    const text = openContent(
+      toJobText(
+        { rlimits: {}, umask: 0 },
+        { descriptors: new Map(), joins: [], path: '', program: ['/bin/true'] },
+      ),
+      defaultScratchDirectory(),
+    );
+    expect(await launcher.run({ text, group }).taken).toBe('refused');
+    for (const fd of [text, group]) closeSync(fd);
+  });
+
+  it('is not ended by a signal of somebody else', async () => {
+    const pid = await isReady(launcher);
+    process.kill(pid, 'SIGTERM');
+    expect(await run({ program: ['/bin/true'] })).toMatchObject(good);
+    expect(launcher.pid).toBe(pid);
+  });
+});
+
+describe('the links between executor, csc-launcher and bwrap', () => {
+  let launcher: BwrapLauncher;
+  let runner: SandboxRunner;
+  beforeEach(async () => {
+    const facts = toRunFacts(await probeHost());
+    launcher = createBwrapLauncher({ facts, cgroups: openTestGroups() });
+    runner = createSandboxRunner(facts, launcher);
+    await ready();
+  });
+  afterEach(() => launcher.close());
+  const ready = (): Promise<number> =>
+    isReady({
+      get pid() {
+        return launcher.stayingPid();
+      },
+    });
+
+  it('end what is held or runs with the launcher, at whatever moment it is killed', async () => {
+    for (const delay of [0, 1, 2, 4, 8, 16, 'held', 'running'] as const) {
+      const pid = await ready();
+      const marker = `csc-test-link-${process.pid}-${delay}`;
+      const launched = await runner.launch([['sh', '-c', 'sleep 100', marker], ['cat']], {}, true);
+      if (typeof delay === 'number') await sleep(delay);
+      else await launched.inits;
+      if (delay === 'running') {
+        launched.release();
+        await launched.started;
+      }
+      process.kill(pid, 'SIGKILL');
+      const { outcome } = await finish(launched);
+      const signal = { exitCode: 137, signal: 'SIGKILL' };
+      expect(outcome).toEqual(
+        delay === 'running'
+          ? { kind: 'exited', segments: [signal, signal] }
+          : { kind: 'infrastructure', message: expect.any(String) },
+      );
+      await hasEnded(marker);
+      // By this process, until there is another one.
+      expect((await runner.run(['true'])).outcome).toMatchObject({ segments: [{ exitCode: 0 }] });
+      expect(await ready()).not.toBe(pid);
+    }
+  });
+
+  it('end a sandbox with its bwrap, also one that is held', async () => {
+    for (const hold of [true, false]) {
+      const marker = `csc-test-bwrap-${process.pid}-${hold}`;
+      const launched = await runner.launch([['sh', '-c', 'sleep 100', marker]], {}, hold);
+      const [init] = await launched.inits;
+      const bwrap = /^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${init}/status`, 'utf8'))?.[1];
+      process.kill(Number(bwrap), 'SIGKILL');
+      await hasEnded(marker);
+      expect((await finish(launched)).outcome.kind).toBe(hold ? 'infrastructure' : 'exited');
+    }
+  });
+
+  it('hold where those that wait are killed', async () => {
+    const pid = await ready();
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
+    expect(children).toHaveLength(4);
+    for (const child of children) process.kill(child, 'SIGKILL');
+    const runs = await Promise.all(Array.from({ length: 6 }, () => runner.run(['true'])));
+    for (const { outcome } of runs) expect(outcome).toMatchObject({ kind: 'exited' });
+    expect(launcher.stayingPid()).toBe(pid);
+  });
+});
