@@ -7,11 +7,14 @@ import { ExecutionState } from '@csc-fleet/common/messages';
 import { createDevelopmentPki } from '@csc-fleet/common/pki';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { csc, type Service } from '@csc-fleet/test-kit/process';
+import { programFile } from '@csc-fleet/test-kit/programs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 let fleet: Fleet;
 beforeAll(async () => {
-  fleet = await startFleet({ executors: [{ name: 'host-1' }] });
+  // Whose files are looked at more often than every two seconds, which is only waiting.
+  const program = { path: programFile('run-executor'), args: ['50'] };
+  fleet = await startFleet({ executors: [{ name: 'host-1', program }] });
 });
 afterAll(() => fleet[Symbol.asyncDispose]());
 

@@ -8,6 +8,7 @@ export const programs = {
   victim: sourceOf('executor/victim.ts'),
   'run-executor': sourceOf('executor/run-executor.ts'),
   'run-gate': sourceOf('gate/run-gate.ts'),
+  'weakened-executor': sourceOf('../sandbox/weakened-executor.ts'),
 } as const;
 
 /** The file that Node is to run. */

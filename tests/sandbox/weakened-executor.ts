@@ -5,7 +5,7 @@ import { findWeakening } from './weakenings.ts';
 
 const [config = ''] = process.argv.slice(2);
 
-await runExecutor(config, {
+void runExecutor(config, {
   wrapLauncher: (launcher) => ({
     launch: ({ place, ...spec }) => {
       const spoil = findWeakening(spec.segments[0]?.argv.at(-1) ?? '');

@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { jobUid } from '@csc-fleet/test-kit/fleet';
+import { programFile } from '@csc-fleet/test-kit/programs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Area, areas, type Finding, probingConfig, readFindings, readProbes, Stage } from './stage.ts';
 import type { Weakening } from './weakenings.ts';
@@ -10,7 +10,7 @@ import type { Weakening } from './weakenings.ts';
 // A battery that passes everything proves nothing: here, what holds in the real sandbox has to fail.
 let stage: Stage;
 beforeAll(async () => {
-  const path = fileURLToPath(new URL('weakened-executor.ts', import.meta.url));
+  const path = programFile('weakened-executor');
   stage = await Stage.open({
     executors: [{ name: 'spoilt', config: probingConfig, program: { path, args: [] } }],
   });

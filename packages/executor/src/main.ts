@@ -38,6 +38,8 @@ export interface RunExecutorOptions {
   readonly checkOnly?: boolean;
   /** Goes between the executor and its launcher: it sees every launch, and may change what is launched. */
   readonly wrapLauncher?: ExecutorDeps['wrapLauncher'];
+  /** How often it looks whether certificates and keys have been replaced, in milliseconds. Default: that of every service. */
+  readonly lookEveryMs?: number | undefined;
 }
 
 /**
@@ -68,6 +70,7 @@ export async function runExecutor(
     renewables: [parts.tls, renewableGateKeys(config.trustedGateKeys, parts.gateKeys), renewable],
     prepareRest: createReload(configPath, config, { ...parts, owners, log, secrets }),
     log,
+    everyMs: options.lookEveryMs,
   });
   // Whoever reads it may send SIGHUP at once.
   upkeep.tell(keepServiceRecord(config.stateDir, (error) => log.warn({ error }, recordNote)));

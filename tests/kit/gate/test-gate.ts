@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -95,6 +95,9 @@ export interface SubmitShort extends Partial<SubmitRequest> {
 export const executorLostAfterSec = 300;
 export const decisionTtlSec = 24 * 3600;
 
+// Where there is such a place: nothing here is about disks, and a gate waits for its own at every step.
+const inMemory = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
+
 /** A gate in a temporary directory, its clock in the test's hand. */
 export class TestGate {
   readonly clock = new TestClock();
@@ -112,7 +115,7 @@ export class TestGate {
   ]);
   /** What the gate told of errors that no caller waits for. */
   readonly errors: unknown[] = [];
-  readonly directory = mkdtempSync(join(tmpdir(), 'csc-gate-'));
+  readonly directory = mkdtempSync(join(inMemory, 'csc-gate-'));
   readonly #options: TestGateOptions;
   #gate: Gate | undefined;
   #owners: ReloadableOwners | undefined;

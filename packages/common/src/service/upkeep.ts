@@ -34,7 +34,7 @@ export interface UpkeepOptions {
   prepareRest(): () => object;
   readonly log: Log;
   /** How often the files are looked at. Default: every 2 s. */
-  readonly everyMs?: number;
+  readonly everyMs?: number | undefined;
   readonly now?: () => Date;
 }
 

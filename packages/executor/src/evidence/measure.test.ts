@@ -248,7 +248,9 @@ describe('finding expected outputs', () => {
   it('says that it ran out of time, whatever the pattern is', async () => {
     const evil = `${'*a'.repeat(40)}b`;
     writeFileSync(join(out, 'a'.repeat(200)), '');
-    const [found] = await measurer.find([join(out, evil)], { roots: [out], ms: 1 }, never);
+    const impatient = new Measurer(credentials, 50);
+    const [found] = await impatient.find([join(out, evil)], { roots: [out], ms: 1 }, never);
+    impatient.close();
     expect(found).toMatchObject({ paths: [], cut: 'artifact_sec' });
   });
 });

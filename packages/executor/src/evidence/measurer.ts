@@ -61,12 +61,17 @@ const mostFound = 10_000;
  */
 export class Measurer {
   readonly #credentials: Credentials | undefined;
+  readonly #lateMs: number;
   #child: MeasuringChild | undefined;
   #isMuch = false;
 
-  /** @param credentials whom jobs run as; absent: as this process */
-  constructor(credentials?: Credentials) {
+  /**
+   * @param credentials whom jobs run as; absent: as this process
+   * @param patienceMs how long after its time a child that does not end by itself is left
+   */
+  constructor(credentials?: Credentials, patienceMs = lateMs) {
     this.#credentials = credentials;
+    this.#lateMs = patienceMs;
   }
 
   /** What was written. Takes `ms` at most, a moment aside; what there was no time for makes it incomplete. */
@@ -158,7 +163,7 @@ export class Measurer {
     }
     return await this.#child.ask(
       request,
-      { ms: ms + lateMs, ...(signal === undefined ? {} : { signal }) },
+      { ms: ms + this.#lateMs, ...(signal === undefined ? {} : { signal }) },
       onAnswer,
     );
   }
