@@ -43,10 +43,11 @@ lint: setup ## Formatter, linter, protobuf rules
 types: setup ## Type check
 	@tsc --noEmit
 
-generate: setup ## Regenerate the protobuf code, the published schemas and docs/errors.md
+generate: setup ## Regenerate the protobuf code, the published schemas, docs/errors.md, the tables of docs/observability.md
 	@buf generate
 	@node scripts/publish-schemas.ts
 	@node scripts/publish-errors.ts
+	@node scripts/publish-metrics.ts
 
 check-generated: setup ## Fail if what is generated is not current
 	@node scripts/check-generated.ts

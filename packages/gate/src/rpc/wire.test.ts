@@ -24,6 +24,7 @@ import { ServedGate, TestPki } from '@csc-fleet/test-kit/gate/served-gate';
 import { agent, noWait, TestGate, toRequest } from '@csc-fleet/test-kit/gate/test-gate';
 import {
   type Client,
+  type ClientReadableStream,
   credentials,
   makeGenericClientConstructor,
   type ServiceDefinition,
@@ -87,10 +88,53 @@ describe('a caller', () => {
     return ask<{ status: string }>((done) => client['check']?.({ service }, done));
   };
 
-  it.each(['', 'csc.gate.v1.Gate'])('with a certificate learns that %j is healthy', async (service) => {
+  const own = () => {
     const { key, cert } = pki.files('client-agent');
-    const answer = await health({ key: readFileSync(key), cert: readFileSync(cert) }, service);
-    expect(answer).toEqual({ status: 'SERVING' });
+    return { key: readFileSync(key), cert: readFileSync(cert) };
+  };
+  const names = [
+    '',
+    'csc.gate.v1.Gate',
+    'csc.gate.v1.Gate/placement',
+    'csc.gate.v1.Fleet',
+    'csc.link.v1.ExecutorLink',
+  ];
+  const healthy = async (): Promise<string[]> => {
+    const answers = await Promise.all(names.map((name) => health(own(), name)));
+    return names.filter((_, index) => answers[index]?.status === 'SERVING');
+  };
+
+  it('with a certificate learns what of the gate is healthy, and that nothing can be placed without an executor', async () => {
+    expect(await healthy()).toEqual(names.filter((name) => !name.endsWith('/placement')));
+    const executor = await connected('host');
+    expect(await healthy()).toEqual(names);
+    executor.say({ $case: 'draining', value: {} });
+    await expect.poll(healthy).not.toContain('csc.gate.v1.Gate/placement');
+    await expect(health(own(), 'csc.gate.v1.Nothing')).rejects.toMatchObject({
+      cause: { code: status.NOT_FOUND },
+    });
+  });
+
+  it('is told at once that a store takes no writes, which reads and executors outlast; and of the end', async () => {
+    await served.stop();
+    let storeWritable = true;
+    served = await ServedGate.start({ ...test.gate, health: () => ({ storeWritable, placing: true }) }, pki);
+    const secure = credentials.createSsl(readFileSync(pki.files('gate').ca), own().key, own().cert);
+    const client = new Health(`localhost:${served.server.port}`, secure, channelOptions);
+    opened.push(client);
+    const watching: ClientReadableStream<{ status: string }> = client['watch']?.({ service: '' });
+    const told: string[] = [];
+    watching.on('data', ({ status: it }) => told.push(it));
+    await expect.poll(() => told).toEqual(['SERVING']);
+    storeWritable = false;
+    expect(await healthy()).toEqual(['csc.gate.v1.Fleet', 'csc.link.v1.ExecutorLink']);
+    await expect.poll(() => told).toEqual(['SERVING', 'NOT_SERVING']);
+    storeWritable = true;
+    await expect.poll(() => told).toEqual(['SERVING', 'NOT_SERVING', 'SERVING']);
+    const ended = new Promise((resolve) => watching.once('end', resolve));
+    await served.stop();
+    await ended;
+    expect(told.at(-1)).toBe('NOT_SERVING');
   });
 
   it('without a certificate is not heard at all', async () => {

@@ -28,6 +28,7 @@ import { getExecution, getKeys, getReceipt, listExecutions } from '../read/look-
 import { listProfiles } from '../read/profiles.ts';
 import { getStatus } from '../read/status.ts';
 import { Retention, type RetentionLimits } from '../retention/retention.ts';
+import type { GateHealth } from '../rpc/health-service.ts';
 import type { LinkDoor, OutputDoor, PolicyDoor } from '../rpc/link-service.ts';
 import { type FleetMethods, forAdmins, type GateMethods, withBounds } from '../rpc/methods.ts';
 import { cancel } from '../schedule/cancel.ts';
@@ -104,6 +105,8 @@ export interface Gate {
   readonly output: OutputDoor;
   /** Absent: there is no policy repository. */
   readonly policyFiles?: PolicyDoor;
+  /** How it is at this moment. */
+  health(): GateHealth;
   /** To be called when the owners say something else: what waits is held against it, and every executor told to look. */
   ownersChanged(): Promise<void>;
   /** To be called before `signer` signs with another key: it is kept with those that verify. */
@@ -142,6 +145,11 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
       offers: scheduler.offers,
       limits: parts.limits,
       onError,
+    }),
+    health: () => ({
+      storeWritable: parts.storeWritable(),
+      placing:
+        parts.owners.freeze() === undefined && [...scheduler.peers.all()].some(({ resting }) => !resting),
     }),
     ownersChanged: async () => {
       // What they have taken back counts at once, also where that cannot be written down for now.
@@ -300,6 +308,7 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
       warnings,
       telemetry,
       timed,
+      storeWritable,
     },
   };
 }

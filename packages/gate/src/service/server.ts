@@ -11,8 +11,8 @@ import {
 } from '@csc-fleet/common/rpc';
 import type { Log } from '@csc-fleet/common/service';
 import { Server } from '@grpc/grpc-js';
-import { HealthImplementation } from 'grpc-health-check';
 import { fleetService, gateService, serveFleet, serveGate } from '../rpc/gate-service.ts';
+import { HealthService } from '../rpc/health-service.ts';
 import { linkService, serveLink } from '../rpc/link-service.ts';
 import { addReflection } from '../rpc/reflection.ts';
 import { type GuardedServer, guardServer } from '../traffic/guard-server.ts';
@@ -45,7 +45,7 @@ export async function startServer(gate: Gate, settings: ServerSettings): Promise
   // What executors push is not for the clients' limit to stop; a client's own is checked call by call.
   const longest = Math.max(maxMessageBytes, limits.maxMessageBytes);
   const server = new Server({ ...serverOptions, 'grpc.max_receive_message_length': longest });
-  const health = new HealthImplementation({ '': 'SERVING', 'csc.gate.v1.Gate': 'SERVING' });
+  const health = new HealthService(() => gate.health());
   const stopping = new AbortController();
   const tls = settings.tls instanceof TlsSource ? settings.tls : new TlsSource(settings.tls);
   const { trustDomain } = identityOf(tls);
@@ -54,7 +54,7 @@ export async function startServer(gate: Gate, settings: ServerSettings): Promise
   server.addService(fleetService, serveFleet(gate.fleet, { ...rules, ...limits }));
   const silenceMs = settings.heartbeatIntervalSec * silentHeartbeats * 1000;
   server.addService(linkService, serveLink({ ...gate, silenceMs }, rules));
-  health.addToServer(server);
+  health.addTo(server);
   addReflection(server);
   const guarded = guardServer(server, {
     credentials: readServerCredentials(tls, limits.traffic.connections.handshakeTimeoutSec),
@@ -67,8 +67,7 @@ export async function startServer(gate: Gate, settings: ServerSettings): Promise
   return {
     port,
     stop: async (graceMs) => {
-      health.setStatus('', 'NOT_SERVING');
-      health.setStatus('csc.gate.v1.Gate', 'NOT_SERVING');
+      health.stop();
       stopping.abort();
       await shutDown(server, guarded, graceMs);
     },
