@@ -40,6 +40,7 @@ export const house: House = {
       ticket: ['encoding', 'errors', 'receipt', 'schema'],
       'executor-key': ['encoding', 'errors', 'schema'],
       submission: ['encoding', 'errors', 'identity', 'receipt', 'schema'],
+      resolution: ['encoding', 'errors', 'schema'],
       owners: ['contract', 'crypto', 'encoding', 'errors', 'policy', 'schema', 'yaml'],
       'policy-repository': ['crypto', 'encoding', 'errors', 'files', 'owners', 'policy', 'policy-directory'],
       'json-schema': [
@@ -51,6 +52,7 @@ export const house: House = {
         'policy',
         'policy-directory',
         'receipt',
+        'resolution',
         'submission',
         'ticket',
       ],
@@ -65,6 +67,7 @@ export const house: House = {
         'identity',
         'messages',
         'receipt',
+        'resolution',
         'schema',
         'submission',
         'ticket',
@@ -181,7 +184,7 @@ export const house: House = {
       local: ['files'],
       run: ['action', 'files', 'terminal'],
       owners: ['files', 'terminal'],
-      admin: ['action', 'files', 'terminal'],
+      admin: ['action', 'connect', 'files', 'owners', 'show', 'terminal'],
       commands: [
         'action',
         'admin',

@@ -1,8 +1,8 @@
 import { type KeyEntry, type KeyRing, readOwnSigner } from '@csc-fleet/common/crypto';
 import { CscError, quoteBriefly } from '@csc-fleet/common/errors';
 import type { SubmissionSigner } from '@csc-fleet/common/evidence';
-import { type FleetCa, parseCertificates } from '@csc-fleet/common/evidence';
-import { type PemSource, readPem } from '@csc-fleet/common/files';
+import { type FleetCa, parseCertificates, readOwnersKeys } from '@csc-fleet/common/evidence';
+import { type PemSource, readBoundedFile, readPem } from '@csc-fleet/common/files';
 import {
   type AuditRecord,
   type ChannelCredentials,
@@ -19,6 +19,7 @@ import {
   type Profile,
   type PruneResponse,
   parseIdentity,
+  type ResolveResponse,
   readChannelCredentials,
   readOwnIdentity,
   type SubmitResponse,
@@ -42,6 +43,7 @@ import {
   type PruneOptions,
   prune,
   readAudit,
+  resolve,
   submit,
 } from './calls/calls.ts';
 import type { ContractInput, SubmitOptions } from './calls/request.ts';
@@ -69,6 +71,7 @@ import {
   knownKeys,
   pinnedKeys,
 } from './verify/keys.ts';
+import { type ExecutionResolution, noRoot, type OwnersTrust, readResolution } from './verify/resolution.ts';
 import { type VerifiedReceipt, verifyFromSource } from './verify/verify-receipt.ts';
 
 /**
@@ -109,11 +112,18 @@ export interface GateClient extends Disposable {
   readOutput(executionId: string, options?: ReadOutputOptions): AsyncGenerator<OutputItem, void>;
   /** Asks for the execution's end; it has ended once its state says so. Idempotent. */
   cancel(executionId: string, options?: CancelOptions): Promise<Execution>;
-  /** As the gate tells it: nothing of it is verified. `concludeFrom` makes what is known of it and a receipt. */
+  /**
+   * As the gate tells it: nothing of it is verified but what the owners have signed (`resolution`). `concludeFrom` makes what
+   * is known of it and a receipt. Throws RESOLUTION_INVALID.
+   */
   getExecution(
     executionId: string,
     options?: CallOptions,
-  ): Promise<{ execution: Execution; decision: Decision | undefined }>;
+  ): Promise<{
+    execution: Execution;
+    decision: Decision | undefined;
+    resolution: ExecutionResolution | undefined;
+  }>;
   /** The caller's executions, newest first, page after page as they are asked for. */
   list(options?: ListOptions): AsyncGenerator<Execution, void>;
   /** The policy profiles that the caller may use; the first decides where none is asked for. */
@@ -129,6 +139,16 @@ export interface GateClient extends Disposable {
    * many connections as it takes. For admins: throws NOT_PERMITTED for others, and AUDIT_TRIMMED.
    */
   audit(options?: AuditOptions): AsyncGenerator<AuditRecord, void>;
+  /**
+   * Ends an execution, anybody's, whose executor does not come back, by artifacts that the owners have signed (`csc admin
+   * resolve` makes them); with none, only tells what there would be to sign for. Idempotent. For admins: throws NOT_PERMITTED
+   * for others, RESOLUTION_INVALID.
+   */
+  resolve(
+    executionId: string,
+    resolutions: readonly (string | Uint8Array)[],
+    options?: CallOptions,
+  ): Promise<ResolveResponse>;
   /** The receipt of an execution that has ended, verified, with its signer and its signed text. */
   getReceipt(executionId: string, options?: CallOptions): Promise<FetchedReceipt>;
   /** The public keys with these ids. Absent or empty: all that receipts and decisions verify with. */
@@ -155,6 +175,11 @@ export type ConnectOptions = {
    * brings, or with a pinned key. No gate is asked whose an executor's key is. Absent: pins, or trust on first use.
    */
   readonly fleetCa?: string | Uint8Array | undefined;
+  /**
+   * The root.json of the owners' policy repository, as hosts pin it, or its path: what the owners sign of an execution that is
+   * lost for good is verified by it. Absent: that is the gate's word, and is called so.
+   */
+  readonly ownersRoot?: string | Uint8Array | undefined;
   /** What was met of executors' chains: a receipt must not contradict an earlier one. Absent: what this client meets. */
   readonly seenChains?: SeenChains | undefined;
   /** Without pins: the executors that were met before. Absent: those that this client meets. */
@@ -230,7 +255,8 @@ export function connect(options: ConnectOptions): GateClient {
   };
   const connection = patient(hasty, reconnect);
   const keys = { ...chooseKeys(options, connection), seen: options.seenChains ?? createSeenChains() };
-  return createClient({ connection, reconnect, keys, submitter: toSubmitter(options) });
+  const owners = toOwnersTrust(options);
+  return createClient({ connection, reconnect, keys, submitter: toSubmitter(options), owners });
 }
 
 function openRoute(options: ConnectOptions): Route {
@@ -252,6 +278,27 @@ function readFleetCa(source: PemSource): FleetCa {
 }
 
 const maxPemBytes = 1024 * 1024;
+
+function toOwnersTrust(options: ConnectOptions): OwnersTrust | undefined {
+  const { ownersRoot, principal } = options;
+  if (ownersRoot === undefined) return undefined;
+  const own =
+    principal === undefined && 'tls' in options ? readOwnIdentity(options.tls.cert, 'client') : undefined;
+  const trustDomain = (own ?? parseIdentity(principal ?? ''))?.trustDomain;
+  return { owners: readRoot(ownersRoot), trustDomain };
+}
+
+function readRoot(source: string | Uint8Array): OwnersTrust['owners'] {
+  const [bytes, origin] =
+    typeof source === 'string'
+      ? [readBoundedFile(source, { maxBytes: maxPemBytes }).bytes, source]
+      : [source, 'ownersRoot'];
+  try {
+    return readOwnersKeys(bytes);
+  } catch (cause) {
+    throw noRoot(origin, cause);
+  }
+}
 
 function toSubmitter(options: ConnectOptions): Submitter | undefined {
   const { submitter } = options;
@@ -280,7 +327,7 @@ function openStub(address: string, credentials: ChannelCredentials): Pick<Route,
 }
 
 function createClient(context: RunContext): GateClient {
-  const { connection, reconnect, keys } = context;
+  const { connection, reconnect, keys, owners } = context;
   return {
     run: (contract, options = {}) => run(context, contract, options),
     follow: (executionId, options = {}) => follow(context, executionId, options),
@@ -290,13 +337,18 @@ function createClient(context: RunContext): GateClient {
     watch: (executionId, options) => watch(connection, reconnect, executionId, options),
     readOutput: (executionId, options) => readOutput(connection, reconnect, executionId, options),
     cancel: (executionId, options = {}) => cancel(connection, executionId, options),
-    getExecution: (executionId, options = {}) => getExecution(connection, executionId, options),
+    getExecution: async (executionId, options = {}) => {
+      const { resolutionsJson, ...told } = await getExecution(connection, executionId, options);
+      return { ...told, resolution: readResolution(resolutionsJson, owners, told.execution) };
+    },
     list: (options = {}) => listExecutions(connection, options),
     profiles: (options = {}) => listProfiles(connection, options),
     status: (options = {}) => getStatus(connection, options),
     executors: (options = {}) => listExecutors(connection, options),
     prune: (options = {}) => prune(connection, options),
     audit: (options = {}) => readAudit(connection, reconnect, options),
+    resolve: (executionId, resolutions, options = {}) =>
+      resolve(connection, executionId, resolutions, options),
     getReceipt: async (executionId, { signal } = {}) => {
       const texts = await connection.unary(GateService.getReceipt, { executionId }, signal);
       return { ...(await verifyFromSource(texts, keys, { executionId }, signal)), ...texts };

@@ -12,4 +12,5 @@ export type { ReadOutputOptions, WatchOptions } from './stream/read.ts';
 export { createSeenChains, type SeenChains, type SeenReceipt } from './verify/chains.ts';
 export { type Conclusion, concludeFrom, concludeWithout } from './verify/conclusion.ts';
 export { createKnownExecutors, type ExecutorKey, type KnownExecutors } from './verify/keys.ts';
+export { describeResolution, type ExecutionResolution } from './verify/resolution.ts';
 export { type VerifiedReceipt, verifyReceipt } from './verify/verify-receipt.ts';

@@ -10,4 +10,5 @@ export {
 export { createReceiver, type Receiver, type RunHandlers } from './run/receiver.ts';
 export { type EventOf, type ExecutionEvent, toExecutionEvent } from './stream/items.ts';
 export { type Conclusion, concludeFrom, toExitCode } from './verify/conclusion.ts';
+export type { ExecutionResolution } from './verify/resolution.ts';
 export { type VerifiedReceipt, verifyReceipt } from './verify/verify-receipt.ts';

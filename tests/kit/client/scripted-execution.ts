@@ -26,6 +26,8 @@ export interface Script {
   readonly receiptJson?: Buffer | undefined;
   /** What the gate gives as the original of a v0.1 receipt. */
   readonly originalJson?: Buffer | undefined;
+  /** What the owners have signed of it. Default: nothing. */
+  readonly resolutionsJson?: readonly Buffer[];
   /** What the gate says of the end, where it lies. */
   readonly told?: Partial<Execution>;
   /** Output that the gate shows beside, or in the place of, the command's own. */
@@ -91,6 +93,7 @@ export function scriptedEvents(script: Script, receiptJson: Buffer): ExecutionEv
         execution: scriptedExecution(script),
         receiptJson,
         originalJson: script.originalJson ?? Buffer.alloc(0),
+        resolutionsJson: [...(script.resolutionsJson ?? [])],
       },
     },
   ];

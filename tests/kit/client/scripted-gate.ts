@@ -80,6 +80,7 @@ export class ScriptedGate implements AsyncDisposable {
       prune: (_, done) => done(toServiceError(new CscError('NOT_PERMITTED', 'not by a script'))),
       audit: (call) =>
         void call.emit('error', toServiceError(new CscError('NOT_PERMITTED', 'not by a script'))),
+      resolve: (_, done) => done(toServiceError(new CscError('NOT_PERMITTED', 'not by a script'))),
     };
     this.#server.addService(FleetService, fleet);
     const { promise, resolve, reject } = Promise.withResolvers<number>();
@@ -140,7 +141,8 @@ export class ScriptedGate implements AsyncDisposable {
         this.cancelled.push(request.executionId);
         done(null, { execution });
       },
-      getExecution: (_, done) => done(null, { execution, decision }),
+      getExecution: (_, done) =>
+        done(null, { execution, decision, resolutionsJson: [...(script.resolutionsJson ?? [])] }),
       listExecutions: ({ request }, done) =>
         done(null, { executions: [execution], nextPageToken: request.pageToken === '' ? 'more' : '' }),
       getReceipt: (_, done) =>

@@ -13,6 +13,7 @@ import type {
   GetReceiptRequest,
   ListExecutionsRequest,
   ReadOutputRequest,
+  ResolveRequest,
   SubmitRequest,
   WatchRequest,
 } from '@csc-fleet/common/messages';
@@ -78,6 +79,10 @@ export class LocalClient {
 
   listExecutors() {
     return this.#fleet.listExecutors(this.#call({}));
+  }
+
+  resolve(request: ResolveRequest) {
+    return this.#fleet.resolve(this.#call(request));
   }
 
   prune(dryRun: boolean) {

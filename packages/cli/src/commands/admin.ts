@@ -18,6 +18,7 @@ import { stringify } from 'yaml';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { defineReload } from '../admin/reload.ts';
+import { defineResolve } from '../admin/resolve.ts';
 import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
 import { localSigners, publish, readSigningKey } from '../owners/repository-keys.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
@@ -29,6 +30,7 @@ Examples:
   $ csc admin revoke principal spiffe://csc.local/client/ci-7 --reason "left the team"
   $ csc admin revoke key alice-3f2a --reason stolen --end
   $ csc admin restore key alice-3f2a
+  $ csc admin resolve EXECUTION --reason "host burnt down"     ends what is lost for good (csc admin resolve --help)
   $ csc admin prune --dry-run --gate gate.example:7443 --pki pki --as admin     what the gate would forget
 
 Only that goes out, on top of what is published: what else is changed in the folder stays there, unpublished, and need
@@ -63,6 +65,7 @@ export function defineAdmin(command: Command): void {
   const restore = signed(command.command('restore').summary('take a revocation back'));
   act<[Kind, string, SignOptions]>(about(restore), restoreEntry);
   defineReload(command);
+  defineResolve(command);
   const prune = command.command('prune').summary('have the gate forget what is over and due (retention)');
   addGateOptions(prune)
     .option('--dry-run', 'forget nothing, and say what would go')

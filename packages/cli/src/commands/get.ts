@@ -1,13 +1,16 @@
 import {
   concludeFrom,
   concludeWithout,
+  describeResolution,
+  type ExecutionResolution,
   type GateClient,
   type ReadOutputOptions,
   type RunHandlers,
   type SubmissionSigner,
+  type VerifiedReceipt,
 } from '@csc-fleet/client';
 import { isCscError } from '@csc-fleet/common/errors';
-import { OutputStream } from '@csc-fleet/common/messages';
+import { type Decision, type Execution, OutputStream } from '@csc-fleet/common/messages';
 import { type Command, Option } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
@@ -19,7 +22,14 @@ import { chooseSubmitter } from '../connect/submitter.ts';
 import { writeReceipt } from '../files/write-file.ts';
 import { describeExecution } from '../show/execution.ts';
 import { leaveOnInterrupt, present } from '../show/follow.ts';
-import { decisionJson, executionJson, outputJson, stateName, streamName } from '../show/messages-json.ts';
+import {
+  decisionJson,
+  executionJson,
+  outputJson,
+  resolutionJson,
+  stateName,
+  streamName,
+} from '../show/messages-json.ts';
 import { describeCut } from '../show/outcome.ts';
 import { createPresenter } from '../show/presenter.ts';
 import { note, writeErr, writeJson, writeOut } from '../terminal/streams.ts';
@@ -156,10 +166,13 @@ async function followPart(
 ): Promise<number> {
   using _ = leaveOnInterrupt(executionId, note);
   await copyOutput(client, executionId, { part, json, follow: true });
-  const { execution: told } = await client.getExecution(executionId);
-  const verified = await receiptOf(client, executionId);
+  const { execution: told, resolution } = await client.getExecution(executionId);
+  // What the owners have resolved has no end by a receipt, whatever comes later.
+  const verified = resolution === undefined ? await receiptOf(client, executionId) : undefined;
   const { execution, contradiction, exitCode } =
-    verified === undefined ? { ...concludeWithout(told), execution: told } : concludeFrom(told, verified);
+    verified === undefined
+      ? { ...concludeWithout(told, resolution), execution: told }
+      : concludeFrom(told, verified);
   if (contradiction !== undefined) warn(contradiction);
   if (verified !== undefined && receiptOut !== undefined) writeReceipt(receiptOut, verified.receiptJson);
   if (json)
@@ -190,15 +203,43 @@ async function copyOutput(
 }
 
 async function show(client: GateClient, executionId: string, json: boolean): Promise<void> {
-  const { execution: told, decision } = await client.getExecution(executionId);
+  const { execution: told, decision, resolution } = await client.getExecution(executionId);
   const verified = told.endedAt === undefined ? undefined : await receiptOf(client, executionId);
+  const decided = decision && decisionJson(decision);
+  if (resolution !== undefined) return showResolved(told, decision, resolution, verified, json);
   const { execution, contradiction } =
     verified === undefined ? { execution: told, contradiction: undefined } : concludeFrom(told, verified);
-  const decided = decision && decisionJson(decision);
   if (contradiction !== undefined) warn(contradiction);
   if (json)
     await writeJson({ ...executionJson(execution), verified: verified !== undefined, decision: decided });
   else await writeOut(describeExecution(execution, decision, verified?.receipt.signature?.key_id));
+}
+
+// The receipt that came after all says what ran, and is no end of what was told of it before.
+async function showResolved(
+  told: Execution,
+  decision: Decision | undefined,
+  resolution: ExecutionResolution,
+  late: VerifiedReceipt | undefined,
+  json: boolean,
+): Promise<void> {
+  const execution = { ...told, error: describeResolution(resolution) };
+  if (json)
+    return writeJson({
+      ...executionJson(execution),
+      verified: resolution.verified,
+      resolution: resolutionJson(resolution),
+      late_receipt: late?.receipt,
+      decision: decision && decisionJson(decision),
+    });
+  await writeOut(describeExecution(execution, decision, undefined, describeLate(late)));
+}
+
+function describeLate(late: VerifiedReceipt | undefined): string {
+  if (late === undefined) return 'none';
+  const { status, exit_code: code, signature } = late.receipt;
+  const exit = code === undefined ? '' : `, exit code ${code}`;
+  return `came later: ${status}${exit}; verified, signed by ${signature?.key_id}`;
 }
 
 // One that never ran to its end, or whose host was lost, has none.

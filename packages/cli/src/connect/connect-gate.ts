@@ -66,6 +66,7 @@ export function connectGate(
     executorKeys: pinned,
     fleetCa:
       options.fleetCa === undefined ? undefined : readPem(options.fleetCa, '--fleet-ca', maxPemBytes).bytes,
+    ownersRoot: options.ownersRoot,
     knownExecutors:
       pinned === undefined && options.fleetCa === undefined
         ? lazily(() => remember(gate, options, say))

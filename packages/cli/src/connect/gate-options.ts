@@ -21,6 +21,8 @@ export interface GateOptions {
   readonly keys: readonly string[];
   /** The CA that certifies executors' receipt keys, PEM. */
   readonly fleetCa?: string;
+  /** The root.json of the owners' repository: what they sign of lost executions is verified by it. */
+  readonly ownersRoot?: string;
   /** The file of the executors that were met before. */
   readonly knownExecutors?: string;
   /** Milliseconds that a gate is waited for which is away or has no room. */
@@ -64,6 +66,7 @@ export function addGateOptions(command: Command): Command {
     .option('--as <name>', 'with --pki: which client to be')
     .option('--keys <file>', 'executors’ keys, of csc executor keys --export; repeatable', append, [])
     .option('--fleet-ca <file>', 'CA of executors’ receipt keys, PEM: no gate is asked for them')
+    .option('--owners-root <file>', 'root.json that hosts pin: verifies what csc admin resolve has signed')
     .option('--wait <time>', 'for a gate that is away or has no room (default: 30s; 0: not)', parseDuration)
     .option('--known-executors <file>', 'where to remember executors’ keys (default: $XDG_STATE_HOME/csc)');
 }
@@ -78,7 +81,7 @@ const fileSchema = z.strictObject({
   key: path.exactOptional(),
 });
 
-type SourceOptions = Omit<GateOptions, 'keys' | 'fleetCa' | 'knownExecutors' | 'wait'>;
+type SourceOptions = Omit<GateOptions, 'keys' | 'fleetCa' | 'ownersRoot' | 'knownExecutors' | 'wait'>;
 
 function toPick(options: SourceOptions, env: NodeJS.ProcessEnv): (name: keyof Source) => string {
   const sources: Source[] = [

@@ -34,10 +34,14 @@ function keyFile(dir: string, name: 'owner' | 'online'): string {
 
 /** The owners' keys that `csc policy init --local` has left in the repository. Throws CONFIG_INVALID where it has none. */
 export function localSigners(dir: string): Signer[] {
+  return [readSigningKey(localOwnerKey(dir))];
+}
+
+/** The file of that key. Throws likewise. @param option what else names one */
+export function localOwnerKey(dir: string, option = '--key'): string {
   const path = keyFile(dir, 'owner');
-  if (!existsSync(path))
-    throw new CscError('CONFIG_INVALID', `there are no local keys in ${dir}: name one with --key`);
-  return [readSigningKey(path)];
+  if (existsSync(path)) return path;
+  throw new CscError('CONFIG_INVALID', `there are no local keys in ${dir}: name one with ${option}`);
 }
 
 /** A private key; its id is of no account here, as a repository knows keys by what they are. */

@@ -5,11 +5,13 @@ import { stateName, verdictName } from './messages-json.ts';
 /**
  * An execution as the gate tells it, a member a line.
  * @param keyId whose signature its receipt was verified by; undefined: there is no receipt
+ * @param receipt what to say of its receipt instead
  */
 export function describeExecution(
   execution: Execution,
   decision: Decision | undefined,
   keyId: string | undefined,
+  receipt = keyId === undefined ? 'none: this is what the gate says' : `verified, signed by ${keyId}`,
 ): string {
   const rows: [string, string | undefined][] = [
     ['execution', execution.executionId],
@@ -25,7 +27,7 @@ export function describeExecution(
     ['ended', execution.endedAt?.toISOString()],
     ['exit code', execution.exitCode?.toString()],
     ['error', execution.error],
-    ['receipt', keyId === undefined ? 'none: this is what the gate says' : `verified, signed by ${keyId}`],
+    ['receipt', receipt],
   ];
   return rows.map(([name, value]) => (value ? `${name.padEnd(13)}${plainLine(value)}\n` : '')).join('');
 }

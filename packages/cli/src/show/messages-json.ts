@@ -1,4 +1,4 @@
-import type { ExecutionEvent, OutputItem } from '@csc-fleet/client';
+import type { ExecutionEvent, ExecutionResolution, OutputItem } from '@csc-fleet/client';
 import {
   type CommandResult,
   type Decision,
@@ -68,6 +68,11 @@ export function decisionJson(decision: Decision): object {
       message: finding.message,
     })),
   };
+}
+
+/** The owners' word on what is lost for good. */
+export function resolutionJson({ verified, reason, signedAt, keyIds }: ExecutionResolution): object {
+  return { verified, reason, signed_at: signedAt, key_ids: keyIds };
 }
 
 /** A signed artifact, parsed; undefined where there is none. */

@@ -1,3 +1,4 @@
+import type { ExecutionResolution } from '@csc-fleet/client/offline';
 import { type Decision, type Execution, ExecutionState, Verdict } from '@csc-fleet/common/messages';
 import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
 import { adviceOn } from '../action/act.ts';
@@ -16,6 +17,8 @@ export interface Outcome {
   readonly exitCode: number;
   /** What the gate said of the end, where the receipt says otherwise. */
   readonly contradiction?: string | undefined;
+  /** That the owners have ended what is lost for good. */
+  readonly resolution?: ExecutionResolution | undefined;
 }
 
 /** What a success is not enough without. */
@@ -80,7 +83,7 @@ interface End {
   readonly text: string;
 }
 
-function describeEnd({ execution }: Outcome): End {
+function describeEnd({ execution, resolution }: Outcome): End {
   const { exitCode } = execution;
   const where = `${execution.executorId === '' ? '' : ` on ${execution.executorId}`}${elapsed(execution)}`;
   const exit = exitCode === undefined ? 'no exit code' : `exit code ${exitCode}`;
@@ -96,10 +99,12 @@ function describeEnd({ execution }: Outcome): End {
     case ExecutionState.EXPIRED:
       return { format: 'yellow', title: 'EXPIRED', text: execution.error || 'it was not started in time' };
     case ExecutionState.LOST:
+      if (resolution !== undefined)
+        return { format: 'red', title: 'LOST', text: `for good${where}: ${execution.error}` };
       return {
         format: 'red',
         title: 'LOST',
-        text: `the executor is gone and has not said how it ended${where}; csc get ${execution.executionId} --follow tells once it is back`,
+        text: `the executor is gone and has not said how it ended${where}; csc get ${execution.executionId} --follow tells once it is back; where it never comes back, an owner ends it: csc admin resolve ${execution.executionId} --reason TEXT`,
       };
     default:
       return { format: 'yellow', title: 'UNDECIDED', text: 'it has not ended' };

@@ -2,7 +2,14 @@ import type { ExecutionEvent, RunHandlers } from '@csc-fleet/client/offline';
 import { createProgress, type Outputs } from '../terminal/progress.ts';
 import { indifferent, note, type Sink, writeErr, writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint } from '../terminal/text.ts';
-import { artifactJson, decisionJson, eventJson, executionJson, outputJson } from './messages-json.ts';
+import {
+  artifactJson,
+  decisionJson,
+  eventJson,
+  executionJson,
+  outputJson,
+  resolutionJson,
+} from './messages-json.ts';
 import { narrate, narrateBriefly } from './narrate.ts';
 import { describeCuts, describeLeftOut, describeOutcome, type Outcome, type Shown } from './outcome.ts';
 
@@ -97,11 +104,12 @@ function createJsonPresenter({ out }: Outputs): Presenter {
 
 /** The whole outcome as one document. */
 export function outcomeJson(outcome: Outcome): object {
-  const { execution, decision, receiptJson, contradiction } = outcome;
+  const { execution, decision, receiptJson, contradiction, resolution } = outcome;
   return {
     ...executionJson(execution),
     ...(contradiction === undefined ? {} : { gate_said: contradiction }),
     decision: decision && decisionJson(decision),
+    resolution: resolution && resolutionJson(resolution),
     receipt: artifactJson(receiptJson),
   };
 }

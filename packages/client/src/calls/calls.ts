@@ -12,6 +12,7 @@ import {
   type Profile,
   type PruneResponse,
   type PublicKey,
+  type ResolveResponse,
   type SubmitResponse,
 } from '@csc-fleet/common/rpc';
 import type { Connection } from '../connection/connection.ts';
@@ -164,9 +165,10 @@ export async function getExecution(
   connection: Connection,
   executionId: string,
   options: CallOptions,
-): Promise<{ execution: Execution; decision: Decision | undefined }> {
+): Promise<{ execution: Execution; decision: Decision | undefined; resolutionsJson: readonly Buffer[] }> {
   const answer = await connection.unary(GateService.getExecution, { executionId }, options.signal);
-  return { execution: orMissing(answer.execution, 'execution'), decision: answer.decision };
+  const { decision, resolutionsJson } = answer;
+  return { execution: orMissing(answer.execution, 'execution'), decision, resolutionsJson };
 }
 
 /** See GateClient.list. */
@@ -230,6 +232,17 @@ export async function* readAudit(
     from = Math.max(from, lookedUpTo + 1);
     if (isNew) yield record;
   }
+}
+
+/** See GateClient.resolve. */
+export function resolve(
+  connection: Connection,
+  executionId: string,
+  resolutions: readonly (string | Uint8Array)[],
+  { signal }: CallOptions,
+): Promise<ResolveResponse> {
+  const resolutionsJson = resolutions.map((it) => Buffer.from(it));
+  return connection.unary(FleetService.resolve, { executionId, resolutionsJson }, signal);
 }
 
 /** The public keys with these ids; all keys for none. Throws KEY_INVALID where the gate names one that is none. */

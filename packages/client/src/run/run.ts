@@ -16,6 +16,7 @@ import type { Connection } from '../connection/connection.ts';
 import type { ReconnectOptions } from '../connection/reconnect.ts';
 import { concludeFrom, concludeWithout } from '../verify/conclusion.ts';
 import type { KeySource } from '../verify/keys.ts';
+import { type ExecutionResolution, type OwnersTrust, readResolution } from '../verify/resolution.ts';
 import { verifyFromSource } from '../verify/verify-receipt.ts';
 import { createBinder, tolerant } from './bind.ts';
 import { followToEnd } from './follow.ts';
@@ -57,12 +58,19 @@ export interface RunResult {
   readonly exitCode: number;
   /** What the gate said of the end, where the receipt says otherwise: show it, and do not trust that gate. */
   readonly contradiction: string | undefined;
+  /**
+   * Where the executor was lost and does not come back: the owners' word that nobody waits for it any more. It says nothing of
+   * what ran. Undefined: they have said nothing.
+   */
+  readonly resolution: ExecutionResolution | undefined;
 }
 
 /** What running and following need of a client. */
 export interface RunContext extends SubmitContext {
   readonly reconnect: ReconnectOptions;
   readonly keys: KeySource;
+  /** Absent: resolutions are not verified, and say so. */
+  readonly owners?: OwnersTrust | undefined;
 }
 
 // The clocks of client and host may differ by so much. Whoever names a key of their own may be given an earlier run.
@@ -208,22 +216,27 @@ async function abortable(
   }
 }
 
-const noReceipt = { receiptJson: Buffer.alloc(0), originalJson: Buffer.alloc(0) };
+const noReceipt = { receiptJson: Buffer.alloc(0), originalJson: Buffer.alloc(0), resolutionsJson: [] };
 
 async function conclude(
-  { connection, keys }: RunContext,
+  { connection, keys, owners }: RunContext,
   receiver: Receiver,
   expected: ExpectedReceipt,
 ): Promise<RunResult> {
   const finished = receiver.finished();
   const executionId = receiver.executionId() ?? '';
   const told = finished?.execution ?? (await fetchExecution(connection, executionId));
-  const { receiptJson, originalJson } = finished ?? noReceipt;
+  const { receiptJson, originalJson, resolutionsJson } = finished ?? noReceipt;
   const common = { executionId, decision: receiver.decision(), receiptJson, originalJson };
-  if (receiptJson.length === 0) return { ...common, receipt: undefined, ...concludeWithout(told) };
+  if (receiptJson.length === 0) {
+    const { contractSha256 = told.contractSha256 } = expected;
+    const resolution = readResolution(resolutionsJson, owners, { executionId, contractSha256 });
+    return { ...common, receipt: undefined, resolution, ...concludeWithout(told, resolution) };
+  }
   const verified = await verifyFromSource(common, keys, { ...expected, executionId });
   receiver.outputCheck.verify(verified.receipt);
-  return { ...common, receipt: verified.receipt, ...concludeFrom(told, verified) };
+  const { receipt } = verified;
+  return { ...common, receipt, resolution: undefined, ...concludeFrom(told, verified) };
 }
 
 async function fetchExecution(connection: Connection, executionId: string): Promise<Execution> {

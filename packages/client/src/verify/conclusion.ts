@@ -1,6 +1,7 @@
 import { CscError } from '@csc-fleet/common/errors';
 import { toOutcome } from '@csc-fleet/common/evidence';
 import { type Execution, ExecutionState } from '@csc-fleet/common/messages';
+import { describeResolution, type ExecutionResolution } from './resolution.ts';
 import type { VerifiedReceipt } from './verify-receipt.ts';
 
 /** How an execution ended, by its receipt, and where the gate said otherwise. */
@@ -44,14 +45,16 @@ export function concludeFrom(told: Execution, verified: VerifiedReceipt): Conclu
 /**
  * An execution without a receipt: waiting for an approval, or lost with its host. Throws RECEIPT_MISSING for any other:
  * nobody but the gate says how it ended, and the gate cannot know.
+ * @param resolution what the owners have signed of it. Absent: nothing
  */
-export function concludeWithout(told: Execution): Conclusion {
+export function concludeWithout(told: Execution, resolution?: ExecutionResolution): Conclusion {
   const { state } = told;
   if (state !== ExecutionState.AWAITING_APPROVAL && state !== ExecutionState.LOST) {
     const message = `the gate says ${describe(told)}, and has no receipt that proves it: take it that nothing is known of how it ended`;
     throw new CscError('RECEIPT_MISSING', message);
   }
-  const { exitCode: _told, ...execution } = told;
+  const { exitCode: _told, ...rest } = told;
+  const execution = resolution === undefined ? rest : { ...rest, error: describeResolution(resolution) };
   return { execution, exitCode: toExitCode(execution), contradiction: undefined };
 }
 

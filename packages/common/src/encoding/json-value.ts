@@ -45,6 +45,7 @@ export const artifactBytes = {
   receipt: 8 * 1_048_576,
   // A file of a policy repository, as far as one message of a gate holds it with what is around it.
   ownersFile: 8 * 1_048_576 - 1024,
+  resolution: 8192,
   executorKey: 8192,
   keyRing: 1_048_576,
 } as const;

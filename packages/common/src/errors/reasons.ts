@@ -161,6 +161,15 @@ export const reasons = {
     remedy:
       'get a new approval for this contract_sha256; ask for `human_required`, or the owners of gate and host for `dual_control: one_approval`',
   },
+  RESOLUTION_INVALID: {
+    status: 'FAILED_PRECONDITION',
+    about: ['caller'],
+    retry: 'no',
+    means:
+      'the word that is to end an execution is not signed by enough of the owners, is of another execution, or is too old; or this execution is not one that only they can end',
+    remedy:
+      'sign with the keys that sign the files of the policy repository (`csc admin resolve`); what waits, or runs on a host that is there, is for `csc cancel`',
+  },
   SANDBOX_UNAVAILABLE: {
     status: 'FAILED_PRECONDITION',
     about: ['host'],

@@ -19,6 +19,7 @@ import {
 import { CscError, formatFaults } from '../errors/index.ts';
 import type { ExecutorKeyStatement } from '../executor-key/index.ts';
 import type { ChainHead, ExecutionReceipt } from '../receipt/index.ts';
+import type { Resolution } from '../resolution/index.ts';
 import { type Signature, signatureMember, validate } from '../schema/index.ts';
 import type { Submission } from '../submission/index.ts';
 import type { ExecutionTicket } from '../ticket/index.ts';
@@ -33,6 +34,7 @@ export type Artifact =
   | ExecutionReceipt
   | ExecutorKeyStatement
   | ChainHead
+  | Resolution
   | Submission;
 
 /** Before it is signed. */

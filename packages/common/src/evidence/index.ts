@@ -21,6 +21,14 @@ export {
 } from './receipt-certificate.ts';
 export { type ReceiptOutcome, toOutcome } from './receipt-outcome.ts';
 export {
+  type GenuineResolution,
+  type OwnersKeys,
+  openResolution,
+  ownersKeyId,
+  readOwnersKeys,
+  signResolution,
+} from './resolution.ts';
+export {
   type ChainedReceipt,
   type ChainLink,
   type Sealing,

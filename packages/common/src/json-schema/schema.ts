@@ -7,6 +7,7 @@ import { freezeSchema, hostsSchema, revokedSchema } from '../owners/index.ts';
 import { bindingsSchema, bindingsV02Schema, policyV01Schema, policyV02Schema } from '../policy/index.ts';
 import { samplesSchema } from '../policy-directory/index.ts';
 import { chainHeadSchema, receiptV01Schema, receiptV02Schema } from '../receipt/index.ts';
+import { resolutionSchema } from '../resolution/index.ts';
 import { submissionSchema } from '../submission/index.ts';
 import { ticketSchema } from '../ticket/index.ts';
 
@@ -29,6 +30,7 @@ const sources = {
   ticket: [ticketSchema, 'csc.ticket.v0.1'],
   'executor-key': [executorKeySchema, 'csc.executor-key.v0.1'],
   'chain-head': [chainHeadSchema, 'csc.chain-head.v0.1'],
+  resolution: [resolutionSchema, 'csc.resolution.v0.1'],
   receipt: [receiptV02Schema, 'csc.execution-receipt.v0.2'],
   'receipt-v0.1': [receiptV01Schema, 'csc.execution-receipt.v0.1'],
 } as const satisfies Record<string, readonly [z.ZodType, string]>;

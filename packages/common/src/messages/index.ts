@@ -47,6 +47,8 @@ export type {
   PruneResponse,
   ReadOutputRequest,
   ReadOutputResponse,
+  ResolveRequest,
+  ResolveResponse,
   RunOptions,
   RunRequest,
   RunResponse,

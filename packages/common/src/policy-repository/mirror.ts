@@ -25,6 +25,8 @@ export interface PublishedPolicy extends OwnersFiles {
   readonly version: number;
   /** Of the signed targets: what says something else under the same version is something else. */
   readonly contentSha256: string;
+  /** The root that all of it was verified by: it says who signs for the owners. */
+  readonly rootJson: Uint8Array;
   /** When this host last took it, from whomever. */
   readonly refreshedAt: Date;
   /** When whoever keeps the online key last signed that there was nothing newer. Absent: by an older `csc policy publish`. */
@@ -211,7 +213,8 @@ function readVersion(directory: string): Version {
   const bytes = readMetadata(join(directory, 'metadata'), 'targets.json');
   const targets = toTargets(bytes);
   const timestamp = toTimestampMetadata(readMetadata(join(directory, 'metadata'), 'timestamp.json'));
-  const root = toRoot(readMetadata(join(directory, 'metadata'), 'root.json'));
+  const rootJson = readMetadata(join(directory, 'metadata'), 'root.json');
+  const root = toRoot(rootJson);
   root.verifyDelegate('targets', targets);
   root.verifyDelegate('timestamp', timestamp);
   const files = readTargets(join(directory, 'targets'));
@@ -226,6 +229,7 @@ function readVersion(directory: string): Version {
     ...readOwnersFiles(files),
     version: targets.signed.version,
     contentSha256: sha256Hex(bytes),
+    rootJson,
     ...(signedAt === undefined ? {} : { signedAt }),
     ...(ownersSignedAt === undefined ? {} : { ownersSignedAt }),
   };

@@ -31,6 +31,7 @@ export {
   PruneResponse,
   ReadOutputRequest,
   ReadOutputResponse,
+  ResolveResponse,
   RunOptions,
   RunRequest,
   RunResponse,

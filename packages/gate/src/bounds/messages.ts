@@ -15,7 +15,7 @@ const submit = z.object({
 const state = whole(ExecutionState.AWAITING_APPROVAL, ExecutionState.LOST);
 
 /**
- * What every member of a request may be, by method of csc.gate.v1.Gate; the contract has rules of its own. A text is
+ * What every member of a request may be, by method of csc.gate.v1.Gate and Fleet; the contract has rules of its own. A text is
  * counted in UTF-16 units.
  */
 export const requestBounds = {
@@ -46,6 +46,7 @@ export const requestBounds = {
   getStatus: z.object({}),
   getReceipt: z.object({ executionId: id }),
   getKeys: z.object({ keyIds: list(text(200), 100) }),
+  resolve: z.object({ executionId: id, resolutionsJson: list(bytes(artifactBytes.resolution), 16) }),
 } as const satisfies Record<string, z.ZodType>;
 
 /** The same for csc.gate.v1.Fleet's AuditRequest. */

@@ -117,9 +117,18 @@ export class LiveExecution {
     return this.#events.filter(({ event }) => event?.$case === 'returned').length;
   }
 
-  get #hasReceipt(): boolean {
+  /** The owners' word that nobody waits for it any more; none where they have said nothing. */
+  get resolutions(): readonly Buffer[] {
+    const last = this.#events.findLast(({ event }) => event?.$case === 'finished')?.event;
+    return last?.$case === 'finished' ? last.value.resolutionsJson : [];
+  }
+
+  get #isOver(): boolean {
     const last = this.#events.at(-1)?.event;
-    return last?.$case === 'finished' && last.value.receiptJson.length > 0;
+    return (
+      last?.$case === 'finished' &&
+      (last.value.receiptJson.length > 0 || last.value.resolutionsJson.length > 0)
+    );
   }
 
   /** True where an approval may be handed in, and nobody else is about to. */
@@ -173,8 +182,8 @@ export class LiveExecution {
     this.#writing.add(change);
     this.#row = { ...this.#row, ...change } as ExecutionRow;
     const write = async (): Promise<void> => {
-      // Its receipt, which says more, got to the disk before: nothing comes after the end.
-      if (irrevocable && this.#hasReceipt) return;
+      // Its receipt, which says more, or the owners' word got to the disk before: nothing comes after the end.
+      if (irrevocable && this.#isOver) return;
       const events = await this.#store.advance(this.id, step);
       // At once, and so in the order of the disk: the next step's answer may be here already.
       this.#written = { ...this.#written, ...change } as ExecutionRow;

@@ -30,6 +30,8 @@ export class Finisher {
   readonly #ports: FinisherPorts;
   /** Receipts that are being written. */
   readonly #receiving = new Map<string, Promise<void>>();
+  /** The owners' word on an execution that is being written. */
+  readonly #resolving = new Map<string, Promise<void>>();
 
   constructor(ports: FinisherPorts) {
     this.#ports = ports;
@@ -91,6 +93,31 @@ export class Finisher {
     await this.#end(execution, change, toGatesOwn(receiptJson), withdrawn);
   }
 
+  /**
+   * Ends what is not coming back, as the owners have signed: without a receipt, as nobody knows what of it ran.
+   * @param withdrawn the offer that its executor had, whose receipt is kept if it comes after all
+   */
+  async resolved(
+    execution: LiveExecution,
+    error: string,
+    resolutionsJson: readonly Buffer[],
+    withdrawn: WithdrawnOffer | undefined,
+  ): Promise<void> {
+    const now = this.#ports.clock.now();
+    const change = { state: ExecutionState.LOST, ended_at: toTimestamp(now), error };
+    const finished = toFinished({ ...execution.row, ...change }, undefined, resolutionsJson);
+    const resolving = execution.advance(now, { change, happened: [finished], withdrawn });
+    const settled = resolving.catch(() => undefined).finally(() => this.#resolving.delete(execution.id));
+    this.#resolving.set(execution.id, settled);
+    await resolving;
+    this.#ports.executions.release(execution);
+  }
+
+  /** What to wait for before something else ends it; undefined: nothing. */
+  ending(executionId: string): Promise<void> | undefined {
+    return this.#resolving.get(executionId) ?? this.#receiving.get(executionId);
+  }
+
   /** Its executor is gone with it. It stays open: the receipt may still come, and then it counts. */
   async lost(execution: LiveExecution, error: string): Promise<void> {
     await this.#end(execution, { state: ExecutionState.LOST, error }, undefined);
@@ -117,8 +144,10 @@ export class Finisher {
 export function toFinished(
   row: Omit<NewExecution, 'contract_json'>,
   receipt: StoredReceipt | undefined,
+  resolutions: readonly Buffer[] = [],
 ): Happening {
   const execution = toExecution(row as ExecutionRow);
   const { receiptJson, originalJson } = receipt ?? toGatesOwn(Buffer.alloc(0));
-  return { $case: 'finished', value: { execution, receiptJson, originalJson } };
+  const resolutionsJson = [...resolutions];
+  return { $case: 'finished', value: { execution, receiptJson, originalJson, resolutionsJson } };
 }

@@ -8,7 +8,7 @@ import { takeAccepted, takeReturned } from './progress.ts';
 import { type LateStartPorts, takeLateStart } from './take-late.ts';
 
 export interface ReconcilePorts extends LateStartPorts {
-  readonly executions: Pick<Executions, 'open' | 'openById'>;
+  readonly executions: Pick<Executions, 'open' | 'openById' | 'find'>;
   readonly scheduler: Pick<Scheduler, 'rests' | 'requeue' | 'withdraw'>;
   readonly finisher: Pick<Finisher, 'lost' | 'unstarted'>;
 }
@@ -27,14 +27,26 @@ export async function reconcile(ports: ReconcilePorts, peer: Peer, held: Readonl
   await Promise.all(others.map((execution) => giveUp(ports, peer, execution)));
 }
 
-/** Those that it was taken for silent about. */
+/** Those that it was taken for silent about, and those that are over. */
 async function takeUpLate(ports: ReconcilePorts, peer: Peer, held: ReadonlySet<string>): Promise<void> {
   const { executions } = ports;
+  let over = 0;
   for (const executionId of held) {
     const execution = executions.openById(executionId);
+    if (execution === undefined && ++over <= mostOver) await endResolved(ports, peer, executionId);
     if (execution !== undefined && execution.row.executor_id !== peer.id)
       await takeLateStart(ports, peer, executionId);
   }
+}
+
+// Each is read from the disk, and who holds more has receipts of a gate that is lost.
+const mostOver = 64;
+
+/** What the owners have resolved meanwhile nobody waits for, and its receipt is welcome. */
+async function endResolved({ executions }: ReconcilePorts, peer: Peer, executionId: string): Promise<void> {
+  const execution = await executions.find(executionId);
+  if (execution?.row.executor_id !== peer.id || execution.resolutions.length === 0) return;
+  peer.send({ $case: 'cancel', value: { executionId, gracePeriod: toDuration(0) } });
 }
 
 /** The executor has it. */

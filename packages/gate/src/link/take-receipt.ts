@@ -1,8 +1,9 @@
 import { CscError } from '@csc-fleet/common/errors';
 import { toOutcome } from '@csc-fleet/common/evidence';
 import type { Identity } from '@csc-fleet/common/identity';
-import type { Receipt } from '@csc-fleet/common/messages';
+import { ExecutionState, type Receipt } from '@csc-fleet/common/messages';
 import { type Timed, untimed } from '@csc-fleet/common/telemetry';
+import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
 import { maxLogLength, outputLimitsOf, type StreamLimits } from '../output/grant.ts';
 import type { OutputStore } from '../output/output-store.ts';
@@ -46,10 +47,21 @@ export async function takeReceipt(
   if (executions.openById(executionId) === execution) {
     const bytes = await output.with(executionId, (log) => log.confirm(outputLogLength));
     if (bytes > 0) ports.onNotice(unconfirmedNote, { executionId, executor: executor.uri, bytes });
+    if (await isResolvedFirst(ports, execution)) return takeReceipt(ports, executor, receipt, gone);
     const outcome = toOutcome(verified, 'executor', execution.cancelGraceMs !== undefined);
     await timed('receipt', () => finisher.withReceipt(execution, outcome, receipt));
     scheduler.rests.forget(executor.uri);
   }
+  return true;
+}
+
+// The owners' word was on its way to the disk before: then it is kept beside that.
+async function isResolvedFirst(
+  { finisher }: Pick<ReceiptPorts, 'finisher'>,
+  { id, row }: LiveExecution,
+): Promise<boolean> {
+  if (row.ended_at === null || row.state !== ExecutionState.LOST) return false;
+  await finisher.ending(id);
   return true;
 }
 

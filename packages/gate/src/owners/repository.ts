@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Signer } from '@csc-fleet/common/crypto';
 import { type Clock, sha256Hex, systemClock } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
+import { type OwnersKeys, readOwnersKeys } from '@csc-fleet/common/evidence';
 import {
   createDirectorySource,
   createPolicyMirror,
@@ -30,17 +31,20 @@ export interface RepositoryOptions {
   readonly clock?: Clock;
 }
 
+/** What the owners have published, and whose keys sign for them. */
+export type PublishedWord = PublishedPolicy & { readonly signers: OwnersKeys };
+
 /** The owners' policy repository, as a gate takes it: served as it lies there, obeyed once it is verified. */
 export interface GateRepository {
   /** What executors fetch. They verify it themselves, so that nothing here is vouched for. */
   readonly files: RepositorySource;
   /** The first version: what is published, or what was verified last where that cannot be used. Throws as `refresh` of a mirror. */
-  open(): Promise<PublishedPolicy>;
+  open(): Promise<PublishedWord>;
   /**
    * Looks for something newer and gives it; undefined where there is nothing new, or nothing that can be used, which is
    * logged. One at a time.
    */
-  look(): Promise<PublishedPolicy | undefined>;
+  look(): Promise<PublishedWord | undefined>;
   /** What was verified last, with the time that it is good for. */
   current(): PublishedPolicy | undefined;
 }
@@ -76,6 +80,15 @@ function damagedMessage(names: readonly string[]): string {
   return `not what was signed: ${first}${more}; who may write there? csc policy publish, or a copy of what it has written, mends it`;
 }
 
+// Another root may name other keys for the same files.
+function contentOf({ contentSha256, rootJson }: PublishedPolicy): string {
+  return `${contentSha256} ${sha256Hex(rootJson)}`;
+}
+
+function toWord(published: PublishedPolicy): PublishedWord {
+  return { ...published, signers: readOwnersKeys(published.rootJson) };
+}
+
 class Repository implements GateRepository {
   readonly files: RepositorySource;
   readonly #mirror: PolicyMirror;
@@ -101,23 +114,23 @@ class Repository implements GateRepository {
     this.#options = options;
   }
 
-  async open(): Promise<PublishedPolicy> {
+  async open(): Promise<PublishedWord> {
     this.#keepFresh();
     this.#lookForDamage();
     try {
       const seen = await this.#timestamp();
       const first = await this.#mirror.refresh();
       this.#seen = seen;
-      this.#content = first.contentSha256;
+      this.#content = contentOf(first);
       this.#current = first;
-      return first;
+      return toWord(first);
     } catch (error) {
       const known = this.#mirror.load();
       if (known === undefined) throw error;
       this.#fault('take', error);
-      this.#content = known.contentSha256;
+      this.#content = contentOf(known);
       this.#current = known;
-      return known;
+      return toWord(known);
     }
   }
 
@@ -125,13 +138,13 @@ class Repository implements GateRepository {
     return this.#current;
   }
 
-  look(): Promise<PublishedPolicy | undefined> {
+  look(): Promise<PublishedWord | undefined> {
     const looking = this.#work.then(() => this.#look());
     this.#work = looking;
     return looking;
   }
 
-  async #look(): Promise<PublishedPolicy | undefined> {
+  async #look(): Promise<PublishedWord | undefined> {
     this.#keepFresh();
     this.#lookForDamage();
     try {
@@ -142,9 +155,9 @@ class Repository implements GateRepository {
       this.#seen = seen;
       this.#current = next;
       this.#faults.delete('take');
-      if (next.contentSha256 === this.#content) return undefined;
-      this.#content = next.contentSha256;
-      return next;
+      if (contentOf(next) === this.#content) return undefined;
+      this.#content = contentOf(next);
+      return toWord(next);
     } catch (error) {
       this.#fault('take', error);
       return undefined;

@@ -1,3 +1,4 @@
+import type { OwnersKeys } from '@csc-fleet/common/evidence';
 import {
   describeFreeze,
   describeRevocation,
@@ -30,6 +31,8 @@ export interface OwnersWord {
   readonly freeze?: Freeze;
   /** Of the policy repository. Absent: there is none. */
   readonly version?: number;
+  /** Whose keys sign for the owners. Absent: there is no policy repository, which would say so. */
+  readonly signers?: OwnersKeys;
 }
 
 /** What is to run, to those who may have stopped it. */
@@ -79,6 +82,8 @@ export interface Owners {
   limitsOf(principal: string): PrincipalLimits;
   /** What is revoked; empty where nothing is. */
   revoked(): readonly Revocation[];
+  /** Whose keys sign for the owners; undefined where this gate does not know. */
+  signers(): OwnersKeys | undefined;
   /** True where hosts hear of what is new by themselves, and then say Hello once more. */
   tellsHosts(): boolean;
 }
@@ -109,6 +114,7 @@ export function createOwners(first: OwnersWord): ReloadableOwners {
       return known;
     },
     revoked: () => word.revocations?.all() ?? [],
+    signers: () => word.signers,
     tellsHosts: () => word.version !== undefined,
     replace: (next) => {
       policies.replace(next.policies);

@@ -37,8 +37,8 @@ export async function getExecution(
   principal: Principal,
   request: GetExecutionRequest,
 ): Promise<GetExecutionResponse> {
-  const { row } = await executions.named(principal, request.executionId);
-  return { execution: toExecution(row), decision: toDecision(row) };
+  const { row, resolutions } = await executions.named(principal, request.executionId);
+  return { execution: toExecution(row), decision: toDecision(row), resolutionsJson: [...resolutions] };
 }
 
 interface ListPorts {
@@ -84,18 +84,21 @@ function readPageToken(token: string): number | undefined {
 }
 
 interface ReceiptPorts extends LookUpPorts {
-  readonly store: Pick<Store, 'receipt'>;
+  readonly store: Pick<Store, 'receipt' | 'lateReceipt'>;
 }
 
-/** Throws EXECUTION_UNKNOWN also where there is no receipt yet. */
+/** Of what the owners have resolved, the one that came later. Throws EXECUTION_UNKNOWN also where there is no receipt yet. */
 export async function getReceipt(
   { executions, store }: ReceiptPorts,
   principal: Principal,
   request: GetReceiptRequest,
 ): Promise<GetReceiptResponse> {
   const execution = await executions.visible(principal, request.executionId);
-  const receipt = await store.receipt(execution.id);
+  const isResolved = execution.resolutions.length > 0;
+  const receipt = await (isResolved ? store.lateReceipt(execution.id) : store.receipt(execution.id));
   if (receipt !== undefined) return receipt;
+  if (isResolved)
+    throw new CscError('EXECUTION_UNKNOWN', 'the owners have resolved it, and no receipt has come since');
   throw new CscError('EXECUTION_UNKNOWN', 'the execution has no receipt yet: wait until it has ended', {
     retryAfterMs: 1000,
   });

@@ -42,5 +42,6 @@ export function serveFleet(methods: FleetMethods, rules: OneRequestRules): Untyp
     listExecutors: unary(rules, FleetService.listExecutors, methods.listExecutors),
     prune: unary(rules, FleetService.prune, methods.prune),
     audit: streaming(rules, FleetService.audit, methods.audit),
+    resolve: unary(rules, FleetService.resolve, methods.resolve),
   };
 }

@@ -119,6 +119,7 @@ export function forAdmins(methods: FleetMethods, checkAdmin: (principal: Princip
     listExecutors: guarded(methods.listExecutors),
     prune: guarded(methods.prune),
     audit: guarded(methods.audit),
+    resolve: guarded(within(requestBounds.resolve, methods.resolve)),
   };
 }
 

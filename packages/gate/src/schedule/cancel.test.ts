@@ -1,7 +1,9 @@
-import { createKeyRing } from '@csc-fleet/common/crypto';
+import { createKeyRing, createSigner, generateKeyPair, type Signer } from '@csc-fleet/common/crypto';
 import type { JsonObject } from '@csc-fleet/common/encoding';
-import { verifyArtifact } from '@csc-fleet/common/evidence';
+import { ownersKeyId, signResolution, verifyArtifact } from '@csc-fleet/common/evidence';
 import { type Duration, ExecutionState, toDuration } from '@csc-fleet/common/messages';
+import { bindingsFromJson } from '@csc-fleet/common/policy';
+import type { ResolutionSubject } from '@csc-fleet/common/resolution';
 import {
   approve,
   contractForApproval,
@@ -287,5 +289,209 @@ describe('cancelling what is not one’s own', () => {
     expect(await test.state(waiting)).toBe(ExecutionState.QUEUED);
     expect(await test.state(awaiting)).toBe(ExecutionState.AWAITING_APPROVAL);
     expect(executor.all('cancel')).toEqual([]);
+  });
+});
+
+function owner(): Signer {
+  const { seed, publicKey } = generateKeyPair();
+  return createSigner(seed, ownersKeyId(publicKey));
+}
+
+describe('resolving what its executor never ends', () => {
+  const alice = owner();
+  const bob = owner();
+  const admin = 'spiffe://csc.local/client/admin';
+  const { clock } = { clock: { now: () => test.clock.now() } };
+
+  // One that only the owners' word can end, with limits that one execution fills.
+  beforeEach(async () => {
+    await test.close();
+    const bindings = bindingsFromJson({
+      bindings_version: 'csc.bindings.v0.2',
+      bindings: [
+        { identity: agent, policies: ['default'], limits: { running: 1 } },
+        { identity: other, policies: ['default'] },
+        { identity: admin, policies: ['default'], roles: ['admin'] },
+        { identity: 'spiffe://csc.local/client/nobody', policies: ['default'] },
+      ],
+    });
+    if (!bindings.ok) throw new Error(JSON.stringify(bindings.faults));
+    const retention = { maxAgeDays: 1, receiptsDays: 2 };
+    test = await TestGate.open({ bindings: bindings.value, retention });
+    executor = await test.connected('e1');
+    await owners([alice]);
+  });
+
+  const owners = (signers: readonly Signer[], threshold = signers.length) => {
+    const keys = createKeyRing(signers.map(({ keyId, publicKey }) => ({ keyId, publicKey })));
+    return test.publish({ signers: { keys, threshold } });
+  };
+
+  const running = async () => {
+    const executionId = await place();
+    await executor.accept(executionId);
+    return executionId;
+  };
+
+  const losing = async () => {
+    const executionId = await running();
+    executor.disconnect();
+    await test.sweep();
+    test.clock.advance(executorLostAfterSec * 1000);
+    await test.sweep();
+    return executionId;
+  };
+
+  const resolve = (executionId: string, resolutionsJson: Buffer[] = [], principal = admin) =>
+    test.as(principal).resolve({ executionId, resolutionsJson });
+
+  const sign = async (executionId: string, signer = alice, change: Partial<ResolutionSubject> = {}) => {
+    const { execution, trustDomain } = await resolve(executionId);
+    const subject = {
+      trust_domain: trustDomain,
+      execution_id: executionId,
+      contract_sha256: execution?.contractSha256 ?? '',
+      ...change,
+    };
+    return signResolution(subject, 'its host burnt down', signer, clock.now());
+  };
+
+  const refused = (message: string) => ({
+    code: 'RESOLUTION_INVALID',
+    message: expect.stringContaining(message),
+  });
+
+  it('ends it as what it is, without a receipt, and frees slot and limits', async () => {
+    const executionId = await losing();
+    const signed = await sign(executionId);
+    const { execution } = await resolve(executionId, [signed]);
+    expect(execution).toMatchObject({
+      state: ExecutionState.LOST,
+      endedAt: test.clock.now(),
+      error: expect.stringMatching(/resolved by the owners.*nobody knows.*burnt down/),
+    });
+    expect((await kinds(executionId)).slice(-2)).toEqual(['lost', 'finished']);
+    const told = await test.as(agent).getExecution({ executionId });
+    expect(told.resolutionsJson).toEqual([signed]);
+    await expect(test.receipt(executionId)).rejects.toMatchObject({ code: 'EXECUTION_UNKNOWN' });
+    expect((await test.events(executionId)).at(-1)?.event).toMatchObject({
+      $case: 'finished',
+      value: { resolutionsJson: [signed], receiptJson: Buffer.alloc(0) },
+    });
+    // Once more, in whatever words, it stays as it was; also in a gate that was reopened.
+    const again = await sign(executionId).then((it) => resolve(executionId, [it]));
+    expect(again.resolutionsJson).toEqual([signed]);
+    await test.reopen();
+    expect((await resolve(executionId)).resolutionsJson).toEqual([signed]);
+    // Nothing of it is in the way of what comes next.
+    executor = await test.connected('e2');
+    const next = await place();
+    await executor.next('offer', next);
+    expect((await cancel(executionId)).execution?.state).toBe(ExecutionState.LOST);
+    expect((await kinds(executionId)).at(-1)).toBe('finished');
+  });
+
+  it('keeps the receipt that comes after all beside it, acknowledged, and ends what still runs', async () => {
+    const executionId = await losing();
+    const offer = await executor.next('offer', executionId);
+    await resolve(executionId, [await sign(executionId)]);
+    await executor.connect([executionId]);
+    await executor.next('cancel', executionId);
+    const another = executor.receipt(offer, { signer: alice });
+    executor.say({
+      $case: 'receipt',
+      value: { executionId, receiptJson: another, originalJson: Buffer.alloc(0), outputLogLength: 0 },
+    });
+    await test.flushed();
+    await expect(test.receipt(executionId)).rejects.toMatchObject({ code: 'EXECUTION_UNKNOWN' });
+    expect(test.errors.splice(0)).toHaveLength(1);
+    await executor.finish(offer, { receipt: { status: 'failed', ended: 'cancelled', exit_code: 143 } });
+    expect(await test.receipt(executionId)).toMatchObject({ status: 'failed', execution_id: executionId });
+    expect(await test.state(executionId)).toBe(ExecutionState.LOST);
+    expect((await test.as(agent).getExecution({ executionId })).resolutionsJson).toHaveLength(1);
+  });
+
+  it('is kept beside the receipt that came while it was written, whichever was first', async () => {
+    const executionId = await losing();
+    const offer = await executor.next('offer', executionId);
+    const signed = await sign(executionId);
+    await executor.connect([executionId]);
+    await cancel(executionId);
+    const resolving = resolve(executionId, [signed]);
+    await Promise.allSettled([resolving, executor.finish(offer)]);
+    expect(await test.receipt(executionId)).toMatchObject({ status: 'success' });
+    expect(executor.all('receiptAck', executionId)).toHaveLength(1);
+  });
+
+  it('is for admins, and signed by enough of the owners, of this execution, lately', async () => {
+    const executionId = await losing();
+    const another = await test.submit(makeContract(), { principal: other });
+    const signed = await sign(executionId);
+    await expect(resolve(executionId, [signed], agent)).rejects.toMatchObject({ code: 'NOT_PERMITTED' });
+    const forgeries: [Buffer | Promise<Buffer>, string][] = [
+      [sign(executionId, bob), 'not signed with a key of the owners'],
+      [sign(executionId, test.signer), 'not signed with a key of the owners'],
+      [sign(executionId, createSigner(generateKeyPair().seed, alice.keyId)), 'not signed with a key'],
+      [sign(executionId, alice, { execution_id: another.executionId }), 'of another execution'],
+      [sign(executionId, alice, { contract_sha256: 'a'.repeat(64) }), 'of another contract'],
+      [sign(executionId, alice, { trust_domain: 'elsewhere' }), 'for another trust domain'],
+      [Buffer.from(String(signed).replace('burnt down', 'is there')), 'does not fit the content'],
+      [Buffer.from('{}'), 'resolution_version'],
+    ];
+    for (const [forgery, why] of forgeries)
+      await expect(resolve(executionId, [await forgery])).rejects.toMatchObject(refused(why));
+    test.clock.advance(24 * 3_600_000 + 1);
+    await expect(resolve(executionId, [signed])).rejects.toMatchObject(refused('24 hours ago'));
+    test.clock.advance(-3 * 24 * 3_600_000);
+    await expect(resolve(executionId, [signed])).rejects.toMatchObject(refused('check the clocks'));
+    test.clock.advance(2 * 24 * 3_600_000);
+    // Of two that must sign, one does not count twice.
+    await owners([alice, bob]);
+    const fresh = await sign(executionId);
+    const twice = resolve(executionId, [fresh, await sign(executionId)]);
+    await expect(twice).rejects.toMatchObject(refused('1 of the owners have signed it, and 2 must'));
+    expect(await test.state(executionId)).toBe(ExecutionState.LOST);
+    expect((await resolve(executionId)).resolutionsJson).toEqual([]);
+    const both = await resolve(executionId, [fresh, await sign(executionId, bob)]);
+    expect(both.resolutionsJson).toHaveLength(2);
+    await test.publish({});
+  });
+
+  it('leaves alone what somebody else can end', async () => {
+    const executionId = await running();
+    const waiting = await place();
+    const pending = (await test.submit(contractForApproval(), { principal: other })).executionId;
+    for (const id of [waiting, pending])
+      await expect(resolve(id)).rejects.toMatchObject(refused('csc cancel ends it at once'));
+    await expect(resolve(executionId)).rejects.toMatchObject(refused('csc cancel it'));
+    await expect(resolve('no-such-execution')).rejects.toMatchObject({ code: 'EXECUTION_UNKNOWN' });
+    // It was asked to end, and has not: then its host is told once more, and nobody waits for it.
+    await cancel(executionId);
+    await resolve(executionId, [await sign(executionId)]);
+    expect(executor.all('cancel', executionId)).toHaveLength(2);
+    await executor.next('offer', waiting);
+    await executor.finish(await executor.next('offer', waiting));
+    await expect(resolve(waiting)).rejects.toMatchObject(refused('it has ended, and has its receipt'));
+    await test.publish({});
+    const next = await place();
+    await cancel(next);
+    await expect(resolve(next, [await sign(executionId)])).rejects.toMatchObject(
+      refused('policy_repository'),
+    );
+  });
+
+  it('is forgotten like what has ended otherwise', async () => {
+    const executionId = await losing();
+    const signed = await sign(executionId);
+    await resolve(executionId, [signed]);
+    const day = 24 * 3_600_000;
+    test.clock.advance(day + 1000);
+    await test.as(admin).prune(false);
+    await test.reopen();
+    expect(await kinds(executionId)).toEqual(['finished']);
+    expect((await test.as(agent).getExecution({ executionId })).resolutionsJson).toEqual([signed]);
+    test.clock.advance(day);
+    await test.as(admin).prune(false);
+    await expect(test.state(executionId)).rejects.toMatchObject({ code: 'EXECUTION_UNKNOWN' });
   });
 });

@@ -39,11 +39,11 @@ export async function cancel(
   request: CancelRequest,
 ): Promise<CancelResponse> {
   const execution = await ports.executions.visible(principal, request.executionId);
-  const { state } = execution.row;
+  const { state, ended_at: endedAt } = execution.row;
   if (state === ExecutionState.AWAITING_APPROVAL || state === ExecutionState.QUEUED) {
     ports.scheduler.withdraw(execution.id);
     await ports.finisher.unstarted(execution, ExecutionState.CANCELLED, 'cancelled before it was started');
-  } else if (onHost.has(state)) {
+  } else if (onHost.has(state) && endedAt === null) {
     await cancelOnHost(ports, principal, execution, graceOf(request));
   }
   return { execution: toExecution(execution.row) };

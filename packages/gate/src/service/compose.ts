@@ -33,6 +33,7 @@ import type { LinkDoor, OutputDoor, PolicyDoor } from '../rpc/link-service.ts';
 import { type FleetMethods, forAdmins, type GateMethods, withBounds } from '../rpc/methods.ts';
 import { cancel } from '../schedule/cancel.ts';
 import { createMint, type Mint } from '../schedule/mint.ts';
+import { resolve } from '../schedule/resolve.ts';
 import { Scheduler } from '../schedule/scheduler.ts';
 import { startSweeping } from '../schedule/sweep.ts';
 import { restoredMark } from '../store/node-sqlite.ts';
@@ -229,6 +230,7 @@ function toFleet(parts: Parts): FleetMethods {
     listExecutors: () => listExecutors(parts),
     audit: ({ request, write, gone }) => readAudit(parts, request, write, gone),
     prune: ({ request }) => parts.retainer.prune(request.dryRun ? 'count' : 'forget'),
+    resolve: ({ request }) => resolve(parts, request),
   };
 }
 

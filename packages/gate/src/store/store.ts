@@ -86,6 +86,8 @@ export interface Store {
   withdrawnTickets(executionId: string, executorId: string): Promise<readonly string[]>;
   /** Keeps the receipt for a ticket that was withdrawn; of several, the first. */
   addLateReceipt(ticketId: string, receiptJson: Uint8Array): Promise<void>;
+  /** The first of these that came for an execution. */
+  lateReceipt(executionId: string): Promise<StoredReceipt | undefined>;
   keys(): Promise<KeyRow[]>;
   addKey(key: KeyRow): Promise<void>;
   /** The newest chain head of each epoch of an executor, the newest epoch last. */
@@ -332,6 +334,19 @@ class SqlStore implements Store {
         .where('receipt_json', 'is', null)
         .execute(),
     );
+  }
+
+  async lateReceipt(executionId: string): Promise<StoredReceipt | undefined> {
+    const row = await this.#database
+      .selectFrom('withdrawn_offers')
+      .select('receipt_json')
+      .where('execution_id', '=', executionId)
+      .where('receipt_json', 'is not', null)
+      .orderBy(sql`rowid`)
+      .limit(1)
+      .executeTakeFirst();
+    if (row?.receipt_json == null) return undefined;
+    return { receiptJson: Buffer.from(row.receipt_json), originalJson: Buffer.alloc(0) };
   }
 
   keys(): Promise<KeyRow[]> {

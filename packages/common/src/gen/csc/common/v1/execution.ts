@@ -251,6 +251,11 @@ export interface Finished {
    * executor's chain has.
    */
   originalJson: Buffer;
+  /**
+   * Where the state is LOST and stays so: the word of the owners that nobody waits for it any more, which is signed with
+   * their keys and not with the gate's. Resolutions (csc.resolution.v0.1), canonical JSON.
+   */
+  resolutionsJson: Buffer[];
 }
 
 function createBaseExecution(): Execution {
@@ -1797,7 +1802,7 @@ export const Returned: MessageFns<Returned> = {
 };
 
 function createBaseFinished(): Finished {
-  return { execution: undefined, receiptJson: Buffer.alloc(0), originalJson: Buffer.alloc(0) };
+  return { execution: undefined, receiptJson: Buffer.alloc(0), originalJson: Buffer.alloc(0), resolutionsJson: [] };
 }
 
 export const Finished: MessageFns<Finished> = {
@@ -1810,6 +1815,9 @@ export const Finished: MessageFns<Finished> = {
     }
     if (message.originalJson.length !== 0) {
       writer.uint32(26).bytes(message.originalJson);
+    }
+    for (const v of message.resolutionsJson) {
+      writer.uint32(34).bytes(v!);
     }
     return writer;
   },
@@ -1851,6 +1859,14 @@ export const Finished: MessageFns<Finished> = {
             message.originalJson = Buffer.from(reader.bytes());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.resolutionsJson.push(Buffer.from(reader.bytes()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1873,6 +1889,7 @@ export const Finished: MessageFns<Finished> = {
       : undefined;
     message.receiptJson = object.receiptJson ?? Buffer.alloc(0);
     message.originalJson = object.originalJson ?? Buffer.alloc(0);
+    message.resolutionsJson = object.resolutionsJson?.map((e) => e) || [];
     return message;
   },
 };

@@ -176,7 +176,11 @@ export interface GetExecutionRequest {
 
 export interface GetExecutionResponse {
   execution: Execution | undefined;
-  decision: Decision | undefined;
+  decision:
+    | Decision
+    | undefined;
+  /** As in Finished. */
+  resolutionsJson: Buffer[];
 }
 
 export interface ListExecutionsRequest {
@@ -428,6 +432,22 @@ export interface AuditRecord {
   traceId: string;
   /** What the gate decides by from here on, where that is what has changed. */
   policies: PolicyVersion[];
+}
+
+export interface ResolveRequest {
+  executionId: string;
+  /**
+   * Resolutions (csc.resolution.v0.1) as JSON text, one of each owner that signs. Empty: nothing is resolved, and what there
+   * would be to sign for is told.
+   */
+  resolutionsJson: Buffer[];
+}
+
+export interface ResolveResponse {
+  execution: Execution | undefined;
+  trustDomain: string;
+  /** Those that count: of an execution that was resolved before, the ones of then. */
+  resolutionsJson: Buffer[];
 }
 
 function createBaseSubmitRequest(): SubmitRequest {
@@ -1863,7 +1883,7 @@ export const GetExecutionRequest: MessageFns<GetExecutionRequest> = {
 };
 
 function createBaseGetExecutionResponse(): GetExecutionResponse {
-  return { execution: undefined, decision: undefined };
+  return { execution: undefined, decision: undefined, resolutionsJson: [] };
 }
 
 export const GetExecutionResponse: MessageFns<GetExecutionResponse> = {
@@ -1873,6 +1893,9 @@ export const GetExecutionResponse: MessageFns<GetExecutionResponse> = {
     }
     if (message.decision !== undefined) {
       Decision.encode(message.decision, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.resolutionsJson) {
+      writer.uint32(26).bytes(v!);
     }
     return writer;
   },
@@ -1906,6 +1929,14 @@ export const GetExecutionResponse: MessageFns<GetExecutionResponse> = {
             message.decision = Decision.decode(reader, reader.uint32());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.resolutionsJson.push(Buffer.from(reader.bytes()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1929,6 +1960,7 @@ export const GetExecutionResponse: MessageFns<GetExecutionResponse> = {
     message.decision = (object.decision !== undefined && object.decision !== null)
       ? Decision.fromPartial(object.decision)
       : undefined;
+    message.resolutionsJson = object.resolutionsJson?.map((e) => e) || [];
     return message;
   },
 };
@@ -4178,6 +4210,154 @@ export const AuditRecord: MessageFns<AuditRecord> = {
   },
 };
 
+function createBaseResolveRequest(): ResolveRequest {
+  return { executionId: "", resolutionsJson: [] };
+}
+
+export const ResolveRequest: MessageFns<ResolveRequest> = {
+  encode(message: ResolveRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.executionId !== "") {
+      writer.uint32(10).string(message.executionId);
+    }
+    for (const v of message.resolutionsJson) {
+      writer.uint32(18).bytes(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResolveRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResolveRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.executionId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.resolutionsJson.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ResolveRequest>): ResolveRequest {
+    return ResolveRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ResolveRequest>): ResolveRequest {
+    const message = createBaseResolveRequest();
+    message.executionId = object.executionId ?? "";
+    message.resolutionsJson = object.resolutionsJson?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseResolveResponse(): ResolveResponse {
+  return { execution: undefined, trustDomain: "", resolutionsJson: [] };
+}
+
+export const ResolveResponse: MessageFns<ResolveResponse> = {
+  encode(message: ResolveResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.execution !== undefined) {
+      Execution.encode(message.execution, writer.uint32(10).fork()).join();
+    }
+    if (message.trustDomain !== "") {
+      writer.uint32(18).string(message.trustDomain);
+    }
+    for (const v of message.resolutionsJson) {
+      writer.uint32(26).bytes(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResolveResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResolveResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.execution = Execution.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.trustDomain = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.resolutionsJson.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ResolveResponse>): ResolveResponse {
+    return ResolveResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ResolveResponse>): ResolveResponse {
+    const message = createBaseResolveResponse();
+    message.execution = (object.execution !== undefined && object.execution !== null)
+      ? Execution.fromPartial(object.execution)
+      : undefined;
+    message.trustDomain = object.trustDomain ?? "";
+    message.resolutionsJson = object.resolutionsJson?.map((e) => e) || [];
+    return message;
+  },
+};
+
 /**
  * What agents call. Errors carry google.rpc.ErrorInfo with domain "csc" and a reason from the registry in
  * docs/errors.md, and BadRequest or RetryInfo where they help.
@@ -4575,6 +4755,19 @@ export const FleetService = {
     responseSerialize: (value: AuditResponse): Buffer => Buffer.from(AuditResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): AuditResponse => AuditResponse.decode(value),
   },
+  /**
+   * Ends an execution, anybody's, whose executor does not come back, by the word of the owners: what of it ran, nobody
+   * knows. Idempotent.
+   */
+  resolve: {
+    path: "/csc.gate.v1.Fleet/Resolve" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ResolveRequest): Buffer => Buffer.from(ResolveRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ResolveRequest => ResolveRequest.decode(value),
+    responseSerialize: (value: ResolveResponse): Buffer => Buffer.from(ResolveResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ResolveResponse => ResolveResponse.decode(value),
+  },
 } as const;
 
 export interface FleetServer extends UntypedServiceImplementation {
@@ -4587,6 +4780,11 @@ export interface FleetServer extends UntypedServiceImplementation {
    * number on. Ends with the newest, unless it is followed.
    */
   audit: handleServerStreamingCall<AuditRequest, AuditResponse>;
+  /**
+   * Ends an execution, anybody's, whose executor does not come back, by the word of the owners: what of it ran, nobody
+   * knows. Idempotent.
+   */
+  resolve: handleUnaryCall<ResolveRequest, ResolveResponse>;
 }
 
 export interface FleetClient extends Client {
@@ -4632,6 +4830,25 @@ export interface FleetClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<AuditResponse>;
+  /**
+   * Ends an execution, anybody's, whose executor does not come back, by the word of the owners: what of it ran, nobody
+   * knows. Idempotent.
+   */
+  resolve(
+    request: ResolveRequest,
+    callback: (error: ServiceError | null, response: ResolveResponse) => void,
+  ): ClientUnaryCall;
+  resolve(
+    request: ResolveRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ResolveResponse) => void,
+  ): ClientUnaryCall;
+  resolve(
+    request: ResolveRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ResolveResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const FleetClient = makeGenericClientConstructor(FleetService, "csc.gate.v1.Fleet") as unknown as {

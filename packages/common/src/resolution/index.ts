@@ -1,0 +1,1 @@
+export { parseResolution, type Resolution, type ResolutionSubject, resolutionSchema } from './resolution.ts';
