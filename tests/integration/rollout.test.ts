@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { createPrivateKey } from 'node:crypto';
 import { cpSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect, type GateClient } from '@csc-fleet/client';
@@ -15,7 +16,10 @@ const submitter = createSigner(Buffer.alloc(32, 7), 'alice-1');
 
 const bindings = (policies: readonly string[]) => ({
   bindings_version: 'csc.bindings.v0.2',
-  bindings: [{ identity: alice, policies }],
+  bindings: [
+    { identity: alice, policies },
+    { identity: 'spiffe://csc.local/client/boss', policies, roles: ['admin'] },
+  ],
   submitters: [
     {
       principal: alice,
@@ -50,7 +54,9 @@ beforeAll(async () => {
       policies: undefined,
       bindings: undefined,
       policy_repository: { directory: 'owners', root: 'root.json', refresh_sec: 3600 },
+      executor_lost_after_sec: 1,
     },
+    clients: ['boss'],
     executors: [away, frozenHost, rolledBack],
     prepare: (directory) => {
       owners = new TestRepository(join(directory, 'owners'));
@@ -169,4 +175,55 @@ describe('a roll-out over three hosts', () => {
     await publish({ 'freeze.yaml': { freeze_version: frozen.freeze_version } }, ['away']);
     expect((await run('away')).receipt).toMatchObject({ status: 'success', policy_version: 4 });
   });
+
+  it('leaves nothing that its owners cannot end, once a host is gone for good', async () => {
+    const { executionId } = await client.submit(fleet.contract({ argv: ['sleep', '600'] }), {
+      selector: { host: 'away' },
+    });
+    const following = client.follow(executionId);
+    for await (const { type } of client.watch(executionId)) if (type === 'started') break;
+    await fleet.executor('away').stop('SIGKILL');
+    expect(await following).toMatchObject({ exitCode: 69, resolution: undefined });
+    const cancelled = await fleet.csc(['cancel', executionId]);
+    expect(cancelled.stderr).toMatch(/executor away is away.*an owner ends it: csc admin resolve/);
+
+    const key = fleet.write('owner.pem', toPem(Buffer.alloc(32, 1)));
+    const resolve = (as: string, ...more: string[]) =>
+      fleet.csc(['admin', 'resolve', executionId, '--reason', 'it burnt down', ...more], { as });
+    expect(await resolve('alice', '--owner-key', key)).toMatchObject({ code: 77 });
+    const online = fleet.write('online.pem', toPem(Buffer.alloc(32, 2)));
+    expect(await resolve('boss', '--owner-key', online)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('not signed with a key of the owners'),
+    });
+    const signed = join(fleet.directory, 'signed.json');
+    expect(await resolve('boss', '--owner-key', key, '--out', signed)).toMatchObject({ code: 0 });
+    const done = { code: 0, stdout: expect.stringContaining('resolved') };
+    expect(await resolve('boss', '--owner-key', key, '--with', signed)).toMatchObject(done);
+    expect(await resolve('boss', '--owner-key', key)).toMatchObject(done);
+
+    const root = ['--owners-root', join(fleet.directory, 'root.json')];
+    const shown = (...more: string[]) => fleet.csc(['get', executionId, ...more]);
+    const { stdout } = await shown(...root);
+    expect(stdout).toMatch(/^state +lost$/m);
+    expect(stdout).toMatch(/^error +the owners have resolved it.*nobody knows: it burnt down$/m);
+    expect((await shown()).stdout).toMatch(/^error +the gate says that .*cannot be verified/m);
+    expect(await shown('--follow', ...root)).toMatchObject({
+      code: 69,
+      stderr: expect.stringMatching(/LOST.*for good.*the owners have resolved it/),
+    });
+    // What its host says after all is shown beside it.
+    await fleet.startExecutor(away);
+    await expect.poll(() => client.getReceipt(executionId).catch(() => undefined)).toBeDefined();
+    expect((await shown(...root)).stdout).toMatch(/^state +lost$(.|\n)*^receipt +came later: failed/m);
+    expect((await run('away')).receipt).toMatchObject({ status: 'success' });
+  });
 });
+
+// RFC 8410, section 7.
+function toPem(seed: Buffer): string {
+  const der = Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), seed]);
+  return createPrivateKey({ key: der, format: 'der', type: 'pkcs8' })
+    .export({ format: 'pem', type: 'pkcs8' })
+    .toString();
+}

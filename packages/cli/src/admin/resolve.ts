@@ -63,10 +63,10 @@ async function resolveExecution(executionId: string, options: ResolveOptions): P
   using client = connectGate(options);
   const { execution, trustDomain, resolutionsJson } = await client.resolve(executionId, []);
   if (execution === undefined) throw new CscError('INTERNAL', 'the gate’s answer has no execution');
-  if (resolutionsJson.length > 0) return show(execution, options, 'had been resolved before');
+  if (resolutionsJson.length > 0) return await show(execution, options, 'had been resolved before');
   const signed = signAll(toSubject(execution, executionId, trustDomain), options);
   if (options.out !== undefined) return keep(signed, options.out);
-  return handIn(client, executionId, signed, options);
+  return await handIn(client, executionId, signed, options);
 }
 
 // What the gate says of it is what is signed: of another contract it would count nowhere.

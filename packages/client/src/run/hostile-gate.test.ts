@@ -12,7 +12,7 @@ import {
 } from '@csc-fleet/common/crypto';
 import { sha256Tagged } from '@csc-fleet/common/encoding';
 import { isCscError } from '@csc-fleet/common/errors';
-import { parseCertificates, sealChained } from '@csc-fleet/common/evidence';
+import { ownersKeyId, parseCertificates, sealChained, signResolution } from '@csc-fleet/common/evidence';
 import { ExecutionState, OutputStream, Verdict } from '@csc-fleet/common/messages';
 import {
   certifyReceiptKey,
@@ -138,6 +138,56 @@ describe('a hostile gate', () => {
     const result = await run(await hostile({ receiptJson: Buffer.alloc(0), told }));
     expect(result.exitCode).toBe(69);
     expect(result.execution).not.toHaveProperty('exitCode');
+  });
+
+  it('cannot say for the owners that nobody waits for it any more', async () => {
+    const [owner, stranger] = [1, 2].map((seed) => {
+      const { publicKey } = createSigner(Buffer.alloc(32, seed), 'x');
+      return createSigner(Buffer.alloc(32, seed), ownersKeyId(publicKey));
+    });
+    if (owner === undefined || stranger === undefined) throw new Error('there are two');
+    const subject = {
+      trust_domain: 'csc.local',
+      execution_id: 'exec-1',
+      contract_sha256: contractSha256(contract),
+    };
+    const say = (change: object, signer = owner) =>
+      signResolution({ ...subject, ...change }, 'burnt down', signer, new Date());
+    const told = { state: ExecutionState.LOST, error: 'resolved by the owners: all is well' };
+    const lost = (resolutionsJson: Buffer[]) =>
+      hostile({ receiptJson: Buffer.alloc(0), told, resolutionsJson });
+    const keyval = (signer: Signer) => ({
+      keyval: { public: Buffer.from(signer.publicKey).toString('hex') },
+    });
+    const keys = { [owner.keyId]: keyval(owner), [stranger.keyId]: keyval(stranger) };
+    const roles = {
+      targets: { keyids: [owner.keyId], threshold: 1 },
+      timestamp: { keyids: [stranger.keyId] },
+    };
+    const ownersRoot = Buffer.from(JSON.stringify({ signed: { _type: 'root', keys, roles } }));
+    const genuine = await lost([say({})]);
+    const result = await run(genuine, { ownersRoot });
+    expect(result).toMatchObject({ exitCode: 69, execution: { state: ExecutionState.LOST } });
+    expect(result.receipt).toBeUndefined();
+    expect(result.resolution).toMatchObject({ verified: true, reason: 'burnt down', keyIds: [owner.keyId] });
+    expect(result.execution.error).toMatch(/^the owners have resolved it.*nobody knows: burnt down$/);
+    // Who has no root of theirs is told whose word it is.
+    const unverified = await run(genuine);
+    expect(unverified).toMatchObject({ exitCode: 69, resolution: { verified: false } });
+    expect(unverified.execution.error).toMatch(/^the gate says that .*cannot be verified/);
+    for (const forged of [
+      say({}, stranger),
+      say({}, gateSigner),
+      say({ execution_id: 'exec-2' }),
+      say({ contract_sha256: '0'.repeat(64) }),
+      Buffer.from('{}'),
+    ])
+      expect(await refusal(run(await lost([forged]), { ownersRoot }))).toBe('RESOLUTION_INVALID');
+    using client = connect({ ...(await lost([say({}, stranger)])).connectOptions, ownersRoot });
+    await expect(client.getExecution('exec-1')).rejects.toMatchObject({ code: 'RESOLUTION_INVALID' });
+    await expect(client.follow('exec-1')).rejects.toMatchObject({ code: 'RESOLUTION_INVALID' });
+    const noRoot = { ...genuine.connectOptions, ownersRoot: Buffer.from('{}') };
+    expect(() => connect(noRoot)).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
   });
 
   it.each<[string, Partial<Script>]>([

@@ -17,6 +17,7 @@ export type AuditKind =
   | 'execution.cancel_requested'
   | 'execution.lost'
   | 'execution.returned'
+  | 'execution.resolved'
   | 'execution.ended'
   | 'policies.changed'
   | 'fleet.freeze_changed'
@@ -78,6 +79,8 @@ function tell(happening: Happening, { row, receipt, executorBefore = null }: Aud
       return [{ kind: 'execution.returned', outcome: 'running', actor: row.executor_id ?? '' }];
     case 'finished': {
       const outcome = nameOf(ExecutionState, row.state);
+      if (happening.value.resolutionsJson.length > 0)
+        return [{ kind: 'execution.resolved', outcome, actor: 'owners', message: row.error }];
       if (row.state === ExecutionState.LOST) return [{ kind: 'execution.lost', outcome, message: row.error }];
       return [
         {
