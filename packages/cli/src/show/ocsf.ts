@@ -40,7 +40,12 @@ const high = { severity_id: 4, severity: 'High' };
 
 function severityOf({ kind, outcome }: AuditRecord): typeof informational {
   if (outcome === 'frozen' || outcome === 'revoked') return high;
-  return outcome === 'deny' || outcome === 'blocked' || kind === 'execution.lost' ? low : informational;
+  return outcome === 'deny' ||
+    outcome === 'blocked' ||
+    kind === 'execution.lost' ||
+    kind === 'execution.resolved'
+    ? low
+    : informational;
 }
 
 /** An audit record as OCSF says it; docs/audit.md has what stands where. */
