@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { sha256Tagged } from '@csc-fleet/common/encoding';
+import type { AuditRecord } from '@csc-fleet/common/messages';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { ExecutionState } from '@csc-fleet/common/rpc';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
@@ -12,7 +13,7 @@ const executor = { name: 'host', config: { slots: 1 } };
 // One for all: each test leaves gate and executor running.
 let fleet: Fleet;
 beforeAll(async () => {
-  fleet = await startFleet({ executors: [executor] });
+  fleet = await startFleet({ executors: [executor], admins: true });
 });
 afterAll(() => fleet[Symbol.asyncDispose]());
 
@@ -35,6 +36,15 @@ const release = (directory: string): void => writeFileSync(join(directory, 'go')
 /** Resolves once `holds` does. */
 async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+/** What comes, as it comes; `over` resolves when nothing more does, also where it was left. */
+function collect(records: AsyncIterable<AuditRecord>): { seen: AuditRecord[]; over: Promise<void> } {
+  const seen: AuditRecord[] = [];
+  const read = async (): Promise<void> => {
+    for await (const record of records) seen.push(record);
+  };
+  return { seen, over: read().catch(() => undefined) };
 }
 
 describe('kill -9 of the executor in the middle of a run', () => {
@@ -95,9 +105,11 @@ describe('kill -9 of the gate in the middle of a run', () => {
     expect(receipt).toMatchObject({ status: 'success', stdout_hash: sha256Tagged(whole) });
   });
 
-  it('loses nothing that was queued, and starts nothing twice', async () => {
+  it('loses nothing that was queued, and starts nothing twice; nor does who follows the audit', async () => {
     const out = fleet.writable('queued');
     const client = fleet.connect();
+    const left = new AbortController();
+    const followed = collect(client.audit({ follow: true, signal: left.signal }));
     const submitted = await Promise.all(
       [1, 2, 3, 4].map((it) =>
         client.submit(
@@ -115,6 +127,15 @@ describe('kill -9 of the gate in the middle of a run', () => {
     const ended = await Promise.all(submitted.map((it) => client.follow(it.executionId)));
     expect(ended.map((it) => it.receipt?.status)).toEqual(['success', 'success', 'success', 'success']);
     expect(readFileSync(join(out, 'runs'), 'utf8').trim().split('\n').sort()).toEqual(['1', '2', '3', '4']);
+    const records = collect(client.audit());
+    await records.over;
+    await until(() => followed.seen.length >= records.seen.length);
+    left.abort();
+    await followed.over;
+    expect(followed.seen).toEqual(records.seen);
+    expect(records.seen.map(({ sequence }) => sequence)).toEqual(records.seen.map((_, index) => index + 1));
+    const ofThese = records.seen.filter(({ kind }) => kind === 'execution.ended').map((it) => it.executionId);
+    expect(ofThese).toEqual(expect.arrayContaining(submitted.map((it) => it.executionId)));
   });
 });
 

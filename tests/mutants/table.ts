@@ -19,6 +19,18 @@ const decision = 'packages/common/src/decision';
 const allowRules = [`${decision}/allow-rules.test.ts`];
 const invocation = 'packages/common/src/command-rules/invocation.ts';
 
+/** What a peer says of its trace. */
+const traces: readonly Mutant[] = [
+  {
+    name: 'trace-of-any-length',
+    file: 'packages/common/src/telemetry/trace-context.ts',
+    before: "if (typeof traceparent !== 'string' || traceparent.length > maxTraceparent) return undefined;",
+    after: "if (typeof traceparent !== 'string') return undefined;",
+    tests: ['tests/integration/traces.test.ts'],
+    red: 'a length that nobody needs',
+  },
+];
+
 /** What an auditor relies on. */
 const audits: readonly Mutant[] = [
   {
@@ -1886,6 +1898,7 @@ const scopes: readonly Mutant[] = [
 export const mutants: readonly Mutant[] = [
   ...disks,
   ...audits,
+  ...traces,
   ...subcommands,
   ...submissions,
   ...believesReceipts,

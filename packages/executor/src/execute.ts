@@ -4,6 +4,7 @@ import { isCscError } from '@csc-fleet/common/errors';
 import type { Offer, Refused } from '@csc-fleet/common/messages';
 import type { Log } from '@csc-fleet/common/service';
 import { type Timed, untimed } from '@csc-fleet/common/telemetry';
+import { type Tracing, toReason, traced, tracedNow } from '@csc-fleet/common/tracing';
 import { type ApprovedContract, checkApprovals, type HostApprovalConfig } from './admission/approvals.ts';
 import { type Admitted, admitUnderCeiling } from './admission/ceiling.ts';
 import {
@@ -61,6 +62,8 @@ export interface ExecutionPorts {
   readonly signer: Signer;
   readonly clock: Clock;
   readonly log: Log;
+  /** Absent: nothing is traced. */
+  readonly tracing?: Tracing | undefined;
   /** Tells the owner of a run that would have been refused; gives what to tell its submitter. */
   readonly trials: TrialLog;
   /** Absent: nobody asks how long its steps take. */
@@ -91,6 +94,25 @@ export interface ExecutionLink extends RunEvents {
  * next start of the executor makes up for that.
  */
 export async function execute(
+  offer: Offer,
+  run: LiveRun,
+  ports: ExecutionPorts,
+  link: ExecutionLink,
+): Promise<void> {
+  const { executorId } = ports.trust;
+  const facts = { 'csc.execution.id': run.executionId, 'csc.executor.id': executorId };
+  const span = ports.tracing?.begin('csc.execute', { parent: run.trace, facts });
+  if (span !== undefined) run.trace = span.context;
+  try {
+    await executeOffer(offer, run, ports, link);
+    span?.end(run.state === 'refused' ? run.refusedFor : undefined);
+  } catch (error) {
+    span?.end(toReason(error));
+    throw error;
+  }
+}
+
+async function executeOffer(
   offer: Offer,
   run: LiveRun,
   ports: ExecutionPorts,
@@ -137,8 +159,10 @@ interface RefusedRun {
 
 /** From what a gate says to a ticket that is spent. Whatever a step throws is a refusal, with the value of the one before it. */
 async function begin(offer: Offer, run: LiveRun, ports: ExecutionPorts, link: ExecutionLink): Promise<Begun> {
-  const { trust, rules, stock, site, journal, spools, clock, timed = untimed } = ports;
+  const { trust, rules, stock, site, journal, spools, clock, tracing, timed = untimed } = ports;
   const began = performance.now();
+  const parent = run.trace;
+  const admission = tracing?.begin('csc.executor.admission', { parent });
   let reached: Reached | undefined;
   const reach = <Value extends Reached>(value: Value): Value => {
     reached = value;
@@ -158,15 +182,19 @@ async function begin(offer: Offer, run: LiveRun, ports: ExecutionPorts, link: Ex
       ? reach(supplyAgain(taken, lookAgain(offered, ports, link)))
       : taken;
     const granted = reach(grant(supplied, rules));
+    admission?.end();
     const here = { executorId: trust.executorId, executionMode: site.workplace.mode };
     ports.took?.('admission', (performance.now() - began) / 1000);
     const onOutputLost = (error: unknown): void => {
       ports.log.error({ executionId: run.executionId, error }, 'output cannot be written: ending the run');
       run.stop('output_limit', 0);
     };
-    const prepared = reach(timed('sandbox', () => prepare(granted, here, { site, spools }, onOutputLost)));
-    return { kind: 'redeemed', redeemed: await timed('redeem', () => redeem(prepared, journal, spools)) };
+    const build = () => timed('sandbox', () => prepare(granted, here, { site, spools }, onOutputLost));
+    const prepared = reach(tracedNow(tracing, 'csc.executor.sandbox', { parent }, build));
+    const spend = () => timed('redeem', () => redeem(prepared, journal, spools));
+    return { kind: 'redeemed', redeemed: await traced(tracing, 'csc.executor.redeem', { parent }, spend) };
   } catch (error) {
+    admission?.end(toReason(error));
     return planToRefuse({ offer, error, reached }, run, ports);
   }
 }
@@ -222,6 +250,7 @@ function planToRefuse(
 ): RefusedRun {
   log.warn({ executionId: run.executionId, ...whyRefused(refusal.error) }, 'an offer was refused');
   const executionMode = site.workplace.mode;
+  run.refusedFor = toReason(refusal.error);
   const planned = planRefusal(refusal, { trust, executionMode, journal, signer, clock, log });
   run.state = planned.record === undefined ? 'refused' : 'refusing';
   return { kind: 'refused', planned, reached: refusal.reached };

@@ -12,6 +12,8 @@ import type { Identity, TlsMaterial, TlsSource } from '@csc-fleet/common/rpc';
 import type { Log } from '@csc-fleet/common/service';
 import { createUpkeep, installLastHandler, keepServiceRecord } from '@csc-fleet/common/service';
 import { openMetrics, type PolicyWord } from '@csc-fleet/common/telemetry';
+import { openTraces } from '@csc-fleet/common/tracing';
+import { version } from '@csc-fleet/common/version';
 import { sweepCgroups } from '@csc-fleet/sandbox/cgroup';
 import { requireHost } from '@csc-fleet/sandbox/doctor';
 import { lockJobUsers, lockStateDirectory, sweepLeftovers } from '@csc-fleet/sandbox/host';
@@ -207,8 +209,11 @@ async function serve(
   const options = { ...rest, executorId: parts.executorId, identity: parts.identity };
   const wrap = wrapLauncher === undefined ? {} : { wrapLauncher };
   const news = { onPolicyNews: () => void owners.refresh() };
+  const service = { name: 'csc-executor', version, instance: parts.executorId };
+  const tracing = await openTraces(config.telemetry, service, log);
   const metrics = await openMetrics(config.telemetry, 'csc-executor');
-  const deps = { ...parts, ...news, ...wrap, owners, output: link.output, log, meter: metrics?.meter };
+  const shown = { meter: metrics?.meter, tracing };
+  const deps = { ...parts, ...news, ...wrap, owners, output: link.output, log, ...shown };
   const executor = await createExecutor(options, deps);
   await metrics?.start(log, {
     directory: { name: 'state_dir', path: config.stateDir },
@@ -236,6 +241,7 @@ async function serve(
   await executor.close();
   link.close();
   await metrics?.close();
+  await tracing?.close();
   takeAway();
 }
 

@@ -6,6 +6,8 @@ import { createJsonLog } from '@csc-fleet/common/json-log';
 import { readOwnIdentity, type TlsFiles, type TlsMaterial, TlsSource } from '@csc-fleet/common/rpc';
 import { createUpkeep, installLastHandler, keepServiceRecord, type Log } from '@csc-fleet/common/service';
 import { openMetrics } from '@csc-fleet/common/telemetry';
+import { openTraces } from '@csc-fleet/common/tracing';
+import { version } from '@csc-fleet/common/version';
 import { createOwners, type OwnersWord } from './owners/index.ts';
 import { checkGateConfig } from './service/check-config.ts';
 import { createGate, type Gate } from './service/compose.ts';
@@ -60,10 +62,23 @@ export async function runGate(
     const { from: notBefore, until: notAfter } = validityOf(tls.material.own.certificate);
     return { notBefore, notAfter };
   };
+  const tracing = await openTraces(
+    config.telemetry,
+    { name: 'csc-gate', version, instance: config.gateId },
+    log,
+  );
   const metrics = await openMetrics(config.telemetry, 'csc-gate');
   const gate = await createGate(
     { ...config, identity, signer, owners, policies, bindings, ...policyFiles },
-    { onError, onNotice, onStoreLost, certificate, warnings: () => upkeep.warnings(), meter: metrics?.meter },
+    {
+      onError,
+      onNotice,
+      onStoreLost,
+      certificate,
+      warnings: () => upkeep.warnings(),
+      meter: metrics?.meter,
+      tracing,
+    },
   );
   await metrics?.start(log, {
     directory: { name: 'data_dir', path: config.dataDir },
@@ -90,6 +105,7 @@ export async function runGate(
     tls,
     log: (id, error) => log.error({ error, error_id: id }, 'internal error'),
     peers: log,
+    tracing,
   });
   const listen = toAddress(config.listen, server.port);
   const takeAway = installLastHandler({
@@ -107,6 +123,7 @@ export async function runGate(
   log.info({}, 'stopping');
   await stop(gate, server);
   await metrics?.close();
+  await tracing?.close();
   takeAway();
   return [];
 }

@@ -3,6 +3,7 @@ import { CscError } from '@csc-fleet/common/errors';
 import type { CheckRequest, CheckResponse, SubmitRequest } from '@csc-fleet/common/messages';
 import { type Bindings, bindPolicy, type PolicySet } from '@csc-fleet/common/policy';
 import { type Timed, untimed } from '@csc-fleet/common/telemetry';
+import { type TraceContext, type Tracing, traced, tracedNow } from '@csc-fleet/common/tracing';
 import {
   type ApprovalRules,
   type ApprovalSubject,
@@ -50,6 +51,8 @@ export interface SubmitPorts extends CheckPorts, ApprovalRules, RecordPorts, Sub
   readonly rates: Pick<SubmissionRates, 'take'>;
   /** Absent: nobody asks how long its steps take. */
   readonly timed?: Timed<'decide' | 'record'>;
+  /** Absent: nothing is traced. */
+  readonly tracing?: Tracing | undefined;
 }
 
 export interface Submitted {
@@ -62,6 +65,7 @@ export interface Submitted {
  * The way of a contract, from here to an executor: parse ▸ submission ▸ bind ▸ evaluate ▸ approvals ▸ record ▸ place ▸
  * mint ▸ offer.
  * Whoever calls has been limited and authenticated (traffic/ and rpc/interceptors.ts), which is what a Principal says.
+ * What it has of a trace is kept with the execution.
  * Resolves once the execution is on disk; a denial is such an execution too. Throws CONTRACT_INVALID, SUBMISSION_INVALID,
  * SUBMISSION_EXPIRED, WRONG_AUDIENCE, CONTRACT_HASH_MISMATCH, REQUEST_INVALID, NOT_PERMITTED, APPROVAL_INVALID, IDEMPOTENCY_CONFLICT, NO_MATCHING_EXECUTOR, QUEUE_FULL, RATE_LIMITED,
  * STORE_UNAVAILABLE.
@@ -70,6 +74,7 @@ export async function submit(
   ports: SubmitPorts,
   principal: Principal,
   request: SubmitRequest,
+  trace?: TraceContext,
 ): Promise<Submitted> {
   const now = ports.clock.now();
   const handed = parse(request.contract);
@@ -81,7 +86,14 @@ export async function submit(
   const subject = { principal: principal.uri, profile: policy.policy.name, ...revocable(submission) };
   const stopped = ports.owners.whyStopped(subject);
   const { timed = untimed } = ports;
-  const decided = timed('decide', () => decide(handed, policy, stopped, ports, now));
+  const decided = timed('decide', () =>
+    tracedNow(
+      ports.tracing,
+      'csc.gate.decide',
+      { parent: trace, facts: { 'csc.profile': subject.profile } },
+      () => decide(handed, policy, stopped, ports, now),
+    ),
+  );
   const known = await findKnown(ports, terms, decided);
   const bringsApprovals = request.approvalsJson.length > 0;
   if (known !== undefined && !(bringsApprovals && takesApprovals(known, toSubject(principal, decided))))
@@ -90,7 +102,7 @@ export async function submit(
   const standing = standingOf(decided, request.approvalsJson, ports, now);
   checkRoom(ports, principal, terms, decided, standing);
   ports.rates.take(principal.uri);
-  const judged = { principal, now, terms, decided, standing };
+  const judged = { principal, now, terms, decided, standing, trace };
   const waited = await approveWaiting(ports, judged, known);
   if (waited !== undefined) return { execution: waited, existing: known !== undefined };
   const execution = await recordAndOffer(ports, judged);
@@ -110,8 +122,10 @@ async function recordAndOffer(ports: SubmitPorts, judged: Judged): Promise<LiveE
   if (seat === undefined) return recordAndWait(ports, judged, entry);
   try {
     const placement = ports.mint(entry.row, seat);
+    const facts = { 'csc.execution.id': entry.row.execution_id, 'csc.executor.id': seat.peer.name };
+    const place = () => executions.create(judged.now, withPlacement(entry, placement));
     const execution = await timed('record', () =>
-      executions.create(judged.now, withPlacement(entry, placement)),
+      traced(ports.tracing, 'csc.gate.place', { parent: judged.trace, facts }, place),
     );
     if (execution === undefined) scheduler.giveBack(seat);
     else scheduler.offer(execution, placement, entry.row.contract_json);

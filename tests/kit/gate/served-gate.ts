@@ -9,6 +9,7 @@ import {
   readChannelCredentials,
   type TlsPaths,
 } from '@csc-fleet/common/rpc';
+import type { Tracing } from '@csc-fleet/common/tracing';
 import type { Client, Deadline } from '@grpc/grpc-js';
 import type { Gate } from '../../../packages/gate/src/service/compose.ts';
 import { defaultGateLimits, type GateLimits } from '../../../packages/gate/src/service/config.ts';
@@ -59,7 +60,12 @@ export class ServedGate {
     this.logged = logged;
   }
 
-  static async start(gate: Gate, pki: TestPki, limits: Partial<GateLimits> = {}): Promise<ServedGate> {
+  static async start(
+    gate: Gate,
+    pki: TestPki,
+    limits: Partial<GateLimits> = {},
+    tracing?: Tracing,
+  ): Promise<ServedGate> {
     const logged = new Map<string, unknown>();
     const server = await startServer(gate, {
       listen: '127.0.0.1:0',
@@ -67,6 +73,7 @@ export class ServedGate {
       limits: { ...defaultGateLimits(), ...limits },
       heartbeatIntervalSec: 10,
       log: (id, error) => logged.set(id, error),
+      tracing,
     });
     return new ServedGate(pki, server, logged);
   }

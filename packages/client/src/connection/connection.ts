@@ -1,6 +1,7 @@
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { fromServiceError, type GateChannel } from '@csc-fleet/common/rpc';
 import { type Client, type ClientReadableStream, connectivityState, Metadata } from '@grpc/grpc-js';
+import { beginCall, type CallerContext, isTraced } from './caller-trace.ts';
 
 /** How one method is named and encoded: what the generated service definition says of it. */
 export interface Method<Q, R> {
@@ -16,6 +17,8 @@ export interface Connection {
   stream<Q, R>(method: Method<Q, R>, request: Q, signal?: AbortSignal): AsyncGenerator<R, void>;
   /** True where the last attempt to reach the gate got no connection at all. */
   isUnconnected(): boolean;
+  /** The same one, for calls that belong there in the caller's trace. */
+  within(place: CallerContext): Connection;
   close(): void;
 }
 
@@ -48,21 +51,70 @@ export function createConnection(given: Route, timeoutMs: number): Connection {
     // A gate that has just answered takes our certificate: what ends then is the gate.
     explain: (error) => (performance.now() - heardAt < acceptedMs ? error : given.explain(error)),
   };
-  return {
-    unary: (method, request, signal) => callUnary(route, method, request, timeoutMs, signal),
-    stream: (method, request, signal) => callStream(route, method, request, signal),
+  const connect = (place?: CallerContext): Connection => ({
+    unary: (method, request, signal) => {
+      const call = (metadata: Metadata) => callUnary(route, method, request, { timeoutMs, signal, metadata });
+      return isTraced() ? tracedUnary(method.path, place, call) : call(new Metadata());
+    },
+    stream: (method, request, signal) => {
+      const call = (metadata: Metadata) => callStream(route, method, request, { signal, metadata });
+      return isTraced() ? tracedStream(method.path, place, call) : call(new Metadata());
+    },
     isUnconnected: () =>
       client.getChannel().getConnectivityState(false) === connectivityState.TRANSIENT_FAILURE,
+    within: connect,
     close: () => client.close(),
-  };
+  });
+  return connect();
+}
+
+async function tracedUnary<R>(
+  path: string,
+  place: CallerContext | undefined,
+  call: (metadata: Metadata) => Promise<R>,
+): Promise<R> {
+  const traced = await beginCall(path, place);
+  try {
+    const answer = await call(traced.metadata);
+    traced.end();
+    return answer;
+  } catch (error) {
+    traced.end(error);
+    throw error;
+  }
+}
+
+async function* tracedStream<R>(
+  path: string,
+  place: CallerContext | undefined,
+  call: (metadata: Metadata) => AsyncGenerator<R, void>,
+): AsyncGenerator<R, void> {
+  const traced = await beginCall(path, place);
+  let failure: unknown;
+  try {
+    yield* call(traced.metadata);
+  } catch (error) {
+    failure = error;
+    throw error;
+  } finally {
+    traced.end(failure);
+  }
+}
+
+interface UnaryTerms extends StreamTerms {
+  readonly timeoutMs: number;
+}
+
+interface StreamTerms {
+  readonly signal: AbortSignal | undefined;
+  readonly metadata: Metadata;
 }
 
 async function callUnary<Q, R>(
   route: HeardRoute,
   method: Method<Q, R>,
   request: Q,
-  timeoutMs: number,
-  signal: AbortSignal | undefined,
+  { timeoutMs, signal, metadata }: UnaryTerms,
 ): Promise<R> {
   throwIfAborted(signal);
   let cancel = (): void => {};
@@ -72,7 +124,7 @@ async function callUnary<Q, R>(
       (value: Q) => method.requestSerialize(value),
       (bytes) => method.responseDeserialize(bytes),
       request,
-      new Metadata(),
+      metadata,
       { deadline: Date.now() + timeoutMs },
       (error, value) => (error === null && value !== undefined ? resolve(value) : reject(error)),
     );
@@ -95,7 +147,7 @@ async function* callStream<Q, R>(
   route: HeardRoute,
   method: Method<Q, R>,
   request: Q,
-  signal: AbortSignal | undefined,
+  { signal, metadata }: StreamTerms,
 ): AsyncGenerator<R, void> {
   throwIfAborted(signal);
   const call: ClientReadableStream<R> = route.client.makeServerStreamRequest(
@@ -103,7 +155,7 @@ async function* callStream<Q, R>(
     (value: Q) => method.requestSerialize(value),
     (bytes) => method.responseDeserialize(bytes),
     request,
-    new Metadata(),
+    metadata,
   );
   // The iterator below reports the error; this keeps one that comes after it has gone from ending the process.
   call.on('error', () => {});

@@ -79,6 +79,7 @@ export async function* resuming<T>(
 export function patient(connection: Connection, options: ReconnectOptions): Connection {
   return {
     ...connection,
+    within: (place) => patient(connection.within(place), options),
     unary: (method, request, signal) =>
       retrying(() => connection.unary(method, request, signal), options, signal),
   };

@@ -1,7 +1,7 @@
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import type { ExpectedReceipt } from '@csc-fleet/common/evidence';
 import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
-import { type Decision, type Execution, GateService } from '@csc-fleet/common/rpc';
+import { type Decision, type Execution, ExecutionState, GateService } from '@csc-fleet/common/rpc';
 import { parseSubmission, submissionSha256 } from '@csc-fleet/common/submission';
 import { cancel, checkDecided, rememberLost, type SubmitContext } from '../calls/calls.ts';
 import {
@@ -12,6 +12,7 @@ import {
   withKey,
 } from '../calls/request.ts';
 import { signRequest } from '../calls/submitter.ts';
+import { type CallerContext, inSpan, isTraced, type RunFacts } from '../connection/caller-trace.ts';
 import type { Connection } from '../connection/connection.ts';
 import type { ReconnectOptions } from '../connection/reconnect.ts';
 import { concludeFrom, concludeWithout } from '../verify/conclusion.ts';
@@ -76,8 +77,30 @@ export interface RunContext extends SubmitContext {
 // The clocks of client and host may differ by so much. Whoever names a key of their own may be given an earlier run.
 const clockToleranceMs = 5 * 60_000;
 
-/** Submits and follows to the end. See GateClient.run. */
-export async function run(
+/** Submits and follows to the end, as a span of its caller's where that traces. See GateClient.run. */
+export function run(context: RunContext, contract: ContractInput, options: RunOptions): Promise<RunResult> {
+  if (!isTraced()) return runToEnd(context, contract, options);
+  const within = (place: CallerContext): Promise<RunResult> =>
+    runToEnd({ ...context, connection: context.connection.within(place) }, contract, options);
+  return inSpan('csc.run', within, factsOf);
+}
+
+function factsOf({ executionId, execution, decision }: RunResult): RunFacts {
+  const { executorId, policyProfile, state } = execution;
+  const outcome =
+    Object.entries(ExecutionState)
+      .find(([, it]) => it === state)?.[0]
+      .toLowerCase() ?? '';
+  return {
+    'csc.execution.id': executionId,
+    'csc.executor.id': executorId,
+    'csc.profile': policyProfile,
+    'csc.outcome': outcome,
+    'csc.reason': decision?.reasonCodes[0] ?? '',
+  };
+}
+
+async function runToEnd(
   context: RunContext,
   contract: ContractInput,
   options: RunOptions,

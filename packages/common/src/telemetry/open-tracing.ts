@@ -1,6 +1,6 @@
 // Loads the SDK of OpenTelemetry: to be imported only where an owner has asked for traces.
 import { ROOT_CONTEXT, type Span, SpanKind, SpanStatusCode, type Tracer, trace } from '@opentelemetry/api';
-import { TraceState } from '@opentelemetry/core';
+import { ExportResultCode, TraceState } from '@opentelemetry/core';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import {
@@ -13,16 +13,7 @@ import {
 } from '@opentelemetry/sdk-trace';
 import type { TracesConfig } from './config.ts';
 import type { TraceContext } from './trace-context.ts';
-import type { ActiveSpan, BeginSpan, SpanFacts, Tracing } from './tracing.ts';
-
-/** Which service it is that tells. */
-export interface TracedService {
-  /** `csc-gate` or `csc-executor`. */
-  readonly name: string;
-  readonly version: string;
-  /** The gate's or the executor's own id. */
-  readonly instance: string;
-}
+import type { ActiveSpan, BeginSpan, SpanFacts, TracedService, TracesLog, Tracing } from './tracing.ts';
 
 // Spans that wait for their collector, a few kilobytes each; what comes while so many wait is dropped.
 const maxWaiting = 2048;
@@ -30,7 +21,7 @@ const batch = 512;
 const everyMs = 2_000;
 // A collector that is dead or slow costs a request at a time and the memory of what waits, and nobody's time.
 const requestMs = 5_000;
-const closeMs = 2_000;
+const closeMs = 1_000;
 const limits = {
   attributeValueLengthLimit: 256,
   attributeCountLimit: 16,
@@ -39,9 +30,36 @@ const limits = {
 };
 
 /** Sends spans to the owner's collector by OTLP/HTTP, in batches, behind everybody's back. Never throws for what is sent. */
-export function openTracing({ endpoint, sampleRatio }: TracesConfig, service: TracedService): Tracing {
+export function openTracing(
+  { endpoint, sampleRatio }: TracesConfig,
+  service: TracedService,
+  log: TracesLog,
+): Tracing {
   const exporter = new OTLPTraceExporter({ url: endpoint, timeoutMillis: requestMs, concurrencyLimit: 1 });
-  return tracingTo(batched(exporter), sampleRatio, service);
+  return tracingTo(batched(telling(exporter, endpoint, log)), sampleRatio, service);
+}
+
+/** The same exporter, whose owner hears once that it does not get through, and once that it does again. */
+function telling(exporter: SpanExporter, endpoint: string, log: TracesLog): SpanExporter {
+  let isInTrouble = false;
+  return {
+    export: (spans, done) =>
+      exporter.export(spans, (result) => {
+        const isFailed = result.code !== ExportResultCode.SUCCESS;
+        if (isFailed && !isInTrouble)
+          log.warn(
+            { endpoint, why: result.error?.message ?? '' },
+            'traces do not reach their collector: they are dropped',
+          );
+        if (!isFailed && isInTrouble) log.info({ endpoint }, 'traces reach their collector again');
+        isInTrouble = isFailed;
+        done(result);
+      }),
+    shutdown: () => exporter.shutdown(),
+    ...(exporter.forceFlush === undefined
+      ? {}
+      : { forceFlush: () => exporter.forceFlush?.() ?? Promise.resolve() }),
+  };
 }
 
 /** The processor of `openTracing`. */
@@ -83,11 +101,13 @@ function begin(
 ): ActiveSpan {
   const started = { kind: kinds[kind], ...(since === undefined ? {} : { startTime: since }) };
   const span = tracer.startSpan(name, { ...started, attributes: { ...facts } }, toContext(parent));
-  const context = contextOf(span, parent);
+  let isOver = false;
   return {
-    context,
+    context: contextOf(span, parent),
     note: (more: SpanFacts) => void span.setAttributes({ ...more }),
     end: (reason) => {
+      if (isOver) return;
+      isOver = true;
       if (reason !== undefined) {
         span.setAttributes({ 'csc.reason': reason, 'error.type': reason });
         span.setStatus({ code: SpanStatusCode.ERROR });

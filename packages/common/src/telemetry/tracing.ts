@@ -1,5 +1,7 @@
 // What gate and executor tell of their doings to who traces. Loads nothing of OpenTelemetry: open-tracing.ts does, where
 // an owner has asked for traces.
+import type { Log } from '../service/index.ts';
+import type { TelemetryConfig } from './config.ts';
 import type { TraceContext } from './trace-context.ts';
 
 export {
@@ -47,11 +49,34 @@ export interface ActiveSpan {
   end(reason?: string): void;
 }
 
+/** Which service it is that tells. */
+export interface TracedService {
+  /** `csc-gate` or `csc-executor`. */
+  readonly name: string;
+  readonly version: string;
+  /** The gate's or the executor's own id. */
+  readonly instance: string;
+}
+
+/** Told that traces do not get through. */
+export type TracesLog = Pick<Log, 'info' | 'warn'>;
+
 /** Where spans go. Whoever has none has undefined instead: what is off costs a question. */
 export interface Tracing {
   begin(name: string, options: BeginSpan): ActiveSpan;
   /** Sends what waits, for a moment at most. */
   close(): Promise<void>;
+}
+
+/** Undefined where the config asks for no traces: then no SDK is loaded, and nothing is traced. */
+export async function openTraces(
+  config: TelemetryConfig | undefined,
+  service: TracedService,
+  log: TracesLog,
+): Promise<Tracing | undefined> {
+  if (config?.traces === undefined) return undefined;
+  const { openTracing } = await import('./open-tracing.ts');
+  return openTracing(config.traces, service, log);
 }
 
 /** Does something as a span of its own, where there is tracing. It ends with the code of what is thrown. */

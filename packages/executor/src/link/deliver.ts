@@ -2,6 +2,7 @@ import { CscError } from '@csc-fleet/common/errors';
 import type { ReceiptTexts } from '@csc-fleet/common/evidence';
 import type { Refused } from '@csc-fleet/common/messages';
 import type { Log } from '@csc-fleet/common/service';
+import type { ActiveSpan, TraceContext, Tracing } from '@csc-fleet/common/tracing';
 import type { FinishedExecution, Journal, OwedReceipt } from '../journal/index.ts';
 import {
   Backlog,
@@ -21,6 +22,8 @@ export interface DeliveryHost {
   readonly log: Log;
   /** Told how long a receipt was owed, in seconds, once the gate has acknowledged it. Absent: nobody asks. */
   readonly delivered?: (seconds: number) => void;
+  /** Absent: nothing is traced. */
+  readonly tracing?: Tracing | undefined;
 }
 
 /** Receipts that no gate has acknowledged, on disk. With more, nothing new is taken. */
@@ -42,6 +45,8 @@ export class Deliveries {
   /** Those of them that were brought since the last Welcome: the gate can acknowledge no others. */
   readonly #said = new Set<string>();
   readonly #clearing = new Set<Promise<void>>();
+  /** Of those of them that are of a trace. */
+  readonly #spans = new Map<string, ActiveSpan>();
   #owedBytes = 0;
   #whenEmpty: (() => void)[] = [];
 
@@ -83,6 +88,13 @@ export class Deliveries {
     this.#sayNext();
   }
 
+  /** What is owed of an execution belongs here in a trace: how long it takes from now is told of that. */
+  traced(executionId: string, parent: TraceContext | undefined): void {
+    if (this.#host.tracing === undefined || parent === undefined || !this.#owed.has(executionId)) return;
+    const facts = { 'csc.execution.id': executionId };
+    this.#spans.set(executionId, this.#host.tracing.begin('csc.executor.deliver', { parent, facts }));
+  }
+
   /** The same for a refusal, which the gate gets as such where it is there to hear it, and later as a receipt. */
   addRefusal(refused: Refused): void {
     const { executionId } = refused;
@@ -116,6 +128,8 @@ export class Deliveries {
     const since = this.#owedSince.get(executionId) ?? performance.now();
     this.#owedSince.delete(executionId);
     this.#host.delivered?.((performance.now() - since) / 1000);
+    this.#spans.get(executionId)?.end();
+    this.#spans.delete(executionId);
     this.#owedBytes -= receipt.receiptLength;
     const cleared = this.#clear(executionId).finally(() => this.#clearing.delete(cleared));
     this.#clearing.add(cleared);
@@ -135,6 +149,7 @@ export class Deliveries {
 
   /** Stops sending. What is not acknowledged stays in the journal. */
   async close(): Promise<void> {
+    for (const span of this.#spans.values()) span.end('DRAINING');
     await this.#uploads.stopAll();
     await this.#backlog.close();
     await Promise.allSettled(this.#clearing);

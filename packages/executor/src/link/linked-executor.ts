@@ -6,6 +6,7 @@ import type { Hello, Offer } from '@csc-fleet/common/messages';
 import type { PolicySet } from '@csc-fleet/common/policy';
 import type { ChainHead } from '@csc-fleet/common/receipt';
 import { asOwner, type Log } from '@csc-fleet/common/service';
+import { parseTraceContext } from '@csc-fleet/common/tracing';
 import { version } from '@csc-fleet/common/version';
 import { endsRunning, type OwnersWord } from '../admission/owners.ts';
 import { toUnsigned } from '../admission/refusal.ts';
@@ -215,7 +216,7 @@ export class LinkedExecutor implements Executor {
   async #run(offer: Offer, connection: LinkConnection | undefined): Promise<void> {
     const { outbox, deliveries, log } = this.#parts;
     const { executionId } = offer;
-    const run = new LiveRun(executionId);
+    const run = new LiveRun(executionId, parseTraceContext(offer.traceparent, offer.tracestate));
     this.#runs.set(executionId, run);
     this.#underWay += 1;
     const link = {
@@ -232,6 +233,7 @@ export class LinkedExecutor implements Executor {
       log.error({ executionId, error }, 'an execution has no receipt before the next start');
     }
     run.settle();
+    deliveries.traced(executionId, run.trace);
     this.#connection?.signed();
     if (this.#runs.get(executionId) === run) this.#runs.delete(executionId);
     this.#underWay -= 1;

@@ -2,6 +2,7 @@ import type { Command } from '@csc-fleet/common/contract';
 import type { Clock } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import type { Log } from '@csc-fleet/common/service';
+import type { Tracing } from '@csc-fleet/common/tracing';
 import { type CommandOutcome, hasSucceeded, toDraft, writtenSoFar } from '../evidence/index.ts';
 import type { Journal } from '../journal/index.ts';
 import type { LiveRun } from './live-run.ts';
@@ -21,6 +22,8 @@ export interface RunPorts {
   readonly journal: Pick<Journal, 'progress'>;
   readonly clock: Clock;
   readonly log: Log;
+  /** Absent: nothing is traced. */
+  readonly tracing?: Tracing | undefined;
 }
 
 /** The commands of a contract, in order, up to the first that fails. What came of them is in the record. Never rejects. */
@@ -34,11 +37,17 @@ export async function runInOrder(
   const { commands } = subject.contract;
   for (const [index, command] of commands.entries()) {
     const onStarted = () => events.commandStarted(command, index);
+    const span = ports.tracing?.begin('csc.executor.command', {
+      parent: run.trace,
+      facts: { 'csc.execution.id': run.executionId, 'csc.command.index': index },
+    });
     const outcome = await runOne(redeemed, index, command, run, ports, onStarted).catch((error: unknown) => {
       ports.log.error({ executionId: run.executionId, error }, 'a command could not be seen to its end');
       run.stop('cancelled', 0);
       return notRun(command, spool, { ended: 'refused', exitCode: 126, error: 'the executor itself failed' });
     });
+    span?.note({ 'csc.outcome': outcome.ended });
+    span?.end(hasSucceeded(outcome) ? undefined : outcome.ended);
     record.outcomes.push(outcome);
     events.commandExited(outcome);
     const next = commands[index + 1];

@@ -1,6 +1,7 @@
 import { CscError } from '@csc-fleet/common/errors';
 import type { RevocationSubject } from '@csc-fleet/common/owners';
 import type { Owner } from '@csc-fleet/common/service';
+import type { TraceContext } from '@csc-fleet/common/tracing';
 import type { LaunchedProcess } from '@csc-fleet/sandbox/launch';
 
 /** Why a run is ended from outside of its commands. `fault`: the executor itself failed at it. `revoked`: by the owners. */
@@ -17,14 +18,19 @@ export class LiveRun {
   state: 'open' | 'refusing' | 'refused' | 'finished' = 'open';
   /** What the owners may revoke of it. Absent before its ticket is known to be genuine. */
   subject: RevocationSubject | undefined;
+  /** Where it belongs in a trace, as far as its gate says so; undefined: in none. */
+  trace: TraceContext | undefined;
+  /** The reason for which it was refused. */
+  refusedFor: string | undefined;
   #stopped: { readonly reason: StopReason; readonly graceMs: number } | undefined;
   #process: LaunchedProcess | undefined;
   #isWithdrawn = false;
   readonly #stopping = new AbortController();
   readonly #over = Promise.withResolvers<void>();
 
-  constructor(executionId: string) {
+  constructor(executionId: string, trace?: TraceContext) {
     this.executionId = executionId;
+    this.trace = trace;
   }
 
   /** Set once the run is to end; no further command starts then. */

@@ -6,6 +6,7 @@ import { parseIdentity } from '@csc-fleet/common/identity';
 import { narrowLimits } from '@csc-fleet/common/limits';
 
 import { type Log, silentLog, sparingLog } from '@csc-fleet/common/service';
+import type { Tracing } from '@csc-fleet/common/tracing';
 import { type Cgroups, openCgroups, type Reserve } from '@csc-fleet/sandbox/cgroup';
 import { type ProbeOptions, probeHost } from '@csc-fleet/sandbox/doctor';
 import { type JobUserLeases, JobUserPool, type RunAs, shareUser } from '@csc-fleet/sandbox/host';
@@ -103,6 +104,8 @@ export interface ExecutorDeps {
   readonly log?: Log;
   /** Where its metrics go. Absent: nothing is measured. */
   readonly meter?: Meter | undefined;
+  /** Where its traces go. Absent: nothing is traced. */
+  readonly tracing?: Tracing | undefined;
 }
 
 // How often what is over is forgotten.
@@ -215,6 +218,7 @@ async function choosePorts(
     journal,
     clock,
     log,
+    tracing: deps.tracing,
     trials: createTrialLog(log),
     reserve,
   };

@@ -3,6 +3,7 @@ import { toOutcome } from '@csc-fleet/common/evidence';
 import type { Identity } from '@csc-fleet/common/identity';
 import { ExecutionState, type Receipt } from '@csc-fleet/common/messages';
 import { type Timed, untimed } from '@csc-fleet/common/telemetry';
+import { fromStoredTrace, type Tracing, traced } from '@csc-fleet/common/tracing';
 import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
 import { maxLogLength, outputLimitsOf, type StreamLimits } from '../output/grant.ts';
@@ -22,6 +23,8 @@ export interface ReceiptPorts extends LateReceiptPorts {
   readonly onNotice: (message: string, details: Record<string, unknown>) => void;
   /** Absent: nobody asks how long it takes. */
   readonly timed?: Timed<'receipt'>;
+  /** Absent: nothing is traced. */
+  readonly tracing?: Tracing | undefined;
 }
 
 /**
@@ -35,7 +38,7 @@ export async function takeReceipt(
   receipt: Receipt,
   gone: AbortSignal,
 ): Promise<boolean> {
-  const { executions, keys, finisher, scheduler, output, limits, timed = untimed } = ports;
+  const { executions, keys, finisher, scheduler, output, limits, timed = untimed, tracing } = ports;
   const { executionId, outputLogLength } = receipt;
   const execution = findOwn(executions, executor, executionId);
   if (execution === undefined) return takeOther(ports, executor, receipt);
@@ -49,7 +52,11 @@ export async function takeReceipt(
     if (bytes > 0) ports.onNotice(unconfirmedNote, { executionId, executor: executor.uri, bytes });
     if (await isResolvedFirst(ports, execution)) return takeReceipt(ports, executor, receipt, gone);
     const outcome = toOutcome(verified, 'executor', execution.cancelGraceMs !== undefined);
-    await timed('receipt', () => finisher.withReceipt(execution, outcome, receipt));
+    const facts = { 'csc.execution.id': executionId, 'csc.executor.id': executor.name };
+    const parent = fromStoredTrace(execution.row.trace_context);
+    await traced(tracing, 'csc.gate.receipt', { parent, facts }, () =>
+      timed('receipt', () => finisher.withReceipt(execution, outcome, receipt)),
+    );
     scheduler.rests.forget(executor.uri);
   }
   return true;

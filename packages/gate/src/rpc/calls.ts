@@ -1,4 +1,5 @@
 import type { Role } from '@csc-fleet/common/rpc';
+import type { TraceContext } from '@csc-fleet/common/tracing';
 import type {
   handleBidiStreamingCall,
   handleServerStreamingCall,
@@ -35,7 +36,9 @@ export function unary<Request, Response>(
   decoder: Decoder<Request>,
   method: (call: Call<Request>) => Promise<Response>,
 ): handleUnaryCall<Buffer, Response> {
-  return answering('client', rules, decoder, (principal, request) => method({ principal, request }));
+  return answering('client', rules, decoder, (principal, request, trace) =>
+    method({ principal, request, trace }),
+  );
 }
 
 /** Of an executor. */
@@ -51,12 +54,14 @@ function answering<R extends Role, Request, Response>(
   role: R,
   { maxMessageBytes, ...rules }: OneRequestRules,
   { requestDeserialize: decode }: Decoder<Request>,
-  method: (caller: Caller<R>, request: Request) => Promise<Response>,
+  method: (caller: Caller<R>, request: Request, trace: TraceContext | undefined) => Promise<Response>,
 ): handleUnaryCall<Buffer, Response> {
   const serve = intercept(rules, { role, atStop: 'finish', maxMessageBytes, decode });
   return (wire, done) => {
     const finish = once(done);
-    const answer = serve(async ({ caller, read }) => finish(null, await method(caller, read(wire.request))));
+    const answer = serve(async ({ caller, read, trace }) =>
+      finish(null, await method(caller, read(wire.request), trace)),
+    );
     void answer({ wire, end: () => undefined, fail: (status) => finish(status) });
   };
 }
@@ -71,8 +76,8 @@ export function streaming<Request, Response>(
   return (wire) => {
     const { gone, end, fail } = followCall(wire);
     const write = (message: Response): Promise<void> => writeTo(wire, message, gone);
-    const answer = serve(async ({ caller, read }) => {
-      await method({ principal: caller, request: read(wire.request), write, gone });
+    const answer = serve(async ({ caller, read, trace }) => {
+      await method({ principal: caller, request: read(wire.request), trace, write, gone });
       end();
     });
     void answer({ wire, end, fail });

@@ -1,4 +1,4 @@
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, isRpcReason, rpcStatusOf } from '@csc-fleet/common/errors';
 import {
   type ErrorLog,
   type Role,
@@ -7,6 +7,14 @@ import {
   toServiceError,
 } from '@csc-fleet/common/rpc';
 import { asOwner } from '@csc-fleet/common/service';
+import {
+  parseTraceContext,
+  type TraceContext,
+  type Tracing,
+  toReason,
+  tracedNow,
+} from '@csc-fleet/common/tracing';
+import type { ServerUnaryCall } from '@grpc/grpc-js';
 import { authenticate, type Caller } from '../traffic/authenticate.ts';
 
 /** What holds for all calls. */
@@ -16,6 +24,8 @@ export interface CallRules {
   /** Fires when the gate stops. */
   readonly stopping: AbortSignal;
   readonly log: ErrorLog;
+  /** Absent: nothing is traced. */
+  readonly tracing?: Tracing | undefined;
 }
 
 /** What holds for the calls of one method. */
@@ -34,7 +44,7 @@ export interface MethodRules<R extends Role, Message> {
 
 /** A call as it came, of any kind. Only the first of `end` and `fail` does something. */
 export interface Incoming {
-  readonly wire: ServerCallLike & { getPeer(): string };
+  readonly wire: ServerCallLike & Pick<ServerUnaryCall<unknown, unknown>, 'getPeer' | 'getPath' | 'metadata'>;
   readonly end: () => void;
   readonly fail: (status: ServiceError) => void;
 }
@@ -44,7 +54,12 @@ interface Answerable extends Omit<Incoming, 'fail'> {
   readonly fail: (error: unknown) => void;
 }
 
-interface Authenticated<R extends Role> extends Answerable {
+/** A call of which it is known where it belongs in a trace, if it does. */
+interface Placed extends Answerable {
+  readonly trace: TraceContext | undefined;
+}
+
+interface Authenticated<R extends Role> extends Placed {
   readonly caller: Caller<R>;
 }
 
@@ -65,26 +80,28 @@ type Interceptor<In, Out> = (next: Serve<Out>) => Serve<In>;
  * process, and message by message on the link.
  */
 export function intercept<R extends Role, Message>(
-  { log, stopping, trustDomain }: CallRules,
+  { log, stopping, trustDomain, tracing }: CallRules,
   { role, atStop, maxMessageBytes, decode }: MethodRules<R, Message>,
 ): Interceptor<Incoming, Ready<R, Message>> {
   return inOrder(
     owned(),
     errorsAsStatuses(log),
+    asSpan(role === 'client' ? tracing : undefined),
     untilStopped(stopping, atStop),
-    authenticated(role, trustDomain),
+    authenticated(role, trustDomain, tracing),
     decoded(decode, maxMessageBytes ?? Number.POSITIVE_INFINITY),
   );
 }
 
-function inOrder<A, B, C, D, E, F>(
+function inOrder<A, B, C, D, E, F, G>(
   first: Interceptor<A, B>,
   second: Interceptor<B, C>,
   third: Interceptor<C, D>,
   fourth: Interceptor<D, E>,
   fifth: Interceptor<E, F>,
-): Interceptor<A, F> {
-  return (next) => first(second(third(fourth(fifth(next)))));
+  sixth: Interceptor<F, G>,
+): Interceptor<A, G> {
+  return (next) => first(second(third(fourth(fifth(sixth(next))))));
 }
 
 /** Exceptions that nobody caught while the gate worked for a call are laid to it: it ends as INTERNAL. */
@@ -110,10 +127,43 @@ function errorsAsStatuses(log: ErrorLog): Interceptor<Incoming, Answerable> {
   };
 }
 
+/**
+ * Reads what the caller says of its trace, a hint that goes on to the host, and has the call be a span under it. The calls
+ * of executors, which last for days, are none.
+ */
+function asSpan(tracing: Tracing | undefined): Interceptor<Answerable, Placed> {
+  return (next) => async (call) => {
+    const [traceparent] = call.wire.metadata.get('traceparent');
+    const [tracestate] = call.wire.metadata.get('tracestate');
+    const given = traceparent === undefined ? undefined : parseTraceContext(traceparent, tracestate);
+    if (tracing === undefined) return next({ ...call, trace: given });
+    const method = call.wire.getPath().slice(1);
+    const facts = { 'rpc.system.name': 'grpc', 'rpc.method': method } as const;
+    const span = tracing.begin(method, { kind: 'server', parent: given, facts });
+    const end = (error: unknown): void => {
+      const reason = toReason(error);
+      span.note({ 'rpc.status_code': isRpcReason(reason) ? rpcStatusOf(reason) : 'INTERNAL' });
+      span.end(reason);
+    };
+    const fail = (error: unknown): void => {
+      end(error);
+      call.fail(error);
+    };
+    try {
+      await next({ ...call, fail, trace: span.context });
+      span.note({ 'rpc.status_code': 'OK' });
+      span.end();
+    } catch (error) {
+      end(error);
+      throw error;
+    }
+  };
+}
+
 function untilStopped(
   stopping: AbortSignal,
   atStop: MethodRules<Role, unknown>['atStop'],
-): Interceptor<Answerable, Answerable> {
+): Interceptor<Placed, Placed> {
   return (next) => async (call) => {
     if (atStop === 'finish') return next(call);
     const stop = (): void => (atStop === 'end' ? call.end() : call.fail(draining()));
@@ -134,8 +184,14 @@ function draining(): CscError {
 function authenticated<R extends Role>(
   role: R,
   trustDomain: string,
-): Interceptor<Answerable, Authenticated<R>> {
-  return (next) => async (call) => next({ ...call, caller: authenticate(call.wire, role, trustDomain) });
+  tracing: Tracing | undefined,
+): Interceptor<Placed, Authenticated<R>> {
+  const traced = role === 'client' ? tracing : undefined;
+  return (next) => async (call) => {
+    const who = () => authenticate(call.wire, role, trustDomain);
+    const caller = tracedNow(traced, 'csc.gate.authenticate', { parent: call.trace }, who);
+    return next({ ...call, caller });
+  };
 }
 
 /** Only now, as it is known whose it is: decoding alone can cost much. */

@@ -6,6 +6,7 @@ import type {
   GateServer,
   GateService,
 } from '@csc-fleet/common/rpc';
+import type { TraceContext } from '@csc-fleet/common/tracing';
 import type {
   handleBidiStreamingCall,
   handleServerStreamingCall,
@@ -21,6 +22,8 @@ import type { Caller } from '../traffic/authenticate.ts';
 export interface Call<Request> {
   readonly principal: Principal;
   readonly request: Request;
+  /** Where it belongs in a trace. Absent: in none. */
+  readonly trace?: TraceContext | undefined;
 }
 
 /** One that is answered with a stream. */

@@ -26,6 +26,7 @@ export type Mintable = Pick<
   | 'receipt_version'
   | 'approvals_json'
   | 'submission_json'
+  | 'trace_context'
 >;
 
 /** A seat that an execution has taken, and the ticket for it. */

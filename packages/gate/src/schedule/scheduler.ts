@@ -1,6 +1,7 @@
 import type { Clock } from '@csc-fleet/common/encoding';
 import { CscError, guarded } from '@csc-fleet/common/errors';
 import { ExecutionState, toDuration } from '@csc-fleet/common/messages';
+import { fromStoredTrace, type Tracing, traced } from '@csc-fleet/common/tracing';
 import type { Happening, LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
 import type { Finisher } from '../execution/finisher.ts';
@@ -29,6 +30,8 @@ export interface SchedulerPorts {
     /** Executions that wait for an executor. */
     readonly maxQueued: number;
   };
+  /** Absent: nothing is traced. */
+  readonly tracing?: Tracing | undefined;
   /** Told of what went wrong behind a caller's back. */
   readonly onError: (error: unknown) => void;
 }
@@ -302,6 +305,8 @@ export class Scheduler {
       contractJson: Buffer.from(contractJson),
       approvalsJson: [...approvals],
       submissionJson,
+      // A hint, and no part of the ticket: a host decides nothing by it.
+      ...fromStoredTrace(execution.row.trace_context),
     };
     this.offers.add({ executionId: execution.id, peer, ticketId, at });
     peer.send({ $case: 'offer', value: offer });
@@ -335,14 +340,18 @@ export class Scheduler {
     peer: Peer,
     bound: { readonly submission_json?: string } = {},
   ): Promise<void> {
-    const { executions, clock, mint } = this.#ports;
+    const { executions, clock, mint, tracing } = this.#ports;
     try {
       const placement = mint({ ...execution.row, ...bound }, this.#seatAt(peer, execution));
       const { change, happened } = placement;
-      const [contractJson] = await Promise.all([
-        executions.contract(execution.id),
-        execution.advance(clock.now(), { change: { ...change, ...bound }, happened: [happened] }),
-      ]);
+      const facts = { 'csc.execution.id': execution.id, 'csc.executor.id': peer.name };
+      const parent = fromStoredTrace(execution.row.trace_context);
+      const [contractJson] = await traced(tracing, 'csc.gate.place', { parent, facts }, () =>
+        Promise.all([
+          executions.contract(execution.id),
+          execution.advance(clock.now(), { change: { ...change, ...bound }, happened: [happened] }),
+        ]),
+      );
       this.offer(execution, placement, contractJson);
     } catch (error) {
       // It is QUEUED again, and the next sweep puts it back in line: not at once, as a full disk would fail it at once.

@@ -8,6 +8,7 @@ import { parseIdentity } from '@csc-fleet/common/identity';
 import { ExecutionState, type SubmitResponse, type Validity } from '@csc-fleet/common/messages';
 import { type Bindings, checkBindings, type PolicySet } from '@csc-fleet/common/policy';
 import { SubmitRequest } from '@csc-fleet/common/rpc';
+import { fromStoredTrace, type Tracing, tracedNow } from '@csc-fleet/common/tracing';
 import type { Meter } from '@opentelemetry/api';
 import { auditOwners } from '../audit/owners-changes.ts';
 import { readAudit } from '../audit/read-audit.ts';
@@ -43,6 +44,7 @@ import { SubmissionRates } from '../submit/rates.ts';
 import { reconsider } from '../submit/reconsider.ts';
 import { check, submit } from '../submit.ts';
 import { createGateTelemetry, observeGate, tellingOf, timedBy } from '../telemetry/observe.ts';
+import { RunTraces } from '../telemetry/run-traces.ts';
 import type { GateLimits } from './config.ts';
 
 export interface GateOptions {
@@ -87,6 +89,8 @@ export interface GateDependencies {
   readonly certificate?: () => Validity | undefined;
   /** What its owner should look at, for its status. Absent: nothing. */
   readonly warnings?: () => readonly string[];
+  /** Where its traces go. Absent: nothing is traced; what clients say of theirs goes on to hosts all the same. */
+  readonly tracing?: Tracing | undefined;
   /** Where its metrics go. Absent: nothing is measured. */
   readonly meter?: Meter | undefined;
   /** Told of what an operator may want to know. Default: dropped. */
@@ -127,6 +131,7 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
   await loseIfRestored(parts, open);
   for (const execution of open.toSorted((a, b) => waits(a) - waits(b))) {
     parts.telemetry?.runs.restored(execution);
+    parts.traces?.saw(execution);
     scheduler.restore(execution);
   }
   await auditOwners(parts);
@@ -191,8 +196,8 @@ type Parts = Awaited<ReturnType<typeof assemble>>;
 function toMethods(parts: Parts) {
   const { executions, output, store, keys } = parts;
   return {
-    submit: async ({ principal, request }) => {
-      const { execution, existing } = await submit(parts, principal, request);
+    submit: async ({ principal, request, trace }) => {
+      const { execution, existing } = await submit(parts, principal, request, trace);
       return {
         executionId: execution.id,
         decision: toDecision(execution.row),
@@ -201,8 +206,9 @@ function toMethods(parts: Parts) {
         mustNameHost: wantsBinding(execution.row) && !isTerminal(execution.row.state),
       };
     },
-    run: async ({ principal, request, write, gone }) => {
-      const { execution } = await submit(parts, principal, request.submit ?? SubmitRequest.fromPartial({}));
+    run: async ({ principal, request, trace, write, gone }) => {
+      const submitted = request.submit ?? SubmitRequest.fromPartial({});
+      const { execution } = await submit(parts, principal, submitted, trace);
       await follow({ output, store }, execution, write, gone);
     },
     bind: async ({ principal, request }) => {
@@ -258,12 +264,17 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
   // Of a gate that is none, no submission is for it.
   const trustDomain = parseIdentity(options.identity)?.trustDomain ?? '';
   const { owners = createOwners(options) } = options;
-  const base = { ...options, owners, trustDomain, clock, monotonicMs, store, onError, onNotice };
+  const { tracing } = dependencies;
+  const traces = tracing === undefined ? undefined : new RunTraces(tracing);
+  const base = { ...options, owners, trustDomain, clock, monotonicMs, store, onError, onNotice, tracing };
   const output = new OutputStore(join(dataDir, 'output'));
   const { meter } = dependencies;
   const telemetry = meter === undefined ? undefined : createGateTelemetry(meter, monotonicMs);
   const timed = timedBy(telemetry);
-  const saw = (execution: LiveExecution): void => telemetry?.runs.saw(execution);
+  const saw = (execution: LiveExecution): void => {
+    telemetry?.runs.saw(execution);
+    traces?.saw(execution);
+  };
   const storedBytesPerDay = (principal: string): number =>
     Math.min(limits.storedBytesPerDay, owners.limitsOf(principal).storedBytesPerDay);
   const executions = new Executions(
@@ -278,7 +289,13 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
   );
   const finisher = new Finisher({ ...base, executions });
   const minting = createMint(base);
-  const mint: Mint = (row, seat) => timed('mint', () => minting(row, seat));
+  const mint: Mint = (row, seat) => {
+    const facts = { 'csc.execution.id': row.execution_id, 'csc.executor.id': seat.peer.name };
+    const parent = fromStoredTrace(row.trace_context);
+    return timed('mint', () =>
+      tracedNow(tracing, 'csc.gate.mint', { parent, facts }, () => minting(row, seat)),
+    );
+  };
   const scheduler: Scheduler = new Scheduler({ ...base, executions, finisher, mint });
   const rates = new SubmissionRates(owners, monotonicMs);
   await registerOwnKey(options, store, clock);
@@ -309,6 +326,7 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
       certificate,
       warnings,
       telemetry,
+      traces,
       timed,
       storeWritable,
     },

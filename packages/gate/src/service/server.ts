@@ -10,6 +10,7 @@ import {
   TlsSource,
 } from '@csc-fleet/common/rpc';
 import type { Log } from '@csc-fleet/common/service';
+import type { Tracing } from '@csc-fleet/common/tracing';
 import { Server } from '@grpc/grpc-js';
 import { fleetService, gateService, serveFleet, serveGate } from '../rpc/gate-service.ts';
 import { HealthService } from '../rpc/health-service.ts';
@@ -26,6 +27,8 @@ export interface ServerSettings {
   readonly limits: GateLimits;
   readonly heartbeatIntervalSec: number;
   readonly log: ErrorLog;
+  /** Absent: nothing is traced. */
+  readonly tracing?: Tracing | undefined;
   /** Told who is not let in. Absent: nobody is. */
   readonly peers?: Log;
 }
@@ -49,7 +52,7 @@ export async function startServer(gate: Gate, settings: ServerSettings): Promise
   const stopping = new AbortController();
   const tls = settings.tls instanceof TlsSource ? settings.tls : new TlsSource(settings.tls);
   const { trustDomain } = identityOf(tls);
-  const rules = { trustDomain, log, stopping: stopping.signal };
+  const rules = { trustDomain, log, stopping: stopping.signal, tracing: settings.tracing };
   server.addService(gateService, serveGate(gate.methods, { ...rules, ...limits }));
   server.addService(fleetService, serveFleet(gate.fleet, { ...rules, ...limits }));
   const silenceMs = settings.heartbeatIntervalSec * silentHeartbeats * 1000;

@@ -4,6 +4,7 @@ import { mustBeBound } from '@csc-fleet/common/decision';
 import { canonicalJson, toTimestamp } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { Decision, ExecutionState } from '@csc-fleet/common/messages';
+import { type TraceContext, toStoredTrace } from '@csc-fleet/common/tracing';
 import { type Approved, isCleared, type Standing } from '../approval/standing.ts';
 import type { Happening, LiveExecution } from '../execution/execution.ts';
 import type { NewLiveExecution, Principal } from '../execution/executions.ts';
@@ -22,6 +23,8 @@ export interface Judged<Outcome extends Standing = Standing> {
   readonly terms: Terms;
   readonly decided: Decided;
   readonly standing: Outcome;
+  /** Where it belongs in a trace; undefined: in none. */
+  readonly trace: TraceContext | undefined;
 }
 
 /** What its executor must have is in here. */
@@ -67,7 +70,7 @@ const states = {
 } as const;
 
 function toRow(
-  { principal, now, terms, decided, standing }: Judged,
+  { principal, now, terms, decided, standing, trace }: Judged,
   ifDenied: 'kept' | 'dropped',
 ): NewExecution {
   const { contract, evaluation, policy } = decided;
@@ -100,7 +103,7 @@ function toRow(
     ended_at: isDenied ? toTimestamp(now) : null,
     exit_code: null,
     error: isDenied ? evaluation.reasons.join('; ') : '',
-    trace_context: null,
+    trace_context: trace === undefined ? null : toStoredTrace(trace),
     pruned_at: null,
   };
 }
@@ -144,7 +147,7 @@ export interface ApprovePorts {
  */
 export async function recordApproval(
   execution: LiveExecution,
-  { principal, now, terms, decided, standing }: Judged<Approved>,
+  { principal, now, terms, decided, standing, trace }: Judged<Approved>,
   key: IdempotencyKey | undefined,
   { scheduler, storedBytesPerDay }: ApprovePorts,
 ): Promise<void> {
@@ -156,6 +159,7 @@ export async function recordApproval(
     submission_json: terms.submission?.text ?? null,
     binding: bindingDue(terms, decided),
     queue_deadline: queueDeadline(terms, decided.policy, now),
+    ...(trace === undefined ? {} : { trace_context: toStoredTrace(trace) }),
   };
   const bytes = Buffer.byteLength(change.approvals_json) + Buffer.byteLength(terms.submission?.text ?? '');
   await execution.approve(now, {
