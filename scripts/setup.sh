@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes a fresh checkout ready: what the host lacks, then the npm packages. Does nothing where all is there.
-# `setup.sh tests` also asks for what the tests build and run in sandboxes; nothing that comes from npm is compiled.
+# `setup.sh tests` also asks for what the tests build and run in sandboxes, and for promtool; nothing that comes from npm is
+# compiled.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -32,6 +33,7 @@ if [ -n "${missing[0]:-}" ]; then
 fi
 
 scripts/build-launcher.sh
+if [ "${1:-}" = tests ]; then scripts/get-promtool.sh >/dev/null; fi
 
 stamp=node_modules/.csc-setup
 [ -f "$stamp" ] && cmp -s "$stamp" package-lock.json && exit 0
