@@ -12,6 +12,7 @@ import type {
 import type { Caller } from '../traffic/authenticate.ts';
 import { type CallRules, intercept, type MethodRules } from './interceptors.ts';
 import type { Call, DuplexCall, ExecutorCall, StreamCall } from './methods.ts';
+import { createWrite } from './writing.ts';
 
 // grpc-js's three kinds of calls: each becomes an Incoming for the interceptors, and what is left of it is for its method.
 
@@ -75,7 +76,7 @@ export function streaming<Request, Response>(
   const serve = intercept(rules, { role: 'client', atStop: 'drain', maxMessageBytes, decode });
   return (wire) => {
     const { gone, end, fail } = followCall(wire);
-    const write = (message: Response): Promise<void> => writeTo(wire, message, gone);
+    const write = createWrite<Response>(wire, gone, rules.unread);
     const answer = serve(async ({ caller, read, trace }) => {
       await method({ principal: caller, request: read(wire.request), trace, write, gone });
       end();
@@ -133,22 +134,4 @@ function followCall(wire: Stream): Ends {
     end: () => over(() => wire.end()),
     fail: (status) => over(() => wire.emit('error', status)),
   };
-}
-
-// A slow reader's messages wait on disk, not in memory.
-function writeTo<Response>(
-  call: ServerWritableStream<unknown, Response>,
-  message: Response,
-  gone: AbortSignal,
-): Promise<void> {
-  if (gone.aborted || call.write(message)) return Promise.resolve();
-  return new Promise((resolve) => {
-    const done = (): void => {
-      call.off('drain', done);
-      gone.removeEventListener('abort', done);
-      resolve();
-    };
-    call.on('drain', done);
-    gone.addEventListener('abort', done);
-  });
 }

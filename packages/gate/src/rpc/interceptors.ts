@@ -16,6 +16,7 @@ import {
 } from '@csc-fleet/common/tracing';
 import type { ServerUnaryCall } from '@grpc/grpc-js';
 import { authenticate, type Caller } from '../traffic/authenticate.ts';
+import type { Unread } from './writing.ts';
 
 /** What holds for all calls. */
 export interface CallRules {
@@ -26,6 +27,8 @@ export interface CallRules {
   readonly log: ErrorLog;
   /** Absent: nothing is traced. */
   readonly tracing?: Tracing | undefined;
+  /** What waits for readers. */
+  readonly unread: Unread;
 }
 
 /** What holds for the calls of one method. */

@@ -5,11 +5,12 @@ import {
   ExecutionState,
   ExecutorLinkClient,
   fromServiceError,
-  type GateClient,
+  GateClient,
   type GetExecutionResponse,
   type GetKeysResponse,
   type GetReceiptResponse,
   type ListExecutionsResponse,
+  type ReadOutputResponse,
   type RunResponse,
   readChannelCredentials,
   type ServiceError,
@@ -35,6 +36,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { Gate } from '../service/compose.ts';
 import { defaultGateLimits } from '../service/config.ts';
 import { startServer } from '../service/server.ts';
+import { readerWindow } from './writing.ts';
 
 let pki: TestPki;
 let test: TestGate;
@@ -468,6 +470,39 @@ describe('stopping', () => {
     await stuck.server.stop(10);
     expect(await ended).not.toBe('done');
     client.close();
+  });
+});
+
+describe('readers that never read', () => {
+  it('cost a window each, however much there is, and hold up nobody who does', async () => {
+    const executor = await connected('host');
+    const { executionId } = await submit(served.client('client-agent'), toRequest(makeContract()));
+    await executor.accept(executionId);
+    const chunk = 'x'.repeat(64 * 1024);
+    const frames = Array.from({ length: 96 }, (_, index) => toFrame(index * chunk.length, chunk));
+    await test.gate.output.append(executionId, 0, Buffer.concat(frames));
+    // With the smallest window that there is: the rest of it would be at the gate.
+    const options = {
+      ...channelOptions,
+      'grpc.use_local_subchannel_pool': 1,
+      'grpc-node.flow_control_window': 65_535,
+    };
+    const idler = new GateClient(served.address, readChannelCredentials(pki.files('client-agent')), options);
+    opened.push(idler);
+    const idle = Array.from({ length: 12 }, () =>
+      idler.readOutput({ executionId, from: [], follow: true }).on('error', () => undefined),
+    );
+    await Promise.all(idle.map((it) => new Promise((resolve) => it.once('metadata', resolve))));
+    const { unread } = served.server;
+    const read = await collect<ReadOutputResponse>(
+      served.client('client-agent').readOutput({ executionId, from: [], follow: false }),
+    );
+    expect(read).toHaveLength(frames.length);
+    expect(unread.bytes).toBeGreaterThan(idle.length * chunk.length);
+    expect(unread.most).toBeLessThanOrEqual((idle.length + 1) * (readerWindow + 2 * chunk.length));
+    for (const it of idle) it.cancel();
+    while (unread.bytes > 0) await executor.settled();
+    expect(unread.bytes).toBe(0);
   });
 });
 

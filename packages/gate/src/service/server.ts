@@ -16,6 +16,7 @@ import { fleetService, gateService, serveFleet, serveGate } from '../rpc/gate-se
 import { HealthService } from '../rpc/health-service.ts';
 import { linkService, serveLink } from '../rpc/link-service.ts';
 import { addReflection } from '../rpc/reflection.ts';
+import { Unread } from '../rpc/writing.ts';
 import { type GuardedServer, guardServer } from '../traffic/guard-server.ts';
 import type { Gate } from './compose.ts';
 import type { GateLimits } from './config.ts';
@@ -35,6 +36,8 @@ export interface ServerSettings {
 
 export interface GateServer {
   readonly port: number;
+  /** What waits in memory for clients that do not read it. */
+  readonly unread: Pick<Unread, 'bytes' | 'most'>;
   /** Takes no new calls, ends streams with DRAINING, and cuts off what is still open after `graceMs`. */
   stop(graceMs: number): Promise<void>;
 }
@@ -52,7 +55,8 @@ export async function startServer(gate: Gate, settings: ServerSettings): Promise
   const stopping = new AbortController();
   const tls = settings.tls instanceof TlsSource ? settings.tls : new TlsSource(settings.tls);
   const { trustDomain } = identityOf(tls);
-  const rules = { trustDomain, log, stopping: stopping.signal, tracing: settings.tracing };
+  const unread = new Unread();
+  const rules = { trustDomain, log, stopping: stopping.signal, tracing: settings.tracing, unread };
   server.addService(gateService, serveGate(gate.methods, { ...rules, ...limits }));
   server.addService(fleetService, serveFleet(gate.fleet, { ...rules, ...limits }));
   const silenceMs = settings.heartbeatIntervalSec * silentHeartbeats * 1000;
@@ -69,6 +73,7 @@ export async function startServer(gate: Gate, settings: ServerSettings): Promise
   const port = await bind(guarded, settings.listen);
   return {
     port,
+    unread,
     stop: async (graceMs) => {
       health.stop();
       stopping.abort();
