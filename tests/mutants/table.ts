@@ -51,6 +51,42 @@ const audits: readonly Mutant[] = [
   },
 ];
 
+/** What is held for readers, and what a cut leaves of an output. */
+const readers: readonly Mutant[] = [
+  {
+    name: 'unread-output-in-memory',
+    file: `${gate}/rpc/writing.ts`,
+    before: 'gone.aborted || (held < readerWindow && !wire.writableNeedDrain);',
+    after: 'gone.aborted || !wire.writableNeedDrain;',
+    tests: [`${gate}/rpc/wire.test.ts`],
+    red: 'cost a window each',
+  },
+  {
+    name: 'a-slow-reader-keeps-forgotten-output',
+    file: `${gate}/output/output-store.ts`,
+    before: 'await entry?.log.then((log) => log.forget());',
+    after: 'await entry?.log;',
+    tests: [`${gate}/read/look-up.test.ts`],
+    red: 'says so to whoever is reading',
+  },
+  {
+    name: 'vouched-output-is-cut-off',
+    file: `${gate}/link/take-receipt.ts`,
+    before: '(log) => log.confirm(vouched)',
+    after: '(log) => log.confirm(Math.min(vouched, outputLogLength))',
+    tests: receipts,
+    red: 'keeps what the host has lost',
+  },
+  {
+    name: 'damaged-output-holds-up-its-receipt',
+    file: `${executor}/link/deliver.ts`,
+    before: 'if (receipt === undefined || held >= receipt.outputLogLength) return;',
+    after: 'if (receipt === undefined || held >= 0) return;',
+    tests: [`${executor}/link/deliver.test.ts`],
+    red: 'without output that the gate refuses',
+  },
+];
+
 /** What a full disk holds up. */
 const disks: readonly Mutant[] = [
   {
@@ -1896,6 +1932,7 @@ const scopes: readonly Mutant[] = [
 ];
 
 export const mutants: readonly Mutant[] = [
+  ...readers,
   ...disks,
   ...audits,
   ...traces,

@@ -302,6 +302,12 @@ describe('a hostile gate', () => {
       code: 'RECEIPT_INVALID',
       message: expect.stringMatching(/vouches for 8 bytes, and 15 arrived here.*Read the output again/),
     });
+    // And which is not there any more.
+    const less = await hostile({ stdout: ['all fine'], shown: [chunk(0, 'all')] });
+    await expect(run(less)).rejects.toMatchObject({
+      code: 'RECEIPT_INVALID',
+      message: expect.stringMatching(/vouches for 8 bytes, and 3 arrived here.*the last 5 are lost/),
+    });
   });
 
   it('may say that it refuses, and nothing more', async () => {

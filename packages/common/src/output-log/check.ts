@@ -100,12 +100,17 @@ function compare({ hash, bytes, name }: Claim, { sha256, length }: StreamDigest)
   if (hash === undefined && length === 0) return;
   if (sha256 === hash && (bytes === undefined || bytes === length)) return;
   if (bytes !== undefined && bytes < length) throw invalid(unconfirmed(bytes, length, name));
+  if (bytes !== undefined && bytes > length) throw invalid(incomplete(bytes, length, name));
   throw invalid(`the receipt vouches for other output than the ${length} bytes that arrived here (${name})`);
 }
 
 // Its gate holds no more than the receipt says by then.
 function unconfirmed(bytes: number, length: number, name: string): string {
   return `the receipt vouches for ${bytes} bytes, and ${length} arrived here (${name}): where the host was cut off or its disk was full, the last of them are unconfirmed. Read the output again (csc get --output): it ends where the receipt does`;
+}
+
+function incomplete(bytes: number, length: number, name: string): string {
+  return `the receipt vouches for ${bytes} bytes, and ${length} arrived here (${name}): the last ${bytes - length} are lost, as where a host has lost its power or its disk, or are withheld, and the others cannot be checked without them. How the run ended is not in doubt: csc get shows it, and csc get --receipt-out its receipt`;
 }
 
 function invalid(message: string): CscError {

@@ -133,4 +133,6 @@ export interface OwedReceipt {
   /** Bytes of the receipt, and of its original. */
   readonly receiptLength: number;
   readonly outputLogLength: number;
+  /** What the log had when its receipt was signed, where the host has lost some of that since. */
+  readonly signedLogLength?: number;
 }

@@ -177,6 +177,22 @@ describe('delivery', () => {
     expect(bench.gate.all('hello').at(-1)?.executionIds).toEqual([executionId]);
   });
 
+  it('brings the receipt without output that the gate refuses', async () => {
+    await bench.close();
+    const sink = {
+      committedLength: async () => 0,
+      append: async () => Promise.reject(new CscError('REQUEST_INVALID', 'no')),
+    };
+    bench = await openWorkbench({ deps: { output: sink } });
+    bench.gate.acknowledges = false;
+    const executionId = offer('echo refused');
+    const { outputLogLength: signedLogLength } = await bench.gate.next('receipt', executionId);
+    const last = () => bench.gate.all('receipt', executionId).at(-1);
+    await expect.poll(last).toMatchObject({ outputLogLength: 0, signedLogLength });
+    bench.gate.acknowledge(executionId);
+    await bench.executor.delivered();
+  });
+
   it('gets output to a gate that failed meanwhile', async () => {
     await bench.close();
     let failures = 0;

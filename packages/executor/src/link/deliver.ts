@@ -53,7 +53,7 @@ export class Deliveries {
   constructor(host: DeliveryHost, outbox: Outbox, sink: OutputSink) {
     this.#host = host;
     this.#outbox = outbox;
-    this.#uploads = new Uploads(sink, host.log);
+    this.#uploads = new Uploads(sink, host.log, (executionId, held) => this.#shorten(executionId, held));
     this.#backlog = new Backlog(this.#uploads, host.log);
     outbox.onRoom(() => this.#sayNext());
   }
@@ -176,12 +176,26 @@ export class Deliveries {
     }
   }
 
-  #say({ executionId, outputLogLength }: OwedReceipt): void {
+  // The rest of its log cannot be read, or is not what a gate takes: its receipt must come all the same, and once more.
+  #shorten(executionId: string, held: number): void {
+    const receipt = this.#owed.get(executionId);
+    if (receipt === undefined || held >= receipt.outputLogLength) return;
+    const { outputLogLength, signedLogLength = outputLogLength } = receipt;
+    this.#host.log.error(
+      { executionId, promised: signedLogLength, length: held },
+      'output that a receipt vouches for cannot be brought to the gate, which gets the receipt without it',
+    );
+    this.#owed.set(executionId, { ...receipt, outputLogLength: held, signedLogLength });
+    this.#said.delete(executionId);
+    this.#sayNext();
+  }
+
+  #say({ executionId, outputLogLength, signedLogLength }: OwedReceipt): void {
     const texts = this.#read(executionId);
     if (texts === undefined) return;
     const receiptJson = Buffer.from(texts.receiptJson);
     const originalJson = Buffer.from(texts.originalJson ?? []);
-    const value = { executionId, receiptJson, originalJson, outputLogLength };
+    const value = { executionId, receiptJson, originalJson, outputLogLength, signedLogLength };
     this.#outbox.post({ $case: 'receipt', value });
   }
 

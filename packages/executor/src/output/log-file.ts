@@ -1,4 +1,5 @@
 import { type FileHandle, open, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { maxFrameBytes, wholeFramesEnd } from '@csc-fleet/common/output-log';
 
 /** An append-only file of frames. Nothing is made on disk before the first append. */
@@ -73,9 +74,12 @@ export class LogFile {
     this.#length = length;
   }
 
-  /** Makes what was appended survive a power cut. */
+  /** Makes what was appended survive a power cut: the file's bytes, and then its name. */
   async sync(): Promise<void> {
-    await this.#handle?.datasync();
+    if (this.#handle === undefined) return;
+    await this.#handle.datasync();
+    const directory = await open(dirname(this.#path), 'r');
+    await directory.sync().finally(() => directory.close());
   }
 
   /** Closes the descriptor; a later read opens the file again. */

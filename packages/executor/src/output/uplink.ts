@@ -1,4 +1,4 @@
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { firstToRing, Signal } from '@csc-fleet/common/service';
 import type { ReadableLog } from './read-log.ts';
 
@@ -22,8 +22,9 @@ const window = 4 * 1024 * 1024;
 const chunk = 256 * 1024;
 
 /**
- * Sends a log from where the gate has it until it has ended and the gate holds all of it. Rejects with the sink's
- * error, or when `signal` is aborted; the next call goes on from what the gate has then.
+ * Sends a log from where the gate has it until it has ended and the gate holds all of it, or of an ended log what can be
+ * read of it and is taken. Resolves to the bytes that the gate holds. Rejects with the sink's error, or when `signal` is
+ * aborted; the next call goes on from what the gate has then.
  * @param onProgress called whenever the gate holds more
  */
 export async function pushOutput(
@@ -31,7 +32,7 @@ export async function pushOutput(
   sink: OutputSink,
   signal: AbortSignal,
   onProgress: () => void = () => undefined,
-): Promise<void> {
+): Promise<number> {
   const push = new Push(log, sink, signal, onProgress);
   try {
     await push.begin();
@@ -39,6 +40,11 @@ export async function pushOutput(
       if (push.mayGoOn) await push.sendNext();
       else await push.wait();
     }
+    return push.held;
+  } catch (error) {
+    // What the gate does not take of a log that has ended, it never will; another gate error may pass.
+    if (log.ended && isCscError(error, 'REQUEST_INVALID')) return push.held;
+    throw error;
   } finally {
     push.end();
   }
@@ -55,6 +61,8 @@ class Push {
   #failure: { readonly error: unknown } | undefined;
   #committed: number | undefined;
   #sent = 0;
+  /** Where nothing can be read of an ended log any more, before its end. */
+  #damagedAt: number | undefined;
 
   constructor(log: ReadableLog, sink: OutputSink, signal: AbortSignal, onProgress: () => void) {
     this.#log = log;
@@ -76,11 +84,18 @@ class Push {
 
   /** Also where the gate holds more than this host has kept over a power cut. */
   get isDone(): boolean {
-    return this.#log.ended && this.#held >= this.#log.length;
+    return this.#log.ended && this.held >= (this.#damagedAt ?? this.#log.length);
   }
 
   get mayGoOn(): boolean {
-    return this.#sent < this.#log.length && this.#sent - this.#held <= window - chunk;
+    return (
+      this.#damagedAt === undefined && this.#sent < this.#log.length && this.#sent - this.held <= window - chunk
+    );
+  }
+
+  /** What the gate is known to hold, in bytes. */
+  get held(): number {
+    return this.#committed ?? 0;
   }
 
   async sendNext(): Promise<void> {
@@ -95,8 +110,12 @@ class Push {
       this.#throwFailure();
     }
     const frames = await this.#log.read(this.#sent, chunk);
-    if (frames.length === 0) throw new Error('the output log is shorter than it was');
     this.#throwFailure();
+    if (frames.length === 0) {
+      if (!this.#log.ended) throw new Error('the output log is shorter than it was');
+      this.#damagedAt = this.#sent;
+      return;
+    }
     this.#expect(this.#sink.append(executionId, this.#sent, frames));
     this.#sent += frames.length;
   }
@@ -116,15 +135,11 @@ class Push {
     this.#sink.finish?.(this.#log.executionId);
   }
 
-  get #held(): number {
-    return this.#committed ?? 0;
-  }
-
   #expect(answer: Promise<number>): void {
     answer.then(
       (committed) => {
         if (this.#committed !== undefined && !(committed <= this.#sent)) return this.#fail(unbelievable());
-        this.#committed = Math.max(this.#held, committed);
+        this.#committed = Math.max(this.held, committed);
         this.#onProgress();
         this.#progress.ring();
       },

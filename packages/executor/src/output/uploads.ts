@@ -17,12 +17,15 @@ interface Upload {
 export class Uploads {
   readonly #sink: OutputSink;
   readonly #log: Log;
+  readonly #onShort: (executionId: string, held: number) => void;
   readonly #running = new Map<string, Upload>();
   readonly #wake = new Signal();
 
-  constructor(sink: OutputSink, log: Log) {
+  /** @param onShort told how many bytes of an ended log the gate holds, where it cannot be brought more of it */
+  constructor(sink: OutputSink, log: Log, onShort: (executionId: string, held: number) => void = () => {}) {
     this.#sink = sink;
     this.#log = log;
+    this.#onShort = onShort;
   }
 
   /**
@@ -73,9 +76,10 @@ export class Uploads {
     if (output.length === 0) return;
     for (let pause = firstPauseMs; !signal.aborted; pause = Math.min(2 * pause, longestPauseMs)) {
       try {
-        await pushOutput(output, this.#sink, signal, () => {
+        const held = await pushOutput(output, this.#sink, signal, () => {
           upload.moved = true;
         });
+        if (held < output.length) this.#onShort(output.executionId, held);
         return;
       } catch (error) {
         if (signal.aborted || isCscError(error, 'EXECUTION_UNKNOWN')) return;

@@ -1,11 +1,22 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { appendFileSync, chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { DatabaseSync } from 'node:sqlite';
 import type { Offer } from '@csc-fleet/common/messages';
+import { readFrames } from '@csc-fleet/common/output-log';
 import { sweepLeftovers } from '@csc-fleet/sandbox/host';
 import { makeContract } from '@csc-fleet/test-kit/contract';
 import { plainOwners } from '@csc-fleet/test-kit/executor/owners';
@@ -87,6 +98,18 @@ async function start(gate = new ScriptedGate(seed)): Promise<ScriptedGate> {
 
 async function stop(): Promise<void> {
   await executors.pop()?.close();
+}
+
+/** Where the first frame of a log ends. */
+function firstFrameOf(path: string): number {
+  const [frame] = readFrames(readFileSync(path));
+  return frame?.end ?? 0;
+}
+
+function zeroBehind(path: string, length: number): void {
+  const { size } = statSync(path);
+  truncateSync(path, length);
+  truncateSync(path, size);
 }
 
 const sha256 = (text: string) => `sha256:${createHash('sha256').update(text).digest('hex')}`;
@@ -178,7 +201,12 @@ describe('an executor that was killed in the middle of a run', () => {
     ).toBe('success');
   });
 
-  it('delivers a receipt whose output the disk has lost', async () => {
+  it.each<[string, (path: string) => void, number]>([
+    ['the disk has lost', (path) => rmSync(path), 0],
+    ['a power cut has cut off', (path) => truncateSync(path, statSync(path).size - 1), 1],
+    // Of its length, with nothing in it.
+    ['is zeros behind its beginning', (path) => zeroBehind(path, firstFrameOf(path)), 1],
+  ])('delivers a receipt whose output %s, and says what it was signed with', async (_what, harm, frames) => {
     const victim = await startVictim('local', 'echo half; sleep 60');
     await victim.kill();
     const { executionId } = victim.offer;
@@ -186,10 +214,19 @@ describe('an executor that was killed in the middle of a run', () => {
     before.acknowledges = false;
     const said = await (await start(before)).receipt(executionId);
     await stop();
-    rmSync(join(stateDir, 'spool'), { recursive: true });
-    const gate = await start();
+    const [{ outputLogLength: signed } = { outputLogLength: 0 }] = before.all('receipt', executionId);
+    const spool = join(stateDir, 'spool');
+    const first = firstFrameOf(join(spool, readdirSync(spool)[0] ?? ''));
+    for (const name of readdirSync(spool)) harm(join(spool, name));
+    const gate = new ScriptedGate(seed);
+    // As a gate does that waits for all of the output.
+    gate.acknowledges = false;
+    await start(gate);
     expect(await gate.receipt(executionId)).toEqual(said);
-    expect(gate.all('receipt', executionId)).toMatchObject([{ outputLogLength: 0 }]);
+    const last = () => gate.all('receipt', executionId).at(-1);
+    await expect.poll(last).toMatchObject({ outputLogLength: frames * first, signedLogLength: signed });
+    await gate.output.holds(executionId, frames * first);
+    gate.acknowledge(executionId);
     await executors.at(-1)?.delivered();
   });
 

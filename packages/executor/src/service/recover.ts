@@ -76,14 +76,18 @@ async function take(
 ): Promise<void> {
   const { executionId, outputLogLength: promised } = owed;
   const length = await spools.readable(executionId, promised);
-  // Its gate would wait for ever for what is not there; who reads the receipt sees that it vouches for more.
+  // Its gate would wait for ever for what is not there. It may have had all of it before.
   if (length < promised)
     log.error(
       { executionId, promised, length },
       'output that a receipt vouches for is not on this disk any more',
     );
   spools.settle({ executionId, length });
-  deliveries.owe({ ...owed, outputLogLength: length });
+  deliveries.owe({
+    ...owed,
+    outputLogLength: length,
+    ...(length < promised ? { signedLogLength: promised } : {}),
+  });
 }
 
 async function finishAbandoned(

@@ -354,6 +354,27 @@ describe('a receipt that comes before the output', () => {
     expect(await test.gate.output.committedLength(executionId)).toBe(first.length);
   });
 
+  it('keeps what the host has lost since it signed and this gate had, and ends without what nobody has', async () => {
+    const [offer, other] = [await run(), await run()];
+    const whole = first.length + second.length;
+    await executor.push(offer.executionId, 0, 0, 'hello ');
+    await executor.push(offer.executionId, first.length, 6, 'world');
+    await executor.push(other.executionId, 0, 0, 'hello ');
+    // As it was said first: all of it would come.
+    executor.sendReceipt(other, {}, whole);
+    for (const it of [offer, other]) {
+      const receiptJson = executor.receipt(it);
+      const lost = { outputLogLength: first.length, signedLogLength: whole };
+      const value = { executionId: it.executionId, receiptJson, originalJson: Buffer.alloc(0), ...lost };
+      executor.say({ $case: 'receipt', value });
+      await executor.next('receiptAck', it.executionId);
+    }
+    const held = (id: string) => test.gate.output.committedLength(id);
+    expect(await held(offer.executionId)).toBe(whole);
+    expect(await held(other.executionId)).toBe(first.length);
+    await taken();
+  });
+
   it('does not hold up the executor’s other messages meanwhile', async () => {
     const offer = await run();
     const other = await run();

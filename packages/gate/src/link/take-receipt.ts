@@ -39,16 +39,19 @@ export async function takeReceipt(
   gone: AbortSignal,
 ): Promise<boolean> {
   const { executions, keys, finisher, scheduler, output, limits, timed = untimed, tracing } = ports;
-  const { executionId, outputLogLength } = receipt;
+  const { executionId, outputLogLength, signedLogLength = outputLogLength } = receipt;
   const execution = findOwn(executions, executor, executionId);
   if (execution === undefined) return takeOther(ports, executor, receipt);
   const verified = verifyExecutorReceipt(receipt, execution.row, keys.ringOf(executor.uri));
-  if (outputLogLength > maxLogLength(outputLimitsOf(execution.row, limits.output)))
+  if (Math.max(outputLogLength, signedLogLength) > maxLogLength(outputLimitsOf(execution.row, limits.output)))
     throw new CscError('RECEIPT_INVALID', 'it counts on more output than the ticket grants');
-  if (!(await hasOutput(output, executionId, outputLogLength, gone))) return false;
+  const isOpen = () => executions.openById(executionId) === execution;
+  if (!(await hasOutput(output, { executionId, outputLogLength, isOpen }, gone))) return false;
   // Another copy of it may have been faster.
-  if (executions.openById(executionId) === execution) {
-    const bytes = await output.with(executionId, (log) => log.confirm(outputLogLength));
+  if (isOpen()) {
+    // What the host has lost since it signed, this gate may have: the receipt vouches for it.
+    const vouched = Math.max(outputLogLength, signedLogLength);
+    const bytes = await output.with(executionId, (log) => log.confirm(vouched));
     if (bytes > 0) ports.onNotice(unconfirmedNote, { executionId, executor: executor.uri, bytes });
     if (await isResolvedFirst(ports, execution)) return takeReceipt(ports, executor, receipt, gone);
     const outcome = toOutcome(verified, 'executor', execution.cancelGraceMs !== undefined);
@@ -77,21 +80,28 @@ const unconfirmedNote =
 
 /**
  * Resolves once that much output would outlast a power cut: the executor deletes its own copy when its receipt is
- * acknowledged. False where the connection ended first: the executor will send the receipt again.
+ * acknowledged. Also where another copy of the receipt was taken meanwhile, which may count on less of it. False where the
+ * connection ended first: the executor will send the receipt again.
  */
 async function hasOutput(
   output: Pick<OutputStore, 'with'>,
-  executionId: string,
-  length: number,
+  { executionId, outputLogLength, isOpen }: AwaitedOutput,
   gone: AbortSignal,
 ): Promise<boolean> {
-  if (length === 0) return true;
+  if (outputLogLength === 0) return true;
   return output.with(executionId, async (log) => {
-    while (log.length < length && !gone.aborted) await log.grown(gone);
-    if (log.length < length) return false;
+    const isDue = () => log.length >= outputLogLength || !isOpen();
+    while (!isDue() && !gone.aborted) await log.grown(gone);
+    if (!isDue()) return false;
     await log.sync();
     return true;
   });
+}
+
+interface AwaitedOutput {
+  readonly executionId: string;
+  readonly outputLogLength: number;
+  readonly isOpen: () => boolean;
 }
 
 /**
