@@ -89,7 +89,9 @@ class Push {
 
   get mayGoOn(): boolean {
     return (
-      this.#damagedAt === undefined && this.#sent < this.#log.length && this.#sent - this.held <= window - chunk
+      this.#damagedAt === undefined &&
+      this.#sent < this.#log.length &&
+      this.#sent - this.held <= window - chunk
     );
   }
 
