@@ -125,6 +125,35 @@ describe('delivery', () => {
     expect(said.sort()).toEqual(ids.sort());
   });
 
+  it('writes an acknowledgement down later where the disk was full when it came', async () => {
+    await bench.close();
+    let isFull = true;
+    let failed = 0;
+    bench = await openWorkbench({
+      wrapJournal: (journal) => ({
+        ...journal,
+        acknowledge: (executionId) => {
+          if (!isFull) return journal.acknowledge(executionId);
+          failed += 1;
+          return Promise.reject(new CscError('STORE_UNAVAILABLE', 'the disk is full'));
+        },
+      }),
+    });
+    const executionId = offer('echo x');
+    await bench.gate.receipt(executionId);
+    await bench.executor.delivered();
+    expect(failed).toBe(1);
+    isFull = false;
+    await expect
+      .poll(() => {
+        bench.gate.disconnect();
+        bench.gate.connect(bench.executor);
+        return bench.gate.all('hello').at(-1)?.executionIds;
+      })
+      .toEqual([]);
+    expect(bench.gate.all('receipt', executionId)).toHaveLength(1);
+  });
+
   it('takes nothing new where the gate has acknowledged too little', async () => {
     bench.gate.acknowledges = false;
     const { count } = owedLimits;

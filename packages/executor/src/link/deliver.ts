@@ -47,6 +47,8 @@ export class Deliveries {
   readonly #clearing = new Set<Promise<void>>();
   /** Of those of them that are of a trace. */
   readonly #spans = new Map<string, ActiveSpan>();
+  /** Acknowledged, which could not be written down yet, or is being written down. */
+  readonly #unwritten = new Set<string>();
   #owedBytes = 0;
   #whenEmpty: (() => void)[] = [];
 
@@ -114,6 +116,7 @@ export class Deliveries {
   /** The gate is back and may have missed anything. */
   redeliver(): void {
     this.#said.clear();
+    void this.again();
     this.#uploads.wake();
     for (const receipt of this.#owed.values())
       if (receipt.outputLogLength > 0) this.#backlog.add(this.#toBacklog(receipt));
@@ -131,12 +134,14 @@ export class Deliveries {
     this.#spans.get(executionId)?.end();
     this.#spans.delete(executionId);
     this.#owedBytes -= receipt.receiptLength;
-    const cleared = this.#clear(executionId).finally(() => this.#clearing.delete(cleared));
-    this.#clearing.add(cleared);
-    Promise.all([this.#host.journal.acknowledge(executionId), cleared]).catch((error: unknown) => {
-      this.#host.log.warn({ executionId, error }, 'a delivered execution could not be cleared away');
-    });
+    this.#unwritten.add(executionId);
+    void this.#clearAway(executionId);
     if (this.#owed.size === 0) for (const resolve of this.#whenEmpty.splice(0)) resolve();
+  }
+
+  /** Clears away what could not be cleared away when the gate acknowledged it, as on a full disk. Never rejects. */
+  async again(): Promise<void> {
+    for (const executionId of this.#unwritten) await this.#clearAway(executionId);
   }
 
   /** Resolves when nothing waits for the gate. */
@@ -206,6 +211,18 @@ export class Deliveries {
       const message = 'a receipt could not be read from the journal; it is brought with the next connection';
       this.#host.log.error({ executionId, error }, message);
       return undefined;
+    }
+  }
+
+  async #clearAway(executionId: string): Promise<void> {
+    const { journal, log } = this.#host;
+    const cleared = this.#clear(executionId).finally(() => this.#clearing.delete(cleared));
+    this.#clearing.add(cleared);
+    try {
+      await Promise.all([journal.acknowledge(executionId), cleared]);
+      this.#unwritten.delete(executionId);
+    } catch (error) {
+      log.warn({ executionId, error }, 'a delivered execution could not be cleared away yet');
     }
   }
 

@@ -128,6 +128,7 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
   const recovery = await recover(ports, deliveries);
   const lookAfter = async (): Promise<void> => {
     await recovery.again();
+    await deliveries.again();
     await prune(ports);
   };
   void prune(ports);
