@@ -95,12 +95,16 @@ export class Fleet implements AsyncDisposable {
 
   /** Starts an executor, or starts it again with the same state; resolves once the gate knows it. */
   async startExecutor(options: ExecutorOptions): Promise<void> {
-    const file = `executor-${options.name}.yaml`;
-    this.write(file, JSON.stringify(this.#executorConfig(options)));
+    const file = this.writeExecutorConfig(options);
     const { path, args } = options.program ?? { path: cscBin, args: ['executor', '--config'] };
-    const service = new Service(`executor ${options.name}`, [...args, join(this.directory, file)], path);
+    const service = new Service(`executor ${options.name}`, [...args, file], path);
     this.#executors.set(options.name, service);
     await service.waitFor(/"msg":"connected/i);
+  }
+
+  /** Writes an executor's config file; gives its path. */
+  writeExecutorConfig(options: ExecutorOptions): string {
+    return this.write(`executor-${options.name}.yaml`, JSON.stringify(this.#executorConfig(options)));
   }
 
   /** A client of this identity; the same for the same name. */

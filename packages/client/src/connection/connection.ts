@@ -19,6 +19,8 @@ export interface Connection {
   isUnconnected(): boolean;
   /** The same one, for calls that belong there in the caller's trace. */
   within(place: CallerContext): Connection;
+  /** True where the gate has answered within the last minute: it takes our certificate. */
+  isAccepted(): boolean;
   close(): void;
 }
 
@@ -43,13 +45,14 @@ const acceptedMs = 60_000;
 export function createConnection(given: Route, timeoutMs: number): Connection {
   const { client } = given;
   let heardAt = Number.NEGATIVE_INFINITY;
+  const isAccepted = (): boolean => performance.now() - heardAt < acceptedMs;
   const route: HeardRoute = {
     ...given,
     heard: () => {
       heardAt = performance.now();
     },
-    // A gate that has just answered takes our certificate: what ends then is the gate.
-    explain: (error) => (performance.now() - heardAt < acceptedMs ? error : given.explain(error)),
+    // What ends then is the gate.
+    explain: (error) => (isAccepted() ? error : given.explain(error)),
   };
   const connect = (place?: CallerContext): Connection => ({
     unary: (method, request, signal) => {
@@ -63,6 +66,7 @@ export function createConnection(given: Route, timeoutMs: number): Connection {
     isUnconnected: () =>
       client.getChannel().getConnectivityState(false) === connectivityState.TRANSIENT_FAILURE,
     within: connect,
+    isAccepted,
     close: () => client.close(),
   });
   return connect();

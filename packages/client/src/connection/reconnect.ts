@@ -11,6 +11,8 @@ export interface ReconnectOptions {
   readonly giveUpAfterMs: number;
   /** True where no connection could be made at all. */
   isUnconnected(): boolean;
+  /** True where the gate has answered lately: it takes our certificate. */
+  isAccepted(): boolean;
   /** Called before each wait, for progress displays. */
   onRetry?(error: CscError, delayMs: number): void;
 }
@@ -26,7 +28,10 @@ const isTransient = ({ code }: CscError): boolean =>
   code === 'GATE_UNREACHABLE' || busy.has(code) || rpcStatusOf(code) === 'UNAVAILABLE';
 
 // A place where nobody listens for now, as errno(3) has it; getaddrinfo(3) for a name server that does not answer.
-const comesBack = /ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|EAI_AGAIN/;
+// A connection that is taken and then dropped within its handshake is a balancer's whose gate is away: of a certificate
+// a gate judges after that (TLS 1.3, RFC 8446 §2).
+const comesBack =
+  /ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|EAI_AGAIN|connect ECONNRESET|before secure TLS/;
 
 // A gate that is killed in a handshake and one that does not accept a certificate look alike; the first does not last.
 const mostDrops = 4;
@@ -102,7 +107,7 @@ function createBackoff(options: ReconnectOptions, signal: AbortSignal | undefine
     !anyArrived &&
     options.isUnconnected() &&
     !comesBack.test(error.message) &&
-    !(isDropped(error) && attempts < mostDrops);
+    !(isDropped(error) && (options.isAccepted() || attempts < mostDrops));
   return {
     arrived: () => {
       attempts = 0;

@@ -1,6 +1,6 @@
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
 import { createKeyRing, createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { openSubmission } from '@csc-fleet/common/evidence';
 import { ExecutionState, type SubmitRequest, Verdict } from '@csc-fleet/common/messages';
 import type { Script } from '@csc-fleet/test-kit/client/scripted-execution';
@@ -9,6 +9,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { createSignedSubmissions } from '../calls/signed.ts';
 import type { GateClient } from '../client.ts';
 import { type ConnectOptions, connect } from '../client.ts';
+import { retrying } from '../connection/reconnect.ts';
 import type { ExecutionEvent } from '../stream/items.ts';
 
 const contract: CommandContract = {
@@ -168,6 +169,24 @@ describe('run', () => {
     expect([result.exitCode, answer.executionId]).toEqual([0, 'exec-1']);
     expect(decision.verdict).toBe(Verdict.ALLOW);
     expect([back.runs.length, back.submitted.length]).toEqual([1, 1]);
+  });
+
+  // A balancer takes the connection and finds nobody behind it; a gate ends one just so for a certificate.
+  it.each([
+    ['of one that has taken us', 'read ECONNRESET', true, 6],
+    ['before a certificate was looked at', 'socket disconnected before secure TLS connection', false, 6],
+    ['of one that may not take us', 'read ECONNRESET', false, 4],
+  ])('tells a gate that is away from one that does not take us by its drops: %s', async (...given) => {
+    const [, message, isAccepted, drops] = given;
+    let dropped = 0;
+    const attempt = async (): Promise<void> => {
+      dropped += 1;
+      if (dropped <= 6) throw new CscError('GATE_UNREACHABLE', message, { retryAfterMs: 1 });
+    };
+    const times = { connectForMs: 10_000, giveUpAfterMs: 10_000 };
+    const options = { ...times, isUnconnected: () => true, isAccepted: () => isAccepted };
+    const end = await retrying(attempt, options, undefined).catch((error: unknown) => error);
+    expect([dropped, isCscError(end)]).toEqual(drops === 6 ? [7, false] : [5, true]);
   });
 
   it.each(['QUEUE_FULL', 'RATE_LIMITED', 'DRAINING'] as const)(

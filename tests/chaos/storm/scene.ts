@@ -1,0 +1,158 @@
+import { execFileSync } from 'node:child_process';
+import { chownSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Fleet, freePort, jobUid } from '@csc-fleet/test-kit/fleet';
+import { SmallDisk } from '@csc-fleet/test-kit/small-disk';
+import { LinkProxy } from './link-proxy.ts';
+import { Party } from './party.ts';
+import type { Place } from './work.ts';
+
+export const hosts = ['one', 'two'] as const;
+export type Host = (typeof hosts)[number];
+export const principals = ['alice', 'bob', 'carol'] as const;
+
+/** The host whose clock can be set: libfaketime is in all that it runs. */
+export const hostWithClock: Host = 'two';
+
+export interface SceneOptions {
+  readonly diskBytes: number;
+  readonly slots: number;
+  /** Whether the executors are told of a clock that can be set. */
+  readonly fakeClock: boolean;
+}
+
+/** Gate, two executors, and what is between and below them, all of which can be broken. */
+export interface Scene extends AsyncDisposable {
+  readonly fleet: Fleet;
+  readonly place: Place;
+  readonly gate: Party;
+  readonly executors: Readonly<Record<Host, Party>>;
+  /** Between an executor and the gate. */
+  readonly links: Readonly<Record<Host, LinkProxy>>;
+  /** Between clients and the gate. */
+  readonly clientLink: LinkProxy;
+  readonly disks: Readonly<Record<Host | 'gate', SmallDisk>>;
+  dataDir(): string;
+  stateDir(host: Host): string;
+  /** Sets the clock of `hostWithClock`, of what runs and of what will. Seconds from the truth. */
+  setClock(seconds: number): void;
+}
+
+const faketime = [
+  '/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1',
+  '/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1',
+];
+
+export async function setScene({ diskBytes, slots, fakeClock }: SceneOptions): Promise<Scene> {
+  const port = await freePort();
+  const disks: Partial<Record<Host | 'gate', SmallDisk>> = {};
+  const fleet = new Fleet(
+    {
+      executors: hosts.map((name) => ({ name })),
+      clients: [...principals.slice(1), 'warden'],
+      prepare: (directory) => {
+        for (const name of ['gate', ...hosts] as const)
+          disks[name] = new SmallDisk(
+            join(directory, name === 'gate' ? 'gate' : `executor-${name}`),
+            diskBytes,
+          );
+      },
+      gate: {
+        limits: { requests_per_sec: 100_000, burst: 100_000, concurrent_calls: 1000 },
+        heartbeat_interval_sec: 1,
+        executor_lost_after_sec: 12,
+      },
+    },
+    port,
+  );
+  await fleet.prepare();
+  fleet.write('bindings.yaml', JSON.stringify(bindings));
+  const [one, two, clientLink] = await Promise.all([1, 2, 3].map(() => LinkProxy.open(port)));
+  if (one === undefined || two === undefined || clientLink === undefined) throw new Error('no proxies');
+  const links = { one, two };
+  const witness = join(fleet.writable('witness'), 'starts');
+  writeFileSync(witness, '');
+  if (process.getuid?.() === 0) chownSync(witness, jobUid, jobUid);
+  const clock = fleet.write('clock', '+0s\n');
+  const executor = (name: Host): Party => {
+    const file = fleet.writeExecutorConfig({
+      name,
+      config: {
+        gate: { address: links[name].address },
+        slots,
+        limits: { stdout_bytes: 8 * 1024 * 1024, stderr_bytes: 1024 * 1024 },
+      },
+    });
+    return new Party({
+      name: `executor ${name}`,
+      args: ['executor', '--config', file],
+      log: join(fleet.directory, `executor-${name}.log`),
+      ...(fakeClock && name === hostWithClock ? { env: clockEnvironment(clock) } : {}),
+    });
+  };
+  const gate = new Party({
+    name: 'gate',
+    args: ['gate', '--config', join(fleet.directory, 'gate.yaml')],
+    log: join(fleet.directory, 'gate.log'),
+  });
+  const executors = { one: executor('one'), two: executor('two') };
+  return {
+    fleet,
+    place: { workspace: fleet.workspace, witness },
+    gate,
+    executors,
+    links,
+    clientLink,
+    disks: disks as Record<Host | 'gate', SmallDisk>,
+    dataDir: () => join(fleet.directory, 'gate'),
+    stateDir: (host) => join(fleet.directory, `executor-${host}`),
+    setClock: (seconds) => writeFileSync(clock, `${seconds < 0 ? '' : '+'}${seconds}s\n`),
+    [Symbol.asyncDispose]: async () => {
+      const parties = [gate, ...Object.values(executors)];
+      for (const party of parties) party.signal('SIGCONT');
+      await Promise.all(parties.map((it) => it.end('SIGKILL')));
+      await Promise.all([one, two, clientLink].map((it) => it[Symbol.asyncDispose]()));
+      for (const disk of Object.values(disks)) disk.unmount();
+      await fleet[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Resolves once the gate listens and both executors are connected. */
+export async function startAll({ gate, executors }: Scene): Promise<void> {
+  gate.start();
+  await gate.logged(/listening/i, 0);
+  for (const executor of Object.values(executors)) executor.start();
+  await Promise.all(Object.values(executors).map((it) => it.logged(/"msg":"connected/, 0)));
+}
+
+// Of wall time alone: what waits is never to be woken by a clock that somebody sets (libfaketime(1)). Sockets and files
+// keep their own times.
+function clockEnvironment(file: string): NodeJS.ProcessEnv {
+  const library = faketime.find((path) => existsSync(path));
+  if (library === undefined) throw new Error('faketime is missing: scripts/setup.sh tests installs it');
+  return {
+    LD_PRELOAD: library,
+    FAKETIME_TIMESTAMP_FILE: file,
+    FAKETIME_CACHE_DURATION: '1',
+    FAKETIME_DONT_FAKE_MONOTONIC: '1',
+    NO_FAKE_STAT: '1',
+  };
+}
+
+const own = { identity: 'spiffe://csc.local/client/*', policies: ['tests'] };
+const bindings = {
+  bindings_version: 'csc.bindings.v0.2',
+  bindings: [{ identity: 'spiffe://csc.local/client/warden', policies: ['tests'], roles: ['admin'] }, own],
+};
+
+/** Sets how many descriptors a process may have (prlimit(1)); gives what it had. */
+export function limitDescriptors(pid: number, soft: number): void {
+  execFileSync('prlimit', [`--pid=${pid}`, `--nofile=${soft}:`]);
+}
+
+/** The soft limit of a process's descriptors. */
+export function descriptorLimit(pid: number): number {
+  const found = /Max open files\s+(\d+)/.exec(readFileSync(`/proc/${pid}/limits`, 'utf8'));
+  return Number(found?.[1]);
+}
