@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help setup setup-tests demo test test-packages mutants fuzz bench flood lint types generate check-generated build docs pack clean
+.PHONY: help setup setup-tests demo test test-packages mutants fuzz bench flood chaos lint types generate check-generated build docs pack clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ mutants: setup-tests ## Bring faults into copies of the security wiring, each of
 
 bench: setup build ## Measure against baselines (ONLY=latency runs one row)
 	@node bench/main.ts $(if $(ONLY),--only $(ONLY))
+
+chaos: setup-tests ## Break a real fleet at random and audit its books, as root (CSC_CHAOS_SECONDS=600, CSC_CHAOS_SEED=… repeats a storm)
+	@node tests/chaos/main.ts
 
 flood: setup ## Flood a gate beside an honest client, and print the table (ONLY=pings runs one)
 	@node tests/flood/main.ts

@@ -16,6 +16,7 @@ need_debian_packages() {
     command -v python3 >/dev/null || missing+=(python3)
     command -v make >/dev/null || missing+=(make)
     command -v gcc >/dev/null || missing+=(gcc libc6-dev)
+    command -v faketime >/dev/null || missing+=(faketime)
   fi
   printf '%s\n' "${missing[@]}"
 }

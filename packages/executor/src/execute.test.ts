@@ -490,8 +490,24 @@ describe('what breaks on the way', () => {
     expect((await run([{}])).receipt.status).toBe('success');
   });
 
-  it('a sandbox that failed is blocked, with no exit code', async () => {
-    await open(otherwise(() => endedProcess({ kind: 'infrastructure', message: 'no namespaces left' })));
+  const noSandbox = () => endedProcess({ kind: 'infrastructure', message: 'no namespaces left' });
+
+  it('a sandbox that did not come about spends no ticket: it is for another host', async () => {
+    let launched = 0;
+    await open(
+      otherwise((spec) => {
+        launched += 1;
+        return launched === 1 ? noSandbox() : local.launch(spec);
+      }),
+    );
+    const refused = await bench.gate.next('refused', offer([{}]));
+    expect([refused.reason, refused.receiptJson.length]).toEqual(['SANDBOX_UNAVAILABLE', 0]);
+    expect(refused.message).toContain('no namespaces left');
+    expect((await run([{}])).receipt.status).toBe('success');
+  });
+
+  it('one that fails once the command was let go is blocked, with no exit code', async () => {
+    await open(otherwise(() => ({ ...noSandbox(), ready: Promise.resolve(true) })));
     const { receipt } = await run([{}]);
     expect(receipt).toMatchObject({ status: 'blocked', ended: 'refused', commands: [{ ended: 'refused' }] });
     expect(receipt).not.toHaveProperty('exit_code');

@@ -36,7 +36,7 @@ import type { FinishedExecution, Journal } from './journal/index.ts';
 import type { OutputSpool, SpoolDirectory } from './output/index.ts';
 import { type RunEvents, runInOrder } from './run/in-order.ts';
 import type { LiveRun } from './run/live-run.ts';
-import { type PreparedRun, prepare, type Site, withdraw } from './run/prepare.ts';
+import { type PreparedRun, prepare, type Site, waitUntilReady, withdraw } from './run/prepare.ts';
 import { type RedeemedRun, redeem } from './run/redeem.ts';
 
 /** What this host's owner has written down: a gate can change none of it. */
@@ -157,6 +157,9 @@ interface RefusedRun {
   readonly reached: Reached | undefined;
 }
 
+// Longer, and what was looked at before the sandbox was begun may not be so any more.
+const noticeableMs = 1000;
+
 /** From what a gate says to a ticket that is spent. Whatever a step throws is a refusal, with the value of the one before it. */
 async function begin(offer: Offer, run: LiveRun, ports: ExecutionPorts, link: ExecutionLink): Promise<Begun> {
   const { trust, rules, stock, site, journal, spools, clock, tracing, timed = untimed } = ports;
@@ -191,6 +194,13 @@ async function begin(offer: Offer, run: LiveRun, ports: ExecutionPorts, link: Ex
     };
     const build = () => timed('sandbox', () => prepare(granted, here, { site, spools }, onOutputLost));
     const prepared = reach(tracedNow(tracing, 'csc.executor.sandbox', { parent }, build));
+    if (prepared.first.process !== undefined) {
+      const tookMs = await waitUntilReady(prepared.first);
+      if (tookMs < noticeableMs) link.checkWanted();
+      else lookAgain(offered, ports, link);
+    }
+    // No pause from here to the journal, so that no offer is half-way when the link breaks: either its redeem is under way
+    // by then, or it never will be.
     const spend = () => timed('redeem', () => redeem(prepared, journal, spools));
     return { kind: 'redeemed', redeemed: await traced(tracing, 'csc.executor.redeem', { parent }, spend) };
   } catch (error) {

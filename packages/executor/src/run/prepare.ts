@@ -94,9 +94,7 @@ export type PreparedRun = Prepared;
 export type Here = Pick<ReceiptSubject, 'executorId' | 'executionMode'>;
 
 /**
- * Takes room for the output, gathers the host's facts, and builds the first command's sandbox, which is held. Up to the
- * journal there is no pause from here, so that no offer is half-way when the link breaks: either its redeem is under way
- * by then, or it never will be. Throws SPOOL_FULL, or a CscError where the host cannot give what is declared; nothing is
+ * Takes room for the output, gathers the host's facts, and builds the first command's sandbox, which is held. Throws SPOOL_FULL, or a CscError where the host cannot give what is declared; nothing is
  * taken then.
  * @param onOutputLost called once if output cannot be kept: the run must end
  */
@@ -167,6 +165,33 @@ function beginEgress(
   // Whoever waits for it is told; where the command is withdrawn, nobody does.
   egress.catch(() => undefined);
   return { egress };
+}
+
+// Building takes milliseconds: a host that needs longer has none to run anything with.
+const buildMs = 10_000;
+
+/**
+ * Waits until the sandbox of a prepared command is there: what a host lacks shows here, while the ticket is good for another
+ * one. Resolves with the milliseconds that it took. Throws SANDBOX_UNAVAILABLE.
+ */
+export async function waitUntilReady({ process }: PreparedCommand): Promise<number> {
+  const since = performance.now();
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<'late'>((resolve) => {
+    timer = setTimeout(() => resolve('late'), buildMs);
+  });
+  const ready = await Promise.race([process.ready, late]);
+  clearTimeout(timer);
+  if (ready === true) return performance.now() - since;
+  if (ready === 'late') throw sandboxFailed(`it was not there within ${buildMs / 1000} s`);
+  process.stdout.resume();
+  process.stderr.resume();
+  const outcome = await process.exited;
+  throw sandboxFailed('message' in outcome ? outcome.message : outcome.kind);
+}
+
+function sandboxFailed(why: string): CscError {
+  return new CscError('SANDBOX_UNAVAILABLE', `the sandbox failed: ${why}`);
 }
 
 /** Ends a prepared command that is not to run. */

@@ -66,7 +66,7 @@ export function launchInBwrap(kit: BwrapKit, spec: LaunchSpec, place: SandboxPla
     for (const segment of segments) segment.kill();
   });
   return supervise({
-    ...{ segments, stdout, stderr, hold: spec.hold },
+    ...{ segments, stdout, stderr, hold: spec.hold, builds: true },
     letGo: () => writeSync(hold.release, Buffer.alloc(count)),
     processes: () => group?.processes() ?? [],
     oomKills: () => group?.oomKills() ?? 0,

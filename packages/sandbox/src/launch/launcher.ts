@@ -58,6 +58,11 @@ export interface LaunchedProcess {
   readonly stderr: OutputReadable;
   /** Lets a held command start. Does nothing the second time, or after `terminate`. */
   release(): void;
+  /**
+   * True once the sandboxes are there, with the command held or not, or at once where there are none; false where they
+   * never will be, for want of something of the host's. Never rejects.
+   */
+  readonly ready: Promise<boolean>;
   /** True once the command was let go, false once it never will be. Never rejects. */
   readonly started: Promise<boolean>;
   /**

@@ -30,6 +30,7 @@ export function createLocalLauncher(options: LocalLauncherOptions = {}): Launche
           stdout: new OutputStream(pipes.stdout),
           stderr: new OutputStream(pipes.stderr),
           hold,
+          builds: false,
           letGo() {
             for (const segment of prepared) segment.start();
             pipes.closePassed();

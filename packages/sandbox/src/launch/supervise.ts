@@ -8,6 +8,8 @@ export interface Supervised {
   readonly stdout: OutputStream;
   readonly stderr: OutputStream;
   readonly hold: boolean;
+  /** Whether there is something to wait for before the segments are let go. */
+  readonly builds: boolean;
   /** Lets all segments start. */
   letGo(): void;
   /** Gives back what the launch holds. Called once, when no process is left of those that were started. */
@@ -22,6 +24,7 @@ export interface Supervised {
 export function supervise(supervised: Supervised): LaunchedProcess {
   const { segments, stdout, stderr } = supervised;
   const started = Promise.withResolvers<boolean>();
+  const built = Promise.all(segments.map((it) => it.built)).then((all) => all.every(Boolean));
   let state: 'held' | 'released' | 'withdrawn' | 'over' = 'held';
   const killing = createDeadline(() => {
     for (const segment of segments) segment.kill();
@@ -43,9 +46,7 @@ export function supervise(supervised: Supervised): LaunchedProcess {
     state = 'released';
     stderr.mute(false);
     supervised.letGo();
-    void Promise.all(segments.map(({ built }) => built)).then((built) =>
-      started.resolve(built.every(Boolean)),
-    );
+    void built.then(started.resolve);
   };
   const terminate = (graceMs: number): void => {
     if (state === 'held') state = 'withdrawn';
@@ -57,6 +58,7 @@ export function supervise(supervised: Supervised): LaunchedProcess {
   if (!supervised.hold) release();
   return {
     ...{ stdout, stderr, release, exited, terminate },
+    ready: supervised.builds ? built : Promise.resolve(true),
     started: started.promise,
     inits: collectInits(segments),
     processes: () => (state === 'over' ? [] : (supervised.processes?.() ?? [])),
@@ -70,6 +72,7 @@ export function endedProcess(outcome: LaunchOutcome): LaunchedProcess {
     stdout: empty(),
     stderr: empty(),
     release: () => undefined,
+    ready: Promise.resolve(outcome.kind !== 'infrastructure'),
     started: Promise.resolve(false),
     inits: Promise.resolve([]),
     processes: () => [],
