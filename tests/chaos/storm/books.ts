@@ -65,9 +65,9 @@ const honest = new Set([
 /** How a run may end by what was done to it, beside what its contract says. */
 const broken = new Set(['executor_restart', 'signal', 'output_limit']);
 
-// bubblewrap killed while it built the sandbox: the ticket was spent, and nothing had started.
+// bubblewrap killed while it built or held the sandbox: the ticket was spent, and nothing had started.
 const isKilledEarly = ({ ended, error }: Ended): boolean =>
-  ended === 'refused' && /bwrap ended with 137/.test(error);
+  ended === 'refused' && /bwrap ended with 137|killed before the command was let go/.test(error);
 
 export function readLedger(path: string): Entry[] {
   if (!existsSync(path)) return [];
