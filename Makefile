@@ -22,8 +22,8 @@ test: setup-tests ## Run all tests, but those of the packages
 test-packages: setup-tests ## Pack what ships and use it as its users do (npm installs it, which takes a registry)
 	@vitest run tests/packages
 
-fuzz: setup ## Malformed requests and replies against the proxy (CSC_FUZZ_SECONDS=1800, CSC_FUZZ_SEED=… repeats a run)
-	@CSC_FUZZ_SECONDS=$${CSC_FUZZ_SECONDS:-1800} vitest run packages/executor/src/egress/proxy-fuzz.test.ts
+fuzz: setup ## Malformed requests and replies against the proxy, and messages to csc-launcher (CSC_FUZZ_SECONDS=1800, CSC_FUZZ_SEED=… repeats a run)
+	@CSC_FUZZ_SECONDS=$${CSC_FUZZ_SECONDS:-1800} vitest run packages/executor/src/egress/proxy-fuzz.test.ts packages/sandbox/src/launch/launcher-fuzz.test.ts
 
 mutants: setup-tests ## Bring faults into copies of the security wiring, each of which a test must notice (ONLY=name,… or QUICK=1)
 	@node tests/mutants/main.ts $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)

@@ -17,6 +17,10 @@ made=$(mktemp "bin/.csc-launcher-XXXXXX")
 trap 'rm -f "$made"' EXIT
 flags=(-std=c11 -O2 -Wall -Wextra -Wno-unused-result -D_FORTIFY_SOURCE=2 -fstack-protector-strong
   -Wl,-z,relro,-z,now,-z,noexecstack -s)
+# What not every compiler and machine has.
+for flag in -fstack-clash-protection -ftrivial-auto-var-init=zero -fcf-protection=full -mbranch-protection=standard; do
+  cc -Werror "$flag" -x c -c -o "$made" - <<<'int one = 1;' 2>/dev/null && flags+=("$flag")
+done
 # Without a libc for it (Fedora: glibc-static) one that is linked when it starts does the same, a little later.
 cc "${flags[@]}" -static-pie "${sources[@]}" -o "$made" 2>/dev/null || cc "${flags[@]}" -fPIE -pie "${sources[@]}" -o "$made"
 chmod 755 "$made"

@@ -340,6 +340,32 @@ const host: readonly Mutant[] = [
     red: 'hears none of the words of a bwrap',
   },
   {
+    name: 'a-job-outside-its-cgroup',
+    file: 'packages/sandbox/native/serve.c',
+    before: `if (fd < 0 || write(fd, "0", 1) != 1) fail("cgroup");`,
+    after: `if (fd >= 0) write(fd, "0", 1);`,
+    tests: ['packages/sandbox/src/launch/staying-launcher.test.ts'],
+    red: 'does not become the program',
+  },
+  {
+    name: 'jobs-outlive-their-launcher',
+    file: 'packages/sandbox/native/serve.c',
+    before: `become(uid, gid);
+  /* Other ids have cleared it (prctl(2)). */
+  die_with_parent();`,
+    after: 'become(uid, gid);',
+    tests: ['packages/sandbox/src/launch/staying-launcher.test.ts'],
+    red: 'kills what has lost its parent',
+  },
+  {
+    name: 'orphans-of-a-launcher-live',
+    file: 'packages/sandbox/native/serve.c',
+    before: 'if (!waited) adopt_orphans();',
+    after: '(void)waited;',
+    tests: ['packages/sandbox/src/launch/staying-launcher.test.ts'],
+    red: 'kills what has lost its parent',
+  },
+  {
     name: 'streams-are-named-pipes',
     file: 'packages/sandbox/src/launch/pipe-batch.ts',
     before: "if (process.platform !== 'linux') return fifoMaker;",

@@ -41,13 +41,15 @@ enum {
   MOST_DESCRIPTORS = 1024,
   MOST_JOB_BYTES = 4 << 20,
   MOST_WORDS = 1 << 18,
+  MOST_PIPES = 64,
   /* How long the end waits for killed children, in tenths of a second. */
   PATIENCE = 50,
 };
 
 /* What the executor says. RUN: start what its descriptor `job` describes, in the group that its descriptor `group` is,
-   or -1. KILL: SIGKILL. */
-enum { RUN = 1, KILL = 2 };
+   or -1. KILL: SIGKILL. PIPES: make `job` of them, to be opened below this process's /proc/PID/fd (Node has no pipe(2)).
+   DROP: they were opened. */
+enum { RUN = 1, KILL = 2, PIPES = 3, DROP = 4 };
 struct request {
   uint32_t kind, id;
   int32_t job, group;
@@ -55,8 +57,8 @@ struct request {
 
 /* What it is told. READY: `a` is the version. TAKEN: process `a` has what it needs, and is about to become the program.
    ENDED: with exit code `a`, or -1 and by signal `b`; `c` is why it never was that program, or 0. REFUSED: nothing was
-   begun, for `c`. */
-enum { READY = 1, TAKEN = 2, ENDED = 3, REFUSED = 4 };
+   begun, for `c`. PIPE: one end of one is `a`, or there is no more of them for -1. */
+enum { READY = 1, TAKEN = 2, ENDED = 3, REFUSED = 4, PIPE = 5 };
 struct event {
   uint32_t kind, id;
   int32_t a, b, c;
@@ -83,9 +85,17 @@ static int executor_fd = -1;
 static pid_t self;
 static volatile sig_atomic_t told_to_end;
 
+/* Both ends of each, until they are dropped. */
+static int pipe_ends[2 * MOST_PIPES];
+static int pipe_end_count;
+
 static void close_fd(int *fd) {
   if (*fd >= 0) close(*fd);
   *fd = -1;
+}
+
+static void drop_pipes(void) {
+  while (pipe_end_count > 0) close(pipe_ends[--pipe_end_count]);
 }
 
 /* ---- a child, until it is the program ---- */
@@ -234,6 +244,8 @@ static noreturn void be_child(int link, const struct request *given) {
   on_failure = tell_parent;
   die_with_parent();
   close(CONTROL);
+  /* An end that stayed open here would keep a reader from its end of file. */
+  drop_pipes();
   for (int at = 0; at < MOST_CHILDREN; at++) {
     if (children[at].state == FREE) continue;
     close_fd(&children[at].pidfd);
@@ -346,6 +358,16 @@ static void kill_id(uint32_t id) {
       send_kill(&children[at]);
 }
 
+static void make_pipes(uint32_t id, int count) {
+  drop_pipes();
+  for (; count > 0 && pipe_end_count < 2 * MOST_PIPES; count--) {
+    if (pipe2(pipe_ends + pipe_end_count, O_CLOEXEC) != 0) break;
+    tell(PIPE, id, pipe_ends[pipe_end_count], 0, 0);
+    pipe_end_count += 2;
+  }
+  tell(PIPE, id, -1, 0, 0);
+}
+
 /* False where the executor has said, or sent, its last. */
 static int serve_requests(void) {
   static struct request request;
@@ -358,6 +380,8 @@ static int serve_requests(void) {
   filled = 0;
   if (request.kind == RUN) begin(&request), fork_ahead();
   else if (request.kind == KILL) kill_id(request.id);
+  else if (request.kind == PIPES) make_pipes(request.id, request.job);
+  else if (request.kind == DROP) drop_pipes();
   else return 0;
   return 1;
 }

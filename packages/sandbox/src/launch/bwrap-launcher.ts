@@ -44,7 +44,10 @@ export function createBwrapLauncher(options: BwrapLauncherOptions): BwrapLaunche
     launcherPath === undefined || options.stays === false
       ? undefined
       : new StayingLauncher(launcherPath, mark);
-  const pipePool = createPipePool({ directory: scratchDirectory, maker: findPipeMaker(launcherPath) });
+  const pipePool = createPipePool({
+    ...{ directory: scratchDirectory, maker: findPipeMaker(launcherPath) },
+    ...(staying === undefined ? {} : { staying }),
+  });
   const kit: BwrapKit = {
     facts,
     ...(options.cgroups === undefined ? {} : { cgroups: options.cgroups }),

@@ -96,7 +96,7 @@ export class PipeBatch {
   /** Opens both ends of each, holding up this process until they are there. Throws where they never are. */
   open(): Pipe[] {
     try {
-      return openAll(this.#helper.pid ?? 0, this.#wait());
+      return openPipesOf(this.#helper.pid ?? 0, this.#wait());
     } finally {
       this.abandon();
     }
@@ -158,7 +158,8 @@ function isGone(pid: number | undefined): boolean {
   }
 }
 
-function openAll(pid: number, numbers: readonly number[]): Pipe[] {
+/** Opens both ends of each of these pipes that process `pid` has. Throws where one is none. */
+export function openPipesOf(pid: number, numbers: readonly number[]): Pipe[] {
   const pipes: Pipe[] = [];
   try {
     for (const number of numbers) pipes.push(openBoth(`/proc/${pid}/fd/${number}`));

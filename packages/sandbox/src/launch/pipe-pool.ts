@@ -1,6 +1,15 @@
 import { fchownSync } from 'node:fs';
 import { defaultScratchDirectory } from '../host/index.ts';
-import { closePipes, findPipeMaker, makeFifos, type Pipe, PipeBatch, type PipeMaker } from './pipe-batch.ts';
+import {
+  closePipes,
+  findPipeMaker,
+  makeFifos,
+  openPipesOf,
+  type Pipe,
+  PipeBatch,
+  type PipeMaker,
+} from './pipe-batch.ts';
+import type { StayingLauncher } from './staying-launcher.ts';
 
 /** A user of this host by ids. */
 export interface PipeOwner {
@@ -15,7 +24,12 @@ export interface PipePoolOptions {
   readonly batch?: number;
   /** Default: the best one of this machine. */
   readonly maker?: PipeMaker;
+  /** Makes them ahead of need, without a process of their own, as long as it is there. */
+  readonly staying?: Pick<StayingLauncher, 'pid' | 'makePipes' | 'dropPipes'>;
 }
+
+// Those of a dozen commands.
+const askedAtOnce = 64;
 
 export interface PipePool {
   /**
@@ -38,14 +52,27 @@ export function createPipePool(options: PipePoolOptions = {}): PipePool {
   const { name, command } = options.maker ?? findPipeMaker();
   let making: PipeBatch | undefined;
   let closed = false;
+  let asking = false;
   const collect = (): void => {
     const batch = making;
     making = undefined;
     ready.push(...(batch?.open() ?? []));
   };
+  const { staying } = options;
+  const ask = async (from: NonNullable<typeof staying>, pid: number): Promise<void> => {
+    asking = true;
+    const numbers = await from.makePipes(askedAtOnce);
+    asking = false;
+    orNothing(() => {
+      if (!closed && from.pid === pid) ready.push(...openPipesOf(pid, numbers));
+    });
+    from.dropPipes();
+  };
   // What fails ahead of need is tried again, and reported, when a pipe is due.
   const refill = (count: number): void => {
-    if (closed || command === undefined || making !== undefined || ready.length >= count / 2) return;
+    if (closed || command === undefined || making !== undefined || asking) return;
+    if (staying?.pid !== undefined && ready.length < askedAtOnce / 2) return void ask(staying, staying.pid);
+    if (ready.length >= count / 2) return;
     orNothing(() => {
       making = new PipeBatch(count, directory, { name, command });
       making.whenReady(() => orNothing(collect));

@@ -28,7 +28,11 @@ const isReady = async (launcher: { readonly pid: number | undefined }): Promise<
   }
 };
 const hasEnded = async (marker: string): Promise<void> => {
-  while (findProcesses(marker).length > 0) await sleep(2);
+  for (const until = Date.now() + 5000; Date.now() < until; await sleep(2))
+    if (findProcesses(marker).length === 0) return;
+  const left = findProcesses(marker);
+  for (const pid of left) process.kill(pid, 'SIGKILL');
+  expect(left).toEqual([]);
 };
 
 describe('csc-launcher, told to run a program', () => {
@@ -53,6 +57,7 @@ describe('csc-launcher, told to run a program', () => {
     readonly joins?: readonly number[];
     readonly group?: number;
     readonly umask?: number;
+    readonly credentials?: { readonly uid: number; readonly gid: number };
     readonly text?: string;
     readonly extra?: ReadonlyMap<number, number>;
   }
@@ -62,6 +67,7 @@ describe('csc-launcher, told to run a program', () => {
     joins = [],
     group,
     umask = 0o22,
+    credentials,
     text,
     extra,
   }: Wanted): Promise<JobEnd & { output: string }> {
@@ -69,7 +75,10 @@ describe('csc-launcher, told to run a program', () => {
     opened.push(pipe.read);
     const descriptors = new Map<number, number>([[1, pipe.write], [2, pipe.write], ...(extra ?? [])]);
     const start = { descriptors, joins, path: '/usr/bin', program };
-    const made = toJobText({ rlimits: { nofile: 100 }, umask }, start);
+    const made = toJobText(
+      { rlimits: { nofile: 100 }, umask, ...(credentials === undefined ? {} : { credentials }) },
+      start,
+    );
     const job = openContent(text ?? made, defaultScratchDirectory());
     const started = launcher.run({ text: job, ...(group === undefined ? {} : { group }) });
     await started.taken;
@@ -167,6 +176,25 @@ describe('csc-launcher, told to run a program', () => {
     );
     expect(await launcher.run({ text, group }).taken).toBe('refused');
     for (const fd of [text, group]) closeSync(fd);
+  });
+
+  it('kills what has lost its parent, and all of it where it is killed itself', async () => {
+    const orphan = `csc-test-orphan-${process.pid}`;
+    const text = `sh -c 'while :; do sleep 0.02; done' ${orphan} & kill -KILL $$`;
+    expect(await run({ program: ['/bin/sh', '-c', text] })).toMatchObject({ code: null, signal: 'SIGKILL' });
+    await hasEnded(orphan);
+    // Another user's processes too, though changing the user takes the kernel's promise back.
+    const isRoot = process.getuid?.() === 0;
+    const marker = `csc-test-lost-${process.pid}`;
+    const lost = run({
+      program: ['/bin/sh', '-c', 'while :; do sleep 0.02; done', marker],
+      ...(isRoot ? { credentials: { uid: 65_534, gid: 65_534 } } : {}),
+    });
+    while (findProcesses(marker).length === 0) await sleep(2);
+    process.kill(await isReady(launcher), 'SIGKILL');
+    expect(await lost).toMatchObject({ code: null, signal: 'SIGKILL' });
+    await hasEnded(marker);
+    await isReady(launcher);
   });
 
   it('is not ended by a signal of somebody else', async () => {

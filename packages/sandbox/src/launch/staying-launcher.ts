@@ -37,12 +37,20 @@ interface OpenJob {
   ended(end: JobEnd): void;
 }
 
+interface OpenPipes {
+  readonly numbers: number[];
+  done(numbers: readonly number[]): void;
+}
+
 /** Bytes of what goes to it, and of what comes from it: native/serve.c, struct request and struct event. */
 const requestBytes = 16;
 const eventBytes = 20;
 const version = 1;
-const requests = { run: 1, kill: 2 } as const;
-const events = { ready: 1, taken: 2, ended: 3, refused: 4 } as const;
+const requests = { run: 1, kill: 2, pipes: 3, drop: 4 } as const;
+const events = { ready: 1, taken: 2, ended: 3, refused: 4, pipe: 5 } as const;
+
+/** Pipes that it makes at once, at most. */
+const mostPipes = 64;
 
 // Of starts in a row that came to nothing, in milliseconds.
 const firstPauseMs = 100;
@@ -58,6 +66,7 @@ export class StayingLauncher {
   readonly #path: string;
   readonly #mark: () => string;
   readonly #jobs = new Map<number, OpenJob>();
+  #pipes: OpenPipes | undefined;
   #process: ChildProcess | undefined;
   #control: Socket | undefined;
   #isReady = false;
@@ -96,6 +105,22 @@ export class StayingLauncher {
         if (this.#jobs.has(id)) this.#control?.write(toRequest(requests.kill, id, -1, -1));
       },
     };
+  }
+
+  /**
+   * Has it make pipes: one end of each is below its `/proc/PID/fd` by these numbers, until `dropPipes`. Fewer than were
+   * asked for where it has no more. Never rejects. One call at a time.
+   */
+  makePipes(count: number): Promise<readonly number[]> {
+    return new Promise((done) => {
+      this.#pipes = { numbers: [], done };
+      this.#control?.write(toRequest(requests.pipes, 0, Math.min(count, mostPipes), -1));
+    });
+  }
+
+  /** Has it close what it made: it was opened here. */
+  dropPipes(): void {
+    this.#control?.write(toRequest(requests.drop, 0, -1, -1));
   }
 
   /** Ends it, as soon as what it has started has ended. */
@@ -154,6 +179,7 @@ export class StayingLauncher {
       this.#pauseMs = firstPauseMs;
       return;
     }
+    if (kind === events.pipe) this.#hearPipe(a);
     const job = this.#jobs.get(id);
     if (job === undefined) return;
     job.taken(kind === events.refused ? 'refused' : 'over');
@@ -163,6 +189,16 @@ export class StayingLauncher {
     this.#rest();
   }
 
+  #hearPipe(number: number): void {
+    if (number >= 0) this.#pipes?.numbers.push(number);
+    else this.#endPipes(this.#pipes?.numbers ?? []);
+  }
+
+  #endPipes(numbers: readonly number[]): void {
+    this.#pipes?.done(numbers);
+    this.#pipes = undefined;
+  }
+
   // What it had started is being killed by the kernel.
   #lose(): void {
     this.#process = undefined;
@@ -170,6 +206,7 @@ export class StayingLauncher {
     this.#isReady = false;
     const jobs = [...this.#jobs.values()];
     this.#jobs.clear();
+    this.#endPipes([]);
     for (const job of jobs) {
       job.taken('over');
       job.ended(lost);
