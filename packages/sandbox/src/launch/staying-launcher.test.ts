@@ -180,14 +180,14 @@ describe('csc-launcher, told to run a program', () => {
 
   it('kills what has lost its parent, and all of it where it is killed itself', async () => {
     const orphan = `csc-test-orphan-${process.pid}`;
-    const text = `sh -c 'while :; do sleep 0.02; done' ${orphan} & kill -KILL $$`;
+    const text = `sh -c 'exec >/dev/null 2>&1; while :; do sleep 0.02; done' ${orphan} & kill -KILL $$`;
     expect(await run({ program: ['/bin/sh', '-c', text] })).toMatchObject({ code: null, signal: 'SIGKILL' });
     await hasEnded(orphan);
     // Another user's processes too, though changing the user takes the kernel's promise back.
     const isRoot = process.getuid?.() === 0;
     const marker = `csc-test-lost-${process.pid}`;
     const lost = run({
-      program: ['/bin/sh', '-c', 'while :; do sleep 0.02; done', marker],
+      program: ['/bin/sh', '-c', 'exec >/dev/null 2>&1; while :; do sleep 0.02; done', marker],
       ...(isRoot ? { credentials: { uid: 65_534, gid: 65_534 } } : {}),
     });
     while (findProcesses(marker).length === 0) await sleep(2);
