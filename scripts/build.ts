@@ -67,6 +67,11 @@ for (const file of ['packages/cli/bin/csc.js', 'packages/cli/bin/start.js', 'LIC
 // It need not have been compiled: without it jobs start by slower ways.
 if (existsSync(`${root}packages/sandbox/bin`))
   cpSync(`${root}packages/sandbox/bin`, `${dist}/bin`, { recursive: true });
+// What opens terminals, for each machine that it was installed for.
+for (const machine of ['linux-x64', 'linux-arm64']) {
+  const native = `${root}node_modules/@lydell/node-pty-${machine}/pty.node`;
+  if (existsSync(native)) cpSync(native, `${dist}/bin/pty-${machine}.node`);
+}
 chmodSync(`${dist}/csc.js`, 0o755);
 // The two scripts are CommonJS, as a Node that is too old must be able to read them.
 writeFileSync(`${dist}/package.json`, `${JSON.stringify({ type: 'commonjs' })}\n`);

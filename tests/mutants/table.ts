@@ -87,6 +87,68 @@ const readers: readonly Mutant[] = [
   },
 ];
 
+/** Who may type. */
+const typists: readonly Mutant[] = [
+  {
+    name: 'gate-types',
+    file: `${executor}/terminal/input.ts`,
+    before: "if (!verifyFrame(frame, run, key)) return 'a frame was not signed with the key of this run';",
+    after: '',
+    tests: [`${executor}/terminal/terminal.test.ts`],
+    red: 'has made it up',
+  },
+  {
+    name: 'gate-types-twice',
+    file: `${executor}/terminal/input.ts`,
+    before: 'if (sequence <= this.#sequence) return undefined;',
+    after: 'if (sequence < 0) return undefined;',
+    tests: [`${executor}/terminal/terminal.test.ts`],
+    red: 'once and in order',
+  },
+  {
+    name: 'gate-leaves-out',
+    file: `${executor}/terminal/input.ts`,
+    before: 'if (sequence !== this.#sequence + 1)',
+    after: 'if (sequence < this.#sequence)',
+    tests: [`${executor}/terminal/terminal.test.ts`],
+    red: 'something is left out',
+  },
+  {
+    name: 'input-of-any-run',
+    file: 'packages/common/src/terminal/frame.ts',
+    before: '[domain, run, sequence, name',
+    after: '[domain, sequence, name',
+    tests: [`${executor}/terminal/terminal.test.ts`],
+    red: 'typed in another run',
+  },
+  {
+    name: 'terminal-without-policy',
+    file: `${decision}/evaluate.ts`,
+    before:
+      "if (granted === undefined) return deny('terminal not allowed: the policy has no member terminal');",
+    after: '',
+    tests: [`${decision}/evaluate.test.ts`],
+    red: 'a terminal',
+  },
+  {
+    name: 'gate-adds-a-terminal',
+    file: `${executor}/admission/submission.ts`,
+    before:
+      "if (claimed !== undefined && text(granted) !== text(claimed.terminal)) throw differs('terminal');",
+    after: '',
+    tests: [`${executor}/admission/submission.test.ts`],
+    red: 'a terminal',
+  },
+  {
+    name: 'terminal-over-the-ceiling',
+    file: `${executor}/admission/ceiling.ts`,
+    before: 'if (isAsked !== true || terminal) return [];',
+    after: 'if (isAsked !== true || isAsked) return [];',
+    tests: [`${executor}/admission/ceiling.test.ts`],
+    red: 'a terminal',
+  },
+];
+
 /** What a full disk holds up. */
 const disks: readonly Mutant[] = [
   {
@@ -1962,6 +2024,7 @@ export const mutants: readonly Mutant[] = [
   ...disks,
   ...audits,
   ...traces,
+  ...typists,
   ...subcommands,
   ...submissions,
   ...believesReceipts,

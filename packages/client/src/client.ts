@@ -60,6 +60,7 @@ import {
   type RunResult,
   run,
 } from './run/run.ts';
+import { openTerminalInput, type TerminalClaim, type TerminalInput } from './run/terminal.ts';
 import type { ExecutionEvent, OutputItem } from './stream/items.ts';
 import { type ReadOutputOptions, readOutput, type WatchOptions, watch } from './stream/read.ts';
 import { createSeenChains, type SeenChains } from './verify/chains.ts';
@@ -149,6 +150,8 @@ export interface GateClient extends Disposable {
     resolutions: readonly (string | Uint8Array)[],
     options?: CallOptions,
   ): Promise<ResolveResponse>;
+  /** Types into the terminal of an execution that another process has begun, whose claim this is. */
+  openTerminal(claim: TerminalClaim): TerminalInput;
   /** The receipt of an execution that has ended, verified, with its signer and its signed text. */
   getReceipt(executionId: string, options?: CallOptions): Promise<FetchedReceipt>;
   /** The public keys with these ids. Absent or empty: all that receipts and decisions verify with. */
@@ -350,6 +353,7 @@ function createClient(context: RunContext): GateClient {
     audit: (options = {}) => readAudit(connection, reconnect, options),
     resolve: (executionId, resolutions, options = {}) =>
       resolve(connection, executionId, resolutions, options),
+    openTerminal: (claim) => openTerminalInput(connection, claim),
     getReceipt: async (executionId, { signal } = {}) => {
       const texts = await connection.unary(GateService.getReceipt, { executionId }, signal);
       return { ...(await verifyFromSource(texts, keys, { executionId }, signal)), ...texts };

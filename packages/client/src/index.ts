@@ -7,6 +7,7 @@ export { type AgentKey, openSshAgentKey } from './calls/ssh-agent.ts';
 export { type ConnectOptions, connect, type FetchedReceipt, type GateClient } from './client.ts';
 export type { RunHandlers } from './run/receiver.ts';
 export type { FollowOptions, RunOptions, RunResult } from './run/run.ts';
+export type { TerminalClaim, TerminalInput, TerminalSize } from './run/terminal.ts';
 export type { EventOf, ExecutionEvent, OutputItem } from './stream/items.ts';
 export type { ReadOutputOptions, WatchOptions } from './stream/read.ts';
 export { createSeenChains, type SeenChains, type SeenReceipt } from './verify/chains.ts';

@@ -86,12 +86,13 @@ export async function submit(
   const subject = { principal: principal.uri, profile: policy.policy.name, ...revocable(submission) };
   const stopped = ports.owners.whyStopped(subject);
   const { timed = untimed } = ports;
+  const asked = { terminal: terms.terminal !== undefined };
   const decided = timed('decide', () =>
     tracedNow(
       ports.tracing,
       'csc.gate.decide',
       { parent: trace, facts: { 'csc.profile': subject.profile } },
-      () => decide(handed, policy, stopped, ports, now),
+      () => decide(handed, policy, stopped, ports, now, asked),
     ),
   );
   const known = await findKnown(ports, terms, decided);

@@ -118,6 +118,7 @@ export class ScriptedGate implements AsyncDisposable {
         this.bound.push(request);
         done(null, {});
       },
+      sendInput: (_, done) => done(null, { sequence: 0, ended: 'it has no terminal' }),
       check: (_, done) => (this.refusal ? done(toServiceError(this.refusal)) : done(null, { decision })),
       watch: (call) => {
         const from = call.request.fromSequence;

@@ -15,6 +15,8 @@ import { handleInterrupts, leave, leaveOnInterrupt, present } from '../show/foll
 import { decisionJson, stateName } from '../show/messages-json.ts';
 import { toDecisionView } from '../show/outcome.ts';
 import { createPresenter } from '../show/presenter.ts';
+import { TerminalSession } from '../show/terminal-session.ts';
+import { ownTerminal } from '../terminal/raw.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine } from '../terminal/text.ts';
 
@@ -59,6 +61,8 @@ export function defineSubmit(command: Command): void {
     .option('--stdout-bytes <size>', 'keep up to so much of its stdout: 50M (signed)', parseBytes)
     .option('--stderr-bytes <size>', 'the same of its stderr', parseBytes)
     .option('--require-outputs', 'fail where an expected output is not there (signed: the host does)')
+    .option('--tty', 'run it on this terminal: what you type goes to it (~. leaves)')
+    .option('--record <file>', 'write the recording of its terminal (asciicast v3), once it is verified')
     .option('--allow-truncated', 'do not end with 74 where its output was cut')
     .option(
       '--detach',
@@ -88,6 +92,8 @@ interface SubmitCommandOptions extends SubmitterOptions {
   readonly stderrBytes?: number;
   readonly requireOutputs?: true;
   readonly allowTruncated?: true;
+  readonly tty?: true;
+  readonly record?: string;
   readonly detach?: true;
   readonly json?: true;
   readonly quiet?: true;
@@ -95,6 +101,7 @@ interface SubmitCommandOptions extends SubmitterOptions {
 
 /** Submits a contract file and, unless detached, shows it to its end. Resolves to the exit code of `csc submit`. */
 async function submitContract(file: string, options: SubmitCommandOptions): Promise<number> {
+  if (options.tty === true) return await submitOnTerminal(file, options);
   const contract = await readInput(file, artifactBytes.contract);
   const submitter = await chooseSubmitter(options);
   const submitOptions = {
@@ -130,7 +137,40 @@ async function submitContract(file: string, options: SubmitCommandOptions): Prom
   return await present(presenter, { interrupts, receiptOut: options.receiptOut, run, wanted });
 }
 
-async function toSubmitOptions(options: SubmitCommandOptions): Promise<SubmitOptions> {
+// The terminal is the job's from its start to its end: Ctrl-C is typed, and asks for nothing.
+async function submitOnTerminal(file: string, options: SubmitCommandOptions): Promise<number> {
+  const own = ownTerminal();
+  const contract = await readInput(file, artifactBytes.contract);
+  const submitter = await chooseSubmitter(options);
+  const presenter = await createPresenter({ json: false, quiet: options.quiet ?? false, tty: true });
+  using client = connectGate(options, { submitter, say: presenter.alert });
+  using session = new TerminalSession();
+  const steps = {
+    cancel: (executionId: string) => client.cancel(executionId),
+    hint: 'once more leaves it to itself',
+    again: (executionId: string | undefined) => leave(executionId, presenter.alert),
+  };
+  using interrupts = handleInterrupts(steps, presenter.alert);
+  const run = (handlers: RunHandlers) =>
+    client.run(contract, {
+      ...submitOptions,
+      terminal: { ...own, onInput: (input) => session.open(input, presenter.alert) },
+      handlers: session.recording(handlers),
+    });
+  const submitOptions = await toSubmitOptions(options);
+  const ended = present(presenter, {
+    interrupts,
+    receiptOut: options.receiptOut,
+    run: async (handlers) => {
+      const outcome = await run(handlers).finally(() => session[Symbol.dispose]());
+      if (options.record !== undefined) session.writeRecording(options.record);
+      return outcome;
+    },
+  });
+  return await ended;
+}
+
+async function toSubmitOptions(options: SubmitCommandOptions): Promise<Omit<SubmitOptions, 'terminal'>> {
   return {
     approvals: await Promise.all(options.approval.map((path) => readInput(path, artifactBytes.approval))),
     selector: options.label,

@@ -35,6 +35,8 @@ interface PresenterOptions {
   readonly quiet: boolean;
   /** Gate and executor are this process: who decides and where it runs goes without saying. */
   readonly brief?: boolean;
+  /** What runs has the terminal for itself, from its start to its end. */
+  readonly tty?: boolean;
   /** Of the contract, where it is known. */
   readonly expectedOutputs?: readonly string[];
 }
@@ -49,11 +51,14 @@ export async function createPresenter(options: PresenterOptions): Promise<Presen
 }
 
 async function createHumanPresenter(
-  { quiet, brief, expectedOutputs }: PresenterOptions,
+  { quiet, brief, tty = false, expectedOutputs }: PresenterOptions,
   outputs: Outputs,
 ): Promise<Presenter> {
-  const progress = await createProgress(quiet, outputs);
+  const progress = await createProgress(quiet || tty, outputs);
+  let hasTerminal = false;
   const onEvent = (event: ExecutionEvent): void => {
+    if (tty && event.type === 'started') hasTerminal = true;
+    if (hasTerminal) return;
     const { line, now } = brief === true ? narrateBriefly(event) : narrate(event);
     if (line !== undefined) progress.line(line);
     if (now !== undefined) progress.now(now);
@@ -68,12 +73,13 @@ async function createHumanPresenter(
   const onStdout = counting('stdout', progress.out);
   const onStderr = counting('stderr', progress.err);
   return {
-    handlers: { onEvent, onStdout, onStderr, onTerminal: progress.out },
+    handlers: { onEvent, onStdout, onStderr, onTerminal: tty ? outputs.out : progress.out },
     now: progress.now,
     alert: progress.alert,
     tell: progress.line,
     finish: async (outcome) => {
       progress.stop();
+      hasTerminal = false;
       if (!quiet) note(describeOutcome(outcome, createPaint(process.stderr)));
       // Quiet or not, and last: what is missing cannot be seen.
       for (const line of describeLeftOut(outcome.receipt, expectedOutputs)) progress.alert(line);

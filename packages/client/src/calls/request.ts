@@ -3,13 +3,23 @@ import type { ApprovalArtifact } from '@csc-fleet/common/approval';
 import { type CommandContract, contractSha256, parseContract } from '@csc-fleet/common/contract';
 import { CscError, isCscError, orThrow } from '@csc-fleet/common/errors';
 import type { Limits } from '@csc-fleet/common/limits';
-import type { SubmitRequest } from '@csc-fleet/common/rpc';
+import type { SubmitRequest, Terminal } from '@csc-fleet/common/rpc';
 
 /** A contract as an object, or as its JSON text. */
 export type ContractInput = CommandContract | string | Uint8Array;
 
 /** An approval as an object, or as its JSON text. */
 export type ApprovalInput = ApprovalArtifact | string | Uint8Array;
+
+/** A terminal that is asked for. */
+export interface TerminalAsked {
+  readonly columns: number;
+  readonly rows: number;
+  /** TERM. */
+  readonly type: string;
+  /** What is typed is signed with its private half: 32 bytes, made for this run alone. */
+  readonly inputKey: Uint8Array;
+}
 
 /** What may be said of a contract that is handed in; every member has a sensible default. */
 export interface SubmitOptions {
@@ -29,6 +39,8 @@ export interface SubmitOptions {
   readonly limits?: Limits | undefined;
   /** It has failed where an expected output is not there. Needs a submitter. Absent: as the policy says. */
   readonly requireOutputs?: boolean | undefined;
+  /** Run it on a terminal, where policy and host grant one. Absent: it has none. */
+  readonly terminal?: TerminalAsked | undefined;
   /**
    * The name of the one executor that may run it. Needs a submitter. Absent: any that the selector names; where a policy
    * wants one host named, `run` names it once the execution is placed.
@@ -68,8 +80,15 @@ function toSubmitRequest(contractJson: Buffer, options: SubmitOptions): SubmitRe
     options: {
       receiptVersion: options.receiptVersion ?? defaultReceiptVersion,
       queueTimeout: options.queueTimeoutMs === undefined ? undefined : toDuration(options.queueTimeoutMs),
+      terminal: toTerminal(options.terminal),
     },
   };
+}
+
+function toTerminal(asked: TerminalAsked | undefined): Terminal | undefined {
+  if (asked === undefined) return undefined;
+  const { columns, rows, type, inputKey } = asked;
+  return { size: { columns, rows }, type, inputKey: Buffer.from(inputKey) };
 }
 
 // The gate may have taken the request, and its answer be lost.

@@ -4,7 +4,7 @@ import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { type SubmissionSigner, signSubmission } from '@csc-fleet/common/evidence';
 import type { Identity } from '@csc-fleet/common/rpc';
 import { maxSubmissionLifeMs, parseSubmission, type UnsignedSubmission } from '@csc-fleet/common/submission';
-import type { PreparedSubmit, SubmitOptions } from './request.ts';
+import type { PreparedSubmit, SubmitOptions, TerminalAsked } from './request.ts';
 import type { SignedSubmission, SignedSubmissions } from './signed.ts';
 
 /** Who submits, and signs for it. */
@@ -128,9 +128,14 @@ function toSubmission(
     options: {
       ...(options.limits === undefined ? {} : { limits: options.limits }),
       ...(options.requireOutputs === true ? { require_outputs: true as const } : {}),
+      ...(options.terminal === undefined ? {} : { terminal: toWish(options.terminal) }),
     },
     approvals: [],
   };
+}
+
+function toWish({ columns, rows, type, inputKey }: TerminalAsked) {
+  return { columns, rows, type, input_key: Buffer.from(inputKey).toString('base64') };
 }
 
 /** How long it may take until it starts: no host begins it later. */

@@ -15,6 +15,8 @@ export interface RunHandlers {
   onStderr?(data: Buffer, chunk: Extract<OutputItem, { type: 'chunk' }>): Awaitable;
   /** The same of a terminal, where a command has one. */
   onTerminal?(data: Buffer, chunk: Extract<OutputItem, { type: 'chunk' }>): Awaitable;
+  /** The same of the recording of a terminal: asciicast v3, line after line. */
+  onRecording?(data: Buffer, chunk: Extract<OutputItem, { type: 'chunk' }>): Awaitable;
   /** One command's stream is complete: its length and hash, and whether the cap cut it. */
   onOutputEnd?(end: Extract<OutputItem, { type: 'end' }>): Awaitable;
 }
@@ -76,5 +78,6 @@ async function handOver(item: OutputItem, handlers: RunHandlers): Promise<void> 
   if (item.type === 'end') return handlers.onOutputEnd?.(item);
   if (item.stream === OutputStream.STDOUT) return handlers.onStdout?.(item.data, item);
   if (item.stream === OutputStream.STDERR) return handlers.onStderr?.(item.data, item);
+  if (item.stream === OutputStream.RECORDING) return handlers.onRecording?.(item.data, item);
   return handlers.onTerminal?.(item.data, item);
 }

@@ -3,12 +3,14 @@ import type { ExpectedReceipt } from '@csc-fleet/common/evidence';
 import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
 import { type Decision, type Execution, ExecutionState, GateService } from '@csc-fleet/common/rpc';
 import { parseSubmission, submissionSha256 } from '@csc-fleet/common/submission';
+import { terminalRun } from '@csc-fleet/common/terminal';
 import { cancel, checkDecided, rememberLost, type SubmitContext } from '../calls/calls.ts';
 import {
   type ContractInput,
   defaultReceiptVersion,
   prepareSubmit,
   type SubmitOptions,
+  type TerminalAsked,
   withKey,
 } from '../calls/request.ts';
 import { signRequest } from '../calls/submitter.ts';
@@ -22,6 +24,7 @@ import { verifyFromSource } from '../verify/verify-receipt.ts';
 import { createBinder, tolerant } from './bind.ts';
 import { followToEnd } from './follow.ts';
 import { createReceiver, type Receiver, type RunHandlers } from './receiver.ts';
+import { createInputKey, openTerminalInput, type TerminalInput } from './terminal.ts';
 
 /** Who is told while an execution is followed, and what ends the following. */
 export interface FollowOptions {
@@ -39,7 +42,13 @@ export interface FollowOptions {
 }
 
 /** What `run` may be told: how the contract is handed in, and how it is followed. */
-export interface RunOptions extends SubmitOptions, FollowOptions {}
+export interface RunOptions extends Omit<SubmitOptions, 'terminal'>, FollowOptions {
+  /**
+   * Run it on a terminal, whose key is made here. `onInput` is called once it runs, with what types into it. Absent: it has
+   * none.
+   */
+  readonly terminal?: (Omit<TerminalAsked, 'inputKey'> & { onInput(input: TerminalInput): void }) | undefined;
+}
 
 /** How an execution ended by its receipt, or that it waits for an approval. */
 export interface RunResult {
@@ -103,14 +112,32 @@ function factsOf({ executionId, execution, decision }: RunResult): RunFacts {
 async function runToEnd(
   context: RunContext,
   contract: ContractInput,
-  options: RunOptions,
+  given: RunOptions,
 ): Promise<RunResult> {
+  const { terminal: wanted, ...others } = given;
+  const inputKey = wanted === undefined ? undefined : createInputKey();
+  const options = {
+    ...others,
+    ...(wanted === undefined || inputKey === undefined
+      ? {}
+      : { terminal: { ...wanted, inputKey: inputKey.publicKey } }),
+  };
   const prepared = await signRequest(prepareSubmit(contract, options), context.submitter, options);
   const { request, contractSha256 } = prepared;
   const receiptVersion = options.receiptVersion ?? defaultReceiptVersion;
   const cancels = options.cancelOnAbort ?? true;
   const stop = createStop(options.signal, cancels);
-  const receiver = createReceiver(stop.listening(options.handlers ?? {}), receiptVersion);
+  let input: TerminalInput | undefined;
+  const openInput = (executionId: string): void => {
+    if (wanted === undefined || inputKey === undefined || input !== undefined) return;
+    const run = terminalRun(prepared.submission?.nonce, contractSha256);
+    input = openTerminalInput(context.connection, { executionId, run, seed: inputKey.seed });
+    wanted.onInput(input);
+  };
+  const receiver = createReceiver(
+    stop.listening(onceStarted(options.handlers ?? {}, openInput)),
+    receiptVersion,
+  );
   const submissions = namesOf(request.submissionJson);
   const isOurs = options.idempotencyKey === undefined;
   const expected: ExpectedReceipt = {
@@ -147,7 +174,19 @@ async function runToEnd(
   } catch (error) {
     if (receiver.executionId() === undefined) throw await rememberLost(error, prepared, submitter);
     throw withKey(error, request);
+  } finally {
+    input?.close();
   }
+}
+
+function onceStarted(handlers: RunHandlers, open: (executionId: string) => void): RunHandlers {
+  return {
+    ...handlers,
+    onEvent: (event) => {
+      if (event.type === 'started') open(event.executionId);
+      return handlers.onEvent?.(event);
+    },
+  };
 }
 
 // What receipts name a submission by; empty where nobody signed one.

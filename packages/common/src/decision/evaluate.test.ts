@@ -179,6 +179,24 @@ describe('evaluate, under a v0.2 policy', () => {
     expect(findings.map(({ reasonCode, member }) => [reasonCode, member])).toEqual(due);
   });
 
+  it('grants a terminal to one command, where the policy says so and it is asked for', () => {
+    const asked = { terminal: true };
+    const verdicts = (members: JsonObject, value = contract({})) =>
+      evaluate(value, read(members), undefined, asked).reasonCodes;
+    expect(verdicts({})).toEqual(['TERMINAL_NOT_ALLOWED']);
+    expect(verdicts(v02)).toEqual(['TERMINAL_NOT_ALLOWED']);
+    const granted = { ...v02, terminal: {} };
+    expect(verdicts(granted)).toEqual(['ALLOW']);
+    const { exec: _, ...rest } = contract({}).commands[0] ?? {};
+    const piped = { ...rest, pipeline: { segments: [{ argv: ['ls'] }, { argv: ['ls'] }] } } as Command;
+    expect(verdicts(granted, { ...contract({}), commands: [piped] })).toEqual(['TERMINAL_NOT_ALLOWED']);
+    const two = [...contract({}).commands, ...contract({ id: 'second' }).commands];
+    expect(verdicts(granted, { ...contract({}), commands: two })).toEqual(['TERMINAL_NOT_ALLOWED']);
+    // What is typed is code, to a shell.
+    const shell = { ...granted, allow_commands: ['bash'], inline_code: 'deny' };
+    expect(verdicts(shell, contract({ exec: { argv: ['bash'] } }))).toEqual(['COMMAND_NOT_ALLOWED']);
+  });
+
   it.each([
     ['api.stripe.com', 'https://api.stripe.com/v1', 'financial_action'],
     ['api.stripe.com:443', 'https://api.stripe.com/v1', 'financial_action'],

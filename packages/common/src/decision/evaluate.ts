@@ -12,6 +12,12 @@ export interface ClassifiedEffect {
   readonly effect_type: string;
 }
 
+/** What is asked for beside the contract, and decided with it. */
+export interface AskedBeside {
+  /** It is to run on a terminal. Absent: it is not. */
+  readonly terminal?: boolean;
+}
+
 /** What a policy says of a contract. */
 export interface Evaluation {
   readonly verdict: Verdict;
@@ -33,21 +39,23 @@ export interface Evaluation {
  * runs on every command, and approval counts only where nothing is broken, so that no approval lets a contract past a
  * limit. Which reason codes are told is for the policy's version to say.
  * @param host what is known of the hosts that may run it; a v0.1 decision does not depend on it
+ * @param asked absent: nothing
  */
 export function evaluate(
   contract: CommandContract,
   { policy }: PolicyDocument,
   host?: HostRules,
+  asked: AskedBeside = {},
 ): Evaluation {
   const { policy_schema_version: version } = policy;
-  let findings = judgeRiskClass(contract, policy);
+  let findings = [...judgeRiskClass(contract, policy), ...judgeTerminal(contract, policy, asked)];
   const classifiedEffects: ClassifiedEffect[] = [];
   for (const [index, command] of contract.commands.entries()) {
     const place = placeFindings(command, index);
     const classification = classifyEffect(command, policy);
     const { effect } = classification;
     findings = findings.concat(
-      [...judgeArgvs(command, policy), ...judgeWords(command, policy, host)].map(place),
+      [...judgeArgvs(command, policy), ...judgeWords(command, policy, host, asked)].map(place),
     );
     if (version === 'csc.policy.v0.2' || !findings.some(isDenial))
       classifiedEffects.push({ command_id: command.id, effect_type: effect });
@@ -144,6 +152,21 @@ function judgeRiskClass({ risk_class: risk }: CommandContract, policy: Policy): 
   if (policy.allowed_risk_classes.includes(risk)) return [];
   const message = `risk class not allowed: ${risk}${allowed(policy.allowed_risk_classes)}`;
   return [{ reasonCode: 'RISK_CLASS_NOT_ALLOWED', commandId: '', member: 'risk_class', message }];
+}
+
+/** No v0.1 policy grants a terminal, as it has no word for one. */
+function judgeTerminal(
+  { commands }: CommandContract,
+  { terminal: granted }: Policy,
+  { terminal: isAsked = false }: AskedBeside,
+): Finding[] {
+  if (!isAsked) return [];
+  const deny = (message: string): Finding[] => [
+    { reasonCode: 'TERMINAL_NOT_ALLOWED', commandId: '', member: 'options.terminal', message },
+  ];
+  if (granted === undefined) return deny('terminal not allowed: the policy has no member terminal');
+  if (commands.length === 1 && commands[0]?.exec !== undefined) return [];
+  return deny('terminal not allowed: it is for a contract of one command, and no pipeline');
 }
 
 /** Where a rule says another effect than the contract, that is told, and it must be an allowed one just the same. */

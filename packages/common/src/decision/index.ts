@@ -1,5 +1,6 @@
 export { classifyEffect } from './classify.ts';
 export {
+  type AskedBeside,
   type ClassifiedEffect,
   type Evaluation,
   evaluate,

@@ -25,13 +25,22 @@ export interface HostRules {
  * A lint, as all that reads words: the boundary is the sandbox.
  * @param host absent: not known, so that inline code is for each host to say where the policy leaves it to them
  */
-export function judgeWords(command: Command, policy: Policy, host?: HostRules): CommandFinding[] {
+export function judgeWords(
+  command: Command,
+  policy: Policy,
+  host?: HostRules,
+  { terminal: typed = false }: { readonly terminal?: boolean } = {},
+): CommandFinding[] {
   if (policy.policy_schema_version === 'csc.policy.v0.1') return [];
   const { allow: rules = [], inline_code: inline } = policy;
   const denied = inline === 'deny' || host?.inlineCode === false;
   const whoMay = inline === 'deny' ? 'change inline_code of the policy' : undefined;
   return [
-    ...judgePrograms(command, policy, { inlineCode: !denied, ...(whoMay === undefined ? {} : { whoMay }) }),
+    ...judgePrograms(command, policy, {
+      inlineCode: !denied,
+      typed,
+      ...(whoMay === undefined ? {} : { whoMay }),
+    }),
     ...argvsWithMembers(command).flatMap(({ argv, member }) =>
       findProgramsIn(argv).flatMap((words) => judgeProgram(words, command.cwd, rules, member)),
     ),
@@ -46,10 +55,11 @@ export function judgeForHosts(command: Command, policy: Policy, host: HostRules)
 function judgePrograms(
   command: Command,
   { allow_commands: allowCommands }: Policy,
-  rules: Pick<CommandRules, 'inlineCode' | 'whoMay'>,
+  { typed = false, ...rules }: Pick<CommandRules, 'inlineCode' | 'whoMay'> & { readonly typed?: boolean },
 ): CommandFinding[] {
   return argvsWithMembers(command).flatMap(({ argv, member, piped }) =>
-    judgeCommand(argv, { allowCommands, piped, ...rules }).map(({ path, message }) =>
+    // What is typed may be code, as what a pipe brings.
+    judgeCommand(argv, { allowCommands, piped: piped || typed, ...rules }).map(({ path, message }) =>
       denial(`${member}${path}`, `argv${path} ${message}`),
     ),
   );

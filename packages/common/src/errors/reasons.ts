@@ -78,6 +78,15 @@ export const reasons = {
     means: 'the submission was too old when it reached gate or host',
     remedy: 'submit again; check the clocks',
   },
+  TERMINAL_UNAVAILABLE: {
+    status: 'FAILED_PRECONDITION',
+    about: ['caller', 'host'],
+    retry: 'later',
+    means:
+      'nothing can be typed into this execution: it has no terminal, or its executor is away or has not begun it',
+    remedy:
+      'ask for a terminal when you submit (`csc submit --tty`); where the executor is away, wait for it',
+  },
   NOT_PERMITTED: {
     status: 'PERMISSION_DENIED',
     about: ['caller', 'contract'],

@@ -21,6 +21,7 @@ export {
   Started,
 } from '../gen/csc/common/v1/execution.ts';
 export { KeyRole, PublicKey } from '../gen/csc/common/v1/key.ts';
+export { Terminal, TerminalFrame, TerminalSize } from '../gen/csc/common/v1/terminal.ts';
 export type {
   AuditRequest,
   AuditResponse,
@@ -52,6 +53,8 @@ export type {
   RunOptions,
   RunRequest,
   RunResponse,
+  SendInputRequest,
+  SendInputResponse,
   StreamPosition,
   SubmitRequest,
   SubmitResponse,
@@ -80,6 +83,8 @@ export type {
   Receipt,
   ReceiptAck,
   Refused,
+  TerminalInput,
+  TerminalTaken,
   Welcome,
   Withdraw,
 } from '../gen/csc/link/v1/link.ts';

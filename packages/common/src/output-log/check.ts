@@ -60,7 +60,7 @@ function ofStream({ stream }: Pick<OutputChunk, 'stream'>): string {
   return `${streamPrefix}${stream}`;
 }
 
-const { STDOUT, STDERR } = OutputStream;
+const { STDOUT, STDERR, TERMINAL, RECORDING } = OutputStream;
 
 function claimsOfCommands({ commands }: ReceiptV02): Claim[] {
   return commands.flatMap((it) => [
@@ -73,6 +73,16 @@ function claimsOfCommands({ commands }: ReceiptV02): Claim[] {
       name: ofCommand({ commandId: it.command_id, stream: STDERR }),
       hash: it.stderr_hash,
       bytes: it.stderr_bytes,
+    },
+    {
+      name: ofCommand({ commandId: it.command_id, stream: TERMINAL }),
+      hash: it.terminal_hash,
+      bytes: it.terminal_bytes,
+    },
+    {
+      name: ofCommand({ commandId: it.command_id, stream: RECORDING }),
+      hash: it.recording_hash,
+      bytes: it.recording_bytes,
     },
   ]);
 }

@@ -36,6 +36,7 @@ const streams: readonly OutputStream[] = [
   OutputStream.STDOUT,
   OutputStream.STDERR,
   OutputStream.TERMINAL,
+  OutputStream.RECORDING,
 ];
 
 // The fields of csc.common.v1.OutputChunk, as tags: number and wire type.

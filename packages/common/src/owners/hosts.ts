@@ -32,6 +32,9 @@ const hostRule = z.strictObject({
   egress_hosts: z.array(egressHostEntry).default([]),
   secrets: uniqueList(nonEmptyText, 0).default([]),
   inline_code: z.boolean().default(false),
+  terminal: z.boolean().exactOptional().meta({
+    description: 'Whether a contract may have a terminal there. Absent: where its policy grants one.',
+  }),
 });
 
 /** The rules of hosts.yaml. */

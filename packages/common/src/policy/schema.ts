@@ -8,6 +8,7 @@ import {
   nonEmptyText,
   oneOf,
   policyPrefix,
+  terminalRules,
   uniqueList,
   versionMember,
 } from '../schema/index.ts';
@@ -116,6 +117,10 @@ export const policyV02Schema = z
         description:
           'What is taken from the mode of the files that commands make, and of the write paths that are made for them (umask(2)), as octal digits in quotes. Absent: "0022", or "0002" where the host has a pool of job users.',
       }),
+    terminal: terminalRules.exactOptional().meta({
+      description:
+        'A contract may have a terminal, into which who submitted it types, within these bounds. Absent: none may.',
+    }),
     require_outputs: z.boolean().exactOptional().meta({
       description:
         'A run of which an expected output is not there, or cannot be hashed, has failed, whatever its commands said. Absent: the receipt says so, and it counts as they ended.',

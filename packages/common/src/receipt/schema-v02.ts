@@ -113,6 +113,16 @@ const commandResult = z
     stderr_hash: taggedSha256Member,
     stderr_bytes: count,
     stderr_truncated: z.boolean().exactOptional(),
+    terminal_hash: taggedSha256Member
+      .exactOptional()
+      .meta({ description: 'Of what a terminal showed; absent where it had none.' }),
+    terminal_bytes: count.exactOptional(),
+    terminal_truncated: z.boolean().exactOptional(),
+    recording_hash: taggedSha256Member
+      .exactOptional()
+      .meta({ description: 'Of the asciicast (v3) of its terminal; absent where it had none.' }),
+    recording_bytes: count.exactOptional(),
+    recording_truncated: z.boolean().exactOptional(),
   })
   .meta({ id: 'CommandResult', description: 'One command that was started, or would have been next.' });
 

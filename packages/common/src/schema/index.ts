@@ -10,6 +10,13 @@ export {
   narrowLimits,
 } from './limits.ts';
 export {
+  maxTerminalSide,
+  type TerminalRules,
+  type TerminalWish,
+  terminalMember,
+  terminalRules,
+} from './terminal.ts';
+export {
   boundedText,
   epochMember,
   labelName,

@@ -12,6 +12,7 @@ import {
   parseArtifact,
   sha256Member,
   signatureMember,
+  terminalMember,
   timestamp,
   uniqueList,
   validate,
@@ -42,6 +43,10 @@ const options = z.strictObject({
   }),
   require_outputs: z.literal(true).exactOptional().meta({
     description: 'The run has failed where an expected output is not there, or cannot be hashed.',
+  }),
+  terminal: terminalMember.exactOptional().meta({
+    description:
+      'The terminal that it is to run on, where policy and host grant one. Absent: it never has one.',
   }),
 });
 

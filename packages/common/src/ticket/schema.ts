@@ -7,13 +7,20 @@ import {
   oneOf,
   sha256Member,
   signatureMember,
+  terminalMember,
   timestamp,
   uniqueList,
   versionMember,
 } from '../schema/index.ts';
 
 const grant = z
-  .strictObject({ receipt_version: oneOf(receiptVersions), limits: grantedLimitsSchema })
+  .strictObject({
+    receipt_version: oneOf(receiptVersions),
+    limits: grantedLimitsSchema,
+    terminal: terminalMember
+      .exactOptional()
+      .meta({ description: 'That was asked for, as it was asked for. Absent: it has none.' }),
+  })
   .meta({ id: 'Grant', description: 'The limits and options in effect for this execution.' });
 
 /** The rules of an ExecutionTicket (protocol §9). */

@@ -38,6 +38,15 @@ describe('checkCeiling', () => {
     expect(refusedMembers([{ network: 'allowlisted' }], { network: 'full' })).toEqual([]);
   });
 
+  it('gives a terminal unless the owner says that there is none, and takes what is typed for code', () => {
+    const asked = { terminal: true, allowCommands: ['true', 'sh'] };
+    expect(refusedMembers([{}], {}, asked)).toEqual([]);
+    expect(refusedMembers([{}], { terminal: false }, asked)).toEqual(['options.terminal']);
+    expect(refusedMembers([{}], { terminal: false })).toEqual([]);
+    expect(refusedMembers([{ argv: ['sh'] }], {}, asked)).toEqual(['commands[0].exec.argv']);
+    expect(refusedMembers([{ argv: ['sh'] }], { inlineCode: true }, asked)).toEqual([]);
+  });
+
   it('hands out only the secrets that the owner names', () => {
     const asks = [{}, { id: 'b', secret_refs: ['token', 'other'] }];
     expect(refusedMembers(asks)).toEqual(['commands[1].secret_refs[0]', 'commands[1].secret_refs[1]']);

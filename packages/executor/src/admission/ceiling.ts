@@ -17,6 +17,8 @@ export interface CeilingRequest {
   readonly approvals: number;
   /** Who submitted it. Absent: not known, and not asked. */
   readonly principal?: string;
+  /** It is to run on a terminal. Absent: it is not. */
+  readonly terminal?: boolean;
 }
 
 /** One rule of the ceiling: what a command asks for beyond it. The path is a member of the command. */
@@ -67,6 +69,7 @@ export function admitUnderCeiling(
     principal: ticket.principal,
     allowCommands: document.policy.allow_commands,
     approvals: approvals.length,
+    terminal: ticket.grant.terminal !== undefined,
   });
   return new UnderCeiling(approved, ceiling);
 }
@@ -75,6 +78,7 @@ export function admitUnderCeiling(
 export function checkCeiling(contract: CommandContract, ceiling: HostCeiling, request: CeilingRequest): void {
   const faults = [
     ...judgePrincipal(ceiling, request),
+    ...judgeTerminal(ceiling, request),
     ...contract.commands.flatMap((command, index) =>
       rules
         .flatMap((rule) => rule(command, ceiling, request))
@@ -93,11 +97,20 @@ function judgePrincipal({ principals }: HostCeiling, { principal }: CeilingReque
   return [{ path: 'actor', message: `was submitted by ${principal}, for whom this host runs nothing` }];
 }
 
+function judgeTerminal({ terminal }: HostCeiling, { terminal: isAsked }: CeilingRequest): readonly Fault[] {
+  if (isAsked !== true || terminal) return [];
+  return [{ path: 'options.terminal', message: 'is asked for, and this host gives none' }];
+}
+
 function judgePrograms(command: Command, ceiling: HostCeiling, request: CeilingRequest): readonly Fault[] {
   const { inlineCode } = ceiling;
   return argvs(command).flatMap((argv, index) => {
     const member = command.exec === undefined ? `pipeline.segments[${index}].argv` : 'exec.argv';
-    const rules = { allowCommands: request.allowCommands, inlineCode, piped: index > 0 };
+    const rules = {
+      allowCommands: request.allowCommands,
+      inlineCode,
+      piped: index > 0 || request.terminal === true,
+    };
     return [...judgeCommand(argv, rules), ...judgeNames(argv, ceiling)].map(({ path, message }) => ({
       path: `${member}${path}`,
       message,

@@ -1,14 +1,23 @@
 import type { ApprovalArtifact } from '@csc-fleet/common/approval';
-import type { CommandContract } from '@csc-fleet/common/contract';
+import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
 import type { Clock } from '@csc-fleet/common/encoding';
+import { CscError } from '@csc-fleet/common/errors';
 import { type Limits, narrowLimits } from '@csc-fleet/common/limits';
 import type { Policy, PolicyDocument } from '@csc-fleet/common/policy';
 import type { EgressHost } from '@csc-fleet/common/schema';
+import { recordingBytes, terminalRun } from '@csc-fleet/common/terminal';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
 import type { JobUser, JobUserLeases, UserLease } from '@csc-fleet/sandbox/host';
 import type { RunLimits } from '@csc-fleet/sandbox/plan';
 import type { OutputCaps } from '../output/index.ts';
 import { type RunSecrets, readRunSecrets, type SecretProvider } from '../secrets/index.ts';
+import {
+  inputBounds,
+  type OpenTerminal,
+  type OpenTerminals,
+  Recorder,
+  TerminalInput,
+} from '../terminal/index.ts';
 import type { Admitted } from './ceiling.ts';
 import type { HostCeiling } from './host-ceiling.ts';
 import type { OutputWish } from './offer.ts';
@@ -20,6 +29,8 @@ export interface Stock {
   readonly jobUsers: JobUserLeases;
   /** Absent where this host hands out no secrets. */
   readonly secrets?: SecretProvider;
+  /** Absent where this host has no terminals to give. */
+  readonly terminals?: OpenTerminals;
 }
 
 /** What one run has of this host for itself, until it is given back. */
@@ -27,10 +38,13 @@ export class Belongings {
   readonly secrets: RunSecrets;
   /** Whether time may have passed while they were taken: then what was asked before must be asked again. */
   readonly tookTime: boolean;
+  /** Absent where it has none. */
+  readonly terminal: OpenTerminal | undefined;
   readonly #lease: UserLease;
 
-  constructor(lease: UserLease, secrets: RunSecrets, tookTime: boolean) {
+  constructor(lease: UserLease, secrets: RunSecrets, tookTime: boolean, terminal?: OpenTerminal) {
     this.#lease = lease;
+    this.terminal = terminal;
     this.secrets = secrets;
     this.tookTime = tookTime;
   }
@@ -43,6 +57,7 @@ export class Belongings {
   /** To be called once, when no process of the run is left. Does not reject. */
   async giveBack(): Promise<void> {
     this.secrets.wipe();
+    this.terminal?.close();
     await this.#lease.giveBack();
   }
 }
@@ -83,7 +98,7 @@ export type Supplied = SuppliedRun;
  */
 export async function takeBelongings(
   admitted: Admitted,
-  { jobUsers, secrets: provider }: Stock,
+  { jobUsers, secrets: provider, terminals }: Stock,
   clock: Clock,
 ): Promise<Supplied> {
   const { contract, submitted } = admitted;
@@ -92,12 +107,31 @@ export async function takeBelongings(
   const lease = await jobUsers.lease();
   try {
     const secrets = await readRunSecrets(contract, provider);
-    const tookTime = isEarly || jobUsers.pooled || secrets.values.size > 0;
-    return new SuppliedRun(admitted, new Belongings(lease, secrets, tookTime));
+    const terminal = await openFor(admitted, lease, terminals).catch((error: unknown) => {
+      secrets.wipe();
+      throw error;
+    });
+    const tookTime = isEarly || jobUsers.pooled || secrets.values.size > 0 || terminal !== undefined;
+    return new SuppliedRun(admitted, new Belongings(lease, secrets, tookTime, terminal));
   } catch (error) {
     await lease.giveBack();
     throw error;
   }
+}
+
+async function openFor(
+  { ticket }: Admitted,
+  { user }: UserLease,
+  open: OpenTerminals | undefined,
+): Promise<OpenTerminal | undefined> {
+  const { terminal } = ticket.grant;
+  if (terminal === undefined) return undefined;
+  if (open === undefined)
+    throw new CscError(
+      'SANDBOX_UNAVAILABLE',
+      'this host gives no terminals: local mode has no sandbox for one',
+    );
+  return open(terminal, user);
 }
 
 /** The same with what it was admitted as since. */
@@ -130,6 +164,17 @@ export interface Allowance {
   readonly inlineCode: boolean;
   /** Of the contract: a write path that is not there and is one of them is a file. Absent: none. */
   readonly expectedOutputs?: readonly string[];
+  /** On which its one command runs. Absent: it has none. */
+  readonly terminal?: RunTerminal;
+}
+
+/** A terminal, who may type into it, and what is kept of it. */
+export interface RunTerminal {
+  readonly ends: OpenTerminal;
+  readonly input: TerminalInput;
+  readonly recorder: Recorder;
+  /** TERM. */
+  readonly type: string;
 }
 
 class GrantedRun {
@@ -174,7 +219,35 @@ export function grant(supplied: Supplied, owner: OwnersLimits): Granted {
     expectedOutputs: contract.expected_outputs,
   };
   const wish = submitted.claimed?.output ?? {};
-  return new GrantedRun(supplied, allowance, outputCapsOf(document, limits, wish, { ...owner, ceiling }));
+  const caps = outputCapsOf(document, limits, wish, { ...owner, ceiling });
+  const terminal = terminalOf(supplied, caps);
+  if (terminal === undefined) return new GrantedRun(supplied, allowance, caps);
+  const recording = recordingBytes(caps.stdout);
+  return new GrantedRun(supplied, { ...allowance, terminal }, { ...caps, terminal: caps.stdout, recording });
+}
+
+// Who may type is whoever has the key that was submitted, and nobody says otherwise to it.
+function terminalOf(
+  { ticket, contract, document, belongings, submitted, verifiedAt }: Supplied,
+  { stdout }: OutputCaps,
+): RunTerminal | undefined {
+  const { terminal: wish } = ticket.grant;
+  const { terminal: ends } = belongings;
+  if (wish === undefined || ends === undefined) return undefined;
+  const { terminal: rules = {} } = document.policy;
+  const { columns, rows, type } = wish;
+  const recorder = new Recorder({
+    ...{ size: { columns, rows }, type, at: verifiedAt, maxBytes: recordingBytes(stdout) },
+    recordsInput: rules.record_input === true,
+  });
+  const run = terminalRun(submitted.claimed?.nonce, contractSha256(contract));
+  const key = Buffer.from(wish.input_key, 'base64');
+  return {
+    ends,
+    recorder,
+    type,
+    input: new TerminalInput({ key, run, ...inputBounds(rules) }, ends, recorder),
+  };
 }
 
 /**

@@ -28,6 +28,8 @@ export interface HostCeiling {
   readonly inlineCode: boolean;
   /** `unshared`: commands that cannot meet one of another run have them. `deny`: none has any but connected pairs. */
   readonly unixSockets: 'unshared' | 'deny';
+  /** Whether a contract may have a terminal, where its policy grants one. */
+  readonly terminal: boolean;
   /** The most of a contract's stdout that is kept, where policy and submitter want more than what comes unasked. Absent: that. */
   readonly stdoutBytes?: number;
   readonly stderrBytes?: number;
@@ -41,6 +43,7 @@ export const defaultCeiling: HostCeiling = {
   secrets: [],
   inlineCode: false,
   unixSockets: 'unshared',
+  terminal: true,
 };
 
 const absolutePath = z.string().regex(/^\/(?!.*(^|\/)\.\.(\/|$))/, 'must be an absolute path without ..');
@@ -59,6 +62,7 @@ export const ceilingConfig = z
     principals: z.array(identityPattern).exactOptional(),
     inline_code: z.boolean().default(defaultCeiling.inlineCode),
     unix_sockets: z.enum(['unshared', 'deny']).default(defaultCeiling.unixSockets),
+    terminal: z.boolean().default(defaultCeiling.terminal),
     stdout_bytes: z.int().min(0).exactOptional(),
     stderr_bytes: z.int().min(0).exactOptional(),
   })
@@ -105,6 +109,7 @@ function narrow(ceiling: HostCeiling, rule: HostRule): HostCeiling {
     egressAlso: [...egressAlso, rule.egress_hosts],
     secrets: ceiling.secrets.filter((name) => rule.secrets.includes(name)),
     inlineCode: ceiling.inlineCode && rule.inline_code,
+    terminal: ceiling.terminal && rule.terminal !== false,
     ...(named === undefined ? {} : { commands: commands?.filter((name) => named.includes(name)) ?? named }),
   };
 }

@@ -3,6 +3,7 @@ import { parseTimestamp } from '@csc-fleet/common/encoding';
 import { orThrow } from '@csc-fleet/common/errors';
 import type { Limits } from '@csc-fleet/common/limits';
 import { maxOfferedApprovals, type Offer } from '@csc-fleet/common/messages';
+import type { TerminalWish } from '@csc-fleet/common/schema';
 import { parseSubmission, submissionSha256 } from '@csc-fleet/common/submission';
 
 /** What an offer may bring; its contract, ticket and approvals have limits of their own where they are parsed. */
@@ -25,6 +26,8 @@ export interface ClaimedSubmission {
   readonly requireOutputs: boolean;
   /** How much output it wants kept: a wish as well, as policy and ceiling bound it. */
   readonly output: OutputWish;
+  /** The terminal that it asks for. Absent: none. */
+  readonly terminal?: TerminalWish;
 }
 
 /** In bytes. Absent: what a host keeps where nobody asks. */
@@ -75,5 +78,9 @@ function readClaimed(submissionJson: Uint8Array): ClaimedSubmission | undefined 
     ...(stdout_bytes === undefined ? {} : { stdout_bytes }),
     ...(stderr_bytes === undefined ? {} : { stderr_bytes }),
   };
-  return { sha256: submissionSha256(parsed.value), principal, nonce, notBefore, requireOutputs, output };
+  const terminal = options.terminal === undefined ? {} : { terminal: options.terminal };
+  return {
+    ...{ sha256: submissionSha256(parsed.value), principal, nonce, notBefore, requireOutputs, output },
+    ...terminal,
+  };
 }

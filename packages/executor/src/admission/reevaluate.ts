@@ -47,7 +47,8 @@ export function reevaluate(submitted: SubmittedTicket): PermittedContract {
       `the gate decided by the policy ${ticket.policy_profile} (${ticket.policy_sha256}), and this host holds ${held}`,
     );
   }
-  const evaluation = evaluate(contract, document);
+  const asked = { terminal: ticket.grant.terminal !== undefined };
+  const evaluation = evaluate(contract, document, undefined, asked);
   if (evaluation.verdict !== 'deny') return new Permitted(submitted, document, evaluation);
   const said = `${evaluation.reasonCodes.join(', ')}: ${evaluation.reasons.join('; ')}`;
   throw new CscError(

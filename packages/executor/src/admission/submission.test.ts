@@ -154,6 +154,12 @@ describe('what its principal signed', () => {
   });
 });
 
+const grant = {
+  receipt_version: 'csc.receipt.v0.2',
+  limits: { stdout_bytes: 1000, stderr_bytes: 1000 },
+} as const;
+const terminal = { columns: 80, rows: 24, type: 'xterm', input_key: `${'A'.repeat(43)}=` };
+
 describe('a gate with its real key cannot have run', () => {
   it.each<[string, string, (contract: CommandContract) => OfferOverrides]>([
     ['what nobody has signed', 'SUBMISSION_INVALID', () => ({})],
@@ -181,6 +187,24 @@ describe('a gate with its real key cannot have run', () => {
       'it under a ticket that names no submission',
       'TICKET_INVALID',
       (contract) => ({ submission: submit(contract), ticket: { submission_sha256: 'f'.repeat(64) } }),
+    ],
+    [
+      'it on a terminal that nobody asked for',
+      'TICKET_INVALID',
+      (contract) => ({ submission: submit(contract), ticket: { grant: { ...grant, terminal } } }),
+    ],
+    [
+      'it without the terminal that was asked for',
+      'TICKET_INVALID',
+      (contract) => ({ submission: submit(contract, { options: { terminal } }) }),
+    ],
+    [
+      'it on a terminal into which another key types',
+      'TICKET_INVALID',
+      (contract) => ({
+        submission: submit(contract, { options: { terminal } }),
+        ticket: { grant: { ...grant, terminal: { ...terminal, input_key: `${'B'.repeat(43)}=` } } },
+      }),
     ],
     [
       'it on another host than it is for',

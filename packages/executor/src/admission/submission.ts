@@ -1,7 +1,7 @@
 import type { CommandContract } from '@csc-fleet/common/contract';
 import { createKeyRing, type KeyRing } from '@csc-fleet/common/crypto';
 import { mustBeBound } from '@csc-fleet/common/decision';
-import { parseTimestamp } from '@csc-fleet/common/encoding';
+import { canonicalJson, parseTimestamp } from '@csc-fleet/common/encoding';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { openSubmission } from '@csc-fleet/common/evidence';
 import { describeRevocation, hasLabels, type RevocationSubject } from '@csc-fleet/common/owners';
@@ -117,6 +117,7 @@ export function verifySubmission(
   const { owners, rules, now } = trust;
   const trial = new Trial(rules.enforce);
   checkNotFrozen(owners);
+  checkTerminal(genuine);
   trial.check(() => checkFresh(owners, now, rules));
   const { bindings } = owners;
   if (bindings === undefined) return new Submitted(genuine, owners, undefined, trial.warnings);
@@ -125,6 +126,16 @@ export function verifySubmission(
   trial.check(() => checkBinding(genuine, bindings, trust));
   trial.check(() => checkNamesThisHost(genuine, submission, owners));
   return new Submitted(genuine, owners, submission, trial.warnings);
+}
+
+// Also for an owner who only tries it out, and where nobody has signed: a submission that comes along says whether there is
+// a terminal, and whose key types there.
+function checkTerminal({ ticket, claimed }: GenuineTicket): void {
+  const { terminal: granted, receipt_version: version } = ticket.grant;
+  const text = (terminal: typeof granted): string => (terminal === undefined ? '' : canonicalJson(terminal));
+  if (claimed !== undefined && text(granted) !== text(claimed.terminal)) throw differs('terminal');
+  if (granted !== undefined && version !== 'csc.receipt.v0.2')
+    throw new CscError('TICKET_INVALID', 'the ticket was refused: a terminal takes receipts of v0.2');
 }
 
 /** What would be refused, for an owner who only tries it out. */
@@ -197,14 +208,16 @@ function unrevokedKeys(
   );
 }
 
+function differs(what: string): CscError {
+  return new CscError('TICKET_INVALID', `the ticket was refused: its ${what} is not what was submitted`);
+}
+
 // The gate can give less than was asked for, and nothing else.
 function checkAgreement(
   ticket: ExecutionTicket,
   submission: Submission,
   { sha256, profile }: { readonly sha256: string; readonly profile: string },
 ): void {
-  const differs = (what: string): CscError =>
-    new CscError('TICKET_INVALID', `the ticket was refused: its ${what} is not what was submitted`);
   if (ticket.principal !== submission.principal) throw differs('principal');
   if (ticket.policy_profile !== profile) throw differs('policy_profile');
   if (ticket.grant.receipt_version !== submission.receipt_version) throw differs('receipt_version');

@@ -7,7 +7,7 @@ import type { PolicyDocument } from '@csc-fleet/common/policy';
 import type { ReceiptV02, SandboxReport } from '@csc-fleet/common/receipt';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
 import { softwareVersion } from '@csc-fleet/common/version';
-import type { CapturedStream } from '../output/index.ts';
+import type { Captured } from '../output/index.ts';
 import { type CommandOutcome, hasSucceeded } from './command-outcome.ts';
 
 /** "local" runs commands without a sandbox: for a workstation that has none to offer. */
@@ -46,7 +46,7 @@ export interface RunResult {
   /** Of the commands that ran, and last of the one that failed or could not start. */
   readonly outcomes: readonly CommandOutcome[];
   /** Over all commands, in order. */
-  readonly totals: Readonly<Record<CapturedStream, StreamDigest>>;
+  readonly totals: Captured<StreamDigest>;
   readonly endedAt: Date;
   readonly effects?: Pick<ReceiptV02, 'artifacts' | 'artifacts_left_out' | 'effect_summary'>;
   readonly sandbox?: SandboxReport | undefined;
@@ -165,7 +165,7 @@ function withOutputs(
 
 function toCommandResult(outcome: CommandOutcome): ReceiptV02['commands'][number] {
   const { startedAt, endedAt, exitCode, signal, output } = outcome;
-  const { stdout, stderr } = output;
+  const { stdout, stderr, terminal, recording } = output;
   return {
     command_id: outcome.commandId,
     argv_sha256: outcome.argvSha256,
@@ -181,6 +181,26 @@ function toCommandResult(outcome: CommandOutcome): ReceiptV02['commands'][number
     stderr_hash: stderr.sha256,
     stderr_bytes: stderr.length,
     ...(stderr.truncated ? { stderr_truncated: true } : {}),
+    ...(terminal === undefined ? {} : describeTerminal(terminal)),
+    ...(recording === undefined ? {} : describeRecording(recording)),
+  };
+}
+
+/** What a receipt says of what a terminal showed. */
+export function describeTerminal({ sha256, length, truncated }: StreamDigest) {
+  return {
+    terminal_hash: sha256,
+    terminal_bytes: length,
+    ...(truncated ? { terminal_truncated: true } : {}),
+  };
+}
+
+/** What it says of the recording. */
+export function describeRecording({ sha256, length, truncated }: StreamDigest) {
+  return {
+    recording_hash: sha256,
+    recording_bytes: length,
+    ...(truncated ? { recording_truncated: true } : {}),
   };
 }
 

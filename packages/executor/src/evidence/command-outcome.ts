@@ -1,7 +1,7 @@
 import type { StreamDigest } from '@csc-fleet/common/output-log';
 import type { Ending } from '@csc-fleet/common/receipt';
 import type { EgressSummary } from '../egress/index.ts';
-import type { CapturedStream } from '../output/index.ts';
+import type { Captured } from '../output/index.ts';
 import { nothingWritten, type Written } from './written.ts';
 
 /** How one command went. */
@@ -23,7 +23,7 @@ export interface CommandOutcome {
   readonly egress?: EgressSummary;
   /** Below all write scopes so far, since the execution began; absent where nobody looked. */
   readonly written?: Written;
-  readonly output: Readonly<Record<CapturedStream, StreamDigest>>;
+  readonly output: Captured<StreamDigest>;
 }
 
 /** True for a command after which the next one may start. */

@@ -6,7 +6,7 @@ import { sealChained } from '@csc-fleet/common/evidence';
 import type { StreamDigest } from '@csc-fleet/common/output-log';
 import type { Log } from '@csc-fleet/common/service';
 import type { FinishedExecution, Journal, Seal } from '../journal/index.ts';
-import type { LogContent, OutputSpool, SpoolDirectory } from '../output/index.ts';
+import { type LogContent, type OutputSpool, type SpoolDirectory, terminalStreams } from '../output/index.ts';
 import { buildReceipt, type RunResult } from './build-receipt.ts';
 import { type MeasuredRun, measureEffects } from './effects.ts';
 
@@ -86,6 +86,12 @@ function withOutputOf(result: RunResult, log: LogContent): RunResult {
   const both = (before: RunResult['totals'], commandId?: string): RunResult['totals'] => ({
     stdout: shortened(before.stdout, log.digest('stdout', commandId)),
     stderr: shortened(before.stderr, log.digest('stderr', commandId)),
+    ...Object.fromEntries(
+      terminalStreams.flatMap((stream) => {
+        const own = before[stream];
+        return own === undefined ? [] : [[stream, shortened(own, log.digest(stream, commandId))]];
+      }),
+    ),
   });
   return {
     ...result,

@@ -4,7 +4,13 @@ import { toReceiptError } from '@csc-fleet/common/evidence';
 import { emptyDigest } from '@csc-fleet/common/output-log';
 import type { ReceiptV02, ReceiptVersion } from '@csc-fleet/common/receipt';
 import type { LogContent } from '../output/index.ts';
-import { buildReceipt, type ReceiptSubject, type RunResult } from './build-receipt.ts';
+import {
+  buildReceipt,
+  describeRecording,
+  describeTerminal,
+  type ReceiptSubject,
+  type RunResult,
+} from './build-receipt.ts';
 import type { CommandOutcome } from './command-outcome.ts';
 
 /** The receipt that an execution gets if its executor dies now, and the version in which it is wanted. */
@@ -32,7 +38,13 @@ export function toDraft(
     ended: 'executor_restart',
     exitCode: killed,
     error: 'its executor ended while it ran, or was about to; how far it came is not known',
-    output: { stdout: emptyDigest, stderr: emptyDigest },
+    output: {
+      stdout: emptyDigest,
+      stderr: emptyDigest,
+      ...(subject.ticket.grant.terminal === undefined
+        ? {}
+        : { terminal: emptyDigest, recording: emptyDigest }),
+    },
   };
   const receipt = buildReceipt(subject, {
     outcomes: [...outcomes, lost],
@@ -70,9 +82,15 @@ export function completeDraft({ receipt }: ReceiptDraft, log: LogContent, endedA
         stdout_bytes: stdout.length,
         stderr_hash: stderr.sha256,
         stderr_bytes: stderr.length,
+        ...(command.terminal_hash === undefined ? {} : completeTerminal(command.command_id, log)),
       };
     }),
   };
+}
+
+function completeTerminal(commandId: string, log: LogContent) {
+  const cut = (stream: 'terminal' | 'recording') => ({ ...log.digest(stream, commandId), truncated: true });
+  return { ...describeTerminal(cut('terminal')), ...describeRecording(cut('recording')) };
 }
 
 // Of which commands they are, nobody knows.

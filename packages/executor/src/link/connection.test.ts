@@ -45,6 +45,7 @@ beforeEach(() => {
     offered: (_offer: Offer) => undefined,
     cancelled: (_executionId: string, graceMs: number) => void graces.push(graceMs),
     acknowledged: () => undefined,
+    typed: async () => ({ executionId: '', sequence: 0, ended: '' }),
     policyChanged: () => undefined,
     withdrawn: () => undefined,
     heardTime: () => undefined,

@@ -4,6 +4,8 @@ import {
   type Duration,
   type Hello,
   type Offer,
+  type TerminalInput,
+  type TerminalTaken,
   toMilliseconds,
   type Welcome,
 } from '@csc-fleet/common/messages';
@@ -49,6 +51,8 @@ export interface LinkHandlers {
   /** What has not been redeemed yet is not to be. */
   withdrawn(executionId: string): void;
   acknowledged(executionId: string): void;
+  /** Something is typed, or the gate asks how far that has come. Does not reject. */
+  typed(input: TerminalInput): Promise<TerminalTaken>;
   /** The gate has heard something new of the owners: it may be so. */
   policyChanged(): void;
   /** Executions under way, for the heartbeat. */
@@ -125,9 +129,17 @@ class Connection implements LinkConnection {
       cancelled(message.value.executionId, boundedMs(message.value.gracePeriod, graceBounds));
     }
     if (message.$case === 'withdraw') withdrawn(message.value.executionId);
+    if (message.$case === 'terminalInput') void this.#typed(message.value);
     if (message.$case === 'receiptAck') acknowledged(message.value.executionId);
     if (message.$case === 'policyChanged') this.#handlers.policyChanged();
     if (message.$case === 'drain') this.isDraining = true;
+  }
+
+  // Now or not at all: whoever has no answer asks again.
+  async #typed(input: TerminalInput): Promise<void> {
+    if (input.executionId.length > offerLimits.idLength) return;
+    const taken = await this.#handlers.typed(input);
+    if (this.isOpen && this.#outbox.hasRoom) this.#outbox.post({ $case: 'terminalTaken', value: taken });
   }
 
   // Everything that is owed is told after it, so that a gate must not be able to ask for that as often as it likes.

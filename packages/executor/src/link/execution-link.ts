@@ -1,8 +1,8 @@
-import { type CommandResult, EndedBy, OutputStream } from '@csc-fleet/common/messages';
+import { type CommandResult, EndedBy } from '@csc-fleet/common/messages';
 import type { Ending } from '@csc-fleet/common/receipt';
 import type { CommandOutcome } from '../evidence/index.ts';
 import type { ExecutionLink } from '../execute.ts';
-import { type CapturedStream, capturedStreams } from '../output/index.ts';
+import { type CapturedStream, streamNumbers } from '../output/index.ts';
 import type { Deliveries } from './deliver.ts';
 import type { Outbox } from './outbox.ts';
 
@@ -42,11 +42,6 @@ const endedBy: Readonly<Record<Ending, EndedBy>> = {
   refused: EndedBy.REFUSED,
 };
 
-const streams: Readonly<Record<CapturedStream, OutputStream>> = {
-  stdout: OutputStream.STDOUT,
-  stderr: OutputStream.STDERR,
-};
-
 /** How a command went, as the link says it. */
 function toExited(outcome: CommandOutcome): CommandResult {
   const { commandId, ended, exitCode, signal, startedAt, endedAt, error, output } = outcome;
@@ -57,7 +52,10 @@ function toExited(outcome: CommandOutcome): CommandResult {
     signal: signal ?? '',
     startedAt,
     endedAt,
-    outputs: capturedStreams.map((stream) => ({ commandId, stream: streams[stream], ...output[stream] })),
+    outputs: (Object.keys(streamNumbers) as CapturedStream[]).flatMap((stream) => {
+      const digest = output[stream];
+      return digest === undefined ? [] : [{ commandId, stream: streamNumbers[stream], ...digest }];
+    }),
     error: error ?? '',
   };
 }

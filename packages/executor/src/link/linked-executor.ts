@@ -118,6 +118,11 @@ export class LinkedExecutor implements Executor {
       cancelled: (executionId, graceMs) => this.#runs.get(executionId)?.stop('cancelled', graceMs),
       withdrawn: (executionId) => this.#runs.get(executionId)?.withdraw(),
       acknowledged: (executionId) => deliveries.acknowledged(executionId),
+      typed: async ({ executionId, frames }) => {
+        const input = this.#runs.get(executionId)?.input;
+        const taken = await input?.take(frames).catch(() => undefined);
+        return { executionId, ...(taken ?? { sequence: 0, ended: 'it has no terminal here' }) };
+      },
       running: () => this.#open().length,
       chainHead: () => this.#chainHead(),
     };

@@ -4,7 +4,7 @@ import { sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { makeDirectory } from '@csc-fleet/common/files';
 import { type LogContent, openStoredLog, readLogContent, type StoredLog } from './read-log.ts';
-import { type OutputCaps, OutputSpool } from './spool.ts';
+import { type OutputCaps, OutputSpool, sumOf } from './spool.ts';
 
 const nearlyNothing = 512 * 1024;
 
@@ -39,7 +39,7 @@ export class SpoolDirectory {
 
   /** A log for a new execution. Throws SPOOL_FULL where it might not fit. */
   open(executionId: string, caps: OutputCaps, onFailure: (error: unknown) => void): OutputSpool {
-    const wanted = caps.stdout + caps.stderr;
+    const wanted = sumOf(caps);
     if (this.takenBytes + wanted > this.#limit) {
       throw new CscError(
         'SPOOL_FULL',
@@ -126,7 +126,7 @@ export class SpoolDirectory {
 }
 
 function leftOf({ caps, length }: OutputSpool): number {
-  return Math.max(0, caps.stdout + caps.stderr - length);
+  return Math.max(0, sumOf(caps) - length);
 }
 
 // The gate chooses execution ids: none of it may become part of a path.

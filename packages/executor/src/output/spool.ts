@@ -8,12 +8,17 @@ import {
   streamKey,
 } from '@csc-fleet/common/output-log';
 import { Signal } from '@csc-fleet/common/service';
-import { type CapturedStream, streamNumbers } from './captured-stream.ts';
+import { type Captured, type CapturedStream, streamNumbers } from './captured-stream.ts';
 import { LogFile } from './log-file.ts';
 import { type LogContent, readLogContent, type StoredLog } from './read-log.ts';
 
 /** How much of a contract's output is kept, in bytes; the rest is read and dropped. */
-export type OutputCaps = Readonly<Record<CapturedStream, number>>;
+export type OutputCaps = Captured<number>;
+
+/** Of all streams together, in bytes. */
+export function sumOf({ stdout, stderr, terminal = 0, recording = 0 }: OutputCaps): number {
+  return stdout + stderr + terminal + recording;
+}
 
 export interface SpoolOptions {
   readonly executionId: string;
@@ -70,7 +75,7 @@ export class OutputSpool implements StoredLog {
   /** Of each command's stream. */
   readonly #digests = new Map<string, RunningDigest>();
   readonly #totals = new Map<CapturedStream, Total>();
-  readonly #taken = { stdout: 0, stderr: 0 };
+  readonly #taken = { stdout: 0, stderr: 0, terminal: 0, recording: 0 };
   readonly #maxLength: number;
   #queue: Piece[] = [];
   #queuedBytes = 0;
@@ -85,7 +90,7 @@ export class OutputSpool implements StoredLog {
     this.#caps = options.caps;
     this.#onFailure = options.onFailure;
     // Frames cost room too: a job that writes byte by byte must not fill the disk with their heads.
-    this.#maxLength = 2 * (options.caps.stdout + options.caps.stderr) + ownRoom;
+    this.#maxLength = 2 * sumOf(options.caps) + ownRoom;
   }
 
   get caps(): OutputCaps {
@@ -170,7 +175,7 @@ export class OutputSpool implements StoredLog {
 
   #take(commandId: string, stream: CapturedStream, data: Buffer, done: () => void): void {
     const room =
-      this.#failed || this.length >= this.#maxLength ? 0 : this.#caps[stream] - this.#taken[stream];
+      this.#failed || this.length >= this.#maxLength ? 0 : (this.#caps[stream] ?? 0) - this.#taken[stream];
     const kept = data.length <= room ? data : data.subarray(0, room);
     if (kept.length < data.length) this.#truncate(commandId, stream);
     this.#taken[stream] += kept.length;

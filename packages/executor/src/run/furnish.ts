@@ -36,14 +36,20 @@ export function furnishCommand(command: Command, allowance: Allowance, { workpla
 }
 
 // A symlink in a workspace must not make an interpreter of a tool.
-function checkPrograms(command: Command, { findProgram }: Place, { policy, inlineCode }: Allowance): void {
+function checkPrograms(
+  command: Command,
+  { findProgram }: Place,
+  { policy, inlineCode, terminal }: Allowance,
+): void {
   if (findProgram === undefined) return;
   const resolve = (program: string): string | undefined => {
     const found = findProgram(program);
     return found.code === 0 ? found.path : undefined;
   };
   const rules = { allowCommands: policy.allow_commands, inlineCode, resolve };
-  const faults = argvs(command).flatMap((argv, index) => judgeCommand(argv, { ...rules, piped: index > 0 }));
+  const faults = argvs(command).flatMap((argv, index) =>
+    judgeCommand(argv, { ...rules, piped: index > 0 || terminal !== undefined }),
+  );
   if (faults.length === 0) return;
   throw new CscError('HOST_CEILING_EXCEEDED', `this host does not run it:\n${formatFaults(faults)}`, {
     faults,

@@ -67,7 +67,7 @@ async function runOne(
   const { site, clock } = ports;
   const { spool, first, allowance, record } = redeemed;
   const context = (): CommandContext => ({
-    ...{ run, spool, clock, secrets: allowance.secrets, onStarted },
+    ...{ run, spool, clock, secrets: allowance.secrets, terminal: allowance.terminal, onStarted },
     writes: toWrites(redeemed),
   });
   if (index === 0 && first.process !== undefined) return runCommand(first, context());

@@ -3,6 +3,7 @@ import type { RevocationSubject } from '@csc-fleet/common/owners';
 import type { Owner } from '@csc-fleet/common/service';
 import type { TraceContext } from '@csc-fleet/common/tracing';
 import type { LaunchedProcess } from '@csc-fleet/sandbox/launch';
+import type { TerminalInput } from '../terminal/index.ts';
 
 /** Why a run is ended from outside of its commands. `fault`: the executor itself failed at it. `revoked`: by the owners. */
 export type StopReason = 'cancelled' | 'output_limit' | 'fault' | 'revoked';
@@ -25,6 +26,8 @@ export class LiveRun {
   #stopped: { readonly reason: StopReason; readonly graceMs: number } | undefined;
   #process: LaunchedProcess | undefined;
   #isWithdrawn = false;
+  /** What is typed into its terminal. Absent: it has none, or not yet. */
+  input: TerminalInput | undefined;
   readonly #stopping = new AbortController();
   readonly #over = Promise.withResolvers<void>();
 

@@ -4,9 +4,10 @@ import type { Clock } from '@csc-fleet/common/encoding';
 import type { Ending } from '@csc-fleet/common/receipt';
 
 import { type LaunchOutcome, pipelineExit } from '@csc-fleet/sandbox/launch';
+import type { RunTerminal } from '../admission/grant.ts';
 import type { Egress, EgressSummary } from '../egress/index.ts';
 import type { CommandOutcome, FileTime, Measurer, Written } from '../evidence/index.ts';
-import { type CapturedStream, capturedStreams, type OutputSpool } from '../output/index.ts';
+import type { CapturedStream, OutputFilter, OutputSpool } from '../output/index.ts';
 
 import type { RunSecrets } from '../secrets/index.ts';
 import type { LiveRun, StopReason } from './live-run.ts';
@@ -18,6 +19,8 @@ export interface CommandContext {
   readonly run: LiveRun;
   readonly spool: OutputSpool;
   readonly secrets: RunSecrets;
+  /** Absent: it has none. */
+  readonly terminal: RunTerminal | undefined;
   readonly clock: Clock;
   /** The write scopes of the commands so far, when the first of them began, and what was seen there since. */
   readonly writes: {
@@ -42,6 +45,7 @@ export async function runCommand(
   const { run, spool, clock, onStarted } = context;
   const captured = captureOutput(prepared, context);
   run.attach(process);
+  run.input = context.terminal?.input;
   const egress = await openWayOut(prepared);
   const problem = egress.problem ?? ((await place?.mayStart?.()) === false ? astray : undefined);
   const forced = new ForcedEnd(process, run);
@@ -53,6 +57,7 @@ export async function runCommand(
   const started = await process.started;
   if (started) onStarted();
   const exit = await process.exited;
+  run.input?.end('the command has ended');
   clearTimeout(timer);
   const endedAt = clock.now();
   const summary = await egress.opened?.finish();
@@ -65,7 +70,7 @@ export async function runCommand(
     ...(problem === undefined
       ? withHints(judge(exit, command, forced.reason), prepared, explainSegment(exit, command), summary)
       : { ended: 'refused', error: problem }),
-    ...identify(command, spool),
+    ...identify(command, spool, context.terminal),
     ...(started ? { startedAt, endedAt } : {}),
     ...(summary === undefined ? {} : { egress: summary }),
     ...(written === undefined ? {} : { written }),
@@ -131,21 +136,59 @@ export function notRun(
 function identify(
   command: Command,
   spool: OutputSpool,
+  terminal?: RunTerminal,
 ): Pick<CommandOutcome, 'commandId' | 'argvSha256' | 'output'> {
   const digest = (stream: CapturedStream) => spool.digest(command.id, stream);
   const output = { stdout: digest('stdout'), stderr: digest('stderr') };
-  return { commandId: command.id, argvSha256: argvSha256(command), output };
+  const own = { commandId: command.id, argvSha256: argvSha256(command) };
+  if (terminal === undefined) return { ...own, output };
+  const recording = digest('recording');
+  const truncated = recording.truncated || terminal.recorder.isFull;
+  return {
+    ...own,
+    output: { ...output, terminal: digest('terminal'), recording: { ...recording, truncated } },
+  };
 }
 
 // Begins at once, as a pipe that nobody reads blocks its writer.
 async function captureOutput(
-  { command, process }: PreparedCommand,
-  { spool, secrets }: CommandContext,
+  { command: { id }, process }: PreparedCommand,
+  { spool, secrets, terminal }: CommandContext,
 ): Promise<void> {
-  await Promise.all(
-    capturedStreams.map((stream) => spool.capture(command.id, stream, process[stream], secrets.filter())),
-  );
+  await Promise.all([
+    spool.capture(id, 'stdout', process.stdout, secrets.filter()),
+    spool.capture(id, 'stderr', process.stderr, secrets.filter()),
+    ...(terminal === undefined
+      ? []
+      : [
+          captureTerminal(id, process, terminal, spool, secrets),
+          spool.capture(id, 'recording', terminal.recorder.stream),
+        ]),
+  ]);
   await spool.settle();
+}
+
+// What is shown goes through the mask, and from there into the log and into the recording.
+async function captureTerminal(
+  commandId: string,
+  { terminal: shown, exited }: PreparedCommand['process'],
+  { recorder }: RunTerminal,
+  spool: OutputSpool,
+  secrets: RunSecrets,
+): Promise<void> {
+  const mask = secrets.filter();
+  const record = (bytes: Buffer): Buffer => {
+    recorder.shown(bytes);
+    return bytes;
+  };
+  const filter: OutputFilter = {
+    push: (chunk) => record(mask?.push(chunk) ?? chunk),
+    end: () => record(mask?.end() ?? Buffer.alloc(0)),
+  };
+  if (shown !== undefined) await spool.capture(commandId, 'terminal', shown, filter);
+  const exit = await exited;
+  const code = exit.kind === 'not_started' ? exit.code : 126;
+  recorder.ended(exit.kind === 'exited' ? pipelineExit(exit.segments).exitCode : code);
 }
 
 type Judgement = Pick<CommandOutcome, 'ended' | 'exitCode' | 'signal' | 'error' | 'oomKills'>;

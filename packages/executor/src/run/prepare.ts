@@ -143,7 +143,8 @@ export function buildUnlessMissing(
   }
   try {
     const segments = argvs(command).map((argv) => ({ argv }));
-    const process = site.launcher.launch({ segments, place: place.launchIn, hold: true });
+    const terminal = allowance.terminal === undefined ? {} : { terminal: allowance.terminal.ends };
+    const process = site.launcher.launch({ segments, place: place.launchIn, hold: true, ...terminal });
     place.launched?.(process);
     return { command, place, process, ...beginEgress(command, process, allowance, site.log) };
   } catch (error) {
@@ -201,6 +202,7 @@ export async function withdraw(prepared: PreparedCommand | PlannedCommand): Prom
   process.terminate(0);
   process.stdout.resume();
   process.stderr.resume();
+  process.terminal?.resume();
   await process.exited;
   await egress?.then((opened) => opened.finish()).catch(() => undefined);
   place?.close();

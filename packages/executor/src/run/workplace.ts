@@ -183,12 +183,13 @@ function toClaim(scopes: ResolvedScopes): ClaimedScopes {
 function sandboxEnvironment(
   { env_allow: names, network, secret_refs }: Command,
   environment: Environment,
-  { policy, egressHosts }: Allowance,
+  { policy, egressHosts, terminal }: Allowance,
 ): Environment {
   const granted = grantedVariables(policy, names);
   const own = { ...pick(environment, granted), ...policy.set_env };
   return {
     ...own,
+    ...(terminal === undefined ? {} : { TERM: terminal.type }),
     ...(network === 'allowlisted' ? proxyEnvironment(proxyPort, egressHosts) : {}),
     ...(network === 'allowlisted' ? { NODE_OPTIONS: nodeOptions(own['NODE_OPTIONS']) } : {}),
     ...secretVariables(secret_refs, granted),

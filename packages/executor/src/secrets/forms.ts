@@ -18,7 +18,13 @@ export function secretForms(value: Buffer): readonly Buffer[] {
   const hex = body.toString('hex');
   const percent = body.length > maxPercentBytes ? [] : percentForms(body);
   const encoded = [...base64Forms(body), ...percent, ...quotedForms(body), hex, hex.toUpperCase()];
-  return [body, ...lines(body), ...encoded.map((form) => Buffer.from(form))];
+  return [body, ...onTerminal(body), ...lines(body), ...encoded.map((form) => Buffer.from(form))];
+}
+
+/** As a terminal shows a value of several lines: it makes CR LF of each LF (termios(3), ONLCR). */
+function onTerminal(body: Buffer): Buffer[] {
+  if (!body.includes(newline)) return [];
+  return [Buffer.from(body.toString('latin1').replaceAll(/\r?\n/g, '\r\n'), 'latin1')];
 }
 
 /** A value without newlines at its end, of either kind. */

@@ -34,6 +34,8 @@ import {
 } from '../run/workplace.ts';
 import type { SecretProvider } from '../secrets/index.ts';
 import { createExecutorTelemetry, type ExecutorTelemetry, observeExecutor } from '../telemetry/observe.ts';
+import { openTerminal } from '../terminal/index.ts';
+
 import { recover } from './recover.ts';
 import { readReceiptSigner, withCertificates } from './signing-key.ts';
 import { claimStateDir } from './state-dir.ts';
@@ -212,7 +214,11 @@ async function choosePorts(
       runLimits,
       outputCaps: { stdout: limits.stdoutBytes, stderr: limits.stderrBytes },
     },
-    stock: { jobUsers, ...(deps.secrets === undefined ? {} : { secrets: deps.secrets }) },
+    stock: {
+      jobUsers,
+      ...(deps.secrets === undefined ? {} : { secrets: deps.secrets }),
+      ...(workplace.mode === 'hardened' ? { terminals: openTerminal } : {}),
+    },
     site: { workplace, launcher, log },
     spools: new SpoolDirectory(join(stateDir, 'spool'), limits.spoolBytes, () => reserve.freeBytes()),
     signer: chooseSigner(options, deps.signer),

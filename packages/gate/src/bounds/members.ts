@@ -43,7 +43,7 @@ export const time = z
   .optional();
 
 /** A stream of output that there is. */
-export const stream = whole(OutputStream.STDOUT, OutputStream.TERMINAL);
+export const stream = whole(OutputStream.STDOUT, OutputStream.RECORDING);
 
 /** Labels of an executor, or those that a client asks for. */
 export const labels = z.record(z.string(), labelValue).superRefine((value, context) => {

@@ -1,14 +1,45 @@
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { EndedBy, ExecutionState } from '@csc-fleet/common/messages';
+import { maxTerminalSide } from '@csc-fleet/common/schema';
+import { maxFrameInput, maxFramesAtOnce, maxInputAtOnce } from '@csc-fleet/common/terminal';
 import * as z from 'zod';
 import { bytes, commandId, duration, id, labels, line, list, stream, text, time, whole } from './members.ts';
+
+const size = z.object({ columns: whole(1, maxTerminalSide), rows: whole(1, maxTerminalSide) });
+
+const frame = z.object({
+  sequence: whole(1),
+  kind: z.discriminatedUnion('$case', [
+    z.object({ $case: z.literal('input'), value: bytes(maxFrameInput) }),
+    z.object({ $case: z.literal('resize'), value: size }),
+  ]),
+  signature: bytes(64),
+});
+
+const frames = list(frame, maxFramesAtOnce).refine(
+  (all) => inputBytes(all) <= maxInputAtOnce,
+  `must type at most ${maxInputAtOnce} bytes at a time`,
+);
+
+function inputBytes(all: readonly z.infer<typeof frame>[]): number {
+  return all.reduce((sum, { kind }) => sum + (kind.$case === 'input' ? kind.value.length : 0), 0);
+}
+
+// As terminalMember has it; the key goes into a ticket.
+const terminal = z.object({
+  size,
+  type: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}$/, 'must be the name of a terminal'),
+  inputKey: z.instanceof(Uint8Array).refine(({ length }) => length === 32, 'must have 32 bytes'),
+});
 
 const submit = z.object({
   idempotencyKey: text(256),
   selector: labels,
   policyProfile: text(256),
   approvalsJson: list(bytes(artifactBytes.approval), 16),
-  options: z.object({ receiptVersion: line(64), queueTimeout: duration }).optional(),
+  options: z
+    .object({ receiptVersion: line(64), queueTimeout: duration, terminal: terminal.optional() })
+    .optional(),
   submissionJson: bytes(artifactBytes.submission),
 });
 
@@ -24,16 +55,17 @@ export const requestBounds = {
   bind: z.object({ executionId: id, submissionJson: bytes(artifactBytes.submission) }),
   check: z.object({ policyProfile: text(256) }),
   watch: z.object({ executionId: id, fromSequence: whole(0) }),
-  // A contract has at most 20 commands, of three streams each.
+  // A contract has at most 20 commands, of four streams each.
   readOutput: z.object({
     executionId: id,
-    from: list(z.object({ commandId, stream, offset: whole(0) }), 60),
+    from: list(z.object({ commandId, stream, offset: whole(0) }), 80),
     offset: whole(0).optional(),
     stream: stream.optional(),
     since: time,
     sinceAge: duration,
   }),
   cancel: z.object({ executionId: id, gracePeriod: duration }),
+  sendInput: z.object({ executionId: id, frames }),
   getExecution: z.object({ executionId: id }),
   // More than 1000 a page are as good as 1000.
   listExecutions: z.object({
@@ -72,7 +104,7 @@ const result = z.object({
   signal: z.string().regex(/^[A-Z0-9+-]{0,32}$/, 'must be the name of a signal'),
   startedAt: time,
   endedAt: time,
-  outputs: list(output, 3),
+  outputs: list(output, 4),
   error: text(65_536),
 });
 
@@ -111,6 +143,7 @@ export const linkBounds = {
     outputLogLength: whole(0),
     signedLogLength: whole(0).optional(),
   }),
+  terminalTaken: z.object({ executionId: id, sequence: whole(0), ended: text(1000) }),
   heartbeat: z.object({
     running: whole(0, 1_000_000),
     chainHeadJson: bytes(8192),

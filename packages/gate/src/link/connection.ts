@@ -22,6 +22,7 @@ import type { Roster } from './roster.ts';
 import { takeLateStart } from './take-late.ts';
 import { type ReceiptPorts, takeReceipt } from './take-receipt.ts';
 import { type RefusalPorts, takeRefusal } from './take-refusal.ts';
+import type { TerminalRelay } from './terminal-relay.ts';
 
 /** What a transport does with a connection: hands over what comes, and says when it is gone. */
 export interface ExecutorConnection {
@@ -54,6 +55,7 @@ export interface ConnectionPorts extends ReconcilePorts, ReceiptPorts, RefusalPo
   >;
   readonly keys: Pick<ExecutorKeys, 'register' | 'ringOf'>;
   readonly roster: Pick<Roster, 'came' | 'heard' | 'left'>;
+  readonly relay: Pick<TerminalRelay, 'taken'>;
   readonly gateId: string;
   readonly heartbeatIntervalSec: number;
   /** Milliseconds of a clock that never jumps. */
@@ -62,7 +64,7 @@ export interface ConnectionPorts extends ReconcilePorts, ReceiptPorts, RefusalPo
 }
 
 type Message = NonNullable<ConnectRequest['message']>;
-type ExecutionMessage = Exclude<Message, { $case: 'hello' | 'heartbeat' | 'draining' }>;
+type ExecutionMessage = Exclude<Message, { $case: 'hello' | 'heartbeat' | 'draining' | 'terminalTaken' }>;
 
 // Copies of one execution's receipt that may wait at a time.
 const maxWaiting = 4;
@@ -129,6 +131,7 @@ export class Connection implements ExecutorConnection {
       return;
     }
     if (message.$case === 'draining') return this.#ports.scheduler.leave(peer);
+    if (message.$case === 'terminalTaken') return this.#ports.relay.taken(peer.id, message.value);
     // Placed only once it is known what the answer is.
     const isAnswer = peer.unanswered.delete(message.value.executionId);
     await this.#take(message, peer);

@@ -3,13 +3,13 @@ import { OutputStream } from '@csc-fleet/common/messages';
 import { type Frame, readFrames, streamKey } from '@csc-fleet/common/output-log';
 import type { OutputGrant } from './grant.ts';
 
-const outputNames = ['stdout_bytes', 'stderr_bytes'] as const;
+const outputNames = ['stdout_bytes', 'stderr_bytes', 'recording_bytes'] as const;
 type Totals = Record<(typeof outputNames)[number], number>;
 
 /** Where each stream of a log goes on: what comes next must begin there. */
 export class StreamOffsets {
   readonly #next = new Map<string, number>();
-  #totals: Totals = { stdout_bytes: 0, stderr_bytes: 0 };
+  #totals: Totals = { stdout_bytes: 0, stderr_bytes: 0, recording_bytes: 0 };
 
   /** Where each stream goes on that has begun, by its key. */
   get next(): ReadonlyMap<string, number> {
@@ -31,8 +31,8 @@ export class StreamOffsets {
     }
     if (end !== frames.length) throw refused('it ends within a frame');
     for (const name of outputNames) {
-      if (totals[name] > limits[name])
-        throw refused(`it is more than the ${limits[name]} ${name} of its ticket`);
+      const most = limits[name] ?? 0;
+      if (totals[name] > most) throw refused(`it is more than the ${most} ${name} of its ticket`);
     }
     return () => {
       for (const [key, offset] of after) this.#next.set(key, offset);
@@ -56,15 +56,21 @@ export class StreamOffsets {
 
   #take(frame: Frame, after: Map<string, number>, totals: Totals): void {
     const { stream, offset, data } = frame;
-    if (stream < OutputStream.STDOUT || stream > OutputStream.TERMINAL) {
+    if (stream < OutputStream.STDOUT || stream > OutputStream.RECORDING) {
       throw refused('a frame is of an unknown stream');
     }
     const key = streamKey(frame);
     const expected = after.get(key) ?? this.#next.get(key) ?? 0;
     if (offset !== expected) throw refused('there is a gap in a stream');
     after.set(key, expected + data.length);
-    totals[stream === OutputStream.STDERR ? 'stderr_bytes' : 'stdout_bytes'] += data.length;
+    totals[nameOf(stream)] += data.length;
   }
+}
+
+// What a terminal shows counts as what would else be stdout.
+function nameOf(stream: OutputStream): (typeof outputNames)[number] {
+  if (stream === OutputStream.RECORDING) return 'recording_bytes';
+  return stream === OutputStream.STDERR ? 'stderr_bytes' : 'stdout_bytes';
 }
 
 /** What was pushed is not what it must be. */

@@ -21,6 +21,7 @@ export function serveGate(methods: GateMethods, rules: OneRequestRules): Untyped
     bind: unary(rules, GateService.bind, methods.bind),
     check: unary(rules, GateService.check, methods.check),
     cancel: unary(rules, GateService.cancel, methods.cancel),
+    sendInput: unary(rules, GateService.sendInput, methods.sendInput),
     getExecution: unary(rules, GateService.getExecution, methods.getExecution),
     listExecutions: unary(rules, GateService.listExecutions, methods.listExecutions),
     getReceipt: unary(rules, GateService.getReceipt, methods.getReceipt),

@@ -101,6 +101,7 @@ export function withBounds(methods: GateMethods): GateMethods {
     watch: within(requestBounds.watch, methods.watch),
     readOutput: within(requestBounds.readOutput, methods.readOutput),
     cancel: within(requestBounds.cancel, methods.cancel),
+    sendInput: within(requestBounds.sendInput, methods.sendInput),
     getExecution: within(requestBounds.getExecution, methods.getExecution),
     listExecutions: within(requestBounds.listExecutions, methods.listExecutions),
     getReceipt: within(requestBounds.getReceipt, methods.getReceipt),

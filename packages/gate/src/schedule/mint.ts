@@ -7,6 +7,7 @@ import { type GrantedLimits, narrowLimits } from '@csc-fleet/common/limits';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import type { PolicySet } from '@csc-fleet/common/policy';
 import type { ReceiptVersion } from '@csc-fleet/common/receipt';
+import type { TerminalWish } from '@csc-fleet/common/schema';
 import { maxTicketLifeMs, type UnsignedTicket } from '@csc-fleet/common/ticket';
 import type { Happening } from '../execution/execution.ts';
 import { fromStoredApprovals } from '../execution/row.ts';
@@ -27,6 +28,7 @@ export type Mintable = Pick<
   | 'approvals_json'
   | 'submission_json'
   | 'trace_context'
+  | 'terminal_json'
 >;
 
 /** A seat that an execution has taken, and the ticket for it. */
@@ -127,7 +129,7 @@ function signTicket(
     principal: row.principal,
     approval_ids: [...new Set(approvalIds(approvals))],
     ...whatItKnows(epoch, submission),
-    grant: { receipt_version: row.receipt_version as ReceiptVersion, limits },
+    grant: { receipt_version: row.receipt_version as ReceiptVersion, limits, ...terminalOf(row) },
     not_before: toTimestamp(now),
     expires_at: toTimestamp(new Date(now.getTime() + lifeMs)),
   };
@@ -142,6 +144,10 @@ function whatItKnows(
   if (epoch === '') return {};
   if (submission === undefined) return { executor_epoch: epoch };
   return { executor_epoch: epoch, submission_sha256: submission.sha256 };
+}
+
+function terminalOf({ terminal_json: json }: Mintable): { terminal?: TerminalWish } {
+  return json === null || json === undefined ? {} : { terminal: JSON.parse(json) as TerminalWish };
 }
 
 // A policy that is not held here any more can narrow nothing; an executor that holds it still does.

@@ -20,6 +20,7 @@ import { wantsBinding } from '../execution/submission-of.ts';
 import { Connection } from '../link/connection.ts';
 import { ExecutorKeys } from '../link/executor-keys.ts';
 import { listExecutors, Roster } from '../link/roster.ts';
+import { TerminalRelay } from '../link/terminal-relay.ts';
 import { OutputIntake } from '../output/intake.ts';
 import { OutputStore } from '../output/output-store.ts';
 import { createOwners, type Owners } from '../owners/index.ts';
@@ -222,6 +223,7 @@ function toMethods(parts: Parts) {
     },
     readOutput: ({ principal, request, write, gone }) => giveOutput(parts, principal, request, write, gone),
     cancel: ({ principal, request }) => cancel(parts, principal, request),
+    sendInput: ({ principal, request }) => parts.relay.send(principal, request),
     getExecution: ({ principal, request }) => getExecution(parts, principal, request),
     listExecutions: ({ principal, request }) => listExecutions(parts, principal, request),
     getReceipt: ({ principal, request }) => getReceipt(parts, principal, request),
@@ -305,6 +307,7 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
   const facts = { scheduler, owners, known, storeWritable, now: () => clock.now() };
   const came = telemetry === undefined ? undefined : observeGate(telemetry, facts);
   const roster = came === undefined ? new Roster(base) : tellingOf(new Roster(base), came);
+  const relay = new TerminalRelay({ executions, scheduler });
   const retainer = new Retention({ ...base, output, retention: options.retention ?? keepAll });
   const startedAt = clock.now();
   const { certificate } = dependencies;
@@ -321,6 +324,7 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
       storedBytesPerDay,
       keys,
       roster,
+      relay,
       retainer,
       startedAt,
       certificate,

@@ -179,6 +179,12 @@ const audit: Migration = {
   },
 };
 
+const terminals: Migration = {
+  async up(database: Kysely<unknown>): Promise<void> {
+    await database.schema.alterTable('executions').addColumn('terminal_json', 'text').execute();
+  },
+};
+
 const provider: MigrationProvider = {
   getMigrations: async () => ({
     '0001-executions': first,
@@ -190,6 +196,7 @@ const provider: MigrationProvider = {
     '0007-bindings': bindings,
     '0008-retention': retention,
     '0009-audit': audit,
+    '0010-terminals': terminals,
   }),
 };
 

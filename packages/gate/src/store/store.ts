@@ -180,6 +180,7 @@ const rowColumns = [
     'receipt_version',
     'approvals_json',
     'submission_json',
+    'terminal_json',
     'binding',
     'submitted_at',
     'queue_deadline',

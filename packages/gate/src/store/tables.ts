@@ -24,6 +24,8 @@ export interface ExecutionTable {
   readonly submission_json: string | null;
   /** `host`: the submission must name the host before it is offered there. Null: it need not. */
   readonly binding: string | null;
+  /** The terminal that it is to run on, as a ticket has it. Null: none. */
+  readonly terminal_json: string | null;
   readonly submitted_at: string;
   /** Null unless it is queued. */
   readonly queue_deadline: string | null;

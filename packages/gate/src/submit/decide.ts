@@ -5,7 +5,13 @@ import {
   parseContract,
 } from '@csc-fleet/common/contract';
 import type { Signer } from '@csc-fleet/common/crypto';
-import { type Evaluation, evaluate, stoppedByOwners, toPolicyDecision } from '@csc-fleet/common/decision';
+import {
+  type AskedBeside,
+  type Evaluation,
+  evaluate,
+  stoppedByOwners,
+  toPolicyDecision,
+} from '@csc-fleet/common/decision';
 import { canonicalJson, sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { signArtifact } from '@csc-fleet/common/evidence';
@@ -62,9 +68,10 @@ export function decide(
   stopped: string | undefined,
   { signer, decisionTtlSec }: DecisionPorts,
   now: Date,
+  asked?: AskedBeside,
 ): Decided {
   const { contract, contractSha256 } = handed;
-  const found = evaluate(contract, policy);
+  const found = evaluate(contract, policy, undefined, asked);
   const evaluation = stopped === undefined || isOld(policy) ? found : stoppedByOwners(found, stopped);
   const expiresAt = new Date(now.getTime() + decisionTtlSec * 1000);
   const artifact = toPolicyDecision(contract, evaluation, policy, expiresAt, contractSha256);

@@ -79,7 +79,8 @@ async function decideAnew(
   const contractJson = await executions.contract(execution.id);
   const contract = JSON.parse(contractJson) as CommandContract;
   const handed = { contract, contractJson, contractSha256: execution.row.contract_sha256 };
-  const decided = decide(handed, policy, undefined, ports, now);
+  const asked = { terminal: execution.row.terminal_json !== null };
+  const decided = decide(handed, policy, undefined, ports, now, asked);
   const approvals = fromStoredApprovals(execution.row.approvals_json);
   const standing = standingOf(decided, approvals, ports, now);
   if (!isCleared(standing)) {

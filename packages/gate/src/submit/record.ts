@@ -94,6 +94,7 @@ function toRow(
     approvals_json: toStoredApprovals(standing.is === 'approved' ? standing.texts : []),
     submission_json: terms.submission?.text ?? null,
     binding: bindingDue(terms, decided),
+    terminal_json: terminalJson(terms),
     submitted_at: toTimestamp(now),
     queue_deadline: isCleared(standing) ? queueDeadline(terms, policy, now) : null,
     executor_id: null,
@@ -106,6 +107,10 @@ function toRow(
     trace_context: trace === undefined ? null : toStoredTrace(trace),
     pruned_at: null,
   };
+}
+
+function terminalJson({ terminal }: Terms): string | null {
+  return terminal === undefined ? null : canonicalJson(terminal);
 }
 
 // What nobody has signed, nobody can bind.
@@ -158,6 +163,7 @@ export async function recordApproval(
     approvals_json: toStoredApprovals(standing.texts),
     submission_json: terms.submission?.text ?? null,
     binding: bindingDue(terms, decided),
+    terminal_json: terminalJson(terms),
     queue_deadline: queueDeadline(terms, decided.policy, now),
     ...(trace === undefined ? {} : { trace_context: toStoredTrace(trace) }),
   };

@@ -3,6 +3,7 @@ import { quoteBriefly } from '@csc-fleet/common/errors';
 import { type SubmitRequest, toMilliseconds } from '@csc-fleet/common/messages';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
 import { type ReceiptVersion, receiptVersions } from '@csc-fleet/common/receipt';
+import type { TerminalWish } from '@csc-fleet/common/schema';
 import type { Submission } from '@csc-fleet/common/submission';
 import { requestInvalid } from '../bounds/index.ts';
 import type { Principal } from '../execution/executions.ts';
@@ -22,6 +23,8 @@ export interface Terms {
   readonly askedWaitMs: number | undefined;
   /** The longest that it may wait, whatever it asks for. */
   readonly longestWaitMs: number;
+  /** That it is to run on. Undefined: it has none. */
+  readonly terminal: TerminalWish | undefined;
   /** For the host that runs it. Undefined where there is none. */
   readonly submission: HeldSubmission | undefined;
 }
@@ -41,27 +44,30 @@ export function readTerms(request: SubmitRequest, asked: Asked): Terms {
   const { selector, idempotencyKey, policyProfile, options } = request;
   const longestWaitMs = queueTimeoutSec * 1000;
   const askedWaitMs = options?.queueTimeout === undefined ? undefined : toMilliseconds(options.queueTimeout);
+  const terminal = readTerminal(request);
   const key = (text: string) => ({ principal: principal.uri, idempotency_key: text });
   if (held === undefined) {
     return {
       selector,
       key: idempotencyKey === '' ? undefined : key(idempotencyKey),
       policyProfile,
-      receiptVersion: readReceiptVersion(options?.receiptVersion ?? ''),
+      receiptVersion: withTerminal(readReceiptVersion(options?.receiptVersion ?? ''), terminal),
+      terminal,
       askedWaitMs,
       longestWaitMs,
       submission: undefined,
     };
   }
   const { submission } = held;
-  checkAgrees(request, submission);
+  checkAgrees(request, terminal, submission);
   const untilItExpires = (parseTimestamp(submission.expires_at)?.getTime() ?? 0) - now.getTime();
   return {
     selector: submission.audience.selector,
     // Whoever hands it in again means the same run, and no host would start it a second time.
     key: key(submission.nonce),
     policyProfile: submission.policy_profile ?? '',
-    receiptVersion: submission.receipt_version,
+    receiptVersion: withTerminal(submission.receipt_version, submission.options.terminal),
+    terminal: submission.options.terminal,
     askedWaitMs,
     longestWaitMs: Math.min(longestWaitMs, untilItExpires),
     submission: held,
@@ -69,7 +75,11 @@ export function readTerms(request: SubmitRequest, asked: Asked): Terms {
 }
 
 // Two readers of one request must not understand two things: what is empty says nothing, and all else the same.
-function checkAgrees(request: SubmitRequest, submission: Submission): void {
+function checkAgrees(
+  request: SubmitRequest,
+  terminal: TerminalWish | undefined,
+  submission: Submission,
+): void {
   const { nonce, policy_profile = '', receipt_version, audience } = submission;
   const hasSelector = Object.keys(request.selector).length > 0;
   const members = [
@@ -77,10 +87,29 @@ function checkAgrees(request: SubmitRequest, submission: Submission): void {
     ['selector', hasSelector ? canonicalJson(request.selector) : '', canonicalJson(audience.selector)],
     ['policy_profile', request.policyProfile, policy_profile],
     ['options.receipt_version', request.options?.receiptVersion ?? '', receipt_version],
+    ['options.terminal', terminalText(terminal), terminalText(submission.options.terminal)],
   ] as const;
   for (const [member, asked, signed] of members)
     if (asked !== '' && asked !== signed)
       throw requestInvalid(member, 'says otherwise than the submission: leave it out, or sign the same');
+}
+
+function terminalText(terminal: TerminalWish | undefined): string {
+  return terminal === undefined ? '' : canonicalJson(terminal);
+}
+
+function readTerminal({ options }: SubmitRequest): TerminalWish | undefined {
+  if (options?.terminal === undefined) return undefined;
+  const { size, type, inputKey } = options.terminal;
+  // It is there: bounds/ lets nothing else through.
+  const { columns = 0, rows = 0 } = size ?? {};
+  return { columns, rows, type, input_key: inputKey.toString('base64') };
+}
+
+// A receipt of v0.1 has no word for what a terminal showed.
+function withTerminal(version: ReceiptVersion, terminal: TerminalWish | undefined): ReceiptVersion {
+  if (terminal === undefined || version === 'csc.receipt.v0.2') return version;
+  throw requestInvalid('options.terminal', 'takes a receipt of version csc.receipt.v0.2');
 }
 
 function readReceiptVersion(asked: string): ReceiptVersion {

@@ -8,6 +8,7 @@ export {
   type LocalPlace,
   pipelineExit,
   type SandboxPlace,
+  type TerminalEnds,
 } from './launcher.ts';
 export { createLocalLauncher } from './local-launcher.ts';
 export { findPipeMaker } from './pipe-batch.ts';

@@ -2,11 +2,11 @@ import { finished } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { NotRunnable } from '../plan/index.ts';
 import type { BwrapEnd } from './bwrap-segment.ts';
-import type { OutputStream } from './output-stream.ts';
+import type { CommandOutput } from './output-stream.ts';
 import { type SegmentEnd, signalExit, toSegmentExit } from './segment.ts';
 
 /** What the end of a bwrap means for the command inside it. */
-export async function judgeBwrap(end: BwrapEnd, stderr: OutputStream): Promise<SegmentEnd> {
+export async function judgeBwrap(end: BwrapEnd, stderr: CommandOutput): Promise<SegmentEnd> {
   // bwrap reports an exit code only of a command that the kernel did start.
   if (end.exitCode !== undefined) return { kind: 'exit', exit: toSegmentExit(end.exitCode) };
   if (end.killed) return { kind: 'exit', exit: signalExit('SIGKILL') };
@@ -38,7 +38,7 @@ export function parseExecFailure(message: string): NotRunnable | undefined {
 
 // Its writers are gone, so this takes as long as the caller needs to read what is there; one that does not read at all
 // must not hold up the result.
-async function readToEnd(stream: OutputStream): Promise<void> {
+async function readToEnd(stream: CommandOutput): Promise<void> {
   const ended = finished(stream, { writable: false }).catch(() => undefined);
   await Promise.race([ended, sleep(1000, undefined, { ref: false })]);
 }

@@ -14,12 +14,13 @@ import { startBwrap } from './bwrap-segment.ts';
 import { type CommandPipes, type Hold, openCommandPipes, openHold } from './command-pipes.ts';
 import type { EtcTree } from './etc-tree.ts';
 import { judgeBwrap } from './judge-bwrap.ts';
-import type { LaunchedProcess, LaunchSpec, SandboxPlace } from './launcher.ts';
-import { OutputStream } from './output-stream.ts';
+import type { LaunchedProcess, LaunchSpec, SandboxPlace, TerminalEnds } from './launcher.ts';
+import { type CommandOutput, OutputStream } from './output-stream.ts';
 import type { PipePool } from './pipe-pool.ts';
 import { failedSegment, type SegmentProcess } from './segment.ts';
 import type { StayingLauncher } from './staying-launcher.ts';
-import { supervise } from './supervise.ts';
+import { noOutput, supervise } from './supervise.ts';
+import { TerminalOutput } from './terminal-output.ts';
 
 /** What every launch in bwrap draws on. */
 export interface BwrapKit {
@@ -44,20 +45,19 @@ export interface BwrapKit {
 export function launchInBwrap(kit: BwrapKit, spec: LaunchSpec, place: SandboxPlace): LaunchedProcess {
   const count = spec.segments.length;
   const group = openGroup(kit, place);
-  const { hold, pipes } = openPipes(kit, count, group, place);
-  const stdout = new OutputStream(pipes.stdout);
-  const stderr = new OutputStream(pipes.stderr);
+  const { hold, ...ends } = openEnds(kit, spec, group, place);
+  const { stdout, stderr } = ends;
   // Until the command is let go there is only bwrap, whose words are for the outcome.
   stderr.mute(true);
   let toPass = count;
   const onPassed = (): void => {
     toPass -= 1;
-    if (toPass === 0) pipes.closePassed();
+    if (toPass === 0) ends.closePassed();
   };
   const segments = spec.segments.map(({ argv }, index): SegmentProcess => {
     return startSegment(kit, place, {
-      ...{ argv, stderr, group, onPassed },
-      stdio: pipes.stdioOf(index),
+      ...{ argv: ends.toArgv(argv), stderr, group, onPassed },
+      stdio: ends.stdioOf(index),
       block: hold.block,
     });
   });
@@ -65,7 +65,7 @@ export function launchInBwrap(kit: BwrapKit, spec: LaunchSpec, place: SandboxPla
   group?.watchOom(() => {
     for (const segment of segments) segment.kill();
   });
-  return supervise({
+  const process = supervise({
     ...{ segments, stdout, stderr, hold: spec.hold, builds: true },
     letGo: () => writeSync(hold.release, Buffer.alloc(count)),
     processes: () => group?.processes() ?? [],
@@ -76,6 +76,9 @@ export function launchInBwrap(kit: BwrapKit, spec: LaunchSpec, place: SandboxPla
       await group?.remove();
     },
   });
+  return spec.terminal === undefined
+    ? process
+    : { ...process, stdout: noOutput(), stderr: noOutput(), terminal: stdout };
 }
 
 function openGroup({ cgroups }: BwrapKit, { plan }: SandboxPlace): RunGroup | undefined {
@@ -84,16 +87,29 @@ function openGroup({ cgroups }: BwrapKit, { plan }: SandboxPlace): RunGroup | un
   return cgroups.create(plan.cgroup);
 }
 
-function openPipes(
+/** What a command reads and writes, on both sides. */
+interface Ends extends Pick<CommandPipes, 'stdioOf' | 'closePassed'> {
+  readonly stdout: CommandOutput;
+  readonly stderr: CommandOutput;
+  /** What bwrap starts for a segment. */
+  toArgv(argv: readonly string[]): readonly string[];
+}
+
+function openEnds(
   { pipePool }: BwrapKit,
-  count: number,
+  { segments, terminal }: LaunchSpec,
   group: RunGroup | undefined,
   { plan: { credentials } }: SandboxPlace,
-): { hold: Hold; pipes: CommandPipes } {
+): Ends & { hold: Hold } {
   let hold: Hold | undefined;
   try {
     hold = openHold(pipePool);
-    return { hold, pipes: openCommandPipes(pipePool, count, credentials) };
+    if (terminal !== undefined) return { hold, ...openTerminalEnds(terminal) };
+    const pipes = openCommandPipes(pipePool, segments.length, credentials);
+    const stdout = new OutputStream(pipes.stdout);
+    const stderr = new OutputStream(pipes.stderr);
+    const { stdioOf, closePassed } = pipes;
+    return { hold, stdout, stderr, stdioOf, closePassed, toArgv: (argv) => argv };
   } catch (error) {
     hold?.close();
     void group?.remove();
@@ -101,11 +117,27 @@ function openPipes(
   }
 }
 
+// bwrap has taken the controlling terminal away (--new-session): setsid(1), in there, makes the command's own one of its
+// standard input, which is the only terminal that it ever has.
+const onTerminal = ['/usr/bin/setsid', '--ctty', '--wait', '--'];
+
+function openTerminalEnds(terminal: TerminalEnds): Ends {
+  const shown = new TerminalOutput(terminal);
+  const slave = terminal.takeSlave();
+  return {
+    stdout: shown,
+    stderr: shown,
+    stdioOf: () => [slave, slave, slave],
+    closePassed: () => closeSync(slave),
+    toArgv: (argv) => [...onTerminal, ...argv],
+  };
+}
+
 interface SegmentStart {
   readonly argv: readonly string[];
   readonly stdio: readonly (number | 'ignore')[];
   readonly block: number;
-  readonly stderr: OutputStream;
+  readonly stderr: CommandOutput;
   readonly group: RunGroup | undefined;
   /** Called once: its `stdio` is not needed here any more. */
   onPassed(): void;

@@ -14,8 +14,20 @@ export interface LaunchSpec {
   /** One segment is an exec, two to ten are a pipeline from left to right. */
   readonly segments: readonly Segment[];
   readonly place: SandboxPlace | LocalPlace;
+  /** On which its one segment runs, in a sandbox. Absent: it has none, and no standard input. */
+  readonly terminal?: TerminalEnds;
   /** True: everything is built, but the command starts only after `release()`. */
   readonly hold: boolean;
+}
+
+/** The terminal of a command, as its launcher has it: its owner opens it, and closes it in the end. */
+export interface TerminalEnds {
+  /** What becomes standard input, output and error of the command. Closed by the launcher once it has been passed on. */
+  takeSlave(): number;
+  /** What the terminal shows. */
+  readonly output: Readable;
+  /** No process of the command is left: what it has shown is read to its end, and no more waited for. */
+  hangUp(): void;
 }
 
 export interface Segment {
@@ -56,6 +68,8 @@ export interface LaunchedProcess {
   readonly stdout: OutputReadable;
   /** The standard error of all segments. Must be read to its end. */
   readonly stderr: OutputReadable;
+  /** What its terminal shows, where it has one: then the other two say nothing. Must be read to its end. */
+  readonly terminal?: OutputReadable;
   /** Lets a held command start. Does nothing the second time, or after `terminate`. */
   release(): void;
   /**

@@ -18,8 +18,9 @@ export interface LocalLauncherOptions {
 export function createLocalLauncher(options: LocalLauncherOptions = {}): Launcher {
   const pipePool = createPipePool({ directory: options.scratchDirectory ?? defaultScratchDirectory() });
   return {
-    launch({ segments, place, hold }) {
+    launch({ segments, place, hold, terminal }) {
       if (place.kind !== 'local') throw new TypeError('the local launcher has no sandbox to offer');
+      if (terminal !== undefined) throw new TypeError('the local launcher has no terminal to offer');
       return orInfrastructure(() => {
         const pipes = openCommandPipes(pipePool, segments.length);
         const prepared = segments.map(({ argv }, index) =>

@@ -2,6 +2,16 @@ import { Socket } from 'node:net';
 import type { OutputReadable } from './launcher.ts';
 import { Slabs } from './slabs.ts';
 
+/** What those who launch a command do with what it writes. */
+export interface CommandOutput extends OutputReadable {
+  /** What comes while it is muted is not the command's: it is in `head` alone. */
+  mute(isMuted: boolean): void;
+  /** The beginning of what came, as text. */
+  readonly head: string;
+  /** Ends it although some process may still hold the other end: all of the command's own are gone. */
+  settle(): void;
+}
+
 /** How much of a stream's beginning is kept, for reading bwrap's own error messages. */
 const headBytes = 4096;
 
@@ -16,7 +26,7 @@ const maxPipeBytes = 1024 * 1024;
  * slows the command rather than filling memory. It is a socket because only those are polled by Node; a blocking read
  * would keep one of its four threads.
  */
-export class OutputStream extends Socket implements OutputReadable {
+export class OutputStream extends Socket implements CommandOutput {
   readonly #slabs: Slabs;
   #head: Buffer[] = [];
   #headLength = 0;

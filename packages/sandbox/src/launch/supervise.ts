@@ -1,12 +1,12 @@
 import { Readable } from 'node:stream';
 import type { LaunchedProcess, LaunchOutcome, OutputReadable } from './launcher.ts';
-import type { OutputStream } from './output-stream.ts';
+import type { CommandOutput } from './output-stream.ts';
 import type { SegmentEnd, SegmentProcess } from './segment.ts';
 
 export interface Supervised {
   readonly segments: readonly SegmentProcess[];
-  readonly stdout: OutputStream;
-  readonly stderr: OutputStream;
+  readonly stdout: CommandOutput;
+  readonly stderr: CommandOutput;
   readonly hold: boolean;
   /** Whether there is something to wait for before the segments are let go. */
   readonly builds: boolean;
@@ -67,10 +67,9 @@ export function supervise(supervised: Supervised): LaunchedProcess {
 
 /** What a launch that could not even begin looks like to its caller. */
 export function endedProcess(outcome: LaunchOutcome): LaunchedProcess {
-  const empty = (): OutputReadable => Object.assign(Readable.from([]), { recycle: () => undefined });
   return {
-    stdout: empty(),
-    stderr: empty(),
+    stdout: noOutput(),
+    stderr: noOutput(),
     release: () => undefined,
     ready: Promise.resolve(outcome.kind !== 'infrastructure'),
     started: Promise.resolve(false),
@@ -79,6 +78,11 @@ export function endedProcess(outcome: LaunchOutcome): LaunchedProcess {
     exited: Promise.resolve(outcome),
     terminate: () => undefined,
   };
+}
+
+/** A stream that has ended before it began. */
+export function noOutput(): OutputReadable {
+  return Object.assign(Readable.from([]), { recycle: () => undefined });
 }
 
 /** Turns what a launch throws, for want of descriptors or processes, into its outcome. */

@@ -55,7 +55,15 @@ export namespace ExecutionState {
   export type UNRECOGNIZED = typeof ExecutionState.UNRECOGNIZED;
 }
 
-export const OutputStream = { UNSPECIFIED: 0, STDOUT: 1, STDERR: 2, TERMINAL: 3, UNRECOGNIZED: -1 } as const;
+export const OutputStream = {
+  UNSPECIFIED: 0,
+  STDOUT: 1,
+  STDERR: 2,
+  TERMINAL: 3,
+  /** RECORDING - The asciicast (v3) that the executor makes of a terminal. */
+  RECORDING: 4,
+  UNRECOGNIZED: -1,
+} as const;
 
 export type OutputStream = typeof OutputStream[keyof typeof OutputStream];
 
@@ -64,6 +72,7 @@ export namespace OutputStream {
   export type STDOUT = typeof OutputStream.STDOUT;
   export type STDERR = typeof OutputStream.STDERR;
   export type TERMINAL = typeof OutputStream.TERMINAL;
+  export type RECORDING = typeof OutputStream.RECORDING;
   export type UNRECOGNIZED = typeof OutputStream.UNRECOGNIZED;
 }
 

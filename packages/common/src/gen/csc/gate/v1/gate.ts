@@ -33,6 +33,7 @@ import {
   OutputStream,
 } from "../../common/v1/execution.ts";
 import { PublicKey } from "../../common/v1/key.ts";
+import { Terminal, TerminalFrame } from "../../common/v1/terminal.ts";
 
 export const protobufPackage = "csc.gate.v1";
 
@@ -73,7 +74,11 @@ export interface RunOptions {
   /** "csc.receipt.v0.1" or "csc.receipt.v0.2". Empty: v0.2. */
   receiptVersion: string;
   /** How long it may wait for an executor. Absent: the gate's own limit. */
-  queueTimeout: Duration | undefined;
+  queueTimeout:
+    | Duration
+    | undefined;
+  /** Run it on a terminal. Absent: it has none. */
+  terminal?: Terminal | undefined;
 }
 
 export interface SubmitResponse {
@@ -167,6 +172,19 @@ export interface CancelRequest {
 
 export interface CancelResponse {
   execution: Execution | undefined;
+}
+
+export interface SendInputRequest {
+  executionId: string;
+  /** Empty: only ask how far its executor has come. At most 64, of 16 KiB together. */
+  frames: TerminalFrame[];
+}
+
+export interface SendInputResponse {
+  /** The last frame that was taken; 0: none. The next one is its successor. */
+  sequence: number;
+  /** Why nothing more is taken, for people; empty where more is. */
+  ended: string;
 }
 
 export interface GetExecutionRequest {
@@ -692,7 +710,7 @@ export const SubmitRequest_SelectorEntry: MessageFns<SubmitRequest_SelectorEntry
 };
 
 function createBaseRunOptions(): RunOptions {
-  return { receiptVersion: "", queueTimeout: undefined };
+  return { receiptVersion: "", queueTimeout: undefined, terminal: undefined };
 }
 
 export const RunOptions: MessageFns<RunOptions> = {
@@ -702,6 +720,9 @@ export const RunOptions: MessageFns<RunOptions> = {
     }
     if (message.queueTimeout !== undefined) {
       Duration.encode(message.queueTimeout, writer.uint32(18).fork()).join();
+    }
+    if (message.terminal !== undefined) {
+      Terminal.encode(message.terminal, writer.uint32(162).fork()).join();
     }
     return writer;
   },
@@ -735,6 +756,14 @@ export const RunOptions: MessageFns<RunOptions> = {
             message.queueTimeout = Duration.decode(reader, reader.uint32());
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.terminal = Terminal.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -755,6 +784,9 @@ export const RunOptions: MessageFns<RunOptions> = {
     message.receiptVersion = object.receiptVersion ?? "";
     message.queueTimeout = (object.queueTimeout !== undefined && object.queueTimeout !== null)
       ? Duration.fromPartial(object.queueTimeout)
+      : undefined;
+    message.terminal = (object.terminal !== undefined && object.terminal !== null)
+      ? Terminal.fromPartial(object.terminal)
       : undefined;
     return message;
   },
@@ -1823,6 +1855,140 @@ export const CancelResponse: MessageFns<CancelResponse> = {
     message.execution = (object.execution !== undefined && object.execution !== null)
       ? Execution.fromPartial(object.execution)
       : undefined;
+    return message;
+  },
+};
+
+function createBaseSendInputRequest(): SendInputRequest {
+  return { executionId: "", frames: [] };
+}
+
+export const SendInputRequest: MessageFns<SendInputRequest> = {
+  encode(message: SendInputRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.executionId !== "") {
+      writer.uint32(10).string(message.executionId);
+    }
+    for (const v of message.frames) {
+      TerminalFrame.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SendInputRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSendInputRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.executionId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.frames.push(TerminalFrame.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SendInputRequest>): SendInputRequest {
+    return SendInputRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SendInputRequest>): SendInputRequest {
+    const message = createBaseSendInputRequest();
+    message.executionId = object.executionId ?? "";
+    message.frames = object.frames?.map((e) => TerminalFrame.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSendInputResponse(): SendInputResponse {
+  return { sequence: 0, ended: "" };
+}
+
+export const SendInputResponse: MessageFns<SendInputResponse> = {
+  encode(message: SendInputResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sequence !== 0) {
+      writer.uint32(8).int64(message.sequence);
+    }
+    if (message.ended !== "") {
+      writer.uint32(18).string(message.ended);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SendInputResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSendInputResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.sequence = longToNumber(reader.int64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.ended = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SendInputResponse>): SendInputResponse {
+    return SendInputResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SendInputResponse>): SendInputResponse {
+    const message = createBaseSendInputResponse();
+    message.sequence = object.sequence ?? 0;
+    message.ended = object.ended ?? "";
     return message;
   },
 };
@@ -4437,6 +4603,19 @@ export const GateService = {
     responseSerialize: (value: CancelResponse): Buffer => Buffer.from(CancelResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CancelResponse => CancelResponse.decode(value),
   },
+  /**
+   * What is typed into the terminal of an execution. The gate passes it on, one call at a time for an execution, and
+   * answers once its executor has; a frame that is sent again is not typed again.
+   */
+  sendInput: {
+    path: "/csc.gate.v1.Gate/SendInput" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SendInputRequest): Buffer => Buffer.from(SendInputRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SendInputRequest => SendInputRequest.decode(value),
+    responseSerialize: (value: SendInputResponse): Buffer => Buffer.from(SendInputResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SendInputResponse => SendInputResponse.decode(value),
+  },
   /** Also by the beginning of an id, where it is of one of the caller's executions alone. */
   getExecution: {
     path: "/csc.gate.v1.Gate/GetExecution" as const,
@@ -4520,6 +4699,11 @@ export interface GateServer extends UntypedServiceImplementation {
   readOutput: handleServerStreamingCall<ReadOutputRequest, ReadOutputResponse>;
   /** Asks the execution to end: SIGTERM, then after the grace period SIGKILL to all of it. Idempotent. */
   cancel: handleUnaryCall<CancelRequest, CancelResponse>;
+  /**
+   * What is typed into the terminal of an execution. The gate passes it on, one call at a time for an execution, and
+   * answers once its executor has; a frame that is sent again is not typed again.
+   */
+  sendInput: handleUnaryCall<SendInputRequest, SendInputResponse>;
   /** Also by the beginning of an id, where it is of one of the caller's executions alone. */
   getExecution: handleUnaryCall<GetExecutionRequest, GetExecutionResponse>;
   /** The caller's executions, newest first; an admin's, on request, those of all principals. */
@@ -4614,6 +4798,25 @@ export interface GateClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CancelResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * What is typed into the terminal of an execution. The gate passes it on, one call at a time for an execution, and
+   * answers once its executor has; a frame that is sent again is not typed again.
+   */
+  sendInput(
+    request: SendInputRequest,
+    callback: (error: ServiceError | null, response: SendInputResponse) => void,
+  ): ClientUnaryCall;
+  sendInput(
+    request: SendInputRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SendInputResponse) => void,
+  ): ClientUnaryCall;
+  sendInput(
+    request: SendInputRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SendInputResponse) => void,
   ): ClientUnaryCall;
   /** Also by the beginning of an id, where it is of one of the caller's executions alone. */
   getExecution(

@@ -24,6 +24,7 @@ import { Duration } from "../../../google/protobuf/duration.ts";
 import { Timestamp } from "../../../google/protobuf/timestamp.ts";
 import { PolicyVersion } from "../../common/v1/decision.ts";
 import { CommandResult } from "../../common/v1/execution.ts";
+import { TerminalFrame } from "../../common/v1/terminal.ts";
 
 export const protobufPackage = "csc.link.v1";
 
@@ -39,6 +40,7 @@ export interface ConnectRequest {
     | { $case: "receipt"; value: Receipt }
     | { $case: "heartbeat"; value: Heartbeat }
     | { $case: "draining"; value: Draining }
+    | { $case: "terminalTaken"; value: TerminalTaken }
     | undefined;
 }
 
@@ -52,6 +54,7 @@ export interface ConnectResponse {
     | { $case: "drain"; value: Drain }
     | { $case: "withdraw"; value: Withdraw }
     | { $case: "policyChanged"; value: PolicyChanged }
+    | { $case: "terminalInput"; value: TerminalInput }
     | undefined;
 }
 
@@ -195,6 +198,20 @@ export interface Cancel {
   gracePeriod: Duration | undefined;
 }
 
+/** What is typed, as it came: signed by who submitted the execution. */
+export interface TerminalInput {
+  executionId: string;
+  frames: TerminalFrame[];
+}
+
+/** The answer to each TerminalInput. */
+export interface TerminalTaken {
+  executionId: string;
+  /** As in Gate.SendInput. */
+  sequence: number;
+  ended: string;
+}
+
 export interface Heartbeat {
   running: number;
   /** As in Hello; empty where nothing was signed since it was said last. */
@@ -280,6 +297,9 @@ export const ConnectRequest: MessageFns<ConnectRequest> = {
       case "draining":
         Draining.encode(message.message.value, writer.uint32(66).fork()).join();
         break;
+      case "terminalTaken":
+        TerminalTaken.encode(message.message.value, writer.uint32(162).fork()).join();
+        break;
     }
     return writer;
   },
@@ -361,6 +381,14 @@ export const ConnectRequest: MessageFns<ConnectRequest> = {
             message.message = { $case: "draining", value: Draining.decode(reader, reader.uint32()) };
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.message = { $case: "terminalTaken", value: TerminalTaken.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -427,6 +455,12 @@ export const ConnectRequest: MessageFns<ConnectRequest> = {
         }
         break;
       }
+      case "terminalTaken": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "terminalTaken", value: TerminalTaken.fromPartial(object.message.value) };
+        }
+        break;
+      }
     }
     return message;
   },
@@ -462,6 +496,9 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
         break;
       case "policyChanged":
         PolicyChanged.encode(message.message.value, writer.uint32(66).fork()).join();
+        break;
+      case "terminalInput":
+        TerminalInput.encode(message.message.value, writer.uint32(162).fork()).join();
         break;
     }
     return writer;
@@ -544,6 +581,14 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
             message.message = { $case: "policyChanged", value: PolicyChanged.decode(reader, reader.uint32()) };
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.message = { $case: "terminalInput", value: TerminalInput.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -607,6 +652,12 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
       case "policyChanged": {
         if (object.message?.value !== undefined && object.message?.value !== null) {
           message.message = { $case: "policyChanged", value: PolicyChanged.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "terminalInput": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "terminalInput", value: TerminalInput.fromPartial(object.message.value) };
         }
         break;
       }
@@ -1749,6 +1800,152 @@ export const Cancel: MessageFns<Cancel> = {
     message.gracePeriod = (object.gracePeriod !== undefined && object.gracePeriod !== null)
       ? Duration.fromPartial(object.gracePeriod)
       : undefined;
+    return message;
+  },
+};
+
+function createBaseTerminalInput(): TerminalInput {
+  return { executionId: "", frames: [] };
+}
+
+export const TerminalInput: MessageFns<TerminalInput> = {
+  encode(message: TerminalInput, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.executionId !== "") {
+      writer.uint32(10).string(message.executionId);
+    }
+    for (const v of message.frames) {
+      TerminalFrame.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TerminalInput {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTerminalInput();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.executionId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.frames.push(TerminalFrame.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TerminalInput>): TerminalInput {
+    return TerminalInput.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TerminalInput>): TerminalInput {
+    const message = createBaseTerminalInput();
+    message.executionId = object.executionId ?? "";
+    message.frames = object.frames?.map((e) => TerminalFrame.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseTerminalTaken(): TerminalTaken {
+  return { executionId: "", sequence: 0, ended: "" };
+}
+
+export const TerminalTaken: MessageFns<TerminalTaken> = {
+  encode(message: TerminalTaken, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.executionId !== "") {
+      writer.uint32(10).string(message.executionId);
+    }
+    if (message.sequence !== 0) {
+      writer.uint32(16).int64(message.sequence);
+    }
+    if (message.ended !== "") {
+      writer.uint32(26).string(message.ended);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TerminalTaken {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTerminalTaken();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.executionId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sequence = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.ended = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TerminalTaken>): TerminalTaken {
+    return TerminalTaken.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TerminalTaken>): TerminalTaken {
+    const message = createBaseTerminalTaken();
+    message.executionId = object.executionId ?? "";
+    message.sequence = object.sequence ?? 0;
+    message.ended = object.ended ?? "";
     return message;
   },
 };

@@ -1,0 +1,17 @@
+export {
+  AsciicastWriter,
+  type CastEvent,
+  type CastHeader,
+  parseCastEvent,
+  parseCastHeader,
+} from './asciicast.ts';
+export {
+  inputOf,
+  maxFrameInput,
+  maxFramesAtOnce,
+  maxInputAtOnce,
+  signFrame,
+  terminalRun,
+  verifyFrame,
+} from './frame.ts';
+export { recordingBytes } from './recording.ts';
