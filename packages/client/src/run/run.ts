@@ -109,11 +109,7 @@ function factsOf({ executionId, execution, decision }: RunResult): RunFacts {
   };
 }
 
-async function runToEnd(
-  context: RunContext,
-  contract: ContractInput,
-  given: RunOptions,
-): Promise<RunResult> {
+async function runToEnd(context: RunContext, contract: ContractInput, given: RunOptions): Promise<RunResult> {
   const { terminal: wanted, ...others } = given;
   const inputKey = wanted === undefined ? undefined : createInputKey();
   const options = {
