@@ -8,7 +8,8 @@ import { type Checkpoint, Checkpoints } from './checkpoints.ts';
 import { maxLogLength, type OutputGrant } from './grant.ts';
 import { refused, StreamOffsets } from './stream-offsets.ts';
 
-const readSize = 512 * 1024;
+// As much as waits for a reader who takes nothing.
+const readSize = 256 * 1024;
 // Written back behind the stream's back, so that little is left to wait for at its end.
 const syncEvery = 32 * 1024 * 1024;
 

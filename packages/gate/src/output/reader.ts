@@ -1,5 +1,6 @@
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
-import { OutputEnd, type ReadOutputRequest } from '@csc-fleet/common/messages';
+import { CscError, quoteBriefly } from '@csc-fleet/common/errors';
+import { OutputEnd, OutputStream, type ReadOutputRequest } from '@csc-fleet/common/messages';
 import { encodeFrame, type Frame, readFrames, streamKey, streamOfKey } from '@csc-fleet/common/output-log';
 import type { LiveExecution } from '../execution/execution.ts';
 import type { OutputLog, Wanted } from './output-log.ts';
@@ -22,12 +23,14 @@ export type EncodedOutput = Uint8Array;
 export type OutputRequest = Pick<ReadOutputRequest, 'from' | 'follow' | 'offset' | 'stream'> & {
   /** As in Wanted. Absent: 0. */
   readonly sinceNs?: number;
+  /** All of it must be here, as its receipt is. Absent: it may still come. */
+  readonly complete?: boolean;
 };
 
 /**
  * The output of an execution as far as it is wanted: whole frames as they lie on disk, and each stream's end once its last
  * byte was given or passed. With `follow` it goes on until the execution has ended; it stops where `abort` fires.
- * Throws OUTPUT_TRIMMED where it is forgotten meanwhile.
+ * Throws OUTPUT_TRIMMED where it is forgotten meanwhile, and at the end of what should be complete and is not.
  */
 export async function* readOutput(
   log: OutputLog,
@@ -48,12 +51,19 @@ export async function* readOutput(
       if (abort?.aborted === true) return;
     }
     yield* reader.ends();
+    if (request.complete === true) reader.checkComplete();
     if (!request.follow || abort?.aborted === true) return;
     // It may have been LOST for a moment only.
     if (isOver && seen === execution.events.length) return;
     if (log.length === position && !execution.finished) await log.grown(abort);
   }
 }
+
+const streamNames: Readonly<Record<number, string>> = {
+  [OutputStream.STDOUT]: 'stdout',
+  [OutputStream.STDERR]: 'stderr',
+  [OutputStream.TERMINAL]: 'the terminal',
+};
 
 class StreamReader implements Wanted {
   readonly sinceNs: number;
@@ -94,18 +104,32 @@ class StreamReader implements Wanted {
     }
   }
 
+  /** Throws OUTPUT_TRIMMED where there was more of a wanted stream than there is. */
+  checkComplete(): void {
+    for (const end of this.#outputs()) {
+      const next = this.from(streamKey(end));
+      if (next === undefined || next >= end.length) continue;
+      throw new CscError(
+        'OUTPUT_TRIMMED',
+        `${streamNames[end.stream]} of ${quoteBriefly(end.commandId)} had ${end.length} bytes, and those from ${next} on are lost: its host has lost them, as with its power or its disk, before they were here`,
+      );
+    }
+  }
+
   /** The ends of streams of which everything was given. */
   *ends(): Generator<EncodedOutput> {
-    for (const { event } of this.#execution.events) {
-      if (event?.$case !== 'commandExited') continue;
-      for (const end of event.value.result?.outputs ?? []) {
-        const key = streamKey(end);
-        const next = this.from(key);
-        if (next === undefined || next < end.length || this.#ended.has(key)) continue;
-        this.#ended.add(key);
-        yield encodeItem(itemField.end, OutputEnd.encode(end).finish());
-      }
+    for (const end of this.#outputs()) {
+      const key = streamKey(end);
+      const next = this.from(key);
+      if (next === undefined || next < end.length || this.#ended.has(key)) continue;
+      this.#ended.add(key);
+      yield encodeItem(itemField.end, OutputEnd.encode(end).finish());
     }
+  }
+
+  *#outputs(): Generator<OutputEnd> {
+    for (const { event } of this.#execution.events)
+      if (event?.$case === 'commandExited') yield* event.value.result?.outputs ?? [];
   }
 }
 

@@ -157,9 +157,11 @@ export async function giveOutput(
 ): Promise<void> {
   const execution = await executions.visible(principal, request.executionId);
   await checkKept(store, execution);
-  const wanted = { ...request, sinceNs: sinceNsOf(request, execution, clock.now()) };
   // No longer open: its receipt is here, and so all of its output is.
   const extent = executions.openById(execution.id) === undefined ? 'complete' : 'growing';
+  // Who follows is told by the receipt.
+  const complete = extent === 'complete' && !request.follow;
+  const wanted = { ...request, complete, sinceNs: sinceNsOf(request, execution, clock.now()) };
   await output.with(
     execution.id,
     async (log) => {

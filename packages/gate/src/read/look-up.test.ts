@@ -293,6 +293,23 @@ describe('readOutput', () => {
   const text = (items: ReadOutputResponse['item'][]) =>
     items.map((item) => (item?.$case === 'chunk' ? item.value.data.toString() : item?.$case));
 
+  it('says which bytes the host has lost, where not all of it is there', async () => {
+    const executor = await test.connected('e1');
+    const { executionId } = await test.submit(makeContract());
+    await executor.accept(executionId);
+    await executor.push(executionId, 0, 0, 'hello ');
+    await executor.exited(executionId, 'hello world');
+    expect(text(await read(executionId))).toEqual(['hello ']);
+    await executor.finish(await executor.next('offer'));
+    await expect(read(executionId)).rejects.toMatchObject({
+      code: 'OUTPUT_TRIMMED',
+      message: expect.stringContaining('stdout of "main" had 11 bytes, and those from 6 on are lost'),
+    });
+    // Who follows is told by the receipt.
+    expect(text(await read(executionId, 0, true))).toEqual(['hello ']);
+    expect(text(await read(executionId, { stream: OutputStream.STDERR }))).toEqual([]);
+  });
+
   it('gives what there is, from any offset, and the end once all was given', async () => {
     const executor = await test.connected('e1');
     const { executionId } = await test.submit(makeContract());

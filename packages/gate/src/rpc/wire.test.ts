@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { connect } from '@csc-fleet/client';
 import {
   channelOptions,
   ErrorInfo,
@@ -503,6 +504,47 @@ describe('readers that never read', () => {
     for (const it of idle) it.cancel();
     while (unread.bytes > 0) await executor.settled();
     expect(unread.bytes).toBe(0);
+  });
+});
+
+describe('a slow consumer of the stub', () => {
+  it('holds back what is sent to it, and gets all of it', async () => {
+    const executor = await connected('host');
+    const { executionId } = await submit(served.client('client-agent'), toRequest(makeContract()));
+    await executor.accept(executionId);
+    const chunk = 'x'.repeat(64 * 1024);
+    const frames = Array.from({ length: 256 }, (_, index) => toFrame(index * chunk.length, chunk));
+    await test.gate.output.append(executionId, 0, Buffer.concat(frames));
+    let sent = 0;
+    const counted = await ServedGate.start(
+      {
+        ...test.gate,
+        methods: {
+          ...test.gate.methods,
+          readOutput: (call) =>
+            test.gate.methods.readOutput({
+              ...call,
+              write: (message) => {
+                sent += message.length;
+                return call.write(message);
+              },
+            }),
+        },
+      },
+      pki,
+    );
+    const client = connect({ address: counted.address, tls: pki.files('client-agent') });
+    let taken = 0;
+    for await (const item of client.readOutput(executionId, { follow: false })) {
+      // The rest waits at the gate.
+      while (taken === 0 && counted.server.unread.bytes < readerWindow) await executor.settled();
+      // In the windows of the call, and in what grpc-js and the kernel have of it on either side.
+      if (taken === 0) expect(sent).toBeLessThan(12 * 1024 * 1024);
+      if (item.type === 'chunk') taken += item.data.length;
+    }
+    client.close();
+    await counted.stop();
+    expect(taken).toBe(frames.length * chunk.length);
   });
 });
 
