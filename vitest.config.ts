@@ -10,6 +10,8 @@ export default defineConfig({
     globalSetup: ['tests/kit/bundle.ts'],
     setupFiles: ['tests/kit/leave-as-found.ts'],
     isolate: false,
+    // Node runs the sources as they are: what Vite would make of them first is nothing that they need.
+    experimental: { viteModuleRunner: false, nodeLoader: false },
     sequence: { sequencer: LongFilesFirst },
     maxWorkers: 2,
     testTimeout: 60_000,

@@ -12,11 +12,15 @@ import {
 import { arch, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { checkPackage, createPackageFromTarballData, type Package } from '@arethetypeswrong/core';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { repository } from '@csc-fleet/test-kit/process';
 import { publint } from 'publint';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  checkPackage,
+  createPackageFromTarballData,
+  type Package,
+} from '../../node_modules/@arethetypeswrong/core/dist/index.js';
 
 // Far from the workspace, so that nothing is found there by chance.
 const directory = mkdtempSync(join(tmpdir(), 'csc-install-'));

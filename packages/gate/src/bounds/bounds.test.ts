@@ -3,6 +3,7 @@ import { EndedBy } from '@csc-fleet/common/messages';
 import {
   ConnectRequest,
   type ConnectResponse,
+  type ExecutorLinkClient,
   FleetService,
   fromServiceError,
   GateService,
@@ -81,8 +82,7 @@ describe('whatever is in a field of an executor’s message', () => {
   type Call = ClientDuplexStream<Buffer, ConnectResponse>;
 
   /** The code that the connection ends with; `OK` where the gate takes the message and goes on. */
-  function say(messages: readonly Buffer[]): Promise<string> {
-    const link = served.link('executor-host');
+  function say(link: ExecutorLinkClient, messages: readonly Buffer[]): Promise<string> {
     const call: Call = link.makeBidiStreamRequest(
       '/csc.link.v1.ExecutorLink/Connect',
       raw,
@@ -113,9 +113,10 @@ describe('whatever is in a field of an executor’s message', () => {
     const executor = test.executor('host');
     const hello = ConnectRequest.encode({ message: { $case: 'hello', value: executor.hello() } }).finish();
     const codes: [string, string][] = [];
+    const link = served.link('executor-host');
     for (const { what, bytes } of hostileMessages('csc.link.v1.ConnectRequest', 4)) {
       const first = what.startsWith('hello') ? [] : [Buffer.from(hello)];
-      codes.push([what, await say([...first, bytes])]);
+      codes.push([what, await say(link, [...first, bytes])]);
     }
     const known = ['OK', 'REQUEST_INVALID', 'CREDENTIALS_INVALID'];
     expect(codes.filter(([, code]) => !known.includes(code))).toEqual([]);
