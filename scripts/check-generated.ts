@@ -1,5 +1,5 @@
 // Regenerates the protobuf code into a scratch folder and compares it, byte for byte, with what is checked in;
-// then lets the publishers of schemas, errors and metrics check their own files.
+// then lets the publishers of schemas, errors, metrics and logs check their own files.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,7 +16,7 @@ try {
     );
     process.exitCode = 1;
   }
-  for (const name of ['schemas', 'errors', 'metrics']) {
+  for (const name of ['schemas', 'errors', 'metrics', 'logs']) {
     const publisher = `scripts/publish-${name}.ts`;
     const { status } = spawnSync(process.execPath, [publisher, '--check'], { stdio: 'inherit' });
     if (status !== 0) process.exitCode = 1;

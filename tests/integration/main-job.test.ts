@@ -4,6 +4,7 @@ import { contractSha256 } from '@csc-fleet/common/contract';
 import { sha256Hex, sha256Tagged } from '@csc-fleet/common/encoding';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { ExecutionState, Verdict } from '@csc-fleet/common/rpc';
+import { logFields } from '@csc-fleet/common/service';
 import { makeApproval } from '@csc-fleet/test-kit/approval';
 import { makeContract } from '@csc-fleet/test-kit/contract';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
@@ -201,5 +202,26 @@ describe('a contract that does not run', () => {
     // The policy denies both before the host is asked; see refusals.test.ts for a policy that allows them.
     expect(receipt.status).toBe('blocked');
     expect(execution.state).toBe(ExecutionState.BLOCKED);
+  });
+});
+
+describe('the logs of gate and executor after all of that', () => {
+  const lines = (log: string): Record<string, unknown>[] =>
+    log
+      .split('\n')
+      .flatMap((line) => (line.startsWith('{') ? [JSON.parse(line) as Record<string, unknown>] : []));
+
+  it('have only fields that docs/logs.md knows, an execution id on each line of a run, and no stack', async () => {
+    const refused = await run({ read_paths: [join(fleet.workspace, 'nowhere')] });
+    expect(refused.exitCode).not.toBe(0);
+    const [gate, host] = [lines(fleet.gate.log), lines(fleet.executor('host').log)];
+    expect(gate.length > 0 && host.length > 0).toBe(true);
+    const unknown = [...gate, ...host].flatMap(Object.keys).filter((name) => !Object.hasOwn(logFields, name));
+    expect(unknown).toEqual([]);
+    expect(host.every((line) => line['executor_id'] === 'host')).toBe(true);
+    expect(host.filter(({ msg }) => msg === 'an offer was refused')).toContainEqual(
+      expect.objectContaining({ execution_id: refused.executionId, level: 40 }),
+    );
+    expect(JSON.stringify([gate, host])).not.toContain('"stack"');
   });
 });

@@ -3,6 +3,7 @@ import { createReloadableKeyRing, type ReloadableKeyRing } from '@csc-fleet/comm
 import { CscError } from '@csc-fleet/common/errors';
 import { makeDirectory } from '@csc-fleet/common/files';
 import { identityOfCertificate, type NamedCertificate } from '@csc-fleet/common/identity';
+import type { JsonLog } from '@csc-fleet/common/json-log';
 import {
   createPolicySet,
   createReloadablePolicySet,
@@ -201,7 +202,7 @@ async function serve(
       readonly owners: HostOwners;
       readonly certificates: () => readonly NamedCertificate[];
     },
-  log: Log,
+  log: JsonLog,
   { wrapLauncher }: RunExecutorOptions,
 ): Promise<void> {
   // The signer has its certificates already.
@@ -215,6 +216,7 @@ async function serve(
   const shown = { meter: metrics?.meter, tracing };
   const deps = { ...parts, ...news, ...wrap, owners, output: link.output, log, ...shown };
   const executor = await createExecutor(options, deps);
+  log.traceBy((executionId) => executor.traceOf(executionId));
   await metrics?.start(log, {
     directory: { name: 'state_dir', path: config.stateDir },
     certificates: parts.certificates,

@@ -1,10 +1,16 @@
 import { join } from 'node:path';
 import { createReloadableSigner, type Signer } from '@csc-fleet/common/crypto';
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { identityOfCertificate, validityOf } from '@csc-fleet/common/identity';
 import { createJsonLog } from '@csc-fleet/common/json-log';
 import { readOwnIdentity, type TlsFiles, type TlsMaterial, TlsSource } from '@csc-fleet/common/rpc';
-import { createUpkeep, installLastHandler, keepServiceRecord, type Log } from '@csc-fleet/common/service';
+import {
+  createUpkeep,
+  installLastHandler,
+  keepServiceRecord,
+  type Log,
+  type LogFields,
+} from '@csc-fleet/common/service';
 import { openMetrics } from '@csc-fleet/common/telemetry';
 import { openTraces } from '@csc-fleet/common/tracing';
 import { version } from '@csc-fleet/common/version';
@@ -46,8 +52,12 @@ export async function runGate(
   // Whoever reads it may send SIGHUP at once.
   upkeep.tell(keepServiceRecord(config.dataDir, (error) => log.warn({ error }, recordNote)));
   const tlsFiles = config.tls ?? (await developmentTls(config, log));
-  const onError = (error: unknown): void => log.error({ error }, 'an error that no caller waits for');
-  const onNotice = (message: string, details: Record<string, unknown>): void => log.info(details, message);
+  const onError = (error: unknown): void => {
+    const executionId = isCscError(error) ? error.executionId : undefined;
+    const about = executionId === undefined ? {} : { executionId };
+    log.error({ ...about, error }, 'an error that no caller waits for');
+  };
+  const onNotice = (message: string, details: LogFields): void => log.info(details, message);
   // Fails closed: a gate that cannot write down what it does must not do it. Its supervisor starts it again.
   const onStoreLost = (error: CscError): void => {
     log.error({ error }, 'the store does not take writes: ending');
@@ -80,6 +90,7 @@ export async function runGate(
       tracing,
     },
   );
+  log.traceBy((executionId) => gate.traceOf(executionId));
   await metrics?.start(log, {
     directory: { name: 'data_dir', path: config.dataDir },
     certificates: () => upkeep.certificates(),

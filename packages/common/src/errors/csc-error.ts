@@ -11,6 +11,8 @@ export interface CscErrorOptions {
   readonly retryAfterMs?: number;
   /** The key of what was handed in, under which it may be handed in again. Absent: nothing was. */
   readonly idempotencyKey?: string;
+  /** The execution that it is about, for the log. Absent: none. */
+  readonly executionId?: string;
 }
 
 /**
@@ -25,6 +27,8 @@ export class CscError extends Error {
   readonly retryAfterMs: number | undefined;
   /** With it, what was handed in can be handed in again, and does not run twice. */
   readonly idempotencyKey: string | undefined;
+  /** The execution that it is about, where the log would not know. */
+  readonly executionId: string | undefined;
 
   constructor(code: CscErrorCode, message: string, options: CscErrorOptions = {}) {
     super(
@@ -39,6 +43,7 @@ export class CscError extends Error {
     }));
     this.retryAfterMs = options.retryAfterMs;
     this.idempotencyKey = options.idempotencyKey;
+    this.executionId = options.executionId;
   }
 }
 

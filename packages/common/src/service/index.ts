@@ -9,6 +9,7 @@ export {
   unsoundExitCode,
 } from './last-handler.ts';
 export { type Log, type LogLevel, silentLog, sparingLog } from './log.ts';
+export { type LogField, type LogFields, logFields, toWrittenName } from './log-fields.ts';
 export { asOwner, type Owner } from './owner.ts';
 export { isAlive, processIdentity } from './process-identity.ts';
 export { needRestart } from './reload.ts';

@@ -1,8 +1,10 @@
+import type { LogFields } from './log-fields.ts';
+
 /** Where a service says what happens to it. Never a ticket, a token or a value in it. */
 export interface Log {
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-  error(fields: object, message: string): void;
+  info(fields: LogFields, message: string): void;
+  warn(fields: LogFields, message: string): void;
+  error(fields: LogFields, message: string): void;
 }
 
 export type LogLevel = 'error' | 'warn' | 'info';

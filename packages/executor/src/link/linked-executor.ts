@@ -6,7 +6,7 @@ import type { Hello, Offer } from '@csc-fleet/common/messages';
 import type { PolicySet } from '@csc-fleet/common/policy';
 import type { ChainHead } from '@csc-fleet/common/receipt';
 import { asOwner, type Log } from '@csc-fleet/common/service';
-import { parseTraceContext } from '@csc-fleet/common/tracing';
+import { parseTraceContext, traceIdOf } from '@csc-fleet/common/tracing';
 import { version } from '@csc-fleet/common/version';
 import { endsRunning, type OwnersWord } from '../admission/owners.ts';
 import { toUnsigned } from '../admission/refusal.ts';
@@ -28,6 +28,8 @@ export interface Executor {
    * @param hangUp called, once, where this side ends the connection; it is closed then
    */
   connect(send: Send, hangUp?: Wire['hangUp']): LinkConnection;
+  /** The id of the trace that what is under way here is of, as far as the gate says; undefined: of none. For the log. */
+  traceOf(executionId: string): string | undefined;
   /** Takes no more offers. Resolves once nothing runs. */
   drain(): Promise<void>;
   /** Resolves once the gate has acknowledged every receipt. */
@@ -243,6 +245,11 @@ export class LinkedExecutor implements Executor {
     if (this.#runs.get(executionId) === run) this.#runs.delete(executionId);
     this.#underWay -= 1;
     if (this.#underWay === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
+  }
+
+  traceOf(executionId: string): string | undefined {
+    const trace = this.#runs.get(executionId)?.trace;
+    return trace === undefined ? undefined : traceIdOf(trace);
   }
 
   // The offer that asks is among the open ones. What a gate asks of a connection ends with it: the gate that comes back

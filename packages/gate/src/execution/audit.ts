@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import { parseApproval } from '@csc-fleet/common/approval';
 import { toTimestamp } from '@csc-fleet/common/encoding';
+import { isRpcReason } from '@csc-fleet/common/errors';
 import { AuditRecord, type ExecutionEvent, ExecutionState, Verdict } from '@csc-fleet/common/messages';
 import { fromStoredTrace, traceIdOf } from '@csc-fleet/common/tracing';
 import type { ExecutionRow, NewAudit, StoredReceipt } from '../store/tables.ts';
-import { executorName, fromStoredApprovals } from './row.ts';
+import { executorName, fromStoredApprovals, toDecision } from './row.ts';
 
 type Happening = NonNullable<ExecutionEvent['event']>;
 
@@ -25,7 +26,7 @@ export type AuditKind =
 
 /** One step of an execution, with its row as it is from then on. */
 export interface AuditedStep {
-  readonly row: Omit<ExecutionRow, 'number'>;
+  readonly row: ExecutionRow;
   readonly at: Date;
   readonly happened: readonly Happening[];
   readonly receipt?: StoredReceipt | undefined;
@@ -68,7 +69,7 @@ function tell(happening: Happening, { row, receipt, executorBefore = null }: Aud
           outcome: 'queued',
           actor: executorBefore,
           executorId: executorName(executorBefore),
-          message: happening.value.reason,
+          message: codesIn(happening.value.reason),
         },
       ];
     case 'cancelling':
@@ -87,7 +88,7 @@ function tell(happening: Happening, { row, receipt, executorBefore = null }: Aud
           kind: 'execution.ended',
           outcome,
           actor: row.executor_id ?? '',
-          message: row.error,
+          message: whyEnded(row),
           receiptSha256: receipt === undefined ? '' : sha256(receipt.receiptJson),
           ...(row.exit_code === null ? {} : { exitCode: row.exit_code }),
           approvers: approversOf(fromStoredApprovals(row.approvals_json)),
@@ -97,6 +98,20 @@ function tell(happening: Happening, { row, receipt, executorBefore = null }: Aud
     default:
       return [];
   }
+}
+
+// Whoever reads the audit is not told what stood in the contract, as texts for its submitter may tell: codes are enough.
+function whyEnded(row: AuditedStep['row']): string {
+  if (row.executor_id !== null || row.state === ExecutionState.BLOCKED) {
+    const decision = toDecision(row);
+    return decision.verdict === Verdict.DENY ? decision.reasonCodes.join(', ') : codesIn(row.error);
+  }
+  return row.error;
+}
+
+// Those of docs/errors.md.
+function codesIn(text: string): string {
+  return [...new Set(text.match(/\b[A-Z][A-Z_]{2,39}\b/g) ?? [])].filter(isRpcReason).join(', ');
 }
 
 function ofExecution(told: Told, { row, at }: AuditedStep): NewAudit {

@@ -9,6 +9,7 @@ import {
   type Validity,
 } from '@csc-fleet/common/messages';
 import type { Identity } from '@csc-fleet/common/rpc';
+import type { LogFields } from '@csc-fleet/common/service';
 import { checkBounds, linkBounds, requestInvalid } from '../bounds/index.ts';
 import { Peer } from '../schedule/peers.ts';
 import type { Scheduler } from '../schedule/scheduler.ts';
@@ -60,7 +61,7 @@ export interface ConnectionPorts extends ReconcilePorts, ReceiptPorts, RefusalPo
   readonly heartbeatIntervalSec: number;
   /** Milliseconds of a clock that never jumps. */
   readonly monotonicMs: () => number;
-  readonly onNotice: (message: string, details: Record<string, unknown>) => void;
+  readonly onNotice: (message: string, details: LogFields) => void;
 }
 
 type Message = NonNullable<ConnectRequest['message']>;

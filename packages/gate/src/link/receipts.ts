@@ -48,5 +48,5 @@ export class Uncounted {
 /** For the log: which receipt of which executor was not taken; the cause says why. */
 export function notCounted(executor: Identity, executionId: string, cause: unknown): CscError {
   const message = `the receipt of ${executionId} from executor ${executor.uri} does not count`;
-  return new CscError('RECEIPT_INVALID', message, { cause });
+  return new CscError('RECEIPT_INVALID', message, { cause, executionId });
 }

@@ -105,5 +105,5 @@ function holder(executor: string, ticketId: string): { executor_id: string; tick
 
 function lateStart(executor: string, executionId: string): CscError {
   const message = `executor ${executor} has started ${executionId} after that was taken from it: its clock is wrong, or it said that it would not`;
-  return new CscError('TICKET_EXPIRED', message);
+  return new CscError('TICKET_EXPIRED', message, { executionId });
 }

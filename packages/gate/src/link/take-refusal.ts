@@ -2,6 +2,7 @@ import { isCscError, retryOf } from '@csc-fleet/common/errors';
 import { toReceiptError } from '@csc-fleet/common/evidence';
 import type { Identity } from '@csc-fleet/common/identity';
 import { ExecutionState, type Refused } from '@csc-fleet/common/messages';
+import type { LogFields } from '@csc-fleet/common/service';
 import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
 import type { Finisher } from '../execution/finisher.ts';
@@ -16,7 +17,7 @@ export interface RefusalPorts extends ProgressPorts {
   readonly scheduler: Pick<Scheduler, 'offers' | 'peers' | 'rests' | 'breakers' | 'requeue' | 'place'>;
   readonly finisher: Pick<Finisher, 'withReceipt' | 'unstarted'>;
   readonly keys: Pick<ExecutorKeys, 'ringOf'>;
-  readonly onNotice: (message: string, details: Record<string, unknown>) => void;
+  readonly onNotice: (message: string, details: LogFields) => void;
 }
 
 // How long an executor is left alone after such a refusal.

@@ -7,6 +7,7 @@ import {
   type ResolveResponse,
   toDuration,
 } from '@csc-fleet/common/messages';
+import type { LogFields } from '@csc-fleet/common/service';
 import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
 import type { Finisher } from '../execution/finisher.ts';
@@ -21,7 +22,7 @@ export interface ResolvePorts {
   readonly owners: Pick<Owners, 'signers'>;
   readonly trustDomain: string;
   readonly clock: Clock;
-  readonly onNotice: (message: string, details: Record<string, unknown>) => void;
+  readonly onNotice: (message: string, details: LogFields) => void;
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { Clock } from '@csc-fleet/common/encoding';
 import { ExecutionState } from '@csc-fleet/common/messages';
+import type { LogFields } from '@csc-fleet/common/service';
 import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
 import type { Finisher } from '../execution/finisher.ts';
@@ -25,7 +26,7 @@ export interface SweepPorts {
   /** How long an executor may be away before what it had is LOST. */
   readonly executorLostAfterSec: number;
   readonly onError: (error: unknown) => void;
-  readonly onNotice: (message: string, details: Record<string, unknown>) => void;
+  readonly onNotice: (message: string, details: LogFields) => void;
 }
 
 const sweepEveryMs = 1_000;

@@ -8,7 +8,8 @@ import { parseIdentity } from '@csc-fleet/common/identity';
 import { ExecutionState, type SubmitResponse, type Validity } from '@csc-fleet/common/messages';
 import { type Bindings, checkBindings, type PolicySet } from '@csc-fleet/common/policy';
 import { SubmitRequest } from '@csc-fleet/common/rpc';
-import { fromStoredTrace, type Tracing, tracedNow } from '@csc-fleet/common/tracing';
+import type { LogFields } from '@csc-fleet/common/service';
+import { fromStoredTrace, type Tracing, tracedNow, traceIdOf } from '@csc-fleet/common/tracing';
 import type { Meter } from '@opentelemetry/api';
 import { auditOwners } from '../audit/owners-changes.ts';
 import { readAudit } from '../audit/read-audit.ts';
@@ -95,7 +96,7 @@ export interface GateDependencies {
   /** Where its metrics go. Absent: nothing is measured. */
   readonly meter?: Meter | undefined;
   /** Told of what an operator may want to know. Default: dropped. */
-  readonly onNotice?: (message: string, details: Record<string, unknown>) => void;
+  readonly onNotice?: (message: string, details: LogFields) => void;
 }
 
 /**
@@ -113,6 +114,8 @@ export interface Gate {
   readonly policyFiles?: PolicyDoor;
   /** How it is at this moment. */
   health(): GateHealth;
+  /** The id of the trace that an open execution is of; undefined: of none. For the log. */
+  traceOf(executionId: string): string | undefined;
   /** To be called when the owners say something else: what waits is held against it, and every executor told to look. */
   ownersChanged(): Promise<void>;
   /** To be called before `signer` signs with another key: it is kept with those that verify. */
@@ -158,6 +161,10 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
       placing:
         parts.owners.freeze() === undefined && [...scheduler.peers.all()].some(({ resting }) => !resting),
     }),
+    traceOf: (executionId) => {
+      const trace = fromStoredTrace(executions.openById(executionId)?.row.trace_context);
+      return trace === undefined ? undefined : traceIdOf(trace);
+    },
     ownersChanged: async () => {
       // What they have taken back counts at once, also where that cannot be written down for now.
       auditing = auditing.then(() => auditOwners(parts)).catch(onError);
