@@ -410,6 +410,14 @@ const host: readonly Mutant[] = [
     red: 'does not become the program',
   },
   {
+    name: 'a-network-that-could-not-be-made',
+    file: 'packages/sandbox/native/serve.c',
+    before: 'if (home_net < 0 && make_net() != 0) fail("network namespace");',
+    after: '',
+    tests: ['packages/sandbox/src/launch/staying-launcher.test.ts'],
+    red: 'makes it in a group of version 2',
+  },
+  {
     name: 'jobs-outlive-their-launcher',
     file: 'packages/sandbox/native/serve.c',
     before: `become(uid, gid);

@@ -15,12 +15,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <net/if.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -55,7 +58,7 @@ struct request {
   int32_t job, group;
 };
 
-/* What it is told. READY: `a` is the version. TAKEN: process `a` has what it needs, and is about to become the program.
+/* What it is told. READY: `a` is the version, `b` whether it can make network namespaces. TAKEN: process `a` has what it needs, and is about to become the program.
    ENDED: with exit code `a`, or -1 and by signal `b`; `c` is why it never was that program, or 0. REFUSED: nothing was
    begun, for `c`. PIPE: one end of one is `a`, or there is no more of them for -1. */
 enum { READY = 1, TAKEN = 2, ENDED = 3, REFUSED = 4, PIPE = 5 };
@@ -84,6 +87,7 @@ static pid_t executor;
 static int executor_fd = -1;
 static pid_t self;
 static volatile sig_atomic_t told_to_end;
+static int can_make_net;
 
 /* Both ends of each, until they are dropped. */
 static int pipe_ends[2 * MOST_PIPES];
@@ -166,6 +170,35 @@ static struct words read_words(int job) {
   return (struct words){words, count, 0};
 }
 
+/* Where this process came from, once it has a network of its own, with nothing in it but a loopback device that is up. */
+static int home_net = -1;
+
+static int make_net(void) {
+  struct ifreq loopback = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+  int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+  if (home < 0 || unshare(CLONE_NEWNET) != 0) {
+    close_fd(&home);
+    return -1;
+  }
+  home_net = home;
+  int any = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  int done = any < 0 ? -1 : ioctl(any, SIOCSIFFLAGS, &loopback);
+  close_fd(&any);
+  return done;
+}
+
+/* "own": a network that no other program has or had; "-": the launcher's. */
+static void choose_net(const char *which) {
+  if (strcmp(which, "own") == 0) {
+    if (home_net < 0 && make_net() != 0) fail("network namespace");
+  } else if (strcmp(which, "-") != 0) {
+    usage();
+  } else if (home_net >= 0 && setns(home_net, CLONE_NEWNET) != 0) {
+    fail("network namespace");
+  }
+  close_fd(&home_net);
+}
+
 static int parse_descriptor(const char *text) { return (int)parse_number(text, 10, MOST_DESCRIPTORS * 64); }
 
 /* "-", or numbers with commas, of cgroup files that are to be written "0" to: of version 1, where that is cheap. */
@@ -201,6 +234,7 @@ static void place_descriptors(char *list) {
   }
   child_link = lift(child_link, base);
   executor_fd = lift(executor_fd, base);
+  if (home_net >= 0) home_net = lift(home_net, base);
   for (int at = 0; at < count; at++) {
     int fd = take(from[at]);
     if (fd < 0) fail("descriptor");
@@ -221,6 +255,7 @@ static noreturn void become_program(int job) {
   struct words words = read_words(job);
   place_descriptors(next_word(&words));
   join_groups(next_word(&words));
+  choose_net(next_word(&words));
   tell_parent(0);
   char *uid = next_word(&words), *gid = next_word(&words);
   umask((mode_t)parse_number(next_word(&words), 8, 0777));
@@ -254,6 +289,8 @@ static noreturn void be_child(int link, const struct request *given) {
   setsid();
   reset_state();
   if (given != NULL) become_program(given->job);
+  /* Most jobs need one. One that could not be made leaves nothing that waits: another child is made for the job. */
+  if (can_make_net && make_net() != 0) _exit(FAILED);
   if (recv(link, &request, sizeof request, 0) != sizeof request) _exit(0);
   become_program(request.job);
 }
@@ -516,6 +553,16 @@ static void try_taking(void) {
   if (readlink(path, target, sizeof target) < 0) fail("the executor's descriptors");
 }
 
+/* Tried in a process of its own, as this one is to stay where it is. */
+static int try_net(void) {
+  int status = -1;
+  pid_t pid = fork();
+  if (pid == 0) _exit(make_net() == 0 ? 0 : 1);
+  while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  return status == 0;
+}
+
 void serve(const char *pid) {
   self = getpid();
   follow_executor(pid);
@@ -526,8 +573,9 @@ void serve(const char *pid) {
   executor_fd = kept;
   if (fcntl(CONTROL, F_SETFD, FD_CLOEXEC) != 0) fail("control");
   try_taking();
+  can_make_net = try_net();
   fork_ahead();
-  tell(READY, 0, VERSION, 0, 0);
+  tell(READY, 0, VERSION, can_make_net, 0);
   while (wait_and_act(-1)) {
   }
   end();

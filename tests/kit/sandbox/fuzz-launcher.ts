@@ -148,6 +148,7 @@ function goodWords(): string[] {
   return [
     `${nothing}>1,${nothing}>2`,
     String(nothing),
+    random(2) === 0 ? 'own' : '-',
     '-',
     '-',
     '022',

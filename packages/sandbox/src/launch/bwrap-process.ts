@@ -23,8 +23,8 @@ export interface BwrapSpawn {
   /** This process's descriptors by their number there. The numbers between them are not passed. */
   readonly descriptors: ReadonlyMap<number, number | 'ignore'>;
   readonly numbers: DescriptorNumbers;
-  /** bwrap's. Each ends with a NUL. */
-  readonly options: Buffer;
+  /** What bwrap reads; `ownNetwork`: it is started in the network namespace of its sandbox. */
+  toOptions(how: { readonly ownNetwork: boolean }): Buffer;
   readonly pipePool: Pick<PipePool, 'take'>;
   readonly scratchDirectory: string;
   /** Which it is in before it is bwrap. */
@@ -70,9 +70,10 @@ function startByLauncher(
   staying: StayingLauncher,
   onStatus: (text: string) => void,
 ): BwrapProcess {
-  const open = openForJob(options);
+  const ownNetwork = staying.makesNetworks && options.plan.namespaces.includes('net');
+  const open = openForJob(options, ownNetwork);
   const closed = readStatus(new Socket({ fd: open.status, readable: true, writable: false }), onStatus);
-  openGate(open.gate, options.options);
+  openGate(open.gate, options.toOptions({ ownNetwork }));
   const job = staying.run(open);
   let instead: BwrapProcess | undefined;
   const finish = async (how: 'over' | 'refused'): Promise<BwrapExit> => {
@@ -99,7 +100,10 @@ interface OpenForJob extends Job {
   close(): void;
 }
 
-function openForJob({ pipePool, group, scratchDirectory, ...options }: BwrapSpawn): OpenForJob {
+function openForJob(
+  { pipePool, group, scratchDirectory, ...options }: BwrapSpawn,
+  ownNetwork: boolean,
+): OpenForJob {
   const passed: number[] = [];
   const kept: number[] = [];
   const closeAll = (fds: number[]): void => {
@@ -122,7 +126,7 @@ function openForJob({ pipePool, group, scratchDirectory, ...options }: BwrapSpaw
       ...(entrance?.directory === undefined ? [] : [entrance.directory]),
     );
     const text = toJobText(options.plan, {
-      ...{ descriptors, joins: entrance?.files ?? [], path: toMarkedPath(options.mark) },
+      ...{ descriptors, ownNetwork, joins: entrance?.files ?? [], path: toMarkedPath(options.mark) },
       program: toCommandLine(options),
     });
     const job = openContent(text, scratchDirectory);
@@ -162,7 +166,7 @@ function startFromHere(options: BwrapSpawn, onStatus: (text: string) => void): B
   } finally {
     closeSync(read);
   }
-  openGate(write, options.options);
+  openGate(write, options.toOptions({ ownNetwork: false }));
   options.onPassed();
   const bwrap = child;
   const status = bwrap.stdio[options.numbers.status];

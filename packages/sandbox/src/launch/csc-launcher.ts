@@ -44,6 +44,8 @@ export interface JobStart {
   readonly descriptors: ReadonlyMap<number, number | 'ignore'>;
   /** Descriptors of cgroup files that the process writes itself into. */
   readonly joins: readonly number[];
+  /** True: it gets a network namespace of its own, which no other program has or had. */
+  readonly ownNetwork: boolean;
   /** Its PATH, the one variable that it has. */
   readonly path: string;
   readonly program: readonly string[];
@@ -52,12 +54,12 @@ export interface JobStart {
 /** What the launcher that stays reads of a job (docs/launcher.md): words, each with a NUL at its end. Pure. */
 export function toJobText(
   { credentials, rlimits, umask }: Started,
-  { descriptors, joins, path, program }: JobStart,
+  { descriptors, joins, ownNetwork, path, program }: JobStart,
 ): Buffer {
   const places = [...descriptors].flatMap(([to, from]) => (from === 'ignore' ? [] : `${from}>${to}`));
   const { uid, gid } = credentials ?? { uid: '-', gid: '-' };
   const words = [
-    ...[places.join(','), joins.join(',') || '-'],
+    ...[places.join(','), joins.join(',') || '-', ownNetwork ? 'own' : '-'],
     ...[uid, gid, umask.toString(8), toLimitList(rlimits)],
     ...['1', `PATH=${path}`, ...program],
   ];

@@ -169,7 +169,7 @@ function startSegment(kit: BwrapKit, place: SandboxPlace, start: SegmentStart): 
       ...(group === undefined ? {} : { group }),
       ...(launcherPath === undefined ? {} : { launcherPath }),
       ...(staying === undefined ? {} : { staying }),
-      options: toArgsFile(bwrapArguments(plan, numbers)),
+      toOptions: ({ ownNetwork }) => toArgsFile(bwrapArguments(plan, numbers, ownNetwork ? ['net'] : [])),
       confine(pid) {
         if (launcherPath === undefined) resetPriorities(pid);
       },

@@ -1,5 +1,14 @@
 import { execFileSync } from 'node:child_process';
-import { closeSync, constants, mkdirSync, openSync, readFileSync, readSync, rmdirSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+  rmdirSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { findProcesses } from '@csc-fleet/test-kit/sandbox/find-processes';
@@ -58,6 +67,7 @@ describe('csc-launcher, told to run a program', () => {
     readonly group?: number;
     readonly umask?: number;
     readonly credentials?: { readonly uid: number; readonly gid: number };
+    readonly ownNetwork?: boolean;
     readonly text?: string;
     readonly extra?: ReadonlyMap<number, number>;
   }
@@ -68,13 +78,14 @@ describe('csc-launcher, told to run a program', () => {
     group,
     umask = 0o22,
     credentials,
+    ownNetwork = false,
     text,
     extra,
   }: Wanted): Promise<JobEnd & { output: string }> {
     const pipe = pool.take();
     opened.push(pipe.read);
     const descriptors = new Map<number, number>([[1, pipe.write], [2, pipe.write], ...(extra ?? [])]);
-    const start = { descriptors, joins, path: '/usr/bin', program };
+    const start = { descriptors, joins, ownNetwork, path: '/usr/bin', program };
     const made = toJobText(
       { rlimits: { nofile: 100 }, umask, ...(credentials === undefined ? {} : { credentials }) },
       start,
@@ -146,8 +157,8 @@ describe('csc-launcher, told to run a program', () => {
     ['-', 'no NUL'],
     ['\0\0\0', 'empty words'],
     ['1>1\0-\0', 'too few words'],
-    ['99999>1\0-\0-\0-\x022\0-\x000\0/bin/true\0', 'a descriptor that is not there'],
-    ['0>-1\0-\0-\0-\x022\0-\x000\0/bin/true\0', 'a negative descriptor'],
+    ['99999>1\0-\0-\0-\0-\x022\0-\x000\0/bin/true\0', 'a descriptor that is not there'],
+    ['0>-1\0-\0-\0-\0-\x022\0-\x000\0/bin/true\0', 'a negative descriptor'],
     ['\0-\0-\0-\x022\0nofile=\x000\0/bin/true\0', 'no limit'],
     ['\0-\0-\0-\x022\0-\x009\0/bin/true\0', 'fewer variables than it says'],
   ])('ends the one job for %j: %s', async (text) => {
@@ -165,12 +176,16 @@ describe('csc-launcher, told to run a program', () => {
     const group = openSync(directory, constants.O_DIRECTORY);
     const { output } = await run({ program: ['/bin/sh', '-c', 'grep ^0:: /proc/self/cgroup'], group });
     expect(output).toBe(`0::/csc-launcher-test-${process.pid}\n`);
+    // Which none was made for ahead.
+    const own = await run({ program: ['/bin/readlink', '/proc/self/ns/net'], group, ownNetwork: true });
+    expect(own.output).toMatch(/^net:/);
+    expect(own.output.trim()).not.toBe(readlinkSync('/proc/self/ns/net'));
     rmdirSync(directory);
     // A group that is gone: nothing is begun.
     const text = openContent(
       toJobText(
         { rlimits: {}, umask: 0 },
-        { descriptors: new Map(), joins: [], path: '', program: ['/bin/true'] },
+        { descriptors: new Map(), joins: [], ownNetwork: false, path: '', program: ['/bin/true'] },
       ),
       defaultScratchDirectory(),
     );
@@ -196,6 +211,21 @@ describe('csc-launcher, told to run a program', () => {
     await hasEnded(marker);
     await isReady(launcher);
   });
+
+  it.runIf(process.getuid?.() === 0)(
+    'gives each its own network where it is to have one, and never one twice',
+    async () => {
+      const home = readlinkSync('/proc/self/ns/net');
+      // A datagram to the loopback device goes out only where that is up.
+      const text = 'readlink /proc/self/ns/net; grep -c : /proc/net/dev; echo > /dev/udp/127.0.0.1/9';
+      const program = ['/bin/bash', '-c', text];
+      const own = await Promise.all(Array.from({ length: 6 }, () => run({ program, ownNetwork: true })));
+      const networks = own.map(({ output }) => output.split('\n')[0]);
+      expect(new Set([home, ...networks]).size).toBe(7);
+      for (const { output, code } of own) expect([output.split('\n')[1], code]).toEqual(['1', 0]);
+      expect((await run({ program: ['/bin/readlink', '/proc/self/ns/net'] })).output).toBe(`${home}\n`);
+    },
+  );
 
   it('is not ended by a signal of somebody else', async () => {
     const pid = await isReady(launcher);

@@ -70,6 +70,7 @@ export class StayingLauncher {
   #process: ChildProcess | undefined;
   #control: Socket | undefined;
   #isReady = false;
+  #makesNetworks = false;
   #isClosed = false;
   #nextId = 1;
   #pauseMs = firstPauseMs;
@@ -85,6 +86,11 @@ export class StayingLauncher {
   /** Its pid; undefined as long as there is none that has said that it is ready. */
   get pid(): number | undefined {
     return this.#isReady && !this.#isClosed ? this.#process?.pid : undefined;
+  }
+
+  /** Whether it makes network namespaces, for which it takes root. */
+  get makesNetworks(): boolean {
+    return this.#makesNetworks;
   }
 
   /** To be called where there is a pid. */
@@ -176,6 +182,7 @@ export class StayingLauncher {
     if (kind === events.ready && a !== version) throw new RangeError('another version of csc-launcher');
     if (kind === events.ready) {
       this.#isReady = true;
+      this.#makesNetworks = b === 1;
       this.#pauseMs = firstPauseMs;
       return;
     }

@@ -33,12 +33,17 @@ export function numberDescriptors(plan: SandboxPlan, taken: readonly number[] = 
  * bwrap's options for a plan, in the order in which bwrap applies them; the command itself is not among them. They go
  * over `--args`, so that the paths of the host are in nobody's command line. Pure, and nothing is asked of bwrap that the
  * plan does not say, or `numbers`, by which bwrap and its launcher talk. See bwrap(1).
+ * @param made namespaces that bwrap is started in, so that it makes none
  */
-export function bwrapArguments(plan: SandboxPlan, numbers: DescriptorNumbers): string[] {
+export function bwrapArguments(
+  plan: SandboxPlan,
+  numbers: DescriptorNumbers,
+  made: readonly SandboxPlan['namespaces'][number][] = [],
+): string[] {
   return [
     ...(plan.dieWithParent ? ['--die-with-parent'] : []),
     ...(plan.newSession ? ['--new-session'] : []),
-    ...plan.namespaces.map((namespace) => `--unshare-${namespace}`),
+    ...plan.namespaces.filter((it) => !made.includes(it)).map((namespace) => `--unshare-${namespace}`),
     ...(plan.disableUserns ? ['--disable-userns', '--assert-userns-disabled'] : []),
     ...plan.droppedCapabilities.flatMap((capability) => ['--cap-drop', capability]),
     ...['--uid', String(plan.uid), '--gid', String(plan.gid)],
