@@ -2,7 +2,7 @@ import { ExecutionState, GateService, type SubmitRequest, Verdict } from '@csc-f
 import type { Connection } from '../connection/connection.ts';
 import { endedEarly, type ReconnectOptions, retrying } from '../connection/reconnect.ts';
 import { type ExecutionEvent, toExecutionEvent, toOutputItem } from '../stream/items.ts';
-import { readOutputOnce, watchOnce } from '../stream/read.ts';
+import { outputMethods, readOutputOnce, watchOnce } from '../stream/read.ts';
 import type { Bind } from './bind.ts';
 import type { Receiver } from './receiver.ts';
 
@@ -60,7 +60,7 @@ async function runOnce(
   arrived: () => void,
 ): Promise<void> {
   const { connection, signal } = context;
-  for await (const { item } of connection.stream(GateService.run, { submit: request }, signal)) {
+  for await (const { item } of connection.stream(outputMethods.run, { submit: request }, signal)) {
     arrived();
     if (item?.$case === 'event') {
       const event = toExecutionEvent(item.value);

@@ -1,5 +1,6 @@
 import { type OutputStream, toDuration } from '@csc-fleet/common/messages';
-import { GateService, type StreamPosition } from '@csc-fleet/common/rpc';
+import { chunkOf } from '@csc-fleet/common/output-log';
+import { GateService, ReadOutputResponse, RunResponse, type StreamPosition } from '@csc-fleet/common/rpc';
 import type { Connection } from '../connection/connection.ts';
 import { endedEarly, type ReconnectOptions, resuming } from '../connection/reconnect.ts';
 import { type ExecutionEvent, type OutputItem, toExecutionEvent, toOutputItem } from './items.ts';
@@ -90,6 +91,24 @@ export async function* readOutput(
   }
 }
 
+/** The methods that bring output, whose chunks are views of their messages: the generated decoders copy what they carry. */
+export const outputMethods = {
+  run: {
+    ...GateService.run,
+    responseDeserialize: (bytes: Buffer): RunResponse => viewOf(bytes) ?? RunResponse.decode(bytes),
+  },
+  readOutput: {
+    ...GateService.readOutput,
+    responseDeserialize: (bytes: Buffer): ReadOutputResponse =>
+      viewOf(bytes) ?? ReadOutputResponse.decode(bytes),
+  },
+};
+
+function viewOf(bytes: Buffer): ReadOutputResponse | undefined {
+  const value = chunkOf(bytes);
+  return value && { item: { $case: 'chunk', value } };
+}
+
 /** One ReadOutput call. */
 export async function* readOutputOnce(
   connection: Connection,
@@ -99,7 +118,7 @@ export async function* readOutputOnce(
   const { from = [], follow = true, offset, stream, since, sinceAgeMs } = options;
   const sinceAge = sinceAgeMs === undefined ? undefined : toDuration(Math.max(0, sinceAgeMs));
   const request = { executionId, from: [...from], follow, offset, stream, since, sinceAge };
-  for await (const { item } of connection.stream(GateService.readOutput, request, options.signal)) {
+  for await (const { item } of connection.stream(outputMethods.readOutput, request, options.signal)) {
     if (item !== undefined) yield toOutputItem(item);
   }
 }

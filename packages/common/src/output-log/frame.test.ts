@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { OutputStream } from '../messages/index.ts';
 import { ReadOutputResponse } from '../rpc/index.ts';
-import { encodeFrame, encodeFrameHead, maxFrameBytes, readFrames, wholeFramesEnd } from './frame.ts';
+import { chunkOf, encodeFrame, encodeFrameHead, maxFrameBytes, readFrames, wholeFramesEnd } from './frame.ts';
 
 const { STDOUT, STDERR } = OutputStream;
 
@@ -66,5 +66,21 @@ describe('a frame', () => {
     expect(long.readUInt8(4) * 2 ** 21).toBe(maxFrameBytes);
     expect(() => [...readFrames(long)]).toThrow('it is too long');
     expect(wholeFramesEnd(long)).toBe(0);
+  });
+});
+
+describe('the chunk of a message', () => {
+  const head = { commandId: 'main', stream: OutputStream.STDERR, offset: 2 ** 40, monotonicNs: 7 };
+  const frame = encodeFrame(head, Buffer.from('some data'));
+
+  it('is what the generated decoder makes of it, over the same memory', () => {
+    const chunk = chunkOf(frame);
+    expect(ReadOutputResponse.decode(frame).item).toEqual({ $case: 'chunk', value: chunk });
+    expect(chunk?.data.buffer).toBe(frame.buffer);
+  });
+
+  it.each(['1200', '0a00', '0a01', 'ff'])('is left to that where it goes on with %s', (hex) => {
+    expect(chunkOf(Buffer.concat([frame, Buffer.from(hex, 'hex')]))).toBeUndefined();
+    expect(chunkOf(Buffer.from(hex, 'hex'))?.data.length ?? 0).toBe(0);
   });
 });

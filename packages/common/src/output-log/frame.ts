@@ -1,6 +1,6 @@
 import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { CscError } from '../errors/index.ts';
-import { OutputStream } from '../messages/index.ts';
+import { type OutputChunk, OutputStream } from '../messages/index.ts';
 
 /** What a frame says of its data. */
 export interface FrameHead {
@@ -91,6 +91,27 @@ export function* readFrames(bytes: Uint8Array): Generator<Frame> {
     yield { ...readChunk(bytes.subarray(chunk, end)), begin, end };
     begin = end;
   }
+}
+
+/**
+ * The chunk of a ReadOutputResponse or RunResponse that is just that; undefined for any other. Its data is a view of the
+ * message, which the generated decoder copies.
+ */
+export function chunkOf(bytes: Buffer): OutputChunk | undefined {
+  if (bytes[0] !== frameTag) return undefined;
+  try {
+    for (const { commandId, stream, offset, monotonicNs, data, end } of readFrames(bytes)) {
+      if (end !== bytes.length) return undefined;
+      return { commandId, stream, offset, monotonicNs, data: toBuffer(data) };
+    }
+  } catch {
+    // Of a newer gate, with members that frames do not have yet.
+  }
+  return undefined;
+}
+
+function toBuffer(view: Uint8Array): Buffer {
+  return Buffer.from(view.buffer, view.byteOffset, view.byteLength);
 }
 
 /**

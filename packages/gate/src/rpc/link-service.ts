@@ -22,6 +22,7 @@ import { TokenBucket } from '../traffic/limits.ts';
 import { duplex, unaryOfExecutor, undecoded } from './calls.ts';
 import type { CallRules } from './interceptors.ts';
 import type { DuplexCall, ExecutorCall, LinkMethods } from './methods.ts';
+import { decodePushOutput } from './push-request.ts';
 import { createPace, pace, Reading, readAsAnswered } from './reading.ts';
 
 /** Where executors come in. */
@@ -69,7 +70,7 @@ export function serveLink(ports: LinkPorts, rules: CallRules): UntypedServiceImp
   return {
     // It has no end of its own; the executor connects to the gate that comes back.
     connect: duplex(rules, ExecutorLinkService.connect, 'end', methods.connect),
-    pushOutput: duplex(rules, ExecutorLinkService.pushOutput, 'drain', methods.pushOutput),
+    pushOutput: duplex(rules, { requestDeserialize: decodePushOutput }, 'drain', methods.pushOutput),
     fetchPolicyFile: unaryOfExecutor(
       { ...rules, maxMessageBytes: 1024 },
       ExecutorLinkService.fetchPolicyFile,

@@ -1,6 +1,8 @@
 import { PassThrough } from 'node:stream';
+import { PushOutputRequest } from '@csc-fleet/common/rpc';
 import { Client, credentials, Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import { decodePushOutput } from './push-request.ts';
 import { Reading, readAsAnswered } from './reading.ts';
 
 const raw = (it: Buffer): Buffer => it;
@@ -70,4 +72,31 @@ it('reads only once everybody who held it back has let go', () => {
   expect(call.isPaused()).toBe(true);
   third();
   expect(call.isPaused()).toBe(false);
+});
+
+describe('a PushOutputRequest', () => {
+  const frames = Buffer.from('frames');
+  const encode = (message: PushOutputRequest) => Buffer.from(PushOutputRequest.encode(message).finish());
+
+  it('is read as the generated decoder reads it, over the same memory', () => {
+    const bytes = encode({ executionId: 'x', logOffset: 2 ** 40, frames });
+    const message = decodePushOutput(bytes);
+    expect(message).toEqual(PushOutputRequest.decode(bytes));
+    expect(message.frames.buffer).toBe(bytes.buffer);
+  });
+
+  // Without frames; frames that are not last, that come twice, with a new member, and of another type.
+  it.each(['', '0a0178', '1a01611001', '1a01611a0162', '1a016120017a0162', '20011a0161', '1801'])(
+    'is read so, whatever its members are: %j',
+    (hex) => {
+      const bytes = Buffer.from(hex, 'hex');
+      expect(decodePushOutput(bytes)).toEqual(PushOutputRequest.decode(bytes));
+    },
+  );
+
+  it.each(['1aff', '1a05', 'ff', '1affffffff0f'])('is refused as by the generated decoder: %s', (hex) => {
+    const bytes = Buffer.from(hex, 'hex');
+    expect(() => PushOutputRequest.decode(bytes)).toThrow();
+    expect(() => decodePushOutput(bytes)).toThrow();
+  });
 });
