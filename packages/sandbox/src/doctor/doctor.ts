@@ -29,7 +29,7 @@ import {
   resolveScopes,
   toRunFacts,
 } from '../plan/index.ts';
-import { askBwrap } from './examine-bwrap.ts';
+import { askBwrap, untold, whyCutOff } from './examine-bwrap.ts';
 import { defaultBwrapPath, type ProbeOptions, probeHost } from './probe-host.ts';
 import { userNamespaceRemedy } from './user-namespace-remedy.ts';
 
@@ -115,8 +115,8 @@ async function tryPrlimit({ executorUid, jobUsers }: HostFacts): Promise<Check> 
   const ids = executorUid === uid ? {} : { uid, gid };
   const limited = await run(prlimitPath, ['--core=0', '--', 'true'], ids);
   if (limited.ok) return passed('rlimits', `${prlimitPath} sets a job's rlimits`);
-  if (limited.signal !== undefined)
-    return untold('rlimits', `${prlimitPath} sets a job's rlimits`, limited.signal);
+  if (limited.cutOff !== undefined)
+    return untold('rlimits', `${prlimitPath} sets a job's rlimits`, limited.cutOff);
   return failed('rlimits', `${prlimitPath} does not run: ${limited.text}`, 'install util-linux');
 }
 
@@ -158,7 +158,7 @@ async function tryNamespace(facts: HostFacts, namespace: Namespace): Promise<Che
   const name = `namespace-${namespace}`;
   const result = await runBwrap(facts, ['--unshare-user', `--unshare-${namespace}`]);
   if (result.ok) return passed(name, `a ${namespace} namespace can be had`);
-  if (result.signal !== undefined) return untold(name, `a ${namespace} namespace can be had`, result.signal);
+  if (result.cutOff !== undefined) return untold(name, `a ${namespace} namespace can be had`, result.cutOff);
   return failed(name, `no ${namespace} namespace: ${result.text}`, userNamespaceRemedy());
 }
 
@@ -166,8 +166,8 @@ async function tryNesting(facts: HostFacts): Promise<Check> {
   const options = ['--unshare-user', '--disable-userns', '--assert-userns-disabled'];
   const result = await runBwrap(facts, options);
   if (result.ok) return passed('nested-namespaces', 'user namespaces can be closed to jobs');
-  if (result.signal !== undefined)
-    return untold('nested-namespaces', 'user namespaces can be closed to jobs', result.signal);
+  if (result.cutOff !== undefined)
+    return untold('nested-namespaces', 'user namespaces can be closed to jobs', result.cutOff);
   return failed(
     'nested-namespaces',
     `user namespaces stay open to jobs: ${result.text}`,
@@ -213,16 +213,6 @@ async function tryRecipe(hostFacts: HostFacts, { scratchDirectory }: DoctorOptio
   }
 }
 
-// Somebody, or the kernel for want of memory, has ended what was to find out: that says nothing of this host.
-function untold(name: string, what: string, signal: string): Check {
-  const detail = `it is not known whether ${what}: what tried it was ended by ${signal}`;
-  return failed(
-    name,
-    detail,
-    'try again; where it stays so, look for who ends it (dmesg names the OOM killer)',
-  );
-}
-
 async function runBwrap(
   { bwrapPath, executorUid, jobUsers }: HostFacts,
   options: readonly string[],
@@ -236,8 +226,8 @@ interface Ran {
   readonly ok: boolean;
   /** Its output, or the last line of what it had to say about its failure. */
   readonly text: string;
-  /** What ended it, where it has said nothing by itself. */
-  readonly signal?: string;
+  /** As of `whyCutOff`. */
+  readonly cutOff?: string;
 }
 
 async function run(
@@ -254,8 +244,8 @@ async function run(
     return { ok: true, text: stdout };
   } catch (error) {
     const text = toText(error).trim().split('\n').at(-1) ?? '';
-    const signal = error instanceof Error && 'signal' in error ? error.signal : undefined;
-    return { ok: false, text, ...(typeof signal === 'string' ? { signal } : {}) };
+    const cutOff = whyCutOff(error);
+    return { ok: false, text, ...(cutOff === undefined ? {} : { cutOff }) };
   }
 }
 

@@ -27,8 +27,12 @@ export async function askBwrap(path: string): Promise<BwrapFacts> {
   // Before it is started for the first time.
   const own = examineProgramFile(path, process.getuid?.() ?? -1);
   if (!own.ok) return unusable(own);
-  const answers = await Promise.all([ask(path, '--version'), ask(path, '--help')]).catch(() => undefined);
-  if (answers === undefined) return unusable(failed('bwrap', `${path} does not run`, install));
+  const answers = await Promise.all([ask(path, '--version'), ask(path, '--help')]).catch(whyNot);
+  if (!Array.isArray(answers)) {
+    const { cutOff } = answers;
+    if (cutOff !== undefined) return unusable(untold('bwrap', `${path} runs`, cutOff));
+    return unusable(failed('bwrap', `${path} does not run`, install));
+  }
   const [version, help] = answers;
   const options = parseOptions(help);
   return {
@@ -40,6 +44,37 @@ export async function askBwrap(path: string): Promise<BwrapFacts> {
       examineOptions(path, options),
     ],
   };
+}
+
+const whyNot = (error: unknown): { cutOff: string | undefined } => ({ cutOff: whyCutOff(error) });
+
+/**
+ * What kept a probe from finding anything out: somebody, or the kernel for want of memory, has ended it, or this process
+ * could not start it. That says nothing of what it was to try. Undefined where it has said something by itself.
+ * @param error as execFile of node:child_process rejects
+ */
+export function whyCutOff(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  if ('signal' in error && typeof error.signal === 'string') return `was ended by ${error.signal}`;
+  const code = 'code' in error ? String(error.code) : '';
+  return shortages.has(code)
+    ? `could not be started for want of ${shortages.get(code)} (${code})`
+    : undefined;
+}
+
+const shortages: ReadonlyMap<string, string> = new Map([
+  ['EMFILE', 'file descriptors'],
+  ['ENFILE', 'file descriptors'],
+  ['EAGAIN', 'processes'],
+  ['ENOMEM', 'memory'],
+]);
+
+/** A check that nobody knows the answer of. @param what as a sentence @param cutOff of `whyCutOff` */
+export function untold(name: string, what: string, cutOff: string): Check {
+  const detail = `it is not known whether ${what}: what tried it ${cutOff}`;
+  const remedy =
+    'try again; where it stays so, look for who ends it (dmesg names the OOM killer), or what it lacks';
+  return failed(name, detail, remedy);
 }
 
 /** The long options in the output of `bwrap --help`, without the dashes. */
