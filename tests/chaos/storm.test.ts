@@ -6,7 +6,7 @@ it('a short storm loses nothing', async () => {
   const told: string[] = [];
   const report = await runStorm({
     seed: 'short',
-    seconds: 5,
+    seconds: 4,
     only: ['kill -9', 'executor: disk full', 'link: reset', 'gate: drain'],
     width: 2,
     slots: 4,

@@ -60,10 +60,16 @@ const honest = new Set([
   'RATE_LIMITED',
   'SPOOL_FULL',
   'NO_RECEIPT',
+  // Of a run that died with its host: what had arrived past the receipt, which is told apart.
+  'RECEIPT_INVALID',
 ]);
 
 /** How a run may end by what was done to it, beside what its contract says. */
 const broken = new Set(['executor_restart', 'signal', 'output_limit']);
+
+// Where every host has had to refuse, or its host was LOST with it and came back: nothing has started, and the gate says so.
+const isUnstarted = ({ signedBy, error }: Ended): boolean =>
+  signedBy === 'the gate' && /SANDBOX_UNAVAILABLE|came back without having started it/.test(error);
 
 // bubblewrap killed while it built or held the sandbox: the ticket was spent, and nothing had started.
 const isKilledEarly = ({ ended, error }: Ended): boolean =>
@@ -137,7 +143,9 @@ function auditCalls(key: string, entries: readonly Entry[], idOf: Map<string, st
   for (const id of ids) idOf.set(key, id);
   for (const { end, when } of entries) {
     if (end.kind === 'error') {
-      if (!honest.has(end.code)) wrong.push({ what: `a call ended with ${end.code}: ${end.message}`, key });
+      const isHonest =
+        end.code === 'RECEIPT_INVALID' ? /unconfirmed/.test(end.message) : honest.has(end.code);
+      if (!isHonest) wrong.push({ what: `a call ended with ${end.code}: ${end.message}`, key });
       if (end.idempotencyKey !== key)
         wrong.push({ what: `${end.code} without its key: ${end.message}`, key });
       continue;
@@ -147,7 +155,7 @@ function auditCalls(key: string, entries: readonly Entry[], idOf: Map<string, st
       if (end.ended === 'exit') return end.exitCode === work.exitCode ? '' : `exit code ${end.exitCode}`;
       if (end.ended === 'cancelled') return work.manner === 'cancels' ? '' : 'it was cancelled';
       if (end.ended === 'timeout') return work.manner === 'times out' ? '' : 'it timed out';
-      if (broken.has(end.ended) || isKilledEarly(end)) return '';
+      if (broken.has(end.ended) || isKilledEarly(end) || isUnstarted(end)) return '';
       return `it ended as ${end.status}, ${end.ended}, by ${end.signedBy}: ${end.error}`;
     })();
     if (whatFor !== '')

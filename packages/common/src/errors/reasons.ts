@@ -60,7 +60,7 @@ export const reasons = {
     about: ['gate', 'host'],
     retry: 'ticket',
     means:
-      "the ticket was too old when it reached the host, or is older than what the host's journal remembers (a new state directory); without a receipt, the gate mints a new one by itself",
+      "the ticket was too old when it reached the host, or had not begun by its clock, or is older than what the host's journal remembers (a new state directory); without a receipt, the gate mints a new one by itself",
     remedy: 'check the clocks; submit again',
   },
   SUBMISSION_INVALID: {

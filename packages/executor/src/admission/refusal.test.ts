@@ -62,7 +62,7 @@ describe('a ticket that is not genuine is refused without a receipt', () => {
     ['for another execution', 'TICKET_INVALID', { executionId: 'exec_other' }],
     [
       'not yet valid',
-      'TICKET_INVALID',
+      'TICKET_EXPIRED',
       () => ({ ticket: { not_before: inSeconds(20), expires_at: inSeconds(40) } }),
     ],
     ['valid for more than 60 s', 'TICKET_INVALID', () => ({ ticket: { expires_at: inSeconds(61) } })],

@@ -52,7 +52,7 @@ export function msUntilBegun({ ticket, submission }: Timed, clock: Clock): numbe
 /**
  * Waits until ticket and submission have begun, for as long as openTicket and openSubmission let a gate's and a submitter's
  * clock be ahead. Nothing is redeemed before: then whatever this journal has used began before now, and a journal that is
- * lost has used nothing that begins after its successor does. Rejects with TICKET_INVALID where the clock went back
+ * lost has used nothing that begins after its successor does. Rejects with TICKET_EXPIRED where the clock went back
  * meanwhile.
  */
 export async function awaitBegin(timed: Timed, clock: Clock): Promise<void> {
@@ -61,7 +61,7 @@ export async function awaitBegin(timed: Timed, clock: Clock): Promise<void> {
   await sleep(waitMs + 1);
   if (msUntilBegun(timed, clock) === 0) return;
   throw new CscError(
-    'TICKET_INVALID',
+    'TICKET_EXPIRED',
     `the ticket is not valid before ${timed.ticket.not_before}; check the clocks`,
   );
 }

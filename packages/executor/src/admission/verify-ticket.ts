@@ -1,6 +1,6 @@
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
 import type { KeyRing } from '@csc-fleet/common/crypto';
-import { parseTimestamp } from '@csc-fleet/common/encoding';
+import { parseTimestamp, toTimestamp } from '@csc-fleet/common/encoding';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { openTicket } from '@csc-fleet/common/evidence';
 import type { Offer } from '@csc-fleet/common/messages';
@@ -44,10 +44,34 @@ export type GenuineTicket = Genuine;
 
 /**
  * Holds the ticket of an offer against what this host trusts, as openTicket of common does, which says what it throws;
- * TICKET_INVALID also where it is for another execution than the offer.
+ * TICKET_INVALID also where it is for another execution than the offer, and TICKET_EXPIRED for one that is good, and has
+ * not begun by this host's clock: that may have been set since the gate has heard it last, and the next ticket is in its new
+ * time.
  */
 export function verifyTicket(offered: OfferedTicket, trust: Trust): GenuineTicket {
-  return new Genuine(offered, openOffered(offered, trust), trust.now);
+  try {
+    return new Genuine(offered, openOffered(offered, trust), trust.now);
+  } catch (error) {
+    const begins = beginsAt(offered);
+    if (begins === undefined || begins <= trust.now || !isGenuineAt(offered, trust, begins)) throw error;
+    const message = `the ticket is not valid before ${toTimestamp(begins)}; check the clocks`;
+    throw new CscError('TICKET_EXPIRED', message, { cause: error });
+  }
+}
+
+function isGenuineAt(offered: OfferedTicket, trust: Trust, now: Date): boolean {
+  try {
+    openOffered(offered, { ...trust, now });
+    return true;
+  } catch (error) {
+    if (isCscError(error)) return false;
+    throw error;
+  }
+}
+
+function beginsAt({ ticketJson }: { readonly ticketJson: Uint8Array }): Date | undefined {
+  const parsed = parseTicket(ticketJson);
+  return parsed.ok ? parseTimestamp(parsed.value.not_before) : undefined;
 }
 
 /**
@@ -60,8 +84,7 @@ export function findOnceGenuine(
   contract: CommandContract,
   trust: Omit<Trust, 'now'>,
 ): ExecutionTicket | undefined {
-  const parsed = parseTicket(ticketJson);
-  const begins = parsed.ok ? parseTimestamp(parsed.value.not_before) : undefined;
+  const begins = beginsAt({ ticketJson });
   if (begins === undefined) return undefined;
   try {
     const offered = { executionId, ticketJson, contractSha256: contractSha256(contract) };

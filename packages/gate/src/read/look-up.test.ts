@@ -194,6 +194,8 @@ describe('getKeys', () => {
       notBefore: test.clock.now(),
       revokedAt: undefined,
     });
+    // A receipt that it signs once its clock is set back must still count.
+    expect(keys.find(({ keyId }) => keyId === executor.signer.keyId)?.notBefore).toBeUndefined();
   });
 
   it('gives those asked for, of executors that have left too', async () => {

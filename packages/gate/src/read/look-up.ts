@@ -122,12 +122,15 @@ export function getKeys(keys: KnownKeys, { keyIds }: GetKeysRequest): GetKeysRes
 }
 
 function toPublicKey({ key_id: keyId, public_key: publicKey, owner, since }: KeyRow): PublicKey {
+  const role = parseIdentity(owner)?.role === 'executor' ? KeyRole.EXECUTOR : KeyRole.GATE;
   return {
     keyId,
     publicKey: Buffer.from(publicKey),
     owner,
-    role: parseIdentity(owner)?.role === 'executor' ? KeyRole.EXECUTOR : KeyRole.GATE,
-    notBefore: new Date(since),
+    role,
+    // When this gate met an executor's key says nothing of when that began to sign: its clock may have been set back since, or
+    // this gate be restored from a time before.
+    notBefore: role === KeyRole.EXECUTOR ? undefined : new Date(since),
     notAfter: undefined,
     revokedAt: undefined,
   };
