@@ -159,6 +159,13 @@ function goodWords(): string[] {
   ];
 }
 
+// Mostly good, and around the most that there may be.
+function placeList(): string {
+  const length = pick([random(1100), 1022 + random(6)]);
+  const entry = (): string => (random(2000) === 0 ? pick(tokens) : `${nothing}>${random(1200)}`);
+  return Array.from({ length }, entry).join(',');
+}
+
 function mutatedText(): Buffer {
   const words = goodWords();
   for (let rounds = random(4); rounds > 0; rounds -= 1) {
@@ -167,10 +174,7 @@ function mutatedText(): Buffer {
     if (act === 0) words.splice(at, 1);
     else if (act === 1) words.splice(at, 0, pick(tokens));
     else if (act === 2) words[at] = pick(tokens);
-    else if (act === 3)
-      words[at] = Array.from({ length: random(1100) }, () => pick([`${nothing}>${random(1200)}`, '1'])).join(
-        ',',
-      );
+    else if (act === 3) words[pick([0, 1, at])] = placeList();
     else words.push(...Array.from({ length: random(3000) }, () => 'x'));
   }
   const bytes = Buffer.from(words.map((word) => `${word}\0`).join(''));
