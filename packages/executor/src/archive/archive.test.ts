@@ -95,7 +95,8 @@ async function run(name: string, version: 'csc.receipt.v0.1' | 'csc.receipt.v0.2
   return finish(name, version);
 }
 
-const redeem = (name: string) => journal.redeem({ ...use(name), draft: '', redeemedAt: now, approvals: [] });
+const redeem = (name: string) =>
+  journal.redeem({ ...use(name), draft: '', bare: '', redeemedAt: now, approvals: [] });
 
 function finish(name: string, version: 'csc.receipt.v0.1' | 'csc.receipt.v0.2' = 'csc.receipt.v0.2') {
   const seal = (link: ChainLink) => ({
@@ -215,7 +216,7 @@ describe('the archive of a host’s receipts', () => {
       copyFileSync(copy, journalFile());
       for (const end of ['-wal', '-shm']) rmSync(`${journalFile()}${end}`, { force: true });
     });
-    expect((await journal.adopt()).running).toEqual([{ executionId: 'cut-off', draft: '' }]);
+    expect((await journal.adopt()).running).toEqual([{ executionId: 'cut-off', draft: '', bare: '' }]);
     expect(journal.bornAt()).toEqual(submitted);
   });
 

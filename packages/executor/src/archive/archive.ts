@@ -67,6 +67,17 @@ export class Archive {
     return highest;
   }
 
+  /** The newest receipt of an execution; undefined where it has none. Reads all of it. Throws as `open` does. */
+  find(executionId: string): Buffer | undefined {
+    for (const name of listSegments(this.#directory).reverse()) {
+      let found: Buffer | undefined;
+      for (const { bytes } of readRecords(join(this.#directory, name)))
+        if (readWhole(bytes, name)?.execution_id === executionId) found = bytes;
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
   /** What it knows of the time that a journal which takes these executions for unfinished has forgotten. Throws as `open` does. */
   lostTime(unfinished: readonly string[]): LostTime {
     return findLostTime(this.#directory, unfinished);
@@ -289,6 +300,7 @@ export function withArchive(journal: Journal, archive: Archive, retention: Archi
       if (place !== undefined) archive.add(place, inChain(finished));
       return finished;
     },
+    archived: (executionId) => archive.find(executionId),
     async acknowledge(executionId) {
       await archive.durable();
       await journal.acknowledge(executionId);

@@ -35,6 +35,8 @@ export function withReserve(journal: Journal, reserve: DiskReserve): Journal {
       return finished;
     },
     acknowledge: (executionId) => must(() => journal.acknowledge(executionId)),
+    putReceipt: (executionId, texts) => must(() => journal.putReceipt(executionId, texts)),
+    rename: (executionId, to) => must(() => journal.rename(executionId, to)),
     adopt: () => must(() => journal.adopt()),
     async prune(now) {
       reserve.refill();

@@ -131,6 +131,7 @@ describe('a draft', () => {
     if (next === undefined) throw new Error('there is a second command');
     const text = toDraft(subject, { outcomes: [outcome('one')], profileIds: ['x'] }, next);
     const draft = readDraft(text);
+    if (draft === undefined) throw new Error('it can be read');
     expect(draft.receipt).toMatchObject({
       status: 'failed',
       ended: 'executor_restart',

@@ -1,8 +1,19 @@
 import { argvSha256, type Command } from '@csc-fleet/common/contract';
-import { canonicalJson, toTimestamp } from '@csc-fleet/common/encoding';
+import {
+  artifactBytes,
+  canonicalJson,
+  isJsonObject,
+  parseStrictJson,
+  toTimestamp,
+} from '@csc-fleet/common/encoding';
 import { toReceiptError } from '@csc-fleet/common/evidence';
 import { emptyDigest } from '@csc-fleet/common/output-log';
-import type { ReceiptV02, ReceiptVersion } from '@csc-fleet/common/receipt';
+import {
+  type ReceiptV02,
+  type ReceiptVersion,
+  receiptFromJson,
+  receiptVersions,
+} from '@csc-fleet/common/receipt';
 import type { LogContent } from '../output/index.ts';
 import {
   buildReceipt,
@@ -57,9 +68,26 @@ export function toDraft(
   return canonicalJson({ version: subject.ticket.grant.receipt_version, receipt });
 }
 
-/** Reads a draft of the journal. Throws SyntaxError where it is none. */
-export function readDraft(draft: string): ReceiptDraft {
-  return JSON.parse(draft) as ReceiptDraft;
+/** The same of a run of which nothing more is known than that it was begun: what `toDraft` is kept beside. */
+export function toBareDraft(subject: ReceiptSubject, first: Command): string {
+  return toDraft(subject, { outcomes: [], profileIds: [] }, first);
+}
+
+/** Reads a draft of the journal; undefined where it is none, as on a disk that has lost it. */
+export function readDraft(draft: string): ReceiptDraft | undefined {
+  const json = parseStrictJson(Buffer.from(draft), { maxBytes: artifactBytes.receipt });
+  if (!json.ok || !isJsonObject(json.value)) return undefined;
+  const { version, receipt = null } = json.value;
+  const parsed = receiptFromJson(receipt);
+  if (!parsed.ok || parsed.value.receipt_version !== 'csc.receipt.v0.2') return undefined;
+  const wanted = receiptVersions.find((it) => it === version);
+  return wanted === undefined ? undefined : { version: wanted, receipt: parsed.value };
+}
+
+/** A draft of which only the least is left, which says so. */
+export function withLoss(draft: ReceiptDraft, what: string): ReceiptDraft {
+  const { error = '' } = draft.receipt;
+  return { ...draft, receipt: { ...draft.receipt, error: toReceiptError(`${what}; ${error}`) } };
 }
 
 /** A draft's receipt with what its log holds. */

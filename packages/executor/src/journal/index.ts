@@ -10,5 +10,6 @@ export type {
   Seal,
   SealedReceipt,
   TicketUse,
+  Unfinished,
 } from './journal.ts';
 export { journalFile, openSqliteJournal, restoreJournalCommand } from './sqlite-journal.ts';

@@ -42,7 +42,15 @@ const implementations: readonly [string, (owner?: string) => Journal][] = [
 function redemption(name: string, overrides: Partial<Redemption> = {}): Redemption {
   const ids = { ticketId: `ticket-${name}`, executionId: `execution-${name}` };
   const times = { notBefore: now, expiresAt: new Date(+now + minute) };
-  return { ...ids, ...times, draft: `draft-${name}`, redeemedAt: now, approvals: [], ...overrides };
+  return {
+    ...ids,
+    ...times,
+    draft: `draft-${name}`,
+    bare: `bare-${name}`,
+    redeemedAt: now,
+    approvals: [],
+    ...overrides,
+  };
 }
 
 function sealAs(name: string, seen: ChainLink[] = []): Seal {
@@ -169,7 +177,9 @@ describe.each(implementations)('journal: %s', (_name, create) => {
     await dead.acknowledge('execution-delivered');
     const next = open();
     const adopted = await next.adopt();
-    expect(adopted.running).toEqual([{ executionId: 'execution-running', draft: 'further' }]);
+    expect(adopted.running).toEqual([
+      { executionId: 'execution-running', draft: 'further', bare: 'bare-running' },
+    ]);
     expect(adopted.finished.map(({ executionId }) => executionId)).toEqual(['execution-finished']);
     expect(await open().adopt()).toEqual({ running: [], finished: [] });
   });
@@ -351,7 +361,7 @@ describe('the SQLite journal', () => {
     for (const name of ['running', 'finished', 'delivered'])
       await expect(journal.redeem(redemption(name))).rejects.toMatchObject(replayed);
     expect(await journal.adopt()).toEqual({
-      running: [{ executionId: 'execution-running', draft: 'draft' }],
+      running: [{ executionId: 'execution-running', draft: 'draft', bare: '' }],
       finished: [{ executionId: 'execution-finished', receiptLength: 3, outputLogLength: 7 }],
     });
     // It was there before: tickets of a moment ago are not a lost journal's, but those of two days ago were forgotten.

@@ -47,6 +47,17 @@ export interface Journal {
   finish(executionId: string, seal: Seal): Promise<FinishedExecution>;
   /** The receipt of an execution; undefined where there is none yet, or it has been acknowledged. Throws what SQLite throws. */
   receiptOf(executionId: string): ReceiptTexts | undefined;
+  /** Of an execution that has its receipt: what that could be made of once more. Undefined: nothing is there. */
+  unfinished(executionId: string): Unfinished | undefined;
+  /** The receipt that the archive has of an execution, in the form of the chain; undefined where it has none. */
+  archived?(executionId: string): Uint8Array | undefined;
+  /**
+   * Puts a receipt that was signed before in the place of one that is damaged; with none, it has yet to be made. Rejects with
+   * STORE_UNAVAILABLE.
+   */
+  putReceipt(executionId: string, texts: ReceiptTexts | undefined): Promise<void>;
+  /** Calls an execution what it is really called, where its row is damaged. Rejects with STORE_UNAVAILABLE. */
+  rename(executionId: string, to: string): Promise<void>;
   /** The gate holds the receipt. Does nothing for an execution that is not there. Rejects with STORE_UNAVAILABLE. */
   acknowledge(executionId: string): Promise<void>;
   /** Makes this process the owner of what others have left behind that died or closed, and says what that is. */
@@ -98,6 +109,8 @@ export interface ReceiptHead {
 export interface Redemption extends TicketUse {
   /** What a receipt says if this process dies: JSON text, opaque to the journal. */
   readonly draft: string;
+  /** The least of it that makes a receipt, likewise; kept apart, should one of the two be damaged. */
+  readonly bare: string;
   /** How many commands its receipt may have to tell of. Absent: one. */
   readonly commands?: number;
   readonly redeemedAt: Date;
@@ -123,8 +136,15 @@ export interface FinishedExecution extends ReceiptTexts {
 /** What dead processes have left. */
 export interface Adopted {
   /** Started, and never finished. */
-  readonly running: readonly { readonly executionId: string; readonly draft: string }[];
+  readonly running: readonly Unfinished[];
   readonly finished: readonly OwedReceipt[];
+}
+
+/** What a receipt can be made of, as it is on the disk. */
+export interface Unfinished {
+  readonly executionId: string;
+  readonly draft: string;
+  readonly bare: string;
 }
 
 /** A receipt that no gate has acknowledged; it stays on disk until its turn. */
@@ -132,6 +152,7 @@ export interface OwedReceipt {
   readonly executionId: string;
   /** Bytes of the receipt, and of its original. */
   readonly receiptLength: number;
+  /** -1: what the journal has of it is no length. */
   readonly outputLogLength: number;
   /** What the log had when its receipt was signed, where the host has lost some of that since. */
   readonly signedLogLength?: number;

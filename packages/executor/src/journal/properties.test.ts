@@ -108,7 +108,7 @@ class Model {
     const { seal, count } = this.#sign();
     const given =
       what === 'redeem'
-        ? this.#journal.redeem({ ...used, draft: '', redeemedAt: this.#date(), approvals: [] })
+        ? this.#journal.redeem({ ...used, draft: '', bare: '', redeemedAt: this.#date(), approvals: [] })
         : this.#journal.refuse({ ...used, refusedAt: this.#date(), seal });
     if (!(await isGiven(given))) return;
     count();

@@ -58,7 +58,10 @@ INSERT INTO receipt_chain VALUES (1, lower(hex(randomblob(16))), 0, (SELECT head
 DROP TABLE unnumbered_chain;
 `;
 
-const version = 3;
+// The least that a receipt needs, beside the draft: a disk that loses one of the two loses no receipt.
+const bare = `ALTER TABLE executions ADD COLUMN bare TEXT NOT NULL DEFAULT '';`;
+
+const version = 4;
 // What version 1 forgot, it forgot a day after its acknowledgement.
 const forgottenBeforeMs = 24 * 60 * 60 * 1000;
 
@@ -70,6 +73,7 @@ function migrate(database: DatabaseSync, found: number, now: Date): void {
     database.prepare('INSERT INTO memory VALUES (1, ?, ?, ?)').run(bornAt, floor, floor);
   }
   if (found < 3) database.exec(chain);
+  if (found < 4) database.exec(bare);
   database.exec(`PRAGMA user_version = ${version}`);
 }
 

@@ -16,6 +16,7 @@ import type {
   Refusal,
   Seal,
   TicketUse,
+  Unfinished,
 } from './journal.ts';
 import { findObjection, readMemory, spentId, submissionId } from './memory.ts';
 import { prepareSchema } from './schema.ts';
@@ -70,6 +71,17 @@ export function openSqliteJournal(path: string, options: SqliteJournalOptions = 
     refuse: (refusal) => commits.run(() => refuse(statements, owner, refusal)),
     progress: (executionId, draft) => commits.run(() => void statements.setDraft.run(draft, executionId)),
     finish: (executionId, seal) => commits.run(() => finish(statements, executionId, seal)),
+    unfinished: (executionId) => unfinishedOf(statements, executionId),
+    putReceipt: (executionId, texts) =>
+      commits.run(
+        () =>
+          void statements.putReceipt.run(
+            texts?.receiptJson ?? null,
+            texts?.originalJson ?? null,
+            executionId,
+          ),
+      ),
+    rename: (executionId, to) => commits.run(() => void statements.rename.run(to, executionId)),
     acknowledge: (executionId) =>
       commits.run(() => void statements.acknowledge.run(clock.now().getTime(), executionId), unhurriedMs),
     adopt: () => commits.run(() => adopt(statements, owner)),
@@ -101,10 +113,10 @@ function openDatabase(path: string, timeout: number, now: Date): DatabaseSync {
 }
 
 function redeem(statements: Statements, owner: string, redemption: Redemption): void {
-  const { ticketId, executionId, expiresAt, draft, redeemedAt, approvals } = redemption;
+  const { ticketId, executionId, expiresAt, draft, bare, redeemedAt, approvals } = redemption;
   throwObjection(statements, redemption);
   spendSubmission(statements, redemption);
-  statements.open.run(executionId, ticketId, owner, expiresAt.getTime(), redeemedAt.getTime(), draft);
+  statements.open.run(executionId, ticketId, owner, expiresAt.getTime(), redeemedAt.getTime(), draft, bare);
   for (const approval of approvals) consume(statements, executionId, approval);
 }
 
@@ -195,7 +207,16 @@ function toHead({ sequence, head }: Chain): ReceiptHead | undefined {
   return head === undefined || sequence === 0 ? undefined : { sequence, receiptSha256: head };
 }
 
+function unfinishedOf(statements: Statements, executionId: string): Unfinished | undefined {
+  const row = statements.drafts.get(executionId);
+  return row === undefined || row['draft'] === ''
+    ? undefined
+    : { executionId, draft: String(row['draft']), bare: String(row['bare']) };
+}
+
 function adopt(statements: Statements, owner: string): Adopted {
+  // With its receipt, or before it had one, none is acknowledged: that goes with the receipt's text.
+  statements.unacknowledge.run();
   const rows = statements.otherOwners
     .all(owner)
     .map((row) => String(row['owner']))
@@ -204,7 +225,11 @@ function adopt(statements: Statements, owner: string): Adopted {
   return {
     running: rows
       .filter((row) => row['receipt_length'] === null)
-      .map((row) => ({ executionId: String(row['execution_id']), draft: String(row['draft']) })),
+      .map((row) => ({
+        executionId: String(row['execution_id']),
+        draft: String(row['draft']),
+        bare: String(row['bare']),
+      })),
     finished: rows
       .filter((row) => row['receipt_length'] !== null)
       .map((row) => ({

@@ -1,45 +1,57 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 
+// What SQLite can hold and a number cannot would fail the whole query. -1: it is none that was written.
+function wholeNumber(column: string): string {
+  return `CASE WHEN ${column} BETWEEN 0 AND ${Number.MAX_SAFE_INTEGER} THEN ${column} ELSE -1 END`;
+}
+
 const texts = {
   isUsed: 'SELECT 1 FROM executions WHERE ticket_id = ? OR execution_id = ?',
   isSpent: 'SELECT 1 FROM spent WHERE id IN (?, ?)',
   memory: 'SELECT born_at, floor, approvals_floor FROM memory',
-  open: `INSERT INTO executions (execution_id, ticket_id, owner, ends_at, redeemed_at, draft)
-    VALUES (?, ?, ?, ?, ?, ?)`,
+  open: `INSERT INTO executions (execution_id, ticket_id, owner, ends_at, redeemed_at, draft, bare)
+    VALUES (?, ?, ?, ?, ?, ?, ?)`,
   openRefused: `INSERT INTO executions
     (execution_id, ticket_id, owner, ends_at, redeemed_at, draft, receipt_json, original_json, output_log_length)
     VALUES (?, ?, ?, ?, ?, '', ?, ?, 0)`,
   consume:
     'INSERT INTO approvals (approval_id, execution_id, expires_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
   setDraft: 'UPDATE executions SET draft = ? WHERE execution_id = ? AND receipt_json IS NULL',
-  find: 'SELECT * FROM executions WHERE execution_id = ?',
+  find: `SELECT execution_id, receipt_json, original_json, ${wholeNumber('output_log_length')} AS output_log_length
+    FROM executions WHERE execution_id = ?`,
+  drafts: 'SELECT draft, bare FROM executions WHERE execution_id = ?',
+  rename: 'UPDATE executions SET execution_id = ? WHERE execution_id = ?',
+  putReceipt: `UPDATE executions SET receipt_json = ?, original_json = ?, acknowledged_at = NULL
+    WHERE execution_id = ?`,
+  unacknowledge: `UPDATE executions SET acknowledged_at = NULL
+    WHERE acknowledged_at IS NOT NULL AND (receipt_json IS NULL OR length(receipt_json) > 0)`,
   finish: `UPDATE executions SET receipt_json = ?, original_json = ?, output_log_length = ?
     WHERE execution_id = ?`,
   chain: 'SELECT epoch, sequence, head FROM receipt_chain',
   beginEpoch: 'UPDATE receipt_chain SET epoch = lower(hex(randomblob(16))), sequence = 0, head = NULL',
   beBorn: 'UPDATE memory SET born_at = max(born_at, ?)',
-  endUnfinished: `UPDATE executions SET acknowledged_at = ?, draft = '', receipt_json = x''
+  endUnfinished: `UPDATE executions SET acknowledged_at = ?, draft = '', bare = '', receipt_json = x''
     WHERE receipt_json IS NULL`,
-  endOne: `UPDATE executions SET acknowledged_at = ?, draft = '', receipt_json = x''
+  endOne: `UPDATE executions SET acknowledged_at = ?, draft = '', bare = '', receipt_json = x''
     WHERE execution_id = ? AND receipt_json IS NULL`,
   setHead: 'UPDATE receipt_chain SET sequence = ?, head = ?',
-  acknowledge: `UPDATE executions SET acknowledged_at = ?, draft = '', receipt_json = x'', original_json = NULL
+  acknowledge: `UPDATE executions SET acknowledged_at = ?, draft = '', bare = '', receipt_json = x'', original_json = NULL
     WHERE execution_id = ? AND receipt_json IS NOT NULL AND acknowledged_at IS NULL`,
   unacknowledged: 'SELECT execution_id FROM executions WHERE acknowledged_at IS NULL',
   otherOwners: 'SELECT DISTINCT owner FROM executions WHERE acknowledged_at IS NULL AND owner <> ?',
   adopt: `UPDATE executions SET owner = ? WHERE owner = ? AND acknowledged_at IS NULL
-    RETURNING execution_id, draft, length(receipt_json) AS receipt_length,
-      length(original_json) AS original_length, output_log_length`,
+    RETURNING execution_id, draft, bare, length(receipt_json) AS receipt_length,
+      length(original_json) AS original_length, ${wholeNumber('output_log_length')} AS output_log_length`,
   disown: "UPDATE executions SET owner = '' WHERE owner = ? AND acknowledged_at IS NULL",
   receipt: `SELECT receipt_json, original_json FROM executions
     WHERE execution_id = ? AND acknowledged_at IS NULL AND receipt_json IS NOT NULL`,
   pruneExecutions: `DELETE FROM executions WHERE execution_id IN
     (SELECT execution_id FROM executions WHERE acknowledged_at IS NOT NULL AND ends_at < ? LIMIT ?)
-    RETURNING execution_id, ticket_id, ends_at`,
+    RETURNING execution_id, ticket_id, max(0, ends_at) AS ends_at`,
   spend: 'INSERT INTO spent (id) VALUES (?) ON CONFLICT DO NOTHING',
   raiseFloor: 'UPDATE memory SET floor = max(floor, ?)',
   pruneApprovals: `DELETE FROM approvals WHERE approval_id IN
-    (SELECT approval_id FROM approvals WHERE expires_at < ? LIMIT ?) RETURNING expires_at`,
+    (SELECT approval_id FROM approvals WHERE expires_at < ? LIMIT ?) RETURNING max(0, expires_at) AS expires_at`,
   raiseApprovalsFloor: 'UPDATE memory SET approvals_floor = max(approvals_floor, ?)',
 } as const;
 

@@ -8,6 +8,7 @@ import {
   fileTimeNow,
   type ReceiptSubject,
   type RunRecord,
+  toBareDraft,
   toDraft,
 } from '../evidence/index.ts';
 import type { Journal } from '../journal/index.ts';
@@ -65,6 +66,7 @@ export async function redeem(
     journal.redeem({
       ...toUse(ticket, asked?.claimed),
       draft: toDraft(subject, record, first.command),
+      bare: toBareDraft(subject, first.command),
       commands: contract.commands.length,
       redeemedAt: startedAt,
       approvals: toConsumed(approvals),

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import {
   appendFileSync,
   chmodSync,
+  cpSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -200,6 +201,69 @@ describe('an executor that was killed in the middle of a run', () => {
       (await gate.receipt(gate.offer(makeContract(workspace, [{}]), makePolicy(workspace)))).status,
     ).toBe('success');
   });
+
+  // Of every column of the table of executions, something that its type allows and nobody has written.
+  const harms = [
+    "draft = 'garbage'",
+    "draft = '{}'",
+    "draft = ''",
+    "bare = 'garbage'",
+    "execution_id = 'garbage'",
+    "ticket_id = 'garbage'",
+    "owner = 'garbage'",
+    'redeemed_at = 9223372036854775807',
+    'redeemed_at = -9223372036854775807',
+    'ends_at = 9223372036854775807',
+    'ends_at = -9223372036854775807',
+    'acknowledged_at = 9223372036854775807',
+    'acknowledged_at = 1',
+    'output_log_length = 9223372036854775807',
+    'output_log_length = -1',
+    'output_log_length = NULL',
+    "receipt_json = x'00'",
+    "original_json = x'00'",
+  ];
+
+  it.each([
+    ['was under way', 'output', 'echo half; sleep 60', 'executor_restart', 'half'],
+    ['had ended', 'receipt', 'echo whole', 'exit', 'whole'],
+  ])(
+    'brings its one receipt whichever column of the journal the disk has lost, where it %s',
+    async (...[, awaited, script, ended, text]) => {
+      const victim = await startVictim('local', script, awaited);
+      await victim.kill();
+      const { executionId } = victim.offer;
+      const killed = stateDir;
+      const isUnderWay = ended === 'executor_restart';
+      for (const [index, harm] of harms.entries()) {
+        // Of what runs, a receipt that is there is none that anybody could have written.
+        if (isUnderWay && /_json = /.test(harm)) continue;
+        stateDir = join(root, `harmed-${index}`);
+        cpSync(killed, stateDir, { recursive: true });
+        const database = new DatabaseSync(join(stateDir, 'journal.sqlite'));
+        const query = `UPDATE executions SET ${harm} RETURNING (SELECT count(*) FROM executions) AS n`;
+        expect(database.prepare(query).all(), harm).toEqual([{ n: 1 }]);
+        database.close();
+        const gate = await start();
+        const receipt = await gate.receipt(executionId);
+        const isLost = /^receipt_json|^original_json/.test(harm);
+        expect({ harm, ended: receipt.ended }).toEqual({ harm, ended: isLost ? 'executor_restart' : ended });
+        const says =
+          /^draft/.test(harm) && isUnderWay
+            ? 'how far it came cannot be read'
+            : isLost
+              ? 'damaged on this host'
+              : '';
+        expect(receipt.error ?? '').toContain(says);
+        const [{ outputLogLength } = { outputLogLength: 0 }] = gate.all('receipt', executionId);
+        await gate.output.holds(executionId, outputLogLength);
+        expect(gate.output.text(executionId)).toBe(`done\n${text}\n`);
+        await executors.at(-1)?.delivered();
+        await stop();
+        expect(unacknowledged()).toBe(0);
+      }
+    },
+  );
 
   it.each<[string, (path: string) => void, number]>([
     ['the disk has lost', (path) => rmSync(path), 0],
