@@ -218,6 +218,7 @@ function fromExecutor(name: string, message: ConnectRequest['message']): Flood {
         policies: [],
         sandbox: [],
         sentAt: undefined,
+        shortage: '',
       };
       call.write({ message: { $case: 'hello', value: hello } });
       while (!gone && !over.aborted) {
@@ -296,6 +297,6 @@ export const floods: Readonly<Record<string, Flood>> = {
   "an executor's invalid receipts": fromExecutor('rogue', receipt(1)),
   "an executor's heartbeats": fromExecutor('rogue', {
     $case: 'heartbeat',
-    value: { running: 0, chainHeadJson: Buffer.alloc(0), wouldRefuse: 0, sentAt: undefined },
+    value: { running: 0, chainHeadJson: Buffer.alloc(0), wouldRefuse: 0, sentAt: undefined, shortage: '' },
   }),
 };

@@ -82,6 +82,8 @@ export class ScriptedExecutor {
   readonly #pushed = new Map<string, number>();
   /** What its heartbeats say. */
   wouldRefuse = 0;
+  /** Why it takes nothing for want of room. */
+  shortage = '';
   /** How far its clock is ahead of the gate's, in milliseconds. Undefined: it does not tell. */
   aheadMs: number | undefined;
 
@@ -154,6 +156,7 @@ export class ScriptedExecutor {
       policies: [],
       sandbox: [],
       sentAt: this.#now(),
+      shortage: this.shortage,
     };
   }
 
@@ -170,7 +173,13 @@ export class ScriptedExecutor {
   async settled(): Promise<void> {
     this.say({
       $case: 'heartbeat',
-      value: { running: 0, chainHeadJson: none, wouldRefuse: this.wouldRefuse, sentAt: this.#now() },
+      value: {
+        running: 0,
+        chainHeadJson: none,
+        wouldRefuse: this.wouldRefuse,
+        sentAt: this.#now(),
+        shortage: this.shortage,
+      },
     });
     this.#heartbeats = this.all('heartbeatAck').length + 1;
     while (this.all('heartbeatAck').length < this.#heartbeats && this.hungUp === undefined)

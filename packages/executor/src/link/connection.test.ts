@@ -27,6 +27,7 @@ const hello = {
     policies: [],
     sandbox: [],
     sentAt: undefined,
+    shortage: '',
     receiptKeyStatementJson: Buffer.alloc(0),
   },
 };
@@ -52,6 +53,7 @@ beforeEach(() => {
     now: () => new Date(),
     running: () => 0,
     wouldRefuse: () => 0,
+    shortage: () => '',
     chainHead: () => Buffer.alloc(0),
   };
   connection = openConnection(hello, { send, hangUp: (error) => void ended.push(error) }, outbox, handlers);
@@ -66,7 +68,12 @@ const receive = (message: FromGate) => connection.receive({ message });
 const welcome = (heartbeatInterval?: Duration) =>
   receive({
     $case: 'welcome',
-    value: { gateId: 'gate', heartbeatInterval, chainHeadJson: Buffer.alloc(0), sentAt: undefined },
+    value: {
+      gateId: 'gate',
+      heartbeatInterval,
+      chainHeadJson: Buffer.alloc(0),
+      sentAt: undefined,
+    },
   });
 const refused = (bytes: number): ToGate => ({
   $case: 'refused',

@@ -59,6 +59,8 @@ export interface LinkHandlers {
   running(): number;
   /** Runs that would have been refused, were that not only tried out. */
   wouldRefuse(): number;
+  /** Why nothing is taken for want of room on the disk; empty where there is room. */
+  shortage(): string;
   /** How far the chain of receipts goes, signed; empty where that was said already. */
   chainHead(): Buffer;
 }
@@ -168,9 +170,9 @@ class Connection implements LinkConnection {
   // Now or not at all: what it says counts as said.
   #beat(): void {
     if (!this.#outbox.hasRoom) return;
-    const { running, chainHead, wouldRefuse, now } = this.#handlers;
+    const { running, chainHead, wouldRefuse, shortage, now } = this.#handlers;
     const said = { running: running(), chainHeadJson: chainHead(), wouldRefuse: wouldRefuse() };
-    this.#outbox.post({ $case: 'heartbeat', value: { ...said, sentAt: now() } });
+    this.#outbox.post({ $case: 'heartbeat', value: { ...said, sentAt: now(), shortage: shortage() } });
   }
 
   // The answer would have to say the id again.

@@ -68,6 +68,8 @@ export interface ExecutorParts {
   readonly deliveries: Deliveries;
   /** How many runs it would have refused, were that not only tried out. */
   wouldRefuse(): number;
+  /** Why nothing is taken for want of room on the disk, for people; undefined where there is room. */
+  shortage(): string | undefined;
   /** Called when the gate is there, and when it has heard something new of the owners. */
   readonly onPolicyNews: () => void;
   readonly clock: Clock;
@@ -84,6 +86,9 @@ const spareOffers = 16;
 
 // Worth a line: tickets are written for a clock that is off by up to 60 s, submissions and approvals are not.
 const noticeableSkewMs = 5_000;
+
+// As a gate takes it; a path of this host may be long, and have anything in it.
+const toShortage = (text = ''): string => text.replace(/[\p{Cc}\p{Cs}\ufffd]/gu, '?').slice(0, 500);
 
 /** Takes offers as far as there are slots, and knows what runs. */
 export class LinkedExecutor implements Executor {
@@ -106,6 +111,7 @@ export class LinkedExecutor implements Executor {
     const { deliveries, wouldRefuse, onPolicyNews } = parts;
     this.#handlers = {
       wouldRefuse,
+      shortage: () => toShortage(parts.shortage()),
       welcomed: (chainHeadJson) => {
         if (this.#closing) this.#sayDraining();
         const forgotten = chainHeadJson.length === 0 ? undefined : this.#findForgotten(chainHeadJson);
@@ -337,6 +343,7 @@ export class LinkedExecutor implements Executor {
       epoch: journal.epoch,
       chainHeadJson: this.#chainHead('again'),
       sentAt: this.#parts.clock.now(),
+      shortage: toShortage(this.#parts.shortage()),
       // The journal has the last word: what it holds must not be offered again, even where its receipt is held up.
       executionIds: [...new Set([...this.#known(), ...journal.unacknowledged()])],
     };

@@ -149,6 +149,10 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
     execute: (offer, run, link) => execute(offer, run, ports, telemetry?.counting(link) ?? link),
     ...{ journal, outbox, deliveries, clock, log },
     wouldRefuse: () => ports.trials.count,
+    shortage: () => {
+      reserve.refill();
+      return reserve.shortage;
+    },
     onPolicyNews: deps.onPolicyNews ?? (() => undefined),
     async release() {
       clearInterval(pruning);

@@ -93,7 +93,13 @@ describe('whatever is in a field of an executor’s message', () => {
     const heartbeat = ConnectRequest.encode({
       message: {
         $case: 'heartbeat',
-        value: { running: 0, chainHeadJson: Buffer.alloc(0), wouldRefuse: 0, sentAt: undefined },
+        value: {
+          running: 0,
+          chainHeadJson: Buffer.alloc(0),
+          wouldRefuse: 0,
+          sentAt: undefined,
+          shortage: '',
+        },
       },
     }).finish();
     return new Promise<string>((resolve) => {

@@ -124,6 +124,7 @@ export const linkBounds = {
     policies: list(z.object({ name: line(256), sha256 }), 1000),
     sandbox: list(line(200), 32),
     sentAt: z.date('must be a time').optional(),
+    shortage: line(512),
   }),
   draining: z.object({}),
   accepted: z.object({ executionId: id, notes: list(text(4000), 64) }),
@@ -149,6 +150,7 @@ export const linkBounds = {
     chainHeadJson: bytes(8192),
     wouldRefuse: whole(0, 2 ** 32 - 1),
     sentAt: z.date('must be a time').optional(),
+    shortage: line(512),
   }),
 } as const satisfies Record<string, z.ZodType>;
 

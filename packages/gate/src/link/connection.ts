@@ -125,6 +125,7 @@ export class Connection implements ExecutorConnection {
       this.#remote.send({ message: { $case: 'heartbeatAck', value: {} } });
       this.#heardOfTrials(peer, message.value.wouldRefuse);
       this.#heardOfTime(peer, message.value.sentAt);
+      this.#heardOfDisk(peer, message.value.shortage);
       await this.#inLine(async () => {
         if (!(await takeChainHead(this.#ports, this.#remote.executor, message.value.chainHeadJson)))
           peer.wentBack = true;
@@ -180,6 +181,20 @@ export class Connection implements ExecutorConnection {
     peer.wouldRefuse = wouldRefuse;
   }
 
+  // It would refuse whatever it is offered, and is the least loaded of all.
+  #heardOfDisk(peer: Peer, shortage: string): void {
+    const wasShort = peer.shortage !== '';
+    peer.shortage = shortage;
+    if ((shortage !== '') === wasShort) return;
+    const { scheduler, onNotice } = this.#ports;
+    if (!wasShort)
+      onNotice('the disk of an executor is full: nothing is placed there', { executor: peer.id, shortage });
+    else {
+      onNotice('the disk of an executor has room again', { executor: peer.id });
+      scheduler.place();
+    }
+  }
+
   // Beyond what a ticket can be written for it is no use to anybody, and it may be set right at any time.
   #heardOfTime(peer: Peer, sentAt: Date | undefined): void {
     const { clock, scheduler, onNotice } = this.#ports;
@@ -214,6 +229,7 @@ export class Connection implements ExecutorConnection {
     const peer = new Peer(executor, hello, { send, ask: () => this.#askPeer() });
     peer.wentBack = wentBack;
     this.#heardOfTime(peer, hello.sentAt);
+    this.#heardOfDisk(peer, hello.shortage);
     peer.certificate = this.#remote.certificate;
     this.#peer = peer;
     scheduler.peers.add(peer);

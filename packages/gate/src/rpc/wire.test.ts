@@ -312,7 +312,13 @@ describe('an executor’s connection', () => {
     call.write({
       message: {
         $case: 'heartbeat',
-        value: { running: 0, chainHeadJson: Buffer.alloc(0), wouldRefuse: 0, sentAt: undefined },
+        value: {
+          running: 0,
+          chainHeadJson: Buffer.alloc(0),
+          wouldRefuse: 0,
+          sentAt: undefined,
+          shortage: '',
+        },
       },
     });
     await expect(collect(call)).rejects.toEqual(rejected('REQUEST_INVALID'));

@@ -51,6 +51,8 @@ export class Peer {
   wentBack = false;
   /** Runs since its start that it would have refused, were that not only tried out (enforce: warn). */
   wouldRefuse = 0;
+  /** Why its disk has no room for a run, as it says for people; empty where it has. */
+  shortage = '';
   /** Of its clock. */
   readonly skew = new Skew();
   /** Is left alone for a while, over whichever connection: see Rests. */
@@ -73,7 +75,7 @@ export class Peer {
 
   /** Takes nothing now. */
   get resting(): boolean {
-    return this.draining || this.paused || this.wentBack || this.skew.isTooFar;
+    return this.draining || this.paused || this.wentBack || this.skew.isTooFar || this.shortage !== '';
   }
 
   get free(): number {
@@ -96,6 +98,7 @@ export class Peer {
     if (this.wentBack) return 'its chain of receipts has gone back: see the log of the gate';
     if (this.skew.isTooFar) return `its clock is ${this.skew} this gate’s: set it right`;
     if (this.draining) return 'it is stopping';
+    if (this.shortage !== '') return this.shortage;
     if (this.unanswered.size > 0) return 'it does not answer its offers';
     return this.paused ? 'it has lost or refused offers, and rests for a while' : '';
   }

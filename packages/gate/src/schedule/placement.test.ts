@@ -582,6 +582,36 @@ describe('an executor whose clock is off', () => {
   });
 });
 
+describe('an executor whose disk is full', () => {
+  const shortage = 'the disk of this host’s state_dir is full';
+
+  it('is offered nothing, from its Hello on, says why, and is offered something once it has room', async () => {
+    const full = test.executor('e1', { slots: 8 });
+    full.shortage = shortage;
+    await full.connect();
+    const waiting = await place();
+    const right = await test.connected('e2', { slots: 1 });
+    await right.next('offer', waiting);
+    const next = await place();
+    expect(full.offered).toEqual([]);
+    expect(test.gate.health()).toMatchObject({ placing: true });
+    right.disconnect();
+    expect(test.gate.health()).toMatchObject({ placing: false });
+    const said = await test
+      .submit(makeContract(), { options: noWait })
+      .catch((error: Error) => error.message);
+    expect(said).toContain(shortage);
+    full.shortage = '';
+    await full.settled();
+    await full.next('offer', next);
+    full.shortage = shortage;
+    await full.settled();
+    const later = await place();
+    await test.flushed();
+    expect(full.offered).not.toContain(later);
+  });
+});
+
 describe('an executor that refuses the contract', () => {
   it('has its signed refusal acknowledged, which it keeps until then, as often as it brings it', async () => {
     const executor = await test.connected('e1');

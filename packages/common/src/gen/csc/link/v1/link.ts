@@ -95,7 +95,11 @@ export interface Hello {
   /** What its sandbox can do, for people. */
   sandbox: string[];
   /** By its own clock: how far that is from the gate's. Absent: an executor that does not tell. */
-  sentAt: Date | undefined;
+  sentAt:
+    | Date
+    | undefined;
+  /** Why it takes nothing for want of room on its disk, for people: it would refuse an offer (SPOOL_FULL). Empty: it has room. */
+  shortage: string;
 }
 
 export interface Hello_LabelsEntry {
@@ -219,7 +223,11 @@ export interface Heartbeat {
   /** Runs since the host's start that it would have refused, had its owner not only tried that out (enforce: warn). */
   wouldRefuse: number;
   /** As in Hello. */
-  sentAt: Date | undefined;
+  sentAt:
+    | Date
+    | undefined;
+  /** As in Hello. */
+  shortage: string;
 }
 
 export interface HeartbeatAck {
@@ -682,6 +690,7 @@ function createBaseHello(): Hello {
     policies: [],
     sandbox: [],
     sentAt: undefined,
+    shortage: "",
   };
 }
 
@@ -728,6 +737,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.sentAt !== undefined) {
       Timestamp.encode(toTimestamp(message.sentAt), writer.uint32(114).fork()).join();
+    }
+    if (message.shortage !== "") {
+      writer.uint32(122).string(message.shortage);
     }
     return writer;
   },
@@ -860,6 +872,14 @@ export const Hello: MessageFns<Hello> = {
             message.sentAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.shortage = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -899,6 +919,7 @@ export const Hello: MessageFns<Hello> = {
     message.policies = object.policies?.map((e) => PolicyVersion.fromPartial(e)) || [];
     message.sandbox = object.sandbox?.map((e) => e) || [];
     message.sentAt = object.sentAt ?? undefined;
+    message.shortage = object.shortage ?? "";
     return message;
   },
 };
@@ -1951,7 +1972,7 @@ export const TerminalTaken: MessageFns<TerminalTaken> = {
 };
 
 function createBaseHeartbeat(): Heartbeat {
-  return { running: 0, chainHeadJson: Buffer.alloc(0), wouldRefuse: 0, sentAt: undefined };
+  return { running: 0, chainHeadJson: Buffer.alloc(0), wouldRefuse: 0, sentAt: undefined, shortage: "" };
 }
 
 export const Heartbeat: MessageFns<Heartbeat> = {
@@ -1967,6 +1988,9 @@ export const Heartbeat: MessageFns<Heartbeat> = {
     }
     if (message.sentAt !== undefined) {
       Timestamp.encode(toTimestamp(message.sentAt), writer.uint32(34).fork()).join();
+    }
+    if (message.shortage !== "") {
+      writer.uint32(42).string(message.shortage);
     }
     return writer;
   },
@@ -2016,6 +2040,14 @@ export const Heartbeat: MessageFns<Heartbeat> = {
             message.sentAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.shortage = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2037,6 +2069,7 @@ export const Heartbeat: MessageFns<Heartbeat> = {
     message.chainHeadJson = object.chainHeadJson ?? Buffer.alloc(0);
     message.wouldRefuse = object.wouldRefuse ?? 0;
     message.sentAt = object.sentAt ?? undefined;
+    message.shortage = object.shortage ?? "";
     return message;
   },
 };
