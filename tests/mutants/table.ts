@@ -181,7 +181,7 @@ const disks: readonly Mutant[] = [
     before: '(whole ?? least);',
     after: 'whole;',
     tests: [`${executor}/service/recover.test.ts`],
-    red: 'where it was under way',
+    red: 'brings its one receipt whichever column of the journal the disk has lost',
   },
   {
     name: 'damaged-receipt-is-brought-for-ever',
@@ -189,7 +189,7 @@ const disks: readonly Mutant[] = [
     before: 'if (why === undefined) {',
     after: 'if (true) {',
     tests: [`${executor}/service/recover.test.ts`],
-    red: 'where it had ended',
+    red: 'brings its one receipt whichever column of the journal the disk has lost',
   },
   {
     name: 'unreadable-output-holds-up-a-receipt',
