@@ -188,7 +188,10 @@ export class Connection implements ExecutorConnection {
     if ((shortage !== '') === wasShort) return;
     const { scheduler, onNotice } = this.#ports;
     if (!wasShort)
-      onNotice('the disk of an executor is full: nothing is placed there', { executor: peer.id, shortage });
+      onNotice('the disk of an executor is full: nothing is placed there', {
+        executor: peer.id,
+        why: shortage,
+      });
     else {
       onNotice('the disk of an executor has room again', { executor: peer.id });
       scheduler.place();
