@@ -2,7 +2,7 @@ import type { Signer } from '@csc-fleet/common/crypto';
 import type { Clock } from '@csc-fleet/common/encoding';
 import { isCscError } from '@csc-fleet/common/errors';
 import type { Offer, Refused } from '@csc-fleet/common/messages';
-import type { Log } from '@csc-fleet/common/service';
+import type { Log, LogFields } from '@csc-fleet/common/service';
 import { type Timed, untimed } from '@csc-fleet/common/telemetry';
 import { type Tracing, toReason, traced, tracedNow } from '@csc-fleet/common/tracing';
 import { type ApprovedContract, checkApprovals, type HostApprovalConfig } from './admission/approvals.ts';
@@ -267,7 +267,7 @@ function planToRefuse(
 }
 
 // What this host says on purpose needs no stack to be found.
-function whyRefused(error: unknown): object {
+function whyRefused(error: unknown): LogFields {
   return isCscError(error) ? { code: error.code, why: error.message } : { error };
 }
 

@@ -8,7 +8,7 @@ export {
   mostUncaught,
   unsoundExitCode,
 } from './last-handler.ts';
-export { type Log, type LogLevel, silentLog, sparingLog } from './log.ts';
+export { type Log, type LogLevel, logOfRun, silentLog, sparingLog } from './log.ts';
 export { type LogField, type LogFields, logFields, toWrittenName } from './log-fields.ts';
 export { asOwner, type Owner } from './owner.ts';
 export { isAlive, processIdentity } from './process-identity.ts';

@@ -34,7 +34,7 @@ export const logFields = {
   why: text('for people'),
   text: text('`msg` of lines that were left out'),
   left_out: number('how many'),
-  again: object('how often each of these came again'),
+  again: number('how often those came again'),
   others: number('how many more'),
   origin: text('how Node came by the exception'),
   owner: text('the run or the call that it was laid to'),

@@ -12,6 +12,15 @@ export type LogLevel = 'error' | 'warn' | 'info';
 /** Says nothing: for what is run without a log, and for tests. */
 export const silentLog: Log = { info: () => {}, warn: () => {}, error: () => {} };
 
+/** The same log, each line of which is about one run. */
+export function logOfRun(log: Log, executionId: string): Log {
+  return {
+    info: (fields, message) => log.info({ executionId, ...fields }, message),
+    warn: (fields, message) => log.warn({ executionId, ...fields }, message),
+    error: (fields, message) => log.error({ executionId, ...fields }, message),
+  };
+}
+
 /** Lines of one text that are written in a minute; what is beyond them is counted. */
 const mostAMinute = 100;
 const minuteMs = 60_000;

@@ -1,4 +1,6 @@
 // Loads the SDK of OpenTelemetry: to be imported only where an owner has asked for traces.
+import type { Agent } from 'node:http';
+import { Socket } from 'node:net';
 import { ROOT_CONTEXT, type Span, SpanKind, SpanStatusCode, type Tracer, trace } from '@opentelemetry/api';
 import { ExportResultCode, TraceState } from '@opentelemetry/core';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
@@ -20,7 +22,7 @@ const maxWaiting = 2048;
 const batch = 512;
 const everyMs = 2_000;
 // A collector that is dead or slow costs a request at a time and the memory of what waits, and nobody's time.
-const requestMs = 5_000;
+const requestMs = 2_000;
 const closeMs = 1_000;
 const limits = {
   attributeValueLengthLimit: 256,
@@ -35,8 +37,24 @@ export function openTracing(
   service: TracedService,
   log: TracesLog,
 ): Tracing {
-  const exporter = new OTLPTraceExporter({ url: endpoint, timeoutMillis: requestMs, concurrencyLimit: 1 });
+  const exporter = new OTLPTraceExporter({
+    ...{ url: endpoint, timeoutMillis: requestMs, concurrencyLimit: 1 },
+    httpAgentOptions: unheldAgent,
+  });
   return tracingTo(batched(telling(exporter, endpoint, log)), sampleRatio, service);
+}
+
+// Of connections that do not keep a process that is done.
+async function unheldAgent(protocol: string): Promise<Agent> {
+  const { Agent } = protocol === 'https:' ? await import('node:https') : await import('node:http');
+  const agent = new Agent({ keepAlive: false });
+  const connect = agent.createConnection.bind(agent);
+  agent.createConnection = (options, callback) => {
+    const socket = connect(options, callback);
+    if (socket instanceof Socket) socket.unref();
+    return socket;
+  };
+  return agent;
 }
 
 /** The same exporter, whose owner hears once that it does not get through, and once that it does again. */

@@ -7,7 +7,7 @@ import { type CommandOutcome, hasSucceeded, toDraft, writtenSoFar } from '../evi
 import type { Journal } from '../journal/index.ts';
 import type { LiveRun } from './live-run.ts';
 import { type CommandContext, endingOf, notRun, runCommand } from './one-command.ts';
-import type { Site } from './prepare.ts';
+import { type Site, siteOfRun } from './prepare.ts';
 import { buildRedeemed, type RedeemedRun } from './redeem.ts';
 
 /** Told of each command as it goes. */
@@ -74,7 +74,7 @@ async function runOne(
   if (run.stopReason !== undefined)
     return notRun(command, spool, { ended: endingOf(run.stopReason), error: 'it was never started' });
   try {
-    const prepared = buildRedeemed(command, redeemed, site);
+    const prepared = buildRedeemed(command, redeemed, siteOfRun(site, run.executionId));
     record.addPlace(prepared.place);
     // What the journal has from the redeem says nothing of the paths that were made since.
     if (index === 0) keepProgress(redeemed, command, ports);

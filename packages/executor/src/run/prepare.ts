@@ -2,7 +2,7 @@ import type { ApprovalArtifact } from '@csc-fleet/common/approval';
 import { argvs, type Command, type CommandContract } from '@csc-fleet/common/contract';
 import { CscError } from '@csc-fleet/common/errors';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
-import type { Log } from '@csc-fleet/common/service';
+import { type Log, logOfRun } from '@csc-fleet/common/service';
 import { endedProcess, type LaunchedProcess, type Launcher } from '@csc-fleet/sandbox/launch';
 import type { Allowance, Belongings, Granted } from '../admission/grant.ts';
 import { type SubmittedTicket, toAsked } from '../admission/submission.ts';
@@ -109,12 +109,17 @@ export function prepare(
   // No file is made before there is output.
   const spool = spools.open(executionId, outputCaps, onOutputLost);
   try {
-    const first = buildUnlessMissing(firstCommand(contract), allowance, site);
+    const first = buildUnlessMissing(firstCommand(contract), allowance, siteOfRun(site, executionId));
     return new Prepared(granted, here, spool, first);
   } catch (error) {
     spools.release(executionId);
     throw error;
   }
+}
+
+/** The same site, which tells of one run. */
+export function siteOfRun(site: Site, executionId: string): Site {
+  return { ...site, log: logOfRun(site.log, executionId) };
 }
 
 function firstCommand({ commands: [command] }: CommandContract): Command {

@@ -10,7 +10,7 @@ import {
   type PublishedPolicy,
   type RepositorySource,
 } from '@csc-fleet/common/policy-repository';
-import type { Log } from '@csc-fleet/common/service';
+import type { Log, LogFields } from '@csc-fleet/common/service';
 import type { Owners, OwnersWord } from '../admission/owners.ts';
 import { readPinnedRoot } from './owners-files.ts';
 
@@ -168,7 +168,7 @@ class RepositoryOwners implements HostOwners {
 }
 
 /** Which word it is, and how old: what a host's bounds are held against. */
-function toLogged({ version, refreshedAt, signedAt, ownersSignedAt }: PublishedPolicy): object {
+function toLogged({ version, refreshedAt, signedAt, ownersSignedAt }: PublishedPolicy): LogFields {
   return {
     version,
     refreshedAt: refreshedAt.toISOString(),

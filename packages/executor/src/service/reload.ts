@@ -1,6 +1,6 @@
 import type { JsonLog } from '@csc-fleet/common/json-log';
 import type { PolicySet, ReloadablePolicySet } from '@csc-fleet/common/policy';
-import { needRestart } from '@csc-fleet/common/service';
+import { type LogFields, needRestart } from '@csc-fleet/common/service';
 import type { GateLink } from '../link/grpc-link.ts';
 import { type ExecutorConfig, readExecutorConfig } from './config.ts';
 import type { HostOwners } from './owners.ts';
@@ -26,7 +26,7 @@ export function createReload(
   configPath: string,
   config: ExecutorConfig,
   parts: Reloadable,
-): () => () => object {
+): () => () => LogFields {
   return () => {
     const next = readExecutorConfig(configPath);
     const policies = next.policies === undefined ? undefined : readOwnersPolicies(next.policies);

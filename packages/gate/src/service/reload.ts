@@ -13,7 +13,7 @@ import { looksOfFile, readBoundedFile } from '@csc-fleet/common/files';
 import type { JsonLog } from '@csc-fleet/common/json-log';
 import { checkBindings, parseBindings } from '@csc-fleet/common/policy';
 import { readPolicyDirectory } from '@csc-fleet/common/policy-directory';
-import { type Log, needRestart, type Renewable } from '@csc-fleet/common/service';
+import { type Log, type LogFields, needRestart, type Renewable } from '@csc-fleet/common/service';
 import type { GateRepository, OwnersWord, ReloadableOwners } from '../owners/index.ts';
 import { type GateConfig, type GateRepositoryConfig, readGateConfig } from './config.ts';
 
@@ -131,7 +131,7 @@ export function createReload(
   configFile: string,
   config: GateConfig,
   { owners, log, look }: Reloadable,
-): () => () => object {
+): () => () => LogFields {
   return () => {
     const next = readGateConfig(configFile);
     const word = config.policyRepository === undefined ? readPlainWord(next) : undefined;
