@@ -91,6 +91,22 @@ describe('what instruments are called', () => {
   );
 });
 
+describe('the SDK of OpenTelemetry', () => {
+  it('is loaded by who shows metrics alone: whatever imports it is itself imported when somebody asks for it', () => {
+    const sources = execFileSync('git', ['ls-files', 'packages/*/src/*.ts'], { cwd: root, encoding: 'utf8' })
+      .split('\n')
+      .filter((it) => it !== '' && !it.endsWith('.test.ts'));
+    const imports = (pattern: RegExp): string[] =>
+      sources.filter((it) => pattern.test(readFileSync(join(root, it), 'utf8')));
+    const users = imports(/from '@opentelemetry\/(?:sdk-metrics|exporter-prometheus)'/);
+    expect(users).toEqual(['packages/common/src/telemetry/prometheus.ts']);
+    expect(imports(/from '[^']*\/prometheus(?:\.ts)?'/)).toEqual([]);
+    expect(imports(/await import\('\.\/prometheus\.ts'\)/)).toEqual([
+      'packages/common/src/telemetry/open-metrics.ts',
+    ]);
+  });
+});
+
 describe('promtool', () => {
   // A missing tool is no reason to pass.
   const promtool = (): string => {

@@ -31,6 +31,50 @@ const traces: readonly Mutant[] = [
   },
 ];
 
+/** What whoever can connect to metrics and health may do. */
+const watching: readonly Mutant[] = [
+  {
+    name: 'metrics-off-loopback',
+    file: 'packages/common/src/telemetry/config.ts',
+    before: 'if (staysOnHost(address)) return;',
+    after: "if (address !== '') return;",
+    tests: [`${executor}/service/config.test.ts`],
+    red: 'tells metrics on this host alone',
+  },
+  {
+    name: 'metrics-for-rebound-names',
+    file: 'packages/common/src/telemetry/prometheus.ts',
+    before: "return isIP(host) !== 0 || host === 'localhost';",
+    after: 'return true;',
+    tests: ['packages/common/src/telemetry/prometheus.test.ts'],
+    red: 'a page whose own name means this address',
+  },
+  {
+    name: 'metrics-held-for-ever',
+    file: 'packages/common/src/telemetry/prometheus.ts',
+    before: 'const late = setTimeout(() => socket.destroy(), wholeMs).unref();',
+    after: 'const late = setTimeout(() => undefined, wholeMs).unref();',
+    tests: ['packages/common/src/telemetry/prometheus.test.ts'],
+    red: 'who does not end his request',
+  },
+  {
+    name: 'labels-without-bound',
+    file: 'packages/common/src/telemetry/instruments.ts',
+    before: "if (!values.has(value) && values.size >= facts.most) return 'other';",
+    after: '',
+    tests: ['packages/common/src/telemetry/prometheus.test.ts'],
+    red: 'of labels that grow are bounded',
+  },
+  {
+    name: 'reasons-of-a-job',
+    file: `${gate}/telemetry/run-watch.ts`,
+    before: 'if (state === ExecutionState.FAILED) return lastEnding(events);',
+    after: '',
+    tests: [`${gate}/telemetry/run-watch.test.ts`],
+    red: 'nothing that a job or a contract is called becomes a label',
+  },
+];
+
 /** What an auditor relies on. */
 const audits: readonly Mutant[] = [
   {
@@ -2057,6 +2101,7 @@ export const mutants: readonly Mutant[] = [
   ...audits,
   ...traces,
   ...typists,
+  ...watching,
   ...subcommands,
   ...submissions,
   ...believesReceipts,

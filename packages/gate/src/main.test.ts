@@ -99,8 +99,14 @@ class GateProcess {
 
 describe('a gate without certificates of its own', () => {
   it('makes a development PKI and keys at its first start, says so, and keeps them', async () => {
+    const telemetry = { metrics: { address: '127.0.0.1:0' } };
+    write('gate.yaml', { ...JSON.parse(readFileSync(config, 'utf8')), telemetry });
     const first = new GateProcess();
     const address = await first.listening();
+    const port = first.lines.find(({ msg }) => String(msg).startsWith('metrics can be read'))?.['port'];
+    const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+    expect(metrics).toContain('csc_store_writable 1');
+    expect(metrics).toMatch(/^csc_certificate_days_left\{certificate="[^"]*gate.pem"\} 8\d\d/m);
     const pki = join(directory, 'data', 'pki');
     const warning = first.lines.find(({ level }) => level === 40);
     expect(warning).toMatchObject({ directory: pki, msg: expect.stringContaining('development') });

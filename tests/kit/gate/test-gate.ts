@@ -28,7 +28,12 @@ import {
   type ReloadableOwners,
 } from '../../../packages/gate/src/owners/index.ts';
 import type { RetentionLimits } from '../../../packages/gate/src/retention/retention.ts';
-import { createGate, type Gate, type GateOptions } from '../../../packages/gate/src/service/compose.ts';
+import {
+  createGate,
+  type Gate,
+  type GateDependencies,
+  type GateOptions,
+} from '../../../packages/gate/src/service/compose.ts';
 import {
   defaultGateLimits,
   defaultRetention,
@@ -84,6 +89,8 @@ export interface TestGateOptions {
   readonly bindings?: Bindings;
   /** Default: refuse, as a gate's config has it. */
   readonly dualControl?: DualControl;
+  /** Where its metrics go. Default: nowhere. */
+  readonly meter?: GateDependencies['meter'];
 }
 
 export interface SubmitShort extends Partial<SubmitRequest> {
@@ -270,6 +277,7 @@ export class TestGate {
       clock: this.clock,
       monotonicMs: () => this.clock.now().getTime(),
       onError,
+      meter: this.#options.meter,
     });
   }
 }

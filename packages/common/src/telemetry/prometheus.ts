@@ -18,7 +18,10 @@ export interface ShownMetrics {
   /** All that there is to see now, in Prometheus's text format. */
   text(): Promise<string>;
   /** Resolves to the port once it listens; undefined where it does not, which is logged and tried again. */
-  listen(config: MetricsConfig, log: Pick<Log, 'info' | 'error'>): Promise<number | undefined>;
+  listen(
+    config: Pick<MetricsConfig, 'address'>,
+    log: Pick<Log, 'info' | 'error'>,
+  ): Promise<number | undefined>;
   close(): Promise<void>;
 }
 
@@ -47,7 +50,11 @@ class ScrapeReader extends MetricReader {
  * A service's metrics for Prometheus, with the SDK of OpenTelemetry.
  * @param service its name, for `target_info`
  */
-export function createShownMetrics(service: string, version: string): ShownMetrics {
+export function createShownMetrics(
+  service: string,
+  version: string,
+  times: ListenerTimes = usualTimes,
+): ShownMetrics {
   const reader = new ScrapeReader();
   const resource = resourceFromAttributes({ 'service.name': service, 'service.version': version });
   const provider = new MeterProvider({ resource, readers: [reader] });
@@ -63,7 +70,7 @@ export function createShownMetrics(service: string, version: string): ShownMetri
       });
     return collecting;
   };
-  const listener = new Listener(text);
+  const listener = new Listener(text, times);
   return {
     meter: provider.getMeter(service, version),
     text,
@@ -75,26 +82,40 @@ export function createShownMetrics(service: string, version: string): ShownMetri
   };
 }
 
-const requestMs = 10_000;
-const headersMs = 3_000;
-const retryMs = 10_000;
+/** What one who connects may take, in milliseconds. */
+export interface ListenerTimes {
+  /** For the head of a request. */
+  readonly headMs: number;
+  /** For all of it, with its answer, and of the connection. */
+  readonly wholeMs: number;
+  /** Until an address that is taken is tried again. */
+  readonly retryMs: number;
+}
+
+const usualTimes: ListenerTimes = { headMs: 3_000, wholeMs: 10_000, retryMs: 10_000 };
 const mostConnections = 16;
 const mostHeaderBytes = 8 * 1024;
 
 /** `GET /metrics`, and nothing else; nobody who connects can hold it, or keep it from ending. */
 class Listener {
   readonly #text: () => Promise<string>;
+  readonly #times: ListenerTimes;
   #server: Server | undefined;
   #retry: NodeJS.Timeout | undefined;
 
-  constructor(text: () => Promise<string>) {
+  constructor(text: () => Promise<string>, times: ListenerTimes) {
     this.#text = text;
+    this.#times = times;
   }
 
   async start(config: MetricsConfig, log: Pick<Log, 'info' | 'error'>): Promise<number | undefined> {
     const { address } = config;
     try {
-      this.#server = await listen(address, (request, response) => void this.#answer(request, response));
+      this.#server = await listen(
+        address,
+        this.#times,
+        (request, response) => void this.#answer(request, response),
+      );
       const { port } = this.#server.address() as AddressInfo;
       log.info({ address, port }, 'metrics can be read: GET /metrics');
       return port;
@@ -104,7 +125,7 @@ class Listener {
         { error, address },
         'no metrics: cannot listen at telemetry.metrics.address; it is tried again',
       );
-      this.#retry = setTimeout(() => void this.start(config, log), retryMs).unref();
+      this.#retry = setTimeout(() => void this.start(config, log), this.#times.retryMs).unref();
       return undefined;
     }
   }
@@ -149,14 +170,15 @@ function isMeant({ headers, socket }: IncomingMessage): boolean {
 
 function listen(
   address: string,
+  { headMs, wholeMs }: ListenerTimes,
   answer: (request: IncomingMessage, response: ServerResponse) => void,
 ): Promise<Server> {
   const at = address.lastIndexOf(':');
   const host = address.slice(0, at).replace(/^\[(.*)\]$/, '$1');
   const server = createServer(
     {
-      headersTimeout: headersMs,
-      requestTimeout: requestMs,
+      headersTimeout: headMs,
+      requestTimeout: wholeMs,
       connectionsCheckingInterval: 1_000,
       maxHeaderSize: mostHeaderBytes,
       keepAlive: false,
@@ -166,7 +188,7 @@ function listen(
   server.maxConnections = mostConnections;
   // Whole, with its answer read: one byte every few seconds is no way to keep a connection.
   server.on('connection', (socket) => {
-    const late = setTimeout(() => socket.destroy(), requestMs).unref();
+    const late = setTimeout(() => socket.destroy(), wholeMs).unref();
     socket.once('close', () => clearTimeout(late));
   });
   return new Promise((resolve, reject) => {

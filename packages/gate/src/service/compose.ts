@@ -284,6 +284,10 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
     telemetry?.runs.saw(execution);
     traces?.saw(execution);
   };
+  const created = (execution: LiveExecution): void => {
+    telemetry?.runs.created(execution);
+    traces?.saw(execution);
+  };
   const storedBytesPerDay = (principal: string): number =>
     Math.min(limits.storedBytesPerDay, owners.limitsOf(principal).storedBytesPerDay);
   const executions = new Executions(
@@ -294,7 +298,7 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
       saw(execution);
     },
     storedBytesPerDay,
-    saw,
+    created,
   );
   const finisher = new Finisher({ ...base, executions });
   const minting = createMint(base);

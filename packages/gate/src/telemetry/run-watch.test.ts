@@ -1,5 +1,7 @@
-import { EndedBy, type ExecutionEvent, ExecutionState } from '@csc-fleet/common/messages';
+import { EndedBy, Execution, type ExecutionEvent, ExecutionState } from '@csc-fleet/common/messages';
 import { createShownMetrics } from '@csc-fleet/common/prometheus';
+import { deniedContract, makeContract } from '@csc-fleet/test-kit/gate/contracts';
+import { TestGate } from '@csc-fleet/test-kit/gate/test-gate';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { createGateTelemetry, type GateFacts, observeGate } from './observe.ts';
 import type { Watched } from './run-watch.ts';
@@ -22,16 +24,41 @@ async function lines(...names: string[]): Promise<string[]> {
     .filter((line) => names.some((name) => line.startsWith(name)) && !line.includes('_bucket'));
 }
 
-function step(id: string, state: ExecutionState, error = '', ...events: ExecutionEvent['event'][]): Watched {
+/** The events of each execution so far. */
+const told = new Map<string, ExecutionEvent[]>();
+beforeEach(() => told.clear());
+
+function leadsTo(state: ExecutionState): ExecutionEvent['event'] {
+  const { QUEUED, OFFERED, RUNNING } = ExecutionState;
+  if (state === QUEUED) return { $case: 'queued', value: { position: 0, reason: '' } };
+  if (state === OFFERED) return { $case: 'placed', value: { executorId: 'one', labels: {} } };
+  if (state === RUNNING) return { $case: 'started', value: { executorId: 'one', notes: [] } };
+  const execution = Execution.fromPartial({ state });
   return {
-    id,
-    row: {
-      state,
-      error,
-      executor_id: state === ExecutionState.QUEUED ? null : 'spiffe://csc.local/executor/one',
-    },
-    events: events.map((event) => ({ executionId: id, sequence: 1, at: new Date(0), event })),
+    $case: 'finished',
+    value: { execution, receiptJson: none, originalJson: none, resolutionsJson: [] },
   };
+}
+const none = Buffer.alloc(0);
+
+/** Tells the watch of a step: of the first, that it was recorded. */
+function saw(execution: Watched): void {
+  const { runs } = telemetry;
+  if (!seen.has(execution.id)) runs.created(execution);
+  else runs.saw(execution);
+  seen.add(execution.id);
+}
+const seen = new Set<string>();
+beforeEach(() => seen.clear());
+
+/** An execution that has come to be in this state, by the events before and one more. */
+function step(id: string, state: ExecutionState, error = '', ...before: ExecutionEvent['event'][]): Watched {
+  const events = told.get(id) ?? [];
+  told.set(id, events);
+  for (const event of [...before, leadsTo(state)])
+    events.push({ executionId: id, sequence: events.length + 1, at: new Date(0), event });
+  const executor = state === ExecutionState.QUEUED ? null : 'spiffe://csc.local/executor/one';
+  return { id, row: { state, error, executor_id: executor }, events: [...events] };
 }
 
 function exited(endedBy: EndedBy): ExecutionEvent['event'] {
@@ -49,20 +76,19 @@ function exited(endedBy: EndedBy): ExecutionEvent['event'] {
 
 describe('what a gate tells of runs', () => {
   it('counts each once, by how it ended and why, and how long each part took', async () => {
-    const { runs } = telemetry;
-    runs.saw(step('a', ExecutionState.QUEUED));
+    saw(step('a', ExecutionState.QUEUED));
     now = 2_000;
     expect(await lines('csc_queue_oldest_seconds', 'csc_executions{state="queued"}')).toEqual([
       'csc_executions{state="queued"} 1',
       'csc_queue_oldest_seconds 2',
     ]);
-    runs.saw(step('a', ExecutionState.OFFERED));
+    saw(step('a', ExecutionState.OFFERED));
     now = 2_500;
-    runs.saw(step('a', ExecutionState.RUNNING));
+    saw(step('a', ExecutionState.RUNNING));
     // Progress, which is no other state.
-    runs.saw(step('a', ExecutionState.RUNNING));
+    saw(step('a', ExecutionState.RUNNING));
     now = 5_500;
-    runs.saw(step('a', ExecutionState.SUCCEEDED));
+    saw(step('a', ExecutionState.SUCCEEDED));
     expect(
       await lines(
         'csc_runs_total',
@@ -83,13 +109,12 @@ describe('what a gate tells of runs', () => {
   });
 
   it('takes reasons from the table alone: nothing that a job or a contract is called becomes a label', async () => {
-    const { runs } = telemetry;
-    runs.saw(step('a', ExecutionState.FAILED, 'INTERNAL: a job may be called so', exited(EndedBy.TIMEOUT)));
-    runs.saw(step('b', ExecutionState.BLOCKED, 'SCOPE_NOT_FOUND: /workspace/secret'));
-    runs.saw(step('c', ExecutionState.BLOCKED, 'MADE_UP: as if it were one'));
-    runs.saw(step('d', ExecutionState.EXPIRED, 'no executor was free in time'));
-    runs.saw({
-      ...step('e', ExecutionState.BLOCKED, 'rm is not allowed'),
+    saw(step('a', ExecutionState.FAILED, 'INTERNAL: a job may be called so', exited(EndedBy.TIMEOUT)));
+    saw(step('b', ExecutionState.BLOCKED, 'SCOPE_NOT_FOUND: /workspace/secret'));
+    saw(step('c', ExecutionState.BLOCKED, 'MADE_UP: as if it were one'));
+    saw(step('d', ExecutionState.EXPIRED, 'no executor was free in time'));
+    saw({
+      ...step('e', ExecutionState.BLOCKED),
       row: { state: ExecutionState.BLOCKED, error: 'rm is not allowed', executor_id: null },
     });
     expect(await lines('csc_runs_total')).toEqual([
@@ -102,14 +127,34 @@ describe('what a gate tells of runs', () => {
   });
 
   it('counts what is LOST, and what comes back, and its end once', async () => {
-    const { runs } = telemetry;
     for (const state of [ExecutionState.RUNNING, ExecutionState.LOST, ExecutionState.RUNNING])
-      runs.saw(step('a', state));
-    runs.saw(step('a', ExecutionState.SUCCEEDED));
+      saw(step('a', state));
+    saw(step('a', ExecutionState.SUCCEEDED));
     expect(await lines('csc_runs_')).toEqual([
       'csc_runs_total{outcome="succeeded",reason="none"} 1',
       'csc_runs_lost_total 1',
       'csc_runs_returned_total 1',
+    ]);
+  });
+});
+
+describe('steps that are on disk at once', () => {
+  it('are each seen, though the row is ahead of them', async () => {
+    saw(step('a', ExecutionState.QUEUED));
+    now = 1000;
+    step('a', ExecutionState.OFFERED);
+    step('a', ExecutionState.RUNNING);
+    const all = step('a', ExecutionState.SUCCEEDED);
+    // The first of several that are told of: by then the row is what it will be, and the rest is yet to come.
+    saw({ ...all, events: all.events.slice(0, -1) });
+    saw(all);
+    saw(all);
+    expect(await lines('csc_runs_total', 'csc_queue_wait_seconds', 'csc_stage_seconds_count')).toEqual([
+      'csc_runs_total{outcome="succeeded",reason="none"} 1',
+      'csc_queue_wait_seconds_count 1',
+      'csc_queue_wait_seconds_sum 1',
+      'csc_stage_seconds_count{stage="place"} 1',
+      'csc_stage_seconds_count{stage="run"} 1',
     ]);
   });
 });
@@ -143,5 +188,42 @@ describe('what a gate tells of principals and hosts', () => {
       'csc_host_up{executor="away"} 0',
       'csc_store_writable 0',
     ]);
+  });
+});
+
+describe('a gate that is asked for its metrics', () => {
+  it('tells of what is refused, what runs, and of the host that is passed over until it is well', async () => {
+    const test = await TestGate.open({ meter: shown.meter });
+    try {
+      const faulty = await test.connected('e1', { slots: 8 });
+      const well = await test.connected('e2', { slots: 8 });
+      await test.submit(deniedContract());
+      const { executionId } = await test.submit(makeContract());
+      await faulty.refuse(executionId, 'SANDBOX_UNAVAILABLE');
+      await well.next('offer', executionId);
+      await well.accept(executionId);
+      await well.finish(await well.next('offer', executionId));
+      expect(await lines('csc_host_up', 'csc_host_breaker_open', 'csc_runs_total')).toEqual([
+        'csc_runs_total{outcome="blocked",reason="denied"} 1',
+        'csc_runs_total{outcome="succeeded",reason="none"} 1',
+        'csc_host_up{executor="e1"} 1',
+        'csc_host_up{executor="e2"} 1',
+        'csc_host_breaker_open{executor="e1",reason="SANDBOX_UNAVAILABLE"} 1',
+      ]);
+      well.disconnect();
+      faulty.disconnect();
+      const again = await test.connected('e1', { slots: 8 });
+      const second = await test.submit(makeContract());
+      await again.accept((await again.next('offer', second.executionId)).executionId);
+      expect(await lines('csc_host_breaker_open', 'csc_host_connects_total{executor="e1"}')).toEqual([
+        'csc_host_connects_total{executor="e1"} 2',
+      ]);
+      // Its own stages, as the watch saw them go by.
+      expect(
+        (await lines('csc_stage_seconds_count')).map((it) => /stage="([a-z]+)"/.exec(it)?.[1]).sort(),
+      ).toEqual(['decide', 'mint', 'place', 'receipt', 'record', 'run']);
+    } finally {
+      await test.close();
+    }
   });
 });

@@ -33,6 +33,25 @@ interface Seen {
   readonly state: number;
   /** Since when it has been in it, by the monotonic clock; undefined where it was so when this gate began. */
   readonly sinceMs: number | undefined;
+  /** How many of its events have been looked at. */
+  readonly events: number;
+}
+
+/** The state that an event leads to; undefined where it leads to none. */
+function stateOf(event: ExecutionEvent['event']): number | undefined {
+  switch (event?.$case) {
+    case 'queued':
+      return ExecutionState.QUEUED;
+    case 'placed':
+      return ExecutionState.OFFERED;
+    case 'started':
+    case 'returned':
+      return ExecutionState.RUNNING;
+    case 'finished':
+      return event.value.execution?.state;
+    default:
+      return undefined;
+  }
 }
 
 /** Sees executions go from state to state: what of that is counted, and how long each took. As large as what is open. */
@@ -52,23 +71,41 @@ export class RunWatch {
   }
 
   /** One that was open when this gate began: nobody knows how long it has been. */
-  restored({ id, row }: Watched): void {
-    this.#open.set(id, { state: row.state, sinceMs: undefined });
+  restored({ id, row, events }: Watched): void {
+    this.#open.set(id, { state: row.state, sinceMs: undefined, events: events.length });
   }
 
-  /** It was recorded, or a step of it was. Called once for each, in order; the same state twice is no step. */
+  /** It was recorded, which may be its end. */
+  created(execution: Watched): void {
+    this.#open.set(execution.id, { state: ExecutionState.UNSPECIFIED, sinceMs: undefined, events: 0 });
+    this.saw(execution);
+  }
+
+  /**
+   * A step of one that is open is on disk. Its events say what became of it, of which several may come in one commit: its
+   * row is ahead of them by what is being written.
+   */
   saw(execution: Watched): void {
-    const { id, row } = execution;
-    const { state } = row;
+    const { id, row, events } = execution;
+    const known = this.#open.get(id);
+    if (known === undefined) return;
+    const states = events.slice(known.events).flatMap(({ event }) => stateOf(event) ?? []);
+    // Of one that comes and goes, not every placing is told.
+    if (states.length === 0 && openNames.has(row.state)) states.push(row.state);
+    for (const state of states) this.#enter(state, execution);
+  }
+
+  #enter(state: number, execution: Watched): void {
+    const { id, events } = execution;
     const before = this.#open.get(id);
     if (before?.state === state) return;
     const now = this.#monotonicMs();
     this.#tell(before, state, now);
-    if (openNames.has(state)) this.#open.set(id, { state, sinceMs: now });
+    if (openNames.has(state)) this.#open.set(id, { state, sinceMs: now, events: events.length });
     else {
       this.#open.delete(id);
       const outcome = outcomeNames.get(state) ?? 'other';
-      this.#told.add('csc_runs_total', { outcome, reason: reasonOf(execution) });
+      this.#told.add('csc_runs_total', { outcome, reason: reasonOf(state, execution) });
     }
   }
 
@@ -77,8 +114,6 @@ export class RunWatch {
     const { QUEUED, OFFERED, RUNNING, LOST } = ExecutionState;
     if (state === LOST) this.#told.add('csc_runs_lost_total', {});
     else if (before?.state === LOST) this.#told.add('csc_runs_returned_total', {});
-    // Recorded with its place: it never waited.
-    if (before === undefined && state === OFFERED) this.#told.record('csc_queue_wait_seconds', {}, 0);
     if (seconds === undefined) return;
     if (before?.state === QUEUED && state === OFFERED)
       this.#told.record('csc_queue_wait_seconds', {}, seconds);
@@ -115,8 +150,8 @@ const endings: ReadonlyMap<EndedBy, string> = new Map([
 ]);
 
 /** Why an execution ended, of a closed list: what a job or a contract says is never part of it. */
-function reasonOf({ row, events }: Watched): string {
-  const { state, error, executor_id: executorId } = row;
+function reasonOf(state: number, { row, events }: Watched): string {
+  const { error, executor_id: executorId } = row;
   if (state === ExecutionState.SUCCEEDED) return 'none';
   if (state === ExecutionState.CANCELLED) return 'cancelled';
   // Of one that ran, the text may be a command's.
