@@ -75,6 +75,18 @@ const entries: readonly Entry[] = [
     load: async () => (await import('./commands/get.ts')).defineGet,
   },
   {
+    name: 'attach',
+    group: withGate,
+    summary: 'come back to the terminal of an execution',
+    load: async () => (await import('./commands/attach.ts')).defineAttach,
+  },
+  {
+    name: 'play',
+    group: withGate,
+    summary: 'play the recording of a terminal',
+    load: async () => (await import('./commands/play.ts')).definePlay,
+  },
+  {
     name: 'list',
     group: withGate,
     summary: 'list your executions, newest first; admins everybody’s',

@@ -29,7 +29,8 @@ export function cscOnBlankTerminal(args: readonly string[], env: NodeJS.ProcessE
   return onTerminal(['/bin/sh', '-c', script, 'sh', process.execPath, cscBin, ...args], env);
 }
 
-function onTerminal([program = '', ...args]: readonly string[], env: NodeJS.ProcessEnv): OnTerminal {
+/** Runs any program on a terminal of its own. */
+export function onTerminal([program = '', ...args]: readonly string[], env: NodeJS.ProcessEnv): OnTerminal {
   const { NO_COLOR: _, CI: __, ...own } = process.env;
   const pty = spawn(program, args, {
     name: env['TERM'] ?? 'xterm-256color',

@@ -19,7 +19,7 @@ import { connectGate } from '../connect/connect-gate.ts';
 import { resolveExecution } from '../connect/execution-id.ts';
 import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
 import { chooseSubmitter } from '../connect/submitter.ts';
-import { writeReceipt } from '../files/write-file.ts';
+import { writeFileWhole, writeReceipt } from '../files/write-file.ts';
 import { describeExecution } from '../show/execution.ts';
 import { leaveOnInterrupt, present } from '../show/follow.ts';
 import {
@@ -32,8 +32,9 @@ import {
 } from '../show/messages-json.ts';
 import { describeCut } from '../show/outcome.ts';
 import { createPresenter } from '../show/presenter.ts';
+import { fetchRecording } from '../show/recording.ts';
 import { note, writeErr, writeJson, writeOut } from '../terminal/streams.ts';
-import { plainLine } from '../terminal/text.ts';
+import { plainLine, readable } from '../terminal/text.ts';
 
 const help = `${gateOptionsHelp}
 Examples:
@@ -67,6 +68,8 @@ export function defineGet(command: Command): void {
     .addOption(
       new Option('--stream <name>', 'only this stream of each command').choices(Object.keys(streamsByName)),
     )
+    .option('--recording <file>', 'where to write the recording of its terminal, once it is verified')
+    .option('--raw', 'with --output: show what a terminal showed as it is, control sequences and all')
     .option('--receipt-out <file>', 'where to write the receipt, once it is verified')
     .option('--quiet', 'with --follow: show its output and nothing else')
     .option('--json', 'print JSON')
@@ -81,6 +84,8 @@ interface GetCommandOptions extends GateOptions {
   readonly since?: Moment;
   readonly stream?: string;
   readonly receiptOut?: string;
+  readonly recording?: string;
+  readonly raw?: true;
   readonly quiet?: true;
   readonly json?: true;
 }
@@ -102,9 +107,11 @@ export async function getExecution(named: string, options: GetCommandOptions): P
   using client = connectGate(options);
   const executionId = await resolveExecution(client, named);
   if (options.follow === true) return await followPart(client, executionId, { ...options, part, json });
+  if (options.recording !== undefined)
+    writeFileWhole(options.recording, await fetchRecording(client, executionId), 0o600);
   if (options.receiptOut !== undefined) await fetchReceipt(client, executionId, options.receiptOut);
   if (options.output === true || part !== undefined)
-    await copyOutput(client, executionId, { json, part, follow: false });
+    await copyOutput(client, executionId, { json, part, follow: false, raw: options.raw });
   else await show(client, executionId, json);
   return exitCodes.ok;
 }
@@ -133,6 +140,7 @@ const streamsByName: Readonly<Record<string, OutputStream>> = {
   stdout: OutputStream.STDOUT,
   stderr: OutputStream.STDERR,
   terminal: OutputStream.TERMINAL,
+  recording: OutputStream.RECORDING,
 };
 
 /** Of the output, what is asked for; undefined: all of it. */
@@ -151,6 +159,8 @@ interface CopyOptions {
   readonly json: boolean;
   readonly part: Part | undefined;
   readonly follow: boolean;
+  /** What a terminal has shown, as it was, also where it would speak to this one. */
+  readonly raw?: boolean | undefined;
 }
 
 /** To the end of the output; the exit code follows from the receipt alone. */
@@ -189,17 +199,25 @@ async function followPart(
 async function copyOutput(
   client: GateClient,
   executionId: string,
-  { json, part, follow }: CopyOptions,
+  { json, part, follow, raw = false }: CopyOptions,
 ): Promise<void> {
   const cuts: string[] = [];
   for await (const item of client.readOutput(executionId, { ...part, follow })) {
+    // A recording is of what was shown, and nothing beside it.
+    if (item.stream === OutputStream.RECORDING && part?.stream !== item.stream) continue;
     if (json) await writeJson(outputJson(item));
     else if (item.type === 'chunk') {
-      await (item.stream === OutputStream.STDERR ? writeErr(item.data) : writeOut(item.data));
+      await writeChunk(item.stream, item.data, raw);
     } else if (item.truncated)
       cuts.push(describeCut(`${streamName(item.stream)} of ${item.commandId}`, item.length));
   }
   for (const line of cuts) note(line);
+}
+
+async function writeChunk(stream: OutputStream, data: Buffer, raw: boolean): Promise<void> {
+  if (stream === OutputStream.STDERR) return writeErr(data);
+  const isSafe = raw || stream !== OutputStream.TERMINAL || !process.stdout.isTTY;
+  return writeOut(isSafe ? data : readable(data));
 }
 
 async function show(client: GateClient, executionId: string, json: boolean): Promise<void> {

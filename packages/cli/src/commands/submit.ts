@@ -1,6 +1,7 @@
-import type { GateClient, RunHandlers, SubmitOptions } from '@csc-fleet/client';
+import type { GateClient, RunHandlers, SubmitOptions, TerminalClaim } from '@csc-fleet/client';
 import { parseContract } from '@csc-fleet/common/contract';
 import { artifactBytes } from '@csc-fleet/common/encoding';
+import { isCscError } from '@csc-fleet/common/errors';
 import { ExecutionState, Verdict } from '@csc-fleet/common/messages';
 import { type Command, InvalidArgumentError } from 'commander';
 import { act } from '../action/act.ts';
@@ -10,6 +11,7 @@ import { connectGate } from '../connect/connect-gate.ts';
 import { addGateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
 import { chooseSubmitter, type SubmitterOptions } from '../connect/submitter.ts';
 import { readInput } from '../files/read-input.ts';
+import { TerminalClaims } from '../files/terminal-claims.ts';
 import { describeDecision } from '../show/decision.ts';
 import { handleInterrupts, leave, leaveOnInterrupt, present } from '../show/follow.ts';
 import { decisionJson, stateName } from '../show/messages-json.ts';
@@ -145,6 +147,7 @@ async function submitOnTerminal(file: string, options: SubmitCommandOptions): Pr
   const presenter = await createPresenter({ json: false, quiet: options.quiet ?? false, tty: true });
   using client = connectGate(options, { submitter, say: presenter.alert });
   using session = new TerminalSession();
+  const claims = new TerminalClaims(process.env);
   const steps = {
     cancel: (executionId: string) => client.cancel(executionId),
     hint: 'once more leaves it to itself',
@@ -154,7 +157,13 @@ async function submitOnTerminal(file: string, options: SubmitCommandOptions): Pr
   const run = (handlers: RunHandlers) =>
     client.run(contract, {
       ...submitOptions,
-      terminal: { ...own, onInput: (input) => session.open(input, presenter.alert) },
+      terminal: {
+        ...own,
+        onInput: (input) => {
+          keepClaim(claims, input.claim, presenter.alert);
+          session.open(input, presenter.alert);
+        },
+      },
       handlers: session.recording(handlers),
     });
   const submitOptions = await toSubmitOptions(options);
@@ -163,11 +172,22 @@ async function submitOnTerminal(file: string, options: SubmitCommandOptions): Pr
     receiptOut: options.receiptOut,
     run: async (handlers) => {
       const outcome = await run(handlers).finally(() => session[Symbol.dispose]());
+      claims.drop(outcome.executionId);
       if (options.record !== undefined) session.writeRecording(options.record);
       return outcome;
     },
   });
   return await ended;
+}
+
+// Without it, nobody can come back to type; that is no reason not to run.
+function keepClaim(claims: TerminalClaims, claim: TerminalClaim, alert: (text: string) => void): void {
+  try {
+    claims.keep(claim);
+  } catch (error) {
+    if (!isCscError(error)) throw error;
+    alert(plainLine(`csc: csc attach will only look on: ${error.message}`));
+  }
 }
 
 async function toSubmitOptions(options: SubmitCommandOptions): Promise<Omit<SubmitOptions, 'terminal'>> {

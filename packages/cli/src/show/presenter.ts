@@ -1,7 +1,7 @@
 import type { ExecutionEvent, RunHandlers } from '@csc-fleet/client/offline';
 import { createProgress, type Outputs } from '../terminal/progress.ts';
 import { indifferent, note, type Sink, writeErr, writeJson, writeOut } from '../terminal/streams.ts';
-import { createPaint } from '../terminal/text.ts';
+import { createPaint, readable } from '../terminal/text.ts';
 import {
   artifactJson,
   decisionJson,
@@ -73,7 +73,7 @@ async function createHumanPresenter(
   const onStdout = counting('stdout', progress.out);
   const onStderr = counting('stderr', progress.err);
   return {
-    handlers: { onEvent, onStdout, onStderr, onTerminal: tty ? outputs.out : progress.out },
+    handlers: { onEvent, onStdout, onStderr, onTerminal: tty ? outputs.out : showSafely(progress.out) },
     now: progress.now,
     alert: progress.alert,
     tell: progress.line,
@@ -87,6 +87,11 @@ async function createHumanPresenter(
     },
     stop: progress.stop,
   };
+}
+
+// Whoever did not ask for it on this terminal is not to have it spoken to.
+function showSafely(write: Sink): (data: Buffer) => Promise<void> {
+  return (data) => write(process.stdout.isTTY ? readable(data) : data);
 }
 
 function createJsonPresenter({ out }: Outputs): Presenter {

@@ -41,6 +41,11 @@ export class TerminalSession implements Disposable {
   recording(handlers: RunHandlers): RunHandlers {
     return {
       ...handlers,
+      onEvent: (event) => {
+        // What csc says from here on is for lines as they usually are.
+        if (event.type === 'finished') this[Symbol.dispose]();
+        return handlers.onEvent?.(event);
+      },
       onRecording: (data) => {
         this.#recordedBytes += data.length;
         if (this.#recordedBytes <= mostRecorded) this.#recorded.push(Buffer.from(data));

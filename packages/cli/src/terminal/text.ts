@@ -25,3 +25,8 @@ export function formatElapsed(ms: number): string {
   if (minutes < 60) return `${minutes} min ${two(whole % 60)} s`;
   return `${Math.floor(minutes / 60)} h ${two(minutes % 60)} min`;
 }
+
+/** What a terminal showed, for one that it is not to speak to: its lines, and each control character as it is written. */
+export function readable(data: Uint8Array): string {
+  return showInvisible(Buffer.from(data).toString('utf8').replaceAll('\r\n', '\n'));
+}

@@ -43,7 +43,7 @@ describe('checkCeiling', () => {
     expect(refusedMembers([{}], {}, asked)).toEqual([]);
     expect(refusedMembers([{}], { terminal: false }, asked)).toEqual(['options.terminal']);
     expect(refusedMembers([{}], { terminal: false })).toEqual([]);
-    expect(refusedMembers([{ argv: ['sh'] }], {}, asked)).toEqual(['commands[0].exec.argv']);
+    expect(refusedMembers([{ argv: ['sh'] }], {}, asked)).toEqual(['commands[0].exec.argv[0]']);
     expect(refusedMembers([{ argv: ['sh'] }], { inlineCode: true }, asked)).toEqual([]);
   });
 

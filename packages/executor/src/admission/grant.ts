@@ -111,7 +111,7 @@ export async function takeBelongings(
       secrets.wipe();
       throw error;
     });
-    const tookTime = isEarly || jobUsers.pooled || secrets.values.size > 0 || terminal !== undefined;
+    const tookTime = terminal !== undefined || isEarly || jobUsers.pooled || secrets.values.size > 0;
     return new SuppliedRun(admitted, new Belongings(lease, secrets, tookTime, terminal));
   } catch (error) {
     await lease.giveBack();

@@ -155,13 +155,14 @@ async function captureOutput(
   { command: { id }, process }: PreparedCommand,
   { spool, secrets, terminal }: CommandContext,
 ): Promise<void> {
+  const mask = (): ReturnType<RunSecrets['filter']> => secrets.filter();
   await Promise.all([
-    spool.capture(id, 'stdout', process.stdout, secrets.filter()),
-    spool.capture(id, 'stderr', process.stderr, secrets.filter()),
+    spool.capture(id, 'stdout', process.stdout, mask()),
+    spool.capture(id, 'stderr', process.stderr, mask()),
     ...(terminal === undefined
       ? []
       : [
-          captureTerminal(id, process, terminal, spool, secrets),
+          captureTerminal(id, process, terminal, spool, mask()),
           spool.capture(id, 'recording', terminal.recorder.stream),
         ]),
   ]);
@@ -174,9 +175,8 @@ async function captureTerminal(
   { terminal: shown, exited }: PreparedCommand['process'],
   { recorder }: RunTerminal,
   spool: OutputSpool,
-  secrets: RunSecrets,
+  mask: ReturnType<RunSecrets['filter']>,
 ): Promise<void> {
-  const mask = secrets.filter();
   const record = (bytes: Buffer): Buffer => {
     recorder.shown(bytes);
     return bytes;

@@ -100,13 +100,14 @@ describe('what a gate brings to be typed', () => {
 async function show(terminal: OpenTerminal, script: string): Promise<string> {
   const shown: Buffer[] = [];
   terminal.output.on('data', (chunk: Buffer) => shown.push(chunk));
+  const over = new Promise((resolve) => terminal.output.once('end', resolve));
   const slave = terminal.takeSlave();
   const argv = ['--ctty', '--wait', '--', 'sh', '-c', script];
   const child = spawn('/usr/bin/setsid', argv, { stdio: [slave, slave, slave], detached: true });
   closeSync(slave);
   await new Promise((resolve) => child.once('exit', resolve));
   terminal.hangUp();
-  await new Promise((resolve) => terminal.output.once('end', resolve));
+  await over;
   terminal.close();
   return Buffer.concat(shown).toString();
 }
@@ -116,10 +117,10 @@ const size = { columns: 90, rows: 30 };
 describe('a terminal', () => {
   it('is of the size that was asked for, and its users hear of another one', async () => {
     const terminal = await openTerminal(size, undefined);
-    const script = "stty size; trap 'stty size; exit' WINCH; while :; do sleep 0.05; done";
-    const shown = show(terminal, script);
+    const shown = show(terminal, "trap 'stty size; exit' WINCH; stty size; while :; do sleep 0.05; done");
+    await new Promise((resolve) => terminal.output.once('data', resolve));
     await terminal.resize({ columns: 70, rows: 20 });
-    expect(await shown).toMatch(/20 70/);
+    expect(await shown).toBe('30 90\r\n20 70\r\n');
   });
 
   it('leaves this process nothing that a child could inherit', async () => {
