@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { closeSync, constants, existsSync, openSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { CscError } from '@csc-fleet/common/errors';
@@ -69,6 +70,7 @@ export const openTerminal: OpenTerminals = async ({ columns, rows }, user) => {
     slave: openSync(`/proc/${child.pid}/fd/${slaveNumber}`, constants.O_RDWR | constants.O_NOCTTY),
     input: child.stdin,
     output: child.stdout,
+    shownBytes: () => (child.stdout instanceof Socket ? child.stdout.bytesRead : 0),
     answers,
     gone,
     kill: () => child.kill('SIGKILL'),
@@ -82,6 +84,8 @@ interface Relay {
   readonly slave: number;
   readonly input: Writable;
   readonly output: Readable;
+  /** That came so far. */
+  shownBytes(): number;
   /** A byte for each frame that was taken. */
   readonly answers: Readable;
   readonly gone: Promise<void>;
@@ -93,17 +97,12 @@ class RelayedTerminal implements OpenTerminal {
   readonly #relay: Relay;
   #slave: number | undefined;
   #isGone = false;
-  #shownBytes = 0;
   readonly #waiting: (() => void)[] = [];
 
   constructor(relay: Relay) {
     this.#relay = relay;
     this.#slave = relay.slave;
     this.output = relay.output;
-    relay.output.on('data', (chunk: Buffer) => {
-      this.#shownBytes += chunk.length;
-    });
-    relay.output.pause();
     relay.answers.on('data', (bytes: Buffer) => {
       for (const resolve of this.#waiting.splice(0, bytes.length)) resolve();
     });
@@ -138,8 +137,9 @@ class RelayedTerminal implements OpenTerminal {
     // It may be held up: somebody has been handed the slave, and reads nothing of what was typed.
     let seen = -1;
     const held = setInterval(() => {
-      if (this.#shownBytes === seen && this.output.readableLength === 0) this.#relay.kill();
-      seen = this.#shownBytes;
+      const shown = this.#relay.shownBytes();
+      if (shown === seen && this.output.readableLength === 0) this.#relay.kill();
+      seen = shown;
     }, heldMs).unref();
     void this.#relay.gone.then(() => clearInterval(held));
   }
