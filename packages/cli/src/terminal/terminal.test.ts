@@ -10,7 +10,8 @@ import { csc } from '@csc-fleet/test-kit/process';
 import { createScratch } from '@csc-fleet/test-kit/scratch';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeContract } from '../show/contract.ts';
-import { plainLine } from './text.ts';
+import { EscapeReader } from './raw.ts';
+import { plainLine, readable } from './text.ts';
 
 const esc = '\u001b';
 
@@ -192,6 +193,33 @@ describe('colour', () => {
   });
 });
 
+describe('keys for csc itself', () => {
+  const read = (...parts: string[]) => {
+    const escapes = new EscapeReader();
+    return parts.map((part) => {
+      const { input, wants } = escapes.read(Buffer.from(part));
+      return [Buffer.from(input).toString(), wants];
+    });
+  };
+
+  it('are behind a tilde at the beginning of a line alone', () => {
+    expect(read('~.')).toEqual([['', 'leave']]);
+    expect(read('ls\r~', '.')).toEqual([
+      ['ls\r', undefined],
+      ['', 'leave'],
+    ]);
+    expect(read('~~a', '\r~x')).toEqual([
+      ['~a', undefined],
+      ['\r~x', undefined],
+    ]);
+    expect(read('cd ~.\r')).toEqual([['cd ~.\r', undefined]]);
+    expect(read('~\u001a', '~?')).toEqual([
+      ['', 'suspend'],
+      ['', 'help'],
+    ]);
+  });
+});
+
 describe('text from elsewhere', () => {
   it('cannot speak to the terminal', () => {
     expect(showInvisible('a\u001b[2J\u0007\u202eb\r\nc')).toBe('a\\u001b[2J\\u0007\\u202eb\\u000d\nc');
@@ -201,6 +229,10 @@ describe('text from elsewhere', () => {
     );
     expect(showInvisible('naïve – „Ω“ 漢字 ✅')).toBe('naïve – „Ω“ 漢字 ✅');
     expect(plainLine('one\n\n  two\tthree')).toBe('one two three');
+  });
+
+  it('is what a terminal showed, with its control characters written out', () => {
+    expect(readable(Buffer.from('a\r\n\u001b]0;title\u0007b'))).toBe('a\n\\u001b]0;title\\u0007b');
   });
 
   it('does not do so from a policy decision', async () => {
