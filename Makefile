@@ -20,6 +20,7 @@ test: setup-tests ## Run all tests, but those of the packages
 	@vitest run --exclude 'tests/packages/**'
 
 test-packages: setup-tests ## Pack what ships and use it as its users do (npm installs it, which takes a registry)
+	@npm install --prefix tests/packages --prefer-offline --loglevel=error >/dev/null
 	@vitest run tests/packages
 
 fuzz: setup ## Malformed requests and replies against the proxy, and messages to csc-launcher (CSC_FUZZ_SECONDS=1800, CSC_FUZZ_SEED=… repeats a run)

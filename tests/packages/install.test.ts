@@ -105,7 +105,9 @@ function exampleOf(name: string): { readonly imports: string; readonly rest: str
   return { imports, rest: rest.join('\n') };
 }
 
-const nodes = [20, 22].map((major) => join(repository, `node_modules/node${major}-linux-${arch()}/bin/node`));
+const nodes = [20, 22].map((major) =>
+  join(import.meta.dirname, `node_modules/node${major}-linux-${arch()}/bin/node`),
+);
 
 describe('the client, installed from its tarball', () => {
   const run = `
