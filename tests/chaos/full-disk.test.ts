@@ -122,6 +122,43 @@ describe('a gate whose disk is full', () => {
   });
 });
 
+describe('an executor process whose state_dir is full', () => {
+  it('starts, delivers what it had, says so, drains, and takes work once there is room', async () => {
+    const host = { name: 'host', config: {} as Record<string, unknown> };
+    fleet = await startFleet({
+      executors: [host],
+      admins: true,
+      gate: { heartbeat_interval_sec: 1 },
+      prepare: (directory) => {
+        host.config['state_dir'] = join(directory, 'state');
+        disk = new SmallDisk(join(directory, 'state'), 2 * diskBytes);
+      },
+    });
+    const client = fleet.connect();
+    const out = fleet.writable('out');
+    const script = `touch ${out}/runs; while [ ! -e ${out}/go ]; do sleep 0.05; done`;
+    const { executionId } = await client.submit(
+      fleet.contract({ argv: ['sh', '-c', script], write_paths: [out], timeout_sec: 120 }),
+    );
+    await expect.poll(() => existsSync(join(out, 'runs')), { timeout: 20_000 }).toBe(true);
+    disk?.fill();
+    await fleet.executor('host').stop('SIGKILL');
+    disk?.fill();
+    await fleet.startExecutor(host);
+    // Cut off, and signed for, with no room for anything else.
+    expect((await client.follow(executionId)).receipt).toMatchObject({ ended: 'executor_restart' });
+    const resting = async () => (await client.executors())[0]?.resting;
+    expect(await resting()).toMatch(/state_dir.*is full/);
+    await fleet.executor('host').stop('SIGTERM');
+    disk?.fill();
+    await fleet.startExecutor(host);
+    expect(await resting()).toMatch(/state_dir.*is full/);
+    disk?.makeRoom();
+    expect((await client.run(fleet.contract({}))).receipt).toMatchObject({ status: 'success' });
+    expect(await resting()).toBe('');
+  });
+});
+
 describe('what one identity stores in a day', () => {
   it('is bounded, also across a restart, and only for that identity', async () => {
     await startOnSmallDisk({
