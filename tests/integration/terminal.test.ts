@@ -68,7 +68,7 @@ def refused(act):
     except OSError as error: return error.errno
     return 0
 tty = os.open('/dev/tty', os.O_RDWR)
-print('same', os.fstat(tty).st_rdev != 0 and os.tcgetsid(tty) == os.getsid(0), os.ttyname(0) if refused(lambda: os.ttyname(0)) == 0 else 'unnamed')
+print('same', os.tcgetpgrp(tty) == os.getpgrp() == os.tcgetpgrp(0))
 print('sti', refused(lambda: fcntl.ioctl(0, termios.TIOCSTI, b'x')), refused(lambda: fcntl.ioctl(tty, termios.TIOCSTI, b'x')))
 print('linux', refused(lambda: fcntl.ioctl(0, 0x541c, bytes([2]))))
 print('pts', sorted(os.listdir('/dev/pts')))
