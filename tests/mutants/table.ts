@@ -578,8 +578,8 @@ const host: readonly Mutant[] = [
   {
     name: 'withdrawal-not-looked-at-after-secrets',
     file: `${executor}/execute.ts`,
-    before: 'link.checkWanted();',
-    after: '',
+    before: 'if (tookMs < noticeableMs) link.checkWanted();',
+    after: 'if (tookMs < noticeableMs) void tookMs;',
     tests: [`${executor}/link/withdraw.test.ts`],
     red: 'an offer that was withdrawn before it was redeemed is refused',
   },
@@ -892,9 +892,9 @@ const host: readonly Mutant[] = [
   {
     name: 'write-paths-made-before-the-redeem',
     file: `${executor}/run/prepare.ts`,
-    before: 'const first = buildUnlessMissing(firstCommand(contract), allowance, site);',
+    before: 'const first = buildUnlessMissing(firstCommand(contract),',
     after:
-      'site.workplace.makeMissing(firstCommand(contract), allowance); const first = buildUnlessMissing(firstCommand(contract), allowance, site);',
+      'site.workplace.makeMissing(firstCommand(contract), allowance); const first = buildUnlessMissing(firstCommand(contract),',
     tests: [`${executor}/run/hardened.test.ts`],
     red: 'makes nothing on the host',
   },
@@ -985,8 +985,8 @@ const host: readonly Mutant[] = [
 const fleet: readonly Mutant[] = [
   {
     name: 'a-killed-probe-is-an-answer',
-    file: `${sandbox}/doctor/doctor.ts`,
-    before: "typeof signal === 'string'",
+    file: `${sandbox}/doctor/examine-bwrap.ts`,
+    before: "typeof error.signal === 'string'",
     after: 'false',
     tests: [`${sandbox}/doctor/doctor.test.ts`],
     red: 'takes a probe that somebody ended for no answer',
