@@ -23,6 +23,8 @@ const long = [
   'packages/gate/src/bounds/bounds',
   'packages/sandbox/src/launch/bwrap-launcher',
   'tests/workloads/workloads',
+  'tests/chaos/storm',
+  'tests/chaos/bad-host',
   'tests/chaos/kill',
   'tests/chaos/full-disk',
 ];

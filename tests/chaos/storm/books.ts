@@ -121,7 +121,7 @@ export async function audit(scene: Scene, ledger: readonly Entry[]): Promise<Boo
   const endings = counted(
     [...byKey.values()].flatMap((entries) => {
       const end = entries.find((it) => it.end.kind === 'receipt')?.end;
-      return end?.kind === 'receipt' ? [end.ended === 'exit' ? end.status : end.ended] : ['none'];
+      return end?.kind === 'receipt' ? [endingOf(end)] : ['none'];
     }),
   );
   return {
@@ -133,6 +133,12 @@ export async function audit(scene: Scene, ledger: readonly Entry[]): Promise<Boo
     endings: Object.fromEntries(endings),
     wrong,
   };
+}
+
+// Of what never started, also why.
+function endingOf({ ended, status, error }: Ended): string {
+  if (ended === 'refused') return `${status}: ${error.replaceAll(/[0-9]+/g, 'N').slice(0, 120)}`;
+  return ended === 'exit' ? status : ended;
 }
 
 function auditCalls(key: string, entries: readonly Entry[], idOf: Map<string, string>, wrong: Wrong[]): void {
