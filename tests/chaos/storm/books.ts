@@ -67,9 +67,9 @@ const honest = new Set([
 /** How a run may end by what was done to it, beside what its contract says. */
 const broken = new Set(['executor_restart', 'signal', 'output_limit']);
 
-// Where every host has had to refuse, or its host was LOST with it and came back: nothing has started, and the gate says so.
+// Its host was LOST with it and came back: nothing has started, and the gate says so.
 const isUnstarted = ({ signedBy, error }: Ended): boolean =>
-  signedBy === 'the gate' && /SANDBOX_UNAVAILABLE|came back without having started it/.test(error);
+  signedBy === 'the gate' && /came back without having started it/.test(error);
 
 // bubblewrap killed while it built or held the sandbox: the ticket was spent, and nothing had started.
 const isKilledEarly = ({ ended, error }: Ended): boolean =>
