@@ -1,9 +1,11 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { ownGroups, startPython, untilEnd } from '@csc-fleet/test-kit/sandbox/cgroups';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RunGroup } from './group.ts';
+
 import { type Cgroups, openCgroups, probeCgroups, toReason } from './open-cgroups.ts';
+import { findCgroupMechanism } from './own.ts';
 
 let cgroups: Cgroups;
 beforeAll(() => {
@@ -53,6 +55,19 @@ function runGroups(controller: 'memory' | 'pids' | 'cpu'): string[] {
       .map((name) => join(directory, name)),
   );
 }
+
+// What is read here is version 1's own; with version 2 the common group is made by moving processes.
+it.runIf(findCgroupMechanism() === 'cgroup-v1')(
+  'comes back where somebody has taken the common group away',
+  async () => {
+    for (const controller of ['memory', 'pids', 'cpu'] as const)
+      for (const path of commonGroups(controller)) rmdirSync(path);
+    expect(commonGroups('pids')).toEqual([]);
+    const { group, code } = await run('print(1)');
+    expect(code).toBe(0);
+    await giveBack(group);
+  },
+);
 
 describe('a group of a run', () => {
   it('stops a program that makes too many processes', async () => {

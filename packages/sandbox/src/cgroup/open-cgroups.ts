@@ -35,17 +35,32 @@ export function openCgroups({ reserve }: { readonly reserve: Reserve }): Cgroups
     throw unavailable('this host has no cgroups with memory, pids and cpu controllers');
   const { mechanism } = hierarchies;
   const most = toCommonLimits(reserve, hierarchies);
-  const jobs = makeJobsGroup(hierarchies, most);
+  let jobs = makeJobsGroup(hierarchies, most);
+  const create = (limits: GroupLimits): RunGroup => {
+    const directories = below(jobs.directories, `run-${randomBytes(6).toString('hex')}`);
+    makeGroup(directories, toSettings(mechanism, limits));
+    return openGroup(mechanism, directories);
+  };
   return {
     mechanism,
     most,
     create(limits) {
-      const directories = below(jobs.directories, `run-${randomBytes(6).toString('hex')}`);
-      makeGroup(directories, toSettings(mechanism, limits));
-      return openGroup(mechanism, directories);
+      try {
+        return create(limits);
+      } catch (error) {
+        // While nothing runs the common group is empty, and whoever tidies up cgroups may take it.
+        if (mechanism !== 'cgroup-v1' || !isGone(error)) throw error;
+        jobs.close();
+        jobs = makeJobsGroup(hierarchies, most);
+        return create(limits);
+      }
     },
     close: () => jobs.close(),
   };
+}
+
+function isGone(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }
 
 /** Whether jobs can be put into cgroups here: really makes one. */
