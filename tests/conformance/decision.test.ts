@@ -53,7 +53,7 @@ describe('evaluate (protocol §3)', () => {
 
   it('meets every reason code that a v0.1 policy can give', () => {
     const met = new Set(file.cases.map((it) => it.reason_code));
-    const never: ReasonCode[] = ['EFFECT_RECLASSIFIED', 'EMERGENCY_DENY_ALL'];
+    const never: ReasonCode[] = ['TERMINAL_NOT_ALLOWED', 'EFFECT_RECLASSIFIED', 'EMERGENCY_DENY_ALL'];
     expect(reasonCodes.filter((code) => !met.has(code))).toEqual(never);
   });
 

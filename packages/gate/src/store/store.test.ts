@@ -50,6 +50,7 @@ function row(overrides: Partial<NewExecution> = {}): NewExecution & { execution_
     approvals_json: '[]',
     submission_json: null,
     binding: null,
+    terminal_json: null,
     submitted_at: '2026-01-01T00:00:00Z',
     queue_deadline: null,
     executor_id: null,
