@@ -135,11 +135,11 @@ describe('a fleet whose gate is trusted', () => {
     const why = 'SUBMISSION_INVALID: the submission was refused: none came';
     expect(receipt).toMatchObject({ policy_version: 1, warnings: [expect.stringContaining(why)] });
     expect(notes).toContainEqual(expect.stringContaining(why));
-    const [line] = await fleet.executor('host-1').waitFor(/.*"sinceStart":1.*/);
+    const [line] = await fleet.executor('host-1').waitFor(/.*"since_start":1.*/);
     expect(line).toContain('spiffe://csc.local/client/alice');
     expect(line).toContain('csc login');
     // Whoever looks at the gate sees it, too.
-    await fleet.gate.waitFor(/host-1","sinceItsStart":1,.*once it enforces/);
+    await fleet.gate.waitFor(/host-1","since_its_start":1,.*once it enforces/);
   });
 
   it('4. clients sign, before and after the owners have published their keys', async () => {
