@@ -343,7 +343,10 @@ function createClient(context: RunContext): GateClient {
     cancel: (executionId, options = {}) => cancel(connection, executionId, options),
     getExecution: async (executionId, options = {}) => {
       const { resolutionsJson, ...told } = await getExecution(connection, executionId, options);
-      return { ...told, resolution: readResolution(resolutionsJson, owners, told.execution) };
+      const { executionId: named, contractSha256 } = told.execution;
+      // Of which it was asked, by the beginning of its id or the whole of it.
+      const subject = { executionId: named.startsWith(executionId) ? named : executionId, contractSha256 };
+      return { ...told, resolution: readResolution(resolutionsJson, owners, subject) };
     },
     list: (options = {}) => listExecutions(connection, options),
     profiles: (options = {}) => listProfiles(connection, options),

@@ -1,7 +1,6 @@
 import {
   concludeFrom,
   concludeWithout,
-  describeResolution,
   type ExecutionResolution,
   type GateClient,
   type ReadOutputOptions,
@@ -241,7 +240,8 @@ async function showResolved(
   late: VerifiedReceipt | undefined,
   json: boolean,
 ): Promise<void> {
-  const execution = { ...told, error: describeResolution(resolution) };
+  // Verified is that it was given up, and no other end.
+  const { execution } = concludeWithout(told, resolution);
   if (json)
     return writeJson({
       ...executionJson(execution),

@@ -2,6 +2,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { contractSha256 } from '@csc-fleet/common/contract';
+import { createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
+import { ownersKeyId, signResolution } from '@csc-fleet/common/evidence';
 import { ExecutionState, ExecutorStatus } from '@csc-fleet/common/messages';
 import { createDevelopmentPki } from '@csc-fleet/common/pki';
 import { readServerCredentials } from '@csc-fleet/common/rpc';
@@ -91,6 +93,32 @@ describe('csc against a hostile gate', () => {
     expect(JSON.parse(json.stdout.trim().split('\n').at(-1) ?? '')).toMatchObject({
       code: 'RECEIPT_MISSING',
     });
+  });
+
+  it('what the owners have given up has no end that the gate tells', async () => {
+    const { call, scratch } = prepare();
+    const { seed } = generateKeyPair();
+    const owner = createSigner(seed, ownersKeyId(createSigner(seed, 'x').publicKey));
+    const subject = { trust_domain: 'csc.local', execution_id: 'exec-1' };
+    const said = { ...subject, contract_sha256: contractSha256(sampleContract()) };
+    const keys = { [owner.keyId]: { keyval: { public: Buffer.from(owner.publicKey).toString('hex') } } };
+    const roles = { targets: { keyids: [owner.keyId], threshold: 1 } };
+    const root = scratch.write('root.json', { signed: { _type: 'root', keys, roles } });
+    const gate = (told: object) =>
+      hostile({
+        told,
+        receiptJson: Buffer.alloc(0),
+        resolutionsJson: [signResolution(said, 'burnt down', owner, new Date())],
+      });
+    const get = async (told: object) =>
+      await call(await gate(told), ['get', 'exec-1', '--json', '--owners-root', root]);
+    const genuine = await get({ state: ExecutionState.LOST, exitCode: 0 });
+    expect(JSON.parse(genuine.stdout)).toMatchObject({ state: 'lost', verified: true });
+    expect(JSON.parse(genuine.stdout)).not.toHaveProperty('exit_code');
+    const ended = await get({ state: ExecutionState.SUCCEEDED, exitCode: 0 });
+    expect(ended.code).toBe(1);
+    expect(ended.stdout).not.toContain('"verified":true');
+    expect(ended.stderr + ended.stdout).toContain('RECEIPT_MISSING');
   });
 
   it('an executor’s key is remembered, and another one refused loudly, until its owner says so', async () => {

@@ -180,12 +180,25 @@ describe('a hostile gate', () => {
       say({}, gateSigner),
       say({ execution_id: 'exec-2' }),
       say({ contract_sha256: '0'.repeat(64) }),
+      // Of an earlier run of the same contract, whose name the gate gives to this one.
+      signResolution(subject, 'burnt down', owner, new Date(Date.now() - 3_600_000)),
       Buffer.from('{}'),
     ])
       expect(await refusal(run(await lost([forged]), { ownersRoot }))).toBe('RESOLUTION_INVALID');
     using client = connect({ ...(await lost([say({}, stranger)])).connectOptions, ownersRoot });
     await expect(client.getExecution('exec-1')).rejects.toMatchObject({ code: 'RESOLUTION_INVALID' });
     await expect(client.follow('exec-1')).rejects.toMatchObject({ code: 'RESOLUTION_INVALID' });
+    using other = connect({ ...genuine.connectOptions, ownersRoot });
+    await expect(other.getExecution('exec-1')).resolves.toMatchObject({ resolution: { verified: true } });
+    await expect(other.getExecution('exec-2')).rejects.toMatchObject({ code: 'RESOLUTION_INVALID' });
+    for (const state of [ExecutionState.SUCCEEDED, ExecutionState.AWAITING_APPROVAL]) {
+      const ended = await hostile({
+        receiptJson: Buffer.alloc(0),
+        told: { ...told, state },
+        resolutionsJson: [say({})],
+      });
+      expect(await refusal(run(ended, { ownersRoot }))).toBe('RECEIPT_MISSING');
+    }
     const noRoot = { ...genuine.connectOptions, ownersRoot: Buffer.from('{}') };
     expect(() => connect(noRoot)).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
   });

@@ -287,8 +287,9 @@ async function conclude(
   const { receiptJson, originalJson, resolutionsJson } = finished ?? noReceipt;
   const common = { executionId, decision: receiver.decision(), receiptJson, originalJson };
   if (receiptJson.length === 0) {
-    const { contractSha256 = told.contractSha256 } = expected;
-    const resolution = readResolution(resolutionsJson, owners, { executionId, contractSha256 });
+    const { contractSha256 = told.contractSha256, endedAfter: askedAt } = expected;
+    // The gate chooses what it calls an execution: another one's resolution must not do for it.
+    const resolution = readResolution(resolutionsJson, owners, { executionId, contractSha256, askedAt });
     return { ...common, receipt: undefined, resolution, ...concludeWithout(told, resolution) };
   }
   const verified = await verifyFromSource(common, keys, { ...expected, executionId });

@@ -49,7 +49,8 @@ export function concludeFrom(told: Execution, verified: VerifiedReceipt): Conclu
  */
 export function concludeWithout(told: Execution, resolution?: ExecutionResolution): Conclusion {
   const { state } = told;
-  if (state !== ExecutionState.AWAITING_APPROVAL && state !== ExecutionState.LOST) {
+  const isOpen = state === ExecutionState.AWAITING_APPROVAL && resolution === undefined;
+  if (!isOpen && state !== ExecutionState.LOST) {
     const message = `the gate says ${describe(told)}, and has no receipt that proves it: take it that nothing is known of how it ended`;
     throw new CscError('RECEIPT_MISSING', message);
   }

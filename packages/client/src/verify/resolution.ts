@@ -1,5 +1,5 @@
 import { CscError } from '@csc-fleet/common/errors';
-import { type OwnersKeys, openResolution } from '@csc-fleet/common/evidence';
+import { type OwnersKeys, openResolution, type ResolutionContext } from '@csc-fleet/common/evidence';
 import { parseResolution } from '@csc-fleet/common/resolution';
 
 /** Whom a client believes that nobody waits for an execution any more. */
@@ -30,7 +30,7 @@ export interface ExecutionResolution {
 export function readResolution(
   texts: readonly Uint8Array[],
   trust: OwnersTrust | undefined,
-  subject: { readonly executionId: string; readonly contractSha256: string },
+  subject: Pick<ResolutionContext, 'executionId' | 'contractSha256' | 'askedAt'>,
 ): ExecutionResolution | undefined {
   if (texts.length === 0) return undefined;
   if (trust !== undefined) return { verified: true, ...openResolution(texts, { ...trust, ...subject }) };

@@ -25,6 +25,7 @@ export {
   type OwnersKeys,
   openResolution,
   ownersKeyId,
+  type ResolutionContext,
   readOwnersKeys,
   signResolution,
 } from './resolution.ts';

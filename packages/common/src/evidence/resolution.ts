@@ -75,6 +75,13 @@ export interface ResolutionContext {
   readonly contractSha256: string;
   /** Absent: it is not known here. */
   readonly trustDomain?: string | undefined;
+  /** The NAME of the executor that has it: what was signed of another host is not of what runs on this one. Absent: any. */
+  readonly executorId?: string | undefined;
+  /**
+   * When it was asked for: what was signed before is of an earlier run, whatever that was called. Absent: that is not known
+   * here.
+   */
+  readonly askedAt?: Date | undefined;
   /**
    * When it is handed in: it must have been signed within the 24 hours before. Absent: it has been, and is read again, for
    * which it is never too old.
@@ -121,6 +128,11 @@ function openOne(text: Uint8Array, context: ResolutionContext): Resolution {
   if (resolution.execution_id !== executionId) throw invalid('it is of another execution');
   if (resolution.contract_sha256.toLowerCase() !== contractSha256.toLowerCase())
     throw invalid('it is of another contract');
+  const { executor_id: host = context.executorId } = resolution;
+  if (context.executorId !== undefined && host !== context.executorId)
+    throw invalid(`it is of a host that does not have it: ${context.executorId} has`);
+  if (context.askedAt !== undefined && !(signedAt(resolution) >= context.askedAt.getTime()))
+    throw invalid('it was signed before this run was asked for');
   if (handedInAt !== undefined) checkAge(resolution, handedInAt);
   return resolution;
 }

@@ -435,6 +435,7 @@ describe('resolving what its executor never ends', () => {
       [sign(executionId, alice, { execution_id: another.executionId }), 'of another execution'],
       [sign(executionId, alice, { contract_sha256: 'a'.repeat(64) }), 'of another contract'],
       [sign(executionId, alice, { trust_domain: 'elsewhere' }), 'for another trust domain'],
+      [sign(executionId, alice, { executor_id: 'e9' }), 'of a host that does not have it'],
       [Buffer.from(String(signed).replace('burnt down', 'is there')), 'does not fit the content'],
       [Buffer.from('{}'), 'resolution_version'],
     ];

@@ -56,7 +56,7 @@ async function end(ports: ResolvePorts, execution: LiveExecution, texts: readonl
     );
   const { id, row } = execution;
   const { contract_sha256: contractSha256, executor_id: executorId, ticket_id: ticketId } = row;
-  const subject = { executionId: id, contractSha256, trustDomain };
+  const subject = { executionId: id, contractSha256, trustDomain, executorId: executorName(executorId) };
   const { reason, keyIds } = openResolution(texts, { owners: signers, ...subject, handedInAt: clock.now() });
   const offer =
     executorId === null || ticketId === null ? undefined : { ticket_id: ticketId, executor_id: executorId };
