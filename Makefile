@@ -48,7 +48,7 @@ types: setup ## Type check
 	@tsc --noEmit
 
 generate: setup ## Regenerate the protobuf code, the published schemas, docs/errors.md, the tables of docs/observability.md
-	@buf generate
+	@node scripts/generate-protobuf.ts
 	@node scripts/publish-schemas.ts
 	@node scripts/publish-errors.ts
 	@node scripts/publish-metrics.ts

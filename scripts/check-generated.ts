@@ -1,14 +1,14 @@
 // Regenerates the protobuf code into a scratch folder and compares it, byte for byte, with what is checked in;
 // then lets the publishers of schemas, errors, metrics and logs check their own files.
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { generated, generateProtobuf } from './generate-protobuf.ts';
 
 const scratch = mkdtempSync(join(tmpdir(), 'csc-generated-'));
 try {
-  execFileSync('buf', ['generate', '--output', scratch], { stdio: 'inherit' });
-  const generated = 'packages/common/src/gen';
+  generateProtobuf(scratch);
   const diff = spawnSync('diff', ['-r', '-q', generated, join(scratch, generated)], { encoding: 'utf8' });
   if (diff.status !== 0) {
     process.stderr.write(

@@ -56,14 +56,13 @@ export type {
   SendInputRequest,
   SendInputResponse,
   StreamPosition,
-  SubmitRequest,
   SubmitResponse,
   Validity,
   Waiting,
   WatchRequest,
   WatchResponse,
 } from '../gen/csc/gate/v1/gate.ts';
-export { AuditRecord, Executor as ExecutorStatus } from '../gen/csc/gate/v1/gate.ts';
+export { AuditRecord, Executor as ExecutorStatus, SubmitRequest } from '../gen/csc/gate/v1/gate.ts';
 export type {
   Accepted,
   Cancel,

@@ -6,10 +6,8 @@ export {
   CheckRequest,
   CheckResponse,
   Executor as ExecutorStatus,
-  FleetClient,
   type FleetServer,
   FleetService,
-  GateClient,
   type GateServer,
   GateService,
   GetExecutionRequest,
@@ -65,4 +63,5 @@ export {
   Withdraw,
 } from '../gen/csc/link/v1/link.ts';
 export * from '../messages/index.ts';
+export { FleetClient, GateClient } from './clients.ts';
 export { ExecutorLinkClient, ExecutorLinkService } from './link-service.ts';

@@ -5,9 +5,13 @@ import type { Signer } from '@csc-fleet/common/crypto';
 import { type Clock, systemClock, toTimestamp } from '@csc-fleet/common/encoding';
 import type { CscError } from '@csc-fleet/common/errors';
 import { parseIdentity } from '@csc-fleet/common/identity';
-import { ExecutionState, type SubmitResponse, type Validity } from '@csc-fleet/common/messages';
+import {
+  ExecutionState,
+  SubmitRequest,
+  type SubmitResponse,
+  type Validity,
+} from '@csc-fleet/common/messages';
 import { type Bindings, checkBindings, type PolicySet } from '@csc-fleet/common/policy';
-import { SubmitRequest } from '@csc-fleet/common/rpc';
 import type { LogFields } from '@csc-fleet/common/service';
 import { fromStoredTrace, type Tracing, tracedNow, traceIdOf } from '@csc-fleet/common/tracing';
 import type { Meter } from '@opentelemetry/api';

@@ -6,19 +6,18 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
-import {
-  type CallOptions,
-  type ChannelCredentials,
+import type {
+  CallOptions,
+  ChannelCredentials,
   Client,
-  type ClientOptions,
-  type ClientReadableStream,
-  type ClientUnaryCall,
-  type handleServerStreamingCall,
-  type handleUnaryCall,
-  makeGenericClientConstructor,
-  type Metadata,
-  type ServiceError,
-  type UntypedServiceImplementation,
+  ClientOptions,
+  ClientReadableStream,
+  ClientUnaryCall,
+  handleServerStreamingCall,
+  handleUnaryCall,
+  Metadata,
+  ServiceError,
+  UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Duration } from "../../../google/protobuf/duration.ts";
 import { Timestamp } from "../../../google/protobuf/timestamp.ts";
@@ -4915,12 +4914,6 @@ export interface GateClient extends Client {
   ): ClientUnaryCall;
 }
 
-export const GateClient = makeGenericClientConstructor(GateService, "csc.gate.v1.Gate") as unknown as {
-  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): GateClient;
-  service: typeof GateService;
-  serviceName: string;
-};
-
 /** For admins: who has the role in the binding that counts for it. NOT_PERMITTED for everybody else. */
 export type FleetService = typeof FleetService;
 export const FleetService = {
@@ -5053,12 +5046,6 @@ export interface FleetClient extends Client {
     callback: (error: ServiceError | null, response: ResolveResponse) => void,
   ): ClientUnaryCall;
 }
-
-export const FleetClient = makeGenericClientConstructor(FleetService, "csc.gate.v1.Fleet") as unknown as {
-  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): FleetClient;
-  service: typeof FleetService;
-  serviceName: string;
-};
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
 

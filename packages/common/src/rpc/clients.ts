@@ -1,0 +1,21 @@
+import { makeGenericClientConstructor } from '@grpc/grpc-js';
+import {
+  type FleetClient as Fleet,
+  FleetService,
+  type GateClient as Gate,
+  GateService,
+} from '../gen/csc/gate/v1/gate.ts';
+
+type Arguments = ConstructorParameters<ReturnType<typeof makeGenericClientConstructor>>;
+
+/** A client of csc.gate.v1.Gate. */
+export const GateClient = makeGenericClientConstructor(GateService, 'csc.gate.v1.Gate') as unknown as new (
+  ...args: Arguments
+) => Gate;
+export type GateClient = Gate;
+
+/** A client of csc.gate.v1.Fleet. */
+export const FleetClient = makeGenericClientConstructor(FleetService, 'csc.gate.v1.Fleet') as unknown as new (
+  ...args: Arguments
+) => Fleet;
+export type FleetClient = Fleet;
