@@ -106,12 +106,52 @@ export function fileName(program: string): string {
   return posix.basename(program);
 }
 
+/** The names that a program of the tables has. */
+export interface ProgramNames {
+  test(name: string): boolean;
+}
+
 /**
  * Matches these file names (patterns, apart by spaces), also with a version or a build in them: `python3.11`,
- * `perl5.36-x86_64-linux-gnu`, `bash-static`.
+ * `perl5.36-x86_64-linux-gnu`, `bash-static`. Says what one regular expression of them all would say; but there are
+ * hundreds, and compiling them takes longer than all else that a decision takes. So names are read letter by letter, and
+ * only those that end up at something more than letters are compiled.
  */
-export function named(names: string): RegExp {
-  const version = '(?:-?v?\\d+(?:\\.\\d+)*[a-z]?)?';
-  const build = '(?:-(?:dbg|static|minimal|\\w+-linux-\\w+))?';
-  return new RegExp(`^(?:${toList(names).join('|')})${version}${build}$`);
+export function named(names: string): ProgramNames {
+  return { test: (name) => toList(names).some((pattern) => matches(pattern, name, 0, 0)) };
 }
+
+const versionAndBuild = '(?:-?v?\\d+(?:\\.\\d+)*[a-z]?)?(?:-(?:dbg|static|minimal|\\w+-linux-\\w+))?$';
+const restOfName = kept(() => new RegExp(`^${versionAndBuild}`));
+const compiled = kept((pattern) => new RegExp(`^(?:${pattern})${versionAndBuild}`));
+
+/** Whether the rest of a pattern, from `at`, matches the rest of a name, from `from`. */
+function matches(pattern: string, name: string, at: number, from: number): boolean {
+  if (at === pattern.length) return restOfName('').test(name.slice(from));
+  const atom = readAtom(pattern, at);
+  if (atom === undefined) return compiled(pattern).test(name);
+  const { letters, optional, end } = atom;
+  const letter = name[from];
+  if (letter !== undefined && letters.includes(letter) && matches(pattern, name, end, from + 1)) return true;
+  return optional && matches(pattern, name, end, from);
+}
+
+interface Atom {
+  /** It is one of them. */
+  readonly letters: string;
+  readonly optional: boolean;
+  /** Where the next one begins. */
+  readonly end: number;
+}
+
+// A letter or a set of letters, which a question mark may follow; undefined for anything else that patterns can have.
+function readAtom(pattern: string, at: number): Atom | undefined {
+  const [, set, letter] = atomAt.exec(pattern.slice(at)) ?? [];
+  const letters = set ?? letter;
+  if (letters === undefined) return undefined;
+  const behind = at + (set === undefined ? 1 : set.length + 2);
+  const optional = pattern[behind] === '?';
+  return { letters, optional, end: optional ? behind + 1 : behind };
+}
+
+const atomAt = /^(?:\[(\w+)\]|([\w-]))(?![*+{])/;

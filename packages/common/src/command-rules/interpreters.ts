@@ -1,5 +1,5 @@
 import { posix } from 'node:path';
-import { type Grammar, isListed } from './grammar.ts';
+import { type Grammar, isListed, type ProgramNames } from './grammar.ts';
 import { joinLooks, type Look, nothingSeen, type Reader, seenCode, type Word } from './look.ts';
 import { type Option, scanOptions } from './scan-options.ts';
 
@@ -8,7 +8,7 @@ export interface Interpreter {
   /** Interpreters of one family stand in for each other: a policy that names `sh` means `dash` where sh is dash. */
   readonly family: string;
   /** Of the file name. */
-  readonly names: RegExp;
+  readonly names: ProgramNames;
   readonly grammar: Grammar;
   /** Options that bring code. */
   readonly code?: string;

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { named } from './grammar.ts';
 import { findInlineCode, unwrap } from './judge-command.ts';
 
 /** Rows are command lines, in which `_` stands for code with blanks and quotes in it. */
@@ -910,5 +911,64 @@ describe('wrappers around wrappers', () => {
         expect(found === undefined || found.at < argv.length).toBe(true);
       }),
     );
+  });
+});
+
+describe('the names of programs', () => {
+  const patterns = [
+    'sh',
+    '[bd]?ash',
+    'g?env',
+    'r',
+    'ab?',
+    'ts-node(?:-esm)?',
+    'vim\\.\\w+',
+    '(?:im-)?convert',
+    'a+b',
+    'x.y',
+  ];
+  const ends = [
+    '',
+    '3',
+    '-3.11',
+    'v2b',
+    '-static',
+    '5.36-x86_64-linux-gnu',
+    '3-dbg',
+    '.',
+    '-',
+    'x',
+    '\n',
+    '3.',
+  ];
+  const starts = [
+    'sh',
+    'ash',
+    'bash',
+    'dash',
+    'bdash',
+    'genv',
+    'env',
+    'g',
+    'r',
+    '',
+    'a',
+    'ab',
+    'abb',
+    'aab',
+    'b',
+    'xzy',
+  ];
+  const others = ['ts-node', 'ts-node-esm', 'vim.tiny', 'vim.', 'im-convert', 'convert', 'rconvert'];
+
+  it.each(patterns)('match as the regular expression %s with a version and a build does', (pattern) => {
+    const version = '(?:-?v?\\d+(?:\\.\\d+)*[a-z]?)?';
+    const build = '(?:-(?:dbg|static|minimal|\\w+-linux-\\w+))?';
+    const whole = new RegExp(`^(?:zsh|${pattern})${version}${build}$`);
+    const names = named(`zsh ${pattern}`);
+    const known = [...starts, ...others].flatMap((start) => ends.map((end) => start + end));
+    expect(known.filter((name) => names.test(name))).toEqual(known.filter((name) => whole.test(name)));
+    const name = fc.string({ unit: fc.constantFrom(...'abdehgrsxyz.-_3v\n') });
+    fc.assert(fc.property(name, (text) => names.test(text) === whole.test(text)));
   });
 });

@@ -1,6 +1,6 @@
 import { readAwk } from './awk.ts';
 import { readDashedGit, readGit } from './git.ts';
-import { fileName, named } from './grammar.ts';
+import { fileName, named, type ProgramNames } from './grammar.ts';
 import { interpreters } from './interpreter-table.ts';
 import { readInterpreter } from './interpreters.ts';
 import type { Reader } from './look.ts';
@@ -21,7 +21,7 @@ import { readWrapper } from './wrappers.ts';
 
 /** A program that this host has rules for. */
 export interface KnownProgram {
-  readonly names: RegExp;
+  readonly names: ProgramNames;
   readonly read: Reader;
   /**
    * Set for interpreters and wrappers, which a policy must name. Those of one family stand in for each other, as dash

@@ -1,4 +1,4 @@
-import { type Grammar, isListed } from './grammar.ts';
+import { type Grammar, isListed, type ProgramNames } from './grammar.ts';
 import {
   joinLooks,
   type Look,
@@ -68,7 +68,7 @@ function readSplit(words: readonly Word[], { name, value, word }: Option, depth:
 
 /** Variables whose value some program that inherits them runs, or takes options that bring code from. */
 interface CodeVariables {
-  readonly names: RegExp;
+  readonly names: ProgramNames;
   /** Values that are nothing of the kind. Absent: none is. */
   readonly harmless?: RegExp;
 }

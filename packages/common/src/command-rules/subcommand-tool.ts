@@ -1,9 +1,9 @@
-import type { Grammar } from './grammar.ts';
+import type { Grammar, ProgramNames } from './grammar.ts';
 
 /** A program whose first operand says what it does. Lists are apart by spaces. */
 export interface SubcommandTool {
   /** Of the file name. */
-  readonly names: RegExp;
+  readonly names: ProgramNames;
   /** All its options before the subcommand: one that is not listed is refused, as it may hide which word that is. */
   readonly grammar: Grammar;
   /** Of those, the ones that change which files, settings, servers or programs it works with: a rule must name them. */
@@ -47,7 +47,7 @@ export interface SubcommandDetail {
 
 /** A program without subcommands whose options this version knows. */
 export interface PlainTool {
-  readonly names: RegExp;
+  readonly names: ProgramNames;
   readonly grammar: Grammar;
   /** A pair a word: `f:force`. */
   readonly same?: string;

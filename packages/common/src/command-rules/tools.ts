@@ -1,4 +1,4 @@
-import { type Grammar, isListed, takesOfLetter } from './grammar.ts';
+import { type Grammar, isListed, type ProgramNames, takesOfLetter } from './grammar.ts';
 import { isStream } from './interpreters.ts';
 import {
   joinLooks,
@@ -74,7 +74,7 @@ function unbundled(words: readonly Word[], grammar: Grammar): readonly Word[] {
 
 /** A program that is neither shell nor wrapper, but has an option that brings code or names a program. */
 export interface Tool {
-  readonly names: RegExp;
+  readonly names: ProgramNames;
   readonly grammar: Grammar;
   /** Options whose value is code, apart by spaces. */
   readonly code?: string;

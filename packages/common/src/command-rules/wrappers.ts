@@ -1,4 +1,4 @@
-import { type Grammar, isListed } from './grammar.ts';
+import { type Grammar, isListed, type ProgramNames } from './grammar.ts';
 import { meantBy } from './invocation.ts';
 import {
   joinLooks,
@@ -19,7 +19,7 @@ export interface Wrapper {
   /** What a policy names it by. */
   readonly family: string;
   /** Of the file name. */
-  readonly names: RegExp;
+  readonly names: ProgramNames;
   /** All that it knows: an option that is not listed is refused, as it may hide where the program begins. */
   readonly grammar: Grammar;
   /** What its first word, before the options, looks like where it is an operand. */
