@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -107,6 +108,21 @@ describe('csc gate and csc executor', () => {
   it.each(['gate', 'executor'])('%s needs a config', async (service) => {
     expect((await csc([service])).code).toBe(64);
     expect((await csc([service, '--config', '/nonexistent.yaml'])).code).toBe(78);
+  });
+});
+
+describe('runService', () => {
+  it('ends with 70 and a word where the service waits for what can never come', () => {
+    const module = JSON.stringify(new URL('service.ts', import.meta.url).href);
+    const program = `const { runService } = await import(${module});
+      void runService('a.yaml', false, () => new Promise(() => {})).then((code) => { process.exitCode = code; });`;
+    const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
+      encoding: 'utf8',
+    });
+    expect({ status, stderr }).toEqual({
+      status: 70,
+      stderr: expect.stringContaining('the service ended before it was told to'),
+    });
   });
 });
 

@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { isCscError } from '@csc-fleet/common/errors';
 import { note } from '../terminal/streams.ts';
@@ -21,6 +22,7 @@ export async function runService(configPath: string, checkOnly: boolean, service
   // Output passes in buffers that lie outside V8's heap. By default each 64 MiB of them bring a full collection, which is
   // most of what relaying output costs; counted as part of the heap they bring one when the heap is due for it.
   setFlagsFromString('--external-memory-accounted-in-global-limit');
+  using _ = guardEnd();
   let warnings: readonly string[] = [];
   try {
     warnings = await service(configPath, { checkOnly });
@@ -32,4 +34,16 @@ export async function runService(configPath: string, checkOnly: boolean, service
   for (const warning of warnings) note(plainLine(`csc: WARNING ${warning}`));
   if (checkOnly) note(`${configPath} is good`);
   return exitCodes.ok;
+}
+
+// Once nothing is left that could wake it, Node ends with 0 and without a word, whatever is still awaited. Of a service
+// that is a failure, and whoever looks after it is to start it again.
+function guardEnd(): Disposable {
+  const onExit = (code: number): void => {
+    if (code !== 0) return;
+    writeSync(2, 'ERROR — the service ended before it was told to: nothing was left to wait for\n');
+    process.exitCode = exitCodes.internal;
+  };
+  process.once('exit', onExit);
+  return { [Symbol.dispose]: () => process.off('exit', onExit) };
 }
