@@ -1136,6 +1136,22 @@ const fleet: readonly Mutant[] = [
     red: 'loses none of what comes to another, and gets no more of it',
   },
   {
+    name: 'a-fault-of-every-host-ends-a-contract',
+    file: `${gate}/link/take-refusal.ts`,
+    before: 'if (!goesOn && !mayWait) return undefined;',
+    after: 'if (!goesOn) return undefined;',
+    tests: [`${gate}/schedule/placement.test.ts`],
+    red: 'keeps it waiting where no other could run it',
+  },
+  {
+    name: 'one-contract-that-no-host-starts-starves-its-principal',
+    file: `${gate}/link/take-refusal.ts`,
+    before: "return isNew && goesOn ? 'first' : 'last';",
+    after: "return 'first';",
+    tests: [`${gate}/schedule/placement.test.ts`],
+    red: 'has one that no host can start wait behind the others',
+  },
+  {
     name: 'gate-serves-a-path-outside-the-repository',
     file: 'packages/common/src/policy-repository/source.ts',
     before: 'if (!isServedPath(path) || !isBelow(directory, path)) return undefined;',
@@ -1204,8 +1220,8 @@ const fleet: readonly Mutant[] = [
   {
     name: 'what-an-executor-came-back-without-is-forgotten',
     file: `${gate}/link/reconcile.ts`,
-    before: "await scheduler.requeue(execution, 'its executor came back without having started it', offer);",
-    after: "await scheduler.requeue(execution, 'its executor came back without having started it');",
+    before: 'withdrawn: offer,',
+    after: '',
     tests: [`${gate}/schedule/lost-offers.test.ts`],
     red: 'is told to stop where another has it',
   },

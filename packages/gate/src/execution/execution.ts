@@ -77,8 +77,11 @@ export class LiveExecution {
     }
   }
 
-  /** Executors that had to refuse it for a fault of their own. */
-  readonly faultyHosts = new Set<string>();
+  /** Why executors had to refuse it for faults of their own, by their SPIFFE ids: each one's last reason, the latest last. */
+  readonly faults = new Map<string, string>();
+
+  /** How often it was set aside, as hosts that take others of its principal had to refuse it alone. */
+  timesAside = 0;
 
   /** Milliseconds between SIGTERM and SIGKILL, once its end has been asked for. */
   cancelGraceMs: number | undefined;

@@ -72,7 +72,9 @@ async function giveUp(
   const { state, started_at: startedAt, ticket_id: ticketId } = execution.row;
   const offer = ticketId === null ? undefined : { ticket_id: ticketId, executor_id: peer.id };
   if (state === ExecutionState.OFFERED) {
-    await scheduler.requeue(execution, 'its executor came back without having started it', offer);
+    await scheduler.requeue(execution, 'its executor came back without having started it', {
+      withdrawn: offer,
+    });
   } else if (state === ExecutionState.RUNNING) {
     const why = `executor ${peer.name} came back and knows nothing of it: was its state directory removed?`;
     await finisher.lost(execution, why);

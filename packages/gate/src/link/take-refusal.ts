@@ -7,7 +7,7 @@ import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
 import type { Finisher } from '../execution/finisher.ts';
 import { type Peer, requirementOf } from '../schedule/peers.ts';
-import type { Scheduler } from '../schedule/scheduler.ts';
+import type { Scheduler, Turn } from '../schedule/scheduler.ts';
 import type { ExecutorKeys } from './executor-keys.ts';
 import { findOwn, type ProgressPorts, takeAccepted } from './progress.ts';
 import { notCounted, verifyExecutorReceipt } from './receipts.ts';
@@ -49,9 +49,10 @@ export async function takeRefusal(
   const isWithdrawn = scheduler.offers.find(executionId)?.isWithdrawn ?? false;
   // A Hello may have named it while it was still being redeemed; then it is not offered again.
   const retry = execution.row.state === ExecutionState.OFFERED ? retryAfter(refused, isWithdrawn) : 'no';
-  if (retry === 'elsewhere' && passOver(ports, peer, execution, refused)) {
+  const turn = retry === 'elsewhere' ? passOver(ports, peer, execution, refused) : undefined;
+  if (turn !== undefined) {
     const why = `executor ${peer.name} could not take it: ${refused.reason}: ${refused.message}`;
-    await scheduler.requeue(execution, toReceiptError(why));
+    await scheduler.requeue(execution, toReceiptError(why), { turn });
   } else if (retry === 'later' || retry === 'ticket') {
     rest(scheduler, peer, reason);
     await scheduler.requeue(execution, `executor ${peer.name} does not take it now: ${reason}`);
@@ -62,20 +63,27 @@ export async function takeRefusal(
 }
 
 /**
- * The host is at fault, and is passed over for a while; false where no other could run it, so that its refusal is the end.
- * Counted for those only whose executions met it.
+ * The host is at fault, and is passed over for a while, and the execution waits for another, or for the first that is well
+ * again. Undefined where it may not wait and no other could run it, so that the refusal is its end.
+ * Counted for those only whose executions met it; and of one execution once a host, as it may be what makes them fail: where
+ * a host takes others of its principal, it waits aside, and holds up none of them.
  */
 function passOver(
-  { scheduler, onNotice }: RefusalPorts,
+  { scheduler, clock, onNotice }: RefusalPorts,
   peer: Peer,
   execution: LiveExecution,
   { reason, message }: Refused,
-): boolean {
-  const { principal } = execution.row;
-  execution.faultyHosts.add(peer.id);
-  if (!scheduler.peers.hasOther(requirementOf(execution.row), execution.faultyHosts)) return false;
+): Turn | undefined {
+  const { principal, queue_deadline: queueEnds } = execution.row;
+  const { peers, breakers } = scheduler;
   const why = toReceiptError(`${reason}: ${message}`);
-  const forMs = scheduler.breakers.trip(peer.id, principal, { why });
+  const isNew = !execution.faults.delete(peer.id);
+  execution.faults.set(peer.id, briefly(why));
+  const goesOn = peers.hasOther(requirementOf(execution.row), new Set(execution.faults.keys()));
+  const mayWait = queueEnds !== null && new Date(queueEnds) > clock.now() && retryOf(reason) === 'elsewhere';
+  if (!goesOn && !mayWait) return undefined;
+  if (!isNew && !breakers.isStanding(peer.id, principal)) return 'aside';
+  const forMs = breakers.trip(peer.id, principal, { why });
   onNotice('an executor had to refuse for a fault of its own, and is passed over for a while', {
     executor: peer.id,
     principal,
@@ -83,7 +91,14 @@ function passOver(
     why,
     forMs,
   });
-  return true;
+  return isNew && goesOn ? 'first' : 'last';
+}
+
+// Kept of each host for as long as the execution waits.
+const keptLength = 256;
+
+function briefly(why: string): string {
+  return [...why].slice(0, keptLength).join('');
 }
 
 // Otherwise it would be offered the same again, and refuse it again, as fast as both can.

@@ -47,6 +47,11 @@ export class Breakers {
     return ms;
   }
 
+  /** True where it has had to refuse something of this principal's, and has started nothing of theirs since. */
+  isStanding(executorId: string, principal: string): boolean {
+    return this.#breakers.get(executorId)?.has(principal) === true;
+  }
+
   /** True where the principal's executions pass this host over now. */
   isOpen(executorId: string, principal: string): boolean {
     const until = this.#breakers.get(executorId)?.get(principal)?.until;

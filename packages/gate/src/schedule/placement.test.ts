@@ -5,7 +5,8 @@ import { openTicket, verifyArtifact } from '@csc-fleet/common/evidence';
 import { ExecutionState, toDuration } from '@csc-fleet/common/messages';
 import { bindingsFromJson } from '@csc-fleet/common/policy';
 import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
-import { agent, noWait, other, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
+import type { ScriptedExecutor } from '@csc-fleet/test-kit/gate/scripted-executor';
+import { agent, noWait, other, type SubmitShort, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 let test: TestGate;
@@ -482,16 +483,95 @@ describe('an executor with a fault of its own', () => {
     expect(told).toContainEqual(expect.stringContaining(`e1 could not take it: ${reason}`));
   });
 
-  it('ends it where no other could run it, by a receipt of the gate', async () => {
+  /** Both had to refuse it, each for a reason of its own. */
+  async function refusedByAll(more: SubmitShort = {}) {
+    const both = [await test.connected('e1'), await test.connected('e2', { labels: { pool: 'b' } })] as const;
+    const { executionId } = await test.submit(makeContract(), more);
+    await both[0].refuse(executionId, 'SANDBOX_UNAVAILABLE', { message: 'no descriptors' });
+    await both[1].next('offer', executionId);
+    await both[1].refuse(executionId, 'POLICY_UNSIGNED', { message: 'no such policy' });
+    await test.flushed();
+    return { executionId, both };
+  }
+
+  const offersOf = (both: readonly ScriptedExecutor[], executionId: string) =>
+    both.flatMap(({ offered }) => offered).filter((it) => it === executionId).length;
+
+  it('keeps it waiting where no other could run it, and it runs on the first that is well again', async () => {
+    const { executionId, both } = await refusedByAll();
+    expect(await test.state(executionId)).toBe(ExecutionState.QUEUED);
+    await test.sweep();
+    expect(offersOf(both, executionId)).toBe(2);
+    const { waiting } = await test.as(agent).getStatus();
+    expect(waiting[0]?.reason).toMatch(/e1 had to refuse what was yours: SANDBOX.* it is tried again/);
+    test.clock.advance(5_001);
+    await test.sweep();
+    await both[0].refuse(executionId, 'SANDBOX_UNAVAILABLE');
+    await both[1].finish(await both[1].next('offer', executionId, 1));
+    expect(await test.state(executionId)).toBe(ExecutionState.SUCCEEDED);
+    expect(offersOf(both, executionId)).toBe(4);
+  });
+
+  it('is asked the less often the longer that lasts; it ends when its time is up, with what each host had said', async () => {
+    const { executionId, both } = await refusedByAll();
+    for (let second = 0; second < 60; second++) {
+      for (const host of both) {
+        const last = host.received.at(-1);
+        if (last?.$case === 'offer') await host.refuse(executionId, 'SANDBOX_UNAVAILABLE');
+      }
+      test.clock.advance(1_000);
+      await test.sweep();
+    }
+    expect(offersOf(both, executionId)).toBeLessThanOrEqual(2 * 5);
+    expect(await test.state(executionId)).toBe(ExecutionState.EXPIRED);
+    const { error } = await test.receipt(executionId);
+    expect(error).toMatch(/^no executor .*e1: SANDBOX_UNAVAILABLE.*; e2: SANDBOX_UNAVAILABLE/);
+  });
+
+  it('ends it at once where it may not wait, by a receipt of the gate', async () => {
+    const { executionId } = await refusedByAll({ options: noWait });
+    expect(await test.state(executionId)).toBe(ExecutionState.BLOCKED);
+    expect(await test.receipt(executionId)).toMatchObject({ error: expect.stringContaining('POLICY') });
+  });
+
+  it('has one that no host can start wait behind the others of its principal, and aside once they start', async () => {
     const faulty = await test.connected('e1');
-    const other = await test.connected('e2', { labels: { pool: 'b' } });
+    const failing = await place();
+    const well = await place();
+    await faulty.refuse(failing, 'SANDBOX_UNAVAILABLE');
+    test.clock.advance(5_001);
+    await test.sweep();
+    await test.flushed();
+    expect(faulty.offered).toEqual([failing, well]);
+    await faulty.accept(well);
+    await faulty.finish(await faulty.next('offer', well));
+    const later = await place();
+    await faulty.refuse((await faulty.next('offer', failing, 1)).executionId, 'SANDBOX_UNAVAILABLE');
+    // Others start there: it is this one alone, and nothing is passed over for it.
+    await faulty.finish(await faulty.next('offer', later));
+    await test.sweep();
+    expect(offersOf([faulty], failing)).toBe(2);
+    const { waiting } = await test.as(agent).getStatus();
+    expect(waiting[0]?.reason).toContain('hosts that start others');
+    test.clock.advance(5_000);
+    await test.sweep();
+    await faulty.finish(await faulty.next('offer', failing, 2));
+    expect(await test.state(failing)).toBe(ExecutionState.SUCCEEDED);
+  });
+
+  it('leaves it to one that only rests', async () => {
+    const faulty = await test.connected('e1');
+    const resting = test.executor('e2');
+    resting.shortage = 'its disk is full';
+    await resting.connect();
     const executionId = await place();
     await faulty.refuse(executionId, 'SANDBOX_UNAVAILABLE');
-    await other.next('offer', executionId);
-    await other.refuse(executionId, 'SANDBOX_UNAVAILABLE');
+    faulty.disconnect();
     await test.flushed();
-    expect(await test.state(executionId)).toBe(ExecutionState.BLOCKED);
-    expect(await test.receipt(executionId)).toMatchObject({ error: expect.stringContaining('SANDBOX') });
+    expect(await test.state(executionId)).toBe(ExecutionState.QUEUED);
+    resting.shortage = '';
+    await resting.settled();
+    await resting.finish(await resting.next('offer', executionId));
   });
 
   it('is not taken from a principal whose contracts have not met it', async () => {

@@ -115,6 +115,12 @@ export class Queue {
     share.due = Math.max(share.due, this.#now) - this.#turn(requirement.principal);
   }
 
+  /** It waits, and has no turn before it is `add`ed after `remove`. */
+  setAside(executionId: string, requirement: Requirement): void {
+    if (this.has(executionId)) return;
+    this.#join(this.#line(requirement), executionId, this.#next++);
+  }
+
   /** One of this principal has been placed that never waited, or not here: that was a turn, too. */
   charge(principal: string): void {
     const share = this.#shares.get(principal) ?? { size: 0, due: this.#dueOf(principal) };

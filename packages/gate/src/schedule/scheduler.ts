@@ -36,6 +36,9 @@ export interface SchedulerPorts {
   readonly onError: (error: unknown) => void;
 }
 
+/** Where an execution that was not started waits for its next turn; `aside`: it has none for a while. */
+export type Turn = 'first' | 'last' | 'aside';
+
 /** What executions wait for that need the same. */
 export type Said = Map<Requirement, string>;
 
@@ -45,6 +48,9 @@ const unmatchedShare = 0.1;
 const reserve = 0.1;
 const nextToNothing = 0.01;
 const queueRetryMs = 2_000;
+// Of an execution that hosts refuse which take others: the first time, and at most.
+const firstAsideMs = 5_000;
+const longestAsideMs = 60_000;
 
 /** Brings executions to executors: a queue, the executors connected, and the offer that joins the two. */
 export class Scheduler {
@@ -58,6 +64,8 @@ export class Scheduler {
   readonly #coming = new Tally();
   /** Of each principal, those that have a seat, from before it is recorded to their end. */
   readonly #placed = new Tally();
+  /** Those that are set aside, and until when by the monotonic clock. */
+  readonly #aside = new Map<string, number>();
   readonly #ports: SchedulerPorts;
   #placing = false;
 
@@ -149,6 +157,8 @@ export class Scheduler {
   whyWaits(executionId: string, said: Said): string {
     const requirement = this.#queue.requirementOf(executionId);
     if (requirement === undefined) return 'its turn, which is being written down';
+    if (this.#aside.has(executionId))
+      return 'another try, in a while: hosts that start others of its submitter had to refuse it';
     const why = said.get(requirement) ?? this.#whyWaits(requirement);
     said.set(requirement, why);
     return why;
@@ -184,12 +194,25 @@ export class Scheduler {
 
   /** Puts those back in line that are QUEUED and not in it, as the store did not take what was to become of them. */
   restoreLine(): void {
+    this.#bringBack();
     for (const execution of this.#ports.executions.open()) {
       const { state } = execution.row;
       if (state !== ExecutionState.QUEUED || execution.changing || this.#hasPlace(execution.id)) continue;
       this.#queue.putBack(execution.id, requirementOf(execution.row));
     }
     this.place();
+  }
+
+  #bringBack(): void {
+    const now = this.#ports.monotonicMs();
+    for (const [executionId, until] of this.#aside) {
+      const requirement = this.#queue.requirementOf(executionId);
+      if (requirement !== undefined && until > now) continue;
+      this.#aside.delete(executionId);
+      if (requirement === undefined) continue;
+      this.#queue.remove(executionId);
+      this.#queue.add(executionId, requirement);
+    }
   }
 
   #hasPlace(executionId: string): boolean {
@@ -200,6 +223,7 @@ export class Scheduler {
   withdraw(executionId: string): boolean {
     const seat = this.bindings.take(executionId);
     if (seat !== undefined) this.giveBack(seat);
+    this.#aside.delete(executionId);
     return seat !== undefined || this.#queue.remove(executionId);
   }
 
@@ -361,10 +385,17 @@ export class Scheduler {
   }
 
   /**
-   * Puts an execution that was certainly not started back at the head of the queue, or ends it where that was asked for.
+   * Puts an execution that was certainly not started back in the queue, or ends it where that was asked for.
    * @param withdrawn the offer that nobody has answered and whose ticket is out, which is remembered in case that somebody does
    */
-  async requeue(execution: LiveExecution, reason: string, withdrawn?: WithdrawnOffer): Promise<void> {
+  async requeue(
+    execution: LiveExecution,
+    reason: string,
+    {
+      withdrawn,
+      turn = 'first',
+    }: { readonly withdrawn?: WithdrawnOffer | undefined; readonly turn?: Turn } = {},
+  ): Promise<void> {
     this.offers.remove(execution.id);
     if (execution.cancelGraceMs !== undefined) {
       return this.#ports.finisher.unstarted(
@@ -379,7 +410,20 @@ export class Scheduler {
     await execution.advance(this.#ports.clock.now(), { change, happened: [queued], withdrawn });
     if (execution.row.state !== ExecutionState.QUEUED) return;
     this.#placed.remove(execution.id);
-    this.#queue.putBack(execution.id, requirementOf(execution.row));
+    this.#wait(execution, turn);
     this.place();
+  }
+
+  #wait(execution: LiveExecution, turn: Turn): void {
+    const { id } = execution;
+    const requirement = requirementOf(execution.row);
+    if (turn === 'first') this.#queue.putBack(id, requirement);
+    else if (turn === 'last') this.#queue.add(id, requirement);
+    else {
+      const ms = Math.min(firstAsideMs * 2 ** execution.timesAside, longestAsideMs);
+      execution.timesAside += 1;
+      this.#aside.set(id, this.#ports.monotonicMs() + ms);
+      this.#queue.setAside(id, requirement);
+    }
   }
 }

@@ -1,4 +1,5 @@
 import type { Clock } from '@csc-fleet/common/encoding';
+import { toReceiptError } from '@csc-fleet/common/evidence';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import type { LogFields } from '@csc-fleet/common/service';
 import type { LiveExecution } from '../execution/execution.ts';
@@ -79,13 +80,20 @@ async function sweep(ports: SweepPorts, awaySince: Map<string, number>): Promise
   }
 }
 
+// As many hosts as are shown of what they refused.
+const shownFaults = 8;
+
 function whyExpired({ peers }: Pick<Scheduler, 'peers'>, execution: LiveExecution): string {
-  const whyNone = peers.whyNone(requirementOf(execution.row));
+  const requirement = requirementOf(execution.row);
+  const whyNone = peers.whyNone(requirement);
   const said = lastSaid(execution);
   const last = said === '' || said === whyNone ? '' : `; the last that was said: ${said}`;
-  return whyNone === undefined
-    ? `no executor was free in time${last}`
-    : `no executor took it in time: ${whyNone}${last}`;
+  const faults = [...execution.faults].slice(-shownFaults).map(([id, why]) => `${executorName(id)}: ${why}`);
+  const more = faults.length === 0 ? last : `; what hosts had to refuse it for: ${faults.join('; ')}`;
+  const why = whyNone ?? (faults.length === 0 ? peers.whyPassedOver(requirement) : undefined);
+  return toReceiptError(
+    why === undefined ? `no executor was free in time${more}` : `no executor took it in time: ${why}${more}`,
+  );
 }
 
 // Why it is in the queue, or in it again.
@@ -169,5 +177,5 @@ async function replace({ scheduler }: SweepPorts, execution: LiveExecution, offe
   scheduler.offers.remove(offer.executionId);
   peer.assigned.delete(offer.executionId);
   const reason = `executor ${peer.name} never answered, and its ticket is over`;
-  await scheduler.requeue(execution, reason, { ticket_id: ticketId, executor_id: peer.id });
+  await scheduler.requeue(execution, reason, { withdrawn: { ticket_id: ticketId, executor_id: peer.id } });
 }
