@@ -7,6 +7,7 @@ import type { CommandContract } from '@csc-fleet/common/contract';
 import { createSigner, type Signer, toBase64 } from '@csc-fleet/common/crypto';
 import { canonicalBytes, sha256Hex, toTimestamp } from '@csc-fleet/common/encoding';
 import { orThrow } from '@csc-fleet/common/errors';
+import type { TerminalFrame } from '@csc-fleet/common/messages';
 import { readPolicyFile } from '@csc-fleet/common/policy';
 import {
   addFile,
@@ -17,6 +18,7 @@ import {
 } from '@csc-fleet/common/policy-repository';
 import { parseReceipt, type ReceiptV02 } from '@csc-fleet/common/receipt';
 import { parseSubmission, submissionSha256, type UnsignedSubmission } from '@csc-fleet/common/submission';
+import { signFrame } from '@csc-fleet/common/terminal';
 import type { UnsignedTicket } from '@csc-fleet/common/ticket';
 import { beginNewEpoch } from '@csc-fleet/executor/new-epoch';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
@@ -24,7 +26,7 @@ import { testPolicy } from '@csc-fleet/test-kit/policy';
 import { TestRepository } from '@csc-fleet/test-kit/policy-repository';
 import { RogueGate } from '@csc-fleet/test-kit/rogue-gate';
 import { signSubmission } from '@csc-fleet/test-kit/submission';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
 const identity = (name: string) => `spiffe://csc.local/client/${name}`;
 const alice = { principal: identity('alice'), signer: createSigner(Buffer.alloc(32, 11), 'alice-1') };
@@ -34,7 +36,7 @@ const mallory = createSigner(Buffer.alloc(32, 13), alice.signer.keyId);
 const bindings = {
   bindings_version: 'csc.bindings.v0.2',
   bindings: [
-    { identity: alice.principal, policies: ['tests'] },
+    { identity: alice.principal, policies: ['tests', 'typed'] },
     { identity: bob.principal, policies: ['wide'] },
   ],
   submitters: [alice, bob].map(({ principal, signer: { keyId, publicKey } }) => ({
@@ -74,6 +76,11 @@ beforeAll(async () => {
       owners.publish({
         'policies/tests.yaml': testPolicy(join(directory, 'workspace')),
         'policies/wide.yaml': testPolicy(join(directory, 'workspace'), { name: 'wide', network: 'full' }),
+        'policies/typed.yaml': testPolicy(join(directory, 'workspace'), {
+          policy_schema_version: 'csc.policy.v0.2',
+          name: 'typed',
+          terminal: {},
+        }),
         'bindings.yaml': bindings,
         'revoked.yaml': { revoked_version: 'csc.revoked.v0.1', revoked: [] },
       });
@@ -294,9 +301,11 @@ describe('a gate with its real key cannot have run', () => {
   });
 });
 
-function wide(): Partial<UnsignedTicket> {
-  const path = join(owners.directory, 'targets/policies/wide.yaml');
-  return { policy_profile: 'wide', policy_sha256: readPolicyFile(path).sha256 };
+const wide = (): Partial<UnsignedTicket> => under('wide');
+
+function under(profile: string): Partial<UnsignedTicket> {
+  const path = join(owners.directory, `targets/policies/${profile}.yaml`);
+  return { policy_profile: profile, policy_sha256: readPolicyFile(path).sha256 };
 }
 
 function audience(more: object): Submitting {
@@ -568,5 +577,133 @@ describe('a gate with its real key cannot use it that a host has lost its state'
     const submission = submit(contract, { overrides: { not_before: toTimestamp(soon) } });
     const { receipt } = await offer(contract, submission);
     expect(new Date(receipt?.ended_at ?? 0).getTime()).toBeGreaterThanOrEqual(soon.getTime());
+  });
+});
+
+describe('a gate with its real key cannot use a terminal', () => {
+  const keyboard = createSigner(Buffer.alloc(32, 21), 'keyboard');
+  const own = createSigner(Buffer.alloc(32, 22), 'of the gate');
+  const wish = { columns: 80, rows: 24, type: 'xterm', input_key: toBase64(keyboard.publicKey) };
+  const limits = { stdout_bytes: 1 << 20, stderr_bytes: 1 << 20 };
+  const grant = { receipt_version: 'csc.receipt.v0.2', limits } as const;
+  const asked = (contract: CommandContract, profile = 'typed') =>
+    submit(contract, { overrides: { policy_profile: profile, options: { terminal: wish } } });
+  const unasked = (contract: CommandContract) => submit(contract, { overrides: { policy_profile: 'typed' } });
+  /** A ticket under the profile that grants terminals, with this one. */
+  const granting = (terminal = wish, profile = 'typed') => ({
+    ...under(profile),
+    grant: { ...grant, terminal },
+  });
+
+  it.each<[string, string, (contract: CommandContract) => Parameters<typeof offer>]>([
+    ['that nobody asked for', 'TICKET_INVALID', (it) => [it, unasked(it), granting()]],
+    ['by taking it away', 'TICKET_INVALID', (it) => [it, asked(it), { ...under('typed'), grant }]],
+    [
+      'whose input key is its own',
+      'TICKET_INVALID',
+      (it) => [it, asked(it), granting({ ...wish, input_key: toBase64(own.publicKey) })],
+    ],
+    [
+      'of another size than was asked for',
+      'TICKET_INVALID',
+      (it) => [it, asked(it), granting({ ...wish, columns: 500 })],
+    ],
+    ['that nobody has signed for', 'SUBMISSION_INVALID', (it) => [it, none, granting()]],
+    [
+      'for a submission that it signed itself',
+      'SUBMISSION_INVALID',
+      (it) => [
+        it,
+        submit(it, {
+          signer: mallory,
+          overrides: { policy_profile: 'typed', options: { terminal: wish } },
+        }),
+        granting(),
+      ],
+    ],
+    [
+      'under a policy that grants none',
+      'NOT_PERMITTED',
+      (it) => [it, asked(it, 'tests'), granting(wish, 'tests')],
+    ],
+  ])('%s', async (_what, reason, make) => {
+    const { contract, ran } = marking();
+    expect((await offer(...make(contract))).reason).toBe(reason);
+    expect(ran()).toBe(false);
+  });
+
+  const typing = (run: string, sequence: number, text: string, signer = keyboard): TerminalFrame =>
+    signFrame({ sequence, kind: { $case: 'input', value: Buffer.from(text) } }, run, (it) => signer.sign(it));
+
+  /** A command of alice's that keeps what is typed, line by line. */
+  async function typed() {
+    marks += 1;
+    const file = join(out, `typed-${marks}`);
+    const contract = fleet.contract({ argv: ['tee', file], write_paths: [out] });
+    const submission = asked(contract);
+    const ticketJson = ticketFor(contract, submission, granting());
+    const { execution_id: executionId } = JSON.parse(ticketJson.toString());
+    const { nonce: run } = orThrow(parseSubmission(submission), 'SUBMISSION_INVALID', 'it');
+    const answer = await rogue.offerRaw({
+      ...{ executionId, ticketJson, approvalsJson: [], submissionJson: submission },
+      contractJson: Buffer.from(JSON.stringify(contract)),
+    });
+    expect(answer.$case).toBe('accepted');
+    await rogue.runs(executionId);
+    return {
+      run,
+      executionId,
+      /** Resolves once it has kept this. */
+      keeps: (text: string) =>
+        vi.waitFor(() => expect(readFileSync(file, 'utf8')).toBe(text), { timeout: 20_000, interval: 10 }),
+      type: (...frames: TerminalFrame[]) => rogue.type(executionId, frames),
+      /** What was kept, once it has ended. */
+      ended: async () => {
+        const outcome = await rogue.receiptFor(ticketJson);
+        if (outcome.$case !== 'receipt') throw new Error(outcome.$case);
+        return { receipt: toReceipt(outcome.value.receiptJson), lines: readFileSync(file, 'utf8') };
+      },
+    };
+  }
+
+  it('to type: what it makes up, changes, or has from another run', async () => {
+    const [here, there] = [await typed(), await typed()];
+    const note = /not signed with the key of this run/;
+    const other = typing(there.run, 1, 'pay\r');
+    const changed = { ...typing(here.run, 1, 'ls\r'), kind: other.kind };
+    const forged = [
+      typing(here.run, 1, 'evil\r', own),
+      typing(here.run, 1, 'evil\r', rogue.signer),
+      typing(here.run, 1, 'evil\r', alice.signer),
+      { ...other, signature: Buffer.alloc(64) },
+      { ...typing(here.run, 2, 'ls\r'), sequence: 1 },
+      changed,
+      other,
+    ];
+    for (const it of forged) expect((await here.type(it)).ended).toMatch(note);
+    // And alice types on, there as here.
+    expect(await there.type(other, typing(there.run, 2, '\x04'))).toMatchObject({ sequence: 2 });
+    expect(await here.type(typing(here.run, 1, 'mine\r'), typing(here.run, 2, '\x04'))).toMatchObject({
+      sequence: 2,
+    });
+    expect(await there.ended()).toMatchObject({ lines: 'pay\n', receipt: { status: 'success' } });
+    expect(await here.ended()).toMatchObject({ lines: 'mine\n', receipt: { status: 'success' } });
+  });
+
+  it('to type once more what alice has typed, or in another order, or without its middle', async () => {
+    const { run, executionId, type, keeps, ended } = await typed();
+    const [first, second, third] = [
+      typing(run, 1, 'rm -rf ./build\r'),
+      typing(run, 2, 'cd '),
+      typing(run, 4, '/\r'),
+    ];
+    for (let count = 0; count < 3; count += 1) await type(first);
+    await type(second, first, second);
+    expect((await type(third)).ended).toMatch(/frame 3 is missing/);
+    expect((await type(typing(run, 3, 'tmp\r'), third)).ended).toMatch(/frame 3 is missing/);
+    await keeps('rm -rf ./build\n');
+    rogue.send({ $case: 'cancel', value: { executionId, gracePeriod: undefined } });
+    expect(await ended()).toMatchObject({ lines: 'rm -rf ./build\n', receipt: { ended: 'cancelled' } });
+    expect((await type(typing(run, 3, 'tmp\r'))).ended).toMatch(/no terminal here/);
   });
 });

@@ -9,6 +9,7 @@ import {
 } from '@csc-fleet/common/crypto';
 import { toTimestamp } from '@csc-fleet/common/encoding';
 import { signArtifact } from '@csc-fleet/common/evidence';
+import type { TerminalFrame, TerminalTaken } from '@csc-fleet/common/messages';
 import { readPolicyFile } from '@csc-fleet/common/policy';
 import {
   type ConnectRequest,
@@ -120,6 +121,26 @@ export class RogueGate implements AsyncDisposable {
     const from = this.#said.length;
     this.send({ $case: 'offer', value: offer });
     return this.#answer(offer.executionId, from);
+  }
+
+  /** Resolves once the first command of this execution runs. */
+  runs(executionId: string) {
+    return this.#next(
+      (message) => message.$case === 'commandStarted' && message.value.executionId === executionId,
+      0,
+    );
+  }
+
+  /** Brings this to be typed into the terminal of an execution; resolves to how far the executor says that it has come. */
+  async type(executionId: string, frames: TerminalFrame[]): Promise<TerminalTaken> {
+    const from = this.#said.length;
+    this.send({ $case: 'terminalInput', value: { executionId, frames } });
+    const answer = await this.#next(
+      (message) => message.$case === 'terminalTaken' && message.value.executionId === executionId,
+      from,
+    );
+    if (answer.$case !== 'terminalTaken') throw new Error(answer.$case);
+    return answer.value;
   }
 
   /** Resolves once an executor has said hello on a connection that comes after now, and knows how that has begun. */
