@@ -67,6 +67,7 @@ describe('the registry of reasons', () => {
       'RATE_LIMITED',
       'SPOOL_FULL',
       'STORE_UNAVAILABLE',
+      'TERMINAL_UNAVAILABLE',
     ]);
     expect(withRetry('ticket').sort()).toEqual(['TICKET_EXPIRED', 'TICKET_REVOKED']);
     expect(['KEY_INVALID', 'toString', 'nonsense'].map(retryOf)).toEqual(['no', 'no', 'no']);
