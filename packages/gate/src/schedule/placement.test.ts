@@ -634,8 +634,12 @@ describe('an executor whose clock is off', () => {
     ['ahead of', 301],
   ])('by minutes takes nothing, and says so: %s', async (where, seconds) => {
     const wrong = await connectAhead('e1', seconds);
+    const first = await place();
+    await test.flushed();
+    expect(wrong.offered).toEqual([]);
     const right = await test.connected('e2', { slots: 8 });
-    for (let count = 0; count < 3; count++) await right.next('offer', await place());
+    await right.next('offer', first);
+    for (let count = 0; count < 2; count++) await right.next('offer', await place());
     expect(wrong.offered).toEqual([]);
     right.disconnect();
     const waiting = await test
@@ -670,6 +674,8 @@ describe('an executor whose disk is full', () => {
     full.shortage = shortage;
     await full.connect();
     const waiting = await place();
+    await test.flushed();
+    expect(full.offered).toEqual([]);
     const right = await test.connected('e2', { slots: 1 });
     await right.next('offer', waiting);
     const next = await place();
