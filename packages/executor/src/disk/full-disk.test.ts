@@ -1,4 +1,13 @@
-import { existsSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  fstatSync,
+  readdirSync,
+  readlinkSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { type FileHandle, open as openFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sha256Hex } from '@csc-fleet/common/encoding';
 import { readFrames } from '@csc-fleet/common/output-log';
@@ -6,7 +15,7 @@ import type { Log } from '@csc-fleet/common/service';
 import { makeContract, shell } from '@csc-fleet/test-kit/contract';
 import { openWorkbench, type Workbench, type WorkbenchOptions } from '@csc-fleet/test-kit/executor/workbench';
 import type { SmallDisk } from '@csc-fleet/test-kit/small-disk';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 
 const mebibyte = 1024 * 1024;
 
@@ -105,5 +114,65 @@ describe('an executor whose state_dir is full', () => {
     expect(bytes.length).toBeLessThan(1_100_000);
     expect(receipt.commands).toMatchObject([{ stdout_bytes: bytes.length, stdout_truncated: true }]);
     expect(receipt.stdout_hash).toBe(`sha256:${sha256Hex(bytes)}`);
+  });
+});
+
+describe('an executor whose disk says only when it is asked to keep output that it has not', () => {
+  /** The inodes of the spool's files that were synced. `refuses`: whether one of so many bytes is not, the nth of them. */
+  async function refuseToSync(code: string, refuses: (size: number, nth: number) => boolean) {
+    const synced = new Set<number>();
+    const handle = await openFile('/dev/null');
+    const prototype: FileHandle = Object.getPrototypeOf(handle);
+    await handle.close();
+    const { datasync } = prototype;
+    let count = 0;
+    const spy = vi.spyOn(prototype, 'datasync').mockImplementation(async function (this: FileHandle) {
+      if (!readlinkSync(`/proc/self/fd/${this.fd}`).includes('/spool/')) return datasync.call(this);
+      const { size, ino } = fstatSync(this.fd);
+      if (refuses(size, ++count)) throw Object.assign(new Error(`${code}: fdatasync`), { code });
+      synced.add(ino);
+      return datasync.call(this);
+    });
+    onTestFinished(() => spy.mockRestore());
+    return synced;
+  }
+
+  const written = 'head -c 1000000 /dev/zero';
+
+  async function signFor(script: string) {
+    bench.gate.acknowledges = false;
+    const executionId = offer(script);
+    const receipt = await bench.gate.receipt(executionId);
+    const [{ outputLogLength } = { outputLogLength: 0 }] = bench.gate.all('receipt', executionId);
+    await bench.gate.output.holds(executionId, outputLogLength);
+    const [name = ''] = readdirSync(join(bench.stateDir, 'spool'));
+    const log = statSync(join(bench.stateDir, 'spool', name));
+    const frames = [...readFrames(bench.gate.output.log(executionId).subarray(0, outputLogLength))];
+    const bytes = Buffer.concat(frames.map(({ data }) => data));
+    expect(log.size).toBe(outputLogLength);
+    expect(receipt.stdout_hash).toBe(`sha256:${sha256Hex(bytes)}`);
+    expect(receipt.commands).toMatchObject([{ stdout_bytes: bytes.length, ended: 'exit' }]);
+    return { receipt, bytes, log };
+  }
+
+  it('has all of it kept elsewhere on that disk, as what was lost once is not written by a second try', async () => {
+    await open();
+    const synced = await refuseToSync('EIO', (_size, nth) => nth === 1);
+    const { receipt, bytes, log } = await signFor(written);
+    expect(receipt).not.toHaveProperty('stdout_truncated');
+    expect(bytes).toHaveLength(1_000_000);
+    expect([...synced]).toEqual([log.ino]);
+  });
+
+  it.each<[string, number, number]>([
+    ['ENOSPC', 600_000, 400_000],
+    ['EIO', 0, 0],
+  ])('signs for what it keeps of it and says that it is cut off: %s', async (code, room, least) => {
+    await open();
+    await refuseToSync(code, (size) => size > room);
+    const { receipt, bytes } = await signFor(written);
+    expect(receipt).toMatchObject({ status: 'success', stdout_truncated: true });
+    expect(bytes.length).toBeGreaterThanOrEqual(least);
+    expect(bytes.length).toBeLessThanOrEqual(room);
   });
 });

@@ -30,11 +30,13 @@ export async function conclude(concluded: Concluded, ports: ConcludePorts): Prom
   const { spools, signer, clock } = ports;
   const endedAt = clock.now();
   const measured = measureEffects(concluded).finally(() => record.measurer.close());
-  const [effects] = await Promise.all([measured, spool.end()]);
+  const [effects, left] = await Promise.all([measured, spool.end()]);
   spools.settle(spool);
   const totals = { stdout: spool.total('stdout'), stderr: spool.total('stderr') };
   const { outcomes, profileIds, sandbox } = record;
-  const result = { outcomes, profileIds, sandbox, totals, endedAt, effects };
+  const captured = { outcomes, profileIds, sandbox, totals, endedAt, effects };
+  // It vouches for nothing that the next power cut may take.
+  const result = left === undefined ? captured : withOutputOf(captured, left);
   const version = subject.ticket.grant.receipt_version;
   const executionId = subject.ticket.execution_id;
   const seal =

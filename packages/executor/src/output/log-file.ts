@@ -1,6 +1,8 @@
-import { type FileHandle, open, rm } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { maxFrameBytes, wholeFramesEnd } from '@csc-fleet/common/output-log';
+
+const copiedAtOnce = 1024 * 1024;
 
 /** An append-only file of frames. Nothing is made on disk before the first append. */
 export class LogFile {
@@ -69,17 +71,52 @@ export class LogFile {
 
   /** Cuts off what lies behind `length`, which gives the disk its room back. */
   async truncate(length: number): Promise<void> {
+    this.#length = length;
     this.#handle ??= await open(this.#path, 'r+');
     await this.#handle.truncate(length);
-    this.#length = length;
   }
 
   /** Makes what was appended survive a power cut: the file's bytes, and then its name. */
   async sync(): Promise<void> {
     if (this.#handle === undefined) return;
     await this.#handle.datasync();
+    await this.#syncName();
+  }
+
+  async #syncName(): Promise<void> {
     const directory = await open(dirname(this.#path), 'r');
     await directory.sync().finally(() => directory.close());
+  }
+
+  /**
+   * Puts the first `length` bytes, as they can be read, into a new file in its place, which survives a power cut: for a file that
+   * could not be synced. Rejects where that cannot be done either; then what could be read before still can.
+   */
+  async rewrite(length: number): Promise<void> {
+    const path = `${this.#path}.again`;
+    const copy = await open(path, 'w+', 0o600);
+    try {
+      await this.#copyTo(copy, length);
+      await copy.datasync();
+      await rename(path, this.#path);
+    } catch (error) {
+      await copy.close().catch(() => undefined);
+      await rm(path, { force: true });
+      throw error;
+    }
+    const before = this.#handle;
+    [this.#handle, this.#length] = [copy, length];
+    await before?.close().catch(() => undefined);
+    await this.#syncName();
+  }
+
+  async #copyTo(copy: FileHandle, length: number): Promise<void> {
+    for (let at = 0; at < length; ) {
+      const bytes = await this.#readBytes(at, Math.min(copiedAtOnce, length - at));
+      if (bytes.length === 0) throw new Error('the output log is shorter than it was');
+      const { bytesWritten } = await copy.write(bytes, 0, bytes.length, at);
+      at += bytesWritten;
+    }
   }
 
   /** Closes the descriptor; a later read opens the file again. */

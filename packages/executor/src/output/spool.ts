@@ -147,18 +147,49 @@ export class OutputSpool implements StoredLog {
     await this.#flushing;
   }
 
-  /** Nothing more comes: makes the log durable. */
-  async end(): Promise<void> {
+  /**
+   * Nothing more comes: makes the log durable, as far as the disk lets it. Gives what is left of it where that would not keep all
+   * of it as it was written; then the digests are of more than the log holds. Never rejects.
+   */
+  async end(): Promise<LogContent | undefined> {
     await this.settle();
-    await this.#file.sync().catch((error: unknown) => this.#fail(error));
+    const left = await this.#file.sync().then(
+      () => undefined,
+      (error: unknown) => this.#save(error),
+    );
     this.#ended = true;
     this.#grown.ring();
+    return left;
+  }
+
+  // fsync(2): what a disk has not taken is forgotten with the error, and a second call says that all is well. So what can
+  // still be read is written elsewhere on it, and less and less of it where there is no room.
+  async #save(error: unknown): Promise<LogContent> {
+    this.#fail(error);
+    for (let most = await this.#trustworthyLength(); most > 0; most = halfOf(most)) {
+      const content = await readLogContent(this.#path, most);
+      const isSaved = await this.#file.rewrite(content.length).then(
+        () => true,
+        () => false,
+      );
+      if (isSaved) return content;
+    }
+    await this.#file.truncate(0).catch(() => undefined);
+    return readLogContent(this.#path, 0);
+  }
+
+  // What the disk gives back of it may be something older: then nobody knows from where on.
+  async #trustworthyLength(): Promise<number> {
+    const content = await readLogContent(this.#path);
+    const isWhole = [...this.#totals.keys()].every(
+      (stream) => content.digest(stream).sha256 === this.total(stream).sha256,
+    );
+    return isWhole ? this.length : 0;
   }
 
   /** Gives half of an ended log, and in the end all of it, back to the disk: gives what is left of it. */
   async shorten(): Promise<LogContent> {
-    const most = this.length < leastWorthKeeping ? 0 : this.length / 2;
-    const content = await readLogContent(this.#path, most);
+    const content = await readLogContent(this.#path, halfOf(this.length));
     await this.#file.truncate(content.length);
     return content;
   }
@@ -271,6 +302,10 @@ export class OutputSpool implements StoredLog {
     this.#failed = true;
     this.#onFailure(error);
   }
+}
+
+function halfOf(length: number): number {
+  return length < leastWorthKeeping ? 0 : Math.floor(length / 2);
 }
 
 function keyOf(commandId: string, stream: CapturedStream): string {
