@@ -3,6 +3,7 @@ import { toReceiptError } from '@csc-fleet/common/evidence';
 import type { Identity } from '@csc-fleet/common/identity';
 import { ExecutionState, type Refused } from '@csc-fleet/common/messages';
 import type { LogFields } from '@csc-fleet/common/service';
+import { type Timed, untimed } from '@csc-fleet/common/telemetry';
 import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
 import type { Finisher } from '../execution/finisher.ts';
@@ -18,6 +19,8 @@ export interface RefusalPorts extends ProgressPorts {
   readonly finisher: Pick<Finisher, 'withReceipt' | 'unstarted'>;
   readonly keys: Pick<ExecutorKeys, 'ringOf'>;
   readonly onNotice: (message: string, details: LogFields) => void;
+  /** Absent: nobody asks how long it takes. */
+  readonly timed?: Timed<'receipt'>;
 }
 
 // How long an executor is left alone after such a refusal.
@@ -114,10 +117,11 @@ async function block(
   execution: LiveExecution,
   refused: Refused,
 ): Promise<void> {
-  const { finisher } = ports;
+  const { finisher, timed = untimed } = ports;
   const error = toReceiptError(`${refused.reason}: ${refused.message}`);
   if (hasGoodReceipt(ports, executor, execution, refused)) {
-    await finisher.withReceipt(execution, { state: ExecutionState.BLOCKED, error }, refused);
+    const outcome = { state: ExecutionState.BLOCKED, error };
+    await timed('receipt', () => finisher.withReceipt(execution, outcome, refused));
   } else {
     // Nobody has signed that it was refused, and its end was asked for before.
     const isCancelled = execution.cancelGraceMs !== undefined;

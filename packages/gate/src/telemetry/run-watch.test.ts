@@ -222,6 +222,14 @@ describe('a gate that is asked for its metrics', () => {
       expect(
         (await lines('csc_stage_seconds_count')).map((it) => /stage="([a-z]+)"/.exec(it)?.[1]).sort(),
       ).toEqual(['decide', 'mint', 'place', 'receipt', 'record', 'run']);
+      // A refusal that its host has signed is a receipt as well.
+      const third = await test.submit(makeContract());
+      const offer = await again.next('offer', third.executionId);
+      const receiptJson = again.receipt(offer, { receipt: { status: 'blocked', ended: 'refused' } });
+      await again.refuse(third.executionId, 'NOT_PERMITTED', { receiptJson });
+      expect(await lines('csc_stage_seconds_count{stage="receipt"}')).toEqual([
+        'csc_stage_seconds_count{stage="receipt"} 2',
+      ]);
     } finally {
       await test.close();
     }
