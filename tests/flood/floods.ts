@@ -219,6 +219,7 @@ function fromExecutor(name: string, message: ConnectRequest['message']): Flood {
         sandbox: [],
         sentAt: undefined,
         shortage: '',
+        receiptlessIds: [],
       };
       call.write({ message: { $case: 'hello', value: hello } });
       while (!gone && !over.aborted) {

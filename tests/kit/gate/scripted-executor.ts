@@ -157,6 +157,7 @@ export class ScriptedExecutor {
       sandbox: [],
       sentAt: this.#now(),
       shortage: this.shortage,
+      receiptlessIds: [],
     };
   }
 

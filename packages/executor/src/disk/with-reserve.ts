@@ -2,9 +2,9 @@ import { isCscError } from '@csc-fleet/common/errors';
 import type { Journal } from '../journal/index.ts';
 import type { DiskReserve } from './reserve.ts';
 
-/** What a receipt takes of the disk at most, in bytes, with its original and the pages of the journal around both. */
+/** What a receipt takes of the disk at most, in bytes, with its original, a copy, and the pages of the journal around them. */
 function receiptRoom({ draft, commands }: { readonly draft: string; readonly commands: number }): number {
-  return 512 * 1024 + 8 * draft.length + 4096 * commands;
+  return 1024 * 1024 + 16 * draft.length + 8192 * commands;
 }
 
 /**

@@ -9,7 +9,9 @@ export type {
   Refusal,
   Seal,
   SealedReceipt,
+  SpareReceipt,
   TicketUse,
   Unfinished,
 } from './journal.ts';
+export { readSpare } from './spare.ts';
 export { journalFile, openSqliteJournal, restoreJournalCommand } from './sqlite-journal.ts';

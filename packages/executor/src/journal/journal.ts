@@ -47,15 +47,12 @@ export interface Journal {
   finish(executionId: string, seal: Seal): Promise<FinishedExecution>;
   /** The receipt of an execution; undefined where there is none yet, or it has been acknowledged. Throws what SQLite throws. */
   receiptOf(executionId: string): ReceiptTexts | undefined;
-  /** Of an execution that has its receipt: what that could be made of once more. Undefined: nothing is there. */
-  unfinished(executionId: string): Unfinished | undefined;
+  /** The other copy of the receipt of an execution that has one. Throws what SQLite throws. */
+  spare(executionId: string): SpareReceipt;
   /** The receipt that the archive has of an execution, in the form of the chain; undefined where it has none. */
   archived?(executionId: string): Uint8Array | undefined;
-  /**
-   * Puts a receipt that was signed before in the place of one that is damaged; with none, it has yet to be made. Rejects with
-   * STORE_UNAVAILABLE.
-   */
-  putReceipt(executionId: string, texts: ReceiptTexts | undefined): Promise<void>;
+  /** Puts a receipt that was signed before in the place of one that is damaged. Rejects with STORE_UNAVAILABLE. */
+  putReceipt(executionId: string, texts: ReceiptTexts): Promise<void>;
   /** Calls an execution what it is really called, where its row is damaged. Rejects with STORE_UNAVAILABLE. */
   rename(executionId: string, to: string): Promise<void>;
   /** The gate holds the receipt. Does nothing for an execution that is not there. Rejects with STORE_UNAVAILABLE. */
@@ -145,6 +142,14 @@ export interface Unfinished {
   readonly executionId: string;
   readonly draft: string;
   readonly bare: string;
+}
+
+/** What is beside a receipt in the journal. */
+export interface SpareReceipt {
+  /** The newest draft of it; empty for a refusal, of which nothing ran. */
+  readonly draft: string;
+  /** As the disk has it, damaged or not; absent where it is none. */
+  readonly texts: ReceiptTexts | undefined;
 }
 
 /** A receipt that no gate has acknowledged; it stays on disk until its turn. */

@@ -15,11 +15,12 @@ import type {
   Redemption,
   Refusal,
   Seal,
+  SpareReceipt,
   TicketUse,
-  Unfinished,
 } from './journal.ts';
 import { findObjection, readMemory, spentId, submissionId } from './memory.ts';
 import { prepareSchema } from './schema.ts';
+import { readSpare, toSpare } from './spare.ts';
 import { prepareStatements, type Statements } from './statements.ts';
 
 /** How a journal is restored. */
@@ -71,15 +72,10 @@ export function openSqliteJournal(path: string, options: SqliteJournalOptions = 
     refuse: (refusal) => commits.run(() => refuse(statements, owner, refusal)),
     progress: (executionId, draft) => commits.run(() => void statements.setDraft.run(draft, executionId)),
     finish: (executionId, seal) => commits.run(() => finish(statements, executionId, seal)),
-    unfinished: (executionId) => unfinishedOf(statements, executionId),
+    spare: (executionId) => spareOf(statements, executionId),
     putReceipt: (executionId, texts) =>
       commits.run(
-        () =>
-          void statements.putReceipt.run(
-            texts?.receiptJson ?? null,
-            texts?.originalJson ?? null,
-            executionId,
-          ),
+        () => void statements.putReceipt.run(texts.receiptJson, texts.originalJson ?? null, executionId),
       ),
     rename: (executionId, to) => commits.run(() => void statements.rename.run(to, executionId)),
     acknowledge: (executionId) =>
@@ -136,8 +132,10 @@ function refuse(statements: Statements, owner: string, refusal: Refusal): Receip
   spendSubmission(statements, refusal);
   const { receiptJson, originalJson } = addToChain(statements, seal);
   const times = [expiresAt.getTime(), refusedAt.getTime()] as const;
-  statements.openRefused.run(executionId, ticketId, owner, ...times, receiptJson, originalJson ?? null);
-  return { receiptJson, originalJson };
+  const texts = { receiptJson, originalJson };
+  const row = [executionId, ticketId, owner, ...times, receiptJson, originalJson ?? null] as const;
+  statements.openRefused.run(...row, toSpare(texts));
+  return texts;
 }
 
 function spendSubmission(statements: Statements, { submission }: TicketUse): void {
@@ -161,7 +159,8 @@ function finish(statements: Statements, executionId: string, seal: Seal): Finish
   }
   if (row['receipt_json'] !== null) return toFinished(row);
   const { receiptJson, originalJson, outputLogLength } = addToChain(statements, seal);
-  statements.finish.run(receiptJson, originalJson ?? null, outputLogLength, executionId);
+  const spare = toSpare({ receiptJson, originalJson });
+  statements.finish.run(receiptJson, originalJson ?? null, spare, outputLogLength, executionId);
   return { executionId, receiptJson, originalJson, outputLogLength };
 }
 
@@ -207,11 +206,9 @@ function toHead({ sequence, head }: Chain): ReceiptHead | undefined {
   return head === undefined || sequence === 0 ? undefined : { sequence, receiptSha256: head };
 }
 
-function unfinishedOf(statements: Statements, executionId: string): Unfinished | undefined {
+function spareOf(statements: Statements, executionId: string): SpareReceipt {
   const row = statements.drafts.get(executionId);
-  return row === undefined || row['draft'] === ''
-    ? undefined
-    : { executionId, draft: String(row['draft']), bare: String(row['bare']) };
+  return { draft: String(row?.['draft'] ?? ''), texts: readSpare(String(row?.['bare'])) };
 }
 
 function adopt(statements: Statements, owner: string): Adopted {

@@ -12,8 +12,8 @@ const texts = {
   open: `INSERT INTO executions (execution_id, ticket_id, owner, ends_at, redeemed_at, draft, bare)
     VALUES (?, ?, ?, ?, ?, ?, ?)`,
   openRefused: `INSERT INTO executions
-    (execution_id, ticket_id, owner, ends_at, redeemed_at, draft, receipt_json, original_json, output_log_length)
-    VALUES (?, ?, ?, ?, ?, '', ?, ?, 0)`,
+    (execution_id, ticket_id, owner, ends_at, redeemed_at, draft, receipt_json, original_json, bare, output_log_length)
+    VALUES (?, ?, ?, ?, ?, '', ?, ?, ?, 0)`,
   consume:
     'INSERT INTO approvals (approval_id, execution_id, expires_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
   setDraft: 'UPDATE executions SET draft = ? WHERE execution_id = ? AND receipt_json IS NULL',
@@ -25,7 +25,7 @@ const texts = {
     WHERE execution_id = ?`,
   unacknowledge: `UPDATE executions SET acknowledged_at = NULL
     WHERE acknowledged_at IS NOT NULL AND (receipt_json IS NULL OR length(receipt_json) > 0)`,
-  finish: `UPDATE executions SET receipt_json = ?, original_json = ?, output_log_length = ?
+  finish: `UPDATE executions SET receipt_json = ?, original_json = ?, bare = ?, output_log_length = ?
     WHERE execution_id = ?`,
   chain: 'SELECT epoch, sequence, head FROM receipt_chain',
   beginEpoch: 'UPDATE receipt_chain SET epoch = lower(hex(randomblob(16))), sequence = 0, head = NULL',

@@ -28,6 +28,7 @@ const hello = {
     sandbox: [],
     sentAt: undefined,
     shortage: '',
+    receiptlessIds: [],
     receiptKeyStatementJson: Buffer.alloc(0),
   },
 };

@@ -68,6 +68,8 @@ export interface ExecutorParts {
   readonly deliveries: Deliveries;
   /** How many runs it would have refused, were that not only tried out. */
   wouldRefuse(): number;
+  /** Of the unacknowledged: those that get no receipt any more, as the disk has lost all that it is or could be made of. */
+  receiptless(): readonly string[];
   /** Why nothing is taken for want of room on the disk, for people; undefined where there is room. */
   shortage(): string | undefined;
   /** Called when the gate is there, and when it has heard something new of the owners. */
@@ -346,6 +348,7 @@ export class LinkedExecutor implements Executor {
       shortage: toShortage(this.#parts.shortage()),
       // The journal has the last word: what it holds must not be offered again, even where its receipt is held up.
       executionIds: [...new Set([...this.#known(), ...journal.unacknowledged()])],
+      receiptlessIds: [...this.#parts.receiptless()],
     };
   }
 }

@@ -149,6 +149,7 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
     execute: (offer, run, link) => execute(offer, run, ports, telemetry?.counting(link) ?? link),
     ...{ journal, outbox, deliveries, clock, log },
     wouldRefuse: () => ports.trials.count,
+    receiptless: () => recovery.receiptless(),
     shortage: () => {
       reserve.refill();
       return reserve.shortage;

@@ -16,8 +16,13 @@ import {
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { DatabaseSync } from 'node:sqlite';
+import { Readable } from 'node:stream';
+import { createKeyRing, createSigner } from '@csc-fleet/common/crypto';
+import { type ChainLink, type ReceiptTexts, sealChained, verifyReceiptFor } from '@csc-fleet/common/evidence';
 import type { Offer } from '@csc-fleet/common/messages';
 import { readFrames } from '@csc-fleet/common/output-log';
+import { silentLog } from '@csc-fleet/common/service';
+import type { ExecutionTicket } from '@csc-fleet/common/ticket';
 import { sweepLeftovers } from '@csc-fleet/sandbox/host';
 import { makeContract } from '@csc-fleet/test-kit/contract';
 import { plainOwners } from '@csc-fleet/test-kit/executor/owners';
@@ -27,8 +32,14 @@ import { programFile } from '@csc-fleet/test-kit/programs';
 import { findProcesses } from '@csc-fleet/test-kit/sandbox/find-processes';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { defaultCeiling } from '../admission/host-ceiling.ts';
+import { Archive, withArchive } from '../archive/index.ts';
+import { buildReceipt, buildRefusal, type ReceiptSubject } from '../evidence/build-receipt.ts';
+import { toBareDraft, toDraft } from '../evidence/index.ts';
+import { type OwedReceipt, openSqliteJournal } from '../journal/index.ts';
 import type { Executor } from '../link/linked-executor.ts';
+import { type OutputSpool, SpoolDirectory } from '../output/index.ts';
 import { createExecutor } from './compose.ts';
+import { recover } from './recover.ts';
 
 const seed = randomBytes(32);
 
@@ -202,69 +213,6 @@ describe('an executor that was killed in the middle of a run', () => {
     ).toBe('success');
   });
 
-  // Of every column of the table of executions, something that its type allows and nobody has written.
-  const harms = [
-    "draft = 'garbage'",
-    "draft = '{}'",
-    "draft = ''",
-    "bare = 'garbage'",
-    "execution_id = 'garbage'",
-    "ticket_id = 'garbage'",
-    "owner = 'garbage'",
-    'redeemed_at = 9223372036854775807',
-    'redeemed_at = -9223372036854775807',
-    'ends_at = 9223372036854775807',
-    'ends_at = -9223372036854775807',
-    'acknowledged_at = 9223372036854775807',
-    'acknowledged_at = 1',
-    'output_log_length = 9223372036854775807',
-    'output_log_length = -1',
-    'output_log_length = NULL',
-    "receipt_json = x'00'",
-    "original_json = x'00'",
-  ];
-
-  it.each([
-    ['was under way', 'output', 'echo half; sleep 60', 'executor_restart', 'half'],
-    ['had ended', 'receipt', 'echo whole', 'exit', 'whole'],
-  ])(
-    'brings its one receipt whichever column of the journal the disk has lost, where it %s',
-    async (...[, awaited, script, ended, text]) => {
-      const victim = await startVictim('local', script, awaited);
-      await victim.kill();
-      const { executionId } = victim.offer;
-      const killed = stateDir;
-      const isUnderWay = ended === 'executor_restart';
-      for (const [index, harm] of harms.entries()) {
-        // Of what runs, a receipt that is there is none that anybody could have written.
-        if (isUnderWay && /_json = /.test(harm)) continue;
-        stateDir = join(root, `harmed-${index}`);
-        cpSync(killed, stateDir, { recursive: true });
-        const database = new DatabaseSync(join(stateDir, 'journal.sqlite'));
-        const query = `UPDATE executions SET ${harm} RETURNING (SELECT count(*) FROM executions) AS n`;
-        expect(database.prepare(query).all(), harm).toEqual([{ n: 1 }]);
-        database.close();
-        const gate = await start();
-        const receipt = await gate.receipt(executionId);
-        const isLost = /^receipt_json|^original_json/.test(harm);
-        expect({ harm, ended: receipt.ended }).toEqual({ harm, ended: isLost ? 'executor_restart' : ended });
-        const says =
-          /^draft/.test(harm) && isUnderWay
-            ? 'how far it came cannot be read'
-            : isLost
-              ? 'damaged on this host'
-              : '';
-        expect(receipt.error ?? '').toContain(says);
-        const [{ outputLogLength } = { outputLogLength: 0 }] = gate.all('receipt', executionId);
-        await gate.output.holds(executionId, outputLogLength);
-        expect(gate.output.text(executionId)).toBe(`done\n${text}\n`);
-        await executors.at(-1)?.delivered();
-        await stop();
-        expect(unacknowledged()).toBe(0);
-      }
-    },
-  );
-
   it.each<[string, (path: string) => void, number]>([
     ['the disk has lost', (path) => rmSync(path), 0],
     ['a power cut has cut off', (path) => truncateSync(path, statSync(path).size - 1), 1],
@@ -361,6 +309,178 @@ describe('an executor that was killed in the middle of a run', () => {
     expect(receipt).toMatchObject({ ended: 'executor_restart', execution_mode: 'hardened' });
     expect(receipt.sandbox?.mechanism).toBe('bubblewrap');
   });
+});
+
+describe('a journal of which the disk has lost something', () => {
+  // Of every column of the table of executions, something that its type allows and nobody has written.
+  const harms = [
+    "draft = 'garbage'",
+    "draft = '{}'",
+    "draft = ''",
+    "bare = 'garbage'",
+    "execution_id = 'garbage'",
+    "ticket_id = 'garbage'",
+    "owner = 'garbage'",
+    'redeemed_at = 9223372036854775807',
+    'redeemed_at = -9223372036854775807',
+    'ends_at = 9223372036854775807',
+    'ends_at = -9223372036854775807',
+    'acknowledged_at = 9223372036854775807',
+    'acknowledged_at = 1',
+    'output_log_length = 9223372036854775807',
+    'output_log_length = -1',
+    'output_log_length = NULL',
+    // Of what runs, a receipt that is there is none that anybody could have written.
+    "receipt_json = x'00'",
+    "original_json = x'00'",
+    'receipt_json = NULL',
+  ];
+  const both = "receipt_json = x'00', bare = 'garbage'";
+  const executionId = 'exec_1';
+  const signer = createSigner(seed, 'host-key');
+  const now = new Date();
+  const clock = { now: () => now };
+  const subject: ReceiptSubject = {
+    ...{ executorId: 'executor-1', executionMode: 'local', approvals: [], startedAt: now },
+    contract: makeContract('/work', [{ id: 'done' }, { id: 'under-way' }]),
+    ticket: {
+      ...{ ticket_id: 'ticket-1', execution_id: executionId, policy_profile: 'test' },
+      ...{ policy_sha256: 'a'.repeat(64), grant: { receipt_version: 'csc.receipt.v0.2' } },
+    } as ExecutionTicket,
+  };
+
+  /** What a process leaves that is dead by now: gives what it had signed. */
+  async function leave(kind: 'under way' | 'ended' | 'refused'): Promise<ReceiptTexts | undefined> {
+    mkdirSync(stateDir, { mode: 0o700 });
+    const plain = openSqliteJournal(join(stateDir, 'journal.sqlite'), { clock, owner: 'a dead process' });
+    const archive = Archive.open(join(stateDir, 'receipts'), clock);
+    const journal = withArchive(plain, archive, { days: 30 });
+    const expiresAt = new Date(+now + 60_000);
+    const use = { ticketId: 'ticket-1', executionId, notBefore: now, expiresAt };
+    const sealing = { version: 'csc.receipt.v0.2', signer, now } as const;
+    let signed: ReceiptTexts | undefined;
+    if (kind === 'refused') {
+      const seal = (link: ChainLink) => sealChained(buildRefusal(subject, 'no'), sealing, link);
+      signed = await journal.refuse({ ...use, refusedAt: now, seal });
+    } else {
+      const [first, second] = subject.contract.commands;
+      if (first === undefined) throw new Error('the contract has no command');
+      const bare = toBareDraft(subject, first);
+      const draft = toDraft(subject, { outcomes: [], profileIds: [] }, second ?? first);
+      await journal.redeem({ ...use, redeemedAt: now, approvals: [], draft, bare });
+      const caps = { stdout: 1000, stderr: 1000 };
+      const spool = new SpoolDirectory(join(stateDir, 'spool'), 2 ** 20).open(executionId, caps, () => {});
+      await spool.capture('done', 'stdout', Readable.from([Buffer.from('done\n')]));
+      await spool.end();
+      await spool.close();
+      const result = { outcomes: [], profileIds: [], totals: outputOf(spool), endedAt: now };
+      const outputLogLength = spool.length;
+      if (kind === 'ended')
+        signed = await journal.finish(executionId, (link) => ({
+          ...sealChained(buildReceipt(subject, result), sealing, link),
+          outputLogLength,
+        }));
+    }
+    // As if it had been killed: it says goodbye to nobody.
+    const database = new DatabaseSync(join(stateDir, 'journal.sqlite'));
+    await journal.close();
+    database.exec("UPDATE executions SET owner = 'a dead process'");
+    database.close();
+    return signed;
+  }
+
+  const outputOf = (spool: OutputSpool) => ({
+    stdout: spool.total('stdout'),
+    stderr: spool.total('stderr'),
+  });
+
+  /** The next start, on a copy of that state which is harmed. */
+  async function recoverFrom(left: string, harm: string, archives = false) {
+    rmSync(stateDir, { recursive: true, force: true });
+    cpSync(left, stateDir, { recursive: true });
+    const database = new DatabaseSync(join(stateDir, 'journal.sqlite'));
+    const query = `UPDATE executions SET ${harm} RETURNING (SELECT count(*) FROM executions) AS n`;
+    expect(database.prepare(query).all(), harm).toEqual([{ n: 1 }]);
+    database.close();
+    const plain = openSqliteJournal(join(stateDir, 'journal.sqlite'), { clock });
+    const archive = Archive.open(join(stateDir, 'receipts'), clock);
+    const journal = archives ? withArchive(plain, archive, { days: 30 }) : plain;
+    const spools = new SpoolDirectory(join(stateDir, 'spool'), 2 ** 20);
+    const owed: OwedReceipt[] = [];
+    const ports = { journal, spools, signer, clock, log: silentLog };
+    const recovery = await recover(ports, { owe: (receipt) => owed.push(receipt) });
+    await recovery.again();
+    const found = {
+      owed: owed.map((it) => it.executionId),
+      output: owed.map((it) => it.outputLogLength),
+      texts: owed.map((it) => journal.receiptOf(it.executionId)),
+      receiptless: recovery.receiptless(),
+      unacknowledged: journal.unacknowledged(),
+      signed: journal.head()?.sequence ?? 0,
+    };
+    await journal.close();
+    return found;
+  }
+
+  async function leftOf(kind: 'under way' | 'ended' | 'refused') {
+    stateDir = join(root, 'left');
+    const signed = await leave(kind);
+    stateDir = join(root, 'harmed');
+    return { left: join(root, 'left'), signed };
+  }
+
+  it('brings its one receipt whichever column of the journal the disk has lost, where it was under way', async () => {
+    const { left } = await leftOf('under way');
+    const keys = createKeyRing([signer]);
+    for (const harm of harms.filter((it) => !/^(receipt|original)_json/.test(it))) {
+      const { owed, texts, output, receiptless } = await recoverFrom(left, harm);
+      expect({ harm, owed, receiptless }).toEqual({ harm, owed: [executionId], receiptless: [] });
+      const [text = { receiptJson: Buffer.alloc(0) }] = texts;
+      const { receipt } = verifyReceiptFor({}, text, keys);
+      expect(receipt).toMatchObject({ ended: 'executor_restart', stdout_hash: sha256('done\n') });
+      expect(receipt.error?.includes('how far it came cannot be read')).toBe(harm.startsWith('draft'));
+      expect(output[0]).toBeGreaterThan(0);
+    }
+  });
+
+  it.each(['ended', 'refused'] as const)(
+    'brings the very receipt that was signed whichever column the disk has lost, where it had %s',
+    async (kind) => {
+      const { left, signed } = await leftOf(kind);
+      // That nothing of it ran, a refusal says by its empty draft alone.
+      for (const harm of harms.filter((it) => kind === 'ended' || !/^draft|= NULL/.test(it))) {
+        const { owed, texts, signed: sequence } = await recoverFrom(left, harm);
+        const bytes = texts.map((it) => Buffer.from(it?.receiptJson ?? []).toString());
+        const before = Buffer.from(signed?.receiptJson ?? []).toString();
+        expect({ harm, owed, bytes, sequence }).toEqual({
+          ...{ harm, owed: [executionId], bytes: [before], sequence: 1 },
+        });
+      }
+    },
+  );
+
+  it('has the receipt again from the archive where both copies are damaged', async () => {
+    const { left, signed } = await leftOf('ended');
+    const { texts, signed: sequence, receiptless } = await recoverFrom(left, both, true);
+    expect(texts.map((it) => Buffer.from(it?.receiptJson ?? []))).toEqual([
+      Buffer.from(signed?.receiptJson ?? []),
+    ]);
+    expect({ sequence, receiptless }).toEqual({ sequence: 1, receiptless: [] });
+  });
+
+  it.each([
+    ['ended', "receipt_json = x'00', bare = 'garbage'", 1],
+    ['ended', "receipt_json = x'00', bare = replace(bare, 'blocked', 'success')", 1],
+    ['under way', "draft = 'garbage', bare = 'garbage'", 0],
+  ] as const)(
+    'signs no outcome where it cannot know that it is the only one, or true: %s',
+    async (kind, harm, signed) => {
+      const { left } = await leftOf(kind);
+      expect(await recoverFrom(left, harm)).toMatchObject({
+        ...{ owed: [], receiptless: [executionId], unacknowledged: [executionId], signed },
+      });
+    },
+  );
 });
 
 describe('an executor that was killed', () => {

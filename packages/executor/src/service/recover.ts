@@ -5,7 +5,13 @@ import { type ReceiptTexts, sealChained, sealReceipt, verifyReceiptFor } from '@
 import { parseReceipt } from '@csc-fleet/common/receipt';
 import type { Log } from '@csc-fleet/common/service';
 import { completeDraft, type ReceiptDraft, readDraft, withLoss } from '../evidence/index.ts';
-import type { FinishedExecution, Journal, OwedReceipt, Unfinished } from '../journal/index.ts';
+import {
+  type FinishedExecution,
+  type Journal,
+  type OwedReceipt,
+  readSpare,
+  type Unfinished,
+} from '../journal/index.ts';
 import { type Deliveries, toOwed } from '../link/deliver.ts';
 import type { SpoolDirectory } from '../output/index.ts';
 
@@ -17,7 +23,7 @@ export interface RecoveryPorts {
     | 'finish'
     | 'unacknowledged'
     | 'receiptOf'
-    | 'unfinished'
+    | 'spare'
     | 'archived'
     | 'putReceipt'
     | 'rename'
@@ -31,6 +37,8 @@ export interface RecoveryPorts {
 
 /** What is still to be made up for. */
 export interface Recovery {
+  /** Executions that get no receipt, whoever tries again: of what it is, or could be made of, the disk has lost all. */
+  receiptless(): readonly string[];
   /** Tries again what could not be done, as on a disk that was full. Never rejects. */
   again(): Promise<void>;
 }
@@ -39,34 +47,41 @@ export interface Recovery {
  * Makes up for processes that died: signs an `executor_restart` receipt for what they had started, whatever its files look
  * like, takes over what they had not delivered, and clears away what is left of both.
  */
-export async function recover(ports: RecoveryPorts, deliveries: Deliveries): Promise<Recovery> {
+export async function recover(ports: RecoveryPorts, deliveries: Pick<Deliveries, 'owe'>): Promise<Recovery> {
   const { running, finished } = await ports.journal.adopt();
-  const again: Abandoned[] = [];
-  for (const one of finished) again.push(...(await takeFinished(one, ports, deliveries)));
-  let rest: Abandoned[] = await makeUpFor([...running, ...again], ports, deliveries);
+  const without: string[] = [];
+  for (const one of finished) without.push(...(await takeFinished(one, ports, deliveries)));
+  let rest = await makeUpFor(running, ports, deliveries);
   await ports.spools
     .sweep(() => ports.journal.unacknowledged())
     .catch((error: unknown) => ports.log.warn({ error }, 'old output could not all be cleared away'));
+  const ids = (list: readonly Unfinished[]): string[] => list.map(({ executionId }) => executionId);
   return {
+    receiptless: () => [...without, ...ids(rest.filter((it) => keptOf(it) === undefined))],
     async again() {
-      rest = await makeUpFor(rest, ports, deliveries);
+      const retried = rest.filter((it) => keptOf(it) !== undefined);
+      const others = rest.filter((it) => keptOf(it) === undefined);
+      rest = [...others, ...(await makeUpFor(retried, ports, deliveries))];
     },
   };
 }
 
-/** What its receipt is to be made of; `lost` says what is not there any more. */
-type Abandoned = Unfinished & { readonly lost?: string };
-
 /** Gives those that have to be tried again. */
 async function makeUpFor(
-  running: readonly Abandoned[],
+  running: readonly Unfinished[],
   ports: RecoveryPorts,
-  deliveries: Deliveries,
-): Promise<Abandoned[]> {
-  const rest: Abandoned[] = [];
+  deliveries: Pick<Deliveries, 'owe'>,
+): Promise<Unfinished[]> {
+  const rest: Unfinished[] = [];
   for (const abandoned of running) {
     const { executionId } = abandoned;
     try {
+      // It had ended: the disk has lost that it had.
+      const signed = genuine(executionId, readSpare(abandoned.bare), ports);
+      if (signed !== undefined) {
+        await bringAgain({ executionId, outputLogLength: -1 }, signed, ports, deliveries);
+        continue;
+      }
       await take(toOwed(await finishAbandoned(abandoned, ports)), ports, deliveries);
       ports.log.warn(
         { executionId },
@@ -84,14 +99,15 @@ async function makeUpFor(
 }
 
 /**
- * Takes over a receipt that is signed, once it is still what was signed. Gives what has to have its receipt made anew: from the
- * archive it comes back as it was, and where that has none, a new one says so. Never rejects: the others are to start.
+ * Takes over a receipt that is signed, once it is still what was signed: else it comes back as it was from its other copy, or from
+ * the archive. Where neither has it none is made, as the first may be anywhere, and no execution has two signed outcomes; gives
+ * its id then. Never rejects: the others are to start.
  */
 async function takeFinished(
   owed: OwedReceipt,
   ports: RecoveryPorts,
-  deliveries: Deliveries,
-): Promise<Abandoned[]> {
+  deliveries: Pick<Deliveries, 'owe'>,
+): Promise<string[]> {
   const { journal, log } = ports;
   const { executionId } = owed;
   try {
@@ -103,16 +119,20 @@ async function takeFinished(
       return [];
     }
     log.error({ executionId, why }, 'a receipt that was signed is damaged on this disk');
-    const unfinished = journal.unfinished(executionId);
-    const texts = readArchive(executionId, unfinished, ports);
-    await journal.putReceipt(executionId, texts);
-    if (texts !== undefined) {
-      await take(toOwed({ executionId, ...texts, outputLogLength: owed.outputLogLength }), ports, deliveries);
+    const { draft, texts } = journal.spare(executionId);
+    const signed = genuine(executionId, texts, ports) ?? readArchive(executionId, draft, ports);
+    if (signed !== undefined) {
+      await bringAgain(owed, signed, ports, deliveries);
       return [];
     }
-    if (unfinished !== undefined)
-      return [{ ...unfinished, lost: `its receipt, which was signed before, ${damaged}` }];
-    // A refusal: nothing ran, and the gate places it anew.
+    if (draft !== '') {
+      log.error(
+        { executionId },
+        `its receipt is lost on this disk, and none is signed twice: ${resolveIt(executionId)}`,
+      );
+      return [executionId];
+    }
+    // Nothing ran, and the gate places it anew.
     await journal.putReceipt(executionId, { receiptJson: Buffer.alloc(1) });
     await journal.acknowledge(executionId);
   } catch (error) {
@@ -121,36 +141,65 @@ async function takeFinished(
   return [];
 }
 
-const damaged = 'is damaged on this host, and how it ended is not known any more';
+const resolveIt = (executionId: string): string =>
+  `have its owners end it (csc admin resolve ${executionId})`;
+
+async function bringAgain(
+  { executionId, outputLogLength }: Pick<OwedReceipt, 'executionId' | 'outputLogLength'>,
+  texts: ReceiptTexts,
+  ports: RecoveryPorts,
+  deliveries: Pick<Deliveries, 'owe'>,
+): Promise<void> {
+  await ports.journal.putReceipt(executionId, texts);
+  await take(toOwed({ executionId, ...texts, outputLogLength }), ports, deliveries);
+}
 
 /** Why the receipt in the journal is not what was signed, for people, or whose it is. An older key of this host may have signed it. */
 function examine(
   executionId: string,
   { journal, signer }: RecoveryPorts,
 ): { readonly why?: string; readonly isOf?: string } {
-  const { keyId, publicKey } = signer;
   try {
     const texts = journal.receiptOf(executionId);
     if (texts === undefined) return {};
-    const { receipt } = verifyReceiptFor({}, texts, createKeyRing([{ keyId, publicKey }]));
-    return receipt.execution_id === undefined ? {} : { isOf: receipt.execution_id };
+    const isOf = verifiedOf(texts, signer);
+    return isOf === undefined ? {} : { isOf };
   } catch (error) {
     if (isCscError(error, 'KEY_UNKNOWN')) return {};
     return { why: error instanceof Error ? error.message : String(error) };
   }
 }
 
-function readArchive(
+/** The execution of a receipt, as far as it says which. Throws what `verifyReceiptFor` throws. */
+function verifiedOf(texts: ReceiptTexts, { keyId, publicKey }: Signer): string | undefined {
+  return verifyReceiptFor({}, texts, createKeyRing([{ keyId, publicKey }])).receipt.execution_id;
+}
+
+/** A copy that is what was signed of this execution; undefined for any other. */
+function genuine(
   executionId: string,
-  unfinished: Unfinished | undefined,
-  { journal, signer, clock, log }: RecoveryPorts,
+  texts: ReceiptTexts | undefined,
+  { signer }: Pick<RecoveryPorts, 'signer'>,
 ): ReceiptTexts | undefined {
+  if (texts === undefined) return undefined;
+  try {
+    const isOf = verifiedOf(texts, signer);
+    return isOf === undefined || isOf === executionId ? texts : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+// In the form that the chain has: an older form says the same once more, in the version that was asked for.
+function readArchive(executionId: string, draft: string, ports: RecoveryPorts): ReceiptTexts | undefined {
+  const { journal, signer, clock, log } = ports;
   try {
     const chained = journal.archived?.(executionId);
-    const parsed = chained === undefined ? undefined : parseReceipt(chained);
-    if (chained === undefined || parsed?.ok !== true) return undefined;
-    const version = readDraft(unfinished?.bare ?? '')?.version ?? 'csc.receipt.v0.2';
-    if (version === 'csc.receipt.v0.2') return { receiptJson: chained };
+    if (chained === undefined || genuine(executionId, { receiptJson: chained }, ports) === undefined)
+      return undefined;
+    const version = readDraft(draft)?.version ?? 'csc.receipt.v0.2';
+    const parsed = parseReceipt(chained);
+    if (version === 'csc.receipt.v0.2' || !parsed.ok) return { receiptJson: chained };
     const { receiptJson } = sealReceipt(parsed.value, { version, signer, now: clock.now() });
     return { receiptJson, originalJson: chained };
   } catch (error) {
@@ -163,7 +212,7 @@ function readArchive(
 async function take(
   owed: OwedReceipt,
   { spools, log }: RecoveryPorts,
-  deliveries: Deliveries,
+  deliveries: Pick<Deliveries, 'owe'>,
 ): Promise<void> {
   const { executionId } = owed;
   // What is no length may have been any: all of the output that is there counts.
@@ -184,7 +233,7 @@ async function take(
 }
 
 async function finishAbandoned(
-  abandoned: Abandoned,
+  abandoned: Unfinished,
   { spools, journal, signer, clock }: RecoveryPorts,
 ): Promise<FinishedExecution> {
   const draft = readKept(abandoned);
@@ -201,18 +250,20 @@ async function finishAbandoned(
 }
 
 /** What is left of what was to be its receipt. Throws INTERNAL where that is nothing. */
-function readKept({ executionId, draft, bare, lost }: Abandoned): ReceiptDraft {
+function readKept(unfinished: Unfinished): ReceiptDraft {
+  const kept = keptOf(unfinished);
+  if (kept !== undefined) return kept;
+  const what = 'nothing that this host has kept of it can be read, and no receipt can be made';
+  throw new CscError('INTERNAL', `${what}: ${resolveIt(unfinished.executionId)}`);
+}
+
+/** The same, and undefined for nothing. */
+function keptOf({ executionId, draft, bare }: Unfinished): ReceiptDraft | undefined {
   const [whole, least] = [readDraft(draft), readDraft(bare)];
   // Where they are of two executions, one of them is damaged, too.
   const isOther = whole !== undefined && least !== undefined && idOf(whole) !== idOf(least);
   const kept = isOther ? [whole, least].find((it) => idOf(it) === executionId) : (whole ?? least);
-  if (kept === undefined)
-    throw new CscError(
-      'INTERNAL',
-      `nothing that this host has kept of it can be read, and no receipt can be made: have its owners end it (csc admin resolve ${executionId})`,
-    );
-  if (lost !== undefined) return withLoss(kept, lost);
-  return kept === whole
+  return kept === undefined || kept === whole
     ? kept
     : withLoss(kept, 'what this host had kept of how far it came cannot be read any more');
 }

@@ -119,6 +119,7 @@ export const linkBounds = {
     policySha256s: list(sha256, 1000),
     executionMode: z.enum(['hardened', 'local']),
     executionIds: list(id, 10_000),
+    receiptlessIds: list(id, 10_000),
     epoch: z.string().regex(/^([0-9a-f]{32})?$/, 'must be 16 random bytes in lower-case hex'),
     chainHeadJson: bytes(8192),
     policies: list(z.object({ name: line(256), sha256 }), 1000),

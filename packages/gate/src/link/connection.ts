@@ -255,7 +255,7 @@ export class Connection implements ExecutorConnection {
       slots: peer.slots,
       mode: peer.executionMode,
     });
-    await this.#inLine(() => reconcile(this.#ports, peer, new Set(hello.executionIds)));
+    await this.#inLine(() => reconcile(this.#ports, peer, hello));
     scheduler.place();
   }
 

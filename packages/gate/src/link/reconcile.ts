@@ -1,4 +1,4 @@
-import { ExecutionState, toDuration } from '@csc-fleet/common/messages';
+import { ExecutionState, type Hello, toDuration } from '@csc-fleet/common/messages';
 import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
 import type { Finisher } from '../execution/finisher.ts';
@@ -15,12 +15,21 @@ export interface ReconcilePorts extends LateStartPorts {
 
 /**
  * Brings what the gate believes of an executor that is back in line with what it knows: its journal is the truth.
- * @param held the executions whose receipt it still owes
  */
-export async function reconcile(ports: ReconcilePorts, peer: Peer, held: ReadonlySet<string>): Promise<void> {
+export async function reconcile(
+  ports: ReconcilePorts,
+  peer: Peer,
+  { executionIds, receiptlessIds }: Pick<Hello, 'executionIds' | 'receiptlessIds'>,
+): Promise<void> {
   const { executions, scheduler } = ports;
+  // Those whose receipt it still owes, and of them those of which it has none to bring.
+  const held = new Set(executionIds);
+  const receiptless = new Set(receiptlessIds);
   const own = [...executions.open()].filter(({ row }) => row.executor_id === peer.id);
-  await Promise.all(own.filter(({ id }) => held.has(id)).map((it) => takeUp(ports, peer, it)));
+  const isHeld = own.filter(({ id }) => held.has(id));
+  await Promise.all(
+    isHeld.map((it) => (receiptless.has(it.id) ? giveUpReceipt(ports, peer, it) : takeUp(ports, peer, it))),
+  );
   await takeUpLate(ports, peer, held);
   const others = own.filter(({ id }) => !held.has(id));
   if (others.some(({ row }) => row.state === ExecutionState.OFFERED)) scheduler.rests.add(peer.id);
@@ -58,6 +67,14 @@ async function takeUp(ports: ReconcilePorts, peer: Peer, execution: LiveExecutio
   if (execution.cancelGraceMs === undefined || execution.terminal) return;
   const gracePeriod = toDuration(execution.cancelGraceMs);
   peer.send({ $case: 'cancel', value: { executionId: execution.id, gracePeriod } });
+}
+
+/** It began there, so that nobody else may run it, and nothing of it goes on: its slot is free, and the owners end it. */
+async function giveUpReceipt(ports: ReconcilePorts, peer: Peer, execution: LiveExecution): Promise<void> {
+  takeAccepted(ports, execution, []);
+  if (execution.row.state !== ExecutionState.RUNNING) return;
+  const why = `the disk of executor ${peer.name} has lost its receipt, or what that was to be made of, and none will come: have its owners end it (csc admin resolve ${execution.id})`;
+  await ports.finisher.lost(execution, why);
 }
 
 /**

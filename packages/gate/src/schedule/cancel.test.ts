@@ -391,6 +391,33 @@ describe('resolving what its executor never ends', () => {
     expect((await kinds(executionId)).at(-1)).toBe('finished');
   });
 
+  it('names itself where a host that is there has no receipt to bring, in whose place another runs at once', async () => {
+    const executionId = await running();
+    executor.disconnect();
+    await executor.connect([executionId], { receiptlessIds: [executionId] });
+    expect(await test.as(agent).getExecution({ executionId })).toMatchObject({
+      execution: {
+        state: ExecutionState.LOST,
+        error: expect.stringContaining(`csc admin resolve ${executionId}`),
+      },
+    });
+    const next = await place();
+    await executor.next('offer', next);
+    await resolve(executionId, [await sign(executionId)]);
+    await expect(test.receipt(executionId)).rejects.toMatchObject({ code: 'EXECUTION_UNKNOWN' });
+  });
+
+  it('is not placed anew where its host had only been offered it, as far as the gate knows', async () => {
+    const executionId = await place();
+    await executor.next('offer', executionId);
+    executor.disconnect();
+    const elsewhere = await test.connected('e3');
+    await executor.connect([executionId], { receiptlessIds: [executionId] });
+    await test.flushed();
+    expect(elsewhere.offered).toEqual([]);
+    expect(await test.state(executionId)).toBe(ExecutionState.LOST);
+  });
+
   it('keeps the receipt that comes after all beside it, acknowledged, and ends what still runs', async () => {
     const executionId = await losing();
     const offer = await executor.next('offer', executionId);

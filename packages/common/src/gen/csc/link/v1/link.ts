@@ -99,6 +99,11 @@ export interface Hello {
     | undefined;
   /** Why it takes nothing for want of room on its disk, for people: it would refuse an offer (SPOOL_FULL). Empty: it has room. */
   shortage: string;
+  /**
+   * Of execution_ids: those of which no receipt will come, as the host's disk has lost what it is and what it could be made of.
+   * They were redeemed, and may have run: they are the owners' to end (Gate.Resolve), and take no slot until then.
+   */
+  receiptlessIds: string[];
 }
 
 export interface Hello_LabelsEntry {
@@ -690,6 +695,7 @@ function createBaseHello(): Hello {
     sandbox: [],
     sentAt: undefined,
     shortage: "",
+    receiptlessIds: [],
   };
 }
 
@@ -739,6 +745,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.shortage !== "") {
       writer.uint32(122).string(message.shortage);
+    }
+    for (const v of message.receiptlessIds) {
+      writer.uint32(130).string(v!);
     }
     return writer;
   },
@@ -879,6 +888,14 @@ export const Hello: MessageFns<Hello> = {
             message.shortage = reader.string();
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.receiptlessIds.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -919,6 +936,7 @@ export const Hello: MessageFns<Hello> = {
     message.sandbox = object.sandbox?.map((e) => e) || [];
     message.sentAt = object.sentAt ?? undefined;
     message.shortage = object.shortage ?? "";
+    message.receiptlessIds = object.receiptlessIds?.map((e) => e) || [];
     return message;
   },
 };
