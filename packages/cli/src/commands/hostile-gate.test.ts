@@ -121,6 +121,16 @@ describe('csc against a hostile gate', () => {
     expect(ended.stderr + ended.stdout).toContain('RECEIPT_MISSING');
   });
 
+  it('a recording of any size is not kept in memory', async () => {
+    const { call, scratch } = prepare();
+    const told = { recording_hash: `sha256:${'0'.repeat(64)}`, recording_bytes: 2 ** 40 };
+    const gate = await hostile({ receipt: withCommand(told) });
+    const file = join(scratch.directory, 'session.cast');
+    const { code, stderr } = await call(gate, ['get', 'exec-1', '--recording', file]);
+    expect(code).toBe(1);
+    expect(stderr).toContain('names a recording of 1099511627776 bytes, and this reads at most 268435456');
+  });
+
   it('an executor’s key is remembered, and another one refused loudly, until its owner says so', async () => {
     const { submit, home, scratch } = prepare();
     const first = await submit(await hostile());

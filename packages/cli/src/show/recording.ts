@@ -3,9 +3,12 @@ import type { GateClient } from '@csc-fleet/client';
 import { CscError } from '@csc-fleet/common/errors';
 import { OutputStream } from '@csc-fleet/common/messages';
 
+// In bytes. How much it is said to be is the host's word.
+const mostRecorded = 256 * 1024 * 1024;
+
 /**
  * The recording of an execution's terminal, as its receipt names it. Throws EXECUTION_UNKNOWN where there is no receipt yet,
- * RECEIPT_INVALID where it names another one, or none.
+ * RECEIPT_INVALID where it names another one, or none, MESSAGE_TOO_LARGE where it names one that is too large to hold.
  */
 export async function fetchRecording(
   client: Pick<GateClient, 'getReceipt' | 'readOutput'>,
@@ -16,6 +19,12 @@ export async function fetchRecording(
   const due = command?.recording_hash;
   if (due === undefined)
     throw new CscError('RECEIPT_INVALID', 'its receipt names no recording: it had no terminal');
+  const most = command?.recording_bytes ?? 0;
+  if (most > mostRecorded)
+    throw new CscError(
+      'MESSAGE_TOO_LARGE',
+      `its receipt names a recording of ${most} bytes, and this reads at most ${mostRecorded}, as it is kept in memory until it is known to be that one: csc get --output --stream recording writes it as it comes`,
+    );
   const parts: Buffer[] = [];
   let length = 0;
   for await (const item of client.readOutput(executionId, {
@@ -24,7 +33,7 @@ export async function fetchRecording(
   })) {
     if (item.type !== 'chunk') continue;
     length += item.data.length;
-    if (length > (command?.recording_bytes ?? 0)) break;
+    if (length > most) break;
     parts.push(Buffer.from(item.data));
   }
   const bytes = Buffer.concat(parts);

@@ -87,9 +87,10 @@ class StreamReader implements Wanted {
     return this.#next.get(key) ?? this.#offset;
   }
 
-  /** What lies before the place where reading begins. */
+  /** What lies before the place where reading begins, which may be before what is wanted. */
   skip(next: ReadonlyMap<string, number>): void {
-    for (const [key, offset] of next) this.#next.set(key, Math.max(offset, this.#next.get(key) ?? 0));
+    for (const [key, offset] of next)
+      this.#next.set(key, Math.max(offset, this.#next.get(key) ?? this.#offset));
   }
 
   *items(bytes: Uint8Array): Generator<EncodedOutput> {

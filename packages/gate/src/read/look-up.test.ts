@@ -334,6 +334,24 @@ describe('readOutput', () => {
     expect(text(await read(executionId, 8))).toEqual(['rld', 'end']);
   });
 
+  it('gives nothing from before the offset, wherever reading begins on the disk', async () => {
+    const executor = await test.connected('e1');
+    const { executionId } = await test.submit(makeContract());
+    await executor.accept(executionId);
+    const size = 60_000;
+    const offset = 19.5 * size;
+    // Somebody has it open all the while, so that places in it are noted: it begins at the one before.
+    const leave = new AbortController();
+    const following = read(executionId, 0, true, leave.signal);
+    let length = 0;
+    for (let at = 0; at < 20; at++)
+      length = await executor.push(executionId, length, at * size, 'x'.repeat(size));
+    const items = await read(executionId, { offset });
+    leave.abort();
+    await following;
+    expect(items.map((it) => (it?.$case === 'chunk' ? it.value.offset : it))).toEqual([offset]);
+  });
+
   it('follows until the execution has ended', async () => {
     const executor = await test.connected('e1');
     const { executionId } = await test.submit(makeContract());

@@ -95,7 +95,10 @@ export async function getReceipt(
 ): Promise<GetReceiptResponse> {
   const execution = await executions.visible(principal, request.executionId);
   const isResolved = execution.resolutions.length > 0;
-  const receipt = await (isResolved ? store.lateReceipt(execution.id) : store.receipt(execution.id));
+  const { executor_id: holder } = execution.row;
+  const receipt = await (isResolved
+    ? store.lateReceipt(execution.id, holder ?? '')
+    : store.receipt(execution.id));
   if (receipt !== undefined) return receipt;
   if (isResolved)
     throw new CscError('EXECUTION_UNKNOWN', 'the owners have resolved it, and no receipt has come since');

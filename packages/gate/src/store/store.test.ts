@@ -115,6 +115,18 @@ describe('an execution', () => {
     await expect(store.advance(id, { ...step, receipt: receipt('second') })).rejects.toThrow();
     expect(await store.receipt(id)).toEqual(receipt('first'));
   });
+
+  it('has for its late receipt that of its executor, whoever else had been offered it and was faster', async () => {
+    const created = row({ executor_id: 'holder' });
+    await store.create(created, nothing);
+    for (const executor of ['another', 'holder']) {
+      const withdrawn = { ticket_id: `of ${executor}`, executor_id: executor };
+      await store.advance(created.execution_id, { ...nothing, withdrawn });
+      await store.addLateReceipt(withdrawn.ticket_id, Buffer.from(executor));
+    }
+    const late = await store.lateReceipt(created.execution_id, 'holder');
+    expect(late?.receiptJson.toString()).toBe('holder');
+  });
 });
 
 describe('approvals', () => {

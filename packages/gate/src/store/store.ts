@@ -86,8 +86,11 @@ export interface Store {
   withdrawnTickets(executionId: string, executorId: string): Promise<readonly string[]>;
   /** Keeps the receipt for a ticket that was withdrawn; of several, the first. */
   addLateReceipt(ticketId: string, receiptJson: Uint8Array): Promise<void>;
-  /** The first of these that came for an execution. */
-  lateReceipt(executionId: string): Promise<StoredReceipt | undefined>;
+  /**
+   * Of these, the one that the executor which has the execution has signed; of others, whose offers were taken back before,
+   * the first.
+   */
+  lateReceipt(executionId: string, holder: string): Promise<StoredReceipt | undefined>;
   keys(): Promise<KeyRow[]>;
   addKey(key: KeyRow): Promise<void>;
   /** The newest chain head of each epoch of an executor, the newest epoch last. */
@@ -337,12 +340,13 @@ class SqlStore implements Store {
     );
   }
 
-  async lateReceipt(executionId: string): Promise<StoredReceipt | undefined> {
+  async lateReceipt(executionId: string, holder: string): Promise<StoredReceipt | undefined> {
     const row = await this.#database
       .selectFrom('withdrawn_offers')
       .select('receipt_json')
       .where('execution_id', '=', executionId)
       .where('receipt_json', 'is not', null)
+      .orderBy(sql`executor_id <> ${holder}`)
       .orderBy(sql`rowid`)
       .limit(1)
       .executeTakeFirst();

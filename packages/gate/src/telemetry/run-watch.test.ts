@@ -136,6 +136,18 @@ describe('what a gate tells of runs', () => {
       'csc_runs_returned_total 1',
     ]);
   });
+
+  it('waits no longer for what the owners have resolved', async () => {
+    for (const state of [ExecutionState.RUNNING, ExecutionState.LOST]) saw(step('a', state));
+    const lost = ['csc_runs_lost_total', 'csc_executions{state="lost"}'];
+    expect(await lines(...lost)).toEqual(['csc_runs_lost_total 1', 'csc_executions{state="lost"} 1']);
+    const resolved = step('a', ExecutionState.LOST);
+    const last = resolved.events.at(-1)?.event;
+    if (last?.$case === 'finished') last.value.resolutionsJson.push(Buffer.from('{}'));
+    saw(resolved);
+    saw(resolved);
+    expect(await lines(...lost)).toEqual(['csc_runs_lost_total 1', 'csc_executions{state="lost"} 0']);
+  });
 });
 
 describe('steps that are on disk at once', () => {

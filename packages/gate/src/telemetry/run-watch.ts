@@ -54,6 +54,10 @@ function stateOf(event: ExecutionEvent['event']): number | undefined {
   }
 }
 
+function isResolution({ event }: ExecutionEvent): boolean {
+  return event?.$case === 'finished' && event.value.resolutionsJson.length > 0;
+}
+
 /** Sees executions go from state to state: what of that is counted, and how long each took. As large as what is open. */
 export class RunWatch {
   readonly #told: Told;
@@ -93,6 +97,8 @@ export class RunWatch {
     // Of one that comes and goes, not every placing is told.
     if (states.length === 0 && openNames.has(row.state)) states.push(row.state);
     for (const state of states) this.#enter(state, execution);
+    // LOST is what it stays, and nobody waits for it.
+    if (events.slice(known.events).some(isResolution)) this.#open.delete(id);
   }
 
   #enter(state: number, execution: Watched): void {
