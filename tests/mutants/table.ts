@@ -1138,8 +1138,8 @@ const fleet: readonly Mutant[] = [
   {
     name: 'late-receipt-of-whoever-is-first',
     file: `${gate}/store/store.ts`,
-    before: 'sql`executor_id <> ${holder}`',
-    after: 'sql`executor_id = ${holder}`',
+    before: 'executor_id <> ',
+    after: 'executor_id = ',
     tests: [`${gate}/store/store.test.ts`],
     red: 'has for its late receipt that of its executor, whoever else had been offered it and was faster',
   },
@@ -1685,7 +1685,7 @@ const believer: readonly Mutant[] = [
   {
     name: 'client-believes-an-end-without-a-receipt',
     file: `${client}/verify/conclusion.ts`,
-    before: 'if (state !== ExecutionState.AWAITING_APPROVAL && state !== ExecutionState.LOST) {',
+    before: 'if (!isOpen && state !== ExecutionState.LOST) {',
     after: 'if (false) {',
     tests: hostileGate,
     red: 'without a receipt',
