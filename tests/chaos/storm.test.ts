@@ -5,8 +5,9 @@ import { runStorm } from './storm/storm.ts';
 it('a short storm loses nothing', async () => {
   const told: string[] = [];
   const report = await runStorm({
-    seed: 'short',
-    seconds: 4,
+    // It draws one of each kind: each process that is killed takes a second of a processor to come back.
+    seed: 'short-248',
+    seconds: 3,
     only: ['kill -9', 'executor: disk full', 'link: reset', 'gate: drain'],
     width: 2,
     slots: 4,

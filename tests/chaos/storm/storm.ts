@@ -58,7 +58,7 @@ export async function runStorm(options: StormOptions): Promise<StormReport> {
     const left = await atRest(scene, options.restSec);
     const ledger = readLedger(clients.ledger);
     const books = await audit(scene, ledger);
-    for (const party of Object.values(scene.executors)) await party.end('SIGTERM');
+    await Promise.all(Object.values(scene.executors).map((it) => it.end('SIGTERM')));
     await scene.gate.end('SIGTERM');
     const wrong = [...books.wrong, ...left, ...auditLeftovers(scene)].map((it) => withSpan(it, ledger));
     if (wrong.length > 0 && options.evidence !== undefined)
