@@ -34,6 +34,7 @@ bench: setup build ## Measure against baselines (ONLY=latency runs one row)
 
 chaos: setup-tests ## Break a real fleet at random and audit its books, as root (CSC_CHAOS_SECONDS=600, CSC_CHAOS_SEED=… repeats a storm)
 	@node tests/chaos/main.ts
+	@CSC_CHAOS_MANY=$${CSC_CHAOS_MANY:-5000} vitest run tests/chaos/bad-host.test.ts
 
 flood: setup ## Flood a gate beside an honest client, and print the table (ONLY=pings runs one)
 	@node tests/flood/main.ts
