@@ -77,6 +77,9 @@ export class LiveExecution {
     }
   }
 
+  /** Its executor has named it in a Hello, and has not said since that it runs: it may yet refuse it. */
+  isUndecided = false;
+
   /** Why executors had to refuse it for faults of their own, by their SPIFFE ids: each one's last reason, the latest last. */
   readonly faults = new Map<string, string>();
 
@@ -225,7 +228,9 @@ export class LiveExecution {
 }
 
 // Of what is LOST something more may be said, as that its end is asked for; these decide whether it goes on.
-const endsOrGoesOn: ReadonlySet<string> = new Set<Happening['$case']>(['started', 'returned', 'finished']);
+const endsOrGoesOn: ReadonlySet<string> = new Set<Happening['$case']>([
+  ...(['queued', 'started', 'returned', 'finished'] as const),
+]);
 
 function findGrace(events: readonly ExecutionEvent[]): number | undefined {
   for (const { event } of events) {

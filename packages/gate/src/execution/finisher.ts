@@ -118,9 +118,16 @@ export class Finisher {
     return this.#resolving.get(executionId) ?? this.#receiving.get(executionId);
   }
 
-  /** Its executor is gone with it. It stays open: the receipt may still come, and then it counts. */
-  async lost(execution: LiveExecution, error: string): Promise<void> {
-    await this.#end(execution, { state: ExecutionState.LOST, error }, undefined);
+  /**
+   * Its executor is gone with it. It stays open: the receipt may still come, and then it counts.
+   * @param change what is not to be counted on any more of its row
+   */
+  async lost(
+    execution: LiveExecution,
+    error: string,
+    change: Partial<Pick<ExecutionRow, 'ticket_epoch'>> = {},
+  ): Promise<void> {
+    await this.#end(execution, { ...change, state: ExecutionState.LOST, error }, undefined);
   }
 
   async #end(

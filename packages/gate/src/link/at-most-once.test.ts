@@ -1,6 +1,7 @@
 import { readdirSync, rmSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
-import { ExecutionState } from '@csc-fleet/common/messages';
+import { signChainHead } from '@csc-fleet/common/evidence';
+import { ExecutionState, type Hello } from '@csc-fleet/common/messages';
 import { contractForApproval, makeContract } from '@csc-fleet/test-kit/gate/contracts';
 import type { ScriptedExecutor } from '@csc-fleet/test-kit/gate/scripted-executor';
 import { agent, executorLostAfterSec, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
@@ -120,6 +121,111 @@ describe('an executor that leaves between the offer and its answer', () => {
     await test.flushed();
     expect(await test.state(executionId)).toBe(ExecutionState.CANCELLED);
     expect(await test.receipt(executionId)).toMatchObject({ status: 'blocked', ended: 'cancelled' });
+  });
+});
+
+describe('an executor that was LOST with what it was offered', () => {
+  const epoch = 'e'.repeat(32);
+  let first: ScriptedExecutor;
+  let second: ScriptedExecutor;
+  let executionId: string;
+
+  beforeEach(async () => {
+    await test.close();
+    test = await TestGate.open({ limits: { queueTimeoutSec: 2 * executorLostAfterSec } });
+    first = test.executor('e1');
+    await first.connect([], { epoch, chainHeadJson: head(2) });
+    executionId = await place();
+    first.disconnect();
+    second = await test.connected('e2', { slots: 5 });
+  });
+
+  const head = (sequence: number) =>
+    signChainHead(
+      first.identity.uri,
+      { epoch, sequence, receiptSha256: 'a'.repeat(64) },
+      first.signer,
+      test.clock.now(),
+    );
+  const comeBack = async (hello: Partial<Hello> = {}) => {
+    await first.connect([], { epoch, slots: 0, chainHeadJson: head(2), ...hello });
+    await test.flushed();
+  };
+
+  it('leaves it to another where it comes back without it in time, under a new ticket', async () => {
+    await waitUntilLost();
+    const watched = kinds(executionId);
+    expect((await watched).at(-1)).toBe('finished');
+    await comeBack();
+    const offer = await second.next('offer', executionId);
+    expect(ticketOf(offer.ticketJson)).not.toBe(ticketOf((await first.next('offer')).ticketJson));
+    // What it starts all the same is evidence, and it is told to end it.
+    await first.accept(executionId);
+    expect(first.all('cancel', executionId)).toHaveLength(1);
+    expect(test.errors.splice(0)).toMatchObject([{ code: 'TICKET_EXPIRED' }]);
+    await second.accept(executionId);
+    await second.finish(offer);
+    const { execution } = await test.as(agent).getExecution({ executionId });
+    expect(execution).toMatchObject({ state: ExecutionState.SUCCEEDED, executorId: 'e2', error: '' });
+    const told = ['placed', 'lost', 'queued', 'placed', 'started', 'finished'];
+    expect((await kinds(executionId)).slice(-told.length)).toEqual(told);
+  });
+
+  it('has it ended where its time in the queue is over by then', async () => {
+    await waitUntilLost();
+    test.clock.advance(executorLostAfterSec * 1000);
+    await comeBack();
+    expect(await test.state(executionId)).toBe(ExecutionState.EXPIRED);
+    expect(second.offered).toEqual([]);
+  });
+
+  it.each(['LOST', 'OFFERED'])(
+    'leaves it to nobody where its journal is another by then, which may have run it: %s',
+    async (state) => {
+      if (state === 'LOST') await waitUntilLost();
+      await comeBack({ epoch: 'f'.repeat(32), chainHeadJson: Buffer.alloc(0) });
+      expect(await test.state(executionId)).toBe(ExecutionState.LOST);
+      expect(second.offered).toEqual([]);
+    },
+  );
+
+  it.each(['LOST', 'OFFERED'])('nor where its journal was taken back in time: %s', async (state) => {
+    if (state === 'LOST') await waitUntilLost();
+    test.clock.advance(1000);
+    await comeBack({ chainHeadJson: head(1) });
+    expect(test.errors.splice(0)).toMatchObject([{ code: 'RECEIPT_INVALID' }]);
+    expect(await test.state(executionId)).toBe(ExecutionState.LOST);
+    expect(second.offered).toEqual([]);
+  });
+
+  it('nor where its gate was taken back in time', async () => {
+    const backup = `${test.directory}-backup`;
+    await backUpGate(test.directory, backup);
+    await test.stop();
+    rmSync(join(test.directory, 'gate.db'));
+    await restoreGate(test.directory, backup);
+    rmSync(backup, { recursive: true });
+    await test.reopen();
+    await second.connect();
+    await comeBack();
+    expect(await test.state(executionId)).toBe(ExecutionState.EXPIRED);
+    expect(second.offered).toEqual([]);
+  });
+
+  it('leaves it to another where it names it in its Hello, and refuses it then as the link had broken', async () => {
+    await first.connect([executionId], { epoch, chainHeadJson: head(2) });
+    expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
+    await first.refuse(executionId, 'DRAINING');
+    await second.finish(await second.next('offer', executionId));
+    expect(await test.state(executionId)).toBe(ExecutionState.SUCCEEDED);
+  });
+
+  it('but not where it has said since that it runs', async () => {
+    await first.connect([executionId], { epoch, chainHeadJson: head(2) });
+    await first.accept(executionId);
+    await first.refuse(executionId, 'DRAINING');
+    expect(await test.state(executionId)).toBe(ExecutionState.BLOCKED);
+    expect(second.offered).toEqual([]);
   });
 });
 

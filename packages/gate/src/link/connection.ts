@@ -153,6 +153,7 @@ export class Connection implements ExecutorConnection {
       if (message.$case === 'accepted') await takeLateStart(ports, peer, message.value.executionId);
       return;
     }
+    execution.isUndecided = false;
     if (message.$case === 'accepted') {
       ports.scheduler.breakers.close(peer.id, execution.row.principal);
       return takeAccepted(ports, execution, message.value.notes);

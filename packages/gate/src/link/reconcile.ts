@@ -32,7 +32,7 @@ export async function reconcile(
   );
   await takeUpLate(ports, peer, held);
   const others = own.filter(({ id }) => !held.has(id));
-  if (others.some(({ row }) => row.state === ExecutionState.OFFERED)) scheduler.rests.add(peer.id);
+  if (others.some(isUnstarted)) scheduler.rests.add(peer.id);
   await Promise.all(others.map((execution) => giveUp(ports, peer, execution)));
 }
 
@@ -61,6 +61,7 @@ async function endResolved({ executions }: ReconcilePorts, peer: Peer, execution
 /** The executor has it. */
 async function takeUp(ports: ReconcilePorts, peer: Peer, execution: LiveExecution): Promise<void> {
   peer.assigned.add(execution.id);
+  if (isUnstarted(execution)) execution.isUndecided = true;
   takeAccepted(ports, execution, []);
   await takeReturned(ports, execution);
   // It may have been asked for while nobody heard.
@@ -77,28 +78,47 @@ async function giveUpReceipt(ports: ReconcilePorts, peer: Peer, execution: LiveE
   await ports.finisher.lost(execution, why);
 }
 
+/** The executor does not have it. */
+async function giveUp(ports: ReconcilePorts, peer: Peer, execution: LiveExecution): Promise<void> {
+  if (isUnstarted(execution)) return giveUpOffer(ports, peer, execution);
+  if (execution.row.state !== ExecutionState.RUNNING) return;
+  const why = `executor ${peer.name} came back and knows nothing of it: was its state directory removed?`;
+  await ports.finisher.lost(execution, why);
+}
+
+function isUnstarted({ row: { state, started_at: startedAt } }: LiveExecution): boolean {
+  return state === ExecutionState.OFFERED || (state === ExecutionState.LOST && startedAt === null);
+}
+
 /**
- * The executor does not have it. An honest one never will: it redeems nothing that came over an earlier connection. As
- * it may be another, its ticket is kept like a withdrawn one: what it starts all the same is evidence.
+ * It has not started what it was offered. An honest one never will: it redeems nothing that came over an earlier
+ * connection, and its journal, which is still the one that the ticket is for, would have it. Then another may get it, under a
+ * new ticket, also after it was LOST. As the executor may be another, the old ticket is kept like a withdrawn one: what it
+ * starts all the same is evidence.
  */
-async function giveUp(
-  { scheduler, finisher }: ReconcilePorts,
+async function giveUpOffer(
+  { scheduler, finisher, clock }: ReconcilePorts,
   peer: Peer,
   execution: LiveExecution,
 ): Promise<void> {
-  const { state, started_at: startedAt, ticket_id: ticketId } = execution.row;
-  const offer = ticketId === null ? undefined : { ticket_id: ticketId, executor_id: peer.id };
-  if (state === ExecutionState.OFFERED) {
-    await scheduler.requeue(execution, 'its executor came back without having started it', {
-      withdrawn: offer,
-    });
-  } else if (state === ExecutionState.RUNNING) {
-    const why = `executor ${peer.name} came back and knows nothing of it: was its state directory removed?`;
-    await finisher.lost(execution, why);
-  } else if (state === ExecutionState.LOST && startedAt === null) {
+  const { state, ticket_id: ticketId, ticket_epoch: epoch, queue_deadline: queueEnds } = execution.row;
+  const withdrawn = ticketId === null ? undefined : { ticket_id: ticketId, executor_id: peer.id };
+  const isLost = state === ExecutionState.LOST;
+  if (peer.wentBack || (epoch ?? peer.epoch) !== peer.epoch) {
+    const why = `executor ${peer.name} came back with another journal than it was offered to, and may have run it`;
+    if (!isLost) await finisher.lost(execution, why);
+    return;
+  }
+  // Whose journal is none that can be told from another, or a gate that was restored, cannot say so after so long.
+  const isKnown = epoch !== null && epoch !== '';
+  const mayWait = queueEnds !== null && new Date(queueEnds) > clock.now();
+  const why = `executor ${peer.name} was away, and came back without having started it`;
+  if (!isLost || (isKnown && mayWait)) {
+    const reason = isLost ? why : 'its executor came back without having started it';
+    await scheduler.requeue(execution, reason, { withdrawn });
+  } else {
     const isCancelled = execution.cancelGraceMs !== undefined;
-    const why = `executor ${peer.name} was away, and came back without having started it`;
     const end = isCancelled ? ExecutionState.CANCELLED : ExecutionState.EXPIRED;
-    await finisher.unstarted(execution, end, why, offer);
+    await finisher.unstarted(execution, end, why, withdrawn);
   }
 }

@@ -50,15 +50,19 @@ export async function takeRefusal(
   if (reason === 'TICKET_REPLAYED') return takeAccepted(ports, execution, []);
   peer.assigned.delete(executionId);
   const isWithdrawn = scheduler.offers.find(executionId)?.isWithdrawn ?? false;
-  // A Hello may have named it while it was still being redeemed; then it is not offered again.
-  const retry = execution.row.state === ExecutionState.OFFERED ? retryAfter(refused, isWithdrawn) : 'no';
+  const { state, ticket_id: ticketId } = execution.row;
+  // A Hello named it while its sandbox was built: what became of that is said now.
+  const isLate = state === ExecutionState.RUNNING && execution.isUndecided;
+  const withdrawn = isLate && ticketId !== null ? { ticket_id: ticketId, executor_id: peer.id } : undefined;
+  const retry = state === ExecutionState.OFFERED || isLate ? retryAfter(refused, isWithdrawn) : 'no';
   const turn = retry === 'elsewhere' ? passOver(ports, peer, execution, refused) : undefined;
   if (turn !== undefined) {
     const why = `executor ${peer.name} could not take it: ${refused.reason}: ${refused.message}`;
-    await scheduler.requeue(execution, toReceiptError(why), { turn });
+    await scheduler.requeue(execution, toReceiptError(why), { turn, withdrawn });
   } else if (retry === 'later' || retry === 'ticket') {
-    rest(scheduler, peer, reason);
-    await scheduler.requeue(execution, `executor ${peer.name} does not take it now: ${reason}`);
+    rest(scheduler, peer, isLate ? undefined : reason);
+    const why = `executor ${peer.name} does not take it now: ${reason}`;
+    await scheduler.requeue(execution, why, { withdrawn });
   } else {
     await block(ports, executor, execution, refused);
   }
@@ -105,7 +109,8 @@ function briefly(why: string): string {
 }
 
 // Otherwise it would be offered the same again, and refuse it again, as fast as both can.
-function rest({ rests }: Pick<Scheduler, 'rests'>, peer: Peer, reason: string): void {
+// What it says of an offer of an earlier connection says nothing of this one.
+function rest({ rests }: Pick<Scheduler, 'rests'>, peer: Peer, reason: string | undefined): void {
   if (reason === 'DRAINING') peer.draining = true;
   else rests.take(peer.id, restMs);
 }

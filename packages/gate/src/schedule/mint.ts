@@ -46,6 +46,7 @@ export interface Placement extends Seat {
     readonly state: number;
     readonly executor_id: string;
     readonly ticket_id: string;
+    readonly ticket_epoch: string;
     readonly limits_json: string;
   };
   readonly happened: Happening;
@@ -92,6 +93,7 @@ export function createMint(ports: MintPorts): Mint {
         state: ExecutionState.OFFERED,
         executor_id: peer.id,
         ticket_id: ticketId,
+        ticket_epoch: peer.epoch,
         limits_json: JSON.stringify(limits),
       },
       happened: { $case: 'placed', value: { executorId: peer.name, labels: { ...peer.labels } } },

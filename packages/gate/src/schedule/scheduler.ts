@@ -48,6 +48,7 @@ const unmatchedShare = 0.1;
 const reserve = 0.1;
 const nextToNothing = 0.01;
 const queueRetryMs = 2_000;
+const unplaced = { executor_id: null, ticket_id: null, ticket_epoch: null, started_at: null };
 // Of an execution that hosts refuse which take others: the first time, and at most.
 const firstAsideMs = 5_000;
 const longestAsideMs = 60_000;
@@ -405,7 +406,7 @@ export class Scheduler {
         withdrawn,
       );
     }
-    const change = { state: ExecutionState.QUEUED, executor_id: null, ticket_id: null };
+    const change = { ...unplaced, state: ExecutionState.QUEUED, error: '' };
     const queued = { $case: 'queued', value: { position: 0, reason } } as const;
     await execution.advance(this.#ports.clock.now(), { change, happened: [queued], withdrawn });
     if (execution.row.state !== ExecutionState.QUEUED) return;

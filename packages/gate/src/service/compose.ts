@@ -199,7 +199,7 @@ async function loseIfRestored({ dataDir, finisher }: Parts, open: readonly LiveE
     'this gate was restored from a backup, and it may have run since that was made: nothing is run twice';
   for (const execution of open)
     if (!execution.terminal && execution.row.state !== ExecutionState.RUNNING)
-      await finisher.lost(execution, why);
+      await finisher.lost(execution, why, { ticket_epoch: null });
   rmSync(mark);
 }
 

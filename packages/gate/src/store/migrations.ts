@@ -185,6 +185,12 @@ const terminals: Migration = {
   },
 };
 
+const ticketEpochs: Migration = {
+  async up(database: Kysely<unknown>): Promise<void> {
+    await database.schema.alterTable('executions').addColumn('ticket_epoch', 'text').execute();
+  },
+};
+
 const provider: MigrationProvider = {
   getMigrations: async () => ({
     '0001-executions': first,
@@ -197,6 +203,7 @@ const provider: MigrationProvider = {
     '0008-retention': retention,
     '0009-audit': audit,
     '0010-terminals': terminals,
+    '0011-ticket-epochs': ticketEpochs,
   }),
 };
 

@@ -55,6 +55,7 @@ function row(overrides: Partial<NewExecution> = {}): NewExecution & { execution_
     queue_deadline: null,
     executor_id: null,
     ticket_id: null,
+    ticket_epoch: null,
     limits_json: null,
     trace_context: null,
     pruned_at: null,

@@ -189,7 +189,16 @@ const rowColumns = [
     'queue_deadline',
     'executor_id',
   ] as const),
-  ...(['ticket_id', 'limits_json', 'started_at', 'ended_at', 'exit_code', 'error', 'pruned_at'] as const),
+  ...([
+    'ticket_id',
+    'ticket_epoch',
+    'limits_json',
+    'started_at',
+    'ended_at',
+    'exit_code',
+    'error',
+    'pruned_at',
+  ] as const),
   'trace_context' as const,
 ];
 

@@ -32,6 +32,11 @@ export interface ExecutionTable {
   /** The whole SPIFFE id of the executor that has it. */
   readonly executor_id: string | null;
   readonly ticket_id: string | null;
+  /**
+   * Of the executor's journal that its ticket is for; empty where it told none. Null: it has no ticket, or may have had
+   * another one since that this store has forgotten.
+   */
+  readonly ticket_epoch: string | null;
   /** What its ticket grants, once it was placed. */
   readonly limits_json: string | null;
   readonly started_at: string | null;

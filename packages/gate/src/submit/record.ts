@@ -100,6 +100,7 @@ function toRow(
     executor_id: null,
     ticket_id: null,
     limits_json: null,
+    ticket_epoch: null,
     started_at: null,
     ended_at: isDenied ? toTimestamp(now) : null,
     exit_code: null,
