@@ -1288,6 +1288,14 @@ const fleet: readonly Mutant[] = [
     red: 'a sandbox that did not come about spends no ticket',
   },
   {
+    name: 'what-a-host-lacks-for-a-moment-is-the-end',
+    file: 'packages/executor/src/run/redeem.ts',
+    before: 'const tries = 4;',
+    after: 'const tries = 1;',
+    tests: ['packages/executor/src/execute.test.ts'],
+    red: 'is built again',
+  },
+  {
     name: 'a-ticket-that-has-not-begun-is-the-end',
     file: 'packages/executor/src/admission/verify-ticket.ts',
     before:

@@ -506,10 +506,35 @@ describe('what breaks on the way', () => {
     expect((await run([{}])).receipt.status).toBe('success');
   });
 
+  it.each([
+    ['is built again', 2, 'success'],
+    ['ends it, unstarted, where that does not help', 99, 'failed'],
+  ])(
+    'one of a command whose ticket is spent, which did not come about, %s',
+    async (_what, failing, status) => {
+      let launched = 0;
+      await open(
+        otherwise((spec) => {
+          launched += 1;
+          return launched === 1 || launched > 1 + failing ? local.launch(spec) : noSandbox();
+        }),
+      );
+      const { receipt } = await run([{}, { id: 'second' }]);
+      expect(receipt.status).toBe(status);
+      if (status === 'success') return;
+      expect(launched).toBe(5);
+      expect(receipt).toMatchObject({
+        completed_command_ids: ['main'],
+        error: expect.stringContaining('nothing of this'),
+      });
+    },
+  );
+
   it('one that fails once the command was let go is blocked, with no exit code', async () => {
     await open(otherwise(() => ({ ...noSandbox(), ready: Promise.resolve(true) })));
     const { receipt } = await run([{}]);
     expect(receipt).toMatchObject({ status: 'blocked', ended: 'refused', commands: [{ ended: 'refused' }] });
+    expect(receipt.error).toContain('nothing of this command ran');
     expect(receipt).not.toHaveProperty('exit_code');
     expect(receipt.error).toContain('no namespaces left');
   });

@@ -3,7 +3,7 @@ import type { ApprovalArtifact } from '@csc-fleet/common/approval';
 import type { CommandContract } from '@csc-fleet/common/contract';
 import type { Signer } from '@csc-fleet/common/crypto';
 import type { Clock } from '@csc-fleet/common/encoding';
-import { CscError, isRpcReason, type RpcReason, retryOf } from '@csc-fleet/common/errors';
+import { CscError, isCscError, isRpcReason, type RpcReason, retryOf } from '@csc-fleet/common/errors';
 import { type ReceiptTexts, sealChained } from '@csc-fleet/common/evidence';
 import type { Offer, Refused } from '@csc-fleet/common/messages';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
@@ -140,6 +140,16 @@ function findShortage(error: unknown): Why | undefined {
       return { reason: found[0], message: `${found[1]}${whereToMakeRoom(found[0], at)}` };
   }
   return undefined;
+}
+
+/**
+ * What a host lacks as a CscError that says so: SANDBOX_UNAVAILABLE or SPOOL_FULL. Undefined for an error that is about
+ * anything else.
+ */
+export function toShortage(error: unknown): CscError | undefined {
+  const shortage = findShortage(error);
+  if (shortage !== undefined) return new CscError(shortage.reason, shortage.message, { cause: error });
+  return isCscError(error, 'SANDBOX_UNAVAILABLE') ? error : undefined;
 }
 
 // The one that the call was about, where it says so: it may be neither of the two (write(2) knows of no path).

@@ -8,7 +8,7 @@ import type { Journal } from '../journal/index.ts';
 import type { LiveRun } from './live-run.ts';
 import { type CommandContext, endingOf, notRun, runCommand } from './one-command.ts';
 import { type Site, siteOfRun } from './prepare.ts';
-import { buildRedeemed, type RedeemedRun } from './redeem.ts';
+import { buildUntilReady, type RedeemedRun } from './redeem.ts';
 
 /** Told of each command as it goes. */
 export interface RunEvents {
@@ -74,7 +74,7 @@ async function runOne(
   if (run.stopReason !== undefined)
     return notRun(command, spool, { ended: endingOf(run.stopReason), error: 'it was never started' });
   try {
-    const prepared = buildRedeemed(command, redeemed, siteOfRun(site, run.executionId));
+    const prepared = await buildUntilReady(command, redeemed, siteOfRun(site, run.executionId), run.signal);
     record.addPlace(prepared.place);
     // What the journal has from the redeem says nothing of the paths that were made since.
     if (index === 0) keepProgress(redeemed, command, ports);

@@ -191,6 +191,10 @@ async function captureTerminal(
   recorder.ended(exit.kind === 'exited' ? pipelineExit(exit.segments).exitCode : code);
 }
 
+/** Said of a command that its host could not start once the ticket was spent. */
+export const nothingOfItRan =
+  'nothing of this command ran; where it is the first one, the contract may be submitted again, under a new key';
+
 type Judgement = Pick<CommandOutcome, 'ended' | 'exitCode' | 'signal' | 'error' | 'oomKills'>;
 
 type Forced = 'timeout' | 'write_limit' | StopReason;
@@ -227,7 +231,7 @@ export function endingOf(reason: StopReason): Ending {
 function judge(exit: LaunchOutcome, command: Command, forced: Forced | undefined): Judgement {
   if (exit.kind === 'not_started') return { ended: 'refused', exitCode: exit.code, error: exit.message };
   if (exit.kind === 'infrastructure')
-    return { ended: 'refused', error: `the sandbox failed: ${exit.message}` };
+    return { ended: 'refused', error: `the sandbox failed: ${exit.message}; ${nothingOfItRan}` };
   const cause = causes[forced ?? 'cancelled'];
   if (exit.kind === 'withdrawn') return { ended: cause.ended, error: cause.error(command) };
   const { exitCode, signal } = pipelineExit(exit.segments);

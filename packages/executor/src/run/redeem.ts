@@ -1,7 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { toConsumed } from '@csc-fleet/common/approval';
 import type { Command } from '@csc-fleet/common/contract';
 import { CscError } from '@csc-fleet/common/errors';
 import type { Allowance, Belongings } from '../admission/grant.ts';
+import { toShortage } from '../admission/refusal.ts';
 import { toUse } from '../admission/single-use.ts';
 import {
   type FileTime,
@@ -13,12 +15,15 @@ import {
 } from '../evidence/index.ts';
 import type { Journal } from '../journal/index.ts';
 import type { OutputSpool, SpoolDirectory } from '../output/index.ts';
+import { nothingOfItRan } from './one-command.ts';
 import {
   buildUnlessMissing,
   type PlannedCommand,
   type PreparedCommand,
   type PreparedRun,
   type Site,
+  waitUntilReady,
+  withdraw,
 } from './prepare.ts';
 
 class Redeemed {
@@ -83,9 +88,58 @@ export function buildRedeemed(command: Command, { allowance }: RedeemedRun, site
   const first = buildUnlessMissing(command, allowance, site);
   if (first.process !== undefined) return first;
   const made = site.workplace.makeMissing(command, allowance);
-  const second = buildUnlessMissing(command, allowance, site);
-  if (second.process !== undefined) return takingBack(second, made);
-  throw new CscError('SCOPE_NOT_FOUND', 'a write path was created and is gone again');
+  try {
+    const second = buildUnlessMissing(command, allowance, site);
+    if (second.process !== undefined) return takingBack(second, made);
+    throw new CscError('SCOPE_NOT_FOUND', 'a write path was created and is gone again');
+  } catch (error) {
+    made.takeBackUnwritten();
+    throw error;
+  }
+}
+
+// Of a host that lacks something for a moment: for longer, its run would only stand in the way of others.
+const tries = 4;
+const betweenMs = 250;
+
+/**
+ * Builds such a command until its sandbox is there, held. What the host lacks is no reason any more to have it run elsewhere,
+ * as its ticket is spent; as long as it is held, nothing of it has run, and it is built anew. Rejects with a CscError where
+ * that does not help, or the host cannot give what is declared.
+ */
+export async function buildUntilReady(
+  command: Command,
+  redeemed: RedeemedRun,
+  site: Site,
+  signal: AbortSignal,
+): Promise<PreparedCommand> {
+  for (let left = tries - 1; ; left -= 1) {
+    try {
+      return await buildReady(command, redeemed, site);
+    } catch (error) {
+      const shortage = toShortage(error);
+      // The ends of a terminal are handed over once.
+      const isLast = left === 0 || signal.aborted || redeemed.allowance.terminal !== undefined;
+      if (shortage === undefined) throw error;
+      if (isLast) throw nothingRan(shortage);
+    }
+    await sleep(betweenMs);
+  }
+}
+
+async function buildReady(command: Command, redeemed: RedeemedRun, site: Site): Promise<PreparedCommand> {
+  const prepared = buildRedeemed(command, redeemed, site);
+  try {
+    await waitUntilReady(prepared);
+    return prepared;
+  } catch (error) {
+    await withdraw(prepared);
+    throw error;
+  }
+}
+
+function nothingRan({ code, message, cause }: CscError): CscError {
+  return new CscError(code, `${message}; ${nothingOfItRan}`, { cause });
 }
 
 // Before anybody looks for what the command has left.

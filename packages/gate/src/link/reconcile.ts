@@ -105,7 +105,7 @@ async function giveUpOffer(
   const withdrawn = ticketId === null ? undefined : { ticket_id: ticketId, executor_id: peer.id };
   const isLost = state === ExecutionState.LOST;
   if (peer.wentBack || (epoch ?? peer.epoch) !== peer.epoch) {
-    const why = `executor ${peer.name} came back with another journal than it was offered to, and may have run it`;
+    const why = `executor ${peer.name} came back with another journal than it was offered to, and may have run it: have its owners end it (csc admin resolve ${execution.id})`;
     if (!isLost) await finisher.lost(execution, why);
     return;
   }
