@@ -118,9 +118,9 @@ describe('an executor whose state_dir is full', () => {
 });
 
 describe('an executor whose disk says only when it is asked to keep output that it has not', () => {
-  /** The inodes of the spool's files that were synced. `refuses`: whether one of so many bytes is not, the nth of them. */
+  /** The inodes of the spool's files, whether synced or not. `refuses`: whether one of so many bytes is not, the nth of them. */
   async function refuseToSync(code: string, refuses: (size: number, nth: number) => boolean) {
-    const synced = new Set<number>();
+    const inodes = { synced: new Set<number>(), refused: new Set<number>() };
     const handle = await openFile('/dev/null');
     const prototype: FileHandle = Object.getPrototypeOf(handle);
     await handle.close();
@@ -129,12 +129,13 @@ describe('an executor whose disk says only when it is asked to keep output that 
     const spy = vi.spyOn(prototype, 'datasync').mockImplementation(async function (this: FileHandle) {
       if (!readlinkSync(`/proc/self/fd/${this.fd}`).includes('/spool/')) return datasync.call(this);
       const { size, ino } = fstatSync(this.fd);
-      if (refuses(size, ++count)) throw Object.assign(new Error(`${code}: fdatasync`), { code });
-      synced.add(ino);
+      const isRefused = refuses(size, ++count);
+      inodes[isRefused ? 'refused' : 'synced'].add(ino);
+      if (isRefused) throw Object.assign(new Error(`${code}: fdatasync`), { code });
       return datasync.call(this);
     });
     onTestFinished(() => spy.mockRestore());
-    return synced;
+    return inodes;
   }
 
   const written = 'head -c 1000000 /dev/zero';
@@ -157,11 +158,12 @@ describe('an executor whose disk says only when it is asked to keep output that 
 
   it('has all of it kept elsewhere on that disk, as what was lost once is not written by a second try', async () => {
     await open();
-    const synced = await refuseToSync('EIO', (_size, nth) => nth === 1);
+    const { synced, refused } = await refuseToSync('EIO', (_size, nth) => nth === 1);
     const { receipt, bytes, log } = await signFor(written);
     expect(receipt).not.toHaveProperty('stdout_truncated');
     expect(bytes).toHaveLength(1_000_000);
     expect([...synced]).toEqual([log.ino]);
+    expect(refused).not.toContain(log.ino);
   });
 
   it.each<[string, number, number]>([
