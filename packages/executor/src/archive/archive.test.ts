@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { createSigner, generateKeyPair, type Signer } from '@csc-fleet/common/crypto';
 import { toTimestamp } from '@csc-fleet/common/encoding';
 import { type ChainLink, sealChained, signChainHead } from '@csc-fleet/common/evidence';
@@ -176,6 +177,18 @@ describe('the archive of a host’s receipts', () => {
     await run('d');
     await journal.acknowledge('d');
     expect(names()).toEqual(['a', 'b', 'c', 'd']);
+  });
+
+  it('is made whole from the other copy in the journal where the disk has damaged the one', async () => {
+    await run('a');
+    await run('b');
+    await reopened(() => {
+      rmSync(segment());
+      const database = new DatabaseSync(journalFile());
+      database.exec("UPDATE executions SET receipt_json = x'00' WHERE execution_id = 'b'");
+      database.close();
+    });
+    expect(names()).toEqual(['a', 'b']);
   });
 
   it('shows a journal that is older than itself, which begins a new epoch and forgets no ticket', async () => {

@@ -251,9 +251,13 @@ export async function reconcileArchive(archive: Archive, journal: Journal): Prom
 function addMissing(archive: Archive, journal: Journal): void {
   const owed = journal.unacknowledged().flatMap((executionId) => {
     const texts = journal.receiptOf(executionId);
-    const chained = texts === undefined ? undefined : inChain(texts);
-    const place = chained === undefined ? undefined : placeOfAny(chained);
-    return chained === undefined || place?.epoch !== journal.epoch ? [] : [{ place, chained }];
+    if (texts === undefined) return [];
+    // Where the disk has damaged the one copy, its place in the chain is not to stay empty.
+    const copies = [texts, journal.spare(executionId).texts].flatMap((it) => it ?? []).map(inChain);
+    const found = copies.map((chained) => ({ place: placeOfAny(chained), chained }));
+    return found.flatMap(({ place, chained }) =>
+      place?.epoch === journal.epoch ? [{ place, chained }] : [],
+    );
   });
   owed.sort((one, other) => one.place.sequence - other.place.sequence);
   for (const { place, chained } of owed) archive.add(place, chained);
