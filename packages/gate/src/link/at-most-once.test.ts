@@ -157,6 +157,7 @@ describe('an executor that was LOST with what it was offered', () => {
     const watched = kinds(executionId);
     expect((await watched).at(-1)).toBe('finished');
     await comeBack();
+    expect(await test.state(executionId)).toBe(ExecutionState.OFFERED);
     const offer = await second.next('offer', executionId);
     expect(ticketOf(offer.ticketJson)).not.toBe(ticketOf((await first.next('offer')).ticketJson));
     // What it starts all the same is evidence, and it is told to end it.
@@ -216,6 +217,8 @@ describe('an executor that was LOST with what it was offered', () => {
     await first.connect([executionId], { epoch, chainHeadJson: head(2) });
     expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
     await first.refuse(executionId, 'DRAINING');
+    await test.flushed();
+    expect(await test.state(executionId)).toBe(ExecutionState.OFFERED);
     await second.finish(await second.next('offer', executionId));
     expect(await test.state(executionId)).toBe(ExecutionState.SUCCEEDED);
   });
