@@ -49,14 +49,18 @@ export async function runCommand(
   const egress = await openWayOut(prepared);
   const problem = egress.problem ?? ((await place?.mayStart?.()) === false ? astray : undefined);
   const forced = new ForcedEnd(process, run);
+  let isOver = false;
   const startedAt = clock.now();
   const timer = setTimeout(() => forced.end('timeout', timeoutGraceMs), command.timeout_sec * 1000);
+  // Its relay has failed: what is left of it has nothing to be typed into, and may not mind that.
+  void context.terminal?.ends.lost.then(() => isOver || forced.end('terminal_lost', timeoutGraceMs));
   const watch = beginWatch(prepared, context, () => forced.end('write_limit', 0));
   if (problem === undefined) process.release();
   else process.terminate(0);
   const started = await process.started;
   if (started) onStarted();
   const exit = await process.exited;
+  isOver = true;
   run.input?.end('the command has ended');
   clearTimeout(timer);
   const endedAt = clock.now();
@@ -81,14 +85,14 @@ export async function runCommand(
 class ForcedEnd {
   readonly #process: PreparedCommand['process'];
   readonly #run: LiveRun;
-  #own: 'timeout' | 'write_limit' | undefined;
+  #own: OwnReason | undefined;
 
   constructor(process: PreparedCommand['process'], run: LiveRun) {
     this.#process = process;
     this.#run = run;
   }
 
-  end(reason: 'timeout' | 'write_limit', graceMs: number): void {
+  end(reason: OwnReason, graceMs: number): void {
     if (this.#run.stopReason === undefined) this.#own ??= reason;
     this.#process.terminate(graceMs);
   }
@@ -197,7 +201,9 @@ export const nothingOfItRan =
 
 type Judgement = Pick<CommandOutcome, 'ended' | 'exitCode' | 'signal' | 'error' | 'oomKills'>;
 
-type Forced = 'timeout' | 'write_limit' | StopReason;
+type OwnReason = 'timeout' | 'write_limit' | 'terminal_lost';
+
+type Forced = OwnReason | StopReason;
 
 interface Cause {
   readonly ended: Ending;
@@ -206,6 +212,10 @@ interface Cause {
 
 const causes: Readonly<Record<Forced, Cause>> = {
   timeout: { ended: 'timeout', error: ({ timeout_sec: seconds }) => `it timed out after ${seconds} s` },
+  terminal_lost: {
+    ended: 'cancelled',
+    error: () => 'its terminal was lost, as the process of this host that had it ended; it was ended, too',
+  },
   cancelled: { ended: 'cancelled', error: () => 'it was cancelled' },
   fault: { ended: 'cancelled', error: () => 'the executor itself failed at it, and ended it' },
   revoked: {

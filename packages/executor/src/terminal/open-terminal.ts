@@ -21,6 +21,8 @@ export interface OpenTerminal extends TerminalEnds {
   type(bytes: Uint8Array): Promise<void>;
   /** Its users hear of it (SIGWINCH). */
   resize(size: Size): Promise<void>;
+  /** Resolves where its relay has crashed or was killed, and nobody here has ended it; never where it ends as it should. */
+  readonly lost: Promise<void>;
   /** Takes it away: whoever still has it open reads its end. */
   close(): void;
 }
@@ -59,6 +61,12 @@ export const openTerminal: OpenTerminals = async ({ columns, rows }, user) => {
   });
   child.stdin.on('error', () => undefined);
   answers.on('error', () => undefined);
+  let isKilled = false;
+  const lost = new Promise<void>((resolve) => {
+    child.once('exit', (code) => {
+      if (code !== 0 && !isKilled) resolve();
+    });
+  });
   const slaveNumber = await firstLine(answers, gone).catch(() => undefined);
   if (slaveNumber === undefined || child.pid === undefined || child.exitCode !== null) {
     child.kill('SIGKILL');
@@ -73,7 +81,11 @@ export const openTerminal: OpenTerminals = async ({ columns, rows }, user) => {
     shownBytes: () => (child.stdout instanceof Socket ? child.stdout.bytesRead : 0),
     answers,
     gone,
-    kill: () => child.kill('SIGKILL'),
+    lost,
+    kill: () => {
+      isKilled = true;
+      child.kill('SIGKILL');
+    },
   });
 };
 
@@ -89,11 +101,13 @@ interface Relay {
   /** A byte for each frame that was taken. */
   readonly answers: Readable;
   readonly gone: Promise<void>;
+  readonly lost: Promise<void>;
   kill(): void;
 }
 
 class RelayedTerminal implements OpenTerminal {
   readonly output: Readable;
+  readonly lost: Promise<void>;
   readonly #relay: Relay;
   #slave: number | undefined;
   #isGone = false;
@@ -103,6 +117,7 @@ class RelayedTerminal implements OpenTerminal {
     this.#relay = relay;
     this.#slave = relay.slave;
     this.output = relay.output;
+    this.lost = relay.lost;
     relay.answers.on('data', (bytes: Buffer) => {
       for (const resolve of this.#waiting.splice(0, bytes.length)) resolve();
     });
