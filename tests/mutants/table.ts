@@ -184,9 +184,17 @@ const typists: readonly Mutant[] = [
     red: 'a terminal',
   },
   {
+    name: 'terminal-that-nobody-signed',
+    file: `${executor}/admission/ceiling.ts`,
+    before: "if (terminal === 'signed' && isSigned) return [];",
+    after: "if (terminal === 'signed') return [];",
+    tests: [`${executor}/admission/ceiling.test.ts`],
+    red: 'a terminal',
+  },
+  {
     name: 'terminal-over-the-ceiling',
     file: `${executor}/admission/ceiling.ts`,
-    before: 'if (isAsked !== true || terminal) return [];',
+    before: 'if (isAsked !== true || terminal === true) return [];',
     after: 'if (isAsked !== true || isAsked) return [];',
     tests: [`${executor}/admission/ceiling.test.ts`],
     red: 'a terminal',

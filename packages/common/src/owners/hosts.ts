@@ -32,9 +32,13 @@ const hostRule = z.strictObject({
   egress_hosts: z.array(egressHostEntry).default([]),
   secrets: uniqueList(nonEmptyText, 0).default([]),
   inline_code: z.boolean().default(false),
-  terminal: z.boolean().exactOptional().meta({
-    description: 'Whether a contract may have a terminal there. Absent: where its policy grants one.',
-  }),
+  terminal: z
+    .union([z.boolean(), z.literal('signed')])
+    .exactOptional()
+    .meta({
+      description:
+        'Whether a contract may have a terminal there; signed: where its submitter has signed that. Absent: where its policy grants one.',
+    }),
 });
 
 /** The rules of hosts.yaml. */

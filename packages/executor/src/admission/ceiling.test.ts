@@ -43,6 +43,9 @@ describe('checkCeiling', () => {
     expect(refusedMembers([{}], {}, asked)).toEqual([]);
     expect(refusedMembers([{}], { terminal: false }, asked)).toEqual(['options.terminal']);
     expect(refusedMembers([{}], { terminal: false })).toEqual([]);
+    expect(refusedMembers([{}], { terminal: 'signed' }, asked)).toEqual(['options.terminal']);
+    expect(refusedMembers([{}], { terminal: 'signed' }, { ...asked, signed: true })).toEqual([]);
+    expect(refusedMembers([{}], { terminal: false }, { ...asked, signed: true })).toHaveLength(1);
     expect(refusedMembers([{ argv: ['sh'] }], {}, asked)).toEqual(['commands[0].exec.argv[0]']);
     expect(refusedMembers([{ argv: ['sh'] }], { inlineCode: true }, asked)).toEqual([]);
   });

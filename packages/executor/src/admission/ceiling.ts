@@ -19,6 +19,8 @@ export interface CeilingRequest {
   readonly principal?: string;
   /** It is to run on a terminal. Absent: it is not. */
   readonly terminal?: boolean;
+  /** Its submitter has signed what is asked for. Absent: nobody has. */
+  readonly signed?: boolean;
 }
 
 /** One rule of the ceiling: what a command asks for beyond it. The path is a member of the command. */
@@ -70,6 +72,7 @@ export function admitUnderCeiling(
     allowCommands: document.policy.allow_commands,
     approvals: approvals.length,
     terminal: ticket.grant.terminal !== undefined,
+    signed: approved.submitted.submission !== undefined,
   });
   return new UnderCeiling(approved, ceiling);
 }
@@ -97,9 +100,15 @@ function judgePrincipal({ principals }: HostCeiling, { principal }: CeilingReque
   return [{ path: 'actor', message: `was submitted by ${principal}, for whom this host runs nothing` }];
 }
 
-function judgeTerminal({ terminal }: HostCeiling, { terminal: isAsked }: CeilingRequest): readonly Fault[] {
-  if (isAsked !== true || terminal) return [];
-  return [{ path: 'options.terminal', message: 'is asked for, and this host gives none' }];
+// Where nobody has signed it, a gate that was taken over could name a key of its own, and type.
+function judgeTerminal(
+  { terminal }: HostCeiling,
+  { terminal: isAsked, signed: isSigned = false }: CeilingRequest,
+): readonly Fault[] {
+  if (isAsked !== true || terminal === true) return [];
+  if (terminal === 'signed' && isSigned) return [];
+  const only = terminal === 'signed' ? ' but where its submitter has signed that (csc login)' : '';
+  return [{ path: 'options.terminal', message: `is asked for, and this host gives none${only}` }];
 }
 
 function judgePrograms(command: Command, ceiling: HostCeiling, request: CeilingRequest): readonly Fault[] {

@@ -28,8 +28,11 @@ export interface HostCeiling {
   readonly inlineCode: boolean;
   /** `unshared`: commands that cannot meet one of another run have them. `deny`: none has any but connected pairs. */
   readonly unixSockets: 'unshared' | 'deny';
-  /** Whether a contract may have a terminal, where its policy grants one. */
-  readonly terminal: boolean;
+  /**
+   * Whether a contract may have a terminal, where its policy grants one. `signed`: where its submitter has signed that; of what
+   * nobody has signed, it is the gate that says whose key types.
+   */
+  readonly terminal: boolean | 'signed';
   /** The most of a contract's stdout that is kept, where policy and submitter want more than what comes unasked. Absent: that. */
   readonly stdoutBytes?: number;
   readonly stderrBytes?: number;
@@ -62,7 +65,7 @@ export const ceilingConfig = z
     principals: z.array(identityPattern).exactOptional(),
     inline_code: z.boolean().default(defaultCeiling.inlineCode),
     unix_sockets: z.enum(['unshared', 'deny']).default(defaultCeiling.unixSockets),
-    terminal: z.boolean().default(defaultCeiling.terminal),
+    terminal: z.union([z.boolean(), z.literal('signed')]).default(defaultCeiling.terminal),
     stdout_bytes: z.int().min(0).exactOptional(),
     stderr_bytes: z.int().min(0).exactOptional(),
   })
@@ -109,9 +112,15 @@ function narrow(ceiling: HostCeiling, rule: HostRule): HostCeiling {
     egressAlso: [...egressAlso, rule.egress_hosts],
     secrets: ceiling.secrets.filter((name) => rule.secrets.includes(name)),
     inlineCode: ceiling.inlineCode && rule.inline_code,
-    terminal: ceiling.terminal && rule.terminal !== false,
+    terminal: lesser(ceiling.terminal, rule.terminal ?? true),
     ...(named === undefined ? {} : { commands: commands?.filter((name) => named.includes(name)) ?? named }),
   };
+}
+
+// In this order: none, signed, any.
+function lesser(some: HostCeiling['terminal'], other: HostCeiling['terminal']): HostCeiling['terminal'] {
+  if (!some || !other) return false;
+  return some === 'signed' ? some : other;
 }
 
 function rank(network: HostCeiling['network']): number {
