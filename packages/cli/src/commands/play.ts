@@ -11,6 +11,7 @@ import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/ga
 import { readInput } from '../files/read-input.ts';
 import { fetchRecording } from '../show/recording.ts';
 import { note, writeOut } from '../terminal/streams.ts';
+import { plainLine } from '../terminal/text.ts';
 
 const help = `${gateOptionsHelp}
 What was shown then is shown now, control sequences and all, as any player does: play what you would have run. Elsewhere than on
@@ -71,13 +72,16 @@ async function play(
     note(
       `csc: recorded on ${header.columns}x${header.rows}, and this terminal is ${columns}x${rows}: it may look odd`,
     );
+  let cut: string | undefined;
   for (const line of lines) {
     const event = parseCastEvent(line);
     if (event === undefined) continue;
     // Every event takes its time, shown or not.
     if (isTTY) await sleep((Math.min(event.interval, idleLimit) * 1000) / speed);
     if (event.code === 'o') await writeOut(event.data);
+    if (event.code === 'm' && /\bcut here\b/.test(event.data)) cut = event.data;
   }
   // Whatever it was in the middle of.
   if (isTTY) await writeOut('\x1b[0m\x1b[?25h\x1b[?1049l\n');
+  if (cut !== undefined) note(plainLine(`csc: ${cut}`));
 }

@@ -173,7 +173,7 @@ async function submitOnTerminal(file: string, options: SubmitCommandOptions): Pr
     run: async (handlers) => {
       const outcome = await run(handlers).finally(() => session[Symbol.dispose]());
       claims.drop(outcome.executionId);
-      if (options.record !== undefined) session.writeRecording(options.record);
+      if (options.record !== undefined) session.writeRecording(options.record, presenter.alert);
       return outcome;
     },
   });

@@ -138,6 +138,8 @@ export function describeCuts(receipt: ExecutionReceipt | undefined, shown: Shown
   return receipt.commands.flatMap((it) => [
     ...(it.stdout_truncated === true ? [describeCut(`stdout of ${it.command_id}`, it.stdout_bytes)] : []),
     ...(it.stderr_truncated === true ? [describeCut(`stderr of ${it.command_id}`, it.stderr_bytes)] : []),
+    ...(it.terminal_truncated === true ? [describeCut('its terminal', it.terminal_bytes ?? 0)] : []),
+    ...(it.recording_truncated === true ? [describeCut('its recording', it.recording_bytes ?? 0)] : []),
   ]);
 }
 

@@ -1,4 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { RunHandlers } from '@csc-fleet/client/offline';
+import { cutRecording } from '@csc-fleet/common/terminal';
 import { writeFileWhole } from '../files/write-file.ts';
 import { takeKeyboard } from '../terminal/raw.ts';
 import { plainLine } from '../terminal/text.ts';
@@ -8,23 +10,38 @@ import { leave } from './follow.ts';
 interface Input {
   readonly claim: { readonly executionId: string };
   write(bytes: Uint8Array): Promise<void>;
+  settled(): Promise<void>;
   resize(size: { readonly columns: number; readonly rows: number }): void;
   readonly ended: Promise<string | undefined>;
 }
 
 // A recording is kept in memory until it is known to be the one that the receipt names.
-const mostRecorded = 256 * 1024 * 1024;
+const defaultMostRecorded = 256 * 1024 * 1024;
+
+// Whoever leaves a host that takes nothing waits no longer than this, in milliseconds.
+const settleWithinMs = 2000;
 
 /** This terminal, while it is a job's. */
 export class TerminalSession implements Disposable {
   readonly #recorded: Buffer[] = [];
+  readonly #mostRecorded: number;
   #recordedBytes = 0;
   #keyboard: Disposable | undefined;
+
+  /** @param mostRecorded bytes of the recording that are kept here; absent: 256 MiB */
+  constructor(mostRecorded = defaultMostRecorded) {
+    this.#mostRecorded = mostRecorded;
+  }
 
   /** From now on every key is the job's. */
   open(input: Input, alert: (text: string) => void): void {
     this.#keyboard ??= takeKeyboard({
       onInput: (bytes) => input.write(bytes),
+      settled: async () => {
+        const isLate = sleep(settleWithinMs, true, { ref: false });
+        if (await Promise.race([input.settled().then(() => false), isLate]))
+          alert('csc: the host has not taken all that you have typed; what it has not, is lost if you leave');
+      },
       onResize: (size) => input.resize(size),
       onLeave: () => {
         this[Symbol.dispose]();
@@ -47,15 +64,29 @@ export class TerminalSession implements Disposable {
         return handlers.onEvent?.(event);
       },
       onRecording: (data) => {
+        // Up to where it is full, without a gap.
+        const room = Math.max(0, this.#mostRecorded - this.#recordedBytes);
         this.#recordedBytes += data.length;
-        if (this.#recordedBytes <= mostRecorded) this.#recorded.push(Buffer.from(data));
+        if (room > 0) this.#recorded.push(Buffer.from(data.subarray(0, room)));
       },
     };
   }
 
-  /** Throws FILE_UNWRITABLE. */
-  writeRecording(file: string): void {
-    writeFileWhole(file, Buffer.concat(this.#recorded), 0o600);
+  /** Says in the file and beside it where it is not whole. Throws FILE_UNWRITABLE. */
+  writeRecording(file: string, alert: (text: string) => void): void {
+    const bytes = Buffer.concat(this.#recorded);
+    const [kept, all] = [this.#mostRecorded, this.#recordedBytes];
+    if (all <= kept) {
+      writeFileWhole(file, bytes, 0o600);
+      return;
+    }
+    const why = `the recording is cut here: csc keeps ${kept} of its ${all} bytes`;
+    writeFileWhole(file, cutRecording(bytes, why), 0o600);
+    alert(
+      plainLine(
+        `csc: CUT: ${file} has the first ${kept} of ${all} bytes of the recording, and is not what the receipt names; csc get --recording FILE writes all of it`,
+      ),
+    );
   }
 
   [Symbol.dispose](): void {

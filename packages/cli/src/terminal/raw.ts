@@ -15,6 +15,8 @@ export interface OwnTerminal {
 export interface Keyboard {
   /** Everything but what is for csc itself. Nothing more is read until it resolves. */
   onInput(bytes: Uint8Array): Promise<void>;
+  /** Resolves once all of that has been typed, or will not be soon. */
+  settled(): Promise<void>;
   onResize(size: Pick<OwnTerminal, 'columns' | 'rows'>): void;
   /** `~.` at the beginning of a line, or the terminal has gone. */
   onLeave(): void;
@@ -68,15 +70,22 @@ export function takeKeyboard(keyboard: Keyboard): Disposable {
     setRaw(true);
     keyboard.onResize(ownSize());
   };
-  const onData = (bytes: Buffer): void => {
-    const { input, wants } = escapes.read(bytes);
-    if (wants === 'suspend') suspend();
-    if (wants === 'help') note(`\r\n${escapeHelp}\r`);
-    if (input.length > 0) {
-      stdin.pause();
-      void keyboard.onInput(input).then(() => isOver || stdin.resume());
+  // What was typed before a wish comes before it, and what was typed behind it after.
+  const take = async (bytes: Uint8Array): Promise<void> => {
+    for (let rest = bytes; rest.length > 0 && !isOver; ) {
+      const { input, wants, read } = escapes.read(rest);
+      rest = rest.subarray(read);
+      if (input.length > 0) await keyboard.onInput(input);
+      if (wants === 'help') note(`\r\n${escapeHelp}\r`);
+      if (wants === 'suspend' || wants === 'leave') await keyboard.settled();
+      if (isOver) return;
+      if (wants === 'suspend') suspend();
+      if (wants === 'leave') keyboard.onLeave();
     }
-    if (wants === 'leave') keyboard.onLeave();
+  };
+  const onData = (bytes: Buffer): void => {
+    stdin.pause();
+    void take(bytes).finally(() => isOver || stdin.resume());
   };
   const onResize = (): void => keyboard.onResize(ownSize());
   const restore = (): void => setRaw(false);
@@ -117,14 +126,18 @@ const wishes = new Map<number, 'leave' | 'suspend' | 'help'>([
 export class EscapeReader {
   #at: 'line' | 'tilde' | 'within' = 'line';
 
-  /** What is to be typed, up to the first wish; what came behind that is dropped. */
-  read(bytes: Uint8Array): { readonly input: Uint8Array; readonly wants?: 'leave' | 'suspend' | 'help' } {
+  /** What is to be typed, up to the first wish, and how many bytes that was: the rest is for the next call. */
+  read(bytes: Uint8Array): {
+    readonly input: Uint8Array;
+    readonly wants?: 'leave' | 'suspend' | 'help';
+    readonly read: number;
+  } {
     const input: number[] = [];
-    for (const byte of bytes) {
+    for (const [index, byte] of bytes.entries()) {
       if (this.#at === 'tilde') {
         const wants = wishes.get(byte);
         this.#at = wants === undefined ? 'within' : 'line';
-        if (wants !== undefined) return { input: Uint8Array.from(input), wants };
+        if (wants !== undefined) return { input: Uint8Array.from(input), wants, read: index + 1 };
         if (byte !== tilde) input.push(tilde);
       } else if (this.#at === 'line' && byte === tilde) {
         this.#at = 'tilde';
@@ -133,6 +146,6 @@ export class EscapeReader {
       input.push(byte);
       this.#at = byte === 0x0d || byte === 0x0a ? 'line' : 'within';
     }
-    return { input: Uint8Array.from(input) };
+    return { input: Uint8Array.from(input), read: bytes.length };
   }
 }

@@ -3,13 +3,15 @@ import { join } from 'node:path';
 import { checkApproval, parseApproval } from '@csc-fleet/common/approval';
 import { contractSha256 } from '@csc-fleet/common/contract';
 import { orThrow, showInvisible } from '@csc-fleet/common/errors';
+import { OutputStream } from '@csc-fleet/common/messages';
 import { sampleContract, samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
-import { cscOnBlankTerminal, cscOnTerminal, forgetSize } from '@csc-fleet/test-kit/cli/terminal';
+import { cscOnBlankTerminal, cscOnTerminal, forgetSize, onTerminal } from '@csc-fleet/test-kit/cli/terminal';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { csc } from '@csc-fleet/test-kit/process';
 import { createScratch } from '@csc-fleet/test-kit/scratch';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeContract } from '../show/contract.ts';
+import { TerminalSession } from '../show/terminal-session.ts';
 import { EscapeReader } from './raw.ts';
 import { plainLine, readable } from './text.ts';
 
@@ -217,6 +219,67 @@ describe('keys for csc itself', () => {
       ['', 'suspend'],
       ['', 'help'],
     ]);
+  });
+
+  it('take nothing from what is typed before and behind them, in one read', () => {
+    const escapes = new EscapeReader();
+    const bytes = Buffer.from('make\r~?ls\r~.');
+    const { input, wants, read } = escapes.read(bytes);
+    expect([Buffer.from(input).toString(), wants, read]).toEqual(['make\r', 'help', 7]);
+    const next = escapes.read(bytes.subarray(read));
+    expect([Buffer.from(next.input).toString(), next.wants]).toEqual(['ls\r', 'leave']);
+  });
+});
+
+describe('a recording that is longer than csc keeps', () => {
+  /** A session that has kept these lines, of at most 40 bytes. */
+  async function keeping(lines: readonly string[]): Promise<TerminalSession> {
+    const session = new TerminalSession(40);
+    const { onRecording } = session.recording({});
+    const at = {
+      type: 'chunk',
+      commandId: 'main',
+      stream: OutputStream.RECORDING,
+      offset: 0,
+      monotonicNs: 0,
+    } as const;
+    for (const line of lines) await onRecording?.(Buffer.from(line), { ...at, data: Buffer.from(line) });
+    return session;
+  }
+
+  it('says so in the file and beside it, and has whole lines', async () => {
+    const lines = ['{"version":3}\n', '[0.1,"o","one"]\n', '[0.1,"o","two"]\n'];
+    const session = await keeping(lines);
+    const file = join(createScratch().directory, 'cut.cast');
+    const alerts: string[] = [];
+    session.writeRecording(file, (text) => alerts.push(text));
+    const marker = '[0,"m","the recording is cut here: csc keeps 40 of its 46 bytes"]\n';
+    expect(readFileSync(file, 'utf8')).toBe(`${lines.slice(0, 2).join('')}${marker}`);
+    expect(alerts).toEqual([expect.stringContaining('csc get --recording')]);
+  });
+
+  it('says nothing where it is whole', async () => {
+    const session = await keeping(['{"version":3}\n']);
+    const file = join(createScratch().directory, 'whole.cast');
+    const alerts: string[] = [];
+    session.writeRecording(file, (text) => alerts.push(text));
+    expect([readFileSync(file, 'utf8'), alerts]).toEqual(['{"version":3}\n', []]);
+  });
+});
+
+describe('a terminal that is a job’s', () => {
+  it('is given back where csc itself fails', async () => {
+    const raw = join(import.meta.dirname, 'raw.ts');
+    const fail = `import { takeKeyboard } from ${JSON.stringify(raw)};
+takeKeyboard({ onInput: async () => {}, settled: async () => {}, onResize() {}, onLeave() {} });
+console.log('taken'); process.stdin.once('data', () => { throw new Error('out of the blue'); });`;
+    const program = createScratch().write('fail.mts', fail);
+    const shell = onTerminal(['sh', '-c', '"$0" "$1"; stty -a', process.execPath, program], {});
+    await shell.waitFor(/taken/);
+    shell.pty.write('x');
+    const { screen } = await shell.ended;
+    expect(screen).toMatch(/out of the blue[\s\S]* icanon/);
+    expect(screen).toMatch(/[^-]opost/);
   });
 });
 

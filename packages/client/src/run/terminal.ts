@@ -33,6 +33,8 @@ export interface TerminalInput {
   /** Resolves once there is room for more; what is written after the end goes nowhere. */
   write(bytes: Uint8Array): Promise<void>;
   resize(size: TerminalSize): void;
+  /** Resolves once all that was written has been typed, or nothing more can be. */
+  settled(): Promise<void>;
   /** Resolves once nothing more can be typed, with why; with undefined where `close` has ended it. */
   readonly ended: Promise<string | undefined>;
   /** Stops. What runs goes on. */
@@ -78,6 +80,7 @@ class SignedInput implements TerminalInput {
   readonly #signer: Signer;
   readonly #closing = new AbortController();
   readonly #roomWanted: (() => void)[] = [];
+  readonly #settling: (() => void)[] = [];
   #wake = createBell();
   #waiting: Kind[] = [];
   #waitingBytes = 0;
@@ -97,6 +100,11 @@ class SignedInput implements TerminalInput {
       this.#add({ $case: 'input', value: Buffer.from(bytes.subarray(at, at + maxFrameInput)) });
     if (this.#waitingBytes > mostWaiting && !this.#isOver)
       await new Promise<void>((resolve) => this.#roomWanted.push(resolve));
+  }
+
+  async settled(): Promise<void> {
+    if (this.#isOver || (this.#sent.length === 0 && this.#waiting.length === 0)) return;
+    await new Promise<void>((resolve) => this.#settling.push(resolve));
   }
 
   resize({ columns, rows }: TerminalSize): void {
@@ -127,7 +135,10 @@ class SignedInput implements TerminalInput {
     let taken = await this.#ask([]);
     while (taken !== undefined && taken.ended === '') {
       this.#sent = this.#sent.filter(({ sequence }) => sequence > (taken?.sequence ?? 0));
-      if (this.#sent.length === 0) await this.#next(taken.sequence);
+      if (this.#sent.length === 0) {
+        if (this.#waiting.length === 0) for (const resolve of this.#settling.splice(0)) resolve();
+        await this.#next(taken.sequence);
+      }
       if (this.#closing.signal.aborted) return undefined;
       taken = await this.#ask(this.#sent);
     }
@@ -177,6 +188,6 @@ class SignedInput implements TerminalInput {
   #finish(): void {
     this.#isOver = true;
     this.#waiting = [];
-    for (const resolve of this.#roomWanted.splice(0)) resolve();
+    for (const resolve of [...this.#roomWanted.splice(0), ...this.#settling.splice(0)]) resolve();
   }
 }

@@ -53,6 +53,11 @@ export class AsciicastWriter {
     return this.#event('r', `${columns}x${rows}`);
   }
 
+  /** A marker, which players show and stop at where they are told to. */
+  marker(label: string): string {
+    return this.#event('m', label);
+  }
+
   /** Its end, with what was left of a character before it. */
   exit(code: number): string {
     return this.#text('o', this.#output.decode()) + this.#event('x', `${code}`);
@@ -68,6 +73,12 @@ export class AsciicastWriter {
     this.#at = at;
     return `${JSON.stringify([interval, code, data])}\n`;
   }
+}
+
+/** A recording up to its last whole line, and a marker that says that it is cut there, and why. */
+export function cutRecording(bytes: Buffer, why: string): Buffer {
+  const whole = bytes.subarray(0, bytes.lastIndexOf(0x0a) + 1);
+  return Buffer.concat([whole, Buffer.from(`${JSON.stringify([0, 'm', why])}\n`)]);
 }
 
 /** Reads the first line of an asciicast v3; undefined where it is none. */

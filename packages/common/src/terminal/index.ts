@@ -2,6 +2,7 @@ export {
   AsciicastWriter,
   type CastEvent,
   type CastHeader,
+  cutRecording,
   parseCastEvent,
   parseCastHeader,
 } from './asciicast.ts';

@@ -13,8 +13,9 @@ export interface RecorderOptions {
   readonly recordsInput: boolean;
 }
 
-// For its last line.
-const exitBytes = 64;
+// For its last two lines.
+const endBytes = 160;
+const fullNote = 'the recording is cut here: there was no room for more';
 
 /**
  * Makes the asciicast of a terminal, of bytes that have been through the mask. What is not shown is not in it: a password is
@@ -29,7 +30,7 @@ export class Recorder {
 
   constructor({ size, type, at, maxBytes, recordsInput }: RecorderOptions) {
     this.#recordsInput = recordsInput;
-    this.#room = maxBytes - exitBytes;
+    this.#room = maxBytes - endBytes;
     this.#add(this.#writer.header({ ...size, type, at }));
   }
 
@@ -65,7 +66,10 @@ export class Recorder {
     const bytes = Buffer.from(line);
     if (this.#isFull || bytes.length === 0) return;
     this.#isFull = bytes.length > this.#room;
-    if (this.#isFull) return;
+    if (this.#isFull) {
+      this.#lines.write(this.#writer.marker(fullNote));
+      return;
+    }
     this.#room -= bytes.length;
     this.#lines.write(bytes);
   }

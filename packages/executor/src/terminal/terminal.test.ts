@@ -117,7 +117,10 @@ const size = { columns: 90, rows: 30 };
 describe('a terminal', () => {
   it('is of the size that was asked for, and its users hear of another one', async () => {
     const terminal = await openTerminal(size, undefined);
-    const shown = show(terminal, "trap 'stty size; exit' WINCH; stty size; while :; do sleep 0.05; done");
+    // It waits for the signal itself: a shell that is about to start something may miss it.
+    const hear = 'import os, signal as s; tty = lambda: print(*reversed(os.get_terminal_size()), flush=True)';
+    const block = 's.pthread_sigmask(s.SIG_BLOCK, [s.SIGWINCH]); tty(); s.sigwait([s.SIGWINCH]); tty()';
+    const shown = show(terminal, `exec python3 -c '${hear}; ${block}'`);
     await new Promise((resolve) => terminal.output.once('data', resolve));
     await terminal.resize({ columns: 70, rows: 20 });
     expect(await shown).toBe('30 90\r\n20 70\r\n');
@@ -200,6 +203,8 @@ describe('a recording', () => {
     expect(recorder.isFull).toBe(true);
     expect(all.join('\n').length).toBeLessThan(400);
     expect(parseCastEvent(all.at(-1) ?? '')).toMatchObject({ code: 'x', data: '0' });
+    const said = { code: 'm', data: expect.stringContaining('cut here') };
+    expect(parseCastEvent(all.at(-2) ?? '')).toMatchObject(said);
     expect(all.slice(1).every((line) => parseCastEvent(line) !== undefined)).toBe(true);
   });
 });
