@@ -181,7 +181,8 @@ export function check(ports: CheckPorts, principal: Principal, request: CheckReq
   const policy = bindPolicy(ports.bindings, ports.policies, principal.uri, request.policyProfile);
   const stopped = ports.owners.whyStopped({ principal: principal.uri, profile: policy.policy.name });
   checkNotStopped(policy, stopped);
-  return { decision: decide(contract, policy, stopped, ports, ports.clock.now()).decision };
+  const asked = { terminal: request.terminal };
+  return { decision: decide(contract, policy, stopped, ports, ports.clock.now(), asked).decision };
 }
 
 function toSubject(principal: Principal, { contractSha256, policy }: Decided): ApprovalSubject {

@@ -1,6 +1,7 @@
 import { judgeCommand } from '@csc-fleet/common/command-rules';
 import { argvs, type CommandContract, parseContract } from '@csc-fleet/common/contract';
 import {
+  type AskedBeside,
   type Evaluation,
   evaluate,
   type Finding,
@@ -48,8 +49,9 @@ export function decide(
   policy: PolicyDocument,
   now: Date,
   host: HostRules = { inlineCode: false },
+  asked: AskedBeside = {},
 ): Judgement {
-  const evaluation = evaluate(contract, policy, host);
+  const evaluation = evaluate(contract, policy, host, asked);
   const refusals = findHostRefusals(contract, policy, host);
   const expiresAt = new Date(now.getTime() + decisionLifeMs);
   const document = {
@@ -82,15 +84,24 @@ function toHostFinding(finding: Omit<Finding, 'reasonCode'>): FindingDocument {
  * What a gate that allows a contract leaves to its hosts, for people: they are asked by nobody who only checks. Empty where
  * that is nothing.
  */
-export function describeLeftToHosts({ commands }: CommandContract): string[] {
+export function describeLeftToHosts(
+  { commands }: CommandContract,
+  { terminal = false }: AskedBeside = {},
+): string[] {
   const names = [...new Set(commands.flatMap(({ secret_refs }) => secret_refs))];
   const withCode = commands.filter((command) =>
-    argvs(command).some((argv, at) => hasInlineCode(argv, at > 0)),
+    argvs(command).some((argv, at) => hasInlineCode(argv, at > 0 || terminal)),
   );
   const ids = withCode.map(({ id }) => id);
   const secrets = `it gives the secrets ${names.join(', ')} only where bindings.yaml has them for you and its ceiling.secrets names them`;
   const code = `it takes inline code (commands ${ids.join(', ')}) only where its ceiling.inline_code says so`;
-  return [...(names.length === 0 ? [] : [secrets]), ...(ids.length === 0 ? [] : [code])];
+  const tty =
+    'it gives a terminal unless its ceiling.terminal or hosts.yaml says no, or says signed and nobody has signed';
+  return [
+    ...(names.length === 0 ? [] : [secrets]),
+    ...(ids.length === 0 ? [] : [code]),
+    ...(terminal ? [tty] : []),
+  ];
 }
 
 // Of its faults, those that a host with inline code does not have.

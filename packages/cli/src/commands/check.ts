@@ -1,5 +1,5 @@
 import { parseContract } from '@csc-fleet/common/contract';
-import type { HostRules } from '@csc-fleet/common/decision';
+import type { AskedBeside, HostRules } from '@csc-fleet/common/decision';
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import type { Command } from 'commander';
 import { act } from '../action/act.ts';
@@ -18,6 +18,7 @@ interface Options extends GateOptions {
   readonly batch?: string;
   readonly allowInlineCode?: true;
   readonly profile?: string;
+  readonly tty?: true;
 }
 
 const help = `
@@ -51,11 +52,14 @@ export function defineCheck(command: Command): void {
       'as for a host whose owner lets inline code in (sh -c, python3 -c, pipes into shells)',
     )
     .option('--profile <name>', 'with a gate: which of the profiles bound to you decides')
+    .option('--tty', 'as csc submit --tty asks for it: on a terminal')
     .option('--batch <file>', 'judge many: JSON lines from a file, or - for standard input')
     .addHelpText('after', help);
   addGateOptions(command);
   act<[string | undefined, string | undefined, Options]>(command, async (contract, policy, options) => {
     const host = { inlineCode: options.allowInlineCode === true };
+    if (options.batch !== undefined && options.tty === true)
+      command.error('error: --batch asks for no terminal: leave --tty out');
     if (options.batch !== undefined) return batch(command, options.batch, contract, host);
     if (contract !== undefined && policy === undefined && namesGate(options, process.env))
       return askGate(contract, options);
@@ -63,9 +67,11 @@ export function defineCheck(command: Command): void {
       command.error('error: a contract and a policy are needed (or a gate, with --gate; or --batch)');
       return 1;
     }
-    return checkFiles(contract, policy, options.json ?? false, host);
+    return checkFiles(contract, policy, options.json ?? false, host, askedBy(options));
   });
 }
+
+const askedBy = ({ tty }: Options): AskedBeside => ({ terminal: tty === true });
 
 async function batch(
   command: Command,
@@ -85,14 +91,17 @@ async function askGate(contractPath: string, options: Options): Promise<number> 
   const { toDecisionView } = await import('../show/outcome.ts');
   using client = connectGate(options);
   const contract = await readInput(contractPath, artifactBytes.contract);
-  const decision = await client.check(contract, { policyProfile: options.profile });
+  const decision = await client.check(contract, {
+    policyProfile: options.profile,
+    terminal: options.tty === true,
+  });
   const view = toDecisionView(decision);
   if (options.json === true) await writeJson(decisionJson(decision));
   else {
     await writeOut(`${describeDecision(view, createPaint(process.stdout))}\n`);
     note(plainLine(`csc: by the policy ${decision.policyProfile} (sha256 ${decision.policySha256})`));
     const read = parseContract(contract);
-    const left = read.ok && view.verdict !== 'deny' ? describeLeftToHosts(read.value) : [];
+    const left = read.ok && view.verdict !== 'deny' ? describeLeftToHosts(read.value, askedBy(options)) : [];
     for (const it of left) note(plainLine(`csc: a host may still refuse: ${it}`));
   }
   return exitCodeOfVerdict[view.verdict];
@@ -110,12 +119,14 @@ async function checkFiles(
   policyPath: string,
   json: boolean,
   host: HostRules,
+  asked: AskedBeside,
 ): Promise<number> {
   const { evaluation, document } = decide(
     await readContractInput(contractPath),
     await readPolicyInput(policyPath),
     new Date(),
     host,
+    asked,
   );
   if (json) await writeJson(document);
   else {

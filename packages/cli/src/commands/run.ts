@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { artifactBytes } from '@csc-fleet/common/encoding';
+import { CscError } from '@csc-fleet/common/errors';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import { probeHost } from '@csc-fleet/sandbox/doctor';
 import type { HostFacts } from '@csc-fleet/sandbox/plan';
@@ -60,11 +61,13 @@ export function defineRun(command: Command): void {
     .option('--sandbox-debug', 'print what bwrap would be told and run nothing')
     .addOption(version.choices(['v0.1', 'v0.2']).default('v0.1'))
     .option('--state-dir <dir>', 'what must be remembered (default: $XDG_STATE_HOME/csc)')
+    .option('--tty', 'refused here: csc submit --tty gives terminals')
     .option('--quiet', 'show the command’s output and nothing else')
     .option('--json', 'JSON lines: events, output, then the result')
     .addHelpText('after', help);
   act<[string, string, Options]>(command, async (contract, policy, options) => {
     try {
+      if (options.tty === true) throw new CscError('REQUEST_INVALID', noTerminal);
       return await runFiles(contract, policy, {
         ...options,
         receiptVersion: `csc.receipt.${options.receiptVersion}`,
@@ -76,6 +79,9 @@ export function defineRun(command: Command): void {
   });
 }
 
+const noTerminal =
+  'csc run gives no terminal: what is typed goes through a gate to a host of its own. Take csc submit --tty, with a gate and an executor on this machine (csc gate, csc executor), or leave --tty out';
+
 /** The options of `csc run`. */
 interface RunCommandOptions extends SigningOptions {
   readonly receiptOut: string;
@@ -85,6 +91,7 @@ interface RunCommandOptions extends SigningOptions {
   readonly sandboxDebug?: true;
   readonly allowInlineCode?: true;
   readonly acceptRlimitsOnly?: true;
+  readonly tty?: true;
   /** Bytes. */
   readonly stdoutBytes?: number;
   readonly stderrBytes?: number;

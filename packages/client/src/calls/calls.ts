@@ -38,6 +38,8 @@ export interface CallOptions {
 export interface CheckOptions extends CallOptions {
   /** Which of the profiles bound to the caller decides. Absent: the first. */
   readonly policyProfile?: string | undefined;
+  /** As it would be decided on a terminal. Absent: without one. */
+  readonly terminal?: boolean | undefined;
 }
 
 /** What `cancel` may be told. */
@@ -143,6 +145,7 @@ export async function check(
     {
       contract: { $case: 'contractJson', value: toJsonBytes(contract) },
       policyProfile: options.policyProfile ?? '',
+      terminal: options.terminal ?? false,
     },
     options.signal,
   );

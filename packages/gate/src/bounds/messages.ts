@@ -53,7 +53,7 @@ export const requestBounds = {
   submit,
   run: z.object({ submit: submit.optional() }),
   bind: z.object({ executionId: id, submissionJson: bytes(artifactBytes.submission) }),
-  check: z.object({ policyProfile: text(256) }),
+  check: z.object({ policyProfile: text(256), terminal: z.boolean() }),
   watch: z.object({ executionId: id, fromSequence: whole(0) }),
   // A contract has at most 20 commands, of four streams each.
   readOutput: z.object({

@@ -185,7 +185,7 @@ describe('what the owners have stopped', () => {
 
   function checked() {
     const value = Buffer.from(JSON.stringify(makeContract()));
-    return { contract: { $case: 'contractJson', value } as const, policyProfile: '' };
+    return { contract: { $case: 'contractJson', value } as const, policyProfile: '', terminal: false };
   }
 });
 

@@ -168,7 +168,7 @@ describe('a caller', () => {
     const calls = [
       submit(client, request),
       getKeys(client),
-      ask((done) => client.check({ contract: request.contract, policyProfile: '' }, done)),
+      ask((done) => client.check({ contract: request.contract, policyProfile: '', terminal: false }, done)),
       ask((done) => client.cancel({ executionId, gracePeriod: undefined }, done)),
       ask((done) => client.getExecution({ executionId }, done)),
       ask((done) => client.getReceipt({ executionId }, done)),

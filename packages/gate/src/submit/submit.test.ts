@@ -333,6 +333,7 @@ describe('an approval', () => {
     const { decision } = await test.as(agent).check({
       contract: toRequest(contract).contract,
       policyProfile: '',
+      terminal: false,
     });
     expect(decision).toMatchObject({ verdict: Verdict.NEEDS_APPROVAL, reasonCodes: ['APPROVAL_REQUIRED'] });
     const denied = await test.submit({ ...deniedContract(), approval_mode: 'dual_control_required' });
@@ -583,6 +584,7 @@ describe('check', () => {
     const { decision } = await test.as(agent).check({
       contract: toRequest(contract).contract,
       policyProfile: '',
+      terminal: false,
     });
     expect(decision).toEqual((await test.submit(contract)).decision);
     const { executions } = await test.as(agent).listExecutions({ states: [], pageSize: 0, pageToken: '' });

@@ -112,6 +112,8 @@ export interface BindResponse {
 export interface CheckRequest {
   contract: { $case: "contractJson"; value: Buffer } | { $case: "typedContract"; value: CommandContract } | undefined;
   policyProfile: string;
+  /** As it would be decided where it asked for a terminal. */
+  terminal: boolean;
 }
 
 export interface CheckResponse {
@@ -1162,7 +1164,7 @@ export const BindResponse: MessageFns<BindResponse> = {
 };
 
 function createBaseCheckRequest(): CheckRequest {
-  return { contract: undefined, policyProfile: "" };
+  return { contract: undefined, policyProfile: "", terminal: false };
 }
 
 export const CheckRequest: MessageFns<CheckRequest> = {
@@ -1177,6 +1179,9 @@ export const CheckRequest: MessageFns<CheckRequest> = {
     }
     if (message.policyProfile !== "") {
       writer.uint32(26).string(message.policyProfile);
+    }
+    if (message.terminal !== false) {
+      writer.uint32(32).bool(message.terminal);
     }
     return writer;
   },
@@ -1218,6 +1223,14 @@ export const CheckRequest: MessageFns<CheckRequest> = {
             message.policyProfile = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.terminal = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1250,6 +1263,7 @@ export const CheckRequest: MessageFns<CheckRequest> = {
       }
     }
     message.policyProfile = object.policyProfile ?? "";
+    message.terminal = object.terminal ?? false;
     return message;
   },
 };
