@@ -1,17 +1,68 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { readOwnSigner, toBase64 } from '@csc-fleet/common/crypto';
+import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { cscOnTerminal, onTerminal } from '@csc-fleet/test-kit/cli/terminal';
-import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
+import { type Fleet, jobUid, startFleet } from '@csc-fleet/test-kit/fleet';
+import { testPolicy } from '@csc-fleet/test-kit/policy';
+import { TestRepository } from '@csc-fleet/test-kit/policy-repository';
 import { cscBin } from '@csc-fleet/test-kit/process';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
 let fleet: Fleet;
+let key: string;
 
+const alice = 'spiffe://csc.local/client/alice';
+
+// Hosts that have their owners' word, and run nothing that its submitter has not signed.
 beforeAll(async () => {
+  const repository = { root: '', directory: '', online_key: '' };
+  const host = { policies: undefined, policy_repository: { root: '', from: 'gate', refresh_sec: 86_400 } };
   fleet = await startFleet({
-    executors: [{ name: 'build-1' }],
-    policy: { policy_schema_version: 'csc.policy.v0.2', terminal: {} },
+    executors: [
+      {
+        name: 'build-1',
+        config: {
+          ...host,
+          secrets: { directory: 'secrets' },
+          ceiling: { inline_code: true, secrets: ['TOKEN'], terminal: 'signed' },
+        },
+      },
+    ],
+    gate: { policies: undefined, bindings: undefined, policy_repository: repository },
+    prepare: (directory) => {
+      const owners = new TestRepository(join(directory, 'owners'));
+      const file = (name: string, content: string | Buffer): string => {
+        writeFileSync(join(directory, name), content, { mode: 0o600 });
+        return join(directory, name);
+      };
+      key = file('submitter.key', Buffer.alloc(32, 31));
+      const { keyId, publicKey } = readOwnSigner(key, alice);
+      const members = { policy_schema_version: 'csc.policy.v0.2', allow_secret_refs: true };
+      const workspace = join(directory, 'workspace');
+      owners.publish({
+        'policies/tests.yaml': testPolicy(workspace, { ...members, terminal: {} }),
+        'policies/plain.yaml': testPolicy(workspace, { ...members, name: 'plain' }),
+        'bindings.yaml': {
+          bindings_version: 'csc.bindings.v0.2',
+          bindings: [{ identity: alice, policies: ['tests', 'plain'], secrets: { tests: ['TOKEN'] } }],
+          submitters: [{ principal: alice, keys: [{ key_id: keyId, public_key: toBase64(publicKey) }] }],
+        },
+      });
+      const root = file('root.json', owners.root);
+      host.policy_repository.root = root;
+      Object.assign(repository, {
+        root,
+        directory: owners.directory,
+        online_key: file('online.key', Buffer.alloc(32, 2)),
+      });
+      mkdirSync(join(directory, 'secrets'), { mode: 0o700 });
+      writeFileSync(join(directory, 'secrets/TOKEN'), 'correct-horse-battery\n', { mode: 0o400 });
+    },
   });
+  // It has nothing of its owners yet at first, so that it says hello once more when it has.
+  await fleet.executor('build-1').waitFor(/published something new[\s\S]*"msg":"connected/);
 }, 60_000);
 
 afterAll(() => fleet?.[Symbol.asyncDispose]());
@@ -25,7 +76,33 @@ function contractOf(...argv: string[]): string {
 }
 
 function submit(file: string, ...options: string[]) {
-  return cscOnTerminal(['submit', file, '--unsigned', '--tty', ...options], fleet.environment());
+  return cscOnTerminal(['submit', file, '--submitter-key', key, '--tty', ...options], fleet.environment());
+}
+
+/** A shell that runs these lines, in which `csc` is the one under test. */
+function shell(...lines: string[]) {
+  const script = `csc() { "$0" "$CSC" "$@"; }\n${lines.join('\n')}`;
+  const env = { ...fleet.environment(), CSC: cscBin };
+  return onTerminal(['sh', '-c', script, process.execPath], env);
+}
+
+/** The executions whose keys are kept here. */
+const kept = (): string[] =>
+  readdirSync(join(fleet.directory, 'state/csc/terminals')).map((name) => name.slice(0, 36));
+
+const newest = async (): Promise<string> => {
+  const [id = ''] = /[0-9a-f-]{36}/.exec((await fleet.csc(['list', '--json'])).stdout) ?? [];
+  return id;
+};
+
+const receiptOf = async (id: string): Promise<ReceiptV02> =>
+  (await fleet.connect().getReceipt(id)).receipt as ReceiptV02;
+
+/** The processes that this one has begun. */
+function childrenOf(pid: number | undefined): number[] {
+  return readdirSync(`/proc/${pid}/task`).flatMap((task) =>
+    readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
+  );
 }
 
 describe('csc submit --tty', () => {
@@ -50,7 +127,12 @@ describe('csc submit --tty', () => {
     const codes = new Map(lines.slice(1).map(([, code, data]) => [code, data]));
     expect([codes.get('r'), codes.get('x')]).toEqual(['90x30', '7']);
     expect([...codes.keys()]).not.toContain('i');
-    const [id = ''] = /[0-9a-f-]{36}/.exec((await fleet.csc(['list', '--json'])).stdout) ?? [];
+    const id = await newest();
+    expect(await receiptOf(id)).toMatchObject({
+      principal: alice,
+      submission_sha256: expect.any(String),
+      commands: [{ terminal_hash: expect.any(String), recording_hash: expect.any(String) }],
+    });
     const fetched = join(fleet.directory, 'fetched.cast');
     expect((await fleet.csc(['get', id, '--recording', fetched])).code).toBe(0);
     expect(readFileSync(fetched)).toEqual(readFileSync(cast));
@@ -84,31 +166,156 @@ print('fds', sorted(os.listdir('/proc/self/fd'), key=int)[:4])
     expect(screen).toMatch(/fds \['0', '1', '2', '3'\]/);
   }, 60_000);
 
-  it('is left by ~. and come back to, and gives the terminal back each time', async () => {
-    const file = contractOf('bash', '--norc');
-    const args = `submit ${file} --unsigned --tty`;
-    const line = `"$0" "$1" ${args}; echo left $?; stty -a; read go; exec "$0" "$1" attach "$go"`;
-    const csc = onTerminal(['sh', '-c', line, process.execPath, cscBin], fleet.environment());
+  it('is left by ~. and come back to, over a gate that restarts, and nothing that was typed is lost', async () => {
+    const csc = shell(
+      `csc submit ${contractOf('bash', '--norc')} --submitter-key ${key} --tty; echo left $?; stty -a`,
+      'read go; csc attach "$go"; echo over $?; stty -a',
+    );
     await csc.waitFor(/\$ /);
     csc.pty.write('X=kept; echo o$((1+1))\r');
     await csc.waitFor(/o2/);
-    csc.pty.write('~.');
-    await csc.waitFor(/left 130[\s\S]*-extproc|left 130[\s\S]* extproc/);
-    const folder = join(fleet.directory, 'state/csc/terminals');
-    const [claim = ''] = readdirSync(folder);
-    expect(statSync(join(folder, claim)).mode & 0o777).toBe(0o600);
-    csc.pty.write(`${claim.slice(0, 36)}\r`);
+    await fleet.gate.stop('SIGKILL');
+    csc.pty.write('echo away$((1+1))\r');
+    await fleet.startGate();
+    await csc.waitFor(/away2/);
+    csc.pty.write('Y=whole\r~.');
+    await csc.waitFor(/left 130[\s\S]* extproc|left 130[\s\S]*-extproc/);
+    const [id = ''] = kept();
+    expect(statSync(join(fleet.directory, 'state/csc/terminals', `${id}.json`)).mode & 0o777).toBe(0o600);
+    await fleet.gate.stop('SIGKILL');
+    await fleet.startGate();
+    csc.pty.write(`${id}\r`);
     await csc.waitFor(/extproc[\s\S]*\$ /);
-    csc.pty.write('echo $X again; exit 3\r');
-    const { screen, code } = await csc.ended;
-    expect(code).toBe(3);
-    expect(screen).toMatch(/kept again/);
-    expect(screen).toMatch(/opost[\s\S]*isig icanon iexten echo /);
-    expect(readdirSync(folder)).toEqual([]);
+    csc.pty.write('echo $X $Y again; exit 3\r');
+    const { screen } = await csc.ended;
+    expect(screen).toMatch(/over 3/);
+    expect(screen).toMatch(/kept whole again/);
+    expect(screen.match(/[^-]opost/g)).toHaveLength(2);
+    expect(screen.match(/[^-]isig [^-]*icanon /g)).toHaveLength(2);
+    expect(kept()).toEqual([]);
   }, 60_000);
 
+  it('gives the terminal back while it is stopped, and where it is ended by a signal', async () => {
+    const csc = shell(
+      `csc submit ${contractOf('bash', '--norc')} --submitter-key ${key} --tty; echo left $?; stty -a`,
+      'read go; csc attach "$go"; echo over $?; stty -a',
+    );
+    const pid = () => childrenOf(csc.pty.pid).at(-1) ?? 0;
+    const modes = () =>
+      execFileSync('stty', ['-F', readlinkSync(`/proc/${csc.pty.pid}/fd/2`), '-a'], { encoding: 'utf8' });
+    const becomes = (mode: RegExp) =>
+      vi.waitFor(() => expect(modes()).toMatch(mode), { timeout: 20_000, interval: 20 });
+    await csc.waitFor(/\$ /);
+    await becomes(/-icanon/);
+    process.kill(pid(), 'SIGTSTP');
+    await becomes(/ icanon/);
+    process.kill(pid(), 'SIGCONT');
+    await becomes(/-icanon/);
+    csc.pty.write('echo on$((1+1))\r');
+    await csc.waitFor(/on2/);
+    process.kill(pid(), 'SIGHUP');
+    await csc.waitFor(/left 130[\s\S]*extproc/);
+    expect(modes()).toMatch(/ icanon/);
+    const [id = ''] = kept();
+    csc.pty.write(`${id}\r`);
+    await csc.waitFor(/extproc[\s\S]*\$ /);
+    await becomes(/-icanon/);
+    process.kill(pid(), 'SIGTERM');
+    const { screen } = await csc.ended;
+    expect(screen).toMatch(/over 130[\s\S]* icanon/);
+    await fleet.csc(['cancel', id, '--grace', '0s']);
+    await fleet.csc(['get', id, '--follow']);
+  }, 60_000);
+
+  it('shows no secret, in however many writes it comes, nor has one in the recording', async () => {
+    const script = `
+import sys, time
+value = open('/run/secrets/TOKEN').read()
+for letter in value: sys.stdout.write(letter); sys.stdout.flush(); time.sleep(0.002)
+print(); print('whole', value)
+sys.stdin.readline()
+`;
+    const cast = join(fleet.directory, 'masked.cast');
+    const contract = { argv: ['python3', '-c', script], secret_refs: ['TOKEN'] };
+    const file = fleet.write('secret.json', JSON.stringify(fleet.contract(contract)));
+    const csc = submit(file, '--record', cast);
+    await csc.waitFor(/whole \[secret:TOKEN\]/);
+    // What is echoed of it is shown, too.
+    csc.pty.write('correct-horse-');
+    csc.pty.write('battery\r');
+    const { screen, code } = await csc.ended;
+    const recorded = readFileSync(cast, 'utf8');
+    const shown = recorded
+      .trimEnd()
+      .split('\n')
+      .slice(1)
+      .map((line) => JSON.parse(line)[2])
+      .join('');
+    expect(code).toBe(0);
+    for (const text of [screen, recorded, shown]) expect(text).not.toContain('horse-battery');
+    for (const text of [screen, shown]) expect(text.match(/\[secret:TOKEN\]/g)).toHaveLength(3);
+  }, 60_000);
+
+  it('ends with a receipt where its relay is killed, which holds nothing of the executor', async () => {
+    const csc = submit(contractOf('bash', '-c', 'trap "" HUP; echo ready; while :; do sleep 0.1; done'));
+    await csc.waitFor(/ready/);
+    const { pid } = fleet.executor('build-1').child;
+    const relays = childrenOf(pid).filter((it) =>
+      readFileSync(`/proc/${it}/cmdline`, 'latin1').includes('setgroups'),
+    );
+    const [relay = 0] = relays;
+    expect(relays).toHaveLength(1);
+    expect(readFileSync(`/proc/${relay}/environ`, 'latin1')).toBe('');
+    const status = readFileSync(`/proc/${relay}/status`, 'latin1');
+    if (process.getuid?.() === 0) {
+      expect(status).toMatch(new RegExp(`^Uid:(\\t${jobUid}){4}$`, 'm'));
+      expect(status).toMatch(/^Groups:\t ?$/m);
+      expect(status).toMatch(/^CapEff:\t0+$/m);
+    }
+    const held = readdirSync(`/proc/${relay}/fd`).map((fd) => readlinkSync(`/proc/${relay}/fd/${fd}`));
+    // Four to its parent; the rest is Node's own, and the master.
+    expect(held.filter((it) => it.startsWith('socket:') || it.startsWith(fleet.directory))).toHaveLength(4);
+    process.kill(relay, 'SIGKILL');
+    const { code } = await csc.ended;
+    expect(code).not.toBe(0);
+    expect(await receiptOf(await newest())).toMatchObject({
+      ended: 'cancelled',
+      error: expect.stringContaining('its terminal was lost'),
+    });
+    expect(fleet.executor('build-1').running).toBe(true);
+  }, 60_000);
+
+  it.each([
+    [
+      'by a policy that grants none',
+      ['--submitter-key', 'KEY', '--profile', 'plain'],
+      /terminal not allowed: the policy has no member terminal/,
+    ],
+    ['by a host, to whom nobody has signed it', ['--unsigned'], /csc login/],
+  ])('is refused in words %s', async (_, args, why) => {
+    const own = args.map((it) => (it === 'KEY' ? key : it));
+    const { screen, code } = await cscOnTerminal(
+      ['submit', contractOf('cat'), '--tty', ...own],
+      fleet.environment(),
+    ).ended;
+    expect(code).toBe(1);
+    expect(screen).toMatch(why);
+    expect(screen).not.toMatch(/icanon/);
+  });
+
+  it('is asked for by csc check, too', async () => {
+    const contract = contractOf('cat');
+    const asked = await fleet.csc(['check', contract, '--tty']);
+    expect(asked).toMatchObject({ code: 0, stderr: expect.stringContaining('ceiling.terminal') });
+    const denied = await fleet.csc(['check', contract, '--tty', '--profile', 'plain']);
+    expect(denied).toMatchObject({ code: 1, stdout: expect.stringContaining('TERMINAL_NOT_ALLOWED') });
+    expect((await fleet.csc(['check', contract, '--profile', 'plain'])).code).toBe(0);
+    const local = await fleet.csc(['run', contract, join(fleet.directory, 'policies/tests.yaml'), '--tty']);
+    expect(local).toMatchObject({ code: 1, stderr: expect.stringContaining('csc submit --tty') });
+  });
+
   it('says in words that it takes a terminal', async () => {
-    const { code, stderr } = await fleet.csc(['submit', contractOf('true'), '--unsigned', '--tty']);
+    const { code, stderr } = await fleet.csc(['submit', contractOf('true'), '--submitter-key', key, '--tty']);
     expect(code).not.toBe(0);
     expect(stderr).toMatch(/--tty takes a terminal/);
   });
