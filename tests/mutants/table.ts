@@ -1176,6 +1176,14 @@ const fleet: readonly Mutant[] = [
     red: 'a recording of any size is not kept in memory',
   },
   {
+    name: 'health-looked-up-for-each-who-watches',
+    file: `${gate}/rpc/health-service.ts`,
+    before: 'this.#tell(it, health)',
+    after: 'this.#tell(it, this.#health())',
+    tests: [`${gate}/rpc/wire.test.ts`],
+    red: 'is asked for once at a time, however many watch it',
+  },
+  {
     name: 'one-owner-resolves-alone',
     file: `${evidence}/resolution.ts`,
     before: 'const keyIds = [...new Set(signed.map(({ signature }) => signature.key_id))];',

@@ -9,7 +9,7 @@ import {
   rmSync,
   statSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { backup, DatabaseSync } from 'node:sqlite';
 import { CscError } from '../errors/index.ts';
 import { explainFileError, makeDirectory, makeFile, syncPath } from '../files/index.ts';
@@ -40,7 +40,13 @@ export async function backUp({ directory, database, others, restore }: BackedUp,
   if (existsSync(to)) throw new CscError('FILE_UNWRITABLE', `${to} is there already: name a new directory`);
   const partial = `${to}.partial`;
   rmSync(partial, { recursive: true, force: true });
-  makeDirectory(partial, { mode: 0o700 });
+  makeDirectory(dirname(partial));
+  try {
+    // Made here and now: one that somebody else has made meanwhile, where everybody may (/tmp), would have the keys.
+    mkdirSync(partial, { mode: 0o700 });
+  } catch (cause) {
+    throw unwritable(partial, cause);
+  }
   try {
     await copyDatabase(path, join(partial, database), restore);
     for (const name of others) copyOther(join(directory, name), join(partial, name));

@@ -41,7 +41,7 @@ type Watching = ServerWritableStream<Asked, Told>;
 const lookMs = 500;
 const mostUnread = 4;
 
-/** grpc.health.v1 of a gate, asked anew for every answer. Who watches costs a look every so often, and no memory of names. */
+/** grpc.health.v1 of a gate, asked anew for every answer, and once for all who watch: they cost no memory of names either. */
 export class HealthService {
   readonly #health: () => GateHealth;
   readonly #told = new Map<Watching, Status>();
@@ -73,34 +73,36 @@ export class HealthService {
   /** From now on nothing is served; who watches is told so, and let go. */
   stop(): void {
     this.#stopping = true;
+    const health = this.#health();
     for (const call of this.#told.keys()) {
-      this.#tell(call);
+      this.#tell(call, health);
       call.end();
       this.#forget(call);
     }
   }
 
-  #statusOf(service: string): Status {
+  #statusOf(service: string, health = this.#health()): Status {
     const isServing = Object.hasOwn(services, service) ? services[service] : undefined;
     if (isServing === undefined) return 'SERVICE_UNKNOWN';
-    return !this.#stopping && isServing(this.#health()) ? 'SERVING' : 'NOT_SERVING';
+    return !this.#stopping && isServing(health) ? 'SERVING' : 'NOT_SERVING';
   }
 
   #watch(call: Watching): void {
     call.on('cancelled', () => this.#forget(call));
     call.on('error', () => this.#forget(call));
-    this.#tell(call);
+    this.#tell(call, this.#health());
     if (this.#stopping) {
       call.end();
       return;
     }
     this.#timer ??= setInterval(() => {
-      for (const it of this.#told.keys()) this.#tell(it);
+      const health = this.#health();
+      for (const it of this.#told.keys()) this.#tell(it, health);
     }, lookMs).unref();
   }
 
-  #tell(call: Watching): void {
-    const now = this.#statusOf(call.request.service);
+  #tell(call: Watching, health: GateHealth): void {
+    const now = this.#statusOf(call.request.service, health);
     if (this.#told.get(call) === now || call.writableLength > mostUnread) return;
     this.#told.set(call, now);
     call.write({ status: now });

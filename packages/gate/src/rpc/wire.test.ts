@@ -140,6 +140,25 @@ describe('a caller', () => {
     expect(told.at(-1)).toBe('NOT_SERVING');
   });
 
+  it('is asked for once at a time, however many watch it', async () => {
+    await served.stop();
+    // Another answer each time: were each of two asked for, either would be told the same for ever.
+    let asked = 0;
+    const flapping = () => ({ storeWritable: asked++ % 2 === 0, placing: true });
+    served = await ServedGate.start({ ...test.gate, health: flapping }, pki);
+    const secure = credentials.createSsl(readFileSync(pki.files('gate').ca), own().key, own().cert);
+    const client = new Health(`localhost:${served.server.port}`, secure, channelOptions);
+    opened.push(client);
+    const told = [0, 1].map(() => {
+      const statuses: string[] = [];
+      const watching: ClientReadableStream<{ status: string }> = client['watch']?.({ service: '' });
+      watching.on('data', ({ status: it }) => statuses.push(it));
+      return statuses;
+    });
+    await expect.poll(() => told.some((it) => it.length > 1)).toBe(true);
+    await served.stop();
+  });
+
   it('without a certificate is not heard at all', async () => {
     await expect(health({}, '')).rejects.toEqual(rejected('GATE_UNREACHABLE'));
   });
