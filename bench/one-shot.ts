@@ -10,23 +10,40 @@ import { quantile, type Row, toRow } from './report.ts';
 
 const runs = 30;
 
-/** `csc run`, hardened and signed, as a whole process of the shipped bundle, against `node -e 0`. */
+/** `csc run`, hardened and signed, `csc check` and `csc --help`, as whole processes of the shipped bundle. */
 export async function measure(): Promise<Row[]> {
   const directory = mkdtempSync(join(tmpdir(), 'csc-bench-'));
   try {
-    const ours = await medianOf([process.execPath, ...prepare(directory)]);
-    const node = await medianOf([process.execPath, '-e', '0']);
-    const bwrap = await medianOf(['bwrap', '--unshare-all', '--ro-bind', '/', '/', 'true']);
+    const { contract, policy, signing } = prepare(directory);
+    const csc = (...args: string[]): string[] => [process.execPath, cscBin, ...args];
+    const [run = 0, check = 0, help = 0, node = 0, bwrap = 0] = await mediansOf([
+      csc('run', contract, policy, '--mode', 'hardened', ...signing),
+      csc('check', contract, policy),
+      csc('--help'),
+      [process.execPath, '-e', '0'],
+      ['bwrap', '--unshare-all', '--ro-bind', '/', '/', 'true'],
+    ]);
+    const row = (what: string, value: number, max: number): Row =>
+      toRow('one-shot', `${what}, against node -e 0`, value, node, 'ms', { max });
     return [
-      toRow('one-shot', 'csc run, hardened, signed, against node -e 0', ours, node, 'ms', { max: 3 }),
-      toRow('one-shot', 'the same against bare bwrap', ours, bwrap, 'ms'),
+      row('csc run, hardened, signed', run, 3),
+      toRow('one-shot', 'the same against bare bwrap', run, bwrap, 'ms'),
+      row('csc check', check, 2),
+      row('csc --help', help, 1.5),
     ];
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
 }
 
-function prepare(directory: string): string[] {
+interface Prepared {
+  readonly contract: string;
+  readonly policy: string;
+  /** Options: who signs, and where what is written goes. */
+  readonly signing: readonly string[];
+}
+
+function prepare(directory: string): Prepared {
   // mkdtemp makes it 0700, and the job user has to get through.
   chmodSync(directory, 0o755);
   const workspace = join(directory, 'workspace');
@@ -36,35 +53,32 @@ function prepare(directory: string): string[] {
     writeFileSync(join(directory, name), text, { mode: 0o600 });
     return join(directory, name);
   };
-  const contractFile = file('contract.json', JSON.stringify(makeContract(workspace, [{ argv: ['true'] }])));
-  const policyFile = file('policy.yaml', testPolicy(workspace));
   const key = file('key', 'k'.repeat(32));
-  return [
-    cscBin,
-    ...[
-      'run',
-      contractFile,
-      policyFile,
-      '--mode',
-      'hardened',
-      '--sign',
-      '--signing-key',
-      key,
-      '--key-id',
-      'bench',
+  return {
+    contract: file('contract.json', JSON.stringify(makeContract(workspace, [{ argv: ['true'] }]))),
+    policy: file('policy.yaml', testPolicy(workspace)),
+    signing: [
+      ...['--sign', '--signing-key', key, '--key-id', 'bench'],
+      ...['--receipt-out', join(directory, 'receipt.json'), '--state-dir', join(directory, 'state')],
     ],
-    ...['--receipt-out', join(directory, 'receipt.json'), '--state-dir', join(directory, 'state')],
-  ];
+  };
 }
 
-async function medianOf(argv: readonly string[]): Promise<number> {
-  const samples: number[] = [];
-  for (let i = 0; i < runs + 3; i++) {
-    const begin = performance.now();
-    const child = spawn(argv[0] ?? '', argv.slice(1), { stdio: 'ignore' });
-    const [code] = (await once(child, 'exit')) as [number | null];
-    if (code !== 0) throw new Error(`${argv.join(' ')} exited with ${code}`);
-    if (i >= 3) samples.push(performance.now() - begin);
-  }
-  return quantile(samples, 0.5);
+/** The median time of each command, in milliseconds. They take turns: what the machine does meanwhile meets them all. */
+async function mediansOf(commands: readonly (readonly string[])[]): Promise<number[]> {
+  const samples = commands.map((argv) => ({ argv, times: [] as number[] }));
+  for (let i = 0; i < runs + 3; i++)
+    for (const { argv, times } of samples) {
+      const time = await timeOf(argv);
+      if (i >= 3) times.push(time);
+    }
+  return samples.map(({ times }) => quantile(times, 0.5));
+}
+
+async function timeOf(argv: readonly string[]): Promise<number> {
+  const begin = performance.now();
+  const child = spawn(argv[0] ?? '', argv.slice(1), { stdio: 'ignore' });
+  const [code] = (await once(child, 'exit')) as [number | null];
+  if (code !== 0) throw new Error(`${argv.join(' ')} exited with ${code}`);
+  return performance.now() - begin;
 }

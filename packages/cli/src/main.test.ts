@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { sampleContract, samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
 import { csc, freshCsc } from '@csc-fleet/test-kit/process';
 import { createScratch } from '@csc-fleet/test-kit/scratch';
 import { describe, expect, it } from 'vitest';
@@ -49,6 +50,24 @@ describe('csc', () => {
     ).toEqual([]);
     const schema = modulesOf(['schema', '--help']).filter((url) => /grpc|\/commands\//.test(url));
     expect(schema.map((url) => url.replace(/.*\//, ''))).toEqual(['schema.ts']);
+  });
+
+  it('loads no gRPC, HTTP/2, SQL builder or telemetry to check and to run', () => {
+    const scratch = createScratch();
+    const { directory } = scratch;
+    const contract = sampleContract({ exec: { argv: ['true'] }, cwd: directory, read_paths: [directory] });
+    scratch.write('contract.json', contract);
+    scratch.write('policy.yaml', samplePolicy(directory));
+    const files = ['contract.json', 'policy.yaml'].map((name) => join(directory, name));
+    const local = ['--receipt-out', join(directory, 'receipt.json'), '--state-dir', join(directory, 'state')];
+    const heavy = /grpc|node:http2|protobufjs|kysely|opentelemetry|\/pino|peculiar|tuf-js|node-pty/;
+    const check = modulesOf(['check', ...files]);
+    const ofServices = /\/packages\/(?:gate|executor|sandbox)\/|node:sqlite|node:http/;
+    expect(check.filter((url) => url.endsWith('/commands/check.ts'))).toHaveLength(1);
+    expect(check.filter((url) => heavy.test(url) || ofServices.test(url))).toEqual([]);
+    const run = modulesOf(['run', ...files, ...local]);
+    expect(run.filter((url) => url.endsWith('/local/run.ts'))).toHaveLength(1);
+    expect(run.filter((url) => heavy.test(url))).toEqual([]);
   });
 
   it('says nothing where nobody reads what it prints', () => {

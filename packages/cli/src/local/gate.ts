@@ -4,6 +4,7 @@ import { createSigner, type Signer } from '@csc-fleet/common/crypto';
 import { createPolicySet, type PolicyDocument } from '@csc-fleet/common/policy';
 import { createGate, type Gate, type GateOptions } from '@csc-fleet/gate/compose';
 import { defaultGateLimits } from '@csc-fleet/gate/config';
+import { createMemoryStore } from '@csc-fleet/gate/memory-store';
 import { defaultScratchDirectory, findScratchOwner, isAlive, toScratchPath } from '@csc-fleet/sandbox/host';
 
 /** The identity that submits in `csc run`. */
@@ -32,8 +33,8 @@ export interface LocalGate {
 const dayInSec = 24 * 60 * 60;
 
 /**
- * A gate that holds one policy and ends with this process. It keeps its store in memory, where the system has a file
- * system for that: what must outlast the run is in the executor's journal and in the receipt.
+ * A gate that holds one policy and ends with this process. It keeps its store in memory, and output where the system has
+ * a file system for that: what must outlast the run is in the executor's journal and in the receipt.
  */
 export async function startLocalGate(policy: PolicyDocument): Promise<LocalGate> {
   const scratch = makeScratch();
@@ -60,7 +61,7 @@ export async function startLocalGate(policy: PolicyDocument): Promise<LocalGate>
       heartbeatIntervalSec: 60,
       decisionTtlSec: dayInSec,
     };
-    const gate = await createGate(options, { onError: fail });
+    const gate = await createGate(options, { store: createMemoryStore(), onError: fail });
     return { gate, signer, failed, fail, close: () => gate.close().finally(removeScratch) };
   } catch (error) {
     removeScratch();

@@ -43,8 +43,7 @@ import { createMint, type Mint } from '../schedule/mint.ts';
 import { resolve } from '../schedule/resolve.ts';
 import { Scheduler } from '../schedule/scheduler.ts';
 import { startSweeping } from '../schedule/sweep.ts';
-import { restoredMark } from '../store/node-sqlite.ts';
-import { openStore, type Store } from '../store/store.ts';
+import type { Store, StoreWatcher } from '../store/store.ts';
 import { bind } from '../submit/bind.ts';
 import { SubmissionRates } from '../submit/rates.ts';
 import { reconsider } from '../submit/reconsider.ts';
@@ -81,6 +80,8 @@ export interface GateOptions {
 }
 
 export interface GateDependencies {
+  /** Where it keeps what it must still know. Absent: a database in `dataDir`. */
+  readonly store?: Store;
   readonly clock?: Clock;
   /** Milliseconds of a clock that never jumps. Default: the system's. */
   readonly monotonicMs?: () => number;
@@ -136,7 +137,7 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
   // What was offered or runs waits for its executor's Hello.
   const waits = ({ row }: LiveExecution): number => (row.state === ExecutionState.QUEUED ? 1 : 0);
   const open = await executions.restore();
-  await loseIfRestored(parts, open);
+  if (dependencies.store === undefined) await loseIfRestored(parts, open);
   for (const execution of open.toSorted((a, b) => waits(a) - waits(b))) {
     parts.telemetry?.runs.restored(execution);
     parts.traces?.saw(execution);
@@ -193,6 +194,7 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
  * it is LOST, unless its executor comes with the receipt. Killed meanwhile, it is done again.
  */
 async function loseIfRestored({ dataDir, finisher }: Parts, open: readonly LiveExecution[]): Promise<void> {
+  const { restoredMark } = await import('../store/node-sqlite.ts');
   const mark = join(dataDir, `gate.db${restoredMark}`);
   if (!existsSync(mark)) return;
   const why =
@@ -263,7 +265,7 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
   const { dataDir, limits } = options;
   // For its status, as long as it lasts.
   const troubles: string[] = [];
-  const store = await openStore(join(dataDir, 'gate.db'), {
+  const watcher: StoreWatcher = {
     onLost: onStoreLost,
     onTrouble: (error) => {
       troubles.push(error.message);
@@ -273,7 +275,8 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
       troubles.length = 0;
       onNotice('the store takes writes again', { data_dir: dataDir });
     },
-  });
+  };
+  const store = dependencies.store ?? (await openOnDisk(dataDir, watcher));
   // Of a gate that is none, no submission is for it.
   const trustDomain = parseIdentity(options.identity)?.trustDomain ?? '';
   const { owners = createOwners(options) } = options;
@@ -350,6 +353,12 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
       storeWritable,
     },
   };
+}
+
+// SQLite and what speaks it are loaded by gates that have a database.
+async function openOnDisk(dataDir: string, watcher: StoreWatcher): Promise<Store> {
+  const { openStore } = await import('../store/store.ts');
+  return await openStore(join(dataDir, 'gate.db'), watcher);
 }
 
 const mostKnownExecutors = 1000;

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { CscError } from '@csc-fleet/common/errors';
 import { type ExecutionEvent, ExecutionState } from '@csc-fleet/common/messages';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createMemoryStore } from './memory-store.ts';
 import { NodeSqlite } from './node-sqlite.ts';
 import { openStore, type Store } from './store.ts';
 import type { NewExecution } from './tables.ts';
@@ -27,7 +28,11 @@ afterEach(async () => {
   rmSync(directory, { recursive: true });
 });
 
+// What is in memory stays for as long as the store does.
+let isInMemory = false;
+
 async function reopen(): Promise<void> {
+  if (isInMemory) return;
   await store.close();
   store = await open();
 }
@@ -74,122 +79,134 @@ function event(executionId: string, sequence: number): ExecutionEvent {
   return { executionId, sequence, at: new Date(0), event: { $case: 'cancelling', value: cancelling } };
 }
 
-describe('an execution', () => {
-  it('is as it was in a store that is opened again', async () => {
-    const created = row();
-    const { contract_json: contract, ...kept } = created;
-    const id = created.execution_id;
-    expect(await store.create(created, { ...nothing, events: [event(id, 1)] })).toBe(true);
-    await store.advance(id, {
-      change: { state: ExecutionState.RUNNING, executor_id: 'host' },
-      events: [event(id, 2), event(id, 3)],
+describe.each(['on disk', 'in memory'])('a store %s', (where) => {
+  beforeEach(async () => {
+    isInMemory = where === 'in memory';
+    if (!isInMemory) return;
+    await store.close();
+    store = createMemoryStore();
+  });
+  afterEach(() => {
+    isInMemory = false;
+  });
+
+  describe('an execution', () => {
+    it('is as it was in a store that is opened again', async () => {
+      const created = row();
+      const { contract_json: contract, ...kept } = created;
+      const id = created.execution_id;
+      expect(await store.create(created, { ...nothing, events: [event(id, 1)] })).toBe(true);
+      await store.advance(id, {
+        change: { state: ExecutionState.RUNNING, executor_id: 'host' },
+        events: [event(id, 2), event(id, 3)],
+      });
+      await reopen();
+      const expected = { ...kept, number: 1, state: ExecutionState.RUNNING, executor_id: 'host' };
+      expect(await store.find(id)).toEqual({ ...expected, decision: new Uint8Array(kept.decision) });
+      expect(await store.contract(id)).toBe(contract);
+      expect((await store.events(id)).map(({ sequence }) => sequence)).toEqual([1, 2, 3]);
+      expect(await store.find(randomUUID())).toBeUndefined();
     });
-    await reopen();
-    const expected = { ...kept, number: 1, state: ExecutionState.RUNNING, executor_id: 'host' };
-    expect(await store.find(id)).toEqual({ ...expected, decision: new Uint8Array(kept.decision) });
-    expect(await store.contract(id)).toBe(contract);
-    expect((await store.events(id)).map(({ sequence }) => sequence)).toEqual([1, 2, 3]);
-    expect(await store.find(randomUUID())).toBeUndefined();
-  });
 
-  it('is open until it has ended', async () => {
-    const rows = [row(), row(), row({ ended_at: '2026-01-01T00:00:00Z' })];
-    for (const it of rows) await store.create(it, nothing);
-    await store.advance(rows[0]?.execution_id ?? '', {
-      change: { ended_at: '2026-01-01T00:00:01Z' },
-      events: [],
-      receipt: { receiptJson: Buffer.from('receipt'), originalJson: Buffer.from('original') },
+    it('is open until it has ended', async () => {
+      const rows = [row(), row(), row({ ended_at: '2026-01-01T00:00:00Z' })];
+      for (const it of rows) await store.create(it, nothing);
+      await store.advance(rows[0]?.execution_id ?? '', {
+        change: { ended_at: '2026-01-01T00:00:01Z' },
+        events: [],
+        receipt: { receiptJson: Buffer.from('receipt'), originalJson: Buffer.from('original') },
+      });
+      expect((await store.open()).map((it) => it.execution_id)).toEqual([rows[1]?.execution_id]);
+      expect(await store.receipt(rows[0]?.execution_id ?? '')).toEqual({
+        receiptJson: Buffer.from('receipt'),
+        originalJson: Buffer.from('original'),
+      });
+      expect(await store.receipt(rows[1]?.execution_id ?? '')).toBeUndefined();
     });
-    expect((await store.open()).map((it) => it.execution_id)).toEqual([rows[1]?.execution_id]);
-    expect(await store.receipt(rows[0]?.execution_id ?? '')).toEqual({
-      receiptJson: Buffer.from('receipt'),
-      originalJson: Buffer.from('original'),
+
+    it('has one receipt', async () => {
+      const { execution_id: id, ...rest } = row();
+      const receipt = (text: string) => ({ receiptJson: Buffer.from(text), originalJson: Buffer.alloc(0) });
+      const step = { ...nothing, receipt: receipt('first') };
+      await store.create({ ...rest, execution_id: id }, step);
+      await expect(store.advance(id, { ...step, receipt: receipt('second') })).rejects.toThrow();
+      expect(await store.receipt(id)).toEqual(receipt('first'));
     });
-    expect(await store.receipt(rows[1]?.execution_id ?? '')).toBeUndefined();
-  });
 
-  it('has one receipt', async () => {
-    const { execution_id: id, ...rest } = row();
-    const receipt = (text: string) => ({ receiptJson: Buffer.from(text), originalJson: Buffer.alloc(0) });
-    const step = { ...nothing, receipt: receipt('first') };
-    await store.create({ ...rest, execution_id: id }, step);
-    await expect(store.advance(id, { ...step, receipt: receipt('second') })).rejects.toThrow();
-    expect(await store.receipt(id)).toEqual(receipt('first'));
-  });
-
-  it('has for its late receipt that of its executor, whoever else had been offered it and was faster', async () => {
-    const created = row({ executor_id: 'holder' });
-    await store.create(created, nothing);
-    for (const executor of ['another', 'holder']) {
-      const withdrawn = { ticket_id: `of ${executor}`, executor_id: executor };
-      await store.advance(created.execution_id, { ...nothing, withdrawn });
-      await store.addLateReceipt(withdrawn.ticket_id, Buffer.from(executor));
-    }
-    const late = await store.lateReceipt(created.execution_id, 'holder');
-    expect(late?.receiptJson.toString()).toBe('holder');
-  });
-});
-
-describe('approvals', () => {
-  it('are used up by one of many steps that come at once, and the others leave nothing', async () => {
-    const rows = Array.from({ length: 5 }, () => row());
-    const results = await Promise.allSettled(
-      rows.map((it) => store.create(it, { ...nothing, approvals: [randomUUID(), 'approval-1'] })),
-    );
-    expect(results.map((it) => it.status)).toEqual(['fulfilled', ...Array(4).fill('rejected')]);
-    expect(results[1]).toMatchObject({ reason: { code: 'APPROVAL_INVALID' } });
-    expect(await store.open()).toHaveLength(1);
-    await reopen();
-    await expect(store.create(row(), { ...nothing, approvals: ['approval-1'] })).rejects.toMatchObject({
-      code: 'APPROVAL_INVALID',
+    it('has for its late receipt that of its executor, whoever else had been offered it and was faster', async () => {
+      const created = row({ executor_id: 'holder' });
+      await store.create(created, nothing);
+      for (const executor of ['another', 'holder']) {
+        const withdrawn = { ticket_id: `of ${executor}`, executor_id: executor };
+        await store.advance(created.execution_id, { ...nothing, withdrawn });
+        await store.addLateReceipt(withdrawn.ticket_id, Buffer.from(executor));
+      }
+      const late = await store.lateReceipt(created.execution_id, 'holder');
+      expect(late?.receiptJson.toString()).toBe('holder');
     });
   });
 
-  it('of a step that fails stay free', async () => {
-    await store.create(row(), { ...nothing, approvals: ['used'] });
-    await expect(store.create(row(), { ...nothing, approvals: ['free', 'used'] })).rejects.toThrow();
-    expect(await store.create(row(), { ...nothing, approvals: ['free'] })).toBe(true);
-  });
-});
-
-describe('an idempotency key', () => {
-  const key = { principal: 'a', idempotency_key: 'k' };
-
-  it('stands for the first execution that came with it, for its principal', async () => {
-    const [first, second, third] = [row(), row(), row()];
-    const created = [
-      store.create(first, { ...nothing, key }),
-      store.create(second, { ...nothing, key }),
-      store.create(third, { ...nothing, key: { ...key, principal: 'b' } }),
-    ];
-    expect(await Promise.all(created)).toEqual([true, false, true]);
-    expect((await store.findByKey(key))?.execution_id).toBe(first.execution_id);
-    expect(await store.find(second.execution_id)).toBeUndefined();
-    expect(await store.findByKey({ ...key, idempotency_key: 'none' })).toBeUndefined();
-  });
-
-  it('may be given to an execution later, if it is free', async () => {
-    const [first, second] = [row(), row()];
-    await store.create(first, nothing);
-    await store.create(second, nothing);
-    await store.advance(first.execution_id, { ...nothing, key });
-    await expect(store.advance(second.execution_id, { ...nothing, key })).rejects.toMatchObject({
-      code: 'IDEMPOTENCY_CONFLICT',
+  describe('approvals', () => {
+    it('are used up by one of many steps that come at once, and the others leave nothing', async () => {
+      const rows = Array.from({ length: 5 }, () => row());
+      const results = await Promise.allSettled(
+        rows.map((it) => store.create(it, { ...nothing, approvals: [randomUUID(), 'approval-1'] })),
+      );
+      expect(results.map((it) => it.status)).toEqual(['fulfilled', ...Array(4).fill('rejected')]);
+      expect(results[1]).toMatchObject({ reason: { code: 'APPROVAL_INVALID' } });
+      expect(await store.open()).toHaveLength(1);
+      await reopen();
+      await expect(store.create(row(), { ...nothing, approvals: ['approval-1'] })).rejects.toMatchObject({
+        code: 'APPROVAL_INVALID',
+      });
     });
-    expect((await store.findByKey(key))?.execution_id).toBe(first.execution_id);
-  });
-});
 
-describe('a list', () => {
-  it('is one principal’s, newest first, a page at a time', async () => {
-    for (let i = 1; i <= 5; i++) await store.create(row({ contract_id: `c-${i}` }), nothing);
-    await store.create(row({ principal: 'other' }), nothing);
-    const query = { principal: row().principal, states: [], limit: 2 };
-    const first = await store.list(query);
-    expect(first.map((it) => it.contract_id)).toEqual(['c-5', 'c-4']);
-    const next = await store.list({ ...query, before: first[1]?.number ?? 0 });
-    expect(next.map((it) => it.contract_id)).toEqual(['c-3', 'c-2']);
-    expect(await store.list({ ...query, states: [ExecutionState.FAILED] })).toEqual([]);
+    it('of a step that fails stay free', async () => {
+      await store.create(row(), { ...nothing, approvals: ['used'] });
+      await expect(store.create(row(), { ...nothing, approvals: ['free', 'used'] })).rejects.toThrow();
+      expect(await store.create(row(), { ...nothing, approvals: ['free'] })).toBe(true);
+    });
+  });
+
+  describe('an idempotency key', () => {
+    const key = { principal: 'a', idempotency_key: 'k' };
+
+    it('stands for the first execution that came with it, for its principal', async () => {
+      const [first, second, third] = [row(), row(), row()];
+      const created = [
+        store.create(first, { ...nothing, key }),
+        store.create(second, { ...nothing, key }),
+        store.create(third, { ...nothing, key: { ...key, principal: 'b' } }),
+      ];
+      expect(await Promise.all(created)).toEqual([true, false, true]);
+      expect((await store.findByKey(key))?.execution_id).toBe(first.execution_id);
+      expect(await store.find(second.execution_id)).toBeUndefined();
+      expect(await store.findByKey({ ...key, idempotency_key: 'none' })).toBeUndefined();
+    });
+
+    it('may be given to an execution later, if it is free', async () => {
+      const [first, second] = [row(), row()];
+      await store.create(first, nothing);
+      await store.create(second, nothing);
+      await store.advance(first.execution_id, { ...nothing, key });
+      await expect(store.advance(second.execution_id, { ...nothing, key })).rejects.toMatchObject({
+        code: 'IDEMPOTENCY_CONFLICT',
+      });
+      expect((await store.findByKey(key))?.execution_id).toBe(first.execution_id);
+    });
+  });
+
+  describe('a list', () => {
+    it('is one principal’s, newest first, a page at a time', async () => {
+      for (let i = 1; i <= 5; i++) await store.create(row({ contract_id: `c-${i}` }), nothing);
+      await store.create(row({ principal: 'other' }), nothing);
+      const query = { principal: row().principal, states: [], limit: 2 };
+      const first = await store.list(query);
+      expect(first.map((it) => it.contract_id)).toEqual(['c-5', 'c-4']);
+      const next = await store.list({ ...query, before: first[1]?.number ?? 0 });
+      expect(next.map((it) => it.contract_id)).toEqual(['c-3', 'c-2']);
+      expect(await store.list({ ...query, states: [ExecutionState.FAILED] })).toEqual([]);
+    });
   });
 });
 
