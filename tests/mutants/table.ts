@@ -1577,7 +1577,7 @@ const fleet: readonly Mutant[] = [
   {
     name: 'a-restored-gate-places-again',
     file: `${gate}/service/compose.ts`,
-    before: '  await loseIfRestored(parts, open);',
+    before: '  if (dependencies.store === undefined) await loseIfRestored(parts, open);',
     after: '  await Promise.resolve(open);',
     tests: [`${gate}/link/at-most-once.test.ts`],
     red: 'comes back from its backup, and runs nothing again',
