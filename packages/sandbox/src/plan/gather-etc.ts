@@ -49,12 +49,17 @@ class Gathering {
   readonly #links = new Map<string, string>();
   readonly #files = new Map<string, Buffer>();
   readonly #inner = new Map<string, string>();
+  // Every path has the same few directories above it: each is looked at once.
+  readonly #stats: (path: string) => Stats | undefined;
+  readonly #look: (path: string) => ReturnType<typeof lookOnHost>;
   #gitconfig: string | undefined;
   #bytes = 0;
 
   constructor(shown: readonly string[], root: string) {
     this.#shown = shown;
     this.#root = root;
+    this.#stats = once((path) => statSync(this.#onHost(path), { throwIfNoEntry: false }));
+    this.#look = once((path) => lookOnHost(this.#onHost(path)));
   }
 
   view(): EtcView {
@@ -127,7 +132,7 @@ class Gathering {
   }
 
   #copyOne(top: string, source: string, copy: string, entry: EtcEntry, depth: number): boolean {
-    const target = lookOnHost(this.#onHost(source))?.target;
+    const target = this.#look(source)?.target;
     if (target === undefined) return this.#copy(source, copy, entry, depth);
     const walk = this.#walk(source);
     // One to a directory above it has no end.
@@ -145,7 +150,7 @@ class Gathering {
     if (depth > 4) return false;
     return this.#names(directory).every((name) => {
       const path = posix.join(directory, name);
-      const found = lookOnHost(this.#onHost(path));
+      const found = this.#look(path);
       if (found?.target === undefined)
         return !this.#isDirectory(path) || this.#leadsOnlyTo(path, trees, depth + 1);
       // Hundreds of certificates lead to /usr, or are one beside another by its hash.
@@ -183,10 +188,6 @@ class Gathering {
     return stats === undefined || (stats.mode & 0o004) === 0 ? undefined : stats;
   }
 
-  #stats(path: string): Stats | undefined {
-    return statSync(this.#onHost(path), { throwIfNoEntry: false });
-  }
-
   #isDirectory(path: string): boolean {
     return lstatSync(this.#onHost(path), { throwIfNoEntry: false })?.isDirectory() ?? false;
   }
@@ -200,12 +201,22 @@ class Gathering {
   }
 
   #walk(path: string): Walk | undefined {
-    return walkPath(path, (at) => lookOnHost(this.#onHost(at)));
+    return walkPath(path, this.#look);
   }
 
   #onHost(path: string): string {
     return this.#root === '/' ? path : `${this.#root}${path}`;
   }
+}
+
+/** Asks for each path once. */
+function once<T>(ask: (path: string) => T): (path: string) => T {
+  const known = new Map<string, { readonly answer: T }>();
+  return (path) => {
+    const found = known.get(path) ?? { answer: ask(path) };
+    known.set(path, found);
+    return found.answer;
+  };
 }
 
 function ancestorsOf(path: string): string[] {
