@@ -437,6 +437,7 @@ describe('a gate with its real key cannot have counted in the place of the owner
     own.publish({
       'policies/tests.yaml': testPolicy(fleet.workspace),
       'policies/wide.yaml': testPolicy(fleet.workspace, { name: 'wide' }),
+      'policies/typed.yaml': testPolicy(fleet.workspace, { name: 'typed' }),
       'bindings.yaml': withMallory,
     });
     return own.published('');
