@@ -119,6 +119,8 @@ describe('csc submit --tty', () => {
     csc.pty.write('echo code $?; exit 7\r');
     const { screen, code } = await csc.ended;
     expect([code, /code 130/.test(screen)]).toEqual([7, true]);
+    expect(screen).toMatch(/csc: execution [0-9a-f-]{36}: ~\. at the beginning of a line leaves/);
+    expect(screen).toMatch(/recording written to \S+out\.cast/);
     const lines = readFileSync(cast, 'utf8')
       .trimEnd()
       .split('\n')
@@ -134,7 +136,10 @@ describe('csc submit --tty', () => {
       commands: [{ terminal_hash: expect.any(String), recording_hash: expect.any(String) }],
     });
     const fetched = join(fleet.directory, 'fetched.cast');
-    expect((await fleet.csc(['get', id, '--recording', fetched])).code).toBe(0);
+    expect(await fleet.csc(['get', id, '--recording', fetched])).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining(fetched),
+    });
     expect(readFileSync(fetched)).toEqual(readFileSync(cast));
     const played = await fleet.csc(['play', id]);
     expect([played.code, /code 130/.test(played.stdout)]).toEqual([0, true]);
@@ -184,12 +189,19 @@ print('fds', sorted(os.listdir('/proc/self/fd'), key=int)[:4])
     expect(statSync(join(fleet.directory, 'state/csc/terminals', `${id}.json`)).mode & 0o777).toBe(0o600);
     await fleet.gate.stop('SIGKILL');
     await fleet.startGate();
+    const elsewhere = { ...fleet.environment(), XDG_STATE_HOME: join(fleet.directory, 'elsewhere') };
+    const looking = cscOnTerminal(['attach', id], elsewhere);
+    await looking.waitFor(/looking on.* leaves[\s\S]*o2/);
+    looking.pty.write('zz\r~.');
+    const looked = await looking.ended;
+    expect([looked.code, looked.screen.includes('zz')]).toEqual([130, false]);
     csc.pty.write(`${id}\r`);
     await csc.waitFor(/extproc[\s\S]*\$ /);
     csc.pty.write('echo $X $Y again; exit 3\r');
     const { screen } = await csc.ended;
     expect(screen).toMatch(/over 3/);
     expect(screen).toMatch(/kept whole again/);
+    expect(screen).toMatch(/; csc attach [0-9a-f-]{36} takes it up again/);
     expect(screen.match(/[^-]opost/g)).toHaveLength(2);
     expect(screen.match(/[^-]isig [^-]*icanon /g)).toHaveLength(2);
     expect(kept()).toEqual([]);
@@ -318,5 +330,9 @@ sys.stdin.readline()
     const { code, stderr } = await fleet.csc(['submit', contractOf('true'), '--submitter-key', key, '--tty']);
     expect(code).not.toBe(0);
     expect(stderr).toMatch(/--tty takes a terminal/);
+    expect(await fleet.csc(['attach', 'abcd'])).toMatchObject({
+      code: 64,
+      stderr: 'csc attach takes a terminal; csc get abcd --follow looks on\n',
+    });
   });
 });

@@ -101,13 +101,13 @@ export async function getExecution(named: string, options: GetCommandOptions): P
     const executionId = await resolveExecution(client, named);
     using interrupts = leaveOnInterrupt(executionId, presenter.alert);
     const run = (handlers: RunHandlers) => client.follow(executionId, { handlers });
-    return await present(presenter, { interrupts, receiptOut: options.receiptOut, run });
+    const hasEnded = async (id: string) => (await client.getExecution(id)).execution.endedAt !== undefined;
+    return await present(presenter, { interrupts, receiptOut: options.receiptOut, run, hasEnded });
   }
   using client = connectGate(options);
   const executionId = await resolveExecution(client, named);
   if (options.follow === true) return await followPart(client, executionId, { ...options, part, json });
-  if (options.recording !== undefined)
-    writeFileWhole(options.recording, await fetchRecording(client, executionId), 0o600);
+  if (options.recording !== undefined) await keepRecording(client, executionId, options.recording);
   if (options.receiptOut !== undefined) await fetchReceipt(client, executionId, options.receiptOut);
   if (options.output === true || part !== undefined)
     await copyOutput(client, executionId, { json, part, follow: false, raw: options.raw });
@@ -133,6 +133,12 @@ async function fetchReceipt(client: GateClient, executionId: string, path: strin
       `csc: receipt verified (${receipt.status}, signed by ${receipt.signature?.key_id}), in ${path}`,
     ),
   );
+}
+
+async function keepRecording(client: GateClient, executionId: string, path: string): Promise<void> {
+  const recording = await fetchRecording(client, executionId);
+  writeFileWhole(path, recording, 0o600);
+  note(plainLine(`csc: recording verified (${recording.length} bytes), in ${path}; csc play shows it`));
 }
 
 const streamsByName: Readonly<Record<string, OutputStream>> = {

@@ -320,18 +320,24 @@ describe('an execution', () => {
 
   it('goes on where nobody reads it any more, and how to come back is said', async () => {
     const contract = shell('echo one; sleep 0.5; yes | head -c 200000; sleep 60');
-    const args = ['-c', '"$@" | head -n 1', 'sh', process.execPath, cscBin, 'submit', contract];
-    const child = spawn('sh', args, {
-      env: { ...process.env, ...fleet.environment() },
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
-    let said = '';
-    child.stderr.on('data', (data: Buffer) => {
-      said += data;
-    });
-    await once(child, 'close');
+    const readOneLine = async (...args: string[]) => {
+      const line = ['-c', '"$@" | head -n 1', 'sh', process.execPath, cscBin, ...args];
+      const child = spawn('sh', line, {
+        env: { ...process.env, ...fleet.environment() },
+        stdio: ['ignore', 'ignore', 'pipe'],
+      });
+      let said = '';
+      child.stderr.on('data', (data: Buffer) => {
+        said += data;
+      });
+      await once(child, 'close');
+      return said;
+    };
+    const said = await readOneLine('submit', contract);
     const [, id = ''] = /left; it goes on; csc get (\S+) --follow/.exec(said) ?? [];
     expect((await fleet.csc(['cancel', id, '--grace', '0s'])).code).toBe(0);
+    await fleet.csc(['get', id, '--follow', '--quiet']);
+    expect(await readOneLine('get', id, '--follow')).toContain('csc: left; it has ended\n');
   });
 
   it('is ended by Ctrl-C, and its receipt still comes', async () => {

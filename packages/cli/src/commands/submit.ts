@@ -63,7 +63,7 @@ export function defineSubmit(command: Command): void {
     .option('--stdout-bytes <size>', 'keep up to so much of its stdout: 50M (signed)', parseBytes)
     .option('--stderr-bytes <size>', 'the same of its stderr', parseBytes)
     .option('--require-outputs', 'fail where an expected output is not there (signed: the host does)')
-    .option('--tty', 'run it on this terminal: what you type goes to it (~. leaves)')
+    .option('--tty', 'run it on this terminal: what you type goes to it (~. leaves, csc attach comes back)')
     .option('--record <file>', 'write the recording of its terminal (asciicast v3), once it is verified')
     .option('--allow-truncated', 'do not end with 74 where its output was cut')
     .option(
@@ -141,7 +141,7 @@ async function submitContract(file: string, options: SubmitCommandOptions): Prom
 
 // The terminal is the job's from its start to its end: Ctrl-C is typed, and asks for nothing.
 async function submitOnTerminal(file: string, options: SubmitCommandOptions): Promise<number> {
-  const own = ownTerminal();
+  const own = ownTerminal('--tty');
   const contract = await readInput(file, artifactBytes.contract);
   const submitter = await chooseSubmitter(options);
   const presenter = await createPresenter({ json: false, quiet: options.quiet ?? false, tty: true });
@@ -151,7 +151,7 @@ async function submitOnTerminal(file: string, options: SubmitCommandOptions): Pr
   const steps = {
     cancel: (executionId: string) => client.cancel(executionId),
     hint: 'once more leaves it to itself',
-    again: (executionId: string | undefined) => leave(executionId, presenter.alert),
+    again: (executionId: string | undefined) => leave(executionId, presenter.alert, 'attach'),
   };
   using interrupts = handleInterrupts(steps, presenter.alert);
   const run = (handlers: RunHandlers) =>
@@ -161,6 +161,7 @@ async function submitOnTerminal(file: string, options: SubmitCommandOptions): Pr
         ...own,
         onInput: (input) => {
           keepClaim(claims, input.claim, presenter.alert);
+          if (options.quiet !== true) presenter.alert(howToLeave(input.claim.executionId));
           session.open(input, presenter.alert);
         },
       },
@@ -170,14 +171,24 @@ async function submitOnTerminal(file: string, options: SubmitCommandOptions): Pr
   const ended = present(presenter, {
     interrupts,
     receiptOut: options.receiptOut,
+    back: 'attach',
     run: async (handlers) => {
       const outcome = await run(handlers).finally(() => session[Symbol.dispose]());
       claims.drop(outcome.executionId);
-      if (options.record !== undefined) session.writeRecording(options.record, presenter.alert);
+      if (options.record !== undefined) {
+        const written = session.writeRecording(options.record, presenter.alert);
+        if (options.quiet !== true) presenter.alert(written);
+      }
       return outcome;
     },
   });
   return await ended;
+}
+
+function howToLeave(executionId: string): string {
+  return plainLine(
+    `csc: execution ${executionId}: ~. at the beginning of a line leaves it running, csc attach ${executionId} comes back`,
+  );
 }
 
 // Without it, nobody can come back to type; that is no reason not to run.

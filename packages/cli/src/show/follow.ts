@@ -14,20 +14,29 @@ interface Presentation {
   readonly run: (handlers: RunHandlers) => Promise<Outcome>;
   /** What a success is not enough without. Absent: it is. */
   readonly wanted?: Wanted;
+  /** What takes it up again, once this process has left it. Default: csc get --follow. */
+  readonly back?: Back;
+  /** Asks whether it has ended, where its events have not said so before nobody read its output any more. */
+  readonly hasEnded?: (executionId: string) => Promise<boolean>;
 }
+
+/** How to come back to an execution: looking on at its output, or on its terminal. */
+type Back = 'follow' | 'attach';
 
 /** Shows an execution to its end. Resolves to its exit code. */
 export async function present(
   presenter: Presenter,
-  { interrupts, receiptOut, run, wanted }: Presentation,
+  { interrupts, receiptOut, run, wanted, back, hasEnded }: Presentation,
 ): Promise<number> {
   const { onEvent } = presenter.handlers;
   let executionId: string | undefined;
+  let isOver = false;
   try {
     const outcome = await run({
       ...presenter.handlers,
       onEvent: (event) => {
         executionId = event.executionId;
+        isOver ||= event.type === 'finished';
         interrupts.identify(event.executionId);
         return onEvent?.(event);
       },
@@ -39,7 +48,11 @@ export async function present(
     }
     return wanted === undefined ? outcome.exitCode : exitCodeFor(outcome, wanted);
   } catch (error) {
-    if (isBrokenPipe(error)) presenter.alert(describeLeft(executionId));
+    if (isBrokenPipe(error)) {
+      if (!isOver && executionId !== undefined)
+        isOver = (await hasEnded?.(executionId).catch(() => false)) ?? false;
+      presenter.alert(isOver ? 'csc: left; it has ended' : describeLeft(executionId, back));
+    }
     throw error;
   } finally {
     presenter.stop();
@@ -68,8 +81,12 @@ const signals = ['SIGINT', 'SIGTERM'] as const;
  * Ctrl-C where somebody only looks on: it ends the looking, whatever state the execution is in. It may be another
  * person's terminal that watches over it.
  */
-export function leaveOnInterrupt(executionId: string, alert: (text: string) => void): Interrupts {
-  const onSignal = (): never => leave(executionId, alert);
+export function leaveOnInterrupt(
+  executionId: string,
+  alert: (text: string) => void,
+  back?: Back,
+): Interrupts {
+  const onSignal = (): never => leave(executionId, alert, back);
   for (const signal of signals) process.on(signal, onSignal);
   return {
     identify: () => {},
@@ -80,15 +97,16 @@ export function leaveOnInterrupt(executionId: string, alert: (text: string) => v
 }
 
 /** Says how to come back and how to end it, and ends this process; the execution goes on. */
-export function leave(executionId: string | undefined, alert: (text: string) => void): never {
-  alert(describeLeft(executionId));
+export function leave(executionId: string | undefined, alert: (text: string) => void, back?: Back): never {
+  alert(describeLeft(executionId, back));
   process.exit(exitCodes.interrupted);
 }
 
-function describeLeft(executionId: string | undefined): string {
+function describeLeft(executionId: string | undefined, back: Back = 'follow'): string {
   if (executionId === undefined) return 'csc: left';
   const id = plainLine(executionId);
-  return `csc: left; it goes on; csc get ${id} --follow takes it up again, csc cancel ${id} ends it`;
+  const again = back === 'attach' ? `csc attach ${id}` : `csc get ${id} --follow`;
+  return `csc: left; it goes on; ${again} takes it up again, csc cancel ${id} ends it`;
 }
 
 /** Signals that come within so many milliseconds are one. */

@@ -45,12 +45,28 @@ export class TerminalSession implements Disposable {
       onResize: (size) => input.resize(size),
       onLeave: () => {
         this[Symbol.dispose]();
-        leave(input.claim.executionId, alert);
+        leave(input.claim.executionId, alert, 'attach');
       },
     });
     void input.ended.then((why) => {
       if (why !== undefined && this.#keyboard !== undefined && why !== overNote)
         alert(plainLine(`csc: nothing more can be typed: ${why}`));
+    });
+  }
+
+  /** From now on keys do nothing and are not shown, but for those that leave: `~.`, and Ctrl-C. */
+  lookOn(executionId: string, alert: (text: string) => void): void {
+    const onLeave = (): never => {
+      this[Symbol.dispose]();
+      return leave(executionId, alert, 'attach');
+    };
+    this.#keyboard ??= takeKeyboard({
+      onInput: async (bytes) => {
+        if (bytes.includes(ctrlC)) onLeave();
+      },
+      settled: async () => {},
+      onResize: () => {},
+      onLeave,
     });
   }
 
@@ -72,21 +88,24 @@ export class TerminalSession implements Disposable {
     };
   }
 
-  /** Says in the file and beside it where it is not whole. Throws FILE_UNWRITABLE. */
-  writeRecording(file: string, alert: (text: string) => void): void {
+  /**
+   * Says in the file and beside it where it is not whole. Where nothing ran on a terminal, nothing is written. Gives what it
+   * wrote, in words. Throws FILE_UNWRITABLE.
+   */
+  writeRecording(file: string, alert: (text: string) => void): string {
     const bytes = Buffer.concat(this.#recorded);
     const [kept, all] = [this.#mostRecorded, this.#recordedBytes];
-    if (all <= kept) {
-      writeFileWhole(file, bytes, 0o600);
-      return;
-    }
+    if (all === 0) return plainLine(`csc: nothing was recorded, and ${file} is not written`);
+    const isWhole = all <= kept;
     const why = `the recording is cut here: csc keeps ${kept} of its ${all} bytes`;
-    writeFileWhole(file, cutRecording(bytes, why), 0o600);
-    alert(
-      plainLine(
-        `csc: CUT: ${file} has the first ${kept} of ${all} bytes of the recording, and is not what the receipt names; csc get --recording FILE writes all of it`,
-      ),
-    );
+    writeFileWhole(file, isWhole ? bytes : cutRecording(bytes, why), 0o600);
+    if (!isWhole)
+      alert(
+        plainLine(
+          `csc: CUT: ${file} has the first ${kept} of ${all} bytes of the recording, and is not what the receipt names; csc get --recording FILE writes all of it`,
+        ),
+      );
+    return plainLine(`csc: recording written to ${file}; csc play shows it`);
   }
 
   [Symbol.dispose](): void {
@@ -94,6 +113,8 @@ export class TerminalSession implements Disposable {
     this.#keyboard = undefined;
   }
 }
+
+const ctrlC = 0x03;
 
 // As a host says it when what it ran is over, which shows anyway.
 const overNote = 'the command has ended';

@@ -23,10 +23,11 @@ export interface Keyboard {
 }
 
 /** Throws REQUEST_INVALID where standard input or output is none. */
-export function ownTerminal(): OwnTerminal {
+export function ownTerminal(asker: '--tty' | 'csc attach'): OwnTerminal {
   if (!process.stdin.isTTY || !process.stdout.isTTY) {
     const which = process.stdin.isTTY ? 'standard output' : 'standard input';
-    const message = `--tty takes a terminal, and ${which} is none: leave --tty out, or run csc on a terminal (script -c makes one)`;
+    const otherwise = asker === '--tty' ? 'leave --tty out, or ' : '';
+    const message = `${asker} takes a terminal, and ${which} is none: ${otherwise}run csc on a terminal (script -c makes one)`;
     throw new CscError('REQUEST_INVALID', message);
   }
   const type = process.env['TERM'] ?? '';
