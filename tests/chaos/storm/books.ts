@@ -67,10 +67,6 @@ const honest = new Set([
 /** How a run may end by what was done to it, beside what its contract says. */
 const broken = new Set(['executor_restart', 'signal', 'output_limit']);
 
-// Its host was LOST with it and came back: nothing has started, and the gate says so.
-const isUnstarted = ({ signedBy, error }: Ended): boolean =>
-  signedBy === 'the gate' && /came back without having started it/.test(error);
-
 // bubblewrap killed while it built or held the sandbox: the ticket was spent, and nothing had started.
 const isKilledEarly = ({ ended, error }: Ended): boolean =>
   ended === 'refused' && /bwrap ended with 137|killed before the command was let go/.test(error);
@@ -161,7 +157,7 @@ function auditCalls(key: string, entries: readonly Entry[], idOf: Map<string, st
       if (end.ended === 'exit') return end.exitCode === work.exitCode ? '' : `exit code ${end.exitCode}`;
       if (end.ended === 'cancelled') return work.manner === 'cancels' ? '' : 'it was cancelled';
       if (end.ended === 'timeout') return work.manner === 'times out' ? '' : 'it timed out';
-      if (broken.has(end.ended) || isKilledEarly(end) || isUnstarted(end)) return '';
+      if (broken.has(end.ended) || isKilledEarly(end)) return '';
       return `it ended as ${end.status}, ${end.ended}, by ${end.signedBy}: ${end.error}`;
     })();
     if (whatFor !== '')

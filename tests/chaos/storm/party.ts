@@ -63,7 +63,8 @@ export class Party {
       if (this.#isEnding) return;
       this.#restart = setTimeout(() => this.start(), restartMs);
       const said = readFileSync(log).toString('utf8', from);
-      if (code === 69 && /^ERROR .*file descriptors/m.test(said)) return;
+      if ((code === 69 || code === 70) && /^ERROR .*(file descriptors|too many open files)/m.test(said))
+        return;
       this.ownEnds.push(
         `${this.name} ended by itself at ${new Date().toISOString()}: ${signal ?? `exit ${code}`}: ${said.slice(-500)}`,
       );
