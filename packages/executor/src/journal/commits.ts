@@ -74,7 +74,18 @@ function isDatabaseError(error: unknown): boolean {
 
 /** What a database error becomes: nothing runs that cannot be journalled. */
 export function storeUnavailable(cause: unknown): CscError {
-  return new CscError('STORE_UNAVAILABLE', "this host's journal cannot be written: look at its disk", {
-    cause,
-  });
+  const why = isCannotOpen(cause)
+    ? 'cannot be opened: look at its disk, and whether the executor has file descriptors left (LimitNOFILE)'
+    : 'cannot be written: look at its disk';
+  return new CscError('STORE_UNAVAILABLE', `this host's journal ${why}`, { cause });
+}
+
+// SQLITE_CANTOPEN (https://sqlite.org/rescode.html): EMFILE comes as this.
+function isCannotOpen(error: unknown): boolean {
+  return (
+    isDatabaseError(error) &&
+    error instanceof Error &&
+    'errcode' in error &&
+    (Number(error.errcode) & 0xff) === 14
+  );
 }

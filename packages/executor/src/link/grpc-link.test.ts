@@ -7,7 +7,7 @@ import { makeContract, shell } from '@csc-fleet/test-kit/contract';
 import { type GrpcGate, startGrpcGate } from '@csc-fleet/test-kit/executor/grpc-gate';
 import { ScriptedGate } from '@csc-fleet/test-kit/executor/scripted-gate';
 import { makeTestDirectory, openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createBackoff, createGateLink, type GateLink } from './grpc-link.ts';
 
 let pki: string;
@@ -108,6 +108,21 @@ describe('the link over gRPC', () => {
     server.answersHeartbeats = false;
     link.run(bench.executor, silentLog);
     await connected(2);
+  });
+
+  // Nothing else does at every moment, and Node would end an executor that has nothing to run.
+  it('keeps its process while it dials and while it is connected', async () => {
+    const timers = vi.spyOn(globalThis, 'setTimeout');
+    const keeps = (ms: number) =>
+      timers.mock.calls.some(([, delay], index) => {
+        const { value } = timers.mock.results[index] ?? {};
+        return delay === ms && value?.hasRef() === true;
+      });
+    link.run(bench.executor, silentLog);
+    const [welcomeMs, silentMs] = [30_000, 600];
+    expect(keeps(welcomeMs)).toBe(true);
+    await expect.poll(() => keeps(silentMs)).toBe(true);
+    timers.mockRestore();
   });
 
   it('does not talk to a server that is not a gate', async () => {

@@ -5,7 +5,6 @@ import {
   type ConnectResponse,
   channelOptions,
   channelTo,
-  type Duration,
   ExecutorLinkClient,
   explainDrop,
   fromServiceError,
@@ -172,6 +171,9 @@ interface CallEvents {
 // A gate that has not said anything for three heartbeats is gone, whatever TCP says.
 const missedHeartbeats = 3;
 
+// One that has not said that we are welcome after this long never will.
+const welcomeMs = 30_000;
+
 // Messages to the gate that may wait in the transport; more of them wait in the outbox, which has bounds.
 const mostWaiting = 4;
 
@@ -186,7 +188,10 @@ function serve(call: Call, executor: Executor, events: CallEvents): void {
       call.cancel();
     },
   );
-  let watchdog: NodeJS.Timeout | undefined;
+  // One or the other runs as long as the call is open, and keeps this process: gRPC does not keep it at every moment, and
+  // where it does not, and nothing runs, Node would end with the call still to come.
+  let watchdog = watch(welcomeMs, call);
+  let isWelcome = false;
   let over = false;
   const end = (error: unknown): void => {
     if (over) return;
@@ -196,9 +201,12 @@ function serve(call: Call, executor: Executor, events: CallEvents): void {
     events.lost(error);
   };
   const take = (response: ConnectResponse): void => {
-    watchdog?.refresh();
+    if (over) return;
+    if (isWelcome) watchdog.refresh();
     if (connection.isOpen && response.message?.$case === 'welcome') {
-      watchdog ??= watch(response.message.value.heartbeatInterval, call);
+      clearTimeout(watchdog);
+      watchdog = watch(missedHeartbeats * heartbeatMs(response.message.value.heartbeatInterval), call);
+      isWelcome = true;
       events.welcomed();
     }
     connection.receive(response);
@@ -213,8 +221,8 @@ function serve(call: Call, executor: Executor, events: CallEvents): void {
   call.on('end', () => end(new Error('the gate ended the connection')));
 }
 
-function watch(interval: Duration | undefined, call: Call): NodeJS.Timeout {
-  return setTimeout(() => call.cancel(), missedHeartbeats * heartbeatMs(interval)).unref();
+function watch(silentMs: number, call: Call): NodeJS.Timeout {
+  return setTimeout(() => call.cancel(), silentMs);
 }
 
 function toTold(error: unknown, { material }: TlsSource): CscError {
