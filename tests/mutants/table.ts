@@ -1178,8 +1178,9 @@ const fleet: readonly Mutant[] = [
   {
     name: 'health-looked-up-for-each-who-watches',
     file: `${gate}/rpc/health-service.ts`,
-    before: 'this.#tell(it, health)',
-    after: 'this.#tell(it, this.#health())',
+    before:
+      '      const health = this.#health();\n      for (const it of this.#told.keys()) this.#tell(it, health);',
+    after: '      for (const it of this.#told.keys()) this.#tell(it, this.#health());',
     tests: [`${gate}/rpc/wire.test.ts`],
     red: 'is asked for once at a time, however many watch it',
   },
