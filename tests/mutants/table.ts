@@ -603,7 +603,8 @@ const host: readonly Mutant[] = [
     name: 'ticket-not-looked-at-again-after-secrets',
     file: `${executor}/execute.ts`,
     before: 'const genuine = verifyTicket(offered, { ...ports.trust, now: ports.clock.now() });',
-    after: 'const genuine = verifyTicket(offered, { ...ports.trust, now: new Date(0) });',
+    // The host's clock, as the test has set it, is ahead of that.
+    after: 'const genuine = verifyTicket(offered, { ...ports.trust, now: new Date() });',
     tests: wiring,
     red: 'a ticket may expire',
   },
