@@ -188,8 +188,17 @@ describe('a roll-out over three hosts', () => {
     expect(cancelled.stderr).toMatch(/executor away is away.*an owner ends it: csc admin resolve/);
 
     const key = fleet.write('owner.pem', toPem(Buffer.alloc(32, 1)));
+    const asked = await fleet.csc(['admin', 'resolve', executionId, '--reason', 'x', '--owner-key', key], {
+      as: 'boss',
+    });
+    expect(asked).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(
+        /lost, on away since .*, which has been away since (.|\n)*nothing was signed/,
+      ),
+    });
     const resolve = (as: string, ...more: string[]) =>
-      fleet.csc(['admin', 'resolve', executionId, '--reason', 'it burnt down', ...more], { as });
+      fleet.csc(['admin', 'resolve', executionId, '--reason', 'it burnt down', '--yes', ...more], { as });
     expect(await resolve('alice', '--owner-key', key)).toMatchObject({ code: 77 });
     const online = fleet.write('online.pem', toPem(Buffer.alloc(32, 2)));
     expect(await resolve('boss', '--owner-key', online)).toMatchObject({
@@ -201,6 +210,8 @@ describe('a roll-out over three hosts', () => {
     const done = { code: 0, stdout: expect.stringContaining('resolved') };
     expect(await resolve('boss', '--owner-key', key, '--with', signed)).toMatchObject(done);
     expect(await resolve('boss', '--owner-key', key)).toMatchObject(done);
+    const over = await fleet.csc(['cancel', executionId]);
+    expect(over.stderr).toMatch(/it is over: the owners have resolved it, and nothing is to be cancelled/);
 
     const root = ['--owners-root', join(fleet.directory, 'root.json')];
     const shown = (...more: string[]) => fleet.csc(['get', executionId, ...more]);

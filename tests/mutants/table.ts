@@ -1129,6 +1129,14 @@ const fleet: readonly Mutant[] = [
     red: 'is for admins, and signed by enough of the owners, of this execution, lately',
   },
   {
+    name: 'resolved-while-its-host-is-away-for-a-moment',
+    file: `${gate}/schedule/resolve.ts`,
+    before: '  if (away === undefined)\n    throw invalid(',
+    after: '  if (away !== undefined) return;\n  if (away === undefined)\n    throw invalid(',
+    tests: [`${gate}/schedule/cancel.test.ts`],
+    red: 'waits until a host that is away for a while is LOST, unless its end was asked for',
+  },
+  {
     name: 'resolved-as-a-success',
     file: 'packages/cli/src/commands/get.ts',
     before: '  const { execution } = concludeWithout(told, resolution);\n',

@@ -4,6 +4,7 @@ import type { SubmissionSigner } from '@csc-fleet/common/evidence';
 import { type FleetCa, parseCertificates, readOwnersKeys } from '@csc-fleet/common/evidence';
 import { type PemSource, readBoundedFile, readPem } from '@csc-fleet/common/files';
 import {
+  type Absence,
   type AuditRecord,
   type ChannelCredentials,
   channelOptions,
@@ -124,6 +125,8 @@ export interface GateClient extends Disposable {
     execution: Execution;
     decision: Decision | undefined;
     resolution: ExecutionResolution | undefined;
+    /** Undefined: its executor is there, or none has it. */
+    absence: Absence | undefined;
   }>;
   /** The caller's executions, newest first, page after page as they are asked for. */
   list(options?: ListOptions): AsyncGenerator<Execution, void>;

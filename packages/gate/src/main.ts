@@ -58,6 +58,7 @@ export async function runGate(
     log.error({ ...about, error }, 'an error that no caller waits for');
   };
   const onNotice = (message: string, details: LogFields): void => log.info(details, message);
+  const onWarning = (message: string, details: LogFields): void => log.warn(details, message);
   // Fails closed: a gate that cannot write down what it does must not do it. Its supervisor starts it again.
   const onStoreLost = (error: CscError): void => {
     log.error({ error }, 'the store does not take writes: ending');
@@ -83,6 +84,7 @@ export async function runGate(
     {
       onError,
       onNotice,
+      onWarning,
       onStoreLost,
       certificate,
       warnings: () => upkeep.warnings(),

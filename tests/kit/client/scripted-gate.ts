@@ -143,7 +143,12 @@ export class ScriptedGate implements AsyncDisposable {
         done(null, { execution });
       },
       getExecution: (_, done) =>
-        done(null, { execution, decision, resolutionsJson: [...(script.resolutionsJson ?? [])] }),
+        done(null, {
+          execution,
+          decision,
+          resolutionsJson: [...(script.resolutionsJson ?? [])],
+          absence: undefined,
+        }),
       listExecutions: ({ request }, done) =>
         done(null, { executions: [execution], nextPageToken: request.pageToken === '' ? 'more' : '' }),
       getReceipt: (_, done) =>

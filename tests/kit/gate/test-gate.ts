@@ -122,6 +122,8 @@ export class TestGate {
   ]);
   /** What the gate told of errors that no caller waits for. */
   readonly errors: unknown[] = [];
+  /** What it told its owner to do something about. */
+  readonly warnings: [message: string, details: object][] = [];
   readonly directory = mkdtempSync(join(inMemory, 'csc-gate-'));
   readonly #options: TestGateOptions;
   #gate: Gate | undefined;
@@ -277,6 +279,7 @@ export class TestGate {
       clock: this.clock,
       monotonicMs: () => this.clock.now().getTime(),
       onError,
+      onWarning: (...warning) => void this.warnings.push(warning),
       meter: this.#options.meter,
     });
   }

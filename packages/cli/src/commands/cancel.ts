@@ -1,3 +1,4 @@
+import type { GateClient } from '@csc-fleet/client';
 import { type Execution, ExecutionState } from '@csc-fleet/common/messages';
 import type { Command } from 'commander';
 import { act } from '../action/act.ts';
@@ -6,6 +7,7 @@ import { parseDuration } from '../action/options.ts';
 import { connectGate } from '../connect/connect-gate.ts';
 import { resolveExecution } from '../connect/execution-id.ts';
 import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import { describeAbsence } from '../show/execution.ts';
 import { executionJson, stateName } from '../show/messages-json.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
 import { plainLine } from '../terminal/text.ts';
@@ -30,9 +32,20 @@ export function defineCancel(command: Command): void {
   act<[string, GateOptions & { grace?: number; json?: true }]>(command, cancelExecution);
 }
 
-function describeAway({ executionId, executorId }: Execution): string {
-  const host = executorId === '' ? 'its executor' : `its executor ${executorId}`;
-  return `csc: ${host} is away; it is ended when that is back. Where it never comes back, an owner ends it: csc admin resolve ${executionId} --reason TEXT`;
+// Undefined: it has ended, or its executor is there to end it.
+async function whyNotYet(client: GateClient, asked: Execution): Promise<string | undefined> {
+  const { executionId, executorId, state, endedAt } = asked;
+  const isLost = state === ExecutionState.LOST;
+  if (endedAt !== undefined)
+    return isLost ? 'it is over: the owners have resolved it, and nothing is to be cancelled' : undefined;
+  if (!isLost && state !== ExecutionState.RUNNING && state !== ExecutionState.OFFERED) return undefined;
+  const { execution, absence } = await client.getExecution(executionId);
+  if (absence !== undefined) {
+    const howLong = absence.lostAt === undefined ? `${absence.executorId} is away` : describeAbsence(absence);
+    return `its executor ${howLong}; it is ended when that is back. Where it never comes back, an owner ends it: csc admin resolve ${executionId} --reason TEXT`;
+  }
+  if (execution.state !== ExecutionState.LOST) return undefined;
+  return executorId === '' ? execution.error : `nothing is there that could be ended: ${execution.error}`;
 }
 
 /** Asks for an execution's end and prints how it stands. */
@@ -45,7 +58,7 @@ async function cancelExecution(
   const execution = await client.cancel(executionId, { gracePeriodMs: options.grace });
   if (options.json === true) await writeJson(executionJson(execution));
   else await writeOut(`${plainLine(execution.executionId)} ${stateName(execution.state)}\n`);
-  if (execution.state === ExecutionState.LOST && execution.endedAt === undefined)
-    note(plainLine(describeAway(execution)));
+  const why = await whyNotYet(client, execution);
+  if (why !== undefined) note(plainLine(`csc: ${why}`));
   return exitCodes.ok;
 }

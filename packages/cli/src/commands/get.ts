@@ -19,7 +19,7 @@ import { resolveExecution } from '../connect/execution-id.ts';
 import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
 import { chooseSubmitter } from '../connect/submitter.ts';
 import { writeFileWhole, writeReceipt } from '../files/write-file.ts';
-import { describeExecution } from '../show/execution.ts';
+import { absenceJson, describeExecution } from '../show/execution.ts';
 import { leaveOnInterrupt, present } from '../show/follow.ts';
 import {
   decisionJson,
@@ -226,7 +226,7 @@ async function writeChunk(stream: OutputStream, data: Buffer, raw: boolean): Pro
 }
 
 async function show(client: GateClient, executionId: string, json: boolean): Promise<void> {
-  const { execution: told, decision, resolution } = await client.getExecution(executionId);
+  const { execution: told, decision, resolution, absence } = await client.getExecution(executionId);
   const verified = told.endedAt === undefined ? undefined : await receiptOf(client, executionId);
   const decided = decision && decisionJson(decision);
   if (resolution !== undefined) return showResolved(told, decision, resolution, verified, json);
@@ -234,8 +234,16 @@ async function show(client: GateClient, executionId: string, json: boolean): Pro
     verified === undefined ? { execution: told, contradiction: undefined } : concludeFrom(told, verified);
   if (contradiction !== undefined) warn(contradiction);
   if (json)
-    await writeJson({ ...executionJson(execution), verified: verified !== undefined, decision: decided });
-  else await writeOut(describeExecution(execution, decision, verified?.receipt.signature?.key_id));
+    await writeJson({
+      ...executionJson(execution),
+      verified: verified !== undefined,
+      ...(absence === undefined ? {} : { absence: absenceJson(absence) }),
+      decision: decided,
+    });
+  else {
+    const keyId = verified?.receipt.signature?.key_id;
+    await writeOut(describeExecution(execution, decision, keyId, undefined, absence));
+  }
 }
 
 // The receipt that came after all says what ran, and is no end of what was told of it before.

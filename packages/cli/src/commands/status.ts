@@ -10,6 +10,7 @@ import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { connectGate } from '../connect/connect-gate.ts';
 import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import { absenceJson } from '../show/execution.ts';
 import { describeFrozen, executionJson, stateName } from '../show/messages-json.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
 import { formatTime, toTable } from '../terminal/table.ts';
@@ -97,7 +98,11 @@ function describeExecutors(
 function describeExecutor(executor: ExecutorStatus, own: ReadonlyMap<string, string>, now: Date): string {
   const { identity, connected, resting, labels, slots, running, version, executionMode, sandbox } = executor;
   const paint = createPaint(process.stdout);
-  const state = connected ? (resting === '' ? 'connected' : `takes nothing: ${resting}`) : 'away';
+  const state = connected
+    ? resting === ''
+      ? 'connected'
+      : `takes nothing: ${resting}`
+    : describeAway(executor);
   const ofLabels = Object.entries(labels).map(([name, value]) => `${name}=${value}`);
   const rows: [string, string][] = [
     ['slots', connected ? `${running} of ${slots} taken` : String(slots)],
@@ -114,6 +119,12 @@ function describeExecutor(executor: ExecutorStatus, own: ReadonlyMap<string, str
   ];
   const title = `${paint('bold', plainLine(`executor ${identity.slice(identity.lastIndexOf('/') + 1)}`))} ${plainLine(state)}`;
   return `${[title, ...rows.map(([key, value]) => `  ${key.padEnd(12)}${value}`)].join('\n')}\n`;
+}
+
+function describeAway({ absence, running }: ExecutorStatus): string {
+  if (absence === undefined) return 'away';
+  const runs = running === 1 ? '1 run' : `${running} runs`;
+  return `away since ${formatTime(absence.since)}, ${runs} there, LOST at ${formatTime(absence.lostAt)}`;
 }
 
 function differs({ differing }: ExecutorStatus, name: string, own: ReadonlyMap<string, string>): string {
@@ -181,6 +192,7 @@ function executorJson(it: ExecutorStatus): object {
     labels: it.labels,
     slots: it.slots,
     running: it.running,
+    ...(it.absence === undefined ? {} : { absence: absenceJson(it.absence) }),
     version: it.version,
     execution_mode: it.executionMode,
     sandbox: it.sandbox,

@@ -1,4 +1,4 @@
-import type { Decision, Execution } from '@csc-fleet/common/messages';
+import type { Absence, Decision, Execution } from '@csc-fleet/common/messages';
 import { plainLine } from '../terminal/text.ts';
 import { stateName, verdictName } from './messages-json.ts';
 
@@ -6,12 +6,14 @@ import { stateName, verdictName } from './messages-json.ts';
  * An execution as the gate tells it, a member a line.
  * @param keyId whose signature its receipt was verified by; undefined: there is no receipt
  * @param receipt what to say of its receipt instead
+ * @param absence since when its executor is away. Absent: it is there
  */
 export function describeExecution(
   execution: Execution,
   decision: Decision | undefined,
   keyId: string | undefined,
   receipt = keyId === undefined ? 'none: this is what the gate says' : `verified, signed by ${keyId}`,
+  absence?: Absence | undefined,
 ): string {
   const rows: [string, string | undefined][] = [
     ['execution', execution.executionId],
@@ -22,6 +24,7 @@ export function describeExecution(
     ['decision', decision && `${verdictName(decision.verdict)}: ${decision.reasons.join('; ')}`],
     ['submitted by', execution.principal],
     ['executor', execution.executorId],
+    ['away', absence?.lostAt && `its executor ${describeAbsence(absence)}`],
     ['submitted', execution.submittedAt?.toISOString()],
     ['started', execution.startedAt?.toISOString()],
     ['ended', execution.endedAt?.toISOString()],
@@ -30,4 +33,23 @@ export function describeExecution(
     ['receipt', receipt],
   ];
   return rows.map(([name, value]) => (value ? `${name.padEnd(13)}${plainLine(value)}\n` : '')).join('');
+}
+
+/** How long an executor has been away, and when what it has is LOST: after its name in a sentence. */
+export function describeAbsence(
+  { executorId, since, lostAt }: Pick<Absence, 'executorId' | 'since' | 'lostAt'>,
+  now = new Date(),
+): string {
+  const seconds = (from: Date, to: Date): number =>
+    Math.max(0, Math.round((to.getTime() - from.getTime()) / 1000));
+  if (since === undefined) return `${executorId} is away`;
+  const away = `${executorId} has been away for ${seconds(since, now)} s`;
+  return lostAt === undefined
+    ? away
+    : `${away}; LOST after ${seconds(since, lostAt)} s unless it is back before`;
+}
+
+/** The same for programs. */
+export function absenceJson({ executorId, since, lostAt }: Absence): object {
+  return { executor_id: executorId, since, lost_at: lostAt };
 }

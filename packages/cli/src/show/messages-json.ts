@@ -115,6 +115,8 @@ function eventMembers(event: ExecutionEvent): object {
       return { executor_id: event.executorId };
     case 'cancelling':
       return { principal: event.principal };
+    case 'away':
+      return { executor_id: event.executorId, since: event.since, lost_at: event.lostAt };
     case 'lost':
       return { executor_id: event.executorId, ...textMember('reason', event.reason) };
     case 'returned':

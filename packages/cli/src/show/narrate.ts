@@ -1,6 +1,7 @@
 import type { EventOf, ExecutionEvent } from '@csc-fleet/client/offline';
 import { Verdict } from '@csc-fleet/common/messages';
 import { plainLine } from '../terminal/text.ts';
+import { describeAbsence } from './execution.ts';
 
 /** What to tell a person of an event: a line that stays, what is going on now, or both. */
 interface Narration {
@@ -36,6 +37,8 @@ export function narrate(event: ExecutionEvent): Narration {
       return {};
     case 'cancelling':
       return { line: plainLine(`csc: ending it, as ${event.principal} asked`), now: 'ending it' };
+    case 'away':
+      return { line: plainLine(`csc: its executor ${describeAbsence(event, event.at)}`) };
     case 'lost':
       return { line: plainLine(`csc: LOST for a while: ${event.reason}`) };
     case 'returned':

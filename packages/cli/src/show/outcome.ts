@@ -101,6 +101,9 @@ function describeEnd({ execution, resolution }: Outcome): End {
     case ExecutionState.LOST:
       if (resolution !== undefined)
         return { format: 'red', title: 'LOST', text: `for good${where}: ${execution.error}` };
+      // Its executor is back, without it.
+      if (execution.error.includes('csc admin resolve'))
+        return { format: 'red', title: 'LOST', text: execution.error };
       return {
         format: 'red',
         title: 'LOST',

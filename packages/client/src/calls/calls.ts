@@ -1,6 +1,7 @@
 import { type KeyEntry, parsePublicKey } from '@csc-fleet/common/crypto';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
 import {
+  type Absence,
   type AuditRecord,
   type Decision,
   type Execution,
@@ -168,10 +169,15 @@ export async function getExecution(
   connection: Connection,
   executionId: string,
   options: CallOptions,
-): Promise<{ execution: Execution; decision: Decision | undefined; resolutionsJson: readonly Buffer[] }> {
+): Promise<{
+  execution: Execution;
+  decision: Decision | undefined;
+  resolutionsJson: readonly Buffer[];
+  absence: Absence | undefined;
+}> {
   const answer = await connection.unary(GateService.getExecution, { executionId }, options.signal);
-  const { decision, resolutionsJson } = answer;
-  return { execution: orMissing(answer.execution, 'execution'), decision, resolutionsJson };
+  const { decision, resolutionsJson, absence } = answer;
+  return { execution: orMissing(answer.execution, 'execution'), decision, resolutionsJson, absence };
 }
 
 /** See GateClient.list. */

@@ -7,7 +7,7 @@ type FlatKind<K extends WireKind> = K extends { $case: infer T; value: infer V }
 
 /**
  * Something that happened to an execution, told apart by `type`: `decided`, `queued`, `bindingWanted`, `placed`, `started`,
- * `commandStarted`, `commandExited`, `cancelling`, `lost`, `returned`, `finished`. Numbered from 1 without gaps.
+ * `commandStarted`, `commandExited`, `cancelling`, `away`, `lost`, `returned`, `finished`. Numbered from 1 without gaps.
  */
 export type ExecutionEvent = FlatKind<WireKind> & {
   readonly executionId: string;

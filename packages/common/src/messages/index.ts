@@ -23,6 +23,7 @@ export {
 export { KeyRole, PublicKey } from '../gen/csc/common/v1/key.ts';
 export { Terminal, TerminalFrame, TerminalSize } from '../gen/csc/common/v1/terminal.ts';
 export type {
+  Absence,
   AuditRequest,
   AuditResponse,
   BindRequest,

@@ -1,6 +1,7 @@
 // The one door to the generated code: messages, and the services with their clients.
 
 export {
+  type Absence,
   CancelRequest,
   CancelResponse,
   CheckRequest,

@@ -3,17 +3,19 @@ import { type Clock, toTimestamp } from '@csc-fleet/common/encoding';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import type { PolicySet } from '@csc-fleet/common/policy';
 import type { ReceiptVersion } from '@csc-fleet/common/receipt';
+import type { LogFields } from '@csc-fleet/common/service';
 import type { ExecutionRow, NewExecution, StoredReceipt, WithdrawnOffer } from '../store/tables.ts';
 import type { Happening, LiveExecution } from './execution.ts';
 import type { Executions } from './executions.ts';
 import { signGateReceipt, toGatesOwn } from './gate-receipt.ts';
-import { toExecution } from './row.ts';
+import { executorName, toExecution } from './row.ts';
 
 export interface FinisherPorts {
   readonly executions: Pick<Executions, 'release'>;
   readonly policies: Pick<PolicySet, 'bySha256'>;
   readonly signer: Signer;
   readonly clock: Clock;
+  readonly onWarning: (message: string, details: LogFields) => void;
 }
 
 /** How an execution ended, as its row has it. */
@@ -128,6 +130,8 @@ export class Finisher {
     change: Partial<Pick<ExecutionRow, 'ticket_epoch'>> = {},
   ): Promise<void> {
     await this.#end(execution, { ...change, state: ExecutionState.LOST, error }, undefined);
+    const executor = executorName(execution.row.executor_id);
+    this.#ports.onWarning('an execution is LOST', { executionId: execution.id, executor, why: error });
   }
 
   async #end(

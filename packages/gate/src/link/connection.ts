@@ -62,6 +62,8 @@ export interface ConnectionPorts extends ReconcilePorts, ReceiptPorts, RefusalPo
   /** Milliseconds of a clock that never jumps. */
   readonly monotonicMs: () => number;
   readonly onNotice: (message: string, details: LogFields) => void;
+  /** Told of what its owner may want to do something about. */
+  readonly onWarning: (message: string, details: LogFields) => void;
 }
 
 type Message = NonNullable<ConnectRequest['message']>;
@@ -105,10 +107,12 @@ export class Connection implements ExecutorConnection {
     this.#gone.abort();
     const peer = this.#peer;
     if (peer === undefined) return;
-    const { scheduler, roster, onNotice } = this.#ports;
+    const { scheduler, roster, onNotice, onWarning } = this.#ports;
     scheduler.peers.remove(peer);
     roster.left(peer);
-    onNotice('executor disconnected', { executor: peer.id, open: peer.assigned.size });
+    const open = peer.assigned.size;
+    const tell = open > 0 ? onWarning : onNotice;
+    tell('executor disconnected', { executor: peer.id, open });
   }
 
   async #handle(message: Message): Promise<void> {

@@ -73,17 +73,29 @@ async function takeUp(ports: ReconcilePorts, peer: Peer, execution: LiveExecutio
 /** It began there, so that nobody else may run it, and nothing of it goes on: its slot is free, and the owners end it. */
 async function giveUpReceipt(ports: ReconcilePorts, peer: Peer, execution: LiveExecution): Promise<void> {
   takeAccepted(ports, execution, []);
-  if (execution.row.state !== ExecutionState.RUNNING) return;
-  const why = `the disk of executor ${peer.name} has lost its receipt, or what that was to be made of, and none will come: have its owners end it (csc admin resolve ${execution.id})`;
-  await ports.finisher.lost(execution, why);
+  const why = `the disk of executor ${peer.name} has lost its receipt, or what that was to be made of, and none will come: have its owners end it (${ending(execution)})`;
+  await loseForGood(ports, execution, why);
 }
+
+// What only the owners end names how. Once, however often the executor comes back without it.
+async function loseForGood(
+  { finisher }: Pick<ReconcilePorts, 'finisher'>,
+  execution: LiveExecution,
+  why: string,
+): Promise<void> {
+  const { state, error } = execution.row;
+  const isOpen = state === ExecutionState.RUNNING || state === ExecutionState.OFFERED;
+  const isNews = state === ExecutionState.LOST && !error.includes(ending(execution));
+  if (isOpen || isNews) await finisher.lost(execution, why);
+}
+
+const ending = ({ id }: LiveExecution): string => `csc admin resolve ${id}`;
 
 /** The executor does not have it. */
 async function giveUp(ports: ReconcilePorts, peer: Peer, execution: LiveExecution): Promise<void> {
   if (isUnstarted(execution)) return giveUpOffer(ports, peer, execution);
-  if (execution.row.state !== ExecutionState.RUNNING) return;
-  const why = `executor ${peer.name} came back and knows nothing of it: was its state directory removed?`;
-  await ports.finisher.lost(execution, why);
+  const why = `executor ${peer.name} is back and does not know this execution: was its state directory emptied, or restored from a backup? Only its owners end it (${ending(execution)})`;
+  await loseForGood(ports, execution, why);
 }
 
 function isUnstarted({ row: { state, started_at: startedAt } }: LiveExecution): boolean {
@@ -105,9 +117,8 @@ async function giveUpOffer(
   const withdrawn = ticketId === null ? undefined : { ticket_id: ticketId, executor_id: peer.id };
   const isLost = state === ExecutionState.LOST;
   if (peer.wentBack || (epoch ?? peer.epoch) !== peer.epoch) {
-    const why = `executor ${peer.name} came back with another journal than it was offered to, and may have run it: have its owners end it (csc admin resolve ${execution.id})`;
-    if (!isLost) await finisher.lost(execution, why);
-    return;
+    const why = `executor ${peer.name} came back with another journal than it was offered to, and may have run it: have its owners end it (${ending(execution)})`;
+    return loseForGood({ finisher }, execution, why);
   }
   // Whose journal is none that can be told from another, or a gate that was restored, cannot say so after so long.
   const isKnown = epoch !== null && epoch !== '';

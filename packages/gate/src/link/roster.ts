@@ -1,6 +1,9 @@
 import { type Clock, toTimestamp } from '@csc-fleet/common/encoding';
 import { ExecutorStatus, type ListExecutorsResponse } from '@csc-fleet/common/messages';
 import type { PolicySet } from '@csc-fleet/common/policy';
+import type { Executions } from '../execution/executions.ts';
+import { isTerminal } from '../execution/row.ts';
+import { type Absences, absenceOf } from '../schedule/absences.ts';
 import type { Peer, Peers } from '../schedule/peers.ts';
 import type { Store } from '../store/store.ts';
 
@@ -52,16 +55,15 @@ export interface FleetPorts {
   readonly store: Pick<Store, 'executors'>;
   readonly scheduler: { readonly peers: Pick<Peers, 'all' | 'get'> };
   readonly policies: Pick<PolicySet, 'byName'>;
+  readonly executions: Pick<Executions, 'open'>;
+  readonly absences: Pick<Absences, 'of'>;
 }
 
 const maxExecutors = 1000;
 
 /** The executors that are connected, and those that were, by name. For admins. */
-export async function listExecutors({
-  store,
-  scheduler,
-  policies,
-}: FleetPorts): Promise<ListExecutorsResponse> {
+export async function listExecutors(ports: FleetPorts): Promise<ListExecutorsResponse> {
+  const { store, scheduler, policies } = ports;
   const differing = ({ policies: held }: Pick<ExecutorStatus, 'policies'>): string[] =>
     held.flatMap(({ name, sha256 }) => {
       const own = name === '' ? undefined : policies.byName(name);
@@ -71,9 +73,21 @@ export async function listExecutors({
   const away = (await store.executors(maxExecutors))
     .filter((row) => scheduler.peers.get(row.executor_id) === undefined)
     .map((row) => ExecutorStatus.decode(row.told))
-    .map((told) => ({ ...told, differing: differing(told) }));
+    .map((told) => ({ ...told, differing: differing(told), ...leftWith(ports, told.identity) }));
   const executors = [...connected, ...away].sort((one, two) => (one.identity < two.identity ? -1 : 1));
   return { executors: executors.slice(0, maxExecutors) };
+}
+
+// What becomes LOST if it does not come back.
+function leftWith(
+  { executions, absences }: FleetPorts,
+  identity: string,
+): Partial<Pick<ExecutorStatus, 'running' | 'absence'>> {
+  const own = [...executions.open()].filter(
+    ({ row }) => row.executor_id === identity && !isTerminal(row.state),
+  );
+  const [first] = own;
+  return first === undefined ? {} : { running: own.length, absence: absenceOf({ absences }, first) };
 }
 
 function describe(peer: Peer, differing: string[], presence: 'connected' | 'away'): ExecutorStatus {
@@ -93,5 +107,6 @@ function describe(peer: Peer, differing: string[], presence: 'connected' | 'away
     lastSeen: peer.seenAt,
     certificate: peer.certificate,
     wouldRefuse: peer.wouldRefuse,
+    absence: undefined,
   };
 }

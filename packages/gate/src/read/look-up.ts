@@ -16,6 +16,7 @@ import type { Bindings } from '@csc-fleet/common/policy';
 import { requestInvalid } from '../bounds/index.ts';
 import type { Executions, Principal } from '../execution/executions.ts';
 import { toDecision, toExecution } from '../execution/row.ts';
+import { type Absences, absenceOf } from '../schedule/absences.ts';
 import type { Store } from '../store/store.ts';
 import type { KeyRow } from '../store/tables.ts';
 import { checkAdmin } from './admins.ts';
@@ -28,17 +29,24 @@ interface LookUpPorts {
 }
 
 interface NamePorts {
+  readonly absences: Pick<Absences, 'of'>;
   readonly executions: Pick<Executions, 'named'>;
 }
 
 /** Also by the beginning of its id. Throws EXECUTION_UNKNOWN, as all look-ups by id do. */
 export async function getExecution(
-  { executions }: NamePorts,
+  ports: NamePorts,
   principal: Principal,
   request: GetExecutionRequest,
 ): Promise<GetExecutionResponse> {
-  const { row, resolutions } = await executions.named(principal, request.executionId);
-  return { execution: toExecution(row), decision: toDecision(row), resolutionsJson: [...resolutions] };
+  const found = await ports.executions.named(principal, request.executionId);
+  const { row, resolutions } = found;
+  return {
+    execution: toExecution(row),
+    decision: toDecision(row),
+    resolutionsJson: [...resolutions],
+    absence: absenceOf(ports, found),
+  };
 }
 
 interface ListPorts {

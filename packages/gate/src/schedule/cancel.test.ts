@@ -342,6 +342,11 @@ describe('resolving what its executor never ends', () => {
     return executionId;
   };
 
+  const losingNext = async () => {
+    await executor.connect([]);
+    return losing();
+  };
+
   const resolve = (executionId: string, resolutionsJson: Buffer[] = [], principal = admin) =>
     test.as(principal).resolve({ executionId, resolutionsJson });
 
@@ -483,6 +488,49 @@ describe('resolving what its executor never ends', () => {
     const both = await resolve(executionId, [fresh, await sign(executionId, bob)]);
     expect(both.resolutionsJson).toHaveLength(2);
     await test.publish({});
+  });
+
+  it('waits until a host that is away for a while is LOST, unless its end was asked for', async () => {
+    const executionId = await running();
+    const about = { executionId, executor: expect.stringMatching(/e1$/) };
+    executor.disconnect();
+    expect(test.warnings.splice(0)).toMatchObject([['executor disconnected', { open: 1 }]]);
+    await test.sweep();
+    test.clock.advance(22_000);
+    await test.sweep();
+    await test.sweep();
+    expect((await kinds(executionId)).slice(-2)).toEqual(['started', 'away']);
+    await expect(resolve(executionId)).rejects.toMatchObject(
+      refused(
+        `e1 has been away for 22 s, and may come back with it: it is LOST after ${executorLostAfterSec} s`,
+      ),
+    );
+    const { absence } = await test.as(agent).getExecution({ executionId });
+    expect(absence).toMatchObject({ executorId: 'e1', since: new Date(test.clock.now().getTime() - 22_000) });
+    const { executors } = await test.as(admin).listExecutors();
+    expect(executors).toMatchObject([{ connected: false, running: 1, absence }]);
+    await cancel(executionId);
+    await resolve(executionId, [await sign(executionId)]);
+    expect((await test.as(agent).getExecution({ executionId })).absence).toBeUndefined();
+
+    const lost = await losingNext();
+    expect(test.warnings.at(-1)).toMatchObject(['an execution is LOST', { ...about, executionId: lost }]);
+  });
+
+  it('is all that ends what its host came back without, which is said once', async () => {
+    const executionId = await losing();
+    for (let times = 0; times < 2; times += 1) {
+      await executor.connect([]);
+      await test.flushed();
+      executor.disconnect();
+    }
+    const { execution } = await test.as(agent).getExecution({ executionId });
+    expect(execution?.error).toContain(
+      `e1 is back and does not know this execution: was its state directory emptied, or restored from a backup? Only its owners end it (csc admin resolve ${executionId})`,
+    );
+    expect((await kinds(executionId)).slice(-2)).toEqual(['lost', 'finished']);
+    await executor.connect([executionId]);
+    expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
   });
 
   it('leaves alone what somebody else can end', async () => {

@@ -1,4 +1,4 @@
-import type { Clock } from '@csc-fleet/common/encoding';
+import { type Clock, toTimestamp } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { openResolution } from '@csc-fleet/common/evidence';
 import {
@@ -13,6 +13,7 @@ import type { Executions } from '../execution/executions.ts';
 import type { Finisher } from '../execution/finisher.ts';
 import { executorName, toExecution } from '../execution/row.ts';
 import type { Owners } from '../owners/index.ts';
+import { type Absences, absenceOf } from './absences.ts';
 import type { Scheduler } from './scheduler.ts';
 
 export interface ResolvePorts {
@@ -20,6 +21,8 @@ export interface ResolvePorts {
   readonly scheduler: Pick<Scheduler, 'peers' | 'offers' | 'place'>;
   readonly finisher: Pick<Finisher, 'resolved' | 'ending'>;
   readonly owners: Pick<Owners, 'signers'>;
+  readonly absences: Pick<Absences, 'of'>;
+  readonly executorLostAfterSec: number;
   readonly trustDomain: string;
   readonly clock: Clock;
   readonly onNotice: (message: string, details: LogFields) => void;
@@ -44,6 +47,7 @@ export async function resolve(ports: ResolvePorts, request: ResolveRequest): Pro
     execution: toExecution(execution.row),
     trustDomain,
     resolutionsJson: [...execution.resolutions],
+    absence: absenceOf(ports, execution),
   };
 }
 
@@ -72,16 +76,21 @@ async function end(ports: ResolvePorts, execution: LiveExecution, texts: readonl
 }
 
 // Only what nobody else can end: everything else has an end that somebody knows.
-function checkStuck({ scheduler }: ResolvePorts, { row, cancelGraceMs }: LiveExecution): void {
+function checkStuck(ports: ResolvePorts, { row, cancelGraceMs }: LiveExecution): void {
+  const { absences, executorLostAfterSec } = ports;
   const { state, ended_at: endedAt, executor_id: executorId } = row;
   if (state === ExecutionState.AWAITING_APPROVAL || state === ExecutionState.QUEUED)
     throw invalid('nothing of it has begun, and so csc cancel ends it at once');
   if (endedAt !== null) throw invalid('it has ended, and has its receipt: csc get shows it');
-  const isThere = state !== ExecutionState.LOST && scheduler.peers.get(executorId ?? '') !== undefined;
-  if (isThere && cancelGraceMs === undefined)
-    throw invalid(
-      `its executor ${executorName(executorId)} is connected: csc cancel it, and resolve it only where it does not end then`,
-    );
+  if (state === ExecutionState.LOST || cancelGraceMs !== undefined) return;
+  const away = absences.of(executorId ?? '');
+  const executor = `its executor ${executorName(executorId)}`;
+  if (away === undefined)
+    throw invalid(`${executor} is connected: csc cancel it, and resolve it only where it does not end then`);
+  // What is resolved has no other end any more, and most hosts that are away have only lost their way here for a while.
+  throw invalid(
+    `${executor} has been away for ${Math.round(away.forMs / 1000)} s, and may come back with it: it is LOST after ${executorLostAfterSec} s, at ${toTimestamp(away.lostAt)}. Wait until then, or csc cancel it first where nobody wants it any more`,
+  );
 }
 
 function invalid(why: string): CscError {

@@ -6,6 +6,7 @@ import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
 import type { Finisher } from '../execution/finisher.ts';
 import { executorName } from '../execution/row.ts';
+import type { Absences } from './absences.ts';
 import { nextStep, type SentOffer, toOfferTimes } from './offers.ts';
 import { requirementOf } from './peers.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -17,6 +18,7 @@ export interface SweepPorts {
     'offers' | 'peers' | 'bindings' | 'dropGone' | 'requeue' | 'restoreLine' | 'withdraw'
   >;
   readonly finisher: Pick<Finisher, 'unstarted' | 'lost'>;
+  readonly absences: Pick<Absences, 'of' | 'forgetReturned'>;
   readonly clock: Clock;
   /** Milliseconds of a clock that never jumps. */
   readonly monotonicMs: () => number;
@@ -34,12 +36,11 @@ const sweepEveryMs = 1_000;
 
 /** Sweeps once a second, until what it returns is called. */
 export function startSweeping(ports: SweepPorts): () => void {
-  const awaySince = new Map<string, number>();
   let sweeping = false;
   const timer = setInterval(() => {
     if (sweeping) return;
     sweeping = true;
-    sweep(ports, awaySince)
+    sweep(ports)
       .catch(ports.onError)
       .finally(() => {
         sweeping = false;
@@ -49,17 +50,12 @@ export function startSweeping(ports: SweepPorts): () => void {
   return () => clearInterval(timer);
 }
 
-/**
- * Ends what has waited too long: for an approval, for an executor, or for an executor that is gone. `awaySince` keeps,
- * between calls, since when (milliseconds of the monotonic clock) an executor has been missed.
- */
-async function sweep(ports: SweepPorts, awaySince: Map<string, number>): Promise<void> {
-  const { executions, scheduler, finisher, clock } = ports;
+/** Ends what has waited too long: for an approval, for an executor, or for an executor that is gone. */
+async function sweep(ports: SweepPorts): Promise<void> {
+  const { executions, scheduler, finisher, absences, clock } = ports;
   const now = clock.now();
   await sweepOffers(ports);
-  for (const executor of awaySince.keys()) {
-    if (scheduler.peers.get(executor) !== undefined) awaySince.delete(executor);
-  }
+  absences.forgetReturned();
   scheduler.dropGone();
   scheduler.restoreLine();
   await sweepBindings(ports);
@@ -75,7 +71,7 @@ async function sweep(ports: SweepPorts, awaySince: Map<string, number>): Promise
       if (!scheduler.withdraw(execution.id)) continue;
       await finisher.unstarted(execution, ExecutionState.EXPIRED, whyExpired(scheduler, execution));
     } else if (state === ExecutionState.OFFERED || state === ExecutionState.RUNNING) {
-      await sweepAway(ports, execution, awaySince);
+      await sweepAway(ports, execution);
     }
   }
 }
@@ -112,21 +108,28 @@ async function sweepBindings({ scheduler, executions, finisher, monotonicMs }: S
   }
 }
 
-async function sweepAway(
-  { scheduler, finisher, monotonicMs, executorLostAfterSec }: SweepPorts,
-  execution: LiveExecution,
-  awaySince: Map<string, number>,
-): Promise<void> {
-  const executor = execution.row.executor_id ?? '';
-  if (scheduler.peers.get(executor) !== undefined) return;
-  const now = monotonicMs();
-  const since = awaySince.get(executor) ?? now;
-  awaySince.set(executor, since);
-  if (now - since < executorLostAfterSec * 1000) return;
-  await finisher.lost(
-    execution,
-    `executor ${executorName(executor)} has been away for ${executorLostAfterSec} s; it may still come back with the receipt`,
-  );
+// A restart of the host's service is over by then, and nobody is to be told of that.
+const tellAwayAfterMs = 10_000;
+
+async function sweepAway(ports: SweepPorts, execution: LiveExecution): Promise<void> {
+  const { finisher, absences, clock, executorLostAfterSec } = ports;
+  const executorId = executorName(execution.row.executor_id);
+  const away = absences.of(execution.row.executor_id ?? '');
+  if (away === undefined) return;
+  if (away.forMs >= executorLostAfterSec * 1000) {
+    const why = `executor ${executorId} has been away for ${executorLostAfterSec} s; it may still come back with the receipt`;
+    await finisher.lost(execution, why);
+  } else if (away.forMs >= tellAwayAfterMs && !wasTold(execution)) {
+    const { since, lostAt } = away;
+    await execution.advance(clock.now(), {
+      happened: [{ $case: 'away', value: { executorId, since, lostAt } }],
+    });
+  }
+}
+
+// Once: it is kept in memory and for ever, and an executor can come and go as often as it likes.
+function wasTold({ events }: LiveExecution): boolean {
+  return events.some(({ event }) => event?.$case === 'away');
 }
 
 /** Withdraws offers that are not answered in time, and places them elsewhere once that is safe. */

@@ -38,6 +38,7 @@ import { Retention, type RetentionLimits } from '../retention/retention.ts';
 import type { GateHealth } from '../rpc/health-service.ts';
 import type { LinkDoor, OutputDoor, PolicyDoor } from '../rpc/link-service.ts';
 import { type FleetMethods, forAdmins, type GateMethods, withBounds } from '../rpc/methods.ts';
+import { Absences } from '../schedule/absences.ts';
 import { cancel } from '../schedule/cancel.ts';
 import { createMint, type Mint } from '../schedule/mint.ts';
 import { resolve } from '../schedule/resolve.ts';
@@ -102,6 +103,8 @@ export interface GateDependencies {
   readonly meter?: Meter | undefined;
   /** Told of what an operator may want to know. Default: dropped. */
   readonly onNotice?: (message: string, details: LogFields) => void;
+  /** Told of what its owner may want to do something about. Default: dropped. */
+  readonly onWarning?: (message: string, details: LogFields) => void;
 }
 
 /**
@@ -260,6 +263,7 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
   const {
     onError = () => undefined,
     onNotice = () => undefined,
+    onWarning = () => undefined,
     onStoreLost = () => undefined,
   } = dependencies;
   const { dataDir, limits } = options;
@@ -282,7 +286,8 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
   const { owners = createOwners(options) } = options;
   const { tracing } = dependencies;
   const traces = tracing === undefined ? undefined : new RunTraces(tracing);
-  const base = { ...options, owners, trustDomain, clock, monotonicMs, store, onError, onNotice, tracing };
+  const told = { onError, onNotice, onWarning };
+  const base = { ...options, ...told, owners, trustDomain, clock, monotonicMs, store, tracing };
   const output = new OutputStore(join(dataDir, 'output'));
   const { meter } = dependencies;
   const telemetry = meter === undefined ? undefined : createGateTelemetry(meter, monotonicMs);
@@ -317,6 +322,7 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
     );
   };
   const scheduler: Scheduler = new Scheduler({ ...base, executions, finisher, mint });
+  const absences = new Absences({ ...base, peers: scheduler.peers });
   const rates = new SubmissionRates(owners, monotonicMs);
   await registerOwnKey(options, store, clock);
   const keys = await ExecutorKeys.load({ store, clock, maxPerExecutor: limits.executorKeys });
@@ -338,6 +344,7 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
       finisher,
       mint,
       scheduler,
+      absences,
       rates,
       storedBytesPerDay,
       keys,

@@ -183,6 +183,7 @@ export interface ExecutionEvent {
     | { $case: "bindingWanted"; value: BindingWanted }
     | { $case: "lost"; value: Lost }
     | { $case: "returned"; value: Returned }
+    | { $case: "away"; value: Away }
     | undefined;
 }
 
@@ -235,6 +236,16 @@ export interface Cancelling {
   /** The identity that asked. */
   principal: string;
   gracePeriod: Duration | undefined;
+}
+
+/**
+ * Its executor has been away for a while, which is told once. It goes on there, as far as anybody knows, and is LOST at that
+ * time unless its executor is back before.
+ */
+export interface Away {
+  executorId: string;
+  since: Date | undefined;
+  lostAt: Date | undefined;
 }
 
 /** Its executor was away for so long that it was LOST, and that is over: this stands where Finished stood until then. */
@@ -883,6 +894,9 @@ export const ExecutionEvent: MessageFns<ExecutionEvent> = {
       case "returned":
         Returned.encode(message.event.value, writer.uint32(114).fork()).join();
         break;
+      case "away":
+        Away.encode(message.event.value, writer.uint32(122).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1012,6 +1026,14 @@ export const ExecutionEvent: MessageFns<ExecutionEvent> = {
             message.event = { $case: "returned", value: Returned.decode(reader, reader.uint32()) };
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.event = { $case: "away", value: Away.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1096,6 +1118,12 @@ export const ExecutionEvent: MessageFns<ExecutionEvent> = {
       case "returned": {
         if (object.event?.value !== undefined && object.event?.value !== null) {
           message.event = { $case: "returned", value: Returned.fromPartial(object.event.value) };
+        }
+        break;
+      }
+      case "away": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "away", value: Away.fromPartial(object.event.value) };
         }
         break;
       }
@@ -1684,6 +1712,85 @@ export const Cancelling: MessageFns<Cancelling> = {
     message.gracePeriod = (object.gracePeriod !== undefined && object.gracePeriod !== null)
       ? Duration.fromPartial(object.gracePeriod)
       : undefined;
+    return message;
+  },
+};
+
+function createBaseAway(): Away {
+  return { executorId: "", since: undefined, lostAt: undefined };
+}
+
+export const Away: MessageFns<Away> = {
+  encode(message: Away, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.executorId !== "") {
+      writer.uint32(10).string(message.executorId);
+    }
+    if (message.since !== undefined) {
+      Timestamp.encode(toTimestamp(message.since), writer.uint32(18).fork()).join();
+    }
+    if (message.lostAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.lostAt), writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Away {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAway();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.executorId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.since = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.lostAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Away>): Away {
+    return Away.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Away>): Away {
+    const message = createBaseAway();
+    message.executorId = object.executorId ?? "";
+    message.since = object.since ?? undefined;
+    message.lostAt = object.lostAt ?? undefined;
     return message;
   },
 };

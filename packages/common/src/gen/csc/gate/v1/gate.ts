@@ -200,6 +200,19 @@ export interface GetExecutionResponse {
     | undefined;
   /** As in Finished. */
   resolutionsJson: Buffer[];
+  /** Absent: its executor is there, or none has it. */
+  absence: Absence | undefined;
+}
+
+/** The executor of something that is not over is away. */
+export interface Absence {
+  executorId: string;
+  /** Since when the gate has missed it, at the earliest since the gate was started. */
+  since:
+    | Date
+    | undefined;
+  /** When what it has is LOST, unless it is back before. Absent: it is. */
+  lostAt: Date | undefined;
 }
 
 export interface ListExecutionsRequest {
@@ -366,6 +379,8 @@ export interface Executor {
     | undefined;
   /** Runs since its start that it would have refused, had its owner not only tried that out (enforce: warn). */
   wouldRefuse: number;
+  /** Absent: it is there, or has nothing that becomes LOST; `running` is how much. */
+  absence: Absence | undefined;
 }
 
 export interface Executor_LabelsEntry {
@@ -467,6 +482,8 @@ export interface ResolveResponse {
   trustDomain: string;
   /** Those that count: of an execution that was resolved before, the ones of then. */
   resolutionsJson: Buffer[];
+  /** As in GetExecutionResponse. */
+  absence: Absence | undefined;
 }
 
 function createBaseSubmitRequest(): SubmitRequest {
@@ -2062,7 +2079,7 @@ export const GetExecutionRequest: MessageFns<GetExecutionRequest> = {
 };
 
 function createBaseGetExecutionResponse(): GetExecutionResponse {
-  return { execution: undefined, decision: undefined, resolutionsJson: [] };
+  return { execution: undefined, decision: undefined, resolutionsJson: [], absence: undefined };
 }
 
 export const GetExecutionResponse: MessageFns<GetExecutionResponse> = {
@@ -2075,6 +2092,9 @@ export const GetExecutionResponse: MessageFns<GetExecutionResponse> = {
     }
     for (const v of message.resolutionsJson) {
       writer.uint32(26).bytes(v!);
+    }
+    if (message.absence !== undefined) {
+      Absence.encode(message.absence, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -2116,6 +2136,14 @@ export const GetExecutionResponse: MessageFns<GetExecutionResponse> = {
             message.resolutionsJson.push(Buffer.from(reader.bytes()));
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.absence = Absence.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2140,6 +2168,88 @@ export const GetExecutionResponse: MessageFns<GetExecutionResponse> = {
       ? Decision.fromPartial(object.decision)
       : undefined;
     message.resolutionsJson = object.resolutionsJson?.map((e) => e) || [];
+    message.absence = (object.absence !== undefined && object.absence !== null)
+      ? Absence.fromPartial(object.absence)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseAbsence(): Absence {
+  return { executorId: "", since: undefined, lostAt: undefined };
+}
+
+export const Absence: MessageFns<Absence> = {
+  encode(message: Absence, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.executorId !== "") {
+      writer.uint32(10).string(message.executorId);
+    }
+    if (message.since !== undefined) {
+      Timestamp.encode(toTimestamp(message.since), writer.uint32(18).fork()).join();
+    }
+    if (message.lostAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.lostAt), writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Absence {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAbsence();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.executorId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.since = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.lostAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Absence>): Absence {
+    return Absence.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Absence>): Absence {
+    const message = createBaseAbsence();
+    message.executorId = object.executorId ?? "";
+    message.since = object.since ?? undefined;
+    message.lostAt = object.lostAt ?? undefined;
     return message;
   },
 };
@@ -3446,6 +3556,7 @@ function createBaseExecutor(): Executor {
     lastSeen: undefined,
     certificate: undefined,
     wouldRefuse: 0,
+    absence: undefined,
   };
 }
 
@@ -3492,6 +3603,9 @@ export const Executor: MessageFns<Executor> = {
     }
     if (message.wouldRefuse !== 0) {
       writer.uint32(112).uint32(message.wouldRefuse);
+    }
+    if (message.absence !== undefined) {
+      Absence.encode(message.absence, writer.uint32(122).fork()).join();
     }
     return writer;
   },
@@ -3624,6 +3738,14 @@ export const Executor: MessageFns<Executor> = {
             message.wouldRefuse = reader.uint32();
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.absence = Absence.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3665,6 +3787,9 @@ export const Executor: MessageFns<Executor> = {
       ? Validity.fromPartial(object.certificate)
       : undefined;
     message.wouldRefuse = object.wouldRefuse ?? 0;
+    message.absence = (object.absence !== undefined && object.absence !== null)
+      ? Absence.fromPartial(object.absence)
+      : undefined;
     return message;
   },
 };
@@ -4457,7 +4582,7 @@ export const ResolveRequest: MessageFns<ResolveRequest> = {
 };
 
 function createBaseResolveResponse(): ResolveResponse {
-  return { execution: undefined, trustDomain: "", resolutionsJson: [] };
+  return { execution: undefined, trustDomain: "", resolutionsJson: [], absence: undefined };
 }
 
 export const ResolveResponse: MessageFns<ResolveResponse> = {
@@ -4470,6 +4595,9 @@ export const ResolveResponse: MessageFns<ResolveResponse> = {
     }
     for (const v of message.resolutionsJson) {
       writer.uint32(26).bytes(v!);
+    }
+    if (message.absence !== undefined) {
+      Absence.encode(message.absence, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -4511,6 +4639,14 @@ export const ResolveResponse: MessageFns<ResolveResponse> = {
             message.resolutionsJson.push(Buffer.from(reader.bytes()));
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.absence = Absence.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4533,6 +4669,9 @@ export const ResolveResponse: MessageFns<ResolveResponse> = {
       : undefined;
     message.trustDomain = object.trustDomain ?? "";
     message.resolutionsJson = object.resolutionsJson?.map((e) => e) || [];
+    message.absence = (object.absence !== undefined && object.absence !== null)
+      ? Absence.fromPartial(object.absence)
+      : undefined;
     return message;
   },
 };
