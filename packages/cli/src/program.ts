@@ -161,7 +161,8 @@ const entries: readonly Entry[] = [
   {
     name: 'admin',
     group: files,
-    summary: 'freeze a fleet, or revoke keys, principals, hosts, executions, submissions and profiles',
+    summary:
+      'freeze a fleet, revoke (keys, principals, hosts, …), resolve what is lost, prune, reload a service’s config',
     load: async () => (await import('./commands/admin.ts')).defineAdmin,
   },
   {

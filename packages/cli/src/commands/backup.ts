@@ -1,4 +1,4 @@
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, isCscError } from '@csc-fleet/common/errors';
 import type { Command } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
@@ -15,7 +15,7 @@ Examples:
 
 const restoreHelp = `
 Of one that is not running, as the user whom its directory belongs to. What is there of the database goes into replaced-… beside
-it. What happened since the backup is forgotten: an executor begins a new epoch and refuses what was submitted before; at a gate,
+it, to be deleted once what was restored runs as it should. What happened since the backup is forgotten: an executor begins a new epoch and refuses what was submitted before; at a gate,
 what waited or was offered then is LOST, as it may have run since.
 
 Examples:
@@ -47,18 +47,26 @@ export function defineRestore(command: Command): void {
   command.description('Put a backup in the place of what was lost.').addHelpText('after', restoreHelp);
   act<[Place & { from: string }]>(from(command, 'gate'), async ({ from, ...place }) => {
     const { restoreGate } = await import('@csc-fleet/gate/backup');
-    await restoreGate(await dataDirOf(place), from);
+    tellReplaced(await restoreGate(await dataDirOf(place), from), 'gate');
     note('csc: restored; what waited or was offered when the backup was made is LOST at the next start');
     return exitCodes.ok;
   });
   act<[Place & { from: string }]>(from(command, 'executor'), async ({ from, ...place }) => {
     const { restoreExecutor } = await import('@csc-fleet/executor/backup');
-    const { after, bornAt } = await restoreExecutor(await stateDirOf(place), from);
+    const { after, bornAt, replaced } = await restoreExecutor(await stateDirOf(place), from);
+    tellReplaced(replaced, 'executor');
     await writeOut(
       `restored; epoch ${after} begins, and what was submitted before ${bornAt.toISOString()} is refused\n`,
     );
     return exitCodes.ok;
   });
+}
+
+function tellReplaced(directory: string | undefined, what: 'gate' | 'executor'): void {
+  if (directory === undefined) return;
+  note(
+    `csc: the database that was there is in ${directory}: delete it once the ${what} has started and has what you expect`,
+  );
 }
 
 function to(command: Command, what: 'gate' | 'executor'): Command {
@@ -87,13 +95,29 @@ async function done(directory: string): Promise<number> {
 async function dataDirOf({ config, dir }: Place): Promise<string> {
   if (dir !== undefined) return dir;
   const { readGateConfig } = await import('@csc-fleet/gate/config');
-  return readGateConfig(needed(config)).dataDir;
+  return readOwn(needed(config), 'gate', (file) => readGateConfig(file).dataDir);
 }
 
 async function stateDirOf({ config, dir }: Place): Promise<string> {
   if (dir !== undefined) return dir;
   const { readExecutorConfig } = await import('@csc-fleet/executor/config');
-  return readExecutorConfig(needed(config)).stateDir;
+  return readOwn(needed(config), 'executor', (file) => readExecutorConfig(file).stateDir);
+}
+
+// The other service's config has faults without end, and one reason.
+function readOwn(file: string, what: 'gate' | 'executor', read: (file: string) => string): string {
+  try {
+    return read(file);
+  } catch (error) {
+    const other = what === 'gate' ? 'executor' : 'gate';
+    const mark = other === 'gate' ? 'data_dir' : 'state_dir';
+    if (!isCscError(error, 'CONFIG_INVALID') || !error.faults.some(({ path }) => path === mark)) throw error;
+    throw new CscError(
+      'CONFIG_INVALID',
+      `${file} looks like ${other === 'gate' ? 'a gate' : 'an executor'}'s config (it has ${mark}): name that of the ${what}`,
+      { cause: error },
+    );
+  }
 }
 
 function needed(config: string | undefined): string {

@@ -110,7 +110,10 @@ export async function getExecution(named: string, options: GetCommandOptions): P
   if (options.recording !== undefined) await keepRecording(client, executionId, options.recording);
   if (options.receiptOut !== undefined) await fetchReceipt(client, executionId, options.receiptOut);
   if (options.output === true || part !== undefined)
-    await copyOutput(client, executionId, { json, part, follow: false, raw: options.raw });
+    await copyOutput(client, executionId, {
+      ...{ json, part, follow: false },
+      ...{ raw: options.raw, quiet: options.quiet },
+    });
   else await show(client, executionId, json);
   return exitCodes.ok;
 }
@@ -166,6 +169,8 @@ interface CopyOptions {
   readonly follow: boolean;
   /** What a terminal has shown, as it was, also where it would speak to this one. */
   readonly raw?: boolean | undefined;
+  /** Nothing is said of a part in which there is nothing. */
+  readonly quiet?: boolean | undefined;
 }
 
 /** To the end of the output; the exit code follows from the receipt alone. */
@@ -180,7 +185,7 @@ async function followPart(
   }: Omit<CopyOptions, 'follow'> & Pick<GetCommandOptions, 'quiet' | 'receiptOut'>,
 ): Promise<number> {
   using _ = leaveOnInterrupt(executionId, note);
-  await copyOutput(client, executionId, { part, json, follow: true });
+  await copyOutput(client, executionId, { part, json, follow: true, quiet });
   const { execution: told, resolution } = await client.getExecution(executionId);
   // What the owners have resolved has no end by a receipt, whatever comes later.
   const verified = resolution === undefined ? await receiptOf(client, executionId) : undefined;
@@ -204,19 +209,35 @@ async function followPart(
 async function copyOutput(
   client: GateClient,
   executionId: string,
-  { json, part, follow, raw = false }: CopyOptions,
+  { json, part, follow, raw = false, quiet = false }: CopyOptions,
 ): Promise<void> {
   const cuts: string[] = [];
+  const ends: string[] = [];
+  const shown = new Set<string>();
   for await (const item of client.readOutput(executionId, { ...part, follow })) {
     // A recording is of what was shown, and nothing beside it.
     if (item.stream === OutputStream.RECORDING && part?.stream !== item.stream) continue;
+    const name = `${streamName(item.stream)} of ${item.commandId}`;
     if (json) await writeJson(outputJson(item));
     else if (item.type === 'chunk') {
+      if (item.data.length > 0) shown.add(name);
       await writeChunk(item.stream, item.data, raw);
-    } else if (item.truncated)
-      cuts.push(describeCut(`${streamName(item.stream)} of ${item.commandId}`, item.length));
+    } else {
+      ends.push(`${name} ends at ${item.length}`);
+      // Whoever asked for a part has been told where they read the whole, unless this part is what was cut.
+      if (item.truncated && (part === undefined || shown.has(name)))
+        cuts.push(describeCut(name, item.length));
+    }
   }
   for (const line of cuts) note(line);
+  if (part !== undefined && shown.size === 0 && !json && !quiet) note(describeNothing(part, ends));
+}
+
+function describeNothing({ stream }: Part, ends: readonly string[]): string {
+  if (ends.length > 0) return plainLine(`csc: nothing to show there: ${ends.join(', ')}`);
+  return stream === OutputStream.TERMINAL || stream === OutputStream.RECORDING
+    ? `csc: it has no ${streamName(stream)}: it was not submitted with --tty, or nothing of it has run`
+    : 'csc: nothing to show: it has no output there';
 }
 
 async function writeChunk(stream: OutputStream, data: Buffer, raw: boolean): Promise<void> {

@@ -15,6 +15,7 @@ import { createSigner, generateKeyPair, type Signer, toKeyRingJson } from '@csc-
 import { sealChained } from '@csc-fleet/common/evidence';
 import { createDevelopmentPki } from '@csc-fleet/common/pki';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
+import { lockStateDirectory } from '@csc-fleet/sandbox/host';
 import { makeContract } from '@csc-fleet/test-kit/contract';
 import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { csc } from '@csc-fleet/test-kit/process';
@@ -237,9 +238,21 @@ describe('a state directory whose disk is lost', () => {
       false,
       expect.stringContaining('csc restore executor'),
     ]);
-    expect(await restore(torn)).toMatchObject({ code: 0 });
+    const held = lockStateDirectory(torn);
+    expect(await restore(torn)).toMatchObject({
+      code: 78,
+      stderr: `ERROR — an executor uses ${torn}: stop it first, then restore\n`,
+    });
+    held.release();
+    const restored = await restore(torn);
+    expect(restored.code).toBe(0);
     expect(await epochOf(torn)).toBeDefined();
     const replaced = readdirSync(torn).find((it) => it.startsWith('replaced-')) ?? '';
+    expect(restored.stderr).toContain(`is in ${join(torn, replaced)}: delete it once`);
+    const gateConfig = join(scratch, 'gate.yaml');
+    writeFileSync(gateConfig, 'data_dir: data\n');
+    const wrong = await csc(['restore', 'executor', '--config', gateConfig, '--from', saved()]);
+    expect(wrong).toMatchObject({ code: 78, stderr: expect.stringContaining('looks like a gate') });
     expect(readFileSync(join(torn, replaced, 'journal.sqlite'))).toHaveLength(0);
     // Cut off in the middle, it is no journal until it is done again.
     writeFileSync(join(torn, 'journal.sqlite.restoring'), '');

@@ -93,6 +93,7 @@ describe('csc submit', () => {
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
     expect(stderr).toContain('COMMAND_NOT_ALLOWED commands[0].exec.argv[0]');
     expect(stderr).toContain('TIMEOUT_EXCEEDS_POLICY commands[0].timeout_sec');
+    expect(stderr).toMatch(/^Execution [0-9a-f-]{36}$/m);
     expect(JSON.parse(readFileSync(receipt, 'utf8'))).toMatchObject({ status: 'blocked' });
   });
 
@@ -253,7 +254,11 @@ describe('an execution', () => {
     expect((await get('--offset', '4')).stdout).toBe('two\n');
     expect((await get('--stream', 'stderr')).stdout).toBe('');
     expect((await get('--since', '1h')).stdout).toBe('one\ntwo\n');
-    expect((await get('--since', '2100-01-01T00:00:00Z')).stdout).toBe('');
+    expect(await get('--since', '2100-01-01T00:00:00Z')).toMatchObject({ stdout: '' });
+    expect((await get('--offset', '1000', '--stream', 'stdout')).stderr).toBe(
+      'csc: nothing to show there: stdout of main ends at 8\n',
+    );
+    expect((await get('--stream', 'terminal')).stderr).toContain('it has no terminal');
     expect((await get('--since', 'yesterday')).code).toBe(64);
     // Whose end is the receipt's, and whose output is a part.
     expect(await get('--offset', '4', '--follow')).toMatchObject({

@@ -41,12 +41,13 @@ export async function present(
         return onEvent?.(event);
       },
     });
-    await presenter.finish(outcome);
+    const code = wanted === undefined ? outcome.exitCode : exitCodeFor(outcome, wanted);
+    await presenter.finish(outcome, code);
     if (receiptOut !== undefined && outcome.receiptJson.length > 0) {
       writeReceipt(receiptOut, outcome.receiptJson);
       presenter.tell(`csc: receipt written to ${receiptOut}`);
     }
-    return wanted === undefined ? outcome.exitCode : exitCodeFor(outcome, wanted);
+    return code;
   } catch (error) {
     if (isBrokenPipe(error)) {
       if (!isOver && executionId !== undefined)

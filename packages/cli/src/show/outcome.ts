@@ -41,7 +41,8 @@ export function exitCodeFor({ exitCode, receipt }: Outcome, { wholeOutput, outpu
 export function describeOutcome(outcome: Outcome, paint: Paint): string {
   const { execution, decision } = outcome;
   const isDenied = decision?.verdict === Verdict.DENY && execution.state === ExecutionState.BLOCKED;
-  if (isDenied) return describeDecision(toDecisionView(decision), paint);
+  if (isDenied)
+    return `${describeDecision(toDecisionView(decision), paint)}\nExecution ${plainLine(outcome.executionId)}`;
   if (execution.state === ExecutionState.AWAITING_APPROVAL && decision !== undefined) {
     return describeAwaiting(outcome, decision, paint);
   }

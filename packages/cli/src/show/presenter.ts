@@ -1,4 +1,5 @@
 import type { ExecutionEvent, RunHandlers } from '@csc-fleet/client/offline';
+import { exitCodes } from '../action/exit-codes.ts';
 import { createProgress, type Outputs } from '../terminal/progress.ts';
 import { indifferent, note, type Sink, writeErr, writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, readable } from '../terminal/text.ts';
@@ -22,8 +23,11 @@ export interface Presenter {
   alert(text: string): void;
   /** Something of our own that is good to know: not where only the command's own output is wanted. */
   tell(text: string): void;
-  /** How it ended. */
-  finish(outcome: Outcome): Promise<void>;
+  /**
+   * How it ended.
+   * @param endsWith this process's exit code. Default: the outcome's
+   */
+  finish(outcome: Outcome, endsWith?: number): Promise<void>;
   /** Takes away what is live, where it ends otherwise. */
   stop(): void;
 }
@@ -77,13 +81,15 @@ async function createHumanPresenter(
     now: progress.now,
     alert: progress.alert,
     tell: progress.line,
-    finish: async (outcome) => {
+    finish: async (outcome, endsWith = outcome.exitCode) => {
       progress.stop();
       hasTerminal = false;
       if (!quiet) note(describeOutcome(outcome, createPaint(process.stderr)));
       // Quiet or not, and last: what is missing cannot be seen.
       for (const line of describeLeftOut(outcome.receipt, expectedOutputs)) progress.alert(line);
       for (const line of describeCuts(outcome.receipt, shown)) progress.alert(line);
+      if (endsWith === exitCodes.outputCut && outcome.exitCode !== endsWith)
+        progress.alert(`csc: ends with ${endsWith} for that, and with --allow-truncated does not`);
     },
     stop: progress.stop,
   };

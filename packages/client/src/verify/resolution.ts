@@ -43,7 +43,7 @@ export function readResolution(
 export function describeResolution({ verified, reason }: ExecutionResolution): string {
   return verified
     ? `the owners have resolved it, as its executor does not come back, and what of it ran nobody knows: ${reason}`
-    : `the gate says that the owners have resolved it, which cannot be verified without their root.json (ownersRoot, --owners-root): ${reason}`;
+    : `the owners have resolved it: ${reason} (the gate alone says so; what they signed verifies with their root.json: --owners-root, or ownersRoot of connect)`;
 }
 
 /** Throws CONFIG_INVALID where it is no root. */

@@ -86,13 +86,14 @@ function check(path: string, restore: string): void {
  * that is cut off leaves a database that no service opens until it is done again. The service must not run.
  * Throws FILE_UNREADABLE where that is no backup, CONFIG_INVALID where the directory is another user's, STORE_UNAVAILABLE
  * where the backup is damaged, FILE_UNWRITABLE.
+ * @returns the directory `replaced-…`; undefined where there was no database
  * @param prepare makes of the copy of the database what the service is to begin with, before it is in its place
  */
 export async function restoreBackup(
   { directory, database, others, restore }: BackedUp,
   from: string,
   prepare: (path: string) => Promise<void>,
-): Promise<void> {
+): Promise<string | undefined> {
   const path = join(directory, database);
   const saved = join(from, database);
   // The service could not read what another user restores.
@@ -111,11 +112,12 @@ export async function restoreBackup(
     await prepare(copy);
     syncPath(copy);
     makeFile(`${path}${restoringMark}`, `${restore}\n`, 0o600);
-    setAside(directory, database);
+    const replaced = setAside(directory, database);
     renameSync(copy, path);
     syncPath(directory);
     rmSync(`${path}${restoringMark}`);
     syncPath(directory);
+    return replaced;
   } catch (cause) {
     throw cause instanceof CscError ? cause : unwritable(path, cause);
   } finally {
@@ -123,15 +125,16 @@ export async function restoreBackup(
   }
 }
 
-function setAside(directory: string, database: string): void {
+function setAside(directory: string, database: string): string | undefined {
   const names = [database, `${database}-wal`, `${database}-shm`].filter((it) =>
     existsSync(join(directory, it)),
   );
-  if (names.length === 0) return;
+  if (names.length === 0) return undefined;
   const replaced = mkdtempSync(join(directory, 'replaced-'));
   for (const name of names) linkSync(join(directory, name), join(replaced, name));
   syncPath(replaced);
   for (const name of names) rmSync(join(directory, name));
+  return replaced;
 }
 
 function copyOther(from: string, to: string): void {

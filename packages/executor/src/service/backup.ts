@@ -27,24 +27,25 @@ export function backUpExecutor(stateDir: string, to: string): Promise<void> {
 
 /**
  * Restores an executor's state directory, and begins a new epoch in it before it is in its place: what it has run since
- * the backup it has forgotten. Throws as `restoreBackup` and `beginNewEpoch` do, and CONFIG_INVALID for the backup of another
+ * the backup it has forgotten. `replaced` is as of `restoreBackup`. Throws as `restoreBackup` and `beginNewEpoch` do, and CONFIG_INVALID for the backup of another
  * executor.
  */
 export async function restoreExecutor(
   stateDir: string,
   from: string,
   clock: Clock = systemClock,
-): Promise<EpochChange> {
+): Promise<EpochChange & { readonly replaced: string | undefined }> {
   makeDirectory(stateDir, { mode: 0o700 });
-  const lock = lockStateDirectory(stateDir);
+  const taken = `an executor uses ${stateDir}: stop it first, then restore`;
+  const lock = lockStateDirectory(stateDir, taken);
   try {
     checkSameOwner(stateDir, from);
     let change: EpochChange | undefined;
-    await restoreBackup(backedUp(stateDir), from, async (path) => {
+    const replaced = await restoreBackup(backedUp(stateDir), from, async (path) => {
       change = await beginEpochOf(path, join(stateDir, archiveDirectory), clock);
     });
     if (change === undefined) throw new CscError('INTERNAL', 'the restored journal has no new epoch');
-    return change;
+    return { ...change, replaced };
   } finally {
     lock.release();
   }

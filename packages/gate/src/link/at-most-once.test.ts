@@ -648,7 +648,10 @@ describe('a gate whose disk is lost', () => {
 
   it('is refused while it is damaged, and restored beside what is left', async () => {
     const { first, backup } = await backUpAndGoOn();
-    await expect(restoreGate(test.directory, backup)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    await expect(restoreGate(test.directory, backup)).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+      message: `a gate uses ${test.directory}: stop it first, then restore`,
+    });
     await test.stop();
     truncateSync(join(test.directory, 'gate.db'), 5000);
     await expect(test.reopen()).rejects.toMatchObject({

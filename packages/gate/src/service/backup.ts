@@ -19,13 +19,13 @@ export function backUpGate(dataDir: string, to: string): Promise<void> {
 
 /**
  * Restores a gate's data directory. At its next start, what waited or was offered when the backup was made is LOST: it may
- * have run since, and would run twice. Throws as `restoreBackup` does, and STORE_UNAVAILABLE where a gate uses it.
+ * have run since, and would run twice. Throws as `restoreBackup` does, whose result it has, and CONFIG_INVALID where a gate uses it.
  */
-export async function restoreGate(dataDir: string, from: string): Promise<void> {
+export async function restoreGate(dataDir: string, from: string): Promise<string | undefined> {
   makeDirectory(dataDir, { mode: 0o700 });
   const release = lockStore(join(dataDir, 'gate.db'));
   try {
-    await restoreBackup(backedUp(dataDir), from, async () => {
+    return await restoreBackup(backedUp(dataDir), from, async () => {
       makeFile(join(dataDir, `gate.db${restoredMark}`), `from ${from}\n`, 0o600);
     });
   } finally {

@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { checkDatabase, prepareDatabaseFile, whole } from '@csc-fleet/common/database';
 import { CscError } from '@csc-fleet/common/errors';
@@ -67,13 +68,14 @@ export class NodeSqlite implements SqliteDatabase {
 /** Behind the name of a store that was restored from a backup, until a gate has opened it. */
 export const restoredMark = '.restored';
 
-/** Keeps gates from opening a store until what it gives is called. Throws STORE_UNAVAILABLE where one has it open. */
+/** Keeps gates from opening a store until what it gives is called. Throws CONFIG_INVALID where one has it open. */
 export function lockStore(path: string): () => void {
   try {
     const database = lock(path, 0);
     return () => database.close();
   } catch (cause) {
-    throw new CscError('STORE_UNAVAILABLE', `a gate uses ${path}: stop it first`, { cause });
+    const message = `a gate uses ${dirname(path)}: stop it first, then restore`;
+    throw new CscError('CONFIG_INVALID', message, { cause });
   }
 }
 

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { closeSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { isCscError } from '@csc-fleet/common/errors';
 import { narrowLimits } from '@csc-fleet/common/limits';
@@ -18,7 +19,14 @@ import {
   requireChecks,
   toolPath,
 } from '../host/index.ts';
-import { createBwrapLauncher, createPipePool, findPipeMaker, prlimitPath } from '../launch/index.ts';
+import {
+  type BwrapLauncher,
+  createBwrapLauncher,
+  createPipePool,
+  findCscLauncher,
+  findPipeMaker,
+  prlimitPath,
+} from '../launch/index.ts';
 import {
   defaultReserve,
   defaultRunLimits,
@@ -157,8 +165,9 @@ const compileRemedy = 'for jobs that start faster, install a C compiler and run 
 async function tryNamespace(facts: HostFacts, namespace: Namespace): Promise<Check> {
   const name = `namespace-${namespace}`;
   const result = await runBwrap(facts, ['--unshare-user', `--unshare-${namespace}`]);
-  if (result.ok) return passed(name, `a ${namespace} namespace can be had`);
-  if (result.cutOff !== undefined) return untold(name, `a ${namespace} namespace can be had`, result.cutOff);
+  const had = `${namespace === 'ipc' ? 'an' : 'a'} ${namespace} namespace can be had`;
+  if (result.ok) return passed(name, had);
+  if (result.cutOff !== undefined) return untold(name, had, result.cutOff);
   return failed(name, `no ${namespace} namespace: ${result.text}`, userNamespaceRemedy());
 }
 
@@ -205,12 +214,23 @@ async function tryRecipe(hostFacts: HostFacts, { scratchDirectory }: DoctorOptio
     command.stderr.resume();
     const outcome = await command.exited;
     const ran = outcome.kind === 'exited' && outcome.segments.every(({ exitCode }) => exitCode === 0);
-    if (ran) return passed('sandbox', 'a command ran in the whole sandbox');
+    if (ran) return passed('sandbox', `a command ran in the whole sandbox; ${await describeStart(launcher)}`);
     return failed('sandbox', 'message' in outcome ? outcome.message : 'true failed in the sandbox', remedy);
   } finally {
     launcher.close();
     scopes.close();
   }
+}
+
+// docs/launcher.md has what each of them costs.
+async function describeStart(launcher: BwrapLauncher): Promise<string> {
+  if (findCscLauncher() === undefined) return 'jobs are started by Debian’s own tools (no csc-launcher)';
+  // It was started a moment ago.
+  for (let waitedMs = 0; launcher.stayingPid() === undefined && waitedMs < 1000; waitedMs += 20)
+    await sleep(20);
+  return launcher.stayingPid() === undefined
+    ? 'jobs are started by a csc-launcher for each'
+    : 'jobs are started by the csc-launcher that stays';
 }
 
 async function runBwrap(

@@ -56,10 +56,13 @@ export interface InstanceLock {
 /**
  * Makes this process the only executor of a state directory. The lock is SQLite's on a file of its own: the system
  * takes it back when the process ends, however it ends. Throws CONFIG_INVALID where another process holds it.
+ * @param taken what to say then. Absent: what another executor is told
  */
-export function lockStateDirectory(stateDir: string): InstanceLock {
-  const message = `another executor uses ${stateDir}: give each its own state_dir, or stop the other one`;
-  const database = lock(join(stateDir, 'instance.lock'), message);
+export function lockStateDirectory(
+  stateDir: string,
+  taken = `another executor uses ${stateDir}: give each its own state_dir, or stop the other one`,
+): InstanceLock {
+  const database = lock(join(stateDir, 'instance.lock'), taken);
   return { release: () => database.close() };
 }
 

@@ -1,5 +1,5 @@
 export { waitUntilBuilt } from './built.ts';
-export { createBwrapLauncher } from './bwrap-launcher.ts';
+export { type BwrapLauncher, createBwrapLauncher } from './bwrap-launcher.ts';
 export { findCscLauncher, prlimitPath } from './csc-launcher.ts';
 export {
   type LaunchedProcess,
