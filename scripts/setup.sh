@@ -43,6 +43,14 @@ echo "setup: installing the npm packages" >&2
 # No package's install script runs: those that have one work without. What the cache has is not asked for again.
 # `install`, not `ci`: ci refuses a lock file made where the registry lacks a package for some other platform.
 install() { npm install --no-save --ignore-scripts --prefer-offline --no-audit --no-fund --loglevel=error "$@" >/dev/null; }
+# It says nothing by itself, for minutes on a slow line.
+show_life() {
+  while sleep 10 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
+    echo "setup: still installing the npm packages ($SECONDS s)" >&2
+  done
+}
+show_life &
+trap 'kill '$!' 2>/dev/null' EXIT
 install
 # Where Node is in no package of its own (not Linux), it is fetched by that of all platforms, in its install script.
 if [ ! -x node_modules/.bin/node ]; then

@@ -52,7 +52,7 @@ export const exitCodesTopic = `Exit codes of csc
    74    it worked, and its output was cut, so that some of it is lost (csc submit --allow-truncated: 0)
    77    the credentials are not accepted, or not permitted to do this
    78    a configuration file or this Node.js cannot be used
-  130    interrupted
+  130    interrupted, or left while it goes on (Ctrl-C, ~.)
   141    the reader of our output went away
 
 csc submit ends with the exit code of the command that it ran: of the one that failed, or of the last one. A command

@@ -49,6 +49,7 @@ async function playDemo(options: DemoOptions): Promise<number> {
   const services: Service[] = [];
   using _cleanUp = cleanUpAtExit(stage, services);
   try {
+    note('csc: starting a gate and an executor on this machine');
     const address = await startFleet(stage, mode, services);
     const failed = await playScenes(stage, mode, address, options.json ?? false);
     const elapsed = formatElapsed(performance.now() - since);
@@ -107,7 +108,7 @@ async function playScenes(
   let failed = 0;
   for (const [index, scene] of demoScenes(stage, mode).entries()) {
     scene.prepare?.();
-    const result = await runCsc(scene.args, { cwd: stage.directory, env });
+    const result = await withSignOfLife(scene.title, runCsc(scene.args, { cwd: stage.directory, env }));
     const unmet = scene.expect(result).filter(({ met }) => !met);
     if (unmet.length > 0) failed++;
     await (json
@@ -115,6 +116,16 @@ async function playScenes(
       : writeOut(describeScene(index + 1, scene, result, unmet, paint)));
   }
   return failed;
+}
+
+// A step may take long on a slow machine: silent, it would look as if it hung.
+async function withSignOfLife<T>(title: string, work: Promise<T>): Promise<T> {
+  const timer = setInterval(() => note(`csc: still at it: ${title}`), 5000);
+  try {
+    return await work;
+  } finally {
+    clearInterval(timer);
+  }
 }
 
 function toJson(scene: Scene, result: CscResult, unmet: readonly Expectation[]): object {
