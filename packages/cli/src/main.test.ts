@@ -89,6 +89,8 @@ describe('csc', () => {
     expect(wrong).toMatchObject({ code: 64, stdout: '' });
     expect(wrong.stderr).toContain('submit');
     expect((await csc(['check', '--nonsense'])).code).toBe(64);
+    const never = await csc(['audit', '--outcome', 'nonsense']);
+    expect(never).toMatchObject({ code: 64, stderr: expect.stringContaining('needs_approval') });
   });
 
   it('tells a Node that is too old what to do, before it reads anything newer', () => {

@@ -35,11 +35,14 @@ export interface GateAddress {
   readonly tls: Readonly<Record<'ca' | 'cert' | 'key', string>>;
 }
 
-export const gateOptionsHelp = `
+export const gateAddressHelp = `
 The gate and your identity come from the options; what they leave out comes from --pki and --as, then from the file of
 --config (gate, ca, cert, key), then from CSC_GATE, CSC_CA, CSC_CERT and CSC_KEY. Each of ca, cert and key is a path, or
 the PEM text itself, as CI systems keep it in a variable.
+`;
 
+/** The same, of a command that sees receipts. */
+export const gateOptionsHelp = `${gateAddressHelp}
 Receipts count only with a key that --keys names (csc executor keys --export writes such a file on each host). Without
 --keys, the key of an executor's first receipt is remembered, and another one later is refused. With --fleet-ca, receipts
 bring certificates of that CA for their keys (csc pki certify), and no gate is asked.
@@ -54,8 +57,8 @@ export function addCertificateOptions(command: Command): Command {
     .option('--as <name>', 'with --pki: which client to be');
 }
 
-/** Adds the options that every command with a gate has. */
-export function addGateOptions(command: Command): Command {
+/** Adds the options of a command that asks a gate, and sees no receipt. Its `keys` is absent. */
+export function addGateAddressOptions(command: Command): Command {
   return command
     .option('--gate <host:port>', 'the gate (CSC_GATE)')
     .option('--ca <file>', 'CA that the gate’s certificate is of, PEM (CSC_CA)')
@@ -64,10 +67,15 @@ export function addGateOptions(command: Command): Command {
     .option('--config <file>', 'YAML file with gate, ca, cert and key')
     .option('--pki <dir>', 'directory that csc pki init made, instead of --ca, --cert and --key')
     .option('--as <name>', 'with --pki: which client to be')
+    .option('--wait <time>', 'for a gate that is away or has no room (default: 30s; 0: not)', parseDuration);
+}
+
+/** Adds the options that every command with a gate has whose answers are held against receipts. */
+export function addGateOptions(command: Command): Command {
+  return addGateAddressOptions(command)
     .option('--keys <file>', 'executors’ keys, of csc executor keys --export; repeatable', append, [])
     .option('--fleet-ca <file>', 'CA of executors’ receipt keys, PEM: no gate is asked for them')
     .option('--owners-root <file>', 'root.json that hosts pin: verifies what csc admin resolve has signed')
-    .option('--wait <time>', 'for a gate that is away or has no room (default: 30s; 0: not)', parseDuration)
     .option('--known-executors <file>', 'where to remember executors’ keys (default: $XDG_STATE_HOME/csc)');
 }
 

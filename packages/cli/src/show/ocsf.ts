@@ -86,7 +86,7 @@ export function toOcsf(record: AuditRecord): object {
 function toActor({ actor, policyProfile, policySha256, outcome }: AuditRecord): object {
   const user = {
     name: actor === '' ? 'gate' : actor.slice(actor.lastIndexOf('/') + 1),
-    ...(actor === '' ? {} : { uid: actor }),
+    uid: actor === '' ? 'gate' : actor,
   };
   if (policyProfile === '') return { user };
   const policy = { name: policyProfile, uid: policySha256 };
@@ -106,12 +106,13 @@ function toResources({ executionId, contractId, contractSha256, policies }: Audi
 
 // What OCSF has no name for, under the names of this system.
 function toUnmapped(record: AuditRecord): object {
-  const { principal, approvers, receiptSha256, exitCode, traceId } = record;
+  const { principal, approvers, receiptSha256, exitCode, traceId, policyVersion } = record;
   return {
     ...(principal === '' ? {} : { principal }),
     ...(approvers.length === 0 ? {} : { approvers }),
     ...(receiptSha256 === '' ? {} : { receipt_sha256: receiptSha256 }),
     ...(exitCode === undefined ? {} : { exit_code: exitCode }),
     ...(traceId === '' ? {} : { trace_id: traceId }),
+    ...(policyVersion === undefined ? {} : { policy_version: policyVersion }),
   };
 }

@@ -11,7 +11,7 @@ export interface OwnersChangePorts {
   readonly store: Pick<Store, 'lastOfOwners' | 'addAudit'>;
   readonly policies: Pick<PolicySet, 'all'>;
   readonly bindings: Bindings;
-  readonly owners: Pick<Owners, 'freeze' | 'revoked'>;
+  readonly owners: Pick<Owners, 'freeze' | 'revoked' | 'version'>;
   readonly clock: Clock;
 }
 
@@ -40,7 +40,10 @@ function tellAll({ policies, bindings, owners }: OwnersChangePorts): Told[] {
   const freeze = owners.freeze();
   const revoked = owners.revoked();
   return [
-    tell('policies.changed', 'in_force', `bindings ${digest(bindings)}`, versions),
+    {
+      ...tell('policies.changed', 'in_force', `bindings ${digest(bindings)}`, versions),
+      ...versionOf(owners),
+    },
     tell(
       'fleet.freeze_changed',
       freeze === undefined ? 'none' : 'frozen',
@@ -48,6 +51,12 @@ function tellAll({ policies, bindings, owners }: OwnersChangePorts): Told[] {
     ),
     tell('revocations.changed', revoked.length === 0 ? 'none' : 'revoked', describeRevoked(revoked)),
   ];
+}
+
+// Not part of what has changed: a version may come of a freeze alone.
+function versionOf({ version }: Pick<Owners, 'version'>): Pick<Told, 'policyVersion'> {
+  const policyVersion = version();
+  return policyVersion === undefined ? {} : { policyVersion };
 }
 
 function tell(

@@ -20,6 +20,7 @@ export type AuditKind =
   | 'execution.returned'
   | 'execution.resolved'
   | 'execution.ended'
+  | 'execution.receipt_came_late'
   | 'policies.changed'
   | 'fleet.freeze_changed'
   | 'revocations.changed';
@@ -100,6 +101,33 @@ function tell(happening: Happening, { row, receipt, executorBefore = null }: Aud
   }
 }
 
+/** That a receipt came which is only kept beside what counts, as the owners have resolved it or another has it. Pure. */
+export function auditOfLateReceipt(
+  row: ExecutionRow,
+  at: Date,
+  { executor, receiptJson, state, exitCode }: LateReceipt,
+): NewAudit {
+  const told: Told = {
+    kind: 'execution.receipt_came_late',
+    outcome: nameOf(ExecutionState, state),
+    actor: executor,
+    executorId: executorName(executor),
+    receiptSha256: sha256(receiptJson),
+    ...(exitCode === undefined ? {} : { exitCode }),
+  };
+  return ofExecution(told, { row, at });
+}
+
+/** A receipt that came late, verified, with the state that it would have led to. */
+export interface LateReceipt {
+  /** The whole SPIFFE id of who brought it. */
+  readonly executor: string;
+  readonly receiptJson: Uint8Array;
+  readonly state: number;
+  /** Absent: it has none. */
+  readonly exitCode?: number | undefined;
+}
+
 // Whoever reads the audit is not told what stood in the contract, as texts for its submitter may tell: codes are enough.
 function whyEnded(row: AuditedStep['row']): string {
   if (row.executor_id !== null || row.state === ExecutionState.BLOCKED) {
@@ -114,7 +142,7 @@ function codesIn(text: string): string {
   return [...new Set(text.match(/\b[A-Z][A-Z_]{2,39}\b/g) ?? [])].filter(isRpcReason).join(', ');
 }
 
-function ofExecution(told: Told, { row, at }: AuditedStep): NewAudit {
+function ofExecution(told: Told, { row, at }: Pick<AuditedStep, 'row' | 'at'>): NewAudit {
   const { executorId = executorName(row.executor_id) } = told;
   const trace = fromStoredTrace(row.trace_context);
   const record = AuditRecord.fromPartial({

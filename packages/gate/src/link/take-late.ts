@@ -4,6 +4,7 @@ import { toOutcome } from '@csc-fleet/common/evidence';
 import type { Identity } from '@csc-fleet/common/identity';
 import { ExecutionState, type Receipt, toDuration } from '@csc-fleet/common/messages';
 import { parseReceipt } from '@csc-fleet/common/receipt';
+import { auditOfLateReceipt } from '../execution/audit.ts';
 import type { Happening, LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
 import type { Finisher } from '../execution/finisher.ts';
@@ -75,7 +76,10 @@ export async function takeLateReceipt(
     await finisher.withReceipt(execution, toOutcome(verified, 'executor', false), receipt);
     return true;
   }
-  await store.addLateReceipt(ticketId, inChain(receipt));
+  const receiptJson = inChain(receipt);
+  const { state, exitCode } = toOutcome(verified, 'executor', false);
+  const late = { executor: executor.uri, receiptJson, state, exitCode };
+  await store.addLateReceipt(ticketId, receiptJson, auditOfLateReceipt(execution.row, clock.now(), late));
   // Where the owners have said that nobody waits for it, it was to be hoped for.
   if (execution.resolutions.length === 0) onError(lateStart(executor.uri, execution.id));
   return true;

@@ -86,6 +86,8 @@ export interface Owners {
   signers(): OwnersKeys | undefined;
   /** True where hosts hear of what is new by themselves, and then say Hello once more. */
   tellsHosts(): boolean;
+  /** Of the policy repository; undefined: there is none. */
+  version(): number | undefined;
 }
 
 /** The owners' word, which may be another one at any time: everybody who holds a part of it sees that at once. */
@@ -115,6 +117,7 @@ export function createOwners(first: OwnersWord): ReloadableOwners {
     },
     revoked: () => word.revocations?.all() ?? [],
     signers: () => word.signers,
+    version: () => word.version,
     tellsHosts: () => word.version !== undefined,
     replace: (next) => {
       policies.replace(next.policies);

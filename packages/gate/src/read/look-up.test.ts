@@ -604,7 +604,13 @@ describe('the audit', () => {
     expect(await ids({ principal: agent, since })).toEqual([]);
     expect(await ids({ policyProfile: 'wide' })).toEqual([]);
     expect(await ids({ principal: other, until: since })).toEqual([]);
+    expect(await ids({ principal: other.slice(other.lastIndexOf('/') + 1), outcome: 'deny' })).toHaveLength(
+      1,
+    );
     await expect(test.as(agent).audit()).rejects.toEqual(rejected('NOT_PERMITTED'));
+    for (const never of [{ principal: 'alice@example' }, { principal: 'a/b' }, { fromSequence: 4711 }])
+      await expect(test.as(admin).audit(never)).rejects.toEqual(rejected('REQUEST_INVALID'));
+    expect((await test.as(admin).audit({ outcome: 'blocked' }))[0]?.actor).toMatch(/^spiffe:.*gate/);
     await expect(test.as(admin).audit({ fromSequence: -1 })).rejects.toEqual(rejected('REQUEST_INVALID'));
   });
 

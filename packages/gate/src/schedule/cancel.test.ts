@@ -1,5 +1,5 @@
 import { createKeyRing, createSigner, generateKeyPair, type Signer } from '@csc-fleet/common/crypto';
-import type { JsonObject } from '@csc-fleet/common/encoding';
+import { type JsonObject, sha256Hex } from '@csc-fleet/common/encoding';
 import { ownersKeyId, signResolution, verifyArtifact } from '@csc-fleet/common/evidence';
 import { type Duration, ExecutionState, toDuration } from '@csc-fleet/common/messages';
 import { bindingsFromJson } from '@csc-fleet/common/policy';
@@ -441,6 +441,10 @@ describe('resolving what its executor never ends', () => {
     expect(await test.receipt(executionId)).toMatchObject({ status: 'failed', execution_id: executionId });
     expect(await test.state(executionId)).toBe(ExecutionState.LOST);
     expect((await test.as(agent).getExecution({ executionId })).resolutionsJson).toHaveLength(1);
+    const { receiptJson } = await test.as(agent).getReceipt({ executionId });
+    const told = { executionId, outcome: 'cancelled', exitCode: 143, receiptSha256: sha256Hex(receiptJson) };
+    const late = (await test.as(admin).audit()).filter(({ kind }) => kind === 'execution.receipt_came_late');
+    expect(late).toMatchObject([{ ...told, actor: expect.stringMatching(/executor.e1$/) }]);
   });
 
   it('is kept beside the receipt that came while it was written, whichever was first', async () => {

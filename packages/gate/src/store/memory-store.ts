@@ -120,10 +120,12 @@ export function createMemoryStore(): Store {
         .filter(({ executor_id }) => executor_id === executorId)
         .map(({ ticket_id }) => ticket_id)
         .reverse(),
-    addLateReceipt: async (ticketId, receiptJson) => {
+    addLateReceipt: async (ticketId, receiptJson, late) => {
       const offers = [...executions.values()].flatMap(({ withdrawn }) => withdrawn);
       const offer = offers.find(({ ticket_id }) => ticket_id === ticketId);
-      if (offer !== undefined) offer.receiptJson ??= Buffer.from(receiptJson);
+      if (offer === undefined || offer.receiptJson !== undefined) return;
+      offer.receiptJson = Buffer.from(receiptJson);
+      if (late !== undefined) addAudit([late]);
     },
     lateReceipt: async (executionId, holder) => {
       const late = (executions.get(executionId)?.withdrawn ?? []).filter(
@@ -164,6 +166,7 @@ export function createMemoryStore(): Store {
       const first = audit.findIndex(({ at }) => at >= since);
       return first < 0 ? audit.length : first;
     },
+    auditLast: async () => audit.length,
     lastOfOwners: async (kind) => audit.findLast((row) => row.kind === kind && row.execution_id === null),
     addAudit: async (records) => addAudit(records),
     pruneAudit: async () => 0,

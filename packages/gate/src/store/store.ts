@@ -85,7 +85,7 @@ export interface Store {
   /** The tickets of this execution's offers that were withdrawn from this executor, the last first. */
   withdrawnTickets(executionId: string, executorId: string): Promise<readonly string[]>;
   /** Keeps the receipt for a ticket that was withdrawn; of several, the first. */
-  addLateReceipt(ticketId: string, receiptJson: Uint8Array): Promise<void>;
+  addLateReceipt(ticketId: string, receiptJson: Uint8Array, audit?: NewAudit): Promise<void>;
   /**
    * Of these, the one that the executor which has the execution has signed; of others, whose offers were taken back before,
    * the first.
@@ -118,6 +118,8 @@ export interface Store {
   auditAfter(sequence: number, query: AuditQuery): Promise<AuditPage>;
   /** The number before the oldest audit record that is kept, or that is from this moment on; 0 where there are none. */
   auditBefore(since?: string): Promise<number>;
+  /** The number of the newest audit record there ever was; 0: there was none. */
+  auditLast(): Promise<number>;
   /** The newest audit record of this kind that is about no execution. */
   lastOfOwners(kind: string): Promise<AuditRow | undefined>;
   addAudit(rows: readonly NewAudit[]): Promise<void>;
@@ -338,15 +340,18 @@ class SqlStore implements Store {
     return rows.map((row) => row.ticket_id);
   }
 
-  async addLateReceipt(ticketId: string, receiptJson: Uint8Array): Promise<void> {
-    await this.#commits.run((transaction) =>
-      transaction
+  async addLateReceipt(ticketId: string, receiptJson: Uint8Array, audit?: NewAudit): Promise<void> {
+    await this.#commits.run(async (transaction) => {
+      const { numUpdatedRows } = await transaction
         .updateTable('withdrawn_offers')
         .set({ receipt_json: receiptJson })
         .where('ticket_id', '=', ticketId)
         .where('receipt_json', 'is', null)
-        .execute(),
-    );
+        .executeTakeFirst();
+      if (audit !== undefined && numUpdatedRows > 0)
+        await transaction.insertInto('audit').values(audit).execute();
+    });
+    this.#audited.ring();
   }
 
   async lateReceipt(executionId: string, holder: string): Promise<StoredReceipt | undefined> {
@@ -505,7 +510,10 @@ class SqlStore implements Store {
       ? first.orderBy('sequence')
       : first.where('at', '>=', since).orderBy('at').orderBy('sequence')
     ).executeTakeFirst();
-    if (found !== undefined) return found.sequence - 1;
+    return found === undefined ? await this.auditLast() : found.sequence - 1;
+  }
+
+  async auditLast(): Promise<number> {
     const last = await sql<{ seq: number }>`SELECT seq FROM sqlite_sequence WHERE name = 'audit'`.execute(
       this.#database,
     );

@@ -466,6 +466,8 @@ export interface AuditRecord {
   traceId: string;
   /** What the gate decides by from here on, where that is what has changed. */
   policies: PolicyVersion[];
+  /** Of the policy repository that has them. Absent: there is none. */
+  policyVersion?: number | undefined;
 }
 
 export interface ResolveRequest {
@@ -4256,6 +4258,7 @@ function createBaseAuditRecord(): AuditRecord {
     exitCode: undefined,
     traceId: "",
     policies: [],
+    policyVersion: undefined,
   };
 }
 
@@ -4314,6 +4317,9 @@ export const AuditRecord: MessageFns<AuditRecord> = {
     }
     for (const v of message.policies) {
       PolicyVersion.encode(v!, writer.uint32(146).fork()).join();
+    }
+    if (message.policyVersion !== undefined) {
+      writer.uint32(152).int64(message.policyVersion);
     }
     return writer;
   },
@@ -4475,6 +4481,14 @@ export const AuditRecord: MessageFns<AuditRecord> = {
             message.policies.push(PolicyVersion.decode(reader, reader.uint32()));
             continue;
           }
+          case 19: {
+            if (tag !== 152) {
+              break;
+            }
+
+            message.policyVersion = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4510,6 +4524,7 @@ export const AuditRecord: MessageFns<AuditRecord> = {
     message.exitCode = object.exitCode ?? undefined;
     message.traceId = object.traceId ?? "";
     message.policies = object.policies?.map((e) => PolicyVersion.fromPartial(e)) || [];
+    message.policyVersion = object.policyVersion ?? undefined;
     return message;
   },
 };
