@@ -247,7 +247,7 @@ export class ScriptedExecutor {
     const message = 'refused by a test';
     this.say({
       $case: 'refused',
-      value: { executionId, reason, message, receiptJson: none, originalJson: none, ...more },
+      value: { executionId, reason, message, receiptJson: none, originalJson: none, lasting: false, ...more },
     });
     await this.settled();
   }

@@ -9,6 +9,8 @@ export interface CscErrorOptions {
   readonly faults?: readonly Fault[];
   /** Milliseconds after which a retry may help. Absent: a retry as it stands does not help. */
   readonly retryAfterMs?: number;
+  /** Whether it stays so until somebody mends it, where others of its code pass by themselves. Absent: it may pass. */
+  readonly isLasting?: boolean;
   /** The key of what was handed in, under which it may be handed in again. Absent: nothing was. */
   readonly idempotencyKey?: string;
   /** The execution that it is about, for the log. Absent: none. */
@@ -25,6 +27,8 @@ export class CscError extends Error {
   readonly faults: readonly Fault[];
   /** Milliseconds. */
   readonly retryAfterMs: number | undefined;
+  /** A retry does not help before somebody has mended what it says. */
+  readonly isLasting: boolean;
   /** With it, what was handed in can be handed in again, and does not run twice. */
   readonly idempotencyKey: string | undefined;
   /** The execution that it is about, where the log would not know. */
@@ -42,6 +46,7 @@ export class CscError extends Error {
       message: withoutSecrets(fault),
     }));
     this.retryAfterMs = options.retryAfterMs;
+    this.isLasting = options.isLasting ?? false;
     this.idempotencyKey = options.idempotencyKey;
     this.executionId = options.executionId;
   }

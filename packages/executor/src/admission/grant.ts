@@ -130,6 +130,7 @@ async function openFor(
     throw new CscError(
       'SANDBOX_UNAVAILABLE',
       'this host gives no terminals: local mode has no sandbox for one',
+      { isLasting: true },
     );
   return open(terminal, user);
 }

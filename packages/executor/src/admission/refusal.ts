@@ -96,8 +96,11 @@ export function toUnsigned({ executionId }: Pick<Offer, 'executionId'>, error: u
   return toRefused({ executionId }, toReason(error));
 }
 
-function toRefused({ executionId }: Pick<Offer, 'executionId'>, { reason, message }: Why): Refused {
-  return { executionId, reason, message, ...toTexts({ receiptJson: Buffer.alloc(0) }) };
+function toRefused(
+  { executionId }: Pick<Offer, 'executionId'>,
+  { reason, message, isLasting }: Why,
+): Refused {
+  return { executionId, reason, message, lasting: isLasting, ...toTexts({ receiptJson: Buffer.alloc(0) }) };
 }
 
 function withReceipt(refused: Refused, receipt: ReceiptTexts): Refused {
@@ -114,6 +117,8 @@ const isOpen = (reason: RpcReason): boolean => retryOf(reason) !== 'no' || reaso
 interface Why {
   readonly reason: RpcReason;
   readonly message: string;
+  /** Until its owner has done something. */
+  readonly isLasting: boolean;
 }
 
 /** What a host may have run out of (errno(3)): no fault of a contract's. */
@@ -137,7 +142,7 @@ function findShortage(error: unknown): Why | undefined {
   for (let at = error; at instanceof Error; at = at.cause) {
     const found = 'code' in at ? shortages[String(at.code)] : undefined;
     if (found !== undefined)
-      return { reason: found[0], message: `${found[1]}${whereToMakeRoom(found[0], at)}` };
+      return { reason: found[0], message: `${found[1]}${whereToMakeRoom(found[0], at)}`, isLasting: false };
   }
   return undefined;
 }
@@ -163,12 +168,14 @@ function toReason(error: unknown): Why {
   const shortage = findShortage(error);
   if (shortage !== undefined) return shortage;
   if (!(error instanceof CscError))
-    return { reason: 'INTERNAL', message: 'the executor failed; its log says more' };
-  if (isRpcReason(error.code)) return { reason: error.code, message: error.message };
+    return { reason: 'INTERNAL', message: 'the executor failed; its log says more', isLasting: false };
+  if (isRpcReason(error.code))
+    return { reason: error.code, message: error.message, isLasting: error.isLasting };
   // Any other error of this host: it lacks something, and the message says what.
   return {
     reason: 'SANDBOX_UNAVAILABLE',
     message: `this host cannot give what is declared: ${error.message}`,
+    isLasting: true,
   };
 }
 

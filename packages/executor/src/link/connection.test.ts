@@ -84,6 +84,7 @@ const refused = (bytes: number): ToGate => ({
     message: 'x'.repeat(bytes),
     receiptJson: Buffer.alloc(0),
     originalJson: Buffer.alloc(0),
+    lasting: false,
   },
 });
 const started = (commandId: string): ToGate => ({

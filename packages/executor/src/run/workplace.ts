@@ -245,7 +245,9 @@ export function createLocalWorkplace(environment: Environment): Workplace {
 function checkLocal({ network, secret_refs: secrets }: Command): void {
   if (network !== 'allowlisted' && secrets.length === 0) return;
   const what = network === 'allowlisted' ? 'an allowlisted network' : 'secrets';
-  throw new CscError('SANDBOX_UNAVAILABLE', `local mode has no sandbox, and so no ${what} to give`);
+  throw new CscError('SANDBOX_UNAVAILABLE', `local mode has no sandbox, and so no ${what} to give`, {
+    isLasting: true,
+  });
 }
 
 function localEnvironment(): Environment {

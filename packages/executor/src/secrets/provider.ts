@@ -59,9 +59,21 @@ export function checkText(name: string, value: Buffer): void {
     throw unavailable(`the value of the secret ${name} begins with a byte order mark: store it without`);
 }
 
-/** A secret cannot be had on this host; `cause` is logged and must hold no value and no token. */
+/**
+ * A secret cannot be had on this host before its owner has done something; `cause` is logged and must hold no value and no
+ * token.
+ */
 export function unavailable(message: string, cause?: unknown): CscError {
-  return new CscError('SANDBOX_UNAVAILABLE', message, cause === undefined ? {} : { cause });
+  return new CscError('SANDBOX_UNAVAILABLE', message, { isLasting: true, ...toCause(cause) });
+}
+
+/** The same of a store that does not answer now, and may soon. */
+export function unreachable(message: string, cause?: unknown): CscError {
+  return new CscError('SANDBOX_UNAVAILABLE', message, toCause(cause));
+}
+
+function toCause(cause: unknown): { readonly cause?: unknown } {
+  return cause === undefined ? {} : { cause };
 }
 
 /** Throws CANCELLED where nobody waits for the secret any more. */

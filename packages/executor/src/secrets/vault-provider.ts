@@ -1,7 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CscError } from '@csc-fleet/common/errors';
 import { readBoundedFile } from '@csc-fleet/common/files';
-import { checkNotCancelled, checkSecretName, type SecretProvider, unavailable } from './provider.ts';
+import {
+  checkNotCancelled,
+  checkSecretName,
+  type SecretProvider,
+  unavailable,
+  unreachable,
+} from './provider.ts';
 import { ReplyTooLongError, readVaultAnswer, sendVaultRequest, type VaultReply } from './vault-request.ts';
 
 /** A KV secrets engine of a server that speaks HashiCorp Vault's HTTP API. */
@@ -91,7 +97,7 @@ async function ask(
     return await send(settings, path, signal);
   } catch (error) {
     checkNotCancelled(name, signal);
-    throw error instanceof CscError ? error : unavailable(explainFailure(error, settings), error);
+    throw error instanceof CscError ? error : unreachable(explainFailure(error, settings), error);
   }
 }
 
@@ -110,7 +116,7 @@ async function send(settings: Settings, path: string, signal: AbortSignal | unde
   } catch (error) {
     // Half-way through an answer it looks like a connection that was reset.
     if (!timeout.aborted) throw error;
-    throw unavailable(`Vault at ${address} did not answer within ${timeoutMs / 1000} s`);
+    throw unreachable(`Vault at ${address} did not answer within ${timeoutMs / 1000} s`);
   }
 }
 

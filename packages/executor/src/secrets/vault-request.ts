@@ -1,7 +1,7 @@
 import { type IncomingMessage, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import * as z from 'zod';
-import { maxSecretBytes, ownBuffer, unavailable } from './provider.ts';
+import { maxSecretBytes, ownBuffer, unavailable, unreachable } from './provider.ts';
 
 /** A GET of a Vault server. */
 interface VaultRequest {
@@ -82,7 +82,8 @@ const answerV1 = z.object({ data: fields });
 export function readVaultAnswer(reply: VaultReply, question: VaultQuestion): Buffer {
   const { status, body } = reply;
   if (status === 404) throw unavailable(explainMissing(body, question));
-  if (status !== 200) throw unavailable(explainStatus(status, question.subject));
+  if (status !== 200)
+    throw (status >= 500 ? unreachable : unavailable)(explainStatus(status, question.subject));
   return toValue(toFields(body, question), question);
 }
 

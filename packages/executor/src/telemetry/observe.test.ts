@@ -10,6 +10,7 @@ const refused = (reason: string, receipt = ''): Refused => ({
   message: '',
   receiptJson: Buffer.from(receipt),
   originalJson: Buffer.alloc(0),
+  lasting: false,
 });
 
 function fakeLink(said: string[]): ExecutionLink {

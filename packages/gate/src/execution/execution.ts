@@ -81,7 +81,7 @@ export class LiveExecution {
   isUndecided = false;
 
   /** Why executors had to refuse it for faults of their own, by their SPIFFE ids: each one's last reason, the latest last. */
-  readonly faults = new Map<string, string>();
+  readonly faults = new Map<string, { readonly why: string; readonly isLasting: boolean }>();
 
   /** How often it was set aside, as hosts that take others of its principal had to refuse it alone. */
   timesAside = 0;

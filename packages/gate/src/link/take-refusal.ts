@@ -79,15 +79,18 @@ function passOver(
   { scheduler, clock, onNotice }: RefusalPorts,
   peer: Peer,
   execution: LiveExecution,
-  { reason, message }: Refused,
+  { reason, message, lasting }: Refused,
 ): Turn | undefined {
   const { principal, queue_deadline: queueEnds } = execution.row;
   const { peers, breakers } = scheduler;
   const why = toReceiptError(`${reason}: ${message}`);
   const isNew = !execution.faults.delete(peer.id);
-  execution.faults.set(peer.id, briefly(why));
+  const isLasting = lasting || retryOf(reason) !== 'elsewhere';
+  execution.faults.set(peer.id, { why: briefly(why), isLasting });
   const goesOn = peers.hasOther(requirementOf(execution.row), new Set(execution.faults.keys()));
-  const mayWait = queueEnds !== null && new Date(queueEnds) > clock.now() && retryOf(reason) === 'elsewhere';
+  // For one whose fault passes by itself: what an owner has to mend first is not waited for.
+  const mayPass = [...execution.faults.values()].some((fault) => !fault.isLasting);
+  const mayWait = queueEnds !== null && new Date(queueEnds) > clock.now() && mayPass;
   if (!goesOn && !mayWait) return undefined;
   if (!isNew && !breakers.isStanding(peer.id, principal)) return 'aside';
   const forMs = breakers.trip(peer.id, principal, { why });

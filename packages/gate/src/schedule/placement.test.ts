@@ -534,6 +534,19 @@ describe('an executor with a fault of its own', () => {
     expect(await test.receipt(executionId)).toMatchObject({ error: expect.stringContaining('POLICY') });
   });
 
+  it.each([
+    ['ends it at once where all of them lack what only their owners can give', true, ExecutionState.BLOCKED],
+    ['keeps it where one of them may be well again by itself', false, ExecutionState.QUEUED],
+  ])('%s', async (_, lasting, state) => {
+    const both = [await test.connected('e1'), await test.connected('e2', { labels: { pool: 'b' } })] as const;
+    const { executionId } = await test.submit(makeContract());
+    await both[0].refuse(executionId, 'SANDBOX_UNAVAILABLE', { lasting });
+    await both[1].next('offer', executionId);
+    await both[1].refuse(executionId, 'SANDBOX_UNAVAILABLE', { lasting: true });
+    await test.flushed();
+    expect(await test.state(executionId)).toBe(state);
+  });
+
   it('has one that no host can start wait behind the others of its principal, and aside once they start', async () => {
     const faulty = await test.connected('e1');
     const failing = await place();

@@ -84,7 +84,9 @@ function whyExpired({ peers }: Pick<Scheduler, 'peers'>, execution: LiveExecutio
   const whyNone = peers.whyNone(requirement);
   const said = lastSaid(execution);
   const last = said === '' || said === whyNone ? '' : `; the last that was said: ${said}`;
-  const faults = [...execution.faults].slice(-shownFaults).map(([id, why]) => `${executorName(id)}: ${why}`);
+  const faults = [...execution.faults]
+    .slice(-shownFaults)
+    .map(([id, { why }]) => `${executorName(id)}: ${why}`);
   const more = faults.length === 0 ? last : `; what hosts had to refuse it for: ${faults.join('; ')}`;
   const why = whyNone ?? (faults.length === 0 ? peers.whyPassedOver(requirement) : undefined);
   return toReceiptError(

@@ -158,6 +158,8 @@ export interface Refused {
   receiptJson: Buffer;
   /** As in Receipt. */
   originalJson: Buffer;
+  /** It lacks what its owner must give it first, a secret for example: to wait for this host alone is of no use. */
+  lasting: boolean;
 }
 
 export interface CommandStarted {
@@ -1304,7 +1306,14 @@ export const Accepted: MessageFns<Accepted> = {
 };
 
 function createBaseRefused(): Refused {
-  return { executionId: "", reason: "", message: "", receiptJson: Buffer.alloc(0), originalJson: Buffer.alloc(0) };
+  return {
+    executionId: "",
+    reason: "",
+    message: "",
+    receiptJson: Buffer.alloc(0),
+    originalJson: Buffer.alloc(0),
+    lasting: false,
+  };
 }
 
 export const Refused: MessageFns<Refused> = {
@@ -1323,6 +1332,9 @@ export const Refused: MessageFns<Refused> = {
     }
     if (message.originalJson.length !== 0) {
       writer.uint32(42).bytes(message.originalJson);
+    }
+    if (message.lasting !== false) {
+      writer.uint32(48).bool(message.lasting);
     }
     return writer;
   },
@@ -1380,6 +1392,14 @@ export const Refused: MessageFns<Refused> = {
             message.originalJson = Buffer.from(reader.bytes());
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.lasting = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1402,6 +1422,7 @@ export const Refused: MessageFns<Refused> = {
     message.message = object.message ?? "";
     message.receiptJson = object.receiptJson ?? Buffer.alloc(0);
     message.originalJson = object.originalJson ?? Buffer.alloc(0);
+    message.lasting = object.lasting ?? false;
     return message;
   },
 };
