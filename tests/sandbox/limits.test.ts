@@ -265,10 +265,13 @@ describe('lifecycle', () => {
 
   it('nothing is left of what an executor ran that was killed, once it is back', async () => {
     const marker = `csc-probe-orphan-${process.pid}`;
-    const path = stage.script('orphan.py', `${daemon}daemonise()\ntime.sleep(300)`);
+    const path = stage.script('orphan.py', `${daemon}daemonise()\nprint('up', flush=True)\ntime.sleep(300)`);
     const contract = stage.fleet.contract({ argv: ['python3', path, marker], read_paths: [path] });
-    const running = stage.fleet.connect().run(contract);
-    while (findProcesses(marker).length < 2) await sleep(20);
+    // A sandbox that is held has its name, too, and what has not begun goes back to the queue.
+    const up = Promise.withResolvers<void>();
+    const running = stage.fleet.connect().run(contract, { handlers: { onStdout: () => up.resolve() } });
+    await Promise.race([up.promise, running]);
+    expect(findProcesses(marker).length).toBeGreaterThanOrEqual(2);
     const killed = stage.fleet.executor('host').child.pid;
     await stage.fleet.executor('host').stop('SIGKILL');
     await stage.fleet.startExecutor({ name: 'host', config: { limits, ceiling: {} } });
