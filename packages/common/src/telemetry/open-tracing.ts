@@ -154,8 +154,10 @@ function contextOf(span: Span, parent: TraceContext | undefined): TraceContext {
 }
 
 async function within(ms: number, closing: Promise<void>): Promise<void> {
-  const { promise: late, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, ms);
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
   try {
     await Promise.race([closing.catch(() => undefined), late]);
   } finally {
