@@ -53,6 +53,28 @@ function ofHost(
   };
 }
 
+/** The clock of the host that has one of its own is wrong for a while, either way. */
+function clockOff(name: string, offsetSec: number): Fault {
+  return ofHost(
+    `clock: ${name} off`,
+    2,
+    (random) => {
+      const [time, offset] = [seconds(random, 4, 12), random.chance(0.5) ? offsetSec : -offsetSec];
+      return {
+        said: `${offset} s for ${time} s`,
+        strike: async (scene) => {
+          scene.setClock(offset);
+          await sleep(time * 1000);
+          scene.setClock(0);
+          return undefined;
+        },
+      };
+    },
+    'clock ',
+    () => hostWithClock,
+  );
+}
+
 function ofGate(
   name: string,
   weight: number,
@@ -264,42 +286,8 @@ export const faults: readonly Fault[] = [
     },
     'descriptors ',
   ),
-  ofHost(
-    'clock: 30 s off',
-    2,
-    (random) => {
-      const [time, offset] = [seconds(random, 4, 12), random.chance(0.5) ? 30 : -30];
-      return {
-        said: `${offset} s for ${time} s`,
-        strike: async (scene) => {
-          scene.setClock(offset);
-          await sleep(time * 1000);
-          scene.setClock(0);
-          return undefined;
-        },
-      };
-    },
-    'clock ',
-    () => hostWithClock,
-  ),
-  ofHost(
-    'clock: 5 min off',
-    2,
-    (random) => {
-      const [time, offset] = [seconds(random, 4, 12), random.chance(0.5) ? 300 : -300];
-      return {
-        said: `${offset} s for ${time} s`,
-        strike: async (scene) => {
-          scene.setClock(offset);
-          await sleep(time * 1000);
-          scene.setClock(0);
-          return undefined;
-        },
-      };
-    },
-    'clock ',
-    () => hostWithClock,
-  ),
+  clockOff('30 s', 30),
+  clockOff('5 min', 300),
   ofHost(
     'job: kill -9',
     4,
