@@ -284,6 +284,14 @@ const disks: readonly Mutant[] = [
     red: 'brings the very receipt that was signed whichever column the disk has lost',
   },
   {
+    name: 'torn-output-is-vouched-for',
+    file: `${executor}/output/read-log.ts`,
+    before: '        checkIntact(frame);',
+    after: '',
+    tests: [`${executor}/output/output.test.ts`],
+    red: 'reads no data that was not written, where a frame that was cut goes on with something else',
+  },
+  {
     name: 'unreadable-output-holds-up-a-receipt',
     file: `${executor}/output/read-log.ts`,
     before: 'return { length, why: error instanceof Error ? error.message : String(error) };',

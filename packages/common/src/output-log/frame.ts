@@ -1,3 +1,4 @@
+import { crc32 } from 'node:zlib';
 import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { CscError } from '../errors/index.ts';
 import { type OutputChunk, OutputStream } from '../messages/index.ts';
@@ -16,6 +17,8 @@ export interface FrameHead {
 /** A piece of a command's output, as it lies in a log; the data is a view, not a copy. */
 export interface Frame extends FrameHead {
   readonly data: Uint8Array;
+  /** Of the data, as whoever wrote it had it. Absent: that was an older version. */
+  readonly crc32?: number;
   /** Where the frame begins and ends in the bytes it was read from. */
   readonly begin: number;
   readonly end: number;
@@ -40,14 +43,17 @@ const streams: readonly OutputStream[] = [
 ];
 
 // The fields of csc.common.v1.OutputChunk, as tags: number and wire type.
-const field = { commandId: 0x0a, stream: 0x10, offset: 0x18, monotonicNs: 0x20, data: 0x2a } as const;
+const field = {
+  ...{ commandId: 0x0a, stream: 0x10, offset: 0x18, monotonicNs: 0x20, data: 0x2a, crc32: 0x35 },
+} as const;
 
 /**
  * The bytes that go before a frame's data: 0x0A, a varint length and an OutputChunk up to its `data`, in protobuf's
  * wire format, so that a frame is a ReadOutputResponse of one chunk. Written by hand, as the data is then never copied.
- * @param length of the data, in bytes
+ * @param data all of it, in pieces
  */
-export function encodeFrameHead(head: FrameHead, length: number): Buffer {
+export function encodeFrameHead(head: FrameHead, data: readonly Uint8Array[]): Buffer {
+  const length = data.reduce((sum, piece) => sum + piece.length, 0);
   const commandId = Buffer.from(head.commandId, 'utf8');
   const start: number[] = [];
   pushVarint(start, commandId.length, field.commandId);
@@ -55,6 +61,8 @@ export function encodeFrameHead(head: FrameHead, length: number): Buffer {
   // proto3 leaves out a zero.
   if (head.offset > 0) pushVarint(rest, head.offset, field.offset);
   if (head.monotonicNs > 0) pushVarint(rest, head.monotonicNs, field.monotonicNs);
+  const sum = data.reduce((value, piece) => crc32(piece, value), 0);
+  rest.push(field.crc32, sum & 0xff, (sum >>> 8) & 0xff, (sum >>> 16) & 0xff, sum >>> 24);
   pushVarint(rest, length, field.data);
   const frame: number[] = [];
   pushVarint(frame, start.length + commandId.length + rest.length + length, frameTag);
@@ -64,7 +72,7 @@ export function encodeFrameHead(head: FrameHead, length: number): Buffer {
 
 /** A whole frame. */
 export function encodeFrame(head: FrameHead, data: Uint8Array): Buffer {
-  return Buffer.concat([encodeFrameHead(head, data.length), data]);
+  return Buffer.concat([encodeFrameHead(head, [data]), data]);
 }
 
 // Not by shifts: they cut at 32 bits, and an offset or a time may have 53.
@@ -94,15 +102,23 @@ export function* readFrames(bytes: Uint8Array): Generator<Frame> {
 }
 
 /**
+ * Throws INTERNAL where the data is other than what was written. A file that was cut in the middle of a frame, and goes on
+ * with what the disk held before, still has the frame's length.
+ */
+export function checkIntact({ data, crc32: expected }: Frame): void {
+  if (expected !== undefined && crc32(data) !== expected) throw malformed('its data is not what was written');
+}
+
+/**
  * The chunk of a ReadOutputResponse or RunResponse that is just that; undefined for any other. Its data is a view of the
  * message, which the generated decoder copies.
  */
 export function chunkOf(bytes: Buffer): OutputChunk | undefined {
   if (bytes[0] !== frameTag) return undefined;
   try {
-    for (const { commandId, stream, offset, monotonicNs, data, end } of readFrames(bytes)) {
+    for (const { data, begin: _, end, ...head } of readFrames(bytes)) {
       if (end !== bytes.length) return undefined;
-      return { commandId, stream, offset, monotonicNs, data: toBuffer(data) };
+      return { ...head, data: toBuffer(data) };
     }
   } catch {
     // Of a newer gate, with members that frames do not have yet.
@@ -146,7 +162,9 @@ function placeFrame(bytes: Uint8Array, begin: number): { chunk: number; end: num
 function readChunk(bytes: Uint8Array): Omit<Frame, 'begin' | 'end'> {
   let stream: OutputStream = OutputStream.UNSPECIFIED;
   let data: Uint8Array = new Uint8Array();
-  const head = { commandId: '', offset: 0, monotonicNs: 0 };
+  const head: { commandId: string; offset: number; monotonicNs: number; crc32?: number } = {
+    ...{ commandId: '', offset: 0, monotonicNs: 0 },
+  };
   try {
     const reader = new BinaryReader(bytes);
     while (reader.pos < reader.len) {
@@ -155,6 +173,7 @@ function readChunk(bytes: Uint8Array): Omit<Frame, 'begin' | 'end'> {
       else if (tag === field.stream) stream = streams[reader.int32()] ?? OutputStream.UNRECOGNIZED;
       else if (tag === field.offset) head.offset = Number(reader.int64());
       else if (tag === field.monotonicNs) head.monotonicNs = Number(reader.int64());
+      else if (tag === field.crc32) head.crc32 = reader.fixed32();
       else if (tag === field.data) data = reader.bytes();
       else throw malformed(`it has an unknown field (${tag >> 3})`);
     }

@@ -1,6 +1,7 @@
 export { createOutputCheck, type OutputCheck } from './check.ts';
 export { emptyDigest, RunningDigest, type StreamDigest, streamKey, streamOfKey } from './digest.ts';
 export {
+  checkIntact,
   chunkOf,
   encodeFrame,
   encodeFrameHead,

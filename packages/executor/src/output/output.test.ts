@@ -1,5 +1,13 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import {
+  appendFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -244,7 +252,7 @@ describe('the spool directory', () => {
     await spool.close();
     const [name = ''] = readdirSync(directory);
     const torn = { commandId: 'one', stream: OutputStream.STDOUT, offset: 3, monotonicNs: 9 };
-    const half = encodeFrameHead(torn, 50);
+    const half = encodeFrameHead(torn, [Buffer.alloc(50)]);
     appendFileSync(join(directory, name), Buffer.concat([half, Buffer.from('torn')]));
     const content = await spools.read('a');
     expect(content.length).toBe(spool.length);
@@ -256,6 +264,23 @@ describe('the spool directory', () => {
       readFileSync(join(directory, name)).subarray(0, content.length),
     );
     await log.close();
+  });
+
+  it('reads no data that was not written, where a frame that was cut goes on with something else', async () => {
+    const spools = new SpoolDirectory(directory, 2000);
+    const spool = spools.open('a', caps, unexpected);
+    await spool.capture('one', 'stdout', Readable.from([Buffer.from('abc')]));
+    await spool.capture('one', 'stderr', Readable.from([Buffer.from('defghi')]));
+    await spool.end();
+    await spool.close();
+    const path = join(directory, readdirSync(directory)[0] ?? '');
+    const [{ end: whole } = { end: 0 }] = decode(readFileSync(path));
+    // As a power cut leaves it: the file has its length, and its last page never came to the disk.
+    truncateSync(path, spool.length - 3);
+    appendFileSync(path, 'xyz');
+    const content = await spools.read('a');
+    expect(content).toMatchObject({ length: whole, unreadable: { bytes: spool.length - whole } });
+    expect(content.digest('stderr')).toMatchObject({ sha256: sha256(''), length: 0 });
   });
 
   it('knows nothing of an execution without output', async () => {

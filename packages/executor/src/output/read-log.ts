@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import {
+  checkIntact,
   emptyDigest,
   type Frame,
   RunningDigest,
@@ -91,6 +92,7 @@ async function readThrough(
       if (bytes.length === 0) return { length };
       const begin = length;
       for (const frame of readFrames(bytes)) {
+        checkIntact(frame);
         addFrame(frame, digests);
         length = begin + frame.end;
       }

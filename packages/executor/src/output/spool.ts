@@ -268,7 +268,7 @@ export class OutputSpool implements StoredLog {
       const offset = offsets.get(key) ?? this.#running(commandId, stream)[0].length;
       offsets.set(key, offset + bytes);
       const head = { commandId, stream: streamNumbers[stream], offset, monotonicNs };
-      return [encodeFrameHead(head, bytes), ...data];
+      return [encodeFrameHead(head, data), ...data];
     });
   }
 

@@ -1,6 +1,6 @@
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { OutputStream } from '@csc-fleet/common/messages';
-import { type Frame, readFrames, streamKey } from '@csc-fleet/common/output-log';
+import { checkIntact, type Frame, readFrames, streamKey } from '@csc-fleet/common/output-log';
 import type { OutputGrant } from './grant.ts';
 
 const outputNames = ['stdout_bytes', 'stderr_bytes', 'recording_bytes'] as const;
@@ -40,11 +40,12 @@ export class StreamOffsets {
     };
   }
 
-  /** Takes the frames before the first that is not whole or not good; gives their length in bytes. */
+  /** Takes the frames before the first that is not whole, not good or not what was written; gives their length in bytes. */
   takeGood(bytes: Uint8Array): number {
     let end = 0;
     try {
       for (const frame of readFrames(bytes)) {
+        checkIntact(frame);
         this.#take(frame, this.#next, this.#totals);
         end = frame.end;
       }

@@ -136,6 +136,11 @@ export interface OutputChunk {
   /** Nanoseconds since the execution was started on its host, by the host's monotonic clock. */
   monotonicNs: number;
   data: Buffer;
+  /**
+   * CRC-32 (ISO/IEC 13239, as zlib has it) of `data`, for whoever finds it on a disk: no evidence of anything. Absent: an
+   * older executor wrote it.
+   */
+  crc32?: number | undefined;
 }
 
 /** The end of one command's stream. */
@@ -492,7 +497,7 @@ export const Execution: MessageFns<Execution> = {
 };
 
 function createBaseOutputChunk(): OutputChunk {
-  return { commandId: "", stream: 0, offset: 0, monotonicNs: 0, data: Buffer.alloc(0) };
+  return { commandId: "", stream: 0, offset: 0, monotonicNs: 0, data: Buffer.alloc(0), crc32: undefined };
 }
 
 export const OutputChunk: MessageFns<OutputChunk> = {
@@ -511,6 +516,9 @@ export const OutputChunk: MessageFns<OutputChunk> = {
     }
     if (message.data.length !== 0) {
       writer.uint32(42).bytes(message.data);
+    }
+    if (message.crc32 !== undefined) {
+      writer.uint32(53).fixed32(message.crc32);
     }
     return writer;
   },
@@ -568,6 +576,14 @@ export const OutputChunk: MessageFns<OutputChunk> = {
             message.data = Buffer.from(reader.bytes());
             continue;
           }
+          case 6: {
+            if (tag !== 53) {
+              break;
+            }
+
+            message.crc32 = reader.fixed32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -590,6 +606,7 @@ export const OutputChunk: MessageFns<OutputChunk> = {
     message.offset = object.offset ?? 0;
     message.monotonicNs = object.monotonicNs ?? 0;
     message.data = object.data ?? Buffer.alloc(0);
+    message.crc32 = object.crc32 ?? undefined;
     return message;
   },
 };
