@@ -1,83 +1,107 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, constants, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { loadSeccomp } from '@csc-fleet/sandbox/seccomp';
-import { makeContract } from '@csc-fleet/test-kit/contract';
+import { closeSync, constants, openSync } from 'node:fs';
+import { probeHost } from '@csc-fleet/sandbox/doctor';
+import { createSharedContent, defaultScratchDirectory, openNameKey } from '@csc-fleet/sandbox/host';
+import {
+  bwrapArguments,
+  defaultRunLimits,
+  etcDescriptor,
+  numberDescriptors,
+  planSandbox,
+  resolveScopes,
+  type SandboxPlan,
+  scopeDescriptors,
+  toRunFacts,
+} from '@csc-fleet/sandbox/plan';
+import { makeCommand } from '@csc-fleet/test-kit/contract';
 import { jobUid } from '@csc-fleet/test-kit/fleet';
-import { testPolicy } from '@csc-fleet/test-kit/policy';
-import { csc } from '@csc-fleet/test-kit/process';
+import { policyMembers } from '@csc-fleet/test-kit/policy';
+import { createEtcTree } from '../packages/sandbox/src/launch/etc-tree.ts';
 
-// open(2); Node has no name for it.
-const O_PATH = 0x200000;
+/** bubblewrap and nothing else, as the executor starts it for one command. */
+export interface BareSandbox extends Disposable {
+  /** Runs the command once; rejects where it does not succeed. */
+  run(): Promise<void>;
+}
 
-/** Spawns bubblewrap, nothing else, with the very arguments that the executor would use for this command. */
-export async function bareSandbox(workspace: string, argv: string[]): Promise<() => Promise<void>> {
-  const [program = '', ...args] = await explain(workspace, argv);
-  return async () => {
-    const descriptors = openDescriptors(args);
-    const uid = process.getuid?.() === 0 ? { uid: jobUid, gid: jobUid } : {};
-    const child = spawn(program, args, {
-      stdio: ['ignore', 'ignore', 'ignore', ...descriptors],
-      env: {},
-      ...uid,
-    });
-    for (const fd of descriptors) closeSync(fd);
-    const [code] = (await once(child, 'exit')) as [number | null];
-    if (code !== 0) throw new Error(`bubblewrap alone exited with ${code}`);
+/**
+ * The sandbox of `argv` in `workspace`: the plan that an executor makes of it, with the same mounts, the same system call
+ * filter and the same files behind the same descriptors. What it lacks is what is not bubblewrap: cgroup, rlimits, pipes.
+ */
+export async function openBareSandbox(workspace: string, argv: readonly string[]): Promise<BareSandbox> {
+  const asUser = process.getuid?.() === 0 ? { uid: jobUid, gid: jobUid } : undefined;
+  const facts = toRunFacts(await probeHost(asUser === undefined ? {} : { runAs: asUser }));
+  const { cwd, read_paths: readPaths, write_paths: writePaths } = makeCommand(workspace);
+  const policy = policyMembers(workspace) as Parameters<typeof resolveScopes>[0]['policy'];
+  const scopes = resolveScopes({ cwd, readPaths, writePaths, policy }, facts);
+  const plan = planSandbox(facts, scopes, {
+    environment: {},
+    network: 'deny',
+    limits: defaultRunLimits(),
+    secrets: [],
+    unixSockets: true,
+  });
+  const scratch = defaultScratchDirectory();
+  const names = openNameKey(scratch);
+  const etc = createEtcTree(facts.etc, scratch, names.key);
+  const content = createSharedContent(scratch);
+  const options = bwrapArguments(plan, numberDescriptors(plan));
+  const nothing = openSync('/dev/null', constants.O_RDWR);
+  const kept = new Map([...scopeDescriptors(scopes), [etcDescriptor, etc.open()]]);
+  return {
+    async run() {
+      const opened = openContents(plan, facts.seccomp.programs, content.open);
+      const child = spawn(facts.bwrapPath, [...options, '--', ...argv], {
+        stdio: toStdio(plan, new Map([...kept, ...opened]), nothing),
+        env: {},
+        ...asUser,
+      });
+      for (const fd of opened.values()) closeSync(fd);
+      const [code] = (await once(child, 'exit')) as [number | null];
+      if (code !== 0) throw new Error(`bubblewrap alone exited with ${code}`);
+    },
+    [Symbol.dispose]() {
+      closeSync(nothing);
+      content.close();
+      etc.close();
+      names.close();
+      scopes.close();
+    },
   };
 }
 
-/** The arguments, as `csc run --sandbox-debug` prints them: `ID: [JSON array]`. */
-async function explain(workspace: string, argv: string[]): Promise<string[]> {
-  const directory = mkdtempSync(join(tmpdir(), 'csc-bench-'));
-  try {
-    const file = (name: string, text: string): string => {
-      writeFileSync(join(directory, name), text, { mode: 0o600 });
-      return join(directory, name);
-    };
-    const files = [
-      file('contract.json', JSON.stringify(makeContract(workspace, [{ argv }]))),
-      file('policy.yaml', testPolicy(workspace)),
-    ];
-    const key = ['--sign', '--signing-key', file('key', 'k'.repeat(32)), '--key-id', 'bench'];
-    const state = ['--state-dir', join(directory, 'state')];
-    const shown = await csc(['run', ...files, '--mode', 'hardened', ...key, ...state, '--sandbox-debug']);
-    const json = /^main: (\[.*\])$/m.exec(`${shown.stdout}\n${shown.stderr}`)?.[1];
-    if (json === undefined) throw new Error(`--sandbox-debug gave no arguments:\n${shown.stderr}`);
-    return JSON.parse(json) as string[];
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
+/** What bubblewrap reads to its end, anew for each start. Mounts go by the plan's names, the filter's programs by number. */
+function openContents(
+  plan: SandboxPlan,
+  programs: readonly Buffer[],
+  open: (content: string | Buffer) => number,
+): Map<string, number> {
+  const data = plan.mounts.filter((it) => it.kind === 'data');
+  return new Map([
+    ...data.map(({ descriptor, content }) => [descriptor, open(content)] as const),
+    ...programs.map((program, index) => [toFilterName(index), open(program)] as const),
+  ]);
 }
 
-/** Descriptors from 3 on, each fit for the option that names it. */
-function openDescriptors(args: readonly string[]): number[] {
-  const descriptors: number[] = [];
-  const filters = [...loadSeccomp().programs];
-  for (const [index, option] of args.entries()) {
-    const fd = Number(args[index + 1]);
-    if (
-      !/^--(?:args|json-status-fd|block-fd|file|ro-bind-data|bind-fd|ro-bind-fd|add-seccomp-fd)$/.test(option)
-    )
-      continue;
-    if (option.endsWith('bind-fd')) descriptors[fd - 3] = openSync(args[index + 2] ?? '', O_PATH);
-    else if (option === '--add-seccomp-fd')
-      descriptors[fd - 3] = openBytes(filters.shift() ?? Buffer.alloc(0));
-    else descriptors[fd - 3] = openSync('/dev/null', constants.O_RDWR);
-  }
-  // Holes would shift what follows.
-  for (let i = 0; i < descriptors.length; i++) descriptors[i] ??= openSync('/dev/null', constants.O_RDWR);
-  return descriptors;
+function toFilterName(index: number): string {
+  return `filter ${index}`;
 }
 
-function openBytes(bytes: Buffer): number {
-  const directory = mkdtempSync(join(tmpdir(), 'csc-bench-'));
-  try {
-    writeFileSync(join(directory, 'bytes'), bytes);
-    return openSync(join(directory, 'bytes'), constants.O_RDONLY);
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
+/** Each descriptor at the number where the options have it; `nothing` for status and block: nobody hears, nothing waits. */
+function toStdio(
+  plan: SandboxPlan,
+  open: ReadonlyMap<string, number>,
+  nothing: number,
+): (number | 'ignore' | 'inherit')[] {
+  const { mounts, seccomp } = numberDescriptors(plan);
+  const stdio: (number | 'ignore' | 'inherit')[] = ['ignore', 'ignore', 'inherit', nothing, nothing, nothing];
+  const put = (name: string, number: number): void => {
+    const fd = open.get(name);
+    if (fd === undefined) throw new TypeError(`nothing is open for ${name}`);
+    stdio[number] = fd;
+  };
+  for (const [name, number] of mounts) put(name, number);
+  for (const [index, number] of seccomp.entries()) put(toFilterName(index), number);
+  return stdio;
 }

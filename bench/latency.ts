@@ -1,5 +1,5 @@
 import { startFleet } from '@csc-fleet/test-kit/fleet';
-import { bareSandbox } from './bare-sandbox.ts';
+import { openBareSandbox } from './bare-sandbox.ts';
 import { quantile, type Row, toRow } from './report.ts';
 
 const runs = 200;
@@ -12,7 +12,8 @@ export async function measure(): Promise<Row[]> {
     const result = await client.run(fleet.contract({ argv: ['true'] }));
     if (result.receipt?.status !== 'success') throw new Error(`the run ended ${result.receipt?.status}`);
   };
-  const baseline = await timings(await bareSandbox(fleet.workspace, ['true']), 20, runs);
+  using bare = await openBareSandbox(fleet.workspace, ['true']);
+  const baseline = await timings(() => bare.run(), 20, runs);
   const ours = await timings(run, 20, runs);
   return [
     toRow('latency', 'p50 of a whole Run', quantile(ours, 0.5), quantile(baseline, 0.5), 'ms', { max: 2 }),

@@ -25,6 +25,7 @@ import {
   type SandboxRunner,
 } from '@csc-fleet/test-kit/sandbox/runner';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { openBareSandbox } from '../../../../bench/bare-sandbox.ts';
 import { probeHost } from '../doctor/probe-host.ts';
 import { isNamedWith, markOf } from '../host/owned-names.ts';
 import { isNested, listProcesses, readVariable } from '../host/processes.ts';
@@ -105,6 +106,17 @@ describe('what a command sees', () => {
     const own = ['bin', 'dev', 'etc', 'home', 'lib', 'proc', 'sbin', 'tmp', 'usr', 'var'];
     const shown = stdout.split('\n').filter((name) => !/^lib(32|64|x32)$/.test(name));
     expect(shown).toEqual([...own, 'declared', 'A']);
+  });
+
+  it('is what the benchmarks measure it against', async () => {
+    const mounts = 'cut -d" " -f4-6 /proc/self/mountinfo | sed s,/libetc-[0-9a-f]*,,';
+    const files = 'find /etc -printf "%M %u %s %p %l\\n" | sort; grep Seccomp /proc/self/status';
+    const hash = `{ ${mounts}; ${files}; } | sha256sum`;
+    const { stdout } = await script(hash, { cwd: workspace, readPaths: [workspace] });
+    using bare = await openBareSandbox(workspace, ['sh', '-c', `test "$(${hash})" = "${stdout.trim()}"`]);
+    await bare.run();
+    using other = await openBareSandbox(workspace, ['sh', '-c', `test "$(${hash})" = other`]);
+    await expect(other.run()).rejects.toThrow('exited with 1');
   });
 
   it('is what a glob matches, without its siblings', async () => {
