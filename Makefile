@@ -25,6 +25,7 @@ test-packages: setup-tests ## Pack what ships and use it as its users do (npm in
 
 fuzz: setup ## Malformed requests and replies against the proxy, and messages to csc-launcher (CSC_FUZZ_SECONDS=1800, CSC_FUZZ_SEED=… repeats a run)
 	@CSC_FUZZ_SECONDS=$${CSC_FUZZ_SECONDS:-1800} vitest run packages/executor/src/egress/proxy-fuzz.test.ts packages/sandbox/src/launch/launcher-fuzz.test.ts
+	@scripts/fuzz-job.sh $$(( $${CSC_FUZZ_SECONDS:-1800} / 3 )) $${CSC_FUZZ_SEED:-0}
 
 mutants: setup-tests ## Bring faults into copies of the security wiring, each of which a test must notice (ONLY=name,… or QUICK=1)
 	@node tests/mutants/main.ts $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)

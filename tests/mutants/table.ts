@@ -519,7 +519,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'a-job-outside-its-cgroup',
-    file: 'packages/sandbox/native/serve.c',
+    file: 'packages/sandbox/native/child.c',
     before: `if (fd < 0 || write(fd, "0", 1) != 1) fail("cgroup");`,
     after: `if (fd >= 0) write(fd, "0", 1);`,
     tests: ['packages/sandbox/src/launch/staying-launcher.test.ts'],
@@ -527,19 +527,19 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'a-network-that-could-not-be-made',
-    file: 'packages/sandbox/native/serve.c',
-    before: 'if (home_net < 0 && make_net() != 0) fail("network namespace");',
+    file: 'packages/sandbox/native/child.c',
+    before: 'if (own && home_net < 0 && make_net() != 0) fail("network namespace");',
     after: '',
     tests: ['packages/sandbox/src/launch/staying-launcher.test.ts'],
     red: 'makes it in a group of version 2',
   },
   {
     name: 'jobs-outlive-their-launcher',
-    file: 'packages/sandbox/native/serve.c',
-    before: `become(uid, gid);
+    file: 'packages/sandbox/native/child.c',
+    before: `become(&job.user);
   /* Other ids have cleared it (prctl(2)). */
-  die_with_parent();`,
-    after: 'become(uid, gid);',
+  die_with_parent(&parents);`,
+    after: 'become(&job.user);',
     tests: ['packages/sandbox/src/launch/staying-launcher.test.ts'],
     red: 'kills what has lost its parent',
   },

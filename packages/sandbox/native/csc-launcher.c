@@ -24,11 +24,15 @@
 #include <unistd.h>
 
 static noreturn void run(int count, char **words) {
-  if (count < 8 || strcmp(words[6], "--") != 0) usage();
+  unsigned long mask;
+  struct user user;
+  struct limits limits;
+  if (count < 8 || strcmp(words[6], "--") != 0 || !parse_user(words[2], words[3], &user)) usage();
+  if (!parse_number(words[4], 8, 0777, &mask) || !parse_limits(words[5], &limits)) usage();
   reset_state();
-  set_limits(words[5]);
-  umask(parse_number(words[4], 8, 0777));
-  become(words[2], words[3]);
+  set_limits(&limits);
+  umask((mode_t)mask);
+  become(&user);
   run_program(words + 7, environ);
 }
 
@@ -48,7 +52,8 @@ static int make_pipes(unsigned long count) {
 
 int main(int count, char **words) {
   if (count >= 2 && strcmp(words[1], "exec") == 0) run(count, words);
-  if (count == 3 && strcmp(words[1], "pipes") == 0) return make_pipes(parse_number(words[2], 10, 4096));
+  unsigned long pipes;
+  if (count == 3 && strcmp(words[1], "pipes") == 0 && parse_number(words[2], 10, 4096, &pipes)) return make_pipes(pipes);
   if (count == 3 && strcmp(words[1], "serve") == 0) serve(words[2]);
   usage();
 }

@@ -15,18 +15,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <net/if.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -41,35 +37,18 @@ enum {
   CONTROL = 3,
   AHEAD = 4,
   MOST_CHILDREN = 512,
-  MOST_DESCRIPTORS = 1024,
-  MOST_JOB_BYTES = 4 << 20,
-  MOST_WORDS = 1 << 18,
   MOST_PIPES = 64,
   /* How long the end waits for killed children, in tenths of a second. */
   PATIENCE = 50,
 };
 
-/* What the executor says. RUN: start what its descriptor `job` describes, in the group that its descriptor `group` is,
-   or -1. KILL: SIGKILL. PIPES: make `job` of them, to be opened below this process's /proc/PID/fd (Node has no pipe(2)).
-   DROP: they were opened. */
-enum { RUN = 1, KILL = 2, PIPES = 3, DROP = 4 };
-struct request {
-  uint32_t kind, id;
-  int32_t job, group;
-};
-
-/* What it is told. READY: `a` is the version, `b` whether it can make network namespaces. TAKEN: process `a` has what it needs, and is about to become the program.
+/* What the executor is told. READY: `a` is the version, `b` whether it can make network namespaces. TAKEN: process `a` has what it needs, and is about to become the program.
    ENDED: with exit code `a`, or -1 and by signal `b`; `c` is why it never was that program, or 0. REFUSED: nothing was
    begun, for `c`. PIPE: one end of one is `a`, or there is no more of them for -1. */
 enum { READY = 1, TAKEN = 2, ENDED = 3, REFUSED = 4, PIPE = 5 };
 struct event {
   uint32_t kind, id;
   int32_t a, b, c;
-};
-
-/* What a child says to this process before it is the program: an errno, or 0 for TAKEN. */
-struct word {
-  int32_t error;
 };
 
 enum state { FREE, WAITING, STARTING, RUNNING, ORPHAN };
@@ -83,9 +62,7 @@ static struct child {
   int error;
 } children[MOST_CHILDREN];
 
-static pid_t executor;
-static int executor_fd = -1;
-static pid_t self;
+static struct parents parents = {.executor_fd = -1};
 static volatile sig_atomic_t told_to_end;
 static int can_make_net;
 
@@ -102,182 +79,8 @@ static void drop_pipes(void) {
   while (pipe_end_count > 0) close(pipe_ends[--pipe_end_count]);
 }
 
-/* ---- a child, until it is the program ---- */
-
-static int child_link = -1;
-
-static void tell_parent(int error) {
-  struct word word = {error};
-  send(child_link, &word, sizeof word, MSG_NOSIGNAL);
-}
-
-/* The signal is for the end of the parent's thread, and does not come for one that has ended already. */
-static void die_with_parent(void) {
-  if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) fail("parent death signal");
-  if (getppid() != self) _exit(FAILED);
-}
-
-/* Where another process's descriptors may not be taken (ptrace(2): Yama, a container's filter), what they stand for is
-   opened again in the same way, as anybody may who may look at it. */
-static int reopen(int number) {
-  char path[64], text[256];
-  snprintf(path, sizeof path, "/proc/%d/fdinfo/%d", executor, number);
-  int info = open(path, O_RDONLY | O_CLOEXEC);
-  if (info < 0) return -1;
-  ssize_t length = read(info, text, sizeof text - 1);
-  close(info);
-  text[length > 0 ? length : 0] = '\0';
-  char *flags = strstr(text, "flags:");
-  if (flags == NULL) return -1;
-  int same = O_ACCMODE | O_PATH | O_DIRECTORY | O_APPEND;
-  snprintf(path, sizeof path, "/proc/%d/fd/%d", executor, number);
-  return open(path, ((int)strtoul(flags + 6, NULL, 8) & same) | O_CLOEXEC | O_NOCTTY);
-}
-
-/* One of the executor's descriptors, or -1. */
-static int take(int number) {
-  int fd = (int)syscall(SYS_pidfd_getfd, executor_fd, number, 0);
-  return fd >= 0 || (errno != EPERM && errno != ENOSYS) ? fd : reopen(number);
-}
-
-struct words {
-  char **at;
-  size_t count, next;
-};
-
-static char *next_word(struct words *words) {
-  if (words->next >= words->count) usage();
-  return words->at[words->next++];
-}
-
-/* A job's text: words that each end with a NUL. */
-static struct words read_words(int job) {
-  struct stat about;
-  int fd = take(job);
-  if (fd < 0 || fstat(fd, &about) != 0) fail("job");
-  if (!S_ISREG(about.st_mode) || about.st_size <= 0 || about.st_size > MOST_JOB_BYTES) usage();
-  size_t size = (size_t)about.st_size, count = 0;
-  char *text = malloc(size);
-  if (text == NULL) fail("memory");
-  if (pread(fd, text, size, 0) != about.st_size) fail("job");
-  close(fd);
-  if (text[size - 1] != '\0') usage();
-  for (size_t at = 0; at < size; at++) count += text[at] == '\0';
-  if (count > MOST_WORDS) usage();
-  char **words = calloc(count + 1, sizeof *words);
-  if (words == NULL) fail("memory");
-  for (size_t word = 0, at = 0; word < count; word++, at += strlen(text + at) + 1) words[word] = text + at;
-  return (struct words){words, count, 0};
-}
-
-/* Where this process came from, once it has a network of its own, with nothing in it but a loopback device that is up. */
-static int home_net = -1;
-
-static int make_net(void) {
-  struct ifreq loopback = {.ifr_name = "lo", .ifr_flags = IFF_UP};
-  int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-  if (home < 0 || unshare(CLONE_NEWNET) != 0) {
-    close_fd(&home);
-    return -1;
-  }
-  home_net = home;
-  int any = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  int done = any < 0 ? -1 : ioctl(any, SIOCSIFFLAGS, &loopback);
-  close_fd(&any);
-  return done;
-}
-
-/* "own": a network that no other program has or had; "-": the launcher's. */
-static void choose_net(const char *which) {
-  if (strcmp(which, "own") == 0) {
-    if (home_net < 0 && make_net() != 0) fail("network namespace");
-  } else if (strcmp(which, "-") != 0) {
-    usage();
-  } else if (home_net >= 0 && setns(home_net, CLONE_NEWNET) != 0) {
-    fail("network namespace");
-  }
-  close_fd(&home_net);
-}
-
-static int parse_descriptor(const char *text) { return (int)parse_number(text, 10, MOST_DESCRIPTORS * 64); }
-
-/* "-", or numbers with commas, of cgroup files that are to be written "0" to: of version 1, where that is cheap. */
-static void join_groups(char *list) {
-  if (strcmp(list, "-") == 0) return;
-  for (char *entry = strtok(list, ","); entry != NULL; entry = strtok(NULL, ",")) {
-    int fd = take(parse_descriptor(entry));
-    if (fd < 0 || write(fd, "0", 1) != 1) fail("cgroup");
-    close(fd);
-  }
-}
-
-/* Above all numbers that the program gets something at. */
-static int lift(int fd, int base) {
-  if (fd >= base) return fd;
-  int lifted = fcntl(fd, F_DUPFD_CLOEXEC, base);
-  if (lifted < 0) fail("descriptor");
-  close(fd);
-  return lifted;
-}
-
-/* "FROM>TO,…": the executor's numbers, and those that the program has them at. All that is not named is closed by exec. */
-static void place_descriptors(char *list) {
-  static int from[MOST_DESCRIPTORS], to[MOST_DESCRIPTORS];
-  int count = 0, base = 3;
-  for (char *entry = strtok(list, ","); entry != NULL; entry = strtok(NULL, ","), count++) {
-    char *second = strchr(entry, '>');
-    if (second == NULL || count == MOST_DESCRIPTORS) usage();
-    *second++ = '\0';
-    from[count] = parse_descriptor(entry);
-    to[count] = parse_descriptor(second);
-    if (to[count] >= base) base = to[count] + 1;
-  }
-  child_link = lift(child_link, base);
-  executor_fd = lift(executor_fd, base);
-  if (home_net >= 0) home_net = lift(home_net, base);
-  for (int at = 0; at < count; at++) {
-    int fd = take(from[at]);
-    if (fd < 0) fail("descriptor");
-    from[at] = lift(fd, base);
-  }
-  /* 0 and 1 are /dev/null here, and 2 is the executor's own. */
-  for (int number = 0; number < 3; number++) {
-    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (fd < 0 || dup2(fd, number) < 0) fail("/dev/null");
-    if (fd > 2) close(fd);
-  }
-  for (int at = 0; at < count; at++)
-    if (dup2(from[at], to[at]) < 0) fail("descriptor");
-  for (int at = 0; at < count; at++) close(from[at]);
-}
-
-static noreturn void become_program(int job) {
-  struct words words = read_words(job);
-  place_descriptors(next_word(&words));
-  join_groups(next_word(&words));
-  choose_net(next_word(&words));
-  tell_parent(0);
-  char *uid = next_word(&words), *gid = next_word(&words);
-  umask((mode_t)parse_number(next_word(&words), 8, 0777));
-  set_limits(next_word(&words));
-  become(uid, gid);
-  /* Other ids have cleared it (prctl(2)). */
-  die_with_parent();
-  if (chdir("/") != 0) fail("/");
-  size_t variables = parse_number(next_word(&words), 10, MOST_WORDS);
-  if (variables >= words.count - words.next) usage();
-  char **program = words.at + words.next + variables;
-  char **environment = calloc(variables + 1, sizeof *environment);
-  if (environment == NULL) fail("memory");
-  memcpy(environment, words.at + words.next, variables * sizeof *environment);
-  run_program(program, environment);
-}
-
-static noreturn void be_child(int link, const struct request *given) {
-  struct request request;
-  child_link = link;
-  on_failure = tell_parent;
-  die_with_parent();
+/* Of what the launcher has open, a child keeps its own link and the executor's pidfd. */
+static noreturn void become_child(int link, const struct request *given) {
   close(CONTROL);
   /* An end that stayed open here would keep a reader from its end of file. */
   drop_pipes();
@@ -286,16 +89,8 @@ static noreturn void be_child(int link, const struct request *given) {
     close_fd(&children[at].pidfd);
     close_fd(&children[at].link);
   }
-  setsid();
-  reset_state();
-  if (given != NULL) become_program(given->job);
-  /* Most jobs need one. One that could not be made leaves nothing that waits: another child is made for the job. */
-  if (can_make_net && make_net() != 0) _exit(FAILED);
-  if (recv(link, &request, sizeof request, 0) != sizeof request) _exit(0);
-  become_program(request.job);
+  be_child(&parents, link, given, can_make_net);
 }
-
-/* ---- this process ---- */
 
 static void tell(uint32_t kind, uint32_t id, int a, int b, int c) {
   struct event event = {kind, id, a, b, c};
@@ -331,7 +126,7 @@ static struct child *make_child(int group, const struct request *given) {
   pid_t pid = fork_into(group);
   if (pid == 0) {
     close(link[0]);
-    be_child(link[1], given);
+    become_child(link[1], given);
   }
   int error = errno;
   close(link[1]);
@@ -358,7 +153,7 @@ static struct child *hand_to_waiting(const struct request *request) {
 }
 
 static struct child *begin_in(int number, const struct request *request) {
-  int group = take(number);
+  int group = take(&parents, number);
   if (group < 0) return NULL;
   struct child *child = make_child(group, request);
   int error = errno;
@@ -442,7 +237,7 @@ static void hear(struct child *child) {
 /* Kills and adopts what has become this process's child by losing its parent. */
 static void adopt_orphans(void) {
   char path[64], text[4096];
-  snprintf(path, sizeof path, "/proc/self/task/%d/children", self);
+  snprintf(path, sizeof path, "/proc/self/task/%d/children", parents.launcher);
   int list = open(path, O_RDONLY | O_CLOEXEC);
   if (list < 0) return;
   ssize_t length = read(list, text, sizeof text - 1);
@@ -525,31 +320,34 @@ static noreturn void end(void) {
 /* Sent by the kernel when the executor's thread has ended, and by whoever else may; only the former counts. */
 static void on_terminate(int number) {
   (void)number;
-  if (getppid() != executor) told_to_end = 1;
+  if (getppid() != parents.executor) told_to_end = 1;
 }
 
 static void follow_executor(const char *pid) {
-  executor = (pid_t)parse_number(pid, 10, INT_MAX);
+  unsigned long executor;
+  if (!parse_number(pid, 10, INT_MAX, &executor)) usage();
+  parents.executor = (pid_t)executor;
+  parents.launcher = getpid();
   struct sigaction action = {.sa_handler = on_terminate};
   sigset_t terminate;
   sigemptyset(&terminate);
   sigaddset(&terminate, SIGTERM);
   if (sigaction(SIGTERM, &action, NULL) != 0 || sigprocmask(SIG_BLOCK, &terminate, NULL) != 0) fail("signals");
   if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) fail("parent death signal");
-  if (getppid() != executor) _exit(0);
-  executor_fd = (int)syscall(SYS_pidfd_open, executor, 0);
-  if (executor_fd < 0) fail("pidfd");
+  if (getppid() != parents.executor) _exit(0);
+  parents.executor_fd = (int)syscall(SYS_pidfd_open, parents.executor, 0);
+  if (parents.executor_fd < 0) fail("pidfd");
 }
 
 /* Whether the executor's descriptors can be had in either way. */
 static void try_taking(void) {
   char path[64], target[PATH_MAX];
-  int fd = (int)syscall(SYS_pidfd_getfd, executor_fd, 0, 0);
+  int fd = (int)syscall(SYS_pidfd_getfd, parents.executor_fd, 0, 0);
   if (fd >= 0) {
     close(fd);
     return;
   }
-  snprintf(path, sizeof path, "/proc/%d/fd/0", executor);
+  snprintf(path, sizeof path, "/proc/%d/fd/0", parents.executor);
   if (readlink(path, target, sizeof target) < 0) fail("the executor's descriptors");
 }
 
@@ -564,13 +362,12 @@ static int try_net(void) {
 }
 
 void serve(const char *pid) {
-  self = getpid();
   follow_executor(pid);
-  /* What the executor was started with, and could not keep from its children. executor_fd comes after. */
-  int kept = fcntl(executor_fd, F_DUPFD_CLOEXEC, 4);
+  /* What the executor was started with, and could not keep from its children. Its pidfd comes after. */
+  int kept = fcntl(parents.executor_fd, F_DUPFD_CLOEXEC, 4);
   syscall(SYS_close_range, 4, kept - 1, 0);
   syscall(SYS_close_range, kept + 1, ~0U, 0);
-  executor_fd = kept;
+  parents.executor_fd = kept;
   if (fcntl(CONTROL, F_SETFD, FD_CLOEXEC) != 0) fail("control");
   try_taking();
   can_make_net = try_net();

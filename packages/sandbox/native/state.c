@@ -30,12 +30,11 @@ void usage(void) {
   fail("csc-launcher exec UID GID UMASK RLIMITS -- PROGRAM ARG…, pipes COUNT, or serve PID");
 }
 
-unsigned long parse_number(const char *text, int base, unsigned long most) {
+int parse_number(const char *text, int base, unsigned long most, unsigned long *number) {
   char *end;
   errno = 0;
-  unsigned long value = strtoul(text, &end, base);
-  if (errno != 0 || *text < '0' || *text > '9' || *end != '\0' || value > most) usage();
-  return value;
+  *number = strtoul(text, &end, base);
+  return errno == 0 && *text >= '0' && *text <= '9' && *end == '\0' && *number <= most;
 }
 
 /* The kernel's own call: libc keeps two signals to itself, and an ignored one of them would stay ignored. */
@@ -75,8 +74,8 @@ static const struct {
   const char *name;
   int resource;
   rlim_t soft, hard;
-} limits[] = {
-    /* What the kernel gives its first process; RLIM_NLIMITS stands for "no default: only what is asked for". */
+} known[] = {
+    /* What the kernel gives its first process. */
     {"as", RLIMIT_AS, RLIM_INFINITY, RLIM_INFINITY},
     {"core", RLIMIT_CORE, 0, 0},
     {"cpu", RLIMIT_CPU, RLIM_INFINITY, RLIM_INFINITY},
@@ -94,48 +93,66 @@ static const struct {
     /* The number of processes is counted by user: without a limit of the plan it is a cgroup's to bound. */
     {"nproc", RLIMIT_NPROC, RLIM_INFINITY, RLIM_INFINITY},
 };
-enum { LIMITS = sizeof limits / sizeof limits[0] };
+enum { KNOWN = sizeof known / sizeof known[0] };
 
 static void reset_limits(void) {
-  for (size_t at = 0; at < LIMITS; at++) {
-    struct rlimit now, wanted = {limits[at].soft, limits[at].hard};
-    if (setrlimit(limits[at].resource, &wanted) == 0) continue;
+  for (size_t at = 0; at < KNOWN; at++) {
+    struct rlimit now, wanted = {known[at].soft, known[at].hard};
+    if (setrlimit(known[at].resource, &wanted) == 0) continue;
     /* Without privilege a hard limit stays, and bounds the soft one. */
-    if (getrlimit(limits[at].resource, &now) != 0) continue;
+    if (getrlimit(known[at].resource, &now) != 0) continue;
     if (wanted.rlim_max > now.rlim_max) wanted.rlim_max = now.rlim_max;
     if (wanted.rlim_cur > wanted.rlim_max) wanted.rlim_cur = wanted.rlim_max;
-    setrlimit(limits[at].resource, &wanted);
+    setrlimit(known[at].resource, &wanted);
   }
 }
 
-static void set_limit(char *entry) {
+static int parse_limit(char *entry, struct limits *limits) {
+  unsigned long most;
   char *value = strchr(entry, '=');
-  if (value == NULL) usage();
+  if (value == NULL || limits->count == MOST_LIMITS) return 0;
   *value++ = '\0';
-  for (size_t at = 0; at < LIMITS; at++) {
-    if (strcmp(limits[at].name, entry) != 0) continue;
-    rlim_t most = parse_number(value, 10, ULONG_MAX);
-    struct rlimit wanted = {most, most};
-    if (setrlimit(limits[at].resource, &wanted) != 0) fail(entry);
-    return;
+  if (!parse_number(value, 10, ULONG_MAX, &most)) return 0;
+  for (size_t at = 0; at < KNOWN; at++) {
+    if (strcmp(known[at].name, entry) != 0) continue;
+    limits->resource[limits->count] = known[at].resource;
+    limits->value[limits->count++] = most;
+    return 1;
   }
-  usage();
+  return 0;
 }
 
-void set_limits(char *list) {
+int parse_limits(char *list, struct limits *limits) {
+  limits->count = 0;
+  if (strcmp(list, "-") == 0) return 1;
+  for (char *entry = strtok(list, ","); entry != NULL; entry = strtok(NULL, ","))
+    if (!parse_limit(entry, limits)) return 0;
+  return 1;
+}
+
+void set_limits(const struct limits *limits) {
   reset_limits();
-  if (strcmp(list, "-") == 0) return;
-  for (char *entry = strtok(list, ","); entry != NULL; entry = strtok(NULL, ",")) set_limit(entry);
+  for (size_t at = 0; at < limits->count; at++) {
+    struct rlimit wanted = {limits->value[at], limits->value[at]};
+    if (setrlimit(limits->resource[at], &wanted) != 0) fail("limit");
+  }
 }
 
-void become(const char *uid_text, const char *gid_text) {
-  if (strcmp(uid_text, "-") == 0) return;
+int parse_user(const char *uid_text, const char *gid_text, struct user *user) {
+  unsigned long uid, gid;
+  *user = (struct user){0};
+  if (strcmp(uid_text, "-") == 0) return strcmp(gid_text, "-") == 0;
   /* (uid_t)-1 would mean "as it is" (setresuid(2)). */
-  uid_t uid = parse_number(uid_text, 10, UINT_MAX - 1);
-  gid_t gid = parse_number(gid_text, 10, UINT_MAX - 1);
+  if (!parse_number(uid_text, 10, UINT_MAX - 1, &uid) || !parse_number(gid_text, 10, UINT_MAX - 1, &gid)) return 0;
+  *user = (struct user){1, (uid_t)uid, (gid_t)gid};
+  return 1;
+}
+
+void become(const struct user *user) {
+  if (!user->is_other) return;
   if (setgroups(0, NULL) != 0) fail("groups");
-  if (setresgid(gid, gid, gid) != 0) fail("group");
-  if (setresuid(uid, uid, uid) != 0) fail("user");
+  if (setresgid(user->gid, user->gid, user->gid) != 0) fail("group");
+  if (setresuid(user->uid, user->uid, user->uid) != 0) fail("user");
 }
 
 void reset_state(void) {
