@@ -4,7 +4,7 @@ import { guarded } from '@csc-fleet/common/errors';
 import type { PruneResponse } from '@csc-fleet/common/messages';
 import type { LogFields } from '@csc-fleet/common/service';
 import type { OutputStore } from '../output/output-store.ts';
-import type { Store } from '../store/store.ts';
+import type { Forgettable, Store } from '../store/store.ts';
 
 /** How much of what is over is kept, and for how long. */
 export interface RetentionLimits {
@@ -121,12 +121,12 @@ export class Retention {
     const { store, retention } = this.#ports;
     const before = toTimestamp(new Date(now.getTime() - retention.receiptsDays * dayMs));
     let count = 0;
-    for (let after = ''; !this.#isClosed; ) {
-      const ids = await store.forgettable(before, after, atOnce);
-      if (pruning === 'forget') await store.forget(ids);
-      count += ids.length;
-      after = ids.at(-1) ?? after;
-      if (ids.length < atOnce) break;
+    for (let after: Forgettable | undefined; !this.#isClosed; ) {
+      const page = await store.forgettable(before, atOnce, after);
+      if (pruning === 'forget') await store.forget(page.map((it) => it.execution_id));
+      count += page.length;
+      after = page.at(-1);
+      if (page.length < atOnce) break;
     }
     // As long as the receipts that they name.
     while (pruning === 'forget' && !this.#isClosed)

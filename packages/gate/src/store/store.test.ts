@@ -3,12 +3,13 @@ import { randomUUID } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import type { CscError } from '@csc-fleet/common/errors';
 import { type ExecutionEvent, ExecutionState } from '@csc-fleet/common/messages';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createMemoryStore } from './memory-store.ts';
 import { NodeSqlite } from './node-sqlite.ts';
-import { openStore, type Store } from './store.ts';
+import { type ListQuery, openStore, type Store } from './store.ts';
 import type { NewExecution } from './tables.ts';
 import type { Step } from './write-step.ts';
 
@@ -207,6 +208,22 @@ describe.each(['on disk', 'in memory'])('a store %s', (where) => {
       expect(next.map((it) => it.contract_id)).toEqual(['c-3', 'c-2']);
       expect(await store.list({ ...query, states: [ExecutionState.FAILED] })).toEqual([]);
     });
+
+    it('is of some states, of one principal or of all', async () => {
+      const { SUCCEEDED, FAILED, BLOCKED } = ExecutionState;
+      const states = [SUCCEEDED, FAILED, BLOCKED, FAILED, SUCCEEDED];
+      for (const [i, state] of states.entries())
+        await store.create(row({ contract_id: `c-${i}`, state, principal: i < 4 ? 'a' : 'b' }), nothing);
+      const list = async (query: Partial<ListQuery>) => {
+        const found = await store.list({ states: [], limit: 3, ...query });
+        return found.map((it) => it.contract_id);
+      };
+      expect(await list({ states: [FAILED] })).toEqual(['c-3', 'c-1']);
+      expect(await list({ states: [SUCCEEDED, FAILED] })).toEqual(['c-4', 'c-3', 'c-1']);
+      expect(await list({ states: [SUCCEEDED, FAILED], before: 4 })).toEqual(['c-1', 'c-0']);
+      expect(await list({ states: [SUCCEEDED, BLOCKED], principal: 'a' })).toEqual(['c-2', 'c-0']);
+      expect(await list({ states: [FAILED, SUCCEEDED, BLOCKED], limit: 1 })).toEqual(['c-4']);
+    });
   });
 });
 
@@ -308,10 +325,152 @@ describe('the file of a store', () => {
       'create table "events"',
       'UPDATE executions SET executor_id',
       'create table "executors"',
+      'INDEX executors_seen',
     ])
       killAt(statement);
     const mended = await openStore(young);
     expect(await mended.open()).toEqual([]);
     await mended.close();
+  });
+});
+
+describe('a store that has grown', () => {
+  const principal = row().principal;
+  const chainHead = { executor_id: 'host', epoch: 'e', sequence: 1, receipt_sha256: '', signed_at: '' };
+  const record = { at: '2026-01-01T00:00:00Z', kind: 'k', outcome: '', record: Buffer.alloc(0) };
+  const calls: { readonly [method in keyof Store]: (store: Store, id: string) => unknown } = {
+    create: (it) =>
+      it.create(row(), {
+        change: {},
+        events: [event('', 1)],
+        key: { principal, idempotency_key: 'new' },
+        usage: { principal, now: new Date(0), bytes: 1, bytesPerDay: 10 },
+        audit: [record],
+        approvals: ['new'],
+      }),
+    advance: (it, id) =>
+      it.advance(id, {
+        change: { state: ExecutionState.LOST },
+        events: [event(id, 1)],
+        withdrawn: { ticket_id: 't', executor_id: 'host' },
+      }),
+    find: (it, id) => it.find(id),
+    findByKey: (it) => it.findByKey({ principal, idempotency_key: 'k-7' }),
+    findByPrefix: (it, id) => it.findByPrefix(principal, id.slice(0, 8)),
+    contract: (it, id) => it.contract(id),
+    open: (it) => it.open(),
+    list: async (it) => {
+      await it.list({ states: [], limit: 10 });
+      await it.list({ principal, states: [], limit: 10, before: 900 });
+      await it.list({ states: [ExecutionState.CANCELLED], limit: 10 });
+      await it.list({ principal, states: [ExecutionState.CANCELLED], limit: 10, before: 900 });
+      const states = [ExecutionState.CANCELLED, ExecutionState.FAILED, ExecutionState.SUCCEEDED];
+      await it.list({ principal, states, limit: 10 });
+    },
+    events: (it, id) => it.events(id),
+    receipt: (it, id) => it.receipt(id),
+    withdrawnTickets: (it, id) => it.withdrawnTickets(id, 'host'),
+    addLateReceipt: (it) => it.addLateReceipt('t', Buffer.alloc(1), record),
+    lateReceipt: (it, id) => it.lateReceipt(id, 'host'),
+    keys: (it) => it.keys(),
+    addKey: (it) => it.addKey({ key_id: 'k', public_key: Buffer.alloc(32), owner: 'o', since: '' }),
+    chainHeads: (it) => it.chainHeads('host'),
+    keepChainHead: (it) => it.keepChainHead({ ...chainHead, head_json: Buffer.alloc(1) }),
+    whole: (it) => it.whole(0, 10),
+    strip: (it, id) => it.strip([id], '2026-01-01T00:00:00Z'),
+    forgettable: (it) =>
+      it.forgettable('2026-02-01', 10, { number: 3, ended_at: '2026-01-01', execution_id: '' }),
+    forget: (it, id) => it.forget([id]),
+    usedBytes: (it) => it.usedBytes(),
+    keepExecutor: (it) => it.keepExecutor({ executor_id: 'e', seen_at: '', told: Buffer.alloc(0) }, 0),
+    executors: (it) => it.executors(10),
+    auditAfter: (it) => it.auditAfter(2990, { principal, outcome: 'x', since: '2026', until: '2027' }),
+    auditBefore: async (it) => [await it.auditBefore(), await it.auditBefore('2026')],
+    auditLast: (it) => it.auditLast(),
+    lastOfOwners: (it) => it.lastOfOwners('k'),
+    addAudit: (it) => it.addAudit([record]),
+    pruneAudit: (it) => it.pruneAudit('2025', 10),
+    audited: (it) => it.audited(AbortSignal.abort()),
+    close: () => undefined,
+  };
+
+  /** So many that ended, of which some were pruned. */
+  function grow(count: number): string {
+    const database = new DatabaseSync(join(directory, 'gate.db'));
+    const { contract_json: _, ...template } = row({ state: ExecutionState.SUCCEEDED });
+    const columns = Object.keys(template).filter((it) => it !== 'execution_id');
+    database.exec(`CREATE TEMP TABLE one AS WITH RECURSIVE one(n) AS
+      (SELECT 1 UNION ALL SELECT n + 1 FROM one WHERE n < ${count})
+      SELECT n, printf('%08x-0000-4000-8000-%012x', n * 2654435761 % 4294967296, n) AS id FROM one`);
+    const values = columns.map((it) => {
+      if (it === 'ended_at') return "'2026-01-01T00:00:00Z'";
+      if (it === 'pruned_at') return "CASE WHEN n % 3 = 0 THEN '2026-01-02' END";
+      const value = template[it as keyof typeof template];
+      if (value instanceof Uint8Array) return "x'010203'";
+      return value === null ? 'NULL' : typeof value === 'number' ? String(value) : `'${String(value)}'`;
+    });
+    database.exec(`
+      INSERT INTO executions (execution_id, contract_json, ${columns.join(', ')})
+        SELECT id, hex(zeroblob(700)), ${values.join(', ')} FROM one;
+      INSERT INTO events SELECT id, k, zeroblob(900) FROM one, (SELECT 1 AS k UNION SELECT 2);
+      INSERT INTO receipts (execution_id, receipt_json) SELECT id, zeroblob(900) FROM one;
+      INSERT INTO idempotency_keys SELECT '${principal}', 'k-' || n, id FROM one;
+      INSERT INTO approvals_used SELECT 'a-' || n, id FROM one;
+      INSERT INTO withdrawn_offers SELECT 't-' || n, id, 'host', NULL FROM one;
+      INSERT INTO audit (at, kind, execution_id, outcome, record)
+        SELECT '2026-01-01T00:00:00Z', 'k', id, '', zeroblob(900) FROM one;`);
+    const id = String(database.prepare('SELECT id FROM one WHERE n = 7').get()?.['id']);
+    database.close();
+    return id;
+  }
+
+  const bytesRead = (): number => Number(/^rchar: (\d+)/.exec(readFileSync('/proc/self/io', 'utf8'))?.[1]);
+
+  it('reads and writes no more of itself than what it is asked for', async () => {
+    const id = grow(3000);
+    const read: Record<string, number> = {};
+    // Each in the cache of the one before, which is smaller than any of the tables.
+    for (const [name, call] of Object.entries(calls)) {
+      const before = bytesRead();
+      await call(store, id);
+      read[name] = bytesRead() - before;
+    }
+    expect(Object.entries(read).filter(([, bytes]) => bytes > 400_000)).toEqual([]);
+  });
+
+  it('goes through an index, whatever it is asked', async () => {
+    const asked = new Set<string>();
+    const { prepare } = NodeSqlite.prototype;
+    const spy = vi.spyOn(NodeSqlite.prototype, 'prepare').mockImplementation(function (
+      this: NodeSqlite,
+      text,
+    ) {
+      asked.add(text);
+      return prepare.call(this, text);
+    });
+    try {
+      const id = grow(10);
+      for (const call of Object.values(calls)) await call(store, id);
+    } finally {
+      spy.mockRestore();
+    }
+    expect(asked.size).toBeGreaterThan(Object.keys(calls).length);
+    const database = new DatabaseSync(join(directory, 'gate.db'));
+    const plans = [...asked].flatMap((text) =>
+      database
+        .prepare(`EXPLAIN QUERY PLAN ${text}`)
+        .all()
+        .map(({ detail }) => ({ detail: String(detail), text })),
+    );
+    database.close();
+    // All of it: what an index holds that is of what is open, or still whole, alone; what has a LIMIT, in the order of the table.
+    const bounded =
+      /USING (?:COVERING )?INDEX executions_(?:open|whole)\b|^SCAN (?:page|executors USING|keys|pragma_|sqlite_sequence)/;
+    const scans = plans.filter(
+      ({ detail, text }) =>
+        (/^SCAN /.test(detail) && !bounded.test(detail) && !/ order by .* limit \?$/.test(text)) ||
+        (/TEMP B-TREE/.test(detail) && !/"chain_heads"|"withdrawn_offers"|number" in \(/.test(text)),
+    );
+    expect(scans).toEqual([]);
   });
 });

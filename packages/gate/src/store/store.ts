@@ -101,8 +101,8 @@ export interface Store {
   whole(after: number, limit: number): Promise<readonly WholeExecution[]>;
   /** Leaves of ended executions what receipts are found and read by. */
   strip(executionIds: readonly string[], at: string): Promise<void>;
-  /** Of stripped executions that ended before, the ids that come after one, in order. */
-  forgettable(endedBefore: string, afterId: string, limit: number): Promise<readonly string[]>;
+  /** Stripped executions that ended before, those that ended first first: those after one. */
+  forgettable(endedBefore: string, limit: number, after?: Forgettable): Promise<readonly Forgettable[]>;
   /** Forgets them, but for the approvals that they have used up. */
   forget(executionIds: readonly string[]): Promise<void>;
   /** Bytes of the database that hold something. */
@@ -213,6 +213,9 @@ export interface WholeExecution {
   readonly bytes: number;
 }
 
+/** What may be forgotten. */
+export type Forgettable = Pick<WholeExecution, 'number' | 'execution_id' | 'ended_at'>;
+
 // Its end is the first event then, and the last.
 async function keepEnd(transaction: Kysely<Tables>, executionId: string): Promise<void> {
   const ofIt = transaction.selectFrom('events').where('execution_id', '=', executionId);
@@ -302,11 +305,14 @@ class SqlStore implements Store {
   }
 
   list({ principal, states, limit, before }: ListQuery): Promise<ExecutionRow[]> {
-    let query = this.#executions().orderBy('number', 'desc').limit(limit);
-    if (principal !== undefined) query = query.where('principal', '=', principal);
-    if (states.length > 0) query = query.where('state', 'in', states);
-    if (before !== undefined) query = query.where('number', '<', before);
-    return query.execute();
+    let all = this.#database.selectFrom('executions').select('number').orderBy('number', 'desc').limit(limit);
+    if (principal !== undefined) all = all.where('principal', '=', principal);
+    if (before !== undefined) all = all.where('number', '<', before);
+    const [first = all, ...others] = states.map((state) => all.where('state', '=', state));
+    // Each state has an index of its own, in order; of several at a time, all that there are would have to be sorted.
+    const page = (one: typeof all) => this.#database.selectFrom(one.as('page')).select('number');
+    const numbers = others.reduce((union, one) => union.unionAll(page(one)), page(first));
+    return this.#executions().where('number', 'in', numbers).orderBy('number', 'desc').limit(limit).execute();
   }
 
   async events(executionId: string): Promise<ExecutionEvent[]> {
@@ -427,17 +433,19 @@ class SqlStore implements Store {
     });
   }
 
-  async forgettable(endedBefore: string, afterId: string, limit: number): Promise<string[]> {
-    const rows = await this.#database
+  async forgettable(endedBefore: string, limit: number, after?: Forgettable): Promise<Forgettable[]> {
+    const { ended_at, number } = after ?? { ended_at: '', number: 0 };
+    return await this.#database
       .selectFrom('executions')
-      .select('execution_id')
+      .select(['execution_id', 'ended_at', 'number'])
       .where('pruned_at', 'is not', null)
       .where('ended_at', '<', endedBefore)
-      .where('execution_id', '>', afterId)
-      .orderBy('execution_id')
+      .where(sql<boolean>`(ended_at, number) > (${ended_at}, ${number})`)
+      .orderBy('ended_at')
+      .orderBy('number')
       .limit(limit)
+      .$narrowType<{ ended_at: string }>()
       .execute();
-    return rows.map((row) => row.execution_id);
   }
 
   async forget(executionIds: readonly string[]): Promise<void> {
@@ -482,12 +490,15 @@ class SqlStore implements Store {
   }
 
   findByPrefix(principal: string, prefix: string): Promise<ExecutionRow[]> {
-    return this.#executions()
-      .where('principal', '=', principal)
-      .where('execution_id', '>=', prefix)
-      .where('execution_id', '<', `${prefix}~`)
-      .limit(2)
-      .execute();
+    return (
+      this.#executions()
+        // Not by the index of principals: one may have a million.
+        .where(sql`+principal`, '=', principal)
+        .where('execution_id', '>=', prefix)
+        .where('execution_id', '<', `${prefix}~`)
+        .limit(2)
+        .execute()
+    );
   }
 
   async auditAfter(after: number, query: AuditQuery): Promise<AuditPage> {
