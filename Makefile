@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help setup setup-tests demo test test-packages mutants fuzz bench flood chaos lint types generate check-generated build docs pack clean
+.PHONY: help setup setup-tests demo test test-packages mutants fuzz bench bench-long flood chaos lint types generate check-generated build docs pack clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -30,8 +30,11 @@ fuzz: setup ## Malformed requests and replies against the proxy, and messages to
 mutants: setup-tests ## Bring faults into copies of the security wiring, each of which a test must notice (ONLY=name,… or QUICK=1)
 	@node tests/mutants/main.ts $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
-bench: setup build ## Measure against baselines (ONLY=latency runs one row)
-	@node bench/main.ts $(if $(ONLY),--only $(ONLY))
+bench: setup build ## Measure against baselines, in under five minutes (ONLY=latency,… some rows; SMOKE=1 a hundredth; AGAINST=FILE beside an earlier report)
+	@node bench/main.ts $(if $(ONLY),--only $(ONLY)) $(if $(SMOKE),--smoke) $(if $(AGAINST),--against $(AGAINST))
+
+bench-long: setup build ## Measure what takes longer
+	@node bench/main.ts --long $(if $(ONLY),--only $(ONLY)) $(if $(SMOKE),--smoke) $(if $(AGAINST),--against $(AGAINST))
 
 chaos: setup-tests ## Break a real fleet at random and audit its books, as root (CSC_CHAOS_SECONDS=600, CSC_CHAOS_SEED=… repeats a storm)
 	@node tests/chaos/main.ts

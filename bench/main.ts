@@ -1,30 +1,105 @@
-// Measures what benchmarks name, each beside its baseline in the same run. `--only NAME` runs one row.
+// Measures what benchmarks name, each beside its baseline in the same run: `make bench`, `make bench-long`.
+import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { printRows, type Row, writeRows } from './report.ts';
+import { probeHost } from '@csc-fleet/sandbox/doctor';
+import { printRows, type Row, readReport, toMarkdown, toReport, writeReport } from './report.ts';
 
-const benchmarks: Record<string, () => Promise<{ measure: () => Promise<Row[]> }>> = {
-  latency: () => import('./latency.ts'),
-  decisions: () => import('./decisions.ts'),
-  output: () => import('./output.ts'),
-  'one-shot': () => import('./one-shot.ts'),
+interface Benchmark {
+  /** Whether `make bench` runs it; if not, `make bench-long` does. */
+  readonly quick: boolean;
+  readonly load: () => Promise<{ measure: () => Promise<Row[]> }>;
+}
+
+const benchmarks: Readonly<Record<string, Benchmark>> = {
+  latency: { quick: true, load: () => import('./latency.ts') },
+  decisions: { quick: true, load: () => import('./decisions.ts') },
+  output: { quick: true, load: () => import('./output.ts') },
+  'one-shot': { quick: true, load: () => import('./one-shot.ts') },
 };
 
-// What users run. tests/kit reads this when a benchmark loads it.
-process.env['CSC_BIN'] ??= fileURLToPath(new URL('../packages/cli/dist/csc.js', import.meta.url));
+const usage = `node bench/main.ts [options]
+  --only a,b      these rows; default: the quick ones
+  --long          the rows that are not quick
+  --smoke         a hundredth of each row: shows that it works, and measures nothing
+  --against FILE  an earlier report, whose figures stand beside these
+  --table FILE    prints a report as Markdown, and runs nothing
+rows: ${Object.keys(benchmarks).join(', ')}
+`;
 
-const { values } = parseArgs({ options: { only: { type: 'string' } } });
-const names = values.only === undefined ? Object.keys(benchmarks) : [values.only];
-const rows: Row[] = [];
-for (const name of names) {
-  const load = benchmarks[name];
-  if (load === undefined) {
-    process.stderr.write(`no benchmark ${name}; there are: ${Object.keys(benchmarks).join(', ')}\n`);
-    process.exit(64);
-  }
-  process.stderr.write(`bench: ${name} …\n`);
-  rows.push(...(await (await load()).measure()));
+const { values } = parseArgs({
+  options: {
+    only: { type: 'string' },
+    long: { type: 'boolean', default: false },
+    smoke: { type: 'boolean', default: false },
+    against: { type: 'string' },
+    table: { type: 'string' },
+  },
+});
+
+function chooseRows(): string[] {
+  const names = values.only?.split(',') ?? Object.keys(benchmarks);
+  const unknown = names.filter((name) => benchmarks[name] === undefined);
+  if (unknown.length > 0) return refuse(`there is no row ${unknown.join(', ')}\n${usage}`);
+  return values.only === undefined ? names.filter((name) => benchmarks[name]?.quick !== values.long) : names;
 }
-printRows(rows);
-writeRows(rows, 'out/bench.json');
-process.stderr.write('bench: written to out/bench.json\n');
+
+function refuse(message: string): never {
+  process.stderr.write(`bench: ${message}\n`);
+  process.exit(64);
+}
+
+/** Where sandboxes cannot be had there is nothing to measure, and the reason is the sandbox package's. */
+async function requireSandbox(): Promise<void> {
+  try {
+    await probeHost();
+  } catch (error) {
+    refuse(`this host cannot run sandboxes: ${describeError(error)}`);
+  }
+}
+
+function describeError(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+async function measureAll(names: readonly string[]): Promise<{ rows: Row[]; failed: string[] }> {
+  const rows: Row[] = [];
+  const failed: string[] = [];
+  for (const name of names) {
+    process.stderr.write(`bench: ${name} …\n`);
+    const begin = performance.now();
+    try {
+      const measured = await (await benchmarks[name]?.load())?.measure();
+      rows.push(...(measured ?? []));
+      process.stderr.write(`bench: ${name} took ${((performance.now() - begin) / 1000).toFixed(0)} s\n`);
+    } catch (error) {
+      failed.push(name);
+      process.stderr.write(`bench: ${name} failed: ${describeError(error)}\n`);
+    }
+  }
+  return { rows, failed };
+}
+
+async function main(): Promise<void> {
+  if (values.table !== undefined) {
+    process.stdout.write(`${toMarkdown(readReport(values.table))}\n`);
+    return;
+  }
+  const names = chooseRows();
+  // What users run. tests/kit reads this when a benchmark loads it.
+  const bundle = fileURLToPath(new URL('../packages/cli/dist/csc.js', import.meta.url));
+  if (!existsSync(process.env['CSC_BIN'] ?? bundle)) refuse('there is no bundle to measure: make build');
+  process.env['CSC_BIN'] ??= bundle;
+  if (values.smoke) process.env['CSC_BENCH_SHARE'] = '0.01';
+  const before = values.against === undefined ? undefined : readReport(values.against);
+  await requireSandbox();
+  const { rows, failed } = await measureAll(names);
+  printRows(rows, before);
+  const file = values.smoke ? 'out/bench-smoke.json' : values.long ? 'out/bench-long.json' : 'out/bench.json';
+  writeReport(toReport(rows), file);
+  const missed = rows.filter(({ met }) => met === false).length;
+  process.stderr.write(`bench: written to ${file}; ${missed} of ${rows.length} bars missed\n`);
+  if (failed.length > 0) refuse(`could not be run: ${failed.join(', ')}`);
+}
+
+await main();
