@@ -8,7 +8,9 @@ import type { ChainLink } from '@csc-fleet/common/evidence';
 import { processIdentity } from '@csc-fleet/common/service';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Journal, Redemption, Seal } from './journal.ts';
+import { prepareSchema } from './schema.ts';
 import { openSqliteJournal } from './sqlite-journal.ts';
+import { texts } from './statements.ts';
 
 const minute = 60 * 1000;
 const day = 24 * 60 * minute;
@@ -399,6 +401,21 @@ describe('processIdentity', () => {
 });
 
 describe('the file of a journal', () => {
+  it('is read no further than to what is asked for, but for what ends an epoch', () => {
+    const database = new DatabaseSync(':memory:');
+    prepareSchema(database, now);
+    const scanned = Object.entries(texts).filter(([, text]) =>
+      database
+        .prepare(`EXPLAIN QUERY PLAN ${text}`)
+        .all()
+        .some(({ detail }) =>
+          /^SCAN (?!memory|receipt_chain|.* INDEX executions_(?:unack|not_over))/.test(String(detail)),
+        ),
+    );
+    database.close();
+    expect(scanned.map(([name]) => name)).toEqual(['endUnfinished']);
+  });
+
   it('is refused with how to restore it, and left alone, where it is damaged: it would run again what it has forgotten', async () => {
     const path = join(directory, 'torn.sqlite');
     const journal = openSqliteJournal(path, { clock: { now: () => now } });

@@ -61,7 +61,17 @@ DROP TABLE unnumbered_chain;
 // The least that a receipt needs, beside the draft: a disk that loses one of the two loses no receipt.
 const bare = `ALTER TABLE executions ADD COLUMN bare TEXT NOT NULL DEFAULT '';`;
 
-const version = 4;
+// Nothing that is done with a journal reads more of it than it is about. What is over is found by its date; damage that
+// acknowledges what has a receipt, which adopting looks for, is in an index of its own, with nothing in it.
+const growth = `
+DROP INDEX executions_acknowledged;
+CREATE INDEX executions_over ON executions (ends_at) WHERE acknowledged_at IS NOT NULL;
+CREATE INDEX executions_not_over ON executions (execution_id)
+  WHERE acknowledged_at IS NOT NULL AND (receipt_json IS NULL OR length(receipt_json) > 0);
+CREATE INDEX approvals_over ON approvals (expires_at);
+`;
+
+const version = 5;
 // What version 1 forgot, it forgot a day after its acknowledgement.
 const forgottenBeforeMs = 24 * 60 * 60 * 1000;
 
@@ -74,6 +84,7 @@ function migrate(database: DatabaseSync, found: number, now: Date): void {
   }
   if (found < 3) database.exec(chain);
   if (found < 4) database.exec(bare);
+  if (found < 5) database.exec(growth);
   database.exec(`PRAGMA user_version = ${version}`);
 }
 

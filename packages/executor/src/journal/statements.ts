@@ -5,7 +5,8 @@ function wholeNumber(column: string): string {
   return `CASE WHEN ${column} BETWEEN 0 AND ${Number.MAX_SAFE_INTEGER} THEN ${column} ELSE -1 END`;
 }
 
-const texts = {
+/** What is asked of a journal, and told it. */
+export const texts = {
   isUsed: 'SELECT 1 FROM executions WHERE ticket_id = ? OR execution_id = ?',
   isSpent: 'SELECT 1 FROM spent WHERE id IN (?, ?)',
   memory: 'SELECT born_at, floor, approvals_floor FROM memory',
