@@ -1,4 +1,6 @@
-// The baseline: a grpc-js server with nothing in it. Prints its port, then serves until its parent is gone.
+// The baseline: a grpc-js server with nothing in it, over plaintext, or with mutual TLS where it is given the files of ca,
+// certificate and key. Prints its port, then serves until its parent is gone.
+import { readFileSync } from 'node:fs';
 import {
   type handleServerStreamingCall,
   type handleUnaryCall,
@@ -28,12 +30,18 @@ const stream: handleServerStreamingCall<Buffer, Buffer> = async (call) => {
   call.end();
 };
 
+function readCredentials([ca, cert, key]: readonly string[]): ServerCredentials {
+  if (ca === undefined || cert === undefined || key === undefined) return ServerCredentials.createInsecure();
+  const own = { cert_chain: readFileSync(cert), private_key: readFileSync(key) };
+  return ServerCredentials.createSsl(readFileSync(ca), [own], true);
+}
+
 const server = new Server({ 'grpc.max_receive_message_length': 8 << 20 });
 server.addService(
   { echo: method('/bare/Echo', false), stream: method('/bare/Stream', true) },
   { echo, stream },
 );
-server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => {
+server.bindAsync('127.0.0.1:0', readCredentials(process.argv.slice(2)), (error, port) => {
   if (error) throw error;
   process.stdout.write(`${port}\n`);
 });

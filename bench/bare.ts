@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { Client, credentials } from '@grpc/grpc-js';
 
 const raw = (value: Buffer): Buffer => value;
@@ -11,13 +12,31 @@ export interface BareServer extends AsyncDisposable {
   stream(totalBytes: number): Promise<number>;
 }
 
-export async function startBareServer(): Promise<BareServer> {
-  const child: ChildProcess = spawn(process.execPath, [new URL('bare-server.ts', import.meta.url).pathname], {
+/** Paths of the PEM files with which both ends show who they are. */
+export interface BareTls {
+  readonly ca: string;
+  readonly server: { readonly cert: string; readonly key: string };
+  readonly client: { readonly cert: string; readonly key: string };
+}
+
+/** @param tls absent: plaintext */
+export async function startBareServer(tls?: BareTls): Promise<BareServer> {
+  const program = new URL('bare-server.ts', import.meta.url).pathname;
+  const files = tls === undefined ? [] : [tls.ca, tls.server.cert, tls.server.key];
+  const child: ChildProcess = spawn(process.execPath, [program, ...files], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   if (child.stdout === null) throw new Error('no stdout');
   const [port] = (await once(child.stdout, 'data')) as [Buffer];
-  const client = new Client(`127.0.0.1:${port.toString().trim()}`, credentials.createInsecure(), {
+  const own =
+    tls === undefined
+      ? credentials.createInsecure()
+      : credentials.createSsl(
+          readFileSync(tls.ca),
+          readFileSync(tls.client.key),
+          readFileSync(tls.client.cert),
+        );
+  const client = new Client(`127.0.0.1:${port.toString().trim()}`, own, {
     'grpc.max_receive_message_length': 8 << 20,
   });
   return {

@@ -3,6 +3,7 @@ const { existsSync, statSync } = require('node:fs');
 const { enableCompileCache } = require('node:module');
 const { homedir } = require('node:os');
 const { join } = require('node:path');
+const { setFlagsFromString } = require('node:v8');
 
 // The cache holds code that will be run: it must lie where nobody else can put anything. With sudo, HOME may still be
 // the caller's; a shared temporary folder, which is Node's default, is anybody's.
@@ -16,6 +17,13 @@ function cacheFolder() {
   } catch {
     return undefined;
   }
+}
+
+// Output passes in buffers that lie outside of V8's heap and are given back with a few hundred bytes in its young space: one
+// that may grow to 64 MiB, as it does by default, keeps hundreds of megabytes of them that nobody needs any more. It is kept
+// at its first size, from before there is anything in it.
+if (['gate', 'executor', 'submit', 'get', 'attach'].includes(process.argv[2])) {
+  setFlagsFromString('--semi-space-growth-factor=1');
 }
 
 const folder = cacheFolder();
