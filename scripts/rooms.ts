@@ -108,6 +108,7 @@ export const house: House = {
         'admission',
         'archive',
         'disk',
+        'egress',
         'evidence',
         'execute.ts',
         'journal',

@@ -1,6 +1,7 @@
 // A proxy for a real sandbox, in a process of its own, for tests that start it as somebody else.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import {
@@ -42,7 +43,10 @@ const bench = await startBench({ lists: [['allowed.test']], resolve, upstream })
 const sandbox = spawnSandbox(script);
 const output = text(sandbox.stdout as Readable);
 const pid = await readInit(sandbox.stdio[3] as Readable);
-bench.proxy.serve(await listenInNamespace({ pid, port: proxyPort }));
+const held = await listenInNamespace({ pid, port: proxyPort });
+const server = createServer();
+bench.proxy.serve(server);
+server.listen({ fd: held.fd });
 const second = await listenInNamespace({ pid, port: proxyPort }).catch((error: { code: string }) => error);
 // They end by themselves; what is left after all this time is left for good.
 const patience = Date.now() + 5000;

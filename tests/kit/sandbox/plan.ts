@@ -31,6 +31,7 @@ export function makeFacts(changes: Partial<RunFacts> = {}): RunFacts {
     seccomp: {
       ...{ programs: [Buffer.from('filter')], sha256: 'f'.repeat(64) },
       withoutUnixSockets: { programs: [Buffer.from('filter'), Buffer.from('more')], sha256: 'e'.repeat(64) },
+      proxy: { programs: [Buffer.from('least')], sha256: 'd'.repeat(64) },
     },
     cgroups: 'cgroup-v1',
     ...changes,

@@ -32,12 +32,14 @@ export interface AllowList {
 
 const defaultPorts: readonly number[] = [80, 443];
 
-/**
- * Joins lists (the policy's, the ceiling's): only what each of them allows is allowed, so with one that is empty nothing
- * is. Throws CONFIG_INVALID for an entry that cannot be read: who wrote it meant to allow something else.
- */
+/** As `toAllowList`, from lists as they are written. Throws CONFIG_INVALID for an entry that cannot be read. */
 export function createAllowList(lists: readonly (readonly EgressHost[])[]): AllowList {
-  const members = parseLists(lists).map(createSingleList);
+  return toAllowList(parseEgressLists(lists));
+}
+
+/** Joins lists (the policy's, the ceiling's): only what each of them allows is allowed, so with one that is empty nothing is. */
+export function toAllowList(lists: readonly (readonly EgressEntry[])[]): AllowList {
+  const members = lists.map(createSingleList);
   return {
     allows: (name, port) => members.length > 0 && members.every((list) => list.allows(name, port)),
     allowsTcp: (name, port) => members.length > 0 && members.every((list) => list.allowsTcp(name, port)),
@@ -81,7 +83,8 @@ function matches(entry: EgressEntry, name: string, port: number): boolean {
   return entry.below ? name.endsWith(`.${entry.name}`) : name === entry.name;
 }
 
-function parseLists(lists: readonly (readonly EgressHost[])[]): EgressEntry[][] {
+/** Throws CONFIG_INVALID for an entry that cannot be read: who wrote it meant to allow something else. */
+export function parseEgressLists(lists: readonly (readonly EgressHost[])[]): EgressEntry[][] {
   const faults: Fault[] = [];
   const entries = lists.map((list) =>
     list.flatMap((host) => {

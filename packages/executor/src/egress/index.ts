@@ -2,13 +2,9 @@ export { type AllowList, createAllowList, type EgressEntry, parseEgressEntry } f
 export { defaultEgressLimits, type EgressLimits } from './front.ts';
 export type { AddressClass } from './names-and-addresses.ts';
 export { classifyAddress } from './names-and-addresses.ts';
-export {
-  createEgressProxy,
-  type Egress,
-  type EgressProxy,
-  type EgressProxyOptions,
-  openEgress,
-} from './proxy.ts';
+export { createEgress, type Egress, noEgress, type OpenEgress } from './open-egress.ts';
+export { createEgressProxy, type EgressProxy, type EgressProxyOptions } from './proxy.ts';
+export { proxyLimits } from './proxy-process.ts';
 export type { DenialReason, EgressProtocol } from './refusal.ts';
 export type { Connect, ResolveHost } from './route.ts';
 export { listenInNamespace, proxyEnvironment, proxyPort } from './sandbox-side.ts';

@@ -1,7 +1,6 @@
 import type { Server, Socket } from 'node:net';
-import { CscError, guarded } from '@csc-fleet/common/errors';
-import type { EgressHost } from '@csc-fleet/common/schema';
-import { type AllowList, createAllowList } from './allow-list.ts';
+import { guarded } from '@csc-fleet/common/errors';
+import type { AllowList } from './allow-list.ts';
 import { defaultEgressLimits, type EgressLimits, type FrontPorts, type ServeHttp } from './front.ts';
 import { createHttpFront } from './http-front.ts';
 import {
@@ -13,7 +12,6 @@ import {
   type ResolveHost,
   resolveOnHost,
 } from './route.ts';
-import { listenInNamespace, proxyPort } from './sandbox-side.ts';
 import { gather, SocketSet } from './sockets.ts';
 import { serveSocks, socksVersion } from './socks.ts';
 import { createVerdictLog, type EgressSummary, type EgressVerdict, type VerdictLog } from './verdicts.ts';
@@ -127,46 +125,4 @@ function closeServer(server: Server): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve());
   });
-}
-
-/** The one way out of a command's sandbox. */
-export interface Egress {
-  /** Closes it and says what was asked of it. */
-  finish(): Promise<EgressSummary>;
-}
-
-/**
- * Opens the way out while the command is still held: a proxy of this process, which listens in the network namespace of
- * each of its sandboxes. Throws SANDBOX_UNAVAILABLE; nothing stays open then.
- * @param hosts lists that must all name where a request goes
- * @param onFault told of faults of the proxy itself, each of which has cost one connection
- */
-export async function openEgress(
-  inits: Promise<readonly number[]>,
-  hosts: readonly (readonly EgressHost[])[],
-  onFault: (error: unknown) => void,
-): Promise<Egress> {
-  const proxy = createEgressProxy({ allow: createAllowList(hosts), onFault });
-  try {
-    await listen(proxy, await inits);
-  } catch (error) {
-    await proxy.close();
-    throw error;
-  }
-  return {
-    async finish() {
-      await proxy.close();
-      return proxy.summary();
-    },
-  };
-}
-
-// All are waited for, whatever becomes of the first: a listener keeps its network namespace alive until it is closed.
-async function listen(proxy: EgressProxy, pids: readonly number[]): Promise<void> {
-  if (pids.length === 0) throw new CscError('SANDBOX_UNAVAILABLE', 'its sandbox was not built');
-  const listening = await Promise.allSettled(
-    pids.map((pid) => listenInNamespace({ pid, port: proxyPort }).then((server) => proxy.serve(server))),
-  );
-  const failed = listening.find((result) => result.status === 'rejected');
-  if (failed !== undefined) throw failed.reason;
 }

@@ -51,7 +51,8 @@ export type DenialReason =
   | 'incomplete'
   | 'too_many_connections'
   | 'ech'
-  | 'internal_error';
+  | 'internal_error'
+  | 'proxy_lost';
 
 /** A request that is denied: what was wrong with it and, in a sentence for people, what to do. */
 export interface Refusal {
@@ -84,7 +85,13 @@ const messages: Readonly<Record<DenialReason, string>> = {
   too_many_connections: 'too many connections are open at once',
   ech: 'the TLS ClientHello is encrypted (ECH), so that where it leads cannot be seen: turn ECH off in the client, or have both lists say `ech: allow` of this host',
   internal_error: 'the proxy itself failed at this connection',
+  proxy_lost: 'the process of the proxy ended, and with it what went through it; another one was started',
 };
+
+/** Whether it is one of these words. */
+export function isDenialReason(word: unknown): word is DenialReason {
+  return typeof word === 'string' && Object.hasOwn(messages, word);
+}
 
 /** A refusal in its own words. */
 export function refuse(reason: DenialReason): Refusal {

@@ -1,6 +1,5 @@
 import { type ChildProcess, type SendHandle, spawn } from 'node:child_process';
 import { readlinkSync } from 'node:fs';
-import { Server } from 'node:net';
 import { CscError } from '@csc-fleet/common/errors';
 import type { EgressHost } from '@csc-fleet/common/schema';
 import { toolPath } from '@csc-fleet/sandbox/host';
@@ -45,14 +44,21 @@ const patienceMs = 5000;
 const remedy =
   "; entering a job's network takes nsenter (util-linux), and CAP_SYS_ADMIN as root, perl as another user";
 
+/** A socket that listens elsewhere. This process accepts nothing from it. */
+export interface HeldListener {
+  /** Its descriptor here, to be passed on. */
+  readonly fd: number;
+  close(): void;
+}
+
 /**
  * Listens on 127.0.0.1:`port` in the network namespace of a process, which must not be this process's own: a helper enters
- * it, listens, and hands the listener over. Throws SANDBOX_UNAVAILABLE; no helper is left in any case.
+ * it, listens, and hands the socket over. Throws SANDBOX_UNAVAILABLE; no helper is left in any case.
  */
 export async function listenInNamespace(place: {
   readonly pid: number;
   readonly port: number;
-}): Promise<Server> {
+}): Promise<HeldListener> {
   const namespace = readNamespace(place.pid);
   const argv = [process.execPath, '-e', namespaceHelper, String(place.port), namespace] as const;
   const [program, ...rest] = enterNetworkNamespace(place.pid, process.getuid?.() === 0, argv);
@@ -63,7 +69,7 @@ export async function listenInNamespace(place: {
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   });
   try {
-    return await receiveServer(child);
+    return await receiveListener(child);
   } finally {
     child.kill('SIGKILL');
     child.stderr?.destroy();
@@ -82,7 +88,7 @@ function readNamespace(pid: number): string {
   return namespace;
 }
 
-function receiveServer(child: ChildProcess): Promise<Server> {
+function receiveListener(child: ChildProcess): Promise<HeldListener> {
   return new Promise((resolve, reject) => {
     let complaint = '';
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
@@ -99,10 +105,21 @@ function receiveServer(child: ChildProcess): Promise<Server> {
     child.once('close', () => fail(`${firstLine(complaint)}${remedy}`));
     child.once('message', (message: unknown, handle: SendHandle | undefined) => {
       clearTimeout(timer);
-      if (handle instanceof Server) resolve(handle);
-      else fail(describeProblem(message));
+      const listener = toListener(handle);
+      if (listener === undefined) fail(describeProblem(message));
+      else resolve(listener);
     });
   });
+}
+
+// What comes is Node's own handle of a socket (child_process, "net.Native"): as a net.Server this process would accept
+// from it, although nobody listens to that here.
+function toListener(handle: unknown): HeldListener | undefined {
+  if (typeof handle !== 'object' || handle === null || !('fd' in handle) || !('close' in handle))
+    return undefined;
+  const { fd, close } = handle;
+  if (typeof fd !== 'number' || fd < 0 || typeof close !== 'function') return undefined;
+  return { fd, close: () => void Reflect.apply(close, handle, []) };
 }
 
 function firstLine(complaint: string): string {
@@ -165,7 +182,7 @@ const listen = (attempts) => {
     else fail('it cannot listen: ' + error.code);
   });
   server.listen(Number(port), '127.0.0.1', () => {
-    process.send({ listening: true }, server, () => process.exit(0));
+    process.send({ listening: true }, server._handle, () => process.exit(0));
   });
 };
 if (namespace === expected) listen(200);

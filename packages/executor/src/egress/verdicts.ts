@@ -66,9 +66,14 @@ export class VerdictCounts {
   readonly #totals = { allowed: 0, denied: 0 };
   #omitted = 0;
 
-  add({ host, port, verdict, reason }: EgressVerdict): void {
+  add({ host, port, verdict, reason }: Omit<EgressVerdict, 'at' | 'protocol'>): void {
     this.#totals[verdict] += 1;
     this.#count({ host, port, verdict, ...(reason === undefined ? {} : { reason }), count: 1 });
+  }
+
+  /** Says that a proxy ended before its time: what it had let through last may be missing. */
+  lose(): void {
+    this.add({ host: '(proxy)', port: 0, verdict: 'denied', reason: 'proxy_lost' });
   }
 
   /** Adds what another proxy has counted. */

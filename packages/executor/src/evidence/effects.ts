@@ -102,5 +102,7 @@ function summariseNetwork(
   );
   if (summaries.length === 0) return { network_used: hadAll };
   const egress = mergeSummaries(summaries);
-  return { network_used: hadAll || egress.allowed > 0, egress };
+  // One whose proxy ended may have used it without anybody having been told.
+  const isSure = !egress.hosts.some(({ reason }) => reason === 'proxy_lost');
+  return { network_used: hadAll || egress.allowed > 0 || !isSure, egress };
 }

@@ -6,7 +6,7 @@ import { type Log, logOfRun } from '@csc-fleet/common/service';
 import { endedProcess, type LaunchedProcess, type Launcher } from '@csc-fleet/sandbox/launch';
 import type { Allowance, Belongings, Granted } from '../admission/grant.ts';
 import { type SubmittedTicket, toAsked } from '../admission/submission.ts';
-import { type Egress, openEgress } from '../egress/index.ts';
+import type { Egress, OpenEgress } from '../egress/index.ts';
 import { type ReceiptSubject, type RecordedPlace, RunRecord } from '../evidence/index.ts';
 import type { OutputSpool, SpoolDirectory } from '../output/index.ts';
 import { furnishCommand, type Workshop } from './furnish.ts';
@@ -15,6 +15,7 @@ import type { Place } from './workplace.ts';
 /** Where commands are built. */
 export interface Site extends Workshop {
   readonly launcher: Launcher;
+  readonly openEgress: OpenEgress;
   /** Told of faults of a proxy, which cost one connection each. */
   readonly log: Log;
 }
@@ -151,7 +152,7 @@ export function buildUnlessMissing(
     const terminal = allowance.terminal === undefined ? {} : { terminal: allowance.terminal.ends };
     const process = site.launcher.launch({ segments, place: place.launchIn, hold: true, ...terminal });
     place.launched?.(process);
-    return { command, place, process, ...beginEgress(command, process, allowance, site.log) };
+    return { command, place, process, ...beginEgress(command, process, allowance, site) };
   } catch (error) {
     place.close();
     throw error;
@@ -162,11 +163,11 @@ function beginEgress(
   { network }: Command,
   process: LaunchedProcess,
   { egressHosts }: Allowance,
-  log: Log,
+  { openEgress, log }: Site,
 ): Pick<PreparedCommand, 'egress'> {
   if (network !== 'allowlisted') return {};
   const egress = openEgress(process.inits, egressHosts, (error) =>
-    log.error({ error }, 'the proxy of a job failed at one of its connections, which was ended'),
+    log.error({ error }, 'the proxy of a job failed: what it failed at was ended'),
   );
   // Whoever waits for it is told; where the command is withdrawn, nobody does.
   egress.catch(() => undefined);

@@ -9,7 +9,13 @@ import { type Log, silentLog, sparingLog } from '@csc-fleet/common/service';
 import type { Tracing } from '@csc-fleet/common/tracing';
 import { type Cgroups, openCgroups, type Reserve } from '@csc-fleet/sandbox/cgroup';
 import { type ProbeOptions, probeHost } from '@csc-fleet/sandbox/doctor';
-import { type JobUserLeases, JobUserPool, type RunAs, shareUser } from '@csc-fleet/sandbox/host';
+import {
+  findProxyUser,
+  type JobUserLeases,
+  JobUserPool,
+  type RunAs,
+  shareUser,
+} from '@csc-fleet/sandbox/host';
 import { createBwrapLauncher, createLocalLauncher, type Launcher } from '@csc-fleet/sandbox/launch';
 import { defaultReserve, defaultRunLimits, type HostFacts, type RunLimits } from '@csc-fleet/sandbox/plan';
 import type { Meter } from '@opentelemetry/api';
@@ -18,6 +24,7 @@ import type { Owners } from '../admission/owners.ts';
 import { createTrialLog, defaultSubmissionRules, type SubmissionRules } from '../admission/submission.ts';
 import { Archive, archiveDirectory, reconcileArchive, withArchive } from '../archive/index.ts';
 import { DiskReserve, openWith, withReserve } from '../disk/index.ts';
+import { createEgress, noEgress, type OpenEgress, proxyLimits } from '../egress/index.ts';
 import type { ExecutionMode } from '../evidence/index.ts';
 import { type ExecutionPorts, execute } from '../execute.ts';
 import { type Journal, journalFile, openSqliteJournal } from '../journal/index.ts';
@@ -191,7 +198,7 @@ async function choosePorts(
   const limits = { ...defaultOutputLimits, ...options.limits };
   const clock = deps.clock ?? systemClock;
   const log = sparingLog(deps.log ?? silentLog);
-  const { jobUsers, workplace, launcher, runLimits } = await chooseWorkplace(options, deps);
+  const { jobUsers, workplace, launcher, openEgress, runLimits } = await chooseWorkplace(options, deps);
   const reserve = new DiskReserve(stateDir, log);
   const journal = withReserve(await openJournal(options, deps.journal, { clock, log, reserve }), reserve);
   reserve.refill();
@@ -224,7 +231,7 @@ async function choosePorts(
       ...(deps.secrets === undefined ? {} : { secrets: deps.secrets }),
       ...(workplace.mode === 'hardened' ? { terminals: openTerminal } : {}),
     },
-    site: { workplace, launcher, log },
+    site: { workplace, launcher, openEgress, log },
     spools: new SpoolDirectory(join(stateDir, 'spool'), limits.spoolBytes, () => reserve.freeBytes()),
     signer: chooseSigner(options, deps.signer),
     journal,
@@ -280,6 +287,7 @@ interface ChosenWorkplace {
   readonly jobUsers: JobUserLeases;
   readonly workplace: Workplace;
   readonly launcher: Launcher;
+  readonly openEgress: OpenEgress;
   readonly runLimits: RunLimits;
 }
 
@@ -291,17 +299,29 @@ async function chooseWorkplace(
   const runLimits = { ...defaultRunLimits(), ...options.runLimits };
   if (executionMode === 'local') {
     const launcher = wrapLauncher(own ?? createLocalLauncher());
-    return { jobUsers: shareUser(), workplace: createLocalWorkplace(env), launcher, runLimits };
+    return {
+      jobUsers: shareUser(),
+      workplace: createLocalWorkplace(env),
+      launcher,
+      openEgress: noEgress,
+      runLimits,
+    };
   }
   const facts = given ?? (await probeHost(toProbe(options)));
   const { jobUsers } = facts;
   const groups = openJobGroups(facts, options);
+  const launcher = own ?? createBwrapLauncher({ facts, ...groups });
+  const most = groups.cgroups?.most ?? {};
   return {
     jobUsers: jobUsers.pooled ? new JobUserPool(jobUsers, log) : shareUser(jobUsers.all[0]),
     workplace: createSandboxWorkplace(facts, env),
-    launcher: wrapLauncher(own ?? createBwrapLauncher({ facts, ...groups })),
+    launcher: wrapLauncher(launcher),
+    openEgress: createEgress({
+      ...{ facts, launcher, user: findProxyUser(jobUsers) },
+      limits: narrowLimits(proxyLimits, { open_files: runLimits.open_files, ...most }),
+    }),
     // No command is promised more than all of them have together.
-    runLimits: narrowLimits(runLimits, groups.cgroups?.most ?? {}),
+    runLimits: narrowLimits(runLimits, most),
   };
 }
 

@@ -28,7 +28,7 @@ export {
   withUmask,
 } from './processes.ts';
 export { examineProgramFile, examineTools, toolPath } from './programs.ts';
-export { isPool, type JobUser, type JobUsers, type RunAs, resolveJobUsers } from './run-as.ts';
+export { findProxyUser, isPool, type JobUser, type JobUsers, type RunAs, resolveJobUsers } from './run-as.ts';
 export {
   createSharedContent,
   defaultScratchDirectory,

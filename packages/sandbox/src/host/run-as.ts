@@ -77,6 +77,33 @@ export function resolveJobUsers(
   return { all: [first, ...others], pooled: isPool(runAs) };
 }
 
+const proxyAccount = 'csc-proxy';
+// Below nobody and above what systemd hands out: no distribution gives these to anybody.
+const highestFree = 65_533;
+const lowestFree = 65_520;
+
+/**
+ * Whom the way to the network of a root executor's jobs runs as: `csc-proxy` where there is such an account, else an id
+ * that is nobody's. An executor that is not root has only its own. Throws SANDBOX_UNAVAILABLE where no id is free.
+ */
+export function findProxyUser(
+  { all }: JobUsers,
+  own: JobUser = { uid: process.getuid?.() ?? -1, gid: process.getgid?.() ?? -1 },
+  { users, groups }: Accounts = readAccounts(),
+): JobUser {
+  if (own.uid !== 0) return own;
+  const isJobs = ({ uid, gid }: JobUser): boolean => all.some((job) => job.uid === uid || job.gid === gid);
+  const account = users.find(({ name }) => name === proxyAccount);
+  if (account !== undefined && account.uid !== 0 && account.gid !== 0 && !isJobs(account)) return account;
+  if (account !== undefined)
+    throw unavailable(`${proxyAccount} must be neither root nor a user or group of the jobs`);
+  const taken = new Set([...users.map(({ uid }) => uid), ...groups.map(({ gid }) => gid)]);
+  for (let id = highestFree; id >= lowestFree; id -= 1) {
+    if (!taken.has(id) && !isJobs({ uid: id, gid: id })) return { uid: id, gid: id };
+  }
+  throw unavailable(`no id is free for the proxy of the jobs' network: useradd --system ${proxyAccount}`);
+}
+
 function resolveOne(runAs: Exclude<RunAs, RunAsPool> | undefined, own: JobUser, users: readonly JobUser[]) {
   const wanted = runAs === undefined || isAuto(runAs) ? undefined : findUser(runAs, users);
   if (own.uid === 0) return wanted ?? users.find(({ name }) => name === defaultAccount) ?? nobody;

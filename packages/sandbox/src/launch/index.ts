@@ -6,6 +6,7 @@ export {
   type Launcher,
   type LaunchOutcome,
   type LocalPlace,
+  type OutputReadable,
   pipelineExit,
   type SandboxPlace,
   type TerminalEnds,

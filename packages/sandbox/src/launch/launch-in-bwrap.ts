@@ -56,7 +56,7 @@ export function launchInBwrap(kit: BwrapKit, spec: LaunchSpec, place: SandboxPla
   };
   const segments = spec.segments.map(({ argv }, index): SegmentProcess => {
     return startSegment(kit, place, {
-      ...{ argv: ends.toArgv(argv), stderr, group, onPassed },
+      ...{ argv: ends.toArgv(argv), stderr, group, onPassed, passed: spec.passed },
       stdio: ends.stdioOf(index),
       block: hold.block,
     });
@@ -139,6 +139,7 @@ interface SegmentStart {
   readonly block: number;
   readonly stderr: CommandOutput;
   readonly group: RunGroup | undefined;
+  readonly passed: LaunchSpec['passed'];
   /** Called once: its `stdio` is not needed here any more. */
   onPassed(): void;
 }
@@ -162,6 +163,10 @@ function startSegment(kit: BwrapKit, place: SandboxPlace, start: SegmentStart): 
     const etc = numbers.mounts.get(etcDescriptor);
     if (etc !== undefined) descriptors.set(etc, kit.etc.open());
     for (const [name, fd] of scopeDescriptors(place.scopes)) descriptors.set(toNumber(numbers, name), fd);
+    for (const [number, fd] of start.passed ?? []) {
+      if (descriptors.has(number)) throw new TypeError(`the sandbox has something else at its ${number}`);
+      descriptors.set(number, fd);
+    }
     const { pipePool, scratchDirectory, launcherPath, staying } = kit;
     return startBwrap({
       ...{ bwrapPath: kit.facts.bwrapPath, mark: kit.mark(), plan, argv, numbers, descriptors },
@@ -187,8 +192,9 @@ function* openContents(
   { plan, secrets }: SandboxPlace,
   numbers: DescriptorNumbers,
 ): Generator<readonly [number: number, fd: number]> {
-  const { withoutUnixSockets } = facts.seccomp;
-  const filter = plan.seccomp.sha256 === withoutUnixSockets.sha256 ? withoutUnixSockets : facts.seccomp;
+  const { withoutUnixSockets, proxy } = facts.seccomp;
+  const filter =
+    [withoutUnixSockets, proxy].find(({ sha256 }) => plan.seccomp.sha256 === sha256) ?? facts.seccomp;
   for (const [index, number] of numbers.seccomp.entries()) {
     const program = filter.programs[index];
     if (program !== undefined) yield [number, content.open(program)];

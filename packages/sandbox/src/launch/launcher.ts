@@ -16,6 +16,11 @@ export interface LaunchSpec {
   readonly place: SandboxPlace | LocalPlace;
   /** On which its one segment runs, in a sandbox. Absent: it has none, and no standard input. */
   readonly terminal?: TerminalEnds;
+  /**
+   * Descriptors of this process that each segment in a sandbox gets beside its three, by their number there, which is
+   * beyond those that its plan needs. They stay open here, for as long as the caller likes once `exited` or `ready` is true.
+   */
+  readonly passed?: ReadonlyMap<number, number>;
   /** True: everything is built, but the command starts only after `release()`. */
   readonly hold: boolean;
 }

@@ -5,6 +5,7 @@ import { readBoundedFile } from '@csc-fleet/common/files';
 import { assembleProfile } from './assemble.ts';
 import defaultProfile from './default-profile.json' with { type: 'json' };
 import { parseSeccompProfile, type SeccompEntry, type SeccompProfile } from './profile.ts';
+import { proxyProfile } from './proxy-profile.ts';
 import type { Architecture } from './system-calls.ts';
 
 /** The system call filter of every command on a host. */
@@ -19,6 +20,8 @@ export interface SeccompFilter {
 export interface SeccompFilters extends SeccompFilter {
   /** The same, with Unix sockets taken away: for a command whose scopes another run has as well. */
   readonly withoutUnixSockets: SeccompFilter;
+  /** That of the egress proxy: all of these, and what `proxyProfile` takes away. */
+  readonly proxy: SeccompFilter;
 }
 
 export interface SeccompOptions {
@@ -41,7 +44,8 @@ export function loadSeccomp({ profileFile }: SeccompOptions = {}): SeccompFilter
   const ours = assembleProfile(ourProfile(), architecture);
   const programs = profileFile === undefined ? [ours] : [ours, assembleFile(profileFile, architecture)];
   const withoutUnixSockets = toFilter([...programs, assembleProfile(noUnixSockets, architecture)]);
-  return { ...toFilter(programs), withoutUnixSockets };
+  const proxy = toFilter([...withoutUnixSockets.programs, assembleProfile(proxyProfile, architecture)]);
+  return { ...toFilter(programs), withoutUnixSockets, proxy };
 }
 
 function toFilter(programs: readonly Buffer[]): SeccompFilter {
