@@ -13,7 +13,7 @@ import { dirname, join } from 'node:path';
 import { backup, DatabaseSync } from 'node:sqlite';
 import { CscError } from '../errors/index.ts';
 import { explainFileError, makeDirectory, makeFile, syncPath } from '../files/index.ts';
-import { checkDatabase, prepareDatabaseFile, restoringMark } from './database.ts';
+import { checkDatabase, damagedMark, prepareDatabaseFile, restoringMark } from './database.ts';
 
 /** What of a service's directory goes into a backup. */
 export interface BackedUp {
@@ -115,6 +115,7 @@ export async function restoreBackup(
     const replaced = setAside(directory, database);
     renameSync(copy, path);
     syncPath(directory);
+    rmSync(`${path}${damagedMark}`, { force: true });
     rmSync(`${path}${restoringMark}`);
     syncPath(directory);
     return replaced;

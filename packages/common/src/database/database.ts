@@ -1,4 +1,6 @@
+import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { constants, setPriority } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { CscError } from '../errors/index.ts';
@@ -37,6 +39,75 @@ export function checkDatabase(database: DatabaseSync, file: DatabaseFile): void 
     const found = String(row?.['quick_check']);
     if (found !== 'ok') throw damaged(file, found);
   });
+}
+
+// What takes about 10 ms.
+const checkedAtOnce = 16 * 1024 * 1024;
+/** Behind the name of a database that was found damaged while it was in use: the next to open it reads all of it first. */
+export const damagedMark = '.damaged';
+
+/**
+ * Reads all of a database that was opened, where that takes no time; otherwise what SQLite reads of it by itself, which finds
+ * one that was cut off or overwritten in its beginning. Throws as `checkDatabase` does.
+ * @returns whether it is yet to be read whole, by `checkMeanwhile`
+ */
+export function checkBeginning(database: DatabaseSync, file: DatabaseFile): boolean {
+  const mark = `${file.path}${damagedMark}`;
+  const isMarked = existsSync(mark);
+  if (!isMarked && (sizeOf(file.path) ?? 0) > checkedAtOnce) {
+    whole(file, () => database.prepare('SELECT count(*) FROM sqlite_schema').all());
+    return true;
+  }
+  checkDatabase(database, file);
+  if (isMarked) rmSync(mark);
+  return false;
+}
+
+// 3: it is damaged. Anything else that is no 0 says nothing of it, as that it is locked.
+const checking = `
+  const { DatabaseSync } = require('node:sqlite');
+  try {
+    const database = new DatabaseSync(process.argv[1], { readOnly: true, timeout: 10_000 });
+    const found = String(database.prepare('PRAGMA quick_check(1)').get().quick_check);
+    if (found !== 'ok') process.exitCode = 3;
+  } catch (error) {
+    process.exitCode = [11, 26].includes(error.errcode & 0xff) ? 3 : 1;
+  }`;
+
+/**
+ * Reads all of a database that is in use, in a process of its own that comes after all others: it is large, and whoever reads
+ * it cannot be interrupted. Where it is damaged, that is marked, so that it is not opened again as it is.
+ * @param onDamaged is told then; not where it is whole, or that cannot be told
+ * @returns ends that
+ */
+export function checkMeanwhile(file: DatabaseFile, onDamaged: (error: CscError) => void): () => void {
+  const child = spawn(process.execPath, ['--no-warnings', '-e', checking, file.path], {
+    stdio: 'ignore',
+    env: {},
+  });
+  child.unref();
+  child.on('error', () => undefined);
+  if (child.pid !== undefined) comeLast(child.pid);
+  child.on('exit', (code) => {
+    if (code !== 3) return;
+    try {
+      makeFile(`${file.path}${damagedMark}`, `${file.restore}\n`, 0o600);
+    } finally {
+      const { path, restore } = file;
+      const what = `${path} is torn or overwritten further inside than what is read at the start`;
+      const message = `${what}. Look at its disk, and restore it from a backup: ${restore}`;
+      onDamaged(new CscError('STORE_UNAVAILABLE', message));
+    }
+  });
+  return () => void child.kill('SIGKILL');
+}
+
+function comeLast(pid: number): void {
+  try {
+    setPriority(pid, constants.priority.PRIORITY_LOW);
+  } catch {
+    // It is over, or we may not: it then comes as others do.
+  }
 }
 
 /** Does what opens a database; STORE_UNAVAILABLE with how to restore it where SQLite finds that it is none. */

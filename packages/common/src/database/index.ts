@@ -1,2 +1,9 @@
 export { type BackedUp, backUp, restoreBackup } from './backup.ts';
-export { checkDatabase, type DatabaseFile, prepareDatabaseFile, whole } from './database.ts';
+export {
+  checkBeginning,
+  checkDatabase,
+  checkMeanwhile,
+  type DatabaseFile,
+  prepareDatabaseFile,
+  whole,
+} from './database.ts';

@@ -18,11 +18,16 @@ export interface ExecutorKeysOptions {
 /** The receipt keys that executors have registered over their own mutually authenticated connections. */
 export class ExecutorKeys {
   readonly #options: ExecutorKeysOptions;
-  readonly #byId: Map<string, KeyRow>;
+  readonly #byId = new Map<string, KeyRow>();
+  /** No two ids have one key. */
+  readonly #idByPublicKey = new Map<string, string>();
+  readonly #byOwner = new Map<string, Set<KeyRow>>();
+  /** Each receipt is verified with one of these. */
+  readonly #rings = new Map<string, KeyRing>();
 
   private constructor(options: ExecutorKeysOptions, rows: readonly KeyRow[]) {
     this.#options = options;
-    this.#byId = new Map(rows.map((row) => [row.key_id, row]));
+    for (const row of rows) this.#keep(row);
   }
 
   static async load(options: ExecutorKeysOptions): Promise<ExecutorKeys> {
@@ -57,27 +62,49 @@ export class ExecutorKeys {
 
   /** What this executor's receipts verify with; nobody else's keys are in it. */
   ringOf(owner: string): KeyRing {
-    const own = this.all().filter((row) => row.owner === owner);
-    return createKeyRing(own.map((row) => ({ keyId: row.key_id, publicKey: row.public_key, owner })));
+    const known = this.#rings.get(owner);
+    if (known !== undefined) return known;
+    const own = [...(this.#byOwner.get(owner) ?? [])];
+    const ring = createKeyRing(own.map((row) => ({ keyId: row.key_id, publicKey: row.public_key, owner })));
+    // Only of who has keys: what anybody may ask for is not kept.
+    if (own.length > 0) this.#rings.set(owner, ring);
+    return ring;
+  }
+
+  #keep(row: KeyRow): void {
+    this.#byId.set(row.key_id, row);
+    this.#idByPublicKey.set(toText(row.public_key), row.key_id);
+    this.#byOwner.set(row.owner, (this.#byOwner.get(row.owner) ?? new Set()).add(row));
+    this.#rings.delete(row.owner);
+  }
+
+  #drop(row: KeyRow): void {
+    this.#byId.delete(row.key_id);
+    this.#idByPublicKey.delete(toText(row.public_key));
+    this.#byOwner.get(row.owner)?.delete(row);
+    this.#rings.delete(row.owner);
   }
 
   async #add(owner: string, keyId: string, publicKey: Buffer): Promise<void> {
     const { store, clock, maxPerExecutor } = this.#options;
-    const rows = this.all();
-    if (rows.some((row) => publicKey.equals(row.public_key)))
+    if (this.#idByPublicKey.has(toText(publicKey)))
       throw refused('this receipt key is known under another id or of another executor: make a new one');
-    if (rows.filter((row) => row.owner === owner).length >= maxPerExecutor) {
+    if ((this.#byOwner.get(owner)?.size ?? 0) >= maxPerExecutor) {
       throw refused(
         `this executor has had ${maxPerExecutor} receipt keys: let it keep one (state_dir, signing_key), or raise limits.executor_keys of the gate`,
       );
     }
     const row = { key_id: keyId, public_key: publicKey, owner, since: toTimestamp(clock.now()) };
-    this.#byId.set(keyId, row);
+    this.#keep(row);
     await store.addKey(row).catch((error: unknown) => {
-      this.#byId.delete(keyId);
+      this.#drop(row);
       throw error;
     });
   }
+}
+
+function toText(publicKey: Uint8Array): string {
+  return Buffer.from(publicKey).toString('base64');
 }
 
 function refused(message: string): CscError {

@@ -1,6 +1,12 @@
 import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
-import { checkDatabase, prepareDatabaseFile, whole } from '@csc-fleet/common/database';
+import {
+  checkBeginning,
+  checkMeanwhile,
+  type DatabaseFile,
+  prepareDatabaseFile,
+  whole,
+} from '@csc-fleet/common/database';
 import { CscError } from '@csc-fleet/common/errors';
 import { SqliteAdapter, type SqliteDatabase, SqliteDialect, type SqliteStatement } from 'kysely';
 import { whyRefused } from './store-error.ts';
@@ -30,18 +36,22 @@ export class NodeSqlite implements SqliteDatabase {
   readonly #database: DatabaseSync;
   readonly #lock: DatabaseSync;
   readonly #statements = new Map<string, SqliteStatement>();
+  readonly #stopChecking: () => void = () => undefined;
 
   /**
    * Opens or creates the file; every commit is on disk before it returns (WAL, synchronous=FULL). No other gate opens it
    * until it is closed, as two on one store would both offer what is queued; it can be copied meanwhile. Throws
    * STORE_UNAVAILABLE where it is damaged, and what SQLite throws.
+   * @param onDamaged where that is found later, of a database that is large
    */
-  constructor(path: string, waitMs = lockTimeoutMs) {
+  constructor(path: string, waitMs = lockTimeoutMs, onDamaged: (error: CscError) => void = () => undefined) {
     const file = { path, restore: restoreGateCommand };
     this.#lock = lock(path, waitMs);
     try {
       prepareDatabaseFile(file);
-      this.#database = openDatabase(file, waitMs);
+      const { database, isUnread } = openDatabase(file, waitMs);
+      this.#database = database;
+      if (isUnread) this.#stopChecking = checkMeanwhile(file, onDamaged);
     } catch (error) {
       this.#lock.close();
       throw error;
@@ -59,6 +69,7 @@ export class NodeSqlite implements SqliteDatabase {
   }
 
   close(): void {
+    this.#stopChecking();
     this.#statements.clear();
     this.#database.close();
     this.#lock.close();
@@ -79,9 +90,15 @@ export function lockStore(path: string): () => void {
   }
 }
 
+interface Opened {
+  readonly database: DatabaseSync;
+  /** It is large, and was not read whole. */
+  readonly isUnread: boolean;
+}
+
 // What others look at a database by takes room on its disk (WAL-index, https://www.sqlite.org/walformat.html), and none where
 // nobody else may look: on a full disk a gate starts all the same, and then it can be copied only once it has stopped.
-function openDatabase(file: Parameters<typeof checkDatabase>[1], waitMs: number): DatabaseSync {
+function openDatabase(file: DatabaseFile, waitMs: number): Opened {
   try {
     return tryToOpen(file, waitMs, '');
   } catch (error) {
@@ -90,12 +107,12 @@ function openDatabase(file: Parameters<typeof checkDatabase>[1], waitMs: number)
   }
 }
 
-function tryToOpen(file: Parameters<typeof checkDatabase>[1], timeout: number, how: string): DatabaseSync {
+function tryToOpen(file: DatabaseFile, timeout: number, how: string): Opened {
   const database = new DatabaseSync(file.path, { timeout });
   try {
     whole(file, () => database.exec(`${how}PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;`));
-    checkDatabase(database, file);
-    return database;
+    const isUnread = checkBeginning(database, file);
+    return { database, isUnread };
   } catch (error) {
     database.close();
     throw error;

@@ -1,6 +1,18 @@
 import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -436,6 +448,27 @@ describe('a store that has grown', () => {
       read[name] = bytesRead() - before;
     }
     expect(Object.entries(read).filter(([, bytes]) => bytes > 400_000)).toEqual([]);
+  });
+
+  it('is opened at once, and where it is damaged far inside, given up and not opened again', async () => {
+    grow(5000);
+    await store.close();
+    const path = join(directory, 'gate.db');
+    const { size } = statSync(path);
+    const page = Math.floor(size / 8192) * 4096;
+    const file = openSync(path, 'r+');
+    writeSync(file, Buffer.alloc(4096, 7), 0, 4096, page);
+    closeSync(file);
+    const { promise: lost, resolve } = Promise.withResolvers<CscError>();
+    store = await openStore(path, { onLost: resolve });
+    expect(await lost).toMatchObject({
+      code: 'STORE_UNAVAILABLE',
+      message: expect.stringContaining('restore'),
+    });
+    await store.close();
+    await expect(open()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    for (const name of readdirSync(directory)) rmSync(join(directory, name));
+    store = await open();
   });
 
   it('goes through an index, whatever it is asked', async () => {

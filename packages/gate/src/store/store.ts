@@ -144,7 +144,7 @@ export interface StoreWatcher {
 export async function openStore(path: string, watcher: StoreWatcher = {}): Promise<Store> {
   try {
     makeDirectory(dirname(path), { mode: 0o700 });
-    const sqlite = new NodeSqlite(path);
+    const sqlite = new NodeSqlite(path, undefined, (error) => watcher.onLost?.(error));
     const database = new Kysely<Tables>({ dialect: new TransactionalDialect({ database: sqlite }) });
     try {
       await migrate(database);
