@@ -16,6 +16,7 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
   decisions: { quick: true, load: () => import('./decisions.ts') },
   output: { quick: true, load: () => import('./output.ts') },
   'one-shot': { quick: true, load: () => import('./one-shot.ts') },
+  'slow-reader': { quick: false, load: () => import('./slow-reader.ts') },
 };
 
 const usage = `node bench/main.ts [options]
