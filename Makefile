@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help setup setup-tests demo test test-packages mutants fuzz bench bench-long flood chaos lint types generate check-generated build docs pack clean
+.PHONY: help setup setup-tests demo test test-packages mutants fuzz bench bench-long bench-profile flood chaos lint types generate check-generated build docs pack clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ bench: setup build ## Measure against baselines, in under five minutes (ONLY=lat
 
 bench-long: setup build ## Measure what takes longer
 	@node bench/main.ts --long $(if $(ONLY),--only $(ONLY)) $(if $(SMOKE),--smoke) $(if $(AGAINST),--against $(AGAINST))
+
+bench-profile: setup ## Run rows with profiles and draw a flame graph of each into out/profile (ONLY=latency,output)
+	@node bench/profile/main.ts $(if $(ONLY),--only $(ONLY))
 
 chaos: setup-tests ## Break a real fleet at random and audit its books, as root (CSC_CHAOS_SECONDS=600, CSC_CHAOS_SEED=… repeats a storm)
 	@node tests/chaos/main.ts

@@ -1,9 +1,10 @@
 // Measures what benchmarks name, each beside its baseline in the same run: `make bench`, `make bench-long`.
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { probeHost } from '@csc-fleet/sandbox/doctor';
 import { printRows, type Row, readReport, toMarkdown, toReport, writeReport } from './report.ts';
+import { spans } from './rounds.ts';
 
 interface Benchmark {
   /** Whether `make bench` runs it; if not, `make bench-long` does. */
@@ -24,6 +25,7 @@ const usage = `node bench/main.ts [options]
   --long          the rows that are not quick
   --smoke         a hundredth of each row: shows that it works, and measures nothing
   --against FILE  an earlier report, whose figures stand beside these
+  --spans FILE    writes when what is ours was measured, for profiles
   --table FILE    prints a report as Markdown, and runs nothing
 rows: ${Object.keys(benchmarks).join(', ')}
 `;
@@ -34,6 +36,7 @@ const { values } = parseArgs({
     long: { type: 'boolean', default: false },
     smoke: { type: 'boolean', default: false },
     against: { type: 'string' },
+    spans: { type: 'string' },
     table: { type: 'string' },
   },
 });
@@ -81,6 +84,13 @@ async function measureAll(names: readonly string[]): Promise<{ rows: Row[]; fail
   return { rows, failed };
 }
 
+function writeRows(rows: readonly Row[]): void {
+  const file = `out/bench${values.smoke ? '-smoke' : values.long ? '-long' : ''}.json`;
+  writeReport(toReport(rows), file);
+  const missed = rows.filter(({ met }) => met === false).length;
+  process.stderr.write(`bench: written to ${file}; ${missed} of ${rows.length} rows miss their bar\n`);
+}
+
 async function main(): Promise<void> {
   if (values.table !== undefined) {
     process.stdout.write(`${toMarkdown(readReport(values.table))}\n`);
@@ -96,10 +106,9 @@ async function main(): Promise<void> {
   await requireSandbox();
   const { rows, failed } = await measureAll(names);
   printRows(rows, before);
-  const file = values.smoke ? 'out/bench-smoke.json' : values.long ? 'out/bench-long.json' : 'out/bench.json';
-  writeReport(toReport(rows), file);
-  const missed = rows.filter(({ met }) => met === false).length;
-  process.stderr.write(`bench: written to ${file}; ${missed} of ${rows.length} bars missed\n`);
+  if (values.spans === undefined) writeRows(rows);
+  // What is profiled is slower for that: its figures are nobody's.
+  else writeFileSync(values.spans, JSON.stringify(spans));
   if (failed.length > 0) refuse(`could not be run: ${failed.join(', ')}`);
 }
 

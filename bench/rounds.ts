@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks';
 
 /** Spans of time in which what is ours was measured: begin and end in microseconds of CLOCK_MONOTONIC, as profiles have it. */
-export const measured: { begin: number; end: number }[] = [];
+export const spans: { begin: number; end: number }[] = [];
 
 /** Measures once; resolves to one sample or several, in whatever unit the row has. */
 export type Side = () => Promise<number | readonly number[]>;
@@ -32,7 +32,7 @@ export async function watched<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } finally {
-    measured.push({ begin, end: monotonicMicros() });
+    spans.push({ begin, end: monotonicMicros() });
   }
 }
 

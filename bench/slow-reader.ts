@@ -10,11 +10,11 @@ import { interleave, scaled } from './rounds.ts';
 import type { SlowTask } from './slow-client.ts';
 
 const mib = 2 ** 20;
-const rounds = 4;
+const rounds = 2;
 
 /** What a fast reader of output gets a second beside a slow one and eight that never read, against what it gets alone. */
 export async function measure(): Promise<Row[]> {
-  const bytes = scaled(256) * mib;
+  const bytes = scaled(1024) * mib;
   await using fleet = await startFleet({
     executors: [{ name: 'bench', config: { limits: { stdout_bytes: 2 * bytes } } }],
   });

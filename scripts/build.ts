@@ -40,7 +40,8 @@ await build({
   target: 'node24',
   // `import()` becomes `require`, which does not go through the module loader.
   supported: { 'dynamic-import': false },
-  minify: true,
+  // In a profile names are worth more than bytes.
+  ...(process.env['CSC_BUILD_READABLE'] ? { minifySyntax: true, sourcemap: true } : { minify: true }),
   legalComments: 'linked',
   plugins: [commandsApart],
   // Bundled packages look for their protobuf files in ../../proto from where they were, our own code beside itself:

@@ -31,6 +31,9 @@ export interface FleetOptions {
   readonly prepare?: (directory: string) => void;
 }
 
+// One that is profiled (bench/profile) has to end by itself, as it writes its profile then.
+const ending = process.env['NODE_OPTIONS']?.includes('--cpu-prof') ? 'SIGTERM' : 'SIGKILL';
+
 /** The account that jobs run as where the tests are root. */
 export const jobUid = 65534;
 
@@ -157,8 +160,8 @@ export class Fleet implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const client of this.#clients.values()) client.close();
-    await Promise.all([...this.#executors.values()].map((it) => it.stop('SIGKILL')));
-    await this.#gate?.stop('SIGKILL');
+    await Promise.all([...this.#executors.values()].map((it) => it.stop(ending)));
+    await this.#gate?.stop(ending);
     if (existsSync(this.directory)) rmSync(this.directory, { recursive: true, force: true, maxRetries: 5 });
   }
 
