@@ -189,6 +189,7 @@ export const house: House = {
       run: ['action', 'files', 'terminal'],
       owners: ['files', 'terminal'],
       admin: ['action', 'connect', 'files', 'owners', 'show', 'terminal'],
+      policy: ['action', 'check', 'files', 'show', 'terminal'],
       commands: [
         'action',
         'admin',
@@ -198,6 +199,7 @@ export const house: House = {
         'files',
         'local',
         'owners',
+        'policy',
         'run',
         'show',
         'terminal',

@@ -37,6 +37,9 @@ Examples:
   $ csc policy add policies/build.yaml bindings.yaml
   $ csc policy sign --key a.key                           each owner, on a machine of theirs
   $ csc policy publish --online-key online.key            by a timer, too: hosts go by when that was done last
+  $ csc policy test policies --junit samples.xml          before they sign: what do profiles say of their samples,
+  $ csc policy explain contract.json policies             of this contract, by which rules,
+  $ csc policy diff policies new --corpus contracts       and of these, other than what they said?
   $ csc policy rotate --root-key b.pub --root-key c.pub --root-threshold 2 --online-key online.pub
 
 Hosts pin DIR/root.json, once, and fetch DIR/published, from a gate or from a directory. What is not signed by enough of
@@ -113,6 +116,49 @@ export function definePolicy(command: Command): void {
   act<[At & { json?: true }]>(status, showStatus);
   const rotate = withKeys(command.command('rotate').summary('put other keys into the root'));
   act<[KeyOptions]>(rotate, rotateKeys);
+  defineJudging(command);
+}
+
+/** What owners ask of profiles before they sign them. Nothing of a repository is changed, and no gate is asked. */
+function defineJudging(command: Command): void {
+  const test = command
+    .command('test')
+    .summary('have profiles decide their samples')
+    .argument(
+      '[dir]',
+      'folder of profiles and NAME.samples.yaml, or the owners’ folder of a repository',
+      'policies',
+    )
+    .option('--junit <file>', 'write it as CI systems read it, too')
+    .option('--json', 'JSON lines, one profile each');
+  act<[string, { junit?: string; json?: true }]>(test, async (dir, options) => {
+    const { testPolicies } = await import('../policy/test.ts');
+    return testPolicies(dir, options);
+  });
+  const explain = command
+    .command('explain')
+    .summary('say by which rules a contract passes or fails')
+    .argument('<contract>', 'contract, JSON; - is standard input')
+    .argument('[policies]', 'a profile, or a folder of them', 'policies')
+    .option('--profile <name>', 'of a folder, this one alone')
+    .option('--allow-inline-code', 'as for a host whose owner lets inline code in')
+    .option('--tty', 'as csc submit --tty asks for it: on a terminal')
+    .option('--json', 'JSON lines, one profile each');
+  act<[string, string, object]>(explain, async (contract, policies, options) => {
+    const { explainContract } = await import('../policy/explain.ts');
+    return explainContract(contract, policies, options);
+  });
+  const diff = command
+    .command('diff')
+    .summary('show what is different between two profiles')
+    .argument('<old>', 'a profile, or a folder of them')
+    .argument('<new>', 'the same as it is to be')
+    .option('--corpus <path>', 'contracts to ask both about: a folder of *.json, a *.jsonl, or one contract')
+    .option('--json', 'JSON lines, one profile each');
+  act<[string, string, { corpus?: string; json?: true }]>(diff, async (old, now, options) => {
+    const { diffPolicies } = await import('../policy/diff.ts');
+    return diffPolicies(old, now, options);
+  });
 }
 
 function at(command: Command): Command {

@@ -7,6 +7,7 @@ export {
   findHostRefusals,
   stoppedByOwners,
 } from './evaluate.ts';
+export { type Explanation, explain, type Ground } from './explain.ts';
 export { type Finding, isDenial } from './finding.ts';
 export type { HostRules } from './judge-words.ts';
 export { mustBeBound } from './must-be-bound.ts';

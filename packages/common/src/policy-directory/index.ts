@@ -1,3 +1,3 @@
-export { readPolicies, readPolicyDirectory } from './directory.ts';
+export { type ProfileTest, readPolicies, readPolicyDirectory, testPolicyDirectory } from './directory.ts';
 export { type Sample, samplesSchema } from './sample-schema.ts';
-export { judgeSamples, parseSamples } from './samples.ts';
+export { judgeSamples, parseSamples, type SampleResult } from './samples.ts';

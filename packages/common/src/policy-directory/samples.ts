@@ -1,5 +1,5 @@
 import type { Command, CommandContract } from '../contract/index.ts';
-import { evaluate } from '../decision/index.ts';
+import { type Evaluation, evaluate } from '../decision/index.ts';
 import { artifactBytes } from '../encoding/index.ts';
 import type { Fault, Parsed } from '../errors/index.ts';
 import type { PolicyDocument } from '../policy/policy.ts';
@@ -15,21 +15,36 @@ export function parseSamples(bytes: Uint8Array): Parsed<Sample[]> {
   return file.ok ? { ok: true, value: file.value.samples } : file;
 }
 
-/** What the profile says otherwise than its samples: one Fault a sample that fails. */
-export function judgeSamples(samples: readonly Sample[], policy: PolicyDocument): Fault[] {
-  return samples.flatMap((sample, index) => judgeSample(sample, `samples[${index}]`, policy));
+/** What a profile says of a sample, beside what it must say. */
+export interface SampleResult {
+  readonly sample: Sample;
+  readonly evaluation: Evaluation;
+  readonly isAsDue: boolean;
 }
 
-function judgeSample(sample: Sample, path: string, policy: PolicyDocument): Fault[] {
-  const { verdict, reasonCodes, reasons } = evaluate(toContract(sample), policy);
-  if (verdict === sample.decision && reasonCodes.includes(sample.reason_code)) return [];
+/** Has a profile decide all samples, in order. */
+export function testSamples(samples: readonly Sample[], policy: PolicyDocument): SampleResult[] {
+  return samples.map((sample) => {
+    const evaluation = evaluate(toContract(sample), policy);
+    const { verdict, reasonCodes } = evaluation;
+    return {
+      sample,
+      evaluation,
+      isAsDue: verdict === sample.decision && reasonCodes.includes(sample.reason_code),
+    };
+  });
+}
+
+/** What the profile says otherwise than its samples: one Fault a sample that fails. */
+export function judgeSamples(samples: readonly Sample[], policy: PolicyDocument): Fault[] {
+  return testSamples(samples, policy).flatMap((result, index) =>
+    result.isAsDue ? [] : [{ path: `samples[${index}]`, message: describeFailure(result) }],
+  );
+}
+
+function describeFailure({ sample, evaluation: { verdict, reasonCodes, reasons } }: SampleResult): string {
   const due = `${sample.decision} (${sample.reason_code})`;
-  return [
-    {
-      path,
-      message: `"${sample.name}" must be ${due}, but is ${verdict} (${reasonCodes.join(', ')}): ${reasons[0]}`,
-    },
-  ];
+  return `"${sample.name}" must be ${due}, but is ${verdict} (${reasonCodes.join(', ')}): ${reasons[0]}`;
 }
 
 /** The contract of a sample, the short form written out. */

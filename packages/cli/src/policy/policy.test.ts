@@ -1,0 +1,149 @@
+import { readFileSync } from 'node:fs';
+import { evaluate, explain } from '@csc-fleet/common/decision';
+import { orThrow } from '@csc-fleet/common/errors';
+import { parsePolicy } from '@csc-fleet/common/policy';
+import { sampleContract, samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
+import { csc } from '@csc-fleet/test-kit/process';
+import { createScratch } from '@csc-fleet/test-kit/scratch';
+import { describe, expect, it } from 'vitest';
+
+const samples = (decision: string, code: string): object => ({
+  samples_version: 'csc.policy-samples.v0.1',
+  samples: [
+    {
+      name: 'a <program> of none',
+      commands: [{ argv: ['no-such'] }],
+      decision: 'deny',
+      reason_code: 'COMMAND_NOT_ALLOWED',
+    },
+    { name: 'outside', commands: [{ argv: ['true'], cwd: '/etc' }], decision, reason_code: code },
+  ],
+});
+
+describe('csc policy test', () => {
+  it('shows what profiles say of their samples, and ends with 0 where that is as due', async () => {
+    const { code, stdout, stderr } = await csc(['policy', 'test', 'policies', '--json']);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const profiles = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(profiles.map(({ profile }) => profile)).toEqual([
+      'build-with-registry',
+      'ci-build',
+      'inspect',
+      'restricted',
+    ]);
+    for (const { samples: all } of profiles) expect(all.every(({ ok }: { ok: boolean }) => ok)).toBe(true);
+  });
+
+  it('shows what is not as due as a diff with its rules, to people and to CI', async () => {
+    const scratch = createScratch();
+    scratch.write('tests.yaml', samplePolicy());
+    scratch.write('tests.samples.yaml', samples('allow', 'ALLOW'));
+    const report = `${scratch.directory}/samples.xml`;
+    const { code, stdout, stderr } = await csc(['policy', 'test', scratch.directory, '--junit', report]);
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/outside +deny \(CWD_NOT_ALLOWED\) +NOT AS DUE/);
+    expect(stdout).toContain('- allow (ALLOW)\n+ deny (CWD_NOT_ALLOWED)\nDENY — cwd not allowed: /etc');
+    expect(stderr).toContain('2 samples of 1 profiles, 1 not as due');
+    const xml = readFileSync(report, 'utf8');
+    expect(xml).toContain('<testcase name="a &lt;program> of none"');
+    expect(xml).toMatch(/<testsuite name="tests".* tests="2" failures="1"/);
+    expect(xml).toMatch(/<failure .*- allow \(ALLOW\) \+ deny \(CWD_NOT_ALLOWED\)/);
+  });
+
+  it('goes on behind a file that cannot be read', async () => {
+    const scratch = createScratch();
+    scratch.write('a.yaml', 'name: [');
+    scratch.write('tests.yaml', samplePolicy());
+    scratch.write('tests.samples.yaml', samples('deny', 'CWD_NOT_ALLOWED'));
+    const { code, stdout } = await csc(['policy', 'test', scratch.directory]);
+    expect(code).toBe(1);
+    expect(stdout).toContain(`NOT READABLE ${scratch.directory}/a.yaml`);
+    expect(stdout).toMatch(/outside +deny \(CWD_NOT_ALLOWED\) +as due/);
+  });
+});
+
+describe('csc policy explain', () => {
+  it('names the rule by which each member passes or fails', async () => {
+    const scratch = createScratch();
+    const policy = scratch.write('policy.yaml', samplePolicy());
+    const asked = sampleContract({ cwd: '/etc', timeout_sec: 5 });
+    const { code, stdout } = await csc(['policy', 'explain', scratch.write('contract.json', asked), policy]);
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/^tests: DENY — cwd not allowed: \/etc/);
+    expect(stdout).toMatch(/commands\[0\]\.cwd +\/etc +below none of allowed_cwd_prefixes +CWD_NOT_ALLOWED/);
+    expect(stdout).toMatch(/commands\[0\]\.timeout_sec +5 +max_timeout_sec \d+\n/);
+    expect(stdout).toMatch(/commands\[0\]\.exec\.argv +\S.* allow_commands\[\d+\]/);
+  });
+
+  it('leaves no finding out, and decides as evaluate does', () => {
+    const policy = orThrow(
+      parsePolicy(Buffer.from(JSON.stringify(samplePolicy()))),
+      'POLICY_INVALID',
+      'policy',
+    );
+    const asked = sampleContract(
+      {
+        exec: { argv: ['rm', 'x'] },
+        cwd: '/etc',
+        read_paths: ['/a', '/b'],
+        network: 'full',
+        secret_refs: ['s'],
+        timeout_sec: 86_400,
+      },
+      { risk_class: 'critical', approval_mode: 'human_required' },
+    );
+    const { grounds, ...decided } = explain(asked, policy, undefined, { terminal: true });
+    expect(decided).toEqual(evaluate(asked, policy, undefined, { terminal: true }));
+    expect(new Set(grounds.flatMap(({ findings }) => findings))).toEqual(new Set(decided.findings));
+  });
+
+  it('judges by one profile of a folder, and names those that there are', async () => {
+    const contract = createScratch().write('contract.json', sampleContract());
+    const one = await csc(['policy', 'explain', contract, 'policies', '--profile', 'inspect', '--json']);
+    expect(JSON.parse(one.stdout)).toMatchObject({ profile: 'inspect' });
+    const none = await csc(['policy', 'explain', contract, 'policies', '--profile', 'inspekt']);
+    expect(none).toMatchObject({ code: 1, stdout: '' });
+    expect(none.stderr).toContain(
+      'has no profile inspekt; it has build-with-registry, ci-build, inspect, restricted',
+    );
+  });
+});
+
+describe('csc policy diff', () => {
+  it('shows rules and decisions that differ, and ends as diff(1) does', async () => {
+    const scratch = createScratch();
+    const old = scratch.write('old.yaml', samplePolicy());
+    const now = scratch.write(
+      'new.yaml',
+      samplePolicy('/workspace', { allow_secret_refs: true, allowed_cwd_prefixes: ['/etc'] }),
+    );
+    const corpus = scratch.write(
+      'contracts.jsonl',
+      [sampleContract(), sampleContract({ cwd: '/etc' })].map((it) => JSON.stringify(it)).join('\n'),
+    );
+    const { code, stdout } = await csc(['policy', 'diff', old, now, '--corpus', corpus]);
+    expect(code).toBe(1);
+    expect(stdout).toContain('  allow_secret_refs\n    - false\n    + true\n');
+    expect(stdout).toContain('    + "/etc"\n');
+    expect(stdout).toMatch(/contracts\.jsonl:2\n {4}- deny \(CWD_NOT_ALLOWED\).*\n {4}\+ allow \(ALLOW\)/);
+    expect(stdout).toContain('2 of 2 contracts are decided differently');
+    expect(await csc(['policy', 'diff', old, old, '--corpus', corpus])).toMatchObject({
+      code: 0,
+      stdout: '',
+      stderr: '',
+    });
+  });
+
+  it('compares the profiles of two folders by their names', async () => {
+    const [old, now] = [createScratch(), createScratch()];
+    old.write('a.yaml', samplePolicy('/workspace', { name: 'a' }));
+    now.write('b.yaml', samplePolicy('/workspace', { name: 'b' }));
+    const { code, stdout } = await csc(['policy', 'diff', old.directory, now.directory]);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: 'a\n- the whole profile\nb\n+ the whole profile\n' });
+    const half = await csc(['policy', 'diff', old.directory, `${now.directory}/b.yaml`]);
+    expect(half.stderr).toContain('compare two profiles, or two folders of them');
+  });
+});
