@@ -747,7 +747,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'refusal-outside-of-the-chain',
-    file: `${executor}/journal/sqlite-journal.ts`,
+    file: `${executor}/journal/operations.ts`,
     before: 'const { receiptJson, originalJson } = addToChain(statements, seal);',
     after:
       "const { receiptJson, originalJson } = seal({ epoch: '', sequence: 1, previousSha256: undefined });",
@@ -924,7 +924,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'refusal-of-a-used-ticket-is-journalled',
-    file: `${executor}/journal/sqlite-journal.ts`,
+    file: `${executor}/journal/operations.ts`,
     before: 'throwObjection(statements, refusal);',
     after: '',
     tests: [`${executor}/journal/journal.test.ts`],

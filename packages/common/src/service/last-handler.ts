@@ -65,11 +65,15 @@ export function installLastHandler(options: LastHandlerOptions): () => void {
   };
 }
 
+/** Of the error with which a process ends whose thread has ended (`Thread`): what it wrote last, nobody knows. */
+export const threadLostCode = 'ERR_CSC_THREAD_LOST';
+
 const unsoundCodes: ReadonlySet<unknown> = new Set([
   'ENOMEM',
   'ERR_INTERNAL_ASSERTION',
   'ERR_MEMORY_ALLOCATION_FAILED',
   'ERR_WORKER_OUT_OF_MEMORY',
+  threadLostCode,
 ]);
 
 /** Whether an error says that the process is no longer to be relied on. That the heap is full ends it without one. */

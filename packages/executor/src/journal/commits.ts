@@ -1,65 +1,115 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { CscError } from '@csc-fleet/common/errors';
+import type { ChainLink } from '@csc-fleet/common/evidence';
 import { GroupCommit } from '@csc-fleet/common/service';
+import {
+  type Arguments,
+  type Hands,
+  type OperationName,
+  operations,
+  type Result,
+  type SealHere,
+} from './operations.ts';
 
-/** Runs pieces of work, each all or nothing, in one transaction a tick. */
-export interface JournalCommits {
+/** What is to be done: plain data. */
+export interface Command {
+  readonly name: OperationName;
+  readonly args: readonly unknown[];
+}
+
+/** What a command gave, or threw. */
+export type Outcome = { readonly value: unknown } | { readonly error: unknown };
+
+/** Signs for the command at this place of a batch. */
+export type SealAt = (index: number, link: ChainLink) => ReturnType<SealHere>;
+
+/** Changes the journal: commands, each all or nothing, in one transaction for all that wait. */
+export interface JournalWriter {
   /**
-   * Resolves with what `work` gave, once that is durable. Rejects with what it threw, or with STORE_UNAVAILABLE.
+   * Resolves with what the operation gave, once that is durable. Rejects with what it threw, or with STORE_UNAVAILABLE.
    * @param withinMs as in GroupCommit
    */
-  run<T>(work: () => T, withinMs?: number): Promise<T>;
+  run<Name extends OperationName>(name: Name, args: Arguments<Name>, how?: HowToRun): Promise<Result<Name>>;
+  /** Waits for what is under way. */
+  idle(): Promise<void>;
 }
 
-interface Item {
-  /** Does the work; gives what tells its caller, to be called once the transaction is durable. */
-  perform(): () => void;
-  fail(error: unknown): void;
+export interface HowToRun {
+  readonly withinMs?: number;
+  /** Called within the transaction. Absent: nothing is signed by it. */
+  readonly seal?: SealHere;
 }
 
-/** One queue for one database connection. Nothing else runs within a transaction, as none awaits anything. */
-export function createJournalCommits(database: DatabaseSync): JournalCommits {
-  const commits = new GroupCommit<Item>((items) => commit(database, items));
+interface Piece extends Command {
+  readonly seal: SealHere;
+  resolve(value: unknown): void;
+  reject(error: unknown): void;
+}
+
+/** @param perform what came together, durably; rejects or throws where the whole of it is undone */
+export function createWriter(
+  perform: (commands: readonly Command[], sealAt: SealAt) => readonly Outcome[] | Promise<readonly Outcome[]>,
+): JournalWriter {
+  const commits = new GroupCommit<Piece>(async (pieces) => {
+    try {
+      const commands = pieces.map(({ name, args }) => ({ name, args }));
+      const outcomes = await perform(commands, (index, link) => (pieces[index]?.seal ?? sealsNothing)(link));
+      for (const [index, outcome] of outcomes.entries()) settle(pieces[index], outcome);
+    } catch (error) {
+      for (const piece of pieces) piece.reject(error);
+    }
+  });
   return {
-    run: <T>(work: () => T, withinMs = 0) =>
-      new Promise<T>((resolve, reject) => {
-        commits.add({ perform: () => performWork(work, resolve), fail: reject }, withinMs);
+    run: (name, args, { seal = sealsNothing, withinMs = 0 } = {}) =>
+      new Promise((resolve, reject) => {
+        commits.add({ name, args, seal, resolve: resolve as (value: unknown) => void, reject }, withinMs);
       }),
+    idle: () => commits.idle(),
   };
 }
 
-function performWork<T>(work: () => T, resolve: (value: T) => void): () => void {
-  const value = work();
-  return () => resolve(value);
+function settle(piece: Piece | undefined, outcome: Outcome): void {
+  if ('error' in outcome) piece?.reject(outcome.error);
+  else piece?.resolve(outcome.value);
 }
 
-function commit(database: DatabaseSync, items: readonly Item[]): void {
-  const settlements: (() => void)[] = [];
+const sealsNothing: SealHere = () => {
+  throw new TypeError('nothing is signed by this operation');
+};
+
+/** Performs commands in one transaction. Throws STORE_UNAVAILABLE where that is not durable: nothing is done then. */
+export function performAll(
+  database: DatabaseSync,
+  hands: Omit<Hands, 'seal'>,
+  commands: readonly Command[],
+  sealAt: SealAt,
+): Outcome[] {
   try {
     database.exec('BEGIN IMMEDIATE');
-    for (const item of items) settlements.push(performInSavepoint(database, item));
+    const outcomes = commands.map((command, index) =>
+      performInSavepoint(database, { ...hands, seal: (link) => sealAt(index, link) }, command),
+    );
     database.exec('COMMIT');
+    return outcomes;
   } catch (error) {
     rollBack(database);
-    for (const item of items) item.fail(storeUnavailable(error));
-    return;
+    throw storeUnavailable(error);
   }
-  for (const settle of settlements) settle();
 }
 
 // One caller's conflict must not undo the others' work.
-function performInSavepoint(database: DatabaseSync, item: Item): () => void {
+function performInSavepoint(database: DatabaseSync, hands: Hands, { name, args }: Command): Outcome {
   database.exec('SAVEPOINT item');
   try {
-    const settle = item.perform();
+    const operation: (hands: Hands, ...args: never[]) => unknown = operations[name];
+    const value = operation(hands, ...(args as never[]));
     database.exec('RELEASE item');
-    return settle;
+    return { value };
   } catch (error) {
     database.exec('ROLLBACK TO item; RELEASE item');
-    return () => item.fail(isDatabaseError(error) ? storeUnavailable(error) : error);
+    return { error: isDatabaseError(error) ? storeUnavailable(error) : error };
   }
 }
-
 function rollBack(database: DatabaseSync): void {
   try {
     if (database.isTransaction) database.exec('ROLLBACK');

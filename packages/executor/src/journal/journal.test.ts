@@ -30,15 +30,17 @@ afterEach(async () => {
 });
 
 // Every implementation of Journal goes here; `owner` is the process that it stands for.
+const sqlite =
+  (commits: 'thread' | 'here') =>
+  (owner?: string): Journal =>
+    openSqliteJournal(join(directory, 'journal.sqlite'), {
+      commits,
+      clock: { now: () => now },
+      ...(owner === undefined ? {} : { owner }),
+    });
 const implementations: readonly [string, (owner?: string) => Journal][] = [
-  [
-    'sqlite',
-    (owner) =>
-      openSqliteJournal(join(directory, 'journal.sqlite'), {
-        clock: { now: () => now },
-        ...(owner === undefined ? {} : { owner }),
-      }),
-  ],
+  ['sqlite, here', sqlite('here')],
+  ['sqlite, in a thread', sqlite('thread')],
 ];
 
 function redemption(name: string, overrides: Partial<Redemption> = {}): Redemption {
@@ -297,7 +299,8 @@ describe.each(implementations)('journal: %s', (_name, create) => {
     await first.finish('execution-a', sealAs('a', seen));
     const seal = (link: ChainLink) => ({ ...sealAs('b', seen)(link), originalJson: Buffer.from('original') });
     const refused = await first.refuse({ ...redemption('b'), refusedAt: now, seal });
-    expect(refused).toEqual({ receiptJson: Buffer.from('b'), originalJson: Buffer.from('original') });
+    const { receiptJson, originalJson = [] } = refused;
+    expect([receiptJson, originalJson].map((it) => Buffer.from(it).toString())).toEqual(['b', 'original']);
     await first.close();
     opened.pop();
     const journal = open();

@@ -1,4 +1,5 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { ReceiptTexts } from '@csc-fleet/common/evidence';
 
 // What SQLite can hold and a number cannot would fail the whole query. -1: it is none that was written.
 function wholeNumber(column: string): string {
@@ -62,4 +63,30 @@ export type Statements = { readonly [name in keyof typeof texts]: StatementSync 
 export function prepareStatements(database: DatabaseSync): Statements {
   const prepared = Object.entries(texts).map(([name, text]) => [name, database.prepare(text)]);
   return Object.fromEntries(prepared) as Statements;
+}
+
+/** How far the chain of receipts goes. */
+export interface Chain {
+  readonly epoch: string;
+  /** Of the newest receipt; 0 where there is none. */
+  readonly sequence: number;
+  readonly head: string | undefined;
+}
+
+export function readChain(statements: Statements): Chain {
+  const row = statements.chain.get();
+  const head = row?.['head'];
+  return {
+    epoch: String(row?.['epoch']),
+    sequence: Number(row?.['sequence']),
+    head: typeof head === 'string' ? head : undefined,
+  };
+}
+
+/** The receipt of a row that has one. */
+export function toTexts(row: Readonly<Record<string, unknown>>): ReceiptTexts {
+  const { receipt_json: receiptJson, original_json: originalJson } = row;
+  if (!(receiptJson instanceof Uint8Array))
+    throw new TypeError('the journal holds a receipt that is not bytes');
+  return originalJson instanceof Uint8Array ? { receiptJson, originalJson } : { receiptJson };
 }

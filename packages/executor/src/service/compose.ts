@@ -55,6 +55,8 @@ export interface ExecutorOptions {
   readonly identity: string;
   /** Holds the journal, the output logs and, where `deps.signer` is absent, the receipt key. Made if need be. */
   readonly stateDir: string;
+  /** Where its journal waits for the disk. Default: in a thread. */
+  readonly commits?: 'thread' | 'here';
   readonly labels?: Readonly<Record<string, string>>;
   /** Executions at once. Default: 1. */
   readonly slots?: number;
@@ -268,11 +270,11 @@ function chooseSigner(
 }
 
 async function openJournal(
-  { stateDir, receiptRetentionDays, receiptRetentionBytes }: ExecutorOptions,
+  { stateDir, receiptRetentionDays, receiptRetentionBytes, commits = 'thread' }: ExecutorOptions,
   given: Journal | undefined,
   { clock, log, reserve }: { readonly clock: Clock; readonly log: Log; readonly reserve: DiskReserve },
 ): Promise<Journal> {
-  const journal = given ?? openWith(reserve, () => openSqliteJournal(join(stateDir, journalFile), { clock }));
+  const journal = given ?? openWith(reserve, () => openSqliteJournal(join(stateDir, journalFile), { clock, commits }));
   if (receiptRetentionDays === undefined) return journal;
   const archive = Archive.open(join(stateDir, archiveDirectory), clock);
   if (await reconcileArchive(archive, journal)) log.warn({ epoch: journal.epoch }, olderJournal);

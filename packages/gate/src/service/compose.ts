@@ -362,10 +362,10 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
   };
 }
 
-// SQLite and what speaks it are loaded by gates that have a database.
+// Loaded by gates that have a database; SQLite and what speaks it, by the thread that it starts.
 async function openOnDisk(dataDir: string, watcher: StoreWatcher): Promise<Store> {
-  const { openStore } = await import('../store/store.ts');
-  return await openStore(join(dataDir, 'gate.db'), watcher);
+  const { openStoreInThread } = await import('../store/store-thread.ts');
+  return await openStoreInThread(join(dataDir, 'gate.db'), watcher);
 }
 
 const mostKnownExecutors = 1000;

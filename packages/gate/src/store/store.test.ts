@@ -22,6 +22,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createMemoryStore } from './memory-store.ts';
 import { NodeSqlite } from './node-sqlite.ts';
 import { type ListQuery, openStore, type Store } from './store.ts';
+import { openStoreInThread } from './store-thread.ts';
 import type { NewExecution } from './tables.ts';
 import type { Step } from './write-step.ts';
 
@@ -29,7 +30,8 @@ let directory: string;
 let store: Store;
 const failures: CscError[] = [];
 
-const open = () => openStore(join(directory, 'gate.db'), { onLost: (error) => failures.push(error) });
+let openWith: typeof openStoreInThread = openStore;
+const open = () => openWith(join(directory, 'gate.db'), { onLost: (error) => failures.push(error) });
 
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'csc-store-'));
@@ -92,15 +94,17 @@ function event(executionId: string, sequence: number): ExecutionEvent {
   return { executionId, sequence, at: new Date(0), event: { $case: 'cancelling', value: cancelling } };
 }
 
-describe.each(['on disk', 'in memory'])('a store %s', (where) => {
+describe.each(['on disk', 'in a thread', 'in memory'])('a store %s', (where) => {
   beforeEach(async () => {
     isInMemory = where === 'in memory';
-    if (!isInMemory) return;
+    if (where === 'on disk') return;
     await store.close();
-    store = createMemoryStore();
+    openWith = where === 'in a thread' ? openStoreInThread : openStore;
+    store = isInMemory ? createMemoryStore() : await open();
   });
   afterEach(() => {
     isInMemory = false;
+    openWith = openStore;
   });
 
   describe('an execution', () => {
@@ -239,7 +243,20 @@ describe.each(['on disk', 'in memory'])('a store %s', (where) => {
   });
 });
 
-describe('a store', () => {
+describe.each([
+  ['on disk', openStore],
+  ['in a thread', openStoreInThread],
+])('a store %s', (_, opens) => {
+  beforeEach(async () => {
+    if (opens === openStore) return;
+    await store.close();
+    openWith = opens;
+    store = await open();
+  });
+  afterEach(() => {
+    openWith = openStore;
+  });
+
   it('commits everything that was asked for before it was closed', async () => {
     const rows = Array.from({ length: 20 }, () => row());
     const creating = rows.map((it) => store.create(it, { ...nothing, withinMs: 60_000 }));

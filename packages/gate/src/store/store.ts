@@ -141,7 +141,7 @@ export interface StoreWatcher {
 }
 
 /** Opens or creates the gate's SQLite database. Throws STORE_UNAVAILABLE, also for one that is damaged. */
-export async function openStore(path: string, watcher: StoreWatcher = {}): Promise<Store> {
+export async function openStore(path: string, watcher: StoreWatcher = {}): Promise<SqlStore> {
   try {
     makeDirectory(dirname(path), { mode: 0o700 });
     const sqlite = new NodeSqlite(path, undefined, (error) => watcher.onLost?.(error));
@@ -235,7 +235,8 @@ const maxEpochs = 16;
 // Of audit records that are looked at in one go: the database is one thread's, which has calls to answer in between.
 const auditWindow = 2000;
 
-class SqlStore implements Store {
+/** In the thread that it was opened in, which waits for the disk. */
+export class SqlStore implements Store {
   readonly #database: Kysely<Tables>;
   readonly #commits: StoreCommits;
   readonly #audited = new Signal();
@@ -316,13 +317,18 @@ class SqlStore implements Store {
   }
 
   async events(executionId: string): Promise<ExecutionEvent[]> {
+    return (await this.storedEvents(executionId)).map((bytes) => ExecutionEvent.decode(bytes));
+  }
+
+  /** The events of an execution as they are stored: encoded. */
+  async storedEvents(executionId: string): Promise<Uint8Array[]> {
     const rows = await this.#database
       .selectFrom('events')
       .select('event')
       .where('execution_id', '=', executionId)
       .orderBy('sequence')
       .execute();
-    return rows.map((row) => ExecutionEvent.decode(row.event));
+    return rows.map(({ event }) => event);
   }
 
   async receipt(executionId: string): Promise<StoredReceipt | undefined> {
