@@ -1964,7 +1964,7 @@ const submissions: readonly Mutant[] = [
   },
   {
     name: 'submission-not-used-up',
-    file: `${executor}/journal/sqlite-journal.ts`,
+    file: `${executor}/journal/operations.ts`,
     before: '  spendSubmission(statements, redemption);\n',
     after: '',
     tests: [`${executor}/admission/submission.test.ts`],
@@ -1972,7 +1972,7 @@ const submissions: readonly Mutant[] = [
   },
   {
     name: 'submission-not-used-up-by-a-refusal',
-    file: `${executor}/journal/sqlite-journal.ts`,
+    file: `${executor}/journal/operations.ts`,
     before: '  spendSubmission(statements, refusal);\n',
     after: '',
     tests: [`${executor}/admission/submission.test.ts`],
@@ -2142,7 +2142,7 @@ const takenOver: readonly Mutant[] = [
   },
   {
     name: 'new-epoch-remembers-no-birth',
-    file: `${executor}/journal/sqlite-journal.ts`,
+    file: `${executor}/journal/operations.ts`,
     before: '  statements.beBorn.run(Math.max(now, signedUntil?.getTime() ?? 0));\n',
     after: '',
     tests: hostile,
@@ -2150,7 +2150,7 @@ const takenOver: readonly Mutant[] = [
   },
   {
     name: 'clock-set-back-makes-an-epoch-older',
-    file: `${executor}/journal/sqlite-journal.ts`,
+    file: `${executor}/journal/operations.ts`,
     before: 'Math.max(now, signedUntil?.getTime() ?? 0)',
     after: 'now',
     tests: [`${executor}/archive/archive.test.ts`],
@@ -2158,7 +2158,7 @@ const takenOver: readonly Mutant[] = [
   },
   {
     name: 'restored-journal-signs-again',
-    file: `${executor}/journal/sqlite-journal.ts`,
+    file: `${executor}/journal/operations.ts`,
     before: 'for (const executionId of ended) statements.endOne.run(now, executionId);',
     after: ';',
     tests: [`${executor}/archive/archive.test.ts`],

@@ -83,6 +83,8 @@ export interface GateOptions {
 export interface GateDependencies {
   /** Where it keeps what it must still know. Absent: a database in `dataDir`. */
   readonly store?: Store;
+  /** Where that database waits for the disk. Default: in a thread of its own. */
+  readonly commits?: 'thread' | 'here';
   readonly clock?: Clock;
   /** Milliseconds of a clock that never jumps. Default: the system's. */
   readonly monotonicMs?: () => number;
@@ -280,7 +282,7 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
       onNotice('the store takes writes again', { data_dir: dataDir });
     },
   };
-  const store = dependencies.store ?? (await openOnDisk(dataDir, watcher));
+  const store = dependencies.store ?? (await openOnDisk(dataDir, watcher, dependencies.commits));
   // Of a gate that is none, no submission is for it.
   const trustDomain = parseIdentity(options.identity)?.trustDomain ?? '';
   const { owners = createOwners(options) } = options;
@@ -363,9 +365,14 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
 }
 
 // Loaded by gates that have a database; SQLite and what speaks it, by the thread that it starts.
-async function openOnDisk(dataDir: string, watcher: StoreWatcher): Promise<Store> {
-  const { openStoreInThread } = await import('../store/store-thread.ts');
-  return await openStoreInThread(join(dataDir, 'gate.db'), watcher);
+async function openOnDisk(
+  dataDir: string,
+  watcher: StoreWatcher,
+  commits: GateDependencies['commits'] = 'thread',
+): Promise<Store> {
+  const path = join(dataDir, 'gate.db');
+  if (commits === 'here') return (await import('../store/store.ts')).openStore(path, watcher);
+  return (await import('../store/store-thread.ts')).openStoreInThread(path, watcher);
 }
 
 const mostKnownExecutors = 1000;
