@@ -274,7 +274,8 @@ async function openJournal(
   given: Journal | undefined,
   { clock, log, reserve }: { readonly clock: Clock; readonly log: Log; readonly reserve: DiskReserve },
 ): Promise<Journal> {
-  const journal = given ?? openWith(reserve, () => openSqliteJournal(join(stateDir, journalFile), { clock, commits }));
+  const journal =
+    given ?? openWith(reserve, () => openSqliteJournal(join(stateDir, journalFile), { clock, commits }));
   if (receiptRetentionDays === undefined) return journal;
   const archive = Archive.open(join(stateDir, archiveDirectory), clock);
   if (await reconcileArchive(archive, journal)) log.warn({ epoch: journal.epoch }, olderJournal);
