@@ -14,6 +14,7 @@ interface Benchmark {
 
 const benchmarks: Readonly<Record<string, Benchmark>> = {
   latency: { quick: true, load: () => import('./latency.ts') },
+  throughput: { quick: true, load: () => import('./throughput.ts') },
   decisions: { quick: true, load: () => import('./decisions.ts') },
   output: { quick: true, load: () => import('./output.ts') },
   'one-shot': { quick: true, load: () => import('./one-shot.ts') },

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { makeContract } from '@csc-fleet/test-kit/contract';
 import { testPolicy } from '@csc-fleet/test-kit/policy';
 import { cscBin } from '@csc-fleet/test-kit/process';
-import { quantile, type Row, toRow } from './report.ts';
+import { type Row, toRow } from './report.ts';
+import { interleave, scaled, timing } from './rounds.ts';
 
 const runs = 30;
 
@@ -16,18 +17,18 @@ export async function measure(): Promise<Row[]> {
   try {
     const { contract, policy, signing } = prepare(directory);
     const csc = (...args: string[]): string[] => [process.execPath, cscBin, ...args];
-    const [run = 0, check = 0, help = 0, node = 0, bwrap = 0] = await mediansOf([
-      csc('run', contract, policy, '--mode', 'hardened', ...signing),
-      csc('check', contract, policy),
-      csc('--help'),
-      [process.execPath, '-e', '0'],
-      ['bwrap', '--unshare-all', '--ro-bind', '/', '/', 'true'],
-    ]);
-    const row = (what: string, value: number, max: number): Row =>
-      toRow('one-shot', `${what}, against node -e 0`, value, node, 'ms', { max });
+    const { run, check, help, bareNode, bareBwrap } = await interleave(scaled(runs), {
+      run: timingOf(csc('run', contract, policy, '--mode', 'hardened', ...signing)),
+      check: timingOf(csc('check', contract, policy)),
+      help: timingOf(csc('--help')),
+      bareNode: timingOf([process.execPath, '-e', '0']),
+      bareBwrap: timingOf(['bwrap', '--unshare-all', '--ro-bind', '/', '/', 'true']),
+    });
+    const row = (what: string, samples: readonly number[], max: number): Row =>
+      toRow('one-shot', `${what}, against node -e 0`, samples, bareNode, 'ms', { max });
     return [
       row('csc run, hardened, signed', run, 3),
-      toRow('one-shot', 'the same against bare bwrap', run, bwrap, 'ms'),
+      toRow('one-shot', 'the same against bare bwrap', run, bareBwrap, 'ms'),
       row('csc check', check, 2),
       row('csc --help', help, 1.5),
     ];
@@ -64,21 +65,11 @@ function prepare(directory: string): Prepared {
   };
 }
 
-/** The median time of each command, in milliseconds. They take turns: what the machine does meanwhile meets them all. */
-async function mediansOf(commands: readonly (readonly string[])[]): Promise<number[]> {
-  const samples = commands.map((argv) => ({ argv, times: [] as number[] }));
-  for (let i = 0; i < runs + 3; i++)
-    for (const { argv, times } of samples) {
-      const time = await timeOf(argv);
-      if (i >= 3) times.push(time);
-    }
-  return samples.map(({ times }) => quantile(times, 0.5));
-}
-
-async function timeOf(argv: readonly string[]): Promise<number> {
-  const begin = performance.now();
-  const child = spawn(argv[0] ?? '', argv.slice(1), { stdio: 'ignore' });
-  const [code] = (await once(child, 'exit')) as [number | null];
-  if (code !== 0) throw new Error(`${argv.join(' ')} exited with ${code}`);
-  return performance.now() - begin;
+function timingOf(argv: readonly string[]): () => Promise<number> {
+  return () =>
+    timing(async () => {
+      const child = spawn(argv[0] ?? '', argv.slice(1), { stdio: 'ignore' });
+      const [code] = (await once(child, 'exit')) as [number | null];
+      if (code !== 0) throw new Error(`${argv.join(' ')} exited with ${code}`);
+    });
 }

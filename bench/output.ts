@@ -6,12 +6,13 @@ import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { build } from 'esbuild';
 import { startBareServer } from './bare.ts';
 import { readProcess, type Usage } from './processes.ts';
-import { quantile, type Row, toRow } from './report.ts';
+import { quantile, type Row, toFigure, toRow } from './report.ts';
+import { scaled, watched } from './rounds.ts';
 
 const mib = 2 ** 20;
-const gib = 2 ** 30;
+const allBytes = scaled(1024) * mib;
 // Half of it is enough for the rate of a bare stream.
-const bareBytes = gib / 2;
+const bareBytes = allBytes / 2;
 const rounds = 2;
 const mostMib = 150;
 // As csc submit and csc get set it themselves (packages/cli/bin/start.js).
@@ -30,7 +31,7 @@ interface Reading extends Usage {
  */
 export async function measure(): Promise<Row[]> {
   await using fleet = await startFleet({
-    executors: [{ name: 'bench', config: { limits: { stdout_bytes: 2 * gib } } }],
+    executors: [{ name: 'bench', config: { limits: { stdout_bytes: 2 * allBytes + 64 * mib } } }],
   });
   await using plain = await startBareServer();
   await using mutual = await startBareServer(tlsOf(fleet));
@@ -39,11 +40,11 @@ export async function measure(): Promise<Row[]> {
   const cpu = { gate: [] as number[], executor: [] as number[], client: [] as number[] };
   let clientPeak = 0;
   await read(fleet, 64 * mib);
-  for (let round = 0; round < rounds; round++) {
+  for (let round = 0; round < scaled(rounds); round++) {
     rates.plain.push(await bareRate(() => plain.stream(bareBytes)));
     rates.mutual.push(await bareRate(() => mutual.stream(bareBytes)));
     const before = { gate: readProcess(services.gate), executor: readProcess(services.executor) };
-    const reading = await read(fleet, gib);
+    const reading = await watched(() => read(fleet, allBytes));
     rates.ours.push(reading.bytes / 1e6 / reading.seconds);
     for (const name of ['gate', 'executor'] as const)
       cpu[name].push(readProcess(services[name]).cpuSeconds - before[name].cpuSeconds);
@@ -57,14 +58,13 @@ export async function measure(): Promise<Row[]> {
     client: clientPeak,
   };
   const what = '1 GiB of stdout, hashed, spooled, relayed';
-  const ours = median(rates.ours);
   const spent = Object.entries(cpu).map(([name, samples]) => `${name} ${median(samples).toFixed(2)}`);
   process.stderr.write(`bench: output: CPU-seconds a GiB: ${spent.join(', ')}\n`);
   return [
-    toRow('output', `${what}, to a plaintext stream`, ours, median(rates.plain), 'MB/s', { min: 0.4 }),
-    toRow('output', `${what}, to an mTLS stream`, ours, median(rates.mutual), 'MB/s', { min: 0.7 }),
+    toRow('output', `${what}, to a plaintext stream`, rates.ours, rates.plain, 'MB/s', { min: 0.4 }),
+    toRow('output', `${what}, to an mTLS stream`, rates.ours, rates.mutual, 'MB/s', { min: 0.7 }),
     ...Object.entries(peaks).map(([name, bytes]) =>
-      toRow('output', `peak memory of the ${name}`, bytes / mib, mostMib, 'MiB', { max: 1 }),
+      toFigure('output', `peak memory of the ${name}`, bytes / mib, 'MiB', { max: mostMib }),
     ),
   ];
 }
