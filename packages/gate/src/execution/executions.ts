@@ -1,6 +1,6 @@
 import { CscError } from '@csc-fleet/common/errors';
 import type { Identity } from '@csc-fleet/common/identity';
-import type { ExecutionEvent } from '@csc-fleet/common/messages';
+import { type ExecutionEvent, ExecutionState } from '@csc-fleet/common/messages';
 import type { Store } from '../store/store.ts';
 import type { ExecutionRow, NewExecution } from '../store/tables.ts';
 import type { IdempotencyKey, Step } from '../store/write-step.ts';
@@ -33,6 +33,8 @@ export class Executions {
   readonly #onCreated: (execution: LiveExecution) => void;
   readonly #bytesPerDay: (principal: string) => number;
   readonly #open = new Map<string, LiveExecution>();
+  /** Of the open ones, those that are not LOST: only their executors, or the owners, do anything about the others. */
+  readonly #moving = new Map<string, LiveExecution>();
   readonly #creating = new Map<string, Promise<unknown>>();
 
   /**
@@ -49,13 +51,16 @@ export class Executions {
     this.#onCreated = onCreated;
     this.#bytesPerDay = bytesPerDay;
     this.#store = store;
-    this.#onChanged = onChanged;
+    this.#onChanged = (execution) => {
+      if (this.#open.has(execution.id)) this.#sort(execution);
+      onChanged(execution);
+    };
   }
 
   /** Loads what was open when the gate ended. */
   async restore(): Promise<readonly LiveExecution[]> {
     for (const row of await this.#store.open()) {
-      this.#open.set(row.execution_id, await this.#load(row));
+      this.#hold(await this.#load(row));
     }
     return [...this.#open.values()];
   }
@@ -94,7 +99,7 @@ export class Executions {
     const step: Step = { change: {}, events, approvals, key, usage, audit, ...receipt };
     if (!(await this.#store.create(row, step))) return undefined;
     const live = new LiveExecution(this.#store, kept as ExecutionRow, events, this.#onChanged);
-    if (!live.terminal) this.#open.set(live.id, live);
+    if (!live.terminal) this.#hold(live);
     this.#onCreated(live);
     return live;
   }
@@ -102,6 +107,21 @@ export class Executions {
   /** Open executions in memory. */
   open(): IterableIterator<LiveExecution> {
     return this.#open.values();
+  }
+
+  /** Of them, those that are not LOST. */
+  moving(): IterableIterator<LiveExecution> {
+    return this.#moving.values();
+  }
+
+  #hold(execution: LiveExecution): void {
+    this.#open.set(execution.id, execution);
+    this.#sort(execution);
+  }
+
+  #sort(execution: LiveExecution): void {
+    if (execution.row.state === ExecutionState.LOST) this.#moving.delete(execution.id);
+    else this.#moving.set(execution.id, execution);
   }
 
   openById(executionId: string): LiveExecution | undefined {
@@ -154,6 +174,7 @@ export class Executions {
   /** Lets go of an execution that has ended; those who look at it still can. */
   release(execution: LiveExecution): void {
     this.#open.delete(execution.id);
+    this.#moving.delete(execution.id);
   }
 
   // The one that is in memory, where there is one: a second one would not see what happens to it.

@@ -207,7 +207,7 @@ export class Connection implements ExecutorConnection {
   #heardOfTime(peer: Peer, sentAt: Date | undefined): void {
     const { clock, scheduler, onNotice } = this.#ports;
     const wasTooFar = peer.skew.isTooFar;
-    peer.skew.heard(sentAt, clock.now());
+    peer.heardTime(sentAt, clock.now());
     if (peer.skew.isTooFar === wasTooFar) return;
     const clockIs = `${peer.skew} this gate's`;
     if (!wasTooFar)

@@ -1,6 +1,7 @@
 import { type Clock, toTimestamp } from '@csc-fleet/common/encoding';
 import { ExecutorStatus, type ListExecutorsResponse } from '@csc-fleet/common/messages';
 import type { PolicySet } from '@csc-fleet/common/policy';
+import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
 import { isTerminal } from '../execution/row.ts';
 import { type Absences, absenceOf } from '../schedule/absences.ts';
@@ -69,23 +70,23 @@ export async function listExecutors(ports: FleetPorts): Promise<ListExecutorsRes
       const own = name === '' ? undefined : policies.byName(name);
       return own === undefined || own.sha256 === sha256 ? [] : [name];
     });
+  const held = Map.groupBy(ports.executions.open(), ({ row }) =>
+    isTerminal(row.state) ? null : row.executor_id,
+  );
   const connected = [...scheduler.peers.all()].map((peer) => describe(peer, differing(peer), 'connected'));
   const away = (await store.executors(maxExecutors))
     .filter((row) => scheduler.peers.get(row.executor_id) === undefined)
     .map((row) => ExecutorStatus.decode(row.told))
-    .map((told) => ({ ...told, differing: differing(told), ...leftWith(ports, told.identity) }));
+    .map((told) => ({ ...told, differing: differing(told), ...leftWith(ports, held.get(told.identity)) }));
   const executors = [...connected, ...away].sort((one, two) => (one.identity < two.identity ? -1 : 1));
   return { executors: executors.slice(0, maxExecutors) };
 }
 
 // What becomes LOST if it does not come back.
 function leftWith(
-  { executions, absences }: FleetPorts,
-  identity: string,
+  { absences }: FleetPorts,
+  own: readonly LiveExecution[] = [],
 ): Partial<Pick<ExecutorStatus, 'running' | 'absence'>> {
-  const own = [...executions.open()].filter(
-    ({ row }) => row.executor_id === identity && !isTerminal(row.state),
-  );
   const [first] = own;
   return first === undefined ? {} : { running: own.length, absence: absenceOf({ absences }, first) };
 }

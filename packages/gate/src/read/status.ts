@@ -25,7 +25,7 @@ export interface StatusPorts {
   readonly bindings: Bindings;
   /** Gives undefined where nothing is frozen. */
   readonly owners: { readonly freeze: () => Freeze | undefined };
-  readonly executions: Pick<Executions, 'open'>;
+  readonly executions: Pick<Executions, 'moving'>;
   readonly scheduler: Pick<Scheduler, 'whyWaits' | 'awaitedHost'> & {
     readonly peers: Pick<Peers, 'all'>;
     readonly breakers: Pick<Breakers, 'faultsOf'>;
@@ -46,7 +46,7 @@ const maxWaiting = 1000;
 export function getStatus(ports: StatusPorts, principal: Principal): GetStatusResponse {
   const { gateId, startedAt, bindings, owners, policies, executions, certificate, warnings } = ports;
   const admin = isAdmin(bindings, principal);
-  const waiting = [...executions.open()].filter(
+  const waiting = [...executions.moving()].filter(
     ({ row }) => isWaiting(row.state) && (admin || row.principal === principal.uri),
   );
   const said: Said = new Map();

@@ -6,12 +6,29 @@ import { type HeldSubmission, submissionOf } from '../execution/submission-of.ts
 import type { Owners } from '../owners/index.ts';
 import type { NewExecution } from '../store/tables.ts';
 import type { Breakers } from './breakers.ts';
+import { Seats } from './seats.ts';
 import { Skew } from './skew.ts';
 
 /** How a peer is reached. */
 export interface PeerWay {
   readonly send: (message: ConnectResponse) => void;
   readonly ask: () => void;
+}
+
+/** Ids of executions; told of each that leaves. */
+class Taken extends Set<string> {
+  readonly #onLess: () => void;
+
+  constructor(onLess: () => void) {
+    super();
+    this.#onLess = onLess;
+  }
+
+  override delete(executionId: string): boolean {
+    const was = super.delete(executionId);
+    if (was) this.#onLess();
+    return was;
+  }
 }
 
 /** An executor that is connected, as placement sees it. */
@@ -27,7 +44,7 @@ export class Peer {
   /** Of its journal: its tickets name it. Empty: it is older than that. */
   readonly epoch: string;
   /** Executions offered to it or running on it. */
-  readonly assigned = new Set<string>();
+  readonly assigned: Set<string> = new Taken(() => this.#onFreer());
   readonly version: string;
   /** What its sandbox can do, as it says for people. */
   readonly sandbox: readonly string[];
@@ -36,7 +53,7 @@ export class Peer {
   readonly #versions: ReadonlyMap<string, string>;
   readonly #way: PeerWay;
   /** Offers that it has left without an answer for too long: it gets no others before it gives one. */
-  readonly unanswered = new Set<string>();
+  readonly unanswered: Set<string> = new Taken(() => this.#onFreer());
   /** When anything came from it last, by the gate's clock. */
   seenAt: Date = new Date(0);
   /** When the certificate counts that it came with. Undefined: it came without one, in the gate's own process. */
@@ -51,12 +68,11 @@ export class Peer {
   wentBack = false;
   /** Runs since its start that it would have refused, were that not only tried out (enforce: warn). */
   wouldRefuse = 0;
-  /** Why its disk has no room for a run, as it says for people; empty where it has. */
-  shortage = '';
-  /** Of its clock. */
+  /** Of its clock; see `heardTime`. */
   readonly skew = new Skew();
-  /** Is left alone for a while, over whichever connection: see Rests. */
-  paused = false;
+  #shortage = '';
+  #paused = false;
+  #onFreer: () => void = () => undefined;
 
   constructor({ uri, name }: Identity, hello: Hello, way: PeerWay) {
     this.id = uri;
@@ -71,6 +87,38 @@ export class Peer {
     this.#policies = new Set(hello.policySha256s);
     this.#versions = new Map(hello.policies.map(({ name, sha256 }) => [name, sha256]));
     this.#way = way;
+  }
+
+  /** @param onFreer is told whenever it may take more than before: what makes it so goes through this class */
+  watch(onFreer: () => void): void {
+    this.#onFreer = onFreer;
+  }
+
+  /** Why its disk has no room for a run, as it says for people; empty where it has. */
+  get shortage(): string {
+    return this.#shortage;
+  }
+
+  set shortage(why: string) {
+    if (why === this.#shortage) return;
+    this.#shortage = why;
+    this.#onFreer();
+  }
+
+  /** Is left alone for a while, over whichever connection: see Rests. */
+  get paused(): boolean {
+    return this.#paused;
+  }
+
+  set paused(is: boolean) {
+    this.#paused = is;
+    this.#onFreer();
+  }
+
+  /** What it says of its time has come. */
+  heardTime(sentAt: Date | undefined, receivedAt: Date): void {
+    this.skew.heard(sentAt, receivedAt);
+    this.#onFreer();
   }
 
   /** Takes nothing now. */
@@ -174,6 +222,7 @@ const shownPeers = 8;
 /** The executors that are connected now. */
 export class Peers {
   readonly #peers = new Map<string, Peer>();
+  readonly #seats: Seats<Peer>;
   /** Those that have gone, to say Hello once more. */
   readonly #renewing = new Map<string, Peer>();
   readonly #owners: PlacingOwners;
@@ -188,6 +237,7 @@ export class Peers {
     this.#owners = owners;
     this.#breakers = breakers;
     this.#monotonicMs = monotonicMs;
+    this.#seats = new Seats<Peer>((peer) => this.#peers.get(peer.id) === peer);
   }
 
   get(id: string): Peer | undefined {
@@ -195,7 +245,10 @@ export class Peers {
   }
 
   add(peer: Peer): void {
+    const before = this.#peers.get(peer.id);
+    if (before !== undefined) this.#seats.remove(before);
     this.#peers.set(peer.id, peer);
+    this.#seats.add(peer);
     this.#renewing.delete(peer.id);
     // It asks for something new as soon as it is connected.
     if (this.#owners.tellsHosts()) this.#expectRenewal(peer);
@@ -227,6 +280,7 @@ export class Peers {
   remove(peer: Peer): void {
     if (this.#peers.get(peer.id) !== peer) return;
     this.#peers.delete(peer.id);
+    this.#seats.remove(peer);
     if (this.#isRenewing(peer)) this.#renewing.set(peer.id, peer);
   }
 
@@ -239,19 +293,27 @@ export class Peers {
    * where all are busy.
    */
   choose(requirement: Requirement): Peer | undefined {
-    const { selector, policySha256 } = requirement;
-    let best: Peer | undefined;
-    for (const peer of this.#peers.values()) {
-      if (peer.free <= 0 || (best !== undefined && peer.assigned.size >= best.assigned.size)) continue;
-      if (
-        isNamed(peer, requirement) &&
-        peer.fits(selector, policySha256) &&
-        !this.#breakers.isOpen(peer.id, requirement.principal) &&
-        this.#mayRunOn(peer, requirement)
-      )
-        best = peer;
-    }
-    return best;
+    const { principal, executorId } = requirement;
+    const isFor = (peer: Peer): boolean =>
+      !this.#breakers.isOpen(peer.id, principal) && this.#mayRunOn(peer, requirement);
+    if (executorId === undefined) return this.#seats.least(requirement, this.#peers.values(), isFor);
+    const named = this.#peers.get(executorId);
+    const mayTake = named !== undefined && named.free > 0 && this.#fits(named, requirement);
+    return mayTake && isFor(named) ? named : undefined;
+  }
+
+  /** False where nobody has a free slot. */
+  hasFree(): boolean {
+    return this.#seats.hasFree();
+  }
+
+  /** Looks at all of them anew when something is placed next. */
+  recount(): void {
+    this.#seats.recount();
+  }
+
+  #fits(peer: Peer, { selector, policySha256 }: Requirement): boolean {
+    return peer.fits(selector, policySha256);
   }
 
   #mayRunOn(peer: Peer, { policyProfile: profile, principal }: Requirement): boolean {
@@ -267,6 +329,14 @@ export class Peers {
         this.#fitsSoon(peer, requirement) &&
         this.#mayRunOn(peer, requirement),
     );
+  }
+
+  #hasMatching(requirement: Requirement): boolean {
+    const { executorId } = requirement;
+    if (executorId === undefined)
+      for (const peer of this.#seats.fitting(requirement, this.#peers.values()))
+        if (!peer.resting && this.#mayRunOn(peer, requirement)) return true;
+    return this.matching(requirement).length > 0;
   }
 
   /** True where another than these could run it, now or when it has slots, a rest or a restart behind it. */
@@ -295,7 +365,7 @@ export class Peers {
    * names those alone on which its principal may run something: of the others, a submitter learns nothing.
    */
   whyNone(requirement: Requirement): string | undefined {
-    if (this.matching(requirement).length > 0) return undefined;
+    if (this.#hasMatching(requirement)) return undefined;
     if (this.#known().length === 0) return 'no executor is connected';
     const { selector, principal, policyProfile } = requirement;
     const isBarred = this.#known().some(

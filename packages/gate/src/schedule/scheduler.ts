@@ -19,7 +19,7 @@ import { Rests } from './rests.ts';
 import { Tally } from './tally.ts';
 
 export interface SchedulerPorts {
-  readonly executions: Pick<Executions, 'open' | 'openById' | 'contract'>;
+  readonly executions: Pick<Executions, 'moving' | 'openById' | 'contract'>;
   readonly finisher: Pick<Finisher, 'unstarted'>;
   readonly mint: Mint;
   readonly owners: PlacingOwners & Pick<Owners, 'limitsOf'>;
@@ -196,7 +196,8 @@ export class Scheduler {
   /** Puts those back in line that are QUEUED and not in it, as the store did not take what was to become of them. */
   restoreLine(): void {
     this.#bringBack();
-    for (const execution of this.#ports.executions.open()) {
+    this.peers.recount();
+    for (const execution of this.#ports.executions.moving()) {
       const { state } = execution.row;
       if (state !== ExecutionState.QUEUED || execution.changing || this.#hasPlace(execution.id)) continue;
       this.#queue.putBack(execution.id, requirementOf(execution.row));
@@ -261,6 +262,8 @@ export class Scheduler {
   }
 
   #placeOne(): boolean {
+    // Most of what calls for it comes while all are busy.
+    if (!this.peers.hasFree()) return false;
     for (const { executionId, requirement } of this.#queue.heads()) {
       const execution = this.#ports.executions.openById(executionId);
       if (execution?.row.state !== ExecutionState.QUEUED) return this.#queue.remove(executionId);

@@ -12,7 +12,7 @@ import { requirementOf } from './peers.ts';
 import type { Scheduler } from './scheduler.ts';
 
 export interface SweepPorts {
-  readonly executions: Pick<Executions, 'open' | 'openById'>;
+  readonly executions: Pick<Executions, 'moving' | 'openById'>;
   readonly scheduler: Pick<
     Scheduler,
     'offers' | 'peers' | 'bindings' | 'dropGone' | 'requeue' | 'restoreLine' | 'withdraw'
@@ -59,7 +59,7 @@ async function sweep(ports: SweepPorts): Promise<void> {
   scheduler.dropGone();
   scheduler.restoreLine();
   await sweepBindings(ports);
-  for (const execution of [...executions.open()]) {
+  for (const execution of [...executions.moving()]) {
     const { state, decision_expires_at: decisionEnds, queue_deadline: queueEnds } = execution.row;
     if (state === ExecutionState.AWAITING_APPROVAL && new Date(decisionEnds) <= now) {
       await finisher.unstarted(

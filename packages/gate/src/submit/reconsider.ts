@@ -14,7 +14,7 @@ import type { Owners, ReloadableOwners } from '../owners/index.ts';
 import { type DecisionPorts, decide } from './decide.ts';
 
 export interface ReconsiderPorts extends DecisionPorts, ApprovalRules {
-  readonly executions: Pick<Executions, 'open' | 'contract'>;
+  readonly executions: Pick<Executions, 'moving' | 'contract'>;
   readonly finisher: Pick<Finisher, 'unstarted'>;
   readonly scheduler: {
     /** Takes an execution out of the queue; false where it is being placed. */
@@ -34,7 +34,7 @@ export interface ReconsiderPorts extends DecisionPorts, ApprovalRules {
  * What is offered or runs is for its host to judge.
  */
 export async function reconsider(ports: ReconsiderPorts): Promise<void> {
-  for (const execution of [...ports.executions.open()]) {
+  for (const execution of [...ports.executions.moving()]) {
     await reconsiderOne(ports, execution).catch(ports.onError);
   }
 }
