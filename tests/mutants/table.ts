@@ -31,6 +31,19 @@ const traces: readonly Mutant[] = [
   },
 ];
 
+/** Memory that output passes in, and that is used again. */
+const outputMemory: readonly Mutant[] = [
+  {
+    name: 'message-memory-back-too-early',
+    file: `${executor}/link/grpc-output.ts`,
+    before: 'wire.write(memory.subarray(0, begin + frames.length), (error) => {',
+    after:
+      'this.#memory.giveBack(memory); wire.write(memory.subarray(0, begin + frames.length), (error) => {',
+    tests: [`${executor}/link/grpc-link.test.ts`],
+    red: 'arrives as it was, past gRPC',
+  },
+];
+
 /** What whoever can connect to metrics and health may do. */
 const watching: readonly Mutant[] = [
   {
@@ -2359,6 +2372,7 @@ export const mutants: readonly Mutant[] = [
   ...disks,
   ...audits,
   ...traces,
+  ...outputMemory,
   ...typists,
   ...watching,
   ...subcommands,

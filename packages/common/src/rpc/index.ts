@@ -16,7 +16,15 @@ export { identityOfCall, identityOfSession, validityOfCall } from './peer-identi
 export { channelTo, type GateChannel } from './proxy.ts';
 export { readServerCredentials } from './server-credentials.ts';
 export { type ErrorLog, toServiceError } from './service-error.ts';
-export { pingPeer, type ServerCallLike, widenReceiveWindow } from './session.ts';
+export {
+  messagePrefixBytes,
+  pingPeer,
+  type ServerCallLike,
+  type Wire,
+  widenReceiveWindow,
+  wireOfClientCall,
+  writeMessagePrefix,
+} from './session.ts';
 export {
   readTlsMaterial,
   type TlsFiles,

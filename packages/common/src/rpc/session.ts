@@ -1,3 +1,4 @@
+import { Duplex } from 'node:stream';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { ServerUnaryCall } from '@grpc/grpc-js';
 import { streamWindow } from './options.ts';
@@ -12,6 +13,48 @@ export type ServerCallLike = Pick<ServerUnaryCall<unknown, unknown>, 'getAuthCon
 export function sessionOf(call: object): object | undefined {
   const session = member(member(innermost(member(call, 'call')), 'stream'), 'session');
   return typeof session === 'object' && session !== null ? session : undefined;
+}
+
+/** Of an HTTP/2 stream, what writing whole messages to it takes. */
+export type Wire = Pick<Duplex, 'cork' | 'uncork' | 'destroyed' | 'writableEnded' | 'writableNeedDrain'> & {
+  write(bytes: Uint8Array, done?: (error?: Error | null) => void): boolean;
+};
+
+/**
+ * The HTTP/2 stream beneath a client's call, once it has been answered: for messages that are written to it as they are, as
+ * grpc-js copies each of them twice. All else of the call (headers, answers, its end) stays grpc-js's. Undefined where it is not
+ * found inside of the call; then messages go its way.
+ */
+export function wireOfClientCall(call: object): Wire | undefined {
+  let at = member(call, 'call');
+  for (let depth = 0; depth < deepest && at !== undefined; depth++) {
+    const stream = member(at, 'http2Stream');
+    if (stream !== undefined) return isWire(stream) ? stream : undefined;
+    at = member(at, 'nextCall') ?? member(at, 'call') ?? member(at, 'child') ?? lastAttempt(at);
+  }
+  return undefined;
+}
+
+// Intercepting, resolving, retrying and balancing calls, one within the other.
+const deepest = 8;
+
+// There is one, as nothing is retried (channelOptions).
+function lastAttempt(call: unknown): unknown {
+  const attempts = member(call, 'underlyingCalls');
+  return Array.isArray(attempts) && attempts.length === 1 ? member(attempts[0], 'call') : undefined;
+}
+
+function isWire(stream: unknown): stream is Wire {
+  return stream instanceof Duplex;
+}
+
+/** Bytes before a message on the wire: not compressed, and how long it is (gRPC over HTTP2, Length-Prefixed-Message). */
+export const messagePrefixBytes = 5;
+
+/** Writes those bytes. */
+export function writeMessagePrefix(target: Buffer, length: number): void {
+  target[0] = 0;
+  target.writeUInt32BE(length, 1);
 }
 
 // Server interceptors wrap the call that holds the stream.

@@ -1,14 +1,23 @@
 import { copyFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { createDevelopmentPki } from '@csc-fleet/common/pki';
-import { TlsSource } from '@csc-fleet/common/rpc';
+import {
+  ExecutorLinkClient,
+  ExecutorLinkService,
+  type PushOutputRequest,
+  TlsSource,
+  wireOfClientCall,
+} from '@csc-fleet/common/rpc';
 import { type Log, silentLog } from '@csc-fleet/common/service';
 import { makeContract, shell } from '@csc-fleet/test-kit/contract';
 import { type GrpcGate, startGrpcGate } from '@csc-fleet/test-kit/executor/grpc-gate';
 import { ScriptedGate } from '@csc-fleet/test-kit/executor/scripted-gate';
 import { makeTestDirectory, openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
+import { credentials, type handleBidiStreamingCall, Server, ServerCredentials } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createBackoff, createGateLink, type GateLink } from './grpc-link.ts';
+import { createGrpcOutput } from './grpc-output.ts';
 
 let pki: string;
 let gate: ScriptedGate;
@@ -135,6 +144,67 @@ describe('the link over gRPC', () => {
     link.run(bench.executor, log);
     await expect.poll(() => warnings.length).toBeGreaterThan(1);
     expect(hellos()).toBe(0);
+  });
+});
+
+describe('output in memory that is used again', () => {
+  const size = 200 * 1024;
+  const count = 24;
+
+  /** What arrives of messages of one byte each, whose memory is overwritten at once, at a gate that reads one a turn. */
+  async function sendAll(find: (call: object) => unknown): Promise<string[]> {
+    const arrived: string[] = [];
+    const pushOutput: handleBidiStreamingCall<PushOutputRequest, object> = async (call) => {
+      // It may be cut off at the end, by when all has arrived.
+      call.on('error', () => undefined);
+      for await (const { logOffset, frames } of call.iterator() as AsyncIterable<PushOutputRequest>) {
+        if (frames.length > 0) arrived.push(describeFrames(logOffset, frames));
+        for (let turn = 0; turn < 20; turn += 1) await setImmediate();
+        call.write({ committedLength: logOffset + frames.length });
+        if (arrived.length === count) return call.end();
+      }
+    };
+    const slow = new Server();
+    slow.addService({ pushOutput: ExecutorLinkService.pushOutput }, { pushOutput });
+    const port = await new Promise<number>((resolve) =>
+      slow.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (_, bound) => resolve(bound)),
+    );
+    const client = new ExecutorLinkClient(`127.0.0.1:${port}`, credentials.createInsecure());
+    const output = createGrpcOutput(client, find as typeof wireOfClientCall);
+    expect(await output.committedLength('e')).toBe(0);
+    const frames = Buffer.alloc(size);
+    const held: Promise<number>[] = [];
+    for (let at = 0; at < count; at += 1) {
+      await output.room?.('e');
+      held.push(output.append('e', at * size, frames.fill(1 + at)));
+      frames.fill(0xee);
+    }
+    expect((await Promise.all(held)).at(-1)).toBe(count * size);
+    output.finish?.('e');
+    client.close();
+    slow.forceShutdown();
+    return arrived;
+  }
+
+  function describeFrames(logOffset: number, frames: Uint8Array): string {
+    return `${logOffset}: ${frames.length} of ${[...new Set(frames)]}`;
+  }
+
+  const sent = Array.from({ length: count }, (_, at) => `${at * size}: ${size} of ${1 + at}`);
+
+  it('arrives as it was, past gRPC, however slowly it is read', async () => {
+    let found = 0;
+    const find = (call: object) => {
+      const wire = wireOfClientCall(call);
+      if (wire !== undefined) found += 1;
+      return wire;
+    };
+    expect(await sendAll(find)).toEqual(sent);
+    expect(found).toBe(1);
+  });
+
+  it('arrives as it was through gRPC, where its stream is not found', async () => {
+    expect(await sendAll(() => undefined)).toEqual(sent);
   });
 });
 

@@ -2,8 +2,12 @@ import { CscError, guarded } from '@csc-fleet/common/errors';
 import {
   type ExecutorLinkClient,
   fromServiceError,
-  type PushOutputRequest,
+  messagePrefixBytes,
+  PushOutputRequest,
   type PushOutputResponse,
+  type Wire,
+  wireOfClientCall,
+  writeMessagePrefix,
 } from '@csc-fleet/common/rpc';
 import { Signal } from '@csc-fleet/common/service';
 import type { ClientDuplexStream } from '@grpc/grpc-js';
@@ -24,16 +28,20 @@ export interface GrpcOutput extends OutputSink {
   close(): void;
 }
 
-/** Pushes output logs over gRPC, one stream an execution. */
-export function createGrpcOutput(client: ExecutorLinkClient): GrpcOutput {
+/**
+ * Pushes output logs over gRPC, one stream an execution.
+ * @param findWire where messages of a call may be written past grpc-js; undefined: nowhere
+ */
+export function createGrpcOutput(client: ExecutorLinkClient, findWire = wireOfClientCall): GrpcOutput {
   const uploads = new Map<string, Upload>();
+  const memory = new MessageMemory();
   return {
     close() {
       for (const upload of uploads.values()) upload.cancel();
     },
     committedLength(executionId) {
       uploads.get(executionId)?.end();
-      const upload = new Upload(client.pushOutput());
+      const upload = new Upload(client.pushOutput(), memory, findWire);
       uploads.set(executionId, upload);
       return upload.begin(executionId);
     },
@@ -56,12 +64,19 @@ const mostWaiting = 4;
 
 class Upload {
   readonly #call: Call;
+  readonly #memory: MessageMemory;
+  readonly #findWire: typeof wireOfClientCall;
   readonly #taken = new Signal();
   #waiters: Waiter[] = [];
+  /** Messages that were written past gRPC and that the transport still has. */
+  #written = 0;
+  #wire: Wire | undefined;
   #failure: CscError | undefined;
 
-  constructor(call: Call) {
+  constructor(call: Call, memory: MessageMemory, findWire: typeof wireOfClientCall) {
     this.#call = call;
+    this.#memory = memory;
+    this.#findWire = findWire;
     const take = ({ committedLength }: PushOutputResponse): void => this.#committed(committedLength);
     const onData = guarded(take, (error) => {
       this.#fail(fromServiceError(error));
@@ -78,12 +93,16 @@ class Upload {
   }
 
   append(logOffset: number, frames: Uint8Array): Promise<number> {
-    return this.#send({ executionId: '', logOffset, frames: toBuffer(frames) }, logOffset + frames.length);
+    this.#wire ??= this.#findWire(this.#call);
+    if (this.#wire !== undefined) return this.#write(this.#wire, logOffset, frames);
+    // Encoded later, when whoever gave them may have put others into their place.
+    return this.#send({ executionId: '', logOffset, frames: Buffer.from(frames) }, logOffset + frames.length);
   }
 
   /** Resolves once a message may be sent; undefined where it may be now. Also resolves where the call has failed. */
   room(): Promise<void> | undefined {
-    if (this.#failure !== undefined || this.#call.writableLength < mostWaiting) return undefined;
+    const waiting = this.#call.writableLength + this.#written;
+    if (this.#failure !== undefined || waiting < mostWaiting) return undefined;
     return this.#taken.wait();
   }
 
@@ -97,10 +116,33 @@ class Upload {
 
   #send(message: PushOutputRequest, length: number): Promise<number> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
-    return new Promise((resolve, reject) => {
-      this.#waiters.push({ length, resolve, reject });
-      this.#call.write(message, () => this.#taken.ring());
+    const held = this.#held(length);
+    this.#call.write(message, () => this.#taken.ring());
+    return held;
+  }
+
+  // In one piece and in memory that is used again: through gRPC it would be copied twice, into memory of its own.
+  #write(wire: Wire, logOffset: number, frames: Uint8Array): Promise<number> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    const head = encodeHead(logOffset, frames.length);
+    const begin = messagePrefixBytes + head.length;
+    const memory = this.#memory.take(begin + frames.length);
+    writeMessagePrefix(memory, head.length + frames.length);
+    memory.set(head, messagePrefixBytes);
+    memory.set(frames, begin);
+    this.#written += 1;
+    wire.write(memory.subarray(0, begin + frames.length), (error) => {
+      this.#written -= 1;
+      // What could not be written may still be somewhere on its way; why it could not, the call says.
+      if (error === undefined || error === null) this.#memory.giveBack(memory);
+      this.#taken.ring();
     });
+    return this.#held(logOffset + frames.length);
+  }
+
+  /** Once the gate holds so much. */
+  #held(length: number): Promise<number> {
+    return new Promise((resolve, reject) => this.#waiters.push({ length, resolve, reject }));
   }
 
   #committed(committed: number): void {
@@ -116,6 +158,37 @@ class Upload {
   }
 }
 
-function toBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+/** A PushOutputRequest up to the first byte of its `frames`, which come last. */
+function encodeHead(logOffset: number, framesLength: number): Uint8Array {
+  const rest = PushOutputRequest.encode({ executionId: '', logOffset, frames: Buffer.alloc(0) }).finish();
+  const tag = [framesTag];
+  let length = framesLength;
+  for (; length > 0x7f; length >>>= 7) tag.push((length & 0x7f) | 0x80);
+  return Buffer.from([...rest, ...tag, length]);
+}
+
+// Field 3, with a length.
+const framesTag = 0x1a;
+
+// A piece of a log as the uplink reads it, with all that goes before it.
+const messageBytes = 256 * 1024 + 64;
+const mostSpare = 2 * mostWaiting;
+
+/**
+ * Memory for messages, of all uploads together: what the transport has taken is written into again. Fresh memory for each of them
+ * would be given back only when V8 collects.
+ */
+class MessageMemory {
+  readonly #spare: Buffer[] = [];
+
+  /** At least so many bytes, whatever is in them. */
+  take(bytes: number): Buffer {
+    if (bytes > messageBytes) return Buffer.allocUnsafeSlow(bytes);
+    return this.#spare.pop() ?? Buffer.allocUnsafeSlow(messageBytes);
+  }
+
+  /** Once, and only when nobody reads it any more. */
+  giveBack(memory: Buffer): void {
+    if (memory.length === messageBytes && this.#spare.length < mostSpare) this.#spare.push(memory);
+  }
 }

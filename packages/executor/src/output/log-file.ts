@@ -45,10 +45,11 @@ export class LogFile {
   /**
    * Whole frames from `offset`, about `maxBytes` of them and at least one; empty at the end, and where no frame begins
    * there: a gate chooses where to go on from.
+   * @param into where to put them, if they fit. Absent: into memory of their own
    */
-  async read(offset: number, maxBytes: number): Promise<Uint8Array> {
+  async read(offset: number, maxBytes: number, into?: Buffer): Promise<Uint8Array> {
     for (const wanted of [maxBytes, maxFrameBytes]) {
-      const bytes = await this.#readBytes(offset, Math.min(wanted, this.#length - offset));
+      const bytes = await this.#readBytes(offset, Math.min(wanted, this.#length - offset), into);
       const end = wholeFramesEnd(bytes);
       if (end > 0) return bytes.subarray(0, end);
       if (bytes.length < wanted) break;
@@ -56,10 +57,11 @@ export class LogFile {
     return new Uint8Array(0);
   }
 
-  async #readBytes(offset: number, length: number): Promise<Uint8Array> {
+  async #readBytes(offset: number, length: number, into?: Buffer): Promise<Uint8Array> {
     if (length <= 0) return new Uint8Array(0);
     this.#handle ??= await open(this.#path, 'r');
-    const buffer = Buffer.allocUnsafeSlow(length);
+    const fits = into !== undefined && into.length >= length;
+    const buffer = fits ? into : Buffer.allocUnsafeSlow(length);
     let filled = 0;
     while (filled < length) {
       const { bytesRead } = await this.#handle.read(buffer, filled, length - filled, offset + filled);

@@ -18,8 +18,11 @@ export interface ReadableLog {
   readonly length: number;
   /** True once nothing more will be appended. */
   readonly ended: boolean;
-  /** Whole frames from `offset`, which must be where a frame begins; about `maxBytes`, at least one frame. */
-  read(offset: number, maxBytes: number): Promise<Uint8Array>;
+  /**
+   * Whole frames from `offset`, which must be where a frame begins; about `maxBytes`, at least one frame.
+   * @param into where they may be put. Absent: into memory of their own
+   */
+  read(offset: number, maxBytes: number, into?: Buffer): Promise<Uint8Array>;
   /** Resolves at the next change of `length` or `ended`, or when `abort` fires. */
   changed(abort?: AbortSignal): Promise<void>;
 }
@@ -37,7 +40,7 @@ export function openStoredLog(executionId: string, path: string, length: number)
     executionId,
     length,
     ended: true,
-    read: (offset, maxBytes) => file.read(offset, maxBytes),
+    read: (offset, maxBytes, into) => file.read(offset, maxBytes, into),
     changed: () => new Promise(() => {}),
     close: () => file.close(),
   };
@@ -86,9 +89,10 @@ async function readThrough(
   digests: Map<string, RunningDigest>,
 ): Promise<{ readonly length: number; readonly why?: string }> {
   let length = 0;
+  const memory = Buffer.allocUnsafeSlow(readAtOnce);
   try {
     for (;;) {
-      const bytes = await file.read(length, readAtOnce);
+      const bytes = await file.read(length, readAtOnce, memory);
       if (bytes.length === 0) return { length };
       const begin = length;
       for (const frame of readFrames(bytes)) {

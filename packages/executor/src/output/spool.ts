@@ -109,8 +109,8 @@ export class OutputSpool implements StoredLog {
     return this.#grown.wait(abort);
   }
 
-  read(offset: number, maxBytes: number): Promise<Uint8Array> {
-    return this.#file.read(offset, maxBytes);
+  read(offset: number, maxBytes: number, into?: Buffer): Promise<Uint8Array> {
+    return this.#file.read(offset, maxBytes, into);
   }
 
   /** Takes a stream of a command until its end; one that breaks off counts as truncated. Never rejects. */

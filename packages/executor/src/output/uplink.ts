@@ -8,7 +8,7 @@ export interface OutputSink {
   committedLength(executionId: string): Promise<number>;
   /**
    * Whole frames that begin at `logOffset`. Resolves with the length that the gate then holds. Several may be under
-   * way; they are taken in order.
+   * way; they are taken in order. The memory of `frames` is the caller's again as soon as this returns.
    */
   append(executionId: string, logOffset: number, frames: Uint8Array): Promise<number>;
   /** What to wait for before the next `append`: the way to the gate is full. Undefined, or absent: it is not. */
@@ -58,6 +58,8 @@ class Push {
   readonly #failed = new Signal();
   readonly #progress = new Signal();
   readonly #onAbort = () => this.#fail(this.#signal.reason);
+  /** What is read of the log, until it is sent. */
+  #memory: Buffer | undefined;
   #failure: { readonly error: unknown } | undefined;
   #committed: number | undefined;
   #sent = 0;
@@ -111,7 +113,8 @@ class Push {
       );
       this.#throwFailure();
     }
-    const frames = await this.#log.read(this.#sent, chunk);
+    this.#memory ??= Buffer.allocUnsafeSlow(chunk);
+    const frames = await this.#log.read(this.#sent, chunk, this.#memory);
     this.#throwFailure();
     if (frames.length === 0) {
       if (!this.#log.ended) throw new Error('the output log is shorter than it was');
