@@ -90,6 +90,15 @@ describe('canonicalJson', () => {
     );
   });
 
+  it('orders few members as it orders many', () => {
+    const names = Array.from({ length: 40 }, (_, index) => `${(index * 7) % 40}-${'Az~"é'[index % 5]}`);
+    for (const count of [0, 1, 2, 23, 24, 25, 40]) {
+      const own = names.slice(0, count);
+      const text = canonicalJson(Object.fromEntries(own.map((name) => [name, 1])));
+      expect(Object.keys(JSON.parse(text))).toEqual(own.toSorted(compareCodePoints));
+    }
+  });
+
   it('does not depend on the order of members', () => {
     fc.assert(
       fc.property(
@@ -111,6 +120,7 @@ describe('canonicalJson', () => {
     ['not a number', Number.NaN],
     ['a big integer', 1n],
     ['undefined in an array', [undefined]],
+    ['a hole in an array', new Array(1)],
     ['a lone surrogate', '\ud800'],
     ['a lone surrogate in a key', { '\udc00': 1 }],
     ['a date', { at: new Date(0) }],

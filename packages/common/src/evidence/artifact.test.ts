@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { createKeyRing, type KeyEntry } from '../crypto/key-ring.ts';
 import { nobleEd25519 } from '../crypto/noble-ed25519.ts';
 import { createSigner } from '../crypto/signer.ts';
-import type { EncodableObject, JsonObject, JsonValue } from '../encoding/index.ts';
+import { canonicalJson, type EncodableObject, type JsonObject, type JsonValue } from '../encoding/index.ts';
 import type { Signature } from '../schema/index.ts';
 import { signObject, verifyArtifact } from './artifact.ts';
 
@@ -30,6 +30,25 @@ function codeOf(run: () => unknown): string {
 }
 
 describe('signObject', () => {
+  it.each([
+    {},
+    { a: 1 },
+    { zeta: 1 },
+    {
+      signatura: 1,
+      signature: { key_id: 'not this one' },
+      signature2: { signature: {} },
+      'signature ': null,
+    },
+    { '\u{1f600}': 1, '\uffff': 2, sign: undefined, é: [null, { signature: 'x' }] },
+  ])('gives canonical JSON, whatever stands around the signature: %o', (object) => {
+    const text = signObject(object as EncodableObject, signer, now).toString();
+    const { signature, ...rest } = JSON.parse(text);
+    expect(text).toBe(canonicalJson({ ...object, signature } as EncodableObject));
+    expect(rest).toEqual(JSON.parse(canonicalJson({ ...object, signature: undefined } as EncodableObject)));
+    expect(() => verifyArtifact(JSON.parse(text), ring())).not.toThrow();
+  });
+
   it('adds a signature that verifies, and leaves its input as it is', () => {
     const before = structuredClone(artifact);
     const result = signed();

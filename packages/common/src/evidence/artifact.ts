@@ -11,6 +11,7 @@ import {
 import type { PolicyDecision } from '../decision/index.ts';
 import {
   canonicalBytes,
+  canonicalJson,
   type Encodable,
   type EncodableObject,
   parseTimestamp,
@@ -51,8 +52,33 @@ export function signArtifact(artifact: Unsigned, signer: Signer, now: Date): Buf
 /** The scheme of protocol §5 for any object: for what stands for an artifact, and may be none. */
 export function signObject(object: EncodableObject, signer: Signer, now: Date): Buffer {
   const unsigned = { algorithm: 'ed25519', key_id: signer.keyId, signed_at: toTimestamp(now) } as const;
-  const signature = toBase64(signer.sign(canonicalBytes({ ...object, signature: unsigned })));
-  return canonicalBytes({ ...object, signature: { ...unsigned, signature } });
+  // What is signed and what leaves differ in one member, and all else is written once.
+  const around = aroundSignature(object);
+  const signature = toBase64(signer.sign(Buffer.from(around(unsigned), 'utf8')));
+  return Buffer.from(around({ ...unsigned, signature }), 'utf8');
+}
+
+/** The canonical text of an object with this as its member `signature`. Throws ENCODING_INVALID. */
+function aroundSignature(object: EncodableObject): (signature: EncodableObject) => string {
+  const names = Object.keys(object);
+  // Of an ASCII name the order of UTF-16 is that of code points.
+  const before = membersOf(
+    object,
+    names.filter((name) => name < 'signature'),
+  );
+  const after = membersOf(
+    object,
+    names.filter((name) => name > 'signature'),
+  );
+  return (signature) => {
+    const own = `"signature":${canonicalJson(signature)}`;
+    return `{${[before, own, after].filter((text) => text !== '').join(',')}}`;
+  };
+}
+
+// Canonical JSON without its braces.
+function membersOf(object: EncodableObject, names: readonly string[]): string {
+  return canonicalJson(Object.fromEntries(names.map((name) => [name, object[name]]))).slice(1, -1);
 }
 
 /**
