@@ -13,11 +13,11 @@ import {
 } from '@csc-fleet/sandbox/launch';
 import {
   type ClaimedScopes,
+  createFindProgram,
   describeLocal,
   describeSandbox,
   type Executable,
   expandDeclared,
-  findExecutable,
   type HostFacts,
   type LiveReach,
   LiveScopes,
@@ -102,17 +102,26 @@ export function createSandboxWorkplace(hostFacts: HostFacts, environment: Enviro
         unixSockets: shared.length === 0 && allowance.unixSockets !== 'deny',
         ...(command.network === 'allowlisted' ? { files: proxyFiles(proxyPort, allowance.egressHosts) } : {}),
       });
+      const findProgram = createFindProgram(plan, scopes, facts);
+      let profileId: string | undefined;
       return {
         launchIn: {
           kind: 'sandbox',
           plan,
           scopes,
           user: facts.jobUser,
+          findProgram,
           secrets: secretsOf(command, secrets),
         },
-        findProgram: (program) => findExecutable(program, plan, scopes, facts),
-        report: describeSandbox(plan, facts),
-        profileId: sandboxProfileId(plan),
+        findProgram,
+        // For the receipt: reckoned once it is asked for, which is while bwrap builds the sandbox.
+        get report() {
+          return describeSandbox(plan, facts);
+        },
+        get profileId() {
+          profileId ??= sandboxProfileId(plan);
+          return profileId;
+        },
         writableRoots: scopes.writes,
         mostWritten: { bytes: plan.writeBytes, files: plan.writeFiles },
         ...(plan.credentials === undefined ? {} : { credentials: plan.credentials }),

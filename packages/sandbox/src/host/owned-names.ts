@@ -4,8 +4,12 @@ import { identify, type ProcessId } from './processes.ts';
 
 /** How what this process makes on the host says whose it is: pid, start time and PID namespace, as `ownerPattern` has it. */
 export function toOwnerId(): string {
-  return `${process.pid}-${identify(process.pid)?.startTime ?? '0'}-${pidNamespace()}`;
+  own ??= `${process.pid}-${identify(process.pid)?.startTime ?? '0'}-${pidNamespace()}`;
+  return own;
 }
+
+// Of this process, as long as it lives.
+let own: string | undefined;
 
 /** The text of an owner's id within a name, as the source of a regular expression with three groups. */
 export const ownerPattern = '(\\d+)-(\\d+)-(\\d+)';

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 
@@ -28,9 +28,40 @@ export function isAlive({ pid, startTime }: ProcessId): boolean {
 
 /** Resolves when it is gone. */
 export async function waitUntilGone(process: ProcessId): Promise<void> {
-  // A sandbox's init takes half a millisecond from its SIGKILL to here, less than the shortest timer.
-  for (let turns = 0; turns < 50 && isAlive(process); turns += 1) await nextTurn();
-  for (let delay = 1; isAlive(process); delay = Math.min(delay * 2, 50)) await sleep(delay);
+  const { isAlive, close } = lookAt(process);
+  try {
+    // A sandbox's init takes half a millisecond from its SIGKILL to here, less than the shortest timer.
+    for (let turns = 0; turns < 50 && isAlive(); turns += 1) await nextTurn();
+    for (let delay = 1; isAlive(); delay = Math.min(delay * 2, 50)) await sleep(delay);
+  } finally {
+    close();
+  }
+}
+
+// As in proc_pid_stat(5), with every number at its longest.
+const statBytes = 2048;
+
+/** `isAlive` for who asks often: the file stays that of this process, and nothing is there to read once it is gone (ESRCH). */
+function lookAt({ pid, startTime }: ProcessId): { isAlive(): boolean; close(): void } {
+  let fd: number | undefined;
+  try {
+    fd = openSync(`/proc/${pid}/stat`, 'r');
+  } catch {
+    return { isAlive: () => false, close: () => undefined };
+  }
+  const opened = fd;
+  const bytes = Buffer.alloc(statBytes);
+  return {
+    isAlive() {
+      try {
+        const length = readSync(opened, bytes, 0, statBytes, 0);
+        return parseStat(bytes.toString('latin1', 0, length))?.startTime === startTime;
+      } catch {
+        return false;
+      }
+    },
+    close: () => closeSync(opened),
+  };
 }
 
 /** Sends a signal to just this process; nothing where it is gone. */
@@ -111,7 +142,11 @@ export function listProcesses(): number[] {
 
 function readStat(pid: number): ProcessStat | undefined {
   const text = readProc(`${pid}/stat`);
-  if (text === undefined) return undefined;
+  return text === undefined ? undefined : parseStat(text);
+}
+
+// Undefined of what is left to be waited for.
+function parseStat(text: string): ProcessStat | undefined {
   // The name in parentheses may hold anything, so the fields are counted from the last one on.
   const [state = '', parent, ...rest] = text.slice(text.lastIndexOf(')') + 2).split(' ');
   if (state === 'Z' || state === 'X') return undefined;

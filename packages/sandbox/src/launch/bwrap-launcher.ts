@@ -95,10 +95,13 @@ function findRefusal(
   { segments }: LaunchSpec,
   place: SandboxPlace,
 ): LaunchedProcess | undefined {
+  const look = (program: string) =>
+    findExecutable(program, place.plan, place.scopes, toRunFacts(facts, place.user));
+  const find = place.findProgram ?? look;
   for (const { argv } of segments) {
     const tooLong = findTooLong(argv, place.plan.environment);
     if (tooLong !== undefined) return endedProcess({ kind: 'not_started', ...tooLong });
-    const found = findExecutable(argv[0] ?? '', place.plan, place.scopes, toRunFacts(facts, place.user));
+    const found = find(argv[0] ?? '');
     if (found.code !== 0) return endedProcess({ kind: 'not_started', ...found });
   }
   return undefined;

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { JobUser } from '../host/index.ts';
-import type { ResolvedScopes, SandboxPlan } from '../plan/index.ts';
+import type { FindProgram, ResolvedScopes, SandboxPlan } from '../plan/index.ts';
 
 /** Starts the processes of one command. Implementations: bwrap (Linux), local (no sandbox). */
 export interface Launcher {
@@ -46,6 +46,8 @@ export interface SandboxPlace {
   readonly scopes: ResolvedScopes;
   /** The host user that the plan is for. */
   readonly user: JobUser;
+  /** Of this plan, where somebody has looked just now. Absent: what is launched is looked for first. */
+  readonly findProgram?: FindProgram;
   /** Values of the plan's secrets, by the names of their descriptors. */
   readonly secrets?: ReadonlyMap<string, Buffer>;
 }

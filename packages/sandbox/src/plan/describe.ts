@@ -13,8 +13,12 @@ import { sandboxHome } from './view.ts';
  */
 export function sandboxProfileId(plan: SandboxPlan): string {
   const { credentials: _, ...rest } = plan;
-  const effective = { ...rest, environment: Object.keys(plan.environment).sort() };
-  return sha256Hex(canonicalJson(withTextNames(effective as unknown as JsonObject)));
+  const effective = { ...rest, environment: Object.keys(plan.environment).sort() } as unknown as JsonObject;
+  try {
+    return sha256Hex(canonicalJson(effective));
+  } catch {
+    return sha256Hex(canonicalJson(withTextNames(effective)));
+  }
 }
 
 // Canonical JSON is UTF-8, which names on a host need not be: such a path is its bytes in hex, behind a NUL, which is in

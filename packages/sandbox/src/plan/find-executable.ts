@@ -46,6 +46,19 @@ export function findExecutable(
   };
 }
 
+/** What a program's name stands for in one sandbox. */
+export type FindProgram = (program: string) => Executable | NotRunnable;
+
+/** `findExecutable` for who asks several times before a launch: each name is looked for once. */
+export function createFindProgram(plan: SandboxPlan, scopes: ResolvedScopes, facts: RunFacts): FindProgram {
+  const found = new Map<string, Executable | NotRunnable>();
+  return (program) => {
+    const known = found.get(program) ?? findExecutable(program, plan, scopes, facts);
+    found.set(program, known);
+    return known;
+  };
+}
+
 function describe([first]: readonly Found[], { jobUser }: RunFacts): string {
   if (first === undefined) return 'it is gone';
   if (first.stats.isDirectory()) return `${first.path} is a directory`;

@@ -7,7 +7,12 @@ export { describeLocal, describeSandbox, sandboxProfileId } from './describe.ts'
 export { copiedEtc, liveEtc, madeUpEtc } from './etc-table.ts';
 export { findTooLong, type NotRunnable } from './explain-start.ts';
 export { type HostFacts, type SystemLink, toRunFacts } from './facts.ts';
-export { type Executable, findExecutable } from './find-executable.ts';
+export {
+  createFindProgram,
+  type Executable,
+  type FindProgram,
+  findExecutable,
+} from './find-executable.ts';
 export { type EtcView, gatherEtc } from './gather-etc.ts';
 export { expandDeclared } from './glob.ts';
 export { defaultReserve, defaultRunLimits, type RunLimits } from './limits.ts';
