@@ -36,8 +36,8 @@ bench: setup build ## Measure against baselines, in under five minutes (ONLY=lat
 bench-long: setup build ## Measure what takes longer
 	@node bench/main.ts --long $(if $(ONLY),--only $(ONLY)) $(if $(SMOKE),--smoke) $(if $(AGAINST),--against $(AGAINST))
 
-bench-profile: setup ## Run rows with profiles and draw a flame graph of each into out/profile (ONLY=latency,output)
-	@node bench/profile/main.ts $(if $(ONLY),--only $(ONLY))
+bench-profile: setup ## Run rows with profiles and draw a flame graph of each into out/profile (ONLY=latency,output; PUBLISH=1 into docs/performance)
+	@node bench/profile/main.ts $(if $(ONLY),--only $(ONLY)) $(if $(PUBLISH),--publish)
 
 chaos: setup-tests ## Break a real fleet at random and audit its books, as root (CSC_CHAOS_SECONDS=600, CSC_CHAOS_SEED=… repeats a storm)
 	@node tests/chaos/main.ts

@@ -3,7 +3,8 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { probeHost } from '@csc-fleet/sandbox/doctor';
-import { printRows, type Row, readReport, toMarkdown, toReport, writeReport } from './report.ts';
+import { publishReports } from './document.ts';
+import { printRows, type Row, readReport, toReport, writeReport } from './report.ts';
 import { spans } from './rounds.ts';
 
 interface Benchmark {
@@ -27,7 +28,7 @@ const usage = `node bench/main.ts [options]
   --smoke         a hundredth of each row: shows that it works, and measures nothing
   --against FILE  an earlier report, whose figures stand beside these
   --spans FILE    writes when what is ours was measured, for profiles
-  --table FILE    prints a report as Markdown, and runs nothing
+  --publish a,b   puts these reports into docs/performance.md, and runs nothing
 rows: ${Object.keys(benchmarks).join(', ')}
 `;
 
@@ -38,7 +39,7 @@ const { values } = parseArgs({
     smoke: { type: 'boolean', default: false },
     against: { type: 'string' },
     spans: { type: 'string' },
-    table: { type: 'string' },
+    publish: { type: 'string' },
   },
 });
 
@@ -93,10 +94,7 @@ function writeRows(rows: readonly Row[]): void {
 }
 
 async function main(): Promise<void> {
-  if (values.table !== undefined) {
-    process.stdout.write(`${toMarkdown(readReport(values.table))}\n`);
-    return;
-  }
+  if (values.publish !== undefined) return publishReports(values.publish.split(','));
   const names = chooseRows();
   // What users run. tests/kit reads this when a benchmark loads it.
   const bundle = fileURLToPath(new URL('../packages/cli/dist/csc.js', import.meta.url));

@@ -82,8 +82,8 @@ async function bareRate(read: () => Promise<number>): Promise<number> {
 }
 
 // As what users run is: sources take memory of their own to be read.
-async function bundleClient({ directory }: Fleet): Promise<string> {
-  const outfile = join(directory, 'output-client.cjs');
+async function bundleClient(): Promise<string> {
+  const outfile = new URL('../out/bench/output-client.cjs', import.meta.url).pathname;
   const source = new URL('output-client.ts', import.meta.url).pathname;
   await build({
     entryPoints: [source],
@@ -91,6 +91,8 @@ async function bundleClient({ directory }: Fleet): Promise<string> {
     bundle: true,
     platform: 'node',
     format: 'cjs',
+    // For profiles.
+    sourcemap: true,
     logLevel: 'warning',
   });
   return outfile;
@@ -99,7 +101,7 @@ async function bundleClient({ directory }: Fleet): Promise<string> {
 async function read(fleet: Fleet, bytes: number): Promise<Reading> {
   const contract = fleet.contract({ argv: ['head', '-c', String(bytes), '/dev/zero'], timeout_sec: 300 });
   const task = { address: fleet.address, tls: fleet.tls('alice'), contract };
-  const program = await bundleClient(fleet);
+  const program = await bundleClient();
   const child = spawn(process.execPath, [...asCsc, program, JSON.stringify(task)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });

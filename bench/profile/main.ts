@@ -1,10 +1,12 @@
 // Runs rows of the benchmarks with a profile of each process, and writes a flame graph a row into out/profile:
-// `make bench-profile ONLY=latency`. What is measured is the bundle with its names left in.
+// `make bench-profile ONLY=latency`. What is measured is the bundle with its names left in. With `--publish`, graphs and tables
+// go into docs/performance as well; with `--draw`, nothing is run, and what was profiled last is drawn again.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { documentFile, replaceBlock } from '../document.ts';
 import { toFlameGraph } from './flame.ts';
 import { readProfiles, type Span } from './read.ts';
 import { toRoomTable } from './rooms.ts';
@@ -14,7 +16,12 @@ const out = join(repository, 'out/profile');
 const microsBetweenSamples = 500;
 
 const { values } = parseArgs({
-  options: { only: { type: 'string' }, share: { type: 'string', default: '0.25' } },
+  options: {
+    only: { type: 'string' },
+    share: { type: 'string', default: '0.25' },
+    publish: { type: 'boolean', default: false },
+    draw: { type: 'boolean', default: false },
+  },
 });
 
 function run(script: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): void {
@@ -39,10 +46,22 @@ function profile(row: string, bundle: string): void {
     CSC_BIN: join(bundle, 'csc.js'),
     CSC_BENCH_SHARE: values.share,
   });
-  const parts = readProfiles(directory, JSON.parse(readFileSync(spans, 'utf8')) as Span[]);
-  writeFileSync(join(out, `${row}.svg`), toFlameGraph(`${row}: where its processes work`, parts));
-  writeFileSync(join(out, `${row}.md`), `${toRoomTable(parts)}\n`);
-  process.stdout.write(`\n### ${row}\n\n${toRoomTable(parts)}\n\nbench-profile: out/profile/${row}.svg\n`);
+}
+
+function draw(row: string): void {
+  const directory = join(out, row);
+  const parts = readProfiles(
+    directory,
+    JSON.parse(readFileSync(join(directory, 'spans.json'), 'utf8')) as Span[],
+  );
+  const [graph, table] = [toFlameGraph(`${row}: where its processes work`, parts), toRoomTable(parts)];
+  writeFileSync(join(out, `${row}.svg`), graph);
+  process.stdout.write(`\n### ${row}\n\n${table}\n\nbench-profile: out/profile/${row}.svg\n`);
+  if (!values.publish) return;
+  const published = fileURLToPath(new URL('../../docs/performance/', import.meta.url));
+  mkdirSync(published, { recursive: true });
+  writeFileSync(join(published, `${row}.svg`), graph);
+  replaceBlock(documentFile, `profile ${row}`, `${table}\n\n[Flame graph](performance/${row}.svg)`);
 }
 
 const rows = values.only?.split(',') ?? [];
@@ -51,5 +70,8 @@ if (rows.length === 0) {
   process.exit(64);
 }
 const bundle = join(out, 'bundle');
-run('scripts/build.ts', [bundle], { CSC_BUILD_READABLE: '1' });
-for (const row of rows) profile(row, bundle);
+if (!values.draw) {
+  run('scripts/build.ts', [bundle], { CSC_BUILD_READABLE: '1' });
+  for (const row of rows) profile(row, bundle);
+}
+for (const row of rows) draw(row);

@@ -45,14 +45,14 @@ interface CpuProfile {
 }
 
 /**
- * Reads every .cpuprofile of a directory. Only samples within `spans` count, so that neither start-up nor baselines do;
- * a process that did nothing of note meanwhile is left out.
+ * Reads every .cpuprofile of a directory. Only samples within `spans` count (all, where there are none), so that neither
+ * start-up nor baselines do; a process that did nothing meanwhile is left out.
  */
 export function readProfiles(directory: string, spans: readonly Span[]): PartProfile[] {
   const parts = new Map<string, Stack[]>();
   for (const file of readdirSync(directory).filter((it) => it.endsWith('.cpuprofile'))) {
     const profile = JSON.parse(readFileSync(join(directory, file), 'utf8')) as CpuProfile;
-    const part = toPart(profile, file);
+    const part = toPart(profile);
     if (part === undefined) continue;
     parts.set(part, [...(parts.get(part) ?? []), ...toStacks(profile, spans)]);
   }
@@ -61,22 +61,22 @@ export function readProfiles(directory: string, spans: readonly Span[]): PartPro
 
 // What a process has loaded says what it is.
 const marks: readonly (readonly [mark: RegExp, part: string])[] = [
+  [/store-main\.cjs$/, 'gate: database thread'],
+  [/writer-main\.cjs$/, 'executor: database thread'],
   [/command-gate\.cjs$/, 'gate'],
   [/command-executor\.cjs$/, 'executor'],
-  [/command-(run|check)\.cjs$/, 'csc $1'],
-  [/\/bench\/(?:main|[a-z-]+-client)\.ts$/, 'client'],
+  [/command-run\.cjs$/, 'csc run'],
+  [/command-check\.cjs$/, 'csc check'],
+  [/-client\.(?:ts|cjs)$/, 'client'],
+  [/\/bench\/main\.ts$/, 'client (and bench)'],
   [/\/main\.cjs$/, 'csc --help'],
+  // Simulated executors and the like.
+  [/\/bench\/(?:(?!document|rounds|report)[a-z-]+)\.ts$/, 'what is simulated'],
 ];
 
-function toPart({ nodes }: CpuProfile, file: string): string | undefined {
-  const urls = new Set(nodes.map(({ callFrame }) => callFrame.url));
-  const isThread = !/\.0\.\d+\.cpuprofile$/.test(file);
-  for (const [mark, part] of marks)
-    for (const url of urls) {
-      const match = mark.exec(url);
-      if (match !== null) return `${match[0].replace(mark, part)}${isThread ? ', threads' : ''}`;
-    }
-  return undefined;
+function toPart({ nodes }: CpuProfile): string | undefined {
+  const urls = [...new Set(nodes.map(({ callFrame }) => callFrame.url))];
+  return marks.find(([mark]) => urls.some((url) => mark.test(url)))?.[1];
 }
 
 function toStacks({ nodes, samples, timeDeltas, startTime }: CpuProfile, spans: readonly Span[]): Stack[] {
@@ -89,7 +89,7 @@ function toStacks({ nodes, samples, timeDeltas, startTime }: CpuProfile, spans: 
   for (const [index, id] of samples.entries()) {
     const taken = timeDeltas[index + 1] ?? 0;
     now += timeDeltas[index] ?? 0;
-    if (spans.some(({ begin, end }) => now >= begin && now <= end))
+    if (spans.length === 0 || spans.some(({ begin, end }) => now >= begin && now <= end))
       micros.set(id, (micros.get(id) ?? 0) + taken);
   }
   return [...micros].flatMap(([id, time]) => {

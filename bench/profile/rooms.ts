@@ -1,7 +1,7 @@
 import type { PartProfile } from './read.ts';
 
 // What is less than this in each part goes together.
-const leastShare = 0.02;
+const leastShare = 0.03;
 
 /** Where the time of each part goes, by room, as a table in Markdown: the time spent in it, not in what it calls. */
 export function toRoomTable(parts: readonly PartProfile[]): string {
