@@ -61,6 +61,7 @@ generate: setup ## Regenerate the protobuf code, the published schemas, docs/err
 	@node scripts/publish-errors.ts
 	@node scripts/publish-metrics.ts
 	@node scripts/publish-logs.ts
+	@node scripts/publish-seccomp.ts
 	@node scripts/publish-proxy.ts
 
 check-generated: setup ## Fail if what is generated is not current

@@ -3,8 +3,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { loadSeccomp, ourProfile } from './load.ts';
+import { assembleProfile } from './assemble.ts';
+import { loadSeccomp } from './load.ts';
+import { noUnixSockets, ourProfile } from './our-profile.ts';
 import { parseSeccompProfile } from './profile.ts';
+import built from './programs.json' with { type: 'json' };
+import { proxyProfile } from './proxy-profile.ts';
 
 let directory: string;
 beforeAll(() => {
@@ -108,6 +112,17 @@ describe('a profile that would not do what it says', () => {
     const syscalls = [{ names: ['read', 'socket'], action: 'SCMP_ACT_ALLOW' }, noPing];
     expect(refusal(write({ ...allowAll, syscalls }))).toEqual(['CONFIG_INVALID', 'syscalls[1].names[0]']);
     expect(refusal(write({ ...allowAll, syscalls: syscalls.toReversed() }))).toBe('taken');
+  });
+});
+
+describe.each(['x86_64', 'aarch64'] as const)('the programs for %s', (architecture) => {
+  it('are what the profiles assemble to', () => {
+    const { ours, ...others } = built[architecture];
+    expect(ours).toBe(assembleProfile(ourProfile(), architecture).toString('base64'));
+    expect(others).toEqual({
+      noUnixSockets: assembleProfile(noUnixSockets, architecture).toString('base64'),
+      proxyOnly: assembleProfile(proxyProfile, architecture).toString('base64'),
+    });
   });
 });
 

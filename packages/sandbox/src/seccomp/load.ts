@@ -3,9 +3,8 @@ import { sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError, type Fault, formatFaults, orThrow } from '@csc-fleet/common/errors';
 import { readBoundedFile } from '@csc-fleet/common/files';
 import { assembleProfile } from './assemble.ts';
-import defaultProfile from './default-profile.json' with { type: 'json' };
-import { parseSeccompProfile, type SeccompEntry, type SeccompProfile } from './profile.ts';
-import { proxyProfile } from './proxy-profile.ts';
+import { parseSeccompProfile, type SeccompProfile } from './profile.ts';
+import built from './programs.json' with { type: 'json' };
 import type { Architecture } from './system-calls.ts';
 
 /** The system call filter of every command on a host. */
@@ -41,24 +40,22 @@ export function loadSeccomp({ profileFile }: SeccompOptions = {}): SeccompFilter
       'SANDBOX_UNAVAILABLE',
       `there is no system call filter for ${arch}: use x86_64 or aarch64`,
     );
-  const ours = assembleProfile(ourProfile(), architecture);
+  // As `make generate` assembles them of our-profile.ts and proxy-profile.ts: at every start that would take longer than all
+  // the rest here.
+  const { ours, noUnixSockets, proxyOnly } = decode(built[architecture]);
   const programs = profileFile === undefined ? [ours] : [ours, assembleFile(profileFile, architecture)];
-  const withoutUnixSockets = toFilter([...programs, assembleProfile(noUnixSockets, architecture)]);
-  const proxy = toFilter([...withoutUnixSockets.programs, assembleProfile(proxyProfile, architecture)]);
+  const withoutUnixSockets = toFilter([...programs, noUnixSockets]);
+  const proxy = toFilter([...withoutUnixSockets.programs, proxyOnly]);
   return { ...toFilter(programs), withoutUnixSockets, proxy };
+}
+
+function decode({ ours, noUnixSockets, proxyOnly }: (typeof built)['x86_64']) {
+  const bytes = (text: string): Buffer => Buffer.from(text, 'base64');
+  return { ours: bytes(ours), noUnixSockets: bytes(noUnixSockets), proxyOnly: bytes(proxyOnly) };
 }
 
 function toFilter(programs: readonly Buffer[]): SeccompFilter {
   return { programs, sha256: sha256Hex(Buffer.concat(programs)) };
-}
-
-/** Our own list. A test holds it against the rules for an operator's; parsing it at every start would take longer. */
-export function ourProfile(): SeccompProfile {
-  const syscalls = defaultProfile.syscalls.map((entry) => ({
-    ...entry,
-    args: (entry.args ?? []).map((argument) => ({ valueTwo: 0, ...argument })),
-  }));
-  return { ...defaultProfile, syscalls } as SeccompProfile;
 }
 
 function assembleFile(file: string, architecture: Architecture): Buffer {
@@ -84,24 +81,3 @@ function invalid(file: string, fault: Fault): CscError {
   const faults = [fault];
   return new CscError('CONFIG_INVALID', `${file} was refused:\n${formatFaults(faults)}`, { faults });
 }
-
-// socket(2) and socketpair(2) read 32 bits of each argument, whatever the other half says.
-const low32 = 0xffff_ffff;
-const isUnix = { index: 0, op: 'SCMP_CMP_MASKED_EQ', value: low32, valueTwo: 1 } as const;
-const isOfType = (type: number) =>
-  ({ index: 1, op: 'SCMP_CMP_MASKED_EQ', value: 0xf, valueTwo: type }) as const;
-const pair = { names: ['socketpair'], action: 'SCMP_ACT_ALLOW' } as const;
-const [stream, seqpacket, eacces] = [1, 5, 13];
-
-const syscalls: readonly SeccompEntry[] = [
-  { names: ['socket'], action: 'SCMP_ACT_ERRNO', errnoRet: eacces, args: [isUnix] },
-  { ...pair, names: [...pair.names], args: [isUnix, isOfType(stream)] },
-  { ...pair, names: [...pair.names], args: [isUnix, isOfType(seqpacket)] },
-  { names: ['socketpair'], action: 'SCMP_ACT_ERRNO', errnoRet: eacces, args: [isUnix] },
-];
-
-/**
- * Takes Unix sockets away that have, or could reach, a name in the file system (unix(7)). Pairs stay: those that are
- * connected for good, and not datagram sockets, which may send to any name.
- */
-export const noUnixSockets: SeccompProfile = { defaultAction: 'SCMP_ACT_ALLOW', syscalls: [...syscalls] };

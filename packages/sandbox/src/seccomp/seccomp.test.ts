@@ -2,7 +2,7 @@ import { simulate } from '@csc-fleet/test-kit/sandbox/simulate-filter';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { assembleProfile } from './assemble.ts';
-import { ourProfile } from './load.ts';
+import { ourProfile } from './our-profile.ts';
 import { parseSeccompProfile, type SeccompArgument, type SeccompProfile } from './profile.ts';
 import { type Architecture, systemCalls } from './system-calls.ts';
 
