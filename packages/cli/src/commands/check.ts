@@ -1,3 +1,4 @@
+import '../action/started-once.ts';
 import { parseContract } from '@csc-fleet/common/contract';
 import type { AskedBeside, HostRules } from '@csc-fleet/common/decision';
 import { artifactBytes } from '@csc-fleet/common/encoding';
