@@ -531,6 +531,22 @@ const host: readonly Mutant[] = [
     red: 'hears none of the words of a bwrap',
   },
   {
+    name: 'what-bwrap-says-from-anybody',
+    file: 'packages/sandbox/src/doctor/bwrap-words.ts',
+    before: 'return uid === process.getuid?.() && (mode & 0o022) === 0;',
+    after: 'return uid >= 0 && mode >= 0;',
+    tests: ['packages/sandbox/src/doctor/examine-bwrap.test.ts'],
+    red: 'believes nothing that somebody else could have written',
+  },
+  {
+    name: 'what-another-bwrap-said',
+    file: 'packages/sandbox/src/doctor/bwrap-words.ts',
+    before: 'if (!isKept(kept) || kept.of !== toKey(path)) return undefined;',
+    after: 'if (!isKept(kept)) return undefined;',
+    tests: ['packages/sandbox/src/doctor/examine-bwrap.test.ts'],
+    red: 'starts it once, and again where the file or the kernel is another',
+  },
+  {
     name: 'a-job-outside-its-cgroup',
     file: 'packages/sandbox/native/child.c',
     before: `if (fd < 0 || write(fd, "0", 1) != 1) fail("cgroup");`,

@@ -104,5 +104,5 @@ noreturn void be_child(const struct parents *parents, int link, const struct req
 /* ---- serve.c ---- */
 
 /* Serves one executor, which is this process's parent, until it is gone. */
-noreturn void serve(const char *executor);
+noreturn void serve(const char *executor, const char *ahead);
 #endif

@@ -173,13 +173,16 @@ static void begin(const struct request *request) {
   child->id = request->id;
 }
 
+/* How many children wait; fewer for an executor that ends after one run. */
+static int ahead = AHEAD;
+
 static void fork_ahead(void) {
   int waiting = 0, used = 0;
   for (int at = 0; at < MOST_CHILDREN; at++) {
     waiting += children[at].state == WAITING;
     used += children[at].state != FREE;
   }
-  while (waiting < AHEAD && used++ < MOST_CHILDREN / 2 && make_child(-1, NULL) != NULL) waiting++;
+  while (waiting < ahead && used++ < MOST_CHILDREN / 2 && make_child(-1, NULL) != NULL) waiting++;
 }
 
 static void send_kill(const struct child *child) { syscall(SYS_pidfd_send_signal, child->pidfd, SIGKILL, NULL, 0); }
@@ -361,7 +364,8 @@ static int try_net(void) {
   return status == 0;
 }
 
-void serve(const char *pid) {
+void serve(const char *pid, const char *most) {
+  if (most != NULL) ahead = most[0] >= '1' && most[0] < '0' + AHEAD && most[1] == 0 ? most[0] - '0' : AHEAD;
   follow_executor(pid);
   /* What the executor was started with, and could not keep from its children. Its pidfd comes after. */
   int kept = fcntl(parents.executor_fd, F_DUPFD_CLOEXEC, 4);

@@ -1,3 +1,4 @@
+import '../action/started-once.ts';
 import { join } from 'node:path';
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
@@ -10,7 +11,7 @@ import { exitCodes } from '../action/exit-codes.ts';
 import { append, parseBytes } from '../action/options.ts';
 import { readContractInput, readPolicyInput } from '../check/decide.ts';
 import { readInput } from '../files/read-input.ts';
-import { defaultStateDir, writeReceipt } from '../files/write-file.ts';
+import { cacheDirectory, defaultStateDir, writeReceipt } from '../files/write-file.ts';
 import type { LocalRunResult, RunContractOptions, Withheld } from '../local/local-run.ts';
 import { runContract } from '../local/run.ts';
 import { printSandbox } from '../run/sandbox-debug.ts';
@@ -139,7 +140,8 @@ async function runFiles(
 
 // While the rest is read; where the contract is denied, nobody asks for the answer.
 function askEarly({ acceptRlimitsOnly }: RunCommandOptions): Promise<HostFacts> {
-  const facts = probeHost({ acceptRlimitsOnly: acceptRlimitsOnly ?? false });
+  const keptIn = cacheDirectory(process.env);
+  const facts = probeHost({ acceptRlimitsOnly: acceptRlimitsOnly ?? false, keptIn });
   facts.catch(() => {});
   return facts;
 }

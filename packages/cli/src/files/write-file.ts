@@ -46,3 +46,8 @@ export function writeReceipt(path: string, receiptJson: Uint8Array): void {
 export function defaultStateDir(env: NodeJS.ProcessEnv): string {
   return join(env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state'), 'csc');
 }
+
+/** Where csc keeps what it can find out anew: below XDG_CACHE_HOME, by default ~/.cache. */
+export function cacheDirectory(env: NodeJS.ProcessEnv): string {
+  return join(env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'csc');
+}

@@ -61,6 +61,7 @@ export async function attachExecutor(local: LocalGate, options: AttachOptions): 
       ceiling: { ...defaultCeiling, inlineCode },
       env: options.env ?? definedOnly(process.env),
       limits: options.limits,
+      once: true,
     },
     {
       gateKeys: createKeyRing([{ keyId: local.signer.keyId, publicKey: local.signer.publicKey }]),

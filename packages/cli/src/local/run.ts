@@ -6,7 +6,7 @@ import { CscError, isCscError, orThrow } from '@csc-fleet/common/errors';
 import { type PolicyDocument, parsePolicy } from '@csc-fleet/common/policy';
 import { probeHost } from '@csc-fleet/sandbox/doctor';
 import type { HostFacts } from '@csc-fleet/sandbox/plan';
-import { defaultStateDir } from '../files/write-file.ts';
+import { cacheDirectory, defaultStateDir } from '../files/write-file.ts';
 import { execute, throwIfAborted } from './execute.ts';
 import { type LocalGate, startLocalGate } from './gate.ts';
 import type { LocalRun, LocalRunResult, RunContractOptions, Withheld } from './local-run.ts';
@@ -86,10 +86,14 @@ function whyWithheld({ contract, policy, request, options }: LocalRun): Withheld
 // While the gate opens: it takes two processes.
 function askHost({ mode, options }: LocalRun): Promise<HostFacts> | undefined {
   if (mode === 'local') return undefined;
-  const { acceptRlimitsOnly = false, host = probeHost({ acceptRlimitsOnly }) } = options;
+  const { acceptRlimitsOnly = false, host = probe(acceptRlimitsOnly) } = options;
   const facts = Promise.resolve(host);
   facts.catch(() => {});
   return facts;
+}
+
+function probe(acceptRlimitsOnly: boolean): Promise<HostFacts> {
+  return probeHost({ acceptRlimitsOnly, keptIn: cacheDirectory(process.env) });
 }
 
 async function executeOrWithhold(

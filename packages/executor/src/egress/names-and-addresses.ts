@@ -140,6 +140,17 @@ export type RangeTest = (address: string) => boolean;
  * ones: `::/0` says nothing of IPv4.
  */
 export function createRangeTest(ranges: readonly string[]): RangeTest {
+  // Made with the first address: most runs have no network.
+  let lists: ReturnType<typeof toLists> | undefined;
+  return (address) => {
+    const family = familyOf(address);
+    if (family === undefined) return false;
+    lists ??= toLists(ranges);
+    return lists[family].check(address.replace(/%.*$/, ''), family);
+  };
+}
+
+function toLists(ranges: readonly string[]) {
   // One list would hold every IPv4 address as an IPv4-mapped one too.
   const lists = { ipv4: new BlockList(), ipv6: new BlockList() };
   for (const range of ranges) {
@@ -147,10 +158,7 @@ export function createRangeTest(ranges: readonly string[]): RangeTest {
     const family = familyOf(address) ?? 'ipv4';
     lists[family].addSubnet(address, Number(prefix ?? (family === 'ipv4' ? 32 : 128)), family);
   }
-  return (address) => {
-    const family = familyOf(address);
-    return family !== undefined && lists[family].check(address.replace(/%.*$/, ''), family);
-  };
+  return lists;
 }
 
 /** Which kind of address a text is; undefined where it is none. */

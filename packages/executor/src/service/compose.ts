@@ -89,6 +89,8 @@ export interface ExecutorOptions {
   readonly receiptRetentionBytes?: number;
   /** Whom jobs of a root executor run as. */
   readonly runAs?: RunAs;
+  /** True: it ends after one run, and makes nothing ahead that one run does not need. Default: false. */
+  readonly once?: boolean;
 }
 
 /** What an executor is given. */
@@ -313,7 +315,7 @@ async function chooseWorkplace(
   const facts = given ?? (await probeHost(toProbe(options)));
   const { jobUsers } = facts;
   const groups = openJobGroups(facts, options);
-  const launcher = own ?? createBwrapLauncher({ facts, ...groups });
+  const launcher = own ?? createBwrapLauncher({ facts, ...groups, once: options.once ?? false });
   const most = groups.cgroups?.most ?? {};
   return {
     jobUsers: jobUsers.pooled ? new JobUserPool(jobUsers, log) : shareUser(jobUsers.all[0]),

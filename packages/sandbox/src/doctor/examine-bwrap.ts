@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { type Check, examineProgramFile, failed, passed } from '../host/index.ts';
+import { type BwrapWords, keepBwrap, recallBwrap, toKey } from './bwrap-words.ts';
 
 /** What bwrap says of itself. */
 export interface BwrapFacts {
@@ -20,20 +21,24 @@ const neededOptions: readonly string[] = [
 const install =
   'install bubblewrap 0.11 or newer, or Debian 12’s 0.8.0-2+deb12u1 or newer (apt-get install bubblewrap)';
 
-/** Asks a bwrap for its version and its options, and whether it may be used. */
-export async function askBwrap(path: string): Promise<BwrapFacts> {
+/**
+ * Asks a bwrap for its version and its options, and whether it may be used.
+ * @param keptIn a directory of this user's own where it is kept what it said, for whoever starts often. Absent: asked anew
+ */
+export async function askBwrap(path: string, keptIn?: string): Promise<BwrapFacts> {
   const stats = statSync(path, { throwIfNoEntry: false });
   if (stats === undefined) return unusable(failed('bwrap', `there is no ${path}`, install));
   // Before it is started for the first time.
   const own = examineProgramFile(path, process.getuid?.() ?? -1);
   if (!own.ok) return unusable(own);
-  const answers = await Promise.all([ask(path, '--version'), ask(path, '--help')]).catch(whyNot);
-  if (!Array.isArray(answers)) {
+  const answers =
+    (keptIn === undefined ? undefined : recallBwrap(keptIn, path)) ?? (await hear(path, keptIn));
+  if ('cutOff' in answers) {
     const { cutOff } = answers;
     if (cutOff !== undefined) return unusable(untold('bwrap', `${path} runs`, cutOff));
     return unusable(failed('bwrap', `${path} does not run`, install));
   }
-  const [version, help] = answers;
+  const { version, help } = answers;
   const options = parseOptions(help);
   return {
     version: firstLine(version).replace(/^bubblewrap /, ''),
@@ -44,6 +49,20 @@ export async function askBwrap(path: string): Promise<BwrapFacts> {
       examineOptions(path, options),
     ],
   };
+}
+
+async function hear(
+  path: string,
+  keptIn: string | undefined,
+): Promise<BwrapWords | ReturnType<typeof whyNot>> {
+  try {
+    const key = toKey(path);
+    const [version, help] = await Promise.all([ask(path, '--version'), ask(path, '--help')]);
+    if (keptIn !== undefined) keepBwrap(keptIn, key, { version, help });
+    return { version, help };
+  } catch (error) {
+    return whyNot(error);
+  }
 }
 
 const whyNot = (error: unknown): { cutOff: string | undefined } => ({ cutOff: whyCutOff(error) });

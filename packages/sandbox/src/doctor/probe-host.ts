@@ -13,6 +13,8 @@ export interface ProbeOptions {
   readonly acceptRlimitsOnly?: boolean;
   /** A file with a further system call filter. */
   readonly seccompProfile?: string;
+  /** A directory of this user's own, for what bwrap says of itself. Absent: it is asked anew. */
+  readonly keptIn?: string;
 }
 
 export const defaultBwrapPath = '/usr/bin/bwrap';
@@ -25,7 +27,7 @@ export async function probeHost(options: ProbeOptions = {}): Promise<HostFacts> 
   const bwrapPath = options.bwrapPath ?? defaultBwrapPath;
   const executorUid = process.getuid?.() ?? -1;
   requireChecks([examineTools(executorUid)]);
-  const bwrap = await askBwrap(bwrapPath);
+  const bwrap = await askBwrap(bwrapPath, options.keptIn);
   requireChecks(bwrap.checks);
   const paths = findSystemPaths();
   return {

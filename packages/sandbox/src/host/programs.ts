@@ -1,7 +1,7 @@
 import { lstatSync, type Stats } from 'node:fs';
 import { posix } from 'node:path';
 import { type Check, failed, passed } from './check.ts';
-import { type Walk, walkPath } from './host-path.ts';
+import { lookOnHost, type Walk, walkPath } from './host-path.ts';
 
 /** Where this process looks for the programs that it starts for itself, whatever its own PATH says. */
 export const toolPath = '/usr/sbin:/usr/bin:/sbin:/bin';
@@ -12,15 +12,33 @@ const tools = ['prlimit', 'chrt', 'ionice', 'env', 'mkdir', 'nsenter', 'perl'];
 
 /** Whether nobody but root, and who the executor is, can change the programs that it starts. */
 export function examineTools(executorUid: number): Check {
-  const found = tools.map((name) => posix.join('/', name)).flatMap(findTool);
-  return found.map((path) => examineProgramFile(path, executorUid)).find(({ ok }) => !ok) ?? safe;
+  // All lie in the same few directories.
+  const looked = new Looked();
+  const found = tools.map((name) => posix.join('/', name)).flatMap((name) => findTool(name, looked));
+  return found.map((path) => examineWith(path, executorUid, looked)).find(({ ok }) => !ok) ?? safe;
+}
+
+/** Looks at each path once, and so as long as one question takes. */
+class Looked {
+  readonly #looks = new Map<string, ReturnType<typeof lookOnHost>>();
+  readonly #stats = new Map<string, Stats | undefined>();
+
+  readonly look = (path: string): ReturnType<typeof lookOnHost> => {
+    if (!this.#looks.has(path)) this.#looks.set(path, lookOnHost(path));
+    return this.#looks.get(path);
+  };
+
+  stats(path: string): Stats | undefined {
+    if (!this.#stats.has(path)) this.#stats.set(path, lstatSync(path, { throwIfNoEntry: false }));
+    return this.#stats.get(path);
+  }
 }
 
 const safe = passed('programs', 'nobody else can change the programs that the executor starts');
 
-function findTool(name: string): string[] {
+function findTool(name: string, { look }: Looked): string[] {
   const places = toolPath.split(':').map((directory) => directory + name);
-  return places.filter((place) => walkPath(place) !== undefined).slice(0, 1);
+  return places.filter((place) => walkPath(place, look) !== undefined).slice(0, 1);
 }
 
 /**
@@ -29,9 +47,13 @@ function findTool(name: string): string[] {
  * there is no such file.
  */
 export function examineProgramFile(path: string, executorUid: number): Check {
-  const walk = walkPath(path);
+  return examineWith(path, executorUid, new Looked());
+}
+
+function examineWith(path: string, executorUid: number, looked: Looked): Check {
+  const walk = walkPath(path, looked.look);
   for (const place of walk === undefined ? [] : placesOf(walk)) {
-    const stats = lstatSync(place, { throwIfNoEntry: false });
+    const stats = looked.stats(place);
     const fault = stats === undefined ? undefined : findFault(stats, executorUid);
     if (fault === undefined) continue;
     const what = place === path ? path : `${place}, which leads to ${path},`;

@@ -22,6 +22,8 @@ export interface BwrapLauncherOptions {
   readonly launcher?: string | null;
   /** False: csc-launcher does not stay, and everything is started from this process. Default: true. */
   readonly stays?: boolean;
+  /** True: for one run, one command at a time; only what that needs is made ahead. Default: false. */
+  readonly once?: boolean;
 }
 
 export interface BwrapLauncher extends Launcher {
@@ -43,10 +45,11 @@ export function createBwrapLauncher(options: BwrapLauncherOptions): BwrapLaunche
   const staying =
     launcherPath === undefined || options.stays === false
       ? undefined
-      : new StayingLauncher(launcherPath, mark);
+      : new StayingLauncher(launcherPath, mark, options.once === true ? 1 : undefined);
   const pipePool = createPipePool({
     ...{ directory: scratchDirectory, maker: findPipeMaker(launcherPath) },
     ...(staying === undefined ? {} : { staying }),
+    ...(options.once === true ? { ahead: 4 } : {}),
   });
   const kit: BwrapKit = {
     facts,

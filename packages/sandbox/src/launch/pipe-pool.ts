@@ -25,11 +25,14 @@ export interface PipePoolOptions {
   /** Default: the best one of this machine. */
   readonly maker?: PipeMaker;
   /** Makes them ahead of need, without a process of their own, as long as it is there. */
-  readonly staying?: Pick<StayingLauncher, 'pid' | 'makePipes' | 'dropPipes'>;
+  readonly staying?: Pick<StayingLauncher, 'pid' | 'startedPid' | 'makePipes' | 'dropPipes'>;
+  /** How many are kept ready where it makes them. Default 64: those of a dozen commands. */
+  readonly ahead?: number;
 }
 
-// Those of a dozen commands.
-const askedAtOnce = 64;
+const defaultAhead = 64;
+// Of a process that runs one command.
+const atFirst = 8;
 
 export interface PipePool {
   /**
@@ -58,10 +61,10 @@ export function createPipePool(options: PipePoolOptions = {}): PipePool {
     making = undefined;
     ready.push(...(batch?.open() ?? []));
   };
-  const { staying } = options;
-  const ask = async (from: NonNullable<typeof staying>, pid: number): Promise<void> => {
+  const { staying, ahead = defaultAhead } = options;
+  const ask = async (from: NonNullable<typeof staying>, pid: number, count: number): Promise<void> => {
     asking = true;
-    const numbers = await from.makePipes(askedAtOnce);
+    const numbers = await from.makePipes(count);
     asking = false;
     orNothing(() => {
       if (!closed && from.pid === pid) ready.push(...openPipesOf(pid, numbers));
@@ -71,7 +74,10 @@ export function createPipePool(options: PipePoolOptions = {}): PipePool {
   // What fails ahead of need is tried again, and reported, when a pipe is due.
   const refill = (count: number): void => {
     if (closed || command === undefined || making !== undefined || asking) return;
-    if (staying?.pid !== undefined && ready.length < askedAtOnce / 2) return void ask(staying, staying.pid);
+    if (staying?.pid !== undefined) {
+      if (ready.length < ahead / 2) void ask(staying, staying.pid, ahead);
+      return;
+    }
     if (ready.length >= count / 2) return;
     orNothing(() => {
       making = new PipeBatch(count, directory, { name, command });
@@ -80,11 +86,12 @@ export function createPipePool(options: PipePoolOptions = {}): PipePool {
   };
   const makeNow = (): void => {
     if (command === undefined) return void ready.push(...makeFifos(most, directory));
-    making ??= new PipeBatch(most, directory, { name, command });
+    making ??= new PipeBatch(Math.min(most, ahead), directory, { name, command });
     collect();
   };
-  // A process that runs one command needs four.
-  refill(Math.min(most, 8));
+  // A process that runs one command needs four: the launcher that starts just now has them before the command is due.
+  if (staying?.startedPid !== undefined) void ask(staying, staying.startedPid, atFirst);
+  else refill(Math.min(most, atFirst));
   return {
     take(owner) {
       if (ready.length === 0) makeNow();

@@ -65,6 +65,7 @@ const lost: JobEnd = { code: null, signal: 'SIGKILL', error: 0 };
 export class StayingLauncher {
   readonly #path: string;
   readonly #mark: () => string;
+  readonly #ahead: number;
   readonly #jobs = new Map<number, OpenJob>();
   #pipes: OpenPipes | undefined;
   #process: ChildProcess | undefined;
@@ -76,16 +77,25 @@ export class StayingLauncher {
   #pauseMs = firstPauseMs;
   #restart: NodeJS.Timeout | undefined;
 
-  /** @param mark as for `toMarkedPath` */
-  constructor(path: string, mark: () => string) {
+  /**
+   * @param mark as for `toMarkedPath`
+   * @param ahead how many processes wait for a job at any time, 1 to 4
+   */
+  constructor(path: string, mark: () => string, ahead = 4) {
     this.#path = path;
     this.#mark = mark;
+    this.#ahead = ahead;
     this.#start();
   }
 
   /** Its pid; undefined as long as there is none that has said that it is ready. */
   get pid(): number | undefined {
     return this.#isReady && !this.#isClosed ? this.#process?.pid : undefined;
+  }
+
+  /** Its pid also before it is ready; undefined as long as there is none. It hears what it is told then once it is. */
+  get startedPid(): number | undefined {
+    return this.#isClosed ? undefined : this.#process?.pid;
   }
 
   /** Whether it makes network namespaces, for which it takes root. */
@@ -140,7 +150,7 @@ export class StayingLauncher {
     this.#restart = undefined;
     try {
       // Of its streams only errors are anybody's.
-      const child = spawn(this.#path, ['serve', String(process.pid)], {
+      const child = spawn(this.#path, ['serve', String(process.pid), String(this.#ahead)], {
         stdio: ['ignore', 'ignore', 'inherit', 'pipe'],
         env: { PATH: toMarkedPath(this.#mark()) },
         cwd: '/',
