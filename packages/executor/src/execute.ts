@@ -120,6 +120,7 @@ async function executeOffer(
 ): Promise<void> {
   const begun = await begin(offer, run, ports, link);
   if (begun.kind === 'refused') return await refuse(begun, run, ports, link);
+  if (begun.kind === 'unconfirmed') return await drop(begun, run, ports);
   const { redeemed } = begun;
   const { subject, spool, record, belongings, allowance, first } = redeemed;
   const trial = ports.trials.note(subject.ticket, subject.asked?.warnings ?? []);
@@ -149,7 +150,13 @@ type Reached =
   | Granted
   | PreparedRun;
 
-type Begun = { readonly kind: 'redeemed'; readonly redeemed: RedeemedRun } | RefusedRun;
+type Begun = { readonly kind: 'redeemed'; readonly redeemed: RedeemedRun } | RefusedRun | UnconfirmedOffer;
+
+/** The gate has not written down what it offered: there was no offer. */
+interface UnconfirmedOffer {
+  readonly kind: 'unconfirmed';
+  readonly reached: Reached | undefined;
+}
 
 interface RefusedRun {
   readonly kind: 'refused';
@@ -194,17 +201,23 @@ async function begin(offer: Offer, run: LiveRun, ports: ExecutionPorts, link: Ex
     };
     const build = () => timed('sandbox', () => prepare(granted, here, { site, spools }, onOutputLost));
     const prepared = reach(tracedNow(tracing, 'csc.executor.sandbox', { parent }, build));
-    if (prepared.first.process !== undefined) {
-      const tookMs = await waitUntilReady(prepared.first);
-      if (tookMs < noticeableMs) link.checkWanted();
-      else lookAgain(offered, ports, link);
-    }
+    const since = performance.now();
+    if (prepared.first.process !== undefined) await waitUntilReady(prepared.first);
+    // What the gate is yet to write down may be built, and nothing more.
+    if (run.confirmation === 'awaited') await run.confirmed;
+    if (run.confirmation === 'void') return { kind: 'unconfirmed', reached };
+    const tookMs = performance.now() - since;
+    if (tookMs < noticeableMs) link.checkWanted();
+    else lookAgain(offered, ports, link);
     // No pause from here to the journal, so that no offer is half-way when the link breaks: either its redeem is under way
     // by then, or it never will be.
     const spend = () => timed('redeem', () => redeem(prepared, journal, spools));
     return { kind: 'redeemed', redeemed: await traced(tracing, 'csc.executor.redeem', { parent }, spend) };
   } catch (error) {
     admission?.end(toReason(error));
+    // Nor is it answered before, or anything signed of it. There is no pause where it was confirmed.
+    if (run.confirmation !== 'given') await run.confirmed;
+    if (run.confirmation === 'void') return { kind: 'unconfirmed', reached };
     return planToRefuse({ offer, error, reached }, run, ports);
   }
 }
@@ -281,6 +294,17 @@ async function refuse(
   const refused = await journalRefusal(planned, { journal, log });
   run.state = 'refused';
   link.refused(refused);
+  await giveBack(reached, spools);
+}
+
+/** Gives back what it had taken. Nobody is told, and nothing is written: whoever offered it does not know of it. */
+async function drop(
+  { reached }: UnconfirmedOffer,
+  run: LiveRun,
+  { spools, log }: ExecutionPorts,
+): Promise<void> {
+  run.state = 'refused';
+  log.info({ executionId: run.executionId }, 'the gate did not write down what it offered: nothing is done');
   await giveBack(reached, spools);
 }
 

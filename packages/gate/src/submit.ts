@@ -37,7 +37,7 @@ export interface SubmitPorts extends CheckPorts, ApprovalRules, RecordPorts, Sub
   readonly executions: Pick<Executions, 'findByKey' | 'open' | 'create'>;
   readonly scheduler: Pick<
     Scheduler,
-    'checkRoom' | 'comes' | 'queuedEvent' | 'takeSeat' | 'giveBack' | 'offer' | 'enqueue'
+    'checkRoom' | 'comes' | 'queuedEvent' | 'takeSeat' | 'giveBack' | 'offerAhead' | 'offer' | 'enqueue'
   >;
   readonly mint: Mint;
   readonly limits: {
@@ -113,7 +113,7 @@ export async function submit(
 
 /**
  * record ▸ place ▸ mint ▸ offer. Where an executor is free, one write records the execution and where it is placed, and
- * the offer leaves once that is on disk: a gate that comes back must not make another one. Where none is, it is recorded
+ * the offer leaves, or counts, once that is on disk: a gate that comes back must not make another one. Where none is, it is recorded
  * and waits, and the scheduler does the same when its turn comes. Undefined where its idempotency key is taken.
  */
 async function recordAndOffer(ports: SubmitPorts, judged: Judged): Promise<LiveExecution | undefined> {
@@ -124,7 +124,11 @@ async function recordAndOffer(ports: SubmitPorts, judged: Judged): Promise<LiveE
   try {
     const placement = ports.mint(entry.row, seat);
     const facts = { 'csc.execution.id': entry.row.execution_id, 'csc.executor.id': seat.peer.name };
-    const place = () => executions.create(judged.now, withPlacement(entry, placement));
+    const place = () => {
+      const created = executions.create(judged.now, withPlacement(entry, placement));
+      scheduler.offerAhead(placement, entry.row, entry.row.contract_json);
+      return created;
+    };
     const execution = await timed('record', () =>
       traced(ports.tracing, 'csc.gate.place', { parent: judged.trace, facts }, place),
     );

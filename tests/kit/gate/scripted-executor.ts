@@ -49,6 +49,10 @@ export interface ScriptedExecutorOptions {
   readonly certificate?: Validity;
   /** Resolves once the gate may take it that it was heard. Default: always at once. */
   readonly ask?: () => Promise<void>;
+  /** Whether it says that it waits for what is yet to be written down. Default: it does not. */
+  readonly confirms?: boolean;
+  /** Told of all that the gate says, as it comes. */
+  readonly onMessage?: (message: FromGate) => void;
 }
 
 // As an executor before 0.3: it has no chain.
@@ -126,6 +130,7 @@ export class ScriptedExecutor {
       send: ({ message }) => {
         if (message === undefined) return;
         this.received.push(message);
+        this.#options.onMessage?.(message);
         this.#events.emit('message');
       },
       hangUp: (error) => {
@@ -140,7 +145,7 @@ export class ScriptedExecutor {
   }
 
   hello(executionIds: readonly string[] = []): Hello {
-    const { labels = {}, slots = 1, policySha256s } = this.#options;
+    const { labels = {}, slots = 1, policySha256s, confirms } = this.#options;
     return {
       labels,
       slots,
@@ -158,6 +163,7 @@ export class ScriptedExecutor {
       sentAt: this.#now(),
       shortage: this.shortage,
       receiptlessIds: [],
+      ...(confirms === undefined ? {} : { confirms }),
     };
   }
 

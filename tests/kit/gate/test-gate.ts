@@ -223,6 +223,11 @@ export class TestGate {
     return this.#stored('SELECT queue_deadline AS it FROM executions WHERE execution_id = ?', executionId);
   }
 
+  /** Its state as it is on disk; undefined where it is not there. */
+  storedState(executionId: string): unknown {
+    return this.#stored('SELECT state AS it FROM executions WHERE execution_id = ?', executionId);
+  }
+
   #stored(query: string, executionId: string): unknown {
     const database = new DatabaseSync(join(this.directory, 'gate.db'), { readOnly: true });
     try {

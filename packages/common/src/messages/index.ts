@@ -68,6 +68,7 @@ export type {
   Accepted,
   Cancel,
   CommandStarted as LinkCommandStarted,
+  Confirm,
   ConnectResponse,
   Drain,
   Exited,

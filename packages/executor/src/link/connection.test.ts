@@ -45,6 +45,8 @@ beforeEach(() => {
       welcomes += 1;
     },
     offered: (_offer: Offer) => undefined,
+    confirmed: () => undefined,
+    gone: () => undefined,
     cancelled: (_executionId: string, graceMs: number) => void graces.push(graceMs),
     acknowledged: () => undefined,
     typed: async () => ({ executionId: '', sequence: 0, ended: '' }),

@@ -1,5 +1,6 @@
 import { CscError } from '@csc-fleet/common/errors';
 import {
+  type Confirm,
   type ConnectResponse,
   type Duration,
   type Hello,
@@ -47,6 +48,10 @@ export interface LinkHandlers {
   /** By this host's clock. */
   now(): Date;
   offered(offer: Offer): void;
+  /** What has become of an offer that it had a number of. */
+  confirmed(confirm: Confirm): void;
+  /** The connection is gone: what it has not confirmed never was. */
+  gone(): void;
   cancelled(executionId: string, graceMs: number): void;
   /** What has not been redeemed yet is not to be. */
   withdrawn(executionId: string): void;
@@ -121,12 +126,14 @@ class Connection implements LinkConnection {
     clearInterval(this.#heartbeat);
     clearTimeout(this.#soon);
     this.#outbox.close();
+    this.#handlers.gone();
   }
 
   #dispatch(message: FromGate): void {
     const { acknowledged, cancelled, withdrawn } = this.#handlers;
     if (message.$case === 'welcome') this.#welcome(message.value);
     if (message.$case === 'offer') this.#offer(message.value);
+    if (message.$case === 'confirm') this.#handlers.confirmed(message.value);
     if (message.$case === 'cancel') {
       cancelled(message.value.executionId, boundedMs(message.value.gracePeriod, graceBounds));
     }

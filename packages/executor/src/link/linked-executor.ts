@@ -86,6 +86,9 @@ const revokedGraceMs = 2000;
 // Offers that may be looked at beside those that run and those that were refused in their place.
 const spareOffers = 16;
 
+// More than any gate has a reason to have on its way to its disk at a time.
+const mostAwaited = 10_000;
+
 // Worth a line: tickets are written for a clock that is off by up to 60 s, submissions and approvals are not.
 const noticeableSkewMs = 5_000;
 
@@ -96,6 +99,8 @@ const toShortage = (text = ''): string => text.replace(/[\p{Cc}\p{Cs}\ufffd]/gu,
 export class LinkedExecutor implements Executor {
   readonly #parts: ExecutorParts;
   readonly #runs = new Map<string, LiveRun>();
+  /** Offers that the gate is yet to write down, by the number that this connection has for them: who waits for that. */
+  readonly #awaited = new Map<number, (confirmation: 'given' | 'void') => void>();
   readonly #whenIdle: (() => void)[] = [];
   readonly #handlers: LinkHandlers;
   /** With those that are refused and not yet cleared away. */
@@ -125,6 +130,10 @@ export class LinkedExecutor implements Executor {
       now: () => parts.clock.now(),
       policyChanged: onPolicyNews,
       offered: (offer) => this.#offered(offer),
+      confirmed: ({ number, void: isVoid }) => this.#settleOffer(number, isVoid ? 'void' : 'given'),
+      gone: () => {
+        for (const number of [...this.#awaited.keys()]) this.#settleOffer(number, 'void');
+      },
       cancelled: (executionId, graceMs) => this.#runs.get(executionId)?.stop('cancelled', graceMs),
       withdrawn: (executionId) => this.#runs.get(executionId)?.withdraw(),
       acknowledged: (executionId) => deliveries.acknowledged(executionId),
@@ -190,7 +199,11 @@ export class LinkedExecutor implements Executor {
   }
 
   cancelAll(graceMs: number): void {
-    for (const run of this.#runs.values()) run.stop('cancelled', graceMs);
+    for (const run of this.#runs.values()) {
+      // Nobody may be there any more to confirm it.
+      run.confirm('void');
+      run.stop('cancelled', graceMs);
+    }
   }
 
   reconsider(word: OwnersWord): void {
@@ -210,8 +223,25 @@ export class LinkedExecutor implements Executor {
       this.#checkOffer(offer);
       void this.#run(offer, connection);
     } catch (error) {
-      this.#parts.outbox.post({ $case: 'refused', value: toUnsigned(offer, error) });
+      const refuse = (): void =>
+        this.#parts.outbox.post({ $case: 'refused', value: toUnsigned(offer, error) });
+      if (offer.number === undefined) refuse();
+      else this.#awaitConfirm(offer.number, (confirmation) => confirmation === 'given' && refuse());
     }
+  }
+
+  #awaitConfirm(number: number, settle: (confirmation: 'given' | 'void') => void): void {
+    // Two that cannot be told apart: the first never was.
+    this.#settleOffer(number, 'void');
+    this.#awaited.set(number, settle);
+    if (this.#awaited.size > mostAwaited)
+      this.#connection?.hangUp('the gate offers, and does not write down what it offers');
+  }
+
+  #settleOffer(number: number, confirmation: 'given' | 'void'): void {
+    const settle = this.#awaited.get(number);
+    this.#awaited.delete(number);
+    settle?.(confirmation);
   }
 
   // What can be said without looking at its papers, so that they cost nothing.
@@ -220,7 +250,7 @@ export class LinkedExecutor implements Executor {
     if (this.#beginning)
       throw new CscError('DRAINING', 'this executor begins a new epoch: its disk is older than it is');
     const run = this.#runs.get(executionId);
-    if (run !== undefined && mayHaveOutcome(run))
+    if (run !== undefined && isUnderWay(run))
       throw new CscError('TICKET_REPLAYED', 'this execution is under way here');
     // Those that are refused take no slot, but a sandbox that goes down or a receipt that is signed for a while.
     if (this.#underWay >= 2 * introduction.slots + spareOffers)
@@ -231,8 +261,11 @@ export class LinkedExecutor implements Executor {
   async #run(offer: Offer, connection: LinkConnection | undefined): Promise<void> {
     const { outbox, deliveries, log } = this.#parts;
     const { executionId } = offer;
-    const run = new LiveRun(executionId, parseTraceContext(offer.traceparent, offer.tracestate));
+    const trace = parseTraceContext(offer.traceparent, offer.tracestate);
+    const run = new LiveRun(executionId, trace, offer.number === undefined ? 'given' : 'awaited');
     this.#runs.set(executionId, run);
+    if (offer.number !== undefined)
+      this.#awaitConfirm(offer.number, (confirmation) => run.confirm(confirmation));
     this.#underWay += 1;
     const link = {
       ...createExecutionLink(executionId, outbox, deliveries),
@@ -349,6 +382,7 @@ export class LinkedExecutor implements Executor {
       // The journal has the last word: what it holds must not be offered again, even where its receipt is held up.
       executionIds: [...new Set([...this.#known(), ...journal.unacknowledged()])],
       receiptlessIds: [...this.#parts.receiptless()],
+      confirms: true,
     };
   }
 }
@@ -368,8 +402,12 @@ function isOlder(
 }
 
 // One that the journal does not show yet.
-function mayHaveOutcome({ state }: LiveRun): boolean {
-  return state === 'open' || state === 'refusing';
+function mayHaveOutcome(run: LiveRun): boolean {
+  return isUnderWay(run) && run.confirmation === 'given';
+}
+
+function isUnderWay({ state, confirmation }: LiveRun): boolean {
+  return (state === 'open' || state === 'refusing') && confirmation !== 'void';
 }
 
 function checkConnected(connection: LinkConnection | undefined): void {

@@ -1,8 +1,11 @@
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { toTimestamp } from '@csc-fleet/common/encoding';
+import type { Offer } from '@csc-fleet/common/messages';
 import type { Launcher } from '@csc-fleet/sandbox/launch';
 import { makeContract } from '@csc-fleet/test-kit/contract';
 import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { defaultCeiling } from '../admission/host-ceiling.ts';
 
 let bench: Workbench;
@@ -86,4 +89,85 @@ it('a ticket that is over is refused unsigned, too', async () => {
   const contract = makeContract(bench.workspace, [{ argv: ['true'] }]);
   const refused = await bench.gate.next('refused', bench.gate.offer(contract, bench.policy, { ticket }));
   expect([refused.reason, refused.receiptJson.length]).toEqual(['TICKET_EXPIRED', 0]);
+});
+
+describe('an offer that the gate is yet to write down', () => {
+  const ahead = (offer: Offer, number: number): void =>
+    bench.gate.send({ $case: 'offer', value: { ...offer, number } });
+  const confirm = (number: number, isVoid = false): void =>
+    bench.gate.send({ $case: 'confirm', value: { number, void: isVoid } });
+  const mint = (program: string): Offer =>
+    bench.gate.mint(makeContract(bench.workspace, [{ argv: [program] }]), bench.policy);
+  const said = (executionId: string) =>
+    (['accepted', 'refused', 'receipt'] as const).flatMap((kind) => bench.gate.all(kind, executionId));
+  const isJournalled = (executionId: string): boolean => {
+    const database = new DatabaseSync(join(bench.stateDir, 'journal.sqlite'), { readOnly: true });
+    try {
+      return (
+        database.prepare('SELECT 1 FROM executions WHERE execution_id = ?').get(executionId) !== undefined
+      );
+    } finally {
+      database.close();
+    }
+  };
+  /** Another one runs from its offer to its receipt: whatever was to become of those before it has. */
+  const another = async (): Promise<void> => {
+    const contract = makeContract(bench.workspace, [{ argv: ['true'] }]);
+    const receipt = await bench.gate.receipt(bench.gate.offer(contract, bench.policy));
+    expect(isJournalled(receipt.execution_id)).toBe(true);
+  };
+  const untouched = (executionId: string): void => {
+    expect(said(executionId)).toEqual([]);
+    expect(isJournalled(executionId)).toBe(false);
+  };
+
+  beforeEach(() => built.resolve());
+
+  it('is built, and redeemed once it is written down', async () => {
+    const offer = mint('true');
+    ahead(offer, 1);
+    await launched.promise;
+    await another();
+    untouched(offer.executionId);
+    confirm(1);
+    expect((await bench.gate.receipt(offer.executionId)).status).toBe('success');
+  });
+
+  it('is not refused before that, nor is anything signed of it', async () => {
+    const [offer, twice] = [mint('not-of-the-policy'), mint('true')];
+    ahead(offer, 1);
+    ahead(twice, 2);
+    ahead(twice, 3);
+    await another();
+    untouched(offer.executionId);
+    untouched(twice.executionId);
+    confirm(1);
+    expect((await bench.gate.receipt(offer.executionId)).status).toBe('blocked');
+    confirm(3);
+    expect((await bench.gate.next('refused', twice.executionId)).reason).toBe('TICKET_REPLAYED');
+    confirm(2);
+    await bench.gate.next('receipt', twice.executionId);
+  });
+
+  it.each([
+    ['the gate says that it was not', () => confirm(1, true)],
+    ['there is another connection', () => bench.gate.connect(bench.executor)],
+    ['another has its number', () => ahead(mint('true'), 1)],
+  ])('never was where %s, and its ticket is as good as new', async (_, end) => {
+    for (const program of ['true', 'not-of-the-policy']) {
+      const offer = mint(program);
+      ahead(offer, 1);
+      await another();
+      end();
+      expect(bench.gate.all('hello').at(-1)?.executionIds).not.toContain(offer.executionId);
+      // Too late: it is of no offer that there is.
+      confirm(1);
+      await another();
+      untouched(offer.executionId);
+      bench.gate.send({ $case: 'offer', value: offer });
+      expect((await bench.gate.receipt(offer.executionId)).status).toBe(
+        program === 'true' ? 'success' : 'blocked',
+      );
+    }
+  });
 });

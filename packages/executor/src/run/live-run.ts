@@ -28,12 +28,32 @@ export class LiveRun {
   #isWithdrawn = false;
   /** What is typed into its terminal. Absent: it has none, or not yet. */
   input: TerminalInput | undefined;
+  /**
+   * `awaited`: the gate is yet to write its offer down, and until then it is neither redeemed nor answered. `void`: it never
+   * did, and there was no offer.
+   */
+  confirmation: 'given' | 'awaited' | 'void';
+  readonly #confirmed = Promise.withResolvers<void>();
   readonly #stopping = new AbortController();
   readonly #over = Promise.withResolvers<void>();
 
-  constructor(executionId: string, trace?: TraceContext) {
+  constructor(executionId: string, trace?: TraceContext, confirmation: 'given' | 'awaited' = 'given') {
     this.executionId = executionId;
     this.trace = trace;
+    this.confirmation = confirmation;
+    if (confirmation === 'given') this.#confirmed.resolve();
+  }
+
+  /** What becomes of an offer that is awaited; without effect on any other. */
+  confirm(confirmation: 'given' | 'void'): void {
+    if (this.confirmation !== 'awaited') return;
+    this.confirmation = confirmation;
+    this.#confirmed.resolve();
+  }
+
+  /** Resolves once it is no longer awaited. */
+  get confirmed(): Promise<void> {
+    return this.#confirmed.promise;
   }
 
   /** Set once the run is to end; no further command starts then. */

@@ -179,17 +179,16 @@ const buildMs = 10_000;
 
 /**
  * Waits until the sandbox of a prepared command is there: what a host lacks shows here, while the ticket is good for another
- * one. Resolves with the milliseconds that it took. Throws SANDBOX_UNAVAILABLE.
+ * one. Throws SANDBOX_UNAVAILABLE.
  */
-export async function waitUntilReady({ process }: PreparedCommand): Promise<number> {
-  const since = performance.now();
+export async function waitUntilReady({ process }: PreparedCommand): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<'late'>((resolve) => {
     timer = setTimeout(() => resolve('late'), buildMs);
   });
   const ready = await Promise.race([process.ready, late]);
   clearTimeout(timer);
-  if (ready === true) return performance.now() - since;
+  if (ready === true) return;
   if (ready === 'late') throw sandboxFailed(`it was not there within ${buildMs / 1000} s`);
   process.stdout.resume();
   process.stderr.resume();

@@ -126,6 +126,7 @@ export const linkBounds = {
     sandbox: list(line(200), 32),
     sentAt: z.date('must be a time').optional(),
     shortage: line(512),
+    confirms: z.boolean().optional(),
   }),
   draining: z.object({}),
   accepted: z.object({ executionId: id, notes: list(text(4000), 64) }),

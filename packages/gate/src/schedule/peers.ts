@@ -1,6 +1,6 @@
 import { quoteBriefly } from '@csc-fleet/common/errors';
 import { type Identity, toIdentityUri } from '@csc-fleet/common/identity';
-import type { ConnectResponse, Hello, PolicyVersion, Validity } from '@csc-fleet/common/messages';
+import type { ConnectResponse, Hello, Offer, PolicyVersion, Validity } from '@csc-fleet/common/messages';
 import { hasLabels } from '@csc-fleet/common/owners';
 import { type HeldSubmission, submissionOf } from '../execution/submission-of.ts';
 import type { Owners } from '../owners/index.ts';
@@ -52,6 +52,11 @@ export class Peer {
   /** Hashes by name. Empty, of one that does not tell names. */
   readonly #versions: ReadonlyMap<string, string>;
   readonly #way: PeerWay;
+  /** Whether it can be offered what is yet to be written down: it does nothing of it before it is confirmed. */
+  readonly confirms: boolean;
+  /** Of executions that are being written down, the numbers of the offers of them that it has already. */
+  readonly #ahead = new Map<string, number>();
+  #offers = 0;
   /** Offers that it has left without an answer for too long: it gets no others before it gives one. */
   readonly unanswered: Set<string> = new Taken(() => this.#onFreer());
   /** When anything came from it last, by the gate's clock. */
@@ -82,6 +87,7 @@ export class Peer {
     this.executionMode = hello.executionMode;
     this.receiptKeyId = hello.receiptKeyId;
     this.epoch = hello.epoch;
+    this.confirms = hello.confirms ?? false;
     this.version = hello.version;
     this.sandbox = hello.sandbox;
     this.#policies = new Set(hello.policySha256s);
@@ -163,6 +169,22 @@ export class Peer {
 
   send(message: NonNullable<ConnectResponse['message']>): void {
     this.#way.send({ message });
+  }
+
+  /** Sends an offer that is yet to be written down; `confirm` must follow. */
+  offerAhead(offer: Offer): void {
+    this.#offers += 1;
+    this.#ahead.set(offer.executionId, this.#offers);
+    this.send({ $case: 'offer', value: { ...offer, number: this.#offers } });
+  }
+
+  /** Says of an offer that was sent ahead whether it is written down. False where none was: nothing is sent. */
+  confirm(executionId: string, is: 'written' | 'void'): boolean {
+    const number = this.#ahead.get(executionId);
+    if (number === undefined) return false;
+    this.#ahead.delete(executionId);
+    this.send({ $case: 'confirm', value: { number, void: is === 'void' } });
+    return true;
   }
 
   /** Has it heard, where the transport can, and sets `heardAt` when that has worked. */

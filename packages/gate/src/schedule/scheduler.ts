@@ -1,6 +1,6 @@
 import type { Clock } from '@csc-fleet/common/encoding';
 import { CscError, guarded } from '@csc-fleet/common/errors';
-import { ExecutionState, toDuration } from '@csc-fleet/common/messages';
+import { ExecutionState, type Offer, toDuration } from '@csc-fleet/common/messages';
 import { fromStoredTrace, type Tracing, traced } from '@csc-fleet/common/tracing';
 import type { Happening, LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
@@ -52,6 +52,22 @@ const unplaced = { executor_id: null, ticket_id: null, ticket_epoch: null, start
 // Of an execution that hosts refuse which take others: the first time, and at most.
 const firstAsideMs = 5_000;
 const longestAsideMs = 60_000;
+
+function toOffer(
+  { executionId, ticketJson, approvals, submissionJson }: Placement,
+  row: Pick<NewExecution, 'trace_context'>,
+  contractJson: string,
+): Offer {
+  return {
+    executionId,
+    ticketJson,
+    contractJson: Buffer.from(contractJson),
+    approvalsJson: [...approvals],
+    submissionJson,
+    // A hint, and no part of the ticket: a host decides nothing by it.
+    ...fromStoredTrace(row.trace_context),
+  };
+}
 
 /** Brings executions to executors: a queue, the executors connected, and the offer that joins the two. */
 export class Scheduler {
@@ -311,15 +327,29 @@ export class Scheduler {
   }
 
   #leave(peer: Peer, executionId: string): void {
+    peer.confirm(executionId, 'void');
     peer.assigned.delete(executionId);
     this.#placed.remove(executionId);
   }
 
-  /** Sends the offer of a placement that is on disk. A gate that comes back must not make another one. */
+  /**
+   * Sends the offer of a placement that is being written down, where its executor waits for that: it builds the sandbox
+   * meanwhile. `offer`, `giveBack` or the end of the connection must follow; until then nobody has been offered anything.
+   */
+  offerAhead(placement: Placement, row: Pick<NewExecution, 'trace_context'>, contractJson: string): void {
+    const { peer } = placement;
+    if (peer.confirms && this.peers.get(peer.id) === peer)
+      peer.offerAhead(toOffer(placement, row, contractJson));
+  }
+
+  /** Sends the offer of a placement that is on disk, or confirms it. A gate that comes back must not make another one. */
   offer(execution: LiveExecution, placement: Placement, contractJson: string): void {
-    const { peer, ticketId, ticketJson, at, approvals, submissionJson } = placement;
+    const { peer, ticketId, at } = placement;
     // The executor came back while the disk was busy, and the execution went on from there.
-    if (execution.row.state !== ExecutionState.OFFERED || execution.row.ticket_id !== ticketId) return;
+    if (execution.row.state !== ExecutionState.OFFERED || execution.row.ticket_id !== ticketId) {
+      peer.confirm(execution.id, 'void');
+      return;
+    }
     if (this.peers.get(peer.id) !== peer) {
       this.rests.addOnce(peer);
       this.requeue(execution, `executor ${peer.name} left before it had the offer`).catch(
@@ -327,17 +357,9 @@ export class Scheduler {
       );
       return;
     }
-    const offer = {
-      executionId: execution.id,
-      ticketJson,
-      contractJson: Buffer.from(contractJson),
-      approvalsJson: [...approvals],
-      submissionJson,
-      // A hint, and no part of the ticket: a host decides nothing by it.
-      ...fromStoredTrace(execution.row.trace_context),
-    };
     this.offers.add({ executionId: execution.id, peer, ticketId, at });
-    peer.send({ $case: 'offer', value: offer });
+    if (!peer.confirm(execution.id, 'written'))
+      peer.send({ $case: 'offer', value: toOffer(placement, execution.row, contractJson) });
     if (execution.cancelGraceMs === undefined) return;
     const gracePeriod = toDuration(execution.cancelGraceMs);
     peer.send({ $case: 'cancel', value: { executionId: execution.id, gracePeriod } });
@@ -376,7 +398,11 @@ export class Scheduler {
       const parent = fromStoredTrace(execution.row.trace_context);
       const [contractJson] = await traced(tracing, 'csc.gate.place', { parent, facts }, () =>
         Promise.all([
-          executions.contract(execution.id),
+          // Asked for first, and so there before the write is.
+          executions.contract(execution.id).then((json) => {
+            this.offerAhead(placement, execution.row, json);
+            return json;
+          }),
           execution.advance(clock.now(), { change: { ...change, ...bound }, happened: [happened] }),
         ]),
       );

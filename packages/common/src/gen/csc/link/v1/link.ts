@@ -53,6 +53,7 @@ export interface ConnectResponse {
     | { $case: "drain"; value: Drain }
     | { $case: "withdraw"; value: Withdraw }
     | { $case: "policyChanged"; value: PolicyChanged }
+    | { $case: "confirm"; value: Confirm }
     | { $case: "terminalInput"; value: TerminalInput }
     | undefined;
 }
@@ -104,6 +105,8 @@ export interface Hello {
    * They were redeemed, and may have run: they are the owners' to end (Gate.Resolve), and take no slot until then.
    */
   receiptlessIds: string[];
+  /** It may be offered what the gate is yet to write down (Offer.number). Absent: only what is written down. */
+  confirms?: boolean | undefined;
 }
 
 export interface Hello_LabelsEntry {
@@ -139,7 +142,22 @@ export interface Offer {
    * and logs, nothing is decided by it, and what is malformed counts as absent.
    */
   traceparent?: string | undefined;
-  tracestate?: string | undefined;
+  tracestate?:
+    | string
+    | undefined;
+  /**
+   * Where the gate writes this offer down while it is on its way: what the Confirm of it will name. The executor may check it
+   * and build its sandbox; it redeems nothing, signs nothing and answers nothing before that. Absent: it is written down.
+   */
+  number?: number | undefined;
+}
+
+/** What has become of an offer with a number. It gives no right to anything: what may run is decided by the host alone. */
+export interface Confirm {
+  /** Of this connection. */
+  number: number;
+  /** It was not written down: the offer never was, and is not answered. So is one whose connection ends before its Confirm. */
+  void: boolean;
 }
 
 /** The ticket is redeemed, durably. From here on there will be a receipt. */
@@ -511,6 +529,9 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
       case "policyChanged":
         PolicyChanged.encode(message.message.value, writer.uint32(66).fork()).join();
         break;
+      case "confirm":
+        Confirm.encode(message.message.value, writer.uint32(74).fork()).join();
+        break;
       case "terminalInput":
         TerminalInput.encode(message.message.value, writer.uint32(162).fork()).join();
         break;
@@ -595,6 +616,14 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
             message.message = { $case: "policyChanged", value: PolicyChanged.decode(reader, reader.uint32()) };
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.message = { $case: "confirm", value: Confirm.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 20: {
             if (tag !== 162) {
               break;
@@ -669,6 +698,12 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
         }
         break;
       }
+      case "confirm": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "confirm", value: Confirm.fromPartial(object.message.value) };
+        }
+        break;
+      }
       case "terminalInput": {
         if (object.message?.value !== undefined && object.message?.value !== null) {
           message.message = { $case: "terminalInput", value: TerminalInput.fromPartial(object.message.value) };
@@ -698,6 +733,7 @@ function createBaseHello(): Hello {
     sentAt: undefined,
     shortage: "",
     receiptlessIds: [],
+    confirms: undefined,
   };
 }
 
@@ -750,6 +786,9 @@ export const Hello: MessageFns<Hello> = {
     }
     for (const v of message.receiptlessIds) {
       writer.uint32(130).string(v!);
+    }
+    if (message.confirms !== undefined) {
+      writer.uint32(136).bool(message.confirms);
     }
     return writer;
   },
@@ -898,6 +937,14 @@ export const Hello: MessageFns<Hello> = {
             message.receiptlessIds.push(reader.string());
             continue;
           }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.confirms = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -939,6 +986,7 @@ export const Hello: MessageFns<Hello> = {
     message.sentAt = object.sentAt ?? undefined;
     message.shortage = object.shortage ?? "";
     message.receiptlessIds = object.receiptlessIds?.map((e) => e) || [];
+    message.confirms = object.confirms ?? undefined;
     return message;
   },
 };
@@ -1112,6 +1160,7 @@ function createBaseOffer(): Offer {
     submissionJson: Buffer.alloc(0),
     traceparent: undefined,
     tracestate: undefined,
+    number: undefined,
   };
 }
 
@@ -1137,6 +1186,9 @@ export const Offer: MessageFns<Offer> = {
     }
     if (message.tracestate !== undefined) {
       writer.uint32(58).string(message.tracestate);
+    }
+    if (message.number !== undefined) {
+      writer.uint32(64).uint32(message.number);
     }
     return writer;
   },
@@ -1210,6 +1262,14 @@ export const Offer: MessageFns<Offer> = {
             message.tracestate = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.number = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1234,6 +1294,74 @@ export const Offer: MessageFns<Offer> = {
     message.submissionJson = object.submissionJson ?? Buffer.alloc(0);
     message.traceparent = object.traceparent ?? undefined;
     message.tracestate = object.tracestate ?? undefined;
+    message.number = object.number ?? undefined;
+    return message;
+  },
+};
+
+function createBaseConfirm(): Confirm {
+  return { number: 0, void: false };
+}
+
+export const Confirm: MessageFns<Confirm> = {
+  encode(message: Confirm, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.number !== 0) {
+      writer.uint32(8).uint32(message.number);
+    }
+    if (message.void !== false) {
+      writer.uint32(16).bool(message.void);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Confirm {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConfirm();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.number = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.void = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Confirm>): Confirm {
+    return Confirm.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Confirm>): Confirm {
+    const message = createBaseConfirm();
+    message.number = object.number ?? 0;
+    message.void = object.void ?? false;
     return message;
   },
 };
