@@ -5,6 +5,7 @@ import type { AuditRecord } from '@csc-fleet/common/messages';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { ExecutionState } from '@csc-fleet/common/rpc';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
+import { repository } from '@csc-fleet/test-kit/process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 // One job at a time: what is queued stays so until the test says.
@@ -46,6 +47,26 @@ function collect(records: AsyncIterable<AuditRecord>): { seen: AuditRecord[]; ov
   };
   return { seen, over: read().catch(() => undefined) };
 }
+
+describe('kill -9 of the gate while it writes down what it has offered', () => {
+  it.each(['unwritten', 'unsaid'])('has it run once, and with one receipt: %s', async (when) => {
+    const out = fleet.writable(`gate-${when}`);
+    await fleet.gate.stop();
+    const path = `${repository}tests/kit/gate/dying-gate.ts`;
+    await fleet.startGate({ path, args: [when] });
+    const dying = fleet.gate;
+    await until(() => /executor connected/.test(dying.log));
+    const argv = ['sh', '-c', `echo once >> ${out}/runs`];
+    const run = fleet.connect().run(fleet.contract({ argv, write_paths: [out] }));
+    await until(() => !dying.running);
+    expect(dying.child.signalCode).toBe('SIGKILL');
+    expect(existsSync(join(out, 'runs'))).toBe(false);
+    await fleet.startGate();
+    const { execution, receipt } = await run;
+    expect(receipt).toMatchObject({ status: 'success', execution_id: execution.executionId });
+    expect(readFileSync(join(out, 'runs'), 'utf8')).toBe('once\n');
+  });
+});
 
 describe('kill -9 of the executor in the middle of a run', () => {
   it('kills the job with it, and leaves exactly one receipt, which says so and is chained to the one before', async () => {

@@ -91,8 +91,11 @@ export class Fleet implements AsyncDisposable {
   }
 
   /** Starts the gate, or starts it again on the same address; resolves once it listens. */
-  async startGate(): Promise<void> {
-    this.#gate = new Service('the gate', ['gate', '--config', join(this.directory, 'gate.yaml')]);
+  async startGate(
+    program: ExecutorOptions['program'] = { path: cscBin, args: ['gate', '--config'] },
+  ): Promise<void> {
+    const { path, args } = program;
+    this.#gate = new Service('the gate', [...args, join(this.directory, 'gate.yaml')], path);
     await this.#gate.waitFor(/listening/i);
   }
 
