@@ -807,6 +807,22 @@ const host: readonly Mutant[] = [
     red: 'for another contract',
   },
   {
+    name: 'key-twice-in-what-looks-written-by-a-program',
+    file: 'packages/common/src/encoding/strict-json.ts',
+    before: 'return isSimple(value, simpleDepth) && JSON.stringify(value) === text;',
+    after: 'return isSimple(value, simpleDepth);',
+    tests: ['packages/common/src/encoding/strict-json.test.ts'],
+    red: 'which is as JSON.stringify writes it',
+  },
+  {
+    name: 'half-a-character-in-what-looks-written-by-a-program',
+    file: 'packages/common/src/encoding/strict-json.ts',
+    before: `if (!text.startsWith('{"') || text.includes('\\\\ud')) return false;`,
+    after: `if (!text.startsWith('{"')) return false;`,
+    tests: ['packages/common/src/encoding/strict-json.test.ts'],
+    red: 'which is as JSON.stringify writes it',
+  },
+  {
     name: 'refusal-signed-for-any-ticket',
     file: `${executor}/admission/verify-ticket.ts`,
     before: 'if (isCscError(error)) return undefined;',

@@ -179,6 +179,38 @@ describe('parseStrictJson', () => {
     }
   });
 
+  const nested = (depth: number): string => `{"a":${'['.repeat(depth)}1${']'.repeat(depth)}}`;
+  it.each([
+    '{"a":1,"a":1}',
+    '{"a":{"b":[{"c":"x","c":"y"}]}}',
+    '{"__proto__":1}',
+    '{"a":[{"constructor":{}}]}',
+    '{"a":"\\ud800"}',
+    '{"a\\udc00":[]}',
+    '{"a":1.5}',
+    '{"a":[-0.5]}',
+    '{"a":9007199254740992}',
+    nested(32),
+    nested(100_000),
+  ])('refuses %j, which is as JSON.stringify writes it', (text) => {
+    expect(parse(text).ok).toBe(false);
+    expect(parse(text)).toEqual(parse(text.replace('{"', '{ "')));
+  });
+
+  it('judges what JSON.stringify writes as it judges any other text', () => {
+    const keys = fc.oneof(fc.constantFrom('a', '1', '__proto__', 'é'), fc.string({ unit: 'binary' }));
+    const leaves = fc.oneof(fc.integer(), fc.double(), fc.string({ unit: 'binary' }), fc.constant(null));
+    const values = fc.letrec<{ value: unknown }>((tie) => ({
+      value: fc.oneof(leaves, fc.array(tie('value')), fc.dictionary(keys, tie('value'))),
+    })).value;
+    fc.assert(
+      fc.property(fc.dictionary(keys, values, { minKeys: 1 }), (value) => {
+        const text = JSON.stringify(value);
+        expect(parse(text)).toEqual(parse(text.replace('{"', '{ "')));
+      }),
+    );
+  });
+
   it('judges the size before anything else', () => {
     const bytes = Buffer.alloc(11, 0xff);
     expect(parseStrictJson(bytes, { maxBytes: 10 })).toMatchObject({
