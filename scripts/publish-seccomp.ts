@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { assembleProfile } from '../packages/sandbox/src/seccomp/assemble.ts';
 import { noUnixSockets, ourProfile } from '../packages/sandbox/src/seccomp/our-profile.ts';
-import { proxyProfile } from '../packages/sandbox/src/seccomp/proxy-profile.ts';
+import { proxyProfile, readerProfile, startedProfile } from '../packages/sandbox/src/seccomp/own-profiles.ts';
 
 const file = join(import.meta.dirname, '../packages/sandbox/src/seccomp/programs.json');
 const programs = Object.fromEntries(
@@ -14,6 +14,8 @@ const programs = Object.fromEntries(
       ours: assembleProfile(ourProfile(), architecture).toString('base64'),
       noUnixSockets: assembleProfile(noUnixSockets, architecture).toString('base64'),
       proxyOnly: assembleProfile(proxyProfile, architecture).toString('base64'),
+      started: assembleProfile(startedProfile, architecture).toString('base64'),
+      reader: assembleProfile(readerProfile, architecture).toString('base64'),
     },
   ]),
 );

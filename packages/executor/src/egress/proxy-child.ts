@@ -4,7 +4,7 @@ import { fstatSync, readSync, writeSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { toAllowList } from './allow-list.ts';
 import { createEgressProxy } from './proxy.ts';
-import { ordersNumber, type ProxyOrders } from './proxy-orders.ts';
+import { numbers, type ProxyOrders } from './proxy-orders.ts';
 import type { ProxyWord } from './proxy-words.ts';
 
 // Whole, and before anything else happens: what was let through has been said by the time that a byte of it goes out,
@@ -34,8 +34,8 @@ for (const fd of listeners) {
 
 // By the descriptor itself: it is a file of the executor's, which this user could not open.
 function readOrders(): ProxyOrders {
-  const text = Buffer.alloc(fstatSync(ordersNumber).size);
-  for (let at = 0; at < text.length; ) at += readSync(ordersNumber, text, at, text.length - at, at);
+  const text = Buffer.alloc(fstatSync(numbers.orders).size);
+  for (let at = 0; at < text.length; ) at += readSync(numbers.orders, text, at, text.length - at, at);
   return JSON.parse(text.toString('utf8'));
 }
 

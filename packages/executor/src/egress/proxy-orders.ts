@@ -10,6 +10,8 @@ export interface ProxyOrders {
   readonly confine: string | null;
 }
 
-/** The proxy's numbers of its orders and of the first socket: beyond all that bwrap is given. */
-export const ordersNumber = 95;
-export const firstListener = 96;
+/**
+ * A proxy's descriptors, beyond all that bwrap is given: Node and native/confine, which lie in directories that may be
+ * closed to it; where the latter finds its filter; its orders; the first socket.
+ */
+export const numbers = { node: 92, module: 93, filter: 94, orders: 95, listeners: 96 } as const;

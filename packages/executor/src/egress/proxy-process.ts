@@ -1,8 +1,9 @@
-import { closeSync, existsSync, realpathSync } from 'node:fs';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CscError } from '@csc-fleet/common/errors';
-import { defaultScratchDirectory, type JobUser, openContent, openResolved } from '@csc-fleet/sandbox/host';
+import { defaultScratchDirectory, type JobUser, openContent } from '@csc-fleet/sandbox/host';
 import {
+  findCscConfine,
   type Launcher,
   type LaunchOutcome,
   type OutputReadable,
@@ -18,8 +19,9 @@ import {
   type SandboxPlan,
   toRunFacts,
 } from '@csc-fleet/sandbox/plan';
+import { ownFilter } from '@csc-fleet/sandbox/seccomp';
 import type { EgressEntry } from './allow-list.ts';
-import { firstListener, ordersNumber, type ProxyOrders } from './proxy-orders.ts';
+import { numbers, type ProxyOrders } from './proxy-orders.ts';
 import { proxyProgram } from './proxy-program.ts';
 import { type ProxyWord, ProxyWords } from './proxy-words.ts';
 import type { HeldListener } from './sandbox-side.ts';
@@ -31,6 +33,8 @@ export interface ProxyWorkshop {
   /** Whom it runs as: neither a user of the jobs nor root, unless the executor itself is no other. */
   readonly user: JobUser;
   readonly limits: RunLimits;
+  /** Where csc-confine is; null: it does without. Default: where `findCscConfine` finds it. */
+  readonly confine?: string | null;
 }
 
 /** The process of one proxy. */
@@ -59,10 +63,12 @@ export const proxyLimits: RunLimits = {
   artifact_sec: 0,
 };
 
-const nodePath = '/run/csc/node';
 const programPath = '/run/csc/proxy.cjs';
+
+/** What starts Node there: bwrap itself is told of no program that only a descriptor leads to. */
+export const startNode = ['/usr/bin/env', `/proc/self/fd/${numbers.node}`] as const;
 // Its heap is bounded by itself as well: it ends with words, which an out-of-memory kill has none of.
-const argv = [nodePath, '--max-old-space-size=192', programPath];
+const argv = [...startNode, '--max-old-space-size=192', programPath];
 
 /**
  * Starts a proxy in a sandbox such as those of the jobs: with the host's network, and with nothing else of the host but
@@ -73,18 +79,22 @@ export function startProxy(
   given: { readonly lists: readonly (readonly EgressEntry[])[]; readonly listeners: readonly HeldListener[] },
   hear: (word: ProxyWord) => void,
 ): ProxyProcess {
-  const place = toProxyPlace(workshop);
-  const numbers = given.listeners.map((_, index) => firstListener + index);
-  const orders: ProxyOrders = { lists: given.lists, listeners: numbers, confine: null };
-  const passed = new Map([[ordersNumber, openContent(JSON.stringify(orders), defaultScratchDirectory())]]);
-  const close = (): void => {
-    place.scopes.close();
-    closeSync(passed.get(ordersNumber) ?? -1);
+  const files = openProxyFiles(workshop);
+  const listeners = given.listeners.map(({ fd }, index) => [numbers.listeners + index, fd] as const);
+  const orders: ProxyOrders = {
+    lists: given.lists,
+    listeners: listeners.map(([number]) => number),
+    confine: files.passed.has(numbers.module) ? `/proc/self/fd/${numbers.module}` : null,
   };
-  for (const [index, { fd }] of given.listeners.entries()) passed.set(firstListener + index, fd);
+  const told = openUnnamed(JSON.stringify(orders));
+  const passed = new Map([...files.passed, ...listeners, [numbers.orders, told] as const]);
+  const close = (): void => {
+    files.close();
+    closeSync(told);
+  };
   const launched = workshop.launcher.launch({
     segments: [{ argv }],
-    place,
+    place: toProxyPlace(workshop),
     passed,
     hold: false,
   });
@@ -114,28 +124,54 @@ export function startProxy(
   };
 }
 
-/** Where a proxy runs. The caller closes its scopes once nothing runs there. */
-export function toProxyPlace(workshop: ProxyWorkshop): SandboxPlace {
-  const scopes = showNode();
-  return { kind: 'sandbox', plan: toPlan(workshop, scopes), scopes, user: workshop.user };
+function openUnnamed(content: string | Buffer): number {
+  return openContent(content, defaultScratchDirectory());
 }
 
-function showNode(): ResolvedScopes {
-  const source = realpathSync(process.execPath);
-  const { fd } = openResolved(source);
-  return {
-    binds: [{ fd, source, destination: nodePath, writable: false }],
-    cwd: '/',
-    ...{ writes: [], directories: [], links: [], notes: [], closed: [], hints: [], fixed: [], missing: [] },
-    close: () => closeSync(fd),
+/** What a proxy gets beside its sockets and orders, by its numbers there. */
+export interface ProxyFiles {
+  readonly passed: ReadonlyMap<number, number>;
+  close(): void;
+}
+
+/** Throws what open(2) does; nothing stays open then. */
+export function openProxyFiles({
+  confine: module = findCscConfine() ?? null,
+}: Pick<ProxyWorkshop, 'confine'>): ProxyFiles {
+  const passed = new Map<number, number>();
+  const close = (): void => {
+    for (const fd of passed.values()) closeSync(fd);
+    passed.clear();
   };
+  const filter = ownFilter('started');
+  try {
+    passed.set(numbers.node, openSync(process.execPath, 'r'));
+    if (module !== null && filter !== undefined) {
+      passed.set(numbers.module, openSync(module, 'r'));
+      passed.set(numbers.filter, openUnnamed(filter));
+    }
+    return { passed, close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+const nothing: ResolvedScopes = {
+  ...{ binds: [], writes: [], directories: [], links: [], cwd: '/', notes: [], closed: [], hints: [] },
+  ...{ fixed: [], missing: [], close: () => undefined },
+};
+
+/** Where a proxy runs. */
+export function toProxyPlace(workshop: ProxyWorkshop): SandboxPlace {
+  return { kind: 'sandbox', plan: toPlan(workshop), scopes: nothing, user: workshop.user };
 }
 
 // By these it resolves names as every program of this host does; what a job sees in their place is made up.
 const resolverFiles = ['/etc/hosts', '/etc/nsswitch.conf'];
 
-function toPlan({ facts, user, limits }: ProxyWorkshop, scopes: ResolvedScopes): SandboxPlan {
-  const plan = planSandbox(toRunFacts(facts, user, 0o077), scopes, {
+function toPlan({ facts, user, limits }: ProxyWorkshop): SandboxPlan {
+  const plan = planSandbox(toRunFacts(facts, user, 0o077), nothing, {
     environment: {},
     network: 'full',
     limits,

@@ -368,7 +368,7 @@ ${more}`);
 
 describe('a measuring child', () => {
   it.skipIf(!isRoot)('has the rights of the job user only', async () => {
-    const child = new MeasuringChild(nobody);
+    const child = new MeasuringChild(nobody, 60);
     const hash = { paths: ['/etc/shadow'], roots: ['/etc'], maxBytes: 1e6, ms: 1000 };
     const answers: unknown[] = [];
     expect(await child.ask({ hash }, { ms: 30_000 }, (answer) => answers.push(answer))).toBe('done');
@@ -376,9 +376,55 @@ describe('a measuring child', () => {
     child.kill();
   });
 
+  it.skipIf(!isRoot)('gives up all but reading, and is bounded by the kernel', async () => {
+    const others = childrenOf(process.pid);
+    const child = new MeasuringChild(nobody, 60);
+    const search = { patterns: [], roots: [], most: 1, ms: 1000 };
+    expect(await child.ask({ search }, { ms: 30_000 }, () => undefined)).toBe('done');
+    const [pid] = childrenOf(process.pid).filter((it) => !others.includes(it));
+    const status = readFileSync(`/proc/${pid}/status`, 'latin1');
+    const said = (name: string) => new RegExp(`^${name}:[ \\t]*(.*?)[ \\t]*$`, 'm').exec(status)?.[1];
+    expect(['Uid', 'Groups', 'CapEff', 'CapPrm', 'NoNewPrivs', 'Seccomp'].map(said)).toEqual([
+      ...['65534\t65534\t65534\t65534', '', '0000000000000000', '0000000000000000', '1', '2'],
+    ]);
+    const limits = readFileSync(`/proc/${pid}/limits`, 'latin1');
+    for (const [name, most] of [
+      ['cpu time', 60],
+      ['data size', 2 ** 30],
+      ['open files', 256],
+      ['file size', 0],
+    ])
+      expect(limits).toMatch(new RegExp(`^Max ${name} +${most} +${most} `, 'm'));
+    // Not even its own user, as leftovers of a job are, may look into it (ptrace(2), PR_SET_DUMPABLE).
+    expect(() => execFileSync('cat', [`/proc/${pid}/environ`], { ...nobody, stdio: 'pipe' })).toThrow();
+    child.kill();
+  });
+
+  it('takes nothing with it but what it was asked, whenever it is killed', async () => {
+    truncateSync(openNew('large'), 256 << 20);
+    writeFileSync(join(out, 'small'), 'x');
+    const request = { roots: [out], maxBytes: 1 << 30, ms: 30_000 };
+    const others = childrenOf(process.pid);
+    for (let turns = 0, isOver = false; !isOver; turns = turns * 3 + 1) {
+      const answers = measurer.hash({ ...request, paths: [join(out, 'large'), join(out, 'none')] }, never);
+      const ended = answers.then(() => true);
+      for (let turn = 0; turn < turns && !isOver; turn += 1)
+        isOver = await Promise.race([ended, new Promise<false>((go) => setImmediate(go, false))]);
+      for (const pid of childrenOf(process.pid).filter((it) => !others.includes(it)))
+        process.kill(Number(pid), 'SIGKILL');
+      const [large] = await answers;
+      expect(large).toEqual(isOver ? { sha256: expect.any(String) } : { reason: 'artifact_sec' });
+    }
+    while (childrenOf(process.pid).some((it) => !others.includes(it)))
+      await new Promise((done) => setImmediate(done));
+    expect(await measurer.hash({ ...request, paths: [join(out, 'small')] }, never)).toEqual([
+      { sha256: sha256('x') },
+    ]);
+  });
+
   it('is gone with a request that takes too long', async () => {
     truncateSync(openNew('endless'), 2 ** 42);
-    const child = new MeasuringChild(credentials);
+    const child = new MeasuringChild(credentials, 60);
     const hash = { paths: [join(out, 'endless')], roots: [out], maxBytes: 2 ** 43, ms: 600_000 };
     expect(await child.ask({ hash }, { ms: 50 }, () => undefined)).toBe('cut');
     expect(child.isAlive).toBe(false);

@@ -28,6 +28,9 @@ const ownEntries = 1000;
 const ownBytes = 1024 * 1024;
 // What the child may be late, beyond the time that it keeps itself: it has to be started first.
 const lateMs = 2000;
+// What a child is good for, by the clock, unless one request may take longer. Its collector of garbage has threads as well.
+const leastChildMs = 120_000;
+const busyThreads = 2;
 
 const count = z.int().min(0);
 const writtenAnswer = z.strictObject({
@@ -63,6 +66,7 @@ export class Measurer {
   readonly #credentials: Credentials | undefined;
   readonly #lateMs: number;
   #child: MeasuringChild | undefined;
+  #msLeft = 0;
   #isMuch = false;
 
   /**
@@ -155,17 +159,26 @@ export class Measurer {
     { ms, signal }: { readonly ms: number; readonly signal?: AbortSignal },
     onAnswer: (answer: unknown) => void,
   ): Promise<AskEnd> {
+    const most = ms + this.#lateMs;
+    const since = performance.now();
     try {
-      if (this.#child?.isAlive !== true) this.#child = new MeasuringChild(this.#credentials);
+      const child = this.#childFor(most);
+      return await child.ask(request, { ms: most, ...(signal === undefined ? {} : { signal }) }, onAnswer);
     } catch {
       // No descriptors or no processes left: what was not looked at is said to be so.
       return 'cut';
+    } finally {
+      this.#msLeft -= performance.now() - since;
     }
-    return await this.#child.ask(
-      request,
-      { ms: ms + this.#lateMs, ...(signal === undefined ? {} : { signal }) },
-      onAnswer,
-    );
+  }
+
+  // One that could come to its bound of processor time within a request is replaced before it.
+  #childFor(ms: number): MeasuringChild {
+    if (this.#child?.isAlive === true && this.#msLeft >= ms) return this.#child;
+    this.#child?.kill();
+    this.#msLeft = Math.max(ms, leastChildMs);
+    this.#child = new MeasuringChild(this.#credentials, Math.ceil((busyThreads * this.#msLeft) / 1000));
+    return this.#child;
   }
 }
 

@@ -1,7 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, type SpawnOptions, type StdioOptions, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
-import { type MeasuringRequest, measuringProgram } from './measuring-program.ts';
+import { defaultScratchDirectory, openContent } from '@csc-fleet/sandbox/host';
+import { findCscConfine, prlimitPath } from '@csc-fleet/sandbox/launch';
+import { ownFilter } from '@csc-fleet/sandbox/seccomp';
+import { confineVariable, type MeasuringRequest, measuringProgram } from './measuring-program.ts';
 
 /** The host user of the jobs; absent where the executor is that user. */
 export interface Credentials {
@@ -14,7 +17,8 @@ export type AskEnd = 'done' | 'cut';
 
 /**
  * One process that looks at what jobs have left, as the user of the jobs: it can be slow, be killed, and open nothing that
- * they could not. It answers one request at a time.
+ * they could not. Once it runs it can do nothing but read files and answer, where native/confine was compiled; processor,
+ * memory and descriptors are bounded in any case. It answers one request at a time.
  */
 export class MeasuringChild {
   readonly #child: ChildProcess;
@@ -22,8 +26,9 @@ export class MeasuringChild {
   #onLine: (line: string) => void = () => undefined;
   #onEnd: () => void = () => undefined;
 
-  constructor(credentials: Credentials | undefined) {
-    const { child, input, output } = start(credentials);
+  /** @param cpuSeconds the kernel ends it where it has taken so many of a processor */
+  constructor(credentials: Credentials | undefined, cpuSeconds: number) {
+    const { child, input, output } = start(credentials, cpuSeconds);
     this.#child = child;
     this.#input = input;
     // Also what `kill` cannot do, which must not have it tried again.
@@ -77,7 +82,8 @@ export class MeasuringChild {
   }
 
   get isAlive(): boolean {
-    return this.#child.pid !== undefined && this.#child.exitCode === null && !this.#child.killed;
+    const { pid, exitCode, signalCode, killed } = this.#child;
+    return pid !== undefined && exitCode === null && signalCode === null && !killed;
   }
 
   kill(): void {
@@ -96,31 +102,61 @@ function isDone(answer: unknown): boolean {
   return typeof answer === 'object' && answer !== null && 'done' in answer;
 }
 
-function start(credentials: Credentials | undefined): {
+// Beyond those that a child of ours has by itself: native/confine finds the filter at 94.
+const [moduleNumber, filterNumber] = [4, 94];
+
+// What it must never come to: a walk or a hash needs some ten megabytes beside Node itself.
+const [heapMebibytes, dataBytes, descriptors] = [256, 2 ** 30, 256];
+
+function start(
+  credentials: Credentials | undefined,
+  cpuSeconds: number,
+): {
   child: ChildProcess;
   input: Writable;
   output: Readable;
 } {
-  const onLinux = process.platform === 'linux';
-  // By its descriptor: the directory that Node lies in may be closed to the job user.
-  const node = onLinux ? openSync(process.execPath, 'r') : undefined;
+  if (process.platform !== 'linux') return begin(process.execPath, [], { stdio: ['pipe', 'pipe', 'ignore'] });
+  const opened: number[] = [];
+  const keep = (fd: number): number => {
+    opened.push(fd);
+    return fd;
+  };
   try {
-    const child = spawn(onLinux ? '/proc/self/fd/3' : process.execPath, ['-e', measuringProgram], {
-      stdio: ['pipe', 'pipe', 'ignore', ...(node === undefined ? [] : [node])],
-      // An executor's own environment is nobody's business there.
-      env: {},
-      cwd: '/',
-      // Ctrl-C at the executor's terminal is the executor's to handle.
-      detached: true,
+    // By its descriptor: the directory that Node lies in may be closed to the job user. So may that of the module.
+    const stdio: StdioOptions = ['pipe', 'pipe', 'ignore', keep(openSync(process.execPath, 'r'))];
+    const [module, filter] = [findCscConfine(), ownFilter('reader')];
+    if (module !== undefined && filter !== undefined) {
+      stdio[moduleNumber] = keep(openSync(module, 'r'));
+      stdio[filterNumber] = keep(openContent(filter, defaultScratchDirectory()));
+    }
+    const limits = { cpu: cpuSeconds, data: dataBytes, nofile: descriptors, core: 0, fsize: 0 };
+    const words = Object.entries(limits).map(([name, value]) => `--${name}=${value}`);
+    const confine = stdio.length > filterNumber ? `/proc/self/fd/${moduleNumber}` : '';
+    return begin(prlimitPath, [...words, '--', '/proc/self/fd/3'], {
+      stdio: Array.from(stdio, (descriptor) => descriptor ?? 'ignore'),
+      env: { [confineVariable]: confine },
       ...credentials,
     });
-    const { stdin, stdout } = child;
-    if (stdin === null || stdout === null) throw new TypeError('a child has the pipes that it was given');
-    child.unref();
-    return { child, input: stdin, output: stdout };
   } finally {
-    if (node !== undefined) closeSync(node);
+    for (const fd of opened) closeSync(fd);
   }
+}
+
+function begin(program: string, args: readonly string[], options: SpawnOptions): ReturnType<typeof start> {
+  const node = [`--max-old-space-size=${heapMebibytes}`, '-e', measuringProgram];
+  const child = spawn(program, [...args, ...node], {
+    // An executor's own environment is nobody's business there.
+    env: {},
+    cwd: '/',
+    // Ctrl-C at the executor's terminal is the executor's to handle.
+    detached: true,
+    ...options,
+  });
+  const { stdin, stdout } = child;
+  if (stdin === null || stdout === null) throw new TypeError('a child has the pipes that it was given');
+  child.unref();
+  return { child, input: stdin, output: stdout };
 }
 
 // Longer than any answer: a path of PATH_MAX bytes, each of them escaped.

@@ -5,6 +5,9 @@ import { createArtifactHash } from './artifact-hash.ts';
 import { createOutputSearch, type SearchRequest } from './output-search.ts';
 import { createTreeWalk, type WalkSystem } from './tree-walk.ts';
 
+/** The variable that says where native/confine is; empty: there is none. */
+export const confineVariable = 'CSC_CONFINE';
+
 /** What the child is asked, one JSON document a line; `since` is a decimal number, as JSON has no bigint. */
 export type MeasuringRequest =
   | {
@@ -66,8 +69,13 @@ function serve(
   }
 }
 
+// Before a name or a byte of a job's is seen. What is hashed with is loaded by then.
+const confine = `require('node:crypto').createHash('sha256');
+if (process.env.${confineVariable}) process.dlopen({ exports: {} }, process.env.${confineVariable});`;
+
 /**
  * The program of the measuring child, for `node -e`. It is text so that a bundle needs no second file, and so that the job
  * user, whom the child runs as, needs not be able to read this program's files.
  */
-export const measuringProgram = `(${serve})(require('node:fs'), require('node:crypto').createHash, ${createTreeWalk}, ${createArtifactHash}, ${createOutputSearch}, { encodePath: ${encodePath}, decodePath: ${decodePath} });`;
+export const measuringProgram = `${confine}
+(${serve})(require('node:fs'), require('node:crypto').createHash, ${createTreeWalk}, ${createArtifactHash}, ${createOutputSearch}, { encodePath: ${encodePath}, decodePath: ${decodePath} });`;

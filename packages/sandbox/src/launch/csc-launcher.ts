@@ -10,9 +10,21 @@ import type { SandboxPlan } from '../plan/index.ts';
  * do the same, more slowly.
  */
 export function findCscLauncher(): string | undefined {
+  return findOwnFile(`csc-launcher-${process.arch}`);
+}
+
+/**
+ * csc-confine, a module for Node (native/confine) by which a process becomes no other program from then on. Absent where
+ * csc-launcher would be.
+ */
+export function findCscConfine(): string | undefined {
+  return findOwnFile(`csc-confine-${process.arch}.node`);
+}
+
+function findOwnFile(name: string): string | undefined {
   if (process.platform !== 'linux') return undefined;
   // Beside the sources and beside what is made of them alike; a bundle has it below itself.
-  const places = [`../../bin/csc-launcher-${process.arch}`, `./bin/csc-launcher-${process.arch}`];
+  const places = [`../../bin/${name}`, `./bin/${name}`];
   const uid = process.getuid?.() ?? -1;
   return places
     .map((place) => fileURLToPath(new URL(place, import.meta.url)))

@@ -1,6 +1,6 @@
 export { waitUntilBuilt } from './built.ts';
 export { type BwrapLauncher, createBwrapLauncher } from './bwrap-launcher.ts';
-export { findCscLauncher, prlimitPath } from './csc-launcher.ts';
+export { findCscConfine, findCscLauncher, prlimitPath } from './csc-launcher.ts';
 export {
   type LaunchedProcess,
   type Launcher,

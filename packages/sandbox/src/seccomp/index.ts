@@ -1,1 +1,1 @@
-export { loadSeccomp, type SeccompFilters } from './load.ts';
+export { loadSeccomp, ownFilter, type SeccompFilters } from './load.ts';

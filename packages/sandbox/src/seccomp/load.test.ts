@@ -6,9 +6,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { assembleProfile } from './assemble.ts';
 import { loadSeccomp } from './load.ts';
 import { noUnixSockets, ourProfile } from './our-profile.ts';
+import { proxyProfile, readerProfile, startedProfile } from './own-profiles.ts';
 import { parseSeccompProfile } from './profile.ts';
 import built from './programs.json' with { type: 'json' };
-import { proxyProfile } from './proxy-profile.ts';
 
 let directory: string;
 beforeAll(() => {
@@ -122,6 +122,8 @@ describe.each(['x86_64', 'aarch64'] as const)('the programs for %s', (architectu
     expect(others).toEqual({
       noUnixSockets: assembleProfile(noUnixSockets, architecture).toString('base64'),
       proxyOnly: assembleProfile(proxyProfile, architecture).toString('base64'),
+      started: assembleProfile(startedProfile, architecture).toString('base64'),
+      reader: assembleProfile(readerProfile, architecture).toString('base64'),
     });
   });
 });

@@ -40,7 +40,7 @@ export function loadSeccomp({ profileFile }: SeccompOptions = {}): SeccompFilter
       'SANDBOX_UNAVAILABLE',
       `there is no system call filter for ${arch}: use x86_64 or aarch64`,
     );
-  // As `make generate` assembles them of our-profile.ts and proxy-profile.ts: at every start that would take longer than all
+  // As `make generate` assembles them of our-profile.ts and own-profiles.ts: at every start that would take longer than all
   // the rest here.
   const { ours, noUnixSockets, proxyOnly } = decode(built[architecture]);
   const programs = profileFile === undefined ? [ours] : [ours, assembleFile(profileFile, architecture)];
@@ -52,6 +52,15 @@ export function loadSeccomp({ profileFile }: SeccompOptions = {}): SeccompFilter
 function decode({ ours, noUnixSockets, proxyOnly }: (typeof built)['x86_64']) {
   const bytes = (text: string): Buffer => Buffer.from(text, 'base64');
   return { ours: bytes(ours), noUnixSockets: bytes(noUnixSockets), proxyOnly: bytes(proxyOnly) };
+}
+
+/**
+ * The program of what a process of ours takes from itself (native/confine), once it runs: "started" of a proxy, "reader"
+ * of what looks at files. Undefined on another architecture.
+ */
+export function ownFilter(name: 'started' | 'reader'): Buffer | undefined {
+  const architecture = architectures[arch];
+  return architecture === undefined ? undefined : Buffer.from(built[architecture][name], 'base64');
 }
 
 function toFilter(programs: readonly Buffer[]): SeccompFilter {
