@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { shell } from '@csc-fleet/test-kit/contract';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
+import { readProcess } from './processes.ts';
 import { type Row, toRow } from './report.ts';
 import { interleave, scaled } from './rounds.ts';
 import type { SlowTask } from './slow-client.ts';
@@ -18,30 +19,29 @@ export async function measure(): Promise<Row[]> {
   await using fleet = await startFleet({
     executors: [{ name: 'bench', config: { limits: { stdout_bytes: 2 * bytes } } }],
   });
+  const cpu = { ours: [] as number[], bare: [] as number[] };
+  const side = (which: keyof typeof cpu, join: Join) => async (): Promise<number> => {
+    const before = readProcess(fleet.gate.child.pid).cpuSeconds;
+    const rate = await readFast(fleet, bytes, join);
+    cpu[which].push(((readProcess(fleet.gate.child.pid).cpuSeconds - before) / bytes) * 1024 * mib);
+    return rate;
+  };
   const { ours, bare } = await interleave(scaled(rounds), {
-    ours: () => readFast(fleet, bytes, (executionId) => startSlowReaders(fleet, executionId)),
-    bare: () => readFast(fleet, bytes, async () => undefined),
+    ours: side('ours', (executionId) => startSlowReaders(fleet, executionId)),
+    bare: side('bare', async () => undefined),
   });
+  const what = 'beside a slow one and 8 that never read, against it alone';
   return [
-    toRow(
-      'slow-reader',
-      'a fast reader beside a slow one and 8 that never read, against it alone',
-      ours,
-      bare,
-      'MB/s',
-      {
-        min: 0.9,
-      },
-    ),
+    toRow('slow-reader', `a fast reader ${what}`, ours, bare, 'MB/s', { min: 0.9 }),
+    toRow('slow-reader', `CPU of the gate a GiB for a fast reader ${what}`, cpu.ours, cpu.bare, 's'),
   ];
 }
 
-/** Megabytes a second, from the first chunk to the last. `join` is called once the command runs and waits. */
-async function readFast(
-  fleet: Fleet,
-  bytes: number,
-  join: (executionId: string) => Promise<AsyncDisposable | undefined>,
-): Promise<number> {
+/** Called once the command runs and waits, with the execution's id. What it resolves to ends with the reading. */
+type Join = (executionId: string) => Promise<AsyncDisposable | undefined>;
+
+/** Megabytes a second, from the first chunk to the last. */
+async function readFast(fleet: Fleet, bytes: number, join: Join): Promise<number> {
   const go = goFile(fleet);
   const contract = fleet.contract({
     // The first line is what the other readers take; it waits until they have.
