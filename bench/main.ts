@@ -19,6 +19,10 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
   decisions: { quick: true, load: () => import('./decisions.ts') },
   output: { quick: true, load: () => import('./output.ts') },
   'one-shot': { quick: true, load: () => import('./one-shot.ts') },
+  'idle-fleet': { quick: false, load: () => import('./idle-fleet.ts') },
+  queue: { quick: false, load: () => import('./queue.ts') },
+  history: { quick: false, load: () => import('./history.ts') },
+  memory: { quick: false, load: () => import('./memory.ts') },
   'slow-reader': { quick: false, load: () => import('./slow-reader.ts') },
 };
 

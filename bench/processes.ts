@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs';
 
 /** What one process has used. */
 export interface Usage {
+  /** What is in memory now (VmRSS). */
+  readonly residentBytes: number;
   /** The high-water mark of its resident memory (VmHWM, proc(5)). */
   readonly peakBytes: number;
   /** User and system time of all of its threads. */
@@ -13,11 +15,14 @@ const ticksPerSecond = 100;
 
 /** Reads it from /proc, so that it is the same for every process, and for one that is not ours to ask. */
 export function readProcess(pid: number | undefined): Usage {
-  const kib = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  const bytes = (name: string): number =>
+    Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(status)?.[1]) * 1024;
   // The name before the parenthesis may hold anything.
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
   return {
-    peakBytes: Number(kib) * 1024,
+    residentBytes: bytes('VmRSS'),
+    peakBytes: bytes('VmHWM'),
     cpuSeconds: (Number(fields[11]) + Number(fields[12])) / ticksPerSecond,
   };
 }

@@ -1,0 +1,52 @@
+import { startFleet } from '@csc-fleet/test-kit/fleet';
+import { readProcess } from './processes.ts';
+import { type Row, toRow } from './report.ts';
+
+const clients = 8;
+const mebibyte = 1024 * 1024;
+
+/** What gate and executor hold after many runs, against after a tenth of them. */
+export async function measure(): Promise<Row[]> {
+  const most = Number(process.env['BENCH_RUNS'] ?? 10_000);
+  await using fleet = await startFleet({ executors: [{ name: 'bench', config: { slots: clients } }] });
+  const client = fleet.connect();
+  const contract = fleet.contract({ argv: ['true'] });
+  const processes = { gate: fleet.gate.child.pid, executor: fleet.executor('bench').child.pid };
+  let done = 0;
+  const runUpTo = async (count: number): Promise<Record<keyof typeof processes, number>> => {
+    const go = async (): Promise<void> => {
+      while (done < count) {
+        done += 1;
+        await client.run(contract);
+      }
+    };
+    await Promise.all(Array.from({ length: clients }, go));
+    const { gate, executor } = processes;
+    return {
+      gate: readProcess(gate).residentBytes / mebibyte,
+      executor: readProcess(executor).residentBytes / mebibyte,
+    };
+  };
+  const first = await runUpTo(1);
+  const tenth = await runUpTo(Math.ceil(most / 10));
+  const all = await runUpTo(most);
+  return (['gate', 'executor'] as const).flatMap((which) => [
+    toRow(
+      'memory',
+      `${which} after ${Math.ceil(most / 10)} runs, against after 1`,
+      tenth[which],
+      first[which],
+      'MiB',
+    ),
+    toRow(
+      'memory',
+      `${which} after ${most} runs, against after ${Math.ceil(most / 10)}`,
+      all[which],
+      tenth[which],
+      'MiB',
+      {
+        max: 1.1,
+      },
+    ),
+  ]);
+}
