@@ -4,6 +4,7 @@ import { ExecutionState } from '@csc-fleet/common/messages';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { readProcess } from './processes.ts';
 import { type Row, toRow } from './report.ts';
+import { scaled, timing, watched } from './rounds.ts';
 
 const rounds = 5;
 const submissions = 30;
@@ -12,7 +13,7 @@ const bar = { max: 1.2 };
 
 /** A gate whose store has many executions that have ended, against one with an empty store, in turns. */
 export async function measure(): Promise<Row[]> {
-  const count = Number(process.env['BENCH_HISTORY'] ?? 100_000);
+  const count = scaled(100_000);
   await using full = await startFleet({ executors: [] });
   await using empty = await startFleet({ executors: [] });
   await grow(full, count);
@@ -22,28 +23,28 @@ export async function measure(): Promise<Row[]> {
     submit: { full: [], empty: [] },
     list: { full: [], empty: [] },
   };
-  for (let round = 0; round < rounds; round++)
-    for (const [which, fleet] of [
-      ['full', full],
-      ['empty', empty],
-    ] as const) {
-      await fleet.gate.stop();
-      found.start[which].push(await timed(() => fleet.startGate()));
-      found.cpu[which].push(1000 * readProcess(fleet.gate.child.pid).cpuSeconds);
-      const ids: string[] = [];
-      const submit = async (): Promise<void> => {
-        ids.push((await fleet.connect().submit(contractOf(fleet), { queueTimeoutMs: 60_000 })).executionId);
-      };
-      found.submit[which].push(await each(submissions, submit));
-      for (const id of ids) await fleet.connect().cancel(id);
-      found.list[which].push(
-        await each(lists, async () => {
-          const { FAILED, CANCELLED } = ExecutionState;
-          if ((await firstPage(fleet, [FAILED])) > 0) throw new Error('nothing has failed here');
-          await firstPage(fleet, [CANCELLED]);
-        }),
-      );
-    }
+  const turn = async (which: 'full' | 'empty', fleet: Fleet): Promise<void> => {
+    await fleet.gate.stop();
+    found.start[which].push(await timing(() => fleet.startGate()));
+    found.cpu[which].push(1000 * readProcess(fleet.gate.child.pid).cpuSeconds);
+    const ids: string[] = [];
+    const submit = async (): Promise<void> => {
+      ids.push((await fleet.connect().submit(contractOf(fleet), { queueTimeoutMs: 60_000 })).executionId);
+    };
+    found.submit[which].push(await each(submissions, submit));
+    for (const id of ids) await fleet.connect().cancel(id);
+    found.list[which].push(
+      await each(lists, async () => {
+        const { FAILED, CANCELLED } = ExecutionState;
+        if ((await firstPage(fleet, [FAILED])) > 0) throw new Error('nothing has failed here');
+        await firstPage(fleet, [CANCELLED]);
+      }),
+    );
+  };
+  for (let round = 0; round < scaled(rounds); round++) {
+    await watched(() => turn('full', full));
+    await turn('empty', empty);
+  }
   const row = (what: string, { full, empty }: { full: number[]; empty: number[] }): Row =>
     toRow('history', `${what} with ${count} finished, against none`, full, empty, 'ms', bar);
   return [
@@ -64,16 +65,10 @@ async function firstPage(fleet: Fleet, states: ExecutionState[]): Promise<number
   return count;
 }
 
-async function timed(work: () => Promise<unknown>): Promise<number> {
-  const begun = performance.now();
-  await work();
-  return performance.now() - begun;
-}
-
 async function each(count: number, work: () => Promise<void>): Promise<number> {
   await work();
   return (
-    (await timed(async () => {
+    (await timing(async () => {
       for (let i = 0; i < count; i++) await work();
     })) / count
   );

@@ -1,13 +1,14 @@
 import { startFleet } from '@csc-fleet/test-kit/fleet';
 import { readProcess } from './processes.ts';
 import { type Row, toRow } from './report.ts';
+import { scaled, watched } from './rounds.ts';
 
 const clients = 8;
 const mebibyte = 1024 * 1024;
 
 /** What gate and executor hold after many runs, against after a tenth of them. */
 export async function measure(): Promise<Row[]> {
-  const most = Number(process.env['BENCH_RUNS'] ?? 10_000);
+  const most = scaled(10_000);
   await using fleet = await startFleet({ executors: [{ name: 'bench', config: { slots: clients } }] });
   const client = fleet.connect();
   const contract = fleet.contract({ argv: ['true'] });
@@ -29,7 +30,7 @@ export async function measure(): Promise<Row[]> {
   };
   const first = await runUpTo(1);
   const tenth = await runUpTo(Math.ceil(most / 10));
-  const all = await runUpTo(most);
+  const all = await watched(() => runUpTo(most));
   return (['gate', 'executor'] as const).flatMap((which) => [
     toRow(
       'memory',

@@ -1,6 +1,7 @@
 import { ExecutionState } from '@csc-fleet/common/messages';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { quantile, type Row, toFigure, toRow } from './report.ts';
+import { scaled, watched } from './rounds.ts';
 import { startSimulated } from './simulated-fleet.ts';
 
 const executors = 100;
@@ -8,9 +9,9 @@ const inFlight = 64;
 
 /** Many executions submitted at once onto many hosts that take no time: what the gate itself takes for each. */
 export async function measure(): Promise<Row[]> {
-  const count = Number(process.env['BENCH_QUEUED'] ?? 10_000);
+  const count = scaled(10_000);
   const few = await run(Math.ceil(count / 4));
-  const all = await run(count);
+  const all = await watched(() => run(count));
   const what = (it: string): string => `${count} at once on ${executors} executors: ${it}`;
   return [
     toFigure('queue', what('decided and recorded'), count / all.submitted, '/s'),
