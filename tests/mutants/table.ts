@@ -42,6 +42,30 @@ const outputMemory: readonly Mutant[] = [
     tests: [`${executor}/link/grpc-link.test.ts`],
     red: 'arrives as it was, past gRPC',
   },
+  {
+    name: 'output-overtakes-events',
+    file: `${gate}/rpc/writing.ts`,
+    before: 'return isOpen && wire.writableLength === 0 ? found : undefined;',
+    after: 'return isOpen ? found : undefined;',
+    tests: [`${gate}/rpc/reading.test.ts`],
+    red: 'others wait there',
+  },
+  {
+    name: 'large-memory-kept-for-small-pieces',
+    file: `${gate}/output/output-log.ts`,
+    before: 'const isWorthIt = length >= worthKeeping.least && buffer.byteLength <= worthKeeping.most;',
+    after: 'const isWorthIt = length >= worthKeeping.least && length <= worthKeeping.most;',
+    tests: [`${gate}/output/output-log.test.ts`],
+    red: 'a piece lies in memory that is much larger',
+  },
+  {
+    name: 'follower-reads-what-was-cut-off',
+    file: `${gate}/output/output-log.ts`,
+    before: '    this.#length = length;\n    this.#recent = [];',
+    after: '    this.#length = length;',
+    tests: [`${gate}/output/output-log.test.ts`],
+    red: 'nothing of what was cut off',
+  },
 ];
 
 /** What whoever can connect to metrics and health may do. */

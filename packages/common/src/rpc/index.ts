@@ -23,6 +23,7 @@ export {
   type Wire,
   widenReceiveWindow,
   wireOfClientCall,
+  wireOfServerCall,
   writeMessagePrefix,
 } from './session.ts';
 export {

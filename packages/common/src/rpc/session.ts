@@ -35,6 +35,15 @@ export function wireOfClientCall(call: object): Wire | undefined {
   return undefined;
 }
 
+/**
+ * The HTTP/2 stream beneath a call that is answered with a stream, once its headers have gone out: likewise, for messages that go
+ * out as they lie on disk. Whoever writes there writes behind what grpc-js has handed on, and before what it still has.
+ */
+export function wireOfServerCall(call: object): Wire | undefined {
+  const stream = member(innermost(member(call, 'call')), 'stream');
+  return isWire(stream) && member(stream, 'headersSent') === true ? stream : undefined;
+}
+
 // Intercepting, resolving, retrying and balancing calls, one within the other.
 const deepest = 8;
 

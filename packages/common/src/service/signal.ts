@@ -29,6 +29,8 @@ export class Signal {
   }
 }
 
+const notFirst = 'another was first';
+
 /**
  * Waits for whichever comes first and lets go of the others, which Promise.race alone does not do: a bell that seldom
  * rings would remember everybody who ever raced it.
@@ -41,6 +43,7 @@ export async function firstToRing(
   try {
     await Promise.race(waits.map((wait) => wait(over.signal)));
   } finally {
-    over.abort();
+    // Without a reason it would make an error with its stack, each time.
+    over.abort(notFirst);
   }
 }

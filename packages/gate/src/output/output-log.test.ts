@@ -51,6 +51,70 @@ async function readAll(log: OutputLog, position = 0): Promise<Buffer> {
 
 const refused = expect.objectContaining({ code: 'REQUEST_INVALID' });
 
+describe('following', () => {
+  const block = 32 * 1024;
+  let sent = 0;
+  /** One message, of frames that are all different. */
+  function message(frames: number): Buffer {
+    const made = Array.from({ length: frames }, () => {
+      sent += 1;
+      return frame((sent - 1) * block, Buffer.alloc(block, 1 + (sent % 251)));
+    });
+    return Buffer.concat(made);
+  }
+  const blank = (length: number) => writeFileSync(path, Buffer.alloc(length), { flag: 'r+' });
+  beforeEach(() => {
+    sent = 0;
+  });
+
+  it('reads what was appended last from memory, and from the disk what was before it', async () => {
+    const log = await open();
+    using _ = log.follow();
+    const messages = Array.from({ length: 12 }, () => message(4));
+    let length = 0;
+    for (const it of messages) length = await log.append(length, it, known);
+    const all = Buffer.concat(messages);
+    expect((await readAll(log)).equals(all)).toBe(true);
+    const seventh = messages.slice(0, 6).reduce((sum, it) => sum + it.length, 0);
+    // The disk has nothing of it any more: what is still right comes from memory, and is no more than is allowed.
+    blank(all.length);
+    expect((await readAll(log, seventh)).equals(all.subarray(seventh))).toBe(true);
+    await expect(readAll(log)).rejects.toThrow('malformed');
+  });
+
+  it.each([
+    { what: 'nobody follows', frames: 4, follows: false, memory: 0 },
+    { what: 'a piece is small', frames: 1, follows: true, memory: 0 },
+    { what: 'a piece lies in memory that is much larger', frames: 4, follows: true, memory: 8 * 2 ** 20 },
+  ])('keeps nothing where $what', async ({ frames, follows, memory }) => {
+    const log = await open();
+    using _ = follows ? log.follow() : undefined;
+    const sent = message(frames);
+    const held = Buffer.alloc(memory + sent.length).subarray(memory);
+    sent.copy(held);
+    const length = await log.append(0, held, known);
+    blank(length);
+    await expect(readAll(log)).rejects.toThrow('malformed');
+  });
+
+  it('keeps nothing once nobody follows any more, and nothing of what was cut off', async () => {
+    const log = await open();
+    const first = message(4);
+    {
+      using _ = log.follow();
+      await log.append(0, first, known);
+    }
+    using _ = log.follow();
+    blank(first.length);
+    await expect(readAll(log)).rejects.toThrow('malformed');
+    writeFileSync(path, first, { flag: 'r+' });
+    const second = message(4);
+    await log.append(first.length, second, known);
+    await log.confirm(first.length);
+    expect((await readAll(log)).equals(first)).toBe(true);
+  });
+});
+
 describe('appending', () => {
   it('gives back what was appended, from the beginning of any frame', async () => {
     const log = await open();

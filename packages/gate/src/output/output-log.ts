@@ -13,6 +13,11 @@ const readSize = 256 * 1024;
 // Written back behind the stream's back, so that little is left to wait for at its end.
 const syncEvery = 32 * 1024 * 1024;
 
+// What was appended last is kept for those who follow. Smaller pieces may hold more memory than they have bytes, as what a
+// transport has read; of larger ones a slow reader would hold more than what it reads at once.
+const worthKeeping = { least: maxFrameData, most: readSize + maxFrameData };
+const mostKept = 1024 * 1024;
+
 /** The file with the checkpoints of the log at a path. */
 export function checkpointsOf(path: string): string {
   return `${path}.idx`;
@@ -41,6 +46,12 @@ export function forgotten(): CscError {
   );
 }
 
+/** A part of a log, whole frames, and where it begins. */
+interface Piece {
+  readonly position: number;
+  readonly bytes: Buffer;
+}
+
 const beginning: Checkpoint = { position: 0, next: new Map() };
 
 /**
@@ -56,6 +67,9 @@ export class OutputLog {
   readonly #checkpoints: Checkpoints;
   #length = 0;
   #appending: Promise<unknown> = Promise.resolve();
+  #followers = 0;
+  /** What was appended last, in order, while somebody follows. */
+  #recent: Piece[] = [];
   #unsynced = 0;
   #syncing: Promise<void> | undefined;
   #forgotten = false;
@@ -90,6 +104,17 @@ export class OutputLog {
     return this.#grown.wait(abort);
   }
 
+  /** Until it is disposed of, what is appended is kept in memory for a moment, for readers who keep up. */
+  follow(): Disposable {
+    this.#followers += 1;
+    return {
+      [Symbol.dispose]: () => {
+        this.#followers -= 1;
+        if (this.#followers === 0) this.#recent = [];
+      },
+    };
+  }
+
   /** Wakes the readers although nothing came: there is something else to see. */
   wake(): void {
     this.#grown.ring();
@@ -97,7 +122,7 @@ export class OutputLog {
 
   /**
    * Appends whole frames that begin at `offset` in the log; what it has already is skipped. Resolves to its new
-   * length. Throws REQUEST_INVALID for a gap, a malformed frame or more than is granted, SPOOL_FULL where the disk takes no more; then nothing is
+   * length. `frames` must not change afterwards: readers may be given them. Throws REQUEST_INVALID for a gap, a malformed frame or more than is granted, SPOOL_FULL where the disk takes no more; then nothing is
    * appended.
    */
   append(offset: number, frames: Uint8Array, grant: OutputGrant): Promise<number> {
@@ -131,10 +156,10 @@ export class OutputLog {
   }
 
   /** The log from `position` on, as far as it is there: pieces of whole frames, each with where it begins. */
-  async *read(position: number): AsyncGenerator<{ position: number; bytes: Buffer }> {
+  async *read(position: number): AsyncGenerator<Piece> {
     let at = position;
     while (at < this.#length) {
-      const piece = await this.#readPiece(at);
+      const piece = this.#recentAt(at) ?? (await this.#readPiece(at));
       // Only in a complete log that was not looked through: what is whole is all there is.
       if (piece.length === 0) this.#length = at;
       else yield { position: at, bytes: piece };
@@ -185,6 +210,7 @@ export class OutputLog {
    */
   async forget(): Promise<void> {
     this.#forgotten = true;
+    this.#recent = [];
     this.#grown.ring();
     await this.close();
   }
@@ -213,10 +239,26 @@ export class OutputLog {
     const accept = this.#offsets.check(fresh, grant);
     await this.#write(fresh);
     accept();
+    this.#keep({ position: this.#length, bytes: toBuffer(fresh) });
     this.#length += fresh.length;
     this.#noteCheckpoint(this.#length);
     this.#grown.ring();
     return this.#length;
+  }
+
+  #keep(piece: Piece): void {
+    const { length, buffer } = piece.bytes;
+    const isWorthIt = length >= worthKeeping.least && buffer.byteLength <= worthKeeping.most;
+    if (this.#followers === 0 || !isWorthIt) return;
+    this.#recent.push(piece);
+    while ((this.#recent[0]?.position ?? 0) < piece.position + length - mostKept) this.#recent.shift();
+  }
+
+  #recentAt(position: number): Buffer | undefined {
+    const piece = this.#recent.find(
+      ({ position: begin, bytes }) => position >= begin && position < begin + bytes.length,
+    );
+    return piece?.bytes.subarray(position - piece.position);
   }
 
   async #confirm(length: number): Promise<number> {
@@ -231,6 +273,7 @@ export class OutputLog {
     await this.#keepApart(length).catch(() => undefined);
     const file = await this.#opened();
     this.#length = length;
+    this.#recent = [];
     await file.truncate(length).catch((cause: unknown) => {
       throw new CscError('STORE_UNAVAILABLE', 'output cannot be cut off on disk', {
         cause,
@@ -320,4 +363,8 @@ export class OutputLog {
     this.#unsynced = whole;
     if (whole < size) await file.truncate(whole);
   }
+}
+
+function toBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -39,6 +39,7 @@ export async function* readOutput(
   abort?: AbortSignal,
 ): AsyncGenerator<EncodedOutput> {
   const reader = new StreamReader(execution, request);
+  using _ = request.follow ? log.follow() : undefined;
   const begin = await log.positionFor(reader);
   reader.skip(begin.next);
   for (let position = begin.position; ; ) {

@@ -1,9 +1,11 @@
+import { EventEmitter } from 'node:events';
 import { PassThrough } from 'node:stream';
 import { PushOutputRequest } from '@csc-fleet/common/rpc';
 import { Client, credentials, Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { decodePushOutput } from './push-request.ts';
 import { Reading, readAsAnswered } from './reading.ts';
+import { createWrite, Unread } from './writing.ts';
 
 const raw = (it: Buffer): Buffer => it;
 const path = '/test/Echo';
@@ -98,5 +100,51 @@ describe('a PushOutputRequest', () => {
     const bytes = Buffer.from(hex, 'hex');
     expect(() => PushOutputRequest.decode(bytes)).toThrow();
     expect(() => decodePushOutput(bytes)).toThrow();
+  });
+});
+
+describe('a message that is encoded already', () => {
+  /** A call whose headers have gone out, or not, with so many messages that grpc-js has not handed on. */
+  function callWith(writableLength: number, headersSent = true) {
+    const stream = Object.assign(new PassThrough(), { headersSent });
+    const handed: unknown[] = [];
+    const wire = Object.assign(new EventEmitter(), {
+      call: { stream },
+      writableNeedDrain: false,
+      writableLength,
+      write: (message: unknown, done: () => void) => {
+        handed.push(message);
+        done();
+        return true;
+      },
+    });
+    const gone = new AbortController();
+    const unread = new Unread();
+    return { stream, handed, unread, gone, write: createWrite<Uint8Array>(wire, gone.signal, unread) };
+  }
+
+  it('goes to the stream as gRPC frames it, and counts until it is taken', async () => {
+    const { stream, handed, unread, write } = callWith(0);
+    await write(Buffer.from('one'));
+    await write(Buffer.from('three'));
+    expect(stream.read().toString('latin1')).toBe('\0\0\0\0\x03one\0\0\0\0\x05three');
+    expect(handed).toEqual([]);
+    await vi.waitFor(() => expect(unread.bytes).toBe(0));
+  });
+
+  it.each([
+    { where: 'others wait there', given: callWith(1) },
+    { where: 'headers have not gone out', given: callWith(0, false) },
+  ])('goes the way of the others where $where', async ({ given }) => {
+    await given.write(Buffer.from('one'));
+    expect(given.handed).toEqual([Buffer.from('one')]);
+    expect(given.stream.read()).toBe(null);
+  });
+
+  it('goes nowhere else where the stream has ended', async () => {
+    const { stream, handed, write } = callWith(0);
+    stream.end();
+    await write(Buffer.from('one'));
+    expect(handed).toHaveLength(1);
   });
 });

@@ -1,6 +1,10 @@
+import { messagePrefixBytes, type Wire, wireOfServerCall, writeMessagePrefix } from '@csc-fleet/common/rpc';
+
 /** Of a call, what writing to it takes. */
 export interface Writable {
   readonly writableNeedDrain: boolean;
+  /** Messages that it has not handed on to the transport. */
+  readonly writableLength: number;
   write(message: unknown, done: () => void): boolean;
   on(event: 'drain', listener: () => void): unknown;
   off(event: 'drain', listener: () => void): unknown;
@@ -65,6 +69,13 @@ export function createWrite<Message>(
     unread.add(-bytes);
     look();
   };
+  // grpc-js would copy each message into memory of its own. What it still has goes out first.
+  let found: Wire | undefined;
+  const findPast = (): Wire | undefined => {
+    found ??= wireOfServerCall(wire);
+    const isOpen = found?.destroyed === false && !found.writableEnded;
+    return isOpen && wire.writableLength === 0 ? found : undefined;
+  };
   wire.on('drain', look);
   gone.addEventListener('abort', leave, { once: true });
   return (message) => {
@@ -73,7 +84,19 @@ export function createWrite<Message>(
     const bytes = message instanceof Uint8Array ? message.length : 0;
     held += bytes;
     unread.add(bytes);
-    wire.write(message, () => taken(bytes));
+    const past = message instanceof Uint8Array ? findPast() : undefined;
+    if (past === undefined || !(message instanceof Uint8Array)) wire.write(message, () => taken(bytes));
+    else writePast(past, message, () => taken(bytes));
     return isRoom() ? Promise.resolve() : new Promise((resolve) => waiting.add(resolve));
   };
+}
+
+// In one write: two would be two pieces on the wire.
+function writePast(stream: Wire, message: Uint8Array, taken: () => void): void {
+  const prefix = Buffer.allocUnsafe(messagePrefixBytes);
+  writeMessagePrefix(prefix, message.length);
+  stream.cork();
+  stream.write(prefix);
+  stream.write(message, taken);
+  stream.uncork();
 }
