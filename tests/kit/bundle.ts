@@ -1,12 +1,13 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { programs } from './programs.ts';
 
 /**
- * Builds csc as it is shipped, and the programs of the tests beside it, once for all tests, unless CSC_BIN names another: they start it hundreds of times, and the
- * sources take twice as long. What runs from its sources all the same finds them compiled by the first that did.
+ * Builds csc as it is shipped, and the programs of the tests beside it, once for all tests, unless CSC_BIN names another:
+ * they start it hundreds of times, and the sources take twice as long. What one process has compiled, of the bundle
+ * (keep-compiled.ts) or of the sources (Node's compile cache), is there for the next ones.
  */
 export default function buildBundle(): () => void {
   if (process.env['CSC_BIN'] !== undefined) return () => undefined;
@@ -19,7 +20,8 @@ export default function buildBundle(): () => void {
     // esbuild ends before there is much to collect: collecting it all the same takes a third of its time.
     env: { ...process.env, GOGC: 'off', GOMEMLIMIT: '2GiB' },
   });
-  process.env['CSC_BIN'] = join(directory, 'dist/csc.js');
+  process.env['CSC_BIN'] = join(directory, 'dist/csc-kept.js');
+  writeFileSync(process.env['CSC_BIN'], "require('./keep-compiled.cjs');\nrequire('./csc.js');\n");
   process.env['NODE_COMPILE_CACHE'] = join(directory, 'compiled');
   return () => rmSync(directory, { recursive: true, force: true });
 }

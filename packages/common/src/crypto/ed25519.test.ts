@@ -236,7 +236,7 @@ describe('the two implementations', () => {
           expect(nobleEd25519.verify(message, signature, publicKey)).toBe(verdict);
         },
       ),
-      { numRuns: 200 },
+      { numRuns: 120 },
     );
   });
 
@@ -265,7 +265,7 @@ describe('the two implementations', () => {
         const verdict = nodeEd25519.verify(message, all.subarray(0, 64), all.subarray(64));
         expect(nobleEd25519.verify(message, all.subarray(0, 64), all.subarray(64))).toBe(verdict);
       }),
-      { numRuns: 500 },
+      { numRuns: 250 },
     );
   });
 });

@@ -285,7 +285,7 @@ describe('scanJson', () => {
       fc.property(mutated, (text) => {
         expect(grammarFaults(text)).toBe(isJson(text) ? 0 : 1);
       }),
-      { numRuns: 1500 },
+      { numRuns: 800 },
     );
   });
 });

@@ -72,9 +72,9 @@ describe('issueCertificate', () => {
 
   it('numbers certificates at random, with positive numbers', async () => {
     const ca = await makeCa();
-    const leaves = await Promise.all(Array.from({ length: 64 }, () => issueLeaf(ca)));
+    const leaves = await Promise.all(Array.from({ length: 32 }, () => issueLeaf(ca)));
     const serials = leaves.map((leaf) => new X509Certificate(leaf.toString()).serialNumber);
-    expect(new Set(serials).size).toBe(64);
+    expect(new Set(serials).size).toBe(32);
     for (const serial of serials) expect(serial).toMatch(/^[0-9A-F]{2,40}$/);
   });
 

@@ -99,7 +99,7 @@ describe('parseHostName', () => {
         expect(URL.parse(`http://${read.name}/`)?.hostname ?? read.name).toBe(read.name);
         expect(parseHostName(read.name)).toEqual(read);
       }),
-      { numRuns: 2000 },
+      { numRuns: 1000 },
     );
   });
 

@@ -228,7 +228,7 @@ describe('mask', () => {
           places,
           check,
         ),
-        { numRuns: 500 },
+        { numRuns: 250 },
       );
     });
 
