@@ -1418,7 +1418,7 @@ const fleet: readonly Mutant[] = [
   {
     name: 'one-bad-host-swallows-the-queue',
     file: `${gate}/schedule/peers.ts`,
-    before: '!this.#breakers.isOpen(peer.id, requirement.principal) &&',
+    before: '!this.#breakers.isOpen(peer.id, principal) &&',
     after: '',
     tests: [`${gate}/schedule/placement.test.ts`],
     red: 'loses none of what comes to another, and gets no more of it',
@@ -1809,7 +1809,7 @@ const fleet: readonly Mutant[] = [
   {
     name: 'executor-signs-for-another',
     file: `${gate}/link/executor-keys.ts`,
-    before: 'const own = this.all().filter((row) => row.owner === owner);',
+    before: 'const own = [...(this.#byOwner.get(owner) ?? [])];',
     after: 'const own = this.all();',
     tests: receipts,
     red: 'signed with another executor’s key',

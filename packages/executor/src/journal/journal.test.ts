@@ -228,6 +228,22 @@ describe.each(implementations)('journal: %s', (_name, create) => {
     expect(journal.findObjection(old)).toBeDefined();
   });
 
+  it('forgets faster than what is to be forgotten comes, without being told to', async () => {
+    const journal = open();
+    const run = async (name: string): Promise<void> => {
+      await journal.redeem(redemption(name));
+      await journal.finish(`execution-${name}`, sealAs(name));
+      // What nobody waits for shares the commit of what somebody does.
+      await Promise.all([journal.acknowledge(`execution-${name}`), journal.progress('none', '')]);
+    };
+    for (let i = 0; i < 9; i++) await run(`early-${i}`);
+    const early = redemption('early-0');
+    now = new Date(+now + day);
+    for (let i = 0; i < 3; i++) await run(`late-${i}`);
+    expect(await journal.prune(now)).toBe(0);
+    expect(journal.findObjection(early)).toMatchObject({ code: 'TICKET_REPLAYED' });
+  });
+
   describe('what it has forgotten', () => {
     const approvals = [{ approvalId: 'approval-1', expiresAt: new Date('2026-03-20T10:00:30Z') }];
 

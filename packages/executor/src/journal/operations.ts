@@ -19,7 +19,10 @@ import { readChain, type Statements, toTexts } from './statements.ts';
 // clock go back.
 const keptMs = 2 * 60 * 1000;
 // Of one `prune`, so that no transaction holds the others up.
-const prunedAtOnce = 1000;
+const prunedAtOnce = 200;
+// With each that comes to its end, in a commit that there is in any case: more than come, so that a journal shrinks however busy
+// its host is.
+const prunedBeside = 4;
 
 /** Signs what is to take this place in the chain. Throws what its caller is to be told. */
 export type SealHere = (link: ChainLink) => ChainedReceipt & Partial<Pick<SealedReceipt, 'outputLogLength'>>;
@@ -47,12 +50,14 @@ export const operations = {
     void statements.putReceipt.run(texts.receiptJson, texts.originalJson ?? null, executionId),
   rename: ({ statements }: Hands, executionId: string, to: string) =>
     void statements.rename.run(to, executionId),
-  acknowledge: ({ statements }: Hands, executionId: string, now: Date) =>
-    void statements.acknowledge.run(now.getTime(), executionId),
+  acknowledge: ({ statements }: Hands, executionId: string, now: Date) => {
+    statements.acknowledge.run(now.getTime(), executionId);
+    prune(statements, now, prunedBeside);
+  },
   beginEpoch: ({ statements }: Hands, now: Date, lost: LostTime) =>
     beginEpoch(statements, now.getTime(), lost),
   adopt: ({ statements, owner }: Hands) => adopt(statements, owner),
-  prune: ({ statements }: Hands, now: Date) => prune(statements, now),
+  prune: ({ statements }: Hands, now: Date) => prune(statements, now, prunedAtOnce),
   disown: ({ statements, owner }: Hands) => void statements.disown.run(owner),
 };
 
@@ -163,16 +168,18 @@ function adopt(statements: Statements, owner: string): Adopted {
 }
 
 // The floor comes from what goes, not from the clock: a clock that is wrong for a while does not shut the host for longer.
-function prune(statements: Statements, now: Date): number {
+function prune(statements: Statements, now: Date, atMost: number): number {
   const before = now.getTime() - keptMs;
-  const executions = statements.pruneExecutions.all(before, prunedAtOnce);
+  const executions = statements.pruneExecutions.all(before, atMost);
   for (const row of executions) {
     statements.spend.run(spentId('execution', String(row['execution_id'])));
     statements.spend.run(spentId('ticket', String(row['ticket_id'])));
   }
-  const approvals = statements.pruneApprovals.all(before, prunedAtOnce);
-  statements.raiseFloor.run(latest(executions.map((row) => Number(row['ends_at']))));
-  statements.raiseApprovalsFloor.run(latest(approvals.map((row) => Number(row['expires_at']))));
+  const approvals = statements.pruneApprovals.all(before, atMost);
+  if (executions.length > 0)
+    statements.raiseFloor.run(latest(executions.map((row) => Number(row['ends_at']))));
+  if (approvals.length > 0)
+    statements.raiseApprovalsFloor.run(latest(approvals.map((row) => Number(row['expires_at']))));
   return executions.length + approvals.length;
 }
 

@@ -14,6 +14,7 @@ import {
 } from '@csc-fleet/test-kit/gate/scripted-executor';
 import { agent, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { logPath } from '../output/output-store.ts';
 import { Uncounted } from './receipts.ts';
 
 let test: TestGate;
@@ -347,7 +348,8 @@ describe('a receipt that comes before the output', () => {
     expect(test.errors.splice(0)).toEqual([rejected('RECEIPT_INVALID')]);
     executor.sendReceipt(offer, {}, first.length);
     await executor.next('receiptAck', executionId);
-    const kept = (name: string) => readFileSync(join(test.directory, 'output', `${executionId}.log${name}`));
+    const kept = (name: string) =>
+      readFileSync(`${logPath(join(test.directory, 'output'), executionId)}${name}`);
     expect(kept('')).toEqual(Buffer.from(first));
     expect(kept('.unconfirmed')).toEqual(Buffer.from(second));
     await test.reopen();

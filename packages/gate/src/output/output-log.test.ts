@@ -198,13 +198,15 @@ describe('appending', () => {
   });
 
   it('says SPOOL_FULL where the disk takes no more', async () => {
-    rmSync(directory, { recursive: true });
     const log = await open();
+    rmSync(directory, { recursive: true });
+    writeFileSync(directory, 'no directory');
     await expect(log.append(0, frame(0, 'x'), known)).rejects.toMatchObject({
       code: 'SPOOL_FULL',
       retryAfterMs: expect.any(Number),
     });
     expect(log.length).toBe(0);
+    rmSync(directory);
     directory = mkdtempSync(join(tmpdir(), 'csc-output-'));
   });
 

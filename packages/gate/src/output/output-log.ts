@@ -1,5 +1,6 @@
 import { constants, existsSync } from 'node:fs';
-import { type FileHandle, open, stat } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
 import { type Frame, maxFrameBytes, maxFrameData, readFrames, streamKey } from '@csc-fleet/common/output-log';
 import { Signal } from '@csc-fleet/common/service';
@@ -26,6 +27,22 @@ export function checkpointsOf(path: string): string {
 /** The file with what was taken off the end of the log at a path, as no receipt vouches for it. */
 export function unconfirmedOf(path: string): string {
   return `${path}.unconfirmed`;
+}
+
+/** Makes the directory of a log; it is on disk before a log is in it that somebody counts on. */
+export async function makeDirectoryOf(path: string): Promise<void> {
+  const first = await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  if (first === undefined) return;
+  for (let made = dirname(path); made.length >= first.length; made = dirname(made)) await sync(dirname(made));
+}
+
+async function sync(directory: string): Promise<void> {
+  const handle = await open(directory, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
 }
 
 export type Extent = 'growing' | 'complete';
@@ -226,6 +243,7 @@ export class OutputLog {
 
   async #opened(): Promise<FileHandle> {
     if (this.#forgotten) throw forgotten();
+    if (this.#file === undefined) await makeDirectoryOf(this.#path);
     this.#file ??= await open(this.#path, constants.O_RDWR | constants.O_CREAT, 0o600);
     return this.#file;
   }

@@ -799,7 +799,8 @@ describe('what is over', () => {
         usedBytes: async () => 100,
       },
       output: {
-        sizes: async () => new Map(whole.map((it) => [it.execution_id, 50])),
+        bytes: async () => 150,
+        size: async () => 50,
         remove: async () => undefined,
       },
       retention: { maxAgeDays: 30, receiptsDays: 60, maxBytes: 180 },

@@ -4,7 +4,7 @@ import { guarded } from '@csc-fleet/common/errors';
 import type { PruneResponse } from '@csc-fleet/common/messages';
 import type { LogFields } from '@csc-fleet/common/service';
 import type { OutputStore } from '../output/output-store.ts';
-import type { Forgettable, Store } from '../store/store.ts';
+import type { Forgettable, Store, WholeExecution } from '../store/store.ts';
 
 /** How much of what is over is kept, and for how long. */
 export interface RetentionLimits {
@@ -18,7 +18,7 @@ export interface RetentionLimits {
 
 export interface RetentionPorts {
   readonly store: Pick<Store, 'whole' | 'strip' | 'forgettable' | 'forget' | 'pruneAudit' | 'usedBytes'>;
-  readonly output: Pick<OutputStore, 'sizes' | 'remove'>;
+  readonly output: Pick<OutputStore, 'bytes' | 'size' | 'remove'>;
   readonly retention: RetentionLimits;
   readonly clock: Clock;
   readonly onNotice: (message: string, details: LogFields) => void;
@@ -80,23 +80,23 @@ export class Retention {
   async #pruneWhole(pruning: Pruning, at: Date): Promise<Omit<PruneResponse, 'receipts'>> {
     const { store, output, retention } = this.#ports;
     const now = at.getTime();
-    const sizes = await output.sizes();
-    let kept = [...sizes.values()].reduce((sum, size) => sum + size, 0);
+    let kept = await output.bytes();
     let excess = kept + (await store.usedBytes()) - retention.maxBytes;
     const went = { outputs: 0, outputBytes: 0, records: 0 };
     for (let after = 0; !this.#isClosed; ) {
       const page = await store.whole(after, atOnce);
-      const due = page.filter(({ execution_id: id, ended_at: endedAt, bytes }) => {
-        const age = now - Date.parse(endedAt);
-        if (age < retention.maxAgeDays * dayMs && (excess <= 0 || age < leastMs)) return false;
-        const size = sizes.get(id) ?? 0;
-        excess -= size + bytes;
+      const due: WholeExecution[] = [];
+      for (const it of page) {
+        const age = now - Date.parse(it.ended_at);
+        if (age < retention.maxAgeDays * dayMs && (excess <= 0 || age < leastMs)) continue;
+        const size = await output.size(it.execution_id);
+        excess -= size + it.bytes;
         kept -= size;
         went.outputs += size > 0 ? 1 : 0;
         went.outputBytes += size;
         went.records += 1;
-        return true;
-      });
+        due.push(it);
+      }
       if (pruning === 'forget')
         await this.#strip(
           due.map((it) => it.execution_id),
