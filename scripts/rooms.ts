@@ -33,6 +33,7 @@ export const house: House = {
         'yaml',
       ],
       decision: ['command-rules', 'contract', 'encoding', 'errors', 'paths', 'policy', 'schema'],
+      containment: ['command-rules', 'contract', 'decision', 'paths', 'policy', 'schema'],
       'policy-directory': ['contract', 'decision', 'encoding', 'errors', 'files', 'policy', 'schema', 'yaml'],
       approval: ['contract', 'decision', 'encoding', 'errors', 'schema'],
       receipt: ['contract', 'encoding', 'errors', 'schema'],

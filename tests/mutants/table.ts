@@ -359,7 +359,7 @@ const subcommands: readonly Mutant[] = [
   {
     name: 'options-may-turn-a-tool-elsewhere',
     file: `${decision}/judge-words.ts`,
-    before: '(option.careful && !spell(rule.global_options).includes(option.name)) ||',
+    before: '(option.careful && !globals.includes(option.name)) ||',
     after: '',
     tests: allowRules,
     red: 'git -C sub status',

@@ -40,6 +40,8 @@ Examples:
   $ csc policy test policies --junit samples.xml          before they sign: what do profiles say of their samples,
   $ csc policy explain contract.json policies             of this contract, by which rules,
   $ csc policy diff policies new --corpus contracts       and of these, other than what they said?
+  $ csc policy prove policies/build.yaml new/build.yaml   does the new one allow anything that the old one does not?
+  $ csc policy lint policies                              which rules can never speak?
   $ csc policy rotate --root-key b.pub --root-key c.pub --root-threshold 2 --online-key online.pub
 
 Hosts pin DIR/root.json, once, and fetch DIR/published, from a gate or from a directory. What is not signed by enough of
@@ -147,6 +149,26 @@ function defineJudging(command: Command): void {
   act<[string, string, object]>(explain, async (contract, policies, options) => {
     const { explainContract } = await import('../policy/explain.ts');
     return explainContract(contract, policies, options);
+  });
+  const prove = command
+    .command('prove')
+    .summary('say whether a new profile allows anything that an old one does not')
+    .argument('<old>', 'a profile')
+    .argument('<new>', 'the same as it is to be')
+    .option('--contract <file>', 'write the contract that it allows, where there is one')
+    .option('--json', 'print it as JSON');
+  act<[string, string, { contract?: string; json?: true }]>(prove, async (old, now, options) => {
+    const { provePolicies } = await import('../policy/prove.ts');
+    return provePolicies(old, now, options);
+  });
+  const lint = command
+    .command('lint')
+    .summary('name the rules of profiles that can never speak')
+    .argument('[policies...]', 'profiles, or folders of them; default: policies')
+    .option('--json', 'JSON lines, one rule each');
+  act<[string[], { json?: true }]>(lint, async (paths, options) => {
+    const { lintPolicies } = await import('../policy/lint.ts');
+    return lintPolicies(paths.length === 0 ? ['policies'] : paths, options);
   });
   const diff = command
     .command('diff')

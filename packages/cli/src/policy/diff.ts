@@ -1,5 +1,4 @@
-import { existsSync, readdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, statSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { type Evaluation, evaluate } from '@csc-fleet/common/decision';
 import { CscError } from '@csc-fleet/common/errors';
@@ -9,6 +8,7 @@ import { readPolicyInput } from '../check/decide.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine } from '../terminal/text.ts';
 import { type CorpusEntry, readCorpus } from './corpus.ts';
+import { profilesIn } from './lint.ts';
 
 interface DiffOptions {
   readonly corpus?: string;
@@ -109,10 +109,7 @@ async function pairProfiles(old: string, now: string): Promise<Pair[]> {
 }
 
 async function readProfiles(directory: string): Promise<Map<string, PolicyDocument>> {
-  const names = readdirSync(directory).filter(
-    (name) => name.endsWith('.yaml') && !name.endsWith('.samples.yaml') && name !== 'bindings.yaml',
-  );
-  const documents = await Promise.all(names.map((name) => readPolicyInput(join(directory, name))));
+  const documents = await Promise.all(profilesIn(directory).map(readPolicyInput));
   return new Map(documents.map((it) => [it.policy.name, it]));
 }
 

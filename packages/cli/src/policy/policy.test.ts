@@ -147,3 +147,63 @@ describe('csc policy diff', () => {
     expect(half.stderr).toContain('compare two profiles, or two folders of them');
   });
 });
+
+describe('csc policy prove', () => {
+  const old = samplePolicy();
+
+  it('proves that a new profile allows nothing more, or writes a contract that csc check shows it by', async () => {
+    const scratch = createScratch();
+    const [before, less] = [
+      scratch.write('old.yaml', old),
+      scratch.write('less.yaml', samplePolicy('/workspace/a')),
+    ];
+    const proved = await csc(['policy', 'prove', before, less]);
+    expect(proved).toMatchObject({ code: 0, stderr: '' });
+    expect(proved.stdout).toMatch(/^PROVED — /);
+    const more = scratch.write(
+      'more.yaml',
+      samplePolicy('/workspace', { allowed_cwd_prefixes: ['/workspace', '/srv'] }),
+    );
+    const file = `${scratch.directory}/counterexample.json`;
+    const wider = await csc(['policy', 'prove', before, more, '--contract', file]);
+    expect(wider.code).toBe(1);
+    expect(wider.stdout).toMatch(
+      /^WIDER — by allowed_cwd_prefixes \/srv\n {2}old: deny: .*\/srv.*\n {2}new: allow: /,
+    );
+    expect((await csc(['check', file, before])).code).toBe(1);
+    expect((await csc(['check', file, more])).code).toBe(0);
+  });
+
+  it('says what a run gets more, and gives it as JSON', async () => {
+    const scratch = createScratch();
+    const v02 = { policy_schema_version: 'csc.policy.v0.2' };
+    const before = scratch.write(
+      'old.yaml',
+      samplePolicy('/workspace', { ...v02, limits: { processes: 10 } }),
+    );
+    const after = scratch.write(
+      'new.yaml',
+      samplePolicy('/workspace', { ...v02, limits: { processes: 20 } }),
+    );
+    const { code, stdout } = await csc(['policy', 'prove', before, after, '--json']);
+    expect(code).toBe(1);
+    expect(JSON.parse(stdout)).toMatchObject({
+      result: 'wider',
+      about: 'limits.processes',
+      gives: 'processes 20, not 10',
+    });
+  });
+});
+
+describe('csc policy lint', () => {
+  it('names rules that can never speak, and finds none in the profiles that ship', async () => {
+    const file = createScratch().write(
+      'policy.yaml',
+      samplePolicy('/workspace', { deny_argv_prefixes: [['rm']] }),
+    );
+    const { code, stdout } = await csc(['policy', 'lint', file]);
+    expect(code).toBe(1);
+    expect(stdout).toContain('deny_argv_prefixes[0]: rm is not among allow_commands');
+    expect(await csc(['policy', 'lint', 'policies'])).toMatchObject({ code: 0, stdout: '' });
+  });
+});

@@ -256,6 +256,14 @@ describe('subcommand rules', () => {
     expect(decide([['git', 'push', 'a', '+b']]).reasons[0]).toContain('git push with --force');
   });
 
+  it('take an option of the program for what it is, though one of the subcommand has its name', () => {
+    // -C of git is a directory, and that of git log finds copies.
+    const allowed = { program: 'git', subcommands: ['log'], global_options: ['-C'] };
+    const policy = orThrow(document({ allow: [allowed] }), 'POLICY_INVALID', 'the policy');
+    expect(decide([['git', '-C', '/workspace', 'log']], policy).verdict).toBe('allow');
+    expect(decide([['git', '--git-dir', '/x', 'log']], policy).verdict).toBe('deny');
+  });
+
   // What is put around a subcommand that no rule allows: options of the program, whole, cut short or combined.
   const around = {
     git: ['-p', '-P', '--no-pager', '--no-optional-locks', '--literal-pathspecs', '-h', '--version'],

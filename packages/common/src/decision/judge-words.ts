@@ -138,9 +138,11 @@ function findObjection(
   if (open && (only !== undefined || denied.length > 0 || deniedOperands.length > 0))
     return 'takes words from input, which may be anything';
   const spell = (names: readonly string[] = []) => names.map((name) => spellOption(program, path, name));
+  // Before the subcommand an option is the program's own, of whatever name it is behind it: -C of git log is another.
+  const globals = [...(rule.global_options ?? []), ...spell(rule.global_options)];
   const refused = options.find(
     (option) =>
-      (option.careful && !spell(rule.global_options).includes(option.name)) ||
+      (option.careful && !globals.includes(option.name)) ||
       spell(denied).some((name) => mayBe(option, name)) ||
       (only !== undefined && !option.harmless && !option.careful && !spell(only).includes(option.name)),
   );

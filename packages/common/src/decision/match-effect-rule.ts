@@ -4,14 +4,58 @@ import type { EffectRule } from '../policy/index.ts';
 export type Match = 'no' | 'possibly' | 'surely';
 
 /** Holds an argv against a rule. A rule with any_word never matches surely, as a word may also be an option's value. */
-export function matchEffectRule(argv: readonly string[], rule: EffectRule): Match {
-  const [program = '', ...words] = argv;
-  const { subcommands, flags = [], any_word: entries } = rule;
-  if (!isProgram(program, rule.program)) return 'no';
-  if (entries !== undefined && !words.some((word) => entries.some((entry) => isWord(word, entry))))
-    return 'no';
-  const match = subcommands === undefined ? 'surely' : matchSubcommands(words, subcommands, flags);
-  return match === 'surely' && entries !== undefined ? 'possibly' : match;
+export function matchEffectRule([program = '', ...words]: readonly string[], rule: EffectRule): Match {
+  const begun = beginMatch(program, rule);
+  if (begun === undefined) return 'no';
+  return endMatch(
+    words.reduce((state, word) => readWord(state, word, rule), begun),
+    rule,
+  );
+}
+
+/** What a rule makes of an argv by the words that were read so far. Two that are equal stay so, whatever comes. */
+export interface MatchState {
+  /** One of any_word was there; true for a rule without. */
+  readonly hasWord: boolean;
+  /** One for each of the subcommands. Empty for a rule without. */
+  readonly subcommands: readonly SubcommandState[];
+}
+
+interface SubcommandState {
+  readonly found: boolean;
+  readonly missed: boolean;
+  /** The readings that go on: how many words of the subcommand are there, and whether the next word is an option's. */
+  readonly open: readonly string[];
+}
+
+/** Before the words behind the program; undefined where the rule is about another one. */
+export function beginMatch(program: string, rule: EffectRule): MatchState | undefined {
+  if (!isProgram(program, rule.program)) return undefined;
+  const state = { found: false, missed: false, open: [place(0, false)] };
+  return { hasWord: rule.any_word === undefined, subcommands: (rule.subcommands ?? []).map(() => state) };
+}
+
+export function readWord(state: MatchState, word: string, rule: EffectRule): MatchState {
+  const { any_word: entries = [], subcommands: names = [], flags = [] } = rule;
+  return {
+    hasWord: state.hasWord || entries.some((entry) => isWord(word, entry)),
+    subcommands: state.subcommands.map((it, index) =>
+      follow(it, word, names[index]?.split(' ') ?? [], flags),
+    ),
+  };
+}
+
+/** After the last word. */
+export function endMatch({ hasWord, subcommands }: MatchState, rule: EffectRule): Match {
+  if (!hasWord) return 'no';
+  const most = rule.any_word === undefined ? 'surely' : 'possibly';
+  if (rule.subcommands === undefined) return most;
+  const matches = subcommands.map(({ found, missed, open }) => {
+    if (!found) return 'no';
+    return missed || open.length > 0 ? 'possibly' : most;
+  });
+  if (matches.includes('surely')) return 'surely';
+  return matches.includes('possibly') ? 'possibly' : 'no';
 }
 
 function isProgram(argv0: string, program: string): boolean {
@@ -27,47 +71,27 @@ function isWord(word: string, entry: string): boolean {
   return word === entry;
 }
 
-function matchSubcommands(
-  words: readonly string[],
-  subcommands: readonly string[],
-  flags: readonly string[],
-): Match {
-  const matches = subcommands.map((it) => matchInOrder(words, it.split(' '), flags));
-  if (matches.includes('surely')) return 'surely';
-  return matches.includes('possibly') ? 'possibly' : 'no';
-}
+const place = (had: number, skips: boolean): string => `${had}${skips ? '+' : ''}`;
 
-/** Follows every reading of the options at once: a place is how many words are read, and how many of them were wanted. */
-function matchInOrder(words: readonly string[], wanted: readonly string[], flags: readonly string[]): Match {
-  let found = false;
-  let missed = false;
-  const places = new Map([['0 0', { at: 0, had: 0 }]]);
-  // A map gives what is added while it is walked, and each place once.
-  for (const { at, had } of places.values()) {
-    const next = had === wanted.length ? 'found' : readNext(words[at], wanted[had], flags);
-    if (next === 'found') found = true;
-    else if (next === 'missed') missed = true;
-    else
-      for (const step of next)
-        places.set(`${at + step.words} ${had + step.wanted}`, {
-          at: at + step.words,
-          had: had + step.wanted,
-        });
+/** Follows every reading of the options at once. */
+function follow(
+  { found, missed, open }: SubcommandState,
+  word: string,
+  wanted: readonly string[],
+  flags: readonly string[],
+): SubcommandState {
+  const next = new Set<string>();
+  const end = { found, missed };
+  for (const at of open) {
+    const had = Number.parseInt(at, 10);
+    if (at.endsWith('+')) next.add(place(had, false));
+    else if (word.startsWith('-')) {
+      next.add(place(had, false));
+      // It takes the next word, or it does not.
+      if (!flags.includes(word) && !(word.startsWith('--') && word.includes('='))) next.add(place(had, true));
+    } else if (word !== wanted[had]) end.missed = true;
+    else if (had + 1 === wanted.length) end.found = true;
+    else next.add(place(had + 1, false));
   }
-  if (!found) return 'no';
-  return missed ? 'possibly' : 'surely';
-}
-
-type Step = { readonly words: number; readonly wanted: number };
-
-function readNext(
-  word: string | undefined,
-  wanted: string | undefined,
-  flags: readonly string[],
-): 'missed' | readonly Step[] {
-  if (word === undefined) return 'missed';
-  if (!word.startsWith('-')) return word === wanted ? [{ words: 1, wanted: 1 }] : 'missed';
-  const flag = { words: 1, wanted: 0 };
-  const alone = flags.includes(word) || (word.startsWith('--') && word.includes('='));
-  return alone ? [flag] : [flag, { words: 2, wanted: 0 }];
+  return { ...end, open: [...next].sort() };
 }

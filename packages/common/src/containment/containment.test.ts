@@ -1,0 +1,460 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { JsonObject } from '../encoding/index.ts';
+import { orThrow } from '../errors/index.ts';
+import { type PolicyDocument, policyFromJson } from '../policy/index.ts';
+import { compareReach } from './compare-reach.ts';
+import { findSilentRules } from './lint.ts';
+import { rank, toQuestions } from './questions.ts';
+
+function policy(overrides: JsonObject = {}): PolicyDocument {
+  const members = {
+    policy_schema_version: 'csc.policy.v0.2',
+    name: 'p',
+    allow_commands: ['git', 'make', 'curl', 'sh', 'env'],
+    allowed_effect_types: ['observe', 'transform_local', 'mutate_repo'],
+    allowed_risk_classes: ['low', 'medium'],
+    max_timeout_sec: 60,
+    network: 'allowlisted',
+    allow_secret_refs: false,
+    allowed_cwd_prefixes: ['/workspace'],
+    allowed_read_prefixes: ['/workspace'],
+    allowed_write_prefixes: ['/workspace/out'],
+    allowed_egress_hosts: ['*.example.org', '10.0.0.0/8'],
+    ...overrides,
+  };
+  return orThrow(policyFromJson(members), 'POLICY_INVALID', 'the policy');
+}
+
+describe('compareReach', () => {
+  it.each<[string, JsonObject, JsonObject]>([
+    ['the same', {}, {}],
+    [
+      'less of everything',
+      {},
+      {
+        allow_commands: ['git'],
+        allowed_risk_classes: ['low'],
+        max_timeout_sec: 1,
+        network: 'deny',
+        allowed_cwd_prefixes: ['/workspace/a'],
+      },
+    ],
+    [
+      'an entry of egress within another',
+      {},
+      { allowed_egress_hosts: ['*.a.example.org:443', 'b.example.org', '10.1.0.0/16', '10.2.3.4'] },
+    ],
+    [
+      'a denied prefix that a shorter one covers',
+      { deny_argv_prefixes: [['git', 'push', '--force']] },
+      { deny_argv_prefixes: [['git', 'push']] },
+    ],
+    [
+      'a denied prefix that the rules have no subcommand for',
+      { deny_argv_prefixes: [['git', 'push']] },
+      { allow: [{ program: 'git', subcommands: ['log', 'status'] }] },
+    ],
+    ['rules where there were none', {}, { allow: [{ program: 'git', subcommands: ['log'] }] }],
+    [
+      'a rule within another',
+      { allow: [{ program: 'git', subcommands: ['log', 'stash *'], deny_options: ['--output'] }] },
+      { allow: [{ program: 'git', subcommands: ['stash list'], options: ['--all'], deny_operands: ['x'] }] },
+    ],
+    ['an approval more', {}, { manual_approval_for_classified_effect_types: ['mutate_repo'] }],
+    [
+      'an effect rule that raises',
+      {},
+      { effect_rules: [{ program: 'git', any_word: ['--force'], effect: 'rewrite_history' }] },
+    ],
+    [
+      'effect rules in another order that comes to the same',
+      {
+        effect_rules: [
+          { program: 'git', subcommands: ['push'], effect: 'deploy' },
+          { program: 'make', effect: 'observe' },
+        ],
+      },
+      {
+        effect_rules: [
+          { program: 'make', effect: 'observe' },
+          { program: 'git', subcommands: ['push'], effect: 'deploy' },
+        ],
+      },
+    ],
+    [
+      'secrets that are named',
+      { allow_secret_refs: true },
+      { allow_secret_refs: true, allowed_secret_names: ['A'] },
+    ],
+    ['a limit where there was none', {}, { limits: { memory_bytes: 1_000_000_000 } }],
+  ])('proves %s contained', (_, old, now) => {
+    expect(compareReach(policy(old), policy(now))).toEqual({ kind: 'contained' });
+  });
+
+  it.each<[string, JsonObject, JsonObject, string]>([
+    ['a program', {}, { allow_commands: ['git', 'rm'] }, 'allow_commands rm'],
+    ['a risk class', {}, { allowed_risk_classes: ['low', 'high'] }, 'allowed_risk_classes high'],
+    [
+      'a directory beside',
+      {},
+      { allowed_cwd_prefixes: ['/workspace', '/workspace-evil'] },
+      'allowed_cwd_prefixes /workspace-evil',
+    ],
+    [
+      'a directory above',
+      {},
+      { allowed_write_prefixes: ['/workspace'] },
+      'allowed_write_prefixes /workspace',
+    ],
+    ['writes', { require_write_paths_empty: true }, {}, 'allowed_write_prefixes /workspace/out'],
+    ['time', {}, { max_timeout_sec: 61 }, 'max_timeout_sec 61'],
+    ['the network', {}, { network: 'full' }, 'network full'],
+    [
+      'any secret',
+      { allow_secret_refs: true, allowed_secret_names: ['A'] },
+      { allow_secret_refs: true },
+      'allow_secret_refs: any name',
+    ],
+    ['a terminal', {}, { terminal: {} }, 'terminal'],
+    [
+      'a denied prefix that went',
+      { deny_argv_prefixes: [['git', 'push']] },
+      {},
+      "the old policy's deny_argv_prefixes git push",
+    ],
+    [
+      'a denied prefix that only its exact words replace',
+      { deny_argv_prefixes: [['git', 'push']] },
+      { deny_argv_prefixes: [['git', 'push', 'origin']] },
+      "the old policy's deny_argv_prefixes git push",
+    ],
+    ['rules that went', { allow: [{ program: 'git', subcommands: ['log'] }] }, {}, 'no allow git (any)'],
+    [
+      'a subcommand',
+      { allow: [{ program: 'git', subcommands: ['log'] }] },
+      { allow: [{ program: 'git', subcommands: ['log', 'push'] }] },
+      'allow git push',
+    ],
+    [
+      'a denied option',
+      { allow: [{ program: 'git', subcommands: ['push'], deny_options: ['--force'] }] },
+      { allow: [{ program: 'git', subcommands: ['push'] }] },
+      'allow git push',
+    ],
+    [
+      'a denied option behind a listed one',
+      { allow: [{ program: 'git', subcommands: ['push'], options: ['--tags'] }] },
+      { allow: [{ program: 'git', subcommands: ['push'], options: ['--tags', '--force'] }] },
+      'allow git push',
+    ],
+    [
+      'an operand',
+      { allow: [{ program: 'git', subcommands: ['push'], deny_operands: ['prod-*'] }] },
+      { allow: [{ program: 'git', subcommands: ['push'], deny_operands: ['prod'] }] },
+      'allow git push',
+    ],
+    [
+      'a directory of git',
+      { allow: [{ program: 'git', subcommands: ['log'] }] },
+      { allow: [{ program: 'git', subcommands: ['log'], global_options: ['-C'] }] },
+      'allow git log',
+    ],
+    ['code in argv', { inline_code: 'deny' }, {}, 'inline_code'],
+    [
+      'an approval that went',
+      { manual_approval_for_classified_effect_types: ['mutate_repo'] },
+      {},
+      'effects: with approval of the old policy, allowed of the new one',
+    ],
+    [
+      'curl without approval',
+      {
+        allowed_effect_types: ['fetch_external'],
+        manual_approval_for_classified_effect_types: ['fetch_external'],
+      },
+      { allowed_effect_types: ['fetch_external'] },
+      'effects: with approval of the old policy, allowed of the new one',
+    ],
+    [
+      'an effect rule that went',
+      { effect_rules: [{ program: 'git', subcommands: ['push'], effect: 'deploy' }] },
+      {},
+      'effects: refused of the old policy, allowed of the new one',
+    ],
+    [
+      'an effect rule that settles what had an approval',
+      { manual_approval_for_classified_effect_types: ['mutate_repo'] },
+      {
+        manual_approval_for_classified_effect_types: ['mutate_repo'],
+        effect_rules: [{ program: 'make', effect: 'observe' }],
+      },
+      'effects: with approval of the old policy, allowed of the new one',
+    ],
+    [
+      'an effect rule in front of another',
+      {
+        effect_rules: [
+          { program: 'git', any_word: ['-f'], effect: 'deploy' },
+          { program: 'git', effect: 'observe' },
+        ],
+      },
+      {
+        effect_rules: [
+          { program: 'git', effect: 'observe' },
+          { program: 'git', any_word: ['-f'], effect: 'deploy' },
+        ],
+      },
+      'effects: refused of the old policy, allowed of the new one',
+    ],
+  ])('has a counterexample for %s more', (_, old, now, about) => {
+    const [before, after] = [policy(old), policy(now)];
+    const found = compareReach(before, after);
+    expect(found).toMatchObject({ kind: 'wider', about });
+    if (found.kind !== 'wider') throw new Error('it is none');
+    expect(rank(found.question, after)).toBeGreaterThan(rank(found.question, before));
+  });
+
+  it.each<[string, JsonObject, JsonObject, string]>([
+    ['a host', {}, { allowed_egress_hosts: ['example.org'] }, 'a way to example.org'],
+    ['a port', {}, { allowed_egress_hosts: ['a.example.org:22'] }, 'a way to a.example.org:22'],
+    [
+      'any protocol',
+      {},
+      { allowed_egress_hosts: ['a.example.org:tcp:443'] },
+      'a way to a.example.org:tcp:443',
+    ],
+    ['more addresses', {}, { allowed_egress_hosts: ['10.0.0.0/7'] }, 'a way to 10.0.0.0/7'],
+    ['a variable', { allowed_env: ['CI'] }, { allowed_env: ['CI', 'TOKEN'] }, 'the variable TOKEN'],
+    [
+      'memory',
+      { limits: { memory_bytes: 1_000_000_000 } },
+      {},
+      'memory_bytes as far as the host lets it, not 1000000000',
+    ],
+    [
+      'a second host',
+      { binding: 'host' },
+      { binding: 'any' },
+      'any host, under a submission that names none',
+    ],
+    ['modes', { umask: '0077' }, { umask: '0027' }, 'files of a mode that the old umask 0077 takes away'],
+  ])('says what a run gets more: %s', (_, old, now, gives) => {
+    expect(compareReach(policy(old), policy(now))).toMatchObject({ kind: 'wider', gives });
+  });
+});
+
+describe('findSilentRules', () => {
+  const silent = (overrides: JsonObject): string[] =>
+    findSilentRules(policy(overrides).policy).map(({ member }) => member);
+
+  it('finds none in a policy whose rules all speak', () => {
+    expect(
+      silent({
+        deny_argv_prefixes: [['git', 'push']],
+        manual_approval_for_classified_effect_types: ['mutate_repo'],
+      }),
+    ).toEqual([]);
+  });
+
+  it.each<[string, JsonObject, string[]]>([
+    [
+      'a prefix of a program that is not allowed',
+      { deny_argv_prefixes: [['rm', '-rf']] },
+      ['deny_argv_prefixes[0]'],
+    ],
+    [
+      'a prefix behind a shorter one',
+      {
+        deny_argv_prefixes: [
+          ['git', 'push', '-f'],
+          ['git', 'push'],
+        ],
+      },
+      ['deny_argv_prefixes[0]'],
+    ],
+    [
+      'a directory below another',
+      { allowed_read_prefixes: ['/workspace/a', '/workspace'] },
+      ['allowed_read_prefixes[0]'],
+    ],
+    [
+      'one of two that are the same',
+      { allowed_read_prefixes: ['/workspace', '/workspace/'] },
+      ['allowed_read_prefixes[1]'],
+    ],
+    ['writes that are refused anyway', { require_write_paths_empty: true }, ['allowed_write_prefixes[0]']],
+    ['hosts without a network', { network: 'deny' }, ['allowed_egress_hosts[0]', 'allowed_egress_hosts[1]']],
+    [
+      'a host of another entry',
+      { allowed_egress_hosts: ['a.example.org:443', '*.example.org'] },
+      ['allowed_egress_hosts[0]'],
+    ],
+    ['secrets that nobody gets', { allowed_secret_names: ['A'] }, ['allowed_secret_names[0]']],
+    [
+      'a rule within the others',
+      {
+        allow: [
+          { program: 'git', subcommands: ['log'], deny_options: ['--output'] },
+          { program: 'git', subcommands: ['log', 'push'] },
+        ],
+      },
+      ['allow[0]'],
+    ],
+    [
+      'a denied option that is not listed',
+      { allow: [{ program: 'git', subcommands: ['log'], options: ['--all'], deny_options: ['--output'] }] },
+      ['allow[0].deny_options'],
+    ],
+    [
+      'an effect behind what settles it',
+      {
+        effect_rules: [
+          { program: 'git', effect: 'observe' },
+          { program: 'git', subcommands: ['push'], effect: 'deploy' },
+        ],
+      },
+      ['effect_rules[1]'],
+    ],
+    [
+      'an effect of no program',
+      { effect_rules: [{ program: 'npm', effect: 'deploy' }] },
+      ['effect_rules[0]'],
+    ],
+    [
+      'an approval that nobody is asked for',
+      { manual_approval_for_classified_effect_types: ['deploy'] },
+      ['manual_approval_for_classified_effect_types[0]'],
+    ],
+    ['a variable with a value of its own', { allowed_env: ['CI'], set_env: { CI: '1' } }, ['allowed_env[0]']],
+  ])('finds %s', (_, overrides, members) => {
+    expect(silent(overrides)).toEqual(members);
+  });
+});
+
+const some = <T>(values: readonly T[], least = 0): fc.Arbitrary<T[]> =>
+  fc.subarray([...values], { minLength: least });
+const subcommands = ['log', 'push', 'stash list', 'stash *', 'status'];
+const rule = fc.record(
+  {
+    program: fc.constantFrom('git', 'make'),
+    subcommands: some(subcommands, 1),
+    options: some(['--all', '--force', '-n']),
+    deny_options: some(['--force', '--output'], 1),
+    deny_operands: some(['prod-*', 'x'], 1),
+  },
+  { requiredKeys: ['program'] },
+);
+const effectRule = fc.record(
+  {
+    program: fc.constantFrom('git', 'make', 'curl'),
+    subcommands: some(['push', 'stash list', 'log'], 1),
+    flags: some(['-q', '--quiet'], 1),
+    any_word: some(['--force', '-f', '+*', 'prod'], 1),
+    effect: fc.constantFrom('observe', 'mutate_repo', 'deploy', 'rewrite_history'),
+  },
+  { requiredKeys: ['program', 'effect'] },
+);
+const effects = ['observe', 'transform_local', 'mutate_repo', 'fetch_external'];
+const anyPolicy = fc
+  .record(
+    {
+      allow_commands: some(['git', 'make', 'curl', 'sh', 'env', 'cat'], 1),
+      deny_argv_prefixes: some([['git', 'push'], ['git', 'stash', 'drop'], ['make'], ['git', '-C']]),
+      allowed_effect_types: some(effects, 1),
+      manual_approval_for_classified_effect_types: some([...effects, 'deploy']),
+      allowed_cwd_prefixes: some(['/w', '/w/a', '/x'], 1),
+      allow_secret_refs: fc.boolean(),
+      allow: fc.array(rule, { minLength: 1, maxLength: 3 }),
+      effect_rules: fc.array(effectRule, { maxLength: 3 }),
+      inline_code: fc.constantFrom('deny', 'host'),
+    },
+    { requiredKeys: ['allow_commands', 'allowed_effect_types', 'allowed_cwd_prefixes'] },
+  )
+  // A rule must be about a program that is allowed, and make has no subcommands of those.
+  .map(({ allow = [], ...rest }) => {
+    const rules = allow.flatMap((it) =>
+      rest.allow_commands.includes(it.program) ? [it.program === 'make' ? { program: 'make' } : it] : [],
+    );
+    return { ...rest, ...(rules.length === 0 ? {} : { allow: rules }) } as JsonObject;
+  });
+const words = [
+  'log',
+  'push',
+  'stash',
+  'list',
+  'drop',
+  '--all',
+  '--force',
+  '--forc',
+  '-f',
+  '-nf',
+  '-q',
+  '--quiet',
+  '-C',
+  '+main',
+  'prod',
+  'prod-1',
+  'x',
+  '--output=y',
+  '-c',
+  'sh',
+  '--',
+];
+const anyArgv = fc
+  .tuple(
+    fc.constantFrom('git', 'make', 'curl', 'sh', 'env', 'cat'),
+    fc.array(fc.constantFrom(...words, 'git'), { maxLength: 4 }),
+  )
+  .map(([program, rest]) => [program, ...rest]);
+
+describe('against sampling', () => {
+  it('nothing that a new policy allows is missing from an old one that it is proved to be within', () => {
+    const tally = { contained: 0, wider: 0, unknown: 0 };
+    fc.assert(
+      fc.property(
+        anyPolicy,
+        anyPolicy,
+        fc.boolean(),
+        fc.array(fc.array(anyArgv, { minLength: 1, maxLength: 2 }), { minLength: 8, maxLength: 8 }),
+        (a, b, isNarrower, argvs) => {
+          const old = policy(a);
+          // Two at random are seldom within one another.
+          const now = policy(isNarrower ? narrowed(a, b) : b);
+          const found = compareReach(old, now);
+          tally[found.kind] += 1;
+          if (found.kind === 'wider')
+            expect(rank(found.question, now)).toBeGreaterThan(rank(found.question, old));
+          if (found.kind !== 'contained') return;
+          for (const segments of argvs)
+            for (const question of toQuestions({ argvs: segments }, now, []))
+              expect(rank(question, now), JSON.stringify(question.contract.commands)).toBeLessThanOrEqual(
+                rank(question, old),
+              );
+        },
+      ),
+      { numRuns: Number(process.env['CSC_CONTAINMENT_RUNS'] ?? 60) },
+    );
+    expect(tally.contained).toBeGreaterThan(5);
+    expect(tally.wider).toBeGreaterThan(5);
+  });
+});
+
+/** The first policy with one member of the second, or two. */
+function narrowed(a: JsonObject, b: JsonObject): JsonObject {
+  const names = Object.keys(b).filter((it) => it !== 'allow_commands' && it !== 'allow');
+  return {
+    ...a,
+    ...Object.fromEntries(names.slice(-2).map((name) => [name, b[name] ?? null])),
+    allow_commands: a['allow_commands'] ?? [],
+    ...allowOf(a, b),
+  };
+}
+
+function allowOf(a: JsonObject, b: JsonObject): JsonObject {
+  const programs = a['allow_commands'] as string[];
+  const rules = ((b['allow'] ?? a['allow'] ?? []) as { program: string }[]).filter((it) =>
+    programs.includes(it.program),
+  );
+  return rules.length === 0 ? {} : { allow: rules as JsonObject[] };
+}
