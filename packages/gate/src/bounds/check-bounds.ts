@@ -3,13 +3,25 @@ import type * as z from 'zod';
 
 const maxFaults = 20;
 
+/** What a message must be. Made when the first comes: a process that ends after one run hears few kinds of them. */
+export type Bounds = () => z.ZodType;
+
+/** Makes them once. */
+export function when(make: Bounds): Bounds {
+  let made: z.ZodType | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
+}
+
 /**
  * Holds what a peer sent against its bounds. Throws REQUEST_INVALID with every fault (at most 20), each with the member
  * as the proto file names it.
  * @param where comes before the member: `hello`; empty for a request
  */
-export function checkBounds(bounds: z.ZodType, value: unknown, where = ''): void {
-  const result = bounds.safeParse(value);
+export function checkBounds(bounds: Bounds, value: unknown, where = ''): void {
+  const result = bounds().safeParse(value);
   if (result.success) return;
   const faults = zodFaults(result.error)
     .slice(0, maxFaults)

@@ -1,2 +1,2 @@
-export { checkBounds, requestInvalid } from './check-bounds.ts';
+export { type Bounds, checkBounds, requestInvalid } from './check-bounds.ts';
 export { auditBounds, linkBounds, pushOutputBounds, requestBounds } from './messages.ts';

@@ -13,8 +13,7 @@ import type {
   handleUnaryCall,
   ServerDuplexStream,
 } from '@grpc/grpc-js';
-import type * as z from 'zod';
-import { checkBounds, requestBounds } from '../bounds/index.ts';
+import { type Bounds, checkBounds, requestBounds } from '../bounds/index.ts';
 import type { Principal } from '../execution/executions.ts';
 import type { Caller } from '../traffic/authenticate.ts';
 
@@ -128,7 +127,7 @@ export function forAdmins(methods: FleetMethods, checkAdmin: (principal: Princip
 }
 
 function within<Request extends Call<unknown>, Response>(
-  bounds: z.ZodType,
+  bounds: Bounds,
   next: (call: Request) => Promise<Response>,
 ): (call: Request) => Promise<Response> {
   return async (call) => {
