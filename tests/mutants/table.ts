@@ -718,6 +718,14 @@ const host: readonly Mutant[] = [
     red: 'of an offer that is refused',
   },
   {
+    name: 'journal-waits-for-the-disk-where-it-is-asked',
+    file: `${executor}/journal/sqlite-journal.ts`,
+    before: "options.commits === 'thread'",
+    after: 'options.commits === undefined',
+    tests: [`${executor}/journal/journal.test.ts`],
+    red: 'holds up nobody while it waits for the disk',
+  },
+  {
     name: 'redeemed-before-it-is-confirmed',
     file: `${executor}/execute.ts`,
     before: "if (run.confirmation === 'awaited') await run.confirmed;",
@@ -739,7 +747,7 @@ const host: readonly Mutant[] = [
     before: "for (const number of [...this.#awaited.keys()]) this.#settleOffer(number, 'void');",
     after: '',
     tests: [`${executor}/link/withdraw.test.ts`],
-    red: 'never was where %s, and its ticket is as good as new',
+    red: 'there is another connection',
   },
   {
     name: 'unconfirmed-offer-is-said-to-be-here',
@@ -747,7 +755,7 @@ const host: readonly Mutant[] = [
     before: "return isUnderWay(run) && run.confirmation === 'given';",
     after: 'return true;',
     tests: [`${executor}/link/withdraw.test.ts`],
-    red: 'never was where %s, and its ticket is as good as new',
+    red: 'there is another connection',
   },
   {
     name: 'confirmed-before-it-is-on-disk',

@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from '
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { setImmediate } from 'node:timers/promises';
 import type { ChainLink } from '@csc-fleet/common/evidence';
 import { processIdentity } from '@csc-fleet/common/service';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -456,5 +457,25 @@ describe('the file of a journal', () => {
       );
       expect(readFileSync(path)).toEqual(was);
     }
+  });
+});
+
+describe('a journal in a thread', () => {
+  // Another writer keeps the disk from it: whoever waited for that here would never see it end.
+  it('holds up nobody while it waits for the disk', async () => {
+    const journal = sqlite('thread')();
+    opened.push(journal);
+    const other = new DatabaseSync(join(directory, 'journal.sqlite'));
+    other.exec('BEGIN IMMEDIATE');
+    let isDurable = false;
+    const redeeming = journal.redeem(redemption('a')).then(() => {
+      isDurable = true;
+    });
+    for (let turn = 0; turn < 100; turn += 1) await setImmediate();
+    expect([isDurable, journal.unacknowledged()]).toEqual([false, []]);
+    other.exec('COMMIT');
+    other.close();
+    await redeeming;
+    expect(journal.unacknowledged()).toEqual(['execution-a']);
   });
 });

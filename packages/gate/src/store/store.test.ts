@@ -16,6 +16,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { setImmediate } from 'node:timers/promises';
 import type { CscError } from '@csc-fleet/common/errors';
 import { type ExecutionEvent, ExecutionState } from '@csc-fleet/common/messages';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -298,6 +299,26 @@ describe.each([
     await expect(store.create(row(), nothing)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
     expect(failures).toHaveLength(1);
     store = await open();
+  });
+});
+
+describe('a store in a thread', () => {
+  // Another writer keeps the disk from it: whoever waited for that here would never see it end.
+  it('holds up nobody while it waits for the disk', async () => {
+    await store.close();
+    store = await openStoreInThread(join(directory, 'gate.db'));
+    const other = new DatabaseSync(join(directory, 'gate.db'));
+    other.exec('BEGIN IMMEDIATE');
+    let isDurable = false;
+    const creating = store.create(row(), nothing).then(() => {
+      isDurable = true;
+    });
+    for (let turn = 0; turn < 100; turn += 1) await setImmediate();
+    expect(isDurable).toBe(false);
+    other.exec('COMMIT');
+    other.close();
+    await creating;
+    expect(await store.open()).toHaveLength(1);
   });
 });
 
