@@ -7,6 +7,8 @@
  *   csc-launcher pipes COUNT
  *       Makes so many pipes, says the number of one end of each on standard output, one a line, then a dot, and waits
  *       until standard input ends: who may look into /proc/PID/fd opens both ends there. Node has no pipe(2).
+ *   csc-launcher listen PORT NAMESPACE
+ *       Listens in the network that it was started in, and hands the socket to its parent. See listen.c.
  *   csc-launcher serve PID [AHEAD]
  *       Starts programs for the executor PID, which must be its parent, as that asks on descriptor 3. See serve.c.
  *       AHEAD, 1 to 4: how many wait for a program at any time; by default 4.
@@ -55,6 +57,7 @@ int main(int count, char **words) {
   if (count >= 2 && strcmp(words[1], "exec") == 0) run(count, words);
   unsigned long pipes;
   if (count == 3 && strcmp(words[1], "pipes") == 0 && parse_number(words[2], 10, 4096, &pipes)) return make_pipes(pipes);
+  if (count == 4 && strcmp(words[1], "listen") == 0) return listen_and_hand_over(words[2], words[3]);
   if ((count == 3 || count == 4) && strcmp(words[1], "serve") == 0) serve(words[2], count == 4 ? words[3] : NULL);
   usage();
 }

@@ -101,6 +101,11 @@ int make_net(void);
 /* Becomes the program of the job given, or of the one that is sent on `link`. */
 noreturn void be_child(const struct parents *parents, int link, const struct request *given, int with_net);
 
+/* ---- listen.c ---- */
+
+/* 0, or the end with 125. */
+int listen_and_hand_over(const char *port, const char *network);
+
 /* ---- serve.c ---- */
 
 /* Serves one executor, which is this process's parent, until it is gone. */

@@ -27,7 +27,7 @@ void fail(const char *what) {
 
 void usage(void) {
   errno = EINVAL;
-  fail("csc-launcher exec UID GID UMASK RLIMITS -- PROGRAM ARG…, pipes COUNT, or serve PID");
+  fail("csc-launcher exec UID GID UMASK RLIMITS -- PROGRAM ARG…, pipes COUNT, listen PORT NAMESPACE, or serve PID");
 }
 
 int parse_number(const char *text, int base, unsigned long most, unsigned long *number) {

@@ -17,6 +17,8 @@ export interface NamespaceTestOptions {
   readonly script: string;
   /** Who to be. Absent: whoever starts it. */
   readonly user?: { readonly uid: number; readonly gid: number };
+  /** Null: the socket is made without csc-launcher. */
+  readonly launcher?: null;
 }
 
 /** What it prints, as JSON. */
@@ -31,7 +33,7 @@ export interface NamespaceTestResult {
   readonly helpersLeft: number;
 }
 
-const { script, user }: NamespaceTestOptions = JSON.parse(process.argv[2] ?? '');
+const { script, user, ...how }: NamespaceTestOptions = JSON.parse(process.argv[2] ?? '');
 if (user !== undefined) {
   process.setgroups?.([]);
   process.setgid?.(user.gid);
@@ -43,11 +45,13 @@ const bench = await startBench({ lists: [['allowed.test']], resolve, upstream })
 const sandbox = spawnSandbox(script);
 const output = text(sandbox.stdout as Readable);
 const pid = await readInit(sandbox.stdio[3] as Readable);
-const held = await listenInNamespace({ pid, port: proxyPort });
+const held = await listenInNamespace({ pid, port: proxyPort, ...how });
 const server = createServer();
 bench.proxy.serve(server);
 server.listen({ fd: held.fd });
-const second = await listenInNamespace({ pid, port: proxyPort }).catch((error: { code: string }) => error);
+const second = await listenInNamespace({ pid, port: proxyPort, ...how }).catch(
+  (error: { code: string }) => error,
+);
 // They end by themselves; what is left after all this time is left for good.
 const patience = Date.now() + 5000;
 while (countChildren() > 1 && Date.now() < patience) await new Promise((done) => setTimeout(done, 5));

@@ -40,10 +40,10 @@ const isRoot = process.getuid?.() === 0;
 const nobody = { uid: 65534, gid: 65534 };
 
 describe('listenInNamespace', () => {
-  const users: readonly (readonly [string, Pick<NamespaceTestOptions, 'user'>])[] = isRoot
+  const users: readonly (readonly [string, Pick<NamespaceTestOptions, 'user' | 'launcher'>])[] = isRoot
     ? [
         ['root', {}],
-        ['another user', { user: nobody }],
+        ['another user, and without csc-launcher', { user: nobody, launcher: null }],
       ]
     : [['this user', {}]];
 

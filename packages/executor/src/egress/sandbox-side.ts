@@ -3,6 +3,7 @@ import { readlinkSync } from 'node:fs';
 import { CscError } from '@csc-fleet/common/errors';
 import type { EgressHost } from '@csc-fleet/common/schema';
 import { toolPath } from '@csc-fleet/sandbox/host';
+import { findCscLauncher } from '@csc-fleet/sandbox/launch';
 import { namesLocalhost, parseEgressEntry } from './allow-list.ts';
 
 /** Where the proxy listens in every sandbox: each has a network of its own. */
@@ -58,9 +59,14 @@ export interface HeldListener {
 export async function listenInNamespace(place: {
   readonly pid: number;
   readonly port: number;
+  /** csc-launcher; null: without it. Default: where it is found. */
+  readonly launcher?: string | null;
 }): Promise<HeldListener> {
   const namespace = readNamespace(place.pid);
-  const argv = [process.execPath, '-e', namespaceHelper, String(place.port), namespace] as const;
+  const { launcher = findCscLauncher() ?? null } = place;
+  // A Node.js of its own takes ten times as long for it.
+  const helper = launcher === null ? [process.execPath, '-e', namespaceHelper] : [launcher, 'listen'];
+  const argv = [...helper, String(place.port), namespace];
   const [program, ...rest] = enterNetworkNamespace(place.pid, process.getuid?.() === 0, argv);
   const child = spawn(program, rest, {
     // An executor's own environment is nobody's business in there.
@@ -155,14 +161,14 @@ die "nsenter: $!\\n";
 `;
 
 /** The command line that runs another one in the network namespace of a process. Pure. */
-function enterNetworkNamespace(pid: number, isRoot: boolean, command: CommandLine): CommandLine {
+function enterNetworkNamespace(pid: number, isRoot: boolean, command: readonly string[]): CommandLine {
   return isRoot
     ? ['nsenter', `--net=/proc/${pid}/ns/net`, '--', ...command]
     : ['perl', '-e', enterOwner, String(pid), ...command];
 }
 
 /**
- * The program of the helper process, for `node -e` with the port and the namespace's link as arguments: it listens in the
+ * The program of the helper process where there is no csc-launcher, for `node -e` with the port and the namespace's link as arguments: it listens in the
  * network namespace that it was started in, hands the listener to its parent and ends. It is text so that a bundle needs
  * no second file, CommonJS and plain, for nothing compiles it.
  */
