@@ -20,7 +20,8 @@ import type { Owners } from './owners/index.ts';
 import type { Mint, Placement } from './schedule/mint.ts';
 import { namedExecutor } from './schedule/peers.ts';
 import type { Scheduler } from './schedule/scheduler.ts';
-import { checkNotStopped, type Decided, type DecisionPorts, decide, parse } from './submit/decide.ts';
+import type { ContractMemo } from './submit/contract-memo.ts';
+import { checkNotStopped, type Decided, type DecisionPorts, decide } from './submit/decide.ts';
 import type { SubmissionRates } from './submit/rates.ts';
 import { checkWaiting, type Judged, type RecordPorts, record, recordApproval } from './submit/record.ts';
 import { type SubmissionRules, takeSubmission } from './submit/submission.ts';
@@ -31,6 +32,7 @@ export interface CheckPorts extends DecisionPorts {
   readonly policies: PolicySet;
   readonly bindings: Bindings;
   readonly owners: Pick<Owners, 'whyStopped'>;
+  readonly contracts: Pick<ContractMemo, 'read'>;
 }
 
 export interface SubmitPorts extends CheckPorts, ApprovalRules, RecordPorts, SubmissionRules {
@@ -77,7 +79,7 @@ export async function submit(
   trace?: TraceContext,
 ): Promise<Submitted> {
   const now = ports.clock.now();
-  const handed = parse(request.contract);
+  const { handed, judge } = ports.contracts.read(principal.uri, request.contract);
   const { contractSha256 } = handed;
   const submission = takeSubmission(request, { principal, contractSha256, now }, ports);
   const { queueTimeoutSec } = ports.limits;
@@ -85,14 +87,14 @@ export async function submit(
   const policy = bindPolicy(ports.bindings, ports.policies, principal.uri, terms.policyProfile);
   const subject = { principal: principal.uri, profile: policy.policy.name, ...revocable(submission) };
   const stopped = ports.owners.whyStopped(subject);
-  const { timed = untimed } = ports;
+  const { timed = untimed, signer, decisionTtlSec } = ports;
   const asked = { terminal: terms.terminal !== undefined };
   const decided = timed('decide', () =>
     tracedNow(
       ports.tracing,
       'csc.gate.decide',
       { parent: trace, facts: { 'csc.profile': subject.profile } },
-      () => decide(handed, policy, stopped, ports, now, asked),
+      () => decide(handed, policy, stopped, { signer, decisionTtlSec, judge }, now, asked),
     ),
   );
   const known = await findKnown(ports, terms, decided);
@@ -181,12 +183,14 @@ async function approveWaiting(
 
 /** Decides and runs nothing: the first steps of a submission. Throws CONTRACT_INVALID, NOT_PERMITTED. */
 export function check(ports: CheckPorts, principal: Principal, request: CheckRequest): CheckResponse {
-  const contract = parse(request.contract);
+  const { handed, judge } = ports.contracts.read(principal.uri, request.contract);
   const policy = bindPolicy(ports.bindings, ports.policies, principal.uri, request.policyProfile);
   const stopped = ports.owners.whyStopped({ principal: principal.uri, profile: policy.policy.name });
   checkNotStopped(policy, stopped);
   const asked = { terminal: request.terminal };
-  return { decision: decide(contract, policy, stopped, ports, ports.clock.now(), asked).decision };
+  const { signer, decisionTtlSec, clock } = ports;
+  const decided = decide(handed, policy, stopped, { signer, decisionTtlSec, judge }, clock.now(), asked);
+  return { decision: decided.decision };
 }
 
 function toSubject(principal: Principal, { contractSha256, policy }: Decided): ApprovalSubject {

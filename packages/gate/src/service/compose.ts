@@ -46,6 +46,7 @@ import { Scheduler } from '../schedule/scheduler.ts';
 import { startSweeping } from '../schedule/sweep.ts';
 import type { Store, StoreWatcher } from '../store/store.ts';
 import { bind } from '../submit/bind.ts';
+import { ContractMemo } from '../submit/contract-memo.ts';
 import { SubmissionRates } from '../submit/rates.ts';
 import { reconsider } from '../submit/reconsider.ts';
 import { check, submit } from '../submit.ts';
@@ -335,6 +336,7 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
   const roster = came === undefined ? new Roster(base) : tellingOf(new Roster(base), came);
   const relay = new TerminalRelay({ executions, scheduler });
   const retainer = new Retention({ ...base, output, retention: options.retention ?? keepAll });
+  const contracts = new ContractMemo();
   const startedAt = clock.now();
   const { certificate } = dependencies;
   const warnings = () => [...troubles, ...(dependencies.warnings?.() ?? [])];
@@ -349,6 +351,7 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
       absences,
       rates,
       storedBytesPerDay,
+      contracts,
       keys,
       roster,
       relay,

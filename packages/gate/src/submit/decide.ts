@@ -38,6 +38,8 @@ export interface DecisionPorts {
   readonly signer: Signer;
   /** How long a decision stands. */
   readonly decisionTtlSec: number;
+  /** What a policy says of this contract, where that may be known. Absent: `evaluate`. */
+  readonly judge?: (policy: PolicyDocument, asked: AskedBeside) => Evaluation;
 }
 
 const verdicts = {
@@ -66,12 +68,12 @@ export function decide(
   handed: HandedContract,
   policy: PolicyDocument,
   stopped: string | undefined,
-  { signer, decisionTtlSec }: DecisionPorts,
+  { signer, decisionTtlSec, judge }: DecisionPorts,
   now: Date,
-  asked?: AskedBeside,
+  asked: AskedBeside = {},
 ): Decided {
   const { contract, contractSha256 } = handed;
-  const found = evaluate(contract, policy, undefined, asked);
+  const found = judge?.(policy, asked) ?? evaluate(contract, policy, undefined, asked);
   const evaluation = stopped === undefined || isOld(policy) ? found : stoppedByOwners(found, stopped);
   const expiresAt = new Date(now.getTime() + decisionTtlSec * 1000);
   const artifact = toPolicyDecision(contract, evaluation, policy, expiresAt, contractSha256);

@@ -1,0 +1,105 @@
+import { type AskedBeside, type Evaluation, evaluate } from '@csc-fleet/common/decision';
+import { sha256Hex } from '@csc-fleet/common/encoding';
+import type { PolicyDocument } from '@csc-fleet/common/policy';
+import type { CheckRequest } from '@csc-fleet/common/rpc';
+import { type HandedContract, parse } from './decide.ts';
+
+/** A contract as it was read, and what a policy says of it. */
+export interface ReadContract {
+  readonly handed: HandedContract;
+  /** `evaluate`, without a host. */
+  readonly judge: (policy: PolicyDocument, asked: AskedBeside) => Evaluation;
+}
+
+/** How much is remembered at most. */
+export interface MemoBounds {
+  /** Identities whose contracts are, those who asked last. */
+  readonly principals: number;
+  /** Of one identity. */
+  readonly contracts: number;
+  /** Of one identity: of the texts as they came. What is kept of one is some four times as long. */
+  readonly bytes: number;
+}
+
+const usualBounds: MemoBounds = { principals: 32, contracts: 32, bytes: 128 * 1024 };
+
+/**
+ * The contracts that came last, read and judged, for who hands the same bytes in again: a check before a submission, a
+ * retry, a job of every night. It holds what follows from these bytes alone, and from them and one policy; what depends on
+ * the clock, on who asks, on approvals, on a freeze or a revocation, and the decision that is signed, is made anew each time.
+ *
+ * Each identity has a memory of its own: how fast an answer comes tells nobody what others have asked, and who asks for ever
+ * new contracts takes nobody else's from it.
+ */
+export class ContractMemo {
+  readonly #bounds: MemoBounds;
+  /** Whoever asked longest ago first. */
+  readonly #own = new Map<string, Map<string, Kept>>();
+
+  constructor(bounds = usualBounds) {
+    this.#bounds = bounds;
+  }
+
+  /** @param principal a SPIFFE id. Throws CONTRACT_INVALID with every fault. */
+  read(principal: string, submitted: CheckRequest['contract']): ReadContract {
+    if (submitted?.$case !== 'contractJson' || submitted.value.length > this.#bounds.bytes)
+      return toRead(parse(submitted));
+    const key = sha256Hex(submitted.value);
+    const kept: Kept = this.#own.get(principal)?.get(key) ?? {
+      read: toRead(parse(submitted)),
+      bytes: submitted.value.length,
+    };
+    return {
+      handed: kept.read.handed,
+      // By then it is known that some policy is for this identity.
+      judge: (policy, asked) => {
+        this.#keep(principal, key, kept);
+        return kept.read.judge(policy, asked);
+      },
+    };
+  }
+
+  #keep(principal: string, key: string, kept: Kept): void {
+    const own = this.#own.get(principal) ?? new Map<string, Kept>();
+    // A Map gives what was put into it first, first.
+    putLast(this.#own, principal, own);
+    putLast(own, key, kept);
+    if (this.#own.size > this.#bounds.principals) dropFirst(this.#own);
+    while (own.size > this.#bounds.contracts || bytesOf(own) > this.#bounds.bytes) dropFirst(own);
+  }
+}
+
+interface Kept {
+  readonly read: ReadContract;
+  readonly bytes: number;
+}
+
+// Remembers the last policy that judged it, by identity: the same file read anew is another one.
+function toRead(handed: HandedContract): ReadContract {
+  let last: { readonly policy: PolicyDocument; readonly evaluation: Evaluation } | undefined;
+  return {
+    handed,
+    judge(policy, asked) {
+      if (asked.terminal === true) return evaluate(handed.contract, policy, undefined, asked);
+      if (last?.policy !== policy)
+        last = { policy, evaluation: evaluate(handed.contract, policy, undefined, asked) };
+      return last.evaluation;
+    },
+  };
+}
+
+function putLast<Value>(map: Map<string, Value>, key: string, value: Value): void {
+  map.delete(key);
+  map.set(key, value);
+}
+
+function dropFirst(map: Map<string, unknown>): void {
+  const [first] = map.keys();
+  if (first !== undefined) map.delete(first);
+}
+
+function bytesOf(own: ReadonlyMap<string, Kept>): number {
+  let sum = 0;
+  for (const { bytes } of own.values()) sum += bytes;
+  return sum;
+}
