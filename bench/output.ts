@@ -58,7 +58,8 @@ export async function measure(): Promise<Row[]> {
     client: clientPeak,
   };
   const what = '1 GiB of stdout, hashed, spooled, relayed';
-  const spent = Object.entries(cpu).map(([name, samples]) => `${name} ${median(samples).toFixed(2)}`);
+  const perGib = (seconds: number): string => ((seconds * 1024 * mib) / allBytes).toFixed(2);
+  const spent = Object.entries(cpu).map(([name, samples]) => `${name} ${perGib(median(samples))}`);
   process.stderr.write(`bench: output: CPU-seconds a GiB: ${spent.join(', ')}\n`);
   return [
     toRow('output', `${what}, to a plaintext stream`, rates.ours, rates.plain, 'MB/s', { min: 0.4 }),
