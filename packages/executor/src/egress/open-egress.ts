@@ -107,8 +107,18 @@ class WayOut {
     return this.#proxy;
   }
 
+  // Out of descriptors, for example: the command goes on without a way out.
+  #beginAgain(): ProxyProcess | undefined {
+    try {
+      return this.#begin();
+    } catch (error) {
+      this.#onFault(error);
+      return undefined;
+    }
+  }
+
   async #follow(first: ProxyProcess): Promise<void> {
-    for (let proxy = first; ; proxy = this.#begin()) {
+    for (let proxy: ProxyProcess | undefined = first; proxy !== undefined; proxy = this.#beginAgain()) {
       const why = await proxy.ended;
       if (this.#isOver) return;
       // What it had let through and not said by then cannot be known.

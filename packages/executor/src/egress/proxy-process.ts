@@ -70,6 +70,9 @@ export const startNode = ['/usr/bin/env', `/proc/self/fd/${numbers.node}`] as co
 // Its heap is bounded by itself as well: it ends with words, which an out-of-memory kill has none of.
 const argv = [...startNode, '--max-old-space-size=192', programPath];
 
+// It takes a tenth of a second.
+const mostStartMs = 30_000;
+
 /**
  * Starts a proxy in a sandbox such as those of the jobs: with the host's network, and with nothing else of the host but
  * what programs are started and names are resolved with. It is no user of the jobs, and gets a narrower filter.
@@ -99,16 +102,21 @@ export function startProxy(
     hold: false,
   });
   const ready = Promise.withResolvers<void>();
+  // Whoever waits for it is told; for one that takes the place of another nobody waits.
+  ready.promise.catch(() => undefined);
+  const patience = setTimeout(() => launched.terminate(0), mostStartMs);
   const words = new ProxyWords({
     hear(word) {
-      if ('ready' in word) ready.resolve();
-      else hear(word);
+      if (!('ready' in word)) return hear(word);
+      clearTimeout(patience);
+      ready.resolve();
     },
     distrust: () => launched.terminate(0),
   });
   const complaint = readComplaint(launched.stderr);
   const ended = listenTo(launched.stdout, words).then(async () => {
     const outcome = await launched.exited;
+    clearTimeout(patience);
     close();
     const why = 'message' in outcome ? outcome.message : (await complaint) || describeEnd(outcome);
     ready.reject(new CscError('SANDBOX_UNAVAILABLE', `the proxy of its network cannot be started: ${why}`));
