@@ -5,7 +5,7 @@ import { makeDirectory } from '@csc-fleet/common/files';
 import type { ConnectRequest, ConnectResponse } from '@csc-fleet/common/messages';
 import { createPolicySet, type PolicyDocument } from '@csc-fleet/common/policy';
 import { defaultCeiling } from '@csc-fleet/executor/ceiling';
-import { createExecutor } from '@csc-fleet/executor/compose';
+import { createExecutor, type ExecutorDeps } from '@csc-fleet/executor/compose';
 import type { Executor } from '@csc-fleet/executor/executor';
 import type { LinkConnection } from '@csc-fleet/executor/link';
 import type { HostFacts } from '@csc-fleet/sandbox/plan';
@@ -66,13 +66,21 @@ export async function attachExecutor(local: LocalGate, options: AttachOptions): 
     {
       gateKeys: createKeyRing([{ keyId: local.signer.keyId, publicKey: local.signer.publicKey }]),
       owners: { current: () => ({ policies }) },
-      output: local.gate.output,
+      output: copying(local.gate.output),
       signer,
       ...(facts === undefined ? {} : { facts: await facts }),
     },
   );
   await link(local, executor, options);
   return executor;
+}
+
+// The executor uses the memory of what it sends again at once, and the gate reads it later: over a network it is sent by then.
+function copying(output: LocalGate['gate']['output']): ExecutorDeps['output'] {
+  return {
+    committedLength: (executionId) => output.committedLength(executionId),
+    append: (executionId, logOffset, frames) => output.append(executionId, logOffset, Buffer.from(frames)),
+  };
 }
 
 function definedOnly(env: NodeJS.ProcessEnv): Record<string, string> {
