@@ -25,6 +25,7 @@ export function toFlameGraph(title: string, parts: readonly PartProfile[]): stri
   draw(root, { x: 0, depth: 0, scale: width / root.micros, height, total: root.micros, boxes });
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="monospace" font-size="10">`,
+    `<title>${toXmlText(title)}</title>`,
     '<style>rect{stroke:#fff;stroke-width:.4}text{pointer-events:none}g:hover>rect{stroke:#000;stroke-width:1}</style>',
     `<text x="4" y="12" font-size="12">${toXmlText(title)}</text>`,
     ...boxes,

@@ -1,7 +1,9 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { SourceMap } from 'node:module';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+
+const repository = fileURLToPath(new URL('../../', import.meta.url));
 
 /** A span in microseconds of CLOCK_MONOTONIC. */
 export interface Span {
@@ -60,7 +62,9 @@ export function readProfiles(directory: string, spans: readonly Span[]): PartPro
 }
 
 // What a process has loaded says what it is.
-const marks: readonly (readonly [mark: RegExp, part: string])[] = [
+const marks: readonly (readonly [mark: RegExp, part: string | undefined])[] = [
+  // Has made the fleet's keys, and waits.
+  [/\/warm-csc\.ts$/, undefined],
   [/store-main\.cjs$/, 'gate: database thread'],
   [/writer-main\.cjs$/, 'executor: database thread'],
   [/command-gate\.cjs$/, 'gate'],
@@ -139,7 +143,8 @@ function toRoom(source: string): string {
   if (dependency !== undefined && !dependency.startsWith('@csc-fleet')) return dependency;
   if (own !== null) return own[3] === undefined ? `${own[1]}` : `${own[1]}/${own[2]}`;
   if (source.startsWith('node:')) return source.split('/').slice(0, 2).join('/');
-  return /(tests\/kit|bench)\//.exec(source)?.[1] ?? source;
+  const [first = '', second = ''] = relative(repository, source).split('/');
+  return first === 'tests' ? `${first}/${second}` : first === 'out' ? 'bundle' : first;
 }
 
 const maps = new Map<string, SourceMap | undefined>();
