@@ -6,6 +6,8 @@ import type { ScriptedExecutor } from '@csc-fleet/test-kit/gate/scripted-executo
 import { agent, executorLostAfterSec, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { maxPlacings } from '../execution/placings.ts';
+import { Peer } from './peers.ts';
+import { Rests } from './rests.ts';
 
 let test: TestGate;
 
@@ -101,6 +103,32 @@ describe('hosts that take an offer and leave', () => {
     }
     await test.stop();
     expect(withdrawn()).toHaveLength(8);
+  });
+});
+
+describe('rests', () => {
+  it('are kept of so many hosts, and who is forgotten meanwhile comes back from its own', () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const peerOf = (name: string) =>
+      new Peer(test.executor(name).identity, test.executor(name).hello(), {
+        send: () => undefined,
+        ask: () => undefined,
+      });
+    const [early, late] = [peerOf('early'), peerOf('late')];
+    const peers = new Map([early, late].map((peer) => [peer.id, peer]));
+    const rests = new Rests(peers, () => 0, vi.fn());
+    for (const peer of [early, early]) rests.add(peer.id);
+    for (let i = 0; i < 10_000; i++) rests.add(`spiffe://csc.local/executor/other-${i}`);
+    for (const peer of [late, late]) rests.add(peer.id);
+    expect([early.paused, late.paused]).toEqual([true, true]);
+    // Another connection of each.
+    const [again, alike] = [peerOf('early'), peerOf('late')];
+    for (const peer of [again, alike]) rests.resume(peer);
+    expect([again.paused, alike.paused]).toEqual([false, true]);
+    // One loss once more: the first that is known of it.
+    rests.add(early.id);
+    vi.advanceTimersByTime(60_000);
+    expect([early.paused, late.paused, alike.paused]).toEqual([false, false, false]);
   });
 });
 

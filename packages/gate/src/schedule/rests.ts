@@ -2,6 +2,8 @@ import type { Peer, Peers } from './peers.ts';
 
 const firstMs = 5_000;
 const longestMs = 60_000;
+// Executors of which it is known how often they have lost offers: more than a gate has at a time.
+const maxKept = 4096;
 
 /**
  * Milliseconds that a host is left alone after it has lost its offers that many times in a row: a connection may break
@@ -17,16 +19,20 @@ interface Losses {
   until: number;
 }
 
-/** Who is offered nothing for a while. A new connection changes nothing of it: kept by executor, in memory. */
+/**
+ * Who is offered nothing for a while. A new connection changes nothing of it: kept by executor, in memory, of those that
+ * lost or refused something last. Who is forgotten begins anew, as after a restart of the gate.
+ */
 export class Rests {
+  /** Those that were touched longest ago come first. */
   readonly #records = new Map<string, Losses>();
   readonly #counted = new WeakSet<Peer>();
-  readonly #peers: Peers;
+  readonly #peers: Pick<Peers, 'get'>;
   readonly #monotonicMs: () => number;
   readonly #onRested: () => void;
 
   /** @param onRested when one may be offered something again */
-  constructor(peers: Peers, monotonicMs: () => number, onRested: () => void) {
+  constructor(peers: Pick<Peers, 'get'>, monotonicMs: () => number, onRested: () => void) {
     this.#peers = peers;
     this.#monotonicMs = monotonicMs;
     this.#onRested = onRested;
@@ -62,8 +68,8 @@ export class Rests {
     if (leftMs <= 0) return;
     peer.paused = true;
     const wake = (): void => {
-      // It may have been told to rest for longer meanwhile.
-      if (this.#records.get(peer.id)?.until !== until) return;
+      // It may have been told to rest for longer meanwhile; one that is forgotten has rested.
+      if ((this.#records.get(peer.id)?.until ?? 0) > until) return;
       peer.paused = false;
       this.#onRested();
     };
@@ -73,14 +79,19 @@ export class Rests {
   /** It has brought the receipt of what it was given: how often it lost offers before is forgotten. */
   forget(executorId: string): void {
     const record = this.#records.get(executorId);
-    if (record !== undefined) record.losses = 0;
+    if (record === undefined) return;
+    record.losses = 0;
+    if (record.until <= this.#monotonicMs()) this.#records.delete(executorId);
   }
 
   #record(executorId: string): Losses {
-    const known = this.#records.get(executorId);
-    if (known !== undefined) return known;
-    const record = { losses: 0, until: 0 };
+    const record = this.#records.get(executorId) ?? { losses: 0, until: 0 };
+    this.#records.delete(executorId);
     this.#records.set(executorId, record);
+    for (const oldest of this.#records.keys()) {
+      if (this.#records.size <= maxKept) break;
+      this.#records.delete(oldest);
+    }
     return record;
   }
 }
