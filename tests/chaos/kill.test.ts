@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { sha256Tagged } from '@csc-fleet/common/encoding';
 import type { AuditRecord } from '@csc-fleet/common/messages';
-import type { ReceiptV02 } from '@csc-fleet/common/receipt';
+import { type ReceiptV02, receiptSha256 } from '@csc-fleet/common/receipt';
 import { ExecutionState } from '@csc-fleet/common/rpc';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { repository } from '@csc-fleet/test-kit/process';
@@ -73,7 +73,6 @@ describe('kill -9 of the executor in the middle of a run', () => {
     const out = fleet.writable('killed');
     const client = fleet.connect();
     const before = (await client.run(fleet.contract({}))).receipt as ReceiptV02;
-    expect(before.previous_receipt_sha256).toBeUndefined();
     const argv = ['sh', '-c', `echo once >> ${out}/runs; sleep 61.25`];
     const run = client.run(fleet.contract({ argv, write_paths: [out], timeout_sec: 120 }));
     const runs = join(out, 'runs');
@@ -85,7 +84,7 @@ describe('kill -9 of the executor in the middle of a run', () => {
     const { execution, receipt, receiptJson } = await run;
     expect(execution.state).toBe(ExecutionState.FAILED);
     expect(receipt).toMatchObject({ status: 'failed', ended: 'executor_restart', executor_id: 'host' });
-    expect(receipt).toHaveProperty('previous_receipt_sha256', expect.stringMatching(/^[0-9a-f]{64}$/));
+    expect(receipt).toHaveProperty('previous_receipt_sha256', receiptSha256(before));
     expect(readFileSync(runs, 'utf8')).toBe('once\n');
 
     // Neither another restart nor the time after it brings a second receipt or a second run.
@@ -94,7 +93,7 @@ describe('kill -9 of the executor in the middle of a run', () => {
     const after = (await client.run(fleet.contract({}))).receipt as ReceiptV02;
     expect(after).toMatchObject({
       status: 'success',
-      previous_receipt_sha256: expect.stringMatching(/^[0-9a-f]{64}$/),
+      previous_receipt_sha256: receiptSha256(receipt as ReceiptV02),
     });
     expect((await client.getReceipt(execution.executionId)).receiptJson).toEqual(receiptJson);
     expect(readFileSync(runs, 'utf8')).toBe('once\n');

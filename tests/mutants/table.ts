@@ -1571,8 +1571,8 @@ const fleet: readonly Mutant[] = [
   {
     name: 'gate-asks-for-any-path',
     file: `${gate}/bounds/policy-file.ts`,
-    before: "isServedPath,\n    'must be metadata/NAME",
-    after: "() => true,\n    'must be metadata/NAME",
+    before: "isServedPath,\n      'must be metadata/NAME",
+    after: "() => true,\n      'must be metadata/NAME",
     tests: [`${gate}/bounds/bounds.test.ts`],
     red: 'asks for no file but one of a published policy repository',
   },
