@@ -1105,6 +1105,14 @@ const host: readonly Mutant[] = [
     red: 'ends with a second Welcome',
   },
   {
+    name: 'a-chain-head-that-waits-for-silence',
+    file: `${executor}/link/connection.ts`,
+    before: 'Math.max(0, Math.min(restMs, quietMs)),',
+    after: 'quietMs,',
+    tests: [`${executor}/link/connection.test.ts`],
+    red: 'is said once a second by a host that signs all the time',
+  },
+  {
     name: 'write-paths-made-before-the-redeem',
     file: `${executor}/run/prepare.ts`,
     before: 'const first = buildUnlessMissing(firstCommand(contract),',

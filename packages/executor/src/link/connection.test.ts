@@ -141,6 +141,33 @@ describe('a session with the gate', () => {
   });
 });
 
+describe('the head of a chain', () => {
+  const saidAfter = (ms: number): number => {
+    vi.advanceTimersByTime(ms);
+    return said.filter(({ $case }) => $case === 'heartbeat').length;
+  };
+  beforeEach(() => welcome({ seconds: 300, nanos: 0 }));
+
+  it('is said at once where the one before is long ago, and soon after the last of many', () => {
+    connection.signed();
+    expect(saidAfter(0)).toBe(1);
+    for (let count = 0; count < 3; count += 1) {
+      connection.signed();
+      expect(saidAfter(50)).toBe(1);
+    }
+    expect(saidAfter(50)).toBe(2);
+    expect(saidAfter(10_000)).toBe(2);
+  });
+
+  it('is said once a second by a host that signs all the time', () => {
+    for (let ms = 0; ms < 4900; ms += 40) {
+      connection.signed();
+      saidAfter(40);
+    }
+    expect(saidAfter(0)).toBe(5);
+  });
+});
+
 describe('a gate that does not read', () => {
   beforeEach(() => {
     welcome();

@@ -70,8 +70,10 @@ export interface LinkHandlers {
   chainHead(): Buffer;
 }
 
-// Each costs a signature.
-const betweenHeadsMs = 100;
+// Each costs this host a signature and the gate a commit. One that runs job after job says one a second; the last of them is
+// said as soon as nothing more is signed for a tenth of that.
+const betweenHeadsMs = 1000;
+const quietMs = 100;
 // As far as a gate's config goes, and shorter for tests.
 const heartbeatBounds = { least: 100, most: 300_000, otherwise: 10_000 };
 /** What a job gets between SIGTERM and SIGKILL. */
@@ -165,13 +167,16 @@ class Connection implements LinkConnection {
 
   // A gate that knows only what an old heartbeat said does not see it where this disk is set back to between the two.
   signed(): void {
-    if (!this.isOpen || this.#heartbeat === undefined || this.#soon !== undefined) return;
-    const restMs = Math.max(0, this.#saidAt + betweenHeadsMs - performance.now());
-    this.#soon = setTimeout(() => {
-      this.#soon = undefined;
-      this.#saidAt = performance.now();
-      this.#beat();
-    }, restMs).unref();
+    if (!this.isOpen || this.#heartbeat === undefined) return;
+    clearTimeout(this.#soon);
+    const restMs = this.#saidAt + betweenHeadsMs - performance.now();
+    this.#soon = setTimeout(
+      () => {
+        this.#saidAt = performance.now();
+        this.#beat();
+      },
+      Math.max(0, Math.min(restMs, quietMs)),
+    ).unref();
   }
 
   // Now or not at all: what it says counts as said.
