@@ -166,7 +166,8 @@ async function* callStream<Q, R>(
   const cancel = () => call.cancel();
   signal?.addEventListener('abort', cancel, { once: true });
   try {
-    for await (const message of call) {
+    // To destroy the stream would be to make errors, with their stacks, that nobody sees.
+    for await (const message of call.iterator({ destroyOnReturn: false })) {
       route.heard();
       yield message as R;
     }
@@ -176,8 +177,19 @@ async function* callStream<Q, R>(
     throw toCallError(error, route);
   } finally {
     signal?.removeEventListener('abort', cancel);
-    call.cancel();
+    leave(call);
   }
+}
+
+// How long a gate has to end a call that nobody reads any more.
+const partingMs = 20;
+
+// A gate that has said all that there is ends the call in the same moment: whoever has the last of it need not end it as well.
+// What comes until then waits in the stream, which takes no more than its window.
+function leave(call: ClientReadableStream<unknown>): void {
+  if (call.destroyed || call.readableEnded) return;
+  const timer = setTimeout(() => call.cancel(), partingMs).unref();
+  call.once('status', () => clearTimeout(timer));
 }
 
 /** Throws CANCELLED where the caller's signal has been aborted; its reason is the cause. */
