@@ -1,3 +1,4 @@
+import { CscError } from '@csc-fleet/common/errors';
 import type { Role } from '@csc-fleet/common/rpc';
 import type { TraceContext } from '@csc-fleet/common/tracing';
 import type {
@@ -119,16 +120,19 @@ interface Ends {
   readonly fail: (status: ServiceError) => void;
 }
 
+// Without one, each call would make an error of its own, with its stack.
+const isOver = new CscError('CANCELLED', 'the call is over');
+
 // Over once: with its first end, when its caller has gone, or when the connection is lost.
 function followCall(wire: Stream): Ends {
   const gone = new AbortController();
   const over = (how: () => void): void => {
     if (gone.signal.aborted) return;
     how();
-    gone.abort();
+    gone.abort(isOver);
   };
-  wire.on('cancelled', () => gone.abort());
-  wire.on('close', () => gone.abort());
+  wire.on('cancelled', () => gone.abort(isOver));
+  wire.on('close', () => gone.abort(isOver));
   return {
     gone: gone.signal,
     end: () => over(() => wire.end()),
