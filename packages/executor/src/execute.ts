@@ -1,6 +1,6 @@
 import type { Signer } from '@csc-fleet/common/crypto';
 import type { Clock } from '@csc-fleet/common/encoding';
-import { isCscError } from '@csc-fleet/common/errors';
+import { CscError, isCscError } from '@csc-fleet/common/errors';
 import type { Offer, Refused } from '@csc-fleet/common/messages';
 import type { Log, LogFields } from '@csc-fleet/common/service';
 import { type Timed, untimed } from '@csc-fleet/common/telemetry';
@@ -10,6 +10,7 @@ import { type Admitted, admitUnderCeiling } from './admission/ceiling.ts';
 import {
   type Granted,
   grant,
+  isStillGranted,
   type OwnersLimits,
   type Stock,
   type Supplied,
@@ -161,6 +162,7 @@ interface UnconfirmedOffer {
 interface RefusedRun {
   readonly kind: 'refused';
   readonly planned: PlannedRefusal;
+  /** What is still to be given back. */
   readonly reached: Reached | undefined;
 }
 
@@ -204,22 +206,50 @@ async function begin(offer: Offer, run: LiveRun, ports: ExecutionPorts, link: Ex
     const since = performance.now();
     if (prepared.first.process !== undefined) await waitUntilReady(prepared.first);
     // What the gate is yet to write down may be built, and nothing more.
-    if (run.confirmation === 'awaited') await run.confirmed;
+    if (run.confirmation === 'awaited') await confirmedInTime(run, prepared, clock);
     if (run.confirmation === 'void') return { kind: 'unconfirmed', reached };
     const tookMs = performance.now() - since;
     if (tookMs < noticeableMs) link.checkWanted();
-    else lookAgain(offered, ports, link);
+    else if (!isStillGranted(granted, supplyAgain(supplied, lookAgain(offered, ports, link)), rules))
+      throw new CscError('SANDBOX_UNAVAILABLE', changedMeanwhile);
     // No pause from here to the journal, so that no offer is half-way when the link breaks: either its redeem is under way
     // by then, or it never will be.
     const spend = () => timed('redeem', () => redeem(prepared, journal, spools));
     return { kind: 'redeemed', redeemed: await traced(tracing, 'csc.executor.redeem', { parent }, spend) };
   } catch (error) {
     admission?.end(toReason(error));
-    // Nor is it answered before, or anything signed of it. There is no pause where it was confirmed.
-    if (run.confirmation !== 'given') await run.confirmed;
-    if (run.confirmation === 'void') return { kind: 'unconfirmed', reached };
-    return planToRefuse({ offer, error, reached }, run, ports);
+    // Nor is it answered before, or anything signed of it, and it keeps nothing of this host's meanwhile, its slot included. There
+    // is no pause where it was confirmed.
+    const isAwaited = run.confirmation === 'awaited';
+    if (isAwaited) {
+      run.state = 'refusing';
+      await giveBack(reached, spools);
+      await run.confirmed;
+    }
+    const held = isAwaited ? undefined : reached;
+    if (run.confirmation === 'void') return { kind: 'unconfirmed', reached: held };
+    return { ...planToRefuse({ offer, error, reached }, run, ports), reached: held };
   }
+}
+
+const changedMeanwhile =
+  'what this host grants has changed since its sandbox was built: offered again, it is built anew';
+
+/**
+ * Resolves once it is known whether the gate has written down what it offered. Throws TICKET_EXPIRED where that is not known by
+ * the end of the ticket, with which nothing can be begun any more: a gate must not be able to have this host keep users,
+ * secrets and sandboxes for what it never confirms.
+ */
+async function confirmedInTime(
+  run: LiveRun,
+  { subject: { ticket } }: Pick<PreparedRun, 'subject'>,
+  clock: Clock,
+): Promise<void> {
+  const late = Promise.withResolvers<never>();
+  const expired = new CscError('TICKET_EXPIRED', 'its ticket has ended before the gate confirmed its offer');
+  const leftMs = Math.max(0, Date.parse(ticket.expires_at) - clock.now().getTime());
+  const timer = setTimeout(() => late.reject(expired), leftMs);
+  await Promise.race([run.confirmed, late.promise]).finally(() => clearTimeout(timer));
 }
 
 /** From who asked for it to that this host runs it, by what its owners say at this moment. */

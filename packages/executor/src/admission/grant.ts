@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { ApprovalArtifact } from '@csc-fleet/common/approval';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
 import type { Clock } from '@csc-fleet/common/encoding';
@@ -212,7 +213,17 @@ export type Granted = GrantedRun;
 
 /** Settles what a run may have. Pure. */
 export function grant(supplied: Supplied, owner: OwnersLimits): Granted {
-  const { contract, document, ticket, belongings, submitted, ceiling } = supplied;
+  const { allowance, caps } = settle(supplied, owner);
+  const terminal = terminalOf(supplied, caps);
+  if (terminal === undefined) return new GrantedRun(supplied, allowance, caps);
+  const recording = recordingBytes(caps.stdout);
+  return new GrantedRun(supplied, { ...allowance, terminal }, { ...caps, terminal: caps.stdout, recording });
+}
+
+function settle(
+  { contract, document, ticket, belongings, submitted, ceiling }: Supplied,
+  owner: OwnersLimits,
+): { readonly allowance: Allowance; readonly caps: OutputCaps } {
   // The gate can only give less than was submitted; what a submitter asks for is in what the gate signed, or was meant to be.
   const limits = narrowLimits(ticket.grant.limits, submitted.submission?.limits ?? {});
   const allowance = {
@@ -220,11 +231,18 @@ export function grant(supplied: Supplied, owner: OwnersLimits): Granted {
     expectedOutputs: contract.expected_outputs,
   };
   const wish = submitted.claimed?.output ?? {};
-  const caps = outputCapsOf(document, limits, wish, { ...owner, ceiling });
-  const terminal = terminalOf(supplied, caps);
-  if (terminal === undefined) return new GrantedRun(supplied, allowance, caps);
-  const recording = recordingBytes(caps.stdout);
-  return new GrantedRun(supplied, { ...allowance, terminal }, { ...caps, terminal: caps.stdout, recording });
+  return { allowance, caps: outputCapsOf(document, limits, wish, { ...owner, ceiling }) };
+}
+
+/** Whether a run that was granted would be granted just that now. Pure. */
+export function isStillGranted(
+  { allowance: { terminal: _, ...had }, outputCaps }: Pick<Granted, 'allowance' | 'outputCaps'>,
+  supplied: Supplied,
+  owner: OwnersLimits,
+): boolean {
+  const { allowance, caps } = settle(supplied, owner);
+  const { stdout, stderr } = outputCaps;
+  return isDeepStrictEqual(had, allowance) && isDeepStrictEqual({ stdout, stderr }, caps);
 }
 
 // Who may type is whoever has the key that was submitted, and nobody says otherwise to it.

@@ -467,6 +467,33 @@ describe('what has changed while a ticket waits for its start', () => {
   });
 
   const narrower = () => makePolicy(bench.workspace, ['max_timeout_sec: 1']);
+
+  // Two seconds pass on the clock by which a host knows that it has waited.
+  it.each<[string, string, () => OwnersWord]>([
+    ['runs where nothing has', 'receipt', () => word],
+    [
+      'is built anew where it would be granted less',
+      'refused',
+      () => ({ ...word, hosts: hosts('  - {labels: {tier: build}, network: allowlisted}\n') }),
+    ],
+  ])('what is built, and then held back by the gate, %s', async (_, kind, next) => {
+    const contract = makeContract(bench.workspace, [{ argv: ['true'] }]);
+    const minted = bench.gate.mint(contract, bench.policy, {
+      ...{ submission: submit(contract), ticket: { principal: alice } },
+    });
+    bench.gate.send({ $case: 'offer', value: { ...minted, number: 1 } });
+    await bench.gate.receipt(offer(contract, { submission: submit(contract) }));
+    word = next();
+    const now = performance.now.bind(performance);
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => now() + 2000);
+    bench.gate.send({ $case: 'confirm', value: { number: 1, void: false } });
+    if (kind === 'receipt') expect((await bench.gate.receipt(minted.executionId)).status).toBe('success');
+    else {
+      const refused = await bench.gate.next('refused', minted.executionId);
+      expect([refused.reason, refused.receiptJson.length]).toEqual(['SANDBOX_UNAVAILABLE', 0]);
+    }
+    clock.mockRestore();
+  });
 });
 
 describe('what ends a run that is under way', () => {

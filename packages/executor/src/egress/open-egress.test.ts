@@ -192,6 +192,28 @@ server.listen(0, '127.0.0.1', () => { words.listen = 'done'; server.emit('error'
     });
   });
 
+  it('fills no log with what it says of itself', async () => {
+    const { job } = await startJob();
+    const words = ['{"ready":true}', ...Array.from({ length: 1000 }, () => '{"fault":"x"}')];
+    const text = `${[...words, '{"host":"a","port":1}'].join('\n')}\n`;
+    const argv = [
+      'python3',
+      '-c',
+      `print(${JSON.stringify(text)}, end="", flush=True); import time; time.sleep(60)`,
+    ];
+    const hostile = {
+      ...launcher,
+      launch: (spec: Parameters<Launcher['launch']>[0]) => launcher.launch({ ...spec, segments: [{ argv }] }),
+    };
+    const faults: unknown[] = [];
+    const open = createEgress({ ...workshop, launcher: hostile });
+    const egress = await open(job.inits, [[target]], (error) => faults.push(error));
+    job.terminate(0);
+    expect((await egress.finish()).allowed).toBe(1);
+    expect(faults).toHaveLength(64);
+    await finish(job);
+  });
+
   it('asks the kernel for nothing that a proxy does not need', async () => {
     const hostile = `
 import ctypes, errno, json, os, platform

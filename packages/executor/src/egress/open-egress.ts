@@ -70,6 +70,8 @@ async function listen(pids: readonly number[]): Promise<HeldListener[]> {
 
 // A proxy that a job can bring down at once would keep a host busy with starting others.
 const mostStarts = 16;
+// Of one command, by all of its proxies: one that is taken over would fill this host's log with what it likes.
+const mostFaults = 64;
 
 /** A proxy, and the next one where it ends before its command: the sockets are held here, so that a job finds it again. */
 class WayOut {
@@ -77,6 +79,7 @@ class WayOut {
   readonly #onFault: (error: unknown) => void;
   readonly #counts = new VerdictCounts();
   #starts = 0;
+  #faults = 0;
   #isOver = false;
   #proxy: ProxyProcess | undefined;
 
@@ -100,11 +103,16 @@ class WayOut {
   #begin(): ProxyProcess {
     this.#starts += 1;
     this.#proxy = this.#start((word) => {
-      if ('fault' in word) this.#onFault(new Error(word.fault));
+      if ('fault' in word) this.#fault(word.fault);
       else if ('host' in word)
         this.#counts.add({ ...word, verdict: word.reason === undefined ? 'allowed' : 'denied' });
     });
     return this.#proxy;
+  }
+
+  #fault(text: string): void {
+    this.#faults += 1;
+    if (this.#faults <= mostFaults) this.#onFault(new Error(text));
   }
 
   // Out of descriptors, for example: the command goes on without a way out.

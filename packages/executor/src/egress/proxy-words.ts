@@ -14,7 +14,7 @@ const word = z.union([
     reason: z.custom<DenialReason>(isDenialReason).exactOptional(),
   }),
   z.strictObject({ ready: z.literal(true) }),
-  z.strictObject({ fault: z.string().max(1000) }),
+  z.strictObject({ fault: z.string().regex(/^[\n\x20-\x7e]{0,1000}$/) }),
 ]);
 
 /** Longer than any of them: a fault's text, each letter of it escaped. */

@@ -16,7 +16,9 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { ownFilter } from '@csc-fleet/sandbox/seccomp';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import systemCalls from '../../../sandbox/src/seccomp/system-calls.json' with { type: 'json' };
 import { Measurer } from './measurer.ts';
 import { MeasuringChild } from './measuring-child.ts';
 import { fileTimeNow } from './written.ts';
@@ -398,6 +400,36 @@ describe('a measuring child', () => {
     // Not even its own user, as leftovers of a job are, may look into it (ptrace(2), PR_SET_DUMPABLE).
     expect(() => execFileSync('cat', [`/proc/${pid}/environ`], { ...nobody, stdio: 'pipe' })).toThrow();
     child.kill();
+  });
+
+  it('could not change a file, nor do anything to another process of its user, by any call that the kernel has', () => {
+    writeFileSync(join(out, 'file'), '', { mode: 0o600 });
+    const program = `
+import base64, ctypes, errno, json, os, platform
+libc = ctypes.CDLL(None, use_errno=True)
+table = ${JSON.stringify(systemCalls)}[platform.machine()]
+text = base64.b64decode("${ownFilter('reader')?.toString('base64')}")
+class Program(ctypes.Structure): _fields_ = [("count", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
+def ask(name, *given):
+  if name not in table: return "EPERM"
+  ctypes.set_errno(0)
+  return "done" if libc.syscall(table[name], *given) >= 0 else errno.errorcode[ctypes.get_errno()]
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, ctypes.byref(Program(len(text) // 8, text)), 0, 0) == 0
+file, other, here = b"${join(out, 'file')}", os.getppid(), -100
+said = {name: ask(name, *given) for name, given in {
+  "chmod": (file, 0o777), "fchmodat2": (here, file, 0o777, 0), "utimes": (file, 0), "utime": (file, 0),
+  "futimesat": (here, file, 0), "setxattrat": (here, file, 0, b"user.x", 0, 0), "file_setattr": (here, file, 0, 0, 0),
+  "removexattrat": (here, file, 0, b"user.x"), "tgkill": (other, other, 0), "tkill": (other, 0), "kill": (other, 0),
+  "prlimit64": (other, 7, 0, 0), "setpriority": (0, other, 19), "sched_setaffinity": (other, 0, 0),
+  "sched_setscheduler": (other, 5, 0), "sched_setattr": (other, 0, 0), "ioprio_set": (1, other, 0),
+  "process_mrelease": (-1, 0), "migrate_pages": (other, 0, 0, 0), "move_pages": (other, 0, 0, 0, 0, 0), "mq_unlink": (b"x",),
+}.items()}
+own = ctypes.create_string_buffer(16)
+print(json.dumps([said, ask("prlimit64", 0, 7, 0, own)]))`;
+    const said = execFileSync('python3', ['-c', program], { ...credentials, encoding: 'utf8' });
+    const [refused, own]: [Record<string, string>, string] = JSON.parse(said);
+    expect(Object.entries(refused).filter(([, answer]) => answer !== 'EPERM')).toEqual([]);
+    expect(own).toBe('done');
   });
 
   it('takes nothing with it but what it was asked, whenever it is killed', async () => {

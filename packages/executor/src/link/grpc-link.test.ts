@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events';
 import { copyFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
@@ -205,6 +206,33 @@ describe('output in memory that is used again', () => {
 
   it('arrives as it was through gRPC, where its stream is not found', async () => {
     expect(await sendAll(() => undefined)).toEqual(sent);
+  });
+
+  it('is not written into where its stream was destroyed: a part of it may still be on its way', async () => {
+    const call = Object.assign(new EventEmitter(), { write: () => true, writableLength: 0, end: () => {} });
+    const kept: { readonly bytes: Uint8Array; readonly done: (error: null) => void }[] = [];
+    const wire = {
+      destroyed: false,
+      write: (bytes: Uint8Array, done: (error: null) => void) => kept.push({ bytes, done }),
+    };
+    const client: unknown = { pushOutput: () => call };
+    const find: unknown = () => wire;
+    const output = createGrpcOutput(client as ExecutorLinkClient, find as typeof wireOfClientCall);
+    const push = async (run: string, text: string): Promise<void> => {
+      const begun = output.committedLength(run);
+      call.emit('data', { committedLength: 0 });
+      await begun;
+      void output.append(run, 0, Buffer.from(text));
+    };
+    await push('one', 'of the one run');
+    wire.destroyed = true;
+    kept[0]?.done(null);
+    wire.destroyed = false;
+    await push('other', 'of the other');
+    expect(String(kept[0]?.bytes)).toContain('of the one run');
+    kept[1]?.done(null);
+    await push('third', 'of the third');
+    expect(kept[2]?.bytes.buffer).toBe(kept[1]?.bytes.buffer);
   });
 });
 

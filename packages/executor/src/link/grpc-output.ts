@@ -133,8 +133,9 @@ class Upload {
     this.#written += 1;
     wire.write(memory.subarray(0, begin + frames.length), (error) => {
       this.#written -= 1;
-      // What could not be written may still be somewhere on its way; why it could not, the call says.
-      if (error === undefined || error === null) this.#memory.giveBack(memory);
+      // What could not be written may still be somewhere on its way, a part of it; why it could not, the call says. Of a
+      // stream that is destroyed, Node says that it was written, whatever became of it.
+      if ((error === undefined || error === null) && !wire.destroyed) this.#memory.giveBack(memory);
       this.#taken.ring();
     });
     return this.#held(logOffset + frames.length);

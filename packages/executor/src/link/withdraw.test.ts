@@ -15,12 +15,17 @@ let secret: PromiseWithResolvers<Buffer>;
 let launched: PromiseWithResolvers<void>;
 let built: PromiseWithResolvers<void>;
 let launches: number;
+/** What the host's clock goes on by whenever something is launched. */
+let launchMs: number;
+let aheadMs: number;
+/** Of what was launched last. */
+let ended: Promise<unknown>;
 
 // The pauses between an offer and its redeem: a store of secrets, and a sandbox, that take their time.
 beforeEach(async () => {
   [reading, launched, built] = [Promise.withResolvers(), Promise.withResolvers(), Promise.withResolvers()];
   secret = Promise.withResolvers();
-  launches = 0;
+  [launches, launchMs, aheadMs] = [0, 0, 0];
   const read = (): Promise<Buffer> => {
     reading.resolve();
     return secret.promise;
@@ -28,7 +33,10 @@ beforeEach(async () => {
   bench = await openWorkbench({
     policyLines: ['allow_secret_refs: true'],
     executor: { ceiling: { ...defaultCeiling, inlineCode: true, secrets: ['token'] } },
-    deps: { secrets: { read }, wrapLauncher: slowly },
+    deps: {
+      ...{ secrets: { read }, wrapLauncher: slowly },
+      clock: { now: () => new Date(Date.now() + aheadMs) },
+    },
   });
 });
 
@@ -37,6 +45,8 @@ function slowly(launcher: Launcher): Launcher {
     launch(spec) {
       launches += 1;
       const process = launcher.launch(spec);
+      ended = process.exited;
+      aheadMs += launchMs;
       launched.resolve();
       return { ...process, ready: built.promise.then(() => process.ready) };
     },
@@ -147,6 +157,22 @@ describe('an offer that the gate is yet to write down', () => {
     expect((await bench.gate.next('refused', twice.executionId)).reason).toBe('TICKET_REPLAYED');
     confirm(2);
     await bench.gate.next('receipt', twice.executionId);
+  });
+
+  it('keeps nothing of this host once its ticket has ended, nor for what is to be refused', async () => {
+    const contract = makeContract(bench.workspace, [{ argv: ['sleep', '60'] }]);
+    const late = bench.gate.mint(contract, bench.policy);
+    // As long as any ticket is good for.
+    launchMs = 60_000;
+    ahead(late, 1);
+    ahead(mint('not-of-the-policy'), 2);
+    await launched.promise;
+    await ended;
+    expect(bench.executor).toMatchObject({ running: 0 });
+    untouched(late.executionId);
+    confirm(1);
+    const refused = await bench.gate.next('refused', late.executionId);
+    expect([refused.reason, refused.receiptJson.length]).toEqual(['TICKET_EXPIRED', 0]);
   });
 
   it.each([

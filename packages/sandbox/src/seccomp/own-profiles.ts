@@ -44,7 +44,16 @@ const threadsAlone: readonly SeccompEntry[] = [
 const nothingOfOthers: readonly SeccompEntry[] = [
   deny(eperm, 'ptrace', 'process_vm_readv', 'process_vm_writev', 'process_madvise', 'kcmp'),
   deny(eperm, 'pidfd_open', 'pidfd_getfd', 'pidfd_send_signal', 'kill', 'tkill'),
-  deny(eperm, 'rt_sigqueueinfo', 'rt_tgsigqueueinfo'),
+  deny(eperm, 'rt_sigqueueinfo', 'rt_tgsigqueueinfo', 'tgkill', 'process_mrelease'),
+  deny(eperm, 'sched_setaffinity', 'sched_setscheduler', 'sched_setparam', 'sched_setattr', 'ioprio_set'),
+  deny(eperm, 'setpriority', 'migrate_pages', 'move_pages'),
+  // Its own limits alone: of others of its user it could set them, which ends them.
+  {
+    names: ['prlimit64'],
+    action: 'SCMP_ACT_ALLOW',
+    args: [{ index: 0, op: 'SCMP_CMP_MASKED_EQ', value: low32, valueTwo: 0 }],
+  },
+  deny(eperm, 'prlimit64'),
   deny(eperm, 'mount', 'umount2', 'pivot_root', 'chroot', 'fsopen', 'move_mount', 'open_tree'),
   deny(eperm, 'bpf', 'perf_event_open', 'userfaultfd', 'keyctl', 'add_key', 'request_key'),
   deny(eperm, 'io_uring_setup', 'memfd_create', 'personality', 'open_by_handle_at'),
@@ -96,7 +105,9 @@ export const readerProfile: SeccompProfile = {
     deny(eperm, 'creat', 'truncate', 'unlink', 'unlinkat', 'rename', 'renameat', 'renameat2', 'rmdir'),
     deny(eperm, 'mkdir', 'mkdirat', 'mknod', 'mknodat', 'link', 'linkat', 'symlink', 'symlinkat'),
     deny(eperm, 'chmod', 'fchmod', 'fchmodat', 'chown', 'fchown', 'lchown', 'fchownat', 'utimensat'),
+    deny(eperm, 'fchmodat2', 'utime', 'utimes', 'futimesat', 'file_setattr'),
     deny(eperm, 'setxattr', 'lsetxattr', 'fsetxattr', 'removexattr', 'lremovexattr', 'fremovexattr'),
+    deny(eperm, 'setxattrat', 'removexattrat', 'mq_unlink'),
     noOtherProgram,
     ...threadsAlone,
     ...nothingOfOthers,
