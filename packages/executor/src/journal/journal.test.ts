@@ -478,4 +478,33 @@ describe('a journal in a thread', () => {
     await redeeming;
     expect(journal.unacknowledged()).toEqual(['execution-a']);
   });
+
+  // What was signed for the place that was next is for no other place: the receipts of two executions would stand in one.
+  it.each([
+    ['it went on', "UPDATE receipt_chain SET sequence = sequence + 1, head = 'sha-foreign'", 3],
+    ['another receipt is its last', "UPDATE receipt_chain SET head = 'sha-foreign'", 2],
+    ['it began anew', "UPDATE receipt_chain SET epoch = 'another', head = 'sha-foreign'", 2],
+  ])('signs again where the chain is another by then: %s', async (_name, meanwhile, sequence) => {
+    const journal = sqlite('thread')();
+    opened.push(journal);
+    for (const name of ['a', 'b']) await journal.redeem(redemption(name));
+    await journal.finish('execution-a', sealAs('a'));
+    const other = new DatabaseSync(join(directory, 'journal.sqlite'));
+    other.exec('BEGIN IMMEDIATE');
+    const seen: ChainLink[] = [];
+    const seal: Seal = (link) => ({
+      ...sealAs('b', seen)(link),
+      receiptJson: Buffer.from(JSON.stringify(link)),
+    });
+    const finishing = journal.finish('execution-b', seal);
+    while (seen.length === 0) await setImmediate();
+    other.exec(`${meanwhile}; COMMIT`);
+    other.close();
+    const { receiptJson } = await finishing;
+    expect(seen).toHaveLength(2);
+    expect(JSON.parse(Buffer.from(receiptJson).toString())).toEqual(seen[1]);
+    expect(seen[1]).toMatchObject({ sequence, previousSha256: 'sha-foreign' });
+    expect(journal.head()).toEqual({ sequence, receiptSha256: 'sha-b' });
+    expect(journal.receiptOf('execution-b')?.receiptJson).toEqual(receiptJson);
+  });
 });

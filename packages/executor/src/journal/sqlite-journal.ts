@@ -46,7 +46,7 @@ export function openSqliteJournal(path: string, options: SqliteJournalOptions = 
   const statements = prepareStatements(database);
   const { writer, close } =
     options.commits === 'thread'
-      ? openThreadWriter({ path, busyTimeoutMs, owner })
+      ? openThreadWriter({ path, busyTimeoutMs, owner }, statements)
       : writeHere(database, statements, owner);
   let { epoch } = readChain(statements);
   return {

@@ -1,6 +1,8 @@
 import type { ChainLink } from '@csc-fleet/common/evidence';
 import { Thread, toError } from '@csc-fleet/common/thread';
 import { createWriter, type JournalWriter, type Outcome, type SealAt } from './commits.ts';
+import { sealAhead } from './seal-ahead.ts';
+import type { Statements } from './statements.ts';
 import type { Answer, Batch, SentOutcome, WrittenFile } from './writer-main.ts';
 
 /** Of all journals of this process: one is all that an executor has. */
@@ -9,9 +11,14 @@ let journals = 0;
 
 /**
  * Writes a journal in a thread of its own, over a connection of its own: commits, their fsyncs and SQLite's checkpoints are
- * done there, and hold up nothing here. What is signed is signed here, by a callback from within the transaction.
+ * done there, and hold up nothing here. What is signed is signed here, ahead, for the place that is next in the chain; where
+ * the transaction finds another place, as other processes write the same journal, by a callback from within it.
+ * @param statements over which the chain is read here
  */
-export function openThreadWriter(file: WrittenFile): {
+export function openThreadWriter(
+  file: WrittenFile,
+  statements: Statements,
+): {
   readonly writer: JournalWriter;
   close(): Promise<void>;
 } {
@@ -21,7 +28,8 @@ export function openThreadWriter(file: WrittenFile): {
   const journal = journals;
   const writer = createWriter(async (commands, sealAt) => {
     const thrown = new Map<number, unknown>();
-    const batch: Batch = { journal, file, commands };
+    const ahead = sealAhead(statements, commands, sealAt);
+    const batch: Batch = { journal, file, commands, ahead };
     const sent = await asked.ask(batch, (question) => answer(question as Question, sealAt, thrown));
     return (sent as readonly SentOutcome[]).map((outcome, index) => toOutcome(outcome, thrown, index));
   });

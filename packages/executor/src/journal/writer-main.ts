@@ -3,6 +3,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { type Asked, fromError, type SentError, serveThread } from '@csc-fleet/common/thread';
 import { type Command, performAll, storeUnavailable } from './commits.ts';
 import type { SealHere } from './operations.ts';
+import { isSamePlace, type SealedAhead } from './seal-ahead.ts';
 import { prepareStatements, type Statements } from './statements.ts';
 
 /** The file of a journal, which is there, with its tables. */
@@ -17,6 +18,8 @@ export interface Batch {
   readonly journal: number;
   readonly file: WrittenFile;
   readonly commands: readonly Command[] | 'close';
+  /** What was signed for these commands before, by their places. */
+  readonly ahead: readonly (SealedAhead | undefined)[];
 }
 
 export type SentOutcome = { readonly value: unknown } | { readonly error: SentError };
@@ -49,7 +52,7 @@ function openFile({ path, busyTimeoutMs }: WrittenFile): Open {
   }
 }
 
-function work({ journal, file, commands }: Batch, asked: Asked): readonly SentOutcome[] {
+function work({ journal, file, commands, ahead }: Batch, asked: Asked): readonly SentOutcome[] {
   const known = open.get(journal);
   if (commands === 'close') {
     known?.database.close();
@@ -59,6 +62,8 @@ function work({ journal, file, commands }: Batch, asked: Asked): readonly SentOu
   const { database, statements } = known ?? openFile(file);
   if (known === undefined) open.set(journal, { database, statements });
   const outcomes = performAll(database, { statements, owner: file.owner }, commands, (index, link) => {
+    const before = ahead[index];
+    if (before !== undefined && isSamePlace(before.link, link)) return before.sealed;
     const { sealed } = asked.question({ index, link }) as Answer;
     if (sealed === undefined) throw new TypeError('nothing was signed');
     return sealed;
