@@ -739,7 +739,7 @@ const host: readonly Mutant[] = [
     before: 'one.previousSha256 === other.previousSha256',
     after: 'true',
     tests: [`${executor}/journal/journal.test.ts`],
-    red: 'another receipt is its last',
+    red: 'signs again where the chain is another by then',
   },
   {
     name: 'signs-ahead-what-has-its-receipt',
@@ -748,6 +748,14 @@ const host: readonly Mutant[] = [
     after: 'return true;',
     tests: [`${executor}/journal/journal.test.ts`],
     red: 'chains receipts and keeps exactly one for an execution',
+  },
+  {
+    name: 'known-key-taken-for-a-new-one',
+    file: `${gate}/store/key-reader.ts`,
+    before: 'reader.find.get(principal, key) === undefined',
+    after: 'reader.find !== undefined',
+    tests: [`${gate}/store/store.test.ts`],
+    red: 'stands for the first execution that came with it',
   },
   {
     name: 'journal-waits-for-the-disk-where-it-is-asked',

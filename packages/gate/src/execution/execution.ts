@@ -153,6 +153,11 @@ export class LiveExecution {
     return this.#commandIds;
   }
 
+  /** What its contract, which is at hand, says of that: the store need not be asked. */
+  knowCommands(ids: readonly string[]): void {
+    this.#commandIds = Promise.resolve(new Set(ids));
+  }
+
   /** Resolves when there may be something new to see. */
   changed(abort?: AbortSignal): Promise<void> {
     return this.#changed.wait(abort);

@@ -21,7 +21,12 @@ export interface NewLiveExecution {
   /** Ids of the approvals that it uses up. */
   readonly approvals: readonly string[];
   readonly key: IdempotencyKey | undefined;
+  /** The ids of its contract's commands. Absent: they are read from the store where they are asked for. */
+  readonly commandIds?: readonly string[];
 }
+
+// Of more commands the ids are read when the first of them starts: thousands of executions may wait in memory.
+const fewCommands = 32;
 
 // The beginning of a UUID, and less than all of it.
 const shortId = /^[0-9a-f][0-9a-f-]{3,34}$/i;
@@ -81,7 +86,7 @@ export class Executions {
   }
 
   async #create(at: Date, execution: NewLiveExecution): Promise<LiveExecution | undefined> {
-    const { row, happened, receiptJson, approvals, key } = execution;
+    const { row, happened, receiptJson, approvals, key, commandIds = [] } = execution;
     const { contract_json: _large, ...kept } = row;
     const events: ExecutionEvent[] = happened.map((event, index) => ({
       executionId: row.execution_id,
@@ -99,6 +104,7 @@ export class Executions {
     const step: Step = { change: {}, events, approvals, key, usage, audit, ...receipt };
     if (!(await this.#store.create(row, step))) return undefined;
     const live = new LiveExecution(this.#store, kept as ExecutionRow, events, this.#onChanged);
+    if (commandIds.length > 0 && commandIds.length <= fewCommands) live.knowCommands(commandIds);
     if (!live.terminal) this.#hold(live);
     this.#onCreated(live);
     return live;

@@ -2,6 +2,7 @@ import type { CscError } from '@csc-fleet/common/errors';
 import { ExecutionEvent } from '@csc-fleet/common/messages';
 import { Signal } from '@csc-fleet/common/service';
 import { type SentError, Thread, toError } from '@csc-fleet/common/thread';
+import { openKeyReader } from './key-reader.ts';
 import type { Store, StoreWatcher } from './store.ts';
 import type { StoredReceipt } from './tables.ts';
 
@@ -36,8 +37,8 @@ let stores = 0;
 
 /**
  * The gate's SQLite database, as `openStore` opens it, in a thread of its own: queries, commits, their fsyncs and SQLite's
- * checkpoints hold up nothing here. What is asked in one turn shares a transaction there, as it would here. Throws as
- * `openStore`.
+ * checkpoints hold up nothing here. What is asked in one turn shares a transaction there, as it would here. That an
+ * idempotency key is new is read here, over a connection of its own. Throws as `openStore`.
  */
 export async function openStoreInThread(path: string, watcher: StoreWatcher = {}): Promise<Store> {
   thread ??= new Thread('store', './store-main', import.meta.url);
@@ -62,6 +63,8 @@ export async function openStoreInThread(path: string, watcher: StoreWatcher = {}
     asked.unlisten(store);
     throw error;
   }
+  const findByKey = ask('findByKey');
+  const keys = openKeyReader(path);
   return {
     async create(execution, step) {
       const isNew = await create(execution, step);
@@ -74,7 +77,7 @@ export async function openStoreInThread(path: string, watcher: StoreWatcher = {}
       return step.events.map((event, index) => ({ ...event, sequence: first + index }));
     },
     find: ask('find'),
-    findByKey: ask('findByKey'),
+    findByKey: async (key) => (keys.isNew(key) ? undefined : findByKey(key)),
     findByPrefix: ask('findByPrefix'),
     contract: ask('contract'),
     open: ask('open'),
@@ -108,7 +111,11 @@ export async function openStoreInThread(path: string, watcher: StoreWatcher = {}
     },
     pruneAudit: ask('pruneAudit'),
     audited: (abort) => audited.wait(abort),
-    close: async () => void (await call('close', [])),
+    close: async () => {
+      // Before the last one, which brings the log into the file.
+      keys.close();
+      await call('close', []);
+    },
   };
 }
 

@@ -315,6 +315,7 @@ describe('a store in a thread', () => {
     });
     for (let turn = 0; turn < 100; turn += 1) await setImmediate();
     expect(isDurable).toBe(false);
+    expect(await store.findByKey({ principal: 'a', idempotency_key: 'new' })).toBeUndefined();
     other.exec('COMMIT');
     other.close();
     await creating;

@@ -52,7 +52,8 @@ export function record(
   const { decided, standing, terms } = judged;
   const row = toRow(judged, keepDeniedContracts ? 'kept' : 'dropped');
   const happened: Happening[] = [{ $case: 'decided', value: { decision: decided.decision } }];
-  const entry = { row, happened, approvals: [], key: terms.key };
+  const commandIds = decided.contract.commands.map(({ id }) => id);
+  const entry = { row, happened, approvals: [], key: terms.key, commandIds };
   if (standing.is === 'waiting') return entry;
   if (isCleared(standing)) {
     const approvals = standing.is === 'approved' ? standing.usedUp : [];
