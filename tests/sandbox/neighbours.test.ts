@@ -164,21 +164,33 @@ sys.exit(7)`,
     area: 'lifecycle',
     name: 'flooding_orphan',
     tries: 'to fill the log by an orphan that writes on after the end of the command',
-    expects: 'no output but what was said before the end',
+    expects: 'the run ends all the same, and no output but what was said before the end',
     async attempt() {
+      // Each line is the time it was written at, once the command has gone: how soon the rest follows is the scheduler's matter.
       const { stdout, receipt, left } = await marked(
         'flood',
         `
 import os, time
+command = os.getpid()
+print("said", flush=True)
 if os.fork() == 0:
     os.setsid()
-    time.sleep(0.3)
-    while True: os.write(1, b"late")
-print("said", flush=True)`,
+    while os.getppid() == command: time.sleep(0.001)
+    while True: os.write(1, b"%d\\n" % (time.time_ns() // 1000000))`,
       );
+      const [said, ...late] = stdout.split('\n').slice(0, -1);
+      const endedAt = Date.parse(receipt.commands[0]?.ended_at ?? '');
+      const tooLate = late.filter((line) => !(Number(line) <= endedAt));
       return {
-        held: stdout === 'said\n' && left.length === 0,
-        seen: { stdout: stdout.slice(0, 99), receipt: receipt.ended, left },
+        held: said === 'said' && receipt.ended === 'exit' && tooLate.length === 0 && left.length === 0,
+        seen: {
+          said,
+          receipt: receipt.ended,
+          endedAt,
+          late: late.length,
+          tooLate: tooLate.slice(0, 9),
+          left,
+        },
       };
     },
   },

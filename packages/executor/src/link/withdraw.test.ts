@@ -143,6 +143,24 @@ describe('an offer that the gate is yet to write down', () => {
     expect((await bench.gate.receipt(offer.executionId)).status).toBe('success');
   });
 
+  it('runs nothing where it was cancelled before that, and has its receipt once it is written down', async () => {
+    const offer = mint('true');
+    ahead(offer, 1);
+    await launched.promise;
+    const gracePeriod = { seconds: 60, nanos: 0 };
+    bench.gate.send({ $case: 'cancel', value: { executionId: offer.executionId, gracePeriod } });
+    await another();
+    untouched(offer.executionId);
+    confirm(1);
+    const receipt = await bench.gate.receipt(offer.executionId);
+    expect(receipt).toMatchObject({
+      status: 'blocked',
+      ended: 'cancelled',
+      commands: [{ ended: 'cancelled' }],
+    });
+    expect(bench.gate.all('commandStarted', offer.executionId)).toEqual([]);
+  });
+
   it('is not refused before that, nor is anything signed of it', async () => {
     const [offer, twice] = [mint('not-of-the-policy'), mint('true')];
     ahead(offer, 1);
