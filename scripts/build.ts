@@ -68,7 +68,8 @@ for (const [from, to] of Object.entries(protos)) {
   const filter = (path: string): boolean => !path.endsWith('.binpb');
   cpSync(`${root}${from}`, `${dist}/${to}`, { recursive: true, filter });
 }
-for (const file of ['packages/cli/bin/csc.js', 'packages/cli/bin/start.js', 'LICENSE']) {
+const scripts = readdirSync(`${root}packages/cli/bin`).filter((name) => name.endsWith('.js'));
+for (const file of [...scripts.map((name) => `packages/cli/bin/${name}`), 'LICENSE']) {
   cpSync(`${root}${file}`, `${dist}/${basename(file)}`);
 }
 // It need not have been compiled: without it jobs start by slower ways.
@@ -80,5 +81,5 @@ for (const machine of ['linux-x64', 'linux-arm64']) {
   if (existsSync(native)) cpSync(native, `${dist}/bin/pty-${machine}.node`);
 }
 chmodSync(`${dist}/csc.js`, 0o755);
-// The two scripts are CommonJS, as a Node that is too old must be able to read them.
+// The scripts are CommonJS, as a Node that is too old must be able to read them.
 writeFileSync(`${dist}/package.json`, `${JSON.stringify({ type: 'commonjs' })}\n`);

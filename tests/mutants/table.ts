@@ -2283,6 +2283,25 @@ const submissions: readonly Mutant[] = [
   },
 ];
 
+const keptCode: readonly Mutant[] = [
+  {
+    name: 'code-of-another-bundle',
+    file: 'packages/cli/bin/kept-code.js',
+    before: 'if (bytes.compare(source, 0, source.length, headerBytes, from) !== 0) return undefined;',
+    after: '',
+    tests: ['packages/cli/src/bundle.test.ts'],
+    red: 'keeps what it has compiled',
+  },
+  {
+    name: 'kept-code-that-others-may-write',
+    file: 'packages/cli/bin/start.js',
+    before: 'if (existsSync(folder) && !isOurs(folder)) return undefined;',
+    after: '',
+    tests: ['packages/cli/src/bundle.test.ts'],
+    red: 'keeps what it has compiled',
+  },
+];
+
 const believesReceipts: readonly Mutant[] = [
   {
     name: 'receipt-of-another-submission-counts',
@@ -2651,6 +2670,7 @@ export const mutants: readonly Mutant[] = [
   ...watching,
   ...subcommands,
   ...submissions,
+  ...keptCode,
   ...believesReceipts,
   ...takenOver,
   ...host,

@@ -5,18 +5,28 @@ const { homedir } = require('node:os');
 const { join } = require('node:path');
 const { setFlagsFromString } = require('node:v8');
 
-// The cache holds code that will be run: it must lie where nobody else can put anything. With sudo, HOME may still be
+// What is kept is code that will be run: it must lie where nobody else can put anything. With sudo, HOME may still be
 // the caller's; a shared temporary folder, which is Node's default, is anybody's.
 function cacheFolder() {
   try {
     const home = homedir();
     const base = process.env.XDG_CACHE_HOME || home;
-    const { uid, mode } = statSync(base);
-    const isOurs = process.getuid === undefined || (uid === process.getuid() && (mode & 0o022) === 0);
-    return isOurs ? join(base === home ? join(home, '.cache') : base, 'csc', 'compile-cache') : undefined;
+    if (!isOurs(base)) return undefined;
+    const steps = [...(base === home ? ['.cache'] : []), 'csc', 'compile-cache'];
+    let folder = base;
+    for (const step of steps) {
+      folder = join(folder, step);
+      if (existsSync(folder) && !isOurs(folder)) return undefined;
+    }
+    return folder;
   } catch {
     return undefined;
   }
+}
+
+function isOurs(folder) {
+  const { uid, mode } = statSync(folder);
+  return process.getuid === undefined || (uid === process.getuid() && (mode & 0o022) === 0);
 }
 
 // Output passes in buffers that lie outside of V8's heap and are given back with a few hundred bytes in its young space: one
@@ -31,6 +41,12 @@ if (folder !== undefined) enableCompileCache(folder);
 
 const bundle = join(__dirname, 'main.cjs');
 if (existsSync(bundle)) {
+  // Services start seldom, and set flags of V8 under which nothing compiled before counts. Who names a cache has said where.
+  const isService = ['gate', 'executor'].includes(process.argv[2]);
+  const isTold =
+    process.env.NODE_COMPILE_CACHE !== undefined || process.env.NODE_DISABLE_COMPILE_CACHE !== undefined;
+  if (folder !== undefined && !isService && !isTold)
+    require('./kept-code.js').keepCode(join(folder, 'called'));
   require(bundle).main(process.argv.slice(2));
 } else {
   const { pathToFileURL } = require('node:url');

@@ -1,5 +1,16 @@
 import { spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { sampleContract, samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
@@ -73,6 +84,37 @@ describe('the bundle', () => {
     expect(JSON.parse(errors.stdout)).toMatchObject({ code: 'FILE_UNREADABLE' });
     expect(errors.status).toBe(1);
     expect(in_(['check']).status).toBe(64);
+  });
+
+  it('keeps what it has compiled, for these very bytes, where nobody else can write', () => {
+    const { directory } = createScratch();
+    const other = join(directory, 'other');
+    for (const file of ['csc.js', 'start.js', 'kept-code.js', 'main.cjs', 'package.json'])
+      cpSync(join(shipped, file), join(other, file));
+    // Node's own cache would otherwise be the one that the tests have.
+    const env = { PATH: process.env['PATH'], XDG_CACHE_HOME: directory };
+    const help = (): string =>
+      spawnSync(process.execPath, [join(other, 'csc.js'), '--help'], { env, encoding: 'utf8' }).stdout;
+    const folder = join(directory, 'csc/compile-cache/called');
+    const first = help();
+    const kept = readdirSync(folder).map((name) => join(folder, name));
+    expect(kept).toHaveLength(1);
+    expect(kept.map((it) => statSync(it).mode & 0o777)).toEqual([0o600]);
+    expect(help()).toBe(first);
+    // Another one as long, by which V8 would not tell.
+    const changed = readFileSync(join(other, 'main.cjs'), 'utf8').replace(
+      'Bounded command',
+      'BOUNDED COMMAND',
+    );
+    writeFileSync(join(other, 'main.cjs'), changed);
+    expect(help()).toBe(first.replace('Bounded command', 'BOUNDED COMMAND'));
+    // One that was cut off is none.
+    for (const it of kept) writeFileSync(it, readFileSync(it).subarray(0, -1000));
+    expect(help()).toContain('BOUNDED COMMAND');
+    rmSync(join(directory, 'csc/compile-cache'), { recursive: true });
+    chmodSync(join(directory, 'csc'), 0o777);
+    expect(help()).toContain('BOUNDED COMMAND');
+    expect(existsSync(join(directory, 'csc/compile-cache'))).toBe(false);
   });
 
   it('plays the demo, reflection and health included, and leaves nothing behind', () => {
