@@ -25,10 +25,14 @@ export function findExecutable(
   const view: View = { mounts: plan.mounts.toReversed(), descriptors: scopeDescriptors(scopes) };
   const directories = program.includes('/') ? [''] : (plan.environment['PATH'] ?? '').split(':');
   const candidates = directories.map((directory) => inside(plan.cwd, directory, program));
-  const found = candidates.flatMap((path) => statInside(path, view) ?? []);
-  const first = found.find(({ stats }) => stats.isFile() && mayExecute(stats, facts.jobUser));
-  if (first !== undefined)
-    return findMissing(program, first, view, { plan, facts }) ?? { code: 0, path: first.path };
+  const found: Found[] = [];
+  for (const path of candidates) {
+    const there = statInside(path, view);
+    if (there === undefined) continue;
+    if (there.stats.isFile() && mayExecute(there.stats, facts.jobUser))
+      return findMissing(program, there, view, { plan, facts }) ?? { code: 0, path: there.path };
+    found.push(there);
+  }
   const searched = program.includes('/') ? '' : ` (PATH is ${plan.environment['PATH']})`;
   if (found.length > 0)
     return {
