@@ -1609,6 +1609,14 @@ const fleet: readonly Mutant[] = [
     red: 'a sandbox that did not come about spends no ticket',
   },
   {
+    name: 'a-way-out-that-cannot-be-opened-spends-the-ticket',
+    file: 'packages/executor/src/run/prepare.ts',
+    before: "await inTime(egress, 'its way to the network');",
+    after: '',
+    tests: ['packages/executor/src/run/hardened.test.ts'],
+    red: 'spends no ticket: it is for another host',
+  },
+  {
     name: 'what-a-host-lacks-for-a-moment-is-the-end',
     file: 'packages/executor/src/run/redeem.ts',
     before: 'const tries = 4;',

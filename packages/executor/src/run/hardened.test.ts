@@ -5,14 +5,31 @@ import { type CommandShort, makeContract, shell } from '@csc-fleet/test-kit/cont
 import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { findProcesses } from '@csc-fleet/test-kit/sandbox/find-processes';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { defaultCeiling } from '../admission/host-ceiling.ts';
 
 let bench: Workbench;
 // What the disk below the journal does, and who comes just before.
 const journal = { isFull: false, beforeRedeem: (): void => undefined };
+// How many of the commands that are built next are not to be found, where their way out is to begin.
+const waysOut = { toFail: 0 };
 
 beforeAll(async () => {
   bench = await openWorkbench({
-    executor: { executionMode: 'hardened', env: { GIVEN: 'value' } },
+    executor: {
+      ...{ executionMode: 'hardened', env: { GIVEN: 'value' } },
+      ceiling: { ...defaultCeiling, inlineCode: true, network: 'allowlisted', egressHosts: ['localhost:1'] },
+    },
+    policyLines: ['network: allowlisted', 'allowed_egress_hosts: ["localhost:1"]'],
+    deps: {
+      wrapLauncher: (own) => ({
+        launch(spec) {
+          const launched = own.launch(spec);
+          const isLost = spec.segments[0]?.argv[0] === 'id' && waysOut.toFail-- > 0;
+          return isLost ? { ...launched, inits: Promise.resolve([process.pid]) } : launched;
+        },
+        close: () => own.close(),
+      }),
+    },
     wrapJournal: (own) => ({
       ...own,
       redeem: async (redemption) => {
@@ -38,6 +55,25 @@ async function run(commands: readonly CommandShort[], overrides: Parameters<type
     stderr: bench.gate.output.text(executionId, 2),
   };
 }
+
+describe('a way to the network that cannot be opened', () => {
+  const toNetwork: CommandShort = { argv: ['id'], network: 'allowlisted' };
+
+  it('spends no ticket: it is for another host', async () => {
+    waysOut.toFail = 1;
+    const id = bench.gate.offer(makeContract(bench.workspace, [toNetwork]), bench.policy);
+    const refused = await bench.gate.next('refused', id);
+    expect([refused.reason, refused.receiptJson.length]).toEqual(['SANDBOX_UNAVAILABLE', 0]);
+    expect((await run([toNetwork])).receipt).toMatchObject({ status: 'success' });
+  });
+
+  it('is tried again where the ticket is spent, with a new sandbox', async () => {
+    waysOut.toFail = 1;
+    const { receipt } = await run([{ argv: ['true'] }, { ...toNetwork, id: 'second' }]);
+    expect(receipt).toMatchObject({ status: 'success', completed_command_ids: ['main', 'second'] });
+    expect(waysOut.toFail).toBeLessThan(0);
+  });
+});
 
 describe('a contract in a sandbox', () => {
   it('runs as another user, and its receipt says what was enforced', async () => {

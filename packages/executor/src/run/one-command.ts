@@ -5,7 +5,7 @@ import type { Ending } from '@csc-fleet/common/receipt';
 
 import { type LaunchOutcome, pipelineExit } from '@csc-fleet/sandbox/launch';
 import type { RunTerminal } from '../admission/grant.ts';
-import type { Egress, EgressSummary } from '../egress/index.ts';
+import type { EgressSummary } from '../egress/index.ts';
 import type { CommandOutcome, FileTime, Measurer, Written } from '../evidence/index.ts';
 import type { CapturedStream, OutputFilter, OutputSpool } from '../output/index.ts';
 
@@ -36,7 +36,7 @@ export interface CommandContext {
 // What a job gets between SIGTERM and SIGKILL when its time is up.
 const timeoutGraceMs = 2000;
 
-/** Lets a prepared command run to its end, and reads all that it writes. Never rejects. */
+/** Lets a prepared command that is ready (`waitUntilReady`) run to its end, and reads all that it writes. Never rejects. */
 export async function runCommand(
   prepared: PreparedCommand,
   context: CommandContext,
@@ -46,8 +46,9 @@ export async function runCommand(
   const captured = captureOutput(prepared, context);
   run.attach(process);
   run.input = context.terminal?.input;
-  const egress = await openWayOut(prepared);
-  const problem = egress.problem ?? ((await place?.mayStart?.()) === false ? astray : undefined);
+  // It was waited for before the ticket was spent, or while there was still another try.
+  const egress = await prepared.egress;
+  const problem = (await place?.mayStart?.()) === false ? astray : undefined;
   const forced = new ForcedEnd(process, run);
   let isOver = false;
   const startedAt = clock.now();
@@ -64,7 +65,7 @@ export async function runCommand(
   run.input?.end('the command has ended');
   clearTimeout(timer);
   const endedAt = clock.now();
-  const summary = await egress.opened?.finish();
+  const summary = await egress?.finish();
   // Takes away what was made for it and never written, which is then not counted.
   place?.close();
   const written = await watch?.finish();
@@ -100,18 +101,6 @@ class ForcedEnd {
   get reason(): Forced | undefined {
     const { stopReason } = this.#run;
     return stopReason === 'output_limit' ? stopReason : (this.#own ?? stopReason);
-  }
-}
-
-async function openWayOut({
-  egress,
-}: PreparedCommand): Promise<{ readonly opened?: Egress; readonly problem?: string }> {
-  if (egress === undefined) return {};
-  try {
-    return { opened: await egress };
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    return { problem: `its way to the network could not be opened: ${reason}` };
   }
 }
 

@@ -178,22 +178,34 @@ function beginEgress(
 const buildMs = 10_000;
 
 /**
- * Waits until the sandbox of a prepared command is there: what a host lacks shows here, while the ticket is good for another
- * one. Throws SANDBOX_UNAVAILABLE.
+ * Waits until the sandbox of a prepared command and its way out are there: what a host lacks shows here, while the ticket is
+ * good for another one. Throws SANDBOX_UNAVAILABLE, or what kept the proxy from being started.
  */
-export async function waitUntilReady({ process }: PreparedCommand): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<'late'>((resolve) => {
-    timer = setTimeout(() => resolve('late'), buildMs);
-  });
-  const ready = await Promise.race([process.ready, late]);
-  clearTimeout(timer);
-  if (ready === true) return;
-  if (ready === 'late') throw sandboxFailed(`it was not there within ${buildMs / 1000} s`);
+export async function waitUntilReady({ process, egress }: PreparedCommand): Promise<void> {
+  const ready = await inTime(process.ready, 'it');
+  if (ready) {
+    await inTime(egress, 'its way to the network');
+    return;
+  }
   process.stdout.resume();
   process.stderr.resume();
   const outcome = await process.exited;
   throw sandboxFailed('message' in outcome ? outcome.message : outcome.kind);
+}
+
+async function inTime<T>(waited: Promise<T> | undefined, what: string): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(
+      () => reject(sandboxFailed(`${what} was not there within ${buildMs / 1000} s`)),
+      buildMs,
+    );
+  });
+  try {
+    return await Promise.race([waited, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function sandboxFailed(why: string): CscError {
