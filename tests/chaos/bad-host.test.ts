@@ -20,7 +20,7 @@ let scene: Scene;
 let clients: GateClient[];
 
 beforeAll(async () => {
-  scene = await setScene({ diskBytes: 128 * 1024 * 1024, slots, fakeClock: true });
+  scene = await setScene({ diskBytes: 128 * 1024 * 1024, slots, fakeClock: true, hasLauncher: true });
   await startAll(scene);
   clients = principals.map((it) => connect({ address: scene.fleet.address, tls: scene.fleet.tls(it) }));
 });

@@ -5,10 +5,11 @@ import { runStorm, table } from './storm/storm.ts';
 const seconds = Number(process.env['CSC_CHAOS_SECONDS'] ?? 600);
 const seed = process.env['CSC_CHAOS_SEED'] ?? randomBytes(4).toString('hex');
 const only = process.env['ONLY']?.split(',');
+const hasLauncher = process.env['CSC_CHAOS_LAUNCHER'] !== 'none';
 const mebibyte = 1024 * 1024;
 
 console.log(
-  `seed ${seed}, ${seconds} s: CSC_CHAOS_SEED=${seed} CSC_CHAOS_SECONDS=${seconds} make chaos repeats it`,
+  `seed ${seed}, ${seconds} s: CSC_CHAOS_SEED=${seed} CSC_CHAOS_SECONDS=${seconds} make chaos repeats it${hasLauncher ? '' : ' with CSC_CHAOS_LAUNCHER=none'}`,
 );
 const report = await runStorm({
   seed,
@@ -16,15 +17,16 @@ const report = await runStorm({
   ...(only === undefined ? {} : { only }),
   width: 4,
   slots: 4,
+  hasLauncher,
   diskBytes: 256 * mebibyte + Math.round(seconds) * mebibyte,
   gapSec: 2.5,
   restSec: Number(process.env['CSC_CHAOS_REST'] ?? 180),
   evidence: `out/chaos-${seed}`,
   tell: (line) => console.log(line),
 });
-const { calls, keys, starts, receipts, errors, endings, wrong, struck } = report;
+const { calls, keys, starts, receipts, visits, artifacts, errors, endings, wrong, struck } = report;
 console.log(
-  `\nseed ${seed}: ${struck.length} faults in ${seconds} s; ${keys} contracts in ${calls} calls, ${starts} starts, ${receipts} receipts of hosts`,
+  `\nseed ${seed}: ${struck.length} faults in ${seconds} s; ${keys} contracts in ${calls} calls, ${starts} starts, ${receipts} receipts of hosts; ${visits} answers over proxies, ${artifacts} artifacts hashed`,
 );
 console.log('how they ended:', endings);
 console.log('errors that calls ended with, each with its key and made again:', errors);

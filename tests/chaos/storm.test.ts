@@ -8,9 +8,17 @@ it('a short storm loses nothing', async () => {
     // It draws one of each kind: each process that is killed takes a second of a processor to come back.
     seed: 'short-248',
     seconds: 3,
-    only: ['kill -9', 'executor: disk full', 'link: reset', 'gate: drain'],
+    only: [
+      'gate: kill -9',
+      'executor: kill -9',
+      'job: kill -9',
+      'executor: disk full',
+      'link: reset',
+      'gate: drain',
+    ],
     width: 2,
     slots: 4,
+    hasLauncher: true,
     diskBytes: 128 * 1024 * 1024,
     gapSec: 1,
     restSec: 30,

@@ -6,7 +6,7 @@ import { connect } from '@csc-fleet/client';
 import { verifyAsync } from '@noble/ed25519';
 import type { Ended, Entry } from './ledger.ts';
 import { type Host, hosts, type Scene } from './scene.ts';
-import { workOf } from './work.ts';
+import { artifactOf, workOf } from './work.ts';
 
 /** What is wrong, in words, and whose it is where that is known. */
 export interface Wrong {
@@ -21,6 +21,10 @@ export interface Books {
   readonly keys: number;
   readonly starts: number;
   readonly receipts: number;
+  /** Answers that jobs were sent over an allowlisted network. */
+  readonly visits: number;
+  /** Hashes of what jobs left that receipts have. */
+  readonly artifacts: number;
   readonly errors: Readonly<Record<string, number>>;
   readonly endings: Readonly<Record<string, number>>;
   readonly wrong: readonly Wrong[];
@@ -32,6 +36,7 @@ interface Signed {
   readonly status: string;
   readonly ended: string;
   readonly stdout_hash?: string;
+  readonly artifacts?: readonly { readonly path: string; readonly sha256: string }[];
   readonly commands: readonly {
     readonly started_at?: string;
     readonly stdout_bytes: number;
@@ -104,6 +109,7 @@ export async function audit(scene: Scene, ledger: readonly Entry[]): Promise<Boo
     const hasRun = receipt.status === 'success' || receipt.ended === 'exit';
     if (hasRun && !starts.includes(key))
       wrong.push({ what: `host ${host} has a receipt of what never started`, key });
+    auditArtifacts(key, receipt, scene, wrong);
     const told = byKey.get(key)?.find(({ end }) => end.kind === 'receipt')?.end as Ended | undefined;
     if (told !== undefined && told.receiptSha256 !== sha256(bytes))
       wrong.push({ what: `its client has another receipt than host ${host}`, key });
@@ -125,6 +131,8 @@ export async function audit(scene: Scene, ledger: readonly Entry[]): Promise<Boo
     keys: byKey.size,
     starts: starts.length,
     receipts: own.length,
+    visits: scene.served(),
+    artifacts: own.flatMap(({ receipt }) => receipt.artifacts ?? []).length,
     errors: Object.fromEntries(errors),
     endings: Object.fromEntries(endings),
     wrong,
@@ -170,6 +178,15 @@ function auditCalls(key: string, entries: readonly Entry[], idOf: Map<string, st
       what: `after the storm, no receipt comes by its key: ${JSON.stringify(entries.at(-1)?.end)}`,
       key,
     });
+}
+
+// It is put in its place whole: a receipt has the hash of all of it, or says why it has none.
+function auditArtifacts(key: string, { artifacts = [] }: Signed, { place }: Scene, wrong: Wrong[]): void {
+  const work = workOf(key);
+  const expected = work.artifact.length > 0 ? artifactOf(work, place) : undefined;
+  for (const { path, sha256: hash } of artifacts)
+    if (path !== expected || hash !== sha256(work.artifact))
+      wrong.push({ what: `its receipt has ${hash} of ${path}`, key });
 }
 
 /** All receipts that the hosts keep, each verified by another implementation than the fleet's own. */
@@ -285,8 +302,8 @@ async function auditOutput(
 // Output of what died with its host may be lost between there and the gate; what is handed over is right all the same.
 const isCutShort = ({ ended }: Signed): boolean => ended === 'executor_restart';
 
-// SUCCEEDED to CANCELLED of ExecutionState (execution.proto); LOST is none of them.
-const over = '(5, 6, 7, 8, 9)';
+/** SUCCEEDED to CANCELLED of ExecutionState (execution.proto), as SQL; LOST is none of them. */
+export const over = '(5, 6, 7, 8, 9)';
 
 function auditStores({ dataDir, stateDir }: Scene, wrong: Wrong[]): void {
   const databases = {

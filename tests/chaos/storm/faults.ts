@@ -1,8 +1,18 @@
-import { appendFileSync, existsSync, readdirSync, statSync, truncateSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sha256Hex } from '@csc-fleet/common/encoding';
+import { logPath } from '../../../packages/gate/src/output/output-store.ts';
+import { over } from './books.ts';
 import { descendants, type Party } from './party.ts';
 import { bytesOf, createRandom, type Random } from './random.ts';
 import { descriptorLimit, type Host, hosts, hostWithClock, limitDescriptors, type Scene } from './scene.ts';
@@ -138,6 +148,23 @@ function soilLog(path: string, random: Random): void {
   if (existsSync(path)) appendFileSync(path, bytesOf(String(random.next()), random.between(1, 9000)));
 }
 
+/** As `tearTail`; of what was made a moment before, the name may be gone as well. */
+function tearLog(path: string, random: Random): void {
+  if (random.chance(0.2)) rmSync(path, { force: true });
+  tearTail(path, random);
+}
+
+/** The gate's logs of what it has no receipt of: their hosts still have all of it. */
+function openLogs(dataDir: string): string[] {
+  const database = new DatabaseSync(join(dataDir, 'gate.db'), { readOnly: true });
+  try {
+    const rows = database.prepare(`SELECT execution_id FROM executions WHERE state NOT IN ${over}`).all();
+    return rows.map((row) => logPath(join(dataDir, 'output'), String(row['execution_id'])));
+  } finally {
+    database.close();
+  }
+}
+
 /** The output of what has no receipt yet: nobody was promised that it is durable. */
 function openSpools(stateDir: string): string[] {
   const database = new DatabaseSync(join(stateDir, 'journal.sqlite'), { readOnly: true });
@@ -164,6 +191,48 @@ function tryKill(pid: number, signal: NodeJS.Signals): void {
     process.kill(pid, signal);
   } catch {
     // It has ended meanwhile.
+  }
+}
+
+/** Kills what is found below an executor; what is not there yet is waited for. */
+function killOfHost(
+  name: string,
+  weight: number,
+  { is, forSec }: { readonly is: (line: readonly string[]) => boolean; readonly forSec: number },
+): Fault {
+  return ofHost(
+    `${name}: kill -9`,
+    weight,
+    (random, host) => {
+      const [number, lateMs] = [random.between(0, 100), random.between(0, 60)];
+      return {
+        said: 'one',
+        strike: async ({ executors }) => {
+          const until = performance.now() + forSec * 1000;
+          for (;;) {
+            const { pid } = executors[host];
+            const found = pid === undefined ? [] : descendants(pid).filter((it) => is(commandLine(it.pid)));
+            const chosen = found[number % Math.max(1, found.length)]?.pid;
+            if (chosen !== undefined) {
+              await sleep(lateMs);
+              tryKill(chosen, 'SIGKILL');
+              return undefined;
+            }
+            if (performance.now() > until) return 'there was none';
+            await sleep(25);
+          }
+        },
+      };
+    },
+    `${name} `,
+  );
+}
+
+function commandLine(pid: number): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  } catch {
+    return [];
   }
 }
 
@@ -213,7 +282,10 @@ export const faults: readonly Fault[] = [
     return {
       said: `back after ${away} s`,
       strike: (scene) =>
-        killAndRestart(scene.gate, away, () => soilLog(join(scene.dataDir(), 'gate.db-wal'), own)),
+        killAndRestart(scene.gate, away, () => {
+          for (const log of openLogs(scene.dataDir())) tearLog(log, own);
+          soilLog(join(scene.dataDir(), 'gate.db-wal'), own);
+        }),
     };
   }),
   ofGate(
@@ -367,6 +439,16 @@ export const faults: readonly Fault[] = [
         linkOf(scene, way).mend();
       },
     };
+  }),
+  killOfHost('csc-launcher', 2, {
+    is: ([program = '', verb]) => /csc-launcher-/.test(program) && verb === 'serve',
+    forSec: 1,
+  }),
+  killOfHost('egress proxy', 4, { is: (line) => line.at(-2) === '/run/csc/proxy.cjs', forSec: 4 }),
+  // It is there for a moment at the end of a run.
+  killOfHost('measuring child', 4, {
+    is: (line) => line.includes('--max-old-space-size=256') && line.includes('-e'),
+    forSec: 6,
   }),
 ];
 

@@ -1,4 +1,4 @@
-import type { Manner } from './work.ts';
+import type { Manner, Place } from './work.ts';
 
 /** What a client writes down of one call, a line of JSON each. */
 export interface Entry {
@@ -48,7 +48,7 @@ export interface ClientsConfig {
   /** Calls at once, of each principal. */
   readonly width: number;
   readonly ledger: string;
-  readonly place: { readonly workspace: string; readonly witness: string };
+  readonly place: Place;
   /** Of this process: keys of two processes are never the same. */
   readonly name: string;
 }

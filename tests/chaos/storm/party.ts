@@ -9,6 +9,8 @@ export interface PartyOptions {
   /** Of `csc`. */
   readonly args: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
+  /** A command line that becomes the one that follows it. Absent: none. */
+  readonly through?: readonly string[];
   /** Where its output goes, of all its lives. */
   readonly log: string;
 }
@@ -48,10 +50,11 @@ export class Party {
   start(): void {
     if (this.isRunning) return;
     clearTimeout(this.#restart);
-    const { args, env, log } = this.#options;
+    const { args, env, log, through = [] } = this.#options;
+    const [program, ...rest] = [...through, process.execPath, cscBin, ...args];
     const output = openSync(log, 'a');
     const from = fstatSync(output).size;
-    const child = spawn(process.execPath, [cscBin, ...args], {
+    const child = spawn(program ?? '', rest, {
       stdio: ['ignore', output, output],
       env: { ...process.env, ...env },
     });

@@ -1,11 +1,14 @@
 import { execFileSync } from 'node:child_process';
-import { chownSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Fleet, freePort, jobUid } from '@csc-fleet/test-kit/fleet';
 import { SmallDisk } from '@csc-fleet/test-kit/small-disk';
 import { LinkProxy } from './link-proxy.ts';
 import { Party } from './party.ts';
-import type { Place } from './work.ts';
+import { answerOf, type Place } from './work.ts';
 
 export const hosts = ['one', 'two'] as const;
 export type Host = (typeof hosts)[number];
@@ -19,12 +22,16 @@ export interface SceneOptions {
   readonly slots: number;
   /** Whether the executors are told of a clock that can be set. */
   readonly fakeClock: boolean;
+  /** Whether they find what `scripts/build-launcher.sh` makes; without it Debian's own tools start the jobs. */
+  readonly hasLauncher: boolean;
 }
 
 /** Gate, two executors, and what is between and below them, all of which can be broken. */
 export interface Scene extends AsyncDisposable {
   readonly fleet: Fleet;
   readonly place: Place;
+  /** How many answers jobs have been sent over an allowlisted network. */
+  served(): number;
   readonly gate: Party;
   readonly executors: Readonly<Record<Host, Party>>;
   /** Between an executor and the gate. */
@@ -43,8 +50,10 @@ const faketime = [
   '/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1',
 ];
 
-export async function setScene({ diskBytes, slots, fakeClock }: SceneOptions): Promise<Scene> {
+export async function setScene({ diskBytes, slots, fakeClock, hasLauncher }: SceneOptions): Promise<Scene> {
   const port = await freePort();
+  const server = await serveAnswers();
+  const egress = [`localhost:${server.port}`];
   const disks: Partial<Record<Host | 'gate', SmallDisk>> = {};
   const fleet = new Fleet(
     {
@@ -62,6 +71,7 @@ export async function setScene({ diskBytes, slots, fakeClock }: SceneOptions): P
         heartbeat_interval_sec: 1,
         executor_lost_after_sec: 12,
       },
+      policy: { network: 'allowlisted', allowed_egress_hosts: egress },
     },
     port,
   );
@@ -73,19 +83,24 @@ export async function setScene({ diskBytes, slots, fakeClock }: SceneOptions): P
   const witness = join(fleet.writable('witness'), 'starts');
   writeFileSync(witness, '');
   if (process.getuid?.() === 0) chownSync(witness, jobUid, jobUid);
+  const artifacts = fleet.writable('artifacts');
   const clock = fleet.write('clock', '+0s\n');
+  const without = join(fleet.directory, 'without');
+  mkdirSync(without);
   const executor = (name: Host): Party => {
     const file = fleet.writeExecutorConfig({
       name,
       config: {
         gate: { address: links[name].address },
         slots,
+        ceiling: { inline_code: true, network: 'allowlisted', egress_hosts: egress },
         limits: { stdout_bytes: 8 * 1024 * 1024, stderr_bytes: 1024 * 1024 },
       },
     });
     return new Party({
       name: `executor ${name}`,
       args: ['executor', '--config', file],
+      ...(hasLauncher ? {} : { through: hiding(builtPrograms, without) }),
       log: join(fleet.directory, `executor-${name}.log`),
       ...(fakeClock && name === hostWithClock ? { env: clockEnvironment(clock) } : {}),
     });
@@ -98,7 +113,8 @@ export async function setScene({ diskBytes, slots, fakeClock }: SceneOptions): P
   const executors = { one: executor('one'), two: executor('two') };
   return {
     fleet,
-    place: { workspace: fleet.workspace, witness },
+    place: { workspace: fleet.workspace, witness, artifacts, server: server.port },
+    served: () => server.served,
     gate,
     executors,
     links,
@@ -112,6 +128,7 @@ export async function setScene({ diskBytes, slots, fakeClock }: SceneOptions): P
       for (const party of parties) party.signal('SIGCONT');
       await Promise.all(parties.map((it) => it.end('SIGKILL')));
       await Promise.all([one, two, clientLink].map((it) => it[Symbol.asyncDispose]()));
+      server.close();
       for (const disk of Object.values(disks)) disk.unmount();
       await fleet[Symbol.asyncDispose]();
     },
@@ -137,6 +154,43 @@ function clockEnvironment(file: string): NodeJS.ProcessEnv {
     FAKETIME_CACHE_DURATION: '1',
     FAKETIME_DONT_FAKE_MONOTONIC: '1',
     NO_FAKE_STAT: '1',
+  };
+}
+
+const builtPrograms = fileURLToPath(new URL('../../../packages/sandbox/bin', import.meta.url));
+
+// In a mount namespace of its own, and by exec alone: what is started is the process that was asked for.
+function hiding(directory: string, behind: string): readonly string[] {
+  const script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"';
+  return ['unshare', '--mount', 'sh', '-c', script, 'sh', behind, directory];
+}
+
+interface Answers {
+  readonly port: number;
+  readonly served: number;
+  close(): void;
+}
+
+/** A server on loopback that gives each who asks the bytes of its key. */
+async function serveAnswers(): Promise<Answers> {
+  let served = 0;
+  const server = createServer((request, response) => {
+    served += 1;
+    response.end(answerOf((request.url ?? '').slice(1)));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return {
+    port: address.port,
+    get served() {
+      return served;
+    },
+    close: () => {
+      server.close();
+      server.closeAllConnections();
+    },
   };
 }
 

@@ -18,6 +18,8 @@ export interface StormOptions {
   /** Calls at once, of each principal. */
   readonly width: number;
   readonly slots: number;
+  /** Whether jobs are started by csc-launcher, or as where it is not. */
+  readonly hasLauncher: boolean;
   readonly diskBytes: number;
   /** Seconds between two blows, at most. */
   readonly gapSec: number;
@@ -40,10 +42,11 @@ export interface StormReport extends Books {
 
 /** Breaks a fleet at random for a while, mends it, and audits its books. */
 export async function runStorm(options: StormOptions): Promise<StormReport> {
-  const { diskBytes, slots, tell } = options;
+  const { diskBytes, slots, hasLauncher, tell } = options;
   const scene = await setScene({
     diskBytes,
     slots,
+    hasLauncher,
     fakeClock: chosen(options).some(({ name }) => name.startsWith('clock')),
   });
   await using _ = scene;
