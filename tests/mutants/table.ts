@@ -790,6 +790,14 @@ const host: readonly Mutant[] = [
     red: 'keeps nothing of this host once its ticket has ended',
   },
   {
+    name: 'awaited-for-ever',
+    file: `${executor}/link/linked-executor.ts`,
+    before: 'setTimeout(() => this.#connection?.hangUp(unwritten), mostAwaitedMs)',
+    after: 'setTimeout(() => undefined, mostAwaitedMs)',
+    tests: [`${executor}/link/withdraw.test.ts`],
+    red: 'ends a connection over which it never is',
+  },
+  {
     name: 'slot-held-for-what-is-to-be-refused',
     file: `${executor}/execute.ts`,
     before: "      run.state = 'refusing';\n",

@@ -344,5 +344,5 @@ async function giveBack(reached: Reached | undefined, spools: SpoolDirectory): P
   await reached.belongings.giveBack();
   if (!('spool' in reached)) return;
   await reached.spool.discard();
-  spools.release(reached.spool.executionId);
+  spools.release(reached.spool);
 }

@@ -88,6 +88,9 @@ const spareOffers = 16;
 
 // More than any gate has a reason to have on its way to its disk at a time.
 const mostAwaited = 10_000;
+// Twice as long as any ticket is good for: what is not written down by then is of no use to anybody.
+const mostAwaitedMs = 120_000;
+const unwritten = 'the gate offers, and does not write down what it offers';
 
 // Worth a line: tickets are written for a clock that is off by up to 60 s, submissions and approvals are not.
 const noticeableSkewMs = 5_000;
@@ -233,9 +236,13 @@ export class LinkedExecutor implements Executor {
   #awaitConfirm(number: number, settle: (confirmation: 'given' | 'void') => void): void {
     // Two that cannot be told apart: the first never was.
     this.#settleOffer(number, 'void');
-    this.#awaited.set(number, settle);
-    if (this.#awaited.size > mostAwaited)
-      this.#connection?.hangUp('the gate offers, and does not write down what it offers');
+    // Which ends all that is awaited, so that a host that drains does not wait for it for ever.
+    const timer = setTimeout(() => this.#connection?.hangUp(unwritten), mostAwaitedMs).unref();
+    this.#awaited.set(number, (confirmation) => {
+      clearTimeout(timer);
+      settle(confirmation);
+    });
+    if (this.#awaited.size > mostAwaited) this.#connection?.hangUp(unwritten);
   }
 
   #settleOffer(number: number, confirmation: 'given' | 'void'): void {

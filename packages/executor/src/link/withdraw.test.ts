@@ -5,7 +5,7 @@ import type { Offer } from '@csc-fleet/common/messages';
 import type { Launcher } from '@csc-fleet/sandbox/launch';
 import { makeContract } from '@csc-fleet/test-kit/contract';
 import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { defaultCeiling } from '../admission/host-ceiling.ts';
 
 let bench: Workbench;
@@ -185,12 +185,28 @@ describe('an offer that the gate is yet to write down', () => {
     ahead(late, 1);
     ahead(mint('not-of-the-policy'), 2);
     await launched.promise;
-    await ended;
+    const isOver = vi.fn();
+    void ended.then(isOver);
+    await vi.waitFor(() => expect(isOver).toHaveBeenCalled(), 5000);
     expect(bench.executor).toMatchObject({ running: 0 });
     untouched(late.executionId);
     confirm(1);
     const refused = await bench.gate.next('refused', late.executionId);
     expect([refused.reason, refused.receiptJson.length]).toEqual(['TICKET_EXPIRED', 0]);
+  });
+
+  it('ends a connection over which it never is, so that nobody waits for it for ever', async () => {
+    const hangUp = vi.fn();
+    const connection = bench.executor.connect((message) => bench.gate.receive(message), hangUp);
+    bench.gate.welcome((message) => connection.receive(message));
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const offers = [mint('true'), mint('not-of-the-policy')];
+    for (const [index, offer] of offers.entries()) ahead(offer, index);
+    vi.advanceTimersByTime(120_000);
+    vi.useRealTimers();
+    expect(hangUp).toHaveBeenCalledOnce();
+    await bench.executor.drain();
+    for (const { executionId } of offers) untouched(executionId);
   });
 
   it.each([

@@ -231,6 +231,15 @@ describe('the spool directory', () => {
     spools.open('b', caps, unexpected);
   });
 
+  it('counts what an execution has by now, whenever an earlier log of it is released', () => {
+    const spools = new SpoolDirectory(directory, 4000);
+    const earlier = spools.open('a', caps, unexpected);
+    spools.open('a', caps, unexpected);
+    const taken = spools.takenBytes;
+    spools.release(earlier);
+    expect(spools.takenBytes).toBe(taken);
+  });
+
   it('keeps execution ids out of paths', async () => {
     const spools = new SpoolDirectory(join(directory, 'spool'), 2000);
     const spool = spools.open('../../escape', caps, unexpected);

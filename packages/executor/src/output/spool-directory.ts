@@ -89,8 +89,10 @@ export class SpoolDirectory {
     return openStoredLog(executionId, this.#pathOf(executionId), length);
   }
 
-  /** Counts a log no more that was discarded. */
-  release(executionId: string): void {
+  /** Counts a log no more that was discarded; its execution may have another one by now. */
+  release(spool: OutputSpool): void {
+    const { executionId } = spool;
+    if (this.#growing.get(executionId) !== spool) return;
     this.#growing.delete(executionId);
     this.#taken.delete(executionId);
   }

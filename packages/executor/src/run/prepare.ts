@@ -113,7 +113,7 @@ export function prepare(
     const first = buildUnlessMissing(firstCommand(contract), allowance, siteOfRun(site, executionId));
     return new Prepared(granted, here, spool, first);
   } catch (error) {
-    spools.release(executionId);
+    spools.release(spool);
     throw error;
   }
 }
