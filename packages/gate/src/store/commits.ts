@@ -1,6 +1,7 @@
 import { isCscError } from '@csc-fleet/common/errors';
 import { GroupCommit } from '@csc-fleet/common/service';
-import { type Kysely, sql } from 'kysely';
+import type { Kysely } from 'kysely';
+import { around } from './hot-queries.ts';
 import { toStoreError } from './store-error.ts';
 import type { Tables } from './tables.ts';
 
@@ -72,12 +73,12 @@ export class StoreCommits {
   // an error that hides why (https://www.sqlite.org/lang_transaction.html, "Response To Errors Within A Transaction").
   async #transact(work: (transaction: Kysely<Tables>) => Promise<void>): Promise<void> {
     await this.#database.connection().execute(async (connection) => {
-      await sql`BEGIN`.execute(connection);
+      await connection.executeQuery(around.begin);
       try {
         await work(connection);
-        await sql`COMMIT`.execute(connection);
+        await connection.executeQuery(around.commit);
       } catch (error) {
-        await sql`ROLLBACK`.execute(connection).catch(() => undefined);
+        await connection.executeQuery(around.rollBack).catch(() => undefined);
         throw error;
       }
     });
@@ -86,15 +87,15 @@ export class StoreCommits {
 
 /** Gives what settles the piece. Throws where the transaction is lost with the work: an error that is not the work's own. */
 async function attempt({ perform, fail }: Piece, transaction: Kysely<Tables>): Promise<() => void> {
-  await sql`SAVEPOINT work`.execute(transaction);
+  await transaction.executeQuery(around.beginPiece);
   try {
     const settle = await perform(transaction);
-    await sql`RELEASE work`.execute(transaction);
+    await transaction.executeQuery(around.endPiece);
     return settle;
   } catch (error) {
     if (!isCscError(error) && toStoreError(error).retryAfterMs !== undefined) throw error;
-    await sql`ROLLBACK TO work`.execute(transaction);
-    await sql`RELEASE work`.execute(transaction);
+    await transaction.executeQuery(around.undoPiece);
+    await transaction.executeQuery(around.endPiece);
     return () => fail(error);
   }
 }

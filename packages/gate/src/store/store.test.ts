@@ -303,6 +303,12 @@ describe.each([
 });
 
 describe('a store in a thread', () => {
+  it('makes no statement of what is no name of a column', async () => {
+    const odd = Object.assign(row(), { 'intent) VALUES (1); --': 'x' });
+    await expect(store.create(odd, nothing)).rejects.toThrow('is no name of a table or column');
+    expect(await store.open()).toEqual([]);
+  });
+
   // Another writer keeps the disk from it: whoever waited for that here would never see it end.
   it('holds up nobody while it waits for the disk', async () => {
     await store.close();

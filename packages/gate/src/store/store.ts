@@ -5,6 +5,7 @@ import { ExecutionEvent } from '@csc-fleet/common/messages';
 import { Signal } from '@csc-fleet/common/service';
 import { Kysely, sql } from 'kysely';
 import { StoreCommits } from './commits.ts';
+import { changeExecution, insertRow } from './hot-queries.ts';
 import { migrate } from './migrations.ts';
 import { NodeSqlite, TransactionalDialect } from './node-sqlite.ts';
 import { isStoreBusy, toStoreError, whyRefused } from './store-error.ts';
@@ -249,7 +250,7 @@ export class SqlStore implements Store {
   async create(execution: NewExecution, step: Step): Promise<boolean> {
     const isNew = await this.#commits.run(async (transaction) => {
       if (!(await takeKey(transaction, execution.execution_id, step.key))) return false;
-      await transaction.insertInto('executions').values(execution).execute();
+      await insertRow(transaction, 'executions', execution);
       await chargeUsage(transaction, step.usage);
       await writeStep(transaction, execution.execution_id, step);
       return true;
@@ -263,13 +264,7 @@ export class SqlStore implements Store {
       if (!(await takeKey(transaction, executionId, step.key))) {
         throw new CscError('IDEMPOTENCY_CONFLICT', 'this idempotency key belongs to another execution');
       }
-      if (Object.keys(step.change).length > 0) {
-        await transaction
-          .updateTable('executions')
-          .set(step.change)
-          .where('execution_id', '=', executionId)
-          .execute();
-      }
+      await changeExecution(transaction, executionId, step.change);
       await chargeUsage(transaction, step.usage);
       const events = await numberEvents(transaction, executionId, step.events);
       await writeStep(transaction, executionId, { ...step, events });

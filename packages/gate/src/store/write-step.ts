@@ -1,6 +1,7 @@
 import { CscError } from '@csc-fleet/common/errors';
 import { ExecutionEvent } from '@csc-fleet/common/messages';
 import { type Kysely, sql } from 'kysely';
+import { insertRow, lastSequence, usageOf } from './hot-queries.ts';
 import type {
   ExecutionChange,
   IdempotencyKeyTable,
@@ -43,22 +44,19 @@ export interface Step {
 /** Writes what a step adds beside its row. Throws APPROVAL_INVALID. */
 export async function writeStep(transaction: Kysely<Tables>, executionId: string, step: Step): Promise<void> {
   for (const approvalId of step.approvals ?? []) await useApproval(transaction, approvalId, executionId);
-  if (step.events.length > 0) {
-    const rows = step.events.map((event) => ({
+  for (const event of step.events)
+    await insertRow(transaction, 'events', {
       execution_id: executionId,
       sequence: event.sequence,
       event: ExecutionEvent.encode(event).finish(),
-    }));
-    await transaction.insertInto('events').values(rows).execute();
-  }
-  if (step.audit !== undefined && step.audit.length > 0)
-    await transaction.insertInto('audit').values(step.audit).execute();
+    });
+  for (const audit of step.audit ?? []) await insertRow(transaction, 'audit', audit);
   if (step.withdrawn !== undefined) await keepWithdrawn(transaction, executionId, step.withdrawn);
   if (step.receipt !== undefined) {
     const { receiptJson, originalJson } = step.receipt;
     const original = originalJson.length === 0 ? null : originalJson;
     const row = { execution_id: executionId, receipt_json: receiptJson, original_json: original };
-    await transaction.insertInto('receipts').values(row).execute();
+    await insertRow(transaction, 'receipts', row);
   }
 }
 
@@ -98,14 +96,7 @@ export async function numberEvents(
   events: readonly ExecutionEvent[],
 ): Promise<readonly ExecutionEvent[]> {
   if (events.length === 0) return events;
-  const last = await transaction
-    .selectFrom('events')
-    .select('sequence')
-    .where('execution_id', '=', executionId)
-    .orderBy('sequence', 'desc')
-    .limit(1)
-    .executeTakeFirst();
-  const before = last?.sequence ?? 0;
+  const before = await lastSequence(transaction, executionId);
   return events.map((event, index) => ({ ...event, sequence: before + index + 1 }));
 }
 
@@ -116,12 +107,9 @@ export async function takeKey(
   key: IdempotencyKey | undefined,
 ): Promise<boolean> {
   if (key === undefined) return true;
-  const result = await transaction
-    .insertInto('idempotency_keys')
-    .values({ ...key, execution_id: executionId })
-    .onConflict((it) => it.columns(['principal', 'idempotency_key']).doNothing())
-    .executeTakeFirst();
-  return Number(result.numInsertedOrUpdatedRows ?? 0n) > 0;
+  const row = { ...key, execution_id: executionId };
+  const unlessTaken = 'ON CONFLICT (principal, idempotency_key) DO NOTHING';
+  return (await insertRow(transaction, 'idempotency_keys', row, unlessTaken)) > 0;
 }
 
 async function useApproval(
@@ -129,12 +117,9 @@ async function useApproval(
   approvalId: string,
   executionId: string,
 ): Promise<void> {
-  const result = await transaction
-    .insertInto('approvals_used')
-    .values({ approval_id: approvalId, execution_id: executionId })
-    .onConflict((it) => it.column('approval_id').doNothing())
-    .executeTakeFirst();
-  if (Number(result.numInsertedOrUpdatedRows ?? 0n) > 0) return;
+  const row = { approval_id: approvalId, execution_id: executionId };
+  const unlessUsed = 'ON CONFLICT (approval_id) DO NOTHING';
+  if ((await insertRow(transaction, 'approvals_used', row, unlessUsed)) > 0) return;
   throw new CscError('APPROVAL_INVALID', `the approval ${approvalId} was used up by another execution`);
 }
 
@@ -148,18 +133,11 @@ export async function chargeUsage(transaction: Kysely<Tables>, usage: Usage | un
   if (usage === undefined) return;
   const { principal, now, bytes, bytesPerDay } = usage;
   const day = Math.floor(now.getTime() / dayMs);
-  const known = await transaction
-    .selectFrom('usage')
-    .selectAll()
-    .where('principal', '=', principal)
-    .executeTakeFirst();
+  const known = await usageOf(transaction, principal);
   const stored = (known?.day === day ? known.bytes : 0) + bytes;
   if (stored > bytesPerDay) throw tooMuch(bytesPerDay, (day + 1) * dayMs - now.getTime());
-  await transaction
-    .insertInto('usage')
-    .values({ principal, day, bytes: stored })
-    .onConflict((it) => it.column('principal').doUpdateSet({ day, bytes: stored }))
-    .execute();
+  const orReplace = 'ON CONFLICT (principal) DO UPDATE SET day = excluded.day, bytes = excluded.bytes';
+  await insertRow(transaction, 'usage', { principal, day, bytes: stored }, orReplace);
 }
 
 function tooMuch(bytesPerDay: number, retryAfterMs: number): CscError {
