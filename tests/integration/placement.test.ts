@@ -56,9 +56,9 @@ describe('placement over three executors', () => {
   it('expires with a receipt where no slot is free in time', async () => {
     const client = fleet.connect();
     const selector = { arch: 'amd64' };
-    const long = await client.submit(fleet.contract({ argv: ['sleep', '600'], timeout_sec: 600 }), {
-      selector,
-    });
+    const argv = ['sh', '-c', 'echo up; exec sleep 600'];
+    const long = await client.submit(fleet.contract({ argv, timeout_sec: 600 }), { selector });
+    await fleet.hasSpoken(long.executionId);
     const result = await client.run(fleet.contract({}), { selector, queueTimeoutMs: 100 });
     expect(result.execution.state).toBe(ExecutionState.EXPIRED);
     expect(result.receipt?.status).toBe('expired');

@@ -122,6 +122,17 @@ export class Fleet implements AsyncDisposable {
     return client;
   }
 
+  /**
+   * Resolves once a command of alice's has written something, or all is over: before that, there may be nothing yet but a
+   * sandbox that is held, and what is cancelled then has never begun and is BLOCKED by its host.
+   */
+  async hasSpoken(executionId: string): Promise<void> {
+    const spoken = Promise.withResolvers<void>();
+    const over = this.connect().follow(executionId, { handlers: { onStdout: () => spoken.resolve() } });
+    over.then(() => spoken.resolve(), spoken.reject);
+    await spoken.promise;
+  }
+
   tls(name: string): { ca: string; cert: string; key: string } {
     const file = (it: string) => join(this.pki, it);
     return { ca: file('ca.pem'), cert: file(`client-${name}.pem`), key: file(`client-${name}.key`) };

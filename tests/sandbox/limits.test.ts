@@ -241,13 +241,10 @@ describe('lifecycle', () => {
     const path = stage.script('cancel.py', `${daemon}daemonise()\nprint('up', flush=True)\ntime.sleep(300)`);
     const contract = stage.fleet.contract({ argv: ['python3', path, marker], read_paths: [path] });
     const { executionId } = await client.submit(contract);
-    // What is cancelled while its sandbox is held, which has its name, too, has never begun, and is BLOCKED by its host.
-    const up = Promise.withResolvers<void>();
-    const followed = client.follow(executionId, { handlers: { onStdout: () => up.resolve() } });
-    await Promise.race([up.promise, followed]);
+    await stage.fleet.hasSpoken(executionId);
     expect(findProcesses(marker).length).toBeGreaterThanOrEqual(2);
     await client.cancel(executionId, { gracePeriodMs: 100 });
-    const { execution, receipt } = await followed;
+    const { execution, receipt } = await client.follow(executionId);
     expect([execution.state, receipt?.status]).toEqual([ExecutionState.CANCELLED, 'failed']);
     expect(findProcesses(marker)).toEqual([]);
   });

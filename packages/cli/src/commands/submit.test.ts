@@ -277,7 +277,8 @@ describe('an execution', () => {
   });
 
   it('is ended with csc cancel', async () => {
-    const id = (await fleet.csc(['submit', shell('sleep 60'), '--detach'])).stdout.trim();
+    const id = (await fleet.csc(['submit', shell('echo up; sleep 60'), '--detach'])).stdout.trim();
+    await fleet.hasSpoken(id);
     const cancelled = await fleet.csc(['cancel', id, '--grace', '1s', '--json']);
     expect(cancelled.code).toBe(0);
     expect(JSON.parse(cancelled.stdout)).toMatchObject({ execution_id: id });
