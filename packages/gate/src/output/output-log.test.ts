@@ -112,6 +112,9 @@ describe('following', () => {
     await log.append(first.length, second, known);
     await log.confirm(first.length);
     expect((await readAll(log)).equals(first)).toBe(true);
+    const third = message(4);
+    await log.append(first.length, third, known);
+    expect((await readAll(log)).equals(Buffer.concat([first, third]))).toBe(true);
   });
 });
 
