@@ -1,8 +1,8 @@
-import { lstatSync, readdirSync, type Stats, statSync } from 'node:fs';
+import { type Dirent, readdirSync, type Stats, statSync } from 'node:fs';
 import { posix } from 'node:path';
 import { sha256Hex } from '@csc-fleet/common/encoding';
 import { readBoundedFile } from '@csc-fleet/common/files';
-import { isWithin, lookOnHost, type Walk, walkPath } from '../host/index.ts';
+import { isWithin, lookOnHost, readLink, type Walk, walkPath } from '../host/index.ts';
 import { copiedEtc, type EtcEntry, liveEtc } from './etc-table.ts';
 
 /** What sandboxes show of the host's /etc, beside the files that are made up. Paths are the sandbox's own. */
@@ -79,7 +79,9 @@ class Gathering {
     if (!path.includes('*')) return [path];
     const directory = posix.dirname(path);
     const name = new RegExp(`^${posix.basename(path).replaceAll('.', '\\.').replaceAll('*', '.*')}$`);
-    return this.#names(directory).flatMap((it) => (name.test(it) ? [posix.join(directory, it)] : []));
+    return this.#entries(directory).flatMap((it) =>
+      name.test(it.name) ? [posix.join(directory, it.name)] : [],
+    );
   }
 
   addLive(path: string): void {
@@ -121,18 +123,16 @@ class Gathering {
       return true;
     }
     if (!stats.isDirectory()) return false;
-    const names = this.#names(source);
     return (
-      names
-        .map((name) =>
-          this.#copyOne(source, posix.join(source, name), posix.join(copy, name), entry, depth + 1),
-        )
+      this.#entries(source)
+        .map((found) => this.#copyOne(source, found, posix.join(copy, found.name), entry, depth + 1))
         .filter(Boolean).length > 0
     );
   }
 
-  #copyOne(top: string, source: string, copy: string, entry: EtcEntry, depth: number): boolean {
-    const target = this.#look(source)?.target;
+  #copyOne(top: string, found: Dirent, copy: string, entry: EtcEntry, depth: number): boolean {
+    const source = posix.join(top, found.name);
+    const target = found.isSymbolicLink() ? this.#look(source)?.target : undefined;
     if (target === undefined) return this.#copy(source, copy, entry, depth);
     const walk = this.#walk(source);
     // One to a directory above it has no end.
@@ -148,13 +148,12 @@ class Gathering {
 
   #leadsOnlyTo(directory: string, trees: readonly string[], depth = 0): boolean {
     if (depth > 4) return false;
-    return this.#names(directory).every((name) => {
-      const path = posix.join(directory, name);
-      const found = this.#look(path);
-      if (found?.target === undefined)
-        return !this.#isDirectory(path) || this.#leadsOnlyTo(path, trees, depth + 1);
+    return this.#entries(directory).every((entry) => {
+      const path = `${directory}/${entry.name}`;
+      if (!entry.isSymbolicLink()) return !entry.isDirectory() || this.#leadsOnlyTo(path, trees, depth + 1);
+      const target = this.#target(path);
       // Hundreds of certificates lead to /usr, or are one beside another by its hash.
-      if (!found.target.includes('/') || found.target.startsWith('/usr/')) return true;
+      if (target === undefined || !target.includes('/') || target.startsWith('/usr/')) return true;
       const end = this.#walk(path)?.path;
       return end === undefined || [directory, ...trees].some((tree) => isWithin(end, tree));
     });
@@ -188,15 +187,21 @@ class Gathering {
     return stats === undefined || (stats.mode & 0o004) === 0 ? undefined : stats;
   }
 
-  #isDirectory(path: string): boolean {
-    return lstatSync(this.#onHost(path), { throwIfNoEntry: false })?.isDirectory() ?? false;
-  }
-
-  #names(directory: string): string[] {
+  /** What is in a directory, by name; the directory says what each is, so that none need be asked. */
+  #entries(directory: string): Dirent[] {
     try {
-      return readdirSync(this.#onHost(directory)).sort();
+      const entries = readdirSync(this.#onHost(directory), { withFileTypes: true });
+      return entries.sort((one, other) => (one.name < other.name ? -1 : 1));
     } catch {
       return [];
+    }
+  }
+
+  #target(link: string): string | undefined {
+    try {
+      return readLink(this.#onHost(link));
+    } catch {
+      return undefined;
     }
   }
 
