@@ -1324,6 +1324,14 @@ const host: readonly Mutant[] = [
     red: 'is not believed any more once it has said',
   },
   {
+    name: 'descriptors-of-a-proxy-that-never-was',
+    file: `${executor}/egress/proxy-process.ts`,
+    before: '    return act();\n  } catch (error) {\n    files.close();\n',
+    after: '    return act();\n  } catch (error) {\n',
+    tests: [`${executor}/egress/open-egress.test.ts`],
+    red: 'a proxy that cannot be launched leaves no descriptor open',
+  },
+  {
     name: 'proxy-that-fills-the-log',
     file: `${executor}/egress/open-egress.ts`,
     before: 'if (this.#faults <= mostFaults) this.#onFault',

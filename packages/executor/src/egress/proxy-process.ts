@@ -89,17 +89,14 @@ export function startProxy(
     listeners: listeners.map(([number]) => number),
     confine: files.passed.has(numbers.module) ? `/proc/self/fd/${numbers.module}` : null,
   };
-  const told = openUnnamed(JSON.stringify(orders));
-  const passed = new Map([...files.passed, ...listeners, [numbers.orders, told] as const]);
-  const close = (): void => {
-    files.close();
-    closeSync(told);
-  };
-  const launched = workshop.launcher.launch({
-    segments: [{ argv }],
-    place: toProxyPlace(workshop),
-    passed,
-    hold: false,
+  const launched = orClose(files, () => {
+    files.passed.set(numbers.orders, openUnnamed(JSON.stringify(orders)));
+    return workshop.launcher.launch({
+      segments: [{ argv }],
+      place: toProxyPlace(workshop),
+      passed: new Map([...files.passed, ...listeners]),
+      hold: false,
+    });
   });
   const ready = Promise.withResolvers<void>();
   // Whoever waits for it is told; for one that takes the place of another nobody waits.
@@ -117,7 +114,7 @@ export function startProxy(
   const ended = listenTo(launched.stdout, words).then(async () => {
     const outcome = await launched.exited;
     clearTimeout(patience);
-    close();
+    files.close();
     const why = 'message' in outcome ? outcome.message : (await complaint) || describeEnd(outcome);
     ready.reject(new CscError('SANDBOX_UNAVAILABLE', `the proxy of its network cannot be started: ${why}`));
     return why;
@@ -132,13 +129,23 @@ export function startProxy(
   };
 }
 
+// A host that has too few descriptors for another one must not have fewer with each that it tries.
+function orClose<Value>(files: ProxyFiles, act: () => Value): Value {
+  try {
+    return act();
+  } catch (error) {
+    files.close();
+    throw error;
+  }
+}
+
 function openUnnamed(content: string | Buffer): number {
   return openContent(content, defaultScratchDirectory());
 }
 
 /** What a proxy gets beside its sockets and orders, by its numbers there. */
 export interface ProxyFiles {
-  readonly passed: ReadonlyMap<number, number>;
+  readonly passed: Map<number, number>;
   close(): void;
 }
 
