@@ -1,8 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { beginMatch, endMatch, readWord, settleMatch } from '../decision/index.ts';
+import { matchEffectRule } from '../decision/match-effect-rule.ts';
 import type { JsonObject } from '../encoding/index.ts';
 import { orThrow } from '../errors/index.ts';
-import { type PolicyDocument, policyFromJson } from '../policy/index.ts';
+import { type EffectRule, type PolicyDocument, policyFromJson } from '../policy/index.ts';
 import { compareReach } from './compare-reach.ts';
 import { findSilentRules } from './lint.ts';
 import { rank, toQuestions } from './questions.ts';
@@ -238,6 +240,12 @@ describe('compareReach', () => {
       { binding: 'any' },
       'any host, under a submission that names none',
     ],
+    [
+      'a variable that nothing sets any more',
+      { set_env: { GIT_CONFIG_COUNT: '2' } },
+      {},
+      'commands that no more have GIT_CONFIG_COUNT as "2"',
+    ],
     ['modes', { umask: '0077' }, { umask: '0027' }, 'files of a mode that the old umask 0077 takes away'],
   ])('says what a run gets more: %s', (_, old, now, gives) => {
     expect(compareReach(policy(old), policy(now))).toMatchObject({ kind: 'wider', gives });
@@ -407,6 +415,53 @@ const anyArgv = fc
     fc.array(fc.constantFrom(...words, 'git'), { maxLength: 4 }),
   )
   .map(([program, rest]) => [program, ...rest]);
+
+describe('effect rules of many subcommands', () => {
+  const looking = Array.from({ length: 16 }, (_, at) => `look-${at}`);
+  const lift: JsonObject = { program: 'git', any_word: ['--output', '--exec-path'], effect: 'mutate_repo' };
+  const look: JsonObject = {
+    program: 'git',
+    subcommands: [...looking, 'stash list'],
+    flags: ['-P'],
+    effect: 'observe',
+  };
+  const other: JsonObject = { program: 'git', effect: 'mutate_repo' };
+  const asking = (effect_rules: JsonObject[]): PolicyDocument =>
+    policy({ effect_rules, manual_approval_for_classified_effect_types: ['mutate_repo'] });
+
+  it('are compared as a whole', () => {
+    const rules = asking([lift, look, other]);
+    expect(compareReach(rules, asking([look, lift, other])).kind).toBe('wider');
+    expect(compareReach(rules, asking([lift, other, look])).kind).toBe('contained');
+  });
+
+  it('that have nothing left that could make a difference come to what they came to', () => {
+    const words = ['a', 'b', 'c', '-P', '-x', '--flag', '--flag=x', '--output', '-'];
+    const names = fc.subarray(['a', 'b', 'a b', 'b a', 'a b c']);
+    const rule = fc.record({
+      names,
+      any_word: fc.constantFrom<{ any_word?: string[] }>({}, { any_word: ['--output'] }),
+      flags: fc.subarray(['-P', '-x']),
+    });
+    fc.assert(
+      fc.property(rule, fc.array(fc.constantFrom(...words), { maxLength: 7 }), (of, argv) => {
+        const { names: own, any_word, flags } = of;
+        const parsed: EffectRule = {
+          program: 'git',
+          ...(own.length === 0 ? {} : { subcommands: own }),
+          ...any_word,
+          flags,
+          effect: 'observe',
+        };
+        const begun = beginMatch('git', parsed);
+        if (begun === undefined) throw new Error('not begun');
+        const settled = argv.reduce((it, word) => settleMatch(readWord(it, word, parsed), parsed), begun);
+        expect(endMatch(settled, parsed)).toBe(matchEffectRule(['git', ...argv], parsed));
+      }),
+      { numRuns: 1000 },
+    );
+  });
+});
 
 describe('against sampling', () => {
   it('nothing that a new policy allows is missing from an old one that it is proved to be within', () => {

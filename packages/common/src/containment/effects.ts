@@ -6,6 +6,7 @@ import {
   type Match,
   type MatchState,
   readWord,
+  settleMatch,
 } from '../decision/index.ts';
 import type { EffectRule, Policy } from '../policy/index.ts';
 import { egressHostText, egressName } from '../schema/index.ts';
@@ -35,14 +36,16 @@ export function findEffectDoubts(old: Policy, now: Policy): Doubt[] {
   ];
 }
 
-// By far the most policies differ in something else.
+// Where both make the same effect of every argv, fewer effects and more approvals let nothing more through: by far the most
+// policies differ in something else.
 function canDiffer(old: Policy, now: Policy): boolean {
-  const rules = [...(old.effect_rules ?? []), ...(now.effect_rules ?? [])];
-  const { manual_approval_for_classified_effect_types: approvals } = old;
+  const rules = [old, now].map(({ effect_rules: list }) => JSON.stringify(list));
+  const { manual_approval_for_classified_effect_types: approvals, allowed_effect_types: types } = old;
   return (
-    rules.length > 0 ||
+    rules[0] !== rules[1] ||
+    paying(old).join() !== paying(now).join() ||
     approvals.some((it) => !now.manual_approval_for_classified_effect_types.includes(it)) ||
-    paying(old, now).length > 0
+    now.allowed_effect_types.some((it) => !types.includes(it))
   );
 }
 
@@ -170,7 +173,10 @@ function exploreProgram(
   for (const { states, words } of seen.values()) {
     visit(describeEnd(states, rules), words);
     for (const letter of alphabet) {
-      const next = states.map((state, at) => readWord(state, letter, all[at] as EffectRule));
+      const next = states.map((state, at) => {
+        const rule = all[at] as EffectRule;
+        return settleMatch(readWord(state, letter, rule), rule);
+      });
       const key = JSON.stringify(next);
       if (seen.has(key)) continue;
       if (seen.size >= mostStates) return false;

@@ -62,6 +62,12 @@ function findGrants(old: Policy, now: Policy): Doubt[] {
         grant(`set_env ${name}`, `the variable ${name} as ${JSON.stringify(value)}`),
       ),
     ),
+    // What a profile sets may be what turns hooks off: without it, the command has its own or none.
+    ...Object.entries(old.set_env ?? {}).flatMap(([name, value]) =>
+      when(now.set_env?.[name] === undefined, () =>
+        grant(`no set_env ${name}`, `commands that no more have ${name} as ${JSON.stringify(value)}`),
+      ),
+    ),
     ...limitNames.flatMap((name) => {
       const [before, after] = [old.limits?.[name], now.limits?.[name]];
       const isMore = before !== undefined && (after === undefined || after > before);

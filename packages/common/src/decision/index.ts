@@ -10,7 +10,14 @@ export {
 export { type Explanation, explain, type Ground } from './explain.ts';
 export { type Finding, isDenial } from './finding.ts';
 export type { HostRules } from './judge-words.ts';
-export { beginMatch, endMatch, type Match, type MatchState, readWord } from './match-effect-rule.ts';
+export {
+  beginMatch,
+  endMatch,
+  type Match,
+  type MatchState,
+  readWord,
+  settleMatch,
+} from './match-effect-rule.ts';
 export { mustBeBound } from './must-be-bound.ts';
 export {
   decisionFromJson,

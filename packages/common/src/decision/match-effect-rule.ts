@@ -19,6 +19,8 @@ export interface MatchState {
   readonly hasWord: boolean;
   /** One for each of the subcommands. Empty for a rule without. */
   readonly subcommands: readonly SubcommandState[];
+  /** What the subcommands come to at least, whatever comes. */
+  readonly least: Match;
 }
 
 interface SubcommandState {
@@ -32,12 +34,17 @@ interface SubcommandState {
 export function beginMatch(program: string, rule: EffectRule): MatchState | undefined {
   if (!isProgram(program, rule.program)) return undefined;
   const state = { found: false, missed: false, open: [place(0, false)] };
-  return { hasWord: rule.any_word === undefined, subcommands: (rule.subcommands ?? []).map(() => state) };
+  return {
+    hasWord: rule.any_word === undefined,
+    subcommands: (rule.subcommands ?? []).map(() => state),
+    least: 'no',
+  };
 }
 
 export function readWord(state: MatchState, word: string, rule: EffectRule): MatchState {
   const { any_word: entries = [], subcommands: names = [], flags = [] } = rule;
   return {
+    least: state.least,
     hasWord: state.hasWord || entries.some((entry) => isWord(word, entry)),
     subcommands: state.subcommands.map((it, index) =>
       follow(it, word, names[index]?.split(' ') ?? [], flags),
@@ -46,7 +53,7 @@ export function readWord(state: MatchState, word: string, rule: EffectRule): Mat
 }
 
 /** After the last word. */
-export function endMatch({ hasWord, subcommands }: MatchState, rule: EffectRule): Match {
+export function endMatch({ hasWord, subcommands, least }: MatchState, rule: EffectRule): Match {
   if (!hasWord) return 'no';
   const most = rule.any_word === undefined ? 'surely' : 'possibly';
   if (rule.subcommands === undefined) return most;
@@ -54,9 +61,35 @@ export function endMatch({ hasWord, subcommands }: MatchState, rule: EffectRule)
     if (!found) return 'no';
     return missed || open.length > 0 ? 'possibly' : most;
   });
-  if (matches.includes('surely')) return 'surely';
-  return matches.includes('possibly') ? 'possibly' : 'no';
+  if (least === 'surely' || matches.includes('surely')) return 'surely';
+  return least === 'possibly' || matches.includes('possibly') ? 'possibly' : 'no';
 }
+
+/**
+ * The same state without what can make no difference any more, so that argvs of which a rule makes the same are seen to be the
+ * same: else every set of subcommands that may have been met is a state of its own.
+ */
+export function settleMatch(state: MatchState, rule: EffectRule): MatchState {
+  if (rule.subcommands === undefined) return state;
+  const { subcommands, hasWord } = state;
+  const isSure =
+    rule.any_word === undefined &&
+    subcommands.some(({ found, missed, open }) => found && !missed && open.length === 0);
+  if (isSure || state.least === 'surely')
+    return { hasWord, least: 'surely', subcommands: subcommands.map(() => over) };
+  // A reading that missed stays, and with any_word no match is sure: then it is possible, and stays no more than that.
+  const isCapped = ({ missed }: SubcommandState): boolean => missed || rule.any_word !== undefined;
+  const isPossible = state.least === 'possibly' || subcommands.some((it) => it.found && isCapped(it));
+  const isOver = (it: SubcommandState): boolean =>
+    isCapped(it) ? isPossible || it.open.length === 0 : it.open.length === 0;
+  return {
+    hasWord,
+    least: isPossible ? 'possibly' : 'no',
+    subcommands: subcommands.map((it) => (isOver(it) ? over : it)),
+  };
+}
+
+const over: SubcommandState = { found: false, missed: false, open: [] };
 
 function isProgram(argv0: string, program: string): boolean {
   return argv0 === program || (!program.startsWith('/') && argv0.endsWith(`/${program}`));
@@ -80,6 +113,7 @@ function follow(
   wanted: readonly string[],
   flags: readonly string[],
 ): SubcommandState {
+  if (open.length === 0) return { found, missed, open };
   const next = new Set<string>();
   const end = { found, missed };
   for (const at of open) {
