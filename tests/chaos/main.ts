@@ -26,7 +26,7 @@ const report = await runStorm({
 });
 const { calls, keys, starts, receipts, visits, artifacts, errors, endings, wrong, struck } = report;
 console.log(
-  `\nseed ${seed}: ${struck.length} faults in ${seconds} s; ${keys} contracts in ${calls} calls, ${starts} starts, ${receipts} receipts of hosts; ${visits} answers over proxies, ${artifacts} artifacts hashed`,
+  `\nseed ${seed}: ${struck.filter(({ missed }) => !missed).length} faults in ${seconds} s; ${keys} contracts in ${calls} calls, ${starts} starts, ${receipts} receipts of hosts; ${visits} answers over proxies, ${artifacts} artifacts hashed`,
 );
 console.log('how they ended:', endings);
 console.log('errors that calls ended with, each with its key and made again:', errors);

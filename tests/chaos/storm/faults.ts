@@ -444,11 +444,11 @@ export const faults: readonly Fault[] = [
     is: ([program = '', verb]) => /csc-launcher-/.test(program) && verb === 'serve',
     forSec: 1,
   }),
-  killOfHost('egress proxy', 4, { is: (line) => line.at(-2) === '/run/csc/proxy.cjs', forSec: 4 }),
+  killOfHost('egress proxy', 4, { is: (line) => line.at(-2) === '/run/csc/proxy.cjs', forSec: 15 }),
   // It is there for a moment at the end of a run.
   killOfHost('measuring child', 4, {
     is: (line) => line.includes('--max-old-space-size=256') && line.includes('-e'),
-    forSec: 6,
+    forSec: 15,
   }),
 ];
 

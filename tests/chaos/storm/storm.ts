@@ -34,6 +34,8 @@ export interface Struck {
   readonly fault: string;
   readonly atMs: number;
   readonly untilMs: number;
+  /** There was nothing to be broken at the time. */
+  readonly missed: boolean;
 }
 
 export interface StormReport extends Books {
@@ -90,7 +92,8 @@ async function strikeAll(scene: Scene, options: StormOptions): Promise<Struck[]>
     const atMs = now();
     const said = await blow.strike(scene).catch((error: unknown) => `FAILED ${error}`);
     tell(`${(atMs / 1000).toFixed(1)} s  ${blow.name}  ${said}`);
-    struck.push({ fault: blow.name, atMs: Date.now() - (now() - atMs), untilMs: Date.now() });
+    const missed = / (there was none|nothing ran|it was not running)$/.test(said);
+    struck.push({ fault: blow.name, atMs: Date.now() - (now() - atMs), untilMs: Date.now(), missed });
     held.delete(blow.holds);
   };
   while (now() < seconds * 1000) {
@@ -185,9 +188,10 @@ function keepEvidence({ fleet, dataDir, stateDir, place }: Scene, ledger: string
       copyFileSync(path, join(to, path.slice(fleet.directory.length + 1).replaceAll('/', '-')));
 }
 
-/** A row for each fault: how often it struck, and what is wrong of what was under way then. */
+/** A row for each fault: how often it struck something, and what is wrong of what was under way then. */
 export function table({ struck, wrong }: StormReport): string {
-  const rows = [...Map.groupBy(struck, ({ fault }) => fault)]
+  const hits = struck.filter(({ missed }) => !missed);
+  const rows = [...Map.groupBy(hits, ({ fault }) => fault)]
     .sort(([a], [b]) => a.localeCompare(b))
     .map(([fault, blows]) => {
       const lost = wrong.filter(({ span }) => span === undefined || blows.some((it) => meets(it, span)));
