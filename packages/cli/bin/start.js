@@ -36,6 +36,10 @@ if (['gate', 'executor', 'submit', 'get', 'attach'].includes(process.argv[2])) {
   setFlagsFromString('--semi-space-growth-factor=1');
 }
 
+// What a run needs lives long enough at a gate to leave the young space. Left to itself V8 lets it pile up to several times of what
+// is in use before it collects: after 10,000 runs a third of the gate's memory is nobody's. It collects at half more.
+if (process.argv[2] === 'gate') setFlagsFromString('--heap-growing-percent=50');
+
 const folder = cacheFolder();
 if (folder !== undefined) enableCompileCache(folder);
 
