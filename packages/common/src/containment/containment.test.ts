@@ -131,6 +131,12 @@ describe('compareReach', () => {
       { deny_argv_prefixes: [['git', 'push', 'origin']] },
       "the old policy's deny_argv_prefixes git push",
     ],
+    [
+      'a rule that went, of whatever could be read',
+      { allow: [{ program: 'make' }] },
+      {},
+      'no allow make (any)',
+    ],
     ['rules that went', { allow: [{ program: 'git', subcommands: ['log'] }] }, {}, 'no allow git (any)'],
     [
       'a subcommand',

@@ -80,15 +80,22 @@ function continuations(prefix: readonly string[], now: Policy): string[][] {
 function findRuleDoubts(program: string, old: Policy, now: Policy): Doubt[] {
   const [before, after] = [old, now].map(({ allow = [] }) => allow.filter((rule) => isAbout(rule, program)));
   if (before === undefined || after === undefined || before.length === 0) return [];
-  const asks = after.length === 0 ? [{ program }] : after;
-  return asks.flatMap((rule) =>
+  // Without a rule nothing is held against its words; with any, what cannot be read is denied.
+  if (after.length === 0) {
+    const unreadable = [
+      [program, '-C'],
+      [program, '--no-such-option'],
+    ];
+    const tries = [...witnesses([program], { program }, before, true), ...unreadable].map(toVariation);
+    return [{ about: `no allow ${program} (any)`, tries }];
+  }
+  return after.flatMap((rule) =>
     (rule.subcommands ?? [undefined]).flatMap((subcommand) => {
       if (before.some((it) => coversRule(it, rule, subcommand))) return [];
       const words = [program, ...(subcommand === undefined ? [] : wordsOf(subcommand))];
-      const which = after.length === 0 ? 'no allow' : 'allow';
       return [
         {
-          about: `${which} ${[program, subcommand ?? '(any)'].join(' ')}`,
+          about: `allow ${[program, subcommand ?? '(any)'].join(' ')}`,
           tries: witnesses(words, rule, before, subcommand === undefined).map(toVariation),
         },
       ];

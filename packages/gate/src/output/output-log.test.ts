@@ -221,6 +221,14 @@ describe('appending', () => {
     await log.sync();
     expect(readFileSync(path)).toEqual(frame(0, 'x'));
   });
+
+  it('is on disk only where its name is', async () => {
+    const log = await open();
+    await log.append(0, frame(0, 'x'), known);
+    rmSync(directory, { recursive: true });
+    await expect(log.sync()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    directory = mkdtempSync(join(tmpdir(), 'csc-output-'));
+  });
 });
 
 describe('opening again', () => {

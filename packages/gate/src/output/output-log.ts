@@ -33,10 +33,11 @@ export function unconfirmedOf(path: string): string {
 export async function makeDirectoryOf(path: string): Promise<void> {
   const first = await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   if (first === undefined) return;
-  for (let made = dirname(path); made.length >= first.length; made = dirname(made)) await sync(dirname(made));
+  for (let made = dirname(path); made.length >= first.length; made = dirname(made))
+    await syncDirectory(dirname(made));
 }
 
-async function sync(directory: string): Promise<void> {
+async function syncDirectory(directory: string): Promise<void> {
   const handle = await open(directory, 'r');
   try {
     await handle.sync();
@@ -88,6 +89,8 @@ export class OutputLog {
   /** What was appended last, in order, while somebody follows. */
   #recent: Piece[] = [];
   #unsynced = 0;
+  /** Its name is known to be on disk. */
+  #isNamed = false;
   #syncing: Promise<void> | undefined;
   #forgotten = false;
 
@@ -332,6 +335,7 @@ export class OutputLog {
     const begun = this.#unsynced;
     const done = this.#opened()
       .then((file) => file.datasync())
+      .then(() => this.#syncName())
       .then(() => {
         this.#unsynced -= begun;
       });
@@ -341,6 +345,13 @@ export class OutputLog {
         this.#syncing = undefined;
       });
     return done;
+  }
+
+  // A new file's bytes on disk are no good where its name is not (fsync(2)); once is enough, whoever made it.
+  async #syncName(): Promise<void> {
+    if (this.#isNamed) return;
+    await syncDirectory(dirname(this.#path));
+    this.#isNamed = true;
   }
 
   async #readPiece(position: number): Promise<Buffer> {
