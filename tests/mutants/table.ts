@@ -752,26 +752,28 @@ const host: readonly Mutant[] = [
   {
     name: 'key-taken-from-who-has-it',
     file: `${gate}/store/write-step.ts`,
-    before: "'ON CONFLICT (principal, idempotency_key) DO NOTHING'",
-    after: "'ON CONFLICT (principal, idempotency_key) DO UPDATE SET execution_id = excluded.execution_id'",
+    before: "it.columns(['principal', 'idempotency_key']).doNothing()",
+    after:
+      "it.columns(['principal', 'idempotency_key']).doUpdateSet((own) => ({ execution_id: own.ref('excluded.execution_id') }))",
     tests: [`${gate}/store/store.test.ts`],
     red: 'stands for the first execution that came with it',
   },
   {
     name: 'approval-used-up-again',
     file: `${gate}/store/write-step.ts`,
-    before: "'ON CONFLICT (approval_id) DO NOTHING'",
-    after: "'ON CONFLICT (approval_id) DO UPDATE SET execution_id = excluded.execution_id'",
+    before: "it.column('approval_id').doNothing()",
+    after:
+      "it.column('approval_id').doUpdateSet((own) => ({ execution_id: own.ref('excluded.execution_id') }))",
     tests: [`${gate}/store/store.test.ts`],
     red: 'are used up by one of many steps that come at once',
   },
   {
-    name: 'any-text-for-a-column',
+    name: 'one-text-for-all-shapes',
     file: `${gate}/store/hot-queries.ts`,
-    before: 'if (odd !== undefined) throw',
-    after: 'if (odd === null) throw',
+    before: 'columns}`, [...values, executionId], () =>',
+    after: 'columns.length}`, [...values, executionId], () =>',
     tests: [`${gate}/store/store.test.ts`],
-    red: 'makes no statement of what is no name of a column',
+    red: 'is open until it has ended',
   },
   {
     name: 'known-key-taken-for-a-new-one',

@@ -1,44 +1,66 @@
-import { CompiledQuery, type Insertable, type Kysely, type Updateable } from 'kysely';
+import { isDeepStrictEqual } from 'node:util';
+import {
+  type Compilable,
+  CompiledQuery,
+  type Insertable,
+  type InsertQueryBuilder,
+  type InsertResult,
+  type Kysely,
+  sql,
+  type Updateable,
+} from 'kysely';
 import type { Tables } from './tables.ts';
 
 // What each step of each execution writes. Kysely makes a tree of a query and its text of that, anew each time; the texts of
-// these are made once for each shape, and node:sqlite has their statements.
-
-/** Names, of the code's own; what belongs to a row is never part of a text. */
-const name = /^[a-z][a-z_0-9]*$/;
+// these are kept, one for each shape, and node:sqlite has their statements.
 
 // The columns of a change differ with what changes; there are some dozens of such shapes.
 const mostTexts = 200;
 const texts = new Map<string, string>();
 
-function textOf(kind: string, table: string, columns: readonly string[], make: () => string): string {
-  const shape = `${kind} ${table} ${columns.join()}`;
+/**
+ * The query of a shape, with other values.
+ * @param shape all that its text depends on
+ * @param values in the order in which its text has them
+ * @param make the same with these values
+ */
+function keptQuery<Row>(
+  shape: string,
+  values: readonly unknown[],
+  make: () => Compilable<Row>,
+): CompiledQuery<Row> {
   const known = texts.get(shape);
-  if (known !== undefined) return known;
-  const odd = [table, ...columns].find((it) => !name.test(it));
-  if (odd !== undefined) throw new TypeError(`${odd} is no name of a table or column`);
+  if (known !== undefined) return CompiledQuery.raw(known, [...values]) as CompiledQuery<Row>;
+  const made = make().compile();
+  if (!isDeepStrictEqual(made.parameters, values))
+    throw new TypeError(`${shape}: its values are in another order`);
   if (texts.size >= mostTexts) texts.clear();
-  const text = make();
-  texts.set(shape, text);
-  return text;
+  texts.set(shape, made.sql);
+  return made;
 }
 
-/** What is done where a row is there that is as unique. Texts of the code's own. */
-type Otherwise = '' | `ON CONFLICT (${string}) DO ${string}`;
+/** What becomes of a row where one is there that is as unique, and what that is called. */
+export interface Otherwise<Table extends keyof Tables> {
+  readonly name: string;
+  readonly add: (
+    query: InsertQueryBuilder<Tables, Table, InsertResult>,
+  ) => InsertQueryBuilder<Tables, Table, InsertResult>;
+}
 
 /** Inserts a row, without what of it is undefined; gives how many rows that has changed. */
 export async function insertRow<Table extends keyof Tables & string>(
   transaction: Kysely<Tables>,
   table: Table,
   row: Insertable<Tables[Table]>,
-  otherwise: Otherwise = '',
+  otherwise?: Otherwise<Table>,
 ): Promise<number> {
   const { columns, values } = split(row);
-  const text = textOf(`insert ${otherwise}`, table, columns, () => {
-    const places = columns.map(() => '?').join(', ');
-    return `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${places}) ${otherwise}`;
+  const query = keptQuery(`insert ${table} ${otherwise?.name} ${columns}`, values, () => {
+    const insert = transaction.insertInto(table).values(row);
+    return otherwise === undefined ? insert : otherwise.add(insert);
   });
-  return await run(transaction, text, values);
+  const { numAffectedRows = 0n } = await transaction.executeQuery(query);
+  return Number(numAffectedRows);
 }
 
 /** Changes an execution in what of the change is not undefined. */
@@ -49,17 +71,22 @@ export async function changeExecution(
 ): Promise<void> {
   const { columns, values } = split(change);
   if (columns.length === 0) return;
-  const text = textOf('update', 'executions', columns, () => {
-    const sets = columns.map((column) => `${column} = ?`).join(', ');
-    return `UPDATE executions SET ${sets} WHERE execution_id = ?`;
-  });
-  await run(transaction, text, [...values, executionId]);
+  const query = keptQuery(`update ${columns}`, [...values, executionId], () =>
+    transaction.updateTable('executions').set(change).where('execution_id', '=', executionId),
+  );
+  await transaction.executeQuery(query);
 }
 
 /** The number of the last event of an execution; 0 where it has none. */
 export async function lastSequence(transaction: Kysely<Tables>, executionId: string): Promise<number> {
-  const text = 'SELECT sequence FROM events WHERE execution_id = ? ORDER BY sequence DESC LIMIT 1';
-  const query: CompiledQuery<{ readonly sequence: number }> = CompiledQuery.raw(text, [executionId]);
+  const query = keptQuery('last sequence', [executionId], () =>
+    transaction
+      .selectFrom('events')
+      .select('sequence')
+      .where('execution_id', '=', executionId)
+      .orderBy('sequence', 'desc')
+      .limit(sql.lit(1)),
+  );
   const { rows } = await transaction.executeQuery(query);
   return rows[0]?.sequence ?? 0;
 }
@@ -69,10 +96,9 @@ export async function usageOf(
   transaction: Kysely<Tables>,
   principal: string,
 ): Promise<{ readonly day: number; readonly bytes: number } | undefined> {
-  const text = 'SELECT day, bytes FROM usage WHERE principal = ?';
-  const query: CompiledQuery<{ readonly day: number; readonly bytes: number }> = CompiledQuery.raw(text, [
-    principal,
-  ]);
+  const query = keptQuery('usage', [principal], () =>
+    transaction.selectFrom('usage').select(['day', 'bytes']).where('principal', '=', principal),
+  );
   const { rows } = await transaction.executeQuery(query);
   return rows[0];
 }
@@ -80,11 +106,6 @@ export async function usageOf(
 function split(row: object): { readonly columns: readonly string[]; readonly values: readonly unknown[] } {
   const entries = Object.entries(row).filter(([, value]) => value !== undefined);
   return { columns: entries.map(([column]) => column), values: entries.map(([, value]) => value) };
-}
-
-async function run(transaction: Kysely<Tables>, text: string, values: readonly unknown[]): Promise<number> {
-  const { numAffectedRows = 0n } = await transaction.executeQuery(CompiledQuery.raw(text, [...values]));
-  return Number(numAffectedRows);
 }
 
 const bare = (text: string): CompiledQuery => CompiledQuery.raw(text);

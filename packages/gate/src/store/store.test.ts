@@ -305,7 +305,7 @@ describe.each([
 describe('a store in a thread', () => {
   it('makes no statement of what is no name of a column', async () => {
     const odd = Object.assign(row(), { 'intent) VALUES (1); --': 'x' });
-    await expect(store.create(odd, nothing)).rejects.toThrow('is no name of a table or column');
+    await expect(store.create(odd, nothing)).rejects.toThrow('has no column named intent) VALUES (1)');
     expect(await store.open()).toEqual([]);
   });
 

@@ -1,7 +1,7 @@
 import { CscError } from '@csc-fleet/common/errors';
 import { ExecutionEvent } from '@csc-fleet/common/messages';
 import { type Kysely, sql } from 'kysely';
-import { insertRow, lastSequence, usageOf } from './hot-queries.ts';
+import { insertRow, lastSequence, type Otherwise, usageOf } from './hot-queries.ts';
 import type {
   ExecutionChange,
   IdempotencyKeyTable,
@@ -108,9 +108,13 @@ export async function takeKey(
 ): Promise<boolean> {
   if (key === undefined) return true;
   const row = { ...key, execution_id: executionId };
-  const unlessTaken = 'ON CONFLICT (principal, idempotency_key) DO NOTHING';
   return (await insertRow(transaction, 'idempotency_keys', row, unlessTaken)) > 0;
 }
+
+const unlessTaken: Otherwise<'idempotency_keys'> = {
+  name: 'unless taken',
+  add: (query) => query.onConflict((it) => it.columns(['principal', 'idempotency_key']).doNothing()),
+};
 
 async function useApproval(
   transaction: Kysely<Tables>,
@@ -118,10 +122,14 @@ async function useApproval(
   executionId: string,
 ): Promise<void> {
   const row = { approval_id: approvalId, execution_id: executionId };
-  const unlessUsed = 'ON CONFLICT (approval_id) DO NOTHING';
   if ((await insertRow(transaction, 'approvals_used', row, unlessUsed)) > 0) return;
   throw new CscError('APPROVAL_INVALID', `the approval ${approvalId} was used up by another execution`);
 }
+
+const unlessUsed: Otherwise<'approvals_used'> = {
+  name: 'unless used',
+  add: (query) => query.onConflict((it) => it.column('approval_id').doNothing()),
+};
 
 const dayMs = 86_400_000;
 
@@ -136,9 +144,18 @@ export async function chargeUsage(transaction: Kysely<Tables>, usage: Usage | un
   const known = await usageOf(transaction, principal);
   const stored = (known?.day === day ? known.bytes : 0) + bytes;
   if (stored > bytesPerDay) throw tooMuch(bytesPerDay, (day + 1) * dayMs - now.getTime());
-  const orReplace = 'ON CONFLICT (principal) DO UPDATE SET day = excluded.day, bytes = excluded.bytes';
   await insertRow(transaction, 'usage', { principal, day, bytes: stored }, orReplace);
 }
+
+const orReplace: Otherwise<'usage'> = {
+  name: 'or replace',
+  add: (query) =>
+    query.onConflict((it) =>
+      it
+        .column('principal')
+        .doUpdateSet(({ ref }) => ({ day: ref('excluded.day'), bytes: ref('excluded.bytes') })),
+    ),
+};
 
 function tooMuch(bytesPerDay: number, retryAfterMs: number): CscError {
   const message = `this gate stores ${bytesPerDay} bytes a day for each identity, and this would be more: submit smaller contracts, wait until 00:00 UTC, or ask the gate's operator to raise limits.stored_bytes_per_day`;
