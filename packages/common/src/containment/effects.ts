@@ -1,8 +1,9 @@
 import { type Command, effectTypes } from '../contract/index.ts';
 import {
   beginMatch,
-  classifyEffect,
   endMatch,
+  isDenial,
+  judgeEffects,
   type Match,
   type MatchState,
   readWord,
@@ -11,7 +12,7 @@ import {
 import type { EffectRule, Policy } from '../policy/index.ts';
 import { egressHostText, egressName } from '../schema/index.ts';
 import type { Doubt } from './doubt.ts';
-import type { Variation } from './questions.ts';
+import { makeCommand, type Variation } from './questions.ts';
 
 /**
  * Where a command's classified effect is refused, or needs an approval, by the old policy and less so by the new one.
@@ -65,7 +66,7 @@ const verdicts = ['refused', 'with approval', 'allowed'] as const;
 function findWeaker(kinds: readonly Kind[], old: Policy, now: Policy): Weaker[] {
   const argvs = kinds.map(({ samples: [first = []] }) => first);
   return effectTypes.flatMap((proposed) => {
-    const command = toCommand(argvs, proposed);
+    const command = { ...makeCommand(argvs, now), proposed_effect_type: proposed };
     const [before, after] = [judge(command, old), judge(command, now)];
     if (after <= before) return [];
     const variations = combine(kinds).map((it) => ({
@@ -82,36 +83,11 @@ function combine([first, second]: readonly Kind[]): (readonly string[])[][] {
   return samples.flatMap((a) => second.samples.map((b) => [a, b]));
 }
 
-/** As the decision does it (judgeEffect, judgeReclassification, judgeEffectApproval), of the effect alone: 0 to 2. */
+/** What becomes of the effect alone: 0 to 2. */
 function judge(command: Command, policy: Policy): number {
-  const { allowed_effect_types: types, manual_approval_for_classified_effect_types: approvals } = policy;
-  const { effect, byRule } = classifyEffect(command, policy);
-  if (!types.includes(command.proposed_effect_type) || (byRule && !types.some((it) => it === effect)))
-    return 0;
-  return approvals.includes(effect) ? 1 : 2;
-}
-
-function toCommand(
-  argvs: readonly (readonly string[])[],
-  proposed: Command['proposed_effect_type'],
-): Command {
-  const [first = [], ...others] = argvs.map((argv) => [...argv]);
-  const form =
-    others.length === 0
-      ? { exec: { argv: first } }
-      : { pipeline: { segments: [first, ...others].map((argv) => ({ argv })) } };
-  return {
-    id: 'main',
-    ...form,
-    cwd: '/',
-    read_paths: [],
-    write_paths: [],
-    network: 'deny',
-    env_allow: [],
-    secret_refs: [],
-    timeout_sec: 1,
-    proposed_effect_type: proposed,
-  };
+  const findings = judgeEffects(command, policy);
+  if (findings.some(isDenial)) return 0;
+  return findings.some(({ reasonCode }) => reasonCode === 'APPROVAL_REQUIRED') ? 1 : 2;
 }
 
 const mostKinds = 150;

@@ -1,5 +1,5 @@
 import { isCoveredBy } from '../paths/index.ts';
-import type { AllowRule, EffectRule, Policy } from '../policy/index.ts';
+import { type AllowRule, isNamedProgram, type Policy } from '../policy/index.ts';
 import { egressHostText } from '../schema/index.ts';
 import { coversEgress } from './egress.ts';
 import { coversRule } from './words.ts';
@@ -129,23 +129,21 @@ function isWithin(inner: AllowRule, outer: AllowRule): boolean {
 function silentEffects({ allow_commands: programs, effect_rules: rules = [] }: Policy): SilentRule[] {
   return rules.flatMap((rule, at) => {
     const member = `effect_rules[${at}]`;
-    if (!programs.some((it) => isOf(it, rule)))
+    if (!programs.some((it) => isNamedProgram(it, rule.program)))
       return [say(member, `${rule.program} is not among allow_commands`)];
     const settled = rules.findIndex(
       (it, index) =>
         index < at &&
         it.subcommands === undefined &&
         it.any_word === undefined &&
-        programs.filter((program) => isOf(program, rule)).every((program) => isOf(program, it)),
+        programs
+          .filter((program) => isNamedProgram(program, rule.program))
+          .every((program) => isNamedProgram(program, it.program)),
     );
     return settled < 0
       ? []
       : [say(member, `effect_rules[${settled}] settles every argv of ${rule.program} before it`)];
   });
-}
-
-function isOf(argv0: string, { program }: EffectRule): boolean {
-  return argv0 === program || (!program.startsWith('/') && argv0.endsWith(`/${program}`));
 }
 
 function silentApprovals(policy: Policy): SilentRule[] {

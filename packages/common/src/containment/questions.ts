@@ -62,7 +62,8 @@ function allowedProposals({
   return effectTypes.filter((it) => types.includes(it));
 }
 
-function makeCommand(
+/** A command of these argvs that asks for nothing else. */
+export function makeCommand(
   argvs: readonly (readonly string[])[],
   policy: Policy,
 ): Omit<Command, 'proposed_effect_type'> {

@@ -1,5 +1,5 @@
 import { findProgramsIn, readInvocation, spellOption } from '../command-rules/index.ts';
-import type { AllowRule, Policy } from '../policy/index.ts';
+import { type AllowRule, isNamedProgram, type Policy } from '../policy/index.ts';
 import { type Doubt, missingFrom } from './doubt.ts';
 import type { Variation } from './questions.ts';
 
@@ -24,7 +24,7 @@ export function findWordDoubts(old: Policy, now: Policy): Doubt[] {
 
 /** Argvs of a program that a policy may allow: plain, and as its rules have them. */
 export function argvsOf(program: string, { allow = [] }: Policy): string[][] {
-  const rules = allow.filter((rule) => isAbout(rule, program));
+  const rules = allow.filter((rule) => isNamedProgram(program, rule.program));
   return [
     [program],
     ...rules.flatMap(({ subcommands = [] }) => subcommands.map((it) => [program, ...wordsOf(it)])),
@@ -33,10 +33,6 @@ export function argvsOf(program: string, { allow = [] }: Policy): string[][] {
 }
 
 const toVariation = (argv: readonly string[]): Variation => ({ argvs: [argv] });
-
-function isAbout({ program: named }: AllowRule, program: string): boolean {
-  return program === named || (!named.startsWith('/') && program.endsWith(`/${named}`));
-}
 
 // `stash *` is stash and all below it.
 function wordsOf(subcommand: string): string[] {
@@ -51,7 +47,7 @@ function isDenied(
   const [program = '', ...words] = prefix;
   if (!programs.includes(program)) return true;
   if (prefixes.some((it) => it.every((word, at) => prefix[at] === word))) return true;
-  const rules = allow.filter((rule) => isAbout(rule, program));
+  const rules = allow.filter((rule) => isNamedProgram(program, rule.program));
   // Behind an option words may mean anything, and so may those of a wrapper.
   if (
     rules.length === 0 ||
@@ -78,7 +74,9 @@ function continuations(prefix: readonly string[], now: Policy): string[][] {
 }
 
 function findRuleDoubts(program: string, old: Policy, now: Policy): Doubt[] {
-  const [before, after] = [old, now].map(({ allow = [] }) => allow.filter((rule) => isAbout(rule, program)));
+  const [before, after] = [old, now].map(({ allow = [] }) =>
+    allow.filter((rule) => isNamedProgram(program, rule.program)),
+  );
   if (before === undefined || after === undefined || before.length === 0) return [];
   // Without a rule nothing is held against its words; with any, what cannot be read is denied.
   if (after.length === 0) {

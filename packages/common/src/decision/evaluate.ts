@@ -1,8 +1,9 @@
 import type { Command, CommandContract } from '../contract/index.ts';
 import type { Policy, PolicyDocument } from '../policy/index.ts';
-import { type Classification, classifyEffect } from './classify.ts';
+import { classifyEffect } from './classify.ts';
 import { allowed, type CommandFinding, type Finding, isDenial } from './finding.ts';
 import { judgeArgvs, judgeLimits } from './judge-command.ts';
+import { judgeEffectApproval, judgeReclassification } from './judge-effects.ts';
 import { type HostRules, judgeForHosts, judgeWords } from './judge-words.ts';
 import { type ReasonCode, reasonCodes, type Verdict } from './reason-codes.ts';
 
@@ -167,27 +168,6 @@ function judgeTerminal(
   if (granted === undefined) return deny('terminal not allowed: the policy has no member terminal');
   if (commands.length === 1 && commands[0]?.exec !== undefined) return [];
   return deny('terminal not allowed: it is for a contract of one command, and no pipeline');
-}
-
-/** Where a rule says another effect than the contract, that is told, and it must be an allowed one just the same. */
-function judgeReclassification(
-  { proposed_effect_type: proposed }: Command,
-  { effect, byRule }: Classification,
-  { allowed_effect_types: types }: Policy,
-): CommandFinding[] {
-  if (!byRule) return [];
-  const member = 'proposed_effect_type';
-  const told = `effect reclassified: by the policy's effect_rules it is ${effect}, not ${proposed}`;
-  const reclassified: CommandFinding = { reasonCode: 'EFFECT_RECLASSIFIED', member, message: told };
-  if (types.some((type) => type === effect)) return [reclassified];
-  const message = `classified effect type not allowed: ${effect}${allowed(types)}`;
-  return [reclassified, { reasonCode: 'EFFECT_TYPE_NOT_ALLOWED', member, message }];
-}
-
-function judgeEffectApproval(effect: string, policy: Policy): CommandFinding[] {
-  if (!policy.manual_approval_for_classified_effect_types.includes(effect)) return [];
-  const message = `classified effect type requires approval: ${effect}`;
-  return [{ reasonCode: 'APPROVAL_REQUIRED', member: 'proposed_effect_type', message }];
 }
 
 function judgeApprovalMode({ approval_mode: mode }: CommandContract): Finding[] {

@@ -1,6 +1,6 @@
 import { argvs, type Command, type CommandContract } from '../contract/index.ts';
 import { isCoveredBy } from '../paths/index.ts';
-import type { Policy, PolicyDocument } from '../policy/index.ts';
+import { isNamedProgram, type Policy, type PolicyDocument } from '../policy/index.ts';
 import { classifyEffect } from './classify.ts';
 import { type AskedBeside, type Evaluation, evaluate } from './evaluate.ts';
 import type { Finding } from './finding.ts';
@@ -111,7 +111,7 @@ function explainCommand(command: Command, policy: Policy): Ask[] {
 function explainArgv(argv: readonly string[], member: string, policy: Policy): Ask[] {
   const program = argv[0] ?? '';
   const rules = (policy.allow ?? []).flatMap((rule, at) =>
-    program === rule.program || program.endsWith(`/${rule.program}`) ? [`allow[${at}]`] : [],
+    isNamedProgram(program, rule.program) ? [`allow[${at}]`] : [],
   );
   const [first, last] = [rules[0], rules.at(-1)];
   const which = first === undefined ? '' : `, then one of ${first === last ? first : `${first} to ${last}`}`;

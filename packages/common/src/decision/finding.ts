@@ -20,7 +20,7 @@ export type CommandFinding = Pick<Finding, 'reasonCode' | 'member' | 'message'>;
 export type JudgeCommand = (command: Command, policy: Policy) => CommandFinding[];
 
 /** True for a broken rule; false for a rule that asks for approval or reclassifies. */
-export function isDenial({ reasonCode }: Finding): boolean {
+export function isDenial({ reasonCode }: Pick<Finding, 'reasonCode'>): boolean {
   return reasonCode !== 'APPROVAL_REQUIRED' && reasonCode !== 'EFFECT_RECLASSIFIED';
 }
 

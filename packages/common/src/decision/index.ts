@@ -9,6 +9,7 @@ export {
 } from './evaluate.ts';
 export { type Explanation, explain, type Ground } from './explain.ts';
 export { type Finding, isDenial } from './finding.ts';
+export { judgeEffects } from './judge-effects.ts';
 export type { HostRules } from './judge-words.ts';
 export {
   beginMatch,

@@ -1,5 +1,6 @@
 import { argvs, networkModes } from '../contract/index.ts';
 import { allowed, type CommandFinding, type JudgeCommand, shown } from './finding.ts';
+import { judgeProposal } from './judge-effects.ts';
 import { judgeCwd, judgeReads, judgeWrites } from './judge-paths.ts';
 import type { ReasonCode } from './reason-codes.ts';
 
@@ -21,14 +22,6 @@ export const judgeArgvs: JudgeCommand = (command, policy) =>
       ),
     ];
   });
-
-const judgeEffect: JudgeCommand = ({ proposed_effect_type: effect }, policy) =>
-  unless(
-    policy.allowed_effect_types.includes(effect),
-    'EFFECT_TYPE_NOT_ALLOWED',
-    'proposed_effect_type',
-    () => `proposed effect type not allowed: ${effect}${allowed(policy.allowed_effect_types)}`,
-  );
 
 const judgeTimeout: JudgeCommand = ({ timeout_sec: timeout }, { max_timeout_sec: most }) =>
   unless(
@@ -76,7 +69,7 @@ const judgeNoWrites: JudgeCommand = ({ write_paths: paths }, policy) =>
   );
 
 const limitJudges: readonly JudgeCommand[] = [
-  judgeEffect,
+  judgeProposal,
   judgeTimeout,
   judgeNetwork,
   judgeSecrets,

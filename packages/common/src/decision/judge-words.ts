@@ -10,7 +10,7 @@ import {
   type Word,
 } from '../command-rules/index.ts';
 import { argvs, type Command } from '../contract/index.ts';
-import type { AllowRule, Policy } from '../policy/index.ts';
+import { type AllowRule, isNamedProgram, type Policy } from '../policy/index.ts';
 import { allowed, type CommandFinding, shown } from './finding.ts';
 
 /** What is known of the hosts that may run a contract. */
@@ -84,17 +84,13 @@ function judgeProgram(
   member: string,
 ): CommandFinding[] {
   const [word] = words;
-  const rules = all.filter(({ program }) => isProgram(word?.text ?? '', program));
+  const rules = all.filter(({ program }) => isNamedProgram(word?.text ?? '', program));
   if (word === undefined || rules.length === 0) return [];
   const place = `${member}[${word.at}]`;
   const readings = readInvocation(words);
   if (readings.kind === 'unclear') return [denial(place, `${shown(word.text)} ${readings.why}`)];
   const told = readings.invocations.flatMap((invocation) => explain(word.text, invocation, cwd, rules) ?? []);
   return [...new Set(told)].map((message) => denial(place, message));
-}
-
-function isProgram(argv0: string, program: string): boolean {
-  return argv0 === program || (!program.startsWith('/') && argv0.endsWith(`/${program}`));
 }
 
 /** Why none of the rules lets an invocation pass; undefined where one does. */

@@ -1,4 +1,4 @@
-import type { EffectRule } from '../policy/index.ts';
+import { type EffectRule, isNamedProgram } from '../policy/index.ts';
 
 /** Whether a rule is about an argv. `possibly`: it depends on which options take the next word, which only their program knows. */
 export type Match = 'no' | 'possibly' | 'surely';
@@ -32,7 +32,7 @@ interface SubcommandState {
 
 /** Before the words behind the program; undefined where the rule is about another one. */
 export function beginMatch(program: string, rule: EffectRule): MatchState | undefined {
-  if (!isProgram(program, rule.program)) return undefined;
+  if (!isNamedProgram(program, rule.program)) return undefined;
   const state = { found: false, missed: false, open: [place(0, false)] };
   return {
     hasWord: rule.any_word === undefined,
@@ -90,10 +90,6 @@ export function settleMatch(state: MatchState, rule: EffectRule): MatchState {
 }
 
 const over: SubcommandState = { found: false, missed: false, open: [] };
-
-function isProgram(argv0: string, program: string): boolean {
-  return argv0 === program || (!program.startsWith('/') && argv0.endsWith(`/${program}`));
-}
 
 /** More than exactly the option counts: such a rule only raises. */
 function isWord(word: string, entry: string): boolean {

@@ -20,6 +20,13 @@ export function readPolicyDirectory(directory: string): PolicySet {
   return readPolicies(readProfileFiles(directory));
 }
 
+/** The files of a directory that are profiles, as paths. Throws as readPolicyDirectory for what it cannot list. */
+export function listProfiles(directory: string): string[] {
+  return listYaml(directory)
+    .filter((name) => name !== bindingsFile && !name.endsWith(samplesEnding))
+    .map((name) => join(directory, name));
+}
+
 function readProfileFiles(directory: string): Map<string, Uint8Array> {
   const names = listYaml(directory).filter((name) => name !== bindingsFile);
   if (names.length === 0) throw invalid(`${directory} holds no policy profile (NAME.yaml)`);

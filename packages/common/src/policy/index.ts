@@ -13,6 +13,7 @@ export {
 } from './bindings.ts';
 export type { EffectRule } from './effect-rule.ts';
 export { identityPattern, matchesPattern } from './identity-pattern.ts';
+export { isNamedProgram } from './named-program.ts';
 export {
   grantedVariables,
   type PolicyDocument,
