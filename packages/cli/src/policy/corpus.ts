@@ -1,11 +1,11 @@
-import { readdirSync, statSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CommandContract, contractFromJson, parseContract } from '@csc-fleet/common/contract';
 import { artifactBytes, parseStrictJson } from '@csc-fleet/common/encoding';
 import { CscError, orThrow, type Parsed } from '@csc-fleet/common/errors';
-import { explainFileError } from '@csc-fleet/common/files';
 import { splitLines } from '../files/lines.ts';
 import { openInput, readInput } from '../files/read-input.ts';
+import { isFolder } from './profiles.ts';
 
 /** A contract that policies are asked about, and what it is called. */
 export interface CorpusEntry {
@@ -23,15 +23,6 @@ export async function* readCorpus(path: string): AsyncGenerator<CorpusEntry, voi
       if (name.endsWith('.json')) yield await readOne(join(path, name));
   } else if (path === '-' || path.endsWith('.jsonl')) yield* readLines(path);
   else yield await readOne(path);
-}
-
-function isFolder(path: string): boolean {
-  if (path === '-') return false;
-  try {
-    return statSync(path).isDirectory();
-  } catch (cause) {
-    throw new CscError('FILE_UNREADABLE', `failed to read ${path}: ${explainFileError(cause)}`, { cause });
-  }
 }
 
 async function readOne(path: string): Promise<CorpusEntry> {

@@ -1,4 +1,3 @@
-import { existsSync, statSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { type Evaluation, evaluate } from '@csc-fleet/common/decision';
 import { CscError } from '@csc-fleet/common/errors';
@@ -8,7 +7,7 @@ import { readPolicyInput } from '../check/decide.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine } from '../terminal/text.ts';
 import { type CorpusEntry, readCorpus } from './corpus.ts';
-import { profilesIn } from './lint.ts';
+import { isFolder, profilesIn } from './profiles.ts';
 
 interface DiffOptions {
   readonly corpus?: string;
@@ -92,10 +91,10 @@ interface Pair {
 }
 
 async function pairProfiles(old: string, now: string): Promise<Pair[]> {
-  const folders = [old, now].filter((path) => existsSync(path) && statSync(path).isDirectory());
-  if (folders.length === 0)
+  const [isOldFolder, isNewFolder] = [isFolder(old), isFolder(now)];
+  if (!isOldFolder && !isNewFolder)
     return [{ before: await readPolicyInput(old), after: await readPolicyInput(now) }];
-  if (folders.length === 1)
+  if (!isOldFolder || !isNewFolder)
     throw new CscError('CONFIG_INVALID', 'compare two profiles, or two folders of them');
   const [before, after] = [await readProfiles(old), await readProfiles(now)];
   const names = [...new Set([...before.keys(), ...after.keys()])].sort();

@@ -1,4 +1,3 @@
-import { statSync } from 'node:fs';
 import { explain } from '@csc-fleet/common/decision';
 import { CscError } from '@csc-fleet/common/errors';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
@@ -9,6 +8,7 @@ import { describeFindings } from '../show/decision.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
 import { toTable } from '../terminal/table.ts';
 import { createPaint } from '../terminal/text.ts';
+import { isFolder } from './profiles.ts';
 
 interface ExplainOptions {
   readonly json?: true;
@@ -65,7 +65,7 @@ export async function explainContract(
 }
 
 async function readProfiles(path: string, name: string | undefined): Promise<readonly PolicyDocument[]> {
-  if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) return [await readPolicyInput(path)];
+  if (!isFolder(path)) return [await readPolicyInput(path)];
   const set = readPolicyDirectory(path);
   if (name === undefined) return set.all();
   const document = set.byName(name);

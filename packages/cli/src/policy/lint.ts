@@ -1,10 +1,9 @@
-import { readdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
 import { findSilentRules } from '@csc-fleet/common/containment';
 import { exitCodes } from '../action/exit-codes.ts';
 import { readPolicyInput } from '../check/decide.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
 import { plainLine } from '../terminal/text.ts';
+import { profilesIn } from './profiles.ts';
 
 /** Names the rules of profiles that can never speak. Resolves to 0 where there are none, else to 1. */
 export async function lintPolicies(
@@ -21,13 +20,4 @@ export async function lintPolicies(
     }
   }
   return count === 0 ? exitCodes.ok : exitCodes.no;
-}
-
-/** The profiles of a folder, or the file itself. */
-export function profilesIn(path: string): string[] {
-  if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) return [path];
-  return readdirSync(path)
-    .filter((name) => name.endsWith('.yaml') && !name.endsWith('.samples.yaml') && name !== 'bindings.yaml')
-    .sort()
-    .map((name) => join(path, name));
 }

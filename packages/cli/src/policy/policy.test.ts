@@ -195,6 +195,20 @@ describe('csc policy prove', () => {
   });
 });
 
+describe('a folder where a file is meant, and the other way round', () => {
+  it.each([
+    [['prove', 'policies', 'policies'], 'policies is a folder: name the file of one profile in it'],
+    [['test', 'policies/inspect.yaml'], 'policies/inspect.yaml is a file: name the folder'],
+    [['diff', 'policies', 'no-such'], 'failed to read no-such'],
+    [['lint', 'no-such'], 'failed to read no-such'],
+  ])('%j says so', async (words, message) => {
+    const { code, stdout, stderr } = await csc(['policy', ...words]);
+    expect(code).not.toBe(0);
+    expect(stdout).toBe('');
+    expect(stderr).toContain(message);
+  });
+});
+
 describe('csc policy lint', () => {
   it('names rules that can never speak, and finds none in the profiles that ship', async () => {
     const file = createScratch().write(

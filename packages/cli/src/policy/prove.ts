@@ -2,10 +2,10 @@ import { type Containment, compareReach } from '@csc-fleet/common/containment';
 import { evaluate, findHostRefusals } from '@csc-fleet/common/decision';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
 import { exitCodes } from '../action/exit-codes.ts';
-import { readPolicyInput } from '../check/decide.ts';
 import { writeFileWhole } from '../files/write-file.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine } from '../terminal/text.ts';
+import { readProfile } from './profiles.ts';
 
 interface ProveOptions {
   readonly contract?: string;
@@ -23,7 +23,7 @@ export async function provePolicies(
   newPath: string,
   { contract: file, json }: ProveOptions,
 ): Promise<number> {
-  const [old, now] = [await readPolicyInput(oldPath), await readPolicyInput(newPath)];
+  const [old, now] = [await readProfile(oldPath), await readProfile(newPath)];
   const found = compareReach(old, now);
   if (found.kind === 'wider' && file !== undefined)
     writeFileWhole(file, `${JSON.stringify(found.question.contract, null, 2)}\n`);

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { junit } from 'node:test/reporters';
 import { inspect } from 'node:util';
-import { formatFaults } from '@csc-fleet/common/errors';
+import { CscError, formatFaults } from '@csc-fleet/common/errors';
 import { type ProfileTest, type SampleResult, testPolicyDirectory } from '@csc-fleet/common/policy-directory';
 import { exitCodes } from '../action/exit-codes.ts';
 import { writeFileWhole } from '../files/write-file.ts';
@@ -10,6 +10,7 @@ import { describeFindings } from '../show/decision.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
 import { toTable } from '../terminal/table.ts';
 import { createPaint, type Paint, plainLine } from '../terminal/text.ts';
+import { isFolder } from './profiles.ts';
 
 interface TestOptions {
   readonly junit?: string;
@@ -29,6 +30,11 @@ export async function testPolicies(directory: string, { junit: file, json }: Tes
 }
 
 function profilesOf(directory: string): string {
+  if (!isFolder(directory))
+    throw new CscError(
+      'CONFIG_INVALID',
+      `${directory} is a file: name the folder that it and its samples lie in`,
+    );
   const ofRepository = join(directory, 'targets', 'policies');
   return existsSync(ofRepository) ? ofRepository : directory;
 }
