@@ -4,10 +4,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { programs } from './programs.ts';
 
+// A service sets this flag when it starts: V8 takes only what was compiled under the flags that it has.
+const keptCsc = `
+const { join } = require('node:path');
+if (['gate', 'executor'].includes(process.argv[2]))
+  require('node:v8').setFlagsFromString('--external-memory-accounted-in-global-limit');
+require('./kept-code.js').keepCode(join(__dirname, 'whole'));
+require('./csc.js');
+`;
+
 /**
  * Builds csc as it is shipped, and the programs of the tests beside it, once for all tests, unless CSC_BIN names another:
  * they start it hundreds of times, and the sources take twice as long. What one process has compiled, of the bundle
- * (keep-compiled.ts) or of the sources (Node's compile cache), is there for the next ones.
+ * (as csc does it for itself, services included) or of the sources (Node's compile cache), is there for the next ones.
  */
 export default function buildBundle(): () => void {
   if (process.env['CSC_BIN'] !== undefined) return () => undefined;
@@ -21,7 +30,7 @@ export default function buildBundle(): () => void {
     env: { ...process.env, GOGC: 'off', GOMEMLIMIT: '2GiB' },
   });
   process.env['CSC_BIN'] = join(directory, 'dist/csc-kept.js');
-  writeFileSync(process.env['CSC_BIN'], "require('./keep-compiled.cjs');\nrequire('./csc.js');\n");
+  writeFileSync(process.env['CSC_BIN'], keptCsc);
   process.env['NODE_COMPILE_CACHE'] = join(directory, 'compiled');
   return () => rmSync(directory, { recursive: true, force: true });
 }

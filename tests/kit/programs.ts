@@ -9,7 +9,6 @@ export const programs = {
   'run-executor': sourceOf('executor/run-executor.ts'),
   'run-gate': sourceOf('gate/run-gate.ts'),
   'weakened-executor': sourceOf('../sandbox/weakened-executor.ts'),
-  'keep-compiled': sourceOf('keep-compiled.ts'),
 } as const;
 
 /** The file that Node is to run. */
