@@ -770,10 +770,10 @@ const host: readonly Mutant[] = [
   {
     name: 'one-text-for-all-shapes',
     file: `${gate}/store/hot-queries.ts`,
-    before: 'columns}`, [...values, executionId], () =>',
-    after: 'columns.length}`, [...values, executionId], () =>',
+    before: `keptQuery(\`update \${columns}\`, [`,
+    after: `keptQuery(\`update \${columns.length}\`, [`,
     tests: [`${gate}/store/store.test.ts`],
-    red: 'is open until it has ended',
+    red: 'changes what a step names, whatever the one before has named',
   },
   {
     name: 'known-key-taken-for-a-new-one',

@@ -267,6 +267,18 @@ describe.each([
     expect(await store.open()).toHaveLength(20);
   });
 
+  it('changes what a step names, whatever the one before has named', async () => {
+    const execution = row();
+    await store.create(execution, nothing);
+    const changes = [{ error: 'why' }, { executor_id: 'host' }, { state: ExecutionState.LOST, error: 'so' }];
+    for (const change of changes) await store.advance(execution.execution_id, { change, events: [] });
+    expect(await store.find(execution.execution_id)).toMatchObject({
+      executor_id: 'host',
+      state: ExecutionState.LOST,
+      error: 'so',
+    });
+  });
+
   it('has what may wait on disk with the next thing that may not', async () => {
     const waiting = row();
     await store.create(waiting, nothing);
