@@ -136,8 +136,19 @@ export function writeReport(report: Report, file: string): void {
   writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
 }
 
+/** Throws an Error for people where the file is none. */
 export function readReport(file: string): Report {
-  return JSON.parse(readFileSync(file, 'utf8')) as Report;
+  const report = parseReport(file);
+  if (Array.isArray(report?.rows)) return report;
+  throw new Error(`${file} is no report of a benchmark: out/bench.json is one, after make bench`);
+}
+
+function parseReport(file: string): Report | undefined {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8'));
+  } catch {
+    return undefined;
+  }
 }
 
 /** @param before an earlier report, whose figures stand beside these */
