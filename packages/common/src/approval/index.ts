@@ -6,6 +6,15 @@ export {
   parseApproval,
 } from './approval.ts';
 export {
+  type Approver,
+  type ApproverKey,
+  type Approvers,
+  approversSchema,
+  noApprovers,
+  parseApprovers,
+  withoutRevoked,
+} from './approvers.ts';
+export {
   type ApprovalConfig,
   type ApprovalCount,
   type ApprovalRules,
@@ -17,4 +26,24 @@ export {
   orThrowObjection,
   toConsumed,
 } from './count-approvals.ts';
-export { approvalSchema } from './schema.ts';
+export {
+  approvalSchema,
+  approvalV02Schema,
+  breakGlassSchema,
+  groupName,
+  maxBreakGlassSec,
+} from './schema.ts';
+export {
+  type BreakGlass,
+  breakGlassFromJson,
+  parseBreakGlass,
+  parseSignedApproval,
+  type SignedApproval,
+  signApproval,
+  signBreakGlass,
+  signedApprovalFromJson,
+  submissionContentSha256,
+  type UnsignedApproval,
+  type UnsignedBreakGlass,
+  verifyPersonSignature,
+} from './signed.ts';

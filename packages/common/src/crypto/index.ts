@@ -25,4 +25,20 @@ export {
 } from './key-ring.ts';
 export { keyList, parseKeyRing, toKeyRingJson } from './key-ring-file.ts';
 export { createNodeEd25519, nodeEd25519 } from './node-ed25519.ts';
+export {
+  findSignatureFault,
+  type PersonAlgorithm,
+  type PersonSigner,
+  personAlgorithms,
+  toBeSigned,
+} from './person-signature.ts';
 export { createReloadableSigner, createSigner, type ReloadableSigner, type Signer } from './signer.ts';
+export {
+  type PersonKeyKind,
+  type PersonPublicKey,
+  parseSshPublicKey,
+  readSshPublicKey,
+  readSshStrings,
+  sshString,
+  sshsigMessage,
+} from './sshsig.ts';

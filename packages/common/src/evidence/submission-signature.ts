@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto';
-import { type KeyRing, toBase64 } from '../crypto/index.ts';
+import { type KeyRing, toBase64, toBeSigned } from '../crypto/index.ts';
 import { canonicalBytes, toTimestamp } from '../encoding/index.ts';
 import { CscError } from '../errors/index.ts';
 import type { Submission, UnsignedSubmission } from '../submission/index.ts';
@@ -46,23 +45,7 @@ export function verifySubmission({ signature, ...unsigned }: Submission, keys: K
   throw new CscError('KEY_EXPIRED', message);
 }
 
-// What the signature is over begins with { or with SSHSIG: one way of signing cannot pass for the other.
 function messageOf(unsigned: UnsignedSubmission, members: SignedMembers): Uint8Array {
   const payload = canonicalBytes({ ...unsigned, signature: members });
-  return members.algorithm === 'ed25519' ? payload : sshsigBlob('csc.submission.v0.1', payload);
-}
-
-/** What ssh-keygen -Y sign and an agent sign of a message: PROTOCOL.sshsig of OpenSSH, §3, with SHA-512. */
-function sshsigBlob(namespace: string, message: Uint8Array): Buffer {
-  const digest = createHash('sha512').update(message).digest();
-  const reserved = '';
-  const strings = [namespace, reserved, 'sha512', digest].map((it) => sshString(Buffer.from(it)));
-  return Buffer.concat([Buffer.from('SSHSIG'), ...strings]);
-}
-
-// RFC 4251 §5.
-function sshString(bytes: Buffer): Buffer {
-  const length = Buffer.alloc(4);
-  length.writeUInt32BE(bytes.length);
-  return Buffer.concat([length, bytes]);
+  return toBeSigned(members.algorithm, 'csc.submission.v0.1', payload);
 }

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { approvalSchema } from '../approval/index.ts';
+import { approvalSchema, approvalV02Schema, approversSchema, breakGlassSchema } from '../approval/index.ts';
 import { commandSchema, contractSchema } from '../contract/index.ts';
 import { decisionSchema } from '../decision/index.ts';
 import { executorKeySchema } from '../executor-key/index.ts';
@@ -27,6 +27,9 @@ const sources = {
   submission: [submissionSchema, 'csc.submission.v0.1'],
   decision: [decisionSchema, 'csc.policy-decision.v0.1'],
   approval: [approvalSchema, 'csc.approval.v0.1'],
+  'approval-v0.2': [approvalV02Schema, 'csc.approval.v0.2'],
+  'break-glass': [breakGlassSchema, 'csc.break_glass.v0.1'],
+  approvers: [approversSchema, 'csc.approvers.v0.1'],
   ticket: [ticketSchema, 'csc.ticket.v0.1'],
   'executor-key': [executorKeySchema, 'csc.executor-key.v0.1'],
   'chain-head': [chainHeadSchema, 'csc.chain-head.v0.1'],

@@ -22,6 +22,18 @@ export {
 } from '../gen/csc/common/v1/execution.ts';
 export { KeyRole, PublicKey } from '../gen/csc/common/v1/key.ts';
 export { Terminal, TerminalFrame, TerminalSize } from '../gen/csc/common/v1/terminal.ts';
+export {
+  ApprovalsGetRequest,
+  ApprovalsGetResponse,
+  ApprovalsListRequest,
+  ApprovalsListResponse,
+  ApprovalsWatchRequest,
+  ApprovalsWatchResponse,
+  PendingApproval,
+  QuorumState,
+  ReviewRequest,
+  ReviewResponse,
+} from '../gen/csc/gate/v1/approvals.ts';
 export type {
   Absence,
   AuditRequest,

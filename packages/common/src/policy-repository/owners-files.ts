@@ -1,3 +1,4 @@
+import { type Approvers, parseApprovers, withoutRevoked } from '../approval/index.ts';
 import { CscError, orThrow, type Parsed, quoteBriefly } from '../errors/index.ts';
 import {
   createRevocations,
@@ -20,13 +21,15 @@ export interface OwnersFiles {
   readonly revocations: Revocations;
   /** Absent: nothing is frozen. */
   readonly freeze?: Freeze;
+  /** Absent: no approval counts that somebody has signed. */
+  readonly approvers?: Approvers;
 }
 
 /** Files by their names in the repository: `bindings.yaml`, `policies/build.yaml`. */
 export type Files = ReadonlyMap<string, Uint8Array>;
 
 const policyName = /^policies\/[A-Za-z0-9][A-Za-z0-9._-]*\.yaml$/;
-const loose = ['bindings.yaml', 'hosts.yaml', 'revoked.yaml', 'freeze.yaml'] as const;
+const loose = ['bindings.yaml', 'approvers.yaml', 'hosts.yaml', 'revoked.yaml', 'freeze.yaml'] as const;
 
 /** How many files a repository may have. */
 export const maxOwnersFiles = 500;
@@ -50,15 +53,18 @@ export function readOwnersFiles(files: Files): OwnersFiles {
   checkBindings(bindings, policies);
   const hosts = optional(files, 'hosts.yaml', parseHosts)?.hosts;
   const frozen = optional(files, 'freeze.yaml', parseFreeze)?.frozen;
+  const people = optional(files, 'approvers.yaml', parseApprovers);
+  const revocations = createRevocations(optional(files, 'revoked.yaml', parseRevoked)?.revoked ?? [], [
+    ...(bindings.submitters ?? []).flatMap(({ keys }) => keys),
+    ...(people?.all() ?? []).flatMap(({ keys }) => keys),
+  ]);
   return {
     policies,
     bindings,
-    revocations: createRevocations(
-      optional(files, 'revoked.yaml', parseRevoked)?.revoked ?? [],
-      (bindings.submitters ?? []).flatMap(({ keys }) => keys),
-    ),
+    revocations,
     ...(hosts === undefined ? {} : { hosts }),
     ...(frozen === undefined ? {} : { freeze: frozen }),
+    ...(people === undefined ? {} : { approvers: withoutRevoked(people, revocations) }),
   };
 }
 
@@ -85,6 +91,7 @@ export function checkOwnersFile(name: string, bytes: Uint8Array): void {
 
 const parsers: Readonly<Record<string, Parse<unknown>>> = {
   'bindings.yaml': parseBindings,
+  'approvers.yaml': parseApprovers,
   'hosts.yaml': parseHosts,
   'revoked.yaml': parseRevoked,
   'freeze.yaml': parseFreeze,

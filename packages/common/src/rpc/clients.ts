@@ -1,4 +1,5 @@
 import { makeGenericClientConstructor } from '@grpc/grpc-js';
+import { type ApprovalsClient as Approvals, ApprovalsService } from '../gen/csc/gate/v1/approvals.ts';
 import {
   type FleetClient as Fleet,
   FleetService,
@@ -19,3 +20,12 @@ export const FleetClient = makeGenericClientConstructor(FleetService, 'csc.gate.
   ...args: Arguments
 ) => Fleet;
 export type FleetClient = Fleet;
+
+/** A client of csc.gate.v1.Approvals. */
+export const ApprovalsClient = makeGenericClientConstructor(
+  ApprovalsService,
+  'csc.gate.v1.Approvals',
+) as unknown as new (
+  ...args: Arguments
+) => Approvals;
+export type ApprovalsClient = Approvals;

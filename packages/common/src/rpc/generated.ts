@@ -1,5 +1,6 @@
 // The one door to the generated code: messages, and the services with their clients.
 
+export { type ApprovalsServer, ApprovalsService } from '../gen/csc/gate/v1/approvals.ts';
 export {
   type Absence,
   CancelRequest,
@@ -64,5 +65,5 @@ export {
   Withdraw,
 } from '../gen/csc/link/v1/link.ts';
 export * from '../messages/index.ts';
-export { FleetClient, GateClient } from './clients.ts';
+export { ApprovalsClient, FleetClient, GateClient } from './clients.ts';
 export { ExecutorLinkClient, ExecutorLinkService } from './link-service.ts';
