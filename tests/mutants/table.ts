@@ -2710,7 +2710,28 @@ const scopes: readonly Mutant[] = [
   },
 ];
 
+/** What others are shown of receipts. */
+const exported: readonly Mutant[] = [
+  {
+    name: 'envelope-of-anything',
+    file: 'packages/common/src/dsse/envelope.ts',
+    before: 'if (signature === undefined || !ed25519.verify(signed, signature, key.publicKey)) continue;',
+    after: 'if (signature === undefined) continue;',
+    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    red: 'do not lend a statement’s signature to another receipt',
+  },
+  {
+    name: 'provenance-of-what-failed',
+    file: 'packages/common/src/dsse/statements.ts',
+    before: "return status === 'success' && artifacts.length > 0;",
+    after: 'return artifacts.length > 0;',
+    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    red: 'a failed run is no build',
+  },
+];
+
 export const mutants: readonly Mutant[] = [
+  ...exported,
   ...readers,
   ...disks,
   ...audits,

@@ -61,6 +61,8 @@ export interface ExecutionPorts {
   readonly spools: SpoolDirectory;
   /** Signs the receipts. */
   readonly signer: Signer;
+  /** Attests the receipt of everything that ran. Absent: where its submission asks for that. */
+  readonly attestReceipts?: boolean | undefined;
   readonly clock: Clock;
   readonly log: Log;
   /** Absent: nothing is traced. */
@@ -195,7 +197,11 @@ async function begin(offer: Offer, run: LiveRun, ports: ExecutionPorts, link: Ex
       : taken;
     const granted = reach(grant(supplied, rules));
     admission?.end();
-    const here = { executorId: trust.executorId, executionMode: site.workplace.mode };
+    const here = {
+      executorId: trust.executorId,
+      executionMode: site.workplace.mode,
+      attest: ports.attestReceipts === true,
+    };
     ports.took?.('admission', (performance.now() - began) / 1000);
     const onOutputLost = (error: unknown): void => {
       ports.log.error({ executionId: run.executionId, error }, 'output cannot be written: ending the run');

@@ -1,3 +1,4 @@
+import { createHash, createPublicKey } from 'node:crypto';
 import {
   copyFileSync,
   cpSync,
@@ -11,14 +12,35 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createSigner, generateKeyPair, type Signer, toKeyRingJson } from '@csc-fleet/common/crypto';
-import { sealChained } from '@csc-fleet/common/evidence';
+import type { CommandContract } from '@csc-fleet/common/contract';
+import {
+  createKeyRing,
+  createSigner,
+  generateKeyPair,
+  type Signer,
+  toKeyRingJson,
+} from '@csc-fleet/common/crypto';
+import {
+  type Envelope,
+  executionPredicate,
+  executionPredicateSchema,
+  openEnvelope,
+  openEnvelopeText,
+  slsaProvenance,
+} from '@csc-fleet/common/dsse';
+import { canonicalBytes } from '@csc-fleet/common/encoding';
+import { sealChained, signArtifact } from '@csc-fleet/common/evidence';
+import { makeDirectory } from '@csc-fleet/common/files';
 import { createDevelopmentPki } from '@csc-fleet/common/pki';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
+import type { Submission } from '@csc-fleet/common/submission';
 import { lockStateDirectory } from '@csc-fleet/sandbox/host';
-import { makeContract } from '@csc-fleet/test-kit/contract';
+import { type CommandShort, makeContract, shell } from '@csc-fleet/test-kit/contract';
 import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { csc } from '@csc-fleet/test-kit/process';
+import { signSubmission } from '@csc-fleet/test-kit/submission';
+import { bundleFromJSON } from '@sigstore/bundle';
+import { toSignedEntity, Verifier } from '@sigstore/verify';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const owner = 'spiffe://csc.local/executor/executor-1';
@@ -272,5 +294,110 @@ describe('a state directory whose disk is lost', () => {
     expect((await restore(other)).stderr).toContain('is damaged');
     expect(readFileSync(join(other, 'journal.sqlite'))).toEqual(was);
     expect(existsSync(join(other, 'journal.sqlite.restoring'))).toBe(false);
+  });
+});
+
+describe('receipts that were attested', () => {
+  const out = join(scratch, 'attested');
+  const writes = (): CommandShort => ({ write_paths: [bench.out], proposed_effect_type: 'transform_local' });
+
+  /** Runs a contract for a submission that asks for it, and gives the receipt's text. */
+  async function run(
+    options: Submission['options'],
+    over: Partial<CommandContract> = {},
+    script = 'echo made > out/made',
+  ): Promise<Buffer> {
+    const contract = makeContract(bench.workspace, [{ argv: shell(script), ...writes() }], over);
+    const submission = signSubmission(contract, {
+      principal: 'spiffe://csc.local/client/alice',
+      signer: createSigner(generateKeyPair().seed, 'alice'),
+      now: new Date(),
+      overrides: { options },
+    });
+    const id = bench.gate.offer(contract, bench.policy, { submission });
+    return canonicalBytes(await bench.gate.receipt(id));
+  }
+
+  const write = (name: string, text: string | Uint8Array): string => {
+    const path = join(out, name);
+    makeDirectory(out);
+    writeFileSync(path, text);
+    return path;
+  };
+  const exportOf = async (
+    path: string,
+  ): Promise<{ code: number | null; envelopes: Envelope[]; stderr: string }> => {
+    const { code, stdout, stderr } = await csc(['receipts', 'export', path, '--keys', keys]);
+    const lines = stdout.split('\n').filter((line) => line !== '');
+    return { code, stderr, envelopes: lines.map((line) => JSON.parse(line)) };
+  };
+  const sigstore = (envelope: Envelope, publicKey: Uint8Array = signer.publicKey): unknown => {
+    const bundle = bundleFromJSON({
+      mediaType: 'application/vnd.dev.sigstore.bundle.v0.3+json',
+      verificationMaterial: { publicKey: { hint: envelope.signatures[0]?.keyid }, tlogEntries: [] },
+      dsseEnvelope: envelope,
+    });
+    const jwk = { kty: 'OKP', crv: 'Ed25519', x: Buffer.from(publicKey).toString('base64url') };
+    const key = { publicKey: createPublicKey({ key: jwk, format: 'jwk' }), validFor: () => true };
+    const none = { certificateAuthorities: [], timestampAuthorities: [], tlogs: [], ctlogs: [] };
+    const verifier = new Verifier(
+      { ...none, publicKey: () => key },
+      { tlogThreshold: 0, ctlogThreshold: 0, timestampThreshold: 0 },
+    );
+    return verifier.verify(toSignedEntity(bundle));
+  };
+  const payloadOf = ({ payload }: Envelope) => JSON.parse(Buffer.from(payload, 'base64').toString());
+
+  it('are exported as envelopes that sigstore-js verifies, and are what the receipt says', async () => {
+    const made = join(bench.out, 'made');
+    const receiptJson = await run({ attest: true }, { expected_outputs: [made] });
+    const { code, envelopes } = await exportOf(write('built.json', receiptJson));
+    expect(code).toBe(0);
+    const [execution, provenance] = envelopes.map(payloadOf);
+    const receipt = JSON.parse(receiptJson.toString());
+    const subject = [{ name: made, digest: { sha256: createHash('sha256').update('made\n').digest('hex') } }];
+    expect([execution.predicateType, provenance.predicateType]).toEqual([executionPredicate, slsaProvenance]);
+    expect([execution.subject, provenance.subject]).toEqual([subject, subject]);
+    expect(executionPredicateSchema.parse(execution.predicate)).toMatchObject({
+      execution_id: receipt.execution_id,
+      outcome: { status: 'success', exit_code: 0 },
+      chain: { sequence: receipt.sequence, epoch: receipt.executor_epoch },
+    });
+    expect(provenance.predicate.runDetails.builder.id).toBe('urn:csc:executor:executor-1');
+    const ring = createKeyRing([signer]);
+    for (const envelope of envelopes) {
+      sigstore(envelope);
+      expect(() => sigstore(envelope, generateKeyPair().publicKey)).toThrow('signature verification failed');
+      expect(openEnvelopeText(Buffer.from(JSON.stringify(envelope)), ring).keyId).toBe(signer.keyId);
+      const other = { ...envelope, payload: Buffer.from('{}').toString('base64') };
+      expect(() => sigstore(other)).toThrow('signature verification failed');
+      expect(() => openEnvelope(other, ring)).toThrow('does not fit');
+    }
+  });
+
+  it('are those that were asked for: nobody can attest afterwards, and a failed run is no build', async () => {
+    const plain = await run({});
+    expect(JSON.parse(plain.toString())).not.toHaveProperty('attestations');
+    const left = await exportOf(write('plain.json', plain));
+    expect(left).toMatchObject({ code: 1, envelopes: [], stderr: expect.stringContaining('--attest') });
+    const outputs = { expected_outputs: [join(bench.out, 'made')] };
+    const failed = await run({ attest: true }, outputs, 'echo made > out/made; false');
+    const { envelopes } = await exportOf(write('failed.json', failed));
+    expect(envelopes.map((it) => payloadOf(it).predicateType)).toEqual([executionPredicate]);
+  });
+
+  it('do not lend a statement’s signature to another receipt', async () => {
+    const [one, other] = [await run({ attest: true }), await run({ attest: true })].map((it) =>
+      JSON.parse(it.toString()),
+    );
+    // By who has the key, even: the payload is of the receipt, the signature of another one.
+    const borrowed = signArtifact({ ...one, attestations: other.attestations }, signer, new Date());
+    const { envelopes } = await exportOf(write('borrowed.json', borrowed));
+    const [envelope] = envelopes;
+    expect(() => envelope && openEnvelope(envelope, createKeyRing([signer]))).toThrow('does not fit');
+    expect(() => envelope && sigstore(envelope)).toThrow('signature verification failed');
+    const changed = { ...one, contract_id: 'another' };
+    const refused = await exportOf(write('changed.json', JSON.stringify(changed)));
+    expect(refused).toMatchObject({ envelopes: [], stderr: expect.stringContaining('signature') });
   });
 });

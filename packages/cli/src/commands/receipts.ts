@@ -1,90 +1,26 @@
 import { createHash } from 'node:crypto';
-import { readdirSync, statSync } from 'node:fs';
-import { basename, dirname, join, relative } from 'node:path';
-import { createKeyRing, type KeyRing, readKeyRing, readPublicKey } from '@csc-fleet/common/crypto';
-import { artifactBytes } from '@csc-fleet/common/encoding';
-import { CscError, isCscError } from '@csc-fleet/common/errors';
-import {
-  type Chain,
-  type ChainEntry,
-  certifiedKey,
-  type FleetCa,
-  parseCertificates,
-  type ReceiptTexts,
-  verifyReceiptFor,
-  walkChains,
-} from '@csc-fleet/common/evidence';
-import { makeDirectory, readBoundedFile, readPem } from '@csc-fleet/common/files';
+import { dirname, join } from 'node:path';
+import { CscError } from '@csc-fleet/common/errors';
+import { type Chain, type ChainEntry, verifyReceiptFor, walkChains } from '@csc-fleet/common/evidence';
+import { makeDirectory } from '@csc-fleet/common/files';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import type { ArchivedReceipt } from '@csc-fleet/executor/receipts';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
+import { addGateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import type { ExportOptions } from '../evidence/export.ts';
+import { type FoundReceipt, findReceipts } from '../evidence/found-receipts.ts';
+import {
+  addTrustOptions,
+  hasOneTrust,
+  type RingFor,
+  readTrust,
+  type TrustOptions,
+} from '../evidence/trust.ts';
 import { writeFileWhole } from '../files/write-file.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine } from '../terminal/text.ts';
-
-const maxPemBytes = 1024 * 1024;
-
-/** What receipts are verified with: exactly one of the three. */
-export interface TrustOptions {
-  readonly publicKey?: string;
-  readonly keyId?: string;
-  /** A key ring file. */
-  readonly keys?: string;
-  /** The fleet's CA, PEM. */
-  readonly ca?: string;
-}
-
-/** The key ring for a receipt. Throws RECEIPT_INVALID where its certificates do not prove whose it is. */
-type RingFor = (texts: ReceiptTexts) => KeyRing;
-
-/** Adds the options that say which keys count. */
-export function addTrustOptions(command: Command): Command {
-  return command
-    .option('--public-key <file>', 'Ed25519 public key: 32 raw bytes, or SPKI PEM')
-    .option('--key-id <id>', 'the id that this key signs under')
-    .option('--keys <file>', 'a key ring file, instead of the two above')
-    .option('--ca <file>', 'the fleet’s CA, PEM: receipts bring certificates of their keys');
-}
-
-/** True where exactly one kind of trust is named. */
-export function hasOneTrust({ publicKey, keyId, keys, ca }: TrustOptions): boolean {
-  const one = publicKey !== undefined && keyId !== undefined;
-  const half = (publicKey !== undefined || keyId !== undefined) && !one;
-  return !half && [one, keys !== undefined, ca !== undefined].filter(Boolean).length === 1;
-}
-
-/** Reads the files that the options name. Throws FILE_UNREADABLE or KEY_INVALID. */
-export function readTrust({ publicKey, keyId, keys, ca }: TrustOptions): RingFor {
-  if (ca !== undefined) {
-    const fleetCa = readFleetCa(ca);
-    return (texts) => certifiedRing(texts, fleetCa);
-  }
-  const ring =
-    keys === undefined
-      ? createKeyRing([{ keyId: keyId ?? '', publicKey: readPublicKey(publicKey ?? '') }])
-      : readKeyRing(keys);
-  return () => ring;
-}
-
-function readFleetCa(path: string): FleetCa {
-  const { bytes, origin } = readPem(path, '--ca', maxPemBytes);
-  try {
-    return parseCertificates(bytes, origin);
-  } catch (cause) {
-    if (!isCscError(cause, 'CONFIG_INVALID')) throw cause;
-    throw new CscError('KEY_INVALID', cause.message, { cause });
-  }
-}
-
-function certifiedRing(texts: ReceiptTexts, ca: FleetCa): KeyRing {
-  const key = certifiedKey(texts, ca);
-  if (key !== undefined) return createKeyRing([key]);
-  const message =
-    'the receipt brings no certificate of the key that it is signed with: verify it with --keys';
-  throw new CscError('RECEIPT_INVALID', message);
-}
 
 const verifyHelp = `
 DIR holds receipts as csc executor receipts export writes them, or files of STATE_DIR/receipts themselves; its
@@ -96,6 +32,22 @@ Exit codes: 0 all is well, 1 something is not, or cannot be read.
 Examples:
   $ csc receipts verify exported --ca fleet-ca.pem
   $ csc receipts verify exported --keys host-1.json --json
+`;
+
+const exportHelp = `${gateOptionsHelp}
+WHAT is an execution, whose receipt the gate is asked for, or a file or directory with receipts, which needs no gate but
+--keys or --fleet-ca. Each receipt is verified before it is exported. One JSON document a line:
+
+  dsse   DSSE envelopes around in-toto statements, which the executor has signed with its receipt key: what its receipt
+         says (urn:csc:predicate:execution:v0.1), and of runs that succeeded with artifacts SLSA provenance v1. Only where
+         that was asked for when it was run (csc submit --attest, or attest_receipts: true on its host)
+  json   the receipts themselves, as they stand in their executor’s chain
+
+Exit codes: 0 exported, 1 not, or some were not attested and are left out (each is named).
+
+Examples:
+  $ csc receipts export 0197f3a2 --format dsse > run.intoto.jsonl
+  $ csc receipts export exported --fleet-ca fleet-ca.pem --format dsse --out week.intoto.jsonl
 `;
 
 /** `csc receipts`: what an auditor does with receipts, without a gate and without the host. */
@@ -113,6 +65,19 @@ export function defineReceipts(command: Command): void {
     if (!hasOneTrust(options))
       verify.error('error: --ca is needed, or --keys, or both of --public-key and --key-id');
     return verifyReceipts(dir, options);
+  });
+  const out = command
+    .command('export')
+    .summary('give receipts to others: DSSE envelopes of in-toto statements, or as they are')
+    .description('Export receipts for programs that know in-toto, DSSE or SLSA, or as they are.')
+    .argument('<what...>', 'executions, or files and directories with receipts');
+  addGateOptions(out)
+    .addOption(new Option('--format <format>', 'what to write').choices(['dsse', 'json']).default('dsse'))
+    .option('--out <file>', 'where to (default: stdout)')
+    .addHelpText('after', exportHelp);
+  act<[string[], ExportOptions]>(out, async (what, options) => {
+    const { exportReceipts } = await import('../evidence/export.ts');
+    return exportReceipts(what, options);
   });
 }
 
@@ -149,43 +114,6 @@ async function verifyReceipts(
     });
   else await writeOut(describe(chains, faults));
   return faults.length === 0 ? exitCodes.ok : exitCodes.no;
-}
-
-interface FoundReceipt {
-  readonly name: string;
-  readonly receiptJson: Buffer;
-  /** That its directory is called. */
-  readonly epoch?: string;
-}
-
-async function* findReceipts(dir: string): AsyncGenerator<FoundReceipt> {
-  const { readRecords } = await import('@csc-fleet/executor/receipts');
-  for (const path of listFiles(dir)) {
-    const name = relative(dir, path);
-    const epoch = /^[0-9a-f]{32}$/.exec(basename(dirname(path)))?.[0];
-    if (path.endsWith('.json')) {
-      const { bytes } = readBoundedFile(path, { maxBytes: artifactBytes.receipt });
-      yield { name, receiptJson: bytes, ...(epoch === undefined ? {} : { epoch }) };
-    }
-    if (!path.endsWith('.log')) continue;
-    let count = 0;
-    for (const { bytes } of readRecords(path)) {
-      count += 1;
-      yield { name: `${name} (${count})`, receiptJson: bytes };
-    }
-  }
-}
-
-function listFiles(dir: string): string[] {
-  try {
-    if (!statSync(dir).isDirectory()) throw new Error('it is no directory');
-    return readdirSync(dir, { recursive: true, withFileTypes: true })
-      .filter((it) => it.isFile())
-      .map((it) => join(it.parentPath, it.name))
-      .sort();
-  } catch (cause) {
-    throw new CscError('FILE_UNREADABLE', `failed to read the directory ${dir}`, { cause });
-  }
 }
 
 function openReceipt({ name, receiptJson, epoch }: FoundReceipt, ringFor: RingFor): ChainEntry | Fault {

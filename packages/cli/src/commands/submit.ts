@@ -63,6 +63,7 @@ export function defineSubmit(command: Command): void {
     .option('--stdout-bytes <size>', 'keep up to so much of its stdout: 50M (signed)', parseBytes)
     .option('--stderr-bytes <size>', 'the same of its stderr', parseBytes)
     .option('--require-outputs', 'fail where an expected output is not there (signed: the host does)')
+    .option('--attest', 'have the receipt attested, for csc receipts export (signed: the host does)')
     .option('--tty', 'run it on this terminal: what you type goes to it (~. leaves, csc attach comes back)')
     .option('--record <file>', 'write the recording of its terminal (asciicast v3), once it is verified')
     .option('--allow-truncated', 'do not end with 74 where its output was cut')
@@ -93,6 +94,7 @@ interface SubmitCommandOptions extends SubmitterOptions {
   readonly stdoutBytes?: number;
   readonly stderrBytes?: number;
   readonly requireOutputs?: true;
+  readonly attest?: true;
   readonly allowTruncated?: true;
   readonly tty?: true;
   readonly record?: string;
@@ -209,6 +211,7 @@ async function toSubmitOptions(options: SubmitCommandOptions): Promise<Omit<Subm
     policyProfile: options.profile,
     receiptVersion: options.receiptVersion,
     idempotencyKey: options.idempotencyKey,
+    attest: options.attest,
     queueTimeoutMs: options.timeoutQueue,
     limits: toLimits(options),
   };

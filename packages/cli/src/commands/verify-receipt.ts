@@ -5,10 +5,10 @@ import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
 import type { Command } from 'commander';
 import { act, errorDocument } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
+import { addTrustOptions, hasOneTrust, readTrust, type TrustOptions } from '../evidence/trust.ts';
 import { readInput } from '../files/read-input.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine } from '../terminal/text.ts';
-import { addTrustOptions, hasOneTrust, readTrust, type TrustOptions } from './receipts.ts';
 
 const help = `
 Exit codes: 0 valid, 1 not valid or not readable.

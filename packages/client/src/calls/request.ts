@@ -39,6 +39,8 @@ export interface SubmitOptions {
   readonly limits?: Limits | undefined;
   /** It has failed where an expected output is not there. Needs a submitter. Absent: as the policy says. */
   readonly requireOutputs?: boolean | undefined;
+  /** Its executor attests the receipt, for `csc receipts export`. Needs a submitter. Absent: as its host says. */
+  readonly attest?: boolean | undefined;
   /** Run it on a terminal, where policy and host grant one. Absent: it has none. */
   readonly terminal?: TerminalAsked | undefined;
   /**

@@ -44,11 +44,12 @@ export async function signRequest(
   options: SignOptions,
 ): Promise<SignedSubmit> {
   if (submitter === undefined) {
-    const { limits, executorId, requireOutputs } = options;
-    if (limits === undefined && executorId === undefined && requireOutputs !== true)
+    const { limits, executorId, requireOutputs, attest } = options;
+    const asks = requireOutputs === true || attest === true;
+    if (limits === undefined && executorId === undefined && !asks)
       return { ...prepared, submission: undefined };
     const message =
-      'limits, executorId and requireOutputs are part of a signed submission: connect with a submitter';
+      'limits, executorId, requireOutputs and attest are part of a signed submission: connect with a submitter';
     throw new CscError('REQUEST_INVALID', message);
   }
   const now = new Date();
@@ -128,6 +129,7 @@ function toSubmission(
     options: {
       ...(options.limits === undefined ? {} : { limits: options.limits }),
       ...(options.requireOutputs === true ? { require_outputs: true as const } : {}),
+      ...(options.attest === true ? { attest: true as const } : {}),
       ...(options.terminal === undefined ? {} : { terminal: toWish(options.terminal) }),
     },
     approvals: [],

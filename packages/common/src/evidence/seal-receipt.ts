@@ -1,4 +1,5 @@
 import type { Signer } from '../crypto/index.ts';
+import { attest } from '../dsse/index.ts';
 import { sha256Hex } from '../encoding/index.ts';
 import {
   type ExecutionReceipt,
@@ -29,6 +30,8 @@ export interface Sealing {
   readonly version: ReceiptVersion;
   readonly signer: Signer;
   readonly now: Date;
+  /** Its statements are signed as well, and their signatures stand in it. Absent: nobody has asked. */
+  readonly attest?: boolean | undefined;
 }
 
 /** Where a receipt has its place in the chain of its executor. */
@@ -54,7 +57,7 @@ export function sealReceipt(receipt: ExecutionReceipt, { version, signer, now }:
  */
 export function sealChained(
   receipt: ReceiptV02,
-  { version, signer, now }: Sealing,
+  { version, signer, now, attest: isAsked = false }: Sealing,
   { epoch, sequence, previousSha256 }: ChainLink,
 ): ChainedReceipt {
   const chained: ReceiptV02 = {
@@ -64,7 +67,8 @@ export function sealChained(
     ...(previousSha256 === undefined ? {} : { previous_receipt_sha256: previousSha256 }),
     ...(signer.certificates === undefined ? {} : { receipt_certificates: [...signer.certificates] }),
   };
-  const chainedJson = signReceipt(chained, signer, now);
+  const attested = isAsked ? { ...chained, ...attest(chained, signer) } : chained;
+  const chainedJson = signReceipt(attested, signer, now);
   const receiptSha256 = sha256Hex(chainedJson);
   if (version === 'csc.receipt.v0.2') return { receiptJson: chainedJson, receiptSha256 };
   const receiptJson = signReceipt(projectReceipt(chained), signer, now);

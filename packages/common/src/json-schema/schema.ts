@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { approvalSchema, approvalV02Schema, approversSchema, breakGlassSchema } from '../approval/index.ts';
 import { commandSchema, contractSchema } from '../contract/index.ts';
 import { decisionSchema } from '../decision/index.ts';
+import { executionPredicateSchema } from '../dsse/index.ts';
 import { executorKeySchema } from '../executor-key/index.ts';
 import { freezeSchema, hostsSchema, revokedSchema } from '../owners/index.ts';
 import { bindingsSchema, bindingsV02Schema, policyV01Schema, policyV02Schema } from '../policy/index.ts';
@@ -34,6 +35,7 @@ const sources = {
   'executor-key': [executorKeySchema, 'csc.executor-key.v0.1'],
   'chain-head': [chainHeadSchema, 'csc.chain-head.v0.1'],
   resolution: [resolutionSchema, 'csc.resolution.v0.1'],
+  'execution-predicate': [executionPredicateSchema, 'csc.execution-predicate.v0.1'],
   receipt: [receiptV02Schema, 'csc.execution-receipt.v0.2'],
   'receipt-v0.1': [receiptV01Schema, 'csc.execution-receipt.v0.1'],
 } as const satisfies Record<string, readonly [z.ZodType, string]>;

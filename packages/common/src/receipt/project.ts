@@ -20,6 +20,7 @@ export function projectReceipt(receipt: ReceiptV02): ReceiptV01 {
     sequence: _sequence,
     executor_epoch: _epoch,
     receipt_certificates: _certificates,
+    attestations: _attestations,
     artifacts_left_out: _leftOut,
     signature: _signature,
     effect_summary: effects,

@@ -157,6 +157,22 @@ const approvalUsed = z.strictObject({
 /** From an executor's own up to the CA, without it. */
 export const maxReceiptCertificates = 4;
 
+/** As many statements as one receipt attests. */
+export const maxAttestations = 4;
+
+const attestation = z
+  .strictObject({
+    predicate_type: nonEmptyText.max(200),
+    signature: z.base64().length(88).meta({
+      description:
+        'Ed25519, with the key of the receipt’s own signature, over the DSSE encoding (PAE) of the in-toto Statement that the rest of the receipt gives.',
+    }),
+  })
+  .meta({
+    id: 'Attestation',
+    description: 'docs/exports.md says which statement each predicate type gives.',
+  });
+
 const certificate = z.base64().max(8192).meta({ description: 'X.509, DER in base64; the leaf first.' });
 
 /** The rules of an ExecutionReceipt v0.2 (protocol §9). */
@@ -196,6 +212,9 @@ export const receiptV02Schema = z
       .meta({ description: "The executor's journal that has numbered it." }),
     receipt_certificates: z.array(certificate).min(1).max(maxReceiptCertificates).exactOptional().meta({
       description: "The certificate of the key that signed it, and those between it and the fleet's CA.",
+    }),
+    attestations: z.array(attestation).min(1).max(maxAttestations).exactOptional().meta({
+      description: 'Where they were asked for: signatures of statements that others verify.',
     }),
   })
   .superRefine(refineRan, { when: () => true })

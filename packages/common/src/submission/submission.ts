@@ -44,6 +44,9 @@ const options = z.strictObject({
   require_outputs: z.literal(true).exactOptional().meta({
     description: 'The run has failed where an expected output is not there, or cannot be hashed.',
   }),
+  attest: z.literal(true).exactOptional().meta({
+    description: 'Its executor attests the receipt: in-toto statements that it signs with its receipt key.',
+  }),
   terminal: terminalMember.exactOptional().meta({
     description:
       'The terminal that it is to run on, where policy and host grant one. Absent: it never has one.',

@@ -24,6 +24,8 @@ export interface ClaimedSubmission {
   readonly notBefore: Date;
   /** It has failed without its expected outputs: a wish that needs no belief, as it grants nothing. */
   readonly requireOutputs: boolean;
+  /** Its receipt is attested: a wish as well, which costs two signatures. */
+  readonly attest: boolean;
   /** How much output it wants kept: a wish as well, as policy and ceiling bound it. */
   readonly output: OutputWish;
   /** The terminal that it asks for. Absent: none. */
@@ -73,6 +75,7 @@ function readClaimed(submissionJson: Uint8Array): ClaimedSubmission | undefined 
   const { principal, nonce, not_before: begins, options } = parsed.value;
   const notBefore = parseTimestamp(begins) ?? new Date(0);
   const requireOutputs = options.require_outputs === true;
+  const attest = options.attest === true;
   const { stdout_bytes, stderr_bytes } = options.limits ?? {};
   const output = {
     ...(stdout_bytes === undefined ? {} : { stdout_bytes }),
@@ -80,7 +83,15 @@ function readClaimed(submissionJson: Uint8Array): ClaimedSubmission | undefined 
   };
   const terminal = options.terminal === undefined ? {} : { terminal: options.terminal };
   return {
-    ...{ sha256: submissionSha256(parsed.value), principal, nonce, notBefore, requireOutputs, output },
+    ...{
+      sha256: submissionSha256(parsed.value),
+      principal,
+      nonce,
+      notBefore,
+      requireOutputs,
+      attest,
+      output,
+    },
     ...terminal,
   };
 }

@@ -26,6 +26,8 @@ export interface ReceiptSubject {
   readonly asked?: Asked;
   /** Whether it has failed without an expected output. Absent: it has not. */
   readonly requireOutputs?: boolean;
+  /** Whether its statements are signed as well. Absent: they are not. */
+  readonly attest?: boolean;
   readonly startedAt: Date;
 }
 

@@ -42,7 +42,11 @@ export async function conclude(concluded: Concluded, ports: ConcludePorts): Prom
   const seal =
     (kept: RunResult): Seal =>
     (link) => ({
-      ...sealChained(buildReceipt(subject, kept), { version, signer, now: clock.now() }, link),
+      ...sealChained(
+        buildReceipt(subject, kept),
+        { version, signer, now: clock.now(), attest: subject.attest },
+        link,
+      ),
       outputLogLength: spool.length,
     });
   return journalReceipt({ executionId, result, spool, seal }, ports);

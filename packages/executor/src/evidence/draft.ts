@@ -27,6 +27,8 @@ import type { CommandOutcome } from './command-outcome.ts';
 /** The receipt that an execution gets if its executor dies now, and the version in which it is wanted. */
 export interface ReceiptDraft {
   readonly version: ReceiptVersion;
+  /** Whether its statements are signed as well. */
+  readonly attest: boolean;
   readonly receipt: ReceiptV02;
 }
 
@@ -65,7 +67,8 @@ export function toDraft(
     endedAt: subject.startedAt,
   });
   // Canonical, so that what is in the journal can certainly be signed.
-  return canonicalJson({ version: subject.ticket.grant.receipt_version, receipt });
+  const { receipt_version: version } = subject.ticket.grant;
+  return canonicalJson({ version, ...(subject.attest === true ? { attest: true } : {}), receipt });
 }
 
 /** The same of a run of which nothing more is known than that it was begun: what `toDraft` is kept beside. */
@@ -77,11 +80,13 @@ export function toBareDraft(subject: ReceiptSubject, first: Command): string {
 export function readDraft(draft: string): ReceiptDraft | undefined {
   const json = parseStrictJson(Buffer.from(draft), { maxBytes: artifactBytes.receipt });
   if (!json.ok || !isJsonObject(json.value)) return undefined;
-  const { version, receipt = null } = json.value;
+  const { version, attest, receipt = null } = json.value;
   const parsed = receiptFromJson(receipt);
   if (!parsed.ok || parsed.value.receipt_version !== 'csc.receipt.v0.2') return undefined;
   const wanted = receiptVersions.find((it) => it === version);
-  return wanted === undefined ? undefined : { version: wanted, receipt: parsed.value };
+  return wanted === undefined
+    ? undefined
+    : { version: wanted, attest: attest === true, receipt: parsed.value };
 }
 
 /** A draft of which only the least is left, which says so. */

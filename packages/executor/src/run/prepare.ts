@@ -57,7 +57,7 @@ class Prepared {
 
   constructor(
     { contract, ticket, verifiedAt, document, approvals, submitted, belongings, allowance }: Granted,
-    { executorId, executionMode }: Here,
+    { executorId, executionMode, attest }: Here,
     spool: OutputSpool,
     first: PreparedCommand | PlannedCommand,
   ) {
@@ -75,6 +75,7 @@ class Prepared {
       approvals,
       asked: toAsked(submitted),
       requireOutputs: document.policy.require_outputs === true || submitted.claimed?.requireOutputs === true,
+      attest: attest === true || submitted.claimed?.attest === true,
       startedAt,
     };
     this.belongings = belongings;
@@ -92,7 +93,7 @@ class Prepared {
 export type PreparedRun = Prepared;
 
 /** What a receipt says of the host. */
-export type Here = Pick<ReceiptSubject, 'executorId' | 'executionMode'>;
+export type Here = Pick<ReceiptSubject, 'executorId' | 'executionMode' | 'attest'>;
 
 /**
  * Takes room for the output, gathers the host's facts, and builds the first command's sandbox, which is held. Throws SPOOL_FULL, or a CscError where the host cannot give what is declared; nothing is

@@ -83,6 +83,8 @@ export interface ExecutorOptions {
   readonly executionMode?: ExecutionMode;
   /** A PEM file with the certificate of the receipt key, and those between it and the fleet's CA. Absent: none. */
   readonly receiptCertificate?: string;
+  /** Whether every receipt of what ran is attested. Absent: those whose submission asks for it. */
+  readonly attestReceipts?: boolean;
   /** Days that receipts are kept in the state directory, whatever the gate acknowledges. Absent: until it has. */
   readonly receiptRetentionDays?: number;
   /** Bytes of receipts that are kept at most, by whole months. Absent: all of those days. */
@@ -238,6 +240,7 @@ async function choosePorts(
     site: { workplace, launcher, openEgress, log },
     spools: new SpoolDirectory(join(stateDir, 'spool'), limits.spoolBytes, () => reserve.freeBytes()),
     signer: chooseSigner(options, deps.signer),
+    attestReceipts: options.attestReceipts,
     journal,
     clock,
     log,

@@ -55,6 +55,8 @@ export interface ExecutorConfig {
   readonly executionMode: ExecutionMode;
   /** A PEM file: the certificate of the receipt key. Absent: who verifies must know the key, or ask a gate. */
   readonly receiptCertificate?: string;
+  /** Whether the receipt of everything that runs is attested, whoever asks. */
+  readonly attestReceipts: boolean;
   /** Days that receipts are kept in the state directory. */
   readonly receiptRetentionDays: number;
   /** Absent: all of those days, however many bytes. */
@@ -158,6 +160,7 @@ function executorFile(file: string) {
     execution_mode: z.enum(['hardened', 'local']).default('hardened'),
     signing_key: pem.exactOptional(),
     receipt_certificate: pem.exactOptional(),
+    attest_receipts: z.boolean().default(false),
     receipt_retention_days: z.int().min(1).max(36_500).default(400),
     receipt_retention_bytes: z
       .int()

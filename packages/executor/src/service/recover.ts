@@ -244,7 +244,7 @@ async function finishAbandoned(
   const now = clock.now();
   const receipt = completeDraft(draft, content, now);
   return journal.finish(executionId, (link) => ({
-    ...sealChained(receipt, { version: draft.version, signer, now }, link),
+    ...sealChained(receipt, { ...draft, signer, now }, link),
     outputLogLength: content.length,
   }));
 }

@@ -1,0 +1,102 @@
+import { existsSync, statSync } from 'node:fs';
+import { createKeyRing, readKeyRing } from '@csc-fleet/common/crypto';
+import { envelopesOf } from '@csc-fleet/common/dsse';
+import { artifactBytes } from '@csc-fleet/common/encoding';
+import { CscError, isCscError } from '@csc-fleet/common/errors';
+import { type ReceiptTexts, verifyReceiptFor } from '@csc-fleet/common/evidence';
+import { readBoundedFile } from '@csc-fleet/common/files';
+import type { ReceiptV02 } from '@csc-fleet/common/receipt';
+import { exitCodes } from '../action/exit-codes.ts';
+import { connectGate } from '../connect/connect-gate.ts';
+import type { GateOptions } from '../connect/gate-options.ts';
+import { writeFileWhole } from '../files/write-file.ts';
+import { note, writeOut } from '../terminal/streams.ts';
+import { plainLine } from '../terminal/text.ts';
+import { findReceipts } from './found-receipts.ts';
+import { type RingFor, readTrust } from './trust.ts';
+
+export interface ExportOptions extends GateOptions {
+  readonly format: 'dsse' | 'json';
+  readonly out?: string;
+}
+
+/** A receipt that was verified, as it is in its executor's chain, and its text. */
+interface Verified {
+  readonly name: string;
+  readonly chained: ReceiptV02;
+  readonly chainedJson: Uint8Array;
+}
+
+/** Writes what was named, one JSON document a line. Resolves to 0, or 1 where some of it could not be given. */
+export async function exportReceipts(what: readonly string[], options: ExportOptions): Promise<number> {
+  const lines: string[] = [];
+  let left = 0;
+  for await (const verified of readNamed(what, options)) {
+    const own = toLines(verified, options.format);
+    if (own === undefined) left += 1;
+    else lines.push(...own);
+  }
+  const text = lines.map((line) => `${line}\n`).join('');
+  if (lines.length > 0)
+    await (options.out === undefined ? writeOut(text) : writeFileWhole(options.out, text));
+  return left === 0 && lines.length > 0 ? exitCodes.ok : exitCodes.no;
+}
+
+function toLines({ name, chained, chainedJson }: Verified, format: 'dsse' | 'json'): string[] | undefined {
+  if (format === 'json') return [Buffer.from(chainedJson).toString('utf8')];
+  try {
+    return envelopesOf(chained).map((envelope) => JSON.stringify(envelope));
+  } catch (error) {
+    if (!isCscError(error, 'RECEIPT_INVALID')) throw error;
+    note(plainLine(`csc: ${name}: ${error.message}`));
+    return undefined;
+  }
+}
+
+async function* readNamed(what: readonly string[], options: ExportOptions): AsyncGenerator<Verified> {
+  const files = what.filter((it) => existsSync(it));
+  if (files.length > 0) {
+    const ringFor = readOfflineTrust(options);
+    for (const path of files) yield* readFiles(path, ringFor);
+  }
+  const executions = what.filter((it) => !existsSync(it));
+  if (executions.length === 0) return;
+  using client = connectGate(options);
+  for (const execution of executions) {
+    const { chained, receiptJson, originalJson } = await client.getReceipt(execution);
+    const chainedJson = originalJson.length > 0 ? originalJson : receiptJson;
+    yield { name: `execution ${execution}`, ...inChain(chained, execution), chainedJson };
+  }
+}
+
+function inChain(chained: ReceiptV02 | undefined, name: string): Pick<Verified, 'chained'> {
+  if (chained !== undefined) return { chained };
+  const message = `${name} has no receipt that stands in an executor’s chain: a gate’s own, or a v0.1 one without its original`;
+  throw new CscError('RECEIPT_INVALID', message);
+}
+
+async function* readFiles(path: string, ringFor: RingFor): AsyncGenerator<Verified> {
+  if (statSync(path).isDirectory()) {
+    for await (const { name, receiptJson } of findReceipts(path)) yield open(name, receiptJson, ringFor);
+    return;
+  }
+  yield open(path, readBoundedFile(path, { maxBytes: artifactBytes.receipt }).bytes, ringFor);
+}
+
+function open(name: string, receiptJson: Uint8Array, ringFor: RingFor): Verified {
+  const texts: ReceiptTexts = { receiptJson };
+  const { chained } = verifyReceiptFor({}, texts, ringFor(texts));
+  return { name, ...inChain(chained, name), chainedJson: receiptJson };
+}
+
+function readOfflineTrust({ keys, fleetCa }: ExportOptions): RingFor {
+  if (fleetCa !== undefined && keys.length === 0) return readTrust({ ca: fleetCa });
+  if (fleetCa === undefined && keys.length > 0) {
+    const pinned = createKeyRing(keys.flatMap((file) => readKeyRing(file).entries()));
+    return () => pinned;
+  }
+  throw new CscError(
+    'CONFIG_INVALID',
+    'receipts of files are verified with --keys or --fleet-ca: give one of them',
+  );
+}
