@@ -209,6 +209,7 @@ export const house: House = {
       check: ['files'],
       show: ['action', 'files', 'terminal'],
       connect: ['action', 'files', 'terminal'],
+      approve: ['connect', 'show', 'terminal'],
       local: ['files'],
       run: ['action', 'files', 'terminal'],
       owners: ['files', 'terminal'],
@@ -218,6 +219,7 @@ export const house: House = {
       commands: [
         'action',
         'admin',
+        'approve',
         'check',
         'connect',
         'demo',

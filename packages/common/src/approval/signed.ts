@@ -55,15 +55,19 @@ async function sign(
   now: Date,
 ): Promise<Buffer> {
   const members = { algorithm, key_id, signed_at: toTimestamp(now) };
-  const signature = toBase64(await signs(messageOf(unsigned, members)));
+  const asked = { namespace: versionOf(unsigned), payload: payloadOf(unsigned, members) };
+  const signature = toBase64(await signs(messageOf(unsigned, members), asked));
   return canonicalBytes({ ...unsigned, signature: { ...members, signature } });
 }
 
 type SignedMembers = Pick<SignedApproval['signature'], 'algorithm' | 'key_id' | 'signed_at'>;
 
 function messageOf(unsigned: UnsignedApproval | UnsignedBreakGlass, members: SignedMembers): Uint8Array {
-  const payload = canonicalBytes({ ...unsigned, signature: members });
-  return toBeSigned(members.algorithm, versionOf(unsigned), payload);
+  return toBeSigned(members.algorithm, versionOf(unsigned), payloadOf(unsigned, members));
+}
+
+function payloadOf(unsigned: UnsignedApproval | UnsignedBreakGlass, members: SignedMembers): Uint8Array {
+  return canonicalBytes({ ...unsigned, signature: members });
 }
 
 function versionOf(artifact: UnsignedApproval | UnsignedBreakGlass): string {

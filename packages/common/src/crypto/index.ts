@@ -1,3 +1,4 @@
+export { type ArmoredSignature, parseArmoredSignature, sshFingerprint } from './armored-sshsig.ts';
 export { parseBase64, toBase64 } from './base64.ts';
 export { BoundedCache } from './bounded-cache.ts';
 export { type Ed25519, keyLength, signatureLength } from './ed25519.ts';
@@ -26,6 +27,7 @@ export {
 export { keyList, parseKeyRing, toKeyRingJson } from './key-ring-file.ts';
 export { createNodeEd25519, nodeEd25519 } from './node-ed25519.ts';
 export {
+  type AskedSignature,
   findSignatureFault,
   type PersonAlgorithm,
   type PersonSigner,

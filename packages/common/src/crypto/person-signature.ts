@@ -24,6 +24,13 @@ const kindOf: Readonly<Record<PersonAlgorithm, PersonKeyKind>> = {
   'sshsig-sk-ecdsa-p256': 'sk-ecdsa-p256',
 };
 
+/** What is to be signed, before anything is made of it. */
+export interface AskedSignature {
+  /** The version of the artifact. */
+  readonly namespace: string;
+  readonly payload: Uint8Array;
+}
+
 /** Signs with a key that a person holds: any Signer, or an SSH agent, which answers when it does. */
 export interface PersonSigner {
   readonly keyId: string;
@@ -31,8 +38,9 @@ export interface PersonSigner {
   /**
    * Of these very bytes: 64 bytes of an Ed25519 signature, or r and s of ECDSA with 32 bytes each; of a security key, its
    * flags and its counter behind them.
+   * @param asked what they were made of, for what makes SSHSIG of it itself, as ssh-keygen does
    */
-  sign(message: Uint8Array): Uint8Array | Promise<Uint8Array>;
+  sign(message: Uint8Array, asked: AskedSignature): Uint8Array | Promise<Uint8Array>;
 }
 
 /**
