@@ -2337,7 +2337,7 @@ const keptCode: readonly Mutant[] = [
   {
     name: 'code-of-another-bundle',
     file: 'packages/cli/bin/kept-code.js',
-    before: 'if (bytes.compare(source, 0, source.length, headerBytes, from) !== 0) return undefined;',
+    before: 'if (!identity?.equals(bytes.subarray(identityAt, headerBytes))) return undefined;',
     after: '',
     tests: ['packages/cli/src/bundle.test.ts'],
     red: 'keeps what it has compiled',

@@ -1,7 +1,9 @@
 // What a process has compiled of the bundle by its end, kept for those that come after it. Node's own compile cache keeps
 // what is compiled as a file loads: of a bundle that is little, as all that runs in it is compiled when it is first called.
+const { isAscii } = require('node:buffer');
 const {
   closeSync,
+  fstatSync,
   fsyncSync,
   lstatSync,
   mkdirSync,
@@ -9,10 +11,9 @@ const {
   readdirSync,
   readFileSync,
 } = require('node:fs');
-const { renameSync, rmSync, writevSync } = require('node:fs');
+const { readSync, renameSync, rmSync, writevSync } = require('node:fs');
 const { createRequire } = require('node:module');
 const { basename, dirname, join } = require('node:path');
-const { cachedDataVersionTag } = require('node:v8');
 const { Script } = require('node:vm');
 
 // A process adds what those before it have not called; after so many, or once that is little, only one in sixteen looks again.
@@ -20,28 +21,33 @@ const generations = 3;
 const oneIn = 16;
 // Of each file: as it is in other versions, for other versions of Node, and under other flags.
 const mostKept = 6;
-const headerBytes = 12;
+// How much there is in all, the generation, and which file it was compiled from.
+const identityAt = 8;
+const headerBytes = identityAt + 5 * 8;
+// A file that is written again within one tick of the kernel's clock has the time of before (4 ms; 10 at most).
+const youngMs = 20;
+
+const before = Buffer.from('(function (exports, require, module, __filename, __dirname) { ');
+const after = Buffer.from('\n})');
 
 const loaded = [];
 
 /**
  * Has what is required of the bundle run from what is kept in `folder`, and keeps it anew at the end of the process.
- * The folder is code that will be run: nobody else may write into it.
+ * The folder is code that will be run: nobody else may write into it. `flags` is one word for the flags of V8 that the
+ * process has set: V8 takes only what was compiled under those that it has.
  */
-exports.keepCode = (folder) => {
+exports.keepCode = (folder, flags = 'plain') => {
   require.extensions['.cjs'] = (module, filename) => {
-    const source = readFileSync(filename);
-    const tag = cachedDataVersionTag();
-    const path = join(folder, `${basename(filename)}-${source.length}-${tag.toString(16)}`);
-    const kept = readKept(path, source);
-    const text = `(function (exports, require, module, __filename, __dirname) { ${source.toString()}\n})`;
+    const { text, identity, name } = readSource(filename);
+    const path = join(folder, `${name}-${process.version}-${process.arch}-${flags}`);
+    const kept = readKept(path, identity);
     const script = new Script(text, { filename, ...(kept === undefined ? {} : { cachedData: kept.data }) });
     const used = script.cachedDataRejected === false ? kept : undefined;
     loaded.push({
       script,
-      source,
+      identity,
       path,
-      tag,
       generation: used?.generation ?? 0,
       size: used?.data.length ?? 0,
     });
@@ -57,35 +63,64 @@ exports.keepCode = (folder) => {
   });
 };
 
-// V8 tells two sources apart by their length alone: what was compiled is taken for the very bytes that it was compiled from.
-function readKept(path, source) {
+// The text as a function, made in one piece: a megabyte that is put together is copied once more.
+function readSource(filename) {
+  const fd = openSync(filename, 'r');
+  try {
+    const first = fstatSync(fd, { bigint: true });
+    const size = Number(first.size);
+    const bytes = Buffer.allocUnsafeSlow(before.length + size + after.length);
+    before.copy(bytes);
+    for (let at = 0; at < size; ) {
+      const read = readSync(fd, bytes, before.length + at, size - at, at);
+      if (read === 0) throw new Error(`${filename} was cut off while it was read`);
+      at += read;
+    }
+    after.copy(bytes, before.length + size);
+    const isWhole = toIdentity(fstatSync(fd, { bigint: true })).equals(toIdentity(first));
+    const isOld = Date.now() - Number(first.ctimeMs) > youngMs;
+    return {
+      text: isAscii(bytes) ? bytes.latin1Slice() : bytes.utf8Slice(),
+      identity: isWhole && isOld ? toIdentity(first) : undefined,
+      name: `${basename(filename)}-${size}-${first.ino}`,
+    };
+  } finally {
+    closeSync(fd);
+  }
+}
+
+// Who writes to a file, or puts another in its place, changes one of these; nobody can set ctime (inode(7)).
+function toIdentity({ dev, ino, size, mtimeNs, ctimeNs }) {
+  return Buffer.from(BigInt64Array.of(dev, ino, size, mtimeNs, ctimeNs).buffer);
+}
+
+// V8 tells two sources apart by their length alone: what was compiled is taken for the very file that it was compiled from.
+function readKept(path, identity) {
   try {
     const bytes = readFileSync(path);
-    const from = headerBytes + source.length;
-    if (bytes.readUInt32LE(0) !== bytes.length || bytes.readUInt32LE(4) !== source.length) return undefined;
-    if (bytes.compare(source, 0, source.length, headerBytes, from) !== 0) return undefined;
-    return { generation: bytes.readUInt32LE(8), data: bytes.subarray(from) };
+    if (bytes.readUInt32LE(0) !== bytes.length) return undefined;
+    if (!identity?.equals(bytes.subarray(identityAt, headerBytes))) return undefined;
+    return { generation: bytes.readUInt32LE(4), data: bytes.subarray(headerBytes) };
   } catch {
     return undefined;
   }
 }
 
-function mayHaveMore({ generation, tag }) {
-  return tag === cachedDataVersionTag() && (generation < generations || process.pid % oneIn === 0);
+function mayHaveMore({ identity, generation }) {
+  return identity !== undefined && (generation < generations || process.pid % oneIn === 0);
 }
 
-function keep(folder, { script, source, path, generation, size }) {
+function keep(folder, { script, identity, path, generation, size }) {
   const data = script.createCachedData();
   if (generation >= generations && data.length < size * 1.02) return;
-  const header = Buffer.alloc(headerBytes);
-  header.writeUInt32LE(headerBytes + source.length + data.length, 0);
-  header.writeUInt32LE(source.length, 4);
-  header.writeUInt32LE(data.length < size * 1.1 ? generations : generation + 1, 8);
+  const header = Buffer.alloc(identityAt);
+  header.writeUInt32LE(headerBytes + data.length, 0);
+  header.writeUInt32LE(data.length < size * 1.1 ? generations : generation + 1, 4);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const made = `${path}.${process.pid}.new`;
   const fd = openSync(made, 'w', 0o600);
   try {
-    writevSync(fd, [header, source, data]);
+    writevSync(fd, [header, identity, data]);
     // By its name it is whole, even after a crash of the machine: V8 does not look at what it is given.
     fsyncSync(fd);
   } finally {

@@ -1,15 +1,13 @@
 // Starts what there is: the bundle beside this file, the package's compiled code, or, in a checkout, the sources.
 const { existsSync, statSync } = require('node:fs');
 const { enableCompileCache } = require('node:module');
-const { homedir } = require('node:os');
 const { join } = require('node:path');
-const { setFlagsFromString } = require('node:v8');
 
 // What is kept is code that will be run: it must lie where nobody else can put anything. With sudo, HOME may still be
 // the caller's; a shared temporary folder, which is Node's default, is anybody's.
 function cacheFolder() {
   try {
-    const home = homedir();
+    const home = process.env.HOME || require('node:os').homedir();
     const base = process.env.XDG_CACHE_HOME || home;
     if (!isOurs(base)) return undefined;
     const steps = [...(base === home ? ['.cache'] : []), 'csc', 'compile-cache'];
@@ -32,27 +30,27 @@ function isOurs(folder) {
 // Output passes in buffers that lie outside of V8's heap and are given back with a few hundred bytes in its young space: one
 // that may grow to 64 MiB, as it does by default, keeps hundreds of megabytes of them that nobody needs any more. It is kept
 // at its first size, from before there is anything in it.
-if (['gate', 'executor', 'submit', 'get', 'attach'].includes(process.argv[2])) {
-  setFlagsFromString('--semi-space-growth-factor=1');
-}
+const passesOutput = ['gate', 'executor', 'submit', 'get', 'attach'].includes(process.argv[2]);
+// Loaded for those alone: node:v8 brings the streams with it.
+if (passesOutput) require('node:v8').setFlagsFromString('--semi-space-growth-factor=1');
 
 // What a run needs lives long enough at a gate to leave the young space. Left to itself V8 lets it pile up to several times of what
 // is in use before it collects: after 10,000 runs a third of the gate's memory is nobody's. It collects at half more.
-if (process.argv[2] === 'gate') setFlagsFromString('--heap-growing-percent=50');
+if (process.argv[2] === 'gate') require('node:v8').setFlagsFromString('--heap-growing-percent=50');
 
 const folder = cacheFolder();
-if (folder !== undefined) enableCompileCache(folder);
-
 const bundle = join(__dirname, 'main.cjs');
 if (existsSync(bundle)) {
   // Services start seldom, and set flags of V8 under which nothing compiled before counts. Who names a cache has said where.
   const isService = ['gate', 'executor'].includes(process.argv[2]);
   const isTold =
     process.env.NODE_COMPILE_CACHE !== undefined || process.env.NODE_DISABLE_COMPILE_CACHE !== undefined;
-  if (folder !== undefined && !isService && !isTold)
-    require('./kept-code.js').keepCode(join(folder, 'called'));
+  const isKept = folder !== undefined && !isService && !isTold;
+  if (isKept) require('./kept-code.js').keepCode(join(folder, 'called'), passesOutput ? 'output' : 'plain');
+  else if (folder !== undefined) enableCompileCache(folder);
   require(bundle).main(process.argv.slice(2));
 } else {
+  if (folder !== undefined) enableCompileCache(folder);
   const { pathToFileURL } = require('node:url');
   const compiled = join(__dirname, '..', 'lib', 'main.js');
   const main = existsSync(compiled) ? compiled : join(__dirname, '..', 'src', 'main.ts');

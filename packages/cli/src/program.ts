@@ -215,7 +215,9 @@ export async function buildProgram(argv: readonly string[]): Promise<Command> {
     .configureHelp({ optionDescription: describeOption })
     .showSuggestionAfterError()
     .exitOverride();
-  for (const entry of entries) await addEntry(program, entry, argv);
+  // Whoever names a command sees nothing of the others.
+  const named = entries.filter(({ name }) => name === argv[0]);
+  for (const entry of named.length > 0 ? named : entries) await addEntry(program, entry, argv);
   addTopic(program);
   return program;
 }
