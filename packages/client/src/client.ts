@@ -73,6 +73,7 @@ import {
   knownKeys,
   pinnedKeys,
 } from './verify/keys.ts';
+import type { LogDemand, LogOptions } from './verify/log.ts';
 import { type ExecutionResolution, noRoot, type OwnersTrust, readResolution } from './verify/resolution.ts';
 import { type VerifiedReceipt, verifyFromSource } from './verify/verify-receipt.ts';
 
@@ -186,6 +187,11 @@ export type ConnectOptions = {
    * lost for good is verified by it. Absent: that is the gate's word, and is called so.
    */
   readonly ownersRoot?: string | Uint8Array | undefined;
+  /**
+   * The gate's log of receipts: each receipt must be in it, and it must only add to what was met of it before. Absent: it is
+   * not asked for.
+   */
+  readonly log?: LogOptions | undefined;
   /** What was met of executors' chains: a receipt must not contradict an earlier one. Absent: what this client meets. */
   readonly seenChains?: SeenChains | undefined;
   /** Without pins: the executors that were met before. Absent: those that this client meets. */
@@ -263,7 +269,17 @@ export function connect(options: ConnectOptions): GateClient {
   const connection = patient(hasty, reconnect);
   const keys = { ...chooseKeys(options, connection), seen: options.seenChains ?? createSeenChains() };
   const owners = toOwnersTrust(options);
-  return createClient({ connection, reconnect, keys, submitter: toSubmitter(options), owners });
+  const log = options.log === undefined ? undefined : lazilyChecked(options.log);
+  return createClient({ connection, reconnect, keys, submitter: toSubmitter(options), owners, log });
+}
+
+// Loaded by who demands a log, and before anything is handed in.
+function lazilyChecked(options: LogOptions): LogDemand {
+  let opened: ReturnType<LogDemand> | undefined;
+  return () => {
+    opened ??= import('./verify/log.ts').then(({ openLogCheck }) => openLogCheck(options));
+    return opened;
+  };
 }
 
 function openRoute(options: ConnectOptions): Route {
@@ -334,7 +350,7 @@ function openStub(address: string, credentials: ChannelCredentials): Pick<Route,
 }
 
 function createClient(context: RunContext): GateClient {
-  const { connection, reconnect, keys, owners } = context;
+  const { connection, reconnect, keys, owners, log } = context;
   return {
     run: (contract, options = {}) => run(context, contract, options),
     follow: (executionId, options = {}) => follow(context, executionId, options),
@@ -362,7 +378,9 @@ function createClient(context: RunContext): GateClient {
     openTerminal: (claim) => openTerminalInput(connection, claim),
     getReceipt: async (executionId, { signal } = {}) => {
       const texts = await connection.unary(GateService.getReceipt, { executionId }, signal);
-      return { ...(await verifyFromSource(texts, keys, { executionId }, signal)), ...texts };
+      const verified = await verifyFromSource(texts, keys, { executionId }, signal);
+      await (await log?.())?.(connection, { executionId, ...texts }, signal);
+      return { ...verified, ...texts };
     },
     getKeys: (keyIds = [], options = {}) => getKeys(connection, keyIds, options.signal),
     close: connection.close,

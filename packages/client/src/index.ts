@@ -13,5 +13,13 @@ export type { ReadOutputOptions, WatchOptions } from './stream/read.ts';
 export { createSeenChains, type SeenChains, type SeenReceipt } from './verify/chains.ts';
 export { type Conclusion, concludeFrom, concludeWithout } from './verify/conclusion.ts';
 export { createKnownExecutors, type ExecutorKey, type KnownExecutors } from './verify/keys.ts';
+export {
+  createSeenLogs,
+  type LogEvidence,
+  type LogOptions,
+  type OwedReceipt,
+  type SeenLog,
+  type SeenLogs,
+} from './verify/log.ts';
 export { describeResolution, type ExecutionResolution } from './verify/resolution.ts';
 export { type VerifiedReceipt, verifyReceipt } from './verify/verify-receipt.ts';

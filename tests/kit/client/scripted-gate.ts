@@ -81,6 +81,7 @@ export class ScriptedGate implements AsyncDisposable {
       audit: (call) =>
         void call.emit('error', toServiceError(new CscError('NOT_PERMITTED', 'not by a script'))),
       resolve: (_, done) => done(toServiceError(new CscError('NOT_PERMITTED', 'not by a script'))),
+      readLogTile: (_, done) => done(null, { found: false, content: Buffer.alloc(0) }),
     };
     this.#server.addService(FleetService, fleet);
     const { promise, resolve, reject } = Promise.withResolvers<number>();
@@ -160,6 +161,7 @@ export class ScriptedGate implements AsyncDisposable {
         this.keysAsked.push(request.keyIds);
         done(null, { keys: this.keys });
       },
+      proveReceipts: (_, done) => done(null, { checkpoint: Buffer.alloc(0), consistency: [], proofs: [] }),
       listProfiles: (_, done) => done(null, { profiles: [] }),
       getStatus: (_, done) => done(null, GetStatusResponse.fromPartial({ admin: this.executors.length > 0 })),
     };

@@ -12,6 +12,7 @@ import type {
   GetKeysRequest,
   GetReceiptRequest,
   ListExecutionsRequest,
+  ProveReceiptsRequest,
   ReadOutputRequest,
   ResolveRequest,
   SubmitRequest,
@@ -71,6 +72,15 @@ export class LocalClient {
 
   listProfiles() {
     return this.#methods.listProfiles(this.#call({}));
+  }
+
+  proveReceipts(request: Partial<ProveReceiptsRequest>) {
+    const all = { executionIds: [], oldSize: 0, witnesses: 0, ...request };
+    return this.#methods.proveReceipts(this.#call(all));
+  }
+
+  readLogTile(path: string) {
+    return this.#fleet.readLogTile(this.#call({ path }));
   }
 
   getStatus() {

@@ -54,6 +54,9 @@ export const stranger = 'spiffe://csc.local/client/stranger';
 /** Of every test gate. */
 export const gateIdentity = 'spiffe://csc.local/gate/test';
 
+/** Of every test gate that keeps a log. */
+export const logOrigin = 'csc.local/gate/test';
+
 // Of the barrier in flushed().
 const nobody = 'spiffe://csc.local/client/nobody';
 
@@ -89,6 +92,8 @@ export interface TestGateOptions {
   readonly bindings?: Bindings;
   /** Default: refuse, as a gate's config has it. */
   readonly dualControl?: DualControl;
+  /** The key of its log of receipts. Default: it keeps none. */
+  readonly log?: Signer;
   /** Where its metrics go. Default: nowhere. */
   readonly meter?: GateDependencies['meter'];
 }
@@ -256,6 +261,10 @@ export class TestGate {
     await this.flushed();
   }
 
+  #logOf(signer: Signer): NonNullable<GateOptions['log']> {
+    return { signer, origin: logOrigin, directory: join(this.directory, 'log', 'tree') };
+  }
+
   async #start(): Promise<void> {
     const { limits = {}, acceptUnsignedApprovals = true, keepDeniedContracts = false } = this.#options;
     const { retention = {}, dualControl = 'refuse', requireSignedSubmissions = false } = this.#options;
@@ -278,6 +287,7 @@ export class TestGate {
       executorLostAfterSec,
       heartbeatIntervalSec: 10,
       decisionTtlSec,
+      ...(this.#options.log === undefined ? {} : { log: this.#logOf(this.#options.log) }),
     };
     const onError = (error: unknown): void => void this.errors.push(error);
     this.#gate = await createGate(options, {

@@ -21,8 +21,9 @@ import { certificatesIn, endingSoon, tellEnding } from '@csc-fleet/common/identi
 import { defaultStateDir, writeFileWhole } from '../files/write-file.ts';
 import { note } from '../terminal/streams.ts';
 import { plainLine } from '../terminal/text.ts';
-import { type GateAddress, type GateOptions, resolveGate } from './gate-options.ts';
+import { type GateAddress, type GateOptions, resolveGate, resolveLog } from './gate-options.ts';
 import { openSeenChains } from './seen-chains.ts';
+import { openSeenLogs } from './seen-logs.ts';
 import { openSignedSubmissions } from './signed-submissions.ts';
 
 // An outage takes many attempts, and is one piece of news.
@@ -58,8 +59,10 @@ export function connectGate(
     if (options.json === true || options.quiet === true) return;
     say(plainLine(`csc: WARNING ${what} not remembered: ${error.message}`));
   };
+  const log = resolveLog(options, process.env);
   return connect({
     ...gate,
+    log: log && { ...log, seen: openSeenLogs(state('logs'), warn('what was met of the log is')) },
     connectTimeout: options.wait,
     submitter,
     signedSubmissions: openSignedSubmissions(state('submissions'), warn('what was signed is')),

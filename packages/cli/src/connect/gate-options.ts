@@ -2,7 +2,8 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { readConfig, resolvePem } from '@csc-fleet/common/config';
 import { CscError, type Fault } from '@csc-fleet/common/errors';
-import type { Command } from 'commander';
+import { readBoundedFile } from '@csc-fleet/common/files';
+import { type Command, InvalidArgumentError } from 'commander';
 import * as z from 'zod';
 import { append, parseDuration } from '../action/options.ts';
 
@@ -23,6 +24,12 @@ export interface GateOptions {
   readonly fleetCa?: string;
   /** The root.json of the owners' repository: what they sign of lost executions is verified by it. */
   readonly ownersRoot?: string;
+  /** The key of the gate's log, or a file of it: receipts must be in that log. */
+  readonly logVkey?: string;
+  /** Keys of witnesses, or files of them. */
+  readonly witnessVkey?: readonly string[];
+  /** How many of them must have cosigned. */
+  readonly witnessQuorum?: number;
   /** The file of the executors that were met before. */
   readonly knownExecutors?: string;
   /** Milliseconds that a gate is waited for which is away or has no room. */
@@ -75,8 +82,19 @@ export function addGateOptions(command: Command): Command {
   return addGateAddressOptions(command)
     .option('--keys <file>', 'executors’ keys, of csc executor keys --export; repeatable', append, [])
     .option('--fleet-ca <file>', 'CA of executors’ receipt keys, PEM: no gate is asked for them')
+    .option(
+      '--log-vkey <vkey>',
+      'key of the gate’s log, or a file of it: receipts must be in it (CSC_LOG_VKEY)',
+    )
+    .option('--witness-vkey <vkey>', 'key of a witness of that log, or a file; repeatable', append, [])
+    .option('--witness-quorum <number>', 'how many of them must have cosigned (default: all)', parseQuorum)
     .option('--owners-root <file>', 'root.json that hosts pin: verifies what csc admin resolve has signed')
     .option('--known-executors <file>', 'where to remember executors’ keys (default: $XDG_STATE_HOME/csc)');
+}
+
+function parseQuorum(text: string): number {
+  if (!/^\d{1,2}$/.test(text)) throw new InvalidArgumentError('Give a number of witnesses.');
+  return Number(text);
 }
 
 type Source = Readonly<Partial<Record<'gate' | 'ca' | 'cert' | 'key', string | undefined>>>;
@@ -87,9 +105,15 @@ const fileSchema = z.strictObject({
   ca: path.exactOptional(),
   cert: path.exactOptional(),
   key: path.exactOptional(),
+  log_vkey: path.exactOptional(),
+  witness_vkeys: z.array(path).max(16).exactOptional(),
+  witness_quorum: z.int().min(0).max(16).exactOptional(),
 });
 
-type SourceOptions = Omit<GateOptions, 'keys' | 'fleetCa' | 'ownersRoot' | 'knownExecutors' | 'wait'>;
+type SourceOptions = Omit<
+  GateOptions,
+  'keys' | 'fleetCa' | 'ownersRoot' | 'knownExecutors' | 'wait' | 'logVkey' | 'witnessVkey' | 'witnessQuorum'
+>;
 
 function toPick(options: SourceOptions, env: NodeJS.ProcessEnv): (name: keyof Source) => string {
   const sources: Source[] = [
@@ -124,6 +148,38 @@ export function resolveGate(options: GateOptions, env: NodeJS.ProcessEnv): GateA
   return { address: found.gate, tls: { ca: found.ca, cert: found.cert, key: found.key } };
 }
 
+/** Which log is demanded. Undefined: none. */
+export interface DemandedLog {
+  readonly vkey: string;
+  readonly witnessVkeys: readonly string[];
+  readonly quorum: number;
+}
+
+/** From the options, then the file of --config, then the environment. Throws FILE_UNREADABLE. */
+export function resolveLog(
+  { logVkey, witnessVkey = [], witnessQuorum, config }: GateOptions,
+  env: NodeJS.ProcessEnv,
+): DemandedLog | undefined {
+  const file = config === undefined ? {} : readConfig(config, fileSchema);
+  const vkey = logVkey ?? file.log_vkey ?? env['CSC_LOG_VKEY'] ?? '';
+  const witnesses = witnessVkey.length > 0 ? witnessVkey : (file.witness_vkeys ?? []);
+  const quorum = witnessQuorum ?? file.witness_quorum ?? witnesses.length;
+  if (vkey === '') {
+    if (witnesses.length === 0 && quorum === 0) return undefined;
+    throw new CscError(
+      'CONFIG_INVALID',
+      'witnesses are named, and no log that they have seen: give --log-vkey',
+    );
+  }
+  return { vkey: readVkey(vkey), witnessVkeys: witnesses.map(readVkey), quorum };
+}
+
+// A key has two plus signs, and is as long; what is shorter is a file.
+function readVkey(text: string): string {
+  if (/^[^+]+\+[0-9a-f]{8}\+/.test(text)) return text;
+  return readBoundedFile(text, { maxBytes: 1024 }).bytes.toString().trim();
+}
+
 function fromPki({ pki, as }: SourceOptions): Source {
   if (pki === undefined && as === undefined) return {};
   if (pki === undefined || as === undefined) {
@@ -155,7 +211,7 @@ const mostNamed = 10;
 
 function fromFile(file: string | undefined): Source {
   if (file === undefined) return {};
-  const { gate, ...paths } = readConfig(file, fileSchema);
+  const { gate, log_vkey, witness_vkeys, witness_quorum, ...paths } = readConfig(file, fileSchema);
   const resolved = Object.entries(paths).map(([name, value]) => [name, resolvePem(file, value)]);
   return { ...Object.fromEntries(resolved), gate };
 }

@@ -19,6 +19,7 @@ import type { Connection } from '../connection/connection.ts';
 import type { ReconnectOptions } from '../connection/reconnect.ts';
 import { concludeFrom, concludeWithout } from '../verify/conclusion.ts';
 import type { KeySource } from '../verify/keys.ts';
+import type { LogDemand } from '../verify/log.ts';
 import { type ExecutionResolution, type OwnersTrust, readResolution } from '../verify/resolution.ts';
 import { verifyFromSource } from '../verify/verify-receipt.ts';
 import { createBinder, tolerant } from './bind.ts';
@@ -81,6 +82,8 @@ export interface RunContext extends SubmitContext {
   readonly keys: KeySource;
   /** Absent: resolutions are not verified, and say so. */
   readonly owners?: OwnersTrust | undefined;
+  /** Absent: no log is demanded. */
+  readonly log?: LogDemand | undefined;
 }
 
 // The clocks of client and host may differ by so much. Whoever names a key of their own may be given an earlier run.
@@ -118,6 +121,8 @@ async function runToEnd(context: RunContext, contract: ContractInput, given: Run
       ? {}
       : { terminal: { ...wanted, inputKey: inputKey.publicKey } }),
   };
+  // What cannot be demanded is said before anything is handed in.
+  await context.log?.();
   const prepared = await signRequest(prepareSubmit(contract, options), context.submitter, options);
   const { request, contractSha256 } = prepared;
   const receiptVersion = options.receiptVersion ?? defaultReceiptVersion;
@@ -277,7 +282,7 @@ async function abortable(
 const noReceipt = { receiptJson: Buffer.alloc(0), originalJson: Buffer.alloc(0), resolutionsJson: [] };
 
 async function conclude(
-  { connection, keys, owners }: RunContext,
+  { connection, keys, owners, log }: RunContext,
   receiver: Receiver,
   expected: ExpectedReceipt,
 ): Promise<RunResult> {
@@ -294,6 +299,7 @@ async function conclude(
   }
   const verified = await verifyFromSource(common, keys, { ...expected, executionId });
   receiver.outputCheck.verify(verified.receipt);
+  await (await log?.())?.(connection, common);
   const { receipt } = verified;
   return { ...common, receipt, resolution: undefined, ...concludeFrom(told, verified) };
 }

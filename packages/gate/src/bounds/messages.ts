@@ -87,6 +87,12 @@ export const requestBounds = {
   getStatus: when(() => z.object({})),
   getReceipt: when(() => z.object({ executionId: id })),
   getKeys: when(() => z.object({ keyIds: list(text(200), 100) })),
+  proveReceipts: when(() =>
+    z.object({ executionIds: list(id, 64), oldSize: whole(0), witnesses: whole(0, 64) }),
+  ),
+  readLogTile: when(() =>
+    z.object({ path: z.string().regex(/^(checkpoint|tile\/[\w./]{1,64})$/, 'must be that of a tile') }),
+  ),
   resolve: when(() =>
     z.object({ executionId: id, resolutionsJson: list(bytes(artifactBytes.resolution), 16) }),
   ),

@@ -2,7 +2,14 @@ import { createHash } from 'node:crypto';
 import { parseApproval } from '@csc-fleet/common/approval';
 import { toTimestamp } from '@csc-fleet/common/encoding';
 import { isRpcReason } from '@csc-fleet/common/errors';
-import { AuditRecord, type ExecutionEvent, ExecutionState, Verdict } from '@csc-fleet/common/messages';
+import {
+  AuditRecord,
+  type ExecutionEvent,
+  ExecutionState,
+  type ReceiptPlace,
+  Verdict,
+} from '@csc-fleet/common/messages';
+import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { fromStoredTrace, traceIdOf } from '@csc-fleet/common/tracing';
 import type { ExecutionRow, NewAudit, StoredReceipt } from '../store/tables.ts';
 import { executorName, fromStoredApprovals, toDecision } from './row.ts';
@@ -91,6 +98,7 @@ function tell(happening: Happening, { row, receipt, executorBefore = null }: Aud
           actor: row.executor_id ?? '',
           message: whyEnded(row),
           receiptSha256: receipt === undefined ? '' : sha256(receipt.receiptJson),
+          receiptPlace: receipt === undefined ? undefined : placeOf(receipt),
           ...(row.exit_code === null ? {} : { exitCode: row.exit_code }),
           approvers: approversOf(fromStoredApprovals(row.approvals_json)),
         },
@@ -113,6 +121,7 @@ export function auditOfLateReceipt(
     actor: executor,
     executorId: executorName(executor),
     receiptSha256: sha256(receiptJson),
+    receiptPlace: placeOf({ receiptJson }),
     ...(exitCode === undefined ? {} : { exitCode }),
   };
   return ofExecution(told, { row, at });
@@ -193,6 +202,29 @@ function nameOf(names: Readonly<Record<string, number>>, value: number): string 
       .find((it) => names[it] === value)
       ?.toLowerCase() ?? 'unknown'
   );
+}
+
+/**
+ * Where a receipt stands, as it says itself; it was verified before, or is the gate's own. Of two forms, the original stands
+ * in the chain.
+ */
+function placeOf({
+  receiptJson,
+  originalJson = new Uint8Array(),
+}: {
+  readonly receiptJson: Uint8Array;
+  readonly originalJson?: Uint8Array;
+}): ReceiptPlace {
+  const chained = originalJson.length > 0 ? originalJson : receiptJson;
+  const { executor_id, executor_epoch, sequence } = JSON.parse(
+    Buffer.from(chained.buffer, chained.byteOffset, chained.byteLength).toString(),
+  ) as Partial<ReceiptV02>;
+  return {
+    receiptSha256: sha256(chained),
+    executor: executor_id ?? '',
+    epoch: executor_epoch ?? '',
+    sequence: sequence ?? 0,
+  };
 }
 
 function sha256(bytes: Uint8Array): string {

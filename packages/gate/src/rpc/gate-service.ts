@@ -31,6 +31,7 @@ export function serveGate(methods: GateMethods, rules: OneRequestRules): Untyped
     watch: streaming(rules, GateService.watch, methods.watch),
     listProfiles: unary(rules, GateService.listProfiles, methods.listProfiles),
     getStatus: unary(rules, GateService.getStatus, methods.getStatus),
+    proveReceipts: unary(rules, GateService.proveReceipts, methods.proveReceipts),
   };
 }
 
@@ -44,5 +45,6 @@ export function serveFleet(methods: FleetMethods, rules: OneRequestRules): Untyp
     prune: unary(rules, FleetService.prune, methods.prune),
     audit: streaming(rules, FleetService.audit, methods.audit),
     resolve: unary(rules, FleetService.resolve, methods.resolve),
+    readLogTile: unary(rules, FleetService.readLogTile, methods.readLogTile),
   };
 }

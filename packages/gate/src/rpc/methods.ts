@@ -107,6 +107,7 @@ export function withBounds(methods: GateMethods): GateMethods {
     getKeys: within(requestBounds.getKeys, methods.getKeys),
     listProfiles: within(requestBounds.listProfiles, methods.listProfiles),
     getStatus: within(requestBounds.getStatus, methods.getStatus),
+    proveReceipts: within(requestBounds.proveReceipts, methods.proveReceipts),
   };
 }
 
@@ -123,6 +124,7 @@ export function forAdmins(methods: FleetMethods, checkAdmin: (principal: Princip
     prune: guarded(methods.prune),
     audit: guarded(methods.audit),
     resolve: guarded(within(requestBounds.resolve, methods.resolve)),
+    readLogTile: guarded(within(requestBounds.readLogTile, methods.readLogTile)),
   };
 }
 

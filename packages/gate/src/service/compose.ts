@@ -26,6 +26,8 @@ import { Connection } from '../link/connection.ts';
 import { ExecutorKeys } from '../link/executor-keys.ts';
 import { listExecutors, Roster } from '../link/roster.ts';
 import { TerminalRelay } from '../link/terminal-relay.ts';
+import type { LogKey } from '../log/log-key.ts';
+import type { ReceiptLog } from '../log/receipt-log.ts';
 import { OutputIntake } from '../output/intake.ts';
 import { OutputStore } from '../output/output-store.ts';
 import { createOwners, type Owners } from '../owners/index.ts';
@@ -67,6 +69,8 @@ export interface GateOptions {
   readonly owners?: Owners;
   /** The published policy repository, for executors. Absent: there is none. */
   readonly policyFiles?: PolicyDoor;
+  /** The key of its log of receipts, and where that is. Absent: it keeps none, as in a gate that is gone before. */
+  readonly log?: LogKey;
   readonly limits: GateLimits;
   /** Absent: nothing is ever forgotten, as in a gate that is gone before. */
   readonly retention?: RetentionLimits;
@@ -155,6 +159,7 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
   let auditing: Promise<void> = Promise.resolve();
   const stopSweeping = startSweeping(parts);
   const stopPruning = parts.retainer.start();
+  parts.log?.start();
   return {
     methods: withBounds(toMethods(parts)),
     fleet: forAdmins(toFleet(parts), (principal) => checkAdmin(parts.bindings, principal)),
@@ -189,6 +194,7 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
     close: async () => {
       stopSweeping();
       await stopPruning();
+      await parts.log?.close();
       await output.close();
       await store.close();
     },
@@ -249,6 +255,9 @@ function toMethods(parts: Parts) {
     getKeys: async ({ request }) => getKeys(keys, request),
     listProfiles: async ({ principal }) => listProfiles(parts, principal),
     getStatus: async ({ principal }) => getStatus(parts, principal),
+    // Most gates are never asked, and that of csc run has none.
+    proveReceipts: async ({ principal, request }) =>
+      (await import('../log/prove.ts')).proveReceipts(parts, principal, request),
   } satisfies GateMethods;
 }
 
@@ -258,6 +267,7 @@ function toFleet(parts: Parts): FleetMethods {
     audit: ({ request, write, gone }) => readAudit(parts, request, write, gone),
     prune: ({ request }) => parts.retainer.prune(request.dryRun ? 'count' : 'forget'),
     resolve: ({ request }) => resolve(parts, request),
+    readLogTile: async ({ request }) => (await import('../log/prove.ts')).readLogTile(parts, request),
   };
 }
 
@@ -284,6 +294,8 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
     },
   };
   const store = dependencies.store ?? (await openOnDisk(dataDir, watcher, dependencies.commits));
+  // Before anything is written: it may know of numbers that this store has forgotten.
+  const log = await openLog(options, store, onError);
   // Of a gate that is none, no submission is for it.
   const trustDomain = parseIdentity(options.identity)?.trustDomain ?? '';
   const { owners = createOwners(options) } = options;
@@ -352,6 +364,7 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
       rates,
       storedBytesPerDay,
       contracts,
+      log,
       keys,
       roster,
       relay,
@@ -365,6 +378,16 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
       storeWritable,
     },
   };
+}
+
+async function openLog(
+  { log: key }: GateOptions,
+  store: Store,
+  onError: (error: unknown) => void,
+): Promise<ReceiptLog | undefined> {
+  if (key === undefined) return undefined;
+  const { ReceiptLog } = await import('../log/receipt-log.ts');
+  return ReceiptLog.open({ ...key, store, onError });
 }
 
 // Loaded by gates that have a database; SQLite and what speaks it, by the thread that it starts.

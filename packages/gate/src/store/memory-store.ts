@@ -169,6 +169,11 @@ export function createMemoryStore(): Store {
     auditLast: async () => audit.length,
     lastOfOwners: async (kind) => audit.findLast((row) => row.kind === kind && row.execution_id === null),
     addAudit: async (records) => addAudit(records),
+    receiptRecords: async (executionId) =>
+      audit.flatMap(({ execution_id, kind, sequence }) =>
+        execution_id === executionId && /^execution\.(ended|receipt_came_late)$/.test(kind) ? [sequence] : [],
+      ),
+    skipAudit: async () => {},
     pruneAudit: async () => 0,
     audited: (abort) => audited.wait(abort),
     close: async () => {},

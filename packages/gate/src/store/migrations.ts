@@ -205,6 +205,14 @@ const growth: Migration = {
   },
 };
 
+// A receipt's entry in the log is found by the number of its record.
+const receiptRecords: Migration = {
+  async up(database: Kysely<unknown>): Promise<void> {
+    await sql`CREATE INDEX audit_of_receipts ON audit (execution_id)
+      WHERE kind IN ('execution.ended', 'execution.receipt_came_late')`.execute(database);
+  },
+};
+
 const provider: MigrationProvider = {
   getMigrations: async () => ({
     '0001-executions': first,
@@ -219,6 +227,7 @@ const provider: MigrationProvider = {
     '0010-terminals': terminals,
     '0011-ticket-epochs': ticketEpochs,
     '0012-growth': growth,
+    '0020-receipt-records': receiptRecords,
   }),
 };
 

@@ -109,6 +109,8 @@ export async function openStoreInThread(path: string, watcher: StoreWatcher = {}
       await addAudit(rows);
       audited.ring();
     },
+    receiptRecords: ask('receiptRecords'),
+    skipAudit: ask('skipAudit'),
     pruneAudit: ask('pruneAudit'),
     audited: (abort) => audited.wait(abort),
     close: async () => {

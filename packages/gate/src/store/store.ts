@@ -124,6 +124,10 @@ export interface Store {
   /** The newest audit record of this kind that is about no execution. */
   lastOfOwners(kind: string): Promise<AuditRow | undefined>;
   addAudit(rows: readonly NewAudit[]): Promise<void>;
+  /** The numbers of the audit records that tell of a receipt of this execution, in order. */
+  receiptRecords(executionId: string): Promise<readonly number[]>;
+  /** No audit record gets this number or one before it from now on, as another store has given them. */
+  skipAudit(sequence: number): Promise<void>;
   /** Forgets audit records from before this moment, so many at most; gives how many. */
   pruneAudit(before: string, limit: number): Promise<number>;
   /** Resolves when there may be new audit records. */
@@ -530,6 +534,24 @@ export class SqlStore implements Store {
       this.#database,
     );
     return last.rows[0]?.seq ?? 0;
+  }
+
+  async receiptRecords(executionId: string): Promise<number[]> {
+    const rows = await sql<{
+      sequence: number;
+    }>`SELECT sequence FROM audit WHERE execution_id = ${executionId}
+      AND kind IN ('execution.ended', 'execution.receipt_came_late') ORDER BY sequence LIMIT 64`.execute(
+      this.#database,
+    );
+    return rows.rows.map(({ sequence }) => sequence);
+  }
+
+  async skipAudit(sequence: number): Promise<void> {
+    if ((await this.auditLast()) >= sequence) return;
+    await this.#commits.run(async (transaction) => {
+      await sql`DELETE FROM sqlite_sequence WHERE name = 'audit'`.execute(transaction);
+      await sql`INSERT INTO sqlite_sequence (name, seq) VALUES ('audit', ${sequence})`.execute(transaction);
+    });
   }
 
   lastOfOwners(kind: string): Promise<AuditRow | undefined> {

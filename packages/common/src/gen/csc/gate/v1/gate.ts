@@ -467,7 +467,22 @@ export interface AuditRecord {
   /** What the gate decides by from here on, where that is what has changed. */
   policies: PolicyVersion[];
   /** Of the policy repository that has them. Absent: there is none. */
-  policyVersion?: number | undefined;
+  policyVersion?:
+    | number
+    | undefined;
+  /** Where the signed receipt stands. Absent: there is none, or the gate wrote this before it kept a log. */
+  receiptPlace?: ReceiptPlace | undefined;
+}
+
+/** A receipt by its place in its executor's chain. */
+export interface ReceiptPlace {
+  /** Of the form that stands in the chain, lower-case hex. */
+  receiptSha256: string;
+  /** Its executor, as the receipt names it; empty: the gate has signed it, as nothing ran, or it is v0.1 without an original. */
+  executor: string;
+  /** Empty and 0 where it stands in no chain. */
+  epoch: string;
+  sequence: number;
 }
 
 export interface ResolveRequest {
@@ -486,6 +501,44 @@ export interface ResolveResponse {
   resolutionsJson: Buffer[];
   /** As in GetExecutionResponse. */
   absence: Absence | undefined;
+}
+
+export interface ProveReceiptsRequest {
+  /** At most 64. */
+  executionIds: string[];
+  /** Of the checkpoint that the caller has seen last. 0: it has seen none. */
+  oldSize: number;
+  /** By how many of its witnesses the checkpoint should be cosigned. The gate waits for them a while. */
+  witnesses: number;
+}
+
+export interface ProveReceiptsResponse {
+  /** A signed note (C2SP tlog-checkpoint). Empty: this gate keeps no log. */
+  checkpoint: Buffer;
+  /** That it adds to the tree of old_size (RFC 6962, 2.1.2). Empty where that is larger. */
+  consistency: Buffer[];
+  /** Of each receipt of these executions that is in the log. */
+  proofs: ReceiptProof[];
+}
+
+export interface ReceiptProof {
+  executionId: string;
+  /** A LogEntry (csc.log-entry.v0.1), canonical JSON: the leaf. */
+  entry: Buffer;
+  index: number;
+  /** RFC 6962, 2.1.1. */
+  hashes: Buffer[];
+}
+
+export interface ReadLogTileRequest {
+  /** As in C2SP tlog-tiles: `checkpoint`, or `tile/LEVEL/INDEX[.p/WIDTH]`, where LEVEL may be `entries`. */
+  path: string;
+}
+
+export interface ReadLogTileResponse {
+  /** False: the log has no such tile. */
+  found: boolean;
+  content: Buffer;
 }
 
 function createBaseSubmitRequest(): SubmitRequest {
@@ -4259,6 +4312,7 @@ function createBaseAuditRecord(): AuditRecord {
     traceId: "",
     policies: [],
     policyVersion: undefined,
+    receiptPlace: undefined,
   };
 }
 
@@ -4320,6 +4374,9 @@ export const AuditRecord: MessageFns<AuditRecord> = {
     }
     if (message.policyVersion !== undefined) {
       writer.uint32(152).int64(message.policyVersion);
+    }
+    if (message.receiptPlace !== undefined) {
+      ReceiptPlace.encode(message.receiptPlace, writer.uint32(242).fork()).join();
     }
     return writer;
   },
@@ -4489,6 +4546,14 @@ export const AuditRecord: MessageFns<AuditRecord> = {
             message.policyVersion = longToNumber(reader.int64());
             continue;
           }
+          case 30: {
+            if (tag !== 242) {
+              break;
+            }
+
+            message.receiptPlace = ReceiptPlace.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4525,6 +4590,100 @@ export const AuditRecord: MessageFns<AuditRecord> = {
     message.traceId = object.traceId ?? "";
     message.policies = object.policies?.map((e) => PolicyVersion.fromPartial(e)) || [];
     message.policyVersion = object.policyVersion ?? undefined;
+    message.receiptPlace = (object.receiptPlace !== undefined && object.receiptPlace !== null)
+      ? ReceiptPlace.fromPartial(object.receiptPlace)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseReceiptPlace(): ReceiptPlace {
+  return { receiptSha256: "", executor: "", epoch: "", sequence: 0 };
+}
+
+export const ReceiptPlace: MessageFns<ReceiptPlace> = {
+  encode(message: ReceiptPlace, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.receiptSha256 !== "") {
+      writer.uint32(10).string(message.receiptSha256);
+    }
+    if (message.executor !== "") {
+      writer.uint32(18).string(message.executor);
+    }
+    if (message.epoch !== "") {
+      writer.uint32(26).string(message.epoch);
+    }
+    if (message.sequence !== 0) {
+      writer.uint32(32).int64(message.sequence);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReceiptPlace {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReceiptPlace();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.receiptSha256 = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.executor = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.epoch = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.sequence = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReceiptPlace>): ReceiptPlace {
+    return ReceiptPlace.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReceiptPlace>): ReceiptPlace {
+    const message = createBaseReceiptPlace();
+    message.receiptSha256 = object.receiptSha256 ?? "";
+    message.executor = object.executor ?? "";
+    message.epoch = object.epoch ?? "";
+    message.sequence = object.sequence ?? 0;
     return message;
   },
 };
@@ -4691,6 +4850,377 @@ export const ResolveResponse: MessageFns<ResolveResponse> = {
   },
 };
 
+function createBaseProveReceiptsRequest(): ProveReceiptsRequest {
+  return { executionIds: [], oldSize: 0, witnesses: 0 };
+}
+
+export const ProveReceiptsRequest: MessageFns<ProveReceiptsRequest> = {
+  encode(message: ProveReceiptsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.executionIds) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.oldSize !== 0) {
+      writer.uint32(16).int64(message.oldSize);
+    }
+    if (message.witnesses !== 0) {
+      writer.uint32(24).uint32(message.witnesses);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProveReceiptsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProveReceiptsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.executionIds.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.oldSize = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.witnesses = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ProveReceiptsRequest>): ProveReceiptsRequest {
+    return ProveReceiptsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ProveReceiptsRequest>): ProveReceiptsRequest {
+    const message = createBaseProveReceiptsRequest();
+    message.executionIds = object.executionIds?.map((e) => e) || [];
+    message.oldSize = object.oldSize ?? 0;
+    message.witnesses = object.witnesses ?? 0;
+    return message;
+  },
+};
+
+function createBaseProveReceiptsResponse(): ProveReceiptsResponse {
+  return { checkpoint: Buffer.alloc(0), consistency: [], proofs: [] };
+}
+
+export const ProveReceiptsResponse: MessageFns<ProveReceiptsResponse> = {
+  encode(message: ProveReceiptsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.checkpoint.length !== 0) {
+      writer.uint32(10).bytes(message.checkpoint);
+    }
+    for (const v of message.consistency) {
+      writer.uint32(18).bytes(v!);
+    }
+    for (const v of message.proofs) {
+      ReceiptProof.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProveReceiptsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProveReceiptsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.checkpoint = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.consistency.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.proofs.push(ReceiptProof.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ProveReceiptsResponse>): ProveReceiptsResponse {
+    return ProveReceiptsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ProveReceiptsResponse>): ProveReceiptsResponse {
+    const message = createBaseProveReceiptsResponse();
+    message.checkpoint = object.checkpoint ?? Buffer.alloc(0);
+    message.consistency = object.consistency?.map((e) => e) || [];
+    message.proofs = object.proofs?.map((e) => ReceiptProof.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseReceiptProof(): ReceiptProof {
+  return { executionId: "", entry: Buffer.alloc(0), index: 0, hashes: [] };
+}
+
+export const ReceiptProof: MessageFns<ReceiptProof> = {
+  encode(message: ReceiptProof, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.executionId !== "") {
+      writer.uint32(10).string(message.executionId);
+    }
+    if (message.entry.length !== 0) {
+      writer.uint32(18).bytes(message.entry);
+    }
+    if (message.index !== 0) {
+      writer.uint32(24).int64(message.index);
+    }
+    for (const v of message.hashes) {
+      writer.uint32(34).bytes(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReceiptProof {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReceiptProof();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.executionId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.entry = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.index = longToNumber(reader.int64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.hashes.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReceiptProof>): ReceiptProof {
+    return ReceiptProof.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReceiptProof>): ReceiptProof {
+    const message = createBaseReceiptProof();
+    message.executionId = object.executionId ?? "";
+    message.entry = object.entry ?? Buffer.alloc(0);
+    message.index = object.index ?? 0;
+    message.hashes = object.hashes?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseReadLogTileRequest(): ReadLogTileRequest {
+  return { path: "" };
+}
+
+export const ReadLogTileRequest: MessageFns<ReadLogTileRequest> = {
+  encode(message: ReadLogTileRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.path !== "") {
+      writer.uint32(10).string(message.path);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadLogTileRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadLogTileRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReadLogTileRequest>): ReadLogTileRequest {
+    return ReadLogTileRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReadLogTileRequest>): ReadLogTileRequest {
+    const message = createBaseReadLogTileRequest();
+    message.path = object.path ?? "";
+    return message;
+  },
+};
+
+function createBaseReadLogTileResponse(): ReadLogTileResponse {
+  return { found: false, content: Buffer.alloc(0) };
+}
+
+export const ReadLogTileResponse: MessageFns<ReadLogTileResponse> = {
+  encode(message: ReadLogTileResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.found !== false) {
+      writer.uint32(8).bool(message.found);
+    }
+    if (message.content.length !== 0) {
+      writer.uint32(18).bytes(message.content);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadLogTileResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadLogTileResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.found = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.content = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReadLogTileResponse>): ReadLogTileResponse {
+    return ReadLogTileResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReadLogTileResponse>): ReadLogTileResponse {
+    const message = createBaseReadLogTileResponse();
+    message.found = object.found ?? false;
+    message.content = object.content ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
 /**
  * What agents call. Errors carry google.rpc.ErrorInfo with domain "csc" and a reason from the registry in
  * docs/errors.md, and BadRequest or RetryInfo where they help.
@@ -4846,6 +5376,20 @@ export const GateService = {
     responseSerialize: (value: GetStatusResponse): Buffer => Buffer.from(GetStatusResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetStatusResponse => GetStatusResponse.decode(value),
   },
+  /**
+   * The newest checkpoint of the log of receipts, that it adds to an earlier one, and that receipts of these executions are in
+   * it. Waits a moment for one that has them.
+   */
+  proveReceipts: {
+    path: "/csc.gate.v1.Gate/ProveReceipts" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ProveReceiptsRequest): Buffer => Buffer.from(ProveReceiptsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ProveReceiptsRequest => ProveReceiptsRequest.decode(value),
+    responseSerialize: (value: ProveReceiptsResponse): Buffer =>
+      Buffer.from(ProveReceiptsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ProveReceiptsResponse => ProveReceiptsResponse.decode(value),
+  },
 } as const;
 
 export interface GateServer extends UntypedServiceImplementation {
@@ -4882,6 +5426,11 @@ export interface GateServer extends UntypedServiceImplementation {
   listProfiles: handleUnaryCall<ListProfilesRequest, ListProfilesResponse>;
   /** How the gate is, and why what waits does: of the caller's own executions, or for an admin of all. */
   getStatus: handleUnaryCall<GetStatusRequest, GetStatusResponse>;
+  /**
+   * The newest checkpoint of the log of receipts, that it adds to an earlier one, and that receipts of these executions are in
+   * it. Waits a moment for one that has them.
+   */
+  proveReceipts: handleUnaryCall<ProveReceiptsRequest, ProveReceiptsResponse>;
 }
 
 export interface GateClient extends Client {
@@ -5080,6 +5629,25 @@ export interface GateClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetStatusResponse) => void,
   ): ClientUnaryCall;
+  /**
+   * The newest checkpoint of the log of receipts, that it adds to an earlier one, and that receipts of these executions are in
+   * it. Waits a moment for one that has them.
+   */
+  proveReceipts(
+    request: ProveReceiptsRequest,
+    callback: (error: ServiceError | null, response: ProveReceiptsResponse) => void,
+  ): ClientUnaryCall;
+  proveReceipts(
+    request: ProveReceiptsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ProveReceiptsResponse) => void,
+  ): ClientUnaryCall;
+  proveReceipts(
+    request: ProveReceiptsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ProveReceiptsResponse) => void,
+  ): ClientUnaryCall;
 }
 
 /** For admins: who has the role in the binding that counts for it. NOT_PERMITTED for everybody else. */
@@ -5132,6 +5700,16 @@ export const FleetService = {
     responseSerialize: (value: ResolveResponse): Buffer => Buffer.from(ResolveResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ResolveResponse => ResolveResponse.decode(value),
   },
+  /** A tile of the log of receipts, or a bundle of its entries (C2SP tlog-tiles). */
+  readLogTile: {
+    path: "/csc.gate.v1.Fleet/ReadLogTile" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReadLogTileRequest): Buffer => Buffer.from(ReadLogTileRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReadLogTileRequest => ReadLogTileRequest.decode(value),
+    responseSerialize: (value: ReadLogTileResponse): Buffer => Buffer.from(ReadLogTileResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReadLogTileResponse => ReadLogTileResponse.decode(value),
+  },
 } as const;
 
 export interface FleetServer extends UntypedServiceImplementation {
@@ -5149,6 +5727,8 @@ export interface FleetServer extends UntypedServiceImplementation {
    * knows. Idempotent.
    */
   resolve: handleUnaryCall<ResolveRequest, ResolveResponse>;
+  /** A tile of the log of receipts, or a bundle of its entries (C2SP tlog-tiles). */
+  readLogTile: handleUnaryCall<ReadLogTileRequest, ReadLogTileResponse>;
 }
 
 export interface FleetClient extends Client {
@@ -5212,6 +5792,22 @@ export interface FleetClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ResolveResponse) => void,
+  ): ClientUnaryCall;
+  /** A tile of the log of receipts, or a bundle of its entries (C2SP tlog-tiles). */
+  readLogTile(
+    request: ReadLogTileRequest,
+    callback: (error: ServiceError | null, response: ReadLogTileResponse) => void,
+  ): ClientUnaryCall;
+  readLogTile(
+    request: ReadLogTileRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReadLogTileResponse) => void,
+  ): ClientUnaryCall;
+  readLogTile(
+    request: ReadLogTileRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReadLogTileResponse) => void,
   ): ClientUnaryCall;
 }
 

@@ -1,0 +1,63 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { SeenLog, SeenLogs } from '@csc-fleet/client';
+import { sha256Hex } from '@csc-fleet/common/encoding';
+import { CscError } from '@csc-fleet/common/errors';
+import { readBoundedFile } from '@csc-fleet/common/files';
+import * as z from 'zod';
+import { writeFileWhole } from '../files/write-file.ts';
+
+const maxSeenBytes = 4 * 1024 * 1024;
+
+const seenSchema = z.record(
+  z.string(),
+  z.strictObject({
+    checkpoint: z.string().exactOptional(),
+    owed: z.array(z.strictObject({ executionId: z.string(), sha256: z.string() })),
+  }),
+);
+
+/**
+ * What was met of gates' logs, in a file, and what logs are accused by, in a directory beside it. Where it cannot be written,
+ * what is met counts in this process alone.
+ * @param notKept told of that
+ */
+export function openSeenLogs(file: () => string, notKept: (error: CscError) => void): SeenLogs {
+  const fresh = new Map<string, SeenLog>();
+  const trying = (write: () => string): string => {
+    try {
+      return write();
+    } catch (error) {
+      if (!(error instanceof CscError)) throw error;
+      notKept(error);
+      return '';
+    }
+  };
+  return {
+    seenOf: async (origin) => fresh.get(origin) ?? readSeen(file())[origin] ?? { owed: [] },
+    keep: async (origin, seen) => {
+      fresh.set(origin, seen);
+      trying(() => {
+        writeFileWhole(file(), JSON.stringify({ ...readSeen(file()), [origin]: seen }));
+        return file();
+      });
+    },
+    accuse: async (origin, evidence) =>
+      trying(() => {
+        const text = `${JSON.stringify({ origin, at: new Date().toISOString(), ...evidence }, null, 2)}\n`;
+        const path = join(`${file()}.evidence`, `${sha256Hex(text).slice(0, 16)}.json`);
+        writeFileWhole(path, text);
+        return path;
+      }),
+  };
+}
+
+function readSeen(file: string): Record<string, SeenLog> {
+  if (!existsSync(file)) return {};
+  try {
+    return seenSchema.parse(JSON.parse(readBoundedFile(file, { maxBytes: maxSeenBytes }).bytes.toString()));
+  } catch (cause) {
+    const message = `${file} does not hold what was met of logs: move it away to begin anew`;
+    throw new CscError('FILE_UNREADABLE', message, { cause });
+  }
+}

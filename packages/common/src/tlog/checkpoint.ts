@@ -1,0 +1,90 @@
+import { parseBase64, type Signer, toBase64 } from '../crypto/index.ts';
+import { CscError, faulty, orThrow, type Parsed, parsed } from '../errors/index.ts';
+import {
+  formatNote,
+  isKeyName,
+  type Note,
+  type NoteKey,
+  type NoteVoucher,
+  parseNote,
+  signText,
+  vouchersOf,
+} from './note.ts';
+import { hashLength, type TreeHead } from './tree.ts';
+
+/** What a log says of itself: who it is and its tree (C2SP tlog-checkpoint). */
+export interface Checkpoint extends TreeHead {
+  /** The name of the log, which its key has, too. */
+  readonly origin: string;
+}
+
+/** The text of a checkpoint, that is signed. */
+export function checkpointText({ origin, size, root }: Checkpoint): string {
+  return `${origin}\n${size}\n${toBase64(root)}\n`;
+}
+
+/** Reads the text of a checkpoint; extension lines are taken, and nothing is made of them. */
+export function parseCheckpointText(text: string): Parsed<Checkpoint> {
+  const [origin = '', digits = '', encoded = '', ...rest] = text.split('\n');
+  if (!isKeyName(origin)) return faulty('has no origin in its first line');
+  const size = Number(digits);
+  if (!/^(0|[1-9]\d{0,15})$/.test(digits) || !Number.isSafeInteger(size))
+    return faulty('has no tree size in its second line');
+  const root = parseBase64(encoded);
+  if (root?.length !== hashLength) return faulty('has no root hash in its third line');
+  if (rest.pop() !== '' || rest.includes('')) return faulty('has an empty line in its text');
+  return parsed({ origin, size, root });
+}
+
+/** A checkpoint, signed by its log: a note. */
+export function signCheckpoint(checkpoint: Checkpoint, signer: Signer): string {
+  const text = checkpointText(checkpoint);
+  return formatNote({ text, signatures: [signText(text, checkpoint.origin, signer)] });
+}
+
+/** Reads a note that is a checkpoint, and verifies nothing. */
+export function parseCheckpoint(bytes: Uint8Array): Parsed<{ note: Note; checkpoint: Checkpoint }> {
+  const note = parseNote(bytes);
+  if (!note.ok) return note;
+  const checkpoint = parseCheckpointText(note.value.text);
+  return checkpoint.ok ? parsed({ note: note.value, checkpoint: checkpoint.value }) : checkpoint;
+}
+
+/** Whose word is needed for a checkpoint to count. */
+export interface LogTrust {
+  readonly log: NoteKey;
+  /** Absent: none. */
+  readonly witnesses?: readonly NoteKey[];
+  /** How many of the witnesses must have cosigned. Absent: 0. */
+  readonly quorum?: number;
+}
+
+/** A checkpoint that counts. */
+export interface OpenedCheckpoint {
+  readonly checkpoint: Checkpoint;
+  readonly note: Note;
+  /** Of the witnesses that are known. */
+  readonly cosigned: readonly NoteVoucher[];
+}
+
+/** Verifies a checkpoint: the log's own signature, its origin, and enough witnesses. Throws LOG_INVALID. */
+export function openCheckpoint(
+  bytes: Uint8Array,
+  { log, witnesses = [], quorum = 0 }: LogTrust,
+): OpenedCheckpoint {
+  const { note, checkpoint } = orThrow(parseCheckpoint(bytes), 'LOG_INVALID', 'the checkpoint');
+  if (checkpoint.origin !== log.name)
+    throw invalid(`the checkpoint is of the log ${checkpoint.origin}, and the pinned key is of ${log.name}`);
+  if (vouchersOf(note, [log]).length === 0)
+    throw invalid(`the checkpoint is not signed with the pinned key of the log ${log.name}`);
+  const cosigned = vouchersOf(note, witnesses);
+  if (cosigned.length < quorum)
+    throw invalid(
+      `the checkpoint of ${checkpoint.size} entries is cosigned by ${cosigned.length} of the witnesses, and ${quorum} are due`,
+    );
+  return { checkpoint, note, cosigned };
+}
+
+function invalid(message: string): CscError {
+  return new CscError('LOG_INVALID', message);
+}

@@ -1,0 +1,31 @@
+import { join } from 'node:path';
+import { makeKeyFile, readSigner, type Signer } from '@csc-fleet/common/crypto';
+import { CscError } from '@csc-fleet/common/errors';
+import { makeDirectory, replaceFile } from '@csc-fleet/common/files';
+import { formatVkey, isKeyName } from '@csc-fleet/common/tlog';
+
+/** A log's own key, and what the log is called. */
+export interface LogKey {
+  readonly signer: Signer;
+  readonly origin: string;
+  /** Where its tiles are; can be served as it is. */
+  readonly directory: string;
+}
+
+/**
+ * The key of a gate's log, made at its first start, in `log` of the data directory: key and tree belong together. What owners
+ * and clients pin is beside it, in `log.vkey`. Throws KEY_INVALID, FILE_UNREADABLE, FILE_UNWRITABLE.
+ * @param identity the gate's SPIFFE id, which the log is called by
+ */
+export function openLogKey(dataDir: string, identity: string): LogKey {
+  const directory = join(dataDir, 'log');
+  makeDirectory(directory, { mode: 0o700, as: `the log's directory ${directory}` });
+  const file = join(directory, 'log.key');
+  makeKeyFile(file);
+  const origin = identity.replace(/^spiffe:\/\//, '');
+  if (!isKeyName(origin)) throw new CscError('CONFIG_INVALID', `${identity} cannot be the name of a log`);
+  const signer = readSigner(file, origin);
+  const vkey = formatVkey({ name: origin, type: 'ed25519', publicKey: signer.publicKey });
+  replaceFile(join(directory, 'log.vkey'), `${vkey}\n`, 0o644);
+  return { signer, origin, directory: join(directory, 'tree') };
+}

@@ -1,0 +1,109 @@
+import { existsSync } from 'node:fs';
+import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { type FilledTile, maxLogEntryBytes, type Tile, tilePath, tileWidth } from '@csc-fleet/common/tlog';
+
+/** A log's tiles, bundles and checkpoint as files, laid out as tlog-tiles serves them: the directory can be put behind any web server. */
+export class TileFiles {
+  readonly #directory: string;
+  /** Partial tiles of earlier checkpoints that are still there, the oldest first. */
+  #partial: string[] = [];
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  /** Undefined: there is none yet. */
+  async checkpoint(): Promise<Buffer | undefined> {
+    const path = join(this.#directory, 'checkpoint');
+    return existsSync(path) ? readBounded(path) : undefined;
+  }
+
+  /** The bytes of a tile as it was written, or of the full one that it has become. Rejects where it cannot be read. */
+  async read(tile: Tile): Promise<Buffer> {
+    const path = join(this.#directory, tilePath(tile));
+    try {
+      return await readBounded(path);
+    } catch (error) {
+      if (tile.width === tileWidth) throw error;
+      return readBounded(join(this.#directory, tilePath({ ...tile, width: tileWidth })));
+    }
+  }
+
+  /**
+   * Puts tiles on the disk, and only then the checkpoint that names them: whatever is killed in between, what is named is
+   * there. None of it is done on the event loop. Rejects where the disk takes no more.
+   */
+  async write(tiles: readonly FilledTile[], checkpoint: string): Promise<void> {
+    const directories = new Set<string>();
+    for (const { tile, bytes } of tiles) {
+      await this.#put(tilePath(tile), bytes, directories);
+      if (tile.width < tileWidth) this.#partial.push(tilePath(tile));
+    }
+    await this.#sync(directories);
+    const last = new Set<string>();
+    await this.#put('checkpoint', Buffer.from(checkpoint), last);
+    await this.#sync(last);
+    await this.#forget(tiles);
+  }
+
+  async #put(path: string, bytes: Uint8Array, directories: Set<string>): Promise<void> {
+    const whole = join(this.#directory, path);
+    const directory = dirname(whole);
+    const made = await mkdir(directory, { recursive: true, mode: 0o755 });
+    directories.add(directory);
+    // A new directory is a new name in the one above it.
+    for (let at = directory; made !== undefined && at.length >= made.length; at = dirname(at))
+      directories.add(dirname(at));
+    const file = await open(`${whole}.new`, 'w', 0o644);
+    try {
+      await file.writeFile(bytes);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(`${whole}.new`, whole);
+  }
+
+  async #sync(directories: ReadonlySet<string>): Promise<void> {
+    for (const directory of directories) {
+      const opened = await open(directory, 'r');
+      try {
+        await opened.sync();
+      } finally {
+        await opened.close();
+      }
+    }
+  }
+
+  // Who has read the checkpoint before this one may still come for its tiles.
+  async #forget(written: readonly FilledTile[]): Promise<void> {
+    for (const { tile } of written) {
+      if (tile.width < tileWidth) continue;
+      const partial = `${tilePath(tile)}.p`;
+      this.#partial = this.#partial.filter((it) => !it.startsWith(`${partial}/`));
+      await rm(join(this.#directory, partial), { recursive: true, force: true });
+    }
+    const superseded = this.#partial.splice(0, Math.max(0, this.#partial.length - keptPartial));
+    for (const path of superseded) await rm(join(this.#directory, path), { force: true });
+  }
+}
+
+// Off the event loop, which readBoundedFile is not.
+async function readBounded(path: string): Promise<Buffer> {
+  const file = await open(path, 'r');
+  try {
+    const { size } = await file.stat();
+    if (size > maxFileBytes) throw new RangeError(`${path} is longer than a tile can be`);
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(size), 0, size, 0);
+    return buffer.subarray(0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}
+
+// A bundle of the longest entries.
+const maxFileBytes = tileWidth * (2 + maxLogEntryBytes);
+
+// Some checkpoints' worth.
+const keptPartial = 32;
