@@ -45,18 +45,12 @@ const withoutPrograms: Plugin = {
   },
 };
 
-// What runs in a thread of its own is found beside whatever asks it.
-const threads = {
-  'store-main': `${root}packages/gate/src/store/store-main.ts`,
-  'writer-main': `${root}packages/executor/src/journal/writer-main.ts`,
-};
 const commands = readdirSync(`${source}/commands`).filter((file) => !file.endsWith('.test.ts'));
 rmSync(dist, { recursive: true, force: true });
 mkdirSync(dist, { recursive: true });
 await build({
   entryPoints: {
     main: `${source}/main.ts`,
-    ...threads,
     ...Object.fromEntries(commands.map((file) => [bundleOf(file), `${source}/commands/${file}`])),
     ...Object.fromEntries(programs.map((file) => [basename(file, '.ts'), file])),
   },

@@ -65,8 +65,6 @@ export function readProfiles(directory: string, spans: readonly Span[]): PartPro
 const marks: readonly (readonly [mark: RegExp, part: string | undefined])[] = [
   // Has made the fleet's keys, and waits.
   [/\/warm-csc\.ts$/, undefined],
-  [/store-main\.cjs$/, 'gate: database thread'],
-  [/writer-main\.cjs$/, 'executor: database thread'],
   [/command-gate\.cjs$/, 'gate'],
   [/command-executor\.cjs$/, 'executor'],
   [/command-run\.cjs$/, 'csc run'],

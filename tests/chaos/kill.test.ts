@@ -49,7 +49,7 @@ function collect(records: AsyncIterable<AuditRecord>): { seen: AuditRecord[]; ov
 }
 
 describe('kill -9 of the gate while it writes down what it has offered', () => {
-  it.each(['unwritten', 'unsaid'])('has it run once, and with one receipt: %s', async (when) => {
+  it.each(['unwritten', 'unsynced', 'unsaid'])('has it run once, and with one receipt: %s', async (when) => {
     const out = fleet.writable(`gate-${when}`);
     await fleet.gate.stop();
     const path = `${repository}tests/kit/gate/dying-gate.ts`;

@@ -2,6 +2,7 @@
 // test; `make mutants` shows that it does. Whoever changes one of these lines changes its row.
 import type { Mutant } from './mutant.ts';
 
+const common = 'packages/common/src';
 const executor = 'packages/executor/src';
 const sandbox = 'packages/sandbox/src';
 const gate = 'packages/gate/src';
@@ -726,28 +727,44 @@ const host: readonly Mutant[] = [
     red: 'of an offer that is refused',
   },
   {
-    name: 'receipt-takes-a-place-it-was-not-signed-for',
-    file: `${executor}/journal/writer-main.ts`,
-    before: 'before !== undefined && isSamePlace(before.link, link)',
-    after: 'before !== undefined',
-    tests: [`${executor}/journal/journal.test.ts`],
-    red: 'signs again where the chain is another by then',
+    name: 'told-before-it-is-on-disk',
+    file: `${common}/database/commits.ts`,
+    before: 'await this.#syncing;',
+    after: '',
+    tests: [`${gate}/store/store.test.ts`],
+    red: 'tells nobody what is not on disk',
   },
   {
-    name: 'place-in-the-chain-known-by-its-number-alone',
-    file: `${executor}/journal/seal-ahead.ts`,
-    before: 'one.previousSha256 === other.previousSha256',
-    after: 'true',
-    tests: [`${executor}/journal/journal.test.ts`],
-    red: 'signs again where the chain is another by then',
+    name: 'read-before-it-is-on-disk',
+    file: `${gate}/store/store.ts`,
+    before: 'await this.#commits.settled;',
+    after: '',
+    tests: [`${gate}/store/store.test.ts`],
+    red: 'tells nobody what is not on disk',
   },
   {
-    name: 'signs-ahead-what-has-its-receipt',
-    file: `${executor}/journal/seal-ahead.ts`,
-    before: "return statements.find.get(executionId)?.['receipt_json'] === null;",
-    after: 'return true;',
+    name: 'disk-believed-that-has-refused',
+    file: `${common}/database/commits.ts`,
+    before: 'if (this.#lost !== undefined) {',
+    after: 'if (batch.length === 0) {',
+    tests: [`${gate}/store/store.test.ts`],
+    red: 'is lost where the disk has refused what was written',
+  },
+  {
+    name: 'receipt-told-before-it-is-on-disk',
+    file: `${executor}/journal/sqlite-journal.ts`,
+    before: 'return !this.#signed.has(executionId);',
+    after: 'return executionId.length > 0;',
     tests: [`${executor}/journal/journal.test.ts`],
-    red: 'chains receipts and keeps exactly one for an execution',
+    red: 'tells nobody what is not on disk',
+  },
+  {
+    name: 'head-told-before-it-is-on-disk',
+    file: `${executor}/journal/sqlite-journal.ts`,
+    before: 'if (!this.#isSettled) return this.#chain;',
+    after: '',
+    tests: [`${executor}/journal/journal.test.ts`],
+    red: 'tells nobody what is not on disk',
   },
   {
     name: 'key-taken-from-who-has-it',
@@ -776,19 +793,11 @@ const host: readonly Mutant[] = [
     red: 'changes what a step names, whatever the one before has named',
   },
   {
-    name: 'known-key-taken-for-a-new-one',
-    file: `${gate}/store/key-reader.ts`,
-    before: 'reader.find.get(principal, key) === undefined',
-    after: 'reader.find !== undefined',
+    name: 'writer-of-another-process-waited-for-where-it-is-asked',
+    file: `${common}/database/commits.ts`,
+    before: "this.#database.exec('PRAGMA busy_timeout=0');",
+    after: '',
     tests: [`${gate}/store/store.test.ts`],
-    red: 'stands for the first execution that came with it',
-  },
-  {
-    name: 'journal-waits-for-the-disk-where-it-is-asked',
-    file: `${executor}/journal/sqlite-journal.ts`,
-    before: "options.commits === 'thread'",
-    after: 'options.commits === undefined',
-    tests: [`${executor}/journal/journal.test.ts`],
     red: 'holds up nobody while it waits for the disk',
   },
   {

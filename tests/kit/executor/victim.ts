@@ -31,7 +31,7 @@ async function main(): Promise<void> {
     },
     {
       ...{ gateKeys: gate.keys, owners: plainOwners([policy]), output: gate.output },
-      journal: killedAt(awaited, openSqliteJournal(join(stateDir, 'journal.sqlite'), { commits: 'thread' })),
+      journal: killedAt(awaited, openSqliteJournal(join(stateDir, 'journal.sqlite'))),
     },
   );
   gate.connect(executor);

@@ -291,8 +291,6 @@ export class TestGate {
     };
     const onError = (error: unknown): void => void this.errors.push(error);
     this.#gate = await createGate(options, {
-      // `flushed` and `sweep` count on what is begun in one turn being done with the next commit.
-      commits: 'here',
       clock: this.clock,
       monotonicMs: () => this.clock.now().getTime(),
       onError,

@@ -53,8 +53,6 @@ export async function attachExecutor(local: LocalGate, options: AttachOptions): 
       executorId: executorIdentity.name,
       identity: executorIdentity.uri,
       stateDir,
-      // One run, which waits for each of them: a thread takes longer to start.
-      commits: 'here',
       executionMode: mode,
       acceptUnsignedApprovals: true,
       dualControl: 'one_approval',

@@ -1,4 +1,5 @@
 export { type BackedUp, backUp, restoreBackup } from './backup.ts';
+export { Commits } from './commits.ts';
 export {
   checkBeginning,
   checkDatabase,
@@ -7,3 +8,4 @@ export {
   prepareDatabaseFile,
   whole,
 } from './database.ts';
+export { errorCode, type SyncFile, sizeOfLog, WriteAheadLog } from './write-ahead-log.ts';

@@ -1,6 +1,6 @@
 export { keepServiceRecord, readServiceRecord, type ServiceRecord } from './control-file.ts';
-export { GroupCommit } from './group-commit.ts';
 export {
+  endUnsound,
   installLastHandler,
   isTooMany,
   isUnsound,

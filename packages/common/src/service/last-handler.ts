@@ -65,15 +65,24 @@ export function installLastHandler(options: LastHandlerOptions): () => void {
   };
 }
 
-/** Of the error with which a process ends whose thread has ended (`Thread`): what it wrote last, nobody knows. */
-export const threadLostCode = 'ERR_CSC_THREAD_LOST';
+/** Of the error with which a process ends whose disk has refused what it wrote: what is there of it, nobody knows. */
+const storeLostCode = 'ERR_CSC_STORE_LOST';
+
+/** Ends this process, as nothing that it goes on with can be relied on: its next start makes up for what was under way. */
+export function endUnsound(cause: Error): void {
+  const message = `${cause.message}; what the disk has of it nobody knows, and this process ends with it`;
+  // Nobody catches it: what waits for the disk waits for ever.
+  setImmediate(() => {
+    throw Object.assign(new Error(message, { cause }), { code: storeLostCode });
+  });
+}
 
 const unsoundCodes: ReadonlySet<unknown> = new Set([
   'ENOMEM',
   'ERR_INTERNAL_ASSERTION',
   'ERR_MEMORY_ALLOCATION_FAILED',
   'ERR_WORKER_OUT_OF_MEMORY',
-  threadLostCode,
+  storeLostCode,
 ]);
 
 /** Whether an error says that the process is no longer to be relied on. That the heap is full ends it without one. */

@@ -10,7 +10,7 @@ import { processIdentity } from '@csc-fleet/common/service';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Journal, Redemption, Seal } from './journal.ts';
 import { prepareSchema } from './schema.ts';
-import { openSqliteJournal } from './sqlite-journal.ts';
+import { openSqliteJournal, type SqliteJournalOptions } from './sqlite-journal.ts';
 import { texts } from './statements.ts';
 
 const minute = 60 * 1000;
@@ -30,19 +30,16 @@ afterEach(async () => {
   rmSync(directory, { recursive: true });
 });
 
-// Every implementation of Journal goes here; `owner` is the process that it stands for.
-const sqlite =
-  (commits: 'thread' | 'here') =>
-  (owner?: string): Journal =>
-    openSqliteJournal(join(directory, 'journal.sqlite'), {
-      commits,
-      clock: { now: () => now },
-      ...(owner === undefined ? {} : { owner }),
-    });
-const implementations: readonly [string, (owner?: string) => Journal][] = [
-  ['sqlite, here', sqlite('here')],
-  ['sqlite, in a thread', sqlite('thread')],
-];
+/** @param owner the process that it stands for */
+const openJournal = (owner?: string, more: SqliteJournalOptions = {}): Journal => {
+  const journal = openSqliteJournal(join(directory, 'journal.sqlite'), {
+    clock: { now: () => now },
+    ...(owner === undefined ? {} : { owner }),
+    ...more,
+  });
+  opened.push(journal);
+  return journal;
+};
 
 function redemption(name: string, overrides: Partial<Redemption> = {}): Redemption {
   const ids = { ticketId: `ticket-${name}`, executionId: `execution-${name}` };
@@ -83,12 +80,8 @@ INSERT INTO executions VALUES
 PRAGMA user_version = 1;
 `;
 
-describe.each(implementations)('journal: %s', (_name, create) => {
-  const open = (owner?: string): Journal => {
-    const journal = create(owner);
-    opened.push(journal);
-    return journal;
-  };
+describe('a journal', () => {
+  const open = openJournal;
 
   it('redeems a ticket once', async () => {
     const journal = open();
@@ -460,11 +453,45 @@ describe('the file of a journal', () => {
   });
 });
 
-describe('a journal in a thread', () => {
+describe('a journal and the disk', () => {
+  it('tells nobody what is not on disk, and is lost where the disk refuses that', async () => {
+    let { promise, resolve, reject } = Promise.withResolvers<void>();
+    const lost: unknown[] = [];
+    const journal = openJournal(undefined, { sync: () => promise, onLost: (error) => lost.push(error) });
+    const turns = async (): Promise<void> => {
+      for (let turn = 0; turn < 20; turn += 1) await setImmediate();
+    };
+    const said: string[] = [];
+    const redeeming = journal.redeem(redemption('a')).then(() => said.push('redeemed'));
+    await turns();
+    expect(said).toEqual([]);
+    // Refused early, though a power cut may yet take that away: nothing has run then.
+    expect(journal.findObjection(redemption('a'))).toMatchObject({ code: 'TICKET_REPLAYED' });
+    resolve();
+    await redeeming;
+    ({ promise, resolve, reject } = Promise.withResolvers<void>());
+    const finishing = journal.finish('execution-a', sealAs('a'));
+    await turns();
+    expect([journal.head(), journal.receiptOf('execution-a')]).toEqual([undefined, undefined]);
+    resolve();
+    await finishing;
+    expect(journal.head()).toEqual({ sequence: 1, receiptSha256: 'sha-a' });
+    expect(journal.receiptOf('execution-a')).toBeDefined();
+    ({ promise, resolve, reject } = Promise.withResolvers<void>());
+    const refused = expect(journal.redeem(redemption('b'))).rejects.toMatchObject({
+      code: 'STORE_UNAVAILABLE',
+    });
+    await turns();
+    reject(Object.assign(new Error('EIO: i/o error, fdatasync'), { code: 'EIO' }));
+    await refused;
+    promise = Promise.resolve();
+    await expect(journal.redeem(redemption('c'))).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    expect(lost).toHaveLength(1);
+  });
+
   // Another writer keeps the disk from it: whoever waited for that here would never see it end.
   it('holds up nobody while it waits for the disk', async () => {
-    const journal = sqlite('thread')();
-    opened.push(journal);
+    const journal = openJournal();
     const other = new DatabaseSync(join(directory, 'journal.sqlite'));
     other.exec('BEGIN IMMEDIATE');
     let isDurable = false;
@@ -477,34 +504,5 @@ describe('a journal in a thread', () => {
     other.close();
     await redeeming;
     expect(journal.unacknowledged()).toEqual(['execution-a']);
-  });
-
-  // What was signed for the place that was next is for no other place: the receipts of two executions would stand in one.
-  it.each([
-    ['it went on', "UPDATE receipt_chain SET sequence = sequence + 1, head = 'sha-foreign'", 3],
-    ['another receipt is its last', "UPDATE receipt_chain SET head = 'sha-foreign'", 2],
-    ['it began anew', "UPDATE receipt_chain SET epoch = 'another', head = 'sha-foreign'", 2],
-  ])('signs again where the chain is another by then: %s', async (_name, meanwhile, sequence) => {
-    const journal = sqlite('thread')();
-    opened.push(journal);
-    for (const name of ['a', 'b']) await journal.redeem(redemption(name));
-    await journal.finish('execution-a', sealAs('a'));
-    const other = new DatabaseSync(join(directory, 'journal.sqlite'));
-    other.exec('BEGIN IMMEDIATE');
-    const seen: ChainLink[] = [];
-    const seal: Seal = (link) => ({
-      ...sealAs('b', seen)(link),
-      receiptJson: Buffer.from(JSON.stringify(link)),
-    });
-    const finishing = journal.finish('execution-b', seal);
-    while (seen.length === 0) await setImmediate();
-    other.exec(`${meanwhile}; COMMIT`);
-    other.close();
-    const { receiptJson } = await finishing;
-    expect(seen).toHaveLength(2);
-    expect(JSON.parse(Buffer.from(receiptJson).toString())).toEqual(seen[1]);
-    expect(seen[1]).toMatchObject({ sequence, previousSha256: 'sha-foreign' });
-    expect(journal.head()).toEqual({ sequence, receiptSha256: 'sha-b' });
-    expect(journal.receiptOf('execution-b')?.receiptJson).toEqual(receiptJson);
   });
 });

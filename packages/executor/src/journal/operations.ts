@@ -36,10 +36,7 @@ export interface Hands {
   readonly seal: SealHere;
 }
 
-/**
- * All that changes the journal, by name: what is asked for is data, so that it can be done in a thread of its own. Each is
- * called within a transaction, which is undone where it throws.
- */
+/** All that changes the journal. Each is called within a transaction, which is undone where it throws. */
 export const operations = {
   redeem: ({ statements, owner }: Hands, redemption: Redemption) => redeem(statements, owner, redemption),
   refuse: (hands: Hands, refusal: Omit<Refusal, 'seal'>) => refuse(hands, refusal),
@@ -60,14 +57,6 @@ export const operations = {
   prune: ({ statements }: Hands, now: Date) => prune(statements, now, prunedAtOnce),
   disown: ({ statements, owner }: Hands) => void statements.disown.run(owner),
 };
-
-export type OperationName = keyof typeof operations;
-
-/** What an operation is given beside its hands. */
-export type Arguments<Name extends OperationName> =
-  Parameters<(typeof operations)[Name]> extends [Hands, ...infer Rest] ? Rest : never;
-
-export type Result<Name extends OperationName> = ReturnType<(typeof operations)[Name]>;
 
 function redeem(statements: Statements, owner: string, redemption: Redemption): void {
   const { ticketId, executionId, expiresAt, draft, bare, redeemedAt, approvals } = redemption;

@@ -1,16 +1,23 @@
 import { DatabaseSync } from 'node:sqlite';
-import { checkDatabase, prepareDatabaseFile } from '@csc-fleet/common/database';
+import {
+  Commits,
+  checkDatabase,
+  prepareDatabaseFile,
+  type SyncFile,
+  sizeOfLog,
+  WriteAheadLog,
+} from '@csc-fleet/common/database';
 import { type Clock, systemClock } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import type { ReceiptTexts } from '@csc-fleet/common/evidence';
-import { processIdentity } from '@csc-fleet/common/service';
-import { createWriter, type JournalWriter, performAll, storeUnavailable } from './commits.ts';
+import { endUnsound, processIdentity } from '@csc-fleet/common/service';
 import type { Journal, ReceiptHead, SpareReceipt } from './journal.ts';
+import { storeUnavailable, toJournalError } from './journal-error.ts';
 import { findObjection, readMemory } from './memory.ts';
+import { type Hands, operations, type SealHere } from './operations.ts';
 import { prepareSchema } from './schema.ts';
 import { readSpare } from './spare.ts';
 import { type Chain, prepareStatements, readChain, type Statements, toTexts } from './statements.ts';
-import { openThreadWriter } from './thread-writer.ts';
 
 /** How a journal is restored. */
 export const restoreJournalCommand = 'csc restore executor --config FILE --from BACKUP';
@@ -28,84 +35,149 @@ export interface SqliteJournalOptions {
   /** Who this process is to the others that share the journal. Default: itself. For tests. */
   readonly owner?: string;
   /**
-   * Where it is written and put on disk: in a thread, which holds nobody up, or here, which is ready at once and waits for
-   * the disk. Default: here.
+   * Told where the disk has refused what was committed: what it has of it nobody knows. Default: the process ends, as after a
+   * kill, and its next start makes up for what was under way.
    */
-  readonly commits?: 'thread' | 'here';
+  readonly onLost?: (error: CscError) => void;
+  /** For tests: what puts what was committed on disk. */
+  readonly sync?: SyncFile;
 }
 
 /**
- * The journal in an SQLite file, which several processes may share; it is made where there is none. What it tells without a
- * promise is read here, over a connection of its own: SQLite shows nothing that is not on disk.
+ * The journal in an SQLite file, which several processes may share; it is made where there is none. It commits here, and is put
+ * on disk elsewhere (WriteAheadLog). What it tells without a promise and others are told of it, its head and its receipts, is on
+ * disk; what it refuses may be refused for something that is not there yet.
  * Throws STORE_UNAVAILABLE where it cannot be opened or is damaged: one that has forgotten what it ran would run it again.
  */
 export function openSqliteJournal(path: string, options: SqliteJournalOptions = {}): Journal {
-  const { clock = systemClock, busyTimeoutMs = 5000 } = options;
+  const { clock = systemClock, busyTimeoutMs = 5000, onLost = endUnsound } = options;
   const owner = options.owner ?? processIdentity(process.pid) ?? String(process.pid);
-  const database = openDatabase(path, busyTimeoutMs, clock.now());
+  const { database, log } = openDatabase(path, busyTimeoutMs, clock.now(), options.sync);
   const statements = prepareStatements(database);
-  const { writer, close } =
-    options.commits === 'thread'
-      ? openThreadWriter({ path, busyTimeoutMs, owner }, statements)
-      : writeHere(database, statements, owner);
+  const onDisk = new OnDisk(statements, log);
+  const commits = new Commits(database, log, {
+    toError: storeUnavailable,
+    onLost,
+    busyTimeoutMs,
+    onCommitted: () => onDisk.committed(),
+  });
   let { epoch } = readChain(statements);
+  const noSeal: SealHere = () => {
+    throw new TypeError('nothing is signed by this operation');
+  };
+  const run = async <T>(work: (hands: Hands) => T, { seal = noSeal, withinMs = 0 } = {}): Promise<T> => {
+    try {
+      return await commits.run(() => work({ statements, owner, seal }), withinMs);
+    } catch (error) {
+      throw toJournalError(error);
+    }
+  };
+  const sealing = (executionId: string, seal: SealHere): { readonly seal: SealHere } => ({
+    seal: (link) => {
+      const sealed = seal(link);
+      onDisk.signed(executionId);
+      return sealed;
+    },
+  });
   return {
     get epoch() {
       return epoch;
     },
     beginEpoch: async (lost = {}) => {
-      epoch = await writer.run('beginEpoch', [clock.now(), lost]);
+      epoch = await run((hands) => operations.beginEpoch(hands, clock.now(), lost));
     },
-    head: () => toHead(readChain(statements)),
+    head: () => toHead(onDisk.chain()),
     findObjection: (ticket) => findObjection(statements, ticket),
     bornAt: () => new Date(readMemory(statements).bornAt),
-    receiptOf: (executionId) => receiptOf(statements, executionId),
+    receiptOf: (executionId) => (onDisk.has(executionId) ? receiptOf(statements, executionId) : undefined),
     unacknowledged: () => statements.unacknowledged.all().map((row) => String(row['execution_id'])),
-    redeem: (redemption) => writer.run('redeem', [redemption]),
-    refuse: ({ seal, ...refusal }) => writer.run('refuse', [refusal], { seal }),
-    progress: (executionId, draft) => writer.run('progress', [executionId, draft]),
-    finish: (executionId, seal) => writer.run('finish', [executionId], { seal }),
+    redeem: (redemption) => run((hands) => operations.redeem(hands, redemption)),
+    refuse: ({ seal, ...refusal }) =>
+      run((hands) => operations.refuse(hands, refusal), sealing(refusal.executionId, seal)),
+    progress: (executionId, draft) => run((hands) => operations.progress(hands, executionId, draft)),
+    finish: (executionId, seal) =>
+      run((hands) => operations.finish(hands, executionId), sealing(executionId, seal)),
     spare: (executionId) => spareOf(statements, executionId),
-    putReceipt: (executionId, texts) => writer.run('putReceipt', [executionId, texts]),
-    rename: (executionId, to) => writer.run('rename', [executionId, to]),
+    putReceipt: (executionId, texts) => run((hands) => operations.putReceipt(hands, executionId, texts)),
+    rename: (executionId, to) => run((hands) => operations.rename(hands, executionId, to)),
     acknowledge: (executionId) =>
-      writer.run('acknowledge', [executionId, clock.now()], { withinMs: unhurriedMs }),
-    adopt: () => writer.run('adopt', []),
-    prune: (now) => writer.run('prune', [now], { withinMs: unhurriedMs }),
+      run((hands) => operations.acknowledge(hands, executionId, clock.now()), { withinMs: unhurriedMs }),
+    adopt: () => run(operations.adopt),
+    prune: (now) => run((hands) => operations.prune(hands, now), { withinMs: unhurriedMs }),
     close: async () => {
       // So that the next one to open it takes over, even in this very process.
-      await writer.run('disown', []).catch(() => {});
-      await writer.idle();
-      database.close();
+      await run(operations.disown).catch(() => {});
+      await commits.idle();
+      await log.close();
       // The last connection to close brings the log into the file, with an fsync.
-      await close();
+      database.close();
     },
   };
 }
 
-function writeHere(
-  database: DatabaseSync,
-  statements: Statements,
-  owner: string,
-): { readonly writer: JournalWriter; close(): Promise<void> } {
-  const hands = { statements, owner };
-  const writer = createWriter((commands, sealAt) => performAll(database, hands, commands, sealAt));
-  return { writer, close: async () => {} };
+/** What of the journal is on disk, where a statement shows more: what was committed and is being put there. */
+class OnDisk {
+  readonly #statements: Statements;
+  readonly #log: WriteAheadLog;
+  /** Executions whose receipts were signed in the transaction that is not on disk. */
+  #signed = new Set<string>();
+  #chain: Chain;
+  #isSettled = true;
+
+  constructor(statements: Statements, log: WriteAheadLog) {
+    this.#statements = statements;
+    this.#log = log;
+    this.#chain = readChain(statements);
+  }
+
+  signed(executionId: string): void {
+    this.#signed.add(executionId);
+  }
+
+  /** Gives what is called once it is on disk. */
+  committed(): () => void {
+    const chain = readChain(this.#statements);
+    this.#isSettled = false;
+    return () => {
+      this.#chain = chain;
+      this.#isSettled = true;
+      this.#signed.clear();
+    };
+  }
+
+  has(executionId: string): boolean {
+    return !this.#signed.has(executionId);
+  }
+
+  // Another process has signed since: that is put on disk before anybody is told, whether it was or not.
+  chain(): Chain {
+    if (!this.#isSettled) return this.#chain;
+    const chain = readChain(this.#statements);
+    if (chain.sequence !== this.#chain.sequence || chain.head !== this.#chain.head) this.#log.syncNow();
+    this.#chain = chain;
+    return chain;
+  }
 }
 
-function openDatabase(path: string, timeout: number, now: Date): DatabaseSync {
+function openDatabase(
+  path: string,
+  timeout: number,
+  now: Date,
+  sync?: SyncFile,
+): { readonly database: DatabaseSync; readonly log: WriteAheadLog } {
   const file = { path, restore: restoreJournalCommand };
   try {
     prepareDatabaseFile(file);
+    const wasThere = sizeOfLog(path) > 0;
     const database = new DatabaseSync(path, { timeout });
     try {
       checkDatabase(database, file);
       prepareSchema(database, now);
+      return { database, log: new WriteAheadLog(database, path, { wasThere, sync }) };
     } catch (error) {
       database.close();
       throw error;
     }
-    return database;
   } catch (error) {
     throw error instanceof CscError ? error : storeUnavailable(error);
   }

@@ -55,8 +55,6 @@ export interface ExecutorOptions {
   readonly identity: string;
   /** Holds the journal, the output logs and, where `deps.signer` is absent, the receipt key. Made if need be. */
   readonly stateDir: string;
-  /** Where its journal waits for the disk. Default: in a thread. */
-  readonly commits?: 'thread' | 'here';
   readonly labels?: Readonly<Record<string, string>>;
   /** Executions at once. Default: 1. */
   readonly slots?: number;
@@ -275,12 +273,11 @@ function chooseSigner(
 }
 
 async function openJournal(
-  { stateDir, receiptRetentionDays, receiptRetentionBytes, commits = 'thread' }: ExecutorOptions,
+  { stateDir, receiptRetentionDays, receiptRetentionBytes }: ExecutorOptions,
   given: Journal | undefined,
   { clock, log, reserve }: { readonly clock: Clock; readonly log: Log; readonly reserve: DiskReserve },
 ): Promise<Journal> {
-  const journal =
-    given ?? openWith(reserve, () => openSqliteJournal(join(stateDir, journalFile), { clock, commits }));
+  const journal = given ?? openWith(reserve, () => openSqliteJournal(join(stateDir, journalFile), { clock }));
   if (receiptRetentionDays === undefined) return journal;
   const archive = Archive.open(join(stateDir, archiveDirectory), clock);
   if (await reconcileArchive(archive, journal)) log.warn({ epoch: journal.epoch }, olderJournal);

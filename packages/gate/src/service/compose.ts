@@ -88,8 +88,6 @@ export interface GateOptions {
 export interface GateDependencies {
   /** Where it keeps what it must still know. Absent: a database in `dataDir`. */
   readonly store?: Store;
-  /** Where that database waits for the disk. Default: in a thread of its own. */
-  readonly commits?: 'thread' | 'here';
   readonly clock?: Clock;
   /** Milliseconds of a clock that never jumps. Default: the system's. */
   readonly monotonicMs?: () => number;
@@ -293,7 +291,7 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
       onNotice('the store takes writes again', { data_dir: dataDir });
     },
   };
-  const store = dependencies.store ?? (await openOnDisk(dataDir, watcher, dependencies.commits));
+  const store = dependencies.store ?? (await openOnDisk(dataDir, watcher));
   // Before anything is written: it may know of numbers that this store has forgotten.
   const log = await openLog(options, store, onError);
   // Of a gate that is none, no submission is for it.
@@ -390,15 +388,9 @@ async function openLog(
   return ReceiptLog.open({ ...key, store, onError });
 }
 
-// Loaded by gates that have a database; SQLite and what speaks it, by the thread that it starts.
-async function openOnDisk(
-  dataDir: string,
-  watcher: StoreWatcher,
-  commits: GateDependencies['commits'] = 'thread',
-): Promise<Store> {
-  const path = join(dataDir, 'gate.db');
-  if (commits === 'here') return (await import('../store/store.ts')).openStore(path, watcher);
-  return (await import('../store/store-thread.ts')).openStoreInThread(path, watcher);
+// Loaded by gates that have a database alone, with SQLite and what writes its queries.
+async function openOnDisk(dataDir: string, watcher: StoreWatcher): Promise<Store> {
+  return (await import('../store/store.ts')).openStore(join(dataDir, 'gate.db'), watcher);
 }
 
 const mostKnownExecutors = 1000;

@@ -5,10 +5,10 @@ import {
   type Insertable,
   type InsertQueryBuilder,
   type InsertResult,
-  type Kysely,
   sql,
   type Updateable,
 } from 'kysely';
+import { type NodeSqlite, queries } from './node-sqlite.ts';
 import type { Tables } from './tables.ts';
 
 // What each step of each execution writes. Kysely makes a tree of a query and its text of that, anew each time; the texts of
@@ -48,59 +48,56 @@ export interface Otherwise<Table extends keyof Tables> {
 }
 
 /** Inserts a row, without what of it is undefined; gives how many rows that has changed. */
-export async function insertRow<Table extends keyof Tables & string>(
-  transaction: Kysely<Tables>,
+export function insertRow<Table extends keyof Tables & string>(
+  sqlite: NodeSqlite,
   table: Table,
   row: Insertable<Tables[Table]>,
   otherwise?: Otherwise<Table>,
-): Promise<number> {
+): number {
   const { columns, values } = split(row);
   const query = keptQuery(`insert ${table} ${otherwise?.name} ${columns}`, values, () => {
-    const insert = transaction.insertInto(table).values(row);
+    const insert = queries.insertInto(table).values(row);
     return otherwise === undefined ? insert : otherwise.add(insert);
   });
-  const { numAffectedRows = 0n } = await transaction.executeQuery(query);
-  return Number(numAffectedRows);
+  return sqlite.run(query);
 }
 
 /** Changes an execution in what of the change is not undefined. */
-export async function changeExecution(
-  transaction: Kysely<Tables>,
+export function changeExecution(
+  sqlite: NodeSqlite,
   executionId: string,
   change: Updateable<Tables['executions']>,
-): Promise<void> {
+): void {
   const { columns, values } = split(change);
   if (columns.length === 0) return;
   const query = keptQuery(`update ${columns}`, [...values, executionId], () =>
-    transaction.updateTable('executions').set(change).where('execution_id', '=', executionId),
+    queries.updateTable('executions').set(change).where('execution_id', '=', executionId),
   );
-  await transaction.executeQuery(query);
+  sqlite.run(query);
 }
 
 /** The number of the last event of an execution; 0 where it has none. */
-export async function lastSequence(transaction: Kysely<Tables>, executionId: string): Promise<number> {
+export function lastSequence(sqlite: NodeSqlite, executionId: string): number {
   const query = keptQuery('last sequence', [executionId], () =>
-    transaction
+    queries
       .selectFrom('events')
       .select('sequence')
       .where('execution_id', '=', executionId)
       .orderBy('sequence', 'desc')
       .limit(sql.lit(1)),
   );
-  const { rows } = await transaction.executeQuery(query);
-  return rows[0]?.sequence ?? 0;
+  return sqlite.all(query)[0]?.sequence ?? 0;
 }
 
 /** What is stored for a principal, and of which day that is; undefined: nothing ever was. */
-export async function usageOf(
-  transaction: Kysely<Tables>,
+export function usageOf(
+  sqlite: NodeSqlite,
   principal: string,
-): Promise<{ readonly day: number; readonly bytes: number } | undefined> {
+): { readonly day: number; readonly bytes: number } | undefined {
   const query = keptQuery('usage', [principal], () =>
-    transaction.selectFrom('usage').select(['day', 'bytes']).where('principal', '=', principal),
+    queries.selectFrom('usage').select(['day', 'bytes']).where('principal', '=', principal),
   );
-  const { rows } = await transaction.executeQuery(query);
-  return rows[0];
+  return sqlite.all(query)[0];
 }
 
 function split(row: object): { readonly columns: readonly string[]; readonly values: readonly unknown[] } {
@@ -108,14 +105,17 @@ function split(row: object): { readonly columns: readonly string[]; readonly val
   return { columns: entries.map(([column]) => column), values: entries.map(([, value]) => value) };
 }
 
-const bare = (text: string): CompiledQuery => CompiledQuery.raw(text);
-
-/** What surrounds each piece of a transaction, and all of it. */
-export const around = {
-  begin: bare('BEGIN'),
-  commit: bare('COMMIT'),
-  rollBack: bare('ROLLBACK'),
-  beginPiece: bare('SAVEPOINT work'),
-  endPiece: bare('RELEASE work'),
-  undoPiece: bare('ROLLBACK TO work'),
-} as const;
+/** The execution that an idempotency key stands for; undefined: it is free. */
+export function findKey(
+  sqlite: NodeSqlite,
+  { principal, idempotency_key: key }: Pick<Tables['idempotency_keys'], 'principal' | 'idempotency_key'>,
+): string | undefined {
+  const query = keptQuery('key', [principal, key], () =>
+    queries
+      .selectFrom('idempotency_keys')
+      .select('execution_id')
+      .where('principal', '=', principal)
+      .where('idempotency_key', '=', key),
+  );
+  return sqlite.all(query)[0]?.execution_id;
+}

@@ -17,13 +17,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setImmediate } from 'node:timers/promises';
+import type { SyncFile } from '@csc-fleet/common/database';
 import type { CscError } from '@csc-fleet/common/errors';
 import { type ExecutionEvent, ExecutionState } from '@csc-fleet/common/messages';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createMemoryStore } from './memory-store.ts';
 import { NodeSqlite } from './node-sqlite.ts';
 import { type ListQuery, openStore, type Store } from './store.ts';
-import { openStoreInThread } from './store-thread.ts';
 import type { NewExecution } from './tables.ts';
 import type { Step } from './write-step.ts';
 
@@ -31,8 +31,8 @@ let directory: string;
 let store: Store;
 const failures: CscError[] = [];
 
-let openWith: typeof openStoreInThread = openStore;
-const open = () => openWith(join(directory, 'gate.db'), { onLost: (error) => failures.push(error) });
+const open = (sync?: SyncFile) =>
+  openStore(join(directory, 'gate.db'), { onLost: (error) => failures.push(error) }, sync);
 
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'csc-store-'));
@@ -95,17 +95,15 @@ function event(executionId: string, sequence: number): ExecutionEvent {
   return { executionId, sequence, at: new Date(0), event: { $case: 'cancelling', value: cancelling } };
 }
 
-describe.each(['on disk', 'in a thread', 'in memory'])('a store %s', (where) => {
+describe.each(['on disk', 'in memory'])('a store %s', (where) => {
   beforeEach(async () => {
     isInMemory = where === 'in memory';
-    if (where === 'on disk') return;
+    if (!isInMemory) return;
     await store.close();
-    openWith = where === 'in a thread' ? openStoreInThread : openStore;
-    store = isInMemory ? createMemoryStore() : await open();
+    store = createMemoryStore();
   });
   afterEach(() => {
     isInMemory = false;
-    openWith = openStore;
   });
 
   describe('an execution', () => {
@@ -244,20 +242,7 @@ describe.each(['on disk', 'in a thread', 'in memory'])('a store %s', (where) => 
   });
 });
 
-describe.each([
-  ['on disk', openStore],
-  ['in a thread', openStoreInThread],
-])('a store %s', (_, opens) => {
-  beforeEach(async () => {
-    if (opens === openStore) return;
-    await store.close();
-    openWith = opens;
-    store = await open();
-  });
-  afterEach(() => {
-    openWith = openStore;
-  });
-
+describe('a store on disk', () => {
   it('commits everything that was asked for before it was closed', async () => {
     const rows = Array.from({ length: 20 }, () => row());
     const creating = rows.map((it) => store.create(it, { ...nothing, withinMs: 60_000 }));
@@ -312,9 +297,7 @@ describe.each([
     expect(failures).toHaveLength(1);
     store = await open();
   });
-});
 
-describe('a store in a thread', () => {
   it('makes no statement of what is no name of a column', async () => {
     const odd = Object.assign(row(), { 'intent) VALUES (1); --': 'x' });
     await expect(store.create(odd, nothing)).rejects.toThrow('has no column named intent) VALUES (1)');
@@ -324,7 +307,7 @@ describe('a store in a thread', () => {
   // Another writer keeps the disk from it: whoever waited for that here would never see it end.
   it('holds up nobody while it waits for the disk', async () => {
     await store.close();
-    store = await openStoreInThread(join(directory, 'gate.db'));
+    store = await open();
     const other = new DatabaseSync(join(directory, 'gate.db'));
     other.exec('BEGIN IMMEDIATE');
     let isDurable = false;
@@ -340,6 +323,132 @@ describe('a store in a thread', () => {
     expect(await store.open()).toHaveLength(1);
   });
 });
+
+/** A disk that takes its time. */
+function slowDisk(): { readonly sync: SyncFile; take(): void; refuse(): void } {
+  let { promise, resolve, reject } = Promise.withResolvers<void>();
+  return {
+    sync: () => promise,
+    take: () => {
+      const taken = resolve;
+      ({ promise, resolve, reject } = Promise.withResolvers<void>());
+      taken();
+    },
+    refuse: () => {
+      const refused = reject;
+      promise = Promise.resolve();
+      refused(Object.assign(new Error('EIO: i/o error, fdatasync'), { code: 'EIO' }));
+    },
+  };
+}
+
+describe('a store and its disk', () => {
+  let disk: ReturnType<typeof slowDisk>;
+  const fails = { code: 'STORE_UNAVAILABLE', retryAfterMs: undefined };
+  const turns = async (): Promise<void> => {
+    for (let turn = 0; turn < 20; turn += 1) await setImmediate();
+  };
+
+  async function openSlow(): Promise<void> {
+    await store.close();
+    disk = slowDisk();
+    store = await open((file) => disk.sync(file));
+  }
+
+  it('tells nobody what is not on disk, neither who has written it nor who reads it', async () => {
+    await openSlow();
+    const said: string[] = [];
+    const [one, two] = [row(), row()];
+    const note = (what: string) => () => void said.push(what);
+    const key = { principal: 'a', idempotency_key: 'k' };
+    const written = store.create(one, { ...nothing, key }).then(note('written'));
+    await turns();
+    const read = [store.find(one.execution_id), store.list({ states: [], limit: 9 }), store.findByKey(key)];
+    const all = [written, ...read.map((it, index) => it.then(note(`read ${index}`)))];
+    expect(await store.findByKey({ ...key, idempotency_key: 'free' })).toBeUndefined();
+    // One that comes meanwhile is not on disk with it: what was put there was written before.
+    const later = store.create(two, nothing).then(note('later'));
+    await turns();
+    expect(said).toEqual([]);
+    disk.take();
+    await Promise.all(all);
+    await turns();
+    expect(said).not.toContain('later');
+    disk.take();
+    await later;
+    expect(await store.find(two.execution_id)).toBeDefined();
+  });
+
+  it('is lost where the disk has refused what was written, and takes nothing more, whatever the disk says then', async () => {
+    await openSlow();
+    const lost = store.create(row(), nothing);
+    await turns();
+    const read = store.open();
+    const expected = [lost, read].map((it) => expect(it).rejects.toMatchObject(fails));
+    disk.refuse();
+    await Promise.all(expected);
+    await expect(store.create(row(), nothing)).rejects.toMatchObject(fails);
+    await expect(store.open()).rejects.toMatchObject(fails);
+    expect(failures).toHaveLength(1);
+  });
+
+  it('has all that it has told after a power cut, whatever that leaves of the log', async () => {
+    await openSlow();
+    const [told, untold] = [row(), row({ contract_json: 'x'.repeat(20_000) })];
+    const telling = store.create(told, nothing);
+    await turns();
+    disk.take();
+    await telling;
+    const wal = join(directory, 'gate.db-wal');
+    const synced = statSync(wal).size;
+    const lost = store.create(untold, nothing);
+    await turns();
+    const size = statSync(wal).size;
+    expect(size).toBeGreaterThan(synced + 20_000);
+    const halfway = Math.floor((synced + size) / 2);
+    const cuts: ((log: string) => void)[] = [
+      (log) => truncateSync(log, synced),
+      (log) => truncateSync(log, halfway),
+      // What came later is there, and what was before it is not.
+      (log) => writeAt(log, synced, Buffer.alloc(halfway - synced)),
+      (log) => writeAt(log, halfway, Buffer.alloc(size - halfway)),
+    ];
+    for (const [index, cut] of cuts.entries()) {
+      const after = join(directory, `after-${index}`);
+      mkdirSync(after);
+      // Not by this process: with a descriptor of its own that it closes go the locks of the store.
+      spawnSync('cp', [join(directory, 'gate.db'), wal, after]);
+      cut(join(after, 'gate.db-wal'));
+      const found = await openStore(join(after, 'gate.db'));
+      expect((await found.open()).map((it) => it.execution_id)).toEqual([told.execution_id]);
+      await found.close();
+    }
+    disk.take();
+    await lost;
+  });
+
+  it('keeps its log short, however much is written', async () => {
+    const rows = Array.from({ length: 33 }, () => row({ contract_json: 'x'.repeat(600_000) }));
+    for (const it of rows) await store.create(it, nothing);
+    const other = new DatabaseSync(join(directory, 'gate.db'), { readOnly: true });
+    const pages = () => Number(other.prepare('PRAGMA wal_checkpoint(NOOP)').get()?.['log']);
+    await expect.poll(pages).toBe(1);
+    const { size } = statSync(join(directory, 'gate.db-wal'));
+    for (const it of rows.splice(0, 5))
+      await store.advance(it.execution_id, { change: { error: 'x' }, events: [] });
+    expect(pages()).toBeLessThan(1000);
+    expect(statSync(join(directory, 'gate.db-wal')).size).toBe(size);
+    other.close();
+    await reopen();
+    expect(await store.open()).toHaveLength(33);
+  });
+});
+
+function writeAt(path: string, offset: number, bytes: Buffer): void {
+  const file = openSync(path, 'r+');
+  writeSync(file, bytes, 0, bytes.length, offset);
+  closeSync(file);
+}
 
 describe('the file of a store', () => {
   const path = () => join(directory, 'gate.db');

@@ -1,13 +1,13 @@
 import { dirname } from 'node:path';
+import { Commits, type SyncFile, WriteAheadLog } from '@csc-fleet/common/database';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { makeDirectory } from '@csc-fleet/common/files';
 import { ExecutionEvent } from '@csc-fleet/common/messages';
 import { Signal } from '@csc-fleet/common/service';
-import { Kysely, sql } from 'kysely';
-import { StoreCommits } from './commits.ts';
-import { changeExecution, insertRow } from './hot-queries.ts';
+import { type Compilable, type CompiledQuery, Kysely, sql } from 'kysely';
+import { changeExecution, findKey, insertRow } from './hot-queries.ts';
 import { migrate } from './migrations.ts';
-import { NodeSqlite, TransactionalDialect } from './node-sqlite.ts';
+import { lockTimeoutMs, NodeSqlite, queries, TransactionalDialect } from './node-sqlite.ts';
 import { isStoreBusy, toStoreError, whyRefused } from './store-error.ts';
 import type {
   AuditRow,
@@ -145,19 +145,23 @@ export interface StoreWatcher {
   readonly onRecovered?: () => void;
 }
 
-/** Opens or creates the gate's SQLite database. Throws STORE_UNAVAILABLE, also for one that is damaged. */
-export async function openStore(path: string, watcher: StoreWatcher = {}): Promise<SqlStore> {
+/**
+ * Opens or creates the gate's SQLite database. Throws STORE_UNAVAILABLE, also for one that is damaged.
+ * @param sync for tests: what puts what was committed on disk
+ */
+export async function openStore(path: string, watcher: StoreWatcher = {}, sync?: SyncFile): Promise<Store> {
   try {
     makeDirectory(dirname(path), { mode: 0o700 });
     const sqlite = new NodeSqlite(path, undefined, (error) => watcher.onLost?.(error));
-    const database = new Kysely<Tables>({ dialect: new TransactionalDialect({ database: sqlite }) });
     try {
-      await migrate(database);
+      await migrate(new Kysely<Tables>({ dialect: new TransactionalDialect({ database: sqlite }) }));
+      const { database, hadLog: wasThere, isShared } = sqlite;
+      const log = new WriteAheadLog(database, path, { wasThere, isShared, sync });
+      return new SqlStore(sqlite, log, watcher);
     } catch (error) {
       sqlite.close();
       throw error;
     }
-    return new SqlStore(database, new StoreCommits(database, watchOutcomes(watcher)));
   } catch (cause) {
     if (isCscError(cause, 'STORE_UNAVAILABLE')) throw cause;
     throw new CscError(
@@ -222,41 +226,48 @@ export interface WholeExecution {
 export type Forgettable = Pick<WholeExecution, 'number' | 'execution_id' | 'ended_at'>;
 
 // Its end is the first event then, and the last.
-async function keepEnd(transaction: Kysely<Tables>, executionId: string): Promise<void> {
-  const ofIt = transaction.selectFrom('events').where('execution_id', '=', executionId);
-  const last = await ofIt.select('event').orderBy('sequence', 'desc').limit(1).executeTakeFirst();
-  await transaction.deleteFrom('events').where('execution_id', '=', executionId).execute();
+function keepEnd(sqlite: NodeSqlite, executionId: string): void {
+  const ofIt = queries.selectFrom('events').where('execution_id', '=', executionId);
+  const [last] = sqlite.all(ofIt.select('event').orderBy('sequence', 'desc').limit(1));
+  sqlite.run(queries.deleteFrom('events').where('execution_id', '=', executionId));
   if (last === undefined) return;
-  const event = { ...ExecutionEvent.decode(last.event), sequence: 1 };
-  await transaction
-    .insertInto('events')
-    .values({ execution_id: executionId, sequence: 1, event: ExecutionEvent.encode(event).finish() })
-    .execute();
+  const event = ExecutionEvent.encode({ ...ExecutionEvent.decode(last.event), sequence: 1 }).finish();
+  insertRow(sqlite, 'events', { execution_id: executionId, sequence: 1, event });
 }
 
 // Of one executor: it could fill the store with them otherwise.
 const maxEpochs = 16;
 
-// Of audit records that are looked at in one go: the database is one thread's, which has calls to answer in between.
-const auditWindow = 2000;
+// Of audit records that are looked at in one go: nothing else is done meanwhile.
+const auditWindow = 500;
 
-/** In the thread that it was opened in, which waits for the disk. */
-export class SqlStore implements Store {
-  readonly #database: Kysely<Tables>;
-  readonly #commits: StoreCommits;
+const executions = () => queries.selectFrom('executions').select(rowColumns);
+
+/** What commits here and syncs elsewhere: see WriteAheadLog. What it answers is on disk. */
+class SqlStore implements Store {
+  readonly #sqlite: NodeSqlite;
+  readonly #log: WriteAheadLog;
+  readonly #commits: Commits;
   readonly #audited = new Signal();
 
-  constructor(database: Kysely<Tables>, commits: StoreCommits) {
-    this.#database = database;
-    this.#commits = commits;
+  constructor(sqlite: NodeSqlite, log: WriteAheadLog, watcher: StoreWatcher) {
+    this.#sqlite = sqlite;
+    this.#log = log;
+    this.#commits = new Commits(sqlite.database, log, {
+      toError: toStoreError,
+      onOutcome: watchOutcomes(watcher),
+      onLost: (error) => watcher.onLost?.(error),
+      busyTimeoutMs: lockTimeoutMs,
+    });
   }
 
   async create(execution: NewExecution, step: Step): Promise<boolean> {
-    const isNew = await this.#commits.run(async (transaction) => {
-      if (!(await takeKey(transaction, execution.execution_id, step.key))) return false;
-      await insertRow(transaction, 'executions', execution);
-      await chargeUsage(transaction, step.usage);
-      await writeStep(transaction, execution.execution_id, step);
+    const sqlite = this.#sqlite;
+    const isNew = await this.#commits.run(() => {
+      if (!takeKey(sqlite, execution.execution_id, step.key)) return false;
+      insertRow(sqlite, 'executions', execution);
+      chargeUsage(sqlite, step.usage);
+      writeStep(sqlite, execution.execution_id, step);
       return true;
     });
     this.#audited.ring();
@@ -264,14 +275,14 @@ export class SqlStore implements Store {
   }
 
   async advance(executionId: string, step: Step): Promise<readonly ExecutionEvent[]> {
-    const written = await this.#commits.run(async (transaction) => {
-      if (!(await takeKey(transaction, executionId, step.key))) {
+    const sqlite = this.#sqlite;
+    const written = await this.#commits.run(() => {
+      if (!takeKey(sqlite, executionId, step.key))
         throw new CscError('IDEMPOTENCY_CONFLICT', 'this idempotency key belongs to another execution');
-      }
-      await changeExecution(transaction, executionId, step.change);
-      await chargeUsage(transaction, step.usage);
-      const events = await numberEvents(transaction, executionId, step.events);
-      await writeStep(transaction, executionId, { ...step, events });
+      changeExecution(sqlite, executionId, step.change);
+      chargeUsage(sqlite, step.usage);
+      const events = numberEvents(sqlite, executionId, step.events);
+      writeStep(sqlite, executionId, { ...step, events });
       return events;
     }, step.withinMs);
     if (step.audit !== undefined) this.#audited.ring();
@@ -279,183 +290,178 @@ export class SqlStore implements Store {
   }
 
   find(executionId: string): Promise<ExecutionRow | undefined> {
-    return this.#executions().where('execution_id', '=', executionId).executeTakeFirst();
+    return this.#first(executions().where('execution_id', '=', executionId));
   }
 
-  findByKey(key: IdempotencyKey): Promise<ExecutionRow | undefined> {
-    const id = this.#database
-      .selectFrom('idempotency_keys')
-      .select('execution_id')
-      .where('principal', '=', key.principal)
-      .where('idempotency_key', '=', key.idempotency_key);
-    return this.#executions().where('execution_id', '=', id).executeTakeFirst();
+  async findByKey(key: IdempotencyKey): Promise<ExecutionRow | undefined> {
+    const id = findKey(this.#sqlite, key);
+    // That nobody has it needs no disk: who takes it next writes after whatever says so.
+    return id === undefined ? undefined : this.find(id);
   }
 
   async contract(executionId: string): Promise<string> {
-    const row = await this.#database
-      .selectFrom('executions')
-      .select('contract_json')
-      .where('execution_id', '=', executionId)
-      .executeTakeFirstOrThrow();
+    const row = await this.#first(
+      queries.selectFrom('executions').select('contract_json').where('execution_id', '=', executionId),
+    );
+    if (row === undefined) throw new CscError('INTERNAL', `the store has no execution ${executionId}`);
     return row.contract_json;
   }
 
   open(): Promise<ExecutionRow[]> {
-    return this.#executions().where('ended_at', 'is', null).orderBy('number').execute();
+    return this.#all(executions().where('ended_at', 'is', null).orderBy('number'));
   }
 
   list({ principal, states, limit, before }: ListQuery): Promise<ExecutionRow[]> {
-    let all = this.#database.selectFrom('executions').select('number').orderBy('number', 'desc').limit(limit);
+    let all = queries.selectFrom('executions').select('number').orderBy('number', 'desc').limit(limit);
     if (principal !== undefined) all = all.where('principal', '=', principal);
     if (before !== undefined) all = all.where('number', '<', before);
     const [first = all, ...others] = states.map((state) => all.where('state', '=', state));
     // Each state has an index of its own, in order; of several at a time, all that there are would have to be sorted.
-    const page = (one: typeof all) => this.#database.selectFrom(one.as('page')).select('number');
+    const page = (one: typeof all) => queries.selectFrom(one.as('page')).select('number');
     const numbers = others.reduce((union, one) => union.unionAll(page(one)), page(first));
-    return this.#executions().where('number', 'in', numbers).orderBy('number', 'desc').limit(limit).execute();
+    return this.#all(executions().where('number', 'in', numbers).orderBy('number', 'desc').limit(limit));
   }
 
   async events(executionId: string): Promise<ExecutionEvent[]> {
-    return (await this.storedEvents(executionId)).map((bytes) => ExecutionEvent.decode(bytes));
-  }
-
-  /** The events of an execution as they are stored: encoded. */
-  async storedEvents(executionId: string): Promise<Uint8Array[]> {
-    const rows = await this.#database
-      .selectFrom('events')
-      .select('event')
-      .where('execution_id', '=', executionId)
-      .orderBy('sequence')
-      .execute();
-    return rows.map(({ event }) => event);
+    const rows = await this.#all(
+      queries
+        .selectFrom('events')
+        .select('event')
+        .where('execution_id', '=', executionId)
+        .orderBy('sequence'),
+    );
+    return rows.map(({ event }) => ExecutionEvent.decode(event));
   }
 
   async receipt(executionId: string): Promise<StoredReceipt | undefined> {
-    const row = await this.#database
-      .selectFrom('receipts')
-      .select(['receipt_json', 'original_json'])
-      .where('execution_id', '=', executionId)
-      .executeTakeFirst();
+    const row = await this.#first(
+      queries
+        .selectFrom('receipts')
+        .select(['receipt_json', 'original_json'])
+        .where('execution_id', '=', executionId),
+    );
     if (row === undefined) return undefined;
     return { receiptJson: Buffer.from(row.receipt_json), originalJson: Buffer.from(row.original_json ?? []) };
   }
 
   async withdrawnTickets(executionId: string, executorId: string): Promise<readonly string[]> {
-    const rows = await this.#database
-      .selectFrom('withdrawn_offers')
-      .select('ticket_id')
-      .where('execution_id', '=', executionId)
-      .where('executor_id', '=', executorId)
-      .orderBy(sql`rowid`, 'desc')
-      .execute();
+    const rows = await this.#all(
+      queries
+        .selectFrom('withdrawn_offers')
+        .select('ticket_id')
+        .where('execution_id', '=', executionId)
+        .where('executor_id', '=', executorId)
+        .orderBy(sql`rowid`, 'desc'),
+    );
     return rows.map((row) => row.ticket_id);
   }
 
   async addLateReceipt(ticketId: string, receiptJson: Uint8Array, audit?: NewAudit): Promise<void> {
-    await this.#commits.run(async (transaction) => {
-      const { numUpdatedRows } = await transaction
-        .updateTable('withdrawn_offers')
-        .set({ receipt_json: receiptJson })
-        .where('ticket_id', '=', ticketId)
-        .where('receipt_json', 'is', null)
-        .executeTakeFirst();
-      if (audit !== undefined && numUpdatedRows > 0)
-        await transaction.insertInto('audit').values(audit).execute();
+    const sqlite = this.#sqlite;
+    await this.#commits.run(() => {
+      const updated = sqlite.run(
+        queries
+          .updateTable('withdrawn_offers')
+          .set({ receipt_json: receiptJson })
+          .where('ticket_id', '=', ticketId)
+          .where('receipt_json', 'is', null),
+      );
+      if (audit !== undefined && updated > 0) insertRow(sqlite, 'audit', audit);
     });
     this.#audited.ring();
   }
 
   async lateReceipt(executionId: string, holder: string): Promise<StoredReceipt | undefined> {
-    const row = await this.#database
-      .selectFrom('withdrawn_offers')
-      .select('receipt_json')
-      .where('execution_id', '=', executionId)
-      .where('receipt_json', 'is not', null)
-      .orderBy(sql`executor_id <> ${holder}`)
-      .orderBy(sql`rowid`)
-      .limit(1)
-      .executeTakeFirst();
+    const row = await this.#first(
+      queries
+        .selectFrom('withdrawn_offers')
+        .select('receipt_json')
+        .where('execution_id', '=', executionId)
+        .where('receipt_json', 'is not', null)
+        .orderBy(sql`executor_id <> ${holder}`)
+        .orderBy(sql`rowid`)
+        .limit(1),
+    );
     if (row?.receipt_json == null) return undefined;
     return { receiptJson: Buffer.from(row.receipt_json), originalJson: Buffer.alloc(0) };
   }
 
   keys(): Promise<KeyRow[]> {
-    return this.#database.selectFrom('keys').selectAll().execute();
+    return this.#all(queries.selectFrom('keys').selectAll());
   }
 
-  async addKey(key: KeyRow): Promise<void> {
-    await this.#commits.run((transaction) => transaction.insertInto('keys').values(key).execute());
+  addKey(key: KeyRow): Promise<void> {
+    return this.#commits.run(() => void insertRow(this.#sqlite, 'keys', key));
   }
 
   chainHeads(executorId: string): Promise<ChainHeadRow[]> {
-    return this.#database
-      .selectFrom('chain_heads')
-      .selectAll()
-      .where('executor_id', '=', executorId)
-      .orderBy(sql`rowid`)
-      .execute();
+    return this.#all(
+      queries.selectFrom('chain_heads').selectAll().where('executor_id', '=', executorId).orderBy(sql`rowid`),
+    );
   }
 
   async keepChainHead({ executor_id, epoch, ...rest }: ChainHeadRow): Promise<void> {
-    await this.#commits.run(async (transaction) => {
-      await transaction
-        .insertInto('chain_heads')
-        .values({ executor_id, epoch, ...rest })
-        .onConflict((it) => it.columns(['executor_id', 'epoch']).doUpdateSet(rest))
-        .execute();
-      const newest = transaction
+    const sqlite = this.#sqlite;
+    await this.#commits.run(() => {
+      sqlite.run(
+        queries
+          .insertInto('chain_heads')
+          .values({ executor_id, epoch, ...rest })
+          .onConflict((it) => it.columns(['executor_id', 'epoch']).doUpdateSet(rest)),
+      );
+      const newest = queries
         .selectFrom('chain_heads')
         .select(sql`rowid`.as('rowid'))
         .where('executor_id', '=', executor_id)
         .orderBy(sql`rowid`, 'desc')
         .limit(maxEpochs);
-      await transaction
-        .deleteFrom('chain_heads')
-        .where('executor_id', '=', executor_id)
-        .where(sql`rowid`, 'not in', newest)
-        .execute();
+      sqlite.run(
+        queries
+          .deleteFrom('chain_heads')
+          .where('executor_id', '=', executor_id)
+          .where(sql`rowid`, 'not in', newest),
+      );
     });
   }
 
-  async whole(after: number, limit: number): Promise<WholeExecution[]> {
-    const found = await sql<WholeExecution>`SELECT number, execution_id, ended_at,
+  whole(after: number, limit: number): Promise<WholeExecution[]> {
+    return this.#all(
+      sql<WholeExecution>`SELECT number, execution_id, ended_at,
       length(contract_json) + length(approvals_json) + coalesce(length(submission_json), 0) +
         coalesce((SELECT sum(length(event)) FROM events WHERE events.execution_id = executions.execution_id), 0) AS bytes
       FROM executions WHERE ended_at IS NOT NULL AND pruned_at IS NULL AND number > ${after}
-      ORDER BY number LIMIT ${limit}`.execute(this.#database);
-    return found.rows;
+      ORDER BY number LIMIT ${limit}`.compile(queries),
+    );
   }
 
   async strip(executionIds: readonly string[], at: string): Promise<void> {
-    await this.#commits.run(async (transaction) => {
+    const sqlite = this.#sqlite;
+    await this.#commits.run(() => {
       const change = { contract_json: '', approvals_json: '[]', submission_json: null, pruned_at: at };
-      await transaction
-        .updateTable('executions')
-        .set(change)
-        .where('execution_id', 'in', executionIds)
-        .execute();
-      for (const id of executionIds) await keepEnd(transaction, id);
+      sqlite.run(queries.updateTable('executions').set(change).where('execution_id', 'in', executionIds));
+      for (const id of executionIds) keepEnd(sqlite, id);
     });
   }
 
-  async forgettable(endedBefore: string, limit: number, after?: Forgettable): Promise<Forgettable[]> {
+  forgettable(endedBefore: string, limit: number, after?: Forgettable): Promise<Forgettable[]> {
     const { ended_at, number } = after ?? { ended_at: '', number: 0 };
-    return await this.#database
-      .selectFrom('executions')
-      .select(['execution_id', 'ended_at', 'number'])
-      .where('pruned_at', 'is not', null)
-      .where('ended_at', '<', endedBefore)
-      .where(sql<boolean>`(ended_at, number) > (${ended_at}, ${number})`)
-      .orderBy('ended_at')
-      .orderBy('number')
-      .limit(limit)
-      .$narrowType<{ ended_at: string }>()
-      .execute();
+    return this.#all(
+      queries
+        .selectFrom('executions')
+        .select(['execution_id', 'ended_at', 'number'])
+        .where('pruned_at', 'is not', null)
+        .where('ended_at', '<', endedBefore)
+        .where(sql<boolean>`(ended_at, number) > (${ended_at}, ${number})`)
+        .orderBy('ended_at')
+        .orderBy('number')
+        .limit(limit)
+        .$narrowType<{ ended_at: string }>(),
+    );
   }
 
   async forget(executionIds: readonly string[]): Promise<void> {
     if (executionIds.length === 0) return;
-    await this.#commits.run(async (transaction) => {
+    await this.#commits.run(() => {
       for (const table of [
         'events',
         'receipts',
@@ -463,52 +469,44 @@ export class SqlStore implements Store {
         'withdrawn_offers',
         'executions',
       ] as const)
-        await transaction.deleteFrom(table).where('execution_id', 'in', executionIds).execute();
+        this.#sqlite.run(queries.deleteFrom(table).where('execution_id', 'in', executionIds));
     });
   }
 
   async usedBytes(): Promise<number> {
-    const found = await sql<{ bytes: number }>`SELECT (page_count - freelist_count) * page_size AS bytes
-      FROM pragma_page_count, pragma_freelist_count, pragma_page_size`.execute(this.#database);
-    return found.rows[0]?.bytes ?? 0;
+    const found = await this.#first(
+      sql<{ bytes: number }>`SELECT (page_count - freelist_count) * page_size AS bytes
+      FROM pragma_page_count, pragma_freelist_count, pragma_page_size`.compile(queries),
+    );
+    return found?.bytes ?? 0;
   }
 
   async keepExecutor({ executor_id, ...rest }: ExecutorRow, withinMs: number): Promise<void> {
-    await this.#commits.run(
-      (transaction) =>
-        transaction
-          .insertInto('executors')
-          .values({ executor_id, ...rest })
-          .onConflict((it) => it.column('executor_id').doUpdateSet(rest))
-          .execute(),
-      withinMs,
-    );
+    const query = queries
+      .insertInto('executors')
+      .values({ executor_id, ...rest })
+      .onConflict((it) => it.column('executor_id').doUpdateSet(rest));
+    await this.#commits.run(() => this.#sqlite.run(query), withinMs);
   }
 
   executors(limit: number): Promise<ExecutorRow[]> {
-    return this.#database
-      .selectFrom('executors')
-      .selectAll()
-      .orderBy('seen_at', 'desc')
-      .limit(limit)
-      .execute();
+    return this.#all(queries.selectFrom('executors').selectAll().orderBy('seen_at', 'desc').limit(limit));
   }
 
   findByPrefix(principal: string, prefix: string): Promise<ExecutionRow[]> {
-    return (
-      this.#executions()
+    return this.#all(
+      executions()
         // Not by the index of principals: one may have a million.
         .where(sql`+principal`, '=', principal)
         .where('execution_id', '>=', prefix)
         .where('execution_id', '<', `${prefix}~`)
-        .limit(2)
-        .execute()
+        .limit(2),
     );
   }
 
   async auditAfter(after: number, query: AuditQuery): Promise<AuditPage> {
-    const window = this.#database.selectFrom('audit').where('sequence', '>', after).orderBy('sequence');
-    const looked = await window.select('sequence').limit(auditWindow).execute();
+    const window = queries.selectFrom('audit').where('sequence', '>', after).orderBy('sequence');
+    const looked = await this.#all(window.select('sequence').limit(auditWindow));
     const lookedUpTo = looked.at(-1)?.sequence ?? after;
     let wanted = window.selectAll().where('sequence', '<=', lookedUpTo);
     for (const column of ['principal', 'executor_id', 'policy_profile', 'outcome'] as const) {
@@ -517,73 +515,73 @@ export class SqlStore implements Store {
     }
     if (query.since !== undefined) wanted = wanted.where('at', '>=', query.since);
     if (query.until !== undefined) wanted = wanted.where('at', '<', query.until);
-    return { rows: await wanted.execute(), lookedUpTo, isEnd: looked.length < auditWindow };
+    return { rows: await this.#all(wanted), lookedUpTo, isEnd: looked.length < auditWindow };
   }
 
   async auditBefore(since?: string): Promise<number> {
-    const first = this.#database.selectFrom('audit').select('sequence').limit(1);
-    const found = await (since === undefined
-      ? first.orderBy('sequence')
-      : first.where('at', '>=', since).orderBy('at').orderBy('sequence')
-    ).executeTakeFirst();
+    const first = queries.selectFrom('audit').select('sequence').limit(1);
+    const found = await this.#first(
+      since === undefined
+        ? first.orderBy('sequence')
+        : first.where('at', '>=', since).orderBy('at').orderBy('sequence'),
+    );
     return found === undefined ? await this.auditLast() : found.sequence - 1;
   }
 
   async auditLast(): Promise<number> {
-    const last = await sql<{ seq: number }>`SELECT seq FROM sqlite_sequence WHERE name = 'audit'`.execute(
-      this.#database,
-    );
-    return last.rows[0]?.seq ?? 0;
+    const last = sql<{ seq: number }>`SELECT seq FROM sqlite_sequence WHERE name = 'audit'`;
+    return (await this.#first(last.compile(queries)))?.seq ?? 0;
   }
 
   async receiptRecords(executionId: string): Promise<number[]> {
-    const rows = await sql<{
-      sequence: number;
-    }>`SELECT sequence FROM audit WHERE execution_id = ${executionId}
-      AND kind IN ('execution.ended', 'execution.receipt_came_late') ORDER BY sequence LIMIT 64`.execute(
-      this.#database,
+    const rows = await this.#all(
+      sql<{
+        sequence: number;
+      }>`SELECT sequence FROM audit WHERE execution_id = ${executionId}
+      AND kind IN ('execution.ended', 'execution.receipt_came_late') ORDER BY sequence LIMIT 64`.compile(
+        queries,
+      ),
     );
-    return rows.rows.map(({ sequence }) => sequence);
+    return rows.map(({ sequence }) => sequence);
   }
 
   async skipAudit(sequence: number): Promise<void> {
     if ((await this.auditLast()) >= sequence) return;
-    await this.#commits.run(async (transaction) => {
-      await sql`DELETE FROM sqlite_sequence WHERE name = 'audit'`.execute(transaction);
-      await sql`INSERT INTO sqlite_sequence (name, seq) VALUES ('audit', ${sequence})`.execute(transaction);
+    await this.#commits.run(() => {
+      this.#sqlite.run(sql`DELETE FROM sqlite_sequence WHERE name = 'audit'`.compile(queries));
+      const given = sql`INSERT INTO sqlite_sequence (name, seq) VALUES ('audit', ${sequence})`;
+      this.#sqlite.run(given.compile(queries));
     });
   }
 
   lastOfOwners(kind: string): Promise<AuditRow | undefined> {
-    return this.#database
-      .selectFrom('audit')
-      .selectAll()
-      .where('kind', '=', kind)
-      .where('execution_id', 'is', null)
-      .orderBy('sequence', 'desc')
-      .limit(1)
-      .executeTakeFirst();
+    return this.#first(
+      queries
+        .selectFrom('audit')
+        .selectAll()
+        .where('kind', '=', kind)
+        .where('execution_id', 'is', null)
+        .orderBy('sequence', 'desc')
+        .limit(1),
+    );
   }
 
   async addAudit(rows: readonly NewAudit[]): Promise<void> {
-    await this.#commits.run((transaction) => transaction.insertInto('audit').values(rows).execute());
+    await this.#commits.run(() => {
+      for (const row of rows) insertRow(this.#sqlite, 'audit', row);
+    });
     this.#audited.ring();
   }
 
   pruneAudit(before: string, limit: number): Promise<number> {
-    return this.#commits.run(async (transaction) => {
-      const due = transaction
-        .selectFrom('audit')
-        .select('sequence')
-        .where('at', '<', before)
-        .orderBy('at')
-        .limit(limit);
-      const { numDeletedRows } = await transaction
-        .deleteFrom('audit')
-        .where('sequence', 'in', due)
-        .executeTakeFirst();
-      return Number(numDeletedRows);
-    });
+    const due = queries
+      .selectFrom('audit')
+      .select('sequence')
+      .where('at', '<', before)
+      .orderBy('at')
+      .limit(limit);
+    const query = queries.deleteFrom('audit').where('sequence', 'in', due);
+    return this.#commits.run(() => this.#sqlite.run(query));
   }
 
   audited(abort: AbortSignal): Promise<void> {
@@ -592,10 +590,18 @@ export class SqlStore implements Store {
 
   async close(): Promise<void> {
     await this.#commits.idle();
-    await this.#database.destroy();
+    await this.#log.close();
+    this.#sqlite.close();
   }
 
-  #executions() {
-    return this.#database.selectFrom('executions').select(rowColumns);
+  // Told once what it shows is on disk.
+  async #all<Row>(query: Compilable<Row> | CompiledQuery<Row>): Promise<Row[]> {
+    const rows = this.#sqlite.all(query);
+    await this.#commits.settled;
+    return rows;
+  }
+
+  async #first<Row>(query: Compilable<Row> | CompiledQuery<Row>): Promise<Row | undefined> {
+    return (await this.#all(query))[0];
   }
 }

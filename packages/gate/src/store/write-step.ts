@@ -1,13 +1,13 @@
 import { CscError } from '@csc-fleet/common/errors';
 import { ExecutionEvent } from '@csc-fleet/common/messages';
-import { type Kysely, sql } from 'kysely';
+import { sql } from 'kysely';
 import { insertRow, lastSequence, type Otherwise, usageOf } from './hot-queries.ts';
+import { type NodeSqlite, queries } from './node-sqlite.ts';
 import type {
   ExecutionChange,
   IdempotencyKeyTable,
   NewAudit,
   StoredReceipt,
-  Tables,
   WithdrawnOffer,
 } from './tables.ts';
 
@@ -42,21 +42,21 @@ export interface Step {
 }
 
 /** Writes what a step adds beside its row. Throws APPROVAL_INVALID. */
-export async function writeStep(transaction: Kysely<Tables>, executionId: string, step: Step): Promise<void> {
-  for (const approvalId of step.approvals ?? []) await useApproval(transaction, approvalId, executionId);
+export function writeStep(sqlite: NodeSqlite, executionId: string, step: Step): void {
+  for (const approvalId of step.approvals ?? []) useApproval(sqlite, approvalId, executionId);
   for (const event of step.events)
-    await insertRow(transaction, 'events', {
+    insertRow(sqlite, 'events', {
       execution_id: executionId,
       sequence: event.sequence,
       event: ExecutionEvent.encode(event).finish(),
     });
-  for (const audit of step.audit ?? []) await insertRow(transaction, 'audit', audit);
-  if (step.withdrawn !== undefined) await keepWithdrawn(transaction, executionId, step.withdrawn);
+  for (const audit of step.audit ?? []) insertRow(sqlite, 'audit', audit);
+  if (step.withdrawn !== undefined) keepWithdrawn(sqlite, executionId, step.withdrawn);
   if (step.receipt !== undefined) {
     const { receiptJson, originalJson } = step.receipt;
     const original = originalJson.length === 0 ? null : originalJson;
     const row = { execution_id: executionId, receipt_json: receiptJson, original_json: original };
-    await insertRow(transaction, 'receipts', row);
+    insertRow(sqlite, 'receipts', row);
   }
 }
 
@@ -65,50 +65,44 @@ export async function writeStep(transaction: Kysely<Tables>, executionId: string
 const maxWithdrawn = 8;
 
 // Those without a receipt make room, the oldest first. Where each has one, there is evidence enough.
-async function keepWithdrawn(
-  transaction: Kysely<Tables>,
-  executionId: string,
-  offer: WithdrawnOffer,
-): Promise<void> {
-  const known = await transaction
-    .selectFrom('withdrawn_offers')
-    .select(['ticket_id', 'receipt_json'])
-    .where('execution_id', '=', executionId)
-    .where('executor_id', '=', offer.executor_id)
-    .orderBy(sql`rowid`)
-    .execute();
+function keepWithdrawn(sqlite: NodeSqlite, executionId: string, offer: WithdrawnOffer): void {
+  const known = sqlite.all(
+    queries
+      .selectFrom('withdrawn_offers')
+      .select(['ticket_id', 'receipt_json'])
+      .where('execution_id', '=', executionId)
+      .where('executor_id', '=', offer.executor_id)
+      .orderBy(sql`rowid`),
+  );
   if (known.length >= maxWithdrawn) {
     const oldest = known.find((it) => it.receipt_json === null);
     if (oldest === undefined) return;
-    await transaction.deleteFrom('withdrawn_offers').where('ticket_id', '=', oldest.ticket_id).execute();
+    sqlite.run(queries.deleteFrom('withdrawn_offers').where('ticket_id', '=', oldest.ticket_id));
   }
-  await transaction
-    .insertInto('withdrawn_offers')
-    .values({ ...offer, execution_id: executionId, receipt_json: null })
-    .onConflict((it) => it.column('ticket_id').doNothing())
-    .execute();
+  sqlite.run(
+    queries
+      .insertInto('withdrawn_offers')
+      .values({ ...offer, execution_id: executionId, receipt_json: null })
+      .onConflict((it) => it.column('ticket_id').doNothing()),
+  );
 }
 
 /** Events with the numbers that follow those on disk. */
-export async function numberEvents(
-  transaction: Kysely<Tables>,
+export function numberEvents(
+  sqlite: NodeSqlite,
   executionId: string,
   events: readonly ExecutionEvent[],
-): Promise<readonly ExecutionEvent[]> {
+): readonly ExecutionEvent[] {
   if (events.length === 0) return events;
-  const before = await lastSequence(transaction, executionId);
+  const before = lastSequence(sqlite, executionId);
   return events.map((event, index) => ({ ...event, sequence: before + index + 1 }));
 }
 
 /** False where the key stands for another execution. */
-export async function takeKey(
-  transaction: Kysely<Tables>,
-  executionId: string,
-  key: IdempotencyKey | undefined,
-): Promise<boolean> {
+export function takeKey(sqlite: NodeSqlite, executionId: string, key: IdempotencyKey | undefined): boolean {
   if (key === undefined) return true;
   const row = { ...key, execution_id: executionId };
-  return (await insertRow(transaction, 'idempotency_keys', row, unlessTaken)) > 0;
+  return insertRow(sqlite, 'idempotency_keys', row, unlessTaken) > 0;
 }
 
 const unlessTaken: Otherwise<'idempotency_keys'> = {
@@ -116,13 +110,9 @@ const unlessTaken: Otherwise<'idempotency_keys'> = {
   add: (query) => query.onConflict((it) => it.columns(['principal', 'idempotency_key']).doNothing()),
 };
 
-async function useApproval(
-  transaction: Kysely<Tables>,
-  approvalId: string,
-  executionId: string,
-): Promise<void> {
+function useApproval(sqlite: NodeSqlite, approvalId: string, executionId: string): void {
   const row = { approval_id: approvalId, execution_id: executionId };
-  if ((await insertRow(transaction, 'approvals_used', row, unlessUsed)) > 0) return;
+  if (insertRow(sqlite, 'approvals_used', row, unlessUsed) > 0) return;
   throw new CscError('APPROVAL_INVALID', `the approval ${approvalId} was used up by another execution`);
 }
 
@@ -137,14 +127,14 @@ const dayMs = 86_400_000;
  * Books what is stored for a principal; in the transaction that stores it, so that it survives a restart. Throws
  * RATE_LIMITED, with the time to the next day (UTC), where it would be too much.
  */
-export async function chargeUsage(transaction: Kysely<Tables>, usage: Usage | undefined): Promise<void> {
+export function chargeUsage(sqlite: NodeSqlite, usage: Usage | undefined): void {
   if (usage === undefined) return;
   const { principal, now, bytes, bytesPerDay } = usage;
   const day = Math.floor(now.getTime() / dayMs);
-  const known = await usageOf(transaction, principal);
+  const known = usageOf(sqlite, principal);
   const stored = (known?.day === day ? known.bytes : 0) + bytes;
   if (stored > bytesPerDay) throw tooMuch(bytesPerDay, (day + 1) * dayMs - now.getTime());
-  await insertRow(transaction, 'usage', { principal, day, bytes: stored }, orReplace);
+  insertRow(sqlite, 'usage', { principal, day, bytes: stored }, orReplace);
 }
 
 const orReplace: Otherwise<'usage'> = {
