@@ -63,6 +63,7 @@ generate: setup ## Regenerate the protobuf code, the published schemas, docs/err
 	@node scripts/publish-logs.ts
 	@node scripts/publish-seccomp.ts
 	@node scripts/publish-proxy.ts
+	@node scripts/publish-page.ts
 
 check-generated: setup ## Fail if what is generated is not current
 	@node scripts/check-generated.ts

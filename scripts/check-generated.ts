@@ -16,7 +16,7 @@ try {
     );
     process.exitCode = 1;
   }
-  for (const name of ['schemas', 'errors', 'metrics', 'logs', 'proxy', 'seccomp']) {
+  for (const name of ['schemas', 'errors', 'metrics', 'logs', 'proxy', 'page', 'seccomp']) {
     const publisher = `scripts/publish-${name}.ts`;
     const { status } = spawnSync(process.execPath, [publisher, '--check'], { stdio: 'inherit' });
     if (status !== 0) process.exitCode = 1;

@@ -69,6 +69,7 @@ export const house: House = {
       ],
       'json-schema': [
         'approval',
+        'audit-bundle',
         'contract',
         'decision',
         'dsse',
@@ -98,6 +99,7 @@ export const house: House = {
         'submission',
         'ticket',
       ],
+      'audit-bundle': ['crypto', 'encoding', 'errors', 'evidence', 'receipt', 'schema'],
       pki: ['encoding', 'errors', 'files', 'identity'],
       rpc: ['crypto', 'encoding', 'errors', 'files', 'gen', 'identity', 'messages'],
     },

@@ -1,6 +1,13 @@
 export { CscError, type CscErrorCode, isCscError } from '@csc-fleet/common/errors';
 export type { ExpectedReceipt, SubmissionSigner } from '@csc-fleet/common/evidence';
-export type { CallOptions, CancelOptions, CheckOptions, ListOptions, PruneOptions } from './calls/calls.ts';
+export type {
+  AuditOptions,
+  CallOptions,
+  CancelOptions,
+  CheckOptions,
+  ListOptions,
+  PruneOptions,
+} from './calls/calls.ts';
 export type { ApprovalInput, ContractInput, SubmitOptions } from './calls/request.ts';
 export { createSignedSubmissions, type SignedSubmission, type SignedSubmissions } from './calls/signed.ts';
 export { type AgentKey, openSshAgentKey } from './calls/ssh-agent.ts';

@@ -1,19 +1,24 @@
+import type { AuditRecord } from '@csc-fleet/common/messages';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
-import { type Moment, parseMoment } from '../action/options.ts';
+import { append, type Moment, parseMoment } from '../action/options.ts';
 import { connectGate } from '../connect/connect-gate.ts';
 import { addGateAddressOptions, type GateOptions, gateAddressHelp } from '../connect/gate-options.ts';
+import type { BundleOptions } from '../evidence/bundle.ts';
+import type { VerifyBundleOptions } from '../evidence/verify-bundle.ts';
 import { toOcsf } from '../show/ocsf.ts';
 import { writeJson } from '../terminal/streams.ts';
 
-interface AuditCommandOptions extends Omit<GateOptions, 'keys'> {
+export interface AuditCommandOptions extends Omit<GateOptions, 'keys' | 'fleetCa'> {
   readonly follow?: true;
   readonly fromSequence?: number;
   readonly principal?: string;
   readonly executor?: string;
   readonly profile?: string;
   readonly outcome?: string;
+  readonly approver?: string;
+  readonly policyVersion?: string;
   readonly since?: Moment;
   readonly until?: Moment;
 }
@@ -48,20 +53,45 @@ Examples:
   $ csc audit --follow --from-sequence 4711 >> audit.jsonl
 `;
 
-/** Prints audit records as JSON lines. Resolves to 0 once there are no more. */
-async function showAudit(options: AuditCommandOptions): Promise<number> {
-  using client = connectGate({ ...options, keys: [] });
-  const { follow, fromSequence, principal, outcome, since, until } = options;
-  const filters = {
+/** The filters that the command line names. */
+function toFilters(options: AuditCommandOptions) {
+  const { principal, outcome, since, until, executor, profile } = options;
+  return {
     principal,
     outcome,
     since: toTime(since),
     until: toTime(until),
-    executorId: options.executor,
+    executorId: executor,
+    policyProfile: profile,
   };
-  const wanted = { follow: follow === true, fromSequence, ...filters, policyProfile: options.profile };
-  for await (const record of client.audit(wanted)) await writeJson(toOcsf(record));
+}
+
+/** Prints audit records as JSON lines. Resolves to 0 once there are no more. */
+async function showAudit(options: AuditCommandOptions): Promise<number> {
+  using client = connectGate({ ...options, keys: [] });
+  const { follow, fromSequence, approver, policyVersion } = options;
+  const wanted = { follow: follow === true, fromSequence, ...toFilters(options) };
+  for await (const record of client.audit(wanted))
+    if (isUnder(record, policyVersion) && isBy(record, approver)) await writeJson(toOcsf(record));
   return exitCodes.ok;
+}
+
+// A version of the repository is a number, a profile's its hash, or how that begins.
+function isUnder(
+  { policySha256, policyVersion, policies }: AuditRecord,
+  wanted: string | undefined,
+): boolean {
+  if (wanted === undefined) return true;
+  if (/^[1-9][0-9]{0,8}$/.test(wanted) && policyVersion === Number(wanted)) return true;
+  const hashes = [policySha256, ...policies.map(({ sha256 }) => sha256)];
+  return wanted.length >= leastOfHash && hashes.some((it) => it.startsWith(wanted.toLowerCase()));
+}
+
+const leastOfHash = 8;
+
+// The whole of an identity, or the NAME at its end.
+function isBy({ approvers }: AuditRecord, wanted: string | undefined): boolean {
+  return wanted === undefined || approvers.some((it) => it === wanted || it.endsWith(`/${wanted}`));
 }
 
 function toTime(moment: Moment | undefined): Date | undefined {
@@ -87,9 +117,88 @@ export function defineAudit(command: Command): void {
     )
     .option('--executor <name>', 'only what has to do with this executor')
     .option('--profile <name>', 'only under this policy profile')
+    .option(
+      '--policy-version <version>',
+      'only under it: a profile’s SHA-256 (8 digits do), or a repository’s number',
+    )
+    .option('--approver <who>', 'only approvals by this identity, or the NAME at its end')
     .addOption(new Option('--outcome <outcome>', 'only with this outcome').choices(outcomes))
     .option('--since <when>', 'only from then on: 90s, 5m, 1h ago, or an RFC 3339 time', parseMoment)
     .option('--until <when>', 'only before then', parseMoment)
     .addHelpText('after', help);
   act<[AuditCommandOptions]>(command, showAudit);
+  defineBundle(command);
+  defineVerifyBundle(command);
+}
+
+const bundleHelp = `
+The gate and the filters are those of csc audit (--gate, --pki, --since, --until, --principal, --executor, --profile, …): what
+they name is in the bundle, with the receipt of each execution, verified against --fleet-ca or --keys, which go in, too.
+Beside what the gate gives, receipts that hosts have exported can be put in (--receipts), or instead of it where no gate is
+named; then a receipt that a gate has dropped is there. DIR/index.html verifies all of it in a browser, offline. Keep the
+hash of the manifest that is printed: whoever hands the folder on cannot change it without changing that.
+
+Exit codes: 0 made, 1 made, and receipts are left out that could not be had or do not count (each is named).
+
+Examples:
+  $ csc audit bundle --since 168h --fleet-ca fleet-ca.pem --out week-48
+  $ csc audit bundle --receipts exported --fleet-ca fleet-ca.pem --policy-repository published --out host-1
+`;
+
+interface OwnBundleOptions extends AuditCommandOptions, BundleOptions {}
+
+function defineBundle(audit: Command): void {
+  const bundle = audit
+    .command('bundle')
+    .summary('put evidence into one folder that verifies offline, with a page for a browser')
+    .description(
+      'Put receipts, chains, certificates, policies and the audit into one folder that verifies offline.',
+    )
+    .requiredOption('--out <dir>', 'where to: a folder that is empty, or not there')
+    .option('--fleet-ca <file>', 'CA of executors’ receipt keys, PEM')
+    .option('--keys <file>', 'executors’ keys, of csc executor keys --export; repeatable', append, [])
+    .option('--receipts <dir>', 'receipts that a host has exported; repeatable', append, [])
+    .option('--approvals <dir>', 'approvals (*.json); repeatable', append, [])
+    .option('--policy-repository <dir>', 'the published folder of a policy repository')
+    .addHelpText('after', bundleHelp);
+  act<[unknown]>(bundle, async () => {
+    // Commander gives what both have to the first.
+    const options = bundle.optsWithGlobals<OwnBundleOptions>();
+    const { makeBundle } = await import('../evidence/bundle.ts');
+    const { since, until, ...filters } = toFilters(options);
+    const asked = { ...filters, since: since?.toISOString(), until: until?.toISOString() };
+    const said = Object.entries(asked).flatMap(([name, value]) =>
+      value === undefined ? [] : [[name, value]],
+    );
+    return makeBundle({ ...filters, since, until }, Object.fromEntries(said), options);
+  });
+}
+
+const verifyBundleHelp = `
+Every file against the manifest, every signature, certificate and chain, and that each receipt is here that the audit names. With
+--fleet-ca or --keys it is verified against those; without, against what the bundle brings, which is then said and is to be
+compared. --page writes a page of this csc with the folder in it as it is now: that in the folder is whoever’s made it.
+
+Exit codes: 0 all is well, 1 something is not.
+
+Examples:
+  $ csc audit verify-bundle week-48 --fleet-ca fleet-ca.pem
+  $ csc audit verify-bundle week-48 --page week-48.html
+`;
+
+function defineVerifyBundle(audit: Command): void {
+  const verify = audit
+    .command('verify-bundle')
+    .summary('verify a folder of csc audit bundle')
+    .description('Verify a folder of csc audit bundle, without a gate and without a network.')
+    .argument('<dir>', 'the bundle')
+    .option('--fleet-ca <file>', 'CA of executors’ receipt keys, PEM')
+    .option('--keys <file>', 'executors’ keys; repeatable', append, [])
+    .option('--page <file>', 'write a page that verifies it in a browser')
+    .option('--json', 'print the result as JSON')
+    .addHelpText('after', verifyBundleHelp);
+  act<[string, VerifyBundleOptions]>(verify, async (dir, options) => {
+    const { verifyBundleFolder } = await import('../evidence/verify-bundle.ts');
+    return verifyBundleFolder(dir, options);
+  });
 }

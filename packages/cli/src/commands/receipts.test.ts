@@ -1,4 +1,4 @@
-import { createHash, createPublicKey } from 'node:crypto';
+import { createHash, createPublicKey, X509Certificate } from 'node:crypto';
 import {
   copyFileSync,
   cpSync,
@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { CommandContract } from '@csc-fleet/common/contract';
 import {
   createKeyRing,
@@ -41,6 +41,8 @@ import { csc } from '@csc-fleet/test-kit/process';
 import { signSubmission } from '@csc-fleet/test-kit/submission';
 import { bundleFromJSON } from '@sigstore/bundle';
 import { toSignedEntity, Verifier } from '@sigstore/verify';
+import chromium from '@sparticuz/chromium';
+import puppeteer, { type Browser } from 'puppeteer-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const owner = 'spiffe://csc.local/executor/executor-1';
@@ -400,4 +402,159 @@ describe('receipts that were attested', () => {
     const refused = await exportOf(write('changed.json', JSON.stringify(changed)));
     expect(refused).toMatchObject({ envelopes: [], stderr: expect.stringContaining('signature') });
   });
+});
+
+describe('an audit bundle', () => {
+  const bundle = join(scratch, 'bundle');
+  const caFile = join(pki, 'ca.pem');
+  let browser: Browser;
+
+  beforeAll(async () => {
+    const made = await csc([
+      'audit',
+      'bundle',
+      '--receipts',
+      exported,
+      '--fleet-ca',
+      caFile,
+      '--out',
+      bundle,
+    ]);
+    expect(made).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^bundle of 4 receipts .*sha256:[0-9a-f]{64}/),
+    });
+    browser = await puppeteer.launch({
+      executablePath: await chromium.executablePath(),
+      headless: 'shell',
+      args: [...chromium.args, '--no-sandbox'],
+    });
+  });
+
+  afterAll(() => browser.close());
+
+  const receiptFiles = (dir: string): string[] => {
+    const [host = ''] = readdirSync(join(dir, 'receipts'));
+    const [epoch = ''] = readdirSync(join(dir, 'receipts', host));
+    return readdirSync(join(dir, 'receipts', host, epoch))
+      .sort()
+      .map((name) => join(dir, 'receipts', host, epoch, name));
+  };
+
+  /** What csc says, and what a browser says of a page that this csc makes of the same folder. */
+  async function look(change: (dir: string, receipts: string[]) => void, trust = ['--fleet-ca', caFile]) {
+    const dir = join(scratch, `bundle-${Math.random().toString(36).slice(2)}`);
+    cpSync(bundle, dir, { recursive: true });
+    change(dir, receiptFiles(dir));
+    const page = `${dir}.html`;
+    const { code, stdout } = await csc(['audit', 'verify-bundle', dir, '--json', '--page', page, ...trust]);
+    const { faults } = JSON.parse(stdout) as { faults: { kind: string; message: string }[] };
+    return { code, kinds: new Set(faults.map(({ kind }) => kind)), faults, shown: await show(page) };
+  }
+
+  /** The text of a page, once its program has ended, and what it asked for or did that it must not. */
+  async function show(file: string) {
+    const page = await browser.newPage();
+    const asked: string[] = [];
+    page.on('request', (request) => asked.push(request.url()));
+    page.on('dialog', (dialog) => void dialog.dismiss().then(() => asked.push('dialog')));
+    page.on('pageerror', (error) => asked.push(String(error)));
+    await page.goto(`file://${file}`);
+    await page.waitForSelector('main.done');
+    const [verdict, text, elements] = (await page.evaluate(
+      "[document.querySelector('main').className, document.body.innerText, document.querySelectorAll('img, svg, iframe, a, script').length]",
+    )) as [string, string, number];
+    await page.close();
+    return { verdict, text, elements, asked };
+  }
+
+  it('is verified by csc and by a browser, offline, with who ran what', async () => {
+    const { code, faults, shown } = await look(() => undefined);
+    expect({ code, faults }).toEqual({ code: 0, faults: [] });
+    expect(shown.verdict).toBe('done holds');
+    expect(shown.text).toContain('All 4 receipts verify');
+    expect(shown.text).toMatch(/executor-1[\s\S]*signature verified/);
+    // Nothing but itself, and the two scripts that it has.
+    expect([shown.asked.length, shown.elements]).toEqual([1, 2]);
+    expect((await show(join(bundle, 'index.html'))).verdict).toBe('done holds');
+  });
+
+  it.each<[string, string[], (dir: string, receipts: string[]) => void]>([
+    ['a receipt that was taken out', ['file', 'gap'], (_dir, [, second = '']) => rmSync(second)],
+    [
+      'a receipt that was taken out of the manifest, too',
+      ['gap'],
+      (dir, [, second = '']) => {
+        rmSync(second);
+        const manifest = JSON.parse(readFileSync(join(dir, 'MANIFEST.json'), 'utf8'));
+        const files = manifest.files.filter((it: { path: string }) => !second.endsWith(it.path));
+        writeFileSync(join(dir, 'MANIFEST.json'), canonicalBytes({ ...manifest, files }));
+      },
+    ],
+    [
+      'one byte that was changed',
+      ['file', 'signature', 'gap'],
+      (_dir, [, second = '']) =>
+        writeFileSync(second, readFileSync(second, 'utf8').replace('"contract_id":"t', '"contract_id":"T')),
+    ],
+    [
+      'a receipt of another executor in the place of one',
+      ['file', 'certificate', 'gap'],
+      (_dir, [, second = '']) => writeFileSync(second, strangersReceipt()),
+    ],
+    [
+      'a receipt of the same executor in another place',
+      ['file', 'place', 'gap'],
+      (_dir, [, second = '', third = '']) => writeFileSync(second, readFileSync(third)),
+    ],
+    ['a file that nobody lists', ['file'], (dir) => writeFileSync(join(dir, 'more.json'), '{}')],
+  ])('does not hide %s, from csc or from a browser', async (_what, kinds, change) => {
+    const { code, kinds: found, shown } = await look(change);
+    expect(code).toBe(1);
+    expect(found).toEqual(new Set(kinds));
+    expect(shown.verdict).toBe('done faulty');
+    for (const kind of kinds) expect(shown.text).toContain(`${kind}: `);
+  });
+
+  it('is not believed with another CA than its own, by csc; and shows which it brings', async () => {
+    const other = join(scratch, 'bundle-pki');
+    await createDevelopmentPki(other);
+    const { code, kinds, shown } = await look(() => undefined, ['--fleet-ca', join(other, 'ca.pem')]);
+    expect([code, [...kinds]]).toEqual([1, ['certificate']]);
+    const { fingerprint256 } = new X509Certificate(readFileSync(caFile));
+    expect(shown.text).toContain(fingerprint256.replaceAll(':', '').toLowerCase());
+    // Nor by a browser, where the bundle brings another.
+    const brought = await look((dir) => copyFileSync(join(other, 'ca.pem'), join(dir, 'trust/ca.pem')), []);
+    expect([brought.code, brought.shown.verdict]).toEqual([1, 'done faulty']);
+    expect(brought.shown.text).toContain('they do not lead to the CA that is pinned');
+  });
+
+  it('shows hostile text as text: it neither runs, nor asks, nor turns', async () => {
+    const hostile = '</script><img src=x onerror=alert(1)>\u202e<!--<script>alert(2)</script>';
+    const { shown } = await look((dir, [, second = '', , last = '']) => {
+      const [directory, name] = [dirname(last), basename(last)];
+      expect(name).toBe(file(4));
+      writeFileSync(
+        last,
+        forge(directory, 4, signer, { error: hostile, principal: hostile, ...certified(last) }),
+      );
+      writeFileSync(join(dir, 'audit.jsonl'), `${JSON.stringify({ time: 1, status_detail: hostile })}\n`);
+      writeFileSync(join(dirname(second), '<img src=x onerror=alert(3)>.json'), hostile);
+    });
+    expect(shown.text).toContain('</script><img src=x onerror=alert(1)>\\u202e<!--<script>alert(2)</script>');
+    expect(shown.text).not.toContain('\u202e');
+    expect([shown.asked.length, shown.elements]).toEqual([1, 2]);
+  });
+
+  const certified = (path: string) => {
+    const { receipt_certificates } = JSON.parse(readFileSync(path, 'utf8'));
+    return { receipt_certificates };
+  };
+
+  // With the certificates of this fleet's executor, which are not of the key that has signed it.
+  function strangersReceipt(): Buffer {
+    const stranger = createSigner(generateKeyPair().seed, 'executor-2-key');
+    const [epoch = ''] = readdirSync(exported);
+    return forge(join(exported, epoch), 2, stranger, { executor_id: 'executor-2', receipt_certificates: [] });
+  }
 });

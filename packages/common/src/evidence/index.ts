@@ -19,6 +19,7 @@ export {
   readReceiptLeaf,
   verifyCertificates,
 } from './receipt-certificate.ts';
+export { readReceiptJson } from './receipt-json.ts';
 export { type ReceiptOutcome, toOutcome } from './receipt-outcome.ts';
 export {
   type GenuineResolution,

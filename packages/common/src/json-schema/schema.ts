@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { approvalSchema, approvalV02Schema, approversSchema, breakGlassSchema } from '../approval/index.ts';
+import { manifestSchema } from '../audit-bundle/index.ts';
 import { commandSchema, contractSchema } from '../contract/index.ts';
 import { decisionSchema } from '../decision/index.ts';
 import { executionPredicateSchema } from '../dsse/index.ts';
@@ -36,6 +37,7 @@ const sources = {
   'chain-head': [chainHeadSchema, 'csc.chain-head.v0.1'],
   resolution: [resolutionSchema, 'csc.resolution.v0.1'],
   'execution-predicate': [executionPredicateSchema, 'csc.execution-predicate.v0.1'],
+  'audit-bundle': [manifestSchema, 'csc.audit-bundle.v0.1'],
   receipt: [receiptV02Schema, 'csc.execution-receipt.v0.2'],
   'receipt-v0.1': [receiptV01Schema, 'csc.execution-receipt.v0.1'],
 } as const satisfies Record<string, readonly [z.ZodType, string]>;

@@ -1,0 +1,177 @@
+// The program of the page in an audit bundle: verifies what is in the page and shows it. Bundled by scripts/publish-page.ts.
+import {
+  type BundleFault,
+  type BundleReport,
+  type BundleRun,
+  type BundleTrust,
+  places,
+  textAt,
+  verifyBundle,
+} from '@csc-fleet/common/audit-bundle';
+import { createKeyRing, parseKeyRing } from '@csc-fleet/common/crypto';
+import { sha256Hex } from '@csc-fleet/common/encoding';
+import { orThrow, showInvisible } from '@csc-fleet/common/errors';
+import { Buffer } from './buffer.ts';
+import { certifiedRing, parsePem } from './certificates.ts';
+import { byId, classed, type Element, element } from './dom.ts';
+
+function readFiles(): Map<string, Uint8Array> {
+  const entries: [string, string][] = JSON.parse(byId('bundle').textContent ?? '[]');
+  return new Map(entries.map(([path, base64]) => [path, new Uint8Array(Buffer.from(base64, 'base64'))]));
+}
+
+interface Trust {
+  readonly ringFor: BundleTrust;
+  readonly said: readonly string[];
+}
+
+function readTrust(files: ReadonlyMap<string, Uint8Array>): Trust {
+  const [caFile, keysFile] = [files.get(places.ca), files.get(places.keys)];
+  const ca = caFile === undefined ? [] : parsePem(new TextDecoder().decode(caFile));
+  const entries = keysFile === undefined ? [] : orThrow(parseKeyRing(keysFile), 'KEY_INVALID', places.keys);
+  const pinned = createKeyRing(entries);
+  return {
+    ringFor: async (texts) => (ca.length === 0 ? undefined : await certifiedRing(texts, ca)) ?? pinned,
+    said: [
+      ...ca.map((it) => `CA ${it.subject}, sha256:${sha256Hex(new Uint8Array(it.rawData))}`),
+      ...entries.map(
+        (it) =>
+          `key ${it.keyId} of ${it.owner ?? 'nobody named'}: ${Buffer.from(it.publicKey).toString('hex')}`,
+      ),
+    ],
+  };
+}
+
+// A character that nobody sees, or that turns the direction of others, is shown as what it is.
+const plain = (text: string): string => showInvisible(text).replaceAll('\n', ' ');
+const cell = (...lines: string[]): Element =>
+  element('td', ...lines.flatMap((line) => [element('div', plain(line))]));
+
+function row({ receipt, isSigned, hasPolicy, keyId }: BundleRun): Element {
+  const { policy_version: version, policy_sha256: policy = '' } = receipt;
+  const approvals = receipt.approvals.map(({ approver, approval_id: id }) => `${approver} (${id})`);
+  const ended =
+    receipt.exit_code === undefined ? receipt.ended : `${receipt.ended}, exit code ${receipt.exit_code}`;
+  return element(
+    'tr',
+    cell(receipt.ended_at, `began ${receipt.started_at}`),
+    cell(receipt.principal ?? 'not said', isSigned ? 'signed by the submitter' : 'as its gate said'),
+    cell(receipt.contract_id, `execution ${receipt.execution_id}`, `contract ${receipt.contract_sha256}`),
+    cell(receipt.executor_id ?? '', `receipt ${receipt.sequence ?? '?'}, key ${keyId}`),
+    cell(
+      version === undefined ? receipt.policy_profile : `${receipt.policy_profile}, version ${version}`,
+      `sha256 ${policy}`,
+      hasPolicy ? 'its text is in the bundle' : 'its text is not in the bundle',
+    ),
+    cell(...(approvals.length === 0 ? ['nobody: none was needed'] : approvals)),
+    cell(receipt.status, ended, ...(receipt.error === undefined ? [] : [receipt.error])),
+    cell('signature verified'),
+  );
+}
+
+function faultRow({ file = '', message }: BundleFault): Element {
+  const wide = element('td', plain(`${file}: NOT VERIFIED — ${message}`));
+  Object.assign(wide, { colSpan: 8 });
+  return classed('bad', 'tr', wide);
+}
+
+const heads = ['when', 'who', 'what', 'where', 'policy', 'approved by', 'result', 'receipt'];
+
+function table(headings: readonly string[], rows: readonly Element[]): Element {
+  const head = element('thead', element('tr', ...headings.map((text) => element('th', text))));
+  return element('table', head, element('tbody', ...rows));
+}
+
+function show(report: BundleReport, trust: readonly string[]): Element[] {
+  const { faults, runs, chains, rows, manifest, manifestSha256 } = report;
+  const unverified = faults.filter(({ file }) => file?.startsWith(places.receipts));
+  const verdict =
+    faults.length === 0
+      ? classed(
+          'verdict good',
+          'p',
+          `All ${runs.length} receipts verify, and no receipt is missing between others.`,
+        )
+      : classed(
+          'verdict bad',
+          'p',
+          `${faults.length} faults: this bundle does not hold. ${runs.length} receipts verify.`,
+        );
+  const list = element(
+    'ul',
+    ...faults.map(({ kind, message }) => element('li', plain(`${kind}: ${message}`))),
+  );
+  list.className = 'faults';
+  const chainRows = chains.map(({ executor, epoch, first, last, faults: bad }) => {
+    const line = element(
+      'tr',
+      cell(executor),
+      cell(epoch),
+      cell(`${first} to ${last}`),
+      cell(bad === 0 ? 'whole' : `${bad} faults`),
+    );
+    line.className = bad === 0 ? '' : 'bad';
+    return line;
+  });
+  const auditRows = rows.map((it) =>
+    element(
+      'tr',
+      cell(toTime(it['time'])),
+      cell(textAt(it, 'metadata', 'event_code') ?? ''),
+      cell(textAt(it, 'actor', 'user', 'uid') ?? ''),
+      cell(textAt(it, 'unmapped', 'principal') ?? ''),
+      cell(textAt(it, 'metadata', 'correlation_uid') ?? ''),
+      cell(textAt(it, 'status_detail') ?? '', textAt(it, 'message') ?? ''),
+    ),
+  );
+  return [
+    element('h1', 'CSC audit bundle'),
+    verdict,
+    ...(faults.length === 0 ? [] : [element('h2', 'What does not hold'), list]),
+    element('h2', 'Who ran what'),
+    table(heads, [...unverified.map(faultRow), ...runs.map(row)]),
+    element('h2', 'Chains'),
+    element('p', 'What came before the first receipt and after the last, receipts alone do not tell.'),
+    table(['executor', 'epoch', 'receipts', 'chain'], chainRows),
+    element('h2', 'What this rests on'),
+    element('p', 'Compare these with what you know from elsewhere: they are as the bundle brings them.'),
+    element('ul', ...trust.map((it) => element('li', plain(it)))),
+    element(
+      'p',
+      `manifest sha256:${manifestSha256 ?? 'none'}, made ${manifest?.made_at ?? '?'} by ${plain(manifest?.software ?? '?')}`,
+    ),
+    ...(rows.length === 0
+      ? []
+      : [element('h2', 'The gate’s audit, which is its word'), table(auditHeads, auditRows)]),
+  ];
+}
+
+const auditHeads = ['when', 'what', 'by', 'for', 'execution', 'outcome'];
+
+function toTime(value: unknown): string {
+  return typeof value === 'number' && Number.isSafeInteger(value) && Math.abs(value) < 8.64e15
+    ? new Date(value).toISOString()
+    : '';
+}
+
+async function main(): Promise<void> {
+  const files = readFiles();
+  const trust = readTrust(files);
+  let since = performance.now();
+  const pause = (): Promise<void> | undefined => {
+    if (performance.now() - since < 50) return undefined;
+    since = performance.now();
+    return new Promise((resolve) => setTimeout(resolve));
+  };
+  const report = await verifyBundle(files, trust.ringFor, pause);
+  const main = byId('report');
+  main.replaceChildren(...show(report, trust.said));
+  main.className = report.faults.length === 0 ? 'done holds' : 'done faulty';
+}
+
+main().catch((error: unknown) => {
+  const what = error instanceof Error ? error.message : 'it failed';
+  const main = byId('report');
+  main.replaceChildren(classed('verdict bad', 'p', plain(`This bundle cannot be verified: ${what}`)));
+  main.className = 'done faulty';
+});

@@ -1,0 +1,99 @@
+import type { X509Certificate } from 'node:crypto';
+import { type BundleReport, type BundleTrust, places, verifyBundle } from '@csc-fleet/common/audit-bundle';
+import { createKeyRing, type KeyRing, parseKeyRing, readKeyRing } from '@csc-fleet/common/crypto';
+import { CscError, orThrow, showInvisible } from '@csc-fleet/common/errors';
+import { certifiedKey, type FleetCa, parseCertificates } from '@csc-fleet/common/evidence';
+import { readPem } from '@csc-fleet/common/files';
+import { exitCodes } from '../action/exit-codes.ts';
+import { writeFileWhole } from '../files/write-file.ts';
+import { writeJson, writeOut } from '../terminal/streams.ts';
+import { createPaint, plainLine } from '../terminal/text.ts';
+import { readBundle } from './bundle.ts';
+import { toPage } from './page.ts';
+
+export interface VerifyBundleOptions {
+  readonly fleetCa?: string;
+  readonly keys: readonly string[];
+  readonly json?: true;
+  /** Where to write a page of this csc's own with the bundle in it. */
+  readonly page?: string;
+}
+
+/** Verifies the folder and prints what came of it. Resolves to 0, or 1 where something does not hold. */
+export async function verifyBundleFolder(dir: string, options: VerifyBundleOptions): Promise<number> {
+  const files = readBundle(dir);
+  const trust = toTrust(files, options);
+  const report = await verifyBundle(files, trust.ringFor);
+  if (options.page !== undefined) writeFileWhole(options.page, toPage(files));
+  if (options.json === true) await writeJson({ ...toJson(report), trust: trust.said });
+  else await writeOut(describe(report, trust.said));
+  return report.faults.length === 0 ? exitCodes.ok : exitCodes.no;
+}
+
+interface Trust {
+  readonly ringFor: BundleTrust;
+  /** In words: what it was verified with, and who says so. */
+  readonly said: string;
+}
+
+function toTrust(files: ReadonlyMap<string, Uint8Array>, { fleetCa, keys }: VerifyBundleOptions): Trust {
+  const isGiven = fleetCa !== undefined || keys.length > 0;
+  const caBytes = isGiven
+    ? fleetCa === undefined
+      ? undefined
+      : readPem(fleetCa, '--fleet-ca', 1024 * 1024).bytes
+    : files.get(places.ca);
+  const keysBytes = isGiven ? undefined : files.get(places.keys);
+  const ca = caBytes === undefined ? undefined : parseCertificates(caBytes, fleetCa ?? places.ca);
+  const pinned = createKeyRing([
+    ...keys.flatMap((file) => readKeyRing(file).entries()),
+    ...(keysBytes === undefined ? [] : orThrow(parseKeyRing(keysBytes), 'KEY_INVALID', places.keys)),
+  ]);
+  const what = [
+    ...(ca ?? []).map((it) => `the CA ${fingerprint(it)}`),
+    ...pinned.entries().map((it) => `the key ${it.keyId} of ${it.owner ?? 'nobody named'}`),
+  ].join(', ');
+  if (what === '')
+    throw new CscError('CONFIG_INVALID', 'the bundle brings no CA and no keys: give --fleet-ca or --keys');
+  return {
+    ringFor: toRingFor(ca, pinned),
+    said: isGiven ? what : `${what}, as the bundle itself brings it: compare it`,
+  };
+}
+
+function fingerprint(certificate: X509Certificate): string {
+  return `sha256:${certificate.fingerprint256.replaceAll(':', '').toLowerCase()}`;
+}
+
+function toRingFor(ca: FleetCa | undefined, pinned: KeyRing): BundleTrust {
+  return (texts) => {
+    const certified = ca === undefined ? undefined : certifiedKey(texts, ca);
+    return certified === undefined ? pinned : createKeyRing([certified]);
+  };
+}
+
+function toJson({ manifestSha256, faults, runs, chains }: BundleReport): object {
+  return {
+    valid: faults.length === 0,
+    manifest_sha256: manifestSha256,
+    faults,
+    chains,
+    receipts: runs.length,
+  };
+}
+
+const mostShown = 200;
+
+function describe({ manifestSha256, faults, runs, chains }: BundleReport, trust: string): string {
+  const paint = createPaint(process.stdout);
+  const title = faults.length === 0 ? paint(['green', 'bold'], 'VALID') : paint(['red', 'bold'], 'INVALID');
+  const shown = faults.slice(0, mostShown).map(({ kind, message }) => `${kind}: ${showInvisible(message)}`);
+  const lines = [
+    `${runs.length} receipts verified with ${trust}`,
+    `manifest sha256:${manifestSha256 ?? 'none'}`,
+    ...chains.map((it) => `executor ${it.executor}, epoch ${it.epoch}: receipts ${it.first} to ${it.last}`),
+    ...shown,
+    ...(faults.length > mostShown ? [`and ${faults.length - mostShown} more`] : []),
+  ];
+  return `${title}\n${lines.map((line) => `  ${plainLine(line)}\n`).join('')}`;
+}

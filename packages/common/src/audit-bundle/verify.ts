@@ -1,0 +1,290 @@
+import type { KeyRing } from '../crypto/index.ts';
+import {
+  isJsonObject,
+  type JsonObject,
+  type JsonValue,
+  parseStrictJson,
+  sha256Hex,
+} from '../encoding/index.ts';
+import { CscError } from '../errors/index.ts';
+import { type ChainEntry, type ReceiptTexts, verifyReceiptFor, walkChains } from '../evidence/index.ts';
+import type { ReceiptV02 } from '../receipt/index.ts';
+import { type Manifest, manifestName, pageName, parseManifest, places } from './manifest.ts';
+
+/** The files of a bundle, by their paths in it. */
+export type BundleFiles = ReadonlyMap<string, Uint8Array>;
+
+/** What receipts are verified with. Throws RECEIPT_INVALID where a receipt's certificates do not prove whose it is. */
+export type BundleTrust = (texts: ReceiptTexts) => KeyRing | Promise<KeyRing>;
+
+/** Something that is not as it should be, in words. */
+export interface BundleFault {
+  /**
+   * `manifest`, `file` (changed, missing, not listed), `signature`, `certificate`, `gap`, `fork`, `link`, `unnumbered`; `place`: the receipt of another place; `missing`
+   * and `differs`: of what the audit names; `left_out`: what the gate did not give when the bundle was made; `policy`: a text
+   * that is not the one of its hash.
+   */
+  readonly kind: string;
+  readonly message: string;
+  /** The file that it is about. */
+  readonly file?: string;
+}
+
+/** A run, as its receipt tells it. Only members of verified receipts are here. */
+export interface BundleRun {
+  readonly file: string;
+  readonly receipt: ReceiptV02;
+  readonly keyId: string;
+  /** Whether a submission of its principal stands behind it: otherwise who it was for is what a gate said. */
+  readonly isSigned: boolean;
+  /** Whether the text of the policy that it was decided by is in the bundle. */
+  readonly hasPolicy: boolean;
+}
+
+/** An executor's receipts of one epoch. */
+export interface BundleChain {
+  readonly executor: string;
+  readonly epoch: string;
+  readonly first: number;
+  readonly last: number;
+  readonly faults: number;
+}
+
+export interface BundleReport {
+  readonly manifest: Manifest | undefined;
+  /** Lower-case hex: what to compare with whoever made the bundle. */
+  readonly manifestSha256: string | undefined;
+  /** None: all that is here holds. */
+  readonly faults: readonly BundleFault[];
+  /** In the order in which they ended. */
+  readonly runs: readonly BundleRun[];
+  readonly chains: readonly BundleChain[];
+  /** Lines of the gate's audit, which is its word. */
+  readonly rows: readonly JsonObject[];
+}
+
+/**
+ * Verifies everything in a bundle: hashes, signatures, whose the keys are, and that each chain is whole from its first to its last
+ * receipt in it. Never rejects for what is in a bundle: whatever does not hold is a fault.
+ * @param pause awaited between receipts, so that a page stays alive. Absent: no pause.
+ */
+export async function verifyBundle(
+  files: BundleFiles,
+  ringFor: BundleTrust,
+  pause: () => Promise<void> | undefined = () => undefined,
+): Promise<BundleReport> {
+  const faults: BundleFault[] = [];
+  const manifestJson = files.get(manifestName);
+  const manifest = readManifest(manifestJson, faults);
+  if (manifest !== undefined) checkFiles(manifest, files, faults);
+  checkPolicies(files, faults);
+  const entries: (ChainEntry & { readonly keyId: string })[] = [];
+  for (const [file, receiptJson] of files) {
+    if (!file.startsWith(places.receipts) || file.endsWith(projectionEnd)) continue;
+    const opened = await openReceipt(file, receiptJson, files, ringFor);
+    if ('kind' in opened) faults.push(opened);
+    else entries.push(opened);
+    await pause();
+  }
+  const chains = walkChains(entries);
+  for (const chain of chains) faults.push(...chain.faults);
+  const rows = readRows(files.get(places.audit), faults);
+  checkRows(rows, entries, files, faults);
+  return {
+    manifest,
+    manifestSha256: manifestJson === undefined ? undefined : sha256Hex(manifestJson),
+    faults,
+    runs: toRuns(entries, files),
+    chains: chains.map(({ faults: own, ...chain }) => ({ ...chain, faults: own.length })),
+    rows,
+  };
+}
+
+/** How the file of a v0.1 receipt ends whose original, which is in the chain, lies beside it. */
+export const projectionEnd = '.projection.json';
+
+function readManifest(bytes: Uint8Array | undefined, faults: BundleFault[]): Manifest | undefined {
+  if (bytes === undefined) {
+    faults.push({
+      kind: 'manifest',
+      message: `there is no ${manifestName}: nobody says what should be here`,
+    });
+    return undefined;
+  }
+  const parsed = parseManifest(bytes);
+  if (!parsed.ok) {
+    const [first] = parsed.faults;
+    const why = `${first?.path ?? ''} ${first?.message ?? ''}`.trim();
+    faults.push({ kind: 'manifest', file: manifestName, message: `${manifestName} cannot be read: ${why}` });
+    return undefined;
+  }
+  for (const { execution_id: id, code, message } of parsed.value.left_out)
+    faults.push({
+      kind: 'left_out',
+      message: `the receipt of the execution ${id} is not here: ${code}: ${message}`,
+    });
+  return parsed.value;
+}
+
+function checkFiles({ files: listed }: Manifest, files: BundleFiles, faults: BundleFault[]): void {
+  const known = new Set([manifestName, pageName]);
+  for (const { path, bytes, sha256 } of listed) {
+    if (known.has(path)) faults.push({ kind: 'manifest', message: `${manifestName} names ${path} twice` });
+    known.add(path);
+    const there = files.get(path);
+    if (there === undefined)
+      faults.push({ kind: 'file', file: path, message: `${path} is missing: the manifest lists it` });
+    else if (there.length !== bytes || sha256Hex(there) !== sha256.toLowerCase())
+      faults.push({
+        kind: 'file',
+        file: path,
+        message: `${path} is not what the manifest lists: it was changed`,
+      });
+  }
+  for (const path of files.keys())
+    if (!known.has(path))
+      faults.push({
+        kind: 'file',
+        file: path,
+        message: `${path} is here, and the manifest does not list it`,
+      });
+}
+
+// They are named by the hash that receipts name them by.
+function checkPolicies(files: BundleFiles, faults: BundleFault[]): void {
+  for (const [path, bytes] of files) {
+    if (!path.startsWith(places.policies) || path === policyPath(sha256Hex(bytes))) continue;
+    faults.push({ kind: 'policy', file: path, message: `${path} is not the policy that has this hash` });
+  }
+}
+
+/** Where a receipt of a chain lies. */
+export function receiptPath({ executor_id = '', executor_epoch = 'none', sequence = 0 }: ReceiptV02): string {
+  const host = encodeURIComponent(executor_id).replace(/[^A-Za-z0-9_.%-]|^\.+/g, '_') || '_';
+  return `${places.receipts}${host}/${executor_epoch}/${String(sequence).padStart(12, '0')}.json`;
+}
+
+/** Where the canonical text of a policy lies, which has this hash. */
+export function policyPath(sha256: string): string {
+  return `${places.policies}${sha256.toLowerCase()}.json`;
+}
+
+async function openReceipt(
+  file: string,
+  receiptJson: Uint8Array,
+  files: BundleFiles,
+  ringFor: BundleTrust,
+): Promise<(ChainEntry & { readonly keyId: string }) | BundleFault> {
+  try {
+    const projection = files.get(file.replace(/\.json$/, projectionEnd));
+    const texts: ReceiptTexts =
+      projection === undefined ? { receiptJson } : { receiptJson: projection, originalJson: receiptJson };
+    const { chained, keyId } = verifyReceiptFor({}, texts, await ringFor(texts));
+    if (chained === undefined)
+      return { kind: 'unnumbered', file, message: `${file} is a v0.1 receipt, in no chain` };
+    const sha256 = sha256Hex(receiptJson);
+    const due = receiptPath(chained);
+    if (file !== due && file !== due.replace(/\.json$/, `.other-${sha256.slice(0, 16)}.json`))
+      return { kind: 'place', file, message: `${file} is the receipt whose place is ${due}` };
+    return { name: file, receipt: chained, sha256, keyId };
+  } catch (error) {
+    if (!(error instanceof CscError)) throw error;
+    const kind = error.message.includes('certificate') ? 'certificate' : 'signature';
+    return { kind, file, message: `${file}: ${error.message}` };
+  }
+}
+
+function readRows(bytes: Uint8Array | undefined, faults: BundleFault[]): JsonObject[] {
+  if (bytes === undefined) return [];
+  const rows: JsonObject[] = [];
+  let number = 0;
+  for (const line of lines(bytes)) {
+    number += 1;
+    const json = parseStrictJson(line, { maxBytes: maxRowBytes });
+    if (json.ok && isJsonObject(json.value)) rows.push(json.value);
+    else
+      faults.push({
+        kind: 'file',
+        file: places.audit,
+        message: `${places.audit}: line ${number} is no record`,
+      });
+  }
+  return rows;
+}
+
+const maxRowBytes = 1_048_576;
+const lineFeed = 10;
+
+function* lines(bytes: Uint8Array): Generator<Uint8Array> {
+  for (let at = 0; at < bytes.length; ) {
+    const found = bytes.indexOf(lineFeed, at);
+    const end = found === -1 ? bytes.length : found;
+    if (end > at) yield bytes.subarray(at, end);
+    at = end + 1;
+  }
+}
+
+// The gate's word counts against whoever took a receipt out, itself included: what it once told has to be here.
+function checkRows(
+  rows: readonly JsonObject[],
+  entries: readonly ChainEntry[],
+  files: BundleFiles,
+  faults: BundleFault[],
+): void {
+  const hashes = new Map<string, Set<string>>();
+  for (const { name, receipt, sha256 } of entries) {
+    const projection = files.get(name.replace(/\.json$/, projectionEnd));
+    const own = hashes.get(receipt.execution_id) ?? new Set();
+    own.add(projection === undefined ? sha256 : sha256Hex(projection));
+    hashes.set(receipt.execution_id, own);
+  }
+  for (const row of rows) {
+    const { id, sha256, isOfExecutor } = toReceiptRow(row);
+    if (sha256 === undefined || id === undefined || !isOfExecutor) continue;
+    const here = hashes.get(id);
+    if (here?.has(sha256) === true) continue;
+    faults.push(
+      here === undefined
+        ? {
+            kind: 'missing',
+            message: `the audit names a receipt of the execution ${id}, and none is here that counts`,
+          }
+        : {
+            kind: 'differs',
+            message: `the audit names another receipt of the execution ${id} than the one that is here`,
+          },
+    );
+  }
+}
+
+function toReceiptRow(row: JsonObject) {
+  const id = textAt(row, 'metadata', 'correlation_uid');
+  const actor = textAt(row, 'src_endpoint', 'name') ?? '';
+  return {
+    id,
+    sha256: textAt(row, 'unmapped', 'receipt_sha256'),
+    isOfExecutor: /^spiffe:\/\/[^/]+\/executor\//.test(actor),
+  };
+}
+
+/** The text at a place in a record; undefined where there is none. */
+export function textAt(row: JsonObject, ...path: readonly string[]): string | undefined {
+  let at: JsonValue | undefined = row;
+  for (const name of path) at = isJsonObject(at) && Object.hasOwn(at, name) ? at[name] : undefined;
+  return typeof at === 'string' ? at : undefined;
+}
+
+function toRuns(
+  entries: readonly (ChainEntry & { readonly keyId: string })[],
+  files: BundleFiles,
+): BundleRun[] {
+  return entries
+    .map(({ name, receipt, keyId }) => ({
+      file: name,
+      receipt,
+      keyId,
+      isSigned: receipt.submission_sha256 !== undefined,
+      hasPolicy: receipt.policy_sha256 !== undefined && files.has(policyPath(receipt.policy_sha256)),
+    }))
+    .sort((one, other) => Date.parse(one.receipt.ended_at) - Date.parse(other.receipt.ended_at));
+}
