@@ -159,7 +159,7 @@ export const house: House = {
       owners: [],
       execution: ['store'],
       output: ['execution', 'store'],
-      approval: ['execution'],
+      approval: ['execution', 'owners', 'store', 'traffic'],
       schedule: ['execution', 'owners', 'store'],
       submit: ['approval', 'bounds', 'execution', 'owners', 'store', 'traffic'],
       'submit.ts': ['approval', 'execution', 'owners', 'schedule', 'submit'],
@@ -171,6 +171,7 @@ export const house: House = {
       audit: ['bounds', 'execution', 'owners', 'store'],
       rpc: ['bounds', 'execution', 'link', 'traffic'],
       service: [
+        'approval',
         'audit',
         'execution',
         'link',

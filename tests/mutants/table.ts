@@ -413,7 +413,7 @@ const host: readonly Mutant[] = [
   {
     name: 'unnamed-approval-counts',
     file: counting,
-    before: 'if (rules.named?.includes(approval.approval_id) === false) return undefined;',
+    before: 'if (rules.named?.includes(approval.id) === false) return undefined;',
     after: '',
     tests: refuse,
     red: 'one that the ticket does not name does not count',
@@ -429,7 +429,7 @@ const host: readonly Mutant[] = [
   {
     name: 'approval-of-another-contract-counts',
     file: counting,
-    before: 'checkApproval(approval, rules);',
+    before: 'checkApproval(approval.artifact, rules);',
     after: '',
     tests: refuse,
     red: 'is for another contract',

@@ -262,12 +262,17 @@ async function confirmedInTime(
 function admit(
   submitted: SubmittedTicket,
   offered: OfferedTicket,
-  { journal, rules, self }: ExecutionPorts,
+  { journal, rules, self, trust }: ExecutionPorts,
   reach: <Value extends Reached>(value: Value) => Value = (value) => value,
 ): Admitted {
   checkUnused(submitted, journal);
-  const permitted = reach(reevaluate(submitted));
-  const approved = reach(checkApprovals(permitted, offered.approvalsJson, rules.approvals));
+  const permitted = reach(reevaluate(submitted, self.labels));
+  const place = {
+    trustDomain: self.trustDomain,
+    executorId: trust.executorId,
+    journalBornAt: () => journal.bornAt(),
+  };
+  const approved = reach(checkApprovals(permitted, offered.approvalsJson, rules.approvals, place));
   return reach(admitUnderCeiling(approved, rules.ceiling, self.labels));
 }
 

@@ -49,7 +49,7 @@ export interface SubmitPorts extends CheckPorts, ApprovalRules, RecordPorts, Sub
   };
   /** Bytes that are stored for this principal in a day. */
   readonly storedBytesPerDay: (principal: string) => number;
-  readonly owners: Pick<Owners, 'whyStopped' | 'limitsOf'>;
+  readonly owners: Pick<Owners, 'whyStopped' | 'limitsOf' | 'approvers' | 'version'>;
   readonly rates: Pick<SubmissionRates, 'take'>;
   /** Absent: nobody asks how long its steps take. */
   readonly timed?: Timed<'decide' | 'record'>;
@@ -102,7 +102,8 @@ export async function submit(
   if (known !== undefined && !(bringsApprovals && takesApprovals(known, toSubject(principal, decided))))
     return { execution: known, existing: true };
   checkNotStopped(policy, stopped);
-  const standing = standingOf(decided, request.approvalsJson, ports, now);
+  const approvable = { ...decided, principal: principal.uri, submission };
+  const standing = standingOf(approvable, request.approvalsJson, ports, now);
   checkRoom(ports, principal, terms, decided, standing);
   ports.rates.take(principal.uri);
   const judged = { principal, now, terms, decided, standing, trace };

@@ -1,6 +1,7 @@
 import { CscError } from '@csc-fleet/common/errors';
 import { parseIdentity } from '@csc-fleet/common/identity';
 import type {
+  ApprovalsWatchResponse,
   AuditRecord,
   AuditRequest,
   AuditResponse,
@@ -19,7 +20,7 @@ import type {
   WatchRequest,
 } from '@csc-fleet/common/messages';
 import type { Principal } from '../../../packages/gate/src/execution/executions.ts';
-import type { FleetMethods, GateMethods } from '../../../packages/gate/src/rpc/methods.ts';
+import type { ApprovalMethods, FleetMethods, GateMethods } from '../../../packages/gate/src/rpc/methods.ts';
 import type { Gate } from '../../../packages/gate/src/service/compose.ts';
 
 const never = new AbortController().signal;
@@ -30,11 +31,13 @@ type Write = (message: Uint8Array) => Promise<void>;
 export class LocalClient {
   readonly #methods: GateMethods;
   readonly #fleet: FleetMethods;
+  readonly #approvals: ApprovalMethods;
   readonly #principal: Principal;
 
-  constructor({ methods, fleet }: Pick<Gate, 'methods' | 'fleet'>, uri: string) {
+  constructor({ methods, fleet, approvals }: Pick<Gate, 'methods' | 'fleet' | 'approvals'>, uri: string) {
     this.#methods = methods;
     this.#fleet = fleet;
+    this.#approvals = approvals;
     this.#principal = toPrincipal(uri);
   }
 
@@ -44,6 +47,22 @@ export class LocalClient {
 
   run(submit: SubmitRequest, write: Write, gone: AbortSignal) {
     return this.#methods.run({ ...this.#call({ submit }), write, gone });
+  }
+
+  listApprovals() {
+    return this.#approvals.list(this.#call({ pageSize: 0, pageToken: '' }));
+  }
+
+  watchApprovals(write: (message: ApprovalsWatchResponse) => Promise<void>, gone: AbortSignal) {
+    return this.#approvals.watch({ ...this.#call({}), write, gone });
+  }
+
+  getApproval(executionId: string) {
+    return this.#approvals.get(this.#call({ executionId }));
+  }
+
+  review(executionId: string, artifactJson: Buffer) {
+    return this.#approvals.review(this.#call({ executionId, artifactJson }));
   }
 
   bind(request: BindRequest) {

@@ -111,6 +111,11 @@ function eventMembers(event: ExecutionEvent): object {
       return { command_id: event.commandId, index: event.index };
     case 'commandExited':
       return { result: event.result && commandResultJson(event.result) };
+    case 'reviewed': {
+      const { approver, group, verdict, reason, missing, approvalId: approval_id } = event;
+      const texts = { ...textMember('reason', reason), ...textMember('missing', missing) };
+      return { approver, group, verdict, approval_id, ...texts };
+    }
     case 'bindingWanted':
       return { executor_id: event.executorId };
     case 'cancelling':

@@ -25,6 +25,8 @@ export function narrate(event: ExecutionEvent): Narration {
       const suffix = labels.length === 0 ? '' : ` (${labels.sort().join(', ')})`;
       return { line: plainLine(`csc: placed on ${event.executorId}${suffix}`), now: 'starting' };
     }
+    case 'reviewed':
+      return { line: plainLine(describeReview(event)) };
     case 'bindingWanted':
       return { now: plainLine(`naming ${event.executorId} in the submission`) };
     case 'started': {
@@ -49,6 +51,18 @@ export function narrate(event: ExecutionEvent): Narration {
     case 'finished':
       return {};
   }
+}
+
+const verdicts = new Map([
+  ['approve', 'approved by'],
+  ['reject', 'REJECTED by'],
+  ['break_glass', 'THE GLASS WAS BROKEN by'],
+]);
+
+function describeReview({ approver, group, verdict, reason, missing }: EventOf<'reviewed'>): string {
+  const why = reason === '' ? '' : `: ${reason}`;
+  const rest = missing === '' ? '' : `; still missing: ${missing}`;
+  return `csc: ${verdicts.get(verdict) ?? verdict} ${approver} (${group})${why}${rest}`;
 }
 
 /** The same where gate and executor are this process: only what the executor wants its submitter to know. */

@@ -9,9 +9,17 @@ import {
 } from '../crypto/index.ts';
 import { artifactBytes, parseTimestamp } from '../encoding/index.ts';
 import { type Parsed, parsed } from '../errors/index.ts';
-import { boundedText, integer, timestamp, uniqueList, validate, versionMember } from '../schema/index.ts';
+import {
+  boundedText,
+  groupName,
+  integer,
+  timestamp,
+  uniqueList,
+  validate,
+  versionMember,
+} from '../schema/index.ts';
 import { parseStrictYaml } from '../yaml/index.ts';
-import { groupName, maxBreakGlassSec, personMember } from './schema.ts';
+import { maxBreakGlassSec, personMember } from './schema.ts';
 
 /** A key that a person signs approvals with. */
 export interface ApproverKey extends PersonPublicKey {

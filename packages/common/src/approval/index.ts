@@ -1,3 +1,4 @@
+export { type AnyApproval, approvalSha256, parseAnyApproval } from './any-approval.ts';
 export {
   type ApprovalArtifact,
   type ApprovalContext,
@@ -19,18 +20,19 @@ export {
   type ApprovalCount,
   type ApprovalRules,
   type ConsumedApproval,
+  type CountedApproval,
   countApprovals,
   type DualControl,
   dualControls,
   findDualControlObjection,
   orThrowObjection,
+  type QuorumStanding,
   toConsumed,
 } from './count-approvals.ts';
 export {
   approvalSchema,
   approvalV02Schema,
   breakGlassSchema,
-  groupName,
   maxBreakGlassSec,
 } from './schema.ts';
 export {
@@ -47,3 +49,4 @@ export {
   type UnsignedBreakGlass,
   verifyPersonSignature,
 } from './signed.ts';
+export { type SignedSubject, verifyApproval, verifyBreakGlass } from './verify-signed.ts';

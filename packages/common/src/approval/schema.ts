@@ -3,6 +3,7 @@ import { personAlgorithms } from '../crypto/index.ts';
 import { parseIdentity } from '../identity/index.ts';
 import {
   boundedText,
+  groupName,
   integer,
   nonEmptyText,
   oneOf,
@@ -51,11 +52,6 @@ export const personMember = z
     error: 'must be spiffe://TRUST_DOMAIN/client/NAME',
   })
   .meta({ examples: ['spiffe://csc.local/client/alice'] });
-
-/** A group of approvers.yaml. */
-export const groupName = z
-  .string()
-  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'must be 1 to 63 letters, digits, ".", "_" and "-"');
 
 const nonceMember = z
   .string()

@@ -6,6 +6,7 @@ import { judgeArgvs, judgeLimits } from './judge-command.ts';
 import { judgeEffectApproval, judgeReclassification } from './judge-effects.ts';
 import { type HostRules, judgeForHosts, judgeWords } from './judge-words.ts';
 import { type ReasonCode, reasonCodes, type Verdict } from './reason-codes.ts';
+import { judgeApprovalRules } from './wanted-approvals.ts';
 
 /** What a command is taken to do. */
 export interface ClassifiedEffect {
@@ -65,6 +66,7 @@ export function evaluate(
         ...judgeReclassification(command, classification, policy),
         ...judgeLimits(command, policy),
         ...judgeEffectApproval(effect, policy),
+        ...judgeApprovalRules(contract, command, policy),
       ].map(place),
     );
   }

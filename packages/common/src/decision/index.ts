@@ -28,3 +28,9 @@ export {
   toPolicyDecision,
 } from './policy-decision.ts';
 export { type ReasonCode, reasonCodes, type Verdict, verdicts } from './reason-codes.ts';
+export {
+  describeQuorum,
+  type WantedApprovals,
+  type WantedQuorum,
+  wantedApprovals,
+} from './wanted-approvals.ts';

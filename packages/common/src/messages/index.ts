@@ -18,6 +18,7 @@ export {
   OutputStream,
   Placed,
   Queued,
+  Reviewed,
   Started,
 } from '../gen/csc/common/v1/execution.ts';
 export { KeyRole, PublicKey } from '../gen/csc/common/v1/key.ts';

@@ -1,4 +1,5 @@
 export type { AllowRule } from './allow-rule.ts';
+export type { ApprovalRule } from './approval-rule.ts';
 export {
   type Binding,
   type Bindings,

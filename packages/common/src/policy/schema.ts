@@ -3,6 +3,7 @@ import { effectTypes, networkModes, riskClasses } from '../contract/index.ts';
 import {
   egressHostEntry,
   integer,
+  labelsMember,
   limitsSchema,
   name,
   nonEmptyText,
@@ -13,6 +14,7 @@ import {
   versionMember,
 } from '../schema/index.ts';
 import { allowRuleSchema } from './allow-rule.ts';
+import { approvalRuleSchema } from './approval-rule.ts';
 import { effectRuleSchema } from './effect-rule.ts';
 
 // The sandbox's own: where a program is found and what it is given are not for a policy to say.
@@ -89,6 +91,14 @@ export const policyV02Schema = z
     effect_rules: z.array(effectRuleSchema).exactOptional().meta({
       description:
         'What argvs really do, read from the top: the first rule that surely matches is the last that counts, and of all that count the effect that reaches furthest. The classified effect must then be among allowed_effect_types. An argv that no rule surely matches also has the effect that the contract proposes.',
+    }),
+    approvals: z.array(approvalRuleSchema).min(1).max(256).exactOptional().meta({
+      description:
+        'Who must agree to what: a contract needs all that the rules which are for it ask. Their approvals are signed (csc.approval.v0.2); those that nobody signed do not count for it. Absent: whoever approvers.yaml names may agree to what needs approval otherwise.',
+    }),
+    hosts: labelsMember.exactOptional().meta({
+      description:
+        'Labels that a host must have, all of them, to run anything under this profile. Absent: any host.',
     }),
     binding: oneOf(['host', 'any']).exactOptional().meta({
       description:

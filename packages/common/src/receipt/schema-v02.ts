@@ -152,6 +152,15 @@ const approvalUsed = z.strictObject({
   approval_id: nonEmptyText,
   approver: nonEmptyText,
   scope: nonEmptyText,
+  kind: oneOf(['approval', 'break_glass']).exactOptional().meta({
+    description: 'break_glass: it stood in for the approvals that were due. Absent: nobody has signed it.',
+  }),
+  group: nonEmptyText.exactOptional().meta({ minLength: 1, description: 'As whose member it was given.' }),
+  sha256: sha256Member.exactOptional().meta({ description: 'Of `artifact`.' }),
+  artifact: nonEmptyText.exactOptional().meta({
+    minLength: 1,
+    description: 'What the person has signed, as canonical JSON: csc.approval.v0.2 or csc.break_glass.v0.1.',
+  }),
 });
 
 /** From an executor's own up to the CA, without it. */

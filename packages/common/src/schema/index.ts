@@ -19,6 +19,7 @@ export {
 export {
   boundedText,
   epochMember,
+  groupName,
   labelName,
   labelsMember,
   labelValue,

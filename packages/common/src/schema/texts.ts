@@ -118,3 +118,8 @@ export const labelsMember = z
   .refine((labels) => Object.keys(labels).length <= maxLabels, {
     error: `must have at most ${maxLabels} labels`,
   });
+
+/** A group of approvers.yaml. */
+export const groupName = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'must be 1 to 63 letters, digits, ".", "_" and "-"');

@@ -1,4 +1,4 @@
-import type { ApprovalArtifact } from '@csc-fleet/common/approval';
+import type { CountedApproval } from '@csc-fleet/common/approval';
 import { judgeCommand, unwrap } from '@csc-fleet/common/command-rules';
 import { argvs, type Command, type CommandContract, networkModes } from '@csc-fleet/common/contract';
 import { CscError, type Fault, formatFaults, quoteBriefly } from '@csc-fleet/common/errors';
@@ -34,7 +34,7 @@ class UnderCeiling {
   readonly ticket: ExecutionTicket;
   readonly verifiedAt: Date;
   readonly document: PolicyDocument;
-  readonly approvals: readonly ApprovalArtifact[];
+  readonly approvals: readonly CountedApproval[];
   readonly submitted: SubmittedTicket;
   /** That it was held under, and is granted by. */
   readonly ceiling: HostCeiling;

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { ApprovalArtifact } from '@csc-fleet/common/approval';
+import type { CountedApproval } from '@csc-fleet/common/approval';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
 import type { Clock } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
@@ -69,7 +69,7 @@ class SuppliedRun {
   readonly ticket: ExecutionTicket;
   readonly verifiedAt: Date;
   readonly document: PolicyDocument;
-  readonly approvals: readonly ApprovalArtifact[];
+  readonly approvals: readonly CountedApproval[];
   readonly submitted: SubmittedTicket;
   readonly ceiling: HostCeiling;
   readonly belongings: Belongings;
@@ -185,7 +185,7 @@ class GrantedRun {
   readonly ticket: ExecutionTicket;
   readonly verifiedAt: Date;
   readonly document: PolicyDocument;
-  readonly approvals: readonly ApprovalArtifact[];
+  readonly approvals: readonly CountedApproval[];
   readonly submitted: SubmittedTicket;
   readonly belongings: Belongings;
   readonly allowance: Allowance;

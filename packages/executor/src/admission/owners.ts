@@ -1,3 +1,4 @@
+import type { Approvers } from '@csc-fleet/common/approval';
 import { CscError } from '@csc-fleet/common/errors';
 import {
   describeFreeze,
@@ -16,6 +17,8 @@ export interface OwnersWord {
   /** Absent: only this host's own ceiling bounds it. */
   readonly hosts?: readonly HostRule[];
   readonly revocations?: Revocations;
+  /** Without whom and what is revoked. Absent: no approval counts that somebody has signed. */
+  readonly approvers?: Approvers;
   /** Absent: nothing is frozen. */
   readonly freeze?: Freeze;
   /** Of the policy repository. Absent: there is none. */

@@ -1,6 +1,7 @@
 import type { CommandContract } from '@csc-fleet/common/contract';
 import { type Evaluation, evaluate } from '@csc-fleet/common/decision';
 import { CscError } from '@csc-fleet/common/errors';
+import { hasLabels } from '@csc-fleet/common/owners';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
 import type { SubmittedTicket } from './submission.ts';
@@ -31,9 +32,14 @@ export type PermittedContract = Permitted;
 
 /**
  * Decides again, by this host's own copy of the policy that the ticket names: a gate that was taken over can name a
- * policy, but not change one. Throws POLICY_UNSIGNED where this host does not hold it, NOT_PERMITTED where it denies.
+ * policy, but not change one. Throws POLICY_UNSIGNED where this host does not hold it, NOT_PERMITTED where it denies,
+ * or is for other hosts than this one.
+ * @param labels of this host
  */
-export function reevaluate(submitted: SubmittedTicket): PermittedContract {
+export function reevaluate(
+  submitted: SubmittedTicket,
+  labels: Readonly<Record<string, string>>,
+): PermittedContract {
   const { contract, ticket, owners } = submitted;
   const document = owners.policies.bySha256(ticket.policy_sha256.toLowerCase());
   if (document === undefined) {
@@ -47,6 +53,11 @@ export function reevaluate(submitted: SubmittedTicket): PermittedContract {
       `the gate decided by the policy ${ticket.policy_profile} (${ticket.policy_sha256}), and this host holds ${held}`,
     );
   }
+  if (!hasLabels(labels, document.policy.hosts ?? {}))
+    throw new CscError(
+      'NOT_PERMITTED',
+      `the policy ${document.policy.name} lets nothing run on a host with the labels of this one (hosts)`,
+    );
   const asked = { terminal: ticket.grant.terminal !== undefined };
   const evaluation = evaluate(contract, document, undefined, asked);
   if (evaluation.verdict !== 'deny') return new Permitted(submitted, document, evaluation);

@@ -1,5 +1,5 @@
 import { dirname } from 'node:path';
-import type { ApprovalArtifact } from '@csc-fleet/common/approval';
+import type { CountedApproval } from '@csc-fleet/common/approval';
 import type { CommandContract } from '@csc-fleet/common/contract';
 import type { Signer } from '@csc-fleet/common/crypto';
 import type { Clock } from '@csc-fleet/common/encoding';
@@ -27,7 +27,7 @@ export type Papers =
       readonly contract: CommandContract;
       readonly submitted: SubmittedTicket;
       readonly document?: PolicyDocument;
-      readonly approvals?: readonly ApprovalArtifact[];
+      readonly approvals?: readonly CountedApproval[];
     };
 
 /** Why an offer is not run, and how far it had come. */

@@ -1,3 +1,4 @@
+import { submissionContentSha256 } from '@csc-fleet/common/approval';
 import type { CommandContract } from '@csc-fleet/common/contract';
 import { createKeyRing, type KeyRing } from '@csc-fleet/common/crypto';
 import { mustBeBound } from '@csc-fleet/common/decision';
@@ -53,6 +54,8 @@ export interface GenuineSubmission {
   readonly principal: string;
   readonly nonce: string;
   readonly sha256: string;
+  /** What approvals call it by, as submissionContentSha256 gives it. */
+  readonly contentSha256: string;
   /** That signed it. */
   readonly keyId: string;
   /** It names this very host, so that no other runs it. */
@@ -349,6 +352,7 @@ function toGenuine(submission: Submission, sha256: string, executorId: string): 
     principal,
     nonce,
     sha256,
+    contentSha256: submissionContentSha256(submission),
     keyId: signature.key_id,
     isBound: audience.executor_id === executorId,
     notBefore: toDate(submission.not_before),

@@ -1,4 +1,4 @@
-import type { ApprovalArtifact } from '@csc-fleet/common/approval';
+import type { CountedApproval } from '@csc-fleet/common/approval';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
 import { sha256Hex, toTimestamp } from '@csc-fleet/common/encoding';
 import { toReceiptError } from '@csc-fleet/common/evidence';
@@ -21,7 +21,7 @@ export interface ReceiptSubject {
   readonly ticket: ExecutionTicket;
   /** Absent where the ticket was refused before its policy was found. */
   readonly document?: PolicyDocument;
-  readonly approvals: readonly ApprovalArtifact[];
+  readonly approvals: readonly CountedApproval[];
   /** Absent where the ticket was refused before it was asked. */
   readonly asked?: Asked;
   /** Whether it has failed without an expected output. Absent: it has not. */
@@ -113,12 +113,16 @@ function describeSubject({
     executor_id: subject.executorId,
     principal: ticket.principal,
     ...describeAsked(subject.asked),
-    approvals: approvals.map(({ approval_id, approver, scope }) => ({
-      approval_id,
-      approver: approver.identity,
-      scope,
-    })),
+    approvals: approvals.map(describeApproval),
   };
+}
+
+// With all that a verifier needs, who has the owners' approvers.yaml of then.
+function describeApproval(it: CountedApproval): ReceiptV02['approvals'][number] {
+  const { approval_id, approver, scope, kind, group, sha256, artifactJson } = it;
+  const used = { approval_id, approver: approver.identity, scope };
+  if (group === undefined || sha256 === undefined || artifactJson === undefined) return used;
+  return { ...used, kind: kind === 'break_glass' ? kind : 'approval', group, sha256, artifact: artifactJson };
 }
 
 function describeAsked(

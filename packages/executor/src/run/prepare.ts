@@ -1,4 +1,4 @@
-import type { ApprovalArtifact } from '@csc-fleet/common/approval';
+import type { CountedApproval } from '@csc-fleet/common/approval';
 import { argvs, type Command, type CommandContract } from '@csc-fleet/common/contract';
 import { CscError } from '@csc-fleet/common/errors';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
@@ -47,7 +47,7 @@ class Prepared {
   /** With document and approvals, for the refusal where the journal does not take it. */
   readonly submitted: SubmittedTicket;
   readonly document: PolicyDocument;
-  readonly approvals: readonly ApprovalArtifact[];
+  readonly approvals: readonly CountedApproval[];
   readonly subject: ReceiptSubject & Required<Pick<ReceiptSubject, 'document'>>;
   readonly belongings: Belongings;
   readonly allowance: Allowance;

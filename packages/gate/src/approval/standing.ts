@@ -1,7 +1,17 @@
-import { countApprovals, type DualControl, orThrowObjection, toConsumed } from '@csc-fleet/common/approval';
+import {
+  type ApprovalCount,
+  countApprovals,
+  type DualControl,
+  orThrowObjection,
+  submissionContentSha256,
+  toConsumed,
+} from '@csc-fleet/common/approval';
 import type { CommandContract } from '@csc-fleet/common/contract';
-import type { Evaluation } from '@csc-fleet/common/decision';
+import { type Evaluation, wantedApprovals } from '@csc-fleet/common/decision';
+import { type Bindings, type PolicyDocument, submitterKeys } from '@csc-fleet/common/policy';
 import type { LiveExecution } from '../execution/execution.ts';
+import type { HeldSubmission } from '../execution/submission-of.ts';
+import type { Owners } from '../owners/index.ts';
 
 /** What becomes of a contract that was decided, with the approvals that came with it. */
 export type Standing = Denied | Waiting | Allowed | Approved;
@@ -10,9 +20,11 @@ export interface Denied {
   readonly is: 'denied';
 }
 
-/** It needs an approval, and has none. */
+/** It needs an approval, and has none, or not all of them. */
 export interface Waiting {
   readonly is: 'waiting';
+  /** Those that count so far. */
+  readonly texts: readonly Buffer[];
 }
 
 export interface Allowed {
@@ -38,6 +50,10 @@ export interface Approvable {
   readonly contract: CommandContract;
   readonly contractSha256: string;
   readonly evaluation: Pick<Evaluation, 'verdict'>;
+  readonly policy: PolicyDocument;
+  readonly principal: string;
+  /** Absent: nobody has signed one. */
+  readonly submission: HeldSubmission | undefined;
 }
 
 export interface ApprovalRules {
@@ -45,24 +61,51 @@ export interface ApprovalRules {
   readonly acceptUnsignedApprovals: boolean;
   /** What a contract's dual_control_required comes to. */
   readonly dualControl: DualControl;
+  readonly trustDomain: string;
+  readonly bindings: Bindings;
+  readonly owners: Pick<Owners, 'approvers' | 'version'>;
 }
 
 /**
  * Counts the approvals that came with a contract (protocol §6); that single_execution ones are used only once is for the
- * store to see to. Throws APPROVAL_INVALID for the first that does not count, and for a contract that would wait for a
- * consent which this gate cannot count.
+ * store to see to. Throws APPROVAL_INVALID for the first that does not count, for a rejection, and for a contract that would
+ * wait for a consent which this gate cannot count.
  */
 export function standingOf(
-  { contract, contractSha256, evaluation }: Approvable,
+  approvable: Approvable,
   texts: readonly Buffer[],
-  { acceptUnsignedApprovals: acceptUnsigned, dualControl }: ApprovalRules,
+  rules: ApprovalRules,
   now: Date,
 ): Standing {
-  const rules = { by: 'gate', acceptUnsigned, dualControl, contract, contractSha256, now } as const;
-  const { consent, counted } = orThrowObjection(countApprovals(evaluation, texts, rules));
-  if (consent === 'missing') return { is: 'waiting' };
-  if (consent === 'not_needed') return { is: evaluation.verdict === 'allow' ? 'allowed' : 'denied' };
+  const { consent, counted } = orThrowObjection(countFor(approvable, texts, rules, now));
+  if (consent === 'missing') return { is: 'waiting', texts };
+  if (consent === 'not_needed')
+    return { is: approvable.evaluation.verdict === 'allow' ? 'allowed' : 'denied' };
   return { is: 'approved', texts, usedUp: toConsumed(counted).map(({ approvalId }) => approvalId) };
+}
+
+/** Which of these approvals count for it, by what the owners say now, and how far they come. Hosts count for themselves. */
+export function countFor(
+  { contract, contractSha256, evaluation, policy, principal, submission }: Approvable,
+  texts: readonly Buffer[],
+  { acceptUnsignedApprovals: acceptUnsigned, dualControl, trustDomain, bindings, owners }: ApprovalRules,
+  now: Date,
+): ApprovalCount {
+  const rules = { by: 'gate', acceptUnsigned, dualControl, contract, contractSha256, now } as const;
+  const approvers = owners.approvers();
+  const wanted = wantedApprovals(contract, policy);
+  if (approvers === undefined) return countApprovals(evaluation, texts, { ...rules, wanted });
+  const signed = {
+    approvers,
+    trustDomain,
+    principal,
+    policyProfile: policy.policy.name,
+    policySha256: policy.sha256,
+    policyVersion: owners.version(),
+    submissionSha256: submission === undefined ? undefined : submissionContentSha256(submission.submission),
+    submitterKeys: (submitterKeys(bindings, principal)?.entries() ?? []).map((it) => it.publicKey),
+  };
+  return countApprovals(evaluation, texts, { ...rules, wanted, signed });
 }
 
 /** Whose approvals of what. */

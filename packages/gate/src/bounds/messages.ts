@@ -51,7 +51,7 @@ const submit = () =>
 const state = () => whole(ExecutionState.AWAITING_APPROVAL, ExecutionState.LOST);
 
 /**
- * What every member of a request may be, by method of csc.gate.v1.Gate and Fleet; the contract has rules of its own. A text is
+ * What every member of a request may be, by method of csc.gate.v1.Gate, Fleet and Approvals; the contract has rules of its own. A text is
  * counted in UTF-16 units.
  */
 export const requestBounds = {
@@ -93,6 +93,10 @@ export const requestBounds = {
   readLogTile: when(() =>
     z.object({ path: z.string().regex(/^(checkpoint|tile\/[\w./]{1,64})$/, 'must be that of a tile') }),
   ),
+  approvalsList: when(() => z.object({ pageSize: whole(0), pageToken: text(64) })),
+  approvalsWatch: when(() => z.object({})),
+  approvalsGet: when(() => z.object({ executionId: id })),
+  approvalsReview: when(() => z.object({ executionId: id, artifactJson: bytes(artifactBytes.approval) })),
   resolve: when(() =>
     z.object({ executionId: id, resolutionsJson: list(bytes(artifactBytes.resolution), 16) }),
   ),

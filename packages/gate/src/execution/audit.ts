@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { parseApproval } from '@csc-fleet/common/approval';
+import { parseAnyApproval } from '@csc-fleet/common/approval';
 import { toTimestamp } from '@csc-fleet/common/encoding';
 import { isRpcReason } from '@csc-fleet/common/errors';
 import {
@@ -20,6 +20,7 @@ type Happening = NonNullable<ExecutionEvent['event']>;
 export type AuditKind =
   | 'submission.decided'
   | 'approval.given'
+  | 'approval.reviewed'
   | 'execution.started'
   | 'execution.requeued'
   | 'execution.cancel_requested'
@@ -80,6 +81,13 @@ function tell(happening: Happening, { row, receipt, executorBefore = null }: Aud
           message: codesIn(happening.value.reason),
         },
       ];
+    case 'reviewed': {
+      const { approver, verdict, group } = happening.value;
+      const message = `as a member of ${group}`;
+      return [
+        { kind: 'approval.reviewed', outcome: verdict, actor: approver, approvers: [approver], message },
+      ];
+    }
     case 'cancelling':
       return [
         { kind: 'execution.cancel_requested', outcome: 'cancelling', actor: happening.value.principal },
@@ -190,8 +198,8 @@ export function auditOfOwners(at: Date, told: Told): NewAudit {
 // Those that do not parse were never stored.
 function approversOf(texts: readonly Uint8Array[]): string[] {
   const found = texts.flatMap((it) => {
-    const approval = parseApproval(it);
-    return approval.ok ? [approval.value.approver.identity] : [];
+    const approval = parseAnyApproval(it);
+    return approval.ok ? [approval.value.artifact.approver.identity] : [];
   });
   return [...new Set(found)];
 }

@@ -213,6 +213,16 @@ export class LiveExecution {
     this.#row = Object.assign({ ...this.#written }, ...this.#writing) as ExecutionRow;
   }
 
+  /** Writes down what somebody has said of what awaits approval, and nobody else's word meanwhile. Rejects as advance. */
+  async hear(at: Date, change: ExecutionChange, happened: readonly Happening[]): Promise<void> {
+    this.#approving = true;
+    try {
+      await this.advance(at, { change, happened });
+    } finally {
+      this.#approving = false;
+    }
+  }
+
   /**
    * Moves on what awaits approval. Approvals and state change in one write, and nothing changes where one of them is
    * used up already. Throws APPROVAL_INVALID, IDEMPOTENCY_CONFLICT, STORE_UNAVAILABLE.

@@ -5,7 +5,7 @@ import type { PolicySet } from '@csc-fleet/common/policy';
 import type { ReceiptVersion } from '@csc-fleet/common/receipt';
 import type { LogFields } from '@csc-fleet/common/service';
 import type { ExecutionRow, NewExecution, StoredReceipt, WithdrawnOffer } from '../store/tables.ts';
-import type { Happening, LiveExecution } from './execution.ts';
+import type { Advance, Happening, LiveExecution } from './execution.ts';
 import type { Executions } from './executions.ts';
 import { signGateReceipt, toGatesOwn } from './gate-receipt.ts';
 import { executorName, toExecution } from './row.ts';
@@ -64,12 +64,14 @@ export class Finisher {
   /**
    * Ends what no executor has started, with a receipt of the gate's own.
    * @param withdrawn the offer of it that is still out, which is remembered in case that it is started all the same
+   * @param with what changes and has happened with its end, beside that
    */
   async unstarted(
     execution: LiveExecution,
     state: number,
     error: string,
     withdrawn?: WithdrawnOffer,
+    { change: also = {}, happened = [] }: Pick<Advance, 'change' | 'happened'> = {},
   ): Promise<void> {
     const { row } = execution;
     const { policies, signer, clock } = this.#ports;
@@ -91,8 +93,8 @@ export class Finisher {
       signer,
       now,
     );
-    const change = { state, ended_at: toTimestamp(now), error };
-    await this.#end(execution, change, toGatesOwn(receiptJson), withdrawn);
+    const change = { ...also, state, ended_at: toTimestamp(now), error } as Partial<ExecutionRow>;
+    await this.#end(execution, change, toGatesOwn(receiptJson), withdrawn, happened);
   }
 
   /**
@@ -139,11 +141,12 @@ export class Finisher {
     change: Partial<ExecutionRow>,
     receipt: StoredReceipt | undefined,
     withdrawn?: WithdrawnOffer,
+    before: readonly Happening[] = [],
   ): Promise<void> {
     const finished = toFinished({ ...execution.row, ...change }, receipt);
     await execution.advance(this.#ports.clock.now(), {
       change,
-      happened: [finished],
+      happened: [...before, finished],
       withdrawn,
       receipt,
     });

@@ -1,3 +1,4 @@
+import type { Approvers } from '@csc-fleet/common/approval';
 import type { OwnersKeys } from '@csc-fleet/common/evidence';
 import {
   describeFreeze,
@@ -27,6 +28,8 @@ export interface OwnersWord {
   readonly hosts?: readonly HostRule[];
   /** Absent: nothing is revoked. */
   readonly revocations?: Revocations;
+  /** Without whom and what is revoked. Absent: no approval counts that somebody has signed. */
+  readonly approvers?: Approvers;
   /** Absent: nothing is frozen. */
   readonly freeze?: Freeze;
   /** Of the policy repository. Absent: there is none. */
@@ -88,6 +91,8 @@ export interface Owners {
   tellsHosts(): boolean;
   /** Of the policy repository; undefined: there is none. */
   version(): number | undefined;
+  /** Who may approve; undefined: the owners name nobody. */
+  approvers(): Approvers | undefined;
 }
 
 /** The owners' word, which may be another one at any time: everybody who holds a part of it sees that at once. */
@@ -118,6 +123,7 @@ export function createOwners(first: OwnersWord): ReloadableOwners {
     revoked: () => word.revocations?.all() ?? [],
     signers: () => word.signers,
     version: () => word.version,
+    approvers: () => word.approvers,
     tellsHosts: () => word.version !== undefined,
     replace: (next) => {
       policies.replace(next.policies);
@@ -148,13 +154,14 @@ function whyStopped({ freeze, revocations }: OwnersWord, subject: StopSubject): 
 }
 
 function mayRunOn(
-  { bindings, hosts, revocations }: OwnersWord,
+  { policies, bindings, hosts, revocations }: OwnersWord,
   { name, labels }: HostSubject,
   { principal, profile }: StopSubject,
 ): boolean {
   const host = { principal: '', executionId: '', profile: '', executorId: name };
   if (revocations?.find(host) !== undefined) return false;
   if (!hasLabels(labels, bindingOf(bindings, principal)?.hosts ?? {})) return false;
+  if (!hasLabels(labels, policies.byName(profile)?.policy.hosts ?? {})) return false;
   if (hosts === undefined) return true;
   const rules = rulesFor(hosts, labels);
   return rules.length > 0 && rules.every((rule) => allows(rule, principal, profile));

@@ -1,7 +1,7 @@
-import { FleetService, GateService } from '@csc-fleet/common/rpc';
+import { ApprovalsService, FleetService, GateService } from '@csc-fleet/common/rpc';
 import type { ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { type OneRequestRules, streaming, unary, undecoded } from './calls.ts';
-import type { FleetMethods, GateMethods } from './methods.ts';
+import type { ApprovalMethods, FleetMethods, GateMethods } from './methods.ts';
 
 // Output is relayed as it lies on disk: it is encoded already.
 const encoded = (message: Uint8Array): Buffer =>
@@ -46,5 +46,21 @@ export function serveFleet(methods: FleetMethods, rules: OneRequestRules): Untyp
     audit: streaming(rules, FleetService.audit, methods.audit),
     resolve: unary(rules, FleetService.resolve, methods.resolve),
     readLogTile: unary(rules, FleetService.readLogTile, methods.readLogTile),
+  };
+}
+
+/** csc.gate.v1.Approvals, likewise. */
+export const approvalsService: ServiceDefinition = undecoded(ApprovalsService);
+
+/** The methods of csc.gate.v1.Approvals as gRPC calls them. */
+export function serveApprovals(
+  methods: ApprovalMethods,
+  rules: OneRequestRules,
+): UntypedServiceImplementation {
+  return {
+    list: unary(rules, ApprovalsService.list, methods.list),
+    watch: streaming(rules, ApprovalsService.watch, methods.watch),
+    get: unary(rules, ApprovalsService.get, methods.get),
+    review: unary(rules, ApprovalsService.review, methods.review),
   };
 }

@@ -1,4 +1,6 @@
 import type {
+  ApprovalsServer,
+  ApprovalsService,
   ExecutorLinkServer,
   ExecutorLinkService,
   FleetServer,
@@ -85,6 +87,11 @@ export type FleetMethods = {
   readonly [Name in keyof typeof FleetService]: Handler<FleetServer[Name]>;
 };
 
+/** A handler for every method of csc.gate.v1.Approvals, likewise. */
+export type ApprovalMethods = {
+  readonly [Name in keyof typeof ApprovalsService]: Handler<ApprovalsServer[Name]>;
+};
+
 /** A handler for every method of csc.link.v1.ExecutorLink. */
 export type LinkMethods = {
   readonly [Name in keyof typeof ExecutorLinkService]: LinkHandler<ExecutorLinkServer[Name]>;
@@ -108,6 +115,16 @@ export function withBounds(methods: GateMethods): GateMethods {
     listProfiles: within(requestBounds.listProfiles, methods.listProfiles),
     getStatus: within(requestBounds.getStatus, methods.getStatus),
     proveReceipts: within(requestBounds.proveReceipts, methods.proveReceipts),
+  };
+}
+
+/** Likewise for csc.gate.v1.Approvals. */
+export function approvalsWithinBounds(methods: ApprovalMethods): ApprovalMethods {
+  return {
+    list: within(requestBounds.approvalsList, methods.list),
+    watch: within(requestBounds.approvalsWatch, methods.watch),
+    get: within(requestBounds.approvalsGet, methods.get),
+    review: within(requestBounds.approvalsReview, methods.review),
   };
 }
 

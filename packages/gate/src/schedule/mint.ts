@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { parseApproval } from '@csc-fleet/common/approval';
+import { parseAnyApproval } from '@csc-fleet/common/approval';
 import type { Signer } from '@csc-fleet/common/crypto';
 import { type Clock, toTimestamp } from '@csc-fleet/common/encoding';
 import { signArtifact } from '@csc-fleet/common/evidence';
@@ -160,7 +160,7 @@ function limitsOf({ policy_sha256: sha256 }: Mintable, { limits, policies }: Min
 // Those that do not parse were never stored.
 function approvalIds(approvals: readonly Buffer[]): string[] {
   return approvals.flatMap((it) => {
-    const approval = parseApproval(it);
-    return approval.ok ? [approval.value.approval_id] : [];
+    const approval = parseAnyApproval(it);
+    return approval.ok ? [approval.value.id] : [];
   });
 }

@@ -15,6 +15,7 @@ import { type Bindings, checkBindings, type PolicySet } from '@csc-fleet/common/
 import type { LogFields } from '@csc-fleet/common/service';
 import { fromStoredTrace, type Tracing, tracedNow, traceIdOf } from '@csc-fleet/common/tracing';
 import type { Meter } from '@opentelemetry/api';
+import { ApprovalDesk } from '../approval/desk.ts';
 import { auditOwners } from '../audit/owners-changes.ts';
 import { readAudit } from '../audit/read-audit.ts';
 import type { LiveExecution } from '../execution/execution.ts';
@@ -39,7 +40,14 @@ import { getStatus } from '../read/status.ts';
 import { Retention, type RetentionLimits } from '../retention/retention.ts';
 import type { GateHealth } from '../rpc/health-service.ts';
 import type { LinkDoor, OutputDoor, PolicyDoor } from '../rpc/link-service.ts';
-import { type FleetMethods, forAdmins, type GateMethods, withBounds } from '../rpc/methods.ts';
+import {
+  type ApprovalMethods,
+  approvalsWithinBounds,
+  type FleetMethods,
+  forAdmins,
+  type GateMethods,
+  withBounds,
+} from '../rpc/methods.ts';
 import { Absences } from '../schedule/absences.ts';
 import { cancel } from '../schedule/cancel.ts';
 import { createMint, type Mint } from '../schedule/mint.ts';
@@ -121,6 +129,8 @@ export interface Gate {
   readonly methods: GateMethods;
   /** What is for admins alone. */
   readonly fleet: FleetMethods;
+  /** What is for approvers alone. */
+  readonly approvals: ApprovalMethods;
   readonly link: LinkDoor;
   readonly output: OutputDoor;
   /** Absent: there is no policy repository. */
@@ -161,6 +171,7 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
   return {
     methods: withBounds(toMethods(parts)),
     fleet: forAdmins(toFleet(parts), (principal) => checkAdmin(parts.bindings, principal)),
+    approvals: approvalsWithinBounds(toApprovals(parts)),
     link: { open: (remote) => new Connection(parts, remote) },
     ...(options.policyFiles === undefined ? {} : { policyFiles: options.policyFiles }),
     output: new OutputIntake({
@@ -269,6 +280,15 @@ function toFleet(parts: Parts): FleetMethods {
   };
 }
 
+function toApprovals({ desk }: Parts): ApprovalMethods {
+  return {
+    list: ({ principal, request }) => desk.list(principal, request),
+    watch: ({ principal, write, gone }) => desk.watch(principal, write, gone),
+    get: ({ principal, request }) => desk.get(principal, request.executionId),
+    review: ({ principal, request }) => desk.review(principal, request),
+  };
+}
+
 async function assemble(options: GateOptions, dependencies: GateDependencies) {
   const { clock = systemClock, monotonicMs = () => performance.now() } = dependencies;
   const {
@@ -308,10 +328,12 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
   const saw = (execution: LiveExecution): void => {
     telemetry?.runs.saw(execution);
     traces?.saw(execution);
+    desk.saw(execution);
   };
   const created = (execution: LiveExecution): void => {
     telemetry?.runs.created(execution);
     traces?.saw(execution);
+    desk.saw(execution);
   };
   const storedBytesPerDay = (principal: string): number =>
     Math.min(limits.storedBytesPerDay, owners.limitsOf(principal).storedBytesPerDay);
@@ -335,6 +357,13 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
     );
   };
   const scheduler: Scheduler = new Scheduler({ ...base, executions, finisher, mint });
+  const desk: ApprovalDesk = new ApprovalDesk({
+    ...base,
+    executions,
+    finisher,
+    scheduler,
+    storedBytesPerDay,
+  });
   const absences = new Absences({ ...base, peers: scheduler.peers });
   const rates = new SubmissionRates(owners, monotonicMs);
   await registerOwnKey(options, store, clock);
@@ -359,6 +388,7 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
       mint,
       scheduler,
       absences,
+      desk,
       rates,
       storedBytesPerDay,
       contracts,

@@ -12,7 +12,14 @@ import {
 import type { Log } from '@csc-fleet/common/service';
 import type { Tracing } from '@csc-fleet/common/tracing';
 import { Server } from '@grpc/grpc-js';
-import { fleetService, gateService, serveFleet, serveGate } from '../rpc/gate-service.ts';
+import {
+  approvalsService,
+  fleetService,
+  gateService,
+  serveApprovals,
+  serveFleet,
+  serveGate,
+} from '../rpc/gate-service.ts';
 import { HealthService } from '../rpc/health-service.ts';
 import { linkService, serveLink } from '../rpc/link-service.ts';
 import { addReflection } from '../rpc/reflection.ts';
@@ -59,6 +66,7 @@ export async function startServer(gate: Gate, settings: ServerSettings): Promise
   const rules = { trustDomain, log, stopping: stopping.signal, tracing: settings.tracing, unread };
   server.addService(gateService, serveGate(gate.methods, { ...rules, ...limits }));
   server.addService(fleetService, serveFleet(gate.fleet, { ...rules, ...limits }));
+  server.addService(approvalsService, serveApprovals(gate.approvals, { ...rules, ...limits }));
   const silenceMs = settings.heartbeatIntervalSec * silentHeartbeats * 1000;
   server.addService(linkService, serveLink({ ...gate, silenceMs }, rules));
   health.addTo(server);

@@ -23,7 +23,7 @@ export interface ReconsiderPorts extends DecisionPorts, ApprovalRules {
   };
   readonly policies: ReloadableOwners['policies'];
   readonly bindings: ReloadableOwners['bindings'];
-  readonly owners: Pick<Owners, 'whyStopped'>;
+  readonly owners: Pick<Owners, 'whyStopped' | 'approvers' | 'version'>;
   readonly clock: Clock;
   readonly onError: (error: unknown) => void;
 }
@@ -82,7 +82,9 @@ async function decideAnew(
   const asked = { terminal: execution.row.terminal_json !== null };
   const decided = decide(handed, policy, undefined, ports, now, asked);
   const approvals = fromStoredApprovals(execution.row.approvals_json);
-  const standing = standingOf(decided, approvals, ports, now);
+  const { row } = execution;
+  const approvable = { ...decided, principal: row.principal, submission: submissionOf(row) };
+  const standing = standingOf(approvable, approvals, ports, now);
   if (!isCleared(standing)) {
     const reasons = decided.evaluation.reasons.join('; ');
     return `the owners have published another policy ${policy.policy.name}, which does not allow it: ${reasons}`;

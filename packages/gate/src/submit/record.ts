@@ -92,7 +92,9 @@ function toRow(
     decision_expires_at: toTimestamp(decided.expiresAt),
     selector_json: canonicalJson(terms.selector),
     receipt_version: terms.receiptVersion,
-    approvals_json: toStoredApprovals(standing.is === 'approved' ? standing.texts : []),
+    approvals_json: toStoredApprovals(
+      standing.is === 'approved' || standing.is === 'waiting' ? standing.texts : [],
+    ),
     submission_json: terms.submission?.text ?? null,
     binding: bindingDue(terms, decided),
     terminal_json: terminalJson(terms),

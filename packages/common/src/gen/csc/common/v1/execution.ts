@@ -189,6 +189,7 @@ export interface ExecutionEvent {
     | { $case: "lost"; value: Lost }
     | { $case: "returned"; value: Returned }
     | { $case: "away"; value: Away }
+    | { $case: "reviewed"; value: Reviewed }
     | undefined;
 }
 
@@ -201,6 +202,20 @@ export interface Queued {
   position: number;
   /** Why it waits or waits again, for people. */
   reason: string;
+}
+
+/** Somebody who was asked has agreed or rejected, or has broken the glass; each once. */
+export interface Reviewed {
+  /** Who has signed it, a SPIFFE id. */
+  approver: string;
+  group: string;
+  /** "approve", "reject" or "break_glass". */
+  verdict: string;
+  /** The person's own words; may be empty. */
+  reason: string;
+  /** What is still missing, for people; empty where nothing is. */
+  missing: string;
+  approvalId: string;
 }
 
 export interface Placed {
@@ -914,6 +929,9 @@ export const ExecutionEvent: MessageFns<ExecutionEvent> = {
       case "away":
         Away.encode(message.event.value, writer.uint32(122).fork()).join();
         break;
+      case "reviewed":
+        Reviewed.encode(message.event.value, writer.uint32(130).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1051,6 +1069,14 @@ export const ExecutionEvent: MessageFns<ExecutionEvent> = {
             message.event = { $case: "away", value: Away.decode(reader, reader.uint32()) };
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.event = { $case: "reviewed", value: Reviewed.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1141,6 +1167,12 @@ export const ExecutionEvent: MessageFns<ExecutionEvent> = {
       case "away": {
         if (object.event?.value !== undefined && object.event?.value !== null) {
           message.event = { $case: "away", value: Away.fromPartial(object.event.value) };
+        }
+        break;
+      }
+      case "reviewed": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "reviewed", value: Reviewed.fromPartial(object.event.value) };
         }
         break;
       }
@@ -1269,6 +1301,121 @@ export const Queued: MessageFns<Queued> = {
     const message = createBaseQueued();
     message.position = object.position ?? 0;
     message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseReviewed(): Reviewed {
+  return { approver: "", group: "", verdict: "", reason: "", missing: "", approvalId: "" };
+}
+
+export const Reviewed: MessageFns<Reviewed> = {
+  encode(message: Reviewed, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.approver !== "") {
+      writer.uint32(10).string(message.approver);
+    }
+    if (message.group !== "") {
+      writer.uint32(18).string(message.group);
+    }
+    if (message.verdict !== "") {
+      writer.uint32(26).string(message.verdict);
+    }
+    if (message.reason !== "") {
+      writer.uint32(34).string(message.reason);
+    }
+    if (message.missing !== "") {
+      writer.uint32(42).string(message.missing);
+    }
+    if (message.approvalId !== "") {
+      writer.uint32(50).string(message.approvalId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Reviewed {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReviewed();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.approver = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.group = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.verdict = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.missing = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.approvalId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Reviewed>): Reviewed {
+    return Reviewed.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Reviewed>): Reviewed {
+    const message = createBaseReviewed();
+    message.approver = object.approver ?? "";
+    message.group = object.group ?? "";
+    message.verdict = object.verdict ?? "";
+    message.reason = object.reason ?? "";
+    message.missing = object.missing ?? "";
+    message.approvalId = object.approvalId ?? "";
     return message;
   },
 };
