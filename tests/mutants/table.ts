@@ -396,8 +396,8 @@ const host: readonly Mutant[] = [
   {
     name: 'unapproved-contract-runs',
     file: `${executor}/admission/approvals.ts`,
-    before: "if (consent !== 'missing') return new Approved",
-    after: 'return new Approved',
+    before: "if (consent !== 'missing') {",
+    after: 'if (consent !== undefined) {',
     tests: refuse,
     red: 'none came, none counts',
     quick: true,
