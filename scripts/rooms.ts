@@ -57,6 +57,7 @@ export const house: House = {
       submission: ['encoding', 'errors', 'identity', 'receipt', 'schema'],
       resolution: ['encoding', 'errors', 'schema'],
       owners: ['contract', 'crypto', 'encoding', 'errors', 'policy', 'schema', 'yaml'],
+      oidc: ['encoding', 'errors', 'identity', 'owners', 'schema'],
       'policy-repository': [
         'approval',
         'crypto',
@@ -93,6 +94,7 @@ export const house: House = {
         'executor-key',
         'identity',
         'messages',
+        'oidc',
         'receipt',
         'resolution',
         'schema',
@@ -202,7 +204,8 @@ export const house: House = {
       run: ['calls', 'connection', 'stream', 'verify'],
       'offline.ts': ['calls', 'run', 'stream', 'verify'],
       'client.ts': ['calls', 'connection', 'run', 'stream', 'verify'],
-      'index.ts': ['calls', 'client.ts', 'run', 'stream', 'verify'],
+      token: ['client.ts'],
+      'index.ts': ['calls', 'client.ts', 'run', 'stream', 'token', 'verify'],
     },
   },
   cli: {

@@ -46,6 +46,7 @@ import {
   readAudit,
   resolve,
   submit,
+  whoAmI,
 } from './calls/calls.ts';
 import type { ContractInput, SubmitOptions } from './calls/request.ts';
 import { createSignedSubmissions, type SignedSubmissions } from './calls/signed.ts';
@@ -133,6 +134,8 @@ export interface GateClient extends Disposable {
   list(options?: ListOptions): AsyncGenerator<Execution, void>;
   /** The policy profiles that the caller may use; the first decides where none is asked for. */
   profiles(options?: CallOptions): Promise<Profile[]>;
+  /** Whom the gate takes this client for, a SPIFFE id: by its certificate, or by its token and the owners' issuers.yaml. */
+  principal(options?: CallOptions): Promise<string>;
   /** How the gate is, and what the caller's executions wait for; for an admin, everybody's. */
   status(options?: CallOptions): Promise<GetStatusResponse>;
   /** The executors that are connected, and those that were. For admins: throws NOT_PERMITTED for others. */
@@ -202,6 +205,11 @@ export type ConnectOptions = {
    * nothing is signed.
    */
   readonly submitter?: string | SubmissionSigner | undefined;
+  /**
+   * Gives an OIDC token that says who this is, for a gate of this trust domain; `tls` has a certificate then that its key has
+   * made of itself (identifyByToken makes both). Absent: the certificate says who it is.
+   */
+  readonly bearer?: ((trustDomain: string) => Promise<string>) | undefined;
   /** Whom the submitter signs for, a SPIFFE id. Absent: whom the certificate of `tls` names. */
   readonly principal?: string | undefined;
   /**
@@ -285,7 +293,10 @@ function lazilyChecked(options: LogOptions): LogDemand {
 function openRoute(options: ConnectOptions): Route {
   if (!('tls' in options)) return { ...openStub(options.address, options.credentials), explain: (it) => it };
   const source = new TlsSource(options.tls);
-  const stub = openStub(options.address, readChannelCredentials(source));
+  const stub = openStub(
+    options.address,
+    readChannelCredentials(source, { role: 'gate', bearer: options.bearer }),
+  );
   return { ...stub, explain: (error) => explainDrop(error, source.material) };
 }
 
@@ -369,6 +380,7 @@ function createClient(context: RunContext): GateClient {
     },
     list: (options = {}) => listExecutions(connection, options),
     profiles: (options = {}) => listProfiles(connection, options),
+    principal: (options = {}) => whoAmI(connection, options),
     status: (options = {}) => getStatus(connection, options),
     executors: (options = {}) => listExecutors(connection, options),
     prune: (options = {}) => prune(connection, options),

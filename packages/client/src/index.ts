@@ -17,6 +17,15 @@ export type { FollowOptions, RunOptions, RunResult } from './run/run.ts';
 export type { TerminalClaim, TerminalInput, TerminalSize } from './run/terminal.ts';
 export type { EventOf, ExecutionEvent, OutputItem } from './stream/items.ts';
 export type { ReadOutputOptions, WatchOptions } from './stream/read.ts';
+export { connectByToken, identifyByToken, type TokenMember, type TokenOptions } from './token/identify.ts';
+export {
+  buildkiteTokens,
+  githubTokens,
+  type TokenSource,
+  tokenInFile,
+  tokenInVariable,
+  tokenSource,
+} from './token/sources.ts';
 export { createSeenChains, type SeenChains, type SeenReceipt } from './verify/chains.ts';
 export { type Conclusion, concludeFrom, concludeWithout } from './verify/conclusion.ts';
 export { createKnownExecutors, type ExecutorKey, type KnownExecutors } from './verify/keys.ts';

@@ -2,6 +2,7 @@ import type { Signer } from '@csc-fleet/common/crypto';
 import type { Clock } from '@csc-fleet/common/encoding';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import type { Offer, Refused } from '@csc-fleet/common/messages';
+import { type IssuerKeys, openToken } from '@csc-fleet/common/oidc';
 import type { Log, LogFields } from '@csc-fleet/common/service';
 import { type Timed, untimed } from '@csc-fleet/common/telemetry';
 import { type Tracing, toReason, traced, tracedNow } from '@csc-fleet/common/tracing';
@@ -57,6 +58,8 @@ export interface ExecutionPorts {
   readonly rules: OwnersRules;
   readonly stock: Stock;
   readonly site: Site;
+  /** Where tokens' issuers' keys are looked up. */
+  readonly issuerKeys: IssuerKeys;
   readonly journal: Journal;
   readonly spools: SpoolDirectory;
   /** Signs the receipts. */
@@ -185,15 +188,18 @@ async function begin(offer: Offer, run: LiveRun, ports: ExecutionPorts, link: Ex
   try {
     const offered = reach(readOffer(offer));
     const genuine = reach(verifyTicket(offered, { ...trust, now: clock.now() }));
+    // Only for a gate whose ticket is genuine, and before anything is taken: an issuer may have to be asked for its keys.
+    const opening = openOffered(offered, ports);
+    const token = opening instanceof Promise ? await opening : opening;
     const submitted = reach(
-      verifySubmission(genuine, offered.submissionJson, submissionTrust(ports, genuine)),
+      verifySubmission(genuine, offered.submissionJson, submissionTrust(ports, genuine, token)),
     );
     run.subject = subjectOf(submitted, trust.executorId);
     const admitted = admit(submitted, offered, ports, reach);
     link.checkRoom();
     const taken = reach(await takeBelongings(admitted, stock, clock));
     const supplied = taken.belongings.tookTime
-      ? reach(supplyAgain(taken, lookAgain(offered, ports, link)))
+      ? reach(supplyAgain(taken, lookAgain(offered, token, ports, link)))
       : taken;
     const granted = reach(grant(supplied, rules));
     admission?.end();
@@ -216,7 +222,7 @@ async function begin(offer: Offer, run: LiveRun, ports: ExecutionPorts, link: Ex
     if (run.confirmation === 'void') return { kind: 'unconfirmed', reached };
     const tookMs = performance.now() - since;
     if (tookMs < noticeableMs) link.checkWanted();
-    else if (!isStillGranted(granted, supplyAgain(supplied, lookAgain(offered, ports, link)), rules))
+    else if (!isStillGranted(granted, supplyAgain(supplied, lookAgain(offered, token, ports, link)), rules))
       throw new CscError('SANDBOX_UNAVAILABLE', changedMeanwhile);
     // No pause from here to the journal, so that no offer is half-way when the link breaks: either its redeem is under way
     // by then, or it never will be.
@@ -280,23 +286,39 @@ function admit(
  * All of it once more, as anything may have changed while its start was waited for, and its user and its secrets were taken:
  * what it is granted is by what holds now. Throws what the first look does.
  */
-function lookAgain(offered: OfferedTicket, ports: ExecutionPorts, link: ExecutionLink): Admitted {
+function lookAgain(
+  offered: OfferedTicket,
+  token: SubmissionTrust['token'],
+  ports: ExecutionPorts,
+  link: ExecutionLink,
+): Admitted {
   link.checkWanted();
   link.checkRoom();
   const genuine = verifyTicket(offered, { ...ports.trust, now: ports.clock.now() });
-  const trust = submissionTrust(ports, genuine);
+  const trust = submissionTrust(ports, genuine, token);
   return admit(verifySubmission(genuine, offered.submissionJson, trust), offered, ports);
+}
+
+/** The token that came with an offer, opened, or why it cannot be; undefined where none came, without a pause. */
+function openOffered(
+  { submissionToken: text }: OfferedTicket,
+  { rules, issuerKeys }: ExecutionPorts,
+): SubmissionTrust['token'] | Promise<SubmissionTrust['token']> {
+  if (text === '') return undefined;
+  return openToken(text, rules.owners.current().issuers, issuerKeys);
 }
 
 function submissionTrust(
   { rules, self, trust, journal }: ExecutionPorts,
   { verifiedAt }: GenuineTicket,
+  token: SubmissionTrust['token'],
 ): SubmissionTrust {
   const { trustDomain, labels } = self;
   const { executorId } = trust;
   const owners = rules.owners.current();
   return {
     owners,
+    token,
     rules: rules.submissions,
     trustDomain,
     labels,

@@ -18,13 +18,13 @@ import type { Executions, NewLiveExecution, Principal } from './execution/execut
 import { revocable } from './execution/submission-of.ts';
 import type { Owners } from './owners/index.ts';
 import type { Mint, Placement } from './schedule/mint.ts';
-import { namedExecutor } from './schedule/peers.ts';
+import { isByToken, namedExecutor } from './schedule/peers.ts';
 import type { Scheduler } from './schedule/scheduler.ts';
 import type { ContractMemo } from './submit/contract-memo.ts';
 import { checkNotStopped, type Decided, type DecisionPorts, decide } from './submit/decide.ts';
 import type { SubmissionRates } from './submit/rates.ts';
 import { checkWaiting, type Judged, type RecordPorts, record, recordApproval } from './submit/record.ts';
-import { type SubmissionRules, takeSubmission } from './submit/submission.ts';
+import { openHandedToken, type SubmissionRules, takeSubmission } from './submit/submission.ts';
 import { queueWaitMs, readTerms, type Terms } from './submit/terms.ts';
 
 export interface CheckPorts extends DecisionPorts {
@@ -49,7 +49,7 @@ export interface SubmitPorts extends CheckPorts, ApprovalRules, RecordPorts, Sub
   };
   /** Bytes that are stored for this principal in a day. */
   readonly storedBytesPerDay: (principal: string) => number;
-  readonly owners: Pick<Owners, 'whyStopped' | 'limitsOf' | 'approvers' | 'version'>;
+  readonly owners: Pick<Owners, 'whyStopped' | 'limitsOf' | 'approvers' | 'version' | 'issuers'>;
   readonly rates: Pick<SubmissionRates, 'take'>;
   /** Absent: nobody asks how long its steps take. */
   readonly timed?: Timed<'decide' | 'record'>;
@@ -78,10 +78,12 @@ export async function submit(
   request: SubmitRequest,
   trace?: TraceContext,
 ): Promise<Submitted> {
+  const { submissionToken = '' } = request;
+  const token = submissionToken === '' ? undefined : await openHandedToken(submissionToken, ports);
   const now = ports.clock.now();
   const { handed, judge } = ports.contracts.read(principal.uri, request.contract);
   const { contractSha256 } = handed;
-  const submission = takeSubmission(request, { principal, contractSha256, now }, ports);
+  const submission = takeSubmission(request, { principal, contractSha256, token, now }, ports);
   const { queueTimeoutSec } = ports.limits;
   const terms = readTerms(request, { principal, submission, now, queueTimeoutSec });
   const policy = bindPolicy(ports.bindings, ports.policies, principal.uri, terms.policyProfile);
@@ -218,6 +220,7 @@ function checkRoom(
     policyProfile,
     principal,
     ...namedExecutor(terms.submission),
+    byToken: isByToken(terms.submission),
   };
   scheduler.checkRoom(requirement, queueWaitMs(terms, policy));
 }

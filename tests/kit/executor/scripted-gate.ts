@@ -45,6 +45,8 @@ export interface OfferOverrides {
   readonly executionId?: string;
   /** As its submitter signed it; the ticket then names it. */
   readonly submission?: Buffer;
+  /** That comes with it. Absent: none. */
+  readonly submissionToken?: string;
   /** As a gate mints that knows nothing of epochs. */
   readonly withoutEpoch?: true;
 }
@@ -135,6 +137,7 @@ export class ScriptedGate {
       contractJson: overrides.contractJson ?? toBytes(contract),
       approvalsJson: (overrides.approvals ?? []).map(toBytes),
       submissionJson: overrides.submission ?? Buffer.alloc(0),
+      submissionToken: overrides.submissionToken,
     };
   }
 

@@ -9,7 +9,7 @@ import { exitCodes } from '../action/exit-codes.ts';
 import { append, parseBytes, parseDuration } from '../action/options.ts';
 import { connectGate } from '../connect/connect-gate.ts';
 import { addGateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
-import { chooseSubmitter, type SubmitterOptions } from '../connect/submitter.ts';
+import { chooseIdentity, type SubmitterOptions } from '../connect/submitter.ts';
 import { readInput } from '../files/read-input.ts';
 import { TerminalClaims } from '../files/terminal-claims.ts';
 import { describeDecision } from '../show/decision.ts';
@@ -46,6 +46,10 @@ function addLabel(text: string, labels: Readonly<Record<string, string>>): Reado
 export function defineSubmit(command: Command): void {
   const version = command.createOption('--receipt-version <version>', 'v0.1 is what the reference writes');
   const unsigned = command.createOption('--unsigned', 'sign nothing, for hosts that ask for no signature');
+  const oidc = command.createOption(
+    '--oidc <source>',
+    'be the CI job that a token names: github, buildkite, gitlab, env:VARIABLE, file:PATH',
+  );
   command
     .description('Run a contract through a gate: decided by policy, run by an executor, shown as it goes.')
     .argument('<contract>', 'contract, JSON; - is standard input');
@@ -57,7 +61,8 @@ export function defineSubmit(command: Command): void {
     .option('--receipt-out <file>', 'where to write the receipt, once it is verified')
     .addOption(version.choices(['v0.1', 'v0.2']).default('v0.2'))
     .option('--submitter-key <file>', 'sign with this private key, instead of the one of csc login')
-    .addOption(unsigned.conflicts('submitterKey'))
+    .addOption(unsigned.conflicts(['submitterKey', 'oidc']))
+    .addOption(oidc.conflicts('submitterKey'))
     .option('--idempotency-key <key>', 'the same key and contract give the same execution again')
     .option('--timeout-queue <time>', 'how long to wait for an executor: 30s, 5m', parseDuration)
     .option('--stdout-bytes <size>', 'keep up to so much of its stdout: 50M (signed)', parseBytes)
@@ -107,14 +112,14 @@ interface SubmitCommandOptions extends SubmitterOptions {
 async function submitContract(file: string, options: SubmitCommandOptions): Promise<number> {
   if (options.tty === true) return await submitOnTerminal(file, options);
   const contract = await readInput(file, artifactBytes.contract);
-  const submitter = await chooseSubmitter(options);
+  const chosen = await chooseIdentity(options);
   const submitOptions = {
     ...(await toSubmitOptions(options)),
     // Unsigned, nobody but this process can ask for them.
-    requireOutputs: submitter !== undefined && options.requireOutputs === true,
+    requireOutputs: chosen.submitter !== undefined && options.requireOutputs === true,
   };
   if (options.detach === true) {
-    using client = connectGate(options, { submitter });
+    using client = connectGate(options, chosen);
     // Awaited, so that the client is closed only afterwards.
     return await submitAndLeave(client, contract, submitOptions, options.json ?? false);
   }
@@ -125,7 +130,7 @@ async function submitContract(file: string, options: SubmitCommandOptions): Prom
     quiet: options.quiet ?? false,
     expectedOutputs: parsed.ok ? parsed.value.expected_outputs : [],
   });
-  using client = connectGate(options, { submitter, say: presenter.alert });
+  using client = connectGate(options, { ...chosen, say: presenter.alert });
   presenter.now('asking the gate');
   const steps = {
     cancel: (executionId: string) => client.cancel(executionId),
@@ -145,9 +150,9 @@ async function submitContract(file: string, options: SubmitCommandOptions): Prom
 async function submitOnTerminal(file: string, options: SubmitCommandOptions): Promise<number> {
   const own = ownTerminal('--tty');
   const contract = await readInput(file, artifactBytes.contract);
-  const submitter = await chooseSubmitter(options);
+  const chosen = await chooseIdentity(options);
   const presenter = await createPresenter({ json: false, quiet: options.quiet ?? false, tty: true });
-  using client = connectGate(options, { submitter, say: presenter.alert });
+  using client = connectGate(options, { ...chosen, say: presenter.alert });
   using session = new TerminalSession();
   const claims = new TerminalClaims(process.env);
   const steps = {

@@ -7,6 +7,7 @@ import {
   type GateClient,
   type KnownExecutors,
   type SubmissionSigner,
+  type TokenMember,
 } from '@csc-fleet/client';
 import {
   createKeyRing,
@@ -21,7 +22,7 @@ import { certificatesIn, endingSoon, tellEnding } from '@csc-fleet/common/identi
 import { defaultStateDir, writeFileWhole } from '../files/write-file.ts';
 import { note } from '../terminal/streams.ts';
 import { plainLine } from '../terminal/text.ts';
-import { type GateAddress, type GateOptions, resolveGate, resolveLog } from './gate-options.ts';
+import { type GateAddress, type GateOptions, resolveGate, resolveIssuing, resolveLog } from './gate-options.ts';
 import { openSeenChains } from './seen-chains.ts';
 import { openSeenLogs } from './seen-logs.ts';
 import { openSignedSubmissions } from './signed-submissions.ts';
@@ -39,6 +40,8 @@ interface ConnectGateOptions extends GateOptions {
 interface ConnectGatePorts {
   /** Absent: nothing is signed. */
   readonly submitter?: SubmissionSigner | undefined;
+  /** Who this is by a token. Absent: the certificate of the command line says so. */
+  readonly identified?: TokenMember | undefined;
   /** Says a line for people. Absent: on stderr, whatever else is written there. */
   readonly say?: ((line: string) => void) | undefined;
 }
@@ -46,13 +49,17 @@ interface ConnectGatePorts {
 /** A client of the gate that the command line names; says when it has to reconnect. */
 export function connectGate(
   options: ConnectGateOptions,
-  { submitter, say = note }: ConnectGatePorts = {},
+  { submitter, identified, say = note }: ConnectGatePorts = {},
 ): GateClient {
   let saidAt = Number.NEGATIVE_INFINITY;
-  const gate = resolveGate(options, process.env);
+  const gate =
+    identified === undefined
+      ? resolveGate(options, process.env)
+      : { address: resolveIssuing(options, process.env).address, ...identified };
   const pinned = readPins(options.keys);
   if (isPemText(options.key ?? '')) note(openKeyNote);
-  if (options.json !== true && options.quiet !== true) warnOfEnding(gate.tls.cert);
+  if (options.json !== true && options.quiet !== true && identified === undefined)
+    warnOfEnding(gate.tls.cert);
   const state = (kind: string) => (): string =>
     `${options.knownExecutors ?? defaultKnownExecutorsFile(gate.tls.ca, process.env)}.${kind}`;
   const warn = (what: string) => (error: CscError) => {
@@ -61,10 +68,9 @@ export function connectGate(
   };
   const log = resolveLog(options, process.env);
   return connect({
-    ...gate,
+    ...{ submitter, ...gate },
     log: log && { ...log, seen: openSeenLogs(state('logs'), warn('what was met of the log is')) },
     connectTimeout: options.wait,
-    submitter,
     signedSubmissions: openSignedSubmissions(state('submissions'), warn('what was signed is')),
     executorKeys: pinned,
     fleetCa:

@@ -180,6 +180,17 @@ function readVkey(text: string): string {
   return readBoundedFile(text, { maxBytes: 1024 }).bytes.toString().trim();
 }
 
+/** The same of whoever has no certificate, but a token: the gate, and the CA that it must prove. */
+export function resolveIssuing(
+  options: GateOptions,
+  env: NodeJS.ProcessEnv,
+): { readonly address: string; readonly ca: string } {
+  const pick = toPick(options, env);
+  const found = { gate: pick('gate'), ca: pick('ca') };
+  refuseMissing(found);
+  return { address: found.gate, ca: found.ca };
+}
+
 function fromPki({ pki, as }: SourceOptions): Source {
   if (pki === undefined && as === undefined) return {};
   if (pki === undefined || as === undefined) {

@@ -1,7 +1,13 @@
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { openSshAgentKey, type SubmissionSigner } from '@csc-fleet/client';
+import {
+  identifyByToken,
+  openSshAgentKey,
+  type SubmissionSigner,
+  type TokenMember,
+  tokenSource,
+} from '@csc-fleet/client';
 import { makeKeyFile, readOwnSigner } from '@csc-fleet/common/crypto';
 import { orThrow } from '@csc-fleet/common/errors';
 import { makeDirectory, readBoundedFile } from '@csc-fleet/common/files';
@@ -11,7 +17,7 @@ import * as z from 'zod';
 import { writeFileWhole } from '../files/write-file.ts';
 import { note } from '../terminal/streams.ts';
 import { plainLine } from '../terminal/text.ts';
-import { type GateOptions, resolveGate } from './gate-options.ts';
+import { type GateOptions, resolveGate, resolveIssuing } from './gate-options.ts';
 
 /** Where a principal's submission key is: a private key file, or an SSH agent. */
 const placeSchema = z.union([
@@ -69,6 +75,23 @@ export async function logIn(principal: string, env: NodeJS.ProcessEnv): Promise<
 export interface SubmitterOptions extends GateOptions {
   readonly submitterKey?: string;
   readonly unsigned?: true;
+  /** Where the OIDC token of a CI job comes from: github, buildkite, gitlab, env:VARIABLE, file:PATH. */
+  readonly oidc?: string;
+}
+
+/** Who submits: by a token, or with the key of whoever the certificate names. */
+export interface ChosenSubmitter {
+  readonly submitter?: SubmissionSigner | undefined;
+  readonly identified?: TokenMember | undefined;
+}
+
+/** Whoever submits as the command line says. Rejects as identifyByToken and chooseSubmitter. */
+export async function chooseIdentity(options: SubmitterOptions): Promise<ChosenSubmitter> {
+  if (options.oidc === undefined) return { submitter: await chooseSubmitter(options) };
+  const { address, ca } = resolveIssuing(options, process.env);
+  const token = tokenSource(options.oidc, process.env);
+  const identified = await identifyByToken({ address, ca, token, connectTimeout: options.wait });
+  return { identified, submitter: identified.submitter };
 }
 
 /**

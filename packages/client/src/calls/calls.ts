@@ -13,6 +13,7 @@ import {
   type Profile,
   type PruneResponse,
   type PublicKey,
+  parseIdentity,
   type ResolveResponse,
   type SubmitResponse,
 } from '@csc-fleet/common/rpc';
@@ -202,6 +203,16 @@ export async function* listExecutions(
 /** See GateClient.profiles. */
 export async function listProfiles(connection: Connection, { signal }: CallOptions): Promise<Profile[]> {
   return (await connection.unary(GateService.listProfiles, {}, signal)).profiles;
+}
+
+/** See GateClient.principal. */
+export async function whoAmI(connection: Connection, { signal }: CallOptions): Promise<string> {
+  const { principal = '' } = await connection.unary(GateService.listProfiles, {}, signal);
+  if (parseIdentity(principal)?.role === 'client') return principal;
+  throw new CscError(
+    'CREDENTIALS_INVALID',
+    'this gate does not tell whom it takes its caller for: it is an older one',
+  );
 }
 
 /** See GateClient.status. */

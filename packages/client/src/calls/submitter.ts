@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { canonicalJson, parseTimestamp, toTimestamp } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { type SubmissionSigner, signSubmission } from '@csc-fleet/common/evidence';
+import { tokenSha256 } from '@csc-fleet/common/oidc';
 import type { Identity } from '@csc-fleet/common/rpc';
 import { maxSubmissionLifeMs, parseSubmission, type UnsignedSubmission } from '@csc-fleet/common/submission';
 import type { PreparedSubmit, SubmitOptions, TerminalAsked } from './request.ts';
@@ -53,7 +54,8 @@ export async function signRequest(
     throw new CscError('REQUEST_INVALID', message);
   }
   const now = new Date();
-  const unsigned = toSubmission(prepared, submitter.identity, options, now);
+  const token = await submitter.signer.token?.();
+  const unsigned = toSubmission(prepared, { ...submitter.identity, token }, options, now);
   const { nonce } = unsigned;
   if (options.executorId !== undefined) await claim(submitter, nonce, options.executorId);
   const known = options.idempotencyKey === undefined ? undefined : await submitter.signed.find(nonce);
@@ -64,7 +66,7 @@ export async function signRequest(
   const submission = { nonce, submissionJson };
   // Whoever gives a key may hand it in again from another process.
   if (options.idempotencyKey !== undefined) await submitter.signed.keep({ ...known, ...submission });
-  const request = { ...prepared.request, idempotencyKey: nonce, submissionJson };
+  const request = { ...prepared.request, idempotencyKey: nonce, submissionJson, submissionToken: token };
   return { ...prepared, request, submission };
 }
 
@@ -108,7 +110,7 @@ async function claim({ signed }: Submitter, nonce: string, executorId: string): 
 
 function toSubmission(
   { contractSha256, request }: PreparedSubmit,
-  { uri, trustDomain }: Identity,
+  { uri, trustDomain, token }: Identity & { readonly token: string | undefined },
   options: SignOptions,
   now: Date,
 ): UnsignedSubmission {
@@ -133,6 +135,7 @@ function toSubmission(
       ...(options.terminal === undefined ? {} : { terminal: toWish(options.terminal) }),
     },
     approvals: [],
+    ...(token === undefined ? {} : { token_sha256: tokenSha256(token) }),
   };
 }
 

@@ -9,7 +9,7 @@ export {
 } from './chain.ts';
 export { openChainHead, signChainHead } from './chain-head.ts';
 export { type ClaimedKey, signExecutorKey, verifyExecutorKey } from './executor-key.ts';
-export { openSubmission, type SubmissionContext } from './open-submission.ts';
+export { identifySubmission, openSubmission, type SubmissionContext } from './open-submission.ts';
 export { openTicket, type TicketContext } from './open-ticket.ts';
 export {
   type CertifiedKey,

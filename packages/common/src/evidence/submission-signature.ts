@@ -13,6 +13,11 @@ export interface SubmissionSigner {
   readonly publicKey: Uint8Array;
   /** Absent: ed25519, as all artifacts are signed. */
   readonly algorithm?: Submission['signature']['algorithm'];
+  /**
+   * The OIDC token that names this key, and says who the principal is; `keyId` is then the base64 of `publicKey`. Absent:
+   * bindings.yaml names the key.
+   */
+  readonly token?: () => Promise<string>;
   /** An Ed25519 signature, 64 bytes, over these very bytes. */
   sign(message: Uint8Array): Uint8Array | Promise<Uint8Array>;
 }

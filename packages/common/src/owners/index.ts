@@ -1,5 +1,15 @@
 export { type HostRule, hasLabels, hostsSchema, parseHosts, rulesFor } from './hosts.ts';
 export {
+  headOf,
+  type Issuer,
+  type IssuerKey,
+  issuersSchema,
+  jwksSchema,
+  parseIssuers,
+  type TokenAlgorithm,
+  tokenAlgorithms,
+} from './issuers.ts';
+export {
   createRevocations,
   describeFreeze,
   describeRevocation,

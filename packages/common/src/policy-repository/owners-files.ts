@@ -4,8 +4,10 @@ import {
   createRevocations,
   type Freeze,
   type HostRule,
+  type Issuer,
   parseFreeze,
   parseHosts,
+  parseIssuers,
   parseRevoked,
   type Revocations,
 } from '../owners/index.ts';
@@ -18,6 +20,8 @@ export interface OwnersFiles {
   readonly bindings: Bindings;
   /** Absent: only each host's own ceiling bounds it. */
   readonly hosts?: readonly HostRule[];
+  /** Whose tokens say who a CI job is. Absent: nobody's. */
+  readonly issuers?: readonly Issuer[];
   readonly revocations: Revocations;
   /** Absent: nothing is frozen. */
   readonly freeze?: Freeze;
@@ -29,7 +33,14 @@ export interface OwnersFiles {
 export type Files = ReadonlyMap<string, Uint8Array>;
 
 const policyName = /^policies\/[A-Za-z0-9][A-Za-z0-9._-]*\.yaml$/;
-const loose = ['bindings.yaml', 'approvers.yaml', 'hosts.yaml', 'revoked.yaml', 'freeze.yaml'] as const;
+const loose = [
+  'bindings.yaml',
+  'approvers.yaml',
+  'hosts.yaml',
+  'issuers.yaml',
+  'revoked.yaml',
+  'freeze.yaml',
+] as const;
 
 /** How many files a repository may have. */
 export const maxOwnersFiles = 500;
@@ -52,6 +63,7 @@ export function readOwnersFiles(files: Files): OwnersFiles {
   const bindings = required(files, 'bindings.yaml', parseBindings);
   checkBindings(bindings, policies);
   const hosts = optional(files, 'hosts.yaml', parseHosts)?.hosts;
+  const issuers = optional(files, 'issuers.yaml', parseIssuers)?.issuers;
   const frozen = optional(files, 'freeze.yaml', parseFreeze)?.frozen;
   const people = optional(files, 'approvers.yaml', parseApprovers);
   const revocations = createRevocations(optional(files, 'revoked.yaml', parseRevoked)?.revoked ?? [], [
@@ -63,6 +75,7 @@ export function readOwnersFiles(files: Files): OwnersFiles {
     bindings,
     revocations,
     ...(hosts === undefined ? {} : { hosts }),
+    ...(issuers === undefined ? {} : { issuers }),
     ...(frozen === undefined ? {} : { freeze: frozen }),
     ...(people === undefined ? {} : { approvers: withoutRevoked(people, revocations) }),
   };
@@ -93,6 +106,7 @@ const parsers: Readonly<Record<string, Parse<unknown>>> = {
   'bindings.yaml': parseBindings,
   'approvers.yaml': parseApprovers,
   'hosts.yaml': parseHosts,
+  'issuers.yaml': parseIssuers,
   'revoked.yaml': parseRevoked,
   'freeze.yaml': parseFreeze,
 };

@@ -163,6 +163,20 @@ const approvalUsed = z.strictObject({
   }),
 });
 
+const identity = z
+  .strictObject({
+    issuer: nonEmptyText,
+    subject: nonEmptyText,
+    token_sha256: sha256Member,
+    jti: nonEmptyText.exactOptional(),
+    binding: oneOf(['key', 'weak']),
+  })
+  .meta({
+    id: 'TokenIdentity',
+    description:
+      'The OIDC token that said who the principal was; the host has verified it. weak: it named no key, so that whoever saw it could have used it.',
+  });
+
 /** From an executor's own up to the CA, without it. */
 export const maxReceiptCertificates = 4;
 
@@ -200,6 +214,7 @@ export const receiptV02Schema = z
       description:
         'Of the submission that the principal signed; absent where there was none. Of a refusal: of what came, whether or not anybody had signed it.',
     }),
+    identity: identity.exactOptional(),
     policy_version: integer({ min: 1 })
       .exactOptional()
       .meta({ description: 'Of the policy repository that the host decided by.' }),

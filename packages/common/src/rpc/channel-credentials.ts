@@ -7,7 +7,7 @@ import {
   type PeerCertificate,
   type TLSSocket,
 } from 'node:tls';
-import { CallCredentials, ChannelCredentials } from '@grpc/grpc-js';
+import { CallCredentials, ChannelCredentials, Metadata } from '@grpc/grpc-js';
 import { CscError } from '../errors/index.ts';
 import type { Role } from '../identity/index.ts';
 import { identityOfCertificate } from '../identity/index.ts';
@@ -21,10 +21,17 @@ import { type TlsFiles, TlsSource } from './tls-files.ts';
  */
 export function readChannelCredentials(
   files: TlsFiles | TlsSource,
-  expected: { readonly role: Role } = { role: 'gate' },
+  expected: ExpectedServer = { role: 'gate' },
 ): ChannelCredentials {
   const source = files instanceof TlsSource ? files : new TlsSource(files);
-  return new MutualTlsChannelCredentials(source, expected.role);
+  return new MutualTlsChannelCredentials(source, expected);
+}
+
+/** Whom to find at the other end, and what to tell it. */
+export interface ExpectedServer {
+  readonly role: Role;
+  /** Gives the token that goes with each call, for a server of this trust domain. Absent: none does. */
+  readonly bearer?: ((trustDomain: string) => Promise<string>) | undefined;
 }
 
 function judgeServer(host: string, certificate: PeerCertificate, role: Role): Error | undefined {
@@ -49,12 +56,12 @@ type Connector = ReturnType<ChannelCredentials['_createSecureConnector']>;
 // an IP address, which RFC 6066 §3 forbids and Node.js warns of (DEP0123) on the user's standard error.
 class MutualTlsChannelCredentials extends ChannelCredentials {
   readonly #source: TlsSource;
-  readonly #role: Role;
+  readonly #expected: ExpectedServer;
 
-  constructor(source: TlsSource, role: Role) {
+  constructor(source: TlsSource, expected: ExpectedServer) {
     super();
     this.#source = source;
-    this.#role = role;
+    this.#expected = expected;
   }
 
   override _isSecure(): boolean {
@@ -65,19 +72,24 @@ class MutualTlsChannelCredentials extends ChannelCredentials {
     return (
       other instanceof MutualTlsChannelCredentials &&
       other.#source === this.#source &&
-      other.#role === this.#role
+      other.#expected.role === this.#expected.role &&
+      other.#expected.bearer === this.#expected.bearer
     );
   }
 
   override _createSecureConnector(...[target, , callCredentials]: ConnectorArguments): Connector {
     const host = hostOf(target.path);
+    let trustDomain = '';
     return {
       connect: async (socket) => {
         takeUpChanges(this.#source);
-        return { socket: await this.#handshake(socket, host), secure: true };
+        const secured = await this.#handshake(socket, host);
+        trustDomain = identityOfCertificate(secured.getPeerCertificate().raw).trustDomain;
+        return { socket: secured, secure: true };
       },
       waitForReady: () => Promise.resolve(),
-      getCallCredentials: () => callCredentials ?? CallCredentials.createEmpty(),
+      getCallCredentials: () =>
+        withBearer(callCredentials ?? CallCredentials.createEmpty(), this.#expected, () => trustDomain),
       destroy: () => undefined,
     };
   }
@@ -89,7 +101,7 @@ class MutualTlsChannelCredentials extends ChannelCredentials {
       host,
       // Without a server name, the certificate is checked for `host`.
       servername: isIP(host) === 0 ? host : '',
-      checkServerIdentity: (_host, certificate) => judgeServer(host, certificate, this.#role),
+      checkServerIdentity: (_host, certificate) => judgeServer(host, certificate, this.#expected.role),
       // Whatever NODE_TLS_REJECT_UNAUTHORIZED says.
       rejectUnauthorized: true,
       ALPNProtocols: ['h2'],
@@ -99,6 +111,25 @@ class MutualTlsChannelCredentials extends ChannelCredentials {
       secured.on('error', (error) => reject(inWords(error)));
     });
   }
+}
+
+function withBearer(
+  others: CallCredentials,
+  { bearer }: ExpectedServer,
+  trustDomain: () => string,
+): CallCredentials {
+  if (bearer === undefined) return others;
+  const token = CallCredentials.createFromMetadataGenerator((_options, done) => {
+    bearer(trustDomain()).then(
+      (text) => {
+        const metadata = new Metadata();
+        metadata.set('authorization', `Bearer ${text}`);
+        done(null, metadata);
+      },
+      (error: unknown) => done(error instanceof Error ? error : new Error('there is no token')),
+    );
+  });
+  return others.compose(token);
 }
 
 // Nobody else is there to be told: a service that looks after its files says so itself (watchTls).

@@ -12,7 +12,13 @@ export { readChannelCredentials } from './channel-credentials.ts';
 export { fromServiceError } from './from-service-error.ts';
 export * from './generated.ts';
 export { channelOptions, maxMessageBytes, serverOptions, streamWindow } from './options.ts';
-export { identityOfCall, identityOfSession, validityOfCall } from './peer-identity.ts';
+export {
+  identityOfCall,
+  identityOfSession,
+  presentedKeyOf,
+  presentedKeyOfSession,
+  validityOfCall,
+} from './peer-identity.ts';
 export { channelTo, type GateChannel } from './proxy.ts';
 export { readServerCredentials } from './server-credentials.ts';
 export { type ErrorLog, toServiceError } from './service-error.ts';

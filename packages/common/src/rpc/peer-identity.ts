@@ -1,6 +1,8 @@
+import type { KeyObject } from 'node:crypto';
 import type { ServerHttp2Session } from 'node:http2';
 import { type PeerCertificate, TLSSocket } from 'node:tls';
 import { BoundedCache } from '../crypto/bounded-cache.ts';
+import { keyLength } from '../crypto/index.ts';
 import { CscError } from '../errors/index.ts';
 import { type Identity, identityOfCertificate } from '../identity/index.ts';
 import { type ServerCallLike, sessionOf } from './session.ts';
@@ -37,6 +39,33 @@ export function identityOfSession(session: ServerHttp2Session): Identity {
   const identity = identityOfPeer(certificate);
   bySession.set(session, identity);
   return identity;
+}
+
+/**
+ * The Ed25519 key (32 bytes) of a client certificate that is of no CA of ours, as one has that signs itself: TLS has proved
+ * that its private half is there, and the certificate proves nothing else. Undefined for any other.
+ * @param session of a server that asks for a client certificate and lets others in, too
+ */
+export function presentedKeyOfSession(session: ServerHttp2Session): Uint8Array | undefined {
+  const { socket } = session;
+  if (!(socket instanceof TLSSocket) || socket.authorized) return undefined;
+  return toRawKey(socket.getPeerX509Certificate()?.publicKey);
+}
+
+/** The same of a call. */
+export function presentedKeyOf(call: ServerCallLike): Uint8Array | undefined {
+  const session = sessionOf(call);
+  return session !== undefined && isServerSession(session) ? presentedKeyOfSession(session) : undefined;
+}
+
+function isServerSession(session: object): session is ServerHttp2Session {
+  return 'socket' in session && 'remoteSettings' in session;
+}
+
+function toRawKey(key: KeyObject | undefined): Uint8Array | undefined {
+  if (key?.asymmetricKeyType !== 'ed25519') return undefined;
+  const raw = Buffer.from(key.export({ format: 'jwk' }).x ?? '', 'base64url');
+  return raw.length === keyLength ? raw : undefined;
 }
 
 function identityOfContext(call: ServerCallLike): Identity {

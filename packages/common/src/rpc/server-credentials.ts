@@ -29,13 +29,20 @@ const connectionLimits = {
  * its other end. What a source takes up later holds for handshakes from then on. Throws FILE_UNREADABLE,
  * CREDENTIALS_INVALID or CONFIG_INVALID.
  * @param handshakeTimeoutSec default: 10
+ * @param strangers `in`: whoever has a certificate of another CA, or none, comes in, and is nobody: identityOfCall and
+ *   identityOfSession throw for them as they do for whoever has none. For servers that tell them apart otherwise
  */
 export function readServerCredentials(
   files: TlsFiles | TlsSource,
   handshakeTimeoutSec = 10,
+  strangers: 'in' | 'out' = 'out',
 ): ServerCredentials {
   const source = files instanceof TlsSource ? files : new TlsSource(files);
-  const credentials = new MutualTlsServerCredentials(source.material.options, handshakeTimeoutSec * 1000);
+  const credentials = new MutualTlsServerCredentials(
+    source.material.options,
+    handshakeTimeoutSec * 1000,
+    strangers === 'out',
+  );
   source.onReplaced(({ options }) => credentials.rotate(options));
   return credentials;
 }
@@ -44,13 +51,13 @@ export function readServerCredentials(
 class MutualTlsServerCredentials extends ServerCredentials {
   private context: SecureContextOptions;
 
-  constructor(context: SecureContextOptions, handshakeTimeout: number) {
+  constructor(context: SecureContextOptions, handshakeTimeout: number, rejectUnauthorized: boolean) {
     const settings = {
       initialWindowSize: streamWindow,
       maxConcurrentStreams,
       maxHeaderListSize: headers.bytes,
     };
-    const tls = { requestCert: true, rejectUnauthorized: true, handshakeTimeout };
+    const tls = { requestCert: true, rejectUnauthorized, handshakeTimeout };
     super({ ...tls, minVersion: minTlsVersion, ...connectionLimits, settings }, context);
     this.context = context;
   }

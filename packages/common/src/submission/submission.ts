@@ -84,6 +84,10 @@ export const submissionSchema = z
       uniqueItems: true,
       description: 'Ids of the approvals that the submitter wants counted. Empty: whatever comes.',
     }),
+    token_sha256: sha256Member.exactOptional().meta({
+      description:
+        'Of the OIDC token that says who the principal is, which comes beside it. Then signature.key_id is the base64 of the public key that signed, which the token names. Absent: a key that bindings.yaml names has signed.',
+    }),
     signature: submissionSignature,
   })
   .meta({

@@ -46,15 +46,21 @@ class Offered {
   readonly approvalsJson: readonly Uint8Array[];
   /** Empty: none came. */
   readonly submissionJson: Uint8Array;
+  /** That came with it: a bearer secret. Empty: none came. */
+  readonly submissionToken: string;
   readonly claimed: ClaimedSubmission | undefined;
 
-  constructor({ executionId, ticketJson, approvalsJson, submissionJson }: Offer, contract: CommandContract) {
+  constructor(
+    { executionId, ticketJson, approvalsJson, submissionJson, submissionToken = '' }: Offer,
+    contract: CommandContract,
+  ) {
     this.executionId = executionId;
     this.contract = contract;
     this.contractSha256 = contractSha256(contract);
     this.ticketJson = ticketJson;
     this.approvalsJson = approvalsJson;
     this.submissionJson = submissionJson;
+    this.submissionToken = submissionToken;
     this.claimed = readClaimed(submissionJson);
   }
 }

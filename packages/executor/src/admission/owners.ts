@@ -4,6 +4,7 @@ import {
   describeFreeze,
   type Freeze,
   type HostRule,
+  type Issuer,
   type RevocationSubject,
   type Revocations,
 } from '@csc-fleet/common/owners';
@@ -16,6 +17,8 @@ export interface OwnersWord {
   readonly bindings?: Bindings;
   /** Absent: only this host's own ceiling bounds it. */
   readonly hosts?: readonly HostRule[];
+  /** Whose tokens say who a CI job is. Absent: nobody's. */
+  readonly issuers?: readonly Issuer[];
   readonly revocations?: Revocations;
   /** Without whom and what is revoked. Absent: no approval counts that somebody has signed. */
   readonly approvers?: Approvers;

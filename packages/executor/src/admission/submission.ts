@@ -4,7 +4,8 @@ import { createKeyRing, type KeyRing } from '@csc-fleet/common/crypto';
 import { mustBeBound } from '@csc-fleet/common/decision';
 import { canonicalJson, parseTimestamp } from '@csc-fleet/common/encoding';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
-import { openSubmission } from '@csc-fleet/common/evidence';
+import { identifySubmission } from '@csc-fleet/common/evidence';
+import type { OpenedToken, TokenIdentity } from '@csc-fleet/common/oidc';
 import { describeRevocation, hasLabels, type RevocationSubject } from '@csc-fleet/common/owners';
 import {
   type Bindings,
@@ -39,6 +40,8 @@ export const defaultSubmissionRules: SubmissionRules = {
 /** All that a submission is believed by: none of it comes from the gate that sent it. */
 export interface SubmissionTrust {
   readonly owners: OwnersWord;
+  /** That came with it: opened, or why it cannot be. Absent: none came. */
+  readonly token?: OpenedToken | CscError | undefined;
   readonly rules: SubmissionRules;
   readonly trustDomain: string;
   readonly executorId: string;
@@ -58,6 +61,8 @@ export interface GenuineSubmission {
   readonly contentSha256: string;
   /** That signed it. */
   readonly keyId: string;
+  /** By whose token its principal is who it is. Undefined: bindings name the key. */
+  readonly identity: TokenIdentity | undefined;
   /** It names this very host, so that no other runs it. */
   readonly isBound: boolean;
   readonly notBefore: Date;
@@ -178,8 +183,11 @@ function findSubmission(
       'the submission was refused: none came, and this host runs nothing that its submitter has not signed (csc login)';
     throw new CscError('SUBMISSION_INVALID', message);
   }
-  const submission = openSubmission(submissionJson, {
+  const { submission, identity } = identifySubmission(submissionJson, {
     keysOf: (principal) => unrevokedKeys(bindings, principal, trust.owners),
+    token: trust.token,
+    issuers: trust.owners.issuers,
+    revokedAt: (publicKey) => trust.owners.revocations?.revokedKeys().get(publicKey),
     trustDomain: trust.trustDomain,
     now: trust.now,
     contractSha256: genuine.ticket.contract_sha256,
@@ -191,7 +199,7 @@ function findSubmission(
     profile: askedProfile(submission, bindings, trust.owners),
   });
   checkJournalKnows(submission, trust);
-  return toGenuine(submission, sha256, trust.executorId);
+  return toGenuine(submission, identity, sha256, trust.executorId);
 }
 
 // A stolen key signs whatever date it likes, so that nothing of it counts.
@@ -346,7 +354,12 @@ export function toAsked({ submission, claimed, owners: { version }, warnings }: 
   };
 }
 
-function toGenuine(submission: Submission, sha256: string, executorId: string): GenuineSubmission {
+function toGenuine(
+  submission: Submission,
+  identity: TokenIdentity | undefined,
+  sha256: string,
+  executorId: string,
+): GenuineSubmission {
   const { principal, nonce, signature, audience, options } = submission;
   return {
     principal,
@@ -354,6 +367,7 @@ function toGenuine(submission: Submission, sha256: string, executorId: string): 
     sha256,
     contentSha256: submissionContentSha256(submission),
     keyId: signature.key_id,
+    identity,
     isBound: audience.executor_id === executorId,
     notBefore: toDate(submission.not_before),
     limits: options.limits,

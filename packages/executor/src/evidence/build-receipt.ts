@@ -2,6 +2,7 @@ import type { CountedApproval } from '@csc-fleet/common/approval';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
 import { sha256Hex, toTimestamp } from '@csc-fleet/common/encoding';
 import { toReceiptError } from '@csc-fleet/common/evidence';
+import type { TokenIdentity } from '@csc-fleet/common/oidc';
 import type { StreamDigest } from '@csc-fleet/common/output-log';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
 import type { ReceiptV02, SandboxReport } from '@csc-fleet/common/receipt';
@@ -34,7 +35,7 @@ export interface ReceiptSubject {
 /** What this host knows by itself, and not from its gate, of who asked for a contract and under which rules. */
 export interface Asked {
   /** That the receipt names. Absent: nobody signed for it. */
-  readonly submission?: { readonly sha256: string };
+  readonly submission?: { readonly sha256: string; readonly identity?: TokenIdentity | undefined };
   /** That came with the ticket, signed or not, and is used up with it. Absent: none came. */
   readonly claimed?: { readonly principal: string; readonly nonce: string };
   /** Of the policy repository. Absent: there is none. */
@@ -127,14 +128,26 @@ function describeApproval(it: CountedApproval): ReceiptV02['approvals'][number] 
 
 function describeAsked(
   asked: Asked | undefined,
-): Pick<ReceiptV02, 'submission_sha256' | 'policy_version' | 'warnings'> {
+): Pick<ReceiptV02, 'submission_sha256' | 'identity' | 'policy_version' | 'warnings'> {
   if (asked === undefined) return {};
   const { submission, policyVersion, warnings } = asked;
   return {
     ...(submission === undefined ? {} : { submission_sha256: submission.sha256 }),
+    ...(submission?.identity === undefined ? {} : { identity: describeIdentity(submission.identity) }),
     ...(policyVersion === undefined ? {} : { policy_version: policyVersion }),
     ...(warnings.length === 0 ? {} : { warnings: warnings.map(toReceiptError) }),
   };
+}
+
+// By its hash alone: whoever reads a receipt must not hold the token.
+function describeIdentity({
+  issuer,
+  subject,
+  tokenSha256,
+  jti,
+  binding,
+}: TokenIdentity): NonNullable<ReceiptV02['identity']> {
+  return { issuer, subject, token_sha256: tokenSha256, ...(jti === undefined ? {} : { jti }), binding };
 }
 
 // Nothing ran and nothing could be tried: blocked. A program that was not found was tried: failed, with 127.

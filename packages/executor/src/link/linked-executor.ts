@@ -390,6 +390,7 @@ export class LinkedExecutor implements Executor {
       executionIds: [...new Set([...this.#known(), ...journal.unacknowledged()])],
       receiptlessIds: [...this.#parts.receiptless()],
       confirms: true,
+      takesTokens: true,
     };
   }
 }

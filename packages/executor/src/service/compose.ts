@@ -4,6 +4,7 @@ import type { KeyRing, Signer } from '@csc-fleet/common/crypto';
 import { type Clock, systemClock } from '@csc-fleet/common/encoding';
 import { parseIdentity } from '@csc-fleet/common/identity';
 import { narrowLimits } from '@csc-fleet/common/limits';
+import { createIssuerKeys } from '@csc-fleet/common/oidc';
 
 import { type Log, silentLog, sparingLog } from '@csc-fleet/common/service';
 import type { Tracing } from '@csc-fleet/common/tracing';
@@ -239,6 +240,7 @@ async function choosePorts(
     spools: new SpoolDirectory(join(stateDir, 'spool'), limits.spoolBytes, () => reserve.freeBytes()),
     signer: chooseSigner(options, deps.signer),
     attestReceipts: options.attestReceipts,
+    issuerKeys: createIssuerKeys({ clock }),
     journal,
     clock,
     log,

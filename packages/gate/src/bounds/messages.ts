@@ -1,5 +1,6 @@
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { EndedBy, ExecutionState } from '@csc-fleet/common/messages';
+import { maxTokenLength } from '@csc-fleet/common/oidc';
 import { maxTerminalSide } from '@csc-fleet/common/schema';
 import { maxFrameInput, maxFramesAtOnce, maxInputAtOnce } from '@csc-fleet/common/terminal';
 import * as z from 'zod';
@@ -46,6 +47,7 @@ const submit = () =>
       .object({ receiptVersion: line(64), queueTimeout: duration, terminal: terminal().optional() })
       .optional(),
     submissionJson: bytes(artifactBytes.submission),
+    submissionToken: text(maxTokenLength).optional(),
   });
 
 const state = () => whole(ExecutionState.AWAITING_APPROVAL, ExecutionState.LOST);
@@ -153,6 +155,7 @@ export const linkBounds = {
       sentAt: z.date('must be a time').optional(),
       shortage: line(512),
       confirms: z.boolean().optional(),
+      takesTokens: z.boolean().optional(),
     }),
   ),
   draining: when(() => z.object({})),

@@ -204,10 +204,11 @@ function storedBytes(row: NewExecution, receiptJson: Uint8Array = new Uint8Array
     selector_json: selector,
     approvals_json: approvals,
     submission_json: submission,
+    submission_token: token,
     decision,
     error,
   } = row;
-  const texts = [contract, selector, approvals, submission ?? '', error, error].map((it) =>
+  const texts = [contract, selector, approvals, submission ?? '', token ?? '', error, error].map((it) =>
     Buffer.byteLength(it),
   );
   // The decision and the receipt stand in an event each, too.

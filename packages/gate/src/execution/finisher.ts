@@ -108,7 +108,7 @@ export class Finisher {
     withdrawn: WithdrawnOffer | undefined,
   ): Promise<void> {
     const now = this.#ports.clock.now();
-    const change = { state: ExecutionState.LOST, ended_at: toTimestamp(now), error };
+    const change = { state: ExecutionState.LOST, ended_at: toTimestamp(now), error, submission_token: null };
     const finished = toFinished({ ...execution.row, ...change }, undefined, resolutionsJson);
     const resolving = execution.advance(now, { change, happened: [finished], withdrawn });
     const settled = resolving.catch(() => undefined).finally(() => this.#resolving.delete(execution.id));
@@ -145,7 +145,8 @@ export class Finisher {
   ): Promise<void> {
     const finished = toFinished({ ...execution.row, ...change }, receipt);
     await execution.advance(this.#ports.clock.now(), {
-      change,
+      // Whose token it was is over with it; whoever is not LOST for good has started, or never will.
+      change: execution.row.submission_token === null ? change : { ...change, submission_token: null },
       happened: [...before, finished],
       withdrawn,
       receipt,

@@ -27,7 +27,8 @@ const withinMs = 20;
 /** The executor has redeemed the ticket: it runs from now on. Does nothing where that is known. */
 export function takeAccepted(ports: ProgressPorts, execution: LiveExecution, notes: readonly string[]): void {
   if (execution.row.state !== ExecutionState.OFFERED) return;
-  const change = { state: ExecutionState.RUNNING, started_at: toTimestamp(ports.clock.now()) };
+  const token = execution.row.submission_token === null ? {} : { submission_token: null };
+  const change = { ...token, state: ExecutionState.RUNNING, started_at: toTimestamp(ports.clock.now()) };
   const executorId = executorName(execution.row.executor_id);
   const started: Happening = { $case: 'started', value: { executorId, notes: [...notes] } };
   advance(ports, execution, { change, happened: [started] });

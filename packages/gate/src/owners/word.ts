@@ -6,6 +6,7 @@ import {
   type Freeze,
   type HostRule,
   hasLabels,
+  type Issuer,
   type Revocation,
   type Revocations,
   rulesFor,
@@ -26,6 +27,8 @@ export interface OwnersWord {
   readonly bindings: Bindings;
   /** Absent: only each host's own ceiling bounds it. */
   readonly hosts?: readonly HostRule[];
+  /** Whose tokens say who a CI job is. Absent: nobody's. */
+  readonly issuers?: readonly Issuer[];
   /** Absent: nothing is revoked. */
   readonly revocations?: Revocations;
   /** Without whom and what is revoked. Absent: no approval counts that somebody has signed. */
@@ -83,6 +86,8 @@ export interface Owners {
   mayRunOn(host: HostSubject, subject: StopSubject): boolean;
   /** The same object for as long as the owners say the same. */
   limitsOf(principal: string): PrincipalLimits;
+  /** Whose tokens say who a CI job is; undefined: nobody's. */
+  issuers(): readonly Issuer[] | undefined;
   /** What is revoked; empty where nothing is. */
   revoked(): readonly Revocation[];
   /** Whose keys sign for the owners; undefined where this gate does not know. */
@@ -120,6 +125,7 @@ export function createOwners(first: OwnersWord): ReloadableOwners {
       limits.set(principal, known);
       return known;
     },
+    issuers: () => word.issuers,
     revoked: () => word.revocations?.all() ?? [],
     signers: () => word.signers,
     version: () => word.version,

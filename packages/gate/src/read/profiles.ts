@@ -37,7 +37,7 @@ export function listProfiles(
     const shown = room < 0 ? Buffer.alloc(0) : policyJson;
     return [toProfile(document, binding, principal, scheduler.peers, shown)];
   });
-  return { profiles };
+  return { profiles, principal: principal.uri };
 }
 
 function toProfile(

@@ -15,13 +15,16 @@ import {
   tracedNow,
 } from '@csc-fleet/common/tracing';
 import type { ServerUnaryCall } from '@grpc/grpc-js';
-import { authenticate, type Caller } from '../traffic/authenticate.ts';
+import { authenticate, type Caller, checkCaller } from '../traffic/authenticate.ts';
+import type { createTokenCallers } from '../traffic/token-caller.ts';
 import type { Unread } from './writing.ts';
 
 /** What holds for all calls. */
 export interface CallRules {
   /** The gate's own, and the only one that callers may be of. */
   readonly trustDomain: string;
+  /** Gives who calls with a token. Absent: tokens say nothing here, and everybody has a certificate. */
+  readonly tokenCallers?: ReturnType<typeof createTokenCallers> | undefined;
   /** Fires when the gate stops. */
   readonly stopping: AbortSignal;
   readonly log: ErrorLog;
@@ -83,7 +86,7 @@ type Interceptor<In, Out> = (next: Serve<Out>) => Serve<In>;
  * process, and message by message on the link.
  */
 export function intercept<R extends Role, Message>(
-  { log, stopping, trustDomain, tracing }: CallRules,
+  { log, stopping, trustDomain, tracing, tokenCallers }: CallRules,
   { role, atStop, maxMessageBytes, decode }: MethodRules<R, Message>,
 ): Interceptor<Incoming, Ready<R, Message>> {
   return inOrder(
@@ -91,7 +94,7 @@ export function intercept<R extends Role, Message>(
     errorsAsStatuses(log),
     asSpan(role === 'client' ? tracing : undefined),
     untilStopped(stopping, atStop),
-    authenticated(role, trustDomain, tracing),
+    authenticated(role, trustDomain, tracing, tokenCallers),
     decoded(decode, maxMessageBytes ?? Number.POSITIVE_INFINITY),
   );
 }
@@ -188,9 +191,13 @@ function authenticated<R extends Role>(
   role: R,
   trustDomain: string,
   tracing: Tracing | undefined,
+  tokenCallers: CallRules['tokenCallers'],
 ): Interceptor<Placed, Authenticated<R>> {
   const traced = role === 'client' ? tracing : undefined;
   return (next) => async (call) => {
+    const byToken = tokenCallers?.(call.wire);
+    if (byToken !== undefined)
+      return next({ ...call, caller: checkCaller(await byToken, role, trustDomain) });
     const who = () => authenticate(call.wire, role, trustDomain);
     const caller = tracedNow(traced, 'csc.gate.authenticate', { parent: call.trace }, who);
     return next({ ...call, caller });

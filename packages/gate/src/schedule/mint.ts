@@ -27,6 +27,7 @@ export type Mintable = Pick<
   | 'receipt_version'
   | 'approvals_json'
   | 'submission_json'
+  | 'submission_token'
   | 'trace_context'
   | 'terminal_json'
 >;
@@ -41,6 +42,8 @@ export interface Placement extends Seat {
   readonly approvals: readonly Buffer[];
   /** The submission as it came; empty where there is none. */
   readonly submissionJson: Buffer;
+  /** The token that came with it; undefined where there is none. */
+  readonly submissionToken: string | undefined;
   /** What the execution's row and events must say before the offer is sent. */
   readonly change: {
     readonly state: number;
@@ -89,6 +92,7 @@ export function createMint(ports: MintPorts): Mint {
       at,
       approvals,
       submissionJson,
+      submissionToken: row.submission_token ?? undefined,
       change: {
         state: ExecutionState.OFFERED,
         executor_id: peer.id,

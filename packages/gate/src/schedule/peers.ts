@@ -54,6 +54,8 @@ export class Peer {
   readonly #way: PeerWay;
   /** Whether it can be offered what is yet to be written down: it does nothing of it before it is confirmed. */
   readonly confirms: boolean;
+  /** Whether it knows submissions that are signed with the key of a token. */
+  readonly takesTokens: boolean;
   /** Of executions that are being written down, the numbers of the offers of them that it has already. */
   readonly #ahead = new Map<string, number>();
   #offers = 0;
@@ -88,6 +90,7 @@ export class Peer {
     this.receiptKeyId = hello.receiptKeyId;
     this.epoch = hello.epoch;
     this.confirms = hello.confirms ?? false;
+    this.takesTokens = hello.takesTokens ?? false;
     this.version = hello.version;
     this.sandbox = hello.sandbox;
     this.#policies = new Set(hello.policySha256s);
@@ -208,6 +211,8 @@ export interface Requirement {
   readonly principal: string;
   /** The one executor that the submission names, its whole SPIFFE id. Absent: any. */
   readonly executorId?: string;
+  /** Its submission is signed with the key of a token, which older hosts do not know. Absent: it is not. */
+  readonly byToken?: boolean;
 }
 
 /** What the execution of a row needs. */
@@ -223,6 +228,7 @@ export function requirementOf(
     policyProfile: row.policy_profile,
     principal: row.principal,
     ...namedExecutor(submissionOf(row)),
+    byToken: isByToken(submissionOf(row)),
   };
 }
 
@@ -231,6 +237,11 @@ export function namedExecutor(held: HeldSubmission | undefined): Pick<Requiremen
   const { trust_domain: domain, executor_id: name } = held?.submission.audience ?? {};
   if (domain === undefined || name === undefined) return {};
   return { executorId: toIdentityUri(domain, 'executor', name) };
+}
+
+/** True where hosts must take a token for it. */
+export function isByToken(held: HeldSubmission | undefined): boolean {
+  return held?.submission.token_sha256 !== undefined;
 }
 
 /** What the owners say of where something runs. */
@@ -338,7 +349,9 @@ export class Peers {
     return peer.fits(selector, policySha256);
   }
 
-  #mayRunOn(peer: Peer, { policyProfile: profile, principal }: Requirement): boolean {
+  #mayRunOn(peer: Peer, { policyProfile: profile, principal, byToken }: Requirement): boolean {
+    // It would refuse it, and its submission would be used up.
+    if (byToken === true && !peer.takesTokens) return false;
     return this.#owners.mayRunOn(peer, { principal, profile });
   }
 
@@ -398,7 +411,7 @@ export class Peers {
     const named =
       requirement.executorId === undefined ? '' : ` ${requirement.executorId}, which the submission names,`;
     const missing = isBarred
-      ? `is one where the owners let ${principal} run something under ${quoteBriefly(policyProfile)} (bindings, hosts.yaml, revocations)`
+      ? `is one where the owners let ${principal} run something under ${quoteBriefly(policyProfile)} (bindings, hosts.yaml, revocations)${requirement.byToken === true ? ' and that takes tokens (an older csc executor does not)' : ''}`
       : this.#missingPolicy(requirement);
     return `no connected executor${named}${labels} ${missing}${this.#describe(requirement)}`;
   }

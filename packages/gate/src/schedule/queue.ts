@@ -229,6 +229,6 @@ export class Queue {
 }
 
 // The owners may bind each principal to hosts of its own.
-function keyOf({ selector, policySha256, principal, executorId }: Requirement): string {
-  return canonicalJson({ selector: { ...selector }, policySha256, principal, executorId });
+function keyOf({ selector, policySha256, principal, executorId, byToken = false }: Requirement): string {
+  return canonicalJson({ selector: { ...selector }, policySha256, principal, executorId, byToken });
 }

@@ -54,7 +54,7 @@ const firstAsideMs = 5_000;
 const longestAsideMs = 60_000;
 
 function toOffer(
-  { executionId, ticketJson, approvals, submissionJson }: Placement,
+  { executionId, ticketJson, approvals, submissionJson, submissionToken }: Placement,
   row: Pick<NewExecution, 'trace_context'>,
   contractJson: string,
 ): Offer {
@@ -64,6 +64,7 @@ function toOffer(
     contractJson: Buffer.from(contractJson),
     approvalsJson: [...approvals],
     submissionJson,
+    submissionToken,
     // A hint, and no part of the ticket: a host decides nothing by it.
     ...fromStoredTrace(row.trace_context),
   };

@@ -11,6 +11,7 @@ import {
   type SubmitResponse,
   type Validity,
 } from '@csc-fleet/common/messages';
+import { createIssuerKeys } from '@csc-fleet/common/oidc';
 import { type Bindings, checkBindings, type PolicySet } from '@csc-fleet/common/policy';
 import type { LogFields } from '@csc-fleet/common/service';
 import { fromStoredTrace, type Tracing, tracedNow, traceIdOf } from '@csc-fleet/common/tracing';
@@ -62,6 +63,7 @@ import { reconsider } from '../submit/reconsider.ts';
 import { check, submit } from '../submit.ts';
 import { createGateTelemetry, observeGate, tellingOf, timedBy } from '../telemetry/observe.ts';
 import { RunTraces } from '../telemetry/run-traces.ts';
+import type { TokenDoor } from '../traffic/token-caller.ts';
 import type { GateLimits } from './config.ts';
 
 export interface GateOptions {
@@ -132,6 +134,8 @@ export interface Gate {
   /** What is for approvers alone. */
   readonly approvals: ApprovalMethods;
   readonly link: LinkDoor;
+  /** By which tokens say who calls. */
+  readonly tokens: TokenDoor;
   readonly output: OutputDoor;
   /** Absent: there is no policy repository. */
   readonly policyFiles?: PolicyDoor;
@@ -173,6 +177,11 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
     fleet: forAdmins(toFleet(parts), (principal) => checkAdmin(parts.bindings, principal)),
     approvals: approvalsWithinBounds(toApprovals(parts)),
     link: { open: (remote) => new Connection(parts, remote) },
+    tokens: {
+      issuers: () => parts.owners.issuers(),
+      issuerKeys: parts.issuerKeys,
+      now: () => parts.clock.now(),
+    },
     ...(options.policyFiles === undefined ? {} : { policyFiles: options.policyFiles }),
     output: new OutputIntake({
       executions,
@@ -320,7 +329,8 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
   const { tracing } = dependencies;
   const traces = tracing === undefined ? undefined : new RunTraces(tracing);
   const told = { onError, onNotice, onWarning };
-  const base = { ...options, ...told, owners, trustDomain, clock, monotonicMs, store, tracing };
+  const issuerKeys = createIssuerKeys({ clock });
+  const base = { ...options, ...told, owners, trustDomain, issuerKeys, clock, monotonicMs, store, tracing };
   const output = new OutputStore(join(dataDir, 'output'));
   const { meter } = dependencies;
   const telemetry = meter === undefined ? undefined : createGateTelemetry(meter, monotonicMs);

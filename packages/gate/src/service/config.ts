@@ -60,6 +60,8 @@ export interface GateConfig {
   readonly keepDeniedContracts: boolean;
   /** Whether a request without a signed submission is refused here, whatever hosts ask for. */
   readonly requireSignedSubmissions: boolean;
+  /** Whether clients may come with an OIDC token instead of a certificate of the CA. */
+  readonly acceptTokens: boolean;
   /** What a contract's dual_control_required comes to. */
   readonly dualControl: DualControl;
   /** How long an executor may be away before what it had is LOST. */
@@ -175,6 +177,7 @@ function gateSchema(file: string) {
       accept_unsigned_approvals: z.boolean().default(false),
       keep_denied_contracts: z.boolean().default(false),
       require_signed_submissions: z.boolean().default(false),
+      accept_tokens: z.boolean().default(false),
       dual_control: z.enum(dualControls).default('refuse'),
       executor_lost_after_sec: positive.default(300),
       heartbeat_interval_sec: positive.max(300).default(10),

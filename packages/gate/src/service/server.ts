@@ -25,6 +25,7 @@ import { linkService, serveLink } from '../rpc/link-service.ts';
 import { addReflection } from '../rpc/reflection.ts';
 import { Unread } from '../rpc/writing.ts';
 import { type GuardedServer, guardServer } from '../traffic/guard-server.ts';
+import { createTokenCallers } from '../traffic/token-caller.ts';
 import type { Gate } from './compose.ts';
 import type { GateLimits } from './config.ts';
 
@@ -32,6 +33,8 @@ export interface ServerSettings {
   /** `HOST:PORT`; port 0 takes a free one. */
   readonly listen: string;
   readonly tls: TlsFiles | TlsSource;
+  /** Whether clients may come with an OIDC token instead of a certificate. Absent: they may not. */
+  readonly acceptTokens?: boolean;
   readonly limits: GateLimits;
   readonly heartbeatIntervalSec: number;
   readonly log: ErrorLog;
@@ -63,7 +66,16 @@ export async function startServer(gate: Gate, settings: ServerSettings): Promise
   const tls = settings.tls instanceof TlsSource ? settings.tls : new TlsSource(settings.tls);
   const { trustDomain } = identityOf(tls);
   const unread = new Unread();
-  const rules = { trustDomain, log, stopping: stopping.signal, tracing: settings.tracing, unread };
+  const { acceptTokens = false } = settings;
+  const tokenCallers = acceptTokens ? createTokenCallers(gate.tokens, trustDomain) : undefined;
+  const rules = {
+    trustDomain,
+    tokenCallers,
+    log,
+    stopping: stopping.signal,
+    tracing: settings.tracing,
+    unread,
+  };
   server.addService(gateService, serveGate(gate.methods, { ...rules, ...limits }));
   server.addService(fleetService, serveFleet(gate.fleet, { ...rules, ...limits }));
   server.addService(approvalsService, serveApprovals(gate.approvals, { ...rules, ...limits }));
@@ -72,7 +84,12 @@ export async function startServer(gate: Gate, settings: ServerSettings): Promise
   health.addTo(server);
   addReflection(server);
   const guarded = guardServer(server, {
-    credentials: readServerCredentials(tls, limits.traffic.connections.handshakeTimeoutSec),
+    credentials: readServerCredentials(
+      tls,
+      limits.traffic.connections.handshakeTimeoutSec,
+      acceptTokens ? 'in' : 'out',
+    ),
+    tokens: acceptTokens ? 'taken' : 'refused',
     limits,
     trustDomain,
     log,

@@ -182,7 +182,14 @@ export function createMemoryStore(): Store {
 
 function toKept({ contract_json: contract, number: _, ...given }: NewExecution, number: number): Kept {
   const row: ExecutionRow = {
-    ...{ number, submission_json: null, binding: null, terminal_json: null, queue_deadline: null },
+    ...{
+      number,
+      submission_json: null,
+      submission_token: null,
+      binding: null,
+      terminal_json: null,
+      queue_deadline: null,
+    },
     ...{
       executor_id: null,
       ticket_id: null,

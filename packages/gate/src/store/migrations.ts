@@ -213,6 +213,12 @@ const receiptRecords: Migration = {
   },
 };
 
+const tokens: Migration = {
+  async up(database: Kysely<unknown>): Promise<void> {
+    await database.schema.alterTable('executions').addColumn('submission_token', 'text').execute();
+  },
+};
+
 const provider: MigrationProvider = {
   getMigrations: async () => ({
     '0001-executions': first,
@@ -228,6 +234,7 @@ const provider: MigrationProvider = {
     '0011-ticket-epochs': ticketEpochs,
     '0012-growth': growth,
     '0020-receipt-records': receiptRecords,
+    '0030-tokens': tokens,
   }),
 };
 

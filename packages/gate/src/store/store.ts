@@ -194,6 +194,7 @@ const rowColumns = [
     'receipt_version',
     'approvals_json',
     'submission_json',
+    'submission_token',
     'terminal_json',
     'binding',
     'submitted_at',
@@ -437,7 +438,8 @@ class SqlStore implements Store {
   async strip(executionIds: readonly string[], at: string): Promise<void> {
     const sqlite = this.#sqlite;
     await this.#commits.run(() => {
-      const change = { contract_json: '', approvals_json: '[]', submission_json: null, pruned_at: at };
+      const nothing = { contract_json: '', approvals_json: '[]', submission_json: null };
+      const change = { ...nothing, submission_token: null, pruned_at: at };
       sqlite.run(queries.updateTable('executions').set(change).where('execution_id', 'in', executionIds));
       for (const id of executionIds) keepEnd(sqlite, id);
     });

@@ -22,6 +22,8 @@ export interface ExecutionTable {
   readonly approvals_json: string;
   /** The submitter's signed submission, as it came. Null where there is none. */
   readonly submission_json: string | null;
+  /** The OIDC token that came with it, until its host has it. Null where there is none, or it is not needed any more. */
+  readonly submission_token: string | null;
   /** `host`: the submission must name the host before it is offered there. Null: it need not. */
   readonly binding: string | null;
   /** The terminal that it is to run on, as a ticket has it. Null: none. */

@@ -5,7 +5,7 @@ import type { Submission } from '@csc-fleet/common/submission';
 import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions, Principal } from '../execution/executions.ts';
 import { submissionOf } from '../execution/submission-of.ts';
-import { openHandedIn, type SubmissionRules } from './submission.ts';
+import { openHandedIn, openHandedToken, type SubmissionRules } from './submission.ts';
 
 export interface BindPorts extends SubmissionRules {
   readonly executions: Pick<Executions, 'visible'>;
@@ -36,7 +36,10 @@ export async function bind(
     throw invalid('no host waits for the submission to name it');
   }
   const { contract_sha256: contractSha256 } = execution.row;
-  const { submission, text } = openHandedIn(submissionJson, { principal, contractSha256, now }, ports);
+  // The same token as before, which this gate keeps for the host.
+  const token = await openHandedToken(execution.row.submission_token ?? '', ports);
+  const handed = { principal, contractSha256, token, now };
+  const { submission, text } = openHandedIn(submissionJson, handed, ports);
   if (submission.audience.executor_id !== host.name)
     throw invalid(`the submission must name ${host.name}, where the execution was placed`);
   if (withoutHost(submission) !== withoutHost(first.submission))

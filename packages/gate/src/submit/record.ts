@@ -96,6 +96,7 @@ function toRow(
       standing.is === 'approved' || standing.is === 'waiting' ? standing.texts : [],
     ),
     submission_json: terms.submission?.text ?? null,
+    submission_token: isDenied ? null : tokenOf(terms),
     binding: bindingDue(terms, decided),
     terminal_json: terminalJson(terms),
     submitted_at: toTimestamp(now),
@@ -111,6 +112,11 @@ function toRow(
     trace_context: trace === undefined ? null : toStoredTrace(trace),
     pruned_at: null,
   };
+}
+
+// For the host, and for no longer than it takes to get there.
+function tokenOf({ submissionToken }: Terms): string | null {
+  return submissionToken === '' ? null : submissionToken;
 }
 
 function terminalJson({ terminal }: Terms): string | null {
@@ -166,6 +172,7 @@ export async function recordApproval(
     receipt_version: terms.receiptVersion,
     approvals_json: toStoredApprovals(standing.texts),
     submission_json: terms.submission?.text ?? null,
+    submission_token: tokenOf(terms),
     binding: bindingDue(terms, decided),
     terminal_json: terminalJson(terms),
     queue_deadline: queueDeadline(terms, decided.policy, now),

@@ -1,13 +1,17 @@
 import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { openSubmission } from '@csc-fleet/common/evidence';
 import type { SubmitRequest } from '@csc-fleet/common/messages';
+import { type IssuerKeys, type OpenedToken, openToken } from '@csc-fleet/common/oidc';
 import { type Bindings, submitterKeys } from '@csc-fleet/common/policy';
 import { parseSubmission } from '@csc-fleet/common/submission';
 import type { Principal } from '../execution/executions.ts';
 import { type HeldSubmission, holdSubmission } from '../execution/submission-of.ts';
+import type { Owners } from '../owners/index.ts';
 
 export interface SubmissionRules {
   readonly bindings: Bindings;
+  readonly owners: Pick<Owners, 'issuers'>;
+  readonly issuerKeys: IssuerKeys;
   /** The gate's own. */
   readonly trustDomain: string;
   /** Whether a request without one is refused, whatever hosts ask for. */
@@ -18,7 +22,17 @@ export interface SubmissionRules {
 export interface Handed {
   readonly principal: Principal;
   readonly contractSha256: string;
+  /** The token that came with it, opened, or why it cannot be. Undefined: none came. */
+  readonly token: OpenedToken | CscError | undefined;
   readonly now: Date;
+}
+
+/** The token of a request, opened, or why it cannot be; undefined where none came. */
+export async function openHandedToken(
+  text: string,
+  { owners, issuerKeys }: Pick<SubmissionRules, 'owners' | 'issuerKeys'>,
+): Promise<Handed['token']> {
+  return text === '' ? undefined : openToken(text, owners.issuers(), issuerKeys);
 }
 
 /**
@@ -41,18 +55,29 @@ export function takeSubmission(
 /** The same of one that is there. */
 export function openHandedIn(
   submissionJson: Buffer,
-  { principal, contractSha256, now }: Handed,
-  { bindings, trustDomain, requireSignedSubmissions }: SubmissionRules,
+  { principal, contractSha256, token, now }: Handed,
+  { bindings, trustDomain, owners, requireSignedSubmissions }: SubmissionRules,
 ): HeldSubmission {
-  const isVerified = requireSignedSubmissions || submitterKeys(bindings, principal.uri) !== undefined;
+  const issuers = owners.issuers();
+  const isVerified =
+    requireSignedSubmissions ||
+    token !== undefined ||
+    submitterKeys(bindings, principal.uri) !== undefined ||
+    namesToken(submissionJson);
   const keysOf = (it: string) => submitterKeys(bindings, it);
   const submission = isVerified
-    ? openSubmission(submissionJson, { keysOf, trustDomain, now, contractSha256 })
+    ? openSubmission(submissionJson, { keysOf, token, issuers, trustDomain, now, contractSha256 })
     : orThrow(parseSubmission(submissionJson), 'SUBMISSION_INVALID', 'the submission');
   // Whoever overhears a submission must not hand it in before its submitter does: the execution would be theirs.
   if (submission.principal !== principal.uri)
     throw invalid(`the submission is of ${submission.principal}, and ${principal.uri} has handed it in`);
   return holdSubmission(submissionJson.toString('utf8'), submission);
+}
+
+// Whose key it is, is for the token to say, and never unknown yet.
+function namesToken(submissionJson: Buffer): boolean {
+  const parsed = parseSubmission(submissionJson);
+  return parsed.ok && parsed.value.token_sha256 !== undefined;
 }
 
 function invalid(message: string): CscError {

@@ -27,6 +27,8 @@ export interface Terms {
   readonly terminal: TerminalWish | undefined;
   /** For the host that runs it. Undefined where there is none. */
   readonly submission: HeldSubmission | undefined;
+  /** The token that came with it, for that host. Empty: none. */
+  readonly submissionToken: string;
 }
 
 /** What a request is read against. */
@@ -56,6 +58,7 @@ export function readTerms(request: SubmitRequest, asked: Asked): Terms {
       askedWaitMs,
       longestWaitMs,
       submission: undefined,
+      submissionToken: '',
     };
   }
   const { submission } = held;
@@ -71,6 +74,7 @@ export function readTerms(request: SubmitRequest, asked: Asked): Terms {
     askedWaitMs,
     longestWaitMs: Math.min(longestWaitMs, untilItExpires),
     submission: held,
+    submissionToken: request.submissionToken ?? '',
   };
 }
 

@@ -6,7 +6,7 @@ import type {
 } from 'node:http2';
 import { type TLSSocket, Server as TlsServer } from 'node:tls';
 import { CscError } from '@csc-fleet/common/errors';
-import { type ErrorLog, identityOfSession } from '@csc-fleet/common/rpc';
+import { type ErrorLog, identityOfSession, presentedKeyOfSession } from '@csc-fleet/common/rpc';
 import { type Log, silentLog } from '@csc-fleet/common/service';
 import type { ConnectionInjector, Server, ServerCredentials } from '@grpc/grpc-js';
 import { Doorway } from './doorway.ts';
@@ -25,6 +25,8 @@ export interface GuardOptions {
   };
   /** The gate's own. */
   readonly trustDomain: string;
+  /** Whether who has no certificate of ours may show a token. */
+  readonly tokens: 'taken' | 'refused';
   readonly log: ErrorLog;
   /** Told who is not let in. Default: nobody is. */
   readonly peers?: Log;
@@ -51,18 +53,19 @@ const lookEveryMs = 1_000;
  */
 export function guardServer(
   server: Server,
-  { credentials, limits, trustDomain, log, peers = silentLog }: GuardOptions,
+  { credentials, limits, trustDomain, tokens, log, peers = silentLog }: GuardOptions,
 ): GuardedServer {
   const injector: ConnectionInjector = server.createConnectionInjector(credentials);
   const http2 = http2ServerOf(server);
   const { traffic, maxMessageBytes } = limits;
-  const parties = new Parties(limits, traffic);
+  const parties = new Parties(limits, traffic, tokens);
   const sessions = new SessionGuard(parties);
   const streams = new StreamGuard({ parties, sessions, limits: traffic, maxMessageBytes, trustDomain, log });
   const handshakes = new HandshakeLog(peers);
   http2.on('tlsClientError', (error: Error, socket: TLSSocket) => handshakes.failed(error, socket));
   http2.prependListener('session', (session: ServerHttp2Session) => {
-    noteStranger(session, trustDomain, handshakes);
+    if (tokens === 'refused' || presentedKeyOfSession(session) === undefined)
+      noteStranger(session, trustDomain, handshakes);
     sessions.enter(session);
   });
   const serve = http2.listeners('stream');

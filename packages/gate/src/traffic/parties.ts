@@ -1,6 +1,6 @@
 import type { ServerHttp2Session } from 'node:http2';
 import { CscError } from '@csc-fleet/common/errors';
-import { type Identity, identityOfSession, type Role } from '@csc-fleet/common/rpc';
+import { type Identity, identityOfSession, presentedKeyOfSession, type Role } from '@csc-fleet/common/rpc';
 import { addressKey } from './doorway.ts';
 import { CallLimits, type CallRate, TokenBucket, type TrafficLimits } from './limits.ts';
 
@@ -10,6 +10,8 @@ export interface Party {
   readonly role: Role;
   /** Throws why there is none. */
   identity(): Identity;
+  /** It has none, and may say by tokens, call by call, who it is: all of an address share what one identity may do. */
+  readonly mayShowToken: boolean;
   readonly sessions: Set<ServerHttp2Session>;
   readonly calls: CallLimits;
   /** Calls that may be refused before its connections are ended. */
@@ -27,11 +29,14 @@ const refusalsPerBurst = 5;
 /** Who is connected, by identity, with what counts for all of its connections together. */
 export class Parties {
   readonly #limits: TrafficLimits;
+  readonly #tokens: 'taken' | 'refused';
   readonly #calls: Record<Role, CallLimits>;
   readonly #rates: Record<Role, CallRate>;
   readonly #parties = new Map<string, Party>();
 
-  constructor(client: CallRate, limits: TrafficLimits) {
+  /** @param tokens whether who has no certificate of ours may show a token */
+  constructor(client: CallRate, limits: TrafficLimits, tokens: 'taken' | 'refused' = 'refused') {
+    this.#tokens = tokens;
     this.#limits = limits;
     this.#rates = { client, gate: client, executor: limits.executor };
     const clients = new CallLimits(client);
@@ -62,7 +67,10 @@ export class Parties {
   #party(session: ServerHttp2Session): Party {
     const identity = readIdentity(session);
     const known = identity instanceof CscError ? undefined : identity;
-    const name = known?.uri ?? `address ${addressKey(session.socket.remoteAddress)}`;
+    const mayShowToken =
+      known === undefined && this.#tokens === 'taken' && presentedKeyOfSession(session) !== undefined;
+    const kind = mayShowToken ? 'tokens of' : 'address';
+    const name = known?.uri ?? `${kind} ${addressKey(session.socket.remoteAddress)}`;
     const party = this.#parties.get(name);
     if (party !== undefined) return party;
     const role = known?.role ?? 'client';
@@ -74,6 +82,7 @@ export class Parties {
         if (identity instanceof CscError) throw identity;
         return identity;
       },
+      mayShowToken,
       sessions: new Set(),
       calls: this.#calls[role],
       refusals: new TokenBucket(requestsPerSec, refusalsPerBurst * burst, performance.now()),

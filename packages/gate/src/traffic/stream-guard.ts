@@ -61,7 +61,7 @@ export class StreamGuard {
     }
     session.streams += 1;
     try {
-      this.#follow(stream, session, headers[':path'] ?? '');
+      this.#follow(stream, session, headers[':path'] ?? '', headers.authorization !== undefined);
       return true;
     } catch (error) {
       this.#refuse(stream, session.party, error);
@@ -84,15 +84,20 @@ export class StreamGuard {
     return this.#options.limits.messageTimeoutSec * 1000;
   }
 
-  #follow(stream: ServerHttp2Stream, session: GuardedSession, path: string): void {
-    const { party } = session;
-    const leave = party.calls.enter(party.name);
-    stream.once('close', leave);
+  #checkRole(party: Party, path: string): void {
     const identity = party.identity();
-    const { role } = identity;
     const { trustDomain } = this.#options;
     if (path.startsWith(clientServices)) checkCaller(identity, 'client', trustDomain);
     if (path.startsWith(linkService)) checkCaller(identity, 'executor', trustDomain);
+  }
+
+  #follow(stream: ServerHttp2Stream, session: GuardedSession, path: string, hasToken: boolean): void {
+    const { party } = session;
+    const leave = party.calls.enter(party.name);
+    stream.once('close', leave);
+    const { role } = party;
+    // Whether the token is any good is for the interceptors to say; for anything else there must be a certificate.
+    if (!(party.mayShowToken && hasToken && path.startsWith(clientServices))) this.#checkRole(party, path);
     const open: Open = {
       stream,
       party,

@@ -62,6 +62,11 @@ export interface SubmitRequest {
    * says otherwise is refused. Empty: none, which a gate or a host may not take.
    */
   submissionJson: Buffer;
+  /**
+   * The OIDC token whose hash the submission names (token_sha256): who its principal is, of an issuer that the owners name
+   * in issuers.yaml. A bearer secret: it is in no event, receipt or log. Absent: bindings.yaml names the submitter's key.
+   */
+  submissionToken?: string | undefined;
 }
 
 export interface SubmitRequest_SelectorEntry {
@@ -261,6 +266,8 @@ export interface ListProfilesRequest {
 export interface ListProfilesResponse {
   /** In the order of the binding: the first decides where none is asked for. */
   profiles: Profile[];
+  /** Who the caller is here, a SPIFFE id: what its certificate says, or the owners make of its token. Absent: an older gate. */
+  principal?: string | undefined;
 }
 
 export interface Profile {
@@ -550,6 +557,7 @@ function createBaseSubmitRequest(): SubmitRequest {
     approvalsJson: [],
     options: undefined,
     submissionJson: Buffer.alloc(0),
+    submissionToken: undefined,
   };
 }
 
@@ -580,6 +588,9 @@ export const SubmitRequest: MessageFns<SubmitRequest> = {
     }
     if (message.submissionJson.length !== 0) {
       writer.uint32(66).bytes(message.submissionJson);
+    }
+    if (message.submissionToken !== undefined) {
+      writer.uint32(162).string(message.submissionToken);
     }
     return writer;
   },
@@ -664,6 +675,14 @@ export const SubmitRequest: MessageFns<SubmitRequest> = {
             message.submissionJson = Buffer.from(reader.bytes());
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.submissionToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -711,6 +730,7 @@ export const SubmitRequest: MessageFns<SubmitRequest> = {
       ? RunOptions.fromPartial(object.options)
       : undefined;
     message.submissionJson = object.submissionJson ?? Buffer.alloc(0);
+    message.submissionToken = object.submissionToken ?? undefined;
     return message;
   },
 };
@@ -2757,13 +2777,16 @@ export const ListProfilesRequest: MessageFns<ListProfilesRequest> = {
 };
 
 function createBaseListProfilesResponse(): ListProfilesResponse {
-  return { profiles: [] };
+  return { profiles: [], principal: undefined };
 }
 
 export const ListProfilesResponse: MessageFns<ListProfilesResponse> = {
   encode(message: ListProfilesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.profiles) {
       Profile.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.principal !== undefined) {
+      writer.uint32(162).string(message.principal);
     }
     return writer;
   },
@@ -2789,6 +2812,14 @@ export const ListProfilesResponse: MessageFns<ListProfilesResponse> = {
             message.profiles.push(Profile.decode(reader, reader.uint32()));
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.principal = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2807,6 +2838,7 @@ export const ListProfilesResponse: MessageFns<ListProfilesResponse> = {
   fromPartial(object: DeepPartial<ListProfilesResponse>): ListProfilesResponse {
     const message = createBaseListProfilesResponse();
     message.profiles = object.profiles?.map((e) => Profile.fromPartial(e)) || [];
+    message.principal = object.principal ?? undefined;
     return message;
   },
 };

@@ -106,7 +106,11 @@ export interface Hello {
    */
   receiptlessIds: string[];
   /** It may be offered what the gate is yet to write down (Offer.number). Absent: only what is written down. */
-  confirms?: boolean | undefined;
+  confirms?:
+    | boolean
+    | undefined;
+  /** It takes submissions that are signed with the key of an OIDC token (Offer.submission_token). Absent: it would refuse them. */
+  takesTokens?: boolean | undefined;
 }
 
 export interface Hello_LabelsEntry {
@@ -149,7 +153,11 @@ export interface Offer {
    * Where the gate writes this offer down while it is on its way: what the Confirm of it will name. The executor may check it
    * and build its sandbox; it redeems nothing, signs nothing and answers nothing before that. Absent: it is written down.
    */
-  number?: number | undefined;
+  number?:
+    | number
+    | undefined;
+  /** The token that came with the submission, which names its hash. A bearer secret. Absent: there is none. */
+  submissionToken?: string | undefined;
 }
 
 /** What has become of an offer with a number. It gives no right to anything: what may run is decided by the host alone. */
@@ -734,6 +742,7 @@ function createBaseHello(): Hello {
     shortage: "",
     receiptlessIds: [],
     confirms: undefined,
+    takesTokens: undefined,
   };
 }
 
@@ -789,6 +798,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.confirms !== undefined) {
       writer.uint32(136).bool(message.confirms);
+    }
+    if (message.takesTokens !== undefined) {
+      writer.uint32(240).bool(message.takesTokens);
     }
     return writer;
   },
@@ -945,6 +957,14 @@ export const Hello: MessageFns<Hello> = {
             message.confirms = reader.bool();
             continue;
           }
+          case 30: {
+            if (tag !== 240) {
+              break;
+            }
+
+            message.takesTokens = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -987,6 +1007,7 @@ export const Hello: MessageFns<Hello> = {
     message.shortage = object.shortage ?? "";
     message.receiptlessIds = object.receiptlessIds?.map((e) => e) || [];
     message.confirms = object.confirms ?? undefined;
+    message.takesTokens = object.takesTokens ?? undefined;
     return message;
   },
 };
@@ -1161,6 +1182,7 @@ function createBaseOffer(): Offer {
     traceparent: undefined,
     tracestate: undefined,
     number: undefined,
+    submissionToken: undefined,
   };
 }
 
@@ -1189,6 +1211,9 @@ export const Offer: MessageFns<Offer> = {
     }
     if (message.number !== undefined) {
       writer.uint32(64).uint32(message.number);
+    }
+    if (message.submissionToken !== undefined) {
+      writer.uint32(162).string(message.submissionToken);
     }
     return writer;
   },
@@ -1270,6 +1295,14 @@ export const Offer: MessageFns<Offer> = {
             message.number = reader.uint32();
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.submissionToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1295,6 +1328,7 @@ export const Offer: MessageFns<Offer> = {
     message.traceparent = object.traceparent ?? undefined;
     message.tracestate = object.tracestate ?? undefined;
     message.number = object.number ?? undefined;
+    message.submissionToken = object.submissionToken ?? undefined;
     return message;
   },
 };

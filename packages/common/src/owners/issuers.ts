@@ -1,0 +1,230 @@
+import * as z from 'zod';
+import { artifactBytes, type JsonValue } from '../encoding/index.ts';
+import type { Parsed } from '../errors/index.ts';
+import {
+  boundedText,
+  integer,
+  nonEmptyText,
+  oneOf,
+  uniqueList,
+  validate,
+  versionMember,
+} from '../schema/index.ts';
+import { parseStrictYaml } from '../yaml/index.ts';
+
+/** How tokens may be signed. Never `none`, and never by a secret that their verifier would have to know (HS256). */
+export const tokenAlgorithms = ['RS256', 'ES256', 'EdDSA'] as const;
+export type TokenAlgorithm = (typeof tokenAlgorithms)[number];
+
+/** Whose tokens they are: what their claims are called. */
+export const issuerKinds = ['github', 'buildkite', 'gitlab', 'generic'] as const;
+export type IssuerKind = (typeof issuerKinds)[number];
+
+// Anybody may have a token of a public issuer: what does not say whose job it is lets the whole world in. A name that
+// was given up can be taken by another (the number cannot), which is for the owners to weigh.
+const owningClaims: Readonly<Record<IssuerKind, readonly string[] | undefined>> = {
+  github: ['repository', 'repository_id', 'repository_owner', 'repository_owner_id'],
+  buildkite: ['organization_slug', 'organization_id', 'pipeline_slug', 'pipeline_id'],
+  gitlab: ['project_path', 'project_id', 'namespace_path', 'namespace_id'],
+  generic: undefined,
+};
+
+const https = z
+  .string()
+  .max(512)
+  .refine(isHttps, { error: 'must be an https URL without credentials, query and fragment' });
+
+function isHttps(text: string): boolean {
+  if (!/^https:\/\/[A-Za-z0-9]/.test(text) || !URL.canParse(text)) return false;
+  const { username, password, search, hash } = new URL(text);
+  return [username, password, search, hash].every((it) => it === '') && !/[\s?#\\]/.test(text);
+}
+
+/** RFC 7517 §4, as far as a signature is verified with it; what else stands there (x5c, x5t) says nothing here. */
+export const jwkSchema = z
+  .looseObject({
+    kty: oneOf(['RSA', 'EC', 'OKP']),
+    kid: boundedText({ min: 1, max: 256 }),
+    use: z.literal('sig').exactOptional(),
+    alg: boundedText({ min: 1, max: 16 }).exactOptional(),
+    n: z.string().max(2048).exactOptional(),
+    e: z.string().max(16).exactOptional(),
+    crv: oneOf(['P-256', 'Ed25519']).exactOptional(),
+    x: z.string().max(64).exactOptional(),
+    y: z.string().max(64).exactOptional(),
+  })
+  .refine((it) => !('d' in it || 'p' in it || 'q' in it || 'k' in it), {
+    error: 'holds a private key: give its public half',
+  })
+  .meta({ id: 'IssuerKey', description: 'One public key, as the issuer publishes it (RFC 7517).' });
+
+export type IssuerKey = z.infer<typeof jwkSchema>;
+
+/** As many keys as an issuer may have at a time. */
+export const maxIssuerKeys = 64;
+
+/** What an issuer publishes its keys as (RFC 7517 §5). */
+export const jwksSchema = z.looseObject({ keys: z.array(jwkSchema).min(1).max(maxIssuerKeys) });
+
+const fetchMember = z
+  .strictObject({
+    jwks_uri: https.exactOptional().meta({
+      description:
+        'Where the keys are. Absent: where ISSUER/.well-known/openid-configuration says, on the same host.',
+    }),
+    ca: z.string().max(65_536).exactOptional().meta({
+      description: 'The CA of that server, PEM. Absent: those that the host itself trusts.',
+    }),
+    max_stale_sec: integer({ min: 60, max: 7 * 86_400 })
+      .default(86_400)
+      .meta({
+        description: 'For so long keys that were fetched go on where the issuer cannot be asked.',
+      }),
+  })
+  .meta({ description: 'Leave for gate and hosts to fetch the keys. Absent: they never do.' });
+
+// One * a pattern, which stops at a slash: what it may stand for can be read off it.
+const claimPattern = boundedText({ min: 1, max: 255 }).refine((text) => text.split('*').length <= 2, {
+  error: 'may hold one *, which stands for any characters but /',
+});
+
+const claimName = z.string().regex(/^[a-z][a-z0-9_]{0,63}$/, 'must be the name of a claim');
+
+const principalTemplate = z
+  .string()
+  .max(255)
+  .regex(
+    /^[A-Za-z0-9_-]+(\.([A-Za-z0-9_-]+|\{[a-z][a-z0-9_]{0,63}\}))*$/,
+    'must be parts that are joined by dots, each a text or a {claim} and the first a text: ci.github.{repository}.{ref}',
+  )
+  .meta({
+    description:
+      'The NAME of spiffe://TRUST_DOMAIN/client/NAME. A claim stands there as it is but for what is neither letter, digit nor -, which becomes _ and two hex digits a byte: acme/app is acme_2fapp. So no claim can hold the dot that parts are joined by.',
+    examples: ['ci.github.{repository}.{ref}'],
+  });
+
+const mapping = z.strictObject({
+  principal: principalTemplate,
+  claims: z.record(claimName, z.union([claimPattern, uniqueList(claimPattern, 1)])).meta({
+    description:
+      'What each of these claims must be, whole: a text, or one of several; * stands for any characters but /. One that is not there is not met.',
+  }),
+});
+
+const issuer = z
+  .strictObject({
+    issuer: https.meta({
+      description: 'The claim iss, to the letter.',
+      examples: ['https://token.actions.githubusercontent.com'],
+    }),
+    kind: oneOf(issuerKinds),
+    algorithms: uniqueList(oneOf(tokenAlgorithms), 1).default(['RS256']),
+    jwks: jwksSchema.exactOptional().meta({ description: 'The keys, pinned: no other counts.' }),
+    fetch: fetchMember.exactOptional(),
+    binding: oneOf(['key', 'weak']).default('key').meta({
+      description:
+        'key: the token’s aud names the key that signs the submission. weak: it cannot (GitLab, whose aud stands in the pipeline’s file): whoever sees the token, as a gate does, can sign for its principal while it lasts.',
+    }),
+    audience: nonEmptyText.max(255).exactOptional().meta({
+      description:
+        'With binding weak: the claim aud, to the letter. Otherwise it is csc:TRUST_DOMAIN:KEY_SHA256.',
+    }),
+    max_token_age_sec: integer({ min: 30, max: 86_400 }).default(3600).meta({
+      description: 'A submission is made at most so long after its token was issued.',
+    }),
+    max_wait_sec: integer({ min: 0, max: 86_400 }).default(3600).meta({
+      description: 'It is started at most so long after its token has ended.',
+    }),
+    clock_tolerance_sec: integer({ min: 0, max: 300 }).default(60),
+    principals: z.array(mapping).min(1).max(1000).meta({
+      description:
+        'Read from the top: the first whose claims are all met says who it is; where none is, nobody.',
+    }),
+  })
+  .superRefine(refineIssuer, { when: () => true });
+
+/** The rules of issuers.yaml. */
+export const issuersSchema = z
+  .strictObject({
+    issuers_version: versionMember('issuers', 'csc.issuers.v0.1'),
+    issuers: z
+      .array(issuer)
+      .max(100)
+      .superRefine(refineApart, { when: () => true }),
+  })
+  .meta({
+    title: 'CSC issuers v0.1',
+    description: 'Whose tokens say who a CI job is, and which principal that is.',
+  });
+
+/** One issuer of tokens, as the owners describe it. */
+export type Issuer = z.infer<typeof issuer>;
+
+/** Reads issuers.yaml. Gives every fault at once. */
+export function parseIssuers(bytes: Uint8Array): Parsed<z.infer<typeof issuersSchema>> {
+  const document = parseStrictYaml(bytes, { maxBytes: artifactBytes.policy });
+  return document.ok ? validate(issuersSchema, document.value satisfies JsonValue) : document;
+}
+
+/** What a principal's name begins with whatever the claims are: the parts before the first claim. */
+export function headOf(template: string): string {
+  const parts = template.split('.');
+  const at = parts.findIndex((part) => part.startsWith('{'));
+  return (at < 0 ? parts : parts.slice(0, at)).map((part) => `${part}.`).join('');
+}
+
+// Beside the members' own faults, so that all come at once; the value may be anything.
+function refineIssuer(value: unknown, context: z.core.$RefinementCtx): void {
+  const it = z
+    .looseObject({
+      kind: oneOf(issuerKinds),
+      binding: z.string().optional(),
+      principals: z.array(mapping).optional(),
+    })
+    .safeParse(value).data;
+  if (it === undefined) return;
+  const fault = (path: PropertyKey[], message: string): void => {
+    context.addIssue({ code: 'custom', path, message });
+  };
+  if ('jwks' in it === 'fetch' in it)
+    fault(['jwks'], 'give either jwks (keys that are pinned) or fetch (leave to fetch them)');
+  if (it.kind === 'gitlab' && it.binding !== 'weak')
+    fault(['binding'], 'must be weak: GitLab cannot bind a token to a key; say so, or leave it out');
+  if (it.binding === 'weak' && !('audience' in it))
+    fault(['audience'], 'is required with binding: weak: what the pipeline’s file says under aud');
+  if (it.binding !== 'weak' && 'audience' in it) fault(['audience'], 'is only for binding: weak');
+  for (const [index, { claims }] of (it.principals ?? []).entries()) {
+    const wanted = owningClaims[it.kind];
+    const exact = Object.entries(claims).filter(([, patterns]) =>
+      [patterns].flat().every((text) => !text.includes('*')),
+    );
+    if (exact.some(([name]) => wanted?.includes(name) ?? true)) continue;
+    const one = wanted === undefined ? 'of a claim' : `of one of ${wanted.join(', ')}`;
+    fault(
+      ['principals', index, 'claims'],
+      `must demand the whole text ${one}, without *: anybody else’s job would do`,
+    );
+  }
+}
+
+// Two issuers must not be able to name the same principal: one of them would speak for the other's jobs.
+function refineApart(value: unknown, context: z.core.$RefinementCtx): void {
+  const all =
+    z.array(z.looseObject({ issuer: z.string(), principals: z.array(mapping) })).safeParse(value).data ?? [];
+  for (const [index, one] of all.entries()) {
+    const earlier = all.slice(0, index);
+    if (earlier.some((other) => other.issuer === one.issuer))
+      context.addIssue({
+        code: 'custom',
+        path: [index, 'issuer'],
+        message: 'stands there already: once an issuer',
+      });
+    const heads = (of: typeof one) => of.principals.map((it) => headOf(it.principal));
+    const clash = earlier.find((other) =>
+      heads(other).some((a) => heads(one).some((b) => a.startsWith(b) || b.startsWith(a))),
+    );
+    if (clash === undefined) continue;
+    const message = `may come to the same principals as those of ${clash.issuer}: begin them with other words`;
+    context.addIssue({ code: 'custom', path: [index, 'principals'], message });
+  }
+}
