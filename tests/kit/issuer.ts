@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import type { Issuer, tokenAlgorithms } from '@csc-fleet/common/owners';
 import { exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
 
+type SigningKey = Awaited<ReturnType<typeof generateKeyPair>>['privateKey'];
 type Algorithm = (typeof tokenAlgorithms)[number];
 
 /** An issuer of OIDC tokens as a CI has one: it signs real ones, with keys that it may change. */
@@ -12,7 +13,7 @@ export class TestIssuer {
   readonly algorithm: Algorithm;
   /** Its public keys, as it publishes them. */
   readonly keys: JWK[] = [];
-  #key: CryptoKey | undefined;
+  #key: SigningKey | undefined;
   #keyId = '';
 
   private constructor(url: string, algorithm: Algorithm) {
@@ -47,7 +48,7 @@ export class TestIssuer {
       now = new Date(),
       header = {},
       signWith,
-    }: { now?: Date; header?: Record<string, unknown>; signWith?: CryptoKey | Uint8Array } = {},
+    }: { now?: Date; header?: Record<string, unknown>; signWith?: SigningKey | Uint8Array } = {},
   ): Promise<string> {
     const at = Math.floor(now.getTime() / 1000);
     const all = { iss: this.url, iat: at - 1, nbf: at - 1, exp: at + 300, jti: 'jti-1', ...claims };

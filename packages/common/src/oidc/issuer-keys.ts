@@ -1,4 +1,4 @@
-import { type Clock, parseStrictJson, systemClock } from '../encoding/index.ts';
+import { type Clock, isJsonObject, type JsonValue, parseStrictJson, systemClock } from '../encoding/index.ts';
 import { CscError } from '../errors/index.ts';
 import { type Issuer, type IssuerKey, jwksSchema } from '../owners/index.ts';
 import { validate } from '../schema/index.ts';
@@ -114,7 +114,7 @@ async function fetchKeys(
 async function discover(issuer: Issuer, fetch: NonNullable<IssuerKeysOptions['fetch']>): Promise<string> {
   const base = issuer.issuer.replace(/\/$/, '');
   const document = readJson(await fetch(`${base}/.well-known/openid-configuration`, issuer.fetch?.ca));
-  const { issuer: named, jwks_uri: uri } = isRecord(document) ? document : {};
+  const { issuer: named, jwks_uri: uri } = isJsonObject(document) ? document : {};
   if (named !== issuer.issuer)
     throw new CscError('CONFIG_INVALID', 'its discovery document is of another issuer');
   if (typeof uri !== 'string' || !URL.canParse(uri) || new URL(uri).origin !== new URL(base).origin)
@@ -127,25 +127,24 @@ async function discover(issuer: Issuer, fetch: NonNullable<IssuerKeysOptions['fe
 
 function readKeys(bytes: Uint8Array): readonly IssuerKey[] {
   const document = readJson(bytes);
-  const listed = isRecord(document) && Array.isArray(document['keys']) ? document['keys'] : [];
+  const listed = isJsonObject(document) && Array.isArray(document['keys']) ? document['keys'] : [];
   // Keys of other kinds, which an issuer may publish beside, are none for us.
-  const keys = listed.filter(
-    (it) => isRecord(it) && typeof it['kty'] === 'string' && ['RSA', 'EC', 'OKP'].includes(it['kty']),
-  );
-  const parsed = validate(jwksSchema, {
-    keys: keys.filter((it) => it['use'] === undefined || it['use'] === 'sig'),
-  });
+  const keys = listed
+    .filter(isJsonObject)
+    .filter(({ kty, use = 'sig' }) => use === 'sig' && ['RSA', 'EC', 'OKP'].some((it) => it === kty))
+    .map((key) =>
+      Object.fromEntries(members.map((name): [string, JsonValue | undefined] => [name, key[name]])),
+    );
+  const parsed = validate(jwksSchema, { keys });
   if (!parsed.ok)
     throw new CscError('CONFIG_INVALID', 'what it publishes is no JWKS', { faults: parsed.faults });
   return parsed.value.keys;
 }
 
-function readJson(bytes: Uint8Array): unknown {
+const members = ['kty', 'kid', 'use', 'alg', 'n', 'e', 'crv', 'x', 'y'];
+
+function readJson(bytes: Uint8Array): JsonValue {
   const parsed = parseStrictJson(bytes, { maxBytes: maxJwksBytes });
   if (parsed.ok) return parsed.value;
   throw new CscError('CONFIG_INVALID', 'what it publishes is no strict JSON');
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -40,9 +40,9 @@ function isHttps(text: string): boolean {
   return [username, password, search, hash].every((it) => it === '') && !/[\s?#\\]/.test(text);
 }
 
-/** RFC 7517 §4, as far as a signature is verified with it; what else stands there (x5c, x5t) says nothing here. */
+/** RFC 7517 §4, as far as a signature is verified with it. A private key has members that are none here, and is refused. */
 export const jwkSchema = z
-  .looseObject({
+  .strictObject({
     kty: oneOf(['RSA', 'EC', 'OKP']),
     kid: boundedText({ min: 1, max: 256 }),
     use: z.literal('sig').exactOptional(),
@@ -52,9 +52,11 @@ export const jwkSchema = z
     crv: oneOf(['P-256', 'Ed25519']).exactOptional(),
     x: z.string().max(64).exactOptional(),
     y: z.string().max(64).exactOptional(),
-  })
-  .refine((it) => !('d' in it || 'p' in it || 'q' in it || 'k' in it), {
-    error: 'holds a private key: give its public half',
+    // As issuers publish them; they say nothing here.
+    x5c: z.array(z.string().max(8192)).max(8).exactOptional(),
+    x5t: z.string().max(64).exactOptional(),
+    'x5t#S256': z.string().max(64).exactOptional(),
+    key_ops: z.array(z.string().max(16)).max(8).exactOptional(),
   })
   .meta({ id: 'IssuerKey', description: 'One public key, as the issuer publishes it (RFC 7517).' });
 
@@ -64,7 +66,7 @@ export type IssuerKey = z.infer<typeof jwkSchema>;
 export const maxIssuerKeys = 64;
 
 /** What an issuer publishes its keys as (RFC 7517 §5). */
-export const jwksSchema = z.looseObject({ keys: z.array(jwkSchema).min(1).max(maxIssuerKeys) });
+export const jwksSchema = z.strictObject({ keys: z.array(jwkSchema).min(1).max(maxIssuerKeys) });
 
 const fetchMember = z
   .strictObject({
