@@ -22,7 +22,13 @@ import { certificatesIn, endingSoon, tellEnding } from '@csc-fleet/common/identi
 import { defaultStateDir, writeFileWhole } from '../files/write-file.ts';
 import { note } from '../terminal/streams.ts';
 import { plainLine } from '../terminal/text.ts';
-import { type GateAddress, type GateOptions, resolveGate, resolveIssuing, resolveLog } from './gate-options.ts';
+import {
+  type GateAddress,
+  type GateOptions,
+  resolveGate,
+  resolveIssuing,
+  resolveLog,
+} from './gate-options.ts';
 import { openSeenChains } from './seen-chains.ts';
 import { openSeenLogs } from './seen-logs.ts';
 import { openSignedSubmissions } from './signed-submissions.ts';
