@@ -1,4 +1,5 @@
 import type { PolicyDocument } from '../policy/index.ts';
+import { findApprovalDoubts } from './approvals.ts';
 import type { Doubt } from './doubt.ts';
 import { findEffectDoubts } from './effects.ts';
 import { findMemberDoubts } from './members.ts';
@@ -7,7 +8,7 @@ import { argvsOf, findWordDoubts } from './words.ts';
 
 /** What is known of whether a new policy allows nothing that an old one does not. */
 export type Containment =
-  /** It does not: whatever the new one allows, the old one does, and gives no less; approvals that the old one asks for stay. */
+  /** It does not: whatever the new one allows, the old one does, and gives no less; who must agree by the old one must by the new one. */
   | { readonly kind: 'contained' }
   /** It does: both decide this question, as anybody can try. */
   | {
@@ -30,6 +31,7 @@ export function compareReach(old: PolicyDocument, now: PolicyDocument): Containm
     ...findMemberDoubts(old.policy, now.policy),
     ...findWordDoubts(old.policy, now.policy),
     ...findEffectDoubts(old.policy, now.policy),
+    ...findApprovalDoubts(old.policy, now.policy),
   ];
   if (doubts.length === 0) return { kind: 'contained' };
   const usual = findUsual(now);

@@ -93,7 +93,11 @@ function judge(command: Command, policy: Policy): number {
 const mostKinds = 150;
 const samplesOfKind = 8;
 
-function toKinds(old: Policy, now: Policy): Kind[] | undefined {
+/**
+ * Undefined where they are too many.
+ * @param apart programs of which an argv is of a kind of its own
+ */
+export function toKinds(old: Policy, now: Policy, apart: readonly string[] = []): Kind[] | undefined {
   const kinds = new Map<string, string[][]>();
   const add = (key: string, argv: string[]): void => {
     const samples = kinds.get(key);
@@ -106,10 +110,11 @@ function toKinds(old: Policy, now: Policy): Kind[] | undefined {
       program,
       [old.effect_rules ?? [], now.effect_rules ?? []],
       (key, words) => {
-        if (program !== 'curl') add(key, [program, ...words]);
+        const own = apart.includes(program) ? `${program} ` : '';
+        if (program !== 'curl') add(own + key, [program, ...words]);
         else
           for (const [at, [, url = '']] of curls.entries())
-            add(`curl ${at} ${key}`, [program, ...words, url]);
+            add(`${own}curl ${at} ${key}`, [program, ...words, url]);
       },
     );
     if (!isWhole) return undefined;

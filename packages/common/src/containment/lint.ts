@@ -1,5 +1,5 @@
 import { isCoveredBy } from '../paths/index.ts';
-import { type AllowRule, isNamedProgram, type Policy } from '../policy/index.ts';
+import { type AllowRule, type ApprovalRule, isNamedProgram, type Policy } from '../policy/index.ts';
 import { egressHostText } from '../schema/index.ts';
 import { coversEgress } from './egress.ts';
 import { coversRule } from './words.ts';
@@ -31,6 +31,7 @@ export function findSilentRules(policy: Policy): SilentRule[] {
     ...silentAllow(policy.allow ?? []),
     ...silentEffects(policy),
     ...silentApprovals(policy),
+    ...silentApprovalRules(policy),
     ...(policy.allowed_env ?? []).flatMap((name, at) =>
       Object.hasOwn(policy.set_env ?? {}, name)
         ? [say(`allowed_env[${at}]`, `set_env gives ${name} a value of its own`)]
@@ -146,14 +147,18 @@ function silentEffects({ allow_commands: programs, effect_rules: rules = [] }: P
   });
 }
 
-function silentApprovals(policy: Policy): SilentRule[] {
+function possibleEffects(policy: Policy): ReadonlySet<string> {
   const { allowed_effect_types: types, effect_rules: rules = [], allow_commands: programs } = policy;
-  const possible = new Set<string>([
+  return new Set<string>([
     ...types,
     // A rule's effect that is not allowed is refused, and an approval does not help.
     ...rules.map(({ effect }) => effect).filter((it) => types.some((type) => type === it)),
     ...(programs.includes('curl') ? ['fetch_external', 'financial_action'] : []),
   ]);
+}
+
+function silentApprovals(policy: Policy): SilentRule[] {
+  const possible = possibleEffects(policy);
   return policy.manual_approval_for_classified_effect_types.flatMap((it, at) =>
     possible.has(it)
       ? []
@@ -163,5 +168,37 @@ function silentApprovals(policy: Policy): SilentRule[] {
             `nothing that is allowed has the effect ${it}, so that nobody is asked`,
           ),
         ],
+  );
+}
+
+/** Rules that are for nothing that is allowed, or ask nobody whom another does not ask for all of it. */
+function silentApprovalRules(policy: Policy): SilentRule[] {
+  const { approvals: rules = [], allow_commands: programs, allowed_risk_classes: risks } = policy;
+  const possible = possibleEffects(policy);
+  return rules.flatMap((rule, at) => {
+    const member = `approvals[${at}]`;
+    if (rule.effects?.every((it) => !possible.has(it)) === true)
+      return [say(member, `nothing that is allowed has the effect ${rule.effects.join(' or ')}`)];
+    if (rule.risk_classes?.every((it) => !risks.includes(it)) === true)
+      return [say(member, `no contract of risk ${rule.risk_classes.join(' or ')} is allowed`)];
+    if (rule.programs?.every((it) => !programs.includes(it)) === true)
+      return [say(member, `${rule.programs.join(' and ')} is not among allow_commands`)];
+    const other = rules.findIndex(
+      (it, index) => index !== at && asksAll(it, rule) && (index < at || !asksAll(rule, it)),
+    );
+    return other < 0 ? [] : [say(member, `approvals[${other}] asks as many of the same groups already`)];
+  });
+}
+
+function asksAll(outer: ApprovalRule, inner: ApprovalRule): boolean {
+  const covers = (some: readonly string[] | undefined, others: readonly string[] | undefined): boolean =>
+    some === undefined || (others?.every((it) => some.includes(it)) ?? false);
+  return (
+    covers(outer.effects, inner.effects) &&
+    covers(outer.risk_classes, inner.risk_classes) &&
+    covers(outer.programs, inner.programs) &&
+    inner.quorum.every(({ group, count }) =>
+      outer.quorum.some((it) => it.group === group && it.count >= count),
+    )
   );
 }

@@ -81,6 +81,11 @@ function findGrants(old: Policy, now: Policy): Doubt[] {
     ...when(old.require_outputs === true && now.require_outputs !== true, () =>
       grant('require_outputs', 'success without its expected outputs'),
     ),
+    ...Object.entries(old.hosts ?? {}).flatMap(([label, value]) =>
+      when(now.hosts?.[label] !== value, () =>
+        grant(`hosts.${label}`, `hosts without the label ${label}=${value}`),
+      ),
+    ),
     ...when(old.binding === 'host' && now.binding !== 'host', () =>
       grant('binding', 'any host, under a submission that names none'),
     ),

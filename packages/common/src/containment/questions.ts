@@ -85,7 +85,8 @@ export function makeCommand(
   };
 }
 
-function makeContract(
+/** A contract of this command that asks for nothing else. */
+export function makeContract(
   command: Command,
   { allowed_risk_classes: risks }: Policy,
   overrides: Partial<CommandContract> = {},
