@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { beginMatch, endMatch, readWord, settleMatch } from '../decision/index.ts';
+import { beginMatch, endMatch, readWord, settleMatch, wantedApprovals } from '../decision/index.ts';
 import { matchEffectRule } from '../decision/match-effect-rule.ts';
 import type { JsonObject } from '../encoding/index.ts';
 import { orThrow } from '../errors/index.ts';
@@ -88,6 +88,22 @@ describe('compareReach', () => {
       'secrets that are named',
       { allow_secret_refs: true },
       { allow_secret_refs: true, allowed_secret_names: ['A'] },
+    ],
+    ['hosts where there were none', {}, { hosts: { tier: 'build' } }],
+    [
+      'more of the same groups, and another',
+      { approvals: [{ effects: ['mutate_repo'], quorum: [{ group: 'release' }] }] },
+      { approvals: [{ quorum: [{ group: 'release', count: 2 }, { group: 'security' }] }] },
+    ],
+    [
+      'a rule as several',
+      { approvals: [{ quorum: [{ group: 'a' }] }] },
+      {
+        approvals: [
+          { effects: ['observe'], quorum: [{ group: 'a' }] },
+          { effects: ['transform_local', 'mutate_repo', 'fetch_external'], quorum: [{ group: 'a' }] },
+        ],
+      },
     ],
     ['a limit where there was none', {}, { limits: { memory_bytes: 1_000_000_000 } }],
   ])('proves %s contained', (_, old, now) => {
@@ -252,6 +268,33 @@ describe('compareReach', () => {
       {},
       'commands that no more have GIT_CONFIG_COUNT as "2"',
     ],
+    [
+      'hosts',
+      { hosts: { tier: 'build', zone: 'a' } },
+      { hosts: { tier: 'build' } },
+      'hosts without the label zone=a',
+    ],
+    [
+      'fewer of a group',
+      { approvals: [{ quorum: [{ group: 'release', count: 2 }] }] },
+      { approvals: [{ quorum: [{ group: 'release' }] }] },
+      'observe of risk low with the approval of 1 of release, not of 2 of release',
+    ],
+    [
+      'another group',
+      { approvals: [{ programs: ['make'], quorum: [{ group: 'release' }] }] },
+      { approvals: [{ programs: ['make'], quorum: [{ group: 'everybody' }] }] },
+      'observe of risk low with the approval of 1 of everybody, not of 1 of release',
+    ],
+    [
+      'anybody, of one risk alone',
+      { approvals: [{ risk_classes: ['low', 'medium'], quorum: [{ group: 'release' }] }] },
+      {
+        approvals: [{ risk_classes: ['low'], quorum: [{ group: 'release' }] }],
+        manual_approval_for_classified_effect_types: ['observe', 'transform_local', 'mutate_repo'],
+      },
+      'observe of risk medium with the approval of 1 of any group, not of 1 of release',
+    ],
     ['modes', { umask: '0077' }, { umask: '0027' }, 'files of a mode that the old umask 0077 takes away'],
   ])('says what a run gets more: %s', (_, old, now, gives) => {
     expect(compareReach(policy(old), policy(now))).toMatchObject({ kind: 'wider', gives });
@@ -296,6 +339,19 @@ describe('findSilentRules', () => {
       'one of two that are the same',
       { allowed_read_prefixes: ['/workspace', '/workspace/'] },
       ['allowed_read_prefixes[1]'],
+    ],
+    [
+      'who is asked for nothing, or asked already',
+      {
+        approvals: [
+          { effects: ['deploy'], quorum: [{ group: 'a' }] },
+          { programs: ['rm'], quorum: [{ group: 'a' }] },
+          { risk_classes: ['critical'], quorum: [{ group: 'a' }] },
+          { quorum: [{ group: 'a', count: 2 }] },
+          { programs: ['git'], quorum: [{ group: 'a' }] },
+        ],
+      },
+      ['approvals[0]', 'approvals[1]', 'approvals[2]', 'approvals[4]'],
     ],
     ['writes that are refused anyway', { require_write_paths_empty: true }, ['allowed_write_prefixes[0]']],
     ['hosts without a network', { network: 'deny' }, ['allowed_egress_hosts[0]', 'allowed_egress_hosts[1]']],
@@ -466,6 +522,58 @@ describe('effect rules of many subcommands', () => {
       }),
       { numRuns: 1000 },
     );
+  });
+});
+
+describe('who must agree', () => {
+  const groups = fc.uniqueArray(fc.constantFrom('a', 'b'), { minLength: 1 });
+  const rule = fc
+    .record({
+      effects: fc.option(fc.subarray(['observe', 'mutate_repo', 'rewrite'], { minLength: 1 }), {
+        nil: undefined,
+      }),
+      risk_classes: fc.option(fc.subarray(['low', 'medium'], { minLength: 1 }), { nil: undefined }),
+      programs: fc.option(fc.subarray(['git', 'make', 'curl'], { minLength: 1 }), { nil: undefined }),
+      names: groups,
+      count: fc.integer({ min: 1, max: 2 }),
+    })
+    .map(({ names, count, ...rest }) => ({ ...rest, quorum: names.map((group) => ({ group, count })) }));
+  const asking = fc
+    .record({
+      approvals: fc.array(rule, { minLength: 1, maxLength: 3 }),
+      effect_rules: fc.constantFrom([], [{ program: 'git', any_word: ['--force'], effect: 'mutate_repo' }]),
+    })
+    .map((it) => JSON.parse(JSON.stringify(it)) as JsonObject);
+
+  it('is at least as many by what is proved to be within, of any argv, effect and risk', () => {
+    const tally = { contained: 0, wider: 0, unknown: 0 };
+    const shapes = [['git'], ['git', '--force'], ['make', 'x'], ['curl', 'x'], ['sh', 'x']];
+    const forms = [...shapes.map((it) => [it]), ...shapes.flatMap((a) => shapes.map((b) => [a, b]))];
+    fc.assert(
+      fc.property(asking, asking, fc.boolean(), (a, b, isMore) => {
+        const now = policy(
+          isMore ? { ...a, approvals: [...(a['approvals'] as []), ...(b['approvals'] as [])] } : b,
+        );
+        const old = policy(a);
+        const found = compareReach(old, now);
+        tally[found.kind] += 1;
+        if (found.kind !== 'contained') return;
+        for (const argvs of forms)
+          for (const risk_class of ['low', 'medium'] as const)
+            for (const { contract } of toQuestions({ argvs, contract: { risk_class } }, now, [])) {
+              const [before, after] = [wantedApprovals(contract, old), wantedApprovals(contract, now)];
+              expect(after.people).toBeGreaterThanOrEqual(before.people);
+              for (const { group, count } of before.quorum)
+                if (group !== '')
+                  expect(after.quorum.find((it) => it.group === group)?.count ?? 0).toBeGreaterThanOrEqual(
+                    count,
+                  );
+            }
+      }),
+      { numRuns: Number(process.env['CSC_CONTAINMENT_RUNS'] ?? 60) },
+    );
+    expect(tally.contained).toBeGreaterThan(5);
+    expect(tally.wider).toBeGreaterThan(5);
   });
 });
 

@@ -4,6 +4,7 @@ import type { JsonObject } from '../encoding/index.ts';
 import { orThrow } from '../errors/index.ts';
 import { type PolicyDocument, policyFromJson } from '../policy/index.ts';
 import { evaluate } from './evaluate.ts';
+import { wantedApprovals } from './wanted-approvals.ts';
 
 function read(overrides: JsonObject = {}): PolicyDocument {
   const parsed = policyFromJson({
@@ -208,5 +209,51 @@ describe('evaluate, under a v0.2 policy', () => {
     const value = contract({ exec: { argv: ['curl', url] } });
     const { classifiedEffects } = evaluate(value, read({ ...v02, allowed_egress_hosts: [host] }));
     expect(classifiedEffects).toEqual([{ command_id: 'main', effect_type: effect }]);
+  });
+});
+
+describe('the approval rules of a v0.2 policy', () => {
+  const rules = read({
+    ...v02,
+    allowed_effect_types: ['observe', 'deploy'],
+    allowed_risk_classes: ['low', 'high'],
+    approvals: [
+      { effects: ['deploy'], quorum: [{ group: 'release', count: 2 }] },
+      { risk_classes: ['high'], quorum: [{ group: 'release' }, { group: 'security' }] },
+      { programs: ['curl'], quorum: [{ group: 'network' }] },
+    ],
+  });
+  const ask = (command: Partial<Command>, rest: Partial<CommandContract> = {}) => {
+    const asked = contract(command, rest);
+    const { verdict, reasons } = evaluate(asked, rules);
+    return { verdict, reasons, ...wantedApprovals(asked, rules) };
+  };
+
+  it('come together: of each group the most that one of them asks', () => {
+    expect(ask({})).toMatchObject({ verdict: 'allow' });
+    expect(ask({ proposed_effect_type: 'deploy' }, { risk_class: 'high' })).toEqual({
+      verdict: 'needs_approval',
+      reasons: ['approval required by approvals[0]: 2 of release'],
+      quorum: [
+        { group: 'release', count: 2 },
+        { group: 'security', count: 1 },
+      ],
+      people: 3,
+    });
+  });
+
+  it('leave it to anybody where none is for it, and two must be where the contract says so', () => {
+    expect(ask({}, { approval_mode: 'human_required' })).toMatchObject({
+      ...{ verdict: 'needs_approval', quorum: [{ group: '', count: 1 }], people: 1 },
+    });
+    expect(ask({ exec: { argv: ['curl', 'x'] } }, { approval_mode: 'dual_control_required' })).toMatchObject({
+      ...{ quorum: [{ group: 'network', count: 1 }], people: 2 },
+    });
+  });
+
+  it('never let through what is denied', () => {
+    expect(ask({ exec: { argv: ['rm'] }, proposed_effect_type: 'deploy' })).toMatchObject({
+      verdict: 'deny',
+    });
   });
 });
