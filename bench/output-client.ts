@@ -2,6 +2,7 @@
 // prints a Reading of it as one line, and ends.
 import { connect } from '@csc-fleet/client';
 import type { CommandContract } from '@csc-fleet/common/contract';
+import { createCollector } from '../packages/cli/src/terminal/collect.ts';
 import { readProcess } from './processes.ts';
 
 interface Task {
@@ -15,9 +16,12 @@ async function read({ address, tls, contract }: Task): Promise<void> {
   const before = readProcess(process.pid);
   const begin = performance.now();
   let bytes = 0;
+  // As csc does it, whatever it shows.
+  const passed = createCollector();
   const handlers = {
     onStdout: (data: Uint8Array): void => {
       bytes += data.length;
+      passed(data.length);
     },
   };
   const { receipt } = await client.run(contract, { handlers });

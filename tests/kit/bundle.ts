@@ -9,7 +9,9 @@ const keptCsc = `
 const { join } = require('node:path');
 if (['gate', 'executor'].includes(process.argv[2]))
   require('node:v8').setFlagsFromString('--external-memory-accounted-in-global-limit');
-require('./kept-code.js').keepCode(join(__dirname, 'whole'));
+// Some commands set flags too (packages/cli/bin/start.js).
+const flags = ['gate', 'executor', 'submit', 'get', 'attach'].find((name) => name === process.argv[2]);
+require('./kept-code.js').keepCode(join(__dirname, 'whole'), flags);
 require('./csc.js');
 `;
 

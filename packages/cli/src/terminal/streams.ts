@@ -1,12 +1,15 @@
 import { write } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { escapeInvisible, withoutSecrets } from '@csc-fleet/common/errors';
+import { createCollector } from './collect.ts';
 
 /**
  * Where bytes go: each write is awaited, so that a slow reader holds its writer back. Rejects with EPIPE (write(2))
  * once the reader has gone.
  */
 export type Sink = (data: string | Uint8Array) => Promise<void>;
+
+const passed = createCollector();
 
 /** Results. Everything that a script would want to read, and nothing else. */
 export const writeOut: Sink = createSink(1);
@@ -46,6 +49,7 @@ function createSink(fd: 1 | 2): Sink {
   return (data) => {
     const bytes = typeof data === 'string' ? Buffer.from(data) : data;
     const done = last.then(() => writeAll(fd, bytes));
+    passed(bytes.length);
     last = done.catch(() => {});
     return done;
   };

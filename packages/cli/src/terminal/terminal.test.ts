@@ -1,5 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { constants, PerformanceObserver } from 'node:perf_hooks';
+import { setImmediate as immediate } from 'node:timers/promises';
 import { checkApproval, parseApproval } from '@csc-fleet/common/approval';
 import { contractSha256 } from '@csc-fleet/common/contract';
 import { orThrow, showInvisible } from '@csc-fleet/common/errors';
@@ -12,6 +14,7 @@ import { createScratch } from '@csc-fleet/test-kit/scratch';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeContract } from '../show/contract.ts';
 import { TerminalSession } from '../show/terminal-session.ts';
+import { createCollector } from './collect.ts';
 import { EscapeReader } from './raw.ts';
 import { plainLine, readable } from './text.ts';
 
@@ -305,5 +308,29 @@ describe('text from elsewhere', () => {
     const { code, stdout } = await csc(args);
     expect(code).toBe(1);
     expect(stdout).not.toContain(esc);
+  });
+});
+
+describe('much output', () => {
+  it('has what is behind it collected as it passes', async () => {
+    const observer = new PerformanceObserver(() => {});
+    observer.observe({ entryTypes: ['gc'] });
+    // Node tells of a collection in the turn after it.
+    const forced = async (): Promise<number> => {
+      await immediate();
+      const { NODE_PERFORMANCE_GC_MINOR: minor, NODE_PERFORMANCE_GC_FLAGS_FORCED: byUs } = constants;
+      return observer.takeRecords().filter((entry) => {
+        const { kind, flags } = Object(Reflect.get(entry, 'detail'));
+        return kind === minor && (flags & byUs) !== 0;
+      }).length;
+    };
+    const passed = createCollector(1000);
+    passed(999);
+    expect(await forced()).toBe(0);
+    passed(1);
+    expect(await forced()).toBe(1);
+    passed(999);
+    expect(await forced()).toBe(0);
+    observer.disconnect();
   });
 });
