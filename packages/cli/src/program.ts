@@ -117,6 +117,12 @@ const entries: readonly Entry[] = [
     load: async () => (await import('./commands/audit.ts')).defineAudit,
   },
   {
+    name: 'witness',
+    group: services,
+    summary: 'cosign the checkpoints of gates’ logs, so that none can show two logs',
+    load: async () => (await import('./commands/witness.ts')).defineWitness,
+  },
+  {
     name: 'profiles',
     group: withGate,
     summary: 'show which policy profiles you may use, and what they allow',

@@ -14,7 +14,7 @@ import {
 import { openMetrics } from '@csc-fleet/common/telemetry';
 import { openTraces } from '@csc-fleet/common/tracing';
 import { version } from '@csc-fleet/common/version';
-import { openLogKey } from './log/log-key.ts';
+import { openLogKey, toWitnesses } from './log/log-key.ts';
 import { createOwners, type OwnersWord } from './owners/index.ts';
 import { checkGateConfig } from './service/check-config.ts';
 import { createGate, type Gate } from './service/compose.ts';
@@ -69,6 +69,8 @@ export async function runGate(
   const policyFiles = repository === undefined ? {} : { policyFiles: repository.files };
   const { uri: identity } = readOwnIdentity(tlsFiles.cert, 'gate');
   const logKey = openLogKey(config.dataDir, identity);
+  log.info({}, `the log of receipts is that of ${logKey.vkey}`);
+  const witnesses = toWitnesses(config.witnesses);
   const tls = new TlsSource(tlsFiles, (next) => checkStays(next, identity));
   upkeep.add(tls);
   const certificate = () => {
@@ -82,7 +84,7 @@ export async function runGate(
   );
   const metrics = await openMetrics(config.telemetry, 'csc-gate');
   const gate = await createGate(
-    { ...config, identity, signer, owners, policies, bindings, ...policyFiles, log: logKey },
+    { ...config, identity, signer, owners, policies, bindings, ...policyFiles, log: logKey, witnesses },
     {
       onError,
       onNotice,

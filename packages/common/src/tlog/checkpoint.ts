@@ -67,7 +67,7 @@ export interface OpenedCheckpoint {
   readonly cosigned: readonly NoteVoucher[];
 }
 
-/** Verifies a checkpoint: the log's own signature, its origin, and enough witnesses. Throws LOG_INVALID. */
+/** Verifies a checkpoint: the log's own signature and origin, or LOG_INVALID; enough witnesses, or LOG_MISSING. */
 export function openCheckpoint(
   bytes: Uint8Array,
   { log, witnesses = [], quorum = 0 }: LogTrust,
@@ -79,7 +79,8 @@ export function openCheckpoint(
     throw invalid(`the checkpoint is not signed with the pinned key of the log ${log.name}`);
   const cosigned = vouchersOf(note, witnesses);
   if (cosigned.length < quorum)
-    throw invalid(
+    throw new CscError(
+      'LOG_MISSING',
       `the checkpoint of ${checkpoint.size} entries is cosigned by ${cosigned.length} of the witnesses, and ${quorum} are due`,
     );
   return { checkpoint, note, cosigned };

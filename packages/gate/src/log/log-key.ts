@@ -1,13 +1,16 @@
 import { join } from 'node:path';
 import { makeKeyFile, readSigner, type Signer } from '@csc-fleet/common/crypto';
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { makeDirectory, replaceFile } from '@csc-fleet/common/files';
-import { formatVkey, isKeyName } from '@csc-fleet/common/tlog';
+import { formatVkey, isKeyName, parseVkey } from '@csc-fleet/common/tlog';
+import type { WitnessAddress } from './cosigning.ts';
 
 /** A log's own key, and what the log is called. */
 export interface LogKey {
   readonly signer: Signer;
   readonly origin: string;
+  /** What owners and clients pin. */
+  readonly vkey: string;
   /** Where its tiles are; can be served as it is. */
   readonly directory: string;
 }
@@ -27,5 +30,16 @@ export function openLogKey(dataDir: string, identity: string): LogKey {
   const signer = readSigner(file, origin);
   const vkey = formatVkey({ name: origin, type: 'ed25519', publicKey: signer.publicKey });
   replaceFile(join(directory, 'log.vkey'), `${vkey}\n`, 0o644);
-  return { signer, origin, directory: join(directory, 'tree') };
+  return { signer, origin, vkey, directory: join(directory, 'tree') };
+}
+
+/** The witnesses that a config names. Throws CONFIG_INVALID. */
+export function toWitnesses(
+  named: readonly { readonly url: string; readonly vkey: string }[] = [],
+): WitnessAddress[] {
+  return named.map(({ url, vkey }) => {
+    const key = orThrow(parseVkey(vkey), 'CONFIG_INVALID', `witnesses: the vkey of ${url}`);
+    if (key.type === 'cosignature') return { url, key };
+    throw new CscError('CONFIG_INVALID', `witnesses: the vkey of ${url} is that of a log, and no witness’s`);
+  });
 }

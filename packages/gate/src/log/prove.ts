@@ -9,6 +9,7 @@ import type {
 import { parseTilePath } from '@csc-fleet/common/tlog';
 import type { Executions, Principal } from '../execution/executions.ts';
 import type { Store } from '../store/store.ts';
+import type { Cosigning } from './cosigning.ts';
 import type { Published, ReceiptLog } from './receipt-log.ts';
 
 export interface ProvePorts {
@@ -16,6 +17,8 @@ export interface ProvePorts {
   readonly store: Pick<Store, 'receiptRecords'>;
   /** Absent: this gate keeps none. */
   readonly log?: ReceiptLog | undefined;
+  /** Absent: nobody cosigns it. */
+  readonly cosigning?: Cosigning | undefined;
 }
 
 // For a checkpoint: the client's call would not wait much longer.
@@ -23,7 +26,7 @@ const patienceMs = 5_000;
 
 /** Throws EXECUTION_UNKNOWN for what is not the caller's. */
 export async function proveReceipts(
-  { executions, store, log }: ProvePorts,
+  { executions, store, log, cosigning }: ProvePorts,
   principal: Principal,
   { executionIds, oldSize, witnesses }: ProveReceiptsRequest,
 ): Promise<ProveReceiptsResponse> {
@@ -35,7 +38,7 @@ export async function proveReceipts(
   }
   if (log === undefined) return none;
   const last = Math.max(0, ...records.keys());
-  const published = await awaitCheckpoint(log, { last, oldSize, witnesses });
+  const published = await awaitCheckpoint({ log, cosigning }, { last, oldSize, witnesses });
   if (published === undefined) return none;
   const { size, note } = published;
   const proofs: ReceiptProof[] = [];
@@ -50,22 +53,46 @@ export async function proveReceipts(
   return { checkpoint: Buffer.from(note), consistency, proofs };
 }
 
+interface Wanted {
+  /** The number of the last audit record whose receipt is to be in it. */
+  readonly last: number;
+  readonly oldSize: number;
+  readonly witnesses: number;
+}
+
+// Where too few cosign, it is the caller who takes it or does not: one without the receipts would look as if they were dropped.
 async function awaitCheckpoint(
-  log: ReceiptLog,
-  { last }: { last: number; oldSize: number; witnesses: number },
+  { log, cosigning }: { log: ReceiptLog; cosigning: Cosigning | undefined },
+  { last, oldSize, witnesses }: Wanted,
 ): Promise<Published | undefined> {
-  await log.reach(last, AbortSignal.timeout(patienceMs));
-  return log.current;
+  const patience = AbortSignal.timeout(patienceMs);
+  await log.reach(last, patience);
+  if (witnesses === 0 || cosigning === undefined) return log.current;
+  for (;;) {
+    const next = cosigning.next(patience);
+    const { cosigned } = cosigning;
+    if (
+      cosigned !== undefined &&
+      cosigned.upTo >= last &&
+      cosigned.size >= oldSize &&
+      cosigned.cosigners >= witnesses
+    )
+      return cosigned;
+    if (patience.aborted) return log.current;
+    await next;
+  }
 }
 
 /** For auditors, who see everybody's. */
 export async function readLogTile(
-  { log }: Pick<ProvePorts, 'log'>,
+  { log, cosigning }: Pick<ProvePorts, 'log' | 'cosigning'>,
   { path }: ReadLogTileRequest,
 ): Promise<ReadLogTileResponse> {
   const none = { found: false, content: Buffer.alloc(0) };
   if (log?.current === undefined) return none;
-  if (path === 'checkpoint') return { found: true, content: Buffer.from(log.current.note) };
+  // An older one that witnesses have seen is worth more to an auditor than the newest.
+  if (path === 'checkpoint')
+    return { found: true, content: Buffer.from((cosigning?.cosigned ?? log.current).note) };
   const tile = parseTilePath(path);
   if (!tile.ok) throw new CscError('REQUEST_INVALID', 'path: must be that of a tile, as tlog-tiles has it');
   try {

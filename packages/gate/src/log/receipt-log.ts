@@ -43,6 +43,8 @@ export interface ReceiptLogPorts {
 /** A checkpoint, and how far the audit had been read for it. */
 export interface Published {
   readonly size: number;
+  /** The number of the last audit record that it has the receipt of, or a later one. */
+  readonly upTo: number;
   /** A signed note. */
   readonly note: string;
 }
@@ -108,7 +110,7 @@ export class ReceiptLog {
         'copy. A log that is begun anew under this key would be a fork, and everybody would be told so';
       throw new CscError('LOG_INVALID', message, { cause });
     }
-    this.#current = { size, note: note.toString() };
+    this.#current = { size, upTo: this.#lookedUpTo, note: note.toString() };
   }
 
   /** Whose signature its checkpoints have. */
@@ -178,13 +180,13 @@ export class ReceiptLog {
   async #takeIn(): Promise<boolean> {
     const { rows, lookedUpTo, isEnd } = await this.#ports.store.auditAfter(this.#lookedUpTo, {});
     const entries = rows.flatMap((row) => entryOf(row));
-    if (entries.length > 0) await this.#append(entries);
+    if (entries.length > 0) await this.#append(entries, lookedUpTo);
     this.#lookedUpTo = lookedUpTo;
     this.#published.ring();
     return isEnd;
   }
 
-  async #append(entries: readonly Uint8Array[]): Promise<void> {
+  async #append(entries: readonly Uint8Array[], upTo: number): Promise<void> {
     const edge = this.#edge.copy();
     const tiles: FilledTile[] = [];
     let bundle = [...this.#entries];
@@ -210,7 +212,7 @@ export class ReceiptLog {
     // Nobody sees it before it is on the disk.
     this.#edge = edge;
     this.#entries = bundle;
-    this.#current = { size: edge.size, note };
+    this.#current = { size: edge.size, upTo, note };
   }
 
   /**

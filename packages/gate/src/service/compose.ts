@@ -28,6 +28,7 @@ import { Connection } from '../link/connection.ts';
 import { ExecutorKeys } from '../link/executor-keys.ts';
 import { listExecutors, Roster } from '../link/roster.ts';
 import { TerminalRelay } from '../link/terminal-relay.ts';
+import type { Cosigning, WitnessAddress } from '../log/cosigning.ts';
 import type { LogKey } from '../log/log-key.ts';
 import type { ReceiptLog } from '../log/receipt-log.ts';
 import { OutputIntake } from '../output/intake.ts';
@@ -80,7 +81,9 @@ export interface GateOptions {
   /** The published policy repository, for executors. Absent: there is none. */
   readonly policyFiles?: PolicyDoor;
   /** The key of its log of receipts, and where that is. Absent: it keeps none, as in a gate that is gone before. */
-  readonly log?: LogKey;
+  readonly log?: Omit<LogKey, 'vkey'>;
+  /** Who cosigns that log. Absent: nobody. */
+  readonly witnesses?: readonly WitnessAddress[];
   readonly limits: GateLimits;
   /** Absent: nothing is ever forgotten, as in a gate that is gone before. */
   readonly retention?: RetentionLimits;
@@ -172,6 +175,7 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
   const stopSweeping = startSweeping(parts);
   const stopPruning = parts.retainer.start();
   parts.log?.start();
+  parts.cosigning?.start();
   return {
     methods: withBounds(toMethods(parts)),
     fleet: forAdmins(toFleet(parts), (principal) => checkAdmin(parts.bindings, principal)),
@@ -212,6 +216,7 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
     close: async () => {
       stopSweeping();
       await stopPruning();
+      await parts.cosigning?.close();
       await parts.log?.close();
       await output.close();
       await store.close();
@@ -323,6 +328,7 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
   const store = dependencies.store ?? (await openOnDisk(dataDir, watcher));
   // Before anything is written: it may know of numbers that this store has forgotten.
   const log = await openLog(options, store, onError);
+  const cosigning = await openCosigning(options, log, onWarning);
   // Of a gate that is none, no submission is for it.
   const trustDomain = parseIdentity(options.identity)?.trustDomain ?? '';
   const { owners = createOwners(options) } = options;
@@ -403,6 +409,7 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
       storedBytesPerDay,
       contracts,
       log,
+      cosigning,
       keys,
       roster,
       relay,
@@ -426,6 +433,16 @@ async function openLog(
   if (key === undefined) return undefined;
   const { ReceiptLog } = await import('../log/receipt-log.ts');
   return ReceiptLog.open({ ...key, store, onError });
+}
+
+async function openCosigning(
+  { witnesses = [] }: GateOptions,
+  log: ReceiptLog | undefined,
+  onWarning: (message: string, details: LogFields) => void,
+): Promise<Cosigning | undefined> {
+  if (log === undefined || witnesses.length === 0) return undefined;
+  const { Cosigning } = await import('../log/cosigning.ts');
+  return new Cosigning({ log, witnesses, onWarning });
 }
 
 // Loaded by gates that have a database alone, with SQLite and what writes its queries.

@@ -71,6 +71,8 @@ export interface GateConfig {
   readonly decisionTtlSec: number;
   /** What is less serious is not logged. */
   readonly logLevel: LogLevel;
+  /** Who is asked to cosign the log of receipts. Absent: nobody. */
+  readonly witnesses?: readonly { readonly url: string; readonly vkey: string }[];
   /** Absent: neither metrics nor traces. */
   readonly telemetry?: TelemetryConfig;
 }
@@ -140,6 +142,13 @@ const retentionSchema = z
   .prefault({})
   .transform(camelKeys);
 
+const witnessSchema = z
+  .strictObject({
+    url: z.url({ protocol: /^https?$/, error: 'must be the http or https URL of a witness' }).max(512),
+    vkey: z.string().max(512),
+  })
+  .readonly();
+
 const limitsSchema = limitsInFile.transform(toLimits);
 
 /** What a gate's config file may say, and what it comes to. */
@@ -183,6 +192,7 @@ function gateSchema(file: string) {
       heartbeat_interval_sec: positive.max(300).default(10),
       decision_ttl_sec: positive.default(24 * 3600),
       log_level: z.enum(['error', 'warn', 'info']).default('info'),
+      witnesses: z.array(witnessSchema).max(16).exactOptional(),
       telemetry: telemetrySchema('network').exactOptional(),
     })
     .superRefine(checkOneSource, { when: () => true })

@@ -1,0 +1,192 @@
+import { request as httpRequest } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { setTimeout as delay } from 'node:timers/promises';
+import { CscError, orThrow } from '@csc-fleet/common/errors';
+import { type LogFields, Signal } from '@csc-fleet/common/service';
+import {
+  formatAddCheckpoint,
+  formatNote,
+  type NoteKey,
+  type NoteSignature,
+  parseNote,
+  parseSignatureLine,
+  vouchersOf,
+} from '@csc-fleet/common/tlog';
+import type { Published, ReceiptLog } from './receipt-log.ts';
+
+/** A witness that is asked for cosignatures. */
+export interface WitnessAddress {
+  /** Its submission prefix: what `/add-checkpoint` is put behind. */
+  readonly url: string;
+  readonly key: NoteKey;
+}
+
+/** A checkpoint with the cosignatures that it got. */
+export interface Cosigned extends Published {
+  readonly cosigners: number;
+}
+
+export interface CosigningPorts {
+  readonly log: Pick<ReceiptLog, 'current' | 'published' | 'consistency'>;
+  readonly witnesses: readonly WitnessAddress[];
+  readonly onWarning: (message: string, details: LogFields) => void;
+}
+
+const timeoutMs = 5_000;
+const paceMs = 1_000;
+// Of witnesses that did not answer, while nothing new comes.
+const retryMs = 30_000;
+const maxAnswerBytes = 16 * 1024;
+
+/**
+ * Has checkpoints cosigned, one after the other and all witnesses at once, beside everything else: no run and no receipt waits
+ * for a witness.
+ */
+export class Cosigning {
+  readonly #ports: CosigningPorts;
+  readonly #stopping = new AbortController();
+  readonly #done = new Signal();
+  /** What each witness has cosigned last, as far as it has said so. */
+  readonly #sizes = new Map<WitnessAddress, number>();
+  /** Those that were warned of, until they answer well again. */
+  readonly #failing = new Set<WitnessAddress>();
+  #cosigned: Cosigned | undefined;
+  #running: Promise<void> = Promise.resolve();
+
+  constructor(ports: CosigningPorts) {
+    this.#ports = ports;
+  }
+
+  /** The newest that has any. */
+  get cosigned(): Cosigned | undefined {
+    return this.#cosigned;
+  }
+
+  start(): void {
+    this.#running = this.#run();
+  }
+
+  async close(): Promise<void> {
+    this.#stopping.abort();
+    await this.#running;
+  }
+
+  /** Resolves at the next checkpoint that is cosigned, or as `abort` fires. */
+  next(abort: AbortSignal): Promise<void> {
+    return this.#done.wait(abort);
+  }
+
+  async #run(): Promise<void> {
+    const { log } = this.#ports;
+    const { signal } = this.#stopping;
+    const pause = (ms: number, end = signal) => delay(ms, undefined, { signal: end }).catch(() => undefined);
+    while (!signal.aborted) {
+      const over = new AbortController();
+      const until = AbortSignal.any([signal, over.signal]);
+      const more = log.published(until);
+      const { current } = log;
+      if (current !== undefined && (current.size !== this.#cosigned?.size || this.#failing.size > 0))
+        await this.#round(current);
+      await pause(paceMs);
+      const isNew = log.current?.size !== current?.size;
+      if (!isNew) await Promise.race([more, ...(this.#failing.size > 0 ? [pause(retryMs, until)] : [])]);
+      over.abort();
+    }
+  }
+
+  async #round(current: Published): Promise<void> {
+    const { witnesses } = this.#ports;
+    const found = await Promise.all(witnesses.map((it) => this.#ask(it, current)));
+    const lines = found.flatMap((it) => it ?? []);
+    if (lines.length === 0) return;
+    const note = orThrow(parseNote(Buffer.from(current.note)), 'INTERNAL', 'our own checkpoint');
+    const signatures = [...note.signatures, ...lines];
+    this.#cosigned = { ...current, note: formatNote({ ...note, signatures }), cosigners: lines.length };
+    this.#done.ring();
+  }
+
+  async #ask(witness: WitnessAddress, current: Published): Promise<NoteSignature | undefined> {
+    try {
+      const signature = await this.#cosign(witness, current, this.#sizes.get(witness) ?? 0);
+      this.#failing.delete(witness);
+      return signature;
+    } catch (error) {
+      const isNew = !this.#failing.has(witness);
+      this.#failing.add(witness);
+      const why = error instanceof Error ? error.message : String(error);
+      if (isNew && !this.#stopping.signal.aborted)
+        this.#ports.onWarning(`the witness ${witness.key.name} does not cosign the log: ${why}`, {});
+      return undefined;
+    }
+  }
+
+  async #cosign(
+    witness: WitnessAddress,
+    current: Published,
+    oldSize: number,
+    again = true,
+  ): Promise<NoteSignature> {
+    const { size, note } = current;
+    const proof = await this.#ports.log.consistency(oldSize, size);
+    const body = formatAddCheckpoint({ oldSize, proof, checkpoint: Buffer.from(note) });
+    const answer = await post(
+      `${witness.url.replace(/\/$/, '')}/add-checkpoint`,
+      body,
+      this.#stopping.signal,
+    );
+    if (answer.status === 409 && again && /^(0|[1-9]\d{0,15})\n$/.test(answer.body)) {
+      const theirs = Number(answer.body);
+      if (theirs > size)
+        throw new CscError(
+          'LOG_INVALID',
+          `it has seen ${theirs} entries, and this log has ${size}: was it set back?`,
+        );
+      if (theirs !== oldSize) {
+        this.#sizes.set(witness, theirs);
+        return this.#cosign(witness, current, theirs, false);
+      }
+    }
+    if (answer.status !== 200)
+      throw new CscError('LOG_INVALID', `it answers ${answer.status}: ${answer.body.slice(0, 200).trim()}`);
+    this.#sizes.set(witness, size);
+    return cosignatureIn(answer.body, note, witness.key);
+  }
+}
+
+// Theirs alone: others may be beside it.
+function cosignatureIn(body: string, note: string, key: NoteKey): NoteSignature {
+  const { text } = orThrow(parseNote(Buffer.from(note)), 'INTERNAL', 'our own checkpoint');
+  const lines = body.split('\n').flatMap((line) => parseSignatureLine(line) ?? []);
+  for (const line of lines) if (vouchersOf({ text, signatures: [line] }, [key]).length > 0) return line;
+  throw new CscError('LOG_INVALID', 'its answer has no signature with its pinned key');
+}
+
+function post(
+  url: string,
+  body: Buffer,
+  stopping: AbortSignal,
+): Promise<{ readonly status: number; readonly body: string }> {
+  const request = url.startsWith('https:') ? httpsRequest : httpRequest;
+  const signal = AbortSignal.any([stopping, AbortSignal.timeout(timeoutMs)]);
+  return new Promise((resolve, reject) => {
+    const call = request(
+      url,
+      { method: 'POST', signal, headers: { 'Content-Type': 'text/plain', 'Content-Length': body.length } },
+      (response) => {
+        const parts: Buffer[] = [];
+        let length = 0;
+        response.on('data', (part: Buffer) => {
+          length += part.length;
+          if (length > maxAnswerBytes) call.destroy(new Error('its answer is too long'));
+          else parts.push(part);
+        });
+        response.on('end', () =>
+          resolve({ status: response.statusCode ?? 0, body: Buffer.concat(parts).toString() }),
+        );
+        response.on('error', reject);
+      },
+    );
+    call.on('error', reject);
+    call.end(body);
+  });
+}
