@@ -1,13 +1,43 @@
-import { connect, createSeenLogs, type GateClient, type LogOptions, type SeenLogs } from '@csc-fleet/client';
+// A gate that is taken over, with the key of its log, shows its clients, its witness and its auditor a log that it should not:
+// another one than before, a shorter one, one without a receipt. Everybody sees it for himself.
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  connect,
+  createSeenLogs,
+  type GateClient,
+  type LogEvidence,
+  type LogOptions,
+  type SeenLogs,
+} from '@csc-fleet/client';
 import { createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
-import { formatVkey, parseCheckpoint } from '@csc-fleet/common/tlog';
+import { sha256Hex } from '@csc-fleet/common/encoding';
+import type { ChainEntry } from '@csc-fleet/common/evidence';
+import type { ProveReceiptsResponse, ReceiptProof } from '@csc-fleet/common/messages';
+import type { ReceiptV02 } from '@csc-fleet/common/receipt';
+import {
+  emptyRoot,
+  formatAddCheckpoint,
+  formatVkey,
+  leafHash,
+  type NoteKey,
+  openCheckpoint,
+  parseCheckpoint,
+  parseNote,
+  signCheckpoint,
+  TreeEdge,
+} from '@csc-fleet/common/tlog';
 import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
 import type { ScriptedExecutor } from '@csc-fleet/test-kit/gate/scripted-executor';
 import { ServedGate, TestPki } from '@csc-fleet/test-kit/gate/served-gate';
-import { logOrigin, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
+import { agent, logOrigin, TestGate, type TestGateOptions } from '@csc-fleet/test-kit/gate/test-gate';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-
-// A gate with its real keys, which shows its clients a log that it should not.
+import { type LogFiles, walkLog } from '../../packages/cli/src/evidence/walk-log.ts';
+import { createWitnessServer } from '../../packages/cli/src/witness/serve.ts';
+import { Witness } from '../../packages/cli/src/witness/witness.ts';
+import type { Gate } from '../../packages/gate/src/service/compose.ts';
 
 let pki: TestPki;
 
@@ -18,38 +48,50 @@ beforeAll(async () => {
 afterAll(() => pki.remove());
 
 const logSigner = createSigner(generateKeyPair().seed, logOrigin);
-const vkey = formatVkey({ name: logOrigin, type: 'ed25519', publicKey: logSigner.publicKey });
+const logKey: NoteKey = { name: logOrigin, type: 'ed25519', publicKey: logSigner.publicKey };
+const vkey = formatVkey(logKey);
+const invalid = (message: RegExp) =>
+  expect.objectContaining({ code: 'LOG_INVALID', message: expect.stringMatching(message) });
+
+type Prove = Gate['methods']['proveReceipts'];
 
 interface Stage {
   readonly test: TestGate;
   readonly executor: ScriptedExecutor;
   /** A client of this gate that demands its log. */
   client(log?: Partial<LogOptions>): GateClient;
-  /** Something that has run, with its receipt at the gate. */
-  ran(): Promise<string>;
+  /** Something that has run, with its receipt at the gate, which stands in a chain where a number is given. */
+  ran(sequence?: number): Promise<string>;
 }
 
-async function stage(): Promise<Stage> {
-  const test = await TestGate.open({ log: logSigner });
+/** A gate, with a log of its own under the one key. @param lie what it answers instead */
+async function stage(
+  options: Partial<TestGateOptions> = {},
+  lie: (prove: Prove) => Prove = (prove) => prove,
+): Promise<Stage> {
+  const test = await TestGate.open({ log: logSigner, ...options });
   onTestFinished(() => test.close());
-  // What ended long ago would be an earlier run's.
-  test.clock.advance(Date.now() - test.clock.now().getTime());
-  const served = await ServedGate.start(test.gate, pki);
+  const { gate } = test;
+  const methods = { ...gate.methods, proveReceipts: lie(gate.methods.proveReceipts) };
+  const served = await ServedGate.start({ ...gate, methods }, pki);
   onTestFinished(() => served.stop());
-  const executor = await test.connected('e1', {
-    slots: 9,
-    onMessage: (message) => {
-      if (message.$case !== 'offer') return;
-      const { executionId } = message.value;
-      void executor.accept(executionId).then(() => executor.finish(message.value));
-    },
-  });
+  const executor = await test.connected('e1', { slots: 9 });
   return {
     test,
     executor,
-    ran: async () => {
+    ran: async (sequence) => {
       const { executionId } = await test.submit(makeContract());
-      await executor.next('receiptAck', executionId);
+      const offer = await executor.next('offer', executionId);
+      await executor.accept(executionId);
+      if (sequence === undefined) await executor.finish(offer);
+      else {
+        const { receiptJson, originalJson = Buffer.alloc(0) } = executor.chained(offer, {}, { sequence });
+        executor.say({
+          $case: 'receipt',
+          value: { executionId, receiptJson, originalJson, outputLogLength: 0 },
+        });
+        await executor.next('receiptAck', executionId);
+      }
       return executionId;
     },
     client: (log = {}) => {
@@ -64,16 +106,48 @@ async function stage(): Promise<Stage> {
   };
 }
 
+/** What a client remembers, and what it has kept as evidence. */
+function memory(): SeenLogs & { readonly evidence: LogEvidence[] } {
+  const evidence: LogEvidence[] = [];
+  return {
+    ...createSeenLogs(),
+    evidence,
+    accuse: async (_, found) => {
+      evidence.push(found);
+      return 'a file';
+    },
+  };
+}
+
 const sizeOf = async (seen: SeenLogs): Promise<number> => {
   const { checkpoint = '' } = await seen.seenOf(logOrigin);
   const parsed = parseCheckpoint(Buffer.from(checkpoint));
   return parsed.ok ? parsed.value.checkpoint.size : -1;
 };
 
+const treeOf = ({ test }: Stage): string => join(test.directory, 'log', 'tree');
+const filesIn =
+  (directory: string): LogFiles =>
+  async (path) =>
+    existsSync(join(directory, path)) ? readFileSync(join(directory, path)) : undefined;
+
+/** Receipts as a host has exported them. */
+async function exported({ test }: Stage, ids: readonly string[]): Promise<ChainEntry[]> {
+  return Promise.all(
+    ids.map(async (executionId) => {
+      const { receiptJson } = await test.as(agent).getReceipt({ executionId });
+      const receipt = JSON.parse(receiptJson.toString()) as ReceiptV02;
+      return { name: executionId, receipt, sha256: sha256Hex(receiptJson) };
+    }),
+  );
+}
+
+const later = new Date(Date.UTC(2027, 0, 1));
+
 describe('a log of receipts', () => {
   it('has the receipt of every run, which the client sees proven, and remembers', async () => {
     const { client, ran } = await stage();
-    const seen = createSeenLogs();
+    const seen = memory();
     const one = client({ seen });
     for (const size of [1, 2, 3]) {
       const { receipt } = await one.getReceipt(await ran());
@@ -81,5 +155,315 @@ describe('a log of receipts', () => {
       expect(await sizeOf(seen)).toBe(size);
     }
     expect((await seen.seenOf(logOrigin)).owed).toEqual([]);
+    expect(seen.evidence).toEqual([]);
+  });
+
+  it('has a gate’s own receipts, too, and those of other clients, of which nobody else is told', async () => {
+    const { test, client } = await stage();
+    const denied = await test.submit(makeContract({ risk_class: 'critical' }));
+    const seen = memory();
+    await client({ seen }).getReceipt(denied.executionId);
+    expect(await sizeOf(seen)).toBe(1);
+    const asOther = test.as('spiffe://csc.local/client/other');
+    await expect(asOther.proveReceipts({ executionIds: [denied.executionId] })).rejects.toMatchObject({
+      code: 'EXECUTION_UNKNOWN',
+    });
+    await expect(asOther.readLogTile('checkpoint')).rejects.toMatchObject({ code: 'NOT_PERMITTED' });
+  });
+
+  it('goes on where it was after a restart, also after one between its tiles and its checkpoint', async () => {
+    const own = await stage();
+    const seen = memory();
+    const ids = [await own.ran(), await own.ran()];
+    await own.client({ seen }).getReceipt(ids[1] ?? '');
+    const older = readFileSync(join(treeOf(own), 'checkpoint'));
+    await own.test.as(agent).proveReceipts({ executionIds: [await own.ran()] });
+    const before = own.test;
+    await before.stop();
+    const newer = readFileSync(join(treeOf(own), 'checkpoint'));
+    // As if it had been killed after the tiles: what follows must be the same tree once more.
+    writeFileSync(join(treeOf(own), 'checkpoint'), older);
+    await before.reopen();
+    await before.as(agent).proveReceipts({ executionIds: ids });
+    await expect.poll(() => readFileSync(join(treeOf(own), 'checkpoint')).toString()).toBe(newer.toString());
+    const walked = await walkLog(filesIn(treeOf(own)), {
+      trust: { log: logKey },
+      before: newer.toString(),
+      receipts: await exported(own, ids),
+      now: later,
+    });
+    expect(walked).toMatchObject({ faults: [], counts: { inChains: 2 }, checkpoint: { size: 3 } });
+  });
+
+  it('does not begin anew where its files are not what its checkpoint says', async () => {
+    const own = await stage();
+    await own.test.as(agent).proveReceipts({ executionIds: [await own.ran()] });
+    await own.test.stop();
+    const bundle = join(treeOf(own), 'tile/entries/000.p/1');
+    const bytes = readFileSync(bundle);
+    bytes[20] = (bytes[20] ?? 0) ^ 1;
+    writeFileSync(bundle, bytes);
+    await expect(own.test.reopen()).rejects.toEqual(invalid(/is not what its checkpoint of 1 entries says/));
+  });
+});
+
+describe('a client', () => {
+  it.each([
+    ['another log of the same length', 2, /two logs have 2 entries/],
+    [
+      'a longer log that does not begin with the one before',
+      3,
+      /the log of 3 entries does not begin with that of 2/,
+    ],
+    ['a log that has shrunk', 1, /a log of 2 entries has 1 afterwards/],
+  ])('sees %s, and keeps both checkpoints', async (_, size, message) => {
+    const [one, other] = [await stage(), await stage()];
+    const seen = memory();
+    const ids = [await one.ran(), await one.ran()];
+    await one.client({ seen }).getReceipt(ids[1] ?? '');
+    const forked: string[] = [];
+    for (let count = 0; count < size; count += 1) forked.push(await other.ran());
+    const shown = other.client({ seen }).getReceipt(forked.at(-1) ?? '');
+    await expect(shown).rejects.toEqual(invalid(message));
+    // Both are the log's own word.
+    const [evidence] = seen.evidence;
+    for (const note of [evidence?.seenCheckpoint, evidence?.shownCheckpoint])
+      expect(openCheckpoint(Buffer.from(note ?? ''), { log: logKey }).checkpoint.origin).toBe(logOrigin);
+    // What it was shown does not take the place of what it knows.
+    expect(await sizeOf(seen)).toBe(2);
+  });
+
+  type Lie = (
+    truth: ProveReceiptsResponse,
+    earlier: readonly ReceiptProof[],
+  ) => Partial<ProveReceiptsResponse>;
+  const answers: [string, Lie, RegExp][] = [
+    ['no proof of it', () => ({ proofs: [] }), /none is the receipt of/],
+    [
+      'the proof of another',
+      ({ proofs: [own] }, earlier) => ({
+        proofs: earlier.map((it) => ({ ...it, executionId: own?.executionId ?? '' })),
+      }),
+      /none is the receipt of/,
+    ],
+    [
+      'a proof that does not hold',
+      ({ proofs }) => ({
+        proofs: proofs.map((it) => ({ ...it, hashes: it.hashes.map(() => Buffer.alloc(32)) })),
+      }),
+      /inclusion proof of the entry 1 does not hold/,
+    ],
+    [
+      'a checkpoint with another signature',
+      () => ({ checkpoint: Buffer.from(signed(createSigner(generateKeyPair().seed, logOrigin))) }),
+      /not signed with the pinned key/,
+    ],
+    [
+      'a checkpoint of another log',
+      () => ({ checkpoint: Buffer.from(signed(logSigner, 'csc.local/gate/other')) }),
+      /is of the log csc.local\/gate\/other/,
+    ],
+    ['a checkpoint that is none', () => ({ checkpoint: Buffer.from('2\n') }), /checkpoint was refused/],
+    ['no log, where there was one', () => ({ checkpoint: Buffer.alloc(0) }), /it had 1 entries, and is gone/],
+  ];
+  const signed = (signer = logSigner, origin = logOrigin) =>
+    signCheckpoint({ origin, size: 2, root: emptyRoot }, signer);
+
+  it.each(answers)('whose receipt is dropped is not satisfied by %s', async (_, lie, message) => {
+    let isLying = false;
+    const earlier: ReceiptProof[] = [];
+    const own = await stage({}, (prove) => async (call) => {
+      const truth = await prove(call);
+      if (isLying) return { ...truth, ...lie(truth, earlier) };
+      earlier.push(...truth.proofs);
+      return truth;
+    });
+    const seen = memory();
+    const first = await own.ran();
+    await own.client({ seen }).getReceipt(first);
+    isLying = true;
+    const second = own.client({ seen }).getReceipt(await own.ran());
+    await expect(second).rejects.toEqual(invalid(message));
+    expect(seen.evidence).toHaveLength(1);
+  });
+
+  it('asks again for what the gate has not proven, and takes a gate without a log only where none is demanded', async () => {
+    let isSilent = true;
+    const own = await stage({}, (prove) => async (call) => {
+      if (isSilent) throw new Error('it is away');
+      return prove(call);
+    });
+    const seen = memory();
+    const [first, second] = [await own.ran(), await own.ran()];
+    await expect(own.client({ seen }).getReceipt(first)).rejects.toThrow();
+    expect((await seen.seenOf(logOrigin)).owed).toMatchObject([{ executionId: first }]);
+    isSilent = false;
+    await own.client({ seen }).getReceipt(second);
+    expect((await seen.seenOf(logOrigin)).owed).toEqual([]);
+    const without = await stage({ log: undefined });
+    const id = await without.ran();
+    await expect(without.client().getReceipt(id)).rejects.toMatchObject({ code: 'LOG_MISSING' });
+    await expect(without.client({ vkey: 'none' }).getReceipt(id)).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+    });
+  });
+});
+
+/** A witness of that log, behind HTTP. */
+async function witnessed() {
+  const directory = mkdtempSync(join(tmpdir(), 'csc-witness-'));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const signer = createSigner(generateKeyPair().seed, 'witness.example/w1');
+  const key: NoteKey = { name: 'witness.example/w1', type: 'cosignature', publicKey: signer.publicKey };
+  const forks: string[] = [];
+  const open = () =>
+    new Witness({
+      ...{ name: key.name, signer, logs: [logKey], directory, now: () => new Date(1_800_000_000_000) },
+      onFork: (message) => forks.push(message),
+    });
+  const server = createWitnessServer(open(), (error) => forks.push(String(error)));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return { directory, key, forks, open, url, demand: { witnessVkeys: [formatVkey(key)], quorum: 1 } };
+}
+
+/** A tree under the log's real key. */
+function forged(entries: readonly string[]) {
+  const edge = new TreeEdge();
+  for (const entry of entries) edge.add(leafHash(Buffer.from(entry)));
+  return Buffer.from(signCheckpoint({ origin: logOrigin, ...edge.head() }, logSigner));
+}
+
+describe('a witness', () => {
+  it('cosigns what only grows, and a client demands that; of two logs it cosigns one', async () => {
+    const witness = await witnessed();
+    const witnesses = [{ url: witness.url, key: witness.key }];
+    const [one, other] = [await stage({ witnesses }), await stage({ witnesses })];
+    const seen = memory();
+    for (const _ of [1, 2]) await one.client({ seen, ...witness.demand }).getReceipt(await one.ran());
+    const { checkpoint = '' } = await seen.seenOf(logOrigin);
+    const trust = { log: logKey, witnesses: [witness.key], quorum: 1 };
+    expect(openCheckpoint(Buffer.from(checkpoint), trust).cosigned).toMatchObject([
+      { seconds: 1_800_000_000n },
+    ]);
+    // The second tree, for somebody who has seen nothing of the first.
+    const ids = [await other.ran(), await other.ran(), await other.ran()];
+    await expect(other.client(witness.demand).getReceipt(ids[2] ?? '')).rejects.toMatchObject({
+      code: 'LOG_MISSING',
+      message: expect.stringMatching(/cosigned by 0 of the witnesses, and 1 are due/),
+    });
+    expect(witness.forks.join()).toMatch(/THE LOG csc.local\/gate\/test IS FALSE at 3 entries/);
+    expect(readdirSync(join(witness.directory, 'evidence'))).toHaveLength(1);
+    expect(other.test.warnings.join()).toMatch(/does not cosign the log: it answers 422/);
+  });
+
+  it('answers as tlog-witness says, and remembers what it has signed before it says so', async () => {
+    const { open, key, directory } = await witnessed();
+    const ask = (oldSize: number, checkpoint: Buffer, proof: Uint8Array[] = [], witness = open()) =>
+      witness.addCheckpoint(formatAddCheckpoint({ oldSize, proof, checkpoint }));
+    const [one, two] = [forged(['a']), forged(['a', 'b'])];
+    expect(ask(5, two).status).toBe(400);
+    expect(open().addCheckpoint(Buffer.from('old 0\n\nnonsense')).status).toBe(400);
+    expect(
+      ask(0, Buffer.from(signCheckpoint({ origin: 'another', size: 0, root: emptyRoot }, logSigner))).status,
+    ).toBe(404);
+    const stranger = createSigner(generateKeyPair().seed, logOrigin);
+    expect(
+      ask(0, Buffer.from(signCheckpoint({ origin: logOrigin, size: 0, root: emptyRoot }, stranger))).status,
+    ).toBe(403);
+    expect(ask(1, two)).toMatchObject({ status: 409, type: 'text/x.tlog.size', body: '0\n' });
+    expect(ask(0, one, [emptyRoot]).status).toBe(422);
+    const signed = ask(0, one);
+    expect(signed.status).toBe(200);
+    const note = parseNote(Buffer.from(`${one}${signed.body}`));
+    expect(
+      note.ok &&
+        openCheckpoint(Buffer.from(`${one}${signed.body}`), { log: logKey, witnesses: [key], quorum: 1 })
+          .cosigned,
+    ).toHaveLength(1);
+    // Another process, as after a kill: what was signed is on the disk.
+    expect(ask(0, two)).toMatchObject({ status: 409, body: '1\n' });
+    expect(ask(1, forged(['x']))).toMatchObject({ status: 409, body: '1\n' });
+    expect(ask(1, forged(['x', 'b']), [leafHash(Buffer.from('b'))]).status).toBe(422);
+    expect(ask(1, two, [leafHash(Buffer.from('b'))]).status).toBe(200);
+    expect(ask(2, two).status).toBe(200);
+    expect(ask(1, two, [leafHash(Buffer.from('b'))])).toMatchObject({ status: 409, body: '2\n' });
+    // What it cannot read it does not take for nothing.
+    const [file = ''] = readdirSync(join(directory, 'logs'));
+    writeFileSync(join(directory, 'logs', file), 'damaged');
+    expect(() => ask(0, one)).toThrow(expect.objectContaining({ code: 'LOG_INVALID' }));
+  });
+
+  it('takes no more from anybody than a request can be', async () => {
+    const { url } = await witnessed();
+    const post = async (body: string, path = '/add-checkpoint') =>
+      (await fetch(`${url}${path}`, { method: 'POST', body })).status;
+    expect(await post('old 0\n\n', '/other')).toBe(404);
+    expect(await post('')).toBe(400);
+    expect((await fetch(`${url}/add-checkpoint`)).status).toBe(405);
+    expect(await post('x'.repeat(80_000)).catch(() => 413)).toBe(413);
+    expect(await post('old 0\n\n')).toBe(400);
+  });
+});
+
+describe('an auditor', () => {
+  it('finds each receipt of a host’s chain in the log, and each of the log’s in the chain', async () => {
+    const own = await stage();
+    const ids = [await own.ran(1), await own.ran(2), await own.ran(3)];
+    await own.test.submit(makeContract({ risk_class: 'critical' }));
+    const receipts = await exported(own, ids);
+    await own.test.as(agent).proveReceipts({ executionIds: ids });
+    const against = { trust: { log: logKey }, receipts, now: later };
+    await expect.poll(async () => (await walkLog(filesIn(treeOf(own)), against)).checkpoint.size).toBe(4);
+    expect(await walkLog(filesIn(treeOf(own)), against)).toMatchObject({
+      faults: [],
+      counts: { inChains: 3, ofGates: 1, beyond: 0 },
+    });
+    // A receipt that only the host has: the gate has dropped it.
+    const [first, middle, last] = receipts;
+    if (first === undefined || middle === undefined || last === undefined) throw new Error('three have run');
+    const dropped = { ...middle, name: 'kept by the host', sha256: 'f'.repeat(64) };
+    const found = await walkLog(filesIn(treeOf(own)), { ...against, receipts: [first, dropped, last] });
+    expect(found.faults.map(({ kind }) => kind).sort()).toEqual(['foreign', 'missing']);
+    // One that has just ended may be on its way.
+    const { sequence: _, ...receipt } = middle.receipt;
+    const unnumbered = { ...dropped, receipt };
+    const now = new Date(Date.parse(middle.receipt.ended_at) + 1000);
+    expect(
+      await walkLog(filesIn(treeOf(own)), { ...against, receipts: [first, unnumbered], now }),
+    ).toMatchObject({
+      faults: [],
+      pending: 1,
+    });
+  });
+
+  it('sees another log than the one that was verified before, and entries that are not those of the checkpoint', async () => {
+    const [one, other] = [await stage(), await stage()];
+    for (const it of [one, one, other, other, other])
+      await it.test.as(agent).proveReceipts({ executionIds: [await it.ran()] });
+    const before = readFileSync(join(treeOf(one), 'checkpoint')).toString();
+    const against = { trust: { log: logKey }, receipts: [], now: later };
+    const fork = async (read: LogFiles, known?: string) =>
+      (await walkLog(read, { ...against, before: known })).faults.map(
+        ({ kind, message }) => `${kind}: ${message}`,
+      );
+    expect(await fork(filesIn(treeOf(one)), before)).toEqual([]);
+    expect((await fork(filesIn(treeOf(other)), before)).join()).toMatch(
+      /fork: its first 2 entries are not those that were verified before/,
+    );
+    const longer = readFileSync(join(treeOf(other), 'checkpoint')).toString();
+    expect((await fork(filesIn(treeOf(one)), longer)).join()).toMatch(
+      /fork: it had 3 entries, and has 2 now/,
+    );
+    const mixed: LogFiles = async (path) =>
+      path === 'checkpoint' ? Buffer.from(before) : filesIn(treeOf(other))(path.replace('.p/2', '.p/3'));
+    expect((await fork(mixed)).join()).toMatch(/fork: its 2 entries are not those of its checkpoint/);
+    const gone: LogFiles = async (path) => (path === 'checkpoint' ? Buffer.from(before) : undefined);
+    expect((await fork(gone)).join()).toMatch(/fork: it has no entries 0 to 1/);
+    await expect(walkLog(async () => undefined, against)).rejects.toMatchObject({ code: 'LOG_MISSING' });
   });
 });

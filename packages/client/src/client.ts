@@ -44,6 +44,7 @@ import {
   type PruneOptions,
   prune,
   readAudit,
+  readLogFile,
   resolve,
   submit,
   whoAmI,
@@ -157,6 +158,11 @@ export interface GateClient extends Disposable {
     resolutions: readonly (string | Uint8Array)[],
     options?: CallOptions,
   ): Promise<ResolveResponse>;
+  /**
+   * A file of the gate's log of receipts, as C2SP tlog-tiles calls it: `checkpoint`, or a tile. Undefined: it has none of that
+   * path. Nothing of it is verified. For admins: throws NOT_PERMITTED for others.
+   */
+  readLogFile(path: string, options?: CallOptions): Promise<Buffer | undefined>;
   /** Types into the terminal of an execution that another process has begun, whose claim this is. */
   openTerminal(claim: TerminalClaim): TerminalInput;
   /** The receipt of an execution that has ended, verified, with its signer and its signed text. */
@@ -387,6 +393,7 @@ function createClient(context: RunContext): GateClient {
     audit: (options = {}) => readAudit(connection, reconnect, options),
     resolve: (executionId, resolutions, options = {}) =>
       resolve(connection, executionId, resolutions, options),
+    readLogFile: (path, options = {}) => readLogFile(connection, path, options),
     openTerminal: (claim) => openTerminalInput(connection, claim),
     getReceipt: async (executionId, { signal } = {}) => {
       const texts = await connection.unary(GateService.getReceipt, { executionId }, signal);

@@ -93,7 +93,9 @@ export interface TestGateOptions {
   /** Default: refuse, as a gate's config has it. */
   readonly dualControl?: DualControl;
   /** The key of its log of receipts. Default: it keeps none. */
-  readonly log?: Signer;
+  readonly log?: Signer | undefined;
+  /** Who cosigns that log. Default: nobody. */
+  readonly witnesses?: GateOptions['witnesses'];
   /** Where its metrics go. Default: nowhere. */
   readonly meter?: GateDependencies['meter'];
 }
@@ -288,6 +290,7 @@ export class TestGate {
       heartbeatIntervalSec: 10,
       decisionTtlSec,
       ...(this.#options.log === undefined ? {} : { log: this.#logOf(this.#options.log) }),
+      ...(this.#options.witnesses === undefined ? {} : { witnesses: this.#options.witnesses }),
     };
     const onError = (error: unknown): void => void this.errors.push(error);
     this.#gate = await createGate(options, {

@@ -4,8 +4,14 @@ import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { append, type Moment, parseMoment } from '../action/options.ts';
 import { connectGate } from '../connect/connect-gate.ts';
-import { addGateAddressOptions, type GateOptions, gateAddressHelp } from '../connect/gate-options.ts';
+import {
+  addGateAddressOptions,
+  addLogOptions,
+  type GateOptions,
+  gateAddressHelp,
+} from '../connect/gate-options.ts';
 import type { BundleOptions } from '../evidence/bundle.ts';
+import type { VerifyAuditOptions } from '../evidence/verify-audit.ts';
 import type { VerifyBundleOptions } from '../evidence/verify-bundle.ts';
 import { toOcsf } from '../show/ocsf.ts';
 import { writeJson } from '../terminal/streams.ts';
@@ -129,6 +135,41 @@ export function defineAudit(command: Command): void {
   act<[AuditCommandOptions]>(command, showAudit);
   defineBundle(command);
   defineVerifyBundle(command);
+  defineVerify(command);
+}
+
+const verifyHelp = `
+DIR holds receipts as csc executor receipts export writes them on hosts. Each of them must be in the gate's log of receipts, each
+entry of the log of those hosts and times must be one of them, the log's checkpoint must be signed with --log-vkey (and cosigned,
+with --witness-vkey), and must only add to the one that was verified before, which is remembered. The log is read from the gate, by
+an admin, or from a copy of its files (log/tree of the gate's data directory).
+
+Exit codes: 0 all is well, 1 something is not.
+
+Examples:
+  $ csc audit verify exported --fleet-ca fleet-ca.pem --log-vkey gate.vkey --gate gate.example.org:7443 --pki pki --as alice
+  $ csc audit verify exported --fleet-ca fleet-ca.pem --log-vkey gate.vkey --log tree --witness-vkey witness.vkey
+`;
+
+function defineVerify(audit: Command): void {
+  const verify = audit
+    .command('verify')
+    .summary('hold the receipts of hosts against the gate’s log, both ways')
+    .description('Hold receipts that hosts have exported against the gate’s log of receipts, both ways.')
+    .argument('<dir>', 'receipts that hosts have exported')
+    .option('--log <dir>', 'a copy of the log’s files, instead of a gate')
+    .option('--fleet-ca <file>', 'CA of executors’ receipt keys, PEM')
+    .option('--executor-keys <file>', 'executors’ keys, of csc executor keys --export, instead of --fleet-ca')
+    .option('--remember <file>', 'what was verified before (default: $XDG_STATE_HOME/csc/audited-logs.json)')
+    .option('--json', 'print the result as JSON')
+    .addHelpText('after', verifyHelp);
+  addLogOptions(verify);
+  act<[string]>(verify, async (dir) => {
+    // Commander gives what both have to the first.
+    const options = verify.optsWithGlobals<VerifyAuditOptions>();
+    const { verifyAudit } = await import('../evidence/verify-audit.ts');
+    return verifyAudit(dir, options);
+  });
 }
 
 const bundleHelp = `

@@ -1,7 +1,6 @@
-import { createHash } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
-import { type Chain, type ChainEntry, verifyReceiptFor, walkChains } from '@csc-fleet/common/evidence';
+import { type Chain, walkChains } from '@csc-fleet/common/evidence';
 import { makeDirectory } from '@csc-fleet/common/files';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import type { ArchivedReceipt } from '@csc-fleet/executor/receipts';
@@ -10,14 +9,8 @@ import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { addGateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
 import type { ExportOptions } from '../evidence/export.ts';
-import { type FoundReceipt, findReceipts } from '../evidence/found-receipts.ts';
-import {
-  addTrustOptions,
-  hasOneTrust,
-  type RingFor,
-  readTrust,
-  type TrustOptions,
-} from '../evidence/trust.ts';
+import { type ReceiptFault as Fault, openReceipts } from '../evidence/found-receipts.ts';
+import { addTrustOptions, hasOneTrust, readTrust, type TrustOptions } from '../evidence/trust.ts';
 import { writeFileWhole } from '../files/write-file.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine } from '../terminal/text.ts';
@@ -81,27 +74,13 @@ export function defineReceipts(command: Command): void {
   });
 }
 
-/** A receipt that does not count, or a chain that does not hold. */
-interface Fault {
-  readonly kind: string;
-  readonly message: string;
-  /** Of a receipt that does not verify: its file, and the rest of the message. */
-  readonly receipt?: { readonly name: string; readonly why: string };
-}
-
 /** Verifies all receipts below a directory. Resolves to 0 or 1; throws where a file cannot be read. */
 async function verifyReceipts(
   dir: string,
   options: TrustOptions & { readonly json?: true },
 ): Promise<number> {
   const ringFor = readTrust(options);
-  const faults: Fault[] = [];
-  const entries: ChainEntry[] = [];
-  for await (const found of findReceipts(dir)) {
-    const entry = openReceipt(found, ringFor);
-    if ('kind' in entry) faults.push(entry);
-    else entries.push(entry);
-  }
+  const { entries, faults } = await openReceipts(dir, ringFor);
   const chains = walkChains(entries);
   faults.push(...chains.flatMap((chain) => chain.faults));
   if (entries.length === 0 && faults.length === 0)
@@ -114,23 +93,6 @@ async function verifyReceipts(
     });
   else await writeOut(describe(chains, faults));
   return faults.length === 0 ? exitCodes.ok : exitCodes.no;
-}
-
-function openReceipt({ name, receiptJson, epoch }: FoundReceipt, ringFor: RingFor): ChainEntry | Fault {
-  try {
-    const { chained } = verifyReceiptFor({}, receiptJson, ringFor({ receiptJson }));
-    if (chained === undefined)
-      return { kind: 'unnumbered', message: `${name} is a v0.1 receipt, in no chain` };
-    if (epoch !== undefined && chained.executor_epoch !== epoch) {
-      const said = chained.executor_epoch ?? 'none';
-      return { kind: 'epoch', message: `${name} lies among those of the epoch ${epoch}, and is of ${said}` };
-    }
-    return { name, receipt: chained, sha256: createHash('sha256').update(receiptJson).digest('hex') };
-  } catch (error) {
-    if (!(error instanceof CscError)) throw error;
-    const kind = error.message.includes('certificate') ? 'certificate' : 'signature';
-    return { kind, message: `${name}: ${error.message}`, receipt: { name, why: error.message } };
-  }
 }
 
 function faultJson({ kind, message }: Fault): object {

@@ -79,15 +79,9 @@ export function addGateAddressOptions(command: Command): Command {
 
 /** Adds the options that every command with a gate has whose answers are held against receipts. */
 export function addGateOptions(command: Command): Command {
-  return addGateAddressOptions(command)
+  return addLogOptions(addGateAddressOptions(command))
     .option('--keys <file>', 'executors’ keys, of csc executor keys --export; repeatable', append, [])
     .option('--fleet-ca <file>', 'CA of executors’ receipt keys, PEM: no gate is asked for them')
-    .option(
-      '--log-vkey <vkey>',
-      'key of the gate’s log, or a file of it: receipts must be in it (CSC_LOG_VKEY)',
-    )
-    .option('--witness-vkey <vkey>', 'key of a witness of that log, or a file; repeatable', append, [])
-    .option('--witness-quorum <number>', 'how many of them must have cosigned (default: all)', parseQuorum)
     .option('--owners-root <file>', 'root.json that hosts pin: verifies what csc admin resolve has signed')
     .option('--known-executors <file>', 'where to remember executors’ keys (default: $XDG_STATE_HOME/csc)');
 }
@@ -95,6 +89,17 @@ export function addGateOptions(command: Command): Command {
 function parseQuorum(text: string): number {
   if (!/^\d{1,2}$/.test(text)) throw new InvalidArgumentError('Give a number of witnesses.');
   return Number(text);
+}
+
+/** Adds the options that say which log of receipts is demanded. */
+export function addLogOptions(command: Command): Command {
+  return command
+    .option(
+      '--log-vkey <vkey>',
+      'key of the gate’s log, or a file of it: receipts must be in it (CSC_LOG_VKEY)',
+    )
+    .option('--witness-vkey <vkey>', 'key of a witness of that log, or a file; repeatable', append, [])
+    .option('--witness-quorum <number>', 'how many of them must have cosigned (default: all)', parseQuorum);
 }
 
 type Source = Readonly<Partial<Record<'gate' | 'ca' | 'cert' | 'key', string | undefined>>>;

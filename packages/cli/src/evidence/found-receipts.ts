@@ -1,8 +1,11 @@
+import { createHash } from 'node:crypto';
 import { readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
+import { type ChainEntry, verifyReceiptFor } from '@csc-fleet/common/evidence';
 import { readBoundedFile } from '@csc-fleet/common/files';
+import type { RingFor } from './trust.ts';
 
 /** A receipt in a file of exported ones, or of a host's archive. */
 export interface FoundReceipt {
@@ -40,5 +43,48 @@ function listFiles(dir: string): string[] {
       .sort();
   } catch (cause) {
     throw new CscError('FILE_UNREADABLE', `failed to read the directory ${dir}`, { cause });
+  }
+}
+
+/** A receipt that does not count, or a chain that does not hold. */
+export interface ReceiptFault {
+  readonly kind: string;
+  readonly message: string;
+  /** Of a receipt that does not verify: its file, and the rest of the message. */
+  readonly receipt?: { readonly name: string; readonly why: string };
+}
+
+/** Verifies all receipts below a directory, each by itself. Throws FILE_UNREADABLE. */
+export async function openReceipts(
+  dir: string,
+  ringFor: RingFor,
+): Promise<{ readonly entries: ChainEntry[]; readonly faults: ReceiptFault[] }> {
+  const faults: ReceiptFault[] = [];
+  const entries: ChainEntry[] = [];
+  for await (const found of findReceipts(dir)) {
+    const entry = openReceipt(found, ringFor);
+    if ('kind' in entry) faults.push(entry);
+    else entries.push(entry);
+  }
+  return { entries, faults };
+}
+
+function openReceipt(
+  { name, receiptJson, epoch }: FoundReceipt,
+  ringFor: RingFor,
+): ChainEntry | ReceiptFault {
+  try {
+    const { chained } = verifyReceiptFor({}, receiptJson, ringFor({ receiptJson }));
+    if (chained === undefined)
+      return { kind: 'unnumbered', message: `${name} is a v0.1 receipt, in no chain` };
+    if (epoch !== undefined && chained.executor_epoch !== epoch) {
+      const said = chained.executor_epoch ?? 'none';
+      return { kind: 'epoch', message: `${name} lies among those of the epoch ${epoch}, and is of ${said}` };
+    }
+    return { name, receipt: chained, sha256: createHash('sha256').update(receiptJson).digest('hex') };
+  } catch (error) {
+    if (!(error instanceof CscError)) throw error;
+    const kind = error.message.includes('certificate') ? 'certificate' : 'signature';
+    return { kind, message: `${name}: ${error.message}`, receipt: { name, why: error.message } };
   }
 }

@@ -254,6 +254,16 @@ export async function* readAudit(
   }
 }
 
+/** See GateClient.readLogFile. */
+export async function readLogFile(
+  connection: Connection,
+  path: string,
+  { signal }: CallOptions,
+): Promise<Buffer | undefined> {
+  const { found, content } = await connection.unary(FleetService.readLogTile, { path }, signal);
+  return found ? content : undefined;
+}
+
 /** See GateClient.resolve. */
 export function resolve(
   connection: Connection,

@@ -33,7 +33,7 @@ export interface CosigningPorts {
 }
 
 const timeoutMs = 5_000;
-const paceMs = 1_000;
+const paceMs = 250;
 // Of witnesses that did not answer, while nothing new comes.
 const retryMs = 30_000;
 const maxAnswerBytes = 16 * 1024;
@@ -51,6 +51,7 @@ export class Cosigning {
   /** Those that were warned of, until they answer well again. */
   readonly #failing = new Set<WitnessAddress>();
   #cosigned: Cosigned | undefined;
+  #tried: Published | undefined;
   #running: Promise<void> = Promise.resolve();
 
   constructor(ports: CosigningPorts) {
@@ -62,6 +63,11 @@ export class Cosigning {
     return this.#cosigned;
   }
 
+  /** The newest that all witnesses were asked for, whatever they said. */
+  get tried(): Published | undefined {
+    return this.#tried;
+  }
+
   start(): void {
     this.#running = this.#run();
   }
@@ -71,7 +77,7 @@ export class Cosigning {
     await this.#running;
   }
 
-  /** Resolves at the next checkpoint that is cosigned, or as `abort` fires. */
+  /** Resolves when the witnesses were asked once more, or as `abort` fires. */
   next(abort: AbortSignal): Promise<void> {
     return this.#done.wait(abort);
   }
@@ -98,11 +104,15 @@ export class Cosigning {
     const { witnesses } = this.#ports;
     const found = await Promise.all(witnesses.map((it) => this.#ask(it, current)));
     const lines = found.flatMap((it) => it ?? []);
-    if (lines.length === 0) return;
+    this.#tried = current;
+    if (lines.length > 0) this.#keep(current, lines);
+    this.#done.ring();
+  }
+
+  #keep(current: Published, lines: readonly NoteSignature[]): void {
     const note = orThrow(parseNote(Buffer.from(current.note)), 'INTERNAL', 'our own checkpoint');
     const signatures = [...note.signatures, ...lines];
     this.#cosigned = { ...current, note: formatNote({ ...note, signatures }), cosigners: lines.length };
-    this.#done.ring();
   }
 
   async #ask(witness: WitnessAddress, current: Published): Promise<NoteSignature | undefined> {

@@ -78,7 +78,7 @@ async function awaitCheckpoint(
       cosigned.cosigners >= witnesses
     )
       return cosigned;
-    if (patience.aborted) return log.current;
+    if (patience.aborted || (cosigning.tried?.upTo ?? 0) >= last) return log.current;
     await next;
   }
 }

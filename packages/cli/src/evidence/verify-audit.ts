@@ -1,0 +1,120 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { CscError, orThrow } from '@csc-fleet/common/errors';
+import { walkChains } from '@csc-fleet/common/evidence';
+import { readBoundedFile } from '@csc-fleet/common/files';
+import { type LogTrust, parseVkey } from '@csc-fleet/common/tlog';
+import { exitCodes } from '../action/exit-codes.ts';
+import { connectGate } from '../connect/connect-gate.ts';
+import { type DemandedLog, type GateOptions, namesGate, resolveLog } from '../connect/gate-options.ts';
+import { openSeenLogs } from '../connect/seen-logs.ts';
+import { defaultStateDir } from '../files/write-file.ts';
+import { note, writeJson, writeOut } from '../terminal/streams.ts';
+import { createPaint, plainLine } from '../terminal/text.ts';
+import { openReceipts } from './found-receipts.ts';
+import { readTrust } from './trust.ts';
+import { type LogFiles, type WalkedLog, walkRemembered } from './walk-log.ts';
+
+/** What `csc audit verify` is told. */
+export interface VerifyAuditOptions extends Omit<GateOptions, 'keys' | 'fleetCa'> {
+  /** A directory with the tree of a log. Absent: the gate is asked. */
+  readonly log?: string;
+  /** A key ring file, or else the fleet's CA. */
+  readonly executorKeys?: string;
+  readonly fleetCa?: string;
+  /** What was verified before. */
+  readonly remember?: string;
+  readonly json?: true;
+}
+
+/** Holds the receipts that hosts have kept against the log, both ways. Resolves to 0 or 1. */
+export async function verifyAudit(dir: string, options: VerifyAuditOptions): Promise<number> {
+  const demanded = resolveLog({ ...options, keys: [] }, process.env);
+  if (demanded === undefined)
+    throw new CscError('CONFIG_INVALID', 'it is not said whose log: give --log-vkey');
+  const { executorKeys: keys, fleetCa: ca } = options;
+  if ((keys === undefined) === (ca === undefined))
+    throw new CscError(
+      'CONFIG_INVALID',
+      'give --fleet-ca or --executor-keys: what receipts are verified with',
+    );
+  const ringFor = readTrust({ ...(keys === undefined ? {} : { keys }), ...(ca === undefined ? {} : { ca }) });
+  const { entries, faults: unsound } = await openReceipts(dir, ringFor);
+  const faults = [...unsound, ...walkChains(entries).flatMap((chain) => chain.faults)];
+  using source = openSource(options);
+  const file = options.remember ?? join(defaultStateDir(process.env), 'audited-logs.json');
+  const seen = openSeenLogs(
+    () => file,
+    ({ message }) => note(plainLine(`csc: WARNING what was verified is not remembered: ${message}`)),
+  );
+  const trust = toTrust(demanded);
+  const walked = await walkRemembered(source.read, seen, { trust, receipts: entries, now: new Date() });
+  const isWell = faults.length === 0 && walked.faults.length === 0;
+  const chains = faults.map(({ kind, message }) => `${kind}: ${message}`);
+  if (options.json === true)
+    await writeJson({
+      valid: isWell,
+      ...walkJson(walked),
+      chains: faults.map(({ kind, message }) => ({ kind, message })),
+    });
+  else {
+    const paint = createPaint(process.stdout);
+    const title = isWell ? paint(['green', 'bold'], 'VALID') : paint(['red', 'bold'], 'INVALID');
+    const lines = [...describeWalk(walked, demanded.quorum), ...chains];
+    await writeOut(`${title}\n${lines.map((line) => `  ${plainLine(line)}\n`).join('')}`);
+  }
+  return isWell ? exitCodes.ok : exitCodes.no;
+}
+
+function openSource(options: VerifyAuditOptions): { readonly read: LogFiles } & Disposable {
+  if (options.log !== undefined) return { read: filesOfDirectory(options.log), [Symbol.dispose]: () => {} };
+  const { fleetCa: _, ...gate } = options;
+  if (!namesGate({ ...gate, keys: [] }, process.env))
+    throw new CscError(
+      'CONFIG_INVALID',
+      'it is not said where the log is: give --gate, or --log with its files',
+    );
+  const client = connectGate({ ...gate, keys: [] });
+  return { read: (path) => client.readLogFile(path), [Symbol.dispose]: () => client.close() };
+}
+
+function toTrust({ vkey, witnessVkeys, quorum }: DemandedLog): LogTrust {
+  const toKey = (text: string) => orThrow(parseVkey(text), 'CONFIG_INVALID', 'a vkey');
+  return { log: toKey(vkey), witnesses: witnessVkeys.map(toKey), quorum };
+}
+
+// A bundle of the longest entries.
+const maxFileBytes = 1024 * 1024;
+
+/** A log whose files are in a directory: a copy of a gate's `log/tree`. */
+function filesOfDirectory(directory: string): LogFiles {
+  if (!existsSync(join(directory, 'checkpoint')))
+    throw new CscError('FILE_UNREADABLE', `${directory} has no checkpoint: is it the tree of a log?`);
+  return async (path) => {
+    const file = join(directory, path);
+    return existsSync(file) ? readBoundedFile(file, { maxBytes: maxFileBytes }).bytes : undefined;
+  };
+}
+
+/** What was found, for people. */
+function describeWalk(walked: WalkedLog & { readonly evidence: string }, quorum: number): string[] {
+  const { checkpoint, counts, cosigners, faults, pending, evidence } = walked;
+  const witnesses = quorum === 0 ? '' : `, cosigned by ${cosigners} of the witnesses`;
+  return [
+    `log ${checkpoint.origin}: ${checkpoint.size} entries${witnesses}`,
+    `  ${counts.inChains} receipts of the hosts, ${counts.ofGates} of the gate, as nothing ran, ${counts.beyond} of hosts or times that are not here`,
+    ...(pending === 0 ? [] : [`  ${pending} receipts of the last minutes are not in it yet`]),
+    ...faults.map(({ kind, message }) => `${kind}: ${message}`),
+    ...(evidence === '' ? [] : [`evidence: ${evidence}`]),
+  ];
+}
+
+/** The same, for programs. */
+function walkJson(walked: WalkedLog & { readonly evidence: string }): object {
+  const { checkpoint, counts, cosigners, faults, pending, evidence } = walked;
+  const { origin, size } = checkpoint;
+  return {
+    ...{ log: origin, size, cosigners, receipts: counts, pending, faults },
+    ...(evidence === '' ? {} : { evidence }),
+  };
+}
