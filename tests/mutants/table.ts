@@ -795,7 +795,7 @@ const host: readonly Mutant[] = [
   {
     name: 'writer-of-another-process-waited-for-where-it-is-asked',
     file: `${common}/database/commits.ts`,
-    before: "this.#database.exec('PRAGMA busy_timeout=0');",
+    before: "database.exec('PRAGMA busy_timeout=0');",
     after: '',
     tests: [`${gate}/store/store.test.ts`],
     red: 'holds up nobody while it waits for the disk',

@@ -53,11 +53,13 @@ export class Commits {
     this.#log = log;
     this.#options = options;
     this.#around = prepareAround(database);
+    // Whoever else writes is not waited for here, which would hold up all that this thread does.
+    database.exec('PRAGMA busy_timeout=0');
   }
 
   /**
    * Resolves once the work is on disk. Rejects with what it throws, and as `toError` says where it is not on disk.
-   * @param work is called within the transaction
+   * @param work is called within the transaction; again, where that is undone, so that only what it does there may last
    * @param withinMs as in GroupCommit
    */
   run<T>(work: () => T, withinMs = 0): Promise<T> {
@@ -88,12 +90,10 @@ export class Commits {
       for (const piece of batch) piece.fail(this.#lost);
       return;
     }
-    const settlements: (() => void)[] = [];
+    let settlements: readonly (() => void)[];
     let onDisk: (() => void) | undefined;
     try {
-      await this.#begin();
-      for (const piece of batch) settlements.push(this.#attempt(piece));
-      this.#around.commit.run();
+      settlements = (await this.#perform(batch)) ?? (await this.#performApart(batch));
       onDisk = this.#options.onCommitted?.();
     } catch (cause) {
       this.#rollBack();
@@ -125,7 +125,6 @@ export class Commits {
     }
   }
 
-  // Whoever else writes is not waited for here, which would hold up all that this thread does.
   async #begin(): Promise<void> {
     const { begin } = this.#around;
     const { busyTimeoutMs } = this.#options;
@@ -133,13 +132,10 @@ export class Commits {
     for (;;) {
       await this.#log.held;
       try {
-        this.#database.exec('PRAGMA busy_timeout=0');
         begin.run();
         return;
       } catch (error) {
         if ((errorCode(error) & 0xff) !== busy || performance.now() > until) throw error;
-      } finally {
-        if (this.#database.isOpen) this.#database.exec(`PRAGMA busy_timeout=${busyTimeoutMs}`);
       }
       await delay(busyPauseMs);
     }
@@ -164,7 +160,31 @@ export class Commits {
     }
   }
 
-  /** Gives what settles the piece. Throws where the transaction is lost with the work: an error that is not the work's own. */
+  /**
+   * Gives what settles the pieces. Undefined where one of them threw, as few do: all is undone. What undoes one alone, a
+   * savepoint, has SQLite keep every page twice, and more than 64 KiB of them in a file of their own.
+   */
+  async #perform(batch: readonly Piece[]): Promise<(() => void)[] | undefined> {
+    await this.#begin();
+    try {
+      const settlements = batch.map(({ perform }) => perform());
+      this.#around.commit.run();
+      return settlements;
+    } catch (error) {
+      if (this.#isLostWhole(error)) throw error;
+      this.#around.rollBack.run();
+      return undefined;
+    }
+  }
+
+  async #performApart(batch: readonly Piece[]): Promise<(() => void)[]> {
+    await this.#begin();
+    const settlements = batch.map((piece) => this.#attempt(piece));
+    this.#around.commit.run();
+    return settlements;
+  }
+
+  /** Throws where the transaction is lost with the work: an error that is not the work's own. */
   #attempt({ perform, fail }: Piece): () => void {
     const { beginPiece, endPiece, undoPiece } = this.#around;
     beginPiece.run();
@@ -173,11 +193,15 @@ export class Commits {
       endPiece.run();
       return settle;
     } catch (error) {
-      if (lostWhole.has(errorCode(error) & 0xff) || !this.#database.isTransaction) throw error;
+      if (this.#isLostWhole(error)) throw error;
       undoPiece.run();
       endPiece.run();
       return () => fail(error);
     }
+  }
+
+  #isLostWhole(error: unknown): boolean {
+    return lostWhole.has(errorCode(error) & 0xff) || !this.#database.isTransaction;
   }
 }
 
