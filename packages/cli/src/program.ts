@@ -159,6 +159,12 @@ const entries: readonly Entry[] = [
     load: async () => (await import('./commands/pki.ts')).definePki,
   },
   {
+    name: 'ca',
+    group: services,
+    summary: 'run the fleet’s CA, and let hosts, gates and clients in',
+    load: async () => (await import('./commands/ca.ts')).defineCa,
+  },
+  {
     name: 'policy',
     group: files,
     summary: 'keep the policy repository that hosts verify by themselves',

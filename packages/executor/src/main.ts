@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { createReloadableKeyRing, type ReloadableKeyRing } from '@csc-fleet/common/crypto';
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { makeDirectory } from '@csc-fleet/common/files';
 import { identityOfCertificate, type NamedCertificate } from '@csc-fleet/common/identity';
 import type { JsonLog } from '@csc-fleet/common/json-log';
@@ -25,7 +26,7 @@ import { localModeNote } from './run/workplace.ts';
 import { checkExecutorConfig, checkJobUsers } from './service/check-config.ts';
 import { createExecutor, type ExecutorDeps, toProbe } from './service/compose.ts';
 import { checkRunAs, type ExecutorConfig, readExecutorConfig } from './service/config.ts';
-
+import { labelsOf } from './service/labels.ts';
 import {
   createPlainOwners,
   createRepositoryOwners,
@@ -35,6 +36,7 @@ import {
 import { readOwnersGateKeys, readOwnersPolicies, readPinnedRoot } from './service/owners-files.ts';
 import { createReload } from './service/reload.ts';
 import { createReloadableSecrets, renewableGateKeys, renewableSigner } from './service/renewables.ts';
+import { defaultKeyFile } from './service/signing-key.ts';
 
 export interface RunExecutorOptions {
   /** Reads and tries all that the config names, and starts nothing: resolves to what its owner should look at, for people. */
@@ -53,10 +55,11 @@ export async function runExecutor(
   configPath: string,
   options: RunExecutorOptions = {},
 ): Promise<readonly string[]> {
-  const config = readExecutorConfig(configPath);
-  checkRunAs(config);
-  if (options.checkOnly === true) checkJobUsers(config);
-  const parts = await readParts(config);
+  const written = readExecutorConfig(configPath);
+  checkRunAs(written);
+  if (options.checkOnly === true) checkJobUsers(written);
+  const parts = await readParts(written, configPath);
+  const config = { ...written, labels: labelsOf(written.labels, parts.tls.material.own.certificate) };
   if (options.checkOnly === true) {
     parts.link.close();
     return checkExecutorConfig(config, parts);
@@ -71,13 +74,14 @@ export async function runExecutor(
   const { signer, renewable } = renewableSigner(config, parts, () => parts.link.renew());
   const upkeep = createUpkeep({
     renewables: [parts.tls, renewableGateKeys(config.trustedGateKeys, parts.gateKeys), renewable],
-    prepareRest: createReload(configPath, config, { ...parts, owners, log, secrets }),
+    prepareRest: createReload(configPath, written, { ...parts, owners, log, secrets }),
     log,
     everyMs: options.lookEveryMs,
   });
   // Whoever reads it may send SIGHUP at once.
   upkeep.tell(keepServiceRecord(config.stateDir, (error) => log.warn({ error }, recordNote)));
   upkeep.start();
+  const stopRenewal = await renewByCa(config, parts, log);
   try {
     const { jobUsers } = parts.facts ?? {};
     if (jobUsers?.pooled === true) locks.push(await lockJobUsers(jobUsers));
@@ -86,6 +90,7 @@ export async function runExecutor(
     const certificates = () => upkeep.certificates();
     await serve(config, { ...parts, owners, signer, secrets, certificates }, log, options);
   } finally {
+    stopRenewal();
     upkeep.stop();
     owners.close();
     for (const lock of locks) lock.release();
@@ -105,12 +110,24 @@ interface Parts {
   readonly link: GateLink;
 }
 
-async function readParts(config: ExecutorConfig): Promise<Parts> {
+// Loaded where there is a CA to ask.
+async function renewByCa(config: ExecutorConfig, { tls }: Pick<Parts, 'tls'>, log: Log): Promise<() => void> {
+  const { caAddress: address, receiptCertificate, stateDir, tls: files } = config;
+  if (address === undefined) return () => undefined;
+  const { startRenewal } = await import('@csc-fleet/common/ca');
+  const { signingKey: key = join(stateDir, defaultKeyFile) } = config;
+  const receipts =
+    receiptCertificate === undefined ? {} : { receipts: { key, certificate: receiptCertificate } };
+  return startRenewal({ address, tls, files, ...receipts, log });
+}
+
+async function readParts(config: ExecutorConfig, configPath: string): Promise<Parts> {
   // Loaded here: nobody who only composes an executor should wait for gRPC.
   const { createGateLink } = await import('./link/grpc-link.ts');
   const { TlsSource } = await import('@csc-fleet/common/rpc');
   const { name: executorId, uri: identity } = await readIdentity(config);
-  const tls = new TlsSource(config.tls, (next) => checkStays(next, identity));
+  const certified = asJoined(config, configPath, executorId);
+  const tls = certified(() => new TlsSource(config.tls, (next) => checkStays(next, identity)));
   const link = createGateLink({ address: config.gateAddress, tls });
   return {
     executorId,
@@ -156,6 +173,19 @@ const plainOwnersNote =
   'policies come from a plain folder: this host trusts its gate to say who asks and who may use which policy (policy_repository ends that)';
 
 const recordNote = 'what csc admin reload looks at cannot be written';
+
+// Whoever was off for longer than a certificate of the CA lasts comes back with one that has ended.
+function asJoined({ caAddress }: ExecutorConfig, configPath: string, name: string) {
+  return <T>(read: () => T): T => {
+    try {
+      return read();
+    } catch (cause) {
+      if (caAddress === undefined || !isCscError(cause, 'CREDENTIALS_INVALID')) throw cause;
+      const message = `${cause.message}. The CA renews none that has ended. Where the CA runs: csc ca token --role executor --name ${name} --again; and then here: csc executor join --again --ca ${caAddress} --dir ${dirname(configPath)} --token …`;
+      throw new CscError('CREDENTIALS_INVALID', message, { cause });
+    }
+  };
+}
 
 // Journal, receipts and key are of this name.
 function checkStays({ own }: TlsMaterial, identity: string): void {

@@ -134,7 +134,9 @@ export async function runGate(
     `listening on ${listen}`,
   );
   upkeep.start();
+  const stopRenewal = await renewByCa(config, tls, tlsFiles, log);
   await stopped;
+  stopRenewal();
   upkeep.stop();
   following.stop();
   log.info({}, 'stopping');
@@ -146,6 +148,13 @@ export async function runGate(
 }
 
 const recordNote = 'what csc admin reload looks at cannot be written';
+
+// Loaded where there is a CA to ask.
+async function renewByCa({ ca }: GateConfig, tls: TlsSource, files: TlsFiles, log: Log): Promise<() => void> {
+  if (ca === undefined) return () => undefined;
+  const { startRenewal } = await import('@csc-fleet/common/ca');
+  return startRenewal({ address: ca.address, tls, files, log });
+}
 
 // What was signed and bound for this gate names it: as somebody else it has to begin anew.
 function checkStays({ own }: TlsMaterial, identity: string): void {

@@ -21,11 +21,13 @@ export const exitCodes = {
 
 const byCode: Readonly<Partial<Record<CscError['code'], number>>> = {
   GATE_UNREACHABLE: exitCodes.unavailable,
+  CA_UNREACHABLE: exitCodes.unavailable,
   DEADLINE_EXCEEDED: exitCodes.unavailable,
   NO_MATCHING_EXECUTOR: exitCodes.unavailable,
   SANDBOX_UNAVAILABLE: exitCodes.unavailable,
   NO_CREDENTIALS: exitCodes.notPermitted,
   CREDENTIALS_INVALID: exitCodes.notPermitted,
+  JOIN_REFUSED: exitCodes.notPermitted,
   NOT_PERMITTED: exitCodes.notPermitted,
   HOST_CEILING_EXCEEDED: exitCodes.notPermitted,
   CONFIG_INVALID: exitCodes.badConfig,

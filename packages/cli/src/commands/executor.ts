@@ -12,6 +12,7 @@ import { runService } from '../action/service.ts';
 import { writeFileWhole } from '../files/write-file.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, type Paint, plainLine } from '../terminal/text.ts';
+import { addJoinOptions, type JoinFlags, runJoin } from './join.ts';
 import { defineExecutorReceipts, stateDirOf } from './receipts.ts';
 
 const help = `
@@ -56,6 +57,7 @@ export function defineExecutor(command: Command): void {
   defineKeys(command);
   defineNewEpoch(command);
   defineExecutorReceipts(command);
+  defineJoin(command);
   act<[Options]>(
     command,
     async ({ config, checkConfig = false, explain: contract, policy, json = false }) => {
@@ -153,6 +155,24 @@ async function readExecutorKey({ config, stateDir, id }: ExecutorKeysOptions): P
   }
   const { publicKey } = createSigner(readPrivateKey(file), identity.name);
   return { keyId: defaultKeyId(identity.name, publicKey), publicKey, owner };
+}
+
+const joinHelp = `
+Makes the keys of this host, which never leave it, has the fleet's CA certify them, and writes executor.yaml. The token says
+which CA that is, as whom it joins and with which labels; it comes from csc ca token, and is used up.
+
+Examples:
+  $ csc executor join --ca ca.example.org:7444 --token csc-join-1.… --start
+  $ csc executor join --ca ca.example.org:7444 --token-file token --dir /etc/csc --state-dir /var/lib/csc-executor
+  $ csc executor join --ca ca.example.org:7444 --token-file token --dir /etc/csc --again      its certificate had ended
+`;
+
+function defineJoin(executor: Command): void {
+  const command = addJoinOptions(executor.command('join'), 'executor')
+    .summary('make this host one of a fleet: keys, certificates and config')
+    .description('Join a fleet by its CA, with a join token.')
+    .addHelpText('after', joinHelp);
+  act<[JoinFlags]>(command, (flags) => runJoin('executor', { ...executor.opts(), ...flags }));
 }
 
 interface KeyPlace {

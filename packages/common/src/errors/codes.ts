@@ -20,6 +20,7 @@ export type LocalCode =
   | 'CANCELLED'
   | 'DEADLINE_EXCEEDED'
   | 'GATE_UNREACHABLE'
+  | 'CA_UNREACHABLE'
   | 'REPOSITORY_UNREACHABLE';
 
 /** Every code that a CscError may carry. */

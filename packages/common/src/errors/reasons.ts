@@ -48,6 +48,14 @@ export const reasons = {
     means: 'the certificate names no identity, or one of another role',
     remedy: 'issue a certificate for this role: `csc pki issue`',
   },
+  JOIN_REFUSED: {
+    status: 'UNAUTHENTICATED',
+    about: ['caller'],
+    retry: 'no',
+    means:
+      'the fleet’s CA does not take the join token: it has ended, was used with other keys, or is none of its own; or it renews the certificate no more, as another has taken its place',
+    remedy: 'make a new token where the CA runs: `csc ca token`',
+  },
   TICKET_INVALID: {
     status: 'UNAUTHENTICATED',
     about: ['gate', 'host'],

@@ -1,5 +1,6 @@
 export { identityOfCertificate, readOwnIdentity, uriNames } from './certificate.ts';
 export { type Identity, parseIdentity, type Role, receiptSigning, toIdentityUri } from './identity.ts';
+export { labelsInUnits, labelUnits, uncertifiedLabel } from './labels.ts';
 export {
   certificatesIn,
   checkValidNow,

@@ -58,15 +58,24 @@ export interface Ending {
   readonly days: number;
 }
 
-/** Those of the certificates that end within 30 days, soonest first. */
+// What lives for days alone is renewed by itself (a fleet's CA, and others): it is late where a quarter of that is left.
+const shortLifeMs = 8 * dayMs;
+
+function isSoon(certificate: X509Certificate, now: Date): boolean {
+  const { from, until } = validityOf(certificate);
+  const [lifeMs, leftMs] = [until.getTime() - from.getTime(), until.getTime() - now.getTime()];
+  return lifeMs <= shortLifeMs ? leftMs < lifeMs / 4 : Math.floor(leftMs / dayMs) < warnDays;
+}
+
+/** Those of the certificates that end within 30 days, or of a short life within its last quarter, soonest first. */
 export function endingSoon(certificates: readonly NamedCertificate[], now: Date): Ending[] {
   return certificates
+    .filter(({ certificate }) => isSoon(certificate, now))
     .map(({ name, certificate }) => {
       const { until } = validityOf(certificate);
       const days = Math.floor((until.getTime() - now.getTime()) / dayMs);
       return { certificate: name, ends: until.toISOString(), days };
     })
-    .filter(({ days }) => days < warnDays)
     .sort((one, other) => one.days - other.days);
 }
 

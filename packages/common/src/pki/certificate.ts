@@ -5,6 +5,7 @@ import {
   type KeyObject,
   type webcrypto,
 } from 'node:crypto';
+import type { PermittedNames } from './constraints.ts';
 import { type CertificateUse, certificateExtensions } from './extensions.ts';
 import { Name, PemConverter, PublicKey, X509Certificate, X509CertificateGenerator } from './x509.ts';
 
@@ -23,6 +24,12 @@ export interface CertificateRequest {
   readonly uri?: string;
   /** DNS names and IP addresses of a server. */
   readonly hosts?: readonly string[];
+  /** Organizational units, which may say more of its owner (labelUnits). Default: none. */
+  readonly units?: readonly string[];
+  /** How many CAs may lie between a CA and what it ends in. Default: 0. */
+  readonly pathLength?: number;
+  /** Of a CA: the only names that certificates below it may have. Absent: any. */
+  readonly permitted?: PermittedNames;
   readonly notBefore: Date;
   readonly notAfter: Date;
 }
@@ -49,7 +56,7 @@ export async function issueCertificate(
   issuer?: Issuer,
 ): Promise<string> {
   const publicKey = toPublicKey(subjectKey);
-  const subject = toName(request.commonName);
+  const subject = toName(request.commonName, request.units);
   // The library draws the serial number: random, positive, 16 octets (RFC 5280 §4.1.2.2).
   const certificate = await X509CertificateGenerator.create({
     subject,
@@ -73,11 +80,15 @@ function toPublicKey(key: KeyObject): PublicKey {
   return new PublicKey(half.export({ type: 'spki', format: 'der' }));
 }
 
-function toSigningKey(key: KeyObject): webcrypto.CryptoKey {
-  return key.toCryptoKey({ name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign']);
+/** The same key for the Web Crypto API, which the library signs by. */
+export function toSigningKey(key: KeyObject): webcrypto.CryptoKey {
+  const algorithm =
+    key.asymmetricKeyType === 'ed25519' ? { name: 'Ed25519' } : { name: 'ECDSA', namedCurve: 'P-256' };
+  return key.toCryptoKey(algorithm, false, ['sign']);
 }
 
 // Given as UTF-8 strings, the library takes the values as they are: it looks for escapes in others.
-function toName(commonName: string): Name {
-  return new Name([{ O: [{ utf8String: 'CSC Fleet' }] }, { CN: [{ utf8String: commonName }] }]);
+function toName(commonName: string, units: readonly string[] = []): Name {
+  const ous = units.map((unit) => ({ OU: [{ utf8String: unit }] }));
+  return new Name([{ O: [{ utf8String: 'CSC Fleet' }] }, ...ous, { CN: [{ utf8String: commonName }] }]);
 }

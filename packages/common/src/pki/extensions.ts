@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { receiptSigning } from '../identity/index.ts';
+import { nameConstraints, type PermittedNames } from './constraints.ts';
 import {
   AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
@@ -15,13 +16,15 @@ import {
 } from './x509.ts';
 
 /** What a certificate may be used for; TLS refuses any other use of it. */
-export type CertificateUse = 'ca' | 'server' | 'client' | 'receipts';
+export type CertificateUse = 'ca' | 'server' | 'server and client' | 'client' | 'receipts';
 
 /** What the extensions are made of. */
 export interface ExtensionInput {
   readonly use: CertificateUse;
   readonly uri?: string;
   readonly hosts?: readonly string[];
+  readonly pathLength?: number;
+  readonly permitted?: PermittedNames;
   readonly publicKey: PublicKey;
   /** Undefined: the certificate signs itself. */
   readonly issuer: X509Certificate | undefined;
@@ -33,30 +36,34 @@ export async function certificateExtensions(input: ExtensionInput): Promise<Exte
   const usage = isCa ? KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign : KeyUsageFlags.digitalSignature;
   const ownKeyId = await keyId(input.publicKey);
   return [
-    new BasicConstraintsExtension(isCa, isCa ? 0 : undefined, true),
+    new BasicConstraintsExtension(isCa, isCa ? (input.pathLength ?? 0) : undefined, true),
     new KeyUsagesExtension(usage, true),
     new SubjectKeyIdentifierExtension(ownKeyId),
     new AuthorityKeyIdentifierExtension(
       input.issuer === undefined ? ownKeyId : await issuerKeyId(input.issuer),
     ),
-    ...(isCa ? [] : endEntityExtensions(input)),
+    ...(isCa ? constraintsOf(input) : endEntityExtensions(input)),
   ];
 }
 
-const purposes: Readonly<Record<CertificateUse, string>> = {
-  ca: '',
-  server: ExtendedKeyUsage.serverAuth,
-  client: ExtendedKeyUsage.clientAuth,
-  receipts: receiptSigning,
+function constraintsOf({ permitted }: ExtensionInput): Extension[] {
+  return permitted === undefined ? [] : [nameConstraints(permitted)];
+}
+
+const purposes: Readonly<Record<CertificateUse, string[]>> = {
+  ca: [],
+  server: [ExtendedKeyUsage.serverAuth],
+  'server and client': [ExtendedKeyUsage.serverAuth, ExtendedKeyUsage.clientAuth],
+  client: [ExtendedKeyUsage.clientAuth],
+  receipts: [receiptSigning],
 };
 
 function endEntityExtensions({ use, uri, hosts = [] }: ExtensionInput): Extension[] {
-  const purpose = purposes[use];
   const names = [
     ...(uri === undefined ? [] : [{ type: 'url' as const, value: uri }]),
     ...hosts.map((value) => ({ type: isIP(value) === 0 ? ('dns' as const) : ('ip' as const), value })),
   ];
-  return [new ExtendedKeyUsageExtension([purpose]), new SubjectAlternativeNameExtension(names)];
+  return [new ExtendedKeyUsageExtension(purposes[use]), new SubjectAlternativeNameExtension(names)];
 }
 
 // What the CA calls its own key, however it made that up: verifiers find the CA by it (RFC 5280 §4.2.1.1).

@@ -1,10 +1,22 @@
 export {
+  backdateMs,
+  certify,
+  fingerprintOf,
+  type Issued,
+  type MadeAuthority,
+  makeIssuing,
+  makeRoot,
+  type Subject,
+} from './authority.ts';
+export {
   type CertificateRequest,
   generateTlsKey,
   type Issuer,
   issueCertificate,
   toCertificate,
+  toTlsKey,
 } from './certificate.ts';
+export type { PermittedNames } from './constraints.ts';
 export {
   certifyReceiptKey,
   createDevelopmentPki,
@@ -16,3 +28,4 @@ export {
   renewCertificates,
 } from './development-pki.ts';
 export type { CertificateUse } from './extensions.ts';
+export { createRequest, maxRequestBytes, type RequestedUse, readRequest } from './request.ts';

@@ -4,14 +4,16 @@ import {
   type ConnectionOptions,
   checkServerIdentity,
   connect,
+  createSecureContext,
   type PeerCertificate,
+  type SecureContext,
   type TLSSocket,
 } from 'node:tls';
 import { CallCredentials, ChannelCredentials, Metadata } from '@grpc/grpc-js';
 import { CscError } from '../errors/index.ts';
 import type { Role } from '../identity/index.ts';
-import { identityOfCertificate } from '../identity/index.ts';
-import { type TlsFiles, TlsSource } from './tls-files.ts';
+import { identityOfCertificate, uriNames } from '../identity/index.ts';
+import { minTlsVersion, type TlsFiles, TlsSource } from './tls-files.ts';
 
 /**
  * TLS 1.3 with our own certificate. The server's must be for the host name dialled *and* say that it is of the
@@ -24,7 +26,13 @@ export function readChannelCredentials(
   expected: ExpectedServer = { role: 'gate' },
 ): ChannelCredentials {
   const source = files instanceof TlsSource ? files : new TlsSource(files);
-  return new MutualTlsChannelCredentials(source, expected);
+  const { role, bearer } = expected;
+  return new MutualTlsChannelCredentials({
+    source,
+    expects: role,
+    bearer,
+    judge: (it) => judgeRole(it, role),
+  });
 }
 
 /** Whom to find at the other end, and what to tell it. */
@@ -34,9 +42,36 @@ export interface ExpectedServer {
   readonly bearer?: ((trustDomain: string) => Promise<string>) | undefined;
 }
 
-function judgeServer(host: string, certificate: PeerCertificate, role: Role): Error | undefined {
-  const mismatch = checkServerIdentity(host, certificate);
-  if (mismatch !== undefined) return mismatch;
+/**
+ * The same to a fleet's CA of a trust domain: a gate's certificate does not stand in for it.
+ * @param files of our own; or only the CA's certificate, PEM, where we have no certificate yet
+ */
+export function readCaChannelCredentials(
+  files: TlsSource | { readonly root: string },
+  trustDomain: string,
+): ChannelCredentials {
+  const source =
+    files instanceof TlsSource
+      ? files
+      : { context: createSecureContext({ ca: [files.root], minVersion: minTlsVersion }) };
+  const expects = `ca ${trustDomain}`;
+  return new MutualTlsChannelCredentials({ source, expects, judge: (it) => judgeCa(it, trustDomain) });
+}
+
+function judgeCa(certificate: PeerCertificate, trustDomain: string): Error | undefined {
+  try {
+    const [uri = 'nobody', ...more] = uriNames(certificate.raw);
+    if (more.length === 0 && uri.startsWith(`spiffe://${trustDomain}/ca/`)) return undefined;
+    return new CscError(
+      'CREDENTIALS_INVALID',
+      `it is no CA of ${trustDomain} that answers there: it is ${uri}`,
+    );
+  } catch (error) {
+    return error instanceof Error ? error : new Error('the certificate cannot be read');
+  }
+}
+
+function judgeRole(certificate: PeerCertificate, role: Role): Error | undefined {
   try {
     const identity = identityOfCertificate(certificate.raw);
     if (identity.role === role) return undefined;
@@ -52,16 +87,27 @@ function judgeServer(host: string, certificate: PeerCertificate, role: Role): Er
 type ConnectorArguments = Parameters<ChannelCredentials['_createSecureConnector']>;
 type Connector = ReturnType<ChannelCredentials['_createSecureConnector']>;
 
+/** What the next handshake is made with. */
+type ContextSource = TlsSource | { readonly context: SecureContext };
+
+interface ServerRules {
+  readonly source: ContextSource;
+  /** Two credentials that expect the same may share a connection. */
+  readonly expects: string;
+  /** As ExpectedServer has it. */
+  readonly bearer?: ExpectedServer['bearer'];
+  /** What is wrong with the certificate of a server, whose name has been checked. */
+  readonly judge: (certificate: PeerCertificate) => Error | undefined;
+}
+
 // grpc-js's own keeps the certificates that it began with, and sends the host as the TLS server name even where it is
 // an IP address, which RFC 6066 §3 forbids and Node.js warns of (DEP0123) on the user's standard error.
 class MutualTlsChannelCredentials extends ChannelCredentials {
-  readonly #source: TlsSource;
-  readonly #expected: ExpectedServer;
+  readonly #rules: ServerRules;
 
-  constructor(source: TlsSource, expected: ExpectedServer) {
+  constructor(rules: ServerRules) {
     super();
-    this.#source = source;
-    this.#expected = expected;
+    this.#rules = rules;
   }
 
   override _isSecure(): boolean {
@@ -71,9 +117,9 @@ class MutualTlsChannelCredentials extends ChannelCredentials {
   override _equals(other: ChannelCredentials): boolean {
     return (
       other instanceof MutualTlsChannelCredentials &&
-      other.#source === this.#source &&
-      other.#expected.role === this.#expected.role &&
-      other.#expected.bearer === this.#expected.bearer
+      other.#rules.source === this.#rules.source &&
+      other.#rules.expects === this.#rules.expects &&
+      other.#rules.bearer === this.#rules.bearer
     );
   }
 
@@ -82,14 +128,15 @@ class MutualTlsChannelCredentials extends ChannelCredentials {
     let trustDomain = '';
     return {
       connect: async (socket) => {
-        takeUpChanges(this.#source);
+        takeUpChanges(this.#rules.source);
         const secured = await this.#handshake(socket, host);
-        trustDomain = identityOfCertificate(secured.getPeerCertificate().raw).trustDomain;
+        if (this.#rules.bearer !== undefined)
+          trustDomain = identityOfCertificate(secured.getPeerCertificate().raw).trustDomain;
         return { socket: secured, secure: true };
       },
       waitForReady: () => Promise.resolve(),
       getCallCredentials: () =>
-        withBearer(callCredentials ?? CallCredentials.createEmpty(), this.#expected, () => trustDomain),
+        withBearer(callCredentials ?? CallCredentials.createEmpty(), this.#rules, () => trustDomain),
       destroy: () => undefined,
     };
   }
@@ -97,11 +144,12 @@ class MutualTlsChannelCredentials extends ChannelCredentials {
   #handshake(socket: Socket, host: string): Promise<TLSSocket> {
     const options: ConnectionOptions = {
       socket,
-      secureContext: this.#source.context,
+      secureContext: this.#rules.source.context,
       host,
       // Without a server name, the certificate is checked for `host`.
       servername: isIP(host) === 0 ? host : '',
-      checkServerIdentity: (_host, certificate) => judgeServer(host, certificate, this.#expected.role),
+      checkServerIdentity: (_host, certificate) =>
+        checkServerIdentity(host, certificate) ?? this.#rules.judge(certificate),
       // Whatever NODE_TLS_REJECT_UNAUTHORIZED says.
       rejectUnauthorized: true,
       ALPNProtocols: ['h2'],
@@ -115,7 +163,7 @@ class MutualTlsChannelCredentials extends ChannelCredentials {
 
 function withBearer(
   others: CallCredentials,
-  { bearer }: ExpectedServer,
+  { bearer }: Pick<ServerRules, 'bearer'>,
   trustDomain: () => string,
 ): CallCredentials {
   if (bearer === undefined) return others;
@@ -133,8 +181,8 @@ function withBearer(
 }
 
 // Nobody else is there to be told: a service that looks after its files says so itself (watchTls).
-function takeUpChanges(source: TlsSource): void {
-  if (!source.looksChanged) return;
+function takeUpChanges(source: ContextSource): void {
+  if (!(source instanceof TlsSource) || !source.looksChanged) return;
   try {
     source.prepare()?.();
   } catch (error) {

@@ -8,19 +8,25 @@ export {
   toIdentityUri,
 } from '../identity/index.ts';
 export { toDuration, toMilliseconds } from '../messages/duration.ts';
-export { readChannelCredentials } from './channel-credentials.ts';
+export { readCaChannelCredentials, readChannelCredentials } from './channel-credentials.ts';
 export { fromServiceError } from './from-service-error.ts';
 export * from './generated.ts';
 export { channelOptions, maxMessageBytes, serverOptions, streamWindow } from './options.ts';
 export {
+  certificateOfCall,
   identityOfCall,
   identityOfSession,
+  labelsOfCall,
   presentedKeyOf,
   presentedKeyOfSession,
   validityOfCall,
 } from './peer-identity.ts';
 export { channelTo, type GateChannel } from './proxy.ts';
-export { readServerCredentials } from './server-credentials.ts';
+export {
+  createJoinServerCredentials,
+  type RotatingServerCredentials,
+  readServerCredentials,
+} from './server-credentials.ts';
 export { type ErrorLog, toServiceError } from './service-error.ts';
 export {
   messagePrefixBytes,

@@ -4,7 +4,7 @@ import { type PeerCertificate, TLSSocket } from 'node:tls';
 import { BoundedCache } from '../crypto/bounded-cache.ts';
 import { keyLength } from '../crypto/index.ts';
 import { CscError } from '../errors/index.ts';
-import { type Identity, identityOfCertificate } from '../identity/index.ts';
+import { type Identity, identityOfCertificate, labelsInUnits } from '../identity/index.ts';
 import { type ServerCallLike, sessionOf } from './session.ts';
 
 // By the SHA-256 of the certificate: what was verified is what was read.
@@ -86,4 +86,14 @@ export function validityOfCall(call: ServerCallLike): { notBefore: Date; notAfte
   const certificate = call.getAuthContext().sslPeerCertificate;
   if (certificate === undefined) return undefined;
   return { notBefore: new Date(certificate.valid_from), notAfter: new Date(certificate.valid_to) };
+}
+
+/** The client certificate of a call in DER; undefined where none came that our CA has issued. */
+export function certificateOfCall(call: ServerCallLike): Buffer | undefined {
+  return call.getAuthContext().sslPeerCertificate?.raw;
+}
+
+/** The labels that the client certificate of a call certifies for its host; undefined where it says nothing of labels. */
+export function labelsOfCall(call: ServerCallLike): Record<string, string> | undefined {
+  return labelsInUnits(call.getAuthContext().sslPeerCertificate?.subject?.OU);
 }

@@ -47,6 +47,20 @@ export function readServerCredentials(
   return credentials;
 }
 
+/** Server credentials that can be given other certificates while a server has them. */
+export type RotatingServerCredentials = ServerCredentials & { rotate(context: SecureContextOptions): void };
+
+/**
+ * The same where whoever has no certificate yet is let in, too: a call then has no identity, and one that comes with a
+ * certificate of another CA has none either.
+ */
+export function createJoinServerCredentials(
+  context: SecureContextOptions,
+  handshakeTimeoutSec = 10,
+): RotatingServerCredentials {
+  return new MutualTlsServerCredentials(context, handshakeTimeoutSec * 1000, false);
+}
+
 // ServerCredentials.createSsl can be told neither a TLS version nor HTTP/2 settings.
 class MutualTlsServerCredentials extends ServerCredentials {
   private context: SecureContextOptions;

@@ -38,6 +38,7 @@ export const logFields = {
   others: number('how many more'),
   origin: text('how Node came by the exception'),
   owner: text('the run or the call that it was laid to'),
+  identity: text('a SPIFFE id: of whom a certificate is'),
   principal: text('a SPIFFE id: who submitted it'),
   profile: text('a policy profile'),
   policies: texts('names of policy profiles'),

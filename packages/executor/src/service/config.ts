@@ -25,6 +25,8 @@ export interface ExecutorConfig {
   /** `HOST:PORT`. */
   readonly gateAddress: string;
   readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };
+  /** `HOST:PORT` of the fleet's CA, which renews the certificates. Absent: their owner does. */
+  readonly caAddress?: string;
   /** A key ring file: the keys of the gates whose tickets count here. */
   readonly trustedGateKeys: string;
   /** The directory of the owner's policy files. Absent: there is a repository. */
@@ -103,6 +105,7 @@ function executorFile(file: string) {
     executor_id: z.string().min(1).exactOptional(),
     gate: z.strictObject({ address: z.string().regex(/^.+:\d{1,5}$/, 'must be HOST:PORT') }),
     tls: z.strictObject({ ca: pem, cert: pem, key: pem }),
+    ca: z.strictObject({ address: z.string().regex(/^.+:\d{1,5}$/, 'must be HOST:PORT') }).exactOptional(),
     trusted_gate_keys: path,
     policies: path.exactOptional(),
     policy_repository: z
@@ -199,7 +202,7 @@ function toExecutorConfig(
   config: z.output<ReturnType<typeof executorFile>>,
   context: z.core.$RefinementCtx,
 ): ExecutorConfig {
-  const { gate, limits, slots, enforce, requireSignedSubmissions, ...rest } = camelKeys(config);
+  const { gate, ca, limits, slots, enforce, requireSignedSubmissions, ...rest } = camelKeys(config);
   const {
     stdout_bytes: stdoutBytes,
     stderr_bytes: stderrBytes,
@@ -210,6 +213,7 @@ function toExecutorConfig(
   return {
     ...rest,
     gateAddress: gate.address,
+    ...(ca === undefined ? {} : { caAddress: ca.address }),
     submissions: {
       required: requireSignedSubmissions ?? rest.policyRepository !== undefined,
       enforce,

@@ -37,7 +37,10 @@ export function createReload(
       parts.log.setLevel(next.logLevel);
       void parts.owners.refresh();
       const reloaded = ['policies', 'logLevel', 'secrets'] as const;
-      return { ...replaced, needs_restart: needRestart(config, next, reloaded, { runLimits: 'limits' }) };
+      return {
+        ...replaced,
+        needs_restart: needRestart(config, next, reloaded, { runLimits: 'limits', caAddress: 'ca' }),
+      };
     };
   };
 }

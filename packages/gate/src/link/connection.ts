@@ -1,4 +1,5 @@
-import { CscError, isCscError } from '@csc-fleet/common/errors';
+import { CscError, isCscError, quoteBriefly } from '@csc-fleet/common/errors';
+import { uncertifiedLabel } from '@csc-fleet/common/identity';
 import {
   type ConnectRequest,
   type ConnectResponse,
@@ -36,6 +37,8 @@ export interface Remote {
   readonly executor: Identity;
   /** When its certificate counts. Absent: it has none, as in one process. */
   readonly certificate?: Validity | undefined;
+  /** Those that its certificate says. Absent: it says nothing of labels, and the executor's word for them is taken. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
   readonly send: (message: ConnectResponse) => void;
   /** Ends the connection; the error says why. */
   readonly hangUp: (error: CscError) => void;
@@ -226,6 +229,7 @@ export class Connection implements ExecutorConnection {
       throw requestInvalid('hello', 'was said already: it is the first message, and no other');
     const { executor, send } = this.#remote;
     const { gateId, keys, scheduler, roster, heartbeatIntervalSec, onNotice } = this.#ports;
+    checkLabels(hello, this.#remote.labels);
     await this.#inLine(() => keys.register(executor.uri, hello));
     let newestHead: Buffer | undefined;
     await this.#inLine(async () => {
@@ -344,6 +348,14 @@ function summarizeLabels(labels: Readonly<Record<string, string>>): string {
     .map(([name, value]) => `${name}=${value}`)
     .join(', ');
   return text.length <= maxLoggedLength ? text : `${text.slice(0, maxLoggedLength)}…`;
+}
+
+// What a host may be sent hangs on them.
+function checkLabels({ labels }: Hello, certified: Remote['labels']): void {
+  const other = certified === undefined ? undefined : uncertifiedLabel(labels, certified);
+  if (other === undefined) return;
+  const message = `this executor's certificate does not say the label ${quoteBriefly(other)} as it does: leave it out, or join anew with it`;
+  throw new CscError('CREDENTIALS_INVALID', message);
 }
 
 // Two hosts with one certificate and a journal each could both be given the same execution.

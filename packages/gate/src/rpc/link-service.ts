@@ -8,6 +8,7 @@ import {
   type ConnectResponse,
   ExecutorLinkService,
   type Identity,
+  labelsOfCall,
   type PushOutputRequest,
   type PushOutputResponse,
   pingPeer,
@@ -118,7 +119,9 @@ async function connect(
     if (!gone.aborted) stream.write(message);
   };
   const certificate = validityOfCall(stream);
-  const connection = link.open({ executor, certificate, send, hangUp: fail, ask: () => pingPeer(stream) });
+  const labels = labelsOfCall(stream);
+  const remote = { executor, certificate, labels, send, hangUp: fail };
+  const connection = link.open({ ...remote, ask: () => pingPeer(stream) });
   // Not destroyed, which would not tell the executor.
   const silence = setTimeout(end, silenceMs);
   const reading = new Reading(stream);

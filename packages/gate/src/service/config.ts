@@ -47,6 +47,8 @@ export interface GateConfig {
   readonly dataDir: string;
   /** Absent: a development PKI in `dataDir/pki`. */
   readonly tls?: { readonly ca: string; readonly cert: string; readonly key: string };
+  /** The fleet's CA, `HOST:PORT`, which renews the certificate. Absent: its owner does. */
+  readonly ca?: { readonly address: string };
   /** A folder of policy files; with it comes `bindings`. Absent: there is a repository. */
   readonly policies?: string;
   readonly bindings?: string;
@@ -168,6 +170,7 @@ function gateSchema(file: string) {
         .default('127.0.0.1:7443'),
       data_dir: path,
       tls: z.strictObject({ ca: pem, cert: pem, key: pem }).exactOptional(),
+      ca: z.strictObject({ address: z.string().regex(/^.+:\d{1,5}$/, 'must be HOST:PORT') }).exactOptional(),
       policies: path.exactOptional(),
       bindings: path.exactOptional(),
       policy_repository: z

@@ -1,0 +1,266 @@
+import { createHash, createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { isAbsolute, join, relative, resolve } from 'node:path';
+import { joinFleet, parseJoinToken } from '@csc-fleet/common/ca';
+import { makeKeyFile } from '@csc-fleet/common/crypto';
+import { CscError } from '@csc-fleet/common/errors';
+import { makeDirectory, makeFile, readBoundedFile, replaceFile } from '@csc-fleet/common/files';
+import { identityOfCertificate, validityOf } from '@csc-fleet/common/identity';
+import { generateTlsKey, toTlsKey } from '@csc-fleet/common/pki';
+import type { Role } from '@csc-fleet/common/rpc';
+
+/** How a host, a gate or a client joins. */
+export interface JoinOptions {
+  readonly role: Role;
+  /** `HOST:PORT`. */
+  readonly ca: string;
+  readonly token: string;
+  /** Where its files go. */
+  readonly dir: string;
+  /** Whether it has joined before, and only its certificates are made anew. */
+  readonly again: boolean;
+  /** Instead of what the CA says. */
+  readonly gate?: string;
+  readonly gateKeys?: string;
+  readonly policyRoot?: string;
+  /** A plain folder of policies, in the place of the owners' repository. */
+  readonly policies?: string;
+  readonly stateDir?: string;
+  /** Of a gate. */
+  readonly listen?: string;
+  readonly mode?: 'hardened' | 'local';
+}
+
+/** What came of it. */
+export interface Joined {
+  readonly identity: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly until: Date;
+  /** Files that are new. */
+  readonly made: readonly string[];
+  /** Absent: no config was written. */
+  readonly config?: string;
+  /** SHA-256, lower-case hex. */
+  readonly caSha256: string;
+  readonly policyRootSha256?: string;
+}
+
+const maxBytes = 512 * 1024;
+
+/**
+ * Joins a fleet: makes keys here, has the CA that the token names certify them, and writes certificates and config. No
+ * config is ever overwritten; where it fails, the same command goes on with the same keys. Throws CONFIG_INVALID,
+ * FILE_UNREADABLE, FILE_UNWRITABLE, and what joinFleet does.
+ */
+export async function joinCa(options: JoinOptions): Promise<Joined> {
+  const { role, ca, again } = options;
+  const token = parseJoinToken(options.token);
+  const dir = resolve(options.dir);
+  const config = role === 'client' ? undefined : join(dir, `${role}.yaml`);
+  if (config !== undefined && existsSync(config) !== again) {
+    const message = again
+      ? `${config} is not there: leave --again out`
+      : `${config} is there already, and is not overwritten: take another --dir; --again has only its certificates made anew`;
+    throw new CscError('CONFIG_INVALID', message);
+  }
+  const pki = join(dir, 'pki');
+  makeDirectory(pki, { mode: 0o700 });
+  const place = placeOf(options, dir);
+  const keys = readKeys(place);
+  const { certificates, identity, labels, fleet } = await joinFleet(ca, token, keys);
+  if (
+    certificates === undefined ||
+    identityOfCertificate(new X509Certificate(certificates.tls).raw).role !== role
+  )
+    throw new CscError('CONFIG_INVALID', `the token is not of the role ${role}, but of ${identity}`);
+  const made: string[] = [];
+  const write = (path: string, data: string | Uint8Array): void => {
+    replaceFile(path, data, 0o644);
+    made.push(path);
+  };
+  const name = identity.slice(identity.lastIndexOf('/') + 1);
+  const tlsFiles = role === 'client' ? await clientFiles(dir, name, place) : place;
+  write(tlsFiles.ca, certificates.ca);
+  write(tlsFiles.cert, certificates.tls);
+  if (certificates.receipt !== '') write(place.receiptCertificate, certificates.receipt);
+  const about = {
+    identity,
+    labels,
+    until: validityOf(new X509Certificate(certificates.tls)).until,
+    caSha256: token.caSha256,
+  };
+  if (config === undefined || again) return { ...about, made };
+  const given = readGiven(options, fleet);
+  const parts = writeFleet(dir, given, write);
+  const text = role === 'executor' ? executorYaml(options, dir, given, parts) : gateYaml(options, dir, parts);
+  if (!makeFile(config, text, 0o644))
+    throw new CscError('FILE_UNWRITABLE', `${config} was made meanwhile by somebody else`);
+  made.push(config);
+  const { policyRoot } = given;
+  const rootHash = policyRoot === undefined ? {} : { policyRootSha256: sha256(policyRoot) };
+  return { ...about, ...rootHash, made, config };
+}
+
+interface Place {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+  readonly receiptKey?: string;
+  readonly receiptCertificate: string;
+}
+
+// An executor's receipt key is where it looks for it anyway.
+function placeOf({ role, stateDir, again }: JoinOptions, dir: string): Place {
+  const pki = join(dir, 'pki');
+  const state = resolve(dir, stateDir ?? (again ? stateDirIn(join(dir, 'executor.yaml')) : 'state'));
+  return {
+    ca: join(pki, 'ca.pem'),
+    cert: join(pki, `${role}.pem`),
+    key: join(pki, `${role}.key`),
+    ...(role === 'executor' ? { receiptKey: join(state, 'receipt-key.pem') } : {}),
+    receiptCertificate: join(pki, 'receipts.pem'),
+  };
+}
+
+// Of a config that joining has written, which says it on a line of its own.
+function stateDirIn(config: string): string {
+  if (!existsSync(config)) return 'state';
+  const text = readBoundedFile(config, { maxBytes }).bytes.toString('utf8');
+  const [, written] = /^state_dir: (".*")$/m.exec(text) ?? [];
+  return written === undefined ? 'state' : String(JSON.parse(written));
+}
+
+function readKeys({ key, receiptKey }: Place): { tls: KeyObject; receipts?: KeyObject } {
+  makeFile(key, generateTlsKey().export({ type: 'pkcs8', format: 'pem' }).toString(), 0o600);
+  const tls = toTlsKey(readBoundedFile(key, { maxBytes }).bytes.toString('utf8'));
+  if (receiptKey === undefined) return { tls };
+  makeDirectory(join(receiptKey, '..'), { mode: 0o700 });
+  makeKeyFile(receiptKey);
+  return { tls, receipts: createPrivateKey(readBoundedFile(receiptKey, { maxBytes }).bytes) };
+}
+
+// As --pki DIR --as NAME finds them.
+async function clientFiles(dir: string, name: string, { key }: Place): Promise<Place> {
+  const own = join(dir, `client-${name}.key`);
+  makeFile(own, readBoundedFile(key, { maxBytes }).bytes, 0o600);
+  return {
+    ca: join(dir, 'ca.pem'),
+    cert: join(dir, `client-${name}.pem`),
+    key: own,
+    receiptCertificate: '',
+  };
+}
+
+interface Given {
+  readonly gate: string;
+  readonly gateKeys?: Uint8Array;
+  readonly policyRoot?: Uint8Array;
+}
+
+function readGiven(
+  { gate, gateKeys, policyRoot, policies, role }: JoinOptions,
+  fleet: { gateAddress: string; gateKeys: Uint8Array; policyRoot: Uint8Array } | undefined,
+): Given {
+  const pick = (file: string | undefined, sent: Uint8Array | undefined): Uint8Array | undefined => {
+    if (file !== undefined) return readBoundedFile(file, { maxBytes }).bytes;
+    return sent === undefined || sent.length === 0 ? undefined : sent;
+  };
+  const address = gate ?? fleet?.gateAddress ?? '';
+  const keys = pick(gateKeys, fleet?.gateKeys);
+  const root = policies === undefined ? pick(policyRoot, fleet?.policyRoot) : undefined;
+  if (role === 'executor') {
+    const missing = [
+      ...(address === '' ? ['--gate HOST:PORT'] : []),
+      ...(keys === undefined ? ['--gate-keys FILE (gate-keys.json of the gate’s data_dir)'] : []),
+      ...(root === undefined && policies === undefined ? ['--policy-root FILE (the owners’ root.json)'] : []),
+    ];
+    const message = `the certificates are there; the CA does not know the rest of the fleet (fleet: in its ca.yaml). Run the same command once more with ${missing.join(' and ')}`;
+    if (missing.length > 0) throw new CscError('CONFIG_INVALID', message);
+  }
+  return {
+    gate: address,
+    ...(keys === undefined ? {} : { gateKeys: keys }),
+    ...(root === undefined ? {} : { policyRoot: root }),
+  };
+}
+
+interface FleetParts {
+  readonly hasRoot: boolean;
+}
+
+function writeFleet(
+  dir: string,
+  { gateKeys, policyRoot }: Given,
+  write: (path: string, data: Uint8Array) => void,
+): FleetParts {
+  if (gateKeys !== undefined) write(join(dir, 'gate-keys.json'), gateKeys);
+  if (policyRoot !== undefined) write(join(dir, 'root.json'), policyRoot);
+  return { hasRoot: policyRoot !== undefined };
+}
+
+const quote = (text: string): string => JSON.stringify(text);
+
+function executorYaml(
+  { ca, policies, stateDir, mode }: JoinOptions,
+  dir: string,
+  { gate }: Given,
+  { hasRoot }: FleetParts,
+): string {
+  const isRoot = process.geteuid?.() === 0;
+  return [
+    '# Made by csc executor join; csc executor --config with this file runs it. deploy/config/executor.yaml has all members.',
+    'gate:',
+    `  address: ${quote(gate)}`,
+    '# Renews the certificates below while the executor runs.',
+    'ca:',
+    `  address: ${quote(ca)}`,
+    'tls:',
+    '  ca: pki/ca.pem',
+    '  cert: pki/executor.pem',
+    '  key: pki/executor.key',
+    'receipt_certificate: pki/receipts.pem',
+    'trusted_gate_keys: gate-keys.json',
+    ...(hasRoot
+      ? ['policy_repository:', '  root: root.json', '  from: gate']
+      : [`policies: ${quote(relativeTo(dir, policies ?? ''))}`]),
+    `state_dir: ${quote(stateDir === undefined ? 'state' : relativeTo(dir, stateDir))}`,
+    '# Its labels are those of its certificate.',
+    ...(isRoot && mode !== 'local' ? ['run_as: auto'] : []),
+    ...(mode === undefined ? [] : [`execution_mode: ${mode}`]),
+    '',
+  ].join('\n');
+}
+
+function gateYaml(
+  { ca, listen = '0.0.0.0:7443', stateDir }: JoinOptions,
+  dir: string,
+  { hasRoot }: FleetParts,
+): string {
+  return [
+    '# Made by csc gate join; csc gate --config with this file runs it. deploy/config/gate.yaml has all members.',
+    `listen: ${quote(listen)}`,
+    `data_dir: ${quote(stateDir === undefined ? 'data' : relativeTo(dir, stateDir))}`,
+    '# Renews the certificate below while the gate runs.',
+    'ca:',
+    `  address: ${quote(ca)}`,
+    'tls:',
+    '  ca: pki/ca.pem',
+    '  cert: pki/gate.pem',
+    '  key: pki/gate.key',
+    '# What the owners publish: csc policy init makes it, docs/policy-repository.md.',
+    'policy_repository:',
+    '  directory: policy-repository',
+    `  root: ${hasRoot ? 'root.json' : 'policy-repository/root.json'}`,
+    '',
+  ].join('\n');
+}
+
+function relativeTo(dir: string, path: string): string {
+  const at = resolve(path);
+  const inside = relative(dir, at);
+  return inside.startsWith('..') || isAbsolute(inside) ? at : inside;
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}

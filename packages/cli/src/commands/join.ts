@@ -1,0 +1,114 @@
+import { join as joinPath } from 'node:path';
+import { CscError } from '@csc-fleet/common/errors';
+import { readBoundedFile } from '@csc-fleet/common/files';
+import type { Role } from '@csc-fleet/common/rpc';
+import type { Command } from 'commander';
+import { exitCodes } from '../action/exit-codes.ts';
+import type { Joined } from '../ca/join.ts';
+import { note, writeJson, writeOut } from '../terminal/streams.ts';
+import { formatTime } from '../terminal/table.ts';
+import { plainLine } from '../terminal/text.ts';
+
+/** What the joining commands take. */
+export interface JoinFlags {
+  readonly ca: string;
+  readonly token?: string;
+  readonly tokenFile?: string;
+  readonly dir: string;
+  readonly again?: true;
+  readonly gate?: string;
+  readonly gateKeys?: string;
+  readonly policyRoot?: string;
+  readonly policies?: string;
+  readonly stateDir?: string;
+  readonly listen?: string;
+  readonly mode?: 'hardened' | 'local';
+  readonly start?: true;
+  readonly json?: true;
+}
+
+/** Adds the options of a command that joins a fleet as a role. */
+export function addJoinOptions(command: Command, role: Role): Command {
+  command
+    .helpOption('-h, --help', 'show help')
+    .requiredOption('--ca <host:port>', 'the fleet’s CA')
+    .option('--token <token>', 'what csc ca token has printed (CSC_JOIN_TOKEN)')
+    .option('--token-file <file>', 'the same from a file')
+    .option('--dir <dir>', 'where keys, certificates and config go', role === 'client' ? 'pki' : '.');
+  if (role !== 'client') {
+    command
+      .option('--again', 'only make its certificates anew: the config is there and stays')
+      .option('--policy-root <file>', 'the owners’ root.json to pin; default: the one that the CA gives')
+      .option('--state-dir <dir>', 'its state directory; default: below --dir')
+      .option('--start', 'run it at once, until it is ended');
+  }
+  if (role === 'gate') command.option('--listen <host:port>', 'where it listens', '0.0.0.0:7443');
+  if (role === 'executor') {
+    command
+      .option('--gate <host:port>', 'the gate; default: the one that the CA names')
+      .option('--gate-keys <file>', 'the gate’s gate-keys.json; default: what the CA gives')
+      .option('--policies <dir>', 'a plain folder of policies, in the place of the owners’ repository')
+      .addOption(
+        command
+          .createOption('--mode <mode>', 'how commands run; default: hardened')
+          .choices(['hardened', 'local']),
+      );
+  }
+  return command.option('--json', 'print what was made as JSON');
+}
+
+/** Joins, says what came of it and, with --start, runs the service to its end. Resolves to the exit code. */
+export async function runJoin(role: Role, flags: JoinFlags): Promise<number> {
+  const { joinCa } = await import('../ca/join.ts');
+  const { token: _, tokenFile: __, start, json, again = false, ...rest } = flags;
+  const joined = await joinCa({ ...rest, role, again, token: readToken(flags) });
+  const config = joined.config ?? (role === 'client' ? undefined : joinPath(flags.dir, `${role}.yaml`));
+  if (json) await writeJson(toJson(joined));
+  else await writeOut(describe(joined, role, flags, config));
+  if (start !== true || config === undefined) return exitCodes.ok;
+  const { runService } = await import('../action/service.ts');
+  note(`csc: running ${role}: csc ${role} --config ${config}`);
+  if (role === 'gate') return runService(config, false, (await import('@csc-fleet/gate/main')).runGate);
+  return runService(config, false, (await import('@csc-fleet/executor/main')).runExecutor);
+}
+
+function readToken({ token, tokenFile }: JoinFlags): string {
+  const given = token ?? (tokenFile === undefined ? process.env['CSC_JOIN_TOKEN'] : undefined);
+  if (given !== undefined) return given;
+  if (tokenFile !== undefined) return readBoundedFile(tokenFile, { maxBytes: 4096 }).bytes.toString('utf8');
+  throw new CscError(
+    'CONFIG_INVALID',
+    'give --token, --token-file or CSC_JOIN_TOKEN: csc ca token makes one',
+  );
+}
+
+function toJson({ identity, labels, until, made, config, caSha256, policyRootSha256 }: Joined): object {
+  return {
+    ...{ identity, labels, until: until.toISOString(), made, ca_sha256: caSha256 },
+    ...(config === undefined ? {} : { config }),
+    ...(policyRootSha256 === undefined ? {} : { policy_root_sha256: policyRootSha256 }),
+  };
+}
+
+function describe(joined: Joined, role: Role, { dir }: JoinFlags, config: string | undefined): string {
+  const { identity, labels, until, made, caSha256, policyRootSha256 } = joined;
+  const said = Object.entries(labels)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(', ');
+  const next =
+    config === undefined
+      ? `Use it: csc submit … --pki ${dir} --as ${identity.slice(identity.lastIndexOf('/') + 1)}\n`
+      : `Run it:       csc ${role} --config ${config}\nOr for good:  deploy/systemd/csc-${role}.service, with its files in /etc/csc\n`;
+  return [
+    `joined as ${plainLine(identity)}${said === '' ? '' : `, with the labels ${plainLine(said)}`}\n`,
+    ...made.map((path) => `made ${path}\n`),
+    `certified until ${formatTime(until)}; renewed ${config === undefined ? 'by joining again' : 'while it runs'}\n`,
+    `CA             sha256 ${caSha256}\n`,
+    ...(policyRootSha256 === undefined
+      ? []
+      : [
+          `owners’ root   sha256 ${policyRootSha256}   compare it with: sha256sum root.json, on the owners’ machine\n`,
+        ]),
+    next,
+  ].join('');
+}
