@@ -93,16 +93,28 @@ const entries: readonly Entry[] = [
     load: async () => (await import('./commands/list.ts')).defineList,
   },
   {
+    name: 'approvals',
+    group: withGate,
+    summary: 'list what waits for your approval',
+    load: async () => (await import('./commands/approvals.ts')).defineApprovals,
+  },
+  {
     name: 'approve',
     group: withGate,
-    summary: 'read a contract in full and agree to it',
+    summary: 'read something in full, at a terminal, and agree to it with your signature',
     load: async () => (await import('./commands/approve.ts')).defineApprove,
   },
   {
     name: 'reject',
     group: withGate,
-    summary: 'end an execution that waits for an approval',
+    summary: 'say no to what waits for an approval, signed; or take back what you submitted',
     load: async () => (await import('./commands/reject.ts')).defineReject,
+  },
+  {
+    name: 'break-glass',
+    group: withGate,
+    summary: 'have something run without its approvals, in an emergency, for all to see',
+    load: async () => (await import('./commands/break-glass.ts')).defineBreakGlass,
   },
   {
     name: 'status',

@@ -27,6 +27,7 @@ import {
   type TlsFiles,
   TlsSource,
 } from '@csc-fleet/common/rpc';
+import { type ApprovalsClient, createApprovals } from './calls/approvals.ts';
 import {
   type AuditOptions,
   type CallOptions,
@@ -163,6 +164,8 @@ export interface GateClient extends Disposable {
    * path. Nothing of it is verified. For admins: throws NOT_PERMITTED for others.
    */
   readLogFile(path: string, options?: CallOptions): Promise<Buffer | undefined>;
+  /** What waits for people's agreement, for those whom the owners' approvers.yaml names. */
+  readonly approvals: ApprovalsClient;
   /** Types into the terminal of an execution that another process has begun, whose claim this is. */
   openTerminal(claim: TerminalClaim): TerminalInput;
   /** The receipt of an execution that has ended, verified, with its signer and its signed text. */
@@ -394,6 +397,7 @@ function createClient(context: RunContext): GateClient {
     resolve: (executionId, resolutions, options = {}) =>
       resolve(connection, executionId, resolutions, options),
     readLogFile: (path, options = {}) => readLogFile(connection, path, options),
+    approvals: createApprovals(connection, reconnect),
     openTerminal: (claim) => openTerminalInput(connection, claim),
     getReceipt: async (executionId, { signal } = {}) => {
       const texts = await connection.unary(GateService.getReceipt, { executionId }, signal);

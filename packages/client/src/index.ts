@@ -1,5 +1,6 @@
 export { CscError, type CscErrorCode, isCscError } from '@csc-fleet/common/errors';
 export type { ExpectedReceipt, SubmissionSigner } from '@csc-fleet/common/evidence';
+export type { ApprovalChange, ApprovalsClient } from './calls/approvals.ts';
 export type {
   AuditOptions,
   CallOptions,

@@ -7,9 +7,11 @@ import type { Command } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { parseDuration } from '../action/options.ts';
+import { addReviewOptions, reviewHelp } from '../approve/options.ts';
+import { type ReviewOptions, reviewExecution, tellReview } from '../approve/review.ts';
 import { decide, readContractInput, readPolicyInput } from '../check/decide.ts';
 import { connectGate } from '../connect/connect-gate.ts';
-import { addGateOptions, type GateOptions, gateOptionsHelp, namesGate } from '../connect/gate-options.ts';
+import { addGateOptions, gateOptionsHelp, namesGate } from '../connect/gate-options.ts';
 import { writeFileWhole } from '../files/write-file.ts';
 import { describeContract } from '../show/contract.ts';
 import { type DecisionView, describeFindings } from '../show/decision.ts';
@@ -19,26 +21,30 @@ import { note, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine } from '../terminal/text.ts';
 
 const help = `
+EXECUTION (its id, or four or more of its first characters) waits at the gate: a signed approval (csc.approval.v0.2) is
+made and handed in.
+${reviewHelp}
+CONTRACT, a file (./NAME where its name looks like an id): writes an approval that nobody signs.
 Shows the whole contract with every invisible character made visible, its hash, and what a policy finds: of the POLICY
 file, or else of the gate that the options name. Then it asks, and writes an approval (csc.approval.v0.1) for exactly
 this contract. The submitter hands it in with csc submit --approval FILE.
 
-Nobody signs an approval of this version: it counts where the owners of gate and host have said so.
-A program cannot approve by itself: without a terminal, --contract-sha256 must say the hash of what was read.
+It counts only where the owners of gate and host have said so. Without a terminal, --contract-sha256 must say the hash of
+what was read.
 ${gateOptionsHelp}
 Examples:
+  $ csc approve 3f2a91c0 --gate gate.example:7443 --pki pki --as bob --approver-key agent
+  $ csc approve 3f2a91c0 --owners fleet-policy --group sre --expires 30m --ticket CHG-1234
   $ csc approve contract.json policy.yaml
   $ csc approve contract.json --gate gate.example:7443 --pki pki --as bob --ticket CHG-1234 --out chg-1234.json
 `;
 
-interface ApproveOptions extends GateOptions {
+interface ApproveOptions extends ReviewOptions {
   readonly identity?: string;
   readonly out: string;
   /** Milliseconds. */
   readonly expiresIn: number;
   readonly timeWindow?: true;
-  readonly ticket?: string;
-  readonly reason?: string;
   readonly contractSha256?: string;
 }
 
@@ -46,18 +52,42 @@ const hourMs = 3_600_000;
 
 export function defineApprove(command: Command): void {
   command
-    .description('Read a contract in full and agree to it: writes an approval.')
-    .argument('<contract>', 'contract, JSON')
-    .argument('[policy]', 'policy profile, YAML; without it the gate is asked')
-    .option('--out <file>', 'where to write the approval', './approval.json')
-    .option('--identity <who>', 'who you are: an e-mail address, an SSO subject (default: your user name)')
-    .option('--expires-in <time>', 'how long it is good for: 30m, 8h (default: 1h)', parseDuration, hourMs)
-    .option('--time-window', 'good for any number of executions until it expires, not for one')
+    .description('Read something in full and agree to it: an execution that waits, or a contract file.')
+    .argument('<execution-or-contract>', 'what waits at the gate, or a contract, JSON')
+    .argument('[policy]', 'of a contract file: policy profile, YAML; without it the gate is asked')
     .option('--ticket <id>', 'the change request or issue that it belongs to')
     .option('--reason <text>', 'why you agree')
-    .option('--contract-sha256 <hex>', 'do not ask: agree only to a contract of this hash');
-  addGateOptions(command).addHelpText('after', help);
-  act<[string, string | undefined, ApproveOptions]>(command, approveContract);
+    .addOption(
+      command
+        .createOption('--scope <scope>', 'used up by one execution, or good for all until it expires')
+        .choices(['single_execution', 'time_window'])
+        .default('single_execution'),
+    )
+    .option(
+      '--any-submission',
+      'of every submission that this principal makes of the contract until it expires',
+    )
+    .option('--out <file>', 'of a contract file: where to write the approval', './approval.json')
+    .option('--identity <who>', 'of a contract file: who you are (default: your user name)')
+    .option('--expires-in <time>', 'of a contract file: how long it is good for', parseDuration, hourMs)
+    .option('--time-window', 'of a contract file: good for any number of executions until it expires')
+    .option('--contract-sha256 <hex>', 'of a contract file: do not ask; agree only to this hash');
+  addReviewOptions(addGateOptions(command)).addHelpText('after', help);
+  act<[string, string | undefined, ApproveOptions]>(command, (what, policyPath, options) =>
+    isExecutionId(what) ? approveExecution(what, options) : approveContract(what, policyPath, options),
+  );
+}
+
+// What looks like an id is never taken for a file, which somebody may have laid there.
+const isExecutionId = (what: string): boolean => /^[0-9a-f][0-9a-f-]{3,35}$/i.test(what);
+
+/** Resolves to 0 where the approval was handed in, and to 1 where nobody agreed. */
+async function approveExecution(named: string, options: ApproveOptions): Promise<number> {
+  using client = connectGate(options);
+  const reviewed = await reviewExecution(client, named, 'approve', options);
+  if (reviewed === undefined) return exitCodes.no;
+  tellReview(reviewed, 'approve');
+  return exitCodes.ok;
 }
 
 /** Resolves to 0 where the approval was written, and to 1 where nobody agreed or nothing is to be agreed to. */

@@ -3,6 +3,8 @@ import { ExecutionState } from '@csc-fleet/common/messages';
 import type { Command } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
+import { addReviewOptions, reviewHelp } from '../approve/options.ts';
+import { type ReviewOptions, reviewExecution, tellReview } from '../approve/review.ts';
 import { connectGate } from '../connect/connect-gate.ts';
 import { resolveExecution } from '../connect/execution-id.ts';
 import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
@@ -15,20 +17,39 @@ import { note, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine } from '../terminal/text.ts';
 
 const help = `
-Approvals of version v0.1 cannot say no. This ends the waiting at the gate: the execution is CANCELLED, with a receipt,
-and nothing of it runs. Approvals that are out for the contract stay as they are: each has its own expiry.
+With --reason, a person who is asked says no, signed (csc.approval.v0.2): it ends there, whoever has agreed or will.
+${reviewHelp}
+Without, whoever submitted it ends the waiting at the gate: the execution is CANCELLED, with a receipt, and nothing of it
+runs. Approvals that are out for the contract stay as they are: each has its own expiry.
 ${gateOptionsHelp}
-Example:
+Examples:
+  $ csc reject EXECUTION --reason 'not on a Friday' --gate gate.example:7443 --pki pki --as bob
   $ csc reject EXECUTION --gate gate.example:7443 --pki pki --as alice
 `;
+
+interface RejectOptions extends ReviewOptions {
+  readonly yes?: true;
+}
 
 export function defineReject(command: Command): void {
   command
     .description('End an execution that waits for an approval.')
     .argument('<execution>', 'its id, or its first characters, four or more')
-    .option('--yes', 'do not ask');
-  addGateOptions(command).addHelpText('after', help);
-  act<[string, GateOptions & { yes?: true }]>(command, rejectExecution);
+    .option('--reason <text>', 'why not: says no as a person who is asked, signed')
+    .addOption(command.createOption('--yes', 'do not ask, where you submitted it').conflicts('reason'));
+  addReviewOptions(addGateOptions(command)).addHelpText('after', help);
+  act<[string, RejectOptions]>(command, (named, options) =>
+    options.reason === undefined ? rejectExecution(named, options) : sayNo(named, options),
+  );
+}
+
+/** Resolves to 0 where the rejection was handed in, and to 1 where it was thought better of. */
+async function sayNo(named: string, options: RejectOptions): Promise<number> {
+  using client = connectGate(options);
+  const reviewed = await reviewExecution(client, named, 'reject', options);
+  if (reviewed === undefined) return exitCodes.no;
+  tellReview(reviewed, 'reject');
+  return exitCodes.ok;
 }
 
 /** Resolves to 0 where it has ended, and to 1 where nobody agreed. Throws NOT_PERMITTED and EXECUTION_UNKNOWN. */

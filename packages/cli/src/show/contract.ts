@@ -1,6 +1,6 @@
 import { argvs, type Command, type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
-import { showInvisible } from '@csc-fleet/common/errors';
-import { type Paint, plainLine } from '../terminal/text.ts';
+import { showBeyondAscii, showUnclear } from '@csc-fleet/common/errors';
+import type { Paint } from '../terminal/text.ts';
 
 /**
  * All of a contract that somebody is to answer for, one member a line: nothing is left out, cut short or invisible.
@@ -13,24 +13,79 @@ export function describeContract(contract: CommandContract, paint: Paint, column
   const width = columns > 0 ? columns : usualColumns;
   const rows: [string, string][] = [
     ['sha256', contractSha256(contract)],
-    ['intent', contract.intent],
-    ['because', contract.justification],
-    ['agent', `${actor.agent_id}, session ${actor.session_id}`],
-    ['for', `${actor.initiating_user}, scope ${actor.delegation_scope}`],
     ['risk', contract.risk_class],
     ['approval', contract.approval_mode],
     ...listed('outputs', contract.expected_outputs ?? []),
   ];
+  const said: [string, string][] = [
+    ['intent', contract.intent],
+    ['because', contract.justification],
+    ['agent', `${actor.agent_id}, session ${actor.session_id}`],
+    ['for', `${actor.initiating_user}, scope ${actor.delegation_scope}`],
+  ];
   return [
-    `${paint('bold', 'Contract')} ${broken(plainLine(contract.contract_id), 9, width)}`,
+    `${paint('bold', 'Contract')} ${broken(unclearLine(contract.contract_id), 9, width)}`,
     ...rows.map((row) => toLine(row, width)),
+    '  Words of its author, unchecked:',
+    ...said.map((row) => toLine(row, width)),
     ...contract.commands.flatMap((command) => describeCommand(command, paint, width)),
   ].join('\n');
 }
 
-function describeCommand(command: Command, paint: Paint, width: number): string[] {
-  const rows: [string, string][] = [
-    ['in', command.cwd],
+/** What runs, and what it may touch, a line a member, of any length: to be held against another contract's. */
+export function contractLines(contract: CommandContract): string[] {
+  const all: [string, string][] = [
+    ['risk', contract.risk_class],
+    ['approval', contract.approval_mode],
+    ...(contract.expected_outputs ?? []).map((it): [string, string] => ['output', quoteArgument(it)]),
+  ];
+  return [
+    ...all.map(([name, value]) => `${name} ${value}`),
+    ...contract.commands.flatMap((command) => [
+      `command ${quoteArgument(command.id)}`,
+      ...linesOf(command).map((line) => `runs ${line}`),
+      `in ${quoteArgument(command.cwd)}`,
+      ...command.read_paths.map((it) => `reads ${quoteArgument(it)}`),
+      ...command.write_paths.map((it) => `writes ${quoteArgument(it)}`),
+      `network ${command.network}`,
+      ...command.env_allow.map((it) => `variable ${quoteArgument(it)}`),
+      ...command.secret_refs.map((it) => `secret ${quoteArgument(it)}`),
+      `effect ${command.proposed_effect_type}`,
+      `at most ${command.timeout_sec} s`,
+    ]),
+  ];
+}
+
+/**
+ * One line of text that is safe to show, broken before the terminal does it, each line but the first indented.
+ * @param columns 0 where it is not known
+ */
+export function wrapLine(line: string, columns: number, indent: number): string {
+  const width = columns > 0 ? columns : usualColumns;
+  const room = Math.max(width - indent, 2);
+  const lines: string[] = [];
+  let own = '';
+  for (const word of line.split(/(?<= )/)) {
+    const taken = cutAt(own + word, lines.length === 0 ? width : room, room);
+    // A word that is longer than what is left begins the next line, unless it is longer than that, too.
+    if (taken.length > 1 && own.trim() !== '' && cutAt(word, room, room).length === 1) {
+      lines.push(own.trimEnd());
+      own = word;
+    } else {
+      lines.push(...taken.slice(0, -1));
+      own = taken.at(-1) ?? '';
+    }
+  }
+  return [...lines, own].join(`\n${' '.repeat(indent)}`);
+}
+
+function linesOf(command: Command): string[] {
+  return argvs(command).map((argv) => argv.map(quoteArgument).join(' '));
+}
+
+function rowsOf(command: Command): [string, string][] {
+  return [
+    ['in', quoteArgument(command.cwd)],
     ...listed('reads', command.read_paths),
     ...listed('writes', command.write_paths),
     ['network', command.network],
@@ -39,12 +94,16 @@ function describeCommand(command: Command, paint: Paint, width: number): string[
     ['effect', command.proposed_effect_type],
     ['at most', `${command.timeout_sec} s`],
   ];
-  const lines = argvs(command).map((argv) => argv.map(quoteArgument).join(' '));
-  const program = lines.map((line) => broken(line, 6, width)).join('\n    | ');
+}
+
+function describeCommand(command: Command, paint: Paint, width: number): string[] {
+  const program = linesOf(command)
+    .map((line) => broken(line, 6, width))
+    .join('\n    | ');
   return [
-    `${paint('bold', 'Command')} ${broken(plainLine(command.id), 8, width)}`,
+    `${paint('bold', 'Command')} ${broken(unclearLine(command.id), 8, width)}`,
     `    ${paint('bold', program)}`,
-    ...rows.map((row) => toLine(row, width)),
+    ...rowsOf(command).map((row) => toLine(row, width)),
   ];
 }
 
@@ -58,22 +117,27 @@ const usualColumns = 80;
 
 // What follows within one member begins where its first line did, so that it cannot pass for another member.
 function toLine([name, value]: readonly [string, string], width: number): string {
-  return `  ${name.padEnd(nameWidth)}${broken(showInvisible(value), 2 + nameWidth, width)}`;
+  return `  ${name.padEnd(nameWidth)}${broken(showUnclear(value), 2 + nameWidth, width)}`;
+}
+
+function unclearLine(text: string): string {
+  return showUnclear(text).replace(/\s*[\n\t]\s*/g, ' ');
 }
 
 /** Broken before the terminal does it, and each line but the first indented. */
 function broken(text: string, indent: number, width: number): string {
   const room = Math.max(width - indent, 2);
-  const lines = text.split('\n').flatMap((line) => cutAt(line, room));
+  const lines = text.split('\n').flatMap((line) => cutAt(line, room, room));
   return lines.join(`\n${' '.repeat(indent)}`);
 }
 
-function cutAt(line: string, room: number): string[] {
+// What a colour takes is no cell.
+function cutAt(line: string, first: number, room: number): string[] {
   const cut: string[] = [''];
   let taken = 0;
-  for (const character of line) {
-    const cells = cellsOf(character);
-    if (taken + cells > room) {
+  for (const character of line.match(/\u001b\[[0-9;]*m|[\s\S]/gu) ?? []) {
+    const cells = character.length > 2 ? 0 : cellsOf(character);
+    if (taken + cells > (cut.length === 1 ? first : room)) {
       cut.push('');
       taken = 0;
     }
@@ -93,7 +157,13 @@ function cellsOf(character: string): number {
     : 1;
 }
 
-/** An argument as it is where it is one plain word, and as a JSON string otherwise: where it begins and ends can be seen. */
-function quoteArgument(text: string): string {
-  return /^[\w@%+=:,./~^-]+$/.test(text) ? text : showInvisible(JSON.stringify(text));
+/**
+ * An argument as it is where it is one plain word, and as a JSON string otherwise: where it begins and ends can be seen. One with
+ * characters beyond ASCII is shown both ways, as letters of two scripts look alike.
+ */
+export function quoteArgument(text: string): string {
+  if (/^[\w@%+=:,./~^-]+$/.test(text)) return text;
+  const quoted = showUnclear(JSON.stringify(text));
+  const exact = showBeyondAscii(JSON.stringify(text));
+  return exact === quoted ? quoted : `${quoted} (exactly ${exact})`;
 }

@@ -2,7 +2,7 @@ export { type CscErrorCode, isRpcReason, type LocalCode, retryOf, rpcStatusOf } 
 export { CscError, type CscErrorOptions, isCscError, orThrow } from './csc-error.ts';
 export { type Fault, faulty, formatFaults, memberPath, type Parsed, parsed, quoteBriefly } from './fault.ts';
 export { guarded } from './guarded.ts';
-export { escapeInvisible, showInvisible } from './invisible.ts';
+export { escapeInvisible, showBeyondAscii, showInvisible, showUnclear } from './invisible.ts';
 export { type ReasonFacts, type RpcReason, type RpcStatusName, reasons, rpcStatusNames } from './reasons.ts';
 export { withoutSecrets } from './without-secrets.ts';
 export { zodFaults } from './zod-faults.ts';
