@@ -28,7 +28,7 @@ export interface FleetOptions {
   /** Members of the policy that differ. */
   readonly policy?: Record<string, unknown>;
   /** Called before anything starts, with the scratch directory, from which configs name their files. */
-  readonly prepare?: (directory: string) => void;
+  readonly prepare?: (directory: string) => void | Promise<void>;
 }
 
 // One that is profiled (bench/profile) has to end by itself, as it writes its profile then.
@@ -83,7 +83,7 @@ export class Fleet implements AsyncDisposable {
       ),
     ]);
     if (made.code !== 0) throw new Error(`csc pki init failed:\n${made.stderr}`);
-    this.#options.prepare?.(this.directory);
+    await this.#options.prepare?.(this.directory);
     mkdirSync(join(this.directory, 'policies'));
     this.write('policies/tests.yaml', testPolicy(this.workspace, this.#options.policy));
     this.write('bindings.yaml', JSON.stringify(this.#options.admins ? adminBindings : bindings));

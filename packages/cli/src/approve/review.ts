@@ -132,7 +132,7 @@ async function agrees(request: ApprovalRequest, kind: ReviewKind): Promise<boole
   const dangers = findDangers(request);
   const glass =
     kind === 'break_glass' ? ['it runs without anybody else’s approval, and everybody is told'] : [];
-  const doubts = request.doubts.length === 0 ? [] : [`${request.doubts.length} doubts, named above`];
+  const doubts = request.doubts.length === 0 ? [] : [`what is doubted above (${request.doubts.length})`];
   const again = [...glass, ...dangers, ...(dangers.length + glass.length === 0 ? [] : doubts)];
   if (again.length === 0) return true;
   return (await ask(`${plainLine(`Once more: ${again.join('; ')}.`)} Type yes: `)) === 'yes';

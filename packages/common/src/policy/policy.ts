@@ -20,6 +20,8 @@ export interface PolicyDocument {
   readonly sha256: string;
   /** Where it came from, for people: a file's path, or empty. */
   readonly source: string;
+  /** As written: what `sha256` is of, for who is to reckon it. Absent: it was made otherwise than by reading it. */
+  readonly written?: JsonObject;
 }
 
 /** Reads a profile from its YAML text. Gives every fault at once, each with its member. */
@@ -33,7 +35,7 @@ export function policyFromJson(value: JsonValue, source = ''): Parsed<PolicyDocu
   if (!isJsonObject(value)) return faulty('must be an object');
   const policy = validatePolicy(value);
   if (!policy.ok) return policy;
-  return parsed({ policy: policy.value, sha256: sha256Hex(canonicalBytes(value)), source });
+  return parsed({ policy: policy.value, sha256: sha256Hex(canonicalBytes(value)), source, written: value });
 }
 
 function validatePolicy(value: JsonObject): Parsed<Policy> {

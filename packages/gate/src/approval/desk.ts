@@ -117,7 +117,7 @@ export class ApprovalDesk {
       decision: toDecision(row),
       trustDomain: this.#ports.trustDomain,
       policyVersion: version,
-      policyJson: Buffer.from(canonicalJson({ ...policy.policy })),
+      policyJson: Buffer.from(canonicalJson(policy.written ?? { ...policy.policy })),
       approvalsJson: fromStoredApprovals(row.approvals_json),
       lastApprovedContractJson: Buffer.from(last?.contractJson ?? ''),
       lastApprovedExecutionId: last?.id ?? '',

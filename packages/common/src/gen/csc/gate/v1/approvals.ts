@@ -97,7 +97,7 @@ export interface ApprovalsGetResponse {
   policyVersion?:
     | number
     | undefined;
-  /** The profile that decides, as canonical JSON. */
+  /** The profile that decides, as canonical JSON of what was written: its SHA-256 is what approvals name. */
   policyJson: Buffer;
   /** What has been handed in and counts: approvals and rejections (csc.approval.v0.2) as JSON text. */
   approvalsJson: Buffer[];

@@ -1,0 +1,262 @@
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { connect, type GateClient } from '@csc-fleet/client';
+import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
+import { createSigner, generateKeyPair, toBase64 } from '@csc-fleet/common/crypto';
+import { ExecutionState } from '@csc-fleet/common/messages';
+import {
+  type Agent,
+  makeSshKey,
+  startSshAgent,
+  startTokenAgent,
+  type TokenWish,
+} from '@csc-fleet/test-kit/cli/ssh-agent';
+import { cscOnTerminal } from '@csc-fleet/test-kit/cli/terminal';
+import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
+import { testPolicy } from '@csc-fleet/test-kit/policy';
+import { TestRepository } from '@csc-fleet/test-kit/policy-repository';
+import { csc, freshCsc } from '@csc-fleet/test-kit/process';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const who = (name: string): string => `spiffe://csc.local/client/${name}`;
+const submitter = createSigner(generateKeyPair().seed, 'alice-1');
+
+let fleet: Fleet;
+let owners: string;
+let agent: Agent;
+let token: Agent & { readonly line: string };
+const touch: { -readonly [K in keyof TokenWish]: TokenWish[K] } = { flags: 1, touch: 'given' };
+let alice: GateClient;
+
+/** The key of carol, made by csc keygen. */
+const carol = generateKeyPair();
+
+beforeAll(async () => {
+  fleet = await startFleet({
+    clients: ['bob', 'carol', 'dave', 'erin'],
+    gate: {
+      policies: undefined,
+      bindings: undefined,
+      policy_repository: { directory: 'owners', root: 'root.json', refresh_sec: 3600 },
+    },
+    executors: [
+      {
+        name: 'host-1',
+        config: {
+          policies: undefined,
+          policy_repository: { root: 'root.json', from: 'gate', refresh_sec: 3600 },
+        },
+      },
+    ],
+    prepare: async (directory) => {
+      agent = await startSshAgent(directory);
+      token = await startTokenAgent(directory, touch);
+      const bob = makeSshKey(directory, 'bob');
+      execFileSync('ssh-add', ['-q', bob], { env: { ...process.env, ...agent.env } });
+      const bobLine = execFileSync('ssh-add', ['-L'], {
+        env: { ...process.env, ...agent.env },
+        encoding: 'utf8',
+      });
+      writeFileSync(join(directory, 'carol.key'), carol.privatePem, { mode: 0o600 });
+      const entry = (name: string, publicKey: string) => ({
+        identity: who(name),
+        keys: [{ public_key: publicKey }],
+      });
+      owners = join(directory, 'owners');
+      const repository = new TestRepository(owners);
+      repository.publish({
+        'policies/tests.yaml': testPolicy(join(directory, 'workspace'), {
+          policy_schema_version: 'csc.policy.v0.2',
+          allowed_risk_classes: ['low', 'critical'],
+          approvals: [
+            { quorum: [{ group: 'sre', count: 1 }], risk_classes: ['low'] },
+            { quorum: [{ group: 'sre', count: 2 }], risk_classes: ['critical'] },
+          ],
+        }),
+        'bindings.yaml': {
+          bindings_version: 'csc.bindings.v0.2',
+          bindings: [{ identity: who('alice'), policies: ['tests'], roles: ['admin'] }],
+          submitters: [
+            {
+              principal: who('alice'),
+              keys: [{ key_id: 'alice-1', public_key: toBase64(submitter.publicKey) }],
+            },
+          ],
+        },
+        'approvers.yaml': {
+          approvers_version: 'csc.approvers.v0.1',
+          approvers: [
+            entry('bob', bobLine.trim()),
+            entry('carol', toBase64(carol.publicKey)),
+            entry('dave', token.line),
+          ],
+          groups: [
+            { name: 'sre', members: [who('bob'), who('carol'), who('dave')] },
+            { name: 'oncall', members: [who('dave')] },
+          ],
+          break_glass: { groups: ['oncall'], max_sec: 600 },
+        },
+      });
+      writeFileSync(join(directory, 'root.json'), repository.root);
+    },
+  });
+  alice = connect({ address: fleet.address, tls: fleet.tls('alice'), submitter });
+});
+afterAll(async () => {
+  alice.close();
+  await fleet[Symbol.asyncDispose]();
+  await agent[Symbol.asyncDispose]();
+  await token[Symbol.asyncDispose]();
+});
+
+async function submit(overrides: Partial<CommandContract> = {}) {
+  const contract = fleet.contract({ argv: ['echo', 'agreed'] }, overrides);
+  const { executionId, state } = await alice.submit(contract);
+  expect(state).toBe(ExecutionState.AWAITING_APPROVAL);
+  return { executionId, hash: contractSha256(contract).slice(0, 8) };
+}
+
+/** Runs csc on a terminal as this person, and answers each question as it comes. */
+async function onTerminal(name: string, args: readonly string[], answers: readonly [RegExp, string][] = []) {
+  const own = { ...fleet.environment(name), ...(name === 'dave' ? token.env : agent.env) };
+  const there = cscOnTerminal(args, own);
+  for (const [question, answer] of answers) {
+    await there.waitFor(question);
+    there.pty.write(`${answer}\r`);
+  }
+  return there.ended;
+}
+
+describe('csc approve at a terminal', () => {
+  it('an SSH agent’s key agrees to what was shown, the host runs it, and the receipt says who agreed', async () => {
+    const { executionId, hash } = await submit();
+    const listed = await fleet.csc(['approvals'], { as: 'bob' });
+    expect(listed.stdout).toMatch(new RegExp(`${executionId} WAITS\n  asks     ${who('alice')}`));
+    expect(listed.stdout).toContain('wanted   0 of 1 of sre');
+    const { screen, code } = await onTerminal(
+      'bob',
+      [
+        'approve',
+        executionId.slice(0, 8),
+        '--owners',
+        owners,
+        '--ticket',
+        'CHG-1',
+        '--reason',
+        'it was planned',
+      ],
+      [[/Type [0-9a-f]{8}, as the sha256 above begins: /, hash]],
+    );
+    expect(screen).toMatch(/approved; execution .* is (?:queued|offered|running|succeeded)/);
+    expect(code).toBe(0);
+    expect(screen).not.toContain('DOUBT');
+    const { receipt, exitCode } = await alice.follow(executionId);
+    expect(exitCode).toBe(0);
+    expect(JSON.stringify(receipt)).toContain(who('bob'));
+    expect((await fleet.csc(['approvals', '--json'], { as: 'bob' })).stdout).toBe('');
+  });
+
+  it('two people agree to what is critical, each asked twice; one alone is not enough', async () => {
+    const { executionId, hash } = await submit({ risk_class: 'critical' });
+    const answers: [RegExp, string][] = [
+      [/sha256 above begins: /, hash],
+      [/Once more: risk critical.*Type yes: /s, 'yes'],
+    ];
+    const first = await onTerminal(
+      'carol',
+      ['approve', executionId, '--approver-key', join(fleet.directory, 'carol.key')],
+      answers,
+    );
+    expect(first.screen).toContain('is awaiting_approval; 1 more must agree');
+    const refused = await onTerminal(
+      'dave',
+      ['approve', executionId],
+      [answers[0] ?? [/x/, ''], [/Type yes: /, 'y']],
+    );
+    expect(refused.screen).toContain('nothing was signed');
+    expect(refused.code).toBe(1);
+    const second = await onTerminal('dave', ['approve', executionId, '--owners', owners], answers);
+    expect(second.screen).toMatch(/client\/carol for sre, .* \(signature verified\)/);
+    expect(second.screen).toContain('touch the security key');
+    expect(second.code).toBe(0);
+    expect((await alice.follow(executionId)).exitCode).toBe(0);
+  });
+
+  it('a security key that nobody touched signs nothing that counts', async () => {
+    const { executionId, hash } = await submit();
+    touch.flags = 0;
+    const { screen, code } = await onTerminal(
+      'dave',
+      ['approve', executionId, '--group', 'sre'],
+      [[/begins: /, hash]],
+    );
+    touch.flags = 1;
+    expect(screen).toMatch(/nobody touched the security key/);
+    expect(code).toBe(1);
+    await alice.cancel(executionId);
+  });
+
+  it('a rejection ends it, with its reason', async () => {
+    const { executionId, hash } = await submit();
+    const { screen } = await onTerminal(
+      'bob',
+      ['reject', executionId, '--reason', 'not on a Friday'],
+      [[/Reject this\? Type .*begins: /, hash]],
+    );
+    expect(screen).toMatch(/rejected; execution .* is/);
+    const { execution } = await alice.getExecution(executionId);
+    expect(execution.state).not.toBe(ExecutionState.AWAITING_APPROVAL);
+    expect(execution.error).toContain('not on a Friday');
+  });
+
+  it('the glass is broken by its own group alone, after two questions', async () => {
+    const { executionId, hash } = await submit();
+    const why = ['--reason', 'INC-42: nobody answers'];
+    const wrong = await onTerminal('bob', ['break-glass', executionId, ...why]);
+    expect(wrong.screen.replaceAll(/\s+/g, ' ')).toContain('may break the glass');
+    const { screen } = await onTerminal(
+      'dave',
+      ['break-glass', executionId, ...why],
+      [
+        [/BREAK THE GLASS for this\? Type .*begins: /, hash],
+        [/Once more: it runs without anybody else’s approval.*Type yes: /s, 'yes'],
+      ],
+    );
+    expect(screen).toContain('the glass is broken');
+    expect((await alice.follow(executionId)).exitCode).toBe(0);
+  });
+
+  it('nothing is agreed to through a pipe: there is no --yes, and no answer from standard input', async () => {
+    const { executionId, hash } = await submit();
+    for (const command of [
+      ['approve'],
+      ['reject', '--reason', 'no'],
+      ['break-glass', '--reason', 'there is nobody'],
+    ]) {
+      const [name = '', ...rest] = command;
+      const { code, stderr } = await freshCsc([name, executionId, ...rest], {
+        env: { ...fleet.environment('dave'), ...token.env },
+        input: `${hash}\nyes\n`,
+      });
+      expect(stderr).toMatch(/asks a person, .* takes no answer from a pipe/);
+      expect(code).toBe(78);
+    }
+    expect((await fleet.csc(['approve', executionId, '--yes'], { as: 'bob' })).stderr).toContain(
+      "unknown option '--yes'",
+    );
+    expect((await alice.getExecution(executionId)).execution.state).toBe(ExecutionState.AWAITING_APPROVAL);
+    await alice.cancel(executionId);
+  });
+
+  it('who is no approver is told so, and a key’s line for approvers.yaml is printed', async () => {
+    const { stderr, code } = await fleet.csc(['approvals'], { as: 'erin' });
+    expect(stderr).toContain('client/erin is none');
+    expect(code).toBe(77);
+    const env = { ...fleet.environment('dave'), ...token.env };
+    const { stdout } = await csc(['approvals', '--print-key'], { env });
+    expect(stdout).toBe(
+      `- identity: ${who('dave')}\n  keys:\n    - public_key: ${token.line.split(' ').slice(0, 2).join(' ')}\n`,
+    );
+  });
+});
