@@ -65,6 +65,7 @@ export class ServedGate {
     pki: TestPki,
     limits: Partial<GateLimits> = {},
     tracing?: Tracing,
+    acceptTokens = false,
   ): Promise<ServedGate> {
     const logged = new Map<string, unknown>();
     const server = await startServer(gate, {
@@ -74,6 +75,7 @@ export class ServedGate {
       heartbeatIntervalSec: 10,
       log: (id, error) => logged.set(id, error),
       tracing,
+      acceptTokens,
     });
     return new ServedGate(pki, server, logged);
   }

@@ -230,6 +230,11 @@ export class TestGate {
     return this.#stored('SELECT queue_deadline AS it FROM executions WHERE execution_id = ?', executionId);
   }
 
+  /** The OIDC token that it keeps for a host, as it lies on disk; null where it keeps none. Only while the gate is stopped. */
+  storedToken(executionId: string): unknown {
+    return this.#stored('SELECT submission_token AS it FROM executions WHERE execution_id = ?', executionId);
+  }
+
   /** Its state as it is on disk; undefined where it is not there. */
   storedState(executionId: string): unknown {
     return this.#stored('SELECT state AS it FROM executions WHERE execution_id = ?', executionId);

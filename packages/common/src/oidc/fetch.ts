@@ -3,10 +3,10 @@ import { CscError } from '../errors/index.ts';
 
 /** Of one answer. */
 const maxBytes = 256 * 1024;
-const timeoutMs = 5_000;
+const timeoutMs = 3_000;
 
 /**
- * The body at an https URL: an answer 200 of at most 256 KiB within five seconds, from that very server, as nothing is
+ * The body at an https URL: an answer 200 of at most 256 KiB within three seconds, from that very server, as nothing is
  * followed elsewhere. Rejects with CscError REPOSITORY_UNREACHABLE.
  * @param ca PEM of what its certificate must chain to. Undefined: what Node trusts.
  */

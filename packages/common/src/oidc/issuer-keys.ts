@@ -1,6 +1,6 @@
 import { type Clock, isJsonObject, type JsonValue, parseStrictJson, systemClock } from '../encoding/index.ts';
 import { CscError } from '../errors/index.ts';
-import { type Issuer, type IssuerKey, jwksSchema } from '../owners/index.ts';
+import { type Issuer, type IssuerKey, jwkSchema, maxIssuerKeys } from '../owners/index.ts';
 import { validate } from '../schema/index.ts';
 import { fetchJson } from './fetch.ts';
 import type { IssuerKeys } from './open-token.ts';
@@ -129,16 +129,13 @@ function readKeys(bytes: Uint8Array): readonly IssuerKey[] {
   const document = readJson(bytes);
   const listed = isJsonObject(document) && Array.isArray(document['keys']) ? document['keys'] : [];
   // Keys of other kinds, which an issuer may publish beside, are none for us.
-  const keys = listed
-    .filter(isJsonObject)
-    .filter(({ kty, use = 'sig' }) => use === 'sig' && ['RSA', 'EC', 'OKP'].some((it) => it === kty))
-    .map((key) =>
-      Object.fromEntries(members.map((name): [string, JsonValue | undefined] => [name, key[name]])),
-    );
-  const parsed = validate(jwksSchema, { keys });
-  if (!parsed.ok)
-    throw new CscError('CONFIG_INVALID', 'what it publishes is no JWKS', { faults: parsed.faults });
-  return parsed.value.keys;
+  const keys = listed.filter(isJsonObject).flatMap((key) => {
+    const said = members.filter((name) => key[name] !== undefined).map((name) => [name, key[name] ?? null]);
+    const parsed = validate(jwkSchema, Object.fromEntries(said));
+    return parsed.ok ? [parsed.value] : [];
+  });
+  if (keys.length > 0 && keys.length <= maxIssuerKeys) return keys;
+  throw new CscError('CONFIG_INVALID', 'what it publishes is no JWKS with keys for tokens');
 }
 
 const members = ['kty', 'kid', 'use', 'alg', 'n', 'e', 'crv', 'x', 'y'];
