@@ -6,12 +6,15 @@ import { contractSha256, parseContract } from '@csc-fleet/common/contract';
 import { createKeyRing, createSigner, generateKeyPair, toBase64 } from '@csc-fleet/common/crypto';
 import { orThrow, reasons } from '@csc-fleet/common/errors';
 import { openSubmission } from '@csc-fleet/common/evidence';
+import { parseIssuers } from '@csc-fleet/common/owners';
+import { parseBindings } from '@csc-fleet/common/policy';
 import { version } from '@csc-fleet/common/version';
 import { readExecutorConfig } from '@csc-fleet/executor/config';
 import { defaultOutputLimits } from '@csc-fleet/executor/limits';
 import { readGateConfig } from '@csc-fleet/gate/config';
 import { copiedEtc, defaultReserve, defaultRunLimits, liveEtc, madeUpEtc } from '@csc-fleet/sandbox/plan';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { parse } from 'yaml';
 import { house } from '../../scripts/rooms.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -226,6 +229,28 @@ except ValueError as error:
     });
     expect(opened.audience.executor_id).toBe('host-1');
   });
+});
+
+it('docs/ci.md shows files that can be used: issuers, bindings, and pipelines whose jobs get their token', () => {
+  const blocks = [...read('docs/ci.md').matchAll(/^```yaml\n# (\S+)\n(.*?)^```/gms)];
+  const byName = new Map(blocks.map(([, name = '', text = '']) => [name, text]));
+  const bytes = (name: string) => Buffer.from(byName.get(name) ?? '');
+  expect(orThrow(parseIssuers(bytes('issuers.yaml')), 'POLICY_INVALID', 'issuers.yaml').issuers).toHaveLength(
+    3,
+  );
+  expect(
+    orThrow(parseBindings(bytes('bindings.yaml')), 'POLICY_INVALID', 'bindings.yaml').bindings,
+  ).toHaveLength(2);
+  const pipelines = [
+    ['.github/workflows/deploy.yml', 'github', '"id-token":"write"'],
+    ['.buildkite/pipeline.yml', 'buildkite', '"branches":"main"'],
+    ['.gitlab-ci.yml', 'gitlab', '"CSC_ID_TOKEN":{"aud":"https://csc.acme.example"}'],
+  ] as const;
+  for (const [name, source, permission] of pipelines) {
+    const said = JSON.stringify(parse(byName.get(name) ?? '', { strict: true, uniqueKeys: true }));
+    expect(said).toMatch(new RegExp(`submit contract.json --oidc ${source} --fleet-ca`));
+    expect(said).toContain(permission);
+  }
 });
 
 it('the version that the software says of itself is that of every package', () => {

@@ -844,8 +844,8 @@ const host: readonly Mutant[] = [
     name: 'granted-by-what-held-before-it-was-held-back',
     file: `${executor}/execute.ts`,
     before:
-      'else if (!isStillGranted(granted, supplyAgain(supplied, lookAgain(offered, ports, link)), rules))',
-    after: 'else if (lookAgain(offered, ports, link) === undefined)',
+      'else if (!isStillGranted(granted, supplyAgain(supplied, lookAgain(offered, token, ports, link)), rules))',
+    after: 'else if (lookAgain(offered, token, ports, link) === undefined)',
     tests: [`${executor}/admission/submission.test.ts`],
     red: 'is built anew where it would be granted less',
   },
@@ -2254,7 +2254,7 @@ const submissions: readonly Mutant[] = [
   {
     name: 'self-signed-submission-counts',
     file: 'packages/common/src/evidence/open-submission.ts',
-    before: '  checkSignature(submission, context);\n',
+    before: 'if (identity === undefined) checkSignature(submission, context);',
     after: '',
     tests: [`${executor}/admission/submission.test.ts`],
     red: 'what it has signed itself',
@@ -2604,7 +2604,7 @@ const takenOver: readonly Mutant[] = [
   {
     name: 'admitted-once-and-for-all',
     file: `${executor}/execute.ts`,
-    before: 'reach(supplyAgain(taken, lookAgain(offered, ports, link)))',
+    before: 'reach(supplyAgain(taken, lookAgain(offered, token, ports, link)))',
     after: 'taken',
     tests: [`${executor}/admission/submission.test.ts`],
     red: 'is asked again',
@@ -2763,7 +2763,102 @@ const exported: readonly Mutant[] = [
   },
 ];
 
+/** Tokens that say who a CI job is. */
+const tokens: readonly Mutant[] = [
+  {
+    name: 'token-of-another-key',
+    file: 'packages/common/src/oidc/judge-token.ts',
+    before:
+      'if (only.length === wanted.length && timingSafeEqual(Buffer.from(only), Buffer.from(wanted))) return;',
+    after: "if (only.startsWith('csc:')) return;",
+    tests: [`${executor}/admission/token.test.ts`],
+    red: 'is not whoever else has its token',
+  },
+  {
+    name: 'token-of-another-principal',
+    file: `${evidence}/open-submission.ts`,
+    before: 'if (identity.principal === submission.principal) return identity;',
+    after: 'if (identity.principal !== "") return identity;',
+    tests: [`${executor}/admission/token.test.ts`],
+    red: 'cannot name another principal than the token comes to',
+  },
+  {
+    name: 'token-in-the-place-of-another',
+    file: `${evidence}/open-submission.ts`,
+    before: 'if (token.sha256 !== submission.token_sha256?.toLowerCase())',
+    after: 'if (token.sha256 === "")',
+    tests: [`${executor}/admission/token.test.ts`],
+    red: 'cannot have another contract run by a job’s token, nor swap the token or the key',
+  },
+  {
+    name: 'token-used-when-it-was-over',
+    file: 'packages/common/src/oidc/judge-token.ts',
+    before: 'if (used > until + tolerance)',
+    after: 'if (used > until + 86_400)',
+    tests: [`${executor}/admission/token.test.ts`],
+    red: 'is when the submission was made',
+  },
+  {
+    name: 'token-verified-by-any-algorithm',
+    file: 'packages/common/src/oidc/open-token.ts',
+    before: 'if (issuer.algorithms.includes(algorithm)) return;',
+    after: 'if (issuer.algorithms.length > 0) return;',
+    tests: ['packages/common/src/oidc/oidc.test.ts'],
+    red: 'is not verified by what it says of itself',
+  },
+  {
+    name: 'token-read-in-two-ways',
+    file: 'packages/common/src/oidc/read-token.ts',
+    before: "if (bytes.toString('base64url') !== part)",
+    after: 'if (bytes.length === 0)',
+    tests: ['packages/common/src/oidc/oidc.test.ts'],
+    red: 'no other base64',
+  },
+  {
+    name: 'claim-that-matches-across-slashes',
+    file: 'packages/common/src/oidc/judge-token.ts',
+    before: 'return !/[/\\p{Cc}]/u.test(value.slice(head.length, value.length - tail.length));',
+    after: 'return true;',
+    tests: ['packages/common/src/oidc/oidc.test.ts'],
+    red: 'is of nobody where a claim is not whole what the owners demand',
+  },
+  {
+    name: 'claim-that-forges-a-part',
+    file: 'packages/common/src/oidc/judge-token.ts',
+    before: 'return value.replace(/[^A-Za-z0-9-]/gu, (character) =>',
+    after: 'return value.replace(/[^A-Za-z0-9.-]/gu, (character) =>',
+    tests: ['packages/common/src/oidc/oidc.test.ts'],
+    red: 'cannot say more in a claim than one part of a name',
+  },
+  {
+    name: 'issuer-asked-for-each-unknown-key',
+    file: 'packages/common/src/oidc/issuer-keys.ts',
+    before: 'const mayAsk = now - state.askedAt >= minIntervalMs || now < state.askedAt;',
+    after: 'const mayAsk = true;',
+    tests: ['packages/common/src/oidc/oidc.test.ts'],
+    red: 'a flood of such ids asks once',
+  },
+  {
+    name: 'keys-of-another-host',
+    file: 'packages/common/src/oidc/issuer-keys.ts',
+    before:
+      "if (typeof uri !== 'string' || !URL.canParse(uri) || new URL(uri).origin !== new URL(base).origin)",
+    after: "if (typeof uri !== 'string' || !URL.canParse(uri))",
+    tests: ['packages/common/src/oidc/oidc.test.ts'],
+    red: 'are none of another host than the issuer’s own',
+  },
+  {
+    name: 'stranger-let-in-by-any-header',
+    file: `${gate}/traffic/token-caller.ts`,
+    before: 'return publicKey === undefined ? undefined : identify(text, publicKey);',
+    after: 'return identify(text, publicKey ?? new Uint8Array(32));',
+    tests: ['tests/integration/tokens.test.ts'],
+    red: 'a certificate of ours goes before any token',
+  },
+];
+
 export const mutants: readonly Mutant[] = [
+  ...tokens,
   ...exported,
   ...readers,
   ...disks,

@@ -213,6 +213,8 @@ function checkOneSource(value: unknown, context: z.core.$RefinementCtx): void {
   const missing = (name: string): boolean => file[name] === undefined;
   const fault = (path: string, message: string): void =>
     context.addIssue({ code: 'custom', path: [path], message });
+  if (file['accept_tokens'] === true && missing('policy_repository'))
+    fault('accept_tokens', 'needs a policy_repository, whose issuers.yaml says what a token means');
   if (missing('policy_repository')) {
     if (missing('policies'))
       fault('policies', 'is required, as is bindings; or, instead of both, the owners’ policy_repository');
