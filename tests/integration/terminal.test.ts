@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readOwnSigner, toBase64 } from '@csc-fleet/common/crypto';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
@@ -46,7 +46,14 @@ beforeAll(async () => {
         'policies/plain.yaml': testPolicy(workspace, { ...members, name: 'plain' }),
         'bindings.yaml': {
           bindings_version: 'csc.bindings.v0.2',
-          bindings: [{ identity: alice, policies: ['tests', 'plain'], secrets: { tests: ['TOKEN'] } }],
+          bindings: [
+            {
+              identity: alice,
+              policies: ['tests', 'plain'],
+              secrets: { tests: ['TOKEN'] },
+              roles: ['admin'],
+            },
+          ],
           submitters: [{ principal: alice, keys: [{ key_id: keyId, public_key: toBase64(publicKey) }] }],
         },
       });
@@ -334,5 +341,61 @@ sys.stdin.readline()
       code: 64,
       stderr: 'csc attach takes a terminal; csc get abcd --follow looks on\n',
     });
+  });
+});
+
+describe('evidence and output that nobody between has to be trusted with', () => {
+  const words = 'nobody-between-reads-this';
+  const holds = (directory: string, text: string): boolean =>
+    readdirSync(directory, { recursive: true, withFileTypes: true })
+      .filter((it) => it.isFile())
+      .some((it) => readFileSync(join(it.parentPath, it.name)).includes(text));
+
+  it('is sealed on its way, masked before, and opened by csc submit and csc get', async () => {
+    const argv = ['sh', '-c', `echo ${words.replaceAll('-', "'-'")}; echo $TOKEN; echo and-this >&2`];
+    const contract = fleet.contract({ argv, secret_refs: ['TOKEN'], env_allow: [] });
+    const file = fleet.write('sealed.json', JSON.stringify(contract));
+    const submitted = await fleet.csc(['submit', file, '--submitter-key', key, '--seal', '--attest']);
+    expect(submitted).toMatchObject({ code: 0, stderr: expect.stringContaining('and-this') });
+    expect(submitted.stdout).toMatch(new RegExp(`^${words}\n`));
+    expect(submitted.stdout).not.toContain('correct-horse-battery');
+    const id = await newest();
+    expect(holds(join(fleet.directory, 'gate'), words)).toBe(false);
+    expect((await fleet.csc(['get', id, '--output'])).stdout).toBe(submitted.stdout);
+    expect((await fleet.csc(['get', id, '--follow', '--quiet'])).stdout).toBe(submitted.stdout);
+    expect((await fleet.csc(['get', id, '--output', '--raw'])).stdout).not.toContain(words);
+    const elsewhere = await fleet.csc(['get', id, '--output'], { env: { XDG_STATE_HOME: fleet.directory } });
+    expect(elsewhere.code).not.toBe(0);
+    expect(elsewhere.stderr).toContain('--seal-key FILE');
+    expect(await receiptOf(id)).toMatchObject({ sealed: { algorithm: 'csc.seal.v0.1' } });
+    const exported = await fleet.csc(['receipts', 'export', id, '--format', 'dsse']);
+    expect(exported.code).toBe(0);
+    const payload = Buffer.from(JSON.parse(exported.stdout).payload, 'base64').toString();
+    expect(JSON.parse(payload)).toMatchObject({ predicate: { execution_id: id, sealed: expect.anything() } });
+  });
+
+  it('goes from a gate into a bundle, in which a receipt that is taken out is missed', async () => {
+    const [bundle, keys] = [join(fleet.directory, 'bundle'), join(fleet.directory, 'build-1.json')];
+    const config = join(fleet.directory, 'executor-build-1.yaml');
+    expect((await fleet.csc(['executor', 'keys', '--config', config, '--export', keys])).code).toBe(0);
+    const made = await fleet.csc(['audit', 'bundle', '--since', '1h', '--keys', keys, '--out', bundle]);
+    expect(made).toMatchObject({ code: 0, stdout: expect.stringContaining('its manifest is sha256:') });
+    const verify = () => fleet.csc(['audit', 'verify-bundle', bundle, '--keys', keys, '--json']);
+    expect(JSON.parse((await verify()).stdout)).toMatchObject({ valid: true, faults: [] });
+    const receipts = readdirSync(join(bundle, 'receipts'), { recursive: true, withFileTypes: true });
+    const last = receipts
+      .filter((it) => it.isFile())
+      .sort((a, b) => a.name.localeCompare(b.name))
+      .at(-1);
+    const path = join(last?.parentPath ?? '', last?.name ?? '');
+    const manifest = JSON.parse(readFileSync(join(bundle, 'MANIFEST.json'), 'utf8'));
+    const files = manifest.files.filter((it: { path: string }) => !path.endsWith(it.path));
+    rmSync(path);
+    writeFileSync(join(bundle, 'MANIFEST.json'), JSON.stringify({ ...manifest, files }));
+    // The last of its chain: no gap shows it, and what the gate once told does.
+    const { faults } = JSON.parse((await verify()).stdout);
+    expect(faults).toEqual([
+      { kind: 'missing', message: expect.stringContaining('and none is here that counts') },
+    ]);
   });
 });

@@ -2719,6 +2719,34 @@ const scopes: readonly Mutant[] = [
   },
 ];
 
+/** Output that nobody between reads. */
+const sealed: readonly Mutant[] = [
+  {
+    name: 'sealed-for-whoever-says-so',
+    file: `${executor}/admission/submission.ts`,
+    before: '  if (submission === undefined)\n    throw refused(',
+    after: "  if (ticket.ticket_id === '')\n    throw refused(",
+    tests: [`${executor}/admission/submission.test.ts`],
+    red: 'does not run for a wish that nobody has signed',
+  },
+  {
+    name: 'sealed-to-a-weak-key',
+    file: `${executor}/admission/submission.ts`,
+    before: 'if (!isSealPublicKey(sealTo)) throw',
+    after: "if (ticket.ticket_id === '') throw",
+    tests: [`${executor}/admission/submission.test.ts`],
+    red: 'to a key that protects nothing',
+  },
+  {
+    name: 'sealed-without-its-place',
+    file: 'packages/common/src/seal/format.ts',
+    before: '[sealAlgorithm, executionId, commandId, stream]',
+    after: '[sealAlgorithm, executionId, stream]',
+    tests: ['packages/common/src/seal/seal.test.ts'],
+    red: 'does not open as that of another',
+  },
+];
+
 /** What others are shown of receipts. */
 const exported: readonly Mutant[] = [
   {
@@ -2860,6 +2888,7 @@ const tokens: readonly Mutant[] = [
 export const mutants: readonly Mutant[] = [
   ...tokens,
   ...exported,
+  ...sealed,
   ...readers,
   ...disks,
   ...audits,

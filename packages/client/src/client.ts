@@ -27,6 +27,7 @@ import {
   type TlsFiles,
   TlsSource,
 } from '@csc-fleet/common/rpc';
+import type { SealKeys } from '@csc-fleet/common/seal';
 import { type ApprovalsClient, createApprovals } from './calls/approvals.ts';
 import {
   type AuditOptions,
@@ -204,6 +205,8 @@ export type ConnectOptions = {
    * not asked for.
    */
   readonly log?: LogOptions | undefined;
+  /** The private keys that open sealed output, by their ids. Absent: it comes sealed. */
+  readonly sealKeys?: SealKeys | undefined;
   /** What was met of executors' chains: a receipt must not contradict an earlier one. Absent: what this client meets. */
   readonly seenChains?: SeenChains | undefined;
   /** Without pins: the executors that were met before. Absent: those that this client meets. */
@@ -287,7 +290,15 @@ export function connect(options: ConnectOptions): GateClient {
   const keys = { ...chooseKeys(options, connection), seen: options.seenChains ?? createSeenChains() };
   const owners = toOwnersTrust(options);
   const log = options.log === undefined ? undefined : lazilyChecked(options.log);
-  return createClient({ connection, reconnect, keys, submitter: toSubmitter(options), owners, log });
+  return createClient({
+    connection,
+    reconnect,
+    keys,
+    submitter: toSubmitter(options),
+    owners,
+    log,
+    sealKeys: options.sealKeys,
+  });
 }
 
 // Loaded by who demands a log, and before anything is handed in.
@@ -378,7 +389,8 @@ function createClient(context: RunContext): GateClient {
     awaitPlacement: (executionId, options = {}) => awaitPlacement(context, executionId, options),
     check: (contract, options = {}) => check(connection, contract, options),
     watch: (executionId, options) => watch(connection, reconnect, executionId, options),
-    readOutput: (executionId, options) => readOutput(connection, reconnect, executionId, options),
+    readOutput: (executionId, options) =>
+      readOutput(connection, reconnect, executionId, options, context.sealKeys),
     cancel: (executionId, options = {}) => cancel(connection, executionId, options),
     getExecution: async (executionId, options = {}) => {
       const { resolutionsJson, ...told } = await getExecution(connection, executionId, options);

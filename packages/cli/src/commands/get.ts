@@ -68,7 +68,11 @@ export function defineGet(command: Command): void {
       new Option('--stream <name>', 'only this stream of each command').choices(Object.keys(streamsByName)),
     )
     .option('--recording <file>', 'where to write the recording of its terminal, once it is verified')
-    .option('--raw', 'with --output: show what a terminal showed as it is, control sequences and all')
+    .option('--seal-key <file>', 'opens sealed output, beside the keys that csc submit --seal has kept here')
+    .option(
+      '--raw',
+      'with --output: show what a terminal showed as it is, control sequences and all; and what is sealed, sealed',
+    )
     .option('--receipt-out <file>', 'where to write the receipt, once it is verified')
     .option('--quiet', 'with --follow: show its output and nothing else')
     .option('--json', 'print JSON')

@@ -9,6 +9,7 @@ import { exitCodes } from '../action/exit-codes.ts';
 import { append, parseBytes, parseDuration } from '../action/options.ts';
 import { connectGate } from '../connect/connect-gate.ts';
 import { addGateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import { makeKeptSealKey, readSealKey } from '../connect/seal-keys.ts';
 import { chooseIdentity, type SubmitterOptions } from '../connect/submitter.ts';
 import { readInput } from '../files/read-input.ts';
 import { TerminalClaims } from '../files/terminal-claims.ts';
@@ -68,6 +69,11 @@ export function defineSubmit(command: Command): void {
     .option('--stdout-bytes <size>', 'keep up to so much of its stdout: 50M (signed)', parseBytes)
     .option('--stderr-bytes <size>', 'the same of its stderr', parseBytes)
     .option('--require-outputs', 'fail where an expected output is not there (signed: the host does)')
+    .option(
+      '--seal',
+      'have its output sealed by its host to a key that is made here and kept, so that no gate reads it (signed)',
+    )
+    .option('--seal-key <file>', 'the same, to this key (openssl genpkey -algorithm x25519)')
     .option('--attest', 'have the receipt attested, for csc receipts export (signed: the host does)')
     .option('--tty', 'run it on this terminal: what you type goes to it (~. leaves, csc attach comes back)')
     .option('--record <file>', 'write the recording of its terminal (asciicast v3), once it is verified')
@@ -100,6 +106,7 @@ interface SubmitCommandOptions extends SubmitterOptions {
   readonly stderrBytes?: number;
   readonly requireOutputs?: true;
   readonly attest?: true;
+  readonly seal?: true;
   readonly allowTruncated?: true;
   readonly tty?: true;
   readonly record?: string;
@@ -217,9 +224,15 @@ async function toSubmitOptions(options: SubmitCommandOptions): Promise<Omit<Subm
     receiptVersion: options.receiptVersion,
     idempotencyKey: options.idempotencyKey,
     attest: options.attest,
+    sealTo: toSealTo(options),
     queueTimeoutMs: options.timeoutQueue,
     limits: toLimits(options),
   };
+}
+
+function toSealTo({ seal, sealKey }: SubmitCommandOptions): Uint8Array | undefined {
+  if (sealKey !== undefined) return readSealKey(sealKey).publicKey;
+  return seal === true ? makeKeptSealKey(process.env).publicKey : undefined;
 }
 
 // Undefined where nothing is asked for: only a signed submission can ask.

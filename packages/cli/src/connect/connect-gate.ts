@@ -29,6 +29,7 @@ import {
   resolveIssuing,
   resolveLog,
 } from './gate-options.ts';
+import { sealKeysIn } from './seal-keys.ts';
 import { openSeenChains } from './seen-chains.ts';
 import { openSeenLogs } from './seen-logs.ts';
 import { openSignedSubmissions } from './signed-submissions.ts';
@@ -82,6 +83,10 @@ export function connectGate(
     fleetCa:
       options.fleetCa === undefined ? undefined : readPem(options.fleetCa, '--fleet-ca', maxPemBytes).bytes,
     ownersRoot: options.ownersRoot,
+    sealKeys:
+      options.raw === true
+        ? undefined
+        : sealKeysIn(process.env, options.sealKey === undefined ? [] : [options.sealKey]),
     knownExecutors:
       pinned === undefined && options.fleetCa === undefined
         ? lazily(() => remember(gate, options, say))

@@ -30,6 +30,10 @@ export interface GateOptions {
   readonly witnessVkey?: readonly string[];
   /** How many of them must have cosigned. */
   readonly witnessQuorum?: number;
+  /** A private key that sealed output is opened with, beside those that are kept. */
+  readonly sealKey?: string;
+  /** Sealed output is left as it is. */
+  readonly raw?: true;
   /** The file of the executors that were met before. */
   readonly knownExecutors?: string;
   /** Milliseconds that a gate is waited for which is away or has no room. */
@@ -117,7 +121,16 @@ const fileSchema = z.strictObject({
 
 type SourceOptions = Omit<
   GateOptions,
-  'keys' | 'fleetCa' | 'ownersRoot' | 'knownExecutors' | 'wait' | 'logVkey' | 'witnessVkey' | 'witnessQuorum'
+  | 'keys'
+  | 'fleetCa'
+  | 'sealKey'
+  | 'raw'
+  | 'ownersRoot'
+  | 'knownExecutors'
+  | 'wait'
+  | 'logVkey'
+  | 'witnessVkey'
+  | 'witnessQuorum'
 >;
 
 function toPick(options: SourceOptions, env: NodeJS.ProcessEnv): (name: keyof Source) => string {

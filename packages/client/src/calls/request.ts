@@ -41,6 +41,11 @@ export interface SubmitOptions {
   readonly requireOutputs?: boolean | undefined;
   /** Its executor attests the receipt, for `csc receipts export`. Needs a submitter. Absent: as its host says. */
   readonly attest?: boolean | undefined;
+  /**
+   * Its host seals what it prints to this key, 32 bytes of X25519, so that nobody between can read it; `sealKeys` of the client opens
+   * it. Needs a submitter, a receipt of v0.2 and no terminal. Absent: it is not sealed.
+   */
+  readonly sealTo?: Uint8Array | undefined;
   /** Run it on a terminal, where policy and host grant one. Absent: it has none. */
   readonly terminal?: TerminalAsked | undefined;
   /**

@@ -4,6 +4,7 @@ import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { type SubmissionSigner, signSubmission } from '@csc-fleet/common/evidence';
 import { tokenSha256 } from '@csc-fleet/common/oidc';
 import type { Identity } from '@csc-fleet/common/rpc';
+import { sealAlgorithm } from '@csc-fleet/common/seal';
 import { maxSubmissionLifeMs, parseSubmission, type UnsignedSubmission } from '@csc-fleet/common/submission';
 import type { PreparedSubmit, SubmitOptions, TerminalAsked } from './request.ts';
 import type { SignedSubmission, SignedSubmissions } from './signed.ts';
@@ -45,12 +46,12 @@ export async function signRequest(
   options: SignOptions,
 ): Promise<SignedSubmit> {
   if (submitter === undefined) {
-    const { limits, executorId, requireOutputs, attest } = options;
-    const asks = requireOutputs === true || attest === true;
+    const { limits, executorId, requireOutputs, attest, sealTo } = options;
+    const asks = requireOutputs === true || attest === true || sealTo !== undefined;
     if (limits === undefined && executorId === undefined && !asks)
       return { ...prepared, submission: undefined };
     const message =
-      'limits, executorId, requireOutputs and attest are part of a signed submission: connect with a submitter';
+      'limits, executorId, requireOutputs, attest and sealTo are part of a signed submission: connect with a submitter';
     throw new CscError('REQUEST_INVALID', message);
   }
   const now = new Date();
@@ -131,12 +132,17 @@ function toSubmission(
     options: {
       ...(options.limits === undefined ? {} : { limits: options.limits }),
       ...(options.requireOutputs === true ? { require_outputs: true as const } : {}),
+      ...(options.sealTo === undefined ? {} : { seal: toSeal(options.sealTo) }),
       ...(options.attest === true ? { attest: true as const } : {}),
       ...(options.terminal === undefined ? {} : { terminal: toWish(options.terminal) }),
     },
     approvals: [],
     ...(token === undefined ? {} : { token_sha256: tokenSha256(token) }),
   };
+}
+
+function toSeal(publicKey: Uint8Array) {
+  return { algorithm: sealAlgorithm, public_key: Buffer.from(publicKey).toString('base64') };
 }
 
 function toWish({ columns, rows, type, inputKey }: TerminalAsked) {

@@ -2,6 +2,7 @@ import { type Decision, OutputStream } from '@csc-fleet/common/messages';
 import { createOutputCheck, type OutputCheck } from '@csc-fleet/common/output-log';
 import type { EventOf, ExecutionEvent, OutputItem } from '../stream/items.ts';
 import { createProgress, type Progress } from '../stream/progress.ts';
+import { OutputOpener, type SealedReading } from '../stream/sealed.ts';
 
 type Awaitable = void | Promise<void>;
 
@@ -42,7 +43,9 @@ export function createReceiver(
   handlers: RunHandlers,
   receiptVersion: string,
   executionId?: string,
+  reading: SealedReading = { keys: undefined, isExpected: false },
 ): Receiver {
+  const opener = new OutputOpener(reading);
   const progress = createProgress();
   const outputCheck = createOutputCheck(receiptVersion);
   let id = executionId;
@@ -69,7 +72,7 @@ export function createReceiver(
       const unseen = progress.unseen(item);
       if (unseen === undefined) return;
       if (unseen.type === 'chunk') outputCheck.add(unseen);
-      await handOver(unseen, handlers);
+      for (const opened of await opener.open(id ?? '', unseen)) await handOver(opened, handlers);
     },
   };
 }

@@ -2,6 +2,7 @@ import { CscError, isCscError } from '@csc-fleet/common/errors';
 import type { ExpectedReceipt } from '@csc-fleet/common/evidence';
 import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
 import { type Decision, type Execution, ExecutionState, GateService } from '@csc-fleet/common/rpc';
+import type { SealKeys } from '@csc-fleet/common/seal';
 import { parseSubmission, submissionSha256 } from '@csc-fleet/common/submission';
 import { terminalRun } from '@csc-fleet/common/terminal';
 import { cancel, checkDecided, rememberLost, type SubmitContext } from '../calls/calls.ts';
@@ -82,6 +83,8 @@ export interface RunContext extends SubmitContext {
   readonly keys: KeySource;
   /** Absent: resolutions are not verified, and say so. */
   readonly owners?: OwnersTrust | undefined;
+  /** Opens what is sealed. Absent: it comes as it is. */
+  readonly sealKeys?: SealKeys | undefined;
   /** Absent: no log is demanded. */
   readonly log?: LogDemand | undefined;
 }
@@ -138,6 +141,8 @@ async function runToEnd(context: RunContext, contract: ContractInput, given: Run
   const receiver = createReceiver(
     stop.listening(onceStarted(options.handlers ?? {}, openInput)),
     receiptVersion,
+    undefined,
+    { keys: context.sealKeys, isExpected: options.sealTo !== undefined },
   );
   const submissions = namesOf(request.submissionJson);
   const isOurs = options.idempotencyKey === undefined;
@@ -171,13 +176,26 @@ async function runToEnd(context: RunContext, contract: ContractInput, given: Run
     checkDecided(receiver.decision(), contractSha256);
     if (submission !== undefined && isOurs && receiver.finished() !== undefined)
       await submitter?.signed.drop(submission.nonce);
-    return await conclude(context, receiver, { ...expected, host });
+    const result = await conclude(context, receiver, { ...expected, host });
+    checkSealed(result.receipt, options.sealTo);
+    return result;
   } catch (error) {
     if (receiver.executionId() === undefined) throw await rememberLost(error, prepared, submitter);
     throw withKey(error, request);
   } finally {
     input?.close();
   }
+}
+
+// Its host has verified what was signed: a receipt that says otherwise is of something else.
+function checkSealed(receipt: ExecutionReceipt | undefined, sealTo: Uint8Array | undefined): void {
+  if (sealTo === undefined || (receipt?.status !== 'success' && receipt?.status !== 'failed')) return;
+  const said = receipt.receipt_version === 'csc.receipt.v0.2' ? receipt.sealed?.public_key : undefined;
+  if (said === Buffer.from(sealTo).toString('base64')) return;
+  throw new CscError(
+    'RECEIPT_INVALID',
+    'the output was to be sealed, and the receipt says that it was not, or to another key: whoever relayed it can have read it',
+  );
 }
 
 function onceStarted(handlers: RunHandlers, open: (executionId: string) => void): RunHandlers {
@@ -202,7 +220,10 @@ export async function follow(
   executionId: string,
   options: FollowOptions,
 ): Promise<RunResult> {
-  const receiver = createReceiver(options.handlers ?? {}, '', executionId);
+  const receiver = createReceiver(options.handlers ?? {}, '', executionId, {
+    keys: context.sealKeys,
+    isExpected: false,
+  });
   const { signal, waitForApproval = false } = options;
   const submission = await context.submitter?.signed.ofExecution(executionId);
   let host: string | undefined;

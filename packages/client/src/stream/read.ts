@@ -1,10 +1,12 @@
 import { type OutputStream, toDuration } from '@csc-fleet/common/messages';
 import { chunkOf } from '@csc-fleet/common/output-log';
 import { GateService, ReadOutputResponse, RunResponse, type StreamPosition } from '@csc-fleet/common/rpc';
+import type { SealKeys } from '@csc-fleet/common/seal';
 import type { Connection } from '../connection/connection.ts';
 import { endedEarly, type ReconnectOptions, resuming } from '../connection/reconnect.ts';
 import { type ExecutionEvent, type OutputItem, toExecutionEvent, toOutputItem } from './items.ts';
 import { createProgress } from './progress.ts';
+import { OutputOpener } from './sealed.ts';
 
 /** Where `watch` begins, and what ends it. */
 export interface WatchOptions {
@@ -74,7 +76,9 @@ export async function* readOutput(
   reconnect: ReconnectOptions,
   executionId: string,
   options: ReadOutputOptions = {},
+  keys?: SealKeys,
 ): AsyncGenerator<OutputItem, void> {
+  const opener = new OutputOpener({ keys, isExpected: false });
   const progress = createProgress(1, options.from, options.offset);
   const begun = performance.now();
   const open = () => {
@@ -87,7 +91,7 @@ export async function* readOutput(
     // A gate that is older does not look at it.
     if (options.stream !== undefined && item.stream !== options.stream) continue;
     const unseen = progress.unseen(item);
-    if (unseen !== undefined) yield unseen;
+    if (unseen !== undefined) yield* await opener.open(executionId, unseen);
   }
 }
 

@@ -9,7 +9,7 @@ export const executionPredicate = 'urn:csc:predicate:execution:v0.1';
 const { status, ended, exit_code, failed_command_id, completed_command_ids, error } = receiptV02Schema.shape;
 const { commands, sandbox, approvals, artifacts, artifacts_left_out, effect_summary, warnings } =
   receiptV02Schema.shape;
-const { execution_mode, sandbox_profile_id, executor_epoch } = receiptV02Schema.shape;
+const { sealed, execution_mode, sandbox_profile_id, executor_epoch } = receiptV02Schema.shape;
 
 const output = z
   .strictObject({ hash: taggedSha256Member, truncated: z.boolean().exactOptional() })
@@ -57,6 +57,7 @@ export const executionPredicateSchema = z
     commands,
     stdout: output.exactOptional(),
     stderr: output.exactOptional(),
+    sealed,
     artifacts,
     artifacts_left_out,
     effects: effect_summary,
@@ -111,6 +112,7 @@ export function toExecutionPredicate(receipt: ReceiptV02): EncodableObject {
     commands: receipt.commands,
     stdout: outputOf(receipt.stdout_hash, receipt.stdout_truncated),
     stderr: outputOf(receipt.stderr_hash, receipt.stderr_truncated),
+    sealed: receipt.sealed,
     artifacts: receipt.artifacts,
     artifacts_left_out: receipt.artifacts_left_out,
     effects: receipt.effect_summary,

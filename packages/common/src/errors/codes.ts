@@ -13,6 +13,7 @@ export type LocalCode =
   | 'RECEIPT_MISSING'
   | 'LOG_INVALID'
   | 'LOG_MISSING'
+  | 'SEAL_INVALID'
   | 'ENCODING_INVALID'
   | 'CONFIG_INVALID'
   | 'FILE_UNREADABLE'

@@ -21,6 +21,7 @@ export function projectReceipt(receipt: ReceiptV02): ReceiptV01 {
     executor_epoch: _epoch,
     receipt_certificates: _certificates,
     attestations: _attestations,
+    sealed: _sealed,
     artifacts_left_out: _leftOut,
     signature: _signature,
     effect_summary: effects,

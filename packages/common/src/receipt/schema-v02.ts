@@ -180,6 +180,17 @@ const identity = z
 /** From an executor's own up to the CA, without it. */
 export const maxReceiptCertificates = 4;
 
+const sealed = z
+  .strictObject({
+    algorithm: oneOf(['csc.seal.v0.1']),
+    public_key: z.base64().length(44).meta({ description: 'X25519: whose private half opens it.' }),
+  })
+  .meta({
+    id: 'Sealed',
+    description:
+      'Its output was sealed to this key: stdout_hash, stderr_hash and all counts of bytes are of the sealed bytes.',
+  });
+
 /** As many statements as one receipt attests. */
 export const maxAttestations = 4;
 
@@ -237,6 +248,7 @@ export const receiptV02Schema = z
     receipt_certificates: z.array(certificate).min(1).max(maxReceiptCertificates).exactOptional().meta({
       description: "The certificate of the key that signed it, and those between it and the fleet's CA.",
     }),
+    sealed: sealed.exactOptional(),
     attestations: z.array(attestation).min(1).max(maxAttestations).exactOptional().meta({
       description: 'Where they were asked for: signatures of statements that others verify.',
     }),

@@ -47,6 +47,18 @@ const options = z.strictObject({
   attest: z.literal(true).exactOptional().meta({
     description: 'Its executor attests the receipt: in-toto statements that it signs with its receipt key.',
   }),
+  seal: z
+    .strictObject({
+      algorithm: oneOf(['csc.seal.v0.1']),
+      public_key: z
+        .string()
+        .regex(/^[A-Za-z0-9+/]{43}=$/, 'must be base64 of 32 bytes')
+        .meta({ description: 'X25519.' }),
+    })
+    .exactOptional()
+    .meta({
+      description: 'What it prints is sealed to this key before it leaves the host. Absent: it is not.',
+    }),
   terminal: terminalMember.exactOptional().meta({
     description:
       'The terminal that it is to run on, where policy and host grant one. Absent: it never has one.',

@@ -28,6 +28,8 @@ export interface ClaimedSubmission {
   readonly attest: boolean;
   /** How much output it wants kept: a wish as well, as policy and ceiling bound it. */
   readonly output: OutputWish;
+  /** Whom its output is to be sealed to, 32 bytes: believed of a submission that is genuine alone. Absent: nobody. */
+  readonly sealTo?: Uint8Array;
   /** The terminal that it asks for. Absent: none. */
   readonly terminal?: TerminalWish;
 }
@@ -87,6 +89,7 @@ function readClaimed(submissionJson: Uint8Array): ClaimedSubmission | undefined 
     ...(stdout_bytes === undefined ? {} : { stdout_bytes }),
     ...(stderr_bytes === undefined ? {} : { stderr_bytes }),
   };
+  const seal = options.seal === undefined ? {} : { sealTo: Buffer.from(options.seal.public_key, 'base64') };
   const terminal = options.terminal === undefined ? {} : { terminal: options.terminal };
   return {
     ...{
@@ -99,5 +102,6 @@ function readClaimed(submissionJson: Uint8Array): ClaimedSubmission | undefined 
       output,
     },
     ...terminal,
+    ...seal,
   };
 }

@@ -1,11 +1,12 @@
 import { readdirSync } from 'node:fs';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
 import { createSigner, type Signer, toBase64 } from '@csc-fleet/common/crypto';
-import { sha256Hex, toTimestamp } from '@csc-fleet/common/encoding';
+import { sha256Hex, sha256Tagged, toTimestamp } from '@csc-fleet/common/encoding';
 import { orThrow } from '@csc-fleet/common/errors';
 import { signArtifact } from '@csc-fleet/common/evidence';
 import { createRevocations, parseHosts, type Revocation } from '@csc-fleet/common/owners';
 import { createPolicySet, type PolicyDocument, parseBindings } from '@csc-fleet/common/policy';
+import { createOpener, makeSealKey } from '@csc-fleet/common/seal';
 import { type Log, silentLog } from '@csc-fleet/common/service';
 import { parseSubmission, submissionSha256, type UnsignedSubmission } from '@csc-fleet/common/submission';
 import { makeApproval } from '@csc-fleet/test-kit/approval';
@@ -56,7 +57,7 @@ const hosts = (rules: string) =>
 const revoked = (kind: Revocation['kind'], id: string, running: Revocation['running'] = 'finish') =>
   createRevocations([{ kind, id, since: '2026-11-27T12:00:00Z', reason: 'it was lost', running }]);
 
-async function open(submissions: object = { required: true }, log: Log = silentLog): Promise<void> {
+async function openBench(submissions: object = { required: true }, log: Log = silentLog): Promise<void> {
   bench = await openWorkbench({
     executor: { labels: { tier: 'build' }, submissions, acceptUnsignedApprovals },
     deps: { owners: { current: () => word }, log },
@@ -73,7 +74,7 @@ async function open(submissions: object = { required: true }, log: Log = silentL
 
 beforeEach(() => {
   acceptUnsignedApprovals = false;
-  return open();
+  return openBench();
 });
 afterEach(() => bench.close());
 
@@ -266,7 +267,7 @@ describe('a gate with its real key cannot have run', () => {
   it('a submission after the journal itself refused it, as its approval was used up', async () => {
     await bench.close();
     acceptUnsignedApprovals = true;
-    await open();
+    await openBench();
     const contract = makeContract(bench.workspace, [{ argv: ['true'] }], { approval_mode: 'human_required' });
     const approvals = [{ ...makeApproval(contract) }];
     await bench.gate.receipt(offer(contract, { submission: submit(contract), approvals }));
@@ -287,6 +288,80 @@ describe('a gate with its real key cannot have run', () => {
     const refused = await bench.gate.next('refused', offer(contract, { submission }));
     expect(bench.gate.verify(refused.receiptJson)).toMatchObject({ status: 'blocked' });
     expect(await reasonOf(contract, { submission })).toBe('SUBMISSION_REPLAYED');
+  });
+});
+
+describe('output that its submitter wants sealed', () => {
+  const key = makeSealKey();
+  const seal = { algorithm: 'csc.seal.v0.1', public_key: toBase64(key.publicKey) } as const;
+  const printing = () => makeContract(bench.workspace, [{ argv: ['sh', '-c', 'echo secret; echo why >&2'] }]);
+
+  async function open(executionId: string, stream: 1 | 2): Promise<string> {
+    const name = stream === 1 ? 'stdout' : 'stderr';
+    const opener = createOpener(() => key, { executionId, commandId: 'main', stream: name });
+    const chunks = bench.gate.output.chunks(executionId).filter((it) => it.stream === stream);
+    const opened = await opener.push(Buffer.concat(chunks.map(({ data }) => data)));
+    expect(opener.isWhole).toBe(true);
+    return opened.toString();
+  }
+
+  it('leaves its host sealed, as the receipt says, and opens with the key', async () => {
+    const contract = printing();
+    const id = offer(contract, { submission: submit(contract, { options: { seal } }) });
+    const receipt = await bench.gate.receipt(id);
+    const log = bench.gate.output.log(id);
+    expect(log.length).toBeGreaterThan(0);
+    expect([log.includes('secret'), log.includes('why')]).toEqual([false, false]);
+    expect([await open(id, 1), await open(id, 2)]).toEqual(['secret\n', 'why\n']);
+    expect(receipt).toMatchObject({ status: 'success', sealed: seal });
+    // The gate knows this hash: of what was printed, it could try out what that may have been.
+    expect(receipt.stdout_hash).not.toBe(sha256Tagged('secret\n'));
+    const sent = bench.gate.output.chunks(id).filter((it) => it.stream === 1);
+    expect(receipt.stdout_hash).toBe(sha256Tagged(Buffer.concat(sent.map(({ data }) => data))));
+  });
+
+  it.each<[string, (contract: CommandContract) => OfferOverrides]>([
+    [
+      'with the wish for it taken out of what was signed',
+      (contract) => {
+        const signed = JSON.parse(submit(contract, { options: { seal } }).toString());
+        return { submission: Buffer.from(JSON.stringify({ ...signed, options: {} })) };
+      },
+    ],
+    [
+      'with another key put in the place of the one that was signed',
+      (contract) => {
+        const signed = JSON.parse(submit(contract, { options: { seal } }).toString());
+        const own = { ...seal, public_key: toBase64(makeSealKey().publicKey) };
+        return { submission: Buffer.from(JSON.stringify({ ...signed, options: { seal: own } })) };
+      },
+    ],
+    ['with the submission left out', () => ({})],
+    [
+      'to a key that protects nothing',
+      (contract) => {
+        const weak = { ...seal, public_key: toBase64(Buffer.alloc(32)) };
+        return { submission: submit(contract, { options: { seal: weak } }) };
+      },
+    ],
+    [
+      'with a receipt that cannot say so',
+      (contract) => ({
+        submission: submit(contract, { options: { seal }, receipt_version: 'csc.receipt.v0.1' }),
+        ticket: { grant: { ...grant, receipt_version: 'csc.receipt.v0.1' } },
+      }),
+    ],
+  ])('does not run %s', async (_what, over) => {
+    const contract = marking();
+    expect(await reasonOf(contract, over(contract))).toBe('SUBMISSION_INVALID');
+  });
+
+  it('does not run for a wish that nobody has signed, where the owner asks for no submissions', async () => {
+    await bench.close();
+    await openBench({ required: false, enforce: 'warn' });
+    const contract = marking();
+    const submission = submit(contract, { options: { seal } }, createSigner(Buffer.alloc(32, 9), 'alice-1'));
+    expect(await reasonOf(contract, { submission })).toBe('SUBMISSION_INVALID');
   });
 });
 
@@ -438,7 +513,7 @@ describe('what hosts.yaml narrows', () => {
 it('says in one line of its log why it refused an offer', async () => {
   await bench.close();
   const warn = vi.fn();
-  await open({ required: true }, { ...silentLog, warn });
+  await openBench({ required: true }, { ...silentLog, warn });
   await reasonOf(marking(), {});
   const [fields] = warn.mock.calls.find(([, message]) => message === 'an offer was refused') ?? [];
   expect(fields).toEqual({
@@ -533,7 +608,7 @@ describe('a host that only tries it out', () => {
   it('runs what it would refuse, and tells log, submitter and receipt why', async () => {
     await bench.close();
     const warn = vi.fn();
-    await open({ required: true, enforce: 'warn' }, { ...silentLog, warn });
+    await openBench({ required: true, enforce: 'warn' }, { ...silentLog, warn });
     const contract = makeContract(bench.workspace, [{ argv: ['true'] }]);
     const reason = expect.stringMatching(/^SUBMISSION_INVALID: .*csc login/);
     for (const sinceStart of [1, 2]) {
@@ -551,14 +626,14 @@ describe('a host that only tries it out', () => {
 
   it('still runs nothing that is revoked', async () => {
     await bench.close();
-    await open({ required: true, enforce: 'warn' });
+    await openBench({ required: true, enforce: 'warn' });
     word = { ...word, revocations: revoked('principal', alice) };
     expect(await reasonOf(marking(), {})).toBe('NOT_PERMITTED');
   });
 
   it('still runs nothing that a revoked key has signed', async () => {
     await bench.close();
-    await open({ required: true, enforce: 'warn' });
+    await openBench({ required: true, enforce: 'warn' });
     word = { ...word, revocations: revoked('key', 'alice-1') };
     const contract = marking();
     expect(await reasonOf(contract, { submission: submit(contract) })).toBe('SUBMISSION_INVALID');

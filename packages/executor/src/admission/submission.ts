@@ -14,6 +14,7 @@ import {
   type PolicyDocument,
   submitterKeys,
 } from '@csc-fleet/common/policy';
+import { isSealPublicKey } from '@csc-fleet/common/seal';
 import type { Log } from '@csc-fleet/common/service';
 import { type Submission, submissionSha256 } from '@csc-fleet/common/submission';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
@@ -128,8 +129,12 @@ export function verifySubmission(
   checkTerminal(genuine);
   trial.check(() => checkFresh(owners, now, rules));
   const { bindings } = owners;
-  if (bindings === undefined) return new Submitted(genuine, owners, undefined, trial.warnings);
+  if (bindings === undefined) {
+    checkSeal(genuine, undefined);
+    return new Submitted(genuine, owners, undefined, trial.warnings);
+  }
   const submission = trial.check(() => findSubmission(genuine, submissionJson, bindings, trust));
+  checkSeal(genuine, submission);
   checkNotRevoked(genuine, submission, trust);
   trial.check(() => checkBinding(genuine, bindings, trust));
   trial.check(() => checkNamesThisHost(genuine, submission, owners));
@@ -144,6 +149,22 @@ function checkTerminal({ ticket, claimed }: GenuineTicket): void {
   if (claimed !== undefined && text(granted) !== text(claimed.terminal)) throw differs('terminal');
   if (granted !== undefined && version !== 'csc.receipt.v0.2')
     throw new CscError('TICKET_INVALID', 'the ticket was refused: a terminal takes receipts of v0.2');
+}
+
+// To whom output is sealed a gate must not have a say in, whatever its owner tries out: unsigned, it could be sealed to the gate.
+function checkSeal({ ticket, claimed }: GenuineTicket, submission: GenuineSubmission | undefined): void {
+  const sealTo = claimed?.sealTo;
+  if (sealTo === undefined) return;
+  const refused = (why: string): CscError =>
+    new CscError('SUBMISSION_INVALID', `the submission was refused: it asks for sealed output, ${why}`);
+  if (submission === undefined)
+    throw refused(
+      'and this host cannot tell that its submitter has signed it: bindings.yaml names keys for that',
+    );
+  if (ticket.grant.terminal !== undefined) throw refused('and for a terminal, whose output is not sealed');
+  if (ticket.grant.receipt_version !== 'csc.receipt.v0.2')
+    throw refused('and for a receipt of v0.1, which cannot say so');
+  if (!isSealPublicKey(sealTo)) throw refused('to a key that is none of X25519, or that protects nothing');
 }
 
 /** What would be refused, for an owner who only tries it out. */

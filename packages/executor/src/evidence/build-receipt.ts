@@ -6,6 +6,7 @@ import type { TokenIdentity } from '@csc-fleet/common/oidc';
 import type { StreamDigest } from '@csc-fleet/common/output-log';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
 import type { ReceiptV02, SandboxReport } from '@csc-fleet/common/receipt';
+import { sealAlgorithm } from '@csc-fleet/common/seal';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
 import { softwareVersion } from '@csc-fleet/common/version';
 import type { Captured } from '../output/index.ts';
@@ -27,6 +28,8 @@ export interface ReceiptSubject {
   readonly asked?: Asked;
   /** Whether it has failed without an expected output. Absent: it has not. */
   readonly requireOutputs?: boolean;
+  /** Whom its output is sealed to, 32 bytes of X25519. Absent: it is not. */
+  readonly sealTo?: Uint8Array | undefined;
   /** Whether its statements are signed as well. Absent: they are not. */
   readonly attest?: boolean;
   readonly startedAt: Date;
@@ -69,6 +72,7 @@ export function buildReceipt(subject: ReceiptSubject, result: RunResult): Receip
     stderr_hash: totals.stderr.sha256,
     ...(totals.stdout.truncated ? { stdout_truncated: true } : {}),
     ...(totals.stderr.truncated ? { stderr_truncated: true } : {}),
+    ...(subject.sealTo === undefined ? {} : { sealed: describeSealed(subject.sealTo) }),
     ...(sandbox === undefined ? {} : { sandbox }),
     ...(profileId === undefined ? {} : { sandbox_profile_id: profileId }),
     completed_command_ids: outcomes.filter(hasSucceeded).map(({ commandId }) => commandId),
@@ -203,6 +207,10 @@ function toCommandResult(outcome: CommandOutcome): ReceiptV02['commands'][number
     ...(terminal === undefined ? {} : describeTerminal(terminal)),
     ...(recording === undefined ? {} : describeRecording(recording)),
   };
+}
+
+function describeSealed(publicKey: Uint8Array): NonNullable<ReceiptV02['sealed']> {
+  return { algorithm: sealAlgorithm, public_key: Buffer.from(publicKey).toString('base64') };
 }
 
 /** What a receipt says of what a terminal showed. */

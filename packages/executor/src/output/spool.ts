@@ -39,12 +39,12 @@ interface Piece {
   bytes: number;
 }
 
-/** Takes secrets out of output as it passes. What it gives back is its own, never the chunk that it was given. */
+/** What output passes: takes secrets out of it, or seals it. What it gives back is its own, never the chunk that it was given. */
 export interface OutputFilter {
   /** What is certain by now, perhaps nothing. */
-  push(chunk: Buffer): Buffer;
+  push(chunk: Buffer): Buffer | Promise<Buffer>;
   /** What it still held back. */
-  end(): Buffer;
+  end(): Buffer | Promise<Buffer>;
 }
 
 /** Output as it comes. A chunk that is given back is read into again, which spares the collector most of its work. */
@@ -123,13 +123,21 @@ export class OutputSpool implements StoredLog {
     try {
       for await (const data of source) {
         if (filter === undefined) this.#take(commandId, stream, data, () => source.recycle?.(data));
-        else this.#take(commandId, stream, filter.push(data), () => undefined);
+        else {
+          const passed = filter.push(data);
+          this.#take(commandId, stream, Buffer.isBuffer(passed) ? passed : await passed, () => undefined);
+        }
         while (this.#queuedBytes >= highWater) await this.#grown.wait();
       }
     } catch {
       this.#truncate(commandId, stream);
     }
-    if (filter !== undefined) this.#take(commandId, stream, filter.end(), () => undefined);
+    if (filter === undefined) return;
+    try {
+      this.#take(commandId, stream, await filter.end(), () => undefined);
+    } catch {
+      this.#truncate(commandId, stream);
+    }
   }
 
   /** What has been captured of a command's stream, as far as it is in the log. */

@@ -68,6 +68,7 @@ async function runOne(
   const { spool, first, allowance, record } = redeemed;
   const context = (): CommandContext => ({
     ...{ run, spool, clock, secrets: allowance.secrets, terminal: allowance.terminal, onStarted },
+    sealTo: redeemed.subject.sealTo,
     writes: toWrites(redeemed),
   });
   if (index === 0 && first.process !== undefined) return runCommand(first, context());

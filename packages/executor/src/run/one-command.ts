@@ -7,7 +7,7 @@ import { type LaunchOutcome, pipelineExit } from '@csc-fleet/sandbox/launch';
 import type { RunTerminal } from '../admission/grant.ts';
 import type { EgressSummary } from '../egress/index.ts';
 import type { CommandOutcome, FileTime, Measurer, Written } from '../evidence/index.ts';
-import type { CapturedStream, OutputFilter, OutputSpool } from '../output/index.ts';
+import { type CapturedStream, type OutputFilter, type OutputSpool, sealingFilter } from '../output/index.ts';
 
 import type { RunSecrets } from '../secrets/index.ts';
 import type { LiveRun, StopReason } from './live-run.ts';
@@ -19,6 +19,8 @@ export interface CommandContext {
   readonly run: LiveRun;
   readonly spool: OutputSpool;
   readonly secrets: RunSecrets;
+  /** Whom what it prints is sealed to, 32 bytes. Absent: it is not. */
+  readonly sealTo?: Uint8Array | undefined;
   /** Absent: it has none. */
   readonly terminal: RunTerminal | undefined;
   readonly clock: Clock;
@@ -146,12 +148,16 @@ function identify(
 // Begins at once, as a pipe that nobody reads blocks its writer.
 async function captureOutput(
   { command: { id }, process }: PreparedCommand,
-  { spool, secrets, terminal }: CommandContext,
+  { spool, secrets, terminal, sealTo }: CommandContext,
 ): Promise<void> {
   const mask = (): ReturnType<RunSecrets['filter']> => secrets.filter();
+  const filter = (stream: 'stdout' | 'stderr'): OutputFilter | undefined =>
+    sealTo === undefined
+      ? mask()
+      : sealingFilter(mask(), sealTo, { executionId: spool.executionId, commandId: id, stream });
   await Promise.all([
-    spool.capture(id, 'stdout', process.stdout, mask()),
-    spool.capture(id, 'stderr', process.stderr, mask()),
+    spool.capture(id, 'stdout', process.stdout, filter('stdout')),
+    spool.capture(id, 'stderr', process.stderr, filter('stderr')),
     ...(terminal === undefined
       ? []
       : [

@@ -75,6 +75,7 @@ class Prepared {
       approvals,
       asked: toAsked(submitted),
       requireOutputs: document.policy.require_outputs === true || submitted.claimed?.requireOutputs === true,
+      sealTo: submitted.claimed?.sealTo,
       attest: attest === true || submitted.claimed?.attest === true,
       startedAt,
     };
