@@ -195,6 +195,25 @@ describe('a log of receipts', () => {
     expect(walked).toMatchObject({ faults: [], counts: { inChains: 2 }, checkpoint: { size: 3 } });
   });
 
+  it('goes on where it was, too, where the gate’s database was set back: no number is given twice', async () => {
+    const own = await stage();
+    await own.test.as(agent).proveReceipts({ executionIds: [await own.ran()] });
+    await own.test.stop();
+    const before = readFileSync(join(treeOf(own), 'checkpoint')).toString();
+    for (const name of readdirSync(own.test.directory))
+      if (name.startsWith('gate.db')) rmSync(join(own.test.directory, name));
+    await own.test.reopen();
+    const { executionId } = await own.test.submit(makeContract({ risk_class: 'critical' }));
+    expect((await own.test.as(agent).proveReceipts({ executionIds: [executionId] })).proofs).toHaveLength(1);
+    const walked = await walkLog(filesIn(treeOf(own)), {
+      trust: { log: logKey },
+      before,
+      receipts: [],
+      now: later,
+    });
+    expect(walked).toMatchObject({ faults: [], checkpoint: { size: 2 } });
+  });
+
   it('does not begin anew where its files are not what its checkpoint says', async () => {
     const own = await stage();
     await own.test.as(agent).proveReceipts({ executionIds: [await own.ran()] });

@@ -1,16 +1,23 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
-import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
-import { cscBin, freshCsc } from '@csc-fleet/test-kit/process';
+import { createSigner, readPrivateKey } from '@csc-fleet/common/crypto';
+import { signCheckpoint } from '@csc-fleet/common/tlog';
+import { type Fleet, freePort, startFleet } from '@csc-fleet/test-kit/fleet';
+import { csc, cscBin, freshCsc, Service } from '@csc-fleet/test-kit/process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 let fleet: Fleet;
+const witness = { dir: mkdtempSync(join(tmpdir(), 'csc-witness-')), port: 0 };
 beforeAll(async () => {
+  const made = await csc(['witness', 'init', witness.dir, '--name', 'witness.example/w1']);
+  witness.port = await freePort();
   fleet = await startFleet({
+    gate: { witnesses: [{ url: `http://127.0.0.1:${witness.port}`, vkey: made.stdout.trim() }] },
     clients: ['bob'],
     executors: [{ name: 'host-1', labels: { arch: 'x86_64', zone: 'a' } }],
     policy: {
@@ -20,7 +27,64 @@ beforeAll(async () => {
     },
   });
 });
-afterAll(() => fleet[Symbol.asyncDispose]());
+afterAll(async () => {
+  await fleet[Symbol.asyncDispose]();
+  rmSync(witness.dir, { recursive: true });
+});
+
+describe('the log of receipts', () => {
+  it('has what ran, as submit sees proven and cosigned, and audit verify holds against the host', async () => {
+    const tree = join(fleet.directory, 'gate', 'log');
+    const vkey = join(tree, 'log.vkey');
+    const listen = `127.0.0.1:${witness.port}`;
+    await using serving = new Service('the witness', [
+      'witness',
+      'serve',
+      witness.dir,
+      '--log',
+      vkey,
+      '--listen',
+      listen,
+    ]);
+    await serving.waitFor(/is listening on/);
+    const log = ['--log-vkey', vkey, '--witness-vkey', join(witness.dir, 'witness.vkey')];
+    const ran = await fleet.csc(['submit', shell('echo hello'), ...log]);
+    expect([ran.code, ran.stdout]).toEqual([0, 'hello\n']);
+    const exported = join(fleet.directory, 'exported');
+    const keys = join(fleet.directory, 'exported-keys.json');
+    const config = join(fleet.directory, 'executor-host-1.yaml');
+    expect((await csc(['executor', 'receipts', 'export', exported, '--config', config])).code).toBe(0);
+    expect((await csc(['executor', 'keys', '--config', config, '--export', keys])).code).toBe(0);
+    const audit = [
+      'audit',
+      'verify',
+      exported,
+      '--executor-keys',
+      keys,
+      '--log',
+      join(tree, 'tree'),
+      '--log-vkey',
+      vkey,
+    ];
+    const well = await fleet.csc(audit);
+    expect([well.code, well.stdout]).toEqual([
+      0,
+      expect.stringMatching(/^VALID\n {2}log csc\.local\/gate\/gate: [1-9]/),
+    ]);
+    // A log that has forgotten, under the key that it has.
+    const remembered = join(fleet.directory, 'state', 'csc', 'audited-logs.json');
+    const other = createSigner(readPrivateKey(join(tree, 'log.key')), 'log');
+    const forged = signCheckpoint({ origin: 'csc.local/gate/gate', size: 1, root: Buffer.alloc(32) }, other);
+    writeFileSync(remembered, JSON.stringify({ 'csc.local/gate/gate': { checkpoint: forged, owed: [] } }));
+    const false_ = await fleet.csc(audit);
+    expect([false_.code, false_.stdout]).toEqual([
+      1,
+      expect.stringMatching(
+        /^INVALID[\s\S]*fork: its first 1 entries are not those that were verified before[\s\S]*evidence: /,
+      ),
+    ]);
+  });
+});
 
 function file(contract: CommandContract | string): string {
   const text = typeof contract === 'string' ? contract : JSON.stringify(contract);
