@@ -1,8 +1,8 @@
 // A client in a process of its own, so that its peak is its own. Reads what to run as JSON from its first argument, runs it,
 // prints a Reading of it as one line, and ends.
 import { connect } from '@csc-fleet/client';
+import { createCollector } from '@csc-fleet/common/collect';
 import type { CommandContract } from '@csc-fleet/common/contract';
-import { createCollector } from '../packages/cli/src/terminal/collect.ts';
 import { readProcess } from './processes.ts';
 
 interface Task {

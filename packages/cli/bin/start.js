@@ -29,8 +29,9 @@ function isOurs(folder) {
 
 // Output passes in buffers that lie outside of V8's heap and are given back with a few hundred bytes in its young space: one
 // that may grow to 64 MiB, as it does by default, keeps hundreds of megabytes of them that nobody needs any more. It is kept
-// at its first size, from before there is anything in it.
-const passesOutput = ['gate', 'executor', 'submit', 'get', 'attach'].includes(process.argv[2]);
+// at its first size, from before there is anything in it; that of a gate at the size it has once its code is loaded
+// (packages/cli/src/action/service.ts).
+const passesOutput = ['executor', 'submit', 'get', 'attach'].includes(process.argv[2]);
 // Loaded for those alone: node:v8 brings the streams with it.
 if (passesOutput) require('node:v8').setFlagsFromString('--semi-space-growth-factor=1');
 

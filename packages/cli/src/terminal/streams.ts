@@ -1,7 +1,7 @@
 import { write } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createCollector } from '@csc-fleet/common/collect';
 import { escapeInvisible, withoutSecrets } from '@csc-fleet/common/errors';
-import { createCollector } from './collect.ts';
 
 /**
  * Where bytes go: each write is awaited, so that a slow reader holds its writer back. Rejects with EPIPE (write(2))

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { constants, PerformanceObserver } from 'node:perf_hooks';
 import { setImmediate as immediate } from 'node:timers/promises';
 import { checkApproval, parseApproval } from '@csc-fleet/common/approval';
+import { createCollector } from '@csc-fleet/common/collect';
 import { contractSha256 } from '@csc-fleet/common/contract';
 import { orThrow, showInvisible } from '@csc-fleet/common/errors';
 import { OutputStream } from '@csc-fleet/common/messages';
@@ -14,7 +15,6 @@ import { createScratch } from '@csc-fleet/test-kit/scratch';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeContract } from '../show/contract.ts';
 import { TerminalSession } from '../show/terminal-session.ts';
-import { createCollector } from './collect.ts';
 import { EscapeReader } from './raw.ts';
 import { plainLine, readable } from './text.ts';
 

@@ -1,3 +1,4 @@
+import { createCollector } from '@csc-fleet/common/collect';
 import { CscError } from '@csc-fleet/common/errors';
 import type { Identity } from '@csc-fleet/common/identity';
 import type { Executions } from '../execution/executions.ts';
@@ -16,6 +17,7 @@ export interface IntakePorts {
 /** What executors bring of their executions' output: only the one that has an execution, while it is open. */
 export class OutputIntake {
   readonly #ports: IntakePorts;
+  readonly #passed = createCollector();
 
   constructor(ports: IntakePorts) {
     this.#ports = ports;
@@ -40,6 +42,7 @@ export class OutputIntake {
     offers.remove(executionId);
     const commandIds = await execution.commandIds();
     const limits = outputLimitsOf(execution.row, most.output);
+    this.#passed(frames.length);
     return store.with(executionId, (log) => log.append(logOffset, frames, { commandIds, limits }));
   }
 
