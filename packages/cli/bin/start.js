@@ -39,11 +39,15 @@ if (passesOutput) require('node:v8').setFlagsFromString('--semi-space-growth-fac
 // is in use before it collects: after 10,000 runs a third of the gate's memory is nobody's. It collects at half more.
 if (process.argv[2] === 'gate') require('node:v8').setFlagsFromString('--heap-growing-percent=50');
 
+// Whoever has a database waits for its disk in one of libuv's threads (common's WriteAheadLog), of which there are four by default:
+// four outputs that are being put on disk would hold up every commit.
+const isService = ['gate', 'executor'].includes(process.argv[2]);
+if (isService) process.env.UV_THREADPOOL_SIZE ??= '12';
+
 const folder = cacheFolder();
 const bundle = join(__dirname, 'main.cjs');
 if (existsSync(bundle)) {
   // Services start seldom, and set flags of V8 under which nothing compiled before counts. Who names a cache has said where.
-  const isService = ['gate', 'executor'].includes(process.argv[2]);
   const isTold =
     process.env.NODE_COMPILE_CACHE !== undefined || process.env.NODE_DISABLE_COMPILE_CACHE !== undefined;
   const isKept = folder !== undefined && !isService && !isTold;

@@ -96,18 +96,21 @@ export class WriteAheadLog {
     return this.#held;
   }
 
-  /** To be called after commits: sees to it that the log does not get long. */
+  /** To be called after commits: sees to it that the log does not get long. Does not throw. */
   written(): void {
     this.#commits += 1;
     if (!this.#isShared || this.#checkpointing !== undefined || this.#commits % commitsBetweenLooks !== 0)
       return;
-    const { log } = look(this.#database);
+    const log = lengthOf(this.#database);
     // Where the last checkpoint could not be made, as on a full disk or beside a long reader, the next is tried as much later.
     if (log < this.#lookAgainAt) return;
-    this.#checkpointing = this.#checkpoint(log).finally(() => {
-      this.#checkpointing = undefined;
-      this.#held = undefined;
-    });
+    // That no thread could be had is no more than that: the next commits try again.
+    this.#checkpointing = this.#checkpoint(log)
+      .catch(() => undefined)
+      .finally(() => {
+        this.#checkpointing = undefined;
+        this.#held = undefined;
+      });
   }
 
   async #checkpoint(log: number): Promise<void> {
@@ -142,10 +145,14 @@ export function sizeOfLog(path: string): number {
   return statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
 }
 
-// NOOP: SQLite 3.51, https://www.sqlite.org/pragma.html#pragma_wal_checkpoint; an older one does what PASSIVE says.
-function look(database: DatabaseSync): { readonly log: number } {
-  const row = database.prepare('PRAGMA wal_checkpoint(NOOP)').get();
-  return { log: Number(row?.['log']) };
+// In pages; 0 where it cannot be told. NOOP: SQLite 3.51, https://www.sqlite.org/pragma.html#pragma_wal_checkpoint; an older one
+// does what PASSIVE says.
+function lengthOf(database: DatabaseSync): number {
+  try {
+    return Number(database.prepare('PRAGMA wal_checkpoint(NOOP)').get()?.['log']);
+  } catch {
+    return 0;
+  }
 }
 
 // A disk that is full takes nothing of this, and all is as it was: the first commit that it takes does it.
