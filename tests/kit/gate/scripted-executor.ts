@@ -88,6 +88,8 @@ export class ScriptedExecutor {
   wouldRefuse = 0;
   /** Why it takes nothing for want of room. */
   shortage = '';
+  /** The labels that its certificate says. Undefined: it says nothing of labels. */
+  certified: Readonly<Record<string, string>> | undefined;
   /** How far its clock is ahead of the gate's, in milliseconds. Undefined: it does not tell. */
   aheadMs: number | undefined;
 
@@ -127,6 +129,7 @@ export class ScriptedExecutor {
     const connection = this.#gate().link.open({
       executor: this.identity,
       certificate: this.#options.certificate,
+      labels: this.certified,
       send: ({ message }) => {
         if (message === undefined) return;
         this.received.push(message);

@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import type { KeyEntry } from '../crypto/index.ts';
 import { isJsonObject, parseTimestamp } from '../encoding/index.ts';
 import { CscError } from '../errors/index.ts';
-import { identityOfCertificate, receiptSigning } from '../identity/index.ts';
+import { identityOfCertificate, receiptSigning, uriNames } from '../identity/index.ts';
 import { maxReceiptCertificates } from '../receipt/index.ts';
 import { readReceiptJson } from './receipt-json.ts';
 import type { ReceiptTexts } from './verify-receipt.ts';
@@ -68,18 +68,35 @@ function readDer(listed: unknown): X509Certificate {
 export function verifyCertificates(chain: readonly X509Certificate[], ca: FleetCa, at: Date): CertifiedKey {
   const [leaf] = chain;
   if (leaf === undefined) throw invalid('there is none');
-  chain.forEach((certificate, index) => {
-    checkIssued(certificate, chain[index + 1], ca, at);
-  });
-  return readReceiptLeaf(leaf);
+  const issuers = chain.map((certificate, index) => checkIssued(certificate, chain[index + 1], ca, at));
+  const key = readReceiptLeaf(leaf);
+  for (const issuer of issuers) checkTrustDomain(issuer, key.owner);
+  return key;
 }
 
+// X509-SVID §4.1: a CA that says its trust domain certifies for no other. Node does not read name constraints, which bound
+// the same CA in handshakes.
+function checkTrustDomain(issuer: X509Certificate, owner: string): void {
+  for (const uri of uriNamesOf(issuer))
+    if (uri.startsWith('spiffe://') && !owner.startsWith(`${uri}/`))
+      throw invalid(`a CA of ${uri} has certified ${owner}`);
+}
+
+function uriNamesOf(issuer: X509Certificate): string[] {
+  try {
+    return uriNames(issuer.raw);
+  } catch (cause) {
+    throw invalid('the names of a CA cannot be read', cause);
+  }
+}
+
+/** Gives the issuer. */
 function checkIssued(
   certificate: X509Certificate,
   next: X509Certificate | undefined,
   ca: FleetCa,
   at: Date,
-): void {
+): X509Certificate {
   const issuers = next === undefined ? ca : [next];
   const issuer = issuers.find(
     (it) => it.ca && certificate.checkIssued(it) && certificate.verify(it.publicKey),
@@ -89,6 +106,7 @@ function checkIssued(
     if (at >= new Date(one.validFrom) && at <= new Date(one.validTo)) continue;
     throw invalid(`one was not valid at ${at.toISOString()}, when the receipt was signed`);
   }
+  return issuer;
 }
 
 /** What a leaf says by itself: that it is of a receipt key of an executor. Throws RECEIPT_INVALID. */

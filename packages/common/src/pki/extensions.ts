@@ -47,7 +47,10 @@ export async function certificateExtensions(input: ExtensionInput): Promise<Exte
 }
 
 function constraintsOf({ permitted }: ExtensionInput): Extension[] {
-  return permitted === undefined ? [] : [nameConstraints(permitted)];
+  if (permitted === undefined) return [];
+  // X509-SVID §4.1: a signing certificate says its trust domain, which receipts' certificates are held against, too.
+  const own = [{ type: 'url' as const, value: `spiffe://${permitted.trustDomain}` }];
+  return [nameConstraints(permitted), new SubjectAlternativeNameExtension(own)];
 }
 
 const purposes: Readonly<Record<CertificateUse, string[]>> = {

@@ -1,10 +1,14 @@
+import { X509Certificate } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
+import { labelUnits } from '@csc-fleet/common/identity';
+import { generateTlsKey, issueCertificate } from '@csc-fleet/common/pki';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { defaultOutputLimits } from '../output/limits.ts';
 import { checkRunAs, readExecutorConfig } from './config.ts';
+import { labelsOf } from './labels.ts';
 
 let directory: string;
 
@@ -146,5 +150,33 @@ signing_key: receipts.pem
     expect(() => read(`${minimal}\nslots: 1\nslots: 2`)).toThrow(
       expect.objectContaining({ code: 'CONFIG_INVALID' }),
     );
+  });
+});
+
+describe('labelsOf', () => {
+  const certified = async (units: readonly string[]) => {
+    const life = { notBefore: new Date(0), notAfter: new Date(2_000_000_000_000) };
+    return new X509Certificate(
+      await issueCertificate({ commonName: 'x', use: 'client', units, ...life }, generateTlsKey()),
+    );
+  };
+
+  it('takes all labels that the certificate says, and none that it does not', async () => {
+    const labels = { os: 'linux', 'a/b': 'x=y, ü "z"\\', long: 'v'.repeat(255) };
+    const certificate = await certified(labelUnits(labels));
+    expect(labelsOf({}, certificate)).toEqual(labels);
+    expect(labelsOf({ os: 'linux' }, certificate)).toEqual(labels);
+    expect(() => labelsOf({ os: 'linux', role: 'deploy' }, certificate)).toThrow(
+      'labels: role is not certified',
+    );
+    expect(() => labelsOf({ os: 'mac' }, certificate)).toThrow('labels: os');
+    expect(labelsOf({}, await certified(labelUnits({})))).toEqual({});
+  });
+
+  it('takes those of the config where the certificate says nothing of labels', async () => {
+    expect(labelsOf({ os: 'mac' }, await certified([]))).toEqual({ os: 'mac' });
+    expect(labelsOf({ os: 'mac' }, await certified(['Engineering', 'csc-label:os=linux']))).toEqual({
+      os: 'mac',
+    });
   });
 });

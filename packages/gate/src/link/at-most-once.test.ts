@@ -236,6 +236,22 @@ function ticketOf(ticketJson: Buffer): unknown {
   return JSON.parse(ticketJson.toString()).ticket_id;
 }
 
+describe('an executor whose certificate says its labels', () => {
+  it('gets in with those, and with no other or another value', async () => {
+    const executor = await test.connected('e1');
+    executor.disconnect();
+    executor.certified = { os: 'linux', pool: 'ci' };
+    await executor.connect([], { labels: { os: 'linux', pool: 'ci' } });
+    expect(executor.hungUp).toBeUndefined();
+    executor.disconnect();
+    for (const labels of [{ os: 'linux', role: 'deploy' }, { os: 'mac' }, { toString: '' }]) {
+      await executor.connect([], { labels });
+      expect(executor.hungUp).toMatchObject({ code: 'CREDENTIALS_INVALID' });
+      expect(test.errors.splice(0)).toContain(executor.hungUp);
+    }
+  });
+});
+
 describe('an executor that leaves while it runs something', () => {
   let executor: ScriptedExecutor;
   let executionId: string;

@@ -1,0 +1,434 @@
+import { createPrivateKey, generateKeyPairSync, type KeyObject, X509Certificate } from 'node:crypto';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  hashJoinToken,
+  joinFleet,
+  joinPurpose,
+  parseJoinToken,
+  renewalTime,
+  renewCertificate,
+  renewOnce,
+  renewPurpose,
+  retryWait,
+} from '@csc-fleet/common/ca';
+import { CscError, withoutSecrets } from '@csc-fleet/common/errors';
+import { parseCertificates, verifyCertificates } from '@csc-fleet/common/evidence';
+import { labelsInUnits } from '@csc-fleet/common/identity';
+import {
+  certify,
+  createRequest,
+  fingerprintOf,
+  generateTlsKey,
+  makeIssuing,
+  makeRoot,
+  readRequest,
+  toCertificate,
+} from '@csc-fleet/common/pki';
+import { TlsSource } from '@csc-fleet/common/rpc';
+import { silentLog } from '@csc-fleet/common/service';
+import { BasicConstraintsExtension, Pkcs10CertificateRequestGenerator } from '@peculiar/x509';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Allowance } from './allowance.ts';
+import { openAuditLog } from './audit.ts';
+import { type AuthorityPorts, type IssuedPair, join as joinAuthority, renew } from './authority.ts';
+import { type CaConfig, readCaConfig } from './config.ts';
+import { checkServerName } from './constraint-check.ts';
+import { makeCaFolder, readCaKeys } from './folder.ts';
+import { joinCa } from './join.ts';
+import { makeToken, revokeMember, toRevocations } from './manage.ts';
+import { type CaServer, startCa } from './server.ts';
+import { CaStore } from './store.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'csc-ca-'));
+const dir = join(root, 'ca');
+let now = new Date();
+const clock = { now: () => now };
+let config: CaConfig;
+let server: CaServer;
+let address = '';
+let ports: AuthorityPorts;
+let names = 0;
+
+beforeAll(async () => {
+  const plan = { trustDomain: 'fleet.example', hosts: ['localhost'], permit: [], lifeSec: 3600 };
+  await makeCaFolder(dir, { ...plan, listen: '127.0.0.1:0' }, new Date());
+  config = readCaConfig(join(dir, 'ca.yaml'));
+  server = await startCa(config, silentLog, clock);
+  address = `localhost:${server.port}`;
+  const store = new CaStore(config.stateDir);
+  const audit = openAuditLog(config.stateDir, () => now);
+  const { trustDomain, lifeMs } = config;
+  ports = { keys: readCaKeys(config), trustDomain, lifeMs, store, audit, clock };
+});
+
+afterAll(async () => {
+  await server.close();
+  ports.store.close();
+  ports.audit.close();
+  rmSync(root, { recursive: true });
+});
+
+const ed25519 = (): KeyObject => generateKeyPairSync('ed25519').privateKey;
+const keyPair = () => ({ tls: generateTlsKey(), receipts: ed25519() });
+const fresh = (): string => `host-${names++}`;
+
+async function tokenFor(name: string, wish: Partial<Parameters<typeof makeToken>[1]> = {}): Promise<string> {
+  const all = {
+    role: 'executor',
+    name,
+    labels: { os: 'linux' },
+    hosts: [],
+    ttlMs: 600_000,
+    again: false,
+  } as const;
+  return makeToken(config, { ...all, ...wish }, now);
+}
+
+async function codeOf(run: () => unknown): Promise<string> {
+  try {
+    await run();
+    return 'none';
+  } catch (error) {
+    return error instanceof CscError ? error.code : String(error);
+  }
+}
+
+const pairs: IssuedPair[] = [];
+const encode = (issued: IssuedPair): Uint8Array => Buffer.from(String(pairs.push(issued) - 1));
+
+/** What the CA decides, without the wire. */
+async function ask(
+  token: string,
+  keys: { tls: KeyObject; receipts?: KeyObject },
+  purpose = joinPurpose(token),
+) {
+  const tlsRequest = await createRequest(keys.tls, purpose);
+  const receiptRequest =
+    keys.receipts === undefined ? Buffer.alloc(0) : await createRequest(keys.receipts, purpose);
+  const answer = await joinAuthority(ports, { token, tlsRequest, receiptRequest }, 'test', encode);
+  return pairs[Number(Buffer.from(answer).toString())] as IssuedPair;
+}
+
+async function askRenewal(certificate: string, keys: { tls: KeyObject; receipts?: KeyObject }) {
+  const { raw } = new X509Certificate(certificate);
+  const purpose = renewPurpose(fingerprintOf(raw));
+  const tlsRequest = await createRequest(keys.tls, purpose);
+  const receiptRequest =
+    keys.receipts === undefined ? Buffer.alloc(0) : await createRequest(keys.receipts, purpose);
+  return renew(ports, { tlsRequest, receiptRequest }, raw, 'test');
+}
+
+describe('joining', () => {
+  it('gives what the token says: name, labels, purposes and a life', async () => {
+    const name = fresh();
+    const keys = keyPair();
+    const answer = await joinFleet(address, parseJoinToken(await tokenFor(name)), keys);
+    const tls = new X509Certificate(answer.certificates?.tls ?? '');
+    expect(tls.subjectAltName).toBe(`URI:spiffe://fleet.example/executor/${name}`);
+    expect(labelsInUnits(tls.toLegacyObject().subject.OU)).toEqual({ os: 'linux' });
+    expect(tls.keyUsage).toEqual(['1.3.6.1.5.5.7.3.2']);
+    expect(tls.ca).toBe(false);
+    const lifeMs = tls.validToDate.getTime() - now.getTime();
+    expect(lifeMs).toBeGreaterThan(3590_000);
+    expect(lifeMs).toBeLessThanOrEqual(3600_000);
+    expect(tls.validFromDate.getTime()).toBeLessThan(now.getTime() - 200_000);
+    const chain = parseCertificates(answer.certificates?.receipt ?? '', 'receipt');
+    const ca = parseCertificates(answer.certificates?.ca ?? '', 'ca');
+    expect(verifyCertificates(chain, ca, now).owner).toBe(`spiffe://fleet.example/executor/${name}`);
+  });
+
+  it('takes a token once, of many that come at once, and again with the same keys alone', async () => {
+    const token = await tokenFor(fresh());
+    const many = Array.from({ length: 8 }, keyPair);
+    const outcomes = await Promise.all(many.map((keys) => codeOf(() => ask(token, keys))));
+    expect(outcomes.filter((it) => it === 'none')).toHaveLength(1);
+    expect(outcomes.filter((it) => it === 'JOIN_REFUSED')).toHaveLength(7);
+    const winner = many[outcomes.indexOf('none')] as ReturnType<typeof keyPair>;
+    const [one, other] = [await ask(token, winner), await ask(token, winner)];
+    expect(one.tls.pem).toBe(other.tls.pem);
+    expect(await codeOf(() => ask(token, { ...winner, tls: generateTlsKey() }))).toBe('JOIN_REFUSED');
+  });
+
+  it('keeps a token used up over the death of the CA, and the answer with it', async () => {
+    const token = await tokenFor(fresh());
+    const keys = keyPair();
+    const issued = await ask(token, keys);
+    // What another process reads of the same file: nothing of it was in this one's memory alone.
+    const store = new CaStore(config.stateDir);
+    const found = store.findToken(hashJoinToken(token));
+    store.close();
+    expect(found?.usedAt).toBeDefined();
+    expect(found?.answer).toBeDefined();
+    expect((await ask(token, keys)).tls.pem).toBe(issued.tls.pem);
+    expect(await codeOf(() => ask(token, keyPair()))).toBe('JOIN_REFUSED');
+  });
+
+  it('has nothing on disk or in its errors that a token could be made of', async () => {
+    const token = await tokenFor(fresh());
+    await ask(token, keyPair());
+    const secret = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString())
+      .secret as string;
+    for (const file of ['audit.jsonl', 'ca.sqlite', 'ca.sqlite-wal']) {
+      const path = join(config.stateDir, file);
+      if (existsSync(path)) expect(readFileSync(path, 'latin1')).not.toContain(secret);
+    }
+    expect(withoutSecrets(`--token ${token} x`)).toBe('--token (a join token, not shown) x');
+  });
+
+  it('refuses a token that has ended, and one that is none', async () => {
+    const token = await tokenFor(fresh());
+    const before = now;
+    now = new Date(now.getTime() + 600_000);
+    expect(await codeOf(() => ask(token, keyPair()))).toBe('JOIN_REFUSED');
+    now = before;
+    expect(await codeOf(() => ask(`${token}x`, keyPair()))).toBe('JOIN_REFUSED');
+    expect(await codeOf(() => parseJoinToken('csc-join-1.e30'))).toBe('CONFIG_INVALID');
+  });
+
+  it('refuses a receipt key for a client, and an executor without one', async () => {
+    const client = await tokenFor(fresh(), { role: 'client', labels: {} });
+    expect(await codeOf(() => ask(client, keyPair()))).toBe('REQUEST_INVALID');
+    expect(await codeOf(() => ask(client, { tls: generateTlsKey() }))).toBe('none');
+    expect(await codeOf(async () => ask(await tokenFor(fresh()), { tls: generateTlsKey() }))).toBe(
+      'REQUEST_INVALID',
+    );
+  });
+
+  it('refuses the receipt key of another host, and a name that is taken', async () => {
+    const [name, keys] = [fresh(), keyPair()];
+    await ask(await tokenFor(name), keys);
+    const other = await tokenFor(fresh());
+    expect(await codeOf(() => ask(other, { ...keyPair(), receipts: keys.receipts }))).toBe('REQUEST_INVALID');
+    expect(await codeOf(() => tokenFor(name))).toBe('CONFIG_INVALID');
+  });
+
+  it('sends the token to no CA but the one that the token names', async () => {
+    const elsewhere = join(root, 'other');
+    await makeCaFolder(
+      elsewhere,
+      {
+        trustDomain: 'fleet.example',
+        hosts: ['localhost'],
+        permit: [],
+        lifeSec: 3600,
+        listen: '127.0.0.1:0',
+      },
+      new Date(),
+    );
+    const said: string[] = [];
+    const log = { ...silentLog, warn: (_: object, message: string) => said.push(message) };
+    const middle = await startCa(readCaConfig(join(elsewhere, 'ca.yaml')), log);
+    const token = parseJoinToken(await tokenFor(fresh()));
+    expect(await codeOf(() => joinFleet(`localhost:${middle.port}`, token, keyPair()))).toBe(
+      'CREDENTIALS_INVALID',
+    );
+    expect(said).toEqual([]);
+    await middle.close();
+  });
+});
+
+describe('certificate requests', () => {
+  it('are taken for the key alone: what else they ask for is not read', async () => {
+    const token = await tokenFor(fresh());
+    const keys = await crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, [
+      'sign',
+      'verify',
+    ]);
+    const greedy = await Pkcs10CertificateRequestGenerator.create({
+      name: `CN=${joinPurpose(token)}`,
+      keys,
+      signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
+      extensions: [new BasicConstraintsExtension(true, 9, true)],
+    });
+    const receiptRequest = await createRequest(ed25519(), joinPurpose(token));
+    const tlsRequest = Buffer.from(greedy.rawData);
+    const answer = await joinAuthority(ports, { token, tlsRequest, receiptRequest }, 'test', encode);
+    const pem = (pairs[Number(Buffer.from(answer).toString())] as IssuedPair).tls.pem;
+    expect(new X509Certificate(pem).ca).toBe(false);
+  });
+
+  it('are refused without proof of possession, for another use, of another kind of key, or too long', async () => {
+    const key = generateTlsKey();
+    const good = await createRequest(key, 'join x');
+    expect(await codeOf(() => readRequest(good, 'tls', 'join x'))).toBe('none');
+    expect(await codeOf(() => readRequest(good, 'tls', 'join y'))).toBe('REQUEST_INVALID');
+    expect(await codeOf(() => readRequest(good, 'receipts', 'join x'))).toBe('REQUEST_INVALID');
+    const others = (await createRequest(generateTlsKey(), 'join x')).subarray(0);
+    // The key of one in the request of another: the signature is then of neither.
+    const point = (der: Buffer): number => der.indexOf(Buffer.from('034200', 'hex')) + 3;
+    const forged = Buffer.from(good);
+    others.copy(forged, point(forged), point(others), point(others) + 65);
+    expect(await codeOf(() => readRequest(forged, 'tls', 'join x'))).toBe('REQUEST_INVALID');
+    const receipts = await createRequest(ed25519(), 'join x');
+    const broken = Buffer.from(receipts);
+    broken[broken.length - 1] = (broken[broken.length - 1] ?? 0) ^ 1;
+    expect(await codeOf(() => readRequest(receipts, 'receipts', 'join x'))).toBe('none');
+    expect(await codeOf(() => readRequest(broken, 'receipts', 'join x'))).toBe('REQUEST_INVALID');
+    const long = await createRequest(key, 'x'.repeat(3000));
+    expect(await codeOf(() => readRequest(long, 'tls', 'x'.repeat(3000)))).toBe('REQUEST_INVALID');
+    for (let length = 0; length < good.length; length += 7)
+      expect(await codeOf(() => readRequest(good.subarray(0, length), 'tls', 'join x'))).toBe(
+        'REQUEST_INVALID',
+      );
+  });
+});
+
+describe('renewal', () => {
+  it('gives the same name and labels again, over mutual TLS, and puts them in their files', async () => {
+    const place = join(root, 'renewed');
+    const name = fresh();
+    const options = {
+      role: 'executor',
+      ca: address,
+      token: await tokenFor(name),
+      dir: place,
+      again: false,
+    } as const;
+    const policies = join(root, 'policies');
+    writeFileSync(join(root, 'keys.json'), '{"keys":[]}');
+    const rest = { gate: 'localhost:1', gateKeys: join(root, 'keys.json'), policies, mode: 'local' } as const;
+    const joined = await joinCa({ ...options, ...rest });
+    expect(joined.labels).toEqual({ os: 'linux' });
+    expect(await codeOf(() => joinCa({ ...options, ...rest }))).toBe('CONFIG_INVALID');
+    const pki = join(place, 'pki');
+    const files = {
+      ca: join(pki, 'ca.pem'),
+      cert: join(pki, 'executor.pem'),
+      key: join(pki, 'executor.key'),
+    };
+    const tls = new TlsSource(files);
+    const before = readFileSync(files.cert, 'utf8');
+    const receipts = { key: join(place, 'state/receipt-key.pem'), certificate: join(pki, 'receipts.pem') };
+    const next = await renewOnce({ address, tls, files, receipts, log: silentLog });
+    expect(next.subject).toBe(new X509Certificate(before).subject);
+    expect(readFileSync(files.cert, 'utf8')).not.toBe(before);
+    tls.prepare()?.();
+    expect(tls.material.own.certificate.serialNumber).toBe(next.serialNumber);
+    // Whoever has taken the TLS key alone.
+    const own = createPrivateKey(readFileSync(files.key));
+    const stolen = renewCertificate(address, tls, { tls: own, receipts: ed25519() });
+    expect(await codeOf(() => stolen)).toBe('REQUEST_INVALID');
+    revokeMember(config, 'executor', name, 'test', now);
+    expect(await codeOf(() => renewOnce({ address, tls, files, receipts, log: silentLog }))).toBe(
+      'NOT_PERMITTED',
+    );
+  });
+
+  it('is refused after a revocation, which has the words for revoked.yaml', async () => {
+    const [name, keys] = [fresh(), keyPair()];
+    const { tls } = await ask(await tokenFor(name), keys);
+    expect(await codeOf(() => askRenewal(tls.pem, keys))).toBe('none');
+    const member = revokeMember(config, 'executor', name, 'lost', now);
+    expect(await codeOf(() => askRenewal(tls.pem, keys))).toBe('NOT_PERMITTED');
+    expect(await codeOf(() => tokenFor(name, { again: true }))).toBe('CONFIG_INVALID');
+    expect(toRevocations(member, 'lost', now)).toContain(`kind: host\n    id: "${name}"`);
+  });
+
+  it('is refused with a certificate of before another joined in its place', async () => {
+    const [name, old, young] = [fresh(), keyPair(), keyPair()];
+    const first = await ask(await tokenFor(name), old);
+    const second = await ask(await tokenFor(name, { again: true, labels: { os: 'other' } }), young);
+    expect(await codeOf(() => askRenewal(first.tls.pem, old))).toBe('JOIN_REFUSED');
+    const renewed = await askRenewal(second.tls.pem, young);
+    expect(labelsInUnits(new X509Certificate(renewed.tls.pem).toLegacyObject().subject.OU)).toEqual({
+      os: 'other',
+    });
+  });
+
+  it('is refused with a certificate that this CA has not issued to a party, though its key has signed it', async () => {
+    const keys = keyPair();
+    const name = fresh();
+    await ask(await tokenFor(name), keys);
+    const subject = {
+      trustDomain: 'fleet.example',
+      role: 'executor',
+      name,
+      labels: { os: 'x' },
+      hosts: [],
+    } as const;
+    const life = { now, lifeMs: 60_000 };
+    const forged = await certify(subject, 'tls', keys.tls, ports.keys, life);
+    expect(await codeOf(() => askRenewal(forged.pem, keys))).toBe('JOIN_REFUSED');
+  });
+
+  it('needs requests that were made for this certificate', async () => {
+    const keys = keyPair();
+    const { tls } = await ask(await tokenFor(fresh()), keys);
+    const { raw } = new X509Certificate(tls.pem);
+    const tlsRequest = await createRequest(keys.tls, renewPurpose('0'.repeat(64)));
+    const receiptRequest = await createRequest(keys.receipts, renewPurpose('0'.repeat(64)));
+    expect(await codeOf(() => renew(ports, { tlsRequest, receiptRequest }, raw, 'test'))).toBe(
+      'REQUEST_INVALID',
+    );
+  });
+
+  it('is due at two thirds of a life, sooner by up to a tenth, and is tried again more and more seldom', async () => {
+    const { tls } = await ask(await tokenFor(fresh()), keyPair());
+    const certificate = new X509Certificate(tls.pem);
+    const [from, until] = [certificate.validFromDate.getTime(), certificate.validToDate.getTime()];
+    const part = (at: Date): number => (at.getTime() - from) / (until - from);
+    expect(part(renewalTime(certificate, 0))).toBeCloseTo(2 / 3, 3);
+    expect(part(renewalTime(certificate, 1))).toBeCloseTo(2 / 3 - 0.1, 3);
+    const waits = Array.from({ length: 40 }, (_, failures) => retryWait(certificate, failures, 1));
+    expect(waits.every((wait, index) => index === 0 || wait >= (waits[index - 1] ?? 0))).toBe(true);
+    expect(Math.min(...waits)).toBeGreaterThanOrEqual(1000);
+    expect(Math.max(...waits)).toBeLessThanOrEqual((until - from) / 10);
+  });
+});
+
+describe('name constraints', () => {
+  it('keep a server of another name out of every handshake, as a mis-issued one shows', async () => {
+    const key = generateTlsKey();
+    const { keys, trustDomain } = ports;
+    const certified = async (hosts: string[], domain = trustDomain): Promise<string> => {
+      const subject = { trustDomain: domain, role: 'gate', name: 'g', labels: {}, hosts } as const;
+      const { pem } = await certify(subject, 'tls', key, keys, { now, lifeMs: 60_000 });
+      return codeOf(() =>
+        checkServerName({ pem: `${pem}${keys.issuingPem}`, key, root: keys.rootPem, hosts }),
+      );
+    };
+    expect(await certified(['localhost', 'a.localhost'])).toBe('none');
+    expect(await certified(['evil.example'])).toBe('CONFIG_INVALID');
+    expect(await certified(['127.0.0.1'])).toBe('CONFIG_INVALID');
+    expect(await certified(['::1'])).toBe('CONFIG_INVALID');
+    expect(await certified(['localhost'], 'other.example')).toBe('CONFIG_INVALID');
+    expect(await certified(['localhost'], `sub.${trustDomain}`)).toBe('CONFIG_INVALID');
+  });
+
+  it('have receipts of another trust domain refused, which such a CA has certified', async () => {
+    const root = await makeRoot({ trustDomain: 'fleet.example', hosts: [] }, now);
+    const issuing = await makeIssuing(root, { trustDomain: 'fleet.example', hosts: [] }, now);
+    const issuer = { certificate: toCertificate(issuing.pem), key: issuing.key };
+    const verified = async (trustDomain: string): Promise<string> => {
+      const subject = { trustDomain, role: 'executor', name: 'h', labels: {}, hosts: [] } as const;
+      const { pem } = await certify(subject, 'receipts', ed25519(), issuer, { now, lifeMs: 60_000 });
+      const chain = parseCertificates(`${pem}${issuing.pem}`, 'chain');
+      return codeOf(() => verifyCertificates(chain, parseCertificates(root.pem, 'ca'), now));
+    };
+    expect(await verified('fleet.example')).toBe('none');
+    expect(await verified('other.example')).toBe('RECEIPT_INVALID');
+    expect(await verified('fleet.example.org')).toBe('RECEIPT_INVALID');
+  });
+});
+
+describe('the allowance of callers', () => {
+  it('bounds the calls of one address, and of all together', async () => {
+    let at = 0;
+    const allowance = new Allowance(() => at);
+    const calls = async (peer: string, count: number): Promise<number> => {
+      let taken = 0;
+      for (let index = 0; index < count; index++)
+        if ((await codeOf(() => allowance.take(peer))) === 'none') taken += 1;
+      return taken;
+    };
+    expect(await calls('10.0.0.1:999', 50)).toBe(20);
+    expect(await calls('10.0.0.2:1', 1)).toBe(1);
+    at += 1000;
+    expect(await calls('10.0.0.1:5', 50)).toBe(2);
+    let all = 0;
+    for (let index = 0; index < 100; index++) all += await calls(`10.1.0.${index}:1`, 20);
+    expect(all).toBeLessThanOrEqual(200);
+  });
+});
