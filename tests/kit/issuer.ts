@@ -1,11 +1,12 @@
 import { createServer as createHttpServer, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import type { Issuer, tokenAlgorithms } from '@csc-fleet/common/owners';
+import type { Issuer } from '@csc-fleet/common/owners';
+import type { TokenAlgorithm } from '@csc-fleet/common/schema';
 import { exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
 
 type SigningKey = Awaited<ReturnType<typeof generateKeyPair>>['privateKey'];
-type Algorithm = (typeof tokenAlgorithms)[number];
+type Algorithm = TokenAlgorithm;
 
 /** An issuer of OIDC tokens as a CI has one: it signs real ones, with keys that it may change. */
 export class TestIssuer {

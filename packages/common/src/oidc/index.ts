@@ -1,5 +1,4 @@
 export { tokenAudience } from './audience.ts';
-export { createIssuerKeys, type IssuerKeysOptions } from './issuer-keys.ts';
 export { judgeToken, type TokenContext, type TokenIdentity } from './judge-token.ts';
 export { type IssuerKeys, type OpenedToken, openToken } from './open-token.ts';
 export { maxTokenLength, refusedToken, tokenSha256 } from './read-token.ts';

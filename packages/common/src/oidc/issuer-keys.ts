@@ -2,7 +2,6 @@ import { type Clock, isJsonObject, type JsonValue, parseStrictJson, systemClock 
 import { CscError } from '../errors/index.ts';
 import { type Issuer, type IssuerKey, jwkSchema, maxIssuerKeys } from '../owners/index.ts';
 import { validate } from '../schema/index.ts';
-import { fetchJson } from './fetch.ts';
 import type { IssuerKeys } from './open-token.ts';
 import { refusedToken } from './read-token.ts';
 
@@ -17,6 +16,10 @@ const freshMs = 10 * 60_000;
 // An id that nobody knows may be a new key, or a caller's invention: between two questions for it so much time goes by.
 const minIntervalMs = 30_000;
 const maxJwksBytes = 256 * 1024;
+
+// Loaded by those who have to ask.
+const askForJson: NonNullable<IssuerKeysOptions['fetch']> = async (url, ca) =>
+  (await import('./fetch.ts')).fetchJson(url, ca);
 
 interface Fetched {
   readonly keys: readonly IssuerKey[];
@@ -36,7 +39,7 @@ interface State {
  */
 export function createIssuerKeys({
   clock = systemClock,
-  fetch = fetchJson,
+  fetch = askForJson,
 }: IssuerKeysOptions = {}): IssuerKeys {
   const states = new Map<string, State>();
   return {

@@ -1,6 +1,6 @@
 import { isJsonObject, type JsonObject, parseStrictJson, sha256Hex } from '../encoding/index.ts';
 import { CscError } from '../errors/index.ts';
-import { type TokenAlgorithm, tokenAlgorithms } from '../owners/index.ts';
+import { type TokenAlgorithm, tokenAlgorithms } from '../schema/index.ts';
 
 /** Characters that a token has at most: those of GitHub, GitLab and Buildkite have about 2000. */
 export const maxTokenLength = 8192;

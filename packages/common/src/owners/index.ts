@@ -7,8 +7,6 @@ export {
   jwkSchema,
   maxIssuerKeys,
   parseIssuers,
-  type TokenAlgorithm,
-  tokenAlgorithms,
 } from './issuers.ts';
 export {
   createRevocations,

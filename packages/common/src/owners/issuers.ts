@@ -6,15 +6,12 @@ import {
   integer,
   nonEmptyText,
   oneOf,
+  tokenAlgorithms,
   uniqueList,
   validate,
   versionMember,
 } from '../schema/index.ts';
 import { parseStrictYaml } from '../yaml/index.ts';
-
-/** How tokens may be signed. Never `none`, and never by a secret that their verifier would have to know (HS256). */
-export const tokenAlgorithms = ['RS256', 'ES256', 'EdDSA'] as const;
-export type TokenAlgorithm = (typeof tokenAlgorithms)[number];
 
 /** Whose tokens they are: what their claims are called. */
 export const issuerKinds = ['github', 'buildkite', 'gitlab', 'generic'] as const;

@@ -33,4 +33,13 @@ export {
   versionMember,
 } from './texts.ts';
 export { parseArtifact, validate } from './validate.ts';
-export { count, integer, oneOf, type Signature, signatureMember, uniqueList } from './values.ts';
+export {
+  count,
+  integer,
+  oneOf,
+  type Signature,
+  signatureMember,
+  type TokenAlgorithm,
+  tokenAlgorithms,
+  uniqueList,
+} from './values.ts';

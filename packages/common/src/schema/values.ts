@@ -61,3 +61,7 @@ export const signatureMember = z
 
 /** The `signature` member of a signed artifact. */
 export type Signature = z.infer<typeof signatureMember>;
+
+/** How OIDC tokens may be signed. Never `none`, and never by a secret that their verifier would have to know (HS256). */
+export const tokenAlgorithms = ['RS256', 'ES256', 'EdDSA'] as const;
+export type TokenAlgorithm = (typeof tokenAlgorithms)[number];

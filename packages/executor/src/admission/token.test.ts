@@ -172,6 +172,24 @@ describe('a CI job, by a token of an issuer that the owners name', () => {
   });
 });
 
+describe('a token that names no key, which the owners allow', () => {
+  it('lets its job run, and the receipt says that the binding is weak', async () => {
+    const audience = 'https://csc.acme.example';
+    say({ issuers: issuersOf(issuer.pinned({ binding: 'weak', audience })) });
+    const key = makeKey();
+    const token = await tokenFor(key, { aud: audience });
+    const contract = makeContract(bench.workspace, [{ argv: ['true'] }]);
+    const receipt = await bench.gate.receipt(
+      offer({ contract, submission: submit(contract, key, token), token }),
+    );
+    expect(receipt).toMatchObject({ status: 'success', identity: { binding: 'weak' } });
+    say();
+    expect((await refusal({ contract, submission: submit(contract, key, token), token })).message).toMatch(
+      /aud/,
+    );
+  });
+});
+
 describe('a gate that was taken over', () => {
   it('cannot have another contract run by a job’s token, nor swap the token or the key', async () => {
     say();

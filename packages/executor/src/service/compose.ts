@@ -3,8 +3,8 @@ import type { DualControl } from '@csc-fleet/common/approval';
 import type { KeyRing, Signer } from '@csc-fleet/common/crypto';
 import { type Clock, systemClock } from '@csc-fleet/common/encoding';
 import { parseIdentity } from '@csc-fleet/common/identity';
+import { createIssuerKeys } from '@csc-fleet/common/issuer-keys';
 import { narrowLimits } from '@csc-fleet/common/limits';
-import { createIssuerKeys } from '@csc-fleet/common/oidc';
 
 import { type Log, silentLog, sparingLog } from '@csc-fleet/common/service';
 import type { Tracing } from '@csc-fleet/common/tracing';

@@ -5,13 +5,13 @@ import type { Signer } from '@csc-fleet/common/crypto';
 import { type Clock, systemClock, toTimestamp } from '@csc-fleet/common/encoding';
 import type { CscError } from '@csc-fleet/common/errors';
 import { parseIdentity } from '@csc-fleet/common/identity';
+import { createIssuerKeys } from '@csc-fleet/common/issuer-keys';
 import {
   ExecutionState,
   SubmitRequest,
   type SubmitResponse,
   type Validity,
 } from '@csc-fleet/common/messages';
-import { createIssuerKeys } from '@csc-fleet/common/oidc';
 import { type Bindings, checkBindings, type PolicySet } from '@csc-fleet/common/policy';
 import type { LogFields } from '@csc-fleet/common/service';
 import { fromStoredTrace, type Tracing, tracedNow, traceIdOf } from '@csc-fleet/common/tracing';
