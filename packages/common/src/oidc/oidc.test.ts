@@ -107,6 +107,9 @@ describe('a token', () => {
     expect(await judge(`${header}.${part(twice)}.${signature}`)).toMatch(/every reader understands alike/);
     expect(await judge(`${header}.${payload}=.${signature}`)).toMatch(/no JWT/);
     expect(await judge(`${header}.${payload}\n.${signature}`)).toMatch(/no JWT/);
+    // 29 bytes leave two bits of the last letter, which say nothing: with them set, another text says the same.
+    const spare = `${part('{"alg":"ES256","kid":"key-1"}').slice(0, -1)}1`;
+    expect(await judge(`${spare}.${payload}.${signature}`)).toMatch(/no canonical base64url/);
     expect(await judge(await issuer.sign({ ...claims, pad: 'x'.repeat(8192) }))).toMatch(/characters/);
     expect(await judge(`${header}.${part('['.repeat(3000))}.${signature}`)).toMatch(/every reader/);
     expect(await judge('')).toMatch(/no JWT/);
