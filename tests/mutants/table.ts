@@ -20,6 +20,150 @@ const decision = 'packages/common/src/decision';
 const allowRules = [`${decision}/allow-rules.test.ts`];
 const invocation = 'packages/common/src/command-rules/invocation.ts';
 
+/** What people sign, and who counts it. */
+const verifying = 'packages/common/src/approval/verify-signed.ts';
+const onHost = [`${executor}/admission/approvals.test.ts`];
+const atGate = [`${gate}/approval/desk.test.ts`];
+const signing = [`${common}/approval/signed.test.ts`];
+const signedApprovals: readonly Mutant[] = [
+  {
+    name: 'a-forged-approval-counts',
+    file: verifying,
+    before: 'verifyPersonSignature(artifact, key, subject.now);',
+    after: '',
+    tests: onHost,
+    red: 'forged by the gate under the name of the key',
+  },
+  {
+    name: 'an-approval-of-another-submission-counts',
+    file: verifying,
+    before: "if (submission !== 'any') checkSubmission(submission, subject, fail);",
+    after: '',
+    tests: onHost,
+    red: 'borrowed from another submission',
+  },
+  {
+    name: 'an-approval-of-another-version-of-the-profile-counts',
+    file: verifying,
+    before: 'if (!same(artifact.policy_sha256, subject.policySha256))',
+    after: 'if (false)',
+    tests: onHost,
+    red: 'borrowed from another version of the profile',
+  },
+  {
+    name: 'an-approval-for-another-fleet-counts',
+    file: verifying,
+    before: 'if (audience.trust_domain !== subject.trustDomain)',
+    after: 'if (false)',
+    tests: onHost,
+    red: 'borrowed from another fleet',
+  },
+  {
+    name: 'a-submitter-approves-under-another-name',
+    file: verifying,
+    before: 'if (shared === undefined) return;',
+    after: 'if (shared !== subject.now) return;',
+    tests: onHost,
+    red: 'by the submitter under another name with the same key',
+  },
+  {
+    name: 'a-submitter-approves',
+    file: verifying,
+    before: 'if (person.identity === subject.principal || person.also.includes(subject.principal))',
+    after: 'if (false)',
+    tests: onHost,
+    red: 'by the submitter as an approver',
+  },
+  {
+    name: 'an-approval-for-a-group-that-is-not-theirs-counts',
+    file: verifying,
+    before: 'if (!person.groups.includes(artifact.group))',
+    after: 'if (false)',
+    tests: atGate,
+    red: 'as a member of a group that is not theirs',
+  },
+  {
+    name: 'an-expired-approval-counts',
+    file: verifying,
+    before: 'if (now.getTime() >= until)',
+    after: 'if (false)',
+    tests: onHost,
+    red: 'that has expired',
+  },
+  {
+    name: 'one-person-is-two',
+    file: counting,
+    before: 'if (who === undefined || !seen.has(who)) counted.push(it);',
+    after: 'counted.push(it);',
+    tests: onHost,
+    red: 'of one person through two groups',
+  },
+  {
+    name: 'a-rejection-is-not-heard',
+    file: counting,
+    before: 'const rejection = heard.find(isRejection);',
+    after: 'const rejection = heard.filter(isRejection)[1];',
+    tests: onHost,
+    red: 'that says no',
+  },
+  {
+    name: 'one-of-a-quorum-is-enough',
+    file: counting,
+    before: '(hasQuorum && signed.length >= people) ||',
+    after: 'signed.length > 0 ||',
+    tests: onHost,
+    red: 'that is missing',
+  },
+  {
+    name: 'a-broken-glass-lasts',
+    file: verifying,
+    before: 'if (lifeMs > mostSec * 1000)',
+    after: 'if (lifeMs > mostSec * 1e6)',
+    tests: onHost,
+    red: 'for longer than the owners let it',
+  },
+  {
+    name: 'a-glass-that-anybody-breaks',
+    file: verifying,
+    before: 'if (breakGlass?.groups.includes(glass.group) !== true)',
+    after: 'if (false)',
+    tests: onHost,
+    red: 'by a group that is not for it',
+  },
+  {
+    name: 'nobody-touched-it',
+    file: 'packages/common/src/crypto/person-signature.ts',
+    before: 'if (touch && ((trailer[0] ?? 0) & userPresent) === 0)',
+    after: 'if (false)',
+    tests: signing,
+    red: 'of a security key that nobody touched does not count',
+  },
+  {
+    name: 'a-lost-journal-uses-approvals-again',
+    file: 'packages/executor/src/admission/approvals.ts',
+    before: 'checkJournalKnows(counted, place);',
+    after: '',
+    tests: onHost,
+    red: 'may have lost that they were used',
+  },
+  {
+    name: 'a-profile-runs-on-any-host',
+    file: 'packages/executor/src/admission/reevaluate.ts',
+    before: 'if (!hasLabels(labels, document.policy.hosts ?? {}))',
+    after: 'if (false)',
+    tests: onHost,
+    red: 'are those with its labels',
+  },
+  {
+    name: 'a-person-hands-in-what-another-signed',
+    file: 'packages/gate/src/approval/review.ts',
+    before: 'if (signed === identity) return read;',
+    after: "if (signed !== '') return read;",
+    tests: atGate,
+    red: 'that another has handed in',
+  },
+];
+
 /** What a peer says of its trace. */
 const traces: readonly Mutant[] = [
   {
@@ -3141,4 +3285,5 @@ export const mutants: readonly Mutant[] = [
   ...scopes,
   ...fleet,
   ...believer,
+  ...signedApprovals,
 ];

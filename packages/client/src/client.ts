@@ -21,6 +21,7 @@ import {
   type PruneResponse,
   parseIdentity,
   type ResolveResponse,
+  type Reviewed,
   readChannelCredentials,
   readOwnIdentity,
   type SubmitResponse,
@@ -132,6 +133,10 @@ export interface GateClient extends Disposable {
     resolution: ExecutionResolution | undefined;
     /** Undefined: its executor is there, or none has it. */
     absence: Absence | undefined;
+    /** What the people have said who were asked, in order, as the gate tells it: hosts count what they have signed. */
+    reviews: Reviewed[];
+    /** While it waits for approval: who must agree yet, for people. */
+    approvalMissing: string;
   }>;
   /** The caller's executions, newest first, page after page as they are asked for. */
   list(options?: ListOptions): AsyncGenerator<Execution, void>;

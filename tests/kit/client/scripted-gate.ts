@@ -149,6 +149,8 @@ export class ScriptedGate implements AsyncDisposable {
           decision,
           resolutionsJson: [...(script.resolutionsJson ?? [])],
           absence: undefined,
+          reviews: [],
+          approvalMissing: '',
         }),
       listExecutions: ({ request }, done) =>
         done(null, { executions: [execution], nextPageToken: request.pageToken === '' ? 'more' : '' }),

@@ -26,6 +26,7 @@ import {
   executionJson,
   outputJson,
   resolutionJson,
+  reviewJson,
   stateName,
   streamName,
 } from '../show/messages-json.ts';
@@ -251,7 +252,7 @@ async function writeChunk(stream: OutputStream, data: Buffer, raw: boolean): Pro
 }
 
 async function show(client: GateClient, executionId: string, json: boolean): Promise<void> {
-  const { execution: told, decision, resolution, absence } = await client.getExecution(executionId);
+  const { execution: told, decision, resolution, absence, ...asked } = await client.getExecution(executionId);
   const verified = told.endedAt === undefined ? undefined : await receiptOf(client, executionId);
   const decided = decision && decisionJson(decision);
   if (resolution !== undefined) return showResolved(told, decision, resolution, verified, json);
@@ -263,11 +264,13 @@ async function show(client: GateClient, executionId: string, json: boolean): Pro
       ...executionJson(execution),
       verified: verified !== undefined,
       ...(absence === undefined ? {} : { absence: absenceJson(absence) }),
+      ...(asked.reviews.length === 0 ? {} : { reviews: asked.reviews.map(reviewJson) }),
+      ...(asked.approvalMissing === '' ? {} : { approval_missing: asked.approvalMissing }),
       decision: decided,
     });
   else {
     const keyId = verified?.receipt.signature?.key_id;
-    await writeOut(describeExecution(execution, decision, keyId, undefined, absence));
+    await writeOut(describeExecution(execution, decision, keyId, undefined, absence, asked));
   }
 }
 

@@ -51,7 +51,7 @@ function describe(executions: readonly Execution[], ofAll: boolean): string {
   ];
   const rows = executions.map((it) => [
     it.executionId,
-    stateName(it.state),
+    it.glassBroken === true ? `${stateName(it.state)}, GLASS BROKEN` : stateName(it.state),
     ...(ofAll ? [it.principal] : []),
     formatTime(it.submittedAt),
     it.executorId,

@@ -1,4 +1,10 @@
-import type { Absence, Decision, Execution } from '@csc-fleet/common/messages';
+import type {
+  Absence,
+  Decision,
+  Execution,
+  GetExecutionResponse,
+  Reviewed,
+} from '@csc-fleet/common/messages';
 import { plainLine } from '../terminal/text.ts';
 import { stateName, verdictName } from './messages-json.ts';
 
@@ -14,6 +20,7 @@ export function describeExecution(
   keyId: string | undefined,
   receipt = keyId === undefined ? 'none: this is what the gate says' : `verified, signed by ${keyId}`,
   absence?: Absence | undefined,
+  { reviews, approvalMissing }: Asked = { reviews: [], approvalMissing: '' },
 ): string {
   const rows: [string, string | undefined][] = [
     ['execution', execution.executionId],
@@ -23,6 +30,15 @@ export function describeExecution(
     ['policy', execution.policyProfile],
     ['decision', decision && `${verdictName(decision.verdict)}: ${decision.reasons.join('; ')}`],
     ['submitted by', execution.principal],
+    ...reviews.map((it): [string, string] => [
+      verdictNames.get(it.verdict) ?? it.verdict,
+      describeVerdict(it),
+    ]),
+    ['missing', approvalMissing],
+    [
+      'glass',
+      execution.glassBroken === true ? 'BROKEN: it runs without the approvals that its policy asks for' : '',
+    ],
     ['executor', execution.executorId],
     ['away', absence?.lostAt && `its executor ${describeAbsence(absence)}`],
     ['submitted', execution.submittedAt?.toISOString()],
@@ -33,6 +49,19 @@ export function describeExecution(
     ['receipt', receipt],
   ];
   return rows.map(([name, value]) => (value ? `${name.padEnd(13)}${plainLine(value)}\n` : '')).join('');
+}
+
+/** What people have said of it, and who must agree yet. */
+type Asked = Pick<GetExecutionResponse, 'reviews' | 'approvalMissing'>;
+
+const verdictNames = new Map([
+  ['approve', 'approved by'],
+  ['reject', 'rejected by'],
+  ['break_glass', 'broken by'],
+]);
+
+function describeVerdict({ approver, group, reason }: Reviewed): string {
+  return `${approver} (${group})${reason === '' ? '' : `: ${reason}`}`;
 }
 
 /** How long an executor has been away, and when what it has is LOST: after its name in a sentence. */

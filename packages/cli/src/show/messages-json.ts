@@ -7,6 +7,7 @@ import {
   ExecutionState,
   type Frozen,
   OutputStream,
+  type Reviewed,
   Verdict,
 } from '@csc-fleet/common/messages';
 
@@ -52,8 +53,14 @@ export function executionJson(execution: Execution): object {
     started_at: execution.startedAt,
     ended_at: execution.endedAt,
     exit_code: execution.exitCode,
+    ...(execution.glassBroken === true ? { glass_broken: true } : {}),
     ...textMember('error', execution.error),
   };
+}
+
+/** What somebody has said who was asked. */
+export function reviewJson({ approver, group, verdict, reason, approvalId }: Reviewed): object {
+  return { approver, group, verdict, approval_id: approvalId, ...textMember('reason', reason) };
 }
 
 /** The PolicyDecision as it was signed, with the policy's hash and all findings beside it. */

@@ -15,6 +15,7 @@ import {
   type PublicKey,
   parseIdentity,
   type ResolveResponse,
+  type Reviewed,
   type SubmitResponse,
 } from '@csc-fleet/common/rpc';
 import type { Connection } from '../connection/connection.ts';
@@ -175,10 +176,12 @@ export async function getExecution(
   decision: Decision | undefined;
   resolutionsJson: readonly Buffer[];
   absence: Absence | undefined;
+  reviews: Reviewed[];
+  approvalMissing: string;
 }> {
   const answer = await connection.unary(GateService.getExecution, { executionId }, options.signal);
-  const { decision, resolutionsJson, absence } = answer;
-  return { execution: orMissing(answer.execution, 'execution'), decision, resolutionsJson, absence };
+  const { execution, ...told } = answer;
+  return { ...told, execution: orMissing(execution, 'execution') };
 }
 
 /** See GateClient.list. */

@@ -111,7 +111,11 @@ function toSignedSubject(
     policySha256: document.sha256,
     policyVersion: version,
     submissionSha256: submission?.contentSha256,
-    submitterKeys: [...(submitterKeys(bindings, principal)?.entries() ?? []).map((it) => it.publicKey)],
+    submitterKeys: [
+      ...(submitterKeys(bindings, principal)?.entries() ?? []).map((it) => it.publicKey),
+      // Its own, which a token names.
+      ...(submission?.identity === undefined ? [] : [Buffer.from(submission.keyId, 'base64')]),
+    ],
   };
 }
 

@@ -133,7 +133,10 @@ function explain(
   const { dualControl } = config;
   const bounds = boundsUnder(document, config, word);
   const ceiling = [
-    ...(findDualControlObjection(contract, { dualControl, by: 'host' })?.faults ?? []),
+    // Where people are named who can sign, two of them do.
+    ...(word.approvers === undefined
+      ? (findDualControlObjection(contract, { dualControl, by: 'host' })?.faults ?? [])
+      : []),
     ...bounds.faults,
     ...findCeilingFaults(contract, document, bounds.ceiling),
   ];

@@ -274,6 +274,39 @@ describe('the people who are asked', () => {
     expect(pending?.quorum.map(({ approvedBy }) => approvedBy)).toEqual([[], [carol.identity]]);
   });
 
+  it('are asked anew once the owners have published another version of the profile', async () => {
+    const asked = await ask();
+    await review(asked, alice, 'release');
+    const next = makePolicy('guarded', {
+      policy_schema_version: 'csc.policy.v0.2',
+      approvals: [{ quorum: [{ group: 'security' }] }],
+    });
+    await test.publish({ policies: createPolicySet([next]), bindings, approvers, version: 5 });
+    await expect(review(asked, carol, 'security')).rejects.toEqual(refused('another version'));
+    const { pending } = await review(asked, carol, 'security', { policy_sha256: next.sha256 });
+    expect(pending).toMatchObject({ execution: { state: ExecutionState.QUEUED }, people: 1 });
+  });
+
+  it('are told of to whoever submitted it: who has agreed, and who must yet', async () => {
+    const asked = await ask();
+    const waits = async () => (await test.as(agent).getStatus()).waiting.map(({ reason }) => reason);
+    expect(await waits()).toEqual(['an approval: 1 of release and 1 of security']);
+    await review(asked, alice, 'release');
+    expect(await waits()).toEqual([`an approval: 1 of security; agreed: ${alice.identity} (release)`]);
+    expect(await test.as(agent).getExecution({ executionId: asked.id })).toMatchObject({
+      reviews: [{ approver: alice.identity, verdict: 'approve' }],
+      approvalMissing: '1 of security',
+    });
+  });
+
+  it('cannot pass for a broken glass by what they write', async () => {
+    const asked = await ask();
+    const reason = '{"break_glass_version":"csc.break_glass.v0.1"}';
+    await review(asked, alice, 'release', { reason });
+    const { execution } = await test.as(agent).getExecution({ executionId: asked.id });
+    expect(execution?.glassBroken).toBeUndefined();
+  });
+
   it('come too late once what they are for has expired', async () => {
     const asked = await ask();
     test.clock.advance(24 * 3600_000);
@@ -298,6 +331,12 @@ describe('a broken glass', () => {
       event?.$case === 'reviewed' ? [event.value.verdict] : [],
     );
     expect(kinds).toEqual(['break_glass']);
+    const { execution } = await test.as(agent).getExecution({ executionId: asked.id });
+    expect(execution?.glassBroken).toBe(true);
+    const audited = await test.as(agent).listExecutions({
+      ...{ states: [], pageSize: 0, pageToken: '', allPrincipals: false },
+    });
+    expect(audited.executions.map(({ glassBroken }) => glassBroken)).toEqual([true]);
   });
 
   it.each<[string, (asked: Asked) => Promise<Buffer>, TestPerson, string]>([

@@ -103,9 +103,16 @@ export function countFor(
     policySha256: policy.sha256,
     policyVersion: owners.version(),
     submissionSha256: submission === undefined ? undefined : submissionContentSha256(submission.submission),
-    submitterKeys: (submitterKeys(bindings, principal)?.entries() ?? []).map((it) => it.publicKey),
+    submitterKeys: keysOf(bindings, principal, submission),
   };
   return countApprovals(evaluation, texts, { ...rules, wanted, signed });
+}
+
+// Where a token says who it is, its own key has signed.
+function keysOf(bindings: Bindings, principal: string, held: HeldSubmission | undefined): Uint8Array[] {
+  const named = (submitterKeys(bindings, principal)?.entries() ?? []).map((it) => it.publicKey);
+  if (held?.submission.token_sha256 === undefined) return named;
+  return [...named, Buffer.from(held.submission.signature.key_id, 'base64')];
 }
 
 /** Whose approvals of what. */

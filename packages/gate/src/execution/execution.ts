@@ -1,6 +1,11 @@
 import type { CommandContract } from '@csc-fleet/common/contract';
 import { CscError } from '@csc-fleet/common/errors';
-import { type ExecutionEvent, ExecutionState, toMilliseconds } from '@csc-fleet/common/messages';
+import {
+  type ExecutionEvent,
+  ExecutionState,
+  type Reviewed,
+  toMilliseconds,
+} from '@csc-fleet/common/messages';
 import { Signal } from '@csc-fleet/common/service';
 import type { Store } from '../store/store.ts';
 import { patiently } from '../store/store-error.ts';
@@ -127,6 +132,11 @@ export class LiveExecution {
   get resolutions(): readonly Buffer[] {
     const last = this.#events.findLast(({ event }) => event?.$case === 'finished')?.event;
     return last?.$case === 'finished' ? last.value.resolutionsJson : [];
+  }
+
+  /** What the people have said who were asked, in order. */
+  get reviews(): readonly Reviewed[] {
+    return this.#events.flatMap(({ event }) => (event?.$case === 'reviewed' ? [event.value] : []));
   }
 
   get #isOver(): boolean {

@@ -42,7 +42,16 @@ export function toExecution(row: ExecutionRow): Execution {
     exitCode: row.exit_code ?? undefined,
     error: row.error,
     intent: row.intent,
+    ...(hasBrokenGlass(row) ? { glassBroken: true } : {}),
   };
+}
+
+// Where the texts are not read: in what a person has written, a quotation mark has more before it.
+const glass = /[{,]\\"break_glass_version\\":/;
+
+/** True where a break-glass stands in for its approvals. */
+export function hasBrokenGlass({ approvals_json: texts }: Pick<ExecutionRow, 'approvals_json'>): boolean {
+  return glass.test(texts);
 }
 
 /** The decision that it was recorded with. */

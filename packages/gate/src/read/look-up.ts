@@ -15,6 +15,7 @@ import {
 import type { Bindings } from '@csc-fleet/common/policy';
 import { requestInvalid } from '../bounds/index.ts';
 import type { Executions, Principal } from '../execution/executions.ts';
+import { missingOf } from '../execution/reviews.ts';
 import { toDecision, toExecution } from '../execution/row.ts';
 import { type Absences, absenceOf } from '../schedule/absences.ts';
 import type { Store } from '../store/store.ts';
@@ -46,6 +47,8 @@ export async function getExecution(
     decision: toDecision(row),
     resolutionsJson: [...resolutions],
     absence: absenceOf(ports, found),
+    reviews: [...found.reviews],
+    approvalMissing: missingOf(found),
   };
 }
 

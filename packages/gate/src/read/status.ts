@@ -12,6 +12,7 @@ import type { Bindings, PolicySet } from '@csc-fleet/common/policy';
 import { version } from '@csc-fleet/common/version';
 import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions, Principal } from '../execution/executions.ts';
+import { missingOf } from '../execution/reviews.ts';
 import { toExecution } from '../execution/row.ts';
 import type { Breakers } from '../schedule/breakers.ts';
 import type { Peers } from '../schedule/peers.ts';
@@ -105,6 +106,16 @@ function toVersion({ policy: { name }, sha256 }: ReturnType<PolicySet['all']>[nu
   return { name, sha256 };
 }
 
+// Who has agreed, and who must yet.
+function describeReviews(execution: LiveExecution): string {
+  const agreed = execution.reviews.map(({ approver, group }) => `${approver} (${group})`);
+  const missing = missingOf(execution);
+  return [
+    ...(missing === '' ? [] : [`: ${missing}`]),
+    ...(agreed.length === 0 ? [] : [`; agreed: ${agreed.join(', ')}`]),
+  ].join('');
+}
+
 function toWaiting({ row }: LiveExecution, reason: string): Waiting {
   const isForApproval = row.state === ExecutionState.AWAITING_APPROVAL;
   const until = isForApproval ? row.decision_expires_at : row.queue_deadline;
@@ -116,8 +127,9 @@ function toWaiting({ row }: LiveExecution, reason: string): Waiting {
   };
 }
 
-function whyWaits(scheduler: StatusPorts['scheduler'], { id, row }: LiveExecution, said: Said): string {
-  if (row.state === ExecutionState.AWAITING_APPROVAL) return 'an approval';
+function whyWaits(scheduler: StatusPorts['scheduler'], execution: LiveExecution, said: Said): string {
+  const { id, row } = execution;
+  if (row.state === ExecutionState.AWAITING_APPROVAL) return `an approval${describeReviews(execution)}`;
   if (row.state === ExecutionState.OFFERED) return 'the answer of the executor that it was offered to';
   const host = scheduler.awaitedHost(id);
   if (host !== undefined) return `its submitter, who is to name ${host.name} in the submission`;

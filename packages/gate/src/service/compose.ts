@@ -373,13 +373,9 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
     );
   };
   const scheduler: Scheduler = new Scheduler({ ...base, executions, finisher, mint });
-  const desk: ApprovalDesk = new ApprovalDesk({
-    ...base,
-    executions,
-    finisher,
-    scheduler,
-    storedBytesPerDay,
-  });
+  const reviewed = (verdict: string): void => telemetry?.told.add('csc_approvals_total', { verdict });
+  const reviewing = { finisher, scheduler, storedBytesPerDay, reviewed };
+  const desk: ApprovalDesk = new ApprovalDesk({ ...base, ...reviewing, executions });
   const absences = new Absences({ ...base, peers: scheduler.peers });
   const rates = new SubmissionRates(owners, monotonicMs);
   await registerOwnKey(options, store, clock);

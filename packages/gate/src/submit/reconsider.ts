@@ -8,10 +8,10 @@ import { type ApprovalRules, isCleared, standingOf } from '../approval/standing.
 import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
 import type { Finisher } from '../execution/finisher.ts';
-import { fromStoredApprovals } from '../execution/row.ts';
+import { fromStoredApprovals, toStoredApprovals } from '../execution/row.ts';
 import { revocable, submissionOf } from '../execution/submission-of.ts';
 import type { Owners, ReloadableOwners } from '../owners/index.ts';
-import { type DecisionPorts, decide } from './decide.ts';
+import { type Decided, type DecisionPorts, decide } from './decide.ts';
 
 export interface ReconsiderPorts extends DecisionPorts, ApprovalRules {
   readonly executions: Pick<Executions, 'moving' | 'contract'>;
@@ -45,8 +45,8 @@ async function reconsiderOne(ports: ReconsiderPorts, execution: LiveExecution): 
   if (!isQueued && !execution.awaitsApproval) return;
   const why = whyStopped(ports, execution);
   const policy = why === undefined ? policyOf(ports, execution) : why;
-  // One that waits for approval is decided anew when that comes.
-  if (typeof policy !== 'string' && (policy.sha256 === row.policy_sha256 || !isQueued)) return;
+  if (typeof policy !== 'string' && policy.sha256 === row.policy_sha256) return;
+  if (typeof policy !== 'string' && !isQueued) return decideWaiting(ports, execution, policy);
   if (isQueued && !ports.scheduler.withdraw(execution.id)) return;
   const verdict = typeof policy === 'string' ? policy : await decideAnew(ports, execution, policy);
   if (verdict === undefined) ports.scheduler.enqueue(execution);
@@ -68,19 +68,50 @@ function policyOf({ bindings, policies }: ReconsiderPorts, { row }: LiveExecutio
   }
 }
 
+/** What people agreed to was another version: who is asked by this one is asked anew, and what it denies ends. */
+async function decideWaiting(
+  ports: ReconsiderPorts,
+  execution: LiveExecution,
+  policy: PolicyDocument,
+): Promise<void> {
+  const now = ports.clock.now();
+  const decided = await decideBy(ports, execution, policy, now);
+  const { verdict, reasons } = decided.evaluation;
+  // Whoever submitted it does so anew.
+  if (verdict === 'allow' || !execution.awaitsApproval) return;
+  if (verdict === 'deny') {
+    const why = `the owners have published another policy ${policy.policy.name}, which does not allow it: ${reasons.join('; ')}`;
+    return ports.finisher.unstarted(execution, ExecutionState.BLOCKED, why);
+  }
+  const change = {
+    policy_sha256: policy.sha256,
+    decision: Decision.encode(decided.decision).finish(),
+    approvals_json: toStoredApprovals([]),
+  };
+  await execution.hear(now, change, [{ $case: 'decided', value: { decision: decided.decision } }]);
+}
+
+async function decideBy(
+  ports: ReconsiderPorts,
+  execution: LiveExecution,
+  policy: PolicyDocument,
+  now: Date,
+): Promise<Decided> {
+  const contractJson = await ports.executions.contract(execution.id);
+  const contract = JSON.parse(contractJson) as CommandContract;
+  const handed = { contract, contractJson, contractSha256: execution.row.contract_sha256 };
+  const asked = { terminal: execution.row.terminal_json !== null };
+  return decide(handed, policy, undefined, ports, now, asked);
+}
+
 /** Undefined where it goes on, decided by this policy; otherwise why it does not. */
 async function decideAnew(
   ports: ReconsiderPorts,
   execution: LiveExecution,
   policy: PolicyDocument,
 ): Promise<string | undefined> {
-  const { executions, clock } = ports;
-  const now = clock.now();
-  const contractJson = await executions.contract(execution.id);
-  const contract = JSON.parse(contractJson) as CommandContract;
-  const handed = { contract, contractJson, contractSha256: execution.row.contract_sha256 };
-  const asked = { terminal: execution.row.terminal_json !== null };
-  const decided = decide(handed, policy, undefined, ports, now, asked);
+  const now = ports.clock.now();
+  const decided = await decideBy(ports, execution, policy, now);
   const approvals = fromStoredApprovals(execution.row.approvals_json);
   const { row } = execution;
   const approvable = { ...decided, principal: row.principal, submission: submissionOf(row) };

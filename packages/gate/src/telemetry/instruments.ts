@@ -27,6 +27,8 @@ const reasonNames = Object.keys(reasons);
 /** Where an execution is, while it is open. */
 export const openStates = ['awaiting_approval', 'queued', 'offered', 'running', 'lost'] as const;
 
+export const reviewVerdicts = ['approve', 'reject', 'break_glass'] as const;
+
 export const outcomes = ['succeeded', 'failed', 'blocked', 'expired', 'cancelled'] as const;
 
 /** What takes its time on the way of a contract through the gate. */
@@ -61,6 +63,13 @@ export const gateInstruments = {
     kind: 'gauge',
     means: 'Executions that are open now',
     labels: { state: { means: openStates.map((it) => `\`${it}\``).join(', '), values: openStates } },
+  },
+  csc_approvals_total: {
+    kind: 'counter',
+    means: 'Verdicts of people that count, which they have signed; a `break_glass` is one to look at',
+    labels: {
+      verdict: { means: reviewVerdicts.map((it) => `\`${it}\``).join(', '), values: reviewVerdicts },
+    },
   },
   csc_queue_depth: {
     kind: 'gauge',

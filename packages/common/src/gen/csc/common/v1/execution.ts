@@ -126,6 +126,8 @@ export interface Execution {
   /** For people; empty where nothing went wrong. */
   error: string;
   intent: string;
+  /** It was let run without the approvals that its policy asks for, by a break-glass. Absent: it was not. */
+  glassBroken?: boolean | undefined;
 }
 
 export interface OutputChunk {
@@ -313,6 +315,7 @@ function createBaseExecution(): Execution {
     exitCode: undefined,
     error: "",
     intent: "",
+    glassBroken: undefined,
   };
 }
 
@@ -356,6 +359,9 @@ export const Execution: MessageFns<Execution> = {
     }
     if (message.intent !== "") {
       writer.uint32(106).string(message.intent);
+    }
+    if (message.glassBroken !== undefined) {
+      writer.uint32(112).bool(message.glassBroken);
     }
     return writer;
   },
@@ -477,6 +483,14 @@ export const Execution: MessageFns<Execution> = {
             message.intent = reader.string();
             continue;
           }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.glassBroken = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -507,6 +521,7 @@ export const Execution: MessageFns<Execution> = {
     message.exitCode = object.exitCode ?? undefined;
     message.error = object.error ?? "";
     message.intent = object.intent ?? "";
+    message.glassBroken = object.glassBroken ?? undefined;
     return message;
   },
 };

@@ -30,6 +30,7 @@ import {
   OutputChunk,
   OutputEnd,
   OutputStream,
+  Reviewed,
 } from "../../common/v1/execution.ts";
 import { PublicKey } from "../../common/v1/key.ts";
 import { Terminal, TerminalFrame } from "../../common/v1/terminal.ts";
@@ -206,7 +207,13 @@ export interface GetExecutionResponse {
   /** As in Finished. */
   resolutionsJson: Buffer[];
   /** Absent: its executor is there, or none has it. */
-  absence: Absence | undefined;
+  absence:
+    | Absence
+    | undefined;
+  /** What the people have said who were asked, in order. */
+  reviews: Reviewed[];
+  /** While it waits for approval: who must agree yet, for people. */
+  approvalMissing: string;
 }
 
 /** The executor of something that is not over is away. */
@@ -2154,7 +2161,14 @@ export const GetExecutionRequest: MessageFns<GetExecutionRequest> = {
 };
 
 function createBaseGetExecutionResponse(): GetExecutionResponse {
-  return { execution: undefined, decision: undefined, resolutionsJson: [], absence: undefined };
+  return {
+    execution: undefined,
+    decision: undefined,
+    resolutionsJson: [],
+    absence: undefined,
+    reviews: [],
+    approvalMissing: "",
+  };
 }
 
 export const GetExecutionResponse: MessageFns<GetExecutionResponse> = {
@@ -2170,6 +2184,12 @@ export const GetExecutionResponse: MessageFns<GetExecutionResponse> = {
     }
     if (message.absence !== undefined) {
       Absence.encode(message.absence, writer.uint32(34).fork()).join();
+    }
+    for (const v of message.reviews) {
+      Reviewed.encode(v!, writer.uint32(42).fork()).join();
+    }
+    if (message.approvalMissing !== "") {
+      writer.uint32(50).string(message.approvalMissing);
     }
     return writer;
   },
@@ -2219,6 +2239,22 @@ export const GetExecutionResponse: MessageFns<GetExecutionResponse> = {
             message.absence = Absence.decode(reader, reader.uint32());
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.reviews.push(Reviewed.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.approvalMissing = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2246,6 +2282,8 @@ export const GetExecutionResponse: MessageFns<GetExecutionResponse> = {
     message.absence = (object.absence !== undefined && object.absence !== null)
       ? Absence.fromPartial(object.absence)
       : undefined;
+    message.reviews = object.reviews?.map((e) => Reviewed.fromPartial(e)) || [];
+    message.approvalMissing = object.approvalMissing ?? "";
     return message;
   },
 };
