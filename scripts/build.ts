@@ -45,7 +45,9 @@ const withoutPrograms: Plugin = {
   },
 };
 
-const commands = readdirSync(`${source}/commands`).filter((file) => !file.endsWith('.test.ts'));
+// Beside those that the program loads stands what several of them share.
+const program = readFileSync(`${source}/program.ts`, 'utf8');
+const commands = [...new Set(program.match(/(?<=import\('\.\/commands\/)[\w-]+\.ts(?='\))/g) ?? [])];
 rmSync(dist, { recursive: true, force: true });
 mkdirSync(dist, { recursive: true });
 await build({
