@@ -1,7 +1,8 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeKeyFile, readSigner, type Signer } from '@csc-fleet/common/crypto';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
-import { makeDirectory, replaceFile } from '@csc-fleet/common/files';
+import { makeDirectory, readBoundedFile, replaceFile } from '@csc-fleet/common/files';
 import { formatVkey, isKeyName, parseVkey } from '@csc-fleet/common/tlog';
 import type { WitnessAddress } from './cosigning.ts';
 
@@ -29,8 +30,14 @@ export function openLogKey(dataDir: string, identity: string): LogKey {
   if (!isKeyName(origin)) throw new CscError('CONFIG_INVALID', `${identity} cannot be the name of a log`);
   const signer = readSigner(file, origin);
   const vkey = formatVkey({ name: origin, type: 'ed25519', publicKey: signer.publicKey });
-  replaceFile(join(directory, 'log.vkey'), `${vkey}\n`, 0o644);
+  publish(join(directory, 'log.vkey'), `${vkey}\n`);
   return { signer, origin, vkey, directory: join(directory, 'tree') };
+}
+
+// Looked at first: a full disk must not keep a gate out whose file is there.
+function publish(file: string, text: string): void {
+  if (existsSync(file) && readBoundedFile(file, { maxBytes: 1024 }).bytes.toString() === text) return;
+  replaceFile(file, text, 0o644);
 }
 
 /** The witnesses that a config names. Throws CONFIG_INVALID. */

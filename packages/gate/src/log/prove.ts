@@ -78,7 +78,9 @@ async function awaitCheckpoint(
       cosigned.cosigners >= witnesses
     )
       return cosigned;
-    if (patience.aborted || (cosigning.tried?.upTo ?? 0) >= last) return log.current;
+    const { tried } = cosigning;
+    const isAsked = tried !== undefined && tried.upTo >= last && tried.size >= oldSize;
+    if (patience.aborted || isAsked) return log.current;
     await next;
   }
 }

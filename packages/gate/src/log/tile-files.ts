@@ -19,14 +19,17 @@ export class TileFiles {
     return existsSync(path) ? readBounded(path) : undefined;
   }
 
-  /** The bytes of a tile as it was written, or of the full one that it has become. Rejects where it cannot be read. */
-  async read(tile: Tile): Promise<Buffer> {
+  /**
+   * The bytes of a tile as it was written, or of the full one that it has become, up to so many. Rejects where it cannot be
+   * read.
+   */
+  async read(tile: Tile, most = maxFileBytes): Promise<Buffer> {
     const path = join(this.#directory, tilePath(tile));
     try {
-      return await readBounded(path);
+      return await readBounded(path, most);
     } catch (error) {
       if (tile.width === tileWidth) throw error;
-      return readBounded(join(this.#directory, tilePath({ ...tile, width: tileWidth })));
+      return readBounded(join(this.#directory, tilePath({ ...tile, width: tileWidth })), most);
     }
   }
 
@@ -90,12 +93,13 @@ export class TileFiles {
 }
 
 // Off the event loop, which readBoundedFile is not.
-async function readBounded(path: string): Promise<Buffer> {
+async function readBounded(path: string, most = maxFileBytes): Promise<Buffer> {
   const file = await open(path, 'r');
   try {
     const { size } = await file.stat();
     if (size > maxFileBytes) throw new RangeError(`${path} is longer than a tile can be`);
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(size), 0, size, 0);
+    const length = Math.min(size, most);
+    const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(length), 0, length, 0);
     return buffer.subarray(0, bytesRead);
   } finally {
     await file.close();
