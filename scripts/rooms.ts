@@ -158,6 +158,7 @@ export const house: House = {
     packages: ['common'],
     rooms: {
       bounds: [],
+      webhooks: ['execution'],
       store: [],
       traffic: [],
       owners: [],
@@ -191,8 +192,9 @@ export const house: House = {
         'submit.ts',
         'telemetry',
         'traffic',
+        'webhooks',
       ],
-      'main.ts': ['log', 'owners', 'service', 'telemetry'],
+      'main.ts': ['log', 'owners', 'service', 'telemetry', 'webhooks'],
       'index.ts': ['link', 'output', 'rpc', 'service'],
     },
   },

@@ -3263,6 +3263,41 @@ const joining: readonly Mutant[] = [
   },
 ];
 
+const askedPeople: readonly Mutant[] = [
+  {
+    name: 'pipe-approves',
+    file: 'packages/cli/src/approve/review.ts',
+    before: 'if (process.stdin.isTTY && process.stdout.isTTY && process.stderr.isTTY) return;',
+    after: 'if (kind.length > 0) return;',
+    tests: ['packages/cli/src/approve/approve.test.ts'],
+    red: 'nothing is agreed to through a pipe',
+  },
+  {
+    name: 'another-contract-shown',
+    file: 'packages/cli/src/approve/request.ts',
+    before: 'if (execution.contractSha256.toLowerCase() !== sha256)',
+    after: "if (execution.contractSha256 === '')",
+    tests: ['packages/cli/src/approve/request.test.ts'],
+    red: 'a gate that shows another contract than is approved is refused',
+  },
+  {
+    name: 'arguments-shown-as-they-are',
+    file: 'packages/cli/src/show/contract.ts',
+    before: 'const quoted = showUnclear(JSON.stringify(text));',
+    after: 'const quoted = JSON.stringify(text);',
+    tests: ['packages/cli/src/approve/request.test.ts'],
+    red: 'a contract cannot move, hide or imitate anything',
+  },
+  {
+    name: 'webhook-in-the-clear',
+    file: 'packages/gate/src/webhooks/config.ts',
+    before: "if (protocol !== 'https:' && !(protocol === 'http:' && loopback.test(hostname)))",
+    after: "if (protocol !== 'https:' && protocol !== 'http:')",
+    tests: ['packages/gate/src/webhooks/webhooks.test.ts'],
+    red: 'go to https alone, or to this host',
+  },
+];
+
 export const mutants: readonly Mutant[] = [
   ...tokens,
   ...logs,
@@ -3286,4 +3321,5 @@ export const mutants: readonly Mutant[] = [
   ...fleet,
   ...believer,
   ...signedApprovals,
+  ...askedPeople,
 ];

@@ -17,11 +17,12 @@ import { version } from '@csc-fleet/common/version';
 import { openLogKey, toWitnesses } from './log/log-key.ts';
 import { createOwners, type OwnersWord } from './owners/index.ts';
 import { checkGateConfig } from './service/check-config.ts';
-import { createGate, type Gate } from './service/compose.ts';
+import { createGate, type Gate, type GateDependencies } from './service/compose.ts';
 import { type GateConfig, readGateConfig } from './service/config.ts';
 import { createReload, followRepository, readFirstWord } from './service/reload.ts';
 import { type GateServer, startServer, toAddress } from './service/server.ts';
 import { openSigningKey, renewableKey } from './service/signing-key.ts';
+import { readWebhooks } from './webhooks/config.ts';
 
 const graceMs = 5_000;
 
@@ -83,8 +84,20 @@ export async function runGate(
     log,
   );
   const metrics = await openMetrics(config.telemetry, 'csc-gate');
+  const openWebhooks = await webhooksOf(config);
   const gate = await createGate(
-    { ...config, identity, signer, owners, policies, bindings, ...policyFiles, log: logKey, witnesses },
+    {
+      ...config,
+
+      identity,
+      signer,
+      owners,
+      policies,
+      bindings,
+      ...policyFiles,
+      log: logKey,
+      witnesses,
+    },
     {
       onError,
       onNotice,
@@ -94,6 +107,7 @@ export async function runGate(
       warnings: () => upkeep.warnings(),
       meter: metrics?.meter,
       tracing,
+      openWebhooks,
     },
   );
   log.traceBy((executionId) => gate.traceOf(executionId));
@@ -164,6 +178,14 @@ function checkStays({ own }: TlsMaterial, identity: string): void {
     'CONFIG_INVALID',
     `${own.name} is of ${uri}, and this gate is ${identity}: that takes a restart`,
   );
+}
+
+// Loaded where there are any. Throws CONFIG_INVALID for a secret that is none.
+async function webhooksOf({ webhooks }: GateConfig): Promise<GateDependencies['openWebhooks']> {
+  if (webhooks.length === 0) return undefined;
+  const hooks = readWebhooks(webhooks);
+  const { createWebhooks } = await import('./webhooks/webhooks.ts');
+  return (ports) => createWebhooks(hooks, ports);
 }
 
 // Loaded here only: a gate with certificates of its own never makes any.

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { connect, type GateClient } from '@csc-fleet/client';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
@@ -13,11 +14,12 @@ import {
   type TokenWish,
 } from '@csc-fleet/test-kit/cli/ssh-agent';
 import { cscOnTerminal } from '@csc-fleet/test-kit/cli/terminal';
-import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
+import { type Fleet, freePort, startFleet } from '@csc-fleet/test-kit/fleet';
 import { testPolicy } from '@csc-fleet/test-kit/policy';
 import { TestRepository } from '@csc-fleet/test-kit/policy-repository';
 import { csc, freshCsc } from '@csc-fleet/test-kit/process';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Webhook } from 'standardwebhooks';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
 const who = (name: string): string => `spiffe://csc.local/client/${name}`;
 const submitter = createSigner(generateKeyPair().seed, 'alice-1');
@@ -32,13 +34,29 @@ let alice: GateClient;
 /** The key of carol, made by csc keygen. */
 const carol = generateKeyPair();
 
+const hookSecret = `whsec_${Buffer.alloc(32, 5).toString('base64')}`;
+/** What the receiver of webhooks was told, each verified by the library. */
+const told: unknown[] = [];
+const receiver = createServer((request, response) => {
+  const chunks: Buffer[] = [];
+  request.on('data', (chunk: Buffer) => chunks.push(chunk));
+  request.on('end', () => {
+    const headers = request.headers as Record<string, string>;
+    told.push(new Webhook(hookSecret).verify(Buffer.concat(chunks).toString(), headers));
+    response.end();
+  });
+});
+
 beforeAll(async () => {
+  const port = await freePort();
+  receiver.listen(port, '127.0.0.1');
   fleet = await startFleet({
     clients: ['bob', 'carol', 'dave', 'erin'],
     gate: {
       policies: undefined,
       bindings: undefined,
       policy_repository: { directory: 'owners', root: 'root.json', refresh_sec: 3600 },
+      webhooks: [{ url: `http://127.0.0.1:${port}/`, secret_file: 'hook.secret' }],
     },
     executors: [
       {
@@ -50,6 +68,7 @@ beforeAll(async () => {
       },
     ],
     prepare: async (directory) => {
+      writeFileSync(join(directory, 'hook.secret'), hookSecret, { mode: 0o600 });
       agent = await startSshAgent(directory);
       token = await startTokenAgent(directory, touch);
       const bob = makeSshKey(directory, 'bob');
@@ -108,6 +127,8 @@ afterAll(async () => {
   await fleet[Symbol.asyncDispose]();
   await agent[Symbol.asyncDispose]();
   await token[Symbol.asyncDispose]();
+  receiver.closeAllConnections();
+  receiver.close();
 });
 
 async function submit(overrides: Partial<CommandContract> = {}) {
@@ -155,6 +176,12 @@ describe('csc approve at a terminal', () => {
     expect(exitCode).toBe(0);
     expect(JSON.stringify(receipt)).toContain(who('bob'));
     expect((await fleet.csc(['approvals', '--json'], { as: 'bob' })).stdout).toBe('');
+    const types = () => told.filter((it) => JSON.stringify(it).includes(executionId));
+    await vi.waitUntil(() => types().length === 2);
+    expect(types()).toMatchObject([
+      { type: 'approval.wanted' },
+      { type: 'approval.given', data: { approver: who('bob') } },
+    ]);
   });
 
   it('two people agree to what is critical, each asked twice; one alone is not enough', async () => {

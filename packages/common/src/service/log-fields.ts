@@ -39,6 +39,7 @@ export const logFields = {
   origin: text('how Node came by the exception'),
   owner: text('the run or the call that it was laid to'),
   identity: text('a SPIFFE id: of whom a certificate is'),
+  receiver: text('host and port of a webhook’s url in gate.yaml'),
   principal: text('a SPIFFE id: who submitted it'),
   profile: text('a policy profile'),
   policies: texts('names of policy profiles'),

@@ -24,7 +24,14 @@ export interface ReviewPorts extends PendingPorts {
   /** Told of a break-glass that counts. */
   readonly onWarning: (message: string, details: Readonly<Record<string, string>>) => void;
   /** Told of each verdict that counts. */
-  readonly reviewed?: (verdict: Verdict) => void;
+  readonly reviewed?: (verdict: Verdict, execution: LiveExecution, by: Reviewer) => void;
+}
+
+/** Whose verdict it is. */
+interface Reviewer {
+  readonly approver: string;
+  readonly group: string;
+  readonly approvalId: string;
 }
 
 type Verdict = 'approve' | 'reject' | 'break_glass';
@@ -63,7 +70,12 @@ export async function review(
   if (rejection) await reject(ports, execution, counted);
   else if (counted.isGiven) await approve(ports, looked, counted, now);
   else await execution.hear(now, changeOf(counted), [toReviewed(counted)]);
-  ports.reviewed?.(verdictOf(given));
+  const { approver, group } = given.artifact;
+  ports.reviewed?.(verdictOf(given), execution, {
+    approver: approver.identity,
+    group,
+    approvalId: given.id,
+  });
   if (given.kind === 'break_glass') tellBroken(ports, execution, given.artifact);
   return false;
 }

@@ -6,6 +6,7 @@ import { endingSoon, tellEnding } from '@csc-fleet/common/identity';
 import { checkPurpose, readOwnIdentity, TlsSource } from '@csc-fleet/common/rpc';
 import { readServiceRecord, silentLog } from '@csc-fleet/common/service';
 import { toWitnesses } from '../log/log-key.ts';
+import { readWebhooks } from '../webhooks/config.ts';
 import type { GateConfig } from './config.ts';
 import { checkOwners } from './reload.ts';
 import { hostAndPort } from './server.ts';
@@ -18,6 +19,7 @@ export async function checkGateConfig(config: GateConfig): Promise<string[]> {
   await checkOwners(config, silentLog);
   const endings = config.tls === undefined ? [] : checkTls(config.tls);
   if (config.signingKey !== undefined) readPrivateKey(config.signingKey);
+  readWebhooks(config.webhooks);
   toWitnesses(config.witnesses);
   const { dataDir, listen } = config;
   checkWritableDirectory(dataDir, `data_dir ${dataDir}`);

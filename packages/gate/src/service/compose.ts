@@ -17,6 +17,7 @@ import type { LogFields } from '@csc-fleet/common/service';
 import { fromStoredTrace, type Tracing, tracedNow, traceIdOf } from '@csc-fleet/common/tracing';
 import type { Meter } from '@opentelemetry/api';
 import { ApprovalDesk } from '../approval/desk.ts';
+import type { ReviewPorts } from '../approval/review.ts';
 import { auditOwners } from '../audit/owners-changes.ts';
 import { readAudit } from '../audit/read-audit.ts';
 import type { LiveExecution } from '../execution/execution.ts';
@@ -65,6 +66,7 @@ import { check, submit } from '../submit.ts';
 import { createGateTelemetry, observeGate, tellingOf, timedBy } from '../telemetry/observe.ts';
 import { RunTraces } from '../telemetry/run-traces.ts';
 import type { TokenDoor } from '../traffic/token-caller.ts';
+import type { WebhookPorts, Webhooks } from '../webhooks/webhooks.ts';
 import type { GateLimits } from './config.ts';
 
 export interface GateOptions {
@@ -119,6 +121,8 @@ export interface GateDependencies {
   readonly tracing?: Tracing | undefined;
   /** Where its metrics go. Absent: nothing is measured. */
   readonly meter?: Meter | undefined;
+  /** Who is told of approvals. Absent: nobody. */
+  readonly openWebhooks?: ((ports: WebhookPorts) => Webhooks) | undefined;
   /** Told of what an operator may want to know. Default: dropped. */
   readonly onNotice?: (message: string, details: LogFields) => void;
   /** Told of what its owner may want to do something about. Default: dropped. */
@@ -215,6 +219,7 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
     keepKey: (signer) => registerOwnKey({ ...options, signer }, parts.store, parts.clock),
     close: async () => {
       stopSweeping();
+      parts.webhooks?.close();
       await stopPruning();
       await parts.cosigning?.close();
       await parts.log?.close();
@@ -345,11 +350,13 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
     telemetry?.runs.saw(execution);
     traces?.saw(execution);
     desk.saw(execution);
+    webhooks?.saw(execution);
   };
   const created = (execution: LiveExecution): void => {
     telemetry?.runs.created(execution);
     traces?.saw(execution);
     desk.saw(execution);
+    webhooks?.saw(execution);
   };
   const storedBytesPerDay = (principal: string): number =>
     Math.min(limits.storedBytesPerDay, owners.limitsOf(principal).storedBytesPerDay);
@@ -373,7 +380,14 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
     );
   };
   const scheduler: Scheduler = new Scheduler({ ...base, executions, finisher, mint });
-  const reviewed = (verdict: string): void => telemetry?.told.add('csc_approvals_total', { verdict });
+  const webhooks = dependencies.openWebhooks?.({
+    ...base,
+    ended: (outcome) => telemetry?.told.add('csc_webhooks_total', { outcome }),
+  });
+  const reviewed: ReviewPorts['reviewed'] = (verdict, execution, by) => {
+    telemetry?.told.add('csc_approvals_total', { verdict });
+    webhooks?.reviewed(execution, { verdict, ...by });
+  };
   const reviewing = { finisher, scheduler, storedBytesPerDay, reviewed };
   const desk: ApprovalDesk = new ApprovalDesk({ ...base, ...reviewing, executions });
   const absences = new Absences({ ...base, peers: scheduler.peers });
@@ -401,6 +415,7 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
       scheduler,
       absences,
       desk,
+      webhooks,
       rates,
       storedBytesPerDay,
       contracts,

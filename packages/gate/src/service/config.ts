@@ -6,6 +6,7 @@ import * as z from 'zod';
 import type { StreamLimits } from '../output/grant.ts';
 import type { RetentionLimits } from '../retention/retention.ts';
 import type { CallRate, TrafficLimits } from '../traffic/limits.ts';
+import { type WebhookEntry, webhooksSchema } from '../webhooks/config.ts';
 
 /** The call rates are of each client identity. */
 export interface GateLimits extends CallRate {
@@ -71,6 +72,8 @@ export interface GateConfig {
   readonly heartbeatIntervalSec: number;
   /** How long a decision stands, and an execution waits for its approval. */
   readonly decisionTtlSec: number;
+  /** Who is told of approvals. Empty: nobody. */
+  readonly webhooks: readonly WebhookEntry[];
   /** What is less serious is not logged. */
   readonly logLevel: LogLevel;
   /** Who is asked to cosign the log of receipts. Absent: nobody. */
@@ -194,6 +197,7 @@ function gateSchema(file: string) {
       executor_lost_after_sec: positive.default(300),
       heartbeat_interval_sec: positive.max(300).default(10),
       decision_ttl_sec: positive.default(24 * 3600),
+      webhooks: webhooksSchema(file).default([]),
       log_level: z.enum(['error', 'warn', 'info']).default('info'),
       witnesses: z.array(witnessSchema).max(16).exactOptional(),
       telemetry: telemetrySchema('network').exactOptional(),

@@ -71,6 +71,13 @@ export const gateInstruments = {
       verdict: { means: reviewVerdicts.map((it) => `\`${it}\``).join(', '), values: reviewVerdicts },
     },
   },
+  csc_webhooks_total: {
+    kind: 'counter',
+    means: 'Messages about approvals to a receiver that gate.yaml names, each once it is taken or given up',
+    labels: {
+      outcome: { means: '`delivered`, `dropped`', values: ['delivered', 'dropped'] },
+    },
+  },
   csc_queue_depth: {
     kind: 'gauge',
     means: 'Executions that wait for an executor',
