@@ -1255,7 +1255,7 @@ const host: readonly Mutant[] = [
   {
     name: 'terminal-breaks-what-is-approved',
     file: 'packages/cli/src/show/contract.ts',
-    before: 'if (taken + cells > room) {',
+    before: 'if (taken + cells > (cut.length === 1 ? first : room)) {',
     after: 'if (taken < 0) {',
     tests: ['packages/cli/src/terminal/terminal.test.ts'],
     red: 'shows no part of a text where another member would be',

@@ -30,6 +30,7 @@ describe('readGateConfig', () => {
   it('needs three members, and takes paths from where the file lies', () => {
     expect(readGateConfig(write(least))).toEqual({
       gateId: 'gate',
+      webhooks: [],
       retention: { maxAgeDays: 30, maxBytes: 10 * 1024 ** 3, receiptsDays: 365 },
       listen: '127.0.0.1:7443',
       logLevel: 'info',
@@ -84,6 +85,7 @@ log_level: warn
     );
     expect(config).toEqual({
       gateId: 'gate-1',
+      webhooks: [],
       retention: { maxAgeDays: 7, maxBytes: 100_000_000, receiptsDays: 90 },
       listen: '[::]:443',
       logLevel: 'warn',
