@@ -380,6 +380,12 @@ describe('evidence and output that nobody between has to be trusted with', () =>
     expect((await fleet.csc(['executor', 'keys', '--config', config, '--export', keys])).code).toBe(0);
     const made = await fleet.csc(['audit', 'bundle', '--since', '1h', '--keys', keys, '--out', bundle]);
     expect(made).toMatchObject({ code: 0, stdout: expect.stringContaining('its manifest is sha256:') });
+    const { policy_sha256: policy = '' } = await receiptOf(await newest());
+    const under = async (version: string) =>
+      (await fleet.csc(['audit', '--outcome', 'succeeded', '--policy-version', version])).stdout;
+    expect(await under(policy.slice(0, 8))).toContain(policy);
+    expect(await under('0'.repeat(64))).toBe('');
+    expect((await fleet.csc(['audit', '--approver', 'nobody'])).stdout).toBe('');
     const verify = () => fleet.csc(['audit', 'verify-bundle', bundle, '--keys', keys, '--json']);
     expect(JSON.parse((await verify()).stdout)).toMatchObject({ valid: true, faults: [] });
     const receipts = readdirSync(join(bundle, 'receipts'), { recursive: true, withFileTypes: true });

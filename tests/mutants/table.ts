@@ -2882,6 +2882,22 @@ const sealed: readonly Mutant[] = [
     red: 'to a key that protects nothing',
   },
   {
+    name: 'unsealed-output-shown',
+    file: `${client}/stream/sealed.ts`,
+    before: 'if (this.#reading.isExpected)',
+    after: "if (key === '')",
+    tests: hostileGate,
+    red: 'cannot have output shown or believed that was to be sealed',
+  },
+  {
+    name: 'unsealed-receipt-believed',
+    file: `${client}/run/run.ts`,
+    before: 'checkSealed(result.receipt, options.sealTo);',
+    after: '',
+    tests: hostileGate,
+    red: 'cannot have output shown or believed that was to be sealed',
+  },
+  {
     name: 'sealed-without-its-place',
     file: 'packages/common/src/seal/format.ts',
     before: '[sealAlgorithm, executionId, commandId, stream]',

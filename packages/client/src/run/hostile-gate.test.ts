@@ -21,6 +21,7 @@ import {
   toCertificate,
 } from '@csc-fleet/common/pki';
 import type { ReceiptV02, ReceiptVersion } from '@csc-fleet/common/receipt';
+import { makeSealKey } from '@csc-fleet/common/seal';
 import { type Script, scriptedReceipt } from '@csc-fleet/test-kit/client/scripted-execution';
 import { ScriptedGate, toPublicKey } from '@csc-fleet/test-kit/client/scripted-gate';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
@@ -527,6 +528,22 @@ describe('a hostile gate, before a client that signs what it submits', () => {
     // Under a key of the caller's own it may be of the submission that came with it first.
     const again = { ...signing, idempotencyKey: 'mine' };
     expect(await refusal(run(await hostile({ receipt }), again))).toBe('it was believed');
+  });
+
+  it('cannot have output shown or believed that was to be sealed and is not', async () => {
+    const key = makeSealKey();
+    const printed = { stdout: ['what nobody between was to read'] };
+    const shown: string[] = [];
+    const handlers = { onStdout: (data: Buffer) => void shown.push(data.toString()) };
+    expect(await refusal(run(await hostile(printed), { ...signing, handlers }))).toBe('it was believed');
+    expect(shown.splice(0)).not.toEqual([]);
+    const sealing = { ...signing, sealTo: key.publicKey, handlers };
+    expect(await refusal(run(await hostile(printed), sealing))).toBe('RECEIPT_INVALID');
+    shown.splice(0);
+    expect(await refusal(run(await hostile(printed), { ...sealing, sealKeys: () => key }))).toBe(
+      'SEAL_INVALID',
+    );
+    expect(shown).toEqual([]);
   });
 
   it('cannot pass off what another host has signed of what is for one alone, a refusal or a run', async () => {
