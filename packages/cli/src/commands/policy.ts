@@ -277,7 +277,8 @@ function sayWhoIsMissing(dir: string, submitter: SubmitterEntry | undefined): vo
   if (bindings?.ok !== true) return;
   if (submitter !== undefined && bindingOf(bindings.value, submitter.principal) === undefined)
     note(plainLine(`WARNING: no binding means ${submitter.principal}, who may use nothing`));
-  if (bindings.value.submitters?.length === 0)
+  // A job that a token names brings its key with it.
+  if (bindings.value.submitters?.length === 0 && !workspaceFiles(dir).has('issuers.yaml'))
     note(
       'WARNING: bindings.yaml names no key that signs submissions, so that nothing runs yet: the same with --pki DIR --as NAME makes yours, csc login prints those of others',
     );
