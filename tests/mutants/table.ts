@@ -93,8 +93,8 @@ const signedApprovals: readonly Mutant[] = [
   {
     name: 'one-person-is-two',
     file: counting,
-    before: 'if (who === undefined || !seen.has(who)) counted.push(it);',
-    after: 'counted.push(it);',
+    before: 'if (who === undefined || !seen.has(who)) counted',
+    after: "if (who !== '') counted",
     tests: onHost,
     red: 'of one person through two groups',
   },
