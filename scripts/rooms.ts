@@ -230,7 +230,7 @@ export const house: House = {
       admin: ['action', 'connect', 'files', 'owners', 'show', 'terminal'],
       policy: ['action', 'check', 'files', 'show', 'terminal'],
       evidence: ['action', 'connect', 'files', 'show', 'terminal'],
-      ca: [],
+      ca: ['action', 'terminal'],
       commands: [
         'action',
         'admin',

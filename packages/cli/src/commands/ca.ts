@@ -9,10 +9,10 @@ import { exitCodes } from '../action/exit-codes.ts';
 import { append, parseDuration } from '../action/options.ts';
 import { runService } from '../action/service.ts';
 import type { CaConfig } from '../ca/config.ts';
+import { addJoinOptions, type JoinFlags, runJoin } from '../ca/join-command.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
 import { formatTime, toTable } from '../terminal/table.ts';
 import { plainLine } from '../terminal/text.ts';
-import { addJoinOptions, type JoinFlags, runJoin } from './join.ts';
 
 const help = `
 The fleet's own CA: it certifies gates, executors (TLS and receipts) and clients for a day at a time, and whoever runs with

@@ -9,10 +9,10 @@ import type { Command } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { runService } from '../action/service.ts';
+import { addJoinOptions, type JoinFlags, runJoin } from '../ca/join-command.ts';
 import { writeFileWhole } from '../files/write-file.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, type Paint, plainLine } from '../terminal/text.ts';
-import { addJoinOptions, type JoinFlags, runJoin } from './join.ts';
 import { defineExecutorReceipts, stateDirOf } from './receipts.ts';
 
 const help = `

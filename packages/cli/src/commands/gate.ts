@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { act } from '../action/act.ts';
 import { runService } from '../action/service.ts';
-import { addJoinOptions, type JoinFlags, runJoin } from './join.ts';
+import { addJoinOptions, type JoinFlags, runJoin } from '../ca/join-command.ts';
 
 const help = `
 Examples:

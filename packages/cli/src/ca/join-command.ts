@@ -4,10 +4,10 @@ import { readBoundedFile } from '@csc-fleet/common/files';
 import type { Role } from '@csc-fleet/common/rpc';
 import type { Command } from 'commander';
 import { exitCodes } from '../action/exit-codes.ts';
-import type { Joined } from '../ca/join.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
 import { formatTime } from '../terminal/table.ts';
 import { plainLine } from '../terminal/text.ts';
+import type { Joined } from './join.ts';
 
 /** What the joining commands take. */
 export interface JoinFlags {
@@ -59,7 +59,7 @@ export function addJoinOptions(command: Command, role: Role): Command {
 
 /** Joins, says what came of it and, with --start, runs the service to its end. Resolves to the exit code. */
 export async function runJoin(role: Role, flags: JoinFlags): Promise<number> {
-  const { joinCa } = await import('../ca/join.ts');
+  const { joinCa } = await import('./join.ts');
   const { token: _, tokenFile: __, start, json, again = false, ...rest } = flags;
   const joined = await joinCa({ ...rest, role, again, token: readToken(flags) });
   const config = joined.config ?? (role === 'client' ? undefined : joinPath(flags.dir, `${role}.yaml`));
