@@ -3166,6 +3166,14 @@ const logs: readonly Mutant[] = [
 /** The fleet's CA: whom it lets in, and as what. */
 const joining: readonly Mutant[] = [
   {
+    name: 'host-without-a-certificate-works-on',
+    file: 'packages/executor/src/link/linked-executor.ts',
+    before: "if (ended !== undefined) throw new CscError('SANDBOX_UNAVAILABLE', ended);",
+    after: "if (ended === '') throw new CscError('SANDBOX_UNAVAILABLE', ended);",
+    tests: ['packages/executor/src/execute.test.ts'],
+    red: 'could sign no verifiable receipt of',
+  },
+  {
     name: 'token-for-many',
     file: 'packages/cli/src/ca/authority.ts',
     before: 'if (known.keys === keysHash && known.answer !== undefined) return known.answer;',

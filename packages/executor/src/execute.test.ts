@@ -1,7 +1,9 @@
-import { createHash } from 'node:crypto';
+import { createHash, createPublicKey, generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { readdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { createReloadableSigner, createSigner } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
+import { certify, generateTlsKey, makeRoot, toCertificate } from '@csc-fleet/common/pki';
 import { type ReceiptV02, receiptSha256 } from '@csc-fleet/common/receipt';
 import { createLocalLauncher, endedProcess, type Launcher } from '@csc-fleet/sandbox/launch';
 import { type CommandShort, makeContract, shell } from '@csc-fleet/test-kit/contract';
@@ -616,5 +618,57 @@ describe('what breaks on the way', () => {
       expect([refused.reason, refused.receiptJson.length]).toEqual(['STORE_UNAVAILABLE', 0]);
       expect(readdirSync(bench.out)).toEqual([]);
     });
+  });
+});
+
+describe('a host whose certificate has ended while its CA was away', () => {
+  const hourMs = 3_600_000;
+  const endings = async () => {
+    const root = await makeRoot({ trustDomain: 'csc.local', hosts: [] }, new Date());
+    const issuer = { certificate: toCertificate(root.pem), key: root.key };
+    const subject = {
+      trustDomain: 'csc.local',
+      role: 'executor',
+      name: 'executor-1',
+      labels: {},
+      hosts: [],
+    } as const;
+    const { publicKey, privateKey } = generateKeyPairSync('ed25519');
+    const seed = Buffer.from(privateKey.export({ format: 'jwk' }).d ?? '', 'base64url');
+    const issue = async (use: 'tls' | 'receipts', aheadMs: number) => {
+      const key = use === 'tls' ? createPublicKey(generateTlsKey()) : publicKey;
+      const now = new Date(Date.now() + aheadMs);
+      const { pem } = await certify(subject, use, key, issuer, { now, lifeMs: hourMs });
+      return new X509Certificate(pem);
+    };
+    const signs = async (aheadMs: number) => ({
+      ...createSigner(seed, 'executor-1'),
+      certificates: [(await issue('receipts', aheadMs)).raw.toString('base64')],
+    });
+    return { issue, signs };
+  };
+
+  it('takes nothing that it could sign no verifiable receipt of, and says so, until it has another one', async () => {
+    const { issue, signs } = await endings();
+    const signer = createReloadableSigner(await signs(-2 * hourMs));
+    let tls = await issue('tls', 0);
+    await open({ deps: { signer, tlsCertificate: () => tls } });
+    const isRefused = async (why: string) => {
+      expect(await bench.gate.next('refused', offer([{}]))).toMatchObject({
+        ...{ reason: 'SANDBOX_UNAVAILABLE', lasting: false, message: expect.stringContaining(why) },
+        receiptJson: Buffer.alloc(0),
+      });
+      bench.gate.connect(bench.executor);
+      expect(bench.gate.all('hello').at(-1)?.shortage).toContain(why);
+    };
+    await isRefused('another receipt certificate');
+    signer.replace(await signs(0));
+    expect((await run([{}])).receipt.status).toBe('success');
+    tls = await issue('tls', -2 * hourMs);
+    await isRefused('another TLS certificate');
+    tls = await issue('tls', 0);
+    expect((await run([{}])).receipt.status).toBe('success');
+    bench.gate.connect(bench.executor);
+    expect(bench.gate.all('hello').at(-1)?.shortage).toBe('');
   });
 });

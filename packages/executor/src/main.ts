@@ -88,7 +88,8 @@ export async function runExecutor(
     if (config.executionMode === 'local') log.warn({}, localModeNote);
     else log.info(await sweepHost(), 'cleared away what killed executors had left');
     const certificates = () => upkeep.certificates();
-    await serve(config, { ...parts, owners, signer, secrets, certificates }, log, options);
+    const tlsCertificate = () => parts.tls.material.own.certificate;
+    await serve(config, { ...parts, owners, signer, secrets, certificates, tlsCertificate }, log, options);
   } finally {
     stopRenewal();
     upkeep.stop();
@@ -228,7 +229,7 @@ async function serve(
     owners,
     ...parts
   }: Parts &
-    Pick<ExecutorDeps, 'signer' | 'secrets'> & {
+    Pick<ExecutorDeps, 'signer' | 'secrets' | 'tlsCertificate'> & {
       readonly owners: HostOwners;
       readonly certificates: () => readonly NamedCertificate[];
     },

@@ -70,8 +70,10 @@ export interface ExecutorParts {
   wouldRefuse(): number;
   /** Of the unacknowledged: those that get no receipt any more, as the disk has lost all that it is or could be made of. */
   receiptless(): readonly string[];
-  /** Why nothing is taken for want of room on the disk, for people; undefined where there is room. */
+  /** Why nothing is taken for want of room on the disk, or of a certificate, for people; undefined where it is. */
   shortage(): string | undefined;
+  /** Which certificate of this host does not count now, for people; undefined where all do. */
+  endedCertificate(): string | undefined;
   /** Called when the gate is there, and when it has heard something new of the owners. */
   readonly onPolicyNews: () => void;
   readonly clock: Clock;
@@ -254,6 +256,9 @@ export class LinkedExecutor implements Executor {
   // What can be said without looking at its papers, so that they cost nothing.
   #checkOffer({ executionId }: Offer): void {
     const { deliveries, introduction } = this.#parts;
+    const ended = this.#parts.endedCertificate();
+    // Without a receipt: that could not be verified either, and would use the ticket up.
+    if (ended !== undefined) throw new CscError('SANDBOX_UNAVAILABLE', ended);
     if (this.#beginning)
       throw new CscError('DRAINING', 'this executor begins a new epoch: its disk is older than it is');
     const run = this.#runs.get(executionId);

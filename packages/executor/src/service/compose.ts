@@ -1,3 +1,4 @@
+import type { X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
 import type { DualControl } from '@csc-fleet/common/approval';
 import type { KeyRing, Signer } from '@csc-fleet/common/crypto';
@@ -44,6 +45,7 @@ import type { SecretProvider } from '../secrets/index.ts';
 import { createExecutorTelemetry, type ExecutorTelemetry, observeExecutor } from '../telemetry/observe.ts';
 import { openTerminal } from '../terminal/index.ts';
 
+import { watchCertificates } from './certificate-ends.ts';
 import { recover } from './recover.ts';
 import { readReceiptSigner, withCertificates } from './signing-key.ts';
 import { claimStateDir } from './state-dir.ts';
@@ -106,6 +108,8 @@ export interface ExecutorDeps {
   readonly output: OutputSink;
   /** Signs the receipts. Default: a key in the state directory. */
   readonly signer?: Signer;
+  /** Of its links, as it counts now. Absent: they have none, or nobody asks whether it has ended. */
+  readonly tlsCertificate?: () => X509Certificate;
   readonly journal?: Journal;
   /** What hardened mode stands on. Default: probed here. */
   readonly facts?: HostFacts;
@@ -139,6 +143,7 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
   const outbox = new Outbox();
   const delivered = (seconds: number): void => telemetry?.took('deliver', seconds);
   const deliveries = new Deliveries({ ...ports, delivered }, outbox, deps.output);
+  const endedCertificate = watchCertificates({ ...ports, tlsCertificate: deps.tlsCertificate });
   const recovery = await recover(ports, deliveries);
   const lookAfter = async (): Promise<void> => {
     await recovery.again();
@@ -164,8 +169,9 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
     receiptless: () => recovery.receiptless(),
     shortage: () => {
       reserve.refill();
-      return reserve.shortage;
+      return reserve.shortage ?? endedCertificate();
     },
+    endedCertificate,
     onPolicyNews: deps.onPolicyNews ?? (() => undefined),
     async release() {
       clearInterval(pruning);

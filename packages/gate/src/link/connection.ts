@@ -196,12 +196,15 @@ export class Connection implements ExecutorConnection {
     if ((shortage !== '') === wasShort) return;
     const { scheduler, onNotice } = this.#ports;
     if (!wasShort)
-      onNotice('the disk of an executor is full: nothing is placed there', {
-        executor: peer.id,
-        why: shortage,
-      });
+      onNotice(
+        'an executor has no room on its disk, or no certificate that counts: nothing is placed there',
+        {
+          executor: peer.id,
+          why: shortage,
+        },
+      );
     else {
-      onNotice('the disk of an executor has room again', { executor: peer.id });
+      onNotice('an executor takes offers again: what it lacked is there', { executor: peer.id });
       scheduler.place();
     }
   }
