@@ -2934,6 +2934,22 @@ const exported: readonly Mutant[] = [
     red: 'a receipt of the same executor in another place',
   },
   {
+    name: 'bundle-receipt-twice',
+    file: 'packages/common/src/audit-bundle/verify.ts',
+    before: 'if ((first === undefined || sha256Hex(first) === sha256) && file !== due)',
+    after: "if (due === '')",
+    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    red: 'a receipt that stands in for one that is gone',
+  },
+  {
+    name: 'page-believes-a-foreign-ca',
+    file: 'packages/cli/src/evidence/browser/certificates.ts',
+    before: 'for (const issuer of issuers) checkTrustDomain(issuer, key.owner);',
+    after: '',
+    tests: ['packages/cli/src/ca/ca.test.ts'],
+    red: 'have receipts of another trust domain refused',
+  },
+  {
     name: 'page-with-a-text-as-markup',
     file: 'packages/cli/src/evidence/page.ts',
     before: ".replaceAll('<', '\\\\u003c')",
@@ -2948,6 +2964,34 @@ const exported: readonly Mutant[] = [
     after: 'return artifacts.length > 0;',
     tests: ['packages/cli/src/commands/receipts.test.ts'],
     red: 'a failed run is no build',
+  },
+];
+
+/** What a change of policy is proved to let through. */
+const proved: readonly Mutant[] = [
+  {
+    name: 'proved-without-a-host-named',
+    file: 'packages/common/src/containment/members.ts',
+    before: "old.binding === undefined && now.binding === 'any' && mayNeedBinding(now)",
+    after: 'false',
+    tests: ['packages/common/src/containment/containment.test.ts'],
+    red: 'a second host for secrets, which had to name one though no policy said so',
+  },
+  {
+    name: 'proved-by-pipelines-of-two',
+    file: 'packages/common/src/containment/approvals.ts',
+    before: 'firsts.flatMap((b) => thirds.map((c) => [a, b, c]))',
+    after: 'firsts.map((b) => [a, b])',
+    tests: ['packages/common/src/containment/containment.test.ts'],
+    red: 'nobody, for a pipeline of three of which each makes a difference',
+  },
+  {
+    name: 'proved-whatever-the-version',
+    file: 'packages/common/src/containment/effects.ts',
+    before: 'old.policy_schema_version !== now.policy_schema_version ||',
+    after: '',
+    tests: ['packages/common/src/containment/containment.test.ts'],
+    red: 'a payment whose host is written in capitals, by a policy of v0.1',
   },
 ];
 
@@ -3327,6 +3371,7 @@ export const mutants: readonly Mutant[] = [
   ...logs,
   ...joining,
   ...exported,
+  ...proved,
   ...sealed,
   ...readers,
   ...disks,

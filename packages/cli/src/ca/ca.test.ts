@@ -14,7 +14,7 @@ import {
   retryWait,
 } from '@csc-fleet/common/ca';
 import { CscError, withoutSecrets } from '@csc-fleet/common/errors';
-import { parseCertificates, verifyCertificates } from '@csc-fleet/common/evidence';
+import { certifiedKey, parseCertificates, verifyCertificates } from '@csc-fleet/common/evidence';
 import { labelsInUnits } from '@csc-fleet/common/identity';
 import {
   certify,
@@ -30,6 +30,7 @@ import { TlsSource } from '@csc-fleet/common/rpc';
 import { silentLog } from '@csc-fleet/common/service';
 import { BasicConstraintsExtension, Pkcs10CertificateRequestGenerator } from '@peculiar/x509';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { certifiedRing, parsePem } from '../evidence/browser/certificates.ts';
 import { Allowance } from './allowance.ts';
 import { openAuditLog } from './audit.ts';
 import { type AuthorityPorts, type IssuedPair, join as joinAuthority, renew } from './authority.ts';
@@ -405,7 +406,17 @@ describe('name constraints', () => {
       const subject = { trustDomain, role: 'executor', name: 'h', labels: {}, hosts: [] } as const;
       const { pem } = await certify(subject, 'receipts', ed25519(), issuer, { now, lifeMs: 60_000 });
       const chain = parseCertificates(`${pem}${issuing.pem}`, 'chain');
-      return codeOf(() => verifyCertificates(chain, parseCertificates(root.pem, 'ca'), now));
+      const ca = parseCertificates(root.pem, 'ca');
+      // The page of an audit bundle has a verifier of its own.
+      const receiptJson = Buffer.from(
+        JSON.stringify({
+          receipt_certificates: chain.map((it) => it.raw.toString('base64')),
+          signature: { key_id: 'k', signed_at: now.toISOString() },
+        }),
+      );
+      const paged = await codeOf(() => certifiedRing({ receiptJson }, parsePem(root.pem)));
+      expect(paged).toBe(await codeOf(() => certifiedKey({ receiptJson }, ca)));
+      return codeOf(() => verifyCertificates(chain, ca, now));
     };
     expect(await verified('fleet.example')).toBe('none');
     expect(await verified('other.example')).toBe('RECEIPT_INVALID');

@@ -44,6 +44,7 @@ import { toSignedEntity, Verifier } from '@sigstore/verify';
 import chromium from '@sparticuz/chromium';
 import puppeteer, { type Browser } from 'puppeteer-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readBundle } from '../evidence/bundle.ts';
 
 const owner = 'spiffe://csc.local/executor/executor-1';
 const scratch = mkdtempSync(join(tmpdir(), 'csc-receipts-'));
@@ -507,6 +508,17 @@ describe('an audit bundle', () => {
       ['file', 'place', 'gap'],
       (_dir, [, second = '', third = '']) => writeFileSync(second, readFileSync(third)),
     ],
+    [
+      'a receipt that stands in for one that is gone, as a second one of its own place',
+      ['file', 'place'],
+      (_dir, receipts) => {
+        const [first = '', , , last = ''] = receipts;
+        const bytes = readFileSync(first);
+        const hash = createHash('sha256').update(bytes).digest('hex').slice(0, 16);
+        writeFileSync(first.replace(/\.json$/, `.other-${hash}.json`), bytes);
+        rmSync(last);
+      },
+    ],
     ['a file that nobody lists', ['file'], (dir) => writeFileSync(join(dir, 'more.json'), '{}')],
   ])('does not hide %s, from csc or from a browser', async (_what, kinds, change) => {
     const { code, kinds: found, shown } = await look(change);
@@ -514,6 +526,13 @@ describe('an audit bundle', () => {
     expect(found).toEqual(new Set(kinds));
     expect(shown.verdict).toBe('done faulty');
     for (const kind of kinds) expect(shown.text).toContain(`${kind}: `);
+  });
+
+  it('is read with an audit that is longer than any file of an owner', () => {
+    const dir = join(scratch, 'long-audit');
+    makeDirectory(dir);
+    writeFileSync(join(dir, 'audit.jsonl'), Buffer.alloc(9 * 1_048_576));
+    expect(readBundle(dir).get('audit.jsonl')).toHaveLength(9 * 1_048_576);
   });
 
   it('is not believed with another CA than its own, by csc; and shows which it brings', async () => {

@@ -169,13 +169,16 @@ function addPolicy(contents: Contents, yaml: Uint8Array): void {
   if (parsed.ok) contents.add(policyPath(parsed.value.sha256), canonicalBytes({ ...parsed.value.policy }));
 }
 
-function* filesBelow(dir: string): Generator<[string, Uint8Array]> {
+function* filesBelow(
+  dir: string,
+  maxBytes: number = artifactBytes.ownersFile,
+): Generator<[string, Uint8Array]> {
   if (!existsSync(dir) || !statSync(dir).isDirectory())
     throw new CscError('FILE_UNREADABLE', `there is no directory ${dir}`);
   for (const it of readdirSync(dir, { recursive: true, withFileTypes: true })) {
     if (!it.isFile()) continue;
     const path = join(it.parentPath, it.name);
-    const { bytes } = readBoundedFile(path, { maxBytes: artifactBytes.ownersFile });
+    const { bytes } = readBoundedFile(path, { maxBytes });
     yield [relative(dir, path).split(sep).join('/'), bytes];
   }
 }
@@ -220,7 +223,8 @@ async function addEach(contents: Contents, client: GateClient, ids: Iterable<str
 export function readBundle(dir: string): Map<string, Uint8Array> {
   const files = new Map<string, Uint8Array>();
   let bytes = 0;
-  for (const [name, content] of filesBelow(dir)) {
+  // The audit of a week is longer than any file of an owner.
+  for (const [name, content] of filesBelow(dir, bundleLimits.bytes)) {
     bytes += content.length;
     if (files.size >= bundleLimits.files || bytes > bundleLimits.bytes)
       throw new CscError('FILE_UNREADABLE', `${basename(dir)} is more than a bundle holds`);

@@ -186,6 +186,10 @@ async function openReceipt(
     const due = receiptPath(chained);
     if (file !== due && file !== due.replace(/\.json$/, `.other-${sha256.slice(0, 16)}.json`))
       return { kind: 'place', file, message: `${file} is the receipt whose place is ${due}` };
+    // One receipt that lies here twice would count as two.
+    const first = files.get(due);
+    if ((first === undefined || sha256Hex(first) === sha256) && file !== due)
+      return { kind: 'place', file, message: `${file} is no second receipt for the place ${due}` };
     return { name: file, receipt: chained, sha256, keyId };
   } catch (error) {
     if (!(error instanceof CscError)) throw error;

@@ -231,6 +231,21 @@ describe('compareReach', () => {
       },
       'effects: refused of the old policy, allowed of the new one',
     ],
+    [
+      'a payment whose host is written in capitals, by a policy of v0.1',
+      {
+        allowed_effect_types: ['fetch_external'],
+        allowed_egress_hosts: ['api.stripe.com'],
+        manual_approval_for_classified_effect_types: ['financial_action'],
+      },
+      {
+        policy_schema_version: 'csc.policy.v0.1',
+        allowed_effect_types: ['fetch_external'],
+        allowed_egress_hosts: ['api.stripe.com'],
+        manual_approval_for_classified_effect_types: ['financial_action'],
+      },
+      'effects: with approval of the old policy, allowed of the new one',
+    ],
   ])('has a counterexample for %s more', (_, old, now, about) => {
     const [before, after] = [policy(old), policy(now)];
     const found = compareReach(before, after);
@@ -296,6 +311,62 @@ describe('compareReach', () => {
       'observe of risk medium with the approval of 1 of any group, not of 1 of release',
     ],
     ['modes', { umask: '0077' }, { umask: '0027' }, 'files of a mode that the old umask 0077 takes away'],
+    [
+      'modes that a host without a pool takes away by itself',
+      {},
+      { umask: '0002' },
+      'files of a mode that the old umask of the host takes away',
+    ],
+    [
+      'a second host for secrets, which had to name one though no policy said so',
+      { allow_secret_refs: true },
+      { allow_secret_refs: true, binding: 'any' },
+      'any host for what uses secrets or deploys, under a submission that names none',
+    ],
+    [
+      'a second host for what deployed',
+      {
+        allowed_effect_types: ['mutate_repo', 'deploy'],
+        effect_rules: [{ program: 'git', effect: 'deploy' }],
+      },
+      {
+        allowed_effect_types: ['mutate_repo', 'deploy'],
+        effect_rules: [{ program: 'git', effect: 'mutate_repo' }],
+      },
+      'any host for what deployed by the old effect_rules, under a submission that names none',
+    ],
+    [
+      'typing of which nothing is kept',
+      { terminal: { record_input: true } },
+      { terminal: {} },
+      'a terminal whose recording has not what is typed',
+    ],
+    [
+      'nobody, for a pipeline of three of which each makes a difference',
+      {
+        allow_commands: ['git', 'curl', 'make'],
+        allowed_effect_types: ['observe', 'mutate_repo', 'deploy', 'fetch_external'],
+        binding: 'any',
+        effect_rules: [
+          { program: 'git', effect: 'deploy' },
+          { program: 'curl', effect: 'observe' },
+          { program: 'make', effect: 'observe' },
+        ],
+        approvals: [{ effects: ['deploy'], programs: ['make'], quorum: [{ group: 'release' }] }],
+      },
+      {
+        allow_commands: ['git', 'curl', 'make'],
+        allowed_effect_types: ['observe', 'mutate_repo', 'deploy', 'fetch_external'],
+        binding: 'any',
+        effect_rules: [
+          { program: 'git', effect: 'mutate_repo' },
+          { program: 'curl', effect: 'deploy' },
+          { program: 'make', effect: 'observe' },
+        ],
+        approvals: [{ effects: ['mutate_repo'], programs: ['make'], quorum: [{ group: 'release' }] }],
+      },
+      'observe of risk low with the approval of 1 of any group, not of 1 of release',
+    ],
   ])('says what a run gets more: %s', (_, old, now, gives) => {
     expect(compareReach(policy(old), policy(now))).toMatchObject({ kind: 'wider', gives });
   });

@@ -1,6 +1,7 @@
 import { type Command, effectTypes } from '../contract/index.ts';
 import {
   beginMatch,
+  classifyEffect,
   endMatch,
   isDenial,
   judgeEffects,
@@ -27,7 +28,7 @@ export function findEffectDoubts(old: Policy, now: Policy): Doubt[] {
   const alone = kinds.flatMap((kind) => findWeaker([kind], old, now));
   const weaker =
     alone.length > 0 ? alone : kinds.flatMap((a) => kinds.flatMap((b) => findWeaker([a, b], old, now)));
-  if (weaker.length === 0) return [];
+  if (weaker.length === 0) return findUnbound(kinds, old, now);
   const [{ before, after }] = weaker as [Weaker, ...Weaker[]];
   return [
     {
@@ -44,6 +45,7 @@ function canDiffer(old: Policy, now: Policy): boolean {
   const { manual_approval_for_classified_effect_types: approvals, allowed_effect_types: types } = old;
   return (
     rules[0] !== rules[1] ||
+    old.policy_schema_version !== now.policy_schema_version ||
     paying(old).join() !== paying(now).join() ||
     approvals.some((it) => !now.manual_approval_for_classified_effect_types.includes(it)) ||
     now.allowed_effect_types.some((it) => !types.includes(it))
@@ -59,6 +61,24 @@ interface Weaker {
   readonly before: string;
   readonly after: string;
   readonly variations: readonly Variation[];
+}
+
+/** Where a submission had to name its host because of what a command does, and no more has to: what allows it stays the same. */
+function findUnbound(kinds: readonly Kind[], old: Policy, now: Policy): Doubt[] {
+  if (old.binding !== undefined || now.binding !== undefined) return [];
+  const tries = [...kinds.map((it) => [it]), ...kinds.flatMap((a) => kinds.map((b) => [a, b]))].flatMap(
+    (form) =>
+      effectTypes.flatMap((proposed): Variation[] => {
+        const argvs = form.map(({ samples: [first = []] }) => first);
+        const command = { ...makeCommand(argvs, now), proposed_effect_type: proposed };
+        const [before, after] = [old, now].map((policy) => classifyEffect(command, policy).effect);
+        if (before !== 'deploy' || after === 'deploy' || judge(command, now) === 0) return [];
+        return combine(form).map((it) => ({ argvs: it, command: { proposed_effect_type: proposed } }));
+      }),
+  );
+  if (tries.length === 0) return [];
+  const gives = 'any host for what deployed by the old effect_rules, under a submission that names none';
+  return [{ about: 'effect_rules, by which less deploys', gives, tries }];
 }
 
 const verdicts = ['refused', 'with approval', 'allowed'] as const;
@@ -127,7 +147,9 @@ function paying(...policies: readonly Policy[]): string[] {
   const names = policies.flatMap(({ allowed_egress_hosts: hosts }) =>
     hosts.flatMap((it) => [egressHostText(it), egressName(it)]),
   );
-  return [...new Set(names.filter((it) => it.includes('stripe')))];
+  const found = names.filter((it) => it.includes('stripe'));
+  // v0.1 tells letters of one case from those of the other.
+  return [...new Set([...found, ...found.map((it) => it.toUpperCase())])];
 }
 
 const mostStates = 20_000;

@@ -75,8 +75,8 @@ function findGrants(old: Policy, now: Policy): Doubt[] {
         grant(`limits.${name}`, `${name} ${after ?? 'as far as the host lets it'}, not ${before}`),
       );
     }),
-    ...when((octal(old.umask) & ~octal(now.umask)) !== 0, () =>
-      grant('umask', `files of a mode that the old umask ${old.umask} takes away`),
+    ...when(old.umask !== now.umask && (octal(old.umask, 0o022) & ~octal(now.umask, 0o002)) !== 0, () =>
+      grant('umask', `files of a mode that the old umask ${old.umask ?? 'of the host'} takes away`),
     ),
     ...when(old.require_outputs === true && now.require_outputs !== true, () =>
       grant('require_outputs', 'success without its expected outputs'),
@@ -89,11 +89,23 @@ function findGrants(old: Policy, now: Policy): Doubt[] {
     ...when(old.binding === 'host' && now.binding !== 'host', () =>
       grant('binding', 'any host, under a submission that names none'),
     ),
+    ...when(old.binding === undefined && now.binding === 'any' && mayNeedBinding(now), () => ({
+      about: 'binding any',
+      gives: 'any host for what uses secrets or deploys, under a submission that names none',
+      tries: [
+        { command: { secret_refs: [now.allowed_secret_names?.[0] ?? 'ANY'] } },
+        { command: { proposed_effect_type: 'deploy' } },
+      ],
+    })),
   ];
   const [before, after] = [old.terminal, now.terminal];
   if (before === undefined || after === undefined) return grants;
   return [
     ...grants,
+    ...when(before.record_input === true && after.record_input !== true, () => ({
+      ...grant('terminal.record_input', 'a terminal whose recording has not what is typed'),
+      tries: [{ asked: { terminal: true } }],
+    })),
     ...typedAtMost.flatMap(([name, usual]) => {
       const most = before[name] ?? usual;
       const more = after[name] ?? usual;
@@ -111,6 +123,11 @@ const typedAtMost = [
   ['input_bytes_per_sec', 20_000],
 ] as const;
 
+// What must name its host where no policy says so (mustBeBound).
+function mayNeedBinding({ allow_secret_refs: secrets, allowed_effect_types: types }: Policy): boolean {
+  return secrets || types.includes('deploy');
+}
+
 function grant(about: string, gives: string): Doubt {
   return { about, gives, tries: [{}] };
 }
@@ -119,9 +136,9 @@ function when(isSo: boolean, make: () => Doubt): Doubt[] {
   return isSo ? [make()] : [];
 }
 
-// Absent: what hosts take, of which 0002 takes away the least.
-function octal(umask: string | undefined): number {
-  return umask === undefined ? 0o002 : Number.parseInt(umask, 8);
+/** @param absent of what hosts take by themselves, 0022 or 0002, the one that proves less */
+function octal(umask: string | undefined, absent: number): number {
+  return umask === undefined ? absent : Number.parseInt(umask, 8);
 }
 
 /** The prefixes that none of the others covers: each is itself a path that these allow and those do not. */

@@ -38,9 +38,24 @@ export async function certifiedRing(
   const chain = listed.map((it) => readDer(String(it)));
   const [leaf] = chain;
   if (leaf === undefined) throw invalid('there is none');
+  const issuers: X509Certificate[] = [];
   for (const [index, certificate] of chain.entries())
-    await checkIssued(certificate, chain[index + 1], ca, at);
-  return createKeyRing([{ keyId, ...readLeaf(leaf) }]);
+    issuers.push(await checkIssued(certificate, chain[index + 1], ca, at));
+  const key = readLeaf(leaf);
+  for (const issuer of issuers) checkTrustDomain(issuer, key.owner);
+  return createKeyRing([{ keyId, ...key }]);
+}
+
+// X509-SVID §4.1, as csc does it.
+function checkTrustDomain(issuer: X509Certificate, owner: string): void {
+  for (const uri of uriNamesOf(issuer))
+    if (uri.startsWith('spiffe://') && !owner.startsWith(`${uri}/`))
+      throw invalid(`a CA of ${uri} has certified ${owner}`);
+}
+
+function uriNamesOf(certificate: X509Certificate): string[] {
+  const names = certificate.getExtension(SubjectAlternativeNameExtension)?.names.toJSON() ?? [];
+  return names.flatMap(({ type, value }) => (type === 'url' ? value : []));
 }
 
 function readDer(listed: string): X509Certificate {
@@ -56,14 +71,14 @@ async function checkIssued(
   next: X509Certificate | undefined,
   ca: readonly X509Certificate[],
   at: Date,
-): Promise<void> {
+): Promise<X509Certificate> {
   for (const issuer of next === undefined ? ca : [next]) {
     if (!isCa(issuer) || issuer.subject !== certificate.issuer || !(await isSignedBy(certificate, issuer)))
       continue;
     for (const one of [certificate, issuer])
       if (at < one.notBefore || at > one.notAfter)
         throw invalid(`one was not valid at ${at.toISOString()}, when the receipt was signed`);
-    return;
+    return issuer;
   }
   throw invalid('they do not lead to the CA that is pinned');
 }
@@ -106,8 +121,7 @@ function readLeaf(leaf: X509Certificate): { readonly publicKey: Uint8Array; read
   const spki = new Uint8Array(leaf.publicKey.rawData);
   if (spki.length !== 44 || !ed25519Spki.every((byte, at) => byte === spki[at]))
     throw invalid('the first is not of an Ed25519 key');
-  const names = leaf.getExtension(SubjectAlternativeNameExtension)?.names.toJSON() ?? [];
-  const uris = names.flatMap(({ type, value }) => (type === 'url' ? value : []));
+  const uris = uriNamesOf(leaf);
   const [owner = ''] = uris;
   if (uris.length !== 1 || parseIdentity(owner)?.role !== 'executor')
     throw invalid('the first does not name an executor');
