@@ -23,7 +23,7 @@ export interface CommitsOptions {
   readonly onLost: (error: CscError) => void;
   /** How long another process's transaction is waited for, in milliseconds. */
   readonly busyTimeoutMs: number;
-  /** Called after each COMMIT; what it gives is called once that is on disk. */
+  /** Called after each COMMIT; what it gives is called once that is on disk. Where it throws, all is lost as of a disk that refuses. */
   readonly onCommitted?: () => () => void;
 }
 
@@ -91,16 +91,13 @@ export class Commits {
       return;
     }
     let settlements: readonly (() => void)[];
-    let onDisk: (() => void) | undefined;
     try {
       settlements = (await this.#perform(batch)) ?? (await this.#performApart(batch));
-      onDisk = this.#options.onCommitted?.();
     } catch (cause) {
       this.#rollBack();
       await this.#failed(batch, cause);
       return;
     }
-    this.#syncing = this.#sync();
     try {
       await this.#syncing;
     } catch (error) {
@@ -108,16 +105,24 @@ export class Commits {
       return;
     }
     this.#syncing = undefined;
-    onDisk?.();
     this.#options.onOutcome?.();
     for (const settle of settlements) settle();
     this.#log.written();
   }
 
+  // One step: whatever runs between the two would read what is not on disk, and find nothing to wait for. What is committed is never
+  // done again, whatever fails after it.
+  #endTransaction(): void {
+    this.#around.commit.run();
+    this.#syncing = this.#sync();
+  }
+
   // It stays as it is where it rejects: whoever waits for it then, or later, is told the same.
   async #sync(): Promise<void> {
     try {
+      const onDisk = this.#options.onCommitted?.();
       await this.#log.sync();
+      onDisk?.();
     } catch (cause) {
       this.#lost = this.#options.toError(cause);
       this.#options.onLost(this.#lost);
@@ -127,27 +132,29 @@ export class Commits {
 
   async #begin(): Promise<void> {
     const { begin } = this.#around;
-    const { busyTimeoutMs } = this.#options;
-    const until = performance.now() + busyTimeoutMs;
+    let until: number | undefined;
     for (;;) {
+      // How long a checkpoint takes is not another process's time.
       await this.#log.held;
       try {
         begin.run();
         return;
       } catch (error) {
-        if ((errorCode(error) & 0xff) !== busy || performance.now() > until) throw error;
+        until ??= performance.now() + this.#options.busyTimeoutMs;
+        if (!isBusy(error) || performance.now() > until) throw error;
       }
       await delay(busyPauseMs);
     }
   }
 
   async #failed(batch: readonly Piece[], cause: unknown): Promise<void> {
-    if (batch.length > 1) {
+    // Another process is not waited for again for each, whom the last would have to wait for as often.
+    if (batch.length > 1 && !isBusy(cause)) {
       for (const piece of batch) await this.#commit([piece]);
       return;
     }
     this.#options.onOutcome?.(cause);
-    batch[0]?.fail(this.#options.toError(cause));
+    for (const piece of batch) piece.fail(this.#options.toError(cause));
   }
 
   // A full disk makes SQLite roll back by itself (https://www.sqlite.org/lang_transaction.html, "Response To Errors Within A
@@ -168,7 +175,7 @@ export class Commits {
     await this.#begin();
     try {
       const settlements = batch.map(({ perform }) => perform());
-      this.#around.commit.run();
+      this.#endTransaction();
       return settlements;
     } catch (error) {
       if (this.#isLostWhole(error)) throw error;
@@ -180,7 +187,7 @@ export class Commits {
   async #performApart(batch: readonly Piece[]): Promise<(() => void)[]> {
     await this.#begin();
     const settlements = batch.map((piece) => this.#attempt(piece));
-    this.#around.commit.run();
+    this.#endTransaction();
     return settlements;
   }
 
@@ -203,6 +210,10 @@ export class Commits {
   #isLostWhole(error: unknown): boolean {
     return lostWhole.has(errorCode(error) & 0xff) || !this.#database.isTransaction;
   }
+}
+
+function isBusy(error: unknown): boolean {
+  return (errorCode(error) & 0xff) === busy;
 }
 
 /** What surrounds each piece of a transaction, and all of it. */

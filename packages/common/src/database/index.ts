@@ -1,5 +1,5 @@
 export { type BackedUp, backUp, restoreBackup } from './backup.ts';
-export { Commits } from './commits.ts';
+export { Commits, type CommitsOptions } from './commits.ts';
 export {
   checkBeginning,
   checkDatabase,

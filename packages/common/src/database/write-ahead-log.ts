@@ -4,6 +4,8 @@ import { Worker } from 'node:worker_threads';
 
 // 16 MiB, of which few pages differ: a checkpoint writes each of those once.
 const longPages = 4096;
+// What of its file is kept for the next: a reader that stays, as a backup, has it grow for as long.
+const keptBytes = (longPages + 512) * 4096;
 // To ask how long the log is takes microseconds.
 const commitsBetweenLooks = 32;
 
@@ -188,7 +190,7 @@ const checkpointing = `
   const { parentPort, workerData } = require('node:worker_threads');
   const { DatabaseSync } = require('node:sqlite');
   const database = new DatabaseSync(workerData, { timeout: 100 });
-  database.exec('PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0;');
+  database.exec('PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=${keptBytes};');
   parentPort.on('message', (how) => {
     if (how === 'close') {
       database.close();

@@ -1,10 +1,21 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setImmediate } from 'node:timers/promises';
+import { Commits, type CommitsOptions, WriteAheadLog } from '@csc-fleet/common/database';
+import { CscError } from '@csc-fleet/common/errors';
 import type { ChainLink } from '@csc-fleet/common/evidence';
 import { processIdentity } from '@csc-fleet/common/service';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -504,5 +515,128 @@ describe('a journal and the disk', () => {
     other.close();
     await redeeming;
     expect(journal.unacknowledged()).toEqual(['execution-a']);
+  });
+
+  it('has whoever waits for another writer wait once, however many they are', async () => {
+    const journal = openJournal(undefined, { busyTimeoutMs: 20 });
+    const other = new DatabaseSync(join(directory, 'journal.sqlite'));
+    other.exec('BEGIN IMMEDIATE');
+    const all = ['a', 'b', 'c'].map((name) => journal.redeem(redemption(name)));
+    const letGo = all[0]?.catch(() => other.exec('COMMIT'));
+    const results = await Promise.allSettled(all);
+    await letGo;
+    expect(results.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
+    await journal.redeem(redemption('d'));
+    expect(journal.unacknowledged()).toEqual(['execution-d']);
+    other.close();
+  });
+
+  it('has all that it has told after a power cut, wherever that tears its log', async () => {
+    const path = join(directory, 'journal.sqlite');
+    let disk = Promise.withResolvers<void>();
+    const journal = openJournal(undefined, { sync: () => disk.promise });
+    const take = (): void => {
+      const { resolve } = disk;
+      disk = Promise.withResolvers<void>();
+      resolve();
+    };
+    const turns = async (): Promise<void> => {
+      for (let turn = 0; turn < 12; turn += 1) await setImmediate();
+    };
+    // What there was of the log before it was begun anew stands behind what there is.
+    const old = journal.redeem(redemption('old', { draft: 'x'.repeat(30_000) }));
+    await turns();
+    take();
+    await old;
+    const other = new DatabaseSync(path);
+    other.exec('PRAGMA wal_checkpoint(RESTART)');
+    const told: { redeemed: string[]; sequence: number } = { redeemed: ['old'], sequence: 0 };
+    const steps: [work: () => Promise<unknown>, tell: () => void][] = [
+      [() => journal.redeem(redemption('a')), () => told.redeemed.push('a')],
+      [() => journal.finish('execution-a', sealAs('a')), () => (told.sequence = 1)],
+      [() => journal.redeem(redemption('b', { draft: 'y'.repeat(9_000) })), () => told.redeemed.push('b')],
+      [() => journal.finish('execution-old', sealAs('old')), () => (told.sequence = 2)],
+    ];
+    const lengthOfLog = () => 32 + 4120 * Number(other.prepare('PRAGMA wal_checkpoint(NOOP)').get()?.['log']);
+    let cuts = 0;
+    for (const [step, [work, tell]] of steps.entries()) {
+      const synced = step === 0 ? 0 : lengthOfLog();
+      const working = work();
+      await turns();
+      const end = lengthOfLog();
+      const torn = join(directory, `torn-${step}`);
+      mkdirSync(torn);
+      // Not by this process, which would lose its locks on them.
+      spawnSync('cp', [path, `${path}-wal`, torn]);
+      for (let cut = synced; cut <= end; cut += 3301) {
+        for (const isCut of [true, false]) {
+          const after = join(directory, 'after');
+          cpSync(torn, after, { recursive: true });
+          const log = join(after, 'journal.sqlite-wal');
+          // Cut off there, or there and no longer what was written, with what comes after it.
+          if (isCut) truncateSync(log, cut);
+          else writeFileSync(log, readFileSync(log).fill(0, cut, Math.min(cut + 700, statSync(log).size)));
+          const found = openSqliteJournal(join(after, 'journal.sqlite'), { clock: { now: () => now } });
+          for (const name of told.redeemed)
+            expect(found.findObjection(redemption(name))).toMatchObject({ code: 'TICKET_REPLAYED' });
+          const sequence = found.head()?.sequence ?? 0;
+          expect([told.sequence, told.sequence + 1]).toContain(sequence);
+          if (told.sequence > 0) expect(found.receiptOf('execution-a')).toBeDefined();
+          await found.redeem(redemption('after'));
+          await found.finish('execution-after', sealAs('after'));
+          expect(found.head()?.sequence).toBe(sequence + 1);
+          await found.close();
+          rmSync(after, { recursive: true });
+          cuts += 1;
+        }
+      }
+      take();
+      await working;
+      tell();
+    }
+    other.close();
+    expect(cuts).toBeGreaterThan(20);
+    take();
+    setTimeout(take, 50);
+  });
+});
+
+describe('commits', () => {
+  const never = new Promise<never>(() => undefined);
+  let database: DatabaseSync;
+  const count = () => Number(database.prepare('SELECT count(*) AS count FROM found').get()?.['count']);
+  const add = () => database.exec('INSERT INTO found VALUES (1)');
+
+  function openCommits(options: Partial<CommitsOptions>, sync?: () => Promise<void>): Commits {
+    const path = join(directory, 'commits.sqlite');
+    database = new DatabaseSync(path);
+    database.exec('PRAGMA journal_mode=WAL; CREATE TABLE found (it)');
+    const log = new WriteAheadLog(database, path, { wasThere: false, sync });
+    const toError = (cause: unknown) => new CscError('STORE_UNAVAILABLE', 'lost', { cause });
+    return new Commits(database, log, { toError, onLost: () => undefined, busyTimeoutMs: 100, ...options });
+  }
+
+  it('are waited for from the moment on that they can be read', async () => {
+    const commits = openCommits({}, () => never);
+    const seen = await new Promise((resolve) => {
+      void commits.run(() => {
+        add();
+        queueMicrotask(() => resolve([database.isTransaction, count(), commits.settled]));
+      });
+    });
+    expect(seen).toEqual([false, 1, expect.any(Promise)]);
+    database.close();
+  });
+
+  it('are not made again, and told to nobody, where what looks at them fails', async () => {
+    const lost: CscError[] = [];
+    const onCommitted = (): never => {
+      throw new Error('the disk cannot be read');
+    };
+    const commits = openCommits({ onCommitted, onLost: (error) => lost.push(error) });
+    const results = await Promise.allSettled([commits.run(add), commits.run(add)]);
+    expect(results.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+    expect([count(), lost.length]).toEqual([2, 1]);
+    database.close();
   });
 });
