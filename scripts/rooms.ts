@@ -83,6 +83,7 @@ export const house: House = {
         'resolution',
         'submission',
         'ticket',
+        'tlog',
       ],
       identity: ['errors', 'files'],
       evidence: [
@@ -172,7 +173,7 @@ export const house: House = {
       link: ['bounds', 'execution', 'output', 'schedule', 'store'],
       retention: ['output', 'store'],
       log: ['execution', 'store'],
-      telemetry: ['execution', 'link', 'schedule', 'store'],
+      telemetry: ['execution', 'link', 'log', 'schedule', 'store'],
       audit: ['bounds', 'execution', 'owners', 'store'],
       rpc: ['bounds', 'execution', 'link', 'traffic'],
       service: [

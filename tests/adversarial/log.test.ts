@@ -17,6 +17,7 @@ import { sha256Hex } from '@csc-fleet/common/encoding';
 import type { ChainEntry } from '@csc-fleet/common/evidence';
 import type { ProveReceiptsResponse, ReceiptProof } from '@csc-fleet/common/messages';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
+import { readOwnIdentity } from '@csc-fleet/common/rpc';
 import {
   emptyRoot,
   formatAddCheckpoint,
@@ -37,6 +38,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { type LogFiles, walkLog } from '../../packages/cli/src/evidence/walk-log.ts';
 import { createWitnessServer } from '../../packages/cli/src/witness/serve.ts';
 import { Witness } from '../../packages/cli/src/witness/witness.ts';
+import { type ProvePorts, proveReceipts } from '../../packages/gate/src/log/prove.ts';
 import type { Gate } from '../../packages/gate/src/service/compose.ts';
 
 let pki: TestPki;
@@ -212,6 +214,31 @@ describe('a log of receipts', () => {
       now: later,
     });
     expect(walked).toMatchObject({ faults: [], checkpoint: { size: 2 } });
+  });
+
+  it('that takes nothing in says so, and shows no checkpoint as if a receipt were dropped', async () => {
+    const bindings = [{ identity: agent, policies: ['default'], roles: ['admin' as const] }];
+    const own = await stage({ bindings: { bindings } });
+    const id = await own.ran();
+    await own.test.as(agent).proveReceipts({ executionIds: [id] });
+    // As a disk does that is full.
+    rmSync(treeOf(own), { recursive: true });
+    writeFileSync(treeOf(own), '');
+    await own.ran();
+    const warnings = async () => (await own.test.as(agent).getStatus()).warnings.join();
+    await expect.poll(warnings).toMatch(/the log of receipts takes nothing in: .*ENOTDIR/);
+    const caller = { ...readOwnIdentity(pki.files('client-agent').cert, 'client'), role: 'client' as const };
+    const log = { reach: async () => false, current: { size: 1, upTo: 1, note: 'old' }, trouble: 'full' };
+    const ports = {
+      executions: { visible: async () => ({ id }) },
+      store: { receiptRecords: async () => [2] },
+      log,
+    } as unknown as ProvePorts;
+    const asked = { executionIds: [id], oldSize: 0, witnesses: 0 };
+    await expect(proveReceipts(ports, caller, asked, 0)).rejects.toMatchObject({
+      code: 'STORE_UNAVAILABLE',
+      message: expect.stringMatching(/the log of receipts is behind.*full/),
+    });
   });
 
   it('does not begin anew where its files are not what its checkpoint says', async () => {

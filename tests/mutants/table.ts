@@ -3214,6 +3214,14 @@ const logs: readonly Mutant[] = [
     red: 'no number is given twice',
   },
   {
+    name: 'log-behind-as-if-dropped',
+    file: `${gate}/log/prove.ts`,
+    before: 'if (!(await log.reach(last, patience))) throw behind(log);',
+    after: 'await log.reach(last, patience);',
+    tests: log,
+    red: 'shows no checkpoint as if a receipt were dropped',
+  },
+  {
     name: 'log-over-damaged-files',
     file: `${gate}/log/receipt-log.ts`,
     before: "if (!isSame(leaves, own)) throw new Error('the entries are not those of the tiles');",

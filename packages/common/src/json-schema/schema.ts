@@ -12,6 +12,7 @@ import { chainHeadSchema, receiptV01Schema, receiptV02Schema } from '../receipt/
 import { resolutionSchema } from '../resolution/index.ts';
 import { submissionSchema } from '../submission/index.ts';
 import { ticketSchema } from '../ticket/index.ts';
+import { logEntrySchema } from '../tlog/index.ts';
 
 /** A JSON Schema of draft 2020-12. */
 export type JsonSchema = z.core.JSONSchema.BaseSchema;
@@ -38,6 +39,7 @@ const sources = {
   'chain-head': [chainHeadSchema, 'csc.chain-head.v0.1'],
   resolution: [resolutionSchema, 'csc.resolution.v0.1'],
   'execution-predicate': [executionPredicateSchema, 'csc.execution-predicate.v0.1'],
+  'log-entry': [logEntrySchema, 'csc.log-entry.v0.1'],
   'audit-bundle': [manifestSchema, 'csc.audit-bundle.v0.1'],
   receipt: [receiptV02Schema, 'csc.execution-receipt.v0.2'],
   'receipt-v0.1': [receiptV01Schema, 'csc.execution-receipt.v0.1'],

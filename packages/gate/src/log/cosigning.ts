@@ -49,7 +49,7 @@ export class Cosigning {
   /** What each witness has cosigned last, as far as it has said so. */
   readonly #sizes = new Map<WitnessAddress, number>();
   /** Those that were warned of, until they answer well again. */
-  readonly #failing = new Set<WitnessAddress>();
+  readonly #failing = new Map<WitnessAddress, string>();
   #cosigned: Cosigned | undefined;
   #tried: Published | undefined;
   #running: Promise<void> = Promise.resolve();
@@ -66,6 +66,11 @@ export class Cosigning {
   /** The newest that all witnesses were asked for, whatever they said. */
   get tried(): Published | undefined {
     return this.#tried;
+  }
+
+  /** Witnesses that do not cosign now, by name, and why, for people. */
+  get failing(): readonly { readonly name: string; readonly why: string }[] {
+    return [...this.#failing].map(([{ key }, why]) => ({ name: key.name, why }));
   }
 
   start(): void {
@@ -122,8 +127,8 @@ export class Cosigning {
       return signature;
     } catch (error) {
       const isNew = !this.#failing.has(witness);
-      this.#failing.add(witness);
       const why = error instanceof Error ? error.message : String(error);
+      this.#failing.set(witness, why);
       if (isNew && !this.#stopping.signal.aborted)
         this.#ports.onWarning(`the witness ${witness.key.name} does not cosign the log: ${why}`, {});
       return undefined;

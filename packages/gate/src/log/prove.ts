@@ -12,23 +12,29 @@ import type { Store } from '../store/store.ts';
 import type { Cosigning } from './cosigning.ts';
 import type { Published, ReceiptLog } from './receipt-log.ts';
 
+type ProvingLog = Pick<
+  ReceiptLog,
+  'current' | 'reach' | 'find' | 'inclusion' | 'consistency' | 'read' | 'trouble'
+>;
+
 export interface ProvePorts {
   readonly executions: Pick<Executions, 'visible'>;
   readonly store: Pick<Store, 'receiptRecords'>;
   /** Absent: this gate keeps none. */
-  readonly log?: ReceiptLog | undefined;
+  readonly log?: ProvingLog | undefined;
   /** Absent: nobody cosigns it. */
   readonly cosigning?: Cosigning | undefined;
 }
 
-// For a checkpoint: the client's call would not wait much longer.
-const patienceMs = 5_000;
-
-/** Throws EXECUTION_UNKNOWN for what is not the caller's. */
+/**
+ * Throws EXECUTION_UNKNOWN for what is not the caller's, and STORE_UNAVAILABLE while the log cannot take their receipts in.
+ * @param patienceMs how long it is waited for
+ */
 export async function proveReceipts(
   { executions, store, log, cosigning }: ProvePorts,
   principal: Principal,
   { executionIds, oldSize, witnesses }: ProveReceiptsRequest,
+  patienceMs = 5_000,
 ): Promise<ProveReceiptsResponse> {
   const none = { checkpoint: Buffer.alloc(0), consistency: [], proofs: [] };
   const records = new Map<number, string>();
@@ -38,7 +44,7 @@ export async function proveReceipts(
   }
   if (log === undefined) return none;
   const last = Math.max(0, ...records.keys());
-  const published = await awaitCheckpoint({ log, cosigning }, { last, oldSize, witnesses });
+  const published = await awaitCheckpoint({ log, cosigning }, { last, oldSize, witnesses, patienceMs });
   if (published === undefined) return none;
   const { size, note } = published;
   const proofs: ReceiptProof[] = [];
@@ -58,15 +64,18 @@ interface Wanted {
   readonly last: number;
   readonly oldSize: number;
   readonly witnesses: number;
+  /** The client's call would not wait much longer. */
+  readonly patienceMs: number;
 }
 
 // Where too few cosign, it is the caller who takes it or does not: one without the receipts would look as if they were dropped.
 async function awaitCheckpoint(
-  { log, cosigning }: { log: ReceiptLog; cosigning: Cosigning | undefined },
-  { last, oldSize, witnesses }: Wanted,
+  { log, cosigning }: { log: ProvingLog; cosigning: Cosigning | undefined },
+  { last, oldSize, witnesses, patienceMs }: Wanted,
 ): Promise<Published | undefined> {
   const patience = AbortSignal.timeout(patienceMs);
-  await log.reach(last, patience);
+  // A checkpoint without them would look as if they were dropped.
+  if (!(await log.reach(last, patience))) throw behind(log);
   if (witnesses === 0 || cosigning === undefined) return log.current;
   for (;;) {
     const next = cosigning.next(patience);
@@ -83,6 +92,11 @@ async function awaitCheckpoint(
     if (patience.aborted || isAsked) return log.current;
     await next;
   }
+}
+
+function behind({ trouble = 'it has not come to it' }: ProvingLog): CscError {
+  const message = `the log of receipts is behind, and proves what is in it later: ${trouble}`;
+  return new CscError('STORE_UNAVAILABLE', message);
 }
 
 /** For auditors, who see everybody's. */

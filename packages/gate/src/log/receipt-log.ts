@@ -74,6 +74,7 @@ export class ReceiptLog {
   #current: Published | undefined;
   #running: Promise<void> = Promise.resolve();
   #hurries = 0;
+  #trouble: string | undefined;
 
   private constructor(ports: ReceiptLogPorts) {
     this.#ports = ports;
@@ -130,6 +131,11 @@ export class ReceiptLog {
     return this.#current;
   }
 
+  /** Why it takes in nothing now, for people. Undefined: it does. */
+  get trouble(): string | undefined {
+    return this.#trouble;
+  }
+
   /** Begins to take in what is accepted. */
   start(): void {
     this.#running = this.#run();
@@ -154,7 +160,9 @@ export class ReceiptLog {
       let isEnd = true;
       try {
         isEnd = await this.#takeIn();
+        this.#trouble = undefined;
       } catch (error) {
+        this.#trouble = error instanceof Error ? error.message : String(error);
         this.#ports.onError(error);
         await delay(restMs, undefined, { signal }).catch(() => undefined);
         isEnd = false;
@@ -217,9 +225,10 @@ export class ReceiptLog {
   }
 
   /**
-   * Resolves once the records up to this number are in a checkpoint, or as `abort` fires. Somebody waits: it comes at once.
+   * Resolves once the records up to this number are in a checkpoint, or as `abort` fires: to whether they are. Somebody waits:
+   * it comes at once.
    */
-  async reach(auditSequence: number, abort: AbortSignal): Promise<void> {
+  async reach(auditSequence: number, abort: AbortSignal): Promise<boolean> {
     this.#hurries += 1;
     try {
       while (this.#lookedUpTo < auditSequence && !abort.aborted) {
@@ -230,6 +239,7 @@ export class ReceiptLog {
     } finally {
       this.#hurries -= 1;
     }
+    return this.#lookedUpTo >= auditSequence;
   }
 
   /** The numbers of the leaves of these audit records, as far as they are among the first `size`. */

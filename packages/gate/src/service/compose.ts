@@ -396,7 +396,7 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
   const keys = await ExecutorKeys.load({ store, clock, maxPerExecutor: limits.executorKeys });
   const known = telemetry === undefined ? [] : await store.executors(mostKnownExecutors);
   const storeWritable = (): boolean => troubles.length === 0;
-  const facts = { scheduler, owners, known, storeWritable, now: () => clock.now() };
+  const facts = { scheduler, owners, known, storeWritable, log, cosigning, now: () => clock.now() };
   const came = telemetry === undefined ? undefined : observeGate(telemetry, facts);
   const roster = came === undefined ? new Roster(base) : tellingOf(new Roster(base), came);
   const relay = new TerminalRelay({ executions, scheduler });
@@ -404,7 +404,7 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
   const contracts = new ContractMemo();
   const startedAt = clock.now();
   const { certificate } = dependencies;
-  const warnings = () => [...troubles, ...(dependencies.warnings?.() ?? [])];
+  const warnings = () => [...troubles, ...logTroubles(log, cosigning), ...(dependencies.warnings?.() ?? [])];
   return {
     ...base,
     ...{
@@ -434,6 +434,17 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
       storeWritable,
     },
   };
+}
+
+// Who demands the log waits meanwhile, and sees no reason here.
+function logTroubles(log: ReceiptLog | undefined, cosigning: Cosigning | undefined): string[] {
+  const { trouble } = log ?? {};
+  return [
+    ...(trouble === undefined ? [] : [`the log of receipts takes nothing in: ${trouble}`]),
+    ...(cosigning?.failing ?? []).map(
+      ({ name, why }) => `the witness ${name} does not cosign the log: ${why}`,
+    ),
+  ];
 }
 
 async function openLog(

@@ -143,6 +143,16 @@ export const gateInstruments = {
     means: 'Connections of an executor that began; more than a few an hour is a link that does not hold',
     labels: { executor },
   },
+  csc_log_writable: {
+    kind: 'gauge',
+    means: '1; 0 while the log of receipts takes nothing in: `csc status` says why',
+  },
+  csc_log_entries: { kind: 'gauge', means: 'Receipts in the newest checkpoint of the log' },
+  csc_log_cosigned_entries: {
+    kind: 'gauge',
+    means: 'Receipts in the newest checkpoint that a witness has cosigned, where any is asked',
+  },
+  csc_log_witnesses_failing: { kind: 'gauge', means: 'Witnesses that do not cosign the log now' },
   csc_store_writable: {
     kind: 'gauge',
     means: '1; 0 while the store takes no writes, as on a full disk: nothing is submitted then',

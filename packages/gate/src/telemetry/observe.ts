@@ -8,6 +8,8 @@ import {
 import type { Meter } from '@opentelemetry/api';
 import { executorName } from '../execution/row.ts';
 import type { Roster } from '../link/roster.ts';
+import type { Cosigning } from '../log/cosigning.ts';
+import type { ReceiptLog } from '../log/receipt-log.ts';
 import type { Breakers } from '../schedule/breakers.ts';
 import type { Peer, Peers } from '../schedule/peers.ts';
 import { type GateStage, gateInstruments } from './instruments.ts';
@@ -49,6 +51,10 @@ export interface GateFacts {
   /** Executors that were here before this gate began. */
   readonly known: readonly { readonly executor_id: string; readonly seen_at: string }[];
   readonly storeWritable: () => boolean;
+  /** Absent: it keeps none. */
+  readonly log?: Pick<ReceiptLog, 'current' | 'trouble'> | undefined;
+  /** Absent: nobody is asked to cosign it. */
+  readonly cosigning?: Pick<Cosigning, 'cosigned' | 'failing'> | undefined;
   readonly now: () => Date;
 }
 
@@ -94,11 +100,21 @@ export function observeGate({ told }: GateTelemetry, facts: GateFacts): (peer: P
         say(1, { executor: name, reason: reasonIn(why) ?? 'unsaid' });
   });
   told.observe('csc_store_writable', (say) => say(storeWritable() ? 1 : 0, {}));
+  observeLog(told, facts);
   told.observe('csc_fleet_frozen', (say) => say(owners.freeze() === undefined ? 0 : 1, {}));
   return ({ name }) => {
     remember(seen, name, now().getTime());
     told.add('csc_host_connects_total', { executor: name });
   };
+}
+
+function observeLog(told: Told, { log, cosigning }: GateFacts): void {
+  if (log === undefined) return;
+  told.observe('csc_log_writable', (say) => say(log.trouble === undefined ? 1 : 0, {}));
+  told.observe('csc_log_entries', (say) => say(log.current?.size ?? 0, {}));
+  if (cosigning === undefined) return;
+  told.observe('csc_log_cosigned_entries', (say) => say(cosigning.cosigned?.size ?? 0, {}));
+  told.observe('csc_log_witnesses_failing', (say) => say(cosigning.failing.length, {}));
 }
 
 function remember(seen: Map<string, number>, name: string, at: number): void {
