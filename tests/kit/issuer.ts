@@ -109,7 +109,11 @@ export async function serve(
       body = '',
       location,
     } = answer(request.url ?? '', request.headers) ?? { status: 404 };
-    response.writeHead(status, location === undefined ? {} : { location }).end(body);
+    if (status === 101)
+      response.socket?.write(
+        'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n',
+      );
+    else response.writeHead(status, location === undefined ? {} : { location }).end(body);
   };
   const server: Server = tls === undefined ? createHttpServer(listener) : createHttpsServer(tls, listener);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

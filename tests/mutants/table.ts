@@ -3095,6 +3095,14 @@ const tokens: readonly Mutant[] = [
     red: 'a flood of such ids asks once',
   },
   {
+    name: 'issuer-that-hangs-up',
+    file: 'packages/common/src/oidc/fetch.ts',
+    before: "asked.once('close', hungUp);",
+    after: "asked.off('close', hungUp);",
+    tests: ['packages/common/src/oidc/oidc.test.ts'],
+    red: 'are none where what is there leads to',
+  },
+  {
     name: 'keys-of-another-host',
     file: 'packages/common/src/oidc/issuer-keys.ts',
     before:

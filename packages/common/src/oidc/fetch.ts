@@ -29,6 +29,7 @@ export function fetchJson(url: string, ca: string | undefined): Promise<Uint8Arr
         ...(ca === undefined ? {} : { ca }),
       },
       (answer) => {
+        asked.off('close', hungUp);
         if (answer.statusCode !== 200) return fail(`it answered ${answer.statusCode}`);
         const chunks: Buffer[] = [];
         let length = 0;
@@ -41,6 +42,9 @@ export function fetchJson(url: string, ca: string | undefined): Promise<Uint8Arr
         answer.on('error', (error) => fail('its answer was cut off', error));
       },
     );
+    // An answer 101 is neither a response nor an error: without this, whoever waits for these keys waits for ever.
+    const hungUp = (): void => fail('it hung up without an answer');
+    asked.once('close', hungUp);
     asked.on('error', (error) => fail('it could not be asked', error));
     asked.end();
   });

@@ -314,6 +314,7 @@ describe('keys that are fetched', () => {
     ['more than is taken', '/keys', { body: `{"keys":[${' '.repeat(300_000)}]}` }, /more than/],
     ['a key twice', '/keys', { body: '{"keys":[],"keys":[]}' }, /no strict JSON/],
     ['no keys', '/keys', { body: '{"keys":[]}' }, /no JWKS/],
+    ['another protocol', '/keys', { status: 101 }, /hung up without an answer/],
     ['another issuer', discovery, { body: '{"issuer":"https://evil.example"}' }, /of another issuer/],
   ])('are none where what is there leads to %s', async (_, at, answer, why) => {
     const { server, asks } = await open((path, it) => (path === at ? answer : published(path, it)));

@@ -173,6 +173,14 @@ describe('a refusal', () => {
     expect(asked).toBe(1);
   });
 
+  it('of another protocol does not hold the run up', async () => {
+    const upgrade: Trick = (_, response) =>
+      void response.socket?.write(
+        'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n',
+      );
+    expect((await readWith([upgrade])).refused?.message).toContain('the connection broke off');
+  });
+
   it('of a redirect does not follow it', async () => {
     const to = new URL('/v1/secret/data/token?elsewhere', vault.address).href;
     const redirect: Trick = (_, response) => {

@@ -48,6 +48,8 @@ function open({ url, token, ca, signal }: VaultRequest): Promise<IncomingMessage
         ? requestHttps(url, { ...common, ...tls }, resolve)
         : requestHttp(url, common, resolve);
     sent.on('error', reject);
+    // An answer 101 is neither a response nor an error.
+    sent.once('close', () => reject(new Error('it hung up without an answer')));
     sent.end();
   });
 }

@@ -188,6 +188,7 @@ function post(
       url,
       { method: 'POST', signal, headers: { 'Content-Type': 'text/plain', 'Content-Length': body.length } },
       (response) => {
+        call.off('close', hungUp);
         const parts: Buffer[] = [];
         let length = 0;
         response.on('data', (part: Buffer) => {
@@ -201,6 +202,9 @@ function post(
         response.on('error', reject);
       },
     );
+    // An answer 101 is neither a response nor an error, and all witnesses would be waited for.
+    const hungUp = (): void => reject(new Error('it hung up without an answer'));
+    call.once('close', hungUp);
     call.on('error', reject);
     call.end(body);
   });

@@ -23,7 +23,7 @@ interface Got {
 let server: Server;
 let got: Got[];
 /** What each request in turn is answered. Empty: 200. */
-let answers: (number | 'hang' | 'redirect')[];
+let answers: (number | 'hang' | 'redirect' | 'upgrade')[];
 let url: string;
 let hooks: Webhooks | undefined;
 const warnings: string[] = [];
@@ -43,6 +43,12 @@ beforeEach(async () => {
       const answer = answers.shift() ?? 200;
       server.emit('got');
       if (answer === 'hang') return;
+      if (answer === 'upgrade') {
+        response.socket?.write(
+          'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n',
+        );
+        return;
+      }
       response.writeHead(answer === 'redirect' ? 302 : answer, { location: `${url}/elsewhere` });
       response.end('whatever it says');
     });
@@ -163,6 +169,16 @@ describe('webhooks', () => {
     expect(outcomes).toEqual(['dropped']);
     expect(got.map(({ path }) => path)).toEqual(['/hook', '/hook', '/hook']);
     expect(warnings[0]).toContain('it answers 302');
+  });
+
+  it('are not held up by a receiver that answers with another protocol', async () => {
+    answers.push('upgrade', 'upgrade', 'upgrade');
+    const opened = open();
+    opened.saw(execution('e-1'));
+    opened.saw(execution('e-2'));
+    await until(() => outcomes.length === 2);
+    expect(outcomes).toEqual(['dropped', 'delivered']);
+    expect(warnings[0]).toContain('it hung up without an answer');
   });
 
   it('a dead receiver holds up nothing, and no more than so much waits for it', async () => {

@@ -189,6 +189,8 @@ class Receiver {
       call.once('error', (error) =>
         resolve(error.name === 'TimeoutError' ? 'it does not answer' : error.message),
       );
+      // An answer 101 is neither a response nor an error, and the queue would stand still for ever.
+      call.once('close', () => resolve('it hung up without an answer'));
       call.end(text);
     });
   }
