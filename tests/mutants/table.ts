@@ -2914,6 +2914,22 @@ const sealed: readonly Mutant[] = [
     red: 'cannot have output shown or believed that was to be sealed',
   },
   {
+    name: 'sealed-output-cut-by-a-gate',
+    file: `${client}/stream/sealed.ts`,
+    before: 'return [{ ...item, truncated: true }];',
+    after: 'return [item];',
+    tests: [`${client}/run/hostile-gate.test.ts`],
+    red: 'cannot cut off sealed output and call it whole',
+  },
+  {
+    name: 'job-passes-for-sealed',
+    file: `${client}/run/run.ts`,
+    before: 'keys: options.sealTo && context.sealKeys,',
+    after: 'keys: context.sealKeys,',
+    tests: [`${client}/run/hostile-gate.test.ts`],
+    red: 'is not helped by a job that prints what begins as sealed output does',
+  },
+  {
     name: 'unsealed-receipt-believed',
     file: `${client}/run/run.ts`,
     before: 'checkSealed(result.receipt, options.sealTo);',

@@ -21,11 +21,12 @@ import {
   toCertificate,
 } from '@csc-fleet/common/pki';
 import type { ReceiptV02, ReceiptVersion } from '@csc-fleet/common/receipt';
-import { makeSealKey } from '@csc-fleet/common/seal';
+import { createSealer, makeSealKey } from '@csc-fleet/common/seal';
 import { type Script, scriptedReceipt } from '@csc-fleet/test-kit/client/scripted-execution';
 import { ScriptedGate, toPublicKey } from '@csc-fleet/test-kit/client/scripted-gate';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { type ConnectOptions, connect } from '../client.ts';
+import { OutputOpener } from '../stream/sealed.ts';
 import { createSeenChains } from '../verify/chains.ts';
 import { createKnownExecutors } from '../verify/keys.ts';
 import type { RunOptions } from './run.ts';
@@ -544,6 +545,51 @@ describe('a hostile gate, before a client that signs what it submits', () => {
       'SEAL_INVALID',
     );
     expect(shown).toEqual([]);
+  });
+
+  it('cannot cut off sealed output and call it whole', async () => {
+    const key = makeSealKey();
+    const stream = { executionId: 'e', commandId: 'main', stream: 'stdout' };
+    const sealer = await createSealer(key.publicKey, stream);
+    const [first, second, last] = [
+      await sealer.push(Buffer.from('all fine')),
+      await sealer.push(Buffer.from(', but for one')),
+      await sealer.end(),
+    ];
+    const at = { commandId: 'main', stream: OutputStream.STDOUT };
+    const read = async (...records: Buffer[]) => {
+      const data = Buffer.concat(records);
+      const opener = new OutputOpener({ keys: () => key, isExpected: true });
+      const chunk = { type: 'chunk', ...at, offset: 0, monotonicNs: 0, data } as const;
+      const end = { type: 'end', ...at, length: data.length, sha256: '', truncated: false } as const;
+      return [...(await opener.open('e', chunk)), ...(await opener.open('e', end))].map((it) =>
+        it.type === 'end' ? it.truncated : it.data.toString(),
+      );
+    };
+    expect(await read(first, second, last)).toEqual(['all fine, but for one', false]);
+    expect(await read(first)).toEqual(['all fine', true]);
+    expect(await read(first, second)).toEqual(['all fine, but for one', true]);
+  });
+
+  it('is not helped by a job that prints what begins as sealed output does', async () => {
+    const key = makeSealKey();
+    const sealer = await createSealer(key.publicKey, {
+      executionId: 'x',
+      commandId: 'main',
+      stream: 'stdout',
+    });
+    const data = await sealer.push(Buffer.from('for somebody else'));
+    const value = { commandId: 'main', stream: OutputStream.STDOUT, offset: 0, monotonicNs: 0, data };
+    const command = { ...failedCommand, exit_code: 0 };
+    const printed = { stdout_hash: sha256Tagged(data), stdout_bytes: data.length };
+    const gate = await hostile({
+      shown: [{ item: { $case: 'chunk', value } }],
+      receipt: { stdout_hash: printed.stdout_hash, commands: [{ ...command, ...printed }] },
+    });
+    const shown: Buffer[] = [];
+    const handlers = { onStdout: (it: Buffer) => void shown.push(it) };
+    expect(await refusal(run(gate, { ...signing, handlers, sealKeys: () => key }))).toBe('it was believed');
+    expect(Buffer.concat(shown)).toEqual(data);
   });
 
   it('cannot pass off what another host has signed of what is for one alone, a refusal or a run', async () => {

@@ -46,6 +46,9 @@ export class OutputOpener {
     if (this.#reading.keys === undefined) return [item];
     const key = streamKey(item);
     if (item.type === 'end') {
+      const opener = this.#streams.get(key)?.opener;
+      // Its own last record says that nothing is missing, and not whoever relays the end.
+      if (opener !== undefined && !opener.isWhole) return [{ ...item, truncated: true }];
       const held = this.#beginnings.get(key);
       return held === undefined ? [item] : [...this.#asItIs(key, held), item];
     }
