@@ -1,6 +1,14 @@
 // A gate that is taken over, with the key of its log, shows its clients, its witness and its auditor a log that it should not:
 // another one than before, a shorter one, one without a receipt. Everybody sees it for himself.
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,9 +23,10 @@ import {
 import { createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
 import { sha256Hex } from '@csc-fleet/common/encoding';
 import type { ChainEntry } from '@csc-fleet/common/evidence';
-import type { ProveReceiptsResponse, ReceiptProof } from '@csc-fleet/common/messages';
+import { AuditRecord, type ProveReceiptsResponse, type ReceiptProof } from '@csc-fleet/common/messages';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { readOwnIdentity } from '@csc-fleet/common/rpc';
+import { Signal } from '@csc-fleet/common/service';
 import {
   emptyRoot,
   formatAddCheckpoint,
@@ -39,7 +48,10 @@ import { type LogFiles, walkLog } from '../../packages/cli/src/evidence/walk-log
 import { createWitnessServer } from '../../packages/cli/src/witness/serve.ts';
 import { Witness } from '../../packages/cli/src/witness/witness.ts';
 import { type ProvePorts, proveReceipts } from '../../packages/gate/src/log/prove.ts';
+import { ReceiptLog } from '../../packages/gate/src/log/receipt-log.ts';
+import { TileFiles } from '../../packages/gate/src/log/tile-files.ts';
 import type { Gate } from '../../packages/gate/src/service/compose.ts';
+import type { AuditRow } from '../../packages/gate/src/store/tables.ts';
 
 let pki: TestPki;
 
@@ -250,6 +262,70 @@ describe('a log of receipts', () => {
     bytes[20] = (bytes[20] ?? 0) ^ 1;
     writeFileSync(bundle, bytes);
     await expect(own.test.reopen()).rejects.toEqual(invalid(/is not what its checkpoint of 1 entries says/));
+  });
+});
+
+function emptyDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'csc-log-'));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  return directory;
+}
+
+const of = { execution_id: null, principal: null, executor_id: null, policy_profile: null };
+
+/** A log over audit records alone, one for each receipt. */
+function logOf(directory: string, errors: unknown[] = []) {
+  const rows: AuditRow[] = [];
+  const written = new Signal();
+  const store = {
+    audited: (abort: AbortSignal) => written.wait(abort),
+    auditLast: async () => rows.length,
+    skipAudit: async () => undefined,
+    auditAfter: async (after: number) => ({
+      rows: rows.filter(({ sequence }) => sequence > after),
+      ...{ lookedUpTo: rows.length, isEnd: true },
+    }),
+  };
+  const ports = { store, signer: logSigner, origin: logOrigin, directory };
+  return {
+    open: () => ReceiptLog.open({ ...ports, onError: (error) => void errors.push(error) }),
+    accept: (count: number): number => {
+      for (let at = 0; at < count; at += 1) {
+        const sequence = rows.length + 1;
+        const said = { executionId: `exec_${sequence}`, receiptSha256: sha256Hex(String(sequence)) };
+        const record = Buffer.from(AuditRecord.encode(AuditRecord.create(said)).finish());
+        rows.push({ ...of, at: '', outcome: '', sequence, kind: 'execution.ended', record });
+      }
+      written.ring();
+      return rows.length;
+    },
+  };
+}
+
+describe('a log on its disk', () => {
+  it('keeps each tile that its checkpoint names, however many checkpoints ago that was written', async () => {
+    const directory = emptyDirectory();
+    const { open, accept } = logOf(directory);
+    const log = await open();
+    log.start();
+    for (const count of [256, ...Array(40).fill(1)])
+      await log.reach(accept(count), AbortSignal.timeout(5000));
+    await log.close();
+    const again = await open();
+    expect(again.current?.size).toBe(296);
+    expect(await again.inclusion(0, 296)).toHaveLength(9);
+  });
+
+  it('keeps them, too, where its disk was full at the checkpoint for many attempts', async () => {
+    const directory = emptyDirectory();
+    const files = new TileFiles(directory);
+    const tile = { level: 0, index: 0, width: 1 };
+    const write = () => files.write([{ tile, bytes: emptyRoot }], 'a checkpoint', [tile]);
+    mkdirSync(join(directory, 'checkpoint.new'));
+    for (let attempt = 0; attempt < 40; attempt += 1) await expect(write()).rejects.toThrow('EISDIR');
+    rmSync(join(directory, 'checkpoint.new'), { recursive: true });
+    await write();
+    expect(await files.read(tile)).toEqual(Buffer.from(emptyRoot));
   });
 });
 

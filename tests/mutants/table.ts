@@ -3142,6 +3142,16 @@ const log = ['tests/adversarial/log.test.ts'];
 /** What keeps a gate from showing two logs, or one without a receipt. */
 const logs: readonly Mutant[] = [
   {
+    name: 'tile-that-is-named-forgotten',
+    file: 'packages/gate/src/log/tile-files.ts',
+    before:
+      'const superseded = [...this.#partial].slice(0, -keptPartial).filter((path) => !named.has(path));',
+    after:
+      'const superseded = [...this.#partial].slice(0, -keptPartial).filter((path) => path.length > named.size);',
+    tests: ['tests/adversarial/log.test.ts'],
+    red: 'however many checkpoints ago that was written',
+  },
+  {
     name: 'client-takes-any-log',
     file: `${client}/verify/log.ts`,
     before: 'if (before !== undefined) verifyConsistency(before, checkpoint, answer.consistency);',

@@ -216,8 +216,10 @@ export class ReceiptLog {
       });
     const before = new Set(this.#edge.partial().map(({ bytes }) => bytes));
     tiles.push(...edge.partial().filter(({ bytes }) => !before.has(bytes)));
+    const named = edge.partial().map(({ tile }) => tile);
+    if (bundle.length > 0) named.push({ level: 'entries', index, width: bundle.length });
     const note = signCheckpoint({ origin: this.#ports.origin, ...edge.head() }, this.#ports.signer);
-    await this.#files.write(tiles, note);
+    await this.#files.write(tiles, note, named);
     // Nobody sees it before it is on the disk.
     this.#edge = edge;
     this.#entries = bundle;

@@ -6,8 +6,8 @@ import { type FilledTile, maxLogEntryBytes, type Tile, tilePath, tileWidth } fro
 /** A log's tiles, bundles and checkpoint as files, laid out as tlog-tiles serves them: the directory can be put behind any web server. */
 export class TileFiles {
   readonly #directory: string;
-  /** Partial tiles of earlier checkpoints that are still there, the oldest first. */
-  #partial: string[] = [];
+  /** Partial tiles that are still there, by their paths, the oldest first. */
+  readonly #partial = new Set<string>();
 
   constructor(directory: string) {
     this.#directory = directory;
@@ -36,18 +36,22 @@ export class TileFiles {
   /**
    * Puts tiles on the disk, and only then the checkpoint that names them: whatever is killed in between, what is named is
    * there. None of it is done on the event loop. Rejects where the disk takes no more.
+   * @param named the partial tiles of this checkpoint, those of earlier ones that have stayed as they were among them
    */
-  async write(tiles: readonly FilledTile[], checkpoint: string): Promise<void> {
+  async write(tiles: readonly FilledTile[], checkpoint: string, named: readonly Tile[]): Promise<void> {
     const directories = new Set<string>();
     for (const { tile, bytes } of tiles) {
       await this.#put(tilePath(tile), bytes, directories);
-      if (tile.width < tileWidth) this.#partial.push(tilePath(tile));
+      const path = tilePath(tile);
+      // Once more where the disk was full before.
+      this.#partial.delete(path);
+      if (tile.width < tileWidth) this.#partial.add(path);
     }
     await this.#sync(directories);
     const last = new Set<string>();
     await this.#put('checkpoint', Buffer.from(checkpoint), last);
     await this.#sync(last);
-    await this.#forget(tiles);
+    await this.#forget(tiles, new Set(named.map(tilePath)));
   }
 
   async #put(path: string, bytes: Uint8Array, directories: Set<string>): Promise<void> {
@@ -79,16 +83,19 @@ export class TileFiles {
     }
   }
 
-  // Who has read the checkpoint before this one may still come for its tiles.
-  async #forget(written: readonly FilledTile[]): Promise<void> {
+  // Who has read the checkpoint before this one may still come for its tiles. Those of the newest stay, however old they are.
+  async #forget(written: readonly FilledTile[], named: ReadonlySet<string>): Promise<void> {
     for (const { tile } of written) {
       if (tile.width < tileWidth) continue;
       const partial = `${tilePath(tile)}.p`;
-      this.#partial = this.#partial.filter((it) => !it.startsWith(`${partial}/`));
+      for (const path of this.#partial) if (path.startsWith(`${partial}/`)) this.#partial.delete(path);
       await rm(join(this.#directory, partial), { recursive: true, force: true });
     }
-    const superseded = this.#partial.splice(0, Math.max(0, this.#partial.length - keptPartial));
-    for (const path of superseded) await rm(join(this.#directory, path), { force: true });
+    const superseded = [...this.#partial].slice(0, -keptPartial).filter((path) => !named.has(path));
+    for (const path of superseded) {
+      await rm(join(this.#directory, path), { force: true });
+      this.#partial.delete(path);
+    }
   }
 }
 
