@@ -130,7 +130,11 @@ function describePeople({ pending, reviews }: ApprovalRequest, { paint, columns,
 function toWords({ approval, verified }: Review, now: Date): string {
   const { approver, group, reason = '', approved_at: at } = approval;
   const by =
-    verified === undefined ? 'not verified here' : verified ? 'signature verified' : 'NO SIGNATURE OF THEIRS';
+    verified === undefined
+      ? 'not verified here'
+      : verified
+        ? 'signature verified'
+        : 'NOT TO THIS, OR NOT THEIRS: DOES NOT COUNT';
   const why = reason === '' ? '' : `: ${reason}`;
   return `${approver.identity} for ${group}, ${formatAge(new Date(at), now)} ago (${by})${why}`;
 }

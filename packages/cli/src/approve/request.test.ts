@@ -1,5 +1,5 @@
 import type { CommandContract } from '@csc-fleet/common/contract';
-import { contractSha256 } from '@csc-fleet/common/contract';
+import { contractSha256, parseContract } from '@csc-fleet/common/contract';
 import { createSigner, toBase64 } from '@csc-fleet/common/crypto';
 import { evaluate } from '@csc-fleet/common/decision';
 import { canonicalBytes, parseStrictJson } from '@csc-fleet/common/encoding';
@@ -7,8 +7,10 @@ import { orThrow } from '@csc-fleet/common/errors';
 import { ApprovalsGetResponse, ExecutionState } from '@csc-fleet/common/messages';
 import { policyFromJson } from '@csc-fleet/common/policy';
 import { type OwnersFiles, readOwnersFiles } from '@csc-fleet/common/policy-repository';
+import { parseSubmission } from '@csc-fleet/common/submission';
 import { type CommandShort, makeContract, toBytes } from '@csc-fleet/test-kit/contract';
 import { testPolicy } from '@csc-fleet/test-kit/policy';
+import { approveSigned, person } from '@csc-fleet/test-kit/signed-approval';
 import { signSubmission } from '@csc-fleet/test-kit/submission';
 import { describe, expect, it } from 'vitest';
 import { describeRequest } from './describe.ts';
@@ -75,16 +77,25 @@ function tell({
   });
 }
 
+const bob = person('bob', 3);
+
 function owners(policy = policyText()): OwnersFiles {
   const bindings = {
     bindings_version: 'csc.bindings.v0.2',
     bindings: [{ identity: alice, policies: ['tests'] }],
     submitters: [{ principal: alice, keys: [{ key_id: key.keyId, public_key: toBase64(key.publicKey) }] }],
   };
+  const keys = [{ key_id: bob.key.keyId, public_key: toBase64(bob.key.publicKey) }];
+  const approvers = {
+    approvers_version: 'csc.approvers.v0.1',
+    approvers: [{ identity: bob.identity, keys }],
+    groups: [{ name: 'sre', members: [bob.identity] }],
+  };
   return readOwnersFiles(
     new Map([
       ['policies/tests.yaml', Buffer.from(policy)],
       ['bindings.yaml', Buffer.from(JSON.stringify(bindings))],
+      ['approvers.yaml', Buffer.from(JSON.stringify(approvers))],
     ]),
   );
 }
@@ -163,6 +174,46 @@ describe('what an approver is shown', () => {
       'DOUBT whose key signed the submission is not',
     );
     expect(show({ contract: ask() }, owners())).toContain('DOUBT nobody has signed the submission');
+  });
+
+  it('somebody’s agreement to something else is no agreement to this, however good its signature is', async () => {
+    const contract = ask();
+    const own = owners();
+    const answer = tell({ contract, signedBy: key });
+    const agreed = async (of: ApprovalsGetResponse, over: Parameters<typeof approveSigned>[3] = {}) => {
+      const policy = own.policies.byName('tests');
+      if (policy === undefined) throw new Error('no policy');
+      const submission = orThrow(parseSubmission(of.submissionJson), 'SUBMISSION_INVALID', '');
+      const shown = orThrow(parseContract(of.contractJson), 'CONTRACT_INVALID', '');
+      const subject = { contract: shown, policy, principal: alice, submission, now };
+      const approvalsJson = [await approveSigned(subject, bob, 'sre', over)];
+      const request = readRequest({ ...answer, approvalsJson }, executionId, own, now);
+      return describeRequest(request, { paint: plain, columns: 200, now });
+    };
+    expect(await agreed(answer)).toContain(
+      'agreed     spiffe://csc.local/client/bob for sre, 0.0 s ago (signature verified)',
+    );
+    const other = tell({ contract: ask({ argv: ['echo', 'harmless'] }), signedBy: key });
+    for (const text of [
+      await agreed(other),
+      await agreed(tell({ contract, signedBy: key })),
+      await agreed(answer, { policy_sha256: 'a'.repeat(64) }),
+      await agreed(answer, { approved_at: '2026-11-27T12:00:00Z', expires_at: '2026-11-27T13:00:00Z' }),
+    ]) {
+      expect(text).toContain('(NOT TO THIS, OR NOT THEIRS: DOES NOT COUNT)');
+      expect(text).not.toContain('signature verified');
+    }
+  });
+
+  it('a CI job’s submission is shown with the owners’ files too: its token is not here', () => {
+    const contract = ask();
+    const overrides = { token_sha256: 'a'.repeat(64) };
+    const submissionJson = signSubmission(contract, { principal: alice, signer: key, now, overrides });
+    const request = readRequest({ ...tell({ contract }), submissionJson }, executionId, owners(), now);
+    expect(request).toMatchObject({
+      principalBy: 'unverified',
+      doubts: [expect.stringContaining('a CI job asks')],
+    });
   });
 
   it('a gate that keeps findings to itself, or shows a milder policy, is found out', () => {

@@ -2,11 +2,12 @@ import {
   type Approvers,
   parseSignedApproval,
   type SignedApproval,
+  type SignedSubject,
   submissionContentSha256,
-  verifyPersonSignature,
+  verifyApproval,
 } from '@csc-fleet/common/approval';
 import { argvs, type CommandContract, contractSha256, parseContract } from '@csc-fleet/common/contract';
-import { type Evaluation, evaluate } from '@csc-fleet/common/decision';
+import { type Evaluation, evaluate, type WantedApprovals, wantedApprovals } from '@csc-fleet/common/decision';
 import { artifactBytes, parseStrictJson } from '@csc-fleet/common/encoding';
 import { CscError, isCscError, orThrow } from '@csc-fleet/common/errors';
 import { openSubmission } from '@csc-fleet/common/evidence';
@@ -106,12 +107,24 @@ export function readRequest(
   const terminal = submission?.options.terminal !== undefined;
   const evaluation = evaluate(contract, policy, undefined, { terminal });
   const last = readLast(answer);
+  const principal = submission?.principal ?? execution.principal;
+  const subject = {
+    trustDomain: answer.trustDomain,
+    contractSha256: sha256,
+    policyProfile: policy.policy.name,
+    policySha256: policy.sha256,
+    policyVersion: answer.policyVersion,
+    principal,
+    submissionSha256: submission === undefined ? undefined : submissionContentSha256(submission),
+    submitterKeys: keysOf(owners, principal).map((it) => it.publicKey),
+    now,
+  };
   return {
     executionId: execution.executionId,
     contract,
     contractSha256: sha256,
     ...(submission === undefined ? {} : { submission }),
-    principal: submission?.principal ?? execution.principal,
+    principal,
     principalBy: asked.by,
     policy,
     policyBy: own?.sha256 === policy.sha256 ? 'owners' : 'gate',
@@ -119,7 +132,9 @@ export function readRequest(
     ...(answer.policyVersion === undefined ? {} : { policyVersion: answer.policyVersion }),
     trustDomain: answer.trustDomain,
     pending,
-    reviews: answer.approvalsJson.flatMap((text) => readReview(text, owners?.approvers, now)),
+    reviews: answer.approvalsJson.flatMap((text) =>
+      readReview(text, owners?.approvers, wantedApprovals(contract, policy), subject),
+    ),
     ...(last === undefined ? {} : { last }),
     doubts: [
       ...asked.doubts,
@@ -183,6 +198,11 @@ function readSubmission(
     const doubt = 'whose key signed the submission is not known here: --owners names the owners’ files';
     return { submission, by: 'unverified', doubts: [doubt] };
   }
+  if (submission.token_sha256 !== undefined) {
+    const doubt =
+      'a CI job asks, by a token that hosts alone are shown: that it is this job’s is not known here';
+    return { submission, by: 'unverified', doubts: [doubt] };
+  }
   // Throws where it is not what it seems: a gate that shows such a thing has made it up.
   openSubmission(submissionJson, {
     keysOf: (of) => submitterKeys(owners.bindings, of),
@@ -200,27 +220,29 @@ function readLast(answer: ApprovalsGetResponse): ApprovalRequest['last'] | undef
   return { contract: contract.value, executionId: answer.lastApprovedExecutionId, at: answer.lastApprovedAt };
 }
 
-function readReview(text: Uint8Array, approvers: Approvers | undefined, now: Date): Review[] {
-  const approval = parseSignedApproval(text);
-  if (!approval.ok) return [];
-  const { identity } = approval.value.approver;
-  if (approvers === undefined) return [{ approval: approval.value, verified: undefined }];
-  const key = approvers.find(identity)?.keys.find((it) => it.keyId === approval.value.signature.key_id);
-  return [{ approval: approval.value, verified: key !== undefined && isSigned(approval.value, key, now) }];
-}
-
-function isSigned(
-  approval: SignedApproval,
-  key: Parameters<typeof verifyPersonSignature>[1],
-  now: Date,
-): boolean {
+// By the owners' files it is held against all that a host holds it against: what somebody has signed of something else is no
+// agreement to this, however good the signature is.
+function readReview(
+  text: Uint8Array,
+  approvers: Approvers | undefined,
+  wanted: WantedApprovals,
+  subject: Omit<SignedSubject, 'approvers'>,
+): Review[] {
+  const read = parseSignedApproval(text);
+  if (!read.ok) return [];
+  const approval = read.value;
+  if (approvers === undefined) return [{ approval, verified: undefined }];
   try {
-    verifyPersonSignature(approval, key, now);
-    return true;
+    verifyApproval(approval, wanted, { ...subject, approvers });
+    return [{ approval, verified: true }];
   } catch (error) {
-    if (isCscError(error)) return false;
+    if (isCscError(error)) return [{ approval, verified: false }];
     throw error;
   }
+}
+
+function keysOf(owners: OwnersFiles | undefined, principal: string) {
+  return owners === undefined ? [] : (submitterKeys(owners.bindings, principal)?.entries() ?? []);
 }
 
 function doubtPolicy(

@@ -147,14 +147,11 @@ function cutAt(line: string, first: number, room: number): string[] {
   return cut;
 }
 
-// At most: a tab moves on by up to eight, and what may be wide counts as that (Unicode's East Asian Width).
+// At most: a tab moves on by up to eight. Which characters are wide is another matter in each terminal, font and version of
+// Unicode (UAX #11 has some everywhere, and leaves Greek and arrows to the terminal): all beyond ASCII count as that.
 function cellsOf(character: string): number {
   if (character === '\t') return 8;
-  return /[\u1100-\u115f\u2300-\u23ff\u2600-\u27bf\u2b00-\u2bff\u2e80-\uffff]|[^\u0000-\uffff]/u.test(
-    character,
-  )
-    ? 2
-    : 1;
+  return character > '\u007e' ? 2 : 1;
 }
 
 /**

@@ -162,7 +162,10 @@ describe('csc approve', () => {
     const width = columns === 0 ? 80 : columns;
     const fake = '  network    full';
     const after = (before: number) => `${'x'.repeat(Math.max(width - before, 1))}${fake}${'x'.repeat(width)}`;
-    const wide = `${'\u754c'.repeat(Math.ceil((width - 13) / 2))}${fake}`;
+    // Wide in every terminal, and one that is wide where the terminal's owner reads Chinese.
+    const wide = ['\u754c', '\u25fd', '\u2192']
+      .map((it) => `${it.repeat(Math.ceil((width - 13) / 2))}${fake}`)
+      .join('\n');
     const contract = sampleContract(
       { exec: { argv: ['echo', `${after(10)}`] }, read_paths: [`/workspace/${after(25)}`] },
       { intent: after(13), justification: `${wide}\n\t${after(21)}` },
@@ -170,13 +173,15 @@ describe('csc approve', () => {
     const lines = describeContract(contract, (_, text) => text, columns).split('\n');
     for (const line of lines) expect(line.length).toBeLessThanOrEqual(width);
     expect(lines.filter((line) => line.startsWith('  network'))).toEqual(['  network    deny']);
-    expect(lines.filter((line) => /^.{0,3}[x\u754c]/.test(line))).toEqual([]);
+    expect(lines.filter((line) => /^.{0,3}[x\u754c\u25fd\u2192]/.test(line))).toEqual([]);
+    for (const line of lines.filter((it) => /[\u754c\u25fd\u2192]/.test(it)))
+      expect(line.replaceAll(/[\u754c\u25fd\u2192]/g, '__').length, line).toBeLessThanOrEqual(width);
     expect(
       lines
         .join('')
         .replaceAll(/\s/g, '')
         .match(/networkfull/g),
-    ).toHaveLength(5);
+    ).toHaveLength(7);
   });
 });
 

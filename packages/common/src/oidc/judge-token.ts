@@ -2,7 +2,7 @@ import { timingSafeEqual } from 'node:crypto';
 import { canonicalJson, type JsonValue } from '../encoding/index.ts';
 import { CscError } from '../errors/index.ts';
 import { parseIdentity, toIdentityUri } from '../identity/index.ts';
-import type { Issuer, IssuerKey } from '../owners/index.ts';
+import { type Issuer, type IssuerKey, toPart } from '../owners/index.ts';
 import { tokenAudience } from './audience.ts';
 import { checkAlgorithm, findIssuer, type OpenedToken } from './open-token.ts';
 import { refusedToken } from './read-token.ts';
@@ -158,12 +158,9 @@ export function meets(value: string, pattern: string): boolean {
   return !/[/\p{Cc}]/u.test(value.slice(head.length, value.length - tail.length));
 }
 
-// Reversible, so that no two claims come to one name, and without the dot, so that none makes two parts of itself.
 function encodeClaim(token: OpenedToken, name: string): string {
   const value = toText(token.claims[name]);
   if (value === undefined || value === '')
     throw refusedToken(`it has no claim ${name}, of which issuers.yaml makes its principal`);
-  return value.replace(/[^A-Za-z0-9-]/gu, (character) =>
-    [...Buffer.from(character, 'utf8')].map((byte) => `_${byte.toString(16).padStart(2, '0')}`).join(''),
-  );
+  return toPart(value);
 }

@@ -209,6 +209,46 @@ describe('issuers.yaml', () => {
     expect(read.ok ? [] : read.faults.map(({ path }) => path)).toEqual(['issuers[1].principals']);
   });
 
+  it('has no two rules of which a branch, environment or workflow of a cunning name makes one principal', () => {
+    const rules = (...all: readonly (readonly [string, object])[]) =>
+      faultsOf({
+        principals: all.map(([principal, more]) => ({
+          principal,
+          claims: { repository: 'acme/app', ...more },
+        })),
+      });
+    const at = (index: number) => [`issuers[0].principals[${index}].principal`];
+    const main = { ref: 'refs/heads/main' };
+    expect(rules(['ci.deploy', main], ['ci.{environment}', {}])).toEqual(at(1));
+    expect(rules(['ci.{workflow}', {}], ['ci.{environment}', {}])).toEqual(at(1));
+    expect(rules(['ci.{repository}.prod', main], ['ci.{repository}.{actor}', {}])).toEqual(at(1));
+    expect(rules(['ci.x_2fprod', main], ['ci.{ref}', { ref: 'x/*' }])).toEqual(at(1));
+    expect(rules(['ci.{ref}', { ref: 'a*' }], ['ci.{workflow}', { workflow: ['b', 'a*b'] }])).toEqual(at(1));
+    for (const apart of [
+      [
+        ['ci.deploy', main],
+        ['ci.branch.{environment}', {}],
+      ],
+      [
+        ['ci.{ref}', main],
+        ['ci.{ref}', {}],
+      ],
+      [
+        ['ci.deploy', main],
+        ['ci.{ref}', { ref: 'refs/heads/*' }],
+      ],
+      [
+        ['ci.{repository}.prod', main],
+        ['ci.{repository}.{actor}', { repository: 'acme/other' }],
+      ],
+      [
+        ['ci.de_ploy', main],
+        ['ci.{environment}', {}],
+      ],
+    ] as const)
+      expect(rules(...apart), JSON.stringify(apart)).toEqual([]);
+  });
+
   it('says by which keys, never by a secret, and that a binding is weak', () => {
     expect(faultsOf({ algorithms: ['HS256'] })).toEqual(['issuers[0].algorithms[0]']);
     expect(faultsOf({ algorithms: ['none'] })).toEqual(['issuers[0].algorithms[0]']);

@@ -7,6 +7,7 @@ export {
   jwkSchema,
   maxIssuerKeys,
   parseIssuers,
+  toPart,
 } from './issuers.ts';
 export {
   createRevocations,

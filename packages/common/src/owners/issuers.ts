@@ -172,6 +172,71 @@ export function headOf(template: string): string {
   return (at < 0 ? parts : parts.slice(0, at)).map((part) => `${part}.`).join('');
 }
 
+/** A claim as a part of a principal's name: reversible, so that no two come to one, and without the dot, so that none makes two. */
+export function toPart(claim: string): string {
+  return claim.replace(/[^A-Za-z0-9-]/gu, (character) =>
+    [...Buffer.from(character, 'utf8')].map((byte) => `_${byte.toString(16).padStart(2, '0')}`).join(''),
+  );
+}
+
+type Mapping = z.infer<typeof mapping>;
+
+/** What a part of a name may be: this text, or any with this beginning and this end. */
+type Form = { readonly whole: string } | { readonly head: string; readonly tail: string };
+
+function formsOf(part: string, { claims }: Mapping): readonly Form[] {
+  if (!part.startsWith('{')) return [{ whole: part }];
+  const demanded = new Map(Object.entries(claims)).get(part.slice(1, -1)) ?? '*';
+  return [demanded].flat().map((pattern): Form => {
+    const [head = '', tail] = pattern.split('*').map(toPart);
+    return tail === undefined ? { whole: head } : { head, tail };
+  });
+}
+
+function mayBeOne(one: Form, other: Form): boolean {
+  if ('whole' in one) return 'whole' in other ? one.whole === other.whole : isOf(one.whole, other);
+  if ('whole' in other) return isOf(other.whole, one);
+  return (
+    (one.head.startsWith(other.head) || other.head.startsWith(one.head)) &&
+    (one.tail.endsWith(other.tail) || other.tail.endsWith(one.tail))
+  );
+}
+
+// Of the texts that claims come to.
+function isOf(text: string, { head, tail }: Extract<Form, { head: string }>): boolean {
+  const isLong = text.length >= head.length + tail.length;
+  return (
+    isLong && text.startsWith(head) && text.endsWith(tail) && /^([A-Za-z0-9-]|_[0-9a-f]{2})+$/.test(text)
+  );
+}
+
+type Parts = readonly (readonly Form[])[];
+
+function partsOf(it: Mapping): Parts {
+  return it.principal.split('.').map((part) => formsOf(part, it));
+}
+
+function mayCollide(one: Parts, other: Parts): boolean {
+  return (
+    one.length === other.length &&
+    one.every((forms, at) => forms.some((a) => (other[at] ?? []).some((b) => mayBeOne(a, b))))
+  );
+}
+
+// A branch called prod must not be the job for which another rule says `.prod`.
+function refineRules(rules: readonly Mapping[], fault: (path: PropertyKey[], message: string) => void): void {
+  const parts = rules.map(partsOf);
+  for (const [index, { principal }] of rules.entries()) {
+    const clash = rules.findIndex(
+      (other, at) =>
+        at < index && other.principal !== principal && mayCollide(parts[at] ?? [], parts[index] ?? []),
+    );
+    if (clash < 0) continue;
+    const message = `a claim could make it ${rules[clash]?.principal} of principals[${clash}]: tell them apart by a word`;
+    fault(['principals', index, 'principal'], message);
+  }
+}
+
 // Beside the members' own faults, so that all come at once; the value may be anything.
 function refineIssuer(value: unknown, context: z.core.$RefinementCtx): void {
   const it = z
@@ -192,6 +257,7 @@ function refineIssuer(value: unknown, context: z.core.$RefinementCtx): void {
   if (it.binding === 'weak' && !('audience' in it))
     fault(['audience'], 'is required with binding: weak: what the pipeline’s file says under aud');
   if (it.binding !== 'weak' && 'audience' in it) fault(['audience'], 'is only for binding: weak');
+  refineRules(it.principals ?? [], fault);
   for (const [index, { claims }] of (it.principals ?? []).entries()) {
     const wanted = owningClaims[it.kind];
     const exact = Object.entries(claims).filter(([, patterns]) =>
