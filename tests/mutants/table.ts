@@ -2982,6 +2982,14 @@ const exported: readonly Mutant[] = [
     red: 'a receipt that stands in for one that is gone',
   },
   {
+    name: 'bundle-approval-of-another-run',
+    file: 'packages/common/src/audit-bundle/approvals.ts',
+    before: 'if (differing !== undefined) return',
+    after: "if (differing === '') return",
+    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    red: 'names what stood in for approvals',
+  },
+  {
     name: 'page-believes-a-foreign-ca',
     file: 'packages/cli/src/evidence/browser/certificates.ts',
     before: 'for (const issuer of issuers) checkTrustDomain(issuer, key.owner);',

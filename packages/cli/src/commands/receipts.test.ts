@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
+import { signApproval } from '@csc-fleet/common/approval';
 import type { CommandContract } from '@csc-fleet/common/contract';
 import {
   createKeyRing,
@@ -449,8 +450,17 @@ describe('an audit bundle', () => {
     change(dir, receiptFiles(dir));
     const page = `${dir}.html`;
     const { code, stdout } = await csc(['audit', 'verify-bundle', dir, '--json', '--page', page, ...trust]);
-    const { faults } = JSON.parse(stdout) as { faults: { kind: string; message: string }[] };
-    return { code, kinds: new Set(faults.map(({ kind }) => kind)), faults, shown: await show(page) };
+    const { faults, approvals } = JSON.parse(stdout) as {
+      faults: { kind: string; message: string }[];
+      approvals: object;
+    };
+    return {
+      code,
+      kinds: new Set(faults.map(({ kind }) => kind)),
+      faults,
+      approvals,
+      shown: await show(page),
+    };
   }
 
   /** The text of a page, once its program has ended, and what it asked for or did that it must not. */
@@ -564,6 +574,82 @@ describe('an audit bundle', () => {
     expect(shown.text).not.toContain('\u202e');
     expect([shown.asked.length, shown.elements]).toEqual([1, 2]);
   });
+
+  it('names what stood in for approvals, and does not hide one that its person has not signed for it', async () => {
+    const nonce = 'a'.repeat(32);
+    const alice = generateKeyPair();
+    const person = createSigner(alice.seed, 'alice-key');
+    const identity = 'spiffe://csc.local/client/alice';
+    const approvers = {
+      approvers_version: 'csc.approvers.v0.1',
+      approvers: [
+        {
+          identity,
+          keys: [{ key_id: 'alice-key', public_key: Buffer.from(alice.publicKey).toString('base64') }],
+        },
+      ],
+      groups: [{ name: 'release', members: [identity] }],
+    };
+    const [epoch = ''] = readdirSync(exported);
+    const { contract_sha256, policy_sha256 = '' } = read(join(exported, epoch), 4);
+    const approval = {
+      approval_version: 'csc.approval.v0.2',
+      approval_id: nonce,
+      verdict: 'approve',
+      contract_sha256,
+      policy_profile: 'p',
+      policy_sha256,
+      submission_sha256: 'any',
+      principal: 'spiffe://csc.local/client/bob',
+      approver: { identity, method: 'cli' },
+      group: 'release',
+      scope: 'single_execution',
+      audience: { trust_domain: 'csc.local' },
+      approved_at: '2026-01-01T00:00:00Z',
+      expires_at: '2026-01-01T01:00:00Z',
+    } as const;
+    const sign = async (own: typeof approval, by: Signer) =>
+      (
+        await signApproval(
+          own,
+          { keyId: 'alice-key', algorithm: 'ed25519', sign: (it) => by.sign(it) },
+          new Date(),
+        )
+      ).toString();
+    const lookAt = (artifact: string, kind: 'approval' | 'break_glass' = 'approval') =>
+      look((dir, [, , , last = '']) => {
+        makeDirectory(join(dir, 'repository/targets'));
+        writeFileSync(join(dir, 'repository/targets/0a.approvers.yaml'), JSON.stringify(approvers));
+        const sha256 = createHash('sha256').update(artifact).digest('hex');
+        const used = {
+          approval_id: nonce,
+          approver: identity,
+          scope: 'single_execution',
+          kind,
+          group: 'release',
+        };
+        const approvals = [
+          { ...used, sha256, artifact },
+          { approval_id: 'a-2', approver: 'carol', scope: 'single_execution' },
+        ];
+        const principal = 'spiffe://csc.local/client/bob';
+        writeFileSync(last, forge(dirname(last), 4, signer, { principal, approvals, ...certified(last) }));
+      });
+    const good = await lookAt(await sign(approval, person));
+    expect([...good.kinds]).toEqual(['file']);
+    expect(good.approvals).toEqual({ signed: 1, unknown: 0 });
+    expect(good.shown.text).toContain('carol, unsigned: as its gate said (a-2)');
+    const forged = await lookAt(await sign(approval, createSigner(generateKeyPair().seed, 'alice-key')));
+    expect(forged.kinds).toEqual(new Set(['file', 'approval']));
+    const others = await lookAt(await sign({ ...approval, contract_sha256: '0'.repeat(64) }, person));
+    expect(others.kinds).toEqual(new Set(['file', 'approval']));
+    expect(others.shown.text).toContain('what the person signed is for another contract');
+    const glass = await lookAt(await sign(approval, person), 'break_glass');
+    expect(glass.shown.text).toContain('what the person signed is for another kind');
+    expect(glass.shown.text).toContain(
+      `GLASS BROKEN, without approval, by ${identity} of release (${nonce})`,
+    );
+  }, 30_000);
 
   const certified = (path: string) => {
     const { receipt_certificates } = JSON.parse(readFileSync(path, 'utf8'));

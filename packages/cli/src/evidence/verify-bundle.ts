@@ -1,4 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
+import { type Approvers, parseApprovers } from '@csc-fleet/common/approval';
 import { type BundleReport, type BundleTrust, places, verifyBundle } from '@csc-fleet/common/audit-bundle';
 import { createKeyRing, type KeyRing, parseKeyRing, readKeyRing } from '@csc-fleet/common/crypto';
 import { CscError, orThrow, showInvisible } from '@csc-fleet/common/errors';
@@ -23,7 +24,7 @@ export interface VerifyBundleOptions {
 export async function verifyBundleFolder(dir: string, options: VerifyBundleOptions): Promise<number> {
   const files = readBundle(dir);
   const trust = toTrust(files, options);
-  const report = await verifyBundle(files, trust.ringFor);
+  const report = await verifyBundle(files, trust.ringFor, undefined, findApprovers(files));
   if (options.page !== undefined) writeFileWhole(options.page, toPage(files));
   if (options.json === true) await writeJson({ ...toJson(report), trust: trust.said });
   else await writeOut(describe(report, trust.said));
@@ -61,6 +62,15 @@ function toTrust(files: ReadonlyMap<string, Uint8Array>, { fleetCa, keys }: Veri
   };
 }
 
+// As published: by name, and with the hash before it, of each version that is kept.
+function findApprovers(files: ReadonlyMap<string, Uint8Array>): Approvers[] {
+  return [...files].flatMap(([path, bytes]) => {
+    if (!path.startsWith(places.repository) || !/(?:^|[/.])approvers\.yaml$/.test(path)) return [];
+    const parsed = parseApprovers(bytes);
+    return parsed.ok ? [parsed.value] : [];
+  });
+}
+
 function fingerprint(certificate: X509Certificate): string {
   return `sha256:${certificate.fingerprint256.replaceAll(':', '').toLowerCase()}`;
 }
@@ -72,25 +82,31 @@ function toRingFor(ca: FleetCa | undefined, pinned: KeyRing): BundleTrust {
   };
 }
 
-function toJson({ manifestSha256, faults, runs, chains }: BundleReport): object {
+function toJson({ manifestSha256, faults, runs, chains, approvals }: BundleReport): object {
   return {
     valid: faults.length === 0,
     manifest_sha256: manifestSha256,
     faults,
     chains,
     receipts: runs.length,
+    approvals,
   };
 }
 
 const mostShown = 200;
 
-function describe({ manifestSha256, faults, runs, chains }: BundleReport, trust: string): string {
+function describe({ manifestSha256, faults, runs, chains, approvals }: BundleReport, trust: string): string {
   const paint = createPaint(process.stdout);
   const title = faults.length === 0 ? paint(['green', 'bold'], 'VALID') : paint(['red', 'bold'], 'INVALID');
   const shown = faults.slice(0, mostShown).map(({ kind, message }) => `${kind}: ${showInvisible(message)}`);
   const lines = [
     `${runs.length} receipts verified with ${trust}`,
     `manifest sha256:${manifestSha256 ?? 'none'}`,
+    ...(approvals.signed + approvals.unknown === 0
+      ? []
+      : [
+          `${approvals.signed} approvals signed by keys of approvers.yaml in repository/, ${approvals.unknown} by keys that none here names`,
+        ]),
     ...chains.map((it) => `executor ${it.executor}, epoch ${it.epoch}: receipts ${it.first} to ${it.last}`),
     ...shown,
     ...(faults.length > mostShown ? [`and ${faults.length - mostShown} more`] : []),

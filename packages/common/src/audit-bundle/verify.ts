@@ -1,3 +1,4 @@
+import type { Approvers } from '../approval/index.ts';
 import type { KeyRing } from '../crypto/index.ts';
 import {
   isJsonObject,
@@ -9,6 +10,7 @@ import {
 import { CscError } from '../errors/index.ts';
 import { type ChainEntry, type ReceiptTexts, verifyReceiptFor, walkChains } from '../evidence/index.ts';
 import type { ReceiptV02 } from '../receipt/index.ts';
+import { judgeUsedApproval } from './approvals.ts';
 import { type Manifest, manifestName, pageName, parseManifest, places } from './manifest.ts';
 
 /** The files of a bundle, by their paths in it. */
@@ -22,7 +24,7 @@ export interface BundleFault {
   /**
    * `manifest`, `file` (changed, missing, not listed), `signature`, `certificate`, `gap`, `fork`, `link`, `unnumbered`; `place`: the receipt of another place; `missing`
    * and `differs`: of what the audit names; `left_out`: what the gate did not give when the bundle was made; `policy`: a text
-   * that is not the one of its hash.
+   * that is not the one of its hash; `approval`: one that is not what its receipt says of it.
    */
   readonly kind: string;
   readonly message: string;
@@ -59,6 +61,8 @@ export interface BundleReport {
   /** In the order in which they ended. */
   readonly runs: readonly BundleRun[];
   readonly chains: readonly BundleChain[];
+  /** Of approvals that somebody has signed: by a key of an approvers.yaml that was given, or by none of those. */
+  readonly approvals: { readonly signed: number; readonly unknown: number };
   /** Lines of the gate's audit, which is its word. */
   readonly rows: readonly JsonObject[];
 }
@@ -67,11 +71,13 @@ export interface BundleReport {
  * Verifies everything in a bundle: hashes, signatures, whose the keys are, and that each chain is whole from its first to its last
  * receipt in it. Never rejects for what is in a bundle: whatever does not hold is a fault.
  * @param pause awaited between receipts, so that a page stays alive. Absent: no pause.
+ * @param approvers what approvals' signatures are verified with, each version of approvers.yaml. Absent: they are not
  */
 export async function verifyBundle(
   files: BundleFiles,
   ringFor: BundleTrust,
   pause: () => Promise<void> | undefined = () => undefined,
+  approvers: readonly Approvers[] = [],
 ): Promise<BundleReport> {
   const faults: BundleFault[] = [];
   const manifestJson = files.get(manifestName);
@@ -90,14 +96,35 @@ export async function verifyBundle(
   for (const chain of chains) faults.push(...chain.faults);
   const rows = readRows(files.get(places.audit), faults);
   checkRows(rows, entries, files, faults);
+  const approvals = checkApprovals(entries, approvers, faults);
   return {
     manifest,
     manifestSha256: manifestJson === undefined ? undefined : sha256Hex(manifestJson),
     faults,
     runs: toRuns(entries, files),
     chains: chains.map(({ faults: own, ...chain }) => ({ ...chain, faults: own.length })),
+    approvals,
     rows,
   };
+}
+
+function checkApprovals(
+  entries: readonly ChainEntry[],
+  approvers: readonly Approvers[],
+  faults: BundleFault[],
+): BundleReport['approvals'] {
+  const counts = { signed: 0, unknown: 0 };
+  for (const { name: file, receipt } of entries)
+    for (const used of receipt.approvals) {
+      const standing = judgeUsedApproval(used, receipt, approvers);
+      if (standing?.kind !== 'fault') {
+        if (standing !== undefined) counts[standing.kind] += 1;
+        continue;
+      }
+      const message = `${file}: the approval ${used.approval_id} of ${used.approver}: ${standing.why}`;
+      faults.push({ kind: 'approval', file, message });
+    }
+  return counts;
 }
 
 /** How the file of a v0.1 receipt ends whose original, which is in the chain, lies beside it. */

@@ -49,7 +49,7 @@ const cell = (...lines: string[]): Element =>
 
 function row({ receipt, isSigned, hasPolicy, keyId }: BundleRun): Element {
   const { policy_version: version, policy_sha256: policy = '' } = receipt;
-  const approvals = receipt.approvals.map(({ approver, approval_id: id }) => `${approver} (${id})`);
+  const approvals = receipt.approvals.map(describeApproval);
   const ended =
     receipt.exit_code === undefined ? receipt.ended : `${receipt.ended}, exit code ${receipt.exit_code}`;
   return element(
@@ -67,6 +67,19 @@ function row({ receipt, isSigned, hasPolicy, keyId }: BundleRun): Element {
     cell(receipt.status, ended, ...(receipt.error === undefined ? [] : [receipt.error])),
     cell('signature verified'),
   );
+}
+
+// A broken glass is no approval, and what nobody signed is a gate's word.
+function describeApproval({
+  kind,
+  approver,
+  group,
+  approval_id: id,
+}: BundleRun['receipt']['approvals'][number]): string {
+  if (kind === 'break_glass')
+    return `GLASS BROKEN, without approval, by ${approver} of ${group ?? '?'} (${id})`;
+  if (kind === undefined) return `${approver}, unsigned: as its gate said (${id})`;
+  return `${approver} of ${group ?? '?'} (${id})`;
 }
 
 function faultRow({ file = '', message }: BundleFault): Element {
