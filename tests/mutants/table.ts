@@ -3439,6 +3439,15 @@ const askedPeople: readonly Mutant[] = [
     red: 'a contract cannot move, hide or imitate anything',
   },
   {
+    name: 'approval-used-before-it-was-signed',
+    file: `${executor}/admission/grant.ts`,
+    before: 'const timed = { ticket: submitted.ticket, submission: submitted.submission, approvals };',
+    after:
+      'const timed = { ticket: submitted.ticket, submission: submitted.submission, approvals: approvals.slice(9) };',
+    tests: [`${executor}/admission/approvals.test.ts`],
+    red: 'are used up no earlier than they were signed',
+  },
+  {
     name: 'wide-characters-counted-as-one',
     file: 'packages/cli/src/show/contract.ts',
     before: "return character > '\\u007e' ? 2 : 1;",

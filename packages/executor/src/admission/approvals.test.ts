@@ -288,6 +288,14 @@ describe('signed approvals on the host', () => {
     );
   });
 
+  it('are used up no earlier than they were signed: this journal’s successor must know that they may have been', async () => {
+    const asked = submitted();
+    const ahead = new Date(Date.now() + 2000);
+    const approvals = await both(asked, { submission_sha256: 'any', approved_at: ahead.toISOString() });
+    const receipt = await bench.gate.receipt(offer(asked, approvals));
+    expect(new Date(String(receipt['started_at'])).getTime()).toBeGreaterThanOrEqual(ahead.getTime());
+  });
+
   it('of somebody whom the owners have revoked do not count, whenever they were signed', async () => {
     const asked = submitted();
     const approvals = await both(asked);

@@ -102,9 +102,10 @@ export async function takeBelongings(
   { jobUsers, secrets: provider, terminals }: Stock,
   clock: Clock,
 ): Promise<Supplied> {
-  const { contract, submitted } = admitted;
-  const isEarly = msUntilBegun(submitted, clock) > 0;
-  if (isEarly) await awaitBegin(submitted, clock);
+  const { contract, submitted, approvals } = admitted;
+  const timed = { ticket: submitted.ticket, submission: submitted.submission, approvals };
+  const isEarly = msUntilBegun(timed, clock) > 0;
+  if (isEarly) await awaitBegin(timed, clock);
   const lease = await jobUsers.lease();
   try {
     const secrets = await readRunSecrets(contract, provider);

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { CountedApproval } from '@csc-fleet/common/approval';
 import { type Clock, parseTimestamp } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
@@ -36,22 +37,31 @@ function toDate(text: string): Date {
   return parseTimestamp(text) ?? new Date(0);
 }
 
-/** A ticket, and the submission that it was minted for. */
+/** A ticket, the submission that it was minted for, and the approvals that it uses up. */
 export interface Timed {
   readonly ticket: ExecutionTicket;
   /** Absent: there is none that counts. */
   readonly submission?: { readonly notBefore: Date } | undefined;
+  /** What people have signed of it. Absent: not looked at yet. */
+  readonly approvals?: readonly Pick<CountedApproval, 'scope' | 'approved_at'>[] | undefined;
 }
 
-/** Milliseconds until both have begun, by this host's clock; 0 where they have. */
-export function msUntilBegun({ ticket, submission }: Timed, clock: Clock): number {
-  const begins = Math.max(toDate(ticket.not_before).getTime(), submission?.notBefore.getTime() ?? 0);
+/** Milliseconds until all have begun, by this host's clock; 0 where they have. */
+export function msUntilBegun({ ticket, submission, approvals = [] }: Timed, clock: Clock): number {
+  const signed = approvals.flatMap(({ scope, approved_at: at }) =>
+    scope === 'single_execution' && at !== undefined ? [toDate(at).getTime()] : [],
+  );
+  const begins = Math.max(
+    toDate(ticket.not_before).getTime(),
+    submission?.notBefore.getTime() ?? 0,
+    ...signed,
+  );
   return Math.max(begins - clock.now().getTime(), 0);
 }
 
 /**
- * Waits until ticket and submission have begun, for as long as openTicket and openSubmission let a gate's and a submitter's
- * clock be ahead. Nothing is redeemed before: then whatever this journal has used began before now, and a journal that is
+ * Waits until ticket, submission and approvals have begun, for as long as openTicket, openSubmission and verifyApproval let a
+ * gate's, a submitter's and an approver's clock be ahead. Nothing is redeemed before: then whatever this journal has used began before now, and a journal that is
  * lost has used nothing that begins after its successor does. Rejects with TICKET_EXPIRED where the clock went back
  * meanwhile.
  */
@@ -62,6 +72,6 @@ export async function awaitBegin(timed: Timed, clock: Clock): Promise<void> {
   if (msUntilBegun(timed, clock) === 0) return;
   throw new CscError(
     'TICKET_EXPIRED',
-    `the ticket is not valid before ${timed.ticket.not_before}; check the clocks`,
+    `the ticket, or what was signed for it, is not valid before ${new Date(clock.now().getTime() + msUntilBegun(timed, clock)).toISOString()}; check the clocks`,
   );
 }
