@@ -903,6 +903,14 @@ const host: readonly Mutant[] = [
     red: 'keeps its log short',
   },
   {
+    name: 'hello-of-what-was-offered-after-it',
+    file: `${gate}/link/reconcile.ts`,
+    before: 'row.executor_id === peer.id && before.get(id) === row.ticket_id;',
+    after: 'row.executor_id === peer.id || before.get(id) === row.ticket_id;',
+    tests: [`${gate}/link/at-most-once.test.ts`],
+    red: 'keeps what it is offered after it came back',
+  },
+  {
     name: 'read-before-it-is-on-disk',
     file: `${gate}/store/store.ts`,
     before: 'await this.#commits.settled;',

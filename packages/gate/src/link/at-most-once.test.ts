@@ -1,11 +1,13 @@
 import { readdirSync, rmSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
+import { CscError } from '@csc-fleet/common/errors';
 import { signChainHead } from '@csc-fleet/common/evidence';
 import { ExecutionState, type Hello } from '@csc-fleet/common/messages';
 import { contractForApproval, makeContract } from '@csc-fleet/test-kit/gate/contracts';
 import type { ScriptedExecutor } from '@csc-fleet/test-kit/gate/scripted-executor';
 import { agent, executorLostAfterSec, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { LiveExecution } from '../execution/execution.ts';
 import { backUpGate, restoreGate } from '../service/backup.ts';
 
 let test: TestGate;
@@ -73,6 +75,23 @@ describe('an executor that leaves between the offer and its answer', () => {
     ];
     expect(ticketOf(renewed.ticketJson)).not.toBe(ticketOf(old.ticketJson));
     expect(await kinds(executionId)).toEqual(['decided', 'queued', 'placed', 'queued', 'placed']);
+  });
+
+  // Its Hello is older than what it is offered while a disk that is full is waited for, and says nothing of that.
+  it('keeps what it is offered after it came back, where what it came back without cannot be written down at once', async () => {
+    second.disconnect();
+    let next = '';
+    vi.spyOn(LiveExecution.prototype, 'advance').mockImplementationOnce(async () => {
+      next = await place();
+      await first.next('offer', next);
+      throw new CscError('STORE_UNAVAILABLE', 'the disk is full', { retryAfterMs: 1 });
+    });
+    await first.connect([], { slots: 5 });
+    await test.flushed();
+    expect(await kinds(executionId)).toEqual(['decided', 'queued', 'placed', 'queued']);
+    expect(await kinds(next)).toEqual(['decided', 'queued', 'placed']);
+    await first.finish(await first.next('offer', next));
+    expect(await test.state(next)).toBe(ExecutionState.SUCCEEDED);
   });
 
   it('leaves it to another executor when it comes back without it and busy', async () => {

@@ -19,7 +19,7 @@ import { type ChainHeadPorts, takeChainHead, takeHello } from './chain-heads.ts'
 import type { ExecutorKeys } from './executor-keys.ts';
 import { findOwn, takeAccepted, takeProgress } from './progress.ts';
 import { notCounted, Uncounted } from './receipts.ts';
-import { type ReconcilePorts, reconcile } from './reconcile.ts';
+import { placedAt, type ReconcilePorts, reconcile } from './reconcile.ts';
 import type { Roster } from './roster.ts';
 import { takeLateStart } from './take-late.ts';
 import { type ReceiptPorts, takeReceipt } from './take-receipt.ts';
@@ -247,6 +247,7 @@ export class Connection implements ExecutorConnection {
     this.#heardOfDisk(peer, hello.shortage);
     peer.certificate = this.#remote.certificate;
     this.#peer = peer;
+    const before = placedAt(this.#ports.executions, peer.id);
     scheduler.peers.add(peer);
     roster.came(peer);
     scheduler.rests.resume(peer);
@@ -267,7 +268,7 @@ export class Connection implements ExecutorConnection {
       slots: peer.slots,
       mode: peer.executionMode,
     });
-    await this.#inLine(() => reconcile(this.#ports, peer, hello));
+    await this.#inLine(() => reconcile(this.#ports, peer, hello, before));
     scheduler.place();
   }
 

@@ -13,25 +13,39 @@ export interface ReconcilePorts extends LateStartPorts {
   readonly finisher: Pick<Finisher, 'lost' | 'unstarted'>;
 }
 
+/** Which ticket an executor has of each execution that is open there. */
+export type Placed = ReadonlyMap<string, string | null>;
+
+/** What is open at an executor. Of what is offered to it after it has said Hello, that says nothing: this is to be asked before. */
+export function placedAt(executions: Pick<Executions, 'open'>, executorId: string): Placed {
+  const own = [...executions.open()].filter(({ row }) => row.executor_id === executorId);
+  return new Map(own.map(({ id, row }) => [id, row.ticket_id]));
+}
+
 /**
- * Brings what the gate believes of an executor that is back in line with what it knows: its journal is the truth.
+ * Brings what the gate believes of an executor that is back in line with what it knows: its journal is the truth. May be called
+ * again where the store took no writes; what has been offered meanwhile is left alone.
+ * @param before what was open there when it said Hello
  */
 export async function reconcile(
   ports: ReconcilePorts,
   peer: Peer,
   { executionIds, receiptlessIds }: Pick<Hello, 'executionIds' | 'receiptlessIds'>,
+  before: Placed,
 ): Promise<void> {
   const { executions, scheduler } = ports;
+  const isAsBefore = ({ id, row }: LiveExecution): boolean =>
+    row.executor_id === peer.id && before.get(id) === row.ticket_id;
   // Those whose receipt it still owes, and of them those of which it has none to bring.
   const held = new Set(executionIds);
   const receiptless = new Set(receiptlessIds);
-  const own = [...executions.open()].filter(({ row }) => row.executor_id === peer.id);
+  const own = [...executions.open()].filter(isAsBefore);
   const isHeld = own.filter(({ id }) => held.has(id));
   await Promise.all(
     isHeld.map((it) => (receiptless.has(it.id) ? giveUpReceipt(ports, peer, it) : takeUp(ports, peer, it))),
   );
   await takeUpLate(ports, peer, held);
-  const others = own.filter(({ id }) => !held.has(id));
+  const others = own.filter((it) => !held.has(it.id) && isAsBefore(it));
   if (others.some(isUnstarted)) scheduler.rests.add(peer.id);
   await Promise.all(others.map((execution) => giveUp(ports, peer, execution)));
 }
