@@ -22,6 +22,7 @@ import {
 } from '@csc-fleet/client';
 import { createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
 import { sha256Hex } from '@csc-fleet/common/encoding';
+import { CscError } from '@csc-fleet/common/errors';
 import type { ChainEntry } from '@csc-fleet/common/evidence';
 import { AuditRecord, type ProveReceiptsResponse, type ReceiptProof } from '@csc-fleet/common/messages';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
@@ -72,6 +73,7 @@ type Prove = Gate['methods']['proveReceipts'];
 interface Stage {
   readonly test: TestGate;
   readonly executor: ScriptedExecutor;
+  readonly address: string;
   /** A client of this gate that demands its log. */
   client(log?: Partial<LogOptions>): GateClient;
   /** Something that has run, with its receipt at the gate, which stands in a chain where a number is given. */
@@ -93,6 +95,7 @@ async function stage(
   return {
     test,
     executor,
+    address: served.address,
     ran: async (sequence) => {
       const { executionId } = await test.submit(makeContract());
       const offer = await executor.next('offer', executionId);
@@ -428,6 +431,78 @@ describe('a client', () => {
     await expect(without.client({ vkey: 'none' }).getReceipt(id)).rejects.toMatchObject({
       code: 'CONFIG_INVALID',
     });
+  });
+});
+
+describe('a client that nobody has given the key of the log', () => {
+  const place = (own: Stage) => `${agent} at ${own.address}`;
+  /** Met the log of this gate, long enough ago that what runs now is younger. */
+  async function acquainted(options: Partial<TestGateOptions>, lie?: (prove: Prove) => Prove) {
+    const own = await stage(options, lie);
+    const seen = memory();
+    const warnings: string[] = [];
+    const log = {
+      ...{ vkey: undefined, seen, now: () => own.test.clock.now() },
+      onWarning: (it: string) => warnings.push(it),
+    };
+    const one = own.client(log);
+    await one.getReceipt(await own.ran());
+    own.test.clock.advance(120_000);
+    await one.getReceipt(await own.ran());
+    own.test.clock.advance(60_000);
+    return { own, one, seen, warnings, log };
+  }
+
+  it('remembers the first, holds what runs after it against it, and what is older against nothing', async () => {
+    let isDropping = false;
+    const { own, one, seen, warnings } = await acquainted({}, (prove) => async (call) => {
+      const truth = await prove(call);
+      return isDropping ? { ...truth, proofs: [] } : truth;
+    });
+    const older = await own.ran();
+    expect((await seen.seenOf(place(own))).firstUse?.vkey).toBe(vkey);
+    await one.getReceipt(older);
+    expect(await seen.seenOf(place(own))).toMatchObject({ owed: [] });
+    isDropping = true;
+    own.test.clock.advance(60_000);
+    await expect(one.getReceipt(await own.ran())).rejects.toEqual(invalid(/none is the receipt of/));
+    expect(seen.evidence).toHaveLength(1);
+    // One that ended before the log was met may be older than the log.
+    const early = { ...(await seen.seenOf(place(own))), owed: [] };
+    const metAt = new Date(own.test.clock.now().getTime() + 1).toISOString();
+    const firstUse = { vkey, metAt, askedAt: '2020-01-01T00:00:00Z' };
+    await seen.keep(place(own), { ...early, firstUse });
+    await one.getReceipt(older);
+    expect([seen.evidence.length, warnings]).toEqual([1, []]);
+  });
+
+  it('says in words that the log has another key, and keeps both checkpoints', async () => {
+    let other: Prove | undefined;
+    const { own, one, seen, warnings } = await acquainted({}, (prove) => (call) => (other ?? prove)(call));
+    const signer = createSigner(generateKeyPair().seed, logOrigin);
+    const note = Buffer.from(signCheckpoint({ origin: logOrigin, size: 0, root: emptyRoot }, signer));
+    const logVkey = formatVkey({ ...logKey, publicKey: signer.publicKey });
+    other = async () => ({ checkpoint: note, consistency: [], proofs: [], logVkey });
+    await one.getReceipt(await own.ran());
+    expect(warnings).toEqual([
+      expect.stringMatching(/has another key, .*unless the owners have begun it anew/),
+    ]);
+    expect(seen.evidence).toHaveLength(1);
+    expect((await seen.seenOf(place(own))).firstUse?.vkey).toBe(logVkey);
+  });
+
+  it('sees that the log is another of the same key; and is not refused by a gate that is behind', async () => {
+    let other: Prove | undefined;
+    const { own, one, seen, warnings } = await acquainted({}, (prove) => (call) => (other ?? prove)(call));
+    other = async () => {
+      throw new CscError('STORE_UNAVAILABLE', 'the log of receipts is behind');
+    };
+    await one.getReceipt(await own.ran());
+    expect(warnings).toEqual([expect.stringMatching(/1 receipts are in the log .* is asked again/)]);
+    expect((await seen.seenOf(place(own))).owed).toHaveLength(1);
+    own.test.clock.advance(60_000);
+    other = async () => ({ checkpoint: forged(['x', 'y']), consistency: [], proofs: [], logVkey: vkey });
+    await expect(one.getReceipt(await own.ran())).rejects.toEqual(invalid(/two logs have 2 entries/));
   });
 });
 

@@ -294,7 +294,7 @@ export function connect(options: ConnectOptions): GateClient {
   const connection = patient(hasty, reconnect);
   const keys = { ...chooseKeys(options, connection), seen: options.seenChains ?? createSeenChains() };
   const owners = toOwnersTrust(options);
-  const log = options.log === undefined ? undefined : lazilyChecked(options.log);
+  const log = options.log === undefined ? undefined : lazilyChecked(options.log, options);
   return createClient({
     connection,
     reconnect,
@@ -306,13 +306,22 @@ export function connect(options: ConnectOptions): GateClient {
   });
 }
 
-// Loaded by who demands a log, and before anything is handed in.
-function lazilyChecked(options: LogOptions): LogDemand {
+// Loaded before anything is handed in by who demands a log, and otherwise once there is a receipt.
+function lazilyChecked(log: LogOptions, options: ConnectOptions): LogDemand {
   let opened: ReturnType<LogDemand> | undefined;
-  return () => {
-    opened ??= import('./verify/log.ts').then(({ openLogCheck }) => openLogCheck(options));
+  const open: LogDemand = () => {
+    opened ??= import('./verify/log.ts').then(({ openLogCheck }) => openLogCheck(log, placeOf(options)));
     return opened;
   };
+  if (log.vkey !== undefined) return open;
+  return async () => async (connection, receipt, signal) => (await open())(connection, receipt, signal);
+}
+
+// What one principal is owed another may not ask for.
+function placeOf(options: ConnectOptions): string {
+  const { address, principal } = options;
+  const own = 'tls' in options ? readOwnIdentity(options.tls.cert, 'client').uri : '';
+  return `${principal ?? own} at ${address}`;
 }
 
 function openRoute(options: ConnectOptions): Route {

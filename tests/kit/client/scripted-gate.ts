@@ -163,7 +163,8 @@ export class ScriptedGate implements AsyncDisposable {
         this.keysAsked.push(request.keyIds);
         done(null, { keys: this.keys });
       },
-      proveReceipts: (_, done) => done(null, { checkpoint: Buffer.alloc(0), consistency: [], proofs: [] }),
+      proveReceipts: (_, done) =>
+        done(null, { checkpoint: Buffer.alloc(0), consistency: [], proofs: [], logVkey: '' }),
       listProfiles: (_, done) => done(null, { profiles: [] }),
       getStatus: (_, done) => done(null, GetStatusResponse.fromPartial({ admin: this.executors.length > 0 })),
     };

@@ -76,7 +76,12 @@ export function connectGate(
   const log = resolveLog(options, process.env);
   return connect({
     ...{ submitter, ...gate },
-    log: log && { ...log, seen: openSeenLogs(state('logs'), warn('what was met of the log is')) },
+    log: {
+      ...log,
+      // Apart: what was met by nobody's demand takes no part in what is demanded.
+      seen: openSeenLogs(state(log === undefined ? 'met-logs' : 'logs'), warn('what was met of the log is')),
+      onWarning: (message) => say(plainLine(`csc: WARNING ${message}`)),
+    },
     connectTimeout: options.wait,
     signedSubmissions: openSignedSubmissions(state('submissions'), warn('what was signed is')),
     executorKeys: pinned,

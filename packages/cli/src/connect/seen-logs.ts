@@ -14,6 +14,7 @@ const seenSchema = z.record(
   z.strictObject({
     checkpoint: z.string().exactOptional(),
     owed: z.array(z.strictObject({ executionId: z.string(), sha256: z.string() })),
+    firstUse: z.strictObject({ vkey: z.string(), metAt: z.string(), askedAt: z.string() }).exactOptional(),
   }),
 );
 

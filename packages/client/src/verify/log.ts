@@ -26,6 +26,8 @@ export interface SeenLog {
   readonly checkpoint?: string;
   /** Receipts that the log had not proven yet. */
   readonly owed: readonly OwedReceipt[];
+  /** Where no key was demanded: the one that was met first, when that was, and when the log was asked last, ISO 8601. */
+  readonly firstUse?: { readonly vkey: string; readonly metAt: string; readonly askedAt: string };
 }
 
 /**
@@ -77,20 +79,22 @@ export async function checkLog(
   receipts: readonly OwedReceipt[],
   signal?: AbortSignal,
 ): Promise<void> {
-  const { log, seen, quorum = 0 } = checks;
+  const { log, seen } = checks;
   const met = await seen.seenOf(log.name);
   const owed = [...met.owed.filter((it) => !receipts.some((one) => isOne(it, one))), ...receipts].slice(
     -mostOwed,
   );
   // Before it is asked: what the gate does not answer, it is asked again.
   await seen.keep(log.name, { ...met, owed });
-  const before = met.checkpoint === undefined ? undefined : openSeen(met.checkpoint, checks);
-  const request = {
-    executionIds: [...new Set(owed.map(({ executionId }) => executionId))],
-    oldSize: before?.size ?? 0,
-    witnesses: quorum,
-  };
-  const answer = await ask(connection, request, signal);
+  const answer = await ask(connection, toRequest({ ...met, owed }, checks), signal);
+  await judge(checks, { ...met, owed }, answer);
+}
+
+// Throws LOG_INVALID, with the evidence kept, and LOG_MISSING.
+async function judge(checks: LogChecks, met: SeenLog, answer: ProveReceiptsResponse): Promise<void> {
+  const { log, seen } = checks;
+  const { owed } = met;
+  const before = seenHead(met, checks);
   const shown = answer.checkpoint.toString();
   const accuse = async (error: unknown, of: readonly OwedReceipt[]): Promise<never> => {
     if (!isCscError(error, 'LOG_INVALID')) throw error;
@@ -108,10 +112,10 @@ export async function checkLog(
   try {
     const { checkpoint } = openCheckpoint(answer.checkpoint, checks);
     if (before !== undefined) verifyConsistency(before, checkpoint, answer.consistency);
-    await seen.keep(log.name, { checkpoint: shown, owed });
+    await seen.keep(log.name, { ...met, checkpoint: shown, owed });
     const missing = owed.filter((it) => !isProven(it, answer, checkpoint));
     // Whatever comes of it, it is told once.
-    await seen.keep(log.name, { checkpoint: shown, owed: [] });
+    await seen.keep(log.name, { ...met, checkpoint: shown, owed: [] });
     if (missing.length > 0) await accuse(missingFrom(checkpoint.size, missing), missing);
   } catch (error) {
     if (isCscError(error, 'LOG_INVALID') && !error.message.startsWith('THE LOG')) await accuse(error, owed);
@@ -127,8 +131,16 @@ async function ask(
   return connection.unary(GateService.proveReceipts, request, signal);
 }
 
-function openSeen(note: string, { log }: LogChecks) {
-  return openCheckpoint(Buffer.from(note), { log }).checkpoint;
+function toRequest(met: SeenLog, checks: LogChecks) {
+  return {
+    executionIds: [...new Set(met.owed.map(({ executionId }) => executionId))],
+    oldSize: seenHead(met, checks)?.size ?? 0,
+    witnesses: checks.quorum ?? 0,
+  };
+}
+
+function seenHead({ checkpoint }: SeenLog, { log }: LogChecks) {
+  return checkpoint === undefined ? undefined : openCheckpoint(Buffer.from(checkpoint), { log }).checkpoint;
 }
 
 function isOne(one: OwedReceipt, other: OwedReceipt): boolean {
@@ -172,27 +184,146 @@ export type LogDemand = () => Promise<LogCheck>;
 
 /** Which log is demanded, and who must have seen it. */
 export interface LogOptions {
-  /** The log's key, as the gate writes it to `log/log.vkey` of its data directory. */
-  readonly vkey: string;
+  /**
+   * The log's key, as the gate writes it to `log/log.vkey` of its data directory. Absent: the one that the gate names first is
+   * remembered. Then receipts that ended since must be in that log, which must only add; it is asked at most every ten
+   * seconds, and who has no log, or does not answer, is not refused.
+   */
+  readonly vkey?: string | undefined;
+  /** Without a key: told, for people, where the log has another key than before, and where it could not be asked. */
+  readonly onWarning?: ((message: string) => void) | undefined;
   /** The keys of witnesses whose cosignatures count. Absent: none. */
   readonly witnessVkeys?: readonly string[] | undefined;
+  /** Without a key: what time it is. Absent: as the system has it. */
+  readonly now?: (() => Date) | undefined;
   /** How many of them are due. Absent: none. */
   readonly quorum?: number | undefined;
   /** What was met of logs. Absent: what this client meets. */
   readonly seen?: SeenLogs | undefined;
 }
 
-/** Throws CONFIG_INVALID where a key is none, or more witnesses are due than are named. */
-export function openLogCheck({ seen = createSeenLogs(), ...demanded }: LogOptions): LogCheck {
-  const checks = { ...toLogTrust(demanded), seen };
-  return (connection, { executionId, receiptJson, originalJson }, signal) => {
-    // The form that stands in its executor's chain.
-    const sha256 = sha256Hex(originalJson.length > 0 ? originalJson : receiptJson);
-    return checkLog(connection, checks, [{ executionId, sha256 }], signal);
+/**
+ * Throws CONFIG_INVALID where a key is none, or more witnesses are due than are named.
+ * @param place by what a log is remembered whose key is not demanded
+ */
+export function openLogCheck({ seen = createSeenLogs(), ...options }: LogOptions, place: string): LogCheck {
+  const { vkey, witnessVkeys, quorum, onWarning = () => {}, now = () => new Date() } = options;
+  if (vkey === undefined) return checkMet({ seen, place, onWarning, now });
+  const checks = { ...toLogTrust({ vkey, witnessVkeys, quorum }), seen };
+  return (connection, receipt, signal) => checkLog(connection, checks, [toOwed(receipt)], signal);
+}
+
+function toOwed({ executionId, receiptJson, originalJson }: ReceiptInLog): OwedReceipt {
+  // The form that stands in its executor's chain.
+  return { executionId, sha256: sha256Hex(originalJson.length > 0 ? originalJson : receiptJson) };
+}
+
+interface MetPorts {
+  readonly seen: SeenLogs;
+  readonly place: string;
+  readonly onWarning: (message: string) => void;
+  readonly now: () => Date;
+}
+
+// A host whose clock is further off gets no work: what ended later than this after the log was met is younger than the log.
+const clockToleranceMs = 60_000;
+const askEachMs = 10_000;
+const patienceMs = 1_500;
+
+// Of a log whose key nobody has demanded. What is older than its first meeting may be older than the log.
+function checkMet({ seen, place, onWarning, now: clock }: MetPorts): LogCheck {
+  return async (connection, receipt, signal) => {
+    const met = await seen.seenOf(place);
+    const { firstUse } = met;
+    const isYounger =
+      firstUse?.vkey !== undefined &&
+      firstUse.vkey !== '' &&
+      endOf(receipt) > Date.parse(firstUse.metAt) + clockToleranceMs;
+    const own = toOwed(receipt);
+    const others = met.owed.filter((it) => !isOne(it, own));
+    const owed = (isYounger ? [...others, own] : others).slice(-mostOwed);
+    const now = clock();
+    const isDue = firstUse === undefined || now.getTime() - Date.parse(firstUse.askedAt) >= askEachMs;
+    const asked = { vkey: '', metAt: now.toISOString(), ...firstUse, askedAt: now.toISOString() };
+    await seen.keep(place, { ...met, owed, ...(isDue ? { firstUse: asked } : {}) });
+    if (!isDue && owed.length < mostOwed / 2) return;
+    const checks = asked.vkey === '' ? undefined : toChecks(asked.vkey, seen, place);
+    const request =
+      checks === undefined
+        ? { executionIds: [], oldSize: 0, witnesses: 0 }
+        : toRequest({ ...met, owed }, checks);
+    // It was not asked for: who has the receipt does not wait long for more.
+    const patience = AbortSignal.timeout(patienceMs);
+    const soon = signal === undefined ? patience : AbortSignal.any([signal, patience]);
+    let answer: ProveReceiptsResponse;
+    try {
+      answer = await ask(connection, request, soon);
+    } catch (error) {
+      if (!isCscError(error)) throw error;
+      // One that was never met may be a gate of an earlier release.
+      if (checks === undefined) return;
+      // They are asked for again, but for those that the gate has forgotten: they would stand in the way of all others.
+      const isForgotten = error.code === 'EXECUTION_UNKNOWN';
+      if (isForgotten) await seen.keep(place, { ...met, owed: [], firstUse: asked });
+      const fate = isForgotten ? 'cannot be shown any more' : 'is asked again';
+      const why = soon.aborted ? 'it has not answered in time' : error.message;
+      onWarning(`whether ${owed.length} receipts are in the log of the gate ${fate}: ${why}`);
+      return;
+    }
+    const { logVkey } = answer;
+    if (checks !== undefined && (logVkey === asked.vkey || logVkey === '')) {
+      await judge(checks, { ...met, owed, firstUse: asked }, answer);
+      return;
+    }
+    if (logVkey === '') return;
+    const shown = answer.checkpoint.toString();
+    const { log } = toChecks(logVkey, seen, place);
+    // None yet: there is nothing in it.
+    if (shown !== '') openCheckpoint(answer.checkpoint, { log });
+    if (checks !== undefined) {
+      const message =
+        `the log of the gate has another key, ${logVkey}, than ${asked.vkey}, which was met on ${asked.metAt}: ` +
+        'unless the owners have begun it anew, the gate hides what it had shown';
+      const evidence = {
+        message,
+        seenCheckpoint: met.checkpoint ?? '',
+        shownCheckpoint: shown,
+        receipts: owed,
+      };
+      const kept = await seen.accuse(place, evidence);
+      const told = `${message}${kept === '' ? '' : `. Both checkpoints are kept in ${kept}`}`;
+      onWarning(told);
+    }
+    const fresh = { vkey: logVkey, metAt: asked.askedAt, askedAt: asked.askedAt };
+    await seen.keep(place, {
+      ...(shown === '' ? {} : { checkpoint: shown }),
+      ...{ owed: [], firstUse: fresh },
+    });
   };
 }
 
-function toLogTrust({ vkey, witnessVkeys = [], quorum = 0 }: Omit<LogOptions, 'seen'>): LogTrust {
+// What is met of this log is kept by where it was met.
+function toChecks(vkey: string, seen: SeenLogs, place: string): LogChecks {
+  const log = orThrow(parseVkey(vkey), 'LOG_INVALID', 'the key that the gate names for its log');
+  const placed: SeenLogs = {
+    seenOf: () => seen.seenOf(place),
+    keep: (_, met) => seen.keep(place, met),
+    accuse: (_, evidence) => seen.accuse(place, evidence),
+  };
+  return { log, seen: placed };
+}
+
+// Of a receipt that was verified. NaN where it says none: it is owed to nobody then.
+function endOf({ receiptJson }: ReceiptInLog): number {
+  const { ended_at: end }: { ended_at?: unknown } = JSON.parse(Buffer.from(receiptJson).toString());
+  return typeof end === 'string' ? Date.parse(end) : Number.NaN;
+}
+
+function toLogTrust({
+  vkey,
+  witnessVkeys = [],
+  quorum = 0,
+}: Pick<LogOptions, 'witnessVkeys' | 'quorum'> & { readonly vkey: string }): LogTrust {
   const toKey = (text: string, name: string) => orThrow(parseVkey(text), 'CONFIG_INVALID', name);
   const witnesses = witnessVkeys.map((it) => toKey(it, 'the vkey of a witness'));
   if (quorum > witnesses.length)

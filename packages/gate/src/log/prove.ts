@@ -14,7 +14,7 @@ import type { Published, ReceiptLog } from './receipt-log.ts';
 
 type ProvingLog = Pick<
   ReceiptLog,
-  'current' | 'reach' | 'find' | 'inclusion' | 'consistency' | 'read' | 'trouble'
+  'current' | 'reach' | 'find' | 'inclusion' | 'consistency' | 'read' | 'trouble' | 'vkey'
 >;
 
 export interface ProvePorts {
@@ -36,7 +36,7 @@ export async function proveReceipts(
   { executionIds, oldSize, witnesses }: ProveReceiptsRequest,
   patienceMs = 5_000,
 ): Promise<ProveReceiptsResponse> {
-  const none = { checkpoint: Buffer.alloc(0), consistency: [], proofs: [] };
+  const none = { checkpoint: Buffer.alloc(0), consistency: [], proofs: [], logVkey: log?.vkey ?? '' };
   const records = new Map<number, string>();
   for (const id of executionIds) {
     const { id: executionId } = await executions.visible(principal, id);
@@ -56,7 +56,7 @@ export async function proveReceipts(
     proofs.push({ executionId, entry: toBuffer(entry), index, hashes });
   }
   const consistency = oldSize > size ? [] : (await log.consistency(oldSize, size)).map(toBuffer);
-  return { checkpoint: Buffer.from(note), consistency, proofs };
+  return { ...none, checkpoint: Buffer.from(note), consistency, proofs };
 }
 
 interface Wanted {

@@ -533,6 +533,8 @@ export interface ProveReceiptsResponse {
   consistency: Buffer[];
   /** Of each receipt of these executions that is in the log. */
   proofs: ReceiptProof[];
+  /** The key of the log, as a vkey: for those who have not pinned it, and remember it. Empty: this gate keeps no log. */
+  logVkey: string;
 }
 
 export interface ReceiptProof {
@@ -5000,7 +5002,7 @@ export const ProveReceiptsRequest: MessageFns<ProveReceiptsRequest> = {
 };
 
 function createBaseProveReceiptsResponse(): ProveReceiptsResponse {
-  return { checkpoint: Buffer.alloc(0), consistency: [], proofs: [] };
+  return { checkpoint: Buffer.alloc(0), consistency: [], proofs: [], logVkey: "" };
 }
 
 export const ProveReceiptsResponse: MessageFns<ProveReceiptsResponse> = {
@@ -5013,6 +5015,9 @@ export const ProveReceiptsResponse: MessageFns<ProveReceiptsResponse> = {
     }
     for (const v of message.proofs) {
       ReceiptProof.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.logVkey !== "") {
+      writer.uint32(34).string(message.logVkey);
     }
     return writer;
   },
@@ -5054,6 +5059,14 @@ export const ProveReceiptsResponse: MessageFns<ProveReceiptsResponse> = {
             message.proofs.push(ReceiptProof.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.logVkey = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5074,6 +5087,7 @@ export const ProveReceiptsResponse: MessageFns<ProveReceiptsResponse> = {
     message.checkpoint = object.checkpoint ?? Buffer.alloc(0);
     message.consistency = object.consistency?.map((e) => e) || [];
     message.proofs = object.proofs?.map((e) => ReceiptProof.fromPartial(e)) || [];
+    message.logVkey = object.logVkey ?? "";
     return message;
   },
 };
