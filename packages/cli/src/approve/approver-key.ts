@@ -29,14 +29,14 @@ export interface ApproverKeyChoice {
 const maxKeyFileBytes = 16 * 1024;
 
 /**
- * The key that `--key` names: the file of a private key (csc keygen's, or OpenSSH's, of a security key too), of a public one
+ * The key that `--approver-key` names: the file of a private key (csc keygen's, or OpenSSH's, of a security key too), of a public one
  * whose private half the SSH agent holds, or `agent:FINGERPRINT`; `agent` is its only key that can sign approvals. Rejects with
  * CONFIG_INVALID, KEY_INVALID, FILE_UNREADABLE.
  */
 export async function openApproverKey(named: string, ports: SshPorts = {}): Promise<ApproverKeyChoice> {
   if (named === 'agent' || named.startsWith('agent:'))
     return openAgentKey(named.slice('agent:'.length), ports);
-  if (!existsSync(named)) throw new CscError('FILE_UNREADABLE', `--key: there is no file ${named}`);
+  if (!existsSync(named)) throw new CscError('FILE_UNREADABLE', `--approver-key: there is no file ${named}`);
   const { bytes } = readBoundedFile(named, { maxBytes: maxKeyFileBytes });
   const text = Buffer.from(bytes).toString('latin1');
   if (!text.includes('-----BEGIN OPENSSH PRIVATE KEY-----') && !/^(?:sk-)?(?:ssh|ecdsa)-/.test(text))
@@ -94,7 +94,7 @@ async function openAgentKey(fingerprint: string, ports: SshPorts): Promise<Appro
   throw new CscError(
     'CONFIG_INVALID',
     fingerprint === ''
-      ? `say which key of the SSH agent signs, as --key agent:FINGERPRINT: ${has}`
+      ? `say which key of the SSH agent signs, as --approver-key agent:FINGERPRINT: ${has}`
       : `the SSH agent has no key with the fingerprint ${fingerprint}: ${has}`,
   );
 }

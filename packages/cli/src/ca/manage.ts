@@ -130,15 +130,18 @@ function withStore<T>(
   }
 }
 
-/** The entries of revoked.yaml that a party's revocation takes, YAML. */
+/** A revoked.yaml of what a party's revocation takes, whole; empty where there is nothing to revoke by it. */
 export function toRevocations(
   { role, name, identity, receiptKey }: Member,
   reason: string,
   since: Date,
 ): string {
   const entry = (kind: string, id: string): string =>
-    `  - kind: ${kind}\n    id: ${JSON.stringify(id)}\n    since: ${since.toISOString()}\n    reason: ${JSON.stringify(reason)}\n    running: end\n`;
-  if (role === 'executor')
-    return `${entry('host', name)}${receiptKey === '' ? '' : entry('key', receiptKey)}`;
-  return role === 'client' ? entry('principal', identity) : '';
+    `  - kind: ${kind}\n    id: ${JSON.stringify(id)}\n    since: ${JSON.stringify(since.toISOString())}\n    reason: ${JSON.stringify(reason)}\n    running: end\n`;
+  const entries = {
+    executor: `${entry('host', name)}${receiptKey === '' ? '' : entry('key', receiptKey)}`,
+    client: entry('principal', identity),
+    gate: '',
+  }[role];
+  return entries === '' ? '' : `revoked_version: csc.revoked.v0.1\nrevoked:\n${entries}`;
 }

@@ -232,6 +232,17 @@ describe('csc policy', () => {
     await csc(['policy', 'sign', ...at, '--key', `${b}.key`]);
     expect((await csc(['policy', 'publish', ...at, '--online-key', `${online}.key`])).code).toBe(0);
   });
+
+  it('takes each owners’ file by its name, that of the approvers too', async () => {
+    const scratch = createScratch();
+    const dir = join(scratch.directory, 'repository');
+    const policy = scratch.write('sample.yaml', { ...samplePolicy(), name: 'sample' });
+    await csc(['policy', 'init', '--local', '--dir', dir, policy, scratch.write('bindings.yaml', bindings)]);
+    expect(await csc(['policy', 'add', '--dir', dir, 'examples/approvals/approvers.yaml'])).toMatchObject({
+      code: 0,
+    });
+    expect(existsSync(join(dir, 'targets/approvers.yaml'))).toBe(true);
+  });
 });
 
 it('says how old what is signed is, and signs anew what is to be good for less', async () => {

@@ -291,7 +291,7 @@ async function revokeIn(
   await writeOut(
     entries === ''
       ? `${said}# Hosts refuse a gate whose key is not in trusted_gate_keys: take its key out there, on each host.\n`
-      : `${said}# For revoked.yaml of the owners, who sign and publish it: until then hosts go on as before.\nrevoked:\n${entries}`,
+      : `${said}# For revoked.yaml of the owners, who sign and publish it: until then hosts go on as before.\n${entries}`,
   );
   return exitCodes.ok;
 }

@@ -10,6 +10,7 @@ import {
   addFiles,
   defaultLifetimes,
   initRepository,
+  isOwnersFile,
   type RepositoryKeys,
   type RepositoryStatus,
   removeFile,
@@ -91,7 +92,7 @@ export function definePolicy(command: Command): void {
   act<[string[], InitOptions]>(init, initialise);
   const adding = at(command.command('add').summary('put files into it, or others in their place')).argument(
     '<files...>',
-    'NAME.yaml, NAME.samples.yaml, bindings.yaml, hosts.yaml, issuers.yaml, revoked.yaml, freeze.yaml',
+    'NAME.yaml, NAME.samples.yaml, bindings.yaml, approvers.yaml, hosts.yaml, issuers.yaml, revoked.yaml, freeze.yaml',
   );
   act<[string[], At]>(adding, add);
   const remove = at(command.command('remove').summary('take files out of it')).argument(
@@ -299,9 +300,7 @@ async function removeFiles(names: string[], { dir }: At): Promise<number> {
 /** Where a file goes in a repository: profiles and their samples into `policies/`, what its format names by that name. */
 function repositoryName(file: string): string {
   const name = basename(file);
-  return [bindingsFile, 'hosts.yaml', 'issuers.yaml', 'revoked.yaml', 'freeze.yaml'].includes(name)
-    ? name
-    : `policies/${name}`;
+  return isOwnersFile(name) ? name : `policies/${name}`;
 }
 
 function readOwnersFiles(files: readonly string[]): Map<string, Buffer> {

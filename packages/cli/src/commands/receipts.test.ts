@@ -3,6 +3,7 @@ import {
   copyFileSync,
   cpSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -38,6 +39,7 @@ import type { Submission } from '@csc-fleet/common/submission';
 import { lockStateDirectory } from '@csc-fleet/sandbox/host';
 import { type CommandShort, makeContract, shell } from '@csc-fleet/test-kit/contract';
 import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
+import { testPolicy } from '@csc-fleet/test-kit/policy';
 import { csc } from '@csc-fleet/test-kit/process';
 import { signSubmission } from '@csc-fleet/test-kit/submission';
 import { bundleFromJSON } from '@sigstore/bundle';
@@ -434,6 +436,18 @@ describe('an audit bundle', () => {
   });
 
   afterAll(() => browser.close());
+
+  it('has each profile of a repository as it is written, by the hash that receipts name', async () => {
+    const [out, owners] = [join(scratch, 'with-policies'), join(scratch, 'published')];
+    mkdirSync(owners);
+    // What may be left out is.
+    writeFileSync(join(owners, 'build.yaml'), testPolicy('/w'));
+    const from = ['--receipts', exported, '--policy-repository', owners, '--fleet-ca', caFile];
+    expect((await csc(['audit', 'bundle', ...from, '--out', out])).code).toBe(0);
+    expect(readdirSync(join(out, 'policies'))).toHaveLength(1);
+    const verified = await csc(['audit', 'verify-bundle', out, '--json', '--fleet-ca', caFile]);
+    expect(JSON.parse(verified.stdout)).toMatchObject({ valid: true, faults: [] });
+  });
 
   const receiptFiles = (dir: string): string[] => {
     const [host = ''] = readdirSync(join(dir, 'receipts'));

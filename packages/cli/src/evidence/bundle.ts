@@ -166,7 +166,12 @@ function addRepository(contents: Contents, dir: string): void {
 
 function addPolicy(contents: Contents, yaml: Uint8Array): void {
   const parsed = parsePolicy(yaml);
-  if (parsed.ok) contents.add(policyPath(parsed.value.sha256), canonicalBytes({ ...parsed.value.policy }));
+  // As written, which is what the hash is of: what is left out of it is not filled in.
+  if (parsed.ok)
+    contents.add(
+      policyPath(parsed.value.sha256),
+      canonicalBytes(parsed.value.written ?? { ...parsed.value.policy }),
+    );
 }
 
 function* filesBelow(
