@@ -65,16 +65,24 @@ export function wrapLine(line: string, columns: number, indent: number): string 
   const room = Math.max(width - indent, 2);
   const lines: string[] = [];
   let own = '';
+  let taken = 0;
+  // Each word is looked at once: a contract may be a MiB of them.
   for (const word of line.split(/(?<= )/)) {
-    const taken = cutAt(own + word, lines.length === 0 ? width : room, room);
+    const cells = widthOf(word);
+    const left = (lines.length === 0 ? width : room) - taken;
     // A word that is longer than what is left begins the next line, unless it is longer than that, too.
-    if (taken.length > 1 && own.trim() !== '' && cutAt(word, room, room).length === 1) {
+    if (cells <= left) own += word;
+    else if (own.trim() !== '' && cells <= room) {
       lines.push(own.trimEnd());
       own = word;
+      taken = 0;
     } else {
-      lines.push(...taken.slice(0, -1));
-      own = taken.at(-1) ?? '';
+      const cut = cutAt(own + word, left + taken, room);
+      own = cut.pop() ?? '';
+      for (const whole of cut) lines.push(whole);
+      taken = widthOf(own) - cells;
     }
+    taken += cells;
   }
   return [...lines, own].join(`\n${' '.repeat(indent)}`);
 }
@@ -131,12 +139,17 @@ function broken(text: string, indent: number, width: number): string {
   return lines.join(`\n${' '.repeat(indent)}`);
 }
 
-// What a colour takes is no cell.
+const characters = /\u001b\[[0-9;]*m|[\s\S]/gu;
+
+function widthOf(text: string): number {
+  return (text.match(characters) ?? []).reduce((sum, it) => sum + cellsOf(it), 0);
+}
+
 function cutAt(line: string, first: number, room: number): string[] {
   const cut: string[] = [''];
   let taken = 0;
-  for (const character of line.match(/\u001b\[[0-9;]*m|[\s\S]/gu) ?? []) {
-    const cells = character.length > 2 ? 0 : cellsOf(character);
+  for (const character of line.match(characters) ?? []) {
+    const cells = cellsOf(character);
     if (taken + cells > (cut.length === 1 ? first : room)) {
       cut.push('');
       taken = 0;
@@ -150,6 +163,8 @@ function cutAt(line: string, first: number, room: number): string[] {
 // At most: a tab moves on by up to eight. Which characters are wide is another matter in each terminal, font and version of
 // Unicode (UAX #11 has some everywhere, and leaves Greek and arrows to the terminal): all beyond ASCII count as that.
 function cellsOf(character: string): number {
+  // What a colour takes is none.
+  if (character.length > 2) return 0;
   if (character === '\t') return 8;
   return character > '\u007e' ? 2 : 1;
 }
