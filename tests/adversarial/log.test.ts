@@ -12,6 +12,7 @@ import {
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import {
   connect,
   createSeenLogs,
@@ -513,8 +514,9 @@ async function witnessed() {
   const signer = createSigner(generateKeyPair().seed, 'witness.example/w1');
   const key: NoteKey = { name: 'witness.example/w1', type: 'cosignature', publicKey: signer.publicKey };
   const forks: string[] = [];
-  const open = () =>
+  const open = (ports: { readonly patienceMs?: number } = {}) =>
     new Witness({
+      ...ports,
       ...{ name: key.name, signer, logs: [logKey], directory, now: () => new Date(1_800_000_000_000) },
       onFork: (message) => forks.push(message),
     });
@@ -593,6 +595,39 @@ describe('a witness', () => {
     const [file = ''] = readdirSync(join(directory, 'logs'));
     writeFileSync(join(directory, 'logs', file), 'damaged');
     expect(() => ask(0, one)).toThrow(expect.objectContaining({ code: 'LOG_INVALID' }));
+  });
+
+  it('signs nothing while another process is at what it remembers', async () => {
+    const { open, directory } = await witnessed();
+    const other = new DatabaseSync(join(directory, 'witness.lock'));
+    onTestFinished(() => other.close());
+    const ask = () =>
+      open({ patienceMs: 0 }).addCheckpoint(
+        formatAddCheckpoint({ oldSize: 0, proof: [], checkpoint: forged(['a']) }),
+      );
+    other.exec('BEGIN EXCLUSIVE;');
+    expect(ask).toThrow(expect.objectContaining({ code: 'STORE_UNAVAILABLE' }));
+    expect(readdirSync(join(directory, 'logs'))).toEqual([]);
+    other.exec('ROLLBACK;');
+    expect(ask().status).toBe(200);
+  });
+
+  it('counts once, under whatever names it is given, and the log is none', async () => {
+    const { key } = await witnessed();
+    const [own] = [formatVkey(key)];
+    const named = formatVkey({ ...key, name: 'another.example/w2' });
+    const { client, ran } = await stage();
+    const id = await ran();
+    const again = formatVkey({ ...logKey, type: 'cosignature' });
+    for (const witnessVkeys of [
+      [own, own],
+      [own, named],
+      [own, again],
+      [own, vkey],
+    ])
+      await expect((async () => client({ witnessVkeys, quorum: 2 }).getReceipt(id))()).rejects.toMatchObject({
+        code: 'CONFIG_INVALID',
+      });
   });
 
   it('takes no more from anybody than a request can be', async () => {

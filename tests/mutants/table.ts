@@ -3166,6 +3166,22 @@ const log = ['tests/adversarial/log.test.ts'];
 /** What keeps a gate from showing two logs, or one without a receipt. */
 const logs: readonly Mutant[] = [
   {
+    name: 'witness-key-counts-twice',
+    file: 'packages/common/src/tlog/checkpoint.ts',
+    before: 'if (twice > 0)',
+    after: 'if (twice > witnesses.length)',
+    tests: ['tests/adversarial/log.test.ts'],
+    red: 'counts once, under whatever names it is given',
+  },
+  {
+    name: 'witness-in-two-processes',
+    file: 'packages/cli/src/witness/witness.ts',
+    before: "this.#lock.exec('PRAGMA journal_mode=MEMORY; BEGIN EXCLUSIVE;');",
+    after: "this.#lock.exec('BEGIN;');",
+    tests: ['tests/adversarial/log.test.ts'],
+    red: 'signs nothing while another process is at what it remembers',
+  },
+  {
     name: 'tile-that-is-named-forgotten',
     file: 'packages/gate/src/log/tile-files.ts',
     before:

@@ -1,12 +1,12 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { CscError, orThrow } from '@csc-fleet/common/errors';
+import { CscError } from '@csc-fleet/common/errors';
 import { walkChains } from '@csc-fleet/common/evidence';
 import { readBoundedFile } from '@csc-fleet/common/files';
-import { type LogTrust, parseVkey } from '@csc-fleet/common/tlog';
+import { toLogTrust } from '@csc-fleet/common/tlog';
 import { exitCodes } from '../action/exit-codes.ts';
 import { connectGate } from '../connect/connect-gate.ts';
-import { type DemandedLog, type GateOptions, namesGate, resolveLog } from '../connect/gate-options.ts';
+import { type GateOptions, namesGate, resolveLog } from '../connect/gate-options.ts';
 import { openSeenLogs } from '../connect/seen-logs.ts';
 import { defaultStateDir } from '../files/write-file.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
@@ -47,7 +47,7 @@ export async function verifyAudit(dir: string, options: VerifyAuditOptions): Pro
     () => file,
     ({ message }) => note(plainLine(`csc: WARNING what was verified is not remembered: ${message}`)),
   );
-  const trust = toTrust(demanded);
+  const trust = toLogTrust(demanded);
   const walked = await walkRemembered(source.read, seen, { trust, receipts: entries, now: new Date() });
   const isWell = faults.length === 0 && walked.faults.length === 0;
   const chains = faults.map(({ kind, message }) => `${kind}: ${message}`);
@@ -76,11 +76,6 @@ function openSource(options: VerifyAuditOptions): { readonly read: LogFiles } & 
     );
   const client = connectGate({ ...gate, keys: [] });
   return { read: (path) => client.readLogFile(path), [Symbol.dispose]: () => client.close() };
-}
-
-function toTrust({ vkey, witnessVkeys, quorum }: DemandedLog): LogTrust {
-  const toKey = (text: string) => orThrow(parseVkey(text), 'CONFIG_INVALID', 'a vkey');
-  return { log: toKey(vkey), witnesses: witnessVkeys.map(toKey), quorum };
 }
 
 // A bundle of the longest entries.

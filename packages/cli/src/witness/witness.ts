@@ -1,5 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import type { Signer } from '@csc-fleet/common/crypto';
 import { sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
@@ -35,6 +36,8 @@ export interface WitnessPorts {
   /** Where it keeps the newest checkpoint of each. */
   readonly directory: string;
   readonly now: () => Date;
+  /** How long it waits for another process that signs with the same directory, in milliseconds. Default: 5 s. */
+  readonly patienceMs?: number;
   /** Told where a log contradicts what it has signed before. */
   readonly onFork: (message: string) => void;
 }
@@ -43,19 +46,41 @@ const plain = 'text/plain; charset=utf-8';
 
 /**
  * A witness (C2SP tlog-witness): cosigns each checkpoint that only adds to the one before, and no other. What it has cosigned
- * last is on the disk before its cosignature leaves, and all of it is done in one turn, so that of two requests for one log the
- * second one sees the first.
+ * last is on the disk before its cosignature leaves, and all of it is done in one turn and by one process at a time, so that of two
+ * requests for one log the second one sees the first, wherever it comes in.
  */
 export class Witness {
   readonly #ports: WitnessPorts;
+  readonly #lock: DatabaseSync;
 
   constructor(ports: WitnessPorts) {
     this.#ports = ports;
     makeDirectory(join(ports.directory, 'logs'), { mode: 0o700 });
+    this.#lock = new DatabaseSync(join(ports.directory, 'witness.lock'), {
+      timeout: ports.patienceMs ?? 5000,
+    });
   }
 
-  /** Answers add-checkpoint. Throws LOG_INVALID or FILE_UNREADABLE where what it remembers cannot be read: it signs nothing then. */
+  /**
+   * Answers add-checkpoint. Throws LOG_INVALID or FILE_UNREADABLE where what it remembers cannot be read, STORE_UNAVAILABLE where
+   * another process is at it: it signs nothing then.
+   */
   addCheckpoint(body: Uint8Array): WitnessAnswer {
+    try {
+      // Nothing is ever written to it, and so no journal is: a full disk must not look like another process.
+      this.#lock.exec('PRAGMA journal_mode=MEMORY; BEGIN EXCLUSIVE;');
+    } catch (cause) {
+      const message = `another process signs with ${this.#ports.directory}, and does not end`;
+      throw new CscError('STORE_UNAVAILABLE', message, { cause });
+    }
+    try {
+      return this.#answer(body);
+    } finally {
+      this.#lock.exec('ROLLBACK;');
+    }
+  }
+
+  #answer(body: Uint8Array): WitnessAnswer {
     const asked = parseAddCheckpoint(body);
     if (!asked.ok) return refuse(400, asked.faults[0]?.message);
     const { oldSize, proof } = asked.value;

@@ -8,6 +8,7 @@ import {
   openCheckpoint,
   parseEntry,
   parseVkey,
+  toLogTrust,
   verifyConsistency,
   verifyInclusion,
 } from '@csc-fleet/common/tlog';
@@ -317,19 +318,4 @@ function toChecks(vkey: string, seen: SeenLogs, place: string): LogChecks {
 function endOf({ receiptJson }: ReceiptInLog): number {
   const { ended_at: end }: { ended_at?: unknown } = JSON.parse(Buffer.from(receiptJson).toString());
   return typeof end === 'string' ? Date.parse(end) : Number.NaN;
-}
-
-function toLogTrust({
-  vkey,
-  witnessVkeys = [],
-  quorum = 0,
-}: Pick<LogOptions, 'witnessVkeys' | 'quorum'> & { readonly vkey: string }): LogTrust {
-  const toKey = (text: string, name: string) => orThrow(parseVkey(text), 'CONFIG_INVALID', name);
-  const witnesses = witnessVkeys.map((it) => toKey(it, 'the vkey of a witness'));
-  if (quorum > witnesses.length)
-    throw new CscError(
-      'CONFIG_INVALID',
-      `${quorum} witnesses are demanded, and ${witnesses.length} are named`,
-    );
-  return { log: toKey(vkey, 'the vkey of the log'), witnesses, quorum };
 }

@@ -7,6 +7,7 @@ import {
   type NoteKey,
   type NoteVoucher,
   parseNote,
+  parseVkey,
   signText,
   vouchersOf,
 } from './note.ts';
@@ -57,6 +58,43 @@ export interface LogTrust {
   readonly witnesses?: readonly NoteKey[];
   /** How many of the witnesses must have cosigned. Absent: 0. */
   readonly quorum?: number;
+}
+
+/**
+ * Whose word is needed, as people pin it. Throws CONFIG_INVALID where a vkey is none, one is of another kind, more witnesses are
+ * due than are named, or one key is to count twice: whoever has it, the log among them, would be a quorum alone.
+ */
+export function toLogTrust(pinned: {
+  readonly vkey: string;
+  /** Absent: none. */
+  readonly witnessVkeys?: readonly string[] | undefined;
+  /** Absent: 0. */
+  readonly quorum?: number | undefined;
+}): LogTrust {
+  const { vkey, witnessVkeys = [], quorum = 0 } = pinned;
+  const log = toKey(vkey, 'ed25519', 'the vkey of the log');
+  const witnesses = witnessVkeys.map((it) => toKey(it, 'cosignature', 'the vkey of a witness'));
+  const keys = [log, ...witnesses].map(({ publicKey }) => toBase64(publicKey));
+  const twice = keys.findIndex((it, index) => keys.indexOf(it) !== index);
+  if (twice > 0)
+    throw misconfigured(
+      `the witness ${witnesses[twice - 1]?.name} has the key of the log or of another witness: each counts once`,
+    );
+  if (quorum > witnesses.length)
+    throw misconfigured(`${quorum} witnesses are demanded, and ${witnesses.length} are named`);
+  return { log, witnesses, quorum };
+}
+
+function toKey(text: string, type: NoteKey['type'], what: string): NoteKey {
+  const key = orThrow(parseVkey(text), 'CONFIG_INVALID', what);
+  if (key.type === type) return key;
+  throw misconfigured(
+    `${what}, ${key.name}, is ${type === 'ed25519' ? 'that of a witness' : 'that of a log'}`,
+  );
+}
+
+function misconfigured(message: string): CscError {
+  return new CscError('CONFIG_INVALID', message);
 }
 
 /** A checkpoint that counts. */

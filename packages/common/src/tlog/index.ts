@@ -13,6 +13,7 @@ export {
   parseCheckpoint,
   parseCheckpointText,
   signCheckpoint,
+  toLogTrust,
 } from './checkpoint.ts';
 export { type FilledTile, TreeEdge } from './edge.ts';
 export { formatEntry, type LogEntry, logEntrySchema, maxLogEntryBytes, parseEntry } from './entry.ts';
