@@ -8,6 +8,7 @@ import { readBoundedFile } from '@csc-fleet/common/files';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { exitCodes } from '../action/exit-codes.ts';
 import { connectGate } from '../connect/connect-gate.ts';
+import { resolveExecution } from '../connect/execution-id.ts';
 import type { GateOptions } from '../connect/gate-options.ts';
 import { writeFileWhole } from '../files/write-file.ts';
 import { note, writeOut } from '../terminal/streams.ts';
@@ -63,7 +64,9 @@ async function* readNamed(what: readonly string[], options: ExportOptions): Asyn
   if (executions.length === 0) return;
   using client = connectGate(options);
   for (const execution of executions) {
-    const { chained, receiptJson, originalJson } = await client.getReceipt(execution);
+    const { chained, receiptJson, originalJson } = await client.getReceipt(
+      await resolveExecution(client, execution),
+    );
     const chainedJson = originalJson.length > 0 ? originalJson : receiptJson;
     yield { name: `execution ${execution}`, ...inChain(chained, execution), chainedJson };
   }
