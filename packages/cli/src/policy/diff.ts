@@ -1,5 +1,12 @@
 import { isDeepStrictEqual } from 'node:util';
-import { type Evaluation, evaluate } from '@csc-fleet/common/decision';
+import type { CommandContract } from '@csc-fleet/common/contract';
+import {
+  describeQuorum,
+  type Evaluation,
+  evaluate,
+  type WantedApprovals,
+  wantedApprovals,
+} from '@csc-fleet/common/decision';
 import { CscError } from '@csc-fleet/common/errors';
 import type { Policy, PolicyDocument } from '@csc-fleet/common/policy';
 import { exitCodes } from '../action/exit-codes.ts';
@@ -33,6 +40,10 @@ interface Told {
   readonly decision: Evaluation['verdict'];
   readonly reason_codes: Evaluation['reasonCodes'];
   readonly reasons: Evaluation['reasons'];
+  /** Who must agree. Absent: nobody need, or nobody can. */
+  readonly approvals?: WantedApprovals;
+  /** Labels of the hosts that may run it. Absent: any host, or it is denied. */
+  readonly hosts?: Policy['hosts'];
 }
 
 interface ProfileDiff {
@@ -59,10 +70,8 @@ export async function diffPolicies(old: string, now: string, { corpus, json }: D
         decisions: [],
       };
     const decisions = contracts.flatMap(({ name, contract }) => {
-      const [first, second] = [evaluate(contract, before), evaluate(contract, after)];
-      const isSame =
-        first.verdict === second.verdict && isDeepStrictEqual(first.reasonCodes, second.reasonCodes);
-      return isSame ? [] : [{ contract: name, before: toTold(first), after: toTold(second) }];
+      const [first, second] = [decide(contract, before), decide(contract, after)];
+      return isSame(first, second) ? [] : [{ contract: name, before: first, after: second }];
     });
     return { profile: nameOf(after), members: diffMembers(before.policy, after.policy), decisions };
   });
@@ -79,11 +88,28 @@ async function readAll(corpus: string): Promise<CorpusEntry[]> {
 }
 
 const nameOf = (document: PolicyDocument | undefined): string => document?.policy.name ?? '';
-const toTold = ({ verdict, reasonCodes, reasons }: Evaluation): Told => ({
-  decision: verdict,
-  reason_codes: reasonCodes,
-  reasons,
-});
+
+// Who must agree, and where it may run, is as much of a decision as its verdict.
+function decide(contract: CommandContract, document: PolicyDocument): Told {
+  const { verdict, reasonCodes, reasons } = evaluate(contract, document);
+  const { hosts } = document.policy;
+  return {
+    decision: verdict,
+    reason_codes: reasonCodes,
+    reasons,
+    ...(verdict === 'needs_approval' ? { approvals: wantedApprovals(contract, document) } : {}),
+    ...(verdict === 'deny' || hosts === undefined ? {} : { hosts }),
+  };
+}
+
+// Texts may name a rule by its place, and the order of groups says nothing.
+function isSame(first: Told, second: Told): boolean {
+  const [old, now] = [first, second].map(({ decision, reason_codes: codes, approvals, hosts }) => ({
+    ...{ decision, codes, hosts, people: approvals?.people },
+    quorum: new Map(approvals?.quorum.map(({ group, count }) => [group, count])),
+  }));
+  return isDeepStrictEqual(old, now);
+}
 
 interface Pair {
   readonly before?: PolicyDocument;
@@ -156,6 +182,18 @@ async function show(diffs: readonly ProfileDiff[], asked: number): Promise<void>
   }
 }
 
-function describe({ decision, reason_codes: codes, reasons }: Told): string {
-  return `${decision} (${codes.join(', ')}): ${reasons[0] ?? ''}`;
+function describe({ decision, reason_codes: codes, reasons, approvals, hosts }: Told): string {
+  const words = [`${decision} (${codes.join(', ')}): ${reasons[0] ?? ''}`];
+  if (approvals !== undefined) {
+    const { quorum, people } = approvals;
+    const isMore = people > quorum.reduce((sum, { count }) => sum + count, 0);
+    words.push(`needs approval of ${describeQuorum(quorum)}${isMore ? `, ${people} people in all` : ''}`);
+  }
+  if (hosts !== undefined)
+    words.push(
+      `on hosts with ${Object.entries(hosts)
+        .map(([name, it]) => `${name}=${it}`)
+        .join(', ')}`,
+    );
+  return words.join('; ');
 }

@@ -137,6 +137,30 @@ describe('csc policy diff', () => {
     });
   });
 
+  it('shows that other people must agree, or that other hosts may run it, under the same verdict', async () => {
+    const scratch = createScratch();
+    const rules = (groups: string[], tier: string) =>
+      samplePolicy('/workspace', {
+        policy_schema_version: 'csc.policy.v0.2',
+        approvals: [{ quorum: groups.map((group) => ({ group })) }],
+        hosts: { tier },
+      });
+    const old = scratch.write('old.yaml', rules(['release', 'security'], 'a'));
+    const corpus = scratch.write('contract.json', sampleContract());
+    const changed = async (now: object): Promise<string> =>
+      (await csc(['policy', 'diff', old, scratch.write('new.yaml', now), '--corpus', corpus])).stdout;
+    const fewer = await changed(rules(['release'], 'a'));
+    expect(fewer).toMatch(
+      / {4}- needs_approval .*; needs approval of 1 of release and 1 of security; on hosts/,
+    );
+    expect(fewer).toMatch(/ {4}\+ needs_approval .*; needs approval of 1 of release; on hosts with tier=a\n/);
+    expect(fewer).toContain('1 of 1 contracts are decided differently');
+    const elsewhere = await changed(rules(['release', 'security'], 'b'));
+    expect(elsewhere).toMatch(/ {4}\+ needs_approval .*; on hosts with tier=b\n/);
+    expect(elsewhere).toContain('1 of 1 contracts are decided differently');
+    expect(await changed(rules(['security', 'release'], 'a'))).toContain('0 of 1 contracts');
+  });
+
   it('compares the profiles of two folders by their names', async () => {
     const [old, now] = [createScratch(), createScratch()];
     old.write('a.yaml', samplePolicy('/workspace', { name: 'a' }));
