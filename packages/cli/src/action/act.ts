@@ -36,13 +36,14 @@ const advice: Readonly<Partial<Record<CscError['code'], string>>> = {
   GATE_UNREACHABLE: 'check the address (--gate, CSC_GATE) and that the gate is running',
   DEADLINE_EXCEEDED: 'try again; if it stays so, look at the gate',
   NO_CREDENTIALS: 'give --cert and --key, or CSC_CERT and CSC_KEY',
-  CREDENTIALS_INVALID: 'get a client certificate of this gate’s CA: csc pki issue',
+  CREDENTIALS_INVALID:
+    'get a client certificate of this gate’s CA (csc pki issue); for a token of a CI job (--oidc), see that the owners’ issuers.yaml and the job say the same',
   NOT_PERMITTED:
     'change what the message names, or ask the owners for it: their bindings.yaml says which profiles and secrets are yours (csc profiles)',
   SUBMISSION_INVALID:
     'leave --unsigned out; csc login prints what the owners must have added to bindings.yaml',
   IDEMPOTENCY_CONFLICT: 'use another --idempotency-key for another contract',
-  APPROVAL_INVALID: 'get a new approval for exactly this contract_sha256',
+  APPROVAL_INVALID: 'change what the message names; to agree anew to what waits: csc approve ID',
   NO_MATCHING_EXECUTOR:
     'ask for other labels, connect an executor that has these, or wait for one (--timeout-queue)',
   EXECUTION_UNKNOWN:

@@ -184,6 +184,28 @@ describe('csc approve at a terminal', () => {
     ]);
   });
 
+  it('an unsigned approval is warned of where groups are asked, and csc get --follow waits until they agree', async () => {
+    const path = join(fleet.directory, 'waits.json');
+    const contract = fleet.contract({ argv: ['echo', 'waited for'] });
+    writeFileSync(path, JSON.stringify(contract));
+    const unsigned = await fleet.csc(['approve', path, '--contract-sha256', 'a'.repeat(64)]);
+    expect(unsigned.stderr).toContain(
+      'WARNING this policy asks groups: an unsigned v0.1 approval does not count',
+    );
+    const { executionId, hash } = await submit();
+    const got = await fleet.csc(['get', executionId]);
+    expect(got.stdout).toMatch(
+      new RegExp(`^missing .*1 of sre: they agree with csc approve ${executionId}$`, 'm'),
+    );
+    const followed = fleet.csc(['get', executionId, '--follow']);
+    await onTerminal(
+      'carol',
+      ['approve', executionId, '--approver-key', join(fleet.directory, 'carol.key')],
+      [[/sha256 above begins: /, hash]],
+    );
+    expect(await followed).toMatchObject({ code: 0, stdout: 'agreed\n' });
+  });
+
   it('two people agree to what is critical, each asked twice; one alone is not enough', async () => {
     const { executionId, hash } = await submit({ risk_class: 'critical' });
     const answers: [RegExp, string][] = [

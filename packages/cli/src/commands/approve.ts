@@ -14,7 +14,7 @@ import { connectGate } from '../connect/connect-gate.ts';
 import { addGateOptions, gateOptionsHelp, namesGate } from '../connect/gate-options.ts';
 import { writeFileWhole } from '../files/write-file.ts';
 import { describeContract } from '../show/contract.ts';
-import { type DecisionView, describeFindings } from '../show/decision.ts';
+import { type DecisionView, describeFindings, groupsAsked } from '../show/decision.ts';
 import { toDecisionView } from '../show/outcome.ts';
 import { ask, canAsk } from '../terminal/ask.ts';
 import { note, writeOut } from '../terminal/streams.ts';
@@ -106,6 +106,10 @@ async function approveContract(
     note(`csc: no approval was written: ${why}`);
     return exitCodes.no;
   }
+  if (view !== undefined && groupsAsked(view) !== undefined)
+    note(
+      'csc: WARNING this policy asks groups: an unsigned v0.1 approval does not count for it; run csc approve ID of what waits (csc approvals)',
+    );
   const identity = options.identity ?? userInfo().username;
   if (identity === contract.actor.initiating_user)
     note(plainLine(`csc: WARNING ${identity} is whom this contract was made for: have somebody else agree`));

@@ -41,8 +41,9 @@ Examples:
   $ csc get EXECUTION                                state, host, times, decision
   $ csc get EXECUTION --receipt-out receipt.json     the receipt, verified
   $ csc get EXECUTION --output                       what it has written so far
-  $ csc get EXECUTION --follow                       its output to the end, as csc submit shows it; names the host, where you
-                                                     have submitted it and its policy wants that
+  $ csc get EXECUTION --follow                       its output to the end, as csc submit shows it; waits for an approval
+                                                     before; names the host, where you have submitted it and its policy
+                                                     wants that
   $ csc get EXECUTION --offset 1M --stream stdout    what each command wrote to stdout behind its first MiB
   $ csc get EXECUTION --since 5m --follow            what was written in the last five minutes, and what still comes
 
@@ -105,7 +106,7 @@ export async function getExecution(named: string, options: GetCommandOptions): P
     using client = connectGate(options, { submitter, say: presenter.alert });
     const executionId = await resolveExecution(client, named);
     using interrupts = leaveOnInterrupt(executionId, presenter.alert);
-    const run = (handlers: RunHandlers) => client.follow(executionId, { handlers });
+    const run = (handlers: RunHandlers) => client.follow(executionId, { handlers, waitForApproval: true });
     const hasEnded = async (id: string) => (await client.getExecution(id)).execution.endedAt !== undefined;
     return await present(presenter, { interrupts, receiptOut: options.receiptOut, run, hasEnded });
   }

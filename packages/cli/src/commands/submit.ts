@@ -16,7 +16,7 @@ import { TerminalClaims } from '../files/terminal-claims.ts';
 import { describeDecision } from '../show/decision.ts';
 import { handleInterrupts, leave, leaveOnInterrupt, present } from '../show/follow.ts';
 import { decisionJson, stateName } from '../show/messages-json.ts';
-import { toDecisionView } from '../show/outcome.ts';
+import { describeWaiting, toDecisionView } from '../show/outcome.ts';
 import { createPresenter } from '../show/presenter.ts';
 import { TerminalSession } from '../show/terminal-session.ts';
 import { ownTerminal } from '../terminal/raw.ts';
@@ -257,7 +257,13 @@ async function submitAndLeave(
   } else {
     await writeOut(`${executionId}\n`);
     if (decision !== undefined && state !== ExecutionState.QUEUED && decision.verdict !== Verdict.ALLOW) {
-      note(describeDecision(toDecisionView(decision), createPaint(process.stderr)));
+      const paint = createPaint(process.stderr);
+      const isWaiting = state === ExecutionState.AWAITING_APPROVAL;
+      note(
+        isWaiting
+          ? describeWaiting(executionId, decision, paint)
+          : describeDecision(toDecisionView(decision), paint),
+      );
     }
   }
   if (state === ExecutionState.AWAITING_APPROVAL) return exitCodes.needsApproval;

@@ -21,10 +21,27 @@ const titles = {
   needs_approval: { format: 'yellow', title: 'NEEDS APPROVAL' },
 } as const;
 
-/** `ALLOW — reason`, then every finding, then what to do, for whoever wants it run. */
-export function describeDecision(view: DecisionView, paint: Paint): string {
-  return [describeFindings(view, paint), ...whatToDo(view)].join('\n');
+/**
+ * `ALLOW — reason`, then every finding, then what to do, for whoever wants it run.
+ * @param executionId what waits at a gate. Absent: it was only asked, or is to run in this process
+ */
+export function describeDecision(view: DecisionView, paint: Paint, executionId?: string): string {
+  return [describeFindings(view, paint), ...whatToDo(view, executionId)].join('\n');
 }
+
+/**
+ * Who must agree by a signature, as the policy's rules say: `2 of release and 1 of security`; undefined where it names no
+ * groups, so that an approval of v0.1 may do.
+ */
+export function groupsAsked({ findings }: Pick<DecisionView, 'findings'>): string | undefined {
+  const asked = findings.flatMap(({ reasonCode, message }) =>
+    reasonCode === 'APPROVAL_REQUIRED' ? (byRule.exec(message)?.slice(1) ?? []) : [],
+  );
+  return asked.length === 0 ? undefined : plainLine([...new Set(asked)].join(' and '));
+}
+
+// As judgeApprovalRules says it, whose message is all that a decision has of the rule.
+const byRule = /^approval required by approvals\[\d+\]: (.+)$/;
 
 /** `ALLOW — reason`, then every finding. */
 export function describeFindings(view: DecisionView, paint: Paint): string {
@@ -37,7 +54,7 @@ export function describeFindings(view: DecisionView, paint: Paint): string {
   return lines.join('\n');
 }
 
-function whatToDo(view: DecisionView): string[] {
+function whatToDo(view: DecisionView, executionId: string | undefined): string[] {
   if (view.verdict === 'allow') return [];
   if (view.verdict === 'deny') {
     // Nothing about the contract is wrong then.
@@ -46,6 +63,15 @@ function whatToDo(view: DecisionView): string[] {
         'What to do: ask the owners of the fleet, who have stopped this, whatever the contract asks for.',
       ];
     return ['What to do: ask for less in the contract, or ask the policy’s owner for more.'];
+  }
+  const groups = groupsAsked(view);
+  if (groups !== undefined) {
+    const first = executionId === undefined ? 'hand it in with csc submit; then ' : '';
+    const approve = `csc approve ${plainLine(executionId ?? 'ID')}`;
+    return [
+      `What to do: ${first}members of the groups agree (${groups}), each with ${approve}; csc approvals lists what waits:`,
+      `  contract_sha256 ${view.contractSha256}`,
+    ];
   }
   return [
     'What to do: have somebody approve exactly this contract (csc approve CONTRACT), and hand that in with --approval FILE:',

@@ -34,7 +34,10 @@ export function describeExecution(
       verdictNames.get(it.verdict) ?? it.verdict,
       describeVerdict(it),
     ]),
-    ['missing', approvalMissing],
+    [
+      'missing',
+      approvalMissing && `${approvalMissing}: they agree with csc approve ${execution.executionId}`,
+    ],
     [
       'glass',
       execution.glassBroken === true ? 'BROKEN: it runs without the approvals that its policy asks for' : '',

@@ -1,10 +1,10 @@
 import { toExitCode } from '@csc-fleet/client/offline';
-import { type Execution, ExecutionState } from '@csc-fleet/common/messages';
+import { type Decision, type Execution, ExecutionState, Verdict } from '@csc-fleet/common/messages';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { describe, expect, it } from 'vitest';
 import type { Paint } from '../terminal/text.ts';
 import { describeDecision } from './decision.ts';
-import { describeCut, describeLeftOut, describeOutcome, type Outcome } from './outcome.ts';
+import { describeCut, describeLeftOut, describeOutcome, type Outcome, toDecisionView } from './outcome.ts';
 
 function outcome(state: ExecutionState, exitCode?: number, more: Partial<Execution> = {}): Outcome {
   const execution: Execution = {
@@ -69,6 +69,32 @@ describe('an outcome in words', () => {
     );
     const blocked = outcome(ExecutionState.BLOCKED, undefined, { error: 'not here' });
     expect(describeOutcome(blocked, plain)).toBe('BLOCKED — not here');
+  });
+
+  it.each([
+    ['approval required by approvals[0]: 2 of release and 1 of security', true],
+    ['classified effect type requires approval: deploy', false],
+  ])('says how people agree, and how to wait for them: %s', (message, isByGroups) => {
+    const findings = [{ reasonCode: 'APPROVAL_REQUIRED', commandId: '', member: '', message }];
+    const decision: Decision = {
+      verdict: Verdict.NEEDS_APPROVAL,
+      reasonCodes: ['APPROVAL_REQUIRED'],
+      reasons: [message],
+      findings,
+      contractSha256: 'a'.repeat(64),
+      policySha256: 'b'.repeat(64),
+      policyProfile: 'tests',
+      expiresAt: undefined,
+      decisionJson: Buffer.alloc(0),
+    };
+    const text = describeOutcome({ ...outcome(ExecutionState.AWAITING_APPROVAL), decision }, plain);
+    expect(text).toContain('csc approve exec-1');
+    expect(text).toContain('Stay with csc get exec-1 --follow: it names the host');
+    expect(text.includes('--approval FILE')).toBe(!isByGroups);
+    expect(text.includes('agree (2 of release and 1 of security)')).toBe(isByGroups);
+    expect(text.includes('csc approvals lists what waits')).toBe(isByGroups);
+    const asked = describeDecision(toDecisionView(decision), plain);
+    expect(asked.includes('csc submit; then members of the groups agree')).toBe(isByGroups);
   });
 
   it.each([

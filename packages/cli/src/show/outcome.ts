@@ -4,7 +4,7 @@ import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
 import { adviceOn } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { formatElapsed, type Paint, plainLine } from '../terminal/text.ts';
-import { type DecisionView, describeDecision } from './decision.ts';
+import { type DecisionView, describeDecision, groupsAsked } from './decision.ts';
 
 /** How an execution stands at the end of a command that followed it. */
 export interface Outcome {
@@ -44,7 +44,7 @@ export function describeOutcome(outcome: Outcome, paint: Paint): string {
   if (isDenied)
     return `${describeDecision(toDecisionView(decision), paint)}\nExecution ${plainLine(outcome.executionId)}`;
   if (execution.state === ExecutionState.AWAITING_APPROVAL && decision !== undefined) {
-    return describeAwaiting(outcome, decision, paint);
+    return describeWaiting(outcome.executionId, decision, paint);
   }
   const { format, title, text } = describeEnd(outcome);
   const lines = [`${paint([format, 'bold'], title)} — ${plainLine(text)}`];
@@ -70,11 +70,17 @@ export function toDecisionView(decision: Decision): DecisionView {
   return { verdict: known, reasons, findings, contractSha256 };
 }
 
-function describeAwaiting({ executionId }: Outcome, decision: Decision, paint: Paint): string {
+/** A decision that people are to agree to, and how its submitter waits for them. */
+export function describeWaiting(executionId: string, decision: Decision, paint: Paint): string {
+  const view = toDecisionView(decision);
+  const id = plainLine(executionId);
   const until = decision.expiresAt === undefined ? '' : ` until ${decision.expiresAt.toISOString()}`;
+  const unsigned = `: submit the same contract with --approval FILE, or, where the owners name approvers, they run csc approve ${id}`;
   return [
-    describeDecision(toDecisionView(decision), paint),
-    `Execution ${plainLine(executionId)} waits for it${until}: submit the same contract with --approval FILE.`,
+    describeDecision(view, paint, executionId),
+    `Execution ${id} waits for it${until}${groupsAsked(view) === undefined ? unsigned : ''}.`,
+    // Where a profile binds to a host, it expires soon after the last approval, if its submitter does not sign the host's name.
+    `Stay with csc get ${id} --follow: it names the host once one is chosen, and without that it may expire as soon as they have agreed.`,
   ].join('\n');
 }
 
