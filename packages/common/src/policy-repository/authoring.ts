@@ -23,7 +23,7 @@ import {
   toTimestampMetadata,
   toTufKey,
 } from './metadata.ts';
-import { checkOwnersFile, checkProfiles, type Files, readOwnersFiles } from './owners-files.ts';
+import { checkOwnersFile, checkProfiles, checkQuorums, type Files, readOwnersFiles } from './owners-files.ts';
 
 /** How long what is signed is good for, in milliseconds. */
 export interface Lifetimes {
@@ -200,7 +200,7 @@ function stageTargets(directory: string, now: Date, lifetimes: Lifetimes): Metad
     !isOld(published, now, lifetimes)
   )
     return undefined;
-  readOwnersFiles(files);
+  checkQuorums(readOwnersFiles(files));
   const version = (published?.signed.version ?? 0) + 1;
   const expires = new Date(now.getTime() + lifetimes.targets);
   const made = createTargets(files, { version, expires, signedAt: now });

@@ -1,5 +1,5 @@
 import { type Approvers, parseApprovers, withoutRevoked } from '../approval/index.ts';
-import { CscError, orThrow, type Parsed, quoteBriefly } from '../errors/index.ts';
+import { CscError, orThrow, type Parsed, parsed, quoteBriefly } from '../errors/index.ts';
 import {
   createRevocations,
   type Freeze,
@@ -79,6 +79,33 @@ export function readOwnersFiles(files: Files): OwnersFiles {
     ...(frozen === undefined ? {} : { freeze: frozen }),
     ...(people === undefined ? {} : { approvers: withoutRevoked(people, revocations) }),
   };
+}
+
+/**
+ * Throws POLICY_INVALID where a profile asks for approvals that can never be given: of a group that approvers.yaml does not
+ * name, or has for breaking the glass, or of more people than it has left. For who signs: a host takes such a repository, and runs
+ * nothing that asks for them; a stop of the owners is not held up by it.
+ */
+export function checkQuorums({ policies, approvers }: Pick<OwnersFiles, 'policies' | 'approvers'>): void {
+  const faults = policies.all().flatMap(({ policy: { name, approvals = [] } }) =>
+    approvals.flatMap(({ quorum }, rule) =>
+      quorum.flatMap(({ group, count }, at) => {
+        const message = whyNever(group, count, approvers);
+        return message === undefined ? [] : [{ path: `${name}: approvals[${rule}].quorum[${at}]`, message }];
+      }),
+    ),
+  );
+  orThrow(faults.length === 0 ? parsed(undefined) : { ok: false, faults }, 'POLICY_INVALID', 'the profiles');
+}
+
+function whyNever(group: string, count: number, approvers: Approvers | undefined): string | undefined {
+  const named = quoteBriefly(group);
+  if (approvers === undefined) return `there is no approvers.yaml, so that nobody of ${named} can approve`;
+  if (!approvers.groups().includes(group)) return `approvers.yaml has no group named ${named}`;
+  if (approvers.breakGlass?.groups.includes(group) === true)
+    return `${named} is for breaking the glass in approvers.yaml, and for nothing else`;
+  const members = approvers.all().filter(({ groups }) => groups.includes(group)).length;
+  return count > members ? `asks ${count} of ${named}, which has ${members} who can approve` : undefined;
 }
 
 /** Throws POLICY_INVALID where a profile that is among `names`, or whose samples are, fails its samples. */

@@ -345,6 +345,35 @@ samples: [{name: look, commands: [{argv: [ls]}], decision: ${verdict}, reason_co
   expect(workspaceFiles(owners).get('policies/inspect.yaml')).toEqual(other);
 });
 
+it('signs no profile that asks for approvals which can never be given, and says why', () => {
+  const ask = (share: string) =>
+    addFile(
+      owners,
+      'policies/inspect.yaml',
+      Buffer.from(
+        `${profile('inspect').toString().replace('v0.1', 'v0.2')}approvals: [{quorum: [${share}]}]\n`,
+      ),
+    );
+  const sign = () => signStaged(owners, alice, now);
+  ask('{group: release}');
+  expect(sign).toThrow('there is no approvers.yaml');
+  const ann = 'spiffe://csc.local/client/ann';
+  const people = `approvers_version: csc.approvers.v0.1
+approvers: [{identity: "${ann}", keys: [{public_key: "${Buffer.from(carol.publicKey).toString('hex')}"}]}]
+groups: [{name: release, members: ["${ann}"]}, {name: glass, members: ["${ann}"]}]
+break_glass: {groups: [glass]}
+`;
+  addFile(owners, 'approvers.yaml', Buffer.from(people));
+  ask('{group: relase}');
+  expect(sign).toThrow('approvals[0].quorum[0]: approvers.yaml has no group named "relase"');
+  ask('{group: glass}');
+  expect(sign).toThrow('"glass" is for breaking the glass');
+  ask('{group: release, count: 2}');
+  expect(sign).toThrow('asks 2 of "release", which has 1 who can approve');
+  ask('{group: release}');
+  expect(sign()).toContain('targets');
+});
+
 it('revokes a key under every id that the bindings have for it', async () => {
   const key = (id: string) =>
     `{key_id: ${id}, public_key: ${Buffer.from(alice.publicKey).toString('base64')}}`;
