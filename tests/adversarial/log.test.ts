@@ -413,6 +413,32 @@ describe('a client', () => {
     expect(seen.evidence).toHaveLength(1);
   });
 
+  it('that asks twice at once sees two logs that are shown to it', async () => {
+    const asked = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    let calls = 0;
+    // To the second call, the same receipts in another order, under the log's real key.
+    const own = await stage({}, (prove) => async (call) => {
+      const number = calls;
+      calls += 1;
+      asked[number]?.resolve();
+      await Promise.all(asked.map(({ promise }) => promise));
+      const truth = await prove({ ...call, request: { ...call.request, executionIds: ids } });
+      if (number !== 1) return truth;
+      const turned = truth.proofs.toReversed();
+      const leaves = turned.map(({ entry }) => leafHash(entry));
+      const proofs = turned.map((it, index) => ({ ...it, index, hashes: leaves.toSpliced(index, 1) }));
+      return { ...truth, checkpoint: forged(turned.map(({ entry }) => entry)), proofs };
+    });
+    const ids = [await own.ran(), await own.ran()];
+    const seen = memory();
+    const answers = await Promise.allSettled(ids.map((id) => own.client({ seen }).getReceipt(id)));
+    const refused = answers.filter(({ status }) => status === 'rejected');
+    expect(refused).toEqual([
+      expect.objectContaining({ reason: invalid(/IS FALSE: two logs have 2 entries/) }),
+    ]);
+    expect(seen.evidence).toHaveLength(1);
+  });
+
   it('asks again for what the gate has not proven, and takes a gate without a log only where none is demanded', async () => {
     let isSilent = true;
     const own = await stage({}, (prove) => async (call) => {
@@ -531,9 +557,9 @@ async function witnessed() {
 }
 
 /** A tree under the log's real key. */
-function forged(entries: readonly string[]) {
+function forged(entries: readonly (string | Uint8Array)[]) {
   const edge = new TreeEdge();
-  for (const entry of entries) edge.add(leafHash(Buffer.from(entry)));
+  for (const entry of entries) edge.add(leafHash(typeof entry === 'string' ? Buffer.from(entry) : entry));
   return Buffer.from(signCheckpoint({ origin: logOrigin, ...edge.head() }, logSigner));
 }
 

@@ -3174,6 +3174,14 @@ const logs: readonly Mutant[] = [
     red: 'counts once, under whatever names it is given',
   },
   {
+    name: 'two-logs-at-once',
+    file: 'packages/client/src/verify/log.ts',
+    before: 'if (now.checkpoint !== undefined && now.checkpoint !== met.checkpoint) {',
+    after: 'if (now.checkpoint !== undefined && now.checkpoint === shown) {',
+    tests: ['tests/adversarial/log.test.ts'],
+    red: 'that asks twice at once sees two logs that are shown to it',
+  },
+  {
     name: 'witness-in-two-processes',
     file: 'packages/cli/src/witness/witness.ts',
     before: "this.#lock.exec('PRAGMA journal_mode=MEMORY; BEGIN EXCLUSIVE;');",
@@ -3218,7 +3226,7 @@ const logs: readonly Mutant[] = [
   {
     name: 'client-forgets-what-was-not-proven',
     file: `${client}/verify/log.ts`,
-    before: 'await seen.keep(log.name, { ...met, owed });',
+    before: 'await seen.keep(log.name, { ...found, owed });',
     after: '',
     tests: log,
     red: 'asks again for what the gate has not proven',

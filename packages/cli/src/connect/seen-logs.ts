@@ -38,10 +38,12 @@ export function openSeenLogs(file: () => string, notKept: (error: CscError) => v
     seenOf: async (origin) => fresh.get(origin) ?? readSeen(file())[origin] ?? { owed: [] },
     keep: async (origin, seen) => {
       fresh.set(origin, seen);
-      trying(() => {
+      const kept = trying(() => {
         writeFileWhole(file(), JSON.stringify({ ...readSeen(file()), [origin]: seen }));
         return file();
       });
+      // What another process meets meanwhile is in the file.
+      if (kept !== '') fresh.delete(origin);
     },
     accuse: async (origin, evidence) =>
       trying(() => {

@@ -81,18 +81,42 @@ export async function checkLog(
   signal?: AbortSignal,
 ): Promise<void> {
   const { log, seen } = checks;
-  const met = await seen.seenOf(log.name);
-  const owed = [...met.owed.filter((it) => !receipts.some((one) => isOne(it, one))), ...receipts].slice(
-    -mostOwed,
-  );
-  // Before it is asked: what the gate does not answer, it is asked again.
-  await seen.keep(log.name, { ...met, owed });
-  const answer = await ask(connection, toRequest({ ...met, owed }, checks), signal);
-  await judge(checks, { ...met, owed }, answer);
+  for (let round = 0; round < mostRounds; round += 1) {
+    // Before it is asked: what the gate does not answer, it is asked again.
+    const met = await inTurn(async () => {
+      const found = await seen.seenOf(log.name);
+      const owed = [...without(found.owed, receipts), ...receipts].slice(-mostOwed);
+      await seen.keep(log.name, { ...found, owed });
+      return { ...found, owed };
+    });
+    const answer = await ask(connection, toRequest(met, checks), signal);
+    if (await judge(checks, met, answer)) return;
+  }
+  const message = `others meet the log ${log.name} at the same time, again and again: ask once more`;
+  throw new CscError('LOG_MISSING', message);
 }
 
-// Throws LOG_INVALID, with the evidence kept, and LOG_MISSING.
-async function judge(checks: LogChecks, met: SeenLog, answer: ProveReceiptsResponse): Promise<void> {
+// Of those that ask at once, one at least comes through in each.
+const mostRounds = 64;
+
+let turn: Promise<unknown> = Promise.resolve();
+
+// One at a time of this process: what was read is what is replaced.
+function inTurn<T>(act: () => Promise<T>): Promise<T> {
+  const next = turn.then(act);
+  turn = next.catch(() => undefined);
+  return next;
+}
+
+function without(owed: readonly OwedReceipt[], others: readonly OwedReceipt[]): OwedReceipt[] {
+  return owed.filter((it) => !others.some((other) => isOne(it, other)));
+}
+
+/**
+ * Throws LOG_INVALID, with the evidence kept, and LOG_MISSING. False where somebody else has met the log meanwhile, and it is to be
+ * asked again: two that ask at once could be shown two trees, each of which adds to what both had met.
+ */
+async function judge(checks: LogChecks, met: SeenLog, answer: ProveReceiptsResponse): Promise<boolean> {
   const { log, seen } = checks;
   const { owed } = met;
   const before = seenHead(met, checks);
@@ -100,7 +124,9 @@ async function judge(checks: LogChecks, met: SeenLog, answer: ProveReceiptsRespo
   const accuse = async (error: unknown, of: readonly OwedReceipt[]): Promise<never> => {
     if (!isCscError(error, 'LOG_INVALID')) throw error;
     const { message } = error;
-    const evidence = { message, seenCheckpoint: met.checkpoint ?? '', shownCheckpoint: shown, receipts: of };
+    const { checkpoint: last = '' } = await seen.seenOf(log.name);
+    const seenCheckpoint = last === shown ? (met.checkpoint ?? '') : last;
+    const evidence = { message, seenCheckpoint, shownCheckpoint: shown, receipts: of };
     const place = await seen.accuse(log.name, evidence);
     const kept = place === '' ? '' : `. Both checkpoints are kept in ${place}`;
     throw new CscError('LOG_INVALID', `THE LOG ${log.name} IS FALSE: ${message}${kept}`, { cause: error });
@@ -113,11 +139,25 @@ async function judge(checks: LogChecks, met: SeenLog, answer: ProveReceiptsRespo
   try {
     const { checkpoint } = openCheckpoint(answer.checkpoint, checks);
     if (before !== undefined) verifyConsistency(before, checkpoint, answer.consistency);
-    await seen.keep(log.name, { ...met, checkpoint: shown, owed });
+    const isLast = await inTurn(async () => {
+      const now = await seen.seenOf(log.name);
+      if (now.checkpoint !== undefined && now.checkpoint !== met.checkpoint) {
+        const other = seenHead(now, checks);
+        if (other?.size !== checkpoint.size) return false;
+        verifyConsistency(other, checkpoint, []);
+      }
+      await seen.keep(log.name, { ...now, checkpoint: shown });
+      return true;
+    });
+    if (!isLast) return false;
     const missing = owed.filter((it) => !isProven(it, answer, checkpoint));
     // Whatever comes of it, it is told once.
-    await seen.keep(log.name, { ...met, checkpoint: shown, owed: [] });
+    await inTurn(async () => {
+      const now = await seen.seenOf(log.name);
+      await seen.keep(log.name, { ...now, owed: without(now.owed, owed) });
+    });
     if (missing.length > 0) await accuse(missingFrom(checkpoint.size, missing), missing);
+    return true;
   } catch (error) {
     if (isCscError(error, 'LOG_INVALID') && !error.message.startsWith('THE LOG')) await accuse(error, owed);
     throw error;
@@ -273,6 +313,7 @@ function checkMet({ seen, place, onWarning, now: clock }: MetPorts): LogCheck {
     }
     const { logVkey } = answer;
     if (checks !== undefined && (logVkey === asked.vkey || logVkey === '')) {
+      // Where somebody else has met it meanwhile, it is asked again with the next receipt: what is owed stays owed.
       await judge(checks, { ...met, owed, firstUse: asked }, answer);
       return;
     }
