@@ -3112,7 +3112,7 @@ const tokens: readonly Mutant[] = [
   },
   {
     name: 'claim-that-forges-a-part',
-    file: 'packages/common/src/owners/issuers.ts',
+    file: 'packages/common/src/identity/principal-part.ts',
     before: 'return claim.replace(/[^A-Za-z0-9-]/gu, (character) =>',
     after: 'return claim.replace(/[^A-Za-z0-9.-]/gu, (character) =>',
     tests: ['packages/common/src/oidc/oidc.test.ts'],

@@ -1,6 +1,7 @@
 export { identityOfCertificate, readOwnIdentity, uriNames } from './certificate.ts';
 export { type Identity, parseIdentity, type Role, receiptSigning, toIdentityUri } from './identity.ts';
 export { labelsInUnits, labelUnits, uncertifiedLabel } from './labels.ts';
+export { toPart } from './principal-part.ts';
 export {
   certificatesIn,
   checkValidNow,

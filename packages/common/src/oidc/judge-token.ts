@@ -1,8 +1,9 @@
 import { timingSafeEqual } from 'node:crypto';
 import { canonicalJson, type JsonValue } from '../encoding/index.ts';
 import { CscError } from '../errors/index.ts';
-import { parseIdentity, toIdentityUri } from '../identity/index.ts';
-import { type Issuer, type IssuerKey, toPart } from '../owners/index.ts';
+import { parseIdentity, toIdentityUri, toPart } from '../identity/index.ts';
+// Types alone: who verifies receipts has no YAML.
+import type { Issuer, IssuerKey } from '../owners/index.ts';
 import { tokenAudience } from './audience.ts';
 import { checkAlgorithm, findIssuer, type OpenedToken } from './open-token.ts';
 import { refusedToken } from './read-token.ts';

@@ -7,7 +7,6 @@ export {
   jwkSchema,
   maxIssuerKeys,
   parseIssuers,
-  toPart,
 } from './issuers.ts';
 export {
   createRevocations,

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { artifactBytes, type JsonValue } from '../encoding/index.ts';
 import type { Parsed } from '../errors/index.ts';
+import { toPart } from '../identity/index.ts';
 import {
   boundedText,
   integer,
@@ -170,13 +171,6 @@ export function headOf(template: string): string {
   const parts = template.split('.');
   const at = parts.findIndex((part) => part.startsWith('{'));
   return (at < 0 ? parts : parts.slice(0, at)).map((part) => `${part}.`).join('');
-}
-
-/** A claim as a part of a principal's name: reversible, so that no two come to one, and without the dot, so that none makes two. */
-export function toPart(claim: string): string {
-  return claim.replace(/[^A-Za-z0-9-]/gu, (character) =>
-    [...Buffer.from(character, 'utf8')].map((byte) => `_${byte.toString(16).padStart(2, '0')}`).join(''),
-  );
 }
 
 type Mapping = z.infer<typeof mapping>;

@@ -157,9 +157,17 @@ class MutualTlsChannelCredentials extends ChannelCredentials {
     return new Promise((resolve, reject) => {
       const secured = connect(options, () => resolve(secured));
       secured.on('error', (error) => reject(inWords(error)));
+      // grpc-js dials no other as long as this one is neither made nor lost.
+      secured.on('close', () => reject(new Error('the connection ended within its handshake')));
+      const late = setTimeout(() => secured.destroy(new Error(noHandshake)), handshakeMs).unref();
+      for (const event of ['secureConnect', 'close']) secured.once(event, () => clearTimeout(late));
     });
   }
 }
+
+// What answers TCP and then says nothing, as a link does whose other end is gone, would otherwise be waited for for ever.
+const handshakeMs = 20_000;
+const noHandshake = `the other end did not finish its handshake within ${handshakeMs / 1000} s`;
 
 function withBearer(
   others: CallCredentials,
