@@ -10,6 +10,7 @@ export const house: House = {
       errors: [],
       paths: [],
       gen: [],
+      doorway: [],
       seal: ['errors'],
       'command-rules': ['errors'],
       encoding: ['errors'],

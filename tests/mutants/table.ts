@@ -3364,6 +3364,14 @@ const joining: readonly Mutant[] = [
     red: 'takes a token once, of many that come at once',
   },
   {
+    name: 'ca-for-one-address',
+    file: 'packages/common/src/doorway/doorway.ts',
+    before: 'if (origin.open >= this.#limits.perAddress) {',
+    after: 'if (origin.open < 0) {',
+    tests: ['packages/cli/src/ca/ca.test.ts'],
+    red: 'lets nobody stay who says nothing, or says it slowly',
+  },
+  {
     name: 'token-without-end',
     file: 'packages/cli/src/ca/authority.ts',
     before: 'if (token === undefined || now >= token.expiresAt)',

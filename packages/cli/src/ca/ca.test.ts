@@ -1,7 +1,11 @@
 import { createPrivateKey, generateKeyPairSync, type KeyObject, X509Certificate } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect as connectHttp2 } from 'node:http2';
+import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
+import { connect as connectTls, type TLSSocket } from 'node:tls';
 import {
   hashJoinToken,
   joinFleet,
@@ -423,6 +427,71 @@ describe('name constraints', () => {
     expect(await verified('fleet.example')).toBe('none');
     expect(await verified('other.example')).toBe('RECEIPT_INVALID');
     expect(await verified('fleet.example.org')).toBe('RECEIPT_INVALID');
+  });
+});
+
+describe('the door of a CA', () => {
+  // Each on an address that is not the one of whoever joins honestly.
+  const from = '127.0.0.2';
+  const ended = (socket: Duplex): Promise<unknown> =>
+    new Promise((resolve) => {
+      socket.once('close', resolve);
+      socket.resume();
+    });
+
+  it('lets nobody stay who says nothing, or says it slowly, and others in meanwhile', async () => {
+    const said: Record<string, unknown>[] = [];
+    const bounds = {
+      connections: {
+        total: 64,
+        perAddress: 6,
+        silentPerAddress: 3,
+        handshakesPerSec: 99,
+        handshakeTimeoutSec: 0.3,
+      },
+      idleMs: 200,
+      ageMs: 500,
+    };
+    const log = { ...silentLog, warn: (fields: object) => said.push({ ...fields }) };
+    const guarded = await startCa(config, log, clock, bounds);
+    const { port } = guarded;
+    const plain = (): Socket =>
+      connect({ host: '127.0.0.1', port, localAddress: from }).on('error', () => undefined);
+    const secure = (): Promise<TLSSocket> =>
+      new Promise((resolve) => {
+        const socket = connectTls({ socket: plain(), ALPNProtocols: ['h2'], rejectUnauthorized: false }, () =>
+          resolve(socket),
+        );
+        socket.on('error', () => undefined);
+      });
+    const half = (): Socket => {
+      const socket = plain();
+      // The first bytes of a handshake, and no more.
+      socket.write(Buffer.from('160301', 'hex'));
+      return socket;
+    };
+    const token = parseJoinToken(await tokenFor(fresh()));
+    const crowd = [plain(), half(), half(), half(), plain(), half()];
+    const beyond = plain();
+    const gone = [...crowd, beyond].map(ended);
+    expect((await joinFleet(`localhost:${port}`, token, keyPair())).labels).toEqual({ os: 'linux' });
+    await Promise.all(gone);
+    expect(said.map(({ address, why }) => `${address} ${why}`)).toContain(
+      `${from} 6 connections of this address are open`,
+    );
+    const idle = await secure();
+    const noise = await secure();
+    noise.write('GET / HTTP/1.1\r\n'.repeat(9));
+    const session = await secure();
+    const http2 = connectHttp2('https://localhost', { createConnection: () => session });
+    http2.on('error', () => undefined);
+    const path = '/csc.ca.v1.CertificateAuthority/Join';
+    const headers = { ':method': 'POST', ':path': path, 'content-type': 'application/grpc', te: 'trailers' };
+    const call = http2.request(headers, { endStream: false });
+    // A message that never becomes whole.
+    call.on('error', () => undefined).write(Buffer.from([0, 0, 0]));
+    await Promise.all([idle, noise, session].map(ended));
+    await guarded.close();
   });
 });
 

@@ -23,6 +23,7 @@ import { Allowance } from './allowance.ts';
 import { openAuditLog } from './audit.ts';
 import { type AuthorityPorts, type IssuedPair, join, renew } from './authority.ts';
 import type { CaConfig } from './config.ts';
+import { type DoorBounds, doorBounds, doorOptions, openDoor } from './door.ts';
 import { type CaKeys, readCaKeys } from './folder.ts';
 import { CaStore, type Grant } from './store.ts';
 
@@ -33,31 +34,32 @@ export interface CaServer {
 
 // Two certificate requests and a token, with room to spare.
 const maxMessageBytes = 16 * 1024;
-// Whoever joins has said all of it by then.
-const connectionMs = 60_000;
 const maxFileBytes = 512 * 1024;
 
 /**
  * Serves a CA. Throws FILE_UNREADABLE, FILE_UNWRITABLE, STORE_UNAVAILABLE, or CONFIG_INVALID where its files do not belong
  * together, its hosts are not permitted, or it cannot listen.
  */
-export async function startCa(config: CaConfig, log: Log, clock: Clock = systemClock): Promise<CaServer> {
+export async function startCa(
+  config: CaConfig,
+  log: Log,
+  clock: Clock = systemClock,
+  bounds: DoorBounds = doorBounds,
+): Promise<CaServer> {
   const keys = readCaKeys(config);
   readFleet(config);
   const store = new CaStore(config.stateDir);
   const audit = openAuditLog(config.stateDir, () => clock.now());
   const ports = { keys, trustDomain: config.trustDomain, lifeMs: config.lifeMs, store, audit, clock };
   const own = await ownCertificate(config, keys, clock.now());
-  const credentials = createJoinServerCredentials(own.context);
+  const credentials = createJoinServerCredentials(own.context, bounds.connections.handshakeTimeoutSec);
   const server = new Server({
     ...serverOptions,
     'grpc.max_receive_message_length': maxMessageBytes,
-    'grpc.max_concurrent_streams': 4,
-    'grpc.max_connection_age_ms': connectionMs,
-    'grpc.max_connection_age_grace_ms': 5000,
+    ...doorOptions(bounds),
   });
   server.addService(CertificateAuthorityService, serve(ports, config, log));
-  const port = await bind(server, config.listen, credentials);
+  const door = await openDoor(server, credentials, config.listen, bounds, log);
   // Its own certificate ends as any other, and is made anew long before.
   const timer = setInterval(
     () => {
@@ -69,9 +71,10 @@ export async function startCa(config: CaConfig, log: Log, clock: Clock = systemC
     Math.min(config.lifeMs / 2, 12 * 3600 * 1000),
   ).unref();
   return {
-    port,
+    port: door.port,
     close: async () => {
       clearInterval(timer);
+      door.close(2000);
       await new Promise<void>((resolve) => {
         const force = setTimeout(() => server.forceShutdown(), 2000).unref();
         server.tryShutdown(() => {
@@ -83,22 +86,6 @@ export async function startCa(config: CaConfig, log: Log, clock: Clock = systemC
       audit.close();
     },
   };
-}
-
-function bind(
-  server: Server,
-  listen: string,
-  credentials: Parameters<Server['bindAsync']>[1],
-): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.bindAsync(listen, credentials, (cause, port) => {
-      if (cause === null) resolve(port);
-      else
-        reject(
-          new CscError('CONFIG_INVALID', `cannot listen on ${listen}: is something else there?`, { cause }),
-        );
-    });
-  });
 }
 
 // The key is in memory alone. The root is in the chain, so that whoever has its hash alone sees it.

@@ -140,7 +140,9 @@ async function fetchRoot(address: string, sha256: string): Promise<string> {
   if (at < 1 || !Number.isInteger(port) || port < 1 || port > 65_535)
     throw new CscError('CONFIG_INVALID', 'the CA’s address must be HOST:PORT');
   const shown = await showChain(host, port).catch((cause: unknown) => {
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const told = cause instanceof Error ? cause.message : String(cause);
+    const isReset = cause instanceof Error && 'code' in cause && cause.code === 'ECONNRESET';
+    const why = isReset ? 'it ended the connection; where it has too many, try again in some seconds' : told;
     throw new CscError('CA_UNREACHABLE', `the CA at ${address} cannot be reached: ${why}`, { cause });
   });
   const root = shown.find((der) => createHash('sha256').update(der).digest('hex') === sha256);

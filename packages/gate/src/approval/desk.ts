@@ -1,6 +1,7 @@
 import type { Approver, Approvers } from '@csc-fleet/common/approval';
 import { argvs, type CommandContract } from '@csc-fleet/common/contract';
 import { toBase64 } from '@csc-fleet/common/crypto';
+import { TokenBucket } from '@csc-fleet/common/doorway';
 import { canonicalJson } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import {
@@ -17,7 +18,6 @@ import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions, Principal } from '../execution/executions.ts';
 import { fromStoredApprovals, toDecision } from '../execution/row.ts';
 import type { Store } from '../store/store.ts';
-import { TokenBucket } from '../traffic/limits.ts';
 import { glassGroups, groupsAsked, type Looked, lookAt, toPending } from './pending.ts';
 import { type ReviewPorts, review } from './review.ts';
 

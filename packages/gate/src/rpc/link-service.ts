@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
+import { TokenBucket } from '@csc-fleet/common/doorway';
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { CscError, guarded } from '@csc-fleet/common/errors';
 import type { FetchPolicyFileRequest, FetchPolicyFileResponse } from '@csc-fleet/common/messages';
@@ -19,7 +20,6 @@ import type { ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc
 import { checkBounds, pushOutputBounds } from '../bounds/index.ts';
 import { policyFileBounds } from '../bounds/policy-file.ts';
 import type { ExecutorConnection, Remote } from '../link/connection.ts';
-import { TokenBucket } from '../traffic/limits.ts';
 import { duplex, unaryOfExecutor, undecoded } from './calls.ts';
 import type { CallRules } from './interceptors.ts';
 import type { DuplexCall, ExecutorCall, LinkMethods } from './methods.ts';

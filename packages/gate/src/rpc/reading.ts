@@ -1,5 +1,5 @@
+import { TokenBucket } from '@csc-fleet/common/doorway';
 import type { ServerDuplexStream } from '@grpc/grpc-js';
-import { TokenBucket } from '../traffic/limits.ts';
 
 /** Of a stream, what reading it takes. */
 interface Pausable {

@@ -1,6 +1,6 @@
+import { TokenBucket } from '@csc-fleet/common/doorway';
 import { CscError } from '@csc-fleet/common/errors';
 import type { Owners } from '../owners/index.ts';
-import { TokenBucket } from '../traffic/limits.ts';
 
 interface Account {
   readonly perMin: number;

@@ -5,11 +5,11 @@ import type {
   ServerHttp2Stream,
 } from 'node:http2';
 import { type TLSSocket, Server as TlsServer } from 'node:tls';
+import { Doorway } from '@csc-fleet/common/doorway';
 import { CscError } from '@csc-fleet/common/errors';
 import { type ErrorLog, identityOfSession, presentedKeyOfSession } from '@csc-fleet/common/rpc';
 import { type Log, silentLog } from '@csc-fleet/common/service';
 import type { ConnectionInjector, Server, ServerCredentials } from '@grpc/grpc-js';
-import { Doorway } from './doorway.ts';
 import { HandshakeLog } from './handshakes.ts';
 import type { CallRate, TrafficLimits } from './limits.ts';
 import { Parties } from './parties.ts';

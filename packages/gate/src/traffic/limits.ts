@@ -1,3 +1,4 @@
+import { type ConnectionLimits, TokenBucket } from '@csc-fleet/common/doorway';
 import { CscError } from '@csc-fleet/common/errors';
 
 /** How often, and how many at a time, one identity may call. */
@@ -20,59 +21,7 @@ export interface TrafficLimits {
   readonly bytesInFlight: number;
   /** Bytes held of messages that are not whole yet, of all clients together; and again of all executors. */
   readonly totalBytesInFlight: number;
-  readonly connections: {
-    /** Of everybody. */
-    readonly total: number;
-    readonly perAddress: number;
-    readonly perIdentity: number;
-    /** Those of one address that have not begun a TLS handshake; the oldest makes room. */
-    readonly silentPerAddress: number;
-    /** TLS handshakes that one address may begin a second; more wait their turn. */
-    readonly handshakesPerSec: number;
-    /** Seconds from the connection to the end of its TLS handshake, its turn not counted. */
-    readonly handshakeTimeoutSec: number;
-  };
-}
-
-/** What may happen so often: `burst` at once out of rest, and then `perSec` a second. May be overdrawn. */
-export class TokenBucket {
-  readonly #perSec: number;
-  readonly #burst: number;
-  #tokens: number;
-  #at: number;
-
-  /** @param now milliseconds of a clock that never goes back, as in every call */
-  constructor(perSec: number, burst: number, now: number) {
-    this.#perSec = perSec;
-    this.#burst = burst;
-    this.#tokens = burst;
-    this.#at = now;
-  }
-
-  /** Milliseconds until there is one; 0 where there is one now. */
-  waitMs(now: number): number {
-    this.#tokens = Math.min(this.#burst, this.#tokens + ((now - this.#at) / 1000) * this.#perSec);
-    this.#at = now;
-    return this.#tokens >= 1 ? 0 : Math.ceil(((1 - this.#tokens) / this.#perSec) * 1000);
-  }
-
-  /** Takes some away, whether they are there or not: what comes later waits for it. */
-  spend(tokens: number): void {
-    this.#tokens -= tokens;
-  }
-
-  /** Takes one; false where there is none. */
-  take(now: number): boolean {
-    if (this.waitMs(now) > 0) return false;
-    this.#tokens -= 1;
-    return true;
-  }
-
-  /** True where it is full again, and so says nothing of the past. */
-  rested(now: number): boolean {
-    this.waitMs(now);
-    return this.#tokens >= this.#burst;
-  }
+  readonly connections: ConnectionLimits & { readonly perIdentity: number };
 }
 
 interface Account {

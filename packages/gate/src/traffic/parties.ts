@@ -1,8 +1,8 @@
 import type { ServerHttp2Session } from 'node:http2';
+import { addressKey, TokenBucket } from '@csc-fleet/common/doorway';
 import { CscError } from '@csc-fleet/common/errors';
 import { type Identity, identityOfSession, presentedKeyOfSession, type Role } from '@csc-fleet/common/rpc';
-import { addressKey } from './doorway.ts';
-import { CallLimits, type CallRate, TokenBucket, type TrafficLimits } from './limits.ts';
+import { CallLimits, type CallRate, type TrafficLimits } from './limits.ts';
 
 /** Everything that one identity has open at the gate, or one address where a certificate names no party of ours. */
 export interface Party {

@@ -1,5 +1,5 @@
 import { constants, type ServerHttp2Session } from 'node:http2';
-import { TokenBucket } from './limits.ts';
+import { TokenBucket } from '@csc-fleet/common/doorway';
 import type { Parties, Party } from './parties.ts';
 
 // gRPC clients ping every few seconds, and some measure the round trip with pings while they read.

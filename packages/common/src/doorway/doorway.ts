@@ -1,5 +1,18 @@
 import { createServer, isIPv6, type Server, type Socket } from 'node:net';
-import { TokenBucket, type TrafficLimits } from './limits.ts';
+import { TokenBucket } from './token-bucket.ts';
+
+/** How many connections there may be, and what they may take before it is known who has made them. */
+export interface ConnectionLimits {
+  /** Of everybody. */
+  readonly total: number;
+  readonly perAddress: number;
+  /** Those of one address that have not begun a TLS handshake; the oldest makes room. */
+  readonly silentPerAddress: number;
+  /** TLS handshakes that one address may begin a second; more wait their turn. */
+  readonly handshakesPerSec: number;
+  /** Seconds from the connection to the end of its TLS handshake, its turn not counted. */
+  readonly handshakeTimeoutSec: number;
+}
 
 interface Visitor {
   readonly socket: Socket;
@@ -27,20 +40,32 @@ const maxWaiting = 1024;
  * of a handshake and it is its address' turn; sockets that say nothing cost a file descriptor for a few seconds.
  */
 export class Doorway {
-  readonly #limits: TrafficLimits['connections'];
+  readonly #limits: ConnectionLimits;
   readonly #letIn: (socket: Socket) => void;
   readonly #server: Server;
   readonly #origins = new Map<string, Origin>();
   readonly #timer: NodeJS.Timeout;
+  readonly #turnedAway: (address: string, why: string) => void;
   #open = 0;
 
-  /** @param letIn takes a socket over, with what was read of it put back */
-  constructor(limits: TrafficLimits['connections'], letIn: (socket: Socket) => void) {
+  /**
+   * @param letIn takes a socket over, with what was read of it put back
+   * @param turnedAway told of each connection that is not let in, or that has to make room
+   */
+  constructor(
+    limits: ConnectionLimits,
+    letIn: (socket: Socket) => void,
+    turnedAway: (address: string, why: string) => void = () => undefined,
+  ) {
     this.#limits = limits;
     this.#letIn = letIn;
+    this.#turnedAway = turnedAway;
     this.#server = createServer({ noDelay: true }, (socket) => this.#arrive(socket));
     // More would be accepted only to be closed.
     this.#server.maxConnections = limits.total;
+    this.#server.on('drop', (dropped) =>
+      turnedAway(addressKey(dropped?.remoteAddress), `${limits.total} connections are open`),
+    );
     this.#timer = setInterval(() => this.#look(), lookEveryMs).unref();
   }
 
@@ -78,6 +103,7 @@ export class Doorway {
     const origin = this.#origin(address);
     if (origin.open >= this.#limits.perAddress) {
       socket.resetAndDestroy();
+      this.#turnedAway(address, `${origin.open} connections of this address are open`);
       return;
     }
     const visitor: Visitor = { socket, address, since: performance.now(), state: 'silent' };
@@ -90,6 +116,7 @@ export class Doorway {
     if (origin.silent.size > this.#limits.silentPerAddress) {
       for (const oldest of origin.silent) {
         oldest.socket.resetAndDestroy();
+        this.#turnedAway(address, 'it says nothing');
         break;
       }
     }
@@ -107,6 +134,7 @@ export class Doorway {
     const heard: unknown = socket.read();
     if (!Buffer.isBuffer(heard) || heard[0] !== tlsHandshake || origin.waiting.size >= maxWaiting) {
       socket.destroy();
+      if (Buffer.isBuffer(heard)) this.#turnedAway(visitor.address, 'it does not speak TLS');
       return;
     }
     socket.unshift(heard);
@@ -133,6 +161,7 @@ export class Doorway {
       for (const visitor of origin.silent) {
         if (visitor.since > since) break;
         visitor.socket.destroy();
+        this.#turnedAway(address, 'it says nothing');
       }
       if (origin.open === 0 && origin.handshakes.rested(now)) this.#origins.delete(address);
     }
