@@ -3537,7 +3537,27 @@ const askedPeople: readonly Mutant[] = [
   },
 ];
 
+const links: readonly Mutant[] = [
+  {
+    name: 'silent-gate-waited-for',
+    file: 'packages/common/src/rpc/channel-credentials.ts',
+    before: '    if (secured.bytesRead > 0) return;',
+    after: '    if (secured.bytesRead >= 0) return;',
+    tests: ['packages/executor/src/link/grpc-link.test.ts'],
+    red: 'is given up for the one that comes after it',
+  },
+  {
+    name: 'silent-gate-asked-again',
+    file: 'packages/executor/src/link/line.ts',
+    before: '      if (failed !== client || isClosed) return;',
+    after: '      if (failed === client || isClosed) return;',
+    tests: ['packages/executor/src/link/grpc-link.test.ts'],
+    red: 'is given up for the one that comes after it',
+  },
+];
+
 export const mutants: readonly Mutant[] = [
+  ...links,
   ...tokens,
   ...logs,
   ...joining,

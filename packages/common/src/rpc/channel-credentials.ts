@@ -26,11 +26,12 @@ export function readChannelCredentials(
   expected: ExpectedServer = { role: 'gate' },
 ): ChannelCredentials {
   const source = files instanceof TlsSource ? files : new TlsSource(files);
-  const { role, bearer } = expected;
+  const { role, bearer, silentMs } = expected;
   return new MutualTlsChannelCredentials({
     source,
     expects: role,
     bearer,
+    silentMs,
     judge: (it) => judgeRole(it, role),
   });
 }
@@ -40,6 +41,8 @@ export interface ExpectedServer {
   readonly role: Role;
   /** Gives the token that goes with each call, for a server of this trust domain. Absent: none does. */
   readonly bearer?: ((trustDomain: string) => Promise<string>) | undefined;
+  /** How long a connection may take from TCP's end of connecting to HTTP/2's first word, in milliseconds. Absent: 20 s. */
+  readonly silentMs?: number | undefined;
 }
 
 /**
@@ -96,6 +99,8 @@ interface ServerRules {
   readonly expects: string;
   /** As ExpectedServer has it. */
   readonly bearer?: ExpectedServer['bearer'];
+  /** As ExpectedServer has it. */
+  readonly silentMs?: number | undefined;
   /** What is wrong with the certificate of a server, whose name has been checked. */
   readonly judge: (certificate: PeerCertificate) => Error | undefined;
 }
@@ -159,15 +164,25 @@ class MutualTlsChannelCredentials extends ChannelCredentials {
       secured.on('error', (error) => reject(inWords(error)));
       // grpc-js dials no other as long as this one is neither made nor lost.
       secured.on('close', () => reject(new Error('the connection ended within its handshake')));
-      const late = setTimeout(() => secured.destroy(new Error(noHandshake)), handshakeMs).unref();
-      for (const event of ['secureConnect', 'close']) secured.once(event, () => clearTimeout(late));
+      limitSilence(secured, this.#rules.silentMs ?? mostSilentMs);
     });
   }
 }
 
-// What answers TCP and then says nothing, as a link does whose other end is gone, would otherwise be waited for for ever.
-const handshakeMs = 20_000;
-const noHandshake = `the other end did not finish its handshake within ${handshakeMs / 1000} s`;
+const mostSilentMs = 20_000;
+
+// What answers TCP and then says nothing, as a link does whose other end is gone, would otherwise be waited for for ever: by
+// us within TLS, and after it by grpc-js, which waits for HTTP/2's SETTINGS. They are what a server says first.
+function limitSilence(secured: TLSSocket, silentMs: number): void {
+  const late = setTimeout(() => {
+    if (secured.bytesRead > 0) return;
+    const what = secured.authorized
+      ? 'accepted the connection and said nothing'
+      : 'did not finish its handshake';
+    secured.destroy(new Error(`the other end ${what} within ${silentMs / 1000} s`));
+  }, silentMs).unref();
+  secured.once('close', () => clearTimeout(late));
+}
 
 function withBearer(
   others: CallCredentials,

@@ -1,7 +1,10 @@
-import { EventEmitter } from 'node:events';
-import { copyFileSync, rmSync, writeFileSync } from 'node:fs';
+import { EventEmitter, once } from 'node:events';
+import { copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createSecureServer } from 'node:http2';
+import { createServer, Server as NetServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
+import { createServer as createTlsServer } from 'node:tls';
 import { createDevelopmentPki } from '@csc-fleet/common/pki';
 import {
   ExecutorLinkClient,
@@ -19,6 +22,7 @@ import { credentials, type handleBidiStreamingCall, Server, ServerCredentials } 
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createBackoff, createGateLink, type GateLink } from './grpc-link.ts';
 import { createGrpcOutput } from './grpc-output.ts';
+import { openLine } from './line.ts';
 
 let pki: string;
 let gate: ScriptedGate;
@@ -148,6 +152,53 @@ describe('the link over gRPC', () => {
   });
 });
 
+describe('a gate that lets a host wait', () => {
+  const certificate = () => {
+    const { cert, key } = tlsOf('gate');
+    return { cert: readFileSync(cert), key: readFileSync(key), ALPNProtocols: ['h2'] };
+  };
+  const traps: Readonly<Record<string, () => NetServer>> = {
+    'takes TCP and says nothing': () => createServer(),
+    'finishes TLS and says nothing': () => createTlsServer(certificate()),
+    'speaks HTTP/2 and answers nothing': () => createSecureServer(certificate()),
+    'ends each connection within its handshake': () =>
+      createServer((socket) => socket.once('data', () => socket.end())),
+  };
+  const never = 60_000;
+  const bySilence = { silentMs: 150, welcomeMs: never, answerMs: never };
+  const byAnswer = { silentMs: never, welcomeMs: 400, answerMs: 400 };
+  const none = { silentMs: never, welcomeMs: never, answerMs: never };
+
+  it.each([
+    ['takes TCP and says nothing', bySilence],
+    ['finishes TLS and says nothing', bySilence],
+    ['speaks HTTP/2 and answers nothing', byAnswer],
+    ['ends each connection within its handshake', none],
+  ] as const)('is given up for the one that comes after it: it %s', async (name, limits) => {
+    const { address } = server;
+    server.stop();
+    const held: Socket[] = [];
+    const trap = traps[name]?.() ?? createServer();
+    trap.on('connection', (socket: Socket) => held.push(socket.on('error', () => undefined)));
+    trap.listen(Number(address.split(':')[1]), '127.0.0.1');
+    await once(trap, 'listening');
+    const waiting = createGateLink({ address, tls: new TlsSource(tlsOf('executor-executor-1')), limits });
+    waiting.run(bench.executor, silentLog);
+    const answers = [
+      () => waiting.output.committedLength('e'),
+      () => waiting.repository.fetch('metadata/timestamp.json'),
+    ].map((ask) => vi.waitFor<unknown>(ask, { timeout: 9000, interval: 50 }));
+    await vi.waitFor(() => expect(held.length).toBeGreaterThanOrEqual(3), { timeout: 9000 });
+    // What it took it keeps, and takes no more; an HTTP/2 server's own `close` would end those as well.
+    NetServer.prototype.close.call(trap);
+    await server.start();
+    await expect.poll(hellos, { timeout: 9000 }).toBe(1);
+    expect(await Promise.all(answers)).toEqual([0, undefined]);
+    waiting.close();
+    for (const socket of held) socket.destroy();
+  });
+});
+
 describe('output in memory that is used again', () => {
   const size = 200 * 1024;
   const count = 24;
@@ -171,7 +222,10 @@ describe('output in memory that is used again', () => {
       slow.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (_, bound) => resolve(bound)),
     );
     const client = new ExecutorLinkClient(`127.0.0.1:${port}`, credentials.createInsecure());
-    const output = createGrpcOutput(client, find as typeof wireOfClientCall);
+    const output = createGrpcOutput(
+      openLine(() => client),
+      { answerMs: 20_000, findWire: find as typeof wireOfClientCall },
+    );
     expect(await output.committedLength('e')).toBe(0);
     const frames = Buffer.alloc(size);
     const held: Promise<number>[] = [];
@@ -217,7 +271,10 @@ describe('output in memory that is used again', () => {
     };
     const client: unknown = { pushOutput: () => call };
     const find: unknown = () => wire;
-    const output = createGrpcOutput(client as ExecutorLinkClient, find as typeof wireOfClientCall);
+    const output = createGrpcOutput(
+      openLine(() => client as ExecutorLinkClient),
+      { answerMs: 20_000, findWire: find as typeof wireOfClientCall },
+    );
     const push = async (run: string, text: string): Promise<void> => {
       const begun = output.committedLength(run);
       call.emit('data', { committedLength: 0 });

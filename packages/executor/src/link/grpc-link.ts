@@ -16,6 +16,7 @@ import { type ChannelOptions, type ClientDuplexStream, Metadata, status } from '
 import type { OutputSink } from '../output/index.ts';
 import { heartbeatMs } from './connection.ts';
 import { createGrpcOutput } from './grpc-output.ts';
+import { type Line, openLine } from './line.ts';
 import type { Executor } from './linked-executor.ts';
 
 /** Where the gate is, and who we are to it. */
@@ -23,7 +24,20 @@ export interface GateLinkOptions {
   /** `HOST:PORT`. */
   readonly address: string;
   readonly tls: TlsSource;
+  readonly limits?: Partial<LinkLimits>;
 }
+
+/** What a gate that says nothing is waited for, in milliseconds; then its connection is given up for a new one. */
+export interface LinkLimits {
+  /** From TCP to HTTP/2's first word. */
+  readonly silentMs: number;
+  /** From dialling to Welcome. */
+  readonly welcomeMs: number;
+  /** To the first answer of an upload, and to a file of the policy repository. */
+  readonly answerMs: number;
+}
+
+const usualLimits: LinkLimits = { silentMs: 20_000, welcomeMs: 30_000, answerMs: 20_000 };
 
 /** The gRPC way to the gate. */
 export interface GateLink {
@@ -53,12 +67,13 @@ const bulkChannel = { ...ownConnection, 'grpc.max_receive_message_length': 1024 
 
 // What a host takes of one file of the policy repository, and its envelope.
 const filesChannel = { ...ownConnection, 'grpc.max_receive_message_length': 9 * 1024 * 1024 };
-const fileDeadlineMs = 20_000;
 
-function fetchPolicyFile(client: ExecutorLinkClient, path: string): Promise<Uint8Array | undefined> {
-  const deadline = Date.now() + fileDeadlineMs;
+function fetchPolicyFile(line: Line, path: string, answerMs: number): Promise<Uint8Array | undefined> {
+  const { client } = line;
+  const deadline = Date.now() + answerMs;
   return new Promise((resolve, reject) => {
     client.fetchPolicyFile({ path }, new Metadata(), { deadline }, (error, response) => {
+      if (error?.code === status.DEADLINE_EXCEEDED) line.giveUp(client);
       if (error?.code === status.UNIMPLEMENTED) reject(olderGate());
       else if (error !== null) reject(fromServiceError(error));
       else resolve(response.found ? response.content : undefined);
@@ -73,26 +88,27 @@ function olderGate(): CscError {
 }
 
 /** Opens the channels; nothing is dialled before `run`. Throws CONFIG_INVALID for a proxy that cannot be used. */
-export function createGateLink({ address, tls }: GateLinkOptions): GateLink {
-  const credentials = readChannelCredentials(tls);
-  const open = (options: ChannelOptions): ExecutorLinkClient => {
+export function createGateLink({ address, tls, limits = {} }: GateLinkOptions): GateLink {
+  const { silentMs, welcomeMs, answerMs } = { ...usualLimits, ...limits };
+  const credentials = readChannelCredentials(tls, { role: 'gate', silentMs });
+  const open = (options: ChannelOptions): Line => {
     const channel = channelTo(address, credentials, options);
-    return new ExecutorLinkClient(channel.address, channel.credentials, channel.options);
+    return openLine(() => new ExecutorLinkClient(channel.address, channel.credentials, channel.options));
   };
   const { unreachable, advice } = channelTo(address, credentials, controlChannel);
   const [control, bulk, files] = [open(controlChannel), open(bulkChannel), open(filesChannel)];
-  const output = createGrpcOutput(bulk);
+  const output = createGrpcOutput(bulk, { answerMs });
   const closing = new AbortController();
   let renew = (): void => {};
   return {
     output,
-    repository: { fetch: (path) => fetchPolicyFile(files, path) },
+    repository: { fetch: (path) => fetchPolicyFile(files, path, answerMs) },
     run: (executor, log) => {
       const tell = (error: unknown): string => {
         const told = toTold(error, tls);
         return told.code === 'GATE_UNREACHABLE' ? `${unreachable}: ${told.message}${advice}` : told.message;
       };
-      renew = keepConnected(control, executor, closing.signal, { log, tell });
+      renew = keepConnected(control, executor, closing.signal, { log, tell, welcomeMs });
     },
     renew: () => renew(),
     close() {
@@ -111,24 +127,32 @@ const goodMs = 5000;
 // The gate ends its side once it has read all of ours; one that does not is not waited for.
 const renewalMs = 2000;
 
+interface ConnectionTerms extends Pick<LinkLimits, 'welcomeMs'> {
+  readonly log: Log;
+  /** Says what ended a connection. */
+  readonly tell: (error: unknown) => string;
+}
+
 /** Returns what renews the connection. */
 function keepConnected(
-  client: ExecutorLinkClient,
+  line: Line,
   executor: Executor,
   closing: AbortSignal,
-  { log, tell }: { readonly log: Log; readonly tell: (error: unknown) => string },
+  { log, tell, welcomeMs }: ConnectionTerms,
 ): () => void {
   const backoff = createBackoff();
   let timer: NodeJS.Timeout | undefined;
   let current: Call | undefined;
   let renewing = false;
   const dial = (): void => {
+    const { client } = line;
     const call = client.connect();
     current = call;
     const hangUp = () => call.cancel();
     closing.addEventListener('abort', hangUp);
     let welcomedAt = Number.POSITIVE_INFINITY;
-    serve(call, executor, {
+    serve(call, executor, welcomeMs, {
+      silent: () => line.giveUp(client),
       welcomed() {
         welcomedAt = performance.now();
         log.info({}, 'connected to the gate');
@@ -164,6 +188,8 @@ type Call = ClientDuplexStream<ConnectRequest, ConnectResponse>;
 
 interface CallEvents {
   welcomed(): void;
+  /** The gate says nothing, and does not end the connection; before `lost`. */
+  silent(): void;
   /** Called once. */
   lost(error: unknown): void;
 }
@@ -171,13 +197,10 @@ interface CallEvents {
 // A gate that has not said anything for three heartbeats is gone, whatever TCP says.
 const missedHeartbeats = 3;
 
-// One that has not said that we are welcome after this long never will.
-const welcomeMs = 30_000;
-
 // Messages to the gate that may wait in the transport; more of them wait in the outbox, which has bounds.
 const mostWaiting = 4;
 
-function serve(call: Call, executor: Executor, events: CallEvents): void {
+function serve(call: Call, executor: Executor, welcomeMs: number, events: CallEvents): void {
   const connection = executor.connect(
     (message) => {
       call.write(message, () => connection.drained());
@@ -190,7 +213,13 @@ function serve(call: Call, executor: Executor, events: CallEvents): void {
   );
   // One or the other runs as long as the call is open, and keeps this process: gRPC does not keep it at every moment, and
   // where it does not, and nothing runs, Node would end with the call still to come.
-  let watchdog = watch(welcomeMs, call);
+  const watch = (silentMs: number, missed: string): NodeJS.Timeout =>
+    setTimeout(() => {
+      events.silent();
+      end(new CscError('GATE_UNREACHABLE', `it ${missed} within ${silentMs / 1000} s`));
+      call.cancel();
+    }, silentMs);
+  let watchdog = watch(welcomeMs, 'did not say welcome');
   let isWelcome = false;
   let over = false;
   const end = (error: unknown): void => {
@@ -205,7 +234,8 @@ function serve(call: Call, executor: Executor, events: CallEvents): void {
     if (isWelcome) watchdog.refresh();
     if (connection.isOpen && response.message?.$case === 'welcome') {
       clearTimeout(watchdog);
-      watchdog = watch(missedHeartbeats * heartbeatMs(response.message.value.heartbeatInterval), call);
+      const silentMs = missedHeartbeats * heartbeatMs(response.message.value.heartbeatInterval);
+      watchdog = watch(silentMs, 'said nothing');
       isWelcome = true;
       events.welcomed();
     }
@@ -219,10 +249,6 @@ function serve(call: Call, executor: Executor, events: CallEvents): void {
   call.on('data', onData);
   call.on('error', end);
   call.on('end', () => end(new Error('the gate ended the connection')));
-}
-
-function watch(silentMs: number, call: Call): NodeJS.Timeout {
-  return setTimeout(() => call.cancel(), silentMs);
 }
 
 function toTold(error: unknown, { material }: TlsSource): CscError {

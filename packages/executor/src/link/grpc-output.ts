@@ -1,6 +1,5 @@
 import { CscError, guarded } from '@csc-fleet/common/errors';
 import {
-  type ExecutorLinkClient,
   fromServiceError,
   messagePrefixBytes,
   PushOutputRequest,
@@ -12,6 +11,7 @@ import {
 import { Signal } from '@csc-fleet/common/service';
 import type { ClientDuplexStream } from '@grpc/grpc-js';
 import type { OutputSink } from '../output/index.ts';
+import type { Line } from './line.ts';
 
 type Call = ClientDuplexStream<PushOutputRequest, PushOutputResponse>;
 
@@ -28,11 +28,18 @@ export interface GrpcOutput extends OutputSink {
   close(): void;
 }
 
-/**
- * Pushes output logs over gRPC, one stream an execution.
- * @param findWire where messages of a call may be written past grpc-js; undefined: nowhere
- */
-export function createGrpcOutput(client: ExecutorLinkClient, findWire = wireOfClientCall): GrpcOutput {
+export interface GrpcOutputOptions {
+  /** How long the gate may take to say how much it holds, in milliseconds; then the connection is given up for a new one. */
+  readonly answerMs: number;
+  /** Where messages of a call may be written past grpc-js; undefined: nowhere. */
+  readonly findWire?: typeof wireOfClientCall;
+}
+
+/** Pushes output logs over gRPC, one stream an execution. */
+export function createGrpcOutput(
+  line: Line,
+  { answerMs, findWire = wireOfClientCall }: GrpcOutputOptions,
+): GrpcOutput {
   const uploads = new Map<string, Upload>();
   const memory = new MessageMemory();
   return {
@@ -41,9 +48,10 @@ export function createGrpcOutput(client: ExecutorLinkClient, findWire = wireOfCl
     },
     committedLength(executionId) {
       uploads.get(executionId)?.end();
+      const { client } = line;
       const upload = new Upload(client.pushOutput(), memory, findWire);
       uploads.set(executionId, upload);
-      return upload.begin(executionId);
+      return upload.begin(executionId, answerMs, () => line.giveUp(client));
     },
     append(executionId, logOffset, frames) {
       const upload = uploads.get(executionId);
@@ -88,8 +96,14 @@ class Upload {
   }
 
   /** The first answer says where to begin, so anything is enough. */
-  begin(executionId: string): Promise<number> {
-    return this.#send({ executionId, logOffset: 0, frames: Buffer.alloc(0) }, 0);
+  begin(executionId: string, answerMs: number, giveUp: () => void): Promise<number> {
+    const late = setTimeout(() => {
+      giveUp();
+      this.#fail(new CscError('GATE_UNREACHABLE', `the gate did not answer within ${answerMs / 1000} s`));
+      this.#call.cancel();
+    }, answerMs).unref();
+    const answer = this.#send({ executionId, logOffset: 0, frames: Buffer.alloc(0) }, 0);
+    return answer.finally(() => clearTimeout(late));
   }
 
   append(logOffset: number, frames: Uint8Array): Promise<number> {
