@@ -89,7 +89,17 @@ async function stage(
   const test = await TestGate.open({ log: logSigner, ...options });
   onTestFinished(() => test.close());
   const { gate } = test;
-  const methods = { ...gate.methods, proveReceipts: lie(gate.methods.proveReceipts) };
+  const prove = lie(gate.methods.proveReceipts);
+  // What comes beside a receipt is the same lie.
+  const getReceipt: Gate['methods']['getReceipt'] = async ({ request, ...call }) => {
+    const { executionId, prove: wanted } = request;
+    const receipt = await gate.methods.getReceipt({ ...call, request: { executionId } });
+    if (wanted === undefined) return receipt;
+    const executionIds = [...wanted.executionIds, executionId];
+    const proof = await prove({ ...call, request: { ...wanted, executionIds } }).catch(() => undefined);
+    return { ...receipt, proof };
+  };
+  const methods = { ...gate.methods, getReceipt, proveReceipts: prove };
   const served = await ServedGate.start({ ...gate, methods }, pki);
   onTestFinished(() => served.stop());
   const executor = await test.connected('e1', { slots: 9 });
@@ -138,10 +148,13 @@ function memory(): SeenLogs & { readonly evidence: LogEvidence[] } {
 }
 
 const sizeOf = async (seen: SeenLogs): Promise<number> => {
-  const { checkpoint = '' } = await seen.seenOf(logOrigin);
+  const { checkpoint = '' } = await seen.seenOf(vkey);
   const parsed = parseCheckpoint(Buffer.from(checkpoint));
   return parsed.ok ? parsed.value.checkpoint.size : -1;
 };
+
+// Who asks where.
+const placeOf = (own: Stage) => `${agent} at ${own.address}`;
 
 const treeOf = ({ test }: Stage): string => join(test.directory, 'log', 'tree');
 const filesIn =
@@ -164,16 +177,38 @@ const later = new Date(Date.UTC(2027, 0, 1));
 
 describe('a log of receipts', () => {
   it('has the receipt of every run, which the client sees proven, and remembers', async () => {
-    const { client, ran } = await stage();
+    const own = await stage();
     const seen = memory();
-    const one = client({ seen });
+    const one = own.client({ seen });
     for (const size of [1, 2, 3]) {
-      const { receipt } = await one.getReceipt(await ran());
+      const { receipt } = await one.getReceipt(await own.ran());
       expect(receipt.status).toBe('success');
       expect(await sizeOf(seen)).toBe(size);
     }
-    expect((await seen.seenOf(logOrigin)).owed).toEqual([]);
+    expect((await seen.seenOf(placeOf(own))).owed).toEqual([]);
     expect(seen.evidence).toEqual([]);
+  });
+
+  it('comes with each receipt: nobody who has asked for its proof asks a second time', async () => {
+    let asked = 0;
+    let isBehind = false;
+    const own = await stage({}, (prove) => async (call) => {
+      asked += 1;
+      if (isBehind && asked === 2) throw new CscError('STORE_UNAVAILABLE', 'it is behind');
+      return prove(call);
+    });
+    const seen = memory();
+    const one = own.client({ seen });
+    await one.getReceipt(await own.ran());
+    expect(asked).toBe(1);
+    const denied = makeContract({ risk_class: 'critical' });
+    const { receipt } = await one.run(denied, { idempotencyKey: 'one' });
+    expect(receipt?.status).toBe('blocked');
+    expect([asked, await sizeOf(seen), (await seen.seenOf(placeOf(own))).owed]).toEqual([1, 2, []]);
+    // Of a gate that brings none, as an older one, by a call of its own.
+    isBehind = true;
+    await one.getReceipt(await own.ran());
+    expect([asked, await sizeOf(seen)]).toEqual([3, 3]);
   });
 
   it('has a gate’s own receipts, too, and those of other clients, of which nobody else is told', async () => {
@@ -250,7 +285,7 @@ describe('a log of receipts', () => {
       store: { receiptRecords: async () => [2] },
       log,
     } as unknown as ProvePorts;
-    const asked = { executionIds: [id], oldSize: 0, witnesses: 0 };
+    const asked = { executionIds: [id], oldSize: 0, witnesses: 0, nameUnknown: false };
     await expect(proveReceipts(ports, caller, asked, 0)).rejects.toMatchObject({
       code: 'STORE_UNAVAILABLE',
       message: expect.stringMatching(/the log of receipts is behind.*full/),
@@ -448,10 +483,10 @@ describe('a client', () => {
     const seen = memory();
     const [first, second] = [await own.ran(), await own.ran()];
     await expect(own.client({ seen }).getReceipt(first)).rejects.toThrow();
-    expect((await seen.seenOf(logOrigin)).owed).toMatchObject([{ executionId: first }]);
+    expect((await seen.seenOf(placeOf(own))).owed).toMatchObject([{ executionId: first }]);
     isSilent = false;
     await own.client({ seen }).getReceipt(second);
-    expect((await seen.seenOf(logOrigin)).owed).toEqual([]);
+    expect((await seen.seenOf(placeOf(own))).owed).toEqual([]);
     const without = await stage({ log: undefined });
     const id = await without.ran();
     await expect(without.client().getReceipt(id)).rejects.toMatchObject({ code: 'LOG_MISSING' });
@@ -461,8 +496,60 @@ describe('a client', () => {
   });
 });
 
+describe('a client that a gate owes a proof', () => {
+  const gone = { executionId: 'exec_gone', sha256: 'a'.repeat(64) };
+
+  it('says that the gate does not know it any more, forgets it by nobody’s word but a person’s, and asks nothing of others', async () => {
+    const asked: string[][] = [];
+    const own = await stage({}, (prove) => (call) => {
+      asked.push(call.request.executionIds);
+      return prove(call);
+    });
+    const seen = memory();
+    await seen.keep(placeOf(own), { owed: [gone] });
+    await seen.keep('somebody else', { owed: [{ ...gone, executionId: 'exec_theirs' }] });
+    const id = await own.ran();
+    const refused = {
+      code: 'LOG_MISSING',
+      message: expect.stringMatching(/does not know exec_gone .*set back/),
+    };
+    for (const _ of [1, 2]) await expect(own.client({ seen }).getReceipt(id)).rejects.toMatchObject(refused);
+    expect((await seen.seenOf(placeOf(own))).owed).toEqual([gone]);
+    expect(asked.flat()).not.toContain('exec_theirs');
+    // What is there beside it was proven, and of what the gate has only just handed out it cannot say that.
+    expect(await sizeOf(seen)).toBe(1);
+    const denying = await stage({}, (prove) => async (call) => {
+      const { executionIds: unknownExecutionIds } = call.request;
+      return { ...(await prove(call)), proofs: [], unknownExecutionIds };
+    });
+    const denied = denying.client().getReceipt(await denying.ran());
+    await expect(denied).rejects.toEqual(invalid(/IS FALSE.*none is the receipt of/));
+  });
+
+  it('hears that a log is false before it hears that too few have cosigned it', async () => {
+    const { demand: witness } = await witnessed();
+    const own = await stage({}, (prove) => async (call) => ({ ...(await prove(call)), proofs: [] }));
+    const seen = memory();
+    const shown = own.client({ seen, ...witness }).getReceipt(await own.ran());
+    await expect(shown).rejects.toEqual(invalid(/IS FALSE.*none is the receipt of/));
+    expect(seen.evidence).toHaveLength(1);
+    // And where nothing is false, that too few have.
+    const honest = await stage();
+    await expect(honest.client(witness).getReceipt(await honest.ran())).rejects.toMatchObject({
+      code: 'LOG_MISSING',
+    });
+  });
+
+  it('is told that the log has another key than the one that is demanded', async () => {
+    const other = createSigner(generateKeyPair().seed, logOrigin);
+    const own = await stage({ log: other });
+    const refused = own.client().getReceipt(await own.ran());
+    await expect(refused).rejects.toEqual(invalid(/its key is .* and .* is demanded: unless the owners/));
+  });
+});
+
 describe('a client that nobody has given the key of the log', () => {
-  const place = (own: Stage) => `${agent} at ${own.address}`;
+  const place = placeOf;
   /** Met the log of this gate, long enough ago that what runs now is younger. */
   async function acquainted(options: Partial<TestGateOptions>, lie?: (prove: Prove) => Prove) {
     const own = await stage(options, lie);
@@ -509,7 +596,7 @@ describe('a client that nobody has given the key of the log', () => {
     const signer = createSigner(generateKeyPair().seed, logOrigin);
     const note = Buffer.from(signCheckpoint({ origin: logOrigin, size: 0, root: emptyRoot }, signer));
     const logVkey = formatVkey({ ...logKey, publicKey: signer.publicKey });
-    other = async () => ({ checkpoint: note, consistency: [], proofs: [], logVkey });
+    other = async () => ({ checkpoint: note, consistency: [], proofs: [], logVkey, unknownExecutionIds: [] });
     await one.getReceipt(await own.ran());
     expect(warnings).toEqual([
       expect.stringMatching(/has another key, .*unless the owners have begun it anew/),
@@ -528,7 +615,8 @@ describe('a client that nobody has given the key of the log', () => {
     expect(warnings).toEqual([expect.stringMatching(/1 receipts are in the log .* is asked again/)]);
     expect((await seen.seenOf(place(own))).owed).toHaveLength(1);
     own.test.clock.advance(60_000);
-    other = async () => ({ checkpoint: forged(['x', 'y']), consistency: [], proofs: [], logVkey: vkey });
+    const none = { consistency: [], proofs: [], unknownExecutionIds: [] };
+    other = async () => ({ ...none, checkpoint: forged(['x', 'y']), logVkey: vkey });
     await expect(one.getReceipt(await own.ran())).rejects.toEqual(invalid(/two logs have 2 entries/));
   });
 });
@@ -570,7 +658,7 @@ describe('a witness', () => {
     const [one, other] = [await stage({ witnesses }), await stage({ witnesses })];
     const seen = memory();
     for (const _ of [1, 2]) await one.client({ seen, ...witness.demand }).getReceipt(await one.ran());
-    const { checkpoint = '' } = await seen.seenOf(logOrigin);
+    const { checkpoint = '' } = await seen.seenOf(vkey);
     const trust = { log: logKey, witnesses: [witness.key], quorum: 1 };
     expect(openCheckpoint(Buffer.from(checkpoint), trust).cosigned).toMatchObject([
       { seconds: 1_800_000_000n },
@@ -713,6 +801,14 @@ describe('an auditor', () => {
     expect((await fork(filesIn(treeOf(other)), before)).join()).toMatch(
       /fork: its first 2 entries are not those that were verified before/,
     );
+    // Also where none of its witnesses has cosigned that, which alone would be told otherwise; and where it is gone.
+    const { key } = await witnessed();
+    const unseen = { ...against, trust: { log: logKey, witnesses: [key], quorum: 1 } };
+    expect((await walkLog(filesIn(treeOf(other)), { ...unseen, before })).faults).toHaveLength(1);
+    await expect(walkLog(filesIn(treeOf(one)), { ...unseen, before })).rejects.toMatchObject({
+      code: 'LOG_MISSING',
+    });
+    await expect(walkLog(async () => undefined, { ...against, before })).rejects.toEqual(invalid(/is gone/));
     const longer = readFileSync(join(treeOf(other), 'checkpoint')).toString();
     expect((await fork(filesIn(treeOf(one)), longer)).join()).toMatch(
       /fork: it had 3 entries, and has 2 now/,

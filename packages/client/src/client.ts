@@ -1,5 +1,5 @@
 import { type KeyEntry, type KeyRing, readOwnSigner } from '@csc-fleet/common/crypto';
-import { CscError, quoteBriefly } from '@csc-fleet/common/errors';
+import { CscError, isCscError, quoteBriefly } from '@csc-fleet/common/errors';
 import type { SubmissionSigner } from '@csc-fleet/common/evidence';
 import { type FleetCa, parseCertificates, readOwnersKeys } from '@csc-fleet/common/evidence';
 import { type PemSource, readBoundedFile, readPem } from '@csc-fleet/common/files';
@@ -306,22 +306,29 @@ export function connect(options: ConnectOptions): GateClient {
   });
 }
 
-// Loaded before anything is handed in by who demands a log, and otherwise once there is a receipt.
+// Loaded when it is first needed; who demands a log is told before anything is handed in where it cannot be.
 function lazilyChecked(log: LogOptions, options: ConnectOptions): LogDemand {
   let opened: ReturnType<LogDemand> | undefined;
-  const open: LogDemand = () => {
+  return () => {
     opened ??= import('./verify/log.ts').then(({ openLogCheck }) => openLogCheck(log, placeOf(options)));
     return opened;
   };
-  if (log.vkey !== undefined) return open;
-  return async () => async (connection, receipt, signal) => (await open())(connection, receipt, signal);
 }
 
 // What one principal is owed another may not ask for.
 function placeOf(options: ConnectOptions): string {
   const { address, principal } = options;
-  const own = 'tls' in options ? readOwnIdentity(options.tls.cert, 'client').uri : '';
-  return `${principal ?? own} at ${address}`;
+  return `${principal ?? ownName(options)} at ${address}`;
+}
+
+// Who is nobody's client is told so by the gate.
+function ownName(options: ConnectOptions): string {
+  try {
+    return 'tls' in options ? readOwnIdentity(options.tls.cert, 'client').uri : '';
+  } catch (error) {
+    if (isCscError(error)) return '';
+    throw error;
+  }
 }
 
 function openRoute(options: ConnectOptions): Route {
@@ -426,9 +433,13 @@ function createClient(context: RunContext): GateClient {
     approvals: createApprovals(connection, reconnect),
     openTerminal: (claim) => openTerminalInput(connection, claim),
     getReceipt: async (executionId, { signal } = {}) => {
-      const texts = await connection.unary(GateService.getReceipt, { executionId }, signal);
+      const check = await log?.();
+      const wanted = await check?.wanted();
+      const asked = { executionId, ...(wanted === undefined ? {} : { prove: wanted.request }) };
+      const { proof, ...texts } = await connection.unary(GateService.getReceipt, asked, signal);
       const verified = await verifyFromSource(texts, keys, { executionId }, signal);
-      await (await log?.())?.(connection, { executionId, ...texts }, signal);
+      const brought = wanted === undefined ? undefined : { wanted, answer: proof };
+      await check?.check(connection, { executionId, ...texts }, brought, signal);
       return { ...verified, ...texts };
     },
     getKeys: (keyIds = [], options = {}) => getKeys(connection, keyIds, options.signal),

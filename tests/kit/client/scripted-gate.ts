@@ -164,7 +164,10 @@ export class ScriptedGate implements AsyncDisposable {
         done(null, { keys: this.keys });
       },
       proveReceipts: (_, done) =>
-        done(null, { checkpoint: Buffer.alloc(0), consistency: [], proofs: [], logVkey: '' }),
+        done(null, {
+          ...{ checkpoint: Buffer.alloc(0), consistency: [], proofs: [], logVkey: '' },
+          unknownExecutionIds: [],
+        }),
       listProfiles: (_, done) => done(null, { profiles: [] }),
       getStatus: (_, done) => done(null, GetStatusResponse.fromPartial({ admin: this.executors.length > 0 })),
     };

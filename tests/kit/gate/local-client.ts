@@ -45,8 +45,8 @@ export class LocalClient {
     return this.#methods.submit(this.#call(request));
   }
 
-  run(submit: SubmitRequest, write: Write, gone: AbortSignal) {
-    return this.#methods.run({ ...this.#call({ submit }), write, gone });
+  run(submit: SubmitRequest, write: Write, gone: AbortSignal, prove?: ProveReceiptsRequest) {
+    return this.#methods.run({ ...this.#call({ submit, prove }), write, gone });
   }
 
   listApprovals() {
@@ -94,7 +94,7 @@ export class LocalClient {
   }
 
   proveReceipts(request: Partial<ProveReceiptsRequest>) {
-    const all = { executionIds: [], oldSize: 0, witnesses: 0, ...request };
+    const all = { executionIds: [], oldSize: 0, witnesses: 0, nameUnknown: false, ...request };
     return this.#methods.proveReceipts(this.#call(all));
   }
 

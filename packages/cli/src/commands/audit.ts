@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { append, type Moment, parseMoment } from '../action/options.ts';
-import { connectGate } from '../connect/connect-gate.ts';
+import { connectGate, seenLogsFile } from '../connect/connect-gate.ts';
 import {
   addGateAddressOptions,
   addLogOptions,
@@ -14,7 +14,8 @@ import type { BundleOptions } from '../evidence/bundle.ts';
 import type { VerifyAuditOptions } from '../evidence/verify-audit.ts';
 import type { VerifyBundleOptions } from '../evidence/verify-bundle.ts';
 import { toOcsf } from '../show/ocsf.ts';
-import { writeJson } from '../terminal/streams.ts';
+import { writeJson, writeOut } from '../terminal/streams.ts';
+import { plainLine } from '../terminal/text.ts';
 
 export interface AuditCommandOptions extends Omit<GateOptions, 'keys' | 'fleetCa'> {
   readonly follow?: true;
@@ -136,6 +137,38 @@ export function defineAudit(command: Command): void {
   defineBundle(command);
   defineVerifyBundle(command);
   defineVerify(command);
+  defineForget(command);
+}
+
+const forgetHelp = `
+A gate that has handed a receipt out owes whoever holds its log to account (--log-vkey) a proof that the log has it. A gate that
+does not know that execution any more cannot give it: its database was set back (restored from a backup), it keeps receipts no
+longer than that, or it hides it. Commands fail with LOG_MISSING then, until somebody has asked the gate's owners, and has forgotten
+what is owed. A note of it is kept where evidence is kept.
+
+Examples:
+  $ csc audit forget --pki pki --as alice --gate gate.example.org:7443                 # what is owed
+  $ csc audit forget exec_01J… --pki pki --as alice --gate gate.example.org:7443
+`;
+
+function defineForget(audit: Command): void {
+  const forget = audit
+    .command('forget')
+    .summary('forget that the gate owes proofs of receipts')
+    .description('List the receipts whose proof the gate owes this user, or forget some. No gate is called.')
+    .argument('[execution...]', 'whose receipt is forgotten; none: list what is owed')
+    .option('--known-executors <file>', 'where executors’ keys are remembered (default: $XDG_STATE_HOME/csc)')
+    .addHelpText('after', forgetHelp);
+  act<[string[]]>(forget, async (executionIds) => {
+    const file = seenLogsFile({ ...forget.optsWithGlobals<GateOptions>(), keys: [] });
+    const { forgetOwed, owedIn } = await import('../connect/seen-logs.ts');
+    const lines =
+      executionIds.length > 0
+        ? [`forgotten; the note of it is ${forgetOwed(file, executionIds)}`]
+        : owedIn(file).map(({ executionId, sha256, place }) => `${executionId} ${sha256} ${place}`);
+    await writeOut(lines.map((line) => `${plainLine(line)}\n`).join(''));
+    return exitCodes.ok;
+  });
 }
 
 const verifyHelp = `

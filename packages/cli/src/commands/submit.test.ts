@@ -1,7 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
@@ -75,7 +75,8 @@ describe('the log of receipts', () => {
     const remembered = join(fleet.directory, 'state', 'csc', 'audited-logs.json');
     const other = createSigner(readPrivateKey(join(tree, 'log.key')), 'log');
     const forged = signCheckpoint({ origin: 'csc.local/gate/gate', size: 1, root: Buffer.alloc(32) }, other);
-    writeFileSync(remembered, JSON.stringify({ 'csc.local/gate/gate': { checkpoint: forged, owed: [] } }));
+    const key = readFileSync(vkey, 'utf8').trim();
+    writeFileSync(remembered, JSON.stringify({ [key]: { checkpoint: forged, owed: [] } }));
     const false_ = await fleet.csc(audit);
     expect([false_.code, false_.stdout]).toEqual([
       1,
@@ -83,6 +84,18 @@ describe('the log of receipts', () => {
         /^INVALID[\s\S]*fork: its first 1 entries are not those that were verified before[\s\S]*evidence: /,
       ),
     ]);
+    // What the gate cannot prove any more a person forgets, and the note of it is kept.
+    const met = join(fleet.directory, 'met');
+    const forget = ['audit', 'forget', '--known-executors', met];
+    const lost = { executionId: 'exec_gone', sha256: 'a'.repeat(64) };
+    writeFileSync(`${met}.logs`, JSON.stringify({ 'somebody at a gate': { owed: [lost] } }));
+    expect((await fleet.csc(forget)).stdout).toMatch(/^exec_gone a{64} somebody at a gate\n$/);
+    expect((await fleet.csc([...forget, 'exec_other'])).stderr).toContain('exec_other is owed');
+    expect((await fleet.csc([...forget, 'exec_gone'])).stdout).toMatch(
+      /^forgotten; the note of it is .*evidence/,
+    );
+    expect((await fleet.csc(forget)).stdout).toBe('');
+    expect(readdirSync(`${met}.logs.evidence`)).toHaveLength(1);
   });
 });
 

@@ -31,7 +31,7 @@ import {
 } from './gate-options.ts';
 import { sealKeysIn } from './seal-keys.ts';
 import { openSeenChains } from './seen-chains.ts';
-import { openSeenLogs } from './seen-logs.ts';
+import { openSeenLogs, seenLogsKind } from './seen-logs.ts';
 import { openSignedSubmissions } from './signed-submissions.ts';
 
 // An outage takes many attempts, and is one piece of news.
@@ -78,8 +78,7 @@ export function connectGate(
     ...{ submitter, ...gate },
     log: {
       ...log,
-      // Apart: what was met by nobody's demand takes no part in what is demanded.
-      seen: openSeenLogs(state(log === undefined ? 'met-logs' : 'logs'), warn('what was met of the log is')),
+      seen: openSeenLogs(state(seenLogsKind), warn('what was met of the log is')),
       onWarning: (message) => say(plainLine(`csc: WARNING ${message}`)),
     },
     connectTimeout: options.wait,
@@ -103,6 +102,12 @@ export function connectGate(
       say(plainLine(`csc: ${error.message}; trying again …`));
     },
   });
+}
+
+/** Where the same command line remembers what it has met of logs. Throws CONFIG_INVALID. */
+export function seenLogsFile(options: GateOptions): string {
+  const { tls } = resolveGate(options, process.env);
+  return `${options.knownExecutors ?? defaultKnownExecutorsFile(tls.ca, process.env)}.${seenLogsKind}`;
 }
 
 // Whether it counts at all is for connect to say.

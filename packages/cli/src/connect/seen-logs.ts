@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { SeenLog, SeenLogs } from '@csc-fleet/client';
+import type { OwedReceipt, SeenLog, SeenLogs } from '@csc-fleet/client';
 import { sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { readBoundedFile } from '@csc-fleet/common/files';
@@ -45,14 +45,46 @@ export function openSeenLogs(file: () => string, notKept: (error: CscError) => v
       // What another process meets meanwhile is in the file.
       if (kept !== '') fresh.delete(origin);
     },
-    accuse: async (origin, evidence) =>
-      trying(() => {
-        const text = `${JSON.stringify({ origin, at: new Date().toISOString(), ...evidence }, null, 2)}\n`;
-        const path = join(`${file()}.evidence`, `${sha256Hex(text).slice(0, 16)}.json`);
-        writeFileWhole(path, text);
-        return path;
-      }),
+    accuse: async (origin, evidence) => trying(() => keepEvidence(file(), { origin, ...evidence })),
   };
+}
+
+function keepEvidence(file: string, facts: object): string {
+  const text = `${JSON.stringify({ at: new Date().toISOString(), ...facts }, null, 2)}\n`;
+  const path = join(`${file}.evidence`, `${sha256Hex(text).slice(0, 16)}.json`);
+  writeFileWhole(path, text);
+  return path;
+}
+
+/** What its name ends in, beside the executors that were met. */
+export const seenLogsKind = 'logs';
+
+/** Receipts whose proof is owed, by who asks where. Throws FILE_UNREADABLE. */
+export function owedIn(file: string): (OwedReceipt & { readonly place: string })[] {
+  return Object.entries(readSeen(file)).flatMap(([place, { owed }]) => owed.map((it) => ({ ...it, place })));
+}
+
+/**
+ * Forgets that proofs of these executions' receipts are owed, and keeps a note of it where evidence is kept.
+ * @returns where that note is. Throws CONFIG_INVALID where one is not owed.
+ */
+export function forgetOwed(file: string, executionIds: readonly string[]): string {
+  const owed = owedIn(file).filter(({ executionId }) => executionIds.includes(executionId));
+  const stranger = executionIds.find((id) => !owed.some(({ executionId }) => executionId === id));
+  if (stranger !== undefined)
+    throw new CscError(
+      'CONFIG_INVALID',
+      `no proof of a receipt of ${stranger} is owed: csc audit forget lists them`,
+    );
+  const note = keepEvidence(file, {
+    message: 'a person has forgotten that their proofs are owed',
+    receipts: owed,
+  });
+  const seen = readSeen(file);
+  const isKept = ({ executionId }: OwedReceipt): boolean => !executionIds.includes(executionId);
+  const left = Object.entries(seen).map(([name, it]) => [name, { ...it, owed: it.owed.filter(isKept) }]);
+  writeFileWhole(file, JSON.stringify(Object.fromEntries(left)));
+  return note;
 }
 
 function readSeen(file: string): Record<string, SeenLog> {

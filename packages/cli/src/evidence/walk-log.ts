@@ -3,6 +3,7 @@ import { CscError, isCscError, orThrow } from '@csc-fleet/common/errors';
 import type { ChainEntry } from '@csc-fleet/common/evidence';
 import {
   type Checkpoint,
+  formatVkey,
   isSame,
   type LogEntry,
   type LogTrust,
@@ -66,11 +67,13 @@ export async function walkLog(
   { trust, before, receipts, now }: WalkAgainst,
 ): Promise<WalkedLog> {
   const note = await read('checkpoint');
-  if (note === undefined || note.length === 0)
-    throw new CscError('LOG_MISSING', 'there is no log of receipts');
-  const { checkpoint, cosigned } = openCheckpoint(note, trust);
   const seen =
     before === undefined ? undefined : openCheckpoint(Buffer.from(before), { log: trust.log }).checkpoint;
+  if (note === undefined || note.length === 0)
+    throw seen === undefined
+      ? new CscError('LOG_MISSING', 'there is no log of receipts')
+      : new CscError('LOG_INVALID', `the log ${seen.origin} had ${seen.size} entries, and is gone`);
+  const { checkpoint, cosigned } = openCheckpoint(note, { ...trust, quorum: 0 });
   const faults: LogFault[] = [];
   if (seen !== undefined && seen.size > checkpoint.size)
     faults.push({ kind: 'fork', message: `it had ${seen.size} entries, and has ${checkpoint.size} now` });
@@ -82,6 +85,8 @@ export async function walkLog(
     faults.push({ kind: 'fork', message: error.message });
   }
   const pending = faults.some(({ kind }) => kind === 'fork') ? 0 : tally.end(now);
+  // What is false is worse than what too few have seen.
+  if (faults.length === 0) openCheckpoint(note, trust);
   const counts = { inChains: tally.inChains, ofGates: tally.ofGates, beyond: tally.beyond };
   return {
     checkpoint,
@@ -211,15 +216,16 @@ export async function walkRemembered(
   seen: SeenLogs,
   against: Omit<WalkAgainst, 'before'>,
 ): Promise<WalkedLog & { readonly evidence: string }> {
-  const { name } = against.trust.log;
-  const { checkpoint: before, owed } = await seen.seenOf(name);
+  const { log } = against.trust;
+  const vkey = formatVkey(log);
+  const { checkpoint: before, owed } = await seen.seenOf(vkey);
   const walked = await walkLog(read, { ...against, before });
   const fork = walked.faults.find(({ kind }) => kind === 'fork');
   if (fork === undefined) {
-    await seen.keep(name, { checkpoint: walked.note, owed });
+    await seen.keep(vkey, { checkpoint: walked.note, owed });
     return { ...walked, evidence: '' };
   }
   const message = fork.message;
   const evidence = { message, seenCheckpoint: before ?? '', shownCheckpoint: walked.note, receipts: [] };
-  return { ...walked, evidence: await seen.accuse(name, evidence) };
+  return { ...walked, evidence: await seen.accuse(log.name, evidence) };
 }

@@ -1,4 +1,5 @@
-import { ExecutionState, GateService, type SubmitRequest, Verdict } from '@csc-fleet/common/rpc';
+import type { RunRequest } from '@csc-fleet/common/messages';
+import { ExecutionState, GateService, Verdict } from '@csc-fleet/common/rpc';
 import type { Connection } from '../connection/connection.ts';
 import { endedEarly, type ReconnectOptions, retrying } from '../connection/reconnect.ts';
 import { type ExecutionEvent, toExecutionEvent, toOutputItem } from '../stream/items.ts';
@@ -27,7 +28,7 @@ interface FollowContext {
 export async function followToEnd(
   context: FollowContext,
   receiver: Receiver,
-  request: SubmitRequest | undefined,
+  request: RunRequest | undefined,
 ): Promise<void> {
   await retrying(
     (arrived) => attempt(context, receiver, request, arrived),
@@ -39,7 +40,7 @@ export async function followToEnd(
 async function attempt(
   context: FollowContext,
   receiver: Receiver,
-  request: SubmitRequest | undefined,
+  request: RunRequest | undefined,
   arrived: () => void,
 ): Promise<void> {
   const known = receiver.executionId();
@@ -56,19 +57,41 @@ async function attempt(
 async function runOnce(
   context: FollowContext,
   receiver: Receiver,
-  request: SubmitRequest,
+  request: RunRequest,
   arrived: () => void,
 ): Promise<void> {
   const { connection, signal } = context;
-  for await (const { item } of connection.stream(outputMethods.run, { submit: request }, signal)) {
-    arrived();
-    if (item?.$case === 'event') {
-      const event = toExecutionEvent(item.value);
-      if (event !== undefined) await take(context, receiver, event);
-      if (event !== undefined && (await isDone(context, receiver, event))) return;
-    } else if (item !== undefined) await receiver.output(toOutputItem(item));
+  const left = new AbortController();
+  const bounded = AbortSignal.any([left.signal, ...(signal === undefined ? [] : [signal])]);
+  const until = request.prove === undefined ? signal : bounded;
+  let patience: NodeJS.Timeout | undefined;
+  try {
+    for await (const { item } of connection.stream(outputMethods.run, request, until)) {
+      arrived();
+      // What comes beside a receipt is no reason to wait for long, nor to fail.
+      if (patience !== undefined) {
+        if (item?.$case !== 'proof') continue;
+        receiver.prove(item.value);
+        return;
+      }
+      if (item?.$case === 'event') {
+        const event = toExecutionEvent(item.value);
+        if (event === undefined) continue;
+        await take(context, receiver, event);
+        if (!(await isDone(context, receiver, event))) continue;
+        if (event.type !== 'finished' || request.prove === undefined) return;
+        patience = setTimeout(() => left.abort(), proofWithinMs);
+      } else if (item !== undefined && item.$case !== 'proof') await receiver.output(toOutputItem(item));
+    }
+  } catch (error) {
+    if (patience === undefined) throw error;
+  } finally {
+    clearTimeout(patience);
   }
 }
+
+// The gate waits for its log for two seconds.
+const proofWithinMs = 3_000;
 
 // Bound before it counts as seen: where that fails for now, the event comes again on the next connection.
 async function take(context: FollowContext, receiver: Receiver, event: ExecutionEvent): Promise<void> {

@@ -1,4 +1,4 @@
-import { type Decision, OutputStream } from '@csc-fleet/common/messages';
+import { type Decision, OutputStream, type ProveReceiptsResponse } from '@csc-fleet/common/messages';
 import { createOutputCheck, type OutputCheck } from '@csc-fleet/common/output-log';
 import type { EventOf, ExecutionEvent, OutputItem } from '../stream/items.ts';
 import { createProgress, type Progress } from '../stream/progress.ts';
@@ -30,12 +30,16 @@ export interface Receiver {
   executionId(): string | undefined;
   decision(): Decision | undefined;
   finished(): EventOf<'finished'> | undefined;
+  /** What the gate has proven of its log beside the receipt, unverified. */
+  proof(): ProveReceiptsResponse | undefined;
   /** True once its start has been handed on: no output is asked for before. */
   hasStarted(): boolean;
   /** Hands an event to its handler, once. */
   event(event: ExecutionEvent): Promise<void>;
   /** Hands what is new of it to its handler. */
   output(item: OutputItem): Promise<void>;
+  /** Keeps what the gate proves beside the receipt. */
+  prove(proof: ProveReceiptsResponse): void;
 }
 
 /** @param receiptVersion what was asked for; empty: not known */
@@ -52,12 +56,14 @@ export function createReceiver(
   let decision: Decision | undefined;
   let finished: EventOf<'finished'> | undefined;
   let started = false;
+  let proof: ProveReceiptsResponse | undefined;
   return {
     progress,
     outputCheck,
     executionId: () => id,
     decision: () => decision,
     finished: () => finished,
+    proof: () => proof,
     hasStarted: () => started,
     event: async (event) => {
       if (!progress.accepts(event)) return;
@@ -67,6 +73,9 @@ export function createReceiver(
       if (event.type === 'finished') finished = event;
       await handlers.onEvent?.(event);
       if (event.type === 'started') started = true;
+    },
+    prove: (given) => {
+      proof = given;
     },
     output: async (item) => {
       const unseen = progress.unseen(item);

@@ -20,7 +20,7 @@ import type { Connection } from '../connection/connection.ts';
 import type { ReconnectOptions } from '../connection/reconnect.ts';
 import { concludeFrom, concludeWithout } from '../verify/conclusion.ts';
 import type { KeySource } from '../verify/keys.ts';
-import type { LogDemand } from '../verify/log.ts';
+import type { LogDemand, ProofWanted } from '../verify/log.ts';
 import { type ExecutionResolution, type OwnersTrust, readResolution } from '../verify/resolution.ts';
 import { verifyFromSource } from '../verify/verify-receipt.ts';
 import { createBinder, tolerant } from './bind.ts';
@@ -125,7 +125,7 @@ async function runToEnd(context: RunContext, contract: ContractInput, given: Run
       : { terminal: { ...wanted, inputKey: inputKey.publicKey } }),
   };
   // What cannot be demanded is said before anything is handed in.
-  await context.log?.();
+  const proofWanted = await (await context.log?.())?.wanted();
   const prepared = await signRequest(prepareSubmit(contract, options), context.submitter, options);
   const { request, contractSha256 } = prepared;
   const receiptVersion = options.receiptVersion ?? defaultReceiptVersion;
@@ -172,12 +172,15 @@ async function runToEnd(context: RunContext, contract: ContractInput, given: Run
   const waitForApproval = options.waitForApproval ?? false;
   try {
     await abortable(context, receiver, cancels, () =>
-      followToEnd({ ...context, signal: stop.signal, waitForApproval, ...bind, onNamed }, receiver, request),
+      followToEnd({ ...context, signal: stop.signal, waitForApproval, ...bind, onNamed }, receiver, {
+        submit: request,
+        ...(proofWanted === undefined ? {} : { prove: proofWanted.request }),
+      }),
     ).finally(stop.release);
     checkDecided(receiver.decision(), contractSha256);
     if (submission !== undefined && isOurs && receiver.finished() !== undefined)
       await submitter?.signed.drop(submission.nonce);
-    const result = await conclude(context, receiver, { ...expected, host });
+    const result = await conclude(context, receiver, { ...expected, host }, proofWanted);
     checkSealed(result.receipt, options.sealTo);
     return result;
   } catch (error) {
@@ -307,6 +310,7 @@ async function conclude(
   { connection, keys, owners, log }: RunContext,
   receiver: Receiver,
   expected: ExpectedReceipt,
+  proofWanted?: ProofWanted,
 ): Promise<RunResult> {
   const finished = receiver.finished();
   const executionId = receiver.executionId() ?? '';
@@ -321,7 +325,8 @@ async function conclude(
   }
   const verified = await verifyFromSource(common, keys, { ...expected, executionId });
   receiver.outputCheck.verify(verified.receipt);
-  await (await log?.())?.(connection, common);
+  const brought = proofWanted === undefined ? undefined : { wanted: proofWanted, answer: receiver.proof() };
+  await (await log?.())?.check(connection, common, brought);
   const { receipt } = verified;
   return { ...common, receipt, resolution: undefined, ...concludeFrom(told, verified) };
 }

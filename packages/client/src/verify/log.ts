@@ -1,10 +1,12 @@
 import { sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError, isCscError, orThrow } from '@csc-fleet/common/errors';
-import type { ProveReceiptsResponse } from '@csc-fleet/common/messages';
+import type { ProveReceiptsRequest, ProveReceiptsResponse } from '@csc-fleet/common/messages';
 import { GateService } from '@csc-fleet/common/rpc';
 import {
+  formatVkey,
   type LogTrust,
   leafHash,
+  type NoteKey,
   openCheckpoint,
   parseEntry,
   parseVkey,
@@ -21,24 +23,26 @@ export interface OwedReceipt {
   readonly sha256: string;
 }
 
-/** What was met of a log. */
+/** What was met of a log, or where one is asked for. */
 export interface SeenLog {
-  /** The newest checkpoint that counted, a signed note. Absent: none yet. */
+  /** Of a log: the newest checkpoint that adds to all before it, a signed note. Absent: none yet. */
   readonly checkpoint?: string;
-  /** Receipts that the log had not proven yet. */
+  /** Of a place: receipts that were not proven yet. */
   readonly owed: readonly OwedReceipt[];
-  /** Where no key was demanded: the one that was met first, when that was, and when the log was asked last, ISO 8601. */
+  /** Of a place, where no key is demanded: the one that was met first, when that was, and when it was asked last, ISO 8601. */
   readonly firstUse?: { readonly vkey: string; readonly metAt: string; readonly askedAt: string };
 }
 
 /**
  * What was met of logs, so that a gate cannot show one log today and another tomorrow. Keep it between processes, or each
- * begins anew.
+ * begins anew. What a log has signed is kept by its vkey, whoever asked; what is owed by a place, that is who asks where, as
+ * nobody may ask for what another is owed.
  */
 export interface SeenLogs {
-  seenOf(origin: string): Promise<SeenLog>;
+  /** `name` is a vkey or a place. */
+  seenOf(name: string): Promise<SeenLog>;
   /** Replaces it. */
-  keep(origin: string, seen: SeenLog): Promise<void>;
+  keep(name: string, seen: SeenLog): Promise<void>;
   /** Keeps what proves that a log is false, beside all that was met; resolves to where, for people; empty: nowhere. */
   accuse(origin: string, evidence: LogEvidence): Promise<string>;
 }
@@ -56,158 +60,12 @@ export interface LogEvidence {
 export function createSeenLogs(): SeenLogs {
   const logs = new Map<string, SeenLog>();
   return {
-    seenOf: async (origin) => logs.get(origin) ?? { owed: [] },
-    keep: async (origin, seen) => {
-      logs.set(origin, seen);
+    seenOf: async (name) => logs.get(name) ?? { owed: [] },
+    keep: async (name, seen) => {
+      logs.set(name, seen);
     },
     accuse: async () => '',
   };
-}
-
-/** Whose log it must be, by how many witnesses it must be seen, and what was met of it. */
-export type LogChecks = LogTrust & { readonly seen: SeenLogs };
-
-// Of those that a gate would not prove: more are another gate's, or forgotten by it.
-const mostOwed = 64;
-
-/**
- * Has the gate prove that these receipts, and those that it still owes a proof of, are in its log, and that its log only adds
- * to what was met of it. Throws LOG_INVALID where it does not, and keeps the evidence; LOG_MISSING where it keeps none.
- */
-export async function checkLog(
-  connection: Connection,
-  checks: LogChecks,
-  receipts: readonly OwedReceipt[],
-  signal?: AbortSignal,
-): Promise<void> {
-  const { log, seen } = checks;
-  for (let round = 0; round < mostRounds; round += 1) {
-    // Before it is asked: what the gate does not answer, it is asked again.
-    const met = await inTurn(async () => {
-      const found = await seen.seenOf(log.name);
-      const owed = [...without(found.owed, receipts), ...receipts].slice(-mostOwed);
-      await seen.keep(log.name, { ...found, owed });
-      return { ...found, owed };
-    });
-    const answer = await ask(connection, toRequest(met, checks), signal);
-    if (await judge(checks, met, answer)) return;
-  }
-  const message = `others meet the log ${log.name} at the same time, again and again: ask once more`;
-  throw new CscError('LOG_MISSING', message);
-}
-
-// Of those that ask at once, one at least comes through in each.
-const mostRounds = 64;
-
-let turn: Promise<unknown> = Promise.resolve();
-
-// One at a time of this process: what was read is what is replaced.
-function inTurn<T>(act: () => Promise<T>): Promise<T> {
-  const next = turn.then(act);
-  turn = next.catch(() => undefined);
-  return next;
-}
-
-function without(owed: readonly OwedReceipt[], others: readonly OwedReceipt[]): OwedReceipt[] {
-  return owed.filter((it) => !others.some((other) => isOne(it, other)));
-}
-
-/**
- * Throws LOG_INVALID, with the evidence kept, and LOG_MISSING. False where somebody else has met the log meanwhile, and it is to be
- * asked again: two that ask at once could be shown two trees, each of which adds to what both had met.
- */
-async function judge(checks: LogChecks, met: SeenLog, answer: ProveReceiptsResponse): Promise<boolean> {
-  const { log, seen } = checks;
-  const { owed } = met;
-  const before = seenHead(met, checks);
-  const shown = answer.checkpoint.toString();
-  const accuse = async (error: unknown, of: readonly OwedReceipt[]): Promise<never> => {
-    if (!isCscError(error, 'LOG_INVALID')) throw error;
-    const { message } = error;
-    const { checkpoint: last = '' } = await seen.seenOf(log.name);
-    const seenCheckpoint = last === shown ? (met.checkpoint ?? '') : last;
-    const evidence = { message, seenCheckpoint, shownCheckpoint: shown, receipts: of };
-    const place = await seen.accuse(log.name, evidence);
-    const kept = place === '' ? '' : `. Both checkpoints are kept in ${place}`;
-    throw new CscError('LOG_INVALID', `THE LOG ${log.name} IS FALSE: ${message}${kept}`, { cause: error });
-  };
-  if (answer.checkpoint.length === 0) {
-    if (before !== undefined)
-      return accuse(new CscError('LOG_INVALID', `it had ${before.size} entries, and is gone`), owed);
-    throw new CscError('LOG_MISSING', `the gate keeps no log of receipts, and ${log.name} is demanded`);
-  }
-  try {
-    const { checkpoint } = openCheckpoint(answer.checkpoint, checks);
-    if (before !== undefined) verifyConsistency(before, checkpoint, answer.consistency);
-    const isLast = await inTurn(async () => {
-      const now = await seen.seenOf(log.name);
-      if (now.checkpoint !== undefined && now.checkpoint !== met.checkpoint) {
-        const other = seenHead(now, checks);
-        if (other?.size !== checkpoint.size) return false;
-        verifyConsistency(other, checkpoint, []);
-      }
-      await seen.keep(log.name, { ...now, checkpoint: shown });
-      return true;
-    });
-    if (!isLast) return false;
-    const missing = owed.filter((it) => !isProven(it, answer, checkpoint));
-    // Whatever comes of it, it is told once.
-    await inTurn(async () => {
-      const now = await seen.seenOf(log.name);
-      await seen.keep(log.name, { ...now, owed: without(now.owed, owed) });
-    });
-    if (missing.length > 0) await accuse(missingFrom(checkpoint.size, missing), missing);
-    return true;
-  } catch (error) {
-    if (isCscError(error, 'LOG_INVALID') && !error.message.startsWith('THE LOG')) await accuse(error, owed);
-    throw error;
-  }
-}
-
-async function ask(
-  connection: Connection,
-  request: { executionIds: string[]; oldSize: number; witnesses: number },
-  signal: AbortSignal | undefined,
-): Promise<ProveReceiptsResponse> {
-  return connection.unary(GateService.proveReceipts, request, signal);
-}
-
-function toRequest(met: SeenLog, checks: LogChecks) {
-  return {
-    executionIds: [...new Set(met.owed.map(({ executionId }) => executionId))],
-    oldSize: seenHead(met, checks)?.size ?? 0,
-    witnesses: checks.quorum ?? 0,
-  };
-}
-
-function seenHead({ checkpoint }: SeenLog, { log }: LogChecks) {
-  return checkpoint === undefined ? undefined : openCheckpoint(Buffer.from(checkpoint), { log }).checkpoint;
-}
-
-function isOne(one: OwedReceipt, other: OwedReceipt): boolean {
-  return one.executionId === other.executionId && one.sha256 === other.sha256;
-}
-
-// Throws LOG_INVALID where a proof does not hold; false where there is none of this receipt.
-function isProven(
-  { executionId, sha256 }: OwedReceipt,
-  { proofs }: ProveReceiptsResponse,
-  head: { readonly size: number; readonly root: Uint8Array },
-): boolean {
-  return proofs.some(({ entry, index, hashes }) => {
-    const { receipt_sha256, execution_id } = orThrow(parseEntry(entry), 'LOG_INVALID', 'an entry of the log');
-    if (receipt_sha256 !== sha256 || execution_id !== executionId) return false;
-    verifyInclusion(head, index, leafHash(entry), hashes);
-    return true;
-  });
-}
-
-function missingFrom(size: number, missing: readonly OwedReceipt[]): CscError {
-  const named = missing
-    .map(({ executionId, sha256 }) => `${executionId} (${sha256.slice(0, 16)}…)`)
-    .join(', ');
-  const message = `of its ${size} entries none is the receipt of ${named}, which the gate has handed out`;
-  return new CscError('LOG_INVALID', message);
 }
 
 /** A receipt, as it was verified, that must be in the log. */
@@ -216,9 +74,6 @@ export interface ReceiptInLog {
   readonly receiptJson: Uint8Array;
   readonly originalJson: Uint8Array;
 }
-
-/** `checkLog` of one receipt, with the log that was demanded. */
-export type LogCheck = (connection: Connection, receipt: ReceiptInLog, signal?: AbortSignal) => Promise<void>;
 
 /** Reads what is demanded when it is first needed. Throws CONFIG_INVALID. */
 export type LogDemand = () => Promise<LogCheck>;
@@ -243,15 +98,339 @@ export interface LogOptions {
   readonly seen?: SeenLogs | undefined;
 }
 
+/** What a call was asked to bring along, and what had been met then. */
+export interface ProofWanted {
+  readonly request: ProveReceiptsRequest;
+  readonly met: Met;
+}
+
+/** The same, and what came. Absent answer: nothing, as of an older gate, or where its log is behind. */
+export interface ProofBrought {
+  readonly wanted: ProofWanted;
+  readonly answer: ProveReceiptsResponse | undefined;
+}
+
+/** Holds receipts against a log. */
+export interface LogCheck {
+  /** What the call that brings a receipt is to be asked for. Undefined: nothing is due. */
+  wanted(): Promise<ProofWanted | undefined>;
+  /**
+   * Has it proven that this receipt, and those that are still owed a proof, are in the log, and that the log only adds to what was
+   * met of it: by what was brought with the receipt, or else by a call of its own. Throws LOG_INVALID where that is false, and
+   * keeps the evidence; LOG_MISSING where it cannot be known.
+   */
+  check(
+    connection: Connection,
+    receipt: ReceiptInLog,
+    brought?: ProofBrought,
+    signal?: AbortSignal,
+  ): Promise<void>;
+}
+
+/** What was met where somebody asks. */
+interface Met extends SeenLog {
+  /** Whose checkpoints count. Undefined: none was met yet. */
+  readonly log: NoteKey | undefined;
+}
+
+interface LogPorts {
+  /** Which log it must be. Undefined: the one that was met first. */
+  readonly trust: LogTrust | undefined;
+  readonly seen: SeenLogs;
+  /** Who asks where. */
+  readonly place: string;
+  readonly onWarning: (message: string) => void;
+  readonly now: () => Date;
+}
+
+// Of those that a gate would not prove: more are another gate's, or forgotten by it.
+const mostOwed = 64;
+// Of those that ask at once, one at least comes through in each.
+const mostRounds = 64;
+// A host whose clock is further off gets no work: what ended later than this after the log was met is younger than the log.
+const clockToleranceMs = 60_000;
+const askEachMs = 10_000;
+const patienceMs = 1_500;
+
 /**
  * Throws CONFIG_INVALID where a key is none, or more witnesses are due than are named.
- * @param place by what a log is remembered whose key is not demanded
+ * @param place by what is remembered what this caller is owed
  */
 export function openLogCheck({ seen = createSeenLogs(), ...options }: LogOptions, place: string): LogCheck {
   const { vkey, witnessVkeys, quorum, onWarning = () => {}, now = () => new Date() } = options;
-  if (vkey === undefined) return checkMet({ seen, place, onWarning, now });
-  const checks = { ...toLogTrust({ vkey, witnessVkeys, quorum }), seen };
-  return (connection, receipt, signal) => checkLog(connection, checks, [toOwed(receipt)], signal);
+  const trust = vkey === undefined ? undefined : toLogTrust({ vkey, witnessVkeys, quorum });
+  const ports: LogPorts = { trust, seen, place, onWarning, now };
+  return {
+    wanted: async () => {
+      const { met, isDue } = await remember(ports);
+      return isDue ? { request: toRequest(ports, met), met } : undefined;
+    },
+    check: async (connection, receipt, brought, signal) => {
+      const { met, isDue, own } = await remember(ports, receipt);
+      if (brought?.answer !== undefined && (await isSettled(ports, own, brought.wanted, brought.answer)))
+        return;
+      if (trust !== undefined) return demand(ports, connection, receipt, signal);
+      if (isDue || brought !== undefined) await askSoon(ports, met, own, connection, signal);
+    },
+  };
+}
+
+async function recall({ trust, seen, place }: Pick<LogPorts, 'trust' | 'seen' | 'place'>): Promise<Met> {
+  const { owed, firstUse } = await seen.seenOf(place);
+  const log = trust?.log ?? (firstUse?.vkey ? toLog(firstUse.vkey) : undefined);
+  const { checkpoint } = log === undefined ? {} : await seen.seenOf(formatVkey(log));
+  return {
+    ...{ log, owed },
+    ...(checkpoint === undefined ? {} : { checkpoint }),
+    ...(firstUse === undefined ? {} : { firstUse }),
+  };
+}
+
+function toLog(vkey: string): NoteKey {
+  return orThrow(parseVkey(vkey), 'LOG_INVALID', 'the key that the gate names for its log');
+}
+
+/**
+ * Before anything is asked, so that what the gate does not answer it is asked again: what was met, with this receipt among what is
+ * owed, and whether it is time to ask.
+ */
+function remember(
+  ports: LogPorts,
+  receipt?: ReceiptInLog,
+): Promise<{ met: Met; isDue: boolean; own: readonly OwedReceipt[] }> {
+  const { trust, seen, place, now: clock } = ports;
+  return inTurn(async () => {
+    const { firstUse, ...met } = await recall(ports);
+    const came = receipt === undefined ? [] : [toOwed(receipt)];
+    const counts = trust !== undefined || isYounger(receipt, firstUse);
+    const own = counts ? came : [];
+    const owed = [...without(met.owed, came), ...own].slice(-mostOwed);
+    const now = clock();
+    const isDue =
+      trust !== undefined ||
+      firstUse === undefined ||
+      now.getTime() - Date.parse(firstUse.askedAt) >= askEachMs ||
+      owed.length >= mostOwed / 2;
+    const use = { vkey: '', metAt: now.toISOString(), askedAt: now.toISOString(), ...firstUse };
+    const asked = isDue ? { ...use, askedAt: now.toISOString() } : use;
+    const kept = trust === undefined ? { firstUse: asked } : firstUse === undefined ? {} : { firstUse };
+    if (trust === undefined || receipt !== undefined) await seen.keep(place, { owed, ...kept });
+    return { met: { ...met, owed, ...kept }, isDue, own };
+  });
+}
+
+// What is older than the first meeting may be older than the log.
+function isYounger(receipt: ReceiptInLog | undefined, firstUse: SeenLog['firstUse']): boolean {
+  if (receipt === undefined || firstUse === undefined || firstUse.vkey === '') return false;
+  return endOf(receipt) > Date.parse(firstUse.metAt) + clockToleranceMs;
+}
+
+let turn: Promise<unknown> = Promise.resolve();
+
+// One at a time of this process: what was read is what is replaced.
+function inTurn<T>(act: () => Promise<T>): Promise<T> {
+  const next = turn.then(act);
+  turn = next.catch(() => undefined);
+  return next;
+}
+
+function without(owed: readonly OwedReceipt[], others: readonly OwedReceipt[]): OwedReceipt[] {
+  return owed.filter((it) => !others.some((other) => isOne(it, other)));
+}
+
+function toRequest({ trust }: LogPorts, met: Met): ProveReceiptsRequest {
+  const { log, owed } = met;
+  return {
+    executionIds: log === undefined ? [] : [...new Set(owed.map(({ executionId }) => executionId))],
+    oldSize: seenHead(met)?.size ?? 0,
+    witnesses: trust?.quorum ?? 0,
+    nameUnknown: true,
+  };
+}
+
+function seenHead({ checkpoint, log }: Pick<Met, 'checkpoint' | 'log'>) {
+  if (checkpoint === undefined || log === undefined) return undefined;
+  return openCheckpoint(Buffer.from(checkpoint), { log }).checkpoint;
+}
+
+// False: it is to be asked for by a call of its own, which the gate answers with more patience.
+async function isSettled(
+  ports: LogPorts,
+  own: readonly OwedReceipt[],
+  { met }: ProofWanted,
+  answer: ProveReceiptsResponse,
+): Promise<boolean> {
+  try {
+    return await judge(ports, { ...met, owed: [...without(met.owed, own), ...own] }, answer, own);
+  } catch (error) {
+    if (isCscError(error, 'LOG_MISSING') && ports.trust !== undefined) return false;
+    throw error;
+  }
+}
+
+// Of a log whose key is demanded: nothing counts without it.
+async function demand(
+  ports: LogPorts,
+  connection: Connection,
+  receipt: ReceiptInLog,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  for (let round = 0; round < mostRounds; round += 1) {
+    const { met } = await remember(ports, receipt);
+    const answer = await connection.unary(GateService.proveReceipts, toRequest(ports, met), signal);
+    if (await judge(ports, met, answer, [toOwed(receipt)])) return;
+  }
+  const message = `others meet the log ${ports.trust?.log.name} at the same time, again and again: ask once more`;
+  throw new CscError('LOG_MISSING', message);
+}
+
+// Of one whose key nobody has demanded: who has the receipt does not wait long for more, and who does not answer is not refused.
+async function askSoon(
+  ports: LogPorts,
+  met: Met,
+  own: readonly OwedReceipt[],
+  connection: Connection,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const patience = AbortSignal.timeout(patienceMs);
+  const soon = signal === undefined ? patience : AbortSignal.any([signal, patience]);
+  let answer: ProveReceiptsResponse;
+  try {
+    answer = await connection.unary(GateService.proveReceipts, toRequest(ports, met), soon);
+  } catch (error) {
+    if (!isCscError(error)) throw error;
+    // One that was never met may be a gate of an earlier release.
+    if (met.log === undefined) return;
+    const why = soon.aborted ? 'it has not answered in time' : error.message;
+    ports.onWarning(`whether ${met.owed.length} receipts are in the log of the gate is asked again: ${why}`);
+    return;
+  }
+  // Where somebody else has met it meanwhile, it is asked again with the next receipt: what is owed stays owed.
+  await judge(ports, met, answer, own);
+}
+
+/**
+ * Throws LOG_INVALID, with the evidence kept, before LOG_MISSING: that a log is false is worse than that too few have seen it.
+ * False where somebody else has met the log meanwhile, and it is to be asked again: two that ask at once could be shown two
+ * trees, each of which adds to what both had met.
+ */
+async function judge(
+  ports: LogPorts,
+  met: Met,
+  answer: ProveReceiptsResponse,
+  own: readonly OwedReceipt[],
+): Promise<boolean> {
+  const { trust, seen, place } = ports;
+  const { log, owed } = met;
+  const { logVkey } = answer;
+  if (log === undefined || (trust === undefined && logVkey !== '' && logVkey !== formatVkey(log)))
+    return meet(ports, met, answer);
+  const vkey = formatVkey(log);
+  const shown = answer.checkpoint.toString();
+  const settle = (told: readonly OwedReceipt[]): Promise<void> =>
+    inTurn(async () => {
+      const now = await seen.seenOf(place);
+      await seen.keep(place, { ...now, owed: without(now.owed, told) });
+    });
+  const accuse = async (message: string, of: readonly OwedReceipt[], cause?: unknown): Promise<never> => {
+    const { checkpoint: last = '' } = await seen.seenOf(vkey);
+    const seenCheckpoint = last === shown ? (met.checkpoint ?? '') : last;
+    const evidence = { message, seenCheckpoint, shownCheckpoint: shown, receipts: of };
+    const kept = await keptIn(seen, log.name, evidence);
+    throw new CscError('LOG_INVALID', `THE LOG ${log.name} IS FALSE: ${message}${kept}`, { cause });
+  };
+  const before = seenHead(met);
+  if (trust !== undefined && logVkey !== '' && logVkey !== vkey)
+    return accuse(`its key is ${logVkey}, and ${vkey} is demanded: ${begunAnew}, and tell its new key`, owed);
+  if (answer.checkpoint.length === 0) {
+    if (before !== undefined) return accuse(`it had ${before.size} entries, and is gone`, owed);
+    if (trust === undefined) return true;
+    throw new CscError('LOG_MISSING', `the gate keeps no log of receipts, and ${log.name} is demanded`);
+  }
+  let missing: readonly OwedReceipt[];
+  // What it has only just handed out it knows.
+  const unknown = without(owed, own).filter((it) => answer.unknownExecutionIds.includes(it.executionId));
+  const asked = without(owed, unknown);
+  try {
+    const { checkpoint } = openCheckpoint(answer.checkpoint, { log });
+    if (before !== undefined) verifyConsistency(before, checkpoint, answer.consistency);
+    const isLast = await inTurn(async () => {
+      const now = await seen.seenOf(vkey);
+      if (now.checkpoint !== undefined && now.checkpoint !== met.checkpoint) {
+        const other = seenHead({ log, checkpoint: now.checkpoint });
+        if (other?.size !== checkpoint.size) return false;
+        verifyConsistency(other, checkpoint, []);
+      }
+      await seen.keep(vkey, { ...now, checkpoint: shown });
+      return true;
+    });
+    if (!isLast) return false;
+    missing = asked.filter((it) => !isProven(it, answer, checkpoint));
+    // It is told once.
+    if (missing.length > 0) await settle(missing);
+    if (missing.length > 0) throw missingFrom(checkpoint.size, missing);
+  } catch (error) {
+    if (isCscError(error, 'LOG_INVALID')) return accuse(error.message, owed, error);
+    throw error;
+  }
+  if (trust !== undefined) openCheckpoint(answer.checkpoint, trust);
+  await settle(asked);
+  if (unknown.length === 0) return true;
+  const message = `the gate does not know ${namesOf(unknown)} any more, whose receipt it has handed out and has not proven: ${wasSetBack}`;
+  // Nobody but a person forgets what is owed where a log is demanded.
+  if (trust !== undefined) throw new CscError('LOG_MISSING', message);
+  await settle(unknown);
+  const evidence = {
+    message,
+    seenCheckpoint: met.checkpoint ?? '',
+    shownCheckpoint: shown,
+    receipts: unknown,
+  };
+  ports.onWarning(`${message}${await keptIn(seen, log.name, evidence)}`);
+  return true;
+}
+
+const begunAnew =
+  'unless the owners have begun it anew, the gate hides what it had shown. Where they have, let them say so';
+const wasSetBack =
+  'unless its database was set back (restored from a backup), or it keeps receipts no longer than that, it hides them. Ask its owners; ' +
+  'csc audit forget EXECUTION forgets what is owed here, and keeps a note of it';
+
+async function keptIn(seen: SeenLogs, name: string, evidence: LogEvidence): Promise<string> {
+  const place = await seen.accuse(name, evidence);
+  return place === '' ? '' : `. Both checkpoints are kept in ${place}`;
+}
+
+/** Remembers the log that the gate names: the first, or another than before, which is told. */
+async function meet(ports: LogPorts, met: Met, answer: ProveReceiptsResponse): Promise<boolean> {
+  const { seen, place, onWarning } = ports;
+  const { logVkey } = answer;
+  if (logVkey === '') return true;
+  const log = toLog(logVkey);
+  const shown = answer.checkpoint.toString();
+  // None yet: there is nothing in it.
+  if (shown !== '') openCheckpoint(answer.checkpoint, { log });
+  if (met.log !== undefined) {
+    const { vkey = '', metAt = '' } = met.firstUse ?? {};
+    const message = `the log of the gate has another key, ${logVkey}, than ${vkey}, which was met on ${metAt}: ${begunAnew}`;
+    const evidence = {
+      message,
+      seenCheckpoint: met.checkpoint ?? '',
+      shownCheckpoint: shown,
+      receipts: met.owed,
+    };
+    const told = `${message}${await keptIn(seen, log.name, evidence)}`;
+    onWarning(told);
+  }
+  const at = met.firstUse?.askedAt ?? ports.now().toISOString();
+  await inTurn(async () => {
+    const known = await seen.seenOf(logVkey);
+    // What others have met of it counts: this adds to it, or the next answer shows that it does not.
+    if (shown !== '' && known.checkpoint === undefined)
+      await seen.keep(logVkey, { ...known, checkpoint: shown });
+    await seen.keep(place, { owed: [], firstUse: { vkey: logVkey, metAt: at, askedAt: at } });
+  });
+  return true;
 }
 
 function toOwed({ executionId, receiptJson, originalJson }: ReceiptInLog): OwedReceipt {
@@ -259,100 +438,31 @@ function toOwed({ executionId, receiptJson, originalJson }: ReceiptInLog): OwedR
   return { executionId, sha256: sha256Hex(originalJson.length > 0 ? originalJson : receiptJson) };
 }
 
-interface MetPorts {
-  readonly seen: SeenLogs;
-  readonly place: string;
-  readonly onWarning: (message: string) => void;
-  readonly now: () => Date;
+function isOne(one: OwedReceipt, other: OwedReceipt): boolean {
+  return one.executionId === other.executionId && one.sha256 === other.sha256;
 }
 
-// A host whose clock is further off gets no work: what ended later than this after the log was met is younger than the log.
-const clockToleranceMs = 60_000;
-const askEachMs = 10_000;
-const patienceMs = 1_500;
-
-// Of a log whose key nobody has demanded. What is older than its first meeting may be older than the log.
-function checkMet({ seen, place, onWarning, now: clock }: MetPorts): LogCheck {
-  return async (connection, receipt, signal) => {
-    const met = await seen.seenOf(place);
-    const { firstUse } = met;
-    const isYounger =
-      firstUse?.vkey !== undefined &&
-      firstUse.vkey !== '' &&
-      endOf(receipt) > Date.parse(firstUse.metAt) + clockToleranceMs;
-    const own = toOwed(receipt);
-    const others = met.owed.filter((it) => !isOne(it, own));
-    const owed = (isYounger ? [...others, own] : others).slice(-mostOwed);
-    const now = clock();
-    const isDue = firstUse === undefined || now.getTime() - Date.parse(firstUse.askedAt) >= askEachMs;
-    const asked = { vkey: '', metAt: now.toISOString(), ...firstUse, askedAt: now.toISOString() };
-    await seen.keep(place, { ...met, owed, ...(isDue ? { firstUse: asked } : {}) });
-    if (!isDue && owed.length < mostOwed / 2) return;
-    const checks = asked.vkey === '' ? undefined : toChecks(asked.vkey, seen, place);
-    const request =
-      checks === undefined
-        ? { executionIds: [], oldSize: 0, witnesses: 0 }
-        : toRequest({ ...met, owed }, checks);
-    // It was not asked for: who has the receipt does not wait long for more.
-    const patience = AbortSignal.timeout(patienceMs);
-    const soon = signal === undefined ? patience : AbortSignal.any([signal, patience]);
-    let answer: ProveReceiptsResponse;
-    try {
-      answer = await ask(connection, request, soon);
-    } catch (error) {
-      if (!isCscError(error)) throw error;
-      // One that was never met may be a gate of an earlier release.
-      if (checks === undefined) return;
-      // They are asked for again, but for those that the gate has forgotten: they would stand in the way of all others.
-      const isForgotten = error.code === 'EXECUTION_UNKNOWN';
-      if (isForgotten) await seen.keep(place, { ...met, owed: [], firstUse: asked });
-      const fate = isForgotten ? 'cannot be shown any more' : 'is asked again';
-      const why = soon.aborted ? 'it has not answered in time' : error.message;
-      onWarning(`whether ${owed.length} receipts are in the log of the gate ${fate}: ${why}`);
-      return;
-    }
-    const { logVkey } = answer;
-    if (checks !== undefined && (logVkey === asked.vkey || logVkey === '')) {
-      // Where somebody else has met it meanwhile, it is asked again with the next receipt: what is owed stays owed.
-      await judge(checks, { ...met, owed, firstUse: asked }, answer);
-      return;
-    }
-    if (logVkey === '') return;
-    const shown = answer.checkpoint.toString();
-    const { log } = toChecks(logVkey, seen, place);
-    // None yet: there is nothing in it.
-    if (shown !== '') openCheckpoint(answer.checkpoint, { log });
-    if (checks !== undefined) {
-      const message =
-        `the log of the gate has another key, ${logVkey}, than ${asked.vkey}, which was met on ${asked.metAt}: ` +
-        'unless the owners have begun it anew, the gate hides what it had shown';
-      const evidence = {
-        message,
-        seenCheckpoint: met.checkpoint ?? '',
-        shownCheckpoint: shown,
-        receipts: owed,
-      };
-      const kept = await seen.accuse(place, evidence);
-      const told = `${message}${kept === '' ? '' : `. Both checkpoints are kept in ${kept}`}`;
-      onWarning(told);
-    }
-    const fresh = { vkey: logVkey, metAt: asked.askedAt, askedAt: asked.askedAt };
-    await seen.keep(place, {
-      ...(shown === '' ? {} : { checkpoint: shown }),
-      ...{ owed: [], firstUse: fresh },
-    });
-  };
+// Throws LOG_INVALID where a proof does not hold; false where there is none of this receipt.
+function isProven(
+  { executionId, sha256 }: OwedReceipt,
+  { proofs }: ProveReceiptsResponse,
+  head: { readonly size: number; readonly root: Uint8Array },
+): boolean {
+  return proofs.some(({ entry, index, hashes }) => {
+    const { receipt_sha256, execution_id } = orThrow(parseEntry(entry), 'LOG_INVALID', 'an entry of the log');
+    if (receipt_sha256 !== sha256 || execution_id !== executionId) return false;
+    verifyInclusion(head, index, leafHash(entry), hashes);
+    return true;
+  });
 }
 
-// What is met of this log is kept by where it was met.
-function toChecks(vkey: string, seen: SeenLogs, place: string): LogChecks {
-  const log = orThrow(parseVkey(vkey), 'LOG_INVALID', 'the key that the gate names for its log');
-  const placed: SeenLogs = {
-    seenOf: () => seen.seenOf(place),
-    keep: (_, met) => seen.keep(place, met),
-    accuse: (_, evidence) => seen.accuse(place, evidence),
-  };
-  return { log, seen: placed };
+function missingFrom(size: number, missing: readonly OwedReceipt[]): CscError {
+  const message = `of its ${size} entries none is the receipt of ${namesOf(missing)}, which the gate has handed out`;
+  return new CscError('LOG_INVALID', message);
+}
+
+function namesOf(receipts: readonly OwedReceipt[]): string {
+  return receipts.map(({ executionId, sha256 }) => `${executionId} (${sha256.slice(0, 16)}…)`).join(', ');
 }
 
 // Of a receipt that was verified. NaN where it says none: it is owed to nobody then.

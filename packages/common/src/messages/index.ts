@@ -59,7 +59,6 @@ export type {
   ListProfilesResponse,
   Profile,
   ProveReceiptsRequest,
-  ProveReceiptsResponse,
   PruneRequest,
   PruneResponse,
   ReadLogTileRequest,
@@ -82,7 +81,12 @@ export type {
   WatchRequest,
   WatchResponse,
 } from '../gen/csc/gate/v1/gate.ts';
-export { AuditRecord, Executor as ExecutorStatus, SubmitRequest } from '../gen/csc/gate/v1/gate.ts';
+export {
+  AuditRecord,
+  Executor as ExecutorStatus,
+  ProveReceiptsResponse,
+  SubmitRequest,
+} from '../gen/csc/gate/v1/gate.ts';
 export type {
   Accepted,
   Cancel,

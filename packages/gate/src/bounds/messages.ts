@@ -50,6 +50,14 @@ const submit = () =>
     submissionToken: text(maxTokenLength).optional(),
   });
 
+const proving = () =>
+  z.object({
+    executionIds: list(id, 64),
+    oldSize: whole(0),
+    witnesses: whole(0, 64),
+    nameUnknown: z.boolean(),
+  });
+
 const state = () => whole(ExecutionState.AWAITING_APPROVAL, ExecutionState.LOST);
 
 /**
@@ -58,7 +66,7 @@ const state = () => whole(ExecutionState.AWAITING_APPROVAL, ExecutionState.LOST)
  */
 export const requestBounds = {
   submit: when(submit),
-  run: when(() => z.object({ submit: submit().optional() })),
+  run: when(() => z.object({ submit: submit().optional(), prove: proving().optional() })),
   bind: when(() => z.object({ executionId: id, submissionJson: bytes(artifactBytes.submission) })),
   check: when(() => z.object({ policyProfile: text(256), terminal: z.boolean() })),
   watch: when(() => z.object({ executionId: id, fromSequence: whole(0) })),
@@ -87,11 +95,9 @@ export const requestBounds = {
   ),
   listProfiles: when(() => z.object({})),
   getStatus: when(() => z.object({})),
-  getReceipt: when(() => z.object({ executionId: id })),
+  getReceipt: when(() => z.object({ executionId: id, prove: proving().optional() })),
   getKeys: when(() => z.object({ keyIds: list(text(200), 100) })),
-  proveReceipts: when(() =>
-    z.object({ executionIds: list(id, 64), oldSize: whole(0), witnesses: whole(0, 64) }),
-  ),
+  proveReceipts: when(() => proving()),
   readLogTile: when(() =>
     z.object({ path: z.string().regex(/^(checkpoint|tile\/[\w./]{1,64})$/, 'must be that of a tile') }),
   ),

@@ -1,4 +1,4 @@
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, isCscError } from '@csc-fleet/common/errors';
 import type {
   ProveReceiptsRequest,
   ProveReceiptsResponse,
@@ -27,21 +27,28 @@ export interface ProvePorts {
 }
 
 /**
- * Throws EXECUTION_UNKNOWN for what is not the caller's, and STORE_UNAVAILABLE while the log cannot take their receipts in.
+ * Throws EXECUTION_UNKNOWN for what is not the caller's, unless that is to be named, and STORE_UNAVAILABLE while the log cannot
+ * take their receipts in.
  * @param patienceMs how long it is waited for
  */
 export async function proveReceipts(
   { executions, store, log, cosigning }: ProvePorts,
   principal: Principal,
-  { executionIds, oldSize, witnesses }: ProveReceiptsRequest,
+  { executionIds, oldSize, witnesses, nameUnknown }: ProveReceiptsRequest,
   patienceMs = 5_000,
 ): Promise<ProveReceiptsResponse> {
-  const none = { checkpoint: Buffer.alloc(0), consistency: [], proofs: [], logVkey: log?.vkey ?? '' };
   const records = new Map<number, string>();
+  const unknownExecutionIds: string[] = [];
   for (const id of executionIds) {
-    const { id: executionId } = await executions.visible(principal, id);
-    for (const sequence of await store.receiptRecords(executionId)) records.set(sequence, executionId);
+    const found = await executions.visible(principal, id).catch((error: unknown) => {
+      if (nameUnknown && isCscError(error, 'EXECUTION_UNKNOWN')) return undefined;
+      throw error;
+    });
+    if (found === undefined) unknownExecutionIds.push(id);
+    else for (const sequence of await store.receiptRecords(found.id)) records.set(sequence, found.id);
   }
+  const logVkey = log?.vkey ?? '';
+  const none = { checkpoint: Buffer.alloc(0), consistency: [], proofs: [], logVkey, unknownExecutionIds };
   if (log === undefined) return none;
   const last = Math.max(0, ...records.keys());
   const published = await awaitCheckpoint({ log, cosigning }, { last, oldSize, witnesses, patienceMs });
@@ -57,6 +64,29 @@ export async function proveReceipts(
   }
   const consistency = oldSize > size ? [] : (await log.consistency(oldSize, size)).map(toBuffer);
   return { ...none, checkpoint: Buffer.from(note), consistency, proofs };
+}
+
+// Who has a receipt may have its proof later: it is waited for less long than where that is all that is asked for.
+const besideMs = 2_000;
+
+/**
+ * The same of one execution and others, beside its receipt. Undefined where none was asked for, or there is none within a
+ * moment: what stands in its way is said to who asks for it alone.
+ */
+export async function proveBeside(
+  ports: ProvePorts,
+  principal: Principal,
+  executionId: string,
+  wanted: ProveReceiptsRequest | undefined,
+): Promise<ProveReceiptsResponse | undefined> {
+  if (wanted === undefined) return undefined;
+  const executionIds = [...new Set([...wanted.executionIds, executionId])];
+  try {
+    return await proveReceipts(ports, principal, { ...wanted, executionIds }, besideMs);
+  } catch (error) {
+    if (isCscError(error)) return undefined;
+    throw error;
+  }
 }
 
 interface Wanted {

@@ -8,6 +8,8 @@ import { parseIdentity } from '@csc-fleet/common/identity';
 import { createIssuerKeys } from '@csc-fleet/common/issuer-keys';
 import {
   ExecutionState,
+  type ProveReceiptsRequest,
+  ProveReceiptsResponse,
   SubmitRequest,
   type SubmitResponse,
   type Validity,
@@ -21,7 +23,7 @@ import type { ReviewPorts } from '../approval/review.ts';
 import { auditOwners } from '../audit/owners-changes.ts';
 import { readAudit } from '../audit/read-audit.ts';
 import type { LiveExecution } from '../execution/execution.ts';
-import { Executions } from '../execution/executions.ts';
+import { Executions, type Principal } from '../execution/executions.ts';
 import { Finisher } from '../execution/finisher.ts';
 import { isTerminal, toDecision } from '../execution/row.ts';
 import { wantsBinding } from '../execution/submission-of.ts';
@@ -34,6 +36,7 @@ import type { LogKey } from '../log/log-key.ts';
 import type { ReceiptLog } from '../log/receipt-log.ts';
 import { OutputIntake } from '../output/intake.ts';
 import { OutputStore } from '../output/output-store.ts';
+import { encodeItem, itemField } from '../output/reader.ts';
 import { createOwners, type Owners } from '../owners/index.ts';
 import { checkAdmin } from '../read/admins.ts';
 import { follow, giveOutput, watch } from '../read/follow.ts';
@@ -249,6 +252,9 @@ type Parts = Awaited<ReturnType<typeof assemble>>;
 
 function toMethods(parts: Parts) {
   const { executions, output, store, keys } = parts;
+  // Most gates are never asked, and that of csc run has none.
+  const beside = async (principal: Principal, executionId: string, wanted: ProveReceiptsRequest) =>
+    (await import('../log/prove.ts')).proveBeside(parts, principal, executionId, wanted);
   return {
     submit: async ({ principal, request, trace }) => {
       const { execution, existing } = await submit(parts, principal, request, trace);
@@ -264,6 +270,10 @@ function toMethods(parts: Parts) {
       const submitted = request.submit ?? SubmitRequest.fromPartial({});
       const { execution } = await submit(parts, principal, submitted, trace);
       await follow({ output, store }, execution, write, gone);
+      if (request.prove === undefined || gone.aborted || !isTerminal(execution.row.state)) return;
+      const proof = await beside(principal, execution.id, request.prove);
+      if (proof !== undefined)
+        await write(encodeItem(itemField.proof, ProveReceiptsResponse.encode(proof).finish()));
     },
     bind: async ({ principal, request }) => {
       await bind(parts, principal, request, parts.clock.now());
@@ -279,11 +289,14 @@ function toMethods(parts: Parts) {
     sendInput: ({ principal, request }) => parts.relay.send(principal, request),
     getExecution: ({ principal, request }) => getExecution(parts, principal, request),
     listExecutions: ({ principal, request }) => listExecutions(parts, principal, request),
-    getReceipt: ({ principal, request }) => getReceipt(parts, principal, request),
+    getReceipt: async ({ principal, request }) => {
+      const receipt = await getReceipt(parts, principal, request);
+      if (request.prove === undefined) return receipt;
+      return { ...receipt, proof: await beside(principal, request.executionId, request.prove) };
+    },
     getKeys: async ({ request }) => getKeys(keys, request),
     listProfiles: async ({ principal }) => listProfiles(parts, principal),
     getStatus: async ({ principal }) => getStatus(parts, principal),
-    // Most gates are never asked, and that of csc run has none.
     proveReceipts: async ({ principal, request }) =>
       (await import('../log/prove.ts')).proveReceipts(parts, principal, request),
   } satisfies GateMethods;

@@ -97,14 +97,23 @@ export interface SubmitResponse {
 }
 
 export interface RunRequest {
-  submit: SubmitRequest | undefined;
+  submit:
+    | SubmitRequest
+    | undefined;
+  /** To be proven beside its receipt, after its end; its execution_ids are others. Absent: nothing is proven. */
+  prove?: ProveReceiptsRequest | undefined;
 }
 
 export interface RunResponse {
   item: { $case: "chunk"; value: OutputChunk } | { $case: "end"; value: OutputEnd } | {
     $case: "event";
     value: ExecutionEvent;
-  } | undefined;
+  } | //
+  /**
+   * The last, where `prove` asked for it. None where the log does not have the receipt within a moment: ProveReceipts waits
+   * longer.
+   */
+  { $case: "proof"; value: ProveReceiptsResponse } | undefined;
 }
 
 export interface BindRequest {
@@ -246,6 +255,8 @@ export interface ListExecutionsResponse {
 
 export interface GetReceiptRequest {
   executionId: string;
+  /** As of RunRequest. */
+  prove?: ProveReceiptsRequest | undefined;
 }
 
 export interface GetReceiptResponse {
@@ -253,6 +264,8 @@ export interface GetReceiptResponse {
   receiptJson: Buffer;
   /** As in Finished. */
   originalJson: Buffer;
+  /** As of RunResponse. */
+  proof?: ProveReceiptsResponse | undefined;
 }
 
 export interface GetKeysRequest {
@@ -524,6 +537,8 @@ export interface ProveReceiptsRequest {
   oldSize: number;
   /** By how many of its witnesses the checkpoint should be cosigned. The gate waits for them a while. */
   witnesses: number;
+  /** Whether executions that the gate does not know are named in the answer. False: the call fails with EXECUTION_UNKNOWN. */
+  nameUnknown: boolean;
 }
 
 export interface ProveReceiptsResponse {
@@ -535,6 +550,8 @@ export interface ProveReceiptsResponse {
   proofs: ReceiptProof[];
   /** The key of the log, as a vkey: for those who have not pinned it, and remember it. Empty: this gate keeps no log. */
   logVkey: string;
+  /** Of the executions that were asked for, those that are not there, or not the caller's. */
+  unknownExecutionIds: string[];
 }
 
 export interface ReceiptProof {
@@ -1000,13 +1017,16 @@ export const SubmitResponse: MessageFns<SubmitResponse> = {
 };
 
 function createBaseRunRequest(): RunRequest {
-  return { submit: undefined };
+  return { submit: undefined, prove: undefined };
 }
 
 export const RunRequest: MessageFns<RunRequest> = {
   encode(message: RunRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.submit !== undefined) {
       SubmitRequest.encode(message.submit, writer.uint32(10).fork()).join();
+    }
+    if (message.prove !== undefined) {
+      ProveReceiptsRequest.encode(message.prove, writer.uint32(162).fork()).join();
     }
     return writer;
   },
@@ -1032,6 +1052,14 @@ export const RunRequest: MessageFns<RunRequest> = {
             message.submit = SubmitRequest.decode(reader, reader.uint32());
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.prove = ProveReceiptsRequest.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1052,6 +1080,9 @@ export const RunRequest: MessageFns<RunRequest> = {
     message.submit = (object.submit !== undefined && object.submit !== null)
       ? SubmitRequest.fromPartial(object.submit)
       : undefined;
+    message.prove = (object.prove !== undefined && object.prove !== null)
+      ? ProveReceiptsRequest.fromPartial(object.prove)
+      : undefined;
     return message;
   },
 };
@@ -1071,6 +1102,9 @@ export const RunResponse: MessageFns<RunResponse> = {
         break;
       case "event":
         ExecutionEvent.encode(message.item.value, writer.uint32(26).fork()).join();
+        break;
+      case "proof":
+        ProveReceiptsResponse.encode(message.item.value, writer.uint32(162).fork()).join();
         break;
     }
     return writer;
@@ -1113,6 +1147,14 @@ export const RunResponse: MessageFns<RunResponse> = {
             message.item = { $case: "event", value: ExecutionEvent.decode(reader, reader.uint32()) };
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.item = { $case: "proof", value: ProveReceiptsResponse.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1146,6 +1188,12 @@ export const RunResponse: MessageFns<RunResponse> = {
       case "event": {
         if (object.item?.value !== undefined && object.item?.value !== null) {
           message.item = { $case: "event", value: ExecutionEvent.fromPartial(object.item.value) };
+        }
+        break;
+      }
+      case "proof": {
+        if (object.item?.value !== undefined && object.item?.value !== null) {
+          message.item = { $case: "proof", value: ProveReceiptsResponse.fromPartial(object.item.value) };
         }
         break;
       }
@@ -2542,13 +2590,16 @@ export const ListExecutionsResponse: MessageFns<ListExecutionsResponse> = {
 };
 
 function createBaseGetReceiptRequest(): GetReceiptRequest {
-  return { executionId: "" };
+  return { executionId: "", prove: undefined };
 }
 
 export const GetReceiptRequest: MessageFns<GetReceiptRequest> = {
   encode(message: GetReceiptRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.executionId !== "") {
       writer.uint32(10).string(message.executionId);
+    }
+    if (message.prove !== undefined) {
+      ProveReceiptsRequest.encode(message.prove, writer.uint32(162).fork()).join();
     }
     return writer;
   },
@@ -2574,6 +2625,14 @@ export const GetReceiptRequest: MessageFns<GetReceiptRequest> = {
             message.executionId = reader.string();
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.prove = ProveReceiptsRequest.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2592,12 +2651,15 @@ export const GetReceiptRequest: MessageFns<GetReceiptRequest> = {
   fromPartial(object: DeepPartial<GetReceiptRequest>): GetReceiptRequest {
     const message = createBaseGetReceiptRequest();
     message.executionId = object.executionId ?? "";
+    message.prove = (object.prove !== undefined && object.prove !== null)
+      ? ProveReceiptsRequest.fromPartial(object.prove)
+      : undefined;
     return message;
   },
 };
 
 function createBaseGetReceiptResponse(): GetReceiptResponse {
-  return { receiptJson: Buffer.alloc(0), originalJson: Buffer.alloc(0) };
+  return { receiptJson: Buffer.alloc(0), originalJson: Buffer.alloc(0), proof: undefined };
 }
 
 export const GetReceiptResponse: MessageFns<GetReceiptResponse> = {
@@ -2607,6 +2669,9 @@ export const GetReceiptResponse: MessageFns<GetReceiptResponse> = {
     }
     if (message.originalJson.length !== 0) {
       writer.uint32(18).bytes(message.originalJson);
+    }
+    if (message.proof !== undefined) {
+      ProveReceiptsResponse.encode(message.proof, writer.uint32(162).fork()).join();
     }
     return writer;
   },
@@ -2640,6 +2705,14 @@ export const GetReceiptResponse: MessageFns<GetReceiptResponse> = {
             message.originalJson = Buffer.from(reader.bytes());
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.proof = ProveReceiptsResponse.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2659,6 +2732,9 @@ export const GetReceiptResponse: MessageFns<GetReceiptResponse> = {
     const message = createBaseGetReceiptResponse();
     message.receiptJson = object.receiptJson ?? Buffer.alloc(0);
     message.originalJson = object.originalJson ?? Buffer.alloc(0);
+    message.proof = (object.proof !== undefined && object.proof !== null)
+      ? ProveReceiptsResponse.fromPartial(object.proof)
+      : undefined;
     return message;
   },
 };
@@ -4923,7 +4999,7 @@ export const ResolveResponse: MessageFns<ResolveResponse> = {
 };
 
 function createBaseProveReceiptsRequest(): ProveReceiptsRequest {
-  return { executionIds: [], oldSize: 0, witnesses: 0 };
+  return { executionIds: [], oldSize: 0, witnesses: 0, nameUnknown: false };
 }
 
 export const ProveReceiptsRequest: MessageFns<ProveReceiptsRequest> = {
@@ -4936,6 +5012,9 @@ export const ProveReceiptsRequest: MessageFns<ProveReceiptsRequest> = {
     }
     if (message.witnesses !== 0) {
       writer.uint32(24).uint32(message.witnesses);
+    }
+    if (message.nameUnknown !== false) {
+      writer.uint32(160).bool(message.nameUnknown);
     }
     return writer;
   },
@@ -4977,6 +5056,14 @@ export const ProveReceiptsRequest: MessageFns<ProveReceiptsRequest> = {
             message.witnesses = reader.uint32();
             continue;
           }
+          case 20: {
+            if (tag !== 160) {
+              break;
+            }
+
+            message.nameUnknown = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4997,12 +5084,13 @@ export const ProveReceiptsRequest: MessageFns<ProveReceiptsRequest> = {
     message.executionIds = object.executionIds?.map((e) => e) || [];
     message.oldSize = object.oldSize ?? 0;
     message.witnesses = object.witnesses ?? 0;
+    message.nameUnknown = object.nameUnknown ?? false;
     return message;
   },
 };
 
 function createBaseProveReceiptsResponse(): ProveReceiptsResponse {
-  return { checkpoint: Buffer.alloc(0), consistency: [], proofs: [], logVkey: "" };
+  return { checkpoint: Buffer.alloc(0), consistency: [], proofs: [], logVkey: "", unknownExecutionIds: [] };
 }
 
 export const ProveReceiptsResponse: MessageFns<ProveReceiptsResponse> = {
@@ -5018,6 +5106,9 @@ export const ProveReceiptsResponse: MessageFns<ProveReceiptsResponse> = {
     }
     if (message.logVkey !== "") {
       writer.uint32(34).string(message.logVkey);
+    }
+    for (const v of message.unknownExecutionIds) {
+      writer.uint32(162).string(v!);
     }
     return writer;
   },
@@ -5067,6 +5158,14 @@ export const ProveReceiptsResponse: MessageFns<ProveReceiptsResponse> = {
             message.logVkey = reader.string();
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.unknownExecutionIds.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5088,6 +5187,7 @@ export const ProveReceiptsResponse: MessageFns<ProveReceiptsResponse> = {
     message.consistency = object.consistency?.map((e) => e) || [];
     message.proofs = object.proofs?.map((e) => ReceiptProof.fromPartial(e)) || [];
     message.logVkey = object.logVkey ?? "";
+    message.unknownExecutionIds = object.unknownExecutionIds?.map((e) => e) || [];
     return message;
   },
 };
