@@ -3396,6 +3396,14 @@ const joining: readonly Mutant[] = [
     red: 'lets nobody stay who says nothing, or says it slowly',
   },
   {
+    name: 'token-of-another-name',
+    file: 'packages/cli/src/ca/authority.ts',
+    before: "if (known === '' || known === identity) return;",
+    after: 'if (known !== identity) return;',
+    tests: ['packages/cli/src/ca/ca.test.ts'],
+    red: 'leaves a token of another name unused',
+  },
+  {
     name: 'token-without-end',
     file: 'packages/cli/src/ca/authority.ts',
     before: 'if (token === undefined || now >= token.expiresAt)',

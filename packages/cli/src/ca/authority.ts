@@ -39,7 +39,7 @@ export interface IssuedPair {
  */
 export async function join(
   ports: AuthorityPorts,
-  asked: Requested & { readonly token: string },
+  asked: Requested & { readonly token: string; readonly identity?: string },
   from: string,
   encode: (issued: IssuedPair, grant: Grant) => Uint8Array,
 ): Promise<Uint8Array> {
@@ -49,6 +49,7 @@ export async function join(
   const token = store.findToken(hash);
   // Before anything of the request is read.
   if (token === undefined || now >= token.expiresAt) throw refused('it has ended, or is none of this CA’s');
+  checkIsSame(identityOf(ports, token), asked.identity);
   const keys = await readKeys(asked, token.role, joinPurpose(asked.token));
   const used = answerAgain(token, keys);
   if (used !== undefined) return used;
@@ -155,6 +156,13 @@ function checkMayJoin(ports: AuthorityPorts, token: StoredToken, keys: Requested
   const owner = keys.receiptKey === '' ? undefined : store.ownerOfReceiptKey(keys.receiptKey);
   if (owner !== undefined && owner !== identity)
     throw new CscError('REQUEST_INVALID', 'this receipt key is that of another host');
+}
+
+// Who joins again and takes the token of another by mistake would be that one from then on, with the state of the first.
+function checkIsSame(identity: string, known = ''): void {
+  if (known === '' || known === identity) return;
+  const message = `it is of ${identity}, and here is ${known}: take a token for that name, or another --dir. It is not used up`;
+  throw refused(message);
 }
 
 function identityOf({ trustDomain }: AuthorityPorts, { role, name }: Grant): string {

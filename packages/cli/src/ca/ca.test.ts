@@ -1,4 +1,10 @@
-import { createPrivateKey, generateKeyPairSync, type KeyObject, X509Certificate } from 'node:crypto';
+import {
+  createPrivateKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+  X509Certificate,
+} from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect as connectHttp2 } from 'node:http2';
 import { connect, type Socket } from 'node:net';
@@ -17,6 +23,7 @@ import {
   renewPurpose,
   retryWait,
 } from '@csc-fleet/common/ca';
+import { toKeyRingJson } from '@csc-fleet/common/crypto';
 import { CscError, withoutSecrets } from '@csc-fleet/common/errors';
 import { certifiedKey, parseCertificates, verifyCertificates } from '@csc-fleet/common/evidence';
 import { labelsInUnits } from '@csc-fleet/common/identity';
@@ -31,6 +38,7 @@ import {
   readRequest,
   toCertificate,
 } from '@csc-fleet/common/pki';
+import { initRepository } from '@csc-fleet/common/policy-repository';
 import { TlsSource } from '@csc-fleet/common/rpc';
 import { silentLog } from '@csc-fleet/common/service';
 import { BasicConstraintsExtension, Pkcs10CertificateRequestGenerator } from '@peculiar/x509';
@@ -43,7 +51,7 @@ import { type CaConfig, readCaConfig } from './config.ts';
 import { checkServerName } from './constraint-check.ts';
 import { makeCaFolder, readCaKeys } from './folder.ts';
 import { joinCa } from './join.ts';
-import { makeToken, revokeMember, toRevocations } from './manage.ts';
+import { keepFleet, makeToken, revokeMember, toRevocations } from './manage.ts';
 import { type CaServer, startCa } from './server.ts';
 import { CaStore } from './store.ts';
 
@@ -208,6 +216,54 @@ describe('joining', () => {
     const other = await tokenFor(fresh());
     expect(await codeOf(() => ask(other, { ...keyPair(), receipts: keys.receipts }))).toBe('REQUEST_INVALID');
     expect(await codeOf(() => tokenFor(name))).toBe('CONFIG_INVALID');
+  });
+
+  it('leaves a token of another name unused, where somebody has joined already, and lets none join twice at once', async () => {
+    const place = join(root, 'named');
+    const name = fresh();
+    writeFileSync(join(root, 'own-keys.json'), '{"keys":[]}');
+    const rest = { gate: 'localhost:1', gateKeys: join(root, 'own-keys.json'), policies: root } as const;
+    const options = { ...rest, role: 'executor', ca: address, dir: place, mode: 'local' } as const;
+    await joinCa({ ...options, token: await tokenFor(name), again: false });
+    const cert = readFileSync(join(place, 'pki/executor.pem'), 'utf8');
+    const other = await tokenFor(fresh());
+    expect(await codeOf(() => joinCa({ ...options, token: other, again: true }))).toBe('JOIN_REFUSED');
+    expect(readFileSync(join(place, 'pki/executor.pem'), 'utf8')).toBe(cert);
+    expect(ports.store.findToken(hashJoinToken(other))?.usedAt).toBeUndefined();
+    const again = { ...options, token: await tokenFor(name, { again: true }), again: true };
+    writeFileSync(join(place, 'pki/joining'), String(process.pid));
+    expect(await codeOf(() => joinCa(again))).toBe('CONFIG_INVALID');
+    // Of a process that was killed meanwhile.
+    writeFileSync(join(place, 'pki/joining'), '4194305');
+    expect((await joinCa(again)).identity).toContain(name);
+    expect(existsSync(join(place, 'pki/joining'))).toBe(false);
+  });
+
+  it('goes on with the same command once the CA has what hosts pin', async () => {
+    const place = join(root, 'later');
+    const token = await tokenFor(fresh());
+    const options = { role: 'executor', ca: address, dir: place, token, again: false } as const;
+    expect(await codeOf(() => joinCa(options))).toBe('CONFIG_INVALID');
+    const owners = join(root, 'owners');
+    const publicKey = randomBytes(32);
+    const roles = { publicKeys: [publicKey], threshold: 1 };
+    initRepository(owners, { root: roles, targets: roles, online: randomBytes(32) }, new Date());
+    const gateKeys = join(root, 'gate-keys.json');
+    writeFileSync(
+      gateKeys,
+      toKeyRingJson([{ keyId: 'g', publicKey, owner: 'spiffe://fleet.example/gate/g' }]),
+    );
+    const policyRoot = join(owners, 'staged/root.json');
+    expect(await codeOf(() => keepFleet(config, { gate: 'g:1', gateKeys: policyRoot, policyRoot }))).toBe(
+      'CONFIG_INVALID',
+    );
+    const before = readFileSync(config.file, 'utf8');
+    const sha256 = keepFleet(config, { gate: 'gate.fleet.example:7443', gateKeys, policyRoot });
+    expect((await joinCa(options)).policyRootSha256).toBe(sha256);
+    expect(readFileSync(join(place, 'executor.yaml'), 'utf8')).toContain('"gate.fleet.example:7443"');
+    keepFleet(config, { gate: 'other.example:7443', gateKeys, policyRoot });
+    expect(readFileSync(config.file, 'utf8').match(/^fleet:/gm)).toHaveLength(1);
+    writeFileSync(config.file, before);
   });
 
   it('sends the token to no CA but the one that the token names', async () => {

@@ -4,6 +4,8 @@ import * as z from 'zod';
 
 /** A CA's config as it is used: paths absolute, defaults filled in. */
 export interface CaConfig {
+  /** Where it stands. */
+  readonly file: string;
   /** `HOST:PORT`; port 0 takes a free one. */
   readonly listen: string;
   /** DNS names and addresses that it is dialled by: of its TLS certificate. */
@@ -15,7 +17,7 @@ export interface CaConfig {
   readonly stateDir: string;
   /** How long certificates count, in milliseconds. */
   readonly lifeMs: number;
-  /** What those who join are given of the fleet; files are read when somebody joins. */
+  /** What those who join are given of the fleet, as it stands in `file` when somebody joins. */
   readonly fleet: { readonly gate?: string; readonly gateKeys?: string; readonly policyRoot?: string };
   readonly logLevel: LogLevel;
 }
@@ -57,6 +59,7 @@ export function readCaConfig(file: string): CaConfig {
       const { gate, gate_keys: gateKeys, policy_root: policyRoot } = it.fleet;
       const { certificate, key, passphrase_file: passphraseFile } = it.issuing;
       return {
+        file,
         listen: it.listen,
         hosts: it.hosts,
         trustDomain: it.trust_domain,

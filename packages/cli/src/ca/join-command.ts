@@ -7,22 +7,13 @@ import { exitCodes } from '../action/exit-codes.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
 import { formatTime } from '../terminal/table.ts';
 import { plainLine } from '../terminal/text.ts';
-import type { Joined } from './join.ts';
+import type { Joined, JoinOptions } from './join.ts';
 
 /** What the joining commands take. */
-export interface JoinFlags {
-  readonly ca: string;
+export interface JoinFlags extends Omit<JoinOptions, 'role' | 'token' | 'again'> {
   readonly token?: string;
   readonly tokenFile?: string;
-  readonly dir: string;
   readonly again?: true;
-  readonly gate?: string;
-  readonly gateKeys?: string;
-  readonly policyRoot?: string;
-  readonly policies?: string;
-  readonly stateDir?: string;
-  readonly listen?: string;
-  readonly mode?: 'hardened' | 'local';
   readonly start?: true;
   readonly json?: true;
 }
@@ -96,9 +87,11 @@ function describe(joined: Joined, role: Role, { dir }: JoinFlags, config: string
     .map(([name, value]) => `${name}=${value}`)
     .join(', ');
   const next =
-    config === undefined
-      ? `Use it: csc submit … --pki ${dir} --as ${identity.slice(identity.lastIndexOf('/') + 1)}\n`
-      : `Run it:       csc ${role} --config ${config}\nOr for good:  deploy/systemd/csc-${role}.service, with its files in /etc/csc\n`;
+    role === 'gate' && joined.config !== undefined && policyRootSha256 === undefined
+      ? gateNext(dir, config ?? '')
+      : config === undefined
+        ? `Use it: csc submit … --pki ${dir} --as ${identity.slice(identity.lastIndexOf('/') + 1)}\n`
+        : `Run it:       csc ${role} --config ${config}\nOr for good:  deploy/systemd/csc-${role}.service, with its files in /etc/csc\n`;
   return [
     `joined as ${plainLine(identity)}${said === '' ? '' : `, with the labels ${plainLine(said)}`}\n`,
     ...made.map((path) => `made ${path}\n`),
@@ -111,4 +104,14 @@ function describe(joined: Joined, role: Role, { dir }: JoinFlags, config: string
         ]),
     next,
   ].join('');
+}
+
+// A gate has no policies yet, and hosts pin what it makes at its first start.
+function gateNext(dir: string, config: string): string {
+  return `Next, here:    csc policy init --dir ${joinPath(dir, 'policy-repository')} --local policies/*.yaml   (docs/policy-repository.md; for more than a trial, not on this machine)
+Then run it:   csc gate --config ${config}
+For hosts:     csc ca fleet --gate HOST:7443 --gate-keys gate-keys.json --policy-root root.json   where the CA runs, with copies of
+               ${joinPath(dir, 'data/gate-keys.json')} and ${joinPath(dir, 'policy-repository/root.json')}
+Or for good:   deploy/systemd/csc-gate.service, with its files in /etc/csc
+`;
 }

@@ -1,7 +1,7 @@
 import { createHash, createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { isAbsolute, join, relative, resolve } from 'node:path';
-import { joinFleet, parseJoinToken } from '@csc-fleet/common/ca';
+import { type JoinToken, joinFleet, parseJoinToken } from '@csc-fleet/common/ca';
 import { makeKeyFile } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
 import { makeDirectory, makeFile, readBoundedFile, replaceFile } from '@csc-fleet/common/files';
@@ -53,7 +53,7 @@ const maxBytes = 512 * 1024;
  * FILE_UNREADABLE, FILE_UNWRITABLE, and what joinFleet does.
  */
 export async function joinCa(options: JoinOptions): Promise<Joined> {
-  const { role, ca, again } = options;
+  const { role, again } = options;
   const token = parseJoinToken(options.token);
   const dir = resolve(options.dir);
   const config = role === 'client' ? undefined : join(dir, `${role}.yaml`);
@@ -65,14 +65,55 @@ export async function joinCa(options: JoinOptions): Promise<Joined> {
   }
   const pki = join(dir, 'pki');
   makeDirectory(pki, { mode: 0o700 });
+  const leave = enter(join(pki, 'joining'));
+  try {
+    return await joinIn(dir, config, token, options);
+  } finally {
+    leave();
+  }
+}
+
+// Two at once would mix the certificates of two names. Gives what lets the next one in.
+function enter(path: string): () => void {
+  for (const isLast of [false, true]) {
+    if (makeFile(path, String(process.pid), 0o600)) return () => rmSync(path, { force: true });
+    const pid = Number(readBoundedFile(path, { maxBytes: 64 }).bytes.toString('utf8'));
+    if (isLast || isRunning(pid))
+      throw new CscError('CONFIG_INVALID', `process ${pid} is joining here already: wait for it to end`);
+    rmSync(path, { force: true });
+  }
+  throw new CscError('INTERNAL', 'unreachable');
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return Number.isInteger(pid) && pid > 0 && process.kill(pid, 0);
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+  }
+}
+
+async function joinIn(
+  dir: string,
+  config: string | undefined,
+  token: JoinToken,
+  options: JoinOptions,
+): Promise<Joined> {
+  const { role, ca, again } = options;
   const place = placeOf(options, dir);
   const keys = readKeys(place);
-  const { certificates, identity, labels, fleet } = await joinFleet(ca, token, keys);
-  if (
-    certificates === undefined ||
-    identityOfCertificate(new X509Certificate(certificates.tls).raw).role !== role
-  )
+  // A client's files are named after it: there is room for another beside it.
+  const known = role === 'client' || !existsSync(place.cert) ? '' : ownIdentity(place.cert);
+  const { certificates, identity, labels, fleet } = await joinFleet(ca, token, keys, known);
+  const issued = new X509Certificate(certificates?.tls ?? '');
+  if (certificates === undefined || identityOfCertificate(issued.raw).role !== role)
     throw new CscError('CONFIG_INVALID', `the token is not of the role ${role}, but of ${identity}`);
+  // A CA of before this release does not look at who was here.
+  if ((known !== '' && identity !== known) || !issued.checkPrivateKey(keys.tls))
+    throw new CscError(
+      'CREDENTIALS_INVALID',
+      `the token is of ${identity}, and here is ${known || 'another key'}`,
+    );
   const made: string[] = [];
   const write = (path: string, data: string | Uint8Array): void => {
     replaceFile(path, data, 0o644);
@@ -86,7 +127,7 @@ export async function joinCa(options: JoinOptions): Promise<Joined> {
   const about = {
     identity,
     labels,
-    until: validityOf(new X509Certificate(certificates.tls)).until,
+    until: validityOf(issued).until,
     caSha256: token.caSha256,
   };
   if (config === undefined || again) return { ...about, made };
@@ -99,6 +140,11 @@ export async function joinCa(options: JoinOptions): Promise<Joined> {
   const { policyRoot } = given;
   const rootHash = policyRoot === undefined ? {} : { policyRootSha256: sha256(policyRoot) };
   return { ...about, ...rootHash, made, config };
+}
+
+function ownIdentity(cert: string): string {
+  const pem = readBoundedFile(cert, { maxBytes }).bytes;
+  return identityOfCertificate(new X509Certificate(pem).raw).uri;
 }
 
 interface Place {
@@ -174,7 +220,7 @@ function readGiven(
       ...(keys === undefined ? ['--gate-keys FILE (gate-keys.json of the gate’s data_dir)'] : []),
       ...(root === undefined && policies === undefined ? ['--policy-root FILE (the owners’ root.json)'] : []),
     ];
-    const message = `the certificates are there; the CA does not know the rest of the fleet (fleet: in its ca.yaml). Run the same command once more with ${missing.join(' and ')}`;
+    const message = `the certificates are there; the CA does not know the rest of the fleet. Where it runs: csc ca fleet --help; and then here the same command once more. Or here the same command with ${missing.join(' and ')}`;
     if (missing.length > 0) throw new CscError('CONFIG_INVALID', message);
   }
   return {

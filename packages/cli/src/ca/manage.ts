@@ -1,12 +1,17 @@
+import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
+import { dirname, join } from 'node:path';
 import { createJoinToken, hashJoinToken } from '@csc-fleet/common/ca';
+import { parseKeyRing } from '@csc-fleet/common/crypto';
 import { CscError, withoutSecrets } from '@csc-fleet/common/errors';
+import { readBoundedFile, replaceFile } from '@csc-fleet/common/files';
 import { parseIdentity, toIdentityUri } from '@csc-fleet/common/identity';
 import { certify, generateTlsKey } from '@csc-fleet/common/pki';
+import { checkRoot } from '@csc-fleet/common/policy-repository';
 import type { Role } from '@csc-fleet/common/rpc';
 import { labelName, labelValue, maxLabels } from '@csc-fleet/common/schema';
 import { openAuditLog } from './audit.ts';
-import type { CaConfig } from './config.ts';
+import { type CaConfig, readCaConfig } from './config.ts';
 import { checkServerName } from './constraint-check.ts';
 import { readCaKeys } from './folder.ts';
 import { CaStore, type Grant, type Member, type StoredToken } from './store.ts';
@@ -144,4 +149,43 @@ export function toRevocations(
     gate: '',
   }[role];
   return entries === '' ? '' : `revoked_version: csc.revoked.v0.1\nrevoked:\n${entries}`;
+}
+
+/** What of the fleet those who join are to be given. */
+export interface FleetWish {
+  /** `HOST:PORT`. */
+  readonly gate: string;
+  readonly gateKeys: string;
+  readonly policyRoot: string;
+}
+
+const maxBytes = 512 * 1024;
+
+/**
+ * Leaves with the CA what hosts pin: copies of both files beside its config, and their names under `fleet:` in it; what
+ * joins from then on is given them. Gives the SHA-256 of the root. Throws FILE_UNREADABLE, FILE_UNWRITABLE, CONFIG_INVALID.
+ */
+export function keepFleet(config: CaConfig, { gate, gateKeys, policyRoot }: FleetWish): string {
+  if (!/^[^\s"\\]+:\d{1,5}$/.test(gate)) throw new CscError('CONFIG_INVALID', '--gate must be HOST:PORT');
+  const keys = readBoundedFile(gateKeys, { maxBytes }).bytes;
+  if (!parseKeyRing(keys).ok)
+    throw new CscError('CONFIG_INVALID', `${gateKeys} is no gate-keys.json: a gate makes it in its data_dir`);
+  const root = readBoundedFile(policyRoot, { maxBytes }).bytes;
+  checkRoot(root, policyRoot);
+  const dir = dirname(config.file);
+  const before = readBoundedFile(config.file, { maxBytes }).bytes.toString('utf8');
+  const block = `fleet:\n  gate: ${JSON.stringify(gate)}\n  gate_keys: gate-keys.json\n  policy_root: root.json\n`;
+  // The member, what is indented below it, and the comment that csc ca init has written there.
+  const member = /^fleet:.*\n(?:(?:[ \t]|# {2}(?:gate|policy)).*\n)*/m;
+  const after = member.test(before) ? before.replace(member, () => block) : `${before.trimEnd()}\n${block}`;
+  replaceFile(join(dir, 'gate-keys.json'), keys, 0o644);
+  replaceFile(join(dir, 'root.json'), root, 0o644);
+  replaceFile(config.file, after, 0o644);
+  try {
+    readCaConfig(config.file);
+  } catch (error) {
+    replaceFile(config.file, before, 0o644);
+    throw error;
+  }
+  return createHash('sha256').update(root).digest('hex');
 }

@@ -22,7 +22,7 @@ import { Server, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js'
 import { Allowance } from './allowance.ts';
 import { openAuditLog } from './audit.ts';
 import { type AuthorityPorts, type IssuedPair, join, renew } from './authority.ts';
-import type { CaConfig } from './config.ts';
+import { type CaConfig, readCaConfig } from './config.ts';
 import { type DoorBounds, doorBounds, doorOptions, openDoor } from './door.ts';
 import { type CaKeys, readCaKeys } from './folder.ts';
 import { CaStore, type Grant } from './store.ts';
@@ -135,9 +135,11 @@ function serve(ports: AuthorityPorts, config: CaConfig, log: Log): CertificateAu
           certificates: toCertificates(ports.keys, issued),
           identity: toIdentityUri(ports.trustDomain, grant.role, grant.name),
           labels: { ...grant.labels },
-          fleet: readFleet(config),
+          fleet: undefined,
         }).finish();
-      const response = JoinResponse.decode(await join(ports, request, from, encode));
+      // As it is now, also for whoever asks again: the owners may have left it here meanwhile. First, as it may fail.
+      const fleet = readFleet(config);
+      const response = { ...JoinResponse.decode(await join(ports, request, from, encode)), fleet };
       log.info({ identity: response.identity, address: from }, 'joined');
       return response;
     }),
@@ -165,8 +167,9 @@ function toCertificates({ issuingPem, rootPem }: CaKeys, { tls, receipts }: Issu
   });
 }
 
-/** Throws FILE_UNREADABLE. */
-function readFleet({ fleet: { gate = '', gateKeys, policyRoot } }: CaConfig): Fleet {
+/** What stands in the config's file now. Throws FILE_UNREADABLE, CONFIG_INVALID. */
+function readFleet({ file }: CaConfig): Fleet {
+  const { gate = '', gateKeys, policyRoot } = readCaConfig(file).fleet;
   const read = (path: string | undefined): Buffer =>
     path === undefined ? Buffer.alloc(0) : readBoundedFile(path, { maxBytes: maxFileBytes }).bytes;
   return Fleet.create({ gateAddress: gate, gateKeys: read(gateKeys), policyRoot: read(policyRoot) });

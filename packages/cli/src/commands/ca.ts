@@ -10,7 +10,8 @@ import { append, parseDuration } from '../action/options.ts';
 import { runService } from '../action/service.ts';
 import type { CaConfig } from '../ca/config.ts';
 import { addJoinOptions, type JoinFlags, runJoin } from '../ca/join-command.ts';
-import { writeJson, writeOut } from '../terminal/streams.ts';
+import type { FleetWish } from '../ca/manage.ts';
+import { note, writeJson, writeOut } from '../terminal/streams.ts';
 import { formatTime, toTable } from '../terminal/table.ts';
 import { plainLine } from '../terminal/text.ts';
 
@@ -21,6 +22,7 @@ such a certificate renews it. It runs apart from the gate, which gains nothing f
 Example:
   $ csc ca init ca --trust-domain example.org --host ca.example.org --permit example.org
   $ csc ca serve --dir ca                                                  on a machine that is not the gate
+  $ csc ca fleet --dir ca --gate gate.example.org:7443 --gate-keys gate-keys.json --policy-root root.json        once
   $ csc ca token --dir ca --role executor --name build-2 --labels os=linux,pool=ci
   $ csc executor join --ca ca.example.org:7444 --token csc-join-1.… --start          on the new host
 `;
@@ -37,6 +39,11 @@ Examples:
   $ csc ca token --role executor --name build-2 --labels os=linux,pool=ci --ttl 10m
   $ csc ca token --role gate --name gate --host gate.example.org
   $ csc ca token --role client --name alice
+`;
+
+const fleetHelp = `
+The files are copied into the folder of the CA, and named in its ca.yaml; a CA that runs gives them to whoever joins from then
+on. Do it again where the gate has another key, or the owners another root. Compare the root's hash with what they have.
 `;
 
 const revokeHelp = `
@@ -91,6 +98,14 @@ export function defineCa(command: Command): void {
     .option('--json', 'print it as JSON')
     .addHelpText('after', tokenHelp);
   act<[TokenOptions]>(token, giveToken);
+  const fleet = addDir(command.command('fleet'))
+    .summary('leave with the CA what hosts pin: once, before the first host joins')
+    .description('Have the CA give those who join the gate’s address and keys and the owners’ root.')
+    .requiredOption('--gate <host:port>', 'where hosts reach the gate')
+    .requiredOption('--gate-keys <file>', 'a copy of gate-keys.json in the data_dir of the gate')
+    .requiredOption('--policy-root <file>', 'a copy of root.json in the owners’ policy repository')
+    .addHelpText('after', fleetHelp);
+  act<[FleetWish & { dir: string }]>(fleet, leaveFleet);
   const list = addDir(command.command('list'))
     .summary('show who has joined, and which tokens are open')
     .description('Show who has joined, until when its certificates count, and which tokens are open.')
@@ -161,7 +176,7 @@ async function makeCa(dir: string, options: InitOptions): Promise<number> {
   else {
     const made =
       created.length === 0 ? 'all of it was there already\n' : created.map((it) => `made ${it}\n`).join('');
-    const away = `The root's certificate has the SHA-256 ${rootSha256}.\nTake ${join(dir, 'root.key')} away, to where no machine of the fleet is: the CA runs without it.\n`;
+    const away = `The root's certificate has the SHA-256 ${rootSha256}.\nTake ${join(dir, 'root.key')} away, to where no machine of the fleet is: the CA runs without it.\nNext: csc ca serve --dir ${dir}, and csc ca token --dir ${dir} --role gate …; docs/ca.md has the whole way.\n`;
     await writeOut(`${made}${away}`);
   }
   return exitCodes.ok;
@@ -218,7 +233,28 @@ async function giveToken(options: TokenOptions): Promise<number> {
   const token = await makeToken(config, wish, now);
   // The one place where it is shown: not by what leaves secrets out.
   process.stdout.write(json ? `${JSON.stringify({ token })}\n` : `${token}\n`);
+  if (json !== true) tellNext(config, wish);
   return exitCodes.ok;
+}
+
+async function leaveFleet({ dir, ...wish }: FleetWish & { dir: string }): Promise<number> {
+  const config = await readIn(dir);
+  const { keepFleet } = await import('../ca/manage.ts');
+  const sha256 = keepFleet(config, wish);
+  await writeOut(
+    `hosts that join are given the gate ${wish.gate}, its keys, and the owners' root: sha256 ${sha256}\n`,
+  );
+  return exitCodes.ok;
+}
+
+// What to do with it, beside it: stdout has the token alone, for programs.
+function tellNext({ hosts, fleet, listen }: CaConfig, { role, again }: { role: Role; again: boolean }): void {
+  const at = `${hosts[0]}:${listen.slice(listen.lastIndexOf(':') + 1)}`;
+  const command = role === 'client' ? 'csc ca join' : `csc ${role} join`;
+  const more = again && role !== 'client' ? ' --again --dir …' : role === 'executor' ? ' --start' : '';
+  note(`csc: there, once: ${command} --ca ${at} --token TOKEN${more}`);
+  if (role === 'executor' && !again && fleet.policyRoot === undefined)
+    note('csc: hosts are not given what they pin yet: csc ca fleet --help');
 }
 
 function parseLabels(text: string): Record<string, string> {

@@ -43,12 +43,19 @@ export interface JoinKeys {
  * while it lasts. Throws CA_UNREACHABLE, CREDENTIALS_INVALID where it is another CA that answers, JOIN_REFUSED,
  * REQUEST_INVALID, RATE_LIMITED.
  * @param address `HOST:PORT`
+ * @param identity whose certificates there are already: a token of anybody else is refused, unused. Empty: of nobody
  */
-export async function joinFleet(address: string, token: JoinToken, keys: JoinKeys): Promise<JoinResponse> {
+export async function joinFleet(
+  address: string,
+  token: JoinToken,
+  keys: JoinKeys,
+  identity = '',
+): Promise<JoinResponse> {
   const root = await fetchRoot(address, token.caSha256);
   const credentials = readCaChannelCredentials({ root }, token.trustDomain);
   const request = {
     token: token.text,
+    identity,
     ...(await requestsOf(keys, joinPurpose(token.text))),
   };
   const answer = await call<JoinResponse>(address, credentials, (client, options, done) =>

@@ -30,6 +30,8 @@ export interface JoinRequest {
   tlsRequest: Buffer;
   /** The same of an executor's receipt key (Ed25519). Empty: it has none. */
   receiptRequest: Buffer;
+  /** Whose certificates the caller has already. A token of anybody else is refused, and stays unused. Empty: it has none. */
+  identity: string;
 }
 
 export interface JoinResponse {
@@ -80,7 +82,7 @@ export interface Fleet {
 }
 
 function createBaseJoinRequest(): JoinRequest {
-  return { token: "", tlsRequest: Buffer.alloc(0), receiptRequest: Buffer.alloc(0) };
+  return { token: "", tlsRequest: Buffer.alloc(0), receiptRequest: Buffer.alloc(0), identity: "" };
 }
 
 export const JoinRequest: MessageFns<JoinRequest> = {
@@ -93,6 +95,9 @@ export const JoinRequest: MessageFns<JoinRequest> = {
     }
     if (message.receiptRequest.length !== 0) {
       writer.uint32(26).bytes(message.receiptRequest);
+    }
+    if (message.identity !== "") {
+      writer.uint32(34).string(message.identity);
     }
     return writer;
   },
@@ -134,6 +139,14 @@ export const JoinRequest: MessageFns<JoinRequest> = {
             message.receiptRequest = Buffer.from(reader.bytes());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.identity = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -154,6 +167,7 @@ export const JoinRequest: MessageFns<JoinRequest> = {
     message.token = object.token ?? "";
     message.tlsRequest = object.tlsRequest ?? Buffer.alloc(0);
     message.receiptRequest = object.receiptRequest ?? Buffer.alloc(0);
+    message.identity = object.identity ?? "";
     return message;
   },
 };
