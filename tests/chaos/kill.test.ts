@@ -4,6 +4,7 @@ import { sha256Tagged } from '@csc-fleet/common/encoding';
 import type { AuditRecord } from '@csc-fleet/common/messages';
 import { type ReceiptV02, receiptSha256 } from '@csc-fleet/common/receipt';
 import { ExecutionState } from '@csc-fleet/common/rpc';
+import { unsoundExitCode } from '@csc-fleet/common/service';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { repository } from '@csc-fleet/test-kit/process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -97,6 +98,39 @@ describe('kill -9 of the executor in the middle of a run', () => {
     });
     expect((await client.getReceipt(execution.executionId)).receiptJson).toEqual(receiptJson);
     expect(readFileSync(runs, 'utf8')).toBe('once\n');
+  });
+});
+
+describe('the end of an executor between a commit and the disk', () => {
+  const path = `${repository}tests/kit/executor/dying-executor.ts`;
+
+  it.each([
+    ['redeem', { exitCode: unsoundExitCode, signalCode: null }, 'executor_restart'],
+    ['finish', { exitCode: null, signalCode: 'SIGKILL' }, 'exit'],
+  ] as const)('runs nothing twice, and leaves one receipt: %s', async (what, died, ended) => {
+    const out = fleet.writable(`unsynced-${what}`);
+    const runs = join(out, 'runs');
+    await fleet.executor('host').stop();
+    await fleet.startExecutor({ ...executor, program: { path, args: [what] } });
+    const dying = fleet.executor('host');
+    const client = fleet.connect();
+    const argv = ['sh', '-c', `echo once >> ${out}/runs`];
+    const run = client.run(fleet.contract({ argv, write_paths: [out] }));
+    await until(() => !dying.running);
+    expect(dying.child).toMatchObject(died);
+    expect(existsSync(runs)).toBe(what === 'finish');
+    if (what === 'redeem') {
+      expect(dying.log).toMatch(
+        /to be started again: this host's journal cannot be written: look at its disk/,
+      );
+      expect(dying.log).not.toMatch(/an offer was refused|an exception that nobody caught/);
+    }
+    await fleet.startExecutor(executor);
+    const { execution, receipt, receiptJson } = await run;
+    expect(receipt).toMatchObject({ ended, execution_id: execution.executionId });
+    expect((await client.getReceipt(execution.executionId)).receiptJson).toEqual(receiptJson);
+    if (what === 'finish') expect(readFileSync(runs, 'utf8')).toBe('once\n');
+    else expect(existsSync(runs)).toBe(false);
   });
 });
 

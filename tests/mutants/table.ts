@@ -927,6 +927,14 @@ const host: readonly Mutant[] = [
     red: 'is lost where the disk has refused what was written',
   },
   {
+    name: 'what-a-disk-refused-called-undone',
+    file: `${common}/database/commits.ts`,
+    before: '} catch {\n      // It may be there',
+    after: '} catch (error) {\n      for (const piece of batch) piece.fail(error); // It may be there',
+    tests: [`${executor}/journal/journal.test.ts`],
+    red: 'tells nobody what is not on disk',
+  },
+  {
     name: 'receipt-told-before-it-is-on-disk',
     file: `${executor}/journal/sqlite-journal.ts`,
     before: 'return !this.#signed.has(executionId);',

@@ -10,6 +10,7 @@ import {
   keepServiceRecord,
   type Log,
   type LogFields,
+  unsoundExitCode,
 } from '@csc-fleet/common/service';
 import { openMetrics } from '@csc-fleet/common/telemetry';
 import { openTraces } from '@csc-fleet/common/tracing';
@@ -63,8 +64,8 @@ export async function runGate(
   const onWarning = (message: string, details: LogFields): void => log.warn(details, message);
   // Fails closed: a gate that cannot write down what it does must not do it. Its supervisor starts it again.
   const onStoreLost = (error: CscError): void => {
-    log.error({ error }, 'the store does not take writes: ending');
-    process.exit(1);
+    log.error({ error }, `ending, to be started again: ${error.message}`);
+    process.exit(unsoundExitCode);
   };
   const { policies, bindings } = owners;
   const policyFiles = repository === undefined ? {} : { policyFiles: repository.files };

@@ -58,7 +58,8 @@ export class Commits {
   }
 
   /**
-   * Resolves once the work is on disk. Rejects with what it throws, and as `toError` says where it is not on disk.
+   * Resolves once the work is on disk. Rejects with what it throws, and as `toError` says where it is not done. Never settles where
+   * it was committed and the disk has refused that (`onLost`): the next start of the process finds it, or does not.
    * @param work is called within the transaction; again, where that is undone, so that only what it does there may last
    * @param withinMs as in GroupCommit
    */
@@ -100,8 +101,8 @@ export class Commits {
     }
     try {
       await this.#syncing;
-    } catch (error) {
-      for (const piece of batch) piece.fail(error);
+    } catch {
+      // It may be there after a restart: whoever was told that it is not would do it again elsewhere.
       return;
     }
     this.#syncing = undefined;

@@ -51,6 +51,11 @@ export function installLastHandler(options: LastHandlerOptions): () => void {
     owner.over.then(done, done);
   };
   const onUncaught = (error: unknown, origin: string): void => {
+    if (isStoreLost(error)) {
+      attempt(() => log({ error: error.cause }, error.message));
+      exit(unsoundExitCode);
+      return;
+    }
     const owner = takeOwner();
     const error_id = randomBytes(6).toString('hex');
     const whose = owner?.name ?? 'unknown';
@@ -65,16 +70,20 @@ export function installLastHandler(options: LastHandlerOptions): () => void {
   };
 }
 
-/** Of the error with which a process ends whose disk has refused what it wrote: what is there of it, nobody knows. */
+/** Of the error with which a process ends whose disk has refused what it wrote. */
 const storeLostCode = 'ERR_CSC_STORE_LOST';
 
 /** Ends this process, as nothing that it goes on with can be relied on: its next start makes up for what was under way. */
 export function endUnsound(cause: Error): void {
-  const message = `${cause.message}; what the disk has of it nobody knows, and this process ends with it`;
+  const message = `ending, to be started again: ${cause.message}; what the disk has of the last writes nobody knows`;
   // Nobody catches it: what waits for the disk waits for ever.
   setImmediate(() => {
     throw Object.assign(new Error(message, { cause }), { code: storeLostCode });
   });
+}
+
+function isStoreLost(error: unknown): error is Error {
+  return error instanceof Error && 'code' in error && error.code === storeLostCode;
 }
 
 const unsoundCodes: ReadonlySet<unknown> = new Set([
@@ -82,7 +91,6 @@ const unsoundCodes: ReadonlySet<unknown> = new Set([
   'ERR_INTERNAL_ASSERTION',
   'ERR_MEMORY_ALLOCATION_FAILED',
   'ERR_WORKER_OUT_OF_MEMORY',
-  storeLostCode,
 ]);
 
 /** Whether an error says that the process is no longer to be relied on. That the heap is full ends it without one. */

@@ -18,7 +18,7 @@ import { Commits, type CommitsOptions, WriteAheadLog } from '@csc-fleet/common/d
 import { CscError } from '@csc-fleet/common/errors';
 import type { ChainLink } from '@csc-fleet/common/evidence';
 import { processIdentity } from '@csc-fleet/common/service';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Journal, Redemption, Seal } from './journal.ts';
 import { prepareSchema } from './schema.ts';
 import { openSqliteJournal, type SqliteJournalOptions } from './sqlite-journal.ts';
@@ -489,12 +489,13 @@ describe('a journal and the disk', () => {
     expect(journal.head()).toEqual({ sequence: 1, receiptSha256: 'sha-a' });
     expect(journal.receiptOf('execution-a')).toBeDefined();
     ({ promise, resolve, reject } = Promise.withResolvers<void>());
-    const refused = expect(journal.redeem(redemption('b'))).rejects.toMatchObject({
-      code: 'STORE_UNAVAILABLE',
-    });
+    // It may be there after a restart: a gate that is told that it is not has it run elsewhere.
+    const told = (): void => void said.push('told what nobody knows');
+    journal.redeem(redemption('b')).then(told, told);
     await turns();
     reject(Object.assign(new Error('EIO: i/o error, fdatasync'), { code: 'EIO' }));
-    await refused;
+    await turns();
+    expect(said).toEqual(['redeemed']);
     promise = Promise.resolve();
     await expect(journal.redeem(redemption('c'))).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
     expect(lost).toHaveLength(1);
@@ -634,9 +635,11 @@ describe('commits', () => {
       throw new Error('the disk cannot be read');
     };
     const commits = openCommits({ onCommitted, onLost: (error) => lost.push(error) });
-    const results = await Promise.allSettled([commits.run(add), commits.run(add)]);
-    expect(results.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
-    expect([count(), lost.length]).toEqual([2, 1]);
+    const told = vi.fn();
+    for (const one of [commits.run(add), commits.run(add)]) one.then(told, told);
+    await expect.poll(() => lost.length).toBe(1);
+    await commits.idle();
+    expect([count(), lost.length, told.mock.calls]).toEqual([2, 1, []]);
     database.close();
   });
 });
