@@ -2974,6 +2974,14 @@ const exported: readonly Mutant[] = [
     red: 'do not lend a statement’s signature to another receipt',
   },
   {
+    name: 'receipts-for-everybody',
+    file: 'packages/gate/src/read/admins.ts',
+    before: "hasRole(bindings, principal, ['auditor']) ? await",
+    after: "!hasRole(bindings, principal, ['admin']) ? await",
+    tests: ['packages/gate/src/read/look-up.test.ts'],
+    red: 'is for auditors to read where it is evidence',
+  },
+  {
     name: 'bundle-files-unlooked-at',
     file: 'packages/common/src/audit-bundle/verify.ts',
     before: 'else if (there.length !== bytes || sha256Hex(there) !== sha256.toLowerCase())',
@@ -2987,7 +2995,7 @@ const exported: readonly Mutant[] = [
     before: 'if (file !== due &&',
     after: "if (due === '' &&",
     tests: ['packages/cli/src/commands/receipts.test.ts'],
-    red: 'a receipt of the same executor in another place',
+    red: 'two receipts of the same executor, each in the place of the other',
   },
   {
     name: 'bundle-receipt-twice',

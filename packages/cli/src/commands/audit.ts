@@ -113,7 +113,7 @@ function parseSequence(text: string): number {
 
 export function defineAudit(command: Command): void {
   command.description(
-    'Tell who ran what, where, under which policy version and approved by whom. For admins.',
+    'Tell who ran what, where, under which policy version and approved by whom. For admins and auditors.',
   );
   addGateAddressOptions(command)
     .option('--follow', 'go on with what comes')
@@ -175,7 +175,7 @@ const verifyHelp = `
 DIR holds receipts as csc executor receipts export writes them on hosts. Each of them must be in the gate's log of receipts, each
 entry of the log of those hosts and times must be one of them, the log's checkpoint must be signed with --log-vkey (and cosigned,
 with --witness-vkey), and must only add to the one that was verified before, which is remembered. The log is read from the gate, by
-an admin, or from a copy of its files (log/tree of the gate's data directory).
+an admin or an auditor, or from a copy of its files (log/tree of the gate's data directory).
 
 Exit codes: 0 all is well, 1 something is not.
 
@@ -207,7 +207,8 @@ function defineVerify(audit: Command): void {
 
 const bundleHelp = `
 The gate and the filters are those of csc audit (--gate, --pki, --since, --until, --principal, --executor, --profile, …): what
-they name is in the bundle, with the receipt of each execution, verified against --fleet-ca or --keys, which go in, too.
+they name is in the bundle, with the receipt of each execution, verified against --fleet-ca or --keys, which go in, too. The
+gate gives everybody's receipts to whom the owners have given roles: [auditor] in bindings.yaml; others have their own alone.
 Beside what the gate gives, receipts that hosts have exported can be put in (--receipts), or instead of it where no gate is
 named; then a receipt that a gate has dropped is there. DIR/index.html verifies all of it in a browser, offline. Keep the
 hash of the manifest that is printed: whoever hands the folder on cannot change it without changing that.

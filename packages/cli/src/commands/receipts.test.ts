@@ -533,6 +533,15 @@ describe('an audit bundle', () => {
       (_dir, [, second = '', third = '']) => writeFileSync(second, readFileSync(third)),
     ],
     [
+      'two receipts of the same executor, each in the place of the other',
+      ['file', 'place', 'gap'],
+      (_dir, [, second = '', third = '']) => {
+        const bytes = readFileSync(second);
+        writeFileSync(second, readFileSync(third));
+        writeFileSync(third, bytes);
+      },
+    ],
+    [
       'a receipt that stands in for one that is gone, as a second one of its own place',
       ['file', 'place'],
       (_dir, receipts) => {

@@ -49,6 +49,8 @@ export interface BundleOptions extends GateOptions {
 class Contents {
   readonly files = new Map<string, Uint8Array>();
   readonly leftOut: Manifest['left_out'] = [];
+  /** Executions whose receipt a host has brought. */
+  readonly brought = new Set<string>();
   #bytes = 0;
 
   /** Throws REQUEST_INVALID where it would be more than anybody reads. */
@@ -83,6 +85,7 @@ export async function makeBundle(
   if (hasGate) {
     using client = connectGate(options);
     await addFromGate(contents, client, filters);
+    await reportReaders(contents, client);
   }
   const manifest = toManifest(
     contents,
@@ -142,6 +145,7 @@ async function addHostReceipts(contents: Contents, dir: string): Promise<void> {
     if (!receipt.ok || receipt.value.receipt_version !== 'csc.receipt.v0.2')
       throw new CscError('RECEIPT_INVALID', `${join(dir, name)} is no receipt of a chain`);
     addReceipt(contents, receiptPath(receipt.value), receiptJson);
+    contents.brought.add(receipt.value.execution_id);
   }
 }
 
@@ -219,9 +223,22 @@ async function addEach(contents: Contents, client: GateClient, ids: Iterable<str
       if (originalJson.length > 0) contents.add(path.replace(/\.json$/, projectionEnd), receiptJson);
     } catch (error) {
       if (!(error instanceof CscError)) throw error;
+      // What its host has brought is here, whatever the gate does not give.
+      if (contents.brought.has(id)) continue;
       contents.leftOut.push({ execution_id: id, code: error.code, message: error.message });
     }
   }
+}
+
+// Whoever reads the audit as an admin alone gets no receipt but their own.
+async function reportReaders({ leftOut }: Contents, client: GateClient): Promise<void> {
+  if (!leftOut.some(({ code }) => code === 'EXECUTION_UNKNOWN')) return;
+  const principal = await client.principal();
+  note(
+    plainLine(
+      `csc: the gate gives others’ receipts to auditors alone: the owners give ${principal} the role in bindings.yaml (roles: [auditor]), or hosts’ exported receipts are put in with --receipts`,
+    ),
+  );
 }
 
 /** The files of a bundle's folder, as they are on disk, its page left out. Throws FILE_UNREADABLE. */

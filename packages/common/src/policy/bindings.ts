@@ -52,8 +52,11 @@ const shareMember = z
       'What the gate lets each identity that matches have, by itself. Absent members: what the gate’s config says. Hosts do not go by it.',
   });
 
-/** What an identity may do beside submitting. */
-export const roles = ['admin'] as const;
+/**
+ * What an identity may do beside submitting. `admin`: see hosts and everybody's executions, read the audit, end and prune.
+ * `auditor`: read the audit, the log and everybody's receipts, and change nothing; nobody reads another's output.
+ */
+export const roles = ['admin', 'auditor'] as const;
 
 const bindingV02 = bindingV01.extend({
   hosts: labelsMember.exactOptional().meta({
@@ -63,7 +66,10 @@ const bindingV02 = bindingV01.extend({
     .record(nonEmptyText, uniqueList(nonEmptyText, 0))
     .default({})
     .meta({ description: 'By profile, the secrets that this identity gets under it. Absent: none.' }),
-  roles: uniqueList(oneOf(roles), 0).default([]),
+  roles: uniqueList(oneOf(roles), 0).default([]).meta({
+    description:
+      'What else this identity may do at the gate. admin: hosts, everybody’s executions, the audit. auditor: the audit, and everybody’s receipts, never their output.',
+  }),
   limits: shareMember.exactOptional(),
 });
 

@@ -7,7 +7,8 @@ import type {
   ReceiptProof,
 } from '@csc-fleet/common/messages';
 import { parseTilePath } from '@csc-fleet/common/tlog';
-import type { Executions, Principal } from '../execution/executions.ts';
+import type { Principal } from '../execution/executions.ts';
+import { type ReceiptReaderPorts, withReceiptFor } from '../read/admins.ts';
 import type { Store } from '../store/store.ts';
 import type { Cosigning } from './cosigning.ts';
 import type { Published, ReceiptLog } from './receipt-log.ts';
@@ -17,8 +18,7 @@ type ProvingLog = Pick<
   'current' | 'reach' | 'find' | 'inclusion' | 'consistency' | 'read' | 'trouble' | 'vkey'
 >;
 
-export interface ProvePorts {
-  readonly executions: Pick<Executions, 'visible'>;
+export interface ProvePorts extends ReceiptReaderPorts {
   readonly store: Pick<Store, 'receiptRecords'>;
   /** Absent: this gate keeps none. */
   readonly log?: ProvingLog | undefined;
@@ -32,15 +32,16 @@ export interface ProvePorts {
  * @param patienceMs how long it is waited for
  */
 export async function proveReceipts(
-  { executions, store, log, cosigning }: ProvePorts,
+  ports: ProvePorts,
   principal: Principal,
   { executionIds, oldSize, witnesses, nameUnknown }: ProveReceiptsRequest,
   patienceMs = 5_000,
 ): Promise<ProveReceiptsResponse> {
+  const { store, log, cosigning } = ports;
   const records = new Map<number, string>();
   const unknownExecutionIds: string[] = [];
   for (const id of executionIds) {
-    const found = await executions.visible(principal, id).catch((error: unknown) => {
+    const found = await withReceiptFor(ports, principal, id).catch((error: unknown) => {
       if (nameUnknown && isCscError(error, 'EXECUTION_UNKNOWN')) return undefined;
       throw error;
     });

@@ -397,10 +397,12 @@ describe('output', () => {
 });
 
 const admin = 'spiffe://csc.local/client/admin';
+const auditor = 'spiffe://csc.local/client/auditor';
 const withAdmin = () =>
   TestGate.open({
     bindings: {
       bindings: [
+        { identity: auditor, policies: ['wide'], roles: ['auditor'] },
         { identity: admin, policies: ['wide'], roles: ['admin'] },
         {
           identity: agent,
@@ -432,6 +434,39 @@ describe('what is for admins', () => {
     await expect(test.as(agent).listExecutions(request)).rejects.toEqual(rejected('NOT_PERMITTED'));
     const { executionId } = mine;
     await expect(test.as(admin).getReceipt({ executionId })).rejects.toEqual(rejected('EXECUTION_UNKNOWN'));
+  });
+
+  it('is for auditors to read where it is evidence: all receipts and the audit, and neither output nor hosts', async () => {
+    const executor = await test.connected('e1', { labels: { tier: 'build' } });
+    const { executionId } = await test.submit(makeContract());
+    const offer = await executor.next('offer', executionId);
+    await executor.accept(executionId);
+    await executor.push(executionId, 0, 0, 'secret');
+    await executor.finish(offer);
+    const own = await test.as(agent).getReceipt({ executionId });
+    const as = test.as(auditor);
+    expect(await as.getReceipt({ executionId })).toEqual(own);
+    expect((await as.audit()).some((it) => it.executionId === executionId)).toBe(true);
+    await as.readLogTile('checkpoint');
+    await as.proveReceipts({ executionIds: [executionId] });
+    const refused = await Promise.all(
+      [
+        as.readOutput({ executionId, from: [], follow: false }, async () => undefined),
+        as.getExecution({ executionId }),
+        as.cancel({ executionId, gracePeriod: undefined }),
+        as.listExecutors(),
+        as.prune(true),
+      ].map((it) => Promise.resolve(it).then(() => 'given', (error) => error.code)),
+    );
+    expect(refused).toEqual([
+      'EXECUTION_UNKNOWN',
+      'EXECUTION_UNKNOWN',
+      'EXECUTION_UNKNOWN',
+      'NOT_PERMITTED',
+      'NOT_PERMITTED',
+    ]);
+    await expect(test.as(other).getReceipt({ executionId })).rejects.toEqual(rejected('EXECUTION_UNKNOWN'));
+    await expect(test.as(other).audit()).rejects.toEqual(rejected('NOT_PERMITTED'));
   });
 
   it('names the hosts that are passed over, for whom and why', async () => {

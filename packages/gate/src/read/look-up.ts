@@ -20,14 +20,10 @@ import { toDecision, toExecution } from '../execution/row.ts';
 import { type Absences, absenceOf } from '../schedule/absences.ts';
 import type { Store } from '../store/store.ts';
 import type { KeyRow } from '../store/tables.ts';
-import { checkAdmin } from './admins.ts';
+import { checkAdmin, type ReceiptReaderPorts, withReceiptFor } from './admins.ts';
 
 const defaultPage = 50;
 const maxPage = 1000;
-
-interface LookUpPorts {
-  readonly executions: Pick<Executions, 'visible'>;
-}
 
 interface NamePorts {
   readonly absences: Pick<Absences, 'of'>;
@@ -94,17 +90,18 @@ function readPageToken(token: string): number | undefined {
   throw requestInvalid('page_token', 'is not one that this gate gave: begin again without it');
 }
 
-interface ReceiptPorts extends LookUpPorts {
+interface ReceiptPorts extends ReceiptReaderPorts {
   readonly store: Pick<Store, 'receipt' | 'lateReceipt'>;
 }
 
 /** Of what the owners have resolved, the one that came later. Throws EXECUTION_UNKNOWN also where there is no receipt yet. */
 export async function getReceipt(
-  { executions, store }: ReceiptPorts,
+  ports: ReceiptPorts,
   principal: Principal,
   request: GetReceiptRequest,
 ): Promise<GetReceiptResponse> {
-  const execution = await executions.visible(principal, request.executionId);
+  const { store } = ports;
+  const execution = await withReceiptFor(ports, principal, request.executionId);
   const isResolved = execution.resolutions.length > 0;
   const { executor_id: holder } = execution.row;
   const receipt = await (isResolved

@@ -128,20 +128,29 @@ export function approvalsWithinBounds(methods: ApprovalMethods): ApprovalMethods
   };
 }
 
-/** Methods that are for admins alone: NOT_PERMITTED for everybody else, whatever they ask. */
-export function forAdmins(methods: FleetMethods, checkAdmin: (principal: Principal) => void): FleetMethods {
-  const guarded =
+/** Each throws NOT_PERMITTED. */
+interface FleetChecks {
+  readonly admin: (principal: Principal) => void;
+  /** Who only reads what was decided and has happened. */
+  readonly auditReader: (principal: Principal) => void;
+}
+
+/** Methods that are for admins alone, or for auditors too: NOT_PERMITTED for everybody else, whatever they ask. */
+export function forAdmins(methods: FleetMethods, { admin, auditReader }: FleetChecks): FleetMethods {
+  const guard =
+    (check: (principal: Principal) => void) =>
     <Calling extends Call<unknown>, Response>(next: (call: Calling) => Promise<Response>) =>
     async (call: Calling): Promise<Response> => {
-      checkAdmin(call.principal);
+      check(call.principal);
       return next(call);
     };
+  const [guarded, readable] = [guard(admin), guard(auditReader)];
   return {
     listExecutors: guarded(methods.listExecutors),
     prune: guarded(methods.prune),
-    audit: guarded(methods.audit),
+    audit: readable(methods.audit),
     resolve: guarded(within(requestBounds.resolve, methods.resolve)),
-    readLogTile: guarded(within(requestBounds.readLogTile, methods.readLogTile)),
+    readLogTile: readable(within(requestBounds.readLogTile, methods.readLogTile)),
   };
 }
 

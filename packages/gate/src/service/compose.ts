@@ -38,7 +38,7 @@ import { OutputIntake } from '../output/intake.ts';
 import { OutputStore } from '../output/output-store.ts';
 import { encodeItem, itemField } from '../output/reader.ts';
 import { createOwners, type Owners } from '../owners/index.ts';
-import { checkAdmin } from '../read/admins.ts';
+import { checkAdmin, checkAuditReader } from '../read/admins.ts';
 import { follow, giveOutput, watch } from '../read/follow.ts';
 import { getExecution, getKeys, getReceipt, listExecutions } from '../read/look-up.ts';
 import { listProfiles } from '../read/profiles.ts';
@@ -185,7 +185,10 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
   parts.cosigning?.start();
   return {
     methods: withBounds(toMethods(parts)),
-    fleet: forAdmins(toFleet(parts), (principal) => checkAdmin(parts.bindings, principal)),
+    fleet: forAdmins(toFleet(parts), {
+      admin: (principal) => checkAdmin(parts.bindings, principal),
+      auditReader: (principal) => checkAuditReader(parts.bindings, principal),
+    }),
     approvals: approvalsWithinBounds(toApprovals(parts)),
     link: { open: (remote) => new Connection(parts, remote) },
     tokens: {

@@ -5834,7 +5834,10 @@ export interface GateClient extends Client {
   ): ClientUnaryCall;
 }
 
-/** For admins: who has the role in the binding that counts for it. NOT_PERMITTED for everybody else. */
+/**
+ * For admins: who has the role in the binding that counts for it; Audit and ReadLogTile for who has the role auditor, too.
+ * NOT_PERMITTED for everybody else.
+ */
 export type FleetService = typeof FleetService;
 export const FleetService = {
   /** The executors that are connected, and those that were. */
