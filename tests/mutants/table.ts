@@ -270,7 +270,7 @@ const audits: readonly Mutant[] = [
   {
     name: 'audit-for-everybody',
     file: `${gate}/rpc/methods.ts`,
-    before: 'audit: guarded(methods.audit),',
+    before: 'audit: readable(methods.audit),',
     after: 'audit: methods.audit,',
     tests: [`${gate}/read/look-up.test.ts`],
     red: 'is for admins alone',
@@ -2053,7 +2053,7 @@ const fleet: readonly Mutant[] = [
   {
     name: 'fleet-is-for-everybody',
     file: `${gate}/rpc/methods.ts`,
-    before: 'checkAdmin(call.principal);',
+    before: 'check(call.principal);',
     after: '',
     tests: [`${gate}/read/look-up.test.ts`],
     red: 'is not for',
@@ -3378,7 +3378,7 @@ const logs: readonly Mutant[] = [
   {
     name: 'log-for-everybody',
     file: `${gate}/rpc/methods.ts`,
-    before: 'readLogTile: guarded(within(requestBounds.readLogTile, methods.readLogTile)),',
+    before: 'readLogTile: readable(within(requestBounds.readLogTile, methods.readLogTile)),',
     after: 'readLogTile: within(requestBounds.readLogTile, methods.readLogTile),',
     tests: log,
     red: 'of which nobody else is told',
