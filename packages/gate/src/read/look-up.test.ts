@@ -456,7 +456,12 @@ describe('what is for admins', () => {
         as.cancel({ executionId, gracePeriod: undefined }),
         as.listExecutors(),
         as.prune(true),
-      ].map((it) => Promise.resolve(it).then(() => 'given', (error) => error.code)),
+      ].map((it) =>
+        Promise.resolve(it).then(
+          () => 'given',
+          (error) => error.code,
+        ),
+      ),
     );
     expect(refused).toEqual([
       'EXECUTION_UNKNOWN',
