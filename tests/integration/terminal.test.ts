@@ -363,6 +363,8 @@ describe('evidence and output that nobody between has to be trusted with', () =>
     expect(holds(join(fleet.directory, 'gate'), words)).toBe(false);
     expect((await fleet.csc(['get', id, '--output'])).stdout).toBe(submitted.stdout);
     expect((await fleet.csc(['get', id, '--follow', '--quiet'])).stdout).toBe(submitted.stdout);
+    const from = ['get', id, '--output', '--stream', 'stdout', '--offset', '7'];
+    expect((await fleet.csc(from)).stdout).toBe(submitted.stdout.slice(7));
     expect((await fleet.csc(['get', id, '--output', '--raw'])).stdout).not.toContain(words);
     const elsewhere = await fleet.csc(['get', id, '--output'], { env: { XDG_STATE_HOME: fleet.directory } });
     expect(elsewhere.code).not.toBe(0);

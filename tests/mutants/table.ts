@@ -2975,7 +2975,7 @@ const exported: readonly Mutant[] = [
   },
   {
     name: 'receipts-for-everybody',
-    file: 'packages/gate/src/read/admins.ts',
+    file: 'packages/gate/src/execution/readers.ts',
     before: "hasRole(bindings, principal, ['auditor']) ? await",
     after: "!hasRole(bindings, principal, ['admin']) ? await",
     tests: ['packages/gate/src/read/look-up.test.ts'],

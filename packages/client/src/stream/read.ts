@@ -1,12 +1,13 @@
+import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { type OutputStream, toDuration } from '@csc-fleet/common/messages';
-import { chunkOf } from '@csc-fleet/common/output-log';
+import { chunkOf, streamKey } from '@csc-fleet/common/output-log';
 import { GateService, ReadOutputResponse, RunResponse, type StreamPosition } from '@csc-fleet/common/rpc';
-import type { SealKeys } from '@csc-fleet/common/seal';
+import { looksSealed, type SealKeys } from '@csc-fleet/common/seal';
 import type { Connection } from '../connection/connection.ts';
 import { endedEarly, type ReconnectOptions, resuming } from '../connection/reconnect.ts';
 import { type ExecutionEvent, type OutputItem, toExecutionEvent, toOutputItem } from './items.ts';
 import { createProgress } from './progress.ts';
-import { OutputOpener } from './sealed.ts';
+import { leastSeen, OutputOpener } from './sealed.ts';
 
 /** Where `watch` begins, and what ends it. */
 export interface WatchOptions {
@@ -69,7 +70,8 @@ export interface ReadOutputOptions {
 /**
  * Output as far as it is wanted, each byte once, over as many connections as it takes. Nothing is read ahead of whoever
  * takes it but what is in the transport's window. Throws EXECUTION_UNKNOWN, and OUTPUT_TRIMMED with the offsets at which
- * what is kept begins.
+ * what is kept begins. Of sealed output offsets count what is in it; since when it was written nobody can tell of it:
+ * REQUEST_INVALID.
  */
 export async function* readOutput(
   connection: Connection,
@@ -77,6 +79,84 @@ export async function* readOutput(
   executionId: string,
   options: ReadOutputOptions = {},
   keys?: SealKeys,
+): AsyncGenerator<OutputItem, void> {
+  if (keys !== undefined && isPart(options)) {
+    yield* readPart(connection, reconnect, executionId, options, keys);
+    return;
+  }
+  yield* readThrough(connection, reconnect, executionId, options, keys);
+}
+
+const isPart = ({ from = [], offset = 0, since, sinceAgeMs }: ReadOutputOptions): boolean =>
+  from.length > 0 || offset > 0 || since !== undefined || sinceAgeMs !== undefined;
+
+// What is sealed opens from its beginning alone, and whoever asks for a part of it means a part of what is in it.
+async function* readPart(
+  connection: Connection,
+  reconnect: ReconnectOptions,
+  executionId: string,
+  options: ReadOutputOptions,
+  keys: SealKeys,
+): AsyncGenerator<OutputItem, void> {
+  const { from, offset, since, sinceAgeMs, ...whole } = options;
+  const part = createProgress(1, from, offset);
+  const begun = new Set<string>();
+  let isSealed: boolean | undefined;
+  for await (const item of readThrough(connection, reconnect, executionId, options, keys)) {
+    const isFirst = item.type === 'chunk' && begun.size < begun.add(streamKey(item)).size;
+    if (isFirst && item.offset > 0)
+      isSealed ??= await beginsSealed(connection, executionId, item.stream, options.signal);
+    if (isSealed === true) break;
+    const wanted = part.unseen(item);
+    if (wanted !== undefined) yield wanted;
+  }
+  if (isSealed !== true) return;
+  if (since !== undefined || sinceAgeMs !== undefined)
+    throw new CscError(
+      'REQUEST_INVALID',
+      'this output is sealed, and opens from its beginning alone: ask for all of it, or for what follows an offset',
+    );
+  for await (const item of readThrough(connection, reconnect, executionId, whole, keys)) {
+    const wanted = part.unseen(item);
+    if (wanted !== undefined) yield wanted;
+  }
+}
+
+// All of a run is sealed, or nothing of it.
+async function beginsSealed(
+  connection: Connection,
+  executionId: string,
+  stream: OutputStream,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const enough = new AbortController();
+  const either = signal === undefined ? enough.signal : AbortSignal.any([signal, enough.signal]);
+  let data: Uint8Array = new Uint8Array();
+  try {
+    for await (const item of readOutputOnce(connection, executionId, {
+      stream,
+      follow: false,
+      signal: either,
+    })) {
+      if (item.type !== 'chunk' || item.offset !== data.length) break;
+      data = Buffer.concat([data, item.data]);
+      if (data.length >= leastSeen) break;
+    }
+  } catch (error) {
+    // Its beginning is gone: it cannot be opened.
+    if (!isCscError(error, 'OUTPUT_TRIMMED')) throw error;
+  } finally {
+    enough.abort();
+  }
+  return looksSealed(data);
+}
+
+async function* readThrough(
+  connection: Connection,
+  reconnect: ReconnectOptions,
+  executionId: string,
+  options: ReadOutputOptions,
+  keys: SealKeys | undefined,
 ): AsyncGenerator<OutputItem, void> {
   const opener = new OutputOpener({ keys, isExpected: false });
   const progress = createProgress(1, options.from, options.offset);

@@ -25,8 +25,8 @@ const names: Readonly<Partial<Record<OutputStream, string>>> = {
   [OutputStream.STDERR]: 'stderr',
 };
 
-// As many bytes as it takes to see how a stream begins.
-const leastSeen = 8;
+/** As many bytes as it takes to see how a stream begins. */
+export const leastSeen = 8;
 
 /** Opens the output of one execution as it comes, in the order of each stream. */
 export class OutputOpener {

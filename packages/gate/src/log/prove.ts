@@ -8,7 +8,7 @@ import type {
 } from '@csc-fleet/common/messages';
 import { parseTilePath } from '@csc-fleet/common/tlog';
 import type { Principal } from '../execution/executions.ts';
-import { type ReceiptReaderPorts, withReceiptFor } from '../read/admins.ts';
+import { type ReceiptReaderPorts, withReceiptFor } from '../execution/readers.ts';
 import type { Store } from '../store/store.ts';
 import type { Cosigning } from './cosigning.ts';
 import type { Published, ReceiptLog } from './receipt-log.ts';

@@ -15,12 +15,12 @@ import {
 import type { Bindings } from '@csc-fleet/common/policy';
 import { requestInvalid } from '../bounds/index.ts';
 import type { Executions, Principal } from '../execution/executions.ts';
+import { checkAdmin, type ReceiptReaderPorts, withReceiptFor } from '../execution/readers.ts';
 import { missingOf } from '../execution/reviews.ts';
 import { toDecision, toExecution } from '../execution/row.ts';
 import { type Absences, absenceOf } from '../schedule/absences.ts';
 import type { Store } from '../store/store.ts';
 import type { KeyRow } from '../store/tables.ts';
-import { checkAdmin, type ReceiptReaderPorts, withReceiptFor } from './admins.ts';
 
 const defaultPage = 50;
 const maxPage = 1000;

@@ -12,12 +12,12 @@ import type { Bindings, PolicySet } from '@csc-fleet/common/policy';
 import { version } from '@csc-fleet/common/version';
 import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions, Principal } from '../execution/executions.ts';
+import { isAdmin } from '../execution/readers.ts';
 import { missingOf } from '../execution/reviews.ts';
 import { toExecution } from '../execution/row.ts';
 import type { Breakers } from '../schedule/breakers.ts';
 import type { Peers } from '../schedule/peers.ts';
 import type { Said, Scheduler } from '../schedule/scheduler.ts';
-import { isAdmin } from './admins.ts';
 
 export interface StatusPorts {
   readonly gateId: string;

@@ -1,7 +1,7 @@
 import { CscError } from '@csc-fleet/common/errors';
 import { type Bindings, bindingOf } from '@csc-fleet/common/policy';
-import type { LiveExecution } from '../execution/execution.ts';
-import type { Executions, Principal } from '../execution/executions.ts';
+import type { LiveExecution } from './execution.ts';
+import type { Executions, Principal } from './executions.ts';
 
 type Role = 'admin' | 'auditor';
 
