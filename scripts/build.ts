@@ -45,37 +45,79 @@ const withoutPrograms: Plugin = {
   },
 };
 
+// What schemas are described with, JSON Schema alone is made from: csc schema. Each description is a copy of its schema, of which
+// there are hundreds, and anything that starts makes them all.
+const withoutDescriptions: Plugin = {
+  name: 'without descriptions',
+  setup: ({ onLoad }) => {
+    onLoad({ filter: /node_modules\/zod\/v4\/classic\/schemas\.js$/ }, ({ path }) => {
+      const text = readFileSync(path, 'utf8');
+      const contents = text.replace(describe, '$1        return this;\n    },\n');
+      if (contents === text) throw new Error(`${path} does not describe schemas as it did`);
+      return { contents, loader: 'js' };
+    });
+  },
+};
+const describe =
+  /( {4}meta\(\.\.\.args\) \{\n)[^}]*core\.globalRegistry\.add\(cl, args\[0\]\);\n {8}return cl;\n {4}\},\n/;
+
+// A schema that nothing in a bundle asks for is not made: of some 1,700 that a run would make, a third are of files of a fleet. Making
+// one does nothing else, which a bundler cannot know of a call.
+const withoutUnasked: Plugin = {
+  name: 'without unasked schemas',
+  setup: ({ onLoad }) => {
+    onLoad({ filter: /packages\/\w+\/src\/.*\.ts$/ }, ({ path }) => {
+      const text = readFileSync(path, 'utf8');
+      return /^import .*'zod';$/m.test(text)
+        ? { contents: text.replace(madeByCall, '$1/* @__PURE__ */ (() => $2)();'), loader: 'ts' }
+        : undefined;
+    });
+  },
+};
+
+// As formatted: what a statement at the margin goes on with is indented, or closes a bracket.
+const madeByCall = /^((?:export )?const \w+ =\s+)(\w+(?:\s*\.\w+)*\((?:.*\n(?=[\s)}\]]))*.*\));$/gm;
+
 // Beside those that the program loads stands what several of them share.
 const program = readFileSync(`${source}/program.ts`, 'utf8');
 const commands = [...new Set(program.match(/(?<=import\('\.\/commands\/)[\w-]+\.ts(?='\))/g) ?? [])];
 rmSync(dist, { recursive: true, force: true });
 mkdirSync(dist, { recursive: true });
-await build({
-  entryPoints: {
+const entries = Object.fromEntries(commands.map((file) => [bundleOf(file), `${source}/commands/${file}`]));
+const describes = bundleOf('schema.ts');
+const { [describes]: describing = '', ...others } = entries;
+const bundle = (entryPoints: Record<string, string>, plugins: Plugin[]) =>
+  build({
+    entryPoints,
+    outdir: dist,
+    outExtension: { '.js': '.cjs' },
+    bundle: true,
+    format: 'cjs',
+    platform: 'node',
+    target: 'node24',
+    // `import()` becomes `require`, which does not go through the module loader.
+    supported: { 'dynamic-import': false },
+    // In a profile names are worth more than bytes.
+    ...(process.env['CSC_BUILD_READABLE'] ? { minifySyntax: true, sourcemap: true } : { minify: true }),
+    legalComments: 'linked',
+    plugins: [commandsApart, withoutPrograms, withoutUnasked, ...plugins],
+    // Bundled packages look for their protobuf files in ../../proto from where they were, our own code beside itself:
+    // both find the bundle's proto folder.
+    define: { 'import.meta.url': '$url', __dirname: '$dirname' },
+    banner: {
+      js: "const $url=require('node:url').pathToFileURL(__filename).href,$dirname=__dirname+'/build/src';",
+    },
+    logLevel: 'warning',
+  });
+await bundle({ [describes]: describing }, []);
+await bundle(
+  {
     main: `${source}/main.ts`,
-    ...Object.fromEntries(commands.map((file) => [bundleOf(file), `${source}/commands/${file}`])),
+    ...others,
     ...Object.fromEntries(programs.map((file) => [basename(file, '.ts'), file])),
   },
-  outdir: dist,
-  outExtension: { '.js': '.cjs' },
-  bundle: true,
-  format: 'cjs',
-  platform: 'node',
-  target: 'node24',
-  // `import()` becomes `require`, which does not go through the module loader.
-  supported: { 'dynamic-import': false },
-  // In a profile names are worth more than bytes.
-  ...(process.env['CSC_BUILD_READABLE'] ? { minifySyntax: true, sourcemap: true } : { minify: true }),
-  legalComments: 'linked',
-  plugins: [commandsApart, withoutPrograms],
-  // Bundled packages look for their protobuf files in ../../proto from where they were, our own code beside itself:
-  // both find the bundle's proto folder.
-  define: { 'import.meta.url': '$url', __dirname: '$dirname' },
-  banner: {
-    js: "const $url=require('node:url').pathToFileURL(__filename).href,$dirname=__dirname+'/build/src';",
-  },
-  logLevel: 'warning',
-});
+  [withoutDescriptions],
+);
 
 const protos = {
   proto: 'proto',
