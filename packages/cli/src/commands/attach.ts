@@ -4,7 +4,8 @@ import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { connectGate } from '../connect/connect-gate.ts';
 import { resolveExecution } from '../connect/execution-id.ts';
-import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import { addGateOptions, addTokenOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import { identify } from '../connect/submitter.ts';
 import { TerminalClaims } from '../files/terminal-claims.ts';
 import { leaveOnInterrupt, present } from '../show/follow.ts';
 import { createPresenter } from '../show/presenter.ts';
@@ -25,7 +26,7 @@ export function defineAttach(command: Command): void {
   command
     .description('Come back to the terminal of an execution.')
     .argument('<execution>', 'its id, or its first characters, four or more');
-  addGateOptions(command).addHelpText('after', help);
+  addTokenOptions(addGateOptions(command)).addHelpText('after', help);
   act<[string, GateOptions]>(command, attach);
 }
 
@@ -36,7 +37,7 @@ async function attach(named: string, options: GateOptions): Promise<number> {
   }
   const own = ownTerminal('csc attach');
   const presenter = await createPresenter({ json: false, quiet: false, tty: true });
-  using client = connectGate(options, { say: presenter.alert });
+  using client = connectGate(options, { ...(await identify(options)), say: presenter.alert });
   const executionId = await resolveExecution(client, named);
   const claims = new TerminalClaims(process.env);
   const claim = claims.find(executionId);

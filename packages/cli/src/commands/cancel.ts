@@ -6,7 +6,8 @@ import { exitCodes } from '../action/exit-codes.ts';
 import { parseDuration } from '../action/options.ts';
 import { connectGate } from '../connect/connect-gate.ts';
 import { resolveExecution } from '../connect/execution-id.ts';
-import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import { addGateOptions, addTokenOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import { identify } from '../connect/submitter.ts';
 import { describeAbsence } from '../show/execution.ts';
 import { executionJson, stateName } from '../show/messages-json.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
@@ -25,7 +26,7 @@ export function defineCancel(command: Command): void {
   command
     .description('Ask an execution to end.')
     .argument('<execution>', 'its id, or its first characters, four or more');
-  addGateOptions(command)
+  addTokenOptions(addGateOptions(command))
     .option('--grace <time>', 'between SIGTERM and SIGKILL, at most 60s (default: 5s)', parseDuration)
     .option('--json', 'print the execution as JSON')
     .addHelpText('after', help);
@@ -53,7 +54,7 @@ async function cancelExecution(
   named: string,
   options: GateOptions & { readonly grace?: number; readonly json?: true },
 ): Promise<number> {
-  using client = connectGate(options);
+  using client = connectGate(options, await identify(options));
   const executionId = await resolveExecution(client, named);
   const execution = await client.cancel(executionId, { gracePeriodMs: options.grace });
   if (options.json === true) await writeJson(executionJson(execution));

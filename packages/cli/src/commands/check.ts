@@ -7,7 +7,7 @@ import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { decideBatch } from '../check/batch.ts';
 import { decide, describeLeftToHosts, readContractInput, readPolicyInput } from '../check/decide.ts';
-import { addGateOptions, type GateOptions, namesGate } from '../connect/gate-options.ts';
+import { addGateOptions, addTokenOptions, type GateOptions, namesGate } from '../connect/gate-options.ts';
 import { openInput, readInput } from '../files/read-input.ts';
 import { describeDecision } from '../show/decision.ts';
 import { decisionJson } from '../show/messages-json.ts';
@@ -56,7 +56,7 @@ export function defineCheck(command: Command): void {
     .option('--tty', 'as csc submit --tty asks for it: on a terminal')
     .option('--batch <file>', 'judge many: JSON lines from a file, or - for standard input')
     .addHelpText('after', help);
-  addGateOptions(command);
+  addTokenOptions(addGateOptions(command));
   act<[string | undefined, string | undefined, Options]>(command, async (contract, policy, options) => {
     const host = { inlineCode: options.allowInlineCode === true };
     if (options.batch !== undefined && options.tty === true)
@@ -89,8 +89,9 @@ async function batch(
 async function askGate(contractPath: string, options: Options): Promise<number> {
   // Loaded here only: a check of two files need not wait for gRPC.
   const { connectGate } = await import('../connect/connect-gate.ts');
+  const { identify } = await import('../connect/submitter.ts');
   const { toDecisionView } = await import('../show/outcome.ts');
-  using client = connectGate(options);
+  using client = connectGate(options, await identify(options));
   const contract = await readInput(contractPath, artifactBytes.contract);
   const decision = await client.check(contract, {
     policyProfile: options.profile,

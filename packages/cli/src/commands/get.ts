@@ -5,7 +5,6 @@ import {
   type GateClient,
   type ReadOutputOptions,
   type RunHandlers,
-  type SubmissionSigner,
   type VerifiedReceipt,
 } from '@csc-fleet/client';
 import { isCscError } from '@csc-fleet/common/errors';
@@ -16,8 +15,8 @@ import { exitCodes } from '../action/exit-codes.ts';
 import { type Moment, parseBytes, parseMoment } from '../action/options.ts';
 import { connectGate } from '../connect/connect-gate.ts';
 import { resolveExecution } from '../connect/execution-id.ts';
-import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
-import { chooseSubmitter } from '../connect/submitter.ts';
+import { addGateOptions, addTokenOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import { type ChosenSubmitter, chooseSubmitter, identify } from '../connect/submitter.ts';
 import { writeFileWhole, writeReceipt } from '../files/write-file.ts';
 import { absenceJson, describeExecution } from '../show/execution.ts';
 import { leaveOnInterrupt, present } from '../show/follow.ts';
@@ -57,7 +56,7 @@ export function defineGet(command: Command): void {
   command
     .description('Show an execution, its output or its receipt.')
     .argument('<execution>', 'its id, or its first characters, four or more');
-  addGateOptions(command)
+  addTokenOptions(addGateOptions(command))
     .option('--output', 'write its output so far to stdout and stderr')
     .option('--follow', 'show it to its end, from the beginning; ends with its exit code')
     .option('--offset <bytes>', 'only what each command’s streams have from this offset on', parseBytes)
@@ -101,16 +100,16 @@ export async function getExecution(named: string, options: GetCommandOptions): P
   const part = partOf(options);
   if (options.follow === true && part === undefined) {
     // Its host may have yet to be named, which is signed, too.
-    const submitter = await findSigner(options);
+    const chosen = await findIdentity(options);
     const presenter = await createPresenter({ json, quiet: options.quiet ?? false });
-    using client = connectGate(options, { submitter, say: presenter.alert });
+    using client = connectGate(options, { ...chosen, say: presenter.alert });
     const executionId = await resolveExecution(client, named);
     using interrupts = leaveOnInterrupt(executionId, presenter.alert);
     const run = (handlers: RunHandlers) => client.follow(executionId, { handlers, waitForApproval: true });
     const hasEnded = async (id: string) => (await client.getExecution(id)).execution.endedAt !== undefined;
     return await present(presenter, { interrupts, receiptOut: options.receiptOut, run, hasEnded });
   }
-  using client = connectGate(options);
+  using client = connectGate(options, await identify(options));
   const executionId = await resolveExecution(client, named);
   if (options.follow === true) return await followPart(client, executionId, { ...options, part, json });
   if (options.recording !== undefined) await keepRecording(client, executionId, options.recording);
@@ -125,11 +124,12 @@ export async function getExecution(named: string, options: GetCommandOptions): P
 }
 
 // Whoever only looks on need not be able to sign.
-async function findSigner(options: GateOptions): Promise<SubmissionSigner | undefined> {
+async function findIdentity(options: GateOptions): Promise<ChosenSubmitter> {
+  if (options.oidc !== undefined) return identify(options);
   try {
-    return await chooseSubmitter(options, () => {});
+    return { submitter: await chooseSubmitter(options, () => {}) };
   } catch (error) {
-    if (isCscError(error)) return undefined;
+    if (isCscError(error)) return {};
     throw error;
   }
 }

@@ -3,7 +3,8 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { connectGate } from '../connect/connect-gate.ts';
-import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import { addGateOptions, addTokenOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import { identify } from '../connect/submitter.ts';
 import { executionJson, stateName } from '../show/messages-json.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
 import { formatTime, toTable } from '../terminal/table.ts';
@@ -22,7 +23,7 @@ const stateNames: readonly string[] = states.map(stateName);
 
 /** Prints the caller's executions, or an admin everybody's, newest first: a table, or JSON lines. */
 export async function listExecutions(options: ListCommandOptions): Promise<number> {
-  using client = connectGate(options);
+  using client = connectGate(options, await identify(options));
   const wanted = states.filter((state) => options.state.includes(stateName(state)));
   const found: Execution[] = [];
   const allPrincipals = options.all === true;
@@ -81,7 +82,7 @@ function parseLimit(text: string): number {
 
 export function defineList(command: Command): void {
   command.description('List your executions, newest first.');
-  addGateOptions(command)
+  addTokenOptions(addGateOptions(command))
     .option('--state <state>', 'only those in this state; repeatable', addState, [])
     .option('--all', 'everybody’s, for admins (the role admin in bindings.yaml)')
     .option('--limit <count>', 'how many at most', parseLimit, 50)

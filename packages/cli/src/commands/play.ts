@@ -7,7 +7,8 @@ import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { connectGate } from '../connect/connect-gate.ts';
 import { resolveExecution } from '../connect/execution-id.ts';
-import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import { addGateOptions, addTokenOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import { identify } from '../connect/submitter.ts';
 import { readInput } from '../files/read-input.ts';
 import { fetchRecording } from '../show/recording.ts';
 import { note, writeOut } from '../terminal/streams.ts';
@@ -37,7 +38,7 @@ export function definePlay(command: Command): void {
   command
     .description('Play the recording of a terminal (asciicast v3).')
     .argument('<recording>', 'a file, or an execution');
-  addGateOptions(command)
+  addTokenOptions(addGateOptions(command))
     .option('--speed <factor>', 'how many times as fast', parsePositive, 1)
     .option('--idle-limit <seconds>', 'the longest pause', parsePositive)
     .addHelpText('after', help);
@@ -52,7 +53,7 @@ const mostBytes = 256 * 1024 * 1024;
 
 async function readRecording(named: string, options: GateOptions): Promise<string> {
   if (named === '-' || existsSync(named)) return (await readInput(named, mostBytes)).toString('utf8');
-  using client = connectGate(options);
+  using client = connectGate(options, await identify(options));
   return (await fetchRecording(client, await resolveExecution(client, named))).toString('utf8');
 }
 

@@ -4,7 +4,8 @@ import type { Command } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { connectGate } from '../connect/connect-gate.ts';
-import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import { addGateOptions, addTokenOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import { identify } from '../connect/submitter.ts';
 import { describeFrozen } from '../show/messages-json.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine } from '../terminal/text.ts';
@@ -23,13 +24,13 @@ interface ProfilesOptions extends GateOptions {
 
 export function defineProfiles(command: Command): void {
   command.description('Show the policy profiles that you may use, and what they allow.');
-  addGateOptions(command).option('--json', 'JSON lines, one profile each').addHelpText('after', help);
+  addTokenOptions(addGateOptions(command)).option('--json', 'JSON lines, one profile each').addHelpText('after', help);
   act<[ProfilesOptions]>(command, showProfiles);
 }
 
 /** Prints what the caller may use. Resolves to 0, and to 1 where that is nothing. */
 async function showProfiles(options: ProfilesOptions): Promise<number> {
-  using client = connectGate(options);
+  using client = connectGate(options, await identify(options));
   const [profiles, { frozen }] = await Promise.all([client.profiles(), client.status()]);
   for (const [index, profile] of profiles.entries()) {
     if (options.json === true) await writeJson(toJson(profile));

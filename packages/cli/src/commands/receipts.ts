@@ -7,7 +7,7 @@ import type { ArchivedReceipt } from '@csc-fleet/executor/receipts';
 import { type Command, Option } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
-import { addGateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import { addGateOptions, addTokenOptions, gateOptionsHelp } from '../connect/gate-options.ts';
 import type { ExportOptions } from '../evidence/export.ts';
 import { type ReceiptFault as Fault, openReceipts } from '../evidence/found-receipts.ts';
 import { addTrustOptions, hasOneTrust, readTrust, type TrustOptions } from '../evidence/trust.ts';
@@ -64,7 +64,7 @@ export function defineReceipts(command: Command): void {
     .summary('give receipts to others: DSSE envelopes of in-toto statements, or as they are')
     .description('Export receipts for programs that know in-toto, DSSE or SLSA, or as they are.')
     .argument('<what...>', 'executions, or files and directories with receipts');
-  addGateOptions(out)
+  addTokenOptions(addGateOptions(out))
     .addOption(new Option('--format <format>', 'what to write').choices(['dsse', 'json']).default('dsse'))
     .option('--out <file>', 'where to (default: stdout)')
     .addHelpText('after', exportHelp);

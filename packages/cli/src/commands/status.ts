@@ -9,7 +9,8 @@ import type { Command } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { connectGate } from '../connect/connect-gate.ts';
-import { addGateOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import { addGateOptions, addTokenOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import { identify } from '../connect/submitter.ts';
 import { absenceJson } from '../show/execution.ts';
 import { describeFrozen, executionJson, stateName } from '../show/messages-json.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
@@ -31,13 +32,13 @@ interface StatusOptions extends GateOptions {
 
 export function defineStatus(command: Command): void {
   command.description('Show how the gate is, what waits and for what, and to admins the executors.');
-  addGateOptions(command).option('--json', 'print one JSON document').addHelpText('after', help);
+  addTokenOptions(addGateOptions(command)).option('--json', 'print one JSON document').addHelpText('after', help);
   act<[StatusOptions]>(command, showStatus);
 }
 
 /** Prints the status of the gate as far as the caller may know it. Resolves to 0. */
 async function showStatus(options: StatusOptions): Promise<number> {
-  using client = connectGate(options);
+  using client = connectGate(options, await identify(options));
   const status = await client.status();
   const executors = status.admin ? await client.executors() : undefined;
   if (options.json === true) await writeJson(toJson(status, executors));

@@ -8,7 +8,7 @@ import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { append, parseBytes, parseDuration } from '../action/options.ts';
 import { connectGate } from '../connect/connect-gate.ts';
-import { addGateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import { addGateOptions, addTokenOptions, gateOptionsHelp } from '../connect/gate-options.ts';
 import { makeKeptSealKey, readSealKey } from '../connect/seal-keys.ts';
 import { chooseIdentity, type SubmitterOptions } from '../connect/submitter.ts';
 import { readInput } from '../files/read-input.ts';
@@ -46,24 +46,23 @@ function addLabel(text: string, labels: Readonly<Record<string, string>>): Reado
 
 export function defineSubmit(command: Command): void {
   const version = command.createOption('--receipt-version <version>', 'v0.1 is what the reference writes');
-  const unsigned = command.createOption('--unsigned', 'sign nothing, for hosts that ask for no signature');
-  const oidc = command.createOption(
-    '--oidc <source>',
-    'be the CI job that a token names: github, buildkite, gitlab, env:VARIABLE, file:PATH',
+  const key = command.createOption(
+    '--submitter-key <file>',
+    'sign with this private key, instead of the one of csc login',
   );
+  const unsigned = command.createOption('--unsigned', 'sign nothing, for hosts that ask for no signature');
   command
     .description('Run a contract through a gate: decided by policy, run by an executor, shown as it goes.')
     .argument('<contract>', 'contract, JSON; - is standard input');
-  addGateOptions(command)
+  addTokenOptions(addGateOptions(command))
     .option('--approval <file>', 'an approval to hand in; repeatable', append, [])
     .option('--label <key=value>', 'the executor must have this label; repeatable', addLabel, {})
     .option('--executor <name>', 'only this host; part of what is signed')
     .option('--profile <name>', 'which of the policy profiles bound to you decides')
     .option('--receipt-out <file>', 'where to write the receipt, once it is verified')
     .addOption(version.choices(['v0.1', 'v0.2']).default('v0.2'))
-    .option('--submitter-key <file>', 'sign with this private key, instead of the one of csc login')
+    .addOption(key.conflicts('oidc'))
     .addOption(unsigned.conflicts(['submitterKey', 'oidc']))
-    .addOption(oidc.conflicts('submitterKey'))
     .option('--idempotency-key <key>', 'the same key and contract give the same execution again')
     .option('--timeout-queue <time>', 'how long to wait for an executor: 30s, 5m', parseDuration)
     .option('--stdout-bytes <size>', 'keep up to so much of its stdout: 50M (signed)', parseBytes)

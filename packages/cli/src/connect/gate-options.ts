@@ -38,6 +38,10 @@ export interface GateOptions {
   readonly knownExecutors?: string;
   /** Milliseconds that a gate is waited for which is away or has no room. */
   readonly wait?: number;
+  /** Where the OIDC token of a CI job comes from: github, buildkite, gitlab, env:VARIABLE, file:PATH. */
+  readonly oidc?: string;
+  /** The private key file that tokens name, for a job that comes back. Absent: a key for this process. */
+  readonly oidcKey?: string;
 }
 
 /** A gate's address, and what proves us to it: paths, or PEM texts. */
@@ -90,6 +94,19 @@ export function addGateOptions(command: Command): Command {
     .option('--known-executors <file>', 'where to remember executors’ keys (default: $XDG_STATE_HOME/csc)');
 }
 
+/** Adds the options of a command that whoever has a token, and no certificate, may give. */
+export function addTokenOptions(command: Command): Command {
+  return command
+    .option(
+      '--oidc <source>',
+      'be the CI job that a token names: github, buildkite, gitlab, env:VARIABLE, file:PATH',
+    )
+    .option(
+      '--oidc-key <file>',
+      'with --oidc: a key file of the job, for a step that comes back to name a host',
+    );
+}
+
 function parseQuorum(text: string): number {
   if (!/^\d{1,2}$/.test(text)) throw new InvalidArgumentError('Give a number of witnesses.');
   return Number(text);
@@ -128,6 +145,8 @@ type SourceOptions = Omit<
   | 'ownersRoot'
   | 'knownExecutors'
   | 'wait'
+  | 'oidc'
+  | 'oidcKey'
   | 'logVkey'
   | 'witnessVkey'
   | 'witnessQuorum'

@@ -9,7 +9,7 @@ import {
   tokenSource,
 } from '@csc-fleet/client';
 import { makeKeyFile, readOwnSigner } from '@csc-fleet/common/crypto';
-import { orThrow } from '@csc-fleet/common/errors';
+import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { makeDirectory, readBoundedFile } from '@csc-fleet/common/files';
 import { readOwnIdentity } from '@csc-fleet/common/rpc';
 import { parseArtifact, validate } from '@csc-fleet/common/schema';
@@ -75,8 +75,6 @@ export async function logIn(principal: string, env: NodeJS.ProcessEnv): Promise<
 export interface SubmitterOptions extends GateOptions {
   readonly submitterKey?: string;
   readonly unsigned?: true;
-  /** Where the OIDC token of a CI job comes from: github, buildkite, gitlab, env:VARIABLE, file:PATH. */
-  readonly oidc?: string;
 }
 
 /** Who submits: by a token, or with the key of whoever the certificate names. */
@@ -85,12 +83,25 @@ export interface ChosenSubmitter {
   readonly identified?: TokenMember | undefined;
 }
 
-/** Whoever submits as the command line says. Rejects as identifyByToken and chooseSubmitter. */
+/** Whoever submits as the command line says; the key file of --oidc-key is made where there is none. Rejects as identify and chooseSubmitter. */
 export async function chooseIdentity(options: SubmitterOptions): Promise<ChosenSubmitter> {
-  if (options.oidc === undefined) return { submitter: await chooseSubmitter(options) };
+  if (options.oidc !== undefined && options.oidcKey !== undefined) makeKeyFile(options.oidcKey);
+  const identity = await identify(options);
+  return identity.identified === undefined ? { submitter: await chooseSubmitter(options) } : identity;
+}
+
+/**
+ * Whom --oidc says that this is; nothing without it, where the certificate of the command line says so. Throws CONFIG_INVALID;
+ * rejects as identifyByToken.
+ */
+export async function identify(options: GateOptions): Promise<ChosenSubmitter> {
+  const { oidc, oidcKey: key, wait: connectTimeout } = options;
+  if (oidc === undefined && key !== undefined)
+    throw new CscError('CONFIG_INVALID', '--oidc-key is a key for tokens: say with --oidc where they come from');
+  if (oidc === undefined) return {};
   const { address, ca } = resolveIssuing(options, process.env);
-  const token = tokenSource(options.oidc, process.env);
-  const identified = await identifyByToken({ address, ca, token, connectTimeout: options.wait });
+  const token = tokenSource(oidc, process.env);
+  const identified = await identifyByToken({ address, ca, token, key, connectTimeout });
   return { identified, submitter: identified.submitter };
 }
 

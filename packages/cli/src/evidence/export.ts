@@ -10,6 +10,7 @@ import { exitCodes } from '../action/exit-codes.ts';
 import { connectGate } from '../connect/connect-gate.ts';
 import { resolveExecution } from '../connect/execution-id.ts';
 import type { GateOptions } from '../connect/gate-options.ts';
+import { identify } from '../connect/submitter.ts';
 import { writeFileWhole } from '../files/write-file.ts';
 import { note, writeOut } from '../terminal/streams.ts';
 import { plainLine } from '../terminal/text.ts';
@@ -62,7 +63,7 @@ async function* readNamed(what: readonly string[], options: ExportOptions): Asyn
   }
   const executions = what.filter((it) => !existsSync(it));
   if (executions.length === 0) return;
-  using client = connectGate(options);
+  using client = connectGate(options, await identify(options));
   for (const execution of executions) {
     const { chained, receiptJson, originalJson } = await client.getReceipt(
       await resolveExecution(client, execution),

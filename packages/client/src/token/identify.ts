@@ -1,5 +1,5 @@
-import { generateKeyPairSync } from 'node:crypto';
-import { createSigner, toBase64 } from '@csc-fleet/common/crypto';
+import { createPrivateKey } from 'node:crypto';
+import { createSigner, generateKeyPair, readPrivateKey, toBase64, toPrivatePem } from '@csc-fleet/common/crypto';
 import type { SubmissionSigner } from '@csc-fleet/common/evidence';
 import { selfSigned, tokenAudience } from '@csc-fleet/common/oidc';
 import { type ConnectOptions, connect, type GateClient } from '../client.ts';
@@ -12,6 +12,11 @@ export interface TokenOptions {
   /** The CA that the gate must prove: PEM text, or the path of a PEM file. */
   readonly ca: string;
   readonly token: TokenSource;
+  /**
+   * The key that tokens are to name: a private key file, or PEM, for a job that comes back in another process and has to sign
+   * then what it has signed before. Absent: one that is made now and is gone with this process.
+   */
+  readonly key?: string | undefined;
   /** As for `connect`. */
   readonly connectTimeout?: number | undefined;
 }
@@ -28,20 +33,16 @@ export interface TokenMember {
 const marginMs = 30_000;
 
 /**
- * Makes a key for this process alone, and has the gate say who it is by a token that names that key: what `connect` takes to
- * submit as a CI job. No secret of ours has to lie there. The gate's word on who that is is not believed by hosts, which
- * ask the token. Rejects with CREDENTIALS_INVALID where the gate does not take the token, GATE_UNREACHABLE where it takes
- * none (accept_tokens).
+ * Makes a key, for this process alone unless `key` is given, and has the gate say who it is by a token that names that key:
+ * what `connect` takes to submit as a CI job. No secret of ours has to lie there. The gate's word on who that is is not believed
+ * by hosts, which ask the token. Rejects with CREDENTIALS_INVALID where the gate does not take the token, GATE_UNREACHABLE
+ * where it takes none (accept_tokens), and as readPrivateKey does.
  */
 export async function identifyByToken(options: TokenOptions): Promise<TokenMember> {
   const { address, ca, token, connectTimeout } = options;
-  const { privateKey } = generateKeyPairSync('ed25519');
-  const seed = Buffer.from(privateKey.export({ format: 'jwk' }).d ?? '', 'base64url');
-  const tls = {
-    ca,
-    cert: selfSigned(privateKey, new Date()),
-    key: String(privateKey.export({ type: 'pkcs8', format: 'pem' })),
-  };
+  const seed = options.key === undefined ? generateKeyPair().seed : readPrivateKey(options.key);
+  const key = toPrivatePem(seed);
+  const tls = { ca, cert: selfSigned(createPrivateKey(key), new Date()), key };
   const own = createSigner(seed, 'of a job');
   const { publicKey } = own;
   const tokens = keep(token);
@@ -62,8 +63,9 @@ export async function identifyByToken(options: TokenOptions): Promise<TokenMembe
 export async function connectByToken(
   options: TokenOptions & Omit<ConnectOptions, 'principal' | 'submitter' | 'bearer' | 'tls' | 'credentials'>,
 ): Promise<GateClient> {
-  const { address, ca, token, ...rest } = options;
-  const member = await identifyByToken({ address, ca, token, connectTimeout: options.connectTimeout });
+  const { address, ca, token, key, ...rest } = options;
+  const { connectTimeout } = options;
+  const member = await identifyByToken({ address, ca, token, key, connectTimeout });
   return connect({ ...rest, address, ...member });
 }
 

@@ -25,7 +25,7 @@ export {
   type ReloadableKeyRing,
 } from './key-ring.ts';
 export { keyList, parseKeyRing, toKeyRingJson } from './key-ring-file.ts';
-export { createNodeEd25519, nodeEd25519 } from './node-ed25519.ts';
+export { createNodeEd25519, nodeEd25519, toPrivatePem } from './node-ed25519.ts';
 export {
   type AskedSignature,
   findSignatureFault,
