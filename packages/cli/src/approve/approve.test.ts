@@ -6,6 +6,7 @@ import { connect, type GateClient } from '@csc-fleet/client';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
 import { createSigner, generateKeyPair, toBase64 } from '@csc-fleet/common/crypto';
 import { ExecutionState } from '@csc-fleet/common/messages';
+import { tokenAudience } from '@csc-fleet/common/oidc';
 import {
   type Agent,
   makeSshKey,
@@ -15,6 +16,7 @@ import {
 } from '@csc-fleet/test-kit/cli/ssh-agent';
 import { cscOnTerminal } from '@csc-fleet/test-kit/cli/terminal';
 import { type Fleet, freePort, startFleet } from '@csc-fleet/test-kit/fleet';
+import { githubClaims, githubPrincipal, TestIssuer } from '@csc-fleet/test-kit/issuer';
 import { testPolicy } from '@csc-fleet/test-kit/policy';
 import { TestRepository } from '@csc-fleet/test-kit/policy-repository';
 import { csc, freshCsc } from '@csc-fleet/test-kit/process';
@@ -30,6 +32,7 @@ let agent: Agent;
 let token: Agent & { readonly line: string };
 const touch: { -readonly [K in keyof TokenWish]: TokenWish[K] } = { flags: 1, touch: 'given' };
 let alice: GateClient;
+let ci: TestIssuer;
 
 /** The key of carol, made by csc keygen. */
 const carol = generateKeyPair();
@@ -56,6 +59,7 @@ beforeAll(async () => {
       policies: undefined,
       bindings: undefined,
       policy_repository: { directory: 'owners', root: 'root.json', refresh_sec: 3600 },
+      accept_tokens: true,
       webhooks: [{ url: `http://127.0.0.1:${port}/`, secret_file: 'hook.secret' }],
     },
     executors: [
@@ -82,6 +86,7 @@ beforeAll(async () => {
         identity: who(name),
         keys: [{ public_key: publicKey }],
       });
+      ci = await TestIssuer.make(undefined, 'ES256');
       owners = join(directory, 'owners');
       const repository = new TestRepository(owners);
       repository.publish({
@@ -93,9 +98,19 @@ beforeAll(async () => {
             { quorum: [{ group: 'sre', count: 2 }], risk_classes: ['critical'] },
           ],
         }),
+        'policies/bound.yaml': testPolicy(join(directory, 'workspace'), {
+          policy_schema_version: 'csc.policy.v0.2',
+          name: 'bound',
+          binding: 'host',
+          approvals: [{ quorum: [{ group: 'sre', count: 1 }] }],
+        }),
+        'issuers.yaml': { issuers_version: 'csc.issuers.v0.1', issuers: [ci.pinned()] },
         'bindings.yaml': {
           bindings_version: 'csc.bindings.v0.2',
-          bindings: [{ identity: who('alice'), policies: ['tests'], roles: ['admin'] }],
+          bindings: [
+            { identity: who('alice'), policies: ['tests'], roles: ['admin'] },
+            { identity: githubPrincipal, policies: ['bound'] },
+          ],
           submitters: [
             {
               principal: who('alice'),
@@ -244,6 +259,32 @@ describe('csc approve at a terminal', () => {
     expect(screen).toMatch(/nobody touched the security key/);
     expect(code).toBe(1);
     await alice.cancel(executionId);
+  });
+
+  it('a CI job whose run waited for people comes back with its key, names the host and sees its end', async () => {
+    const key = generateKeyPair();
+    const file = (name: string): string => join(fleet.directory, name);
+    const token = async (number: number): Promise<void> => {
+      const aud = tokenAudience('csc.local', key.publicKey);
+      writeFileSync(file('token'), await ci.sign({ ...githubClaims, aud, jti: `job-${number}` }));
+    };
+    writeFileSync(file('job.key'), key.privatePem, { mode: 0o600 });
+    const contract = fleet.contract({ argv: ['echo', 'from ci'] });
+    writeFileSync(file('ci.json'), JSON.stringify(contract));
+    // No certificate of anybody's is near.
+    const env = { ...fleet.environment(), CSC_CERT: '', CSC_KEY: '' };
+    const byToken = (...args: string[]) =>
+      csc([...args, '--oidc', `file:${file('token')}`, '--oidc-key', file('job.key')], { env });
+    await token(1);
+    const submitted = await byToken('submit', file('ci.json'), '--detach');
+    expect([submitted.code, submitted.stderr]).toEqual([2, expect.stringContaining('1 of sre')]);
+    const executionId = submitted.stdout.trim();
+    await onTerminal('bob', ['approve', executionId], [[/begins: /, contractSha256(contract).slice(0, 8)]]);
+    await token(2);
+    expect((await byToken('list')).stdout).toContain(executionId);
+    expect((await byToken('status')).stdout).toMatch(/its submitter, who is to name/);
+    expect(await byToken('get', executionId, '--follow')).toMatchObject({ code: 0, stdout: 'from ci\n' });
+    expect((await fleet.csc(['get', executionId, '--oidc-key', 'x'])).stderr).toContain('say with --oidc');
   });
 
   it('a rejection ends it, with its reason', async () => {

@@ -6,7 +6,12 @@ import { exitCodes } from '../action/exit-codes.ts';
 import { parseDuration } from '../action/options.ts';
 import { connectGate } from '../connect/connect-gate.ts';
 import { resolveExecution } from '../connect/execution-id.ts';
-import { addGateOptions, addTokenOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import {
+  addGateOptions,
+  addTokenOptions,
+  type GateOptions,
+  gateOptionsHelp,
+} from '../connect/gate-options.ts';
 import { identify } from '../connect/submitter.ts';
 import { describeAbsence } from '../show/execution.ts';
 import { executionJson, stateName } from '../show/messages-json.ts';

@@ -15,7 +15,12 @@ import { exitCodes } from '../action/exit-codes.ts';
 import { type Moment, parseBytes, parseMoment } from '../action/options.ts';
 import { connectGate } from '../connect/connect-gate.ts';
 import { resolveExecution } from '../connect/execution-id.ts';
-import { addGateOptions, addTokenOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import {
+  addGateOptions,
+  addTokenOptions,
+  type GateOptions,
+  gateOptionsHelp,
+} from '../connect/gate-options.ts';
 import { type ChosenSubmitter, chooseSubmitter, identify } from '../connect/submitter.ts';
 import { writeFileWhole, writeReceipt } from '../files/write-file.ts';
 import { absenceJson, describeExecution } from '../show/execution.ts';

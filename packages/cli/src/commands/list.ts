@@ -3,7 +3,12 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { connectGate } from '../connect/connect-gate.ts';
-import { addGateOptions, addTokenOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import {
+  addGateOptions,
+  addTokenOptions,
+  type GateOptions,
+  gateOptionsHelp,
+} from '../connect/gate-options.ts';
 import { identify } from '../connect/submitter.ts';
 import { executionJson, stateName } from '../show/messages-json.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';

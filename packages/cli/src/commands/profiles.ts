@@ -4,7 +4,12 @@ import type { Command } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { connectGate } from '../connect/connect-gate.ts';
-import { addGateOptions, addTokenOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import {
+  addGateOptions,
+  addTokenOptions,
+  type GateOptions,
+  gateOptionsHelp,
+} from '../connect/gate-options.ts';
 import { identify } from '../connect/submitter.ts';
 import { describeFrozen } from '../show/messages-json.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
@@ -24,7 +29,9 @@ interface ProfilesOptions extends GateOptions {
 
 export function defineProfiles(command: Command): void {
   command.description('Show the policy profiles that you may use, and what they allow.');
-  addTokenOptions(addGateOptions(command)).option('--json', 'JSON lines, one profile each').addHelpText('after', help);
+  addTokenOptions(addGateOptions(command))
+    .option('--json', 'JSON lines, one profile each')
+    .addHelpText('after', help);
   act<[ProfilesOptions]>(command, showProfiles);
 }
 

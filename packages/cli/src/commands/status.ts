@@ -9,7 +9,12 @@ import type { Command } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { connectGate } from '../connect/connect-gate.ts';
-import { addGateOptions, addTokenOptions, type GateOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import {
+  addGateOptions,
+  addTokenOptions,
+  type GateOptions,
+  gateOptionsHelp,
+} from '../connect/gate-options.ts';
 import { identify } from '../connect/submitter.ts';
 import { absenceJson } from '../show/execution.ts';
 import { describeFrozen, executionJson, stateName } from '../show/messages-json.ts';
@@ -32,7 +37,9 @@ interface StatusOptions extends GateOptions {
 
 export function defineStatus(command: Command): void {
   command.description('Show how the gate is, what waits and for what, and to admins the executors.');
-  addTokenOptions(addGateOptions(command)).option('--json', 'print one JSON document').addHelpText('after', help);
+  addTokenOptions(addGateOptions(command))
+    .option('--json', 'print one JSON document')
+    .addHelpText('after', help);
   act<[StatusOptions]>(command, showStatus);
 }
 

@@ -97,7 +97,10 @@ export async function chooseIdentity(options: SubmitterOptions): Promise<ChosenS
 export async function identify(options: GateOptions): Promise<ChosenSubmitter> {
   const { oidc, oidcKey: key, wait: connectTimeout } = options;
   if (oidc === undefined && key !== undefined)
-    throw new CscError('CONFIG_INVALID', '--oidc-key is a key for tokens: say with --oidc where they come from');
+    throw new CscError(
+      'CONFIG_INVALID',
+      '--oidc-key is a key for tokens: say with --oidc where they come from',
+    );
   if (oidc === undefined) return {};
   const { address, ca } = resolveIssuing(options, process.env);
   const token = tokenSource(oidc, process.env);

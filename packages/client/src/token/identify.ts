@@ -1,5 +1,11 @@
 import { createPrivateKey } from 'node:crypto';
-import { createSigner, generateKeyPair, readPrivateKey, toBase64, toPrivatePem } from '@csc-fleet/common/crypto';
+import {
+  createSigner,
+  generateKeyPair,
+  readPrivateKey,
+  toBase64,
+  toPrivatePem,
+} from '@csc-fleet/common/crypto';
 import type { SubmissionSigner } from '@csc-fleet/common/evidence';
 import { selfSigned, tokenAudience } from '@csc-fleet/common/oidc';
 import { type ConnectOptions, connect, type GateClient } from '../client.ts';

@@ -8,7 +8,7 @@ import { fromStoredApprovals, toStoredApprovals } from '../execution/row.ts';
 import { submissionOf } from '../execution/submission-of.ts';
 import type { ExecutionRow } from '../store/tables.ts';
 import { describeMissing, type Looked, type PendingPorts, toApprovable } from './pending.ts';
-import { countFor } from './standing.ts';
+import { consentEnds, countFor } from './standing.ts';
 
 type Row = ExecutionRow;
 
@@ -43,6 +43,8 @@ interface Counted {
   readonly texts: readonly Buffer[];
   readonly isGiven: boolean;
   readonly usedUp: readonly string[];
+  /** When they count no more. */
+  readonly until: Date;
   readonly missing: string;
 }
 
@@ -152,6 +154,7 @@ function count(ports: ReviewPorts, looked: Looked, given: Counted['given'], now:
     texts,
     isGiven: consent === 'given',
     usedUp: toConsumed(counted).map(({ approvalId }) => approvalId),
+    until: consent === 'given' ? consentEnds(approvable, { texts, counted }, ports, now) : now,
     missing: consent === 'missing' ? describeMissing(quorum, people) : '',
   };
 }
@@ -203,7 +206,12 @@ async function approve(
   const change = {
     ...changeOf(counted),
     state: ExecutionState.QUEUED,
-    queue_deadline: queueDeadline(row, policy.policy.queue_timeout_sec, limits.queueTimeoutSec, now),
+    queue_deadline: toTimestamp(
+      earliest(
+        queueDeadline(row, policy.policy.queue_timeout_sec, limits.queueTimeoutSec, now),
+        counted.until,
+      ),
+    ),
   };
   const queued = scheduler.queuedEvent({ ...row, ...change }, 'approved');
   await execution.approve(now, {
@@ -222,11 +230,13 @@ async function approve(
 }
 
 // How long its submitter would have it wait was for then; no host starts it once its submission has expired.
-function queueDeadline(row: Row, usualSec: number | undefined, longestSec: number, now: Date): string {
+function queueDeadline(row: Row, usualSec: number | undefined, longestSec: number, now: Date): Date {
   const latest = new Date(now.getTime() + Math.min(usualSec ?? longestSec, longestSec) * 1000);
   const expires = parseTimestamp(submissionOf(row)?.submission.expires_at ?? '');
-  return toTimestamp(expires !== undefined && expires < latest ? expires : latest);
+  return earliest(latest, expires ?? latest);
 }
+
+const earliest = (a: Date, b: Date): Date => (a < b ? a : b);
 
 function tellBroken(
   { onWarning }: ReviewPorts,

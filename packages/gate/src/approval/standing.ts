@@ -8,6 +8,7 @@ import {
 } from '@csc-fleet/common/approval';
 import type { CommandContract } from '@csc-fleet/common/contract';
 import { type Evaluation, wantedApprovals } from '@csc-fleet/common/decision';
+import { parseTimestamp } from '@csc-fleet/common/encoding';
 import { type Bindings, type PolicyDocument, submitterKeys } from '@csc-fleet/common/policy';
 import type { LiveExecution } from '../execution/execution.ts';
 import type { HeldSubmission } from '../execution/submission-of.ts';
@@ -38,6 +39,8 @@ export interface Approved {
   readonly texts: readonly Buffer[];
   /** Ids of those that one execution uses up. */
   readonly usedUp: readonly string[];
+  /** When they count no more, so that no host starts it. */
+  readonly until: Date;
 }
 
 /** True where nothing stands in its way. */
@@ -81,7 +84,22 @@ export function standingOf(
   if (consent === 'missing') return { is: 'waiting', texts };
   if (consent === 'not_needed')
     return { is: approvable.evaluation.verdict === 'allow' ? 'allowed' : 'denied' };
-  return { is: 'approved', texts, usedUp: toConsumed(counted).map(({ approvalId }) => approvalId) };
+  const until = consentEnds(approvable, { texts, counted }, rules, now);
+  return { is: 'approved', texts, usedUp: toConsumed(counted).map(({ approvalId }) => approvalId), until };
+}
+
+/** When so many of these approvals will have expired that the others are not enough. */
+export function consentEnds(
+  approvable: Approvable,
+  { texts, counted }: { readonly texts: readonly Buffer[] } & Pick<ApprovalCount, 'counted'>,
+  rules: ApprovalRules,
+  now: Date,
+): Date {
+  const ends = counted
+    .map((it) => parseTimestamp(it.expires_at) ?? now)
+    .sort((a, b) => a.getTime() - b.getTime());
+  const isGivenAt = (at: Date) => countFor(approvable, texts, rules, at).consent === 'given';
+  return ends.find((at) => !isGivenAt(at)) ?? ends.at(-1) ?? now;
 }
 
 /** Which of these approvals count for it, by what the owners say now, and how far they come. Hosts count for themselves. */

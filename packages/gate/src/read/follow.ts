@@ -11,25 +11,34 @@ import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions, Principal } from '../execution/executions.ts';
 import type { OutputStore } from '../output/output-store.ts';
 import { encodeItem, itemField, readOutput } from '../output/reader.ts';
+import type { Scheduler } from '../schedule/scheduler.ts';
 import type { Store } from '../store/store.ts';
 import type { StoredReceipt } from '../store/tables.ts';
 
 /** Takes one encoded message; resolves when there is room for the next. */
 export type Write = (message: Uint8Array) => Promise<void>;
 
+/** Who watches, and what is asked of them. */
+export interface WatchPorts {
+  readonly scheduler: Pick<Scheduler, 'awaitedHost' | 'submitterCame'>;
+}
+
 /**
  * The events of an execution from a sequence number on (0 and 1: all), past ones first; ends after Finished, or where
- * `gone` fires.
+ * `gone` fires. What has waited for its submitter is placed once that one watches.
  */
 export async function* watch(
+  { scheduler }: WatchPorts,
   execution: LiveExecution,
   fromSequence: number,
   gone: AbortSignal,
 ): AsyncGenerator<ExecutionEvent> {
+  // Nobody else may.
+  scheduler.submitterCame(execution.id);
   for (let next = Math.max(0, fromSequence - 1); ; ) {
     for (const event of execution.events.slice(next)) {
       next++;
-      yield toSeen(execution, event);
+      yield toSeen(scheduler, execution, event);
     }
     if (execution.events.length > next) continue;
     if (execution.finished || gone.aborted) return;
@@ -38,8 +47,19 @@ export async function* watch(
 }
 
 // Whoever reads on after an end that was none must not take it for one.
-function toSeen(execution: LiveExecution, event: ExecutionEvent): ExecutionEvent {
+function toSeen(
+  scheduler: Pick<Scheduler, 'awaitedHost'>,
+  execution: LiveExecution,
+  event: ExecutionEvent,
+): ExecutionEvent {
   const happened = event.event;
+  if (happened?.$case === 'bindingWanted') {
+    const { executorId } = happened.value;
+    if (scheduler.awaitedHost(execution.id)?.name === executorId) return event;
+    // Whoever answered it now had named a host for nothing, and may name no other.
+    const reason = `there was a place on ${executorId}, which waits for its name no more`;
+    return { ...event, event: { $case: 'queued', value: { position: 0, reason } } };
+  }
   if (happened?.$case !== 'finished' || happened.value.receiptJson.length > 0) return event;
   if (!execution.hasLeft(event)) return event;
   const { executorId = '', error: reason = '' } = happened.value.execution ?? {};
@@ -52,7 +72,7 @@ function toSeen(execution: LiveExecution, event: ExecutionEvent): ExecutionEvent
  * `gone` fires the stream ends, and the run goes on.
  */
 export async function follow(
-  { output, store }: Pick<OutputPorts, 'output' | 'store'>,
+  { output, store, scheduler }: Pick<OutputPorts, 'output' | 'store'> & WatchPorts,
   execution: LiveExecution,
   write: Write,
   gone: AbortSignal,
@@ -72,7 +92,7 @@ export async function follow(
     });
     return relayed;
   };
-  for await (const event of watch(execution, 0, gone)) {
+  for await (const event of watch({ scheduler }, execution, 0, gone)) {
     if (event.event?.$case === 'finished') await relay();
     await send(event);
     // Looked at below; until then a failure must not count as unhandled.

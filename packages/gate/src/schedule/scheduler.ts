@@ -36,8 +36,11 @@ export interface SchedulerPorts {
   readonly onError: (error: unknown) => void;
 }
 
-/** Where an execution that was not started waits for its next turn; `aside`: it has none for a while. */
-export type Turn = 'first' | 'last' | 'aside';
+/**
+ * Where an execution that was not started waits for its next turn; `aside`: it has none for a while; `submitter`: it has none
+ * before its submitter is back.
+ */
+export type Turn = 'first' | 'last' | 'aside' | 'submitter';
 
 /** What executions wait for that need the same. */
 export type Said = Map<Requirement, string>;
@@ -175,6 +178,8 @@ export class Scheduler {
   whyWaits(executionId: string, said: Said): string {
     const requirement = this.#queue.requirementOf(executionId);
     if (requirement === undefined) return 'its turn, which is being written down';
+    if (this.awaitsSubmitter(executionId))
+      return 'its submitter, who is to name the host that it is placed on: csc get ID --follow';
     if (this.#aside.has(executionId))
       return 'another try, in a while: hosts that start others of its submitter had to refuse it';
     const why = said.get(requirement) ?? this.#whyWaits(requirement);
@@ -244,6 +249,19 @@ export class Scheduler {
     if (seat !== undefined) this.giveBack(seat);
     this.#aside.delete(executionId);
     return seat !== undefined || this.#queue.remove(executionId);
+  }
+
+  /** True where it has no turn before its submitter is there to name its host. */
+  awaitsSubmitter(executionId: string): boolean {
+    return this.#aside.get(executionId) === Number.POSITIVE_INFINITY;
+  }
+
+  /** Its submitter is there, and can name a host: it has turns again. Does nothing where that was not waited for. */
+  submitterCame(executionId: string): void {
+    if (!this.awaitsSubmitter(executionId)) return;
+    this.#aside.set(executionId, this.#ports.monotonicMs());
+    this.#bringBack();
+    this.place();
   }
 
   /** The host that waits for the submission of this execution to name it. */
@@ -450,7 +468,10 @@ export class Scheduler {
     const requirement = requirementOf(execution.row);
     if (turn === 'first') this.#queue.putBack(id, requirement);
     else if (turn === 'last') this.#queue.add(id, requirement);
-    else {
+    else if (turn === 'submitter') {
+      this.#aside.set(id, Number.POSITIVE_INFINITY);
+      this.#queue.setAside(id, requirement);
+    } else {
       const ms = Math.min(firstAsideMs * 2 ** execution.timesAside, longestAsideMs);
       execution.timesAside += 1;
       this.#aside.set(id, this.#ports.monotonicMs() + ms);

@@ -15,7 +15,7 @@ export interface SweepPorts {
   readonly executions: Pick<Executions, 'moving' | 'openById'>;
   readonly scheduler: Pick<
     Scheduler,
-    'offers' | 'peers' | 'bindings' | 'dropGone' | 'requeue' | 'restoreLine' | 'withdraw'
+    'awaitsSubmitter' | 'offers' | 'peers' | 'bindings' | 'dropGone' | 'requeue' | 'restoreLine' | 'withdraw'
   >;
   readonly finisher: Pick<Finisher, 'unstarted' | 'lost'>;
   readonly absences: Pick<Absences, 'of' | 'forgetReturned'>;
@@ -65,11 +65,12 @@ async function sweep(ports: SweepPorts): Promise<void> {
       await finisher.unstarted(
         execution,
         ExecutionState.EXPIRED,
-        'no approval came before the decision expired',
+        `no approval came until ${decisionEnds}, when it could not be started any more`,
       );
     } else if (state === ExecutionState.QUEUED && queueEnds !== null && new Date(queueEnds) <= now) {
+      const why = whyExpired(scheduler, execution);
       if (!scheduler.withdraw(execution.id)) continue;
-      await finisher.unstarted(execution, ExecutionState.EXPIRED, whyExpired(scheduler, execution));
+      await finisher.unstarted(execution, ExecutionState.EXPIRED, why);
     } else if (state === ExecutionState.OFFERED || state === ExecutionState.RUNNING) {
       await sweepAway(ports, execution);
     }
@@ -79,7 +80,13 @@ async function sweep(ports: SweepPorts): Promise<void> {
 // As many hosts as are shown of what they refused.
 const shownFaults = 8;
 
-function whyExpired({ peers }: Pick<Scheduler, 'peers'>, execution: LiveExecution): string {
+function whyExpired(
+  scheduler: Pick<Scheduler, 'peers' | 'awaitsSubmitter'>,
+  execution: LiveExecution,
+): string {
+  const { peers } = scheduler;
+  if (scheduler.awaitsSubmitter(execution.id))
+    return 'its submitter did not come in time to name the host that it runs on: csc get ID --follow does, wherever it was submitted';
   const requirement = requirementOf(execution.row);
   const whyNone = peers.whyNone(requirement);
   const said = lastSaid(execution);
@@ -100,13 +107,16 @@ function lastSaid({ events }: LiveExecution): string {
   return queued?.$case === 'queued' ? queued.value.reason : '';
 }
 
-/** Ends what its submitter has not bound to its host in time: the seat is for others. */
-async function sweepBindings({ scheduler, executions, finisher, monotonicMs }: SweepPorts): Promise<void> {
+/**
+ * What its submitter has not bound to its host in time waits for that person or job, who may have left while others had to agree:
+ * the seat is for others, and it gets one again once its submitter is there.
+ */
+async function sweepBindings({ scheduler, executions, monotonicMs }: SweepPorts): Promise<void> {
   for (const { executionId, peer } of scheduler.bindings.overdue(monotonicMs())) {
     const execution = executions.openById(executionId);
     if (!scheduler.withdraw(executionId) || execution === undefined) continue;
-    const why = `its submitter did not name ${peer.name} in the submission in time: stay connected, or name a host at once`;
-    await finisher.unstarted(execution, ExecutionState.EXPIRED, why);
+    const why = `its submitter was not there to name ${peer.name}: csc get ID --follow names the host that it is placed on`;
+    await scheduler.requeue(execution, why, { turn: 'submitter' });
   }
 }
 

@@ -254,7 +254,7 @@ async function loseIfRestored({ dataDir, finisher }: Parts, open: readonly LiveE
 type Parts = Awaited<ReturnType<typeof assemble>>;
 
 function toMethods(parts: Parts) {
-  const { executions, output, store, keys } = parts;
+  const { executions, keys } = parts;
   // Most gates are never asked, and that of csc run has none.
   const beside = async (principal: Principal, executionId: string, wanted: ProveReceiptsRequest) =>
     (await import('../log/prove.ts')).proveBeside(parts, principal, executionId, wanted);
@@ -272,7 +272,7 @@ function toMethods(parts: Parts) {
     run: async ({ principal, request, trace, write, gone }) => {
       const submitted = request.submit ?? SubmitRequest.fromPartial({});
       const { execution } = await submit(parts, principal, submitted, trace);
-      await follow({ output, store }, execution, write, gone);
+      await follow(parts, execution, write, gone);
       if (request.prove === undefined || gone.aborted || !isTerminal(execution.row.state)) return;
       const proof = await beside(principal, execution.id, request.prove);
       if (proof !== undefined)
@@ -285,7 +285,7 @@ function toMethods(parts: Parts) {
     check: async ({ principal, request }) => check(parts, principal, request),
     watch: async ({ principal, request, write, gone }) => {
       const execution = await executions.visible(principal, request.executionId);
-      for await (const event of watch(execution, request.fromSequence, gone)) await write({ event });
+      for await (const event of watch(parts, execution, request.fromSequence, gone)) await write({ event });
     },
     readOutput: ({ principal, request, write, gone }) => giveOutput(parts, principal, request, write, gone),
     cancel: ({ principal, request }) => cancel(parts, principal, request),

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Signer } from '@csc-fleet/common/crypto';
 import { mustBeBound } from '@csc-fleet/common/decision';
-import { canonicalJson, toTimestamp } from '@csc-fleet/common/encoding';
+import { canonicalJson, parseTimestamp, toTimestamp } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { Decision, ExecutionState } from '@csc-fleet/common/messages';
 import { type TraceContext, toStoredTrace } from '@csc-fleet/common/tracing';
@@ -89,7 +89,7 @@ function toRow(
     policy_profile: policy.policy.name,
     policy_sha256: policy.sha256,
     decision: Decision.encode(decided.decision).finish(),
-    decision_expires_at: toTimestamp(decided.expiresAt),
+    decision_expires_at: waitsUntil(terms, decided),
     selector_json: canonicalJson(terms.selector),
     receipt_version: terms.receiptVersion,
     approvals_json: toStoredApprovals(
@@ -100,7 +100,7 @@ function toRow(
     binding: bindingDue(terms, decided),
     terminal_json: terminalJson(terms),
     submitted_at: toTimestamp(now),
-    queue_deadline: isCleared(standing) ? queueDeadline(terms, policy, now) : null,
+    queue_deadline: isCleared(standing) ? queueDeadline(terms, policy, standing, now) : null,
     executor_id: null,
     ticket_id: null,
     limits_json: null,
@@ -112,6 +112,12 @@ function toRow(
     trace_context: trace === undefined ? null : toStoredTrace(trace),
     pruned_at: null,
   };
+}
+
+// Nobody can agree to what no host would start any more.
+function waitsUntil({ submission }: Terms, { expiresAt }: Decided): string {
+  const expires = parseTimestamp(submission?.submission.expires_at ?? '') ?? expiresAt;
+  return toTimestamp(expires < expiresAt ? expires : expiresAt);
 }
 
 // For the host, and for no longer than it takes to get there.
@@ -175,7 +181,7 @@ export async function recordApproval(
     submission_token: tokenOf(terms),
     binding: bindingDue(terms, decided),
     terminal_json: terminalJson(terms),
-    queue_deadline: queueDeadline(terms, decided.policy, now),
+    queue_deadline: queueDeadline(terms, decided.policy, standing, now),
     ...(trace === undefined ? {} : { trace_context: toStoredTrace(trace) }),
   };
   const bytes = Buffer.byteLength(change.approvals_json) + Buffer.byteLength(terms.submission?.text ?? '');

@@ -5,6 +5,7 @@ import type { PolicyDocument } from '@csc-fleet/common/policy';
 import { type ReceiptVersion, receiptVersions } from '@csc-fleet/common/receipt';
 import type { TerminalWish } from '@csc-fleet/common/schema';
 import type { Submission } from '@csc-fleet/common/submission';
+import type { Allowed, Approved } from '../approval/standing.ts';
 import { requestInvalid } from '../bounds/index.ts';
 import type { Principal } from '../execution/executions.ts';
 import type { HeldSubmission } from '../execution/submission-of.ts';
@@ -132,6 +133,14 @@ export function queueWaitMs({ askedWaitMs, longestWaitMs }: Terms, { policy }: P
 }
 
 /** The time by which it must have been placed, as stored. */
-export function queueDeadline(terms: Terms, policy: PolicyDocument, now: Date): string {
-  return toTimestamp(new Date(now.getTime() + queueWaitMs(terms, policy)));
+export function queueDeadline(
+  terms: Terms,
+  policy: PolicyDocument,
+  standing: Allowed | Approved,
+  now: Date,
+): string {
+  const latest = now.getTime() + queueWaitMs(terms, policy);
+  // No host starts what people's consent has run out of.
+  const until = standing.is === 'approved' ? standing.until.getTime() : latest;
+  return toTimestamp(new Date(Math.min(latest, until)));
 }
