@@ -389,6 +389,7 @@ describe('a submission that must name its host', () => {
       await test.connected('e1');
       const contract = makeContract();
       const { executionId } = await submitSigned(contract, { overrides: bound });
+      const submissionJson = submission(contract, { overrides: { ...bound, audience: onHost('e1') } });
       const late = await submitSigned(makeContract(), { overrides: { policy_profile: 'bound' } });
       await test.flushed();
       for (const _ of [executionId, late]) {
@@ -404,7 +405,6 @@ describe('a submission that must name its host', () => {
       for await (const _ of test.as(agent).watch({ executionId, fromSequence: 0 })) break;
       await test.flushed();
       expect((await wanted(executionId)).at(-1)).toBe('e1');
-      const submissionJson = submission(contract, { overrides: { ...bound, audience: onHost('e1') } });
       await test.as(agent).bind({ executionId, submissionJson });
       expect((await test.as(agent).getExecution({ executionId })).execution?.state).toBe(
         ExecutionState.OFFERED,
