@@ -911,6 +911,22 @@ const host: readonly Mutant[] = [
     red: 'keeps what it is offered after it came back',
   },
   {
+    name: 'refusal-of-another-ticket',
+    file: `${gate}/link/take-refusal.ts`,
+    before: 'if (row.state !== state || row.ticket_id !== ticketId || isSuperseded(scheduler, peer)) return;',
+    after: 'if (row.state !== state || isSuperseded(scheduler, peer)) return;',
+    tests: [`${gate}/link/at-most-once.test.ts`],
+    red: 'where what it had refused cannot be written down at once',
+  },
+  {
+    name: 'refusal-over-an-old-connection',
+    file: `${gate}/link/take-refusal.ts`,
+    before: 'return current !== undefined && current !== peer;',
+    after: 'return current === undefined && current !== peer;',
+    tests: [`${gate}/link/at-most-once.test.ts`],
+    red: 'whatever is still heard of the offer before over the connection before',
+  },
+  {
     name: 'read-before-it-is-on-disk',
     file: `${gate}/store/store.ts`,
     before: 'await this.#commits.settled;',

@@ -88,10 +88,66 @@ describe('an executor that leaves between the offer and its answer', () => {
     });
     await first.connect([], { slots: 5 });
     await test.flushed();
-    expect(await kinds(executionId)).toEqual(['decided', 'queued', 'placed', 'queued']);
+    expect(await kinds(executionId)).toEqual(['decided', 'queued', 'placed', 'queued', 'placed']);
     expect(await kinds(next)).toEqual(['decided', 'queued', 'placed']);
     await first.finish(await first.next('offer', next));
     expect(await test.state(next)).toBe(ExecutionState.SUCCEEDED);
+  });
+
+  /** What is to be written next fails once, after `meanwhile`. */
+  const failOnce = (meanwhile: () => Promise<unknown> = async () => undefined) =>
+    vi.spyOn(LiveExecution.prototype, 'advance').mockImplementationOnce(async () => {
+      await meanwhile();
+      throw new CscError('STORE_UNAVAILABLE', 'the disk is full', { retryAfterMs: 1 });
+    });
+
+  it('rests once for what it came back without, however often the disk has to be asked', async () => {
+    second.disconnect();
+    failOnce();
+    await first.connect();
+    await expect.poll(() => first.offered).toEqual([executionId, executionId]);
+  });
+
+  const none = { receiptJson: Buffer.alloc(0), originalJson: Buffer.alloc(0), lasting: false };
+
+  /** Nobody but `second` has it, although `first` could. */
+  const stays = async (next: string) => {
+    await first.connect([], { slots: 5 });
+    await test.flushed();
+    expect(await test.state(next)).toBe(ExecutionState.OFFERED);
+    expect(first.offered).not.toContain(next);
+    await second.connect([next]);
+    await second.finish(await second.next('offer', next, 1));
+    expect(await test.state(next)).toBe(ExecutionState.SUCCEEDED);
+  };
+
+  // A connection whose other end is gone: what came of it is still waited for while the host is back on another one.
+  it('keeps what it is offered after it came back, where what it had refused cannot be written down at once', async () => {
+    const next = await place();
+    const failed = new Promise<void>((resolve) => {
+      failOnce(async () => {
+        await second.connect();
+        await second.next('offer', next, 1);
+        second.disconnect();
+        resolve();
+      });
+    });
+    await second.refuse(next, 'SANDBOX_UNAVAILABLE');
+    await failed;
+    await stays(next);
+  });
+
+  it('keeps it, whatever is still heard of the offer before over the connection before', async () => {
+    const before = second.open();
+    second.say({ $case: 'hello', value: second.hello() });
+    const next = await place();
+    await second.next('offer', next);
+    await second.connect();
+    await second.next('offer', next, 1);
+    const refused = { executionId: next, reason: 'SANDBOX_UNAVAILABLE', message: 'no descriptors', ...none };
+    before.receive({ message: { $case: 'refused', value: refused } });
+    await test.flushed();
+    await stays(next);
   });
 
   it('leaves it to another executor when it comes back without it and busy', async () => {

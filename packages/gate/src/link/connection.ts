@@ -19,7 +19,7 @@ import { type ChainHeadPorts, takeChainHead, takeHello } from './chain-heads.ts'
 import type { ExecutorKeys } from './executor-keys.ts';
 import { findOwn, takeAccepted, takeProgress } from './progress.ts';
 import { notCounted, Uncounted } from './receipts.ts';
-import { placedAt, type ReconcilePorts, reconcile } from './reconcile.ts';
+import { countLost, placedAt, type ReconcilePorts, reconcile } from './reconcile.ts';
 import type { Roster } from './roster.ts';
 import { takeLateStart } from './take-late.ts';
 import { type ReceiptPorts, takeReceipt } from './take-receipt.ts';
@@ -268,13 +268,14 @@ export class Connection implements ExecutorConnection {
       slots: peer.slots,
       mode: peer.executionMode,
     });
+    countLost(this.#ports, peer, hello, before);
     await this.#inLine(() => reconcile(this.#ports, peer, hello, before));
     scheduler.place();
   }
 
   // A signed refusal is kept by the executor like any receipt until it is acknowledged.
   async #refused(refused: Refused, peer: Peer): Promise<void> {
-    await this.#inLine(() => takeRefusal(this.#ports, this.#remote.executor, peer, refused));
+    await this.#inLine(takeRefusal(this.#ports, this.#remote.executor, peer, refused));
     const { executionId, receiptJson, originalJson } = refused;
     if (receiptJson.length === 0) return;
     const receipt = { executionId, receiptJson, originalJson, outputLogLength: 0 };

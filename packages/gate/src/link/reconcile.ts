@@ -22,6 +22,18 @@ export function placedAt(executions: Pick<Executions, 'open'>, executorId: strin
   return new Map(own.map(({ id, row }) => [id, row.ticket_id]));
 }
 
+/** Counts it against an executor that it came back without having started what it was offered: once a Hello, and before `reconcile`. */
+export function countLost(
+  { executions, scheduler }: Pick<ReconcilePorts, 'executions' | 'scheduler'>,
+  peer: Peer,
+  { executionIds }: Pick<Hello, 'executionIds'>,
+  before: Placed,
+): void {
+  const held = new Set(executionIds);
+  const own = [...before.keys()].map((id) => executions.openById(id));
+  if (own.some((it) => it !== undefined && !held.has(it.id) && isUnstarted(it))) scheduler.rests.add(peer.id);
+}
+
 /**
  * Brings what the gate believes of an executor that is back in line with what it knows: its journal is the truth. May be called
  * again where the store took no writes; what has been offered meanwhile is left alone.
@@ -33,7 +45,7 @@ export async function reconcile(
   { executionIds, receiptlessIds }: Pick<Hello, 'executionIds' | 'receiptlessIds'>,
   before: Placed,
 ): Promise<void> {
-  const { executions, scheduler } = ports;
+  const { executions } = ports;
   const isAsBefore = ({ id, row }: LiveExecution): boolean =>
     row.executor_id === peer.id && before.get(id) === row.ticket_id;
   // Those whose receipt it still owes, and of them those of which it has none to bring.
@@ -46,7 +58,6 @@ export async function reconcile(
   );
   await takeUpLate(ports, peer, held);
   const others = own.filter((it) => !held.has(it.id) && isAsBefore(it));
-  if (others.some(isUnstarted)) scheduler.rests.add(peer.id);
   await Promise.all(others.map((execution) => giveUp(ports, peer, execution)));
 }
 

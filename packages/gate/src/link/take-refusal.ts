@@ -35,19 +35,52 @@ function retryAfter({ reason, receiptJson }: Refused, isWithdrawn: boolean): Ret
   return reason === 'TICKET_REVOKED' && !isWithdrawn ? 'no' : retryOf(reason);
 }
 
-/** The executor will not run what it was offered: somebody else may, or that is its end. */
-export async function takeRefusal(
+/**
+ * The executor will not run what it was offered: somebody else may, or that is its end. Counts against the executor what does,
+ * and gives what is to be written: that may be called again where the store took no writes, and leaves alone what has become of
+ * the execution meanwhile, an offer to the same executor too.
+ */
+export function takeRefusal(
   ports: RefusalPorts,
   executor: Identity,
   peer: Peer,
   refused: Refused,
-): Promise<void> {
+): () => Promise<void> {
   const { executions, scheduler } = ports;
+  const execution = findOwn(executions, executor, refused.executionId);
+  if (execution === undefined || execution.terminal || isSuperseded(scheduler, peer)) return async () => {};
+  const { state, ticket_id: ticketId } = execution.row;
+  const write = judgeRefusal(ports, executor, { peer, execution, refused });
+  return async () => {
+    const { row } = execution;
+    if (row.state !== state || row.ticket_id !== ticketId || isSuperseded(scheduler, peer)) return;
+    await write();
+    scheduler.place();
+  };
+}
+
+// What it says of what it has is the Hello of the connection that came after: what that does not name is offered anew, and this is
+// not about that offer.
+function isSuperseded({ peers }: Pick<Scheduler, 'peers'>, peer: Peer): boolean {
+  const current = peers.get(peer.id);
+  return current !== undefined && current !== peer;
+}
+
+interface Refusal {
+  readonly peer: Peer;
+  readonly execution: LiveExecution;
+  readonly refused: Refused;
+}
+
+function judgeRefusal(
+  ports: RefusalPorts,
+  executor: Identity,
+  { peer, execution, refused }: Refusal,
+): () => Promise<void> {
+  const { scheduler } = ports;
   const { executionId, reason } = refused;
-  const execution = findOwn(executions, executor, executionId);
-  if (execution === undefined || execution.terminal) return;
   // Redeemed before: it runs there, and its receipt will come.
-  if (reason === 'TICKET_REPLAYED') return takeAccepted(ports, execution, []);
+  if (reason === 'TICKET_REPLAYED') return async () => takeAccepted(ports, execution, []);
   peer.assigned.delete(executionId);
   const isWithdrawn = scheduler.offers.find(executionId)?.isWithdrawn ?? false;
   const { state, ticket_id: ticketId } = execution.row;
@@ -58,15 +91,14 @@ export async function takeRefusal(
   const turn = retry === 'elsewhere' ? passOver(ports, peer, execution, refused) : undefined;
   if (turn !== undefined) {
     const why = `executor ${peer.name} could not take it: ${refused.reason}: ${refused.message}`;
-    await scheduler.requeue(execution, toReceiptError(why), { turn, withdrawn });
-  } else if (retry === 'later' || retry === 'ticket') {
+    return () => scheduler.requeue(execution, toReceiptError(why), { turn, withdrawn });
+  }
+  if (retry === 'later' || retry === 'ticket') {
     rest(scheduler, peer, isLate ? undefined : reason);
     const why = `executor ${peer.name} does not take it now: ${reason}`;
-    await scheduler.requeue(execution, why, { withdrawn });
-  } else {
-    await block(ports, executor, execution, refused);
+    return () => scheduler.requeue(execution, why, { withdrawn });
   }
-  scheduler.place();
+  return () => block(ports, executor, execution, refused);
 }
 
 /**

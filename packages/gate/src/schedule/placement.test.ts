@@ -1,6 +1,6 @@
 import { createKeyRing } from '@csc-fleet/common/crypto';
 import { type JsonObject, toTimestamp } from '@csc-fleet/common/encoding';
-import { orThrow } from '@csc-fleet/common/errors';
+import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { openTicket, verifyArtifact } from '@csc-fleet/common/evidence';
 import { ExecutionState, toDuration } from '@csc-fleet/common/messages';
 import { bindingsFromJson } from '@csc-fleet/common/policy';
@@ -8,6 +8,7 @@ import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
 import type { ScriptedExecutor } from '@csc-fleet/test-kit/gate/scripted-executor';
 import { agent, noWait, other, type SubmitShort, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { LiveExecution } from '../execution/execution.ts';
 
 let test: TestGate;
 
@@ -609,6 +610,19 @@ describe('an executor with a fault of its own', () => {
     await faulty.accept(second);
     const fourth = await place();
     await faulty.next('offer', fourth);
+  });
+
+  it('is passed over once for a refusal, however often the disk has to be asked to write it down', async () => {
+    const { faulty, well } = await connectTwo();
+    const first = await place();
+    vi.spyOn(LiveExecution.prototype, 'advance').mockImplementationOnce(() =>
+      Promise.reject(new CscError('STORE_UNAVAILABLE', 'the disk is full', { retryAfterMs: 1 })),
+    );
+    await faulty.refuse(first, 'SANDBOX_UNAVAILABLE');
+    await well.next('offer', first);
+    test.clock.advance(5_001);
+    const second = await place();
+    await expect.poll(() => faulty.offered).toContain(second);
   });
 
   it('is tried at once when it has connected anew', async () => {
