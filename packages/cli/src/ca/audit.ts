@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
 import { explainFileError, makeDirectory } from '@csc-fleet/common/files';
@@ -19,18 +19,30 @@ export type AuditEntry = {
 export function openAuditLog(stateDir: string, now: () => Date): AuditLog {
   makeDirectory(stateDir, { mode: 0o700 });
   const path = join(stateDir, 'audit.jsonl');
-  const fd = guarded(path, () => openSync(path, 'a', 0o600));
+  const fd = guarded(path, () => openSync(path, 'a+', 0o600));
   return {
     write: (entry) => {
-      const line = `${JSON.stringify({ at: now().toISOString(), ...entry })}\n`;
+      const line = Buffer.from(`${JSON.stringify({ at: now().toISOString(), ...entry })}\n`);
       // One write: O_APPEND has lines of two processes stand one after the other.
       guarded(path, () => {
-        writeSync(fd, line);
+        const bytes = isCutOff(fd) ? Buffer.concat([newline, line]) : line;
+        // A disk that gets full takes a part of it, and says so with the next write.
+        if (writeSync(fd, bytes) < bytes.length)
+          throw Object.assign(new Error('a part was written'), { code: 'ENOSPC' });
         fsyncSync(fd);
       });
     },
     close: () => closeSync(fd),
   };
+}
+
+const newline = Buffer.from('\n');
+
+// Whether what was written last, by whomever, has no end: the next would stand on its line, and neither could be read.
+function isCutOff(fd: number): boolean {
+  const { size } = fstatSync(fd);
+  const last = Buffer.alloc(1);
+  return size > 0 && readSync(fd, last, 0, 1, size - 1) === 1 && !last.equals(newline);
 }
 
 function guarded<T>(path: string, write: () => T): T {

@@ -41,6 +41,7 @@ import {
 import { initRepository } from '@csc-fleet/common/policy-repository';
 import { TlsSource } from '@csc-fleet/common/rpc';
 import { silentLog } from '@csc-fleet/common/service';
+import { SmallDisk } from '@csc-fleet/test-kit/small-disk';
 import { BasicConstraintsExtension, Pkcs10CertificateRequestGenerator } from '@peculiar/x509';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { certifiedRing, parsePem } from '../evidence/browser/certificates.ts';
@@ -177,6 +178,36 @@ describe('joining', () => {
     expect(found?.answer).toBeDefined();
     expect((await ask(token, keys)).tls.pem).toBe(issued.tls.pem);
     expect(await codeOf(() => ask(token, keyPair()))).toBe('JOIN_REFUSED');
+  });
+
+  it('says that its disk is full, does nothing then, and leaves an audit that can be read', async () => {
+    const disk = new SmallDisk(join(root, 'small'), 1024 * 1024);
+    const store = new CaStore(disk.path);
+    const audit = openAuditLog(disk.path, () => now);
+    const lines = () => readFileSync(join(disk.path, 'audit.jsonl'), 'utf8').trimEnd().split('\n');
+    try {
+      const expiresAt = new Date(now.getTime() + 60_000);
+      const token = { role: 'client', name: 'x', labels: {}, hosts: [], expiresAt, again: false } as const;
+      const add = (hash: string) =>
+        store.atomically(() => {
+          for (let n = 0; n < 500; n += 1) store.addToken({ ...token, hash: `${hash}${n}` });
+        });
+      const say = (why: string) => audit.write({ event: 'refused', why });
+      say('one');
+      disk.fill();
+      expect(await codeOf(() => add('a'))).toBe('STORE_UNAVAILABLE');
+      // What is left of its page is taken, and no more.
+      expect(await codeOf(() => say('two'.repeat(3000)))).toBe('FILE_UNWRITABLE');
+      disk.makeRoom();
+      say('three');
+      expect(lines()).toHaveLength(3);
+      expect([lines()[0], lines()[2]].map((it) => JSON.parse(it ?? '').why)).toEqual(['one', 'three']);
+      expect(await codeOf(() => add('a'))).toBe('none');
+    } finally {
+      audit.close();
+      store.close();
+      disk.unmount();
+    }
   });
 
   it('has nothing on disk or in its errors that a token could be made of', async () => {

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { DatabaseSync, type SQLOutputValue } from 'node:sqlite';
-import { checkDatabase, prepareDatabaseFile, whole } from '@csc-fleet/common/database';
+import { checkDatabase, errorCode, prepareDatabaseFile, whole } from '@csc-fleet/common/database';
 import { CscError } from '@csc-fleet/common/errors';
 import { makeDirectory } from '@csc-fleet/common/files';
 import type { Role } from '@csc-fleet/common/rpc';
@@ -89,16 +89,20 @@ export class CaStore {
     checkDatabase(this.#database, at);
   }
 
-  /** All of it is on disk, or none. */
+  /** All of it is on disk, or none. Throws STORE_UNAVAILABLE, and what `change` throws. */
   atomically<T>(change: () => T): T {
-    this.#database.exec('BEGIN IMMEDIATE');
     try {
+      this.#database.exec('BEGIN IMMEDIATE');
       const result = change();
       this.#database.exec('COMMIT');
       return result;
     } catch (error) {
-      this.#database.exec('ROLLBACK');
-      throw error;
+      // A full disk makes SQLite roll back by itself.
+      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
+      if (errorCode(error) === 0) throw error;
+      const message =
+        'the CA’s database takes no writes, and nothing was done: look at the disk of its state_dir';
+      throw new CscError('STORE_UNAVAILABLE', message, { cause: error });
     }
   }
 

@@ -3,15 +3,22 @@ import { CscError } from '@csc-fleet/common/errors';
 
 /** What an error of the database's becomes: nothing runs that cannot be journalled. */
 export function storeUnavailable(cause: unknown): CscError {
-  const why =
-    (errorCode(cause) & 0xff) === cannotOpen
-      ? 'cannot be opened: look at its disk, and whether the executor has file descriptors left (LimitNOFILE)'
-      : 'cannot be written: look at its disk';
+  const why = reasons.get(errorCode(cause) & 0xff) ?? 'cannot be written: look at its disk';
   return new CscError('STORE_UNAVAILABLE', `this host's journal ${why}`, { cause });
 }
 
-// SQLITE_CANTOPEN (https://sqlite.org/rescode.html): EMFILE comes as this.
-const cannotOpen = 14;
+// Primary result codes, https://sqlite.org/rescode.html.
+const reasons = new Map([
+  [8, 'cannot be written: look at its disk, its file system is read-only'], // SQLITE_READONLY
+  // A file system that became read-only while the journal was open comes as this.
+  [10, 'cannot be written: look at its disk, which has an I/O error or is read-only'], // SQLITE_IOERR
+  [13, 'cannot be written: look at its disk, which is full'], // SQLITE_FULL
+  // EMFILE comes as this.
+  [
+    14,
+    'cannot be opened: look at its disk, and whether the executor has file descriptors left (LimitNOFILE)',
+  ], // SQLITE_CANTOPEN
+]);
 
 /** Any other error is the caller's own, as it was thrown. */
 export function toJournalError(error: unknown): unknown {

@@ -8,7 +8,7 @@ const passing = new Map<number, string>([
   [6, 'another process uses it'], // SQLITE_LOCKED
   [7, 'there is no memory left'], // SQLITE_NOMEM
   [8, 'its file system is read-only'], // SQLITE_READONLY
-  [10, 'its disk has an I/O error, or its quota is used up'], // SQLITE_IOERR
+  [10, 'its disk has an I/O error or became read-only, or its quota is used up'], // SQLITE_IOERR
   [13, 'its disk is full'], // SQLITE_FULL
   [14, 'its files cannot be opened'], // SQLITE_CANTOPEN
 ]);
@@ -23,7 +23,13 @@ export const storeRetryMs = 1_000;
 export function toStoreError(cause: unknown): CscError {
   const why = whyRefused(cause);
   if (why === undefined)
-    return new CscError('STORE_UNAVAILABLE', 'the store does not take writes', { cause });
+    return new CscError(
+      'STORE_UNAVAILABLE',
+      'the store in data_dir cannot be relied on any more: look at its disk',
+      {
+        cause,
+      },
+    );
   const message = `the gate's data_dir takes no writes, and nothing was recorded: ${why}. Its operator must make room there; it goes on by itself then`;
   return new CscError('STORE_UNAVAILABLE', message, { cause, retryAfterMs: storeRetryMs });
 }
