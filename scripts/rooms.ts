@@ -232,7 +232,7 @@ export const house: House = {
       admin: ['action', 'connect', 'files', 'owners', 'show', 'terminal'],
       policy: ['action', 'check', 'files', 'show', 'terminal'],
       evidence: ['action', 'connect', 'files', 'show', 'terminal'],
-      ca: ['action', 'terminal'],
+      ca: ['action', 'files', 'terminal'],
       commands: [
         'action',
         'admin',

@@ -37,7 +37,7 @@ const advice: Readonly<Partial<Record<CscError['code'], string>>> = {
   DEADLINE_EXCEEDED: 'try again; if it stays so, look at the gate',
   NO_CREDENTIALS: 'give --cert and --key, or CSC_CERT and CSC_KEY',
   CREDENTIALS_INVALID:
-    'get a client certificate of this gate’s CA (csc pki issue); for a token of a CI job (--oidc), see that the owners’ issuers.yaml and the job say the same',
+    'get a client certificate of this gate’s CA (csc ca token where that is a csc ca, else csc pki issue); for a token of a CI job (--oidc), see that the owners’ issuers.yaml and the job say the same',
   NOT_PERMITTED:
     'change what the message names, or ask the owners for it: their bindings.yaml says which profiles and secrets are yours (csc profiles)',
   SUBMISSION_INVALID:

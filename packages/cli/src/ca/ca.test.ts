@@ -5,7 +5,7 @@ import {
   randomBytes,
   X509Certificate,
 } from 'node:crypto';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { connect as connectHttp2 } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -44,7 +44,9 @@ import { silentLog } from '@csc-fleet/common/service';
 import { SmallDisk } from '@csc-fleet/test-kit/small-disk';
 import { BasicConstraintsExtension, Pkcs10CertificateRequestGenerator } from '@peculiar/x509';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { renewWhenDue } from '../connect/renewing.ts';
 import { certifiedRing, parsePem } from '../evidence/browser/certificates.ts';
+import { keepJoinedCa } from '../files/joined-ca.ts';
 import { Allowance } from './allowance.ts';
 import { openAuditLog } from './audit.ts';
 import { type AuthorityPorts, type IssuedPair, join as joinAuthority, renew } from './authority.ts';
@@ -394,7 +396,7 @@ describe('renewal', () => {
     const tls = new TlsSource(files);
     const before = readFileSync(files.cert, 'utf8');
     const receipts = { key: join(place, 'state/receipt-key.pem'), certificate: join(pki, 'receipts.pem') };
-    const next = await renewOnce({ address, tls, files, receipts, log: silentLog });
+    const next = await renewOnce({ address, tls, files, receipts });
     expect(next.subject).toBe(new X509Certificate(before).subject);
     expect(readFileSync(files.cert, 'utf8')).not.toBe(before);
     tls.prepare()?.();
@@ -404,9 +406,40 @@ describe('renewal', () => {
     const stolen = renewCertificate(address, tls, { tls: own, receipts: ed25519() });
     expect(await codeOf(() => stolen)).toBe('REQUEST_INVALID');
     revokeMember(config, 'executor', name, 'test', now);
-    expect(await codeOf(() => renewOnce({ address, tls, files, receipts, log: silentLog }))).toBe(
-      'NOT_PERMITTED',
+    expect(await codeOf(() => renewOnce({ address, tls, files, receipts }))).toBe('NOT_PERMITTED');
+  });
+
+  it('is done by csc itself for a client that has joined, past two thirds of its life, and asked for once in a while', async () => {
+    const place = join(root, 'client');
+    const token = await tokenFor(fresh(), { role: 'client', labels: {} });
+    const { made } = await joinCa({ role: 'client', ca: address, token, dir: place, again: false });
+    const cert = made.find((it) => /client-[^/]*\.pem$/.test(it)) ?? '';
+    const files = { ca: join(place, 'ca.pem'), cert, key: cert.replace(/pem$/, 'key') };
+    const read = (): X509Certificate => new X509Certificate(readFileSync(cert));
+    const first = read();
+    const failures: string[] = [];
+    const at = (part: number, minutes = 0): Promise<void> | undefined => {
+      const [from, until] = [first.validFromDate.getTime(), first.validToDate.getTime()];
+      const when = new Date(from + part * (until - from) + minutes * 60_000);
+      return renewWhenDue({ files, certificate: first }, when, (why) => failures.push(why));
+    };
+    expect(at(0.5)).toBeUndefined();
+    expect(at(1.01)).toBeUndefined();
+    await at(0.7);
+    const second = read();
+    expect(second.serialNumber).not.toBe(first.serialNumber);
+    utimesSync(
+      `${cert}.renewal`,
+      first.validFromDate,
+      new Date(first.validFromDate.getTime() + 0.7 * 3900_000),
     );
+    expect(at(0.7, 4.9)).toBeUndefined();
+    keepJoinedCa(place, 'localhost:1');
+    await at(0.9);
+    expect(failures).toEqual([expect.stringContaining('localhost:1 cannot be reached')]);
+    expect(read().serialNumber).toBe(second.serialNumber);
+    rmSync(join(place, 'csc-ca.json'));
+    expect(at(0.99)).toBeUndefined();
   });
 
   it('is refused after a revocation, which has the words for revoked.yaml', async () => {

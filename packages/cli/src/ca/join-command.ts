@@ -95,7 +95,7 @@ function describe(joined: Joined, role: Role, { dir }: JoinFlags, config: string
   return [
     `joined as ${plainLine(identity)}${said === '' ? '' : `, with the labels ${plainLine(said)}`}\n`,
     ...made.map((path) => `made ${path}\n`),
-    `certified until ${formatTime(until)}; renewed ${config === undefined ? 'by joining again' : 'while it runs'}\n`,
+    `certified until ${formatTime(until)}; renewed ${config === undefined ? 'where csc is used; for programs: csc ca renew --follow' : 'while it runs'}\n`,
     `CA             sha256 ${caSha256}\n`,
     ...(policyRootSha256 === undefined
       ? []

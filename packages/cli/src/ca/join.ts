@@ -8,6 +8,7 @@ import { makeDirectory, makeFile, readBoundedFile, replaceFile } from '@csc-flee
 import { identityOfCertificate, validityOf } from '@csc-fleet/common/identity';
 import { generateTlsKey, toTlsKey } from '@csc-fleet/common/pki';
 import type { Role } from '@csc-fleet/common/rpc';
+import { keepJoinedCa } from '../files/joined-ca.ts';
 
 /** How a host, a gate or a client joins. */
 export interface JoinOptions {
@@ -123,6 +124,7 @@ async function joinIn(
   const tlsFiles = role === 'client' ? await clientFiles(dir, name, place) : place;
   write(tlsFiles.ca, certificates.ca);
   write(tlsFiles.cert, certificates.tls);
+  if (role === 'client') made.push(keepJoinedCa(dir, ca));
   if (certificates.receipt !== '') write(place.receiptCertificate, certificates.receipt);
   const about = {
     identity,

@@ -11,6 +11,7 @@ import { runService } from '../action/service.ts';
 import type { CaConfig } from '../ca/config.ts';
 import { addJoinOptions, type JoinFlags, runJoin } from '../ca/join-command.ts';
 import type { FleetWish } from '../ca/manage.ts';
+import type { RenewFlags } from '../ca/renew-command.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
 import { formatTime, toTable } from '../terminal/table.ts';
 import { plainLine } from '../terminal/text.ts';
@@ -127,6 +128,17 @@ export function defineCa(command: Command): void {
       'Join a fleet as a client: makes a key here and has the CA certify it, for --pki DIR --as NAME.',
     );
   act<[JoinFlags]>(joining, (flags) => runJoin('client', flags));
+  const renewing = command
+    .command('renew')
+    .summary('have a client’s certificate renewed')
+    .description(
+      'Have the CA renew a client’s certificate. csc does it by itself where it is used; this is for other programs, which read the files anew for each connection.',
+    )
+    .requiredOption('--pki <dir>', 'the folder that csc ca join has filled')
+    .requiredOption('--as <name>', 'which client')
+    .option('--ca <host:port>', 'the fleet’s CA; default: the one that was joined')
+    .option('--follow', 'go on: renew it at two thirds of its life, until this is ended');
+  act<[RenewFlags]>(renewing, async (flags) => (await import('../ca/renew-command.ts')).runRenew(flags));
 }
 
 function addDir(command: Command): Command {

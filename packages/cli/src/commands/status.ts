@@ -1,3 +1,4 @@
+import { isEndingSoon, tellLeft } from '@csc-fleet/common/identity';
 import type {
   ExecutorStatus,
   Frozen,
@@ -79,17 +80,14 @@ function describeGate(
   return `${lines.join('\n')}\n`;
 }
 
-const dayMs = 24 * 60 * 60 * 1000;
-// As certificates are warned of everywhere.
-const warnDays = 30;
-
 function describeValidity({ notBefore, notAfter }: Validity, now: Date): string {
   const range = `${formatTime(notBefore)} to ${formatTime(notAfter)}`;
-  if (notAfter === undefined) return range;
-  const days = Math.floor((notAfter.getTime() - now.getTime()) / dayMs);
-  if (days >= warnDays) return range;
-  const said = days < 0 ? 'HAS ENDED' : `ENDS IN ${days} DAYS`;
-  return `${range} ${createPaint(process.stdout)(['red', 'bold'], said)}`;
+  if (notBefore === undefined || notAfter === undefined) return range;
+  const life = { from: notBefore, until: notAfter };
+  const left = tellLeft(life, now);
+  if (isEndingSoon(life, now))
+    return `${range} ${createPaint(process.stdout)(['red', 'bold'], left.toUpperCase())}`;
+  return `${range}, ${left}`;
 }
 
 function describeExecutors(
@@ -104,13 +102,18 @@ function describeExecutors(
 }
 
 function describeExecutor(executor: ExecutorStatus, own: ReadonlyMap<string, string>, now: Date): string {
-  const { identity, connected, resting, labels, slots, running, version, executionMode, sandbox } = executor;
+  const { identity, connected, resting, revoked, labels, slots, running, version, executionMode, sandbox } =
+    executor;
   const paint = createPaint(process.stdout);
-  const state = connected
+  const there = connected
     ? resting === ''
       ? 'connected'
       : `takes nothing: ${resting}`
     : describeAway(executor);
+  const state =
+    revoked === ''
+      ? plainLine(there)
+      : `${paint(['red', 'bold'], 'REVOKED')} ${plainLine(`${revoked}; ${there}`)}`;
   const ofLabels = Object.entries(labels).map(([name, value]) => `${name}=${value}`);
   const rows: [string, string][] = [
     ['slots', connected ? `${running} of ${slots} taken` : String(slots)],
@@ -125,7 +128,7 @@ function describeExecutor(executor: ExecutorStatus, own: ReadonlyMap<string, str
       plainLine(`${name === '' ? '(unnamed)' : name} ${sha256}${differs(executor, name, own)}`),
     ]),
   ];
-  const title = `${paint('bold', plainLine(`executor ${identity.slice(identity.lastIndexOf('/') + 1)}`))} ${plainLine(state)}`;
+  const title = `${paint('bold', plainLine(`executor ${identity.slice(identity.lastIndexOf('/') + 1)}`))} ${state}`;
   return `${[title, ...rows.map(([key, value]) => `  ${key.padEnd(12)}${value}`)].join('\n')}\n`;
 }
 
@@ -197,6 +200,7 @@ function executorJson(it: ExecutorStatus): object {
     identity: it.identity,
     connected: it.connected,
     ...(it.resting === '' ? {} : { resting: it.resting }),
+    ...(it.revoked === '' ? {} : { revoked: it.revoked }),
     labels: it.labels,
     slots: it.slots,
     running: it.running,

@@ -29,6 +29,7 @@ import {
   resolveIssuing,
   resolveLog,
 } from './gate-options.ts';
+import { renewWhenDue } from './renewing.ts';
 import { sealKeysIn } from './seal-keys.ts';
 import { openSeenChains } from './seen-chains.ts';
 import { openSeenLogs, seenLogsKind } from './seen-logs.ts';
@@ -65,8 +66,9 @@ export function connectGate(
       : { address: resolveIssuing(options, process.env).address, ...identified };
   const pinned = readPins(options.keys);
   if (isPemText(options.key ?? '')) note(openKeyNote);
-  if (options.json !== true && options.quiet !== true && identified === undefined)
-    warnOfEnding(gate.tls.cert);
+  const isLoud = options.json !== true && options.quiet !== true;
+  if (identified === undefined)
+    lookAfter(gate.tls, isLoud ? (what) => note(plainLine(`csc: WARNING ${what}`)) : undefined);
   const state = (kind: string) => (): string =>
     `${options.knownExecutors ?? defaultKnownExecutorsFile(gate.tls.ca, process.env)}.${kind}`;
   const warn = (what: string) => (error: CscError) => {
@@ -111,12 +113,20 @@ export function seenLogsFile(options: GateOptions): string {
 }
 
 // Whether it counts at all is for connect to say.
-function warnOfEnding(cert: string): void {
+function lookAfter(
+  { ca, cert, key }: GateAddress['tls'],
+  warn: (what: string) => void = () => undefined,
+): void {
   const { bytes, origin } = readPem(cert, 'cert', maxPemBytes);
   const [own] = bytes.includes('-----BEGIN CERTIFICATE-----') ? certificatesIn(bytes, origin) : [];
   if (own === undefined) return;
-  for (const ending of endingSoon([own], new Date()))
-    if (ending.days >= 0) note(plainLine(`csc: WARNING ${tellEnding(ending)}`));
+  const now = new Date();
+  for (const ending of endingSoon([own], now)) if (ending.days >= 0) warn(tellEnding(ending));
+  if (isPemText(cert) || isPemText(key) || isPemText(ca)) return;
+  const files = { ca: String(ca), cert: String(cert), key: String(key) };
+  void renewWhenDue({ files, certificate: own.certificate }, now, (why) =>
+    warn(`the certificate ${cert} could not be renewed, and counts on meanwhile: ${why}`),
+  );
 }
 
 const openKeyNote =

@@ -74,13 +74,17 @@ export async function renewCertificate(
   address: string,
   tls: TlsSource,
   keys: JoinKeys,
+  withinMs = deadlineMs,
 ): Promise<RenewResponse> {
   const { raw } = tls.material.own.certificate;
   const { trustDomain } = identityOfCertificate(raw);
   const credentials = readCaChannelCredentials(tls, trustDomain);
   const request = await requestsOf(keys, renewPurpose(createHash('sha256').update(raw).digest('hex')));
-  return call<RenewResponse>(address, credentials, (client, options, done) =>
-    client.renew(request, options.metadata, options.call, done),
+  return call<RenewResponse>(
+    address,
+    credentials,
+    (client, options, done) => client.renew(request, options.metadata, options.call, done),
+    withinMs,
   );
 }
 
@@ -106,6 +110,7 @@ async function call<T>(
     },
     done: Done<T>,
   ) => unknown,
+  withinMs = deadlineMs,
 ): Promise<T> {
   const channel = channelTo(address, credentials, {
     ...channelOptions,
@@ -115,7 +120,7 @@ async function call<T>(
   const client = new CertificateAuthorityClient(channel.address, channel.credentials, channel.options);
   try {
     return await new Promise((resolve, reject) => {
-      const options = { metadata: new Metadata(), call: { deadline: Date.now() + deadlineMs } };
+      const options = { metadata: new Metadata(), call: { deadline: Date.now() + withinMs } };
       send(client, options, (error, answer) => (error === null ? resolve(answer) : reject(error)));
     });
   } catch (error) {

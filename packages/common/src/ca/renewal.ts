@@ -109,15 +109,24 @@ export function startRenewal(options: RenewalOptions): () => void {
 const refusedNote = 'the CA does not renew the certificate';
 const maxPemBytes = 64 * 1024;
 
-/** Renews now. Gives the new certificate, which is in its file. Throws as renewCertificate does, FILE_UNREADABLE, FILE_UNWRITABLE. */
-export async function renewOnce({ address, tls, files, receipts }: RenewalOptions): Promise<X509Certificate> {
+/**
+ * Renews now. Gives the new certificate, which is in its file. Throws as renewCertificate does, FILE_UNREADABLE, FILE_UNWRITABLE.
+ * @param options `withinMs`: how long the CA may take to answer. Default: as renewCertificate has it
+ */
+export async function renewOnce({
+  address,
+  tls,
+  files,
+  receipts,
+  withinMs,
+}: Omit<RenewalOptions, 'log'> & { readonly withinMs?: number }): Promise<X509Certificate> {
   const key = createPrivateKey(readPem(files.key, 'key', maxPemBytes).bytes);
   const receiptKey =
     receipts === undefined
       ? undefined
       : createPrivateKey(readPem(receipts.key, 'signing_key', maxPemBytes).bytes);
   const keys = { tls: key, ...(receiptKey === undefined ? {} : { receipts: receiptKey }) };
-  const { certificates } = await renewCertificate(address, tls, keys);
+  const { certificates } = await renewCertificate(address, tls, keys, withinMs);
   const pem = certificates?.tls ?? '';
   const next = new X509Certificate(pem);
   const own = identityOfCertificate(tls.material.own.certificate.raw).uri;

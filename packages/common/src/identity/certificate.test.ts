@@ -19,6 +19,7 @@ import {
   Extension as X509Extension,
 } from '../pki/x509.ts';
 import { identityOfCertificate, uriNames } from './certificate.ts';
+import { isEndingSoon, tellLeft } from './validity.ts';
 
 const pem = await issueCertificate(
   {
@@ -167,5 +168,30 @@ describe('identityOfCertificate', () => {
     expect(code(withNames([uri('https://example.org/client/x')]))).toBe('CREDENTIALS_INVALID');
     expect(code(withNames([uri('https://x,URI:spiffe://csc.local/gate/g')]))).toBe('CREDENTIALS_INVALID');
     expect(code(new Uint8Array())).toBe('CREDENTIALS_INVALID');
+  });
+});
+
+describe('how long a certificate still counts', () => {
+  const hour = 3600_000;
+  const life = (hours: number) => ({ from: new Date(0), until: new Date(hours * hour) });
+  const at = (hours: number): Date => new Date(hours * hour);
+
+  it('is told in days, in hours and minutes where it is short, and in seconds at the last', () => {
+    const told = [0, 30 * 24 - 47, 30 * 24 - 10.5, 30 * 24 - 0.5, 30 * 24 - 0.01, 30 * 24 + 1];
+    expect(told.map((it) => tellLeft(life(30 * 24), at(it)))).toEqual([
+      ...['ends in 30 days', 'ends in 47 h 0 min', 'ends in 10 h 30 min', 'ends in 30 min', 'ends in 36 s'],
+      'has ended',
+    ]);
+  });
+
+  it('is warned of by its own life: one of a day in its last quarter, one of a year in its last 30 days', () => {
+    const warned = (hours: number, left: number) => isEndingSoon(life(hours), at(hours - left));
+    expect([warned(24, 10), warned(24, 7), warned(24, 5), warned(24, -1)]).toEqual([
+      false,
+      false,
+      true,
+      true,
+    ]);
+    expect([warned(365 * 24, 31 * 24), warned(365 * 24, 29 * 24)]).toEqual([false, true]);
   });
 });

@@ -3,12 +3,15 @@ export { type Identity, parseIdentity, type Role, receiptSigning, toIdentityUri 
 export { labelsInUnits, labelUnits, uncertifiedLabel } from './labels.ts';
 export { toPart } from './principal-part.ts';
 export {
+  type CertificateLife,
   certificatesIn,
   checkValidNow,
   type Ending,
   endingSoon,
+  isEndingSoon,
   type NamedCertificate,
   tellEnding,
+  tellLeft,
   validityOf,
   warnDays,
   whyNotValid,

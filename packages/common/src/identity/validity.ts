@@ -21,7 +21,7 @@ export function certificatesIn(text: Uint8Array, name: string): NamedCertificate
 }
 
 /** When a certificate counts from and until. */
-export function validityOf(certificate: X509Certificate): { readonly from: Date; readonly until: Date } {
+export function validityOf(certificate: X509Certificate): CertificateLife {
   return { from: new Date(certificate.validFrom), until: new Date(certificate.validTo) };
 }
 
@@ -31,7 +31,8 @@ const minute = (at: Date): string => `${at.toISOString().slice(0, 16)}Z`;
 /** Why a certificate does not count at a time, after `its certificate` or the like; undefined where it does. */
 export function whyNotValid(certificate: X509Certificate, now: Date): string | undefined {
   const { from, until } = validityOf(certificate);
-  if (now > until) return `ended on ${day(until)}: get a new one (csc pki renew, where csc pki made it)`;
+  if (now > until)
+    return `ended on ${isShort({ from, until }) ? minute(until) : day(until)}: ${howAgain({ from, until })}`;
   if (now < from)
     return `is not valid before ${minute(from)}, and the clock here says ${minute(now)}: mend the clock, or wait`;
   return undefined;
@@ -56,31 +57,66 @@ export interface Ending {
   readonly ends: string;
   /** Whole days that are left; negative where it has ended. */
   readonly days: number;
+  /** How long that is, for people: `ends in 5 h 10 min`, `has ended`. */
+  readonly left: string;
+  /** How to have another one, for people. */
+  readonly remedy: string;
+}
+
+/** When a certificate counts from and until. */
+export interface CertificateLife {
+  readonly from: Date;
+  readonly until: Date;
 }
 
 // What lives for days alone is renewed by itself (a fleet's CA, and others): it is late where a quarter of that is left.
 const shortLifeMs = 8 * dayMs;
 
-function isSoon(certificate: X509Certificate, now: Date): boolean {
-  const { from, until } = validityOf(certificate);
-  const [lifeMs, leftMs] = [until.getTime() - from.getTime(), until.getTime() - now.getTime()];
-  return lifeMs <= shortLifeMs ? leftMs < lifeMs / 4 : Math.floor(leftMs / dayMs) < warnDays;
+function isShort({ from, until }: CertificateLife): boolean {
+  return until.getTime() - from.getTime() <= shortLifeMs;
+}
+
+function howAgain(life: CertificateLife): string {
+  return isShort(life)
+    ? 'csc ca renews none that has ended: join again, with a token of csc ca token --again'
+    : 'get a new one (csc pki renew, where csc pki made it)';
+}
+
+/** Whether a certificate ends within 30 days, or, of a life of days, within its last quarter; or has ended. */
+export function isEndingSoon(life: CertificateLife, now: Date): boolean {
+  const leftMs = life.until.getTime() - now.getTime();
+  const lifeMs = life.until.getTime() - life.from.getTime();
+  return isShort(life) ? leftMs < lifeMs / 4 : Math.floor(leftMs / dayMs) < warnDays;
+}
+
+/** How long a certificate still counts, for people: in days, in hours and minutes where it is less than two. */
+export function tellLeft({ until }: Pick<CertificateLife, 'until'>, now: Date): string {
+  const leftMs = until.getTime() - now.getTime();
+  if (leftMs < 0) return 'has ended';
+  if (leftMs >= 2 * dayMs) return `ends in ${Math.floor(leftMs / dayMs)} days`;
+  const minutes = Math.floor(leftMs / 60_000);
+  if (minutes === 0) return `ends in ${Math.floor(leftMs / 1000)} s`;
+  const hours = Math.floor(minutes / 60);
+  return `ends in ${hours === 0 ? '' : `${hours} h `}${minutes % 60} min`;
 }
 
 /** Those of the certificates that end within 30 days, or of a short life within its last quarter, soonest first. */
 export function endingSoon(certificates: readonly NamedCertificate[], now: Date): Ending[] {
   return certificates
-    .filter(({ certificate }) => isSoon(certificate, now))
+    .filter(({ certificate }) => isEndingSoon(validityOf(certificate), now))
     .map(({ name, certificate }) => {
-      const { until } = validityOf(certificate);
-      const days = Math.floor((until.getTime() - now.getTime()) / dayMs);
-      return { certificate: name, ends: until.toISOString(), days };
+      const life = validityOf(certificate);
+      const days = Math.floor((life.until.getTime() - now.getTime()) / dayMs);
+      const renewed = isShort(life)
+        ? 'csc ca renews it: does that run, and can it be reached?'
+        : 'renew it (csc pki renew, where csc pki made it)';
+      const remedy = days < 0 ? howAgain(life) : renewed;
+      return { certificate: name, ends: life.until.toISOString(), days, left: tellLeft(life, now), remedy };
     })
-    .sort((one, other) => one.days - other.days);
+    .sort((one, other) => (one.ends < other.ends ? -1 : 1));
 }
 
 /** The same for people. */
-export function tellEnding({ certificate, ends, days }: Ending): string {
-  const left = days < 0 ? 'has ended' : days === 0 ? 'ends today' : `ends in ${days} days`;
-  return `the certificate ${certificate} ${left} (${ends.slice(0, 10)}): renew it (csc pki renew, where csc pki made it)`;
+export function tellEnding({ certificate, ends, left, remedy }: Ending): string {
+  return `the certificate ${certificate} ${left} (${ends.slice(0, 16)}Z): ${remedy}`;
 }

@@ -523,12 +523,19 @@ describe('what is for admins', () => {
       lastSeen: seenAt,
       certificate,
       wouldRefuse: 2,
+      revoked: '',
     });
     const [warning] = (await test.as(admin).getStatus()).warnings;
     expect(warning).toContain('e1 has run 2 contracts that it will refuse');
     expect(own).not.toBe('e'.repeat(64));
     const lastSeen = new Date(seenAt.getTime() - 12_000);
     expect(two).toMatchObject({ identity: gone.identity.uri, connected: false, running: 0, lastSeen });
+    const entry = { kind: 'host', id: 'e2', reason: 'its disk was copied', running: 'end' } as const;
+    await test.publish({ revocations: createRevocations([{ ...entry, since: '2026-01-01T00:00:00Z' }]) });
+    expect((await test.as(admin).listExecutors()).executors.map(({ revoked }) => revoked)).toEqual([
+      '',
+      'since 2026-01-01T00:00:00Z: its disk was copied',
+    ]);
     first.say({ $case: 'draining', value: {} });
     await first.settled();
     await test.reopen();

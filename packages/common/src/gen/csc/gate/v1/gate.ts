@@ -407,7 +407,11 @@ export interface Executor {
   /** Runs since its start that it would have refused, had its owner not only tried that out (enforce: warn). */
   wouldRefuse: number;
   /** Absent: it is there, or has nothing that becomes LOST; `running` is how much. */
-  absence: Absence | undefined;
+  absence:
+    | Absence
+    | undefined;
+  /** Since when and why the owners have revoked it, as this gate knows, for people; empty where they have not. */
+  revoked: string;
 }
 
 export interface Executor_LabelsEntry {
@@ -3760,6 +3764,7 @@ function createBaseExecutor(): Executor {
     certificate: undefined,
     wouldRefuse: 0,
     absence: undefined,
+    revoked: "",
   };
 }
 
@@ -3809,6 +3814,9 @@ export const Executor: MessageFns<Executor> = {
     }
     if (message.absence !== undefined) {
       Absence.encode(message.absence, writer.uint32(122).fork()).join();
+    }
+    if (message.revoked !== "") {
+      writer.uint32(130).string(message.revoked);
     }
     return writer;
   },
@@ -3949,6 +3957,14 @@ export const Executor: MessageFns<Executor> = {
             message.absence = Absence.decode(reader, reader.uint32());
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.revoked = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3993,6 +4009,7 @@ export const Executor: MessageFns<Executor> = {
     message.absence = (object.absence !== undefined && object.absence !== null)
       ? Absence.fromPartial(object.absence)
       : undefined;
+    message.revoked = object.revoked ?? "";
     return message;
   },
 };
