@@ -3086,6 +3086,22 @@ const proved: readonly Mutant[] = [
 /** Tokens that say who a CI job is. */
 const tokens: readonly Mutant[] = [
   {
+    name: 'issuer-revoked-and-kept',
+    file: 'packages/common/src/policy-repository/owners-files.ts',
+    before: "return revocations.all().some(({ kind, id }) => kind === 'issuer' && id === issuer);",
+    after: 'return revocations.all().length < 0 && issuer === "";',
+    tests: ['packages/common/src/policy-repository/repository.test.ts'],
+    red: 'revokes a key under every id that the bindings have for it, and an issuer',
+  },
+  {
+    name: 'issuer-revoked-run-goes-on',
+    file: `${executor}/admission/submission.ts`,
+    before: '...(submission?.identity === undefined ? {} : { issuer: submission.identity.issuer }),',
+    after: '...(submission?.identity === undefined ? {} : {}),',
+    tests: [`${executor}/admission/token.test.ts`],
+    red: 'runs nothing by a principal, key or issuer that is revoked',
+  },
+  {
     name: 'token-of-another-key',
     file: 'packages/common/src/oidc/judge-token.ts',
     before:

@@ -1,9 +1,10 @@
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { type Approver, parseApprovers } from '@csc-fleet/common/approval';
 import { toBase64 } from '@csc-fleet/common/crypto';
 import { type Clock, systemClock, toTimestamp } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
-import { parseRevoked, type Revocation, revocationKinds } from '@csc-fleet/common/owners';
+import { parseIssuers, parseRevoked, type Revocation, revocationKinds } from '@csc-fleet/common/owners';
 import { bindingOf } from '@csc-fleet/common/policy';
 import {
   type Files,
@@ -135,7 +136,7 @@ function about(command: Command): Command {
     .addArgument(command.createArgument('<kind>', 'what it is about').choices(revocationKinds))
     .argument(
       '<id>',
-      'a SPIFFE id, a key id or public key, an executor’s name, an execution id, a submission’s SHA-256 or a profile’s name',
+      'a SPIFFE id, a key id or public key, an executor’s name, an execution id, a submission’s SHA-256, a profile’s name or an issuer’s URL',
     );
 }
 
@@ -180,8 +181,9 @@ function warnOfStranger(dir: string, kind: Kind, id: string): void {
 }
 
 const expected: Partial<Record<Kind, string>> = {
-  principal: ' (a whole SPIFFE id, as bindings.yaml has it)',
-  key: ' (a key_id of bindings.yaml, or the base64 of its public_key)',
+  principal: ' (a whole SPIFFE id, as bindings.yaml or approvers.yaml has it)',
+  key: ' (a key_id of bindings.yaml or approvers.yaml, or the base64 of its public_key)',
+  issuer: ' (its URL, as issuers.yaml has it)',
   profile: ' (the name of a profile)',
   submission:
     ' (its nonce, 32 hex digits, which is the idempotency key; or 64, as receipts have it in submission_sha256)',
@@ -193,12 +195,29 @@ function knows(files: Files, kind: Kind, id: string): boolean {
   if (kind === 'submission') return /^(?:[0-9a-f]{32}|[0-9a-f]{64})$/.test(id);
   const { bindings, policies } = readOwnersFiles(files);
   if (kind === 'profile') return policies.byName(id) !== undefined;
+  if (kind === 'issuer') return issuersIn(files).includes(id);
   const { submitters = [] } = bindings;
   if (kind === 'principal')
-    return bindingOf(bindings, id) !== undefined || submitters.some(({ principal }) => principal === id);
-  return submitters.some(({ keys }) =>
+    return (
+      bindingOf(bindings, id) !== undefined ||
+      submitters.some(({ principal }) => principal === id) ||
+      approversIn(files).some(({ identity, also }) => identity === id || also.includes(id))
+    );
+  return [...submitters, ...approversIn(files)].some(({ keys }) =>
     keys.some((key) => key.keyId === id || toBase64(key.publicKey) === id),
   );
+}
+
+// Who is revoked is named all the same, so that a second word on it is no mistake.
+function approversIn(files: Files): readonly Approver[] {
+  const bytes = files.get('approvers.yaml');
+  return bytes === undefined ? [] : orThrow(parseApprovers(bytes), 'POLICY_INVALID', 'approvers.yaml').all();
+}
+
+function issuersIn(files: Files): readonly string[] {
+  const bytes = files.get('issuers.yaml');
+  if (bytes === undefined) return [];
+  return orThrow(parseIssuers(bytes), 'POLICY_INVALID', 'issuers.yaml').issuers.map(({ issuer }) => issuer);
 }
 
 function restoreEntry(kind: Kind, id: string, options: SignOptions): number {

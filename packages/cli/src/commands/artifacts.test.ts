@@ -242,6 +242,29 @@ describe('csc policy', () => {
       code: 0,
     });
     expect(existsSync(join(dir, 'targets/approvers.yaml'))).toBe(true);
+    const claims = { repository: 'acme/app', environemnt: 'prod' };
+    const issuer = 'https://token.actions.githubusercontent.com';
+    const principals = [{ principal: 'ci.{repositroy}', claims }];
+    const issuers = scratch.write('issuers.yaml', {
+      issuers_version: 'csc.issuers.v0.1',
+      issuers: [{ issuer, kind: 'github', fetch: {}, principals }],
+    });
+    expect((await csc(['policy', 'add', '--dir', dir, issuers])).stderr).toMatch(
+      /WARNING: issuers.yaml: .* not known to have environemnt, repositroy/,
+    );
+    const revoke = (...what: string[]) => csc(['admin', 'revoke', ...what, '--reason', 'lost', '--dir', dir]);
+    await csc(['policy', 'sign', '--dir', dir]);
+    await csc(['policy', 'publish', '--dir', dir]);
+    for (const what of [
+      ['issuer', issuer],
+      ['key', 'bob-1'],
+      ['principal', 'spiffe://csc.local/client/alice-laptop'],
+    ])
+      expect(await revoke(...what)).toMatchObject({
+        code: 0,
+        stderr: expect.not.stringContaining('WARNING'),
+      });
+    expect((await revoke('issuer', 'https://token.example')).stderr).toContain('WARNING');
   });
 });
 

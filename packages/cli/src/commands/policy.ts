@@ -4,6 +4,7 @@ import { readPublicKey } from '@csc-fleet/common/crypto';
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { readBoundedFile } from '@csc-fleet/common/files';
+import { parseIssuers, strangeClaims } from '@csc-fleet/common/owners';
 import { bindingOf, parseBindings, readPolicyFile } from '@csc-fleet/common/policy';
 import {
   addFile,
@@ -219,6 +220,7 @@ async function initialiseLocally(files: string[], options: InitOptions): Promise
       `All keys of this repository are in ${join(dir, 'keys')}: whoever has that folder decides what hosts run.`,
     );
   addFiles(dir, readOwnersFiles(files));
+  sayStrangeClaims(dir);
   if (submitter !== undefined && bindings === undefined) bindLogin(dir, files, submitter);
   if (files.length === 0 && submitter === undefined) {
     note(`${dir} is made: csc policy add FILES --dir ${dir}, csc policy sign and csc policy publish`);
@@ -285,8 +287,24 @@ function sayWhoIsMissing(dir: string, submitter: SubmitterEntry | undefined): vo
     );
 }
 
+// A rule that asks for a mistyped claim lets nobody in, and says nothing.
+function sayStrangeClaims(dir: string): void {
+  const bytes = workspaceFiles(dir).get('issuers.yaml');
+  const read = bytes === undefined ? undefined : parseIssuers(bytes);
+  for (const it of read?.ok === true ? read.value.issuers : []) {
+    const strange = strangeClaims(it);
+    if (strange.length > 0)
+      note(
+        plainLine(
+          `WARNING: issuers.yaml: tokens of ${it.kind} are not known to have ${strange.join(', ')}, and a claim that is not there is never met: ${it.issuer}`,
+        ),
+      );
+  }
+}
+
 async function add(files: string[], { dir }: At): Promise<number> {
   addFiles(dir, readOwnersFiles(files));
+  sayStrangeClaims(dir);
   note(`${files.length} added; what is published stays until csc policy sign and csc policy publish`);
   return exitCodes.ok;
 }

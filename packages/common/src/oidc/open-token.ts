@@ -43,7 +43,7 @@ export async function openToken(
 export function findIssuer(name: string, issuers: readonly Issuer[] | undefined): Issuer {
   const found = issuers?.find((it) => it.issuer === name);
   if (found !== undefined) return found;
-  throw refusedToken('its issuer is none of those in the owners’ issuers.yaml');
+  throw refusedToken('its issuer is none of those in the owners’ issuers.yaml, or they have revoked it');
 }
 
 /** Throws SUBMISSION_INVALID. */

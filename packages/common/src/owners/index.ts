@@ -7,6 +7,7 @@ export {
   jwkSchema,
   maxIssuerKeys,
   parseIssuers,
+  strangeClaims,
 } from './issuers.ts';
 export {
   createRevocations,

@@ -27,6 +27,40 @@ const owningClaims: Readonly<Record<IssuerKind, readonly string[] | undefined>> 
   generic: undefined,
 };
 
+// What their tokens say, as far as it is documented: who means another claim has most likely mistyped it.
+// https://docs.github.com/actions/reference/security/oidc, https://buildkite.com/docs/agent/cli/reference/oidc,
+// https://docs.gitlab.com/ci/secrets/id_token_authentication
+const standardClaims = 'iss sub aud exp nbf iat jti';
+const knownClaims: Readonly<Record<IssuerKind, ReadonlySet<string> | undefined>> = {
+  github: new Set(
+    `${standardClaims} actor actor_id base_ref check_run_id enterprise enterprise_id environment environment_node_id event_name head_ref issuer_scope job_workflow_ref job_workflow_sha ref ref_protected ref_type repository repository_id repository_owner repository_owner_id repository_visibility run_attempt run_id run_number runner_environment sha workflow workflow_ref workflow_sha`.split(
+      ' ',
+    ),
+  ),
+  buildkite: new Set(
+    `${standardClaims} organization_slug organization_id pipeline_slug pipeline_id build_number build_branch build_tag build_commit build_source step_key job_id agent_id cluster_id cluster_name queue_id queue_key runner_environment build_id`.split(
+      ' ',
+    ),
+  ),
+  gitlab: new Set(
+    `${standardClaims} namespace_id namespace_path project_id project_path user_id user_login user_email user_access_level user_identities pipeline_id pipeline_source job_id job_namespace_id job_namespace_path job_project_id job_project_path job_source ref ref_type ref_path ref_protected environment environment_protected environment_action deployment_tier deployment_action groups_direct runner_id runner_environment sha ci_config_ref_uri ci_config_sha project_visibility`.split(
+      ' ',
+    ),
+  ),
+  generic: undefined,
+};
+
+/** The claims that the rules of an issuer demand or name, and that its kind is not known to have: most likely mistyped. */
+export function strangeClaims({ kind, principals }: Pick<Issuer, 'kind' | 'principals'>): readonly string[] {
+  const known = knownClaims[kind];
+  if (known === undefined) return [];
+  const named = principals.flatMap(({ principal, claims }) => [
+    ...Object.keys(claims),
+    ...[...principal.matchAll(/\{([a-z0-9_]+)\}/g)].map(([, name = '']) => name),
+  ]);
+  return [...new Set(named)].filter((name) => !known.has(name));
+}
+
 const https = z
   .string()
   .max(512)
@@ -84,9 +118,13 @@ const fetchMember = z
   .meta({ description: 'Leave for gate and hosts to fetch the keys. Absent: they never do.' });
 
 // One * a pattern, which stops at a slash: what it may stand for can be read off it.
-const claimPattern = boundedText({ min: 1, max: 255 }).refine((text) => text.split('*').length <= 2, {
-  error: 'may hold one *, which stands for any characters but /',
-});
+const claimPattern = boundedText({ min: 1, max: 255 })
+  .refine((text) => text.split('*').length <= 2, {
+    error: 'may hold one *, which stands for any characters but /',
+  })
+  .refine((text) => !/\{[^{}]*\}|<[^<>]*>|\$\{/.test(text), {
+    error: 'is what a claim must be, to the letter: no {placeholder} is replaced here',
+  });
 
 const claimName = z.string().regex(/^[a-z][a-z0-9_]{0,63}$/, 'must be the name of a claim');
 

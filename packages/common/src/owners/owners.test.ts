@@ -16,6 +16,7 @@ const subject = {
   submissionSha256: 'a'.repeat(64),
   submissionNonce: 'd'.repeat(32),
   profile: 'build',
+  issuer: 'https://token.example',
 };
 
 const entry = (kind: Revocation['kind'], id: string): Revocation => ({
@@ -32,6 +33,7 @@ describe('revocations', () => {
     ['submission', subject.submissionSha256],
     ['submission', subject.submissionNonce],
     ['profile', subject.profile],
+    ['issuer', subject.issuer],
   ] as const)('meet whoever they are about: a %s', (kind, id) => {
     expect(createRevocations([entry(kind, id)]).find(subject)).toMatchObject({ kind, id });
     expect(createRevocations([entry(kind, 'another')]).find(subject)).toBeUndefined();

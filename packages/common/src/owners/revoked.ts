@@ -6,7 +6,15 @@ import { boundedText, nonEmptyText, oneOf, timestamp, validate, versionMember } 
 import { parseStrictYaml } from '../yaml/index.ts';
 
 /** What an entry of revoked.yaml may be about. */
-export const revocationKinds = ['principal', 'key', 'host', 'execution', 'submission', 'profile'] as const;
+export const revocationKinds = [
+  'principal',
+  'key',
+  'host',
+  'execution',
+  'submission',
+  'profile',
+  'issuer',
+] as const;
 
 // A revocation and a freeze say the same of a stop: since when, why, and what becomes of runs that are under way.
 const stopMembers = {
@@ -22,7 +30,7 @@ const entry = z.strictObject({
   kind: oneOf(revocationKinds),
   id: nonEmptyText.meta({
     description:
-      'A principal’s whole SPIFFE id, a key’s id or the base64 of its public key, an executor’s id, an execution id, a submission’s hash or nonce, or a profile’s name. A gate names executions: what must not run whatever it does is revoked by its submission. Where that was signed again for the one host that it names, it has two hashes, and one nonce, which is the idempotency key.',
+      'A principal’s whole SPIFFE id, a key’s id or the base64 of its public key, an executor’s id, an execution id, a submission’s hash or nonce, a profile’s name, or the URL of an issuer of tokens, as issuers.yaml has it. A gate names executions: what must not run whatever it does is revoked by its submission. Where that was signed again for the one host that it names, it has two hashes, and one nonce, which is the idempotency key.',
   }),
   ...stopMembers,
 });
@@ -87,6 +95,8 @@ export interface RevocationSubject {
   /** The same in all forms of it: as it was handed in, and as it was signed again for one host. */
   readonly submissionNonce?: string;
   readonly profile: string;
+  /** Of the token that says who its principal is. Absent: none does. */
+  readonly issuer?: string;
 }
 
 /** Revocations made ready to be asked of every run. */
@@ -125,7 +135,16 @@ export function createRevocations(
     keys.flatMap(({ id, since }) => idsOf(id).map((it) => [it, parseTimestamp(since) ?? new Date(0)])),
   );
   return {
-    find: ({ principal, keyId, executorId, executionId, submissionSha256, submissionNonce, profile }) => {
+    find: ({
+      principal,
+      keyId,
+      executorId,
+      executionId,
+      submissionSha256,
+      submissionNonce,
+      profile,
+      issuer,
+    }) => {
       const names = [
         `principal ${principal}`,
         `key ${keyId ?? ''}`,
@@ -134,6 +153,7 @@ export function createRevocations(
         `submission ${submissionSha256 ?? ''}`,
         `submission ${submissionNonce ?? ''}`,
         `profile ${profile}`,
+        `issuer ${issuer ?? ''}`,
       ];
       const met = names.flatMap((name) => byName.get(name) ?? []);
       return met.find(({ running }) => running === 'end') ?? met[0];

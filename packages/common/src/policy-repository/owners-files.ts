@@ -75,10 +75,15 @@ export function readOwnersFiles(files: Files): OwnersFiles {
     bindings,
     revocations,
     ...(hosts === undefined ? {} : { hosts }),
-    ...(issuers === undefined ? {} : { issuers }),
+    ...(issuers === undefined ? {} : { issuers: issuers.filter((it) => !isRevoked(it, revocations)) }),
     ...(frozen === undefined ? {} : { freeze: frozen }),
     ...(people === undefined ? {} : { approvers: withoutRevoked(people, revocations) }),
   };
+}
+
+// No token of it says anything any more, at whatever door.
+function isRevoked({ issuer }: Issuer, revocations: Revocations): boolean {
+  return revocations.all().some(({ kind, id }) => kind === 'issuer' && id === issuer);
 }
 
 /**

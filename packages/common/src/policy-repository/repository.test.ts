@@ -374,7 +374,7 @@ break_glass: {groups: [glass]}
   expect(sign()).toContain('targets');
 });
 
-it('revokes a key under every id that the bindings have for it', async () => {
+it('revokes a key under every id that the bindings have for it, and an issuer', async () => {
   const key = (id: string) =>
     `{key_id: ${id}, public_key: ${Buffer.from(alice.publicKey).toString('base64')}}`;
   const who = 'spiffe://csc.local/client';
@@ -384,13 +384,20 @@ it('revokes a key under every id that the bindings have for it', async () => {
 `;
   addFile(owners, 'bindings.yaml', Buffer.concat([bindings, Buffer.from(submitters)]));
   const revoked = `revoked_version: csc.revoked.v0.1
-revoked: [{kind: key, id: alice-1, since: "2026-11-27T12:00:00Z", reason: stolen}]
+revoked:
+  - {kind: key, id: alice-1, since: "2026-11-27T12:00:00Z", reason: stolen}
+  - {kind: issuer, id: "https://a.example", since: "2026-11-27T12:00:00Z", reason: taken over}
 `;
+  const issuer = (name: string) =>
+    `{issuer: "https://${name}.example", kind: generic, fetch: {}, principals: [{principal: ${name}, claims: {sub: x}}]}`;
+  const issuers = `issuers_version: csc.issuers.v0.1\nissuers: [${issuer('a')}, ${issuer('b')}]\n`;
+  addFile(owners, 'issuers.yaml', Buffer.from(issuers));
   addFile(owners, 'revoked.yaml', Buffer.from(revoked));
   publish();
   pin();
-  const { revocations } = await mirrorOf().refresh();
+  const { revocations, issuers: left } = await mirrorOf().refresh();
   expect([...revocations.revokedKeys().keys()]).toEqual(['alice-1', 'ci-1']);
+  expect(left?.map((it) => it.issuer)).toEqual(['https://b.example']);
 });
 
 describe('how old it is', () => {

@@ -297,6 +297,7 @@ export function subjectOf(
     executionId: ticket.execution_id,
     profile: ticket.policy_profile,
     ...(submission === undefined ? {} : { keyId: submission.keyId }),
+    ...(submission?.identity === undefined ? {} : { issuer: submission.identity.issuer }),
     ...(claimed === undefined ? {} : { submissionSha256: claimed.sha256, submissionNonce: claimed.nonce }),
   };
 }

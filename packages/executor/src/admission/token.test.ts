@@ -223,17 +223,21 @@ describe('a gate that was taken over', () => {
     expect((await refusal({ contract, submission, token, principal })).message).toMatch(/it is of/);
   });
 
-  it('runs nothing by a principal or key that is revoked, nor by an issuer that was taken out', async () => {
+  it('runs nothing by a principal, key or issuer that is revoked, nor by an issuer that was taken out', async () => {
     const key = makeKey();
     const token = await tokenFor(key);
     const contract = marking();
-    const revoke = (kind: 'principal' | 'key', id: string) =>
+    const revoke = (kind: 'principal' | 'key' | 'issuer', id: string) =>
       createRevocations([{ kind, id, since: '2026-11-27T12:00:00Z', reason: 'lost', running: 'finish' }]);
     const submission = () => submit(contract, key, token);
     say({ revocations: revoke('principal', githubPrincipal) });
     expect((await refusal({ contract, submission: submission(), token })).reason).toBe('NOT_PERMITTED');
     say({ revocations: revoke('key', key.keyId) });
     expect((await refusal({ contract, submission: submission(), token })).message).toMatch(/was revoked/);
+    say({ revocations: revoke('issuer', issuer.url) });
+    expect((await refusal({ contract, submission: submission(), token })).message).toMatch(
+      /revoked the issuer https/,
+    );
     say({ issuers: [] });
     expect((await refusal({ contract, submission: submission(), token })).message).toMatch(/none of those/);
   });

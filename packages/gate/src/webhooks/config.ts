@@ -42,6 +42,10 @@ export function webhooksSchema(file: string) {
             .string()
             .max(2000)
             .refine((it) => URL.canParse(it) && /^https?:/.test(it), 'must be an http or https URL')
+            .refine(
+              (it) => !/[{}]/.test(it.replaceAll('{execution_id}', '')),
+              'has a placeholder that is never replaced: {execution_id} is the only one',
+            )
             .exactOptional(),
         })
         .transform(({ secret_file: secretFile, ...rest }): WebhookEntry => ({ ...rest, secretFile })),
