@@ -43,7 +43,7 @@ interface ApproveOptions extends ReviewOptions {
   readonly identity?: string;
   readonly out: string;
   /** Milliseconds. */
-  readonly expiresIn: number;
+  readonly expiresIn?: number;
   readonly timeWindow?: true;
   readonly contractSha256?: string;
 }
@@ -69,7 +69,7 @@ export function defineApprove(command: Command): void {
     )
     .option('--out <file>', 'of a contract file: where to write the approval', './approval.json')
     .option('--identity <who>', 'of a contract file: who you are (default: your user name)')
-    .option('--expires-in <time>', 'of a contract file: how long it is good for', parseDuration, hourMs)
+    .option('--expires-in <time>', 'of a contract file: how long it is good for (default: 1h)', parseDuration)
     .option('--time-window', 'of a contract file: good for any number of executions until it expires')
     .option('--contract-sha256 <hex>', 'of a contract file: do not ask; agree only to this hash');
   addReviewOptions(addGateOptions(command)).addHelpText('after', help);
@@ -163,7 +163,7 @@ async function agrees(
 function toApproval(
   contract: CommandContract,
   identity: string,
-  { expiresIn, timeWindow, ticket, reason }: ApproveOptions,
+  { expiresIn = hourMs, timeWindow, ticket, reason }: ApproveOptions,
 ): ApprovalArtifact {
   const now = new Date();
   return {

@@ -70,7 +70,7 @@ export function defineCa(command: Command): void {
       [],
     )
     .option('--listen <host:port>', 'where it listens', '0.0.0.0:7444')
-    .option('--life <time>', 'how long certificates count (20s to 168h)', parseDuration, 24 * 3600 * 1000)
+    .option('--life <time>', 'how long certificates count (20s to 168h; default: 24h)', parseDuration)
     .option('--passphrase-file <file>', 'protects the keys with what is in it')
     .option('--json', 'print what was made as JSON')
     .addHelpText('after', initHelp);
@@ -94,7 +94,7 @@ export function defineCa(command: Command): void {
     .requiredOption('--name <name>', 'letters, digits, ., _ and -')
     .option('--labels <labels>', 'of an executor: os=linux,pool=ci')
     .option('--host <name>', 'of a gate: DNS name or address that it is dialled by; repeatable', append, [])
-    .option('--ttl <time>', 'how long it can be used (10s to 24h)', parseDuration, 10 * 60 * 1000)
+    .option('--ttl <time>', 'how long it can be used (10s to 24h; default: 10m)', parseDuration)
     .option('--again', 'it may take the place of one of this name, whose certificates are renewed no more')
     .option('--json', 'print it as JSON')
     .addHelpText('after', tokenHelp);
@@ -164,7 +164,7 @@ interface InitOptions {
   readonly host: readonly string[];
   readonly permit: readonly string[];
   readonly listen: string;
-  readonly life: number;
+  readonly life?: number;
   readonly passphraseFile?: string;
   readonly json?: true;
 }
@@ -172,7 +172,7 @@ interface InitOptions {
 async function makeCa(dir: string, options: InitOptions): Promise<number> {
   const { makeCaFolder } = await import('../ca/folder.ts');
   const { readCaConfig, lifeBounds } = await import('../ca/config.ts');
-  const lifeSec = Math.round(options.life / 1000);
+  const lifeSec = Math.round((options.life ?? 24 * 3_600_000) / 1000);
   if (lifeSec < lifeBounds.least || lifeSec > lifeBounds.most)
     throw new CscError('CONFIG_INVALID', '--life: certificates count for 20 seconds to 168 hours');
   const { trustDomain, host: hosts, permit, listen, passphraseFile } = options;
@@ -231,13 +231,13 @@ interface TokenOptions {
   readonly name: string;
   readonly labels?: string;
   readonly host: readonly string[];
-  readonly ttl: number;
+  readonly ttl?: number;
   readonly again?: true;
   readonly json?: true;
 }
 
 async function giveToken(options: TokenOptions): Promise<number> {
-  const { dir, role, name, labels = '', host: hosts, ttl: ttlMs, again = false, json } = options;
+  const { dir, role, name, labels = '', host: hosts, ttl: ttlMs = 600_000, again = false, json } = options;
   const config = await readIn(dir);
   const { makeToken } = await import('../ca/manage.ts');
   const wish = { role, name, labels: parseLabels(labels), hosts, ttlMs, again };

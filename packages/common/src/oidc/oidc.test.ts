@@ -203,7 +203,7 @@ describe('issuers.yaml', () => {
       'issuers[0].principals[0].claims.ref',
     ]);
     // Nothing is put in its place.
-    for (const ref of ['refs/heads/{branch}', '<branch>', '${{ github.ref }}'])
+    for (const ref of ['refs/heads/{branch}', '<branch>', '{{ github.ref }}'])
       expect(faultsOf(principals({ repository: 'acme/app', ref }))).toEqual([`${at[0]}.ref`]);
     const template = ['issuers[0].principals[0].principal'];
     for (const text of ['{ref}', 'ci{ref}', 'ci.{ref}{sub}', 'ci..{ref}', 'ci.*', 'ci.{ref}.'])
