@@ -104,7 +104,7 @@ export const house: House = {
         'submission',
         'ticket',
       ],
-      'audit-bundle': ['approval', 'crypto', 'encoding', 'errors', 'evidence', 'receipt', 'schema'],
+      'audit-bundle': ['approval', 'crypto', 'encoding', 'errors', 'evidence', 'receipt', 'schema', 'tlog'],
       pki: ['encoding', 'errors', 'files', 'identity'],
       ca: ['encoding', 'errors', 'files', 'gen', 'identity', 'pki', 'rpc', 'service'],
       rpc: ['crypto', 'encoding', 'errors', 'files', 'gen', 'identity', 'messages'],

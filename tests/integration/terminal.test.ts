@@ -400,10 +400,14 @@ describe('evidence and output that nobody between has to be trusted with', () =>
     const files = manifest.files.filter((it: { path: string }) => !path.endsWith(it.path));
     rmSync(path);
     writeFileSync(join(bundle, 'MANIFEST.json'), JSON.stringify({ ...manifest, files }));
-    // The last of its chain: no gap shows it, and what the gate once told does.
+    // The last of its chain: no gap shows it, and what the gate once told does, and its log.
     const { faults } = JSON.parse((await verify()).stdout);
     expect(faults).toEqual([
       { kind: 'missing', message: expect.stringContaining('and none is here that counts') },
+      {
+        kind: 'missing',
+        message: expect.stringMatching(/^the log has the receipt \d+ of .*, and it is not here$/),
+      },
     ]);
   });
 });

@@ -3006,6 +3006,22 @@ const exported: readonly Mutant[] = [
     red: 'one byte that was changed',
   },
   {
+    name: 'bundle-log-without-its-receipts',
+    file: 'packages/common/src/audit-bundle/log.ts',
+    before: 'if (this.#isBeyond(number)) this.#beyond += 1;',
+    after: 'if (number > 0) this.#beyond += 1;',
+    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    red: 'without the last of a chain, made anew with the keys of its gate',
+  },
+  {
+    name: 'bundle-log-of-any-root',
+    file: 'packages/common/src/audit-bundle/log.ts',
+    before: 'if (!isSame(edge.head().root, checkpoint.root))',
+    after: 'if (edge.size < 0)',
+    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    red: 'with another entry in its log than the checkpoint has',
+  },
+  {
     name: 'bundle-receipt-anywhere',
     file: 'packages/common/src/audit-bundle/verify.ts',
     before: 'if (file !== due &&',

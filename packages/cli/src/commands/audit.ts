@@ -236,6 +236,7 @@ function defineBundle(audit: Command): void {
     .option('--approvals <dir>', 'approvals (*.json); repeatable', append, [])
     .option('--policy-repository <dir>', 'the published folder of a policy repository')
     .addHelpText('after', bundleHelp);
+  addLogOptions(bundle);
   act<[unknown]>(bundle, async () => {
     // Commander gives what both have to the first.
     const options = bundle.optsWithGlobals<OwnBundleOptions>();
@@ -250,7 +251,8 @@ function defineBundle(audit: Command): void {
 }
 
 const verifyBundleHelp = `
-Every file against the manifest, every signature, certificate and chain, and that each receipt is here that the audit names. With
+Every file against the manifest, every signature, certificate and chain, and that each receipt is here that the audit and the log of
+receipts in it name (--log-vkey: whose log that must be). With
 --fleet-ca or --keys it is verified against those; without, against what the bundle brings, which is then said and is to be
 compared. --page writes a page of this csc with the folder in it as it is now: that in the folder is whoever’s made it.
 
@@ -272,6 +274,7 @@ function defineVerifyBundle(audit: Command): void {
     .option('--page <file>', 'write a page that verifies it in a browser')
     .option('--json', 'print the result as JSON')
     .addHelpText('after', verifyBundleHelp);
+  addLogOptions(verify);
   act<[string, VerifyBundleOptions]>(verify, async (dir, options) => {
     const { verifyBundleFolder } = await import('../evidence/verify-bundle.ts');
     return verifyBundleFolder(dir, options);

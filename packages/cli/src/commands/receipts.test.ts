@@ -36,6 +36,15 @@ import { makeDirectory } from '@csc-fleet/common/files';
 import { createDevelopmentPki } from '@csc-fleet/common/pki';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import type { Submission } from '@csc-fleet/common/submission';
+import {
+  formatBundle,
+  formatEntry,
+  formatVkey,
+  leafHash,
+  signCheckpoint,
+  TreeEdge,
+  tilePath,
+} from '@csc-fleet/common/tlog';
 import { lockStateDirectory } from '@csc-fleet/sandbox/host';
 import { type CommandShort, makeContract, shell } from '@csc-fleet/test-kit/contract';
 import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
@@ -559,6 +568,122 @@ describe('an audit bundle', () => {
     expect(found).toEqual(new Set(kinds));
     expect(shown.verdict).toBe('done faulty');
     for (const kind of kinds) expect(shown.text).toContain(`${kind}: `);
+  });
+
+  const logSigner = createSigner(generateKeyPair().seed, 'log.example');
+  const vkey = formatVkey({ name: 'log.example', type: 'ed25519', publicKey: logSigner.publicKey });
+
+  /** The end of a log that has entries of a gate's own, and then the receipts; and an audit from the first of those on. */
+  function addLog(dir: string, receipts: readonly string[], by = logSigner): void {
+    const entry_version = 'csc.log-entry.v0.1' as const;
+    const entries = Array.from({ length: 300 }, (_, index) =>
+      formatEntry({
+        entry_version,
+        receipt_sha256: 'a'.repeat(64),
+        execution_id: 'x',
+        audit_sequence: index + 1,
+      }),
+    );
+    for (const [index, path] of receipts.entries()) {
+      const bytes = readFileSync(path);
+      const { execution_id, sequence, executor_epoch } = JSON.parse(bytes.toString());
+      const receipt_sha256 = createHash('sha256').update(bytes).digest('hex');
+      const place = { executor: owner, executor_epoch, sequence };
+      entries.push(
+        formatEntry({ entry_version, receipt_sha256, execution_id, ...place, audit_sequence: 301 + index }),
+      );
+    }
+    const put = (path: string, bytes: Uint8Array | string): void => {
+      makeDirectory(dirname(join(dir, 'log', path)));
+      writeFileSync(join(dir, 'log', path), bytes);
+    };
+    const edge = new TreeEdge();
+    for (const [index, entry] of entries.entries()) {
+      if (index === 256) for (const { tile, bytes } of edge.partial()) put(tilePath(tile), bytes);
+      edge.add(leafHash(entry));
+    }
+    const rest = entries.slice(256);
+    put(tilePath({ level: 'entries', index: 1, width: rest.length }), formatBundle(rest));
+    put('checkpoint', signCheckpoint({ origin: 'log.example', ...edge.head() }, by));
+    writeFileSync(join(dir, 'trust/log.vkey'), vkey);
+    writeFileSync(join(dir, 'audit.jsonl'), '{"metadata":{"sequence":301}}\n');
+  }
+
+  // As whoever has made it would, who also may have the keys of the gate.
+  function relist(dir: string): void {
+    const files = [...readBundle(dir)].flatMap(([path, bytes]) =>
+      path === 'MANIFEST.json'
+        ? []
+        : [{ path, bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }],
+    );
+    const manifest = JSON.parse(readFileSync(join(dir, 'MANIFEST.json'), 'utf8'));
+    writeFileSync(join(dir, 'MANIFEST.json'), canonicalBytes({ ...manifest, files }));
+  }
+
+  it('is held against the log that is in it, by csc and by a browser', async () => {
+    const { faults, shown } = await look((dir, receipts) => {
+      addLog(dir, receipts);
+      relist(dir);
+    });
+    expect(faults).toEqual([]);
+    expect(shown.text).not.toContain('What does not hold');
+    expect(shown.verdict).toBe('done holds');
+    expect(shown.text).toContain(
+      'log.example of 304 entries, signed with the key below: 4 receipts are in it',
+    );
+  });
+
+  it.each<[string, string[], (dir: string, receipts: string[]) => void]>([
+    [
+      'without the last of a chain, made anew with the keys of its gate',
+      ['missing'],
+      (dir, receipts) => {
+        addLog(dir, receipts);
+        rmSync(receipts.at(-1) ?? '');
+      },
+    ],
+    [
+      'with a log that another has signed',
+      ['log'],
+      (dir, receipts) => addLog(dir, receipts, createSigner(generateKeyPair().seed, 'log.example')),
+    ],
+    [
+      'with a receipt that is not in its log',
+      ['log'],
+      (dir, receipts) => {
+        addLog(dir, receipts.slice(0, 3));
+        const path = join(dir, 'MANIFEST.json');
+        const manifest = JSON.parse(readFileSync(path, 'utf8'));
+        const later = { made_at: '2099-01-01T00:00:00.000Z', asked: { since: '2001-01-01T00:00:00.000Z' } };
+        writeFileSync(path, canonicalBytes({ ...manifest, ...later }));
+      },
+    ],
+    [
+      'with another entry in its log than the checkpoint has',
+      ['log'],
+      (dir, receipts) => {
+        addLog(dir, receipts);
+        const path = join(dir, 'log/tile/entries/001.p/48');
+        writeFileSync(
+          path,
+          readFileSync(path, 'latin1').replace('"execution_id":"x"', '"execution_id":"y"'),
+          'latin1',
+        );
+      },
+    ],
+  ])('does not hold %s', async (_what, kinds, change) => {
+    const {
+      code,
+      kinds: found,
+      shown,
+    } = await look((dir, receipts) => {
+      change(dir, receipts);
+      relist(dir);
+    });
+    expect([code, [...found]]).toEqual([1, kinds]);
+    expect(shown.verdict).toBe('done faulty');
+    for (const kind of kinds) expect(shown.text).toContain(`${kind}: `);
+    expect(shown.text).toContain('1 faults: this bundle does not hold');
   });
 
   it('is read with an audit that is longer than any file of an owner', () => {

@@ -4,6 +4,7 @@ import type { AuditOptions, GateClient } from '@csc-fleet/client';
 import {
   bundleLimits,
   isBundlePath,
+  logPath,
   type Manifest,
   manifestName,
   pageName,
@@ -20,14 +21,25 @@ import {
   sha256Hex,
   toTimestamp,
 } from '@csc-fleet/common/encoding';
-import { CscError, escapeInvisible } from '@csc-fleet/common/errors';
+import { CscError, escapeInvisible, orThrow } from '@csc-fleet/common/errors';
 import { makeDirectory, readBoundedFile, readPem } from '@csc-fleet/common/files';
 import { parsePolicy } from '@csc-fleet/common/policy';
 import { receiptFromJson } from '@csc-fleet/common/receipt';
+import {
+  hashLength,
+  parseBundle,
+  parseCheckpoint,
+  parseEntry,
+  type Tile,
+  TreeEdge,
+  tilePath,
+  tileWidth,
+  widthIn,
+} from '@csc-fleet/common/tlog';
 import { version } from '@csc-fleet/common/version';
 import { exitCodes } from '../action/exit-codes.ts';
 import { connectGate } from '../connect/connect-gate.ts';
-import { type GateOptions, namesGate, resolveGate } from '../connect/gate-options.ts';
+import { type GateOptions, namesGate, resolveGate, resolveLog } from '../connect/gate-options.ts';
 import { writeFileWhole } from '../files/write-file.ts';
 import { toOcsf } from '../show/ocsf.ts';
 import { note, writeOut } from '../terminal/streams.ts';
@@ -126,7 +138,10 @@ function toManifest(
 }
 
 // What the auditor holds receipts against is the auditor's: the gate is not asked for it.
-function addTrust(contents: Contents, { keys, fleetCa }: BundleOptions): void {
+function addTrust(contents: Contents, options: BundleOptions): void {
+  const { keys, fleetCa } = options;
+  const log = resolveLog(options, process.env);
+  if (log !== undefined) contents.add(places.logVkey, Buffer.from(`${log.vkey}\n`));
   if (fleetCa === undefined && keys.length === 0)
     throw new CscError(
       'CONFIG_INVALID',
@@ -197,7 +212,9 @@ const atOnce = 4;
 async function addFromGate(contents: Contents, client: GateClient, filters: AuditOptions): Promise<void> {
   const rows: string[] = [];
   const ids = new Set<string>();
+  let first: number | undefined;
   for await (const record of client.audit(filters)) {
+    first ??= record.sequence;
     rows.push(`${escapeInvisible(JSON.stringify(toOcsf(record)))}\n`);
     if (record.receiptSha256 !== '' && isExecutor(record.actor)) ids.add(record.executionId);
   }
@@ -206,6 +223,49 @@ async function addFromGate(contents: Contents, client: GateClient, filters: Audi
   await Promise.all(Array.from({ length: atOnce }, () => addEach(contents, client, queue)));
   for (const { policySha256, policyJson } of await client.profiles())
     if (sha256Hex(policyJson) === policySha256) contents.add(policyPath(policySha256), policyJson);
+  await addLog(contents, client, first ?? Number.POSITIVE_INFINITY);
+}
+
+/**
+ * The end of the gate's log: all entries from that of the audit's record `first` on, and what proves that they are of its
+ * checkpoint. What it takes is read after the receipts, so that all of them can be in it.
+ */
+async function addLog(contents: Contents, client: GateClient, first: number): Promise<void> {
+  const note = await client.readLogFile('checkpoint');
+  if (note === undefined || note.length === 0) return;
+  const { size } = orThrow(parseCheckpoint(note), 'LOG_INVALID', 'the checkpoint').checkpoint;
+  const read = async (tile: Tile): Promise<Buffer> => {
+    const bytes = await client.readLogFile(tilePath(tile));
+    if (bytes !== undefined) return bytes;
+    throw new CscError(
+      'LOG_INVALID',
+      `the gate has no ${tilePath(tile)}, which its checkpoint of ${size} has`,
+    );
+  };
+  const readEntries = (index: number) =>
+    read({ level: 'entries', index, width: widthIn(size, 'entries', index) });
+  const numberIn = async (index: number): Promise<number> => {
+    const entries = orThrow(parseBundle(await readEntries(index), 1), 'LOG_INVALID', `its bundle ${index}`);
+    return orThrow(parseEntry(entries[0] ?? Buffer.alloc(0)), 'LOG_INVALID', 'its entry').audit_sequence;
+  };
+  const count = Math.ceil(size / tileWidth);
+  let begin = 0;
+  for (let end = count; end - begin > 1; ) {
+    const middle = Math.floor((begin + end) / 2);
+    if ((await numberIn(middle)) <= first) begin = middle;
+    else end = middle;
+  }
+  contents.add(logPath('checkpoint'), note);
+  const before = begin * tileWidth;
+  await TreeEdge.restore(before, async (tile) => {
+    const bytes = await read({ ...tile, width: widthIn(size, tile.level, tile.index) });
+    contents.add(logPath(tilePath(tile)), bytes.subarray(0, tile.width * hashLength));
+    return bytes;
+  });
+  for (let index = begin; index < count; index += 1) {
+    const tile = { level: 'entries' as const, index, width: widthIn(size, 'entries', index) };
+    contents.add(logPath(tilePath(tile)), await readEntries(index));
+  }
 }
 
 function isExecutor(actor: string): boolean {

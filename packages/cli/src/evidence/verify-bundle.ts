@@ -5,14 +5,16 @@ import { createKeyRing, type KeyRing, parseKeyRing, readKeyRing } from '@csc-fle
 import { CscError, orThrow, showInvisible } from '@csc-fleet/common/errors';
 import { certifiedKey, type FleetCa, parseCertificates } from '@csc-fleet/common/evidence';
 import { readPem } from '@csc-fleet/common/files';
+import { type LogTrust, toLogTrust } from '@csc-fleet/common/tlog';
 import { exitCodes } from '../action/exit-codes.ts';
+import { type GateOptions, resolveLog } from '../connect/gate-options.ts';
 import { writeFileWhole } from '../files/write-file.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine } from '../terminal/text.ts';
 import { readBundle } from './bundle.ts';
 import { toPage } from './page.ts';
 
-export interface VerifyBundleOptions {
+export interface VerifyBundleOptions extends Pick<GateOptions, 'logVkey' | 'witnessVkey' | 'witnessQuorum'> {
   readonly fleetCa?: string;
   readonly keys: readonly string[];
   readonly json?: true;
@@ -24,7 +26,10 @@ export interface VerifyBundleOptions {
 export async function verifyBundleFolder(dir: string, options: VerifyBundleOptions): Promise<number> {
   const files = readBundle(dir);
   const trust = toTrust(files, options);
-  const report = await verifyBundle(files, trust.ringFor, undefined, findApprovers(files));
+  const report = await verifyBundle(files, trust.ringFor, {
+    approvers: findApprovers(files),
+    logTrust: toTrustOfLog(files, options),
+  });
   if (options.page !== undefined) writeFileWhole(options.page, toPage(files));
   if (options.json === true) await writeJson({ ...toJson(report), trust: trust.said });
   else await writeOut(describe(report, trust.said));
@@ -62,6 +67,26 @@ function toTrust(files: ReadonlyMap<string, Uint8Array>, { fleetCa, keys }: Veri
   };
 }
 
+// Given, or else as the bundle brings it.
+function toTrustOfLog(
+  files: ReadonlyMap<string, Uint8Array>,
+  options: VerifyBundleOptions,
+): LogTrust | undefined {
+  const given = resolveLog(options, process.env);
+  if (given !== undefined) return toLogTrust(given);
+  const own = files.get(places.logVkey);
+  return own === undefined ? undefined : toLogTrust({ vkey: Buffer.from(own).toString().trim() });
+}
+
+function describeLog({ log }: BundleReport): string[] {
+  if (log === undefined) return [];
+  const whose = log.isSigned ? 'signed with its key' : 'WHOSE IT IS WAS NOT VERIFIED: give --log-vkey';
+  const seen = log.cosigners === 0 ? '' : `, cosigned by ${log.cosigners} witnesses`;
+  return [
+    `log ${log.origin} of ${log.size} entries, ${whose}${seen}: ${log.included} receipts are in it, ${log.outside} are older or of the last minutes, ${log.beyond} of its entries are of before or after`,
+  ];
+}
+
 // As published: by name, and with the hash before it, of each version that is kept.
 function findApprovers(files: ReadonlyMap<string, Uint8Array>): Approvers[] {
   return [...files].flatMap(([path, bytes]) => {
@@ -82,7 +107,7 @@ function toRingFor(ca: FleetCa | undefined, pinned: KeyRing): BundleTrust {
   };
 }
 
-function toJson({ manifestSha256, faults, runs, chains, approvals }: BundleReport): object {
+function toJson({ manifestSha256, faults, runs, chains, approvals, log }: BundleReport): object {
   return {
     valid: faults.length === 0,
     manifest_sha256: manifestSha256,
@@ -90,12 +115,14 @@ function toJson({ manifestSha256, faults, runs, chains, approvals }: BundleRepor
     chains,
     receipts: runs.length,
     approvals,
+    log: log ?? null,
   };
 }
 
 const mostShown = 200;
 
-function describe({ manifestSha256, faults, runs, chains, approvals }: BundleReport, trust: string): string {
+function describe(report: BundleReport, trust: string): string {
+  const { manifestSha256, faults, runs, chains, approvals } = report;
   const paint = createPaint(process.stdout);
   const title = faults.length === 0 ? paint(['green', 'bold'], 'VALID') : paint(['red', 'bold'], 'INVALID');
   const shown = faults.slice(0, mostShown).map(({ kind, message }) => `${kind}: ${showInvisible(message)}`);
@@ -107,6 +134,7 @@ function describe({ manifestSha256, faults, runs, chains, approvals }: BundleRep
       : [
           `${approvals.signed} approvals signed by keys of approvers.yaml in repository/, ${approvals.unknown} by keys that none here names`,
         ]),
+    ...describeLog(report),
     ...chains.map((it) => `executor ${it.executor}, epoch ${it.epoch}: receipts ${it.first} to ${it.last}`),
     ...shown,
     ...(faults.length > mostShown ? [`and ${faults.length - mostShown} more`] : []),

@@ -1,3 +1,4 @@
+export { type BundleLog, logPath } from './log.ts';
 export {
   bundleLimits,
   isBundlePath,
@@ -10,6 +11,7 @@ export {
 } from './manifest.ts';
 export {
   type BundleChain,
+  type BundleChecks,
   type BundleFault,
   type BundleFiles,
   type BundleReport,

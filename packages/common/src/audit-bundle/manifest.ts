@@ -16,6 +16,7 @@ export const places = {
   audit: 'audit.jsonl',
   ca: 'trust/ca.pem',
   keys: 'trust/keys.json',
+  logVkey: 'trust/log.vkey',
 } as const;
 
 /** Files of one bundle, and bytes of all of them, at most. */

@@ -10,7 +10,9 @@ import {
 import { CscError } from '../errors/index.ts';
 import { type ChainEntry, type ReceiptTexts, verifyReceiptFor, walkChains } from '../evidence/index.ts';
 import type { ReceiptV02 } from '../receipt/index.ts';
+import type { LogTrust } from '../tlog/index.ts';
 import { judgeUsedApproval } from './approvals.ts';
+import { type BundleLog, type BundleSpan, checkLog } from './log.ts';
 import { type Manifest, manifestName, pageName, parseManifest, places } from './manifest.ts';
 
 /** The files of a bundle, by their paths in it. */
@@ -23,7 +25,7 @@ export type BundleTrust = (texts: ReceiptTexts) => KeyRing | Promise<KeyRing>;
 export interface BundleFault {
   /**
    * `manifest`, `file` (changed, missing, not listed), `signature`, `certificate`, `gap`, `fork`, `link`, `unnumbered`; `place`: the receipt of another place; `missing`
-   * and `differs`: of what the audit names; `left_out`: what the gate did not give when the bundle was made; `policy`: a text
+   * and `differs`: of what the audit or the log names; `log`: the log of receipts, or a receipt that is not in it; `left_out`: what the gate did not give when the bundle was made; `policy`: a text
    * that is not the one of its hash; `approval`: one that is not what its receipt says of it.
    */
   readonly kind: string;
@@ -63,21 +65,30 @@ export interface BundleReport {
   readonly chains: readonly BundleChain[];
   /** Of approvals that somebody has signed: by a key of an approvers.yaml that was given, or by none of those. */
   readonly approvals: { readonly signed: number; readonly unknown: number };
+  /** Undefined: no log is in it, or it does not hold. */
+  readonly log: BundleLog | undefined;
   /** Lines of the gate's audit, which is its word. */
   readonly rows: readonly JsonObject[];
+}
+
+/** What a bundle is verified with beside the keys of receipts. */
+export interface BundleChecks {
+  /** Awaited between receipts, so that a page stays alive. Absent: no pause. */
+  readonly pause?: () => Promise<void> | undefined;
+  /** What approvals' signatures are verified with, each version of approvers.yaml. Absent: they are not. */
+  readonly approvers?: readonly Approvers[];
+  /** Whose log it must be, and who must have seen it. Absent: a log that is here is anybody's, and none need be. */
+  readonly logTrust?: LogTrust | undefined;
 }
 
 /**
  * Verifies everything in a bundle: hashes, signatures, whose the keys are, and that each chain is whole from its first to its last
  * receipt in it. Never rejects for what is in a bundle: whatever does not hold is a fault.
- * @param pause awaited between receipts, so that a page stays alive. Absent: no pause.
- * @param approvers what approvals' signatures are verified with, each version of approvers.yaml. Absent: they are not
  */
 export async function verifyBundle(
   files: BundleFiles,
   ringFor: BundleTrust,
-  pause: () => Promise<void> | undefined = () => undefined,
-  approvers: readonly Approvers[] = [],
+  { pause = () => undefined, approvers = [], logTrust }: BundleChecks = {},
 ): Promise<BundleReport> {
   const faults: BundleFault[] = [];
   const manifestJson = files.get(manifestName);
@@ -96,6 +107,7 @@ export async function verifyBundle(
   for (const chain of chains) faults.push(...chain.faults);
   const rows = readRows(files.get(places.audit), faults);
   checkRows(rows, entries, files, faults);
+  const log = await checkLog(files, entries, toSpan(manifest, rows), logTrust, faults, pause);
   const approvals = checkApprovals(entries, approvers, faults);
   return {
     manifest,
@@ -104,7 +116,18 @@ export async function verifyBundle(
     runs: toRuns(entries, files),
     chains: chains.map(({ faults: own, ...chain }) => ({ ...chain, faults: own.length })),
     approvals,
+    log,
     rows,
+  };
+}
+
+function toSpan(manifest: Manifest | undefined, rows: readonly JsonObject[]): BundleSpan {
+  const numbers = rows.flatMap((row) => numberAt(row, 'metadata', 'sequence') ?? []);
+  return {
+    first: numbers[0],
+    last: numbers.at(-1),
+    asked: manifest?.asked ?? {},
+    madeAt: Date.parse(manifest?.made_at ?? ''),
   };
 }
 
@@ -300,9 +323,19 @@ function toReceiptRow(row: JsonObject) {
 
 /** The text at a place in a record; undefined where there is none. */
 export function textAt(row: JsonObject, ...path: readonly string[]): string | undefined {
+  const at = valueAt(row, path);
+  return typeof at === 'string' ? at : undefined;
+}
+
+function numberAt(row: JsonObject, ...path: readonly string[]): number | undefined {
+  const at = valueAt(row, path);
+  return typeof at === 'number' ? at : undefined;
+}
+
+function valueAt(row: JsonObject, path: readonly string[]): JsonValue | undefined {
   let at: JsonValue | undefined = row;
   for (const name of path) at = isJsonObject(at) && Object.hasOwn(at, name) ? at[name] : undefined;
-  return typeof at === 'string' ? at : undefined;
+  return at;
 }
 
 function toRuns(

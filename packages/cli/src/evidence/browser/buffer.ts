@@ -12,6 +12,22 @@ class Bytes extends Uint8Array {
     return new TextDecoder('utf-8', { ignoreBOM: true }).decode(this);
   }
 
+  readUInt16BE(at: number): number {
+    return this.#view().getUint16(at);
+  }
+
+  readUInt32BE(at: number): number {
+    return this.#view().getUint32(at);
+  }
+
+  readBigUInt64BE(at: number): bigint {
+    return this.#view().getBigUint64(at);
+  }
+
+  #view(): DataView {
+    return new DataView(this.buffer, this.byteOffset, this.byteLength);
+  }
+
   equals(other: Uint8Array): boolean {
     return this.length === other.length && this.every((byte, index) => byte === other[index]);
   }

@@ -12,8 +12,9 @@ const toBytes = (data: string | Uint8Array): Uint8Array =>
   typeof data === 'string' ? new TextEncoder().encode(data) : data;
 
 /** crypto.hash. */
-export function hash(name: string, data: string | Uint8Array, encoding: string): string {
-  return Buffer.from(hasherOf(name)(toBytes(data))).toString(encoding);
+export function hash(name: string, data: string | Uint8Array, encoding: string): string | Uint8Array {
+  const digest = Buffer.from(hasherOf(name)(toBytes(data)));
+  return encoding === 'buffer' ? digest : digest.toString(encoding);
 }
 
 /** buffer.isUtf8. */

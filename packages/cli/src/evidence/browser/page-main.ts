@@ -11,6 +11,7 @@ import {
 import { createKeyRing, parseKeyRing } from '@csc-fleet/common/crypto';
 import { sha256Hex } from '@csc-fleet/common/encoding';
 import { orThrow, showInvisible } from '@csc-fleet/common/errors';
+import { type LogTrust, toLogTrust } from '@csc-fleet/common/tlog';
 import { Buffer } from './buffer.ts';
 import { certifiedRing, parsePem } from './certificates.ts';
 import { byId, classed, type Element, element } from './dom.ts';
@@ -22,6 +23,7 @@ function readFiles(): Map<string, Uint8Array> {
 
 interface Trust {
   readonly ringFor: BundleTrust;
+  readonly logTrust: LogTrust | undefined;
   readonly said: readonly string[];
 }
 
@@ -30,9 +32,13 @@ function readTrust(files: ReadonlyMap<string, Uint8Array>): Trust {
   const ca = caFile === undefined ? [] : parsePem(new TextDecoder().decode(caFile));
   const entries = keysFile === undefined ? [] : orThrow(parseKeyRing(keysFile), 'KEY_INVALID', places.keys);
   const pinned = createKeyRing(entries);
+  const logVkey = files.get(places.logVkey);
+  const vkey = logVkey === undefined ? undefined : new TextDecoder().decode(logVkey).trim();
   return {
+    logTrust: vkey === undefined ? undefined : toLogTrust({ vkey }),
     ringFor: async (texts) => (ca.length === 0 ? undefined : await certifiedRing(texts, ca)) ?? pinned,
     said: [
+      ...(vkey === undefined ? [] : [`log ${vkey}`]),
       ...ca.map((it) => `CA ${it.subject}, sha256:${sha256Hex(new Uint8Array(it.rawData))}`),
       ...entries.map(
         (it) =>
@@ -146,6 +152,7 @@ function show(report: BundleReport, trust: readonly string[]): Element[] {
     element('h2', 'Chains'),
     element('p', 'What came before the first receipt and after the last, receipts alone do not tell.'),
     table(['executor', 'epoch', 'receipts', 'chain'], chainRows),
+    element('p', plain(describeLog(report))),
     element('h2', 'What this rests on'),
     element('p', 'Compare these with what you know from elsewhere: they are as the bundle brings them.'),
     element('ul', ...trust.map((it) => element('li', plain(it)))),
@@ -157,6 +164,12 @@ function show(report: BundleReport, trust: readonly string[]): Element[] {
       ? []
       : [element('h2', 'The gate’s audit, which is its word'), table(auditHeads, auditRows)]),
   ];
+}
+
+function describeLog({ log }: BundleReport): string {
+  if (log === undefined) return 'No log of receipts that holds is in the bundle.';
+  const whose = log.isSigned ? 'signed with the key below' : 'whose it is was not verified';
+  return `The log ${log.origin} of ${log.size} entries, ${whose}: ${log.included} receipts are in it, ${log.outside} are older or of the last minutes, ${log.beyond} of its entries are of before or after.`;
 }
 
 const auditHeads = ['when', 'what', 'by', 'for', 'execution', 'outcome'];
@@ -176,7 +189,7 @@ async function main(): Promise<void> {
     since = performance.now();
     return new Promise((resolve) => setTimeout(resolve));
   };
-  const report = await verifyBundle(files, trust.ringFor, pause);
+  const report = await verifyBundle(files, trust.ringFor, { pause, logTrust: trust.logTrust });
   const main = byId('report');
   main.replaceChildren(...show(report, trust.said));
   main.className = report.faults.length === 0 ? 'done holds' : 'done faulty';

@@ -1,0 +1,197 @@
+import { CscError, isCscError, orThrow } from '../errors/index.ts';
+import type { ChainEntry } from '../evidence/index.ts';
+import {
+  isSame,
+  type LogEntry,
+  type LogTrust,
+  leafHash,
+  openCheckpoint,
+  parseBundle,
+  parseCheckpoint,
+  parseEntry,
+  TreeEdge,
+  tilePath,
+  tileWidth,
+  widthIn,
+} from '../tlog/index.ts';
+import { places } from './manifest.ts';
+
+/** What the log in a bundle says of the receipts in it. */
+export interface BundleLog {
+  readonly origin: string;
+  /** Entries of the whole log. */
+  readonly size: number;
+  /** By how many of the witnesses that were given. */
+  readonly cosigners: number;
+  /** Whether a key was given that has signed the checkpoint: otherwise the log is whoever's made the bundle. */
+  readonly isSigned: boolean;
+  /** Receipts here that are in it. */
+  readonly included: number;
+  /** Receipts here of the last minutes, or of before the part of the log that is here. */
+  readonly outside: number;
+  /** Entries of executors whose receipt is not here, as it is of before or after what the bundle is of. */
+  readonly beyond: number;
+}
+
+/** What the receipts and the log of a bundle are held against. */
+export interface BundleSpan {
+  /** The numbers of the first and the last record of the audit. Absent: it has none. */
+  readonly first?: number | undefined;
+  readonly last?: number | undefined;
+  /** What the bundle was asked for, by its manifest. */
+  readonly asked: Readonly<Record<string, string>>;
+  /** When it was made, milliseconds since the epoch. */
+  readonly madeAt: number;
+}
+
+type Faults = { readonly kind: string; readonly message: string }[];
+
+/** Where a file of the log lies in a bundle. @param path as in a log (C2SP tlog-tiles) */
+export const logPath = (path: string): string => `${places.log}${path}`;
+
+// A receipt is in the log at most so long after it has ended, where all is well; and clocks differ.
+const loggedWithinMs = 5 * 60_000;
+const mostFaults = 1000;
+
+/**
+ * Holds receipts against the end of a log that is in the bundle: all its entries from some multiple of 256 on, and the tiles of what is
+ * before. That they are of its checkpoint is proven by the root, which nothing else has. Undefined where there is no log; whatever
+ * does not hold is a fault. An entry whose receipt is not here is one: taken out, at an end of a chain, too.
+ * @param trust whose log it must be. Absent: nobody's signature is asked for
+ */
+export async function checkLog(
+  files: ReadonlyMap<string, Uint8Array>,
+  receipts: readonly ChainEntry[],
+  span: BundleSpan,
+  trust: LogTrust | undefined,
+  faults: Faults,
+  pause: () => Promise<void> | undefined,
+): Promise<BundleLog | undefined> {
+  const note = files.get(logPath('checkpoint'));
+  try {
+    if (note === undefined) {
+      if (trust === undefined) return undefined;
+      throw new CscError('LOG_MISSING', `no log is in it, and that of ${trust.log.name} is demanded`);
+    }
+    const opened = trust === undefined ? undefined : openCheckpoint(note, trust);
+    const { checkpoint } = opened ?? orThrow(parseCheckpoint(note), 'LOG_INVALID', 'the checkpoint');
+    const { size, origin } = checkpoint;
+    const begin = firstBundle(files, size);
+    const edge = await TreeEdge.restore(begin * tileWidth, (tile) =>
+      Promise.resolve(fileOf(files, tilePath(tile))),
+    );
+    const tally = new Tally(receipts, span, begin === 0, faults);
+    for (let index = begin; index * tileWidth < size; index += 1) {
+      const width = widthIn(size, 'entries', index);
+      const bytes = fileOf(files, tilePath({ level: 'entries', index, width }));
+      for (const entry of orThrow(parseBundle(bytes, width), 'LOG_INVALID', `its bundle ${index}`)) {
+        edge.add(leafHash(entry));
+        tally.add(orThrow(parseEntry(entry), 'LOG_INVALID', `its entry ${edge.size - 1}`), edge.size - 1);
+      }
+      await pause();
+    }
+    if (!isSame(edge.head().root, checkpoint.root))
+      throw new CscError(
+        'LOG_INVALID',
+        `the entries that are here are not those of its checkpoint of ${size}`,
+      );
+    const counts = tally.end();
+    return {
+      origin,
+      size,
+      cosigners: opened?.cosigned.length ?? 0,
+      isSigned: opened !== undefined,
+      ...counts,
+    };
+  } catch (error) {
+    if (!isCscError(error)) throw error;
+    faults.push({ kind: 'log', message: `the log of receipts does not hold: ${error.message}` });
+    return undefined;
+  }
+}
+
+function fileOf(files: ReadonlyMap<string, Uint8Array>, path: string): Uint8Array {
+  const bytes = files.get(logPath(path));
+  if (bytes === undefined) throw new CscError('LOG_INVALID', `${logPath(path)} is not here`);
+  return bytes;
+}
+
+// All from one on are here: the first whose follower is missing would be asked for in vain.
+function firstBundle(files: ReadonlyMap<string, Uint8Array>, size: number): number {
+  let begin = Math.ceil(size / tileWidth);
+  for (; begin > 0; begin -= 1) {
+    const index = begin - 1;
+    const width = widthIn(size, 'entries', index);
+    if (!files.has(logPath(tilePath({ level: 'entries', index, width })))) break;
+  }
+  return begin;
+}
+
+/** The receipts of a bundle, ticked off as the log names them. */
+class Tally {
+  readonly #bySha256: Map<string, { readonly entry: ChainEntry; isLogged: boolean }>;
+  readonly #span: BundleSpan;
+  readonly #faults: Faults;
+  readonly #isWhole: boolean;
+  readonly #isFiltered: boolean;
+  #number = 0;
+  #included = 0;
+  #beyond = 0;
+
+  constructor(receipts: readonly ChainEntry[], span: BundleSpan, isWhole: boolean, faults: Faults) {
+    this.#bySha256 = new Map(receipts.map((entry) => [entry.sha256, { entry, isLogged: false }]));
+    this.#span = span;
+    this.#isWhole = isWhole;
+    this.#faults = faults;
+    this.#isFiltered = Object.keys(span.asked).some((it) => it !== 'since' && it !== 'until');
+  }
+
+  add(entry: LogEntry, index: number): void {
+    const { audit_sequence: number, receipt_sha256: sha256, executor, sequence, execution_id: id } = entry;
+    if (number <= this.#number)
+      this.#fault('log', `the entry ${index} of the log is not in the order of the audit`);
+    this.#number = number;
+    const own = this.#bySha256.get(sha256);
+    if (own !== undefined) {
+      if (own.isLogged)
+        this.#fault('log', `the entry ${index} of the log is the receipt ${own.entry.name} once more`);
+      else this.#included += 1;
+      own.isLogged = true;
+      return;
+    }
+    if (executor === undefined) return;
+    if (this.#isBeyond(number)) this.#beyond += 1;
+    else
+      this.#fault(
+        'missing',
+        `the log has the receipt ${sequence ?? '?'} of ${executor} (execution ${id}, sha256 ${sha256}), and it is not here`,
+      );
+  }
+
+  // What was asked for begins with the first record of the audit; where no end was asked for, it goes on to the end of the log.
+  #isBeyond(number: number): boolean {
+    const { first, last, asked } = this.#span;
+    if (this.#isFiltered || first === undefined || number < first) return true;
+    return asked['until'] !== undefined && number > (last ?? 0);
+  }
+
+  end(): Pick<BundleLog, 'included' | 'outside' | 'beyond'> {
+    const { asked, madeAt } = this.#span;
+    const since = this.#isWhole
+      ? Number.NEGATIVE_INFINITY
+      : Date.parse(asked['since'] ?? '') + loggedWithinMs;
+    let outside = 0;
+    for (const { entry, isLogged } of this.#bySha256.values()) {
+      if (isLogged) continue;
+      const endedAt = Date.parse(entry.receipt.ended_at);
+      if (endedAt >= since && endedAt < madeAt - loggedWithinMs)
+        this.#fault('log', `${entry.name} is not in the log: its gate has dropped it, or never had it`);
+      else outside += 1;
+    }
+    return { included: this.#included, outside, beyond: this.#beyond };
+  }
+
+  #fault(kind: 'log' | 'missing', message: string): void {
+    if (this.#faults.length < mostFaults) this.#faults.push({ kind, message });
+  }
+}
