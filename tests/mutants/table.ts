@@ -911,6 +911,14 @@ const host: readonly Mutant[] = [
     red: 'keeps what it is offered after it came back',
   },
   {
+    name: 'offers-in-vain',
+    file: 'packages/executor/src/link/linked-executor.ts',
+    before: 'if (run.isInVain) this.#vain.spend(1);',
+    after: 'if (run.isInVain) this.#vain.spend(0);',
+    tests: ['packages/executor/src/link/withdraw.test.ts'],
+    red: 'of those that cost it something and come to nothing, it takes so many',
+  },
+  {
     name: 'refusal-of-another-ticket',
     file: `${gate}/link/take-refusal.ts`,
     before: 'if (row.state !== state || row.ticket_id !== ticketId || isSuperseded(scheduler, peer)) return;',

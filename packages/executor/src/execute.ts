@@ -127,6 +127,7 @@ async function executeOffer(
   const begun = await begin(offer, run, ports, link);
   if (begun.kind === 'refused') return await refuse(begun, run, ports, link);
   if (begun.kind === 'unconfirmed') return await drop(begun, run, ports);
+  run.isInVain = false;
   const { redeemed } = begun;
   const { subject, spool, record, belongings, allowance, first } = redeemed;
   const trial = ports.trials.note(subject.ticket, subject.asked?.warnings ?? []);
@@ -197,6 +198,7 @@ async function begin(offer: Offer, run: LiveRun, ports: ExecutionPorts, link: Ex
     run.subject = subjectOf(submitted, trust.executorId);
     const admitted = admit(submitted, offered, ports, reach);
     link.checkRoom();
+    run.isInVain = true;
     const taken = reach(await takeBelongings(admitted, stock, clock));
     const supplied = taken.belongings.tookTime
       ? reach(supplyAgain(taken, lookAgain(offered, token, ports, link)))
@@ -355,6 +357,7 @@ async function refuse(
   link: ExecutionLink,
 ): Promise<void> {
   const refused = await journalRefusal(planned, { journal, log });
+  if (refused.receiptJson.length > 0) run.isInVain = false;
   run.state = 'refused';
   link.refused(refused);
   await giveBack(reached, spools);

@@ -1,4 +1,5 @@
 import { createKeyRing, type Signer } from '@csc-fleet/common/crypto';
+import { TokenBucket } from '@csc-fleet/common/doorway';
 import type { Clock } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { openChainHead, signChainHead, signExecutorKey } from '@csc-fleet/common/evidence';
@@ -88,6 +89,11 @@ const revokedGraceMs = 2000;
 // Offers that may be looked at beside those that run and those that were refused in their place.
 const spareOffers = 16;
 
+// A gate can offer a genuine submission under ever new tickets, and withdraw each, or never write it down, once the sandbox is
+// there: a ticket that was not redeemed is in no journal. A link that breaks costs each slot one.
+const vainPerSec = 1;
+const mostVain = (slots: number): number => 64 + 4 * slots;
+
 // More than any gate has a reason to have on its way to its disk at a time.
 const mostAwaited = 10_000;
 // Twice as long as any ticket is good for: what is not written down by then is of no use to anybody.
@@ -108,6 +114,8 @@ export class LinkedExecutor implements Executor {
   readonly #awaited = new Map<number, (confirmation: 'given' | 'void') => void>();
   readonly #whenIdle: (() => void)[] = [];
   readonly #handlers: LinkHandlers;
+  /** Offers that cost something and came to nothing. */
+  readonly #vain: TokenBucket;
   /** With those that are refused and not yet cleared away. */
   #underWay = 0;
   #closing = false;
@@ -120,6 +128,7 @@ export class LinkedExecutor implements Executor {
 
   constructor(parts: ExecutorParts) {
     this.#parts = parts;
+    this.#vain = new TokenBucket(vainPerSec, mostVain(parts.introduction.slots), performance.now());
     const { deliveries, wouldRefuse, onPolicyNews } = parts;
     this.#handlers = {
       wouldRefuse,
@@ -267,6 +276,11 @@ export class LinkedExecutor implements Executor {
     // Those that are refused take no slot, but a sandbox that goes down or a receipt that is signed for a while.
     if (this.#underWay >= 2 * introduction.slots + spareOffers)
       throw new CscError('QUEUE_FULL', `this executor looks at ${this.#underWay} offers already`);
+    if (this.#vain.waitMs(performance.now()) > 0)
+      throw new CscError(
+        'QUEUE_FULL',
+        'this executor has taken too many offers that came to nothing: it rests',
+      );
     deliveries.checkRoom();
   }
 
@@ -292,6 +306,7 @@ export class LinkedExecutor implements Executor {
     } catch (error) {
       log.error({ executionId, error }, 'an execution has no receipt before the next start');
     }
+    if (run.isInVain) this.#vain.spend(1);
     run.settle();
     deliveries.traced(executionId, run.trace);
     this.#connection?.signed();

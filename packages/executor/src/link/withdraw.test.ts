@@ -84,6 +84,31 @@ it('so is one that was withdrawn while its sandbox was made', async () => {
   expect([refused.reason, refused.receiptJson.length]).toEqual(['TICKET_REVOKED', 0]);
 });
 
+it('of those that cost it something and come to nothing, it takes so many', async () => {
+  built.resolve();
+  secret.resolve(Buffer.from('a-secret'));
+  const inVain = async (): Promise<string> => {
+    const executionId = offer(['true']);
+    bench.gate.send({ $case: 'withdraw', value: { executionId } });
+    return (await bench.gate.next('refused', executionId)).reason;
+  };
+  const most = 200;
+  let count = 0;
+  while (count < most && (await inVain()) === 'TICKET_REVOKED') count += 1;
+  expect(count).toBeGreaterThanOrEqual(64);
+  expect(count).toBeLessThan(most);
+  expect(await inVain()).toBe('QUEUE_FULL');
+  // What it runs costs nothing of that, and a while later it takes more.
+  const later = performance.now() + 3000;
+  const now = vi.spyOn(performance, 'now').mockImplementation(() => later);
+  const contract = makeContract(bench.workspace, [{ argv: ['true'] }]);
+  for (let run = 0; run < 4; run += 1) {
+    const { status } = await bench.gate.receipt(bench.gate.offer(contract, bench.policy));
+    expect(status).toBe('success');
+  }
+  now.mockRestore();
+});
+
 it('one that was withdrawn after that runs all the same', async () => {
   built.resolve();
   const contract = makeContract(bench.workspace, [{ argv: ['sleep', '0.2'] }]);

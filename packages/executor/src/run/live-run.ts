@@ -23,6 +23,11 @@ export class LiveRun {
   trace: TraceContext | undefined;
   /** The reason for which it was refused. */
   refusedFor: string | undefined;
+  /**
+   * It has had this host take secrets and a user, or build a sandbox, and nothing says so: neither is its ticket redeemed nor its
+   * refusal signed.
+   */
+  isInVain = false;
   #stopped: { readonly reason: StopReason; readonly graceMs: number } | undefined;
   #process: LaunchedProcess | undefined;
   #isWithdrawn = false;
