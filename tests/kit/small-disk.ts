@@ -34,6 +34,11 @@ export class SmallDisk {
     rmSync(this.#ballast, { force: true });
   }
 
+  /** While no file of it is open to be written. */
+  turn(how: 'ro' | 'rw'): void {
+    execFileSync('mount', ['-o', `remount,${how}`, this.path]);
+  }
+
   /** Lazily: what did not even start may still hold it. */
   unmount(): void {
     execFileSync('umount', ['--lazy', this.path]);

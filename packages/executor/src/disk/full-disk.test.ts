@@ -1,21 +1,25 @@
 import {
   existsSync,
   fstatSync,
+  mkdtempSync,
   readdirSync,
   readlinkSync,
+  rmSync,
   statSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { type FileHandle, open as openFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { sha256Hex } from '@csc-fleet/common/encoding';
 import { readFrames } from '@csc-fleet/common/output-log';
-import type { Log } from '@csc-fleet/common/service';
+import { type Log, silentLog } from '@csc-fleet/common/service';
 import { makeContract, shell } from '@csc-fleet/test-kit/contract';
 import { openWorkbench, type Workbench, type WorkbenchOptions } from '@csc-fleet/test-kit/executor/workbench';
-import type { SmallDisk } from '@csc-fleet/test-kit/small-disk';
+import { SmallDisk } from '@csc-fleet/test-kit/small-disk';
 import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { DiskReserve } from './reserve.ts';
 
 const mebibyte = 1024 * 1024;
 
@@ -23,7 +27,7 @@ let bench: Workbench;
 let disk: SmallDisk;
 const said: string[] = [];
 
-afterEach(() => bench.close());
+afterEach(() => bench?.close());
 
 /** An executor whose state directory is a disk of 16 MiB. */
 async function open(options: WorkbenchOptions = {}): Promise<void> {
@@ -60,6 +64,26 @@ function reserveFile(): string {
   const [name = ''] = readdirSync(join(bench.stateDir, 'reserve'));
   return join(bench.stateDir, 'reserve', name);
 }
+
+// First: what the others have open is none of its.
+describe('the room for receipts on a disk that becomes read-only', () => {
+  it('is said to be refused for that, and is there again afterwards', () => {
+    const other = new SmallDisk(mkdtempSync(join(tmpdir(), 'csc-read-only-')), 8 * 1024 * 1024);
+    try {
+      const reserve = new DiskReserve(other.path, silentLog);
+      other.turn('ro');
+      const promise = () => reserve.promise('execution', 1024 * 1024);
+      expect(promise).toThrow(/state_dir .* takes no writes \(its file system is read-only\)/);
+      expect(reserve.shortage).toMatch(/read-only/);
+      other.turn('rw');
+      promise();
+      expect(reserve.shortage).toBeUndefined();
+    } finally {
+      other.unmount();
+      rmSync(other.path, { recursive: true });
+    }
+  });
+});
 
 describe('an executor whose state_dir is full', () => {
   it('signs for what runs, refuses what is new, starts again, delivers, and takes work once there is room', async () => {

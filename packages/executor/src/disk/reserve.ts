@@ -12,7 +12,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
-import { makeDirectory } from '@csc-fleet/common/files';
+import { explainFileError, makeDirectory } from '@csc-fleet/common/files';
 import { isAlive, type Log, processIdentity } from '@csc-fleet/common/service';
 
 const mebibyte = 1024 * 1024;
@@ -41,6 +41,8 @@ export class DiskReserve {
   /** Bytes, by execution. */
   readonly #promises = new Map<string, number>();
   #isShort = false;
+  /** Why the disk takes no more, for people, where it is not for want of room. */
+  #trouble: string | undefined;
 
   /**
    * Takes over what an executor that is dead has left, which is what makes room for the next start on a full disk.
@@ -74,7 +76,7 @@ export class DiskReserve {
 
   /** Why this host takes nothing new, for people; undefined where it is not for want of room. */
   get shortage(): string | undefined {
-    return this.#isShort ? shortageText(this.#directory) : undefined;
+    return this.#isShort ? this.#shortageText() : undefined;
   }
 
   /**
@@ -85,7 +87,7 @@ export class DiskReserve {
     this.#promises.set(executionId, bytes);
     if (this.refill()) return;
     this.#promises.delete(executionId);
-    throw new CscError('SPOOL_FULL', shortageText(this.#directory));
+    throw new CscError('SPOOL_FULL', this.#shortageText());
   }
 
   /** Its receipt is on disk, or it is not to be. */
@@ -101,7 +103,7 @@ export class DiskReserve {
     if (isShort !== this.#isShort) {
       this.#isShort = isShort;
       if (!isShort) this.#log.info({}, 'the disk of state_dir has room again: runs are taken again');
-      else this.#log.error({ free: this.#free() }, shortageText(this.#directory));
+      else this.#log.error({ free: this.#free() }, this.#shortageText());
     }
     return isWhole;
   }
@@ -124,14 +126,27 @@ export class DiskReserve {
 
   // Does not take the last of a disk: what runs may still have something to say.
   #has(wanted: number): boolean {
+    this.#trouble = undefined;
     const missing = wanted - bytesOf(this.#path);
     if (missing <= 0) return true;
-    return this.#free() >= missing + nearlyNothing && grow(this.#path, wanted);
+    if (this.#free() < missing + nearlyNothing) return false;
+    const error = grow(this.#path, wanted);
+    if (error === undefined) return true;
+    const isFull = error instanceof Error && 'code' in error && error.code === 'ENOSPC';
+    this.#trouble = isFull ? undefined : explainFileError(error, 'write');
+    return false;
+  }
+
+  #shortageText(): string {
+    return shortageText(this.#directory, this.#trouble);
   }
 }
 
-function shortageText(directory: string): string {
-  return `the disk of this host's state_dir (${join(directory, '..')}) is full: there must be room for a receipt before anything runs. Make room there; what runs, and what is owed to the gate, goes on`;
+function shortageText(directory: string, trouble: string | undefined): string {
+  const disk = `the disk of this host's state_dir (${join(directory, '..')})`;
+  if (trouble !== undefined)
+    return `${disk} takes no writes (${trouble}), and so nothing runs. Mend that; it goes on by itself then`;
+  return `${disk} is full: there must be room for a receipt before anything runs. Make room there; what runs, and what is owed to the gate, goes on`;
 }
 
 // Blocks, not length: a power cut may leave a file of a length that nothing stands behind.
@@ -146,8 +161,8 @@ function bytesOf(path: string): number {
   }
 }
 
-/** Writes, as a file of holes takes no room; at random, as a file system may compress the rest away. */
-function grow(path: string, wanted: number): boolean {
+/** Writes, as a file of holes takes no room; at random, as a file system may compress the rest away. Gives what keeps it from that. */
+function grow(path: string, wanted: number): unknown {
   const noise = Buffer.allocUnsafe(64 * 1024);
   try {
     withFile(path, 'a', (file) => {
@@ -156,10 +171,10 @@ function grow(path: string, wanted: number): boolean {
       for (let length = fstatSync(file).size; length < wanted; )
         length += writeSync(file, randomFillSync(noise));
     });
-    return true;
-  } catch {
+    return undefined;
+  } catch (error) {
     // What it has got, it keeps: it is short of the rest.
-    return false;
+    return error;
   }
 }
 
