@@ -12,6 +12,7 @@ import type { CaConfig } from '../ca/config.ts';
 import { addJoinOptions, type JoinFlags, runJoin } from '../ca/join-command.ts';
 import type { FleetWish } from '../ca/manage.ts';
 import type { RenewFlags } from '../ca/renew-command.ts';
+import type { Member } from '../ca/store.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
 import { formatTime, toTable } from '../terminal/table.ts';
 import { plainLine } from '../terminal/text.ts';
@@ -325,6 +326,13 @@ async function showMembers({ dir, json }: { dir: string; json?: true }): Promise
   return exitCodes.ok;
 }
 
+// What writes it there, signs and publishes it.
+function revokeNext({ role, name, identity, receiptKey }: Member): string {
+  const [kind, id] = role === 'executor' ? ['host', name] : ['principal', identity];
+  const key = receiptKey === '' ? '' : `#   csc admin revoke key ${receiptKey} --reason … --end\n`;
+  return `# By csc, where the owners' folder is:\n#   csc admin revoke ${kind} ${plainLine(id)} --reason … --end\n${key}`;
+}
+
 async function revokeIn(
   role: Role,
   name: string,
@@ -339,7 +347,7 @@ async function revokeIn(
   await writeOut(
     entries === ''
       ? `${said}# Hosts refuse a gate whose key is not in trusted_gate_keys: take its key out there, on each host.\n`
-      : `${said}# For revoked.yaml of the owners, who sign and publish it: until then hosts go on as before.\n${entries}`,
+      : `${said}# For revoked.yaml of the owners, who sign and publish it: until then hosts go on as before.\n${revokeNext(member)}${entries}`,
   );
   return exitCodes.ok;
 }
