@@ -10,13 +10,14 @@ import {
   type ApprovalsListResponse,
   type ApprovalsWatchResponse,
   ExecutionState,
+  type PendingApproval,
   type ReviewRequest,
   type ReviewResponse,
 } from '@csc-fleet/common/messages';
 import { Signal } from '@csc-fleet/common/service';
 import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions, Principal } from '../execution/executions.ts';
-import { fromStoredApprovals, toDecision } from '../execution/row.ts';
+import { fromStoredApprovals, toDecision, toExecution } from '../execution/row.ts';
 import type { Store } from '../store/store.ts';
 import { glassGroups, groupsAsked, type Looked, lookAt, toPending } from './pending.ts';
 import { type ReviewPorts, review } from './review.ts';
@@ -59,15 +60,19 @@ export class ApprovalDesk {
   ): Promise<ApprovalsListResponse> {
     const person = this.#person(principal);
     const size = pageSize <= 0 ? defaultPage : Math.min(pageSize, maxPage);
-    const all = await this.#visible(person);
-    const at = pageToken === '' ? 0 : all.findIndex(({ execution }) => execution.id === pageToken);
+    const waiting = this.#thatWait();
     // What the page began with is over: from the beginning again.
-    const from = Math.max(at, 0);
+    const from = Math.max(
+      waiting.findIndex(({ id }) => id === pageToken),
+      0,
+    );
     const now = this.#ports.clock.now();
-    return {
-      pending: all.slice(from, from + size).map((it) => toPending(this.#ports, it, person, now)),
-      nextPageToken: all[from + size]?.execution.id ?? '',
-    };
+    const pending: PendingApproval[] = [];
+    for await (const looked of this.#visible(person, waiting.slice(from))) {
+      if (pending.length === size) return { pending, nextPageToken: looked.execution.id };
+      pending.push(toPending(this.#ports, looked, person, now));
+    }
+    return { pending, nextPageToken: '' };
   }
 
   /** What waits, then each as it changes, until `gone` fires. Throws NOT_PERMITTED. */
@@ -76,25 +81,32 @@ export class ApprovalDesk {
     write: (message: ApprovalsWatchResponse) => Promise<void>,
     gone: AbortSignal,
   ): Promise<void> {
-    const shown = new Map<string, { readonly told: string; readonly looked: Looked }>();
+    // Of what was shown, no contract: there may be thousands of a megabyte.
+    const shown = new Map<string, { readonly told: string; readonly execution: LiveExecution }>();
     while (!gone.aborted) {
       // Before it is looked: what changes meanwhile is looked at next.
       const changed = this.#changed.wait(gone);
       const person = this.#person(principal);
-      const visible = await this.#visible(person);
       const now = this.#ports.clock.now();
-      for (const looked of visible) {
-        const { id, row } = looked.execution;
+      const still = new Set<string>();
+      for await (const looked of this.#visible(person)) {
+        const { execution } = looked;
+        const { id, row } = execution;
+        still.add(id);
         const told = `${row.approvals_json} ${row.policy_sha256}`;
         if (shown.get(id)?.told === told) continue;
-        shown.set(id, { told, looked });
+        shown.set(id, { told, execution });
         await write({ pending: toPending(this.#ports, looked, person, now), over: false });
       }
-      const still = new Set(visible.map(({ execution }) => execution.id));
-      for (const [id, { looked }] of shown) {
+      for (const [id, { execution }] of shown) {
         if (still.has(id)) continue;
         shown.delete(id);
-        await write({ pending: toPending(this.#ports, looked, person, now), over: true });
+        const looked = await lookAt(this.#ports, execution);
+        const pending =
+          looked === undefined
+            ? { ...nothingKept, execution: toExecution(execution.row) }
+            : toPending(this.#ports, looked, person, now);
+        await write({ pending, over: true });
       }
       await changed;
     }
@@ -167,16 +179,18 @@ export class ApprovalDesk {
   }
 
   // Its own submissions are shown to nobody for approval; who may break the glass sees all that waits.
-  async #visible(person: Approver): Promise<Looked[]> {
-    const waiting = [...this.#ports.executions.moving()].filter(
-      ({ row }) => row.state === ExecutionState.AWAITING_APPROVAL,
-    );
-    const looked: Looked[] = [];
+  // One at a time: each contract comes from the store, and is held for as long as it is looked at.
+  async *#visible(person: Approver, waiting = this.#thatWait()): AsyncGenerator<Looked> {
     for (const execution of waiting) {
       const found = await lookAt(this.#ports, execution);
-      if (found !== undefined && this.#maySee(found, person)) looked.push(found);
+      if (found !== undefined && this.#maySee(found, person)) yield found;
     }
-    return looked.sort((a, b) => (a.execution.row.submitted_at < b.execution.row.submitted_at ? -1 : 1));
+  }
+
+  #thatWait(): LiveExecution[] {
+    return [...this.#ports.executions.moving()]
+      .filter(({ row }) => row.state === ExecutionState.AWAITING_APPROVAL)
+      .sort((a, b) => (a.row.submitted_at < b.row.submitted_at ? -1 : 1));
   }
 
   #maySee(looked: Looked, person: Approver): boolean {
@@ -198,11 +212,12 @@ export class ApprovalDesk {
   }
 
   async #named(person: Approver, prefix: string): Promise<string> {
-    const all = await this.#visible(person);
-    const found = all.filter(({ execution }) => execution.id.startsWith(prefix.toLowerCase()));
+    const named = this.#thatWait().filter(({ id }) => id.startsWith(prefix.toLowerCase()));
+    const found: string[] = [];
+    for await (const { execution } of this.#visible(person, named)) found.push(execution.id);
     if (found.length > 1)
       throw new CscError('EXECUTION_UNKNOWN', `several begin with ${prefix}: give more of the id`);
-    return found[0]?.execution.id ?? prefix;
+    return found[0] ?? prefix;
   }
 
   // Of the same principal and profile, with the same programs.
@@ -229,6 +244,16 @@ export class ApprovalDesk {
     return undefined;
   }
 }
+
+// Of one whose contract is not kept any more: that it is over.
+const nothingKept = {
+  until: undefined,
+  quorum: [],
+  reviewed: false,
+  riskClass: '',
+  reason: '',
+  people: 0,
+};
 
 const ranStates = [ExecutionState.RUNNING, ExecutionState.SUCCEEDED, ExecutionState.FAILED];
 const lookedBack = 200;
