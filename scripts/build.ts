@@ -61,7 +61,7 @@ const withoutDescriptions: Plugin = {
 const describe =
   /( {4}meta\(\.\.\.args\) \{\n)[^}]*core\.globalRegistry\.add\(cl, args\[0\]\);\n {8}return cl;\n {4}\},\n/;
 
-// A schema that nothing in a bundle asks for is not made: of some 1,700 that a run would make, a third are of files of a fleet. Making
+// A schema that nothing in a bundle asks for is not made: a third of those that a run would make are of files of a fleet. Making
 // one does nothing else, which a bundler cannot know of a call.
 const withoutUnasked: Plugin = {
   name: 'without unasked schemas',

@@ -39,6 +39,11 @@ if (passesOutput) require('node:v8').setFlagsFromString('--semi-space-growth-fac
 // is in use before it collects: after 10,000 runs a third of the gate's memory is nobody's. It collects at half more.
 if (process.argv[2] === 'gate') require('node:v8').setFlagsFromString('--heap-growing-percent=50');
 
+// V8 would mark what is in use, on threads beside, once in a run and near its end: for a collection of what that end gives back anyway.
+// Where a longer one runs out of room it collects at once.
+const isOneShot = process.argv[2] === 'run';
+if (isOneShot) require('node:v8').setFlagsFromString('--no-incremental-marking');
+
 // Whoever has a database waits for its disk in one of libuv's threads (common's WriteAheadLog), of which there are four by default:
 // four outputs that are being put on disk would hold up every commit.
 const isService = ['gate', 'executor'].includes(process.argv[2]);
@@ -50,8 +55,9 @@ if (existsSync(bundle)) {
   // Services start seldom, and set flags of V8 under which nothing compiled before counts. Who names a cache has said where.
   const isTold =
     process.env.NODE_COMPILE_CACHE !== undefined || process.env.NODE_DISABLE_COMPILE_CACHE !== undefined;
+  const flags = passesOutput ? 'output' : isOneShot ? 'unmarked' : 'plain';
   const isKept = folder !== undefined && !isService && !isTold;
-  if (isKept) require('./kept-code.js').keepCode(join(folder, 'called'), passesOutput ? 'output' : 'plain');
+  if (isKept) require('./kept-code.js').keepCode(join(folder, 'called'), flags);
   else if (folder !== undefined) enableCompileCache(folder);
   require(bundle).main(process.argv.slice(2));
 } else {

@@ -1,8 +1,18 @@
 import * as z from 'zod';
 import { nonEmptyText, timestamp } from './texts.ts';
 
+// Members that are bounded alike share one: making it takes three steps, and whatever starts makes dozens.
+const integers = new Map<string, z.ZodInt>();
+
 /** An integer from `min` to `max`, both included. */
-export function integer({ min, max }: { readonly min: number; readonly max?: number }) {
+export function integer({ min, max }: { readonly min: number; readonly max?: number }): z.ZodInt {
+  const key = `${min} ${max}`;
+  const made = integers.get(key) ?? makeInteger(min, max);
+  integers.set(key, made);
+  return made;
+}
+
+function makeInteger(min: number, max: number | undefined): z.ZodInt {
   const least = z.int().min(min);
   return max === undefined ? least : least.max(max);
 }

@@ -1,6 +1,6 @@
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { OutputStream } from '@csc-fleet/common/messages';
-import { labelName, labelValue, maxLabels } from '@csc-fleet/common/schema';
+import { integer, labelName, labelValue, maxLabels } from '@csc-fleet/common/schema';
 import * as z from 'zod';
 
 /** Of a contract, or of one command's id in it. */
@@ -24,7 +24,7 @@ export const bytes = (max: number) =>
   z.instanceof(Uint8Array).refine(({ length }) => length <= max, `must have at most ${max} bytes`);
 
 /** An integer from `min` to `max`; ts-proto gives every 64-bit one as a number. */
-export const whole = (min: number, max = Number.MAX_SAFE_INTEGER) => z.int().min(min).max(max);
+export const whole = (min: number, max = Number.MAX_SAFE_INTEGER) => integer({ min, max });
 
 export const list = <T extends z.ZodType>(item: T, max: number) => z.array(item).max(max);
 
