@@ -58,7 +58,7 @@ export const house: House = {
       'executor-key': ['encoding', 'errors', 'schema'],
       submission: ['encoding', 'errors', 'identity', 'receipt', 'schema'],
       resolution: ['encoding', 'errors', 'schema'],
-      owners: ['identity', 'contract', 'crypto', 'encoding', 'errors', 'policy', 'schema', 'yaml'],
+      owners: ['identity', 'contract', 'crypto', 'encoding', 'errors', 'policy', 'schema', 'tlog', 'yaml'],
       oidc: ['encoding', 'errors', 'identity', 'owners', 'schema'],
       'policy-repository': [
         'approval',

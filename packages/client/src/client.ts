@@ -78,7 +78,7 @@ import {
   knownKeys,
   pinnedKeys,
 } from './verify/keys.ts';
-import type { LogDemand, LogOptions } from './verify/log.ts';
+import type { LogCheck, LogDemand, LogOptions } from './verify/log.ts';
 import { type ExecutionResolution, noRoot, type OwnersTrust, readResolution } from './verify/resolution.ts';
 import { type VerifiedReceipt, verifyFromSource } from './verify/verify-receipt.ts';
 
@@ -310,9 +310,14 @@ export function connect(options: ConnectOptions): GateClient {
 function lazilyChecked(log: LogOptions, options: ConnectOptions): LogDemand {
   let opened: ReturnType<LogDemand> | undefined;
   return () => {
-    opened ??= import('./verify/log.ts').then(({ openLogCheck }) => openLogCheck(log, placeOf(options)));
+    opened ??= openLog(log, placeOf(options));
     return opened;
   };
+}
+
+async function openLog(log: LogOptions, place: string): Promise<LogCheck> {
+  const { openLogCheck } = await import('./verify/log.ts');
+  return openLogCheck({ ...log, ...(await log.demanded?.()) }, place);
 }
 
 // What one principal is owed another may not ask for.

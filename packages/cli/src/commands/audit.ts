@@ -193,6 +193,7 @@ function defineVerify(audit: Command): void {
     .option('--log <dir>', 'a copy of the log’s files, instead of a gate')
     .option('--fleet-ca <file>', 'CA of executors’ receipt keys, PEM')
     .option('--executor-keys <file>', 'executors’ keys, of csc executor keys --export, instead of --fleet-ca')
+    .option('--owners-root <file>', 'root.json that hosts pin: with --log-of')
     .option('--remember <file>', 'what was verified before (default: $XDG_STATE_HOME/csc/audited-logs.json)')
     .option('--json', 'print the result as JSON')
     .addHelpText('after', verifyHelp);

@@ -93,7 +93,7 @@ export function definePolicy(command: Command): void {
   act<[string[], InitOptions]>(init, initialise);
   const adding = at(command.command('add').summary('put files into it, or others in their place')).argument(
     '<files...>',
-    'NAME.yaml, NAME.samples.yaml, bindings.yaml, approvers.yaml, hosts.yaml, issuers.yaml, revoked.yaml, freeze.yaml',
+    'NAME.yaml, NAME.samples.yaml, bindings.yaml, approvers.yaml, hosts.yaml, issuers.yaml, log.yaml, revoked.yaml, freeze.yaml',
   );
   act<[string[], At]>(adding, add);
   const remove = at(command.command('remove').summary('take files out of it')).argument(

@@ -5,9 +5,10 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
-import { createSigner, readPrivateKey } from '@csc-fleet/common/crypto';
-import { signCheckpoint } from '@csc-fleet/common/tlog';
+import { createSigner, generateKeyPair, readPrivateKey } from '@csc-fleet/common/crypto';
+import { formatVkey, signCheckpoint } from '@csc-fleet/common/tlog';
 import { type Fleet, freePort, startFleet } from '@csc-fleet/test-kit/fleet';
+import { TestRepository } from '@csc-fleet/test-kit/policy-repository';
 import { csc, cscBin, freshCsc, Service } from '@csc-fleet/test-kit/process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
@@ -71,11 +72,42 @@ describe('the log of receipts', () => {
       0,
       expect.stringMatching(/^VALID\n {2}log csc\.local\/gate\/gate: [1-9]/),
     ]);
+    // Which log and which witnesses the owners say, in what verifies by their root alone.
+    const owners = new TestRepository(join(fleet.directory, 'owners'));
+    const key = readFileSync(vkey, 'utf8').trim();
+    const w1 = readFileSync(join(witness.dir, 'witness.vkey'), 'utf8').trim();
+    const named = { log_version: 'csc.log.v0.1', vkey: key, witnesses: [w1] };
+    const bindings = {
+      bindings_version: 'csc.bindings.v0.2',
+      bindings: [{ identity: 'spiffe://csc.local/client/*', policies: ['tests'] }],
+    };
+    const policy = readFileSync(join(fleet.directory, 'policies', 'tests.yaml'), 'utf8');
+    owners.publish({
+      'policies/tests.yaml': policy,
+      'bindings.yaml': bindings,
+      'log.yaml': { ...named, witnesses: [] },
+    });
+    const root = join(fleet.directory, 'owners-root.json');
+    writeFileSync(root, owners.root);
+    const ofOwners = ['--log-of', owners.published(''), '--owners-root', root];
+    const auditBy = [...audit.slice(0, -2), ...ofOwners];
+    expect((await fleet.csc(auditBy)).stdout).toMatch(/^VALID/);
+    owners.publish({ 'log.yaml': named });
+    expect((await fleet.csc(['submit', shell('echo again'), ...ofOwners])).stdout).toBe('again\n');
+    const other = createSigner(readPrivateKey(join(tree, 'log.key')), 'log');
+    const stranger = createSigner(generateKeyPair().seed, 'csc.local/gate/gate');
+    const { publicKey } = stranger;
+    const theirs = formatVkey({ name: 'csc.local/gate/gate', type: 'ed25519', publicKey });
+    owners.publish({ 'log.yaml': { ...named, vkey: theirs } });
+    const refused = await fleet.csc(['submit', shell('echo again'), ...ofOwners]);
+    expect(refused.stderr).toMatch(
+      /IS FALSE: its key is .* is demanded: unless the owners have begun it anew/,
+    );
+    const unsigned = await fleet.csc([...audit.slice(0, -2), ...ofOwners.slice(0, 2)]);
+    expect(unsigned.stderr).toContain('give --owners-root');
     // A log that has forgotten, under the key that it has.
     const remembered = join(fleet.directory, 'state', 'csc', 'audited-logs.json');
-    const other = createSigner(readPrivateKey(join(tree, 'log.key')), 'log');
     const forged = signCheckpoint({ origin: 'csc.local/gate/gate', size: 1, root: Buffer.alloc(32) }, other);
-    const key = readFileSync(vkey, 'utf8').trim();
     writeFileSync(remembered, JSON.stringify({ [key]: { checkpoint: forged, owed: [] } }));
     const false_ = await fleet.csc(audit);
     expect([false_.code, false_.stdout]).toEqual([

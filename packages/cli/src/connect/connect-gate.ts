@@ -29,6 +29,7 @@ import {
   resolveIssuing,
   resolveLog,
 } from './gate-options.ts';
+import { readOwnersLog } from './owners-log.ts';
 import { renewWhenDue } from './renewing.ts';
 import { sealKeysIn } from './seal-keys.ts';
 import { openSeenChains } from './seen-chains.ts';
@@ -76,10 +77,12 @@ export function connectGate(
     say(plainLine(`csc: WARNING ${what} not remembered: ${error.message}`));
   };
   const log = resolveLog(options, process.env);
+  const { logOf } = options;
   return connect({
     ...{ submitter, ...gate },
     log: {
       ...log,
+      ...(logOf === undefined ? {} : { demanded: () => readOwnersLog(logOf, options.ownersRoot) }),
       seen: openSeenLogs(state(seenLogsKind), warn('what was met of the log is')),
       onWarning: (message) => say(plainLine(`csc: WARNING ${message}`)),
     },

@@ -26,6 +26,8 @@ export interface GateOptions {
   readonly ownersRoot?: string;
   /** The key of the gate's log, or a file of it: receipts must be in that log. */
   readonly logVkey?: string;
+  /** A published policy folder whose log.yaml names the log and its witnesses. */
+  readonly logOf?: string;
   /** Keys of witnesses, or files of them. */
   readonly witnessVkey?: readonly string[];
   /** How many of them must have cosigned. */
@@ -119,6 +121,10 @@ export function addLogOptions(command: Command): Command {
       '--log-vkey <vkey>',
       'key of the gate’s log, or a file of it: receipts must be in it (CSC_LOG_VKEY)',
     )
+    .option(
+      '--log-of <dir>',
+      'instead: the owners’ published folder, whose log.yaml names it (with --owners-root)',
+    )
     .option('--witness-vkey <vkey>', 'key of a witness of that log, or a file; repeatable', append, [])
     .option('--witness-quorum <number>', 'how many of them must have cosigned (default: all)', parseQuorum);
 }
@@ -148,6 +154,7 @@ type SourceOptions = Omit<
   | 'oidc'
   | 'oidcKey'
   | 'logVkey'
+  | 'logOf'
   | 'witnessVkey'
   | 'witnessQuorum'
 >;
@@ -194,9 +201,15 @@ export interface DemandedLog {
 
 /** From the options, then the file of --config, then the environment. Throws FILE_UNREADABLE. */
 export function resolveLog(
-  { logVkey, witnessVkey = [], witnessQuorum, config }: GateOptions,
+  { logVkey, logOf, witnessVkey = [], witnessQuorum, config }: GateOptions,
   env: NodeJS.ProcessEnv,
 ): DemandedLog | undefined {
+  if (logOf !== undefined) {
+    if (logVkey === undefined && witnessVkey.length === 0 && witnessQuorum === undefined) return undefined;
+    const message =
+      '--log-of says which log and which witnesses: --log-vkey, --witness-vkey and --witness-quorum do not go with it';
+    throw new CscError('CONFIG_INVALID', message);
+  }
   const file = config === undefined ? {} : readConfig(config, fileSchema);
   const vkey = logVkey ?? file.log_vkey ?? env['CSC_LOG_VKEY'] ?? '';
   const witnesses = witnessVkey.length > 0 ? witnessVkey : (file.witness_vkeys ?? []);

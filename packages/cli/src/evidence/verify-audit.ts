@@ -7,6 +7,7 @@ import { toLogTrust } from '@csc-fleet/common/tlog';
 import { exitCodes } from '../action/exit-codes.ts';
 import { connectGate } from '../connect/connect-gate.ts';
 import { type GateOptions, namesGate, resolveLog } from '../connect/gate-options.ts';
+import { readOwnersLog } from '../connect/owners-log.ts';
 import { openSeenLogs } from '../connect/seen-logs.ts';
 import { defaultStateDir } from '../files/write-file.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
@@ -29,9 +30,11 @@ export interface VerifyAuditOptions extends Omit<GateOptions, 'keys' | 'fleetCa'
 
 /** Holds the receipts that hosts have kept against the log, both ways. Resolves to 0 or 1. */
 export async function verifyAudit(dir: string, options: VerifyAuditOptions): Promise<number> {
-  const demanded = resolveLog({ ...options, keys: [] }, process.env);
+  const { logOf, ownersRoot } = options;
+  const said = resolveLog({ ...options, keys: [] }, process.env);
+  const demanded = logOf === undefined ? said : await readOwnersLog(logOf, ownersRoot);
   if (demanded === undefined)
-    throw new CscError('CONFIG_INVALID', 'it is not said whose log: give --log-vkey');
+    throw new CscError('CONFIG_INVALID', 'it is not said whose log: give --log-vkey, or --log-of');
   const { executorKeys: keys, fleetCa: ca } = options;
   if ((keys === undefined) === (ca === undefined))
     throw new CscError(

@@ -86,6 +86,11 @@ export interface LogOptions {
    * seconds, and who has no log, or does not answer, is not refused.
    */
   readonly vkey?: string | undefined;
+  /**
+   * Says which log it is, and which witnesses, when that is first needed: as the owners have published it. Absent: `vkey` and
+   * what stands beside it do.
+   */
+  readonly demanded?: (() => Promise<Pick<LogOptions, 'vkey' | 'witnessVkeys' | 'quorum'>>) | undefined;
   /** Without a key: told, for people, where the log has another key than before, and where it could not be asked. */
   readonly onWarning?: ((message: string) => void) | undefined;
   /** The keys of witnesses whose cosignatures count. Absent: none. */

@@ -5,7 +5,7 @@ import { commandSchema, contractSchema } from '../contract/index.ts';
 import { decisionSchema } from '../decision/index.ts';
 import { executionPredicateSchema } from '../dsse/index.ts';
 import { executorKeySchema } from '../executor-key/index.ts';
-import { freezeSchema, hostsSchema, issuersSchema, revokedSchema } from '../owners/index.ts';
+import { freezeSchema, hostsSchema, issuersSchema, logSchema, revokedSchema } from '../owners/index.ts';
 import { bindingsSchema, bindingsV02Schema, policyV01Schema, policyV02Schema } from '../policy/index.ts';
 import { samplesSchema } from '../policy-directory/index.ts';
 import { chainHeadSchema, receiptV01Schema, receiptV02Schema } from '../receipt/index.ts';
@@ -26,6 +26,7 @@ const sources = {
   'bindings-v0.2': [bindingsV02Schema, 'csc.bindings.v0.2'],
   hosts: [hostsSchema, 'csc.hosts.v0.1'],
   issuers: [issuersSchema, 'csc.issuers.v0.1'],
+  log: [logSchema, 'csc.log.v0.1'],
   revoked: [revokedSchema, 'csc.revoked.v0.1'],
   freeze: [freezeSchema, 'csc.freeze.v0.1'],
   submission: [submissionSchema, 'csc.submission.v0.1'],

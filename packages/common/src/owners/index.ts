@@ -9,6 +9,7 @@ export {
   parseIssuers,
   strangeClaims,
 } from './issuers.ts';
+export { logSchema, type OwnersLog, parseLog } from './log.ts';
 export {
   createRevocations,
   describeFreeze,

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
+import { formatVkey } from '../tlog/index.ts';
 import {
   createRevocations,
   parseFreeze,
   parseHosts,
+  parseLog,
   parseRevoked,
   type Revocation,
   rulesFor,
@@ -101,5 +103,34 @@ hosts:
       rulesFor(read.value.hosts, labels).map((it) => it.network);
     expect(networks({ tier: 'deploy', os: 'debian' })).toEqual(['allowlisted', 'deny']);
     expect(networks({ tier: 'build' })).toEqual(['allowlisted']);
+  });
+});
+
+describe('log.yaml', () => {
+  const key = (name: string, type: 'ed25519' | 'cosignature', fill: number) =>
+    formatVkey({ name, type, publicKey: Buffer.alloc(32, fill) });
+  const [log, w1, w2] = [key('log', 'ed25519', 1), key('w1', 'cosignature', 2), key('w2', 'cosignature', 3)];
+  const read = (said: object) =>
+    parseLog(Buffer.from(JSON.stringify({ log_version: 'csc.log.v0.1', vkey: log, ...said })));
+
+  it('names a log, and demands all of its witnesses unless it says how many', () => {
+    expect(read({})).toEqual({ ok: true, value: { vkey: log, witnessVkeys: [], quorum: 0 } });
+    expect(read({ witnesses: [w1, w2] })).toMatchObject({ value: { quorum: 2 } });
+    expect(read({ witnesses: [w1, w2], quorum: 1 })).toMatchObject({ value: { quorum: 1 } });
+  });
+
+  it.each([
+    ['a key of the other kind', { vkey: w1 }, /is that of a witness/],
+    ['a log as a witness', { witnesses: [log] }, /is that of a log/],
+    [
+      'more witnesses than it names',
+      { witnesses: [w1], quorum: 2 },
+      /2 witnesses are demanded, and 1 are named/,
+    ],
+    ['one key under two names', { witnesses: [w1, key('w3', 'cosignature', 2)] }, /each counts once/],
+    ['what is no key', { vkey: 'gate' }, /is no vkey/],
+  ])('is refused with %s', (_, said, message) => {
+    const read_ = read(said);
+    expect(read_.ok ? '' : JSON.stringify(read_.faults)).toMatch(message);
   });
 });

@@ -5,9 +5,11 @@ import {
   type Freeze,
   type HostRule,
   type Issuer,
+  type OwnersLog,
   parseFreeze,
   parseHosts,
   parseIssuers,
+  parseLog,
   parseRevoked,
   type Revocations,
 } from '../owners/index.ts';
@@ -22,6 +24,8 @@ export interface OwnersFiles {
   readonly hosts?: readonly HostRule[];
   /** Whose tokens say who a CI job is. Absent: nobody's. */
   readonly issuers?: readonly Issuer[];
+  /** Which log of receipts is the fleet's. Absent: they do not say. */
+  readonly log?: OwnersLog;
   readonly revocations: Revocations;
   /** Absent: nothing is frozen. */
   readonly freeze?: Freeze;
@@ -38,6 +42,7 @@ const loose = [
   'approvers.yaml',
   'hosts.yaml',
   'issuers.yaml',
+  'log.yaml',
   'revoked.yaml',
   'freeze.yaml',
 ] as const;
@@ -64,6 +69,7 @@ export function readOwnersFiles(files: Files): OwnersFiles {
   checkBindings(bindings, policies);
   const hosts = optional(files, 'hosts.yaml', parseHosts)?.hosts;
   const issuers = optional(files, 'issuers.yaml', parseIssuers)?.issuers;
+  const log = optional(files, 'log.yaml', parseLog);
   const frozen = optional(files, 'freeze.yaml', parseFreeze)?.frozen;
   const people = optional(files, 'approvers.yaml', parseApprovers);
   const revocations = createRevocations(optional(files, 'revoked.yaml', parseRevoked)?.revoked ?? [], [
@@ -76,6 +82,7 @@ export function readOwnersFiles(files: Files): OwnersFiles {
     revocations,
     ...(hosts === undefined ? {} : { hosts }),
     ...(issuers === undefined ? {} : { issuers: issuers.filter((it) => !isRevoked(it, revocations)) }),
+    ...(log === undefined ? {} : { log }),
     ...(frozen === undefined ? {} : { freeze: frozen }),
     ...(people === undefined ? {} : { approvers: withoutRevoked(people, revocations) }),
   };
@@ -139,6 +146,7 @@ const parsers: Readonly<Record<string, Parse<unknown>>> = {
   'approvers.yaml': parseApprovers,
   'hosts.yaml': parseHosts,
   'issuers.yaml': parseIssuers,
+  'log.yaml': parseLog,
   'revoked.yaml': parseRevoked,
   'freeze.yaml': parseFreeze,
 };

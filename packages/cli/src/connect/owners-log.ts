@@ -1,0 +1,31 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock } from '@csc-fleet/common/encoding';
+import { CscError } from '@csc-fleet/common/errors';
+import { readBoundedFile } from '@csc-fleet/common/files';
+import type { DemandedLog } from './gate-options.ts';
+
+/**
+ * The log that the owners name, in a published folder of their policy repository that verifies by the root that was pinned.
+ * Throws CONFIG_INVALID where they name none, and POLICY_INVALID or POLICY_STALE where the folder is not what they have signed.
+ */
+export async function readOwnersLog(folder: string, root: string | undefined): Promise<DemandedLog> {
+  if (root === undefined)
+    throw new CscError('CONFIG_INVALID', '--log-of: give --owners-root, by which that folder is verified');
+  const { createDirectorySource, createPolicyMirror } = await import('@csc-fleet/common/policy-repository');
+  const pinnedRoot = readBoundedFile(root, { maxBytes: 1024 * 1024 }).bytes;
+  // Of this call alone: two commands at once would clear each other's away.
+  const directory = mkdtempSync(join(tmpdir(), 'csc-owners-'));
+  try {
+    const source = createDirectorySource(folder);
+    const { log } = await createPolicyMirror({ directory, pinnedRoot, source, clock: systemClock }).refresh();
+    if (log !== undefined) return log;
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+  throw new CscError(
+    'CONFIG_INVALID',
+    `--log-of: the owners name no log in ${folder}: log.yaml is not there`,
+  );
+}
