@@ -153,6 +153,22 @@ async function submit(overrides: Partial<CommandContract> = {}) {
   return { executionId, hash: contractSha256(contract).slice(0, 8) };
 }
 
+/** What csc audit has of this kind of an execution. */
+async function audited(executionId: string, kind: string, ...options: readonly string[]) {
+  const { stdout } = await fleet.csc(['audit', ...options]);
+  const records: AuditLine[] = stdout
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
+  return records.filter(
+    ({ metadata: { correlation_uid: id, event_code: code } }) => id === executionId && code === kind,
+  );
+}
+
+interface AuditLine {
+  readonly metadata: { readonly correlation_uid?: string; readonly event_code: string };
+}
+
 /** Runs csc on a terminal as this person, and answers each question as it comes. */
 async function onTerminal(name: string, args: readonly string[], answers: readonly [RegExp, string][] = []) {
   const own = { ...fleet.environment(name), ...(name === 'dave' ? token.env : agent.env) };
@@ -245,6 +261,14 @@ describe('csc approve at a terminal', () => {
     expect(second.screen).toContain('touch the security key');
     expect(second.code).toBe(0);
     expect((await alice.follow(executionId)).exitCode).toBe(0);
+    const given = await audited(executionId, 'approval.given');
+    const one = (uid: string) => ({
+      actor: { user: { uid } },
+      unmapped: { approvers: [uid] },
+      severity_id: 1,
+    });
+    expect(given).toMatchObject([one(who('carol')), one(who('dave'))]);
+    expect(await audited(executionId, 'submission.decided')).toMatchObject([{ unmapped: {} }]);
   });
 
   it('a security key that nobody touched signs nothing that counts', async () => {
@@ -285,6 +309,14 @@ describe('csc approve at a terminal', () => {
     expect((await byToken('status')).stdout).toMatch(/its submitter, who is to name/);
     expect(await byToken('get', executionId, '--follow')).toMatchObject({ code: 0, stdout: 'from ci\n' });
     expect((await fleet.csc(['get', executionId, '--oidc-key', 'x'])).stderr).toContain('say with --oidc');
+    const [decided] = await audited(executionId, 'submission.decided');
+    const name = {
+      issuer: ci.url,
+      subject: githubClaims.sub,
+      binding: 'key',
+      token_sha256: expect.stringMatching(/^[0-9a-f]{64}$/),
+    };
+    expect(decided).toMatchObject({ unmapped: { token: name } });
   });
 
   it('a rejection ends it, with its reason', async () => {
@@ -315,6 +347,9 @@ describe('csc approve at a terminal', () => {
     );
     expect(screen).toContain('the glass is broken');
     expect((await alice.follow(executionId)).exitCode).toBe(0);
+    const loud = { severity_id: 4, status_detail: 'break_glass', actor: { user: { uid: who('dave') } } };
+    expect(await audited(executionId, 'approval.given', '--outcome', 'break_glass')).toMatchObject([loud]);
+    expect(await audited(executionId, 'approval.reviewed')).toMatchObject([loud]);
   });
 
   it('nothing is agreed to through a pipe: there is no --yes, and no answer from standard input', async () => {

@@ -37,6 +37,8 @@ const outcomes = [
     'deny',
     'needs_approval',
     'approve',
+    'reject',
+    'break_glass',
     'running',
     'queued',
     'cancelling',

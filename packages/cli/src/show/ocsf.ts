@@ -1,4 +1,4 @@
-import type { AuditRecord } from '@csc-fleet/common/messages';
+import type { AuditRecord, TokenName } from '@csc-fleet/common/messages';
 import { version } from '@csc-fleet/common/version';
 
 /** The version of the Open Cybersecurity Schema Framework (https://schema.ocsf.io/1.6.0) whose names are used. */
@@ -27,6 +27,7 @@ const statuses: Readonly<Record<string, typeof success>> = {
   succeeded: success,
   in_force: success,
   deny: failure,
+  reject: failure,
   failed: failure,
   blocked: failure,
   expired: failure,
@@ -39,7 +40,7 @@ const low = { severity_id: 2, severity: 'Low' };
 const high = { severity_id: 4, severity: 'High' };
 
 function severityOf({ kind, outcome }: AuditRecord): typeof informational {
-  if (outcome === 'frozen' || outcome === 'revoked') return high;
+  if (outcome === 'frozen' || outcome === 'revoked' || outcome === 'break_glass') return high;
   return outcome === 'deny' ||
     outcome === 'blocked' ||
     kind === 'execution.lost' ||
@@ -106,13 +107,18 @@ function toResources({ executionId, contractId, contractSha256, policies }: Audi
 
 // What OCSF has no name for, under the names of this system.
 function toUnmapped(record: AuditRecord): object {
-  const { principal, approvers, receiptSha256, exitCode, traceId, policyVersion } = record;
+  const { principal, approvers, receiptSha256, exitCode, traceId, policyVersion, token } = record;
   return {
     ...(principal === '' ? {} : { principal }),
     ...(approvers.length === 0 ? {} : { approvers }),
     ...(receiptSha256 === '' ? {} : { receipt_sha256: receiptSha256 }),
     ...(exitCode === undefined ? {} : { exit_code: exitCode }),
+    ...(token === undefined ? {} : { token: toToken(token) }),
     ...(traceId === '' ? {} : { trace_id: traceId }),
     ...(policyVersion === undefined ? {} : { policy_version: policyVersion }),
   };
+}
+
+function toToken({ issuer, subject, binding, tokenSha256 }: TokenName): object {
+  return { issuer, subject, binding, token_sha256: tokenSha256 };
 }

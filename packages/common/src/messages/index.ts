@@ -76,6 +76,7 @@ export type {
   SendInputResponse,
   StreamPosition,
   SubmitResponse,
+  TokenName,
   Validity,
   Waiting,
   WatchRequest,

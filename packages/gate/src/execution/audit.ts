@@ -9,6 +9,7 @@ import {
   type ReceiptPlace,
   Verdict,
 } from '@csc-fleet/common/messages';
+import type { TokenIdentity } from '@csc-fleet/common/oidc';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { fromStoredTrace, traceIdOf } from '@csc-fleet/common/tracing';
 import type { ExecutionRow, NewAudit, StoredReceipt } from '../store/tables.ts';
@@ -43,6 +44,8 @@ export interface AuditedStep {
   readonly approvals?: readonly Uint8Array[];
   /** The whole SPIFFE id of the executor that had it until now. */
   readonly executorBefore?: string | null;
+  /** Whom the token named that it was submitted by. Absent: it was by none. */
+  readonly identity?: TokenIdentity | undefined;
 }
 
 type Told = Partial<AuditRecord> & { readonly kind: AuditKind; readonly outcome: string };
@@ -52,20 +55,31 @@ const maxMessage = 512;
 
 /** What of a step is to be told: one row for each thing that was decided or has happened. Pure. */
 export function toAudit(step: AuditedStep): NewAudit[] {
-  const approvers = approversOf(step.approvals ?? []);
-  const approved: Told[] =
-    approvers.length === 0
-      ? []
-      : [{ kind: 'approval.given', outcome: 'approve', actor: approvers.join(', '), approvers }];
+  const approved = (step.approvals ?? []).flatMap(tellApproval);
   return [...step.happened.flatMap((it) => tell(it, step)), ...approved].map((it) => ofExecution(it, step));
 }
 
-function tell(happening: Happening, { row, receipt, executorBefore = null }: AuditedStep): Told[] {
+// Each by itself, so that whoever looks for one person finds what that person agreed to.
+function tellApproval(text: Uint8Array): Told[] {
+  const approval = parseAnyApproval(text);
+  // Those that do not parse were never stored.
+  if (!approval.ok) return [];
+  const { value } = approval;
+  const actor = value.artifact.approver.identity;
+  const told = { kind: 'approval.given' as const, actor, approvers: [actor] };
+  if (value.kind === 'unsigned') return [{ ...told, outcome: 'approve', message: 'unsigned' }];
+  const outcome = value.kind === 'break_glass' ? 'break_glass' : 'approve';
+  const { group } = value.artifact;
+  return [{ ...told, outcome, message: `as a member of ${group}` }];
+}
+
+function tell(happening: Happening, { row, receipt, executorBefore = null, identity }: AuditedStep): Told[] {
   switch (happening.$case) {
     case 'decided': {
       const { verdict = Verdict.UNSPECIFIED, reasonCodes = [] } = happening.value.decision ?? {};
       const outcome = nameOf(Verdict, verdict);
-      return [{ kind: 'submission.decided', outcome, actor: row.principal, message: reasonCodes.join(', ') }];
+      const message = reasonCodes.join(', ');
+      return [{ kind: 'submission.decided', outcome, actor: row.principal, message, token: identity }];
     }
     case 'started':
       return [{ kind: 'execution.started', outcome: 'running', actor: row.executor_id ?? '' }];

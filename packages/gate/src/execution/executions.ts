@@ -1,6 +1,7 @@
 import { CscError } from '@csc-fleet/common/errors';
 import type { Identity } from '@csc-fleet/common/identity';
 import { type ExecutionEvent, ExecutionState } from '@csc-fleet/common/messages';
+import type { TokenIdentity } from '@csc-fleet/common/oidc';
 import type { Store } from '../store/store.ts';
 import type { ExecutionRow, NewExecution } from '../store/tables.ts';
 import type { IdempotencyKey, Step } from '../store/write-step.ts';
@@ -20,6 +21,8 @@ export interface NewLiveExecution {
   readonly receiptJson?: Buffer;
   /** Ids of the approvals that it uses up. */
   readonly approvals: readonly string[];
+  /** Whom the token named that it was submitted by. Absent: it was by none. */
+  readonly identity?: TokenIdentity | undefined;
   readonly key: IdempotencyKey | undefined;
   /** The ids of its contract's commands. Absent: they are read from the store where they are asked for. */
   readonly commandIds?: readonly string[];
@@ -86,7 +89,7 @@ export class Executions {
   }
 
   async #create(at: Date, execution: NewLiveExecution): Promise<LiveExecution | undefined> {
-    const { row, happened, receiptJson, approvals, key, commandIds = [] } = execution;
+    const { row, happened, receiptJson, approvals, identity, key, commandIds = [] } = execution;
     const { contract_json: _large, ...kept } = row;
     const events: ExecutionEvent[] = happened.map((event, index) => ({
       executionId: row.execution_id,
@@ -98,7 +101,7 @@ export class Executions {
     const bytes = storedBytes(row, receiptJson);
     const usage = { principal: row.principal, now: at, bytes, bytesPerDay: this.#bytesPerDay(row.principal) };
     const audit = toAudit({
-      ...{ row: kept as ExecutionRow, at, happened, ...receipt },
+      ...{ row: kept as ExecutionRow, at, happened, identity, ...receipt },
       approvals: fromStoredApprovals(row.approvals_json),
     });
     const step: Step = { change: {}, events, approvals, key, usage, audit, ...receipt };

@@ -1,4 +1,5 @@
 import { BoundedCache } from '@csc-fleet/common/crypto';
+import type { TokenIdentity } from '@csc-fleet/common/oidc';
 import { parseSubmission, type Submission, submissionSha256 } from '@csc-fleet/common/submission';
 import type { NewExecution } from '../store/tables.ts';
 
@@ -8,15 +9,22 @@ export interface HeldSubmission {
   readonly text: string;
   /** Lower-case hex, of its canonical form. */
   readonly sha256: string;
+  /** Whom the token named that came with it. Absent: none came, or it is read from the store. */
+  readonly identity?: TokenIdentity | undefined;
 }
 
 // Of what is handed in, queued and placed about now; whatever is older is read once more.
 const held = new BoundedCache<HeldSubmission | undefined>(256);
 
 /** Holds what was read from this text, for whoever comes to its row later. */
-export function holdSubmission(text: string, submission: Submission): HeldSubmission {
-  const made = { submission, text, sha256: submissionSha256(submission) };
-  return held.get(text, () => made) ?? made;
+export function holdSubmission(
+  text: string,
+  submission: Submission,
+  identity?: TokenIdentity,
+): HeldSubmission {
+  const made = { submission, text, sha256: submissionSha256(submission), identity };
+  held.get(text, () => made);
+  return made;
 }
 
 /** The submission of a row; undefined where there is none. */

@@ -53,7 +53,8 @@ export function record(
   const row = toRow(judged, keepDeniedContracts ? 'kept' : 'dropped');
   const happened: Happening[] = [{ $case: 'decided', value: { decision: decided.decision } }];
   const commandIds = decided.contract.commands.map(({ id }) => id);
-  const entry = { row, happened, approvals: [], key: terms.key, commandIds };
+  const identity = terms.submission?.identity;
+  const entry = { row, happened, approvals: [], key: terms.key, commandIds, identity };
   if (standing.is === 'waiting') return entry;
   if (isCleared(standing)) {
     const approvals = standing.is === 'approved' ? standing.usedUp : [];

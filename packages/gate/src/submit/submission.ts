@@ -1,5 +1,5 @@
 import { CscError, orThrow } from '@csc-fleet/common/errors';
-import { openSubmission } from '@csc-fleet/common/evidence';
+import { identifySubmission } from '@csc-fleet/common/evidence';
 import type { SubmitRequest } from '@csc-fleet/common/messages';
 import { type IssuerKeys, type OpenedToken, openToken } from '@csc-fleet/common/oidc';
 import { type Bindings, submitterKeys } from '@csc-fleet/common/policy';
@@ -65,13 +65,16 @@ export function openHandedIn(
     submitterKeys(bindings, principal.uri) !== undefined ||
     namesToken(submissionJson);
   const keysOf = (it: string) => submitterKeys(bindings, it);
-  const submission = isVerified
-    ? openSubmission(submissionJson, { keysOf, token, issuers, trustDomain, now, contractSha256 })
-    : orThrow(parseSubmission(submissionJson), 'SUBMISSION_INVALID', 'the submission');
+  const { submission, identity } = isVerified
+    ? identifySubmission(submissionJson, { keysOf, token, issuers, trustDomain, now, contractSha256 })
+    : {
+        submission: orThrow(parseSubmission(submissionJson), 'SUBMISSION_INVALID', 'the submission'),
+        identity: undefined,
+      };
   // Whoever overhears a submission must not hand it in before its submitter does: the execution would be theirs.
   if (submission.principal !== principal.uri)
     throw invalid(`the submission is of ${submission.principal}, and ${principal.uri} has handed it in`);
-  return holdSubmission(submissionJson.toString('utf8'), submission);
+  return holdSubmission(submissionJson.toString('utf8'), submission, identity);
 }
 
 // Whose key it is, is for the token to say, and never unknown yet.

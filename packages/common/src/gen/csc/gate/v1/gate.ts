@@ -502,7 +502,22 @@ export interface AuditRecord {
     | number
     | undefined;
   /** Where the signed receipt stands. Absent: there is none, or the gate wrote this before it kept a log. */
-  receiptPlace?: ReceiptPlace | undefined;
+  receiptPlace?:
+    | ReceiptPlace
+    | undefined;
+  /** Of a submission by an OIDC token: who it said its principal was. Absent: by a key or certificate, or an older gate wrote it. */
+  token?: TokenName | undefined;
+}
+
+/** Whom an OIDC token named; the gate has verified it, and a host does so again. */
+export interface TokenName {
+  issuer: string;
+  /** The claim sub. */
+  subject: string;
+  /** "key", or "weak": it named no key, so that whoever saw it could have used it. */
+  binding: string;
+  /** Lower-case hex, as the receipt has it. */
+  tokenSha256: string;
 }
 
 /** A receipt by its place in its executor's chain. */
@@ -4478,6 +4493,7 @@ function createBaseAuditRecord(): AuditRecord {
     policies: [],
     policyVersion: undefined,
     receiptPlace: undefined,
+    token: undefined,
   };
 }
 
@@ -4542,6 +4558,9 @@ export const AuditRecord: MessageFns<AuditRecord> = {
     }
     if (message.receiptPlace !== undefined) {
       ReceiptPlace.encode(message.receiptPlace, writer.uint32(242).fork()).join();
+    }
+    if (message.token !== undefined) {
+      TokenName.encode(message.token, writer.uint32(250).fork()).join();
     }
     return writer;
   },
@@ -4719,6 +4738,14 @@ export const AuditRecord: MessageFns<AuditRecord> = {
             message.receiptPlace = ReceiptPlace.decode(reader, reader.uint32());
             continue;
           }
+          case 31: {
+            if (tag !== 250) {
+              break;
+            }
+
+            message.token = TokenName.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4758,6 +4785,100 @@ export const AuditRecord: MessageFns<AuditRecord> = {
     message.receiptPlace = (object.receiptPlace !== undefined && object.receiptPlace !== null)
       ? ReceiptPlace.fromPartial(object.receiptPlace)
       : undefined;
+    message.token = (object.token !== undefined && object.token !== null)
+      ? TokenName.fromPartial(object.token)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseTokenName(): TokenName {
+  return { issuer: "", subject: "", binding: "", tokenSha256: "" };
+}
+
+export const TokenName: MessageFns<TokenName> = {
+  encode(message: TokenName, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.issuer !== "") {
+      writer.uint32(10).string(message.issuer);
+    }
+    if (message.subject !== "") {
+      writer.uint32(18).string(message.subject);
+    }
+    if (message.binding !== "") {
+      writer.uint32(26).string(message.binding);
+    }
+    if (message.tokenSha256 !== "") {
+      writer.uint32(34).string(message.tokenSha256);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TokenName {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTokenName();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.issuer = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.subject = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.binding = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.tokenSha256 = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TokenName>): TokenName {
+    return TokenName.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TokenName>): TokenName {
+    const message = createBaseTokenName();
+    message.issuer = object.issuer ?? "";
+    message.subject = object.subject ?? "";
+    message.binding = object.binding ?? "";
+    message.tokenSha256 = object.tokenSha256 ?? "";
     return message;
   },
 };
