@@ -52,10 +52,12 @@ function collect(records: AsyncIterable<AuditRecord>): { seen: AuditRecord[]; ov
 describe('kill -9 of the gate while it writes down what it has offered', () => {
   it.each(['unwritten', 'unsynced', 'unsaid'])('has it run once, and with one receipt: %s', async (when) => {
     const out = fleet.writable(`gate-${when}`);
-    await fleet.gate.stop();
+    // Started anew: after short connections, which are what such a gate gives it, an executor waits longer each time.
+    await Promise.all([fleet.executor('host').stop(), fleet.gate.stop()]);
     const path = `${repository}tests/kit/gate/dying-gate.ts`;
     await fleet.startGate({ path, args: [when] });
     const dying = fleet.gate;
+    await fleet.startExecutor(executor);
     await until(() => /executor connected/.test(dying.log));
     const argv = ['sh', '-c', `echo once >> ${out}/runs`];
     const run = fleet.connect().run(fleet.contract({ argv, write_paths: [out] }));
