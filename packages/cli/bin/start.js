@@ -49,6 +49,12 @@ if (isOneShot) require('node:v8').setFlagsFromString('--no-incremental-marking')
 const isService = ['gate', 'executor'].includes(process.argv[2]);
 if (isService) process.env.UV_THREADPOOL_SIZE ??= '12';
 
+// What a run leaves behind is on disk and closed by the time it is over: to take its heap apart piece by piece, as Node does where
+// nothing is left to be done, would only keep whoever waits for it. Who reads slowly still gets all of what was written.
+function endAtOnce() {
+  if (process.stdout.writableLength + process.stderr.writableLength === 0) process.exit();
+}
+
 const folder = cacheFolder();
 const bundle = join(__dirname, 'main.cjs');
 if (existsSync(bundle)) {
@@ -59,7 +65,8 @@ if (existsSync(bundle)) {
   const isKept = folder !== undefined && !isService && !isTold;
   if (isKept) require('./kept-code.js').keepCode(join(folder, 'called'), flags);
   else if (folder !== undefined) enableCompileCache(folder);
-  require(bundle).main(process.argv.slice(2));
+  const ended = require(bundle).main(process.argv.slice(2));
+  if (isOneShot) void ended.then(endAtOnce);
 } else {
   if (folder !== undefined) enableCompileCache(folder);
   const { pathToFileURL } = require('node:url');
