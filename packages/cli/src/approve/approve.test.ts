@@ -4,7 +4,7 @@ import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { connect, type GateClient } from '@csc-fleet/client';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
-import { createSigner, generateKeyPair, toBase64 } from '@csc-fleet/common/crypto';
+import { createSigner, defaultKeyId, generateKeyPair, toBase64 } from '@csc-fleet/common/crypto';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import { tokenAudience } from '@csc-fleet/common/oidc';
 import {
@@ -24,7 +24,9 @@ import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
 const who = (name: string): string => `spiffe://csc.local/client/${name}`;
-const submitter = createSigner(generateKeyPair().seed, 'alice-1');
+const aliceKey = generateKeyPair();
+// As csc names it.
+const submitter = createSigner(aliceKey.seed, defaultKeyId(who('alice'), aliceKey.publicKey));
 
 let fleet: Fleet;
 let owners: string;
@@ -72,6 +74,7 @@ beforeAll(async () => {
       },
     ],
     prepare: async (directory) => {
+      writeFileSync(join(directory, 'alice.key'), aliceKey.privatePem, { mode: 0o600 });
       writeFileSync(join(directory, 'hook.secret'), hookSecret, { mode: 0o600 });
       agent = await startSshAgent(directory);
       token = await startTokenAgent(directory, touch);
@@ -114,7 +117,7 @@ beforeAll(async () => {
           submitters: [
             {
               principal: who('alice'),
-              keys: [{ key_id: 'alice-1', public_key: toBase64(submitter.publicKey) }],
+              keys: [{ key_id: submitter.keyId, public_key: toBase64(submitter.publicKey) }],
             },
           ],
         },
@@ -317,6 +320,30 @@ describe('csc approve at a terminal', () => {
       token_sha256: expect.stringMatching(/^[0-9a-f]{64}$/),
     };
     expect(decided).toMatchObject({ unmapped: { token: name } });
+  });
+
+  it('what is agreed to for every submission until it expires is a file that further ones are handed in with', async () => {
+    const contract = fleet.contract({ argv: ['echo', 'again'] });
+    const [path, out] = ['again.json', 'bob.json'].map((name) => join(fleet.directory, name));
+    writeFileSync(String(path), JSON.stringify(contract));
+    const { executionId } = await alice.submit(contract);
+    const approve = ['approve', executionId, '--any-submission', '--out', String(out)];
+    const { screen } = await onTerminal('bob', approve);
+    expect(screen).toContain('--out is for an approval of further submissions');
+    const hash = contractSha256(contract).slice(0, 8);
+    await onTerminal('bob', [...approve, '--scope', 'time_window'], [[/begins: /, hash]]);
+    expect((await alice.follow(executionId)).exitCode).toBe(0);
+    const submitter = ['--submitter-key', join(fleet.directory, 'alice.key')];
+    const again = () => fleet.csc(['submit', String(path), '--approval', String(out), ...submitter]);
+    for (const _ of ['once', 'twice']) {
+      expect(await again()).toMatchObject({ code: 0, stdout: 'again\n' });
+    }
+    const other = fleet.contract({ argv: ['echo', 'something else'] });
+    writeFileSync(String(path), JSON.stringify(other));
+    expect(await again()).toMatchObject({
+      stdout: '',
+      stderr: expect.stringContaining('it is for another contract'),
+    });
   });
 
   it('a rejection ends it, with its reason', async () => {

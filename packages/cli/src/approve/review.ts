@@ -14,6 +14,7 @@ import { CscError, orThrow } from '@csc-fleet/common/errors';
 import type { ApprovalsGetResponse, ReviewResponse } from '@csc-fleet/common/messages';
 import { readOwnIdentity } from '@csc-fleet/common/rpc';
 import { type GateOptions, resolveGate } from '../connect/gate-options.ts';
+import { writeFileWhole } from '../files/write-file.ts';
 import { stateName } from '../show/messages-json.ts';
 import { ask } from '../terminal/ask.ts';
 import { note, writeOut } from '../terminal/streams.ts';
@@ -34,6 +35,8 @@ export interface ReviewOptions extends GateOptions {
   readonly ticket?: string;
   readonly reason?: string;
   readonly anySubmission?: true;
+  /** Where what was signed is written, too, for further submissions of it. */
+  readonly out?: string;
 }
 
 export type ReviewKind = 'approve' | 'reject' | 'break_glass';
@@ -51,6 +54,7 @@ export async function reviewExecution(
   options: ReviewOptions,
 ): Promise<ReviewResponse | undefined> {
   refuseWithoutTerminal(kind);
+  checkOut(options);
   const identity = readOwnIdentity(resolveGate(options, process.env).tls.cert, 'client').uri;
   const owners = options.owners === undefined ? undefined : readOwners(options.owners);
   const answer = await client.approvals.get(named);
@@ -71,7 +75,21 @@ export async function reviewExecution(
     return undefined;
   }
   const signed = await sign({ ...facts, group, submission, key: { choice: key, id: keyId } }, new Date());
-  return client.approvals.review(request.executionId, signed);
+  const { out } = options;
+  // Before it counts anywhere: who cannot have the file is told while nothing has happened.
+  if (out !== undefined) writeFileWhole(out, signed, 0o600);
+  const reviewed = await client.approvals.review(request.executionId, signed);
+  if (out !== undefined)
+    note(plainLine(`csc: in ${out}, for who submits the same again: csc submit --approval ${out}`));
+  return reviewed;
+}
+
+// What is good for this one alone is with the gate, and of no use to any other.
+function checkOut({ out, scope, anySubmission }: ReviewOptions): void {
+  if (out === undefined || (scope === 'time_window' && anySubmission === true)) return;
+  const message =
+    '--out is for an approval of further submissions: say --scope time_window --any-submission, too, or leave it out';
+  throw new CscError('CONFIG_INVALID', message);
 }
 
 function refuseWithoutTerminal(kind: ReviewKind): void {

@@ -35,13 +35,13 @@ ${gateOptionsHelp}
 Examples:
   $ csc approve 3f2a91c0 --gate gate.example:7443 --pki pki --as bob --approver-key agent
   $ csc approve 3f2a91c0 --owners fleet-policy --group sre --expires 30m --ticket CHG-1234
+  $ csc approve 3f2a91c0 --scope time_window --any-submission --expires 8h --out approval.json
   $ csc approve contract.json policy.yaml
   $ csc approve contract.json --gate gate.example:7443 --pki pki --as bob --ticket CHG-1234 --out chg-1234.json
 `;
 
 interface ApproveOptions extends ReviewOptions {
   readonly identity?: string;
-  readonly out: string;
   /** Milliseconds. */
   readonly expiresIn?: number;
   readonly timeWindow?: true;
@@ -67,7 +67,10 @@ export function defineApprove(command: Command): void {
       '--any-submission',
       'of every submission that this principal makes of the contract until it expires',
     )
-    .option('--out <file>', 'of a contract file: where to write the approval', './approval.json')
+    .option(
+      '--out <file>',
+      'where to write the approval, for csc submit --approval: of a contract file (default: ./approval.json), or of what waits, with --scope time_window --any-submission',
+    )
     .option('--identity <who>', 'of a contract file: who you are (default: your user name)')
     .option('--expires-in <time>', 'of a contract file: how long it is good for (default: 1h)', parseDuration)
     .option('--time-window', 'of a contract file: good for any number of executions until it expires')
@@ -117,8 +120,9 @@ async function approveContract(
     note('csc: no approval was written');
     return exitCodes.no;
   }
-  writeFileWhole(options.out, `${JSON.stringify(toApproval(contract, identity, options), null, 2)}\n`, 0o600);
-  note(plainLine(`csc: approved as ${identity}, in ${options.out}: csc submit --approval ${options.out}`));
+  const { out = './approval.json' } = options;
+  writeFileWhole(out, `${JSON.stringify(toApproval(contract, identity, options), null, 2)}\n`, 0o600);
+  note(plainLine(`csc: approved as ${identity}, in ${out}: csc submit --approval ${out}`));
   return exitCodes.ok;
 }
 
