@@ -224,7 +224,7 @@ export const house: House = {
       check: ['files'],
       show: ['action', 'files', 'terminal'],
       connect: ['action', 'files', 'terminal'],
-      approve: ['action', 'connect', 'show', 'terminal'],
+      approve: ['action', 'connect', 'files', 'show', 'terminal'],
       local: ['files'],
       run: ['action', 'files', 'terminal'],
       owners: ['files', 'terminal'],
