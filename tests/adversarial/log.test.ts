@@ -282,6 +282,7 @@ describe('a log of receipts', () => {
     const log = { reach: async () => false, current: { size: 1, upTo: 1, note: 'old' }, trouble: 'full' };
     const ports = {
       executions: { visible: async () => ({ id }) },
+      bindings: { bindings: [] },
       store: { receiptRecords: async () => [2] },
       log,
     } as unknown as ProvePorts;
