@@ -17,6 +17,7 @@ const inBrowser: Plugin = {
     const inPlace = (path: string) => ({ path, namespace: 'in place', sideEffects: false });
     onResolve({ filter: /^node:/ }, () => inPlace('node.ts'));
     onResolve({ filter: /\/node-ed25519\.ts$/ }, () => inPlace('ed25519.ts'));
+    onResolve({ filter: /\/node-p256\.ts$/ }, () => inPlace('p256.ts'));
     onLoad({ filter: /./, namespace: 'in place' }, ({ path }) => ({
       contents: `module.exports = require(${JSON.stringify(`./${path}`)});`,
       resolveDir: browser,

@@ -3014,6 +3014,14 @@ const exported: readonly Mutant[] = [
     red: 'one byte that was changed',
   },
   {
+    name: 'bundle-approvals-by-anybody',
+    file: 'packages/common/src/audit-bundle/verify.ts',
+    before: 'const approvers = findApprovers(files);',
+    after: 'const approvers = findApprovers(new Map());',
+    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    red: 'names what stood in for approvals',
+  },
+  {
     name: 'bundle-log-without-its-receipts',
     file: 'packages/common/src/audit-bundle/log.ts',
     before: 'if (this.#isBeyond(number)) this.#beyond += 1;',

@@ -1,4 +1,10 @@
-import { createHash, createPublicKey, X509Certificate } from 'node:crypto';
+import {
+  createHash,
+  createPublicKey,
+  generateKeyPairSync,
+  sign as signWith,
+  X509Certificate,
+} from 'node:crypto';
 import {
   copyFileSync,
   cpSync,
@@ -19,7 +25,9 @@ import {
   createKeyRing,
   createSigner,
   generateKeyPair,
+  type PersonSigner,
   type Signer,
+  sshString,
   toKeyRingJson,
 } from '@csc-fleet/common/crypto';
 import {
@@ -728,16 +736,19 @@ describe('an audit bundle', () => {
     const alice = generateKeyPair();
     const person = createSigner(alice.seed, 'alice-key');
     const identity = 'spiffe://csc.local/client/alice';
-    const approvers = {
-      approvers_version: 'csc.approvers.v0.1',
-      approvers: [
-        {
-          identity,
-          keys: [{ key_id: 'alice-key', public_key: Buffer.from(alice.publicKey).toString('base64') }],
-        },
-      ],
-      groups: [{ name: 'release', members: [identity] }],
-    };
+    const { signers, lines } = keysOfEachKind();
+    const pem = JSON.stringify(alice.publicPem);
+    const approvers = [
+      'approvers_version: csc.approvers.v0.1',
+      'approvers: # of alice alone',
+      `- identity: ${identity}`,
+      '  keys:',
+      `  - {key_id: alice-key, public_key: ${pem}}`,
+      ...lines.map((line, index) => `  - {key_id: ${signers[index]?.keyId}, public_key: "${line}"}`),
+      'groups:',
+      `- {name: release, members: ["${identity}"]}`,
+      '',
+    ].join('\n');
     const [epoch = ''] = readdirSync(exported);
     const { contract_sha256, policy_sha256 = '' } = read(join(exported, epoch), 4);
     const approval = {
@@ -756,39 +767,61 @@ describe('an audit bundle', () => {
       approved_at: '2026-01-01T00:00:00Z',
       expires_at: '2026-01-01T01:00:00Z',
     } as const;
-    const sign = async (own: typeof approval, by: Signer) =>
-      (
-        await signApproval(
-          own,
-          { keyId: 'alice-key', algorithm: 'ed25519', sign: (it) => by.sign(it) },
-          new Date(),
-        )
-      ).toString();
-    const lookAt = (artifact: string, kind: 'approval' | 'break_glass' = 'approval') =>
+    type Approval = Omit<typeof approval, 'approver'> & { approver: { identity: string; method: 'cli' } };
+    const signBy = async (own: Approval, by: PersonSigner) =>
+      (await signApproval(own, by, new Date())).toString();
+    const sign = (own: Approval, by: Signer) =>
+      signBy(own, { keyId: 'alice-key', algorithm: 'ed25519', sign: (it) => by.sign(it) });
+    const lookAt = (
+      artifact: string | string[],
+      kind: 'approval' | 'break_glass' = 'approval',
+      approver = identity,
+    ) =>
       look((dir, [, , , last = '']) => {
         makeDirectory(join(dir, 'repository/targets'));
-        writeFileSync(join(dir, 'repository/targets/0a.approvers.yaml'), JSON.stringify(approvers));
-        const sha256 = createHash('sha256').update(artifact).digest('hex');
+        writeFileSync(join(dir, 'repository/targets/0a.approvers.yaml'), approvers);
         const used = {
           approval_id: nonce,
-          approver: identity,
+          approver,
           scope: 'single_execution',
           kind,
           group: 'release',
-        };
+        } as const;
         const approvals = [
-          { ...used, sha256, artifact },
+          ...[artifact].flat().map((it) => ({
+            ...used,
+            sha256: createHash('sha256').update(it).digest('hex'),
+            artifact: it,
+          })),
           { approval_id: 'a-2', approver: 'carol', scope: 'single_execution' },
         ];
         const principal = 'spiffe://csc.local/client/bob';
         writeFileSync(last, forge(dirname(last), 4, signer, { principal, approvals, ...certified(last) }));
       });
-    const good = await lookAt(await sign(approval, person));
+    const good = await lookAt([
+      await sign(approval, person),
+      ...(await Promise.all(signers.map((it) => signBy(approval, it)))),
+    ]);
     expect([...good.kinds]).toEqual(['file']);
-    expect(good.approvals).toEqual({ signed: 1, unknown: 0 });
+    expect(good.approvals).toEqual({ signed: 4, unknown: 0 });
+    expect(good.shown.text).toContain('4 approvals signed by keys of approvers.yaml in repository/, 0 by');
+    expect(good.shown.text).toContain(`${identity} of release (${nonce}): signature verified`);
+    expect(good.shown.text).not.toContain('approval: ');
     expect(good.shown.text).toContain('carol, unsigned: as its gate said (a-2)');
     const forged = await lookAt(await sign(approval, createSigner(generateKeyPair().seed, 'alice-key')));
     expect(forged.kinds).toEqual(new Set(['file', 'approval']));
+    expect(forged.shown.text).toMatch(/approval: .* does not fit the content and the key/);
+    expect(forged.shown.text).toContain(`${identity} of release (${nonce}): NOT VERIFIED — the signature`);
+    expect(forged.shown.text).toContain('0 approvals signed by keys');
+    // With a real key of hers, under the name of somebody whom the owners do not name.
+    const mallory = 'spiffe://csc.local/client/mallory';
+    const theirs = { ...approval, approver: { identity: mallory, method: 'cli' } } as const;
+    const stranger = await lookAt(await sign(theirs, person), 'approval', mallory);
+    expect(stranger.approvals).toEqual({ signed: 0, unknown: 1 });
+    expect(stranger.shown.text).toContain(`${mallory} of release (${nonce}): NOT VERIFIED: by no key`);
+    expect(stranger.shown.text).toContain(
+      '0 approvals signed by keys of approvers.yaml in repository/, 1 by',
+    );
     const others = await lookAt(await sign({ ...approval, contract_sha256: '0'.repeat(64) }, person));
     expect(others.kinds).toEqual(new Set(['file', 'approval']));
     expect(others.shown.text).toContain('what the person signed is for another contract');
@@ -798,6 +831,40 @@ describe('an audit bundle', () => {
       `GLASS BROKEN, without approval, by ${identity} of release (${nonce})`,
     );
   }, 30_000);
+
+  /** An OpenSSH key and two security keys, and what approvers.yaml has of them. */
+  function keysOfEachKind(): { readonly signers: PersonSigner[]; readonly lines: string[] } {
+    const agent = createSigner(generateKeyPair().seed, 'alice-agent');
+    const sk = createSigner(generateKeyPair().seed, 'alice-sk');
+    const p256 = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const { x = '', y = '' } = p256.publicKey.export({ format: 'jwk' });
+    const point = Buffer.concat([Buffer.from([4]), ...[x, y].map((it) => Buffer.from(it, 'base64url'))]);
+    const line = (type: string, ...strings: (string | Uint8Array)[]): string =>
+      `${type} ${Buffer.concat([type, ...strings].map((it) => sshString(Buffer.from(it)))).toString('base64')}`;
+    // PROTOCOL.u2f: who was touched signs so.
+    const touched = (signs: (bytes: Uint8Array) => Uint8Array) => (message: Uint8Array) => {
+      const sha256 = (it: string | Uint8Array): Buffer => createHash('sha256').update(it).digest();
+      const trailer = Buffer.from([1, 0, 0, 0, 7]);
+      return Buffer.concat([signs(Buffer.concat([sha256('ssh:'), trailer, sha256(message)])), trailer]);
+    };
+    const ecdsa = { key: p256.privateKey, dsaEncoding: 'ieee-p1363' } as const;
+    return {
+      signers: [
+        { keyId: agent.keyId, algorithm: 'sshsig-ed25519', sign: (it) => agent.sign(it) },
+        { keyId: sk.keyId, algorithm: 'sshsig-sk-ed25519', sign: touched((it) => sk.sign(it)) },
+        {
+          keyId: 'alice-p256',
+          algorithm: 'sshsig-sk-ecdsa-p256',
+          sign: touched((it) => signWith('sha256', it, ecdsa)),
+        },
+      ],
+      lines: [
+        line('ssh-ed25519', agent.publicKey),
+        line('sk-ssh-ed25519@openssh.com', sk.publicKey, 'ssh:'),
+        line('sk-ecdsa-sha2-nistp256@openssh.com', 'nistp256', point, 'ssh:'),
+      ],
+    };
+  }
 
   const certified = (path: string) => {
     const { receipt_certificates } = JSON.parse(readFileSync(path, 'utf8'));

@@ -1,5 +1,4 @@
 import type { X509Certificate } from 'node:crypto';
-import { type Approvers, parseApprovers } from '@csc-fleet/common/approval';
 import { type BundleReport, type BundleTrust, places, verifyBundle } from '@csc-fleet/common/audit-bundle';
 import { createKeyRing, type KeyRing, parseKeyRing, readKeyRing } from '@csc-fleet/common/crypto';
 import { CscError, orThrow, showInvisible } from '@csc-fleet/common/errors';
@@ -27,7 +26,6 @@ export async function verifyBundleFolder(dir: string, options: VerifyBundleOptio
   const files = readBundle(dir);
   const trust = toTrust(files, options);
   const report = await verifyBundle(files, trust.ringFor, {
-    approvers: findApprovers(files),
     logTrust: toTrustOfLog(files, options),
   });
   if (options.page !== undefined) writeFileWhole(options.page, toPage(files));
@@ -85,15 +83,6 @@ function describeLog({ log }: BundleReport): string[] {
   return [
     `log ${log.origin} of ${log.size} entries, ${whose}${seen}: ${log.included} receipts are in it, ${log.outside} are older or of the last minutes, ${log.beyond} of its entries are of before or after`,
   ];
-}
-
-// As published: by name, and with the hash before it, of each version that is kept.
-function findApprovers(files: ReadonlyMap<string, Uint8Array>): Approvers[] {
-  return [...files].flatMap(([path, bytes]) => {
-    if (!path.startsWith(places.repository) || !/(?:^|[/.])approvers\.yaml$/.test(path)) return [];
-    const parsed = parseApprovers(bytes);
-    return parsed.ok ? [parsed.value] : [];
-  });
 }
 
 function fingerprint(certificate: X509Certificate): string {

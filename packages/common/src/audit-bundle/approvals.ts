@@ -2,11 +2,13 @@ import {
   type AnyApproval,
   type Approvers,
   parseAnyApproval,
+  parseApprovers,
   verifyPersonSignature,
 } from '../approval/index.ts';
 import { sha256Hex } from '../encoding/index.ts';
 import { isCscError } from '../errors/index.ts';
 import type { ReceiptV02 } from '../receipt/index.ts';
+import { places } from './manifest.ts';
 
 type Used = ReceiptV02['approvals'][number];
 type Signed = Exclude<AnyApproval, { kind: 'unsigned' }>;
@@ -37,6 +39,15 @@ export function judgeUsedApproval(
   const differing = findDifference(parsed.value, used, receipt);
   if (differing !== undefined) return fault(`what the person signed is for another ${differing}`);
   return judgeSignature(parsed.value.artifact, approvers);
+}
+
+/** Each approvers.yaml of the repository in a bundle, as it is published: by name, and with the hash before it of each version that is kept. */
+export function findApprovers(files: ReadonlyMap<string, Uint8Array>): Approvers[] {
+  return [...files].flatMap(([path, bytes]) => {
+    if (!path.startsWith(places.repository) || !/(?:^|[/.])approvers\.yaml$/.test(path)) return [];
+    const parsed = parseApprovers(bytes);
+    return parsed.ok ? [parsed.value] : [];
+  });
 }
 
 const fault = (why: string): ApprovalStanding => ({ kind: 'fault', why });

@@ -1,3 +1,4 @@
+export type { ApprovalStanding } from './approvals.ts';
 export { type BundleLog, logPath } from './log.ts';
 export {
   bundleLimits,

@@ -1,4 +1,3 @@
-import type { Approvers } from '../approval/index.ts';
 import type { KeyRing } from '../crypto/index.ts';
 import {
   isJsonObject,
@@ -11,7 +10,7 @@ import { CscError } from '../errors/index.ts';
 import { type ChainEntry, type ReceiptTexts, verifyReceiptFor, walkChains } from '../evidence/index.ts';
 import type { ReceiptV02 } from '../receipt/index.ts';
 import type { LogTrust } from '../tlog/index.ts';
-import { judgeUsedApproval } from './approvals.ts';
+import { type ApprovalStanding, findApprovers, judgeUsedApproval } from './approvals.ts';
 import { type BundleLog, type BundleSpan, checkLog } from './log.ts';
 import { type Manifest, manifestName, pageName, parseManifest, places } from './manifest.ts';
 
@@ -43,6 +42,8 @@ export interface BundleRun {
   readonly isSigned: boolean;
   /** Whether the text of the policy that it was decided by is in the bundle. */
   readonly hasPolicy: boolean;
+  /** Of each of the receipt's approvals, in its order. Undefined: nobody has signed that one. */
+  readonly standings: readonly (ApprovalStanding | undefined)[];
 }
 
 /** An executor's receipts of one epoch. */
@@ -63,7 +64,7 @@ export interface BundleReport {
   /** In the order in which they ended. */
   readonly runs: readonly BundleRun[];
   readonly chains: readonly BundleChain[];
-  /** Of approvals that somebody has signed: by a key of an approvers.yaml that was given, or by none of those. */
+  /** Of approvals that somebody has signed: by a key of an approvers.yaml in `repository/`, or by none of those. */
   readonly approvals: { readonly signed: number; readonly unknown: number };
   /** Undefined: no log is in it, or it does not hold. */
   readonly log: BundleLog | undefined;
@@ -75,8 +76,6 @@ export interface BundleReport {
 export interface BundleChecks {
   /** Awaited between receipts, so that a page stays alive. Absent: no pause. */
   readonly pause?: () => Promise<void> | undefined;
-  /** What approvals' signatures are verified with, each version of approvers.yaml. Absent: they are not. */
-  readonly approvers?: readonly Approvers[];
   /** Whose log it must be, and who must have seen it. Absent: a log that is here is anybody's, and none need be. */
   readonly logTrust?: LogTrust | undefined;
 }
@@ -88,7 +87,7 @@ export interface BundleChecks {
 export async function verifyBundle(
   files: BundleFiles,
   ringFor: BundleTrust,
-  { pause = () => undefined, approvers = [], logTrust }: BundleChecks = {},
+  { pause = () => undefined, logTrust }: BundleChecks = {},
 ): Promise<BundleReport> {
   const faults: BundleFault[] = [];
   const manifestJson = files.get(manifestName);
@@ -108,12 +107,12 @@ export async function verifyBundle(
   const rows = readRows(files.get(places.audit), faults);
   checkRows(rows, entries, files, faults);
   const log = await checkLog(files, entries, toSpan(manifest, rows), logTrust, faults, pause);
-  const approvals = checkApprovals(entries, approvers, faults);
+  const { standings, ...approvals } = await checkApprovals(entries, files, faults, pause);
   return {
     manifest,
     manifestSha256: manifestJson === undefined ? undefined : sha256Hex(manifestJson),
     faults,
-    runs: toRuns(entries, files),
+    runs: toRuns(entries, files, standings),
     chains: chains.map(({ faults: own, ...chain }) => ({ ...chain, faults: own.length })),
     approvals,
     log,
@@ -131,23 +130,33 @@ function toSpan(manifest: Manifest | undefined, rows: readonly JsonObject[]): Bu
   };
 }
 
-function checkApprovals(
+type Standings = ReadonlyMap<string, BundleRun['standings']>;
+
+async function checkApprovals(
   entries: readonly ChainEntry[],
-  approvers: readonly Approvers[],
+  files: BundleFiles,
   faults: BundleFault[],
-): BundleReport['approvals'] {
+  pause: () => Promise<void> | undefined,
+): Promise<BundleReport['approvals'] & { readonly standings: Standings }> {
+  const approvers = findApprovers(files);
   const counts = { signed: 0, unknown: 0 };
-  for (const { name: file, receipt } of entries)
-    for (const used of receipt.approvals) {
-      const standing = judgeUsedApproval(used, receipt, approvers);
+  const standings = new Map<string, BundleRun['standings']>();
+  for (const { name: file, receipt } of entries) {
+    if (receipt.approvals.length === 0) continue;
+    const own = receipt.approvals.map((used) => judgeUsedApproval(used, receipt, approvers));
+    standings.set(file, own);
+    for (const [index, standing] of own.entries()) {
       if (standing?.kind !== 'fault') {
         if (standing !== undefined) counts[standing.kind] += 1;
         continue;
       }
-      const message = `${file}: the approval ${used.approval_id} of ${used.approver}: ${standing.why}`;
+      const { approval_id: id, approver } = receipt.approvals[index] ?? {};
+      const message = `${file}: the approval ${id} of ${approver}: ${standing.why}`;
       faults.push({ kind: 'approval', file, message });
     }
-  return counts;
+    await pause();
+  }
+  return { ...counts, standings };
 }
 
 /** How the file of a v0.1 receipt ends whose original, which is in the chain, lies beside it. */
@@ -341,6 +350,7 @@ function valueAt(row: JsonObject, path: readonly string[]): JsonValue | undefine
 function toRuns(
   entries: readonly (ChainEntry & { readonly keyId: string })[],
   files: BundleFiles,
+  standings: Standings,
 ): BundleRun[] {
   return entries
     .map(({ name, receipt, keyId }) => ({
@@ -349,6 +359,7 @@ function toRuns(
       keyId,
       isSigned: receipt.submission_sha256 !== undefined,
       hasPolicy: receipt.policy_sha256 !== undefined && files.has(policyPath(receipt.policy_sha256)),
+      standings: standings.get(name) ?? [],
     }))
     .sort((one, other) => Date.parse(one.receipt.ended_at) - Date.parse(other.receipt.ended_at));
 }

@@ -1,7 +1,8 @@
-import { createHash, createPublicKey, verify } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { parseBase64 } from './base64.ts';
 import { signatureLength } from './ed25519.ts';
 import { nodeEd25519 } from './node-ed25519.ts';
+import { verifyP256 } from './node-p256.ts';
 import { type PersonKeyKind, type PersonPublicKey, sshsigMessage } from './sshsig.ts';
 
 /**
@@ -83,17 +84,5 @@ const userPresent = 0x01;
 const misfit = 'the signature does not fit the content and the key';
 
 function sha256(bytes: Uint8Array): Buffer {
-  return createHash('sha256').update(bytes).digest();
-}
-
-function verifyP256(message: Uint8Array, signature: Uint8Array, point: Uint8Array): boolean {
-  const half = (from: number): string => Buffer.from(point.subarray(from, from + 32)).toString('base64url');
-  const jwk = { kty: 'EC', crv: 'P-256', x: half(1), y: half(33) };
-  try {
-    const key = createPublicKey({ key: jwk, format: 'jwk' });
-    return verify('sha256', message, { key, dsaEncoding: 'ieee-p1363' }, signature);
-  } catch {
-    // The point is not on the curve.
-    return false;
-  }
+  return hash('sha256', bytes, 'buffer');
 }

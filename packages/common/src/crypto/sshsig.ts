@@ -1,11 +1,11 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { faulty, type Parsed, parsed } from '../errors/index.ts';
 import { isAcceptableKey } from './canonical-points.ts';
 import { keyLength } from './ed25519.ts';
 
 /** What ssh-keygen -Y sign and an agent sign of a message: PROTOCOL.sshsig of OpenSSH, §3, with SHA-512. */
 export function sshsigMessage(namespace: string, message: Uint8Array): Buffer {
-  const digest = createHash('sha512').update(message).digest();
+  const digest = hash('sha512', message, 'buffer');
   const reserved = '';
   const strings = [namespace, reserved, 'sha512', digest].map((it) => sshString(Buffer.from(it)));
   return Buffer.concat([Buffer.from('SSHSIG'), ...strings]);
@@ -79,7 +79,7 @@ export function readSshPublicKey(blob: Uint8Array): Parsed<PersonPublicKey> {
   return parsed(withApplication({ kind, publicKey: Uint8Array.from(publicKey) }, application));
 }
 
-// X9.62: 0x04, x, y. That the point is on the curve, node:crypto sees to when it reads the key.
+// X9.62: 0x04, x, y. That the point is on the curve, whatever verifies sees to.
 function readEcdsa(strings: readonly Buffer[]): Parsed<PersonPublicKey> {
   const [curve, point, application] = strings;
   if (strings.length !== 3 || curve?.toString() !== 'nistp256' || point?.length !== 65 || point[0] !== 4)

@@ -12,6 +12,10 @@ class Bytes extends Uint8Array {
     return new TextDecoder('utf-8', { ignoreBOM: true }).decode(this);
   }
 
+  writeUInt32BE(value: number): void {
+    this.#view().setUint32(0, value);
+  }
+
   readUInt16BE(at: number): number {
     return this.#view().getUint16(at);
   }

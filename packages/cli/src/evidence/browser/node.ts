@@ -17,6 +17,19 @@ export function hash(name: string, data: string | Uint8Array, encoding: string):
   return encoding === 'buffer' ? digest : digest.toString(encoding);
 }
 
+// RFC 8410: what is before the 32 bytes of a key in its SPKI.
+const ed25519Spki = '302a300506032b6570032100';
+
+/** As much of crypto.createPublicKey as reads an Ed25519 key's PEM. Throws where it is none. */
+export function createPublicKey({ key }: { readonly key: string }) {
+  const [, text = ''] =
+    /-----BEGIN PUBLIC KEY-----([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----/.exec(key) ?? [];
+  const der = Buffer.from(text, 'base64');
+  if (der.length !== 44 || !der.toString('hex').startsWith(ed25519Spki)) throw new Error('no Ed25519 key');
+  const x = Buffer.from(der.subarray(12)).toString('base64url');
+  return { asymmetricKeyType: 'ed25519', export: () => ({ x }) };
+}
+
 /** buffer.isUtf8. */
 export function isUtf8(bytes: Uint8Array): boolean {
   try {

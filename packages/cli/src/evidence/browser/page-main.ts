@@ -1,5 +1,6 @@
 // The program of the page in an audit bundle: verifies what is in the page and shows it. Bundled by scripts/publish-page.ts.
 import {
+  type ApprovalStanding,
   type BundleFault,
   type BundleReport,
   type BundleRun,
@@ -53,9 +54,9 @@ const plain = (text: string): string => showInvisible(text).replaceAll('\n', ' '
 const cell = (...lines: string[]): Element =>
   element('td', ...lines.flatMap((line) => [element('div', plain(line))]));
 
-function row({ receipt, isSigned, hasPolicy, keyId }: BundleRun): Element {
+function row({ receipt, isSigned, hasPolicy, keyId, standings }: BundleRun): Element {
   const { policy_version: version, policy_sha256: policy = '' } = receipt;
-  const approvals = receipt.approvals.map(describeApproval);
+  const approvals = receipt.approvals.map((it, index) => describeApproval(it, standings[index]));
   const ended =
     receipt.exit_code === undefined ? receipt.ended : `${receipt.ended}, exit code ${receipt.exit_code}`;
   return element(
@@ -76,16 +77,25 @@ function row({ receipt, isSigned, hasPolicy, keyId }: BundleRun): Element {
 }
 
 // A broken glass is no approval, and what nobody signed is a gate's word.
-function describeApproval({
-  kind,
-  approver,
-  group,
-  approval_id: id,
-}: BundleRun['receipt']['approvals'][number]): string {
-  if (kind === 'break_glass')
-    return `GLASS BROKEN, without approval, by ${approver} of ${group ?? '?'} (${id})`;
-  if (kind === undefined) return `${approver}, unsigned: as its gate said (${id})`;
-  return `${approver} of ${group ?? '?'} (${id})`;
+function describeApproval(
+  { kind, approver, group, approval_id: id }: BundleRun['receipt']['approvals'][number],
+  standing: ApprovalStanding | undefined,
+): string {
+  if (standing === undefined && kind !== 'break_glass')
+    return `${approver}, unsigned: as its gate said (${id})`;
+  const who = `${approver} of ${group ?? '?'} (${id}): ${describeStanding(standing)}`;
+  return kind === 'break_glass' ? `GLASS BROKEN, without approval, by ${who}` : who;
+}
+
+function describeStanding(standing: ApprovalStanding | undefined): string {
+  if (standing === undefined) return 'unsigned: as its gate said';
+  if (standing.kind === 'signed') return 'signature verified';
+  if (standing.kind === 'fault') return `NOT VERIFIED — ${standing.why}`;
+  return 'NOT VERIFIED: by no key that an approvers.yaml here names for this person and group';
+}
+
+function describeApprovals({ approvals: { signed, unknown } }: BundleReport): string {
+  return `${signed} approvals signed by keys of approvers.yaml in repository/, ${unknown} by keys that none here names.`;
 }
 
 function faultRow({ file = '', message }: BundleFault): Element {
@@ -153,6 +163,7 @@ function show(report: BundleReport, trust: readonly string[]): Element[] {
     element('p', 'What came before the first receipt and after the last, receipts alone do not tell.'),
     table(['executor', 'epoch', 'receipts', 'chain'], chainRows),
     element('p', plain(describeLog(report))),
+    element('p', describeApprovals(report)),
     element('h2', 'What this rests on'),
     element('p', 'Compare these with what you know from elsewhere: they are as the bundle brings them.'),
     element('ul', ...trust.map((it) => element('li', plain(it)))),
