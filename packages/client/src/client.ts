@@ -24,7 +24,6 @@ import {
   type Reviewed,
   readChannelCredentials,
   readOwnIdentity,
-  type SubmitResponse,
   type TlsFiles,
   TlsSource,
 } from '@csc-fleet/common/rpc';
@@ -49,6 +48,7 @@ import {
   readAudit,
   readLogFile,
   resolve,
+  type Submitted,
   submit,
   whoAmI,
 } from './calls/calls.ts';
@@ -106,7 +106,7 @@ export interface GateClient extends Disposable {
    * Hands a contract in and returns with the decision; does not wait for it to run. Where `mustNameHost` is true, it runs
    * only once `awaitPlacement`, or `follow`, has named its host.
    */
-  submit(contract: ContractInput, options?: SubmitOptions & CallOptions): Promise<SubmitResponse>;
+  submit(contract: ContractInput, options?: SubmitOptions & CallOptions): Promise<Submitted>;
   /**
    * Waits until the execution has its host, whose name it signs where the policy wants that and this client, or what it
    * remembers, has signed the submission; or until it has ended or waits for an approval.

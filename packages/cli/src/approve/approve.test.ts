@@ -346,6 +346,37 @@ describe('csc approve at a terminal', () => {
     });
   });
 
+  it('waits for people for as long as its submitter says, and says until when as it begins to wait', async () => {
+    const contract = fleet.contract({ argv: ['echo', 'patience'] });
+    const path = join(fleet.directory, 'patience.json');
+    writeFileSync(path, JSON.stringify(contract));
+    const submit = ['submit', path, '--submitter-key', join(fleet.directory, 'alice.key')];
+    const hoursUntil = (text: string, at: RegExp) =>
+      (Date.parse(at.exec(text)?.[1] ?? '') - Date.now()) / 3_600_000;
+    const usual = await fleet.csc([...submit, '--detach']);
+    expect(hoursUntil(usual.stderr, /waits for it until (\S+)\.\n/)).toBeCloseTo(65 / 60, 1);
+    expect(usual.stderr).toContain('--wait-for-approval 8h has it stand for longer');
+    const long = await fleet.csc([...submit, '--detach', '--wait-for-approval', '9h']);
+    expect(hoursUntil(long.stderr, /waits for it until (\S+)\.\n/)).toBeCloseTo(9, 1);
+    for (const { stdout } of [usual, long]) await alice.cancel(stdout.trim());
+    expect((await fleet.csc([...submit, '--wait-for-approval', '25h'])).stderr).toContain('24h at most');
+    const stays = fleet.csc([...submit, '--wait-for-approval', '8h']);
+    let waiting = '';
+    await vi.waitUntil(async () => {
+      waiting = (await fleet.csc(['approvals', '--json'], { as: 'bob' })).stdout;
+      return waiting !== '';
+    });
+    const { execution_id: executionId, until } = JSON.parse(waiting) as Record<string, string>;
+    expect((Date.parse(String(until)) - Date.now()) / 3_600_000).toBeCloseTo(8, 1);
+    const hash = contractSha256(contract).slice(0, 8);
+    await onTerminal('bob', ['approve', String(executionId)], [[/begins: /, hash]]);
+    const ended = await stays;
+    expect(ended).toMatchObject({ code: 0, stdout: 'patience\n' });
+    expect(
+      hoursUntil(ended.stderr, /needs an approval by policy tests, and starts by (\S+) or never/),
+    ).toBeCloseTo(8, 1);
+  });
+
   it('a rejection ends it, with its reason', async () => {
     const { executionId, hash } = await submit();
     const { screen } = await onTerminal(

@@ -10,7 +10,7 @@ import { append, parseBytes, parseDuration } from '../action/options.ts';
 import { connectGate } from '../connect/connect-gate.ts';
 import { addGateOptions, addTokenOptions, gateOptionsHelp } from '../connect/gate-options.ts';
 import { makeKeptSealKey, readSealKey } from '../connect/seal-keys.ts';
-import { chooseIdentity, type SubmitterOptions } from '../connect/submitter.ts';
+import { type ChosenSubmitter, chooseIdentity, type SubmitterOptions } from '../connect/submitter.ts';
 import { readInput } from '../files/read-input.ts';
 import { TerminalClaims } from '../files/terminal-claims.ts';
 import { describeDecision } from '../show/decision.ts';
@@ -44,6 +44,14 @@ function addLabel(text: string, labels: Readonly<Record<string, string>>): Reado
   return { ...labels, [text.slice(0, at)]: text.slice(at + 1) };
 }
 
+const dayMs = 24 * 3_600_000;
+
+function parseWait(text: string): number {
+  const ms = parseDuration(text);
+  if (ms > 0 && ms <= dayMs) return ms;
+  throw new InvalidArgumentError('Say more than 0, and 24h at most: no submission stands for longer.');
+}
+
 export function defineSubmit(command: Command): void {
   const version = command.createOption('--receipt-version <version>', 'v0.1 is what the reference writes');
   const key = command.createOption(
@@ -65,6 +73,11 @@ export function defineSubmit(command: Command): void {
     .addOption(unsigned.conflicts(['submitterKey', 'oidc']))
     .option('--idempotency-key <key>', 'the same key and contract give the same execution again')
     .option('--timeout-queue <time>', 'how long to wait for an executor: 30s, 5m', parseDuration)
+    .option(
+      '--wait-for-approval <time>',
+      'let it wait so long for people and for an executor, up to 24h (signed), and stay for that without --detach',
+      parseWait,
+    )
     .option('--stdout-bytes <size>', 'keep up to so much of its stdout: 50M (signed)', parseBytes)
     .option('--stderr-bytes <size>', 'the same of its stderr', parseBytes)
     .option('--require-outputs', 'fail where an expected output is not there (signed: the host does)')
@@ -100,6 +113,8 @@ interface SubmitCommandOptions extends SubmitterOptions {
   readonly idempotencyKey?: string;
   /** Milliseconds. */
   readonly timeoutQueue?: number;
+  /** Milliseconds. */
+  readonly waitForApproval?: number;
   /** Bytes. */
   readonly stdoutBytes?: number;
   readonly stderrBytes?: number;
@@ -123,7 +138,9 @@ async function submitContract(file: string, options: SubmitCommandOptions): Prom
     ...(await toSubmitOptions(options)),
     // Unsigned, nobody but this process can ask for them.
     requireOutputs: chosen.submitter !== undefined && options.requireOutputs === true,
+    startWithinMs: startWithin(options, chosen),
   };
+  const waitForApproval = options.waitForApproval !== undefined;
   if (options.detach === true) {
     using client = connectGate(options, chosen);
     // Awaited, so that the client is closed only afterwards.
@@ -144,7 +161,8 @@ async function submitContract(file: string, options: SubmitCommandOptions): Prom
     again: (executionId: string | undefined) => leave(executionId, presenter.alert),
   };
   using interrupts = handleInterrupts(steps, presenter.alert);
-  const run = (handlers: RunHandlers) => client.run(contract, { ...submitOptions, handlers });
+  const run = (handlers: RunHandlers) =>
+    client.run(contract, { ...submitOptions, waitForApproval, handlers });
   const wanted = {
     wholeOutput: options.allowTruncated !== true,
     outputs: options.requireOutputs === true,
@@ -180,7 +198,11 @@ async function submitOnTerminal(file: string, options: SubmitCommandOptions): Pr
       },
       handlers: session.recording(handlers),
     });
-  const submitOptions = await toSubmitOptions(options);
+  const submitOptions = {
+    ...(await toSubmitOptions(options)),
+    startWithinMs: startWithin(options, chosen),
+    waitForApproval: options.waitForApproval !== undefined,
+  };
   const ended = present(presenter, {
     interrupts,
     receiptOut: options.receiptOut,
@@ -212,6 +234,14 @@ function keepClaim(claims: TerminalClaims, claim: TerminalClaim, alert: (text: s
     if (!isCscError(error)) throw error;
     alert(plainLine(`csc: csc attach will only look on: ${error.message}`));
   }
+}
+
+// What nobody has signed waits for as long as the gate lets it.
+function startWithin(
+  { waitForApproval }: SubmitCommandOptions,
+  { submitter }: ChosenSubmitter,
+): number | undefined {
+  return submitter === undefined ? undefined : waitForApproval;
 }
 
 async function toSubmitOptions(options: SubmitCommandOptions): Promise<Omit<SubmitOptions, 'terminal'>> {
@@ -249,7 +279,8 @@ async function submitAndLeave(
   options: SubmitOptions,
   json: boolean,
 ): Promise<number> {
-  const { executionId, decision, state, existing, mustNameHost } = await client.submit(contract, options);
+  const submitted = await client.submit(contract, options);
+  const { executionId, decision, state, existing, mustNameHost, waitsUntil } = submitted;
   if (json) {
     const decided = decision && decisionJson(decision);
     await writeJson({ execution_id: executionId, state: stateName(state), existing, decision: decided });
@@ -260,7 +291,7 @@ async function submitAndLeave(
       const isWaiting = state === ExecutionState.AWAITING_APPROVAL;
       note(
         isWaiting
-          ? describeWaiting(executionId, decision, paint)
+          ? describeWaiting(executionId, decision, paint, waitsUntil)
           : describeDecision(toDecisionView(decision), paint),
       );
     }

@@ -80,12 +80,14 @@ function toNotes({ notes }: EventOf<'started'>): string[] {
 }
 
 function narrateDecision(event: EventOf<'decided'>): Narration {
-  const { decision, executionId } = event;
+  const { decision, executionId, waitsUntil } = event;
   if (decision === undefined || decision.verdict === Verdict.DENY) return {};
   const asks = decision.verdict === Verdict.NEEDS_APPROVAL;
   const verdict = asks ? 'needs an approval' : 'allowed';
+  const until =
+    asks && waitsUntil !== undefined ? `, and starts by ${waitsUntil.toISOString()} or never` : '';
   return {
-    line: plainLine(`csc: execution ${executionId}: ${verdict} by policy ${decision.policyProfile}`),
+    line: plainLine(`csc: execution ${executionId}: ${verdict} by policy ${decision.policyProfile}${until}`),
     now: 'waiting for an executor',
   };
 }

@@ -11,6 +11,8 @@ export interface Outcome {
   readonly executionId: string;
   readonly execution: Execution;
   readonly decision: Decision | undefined;
+  /** Until when it can be agreed to, where more is known of that than the decision says. */
+  readonly waitsUntil?: Date | undefined;
   readonly receipt: ExecutionReceipt | undefined;
   readonly receiptJson: Uint8Array;
   /** What `csc submit` ends with, as `csc help exit-codes` says. */
@@ -44,7 +46,7 @@ export function describeOutcome(outcome: Outcome, paint: Paint): string {
   if (isDenied)
     return `${describeDecision(toDecisionView(decision), paint)}\nExecution ${plainLine(outcome.executionId)}`;
   if (execution.state === ExecutionState.AWAITING_APPROVAL && decision !== undefined) {
-    return describeWaiting(outcome.executionId, decision, paint);
+    return describeWaiting(outcome.executionId, decision, paint, outcome.waitsUntil);
   }
   const { format, title, text } = describeEnd(outcome);
   const lines = [`${paint([format, 'bold'], title)} — ${plainLine(text)}`];
@@ -71,17 +73,31 @@ export function toDecisionView(decision: Decision): DecisionView {
 }
 
 /** A decision that people are to agree to, and how its submitter waits for them. */
-export function describeWaiting(executionId: string, decision: Decision, paint: Paint): string {
+export function describeWaiting(
+  executionId: string,
+  decision: Decision,
+  paint: Paint,
+  ends: Date | undefined = decision.expiresAt,
+): string {
   const view = toDecisionView(decision);
   const id = plainLine(executionId);
-  const until = decision.expiresAt === undefined ? '' : ` until ${decision.expiresAt.toISOString()}`;
+  const until = ends === undefined ? '' : ` until ${ends.toISOString()}`;
   const unsigned = `: submit the same contract with --approval FILE, or, where the owners name approvers, they run csc approve ${id}`;
   return [
     describeDecision(view, paint, executionId),
     `Execution ${id} waits for it${until}${groupsAsked(view) === undefined ? unsigned : ''}.`,
+    ...(endsSooner(ends, decision)
+      ? [
+          'What its submitter has signed ends then; csc submit --wait-for-approval 8h has it stand for longer (24h at most).',
+        ]
+      : []),
     // Where a profile binds to a host, it expires soon after the last approval, if its submitter does not sign the host's name.
     `Stay with csc get ${id} --follow: it names the host once one is chosen, and without that it may expire as soon as they have agreed.`,
   ].join('\n');
+}
+
+function endsSooner(ends: Date | undefined, { expiresAt }: Decision): boolean {
+  return ends !== undefined && expiresAt !== undefined && ends < expiresAt;
 }
 
 interface End {

@@ -29,7 +29,7 @@ import {
   toJsonBytes,
   withKey,
 } from './request.ts';
-import { type SignedSubmit, type Submitter, signRequest } from './submitter.ts';
+import { type SignedSubmit, type Submitter, signRequest, waitsUntil } from './submitter.ts';
 
 /** What every call may be told. */
 export interface CallOptions {
@@ -95,7 +95,7 @@ export async function submit(
   { connection, submitter }: SubmitContext,
   contract: ContractInput,
   options: SubmitOptions & CallOptions,
-): Promise<SubmitResponse> {
+): Promise<Submitted> {
   const prepared = prepareSubmit(contract, options);
   const signed = await signRequest(prepared, submitter, options);
   const { request, contractSha256, submission } = signed;
@@ -111,8 +111,11 @@ export async function submit(
   }
   if (submission !== undefined && answer.mustNameHost)
     await submitter?.signed.keep({ ...submission, executionId: answer.executionId });
-  return answer;
+  return { ...answer, waitsUntil: waitsUntil(answer.decision, submission?.submissionJson) };
 }
+
+/** What a gate says of what was handed in, and until when it can be agreed to, and be started. */
+export type Submitted = SubmitResponse & { readonly waitsUntil: Date | undefined };
 
 /**
  * The error of handing a request in. Where the gate may have taken it, the submission is remembered: under the key that

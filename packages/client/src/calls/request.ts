@@ -35,6 +35,11 @@ export interface SubmitOptions {
   readonly receiptVersion?: 'csc.receipt.v0.1' | 'csc.receipt.v0.2' | undefined;
   /** Milliseconds that it may wait for an executor. Absent: the gate's own limit. */
   readonly queueTimeoutMs?: number | undefined;
+  /**
+   * Milliseconds within which it must have started, people's agreement and queue included; 24 hours at most, and no longer than
+   * the gate lets a decision wait. Needs a submitter. Absent: `queueTimeoutMs`, or an hour, and five minutes; with `waitForApproval`, 24 hours.
+   */
+  readonly startWithinMs?: number | undefined;
   /** The most that it is to use up; policy and host can only say less. Needs a submitter. Absent: what they say. */
   readonly limits?: Limits | undefined;
   /** It has failed where an expected output is not there. Needs a submitter. Absent: as the policy says. */

@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { canonicalJson, parseTimestamp, toTimestamp } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { type SubmissionSigner, signSubmission } from '@csc-fleet/common/evidence';
+import type { Decision } from '@csc-fleet/common/messages';
 import { tokenSha256 } from '@csc-fleet/common/oidc';
 import type { Identity } from '@csc-fleet/common/rpc';
 import { sealAlgorithm } from '@csc-fleet/common/seal';
@@ -46,12 +47,12 @@ export async function signRequest(
   options: SignOptions,
 ): Promise<SignedSubmit> {
   if (submitter === undefined) {
-    const { limits, executorId, requireOutputs, attest, sealTo } = options;
-    const asks = requireOutputs === true || attest === true || sealTo !== undefined;
-    if (limits === undefined && executorId === undefined && !asks)
-      return { ...prepared, submission: undefined };
+    const { limits, executorId, requireOutputs, attest, sealTo, startWithinMs } = options;
+    const flags = requireOutputs === true || attest === true;
+    const asked = [limits, executorId, sealTo, startWithinMs].some((it) => it !== undefined);
+    if (!asked && !flags) return { ...prepared, submission: undefined };
     const message =
-      'limits, executorId, requireOutputs, attest and sealTo are part of a signed submission: connect with a submitter';
+      'limits, executorId, requireOutputs, attest, sealTo and startWithinMs are part of a signed submission: connect with a submitter';
     throw new CscError('REQUEST_INVALID', message);
   }
   const now = new Date();
@@ -150,7 +151,14 @@ function toWish({ columns, rows, type, inputKey }: TerminalAsked) {
 }
 
 /** How long it may take until it starts: no host begins it later. */
-function lifeMs({ queueTimeoutMs = defaultQueueMs, waitForApproval = false }: SignOptions): number {
+function lifeMs({
+  queueTimeoutMs = defaultQueueMs,
+  waitForApproval = false,
+  startWithinMs,
+}: SignOptions): number {
+  if (startWithinMs !== undefined && !(startWithinMs > 0 && startWithinMs <= maxSubmissionLifeMs))
+    throw new CscError('REQUEST_INVALID', 'startWithinMs must be more than 0, and 24 hours at most');
+  if (startWithinMs !== undefined) return startWithinMs;
   return waitForApproval ? maxSubmissionLifeMs : Math.min(queueTimeoutMs + marginMs, maxSubmissionLifeMs);
 }
 
@@ -159,4 +167,18 @@ function toNonce(key: string | undefined): string {
   if (key === undefined) return randomBytes(16).toString('hex');
   if (/^[0-9a-f]{32}$/.test(key)) return key;
   return createHash('sha256').update(key).digest('hex').slice(0, 32);
+}
+
+/**
+ * Until when what was handed in can be agreed to, and be started: the earlier of when the decision and the submission end. Undefined:
+ * the gate has not said.
+ */
+export function waitsUntil(
+  decision: Pick<Decision, 'expiresAt'> | undefined,
+  submissionJson: Uint8Array | undefined,
+): Date | undefined {
+  const submission = submissionJson === undefined ? undefined : parseSubmission(submissionJson);
+  const expires = submission?.ok === true ? parseTimestamp(submission.value.expires_at) : undefined;
+  const times = [decision?.expiresAt, expires].filter((it) => it !== undefined);
+  return times.sort((a, b) => a.getTime() - b.getTime())[0];
 }

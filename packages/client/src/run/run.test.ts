@@ -471,6 +471,21 @@ describe('a submitter', () => {
     expect(Date.parse(expires_at) - Date.parse(not_before)).toBe(24 * 3_600_000);
   });
 
+  it('lets it stand for as long as it is told, at most a day, and says until when it waits', async () => {
+    const { gate, client } = await start({}, signing);
+    const heard: unknown[] = [];
+    const onEvent = (event: ExecutionEvent) => void heard.push('waitsUntil' in event && event.waitsUntil);
+    const { waitsUntil } = await client.run(contract, { startWithinMs: 7_200_000, handlers: { onEvent } });
+    const { not_before, expires_at } = gate.runs.map(opened)[0] ?? { not_before: '', expires_at: '' };
+    expect(Date.parse(expires_at) - Date.parse(not_before)).toBe(7_200_000);
+    expect(waitsUntil).toEqual(new Date(expires_at));
+    expect(heard).toContainEqual(waitsUntil);
+    for (const startWithinMs of [0, 24 * 3_600_000 + 1, Number.NaN])
+      expect(await codeOf(client.run(contract, { startWithinMs }))).toBe('REQUEST_INVALID');
+    const { client: nobody } = await start();
+    expect(await codeOf(nobody.run(contract, { startWithinMs: 7_200_000 }))).toBe('REQUEST_INVALID');
+  });
+
   it('signs what is handed in only, and an error says under which key it may have been', async () => {
     const { gate, client } = await start({}, { ...signing, reconnectForMs: 0 });
     gate.breakAfter.push(0);

@@ -14,7 +14,8 @@ import {
   type TerminalAsked,
   withKey,
 } from '../calls/request.ts';
-import { signRequest } from '../calls/submitter.ts';
+import type { SignedSubmission } from '../calls/signed.ts';
+import { signRequest, waitsUntil } from '../calls/submitter.ts';
 import { type CallerContext, inSpan, isTraced, type RunFacts } from '../connection/caller-trace.ts';
 import type { Connection } from '../connection/connection.ts';
 import type { ReconnectOptions } from '../connection/reconnect.ts';
@@ -60,6 +61,8 @@ export interface RunResult {
   readonly execution: Execution;
   /** As the gate says it. */
   readonly decision: Decision | undefined;
+  /** Until when it can be agreed to, and be started. Absent: it was followed only, or the gate did not say. */
+  readonly waitsUntil?: Date | undefined;
   /** Verified. Undefined while an approval is awaited, and where the executor was lost. */
   readonly receipt: ExecutionReceipt | undefined;
   /** The receipt as it was signed; empty where there is none. */
@@ -139,7 +142,7 @@ async function runToEnd(context: RunContext, contract: ContractInput, given: Run
     wanted.onInput(input);
   };
   const receiver = createReceiver(
-    stop.listening(onceStarted(options.handlers ?? {}, openInput)),
+    stop.listening(onceStarted(tellingUntil(options.handlers ?? {}, prepared.submission), openInput)),
     receiptVersion,
     undefined,
     // What nobody asked to be sealed is a job's own bytes, whatever they begin with.
@@ -182,7 +185,7 @@ async function runToEnd(context: RunContext, contract: ContractInput, given: Run
       await submitter?.signed.drop(submission.nonce);
     const result = await conclude(context, receiver, { ...expected, host }, proofWanted);
     checkSealed(result.receipt, options.sealTo);
-    return result;
+    return { ...result, waitsUntil: waitsUntil(result.decision, submission?.submissionJson) };
   } catch (error) {
     if (receiver.executionId() === undefined) throw await rememberLost(error, prepared, submitter);
     throw withKey(error, request);
@@ -209,6 +212,19 @@ function onceStarted(handlers: RunHandlers, open: (executionId: string) => void)
       if (event.type === 'started') open(event.executionId);
       return handlers.onEvent?.(event);
     },
+  };
+}
+
+// The gate says how long its decision stands; how long the submission does, is known here.
+function tellingUntil(handlers: RunHandlers, submission: SignedSubmission | undefined): RunHandlers {
+  return {
+    ...handlers,
+    onEvent: (event) =>
+      handlers.onEvent?.(
+        event.type === 'decided'
+          ? { ...event, waitsUntil: waitsUntil(event.decision, submission?.submissionJson) }
+          : event,
+      ),
   };
 }
 

@@ -14,6 +14,8 @@ export type ExecutionEvent = FlatKind<WireKind> & {
   readonly sequence: number;
   /** By the gate's clock; absent only where the gate did not say. */
   readonly at: Date | undefined;
+  /** Of `decided`, to `run`: until when it can be agreed to, and be started. Absent: it is not known. */
+  readonly waitsUntil?: Date | undefined;
 };
 
 /** The event of one type. */
