@@ -73,7 +73,7 @@ export function walkPath(path: string, look: Look = lookOnHost): Walk | undefine
       at = posix.dirname(at);
       continue;
     }
-    const next = posix.join(at, name);
+    const next = at === '/' ? `/${name}` : `${at}/${name}`;
     const found = look(next);
     if (found === undefined) return undefined;
     if (found.target === undefined) {

@@ -51,6 +51,7 @@ class Gathering {
   readonly #inner = new Map<string, string>();
   // Every path has the same few directories above it: each is looked at once.
   readonly #stats: (path: string) => Stats | undefined;
+  readonly #isOpen: (directory: string) => boolean;
   readonly #look: (path: string) => ReturnType<typeof lookOnHost>;
   #gitconfig: string | undefined;
   #bytes = 0;
@@ -59,6 +60,10 @@ class Gathering {
     this.#shown = shown;
     this.#root = root;
     this.#stats = once((path) => statSync(this.#onHost(path), { throwIfNoEntry: false }));
+    this.#isOpen = once(
+      (path) =>
+        ((this.#stats(path)?.mode ?? 0) & 0o001) !== 0 && (path === '/' || this.#isOpen(posix.dirname(path))),
+    );
     this.#look = once((path) => lookOnHost(this.#onHost(path)));
   }
 
@@ -125,13 +130,13 @@ class Gathering {
     if (!stats.isDirectory()) return false;
     return (
       this.#entries(source)
-        .map((found) => this.#copyOne(source, found, posix.join(copy, found.name), entry, depth + 1))
+        .map((found) => this.#copyOne(source, found, `${copy}/${found.name}`, entry, depth + 1))
         .filter(Boolean).length > 0
     );
   }
 
   #copyOne(top: string, found: Dirent, copy: string, entry: EtcEntry, depth: number): boolean {
-    const source = posix.join(top, found.name);
+    const source = `${top}/${found.name}`;
     const target = found.isSymbolicLink() ? this.#look(source)?.target : undefined;
     if (target === undefined) return this.#copy(source, copy, entry, depth);
     const walk = this.#walk(source);
@@ -163,8 +168,8 @@ class Gathering {
     try {
       const { bytes } = readBoundedFile(this.#onHost(path), { maxBytes: maxFileBytes });
       if (this.#bytes + bytes.length > maxBytes) return undefined;
-      const text = bytes.toString('latin1');
-      const isSecret = text.includes('PRIVATE KEY-----') || (checked === true && holdsPassword(text));
+      const isSecret =
+        bytes.includes('PRIVATE KEY-----') || (checked === true && holdsPassword(bytes.toString('latin1')));
       return isSecret ? undefined : bytes;
     } catch {
       return undefined;
@@ -181,8 +186,7 @@ class Gathering {
 
   // Undefined where somebody of this host may not see it. The path is free of links.
   #publicStats(path: string): Stats | undefined {
-    const parents = ancestorsOf(path).map((it) => this.#stats(it));
-    if (parents.some((stats) => stats === undefined || (stats.mode & 0o001) === 0)) return undefined;
+    if (!this.#isOpen(posix.dirname(path))) return undefined;
     const stats = this.#stats(path);
     return stats === undefined || (stats.mode & 0o004) === 0 ? undefined : stats;
   }
@@ -222,11 +226,6 @@ function once<T>(ask: (path: string) => T): (path: string) => T {
     known.set(path, found);
     return found.answer;
   };
-}
-
-function ancestorsOf(path: string): string[] {
-  const parent = posix.dirname(path);
-  return parent === path ? [] : [...ancestorsOf(parent), parent];
 }
 
 function toRelative(path: string, copy: string): string {
