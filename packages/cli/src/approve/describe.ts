@@ -43,12 +43,12 @@ export function describeRequest(request: ApprovalRequest, shown: Shown): string 
 
 const byWords = {
   signed: 'by a signature of a key that the owners name',
-  unverified: 'by a signature that is not verified here',
-  gate: 'by the gate’s word alone',
+  unverified: 'as the gate says: by a signature that is not verified here',
+  gate: 'as the gate says: nobody has signed it',
 } as const;
 
 function describeAsked(request: ApprovalRequest, { columns, now }: Shown): string[] {
-  const { pending, principal, principalBy, submission } = request;
+  const { pending, principal, principalBy, submission, trustDomain } = request;
   const { execution, until } = pending;
   const age = execution?.submittedAt === undefined ? '' : `, ${formatAge(execution.submittedAt, now)} ago`;
   const { selector = {}, executor_id: host } = submission?.audience ?? {};
@@ -58,7 +58,12 @@ function describeAsked(request: ApprovalRequest, { columns, now }: Shown): strin
   return rowsOf(columns, [
     ['asked by', `${principal}, ${byWords[principalBy]}`],
     ['asked', `${formatTime(execution?.submittedAt)}${age} (gate’s clock)`],
-    ['waits to', formatTime(until)],
+    ['waits to', `${formatTime(until)}, as the gate says`],
+    // What a signature of the submitter’s says too was held against it.
+    [
+      'fleet',
+      `${trustDomain}, ${principalBy === 'signed' ? 'as its submitter has signed' : 'as the gate says'}`,
+    ],
     ['runs on', submission === undefined ? 'any host that the gate chooses' : `${where}${terminal}`],
   ]);
 }
@@ -98,7 +103,8 @@ function describeJudgement(
     findings: findings.map(({ reasonCode, member, message }) => ({ reasonCode, member, message })),
   };
   const from = policyBy === 'owners' ? 'as in the owners’ files here' : 'as the gate shows it';
-  const version = policyVersion === undefined ? '' : `, version ${policyVersion} of the repository`;
+  const version =
+    policyVersion === undefined ? '' : `, version ${policyVersion} of the repository, as the gate says`;
   const { name, allowed_egress_hosts: hosts } = policy.policy;
   return [
     ...describeFindings(view, paint)
@@ -115,7 +121,7 @@ function describeJudgement(
 function describePeople({ pending, reviews }: ApprovalRequest, { paint, columns, now }: Shown): string[] {
   const wanted = describeQuorum(pending).map((text): [string, string] => ['wanted', text]);
   return [
-    paint('bold', 'People'),
+    `${paint('bold', 'People')} who are wanted, as the gate says`,
     ...rowsOf(columns, wanted),
     ...rowsOf(
       columns,

@@ -121,8 +121,17 @@ describe('what an approver is shown', () => {
       `${alice}, by a signature of a key that`,
       '1 of 2 of sre: spiffe://csc.local/client/bob',
       'as in the owners’ files here',
+      'csc.local, as its submitter has signed',
     ])
       expect(text).toContain(part);
+    const unverified = show({ contract, signedBy: key }).replaceAll(/\n\s+/g, ' ');
+    expect(unverified).toContain(`${alice}, as the gate says: by a signature that is not verified here`);
+    expect(show({ contract }).replaceAll(/\n\s+/g, ' ')).toContain(
+      `${alice}, as the gate says: nobody has signed it`,
+    );
+    for (const only of [unverified, show({ contract })])
+      expect(only).toContain('csc.local, as the gate says');
+    expect(unverified).toContain('who are wanted, as the gate says');
     expect(text).not.toContain('DOUBT');
     for (const line of text.split('\n')) expect(line.length, line).toBeLessThanOrEqual(80);
   });

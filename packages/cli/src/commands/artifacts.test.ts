@@ -252,6 +252,11 @@ describe('csc policy', () => {
     expect((await csc(['policy', 'add', '--dir', dir, issuers])).stderr).toMatch(
       /WARNING: issuers.yaml: .* not known to have environemnt, repositroy/,
     );
+    for (const what of ['targets/policies', 'targets/issuers.yaml'])
+      expect(await csc(['policy', 'lint', join(dir, what)])).toMatchObject({
+        code: 1,
+        stdout: expect.stringMatching(/targets\/issuers.yaml: .* not known to have environemnt, repositroy/),
+      });
     const revoke = (...what: string[]) => csc(['admin', 'revoke', ...what, '--reason', 'lost', '--dir', dir]);
     await csc(['policy', 'sign', '--dir', dir]);
     await csc(['policy', 'publish', '--dir', dir]);

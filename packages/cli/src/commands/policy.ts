@@ -4,7 +4,6 @@ import { readPublicKey } from '@csc-fleet/common/crypto';
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { readBoundedFile } from '@csc-fleet/common/files';
-import { parseIssuers, strangeClaims } from '@csc-fleet/common/owners';
 import { bindingOf, parseBindings, readPolicyFile } from '@csc-fleet/common/policy';
 import {
   addFile,
@@ -165,8 +164,11 @@ function defineJudging(command: Command): void {
   });
   const lint = command
     .command('lint')
-    .summary('name the rules of profiles that can never speak')
-    .argument('[policies...]', 'profiles, or folders of them; default: policies')
+    .summary('name the rules of profiles, and of issuers.yaml, that can never speak')
+    .argument(
+      '[policies...]',
+      'profiles, folders of them (and issuers.yaml beside), or an issuers.yaml; default: policies',
+    )
     .option('--json', 'JSON lines, one rule each');
   act<[string[], { json?: true }]>(lint, async (paths, options) => {
     const { lintPolicies } = await import('../policy/lint.ts');
@@ -220,7 +222,7 @@ async function initialiseLocally(files: string[], options: InitOptions): Promise
       `All keys of this repository are in ${join(dir, 'keys')}: whoever has that folder decides what hosts run.`,
     );
   addFiles(dir, readOwnersFiles(files));
-  sayStrangeClaims(dir);
+  await sayStrangeClaims(dir);
   if (submitter !== undefined && bindings === undefined) bindLogin(dir, files, submitter);
   if (files.length === 0 && submitter === undefined) {
     note(`${dir} is made: csc policy add FILES --dir ${dir}, csc policy sign and csc policy publish`);
@@ -287,24 +289,17 @@ function sayWhoIsMissing(dir: string, submitter: SubmitterEntry | undefined): vo
     );
 }
 
-// A rule that asks for a mistyped claim lets nobody in, and says nothing.
-function sayStrangeClaims(dir: string): void {
+async function sayStrangeClaims(dir: string): Promise<void> {
   const bytes = workspaceFiles(dir).get('issuers.yaml');
-  const read = bytes === undefined ? undefined : parseIssuers(bytes);
-  for (const it of read?.ok === true ? read.value.issuers : []) {
-    const strange = strangeClaims(it);
-    if (strange.length > 0)
-      note(
-        plainLine(
-          `WARNING: issuers.yaml: tokens of ${it.kind} are not known to have ${strange.join(', ')}, and a claim that is not there is never met: ${it.issuer}`,
-        ),
-      );
-  }
+  if (bytes === undefined) return;
+  const { describeStrangeClaims } = await import('../policy/issuers.ts');
+  for (const { message } of describeStrangeClaims(bytes))
+    note(plainLine(`WARNING: issuers.yaml: ${message}`));
 }
 
 async function add(files: string[], { dir }: At): Promise<number> {
   addFiles(dir, readOwnersFiles(files));
-  sayStrangeClaims(dir);
+  await sayStrangeClaims(dir);
   note(`${files.length} added; what is published stays until csc policy sign and csc policy publish`);
   return exitCodes.ok;
 }

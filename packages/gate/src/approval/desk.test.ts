@@ -2,6 +2,7 @@ import type { SignedApproval } from '@csc-fleet/common/approval';
 import { withoutRevoked } from '@csc-fleet/common/approval';
 import type { CommandContract } from '@csc-fleet/common/contract';
 import { createSigner } from '@csc-fleet/common/crypto';
+import { toTimestamp } from '@csc-fleet/common/encoding';
 import { orThrow } from '@csc-fleet/common/errors';
 import { type ApprovalsWatchResponse, ExecutionState } from '@csc-fleet/common/messages';
 import { createRevocations } from '@csc-fleet/common/owners';
@@ -64,11 +65,13 @@ const refused = (text: string) =>
 let test: TestGate;
 
 beforeEach(async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
   test = await TestGate.open();
   await test.publish({ policies: createPolicySet([policy]), bindings, approvers, version: 4 });
 });
 afterEach(async () => {
   await test.close();
+  vi.useRealTimers();
   expect(test.errors).toEqual([]);
 });
 
@@ -78,11 +81,12 @@ interface Asked {
   readonly submission: Submission;
 }
 
-async function ask(contract = makeContract()): Promise<Asked> {
+async function ask(contract = makeContract(), overrides: Partial<Submission> = {}): Promise<Asked> {
   const submissionJson = signSubmission(contract, {
     principal: agent,
     signer: submitter,
     now: test.clock.now(),
+    overrides,
   });
   const { executionId: id, state } = await test.submit(contract, { submissionJson });
   expect(state).toBe(ExecutionState.AWAITING_APPROVAL);
@@ -305,6 +309,26 @@ describe('the people who are asked', () => {
     await review(asked, alice, 'release', { reason });
     const { execution } = await test.as(agent).getExecution({ executionId: asked.id });
     expect(execution?.glassBroken).toBeUndefined();
+  });
+
+  it.each([
+    ['what one of them signed', { signed: 600, submitted: 3600 }],
+    ['the submission, though they signed for longer,', { signed: 3600, submitted: 600 }],
+  ])('have it wait in the queue until the moment that %s expires', async (_, { signed, submitted }) => {
+    const inSeconds = (count: number) => toTimestamp(new Date(test.clock.now().getTime() + count * 1000));
+    const asked = await ask(makeContract(), { expires_at: inSeconds(submitted) });
+    await review(asked, alice, 'release', { expires_at: inSeconds(signed) });
+    await review(asked, bob, 'security', { expires_at: inSeconds(3600) });
+    const state = async () => (await test.as(agent).getExecution({ executionId: asked.id })).execution?.state;
+    test.clock.advance(600_000 - 1);
+    await test.sweep();
+    expect(await state()).toBe(ExecutionState.QUEUED);
+    test.clock.advance(1);
+    await test.sweep();
+    expect(await state()).toBe(ExecutionState.EXPIRED);
+    const executor = await test.connected('e1', { policySha256s: [policy.sha256] });
+    await test.flushed();
+    expect(executor.offered).toEqual([]);
   });
 
   it('come too late once what they are for has expired', async () => {

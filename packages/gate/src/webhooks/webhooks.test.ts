@@ -217,6 +217,11 @@ describe('webhooks', () => {
       'http://169.254.169.254/',
     ])
       expect(parse(bad).success, bad).toBe(false);
+    const linked = (link: string) =>
+      webhooksSchema(join(directory, 'gate.yaml')).safeParse([{ url, secret_file: 'secret', link }]).success;
+    expect(linked('https://wiki.example/{execution_id}?again={execution_id}')).toBe(true);
+    for (const link of ['{id}', '{execution_id', '{{execution_id}}', '{execution_id}/{principal}', '}'])
+      expect(linked(`https://wiki.example/${link}`), link).toBe(false);
     const entry = { url, secretFile: file, events: [...webhookEvents] };
     expect(readWebhooks([entry])).toMatchObject([{ secret }]);
     chmodSync(file, 0o644);
