@@ -3022,6 +3022,14 @@ const exported: readonly Mutant[] = [
     red: 'names what stood in for approvals',
   },
   {
+    name: 'bundle-page-of-any-size',
+    file: 'packages/cli/src/evidence/page.ts',
+    before: 'if (fitsPage(files, maxBytes)) yield* toProgram(files);',
+    after: 'if (maxBytes > 0) yield* toProgram(files);',
+    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    red: 'that is larger than a browser bears',
+  },
+  {
     name: 'bundle-log-without-its-receipts',
     file: 'packages/common/src/audit-bundle/log.ts',
     before: 'if (this.#isBeyond(number)) this.#beyond += 1;',

@@ -20,6 +20,7 @@ import {
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { signApproval } from '@csc-fleet/common/approval';
+import { type BundleProgress, verifyBundle } from '@csc-fleet/common/audit-bundle';
 import type { CommandContract } from '@csc-fleet/common/contract';
 import {
   createKeyRing,
@@ -65,6 +66,8 @@ import chromium from '@sparticuz/chromium';
 import puppeteer, { type Browser } from 'puppeteer-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readBundle } from '../evidence/bundle.ts';
+import { toPage } from '../evidence/page.ts';
+import { writeFileWhole } from '../files/write-file.ts';
 
 const owner = 'spiffe://csc.local/executor/executor-1';
 const scratch = mkdtempSync(join(tmpdir(), 'csc-receipts-'));
@@ -692,6 +695,69 @@ describe('an audit bundle', () => {
     expect(shown.verdict).toBe('done faulty');
     for (const kind of kinds) expect(shown.text).toContain(`${kind}: `);
     expect(shown.text).toContain('1 faults: this bundle does not hold');
+  });
+
+  it('of thousands of files lets a browser live, which shows a thousand of them at a time', async () => {
+    const dir = join(scratch, 'large');
+    cpSync(bundle, dir, { recursive: true });
+    const place = dirname(receiptFiles(dir)[0] ?? '');
+    for (let index = 100; index < 1300; index += 1) writeFileSync(join(place, file(index)), '{}');
+    const records = Array.from(
+      { length: 2400 },
+      (_, time) => `${JSON.stringify({ time, status_detail: `no ${time}` })}\n`,
+    );
+    writeFileSync(
+      join(dir, 'audit.jsonl'),
+      `${JSON.stringify({ status_detail: 'x'.repeat(1_000_000) })}\n${records.join('')}`,
+    );
+    relist(dir);
+    const files = readBundle(dir);
+    const turns = new Map<string, number>();
+    const pause = ({ what, done, of }: BundleProgress): undefined => {
+      if (done > of) throw new Error('more than there are');
+      turns.set(what, (turns.get(what) ?? 0) + 1);
+    };
+    await verifyBundle(files, () => createKeyRing([]), { pause });
+    expect([...turns].map(([what, count]) => [what, count >= 1200])).toEqual([
+      ['files', true],
+      ['receipts', true],
+      ['records of the audit', true],
+    ]);
+    // The audit is in parts.
+    const pieces = [...toPage(files)];
+    expect(pieces.filter((it) => it.includes('"audit.jsonl"')).length).toBeGreaterThan(1);
+    const html = join(scratch, 'large.html');
+    writeFileWhole(html, pieces);
+    const page = await browser.newPage();
+    await page.goto(`file://${html}`);
+    await page.waitForSelector('main.done');
+    const look = async (does: string) =>
+      (await page.evaluate(`{ ${does} }; [
+      document.querySelector('.verdict').innerText,
+      document.querySelectorAll('.faults li').length,
+      Math.max(...[...document.querySelectorAll('tbody')].map((it) => it.rows.length)),
+      document.querySelector('tbody').rows[0].innerText,
+      [...document.querySelectorAll('tbody')].at(-1).rows[0].innerText,
+    ]`)) as [string, number, number, string, string];
+    const [verdict, faults, rows, first] = await look('');
+    expect(verdict).toBe('1200 faults: this bundle does not hold. 4 receipts verify.');
+    expect([faults, rows]).toEqual([1000, 1000]);
+    expect(first).toContain('NOT VERIFIED');
+    const audit = '[...document.querySelectorAll(".listing")].at(-1)';
+    expect((await look(`${audit}.querySelectorAll('button')[1].click()`))[4]).toContain('no 999');
+    const filtered = await look(
+      `const it = ${audit}.querySelector('input'); it.value = 'NO 2399'; it.dispatchEvent(new Event('input'))`,
+    );
+    expect(filtered[4]).toContain('no 2399');
+    await page.close();
+  }, 30_000);
+
+  it('that is larger than a browser bears has a page that says so, and verifies nothing', async () => {
+    const html = join(scratch, 'too-large.html');
+    writeFileWhole(html, toPage(readBundle(bundle), 1000));
+    const shown = await show(html);
+    expect([shown.verdict, shown.elements]).toEqual(['done faulty', 0]);
+    expect(shown.text).toContain('NOT VERIFIED: this bundle has more than the 1000 bytes that a page holds');
   });
 
   it('is read with an audit that is longer than any file of an owner', () => {

@@ -45,7 +45,7 @@ import { toOcsf } from '../show/ocsf.ts';
 import { note, writeOut } from '../terminal/streams.ts';
 import { plainLine } from '../terminal/text.ts';
 import { findReceipts } from './found-receipts.ts';
-import { toPage } from './page.ts';
+import { fitsPage, toPage } from './page.ts';
 
 export interface BundleOptions extends GateOptions {
   readonly out: string;
@@ -116,6 +116,8 @@ export async function makeBundle(
   await writeOut(
     `${plainLine(`bundle of ${length} receipts in ${options.out}; its manifest is sha256:${sha256Hex(manifestJson)}`)}\n`,
   );
+  if (!fitsPage(contents.files))
+    note(`csc: WARNING it is too large for ${pageName}: csc audit verify-bundle verifies it, and no page`);
   for (const { execution_id, message } of contents.leftOut)
     note(plainLine(`csc: WARNING the receipt of ${execution_id} is not in it: ${message}`));
   return contents.leftOut.length === 0 ? exitCodes.ok : exitCodes.no;

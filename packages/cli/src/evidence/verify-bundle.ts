@@ -11,7 +11,7 @@ import { writeFileWhole } from '../files/write-file.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine } from '../terminal/text.ts';
 import { readBundle } from './bundle.ts';
-import { toPage } from './page.ts';
+import { fitsPage, toPage } from './page.ts';
 
 export interface VerifyBundleOptions extends Pick<GateOptions, 'logVkey' | 'witnessVkey' | 'witnessQuorum'> {
   readonly fleetCa?: string;
@@ -24,6 +24,8 @@ export interface VerifyBundleOptions extends Pick<GateOptions, 'logVkey' | 'witn
 /** Verifies the folder and prints what came of it. Resolves to 0, or 1 where something does not hold. */
 export async function verifyBundleFolder(dir: string, options: VerifyBundleOptions): Promise<number> {
   const files = readBundle(dir);
+  if (options.page !== undefined && !fitsPage(files))
+    throw new CscError('REQUEST_INVALID', 'this bundle is too large for a page: leave --page out');
   const trust = toTrust(files, options);
   const report = await verifyBundle(files, trust.ringFor, {
     logTrust: toTrustOfLog(files, options),

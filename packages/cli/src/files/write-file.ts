@@ -9,7 +9,11 @@ import { explainFileError, makeDirectory, replaceFile } from '@csc-fleet/common/
  * A name that is no regular file, such as /dev/stdout, is written to as it is.
  * @param mode as in chmod, less the umask
  */
-export function writeFileWhole(path: string, data: string | Uint8Array, mode = 0o644): void {
+export function writeFileWhole(
+  path: string,
+  data: string | Uint8Array | Iterable<string>,
+  mode = 0o644,
+): void {
   if (path.startsWith('/dev/')) {
     writeDevice(path, data);
     return;
@@ -18,12 +22,15 @@ export function writeFileWhole(path: string, data: string | Uint8Array, mode = 0
   replaceFile(path, data, mode);
 }
 
-function writeDevice(path: string, data: string | Uint8Array): void {
-  const bytes = typeof data === 'string' ? Buffer.from(data) : data;
+function writeDevice(path: string, data: string | Uint8Array | Iterable<string>): void {
+  const pieces = typeof data === 'string' || data instanceof Uint8Array ? [data] : data;
   try {
     const fd = openSync(path, 'w', 0o644);
     try {
-      for (let offset = 0; offset < bytes.length; ) offset += writeSync(fd, bytes, offset);
+      for (const piece of pieces) {
+        const bytes = Buffer.from(piece);
+        for (let offset = 0; offset < bytes.length; ) offset += writeSync(fd, bytes, offset);
+      }
     } finally {
       closeSync(fd);
     }

@@ -15,6 +15,7 @@ export {
   type BundleChecks,
   type BundleFault,
   type BundleFiles,
+  type BundleProgress,
   type BundleReport,
   type BundleRun,
   type BundleTrust,

@@ -65,7 +65,7 @@ export async function checkLog(
   span: BundleSpan,
   trust: LogTrust | undefined,
   faults: Faults,
-  pause: () => Promise<void> | undefined,
+  pause: (done: number, of: number) => Promise<void> | undefined,
 ): Promise<BundleLog | undefined> {
   const note = files.get(logPath('checkpoint'));
   try {
@@ -88,7 +88,7 @@ export async function checkLog(
         edge.add(leafHash(entry));
         tally.add(orThrow(parseEntry(entry), 'LOG_INVALID', `its entry ${edge.size - 1}`), edge.size - 1);
       }
-      await pause();
+      await pause(edge.size, size);
     }
     if (!isSame(edge.head().root, checkpoint.root))
       throw new CscError(

@@ -72,10 +72,19 @@ export interface BundleReport {
   readonly rows: readonly JsonObject[];
 }
 
+/** How far verifying has come: with how many of what. */
+export interface BundleProgress {
+  readonly what: 'files' | 'receipts' | 'records of the audit' | 'entries of the log' | 'approvals';
+  readonly done: number;
+  readonly of: number;
+}
+
+type Pause = (progress: BundleProgress) => Promise<void> | undefined;
+
 /** What a bundle is verified with beside the keys of receipts. */
 export interface BundleChecks {
-  /** Awaited between receipts, so that a page stays alive. Absent: no pause. */
-  readonly pause?: () => Promise<void> | undefined;
+  /** Awaited between files, receipts and records, so that a page stays alive. Absent: no pause. */
+  readonly pause?: Pause;
   /** Whose log it must be, and who must have seen it. Absent: a log that is here is anybody's, and none need be. */
   readonly logTrust?: LogTrust | undefined;
 }
@@ -92,21 +101,25 @@ export async function verifyBundle(
   const faults: BundleFault[] = [];
   const manifestJson = files.get(manifestName);
   const manifest = readManifest(manifestJson, faults);
-  if (manifest !== undefined) checkFiles(manifest, files, faults);
-  checkPolicies(files, faults);
+  if (manifest !== undefined) await checkFiles(manifest, files, faults, pause);
+  await checkPolicies(files, faults, pause);
   const entries: (ChainEntry & { readonly keyId: string })[] = [];
+  let done = 0;
   for (const [file, receiptJson] of files) {
+    done += 1;
     if (!file.startsWith(places.receipts) || file.endsWith(projectionEnd)) continue;
     const opened = await openReceipt(file, receiptJson, files, ringFor);
     if ('kind' in opened) faults.push(opened);
     else entries.push(opened);
-    await pause();
+    await pause({ what: 'receipts', done, of: files.size });
   }
   const chains = walkChains(entries);
   for (const chain of chains) faults.push(...chain.faults);
-  const rows = readRows(files.get(places.audit), faults);
+  const rows = await readRows(files.get(places.audit), faults, pause);
   checkRows(rows, entries, files, faults);
-  const log = await checkLog(files, entries, toSpan(manifest, rows), logTrust, faults, pause);
+  const log = await checkLog(files, entries, toSpan(manifest, rows), logTrust, faults, (done, of) =>
+    pause({ what: 'entries of the log', done, of }),
+  );
   const { standings, ...approvals } = await checkApprovals(entries, files, faults, pause);
   return {
     manifest,
@@ -136,12 +149,12 @@ async function checkApprovals(
   entries: readonly ChainEntry[],
   files: BundleFiles,
   faults: BundleFault[],
-  pause: () => Promise<void> | undefined,
+  pause: Pause,
 ): Promise<BundleReport['approvals'] & { readonly standings: Standings }> {
   const approvers = findApprovers(files);
   const counts = { signed: 0, unknown: 0 };
   const standings = new Map<string, BundleRun['standings']>();
-  for (const { name: file, receipt } of entries) {
+  for (const [at, { name: file, receipt }] of entries.entries()) {
     if (receipt.approvals.length === 0) continue;
     const own = receipt.approvals.map((used) => judgeUsedApproval(used, receipt, approvers));
     standings.set(file, own);
@@ -154,7 +167,7 @@ async function checkApprovals(
       const message = `${file}: the approval ${id} of ${approver}: ${standing.why}`;
       faults.push({ kind: 'approval', file, message });
     }
-    await pause();
+    await pause({ what: 'approvals', done: at + 1, of: entries.length });
   }
   return { ...counts, standings };
 }
@@ -185,9 +198,14 @@ function readManifest(bytes: Uint8Array | undefined, faults: BundleFault[]): Man
   return parsed.value;
 }
 
-function checkFiles({ files: listed }: Manifest, files: BundleFiles, faults: BundleFault[]): void {
+async function checkFiles(
+  { files: listed }: Manifest,
+  files: BundleFiles,
+  faults: BundleFault[],
+  pause: Pause,
+): Promise<void> {
   const known = new Set([manifestName, pageName]);
-  for (const { path, bytes, sha256 } of listed) {
+  for (const [at, { path, bytes, sha256 }] of listed.entries()) {
     if (known.has(path)) faults.push({ kind: 'manifest', message: `${manifestName} names ${path} twice` });
     known.add(path);
     const there = files.get(path);
@@ -199,6 +217,7 @@ function checkFiles({ files: listed }: Manifest, files: BundleFiles, faults: Bun
         file: path,
         message: `${path} is not what the manifest lists: it was changed`,
       });
+    await pause({ what: 'files', done: at + 1, of: listed.length });
   }
   for (const path of files.keys())
     if (!known.has(path))
@@ -210,9 +229,11 @@ function checkFiles({ files: listed }: Manifest, files: BundleFiles, faults: Bun
 }
 
 // They are named by the hash that receipts name them by.
-function checkPolicies(files: BundleFiles, faults: BundleFault[]): void {
+async function checkPolicies(files: BundleFiles, faults: BundleFault[], pause: Pause): Promise<void> {
   for (const [path, bytes] of files) {
-    if (!path.startsWith(places.policies) || path === policyPath(sha256Hex(bytes))) continue;
+    if (!path.startsWith(places.policies)) continue;
+    await pause({ what: 'files', done: files.size, of: files.size });
+    if (path === policyPath(sha256Hex(bytes))) continue;
     faults.push({ kind: 'policy', file: path, message: `${path} is not the policy that has this hash` });
   }
 }
@@ -257,7 +278,11 @@ async function openReceipt(
   }
 }
 
-function readRows(bytes: Uint8Array | undefined, faults: BundleFault[]): JsonObject[] {
+async function readRows(
+  bytes: Uint8Array | undefined,
+  faults: BundleFault[],
+  pause: Pause,
+): Promise<JsonObject[]> {
   if (bytes === undefined) return [];
   const rows: JsonObject[] = [];
   let number = 0;
@@ -271,6 +296,7 @@ function readRows(bytes: Uint8Array | undefined, faults: BundleFault[]): JsonObj
         file: places.audit,
         message: `${places.audit}: line ${number} is no record`,
       });
+    await pause({ what: 'records of the audit', done: number, of: number });
   }
   return rows;
 }

@@ -16,9 +16,10 @@ import { explainFileError } from './read-file.ts';
 
 /**
  * Puts a file in the place of whatever is there: whole and on disk, or not at all. Throws FILE_UNWRITABLE.
+ * @param data in pieces where it is more than one string holds
  * @param mode as in chmod, less the umask
  */
-export function replaceFile(path: string, data: string | Uint8Array, mode: number): void {
+export function replaceFile(path: string, data: string | Uint8Array | Iterable<string>, mode: number): void {
   writeAside(path, data, mode, (aside) => renameSync(aside, path));
 }
 
@@ -83,13 +84,20 @@ function namesIn(directory: string): string[] {
 // Under a name that nobody can foresee: in a directory that others may write to, it could lead elsewhere.
 function writeAside(
   path: string,
-  data: string | Uint8Array,
+  data: string | Uint8Array | Iterable<string>,
   mode: number,
   place: (aside: string) => void,
 ): void {
   const aside = `${path}.${randomBytes(6).toString('hex')}.partial`;
   try {
-    writeFileSync(aside, data, { mode, flag: 'wx', flush: true });
+    const file = openSync(aside, 'wx', mode);
+    try {
+      const pieces = typeof data === 'string' || data instanceof Uint8Array ? [data] : data;
+      for (const piece of pieces) writeFileSync(file, piece);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
     place(aside);
   } catch (cause) {
     throw new CscError('FILE_UNWRITABLE', `failed to write ${path}: ${explainFileError(cause, 'write')}`, {

@@ -47,13 +47,16 @@ function toBase64(bytes: Uint8Array): string {
   return btoa(latin1(bytes));
 }
 
-function fromBase64(text: string): number[] {
+function fromBase64(text: string): Uint8Array {
   const plain = text
     .replaceAll('-', '+')
     .replaceAll('_', '/')
     .replace(/[^A-Za-z0-9+/]/g, '');
   const whole = plain.length % 4 === 1 ? plain.slice(0, -1) : plain;
-  return Array.from(atob(whole), (char) => char.charCodeAt(0));
+  const chars = atob(whole);
+  const bytes = new Uint8Array(chars.length);
+  for (let at = 0; at < bytes.length; at += 1) bytes[at] = chars.charCodeAt(at);
+  return bytes;
 }
 
 function fromHex(text: string): number[] {

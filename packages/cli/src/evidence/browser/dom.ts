@@ -9,8 +9,18 @@ export interface Element {
   replaceChildren(...children: (Element | string)[]): void;
 }
 
+/** What somebody writes in or presses. */
+export interface Control extends Element {
+  value: string;
+  disabled: boolean;
+  oninput: (() => void) | null;
+  onclick: (() => void) | null;
+}
+
 interface PageDocument {
   getElementById(id: string): Element | null;
+  getElementsByClassName(name: string): Iterable<Element>;
+  createElement(name: 'input' | 'button'): Control;
   createElement(name: string): Element;
 }
 
@@ -21,6 +31,18 @@ export function byId(id: string): Element {
   const found = document.getElementById(id);
   if (found === null) throw new Error(`the page has no ${id}`);
   return found;
+}
+
+/** What has this class, in the order of the page. */
+export function byClass(name: string): Iterable<Element> {
+  return document.getElementsByClassName(name);
+}
+
+/** A field to write in, or a button, with this on it. */
+export function control(name: 'input' | 'button', ...children: string[]): Control {
+  const made = document.createElement(name);
+  made.append(...children);
+  return made;
 }
 
 /** A new element with this in it. */

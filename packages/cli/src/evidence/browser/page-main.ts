@@ -2,6 +2,7 @@
 import {
   type ApprovalStanding,
   type BundleFault,
+  type BundleProgress,
   type BundleReport,
   type BundleRun,
   type BundleTrust,
@@ -15,11 +16,23 @@ import { orThrow, showInvisible } from '@csc-fleet/common/errors';
 import { type LogTrust, toLogTrust } from '@csc-fleet/common/tlog';
 import { Buffer } from './buffer.ts';
 import { certifiedRing, parsePem } from './certificates.ts';
-import { byId, classed, type Element, element } from './dom.ts';
+import { byClass, byId, classed, type Element, element } from './dom.ts';
+import { type Item, listing } from './listing.ts';
 
-function readFiles(): Map<string, Uint8Array> {
-  const entries: [string, string][] = JSON.parse(byId('bundle').textContent ?? '[]');
-  return new Map(entries.map(([path, base64]) => [path, new Uint8Array(Buffer.from(base64, 'base64'))]));
+// Long ones come in parts, one after another.
+async function readFiles(pause: () => Promise<void> | undefined): Promise<Map<string, Uint8Array>> {
+  const parts = new Map<string, Uint8Array[]>();
+  for (const batch of byClass('bundle')) {
+    const entries: [string, string][] = JSON.parse(batch.textContent ?? '[]');
+    for (const [path, base64] of entries) {
+      const own = parts.get(path) ?? [];
+      own.push(Buffer.from(base64, 'base64'));
+      parts.set(path, own);
+      await pause();
+    }
+    batch.replaceChildren();
+  }
+  return new Map([...parts].map(([path, own]) => [path, new Uint8Array(Buffer.concat(own))]));
 }
 
 interface Trust {
@@ -54,12 +67,13 @@ const plain = (text: string): string => showInvisible(text).replaceAll('\n', ' '
 const cell = (...lines: string[]): Element =>
   element('td', ...lines.flatMap((line) => [element('div', plain(line))]));
 
-function row({ receipt, isSigned, hasPolicy, keyId, standings }: BundleRun): Element {
+function row({ receipt, isSigned, hasPolicy, keyId, standings }: BundleRun, isFaulty: boolean): Element {
   const { policy_version: version, policy_sha256: policy = '' } = receipt;
   const approvals = receipt.approvals.map((it, index) => describeApproval(it, standings[index]));
   const ended =
     receipt.exit_code === undefined ? receipt.ended : `${receipt.ended}, exit code ${receipt.exit_code}`;
-  return element(
+  return classed(
+    isFaulty ? 'bad' : '',
     'tr',
     cell(receipt.ended_at, `began ${receipt.started_at}`),
     cell(receipt.principal ?? 'not said', isSigned ? 'signed by the submitter' : 'as its gate said'),
@@ -106,14 +120,56 @@ function faultRow({ file = '', message }: BundleFault): Element {
 
 const heads = ['when', 'who', 'what', 'where', 'policy', 'approved by', 'result', 'receipt'];
 
-function table(headings: readonly string[], rows: readonly Element[]): Element {
+function table(headings: readonly string[], rows: readonly Item[]): Element[] {
   const head = element('thead', element('tr', ...headings.map((text) => element('th', text))));
-  return element('table', head, element('tbody', ...rows));
+  const body = element('tbody');
+  return listing(rows, body, element('table', head, body));
+}
+
+function toFaults(faults: readonly BundleFault[]): Element[] {
+  const lines = faults.map(({ kind, message }) => {
+    const text = `${kind}: ${message}`;
+    return { text, make: () => element('li', plain(text)) };
+  });
+  return listing(lines, classed('faults', 'ul'));
+}
+
+// What does not hold comes first, wherever it ended.
+function toRows(runs: readonly BundleRun[], faults: readonly BundleFault[]): Item[] {
+  const unverified = faults.filter(({ file }) => file?.startsWith(places.receipts));
+  const faulty = new Set(unverified.map(({ file }) => file));
+  const verified = new Set(runs.map(({ file }) => file));
+  return [
+    ...unverified
+      .filter(({ file = '' }) => !verified.has(file))
+      .map((it) => ({ text: `${it.file} ${it.message}`, make: () => faultRow(it) })),
+    ...[true, false].flatMap((isFaulty) =>
+      runs
+        .filter(({ file }) => faulty.has(file) === isFaulty)
+        .map((run) => ({ text: textOf(run), make: () => row(run, isFaulty) })),
+    ),
+  ];
+}
+
+function textOf({ receipt: it, file, keyId, standings }: BundleRun): string {
+  const approvals = it.approvals.map((one, index) => describeApproval(one, standings[index]));
+  return [
+    ...[
+      file,
+      keyId,
+      it.ended_at,
+      it.principal,
+      it.contract_id,
+      it.execution_id,
+      it.contract_sha256,
+      it.executor_id,
+    ],
+    ...[it.policy_profile, it.policy_sha256, it.status, it.ended, it.error, ...approvals],
+  ].join(' ');
 }
 
 function show(report: BundleReport, trust: readonly string[]): Element[] {
   const { faults, runs, chains, rows, manifest, manifestSha256 } = report;
-  const unverified = faults.filter(({ file }) => file?.startsWith(places.receipts));
   const verdict =
     faults.length === 0
       ? classed(
@@ -126,42 +182,40 @@ function show(report: BundleReport, trust: readonly string[]): Element[] {
           'p',
           `${faults.length} faults: this bundle does not hold. ${runs.length} receipts verify.`,
         );
-  const list = element(
-    'ul',
-    ...faults.map(({ kind, message }) => element('li', plain(`${kind}: ${message}`))),
-  );
-  list.className = 'faults';
   const chainRows = chains.map(({ executor, epoch, first, last, faults: bad }) => {
-    const line = element(
-      'tr',
-      cell(executor),
-      cell(epoch),
-      cell(`${first} to ${last}`),
-      cell(bad === 0 ? 'whole' : `${bad} faults`),
-    );
-    line.className = bad === 0 ? '' : 'bad';
-    return line;
+    const line = (): Element =>
+      classed(
+        bad === 0 ? '' : 'bad',
+        'tr',
+        cell(executor),
+        cell(epoch),
+        cell(`${first} to ${last}`),
+        cell(bad === 0 ? 'whole' : `${bad} faults`),
+      );
+    return { text: `${executor} ${epoch}`, make: line };
   });
-  const auditRows = rows.map((it) =>
-    element(
-      'tr',
-      cell(toTime(it['time'])),
-      cell(textAt(it, 'metadata', 'event_code') ?? ''),
-      cell(textAt(it, 'actor', 'user', 'uid') ?? ''),
-      cell(textAt(it, 'unmapped', 'principal') ?? ''),
-      cell(textAt(it, 'metadata', 'correlation_uid') ?? ''),
-      cell(textAt(it, 'status_detail') ?? '', textAt(it, 'message') ?? ''),
-    ),
-  );
+  const auditRows = rows.map((it) => ({
+    text: JSON.stringify(it),
+    make: () =>
+      element(
+        'tr',
+        cell(toTime(it['time'])),
+        cell(textAt(it, 'metadata', 'event_code') ?? ''),
+        cell(textAt(it, 'actor', 'user', 'uid') ?? ''),
+        cell(textAt(it, 'unmapped', 'principal') ?? ''),
+        cell(textAt(it, 'metadata', 'correlation_uid') ?? ''),
+        cell(textAt(it, 'status_detail') ?? '', textAt(it, 'message') ?? ''),
+      ),
+  }));
   return [
     element('h1', 'CSC audit bundle'),
     verdict,
-    ...(faults.length === 0 ? [] : [element('h2', 'What does not hold'), list]),
+    ...(faults.length === 0 ? [] : [element('h2', 'What does not hold'), ...toFaults(faults)]),
     element('h2', 'Who ran what'),
-    table(heads, [...unverified.map(faultRow), ...runs.map(row)]),
+    ...table(heads, toRows(runs, faults)),
     element('h2', 'Chains'),
     element('p', 'What came before the first receipt and after the last, receipts alone do not tell.'),
-    table(['executor', 'epoch', 'receipts', 'chain'], chainRows),
+    ...table(['executor', 'epoch', 'receipts', 'chain'], chainRows),
     element('p', plain(describeLog(report))),
     element('p', describeApprovals(report)),
     element('h2', 'What this rests on'),
@@ -173,7 +227,7 @@ function show(report: BundleReport, trust: readonly string[]): Element[] {
     ),
     ...(rows.length === 0
       ? []
-      : [element('h2', 'The gate’s audit, which is its word'), table(auditHeads, auditRows)]),
+      : [element('h2', 'The gate’s audit, which is its word'), ...table(auditHeads, auditRows)]),
   ];
 }
 
@@ -191,15 +245,27 @@ function toTime(value: unknown): string {
     : '';
 }
 
-async function main(): Promise<void> {
-  const files = readFiles();
-  const trust = readTrust(files);
+/** Lets the browser live: ends its turn after 50 ms, and says how far it is. */
+function createPause(): (progress?: BundleProgress) => Promise<void> | undefined {
   let since = performance.now();
-  const pause = (): Promise<void> | undefined => {
+  return (progress) => {
     if (performance.now() - since < 50) return undefined;
-    since = performance.now();
-    return new Promise((resolve) => setTimeout(resolve));
+    const said =
+      progress === undefined ? 'Reading …' : `Verifying ${progress.what}: ${progress.done} of ${progress.of}`;
+    byId('report').replaceChildren(element('p', said));
+    return new Promise((resolve) =>
+      setTimeout(() => {
+        since = performance.now();
+        resolve();
+      }),
+    );
   };
+}
+
+async function main(): Promise<void> {
+  const pause = createPause();
+  const files = await readFiles(pause);
+  const trust = readTrust(files);
   const report = await verifyBundle(files, trust.ringFor, { pause, logTrust: trust.logTrust });
   const main = byId('report');
   main.replaceChildren(...show(report, trust.said));
