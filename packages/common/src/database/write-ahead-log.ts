@@ -1,6 +1,6 @@
 import { closeSync, fdatasync, fdatasyncSync, openSync, statSync } from 'node:fs';
 import type { DatabaseSync } from 'node:sqlite';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 
 // 16 MiB, of which few pages differ: a checkpoint writes each of those once.
 const longPages = 4096;
@@ -217,7 +217,9 @@ class Checkpointer {
 
   /** @param onEnd is told where it has ended by itself: what it was asked for is not done */
   constructor(path: string, onEnd: () => void) {
-    this.#worker = new Worker(checkpointing, {
+    // Loaded for a log that is long: a process that runs one contract and ends has none.
+    const threads = process.getBuiltinModule('node:worker_threads');
+    this.#worker = new threads.Worker(checkpointing, {
       ...{ eval: true, workerData: path, execArgv: [], stderr: true },
       resourceLimits: { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 16 },
     });

@@ -53,6 +53,8 @@ class Gathering {
   readonly #stats: (path: string) => Stats | undefined;
   readonly #isOpen: (directory: string) => boolean;
   readonly #look: (path: string) => ReturnType<typeof lookOnHost>;
+  /** What is in a directory, by name; the directory says what each is, so that none need be asked. */
+  readonly #entries: (directory: string) => readonly Dirent[];
   #gitconfig: string | undefined;
   #bytes = 0;
 
@@ -65,6 +67,7 @@ class Gathering {
         ((this.#stats(path)?.mode ?? 0) & 0o001) !== 0 && (path === '/' || this.#isOpen(posix.dirname(path))),
     );
     this.#look = once((path) => lookOnHost(this.#onHost(path)));
+    this.#entries = once((directory) => listEntries(this.#onHost(directory)));
   }
 
   view(): EtcView {
@@ -191,16 +194,6 @@ class Gathering {
     return stats === undefined || (stats.mode & 0o004) === 0 ? undefined : stats;
   }
 
-  /** What is in a directory, by name; the directory says what each is, so that none need be asked. */
-  #entries(directory: string): Dirent[] {
-    try {
-      const entries = readdirSync(this.#onHost(directory), { withFileTypes: true });
-      return entries.sort((one, other) => (one.name < other.name ? -1 : 1));
-    } catch {
-      return [];
-    }
-  }
-
   #target(link: string): string | undefined {
     try {
       return readLink(this.#onHost(link));
@@ -215,6 +208,15 @@ class Gathering {
 
   #onHost(path: string): string {
     return this.#root === '/' ? path : `${this.#root}${path}`;
+  }
+}
+
+function listEntries(directory: string): readonly Dirent[] {
+  try {
+    const entries = readdirSync(directory, { withFileTypes: true });
+    return entries.sort((one, other) => (one.name < other.name ? -1 : 1));
+  } catch {
+    return [];
   }
 }
 
