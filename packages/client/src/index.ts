@@ -8,6 +8,7 @@ export type {
   CheckOptions,
   ListOptions,
   PruneOptions,
+  Submitted,
 } from './calls/calls.ts';
 export type { ApprovalInput, ContractInput, SubmitOptions } from './calls/request.ts';
 export { createSignedSubmissions, type SignedSubmission, type SignedSubmissions } from './calls/signed.ts';
