@@ -3078,6 +3078,14 @@ const exported: readonly Mutant[] = [
     red: 'have receipts of another trust domain refused',
   },
   {
+    name: 'bundle-of-a-part-of-a-time',
+    file: 'packages/cli/src/commands/audit.ts',
+    before: 'if (given.length === 0) return;',
+    after: 'if (given.length >= 0) return;',
+    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    red: 'is of all runs of a time',
+  },
+  {
     name: 'page-with-a-text-as-markup',
     file: 'packages/cli/src/evidence/page.ts',
     before: ".replaceAll('<', '\\\\u003c')",

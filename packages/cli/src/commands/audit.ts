@@ -1,3 +1,4 @@
+import { CscError } from '@csc-fleet/common/errors';
 import type { AuditRecord } from '@csc-fleet/common/messages';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { act } from '../action/act.ts';
@@ -209,8 +210,9 @@ function defineVerify(audit: Command): void {
 }
 
 const bundleHelp = `
-The gate and the filters are those of csc audit (--gate, --pki, --since, --until, --principal, --executor, --profile, …): what
-they name is in the bundle, with the receipt of each execution, verified against --fleet-ca or --keys, which go in, too. The
+The gate and the times are those of csc audit (--gate, --pki, --since, --until): what was then is in the bundle, with the
+receipt of each execution, verified against --fleet-ca or --keys, which go in, too. Its other filters are refused: they would
+leave gaps in hosts' chains, and a receipt that is left out cannot be told from one that was taken out. The
 gate gives everybody's receipts to whom the owners have given roles: [auditor] in bindings.yaml; others have their own alone.
 Beside what the gate gives, receipts that hosts have exported can be put in (--receipts), or instead of it where no gate is
 named; then a receipt that a gate has dropped is there. DIR/index.html verifies all of it in a browser, offline. Keep the
@@ -243,14 +245,35 @@ function defineBundle(audit: Command): void {
   act<[unknown]>(bundle, async () => {
     // Commander gives what both have to the first.
     const options = bundle.optsWithGlobals<OwnBundleOptions>();
+    checkWholeTime(options);
     const { makeBundle } = await import('../evidence/bundle.ts');
-    const { since, until, ...filters } = toFilters(options);
-    const asked = { ...filters, since: since?.toISOString(), until: until?.toISOString() };
-    const said = Object.entries(asked).flatMap(([name, value]) =>
-      value === undefined ? [] : [[name, value]],
-    );
-    return makeBundle({ ...filters, since, until }, Object.fromEntries(said), options);
+    const { since, until } = toFilters(options);
+    const asked = {
+      ...(since === undefined ? {} : { since: since.toISOString() }),
+      ...(until === undefined ? {} : { until: until.toISOString() }),
+    };
+    return makeBundle({ since, until }, asked, options);
   });
+}
+
+// What makes a selection of csc audit, and leaves gaps in chains and log that are faults to whoever verifies a bundle.
+const partial = {
+  principal: '--principal',
+  executor: '--executor',
+  profile: '--profile',
+  policyVersion: '--policy-version',
+  approver: '--approver',
+  outcome: '--outcome',
+  fromSequence: '--from-sequence',
+  follow: '--follow',
+} as const satisfies { readonly [name in keyof AuditCommandOptions]?: string };
+
+/** Throws CONFIG_INVALID where more is asked for than a time. */
+function checkWholeTime(options: AuditCommandOptions): void {
+  const given = Object.entries(partial).flatMap(([name, flag]) => (name in options ? flag : []));
+  if (given.length === 0) return;
+  const message = `a bundle is of all runs of a time, so that none can be missing from it unseen: leave out ${given.join(', ')} (csc audit takes it), and say the time by --since and --until`;
+  throw new CscError('CONFIG_INVALID', message);
 }
 
 const verifyBundleHelp = `

@@ -457,6 +457,27 @@ describe('an audit bundle', () => {
 
   afterAll(() => browser.close());
 
+  it('is of all runs of a time: what would leave gaps in chains is refused, and nothing written', async () => {
+    const [out, from] = [join(scratch, 'partial'), ['--receipts', exported, '--fleet-ca', caFile]];
+    const filters = [
+      ...[
+        ['--principal', 'ci-7'],
+        ['--executor', 'h'],
+        ['--profile', 'build'],
+        ['--approver', 'bob'],
+      ],
+      ...[['--policy-version', '3'], ['--outcome', 'failed'], ['--from-sequence', '2'], ['--follow']],
+    ];
+    for (const [flag = '', ...value] of filters) {
+      const refused = await csc(['audit', 'bundle', ...from, '--out', out, flag, ...value]);
+      expect(refused.code).not.toBe(0);
+      expect(refused.stderr).toContain(`leave out ${flag} `);
+    }
+    expect(existsSync(out)).toBe(false);
+    const times = ['--since', '1h', '--until', '2100-01-01T00:00:00Z'];
+    expect((await csc(['audit', 'bundle', ...from, '--out', out, ...times])).code).toBe(0);
+  });
+
   it('has each profile of a repository as it is written, by the hash that receipts name', async () => {
     const [out, owners] = [join(scratch, 'with-policies'), join(scratch, 'published')];
     mkdirSync(owners);
