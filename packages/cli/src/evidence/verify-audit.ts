@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
 import { walkChains } from '@csc-fleet/common/evidence';
 import { readBoundedFile } from '@csc-fleet/common/files';
-import { toLogTrust } from '@csc-fleet/common/tlog';
+import { parseNote, toLogTrust } from '@csc-fleet/common/tlog';
 import { exitCodes } from '../action/exit-codes.ts';
 import { connectGate } from '../connect/connect-gate.ts';
 import { type GateOptions, namesGate, resolveLog } from '../connect/gate-options.ts';
@@ -89,9 +89,23 @@ function filesOfDirectory(directory: string): LogFiles {
   if (!existsSync(join(directory, 'checkpoint')))
     throw new CscError('FILE_UNREADABLE', `${directory} has no checkpoint: is it the tree of a log?`);
   return async (path) => {
-    const file = join(directory, path);
-    return existsSync(file) ? readBoundedFile(file, { maxBytes: maxFileBytes }).bytes : undefined;
+    const bytes = readIn(directory, path);
+    return path === 'checkpoint' && bytes !== undefined ? withCosignatures(directory, bytes) : bytes;
   };
+}
+
+function readIn(directory: string, path: string): Uint8Array | undefined {
+  const file = join(directory, path);
+  return existsSync(file) ? readBoundedFile(file, { maxBytes: maxFileBytes }).bytes : undefined;
+}
+
+// Of the same checkpoint alone: an older one would look as if the log had become shorter.
+function withCosignatures(directory: string, checkpoint: Uint8Array): Uint8Array {
+  const cosigned = readIn(directory, 'checkpoint.cosigned');
+  if (cosigned === undefined) return checkpoint;
+  const [own, theirs] = [parseNote(checkpoint), parseNote(cosigned)];
+  const isOfIt = own.ok && theirs.ok && own.value.text === theirs.value.text;
+  return isOfIt ? cosigned : checkpoint;
 }
 
 /** What was found, for people. */

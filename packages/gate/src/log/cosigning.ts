@@ -27,7 +27,7 @@ export interface Cosigned extends Published {
 }
 
 export interface CosigningPorts {
-  readonly log: Pick<ReceiptLog, 'current' | 'published' | 'consistency'>;
+  readonly log: Pick<ReceiptLog, 'current' | 'published' | 'consistency' | 'keepCosigned'>;
   readonly witnesses: readonly WitnessAddress[];
   readonly onWarning: (message: string, details: LogFields) => void;
 }
@@ -110,14 +110,20 @@ export class Cosigning {
     const found = await Promise.all(witnesses.map((it) => this.#ask(it, current)));
     const lines = found.flatMap((it) => it ?? []);
     this.#tried = current;
-    if (lines.length > 0) this.#keep(current, lines);
+    if (lines.length > 0) await this.#keep(current, lines);
     this.#done.ring();
   }
 
-  #keep(current: Published, lines: readonly NoteSignature[]): void {
+  async #keep(current: Published, lines: readonly NoteSignature[]): Promise<void> {
     const note = orThrow(parseNote(Buffer.from(current.note)), 'INTERNAL', 'our own checkpoint');
     const signatures = [...note.signatures, ...lines];
-    this.#cosigned = { ...current, note: formatNote({ ...note, signatures }), cosigners: lines.length };
+    const cosigned = { ...current, note: formatNote({ ...note, signatures }), cosigners: lines.length };
+    // Who demands witnesses has it all the same where that fails: only copies of the files are without it.
+    await this.#ports.log.keepCosigned(cosigned.note).catch((error: unknown) => {
+      const why = error instanceof Error ? error.message : String(error);
+      this.#ports.onWarning(`what witnesses have cosigned is not kept beside the log: ${why}`, {});
+    });
+    this.#cosigned = cosigned;
   }
 
   async #ask(witness: WitnessAddress, current: Published): Promise<NoteSignature | undefined> {

@@ -115,6 +115,11 @@ export class ReceiptLog {
     this.#current = { size, upTo: this.#lookedUpTo, note: note.toString() };
   }
 
+  /** Puts a checkpoint with its cosignatures beside the tiles. Rejects where the disk takes no more. */
+  keepCosigned(note: string): Promise<void> {
+    return this.#files.writeCosigned(note);
+  }
+
   /** Whose signature its checkpoints have. */
   get key(): NoteKey {
     const { origin: name, signer } = this.#ports;

@@ -54,6 +54,16 @@ export class TileFiles {
     await this.#forget(tiles, new Set(named.map(tilePath)));
   }
 
+  /**
+   * Keeps the newest checkpoint that witnesses have cosigned, beside the one that the log goes on from: for who has a copy of the
+   * files. Rejects where the disk takes no more.
+   */
+  async writeCosigned(checkpoint: string): Promise<void> {
+    const directories = new Set<string>();
+    await this.#put('checkpoint.cosigned', Buffer.from(checkpoint), directories);
+    await this.#sync(directories);
+  }
+
   async #put(path: string, bytes: Uint8Array, directories: Set<string>): Promise<void> {
     const whole = join(this.#directory, path);
     const directory = dirname(whole);
