@@ -267,6 +267,30 @@ describe('a log of receipts', () => {
     expect(walked).toMatchObject({ faults: [], checkpoint: { size: 2 } });
   });
 
+  it('that is not the one that its owners name says so, at its start and as they publish, to its owner', async () => {
+    const bindings = [{ identity: agent, policies: ['default'], roles: ['admin' as const] }];
+    const { test } = await stage({ bindings: { bindings } });
+    const names = (publicKey: Uint8Array) =>
+      test.publish({
+        log: { vkey: formatVkey({ ...logKey, publicKey }), witnessVkeys: [], quorum: 0 },
+      });
+    const warnings = async () => (await test.as(agent).getStatus()).warnings;
+    const told = () => test.warnings.splice(0).map(([message]) => message);
+    const other = [
+      expect.stringMatching(/^the log of receipts is that of .*, and the owners’ log.yaml names /),
+    ];
+    await names(logSigner.publicKey);
+    expect([told(), await warnings()]).toEqual([[], []]);
+    await names(Buffer.alloc(32, 7));
+    expect([told(), await warnings()]).toEqual([other, other]);
+    await test.reopen();
+    expect([told(), await warnings()]).toEqual([other, other]);
+    await names(Buffer.alloc(32, 7));
+    expect([told(), await warnings()]).toEqual([[], other]);
+    await names(logSigner.publicKey);
+    expect([told(), await warnings()]).toEqual([[], []]);
+  });
+
   it('that takes nothing in says so, and shows no checkpoint as if a receipt were dropped', async () => {
     const bindings = [{ identity: agent, policies: ['default'], roles: ['admin' as const] }];
     const own = await stage({ bindings: { bindings } });

@@ -21,6 +21,7 @@ import {
   type PolicySet,
   parsePolicy,
 } from '@csc-fleet/common/policy';
+import { formatVkey } from '@csc-fleet/common/tlog';
 import { vi } from 'vitest';
 import {
   createOwners,
@@ -269,7 +270,8 @@ export class TestGate {
   }
 
   #logOf(signer: Signer): NonNullable<GateOptions['log']> {
-    return { signer, origin: logOrigin, directory: join(this.directory, 'log', 'tree') };
+    const vkey = formatVkey({ name: logOrigin, type: 'ed25519', publicKey: signer.publicKey });
+    return { signer, origin: logOrigin, vkey, directory: join(this.directory, 'log', 'tree') };
   }
 
   async #start(): Promise<void> {

@@ -4,6 +4,7 @@ import { parsePrivateKey, parsePublicKey } from '@csc-fleet/common/crypto';
 import { orThrow } from '@csc-fleet/common/errors';
 import { parseBindings } from '@csc-fleet/common/policy';
 import { standingFiles } from '@csc-fleet/common/policy-repository';
+import { formatVkey } from '@csc-fleet/common/tlog';
 import { sampleContract, samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
 import { csc } from '@csc-fleet/test-kit/process';
 import { createScratch } from '@csc-fleet/test-kit/scratch';
@@ -257,6 +258,23 @@ describe('csc policy', () => {
         code: 1,
         stdout: expect.stringMatching(/targets\/issuers.yaml: .* not known to have environemnt, repositroy/),
       });
+    const key = (type: 'ed25519' | 'cosignature') =>
+      formatVkey({ name: type, type, publicKey: Buffer.alloc(32, type.length) });
+    const named = { log_version: 'csc.log.v0.1', vkey: key('ed25519'), witnesses: [key('cosignature')] };
+    const lintLog = async (log: object) => {
+      const file = join(dir, 'targets/log.yaml');
+      writeFileSync(file, JSON.stringify(log));
+      const linted = await csc(['policy', 'lint', join(dir, 'targets/policies')]);
+      rmSync(file);
+      return linted;
+    };
+    expect((await lintLog({ ...named, quorum: 0 })).stdout).toMatch(
+      /targets\/log.yaml: quorum: 0 demands no witness/,
+    );
+    expect((await lintLog({ ...named, vkey: key('cosignature') })).stderr).toMatch(
+      /log.yaml.*is that of a witness/s,
+    );
+    expect((await lintLog(named)).stdout).not.toContain('log.yaml');
     const revoke = (...what: string[]) => csc(['admin', 'revoke', ...what, '--reason', 'lost', '--dir', dir]);
     await csc(['policy', 'sign', '--dir', dir]);
     await csc(['policy', 'publish', '--dir', dir]);

@@ -164,10 +164,10 @@ function defineJudging(command: Command): void {
   });
   const lint = command
     .command('lint')
-    .summary('name the rules of profiles, and of issuers.yaml, that can never speak')
+    .summary('name the rules of profiles, of issuers.yaml and of log.yaml, that can never speak')
     .argument(
       '[policies...]',
-      'profiles, folders of them (and issuers.yaml beside), or an issuers.yaml; default: policies',
+      'profiles, folders of them (and issuers.yaml and log.yaml beside), or one of those two; default: policies',
     )
     .option('--json', 'JSON lines, one rule each');
   act<[string[], { json?: true }]>(lint, async (paths, options) => {

@@ -2,7 +2,9 @@ import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { findSilentRules } from '@csc-fleet/common/containment';
 import { artifactBytes } from '@csc-fleet/common/encoding';
+import { orThrow } from '@csc-fleet/common/errors';
 import { readBoundedFile } from '@csc-fleet/common/files';
+import { parseLog } from '@csc-fleet/common/owners';
 import { exitCodes } from '../action/exit-codes.ts';
 import { readPolicyInput } from '../check/decide.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
@@ -10,21 +12,24 @@ import { plainLine } from '../terminal/text.ts';
 import { describeStrangeClaims } from './issuers.ts';
 import { isFolder, profilesIn } from './profiles.ts';
 
-/** Names the rules of profiles, and of issuers.yaml beside them, that can never speak. Resolves to 0 where there are none, else to 1. */
+/**
+ * Names the rules of profiles, and of issuers.yaml and log.yaml beside them, that can never speak. Resolves to 0 where there are
+ * none, else to 1. Throws POLICY_INVALID for a faulty file.
+ */
 export async function lintPolicies(
   paths: readonly string[],
   { json }: { readonly json?: true },
 ): Promise<number> {
   let count = 0;
-  for (const file of new Set(paths.flatMap(issuersBeside))) {
+  for (const file of new Set(paths.flatMap(filesBeside))) {
     const { bytes } = readBoundedFile(file, { maxBytes: artifactBytes.policy });
-    for (const { issuer, message } of describeStrangeClaims(bytes)) {
+    for (const { message, ...about } of lintBeside(file)(bytes)) {
       count++;
-      if (json === true) await writeJson({ file, issuer, message });
+      if (json === true) await writeJson({ file, ...about, message });
       else await writeOut(`${plainLine(`${file}: ${message}`)}\n`);
     }
   }
-  for (const path of paths.filter((it) => !isIssuers(it)).flatMap(profilesIn)) {
+  for (const path of paths.filter((it) => !isBeside(it)).flatMap(profilesIn)) {
     const { policy } = await readPolicyInput(path);
     for (const { member, message } of findSilentRules(policy)) {
       count++;
@@ -35,11 +40,30 @@ export async function lintPolicies(
   return count === 0 ? exitCodes.ok : exitCodes.no;
 }
 
-const isIssuers = (path: string): boolean => basename(path) === 'issuers.yaml';
+type Finding = { readonly issuer?: string; readonly message: string };
 
-// A policy repository has it beside the folder of its profiles.
-function issuersBeside(path: string): string[] {
-  if (isIssuers(path)) return [path];
-  const beside = join(path, '..', 'issuers.yaml');
-  return path !== '-' && isFolder(path) && existsSync(beside) ? [beside] : [];
+// A policy repository has them beside the folder of its profiles.
+const besides: Readonly<Record<string, (bytes: Uint8Array) => readonly Finding[]>> = {
+  'issuers.yaml': describeStrangeClaims,
+  'log.yaml': describeIdleWitnesses,
+};
+
+const isBeside = (path: string): boolean => Object.hasOwn(besides, basename(path));
+
+const lintBeside = (file: string) => besides[basename(file)] ?? (() => []);
+
+function filesBeside(path: string): string[] {
+  if (isBeside(path)) return [path];
+  if (path === '-' || !isFolder(path)) return [];
+  return Object.keys(besides)
+    .map((name) => join(path, '..', name))
+    .filter((it) => existsSync(it));
+}
+
+function describeIdleWitnesses(logYaml: Uint8Array): Finding[] {
+  const { witnessVkeys, quorum } = orThrow(parseLog(logYaml), 'POLICY_INVALID', 'log.yaml');
+  if (quorum > 0 || witnessVkeys.length === 0) return [];
+  return [
+    { message: `quorum: 0 demands no witness: a receipt counts without the ${witnessVkeys.length} named` },
+  ];
 }

@@ -7,6 +7,7 @@ import {
   type HostRule,
   hasLabels,
   type Issuer,
+  type OwnersLog,
   type Revocation,
   type Revocations,
   rulesFor,
@@ -29,6 +30,8 @@ export interface OwnersWord {
   readonly hosts?: readonly HostRule[];
   /** Whose tokens say who a CI job is. Absent: nobody's. */
   readonly issuers?: readonly Issuer[];
+  /** Which log of receipts is the fleet's. Absent: they do not say. */
+  readonly log?: OwnersLog;
   /** Absent: nothing is revoked. */
   readonly revocations?: Revocations;
   /** Without whom and what is revoked. Absent: no approval counts that somebody has signed. */
@@ -88,6 +91,8 @@ export interface Owners {
   limitsOf(principal: string): PrincipalLimits;
   /** Whose tokens say who a CI job is; undefined: nobody's. */
   issuers(): readonly Issuer[] | undefined;
+  /** Which log of receipts is the fleet's; undefined: they do not say. */
+  log(): OwnersLog | undefined;
   /** What is revoked; empty where nothing is. */
   revoked(): readonly Revocation[];
   /** Whose keys sign for the owners; undefined where this gate does not know. */
@@ -126,6 +131,7 @@ export function createOwners(first: OwnersWord): ReloadableOwners {
       return known;
     },
     issuers: () => word.issuers,
+    log: () => word.log,
     revoked: () => word.revocations?.all() ?? [],
     signers: () => word.signers,
     version: () => word.version,

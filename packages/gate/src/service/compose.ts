@@ -86,7 +86,7 @@ export interface GateOptions {
   /** The published policy repository, for executors. Absent: there is none. */
   readonly policyFiles?: PolicyDoor;
   /** The key of its log of receipts, and where that is. Absent: it keeps none, as in a gate that is gone before. */
-  readonly log?: Omit<LogKey, 'vkey'>;
+  readonly log?: LogKey;
   /** Who cosigns that log. Absent: nobody. */
   readonly witnesses?: readonly WitnessAddress[];
   readonly limits: GateLimits;
@@ -176,6 +176,14 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
     scheduler.restore(execution);
   }
   await auditOwners(parts);
+  // Of a reload that changes nothing of it, nothing is said again.
+  let toldOfLog: string | undefined;
+  const tellOtherLog = (): void => {
+    const other = parts.otherLog();
+    if (other !== undefined && other !== toldOfLog) parts.onWarning(other, {});
+    toldOfLog = other;
+  };
+  tellOtherLog();
   // The owners may have said something else while this gate was away.
   if (parts.owners.tellsHosts()) await reconsider(parts);
   let auditing: Promise<void> = Promise.resolve();
@@ -214,6 +222,7 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
       return trace === undefined ? undefined : traceIdOf(trace);
     },
     ownersChanged: async () => {
+      tellOtherLog();
       // What they have taken back counts at once, also where that cannot be written down for now.
       auditing = auditing.then(() => auditOwners(parts)).catch(onError);
       scheduler.peers.expectRenewals();
@@ -352,7 +361,8 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
   const cosigning = await openCosigning(options, log, onWarning);
   // Of a gate that is none, no submission is for it.
   const trustDomain = parseIdentity(options.identity)?.trustDomain ?? '';
-  const { owners = createOwners(options) } = options;
+  const { policies, bindings } = options;
+  const { owners = createOwners({ policies, bindings }) } = options;
   const { tracing } = dependencies;
   const traces = tracing === undefined ? undefined : new RunTraces(tracing);
   const told = { onError, onNotice, onWarning };
@@ -420,7 +430,12 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
   const contracts = new ContractMemo();
   const startedAt = clock.now();
   const { certificate } = dependencies;
-  const warnings = () => [...troubles, ...logTroubles(log, cosigning), ...(dependencies.warnings?.() ?? [])];
+  const otherLog = () => options.log && describeOtherLog(options.log, owners.log()?.vkey);
+  const warnings = () => [
+    ...troubles,
+    ...logTroubles(log, cosigning, otherLog()),
+    ...(dependencies.warnings?.() ?? []),
+  ];
   return {
     ...base,
     ...{
@@ -437,6 +452,7 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
       contracts,
       log,
       cosigning,
+      otherLog,
       keys,
       roster,
       relay,
@@ -452,10 +468,21 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
   };
 }
 
+// Its key was lost or replaced, or theirs is not published yet; those who refuse its receipts for it do not ask its owner.
+function describeOtherLog(own: LogKey, named: string | undefined): string | undefined {
+  if (named === undefined || named === own.vkey) return undefined;
+  return `the log of receipts is that of ${own.vkey}, and the owners’ log.yaml names ${named}: who goes by it refuses this gate’s receipts; publish this key there, or bring back log/ of the data directory`;
+}
+
 // Who demands the log waits meanwhile, and sees no reason here.
-function logTroubles(log: ReceiptLog | undefined, cosigning: Cosigning | undefined): string[] {
+function logTroubles(
+  log: ReceiptLog | undefined,
+  cosigning: Cosigning | undefined,
+  other: string | undefined,
+): string[] {
   const { trouble } = log ?? {};
   return [
+    ...(other === undefined ? [] : [other]),
     ...(trouble === undefined ? [] : [`the log of receipts takes nothing in: ${trouble}`]),
     ...(cosigning?.failing ?? []).map(
       ({ name, why }) => `the witness ${name} does not cosign the log: ${why}`,
