@@ -488,6 +488,8 @@ describe('an audit bundle', () => {
     expect(readdirSync(join(out, 'policies'))).toHaveLength(1);
     const verified = await csc(['audit', 'verify-bundle', out, '--json', '--fleet-ca', caFile]);
     expect(JSON.parse(verified.stdout)).toMatchObject({ valid: true, faults: [] });
+    const told = await csc(['audit', 'verify-bundle', out, '--fleet-ca', caFile]);
+    expect(told.stdout).toContain('THAT THE OWNERS SIGNED IT WAS NOT VERIFIED');
   });
 
   const receiptFiles = (dir: string): string[] => {

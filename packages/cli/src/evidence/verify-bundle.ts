@@ -32,7 +32,7 @@ export async function verifyBundleFolder(dir: string, options: VerifyBundleOptio
   });
   if (options.page !== undefined) writeFileWhole(options.page, toPage(files));
   if (options.json === true) await writeJson({ ...toJson(report), trust: trust.said });
-  else await writeOut(describe(report, trust.said));
+  else await writeOut(describe(report, trust.said, describeOwners(files)));
   return report.faults.length === 0 ? exitCodes.ok : exitCodes.no;
 }
 
@@ -87,6 +87,14 @@ function describeLog({ log }: BundleReport): string[] {
   ];
 }
 
+// An approver's key is taken from there, and who put it there nobody has looked at.
+function describeOwners(files: ReadonlyMap<string, Uint8Array>): string[] {
+  const isThere = [...files.keys()].some((it) => it.startsWith(places.repository));
+  return isThere
+    ? ['repository/: THAT THE OWNERS SIGNED IT WAS NOT VERIFIED, nor that the policies are of it']
+    : [];
+}
+
 function fingerprint(certificate: X509Certificate): string {
   return `sha256:${certificate.fingerprint256.replaceAll(':', '').toLowerCase()}`;
 }
@@ -112,7 +120,7 @@ function toJson({ manifestSha256, faults, runs, chains, approvals, log }: Bundle
 
 const mostShown = 200;
 
-function describe(report: BundleReport, trust: string): string {
+function describe(report: BundleReport, trust: string, owners: readonly string[]): string {
   const { manifestSha256, faults, runs, chains, approvals } = report;
   const paint = createPaint(process.stdout);
   const title = faults.length === 0 ? paint(['green', 'bold'], 'VALID') : paint(['red', 'bold'], 'INVALID');
@@ -125,6 +133,7 @@ function describe(report: BundleReport, trust: string): string {
       : [
           `${approvals.signed} approvals signed by keys of approvers.yaml in repository/, ${approvals.unknown} by keys that none here names`,
         ]),
+    ...owners,
     ...describeLog(report),
     ...chains.map((it) => `executor ${it.executor}, epoch ${it.epoch}: receipts ${it.first} to ${it.last}`),
     ...shown,
