@@ -42,6 +42,12 @@ describe('csc', () => {
     expect((await csc(['help', name])).stdout).toBe(stdout);
   });
 
+  it('shows the help of a subcommand, named either way', async () => {
+    const { code, stdout } = await csc(['help', 'ca', 'init']);
+    expect({ code, stdout }).toEqual({ code: 0, stdout: (await csc(['ca', 'init', '--help'])).stdout });
+    expect(stdout).toMatch(/^Usage: csc ca init /);
+  });
+
   it('loads no gRPC, service or command to say what there is, and no other command than the one asked for', () => {
     const loaded = modulesOf(['--help']);
     expect(loaded.filter((url) => url.endsWith('/cli/src/program.ts'))).toHaveLength(1);

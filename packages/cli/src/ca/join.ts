@@ -299,6 +299,9 @@ function gateYaml(
     'policy_repository:',
     '  directory: policy-repository',
     `  root: ${hasRoot ? 'root.json' : 'policy-repository/root.json'}`,
+    '  # Signs every five minutes that nothing newer was published. Without it somebody runs csc policy publish each day, or hosts',
+    '  # take nothing more (POLICY_STALE).',
+    `  ${hasRoot ? '# ' : ''}online_key: policy-repository/keys/online.key`,
     '',
   ].join('\n');
 }

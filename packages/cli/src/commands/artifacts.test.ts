@@ -1,4 +1,12 @@
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { parsePrivateKey, parsePublicKey } from '@csc-fleet/common/crypto';
 import { orThrow } from '@csc-fleet/common/errors';
@@ -258,6 +266,11 @@ describe('csc policy', () => {
         code: 1,
         stdout: expect.stringMatching(/targets\/issuers.yaml: .* not known to have environemnt, repositroy/),
       });
+    const beside = join(dir, 'targets/policies/approvers.yaml');
+    copyFileSync(join(dir, 'targets/approvers.yaml'), beside);
+    expect((await csc(['policy', 'lint', join(dir, 'targets/policies')])).stderr).not.toMatch(/approvers/);
+    expect((await csc(['policy', 'test', join(dir, 'targets/policies')])).stdout).not.toMatch(/approvers/);
+    rmSync(beside);
     const key = (type: 'ed25519' | 'cosignature') =>
       formatVkey({ name: type, type, publicKey: Buffer.alloc(32, type.length) });
     const named = { log_version: 'csc.log.v0.1', vkey: key('ed25519'), witnesses: [key('cosignature')] };

@@ -1,8 +1,10 @@
 import { statSync } from 'node:fs';
+import { basename } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
 import { explainFileError } from '@csc-fleet/common/files';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
 import { listProfiles } from '@csc-fleet/common/policy-directory';
+import { isOwnersFile } from '@csc-fleet/common/policy-repository';
 import { readPolicyInput } from '../check/decide.ts';
 
 /** Throws FILE_UNREADABLE for what is not there. `-` is standard input, and no folder. */
@@ -15,9 +17,9 @@ export function isFolder(path: string): boolean {
   }
 }
 
-/** The profiles of a folder, or the file itself. Throws FILE_UNREADABLE. */
+/** The profiles of a folder, in which the owners' other files may lie too, or the file itself. Throws FILE_UNREADABLE. */
 export function profilesIn(path: string): string[] {
-  return isFolder(path) ? listProfiles(path) : [path];
+  return isFolder(path) ? listProfiles(path).filter((it) => !isOwnersFile(basename(it))) : [path];
 }
 
 /** One profile, of a file that somebody named. Throws CONFIG_INVALID for a folder, FILE_UNREADABLE, POLICY_INVALID. */

@@ -4,6 +4,7 @@ import { junit } from 'node:test/reporters';
 import { inspect } from 'node:util';
 import { CscError, formatFaults } from '@csc-fleet/common/errors';
 import { type ProfileTest, type SampleResult, testPolicyDirectory } from '@csc-fleet/common/policy-directory';
+import { isOwnersFile } from '@csc-fleet/common/policy-repository';
 import { exitCodes } from '../action/exit-codes.ts';
 import { writeFileWhole } from '../files/write-file.ts';
 import { describeFindings } from '../show/decision.ts';
@@ -22,7 +23,7 @@ interface TestOptions {
  * where all is as it must be, and to 1 where something is not, or cannot be read.
  */
 export async function testPolicies(directory: string, { junit: file, json }: TestOptions): Promise<number> {
-  const profiles = testPolicyDirectory(profilesOf(directory));
+  const profiles = testPolicyDirectory(profilesOf(directory), isOwnersFile);
   if (file !== undefined) writeFileWhole(file, await toJunit(profiles));
   if (json === true) for (const profile of profiles) await writeJson(toJson(profile));
   else await show(profiles);

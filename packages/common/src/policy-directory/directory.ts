@@ -27,8 +27,11 @@ export function listProfiles(directory: string): string[] {
     .map((name) => join(directory, name));
 }
 
-function readProfileFiles(directory: string): Map<string, Uint8Array> {
-  const names = listYaml(directory).filter((name) => name !== bindingsFile);
+function readProfileFiles(
+  directory: string,
+  isOther: (name: string) => boolean = () => false,
+): Map<string, Uint8Array> {
+  const names = listYaml(directory).filter((name) => name !== bindingsFile && !isOther(name));
   if (names.length === 0) throw invalid(`${directory} holds no policy profile (NAME.yaml)`);
   return new Map(
     names.map((name) => [
@@ -52,9 +55,13 @@ export interface ProfileTest {
 /**
  * Every profile of a directory with what it says of its samples, whether that is what it must say or not. Throws
  * FILE_UNREADABLE, or POLICY_INVALID for a directory without profiles, or with samples of none.
+ * @param isOther true for the name of a file that is no profile. Absent: all are
  */
-export function testPolicyDirectory(directory: string): ProfileTest[] {
-  const files = readProfileFiles(directory);
+export function testPolicyDirectory(
+  directory: string,
+  isOther: (name: string) => boolean = () => false,
+): ProfileTest[] {
+  const files = readProfileFiles(directory, isOther);
   checkSamplesHaveProfiles(files);
   return [...files.keys()]
     .filter((name) => !name.endsWith(samplesEnding))
