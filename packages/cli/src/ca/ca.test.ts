@@ -1,10 +1,4 @@
-import {
-  createPrivateKey,
-  generateKeyPairSync,
-  type KeyObject,
-  randomBytes,
-  X509Certificate,
-} from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync, KeyObject, randomBytes, X509Certificate } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { connect as connectHttp2 } from 'node:http2';
 import { connect, type Socket } from 'node:net';
@@ -42,7 +36,11 @@ import { initRepository } from '@csc-fleet/common/policy-repository';
 import { TlsSource } from '@csc-fleet/common/rpc';
 import { silentLog } from '@csc-fleet/common/service';
 import { SmallDisk } from '@csc-fleet/test-kit/small-disk';
-import { BasicConstraintsExtension, Pkcs10CertificateRequestGenerator } from '@peculiar/x509';
+import {
+  BasicConstraintsExtension,
+  Pkcs10CertificateRequestGenerator,
+  X509CertificateGenerator,
+} from '@peculiar/x509';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { renewWhenDue } from '../connect/renewing.ts';
 import { certifiedRing, parsePem } from '../evidence/browser/certificates.ts';
@@ -547,6 +545,47 @@ describe('name constraints', () => {
     expect(await verified('fleet.example')).toBe('none');
     expect(await verified('other.example')).toBe('RECEIPT_INVALID');
     expect(await verified('fleet.example.org')).toBe('RECEIPT_INVALID');
+    // Name constraints alone, as of a CA that says no trust domain of itself.
+    const { privateKey, publicKey } = await crypto.subtle.generateKey(
+      { name: 'ECDSA', namedCurve: 'P-256' },
+      true,
+      ['sign', 'verify'],
+    );
+    const rootOf = toCertificate(root.pem);
+    const bare = await X509CertificateGenerator.createSelfSigned({
+      name: 'CN=bare',
+      keys: { privateKey, publicKey },
+      notBefore: new Date(now.getTime() - 60_000),
+      notAfter: new Date(now.getTime() + 3_600_000),
+      signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
+      extensions: rootOf.extensions.filter(({ type }) => type === '2.5.29.30' || type === '2.5.29.19'),
+    });
+    const key = KeyObject.from(privateKey);
+    const bareVerified = async (trustDomain: string): Promise<string[]> => {
+      const subject = { trustDomain, role: 'executor', name: 'h', labels: {}, hosts: [] } as const;
+      const { pem } = await certify(
+        subject,
+        'receipts',
+        ed25519(),
+        { certificate: bare, key },
+        { now, lifeMs: 60_000 },
+      );
+      const [one] = parseCertificates(pem, 'chain');
+      const receiptJson = Buffer.from(
+        JSON.stringify({
+          receipt_certificates: [one?.raw.toString('base64')],
+          signature: { key_id: 'k', signed_at: now.toISOString() },
+        }),
+      );
+      const pinned = bare.toString('pem');
+      return [
+        await codeOf(() => certifiedRing({ receiptJson }, parsePem(pinned))),
+        await codeOf(() => certifiedKey({ receiptJson }, parseCertificates(pinned, 'ca'))),
+      ];
+    };
+    expect(await bareVerified('fleet.example')).toEqual(['none', 'none']);
+    expect(await bareVerified('other.example')).toEqual(['RECEIPT_INVALID', 'RECEIPT_INVALID']);
+    expect(await bareVerified('sub.fleet.example')).toEqual(['RECEIPT_INVALID', 'RECEIPT_INVALID']);
   });
 });
 

@@ -21,6 +21,7 @@ export { openTicket, type TicketContext } from './open-ticket.ts';
 export {
   type CertifiedKey,
   certifiedKey,
+  checkNames,
   type FleetCa,
   parseCertificates,
   readReceiptLeaf,

@@ -4,6 +4,7 @@ import { isJsonObject, parseTimestamp } from '../encoding/index.ts';
 import { CscError } from '../errors/index.ts';
 import { identityOfCertificate, receiptSigning, uriNames } from '../identity/index.ts';
 import { maxReceiptCertificates } from '../receipt/index.ts';
+import { whyLeftOut } from './name-constraints.ts';
 import { readReceiptJson } from './receipt-json.ts';
 import type { ReceiptTexts } from './verify-receipt.ts';
 
@@ -71,6 +72,7 @@ export function verifyCertificates(chain: readonly X509Certificate[], ca: FleetC
   const issuers = chain.map((certificate, index) => checkIssued(certificate, chain[index + 1], ca, at));
   const key = readReceiptLeaf(leaf);
   for (const issuer of issuers) checkTrustDomain(issuer, key.owner);
+  for (const issuer of issuers) checkNames(issuer.raw, leaf.raw);
   return key;
 }
 
@@ -80,6 +82,17 @@ function checkTrustDomain(issuer: X509Certificate, owner: string): void {
   for (const uri of uriNamesOf(issuer))
     if (uri.startsWith('spiffe://') && !owner.startsWith(`${uri}/`))
       throw invalid(`a CA of ${uri} has certified ${owner}`);
+}
+
+/** An issuer's name constraints, which Node does not read but in handshakes. Throws RECEIPT_INVALID. */
+export function checkNames(issuer: Uint8Array, leaf: Uint8Array): void {
+  let why: string | undefined;
+  try {
+    why = whyLeftOut(issuer, leaf);
+  } catch (cause) {
+    throw invalid('the name constraints of a CA cannot be read', cause);
+  }
+  if (why !== undefined) throw invalid(`by the name constraints of a CA, ${why}`);
 }
 
 function uriNamesOf(issuer: X509Certificate): string[] {

@@ -2,7 +2,7 @@ import 'reflect-metadata';
 import { createKeyRing, type KeyRing } from '@csc-fleet/common/crypto';
 import { isJsonObject, parseTimestamp } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
-import { type ReceiptTexts, readReceiptJson } from '@csc-fleet/common/evidence';
+import { checkNames, type ReceiptTexts, readReceiptJson } from '@csc-fleet/common/evidence';
 import { parseIdentity, receiptSigning } from '@csc-fleet/common/identity';
 import { maxReceiptCertificates } from '@csc-fleet/common/receipt';
 import {
@@ -43,6 +43,7 @@ export async function certifiedRing(
     issuers.push(await checkIssued(certificate, chain[index + 1], ca, at));
   const key = readLeaf(leaf);
   for (const issuer of issuers) checkTrustDomain(issuer, key.owner);
+  for (const issuer of issuers) checkNames(new Uint8Array(issuer.rawData), new Uint8Array(leaf.rawData));
   return createKeyRing([{ keyId, ...key }]);
 }
 
