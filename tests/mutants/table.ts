@@ -3580,6 +3580,14 @@ const joining: readonly Mutant[] = [
     red: 'have receipts of another trust domain refused',
   },
   {
+    name: 'receipts-outside-of-name-constraints',
+    file: 'packages/common/src/evidence/receipt-certificate.ts',
+    before: 'for (const issuer of issuers) checkNames(issuer.raw, leaf.raw);',
+    after: 'void issuers;',
+    tests: ['packages/cli/src/ca/ca.test.ts'],
+    red: 'have receipts of another trust domain refused',
+  },
+  {
     name: 'calls-without-end',
     file: 'packages/cli/src/ca/allowance.ts',
     before: 'if (waitMs > 0)',
