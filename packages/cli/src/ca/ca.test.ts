@@ -545,23 +545,27 @@ describe('name constraints', () => {
     expect(await verified('fleet.example')).toBe('none');
     expect(await verified('other.example')).toBe('RECEIPT_INVALID');
     expect(await verified('fleet.example.org')).toBe('RECEIPT_INVALID');
-    // Name constraints alone, as of a CA that says no trust domain of itself.
+    // Each alone: name constraints of a CA that says no trust domain of itself, and that of one that has no constraints.
     const { privateKey, publicKey } = await crypto.subtle.generateKey(
       { name: 'ECDSA', namedCurve: 'P-256' },
       true,
       ['sign', 'verify'],
     );
     const rootOf = toCertificate(root.pem);
-    const bare = await X509CertificateGenerator.createSelfSigned({
-      name: 'CN=bare',
-      keys: { privateKey, publicKey },
-      notBefore: new Date(now.getTime() - 60_000),
-      notAfter: new Date(now.getTime() + 3_600_000),
-      signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
-      extensions: rootOf.extensions.filter(({ type }) => type === '2.5.29.30' || type === '2.5.29.19'),
-    });
+    const bareWith = (extension: string) =>
+      X509CertificateGenerator.createSelfSigned({
+        name: 'CN=bare',
+        keys: { privateKey, publicKey },
+        notBefore: new Date(now.getTime() - 60_000),
+        notAfter: new Date(now.getTime() + 3_600_000),
+        signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
+        extensions: rootOf.extensions.filter(({ type }) => type === extension || type === '2.5.29.19'),
+      });
     const key = KeyObject.from(privateKey);
-    const bareVerified = async (trustDomain: string): Promise<string[]> => {
+    const bareVerified = async (
+      bare: Awaited<ReturnType<typeof bareWith>>,
+      trustDomain: string,
+    ): Promise<string[]> => {
       const subject = { trustDomain, role: 'executor', name: 'h', labels: {}, hosts: [] } as const;
       const { pem } = await certify(
         subject,
@@ -583,9 +587,12 @@ describe('name constraints', () => {
         await codeOf(() => certifiedKey({ receiptJson }, parseCertificates(pinned, 'ca'))),
       ];
     };
-    expect(await bareVerified('fleet.example')).toEqual(['none', 'none']);
-    expect(await bareVerified('other.example')).toEqual(['RECEIPT_INVALID', 'RECEIPT_INVALID']);
-    expect(await bareVerified('sub.fleet.example')).toEqual(['RECEIPT_INVALID', 'RECEIPT_INVALID']);
+    for (const extension of ['2.5.29.30', '2.5.29.17']) {
+      const bare = await bareWith(extension);
+      expect(await bareVerified(bare, 'fleet.example')).toEqual(['none', 'none']);
+      expect(await bareVerified(bare, 'other.example')).toEqual(['RECEIPT_INVALID', 'RECEIPT_INVALID']);
+      expect(await bareVerified(bare, 'sub.fleet.example')).toEqual(['RECEIPT_INVALID', 'RECEIPT_INVALID']);
+    }
   });
 });
 
