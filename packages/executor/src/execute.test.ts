@@ -671,4 +671,26 @@ describe('a host whose certificate has ended while its CA was away', () => {
     bench.gate.connect(bench.executor);
     expect(bench.gate.all('hello').at(-1)?.shortage).toBe('');
   });
+
+  it('takes no run that may outlast its receipt certificate, unless one is still to be renewed by itself', async () => {
+    const { signs } = await endings();
+    const signer = createReloadableSigner(await signs(-hourMs / 2));
+    const long = ['one', 'two', 'three', 'four'].map((id) => ({ id, timeout_sec: 600 }));
+    const isRefused = async () => {
+      const refused = await bench.gate.next('refused', offer(long));
+      expect(refused).toMatchObject({
+        ...{ reason: 'SANDBOX_UNAVAILABLE', lasting: false, receiptJson: Buffer.alloc(0) },
+        message: expect.stringContaining('this may run for 2440 s'),
+      });
+    };
+    await open({ deps: { signer } });
+    await isRefused();
+    expect((await run([{ timeout_sec: 60 }])).receipt.status).toBe('success');
+    await bench.close();
+    await open({ deps: { signer }, executor: { caAddress: '127.0.0.1:1' } });
+    expect((await run(long)).receipt.status).toBe('success');
+    signer.replace(await signs(-hourMs * 0.7));
+    await isRefused();
+    expect((await run([{ timeout_sec: 60 }])).receipt.status).toBe('success');
+  });
 });

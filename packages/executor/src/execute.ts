@@ -66,6 +66,8 @@ export interface ExecutionPorts {
   readonly signer: Signer;
   /** Attests the receipt of everything that ran. Absent: where its submission asks for that. */
   readonly attestReceipts?: boolean | undefined;
+  /** Throws SANDBOX_UNAVAILABLE where a contract may outlast the certificates that its receipt is signed with. */
+  readonly checkOutlast: (contract: Admitted['contract']) => void;
   readonly clock: Clock;
   readonly log: Log;
   /** Absent: nothing is traced. */
@@ -270,7 +272,7 @@ async function confirmedInTime(
 function admit(
   submitted: SubmittedTicket,
   offered: OfferedTicket,
-  { journal, rules, self, trust }: ExecutionPorts,
+  { journal, rules, self, trust, checkOutlast }: ExecutionPorts,
   reach: <Value extends Reached>(value: Value) => Value = (value) => value,
 ): Admitted {
   checkUnused(submitted, journal);
@@ -281,7 +283,9 @@ function admit(
     journalBornAt: () => journal.bornAt(),
   };
   const approved = reach(checkApprovals(permitted, offered.approvalsJson, rules.approvals, place));
-  return reach(admitUnderCeiling(approved, rules.ceiling, self.labels));
+  const admitted = reach(admitUnderCeiling(approved, rules.ceiling, self.labels));
+  checkOutlast(admitted.contract);
+  return admitted;
 }
 
 /**

@@ -1,7 +1,9 @@
 import { X509Certificate } from 'node:crypto';
+import type { CommandContract } from '@csc-fleet/common/contract';
 import type { Signer } from '@csc-fleet/common/crypto';
 import type { Clock } from '@csc-fleet/common/encoding';
-import { whyNotValid } from '@csc-fleet/common/identity';
+import { CscError } from '@csc-fleet/common/errors';
+import { validityOf, whyNotValid } from '@csc-fleet/common/identity';
 import type { Log } from '@csc-fleet/common/service';
 
 /** What this host signs and speaks with. */
@@ -50,6 +52,46 @@ export function watchCertificates({
       else log.error({}, found);
     }
     return found;
+  };
+}
+
+/** Whose receipts it is about, and whether this host has its certificates renewed by itself. */
+export interface OutlastPorts extends Pick<CertificatePorts, 'signer' | 'clock'> {
+  /** It has joined a CA that renews them; false: somebody has to, and nobody knows when. */
+  readonly renews: boolean;
+}
+
+// Of each command, beside its own time: SIGTERM to SIGKILL, a sandbox that is built again, and what is measured.
+const perCommandMs = 10_000;
+
+/**
+ * Throws SANDBOX_UNAVAILABLE where a contract may run past the end of a certificate of this host's receipts: its receipt is
+ * signed at its end. A host that renews them itself has others by then, unless that should have happened: in the last third.
+ */
+export function createOutlastCheck({
+  signer,
+  clock,
+  renews,
+}: OutlastPorts): (contract: CommandContract) => void {
+  return ({ commands }) => {
+    const lives = (signer.certificates ?? []).map((der) =>
+      validityOf(new X509Certificate(Buffer.from(der, 'base64'))),
+    );
+    const now = clock.now().getTime();
+    const isOverdue = lives.some(
+      ({ from, until }) => 3 * (until.getTime() - now) < until.getTime() - from.getTime(),
+    );
+    if (renews && !isOverdue) return;
+    const ends = Math.min(...lives.map(({ until }) => until.getTime()));
+    const mostMs = commands.reduce((sum, { timeout_sec: seconds }) => sum + seconds * 1000 + perCommandMs, 0);
+    if (now + mostMs <= ends) return;
+    const remedy = renews
+      ? 'its CA should have renewed it by now, and its log says why that fails'
+      : 'give this host another one (csc pki renew, where csc pki made it)';
+    throw new CscError(
+      'SANDBOX_UNAVAILABLE',
+      `the receipt certificate of this host ends at ${new Date(ends).toISOString()}, and this may run for ${Math.ceil(mostMs / 1000)} s: its receipt could not be verified; ${remedy}, or ask for a shorter timeout_sec`,
+    );
   };
 }
 

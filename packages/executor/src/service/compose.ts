@@ -45,7 +45,7 @@ import type { SecretProvider } from '../secrets/index.ts';
 import { createExecutorTelemetry, type ExecutorTelemetry, observeExecutor } from '../telemetry/observe.ts';
 import { openTerminal } from '../terminal/index.ts';
 
-import { watchCertificates } from './certificate-ends.ts';
+import { createOutlastCheck, watchCertificates } from './certificate-ends.ts';
 import { recover } from './recover.ts';
 import { readReceiptSigner, withCertificates } from './signing-key.ts';
 import { claimStateDir } from './state-dir.ts';
@@ -59,6 +59,8 @@ export interface ExecutorOptions {
   /** Holds the journal, the output logs and, where `deps.signer` is absent, the receipt key. Made if need be. */
   readonly stateDir: string;
   readonly labels?: Readonly<Record<string, string>>;
+  /** Of the CA that renews the certificates of this host. Absent: none does. */
+  readonly caAddress?: string | undefined;
   /** Executions at once. Default: 1. */
   readonly slots?: number;
   /** Values of the variables that a contract's env_allow may name. Default: none. */
@@ -213,6 +215,7 @@ async function choosePorts(
   const reserve = new DiskReserve(stateDir, log);
   const journal = withReserve(await openJournal(options, deps.journal, { clock, log, reserve }), reserve);
   reserve.refill();
+  const signer = chooseSigner(options, deps.signer);
   const submissions = { ...defaultSubmissionRules, ...options.submissions };
   const needsEpoch = submissions.required && submissions.enforce === 'enforce';
   return {
@@ -244,7 +247,8 @@ async function choosePorts(
     },
     site: { workplace, launcher, openEgress, log },
     spools: new SpoolDirectory(join(stateDir, 'spool'), limits.spoolBytes, () => reserve.freeBytes()),
-    signer: chooseSigner(options, deps.signer),
+    signer,
+    checkOutlast: createOutlastCheck({ signer, clock, renews: options.caAddress !== undefined }),
     attestReceipts: options.attestReceipts,
     issuerKeys: createIssuerKeys({ clock }),
     journal,
