@@ -3588,6 +3588,14 @@ const joining: readonly Mutant[] = [
     red: 'have receipts of another trust domain refused',
   },
   {
+    name: 'runs-that-outlast-their-certificate',
+    file: 'packages/executor/src/execute.ts',
+    before: '  checkOutlast(admitted.contract);',
+    after: '  void checkOutlast;',
+    tests: ['packages/executor/src/execute.test.ts'],
+    red: 'takes no run that may outlast its receipt certificate',
+  },
+  {
     name: 'calls-without-end',
     file: 'packages/cli/src/ca/allowance.ts',
     before: 'if (waitMs > 0)',
