@@ -21,7 +21,7 @@ import type { Mint, Placement } from './schedule/mint.ts';
 import { isByToken, namedExecutor } from './schedule/peers.ts';
 import type { Scheduler } from './schedule/scheduler.ts';
 import type { ContractMemo } from './submit/contract-memo.ts';
-import { checkNotStopped, type Decided, type DecisionPorts, decide, decideBeside } from './submit/decide.ts';
+import { checkNotStopped, type Decided, type DecisionPorts, decide } from './submit/decide.ts';
 import type { SubmissionRates } from './submit/rates.ts';
 import { checkWaiting, type Judged, type RecordPorts, record, recordApproval } from './submit/record.ts';
 import { openHandedToken, type SubmissionRules, takeSubmission } from './submit/submission.ts';
@@ -185,19 +185,15 @@ async function approveWaiting(
 }
 
 /** Decides and runs nothing: the first steps of a submission. Throws CONTRACT_INVALID, NOT_PERMITTED. */
-export async function check(
-  ports: CheckPorts,
-  principal: Principal,
-  request: CheckRequest,
-): Promise<CheckResponse> {
+export function check(ports: CheckPorts, principal: Principal, request: CheckRequest): CheckResponse {
   const { handed, judge } = ports.contracts.read(principal.uri, request.contract);
   const policy = bindPolicy(ports.bindings, ports.policies, principal.uri, request.policyProfile);
   const stopped = ports.owners.whyStopped({ principal: principal.uri, profile: policy.policy.name });
   checkNotStopped(policy, stopped);
   const asked = { terminal: request.terminal };
   const { signer, decisionTtlSec, clock } = ports;
-  const rules = { signer, decisionTtlSec, judge };
-  return { decision: await decideBeside(handed, policy, stopped, rules, clock.now(), asked) };
+  const decided = decide(handed, policy, stopped, { signer, decisionTtlSec, judge }, clock.now(), asked);
+  return { decision: decided.decision };
 }
 
 function toSubject(principal: Principal, { contractSha256, policy }: Decided): ApprovalSubject {

@@ -12,8 +12,6 @@ export interface Ed25519 {
   sign(message: Uint8Array, seed: Uint8Array): Uint8Array;
   /** `sign` for one seed, prepared once for many messages. */
   prepare(seed: Uint8Array): (message: Uint8Array) => Uint8Array;
-  /** Likewise, in another thread. Absent: it has none. */
-  prepareBeside?(seed: Uint8Array): (message: Uint8Array) => Promise<Uint8Array>;
   /** False for anything that is not a good signature, inputs of a wrong length included; never throws. */
   verify(message: Uint8Array, signature: Uint8Array, publicKey: Uint8Array): boolean;
 }

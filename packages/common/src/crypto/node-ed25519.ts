@@ -18,13 +18,6 @@ export function createNodeEd25519(cachedKeys = 1024): Ed25519 {
       const key = toPrivateKey(seed);
       return (message) => sign(null, message, key);
     },
-    prepareBeside: (seed) => {
-      const key = toPrivateKey(seed);
-      return (message) =>
-        new Promise((resolve, reject) => {
-          sign(null, message, key, (error, signature) => (error ? reject(error) : resolve(signature)));
-        });
-    },
     verify: (message, signature, publicKey) => {
       // OpenSSL takes keys of small order and reduces a y that is not canonical, so both are refused first.
       if (!isAcceptableKey(publicKey) || !isAcceptableSignature(signature)) return false;

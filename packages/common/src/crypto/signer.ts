@@ -11,11 +11,6 @@ export interface Signer {
   readonly certificates?: readonly string[] | undefined;
   /** A signature of 64 bytes. */
   sign(payload: Uint8Array): Uint8Array;
-  /**
-   * The same in a thread of libuv's. It costs twice as much in all, and the event loop a third: for what is signed many at a time.
-   * Absent: `sign` it is.
-   */
-  signBeside?(payload: Uint8Array): Promise<Uint8Array>;
 }
 
 /** A Signer of a 32-byte seed, prepared once. Throws KEY_INVALID for a seed of another length or an empty key id. */
@@ -23,9 +18,7 @@ export function createSigner(seed: Uint8Array, keyId: string, ed25519: Ed25519 =
   if (seed.length !== keyLength) throw new CscError('KEY_INVALID', 'an Ed25519 seed is 32 bytes long');
   if (keyId === '') throw new CscError('KEY_INVALID', 'a key id must not be empty');
   const own = Uint8Array.from(seed);
-  const signBeside = ed25519.prepareBeside?.(own);
-  const signer = { keyId, publicKey: ed25519.publicKey(own), sign: ed25519.prepare(own) };
-  return signBeside === undefined ? signer : { ...signer, signBeside };
+  return { keyId, publicKey: ed25519.publicKey(own), sign: ed25519.prepare(own) };
 }
 
 /** A Signer whose key may be replaced while it is in use. Whoever signs takes id and signature in one go. */
@@ -44,7 +37,6 @@ export function createReloadableSigner(first: Signer): ReloadableSigner {
       return current.certificates;
     },
     sign: (payload) => current.sign(payload),
-    signBeside: async (payload) => current.signBeside?.(payload) ?? current.sign(payload),
     replace: (next) => {
       current = next;
     },

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { createKeyRing, type KeyEntry } from '../crypto/key-ring.ts';
 import { nobleEd25519 } from '../crypto/noble-ed25519.ts';
-import { createReloadableSigner, createSigner } from '../crypto/signer.ts';
+import { createSigner } from '../crypto/signer.ts';
 import { canonicalJson, type EncodableObject, type JsonObject, type JsonValue } from '../encoding/index.ts';
 import type { Signature } from '../schema/index.ts';
-import { signArtifact, signArtifactBeside, signObject, verifyArtifact } from './artifact.ts';
+import { signObject, verifyArtifact } from './artifact.ts';
 
 const signer = createSigner(new Uint8Array(32).fill(3), 'gate-1');
 const now = new Date('2026-03-23T12:00:00.500Z');
@@ -85,27 +85,6 @@ describe('signObject', () => {
       expect(codeOf(() => signed(value))).toBe('ENCODING_INVALID');
     },
   );
-});
-
-describe('signArtifactBeside', () => {
-  const head = {
-    chain_head_version: 'csc.chain-head.v0.1',
-    executor: 'spiffe://csc.local/executor/web-1',
-    executor_epoch: '00000000-0000-4000-8000-000000000000',
-    sequence: 1,
-    receipt_sha256: '0'.repeat(64),
-  } as const;
-
-  it('signs as signArtifact does, with the key that it names though another has taken its place meanwhile', async () => {
-    const own = signArtifact(head, signer, now).toString();
-    const replaced = createReloadableSigner(signer);
-    const signing = signArtifactBeside(head, replaced, now);
-    replaced.replace(createSigner(new Uint8Array(32).fill(4), 'gate-2', nobleEd25519));
-    expect((await signing).toString()).toBe(own);
-    const other = (await signArtifactBeside(head, replaced, now)).toString();
-    expect(other).toBe(signArtifact(head, replaced, now).toString());
-    expect(other).not.toBe(own);
-  });
 });
 
 describe('verifyArtifact', () => {

@@ -49,30 +49,13 @@ export function signArtifact(artifact: Unsigned, signer: Signer, now: Date): Buf
   return signObject({ ...artifact }, signer, now);
 }
 
-/** signArtifact, where the event loop does something else while it is signed. Rejects as that throws. */
-export async function signArtifactBeside(artifact: Unsigned, signer: Signer, now: Date): Promise<Buffer> {
-  const { payload, signedWith } = prepareSigning({ ...artifact }, signer, now);
-  return signedWith(await (signer.signBeside?.(payload) ?? signer.sign(payload)));
-}
-
 /** The scheme of protocol §5 for any object: for what stands for an artifact, and may be none. */
 export function signObject(object: EncodableObject, signer: Signer, now: Date): Buffer {
-  const { payload, signedWith } = prepareSigning(object, signer, now);
-  return signedWith(signer.sign(payload));
-}
-
-function prepareSigning(
-  object: EncodableObject,
-  signer: Signer,
-  now: Date,
-): { payload: Buffer; signedWith: (signature: Uint8Array) => Buffer } {
   const unsigned = { algorithm: 'ed25519', key_id: signer.keyId, signed_at: toTimestamp(now) } as const;
   // What is signed and what leaves differ in one member, and all else is written once.
   const around = aroundSignature(object);
-  return {
-    payload: Buffer.from(around(unsigned), 'utf8'),
-    signedWith: (bytes) => Buffer.from(around({ ...unsigned, signature: toBase64(bytes) }), 'utf8'),
-  };
+  const signature = toBase64(signer.sign(Buffer.from(around(unsigned), 'utf8')));
+  return Buffer.from(around({ ...unsigned, signature }), 'utf8');
 }
 
 /** The canonical text of an object with this as its member `signature`. Throws ENCODING_INVALID. */

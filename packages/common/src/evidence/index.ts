@@ -1,11 +1,4 @@
-export {
-  type Artifact,
-  signArtifact,
-  signArtifactBeside,
-  signObject,
-  type Unsigned,
-  verifyArtifact,
-} from './artifact.ts';
+export { type Artifact, signArtifact, signObject, type Unsigned, verifyArtifact } from './artifact.ts';
 export {
   type Chain,
   type ChainEntry,

@@ -26,14 +26,8 @@ export function watchCertificates({
   clock,
   log,
 }: CertificatePorts): () => string | undefined {
-  let parsed: { readonly of: Signer['certificates']; readonly chain: readonly X509Certificate[] } | undefined;
+  const chain = chainOf(signer);
   let wasEnded = false;
-  const chain = (): readonly X509Certificate[] => {
-    const { certificates: of = [] } = signer;
-    if (parsed?.of !== of)
-      parsed = { of, chain: of.map((der) => new X509Certificate(Buffer.from(der, 'base64'))) };
-    return parsed.chain;
-  };
   const find = (): string | undefined => {
     const now = clock.now();
     for (const certificate of chain()) {
@@ -55,6 +49,17 @@ export function watchCertificates({
   };
 }
 
+// It is asked at each offer, and parsed again once others are there.
+function chainOf(signer: CertificatePorts['signer']): () => readonly X509Certificate[] {
+  let parsed: { readonly of: Signer['certificates']; readonly chain: readonly X509Certificate[] } | undefined;
+  return () => {
+    const { certificates: of } = signer;
+    if (parsed === undefined || parsed.of !== of)
+      parsed = { of, chain: (of ?? []).map((der) => new X509Certificate(Buffer.from(der, 'base64'))) };
+    return parsed.chain;
+  };
+}
+
 /** Whose receipts it is about, and whether this host has its certificates renewed by itself. */
 export interface OutlastPorts extends Pick<CertificatePorts, 'signer' | 'clock'> {
   /** It has joined a CA that renews them; false: somebody has to, and nobody knows when. */
@@ -73,10 +78,9 @@ export function createOutlastCheck({
   clock,
   renews,
 }: OutlastPorts): (contract: CommandContract) => void {
+  const chain = chainOf(signer);
   return ({ commands }) => {
-    const lives = (signer.certificates ?? []).map((der) =>
-      validityOf(new X509Certificate(Buffer.from(der, 'base64'))),
-    );
+    const lives = chain().map(validityOf);
     const now = clock.now().getTime();
     const isOverdue = lives.some(
       ({ from, until }) => 3 * (until.getTime() - now) < until.getTime() - from.getTime(),

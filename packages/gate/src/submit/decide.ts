@@ -14,7 +14,7 @@ import {
 } from '@csc-fleet/common/decision';
 import { canonicalJson, sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
-import { signArtifact, signArtifactBeside } from '@csc-fleet/common/evidence';
+import { signArtifact } from '@csc-fleet/common/evidence';
 import { type CheckRequest, type Decision, Verdict } from '@csc-fleet/common/messages';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
 
@@ -68,46 +68,16 @@ export function decide(
   handed: HandedContract,
   policy: PolicyDocument,
   stopped: string | undefined,
-  ports: DecisionPorts,
+  { signer, decisionTtlSec, judge }: DecisionPorts,
   now: Date,
   asked: AskedBeside = {},
 ): Decided {
-  const { evaluation, expiresAt, artifact, told } = reach(handed, policy, stopped, ports, now, asked);
-  const decision = { ...told, decisionJson: signArtifact(artifact, ports.signer, now) };
-  return { ...handed, policy, evaluation, expiresAt, decision };
-}
-
-/** The decision of `decide`, signed while the event loop decides the next: for who asks for nothing else. */
-export async function decideBeside(
-  handed: HandedContract,
-  policy: PolicyDocument,
-  stopped: string | undefined,
-  ports: DecisionPorts,
-  now: Date,
-  asked: AskedBeside,
-): Promise<Decision> {
-  const { artifact, told } = reach(handed, policy, stopped, ports, now, asked);
-  return { ...told, decisionJson: await signArtifactBeside(artifact, ports.signer, now) };
-}
-
-interface Reached extends Pick<Decided, 'evaluation' | 'expiresAt'> {
-  readonly artifact: Parameters<typeof signArtifact>[0];
-  readonly told: Omit<Decision, 'decisionJson'>;
-}
-
-function reach(
-  { contract, contractSha256 }: HandedContract,
-  policy: PolicyDocument,
-  stopped: string | undefined,
-  { decisionTtlSec, judge }: DecisionPorts,
-  now: Date,
-  asked: AskedBeside,
-): Reached {
+  const { contract, contractSha256 } = handed;
   const found = judge?.(policy, asked) ?? evaluate(contract, policy, undefined, asked);
   const evaluation = stopped === undefined || isOld(policy) ? found : stoppedByOwners(found, stopped);
   const expiresAt = new Date(now.getTime() + decisionTtlSec * 1000);
   const artifact = toPolicyDecision(contract, evaluation, policy, expiresAt, contractSha256);
-  const told = {
+  const decision: Decision = {
     verdict: verdicts[evaluation.verdict],
     reasonCodes: [...evaluation.reasonCodes],
     reasons: [...evaluation.reasons],
@@ -116,8 +86,9 @@ function reach(
     policySha256: policy.sha256,
     policyProfile: policy.policy.name,
     expiresAt,
+    decisionJson: signArtifact(artifact, signer, now),
   };
-  return { evaluation, expiresAt, artifact, told };
+  return { ...handed, policy, evaluation, expiresAt, decision };
 }
 
 /** Throws NOT_PERMITTED for what the owners have stopped under a v0.1 policy. */
