@@ -177,7 +177,9 @@ function warnOfStranger(dir: string, kind: Kind, id: string): void {
   if (knows(standingFiles(dir), kind, id)) return;
   // What executors sign receipts with is in their certificates, and in no file of a repository.
   if (kind === 'key' && Buffer.from(id, 'base64').length === 32) {
-    note('no submitter or approver here has this key: it stops the executor that signs receipts with it');
+    note(
+      'no submitter or approver here has this key: it stops an executor that signs receipts with it, and nobody else',
+    );
     return;
   }
   note(

@@ -301,6 +301,10 @@ describe('csc policy', () => {
         stderr: expect.not.stringContaining('WARNING'),
       });
     expect((await revoke('issuer', 'https://token.example')).stderr).toContain('WARNING');
+    expect((await revoke('key', 'nobody-1')).stderr).toContain('WARNING');
+    const ofHost = (await revoke('key', Buffer.alloc(32, 7).toString('base64'))).stderr;
+    expect(ofHost).toContain('it stops an executor that signs receipts with it, and nobody else');
+    expect(ofHost).not.toContain('WARNING');
   });
 });
 
