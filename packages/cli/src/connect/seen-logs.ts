@@ -61,7 +61,11 @@ export const seenLogsKind = 'logs';
 
 /** Receipts whose proof is owed, by who asks where. Throws FILE_UNREADABLE. */
 export function owedIn(file: string): (OwedReceipt & { readonly place: string })[] {
-  return Object.entries(readSeen(file)).flatMap(([place, { owed }]) => owed.map((it) => ({ ...it, place })));
+  return owedOf(readSeen(file));
+}
+
+function owedOf(seen: Readonly<Record<string, SeenLog>>): (OwedReceipt & { readonly place: string })[] {
+  return Object.entries(seen).flatMap(([place, { owed }]) => owed.map((it) => ({ ...it, place })));
 }
 
 /**
@@ -69,7 +73,9 @@ export function owedIn(file: string): (OwedReceipt & { readonly place: string })
  * @returns where that note is. Throws CONFIG_INVALID where one is not owed.
  */
 export function forgetOwed(file: string, executionIds: readonly string[]): string {
-  const owed = owedIn(file).filter(({ executionId }) => executionIds.includes(executionId));
+  // Read once: the note is of just what is taken out.
+  const seen = readSeen(file);
+  const owed = owedOf(seen).filter(({ executionId }) => executionIds.includes(executionId));
   const stranger = executionIds.find((id) => !owed.some(({ executionId }) => executionId === id));
   if (stranger !== undefined)
     throw new CscError(
@@ -80,7 +86,6 @@ export function forgetOwed(file: string, executionIds: readonly string[]): strin
     message: 'a person has forgotten that their proofs are owed',
     receipts: owed,
   });
-  const seen = readSeen(file);
   const isKept = ({ executionId }: OwedReceipt): boolean => !executionIds.includes(executionId);
   const left = Object.entries(seen).map(([name, it]) => [name, { ...it, owed: it.owed.filter(isKept) }]);
   writeFileWhole(file, JSON.stringify(Object.fromEntries(left)));
