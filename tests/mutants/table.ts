@@ -67,6 +67,22 @@ const signedApprovals: readonly Mutant[] = [
     red: 'by the submitter under another name with the same key',
   },
   {
+    name: 'a-submitter-approves-under-another-name-that-submits',
+    file: verifying,
+    before: 'if (!submissionKeys(person, subject).some((it) => submitters.has(it))) return;',
+    after: 'if (submitters.size >= 0) return;',
+    tests: onHost,
+    red: 'by the submitter under another name that submits with the same key',
+  },
+  {
+    name: 'two-names-with-one-key-are-two-people',
+    file: counting,
+    before: '[identity, ...keys].map(',
+    after: '[identity].map(',
+    tests: onHost,
+    red: 'of one person under two names that submit with the same key',
+  },
+  {
     name: 'a-submitter-approves',
     file: verifying,
     before: 'if (person.identity === subject.principal || person.also.includes(subject.principal))',

@@ -116,7 +116,8 @@ export function readRequest(
     policyVersion: answer.policyVersion,
     principal,
     submissionSha256: submission === undefined ? undefined : submissionContentSha256(submission),
-    submitterKeys: keysOf(owners, principal).map((it) => it.publicKey),
+    submitterKeys: keysOf(owners, principal),
+    submissionKeysOf: (of: string) => keysOf(owners, of),
     now,
   };
   return {
@@ -241,8 +242,9 @@ function readReview(
   }
 }
 
-function keysOf(owners: OwnersFiles | undefined, principal: string) {
-  return owners === undefined ? [] : (submitterKeys(owners.bindings, principal)?.entries() ?? []);
+function keysOf(owners: OwnersFiles | undefined, principal: string): Uint8Array[] {
+  const keys = owners === undefined ? undefined : submitterKeys(owners.bindings, principal);
+  return (keys?.entries() ?? []).map((it) => it.publicKey);
 }
 
 function doubtPolicy(

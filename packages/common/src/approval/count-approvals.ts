@@ -5,7 +5,7 @@ import { CscError, isCscError, orThrow } from '../errors/index.ts';
 import { type AnyApproval, approvalSha256, parseAnyApproval } from './any-approval.ts';
 import { type ApprovalArtifact, checkApproval } from './approval.ts';
 import type { SignedApproval } from './signed.ts';
-import { type SignedSubject, verifyApproval, verifyBreakGlass } from './verify-signed.ts';
+import { keysOfPerson, type SignedSubject, verifyApproval, verifyBreakGlass } from './verify-signed.ts';
 
 /**
  * What `approval_mode: dual_control_required` comes to where nobody is named who could sign. Two approvals that nobody signed
@@ -93,7 +93,10 @@ export function countApprovals(
   const heard = looked.flatMap((one) => (one === undefined || isCscError(one) ? [] : [one]));
   const objections: CscError[] = looked.filter((one) => isCscError(one));
   const rejection = heard.find(isRejection);
-  const once = eachOnce(heard.filter((it) => !isRejection(it)));
+  const once = eachOnce(
+    heard.filter((it) => !isRejection(it)),
+    rules.signed,
+  );
   const counted = once.counted.map(toCounted);
   const dual = rules.signed === undefined ? findDualControlObjection(rules.contract, rules) : undefined;
   const { quorum, people, isMet } = tally(counted, rules);
@@ -123,23 +126,28 @@ function rejected({ approver, group, reason = '' }: SignedApproval): CscError {
   return new CscError('APPROVAL_INVALID', message);
 }
 
-/** A person is counted once, whatever groups and keys that person has, and so is an artifact. */
-function eachOnce(heard: readonly AnyApproval[]): {
-  readonly counted: readonly AnyApproval[];
-  readonly objections: readonly CscError[];
-} {
-  const seen = new Set<string>();
+/** A person is counted once, whatever groups, keys and names that person has, and so is an artifact. */
+function eachOnce(
+  heard: readonly AnyApproval[],
+  signed: ApprovalRules['signed'],
+): { readonly counted: readonly AnyApproval[]; readonly objections: readonly CscError[] } {
+  // By kind and name, and by kind and key.
+  const seen = new Map<string, string>();
   const counted: AnyApproval[] = [];
   const objections: CscError[] = [];
   for (const it of heard) {
+    const { identity } = it.artifact.approver;
     // Nobody knows whose those are that nobody signed.
-    const who = it.kind === 'unsigned' ? undefined : `${it.kind} ${it.artifact.approver.identity}`;
-    if (who === undefined || !seen.has(who)) counted.push(it);
+    const keys = it.kind === 'unsigned' || signed === undefined ? [] : keysOfPerson(identity, signed);
+    const marks = it.kind === 'unsigned' ? [] : [identity, ...keys].map((mark) => `${it.kind} ${mark}`);
+    const other = marks.flatMap((mark) => seen.get(mark) ?? [])[0];
+    if (other === undefined) counted.push(it);
     else {
-      const message = `${it.artifact.approver.identity} has agreed already, and is counted once`;
+      const as = other === identity ? '' : `, as ${other}, who has a key in common`;
+      const message = `${identity} has agreed already${as}, and is counted once`;
       objections.push(new CscError('APPROVAL_INVALID', message));
     }
-    if (who !== undefined) seen.add(who);
+    for (const mark of marks) seen.set(mark, other ?? identity);
   }
   return { counted, objections };
 }

@@ -22,6 +22,8 @@ export interface SignedSubject {
   readonly submissionSha256?: string | undefined;
   /** The keys that sign for the principal, and the one that has: whose they are cannot agree. */
   readonly submitterKeys: readonly Uint8Array[];
+  /** The keys that somebody submits with, as the owners' bindings name them; none of who does not. */
+  readonly submissionKeysOf: (principal: string) => readonly Uint8Array[];
   /** That is to run it. Absent at the gate, before it is placed. */
   readonly executorId?: string | undefined;
   readonly now: Date;
@@ -156,6 +158,26 @@ function checkNotSubmitter(person: Approver, subject: SignedSubject, fail: Fail)
   if (person.identity === subject.principal || person.also.includes(subject.principal))
     throw fail(`${person.identity} has submitted it, and nobody approves what is their own`);
   checkNotSubmittersKey(person, subject, fail);
+  const submitters = new Set(subject.submitterKeys.map((it) => toBase64(it)));
+  if (!submissionKeys(person, subject).some((it) => submitters.has(it))) return;
+  throw fail(`a key with which ${person.identity} submits also signs what ${subject.principal} submits`);
+}
+
+function submissionKeys(
+  { identity, also }: Approver,
+  { submissionKeysOf }: Pick<SignedSubject, 'submissionKeysOf'>,
+): string[] {
+  return [identity, ...also].flatMap((it) => submissionKeysOf(it).map(toBase64));
+}
+
+/** All keys, base64, that the owners name for a person, to approve or to submit: two who have one in common are one person. */
+export function keysOfPerson(
+  identity: string,
+  subject: Pick<SignedSubject, 'approvers' | 'submissionKeysOf'>,
+): readonly string[] {
+  const person = subject.approvers.find(identity);
+  if (person === undefined) return [];
+  return [...person.keys.map(({ publicKey }) => toBase64(publicKey)), ...submissionKeys(person, subject)];
 }
 
 // One person under two names: what submits has a key that this person approves with.

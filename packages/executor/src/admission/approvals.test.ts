@@ -29,6 +29,12 @@ const [alice, bob, carol, dora] = ['alice', 'bob', 'carol', 'dora'].map((name, a
 /** The agent's own key, as somebody else's. */
 const sock: TestPerson = { identity: 'spiffe://csc.local/client/sock', key: submitter };
 
+/** The same again: with another key to approve, and with that one to submit. */
+const twin = person('twin', 20);
+/** Alice again, by the key that both submit with. */
+const erin = person('erin', 21);
+const common = toBase64(createSigner(Buffer.alloc(32, 22), 'common').publicKey);
+
 const approvers = makeApprovers(
   [
     alice,
@@ -36,11 +42,13 @@ const approvers = makeApprovers(
     carol,
     dora,
     sock,
+    twin,
+    erin,
     { identity: agent, key: createSigner(Buffer.alloc(32, 8), 'agent-approves') },
   ],
   `groups:
-  - {name: release, members: ["${alice.identity}", "${bob.identity}", "${sock.identity}", "${agent}"]}
-  - {name: security, members: ["${carol.identity}", "${bob.identity}"]}
+  - {name: release, members: ["${alice.identity}", "${bob.identity}", "${sock.identity}", "${twin.identity}", "${agent}"]}
+  - {name: security, members: ["${carol.identity}", "${bob.identity}", "${erin.identity}"]}
   - {name: oncall, members: ["${dora.identity}"]}
 break_glass: {groups: [oncall], max_sec: 1800}
 `,
@@ -68,6 +76,9 @@ bindings:
   - {identity: "${agent}", policies: [test, open, elsewhere]}
 submitters:
   - {principal: "${agent}", keys: [{key_id: agent-1, public_key: "${toBase64(submitter.publicKey)}"}]}
+  - {principal: "${twin.identity}", keys: [{key_id: twin-1, public_key: "${toBase64(submitter.publicKey)}"}]}
+  - {principal: "${alice.identity}", keys: [{key_id: laptop, public_key: "${common}"}]}
+  - {principal: "${erin.identity}", keys: [{key_id: erin-1, public_key: "${common}"}]}
 `),
     ),
     'POLICY_INVALID',
@@ -222,9 +233,19 @@ describe('signed approvals on the host', () => {
       /also signs what/,
     ],
     [
+      'by the submitter under another name that submits with the same key',
+      async (it) => [await approve(it, twin, 'release'), await approve(it, carol, 'security')],
+      /also signs what/,
+    ],
+    [
       'of one person through two groups',
       async (it) => [await approve(it, bob, 'release'), await approve(it, bob, 'security')],
       /counted once/,
+    ],
+    [
+      'of one person under two names that submit with the same key',
+      async (it) => [await approve(it, alice, 'release'), await approve(it, erin, 'security')],
+      /has a key in common, and is counted once/,
     ],
     [
       'that has expired',

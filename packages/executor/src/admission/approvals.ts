@@ -102,6 +102,8 @@ function toSignedSubject(
   if (approvers === undefined || bindings === undefined) return undefined;
   const { principal } = ticket;
   const { submission } = submitted;
+  const submissionKeysOf = (of: string): Uint8Array[] =>
+    (submitterKeys(bindings, of)?.entries() ?? []).map((it) => it.publicKey);
   return {
     approvers,
     trustDomain,
@@ -112,10 +114,11 @@ function toSignedSubject(
     policyVersion: version,
     submissionSha256: submission?.contentSha256,
     submitterKeys: [
-      ...(submitterKeys(bindings, principal)?.entries() ?? []).map((it) => it.publicKey),
+      ...submissionKeysOf(principal),
       // Its own, which a token names.
       ...(submission?.identity === undefined ? [] : [Buffer.from(submission.keyId, 'base64')]),
     ],
+    submissionKeysOf,
   };
 }
 

@@ -121,16 +121,20 @@ export function countFor(
     policySha256: policy.sha256,
     policyVersion: owners.version(),
     submissionSha256: submission === undefined ? undefined : submissionContentSha256(submission.submission),
-    submitterKeys: keysOf(bindings, principal, submission),
+    submitterKeys: [...namedKeys(bindings, principal), ...tokenKeys(submission)],
+    submissionKeysOf: (of: string) => namedKeys(bindings, of),
   };
   return countApprovals(evaluation, texts, { ...rules, wanted, signed });
 }
 
+function namedKeys(bindings: Bindings, principal: string): Uint8Array[] {
+  return (submitterKeys(bindings, principal)?.entries() ?? []).map((it) => it.publicKey);
+}
+
 // Where a token says who it is, its own key has signed.
-function keysOf(bindings: Bindings, principal: string, held: HeldSubmission | undefined): Uint8Array[] {
-  const named = (submitterKeys(bindings, principal)?.entries() ?? []).map((it) => it.publicKey);
-  if (held?.submission.token_sha256 === undefined) return named;
-  return [...named, Buffer.from(held.submission.signature.key_id, 'base64')];
+function tokenKeys(held: HeldSubmission | undefined): Uint8Array[] {
+  if (held?.submission.token_sha256 === undefined) return [];
+  return [Buffer.from(held.submission.signature.key_id, 'base64')];
 }
 
 /** Whose approvals of what. */
