@@ -40,9 +40,13 @@ if (passesOutput) require('node:v8').setFlagsFromString('--semi-space-growth-fac
 if (process.argv[2] === 'gate') require('node:v8').setFlagsFromString('--heap-growing-percent=50');
 
 // V8 would mark what is in use, on threads beside, once in a run and near its end: for a collection of what that end gives back anyway.
-// Where a longer one runs out of room it collects at once.
+// Where a longer one runs out of room it collects at once. Code compiled under other flags is no code to V8, and that of Node's own
+// modules is under none: the flag is set once all is loaded, and taken back before what was compiled is kept.
 const isOneShot = process.argv[2] === 'run';
-if (isOneShot) require('node:v8').setFlagsFromString('--no-incremental-marking');
+if (isOneShot) {
+  setImmediate(() => require('node:v8').setFlagsFromString('--no-incremental-marking'));
+  process.on('exit', () => require('node:v8').setFlagsFromString('--incremental-marking'));
+}
 
 // Whoever has a database waits for its disk in one of libuv's threads (common's WriteAheadLog), of which there are four by default:
 // four outputs that are being put on disk would hold up every commit.
@@ -61,7 +65,7 @@ if (existsSync(bundle)) {
   // Services start seldom, and set flags of V8 under which nothing compiled before counts. Who names a cache has said where.
   const isTold =
     process.env.NODE_COMPILE_CACHE !== undefined || process.env.NODE_DISABLE_COMPILE_CACHE !== undefined;
-  const flags = passesOutput ? 'output' : isOneShot ? 'unmarked' : 'plain';
+  const flags = passesOutput ? 'output' : 'plain';
   const isKept = folder !== undefined && !isService && !isTold;
   if (isKept) require('./kept-code.js').keepCode(join(folder, 'called'), flags);
   else if (folder !== undefined) enableCompileCache(folder);
