@@ -3054,6 +3054,14 @@ const exported: readonly Mutant[] = [
     red: 'without the last of a chain, made anew with the keys of its gate',
   },
   {
+    name: 'bundle-without-since-needs-no-log',
+    file: 'packages/common/src/audit-bundle/log.ts',
+    before: 'const from = said === undefined ? firstAt : Date.parse(said);',
+    after: "const from = Date.parse(said ?? '') + firstAt - firstAt;",
+    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    red: 'asked for without a beginning, with a receipt that is not in the end of its log',
+  },
+  {
     name: 'bundle-log-of-any-root',
     file: 'packages/common/src/audit-bundle/log.ts',
     before: 'if (!isSame(edge.head().root, checkpoint.root))',

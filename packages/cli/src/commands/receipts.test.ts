@@ -693,6 +693,18 @@ describe('an audit bundle', () => {
       },
     ],
     [
+      'that was asked for without a beginning, with a receipt that is not in the end of its log',
+      ['log'],
+      (dir, receipts) => {
+        addLog(dir, receipts.slice(0, 3));
+        const row = { metadata: { sequence: 301 }, time: Date.parse('2001-01-01T00:00:00.000Z') };
+        writeFileSync(join(dir, 'audit.jsonl'), `${JSON.stringify(row)}\n`);
+        const path = join(dir, 'MANIFEST.json');
+        const manifest = JSON.parse(readFileSync(path, 'utf8'));
+        writeFileSync(path, canonicalBytes({ ...manifest, made_at: '2099-01-01T00:00:00.000Z', asked: {} }));
+      },
+    ],
+    [
       'with another entry in its log than the checkpoint has',
       ['log'],
       (dir, receipts) => {

@@ -38,6 +38,8 @@ export interface BundleSpan {
   /** The numbers of the first and the last record of the audit. Absent: it has none. */
   readonly first?: number | undefined;
   readonly last?: number | undefined;
+  /** When the first of them was, by the gate's clock, milliseconds since the epoch. Infinity: none says. */
+  readonly firstAt: number;
   /** What the bundle was asked for, by its manifest. */
   readonly asked: Readonly<Record<string, string>>;
   /** When it was made, milliseconds since the epoch. */
@@ -176,10 +178,11 @@ class Tally {
   }
 
   end(): Pick<BundleLog, 'included' | 'outside' | 'beyond'> {
-    const { asked, madeAt } = this.#span;
-    const since = this.#isWhole
-      ? Number.NEGATIVE_INFINITY
-      : Date.parse(asked['since'] ?? '') + loggedWithinMs;
+    const { asked, madeAt, firstAt } = this.#span;
+    const { since: said } = asked;
+    // What ends after the first record was is logged after it, and the log is here from there on, whatever was asked for.
+    const from = said === undefined ? firstAt : Date.parse(said);
+    const since = this.#isWhole ? Number.NEGATIVE_INFINITY : from + loggedWithinMs;
     let outside = 0;
     for (const { entry, isLogged } of this.#bySha256.values()) {
       if (isLogged) continue;

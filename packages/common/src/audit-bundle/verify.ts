@@ -139,6 +139,10 @@ function toSpan(manifest: Manifest | undefined, rows: readonly JsonObject[]): Bu
   return {
     first: numbers[0],
     last: numbers.at(-1),
+    firstAt: rows.reduce(
+      (first, row) => Math.min(first, numberAt(row, 'time') ?? first),
+      Number.POSITIVE_INFINITY,
+    ),
     asked: manifest?.asked ?? {},
     madeAt: Date.parse(manifest?.made_at ?? ''),
   };
