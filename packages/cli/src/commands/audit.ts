@@ -280,12 +280,14 @@ const verifyBundleHelp = `
 Every file against the manifest, every signature, certificate and chain, and that each receipt is here that the audit and the log of
 receipts in it name (--log-vkey: whose log that must be). With
 --fleet-ca or --keys it is verified against those; without, against what the bundle brings, which is then said and is to be
-compared. --page writes a page of this csc with the folder in it as it is now: that in the folder is whoever’s made it.
+compared. With --owners-root, policies, approvers, revocations and the log's key are those of the published folder in it
+(--policy-repository) that the owners have signed; without, they are the bundle's word, which is said. --page writes a page of this csc with the folder in it as it is now: that in the folder is whoever’s made it.
 
 Exit codes: 0 all is well, 1 something is not.
 
 Examples:
   $ csc audit verify-bundle week-48 --fleet-ca fleet-ca.pem
+  $ csc audit verify-bundle week-48 --fleet-ca fleet-ca.pem --owners-root root.json
   $ csc audit verify-bundle week-48 --page week-48.html
 `;
 
@@ -297,6 +299,7 @@ function defineVerifyBundle(audit: Command): void {
     .argument('<dir>', 'the bundle')
     .option('--fleet-ca <file>', 'CA of executors’ receipt keys, PEM')
     .option('--keys <file>', 'executors’ keys; repeatable', append, [])
+    .option('--owners-root <file>', 'root.json that hosts pin: policies and approvers must be signed by it')
     .option('--page <file>', 'write a page that verifies it in a browser')
     .option('--json', 'print the result as JSON')
     .addHelpText('after', verifyBundleHelp);

@@ -1,19 +1,28 @@
 import type { X509Certificate } from 'node:crypto';
-import { type BundleReport, type BundleTrust, places, verifyBundle } from '@csc-fleet/common/audit-bundle';
+import {
+  type BundleReport,
+  type BundleTrust,
+  logPath,
+  places,
+  verifyBundle,
+} from '@csc-fleet/common/audit-bundle';
 import { createKeyRing, type KeyRing, parseKeyRing, readKeyRing } from '@csc-fleet/common/crypto';
 import { CscError, orThrow, showInvisible } from '@csc-fleet/common/errors';
 import { certifiedKey, type FleetCa, parseCertificates } from '@csc-fleet/common/evidence';
 import { readPem } from '@csc-fleet/common/files';
 import { type LogTrust, toLogTrust } from '@csc-fleet/common/tlog';
 import { exitCodes } from '../action/exit-codes.ts';
-import { type GateOptions, resolveLog } from '../connect/gate-options.ts';
+import { type DemandedLog, type GateOptions, resolveLog } from '../connect/gate-options.ts';
+import { readOwnersLog } from '../connect/owners-log.ts';
 import { writeFileWhole } from '../files/write-file.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine } from '../terminal/text.ts';
 import { readBundle } from './bundle.ts';
+import { describeOwners, ownersToJson, readOwners } from './owners.ts';
 import { fitsPage, toPage } from './page.ts';
 
-export interface VerifyBundleOptions extends Pick<GateOptions, 'logVkey' | 'witnessVkey' | 'witnessQuorum'> {
+export interface VerifyBundleOptions
+  extends Pick<GateOptions, 'logVkey' | 'logOf' | 'witnessVkey' | 'witnessQuorum' | 'ownersRoot'> {
   readonly fleetCa?: string;
   readonly keys: readonly string[];
   readonly json?: true;
@@ -27,12 +36,20 @@ export async function verifyBundleFolder(dir: string, options: VerifyBundleOptio
   if (options.page !== undefined && !fitsPage(files))
     throw new CscError('REQUEST_INVALID', 'this bundle is too large for a page: leave --page out');
   const trust = toTrust(files, options);
+  const signed = options.ownersRoot === undefined ? undefined : await readOwners(files, options.ownersRoot);
   const report = await verifyBundle(files, trust.ringFor, {
-    logTrust: toTrustOfLog(files, options),
+    logTrust: await toTrustOfLog(files, options, signed?.log),
+    owners: signed?.word,
   });
   if (options.page !== undefined) writeFileWhole(options.page, toPage(files));
   if (options.json === true) await writeJson({ ...toJson(report), trust: trust.said });
-  else await writeOut(describe(report, trust.said, describeOwners(files)));
+  else
+    await writeOut(
+      describe(report, trust.said, [
+        ...describeOwners(report, hasRepository(files)),
+        ...describeAbsentLog(report, signed?.log),
+      ]),
+    );
   return report.faults.length === 0 ? exitCodes.ok : exitCodes.no;
 }
 
@@ -67,13 +84,19 @@ function toTrust(files: ReadonlyMap<string, Uint8Array>, { fleetCa, keys }: Veri
   };
 }
 
-// Given, or else as the bundle brings it.
-function toTrustOfLog(
+// Given, or else the owners', or else as the bundle brings it.
+async function toTrustOfLog(
   files: ReadonlyMap<string, Uint8Array>,
   options: VerifyBundleOptions,
-): LogTrust | undefined {
-  const given = resolveLog(options, process.env);
-  if (given !== undefined) return toLogTrust(given);
+  owners: DemandedLog | undefined,
+): Promise<LogTrust | undefined> {
+  const { logOf, ownersRoot } = options;
+  const said = resolveLog({ ...options, keys: [] }, process.env);
+  const given = logOf === undefined ? said : await readOwnersLog(logOf, ownersRoot);
+  // Who has the receipts of hosts alone has no log to hold them against.
+  const demanded =
+    given ?? (files.has(logPath('checkpoint')) || files.has(places.logVkey) ? owners : undefined);
+  if (demanded !== undefined) return toLogTrust(demanded);
   const own = files.get(places.logVkey);
   return own === undefined ? undefined : toLogTrust({ vkey: Buffer.from(own).toString().trim() });
 }
@@ -87,12 +110,15 @@ function describeLog({ log }: BundleReport): string[] {
   ];
 }
 
-// An approver's key is taken from there, and who put it there nobody has looked at.
-function describeOwners(files: ReadonlyMap<string, Uint8Array>): string[] {
-  const isThere = [...files.keys()].some((it) => it.startsWith(places.repository));
-  return isThere
-    ? ['repository/: THAT THE OWNERS SIGNED IT WAS NOT VERIFIED, nor that the policies are of it']
-    : [];
+function describeAbsentLog({ log, faults }: BundleReport, owners: DemandedLog | undefined): string[] {
+  if (owners === undefined || log !== undefined || faults.some(({ kind }) => kind === 'log')) return [];
+  return [
+    'THE LOG OF RECEIPTS THAT THE OWNERS NAME IS NOT IN IT: what is missing after the last receipt of a chain does not show',
+  ];
+}
+
+function hasRepository(files: ReadonlyMap<string, Uint8Array>): boolean {
+  return [...files.keys()].some((it) => it.startsWith(places.repository));
 }
 
 function fingerprint(certificate: X509Certificate): string {
@@ -106,7 +132,8 @@ function toRingFor(ca: FleetCa | undefined, pinned: KeyRing): BundleTrust {
   };
 }
 
-function toJson({ manifestSha256, faults, runs, chains, approvals, log }: BundleReport): object {
+function toJson(report: BundleReport): object {
+  const { manifestSha256, faults, runs, chains, approvals, log } = report;
   return {
     valid: faults.length === 0,
     manifest_sha256: manifestSha256,
@@ -114,6 +141,7 @@ function toJson({ manifestSha256, faults, runs, chains, approvals, log }: Bundle
     chains,
     receipts: runs.length,
     approvals,
+    owners: ownersToJson(report),
     log: log ?? null,
   };
 }

@@ -1,14 +1,18 @@
 import {
   type AnyApproval,
+  type Approver,
+  type ApproverKey,
   type Approvers,
   parseAnyApproval,
   parseApprovers,
   verifyPersonSignature,
 } from '../approval/index.ts';
-import { sha256Hex } from '../encoding/index.ts';
-import { isCscError } from '../errors/index.ts';
+import { toBase64 } from '../crypto/index.ts';
+import { parseTimestamp, sha256Hex, toTimestamp } from '../encoding/index.ts';
+import { isCscError, quoteBriefly } from '../errors/index.ts';
+import { createRevocations, type Revocation } from '../owners/index.ts';
 import type { ReceiptV02 } from '../receipt/index.ts';
-import { places } from './manifest.ts';
+import { findOwnersFiles } from './manifest.ts';
 
 type Used = ReceiptV02['approvals'][number];
 type Signed = Exclude<AnyApproval, { kind: 'unsigned' }>;
@@ -17,18 +21,47 @@ type Signed = Exclude<AnyApproval, { kind: 'unsigned' }>;
 export type ApprovalStanding =
   /** A key that an approvers.yaml here names for the person has signed it, for just this run. */
   | { readonly kind: 'signed' }
-  /** It is for this run; no approvers.yaml here names its key, or it was revoked or had ended. */
+  /** It is for this run; no approvers.yaml here names its key, or that had ended. */
   | { readonly kind: 'unknown' }
   | { readonly kind: 'fault'; readonly why: string };
 
-/**
- * Holds an approval against the receipt that brings it, and against approvers.yaml; undefined where nobody has signed it.
- * @param approvers each version of the file that is here: the one of then may be an earlier one
- */
+/** Who may have approved a run. */
+export interface Electorate {
+  /** Each version of the file that counts: where it is not known which one was that of then, all of them. */
+  readonly approvers: readonly Approvers[];
+  /** Whether the owners have signed it, for just this run: whoever is not in it cannot have approved. */
+  readonly isSigned: boolean;
+  /** Since when what this person signed with this key counts no more; undefined: it counts. */
+  revokedSince(person: Approver, key: ApproverKey): Date | undefined;
+}
+
+/** @param revoked in any order; of two that are about the same, the earlier since counts */
+export function toElectorate(approvers: readonly Approvers[], revoked: readonly Revocation[]): Electorate {
+  const sinceOf = ({ since }: Revocation): number => parseTimestamp(since)?.getTime() ?? 0;
+  const lastFirst = [...revoked].sort((one, other) => sinceOf(other) - sinceOf(one));
+  const named = approvers.flatMap((it) => it.all()).flatMap(({ keys }) => keys);
+  const keys = createRevocations(lastFirst, named).revokedKeys();
+  const people = new Map(
+    lastFirst.flatMap((it) => (it.kind === 'principal' ? [[it.id, new Date(sinceOf(it))]] : [])),
+  );
+  return {
+    approvers,
+    isSigned: false,
+    revokedSince: ({ identity, also }, { keyId, publicKey }) => {
+      const found = [
+        ...[keyId, toBase64(publicKey)].map((it) => keys.get(it)),
+        ...[identity, ...also].map((it) => people.get(it)),
+      ].filter((it) => it !== undefined);
+      return found.sort((one, other) => one.getTime() - other.getTime())[0];
+    },
+  };
+}
+
+/** Holds an approval against the receipt that brings it, and against approvers.yaml; undefined where nobody has signed it. */
 export function judgeUsedApproval(
   used: Used,
   receipt: ReceiptV02,
-  approvers: readonly Approvers[],
+  electorate: Electorate,
 ): ApprovalStanding | undefined {
   if (used.artifact === undefined) return undefined;
   const bytes = Buffer.from(used.artifact);
@@ -38,15 +71,20 @@ export function judgeUsedApproval(
     return fault('what the person signed has another hash');
   const differing = findDifference(parsed.value, used, receipt);
   if (differing !== undefined) return fault(`what the person signed is for another ${differing}`);
-  return judgeSignature(parsed.value.artifact, approvers);
+  return judgeSignature(parsed.value.artifact, new Date(receipt.started_at), electorate);
 }
 
-/** Each approvers.yaml of the repository in a bundle, as it is published: by name, and with the hash before it of each version that is kept. */
-export function findApprovers(files: ReadonlyMap<string, Uint8Array>): Approvers[] {
-  return [...files].flatMap(([path, bytes]) => {
-    if (!path.startsWith(places.repository) || !/(?:^|[/.])approvers\.yaml$/.test(path)) return [];
+/** Each approvers.yaml of the repository in a bundle, every version that is kept. */
+export function findApprovers(
+  files: ReadonlyMap<string, Uint8Array>,
+  onFault: (file: string, why: string) => void,
+): Approvers[] {
+  return findOwnersFiles(files, 'approvers.yaml').flatMap(([file, bytes]) => {
     const parsed = parseApprovers(bytes);
-    return parsed.ok ? [parsed.value] : [];
+    if (parsed.ok) return [parsed.value];
+    const [first] = parsed.faults;
+    onFault(file, `${first?.path ?? ''} ${first?.message ?? ''}`.trim());
+    return [];
   });
 }
 
@@ -67,20 +105,33 @@ function findDifference({ kind, id, artifact }: Signed, used: Used, receipt: Rec
   return pairs.find(([, signed, said]) => signed !== said)?.[0];
 }
 
-function judgeSignature(artifact: Signed['artifact'], approvers: readonly Approvers[]): ApprovalStanding {
-  const keys = approvers.flatMap((file) => {
-    const person = file.find(artifact.approver.identity);
-    const key = person?.keys.find((it) => it.keyId === artifact.signature.key_id);
-    return key !== undefined && person?.groups.includes(artifact.group) === true ? [key] : [];
-  });
+function judgeSignature(
+  artifact: Signed['artifact'],
+  usedAt: Date,
+  electorate: Electorate,
+): ApprovalStanding {
+  const { identity } = artifact.approver;
+  const named = `the key ${quoteBriefly(artifact.signature.key_id)} of ${quoteBriefly(identity)}`;
   let misfit: string | undefined;
-  for (const key of keys)
+  for (const file of electorate.approvers) {
+    const person = file.find(identity);
+    const key = person?.keys.find((it) => it.keyId === artifact.signature.key_id);
+    if (person === undefined || key === undefined || !person.groups.includes(artifact.group)) continue;
+    const since = electorate.revokedSince(person, key);
+    // What was counted before stays evidence of its time.
+    if (since !== undefined && since <= usedAt)
+      return fault(`${named} was revoked at ${toTimestamp(since)}, before the run began`);
     try {
       verifyPersonSignature(artifact, key, new Date(artifact.approved_at));
       return { kind: 'signed' };
     } catch (error) {
       if (!isCscError(error)) throw error;
-      if (error.code === 'SIGNATURE_INVALID') misfit = error.message;
+      misfit ??= error.code === 'SIGNATURE_INVALID' || electorate.isSigned ? error.message : undefined;
     }
-  return misfit === undefined ? { kind: 'unknown' } : fault(misfit);
+  }
+  if (misfit !== undefined) return fault(misfit);
+  if (!electorate.isSigned) return { kind: 'unknown' };
+  return fault(
+    `no approvers.yaml that the owners have signed for this run names ${named} for the group ${quoteBriefly(artifact.group)}`,
+  );
 }

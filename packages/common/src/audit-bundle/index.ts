@@ -1,4 +1,5 @@
 export type { ApprovalStanding } from './approvals.ts';
+export type { BundleFault, BundleFiles } from './fault.ts';
 export { type BundleLog, logPath } from './log.ts';
 export {
   bundleLimits,
@@ -10,11 +11,10 @@ export {
   parseManifest,
   places,
 } from './manifest.ts';
+export type { BundleOwners, OwnersVersion, OwnersWord, SignedVersion } from './owners.ts';
 export {
   type BundleChain,
   type BundleChecks,
-  type BundleFault,
-  type BundleFiles,
   type BundleProgress,
   type BundleReport,
   type BundleRun,

@@ -19,6 +19,20 @@ export const places = {
   logVkey: 'trust/log.vkey',
 } as const;
 
+/**
+ * The files of a name at the top of the repository in a bundle, as it is published: by name, and with the hash before it of each version
+ * that is kept. A profile may be called the same.
+ */
+export function findOwnersFiles(
+  files: ReadonlyMap<string, Uint8Array>,
+  name: 'approvers.yaml' | 'revoked.yaml',
+): [string, Uint8Array][] {
+  const isIt = new RegExp(`(?:^|[/.])${name.replace('.', '\\.')}$`);
+  return [...files].filter(
+    ([path]) => path.startsWith(places.repository) && isIt.test(path) && !/\/policies\/[^/]*$/.test(path),
+  );
+}
+
 /** Files of one bundle, and bytes of all of them, at most. */
 export const bundleLimits = { files: 200_000, bytes: 512 * 1024 * 1024, manifest: 64 * 1024 * 1024 };
 

@@ -10,28 +10,20 @@ import { CscError } from '../errors/index.ts';
 import { type ChainEntry, type ReceiptTexts, verifyReceiptFor, walkChains } from '../evidence/index.ts';
 import type { ReceiptV02 } from '../receipt/index.ts';
 import type { LogTrust } from '../tlog/index.ts';
-import { type ApprovalStanding, findApprovers, judgeUsedApproval } from './approvals.ts';
+import { type ApprovalStanding, judgeUsedApproval } from './approvals.ts';
+import type { BundleFault, BundleFiles } from './fault.ts';
 import { type BundleLog, type BundleSpan, checkLog } from './log.ts';
 import { type Manifest, manifestName, pageName, parseManifest, places } from './manifest.ts';
-
-/** The files of a bundle, by their paths in it. */
-export type BundleFiles = ReadonlyMap<string, Uint8Array>;
+import {
+  type ApprovalJudge,
+  type BundleOwners,
+  checkOwners,
+  type OwnersWord,
+  unverifiedJudge,
+} from './owners.ts';
 
 /** What receipts are verified with. Throws RECEIPT_INVALID where a receipt's certificates do not prove whose it is. */
 export type BundleTrust = (texts: ReceiptTexts) => KeyRing | Promise<KeyRing>;
-
-/** Something that is not as it should be, in words. */
-export interface BundleFault {
-  /**
-   * `manifest`, `file` (changed, missing, not listed), `signature`, `certificate`, `gap`, `fork`, `link`, `unnumbered`; `place`: the receipt of another place; `missing`
-   * and `differs`: of what the audit or the log names; `log`: the log of receipts, or a receipt that is not in it; `left_out`: what the gate did not give when the bundle was made; `policy`: a text
-   * that is not the one of its hash; `approval`: one that is not what its receipt says of it.
-   */
-  readonly kind: string;
-  readonly message: string;
-  /** The file that it is about. */
-  readonly file?: string;
-}
 
 /** A run, as its receipt tells it. Only members of verified receipts are here. */
 export interface BundleRun {
@@ -66,6 +58,8 @@ export interface BundleReport {
   readonly chains: readonly BundleChain[];
   /** Of approvals that somebody has signed: by a key of an approvers.yaml in `repository/`, or by none of those. */
   readonly approvals: { readonly signed: number; readonly unknown: number };
+  /** What was held against the owners' root. Undefined: nothing was, and `repository/` is the bundle's own word. */
+  readonly owners: BundleOwners | undefined;
   /** Undefined: no log is in it, or it does not hold. */
   readonly log: BundleLog | undefined;
   /** Lines of the gate's audit, which is its word. */
@@ -87,6 +81,8 @@ export interface BundleChecks {
   readonly pause?: Pause;
   /** Whose log it must be, and who must have seen it. Absent: a log that is here is anybody's, and none need be. */
   readonly logTrust?: LogTrust | undefined;
+  /** What of `repository/` the owners have signed. Absent: nobody has verified that. */
+  readonly owners?: OwnersWord | undefined;
 }
 
 /**
@@ -96,7 +92,7 @@ export interface BundleChecks {
 export async function verifyBundle(
   files: BundleFiles,
   ringFor: BundleTrust,
-  { pause = () => undefined, logTrust }: BundleChecks = {},
+  { pause = () => undefined, logTrust, owners: word }: BundleChecks = {},
 ): Promise<BundleReport> {
   const faults: BundleFault[] = [];
   const manifestJson = files.get(manifestName);
@@ -121,7 +117,9 @@ export async function verifyBundle(
   const log = await checkLog(files, entries, toSpan(manifest, rows), logTrust, faults, (done, of) =>
     pause({ what: 'entries of the log', done, of }),
   );
-  const { standings, ...approvals } = await checkApprovals(entries, files, faults, pause);
+  const held = word === undefined ? undefined : checkOwners(word, entries, faults);
+  const judge = held?.judge ?? unverifiedJudge(files, faults);
+  const { standings, ...approvals } = await checkApprovals(entries, judge, faults, pause);
   return {
     manifest,
     manifestSha256: manifestJson === undefined ? undefined : sha256Hex(manifestJson),
@@ -129,6 +127,7 @@ export async function verifyBundle(
     runs: toRuns(entries, files, standings),
     chains: chains.map(({ faults: own, ...chain }) => ({ ...chain, faults: own.length })),
     approvals,
+    owners: held?.owners,
     log,
     rows,
   };
@@ -152,16 +151,16 @@ type Standings = ReadonlyMap<string, BundleRun['standings']>;
 
 async function checkApprovals(
   entries: readonly ChainEntry[],
-  files: BundleFiles,
+  judge: ApprovalJudge,
   faults: BundleFault[],
   pause: Pause,
 ): Promise<BundleReport['approvals'] & { readonly standings: Standings }> {
-  const approvers = findApprovers(files);
   const counts = { signed: 0, unknown: 0 };
   const standings = new Map<string, BundleRun['standings']>();
   for (const [at, { name: file, receipt }] of entries.entries()) {
     if (receipt.approvals.length === 0) continue;
-    const own = receipt.approvals.map((used) => judgeUsedApproval(used, receipt, approvers));
+    const electorate = judge.of(receipt);
+    const own = receipt.approvals.map((used) => judgeUsedApproval(used, receipt, electorate));
     standings.set(file, own);
     for (const [index, standing] of own.entries()) {
       if (standing?.kind !== 'fault') {

@@ -17,6 +17,7 @@ import {
   signedAtOf,
   signedBy,
   toBytes,
+  toHashedName,
   toRoot,
   toSnapshotMetadata,
   toTargets,
@@ -541,14 +542,8 @@ function orUndefined<T>(read: () => T): T | undefined {
   }
 }
 
-// TUF §6.2: HASH.NAME in the folder of the name.
 function toPublishedName(name: string, bytes: Uint8Array): string {
   return toHashedName(name, sha256Hex(bytes));
-}
-
-function toHashedName(name: string, sha256: string): string {
-  const slash = name.lastIndexOf('/') + 1;
-  return `${name.slice(0, slash)}${sha256}.${name.slice(slash)}`;
 }
 
 function checkSigned(judge: Metadata<Root>, role: 'root' | 'targets', metadata: AnyMetadata): void {

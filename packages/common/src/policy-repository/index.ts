@@ -25,6 +25,13 @@ export {
   standingFiles,
   workspaceFiles,
 } from './authoring.ts';
+export {
+  type KeptContent,
+  type KeptRepository,
+  type KeptVersion,
+  readKeptContent,
+  verifyKept,
+} from './kept.ts';
 export type { RoleKeys } from './metadata.ts';
 export {
   createPolicyMirror,

@@ -14,7 +14,7 @@ import {
 import type { Signer } from '../crypto/index.ts';
 import { canonicalBytes, type JsonObject, parseTimestamp, sha256Hex } from '../encoding/index.ts';
 import { CscError } from '../errors/index.ts';
-import type { Files } from './owners-files.ts';
+import { type Files, maxOwnersFiles } from './owners-files.ts';
 
 /** The roles of TUF's top level. */
 export type RoleName = 'root' | 'targets' | 'snapshot' | 'timestamp';
@@ -162,6 +162,27 @@ export function signedBy(root: Root, role: RoleName, metadata: AnyMetadata): str
       return false;
     }
   });
+}
+
+/** What a target is published as: HASH.NAME in the folder of the name (TUF §6.2). */
+export function toHashedName(name: string, sha256: string): string {
+  const slash = name.lastIndexOf('/') + 1;
+  return `${name.slice(0, slash)}${sha256}.${name.slice(slash)}`;
+}
+
+/**
+ * Whether metadata may be given to the library, which takes time by the square of an object's members, and before it knows who has
+ * signed them: whoever has the online key alone could otherwise keep a host from doing anything else. Throws SyntaxError.
+ */
+export function hasBoundedMembers(metadata: Uint8Array): boolean {
+  const values: unknown[] = [JSON.parse(Buffer.from(metadata).toString())];
+  for (let value = values.pop(); value !== undefined; value = values.pop()) {
+    if (typeof value !== 'object' || value === null) continue;
+    const members = Object.values(value);
+    if (members.length > maxOwnersFiles) return false;
+    values.push(...members);
+  }
+  return true;
 }
 
 function parseJson(bytes: Uint8Array): JsonObject & Record<string, never> {

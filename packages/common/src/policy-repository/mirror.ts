@@ -7,8 +7,8 @@ import * as z from 'zod';
 import { artifactBytes, type Clock, parseTimestamp, sha256Hex, toTimestamp } from '../encoding/index.ts';
 import { CscError, isCscError } from '../errors/index.ts';
 import { explainFileError, makeDirectory, readBoundedFile, replaceFile, syncPath } from '../files/index.ts';
-import { signedAtOf, toRoot, toTargets, toTimestampMetadata } from './metadata.ts';
-import { isOwnersFile, maxOwnersFiles, type OwnersFiles, readOwnersFiles } from './owners-files.ts';
+import { hasBoundedMembers, signedAtOf, toRoot, toTargets, toTimestampMetadata } from './metadata.ts';
+import { isOwnersFile, type OwnersFiles, readOwnersFiles } from './owners-files.ts';
 
 /** Where the published files come from: a gate, a directory. Whoever hands them over is believed nothing. */
 export interface RepositorySource {
@@ -352,19 +352,6 @@ class SourceFetcher extends BaseFetcher {
       clearTimeout(timer);
     }
   }
-}
-
-// The library takes time by the square of an object's members, and before it knows who has signed them: whoever has the
-// online key alone could otherwise keep a host from doing anything else.
-function hasBoundedMembers(metadata: Uint8Array): boolean {
-  const values: unknown[] = [JSON.parse(Buffer.from(metadata).toString())];
-  for (let value = values.pop(); value !== undefined; value = values.pop()) {
-    if (typeof value !== 'object' || value === null) continue;
-    const members = Object.values(value);
-    if (members.length > maxOwnersFiles) return false;
-    values.push(...members);
-  }
-  return true;
 }
 
 function tooMuch(): CscError {

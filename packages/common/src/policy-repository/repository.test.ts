@@ -35,7 +35,15 @@ import {
   signStaged,
   workspaceFiles,
 } from './index.ts';
-import { addSignature, createSnapshot, createTargets, createTimestamp, toBytes } from './metadata.ts';
+import { readKeptContent, verifyKept } from './kept.ts';
+import {
+  addSignature,
+  createRoot,
+  createSnapshot,
+  createTargets,
+  createTimestamp,
+  toBytes,
+} from './metadata.ts';
 
 const [alice, bob, carol, online, mallory] = ['alice', 'bob', 'carol', 'online', 'mallory'].map(
   (name, index) => createSigner(Buffer.alloc(32, index + 1), name),
@@ -680,5 +688,118 @@ describe('a folder', () => {
     symlinkSync(published(), join(root, 'link'));
     const { fetch } = createDirectorySource(join(root, 'link'));
     expect(await fetch('metadata/timestamp.json')).toBeDefined();
+  });
+});
+
+describe('a folder that was kept', () => {
+  function kept(): Map<string, Buffer> {
+    const paths = readdirSync(published(), { recursive: true, encoding: 'utf8' });
+    const isFile = (path: string) => statSync(join(published(), path)).isFile();
+    return new Map(paths.filter(isFile).map((path) => [path, readFileSync(join(published(), path))]));
+  }
+  const pinned = () => readFileSync(join(root, 'pinned.json'));
+  const forged = (version: number, by: readonly Signer[]): Buffer => {
+    const expires = new Date(now.getTime() + 86_400_000);
+    const targets = createTargets(new Map([['policies/inspect.yaml', profile('inspect', 999)]]), {
+      version,
+      expires,
+    });
+    for (const signer of by) addSignature(targets, signer);
+    return toBytes(targets);
+  };
+  const rotate = (to: RepositoryKeys) => rotateRoot(owners, to, now);
+
+  it('verifies from the pinned root, however long ago it expired, each version with its own files', () => {
+    now = new Date('2020-01-01T00:00:00Z');
+    rmSync(owners, { recursive: true });
+    initRepository(owners, keys, now);
+    addFile(owners, 'policies/inspect.yaml', profile('inspect'));
+    addFile(owners, 'bindings.yaml', bindings);
+    publish();
+    pin();
+    addFile(owners, 'policies/inspect.yaml', profile('inspect', 61));
+    publish();
+    const { faults, versions } = verifyKept(kept(), pinned());
+    expect(faults).toEqual([]);
+    expect(versions.map(({ version, files, missing }) => [version, files.size, missing])).toEqual([
+      [1, 2, []],
+      [2, 2, []],
+    ]);
+    const [one, other] = versions.map((it) => [...readKeptContent(it).policies]);
+    expect([one?.length, other?.length, one?.[0] === other?.[0]]).toEqual([1, 1, false]);
+  });
+
+  it.each([
+    ['another key', () => [mallory, bob]],
+    ['too few of them', () => [alice]],
+    ['one of them twice', () => [alice, alice]],
+  ])('has no targets that %s signed', (_, by) => {
+    publish();
+    pin();
+    const { faults, versions } = verifyKept(kept().set('metadata/9.targets.json', forged(9, by())), pinned());
+    expect(faults.join()).toMatch(/metadata\/9\.targets\.json is not the owners’: .*1\/2 keys/);
+    expect(versions.map(({ version }) => version)).toEqual([1]);
+  });
+
+  it('follows the root over rotations, and takes nothing new by keys that were rotated out', () => {
+    publish();
+    pin();
+    const next = { publicKeys: [bob.publicKey, carol.publicKey], threshold: 2 };
+    rotate({ root: next, targets: next, online: online.publicKey });
+    addFile(owners, 'policies/inspect.yaml', profile('inspect', 90));
+    signStaged(owners, alice, now);
+    publish([bob, carol]);
+    const files = kept();
+    const { faults, root: last, versions } = verifyKept(files, pinned());
+    expect([faults, last]).toEqual([[], 2]);
+    expect(versions.map(({ version, root: by }) => [version, by])).toEqual([
+      [1, 1],
+      [2, 2],
+    ]);
+    const late = verifyKept(new Map(files).set('metadata/3.targets.json', forged(3, [alice, bob])), pinned());
+    expect(late.faults.join()).toContain(
+      'metadata/3.targets.json is not the owners’: only keys have signed it that',
+    );
+    expect(late.versions).toHaveLength(2);
+    // Whoever pins the root of now has the versions of before in the same folder, and takes none of them.
+    const newer = verifyKept(files, rootBytes(owners));
+    expect([newer.faults, newer.earlier, newer.versions.map(({ version }) => version)]).toEqual([
+      [],
+      [1],
+      [2],
+    ]);
+    // A root that the one before has not signed leads nowhere.
+    const own = { publicKeys: [mallory.publicKey], threshold: 1 };
+    const taken = createRoot({
+      version: 2,
+      expires: now,
+      root: own,
+      targets: own,
+      online: mallory.publicKey,
+    });
+    addSignature(taken, mallory);
+    const stolen = new Map(files).set('metadata/2.root.json', toBytes(taken));
+    stolen.set('metadata/2.targets.json', forged(2, [mallory]));
+    const refused = verifyKept(stolen, pinned());
+    expect(refused.faults.join()).toMatch(
+      /metadata\/2\.root\.json is not .*metadata\/2\.targets\.json is not/,
+    );
+    expect(refused.versions.map(({ version }) => version)).toEqual([1]);
+  });
+
+  it('has no file that no targets name, and says which it lacks', () => {
+    publish();
+    pin();
+    const bytes = profile('inspect', 999);
+    const path = `targets/policies/${sha256Hex(bytes)}.inspect.yaml`;
+    const files = kept().set(path, bytes);
+    files.delete(`targets/${sha256Hex(bindings)}.bindings.yaml`);
+    const { faults, versions } = verifyKept(files, pinned());
+    expect(faults).toEqual([
+      `${path} is not the owners’: no targets that the owners have signed name it as it is`,
+    ]);
+    expect(versions.map(readKeptContent)).toMatchObject([
+      { faults: ['bindings.yaml of version 1 is not here as the owners have signed it'] },
+    ]);
   });
 });
