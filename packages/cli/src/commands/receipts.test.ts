@@ -43,6 +43,13 @@ import { canonicalBytes } from '@csc-fleet/common/encoding';
 import { sealChained, signArtifact } from '@csc-fleet/common/evidence';
 import { makeDirectory } from '@csc-fleet/common/files';
 import { createDevelopmentPki } from '@csc-fleet/common/pki';
+import {
+  addFiles,
+  initRepository,
+  publishStaged,
+  rootBytes,
+  signStaged,
+} from '@csc-fleet/common/policy-repository';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import type { Submission } from '@csc-fleet/common/submission';
 import {
@@ -832,27 +839,10 @@ describe('an audit bundle', () => {
     expect([shown.asked.length, shown.elements]).toEqual([1, 2]);
   });
 
-  it('names what stood in for approvals, and does not hide one that its person has not signed for it', async () => {
-    const nonce = 'a'.repeat(32);
-    const alice = generateKeyPair();
-    const person = createSigner(alice.seed, 'alice-key');
-    const identity = 'spiffe://csc.local/client/alice';
-    const { signers, lines } = keysOfEachKind();
-    const pem = JSON.stringify(alice.publicPem);
-    const approvers = [
-      'approvers_version: csc.approvers.v0.1',
-      'approvers: # of alice alone',
-      `- identity: ${identity}`,
-      '  keys:',
-      `  - {key_id: alice-key, public_key: ${pem}}`,
-      ...lines.map((line, index) => `  - {key_id: ${signers[index]?.keyId}, public_key: "${line}"}`),
-      'groups:',
-      `- {name: release, members: ["${identity}"]}`,
-      '',
-    ].join('\n');
-    const [epoch = ''] = readdirSync(exported);
-    const { contract_sha256, policy_sha256 = '' } = read(join(exported, epoch), 4);
-    const approval = {
+  const nonce = 'a'.repeat(32);
+  const identity = 'spiffe://csc.local/client/alice';
+  const approvalOf = ({ contract_sha256, policy_sha256 = '' }: ReceiptV02) =>
+    ({
       approval_version: 'csc.approval.v0.2',
       approval_id: nonce,
       verdict: 'approve',
@@ -867,7 +857,36 @@ describe('an audit bundle', () => {
       audience: { trust_domain: 'csc.local' },
       approved_at: '2026-01-01T00:00:00Z',
       expires_at: '2026-01-01T01:00:00Z',
-    } as const;
+    }) as const;
+  const usedOf = (artifact: string) =>
+    ({
+      approval_id: nonce,
+      approver: identity,
+      scope: 'single_execution',
+      kind: 'approval',
+      group: 'release',
+      sha256: createHash('sha256').update(artifact).digest('hex'),
+      artifact,
+    }) as const;
+
+  it('names what stood in for approvals, and does not hide one that its person has not signed for it', async () => {
+    const alice = generateKeyPair();
+    const person = createSigner(alice.seed, 'alice-key');
+    const { signers, lines } = keysOfEachKind();
+    const pem = JSON.stringify(alice.publicPem);
+    const approvers = [
+      'approvers_version: csc.approvers.v0.1',
+      'approvers: # of alice alone',
+      `- identity: ${identity}`,
+      '  keys:',
+      `  - {key_id: alice-key, public_key: ${pem}}`,
+      ...lines.map((line, index) => `  - {key_id: ${signers[index]?.keyId}, public_key: "${line}"}`),
+      'groups:',
+      `- {name: release, members: ["${identity}"]}`,
+      '',
+    ].join('\n');
+    const [epoch = ''] = readdirSync(exported);
+    const approval = approvalOf(read(join(exported, epoch), 4));
     type Approval = Omit<typeof approval, 'approver'> & { approver: { identity: string; method: 'cli' } };
     const signBy = async (own: Approval, by: PersonSigner) =>
       (await signApproval(own, by, new Date())).toString();
@@ -881,19 +900,8 @@ describe('an audit bundle', () => {
       look((dir, [, , , last = '']) => {
         makeDirectory(join(dir, 'repository/targets'));
         writeFileSync(join(dir, 'repository/targets/0a.approvers.yaml'), approvers);
-        const used = {
-          approval_id: nonce,
-          approver,
-          scope: 'single_execution',
-          kind,
-          group: 'release',
-        } as const;
         const approvals = [
-          ...[artifact].flat().map((it) => ({
-            ...used,
-            sha256: createHash('sha256').update(it).digest('hex'),
-            artifact: it,
-          })),
+          ...[artifact].flat().map((it) => ({ ...usedOf(it), approver, kind })),
           { approval_id: 'a-2', approver: 'carol', scope: 'single_execution' },
         ];
         const principal = 'spiffe://csc.local/client/bob';
@@ -932,6 +940,159 @@ describe('an audit bundle', () => {
       `GLASS BROKEN, without approval, by ${identity} of release (${nonce})`,
     );
   }, 30_000);
+
+  it('is held against the owners’ root: what a gate puts in the place of theirs is refused by name', async () => {
+    const [alice, mallory, ownersKey, gateKey] = ['alice-key', 'alice-key', 'owner', 'online'].map((name) =>
+      createSigner(generateKeyPair().seed, name),
+    ) as [Signer, Signer, Signer, Signer];
+    const people = (by: Signer) =>
+      `approvers_version: csc.approvers.v0.1\napprovers: [{identity: ${identity}, keys: [{key_id: alice-key, public_key: ${Buffer.from(by.publicKey).toString('hex')}}]}]\ngroups: [{name: release, members: ["${identity}"]}]\n`;
+    const publishAs = (name: string, by: Signer, files: readonly Record<string, string>[]): string => {
+      const dir = join(scratch, name);
+      const own = { publicKeys: [by.publicKey], threshold: 1 };
+      const now = new Date('2025-01-01T00:00:00Z');
+      initRepository(dir, { root: own, targets: own, online: gateKey.publicKey }, now);
+      for (const version of files) {
+        addFiles(dir, new Map(Object.entries(version).map(([path, text]) => [path, Buffer.from(text)])));
+        signStaged(dir, by, now);
+        publishStaged(dir, gateKey, now);
+      }
+      return dir;
+    };
+    const bindings =
+      'bindings_version: csc.bindings.v0.2\nbindings: [{identity: "spiffe://csc.local/client/*", policies: [test]}]\n';
+    const revoked = (since: string) =>
+      `revoked_version: csc.revoked.v0.1\nrevoked: [{kind: key, id: alice-key, since: "${since}", reason: stolen}]\n`;
+    const policies = {
+      'policies/test.yaml': JSON.stringify(bench.policy.written ?? bench.policy.policy),
+      'bindings.yaml': bindings,
+    };
+    const all = { ...policies, 'approvers.yaml': people(alice) };
+    const owners = publishAs('owners', ownersKey, [all, { 'revoked.yaml': revoked('2099-01-01T00:00:00Z') }]);
+    const theirs = publishAs('gates', mallory, [{ ...all, 'approvers.yaml': people(mallory) }]);
+    const root = join(scratch, 'owners-root.json');
+    writeFileSync(root, rootBytes(owners));
+    const judge = async (
+      folder: string,
+      by: Signer,
+      change: (dir: string) => void = () => undefined,
+      receipt: Partial<ReceiptV02> = {},
+    ) => {
+      const dir = join(scratch, `owned-${Math.random().toString(36).slice(2)}`);
+      cpSync(bundle, dir, { recursive: true });
+      cpSync(join(folder, 'published'), join(dir, 'repository'), { recursive: true });
+      const last = receiptFiles(dir).at(-1) ?? '';
+      const approval = approvalOf(read(dirname(last), 4));
+      const signed = {
+        keyId: 'alice-key',
+        algorithm: 'ed25519',
+        sign: (it: Uint8Array) => by.sign(it),
+      } as const;
+      const approvals = [usedOf((await signApproval(approval, signed, new Date())).toString())];
+      const members = { principal: approval.principal, policy_version: 1, approvals, ...certified(last) };
+      writeFileSync(last, forge(dirname(last), 4, signer, { ...members, ...receipt }));
+      change(dir);
+      relist(dir);
+      const tell = async (...trust: string[]) => {
+        const given = ['audit', 'verify-bundle', dir, '--fleet-ca', caFile, ...trust];
+        const [told, json] = [await csc(given), JSON.parse((await csc([...given, '--json'])).stdout)];
+        return { code: told.code, text: told.stdout, ...json } as {
+          code: number;
+          text: string;
+          owners: { verified: boolean };
+          approvals: object;
+          faults: { kind: string; message: string }[];
+        };
+      };
+      return { own: await tell(), held: await tell('--owners-root', root) };
+    };
+    const replaceIn = (dir: string, text: string, as: string) => {
+      const [there = ''] = readdirSync(join(dir, 'repository/targets')).filter((it) => it.endsWith(`.${as}`));
+      const hash = createHash('sha256').update(text).digest('hex');
+      rmSync(join(dir, 'repository/targets', there));
+      writeFileSync(join(dir, 'repository/targets', `${hash}.${as}`), text);
+    };
+
+    const good = await judge(owners, alice);
+    expect(good.held).toMatchObject({ code: 0, faults: [], approvals: { signed: 1, unknown: 0 } });
+    expect(good.held.owners).toMatchObject({ verified: true, root: 1, receipts_without_version: 2 });
+    expect(good.held.text).toMatch(
+      /version 1 of the owners’ files, signed at 2025-.* by keys of root 1, .*: 1 runs/,
+    );
+    expect(good.own).toMatchObject({ code: 0, owners: { verified: false } });
+    expect(good.own.text).toContain('THAT THE OWNERS SIGNED IT WAS NOT VERIFIED');
+
+    const replaced = await judge(owners, mallory, (dir) => replaceIn(dir, people(mallory), 'approvers.yaml'));
+    expect(replaced.own).toMatchObject({ code: 0, approvals: { signed: 1, unknown: 0 } });
+    expect(replaced.held.code).toBe(1);
+    expect(replaced.held.text).toMatch(
+      /repository\/targets\/[0-9a-f]{64}\.approvers\.yaml is not the owners’/,
+    );
+    expect(replaced.held.text).toContain(
+      'approvers.yaml of version 1 is not here as the owners have signed it',
+    );
+    expect(replaced.held.text).toMatch(
+      /approval: .* of spiffe:\/\/csc.local\/client\/alice: no approvers.yaml that the owners/,
+    );
+
+    const whole = await judge(theirs, mallory);
+    expect(whole.own.code).toBe(0);
+    expect(whole.held.code).toBe(1);
+    expect(whole.held.text).toContain('repository/metadata/1.targets.json is not the owners’');
+    expect(whole.held.text).toContain('version 1 of the owners’ files, which it ran by, is not here');
+
+    const other = await judge(owners, alice, () => undefined, {
+      policy_sha256: 'a'.repeat(64),
+      approvals: [],
+    });
+    expect(other.held.faults).toMatchObject([
+      {
+        kind: 'policy',
+        message: expect.stringContaining('which the owners have not signed: version 1 has another'),
+      },
+    ]);
+    const token = {
+      issuer: 'https://ci.example',
+      subject: 'x',
+      token_sha256: 'a'.repeat(64),
+      binding: 'key',
+    } as const;
+    const strange = await judge(owners, alice, () => undefined, { identity: token });
+    expect(strange.held.faults).toMatchObject([{ kind: 'identity' }]);
+
+    // What the newest version has revoked from before on counts no more, whatever was known then.
+    const late = publishAs('late', ownersKey, [all, { 'revoked.yaml': revoked('2025-01-02T00:00:00Z') }]);
+    writeFileSync(root, rootBytes(late));
+    const stolen = await judge(late, alice);
+    for (const { code, faults } of [stolen.own, stolen.held])
+      expect([code, faults]).toMatchObject([
+        1,
+        [
+          {
+            kind: 'approval',
+            message: expect.stringMatching(/was revoked at 2025-01-02T00:00:00.*before the run began/),
+          },
+        ],
+      ]);
+  });
+
+  it('fails where an approvers.yaml in it cannot be read', async () => {
+    const { code, faults, shown } = await look((dir) => {
+      makeDirectory(join(dir, 'repository/targets/policies'));
+      writeFileSync(
+        join(dir, 'repository/targets/0a.approvers.yaml'),
+        'approvers_version: csc.approvers.v9\n',
+      );
+      // A profile of that name is none.
+      writeFileSync(join(dir, 'repository/targets/policies/0a.approvers.yaml'), testPolicy('/w'));
+      relist(dir);
+    });
+    expect([code, faults]).toMatchObject([
+      1,
+      [{ kind: 'owners', file: 'repository/targets/0a.approvers.yaml' }],
+    ]);
+    expect(shown.text).toContain('owners: repository/targets/0a.approvers.yaml cannot be read');
+  });
 
   /** An OpenSSH key and two security keys, and what approvers.yaml has of them. */
   function keysOfEachKind(): { readonly signers: PersonSigner[]; readonly lines: string[] } {
