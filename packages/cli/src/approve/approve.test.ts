@@ -188,7 +188,9 @@ describe('csc approve at a terminal', () => {
     const { executionId, hash } = await submit();
     const listed = await fleet.csc(['approvals'], { as: 'bob' });
     expect(listed.stdout).toMatch(new RegExp(`${executionId} WAITS\n  asks     ${who('alice')}`));
-    expect(listed.stdout).toContain('wanted   0 of 1 of sre');
+    expect(listed.stdout).toContain('wanted   0 of 1 of sre\n  missing  1 person\n');
+    const short = executionId.slice(0, 8);
+    expect(listed.stdout).toContain(`next     csc approve ${short}, or csc reject ${short} --reason TEXT`);
     const { screen, code } = await onTerminal(
       'bob',
       [
@@ -252,6 +254,22 @@ describe('csc approve at a terminal', () => {
       answers,
     );
     expect(first.screen).toContain('is awaiting_approval; 1 more must agree');
+    // Before anything is shown.
+    const again = await onTerminal('carol', [
+      'approve',
+      executionId,
+      '--approver-key',
+      join(fleet.directory, 'carol.key'),
+    ]);
+    expect(again.screen).toContain('has agreed already, and is counted once');
+    const strange = await onTerminal('dave', [
+      'approve',
+      executionId,
+      '--approver-key',
+      join(fleet.directory, 'carol.key'),
+    ]);
+    expect(strange.screen.replaceAll(/\s+/g, ' ')).toMatch(/no such key of \S+dave, as the gate has it/);
+    for (const early of [again, strange]) expect(early.screen).not.toContain('Contract');
     const refused = await onTerminal(
       'dave',
       ['approve', executionId],
@@ -365,7 +383,7 @@ describe('csc approve at a terminal', () => {
     await vi.waitUntil(async () => {
       waiting = (await fleet.csc(['approvals', '--json'], { as: 'bob' })).stdout;
       return waiting !== '';
-    });
+    }, 20_000);
     const { execution_id: executionId, until } = JSON.parse(waiting) as Record<string, string>;
     expect((Date.parse(String(until)) - Date.now()) / 3_600_000).toBeCloseTo(8, 1);
     const hash = contractSha256(contract).slice(0, 8);

@@ -149,9 +149,14 @@ export function keyIdOf(
       'KEY_UNKNOWN',
       `the owners’ approvers.yaml has no such key of ${identity}: csc approvals --print-key shows what to ask them for`,
     );
-  return (
-    Object.entries(told).find(([, publicKey]) => publicKey === own)?.[0] ??
-    defaultKeyId(identity, key.publicKey)
+  const named = Object.entries(told);
+  const ofGate = named.find(([, publicKey]) => publicKey === own)?.[0];
+  if (ofGate !== undefined) return ofGate;
+  // A gate of an earlier release names none.
+  if (named.length === 0) return defaultKeyId(identity, key.publicKey);
+  throw new CscError(
+    'KEY_UNKNOWN',
+    `the owners’ approvers.yaml has no such key of ${identity}, as the gate has it (${named.map(([id]) => id).join(', ')}): csc approvals --print-key shows what to ask them for`,
   );
 }
 

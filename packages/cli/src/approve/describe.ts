@@ -102,16 +102,18 @@ function describeJudgement(
     contractSha256,
     findings: findings.map(({ reasonCode, member, message }) => ({ reasonCode, member, message })),
   };
-  const from = policyBy === 'owners' ? 'as in the owners’ files here' : 'as the gate shows it';
-  const version =
-    policyVersion === undefined ? '' : `, version ${policyVersion} of the repository, as the gate says`;
+  const version = policyVersion === undefined ? '' : ` of version ${policyVersion} of the repository`;
+  const from =
+    policyBy === 'owners'
+      ? `as in the owners’ files here${version === '' ? '' : `;${version}, says the gate`}`
+      : `as the gate shows it${version === '' ? '' : `:${version}`}`;
   const { name, allowed_egress_hosts: hosts } = policy.policy;
   return [
     ...describeFindings(view, paint)
       .split('\n')
       .map((line) => wrapLine(line, columns, 4)),
     ...rowsOf(columns, [
-      ['policy', `${name}${version}, ${from}`],
+      ['policy', `${name}, ${from}`],
       ['sha256', policy.sha256],
       ['egress', hosts.length === 0 ? 'to no host' : hosts.map(String).join(' ')],
     ]),
@@ -152,7 +154,12 @@ export function describeQuorum({ quorum, people }: Pick<PendingApproval, 'quorum
     const who = it.approvedBy.length === 0 ? '' : `: ${it.approvedBy.join(', ')}`;
     return `${it.approvedBy.length} of ${it.count} of ${whose}${who}`;
   });
-  return people > 1 ? [...groups, `${people} different people at least`] : groups;
+  // Of several groups somebody may be in two. Of one, its line says it.
+  const asked = quorum.reduce((sum, it) => sum + it.count, 0);
+  const isSaid = quorum.length < 2 && people <= asked;
+  return people > 1 && !isSaid
+    ? [...groups, `${people} different people: who is of several groups counts once`]
+    : groups;
 }
 
 /** How many are still to come, at least. */

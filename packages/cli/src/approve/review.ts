@@ -66,6 +66,7 @@ export async function reviewExecution(
   const group = chooseGroup(facts);
   const submission = submissionFor(facts);
   const keyId = keyIdOf(key, identity, owners?.approvers?.find(identity), answer.keyIds);
+  refuseAgain(facts);
   const paint = createPaint(process.stdout);
   const columns = process.stdout.columns ?? 0;
   await writeOut(`${describeRequest(request, { paint, columns, now })}\n\n`);
@@ -82,6 +83,12 @@ export async function reviewExecution(
   if (out !== undefined)
     note(plainLine(`csc: in ${out}, for who submits the same again: csc submit --approval ${out}`));
   return reviewed;
+}
+
+// The gate takes one verdict of each person that counts; it is asked for the other all the same.
+function refuseAgain({ kind, answer, identity, options }: Facts): void {
+  if (kind !== 'approve' || answer.pending?.reviewed !== true || options.out !== undefined) return;
+  throw new CscError('APPROVAL_INVALID', `${identity} has agreed already, and is counted once`);
 }
 
 // What is good for this one alone is with the gate, and of no use to any other.
@@ -118,7 +125,13 @@ function chooseGroup({ kind, answer, options, identity }: Facts): string {
   }
   if (first === undefined) {
     const what = kind === 'break_glass' ? 'may break the glass' : 'is asked here';
-    throw notPermitted(`no group of ${identity} ${what}; the owners’ approvers.yaml says who is in which`);
+    const may =
+      kind !== 'break_glass' && answer.breakGlassGroups.length > 0
+        ? `; ${answer.breakGlassGroups.join(', ')} may only have it run without approvals, in an emergency (csc break-glass)`
+        : '';
+    throw notPermitted(
+      `no group of ${identity} ${what}; the owners’ approvers.yaml says who is in which${may}`,
+    );
   }
   if (more.length === 0) return first;
   throw new CscError(

@@ -90,13 +90,8 @@ function describePending(
   columns: number,
   now: Date,
 ): string {
-  const { execution, until, riskClass, reason, reviewed, quorum } = pending;
+  const { execution, until, riskClass, reason } = pending;
   const age = execution?.submittedAt === undefined ? '' : `, ${formatAge(execution.submittedAt, now)} ago`;
-  const state = over
-    ? stateName(execution?.state ?? 0).toUpperCase()
-    : reviewed
-      ? 'REVIEWED BY YOU'
-      : 'WAITS';
   const rows: [string, string][] = [
     ['asks', `${execution?.principal ?? ''}${age}`],
     ['intent', execution?.intent ?? ''],
@@ -104,17 +99,34 @@ function describePending(
     ['because', reason],
     ['until', formatTime(until)],
     ...describeQuorum(pending).map((text): [string, string] => ['wanted', text]),
-    ...(over ? [] : ([['missing', String(missingOf(quorum))]] satisfies [string, string][])),
+    ...(over ? [] : rowsOfWaiting(pending)),
   ];
   const lines = [
-    `${paint('bold', plainLine(execution?.executionId ?? ''))} ${state}`,
+    `${paint('bold', plainLine(execution?.executionId ?? ''))} ${stateOf(pending, over)}`,
     ...rows.map(([name, value]) => wrapLine(`  ${name.padEnd(9)}${plainLine(value)}`, columns, 11)),
   ];
   return `${lines.join('\n')}\n`;
 }
 
+function stateOf({ execution, reviewed }: PendingApproval, over: boolean): string {
+  if (over) return stateName(execution?.state ?? 0).toUpperCase();
+  return reviewed ? 'REVIEWED BY YOU' : 'WAITS';
+}
+
+function rowsOfWaiting({ execution, quorum, reviewed, groups, mayBreakGlass }: PendingApproval) {
+  const missing = missingOf(quorum);
+  const rows: [string, string][] = [['missing', missing === 1 ? '1 person' : `${missing} people`]];
+  const id = execution?.executionId.slice(0, 8) ?? '';
+  if (reviewed) return rows;
+  // Of a gate before this release, nothing is known of the caller's groups: what it lists, it asks the caller about.
+  if (groups.length > 0 || !mayBreakGlass)
+    rows.push(['next', `csc approve ${id}, or csc reject ${id} --reason TEXT`]);
+  else rows.push(['you', `are not asked; in an emergency: csc break-glass ${id} --reason TEXT`]);
+  return rows;
+}
+
 export function pendingJson(pending: PendingApproval): object {
-  const { execution, until, quorum, reviewed, riskClass, reason, people } = pending;
+  const { execution, until, quorum, reviewed, riskClass, reason, people, groups, mayBreakGlass } = pending;
   return {
     ...(execution === undefined ? {} : executionJson(execution)),
     until,
@@ -123,6 +135,8 @@ export function pendingJson(pending: PendingApproval): object {
     reviewed,
     quorum: quorum.map((it) => ({ group: it.group, count: it.count, approved_by: it.approvedBy })),
     people,
+    groups,
+    may_break_glass: mayBreakGlass,
     missing: missingOf(quorum),
   };
 }

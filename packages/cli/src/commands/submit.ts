@@ -291,7 +291,7 @@ async function submitAndLeave(
       const isWaiting = state === ExecutionState.AWAITING_APPROVAL;
       note(
         isWaiting
-          ? describeWaiting(executionId, decision, paint, waitsUntil)
+          ? describeWaiting({ executionId, mustNameHost }, decision, paint, waitsUntil)
           : describeDecision(toDecisionView(decision), paint),
       );
     }

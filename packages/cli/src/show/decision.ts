@@ -69,7 +69,7 @@ function whatToDo(view: DecisionView, executionId: string | undefined): string[]
     const first = executionId === undefined ? 'hand it in with csc submit; then ' : '';
     const approve = `csc approve ${plainLine(executionId ?? 'ID')}`;
     return [
-      `What to do: ${first}members of the groups agree (${groups}), each with ${approve}; csc approvals lists what waits:`,
+      `What to do: ${first}members of the groups agree (${groups}), each with ${approve}; csc approvals shows them what waits.`,
       `  contract_sha256 ${view.contractSha256}`,
     ];
   }

@@ -54,6 +54,7 @@ export function executionJson(execution: Execution): object {
     ended_at: execution.endedAt,
     exit_code: execution.exitCode,
     ...(execution.glassBroken === true ? { glass_broken: true } : {}),
+    ...(execution.mustNameHost === true ? { must_name_host: true } : {}),
     ...textMember('error', execution.error),
   };
 }

@@ -87,12 +87,22 @@ describe('an outcome in words', () => {
       expiresAt: undefined,
       decisionJson: Buffer.alloc(0),
     };
-    const text = describeOutcome({ ...outcome(ExecutionState.AWAITING_APPROVAL), decision }, plain);
+    const say = (mustNameHost?: true) =>
+      describeOutcome(
+        {
+          ...outcome(ExecutionState.AWAITING_APPROVAL, undefined, mustNameHost && { mustNameHost }),
+          decision,
+        },
+        plain,
+      );
+    const text = say();
     expect(text).toContain('csc approve exec-1');
-    expect(text).toContain('Stay with csc get exec-1 --follow: it names the host');
+    expect(text).toMatch(/csc get exec-1 --follow waits for them .* needs nobody to stay/);
+    expect(text).not.toContain('names the host');
+    expect(say(true)).toContain('Stay with csc get exec-1 --follow: it names the host');
     expect(text.includes('--approval FILE')).toBe(!isByGroups);
     expect(text.includes('agree (2 of release and 1 of security)')).toBe(isByGroups);
-    expect(text.includes('csc approvals lists what waits')).toBe(isByGroups);
+    expect(text.includes('csc approvals shows them what waits')).toBe(isByGroups);
     const asked = describeDecision(toDecisionView(decision), plain);
     expect(asked.includes('csc submit; then members of the groups agree')).toBe(isByGroups);
   });

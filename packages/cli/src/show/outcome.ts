@@ -46,7 +46,7 @@ export function describeOutcome(outcome: Outcome, paint: Paint): string {
   if (isDenied)
     return `${describeDecision(toDecisionView(decision), paint)}\nExecution ${plainLine(outcome.executionId)}`;
   if (execution.state === ExecutionState.AWAITING_APPROVAL && decision !== undefined) {
-    return describeWaiting(outcome.executionId, decision, paint, outcome.waitsUntil);
+    return describeWaiting(execution, decision, paint, outcome.waitsUntil);
   }
   const { format, title, text } = describeEnd(outcome);
   const lines = [`${paint([format, 'bold'], title)} — ${plainLine(text)}`];
@@ -74,7 +74,7 @@ export function toDecisionView(decision: Decision): DecisionView {
 
 /** A decision that people are to agree to, and how its submitter waits for them. */
 export function describeWaiting(
-  executionId: string,
+  { executionId, mustNameHost }: Pick<Execution, 'executionId' | 'mustNameHost'>,
   decision: Decision,
   paint: Paint,
   ends: Date | undefined = decision.expiresAt,
@@ -92,7 +92,9 @@ export function describeWaiting(
         ]
       : []),
     // Where a profile binds to a host, it expires soon after the last approval, if its submitter does not sign the host's name.
-    `Stay with csc get ${id} --follow: it names the host once one is chosen, and without that it may expire as soon as they have agreed.`,
+    mustNameHost === true
+      ? `Stay with csc get ${id} --follow: it names the host once one is chosen, and without that it may expire as soon as they have agreed.`
+      : `csc get ${id} --follow waits for them and shows the run, which needs nobody to stay.`,
   ].join('\n');
 }
 

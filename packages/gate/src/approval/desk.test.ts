@@ -118,6 +118,8 @@ describe('the people who are asked', () => {
         ],
         reviewed: false,
         people: 2,
+        groups: ['security'],
+        mayBreakGlass: false,
       }),
     ]);
     const got = await test.as(dora.identity).getApproval(asked.id.slice(0, 8));
@@ -125,9 +127,27 @@ describe('the people who are asked', () => {
     expect(JSON.parse(got.submissionJson.toString())).toEqual(asked.submission);
     expect(got).toMatchObject({ trustDomain: 'csc.local', policyVersion: 4, breakGlassMaxSec: 1800 });
     expect(got).toMatchObject({ groups: [], breakGlassGroups: ['oncall'] });
+    expect(got.pending).toMatchObject({ groups: [], mayBreakGlass: true });
     for (const nobody of [agent, other])
       await expect(test.as(nobody).listApprovals()).rejects.toEqual(
         expect.objectContaining({ code: 'NOT_PERMITTED' }),
+      );
+  });
+
+  it('are told of what they have submitted themselves that it is for others', async () => {
+    const approver = makeApprovers(
+      [{ identity: agent, key: alice.key }],
+      `groups: [{name: release, members: ["${agent}"]}]\n`,
+    );
+    await test.publish({ policies: createPolicySet([policy]), bindings, approvers: approver, version: 5 });
+    const { id } = await ask();
+    expect((await test.as(agent).listApprovals()).pending).toEqual([]);
+    for (const named of [id, id.slice(0, 8)])
+      await expect(test.as(agent).getApproval(named)).rejects.toEqual(
+        expect.objectContaining({
+          code: 'NOT_PERMITTED',
+          message: expect.stringContaining('others must agree'),
+        }),
       );
   });
 

@@ -19,7 +19,7 @@ import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions, Principal } from '../execution/executions.ts';
 import { fromStoredApprovals, toDecision, toExecution } from '../execution/row.ts';
 import type { Store } from '../store/store.ts';
-import { glassGroups, groupsAsked, type Looked, lookAt, toPending } from './pending.ts';
+import { glassGroups, groupsAsked, isOwn, type Looked, lookAt, toPending } from './pending.ts';
 import { type ReviewPorts, review } from './review.ts';
 
 export interface DeskPorts extends ReviewPorts {
@@ -205,6 +205,12 @@ export class ApprovalDesk {
     const execution = await this.#ports.executions.find(id);
     const looked = execution === undefined ? undefined : await lookAt(this.#ports, execution);
     if (looked !== undefined && wasAsked(looked) && this.#maySee(looked, person)) return looked;
+    // No news to who has submitted it.
+    if (looked !== undefined && isOwn(looked, person))
+      throw new CscError(
+        'NOT_PERMITTED',
+        `${person.identity} has submitted ${looked.execution.id}: others must agree to it`,
+      );
     throw new CscError(
       'EXECUTION_UNKNOWN',
       'there is no such execution, or nobody asks you about it: check the id, and csc approvals',
@@ -217,7 +223,8 @@ export class ApprovalDesk {
     for await (const { execution } of this.#visible(person, named)) found.push(execution.id);
     if (found.length > 1)
       throw new CscError('EXECUTION_UNKNOWN', `several begin with ${prefix}: give more of the id`);
-    return found[0] ?? prefix;
+    const own = named.find((execution) => isOwn({ execution }, person));
+    return found[0] ?? own?.id ?? prefix;
   }
 
   // Of the same principal and profile, with the same programs.
@@ -253,6 +260,8 @@ const nothingKept = {
   riskClass: '',
   reason: '',
   people: 0,
+  groups: [],
+  mayBreakGlass: false,
 };
 
 const ranStates = [ExecutionState.RUNNING, ExecutionState.SUCCEEDED, ExecutionState.FAILED];

@@ -58,7 +58,11 @@ export function groupsAsked(looked: Looked, person: Approver, { breakGlass }: Ap
   );
 }
 
-function isOwn({ execution: { row } }: Looked, { identity, also }: Approver): boolean {
+/** True where this person has submitted it, as whichever of their identities. */
+export function isOwn(
+  { execution: { row } }: Pick<Looked, 'execution'>,
+  { identity, also }: Approver,
+): boolean {
   return identity === row.principal || also.includes(row.principal);
 }
 
@@ -87,6 +91,16 @@ export function toPending(
     riskClass: looked.contract.risk_class,
     reason: findings.map(({ message }) => message).join('; '),
     people,
+    ...askedOf(ports, looked, person),
+  };
+}
+
+function askedOf({ owners }: PendingPorts, looked: Looked, person: Approver | undefined) {
+  const approvers = owners.approvers();
+  if (person === undefined || approvers === undefined) return { groups: [], mayBreakGlass: false };
+  return {
+    groups: groupsAsked(looked, person, approvers),
+    mayBreakGlass: glassGroups(person, approvers).length > 0,
   };
 }
 

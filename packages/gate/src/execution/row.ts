@@ -1,5 +1,6 @@
 import { Decision, type Execution, ExecutionState } from '@csc-fleet/common/messages';
 import type { ExecutionRow } from '../store/tables.ts';
+import { wantsBinding } from './submission-of.ts';
 
 // What the row of an execution says, and how it is said to others.
 
@@ -43,6 +44,7 @@ export function toExecution(row: ExecutionRow): Execution {
     error: row.error,
     intent: row.intent,
     ...(hasBrokenGlass(row) ? { glassBroken: true } : {}),
+    ...(!isTerminal(row.state) && wantsBinding(row) ? { mustNameHost: true } : {}),
   };
 }
 

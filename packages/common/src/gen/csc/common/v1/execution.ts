@@ -127,7 +127,14 @@ export interface Execution {
   error: string;
   intent: string;
   /** It was let run without the approvals that its policy asks for, by a break-glass. Absent: it was not. */
-  glassBroken?: boolean | undefined;
+  glassBroken?:
+    | boolean
+    | undefined;
+  /**
+   * It starts only on a host that its submitter has named by a signature, once the gate has chosen one. Absent: it has not to be
+   * named, or is.
+   */
+  mustNameHost?: boolean | undefined;
 }
 
 export interface OutputChunk {
@@ -316,6 +323,7 @@ function createBaseExecution(): Execution {
     error: "",
     intent: "",
     glassBroken: undefined,
+    mustNameHost: undefined,
   };
 }
 
@@ -362,6 +370,9 @@ export const Execution: MessageFns<Execution> = {
     }
     if (message.glassBroken !== undefined) {
       writer.uint32(112).bool(message.glassBroken);
+    }
+    if (message.mustNameHost !== undefined) {
+      writer.uint32(120).bool(message.mustNameHost);
     }
     return writer;
   },
@@ -491,6 +502,14 @@ export const Execution: MessageFns<Execution> = {
             message.glassBroken = reader.bool();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.mustNameHost = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -522,6 +541,7 @@ export const Execution: MessageFns<Execution> = {
     message.error = object.error ?? "";
     message.intent = object.intent ?? "";
     message.glassBroken = object.glassBroken ?? undefined;
+    message.mustNameHost = object.mustNameHost ?? undefined;
     return message;
   },
 };

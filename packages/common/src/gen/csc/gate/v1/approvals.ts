@@ -68,6 +68,13 @@ export interface PendingApproval {
   reason: string;
   /** At least so many different people, whichever groups they are of. 0: no more than `quorum` says. */
   people: number;
+  /**
+   * The groups of the caller that are asked; none for who may do no more than break the glass. Also none in a Watch of an
+   * execution whose contract is not kept any more.
+   */
+  groups: string[];
+  /** The caller is of a group that may break the glass. */
+  mayBreakGlass: boolean;
 }
 
 /** So many of a group must agree, and who has. Empty group: members of any. */
@@ -385,7 +392,17 @@ export const ApprovalsWatchResponse: MessageFns<ApprovalsWatchResponse> = {
 };
 
 function createBasePendingApproval(): PendingApproval {
-  return { execution: undefined, until: undefined, quorum: [], reviewed: false, riskClass: "", reason: "", people: 0 };
+  return {
+    execution: undefined,
+    until: undefined,
+    quorum: [],
+    reviewed: false,
+    riskClass: "",
+    reason: "",
+    people: 0,
+    groups: [],
+    mayBreakGlass: false,
+  };
 }
 
 export const PendingApproval: MessageFns<PendingApproval> = {
@@ -410,6 +427,12 @@ export const PendingApproval: MessageFns<PendingApproval> = {
     }
     if (message.people !== 0) {
       writer.uint32(56).int32(message.people);
+    }
+    for (const v of message.groups) {
+      writer.uint32(66).string(v!);
+    }
+    if (message.mayBreakGlass !== false) {
+      writer.uint32(72).bool(message.mayBreakGlass);
     }
     return writer;
   },
@@ -483,6 +506,22 @@ export const PendingApproval: MessageFns<PendingApproval> = {
             message.people = reader.int32();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.groups.push(reader.string());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.mayBreakGlass = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -509,6 +548,8 @@ export const PendingApproval: MessageFns<PendingApproval> = {
     message.riskClass = object.riskClass ?? "";
     message.reason = object.reason ?? "";
     message.people = object.people ?? 0;
+    message.groups = object.groups?.map((e) => e) || [];
+    message.mayBreakGlass = object.mayBreakGlass ?? false;
     return message;
   },
 };
