@@ -146,7 +146,8 @@ export const house: House = {
       run: ['admission', 'egress', 'evidence', 'journal', 'output', 'secrets', 'terminal'],
       'execute.ts': ['admission', 'evidence', 'journal', 'output', 'run'],
       link: ['admission', 'evidence', 'execute.ts', 'journal', 'output', 'run'],
-      telemetry: ['disk', 'execute.ts', 'journal', 'link', 'output'],
+      'log-watch': ['journal'],
+      telemetry: ['disk', 'execute.ts', 'journal', 'link', 'log-watch', 'output'],
       service: [
         'admission',
         'archive',
@@ -156,6 +157,7 @@ export const house: House = {
         'execute.ts',
         'journal',
         'link',
+        'log-watch',
         'output',
         'run',
         'secrets',

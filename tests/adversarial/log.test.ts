@@ -25,7 +25,14 @@ import { createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
 import { sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import type { ChainEntry } from '@csc-fleet/common/evidence';
-import { AuditRecord, type ProveReceiptsResponse, type ReceiptProof } from '@csc-fleet/common/messages';
+import {
+  AuditRecord,
+  type ProveOwnReceiptsRequest,
+  type ProveOwnReceiptsResponse,
+  type ProveReceiptsResponse,
+  type ReceiptProof,
+} from '@csc-fleet/common/messages';
+import type { OwnersLog } from '@csc-fleet/common/owners';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { readOwnIdentity } from '@csc-fleet/common/rpc';
 import { Signal } from '@csc-fleet/common/service';
@@ -49,6 +56,13 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { type LogFiles, walkLog } from '../../packages/cli/src/evidence/walk-log.ts';
 import { createWitnessServer } from '../../packages/cli/src/witness/serve.ts';
 import { Witness } from '../../packages/cli/src/witness/witness.ts';
+import { openSqliteJournal } from '../../packages/executor/src/journal/index.ts';
+import {
+  type AskProofs,
+  LogWatch,
+  logRecordFile,
+  readLogRecord,
+} from '../../packages/executor/src/log-watch/index.ts';
 import { type ProvePorts, proveReceipts } from '../../packages/gate/src/log/prove.ts';
 import { ReceiptLog } from '../../packages/gate/src/log/receipt-log.ts';
 import { TileFiles } from '../../packages/gate/src/log/tile-files.ts';
@@ -172,6 +186,10 @@ async function exported({ test }: Stage, ids: readonly string[]): Promise<ChainE
     }),
   );
 }
+
+/** A checkpoint of another tree. */
+const signed = (signer = logSigner, origin = logOrigin, size = 2) =>
+  signCheckpoint({ origin, size, root: emptyRoot }, signer);
 
 const later = new Date(Date.UTC(2027, 0, 1));
 
@@ -452,9 +470,6 @@ describe('a client', () => {
     ['a checkpoint that is none', () => ({ checkpoint: Buffer.from('2\n') }), /checkpoint was refused/],
     ['no log, where there was one', () => ({ checkpoint: Buffer.alloc(0) }), /it had 1 entries, and is gone/],
   ];
-  const signed = (signer = logSigner, origin = logOrigin) =>
-    signCheckpoint({ origin, size: 2, root: emptyRoot }, signer);
-
   it.each(answers)('whose receipt is dropped is not satisfied by %s', async (_, lie, message) => {
     let isLying = false;
     const earlier: ReceiptProof[] = [];
@@ -844,5 +859,257 @@ describe('an auditor', () => {
     const gone: LogFiles = async (path) => (path === 'checkpoint' ? Buffer.from(before) : undefined);
     expect((await fork(gone)).join()).toMatch(/fork: it has no entries 0 to 1/);
     await expect(walkLog(async () => undefined, against)).rejects.toMatchObject({ code: 'LOG_MISSING' });
+  });
+});
+
+/** A host that a gate has acknowledged receipts of, and that asks it for their proofs. */
+async function host(ask: AskProofs, stateDir = emptyDirectory()) {
+  let now = new Date();
+  const clock = { now: () => now };
+  const journal = openSqliteJournal(join(stateDir, 'journal.sqlite'), { clock });
+  onTestFinished(() => journal.close());
+  const lines: string[] = [];
+  const write = (level: string) => (fields: object, text: string) =>
+    void lines.push(`${level} ${text} ${JSON.stringify(fields)}`);
+  const log = { info: write('info'), warn: write('warn'), error: write('error') };
+  let said: OwnersLog | undefined = { vkey, witnessVkeys: [], quorum: 0 };
+  const open = () => new LogWatch({ journal, named: () => said, ask, stateDir, clock, log });
+  return {
+    ...{ journal, lines, stateDir, open, watch: open() },
+    names: (log: OwnersLog | undefined) => {
+      said = log;
+    },
+    passes: (minutes: number) => {
+      now = new Date(now.getTime() + minutes * 60_000);
+    },
+    /** The receipt that this gate has of an execution was this host's, and is acknowledged. */
+    async owed({ test }: Stage, executionId: string): Promise<void> {
+      const { receiptJson } = await test.as(agent).getReceipt({ executionId });
+      const times = { notBefore: now, expiresAt: new Date(now.getTime() + 60_000), redeemedAt: now };
+      const use = { ticketId: executionId, executionId, draft: '{}', bare: '{}', approvals: [] };
+      await journal.redeem({ ...use, ...times });
+      const sealed = { receiptJson, receiptSha256: sha256Hex(receiptJson), outputLogLength: 0 };
+      await journal.finish(executionId, () => sealed);
+      // So that the commit of the one does not wait for others.
+      await Promise.all([journal.acknowledge(executionId, true), journal.progress('', '')]);
+    },
+  };
+}
+
+const executorOf = (name: string) => ({
+  name,
+  role: 'executor' as const,
+  trustDomain: 'csc.local',
+  uri: `spiffe://csc.local/executor/${name}`,
+});
+
+/** As the gate answers this executor, where it does not lie. */
+const truth =
+  ({ test }: Stage, name = 'e1'): AskProofs =>
+  (request) =>
+    test.gate.receipts.prove(executorOf(name), request);
+
+describe('a host, whose receipts the gate has acknowledged', () => {
+  it('finds them in the log, remembers its checkpoint beyond a restart, and asks for none twice', async () => {
+    const own = await stage();
+    const asked: ProveOwnReceiptsRequest[] = [];
+    const one = await host((request) => {
+      asked.push(request);
+      return truth(own)(request);
+    });
+    const ids = [await own.ran(1), await own.ran(2)];
+    for (const id of ids) await one.owed(own, id);
+    await own.test.as(agent).proveReceipts({ executionIds: ids });
+    await one.watch.round();
+    expect([one.journal.unproven(9), one.lines, one.watch.found.unproven]).toEqual([[], [], 0]);
+    const third = await own.ran(3);
+    await one.owed(own, third);
+    await own.test.as(agent).proveReceipts({ executionIds: [third] });
+    for (const _ of [1, 2]) await one.open().round();
+    expect(asked).toMatchObject([
+      { executionIds: ids, oldSize: 0 },
+      { executionIds: [third], oldSize: 2 },
+    ]);
+    expect([one.lines, existsSync(join(one.stateDir, logRecordFile))]).toEqual([[], false]);
+  });
+
+  it('is told of its own alone', async () => {
+    const own = await stage();
+    const id = await own.ran(1);
+    await own.test.as(agent).proveReceipts({ executionIds: [id] });
+    const request = { executionIds: [id, 'unknown'], oldSize: 0, witnesses: 0 };
+    expect((await truth(own)(request))?.proofs).toHaveLength(1);
+    expect((await truth(own, 'e2')(request))?.proofs).toEqual([]);
+  });
+
+  type HostLie = (truth: ProveOwnReceiptsResponse, dropped: string) => ProveOwnReceiptsResponse | undefined;
+  const idIn = (entry: Uint8Array): string => JSON.parse(Buffer.from(entry).toString()).execution_id;
+  const hiding: [string, HostLie, RegExp][] = [
+    [
+      'one of them is dropped',
+      (it, dropped) => ({ ...it, proofs: it.proofs.filter(({ entry }) => idIn(entry) !== dropped) }),
+      /proves nothing of them in it/,
+    ],
+    [
+      'another receipt of it is proven',
+      (it, dropped) => ({
+        ...it,
+        proofs: it.proofs.map((proof) =>
+          idIn(proof.entry) === dropped
+            ? {
+                ...proof,
+                entry: Buffer.from(
+                  proof.entry.toString().replace(/("receipt_sha256":")\w{9}/, '$1000000000'),
+                ),
+              }
+            : proof,
+        ),
+      }),
+      /proves nothing of them in it/,
+    ],
+    ['it shows no log', () => ({ checkpoint: Buffer.alloc(0), consistency: [], proofs: [] }), /shows no log/],
+    ['it claims to be of an earlier release', () => undefined, /of a release that proves nothing/],
+  ];
+
+  it.each(hiding)(
+    'misses what is in no checkpoint ten minutes later where %s, and runs on',
+    async (_, lie, why) => {
+      const own = await stage();
+      const dropped = await own.ran(1);
+      let isLying = true;
+      const one = await host(async (request) => {
+        const answer = await truth(own)(request);
+        return isLying && answer !== undefined ? lie(answer, dropped) : answer;
+      });
+      await one.owed(own, dropped);
+      await own.test.as(agent).proveReceipts({ executionIds: [dropped] });
+      await one.watch.round();
+      one.passes(9);
+      await one.watch.round();
+      const isOld = why.source.includes('release');
+      expect(one.lines).toEqual(isOld ? [expect.stringMatching(/^warn the gate is of a release/)] : []);
+      expect(one.watch.found).toEqual({ unproven: 1, missing: 0, isFalse: false });
+      one.passes(2);
+      for (const _ of [1, 2]) await one.watch.round();
+      const told = one.lines.filter((line) => line.startsWith('error'));
+      expect(told).toEqual([
+        expect.stringMatching(/^error receipts that the gate has acknowledged are in no/),
+      ]);
+      expect(told[0]).toContain(dropped);
+      expect(told[0]).toMatch(why);
+      // Also after a restart, and for its owner who looks.
+      const again = one.open();
+      await again.round();
+      expect(again.found).toEqual({ unproven: 1, missing: 1, isFalse: false });
+      expect(readLogRecord(one.stateDir)).toMatchObject({ missing: 1, missing_executions: [dropped] });
+      // What it had hidden and shows is there again; where the owners name no log, nobody asks.
+      one.names(undefined);
+      isLying = false;
+      await one.watch.round();
+      expect(one.watch.found.missing).toBe(1);
+      one.names({ vkey, witnessVkeys: [], quorum: 0 });
+      await one.watch.round();
+      expect(one.watch.found).toEqual({ unproven: 0, missing: 0, isFalse: false });
+      expect([one.lines.at(-1), readLogRecord(one.stateDir)]).toEqual([
+        expect.stringMatching(/^info no receipt of this host is missing/),
+        undefined,
+      ]);
+    },
+  );
+
+  const answerOf = (checkpoint: string) => ({
+    checkpoint: Buffer.from(checkpoint),
+    consistency: [],
+    proofs: [],
+  });
+  const falsehoods: [string, HostLie, RegExp][] = [
+    ['a fork', () => answerOf(signed()), /two logs have 2 entries/],
+    ['a log that was set back', () => answerOf(signed(logSigner, logOrigin, 1)), /a log of 2 entries has 1/],
+    ['a log that is gone', () => answerOf(''), /it had 2 entries, and is gone/],
+    [
+      'a log under another key than the owners name',
+      () => answerOf(signed(createSigner(generateKeyPair().seed, logOrigin))),
+      /not signed with the pinned key/,
+    ],
+    [
+      'a proof that does not hold',
+      (it) => ({
+        ...it,
+        proofs: it.proofs.map((proof) => ({ ...proof, hashes: proof.hashes.map(() => Buffer.alloc(32)) })),
+      }),
+      /inclusion proof of the entry 1 does not hold/,
+    ],
+    [
+      'more proofs than it can have asked for',
+      (it) => ({ ...it, proofs: Array(257).fill(it.proofs[0]) }),
+      /257 proofs are too many/,
+    ],
+  ];
+
+  it('says that the log is false where it is shown one that contradicts what it has met, and keeps what was signed', async () => {
+    const own = await stage();
+    const ids = [await own.ran(1), await own.ran(2)];
+    await own.test.as(agent).proveReceipts({ executionIds: ids });
+    for (const [what, lie, why] of falsehoods) {
+      let isLying = false;
+      const one = await host(async (request) => {
+        const answer = await truth(own)(request);
+        return isLying && answer !== undefined ? lie(answer, '') : answer;
+      });
+      await one.owed(own, ids[0] ?? '');
+      await one.watch.round();
+      await one.owed(own, ids[1] ?? '');
+      const met = one.journal.seenLog(vkey);
+      isLying = true;
+      for (const _ of [1, 2]) await one.watch.round();
+      expect(one.lines, what).toEqual([
+        expect.stringMatching(new RegExp(`^error THE LOG OF RECEIPTS IS FALSE.*${why.source}`)),
+      ]);
+      // What it was shown does not take the place of what it knows.
+      expect(one.journal.seenLog(vkey)).toBe(met);
+      const { is_false: evidence } = readLogRecord(one.stateDir) ?? {};
+      expect(evidence?.seen_checkpoint).toBe(met);
+      isLying = false;
+      await one.watch.round();
+      // Two checkpoints of one key are evidence for as long as their owner keeps them; what nobody has signed is none.
+      const isKept = evidence?.shown_checkpoint !== '';
+      expect(isKept, what).toBe(
+        what.startsWith('a fork') || what.endsWith('set back') || what.includes('proof'),
+      );
+      expect(one.open().found).toEqual({ unproven: 0, missing: 0, isFalse: isKept });
+      rmSync(join(one.stateDir, logRecordFile), { force: true });
+      await one.watch.round();
+      expect(one.watch.found.isFalse).toBe(false);
+    }
+  });
+
+  it('takes a checkpoint that too few of the owners’ witnesses have cosigned for no proof, and for no lie', async () => {
+    const own = await stage();
+    const id = await own.ran(1);
+    await own.test.as(agent).proveReceipts({ executionIds: [id] });
+    const witness = { name: 'w', type: 'cosignature' as const, publicKey: Buffer.alloc(32, 9) };
+    const one = await host(truth(own));
+    one.names({ vkey, witnessVkeys: [formatVkey(witness)], quorum: 1 });
+    await one.owed(own, id);
+    one.passes(11);
+    await one.watch.round();
+    expect(one.watch.found).toEqual({ unproven: 1, missing: 1, isFalse: false });
+    expect(one.lines).toEqual([expect.stringMatching(/cosigned by 0 of the witnesses, and 1 are due/)]);
+  });
+
+  it('looks for no more than it has room for, and does not let its gate choose which', async () => {
+    const one = await host(async () => undefined);
+    const database = new DatabaseSync(join(one.stateDir, 'journal.sqlite'));
+    database.exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+      INSERT INTO unproven SELECT 'e' || i, '', ${Date.now()}, 0 FROM n`);
+    database.close();
+    await one.watch.round();
+    const left = one.journal.unproven(9000).map(({ executionId }) => Number(executionId.slice(1)));
+    expect(left).toHaveLength(4096);
+    expect([left.some((it) => it <= 904), left.some((it) => it > 4096)]).toEqual([true, true]);
+    expect(one.lines).toContainEqual(expect.stringMatching(/looked for in the log no longer.*"missing":904/));
+    one.passes(31 * 24 * 60);
+    await one.watch.round();
+    expect(one.journal.unproven(9000)).toEqual([]);
   });
 });

@@ -245,7 +245,8 @@ async function serve(
   const tracing = await openTraces(config.telemetry, service, log);
   const metrics = await openMetrics(config.telemetry, 'csc-executor');
   const shown = { meter: metrics?.meter, tracing };
-  const deps = { ...parts, ...news, ...wrap, owners, output: link.output, log, ...shown };
+  const ask = { output: link.output, prove: link.prove };
+  const deps = { ...parts, ...news, ...wrap, owners, ...ask, log, ...shown };
   const executor = await createExecutor(options, deps);
   log.traceBy((executionId) => executor.traceOf(executionId));
   await metrics?.start(log, {

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { ProveOwnReceiptsRequest, ProveOwnReceiptsResponse } from '@csc-fleet/common/messages';
 import type { RepositorySource } from '@csc-fleet/common/policy-repository';
 import {
   type ConnectRequest,
@@ -26,7 +27,9 @@ export interface GrpcGate {
   answersHeartbeats: boolean;
   /** What it serves of a policy repository, unchecked. Absent: nothing. */
   policyFiles?: RepositorySource;
-  /** True: as a gate of the release before, it knows no call for such files. From the next `start` on. */
+  /** What it proves of receipts. Absent: nothing. */
+  proofs?: (request: ProveOwnReceiptsRequest) => ProveOwnReceiptsResponse;
+  /** True: as a gate of an earlier release, it knows no call for such files, nor for proofs. From the next `start` on. */
   isOlder?: boolean;
   start(): Promise<void>;
   /** Cuts every connection. */
@@ -50,11 +53,15 @@ export async function startGrpcGate(gate: ScriptedGate, pki: string): Promise<Gr
         (error: unknown) => answer(toServiceError(error)),
       );
     },
+    proveOwnReceipts: ({ request }, answer) => {
+      const none = { checkpoint: Buffer.alloc(0), consistency: [], proofs: [] };
+      answer(null, grpcGate.proofs?.(request) ?? none);
+    },
   };
   const start = async (): Promise<void> => {
     // Without channelz, grpc-js 1.14 does not know its sessions, and forceShutdown leaves them open.
     server = new Server({ ...serverOptions, 'grpc.enable_channelz': 1 });
-    const { fetchPolicyFile: _, ...older } = service;
+    const { fetchPolicyFile: _, proveOwnReceipts: __, ...older } = service;
     server.addService(ExecutorLinkService, grpcGate.isOlder === true ? older : service);
     port = await bind(server, `127.0.0.1:${port}`, tls);
   };

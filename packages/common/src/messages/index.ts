@@ -102,7 +102,9 @@ export type {
   HeartbeatAck,
   Hello,
   Offer,
+  OwnReceiptProof,
   PolicyChanged,
+  ProveOwnReceiptsRequest,
   PushOutputRequest,
   PushOutputResponse,
   Receipt,
@@ -113,7 +115,7 @@ export type {
   Welcome,
   Withdraw,
 } from '../gen/csc/link/v1/link.ts';
-export { ConnectRequest } from '../gen/csc/link/v1/link.ts';
+export { ConnectRequest, ProveOwnReceiptsResponse } from '../gen/csc/link/v1/link.ts';
 export { Any } from '../gen/google/protobuf/any.ts';
 export { Duration } from '../gen/google/protobuf/duration.ts';
 export { Timestamp } from '../gen/google/protobuf/timestamp.ts';

@@ -5,6 +5,7 @@ import {
   type Freeze,
   type HostRule,
   type Issuer,
+  type OwnersLog,
   type RevocationSubject,
   type Revocations,
 } from '@csc-fleet/common/owners';
@@ -19,6 +20,8 @@ export interface OwnersWord {
   readonly hosts?: readonly HostRule[];
   /** Whose tokens say who a CI job is. Absent: nobody's. */
   readonly issuers?: readonly Issuer[];
+  /** Which log of receipts is the fleet's. Absent: they do not say. */
+  readonly log?: OwnersLog;
   readonly revocations?: Revocations;
   /** Without whom and what is revoked. Absent: no approval counts that somebody has signed. */
   readonly approvers?: Approvers;

@@ -305,9 +305,9 @@ export function withArchive(journal: Journal, archive: Archive, retention: Archi
       return finished;
     },
     archived: (executionId) => archive.find(executionId),
-    async acknowledge(executionId) {
+    async acknowledge(executionId, isLookedFor) {
       await archive.durable();
-      await journal.acknowledge(executionId);
+      await journal.acknowledge(executionId, isLookedFor);
     },
     async prune(now) {
       const gone = await journal.prune(now);

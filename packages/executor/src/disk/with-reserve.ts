@@ -34,7 +34,7 @@ export function withReserve(journal: Journal, reserve: DiskReserve): Journal {
       reserve.release(executionId);
       return finished;
     },
-    acknowledge: (executionId) => must(() => journal.acknowledge(executionId)),
+    acknowledge: (executionId, isLookedFor) => must(() => journal.acknowledge(executionId, isLookedFor)),
     putReceipt: (executionId, texts) => must(() => journal.putReceipt(executionId, texts)),
     rename: (executionId, to) => must(() => journal.rename(executionId, to)),
     adopt: () => must(() => journal.adopt()),

@@ -3,6 +3,7 @@ export type {
   FinishedExecution,
   Journal,
   LostTime,
+  MetLog,
   OwedReceipt,
   ReceiptHead,
   Redemption,
@@ -12,6 +13,7 @@ export type {
   SpareReceipt,
   TicketUse,
   Unfinished,
+  UnprovenReceipt,
 } from './journal.ts';
 export { readSpare } from './spare.ts';
 export { journalFile, openSqliteJournal, restoreJournalCommand } from './sqlite-journal.ts';

@@ -55,8 +55,20 @@ export interface Journal {
   putReceipt(executionId: string, texts: ReceiptTexts): Promise<void>;
   /** Calls an execution what it is really called, where its row is damaged. Rejects with STORE_UNAVAILABLE. */
   rename(executionId: string, to: string): Promise<void>;
-  /** The gate holds the receipt. Does nothing for an execution that is not there. Rejects with STORE_UNAVAILABLE. */
-  acknowledge(executionId: string): Promise<void>;
+  /**
+   * The gate holds the receipt. Does nothing for an execution that is not there. Rejects with STORE_UNAVAILABLE.
+   * @param isLookedFor whether it is unproven from then on. Absent: false
+   */
+  acknowledge(executionId: string, isLookedFor?: boolean): Promise<void>;
+  /** Receipts that are looked for in a log, those that were asked for least first. Throws what SQLite throws. */
+  unproven(atMost: number): readonly UnprovenReceipt[];
+  /** The newest checkpoint that was met of a log, a signed note; undefined: none was. Throws what SQLite throws. */
+  seenLog(vkey: string): string | undefined;
+  /**
+   * Writes down what a log has answered. Gives how many unproven receipts are forgotten, as they are too old, or too many.
+   * Rejects with STORE_UNAVAILABLE.
+   */
+  metLog(met: MetLog): Promise<number>;
   /** Makes this process the owner of what others have left behind that died or closed, and says what that is. */
   adopt(): Promise<Adopted>;
   /**
@@ -66,6 +78,27 @@ export interface Journal {
   prune(now: Date): Promise<number>;
   /** Waits for what is under way, gives up what this process owns, and closes. */
   close(): Promise<void>;
+}
+
+/** A receipt that a gate has acknowledged, and has not proven to be in its log. */
+export interface UnprovenReceipt {
+  readonly executionId: string;
+  /** Lower-case hex, of the form that stands in the chain. */
+  readonly receiptSha256: string;
+  readonly acknowledgedAt: Date;
+}
+
+/** What a log has answered. */
+export interface MetLog {
+  readonly vkey: string;
+  /** A signed note that adds to the one before it. Absent: it has shown none that counts. */
+  readonly checkpoint?: string | undefined;
+  /** Executions whose receipts it has. */
+  readonly proven: readonly string[];
+  /** Those that it was asked for in vain. */
+  readonly asked: readonly string[];
+  /** What was acknowledged before is looked for no longer. */
+  readonly olderThan: Date;
 }
 
 /** What is known of the time that a journal has forgotten. */

@@ -71,7 +71,19 @@ CREATE INDEX executions_not_over ON executions (execution_id)
 CREATE INDEX approvals_over ON approvals (expires_at);
 `;
 
-const version = 5;
+// Receipts that a gate has acknowledged, and has not proven yet to be in the log that the owners name; and the newest checkpoint
+// that was met of each log.
+const logs = `
+CREATE TABLE unproven (
+  execution_id TEXT PRIMARY KEY,
+  receipt_sha256 TEXT NOT NULL,
+  acknowledged_at INTEGER NOT NULL,
+  asked INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE seen_logs (vkey TEXT PRIMARY KEY, checkpoint TEXT NOT NULL) STRICT, WITHOUT ROWID;
+`;
+
+const version = 6;
 // What version 1 forgot, it forgot a day after its acknowledgement.
 const forgottenBeforeMs = 24 * 60 * 60 * 1000;
 
@@ -85,6 +97,7 @@ function migrate(database: DatabaseSync, found: number, now: Date): void {
   if (found < 3) database.exec(chain);
   if (found < 4) database.exec(bare);
   if (found < 5) database.exec(growth);
+  if (found < 6) database.exec(logs);
   database.exec(`PRAGMA user_version = ${version}`);
 }
 

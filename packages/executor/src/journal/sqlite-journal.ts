@@ -18,6 +18,7 @@ import { type Hands, operations, type SealHere } from './operations.ts';
 import { prepareSchema } from './schema.ts';
 import { readSpare } from './spare.ts';
 import { type Chain, prepareStatements, readChain, type Statements, toTexts } from './statements.ts';
+import { Unproven } from './unproven.ts';
 
 /** How a journal is restored. */
 export const restoreJournalCommand = 'csc restore executor --config FILE --from BACKUP';
@@ -54,6 +55,7 @@ export function openSqliteJournal(path: string, options: SqliteJournalOptions = 
   const owner = options.owner ?? processIdentity(process.pid) ?? String(process.pid);
   const { database, log } = openDatabase(path, busyTimeoutMs, clock.now(), options.sync);
   const statements = prepareStatements(database);
+  const unproven = new Unproven(database);
   const onDisk = new OnDisk(statements, log);
   const commits = new Commits(database, log, {
     toError: storeUnavailable,
@@ -100,8 +102,18 @@ export function openSqliteJournal(path: string, options: SqliteJournalOptions = 
     spare: (executionId) => spareOf(statements, executionId),
     putReceipt: (executionId, texts) => run((hands) => operations.putReceipt(hands, executionId, texts)),
     rename: (executionId, to) => run((hands) => operations.rename(hands, executionId, to)),
-    acknowledge: (executionId) =>
-      run((hands) => operations.acknowledge(hands, executionId, clock.now()), { withinMs: unhurriedMs }),
+    acknowledge: (executionId, isLookedFor = false) =>
+      run(
+        (hands) => {
+          const texts = isLookedFor ? receiptOf(statements, executionId) : undefined;
+          if (texts !== undefined) unproven.owe(executionId, texts, clock.now());
+          operations.acknowledge(hands, executionId, clock.now());
+        },
+        { withinMs: unhurriedMs },
+      ),
+    unproven: (atMost) => unproven.list(atMost),
+    seenLog: (vkey) => unproven.seen(vkey),
+    metLog: (met) => run(() => unproven.met(met)),
     adopt: () => run(operations.adopt),
     prune: (now) => run((hands) => operations.prune(hands, now), { withinMs: unhurriedMs }),
     close: async () => {

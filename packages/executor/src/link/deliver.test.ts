@@ -1,10 +1,15 @@
 import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
+import { sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
+import { createPolicySet } from '@csc-fleet/common/policy';
 import { makeContract, shell } from '@csc-fleet/test-kit/contract';
 import { CollectingSink } from '@csc-fleet/test-kit/executor/scripted-gate';
 import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { OwnersWord } from '../admission/owners.ts';
+import { journalFile, openSqliteJournal } from '../journal/index.ts';
 import { owedLimits } from './deliver.ts';
 
 let bench: Workbench;
@@ -38,6 +43,34 @@ describe('delivery', () => {
     expect(bench.gate.all('hello').at(-1)?.executionIds).toEqual([]);
     const sent = bench.gate.all('receipt', executionId).map(({ receiptJson }) => receiptJson.toString());
     expect(new Set(sent).size).toBe(1);
+  });
+
+  it('looks for what is acknowledged where the owners name a log, also after a restart, and for nothing else', async () => {
+    let word: OwnersWord = { policies: createPolicySet([]) };
+    const named = await openWorkbench({
+      deps: { owners: { current: () => word }, prove: async () => undefined },
+    });
+    const policies = createPolicySet([named.policy]);
+    word = { policies };
+    const run = async () => {
+      const contract = makeContract(named.workspace, [{ argv: ['true'] }]);
+      const executionId = named.gate.offer(contract, named.policy);
+      await named.gate.receipt(executionId);
+      await named.executor.delivered();
+      const { receiptJson = Buffer.alloc(0) } = named.gate.all('receipt', executionId).at(-1) ?? {};
+      return { executionId, receiptSha256: sha256Hex(receiptJson) };
+    };
+    try {
+      await run();
+      word = { policies, log: { vkey: 'csc.local/gate/gate+…', witnessVkeys: [], quorum: 0 } };
+      const second = await run();
+      await named.restart();
+      const journal = openSqliteJournal(join(named.stateDir, journalFile));
+      expect(journal.unproven(9)).toMatchObject([second]);
+      await journal.close();
+    } finally {
+      await named.close();
+    }
   });
 
   it('lets a run go on while the gate is away, and tells it afterwards', async () => {

@@ -22,6 +22,8 @@ export interface DeliveryHost {
   readonly log: Log;
   /** Told how long a receipt was owed, in seconds, once the gate has acknowledged it. Absent: nobody asks. */
   readonly delivered?: (seconds: number) => void;
+  /** Whether what is acknowledged is looked for in the gate's log. Absent: it is not. */
+  readonly isLookedFor?: () => boolean;
   /** Absent: nothing is traced. */
   readonly tracing?: Tracing | undefined;
 }
@@ -215,11 +217,11 @@ export class Deliveries {
   }
 
   async #clearAway(executionId: string): Promise<void> {
-    const { journal, log } = this.#host;
+    const { journal, log, isLookedFor = () => false } = this.#host;
     const cleared = this.#clear(executionId).finally(() => this.#clearing.delete(cleared));
     this.#clearing.add(cleared);
     try {
-      await Promise.all([journal.acknowledge(executionId), cleared]);
+      await Promise.all([journal.acknowledge(executionId, isLookedFor()), cleared]);
       this.#unwritten.delete(executionId);
     } catch (error) {
       log.warn({ executionId, error }, 'a delivered execution could not be cleared away yet');

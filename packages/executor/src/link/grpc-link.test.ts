@@ -70,6 +70,24 @@ describe('the link over gRPC', () => {
       code: 'REPOSITORY_UNREACHABLE',
       message: expect.stringContaining('bring it up to date first'),
     });
+    expect(await link.prove({ executionIds: ['e'], oldSize: 0, witnesses: 0 })).toBeUndefined();
+  });
+
+  it('brings what the gate proves of receipts, and refuses proofs unread that are too long', async () => {
+    const request = { executionIds: ['e'], oldSize: 1, witnesses: 2 };
+    const answer = (count: number) => ({
+      checkpoint: Buffer.from(JSON.stringify(request)),
+      // Two bytes of the message each.
+      consistency: Array(count).fill(Buffer.alloc(0)),
+      proofs: [],
+    });
+    server.proofs = (asked) => {
+      expect(asked).toEqual(request);
+      return answer(2);
+    };
+    expect(await link.prove(request)).toEqual(answer(2));
+    server.proofs = () => answer(400_000);
+    await expect(link.prove(request)).rejects.toThrow(/proofs are 800\d{3} bytes long/);
   });
 
   it('dials with the executor’s certificate, says Hello, and runs what is offered', async () => {

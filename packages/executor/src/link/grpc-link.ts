@@ -1,4 +1,5 @@
 import { CscError, guarded, isCscError } from '@csc-fleet/common/errors';
+import type { ProveOwnReceiptsRequest, ProveOwnReceiptsResponse } from '@csc-fleet/common/messages';
 import type { RepositorySource } from '@csc-fleet/common/policy-repository';
 import {
   type ConnectRequest,
@@ -6,6 +7,7 @@ import {
   channelOptions,
   channelTo,
   ExecutorLinkClient,
+  ExecutorLinkService,
   explainDrop,
   fromServiceError,
   readChannelCredentials,
@@ -44,6 +46,8 @@ export interface GateLink {
   readonly output: OutputSink;
   /** The owners' policy repository, as the gate mirrors it. */
   readonly repository: RepositorySource;
+  /** Undefined from a gate of a release that knows no such call. */
+  prove(request: ProveOwnReceiptsRequest): Promise<ProveOwnReceiptsResponse | undefined>;
   /** Keeps the executor connected until `close`: after a failure again, and again. */
   run(executor: Executor, log: Log): void;
   /** Says hello once more, on a connection that takes the place of this one; what runs does not notice. */
@@ -81,6 +85,40 @@ function fetchPolicyFile(line: Line, path: string, answerMs: number): Promise<Ui
   });
 }
 
+// Of 64 proofs, each of 63 hashes, their leaves and a checkpoint, twice.
+const maxProofBytes = 768 * 1024;
+
+function prove(
+  line: Line,
+  request: ProveOwnReceiptsRequest,
+  answerMs: number,
+): Promise<ProveOwnReceiptsResponse | undefined> {
+  const { client } = line;
+  const { path, requestSerialize, responseDeserialize } = ExecutorLinkService.proveOwnReceipts;
+  // Before it is unpacked: what takes two bytes of a message takes a hundred of memory.
+  const decode = (bytes: Buffer): ProveOwnReceiptsResponse => {
+    if (bytes.length <= maxProofBytes) return responseDeserialize(bytes);
+    throw new CscError('MESSAGE_TOO_LARGE', `its proofs are ${bytes.length} bytes long`);
+  };
+  const options = { deadline: Date.now() + answerMs };
+  return new Promise((resolve, reject) => {
+    client.makeUnaryRequest(
+      path,
+      requestSerialize,
+      decode,
+      request,
+      new Metadata(),
+      options,
+      (error, answer) => {
+        if (error?.code === status.DEADLINE_EXCEEDED) line.giveUp(client);
+        if (error?.code === status.UNIMPLEMENTED) resolve(undefined);
+        else if (error !== null) reject(fromServiceError(error));
+        else resolve(answer);
+      },
+    );
+  });
+}
+
 function olderGate(): CscError {
   const message =
     'the gate is of a release that serves no policy repository: bring it up to date first, or name a folder in policy_repository.from';
@@ -102,6 +140,7 @@ export function createGateLink({ address, tls, limits = {} }: GateLinkOptions): 
   let renew = (): void => {};
   return {
     output,
+    prove: (request) => prove(files, request, answerMs),
     repository: { fetch: (path) => fetchPolicyFile(files, path, answerMs) },
     run: (executor, log) => {
       const tell = (error: unknown): string => {

@@ -33,6 +33,7 @@ import { type Journal, journalFile, openSqliteJournal } from '../journal/index.t
 import { Deliveries } from '../link/deliver.ts';
 import { type Executor, LinkedExecutor } from '../link/linked-executor.ts';
 import { Outbox } from '../link/outbox.ts';
+import type { AskProofs, LogWatch } from '../log-watch/index.ts';
 import { type OutputSink, SpoolDirectory } from '../output/index.ts';
 import { defaultOutputLimits, type OutputLimits } from '../output/limits.ts';
 import {
@@ -108,6 +109,8 @@ export interface ExecutorDeps {
   readonly onPolicyNews?: () => void;
   /** Where output logs go: the gate's `output`, or a gRPC channel. */
   readonly output: OutputSink;
+  /** Asks the gate for proofs that this host's receipts are in its log. Absent: nobody looks for them. */
+  readonly prove?: AskProofs;
   /** Signs the receipts. Default: a key in the state directory. */
   readonly signer?: Signer;
   /** Of its links, as it counts now. Absent: they have none, or nobody asks whether it has ended. */
@@ -144,7 +147,9 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
   const { journal, clock, log, signer, site } = ports;
   const outbox = new Outbox();
   const delivered = (seconds: number): void => telemetry?.took('deliver', seconds);
-  const deliveries = new Deliveries({ ...ports, delivered }, outbox, deps.output);
+  const logWatch = await watchLog(options, deps, ports);
+  const isLookedFor = (): boolean => logWatch?.isDue ?? false;
+  const deliveries = new Deliveries({ ...ports, delivered, isLookedFor }, outbox, deps.output);
   const endedCertificate = watchCertificates({ ...ports, tlsCertificate: deps.tlsCertificate });
   const recovery = await recover(ports, deliveries);
   const lookAfter = async (): Promise<void> => {
@@ -177,6 +182,7 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
     onPolicyNews: deps.onPolicyNews ?? (() => undefined),
     async release() {
       clearInterval(pruning);
+      await logWatch?.close();
       await deliveries.close();
       site.launcher.close();
       await journal.close();
@@ -193,8 +199,23 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
       spools: ports.spools,
       reserve,
       wouldRefuse,
+      logWatch,
     });
   return executor;
+}
+
+// Loaded where there is a gate to ask, which `csc run` has in its own process.
+async function watchLog(
+  { stateDir }: ExecutorOptions,
+  { prove: ask, owners }: ExecutorDeps,
+  { journal, clock, log }: Pick<ExecutionPorts, 'journal' | 'clock' | 'log'>,
+): Promise<LogWatch | undefined> {
+  if (ask === undefined) return undefined;
+  const { LogWatch } = await import('../log-watch/index.ts');
+  const named = () => owners.current().log;
+  const watch = new LogWatch({ journal, named, ask, stateDir, clock, log });
+  watch.start();
+  return watch;
 }
 
 function withTelemetry(ports: ExecutionPorts, telemetry: ExecutorTelemetry | undefined): ExecutionPorts {

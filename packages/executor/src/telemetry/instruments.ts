@@ -88,6 +88,19 @@ export const executorInstruments = {
     unit: 's',
     means: 'How long the oldest of those has been owed, or since the start of the service; 0 where none is',
   },
+  csc_executor_receipts_unproven: {
+    kind: 'gauge',
+    means: 'Receipts that the gate has acknowledged and not yet proven to be in the log that the owners name',
+  },
+  csc_executor_receipts_missing: {
+    kind: 'gauge',
+    means: 'Those of them that it acknowledged more than ten minutes ago',
+  },
+  csc_executor_log_false: {
+    kind: 'gauge',
+    means:
+      '1 where that log contradicts what this host has met of it, or the owners’ word: see `receipt-log.json` in `state_dir`',
+  },
   csc_executor_reserve_bytes: {
     kind: 'gauge',
     unit: 'By',

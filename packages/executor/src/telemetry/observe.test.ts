@@ -59,12 +59,16 @@ describe('what an executor tells', () => {
         shortage: 'full',
       },
       wouldRefuse: () => 0,
+      logWatch: { found: { unproven: 6, missing: 2, isFalse: true } },
     });
     const text = await shown.text();
     expect(text).toContain('csc_executor_link_up 0\n');
     expect(text).toContain('csc_executor_receipt_oldest_seconds 5\n');
     expect(text).toContain('csc_executor_clock_skew_seconds 1.5\n');
     expect(text).toContain('csc_executor_disk_short 1\n');
+    expect(text).toContain('csc_executor_receipts_unproven 6\n');
+    expect(text).toContain('csc_executor_receipts_missing 2\n');
+    expect(text).toContain('csc_executor_log_false 1\n');
     expect(text).not.toMatch(/^csc_executor_reserve_bytes/m);
   });
 });

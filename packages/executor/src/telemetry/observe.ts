@@ -7,6 +7,7 @@ import type { FinishedExecution } from '../journal/index.ts';
 import type { Deliveries } from '../link/deliver.ts';
 import type { LinkedExecutor } from '../link/linked-executor.ts';
 import type { Outbox } from '../link/outbox.ts';
+import type { LogWatch } from '../log-watch/index.ts';
 import type { SpoolDirectory } from '../output/index.ts';
 import { type ExecutorStage, executorInstruments } from './instruments.ts';
 
@@ -62,11 +63,13 @@ export interface ExecutorFacts {
   readonly spools: Pick<SpoolDirectory, 'takenBytes' | 'limitBytes'>;
   readonly reserve: Pick<DiskReserve, 'reservedBytes' | 'shortage'>;
   readonly wouldRefuse: () => number;
+  /** Undefined: nobody looks for receipts in a log. */
+  readonly logWatch: Pick<LogWatch, 'found'> | undefined;
 }
 
 /** Has an executor's instruments ask it. */
 export function observeExecutor({ told }: Pick<ExecutorTelemetry, 'told'>, facts: ExecutorFacts): void {
-  const { slots, executor, outbox, deliveries, spools, reserve, wouldRefuse } = facts;
+  const { slots, executor, outbox, deliveries, spools, reserve, wouldRefuse, logWatch } = facts;
   told.observe('csc_executor_slots', (say) => say(slots, {}));
   told.observe('csc_executor_running', (say) => say(executor.running, {}));
   told.observe('csc_executor_link_up', (say) => say(outbox.isOpen ? 1 : 0, {}));
@@ -82,5 +85,8 @@ export function observeExecutor({ told }: Pick<ExecutorTelemetry, 'told'>, facts
   told.observe('csc_executor_receipt_oldest_seconds', (say) => say(deliveries.owed.oldestMs / 1000, {}));
   told.observe('csc_executor_reserve_bytes', (say) => say(reserve.reservedBytes, {}));
   told.observe('csc_executor_disk_short', (say) => say(reserve.shortage === undefined ? 0 : 1, {}));
+  told.observe('csc_executor_receipts_unproven', (say) => say(logWatch?.found.unproven ?? 0, {}));
+  told.observe('csc_executor_receipts_missing', (say) => say(logWatch?.found.missing ?? 0, {}));
+  told.observe('csc_executor_log_false', (say) => say(logWatch?.found.isFalse === true ? 1 : 0, {}));
   told.observe('csc_executor_would_refuse_total', (say) => say(wouldRefuse(), {}));
 }

@@ -1,2 +1,2 @@
 export { type Bounds, checkBounds, requestInvalid } from './check-bounds.ts';
-export { auditBounds, linkBounds, pushOutputBounds, requestBounds } from './messages.ts';
+export { auditBounds, linkBounds, proveOwnBounds, pushOutputBounds, requestBounds } from './messages.ts';

@@ -110,6 +110,11 @@ export const requestBounds = {
   ),
 } as const satisfies Record<string, Bounds>;
 
+/** The same for csc.link.v1's ProveOwnReceiptsRequest. */
+export const proveOwnBounds = when(() =>
+  z.object({ executionIds: list(id, 64), oldSize: whole(0), witnesses: whole(0, 64) }),
+);
+
 /** The same for csc.gate.v1.Fleet's AuditRequest. */
 export const auditBounds = when(() =>
   z.object({

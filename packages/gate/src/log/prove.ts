@@ -150,6 +150,7 @@ export async function readLogTile(
   }
 }
 
-function toBuffer(bytes: Uint8Array): Buffer {
+/** The same bytes, as messages have them. */
+export function toBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -3,7 +3,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { TokenBucket } from '@csc-fleet/common/doorway';
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { CscError, guarded } from '@csc-fleet/common/errors';
-import type { FetchPolicyFileRequest, FetchPolicyFileResponse } from '@csc-fleet/common/messages';
+import type {
+  FetchPolicyFileRequest,
+  FetchPolicyFileResponse,
+  ProveOwnReceiptsRequest,
+  ProveOwnReceiptsResponse,
+} from '@csc-fleet/common/messages';
 import {
   type ConnectRequest,
   type ConnectResponse,
@@ -17,7 +22,7 @@ import {
   widenReceiveWindow,
 } from '@csc-fleet/common/rpc';
 import type { ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
-import { checkBounds, pushOutputBounds } from '../bounds/index.ts';
+import { checkBounds, proveOwnBounds, pushOutputBounds } from '../bounds/index.ts';
 import { policyFileBounds } from '../bounds/policy-file.ts';
 import type { ExecutorConnection, Remote } from '../link/connection.ts';
 import { duplex, unaryOfExecutor, undecoded } from './calls.ts';
@@ -49,10 +54,17 @@ export interface PolicyDoor {
   fetch(path: string): Promise<Uint8Array | undefined>;
 }
 
+/** The log of receipts, for the hosts that have signed them. */
+export interface ReceiptDoor {
+  /** That receipts of this executor are in it; an empty checkpoint where there is none. */
+  prove(executor: Identity, request: ProveOwnReceiptsRequest): Promise<ProveOwnReceiptsResponse>;
+}
+
 export interface LinkPorts {
   /** Absent: this gate has no policy repository, and every file of it is not there. */
   readonly policyFiles?: PolicyDoor;
   readonly link: LinkDoor;
+  readonly receipts: ReceiptDoor;
   readonly output: OutputDoor;
   /** An executor that has said nothing for this long is gone. */
   readonly silenceMs: number;
@@ -67,6 +79,7 @@ export function serveLink(ports: LinkPorts, rules: CallRules): UntypedServiceImp
     connect: (call) => connect(ports, call),
     pushOutput: (call) => pushOutput(ports.output, call),
     fetchPolicyFile: createFetch(ports.policyFiles),
+    proveOwnReceipts: createProve(ports.receipts),
   } satisfies LinkMethods;
   return {
     // It has no end of its own; the executor connects to the gate that comes back.
@@ -77,31 +90,53 @@ export function serveLink(ports: LinkPorts, rules: CallRules): UntypedServiceImp
       ExecutorLinkService.fetchPolicyFile,
       methods.fetchPolicyFile,
     ),
+    proveOwnReceipts: unaryOfExecutor(
+      { ...rules, maxMessageBytes: 16 * 1024 },
+      ExecutorLinkService.proveOwnReceipts,
+      methods.proveOwnReceipts,
+    ),
   };
 }
 
 // A host fetches a whole repository, of 64 MiB at most, when it pins another root, and a few files now and then.
 const policyBytes = { perSec: 4 * 1024 * 1024, burst: 128 * 1024 * 1024 };
 
+// Proofs of one executor, each of which is some reads of the disk; it asks for what has come up twice a minute.
+const ownProofs = { perSec: 64, burst: 4096 };
+
+/** What each executor may have so often, by its whole SPIFFE id. */
+function createAllowances({ perSec, burst }: { readonly perSec: number; readonly burst: number }) {
+  const allowances = new Map<string, TokenBucket>();
+  return ({ uri }: Identity, tooOften: string): TokenBucket => {
+    const allowance = allowances.get(uri) ?? new TokenBucket(perSec, burst, performance.now());
+    allowances.set(uri, allowance);
+    const retryAfterMs = allowance.waitMs(performance.now());
+    if (retryAfterMs > 0) throw new CscError('RATE_LIMITED', tooOften, { retryAfterMs });
+    return allowance;
+  };
+}
+
+/** Throws REQUEST_INVALID, and RATE_LIMITED where one executor asks over and over. */
+function createProve(
+  receipts: ReceiptDoor,
+): (call: ExecutorCall<ProveOwnReceiptsRequest>) => Promise<ProveOwnReceiptsResponse> {
+  const allow = createAllowances(ownProofs);
+  return async ({ executor, request }) => {
+    checkBounds(proveOwnBounds, request);
+    const allowance = allow(executor, 'this executor asks for proofs of its receipts too often');
+    allowance.spend(1 + request.executionIds.length);
+    return receipts.prove(executor, request);
+  };
+}
+
 /** Throws REQUEST_INVALID, RATE_LIMITED where one executor fetches over and over, MESSAGE_TOO_LARGE. */
 function createFetch(
   files: PolicyDoor | undefined,
 ): (call: ExecutorCall<FetchPolicyFileRequest>) => Promise<FetchPolicyFileResponse> {
-  const allowances = new Map<string, TokenBucket>();
-  const allowanceOf = (executor: string): TokenBucket => {
-    const { perSec, burst } = policyBytes;
-    const known = allowances.get(executor) ?? new TokenBucket(perSec, burst, performance.now());
-    allowances.set(executor, known);
-    return known;
-  };
+  const allow = createAllowances(policyBytes);
   return async ({ executor, request }) => {
     checkBounds(policyFileBounds, request);
-    const allowance = allowanceOf(executor.uri);
-    const retryAfterMs = allowance.waitMs(performance.now());
-    if (retryAfterMs > 0)
-      throw new CscError('RATE_LIMITED', 'this executor fetches the policy repository too often', {
-        retryAfterMs,
-      });
+    const allowance = allow(executor, 'this executor fetches the policy repository too often');
     const content = await files?.fetch(request.path);
     if (content === undefined) return { found: false, content: Buffer.alloc(0) };
     if (content.length > artifactBytes.ownersFile)

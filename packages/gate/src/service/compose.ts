@@ -45,7 +45,7 @@ import { listProfiles } from '../read/profiles.ts';
 import { getStatus } from '../read/status.ts';
 import { Retention, type RetentionLimits } from '../retention/retention.ts';
 import type { GateHealth } from '../rpc/health-service.ts';
-import type { LinkDoor, OutputDoor, PolicyDoor } from '../rpc/link-service.ts';
+import type { LinkDoor, OutputDoor, PolicyDoor, ReceiptDoor } from '../rpc/link-service.ts';
 import {
   type ApprovalMethods,
   approvalsWithinBounds,
@@ -147,6 +147,7 @@ export interface Gate {
   /** By which tokens say who calls. */
   readonly tokens: TokenDoor;
   readonly output: OutputDoor;
+  readonly receipts: ReceiptDoor;
   /** Absent: there is no policy repository. */
   readonly policyFiles?: PolicyDoor;
   /** How it is at this moment. */
@@ -203,6 +204,10 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
       issuers: () => parts.owners.issuers(),
       issuerKeys: parts.issuerKeys,
       now: () => parts.clock.now(),
+    },
+    receipts: {
+      prove: async (executor, request) =>
+        (await import('../log/prove-own.ts')).proveOwnReceipts(parts, executor, request),
     },
     ...(options.policyFiles === undefined ? {} : { policyFiles: options.policyFiles }),
     output: new OutputIntake({

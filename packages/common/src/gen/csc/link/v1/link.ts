@@ -306,6 +306,32 @@ export interface PushOutputResponse {
   committedLength: number;
 }
 
+export interface ProveOwnReceiptsRequest {
+  /** At most 64. Of others than this executor's nothing is proven. */
+  executionIds: string[];
+  /** Of the checkpoint that the executor has seen last. 0: it has seen none. */
+  oldSize: number;
+  /** By how many of its witnesses the checkpoint should be cosigned. */
+  witnesses: number;
+}
+
+export interface ProveOwnReceiptsResponse {
+  /** A signed note (C2SP tlog-checkpoint). Empty: this gate keeps no log, or there is nothing in it. */
+  checkpoint: Buffer;
+  /** That it adds to the tree of old_size (RFC 6962, 2.1.2). Empty where that is larger. */
+  consistency: Buffer[];
+  /** Of each receipt of these executions that is in the log. */
+  proofs: OwnReceiptProof[];
+}
+
+export interface OwnReceiptProof {
+  /** A LogEntry (csc.log-entry.v0.1), canonical JSON: the leaf. */
+  entry: Buffer;
+  index: number;
+  /** RFC 6962, 2.1.1. */
+  hashes: Buffer[];
+}
+
 function createBaseConnectRequest(): ConnectRequest {
   return { message: undefined };
 }
@@ -2702,6 +2728,243 @@ export const PushOutputResponse: MessageFns<PushOutputResponse> = {
   },
 };
 
+function createBaseProveOwnReceiptsRequest(): ProveOwnReceiptsRequest {
+  return { executionIds: [], oldSize: 0, witnesses: 0 };
+}
+
+export const ProveOwnReceiptsRequest: MessageFns<ProveOwnReceiptsRequest> = {
+  encode(message: ProveOwnReceiptsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.executionIds) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.oldSize !== 0) {
+      writer.uint32(16).int64(message.oldSize);
+    }
+    if (message.witnesses !== 0) {
+      writer.uint32(24).uint32(message.witnesses);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProveOwnReceiptsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProveOwnReceiptsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.executionIds.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.oldSize = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.witnesses = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ProveOwnReceiptsRequest>): ProveOwnReceiptsRequest {
+    return ProveOwnReceiptsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ProveOwnReceiptsRequest>): ProveOwnReceiptsRequest {
+    const message = createBaseProveOwnReceiptsRequest();
+    message.executionIds = object.executionIds?.map((e) => e) || [];
+    message.oldSize = object.oldSize ?? 0;
+    message.witnesses = object.witnesses ?? 0;
+    return message;
+  },
+};
+
+function createBaseProveOwnReceiptsResponse(): ProveOwnReceiptsResponse {
+  return { checkpoint: Buffer.alloc(0), consistency: [], proofs: [] };
+}
+
+export const ProveOwnReceiptsResponse: MessageFns<ProveOwnReceiptsResponse> = {
+  encode(message: ProveOwnReceiptsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.checkpoint.length !== 0) {
+      writer.uint32(10).bytes(message.checkpoint);
+    }
+    for (const v of message.consistency) {
+      writer.uint32(18).bytes(v!);
+    }
+    for (const v of message.proofs) {
+      OwnReceiptProof.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProveOwnReceiptsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProveOwnReceiptsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.checkpoint = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.consistency.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.proofs.push(OwnReceiptProof.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ProveOwnReceiptsResponse>): ProveOwnReceiptsResponse {
+    return ProveOwnReceiptsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ProveOwnReceiptsResponse>): ProveOwnReceiptsResponse {
+    const message = createBaseProveOwnReceiptsResponse();
+    message.checkpoint = object.checkpoint ?? Buffer.alloc(0);
+    message.consistency = object.consistency?.map((e) => e) || [];
+    message.proofs = object.proofs?.map((e) => OwnReceiptProof.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseOwnReceiptProof(): OwnReceiptProof {
+  return { entry: Buffer.alloc(0), index: 0, hashes: [] };
+}
+
+export const OwnReceiptProof: MessageFns<OwnReceiptProof> = {
+  encode(message: OwnReceiptProof, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.entry.length !== 0) {
+      writer.uint32(10).bytes(message.entry);
+    }
+    if (message.index !== 0) {
+      writer.uint32(16).int64(message.index);
+    }
+    for (const v of message.hashes) {
+      writer.uint32(26).bytes(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OwnReceiptProof {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOwnReceiptProof();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.entry = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.index = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.hashes.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OwnReceiptProof>): OwnReceiptProof {
+    return OwnReceiptProof.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OwnReceiptProof>): OwnReceiptProof {
+    const message = createBaseOwnReceiptProof();
+    message.entry = object.entry ?? Buffer.alloc(0);
+    message.index = object.index ?? 0;
+    message.hashes = object.hashes?.map((e) => e) || [];
+    return message;
+  },
+};
+
 /** What an executor calls. The executor dials; the gate never does. */
 export type ExecutorLinkService = typeof ExecutorLinkService;
 export const ExecutorLinkService = {
@@ -2737,6 +3000,21 @@ export const ExecutorLinkService = {
       Buffer.from(FetchPolicyFileResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): FetchPolicyFileResponse => FetchPolicyFileResponse.decode(value),
   },
+  /**
+   * That receipts of this executor, which the gate has acknowledged, are in its log, and that the log only adds. It waits for
+   * nothing: what is not there yet is asked for again.
+   */
+  proveOwnReceipts: {
+    path: "/csc.link.v1.ExecutorLink/ProveOwnReceipts" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ProveOwnReceiptsRequest): Buffer =>
+      Buffer.from(ProveOwnReceiptsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ProveOwnReceiptsRequest => ProveOwnReceiptsRequest.decode(value),
+    responseSerialize: (value: ProveOwnReceiptsResponse): Buffer =>
+      Buffer.from(ProveOwnReceiptsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ProveOwnReceiptsResponse => ProveOwnReceiptsResponse.decode(value),
+  },
 } as const;
 
 export interface ExecutorLinkServer extends UntypedServiceImplementation {
@@ -2746,6 +3024,11 @@ export interface ExecutorLinkServer extends UntypedServiceImplementation {
   pushOutput: handleBidiStreamingCall<PushOutputRequest, PushOutputResponse>;
   /** One file of the owners' policy repository, which the gate mirrors and the executor verifies. */
   fetchPolicyFile: handleUnaryCall<FetchPolicyFileRequest, FetchPolicyFileResponse>;
+  /**
+   * That receipts of this executor, which the gate has acknowledged, are in its log, and that the log only adds. It waits for
+   * nothing: what is not there yet is asked for again.
+   */
+  proveOwnReceipts: handleUnaryCall<ProveOwnReceiptsRequest, ProveOwnReceiptsResponse>;
 }
 
 export interface ExecutorLinkClient extends Client {
@@ -2775,6 +3058,25 @@ export interface ExecutorLinkClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: FetchPolicyFileResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * That receipts of this executor, which the gate has acknowledged, are in its log, and that the log only adds. It waits for
+   * nothing: what is not there yet is asked for again.
+   */
+  proveOwnReceipts(
+    request: ProveOwnReceiptsRequest,
+    callback: (error: ServiceError | null, response: ProveOwnReceiptsResponse) => void,
+  ): ClientUnaryCall;
+  proveOwnReceipts(
+    request: ProveOwnReceiptsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ProveOwnReceiptsResponse) => void,
+  ): ClientUnaryCall;
+  proveOwnReceipts(
+    request: ProveOwnReceiptsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ProveOwnReceiptsResponse) => void,
   ): ClientUnaryCall;
 }
 

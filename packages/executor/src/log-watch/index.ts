@@ -1,0 +1,3 @@
+export type { AskProofs } from './ask.ts';
+export { type LogRecord, logRecordFile, readLogRecord } from './record.ts';
+export { LogWatch } from './watch.ts';
