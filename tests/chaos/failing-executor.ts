@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { runExecutor } from '@csc-fleet/executor/main';
 
 const [config = ''] = process.argv.slice(2);
-await runExecutor(config, {
+void runExecutor(config, {
   wrapLauncher: (launcher) => ({
     ...launcher,
     launch(spec) {

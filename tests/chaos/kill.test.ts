@@ -6,7 +6,7 @@ import { type ReceiptV02, receiptSha256 } from '@csc-fleet/common/receipt';
 import { ExecutionState } from '@csc-fleet/common/rpc';
 import { unsoundExitCode } from '@csc-fleet/common/service';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
-import { repository } from '@csc-fleet/test-kit/process';
+import { programFile } from '@csc-fleet/test-kit/programs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 // One job at a time: what is queued stays so until the test says.
@@ -54,7 +54,7 @@ describe('kill -9 of the gate while it writes down what it has offered', () => {
     const out = fleet.writable(`gate-${when}`);
     // Started anew: after short connections, which are what such a gate gives it, an executor waits longer each time.
     await Promise.all([fleet.executor('host').stop(), fleet.gate.stop()]);
-    const path = `${repository}tests/kit/gate/dying-gate.ts`;
+    const path = programFile('dying-gate');
     await fleet.startGate({ path, args: [when] });
     const dying = fleet.gate;
     await fleet.startExecutor(executor);
@@ -104,7 +104,7 @@ describe('kill -9 of the executor in the middle of a run', () => {
 });
 
 describe('the end of an executor between a commit and the disk', () => {
-  const path = `${repository}tests/kit/executor/dying-executor.ts`;
+  const path = programFile('dying-executor');
 
   it.each([
     ['redeem', { exitCode: unsoundExitCode, signalCode: null }, 'executor_restart'],

@@ -1,13 +1,13 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { unsoundExitCode } from '@csc-fleet/common/service';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
+import { programFile } from '@csc-fleet/test-kit/programs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const executor = {
   name: 'host',
-  program: { path: fileURLToPath(new URL('failing-executor.ts', import.meta.url)), args: [] },
+  program: { path: programFile('failing-executor'), args: [] },
 };
 const nodeOptions = process.env['NODE_OPTIONS'];
 

@@ -8,6 +8,10 @@ export const programs = {
   victim: sourceOf('executor/victim.ts'),
   'run-executor': sourceOf('executor/run-executor.ts'),
   'run-gate': sourceOf('gate/run-gate.ts'),
+  'dying-executor': sourceOf('executor/dying-executor.ts'),
+  'dying-gate': sourceOf('gate/dying-gate.ts'),
+  'failing-executor': sourceOf('../chaos/failing-executor.ts'),
+  'test-executor': sourceOf('sandbox/test-executor.ts'),
   'weakened-executor': sourceOf('../sandbox/weakened-executor.ts'),
 } as const;
 

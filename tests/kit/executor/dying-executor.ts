@@ -22,4 +22,4 @@ Object.assign(operations, {
     return original(...given);
   },
 });
-await runExecutor(config);
+void runExecutor(config);

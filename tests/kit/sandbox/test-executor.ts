@@ -31,17 +31,22 @@ if (user !== undefined) {
   process.setgid?.(user.gid);
   process.setuid?.(user.uid);
 }
-// Who is not root has no cgroups of his own here.
-const facts = toRunFacts(await probeHost({ acceptRlimitsOnly: user !== undefined }));
-const bwrapLauncher = createBwrapLauncher({
-  ...{ facts, stays },
-  ...(launcher === undefined ? {} : { launcher }),
-  ...(facts.cgroups === 'none' ? {} : { cgroups: openTestGroups() }),
-});
-// Who has changed his user is not to be looked at (prctl(2), PR_SET_DUMPABLE).
-while (stays && user === undefined && bwrapLauncher.stayingPid() === undefined) await sleep(1);
-const runner = createSandboxRunner(facts, bwrapLauncher);
-const launched = await runner.launch([argv], scopes, hold);
-console.log('launched');
-console.log(JSON.stringify(await finish(launched)));
-runner.launcher.close();
+
+void run();
+
+async function run(): Promise<void> {
+  // Who is not root has no cgroups of his own here.
+  const facts = toRunFacts(await probeHost({ acceptRlimitsOnly: user !== undefined }));
+  const bwrapLauncher = createBwrapLauncher({
+    ...{ facts, stays },
+    ...(launcher === undefined ? {} : { launcher }),
+    ...(facts.cgroups === 'none' ? {} : { cgroups: openTestGroups() }),
+  });
+  // Who has changed his user is not to be looked at (prctl(2), PR_SET_DUMPABLE).
+  while (stays && user === undefined && bwrapLauncher.stayingPid() === undefined) await sleep(1);
+  const runner = createSandboxRunner(facts, bwrapLauncher);
+  const launched = await runner.launch([argv], scopes, hold);
+  console.log('launched');
+  console.log(JSON.stringify(await finish(launched)));
+  runner.launcher.close();
+}

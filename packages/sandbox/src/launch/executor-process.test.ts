@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readdirSync, readlinkSync } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { programFile } from '@csc-fleet/test-kit/programs';
 import { findProcesses } from '@csc-fleet/test-kit/sandbox/find-processes';
 import { makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/plan';
 import type { Run } from '@csc-fleet/test-kit/sandbox/runner';
@@ -23,8 +23,8 @@ function start(
 ): ChildProcess {
   const stdio: ('ignore' | 'pipe' | 'inherit' | number)[] = ['ignore', 'pipe', 'inherit'];
   for (const [number, fd] of Object.entries(extra)) stdio[Number(number)] = fd;
-  const program = join(import.meta.dirname, '../../../../tests/kit/sandbox/test-executor.ts');
-  const [command = '', ...args] = [...state, process.execPath, program, JSON.stringify(options)];
+  const program = [process.execPath, programFile('test-executor'), JSON.stringify(options)];
+  const [command = '', ...args] = [...state, ...program];
   return spawn(command, args, {
     stdio: Array.from(stdio, (entry) => entry ?? 'ignore'),
   });
