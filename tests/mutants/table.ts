@@ -75,6 +75,14 @@ const signedApprovals: readonly Mutant[] = [
     red: 'by the submitter under another name that submits with the same key',
   },
   {
+    name: 'an-approval-is-used-up-until-the-first-of-its-id-ends',
+    file: counting,
+    before: 'known !== undefined && known > expiresAt ? known : expiresAt',
+    after: 'known !== undefined && known < expiresAt ? known : expiresAt',
+    tests: [`${executor}/journal/journal.test.ts`],
+    red: 'where a second person gave their approval its id and an earlier end',
+  },
+  {
     name: 'two-names-with-one-key-are-two-people',
     file: counting,
     before: '[identity, ...keys].map(',

@@ -278,14 +278,18 @@ export interface ConsumedApproval {
 // As far as a Date goes.
 const endOfTime = new Date(8.64e15);
 
-/** Those that one execution uses up, each once. */
+/**
+ * Those that one execution uses up, each once, and until the last that has its id has ended: who signs chooses the id, and
+ * could give another person's approval an earlier end than it has, after which it would count again.
+ */
 export function toConsumed(
   approvals: readonly Pick<CountedApproval, 'approval_id' | 'expires_at' | 'scope'>[],
 ): ConsumedApproval[] {
-  const once = approvals.filter(({ scope }) => scope === 'single_execution');
-  const byId = new Map(once.map(({ approval_id, expires_at }) => [approval_id, expires_at]));
-  return [...byId].map(([approvalId, expiresAt]) => ({
-    approvalId,
-    expiresAt: parseTimestamp(expiresAt) ?? endOfTime,
-  }));
+  const byId = new Map<string, Date>();
+  for (const { approval_id: id, expires_at: end, scope } of approvals) {
+    if (scope !== 'single_execution') continue;
+    const [expiresAt, known] = [parseTimestamp(end) ?? endOfTime, byId.get(id)];
+    byId.set(id, known !== undefined && known > expiresAt ? known : expiresAt);
+  }
+  return [...byId].map(([approvalId, expiresAt]) => ({ approvalId, expiresAt }));
 }

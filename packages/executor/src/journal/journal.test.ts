@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setImmediate } from 'node:timers/promises';
+import { toConsumed } from '@csc-fleet/common/approval';
 import { Commits, type CommitsOptions, WriteAheadLog } from '@csc-fleet/common/database';
 import { CscError } from '@csc-fleet/common/errors';
 import type { ChainLink } from '@csc-fleet/common/evidence';
@@ -274,6 +275,21 @@ describe('a journal', () => {
       const again = redemption('c', { approvals });
       await expect(journal.redeem(again)).rejects.toMatchObject({ code: 'APPROVAL_INVALID' });
       await journal.redeem(redemption('d'));
+    });
+
+    it('is not usable again where a second person gave their approval its id and an earlier end', async () => {
+      const journal = open();
+      const theirs = {
+        approval_id: 'one',
+        scope: 'single_execution',
+        expires_at: '2026-03-20T18:00:00Z',
+      } as const;
+      const approvals = [theirs, { ...theirs, expires_at: '2026-03-20T10:00:30Z' }];
+      await journal.redeem(redemption('a', { approvals: toConsumed(approvals) }));
+      now = new Date(+now + 60 * minute);
+      await journal.prune(now);
+      const again = redemption('b', { approvals: toConsumed([theirs]) });
+      await expect(journal.redeem(again)).rejects.toMatchObject({ code: 'APPROVAL_INVALID' });
     });
 
     it('is not usable again under a new ticket for the same execution, nor after a restart', async () => {
