@@ -59,6 +59,7 @@ import { Witness } from '../../packages/cli/src/witness/witness.ts';
 import { openSqliteJournal } from '../../packages/executor/src/journal/index.ts';
 import {
   type AskProofs,
+  checkReceiptLog,
   LogWatch,
   logRecordFile,
   readLogRecord,
@@ -1002,6 +1003,9 @@ describe('a host, whose receipts the gate has acknowledged', () => {
       await again.round();
       expect(again.found).toEqual({ unproven: 1, missing: 1, isFalse: false });
       expect(readLogRecord(one.stateDir)).toMatchObject({ missing: 1, missing_executions: [dropped] });
+      expect(checkReceiptLog(one.stateDir)).toEqual([
+        expect.objectContaining({ ok: true, detail: expect.stringMatching(why) }),
+      ]);
       // What it had hidden and shows is there again; where the owners name no log, nobody asks.
       one.names(undefined);
       isLying = false;
@@ -1069,6 +1073,7 @@ describe('a host, whose receipts the gate has acknowledged', () => {
       expect(one.journal.seenLog(vkey)).toBe(met);
       const { is_false: evidence } = readLogRecord(one.stateDir) ?? {};
       expect(evidence?.seen_checkpoint).toBe(met);
+      expect(checkReceiptLog(one.stateDir)[0]?.detail).toMatch(why);
       isLying = false;
       await one.watch.round();
       // Two checkpoints of one key are evidence for as long as their owner keeps them; what nobody has signed is none.
@@ -1101,7 +1106,7 @@ describe('a host, whose receipts the gate has acknowledged', () => {
     const one = await host(async () => undefined);
     const database = new DatabaseSync(join(one.stateDir, 'journal.sqlite'));
     database.exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
-      INSERT INTO unproven SELECT 'e' || i, '', ${Date.now()}, 0 FROM n`);
+      INSERT INTO unproven SELECT 'e' || i, '', ${Date.now()} + i, 0 FROM n`);
     database.close();
     await one.watch.round();
     const left = one.journal.unproven(9000).map(({ executionId }) => Number(executionId.slice(1)));

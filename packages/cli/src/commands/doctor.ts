@@ -1,5 +1,6 @@
 import { toProbe } from '@csc-fleet/executor/compose';
 import { checkRunAs, readExecutorConfig } from '@csc-fleet/executor/config';
+import { checkReceiptLog } from '@csc-fleet/executor/log-watch';
 import { type DoctorOptions, diagnose } from '@csc-fleet/sandbox/doctor';
 import type { Check } from '@csc-fleet/sandbox/host';
 import type { Command } from 'commander';
@@ -39,10 +40,15 @@ interface DoctorArguments {
 
 /** Tries what a sandbox needs of this host and prints what was found. Resolves to 0 where all is there, else to 1. */
 export async function diagnoseHost({ json = false, ...named }: DoctorArguments): Promise<number> {
-  const checks = await diagnose(toOptions(named));
+  const checks = [...(await diagnose(toOptions(named))), ...lookAtLog(named)];
   const able = checks.every(({ ok }) => ok);
   await (json ? writeJson({ able, checks }) : writeOut(describe(checks, able)));
   return able ? exitCodes.ok : exitCodes.no;
+}
+
+// What its executor has said once, and goes on saying to nobody who does not look.
+function lookAtLog({ config }: DoctorArguments): readonly Check[] {
+  return config === undefined ? [] : checkReceiptLog(readExecutorConfig(config).stateDir);
 }
 
 function toOptions({ runAs, config }: DoctorArguments): DoctorOptions {

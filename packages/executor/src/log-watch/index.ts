@@ -1,3 +1,4 @@
 export type { AskProofs } from './ask.ts';
+export { checkReceiptLog } from './check.ts';
 export { type LogRecord, logRecordFile, readLogRecord } from './record.ts';
 export { LogWatch } from './watch.ts';
