@@ -1,6 +1,8 @@
 import { createSigner, generateKeyPair, type Signer } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
 import {
+  type ApprovalsServer,
+  ApprovalsService,
   type BindRequest,
   ExecutionState,
   type ExecutorStatus,
@@ -15,7 +17,14 @@ import {
   type SubmitRequest,
   toServiceError,
 } from '@csc-fleet/common/rpc';
-import { credentials, Server, ServerCredentials, type ServerWritableStream, status } from '@grpc/grpc-js';
+import {
+  credentials,
+  Metadata,
+  Server,
+  ServerCredentials,
+  type ServerWritableStream,
+  status,
+} from '@grpc/grpc-js';
 import {
   executionId,
   type Script,
@@ -48,6 +57,10 @@ export class ScriptedGate implements AsyncDisposable {
   readonly breakOutputAfter: number[] = [];
   /** Streams stay open after their last message. */
   hang = false;
+  /** Streams are taken, and never begun to be answered; the connection is kept alive all the same. */
+  mute = false;
+  /** Streams are told of as begun before anything is said. */
+  announces = false;
   /** Watch tells of the decision and of nothing later. */
   unfinished = false;
   /** The executors that it tells an admin of; with any, whoever asks is one. */
@@ -84,6 +97,14 @@ export class ScriptedGate implements AsyncDisposable {
       readLogTile: (_, done) => done(null, { found: false, content: Buffer.alloc(0) }),
     };
     this.#server.addService(FleetService, fleet);
+    const unknown = toServiceError(new CscError('EXECUTION_UNKNOWN', 'not by a script'));
+    const approvals: ApprovalsServer = {
+      list: (_, done) => done(null, { pending: [], nextPageToken: '' }),
+      watch: (call) => this.#send(call, []),
+      get: (_, done) => done(unknown),
+      review: (_, done) => done(unknown),
+    };
+    this.#server.addService(ApprovalsService, approvals);
     const { promise, resolve, reject } = Promise.withResolvers<number>();
     this.#server.bindAsync(`127.0.0.1:${port}`, own, (error, port) =>
       error === null ? resolve(port) : reject(error),
@@ -180,6 +201,12 @@ export class ScriptedGate implements AsyncDisposable {
   }
 
   #send<T>(call: ServerWritableStream<unknown, T>, messages: readonly T[]): void {
+    if (this.announces) {
+      const begun = new Metadata();
+      begun.set('csc-begun', '1');
+      call.sendMetadata(begun);
+    }
+    if (this.mute) return;
     const limit = this.refusal === undefined ? this.breakAfter.shift() : 0;
     for (const message of messages.slice(0, limit)) call.write(message);
     if (this.refusal !== undefined) call.emit('error', toServiceError(this.refusal));

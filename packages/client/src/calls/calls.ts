@@ -252,7 +252,7 @@ export async function* readAudit(
   const filters = { principal, executorId, policyProfile, outcome, since, until };
   let from = fromSequence;
   const open = () =>
-    connection.stream(FleetService.audit, { fromSequence: from, follow, ...filters }, signal);
+    connection.stream(FleetService.audit, { fromSequence: from, follow, ...filters }, signal, 'quietly');
   for await (const { record, lookedUpTo } of resuming(open, reconnect, signal)) {
     const isNew = record !== undefined && record.sequence >= from;
     from = Math.max(from, lookedUpTo + 1);

@@ -13,8 +13,16 @@ export interface Method<Q, R> {
 /** A channel to the gate, seen as promises and async iterators that fail with CscError only. */
 export interface Connection {
   unary<Q, R>(method: Method<Q, R>, request: Q, signal?: AbortSignal): Promise<R>;
-  /** Leaving the iterator ends the call. */
-  stream<Q, R>(method: Method<Q, R>, request: Q, signal?: AbortSignal): AsyncGenerator<R, void>;
+  /**
+   * Leaving the iterator ends the call. A gate that has taken it and does not begin to answer is given up with GATE_UNREACHABLE.
+   * @param begins `quietly`: gates of earlier releases rightly say nothing for as long as there is nothing to say
+   */
+  stream<Q, R>(
+    method: Method<Q, R>,
+    request: Q,
+    signal?: AbortSignal,
+    begins?: 'at once' | 'quietly',
+  ): AsyncGenerator<R, void>;
   /** True where the last attempt to reach the gate got no connection at all. */
   isUnconnected(): boolean;
   /** The same one, for calls that belong there in the caller's trace. */
@@ -36,18 +44,21 @@ export interface Route {
 interface HeardRoute extends Route {
   /** The gate has answered. */
   heard(): void;
+  /** The gate says of each stream that it has begun. */
+  announces: boolean;
 }
 
 /** How long after its last word a gate is taken for one that accepts us. */
 const acceptedMs = 60_000;
 
-/** @param timeoutMs how long one unary call may take, in milliseconds */
+/** @param timeoutMs how long one unary call may take, and a stream until it has begun, in milliseconds */
 export function createConnection(given: Route, timeoutMs: number): Connection {
   const { client } = given;
   let heardAt = Number.NEGATIVE_INFINITY;
   const isAccepted = (): boolean => performance.now() - heardAt < acceptedMs;
   const route: HeardRoute = {
     ...given,
+    announces: false,
     heard: () => {
       heardAt = performance.now();
     },
@@ -59,8 +70,9 @@ export function createConnection(given: Route, timeoutMs: number): Connection {
       const call = (metadata: Metadata) => callUnary(route, method, request, { timeoutMs, signal, metadata });
       return isTraced() ? tracedUnary(method.path, place, call) : call(new Metadata());
     },
-    stream: (method, request, signal) => {
-      const call = (metadata: Metadata) => callStream(route, method, request, { signal, metadata });
+    stream: (method, request, signal, begins = 'at once') => {
+      const call = (metadata: Metadata) =>
+        callStream(route, method, request, { timeoutMs, signal, metadata, begins });
       return isTraced() ? tracedStream(method.path, place, call) : call(new Metadata());
     },
     isUnconnected: () =>
@@ -105,11 +117,12 @@ async function* tracedStream<R>(
   }
 }
 
-interface UnaryTerms extends StreamTerms {
-  readonly timeoutMs: number;
+interface StreamTerms extends UnaryTerms {
+  readonly begins: 'at once' | 'quietly';
 }
 
-interface StreamTerms {
+interface UnaryTerms {
+  readonly timeoutMs: number;
   readonly signal: AbortSignal | undefined;
   readonly metadata: Metadata;
 }
@@ -151,7 +164,7 @@ async function* callStream<Q, R>(
   route: HeardRoute,
   method: Method<Q, R>,
   request: Q,
-  { signal, metadata }: StreamTerms,
+  { timeoutMs, signal, metadata, begins }: StreamTerms,
 ): AsyncGenerator<R, void> {
   throwIfAborted(signal);
   const call: ClientReadableStream<R> = route.client.makeServerStreamRequest(
@@ -165,6 +178,7 @@ async function* callStream<Q, R>(
   call.on('error', () => {});
   const cancel = () => call.cancel();
   signal?.addEventListener('abort', cancel, { once: true });
+  const opening = awaitOpening(call, route, timeoutMs, begins);
   try {
     // To destroy the stream would be to make errors, with their stacks, that nobody sees.
     for await (const message of call.iterator({ destroyOnReturn: false })) {
@@ -174,11 +188,43 @@ async function* callStream<Q, R>(
     throwIfAborted(signal);
   } catch (error) {
     throwIfAborted(signal);
-    throw toCallError(error, route);
+    throw opening.late() ?? toCallError(error, route);
   } finally {
     signal?.removeEventListener('abort', cancel);
+    opening.end();
     leave(call);
   }
+}
+
+/** What a gate's first headers of a stream have, which it sends before there is anything to say. */
+const begunKey = 'csc-begun';
+
+/**
+ * Ends a call whose gate does not begin to answer it: what hangs behind a connection that is kept alive would be waited for
+ * for ever. Of `late`, the error that this makes.
+ */
+function awaitOpening(
+  call: ClientReadableStream<unknown>,
+  route: HeardRoute,
+  timeoutMs: number,
+  begins: StreamTerms['begins'],
+): { late(): CscError | undefined; end(): void } {
+  let late: CscError | undefined;
+  // What a gate has said of one stream it says of each.
+  const isDue = begins === 'at once' || route.announces;
+  const timer = isDue
+    ? setTimeout(() => {
+        const message = `the gate has taken the call and not begun to answer it within ${timeoutMs / 1000} s: it hangs, what is between it and here does, or it is of an earlier release and has nothing to say`;
+        late = new CscError('GATE_UNREACHABLE', message);
+        call.cancel();
+      }, timeoutMs)
+    : undefined;
+  // Its headers come with the first message at the latest.
+  call.once('metadata', (headers: Metadata) => {
+    clearTimeout(timer);
+    if (headers.get(begunKey).length > 0) route.announces = true;
+  });
+  return { late: () => late, end: () => clearTimeout(timer) };
 }
 
 // How long a gate has to end a call that nobody reads any more.

@@ -258,6 +258,51 @@ describe('run', () => {
   });
 });
 
+describe('a gate that keeps its connection and begins to answer no stream', () => {
+  const brief = { callTimeoutMs: 20, connectTimeout: 0, reconnectForMs: 0 };
+  const late = expect.objectContaining({
+    code: 'GATE_UNREACHABLE',
+    message: expect.stringMatching(/taken the call and not begun to answer it within 0.02 s/),
+  });
+  const first = async (items: AsyncGenerator<unknown>) => void (await items.next());
+
+  it.each<[string, (client: GateClient) => Promise<unknown>]>([
+    ['a run', (client) => client.run(contract)],
+    ['what waits for approval', (client) => first(client.approvals.watch())],
+    ['the events of an execution', (client) => first(client.watch('execution-1'))],
+  ])('is given up: %s', async (_, ask) => {
+    const { gate, client } = await start({}, brief);
+    gate.mute = true;
+    await expect(ask(client)).rejects.toEqual(late);
+  });
+
+  it('is waited for where an earlier release rightly says nothing, and not once it has said of a stream that it has begun', async () => {
+    const { gate, client } = await start({}, brief);
+    gate.mute = true;
+    const gone = new AbortController();
+    const output = first(client.readOutput('execution-1', { signal: gone.signal }));
+    await expect(client.run(contract)).rejects.toEqual(late);
+    gone.abort();
+    await expect(output).rejects.toEqual(expect.objectContaining({ code: 'CANCELLED' }));
+    Object.assign(gate, { mute: false, announces: true });
+    expect((await client.run(contract)).exitCode).toBe(0);
+    Object.assign(gate, { mute: true, announces: false });
+    await expect(first(client.readOutput('execution-1'))).rejects.toEqual(late);
+  });
+
+  it('is no such gate where it says that it has begun, and has nothing to say yet', async () => {
+    const { gate, client } = await start({}, brief);
+    Object.assign(gate, { mute: true, announces: true });
+    const gone = new AbortController();
+    const watched = first(client.approvals.watch({ signal: gone.signal }));
+    const other = await start({}, brief);
+    other.gate.mute = true;
+    await expect(other.client.run(contract)).rejects.toEqual(late);
+    gone.abort();
+    await expect(watched).rejects.toEqual(expect.objectContaining({ code: 'CANCELLED' }));
+  });
+});
+
 describe('a handler that throws', () => {
   const onStdout = (): never => {
     throw new Error('mine');

@@ -41,7 +41,9 @@ export async function* watchOnce(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<ExecutionEvent, void> {
   const request = { executionId, fromSequence: Math.max(1, fromSequence) };
-  for await (const { event: wire } of connection.stream(GateService.watch, request, signal)) {
+  // The first event is there as soon as the execution is.
+  const begins = request.fromSequence === 1 ? 'at once' : 'quietly';
+  for await (const { event: wire } of connection.stream(GateService.watch, request, signal, begins)) {
     const event = wire && toExecutionEvent(wire);
     if (event !== undefined) yield event;
     if (event?.type === 'finished') return;
@@ -202,7 +204,12 @@ export async function* readOutputOnce(
   const { from = [], follow = true, offset, stream, since, sinceAgeMs } = options;
   const sinceAge = sinceAgeMs === undefined ? undefined : toDuration(Math.max(0, sinceAgeMs));
   const request = { executionId, from: [...from], follow, offset, stream, since, sinceAge };
-  for await (const { item } of connection.stream(outputMethods.readOutput, request, options.signal)) {
+  for await (const { item } of connection.stream(
+    outputMethods.readOutput,
+    request,
+    options.signal,
+    'quietly',
+  )) {
     if (item !== undefined) yield toOutputItem(item);
   }
 }

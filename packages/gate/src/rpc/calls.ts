@@ -1,14 +1,15 @@
 import { CscError } from '@csc-fleet/common/errors';
 import type { Role } from '@csc-fleet/common/rpc';
 import type { TraceContext } from '@csc-fleet/common/tracing';
-import type {
-  handleBidiStreamingCall,
-  handleServerStreamingCall,
-  handleUnaryCall,
-  ServerDuplexStream,
-  ServerWritableStream,
-  ServiceDefinition,
-  ServiceError,
+import {
+  type handleBidiStreamingCall,
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  Metadata,
+  type ServerDuplexStream,
+  type ServerWritableStream,
+  type ServiceDefinition,
+  type ServiceError,
 } from '@grpc/grpc-js';
 import type { Caller } from '../traffic/authenticate.ts';
 import { type CallRules, intercept, type MethodRules } from './interceptors.ts';
@@ -68,18 +69,31 @@ function answering<R extends Role, Request, Response>(
   };
 }
 
-/** `gone` fires when the call is over, or its caller has gone. */
+// What a client waits for that would not know a gate that hangs from one that has nothing to say.
+function begun(): Metadata {
+  const headers = new Metadata();
+  headers.set('csc-begun', '1');
+  return headers;
+}
+
+/**
+ * `gone` fires when the call is over, or its caller has gone.
+ * @param begins `quietly`: there may be nothing to say for long, so that headers go before
+ */
 export function streaming<Request, Response>(
   { maxMessageBytes, ...rules }: OneRequestRules,
   { requestDeserialize: decode }: Decoder<Request>,
   method: (call: StreamCall<Request, Response>) => Promise<void>,
+  begins: 'at once' | 'quietly',
 ): handleServerStreamingCall<Buffer, Response> {
   const serve = intercept(rules, { role: 'client', atStop: 'drain', maxMessageBytes, decode });
   return (wire) => {
     const { gone, end, fail } = followCall(wire);
     const write = createWrite<Response>(wire, gone, rules.unread);
     const answer = serve(async ({ caller, read, trace }) => {
-      await method({ principal: caller, request: read(wire.request), trace, write, gone });
+      const request = read(wire.request);
+      if (begins === 'quietly') wire.sendMetadata(begun());
+      await method({ principal: caller, request, trace, write, gone });
       end();
     });
     void answer({ wire, end, fail });

@@ -26,9 +26,9 @@ export function serveGate(methods: GateMethods, rules: OneRequestRules): Untyped
     listExecutions: unary(rules, GateService.listExecutions, methods.listExecutions),
     getReceipt: unary(rules, GateService.getReceipt, methods.getReceipt),
     getKeys: unary(rules, GateService.getKeys, methods.getKeys),
-    run: streaming(rules, GateService.run, methods.run),
-    readOutput: streaming(rules, GateService.readOutput, methods.readOutput),
-    watch: streaming(rules, GateService.watch, methods.watch),
+    run: streaming(rules, GateService.run, methods.run, 'at once'),
+    readOutput: streaming(rules, GateService.readOutput, methods.readOutput, 'quietly'),
+    watch: streaming(rules, GateService.watch, methods.watch, 'quietly'),
     listProfiles: unary(rules, GateService.listProfiles, methods.listProfiles),
     getStatus: unary(rules, GateService.getStatus, methods.getStatus),
     proveReceipts: unary(rules, GateService.proveReceipts, methods.proveReceipts),
@@ -43,7 +43,7 @@ export function serveFleet(methods: FleetMethods, rules: OneRequestRules): Untyp
   return {
     listExecutors: unary(rules, FleetService.listExecutors, methods.listExecutors),
     prune: unary(rules, FleetService.prune, methods.prune),
-    audit: streaming(rules, FleetService.audit, methods.audit),
+    audit: streaming(rules, FleetService.audit, methods.audit, 'quietly'),
     resolve: unary(rules, FleetService.resolve, methods.resolve),
     readLogTile: unary(rules, FleetService.readLogTile, methods.readLogTile),
   };
@@ -59,7 +59,7 @@ export function serveApprovals(
 ): UntypedServiceImplementation {
   return {
     list: unary(rules, ApprovalsService.list, methods.list),
-    watch: streaming(rules, ApprovalsService.watch, methods.watch),
+    watch: streaming(rules, ApprovalsService.watch, methods.watch, 'quietly'),
     get: unary(rules, ApprovalsService.get, methods.get),
     review: unary(rules, ApprovalsService.review, methods.review),
   };

@@ -336,6 +336,18 @@ describe('a limit', () => {
     expect(existing).toBe(false);
   });
 
+  it('of silence is none: a stream is said to have begun before there is anything to say', async () => {
+    const client = await limited({});
+    const contract = makeContract({ approval_mode: 'human_required' });
+    const { executionId } = await submit(client, toRequest(contract));
+    const watch = client.watch({ executionId, fromSequence: 1000 }, new Metadata(), soon());
+    const ended = drained<WatchResponse>(watch);
+    const headers = await new Promise<Metadata>((resolve) => watch.once('metadata', resolve));
+    expect(headers.get('csc-begun')).toEqual(['1']);
+    watch.cancel();
+    await ended;
+  });
+
   it('of message size is for clients', async () => {
     const client = await limited({ maxMessageBytes: 64 * 1024 });
     const request = { ...toRequest(makeContract()), approvalsJson: [Buffer.alloc(70_000)] };
