@@ -86,6 +86,23 @@ mkdirSync(dist, { recursive: true });
 const entries = Object.fromEntries(commands.map((file) => [bundleOf(file), `${source}/commands/${file}`]));
 const describes = bundleOf('schema.ts');
 const { [describes]: describing = '', ...others } = entries;
+// Node's own modules take 1 to 10 ms each, and what is asked of a command is mostly answered without half of them: they are loaded
+// by the first use of something in them. Not in services, which use them all, and often.
+const isLate =
+  /(?<== ?)require\("node:(?:child_process|crypto|dns\/promises|fs\/promises|https?|net|sqlite|stream|timers\/promises|tls|zlib)"\)/g;
+const late = `const $late=name=>{let made;return new Proxy({},{get:(_,key)=>(made??=require(name))[key]})};`;
+const services = ['gate.ts', 'executor.ts'].map(bundleOf);
+
+function loadLate(folder: string): void {
+  for (const file of readdirSync(folder).filter((name) => name.endsWith('.cjs'))) {
+    if (services.includes(basename(file, '.cjs'))) continue;
+    const text = readFileSync(`${folder}/${file}`, 'utf8');
+    const at = text.indexOf('const $url=');
+    const lazy = text.replace(isLate, (call) => call.replace('require', '$late'));
+    if (lazy !== text) writeFileSync(`${folder}/${file}`, lazy.slice(0, at) + late + lazy.slice(at));
+  }
+}
+
 const bundle = (entryPoints: Record<string, string>, plugins: Plugin[]) =>
   build({
     entryPoints,
@@ -118,6 +135,8 @@ await bundle(
   },
   [withoutDescriptions],
 );
+
+loadLate(dist);
 
 const protos = {
   proto: 'proto',

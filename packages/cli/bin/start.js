@@ -45,7 +45,7 @@ if (process.argv[2] === 'gate') require('node:v8').setFlagsFromString('--heap-gr
 const isOneShot = process.argv[2] === 'run';
 if (isOneShot) {
   setImmediate(() => require('node:v8').setFlagsFromString('--no-incremental-marking'));
-  process.on('exit', () => require('node:v8').setFlagsFromString('--incremental-marking'));
+  process.prependListener('exit', () => require('node:v8').setFlagsFromString('--incremental-marking'));
 }
 
 // Whoever has a database waits for its disk in one of libuv's threads (common's WriteAheadLog), of which there are four by default:

@@ -86,6 +86,18 @@ describe('the bundle', () => {
     expect(JSON.parse(errors.stdout)).toMatchObject({ code: 'FILE_UNREADABLE' });
     expect(errors.status).toBe(1);
     expect(in_(['check']).status).toBe(64);
+    // A verdict needs no hash, and a pipe no stream.
+    scratch.write(
+      'list.cjs',
+      `require(process.argv[2]).main(process.argv.slice(3)).then(() => {
+        const large = /^NativeModule (child_process|crypto|net|stream)$/;
+        require('node:fs').writeSync(2, process.moduleLoadList.filter((it) => large.test(it)).join());
+      })`,
+    );
+    const check = ['list.cjs', join(shipped, 'main.cjs'), 'check', 'contract.json', 'policy.yaml'];
+    const [PATH, cwd] = [process.env['PATH'], scratch.directory];
+    const checked = spawnSync(process.execPath, check, { cwd, env: { PATH }, encoding: 'utf8' });
+    expect(checked).toMatchObject({ stderr: '', stdout: expect.stringMatching(/^ALLOW/), status: 0 });
   });
 
   it('keeps what it has compiled, for these very bytes, where nobody else can write', () => {

@@ -1,14 +1,15 @@
 import { isCommanderError, reportError } from './action/act.ts';
 import { exitCodeOf, exitCodes } from './action/exit-codes.ts';
 import { buildProgram } from './program.ts';
+import { onStreamError } from './terminal/streams.ts';
 
 /** Runs one csc command line (without `node` and the script) and sets the process's exit code. Never throws. */
 export async function main(words: readonly string[]): Promise<void> {
   // Commander's own help looks no further than the first command.
   const argv = words[0] === 'help' && words.length > 2 ? [...words.slice(1), '--help'] : words;
   // Anew, for whoever calls this more than once in a process.
-  process.stderr.off('error', nobodyReads).on('error', nobodyReads);
-  process.stdout.off('error', brokenPipe).on('error', brokenPipe);
+  onStreamError('stderr', nobodyReads);
+  onStreamError('stdout', brokenPipe);
   try {
     const program = await buildProgram(argv);
     await program.parseAsync([...argv], { from: 'user' });

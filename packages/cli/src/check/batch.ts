@@ -50,7 +50,7 @@ function createLineJudge(host: HostRules): (line: Line) => DecisionDocument | Er
     if (!pair.ok) return toErrorLine(number, pair.faults);
     const contract = readContract(pair.value['contract']);
     const policy = readPolicy(pair.value['policy']);
-    if (contract.ok && policy.ok) return decide(contract.value, policy.value, new Date(), host).document;
+    if (contract.ok && policy.ok) return decide(contract.value, policy.value, new Date(), host).document();
     return toErrorLine(number, [...prefixed('contract', contract), ...prefixed('policy', policy)]);
   };
 }

@@ -37,7 +37,10 @@ interface FindingDocument {
 /** A contract judged by a policy: what a person reads of it, and what a program does. */
 interface Judgement {
   readonly evaluation: Evaluation;
-  readonly document: DecisionDocument;
+  /** What hosts refuse though a v0.1 policy does not deny it. */
+  readonly refusals: readonly Omit<Finding, 'reasonCode'>[];
+  /** Made when it is asked for: it has hashes, and people mostly read none. */
+  document(): DecisionDocument;
 }
 
 /**
@@ -54,13 +57,13 @@ export function decide(
   const evaluation = evaluate(contract, policy, host, asked);
   const refusals = findHostRefusals(contract, policy, host);
   const expiresAt = new Date(now.getTime() + decisionLifeMs);
-  const document = {
+  const document = () => ({
     ...toPolicyDecision(contract, evaluation, policy, expiresAt),
     policy_sha256: policy.sha256,
     findings: evaluation.findings.map(toFindingDocument),
     ...(refusals.length === 0 ? {} : { host_findings: refusals.map(toHostFinding) }),
-  };
-  return { evaluation, document };
+  });
+  return { evaluation, refusals, document };
 }
 
 function toFindingDocument({ reasonCode, commandId, member, message }: Finding): FindingDocument {

@@ -1,5 +1,5 @@
 import '../action/started-once.ts';
-import { parseContract } from '@csc-fleet/common/contract';
+import { contractSha256, parseContract } from '@csc-fleet/common/contract';
 import type { AskedBeside, HostRules } from '@csc-fleet/common/decision';
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import type { Command } from 'commander';
@@ -12,7 +12,7 @@ import { openInput, readInput } from '../files/read-input.ts';
 import { describeDecision } from '../show/decision.ts';
 import { decisionJson } from '../show/messages-json.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
-import { createPaint, plainLine } from '../terminal/text.ts';
+import { createPaint, paintFor, plainLine } from '../terminal/text.ts';
 
 interface Options extends GateOptions {
   readonly json?: true;
@@ -123,18 +123,24 @@ async function checkFiles(
   host: HostRules,
   asked: AskedBeside,
 ): Promise<number> {
-  const { evaluation, document } = decide(
-    await readContractInput(contractPath),
+  const contract = await readContractInput(contractPath);
+  const { evaluation, refusals, document } = decide(
+    contract,
     await readPolicyInput(policyPath),
     new Date(),
     host,
     asked,
   );
-  if (json) await writeJson(document);
+  if (json) await writeJson(document());
   else {
-    const view = { ...evaluation, contractSha256: document.contract_sha256 };
-    await writeOut(`${describeDecision(view, createPaint(process.stdout))}\n`);
-    for (const { member, message } of document.host_findings ?? [])
+    const view = {
+      ...evaluation,
+      get contractSha256() {
+        return contractSha256(contract);
+      },
+    };
+    await writeOut(`${describeDecision(view, paintFor(1))}\n`);
+    for (const { member, message } of refusals)
       note(`csc: hosts refuse it, unless their owners change that: ${member}: ${plainLine(message)}`);
   }
   return exitCodeOfVerdict[evaluation.verdict];

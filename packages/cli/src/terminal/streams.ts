@@ -1,4 +1,4 @@
-import { write } from 'node:fs';
+import { fstatSync, write } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createCollector } from '@csc-fleet/common/collect';
 import { escapeInvisible, withoutSecrets } from '@csc-fleet/common/errors';
@@ -21,6 +21,41 @@ export const writeErr: Sink = createSink(2);
 export function note(line: string): void {
   process.stderr.write(`${withoutSecrets(line)}\n`);
 }
+
+// The major number of /dev/null and its kin (Linux, Documentation/admin-guide/devices.txt).
+const memoryDevices = 1;
+
+/**
+ * Whether it is worth asking its stream, which takes Node's streams (6 ms) where nothing else has loaded them: no pipe, file or
+ * /dev/null is a terminal.
+ */
+export function mayBeTerminal(fd: 1 | 2): boolean {
+  try {
+    const stats = fstatSync(fd);
+    return stats.isCharacterDevice() && ((stats.rdev >> 8) & 0xfff) !== memoryDevices;
+  } catch {
+    return true;
+  }
+}
+
+/**
+ * Has `listener`, and no second time, hear of the errors of a stream of this process. The stream is made when it is first asked
+ * for.
+ */
+export function onStreamError(name: 'stdout' | 'stderr', listener: () => void): void {
+  const made = Object.getOwnPropertyDescriptor(process, name);
+  if (made?.get === undefined) return void process[name].off('error', listener).on('error', listener);
+  if (awaited.has(name)) return;
+  awaited.add(name);
+  const get = () => {
+    awaited.delete(name);
+    Object.defineProperty(process, name, made);
+    return process[name].off('error', listener).on('error', listener);
+  };
+  Object.defineProperty(process, name, { configurable: true, enumerable: true, get });
+}
+
+const awaited = new Set<string>();
 
 /** One JSON document on one line, on stdout or where else it is to go; no part of a text in it is invisible. */
 export function writeJson(value: unknown, write: Sink = writeOut): Promise<void> {
@@ -56,8 +91,8 @@ function createSink(fd: 1 | 2): Sink {
 }
 
 async function writeAll(fd: 1 | 2, bytes: Uint8Array): Promise<void> {
-  const stream = fd === 1 ? process.stdout : process.stderr;
-  if (stream.isTTY) {
+  const stream = mayBeTerminal(fd) ? (fd === 1 ? process.stdout : process.stderr) : undefined;
+  if (stream?.isTTY) {
     if (!stream.write(bytes)) await new Promise((resolve) => stream.once('drain', resolve));
     return;
   }

@@ -1,10 +1,17 @@
 import { styleText } from 'node:util';
 import { showInvisible } from '@csc-fleet/common/errors';
+import { mayBeTerminal } from './streams.ts';
 
 /** Puts a format on a text, or leaves the text as it is. */
 export type Paint = (format: Parameters<typeof styleText>[0], text: string) => string;
 
 /** Colours for stdout or stderr: only where it is a terminal, and as NO_COLOR and FORCE_COLOR say (node:util). */
+export function paintFor(fd: 1 | 2): Paint {
+  const isPlain = !mayBeTerminal(fd) && process.env['FORCE_COLOR'] === undefined;
+  return isPlain ? (_format, text) => text : createPaint(fd === 1 ? process.stdout : process.stderr);
+}
+
+/** The same of a stream that is there already. */
 export function createPaint(stream: NodeJS.WriteStream): Paint {
   return (format, text) => styleText(format, text, { stream });
 }

@@ -35,7 +35,17 @@ export function policyFromJson(value: JsonValue, source = ''): Parsed<PolicyDocu
   if (!isJsonObject(value)) return faulty('must be an object');
   const policy = validatePolicy(value);
   if (!policy.ok) return policy;
-  return parsed({ policy: policy.value, sha256: sha256Hex(canonicalBytes(value)), source, written: value });
+  let sha256: string | undefined;
+  return parsed({
+    policy: policy.value,
+    // Who only wants a verdict does not ask for it, and then does not wait for node:crypto to load either.
+    get sha256() {
+      sha256 ??= sha256Hex(canonicalBytes(value));
+      return sha256;
+    },
+    source,
+    written: value,
+  });
 }
 
 function validatePolicy(value: JsonObject): Parsed<Policy> {
