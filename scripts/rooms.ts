@@ -264,7 +264,7 @@ export const house: House = {
         'witness',
       ],
       'program.ts': ['action', 'commands'],
-      'main.ts': ['action', 'program.ts'],
+      'main.ts': ['action', 'program.ts', 'terminal'],
       'index.ts': ['local'],
     },
   },
