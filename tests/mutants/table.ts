@@ -1993,10 +1993,19 @@ const fleet: readonly Mutant[] = [
   {
     name: 'revoked-host-gets-work',
     file: `${gate}/owners/word.ts`,
-    before: 'if (revocations?.find(host) !== undefined) return false;',
-    after: 'revocations?.find(host);',
+    before: 'if (word.revocations?.findHost(namesOf(host)) !== undefined) return false;',
+    after: '',
     tests: [`${gate}/owners/owners.test.ts`],
     red: 'is not placed on a host that is revoked',
+  },
+  {
+    name: 'host-with-a-revoked-receipt-key-runs-on',
+    file: 'packages/common/src/owners/revoked.ts',
+    before:
+      'const keys = receiptKey === undefined ? [] : [receiptKey.keyId, toBase64(receiptKey.publicKey)];',
+    after: 'const keys: string[] = receiptKey === undefined ? [] : [];',
+    tests: ['packages/executor/src/admission/submission.test.ts'],
+    red: 'is revoked by the key of its receipts',
   },
   {
     name: 'what-an-executor-came-back-without-is-forgotten',

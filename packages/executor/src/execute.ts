@@ -3,6 +3,7 @@ import type { Clock } from '@csc-fleet/common/encoding';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import type { Offer, Refused } from '@csc-fleet/common/messages';
 import { type IssuerKeys, openToken } from '@csc-fleet/common/oidc';
+import type { HostNames } from '@csc-fleet/common/owners';
 import type { Log, LogFields } from '@csc-fleet/common/service';
 import { type Timed, untimed } from '@csc-fleet/common/telemetry';
 import { type Tracing, toReason, traced, tracedNow } from '@csc-fleet/common/tracing';
@@ -54,7 +55,7 @@ export interface OwnersRules extends OwnersLimits {
 export interface ExecutionPorts {
   readonly trust: Omit<Trust, 'now'>;
   /** What this host is to submissions and to its owners' files. */
-  readonly self: Pick<SubmissionTrust, 'trustDomain' | 'labels'>;
+  readonly self: Pick<SubmissionTrust, 'trustDomain' | 'labels'> & Pick<HostNames, 'identity'>;
   readonly rules: OwnersRules;
   readonly stock: Stock;
   readonly site: Site;
@@ -197,7 +198,7 @@ async function begin(offer: Offer, run: LiveRun, ports: ExecutionPorts, link: Ex
     const submitted = reach(
       verifySubmission(genuine, offered.submissionJson, submissionTrust(ports, genuine, token)),
     );
-    run.subject = subjectOf(submitted, trust.executorId);
+    run.subject = subjectOf(submitted, hostNames(ports));
     const admitted = admit(submitted, offered, ports, reach);
     link.checkRoom();
     run.isInVain = true;
@@ -314,13 +315,18 @@ function openOffered(
   return openToken(text, rules.owners.current().issuers, issuerKeys);
 }
 
+function hostNames({ self: { identity }, trust: { executorId }, signer }: ExecutionPorts): HostNames {
+  return { executorId, identity, receiptKey: signer };
+}
+
 function submissionTrust(
-  { rules, self, trust, journal }: ExecutionPorts,
+  ports: ExecutionPorts,
   { verifiedAt }: GenuineTicket,
   token: SubmissionTrust['token'],
 ): SubmissionTrust {
+  const { rules, self, journal } = ports;
   const { trustDomain, labels } = self;
-  const { executorId } = trust;
+  const { executorId, ...host } = hostNames(ports);
   const owners = rules.owners.current();
   return {
     owners,
@@ -329,6 +335,7 @@ function submissionTrust(
     trustDomain,
     labels,
     executorId,
+    host,
     journalBornAt: () => journal.bornAt(),
     now: verifiedAt,
   };

@@ -1,5 +1,6 @@
 import { statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import type { Renewal } from '@csc-fleet/common/ca';
 import { createReloadableKeyRing, type ReloadableKeyRing } from '@csc-fleet/common/crypto';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { makeDirectory } from '@csc-fleet/common/files';
@@ -81,17 +82,19 @@ export async function runExecutor(
   // Whoever reads it may send SIGHUP at once.
   upkeep.tell(keepServiceRecord(config.stateDir, (error) => log.warn({ error }, recordNote)));
   upkeep.start();
-  const stopRenewal = await renewByCa(config, parts, log);
+  const renewal = await renewByCa(config, parts, log);
   try {
     const { jobUsers } = parts.facts ?? {};
     if (jobUsers?.pooled === true) locks.push(await lockJobUsers(jobUsers));
     if (config.executionMode === 'local') log.warn({}, localModeNote);
     else log.info(await sweepHost(), 'cleared away what killed executors had left');
     const certificates = () => upkeep.certificates();
+    const renewalFailures = () => renewal?.failures;
     const tlsCertificate = () => parts.tls.material.own.certificate;
-    await serve(config, { ...parts, owners, signer, secrets, certificates, tlsCertificate }, log, options);
+    const shown = { certificates, renewalFailures };
+    await serve(config, { ...parts, owners, signer, secrets, tlsCertificate, ...shown }, log, options);
   } finally {
-    stopRenewal();
+    renewal?.stop();
     upkeep.stop();
     owners.close();
     for (const lock of locks) lock.release();
@@ -112,9 +115,13 @@ interface Parts {
 }
 
 // Loaded where there is a CA to ask.
-async function renewByCa(config: ExecutorConfig, { tls }: Pick<Parts, 'tls'>, log: Log): Promise<() => void> {
+async function renewByCa(
+  config: ExecutorConfig,
+  { tls }: Pick<Parts, 'tls'>,
+  log: Log,
+): Promise<Renewal | undefined> {
   const { caAddress: address, receiptCertificate, stateDir, tls: files } = config;
-  if (address === undefined) return () => undefined;
+  if (address === undefined) return undefined;
   const { startRenewal } = await import('@csc-fleet/common/ca');
   const { signingKey: key = join(stateDir, defaultKeyFile) } = config;
   const receipts =
@@ -232,6 +239,7 @@ async function serve(
     Pick<ExecutorDeps, 'signer' | 'secrets' | 'tlsCertificate'> & {
       readonly owners: HostOwners;
       readonly certificates: () => readonly NamedCertificate[];
+      readonly renewalFailures: () => number | undefined;
     },
   log: JsonLog,
   { wrapLauncher }: RunExecutorOptions,
@@ -252,6 +260,7 @@ async function serve(
   await metrics?.start(log, {
     directory: { name: 'state_dir', path: config.stateDir },
     certificates: parts.certificates,
+    renewalFailures: parts.renewalFailures,
     policy: () => toPolicyWord(owners.current(), config),
   });
   owners.onChange((word) => {

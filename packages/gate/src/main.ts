@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { Renewal } from '@csc-fleet/common/ca';
 import { createReloadableSigner, type Signer } from '@csc-fleet/common/crypto';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { identityOfCertificate, validityOf } from '@csc-fleet/common/identity';
@@ -112,9 +113,11 @@ export async function runGate(
     },
   );
   log.traceBy((executionId) => gate.traceOf(executionId));
+  let renewal: Renewal | undefined;
   await metrics?.start(log, {
     directory: { name: 'data_dir', path: config.dataDir },
     certificates: () => upkeep.certificates(),
+    renewalFailures: () => renewal?.failures,
     policy: () => repository?.current(),
   });
   const take = async (next: OwnersWord): Promise<void> => {
@@ -149,9 +152,9 @@ export async function runGate(
     `listening on ${listen}`,
   );
   upkeep.start();
-  const stopRenewal = await renewByCa(config, tls, tlsFiles, log);
+  renewal = await renewByCa(config, tls, tlsFiles, log);
   await stopped;
-  stopRenewal();
+  renewal?.stop();
   upkeep.stop();
   following.stop();
   log.info({}, 'stopping');
@@ -165,8 +168,13 @@ export async function runGate(
 const recordNote = 'what csc admin reload looks at cannot be written';
 
 // Loaded where there is a CA to ask.
-async function renewByCa({ ca }: GateConfig, tls: TlsSource, files: TlsFiles, log: Log): Promise<() => void> {
-  if (ca === undefined) return () => undefined;
+async function renewByCa(
+  { ca }: GateConfig,
+  tls: TlsSource,
+  files: TlsFiles,
+  log: Log,
+): Promise<Renewal | undefined> {
+  if (ca === undefined) return undefined;
   const { startRenewal } = await import('@csc-fleet/common/ca');
   return startRenewal({ address: ca.address, tls, files, log });
 }

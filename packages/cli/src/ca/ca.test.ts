@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { createPrivateKey, generateKeyPairSync, KeyObject, randomBytes, X509Certificate } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { connect as connectHttp2 } from 'node:http2';
@@ -35,6 +36,8 @@ import {
 import { initRepository } from '@csc-fleet/common/policy-repository';
 import { TlsSource } from '@csc-fleet/common/rpc';
 import { silentLog } from '@csc-fleet/common/service';
+import { samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
+import { csc } from '@csc-fleet/test-kit/process';
 import { SmallDisk } from '@csc-fleet/test-kit/small-disk';
 import {
   BasicConstraintsExtension,
@@ -449,6 +452,35 @@ describe('renewal', () => {
     expect(await codeOf(() => tokenFor(name, { again: true }))).toBe('CONFIG_INVALID');
     const revoked = parseRevoked(Buffer.from(toRevocations(member, 'lost', now)));
     expect(revoked.ok && revoked.value.revoked).toMatchObject([{ kind: 'host', id: name }, { kind: 'key' }]);
+  });
+
+  it('is written there by the lines that csc ca revoke prints, as they stand', async () => {
+    const [name, reason, owners] = [fresh(), "it's lost; $(false)", join(root, 'revoking')];
+    await ask(await tokenFor(name), keyPair());
+    const [policy, bindings] = [join(root, 'sample.yaml'), join(root, 'bindings.yaml')];
+    writeFileSync(bindings, 'bindings_version: csc.bindings.v0.2\nbindings: []\n');
+    writeFileSync(policy, JSON.stringify({ ...samplePolicy(), name: 'sample' }));
+    await csc(['policy', 'init', '--dir', owners, '--local', policy, bindings]);
+    const told = await csc(['ca', 'revoke', 'executor', name, '--dir', dir, '--reason', reason]);
+    const shown = parseRevoked(Buffer.from(told.stdout));
+    expect(shown.ok && shown.value.revoked).toMatchObject([
+      { kind: 'host', reason },
+      { kind: 'key', reason },
+    ]);
+    const lines = told.stderr.split('\n').filter((it) => it.startsWith('  csc '));
+    expect(lines).toHaveLength(2);
+    for (const line of lines) {
+      const split = execFileSync('sh', ['-c', `csc() { printf '%s\\0' "$@"; }; ${line}`], {
+        encoding: 'utf8',
+      });
+      const args = split.split('\0').slice(0, -1);
+      const done = await csc(args.map((it) => (it === 'policy-repository' ? owners : it)));
+      expect(done.code).toBe(0);
+    }
+    const written = parseRevoked(readFileSync(join(owners, 'targets', 'revoked.yaml')));
+    const ids = (it: typeof written) =>
+      it.ok && it.value.revoked.map(({ kind, id, reason: why }) => [kind, id, why]);
+    expect(ids(written)).toEqual(ids(shown));
   });
 
   it('is refused with a certificate of before another joined in its place', async () => {

@@ -39,13 +39,13 @@ export async function runRenew({ pki, as, ca, follow }: RenewFlags): Promise<num
   });
   // Its timers keep nobody alive.
   const alive = setInterval(() => tls.looksChanged && tls.prepare()?.(), 5_000);
-  const stop = startRenewal({ address, tls, files, log });
+  const renewal = startRenewal({ address, tls, files, log });
   log.info(
     { until: validityOf(tls.material.own.certificate).until.toISOString() },
     'renewing the certificate',
   );
   await stopped;
-  stop();
+  renewal.stop();
   clearInterval(alive);
   return exitCodes.ok;
 }

@@ -13,7 +13,7 @@ import { addJoinOptions, type JoinFlags, runJoin } from '../ca/join-command.ts';
 import type { FleetWish } from '../ca/manage.ts';
 import type { RenewFlags } from '../ca/renew-command.ts';
 import type { Member } from '../ca/store.ts';
-import { note, writeJson, writeOut } from '../terminal/streams.ts';
+import { note, writeErr, writeJson, writeOut } from '../terminal/streams.ts';
 import { formatTime, toTable } from '../terminal/table.ts';
 import { plainLine } from '../terminal/text.ts';
 
@@ -51,8 +51,8 @@ on. Do it again where the gate has another key, or the owners another root. Comp
 const revokeHelp = `
 The CA renews nothing of it from then on. Hosts refuse it at once where the owners publish what is printed:
 
-  $ csc ca revoke executor build-2 --reason 'taken over'     prints what revoked.yaml has to have
-  $ csc admin revoke …                                       writes it there
+  $ csc ca revoke executor build-2 --reason 'taken over'     prints what revoked.yaml has to have, and on stderr
+  $ csc admin revoke host build-2 …                          what writes it there
 `;
 
 export function defineCa(command: Command): void {
@@ -326,11 +326,16 @@ async function showMembers({ dir, json }: { dir: string; json?: true }): Promise
   return exitCodes.ok;
 }
 
-// What writes it there, signs and publishes it.
-function revokeNext({ role, name, identity, receiptKey }: Member): string {
-  const [kind, id] = role === 'executor' ? ['host', name] : ['principal', identity];
-  const key = receiptKey === '' ? '' : `#   csc admin revoke key ${receiptKey} --reason … --end\n`;
-  return `# By csc, where the owners' folder is:\n#   csc admin revoke ${kind} ${plainLine(id)} --reason … --end\n${key}`;
+// What writes it there, signs and publishes it: lines to paste, and so not into the YAML on stdout.
+function revokeNext({ role, name, identity, receiptKey }: Member, reason: string): string {
+  const about = role === 'executor' ? `host ${name}` : `principal ${identity}`;
+  const line = (it: string): string =>
+    `  csc admin revoke ${it} --reason ${quoteForShell(reason)} --end --dir policy-repository\n`;
+  return `csc: on the owners' machine, with their folder for policy-repository, this writes it there, signs and publishes it:\n${line(about)}${receiptKey === '' ? '' : line(`key ${receiptKey}`)}`;
+}
+
+function quoteForShell(text: string): string {
+  return `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
 async function revokeIn(
@@ -347,7 +352,8 @@ async function revokeIn(
   await writeOut(
     entries === ''
       ? `${said}# Hosts refuse a gate whose key is not in trusted_gate_keys: take its key out there, on each host.\n`
-      : `${said}# For revoked.yaml of the owners, who sign and publish it: until then hosts go on as before.\n${revokeNext(member)}${entries}`,
+      : `${said}# For revoked.yaml of the owners, who sign and publish it: until then hosts go on as before.\n${entries}`,
   );
+  if (entries !== '') await writeErr(revokeNext(member, reason));
   return exitCodes.ok;
 }

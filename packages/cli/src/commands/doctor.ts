@@ -1,5 +1,5 @@
 import { toProbe } from '@csc-fleet/executor/compose';
-import { checkRunAs, readExecutorConfig } from '@csc-fleet/executor/config';
+import { checkRunAs, type ExecutorConfig, readExecutorConfig } from '@csc-fleet/executor/config';
 import { checkReceiptLog } from '@csc-fleet/executor/log-watch';
 import { type DoctorOptions, diagnose } from '@csc-fleet/sandbox/doctor';
 import type { Check } from '@csc-fleet/sandbox/host';
@@ -10,7 +10,8 @@ import { writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine } from '../terminal/text.ts';
 
 const help = `
-Every check really tries what it is named after. Exit codes: 0 this host can run contracts in a sandbox, 1 it cannot.
+Every check really tries what it is named after; what the owners have said of this host is looked at with --config. Exit codes: 0
+this host can run contracts in a sandbox, 1 it cannot.
 
 Examples:
   $ csc doctor
@@ -24,7 +25,10 @@ export function defineDoctor(command: Command): void {
       'Tell whether this host can run contracts in a sandbox, and what to do about what is missing.',
     )
     .option('--run-as <user>', 'the account that jobs run as, as in an executor’s run_as')
-    .option('--config <file>', 'an executor’s config: its run_as, pool included, and its path_roots')
+    .option(
+      '--config <file>',
+      'an executor’s config: its run_as, pool included, its path_roots, and whether its owners have revoked it',
+    )
     .option('--json', 'print the checks as JSON')
     .addHelpText('after', help);
   act<[DoctorArguments]>(command, (options) => diagnoseHost(options));
@@ -40,22 +44,24 @@ interface DoctorArguments {
 
 /** Tries what a sandbox needs of this host and prints what was found. Resolves to 0 where all is there, else to 1. */
 export async function diagnoseHost({ json = false, ...named }: DoctorArguments): Promise<number> {
-  const checks = [...(await diagnose(toOptions(named))), ...lookAtLog(named)];
+  const config = named.config === undefined ? undefined : readExecutorConfig(named.config);
+  const checks = [...(await diagnose(toOptions(named.runAs, config))), ...(await standingOf(config))];
   const able = checks.every(({ ok }) => ok);
   await (json ? writeJson({ able, checks }) : writeOut(describe(checks, able)));
   return able ? exitCodes.ok : exitCodes.no;
 }
 
-// What its executor has said once, and goes on saying to nobody who does not look.
-function lookAtLog({ config }: DoctorArguments): readonly Check[] {
-  return config === undefined ? [] : checkReceiptLog(readExecutorConfig(config).stateDir);
+function toOptions(runAs: string | undefined, config: ExecutorConfig | undefined): DoctorOptions {
+  if (config === undefined) return runAs === undefined ? {} : { runAs };
+  checkRunAs(config);
+  return { ...toProbe(config), pathRoots: config.ceiling.pathRoots };
 }
 
-function toOptions({ runAs, config }: DoctorArguments): DoctorOptions {
-  if (config === undefined) return runAs === undefined ? {} : { runAs };
-  const read = readExecutorConfig(config);
-  checkRunAs(read);
-  return { ...toProbe(read), pathRoots: read.ceiling.pathRoots };
+// What its executor has said once, and goes on saying to nobody who does not look.
+async function standingOf(config: ExecutorConfig | undefined): Promise<readonly Check[]> {
+  if (config === undefined) return [];
+  const { checkStanding } = await import('@csc-fleet/executor/check-config');
+  return [...checkStanding(config), ...checkReceiptLog(config.stateDir)];
 }
 
 function describe(checks: readonly Check[], able: boolean): string {

@@ -226,13 +226,14 @@ async function explain({ config, contract, policy, json }: ExplainOptions): Prom
 }
 
 function describeExplanation(
-  { policy, verdict, reasons, ceiling, commands, granted }: Explanation,
+  { policy, verdict, reasons, ceiling, commands, revoked, granted }: Explanation,
   paint: Paint,
 ): string {
   const title = granted ? paint(['green', 'bold'], 'GRANTED') : paint(['red', 'bold'], 'NOT GRANTED');
   const approval = granted && verdict === 'needs_approval' ? ', once it is approved' : '';
   return [
     `${title} under policy ${policy}${approval}`,
+    ...(revoked === undefined ? [] : [`  ${plainLine(revoked)}`]),
     ...reasons.map((reason) => `  policy: ${plainLine(reason)}`),
     ...ceiling.map(({ path, message }) => `  ceiling: ${plainLine(`${path} ${message}`)}`),
     ...commands.flatMap(describeCommand),

@@ -7,7 +7,14 @@ export {
   RenewResponse,
 } from '../gen/csc/ca/v1/ca.ts';
 export { type JoinKeys, joinFleet, renewCertificate } from './client.ts';
-export { type RenewalOptions, renewalTime, renewOnce, retryWait, startRenewal } from './renewal.ts';
+export {
+  type Renewal,
+  type RenewalOptions,
+  renewalTime,
+  renewOnce,
+  retryWait,
+  startRenewal,
+} from './renewal.ts';
 export {
   createJoinToken,
   hashJoinToken,

@@ -25,6 +25,13 @@ export interface RenewalOptions {
 const longestWaitMs = 60 * 60 * 1000;
 const shortestWaitMs = 1000;
 
+/** The certificates of a process, as they are renewed. */
+export interface Renewal {
+  /** Attempts that have failed since the last that worked. */
+  readonly failures: number;
+  stop(): void;
+}
+
 /**
  * When a certificate is renewed: at two thirds of its life, and up to a tenth of it earlier.
  * @param random from 0 to 1
@@ -44,11 +51,11 @@ export function retryWait(certificate: X509Certificate, failures: number, random
 }
 
 /**
- * Renews the certificates of a process before they end, until what it returns is called: the files are replaced, whole, and
+ * Renews the certificates of a process before they end, until it is stopped: the files are replaced, whole, and
  * are taken up as any that are replaced. What fails is logged, and tried again. Throws CONFIG_INVALID where the certificate
  * is given as a text.
  */
-export function startRenewal(options: RenewalOptions): () => void {
+export function startRenewal(options: RenewalOptions): Renewal {
   const { tls, log, files, clock = systemClock, random = Math.random } = options;
   if (isPemText(files.cert))
     throw new CscError('CONFIG_INVALID', 'ca: tls.cert must be the path of a file, which is then replaced');
@@ -100,9 +107,14 @@ export function startRenewal(options: RenewalOptions): () => void {
     );
   };
   plan();
-  return () => {
-    isStopped = true;
-    clearTimeout(timer);
+  return {
+    get failures() {
+      return failures;
+    },
+    stop: () => {
+      isStopped = true;
+      clearTimeout(timer);
+    },
   };
 }
 

@@ -16,6 +16,8 @@ export {
   describeRevocation,
   type Freeze,
   freezeSchema,
+  type HostNames,
+  type NamedKey,
   parseFreeze,
   parseRevoked,
   type Revocation,

@@ -30,7 +30,7 @@ const entry = z.strictObject({
   kind: oneOf(revocationKinds),
   id: nonEmptyText.meta({
     description:
-      'A principal’s whole SPIFFE id, a key’s id or the base64 of its public key, an executor’s id, an execution id, a submission’s hash or nonce, a profile’s name, or the URL of an issuer of tokens, as issuers.yaml has it. A gate names executions: what must not run whatever it does is revoked by its submission. Where that was signed again for the one host that it names, it has two hashes, and one nonce, which is the idempotency key.',
+      'A principal’s whole SPIFFE id, a key’s id or the base64 of its public key (of a submitter, an approver, or an executor’s receipts), an executor’s name or whole SPIFFE id, an execution id, a submission’s hash or nonce, a profile’s name, or the URL of an issuer of tokens, as issuers.yaml has it. A gate names executions: what must not run whatever it does is revoked by its submission. Where that was signed again for the one host that it names, it has two hashes, and one nonce, which is the idempotency key.',
   }),
   ...stopMembers,
 });
@@ -89,6 +89,8 @@ export interface RevocationSubject {
   /** The key that signed the submission. Absent: none did. */
   readonly keyId?: string;
   readonly executorId: string;
+  /** What else the owners may name the host by. Absent: nothing else is known of it. */
+  readonly host?: Omit<HostNames, 'executorId'> | undefined;
   readonly executionId: string;
   /** Lower-case hex. Absent: none came. */
   readonly submissionSha256?: string;
@@ -99,8 +101,20 @@ export interface RevocationSubject {
   readonly issuer?: string;
 }
 
+/** What a host is to the owners' revocations. */
+export interface HostNames {
+  /** The NAME in its SPIFFE id. */
+  readonly executorId: string;
+  /** Its whole SPIFFE id. */
+  readonly identity: string;
+  /** That it signs receipts with: what a stolen one signs is no evidence, and without evidence nothing may run. Absent: it has none yet. */
+  readonly receiptKey?: NamedKey;
+}
+
 /** Revocations made ready to be asked of every run. */
 export interface Revocations {
+  /** An entry that meets the host, whatever is to run there; as `find` has it. */
+  findHost(host: HostNames): Revocation | undefined;
   /** An entry that meets the subject, one that ends what runs before one that does not; undefined where none does. */
   find(subject: RevocationSubject): Revocation | undefined;
   /** Those of keys, for key rings: every signature of such a key is void, whenever it was made. */
@@ -134,11 +148,17 @@ export function createRevocations(
   const revoked = new Map(
     keys.flatMap(({ id, since }) => idsOf(id).map((it) => [it, parseTimestamp(since) ?? new Date(0)])),
   );
+  const find = (names: readonly string[]): Revocation | undefined => {
+    const met = names.flatMap((name) => byName.get(name) ?? []);
+    return met.find(({ running }) => running === 'end') ?? met[0];
+  };
   return {
+    findHost: ({ executorId, ...host }) => find(namesOfHost(executorId, host)),
     find: ({
       principal,
       keyId,
       executorId,
+      host,
       executionId,
       submissionSha256,
       submissionNonce,
@@ -148,19 +168,27 @@ export function createRevocations(
       const names = [
         `principal ${principal}`,
         `key ${keyId ?? ''}`,
-        `host ${executorId}`,
+        ...namesOfHost(executorId, host),
         `execution ${executionId}`,
         `submission ${submissionSha256 ?? ''}`,
         `submission ${submissionNonce ?? ''}`,
         `profile ${profile}`,
         `issuer ${issuer ?? ''}`,
       ];
-      const met = names.flatMap((name) => byName.get(name) ?? []);
-      return met.find(({ running }) => running === 'end') ?? met[0];
+      return find(names);
     },
     revokedKeys: () => revoked,
     all: () => entries,
   };
+}
+
+// Whoever has a host stopped in a hurry may name it by what a certificate, a receipt or csc executors calls it.
+function namesOfHost(executorId: string, host: RevocationSubject['host']): string[] {
+  const own = [`host ${executorId}`];
+  if (host === undefined) return own;
+  const { identity, receiptKey } = host;
+  const keys = receiptKey === undefined ? [] : [receiptKey.keyId, toBase64(receiptKey.publicKey)];
+  return [...own, `host ${identity}`, `principal ${identity}`, ...keys.map((it) => `key ${it}`)];
 }
 
 // All that a key is called: a thief would sign under whichever of its ids is left.

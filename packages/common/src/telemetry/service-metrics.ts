@@ -46,6 +46,11 @@ export const serviceInstruments = {
     means: 'Days until a certificate that the service uses ends; negative where it has',
     labels: { certificate: { means: 'its file, or what the config calls it', most: 32 } },
   },
+  csc_certificate_renewals_failed: {
+    kind: 'gauge',
+    means:
+      'How often in a row the CA has not renewed the service’s certificates; 0 once it has, absent where none renews them',
+  },
   csc_disk_free_bytes: {
     kind: 'gauge',
     unit: 'By',
@@ -95,6 +100,8 @@ export interface ServiceFacts {
   readonly version: string;
   readonly directory: { readonly name: 'data_dir' | 'state_dir'; readonly path: string };
   readonly certificates: () => readonly NamedCertificate[];
+  /** Attempts in a row; gives undefined where no CA renews them. */
+  readonly renewalFailures: () => number | undefined;
   /** Gives undefined where there is no repository, or nothing was heard of it. */
   readonly policy: () => PolicyWord | undefined;
   readonly now: () => Date;
@@ -106,7 +113,7 @@ const delayResolutionMs = 20;
 /** Tells what every service does. What it gives stops what that takes. */
 export function observeService(
   instruments: Instruments<typeof serviceInstruments>,
-  { version, directory, certificates, policy, now }: ServiceFacts,
+  { version, directory, certificates, renewalFailures, policy, now }: ServiceFacts,
 ): () => void {
   instruments.observe('csc_build_info', (say) => say(1, { version }));
   const startedAt = now().getTime() / 1000 - process.uptime();
@@ -124,6 +131,10 @@ export function observeService(
   });
   instruments.observe('csc_certificate_days_left', (say) => {
     for (const [name, days] of shortestOf(certificates(), now())) say(days, { certificate: name });
+  });
+  instruments.observe('csc_certificate_renewals_failed', (say) => {
+    const failures = renewalFailures();
+    if (failures !== undefined) say(failures, {});
   });
   observeDisk(instruments, directory);
   instruments.observe('csc_policy_version', (say) => {

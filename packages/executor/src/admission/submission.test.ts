@@ -4,15 +4,21 @@ import { createSigner, type Signer, toBase64 } from '@csc-fleet/common/crypto';
 import { sha256Hex, sha256Tagged, toTimestamp } from '@csc-fleet/common/encoding';
 import { orThrow } from '@csc-fleet/common/errors';
 import { signArtifact } from '@csc-fleet/common/evidence';
-import { createRevocations, parseHosts, type Revocation } from '@csc-fleet/common/owners';
+import type { Hello } from '@csc-fleet/common/messages';
+import { createRevocations, parseHosts, type Revocation, type Revocations } from '@csc-fleet/common/owners';
 import { createPolicySet, type PolicyDocument, parseBindings } from '@csc-fleet/common/policy';
 import { createOpener, makeSealKey } from '@csc-fleet/common/seal';
-import { type Log, silentLog } from '@csc-fleet/common/service';
+import { type Log, type LogFields, silentLog } from '@csc-fleet/common/service';
 import { parseSubmission, submissionSha256, type UnsignedSubmission } from '@csc-fleet/common/submission';
 import { makeApproval } from '@csc-fleet/test-kit/approval';
 import { makeContract } from '@csc-fleet/test-kit/contract';
 import type { OfferOverrides } from '@csc-fleet/test-kit/executor/scripted-gate';
-import { makePolicy, openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
+import {
+  identity as hostIdentity,
+  makePolicy,
+  openWorkbench,
+  type Workbench,
+} from '@csc-fleet/test-kit/executor/workbench';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ceilingUnder, defaultCeiling, type HostCeiling } from './host-ceiling.ts';
 import type { OwnersWord } from './owners.ts';
@@ -388,6 +394,45 @@ describe('the owners’ word', () => {
   ])('takes a %s from those whom hosts run something for', async (kind, id, reason) => {
     word = { ...word, revocations: revoked(kind, id) };
     expect(await submitted()).toBe(reason);
+  });
+
+  it.each<['key' | 'host' | 'principal', (own: Hello) => string]>([
+    ['key', ({ receiptKeyId }) => receiptKeyId],
+    ['key', ({ receiptPublicKey }) => toBase64(receiptPublicKey)],
+    ['host', () => hostIdentity],
+    ['principal', () => hostIdentity],
+  ])('is revoked by the key of its receipts or by its whole identity: a host (%s)', async (kind, idOf) => {
+    const [own] = bench.gate.all('hello');
+    if (own === undefined) throw new Error('no Hello');
+    word = { ...word, revocations: revoked(kind, idOf(own)) };
+    expect(await submitted()).toBe('NOT_PERMITTED');
+  });
+
+  it('is in the log of the host that it names, once for each change, with what to do', async () => {
+    await bench.close();
+    const said: string[] = [];
+    const say = ({ why }: LogFields, message: string) => void said.push(`${message} ${why}`);
+    await openBench({ required: true }, { ...silentLog, error: say, info: say });
+    const reconsider = (revocations: Revocations | undefined) => {
+      word = {
+        ...word,
+        ...(revocations === undefined ? { revocations: revoked('host', 'another') } : { revocations }),
+      };
+      bench.executor.reconsider(word);
+    };
+    reconsider(undefined);
+    expect(said.filter((it) => it.includes('revoke'))).toEqual([]);
+    for (const running of ['finish', 'finish', 'end'] as const)
+      reconsider(revoked('host', 'executor-1', running));
+    reconsider(undefined);
+    const about = said.filter((it) => it.includes('revoke'));
+    expect(about).toHaveLength(3);
+    expect(about[0]).toContain(
+      'THIS HOST IS REVOKED: the owners have revoked the host executor-1 since 2026-11-27T12:00:00Z: it was lost',
+    );
+    expect(about[0]).toContain('csc admin restore host executor-1');
+    expect(about[1]).toContain('what ran was ended');
+    expect(about[2]).toContain('no longer revoke');
   });
 
   it('keeps a binding to hosts with its labels', async () => {

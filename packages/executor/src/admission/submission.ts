@@ -6,7 +6,12 @@ import { canonicalJson, parseTimestamp } from '@csc-fleet/common/encoding';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { identifySubmission } from '@csc-fleet/common/evidence';
 import type { OpenedToken, TokenIdentity } from '@csc-fleet/common/oidc';
-import { describeRevocation, hasLabels, type RevocationSubject } from '@csc-fleet/common/owners';
+import {
+  describeRevocation,
+  type HostNames,
+  hasLabels,
+  type RevocationSubject,
+} from '@csc-fleet/common/owners';
 import {
   type Bindings,
   bindingOf,
@@ -46,6 +51,8 @@ export interface SubmissionTrust {
   readonly rules: SubmissionRules;
   readonly trustDomain: string;
   readonly executorId: string;
+  /** What else the owners may revoke this host by. */
+  readonly host: Omit<HostNames, 'executorId'>;
   readonly labels: Readonly<Record<string, string>>;
   /** When this host's journal began: what was submitted before may have been used by one that is lost. */
   readonly journalBornAt: () => Date;
@@ -279,9 +286,11 @@ function checkJournalKnows({ not_before: notBefore }: Submission, { journalBornA
 function checkNotRevoked(
   { ticket, claimed }: GenuineTicket,
   submission: GenuineSubmission | undefined,
-  { owners, executorId }: SubmissionTrust,
+  { owners, executorId, host }: SubmissionTrust,
 ): void {
-  const revoked = owners.revocations?.find(subjectOf({ ticket, submission, claimed }, executorId));
+  const revoked = owners.revocations?.find(
+    subjectOf({ ticket, submission, claimed }, { executorId, ...host }),
+  );
   if (revoked === undefined) return;
   throw new CscError('NOT_PERMITTED', describeRevocation(revoked));
 }
@@ -289,11 +298,12 @@ function checkNotRevoked(
 /** What of a run the owners may revoke. */
 export function subjectOf(
   { ticket, submission, claimed }: Pick<SubmittedTicket, 'ticket' | 'submission' | 'claimed'>,
-  executorId: string,
+  { executorId, ...host }: HostNames,
 ): RevocationSubject {
   return {
     principal: ticket.principal,
     executorId,
+    host,
     executionId: ticket.execution_id,
     profile: ticket.policy_profile,
     ...(submission === undefined ? {} : { keyId: submission.keyId }),

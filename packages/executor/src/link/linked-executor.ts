@@ -75,6 +75,8 @@ export interface ExecutorParts {
   shortage(): string | undefined;
   /** Which certificate of this host does not count now, for people; undefined where all do. */
   endedCertificate(): string | undefined;
+  /** Called when the owners have said something new. */
+  reconsidered(): void;
   /** Called when the gate is there, and when it has heard something new of the owners. */
   readonly onPolicyNews: () => void;
   readonly clock: Clock;
@@ -221,6 +223,7 @@ export class LinkedExecutor implements Executor {
   }
 
   reconsider(word: OwnersWord): void {
+    this.#parts.reconsidered();
     for (const run of this.#runs.values())
       if (run.subject !== undefined && endsRunning(word, run.subject)) run.stop('revoked', revokedGraceMs);
   }

@@ -4,9 +4,11 @@ import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { checkWritableDirectory } from '@csc-fleet/common/files';
 import { endingSoon, tellEnding } from '@csc-fleet/common/identity';
 import { checkPurpose, type TlsSource } from '@csc-fleet/common/rpc';
-import { resolveJobUsers } from '@csc-fleet/sandbox/host';
+import { type Check, resolveJobUsers } from '@csc-fleet/sandbox/host';
 import type { ExecutorConfig } from './config.ts';
+import { findRevocation, readKnownHost, readKnownWord } from './known-host.ts';
 import { readCertifiedSigner } from './renewables.ts';
+import { describeRevoked } from './revoked-host.ts';
 import { defaultKeyFile } from './signing-key.ts';
 
 const probeMs = 10_000;
@@ -33,7 +35,34 @@ export async function checkExecutorConfig(
     ...(secrets?.warnings?.() ?? []),
     ...missing.map((root) => `ceiling.path_roots: ${root} is not there, so that nothing can run in it`),
     ...endingSoon(self.tls.certificates(), new Date()).map(tellEnding),
+    ...checkStanding(config).flatMap(({ detail, remedy }) =>
+      remedy === undefined ? [] : [`${detail}. What to do: ${remedy}`],
+    ),
   ];
+}
+
+/** What csc doctor says of a host's standing with its owners; empty where it has no policy repository. */
+export function checkStanding(config: ExecutorConfig): Check[] {
+  const name = 'owners';
+  if (config.policyRepository === undefined) return [];
+  try {
+    const word = readKnownWord(config);
+    if (word === undefined)
+      return [{ name, ok: true, detail: 'this host has fetched nothing of their repository yet' }];
+    const revocation = findRevocation(word, readKnownHost(config));
+    if (revocation !== undefined) return [{ name, ok: false, ...describeRevoked(revocation) }];
+    return [
+      {
+        name,
+        ok: true,
+        detail: `version ${word.version} of their repository, which is the last that came, does not revoke this host`,
+      },
+    ];
+  } catch (error) {
+    if (!isCscError(error)) throw error;
+    const remedy = 'run it as root, or as whom the executor runs as';
+    return [{ name, ok: true, detail: `not known: ${error.message}`, remedy }];
+  }
 }
 
 /** Throws CONFIG_INVALID for a `run_as` that this host cannot run jobs as. */

@@ -48,6 +48,7 @@ import { openTerminal } from '../terminal/index.ts';
 
 import { createOutlastCheck, watchCertificates } from './certificate-ends.ts';
 import { recover } from './recover.ts';
+import { watchRevocation } from './revoked-host.ts';
 import { readReceiptSigner, withCertificates } from './signing-key.ts';
 import { claimStateDir } from './state-dir.ts';
 
@@ -151,18 +152,23 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
   const isLookedFor = (): boolean => logWatch?.isDue ?? false;
   const deliveries = new Deliveries({ ...ports, delivered, isLookedFor }, outbox, deps.output);
   const endedCertificate = watchCertificates({ ...ports, tlsCertificate: deps.tlsCertificate });
+  const { executorId, identity } = options;
+  const names = () => ({ executorId, identity, receiptKey: signer });
+  const revocation = watchRevocation({ owners: deps.owners, names, log });
+  revocation();
   const recovery = await recover(ports, deliveries);
   const lookAfter = async (): Promise<void> => {
     await recovery.again();
     await deliveries.again();
     await prune(ports);
+    revocation();
   };
   void prune(ports);
   const pruning = setInterval(() => void lookAfter(), pruneMs).unref();
   const executor = new LinkedExecutor({
     introduction: {
-      executorId: options.executorId,
-      identity: options.identity,
+      executorId,
+      identity,
       signer,
       policies: { all: () => deps.owners.current().policies.all() },
       executionMode: site.workplace.mode,
@@ -179,6 +185,7 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
       return reserve.shortage ?? endedCertificate();
     },
     endedCertificate,
+    reconsidered: revocation,
     onPolicyNews: deps.onPolicyNews ?? (() => undefined),
     async release() {
       clearInterval(pruning);
@@ -200,6 +207,7 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
       reserve,
       wouldRefuse,
       logWatch,
+      isRevoked: () => revocation() !== undefined,
     });
   return executor;
 }
@@ -249,7 +257,11 @@ async function choosePorts(
       },
       needsEpoch,
     },
-    self: { trustDomain: parseIdentity(options.identity)?.trustDomain ?? '', labels: options.labels ?? {} },
+    self: {
+      identity: options.identity,
+      trustDomain: parseIdentity(options.identity)?.trustDomain ?? '',
+      labels: options.labels ?? {},
+    },
     rules: {
       owners: deps.owners,
       submissions,

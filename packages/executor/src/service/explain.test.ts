@@ -2,10 +2,13 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '@csc-fleet/common/encoding';
+import { createDevelopmentPki } from '@csc-fleet/common/pki';
 import { createDirectorySource, createPolicyMirror } from '@csc-fleet/common/policy-repository';
 import { makeContract } from '@csc-fleet/test-kit/contract';
 import { TestRepository } from '@csc-fleet/test-kit/policy-repository';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { checkStanding } from './check-config.ts';
+import { readExecutorConfig } from './config.ts';
 import { explainContract } from './explain.ts';
 import { repositoryDirectory } from './owners.ts';
 
@@ -91,7 +94,8 @@ it('holds it under what the owners’ hosts.yaml says of this host', async () =>
     secrets: [],
     inline_code: false,
   };
-  const known = async (labels: object, rule: object) => {
+  let cert = 'cert';
+  const known = async (labels: object, rule: object, more: object = {}) => {
     owners.publish({
       'policies/tests.yaml': policy,
       'bindings.yaml': {
@@ -102,6 +106,7 @@ it('holds it under what the owners’ hosts.yaml says of this host', async () =>
         hosts_version: 'csc.hosts.v0.1',
         hosts: [{ labels: { pool: 'ci' }, ...bounds, ...rule }],
       },
+      ...more,
     });
     writeFileSync(join(directory, 'root.json'), owners.root);
     await createPolicyMirror({
@@ -114,6 +119,7 @@ it('holds it under what the owners’ hosts.yaml says of this host', async () =>
       policies: undefined,
       policy_repository: { root: 'root.json', from: 'gate' },
       labels,
+      tls: { ca: 'ca', cert, key: 'key' },
     });
   };
   expect(await known({ pool: 'ci' }, {})).toMatchObject({ granted: true, ceiling: [] });
@@ -126,4 +132,20 @@ it('holds it under what the owners’ hosts.yaml says of this host', async () =>
   expect(other).toMatchObject({ granted: false, ceiling: message('keeps the profile tests off it') });
   const narrow = await known({ pool: 'ci' }, { path_roots: ['/elsewhere'] });
   expect(narrow?.granted).toBe(false);
+  // Whom a certificate names, it names with its labels as well.
+  await createDevelopmentPki(directory, { executors: ['build-2'] });
+  cert = join(directory, 'executor-build-2.pem');
+  const since = '2026-11-27T12:00:00Z';
+  const revoked = { kind: 'host', id: 'build-2', since, reason: 'its disk was copied' };
+  const revokedYaml = { revoked_version: 'csc.revoked.v0.1', revoked: [revoked] };
+  const stopped = await known({ pool: 'ci' }, {}, { 'revoked.yaml': revokedYaml });
+  expect(stopped).toMatchObject({ granted: false, ceiling: [], revoked: expect.stringContaining('copied') });
+  const [check] = checkStanding(readExecutorConfig(join(directory, 'executor.yaml')));
+  expect(check).toMatchObject({ name: 'owners', ok: false });
+  expect(check?.detail).toContain(
+    `THIS HOST IS REVOKED: the owners have revoked the host build-2 since ${since}`,
+  );
+  expect(check?.remedy).toContain('csc admin restore host build-2');
+  await known({ pool: 'ci' }, {}, { 'revoked.yaml': { ...revokedYaml, revoked: [] } });
+  expect(checkStanding(readExecutorConfig(join(directory, 'executor.yaml')))).toMatchObject([{ ok: true }]);
 });

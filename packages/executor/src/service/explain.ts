@@ -28,7 +28,8 @@ import {
 import { noSecrets } from '../secrets/index.ts';
 import { toProbe } from './compose.ts';
 import { type ExecutorConfig, readExecutorConfig } from './config.ts';
-import { loadKnownWord, repositoryDirectory } from './owners.ts';
+import { findRevocation, type KnownHost, readKnownHost, readKnownWord } from './known-host.ts';
+import { describeRevokedWhole } from './revoked-host.ts';
 
 /** What this host would make of a contract under one of its policies. */
 export interface Explanation {
@@ -39,6 +40,8 @@ export interface Explanation {
   /** What the contract asks for beyond the host's ceiling, or beyond the consent that counts here. */
   readonly ceiling: readonly Fault[];
   readonly commands: readonly CommandExplanation[];
+  /** Why this host starts nothing at all, for people: its owners have revoked it. Absent: it does. */
+  readonly revoked?: string;
   /** Nothing stands in the way but an approval, where one is needed. */
   readonly granted: boolean;
 }
@@ -75,9 +78,10 @@ export async function explainContract(
   const config = readExecutorConfig(configPath);
   const contract = readContract(contractPath);
   const workplace = await openWorkplace(config);
-  const word = readKnownWord(config);
+  const word = readWord(config);
+  const host = readKnownHost(config);
   return choosePolicies(config, word, policyName).map((document) =>
-    explain(contract, document, { config, word, workplace }),
+    explain(contract, document, { config, host, word, workplace }),
   );
 }
 
@@ -107,12 +111,10 @@ function choosePolicies(
 }
 
 // Of a repository, what the executor has fetched of it.
-function readKnownWord({ policies, policyRepository, stateDir }: ExecutorConfig): OwnersWord {
+function readWord(config: ExecutorConfig): OwnersWord {
+  const { policies } = config;
   if (policies !== undefined) return { policies: readPolicyDirectory(policies) };
-  const known =
-    policyRepository === undefined
-      ? undefined
-      : loadKnownWord(policyRepository, repositoryDirectory(stateDir));
+  const known = readKnownWord(config);
   if (known !== undefined) return known;
   const message = 'this host has fetched no policy repository yet: start its executor once, and ask again';
   throw new CscError('POLICY_STALE', message);
@@ -120,6 +122,8 @@ function readKnownWord({ policies, policyRepository, stateDir }: ExecutorConfig)
 
 interface Here {
   readonly config: ExecutorConfig;
+  /** Undefined: its certificate cannot be read. */
+  readonly host: KnownHost | undefined;
   readonly word: OwnersWord;
   readonly workplace: Workplace;
 }
@@ -127,11 +131,12 @@ interface Here {
 function explain(
   contract: CommandContract,
   document: PolicyDocument,
-  { config, word, workplace }: Here,
+  { config, host, word, workplace }: Here,
 ): Explanation {
+  const revocation = findRevocation(word, host);
   const { verdict, reasons } = evaluate(contract, document);
   const { dualControl } = config;
-  const bounds = boundsUnder(document, config, word);
+  const bounds = boundsUnder(document, { ...config, labels: host?.labels ?? config.labels }, word);
   const ceiling = [
     // Where people are named who can sign, two of them do.
     ...(word.approvers === undefined
@@ -154,15 +159,19 @@ function explain(
     reasons: verdict === 'allow' ? [] : reasons,
     ceiling,
     commands,
+    ...(revocation === undefined ? {} : { revoked: describeRevokedWhole(revocation) }),
     granted:
-      verdict !== 'deny' && ceiling.length === 0 && commands.every(({ refused }) => refused === undefined),
+      revocation === undefined &&
+      verdict !== 'deny' &&
+      ceiling.length === 0 &&
+      commands.every(({ refused }) => refused === undefined),
   };
 }
 
 // The host's own ceiling, and what the owners' hosts.yaml says of a host like this. By whom is not known.
 function boundsUnder(
   { policy }: PolicyDocument,
-  { ceiling: own, labels }: ExecutorConfig,
+  { ceiling: own, labels }: Pick<ExecutorConfig, 'ceiling' | 'labels'>,
   word: OwnersWord,
 ): { readonly ceiling: HostCeiling; readonly faults: readonly Fault[] } {
   let ceiling = own;

@@ -110,6 +110,10 @@ export const executorInstruments = {
     kind: 'gauge',
     means: '1 while nothing new is taken for want of room on the disk of `state_dir`',
   },
+  csc_executor_revoked: {
+    kind: 'gauge',
+    means: '1 while the owners’ `revoked.yaml` names this host, as it has it itself: it starts nothing',
+  },
   csc_executor_would_refuse_total: {
     kind: 'total',
     means: 'Runs that it will refuse once `enforce` is no longer `warn`',

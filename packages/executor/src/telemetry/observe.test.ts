@@ -60,6 +60,7 @@ describe('what an executor tells', () => {
       },
       wouldRefuse: () => 0,
       logWatch: { found: { unproven: 6, missing: 2, isFalse: true } },
+      isRevoked: () => true,
     });
     const text = await shown.text();
     expect(text).toContain('csc_executor_link_up 0\n');
@@ -69,6 +70,7 @@ describe('what an executor tells', () => {
     expect(text).toContain('csc_executor_receipts_unproven 6\n');
     expect(text).toContain('csc_executor_receipts_missing 2\n');
     expect(text).toContain('csc_executor_log_false 1\n');
+    expect(text).toContain('csc_executor_revoked 1\n');
     expect(text).not.toMatch(/^csc_executor_reserve_bytes/m);
   });
 });

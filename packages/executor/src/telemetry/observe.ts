@@ -65,11 +65,13 @@ export interface ExecutorFacts {
   readonly wouldRefuse: () => number;
   /** Undefined: nobody looks for receipts in a log. */
   readonly logWatch: Pick<LogWatch, 'found'> | undefined;
+  /** By the owners' revoked.yaml. */
+  readonly isRevoked: () => boolean;
 }
 
 /** Has an executor's instruments ask it. */
 export function observeExecutor({ told }: Pick<ExecutorTelemetry, 'told'>, facts: ExecutorFacts): void {
-  const { slots, executor, outbox, deliveries, spools, reserve, wouldRefuse, logWatch } = facts;
+  const { slots, executor, outbox, deliveries, spools, reserve, wouldRefuse, logWatch, isRevoked } = facts;
   told.observe('csc_executor_slots', (say) => say(slots, {}));
   told.observe('csc_executor_running', (say) => say(executor.running, {}));
   told.observe('csc_executor_link_up', (say) => say(outbox.isOpen ? 1 : 0, {}));
@@ -88,5 +90,6 @@ export function observeExecutor({ told }: Pick<ExecutorTelemetry, 'told'>, facts
   told.observe('csc_executor_receipts_unproven', (say) => say(logWatch?.found.unproven ?? 0, {}));
   told.observe('csc_executor_receipts_missing', (say) => say(logWatch?.found.missing ?? 0, {}));
   told.observe('csc_executor_log_false', (say) => say(logWatch?.found.isFalse === true ? 1 : 0, {}));
+  told.observe('csc_executor_revoked', (say) => say(isRevoked() ? 1 : 0, {}));
   told.observe('csc_executor_would_refuse_total', (say) => say(wouldRefuse(), {}));
 }

@@ -366,7 +366,7 @@ function checkLabels({ labels }: Hello, certified: Remote['labels']): void {
 // Two hosts with one certificate and a journal each could both be given the same execution.
 function checkAlone({ peers }: Pick<Scheduler, 'peers'>, { uri }: Identity, hello: Hello): void {
   const connected = peers.get(uri);
-  if (connected === undefined || connected.receiptKeyId === hello.receiptKeyId) return;
+  if (connected === undefined || connected.receiptKey.keyId === hello.receiptKeyId) return;
   throw new CscError(
     'CREDENTIALS_INVALID',
     'this executor is connected with another receipt key: does another host have its certificate?',

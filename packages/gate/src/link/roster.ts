@@ -1,7 +1,7 @@
 import { type Clock, toTimestamp } from '@csc-fleet/common/encoding';
 import { parseIdentity } from '@csc-fleet/common/identity';
 import { ExecutorStatus, type ListExecutorsResponse } from '@csc-fleet/common/messages';
-import type { Revocation } from '@csc-fleet/common/owners';
+import type { HostNames, Revocation } from '@csc-fleet/common/owners';
 import type { PolicySet } from '@csc-fleet/common/policy';
 import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
@@ -60,7 +60,7 @@ export interface FleetPorts {
   readonly policies: Pick<PolicySet, 'byName'>;
   readonly executions: Pick<Executions, 'open'>;
   readonly absences: Pick<Absences, 'of'>;
-  readonly owners: { revoked(): readonly Revocation[] };
+  readonly owners: { revocationOf(host: HostNames): Revocation | undefined };
 }
 
 const maxExecutors = 1000;
@@ -81,17 +81,21 @@ export async function listExecutors(ports: FleetPorts): Promise<ListExecutorsRes
     .filter((row) => scheduler.peers.get(row.executor_id) === undefined)
     .map((row) => ExecutorStatus.decode(row.told))
     .map((told) => ({ ...told, differing: differing(told), ...leftWith(ports, held.get(told.identity)) }));
-  const revoked = revokedHosts(ports.owners.revoked());
   const executors = [...connected, ...away]
-    .map((it) => ({ ...it, revoked: revoked.get(parseIdentity(it.identity)?.name ?? '') ?? '' }))
+    .map((it) => ({ ...it, revoked: revokedAs(it, ports) }))
     .sort((one, two) => (one.identity < two.identity ? -1 : 1));
   return { executors: executors.slice(0, maxExecutors) };
 }
 
-// As hosts find themselves in revoked.yaml: by their name.
-function revokedHosts(entries: readonly Revocation[]): ReadonlyMap<string, string> {
-  const hosts = entries.filter(({ kind }) => kind === 'host');
-  return new Map(hosts.map(({ id, since, reason }) => [id, `since ${since}: ${reason}`]));
+// As hosts find themselves in revoked.yaml. What key one has that is away is not asked for.
+function revokedAs({ identity }: ExecutorStatus, { owners, scheduler }: FleetPorts): string {
+  const executorId = parseIdentity(identity)?.name ?? '';
+  const { receiptKey } = scheduler.peers.get(identity) ?? {};
+  const names = { executorId, identity, ...(receiptKey === undefined ? {} : { receiptKey }) };
+  const found = owners.revocationOf(names);
+  if (found === undefined) return '';
+  const by = found.kind === 'key' ? 'its key, ' : '';
+  return `${by}since ${found.since}: ${found.reason}`;
 }
 
 // What becomes LOST if it does not come back.

@@ -1,6 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { toBase64 } from '@csc-fleet/common/crypto';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import { createRevocations, type HostRule, type Revocation } from '@csc-fleet/common/owners';
 import { bindingsFromJson, createPolicySet } from '@csc-fleet/common/policy';
@@ -161,9 +162,24 @@ describe('what the owners have stopped', () => {
       secrets: [],
       inline_code: false,
     };
-    await test.connected('e1', tier);
+    const host = await test.connected('e1', tier);
+    for (const [kind, id] of [
+      ['host', 'e1'],
+      ['host', host.identity.uri],
+      ['principal', host.identity.uri],
+      ['key', host.signer.keyId],
+      ['key', toBase64(host.signer.publicKey)],
+    ] as const) {
+      await test.publish(revoked(kind, id));
+      const left = rejected(
+        'NO_MATCHING_EXECUTOR',
+        'no connected executor of those that could run it is left',
+      );
+      const why = rejected('NO_MATCHING_EXECUTOR', `the owners have revoked the ${kind} `);
+      await expect(test.submit(makeContract(), { options: noWait })).rejects.toEqual(left);
+      await expect(test.submit(makeContract(), { options: noWait })).rejects.toEqual(why);
+    }
     const words: Partial<OwnersWord>[] = [
-      revoked('host', 'e1'),
       { bindings: bind({ identity: agent, policies: ['default'], hosts: { tier: 'build' } }) },
       { hosts: [{ ...rule, labels: { tier: 'build' } }] },
       { hosts: [{ ...rule, labels: {}, policies: ['wide'] }] },
@@ -177,6 +193,9 @@ describe('what the owners have stopped', () => {
     for (const word of words) {
       await test.publish(word);
       const refusal = rejected('NO_MATCHING_EXECUTOR', 'is one where the owners let');
+      await expect(test.submit(makeContract(), { options: noWait })).rejects.toEqual(refusal);
+      // Of a host that was never for it, a submitter learns nothing.
+      await test.publish({ ...word, ...revoked('host', 'e1') });
       await expect(test.submit(makeContract(), { options: noWait })).rejects.toEqual(refusal);
     }
     await test.publish({ hosts: [{ ...rule, ...tier, principals: [agent], policies: ['default'] }] });

@@ -4,9 +4,11 @@ import {
   describeFreeze,
   describeRevocation,
   type Freeze,
+  type HostNames,
   type HostRule,
   hasLabels,
   type Issuer,
+  type NamedKey,
   type OwnersLog,
   type Revocation,
   type Revocations,
@@ -62,6 +64,9 @@ export interface StopSubject {
 export interface HostSubject {
   /** The NAME in its SPIFFE id. */
   readonly name: string;
+  /** Its whole SPIFFE id. */
+  readonly id: string;
+  readonly receiptKey: NamedKey;
   readonly labels: Readonly<Record<string, string>>;
 }
 
@@ -87,6 +92,10 @@ export interface Owners {
   freeze(): Freeze | undefined;
   /** False where the host would refuse it: it is revoked, or bindings or hosts.yaml say that this does not run there. */
   mayRunOn(host: HostSubject, subject: StopSubject): boolean;
+  /** The revocation of the host that alone keeps this from running there; undefined where none does, or something else does, too. */
+  revocationOn(host: HostSubject, subject: StopSubject): Revocation | undefined;
+  /** The revocation of a host, whatever is to run there; undefined where none is. */
+  revocationOf(host: HostNames): Revocation | undefined;
   /** The same object for as long as the owners say the same. */
   limitsOf(principal: string): PrincipalLimits;
   /** Whose tokens say who a CI job is; undefined: nobody's. */
@@ -124,6 +133,9 @@ export function createOwners(first: OwnersWord): ReloadableOwners {
     whyStopped: (subject) => whyStopped(word, subject),
     freeze: () => word.freeze,
     mayRunOn: (host, subject) => mayRunOn(word, host, subject),
+    revocationOn: (host, subject) =>
+      isOpenTo(word, host, subject) ? word.revocations?.findHost(namesOf(host)) : undefined,
+    revocationOf: (host) => word.revocations?.findHost(host),
     limitsOf: (principal) => {
       // Asked for at every placement, and bindings are patterns in a list.
       const known = limits.get(principal) ?? toLimits(bindingOf(word.bindings, principal)?.limits);
@@ -165,13 +177,20 @@ function whyStopped({ freeze, revocations }: OwnersWord, subject: StopSubject): 
   return describeRevocation(revoked);
 }
 
-function mayRunOn(
-  { policies, bindings, hosts, revocations }: OwnersWord,
-  { name, labels }: HostSubject,
+function mayRunOn(word: OwnersWord, host: HostSubject, subject: StopSubject): boolean {
+  if (word.revocations?.findHost(namesOf(host)) !== undefined) return false;
+  return isOpenTo(word, host, subject);
+}
+
+function namesOf({ name: executorId, id: identity, receiptKey }: HostSubject): HostNames {
+  return { executorId, identity, receiptKey };
+}
+
+function isOpenTo(
+  { policies, bindings, hosts }: OwnersWord,
+  { labels }: HostSubject,
   { principal, profile }: StopSubject,
 ): boolean {
-  const host = { principal: '', executionId: '', profile: '', executorId: name };
-  if (revocations?.find(host) !== undefined) return false;
   if (!hasLabels(labels, bindingOf(bindings, principal)?.hosts ?? {})) return false;
   if (!hasLabels(labels, policies.byName(profile)?.policy.hosts ?? {})) return false;
   if (hosts === undefined) return true;

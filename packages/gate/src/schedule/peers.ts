@@ -1,7 +1,7 @@
 import { quoteBriefly } from '@csc-fleet/common/errors';
 import { type Identity, toIdentityUri } from '@csc-fleet/common/identity';
 import type { ConnectResponse, Hello, Offer, PolicyVersion, Validity } from '@csc-fleet/common/messages';
-import { hasLabels } from '@csc-fleet/common/owners';
+import { describeRevocation, hasLabels, type NamedKey } from '@csc-fleet/common/owners';
 import { type HeldSubmission, submissionOf } from '../execution/submission-of.ts';
 import type { Owners } from '../owners/index.ts';
 import type { NewExecution } from '../store/tables.ts';
@@ -40,7 +40,8 @@ export class Peer {
   readonly labels: Readonly<Record<string, string>>;
   readonly slots: number;
   readonly executionMode: string;
-  readonly receiptKeyId: string;
+  /** What it says of the key that signs its receipts. */
+  readonly receiptKey: NamedKey;
   /** Of its journal: its tickets name it. Empty: it is older than that. */
   readonly epoch: string;
   /** Executions offered to it or running on it. */
@@ -87,7 +88,7 @@ export class Peer {
     this.labels = hello.labels;
     this.slots = Math.max(0, hello.slots);
     this.executionMode = hello.executionMode;
-    this.receiptKeyId = hello.receiptKeyId;
+    this.receiptKey = { keyId: hello.receiptKeyId, publicKey: hello.receiptPublicKey };
     this.epoch = hello.epoch;
     this.confirms = hello.confirms ?? false;
     this.takesTokens = hello.takesTokens ?? false;
@@ -245,7 +246,7 @@ export function isByToken(held: HeldSubmission | undefined): boolean {
 }
 
 /** What the owners say of where something runs. */
-export type PlacingOwners = Pick<Owners, 'mayRunOn' | 'tellsHosts'>;
+export type PlacingOwners = Pick<Owners, 'mayRunOn' | 'revocationOn' | 'tellsHosts'>;
 
 // For what a host fetches when it hears of something new, and its next Hello.
 const renewalMs = 10_000;
@@ -403,6 +404,14 @@ export class Peers {
     if (this.#hasMatching(requirement)) return undefined;
     if (this.#known().length === 0) return 'no executor is connected';
     const { selector, principal, policyProfile } = requirement;
+    const revoked = this.#revoked(requirement);
+    if (revoked.length > 0) {
+      const whose =
+        requirement.executorId === undefined
+          ? 'of those that could run it is left'
+          : 'that the submission names is left';
+      return `no connected executor ${whose}: ${revoked.slice(0, shownPeers).join('; ')}`;
+    }
     const isBarred = this.#known().some(
       (peer) => !peer.resting && isNamed(peer, requirement) && this.#fitsSoon(peer, requirement),
     );
@@ -411,9 +420,19 @@ export class Peers {
     const named =
       requirement.executorId === undefined ? '' : ` ${requirement.executorId}, which the submission names,`;
     const missing = isBarred
-      ? `is one where the owners let ${principal} run something under ${quoteBriefly(policyProfile)} (bindings, hosts.yaml, revocations)${requirement.byToken === true ? ' and that takes tokens (an older csc executor does not)' : ''}`
+      ? `is one where the owners let ${principal} run something under ${quoteBriefly(policyProfile)} (bindings, hosts.yaml)${requirement.byToken === true ? ' and that takes tokens (an older csc executor does not)' : ''}`
       : this.#missingPolicy(requirement);
     return `no connected executor${named}${labels} ${missing}${this.#describe(requirement)}`;
+  }
+
+  // Of those that nothing else keeps from it: it is to read why, and nothing of hosts that were never for it.
+  #revoked(requirement: Requirement): string[] {
+    const { policyProfile: profile, principal } = requirement;
+    return this.#known().flatMap((peer) => {
+      if (!isNamed(peer, requirement) || !this.#fitsSoon(peer, requirement)) return [];
+      const revocation = this.#owners.revocationOn(peer, { principal, profile });
+      return revocation === undefined ? [] : [describeRevocation(revocation)];
+    });
   }
 
   // Two versions of one name are easily taken for one: both are told by their hashes.
