@@ -458,7 +458,10 @@ describe('renewal', () => {
     const [name, reason, owners] = [fresh(), "it's lost; $(false)", join(root, 'revoking')];
     await ask(await tokenFor(name), keyPair());
     const [policy, bindings] = [join(root, 'sample.yaml'), join(root, 'bindings.yaml')];
-    writeFileSync(bindings, 'bindings_version: csc.bindings.v0.2\nbindings: []\n');
+    writeFileSync(
+      bindings,
+      'bindings_version: csc.bindings.v0.2\nbindings: [{identity: spiffe://fleet.example/client/a, policies: [sample]}]\n',
+    );
     writeFileSync(policy, JSON.stringify({ ...samplePolicy(), name: 'sample' }));
     await csc(['policy', 'init', '--dir', owners, '--local', policy, bindings]);
     const told = await csc(['ca', 'revoke', 'executor', name, '--dir', dir, '--reason', reason]);
