@@ -1,9 +1,11 @@
 import { createHash, createPublicKey, generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { readdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { createReloadableSigner, createSigner } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
 import { certify, generateTlsKey, makeRoot, toCertificate } from '@csc-fleet/common/pki';
+import { createPolicySet } from '@csc-fleet/common/policy';
 import { type ReceiptV02, receiptSha256 } from '@csc-fleet/common/receipt';
 import { createLocalLauncher, endedProcess, type Launcher } from '@csc-fleet/sandbox/launch';
 import { type CommandShort, makeContract, shell } from '@csc-fleet/test-kit/contract';
@@ -647,6 +649,25 @@ describe('a host whose certificate has ended while its CA was away', () => {
     });
     return { issue, signs };
   };
+
+  it('judges what comes while something newer of its owners is on its way by that', async () => {
+    const news = Promise.withResolvers<void>();
+    let isHeard = false;
+    await open({
+      deps: {
+        owners: {
+          current: () => ({ policies: createPolicySet(isHeard ? [bench.policy] : []) }),
+          hearing: () => (isHeard ? undefined : news.promise),
+        },
+      },
+    });
+    const ran = run([{}]);
+    // Time enough for one that is judged at once.
+    await setImmediate();
+    isHeard = true;
+    news.resolve();
+    expect((await ran).receipt.status).toBe('success');
+  });
 
   it('takes nothing that it could sign no verifiable receipt of, and says so, until it has another one', async () => {
     const { issue, signs } = await endings();

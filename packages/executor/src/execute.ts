@@ -190,6 +190,9 @@ async function begin(offer: Offer, run: LiveRun, ports: ExecutionPorts, link: Ex
     return value;
   };
   try {
+    // What the owners have published while this host was away is still on its way when the gate begins to offer by it.
+    const hearing = rules.owners.hearing?.();
+    if (hearing !== undefined) await hearing;
     const offered = reach(readOffer(offer));
     const genuine = reach(verifyTicket(offered, { ...trust, now: clock.now() }));
     // Only for a gate whose ticket is genuine, and before anything is taken: an issuer may have to be asked for its keys.

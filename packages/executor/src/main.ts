@@ -248,7 +248,7 @@ async function serve(
   const { receiptCertificate: _, ...rest } = config;
   const options = { ...rest, executorId: parts.executorId, identity: parts.identity };
   const wrap = wrapLauncher === undefined ? {} : { wrapLauncher };
-  const news = { onPolicyNews: () => void owners.refresh() };
+  const news = { onPolicyNews: () => owners.hearNews() };
   const service = { name: 'csc-executor', version, instance: parts.executorId };
   const tracing = await openTraces(config.telemetry, service, log);
   const metrics = await openMetrics(config.telemetry, 'csc-executor');

@@ -40,6 +40,8 @@ export interface OwnersWord {
 /** Where a host has its owners' word from. */
 export interface Owners {
   current(): OwnersWord;
+  /** Resolves once something newer that was told of counts, or is not waited for any longer. Undefined, or absent: nothing was told of. */
+  hearing?(): Promise<void> | undefined;
 }
 
 /** How old the owners' word may be, in milliseconds. */

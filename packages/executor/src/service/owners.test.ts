@@ -46,8 +46,12 @@ it('those who listen are told of other content under the same version', async ()
     const heard: (number | undefined)[] = [];
     owners.onChange(({ version, freeze }) => void heard.push(freeze === undefined ? version : -1));
     await owners.refresh();
+    expect(owners.hearing?.()).toBeUndefined();
     from = b;
-    await owners.refresh();
+    owners.hearNews();
+    await owners.hearing?.();
+    expect(owners.hearing?.()).toBeUndefined();
+    expect(owners.current().freeze).toBeDefined();
     owners.close();
     expect(heard).toEqual([1, -1]);
   } finally {

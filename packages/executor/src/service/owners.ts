@@ -32,6 +32,8 @@ export interface RepositoryConfig {
 export interface HostOwners extends Owners {
   /** Asks for something newer. Resolves once that counts, or is known not to; never rejects. */
   refresh(): Promise<void>;
+  /** Somebody says that there is something newer: it is asked for, and what comes meanwhile is judged by it (`hearing`). */
+  hearNews(): void;
   /** Called with the owners' word each time that it changes. */
   onChange(listener: (word: OwnersWord) => void): void;
   close(): void;
@@ -42,6 +44,7 @@ export function createPlainOwners(policies: PolicySet): HostOwners {
   return {
     current: () => ({ policies }),
     refresh: () => Promise.resolve(),
+    hearNews: () => undefined,
     onChange: () => undefined,
     close: () => undefined,
   };
@@ -101,6 +104,8 @@ const damageNote =
 
 // Between one look and the next.
 const restMs = 250;
+// As long as an offer may wait for it: a gate that never hands it over holds up its own offers alone.
+const hearingMs = 5000;
 
 class RepositoryOwners implements HostOwners {
   readonly #mirror: PolicyMirror;
@@ -111,6 +116,7 @@ class RepositoryOwners implements HostOwners {
   #heard: PublishedPolicy | undefined;
   #work: Promise<void> = Promise.resolve();
   #next: Promise<void> | undefined;
+  #hearing: Promise<void> | undefined;
 
   constructor(mirror: PolicyMirror, { refreshSec }: RepositoryConfig, log: Log) {
     this.#mirror = mirror;
@@ -135,6 +141,17 @@ class RepositoryOwners implements HostOwners {
     // Nobody waits for the rest, which keeps no process alive either.
     this.#work = next.then(() => sleep(restMs, undefined, { ref: false }));
     return next;
+  }
+
+  hearNews(): void {
+    const heard = Promise.race([this.refresh(), sleep(hearingMs, undefined, { ref: false })]).then(() => {
+      if (this.#hearing === heard) this.#hearing = undefined;
+    });
+    this.#hearing = heard;
+  }
+
+  hearing(): Promise<void> | undefined {
+    return this.#hearing;
   }
 
   onChange(listener: (word: OwnersWord) => void): void {
