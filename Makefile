@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help setup setup-tests demo test test-packages mutants fuzz bench bench-long bench-profile flood chaos lint types generate check-generated build docs pack clean
+.PHONY: help setup setup-tests demo test test-faults test-packages mutants fuzz bench bench-long bench-profile flood chaos lint types generate check-generated build docs pack clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -16,10 +16,13 @@ demo: setup ## Run the main job end to end: gate, executor, sandbox, receipts
 setup-tests:
 	@scripts/setup.sh tests
 
-test: setup-tests ## Run all tests, but those of the packages
-	@vitest run --exclude 'tests/packages/**'
+test: setup-tests ## Run all tests, but those of faults under load and of what ships
+	@vitest run --exclude 'tests/faults/**' --exclude 'tests/packages/**'
 
-test-packages: setup-tests ## Pack what ships and use it as its users do (npm installs it, which takes a registry)
+test-faults: setup-tests ## Load on a real fleet while parts of it fail or start again: a short round of make chaos
+	@vitest run tests/faults
+
+test-packages: setup-tests ## Bundle and pack what ships and use it as its users do (npm installs it, which takes a registry)
 	@npm install --prefix tests/packages --prefer-offline --loglevel=error >/dev/null
 	@vitest run tests/packages
 
@@ -41,7 +44,7 @@ bench-profile: setup ## Run rows with profiles and draw a flame graph of each in
 
 chaos: setup-tests ## Break a real fleet at random and audit its books, as root (CSC_CHAOS_SECONDS=600, CSC_CHAOS_SEED=… repeats a storm)
 	@node tests/chaos/main.ts
-	@CSC_CHAOS_MANY=$${CSC_CHAOS_MANY:-5000} vitest run tests/chaos/bad-host.test.ts
+	@CSC_CHAOS_MANY=$${CSC_CHAOS_MANY:-5000} vitest run tests/faults/bad-host.test.ts
 
 flood: setup ## Flood a gate beside an honest client, and print the table (ONLY=pings runs one)
 	@node tests/flood/main.ts

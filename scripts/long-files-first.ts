@@ -4,15 +4,15 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 // Vitest knows by itself only where it has run before.
 const long = [
   'tests/packages/install',
+  'tests/packages/bundle',
+  'tests/faults/bad-host',
   // It ends services in order, which is when their compiled code is kept for the next ones.
   'tests/integration/migration',
-  'tests/chaos/bad-host',
   'tests/adversarial/hostile-gate',
   'packages/cli/src/commands/submit',
   'tests/integration/rollout',
   'packages/sandbox/src/launch/bwrap-launcher',
   'packages/sandbox/src/launch/executor-process',
-  'packages/cli/src/bundle',
   'tests/chaos/full-disk',
   'tests/integration/terminal',
   'packages/cli/src/action/service',
@@ -27,7 +27,6 @@ const long = [
   'packages/gate/src/bounds/bounds',
   'tests/chaos/kill',
   'packages/executor/src/evidence/measure',
-  'tests/chaos/storm',
   'packages/cli/src/action/secrets',
   'tests/integration/placement',
   'packages/cli/src/main',

@@ -2589,7 +2589,7 @@ const keptCode: readonly Mutant[] = [
     file: 'packages/cli/bin/kept-code.js',
     before: 'if (!identity?.equals(bytes.subarray(identityAt, headerBytes))) return undefined;',
     after: '',
-    tests: ['packages/cli/src/bundle.test.ts'],
+    tests: ['tests/packages/bundle.test.ts'],
     red: 'keeps what it has compiled',
   },
   {
@@ -2597,7 +2597,7 @@ const keptCode: readonly Mutant[] = [
     file: 'packages/cli/bin/start.js',
     before: 'if (existsSync(folder) && !isOurs(folder)) return undefined;',
     after: '',
-    tests: ['packages/cli/src/bundle.test.ts'],
+    tests: ['tests/packages/bundle.test.ts'],
     red: 'keeps what it has compiled',
   },
 ];

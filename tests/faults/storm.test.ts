@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { runStorm } from './storm/storm.ts';
+import { runStorm } from '../chaos/storm/storm.ts';
 
 // The most telling faults for a few seconds; `make chaos` has all of them, as long as one likes.
 it('a short storm loses nothing', async () => {

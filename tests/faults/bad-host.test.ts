@@ -11,7 +11,7 @@ import {
   type Scene,
   setScene,
   startAll,
-} from './storm/scene.ts';
+} from '../chaos/storm/scene.ts';
 
 // Of each of the two hosts.
 const slots = 4;

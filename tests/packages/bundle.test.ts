@@ -35,7 +35,7 @@ function bundled(args: readonly string[], cwd: string, more: NodeJS.ProcessEnv =
 describe('the bundle', () => {
   it('has all commands, from a folder without node_modules', () => {
     const { directory } = createScratch();
-    const program = readFileSync(new URL('program.ts', import.meta.url), 'utf8');
+    const program = readFileSync(new URL('../../packages/cli/src/program.ts', import.meta.url), 'utf8');
     const commands = [...program.matchAll(/import\('\.\/commands\/([\w-]+)\.ts'\)/g)].flatMap(
       ([, command]) => command ?? [],
     );
