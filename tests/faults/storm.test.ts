@@ -5,9 +5,10 @@ import { runStorm } from '../chaos/storm/storm.ts';
 it('a short storm loses nothing', async () => {
   const told: string[] = [];
   const report = await runStorm({
-    // It draws one of each kind: each process that is killed takes a second of a processor to come back.
+    // It draws one of each kind: each process that is killed takes a second of a processor to come back, and as many more on one
+    // that has other work.
     seed: 'short-248',
-    seconds: 3,
+    seconds: 8,
     only: [
       'gate: kill -9',
       'executor: kill -9',
