@@ -13,6 +13,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { setImmediate } from 'node:timers/promises';
 import {
   connect,
   createSeenLogs,
@@ -53,7 +54,8 @@ import type { ScriptedExecutor } from '@csc-fleet/test-kit/gate/scripted-executo
 import { ServedGate, TestPki } from '@csc-fleet/test-kit/gate/served-gate';
 import { agent, logOrigin, TestGate, type TestGateOptions } from '@csc-fleet/test-kit/gate/test-gate';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { type LogFiles, walkLog } from '../../packages/cli/src/evidence/walk-log.ts';
+import { openSeenLogs } from '../../packages/cli/src/connect/seen-logs.ts';
+import { type LogFiles, walkLog, walkRemembered } from '../../packages/cli/src/evidence/walk-log.ts';
 import { createWitnessServer } from '../../packages/cli/src/witness/serve.ts';
 import { Witness } from '../../packages/cli/src/witness/witness.ts';
 import { openSqliteJournal } from '../../packages/executor/src/journal/index.ts';
@@ -515,6 +517,51 @@ describe('a client', () => {
     expect(seen.evidence).toHaveLength(1);
   });
 
+  it('keeps what it has met of a log while no other process can, which it may be shown another', async () => {
+    const own = await stage({});
+    const seen = memory();
+    let isAlone = false;
+    const guarded: SeenLogs = {
+      ...seen,
+      exclusively: async (act) => {
+        isAlone = true;
+        return act().finally(() => {
+          isAlone = false;
+        });
+      },
+      keep: async (...it) => {
+        expect(isAlone).toBe(true);
+        await seen.keep(...it);
+      },
+    };
+    await own.client({ seen: guarded }).getReceipt(await own.ran());
+    expect(await sizeOf(seen)).toBe(1);
+  });
+
+  it('reads what another process has met at the same time, once that is written', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'csc-seen-logs-'));
+    onTestFinished(() => rmSync(directory, { recursive: true }));
+    const [one, two] = [1, 2].map(() =>
+      openSeenLogs(
+        () => join(directory, 'met.logs'),
+        () => undefined,
+      ),
+    );
+    const [isIn, goOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const first = one?.exclusively?.(async () => {
+      isIn.resolve();
+      await goOn.promise;
+      await one.keep(vkey, { owed: [], checkpoint: 'the first’s' });
+    });
+    await isIn.promise;
+    const second = two?.exclusively?.(() => two.seenOf(vkey));
+    // Long enough for the second to be in, if anything let it.
+    for (let turns = 0; turns < 50; turns += 1) await setImmediate();
+    goOn.resolve();
+    await first;
+    expect(await second).toMatchObject({ checkpoint: 'the first’s' });
+  });
+
   it('asks again for what the gate has not proven, and takes a gate without a log only where none is demanded', async () => {
     let isSilent = true;
     const own = await stage({}, (prove) => async (call) => {
@@ -810,6 +857,14 @@ describe('an auditor', () => {
       faults: [],
       counts: { inChains: 3, ofGates: 1, beyond: 0 },
     });
+    // Whoever has verified it meanwhile may have been shown another one.
+    const seen = memory();
+    const meanwhile: LogFiles = async (path) => {
+      await seen.keep(vkey, { owed: [], checkpoint: 'of another walk' });
+      return filesIn(treeOf(own))(path);
+    };
+    const walked = walkRemembered(meanwhile, seen, against);
+    await expect(walked).rejects.toThrow('was verified by somebody else meanwhile');
     // A receipt that only the host has: the gate has dropped it.
     const [first, middle, last] = receipts;
     if (first === undefined || middle === undefined || last === undefined) throw new Error('three have run');

@@ -30,6 +30,7 @@ export {
 } from './token/sources.ts';
 export { createSeenChains, type SeenChains, type SeenReceipt } from './verify/chains.ts';
 export { type Conclusion, concludeFrom, concludeWithout } from './verify/conclusion.ts';
+export type { SharedMemory } from './verify/in-turn.ts';
 export { createKnownExecutors, type ExecutorKey, type KnownExecutors } from './verify/keys.ts';
 export {
   createSeenLogs,

@@ -167,7 +167,7 @@ function defineForget(audit: Command): void {
     const { forgetOwed, owedIn } = await import('../connect/seen-logs.ts');
     const lines =
       executionIds.length > 0
-        ? [`forgotten; the note of it is ${forgetOwed(file, executionIds)}`]
+        ? [`forgotten; the note of it is ${await forgetOwed(file, executionIds)}`]
         : owedIn(file).map(({ executionId, sha256, place }) => `${executionId} ${sha256} ${place}`);
     await writeOut(lines.map((line) => `${plainLine(line)}\n`).join(''));
     return exitCodes.ok;

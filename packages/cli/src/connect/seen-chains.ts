@@ -3,6 +3,7 @@ import type { SeenChains, SeenReceipt } from '@csc-fleet/client';
 import { CscError } from '@csc-fleet/common/errors';
 import { readBoundedFile } from '@csc-fleet/common/files';
 import * as z from 'zod';
+import { exclusively } from '../files/exclusively.ts';
 import { writeFileWhole } from '../files/write-file.ts';
 
 const maxSeenBytes = 16 * 1024 * 1024;
@@ -28,11 +29,14 @@ const seenSchema = z.record(
 export function openSeenChains(file: () => string, notKept: (error: CscError) => void): SeenChains {
   const fresh = new Map<string, readonly SeenReceipt[]>();
   return {
+    exclusively: (act) => exclusively(file(), act),
     receiptsOf: async (owner) => fresh.get(owner) ?? readSeen(file())[owner] ?? [],
     keep: async (owner, receipts) => {
       fresh.set(owner, receipts);
       try {
         writeFileWhole(file(), JSON.stringify({ ...readSeen(file()), [owner]: receipts }));
+        // What another process meets meanwhile is in the file.
+        fresh.delete(owner);
       } catch (error) {
         if (!(error instanceof CscError)) throw error;
         notKept(error);

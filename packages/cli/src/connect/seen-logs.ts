@@ -5,6 +5,7 @@ import { sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { readBoundedFile } from '@csc-fleet/common/files';
 import * as z from 'zod';
+import { exclusively } from '../files/exclusively.ts';
 import { writeFileWhole } from '../files/write-file.ts';
 
 const maxSeenBytes = 4 * 1024 * 1024;
@@ -45,6 +46,7 @@ export function openSeenLogs(file: () => string, notKept: (error: CscError) => v
       // What another process meets meanwhile is in the file.
       if (kept !== '') fresh.delete(origin);
     },
+    exclusively: (act) => exclusively(file(), act),
     accuse: async (origin, evidence) => trying(() => keepEvidence(file(), { origin, ...evidence })),
   };
 }
@@ -70,9 +72,13 @@ function owedOf(seen: Readonly<Record<string, SeenLog>>): (OwedReceipt & { reado
 
 /**
  * Forgets that proofs of these executions' receipts are owed, and keeps a note of it where evidence is kept.
- * @returns where that note is. Throws CONFIG_INVALID where one is not owed.
+ * @returns where that note is. Rejects with CONFIG_INVALID where one is not owed, and as exclusively does.
  */
-export function forgetOwed(file: string, executionIds: readonly string[]): string {
+export function forgetOwed(file: string, executionIds: readonly string[]): Promise<string> {
+  return exclusively(file, () => forgetAlone(file, executionIds));
+}
+
+function forgetAlone(file: string, executionIds: readonly string[]): string {
   // Read once: the note is of just what is taken out.
   const seen = readSeen(file);
   const owed = owedOf(seen).filter(({ executionId }) => executionIds.includes(executionId));

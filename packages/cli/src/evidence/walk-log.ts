@@ -1,4 +1,4 @@
-import type { SeenLogs } from '@csc-fleet/client';
+import type { SeenLog, SeenLogs } from '@csc-fleet/client';
 import { CscError, isCscError, orThrow } from '@csc-fleet/common/errors';
 import type { ChainEntry } from '@csc-fleet/common/evidence';
 import {
@@ -222,10 +222,24 @@ export async function walkRemembered(
   const walked = await walkLog(read, { ...against, before });
   const fork = walked.faults.find(({ kind }) => kind === 'fork');
   if (fork === undefined) {
-    await seen.keep(vkey, { checkpoint: walked.note, owed });
+    await keepUnlessMet(seen, vkey, before, { checkpoint: walked.note, owed });
     return { ...walked, evidence: '' };
   }
   const message = fork.message;
   const evidence = { message, seenCheckpoint: before ?? '', shownCheckpoint: walked.note, receipts: [] };
   return { ...walked, evidence: await seen.accuse(log.name, evidence) };
+}
+
+// Two that walk at once could be shown two logs, each of which adds to what was verified before both.
+async function keepUnlessMet(
+  seen: SeenLogs,
+  vkey: string,
+  before: string | undefined,
+  met: SeenLog,
+): Promise<void> {
+  const alone = seen.exclusively ?? ((act) => act());
+  await alone(async () => {
+    if ((await seen.seenOf(vkey)).checkpoint === before) return seen.keep(vkey, met);
+    throw new CscError('LOG_MISSING', 'the log was verified by somebody else meanwhile: verify it once more');
+  });
 }

@@ -27,7 +27,7 @@ import { ScriptedGate, toPublicKey } from '@csc-fleet/test-kit/client/scripted-g
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { type ConnectOptions, connect } from '../client.ts';
 import { OutputOpener } from '../stream/sealed.ts';
-import { createSeenChains } from '../verify/chains.ts';
+import { checkSeen, createSeenChains } from '../verify/chains.ts';
 import { createKnownExecutors } from '../verify/keys.ts';
 import type { RunOptions } from './run.ts';
 
@@ -491,6 +491,21 @@ describe('a hostile gate, before a client that remembers executors’ chains', (
     }
     return 'nothing was seen';
   };
+
+  it('cannot show two receipts in one place to two that ask at once', async () => {
+    const seen = createSeenChains();
+    const shown = [sealed(7, 'b'.repeat(64)), sealed(7, 'b'.repeat(64), { runner_version: '0' })];
+    const checked = shown.map(({ receiptJson, originalJson = receiptJson }) =>
+      checkSeen(
+        seen,
+        'spiffe://csc.local/executor/host-2',
+        JSON.parse(originalJson.toString()),
+        originalJson,
+      ),
+    );
+    const outcomes = await Promise.allSettled(checked);
+    expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
+  });
 
   it('cannot show two receipts in one place, nor one that follows another than was shown', async () => {
     const [seventh, other] = [sealed(7, 'b'.repeat(64)), sealed(7, 'b'.repeat(64), { runner_version: '0' })];

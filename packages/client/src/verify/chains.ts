@@ -2,6 +2,7 @@ import { sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { findFault } from '@csc-fleet/common/evidence';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
+import { inTurn, type SharedMemory } from './in-turn.ts';
 
 /** A receipt that was met, by its place in its executor's chain. */
 export interface SeenReceipt {
@@ -19,7 +20,7 @@ export interface SeenReceipt {
  * What was met of each executor's chain, so that a gate cannot show one receipt today and another tomorrow in its place.
  * Keep it between processes, or each begins anew.
  */
-export interface SeenChains {
+export interface SeenChains extends SharedMemory {
   /** The receipts of this executor, a SPIFFE id, that are remembered; none where it was never met. */
   receiptsOf(owner: string): Promise<readonly SeenReceipt[]>;
   /** Replaces them. */
@@ -48,7 +49,16 @@ const toleranceMs = 5 * 60_000;
  * before it, for a number that has gone back, and for one without a place in the chain of an executor that has one.
  * @param chained undefined: a v0.1 receipt that came without its original
  */
-export async function checkSeen(
+export function checkSeen(
+  seen: SeenChains,
+  owner: string,
+  chained: ReceiptV02 | undefined,
+  chainedJson: Uint8Array,
+): Promise<void> {
+  return inTurn(seen, () => checkAlone(seen, owner, chained, chainedJson));
+}
+
+async function checkAlone(
   seen: SeenChains,
   owner: string,
   chained: ReceiptV02 | undefined,

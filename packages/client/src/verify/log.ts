@@ -15,6 +15,7 @@ import {
   verifyInclusion,
 } from '@csc-fleet/common/tlog';
 import type { Connection } from '../connection/connection.ts';
+import { inTurn, type SharedMemory } from './in-turn.ts';
 
 /** A receipt that the log must have: of its two forms, the one in its executor's chain. */
 export interface OwedReceipt {
@@ -38,7 +39,7 @@ export interface SeenLog {
  * begins anew. What a log has signed is kept by its vkey, whoever asked; what is owed by a place, that is who asks where, as
  * nobody may ask for what another is owed.
  */
-export interface SeenLogs {
+export interface SeenLogs extends SharedMemory {
   /** `name` is a vkey or a place. */
   seenOf(name: string): Promise<SeenLog>;
   /** Replaces it. */
@@ -204,7 +205,7 @@ function remember(
   receipt?: ReceiptInLog,
 ): Promise<{ met: Met; isDue: boolean; own: readonly OwedReceipt[] }> {
   const { trust, seen, place, now: clock } = ports;
-  return inTurn(async () => {
+  return inTurn(seen, async () => {
     const { firstUse, ...met } = await recall(ports);
     const came = receipt === undefined ? [] : [toOwed(receipt)];
     const counts = trust !== undefined || isYounger(receipt, firstUse);
@@ -228,15 +229,6 @@ function remember(
 function isYounger(receipt: ReceiptInLog | undefined, firstUse: SeenLog['firstUse']): boolean {
   if (receipt === undefined || firstUse === undefined || firstUse.vkey === '') return false;
   return endOf(receipt) > Date.parse(firstUse.metAt) + clockToleranceMs;
-}
-
-let turn: Promise<unknown> = Promise.resolve();
-
-// One at a time of this process: what was read is what is replaced.
-function inTurn<T>(act: () => Promise<T>): Promise<T> {
-  const next = turn.then(act);
-  turn = next.catch(() => undefined);
-  return next;
 }
 
 function without(owed: readonly OwedReceipt[], others: readonly OwedReceipt[]): OwedReceipt[] {
@@ -333,7 +325,7 @@ async function judge(
   const vkey = formatVkey(log);
   const shown = answer.checkpoint.toString();
   const settle = (told: readonly OwedReceipt[]): Promise<void> =>
-    inTurn(async () => {
+    inTurn(seen, async () => {
       const now = await seen.seenOf(place);
       await seen.keep(place, { ...now, owed: without(now.owed, told) });
     });
@@ -359,7 +351,7 @@ async function judge(
   try {
     const { checkpoint } = openCheckpoint(answer.checkpoint, { log });
     if (before !== undefined) verifyConsistency(before, checkpoint, answer.consistency);
-    const isLast = await inTurn(async () => {
+    const isLast = await inTurn(seen, async () => {
       const now = await seen.seenOf(vkey);
       if (now.checkpoint !== undefined && now.checkpoint !== met.checkpoint) {
         const other = seenHead({ log, checkpoint: now.checkpoint });
@@ -428,7 +420,7 @@ async function meet(ports: LogPorts, met: Met, answer: ProveReceiptsResponse): P
     onWarning(told);
   }
   const at = met.firstUse?.askedAt ?? ports.now().toISOString();
-  await inTurn(async () => {
+  await inTurn(seen, async () => {
     const known = await seen.seenOf(logVkey);
     // What others have met of it counts: this adds to it, or the next answer shows that it does not.
     if (shown !== '' && known.checkpoint === undefined)
