@@ -35,7 +35,7 @@ const missingNote =
   'receipts that the gate has acknowledged are in no checkpoint of its log after ten minutes: it may hide them. This host has ' +
   'them (csc executor receipts export): ask whoever runs the gate, and have its log audited (csc audit verify)';
 const falseNote =
-  'THE LOG OF RECEIPTS IS FALSE: it is not the one that the owners name, or contradicts what this host has met of it';
+  'THE LOG OF RECEIPTS IS FALSE: it is not the one that the owners name (each gate has its own), or contradicts what this host has met of it';
 const olderNote =
   'the gate is of a release that proves nothing to hosts: whether this host’s receipts are in its log is not known before it is brought up to date';
 
