@@ -3103,6 +3103,14 @@ const exported: readonly Mutant[] = [
     red: 'is held against the owners’ root',
   },
   {
+    name: 'bundle-run-by-its-end',
+    file: 'packages/common/src/audit-bundle/owners.ts',
+    before: 'function hasRun({ commands }: ReceiptV02): boolean {\n  return commands.length > 0;',
+    after: "function hasRun({ ended }: ReceiptV02): boolean {\n  return ended !== 'refused';",
+    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    red: 'is held against the owners’ root',
+  },
+  {
     name: 'bundle-approval-by-a-revoked-key',
     file: 'packages/common/src/audit-bundle/approvals.ts',
     before: 'if (since !== undefined && since <= usedAt)',

@@ -240,6 +240,7 @@ function defineBundle(audit: Command): void {
     .option('--receipts <dir>', 'receipts that a host has exported; repeatable', append, [])
     .option('--approvals <dir>', 'approvals (*.json); repeatable', append, [])
     .option('--policy-repository <dir>', 'the published folder of a policy repository')
+    .option('--owners-root <file>', 'root.json that hosts pin: with --log-of')
     .addHelpText('after', bundleHelp);
   addLogOptions(bundle);
   act<[unknown]>(bundle, async () => {

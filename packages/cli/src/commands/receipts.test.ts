@@ -947,10 +947,14 @@ describe('an audit bundle', () => {
     ) as [Signer, Signer, Signer, Signer];
     const people = (by: Signer) =>
       `approvers_version: csc.approvers.v0.1\napprovers: [{identity: ${identity}, keys: [{key_id: alice-key, public_key: ${Buffer.from(by.publicKey).toString('hex')}}]}]\ngroups: [{name: release, members: ["${identity}"]}]\n`;
-    const publishAs = (name: string, by: Signer, files: readonly Record<string, string>[]): string => {
+    const publishAs = (
+      name: string,
+      by: Signer,
+      files: readonly Record<string, string>[],
+      now = new Date('2025-01-01T00:00:00Z'),
+    ): string => {
       const dir = join(scratch, name);
       const own = { publicKeys: [by.publicKey], threshold: 1 };
-      const now = new Date('2025-01-01T00:00:00Z');
       initRepository(dir, { root: own, targets: own, online: gateKey.publicKey }, now);
       for (const version of files) {
         addFiles(dir, new Map(Object.entries(version).map(([path, text]) => [path, Buffer.from(text)])));
@@ -968,10 +972,17 @@ describe('an audit bundle', () => {
       'bindings.yaml': bindings,
     };
     const all = { ...policies, 'approvers.yaml': people(alice) };
-    const owners = publishAs('owners', ownersKey, [all, { 'revoked.yaml': revoked('2099-01-01T00:00:00Z') }]);
+    const owners = publishAs('owners', ownersKey, [
+      all,
+      {
+        'revoked.yaml': revoked('2099-01-01T00:00:00Z'),
+        'log.yaml': `log_version: csc.log.v0.1\nvkey: ${vkey}\n`,
+      },
+    ]);
     const theirs = publishAs('gates', mallory, [{ ...all, 'approvers.yaml': people(mallory) }]);
     const root = join(scratch, 'owners-root.json');
     writeFileSync(root, rootBytes(owners));
+    type Fault = { readonly kind: string; readonly message: string };
     const judge = async (
       folder: string,
       by: Signer,
@@ -995,13 +1006,13 @@ describe('an audit bundle', () => {
       relist(dir);
       const tell = async (...trust: string[]) => {
         const given = ['audit', 'verify-bundle', dir, '--fleet-ca', caFile, ...trust];
-        const [told, json] = [await csc(given), JSON.parse((await csc([...given, '--json'])).stdout)];
-        return { code: told.code, text: told.stdout, ...json } as {
-          code: number;
-          text: string;
-          owners: { verified: boolean };
-          approvals: object;
-          faults: { kind: string; message: string }[];
+        const { code, stdout } = await csc([...given, '--json']);
+        const said = JSON.parse(stdout) as { owners: object; approvals: object; faults: Fault[] };
+        return {
+          code,
+          ...said,
+          given,
+          text: said.faults.map((it) => `${it.kind}: ${it.message}`).join('\n'),
         };
       };
       return { own: await tell(), held: await tell('--owners-root', root) };
@@ -1016,11 +1027,12 @@ describe('an audit bundle', () => {
     const good = await judge(owners, alice);
     expect(good.held).toMatchObject({ code: 0, faults: [], approvals: { signed: 1, unknown: 0 } });
     expect(good.held.owners).toMatchObject({ verified: true, root: 1, receipts_without_version: 2 });
-    expect(good.held.text).toMatch(
+    const heldText = (await csc(good.held.given)).stdout;
+    expect(heldText).toMatch(
       /version 1 of the owners’ files, signed at 2025-.* by keys of root 1, .*: 1 runs/,
     );
     expect(good.own).toMatchObject({ code: 0, owners: { verified: false } });
-    expect(good.own.text).toContain('THAT THE OWNERS SIGNED IT WAS NOT VERIFIED');
+    expect((await csc(good.own.given)).stdout).toContain('THAT THE OWNERS SIGNED IT WAS NOT VERIFIED');
 
     const replaced = await judge(owners, mallory, (dir) => replaceIn(dir, people(mallory), 'approvers.yaml'));
     expect(replaced.own).toMatchObject({ code: 0, approvals: { signed: 1, unknown: 0 } });
@@ -1057,11 +1069,26 @@ describe('an audit bundle', () => {
       token_sha256: 'a'.repeat(64),
       binding: 'key',
     } as const;
+    // Of several commands the last was refused: the others ran.
+    const partly = { status: 'failed', ended: 'refused', exit_code: 126 } as const;
+    const half = await judge(owners, alice, () => undefined, { ...partly, policy_sha256: 'a'.repeat(64) });
+    expect(half.held.faults.map(({ kind }) => kind)).toContain('policy');
     const strange = await judge(owners, alice, () => undefined, { identity: token });
     expect(strange.held.faults).toMatchObject([{ kind: 'identity' }]);
 
+    expect(heldText).toContain('THE LOG OF RECEIPTS THAT THE OWNERS NAME IS NOT IN IT');
+    const stranger = createSigner(generateKeyPair().seed, 'log.example');
+    const strangers = formatVkey({ name: 'log.example', type: 'ed25519', publicKey: stranger.publicKey });
+    const logged = await judge(owners, alice, (dir) => {
+      addLog(dir, receiptFiles(dir), stranger);
+      writeFileSync(join(dir, 'trust/log.vkey'), strangers);
+    });
+    expect([logged.own.code, logged.held.faults.map(({ kind }) => kind)]).toEqual([0, ['log']]);
+
     // What the newest version has revoked from before on counts no more, whatever was known then.
-    const late = publishAs('late', ownersKey, [all, { 'revoked.yaml': revoked('2025-01-02T00:00:00Z') }]);
+    const named = { ...all, 'log.yaml': `log_version: csc.log.v0.1\nvkey: ${vkey}\n` };
+    const versions = [named, { 'revoked.yaml': revoked('2025-01-02T00:00:00Z') }];
+    const late = publishAs('late', ownersKey, versions, new Date());
     writeFileSync(root, rootBytes(late));
     const stolen = await judge(late, alice);
     for (const { code, faults } of [stolen.own, stolen.held])
@@ -1074,6 +1101,11 @@ describe('an audit bundle', () => {
           },
         ],
       ]);
+    const out = join(scratch, 'with-owners-log');
+    const ofOwners = ['--log-of', join(late, 'published'), '--owners-root', root];
+    const from = ['--receipts', exported, '--fleet-ca', caFile, '--out', out];
+    expect((await csc(['audit', 'bundle', ...from, ...ofOwners])).code).toBe(0);
+    expect(readFileSync(join(out, 'trust/log.vkey'), 'utf8')).toBe(`${vkey}\n`);
   });
 
   it('fails where an approvers.yaml in it cannot be read', async () => {

@@ -40,6 +40,7 @@ import { version } from '@csc-fleet/common/version';
 import { exitCodes } from '../action/exit-codes.ts';
 import { connectGate } from '../connect/connect-gate.ts';
 import { type GateOptions, namesGate, resolveGate, resolveLog } from '../connect/gate-options.ts';
+import { readOwnersLog } from '../connect/owners-log.ts';
 import { writeFileWhole } from '../files/write-file.ts';
 import { toOcsf } from '../show/ocsf.ts';
 import { note, writeOut } from '../terminal/streams.ts';
@@ -89,7 +90,7 @@ export async function makeBundle(
   if (existsSync(options.out) && readdirSync(options.out).length > 0)
     throw new CscError('FILE_UNWRITABLE', `${options.out} is not empty: a bundle wants a folder of its own`);
   const contents = new Contents();
-  addTrust(contents, options);
+  await addTrust(contents, options);
   for (const dir of options.receipts) await addHostReceipts(contents, dir);
   for (const dir of options.approvals) addFiles(contents, dir, places.approvals, '.json');
   if (options.policyRepository !== undefined) addRepository(contents, options.policyRepository);
@@ -140,9 +141,10 @@ function toManifest(
 }
 
 // What the auditor holds receipts against is the auditor's: the gate is not asked for it.
-function addTrust(contents: Contents, options: BundleOptions): void {
-  const { keys, fleetCa } = options;
-  const log = resolveLog(options, process.env);
+async function addTrust(contents: Contents, options: BundleOptions): Promise<void> {
+  const { keys, fleetCa, logOf, ownersRoot } = options;
+  const said = resolveLog(options, process.env);
+  const log = logOf === undefined ? said : await readOwnersLog(logOf, ownersRoot);
   if (log !== undefined) contents.add(places.logVkey, Buffer.from(`${log.vkey}\n`));
   if (fleetCa === undefined && keys.length === 0)
     throw new CscError(

@@ -10,7 +10,7 @@ import {
 import { toBase64 } from '../crypto/index.ts';
 import { parseTimestamp, sha256Hex, toTimestamp } from '../encoding/index.ts';
 import { isCscError, quoteBriefly } from '../errors/index.ts';
-import { createRevocations, type Revocation } from '../owners/index.ts';
+import type { Revocation } from '../owners/index.ts';
 import type { ReceiptV02 } from '../receipt/index.ts';
 import { findOwnersFiles } from './manifest.ts';
 
@@ -35,27 +35,36 @@ export interface Electorate {
   revokedSince(person: Approver, key: ApproverKey): Date | undefined;
 }
 
-/** @param revoked in any order; of two that are about the same, the earlier since counts */
+/**
+ * In time by the number of keys and revocations, whoever has written them: a bundle's own may be anybody's.
+ * @param revoked in any order; of two that are about the same, the earlier since counts
+ */
 export function toElectorate(approvers: readonly Approvers[], revoked: readonly Revocation[]): Electorate {
-  const sinceOf = ({ since }: Revocation): number => parseTimestamp(since)?.getTime() ?? 0;
-  const lastFirst = [...revoked].sort((one, other) => sinceOf(other) - sinceOf(one));
-  const named = approvers.flatMap((it) => it.all()).flatMap(({ keys }) => keys);
-  const keys = createRevocations(lastFirst, named).revokedKeys();
-  const people = new Map(
-    lastFirst.flatMap((it) => (it.kind === 'principal' ? [[it.id, new Date(sinceOf(it))]] : [])),
-  );
+  const since = new Map<string, Date>();
+  for (const entry of revoked) {
+    const [name, at] = [`${entry.kind} ${entry.id}`, parseTimestamp(entry.since) ?? new Date(0)];
+    if (at < (since.get(name) ?? latest)) since.set(name, at);
+  }
+  const files = [...new Set(approvers)];
+  // All that a key is called: who revokes one of its names means the key.
+  const names = new Map<string, Set<string>>();
+  for (const { keyId, publicKey } of files.flatMap((it) => it.all()).flatMap(({ keys }) => keys)) {
+    const text = toBase64(publicKey);
+    names.set(text, (names.get(text) ?? new Set([text])).add(keyId));
+  }
   return {
-    approvers,
+    approvers: files,
     isSigned: false,
-    revokedSince: ({ identity, also }, { keyId, publicKey }) => {
-      const found = [
-        ...[keyId, toBase64(publicKey)].map((it) => keys.get(it)),
-        ...[identity, ...also].map((it) => people.get(it)),
-      ].filter((it) => it !== undefined);
+    revokedSince: ({ identity, also }, { publicKey }) => {
+      const keys = [...(names.get(toBase64(publicKey)) ?? [])].map((it) => `key ${it}`);
+      const people = [identity, ...also].map((it) => `principal ${it}`);
+      const found = [...keys, ...people].map((it) => since.get(it)).filter((it) => it !== undefined);
       return found.sort((one, other) => one.getTime() - other.getTime())[0];
     },
   };
 }
+
+const latest = new Date(8.64e15);
 
 /** Holds an approval against the receipt that brings it, and against approvers.yaml; undefined where nobody has signed it. */
 export function judgeUsedApproval(

@@ -128,9 +128,9 @@ export function checkOwners(
 const whyNone =
   'no version of the owners’ files in repository/ verifies by the owners’ root: csc audit bundle puts them in with --policy-repository, the published folder';
 
-/** Whether something ran: of what was refused, the policy is what its gate named. */
-function hasRun({ ended }: ReceiptV02): boolean {
-  return ended !== 'refused';
+// Of what was refused before anything could run, the policy is what its gate named. A run whose last command was refused has others.
+function hasRun({ commands }: ReceiptV02): boolean {
+  return commands.length > 0;
 }
 
 function findObjections(receipt: ReceiptV02, reader: Reader): { kind: string; message: string }[] {

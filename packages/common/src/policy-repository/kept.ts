@@ -225,12 +225,32 @@ function takeFiles(
   return { files, missing };
 }
 
+type Parse<T> = (bytes: Uint8Array) => Parsed<T>;
+
+// Versions have most of their files in common: the same bytes, which are read once.
+function memoized<T>(parse: Parse<T>): Parse<T> {
+  const known = new WeakMap<Uint8Array, Parsed<T>>();
+  return (bytes) => {
+    const parsed = known.get(bytes) ?? parse(bytes);
+    known.set(bytes, parsed);
+    return parsed;
+  };
+}
+
+const once = {
+  parsePolicy: memoized(parsePolicy),
+  parseApprovers: memoized(parseApprovers),
+  parseIssuers: memoized(parseIssuers),
+  parseLog: memoized(parseLog),
+  parseRevoked: memoized(parseRevoked),
+};
+
 /** What the files of a version say to whoever reads evidence of it. */
 export function readKeptContent({ version, files, missing }: KeptVersion): KeptContent {
   const faults = missing.map(
     (name) => `${name} of version ${version} is not here as the owners have signed it`,
   );
-  const read = <T>(name: string, parse: (bytes: Uint8Array) => Parsed<T>): T | undefined => {
+  const read = <T>(name: string, parse: Parse<T>): T | undefined => {
     const bytes = files.get(name);
     if (bytes === undefined) return undefined;
     const parsed = bytes.length > artifactBytes.ownersFile ? undefined : parse(bytes);
@@ -243,15 +263,15 @@ export function readKeptContent({ version, files, missing }: KeptVersion): KeptC
   };
   const policies = [...files.keys()].flatMap((name) =>
     /^policies\/.*(?<!\.samples)\.yaml$/.test(name) && isOwnersFile(name)
-      ? (read(name, parsePolicy)?.sha256 ?? [])
+      ? (read(name, once.parsePolicy)?.sha256 ?? [])
       : [],
   );
-  const approvers = read('approvers.yaml', parseApprovers);
-  const log = read('log.yaml', parseLog);
+  const approvers = read('approvers.yaml', once.parseApprovers);
+  const log = read('log.yaml', once.parseLog);
   return {
     policies: new Set(policies),
-    issuers: new Set(read('issuers.yaml', parseIssuers)?.issuers.map(({ issuer }) => issuer)),
-    revoked: read('revoked.yaml', parseRevoked)?.revoked ?? [],
+    issuers: new Set(read('issuers.yaml', once.parseIssuers)?.issuers.map(({ issuer }) => issuer)),
+    revoked: read('revoked.yaml', once.parseRevoked)?.revoked ?? [],
     ...(approvers === undefined ? {} : { approvers }),
     ...(log === undefined ? {} : { log }),
     faults,

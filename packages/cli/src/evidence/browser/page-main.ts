@@ -218,6 +218,7 @@ function show(report: BundleReport, trust: readonly string[]): Element[] {
     ...table(['executor', 'epoch', 'receipts', 'chain'], chainRows),
     element('p', plain(describeLog(report))),
     element('p', describeApprovals(report)),
+    element('p', ownersSaid),
     element('h2', 'What this rests on'),
     element('p', 'Compare these with what you know from elsewhere: they are as the bundle brings them.'),
     element('ul', ...trust.map((it) => element('li', plain(it)))),
@@ -230,6 +231,9 @@ function show(report: BundleReport, trust: readonly string[]): Element[] {
       : [element('h2', 'The gate’s audit, which is its word'), ...table(auditHeads, auditRows)]),
   ];
 }
+
+const ownersSaid =
+  'That the owners have signed policies/ and repository/, who may approve and what is revoked, no page verifies: csc audit verify-bundle --owners-root does.';
 
 function describeLog({ log }: BundleReport): string {
   if (log === undefined) return 'No log of receipts that holds is in the bundle.';
