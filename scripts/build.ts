@@ -11,7 +11,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { basename } from 'node:path';
+import { basename, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, type Plugin } from 'esbuild';
 
@@ -78,6 +78,25 @@ const withoutUnasked: Plugin = {
 // As formatted: what a statement at the margin goes on with is indented, or closes a bracket.
 const madeByCall = /^((?:export )?const \w+ =\s+)(\w+(?:\s*\.\w+)*\((?:.*\n(?=[\s)}\]]))*.*\));$/gm;
 
+// What the quickest commands load on occasion alone is beside them: in the same file it would be read each time, and everything that
+// it shares with the rest be wrapped in functions. It has its own copy of that, classes included: what it throws is not theirs.
+const quickest = ['check.ts', 'run.ts'].map(bundleOf);
+const occasional = new Map<string, string>();
+const occasionsApart: Plugin = {
+  name: 'occasions apart',
+  setup: ({ onResolve, resolve }) => {
+    onResolve({ filter: /./ }, async ({ path, kind, importer, resolveDir, pluginData }) => {
+      if (kind !== 'dynamic-import' || pluginData === occasional) return undefined;
+      const found = await resolve(path, { kind, importer, resolveDir, pluginData: occasional });
+      if (found.external || found.errors.length > 0) return undefined;
+      const steps = relative(root, found.path).replace(/\.\w+$/, '');
+      const name = `apart-${steps.replace(/^.*node_modules\/|^packages\//, '').replaceAll(/\W+/g, '-')}`;
+      occasional.set(name, found.path);
+      return { path: `./${name}.cjs`, external: true };
+    });
+  },
+};
+
 // Beside those that the program loads stands what several of them share.
 const program = readFileSync(`${source}/program.ts`, 'utf8');
 const commands = [...new Set(program.match(/(?<=import\('\.\/commands\/)[\w-]+\.ts(?='\))/g) ?? [])];
@@ -127,10 +146,14 @@ const bundle = (entryPoints: Record<string, string>, plugins: Plugin[]) =>
     logLevel: 'warning',
   });
 await bundle({ [describes]: describing }, []);
+const those = (areQuickest: boolean) =>
+  Object.fromEntries(Object.entries(others).filter(([name]) => quickest.includes(name) === areQuickest));
+await bundle(those(true), [withoutDescriptions, occasionsApart]);
 await bundle(
   {
+    ...Object.fromEntries(occasional),
     main: `${source}/main.ts`,
-    ...others,
+    ...those(false),
     ...Object.fromEntries(programs.map((file) => [basename(file, '.ts'), file])),
   },
   [withoutDescriptions],

@@ -233,7 +233,7 @@ export const house: House = {
       files: [],
       demo: ['connect', 'owners'],
       action: ['terminal'],
-      check: ['files'],
+      check: ['action', 'connect', 'files', 'show', 'terminal'],
       show: ['action', 'files', 'terminal'],
       connect: ['action', 'files', 'terminal'],
       approve: ['action', 'connect', 'files', 'show', 'terminal'],

@@ -19,11 +19,16 @@ export function act<A extends readonly unknown[]>(command: Command, body: Body<A
     } catch (error) {
       // How the command line is wrong has been said already.
       if (isCommanderError(error)) throw error;
-      process.exitCode = isBrokenPipe(error) ? exitCodes.brokenPipe : exitCodeOf(error);
-      if (isBrokenPipe(error)) return;
-      await reportError(error, command.opts()['json'] === true);
+      process.exitCode = await exitCodeOfFailure(error, command.opts()['json'] === true);
     }
   });
+}
+
+/** What a command ends with that has thrown something, which is told; where nobody reads, nothing is. */
+export async function exitCodeOfFailure(error: unknown, json: boolean): Promise<number> {
+  if (isBrokenPipe(error)) return exitCodes.brokenPipe;
+  await reportError(error, json);
+  return exitCodeOf(error);
 }
 
 /** Narrows to what commander throws; by its code, as the bundle may hold commander more than once. */

@@ -13,6 +13,7 @@ import {
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { orThrow } from '@csc-fleet/common/errors';
 import { type PolicyDocument, parsePolicy } from '@csc-fleet/common/policy';
+import { exitCodes } from '../action/exit-codes.ts';
 import { inputName, readInput } from '../files/read-input.ts';
 
 /** How long a decision that nobody keeps says that it holds. */
@@ -112,6 +113,12 @@ function hasInlineCode(argv: readonly string[], piped: boolean): boolean {
   const faults = (inlineCode: boolean) => judgeCommand(argv, { allowCommands: [], inlineCode, piped }).length;
   return faults(false) > faults(true);
 }
+
+export const exitCodeOfVerdict = {
+  allow: exitCodes.ok,
+  deny: exitCodes.no,
+  needs_approval: exitCodes.needsApproval,
+} as const;
 
 /** A contract file, or `-`. Throws FILE_UNREADABLE, or CONTRACT_INVALID with every fault. */
 export async function readContractInput(path: string): Promise<CommandContract> {

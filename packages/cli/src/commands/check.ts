@@ -1,18 +1,15 @@
 import '../action/started-once.ts';
-import { contractSha256, parseContract } from '@csc-fleet/common/contract';
+import { contractSha256 } from '@csc-fleet/common/contract';
 import type { AskedBeside, HostRules } from '@csc-fleet/common/decision';
-import { artifactBytes } from '@csc-fleet/common/encoding';
 import type { Command } from 'commander';
 import { act } from '../action/act.ts';
-import { exitCodes } from '../action/exit-codes.ts';
 import { decideBatch } from '../check/batch.ts';
-import { decide, describeLeftToHosts, readContractInput, readPolicyInput } from '../check/decide.ts';
+import { decide, exitCodeOfVerdict, readContractInput, readPolicyInput } from '../check/decide.ts';
 import { addGateOptions, addTokenOptions, type GateOptions, namesGate } from '../connect/gate-options.ts';
-import { openInput, readInput } from '../files/read-input.ts';
+import { openInput } from '../files/read-input.ts';
 import { describeDecision } from '../show/decision.ts';
-import { decisionJson } from '../show/messages-json.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
-import { createPaint, paintFor, plainLine } from '../terminal/text.ts';
+import { paintFor, plainLine } from '../terminal/text.ts';
 
 interface Options extends GateOptions {
   readonly json?: true;
@@ -62,8 +59,12 @@ export function defineCheck(command: Command): void {
     if (options.batch !== undefined && options.tty === true)
       command.error('error: --batch asks for no terminal: leave --tty out');
     if (options.batch !== undefined) return batch(command, options.batch, contract, host);
-    if (contract !== undefined && policy === undefined && namesGate(options, process.env))
-      return askGate(contract, options);
+    if (contract !== undefined && policy === undefined && namesGate(options, process.env)) {
+      // Loaded here only: a check of two files need not wait for gRPC.
+      const { askGate } = await import('../check/ask-gate.ts');
+      const { json = false, profile } = options;
+      return askGate(contract, options, { json, profile, ...askedBy(options) });
+    }
     if (contract === undefined || policy === undefined) {
       command.error('error: a contract and a policy are needed (or a gate, with --gate; or --batch)');
       return 1;
@@ -84,36 +85,6 @@ async function batch(
   await decideBatch(openInput(file), writeOut, host);
   return 0;
 }
-
-/** Has the gate decide and prints that. Resolves to the exit code of `csc check`. */
-async function askGate(contractPath: string, options: Options): Promise<number> {
-  // Loaded here only: a check of two files need not wait for gRPC.
-  const { connectGate } = await import('../connect/connect-gate.ts');
-  const { identify } = await import('../connect/submitter.ts');
-  const { toDecisionView } = await import('../show/outcome.ts');
-  using client = connectGate(options, await identify(options));
-  const contract = await readInput(contractPath, artifactBytes.contract);
-  const decision = await client.check(contract, {
-    policyProfile: options.profile,
-    terminal: options.tty === true,
-  });
-  const view = toDecisionView(decision);
-  if (options.json === true) await writeJson(decisionJson(decision));
-  else {
-    await writeOut(`${describeDecision(view, createPaint(process.stdout))}\n`);
-    note(plainLine(`csc: by the policy ${decision.policyProfile} (sha256 ${decision.policySha256})`));
-    const read = parseContract(contract);
-    const left = read.ok && view.verdict !== 'deny' ? describeLeftToHosts(read.value, askedBy(options)) : [];
-    for (const it of left) note(plainLine(`csc: a host may still refuse: ${it}`));
-  }
-  return exitCodeOfVerdict[view.verdict];
-}
-
-const exitCodeOfVerdict = {
-  allow: exitCodes.ok,
-  deny: exitCodes.no,
-  needs_approval: exitCodes.needsApproval,
-} as const;
 
 /** Judges one contract by one policy and prints the decision. Resolves to the exit code of `csc check`. */
 async function checkFiles(
