@@ -3725,6 +3725,14 @@ const joining: readonly Mutant[] = [
     red: 'sends the token to no CA but the one',
   },
   {
+    name: 'refused-join-leaves-a-key',
+    file: 'packages/cli/src/ca/join.ts',
+    before: "if (role === 'client' && isOver(error, wasThere)) rmSync(place.key, { force: true });",
+    after: '',
+    tests: ['packages/cli/src/ca/ca.test.ts'],
+    red: 'leaves no key of a client but its own',
+  },
+  {
     name: 'no-name-constraints',
     file: 'packages/common/src/pki/extensions.ts',
     before: 'return [nameConstraints(permitted), new',

@@ -106,7 +106,7 @@ export async function runGate(
       onWarning,
       onStoreLost,
       certificate,
-      warnings: () => upkeep.warnings(),
+      warnings: () => [...upkeep.warnings(), ...(repository?.warnings() ?? [])],
       meter: metrics?.meter,
       tracing,
       openWebhooks,

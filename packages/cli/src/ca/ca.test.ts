@@ -1,6 +1,14 @@
 import { execFileSync } from 'node:child_process';
 import { createPrivateKey, generateKeyPairSync, KeyObject, randomBytes, X509Certificate } from 'node:crypto';
-import { existsSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { connect as connectHttp2 } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -59,6 +67,8 @@ import { keepFleet, makeToken, revokeMember, toRevocations } from './manage.ts';
 import { type CaServer, startCa } from './server.ts';
 import { CaStore } from './store.ts';
 
+const bindingsText =
+  'bindings_version: csc.bindings.v0.2\nbindings: [{identity: spiffe://fleet.example/client/a, policies: [sample]}]\n';
 const root = mkdtempSync(join(tmpdir(), 'csc-ca-'));
 const dir = join(root, 'ca');
 let now = new Date();
@@ -273,6 +283,49 @@ describe('joining', () => {
     expect(existsSync(join(place, 'pki/joining'))).toBe(false);
   });
 
+  it('leaves no key of a client but its own: neither where it is refused nor where it has joined', async () => {
+    const place = join(root, 'a-client');
+    const keysIn = (): string[] =>
+      readdirSync(place, { recursive: true, encoding: 'utf8' }).filter((it) => it.endsWith('.key'));
+    const joining = (token: string, ca = address) =>
+      codeOf(() => joinCa({ role: 'client', ca, token, dir: place, again: false }));
+    const used = await tokenFor(fresh(), { role: 'client', labels: {} });
+    expect(await joining(used)).toBe('none');
+    const [own = '', ...others] = keysIn();
+    expect([own, others]).toEqual([expect.stringMatching(/^client-/), []]);
+    expect(await joining(used)).toBe('JOIN_REFUSED');
+    expect(await joining(await tokenFor(fresh()))).toBe('REQUEST_INVALID');
+    expect(keysIn()).toEqual([own]);
+    // Nobody knows what became of it: the same command goes on with the same key.
+    const [name, key] = [fresh(), readFileSync(join(place, own), 'utf8')];
+    const token = await tokenFor(name, { role: 'client', labels: {} });
+    expect(await joining(token, 'localhost:1')).toBe('CA_UNREACHABLE');
+    const [pending = ''] = keysIn().filter((it) => it !== own);
+    const made = readFileSync(join(place, pending), 'utf8');
+    expect(await joining(token)).toBe('none');
+    expect(keysIn().sort()).toEqual([own, `client-${name}.key`].sort());
+    expect(readFileSync(join(place, `client-${name}.key`), 'utf8')).toBe(made);
+    expect(made).not.toBe(key);
+  });
+
+  it('makes a config of a gate that keeps its policies fresh, with the key that csc policy init makes', async () => {
+    const place = join(root, 'a-gate');
+    const token = await tokenFor(fresh(), { role: 'gate', labels: {}, hosts: ['localhost'] });
+    await joinCa({ role: 'gate', ca: address, token, dir: place, again: false, listen: '127.0.0.1:0' });
+    const check = () => csc(['gate', '--config', join(place, 'gate.yaml'), '--check-config']);
+    const [policy, bindings] = [join(place, 'sample.yaml'), join(place, 'bindings.yaml')];
+    writeFileSync(policy, JSON.stringify({ ...samplePolicy(), name: 'sample' }));
+    writeFileSync(bindings, bindingsText);
+    await csc(['policy', 'init', '--dir', join(place, 'policy-repository'), '--local', policy, bindings]);
+    expect(await check()).toMatchObject({ code: 0, stderr: expect.not.stringContaining('online_key') });
+    const text = readFileSync(join(place, 'gate.yaml'), 'utf8');
+    writeFileSync(join(place, 'gate.yaml'), text.replace(/^ *online_key:.*$/m, ''));
+    expect((await check()).stderr).toContain('policy_repository has no online_key');
+    writeFileSync(join(place, 'gate.yaml'), text);
+    rmSync(join(place, 'policy-repository/keys/online.key'));
+    expect((await check()).code).toBe(78);
+  });
+
   it('goes on with the same command once the CA has what hosts pin', async () => {
     const place = join(root, 'later');
     const token = await tokenFor(fresh());
@@ -458,10 +511,7 @@ describe('renewal', () => {
     const [name, reason, owners] = [fresh(), "it's lost; $(false)", join(root, 'revoking')];
     await ask(await tokenFor(name), keyPair());
     const [policy, bindings] = [join(root, 'sample.yaml'), join(root, 'bindings.yaml')];
-    writeFileSync(
-      bindings,
-      'bindings_version: csc.bindings.v0.2\nbindings: [{identity: spiffe://fleet.example/client/a, policies: [sample]}]\n',
-    );
+    writeFileSync(bindings, bindingsText);
     writeFileSync(policy, JSON.stringify({ ...samplePolicy(), name: 'sample' }));
     await csc(['policy', 'init', '--dir', owners, '--local', policy, bindings]);
     const told = await csc(['ca', 'revoke', 'executor', name, '--dir', dir, '--reason', reason]);

@@ -1,9 +1,15 @@
 import { createHash, createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { existsSync, rmSync } from 'node:fs';
 import { isAbsolute, join, relative, resolve } from 'node:path';
-import { type JoinToken, joinFleet, parseJoinToken } from '@csc-fleet/common/ca';
+import {
+  hashJoinToken,
+  type JoinKeys,
+  type JoinToken,
+  joinFleet,
+  parseJoinToken,
+} from '@csc-fleet/common/ca';
 import { makeKeyFile } from '@csc-fleet/common/crypto';
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { makeDirectory, makeFile, readBoundedFile, replaceFile } from '@csc-fleet/common/files';
 import { identityOfCertificate, validityOf } from '@csc-fleet/common/identity';
 import { generateTlsKey, toTlsKey } from '@csc-fleet/common/pki';
@@ -64,7 +70,7 @@ export async function joinCa(options: JoinOptions): Promise<Joined> {
       : `${config} is there already, and is not overwritten: take another --dir; --again has only its certificates made anew`;
     throw new CscError('CONFIG_INVALID', message);
   }
-  const pki = join(dir, 'pki');
+  const pki = folderOf(options, dir);
   makeDirectory(pki, { mode: 0o700 });
   const leave = enter(join(pki, 'joining'));
   try {
@@ -101,30 +107,36 @@ async function joinIn(
   options: JoinOptions,
 ): Promise<Joined> {
   const { role, ca, again } = options;
-  const place = placeOf(options, dir);
+  const place = placeOf(options, dir, token);
+  const wasThere = existsSync(place.key);
   const keys = readKeys(place);
   // A client's files are named after it: there is room for another beside it.
   const known = role === 'client' || !existsSync(place.cert) ? '' : ownIdentity(place.cert);
-  const { certificates, identity, labels, fleet } = await joinFleet(ca, token, keys, known);
-  const issued = new X509Certificate(certificates?.tls ?? '');
-  if (certificates === undefined || identityOfCertificate(issued.raw).role !== role)
-    throw new CscError('CONFIG_INVALID', `the token is not of the role ${role}, but of ${identity}`);
-  // A CA of before this release does not look at who was here.
-  if ((known !== '' && identity !== known) || !issued.checkPrivateKey(keys.tls))
-    throw new CscError(
-      'CREDENTIALS_INVALID',
-      `the token is of ${identity}, and here is ${known || 'another key'}`,
-    );
+  const { certificates, identity, labels, fleet, issued } = await certified(
+    options,
+    token,
+    keys,
+    known,
+  ).catch((error: unknown) => {
+    // Of a host or a gate the key stays where it belongs, for whatever token comes next.
+    if (role === 'client' && isOver(error, wasThere)) rmSync(place.key, { force: true });
+    throw error;
+  });
   const made: string[] = [];
   const write = (path: string, data: string | Uint8Array): void => {
     replaceFile(path, data, 0o644);
     made.push(path);
   };
   const name = identity.slice(identity.lastIndexOf('/') + 1);
-  const tlsFiles = role === 'client' ? await clientFiles(dir, name, place) : place;
+  const tlsFiles = role === 'client' ? clientFiles(dir, name, place) : place;
   write(tlsFiles.ca, certificates.ca);
   write(tlsFiles.cert, certificates.tls);
-  if (role === 'client') made.push(keepJoinedCa(dir, ca));
+  if (role === 'client') {
+    made.push(keepJoinedCa(dir, ca));
+    rmSync(place.key);
+    // Where earlier releases left a copy.
+    rmSync(join(dir, 'pki', 'client.key'), { force: true });
+  }
   if (certificates.receipt !== '') write(place.receiptCertificate, certificates.receipt);
   const about = {
     identity,
@@ -144,6 +156,29 @@ async function joinIn(
   return { ...about, ...rootHash, made, config };
 }
 
+async function certified({ role, ca }: JoinOptions, token: JoinToken, keys: JoinKeys, known: string) {
+  const { certificates, identity, labels, fleet } = await joinFleet(ca, token, keys, known);
+  const issued = new X509Certificate(certificates?.tls ?? '');
+  if (certificates === undefined || identityOfCertificate(issued.raw).role !== role)
+    throw new CscError('CONFIG_INVALID', `the token is not of the role ${role}, but of ${identity}`);
+  // A CA of before this release does not look at who was here.
+  if ((known !== '' && identity !== known) || !issued.checkPrivateKey(keys.tls))
+    throw new CscError(
+      'CREDENTIALS_INVALID',
+      `the token is of ${identity}, and here is ${known || 'another key'}`,
+    );
+  return { certificates, identity, labels, fleet, issued };
+}
+
+// True where the same command with the same key can come to nothing. With a key that was there already, an answer may have been
+// lost: another CA in the place of this one proves nothing of that.
+function isOver(error: unknown, wasThere: boolean): boolean {
+  if (isCscError(error, 'CREDENTIALS_INVALID')) return !wasThere;
+  return (['JOIN_REFUSED', 'REQUEST_INVALID', 'CONFIG_INVALID'] as const).some((code) =>
+    isCscError(error, code),
+  );
+}
+
 function ownIdentity(cert: string): string {
   const pem = readBoundedFile(cert, { maxBytes }).bytes;
   return identityOfCertificate(new X509Certificate(pem).raw).uri;
@@ -157,14 +192,23 @@ interface Place {
   readonly receiptCertificate: string;
 }
 
-// An executor's receipt key is where it looks for it anyway.
-function placeOf({ role, stateDir, again }: JoinOptions, dir: string): Place {
-  const pki = join(dir, 'pki');
+// A client's is what --pki names.
+function folderOf({ role }: Pick<JoinOptions, 'role'>, dir: string): string {
+  return role === 'client' ? dir : join(dir, 'pki');
+}
+
+// An executor's receipt key is where it looks for it anyway. A client's key is named after the token until it is known whose
+// it is: no other token gets it, and the same one goes on with it where an answer was lost.
+function placeOf({ role, stateDir, again }: JoinOptions, dir: string, token: JoinToken): Place {
+  const pki = folderOf({ role }, dir);
   const state = resolve(dir, stateDir ?? (again ? stateDirIn(join(dir, 'executor.yaml')) : 'state'));
   return {
     ca: join(pki, 'ca.pem'),
     cert: join(pki, `${role}.pem`),
-    key: join(pki, `${role}.key`),
+    key: join(
+      pki,
+      role === 'client' ? `joining-${hashJoinToken(token.text).slice(0, 16)}.key` : `${role}.key`,
+    ),
     ...(role === 'executor' ? { receiptKey: join(state, 'receipt-key.pem') } : {}),
     receiptCertificate: join(pki, 'receipts.pem'),
   };
@@ -188,9 +232,9 @@ function readKeys({ key, receiptKey }: Place): { tls: KeyObject; receipts?: KeyO
 }
 
 // As --pki DIR --as NAME finds them.
-async function clientFiles(dir: string, name: string, { key }: Place): Promise<Place> {
+function clientFiles(dir: string, name: string, { key }: Place): Place {
   const own = join(dir, `client-${name}.key`);
-  makeFile(own, readBoundedFile(key, { maxBytes }).bytes, 0o600);
+  replaceFile(own, readBoundedFile(key, { maxBytes }).bytes, 0o600);
   return {
     ca: join(dir, 'ca.pem'),
     cert: join(dir, `client-${name}.pem`),

@@ -70,7 +70,7 @@ export function addCertificateOptions(command: Command): Command {
   return command
     .option('--cert <file>', 'your certificate, PEM (CSC_CERT)')
     .option('--config <file>', 'YAML file with cert')
-    .option('--pki <dir>', 'directory that csc pki init made, instead of --cert')
+    .option('--pki <dir>', 'directory that csc ca join or csc pki init made, instead of --cert')
     .option('--as <name>', 'with --pki: which client to be');
 }
 
@@ -82,7 +82,10 @@ export function addGateAddressOptions(command: Command): Command {
     .option('--cert <file>', 'your certificate, PEM (CSC_CERT)')
     .option('--key <file>', 'your certificate’s private key, PEM (CSC_KEY)')
     .option('--config <file>', 'YAML file with gate, ca, cert and key')
-    .option('--pki <dir>', 'directory that csc pki init made, instead of --ca, --cert and --key')
+    .option(
+      '--pki <dir>',
+      'directory that csc ca join or csc pki init made, instead of --ca, --cert and --key',
+    )
     .option('--as <name>', 'with --pki: which client to be')
     .option('--wait <time>', 'for a gate that is away or has no room (default: 30s; 0: not)', parseDuration);
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { toBase64 } from '@csc-fleet/common/crypto';
@@ -296,6 +296,31 @@ describe('the policy repository of a gate', () => {
     await expect(repository({ pinnedRoot }).open()).rejects.toEqual(
       expect.objectContaining({ code: 'POLICY_UNSIGNED' }),
     );
+  });
+
+  it('says in words that nobody keeps it fresh, at its start where the key lies beside it, and once it gets old', async () => {
+    const warned: string[] = [];
+    const warning = { ...log, warn: (_: object, message: string) => void warned.push(message) };
+    const gate = repository({ log: warning });
+    await gate.open();
+    advance(5 * 3_600_000);
+    await gate.look();
+    expect([...warned, ...gate.warnings()]).toEqual([]);
+    advance(2 * 3_600_000);
+    for (let count = 0; count < 2; count += 1) await gate.look();
+    expect(warned).toEqual([
+      expect.stringMatching(/nobody signs any more .* csc policy publish .* online_key/),
+    ]);
+    expect(gate.warnings()).toEqual([expect.stringContaining('it was signed last at ')]);
+    owners.publish(bound);
+    await gate.look();
+    expect(gate.warnings()).toEqual([]);
+    mkdirSync(join(owners.directory, 'keys'), { recursive: true });
+    writeFileSync(join(owners.directory, 'keys/online.key'), '');
+    await repository({ log: warning, online: owners.online }).open();
+    expect(warned).toHaveLength(1);
+    await repository({ log: warning }).open();
+    expect(warned.at(-1)).toContain('has no online_key, though the key lies in keys/');
   });
 
   it('is kept fresh with the online key, whatever waits for signatures, and is nothing new by that', async () => {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Signer } from '@csc-fleet/common/crypto';
 import { type Clock, sha256Hex, systemClock } from '@csc-fleet/common/encoding';
@@ -47,6 +48,8 @@ export interface GateRepository {
   look(): Promise<PublishedWord | undefined>;
   /** What was verified last, with the time that it is good for. */
   current(): PublishedPolicy | undefined;
+  /** What its owner should look at, for people: that nobody signs any more that there is nothing newer. */
+  warnings(): readonly string[];
 }
 
 export function createGateRepository(options: RepositoryOptions): GateRepository {
@@ -80,6 +83,13 @@ function damagedMessage(names: readonly string[]): string {
   return `not what was signed: ${first}${more}; who may write there? csc policy publish, or a copy of what it has written, mends it`;
 }
 
+const unkeptNote =
+  'nobody may be keeping the policies fresh: policy_repository has no online_key, though the key lies in keys/ of that folder. Without it somebody runs csc policy publish by a timer, or hosts take nothing more after a day (POLICY_STALE)';
+const agedNote =
+  'nobody signs any more that the policies are the newest: hosts take nothing more once that is older than their max_staleness_sec, a day where they say nothing (POLICY_STALE). Have csc policy publish run by a timer, or give this gate the online_key';
+// Who publishes by a timer does it each hour, and hosts wait a day.
+const agedMs = 6 * 3_600_000;
+
 // Another root may name other keys for the same files.
 function contentOf({ contentSha256, rootJson }: PublishedPolicy): string {
   return `${contentSha256} ${sha256Hex(rootJson)}`;
@@ -102,6 +112,7 @@ class Repository implements GateRepository {
   readonly #faults = new Map<Doing, string>();
   /** Of the files when damage was looked for last. */
   #stamp: string | undefined;
+  #wasAged = false;
   #work: Promise<unknown> = Promise.resolve();
 
   constructor(
@@ -115,6 +126,15 @@ class Repository implements GateRepository {
   }
 
   async open(): Promise<PublishedWord> {
+    const { directory, online, log } = this.#options;
+    if (online === undefined && existsSync(join(directory, 'keys', 'online.key')))
+      log.warn({ directory }, unkeptNote);
+    const first = await this.#open();
+    this.#lookForAge();
+    return first;
+  }
+
+  async #open(): Promise<PublishedWord> {
     this.#keepFresh();
     this.#lookForDamage();
     try {
@@ -138,8 +158,32 @@ class Repository implements GateRepository {
     return this.#current;
   }
 
+  warnings(): readonly string[] {
+    const signedAt = this.#agedSince();
+    return signedAt === undefined ? [] : [`${agedNote}; it was signed last at ${signedAt.toISOString()}`];
+  }
+
+  // With the key at hand, what keeps it from signing is said where that fails.
+  #agedSince(): Date | undefined {
+    const { online, clock } = this.#options;
+    const { signedAt } = this.#current ?? {};
+    if (online !== undefined || signedAt === undefined) return undefined;
+    return clock.now().getTime() - signedAt.getTime() > agedMs ? signedAt : undefined;
+  }
+
+  #lookForAge(): void {
+    const signedAt = this.#agedSince();
+    if (signedAt !== undefined && !this.#wasAged)
+      this.#options.log.warn({ signedAt: signedAt.toISOString() }, agedNote);
+    this.#wasAged = signedAt !== undefined;
+  }
+
   look(): Promise<PublishedWord | undefined> {
-    const looking = this.#work.then(() => this.#look());
+    const looking = this.#work.then(async () => {
+      const next = await this.#look();
+      this.#lookForAge();
+      return next;
+    });
     this.#work = looking;
     return looking;
   }

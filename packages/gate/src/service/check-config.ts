@@ -4,7 +4,7 @@ import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { checkWritableDirectory } from '@csc-fleet/common/files';
 import { endingSoon, tellEnding } from '@csc-fleet/common/identity';
 import { checkPurpose, readOwnIdentity, TlsSource } from '@csc-fleet/common/rpc';
-import { readServiceRecord, silentLog } from '@csc-fleet/common/service';
+import { readServiceRecord } from '@csc-fleet/common/service';
 import { toWitnesses } from '../log/log-key.ts';
 import { readWebhooks } from '../webhooks/config.ts';
 import type { GateConfig } from './config.ts';
@@ -16,7 +16,7 @@ import { hostAndPort } from './server.ts';
  * directory, the address. Gives what its owner should look at, for people. Throws what the start would.
  */
 export async function checkGateConfig(config: GateConfig): Promise<string[]> {
-  await checkOwners(config, silentLog);
+  const warned = await checkOwners(config);
   const endings = config.tls === undefined ? [] : checkTls(config.tls);
   if (config.signingKey !== undefined) readPrivateKey(config.signingKey);
   readWebhooks(config.webhooks);
@@ -25,7 +25,7 @@ export async function checkGateConfig(config: GateConfig): Promise<string[]> {
   checkWritableDirectory(dataDir, `data_dir ${dataDir}`);
   // Of a gate that runs, the address is its own.
   if (!isRunning(dataDir)) await checkFree(listen);
-  return endings;
+  return [...endings, ...warned];
 }
 
 function checkTls(files: NonNullable<GateConfig['tls']>): string[] {

@@ -13,7 +13,7 @@ import { looksOfFile, readBoundedFile } from '@csc-fleet/common/files';
 import type { JsonLog } from '@csc-fleet/common/json-log';
 import { checkBindings, parseBindings } from '@csc-fleet/common/policy';
 import { readPolicyDirectory } from '@csc-fleet/common/policy-directory';
-import { type Log, type LogFields, needRestart, type Renewable } from '@csc-fleet/common/service';
+import { type Log, type LogFields, needRestart, type Renewable, silentLog } from '@csc-fleet/common/service';
 import type { GateRepository, OwnersWord, ReloadableOwners } from '../owners/index.ts';
 import { type GateConfig, type GateRepositoryConfig, readGateConfig } from './config.ts';
 
@@ -101,15 +101,21 @@ async function checkOnline({ directory, onlineKey }: GateRepositoryConfig): Prom
   }
 }
 
-/** The same, with nothing written where the gate keeps its own, and nothing published. */
-export async function checkOwners(config: GateConfig, log: Log): Promise<void> {
+/** The same, with nothing written where the gate keeps its own, and nothing published. Gives what it would warn of. */
+export async function checkOwners(config: GateConfig): Promise<string[]> {
   const { policyRepository } = config;
-  if (policyRepository === undefined) return void readPlainWord(config);
-  const { onlineKey: _, ...rest } = policyRepository;
+  if (policyRepository === undefined) {
+    readPlainWord(config);
+    return [];
+  }
+  const { onlineKey, ...rest } = policyRepository;
+  const warned: string[] = [];
+  const log = { ...silentLog, warn: (_: object, message: string) => void warned.push(message) };
   await checkOnline(policyRepository);
   const mirror = mkdtempSync(join(tmpdir(), 'csc-policy-'));
   try {
     await (await openRepository(rest, mirror, log)).repository.open();
+    return onlineKey === undefined ? warned : [];
   } finally {
     rmSync(mirror, { recursive: true, force: true });
   }
