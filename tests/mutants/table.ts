@@ -149,8 +149,8 @@ const signedApprovals: readonly Mutant[] = [
   {
     name: 'one-person-is-two',
     file: counting,
-    before: 'if (who === undefined || !seen.has(who)) counted',
-    after: "if (who !== '') counted",
+    before: 'if (other === undefined) counted.push(it);',
+    after: "if (identity !== '') counted.push(it);",
     tests: onHost,
     red: 'of one person through two groups',
   },
