@@ -138,11 +138,14 @@ describe('an executor that leaves between the offer and its answer', () => {
   });
 
   it('keeps it, whatever is still heard of the offer before over the connection before', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     const before = second.open();
     second.say({ $case: 'hello', value: second.hello() });
     const next = await place();
     await second.next('offer', next);
     await second.connect();
+    // It has lost its offers twice by now, and rests.
+    await vi.advanceTimersByTimeAsync(5_000);
     await second.next('offer', next, 1);
     const refused = { executionId: next, reason: 'SANDBOX_UNAVAILABLE', message: 'no descriptors', ...none };
     before.receive({ message: { $case: 'refused', value: refused } });
