@@ -420,6 +420,30 @@ describe('what every host refuses', () => {
   });
 });
 
+it('paths that must not be removed may be patterns, and what they lie in must not be either', () => {
+  const denied = ['/workspace/keep*', '*.key', '/workspace/*/own'];
+  const rule = { program: 'rm', deny_operands: denied };
+  const policy = orThrow(document({ allow: [rule] }), 'POLICY_INVALID', 'the policy');
+  const verdicts = (operands: readonly string[]) =>
+    operands.map((it) => decide([['rm', '-rf', it]], policy).verdict);
+  const refused = [
+    '../keep',
+    '../keepx',
+    '/workspace',
+    '/',
+    '..',
+    '.',
+    'a.key',
+    './b/../a.key',
+    '../x',
+    '../x/own',
+  ];
+  expect(new Set(verdicts(refused))).toEqual(new Set(['deny']));
+  expect(new Set(verdicts(['/workspace2', '../keep/a', 'keep', 'a.txt', 'b/a.key', '../x/y']))).toEqual(
+    new Set(['allow']),
+  );
+});
+
 it('reads words by what their program is, not by their place alone', () => {
   expect(verdictOf('cat push --force +main')).toBe('allow');
 });

@@ -154,22 +154,39 @@ function mayBe({ name, listed }: GivenOption, denied: string): boolean {
 }
 
 function isOperand(operand: string, entry: string, paths: boolean, cwd: string): boolean {
-  if (paths) return isAtOrAbove(posix.resolve(cwd, operand), posix.resolve(cwd, entry));
-  const [start = '', ...rest] = entry.split('*');
-  const end = rest.pop();
-  if (end === undefined) return operand === entry;
-  if (operand.length < start.length + end.length || !operand.startsWith(start) || !operand.endsWith(end))
-    return false;
-  let at = start.length;
-  for (const part of rest) {
-    at = operand.indexOf(part, at);
-    if (at < 0) return false;
-    at += part.length;
-  }
-  return at <= operand.length - end.length;
+  if (!paths) return match(operand, entry, anyCharacter) === 'whole';
+  const [path, denied] = [posix.resolve(cwd, operand), posix.resolve(cwd, entry)];
+  // Removing a directory removes what lies in it.
+  const below = path === '/' ? path : `${path}/`;
+  return match(path, denied, inName) === 'whole' || match(below, denied, inName) !== 'none';
 }
 
-/** Removing a directory removes what lies in it. */
-function isAtOrAbove(path: string, below: string): boolean {
-  return path === below || below.startsWith(path === '/' ? path : `${path}/`);
+const anyCharacter = (): boolean => true;
+// Otherwise all below the working directory would be what has a file of such a name in it, for all that is known.
+const inName = (character: string): boolean => character !== '/';
+
+/** Whether a pattern, whose `*` is any number of such characters, fits a text, or else some that begin with it. */
+function match(
+  text: string,
+  pattern: string,
+  isStarred: (character: string) => boolean,
+): 'whole' | 'begin' | 'none' {
+  // The places in the pattern that what was read so far may have come to (Thompson's simulation of an automaton).
+  let places = passStars(new Set([0]), pattern);
+  for (const character of text) {
+    const next = new Set<number>();
+    for (const place of places) {
+      if (pattern[place] === '*' ? isStarred(character) : pattern.startsWith(character, place))
+        next.add(pattern[place] === '*' ? place : place + character.length);
+    }
+    places = passStars(next, pattern);
+  }
+  if (places.has(pattern.length)) return 'whole';
+  return places.size > 0 ? 'begin' : 'none';
+}
+
+function passStars(places: Set<number>, pattern: string): Set<number> {
+  // What is added meanwhile is looked at, too.
+  for (const place of places) if (pattern[place] === '*') places.add(place + 1);
+  return places;
 }

@@ -34,7 +34,7 @@ export const allowRuleSchema = z
     deny_operands: uniqueList(nonEmptyText, 1).exactOptional().meta({
       uniqueItems: true,
       description:
-        'Operands that it must not have, with `*` for any characters. Of programs that take paths, such as rm: that path, as seen from cwd, and all that it lies in.',
+        'Operands that it must not have, with `*` for any characters. Of programs that take paths, such as rm: such a path, as seen from cwd, with `*` within a name, and all that it lies in.',
     }),
   })
   .superRefine(({ program, subcommands = [] }, context) => {
