@@ -455,6 +455,10 @@ describe('csc approve at a terminal', () => {
     expect(stderr).toContain('client/erin is none');
     expect(code).toBe(77);
     const env = { ...fleet.environment('dave'), ...token.env };
+    const file = join(fleet.directory, 'carol.pub');
+    writeFileSync(file, toBase64(carol.publicKey));
+    const wrong = await csc(['approvals', '--print-key', '--approver-key', file], { env });
+    expect(wrong.stderr).toContain('carol.pub is a public key: name the private one');
     const { stdout } = await csc(['approvals', '--print-key'], { env });
     expect(stdout).toBe(
       `- identity: ${who('dave')}\n  keys:\n    - public_key: ${token.line.split(' ').slice(0, 2).join(' ')}\n`,

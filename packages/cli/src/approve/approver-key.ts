@@ -58,6 +58,7 @@ function readPublicLine(file: string): string {
 }
 
 function openOwnKey(file: string): ApproverKeyChoice {
+  refusePublic(file);
   const seed = readPrivateKey(file);
   const { publicKey } = createSigner(seed, file);
   return {
@@ -69,6 +70,15 @@ function openOwnKey(file: string): ApproverKeyChoice {
       return { keyId, algorithm: 'ed25519', sign: (message) => signer.sign(message) };
     },
   };
+}
+
+// Its rights are nobody's business, and no chmod makes a key of it that signs.
+function refusePublic(file: string): void {
+  if (!file.endsWith('.pub')) return;
+  throw new CscError(
+    'KEY_INVALID',
+    `--approver-key: ${file} is a public key: name the private one beside it`,
+  );
 }
 
 async function openAgentKey(fingerprint: string, ports: SshPorts): Promise<ApproverKeyChoice> {

@@ -6,7 +6,7 @@ export function addReviewOptions(command: Command): Command {
   return command
     .option(
       '--approver-key <key>',
-      'what signs: a private key file (csc keygen’s or OpenSSH’s), or agent:FINGERPRINT (default: CSC_APPROVER_KEY, or the SSH agent’s only key)',
+      'what signs: a private key file (csc keygen’s or OpenSSH’s), agent (the SSH agent’s only key that can) or agent:FINGERPRINT (default: CSC_APPROVER_KEY, or agent)',
     )
     .option('--group <name>', 'as whose member you speak, where you are asked in several groups')
     .option('--owners <dir>', 'the owners’ policy repository, by which all of it is verified here')

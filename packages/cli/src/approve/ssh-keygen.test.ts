@@ -6,6 +6,7 @@ import { makeSshKey, startSshAgent, startTokenAgent } from '@csc-fleet/test-kit/
 import { createScratch } from '@csc-fleet/test-kit/scratch';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { openApproverKey } from './approver-key.ts';
 import { listAgentKeys, type SshKey, type SshPorts, signBySshKeygen } from './ssh-keygen.ts';
 
 const namespace = 'csc.approval.v0.2';
@@ -54,6 +55,8 @@ describe('signatures of OpenSSH', () => {
     execFileSync('ssh-add', ['-q', file], { env });
     rmSync(file);
     const [agentLine = ''] = await listAgentKeys({ env });
+    const named = await openApproverKey('agent', { env });
+    expect(agentLine).toContain(named.publicLine);
     expect(await signAndVerify({ agentLine }, { env })).toMatchObject({ fault: undefined });
     execFileSync('ssh-add', ['-q', '-D'], { env });
     await expect(signBySshKeygen({ agentLine }, namespace, text, { env })).rejects.toThrow(

@@ -39,7 +39,7 @@ export function defineApprovals(command: Command): void {
   addGateAddressOptions(command)
     .option('--watch', 'go on, and tell each that comes, changes or is over (Ctrl-C ends it)')
     .option('--print-key', 'ask no gate: print your key as approvers.yaml has it')
-    .option('--approver-key <key>', 'with --print-key: a private key file, or agent:FINGERPRINT')
+    .option('--approver-key <key>', 'with --print-key: a private key file, agent or agent:FINGERPRINT')
     .option('--json', 'JSON lines, one execution each')
     .addHelpText('after', help);
   act<[ApprovalsOptions]>(command, (options) => listApprovals({ ...options, keys: [] }));

@@ -131,7 +131,7 @@ async function list(): Promise<{ execution_id: string; sequence: number }[]> {
 }
 
 /** What is said of the exported receipts, after they were changed. */
-async function verify(change: (directory: string) => void, trust = ['--ca', join(pki, 'ca.pem')]) {
+async function verify(change: (directory: string) => void, trust = ['--fleet-ca', join(pki, 'ca.pem')]) {
   const copy = join(scratch, `copy-${Math.random().toString(36).slice(2)}`);
   cpSync(exported, copy, { recursive: true });
   const [epoch = ''] = readdirSync(copy);

@@ -23,7 +23,7 @@ the one before it. A copy of a receipt, byte for byte, is that receipt, and no s
 Exit codes: 0 all is well, 1 something is not, or cannot be read.
 
 Examples:
-  $ csc receipts verify exported --ca fleet-ca.pem
+  $ csc receipts verify exported --fleet-ca fleet-ca.pem
   $ csc receipts verify exported --keys host-1.json --json
 `;
 
@@ -56,7 +56,7 @@ export function defineReceipts(command: Command): void {
   addTrustOptions(verify).option('--json', 'print the result as JSON').addHelpText('after', verifyHelp);
   act<[string, TrustOptions & { readonly json?: true }]>(verify, (dir, options) => {
     if (!hasOneTrust(options))
-      verify.error('error: --ca is needed, or --keys, or both of --public-key and --key-id');
+      verify.error('error: --fleet-ca is needed, or --keys, or both of --public-key and --key-id');
     return verifyReceipts(dir, options);
   });
   const out = command
@@ -132,7 +132,7 @@ function describeFaults(faults: readonly Fault[], noneCounts: boolean): string[]
     ];
   });
   const hint =
-    'no receipt verifies: is what --ca, --keys or --public-key names of the executors of these receipts?';
+    'no receipt verifies: is what --fleet-ca, --keys or --public-key names of the executors of these receipts?';
   return noneCounts ? [...lines, hint] : lines;
 }
 

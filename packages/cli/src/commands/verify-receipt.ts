@@ -16,7 +16,7 @@ Exit codes: 0 valid, 1 not valid or not readable.
 Examples:
   $ csc verify-receipt out/receipt.json --public-key build-1.pub --key-id build-1-3f2a9c0d1e4b5a68
   $ csc verify-receipt out/receipt.json --keys keys.json        a key ring: validity and revocation count
-  $ csc verify-receipt out/receipt.json --ca fleet-ca.pem       it brings a certificate of its key
+  $ csc verify-receipt out/receipt.json --fleet-ca fleet-ca.pem it brings a certificate of its key
   $ csc get EXECUTION --receipt-out receipt.json                fetches one and verifies it
 `;
 
@@ -28,7 +28,7 @@ export function defineVerifyReceipt(command: Command): void {
   addTrustOptions(command).option('--json', 'print the result as JSON').addHelpText('after', help);
   act<[string, string | undefined, VerifyOptions]>(command, (receipt, original, options) => {
     if (!hasOneTrust(options))
-      command.error('error: --public-key and --key-id are needed, or --keys or --ca instead of both');
+      command.error('error: --public-key and --key-id are needed, or --keys or --fleet-ca instead of both');
     return verifyReceiptFile(receipt, options, original);
   });
 }

@@ -7,7 +7,7 @@ import { readBoundedFile } from '@csc-fleet/common/files';
 import { parseLog } from '@csc-fleet/common/owners';
 import { exitCodes } from '../action/exit-codes.ts';
 import { readPolicyInput } from '../check/decide.ts';
-import { writeJson, writeOut } from '../terminal/streams.ts';
+import { note, writeJson, writeOut } from '../terminal/streams.ts';
 import { plainLine } from '../terminal/text.ts';
 import { describeStrangeClaims } from './issuers.ts';
 import { isFolder, profilesIn } from './profiles.ts';
@@ -29,7 +29,8 @@ export async function lintPolicies(
       else await writeOut(`${plainLine(`${file}: ${message}`)}\n`);
     }
   }
-  for (const path of paths.filter((it) => !isBeside(it)).flatMap(profilesIn)) {
+  const profiles = paths.filter((it) => !isBeside(it)).flatMap(profilesIn);
+  for (const path of profiles) {
     const { policy } = await readPolicyInput(path);
     for (const { member, message } of findSilentRules(policy)) {
       count++;
@@ -37,8 +38,12 @@ export async function lintPolicies(
       else await writeOut(`${plainLine(`${path}: ${member}: ${message}`)}\n`);
     }
   }
-  return count === 0 ? exitCodes.ok : exitCodes.no;
+  if (count > 0) return exitCodes.no;
+  if (json !== true) note(`csc: ${plural(profiles.length)}: every rule can speak`);
+  return exitCodes.ok;
 }
+
+const plural = (count: number): string => (count === 1 ? '1 profile' : `${count} profiles`);
 
 type Finding = { readonly issuer?: string; readonly message: string };
 

@@ -47,6 +47,12 @@ describe('csc policy test', () => {
     expect(stdout).toMatch(/outside +deny \(CWD_NOT_ALLOWED\) +NOT AS DUE/);
     expect(stdout).toContain('- allow (ALLOW)\n+ deny (CWD_NOT_ALLOWED)\nDENY — cwd not allowed: /etc');
     expect(stderr).toContain('2 samples of 1 profiles, 1 not as due');
+    scratch.write('tests.yaml', samplePolicy('/srv'));
+    scratch.write('tests.samples.yaml', {
+      ...samples('allow', 'ALLOW'),
+      samples: [{ name: 'x', commands: [{ argv: ['true'] }], decision: 'allow', reason_code: 'ALLOW' }],
+    });
+    expect((await csc(['policy', 'test', scratch.directory])).stdout).toContain('What to do: a sample');
     const xml = readFileSync(report, 'utf8');
     expect(xml).toContain('<testcase name="a &lt;program> of none"');
     expect(xml).toMatch(/<testsuite name="tests".* tests="2" failures="1"/);
@@ -225,6 +231,7 @@ describe('a folder where a file is meant, and the other way round', () => {
     [['test', 'policies/inspect.yaml'], 'policies/inspect.yaml is a file: name the folder'],
     [['diff', 'policies', 'no-such'], 'failed to read no-such'],
     [['lint', 'no-such'], 'failed to read no-such'],
+    [['lint', 'policies/bindings.yaml'], 'policies/bindings.yaml is no profile'],
   ])('%j says so', async (words, message) => {
     const { code, stdout, stderr } = await csc(['policy', ...words]);
     expect(code).not.toBe(0);
@@ -242,6 +249,8 @@ describe('csc policy lint', () => {
     const { code, stdout } = await csc(['policy', 'lint', file]);
     expect(code).toBe(1);
     expect(stdout).toContain('deny_argv_prefixes[0]: rm is not among allow_commands');
-    expect(await csc(['policy', 'lint', 'policies'])).toMatchObject({ code: 0, stdout: '' });
+    const clean = { code: 0, stdout: '', stderr: 'csc: 4 profiles: every rule can speak\n' };
+    expect(await csc(['policy', 'lint', 'policies'])).toMatchObject(clean);
+    expect(await csc(['policy', 'lint', 'policies', '--json'])).toMatchObject({ ...clean, stderr: '' });
   });
 });

@@ -19,7 +19,10 @@ export function isFolder(path: string): boolean {
 
 /** The profiles of a folder, in which the owners' other files may lie too, or the file itself. Throws FILE_UNREADABLE. */
 export function profilesIn(path: string): string[] {
-  return isFolder(path) ? listProfiles(path).filter((it) => !isOwnersFile(basename(it))) : [path];
+  if (isFolder(path)) return listProfiles(path).filter((it) => !isOwnersFile(basename(it)));
+  if (!isOwnersFile(basename(path))) return [path];
+  const message = `${path} is no profile: csc validate and csc policy add say what is wrong with it`;
+  throw new CscError('CONFIG_INVALID', message);
 }
 
 /** One profile, of a file that somebody named. Throws CONFIG_INVALID for a folder, FILE_UNREADABLE, POLICY_INVALID. */

@@ -81,12 +81,13 @@ async function show(profiles: readonly ProfileTest[]): Promise<void> {
 
 /** What was due and what is, as a diff, and by which rules. */
 function describeFailure(profile: ProfileTest, result: SampleResult, paint: Paint): string {
-  const { evaluation } = result;
+  const { evaluation, advice } = result;
   return [
     paint('bold', plainLine(`${nameOf(profile)}: ${result.sample.name}`)),
     paint('red', `- ${due(result)}`),
     paint('green', `+ ${said(result)}`),
     describeFindings({ ...evaluation, contractSha256: '' }, paint),
+    ...(advice === undefined ? [] : [plainLine(`What to do: ${advice}`)]),
   ].join('\n');
 }
 

@@ -5,13 +5,16 @@ import { nonEmptyText, oneOf, versionMember } from '../schema/index.ts';
 
 const { shape } = commandSchema;
 
+/** Where a sample's command is that says nothing else. */
+export const defaultCwd = '/workspace';
+
 const sampleCommand = z
   .strictObject({
     argv: argvSchema
       .exactOptional()
       .meta({ description: 'Short for exec. Exactly one of argv and pipeline.' }),
     pipeline: z.array(argvSchema).min(2).max(10).exactOptional().meta({ description: 'Short for segments.' }),
-    cwd: shape.cwd.default('/workspace'),
+    cwd: shape.cwd.default(defaultCwd),
     read_paths: shape.read_paths.default([]),
     write_paths: shape.write_paths.default([]),
     network: shape.network.default('deny'),

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { contractFromJson } from '../contract/index.ts';
-import { parseSamples, toContract } from './samples.ts';
+import { orThrow } from '../errors/index.ts';
+import { policyFromJson } from '../policy/index.ts';
+import { judgeSamples, parseSamples, toContract } from './samples.ts';
 
 const head = 'samples_version: csc.policy-samples.v0.1\nsamples:\n';
 const end = '    decision: allow\n    reason_code: ALLOW\n';
@@ -45,6 +47,43 @@ describe('parseSamples', () => {
     ],
   ])('refuses %s', (_, text, paths) => {
     expect(faultsOf(`${head}${text}${end}`)).toEqual(paths);
+  });
+
+  it('is told of where it says no cwd, and its profile lets nothing run in the default one', () => {
+    const [of, other] = ['/srv/app', '/workspace'].map((path) =>
+      orThrow(
+        policyFromJson({
+          policy_schema_version: 'csc.policy.v0.2',
+          name: 'tests',
+          allow_commands: ['ls'],
+          allowed_effect_types: ['observe'],
+          allowed_risk_classes: ['low'],
+          max_timeout_sec: 60,
+          network: 'deny',
+          allow_secret_refs: false,
+          allowed_cwd_prefixes: [path],
+          allowed_read_prefixes: [path],
+        }),
+        'POLICY_INVALID',
+        'it',
+      ),
+    );
+    if (of === undefined || other === undefined) throw new Error('there are two');
+    const say = (command: string, policy = of) => {
+      const text = `${head}  - name: x\n    commands: [${command}]\n${end}`;
+      return judgeSamples(orThrow(parseSamples(Buffer.from(text)), 'POLICY_INVALID', 'it'), policy);
+    };
+    expect(say('{ argv: [ls] }')).toEqual([
+      {
+        path: 'samples[0]',
+        message: expect.stringMatching(
+          /in \/workspace, where tests lets nothing run: add cwd: \/srv\/app to each$/,
+        ),
+      },
+    ]);
+    expect(say('{ argv: [ls], cwd: /srv/app }')).toEqual([]);
+    expect(say('{ argv: [ls] }', other)).toEqual([]);
+    expect(say('{ argv: [ls], cwd: /etc }')[0]?.message).not.toContain('add cwd');
   });
 
   it('refuses a code that does not exist', () => {

@@ -5,7 +5,7 @@ import type { Fault, Parsed } from '../errors/index.ts';
 import type { PolicyDocument } from '../policy/policy.ts';
 import { validate } from '../schema/index.ts';
 import { parseStrictYaml } from '../yaml/index.ts';
-import { type Sample, type SampleCommand, samplesSchema } from './sample-schema.ts';
+import { defaultCwd, type Sample, type SampleCommand, samplesSchema } from './sample-schema.ts';
 
 /** Reads sample decisions from their YAML text. */
 export function parseSamples(bytes: Uint8Array): Parsed<Sample[]> {
@@ -20,6 +20,8 @@ export interface SampleResult {
   readonly sample: Sample;
   readonly evaluation: Evaluation;
   readonly isAsDue: boolean;
+  /** What to add to a sample that is not as due. Absent: nothing is known that would help. */
+  readonly advice?: string;
 }
 
 /** Has a profile decide all samples, in order. */
@@ -27,12 +29,22 @@ export function testSamples(samples: readonly Sample[], policy: PolicyDocument):
   return samples.map((sample) => {
     const evaluation = evaluate(toContract(sample), policy);
     const { verdict, reasonCodes } = evaluation;
-    return {
-      sample,
-      evaluation,
-      isAsDue: verdict === sample.decision && reasonCodes.includes(sample.reason_code),
-    };
+    const isAsDue = verdict === sample.decision && reasonCodes.includes(sample.reason_code);
+    const advice = isAsDue ? undefined : adviseOnCwd(sample, evaluation, policy);
+    return { sample, evaluation, isAsDue, ...(advice === undefined ? {} : { advice }) };
   });
+}
+
+// The default is fixed: hosts of every release must decide a sample alike, or refuse all that the owners have signed.
+function adviseOnCwd(
+  { commands = [] }: Sample,
+  { reasonCodes }: Evaluation,
+  { policy: { name, allowed_cwd_prefixes: allowed } }: PolicyDocument,
+): string | undefined {
+  const [first] = allowed;
+  if (first === undefined || !reasonCodes.includes('CWD_NOT_ALLOWED')) return undefined;
+  if (!commands.some(({ cwd }) => cwd === defaultCwd)) return undefined;
+  return `a sample's command that names no cwd is in ${defaultCwd}, where ${name} lets nothing run: add cwd: ${first} to each`;
 }
 
 /** What the profile says otherwise than its samples: one Fault a sample that fails. */
@@ -42,9 +54,10 @@ export function judgeSamples(samples: readonly Sample[], policy: PolicyDocument)
   );
 }
 
-function describeFailure({ sample, evaluation: { verdict, reasonCodes, reasons } }: SampleResult): string {
+function describeFailure({ sample, evaluation, advice }: SampleResult): string {
+  const { verdict, reasonCodes, reasons } = evaluation;
   const due = `${sample.decision} (${sample.reason_code})`;
-  return `"${sample.name}" must be ${due}, but is ${verdict} (${reasonCodes.join(', ')}): ${reasons[0]}`;
+  return `"${sample.name}" must be ${due}, but is ${verdict} (${reasonCodes.join(', ')}): ${reasons[0]}${advice === undefined ? '' : `; ${advice}`}`;
 }
 
 /** The contract of a sample, the short form written out. */
