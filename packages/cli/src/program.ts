@@ -125,7 +125,8 @@ const entries: readonly Entry[] = [
   {
     name: 'audit',
     group: withGate,
-    summary: 'tell who ran what, where and by which policy, for admins and auditors: JSON lines with OCSF’s names',
+    summary:
+      'tell who ran what, where and by which policy, for admins and auditors: JSON lines with OCSF’s names',
     load: async () => (await import('./commands/audit.ts')).defineAudit,
   },
   {
