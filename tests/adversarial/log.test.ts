@@ -983,7 +983,7 @@ describe('a host, whose receipts the gate has acknowledged', () => {
     await own.test.as(agent).proveReceipts({ executionIds: [third] });
     for (const _ of [1, 2]) await one.open().round();
     expect(asked).toMatchObject([
-      { executionIds: ids, oldSize: 0 },
+      { executionIds: expect.arrayContaining(ids), oldSize: 0 },
       { executionIds: [third], oldSize: 2 },
     ]);
     expect([one.lines, existsSync(join(one.stateDir, logRecordFile))]).toEqual([[], false]);
