@@ -61,7 +61,7 @@ export class ScriptedGate implements AsyncDisposable {
   mute = false;
   /** Streams are told of as begun before anything is said. */
   announces = false;
-  /** Watch tells of the decision and of nothing later. */
+  /** Watch tells of the decision and of nothing later, and a Run of no end. */
   unfinished = false;
   /** The executors that it tells an admin of; with any, whoever asks is one. */
   readonly executors: ExecutorStatus[] = [];
@@ -162,6 +162,7 @@ export class ScriptedGate implements AsyncDisposable {
       },
       cancel: ({ request }, done) => {
         this.cancelled.push(request.executionId);
+        if (this.refusal) return done(toServiceError(this.refusal));
         done(null, { execution });
       },
       getExecution: (_, done) =>
@@ -197,7 +198,8 @@ export class ScriptedGate implements AsyncDisposable {
   #runMessages(): RunResponse[] {
     const events = scriptedEvents(this.#script, this.receiptJson());
     const items = events.map((value): RunResponse => ({ item: { $case: 'event', value } }));
-    return [...items.slice(0, 2), ...scriptedOutput(this.#script), ...items.slice(2)];
+    const rest = this.unfinished ? [] : items.slice(2);
+    return [...items.slice(0, 2), ...scriptedOutput(this.#script), ...rest];
   }
 
   #send<T>(call: ServerWritableStream<unknown, T>, messages: readonly T[]): void {

@@ -14,7 +14,7 @@ import { type ChosenSubmitter, chooseIdentity, type SubmitterOptions } from '../
 import { readInput } from '../files/read-input.ts';
 import { TerminalClaims } from '../files/terminal-claims.ts';
 import { describeDecision } from '../show/decision.ts';
-import { handleInterrupts, leave, leaveOnInterrupt, present } from '../show/follow.ts';
+import { giveUp, handleInterrupts, leave, leaveOnInterrupt, present } from '../show/follow.ts';
 import { decisionJson, stateName } from '../show/messages-json.ts';
 import { describeWaiting, toDecisionView } from '../show/outcome.ts';
 import { createPresenter } from '../show/presenter.ts';
@@ -159,6 +159,7 @@ async function submitContract(file: string, options: SubmitCommandOptions): Prom
     cancel: (executionId: string) => client.cancel(executionId),
     hint: 'once more leaves it to itself',
     again: (executionId: string | undefined) => leave(executionId, presenter.alert),
+    giveUp: (executionId: string | undefined, why: string) => giveUp(executionId, why, presenter.alert),
   };
   using interrupts = handleInterrupts(steps, presenter.alert);
   const run = (handlers: RunHandlers) =>
@@ -183,6 +184,8 @@ async function submitOnTerminal(file: string, options: SubmitCommandOptions): Pr
     cancel: (executionId: string) => client.cancel(executionId),
     hint: 'once more leaves it to itself',
     again: (executionId: string | undefined) => leave(executionId, presenter.alert, 'attach'),
+    giveUp: (executionId: string | undefined, why: string) =>
+      giveUp(executionId, why, presenter.alert, 'attach'),
   };
   using interrupts = handleInterrupts(steps, presenter.alert);
   const run = (handlers: RunHandlers) =>

@@ -68,7 +68,15 @@ interface InterruptSteps {
   readonly hint: string;
   /** Every further time. `undefined`: the execution has no name yet. */
   again(executionId: string | undefined): void;
+  /**
+   * Ends this process, where its end cannot be asked for or does not come within `endWithinMs`: timeout(1) and CI runners
+   * ask once. Absent: it is this process that runs it, and that ends it.
+   */
+  giveUp?(executionId: string | undefined, why: string): never;
 }
+
+/** How long the end that was asked for is waited for, in milliseconds: some times what a gate lets a command have for it. */
+const endWithinMs = 30_000;
 
 /** Handles SIGINT and SIGTERM until it is disposed. */
 interface Interrupts extends Disposable {
@@ -110,29 +118,63 @@ function describeLeft(executionId: string | undefined, back: Back = 'follow'): s
   return `csc: left; it goes on; ${again} takes it up again, csc cancel ${id} ends it`;
 }
 
+/** As `leave`, where the end that was asked for has not come: what is known of it is said, and how to see the rest. */
+export function giveUp(
+  executionId: string | undefined,
+  why: string,
+  alert: (text: string) => void,
+  back?: Back,
+): never {
+  const id = executionId === undefined ? undefined : plainLine(executionId);
+  const again = back === 'attach' ? `csc attach ${id}` : `csc get ${id} --follow`;
+  const look =
+    id === undefined
+      ? 'whether it has begun is not known: csc list shows it, csc cancel ID ends it'
+      : `it may go on: csc get ${id} shows how it stands, ${again} takes it up again, csc cancel ${id} asks for its end once more`;
+  alert(`csc: ${why}; left; ${look}`);
+  process.exit(exitCodes.interrupted);
+}
+
 /** Signals that come within so many milliseconds are one. */
 const onceMs = 300;
 
-/** @param alert says what Ctrl-C has done and does next */
-export function handleInterrupts(steps: InterruptSteps, alert: (text: string) => void): Interrupts {
+/**
+ * @param alert says what Ctrl-C has done and does next
+ * @param source where the signals come from
+ */
+export function handleInterrupts(
+  steps: InterruptSteps,
+  alert: (text: string) => void,
+  source: NodeJS.EventEmitter = process,
+): Interrupts {
   let executionId: string | undefined;
   let interruptedAt: number | undefined;
+  let patience: NodeJS.Timeout | undefined;
+  let isOver = false;
   const cancel = (id: string): void => {
     alert(`csc: asking for its end; ${steps.hint}`);
     steps.cancel(id).catch((error: unknown) => {
-      alert(plainLine(`csc: that failed: ${error instanceof Error ? error.message : error}`));
+      const why = plainLine(`that failed: ${error instanceof Error ? error.message : error}`);
+      // Where it has ended by itself meanwhile, its receipt is what counts.
+      if (isOver || steps.giveUp === undefined) alert(`csc: ${why}`);
+      else steps.giveUp(id, why);
     });
+  };
+  const onFirst = (): void => {
+    if (executionId !== undefined) cancel(executionId);
+    else alert(`csc: asking for its end as soon as it has begun; ${steps.hint}`);
+    const why = `its end has not come within ${endWithinMs / 1000} s`;
+    patience = setTimeout(() => steps.giveUp?.(executionId, why), endWithinMs).unref();
   };
   const onSignal = (): void => {
     const now = performance.now();
     // timeout(1) and CI runners signal the process and its group: that is once.
     if (interruptedAt !== undefined && now - interruptedAt < onceMs) return;
-    if (interruptedAt !== undefined) steps.again(executionId);
-    else if (executionId !== undefined) cancel(executionId);
-    else alert(`csc: asking for its end as soon as it has begun; ${steps.hint}`);
+    if (interruptedAt === undefined) onFirst();
+    else steps.again(executionId);
     interruptedAt ??= now;
   };
-  for (const signal of signals) process.on(signal, onSignal);
+  for (const signal of signals) source.on(signal, onSignal);
   return {
     identify: (id) => {
       const first = executionId === undefined;
@@ -140,7 +182,9 @@ export function handleInterrupts(steps: InterruptSteps, alert: (text: string) =>
       if (first && interruptedAt !== undefined) cancel(id);
     },
     [Symbol.dispose]: () => {
-      for (const signal of signals) process.off(signal, onSignal);
+      isOver = true;
+      clearTimeout(patience);
+      for (const signal of signals) source.off(signal, onSignal);
     },
   };
 }
