@@ -107,6 +107,22 @@ const signedApprovals: readonly Mutant[] = [
     red: 'each of the log’s in the chain',
   },
   {
+    name: 'executors-of-another-fleet-count',
+    file: 'packages/client/src/verify/keys.ts',
+    before: 'checkFleet(certified.owner, trustDomain);',
+    after: '',
+    tests: ['packages/client/src/run/hostile-gate.test.ts'],
+    red: 'cannot use an executor of another fleet',
+  },
+  {
+    name: 'receipts-for-another-fleet-count',
+    file: 'packages/common/src/evidence/signer-rules.ts',
+    before: 'checkTrustDomain(receipt, owner);',
+    after: '',
+    tests: ['packages/client/src/run/hostile-gate.test.ts'],
+    red: 'cannot use an executor of another fleet',
+  },
+  {
     name: 'two-receipts-in-one-place-at-once',
     file: 'packages/client/src/verify/chains.ts',
     before: 'return inTurn(seen, () => checkAlone(seen, owner, chained, chainedJson));',

@@ -348,7 +348,12 @@ function openRoute(options: ConnectOptions): Route {
 
 function chooseKeys(options: ConnectOptions, connection: Connection): KeySource {
   const { executorKeys: pinned, knownExecutors: known = createKnownExecutors(), fleetCa } = options;
-  if (fleetCa !== undefined) return certifiedKeys(readFleetCa(fleetCa), pinned, connection);
+  if (fleetCa !== undefined)
+    return certifiedKeys(
+      { ca: readFleetCa(fleetCa), trustDomain: trustDomainOf(options) },
+      pinned,
+      connection,
+    );
   return pinned === undefined ? knownKeys(known, connection) : pinnedKeys(pinned, connection);
 }
 
@@ -360,12 +365,17 @@ function readFleetCa(source: PemSource): FleetCa {
 const maxPemBytes = 1024 * 1024;
 
 function toOwnersTrust(options: ConnectOptions): OwnersTrust | undefined {
-  const { ownersRoot, principal } = options;
+  const { ownersRoot } = options;
   if (ownersRoot === undefined) return undefined;
+  return { owners: readRoot(ownersRoot), trustDomain: trustDomainOf(options) };
+}
+
+/** Its own; undefined where nobody says who it is. */
+function trustDomainOf(options: ConnectOptions): string | undefined {
+  const { principal } = options;
   const own =
     principal === undefined && 'tls' in options ? readOwnIdentity(options.tls.cert, 'client') : undefined;
-  const trustDomain = (own ?? parseIdentity(principal ?? ''))?.trustDomain;
-  return { owners: readRoot(ownersRoot), trustDomain };
+  return (own ?? parseIdentity(principal ?? ''))?.trustDomain;
 }
 
 function readRoot(source: string | Uint8Array): OwnersTrust['owners'] {

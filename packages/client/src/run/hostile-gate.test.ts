@@ -471,6 +471,21 @@ describe('a hostile gate, before a client that pins the CA of receipt keys', () 
       expect(['RECEIPT_INVALID', 'SIGNATURE_INVALID']).toContain(code);
     }
   });
+
+  it('cannot use an executor of another fleet, which has its name by the same CA', async () => {
+    const thief = createSigner(generateKeyPair().seed, executor.keyId);
+    const abroad = owner.replace('csc.local', 'elsewhere.local');
+    const signer = withCertificate(await certifyReceiptKey(pki, abroad, thief.publicKey), thief);
+    const principal = 'spiffe://csc.local/client/agent';
+    const ofAnother = [
+      refusal(run(await hostile(sealed(signer)), { fleetCa, principal })),
+      refusal(run(await hostile(sealed(signer, 'csc.receipt.v0.2', { principal })), { fleetCa })),
+    ];
+    expect(await Promise.all(ofAnother)).toEqual(['RECEIPT_INVALID', 'RECEIPT_INVALID']);
+    expect(await refusal(run(await hostile(sealed(certified)), { fleetCa, principal }))).toBe(
+      'it was believed',
+    );
+  });
 });
 
 describe('a hostile gate, before a client that remembers executors’ chains', () => {

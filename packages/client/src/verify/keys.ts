@@ -7,6 +7,7 @@ import {
   findSigner,
   type ReceiptTexts,
 } from '@csc-fleet/common/evidence';
+import { parseIdentity } from '@csc-fleet/common/identity';
 import { getKeys } from '../calls/calls.ts';
 import type { Connection } from '../connection/connection.ts';
 import type { SeenChains } from './chains.ts';
@@ -54,14 +55,34 @@ const mostNamed = 5;
  * Keys that the fleet's CA has certified, and those that are pinned beside it: what an executor has signed brings the proof
  * of whose key it is, and the gate is not asked.
  */
-export function certifiedKeys(ca: FleetCa, pinned: KeyRing | undefined, connection: Connection): KeySource {
+export function certifiedKeys(
+  { ca, trustDomain }: CertifyingFleet,
+  pinned: KeyRing | undefined,
+  connection: Connection,
+): KeySource {
   const others = pinned === undefined ? keysOfGates(connection) : pinnedKeys(pinned, connection);
   return {
     ringFor: async (texts, signal) => {
       const certified = certifiedKey(texts, ca);
-      return certified === undefined ? others.ringFor(texts, signal) : createKeyRing([certified]);
+      if (certified === undefined) return others.ringFor(texts, signal);
+      checkFleet(certified.owner, trustDomain);
+      return createKeyRing([certified]);
     },
   };
+}
+
+/** Whose executors count. */
+export interface CertifyingFleet {
+  readonly ca: FleetCa;
+  /** Of the caller; undefined: it is not known, and not looked at. */
+  readonly trustDomain: string | undefined;
+}
+
+// A CA may certify for several fleets: the executors of another one have nothing to say of what ran in this.
+function checkFleet(owner: string | undefined, trustDomain: string | undefined): void {
+  if (trustDomain === undefined || parseIdentity(owner ?? '')?.trustDomain === trustDomain) return;
+  const message = `the receipt is of ${owner ?? 'nobody named'}, and this is the trust domain ${trustDomain}`;
+  throw new CscError('RECEIPT_INVALID', message);
 }
 
 function keysOfGates(connection: Connection): KeySource {

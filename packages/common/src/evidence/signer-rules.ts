@@ -20,7 +20,10 @@ export function checkSigner(receipt: ExecutionReceipt, owner: string): ReceiptSi
     throw invalid(`the receipt is signed by ${JSON.stringify(owner)}, who is neither an executor nor a gate`);
   }
   if (signer.role === 'gate') checkNothingRan(receipt);
-  else checkExecutor(receipt, signer.name);
+  else {
+    checkExecutor(receipt, signer.name);
+    checkTrustDomain(receipt, owner);
+  }
   return signer;
 }
 
@@ -40,6 +43,16 @@ function checkExecutor(receipt: ExecutionReceipt, name: string): void {
   if (receipt.receipt_version !== 'csc.receipt.v0.2' || receipt.executor_id === name) return;
   const said = receipt.executor_id === undefined ? 'names no executor' : `is of ${receipt.executor_id}`;
   throw invalid(`the receipt ${said}, and executor ${name} has signed it`);
+}
+
+// Gate and host take from nobody of another trust domain, so that who can certify for one cannot speak of what ran in another.
+function checkTrustDomain(receipt: ExecutionReceipt, owner: string): void {
+  const principal = receipt.receipt_version === 'csc.receipt.v0.2' ? receipt.principal : undefined;
+  const [asked, signed] = [principal ?? '', owner].map((it) => parseIdentity(it)?.trustDomain);
+  if (asked === undefined || asked === signed) return;
+  throw invalid(
+    `the receipt is of what ${principal} asked for, and ${owner}, of another trust domain, has signed it`,
+  );
 }
 
 function checkNothingRan(receipt: ExecutionReceipt): void {
