@@ -2354,7 +2354,7 @@ const believer: readonly Mutant[] = [
   {
     name: 'one-executor-speaks-for-another',
     file: `${evidence}/signer-rules.ts`,
-    before: 'else checkExecutor(receipt, signer.name);',
+    before: 'checkExecutor(receipt, signer.name);',
     after: '',
     tests: hostileGate,
     red: 'that another executor has signed',
