@@ -10,7 +10,7 @@ import { narrowLimits } from '@csc-fleet/common/limits';
 import { type Log, silentLog, sparingLog } from '@csc-fleet/common/service';
 import type { Tracing } from '@csc-fleet/common/tracing';
 import { type Cgroups, openCgroups, type Reserve } from '@csc-fleet/sandbox/cgroup';
-import { type ProbeOptions, probeHost } from '@csc-fleet/sandbox/doctor';
+import { type DoctorOptions, probeHost } from '@csc-fleet/sandbox/doctor';
 import {
   findProxyUser,
   type JobUserLeases,
@@ -380,8 +380,10 @@ export function toProbe({
   runAs,
   acceptRlimitsOnly,
   seccompProfile,
-}: Pick<ExecutorOptions, 'runAs' | 'acceptRlimitsOnly' | 'seccompProfile'>): ProbeOptions {
+  runLimits,
+}: Pick<ExecutorOptions, 'runAs' | 'acceptRlimitsOnly' | 'seccompProfile' | 'runLimits'>): DoctorOptions {
   return {
+    ...(runLimits === undefined ? {} : { runLimits }),
     ...(runAs === undefined ? {} : { runAs }),
     ...(acceptRlimitsOnly === undefined ? {} : { acceptRlimitsOnly }),
     ...(seccompProfile === undefined ? {} : { seccompProfile }),

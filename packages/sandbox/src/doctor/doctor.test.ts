@@ -3,6 +3,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { diagnose, requireHost } from './doctor.ts';
+import { shortageRemedy } from './shortage-remedy.ts';
 import { userNamespaceRemedy } from './user-namespace-remedy.ts';
 
 describe('diagnose', () => {
@@ -78,5 +79,32 @@ describe('userNamespaceRemedy', () => {
   it('says where else to look', () => {
     const open = { 'kernel.unprivileged_userns_clone': 1, 'user.max_user_namespaces': 9 };
     expect(withSettings(open)).toContain('seccomp');
+  });
+});
+
+describe('shortageRemedy', () => {
+  const limits = () =>
+    'Limit  Soft Limit  Hard Limit  Units\nMax processes             500        500        processes\n';
+
+  it('names the limit that jobs are to have and this process may not give', () => {
+    const rlimits = { core: 0, nproc: 1024, fsize: 5 };
+    for (const text of [
+      'csc-launcher: limit: Operation not permitted',
+      'prlimit: failed to set the NPROC resource limit: Operation not permitted',
+    ]) {
+      const remedy = shortageRemedy({ text, rlimits }, limits);
+      expect(remedy).toContain('limits.processes is 1024 and this process may have 500');
+      expect(remedy).not.toContain('file_bytes');
+    }
+  });
+
+  it('tells a shortage of processes from one of namespaces, and both from what is none', () => {
+    const text = 'bwrap: Creating new namespace failed: Resource temporarily unavailable';
+    expect(shortageRemedy({ text, namespace: 'pid' }, limits)).toMatch(/TasksMax.*RLIMIT_NPROC is 500/);
+    const full = 'bwrap: Creating new namespace failed: No space left on device';
+    expect(shortageRemedy({ text: full, namespace: 'pid' }, limits)).toContain('user.max_pid_namespaces');
+    expect(shortageRemedy({ text: full }, limits)).toBeUndefined();
+    const masked = "bwrap: Can't mount proc on /newroot/proc: Operation not permitted";
+    expect(shortageRemedy({ text: masked }, limits)).toBeUndefined();
   });
 });

@@ -34,11 +34,13 @@ import {
   type Namespace,
   namespaces,
   planSandbox,
+  type RunLimits,
   resolveScopes,
   toRunFacts,
 } from '../plan/index.ts';
 import { askBwrap, untold, whyCutOff } from './examine-bwrap.ts';
 import { defaultBwrapPath, type ProbeOptions, probeHost } from './probe-host.ts';
+import { shortageRemedy } from './shortage-remedy.ts';
 import { userNamespaceRemedy } from './user-namespace-remedy.ts';
 
 export interface DoctorOptions extends ProbeOptions {
@@ -46,6 +48,8 @@ export interface DoctorOptions extends ProbeOptions {
   readonly pathRoots?: readonly string[];
   /** As for the launchers. */
   readonly scratchDirectory?: string;
+  /** What its config lets jobs have, with which the whole sandbox is tried. Default: what holds without a config. */
+  readonly runLimits?: Partial<RunLimits>;
 }
 
 /** Tries everything that a sandbox needs. What depends on a check that failed is left out. */
@@ -168,7 +172,8 @@ async function tryNamespace(facts: HostFacts, namespace: Namespace): Promise<Che
   const had = `${namespace === 'ipc' ? 'an' : 'a'} ${namespace} namespace can be had`;
   if (result.ok) return passed(name, had);
   if (result.cutOff !== undefined) return untold(name, had, result.cutOff);
-  return failed(name, `no ${namespace} namespace: ${result.text}`, userNamespaceRemedy());
+  const remedy = shortageRemedy({ text: result.text, namespace }) ?? userNamespaceRemedy();
+  return failed(name, `no ${namespace} namespace: ${result.text}`, remedy);
 }
 
 async function tryNesting(facts: HostFacts): Promise<Check> {
@@ -180,14 +185,19 @@ async function tryNesting(facts: HostFacts): Promise<Check> {
   return failed(
     'nested-namespaces',
     `user namespaces stay open to jobs: ${result.text}`,
-    userNamespaceRemedy(),
+    shortageRemedy({ text: result.text, namespace: 'user' }) ?? userNamespaceRemedy(),
   );
 }
 
+const maskedRemedy =
+  'in a container, /proc must not be masked (Docker: --security-opt systempaths=unconfined)';
+
 // The whole way, with everything that a real run has.
-async function tryRecipe(hostFacts: HostFacts, { scratchDirectory }: DoctorOptions): Promise<Check> {
+async function tryRecipe(
+  hostFacts: HostFacts,
+  { scratchDirectory, runLimits }: DoctorOptions,
+): Promise<Check> {
   const facts = toRunFacts(hostFacts);
-  const remedy = 'in a container, /proc must not be masked (Docker: --security-opt systempaths=unconfined)';
   const policy = { allowed_cwd_prefixes: ['/'], allowed_read_prefixes: [], allowed_write_prefixes: [] };
   const scopes = resolveScopes({ cwd: '/', readPaths: [], writePaths: [], policy }, facts);
   const cgroups: { cgroups?: Cgroups } =
@@ -197,7 +207,7 @@ async function tryRecipe(hostFacts: HostFacts, { scratchDirectory }: DoctorOptio
     ...(scratchDirectory === undefined ? {} : { scratchDirectory }),
   });
   try {
-    const limits = narrowLimits(defaultRunLimits(), cgroups.cgroups?.most ?? {});
+    const limits = narrowLimits({ ...defaultRunLimits(), ...runLimits }, cgroups.cgroups?.most ?? {});
     const plan = planSandbox(facts, scopes, {
       environment: {},
       network: 'deny',
@@ -215,7 +225,8 @@ async function tryRecipe(hostFacts: HostFacts, { scratchDirectory }: DoctorOptio
     const outcome = await command.exited;
     const ran = outcome.kind === 'exited' && outcome.segments.every(({ exitCode }) => exitCode === 0);
     if (ran) return passed('sandbox', `a command ran in the whole sandbox; ${await describeStart(launcher)}`);
-    return failed('sandbox', 'message' in outcome ? outcome.message : 'true failed in the sandbox', remedy);
+    const text = 'message' in outcome ? outcome.message : 'true failed in the sandbox';
+    return failed('sandbox', text, shortageRemedy({ text, rlimits: plan.rlimits }) ?? maskedRemedy);
   } finally {
     launcher.close();
     scopes.close();
