@@ -3773,6 +3773,22 @@ const joining: readonly Mutant[] = [
     red: 'have receipts of another trust domain refused',
   },
   {
+    name: 'excluded-names',
+    file: 'packages/common/src/evidence/name-constraints.ts',
+    before: 'if (without.some(isIn) || (within',
+    after: 'if ((within',
+    tests: ['packages/common/src/evidence/name-constraints.test.ts'],
+    red: 'leaves an excluded name out that is permitted',
+  },
+  {
+    name: 'constraints-that-are-not-understood',
+    file: 'packages/common/src/evidence/name-constraints.ts',
+    before: "return 'it constrains a form of name that is not understood';",
+    after: 'continue;',
+    tests: ['packages/common/src/evidence/name-constraints.test.ts'],
+    red: 'leaves out what has a name of a form that is constrained and not understood',
+  },
+  {
     name: 'runs-that-outlast-their-certificate',
     file: 'packages/executor/src/execute.ts',
     before: '  checkOutlast(admitted.contract);',
