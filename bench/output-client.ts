@@ -1,5 +1,6 @@
 // A client in a process of its own, so that its peak is its own. Reads what to run as JSON from its first argument, runs it,
 // prints a Reading of it as one line, and ends.
+import { setFlagsFromString } from 'node:v8';
 import { connect } from '@csc-fleet/client';
 import { createCollector } from '@csc-fleet/common/collect';
 import type { CommandContract } from '@csc-fleet/common/contract';
@@ -35,4 +36,6 @@ async function read({ address, tls, contract }: Task): Promise<void> {
   client.close();
 }
 
+// As csc submit and csc get do it, and when they do (packages/cli/bin/start.js).
+setImmediate(() => setFlagsFromString('--semi-space-growth-factor=1'));
 void read(JSON.parse(process.argv[2] ?? ''));

@@ -15,8 +15,6 @@ const allBytes = scaled(1024) * mib;
 const bareBytes = allBytes / 2;
 const rounds = 2;
 const mostMib = 150;
-// As csc submit and csc get set it themselves (packages/cli/bin/start.js).
-const asCsc = ['--semi-space-growth-factor=1'];
 
 /** One reading of 1 GiB, as its client has it. */
 interface Reading extends Usage {
@@ -103,7 +101,7 @@ async function read(fleet: Fleet, bytes: number): Promise<Reading> {
   const contract = fleet.contract({ argv: ['head', '-c', String(bytes), '/dev/zero'], timeout_sec: 300 });
   const task = { address: fleet.address, tls: fleet.tls('alice'), contract };
   const program = await bundleClient();
-  const child = spawn(process.execPath, [...asCsc, program, JSON.stringify(task)], {
+  const child = spawn(process.execPath, [program, JSON.stringify(task)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const [printed] = await Promise.all([text(child.stdout), once(child, 'exit')]);

@@ -13,8 +13,8 @@ if (['gate', 'executor'].includes(process.argv[2])) {
   setFlagsFromString('--external-memory-accounted-in-global-limit');
   if (process.argv[2] === 'gate') process.on('exit', () => setFlagsFromString('--semi-space-growth-factor=2'));
 }
-// Some commands set flags too (packages/cli/bin/start.js).
-const flags = ['gate', 'executor', 'submit', 'get', 'attach'].find((name) => name === process.argv[2]);
+// The two do not set the same; commands take theirs back before their end (packages/cli/bin/start.js).
+const flags = ['gate', 'executor'].find((name) => name === process.argv[2]);
 require('./kept-code.js').keepCode(join(__dirname, 'whole'), flags);
 require('./csc.js');
 `;

@@ -12,7 +12,6 @@ const {
   readFileSync,
 } = require('node:fs');
 const { readSync, renameSync, rmSync, writevSync } = require('node:fs');
-const { createRequire } = require('node:module');
 const { basename, dirname, join } = require('node:path');
 const { Script } = require('node:vm');
 
@@ -52,7 +51,10 @@ exports.keepCode = (folder, flags = 'plain') => {
       size: used?.data.length ?? 0,
     });
     const run = script.runInThisContext();
-    run.call(module.exports, module.exports, createRequire(filename), module, filename, dirname(filename));
+    // As Node makes one, without what else a bundle does not ask of it, for which node:module would be loaded.
+    const required = (id) => module.require(id);
+    required.main = require.main;
+    run.call(module.exports, module.exports, required, module, filename, dirname(filename));
   };
   process.on('exit', () => {
     try {

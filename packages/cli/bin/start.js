@@ -1,6 +1,5 @@
 // Starts what there is: the bundle beside this file, the package's compiled code, or, in a checkout, the sources.
 const { existsSync, statSync } = require('node:fs');
-const { enableCompileCache } = require('node:module');
 const { join } = require('node:path');
 
 // What is kept is code that will be run: it must lie where nobody else can put anything. With sudo, HOME may still be
@@ -29,23 +28,31 @@ function isOurs(folder) {
 
 // Output passes in buffers that lie outside of V8's heap and are given back with a few hundred bytes in its young space: one
 // that may grow to 64 MiB, as it does by default, keeps hundreds of megabytes of them that nobody needs any more. It is kept
-// at its first size, from before there is anything in it; that of a gate at the size it has once its code is loaded
-// (packages/cli/src/action/service.ts).
-const passesOutput = ['executor', 'submit', 'get', 'attach'].includes(process.argv[2]);
-// Loaded for those alone: node:v8 brings the streams with it.
-if (passesOutput) require('node:v8').setFlagsFromString('--semi-space-growth-factor=1');
+// at the size that it has once the code is loaded; that of an executor at its first size, from before there is anything in it,
+// and that of a gate by itself (packages/cli/src/action/service.ts). node:v8, which brings the streams with it, is loaded for those alone.
+const keepsYoungSpace = ['--semi-space-growth-factor=1', '--semi-space-growth-factor=2'];
+if (process.argv[2] === 'executor') require('node:v8').setFlagsFromString(keepsYoungSpace[0]);
 
 // What a run needs lives long enough at a gate to leave the young space. Left to itself V8 lets it pile up to several times of what
 // is in use before it collects: after 10,000 runs a third of the gate's memory is nobody's. It collects at half more.
 if (process.argv[2] === 'gate') require('node:v8').setFlagsFromString('--heap-growing-percent=50');
 
 // V8 would mark what is in use, on threads beside, once in a run and near its end: for a collection of what that end gives back anyway.
-// Where a longer one runs out of room it collects at once. Code compiled under other flags is no code to V8, and that of Node's own
-// modules is under none: the flag is set once all is loaded, and taken back before what was compiled is kept.
-const isOneShot = process.argv[2] === 'run';
-if (isOneShot) {
-  setImmediate(() => require('node:v8').setFlagsFromString('--no-incremental-marking'));
-  process.prependListener('exit', () => require('node:v8').setFlagsFromString('--incremental-marking'));
+// Where a longer one runs out of room it collects at once.
+const marksAtOnce = ['--no-incremental-marking', '--incremental-marking'];
+
+// Code compiled under other flags is no code to V8, and that of Node's own modules is under none: a flag is set once all is loaded, and
+// taken back before what was compiled is kept.
+const lateFlags = {
+  run: marksAtOnce,
+  submit: keepsYoungSpace,
+  get: keepsYoungSpace,
+  attach: keepsYoungSpace,
+};
+if (Object.hasOwn(lateFlags, process.argv[2])) {
+  const [flag, undone] = lateFlags[process.argv[2]];
+  setImmediate(() => require('node:v8').setFlagsFromString(flag));
+  process.prependListener('exit', () => require('node:v8').setFlagsFromString(undone));
 }
 
 // Whoever has a database waits for its disk in one of libuv's threads (common's WriteAheadLog), of which there are four by default:
@@ -53,8 +60,10 @@ if (isOneShot) {
 const isService = ['gate', 'executor'].includes(process.argv[2]);
 if (isService) process.env.UV_THREADPOOL_SIZE ??= '12';
 
-// What a run leaves behind is on disk and closed by the time it is over: to take its heap apart piece by piece, as Node does where
-// nothing is left to be done, would only keep whoever waits for it. Who reads slowly still gets all of what was written.
+// What a run leaves behind is on disk and closed by the time it is over, and a check leaves nothing: to take its heap apart piece by
+// piece, as Node does where nothing is left to be done, would only keep whoever waits for it. Who reads slowly still gets all of what
+// was written.
+const isOneShot = ['check', 'run'].includes(process.argv[2]);
 function endAtOnce() {
   if (process.stdout.writableLength + process.stderr.writableLength === 0) process.exit();
 }
@@ -62,17 +71,16 @@ function endAtOnce() {
 const folder = cacheFolder();
 const bundle = join(__dirname, 'main.cjs');
 if (existsSync(bundle)) {
-  // Services start seldom, and set flags of V8 under which nothing compiled before counts. Who names a cache has said where.
+  // Services start seldom, and some under flags of V8 for which nothing compiled before counts. Who names a cache has said where.
   const isTold =
     process.env.NODE_COMPILE_CACHE !== undefined || process.env.NODE_DISABLE_COMPILE_CACHE !== undefined;
-  const flags = passesOutput ? 'output' : 'plain';
   const isKept = folder !== undefined && !isService && !isTold;
-  if (isKept) require('./kept-code.js').keepCode(join(folder, 'called'), flags);
-  else if (folder !== undefined) enableCompileCache(folder);
+  if (isKept) require('./kept-code.js').keepCode(join(folder, 'called'));
+  else if (folder !== undefined) require('node:module').enableCompileCache(folder);
   const ended = require(bundle).main(process.argv.slice(2));
   if (isOneShot) void ended.then(endAtOnce);
 } else {
-  if (folder !== undefined) enableCompileCache(folder);
+  if (folder !== undefined) require('node:module').enableCompileCache(folder);
   const { pathToFileURL } = require('node:url');
   const compiled = join(__dirname, '..', 'lib', 'main.js');
   const main = existsSync(compiled) ? compiled : join(__dirname, '..', 'src', 'main.ts');
