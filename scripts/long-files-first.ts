@@ -20,9 +20,7 @@ const long = [
   'packages/cli/src/commands/run',
   'tests/adversarial/rogue-gate',
   'packages/cli/src/terminal/terminal',
-  'tests/sandbox/scopes',
   'packages/executor/src/service/recover',
-  'tests/workloads/workloads',
   'tests/sandbox/weakened',
   'packages/gate/src/bounds/bounds',
   'tests/chaos/kill',
@@ -32,22 +30,31 @@ const long = [
   'packages/cli/src/main',
   'tests/documents/readme',
   'tests/sandbox/egress',
-  'tests/sandbox/repository-code',
   'packages/executor/src/execute',
   'packages/executor/src/main',
   'packages/executor/src/admission/refusal',
   'tests/chaos/uncaught',
+];
+
+// Those that share a fleet (tests/kit/shared-fleet.ts), one after the other and last: it idles for nobody.
+const last = [
+  'tests/sandbox/scopes',
+  'tests/sandbox/repository-code',
+  'tests/workloads/workloads',
   'tests/sandbox/results',
   'tests/sandbox/battery',
   'tests/sandbox/neighbours',
 ];
 
-/** Starts long test files first, and then as Vitest would. */
+/** Starts long test files first, then as Vitest would, and those of the shared fleet last. */
 export class LongFilesFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const rank = ({ moduleId }: TestSpecification): number => {
-      const index = long.findIndex((it) => moduleId.endsWith(`/${it}.test.ts`));
-      return index < 0 ? long.length : index;
+      const placeIn = (files: readonly string[]): number =>
+        files.findIndex((it) => moduleId.endsWith(`/${it}.test.ts`));
+      const [early, late] = [placeIn(long), placeIn(last)];
+      if (late >= 0) return long.length + 1 + late;
+      return early < 0 ? long.length : early;
     };
     return (await super.sort(files)).sort((a, b) => rank(a) - rank(b));
   }

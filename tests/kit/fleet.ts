@@ -25,9 +25,11 @@ export interface FleetOptions {
   readonly gate?: Record<string, unknown>;
   /** Whether its clients are admins, too. */
   readonly admins?: boolean;
+  /** Default: all clients may what the policy `tests` allows. */
+  readonly bindings?: object;
   /** Members of the policy that differ. */
   readonly policy?: Record<string, unknown>;
-  /** Called before anything starts, with the scratch directory, from which configs name their files. */
+  /** Called before anything starts, with the scratch directory, from which configs name their files; more policies go below `policies`. */
   readonly prepare?: (directory: string) => void | Promise<void>;
 }
 
@@ -37,10 +39,42 @@ const ending = process.env['NODE_OPTIONS']?.includes('--cpu-prof') ? 'SIGTERM' :
 /** The account that jobs run as where the tests are root. */
 export const jobUid = 65534;
 
-/** A real gate and real executors, each a process of its own, in a scratch directory, over mutual TLS on loopback. */
-export class Fleet implements AsyncDisposable {
+/** A directory, and below it a workspace that jobs may be shown. */
+export class Workplace {
   readonly directory: string;
   readonly workspace: string;
+
+  constructor(directory: string) {
+    this.directory = directory;
+    this.workspace = join(directory, 'workspace');
+    // mkdtemp makes it 0700, and the job user has to get through.
+    chmodSync(directory, 0o755);
+    mkdirSync(this.workspace);
+    if (process.getuid?.() === 0) chownSync(this.workspace, jobUid, jobUid);
+  }
+
+  contract(short: CommandShort, overrides: Partial<CommandContract> = {}): CommandContract {
+    return makeContract(this.workspace, [short], overrides);
+  }
+
+  /** Writes a file below the directory; gives its path. */
+  write(name: string, text: string | Buffer): string {
+    const path = join(this.directory, name);
+    writeFileSync(path, text, { mode: 0o600 });
+    return path;
+  }
+
+  /** A directory below the workspace that jobs may write. */
+  writable(name: string): string {
+    const path = join(this.workspace, name);
+    mkdirSync(path, { recursive: true });
+    if (process.getuid?.() === 0) chownSync(path, jobUid, jobUid);
+    return path;
+  }
+}
+
+/** A real gate and real executors, each a process of its own, in a scratch directory, over mutual TLS on loopback. */
+export class Fleet extends Workplace implements AsyncDisposable {
   readonly pki: string;
   readonly address: string;
   readonly #options: FleetOptions;
@@ -49,15 +83,21 @@ export class Fleet implements AsyncDisposable {
   #gate: Service | undefined;
 
   constructor(options: FleetOptions, port: number) {
+    super(mkdtempSync(join(tmpdir(), 'csc-fleet-')));
     this.#options = options;
-    this.directory = mkdtempSync(join(tmpdir(), 'csc-fleet-'));
-    this.workspace = join(this.directory, 'workspace');
     this.pki = join(this.directory, 'pki');
     this.address = `127.0.0.1:${port}`;
-    // mkdtemp makes it 0700, and the job user has to get through.
-    chmodSync(this.directory, 0o755);
-    mkdirSync(this.workspace);
-    if (process.getuid?.() === 0) chownSync(this.workspace, jobUid, jobUid);
+  }
+
+  /** What all of it lies below. */
+  get top(): string {
+    return this.directory;
+  }
+
+  /** The processes of it that run. */
+  get pids(): number[] {
+    const services = [this.#gate, ...this.#executors.values()];
+    return services.flatMap((it) => (it?.running ? (it.child.pid ?? []) : []));
   }
 
   get gate(): Service {
@@ -83,10 +123,13 @@ export class Fleet implements AsyncDisposable {
       ),
     ]);
     if (made.code !== 0) throw new Error(`csc pki init failed:\n${made.stderr}`);
-    await this.#options.prepare?.(this.directory);
     mkdirSync(join(this.directory, 'policies'));
+    await this.#options.prepare?.(this.directory);
     this.write('policies/tests.yaml', testPolicy(this.workspace, this.#options.policy));
-    this.write('bindings.yaml', JSON.stringify(this.#options.admins ? adminBindings : bindings));
+    this.write(
+      'bindings.yaml',
+      JSON.stringify(this.#options.bindings ?? (this.#options.admins ? adminBindings : bindings)),
+    );
     this.write('gate.yaml', JSON.stringify(this.#gateConfig()));
   }
 
@@ -153,25 +196,6 @@ export class Fleet implements AsyncDisposable {
     return { CSC_GATE: this.address, CSC_CA: ca, CSC_CERT: cert, CSC_KEY: key, ...home };
   }
 
-  contract(short: CommandShort, overrides: Partial<CommandContract> = {}): CommandContract {
-    return makeContract(this.workspace, [short], overrides);
-  }
-
-  /** Writes a file below the scratch directory; gives its path. */
-  write(name: string, text: string | Buffer): string {
-    const path = join(this.directory, name);
-    writeFileSync(path, text, { mode: 0o600 });
-    return path;
-  }
-
-  /** A directory below the workspace that jobs may write. */
-  writable(name: string): string {
-    const path = join(this.workspace, name);
-    mkdirSync(path, { recursive: true });
-    if (process.getuid?.() === 0) chownSync(path, jobUid, jobUid);
-    return path;
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
     for (const client of this.#clients.values()) client.close();
     await Promise.all([...this.#executors.values()].map((it) => it.stop(ending)));
@@ -216,6 +240,39 @@ export class Fleet implements AsyncDisposable {
       ...(process.getuid?.() === 0 ? { run_as: { uid: jobUid, gid: jobUid } } : {}),
       ...options.config,
     };
+  }
+}
+
+/**
+ * What one test file has of a fleet that others have, too: a directory, and an identity which only its own policy is bound
+ * to, that opens nothing else. It takes no part in how services start and end.
+ */
+export class Guest extends Workplace implements AsyncDisposable {
+  readonly name: string;
+  readonly #fleet: Fleet;
+
+  constructor(fleet: Fleet, name: string) {
+    const directory = join(fleet.directory, name);
+    mkdirSync(directory);
+    super(directory);
+    this.#fleet = fleet;
+    this.name = name;
+  }
+
+  get top(): string {
+    return this.#fleet.directory;
+  }
+
+  connect(): GateClient {
+    return this.#fleet.connect(this.name);
+  }
+
+  csc(args: readonly string[]): Promise<Finished> {
+    return this.#fleet.csc(args, { as: this.name });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    rmSync(this.directory, { recursive: true, force: true, maxRetries: 5 });
   }
 }
 

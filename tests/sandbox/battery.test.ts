@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeFailure } from './run-probe.ts';
-import { type Area, areas, type Finding, readProbes, realRecipe, Stage } from './stage.ts';
+import { type Area, areas, type Finding, readProbes, Stage } from './stage.ts';
 
 // Every probe runs inside the real sandbox, through the real gate and executor, and says what it saw.
 let stage: Stage;
@@ -8,7 +8,7 @@ const seen = new Map<Area, Map<string, Finding>>();
 const said = new Map<Area, string>();
 
 beforeAll(async () => {
-  stage = await Stage.open(realRecipe);
+  stage = await Stage.visit('battery');
   for (const area of areas) {
     const { findings, stderr } = await stage.probe(area);
     seen.set(area, findings);

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync 
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ExecutionState } from '@csc-fleet/common/rpc';
+import type { Fleet } from '@csc-fleet/test-kit/fleet';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Stage } from './stage.ts';
 
@@ -18,7 +19,7 @@ const limits = {
   write_files: 400,
 };
 
-let stage: Stage;
+let stage: Stage<Fleet>;
 beforeAll(async () => {
   stage = await Stage.open({ executors: [{ name: 'host', config: { limits, ceiling: {} } }] });
 }, 60_000);

@@ -3,12 +3,12 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeFailure, type RunProbe, testProbes } from './run-probe.ts';
-import { type Finding, readProbes, realRecipe, Stage } from './stage.ts';
+import { type Finding, readProbes, Stage } from './stage.ts';
 
 // Jobs of one host run as the same user: nothing but their sandboxes keeps them apart, and from going on.
 let stage: Stage;
 beforeAll(async () => {
-  stage = await Stage.open(realRecipe);
+  stage = await Stage.visit('neighbours');
 }, 60_000);
 afterAll(() => stage?.[Symbol.asyncDispose]());
 

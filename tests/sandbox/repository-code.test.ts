@@ -1,20 +1,17 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readPolicyFile } from '@csc-fleet/common/policy';
-import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
-import { repository as project } from '@csc-fleet/test-kit/process';
+import type { Guest } from '@csc-fleet/test-kit/fleet';
+import { visitFleet } from '@csc-fleet/test-kit/shared-fleet';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 // Repositories whose own configuration names a program, looked at under the profile `inspect` as it is shipped.
 
-const inspect = readPolicyFile(join(project, 'policies/inspect.yaml')).policy;
 const ran = 'CODE-RAN';
 
-let fleet: Fleet;
+let fleet: Guest;
 beforeAll(async () => {
-  const { name: _, allowed_cwd_prefixes: _cwd, allowed_read_prefixes: _read, ...members } = inspect;
-  fleet = await startFleet({ executors: [{ name: 'e1', config: { ceiling: {} } }], policy: { ...members } });
+  fleet = await visitFleet('inspect');
 }, 60_000);
 afterAll(() => fleet?.[Symbol.asyncDispose]());
 

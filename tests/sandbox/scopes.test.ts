@@ -15,13 +15,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { jobUid } from '@csc-fleet/test-kit/fleet';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { type RunProbe, testProbes, type Verdict } from './run-probe.ts';
-import { realRecipe, Stage } from './stage.ts';
+import { Stage } from './stage.ts';
 
 // Scopes under attack from both sides: by what earlier jobs have planted, and by somebody who swaps paths on the host.
 let stage: Stage;
 let outside: string;
 beforeAll(async () => {
-  stage = await Stage.open(realRecipe);
+  stage = await Stage.visit('scopes');
   // No prefix of the policy covers it, and the job user could read and write there.
   outside = join(stage.fleet.directory, 'outside');
   own(mkdir(outside));

@@ -14,8 +14,9 @@ import {
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
-import { type Fleet, type FleetOptions, jobUid, startFleet } from '@csc-fleet/test-kit/fleet';
+import { type Fleet, type FleetOptions, type Guest, jobUid, startFleet } from '@csc-fleet/test-kit/fleet';
 import { repository } from '@csc-fleet/test-kit/process';
+import { type GuestName, openFiles, visitFleet } from '@csc-fleet/test-kit/shared-fleet';
 
 /** One probe as its script declares it. */
 export interface Probe {
@@ -61,30 +62,35 @@ export function readFindings(stdout: string): Finding[] {
     .map((line) => JSON.parse(line) as Finding);
 }
 
-/** How many open files the stage's executor grants. */
-export const openFiles = 256;
-
-/** A fleet whose executor runs probes, and what they look for on the host. */
-export class Stage implements AsyncDisposable {
-  readonly fleet: Fleet;
+/** A fleet whose executor runs probes, or a guest of one, and what they look for on the host. */
+export class Stage<Place extends Fleet | Guest = Fleet | Guest> implements AsyncDisposable {
+  readonly fleet: Place;
   readonly #listeners: readonly Server[];
   /** A segment of shared memory that the host has. */
   readonly #segment: string;
 
-  private constructor(fleet: Fleet, listeners: readonly Server[], segment: string) {
+  private constructor(fleet: Place, listeners: readonly Server[], segment: string) {
     this.fleet = fleet;
     this.#listeners = listeners;
     this.#segment = segment;
   }
 
-  static async open(options: FleetOptions): Promise<Stage> {
-    const fleet = await startFleet(options);
+  static async open(options: FleetOptions): Promise<Stage<Fleet>> {
+    return await Stage.#furnish(await startFleet(options));
+  }
+
+  /** One on the fleet that the files of a worker share. */
+  static async visit(name: GuestName): Promise<Stage<Guest>> {
+    return await Stage.#furnish(await visitFleet(name));
+  }
+
+  static async #furnish<Place extends Fleet | Guest>(fleet: Place): Promise<Stage<Place>> {
     const listeners: Server[] = [];
     try {
       const at = furnish(fleet.workspace);
       const params = {
         ...at,
-        ...{ stage: fleet.directory, workspace: fleet.workspace, top: fleet.workspace.split('/')[1] },
+        ...{ stage: fleet.top, workspace: fleet.workspace, top: fleet.workspace.split('/')[1] },
         ...{ openFiles, hostPid: process.pid, namespaces: ownNamespaces(), calls: systemCalls() },
         ...(await serve(at, listeners)),
         ...plantAsRoot(at.shown),
@@ -233,13 +239,3 @@ async function listen(where: number | string, host = '127.0.0.1'): Promise<{ ser
   const address = server.address();
   return { server, port: typeof address === 'object' && address !== null ? address.port : 0 };
 }
-
-/** The config of an executor that runs probes. */
-export const probingConfig = {
-  env: { GRANTED: 'yes', KEPT: 'no' },
-  limits: { open_files: openFiles },
-  ceiling: {},
-};
-
-/** The fleet of the real recipe. */
-export const realRecipe: FleetOptions = { executors: [{ name: 'host', config: probingConfig }] };

@@ -3,8 +3,9 @@ import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { jobUid } from '@csc-fleet/test-kit/fleet';
 import { programFile } from '@csc-fleet/test-kit/programs';
+import { probingConfig } from '@csc-fleet/test-kit/shared-fleet';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Area, areas, type Finding, probingConfig, readFindings, readProbes, Stage } from './stage.ts';
+import { type Area, areas, type Finding, readFindings, readProbes, Stage } from './stage.ts';
 import type { Weakening } from './weakenings.ts';
 
 // A battery that passes everything proves nothing: here, what holds in the real sandbox has to fail.

@@ -4,19 +4,16 @@ import { chownSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSy
 import { join } from 'node:path';
 import type { CommandShort } from '@csc-fleet/test-kit/contract';
 import { makeContract } from '@csc-fleet/test-kit/contract';
-import { type Fleet, jobUid, startFleet } from '@csc-fleet/test-kit/fleet';
+import { type Guest, jobUid } from '@csc-fleet/test-kit/fleet';
+import { visitFleet } from '@csc-fleet/test-kit/shared-fleet';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 // What teams really run, through `csc submit`, with the executor's defaults: no inline code, no more than the defaults.
-let fleet: Fleet;
-
+let fleet: Guest;
 beforeAll(async () => {
-  fleet = await startFleet({
-    executors: [{ name: 'builder', config: { ceiling: {} } }],
-    policy: { allow_commands: ['npm', 'make', 'git', 'python3', 'tar', 'node', 'cat'] },
-  });
+  fleet = await visitFleet('workloads');
 });
-afterAll(() => fleet[Symbol.asyncDispose]());
+afterAll(() => fleet?.[Symbol.asyncDispose]());
 
 /** A project directory of these files, which belongs to the job user. */
 function project(name: string, files: Record<string, string>): string {
