@@ -10,7 +10,6 @@ import {
   writeFileSync,
 } from 'node:fs';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setImmediate } from 'node:timers/promises';
@@ -52,7 +51,13 @@ import {
 import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
 import type { ScriptedExecutor } from '@csc-fleet/test-kit/gate/scripted-executor';
 import { ServedGate, TestPki } from '@csc-fleet/test-kit/gate/served-gate';
-import { agent, logOrigin, TestGate, type TestGateOptions } from '@csc-fleet/test-kit/gate/test-gate';
+import {
+  agent,
+  inMemory,
+  logOrigin,
+  TestGate,
+  type TestGateOptions,
+} from '@csc-fleet/test-kit/gate/test-gate';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { openSeenLogs } from '../../packages/cli/src/connect/seen-logs.ts';
 import { type LogFiles, walkLog, walkRemembered } from '../../packages/cli/src/evidence/walk-log.ts';
@@ -98,13 +103,14 @@ interface Stage {
   ran(sequence?: number): Promise<string>;
 }
 
-/** A gate, with a log of its own under the one key. @param lie what it answers instead */
+/** A gate, with a log of its own under the one key. @param lie what it answers instead @param finished told what to close */
 async function stage(
   options: Partial<TestGateOptions> = {},
   lie: (prove: Prove) => Prove = (prove) => prove,
+  finished: (close: () => Promise<void>) => void = onTestFinished,
 ): Promise<Stage> {
   const test = await TestGate.open({ log: logSigner, ...options });
-  onTestFinished(() => test.close());
+  finished(() => test.close());
   const { gate } = test;
   const prove = lie(gate.methods.proveReceipts);
   // What comes beside a receipt is the same lie.
@@ -118,7 +124,7 @@ async function stage(
   };
   const methods = { ...gate.methods, getReceipt, proveReceipts: prove };
   const served = await ServedGate.start({ ...gate, methods }, pki);
-  onTestFinished(() => served.stop());
+  finished(() => served.stop());
   const executor = await test.connected('e1', { slots: 9 });
   return {
     test,
@@ -258,7 +264,7 @@ describe('a log of receipts', () => {
     // As if it had been killed after the tiles: what follows must be the same tree once more.
     writeFileSync(join(treeOf(own), 'checkpoint'), older);
     await before.reopen();
-    await before.as(agent).proveReceipts({ executionIds: ids });
+    await before.as(agent).proveReceipts({ executionIds: [...ids] });
     await expect.poll(() => readFileSync(join(treeOf(own), 'checkpoint')).toString()).toBe(newer.toString());
     const walked = await walkLog(filesIn(treeOf(own)), {
       trust: { log: logKey },
@@ -351,7 +357,7 @@ describe('a log of receipts', () => {
 });
 
 function emptyDirectory(): string {
-  const directory = mkdtempSync(join(tmpdir(), 'csc-log-'));
+  const directory = mkdtempSync(join(inMemory, 'csc-log-'));
   onTestFinished(() => rmSync(directory, { recursive: true }));
   return directory;
 }
@@ -539,7 +545,7 @@ describe('a client', () => {
   });
 
   it('reads what another process has met at the same time, once that is written', async () => {
-    const directory = mkdtempSync(join(tmpdir(), 'csc-seen-logs-'));
+    const directory = mkdtempSync(join(inMemory, 'csc-seen-logs-'));
     onTestFinished(() => rmSync(directory, { recursive: true }));
     const [one, two] = [1, 2].map(() =>
       openSeenLogs(
@@ -711,7 +717,7 @@ describe('a client that nobody has given the key of the log', () => {
 
 /** A witness of that log, behind HTTP. */
 async function witnessed() {
-  const directory = mkdtempSync(join(tmpdir(), 'csc-witness-'));
+  const directory = mkdtempSync(join(inMemory, 'csc-witness-'));
   onTestFinished(() => rmSync(directory, { recursive: true }));
   const signer = createSigner(generateKeyPair().seed, 'witness.example/w1');
   const key: NoteKey = { name: 'witness.example/w1', type: 'cosignature', publicKey: signer.publicKey };
@@ -850,7 +856,7 @@ describe('an auditor', () => {
     const ids = [await own.ran(1), await own.ran(2), await own.ran(3)];
     await own.test.submit(makeContract({ risk_class: 'critical' }));
     const receipts = await exported(own, ids);
-    await own.test.as(agent).proveReceipts({ executionIds: ids });
+    await own.test.as(agent).proveReceipts({ executionIds: [...ids] });
     const against = { trust: { log: logKey }, receipts, now: later };
     await expect.poll(async () => (await walkLog(filesIn(treeOf(own)), against)).checkpoint.size).toBe(4);
     expect(await walkLog(filesIn(treeOf(own)), against)).toMatchObject({
@@ -921,6 +927,7 @@ describe('an auditor', () => {
 /** A host that a gate has acknowledged receipts of, and that asks it for their proofs. */
 async function host(ask: AskProofs, stateDir = emptyDirectory()) {
   let now = new Date();
+  let connectedMs = 0;
   const clock = { now: () => now };
   const journal = openSqliteJournal(join(stateDir, 'journal.sqlite'), { clock });
   onTestFinished(() => journal.close());
@@ -929,14 +936,16 @@ async function host(ask: AskProofs, stateDir = emptyDirectory()) {
     void lines.push(`${level} ${text} ${JSON.stringify(fields)}`);
   const log = { info: write('info'), warn: write('warn'), error: write('error') };
   let said: OwnersLog | undefined = { vkey, witnessVkeys: [], quorum: 0 };
-  const open = () => new LogWatch({ journal, named: () => said, ask, stateDir, clock, log });
+  const open = () =>
+    new LogWatch({ journal, named: () => said, ask, connectedMs: () => connectedMs, stateDir, clock, log });
   return {
     ...{ journal, lines, stateDir, open, watch: open() },
     names: (log: OwnersLog | undefined) => {
       said = log;
     },
-    passes: (minutes: number) => {
+    passes: (minutes: number, gate: 'there' | 'away' = 'there') => {
       now = new Date(now.getTime() + minutes * 60_000);
+      if (gate === 'there') connectedMs += minutes * 60_000;
     },
     /** The receipt that this gate has of an execution was this host's, and is acknowledged. */
     async owed({ test }: Stage, executionId: string): Promise<void> {
@@ -966,16 +975,28 @@ const truth =
     test.gate.receipts.prove(executorOf(name), request);
 
 describe('a host, whose receipts the gate has acknowledged', () => {
+  const closing: (() => Promise<void>)[] = [];
+  let own: Stage;
+  /** Two receipts that are in its log. */
+  let ids: readonly [string, string];
+
+  beforeAll(async () => {
+    own = await stage({}, undefined, (close) => void closing.unshift(close));
+    ids = [await own.ran(1), await own.ran(2)];
+    await own.test.as(agent).proveReceipts({ executionIds: [...ids] });
+  });
+
+  afterAll(async () => {
+    for (const close of closing) await close();
+  });
+
   it('finds them in the log, remembers its checkpoint beyond a restart, and asks for none twice', async () => {
-    const own = await stage();
     const asked: ProveOwnReceiptsRequest[] = [];
     const one = await host((request) => {
       asked.push(request);
       return truth(own)(request);
     });
-    const ids = [await own.ran(1), await own.ran(2)];
     for (const id of ids) await one.owed(own, id);
-    await own.test.as(agent).proveReceipts({ executionIds: ids });
     await one.watch.round();
     expect([one.journal.unproven(9), one.lines, one.watch.found.unproven]).toEqual([[], [], 0]);
     const third = await own.ran(3);
@@ -983,17 +1004,14 @@ describe('a host, whose receipts the gate has acknowledged', () => {
     await own.test.as(agent).proveReceipts({ executionIds: [third] });
     for (const _ of [1, 2]) await one.open().round();
     expect(asked).toMatchObject([
-      { executionIds: expect.arrayContaining(ids), oldSize: 0 },
+      { executionIds: expect.arrayContaining([...ids]), oldSize: 0 },
       { executionIds: [third], oldSize: 2 },
     ]);
     expect([one.lines, existsSync(join(one.stateDir, logRecordFile))]).toEqual([[], false]);
   });
 
   it('is told of its own alone', async () => {
-    const own = await stage();
-    const id = await own.ran(1);
-    await own.test.as(agent).proveReceipts({ executionIds: [id] });
-    const request = { executionIds: [id, 'unknown'], oldSize: 0, witnesses: 0 };
+    const request = { executionIds: [ids[0], 'unknown'], oldSize: 0, witnesses: 0 };
     expect((await truth(own)(request))?.proofs).toHaveLength(1);
     expect((await truth(own, 'e2')(request))?.proofs).toEqual([]);
   });
@@ -1030,15 +1048,13 @@ describe('a host, whose receipts the gate has acknowledged', () => {
   it.each(hiding)(
     'misses what is in no checkpoint ten minutes later where %s, and runs on',
     async (_, lie, why) => {
-      const own = await stage();
-      const dropped = await own.ran(1);
+      const [dropped] = ids;
       let isLying = true;
       const one = await host(async (request) => {
         const answer = await truth(own)(request);
         return isLying && answer !== undefined ? lie(answer, dropped) : answer;
       });
       await one.owed(own, dropped);
-      await own.test.as(agent).proveReceipts({ executionIds: [dropped] });
       await one.watch.round();
       one.passes(9);
       await one.watch.round();
@@ -1076,15 +1092,45 @@ describe('a host, whose receipts the gate has acknowledged', () => {
     },
   );
 
+  it('misses none while the gate is away, nor because it was, and does where it is there and answers nothing', async () => {
+    let doesAnswer = false;
+    const one = await host((request) =>
+      doesAnswer ? truth(own)(request) : Promise.reject(new CscError('GATE_UNREACHABLE', 'no answer')),
+    );
+    for (const id of ids) {
+      doesAnswer = false;
+      await one.owed(own, id);
+      await one.watch.round();
+      one.passes(9);
+      for (const _ of [1, 2]) {
+        one.passes(60, 'away');
+        await one.watch.round();
+      }
+      expect([one.watch.found.missing, one.lines]).toEqual([0, []]);
+      doesAnswer = id === ids[0];
+      one.passes(1);
+      await one.watch.round();
+    }
+    expect(one.watch.found.missing).toBe(1);
+    expect(one.lines).toEqual([expect.stringMatching(/^error receipts .*no answer/)]);
+    // What it has missed it misses though the gate goes.
+    one.passes(60, 'away');
+    const again = one.open();
+    await again.round();
+    expect(again.found.missing).toBe(1);
+  });
+
   const answerOf = (checkpoint: string) => ({
     checkpoint: Buffer.from(checkpoint),
     consistency: [],
     proofs: [],
   });
+  const entriesIn = (it: ProveOwnReceiptsResponse): number =>
+    openCheckpoint(it.checkpoint, { log: logKey }).checkpoint.size;
   const falsehoods: [string, HostLie, RegExp][] = [
-    ['a fork', () => answerOf(signed()), /two logs have 2 entries/],
-    ['a log that was set back', () => answerOf(signed(logSigner, logOrigin, 1)), /a log of 2 entries has 1/],
-    ['a log that is gone', () => answerOf(''), /it had 2 entries, and is gone/],
+    ['a fork', (it) => answerOf(signed(logSigner, logOrigin, entriesIn(it))), /two logs have \d entries/],
+    ['a log that was set back', () => answerOf(signed(logSigner, logOrigin, 1)), /a log of \d entries has 1/],
+    ['a log that is gone', () => answerOf(''), /it had \d entries, and is gone/],
     [
       'a log under another key than the owners name',
       () => answerOf(signed(createSigner(generateKeyPair().seed, logOrigin))),
@@ -1106,18 +1152,15 @@ describe('a host, whose receipts the gate has acknowledged', () => {
   ];
 
   it('says that the log is false where it is shown one that contradicts what it has met, and keeps what was signed', async () => {
-    const own = await stage();
-    const ids = [await own.ran(1), await own.ran(2)];
-    await own.test.as(agent).proveReceipts({ executionIds: ids });
     for (const [what, lie, why] of falsehoods) {
       let isLying = false;
       const one = await host(async (request) => {
         const answer = await truth(own)(request);
         return isLying && answer !== undefined ? lie(answer, '') : answer;
       });
-      await one.owed(own, ids[0] ?? '');
+      await one.owed(own, ids[0]);
       await one.watch.round();
-      await one.owed(own, ids[1] ?? '');
+      await one.owed(own, ids[1]);
       const met = one.journal.seenLog(vkey);
       isLying = true;
       for (const _ of [1, 2]) await one.watch.round();
@@ -1144,13 +1187,11 @@ describe('a host, whose receipts the gate has acknowledged', () => {
   });
 
   it('takes a checkpoint that too few of the owners’ witnesses have cosigned for no proof, and for no lie', async () => {
-    const own = await stage();
-    const id = await own.ran(1);
-    await own.test.as(agent).proveReceipts({ executionIds: [id] });
     const witness = { name: 'w', type: 'cosignature' as const, publicKey: Buffer.alloc(32, 9) };
     const one = await host(truth(own));
     one.names({ vkey, witnessVkeys: [formatVkey(witness)], quorum: 1 });
-    await one.owed(own, id);
+    await one.owed(own, ids[0]);
+    await one.watch.round();
     one.passes(11);
     await one.watch.round();
     expect(one.watch.found).toEqual({ unproven: 1, missing: 1, isFalse: false });

@@ -3603,10 +3603,26 @@ const logs: readonly Mutant[] = [
   {
     name: 'host-believes-a-gate-that-proves-nothing',
     file: `${executor}/log-watch/watch.ts`,
-    before: '.filter(({ acknowledgedAt }) => acknowledgedAt.getTime() <= before)',
-    after: '.filter(({ acknowledgedAt }) => answered.isOlder !== true && acknowledgedAt.getTime() <= before)',
+    before: '.filter(({ executionId }) => known.has(executionId) || this.#isOverdue(executionId))',
+    after: '.filter(({ executionId }) => answered.isOlder !== true && this.#isOverdue(executionId))',
     tests: log,
     red: 'misses what is in no checkpoint ten minutes later where',
+  },
+  {
+    name: 'gate-that-does-not-answer-is-never-missed',
+    file: `${executor}/log-watch/watch.ts`,
+    before: 'this.#conclude(trust, said.vkey, unproven, answered);',
+    after: 'if (answered.failed === undefined) this.#conclude(trust, said.vkey, unproven, answered);',
+    tests: log,
+    red: 'does where it is there and answers nothing',
+  },
+  {
+    name: 'gate-that-comes-and-goes-is-there-anew',
+    file: `${executor}/link/outbox.ts`,
+    before: 'this.#openMs = this.openMs;\n    this.#openedAt',
+    after: 'this.#openMs = 0;\n    this.#openedAt',
+    tests: ['packages/executor/src/link/connection.test.ts'],
+    red: 'counts how long the gate was there, in all its connections together',
   },
   {
     name: 'gate-chooses-what-is-looked-for',

@@ -110,8 +110,8 @@ export interface SubmitShort extends Partial<SubmitRequest> {
 export const executorLostAfterSec = 300;
 export const decisionTtlSec = 24 * 3600;
 
-// Where there is such a place: nothing here is about disks, and a gate waits for its own at every step.
-const inMemory = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
+/** A folder for what waits for its disk at every step, in memory where there is such a place: nothing here is about disks. */
+export const inMemory = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 
 /** A gate in a temporary directory, its clock in the test's hand. */
 export class TestGate {

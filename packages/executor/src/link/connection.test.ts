@@ -104,6 +104,22 @@ describe('a session with the gate', () => {
     expect([welcomes, ended.length]).toEqual([1, 1]);
   });
 
+  it('counts how long the gate was there, in all its connections together, from each Welcome on', () => {
+    vi.advanceTimersByTime(3000);
+    expect(outbox.openMs).toBe(0);
+    welcome();
+    vi.advanceTimersByTime(2000);
+    expect(outbox.openMs).toBe(2000);
+    connection.closed();
+    vi.advanceTimersByTime(60_000);
+    outbox.open(() => true);
+    vi.advanceTimersByTime(500);
+    expect(outbox.openMs).toBe(2500);
+    outbox.close();
+    outbox.close();
+    expect(outbox.openMs).toBe(2500);
+  });
+
   it('ends with an execution id that is too long to be said again', () => {
     welcome();
     const empty = Buffer.alloc(0);

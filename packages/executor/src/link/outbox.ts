@@ -25,8 +25,15 @@ export class Outbox {
   #queue: Waiting[] = [];
   #bytes = 0;
   #timesOpened = 0;
+  #openedAt = 0;
+  #openMs = 0;
   #onOverflow: (() => void) | undefined;
   #onRoom: () => void = () => undefined;
+  readonly #monotonicMs: () => number;
+
+  constructor(monotonicMs: () => number = () => performance.now()) {
+    this.#monotonicMs = monotonicMs;
+  }
 
   /** False: the gate does not hear us now. */
   get isOpen(): boolean {
@@ -36,6 +43,11 @@ export class Outbox {
   /** How often the gate was there, or there again. */
   get timesOpened(): number {
     return this.#timesOpened;
+  }
+
+  /** How long the gate has been there, in all connections together, in milliseconds. */
+  get openMs(): number {
+    return this.#openMs + (this.isOpen ? this.#monotonicMs() - this.#openedAt : 0);
   }
 
   /** Whether the next message goes out at once. */
@@ -64,6 +76,8 @@ export class Outbox {
 
   /** Says what has waited, as far as the way takes it. */
   open(send: Send): void {
+    this.#openMs = this.openMs;
+    this.#openedAt = this.#monotonicMs();
     this.#send = send;
     this.#timesOpened += 1;
     this.#isFull = false;
@@ -78,6 +92,7 @@ export class Outbox {
   }
 
   close(): void {
+    this.#openMs = this.openMs;
     this.#send = undefined;
     this.#onOverflow = undefined;
   }

@@ -1,4 +1,4 @@
 export type { AskProofs } from './ask.ts';
 export { checkReceiptLog } from './check.ts';
 export { type LogRecord, logRecordFile, readLogRecord } from './record.ts';
-export { LogWatch } from './watch.ts';
+export { LogWatch, type LogWatchPorts } from './watch.ts';

@@ -12,14 +12,17 @@ export interface LogWatchPorts {
   /** Which log the owners name. Undefined: none, and nothing is looked for. */
   readonly named: () => OwnersLog | undefined;
   readonly ask: AskProofs;
+  /** How long the gate has been there since this host was started, in all connections together, in milliseconds. */
+  readonly connectedMs: () => number;
   /** Where what it finds out is kept. */
   readonly stateDir: string;
   readonly clock: Clock;
   readonly log: Log;
 }
 
-/** How long after its acknowledgement a receipt may be in no checkpoint, in milliseconds. */
-export const patienceMs = 10 * 60_000;
+// How long a receipt may be in no checkpoint, in milliseconds in which the gate was there: one that is away hides nothing, and
+// one that comes and goes does not begin anew with each connection.
+const patienceMs = 10 * 60_000;
 
 // Off the way of every run: what has come up meanwhile is asked for at once.
 const roundMs = 30_000;
@@ -32,7 +35,7 @@ const keptMs = 30 * 24 * 60 * 60_000;
 const mostNamed = 16;
 
 const missingNote =
-  'receipts that the gate has acknowledged are in no checkpoint of its log after ten minutes: it may hide them. This host has ' +
+  'receipts that the gate has acknowledged are in no checkpoint of its log after ten minutes in which it was there: it may hide them. This host has ' +
   'them (csc executor receipts export): ask whoever runs the gate, and have its log audited (csc audit verify)';
 const falseNote =
   'THE LOG OF RECEIPTS IS FALSE: it is not the one that the owners name (each gate has its own), or contradicts what this host has met of it';
@@ -49,6 +52,8 @@ export class LogWatch {
   #running: Promise<void> | undefined;
   #record: LogRecord | undefined;
   #unproven = 0;
+  /** When they were looked for first, as `connectedMs` has it. */
+  #lookedForSince: ReadonlyMap<string, number> = new Map();
   /** Executions that were told to be missing. */
   #toldMissing: ReadonlySet<string> = new Set();
   #toldFalse = '';
@@ -99,6 +104,7 @@ export class LogWatch {
     if (this.#record !== undefined) this.#record = this.#read();
     const due = journal.unproven(mostListed);
     this.#unproven = due.length;
+    this.#beginToLookFor(due);
     if (due.length === 0 && this.#record === undefined) return;
     const trust = toLogTrust(said);
     const answered = await askFor(ask, trust, journal.seenLog(said.vkey), due.slice(0, mostAsked));
@@ -119,10 +125,22 @@ export class LogWatch {
     this.#conclude(trust, said.vkey, unproven, answered);
   }
 
+  #beginToLookFor(due: readonly UnprovenReceipt[]): void {
+    const since = this.#lookedForSince;
+    const now = this.#ports.connectedMs();
+    this.#lookedForSince = new Map(due.map(({ executionId: id }) => [id, since.get(id) ?? now]));
+  }
+
+  #isOverdue(executionId: string): boolean {
+    const now = this.#ports.connectedMs();
+    return now - (this.#lookedForSince.get(executionId) ?? now) >= patienceMs;
+  }
+
   #conclude(trust: LogTrust, vkey: string, unproven: readonly UnprovenReceipt[], answered: Answered): void {
-    const before = this.#ports.clock.now().getTime() - patienceMs;
+    // Of a receipt that was missing before a restart nothing has changed.
+    const known = new Set(this.#record?.missing_executions);
     const missing = unproven
-      .filter(({ acknowledgedAt }) => acknowledgedAt.getTime() <= before)
+      .filter(({ executionId }) => known.has(executionId) || this.#isOverdue(executionId))
       .toSorted((one, other) => one.acknowledgedAt.getTime() - other.acknowledgedAt.getTime())
       .map(({ executionId }) => executionId);
     const accusation = this.#accuse(trust, answered);

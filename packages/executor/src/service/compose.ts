@@ -33,7 +33,7 @@ import { type Journal, journalFile, openSqliteJournal } from '../journal/index.t
 import { Deliveries } from '../link/deliver.ts';
 import { type Executor, LinkedExecutor } from '../link/linked-executor.ts';
 import { Outbox } from '../link/outbox.ts';
-import type { AskProofs, LogWatch } from '../log-watch/index.ts';
+import type { AskProofs, LogWatch, LogWatchPorts } from '../log-watch/index.ts';
 import { type OutputSink, SpoolDirectory } from '../output/index.ts';
 import { defaultOutputLimits, type OutputLimits } from '../output/limits.ts';
 import {
@@ -148,7 +148,7 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
   const { journal, clock, log, signer, site } = ports;
   const outbox = new Outbox();
   const delivered = (seconds: number): void => telemetry?.took('deliver', seconds);
-  const logWatch = await watchLog(options, deps, ports);
+  const logWatch = await watchLog(options, deps, { ...ports, connectedMs: () => outbox.openMs });
   const isLookedFor = (): boolean => logWatch?.isDue ?? false;
   const deliveries = new Deliveries({ ...ports, delivered, isLookedFor }, outbox, deps.output);
   const endedCertificate = watchCertificates({ ...ports, tlsCertificate: deps.tlsCertificate });
@@ -216,12 +216,13 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
 async function watchLog(
   { stateDir }: ExecutorOptions,
   { prove: ask, owners }: ExecutorDeps,
-  { journal, clock, log }: Pick<ExecutionPorts, 'journal' | 'clock' | 'log'>,
+  ports: Pick<ExecutionPorts, 'journal' | 'clock' | 'log'> & Pick<LogWatchPorts, 'connectedMs'>,
 ): Promise<LogWatch | undefined> {
   if (ask === undefined) return undefined;
   const { LogWatch } = await import('../log-watch/index.ts');
   const named = () => owners.current().log;
-  const watch = new LogWatch({ journal, named, ask, stateDir, clock, log });
+  const { journal, clock, log, connectedMs } = ports;
+  const watch = new LogWatch({ journal, named, ask, connectedMs, stateDir, clock, log });
   watch.start();
   return watch;
 }

@@ -94,7 +94,7 @@ export const executorInstruments = {
   },
   csc_executor_receipts_missing: {
     kind: 'gauge',
-    means: 'Those of them that it acknowledged more than ten minutes ago',
+    means: 'Those of them that it does not prove for ten minutes in which it was there',
   },
   csc_executor_log_false: {
     kind: 'gauge',
