@@ -42,11 +42,11 @@ const advice: Readonly<Partial<Record<CscError['code'], string>>> = {
   DEADLINE_EXCEEDED: 'try again; if it stays so, look at the gate',
   NO_CREDENTIALS: 'give --cert and --key, or CSC_CERT and CSC_KEY',
   CREDENTIALS_INVALID:
-    'get a client certificate of this gate’s CA (csc ca token where that is a csc ca, else csc pki issue); for a token of a CI job (--oidc), see that the owners’ issuers.yaml and the job say the same',
+    'get a client certificate of this gate’s CA (csc ca token where that is a csc ca, else csc pki issue)',
   NOT_PERMITTED:
     'change what the message names, or ask the owners for it: their bindings.yaml says which profiles and secrets are yours (csc profiles)',
   SUBMISSION_INVALID:
-    'leave --unsigned out; csc login prints what the owners must have added to bindings.yaml',
+    'change what the message names; where that is a key, csc login prints what the owners must have added to bindings.yaml',
   IDEMPOTENCY_CONFLICT: 'use another --idempotency-key for another contract',
   APPROVAL_INVALID: 'change what the message names; to agree anew to what waits: csc approve ID',
   NO_MATCHING_EXECUTOR:
@@ -65,13 +65,33 @@ const advice: Readonly<Partial<Record<CscError['code'], string>>> = {
   RECEIPT_MISSING: 'ask the owner of the host how it ended; csc get ID --follow asks the gate once more',
 };
 
+/** What to do, where the same code is about several things and the message tells which: as the first that fits says. */
+const adviceByWords: readonly (readonly [words: RegExp, advice: string])[] = [
+  [
+    /^the token was refused:/,
+    'see that the owners’ issuers.yaml and what the CI job asks for say the same (docs/ci.md)',
+  ],
+  [
+    /^the submission was refused: none came/,
+    'leave --unsigned out; csc login prints what the owners must have added to bindings.yaml',
+  ],
+  [
+    /is not the CA that the token is of/,
+    'give --ca the address that csc ca serve listens on (port 7444 where nothing else was said), not the gate’s',
+  ],
+];
+
+function adviceFor(code: string, message: string): string | undefined {
+  const byWords = adviceByWords.find(([words]) => words.test(message))?.[1];
+  return byWords ?? new Map(Object.entries(advice)).get(code);
+}
+
 /** What to do about what a host or a gate has refused, of which the receipt says `REASON: why`; undefined for other words. */
 export function adviceOn(refusal: string): string | undefined {
-  const [, code = ''] = /^([A-Z_]+): /.exec(refusal) ?? [];
+  const [, code = '', message = ''] = /^([A-Z_]+): (.*)/s.exec(refusal) ?? [];
   if (code === '' && refusal.startsWith('the owners have '))
     return 'ask the owners of the fleet, who have stopped this';
-  const hint = new Map(Object.entries(advice)).get(code);
-  return hint ?? new Map(Object.entries(reasons)).get(code)?.remedy.replaceAll('`', '');
+  return adviceFor(code, message) ?? new Map(Object.entries(reasons)).get(code)?.remedy.replaceAll('`', '');
 }
 
 /** An error as a JSON document: `error` is the text, `code` and `faults` are for programs. */
@@ -103,7 +123,7 @@ export function describeError(error: unknown): string {
   }
   // A fault says itself what to do about its member.
   if (error.faults.length > 0) return [...lines, showInvisible(formatFaults(error.faults))].join('\n');
-  const hint = advice[error.code];
+  const hint = adviceFor(error.code, error.message);
   if (hint !== undefined) lines.push(`What to do: ${hint}`);
   return lines.join('\n');
 }

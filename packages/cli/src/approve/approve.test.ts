@@ -330,6 +330,14 @@ describe('csc approve at a terminal', () => {
     expect((await byToken('status')).stdout).toMatch(/its submitter, who is to name/);
     expect(await byToken('get', executionId, '--follow')).toMatchObject({ code: 0, stdout: 'from ci\n' });
     expect((await fleet.csc(['get', executionId, '--oidc-key', 'x'])).stderr).toContain('say with --oidc');
+    writeFileSync(file('token'), 'junk');
+    const junk = { code: 78, stderr: expect.stringMatching(/^ERROR — \S+token has no OIDC token/) };
+    expect(await byToken('list')).toMatchObject(junk);
+    const none = await csc(['list', '--oidc', 'file:no-token'], { env });
+    expect(none).toMatchObject({
+      code: 78,
+      stderr: expect.stringMatching(/^ERROR — failed to read no-token/),
+    });
     const [decided] = await audited(executionId, 'submission.decided');
     const name = {
       issuer: ci.url,

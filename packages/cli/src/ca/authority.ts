@@ -50,7 +50,7 @@ export async function join(
   // Before anything of the request is read.
   if (token === undefined || now >= token.expiresAt) throw refused('it has ended, or is none of this CA’s');
   checkIsSame(identityOf(ports, token), asked.identity);
-  const keys = await readKeys(asked, token.role, joinPurpose(asked.token));
+  const keys = await readKeys(asked, token, joinPurpose(asked.token));
   const used = answerAgain(token, keys);
   if (used !== undefined) return used;
   checkMayJoin(ports, token, keys);
@@ -107,7 +107,7 @@ export async function renew(
   const fingerprint = fingerprintOf(certificate);
   const { uri } = identityOfCertificate(certificate);
   const member = checkMayRenew(ports, fingerprint, uri);
-  const keys = await readKeys(asked, member.role, renewPurpose(fingerprint));
+  const keys = await readKeys(asked, member, renewPurpose(fingerprint));
   checkReceiptKey(member, keys);
   const issued = await issue(ports, member, keys, now);
   return store.atomically(() => {
@@ -180,14 +180,13 @@ interface RequestedKeys {
 
 async function readKeys(
   { tlsRequest, receiptRequest }: Requested,
-  role: Grant['role'],
+  { role, name }: Pick<Grant, 'role' | 'name'>,
   purpose: string,
 ): Promise<RequestedKeys> {
   const isExecutor = role === 'executor';
   if (isExecutor !== receiptRequest.length > 0) {
-    const message = isExecutor
-      ? 'an executor has a receipt key, too: its certificate request is missing'
-      : `the token is of the role ${role}, which signs no receipts`;
+    const command = role === 'client' ? 'csc ca join' : `csc ${role} join`;
+    const message = `the token is for the ${role} ${name}, which ${isExecutor ? 'has a receipt key, too' : 'signs no receipts'}: ${command} takes it, and it is not used up`;
     throw new CscError('REQUEST_INVALID', message);
   }
   const tls = await readRequest(tlsRequest, 'tls', purpose);

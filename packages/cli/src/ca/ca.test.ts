@@ -252,6 +252,11 @@ describe('joining', () => {
     expect(await codeOf(async () => ask(await tokenFor(fresh()), { tls: generateTlsKey() }))).toBe(
       'REQUEST_INVALID',
     );
+    const name = fresh();
+    const join = ask(await tokenFor(name), { tls: generateTlsKey() });
+    await expect(join).rejects.toThrow(
+      `for the executor ${name}, which has a receipt key, too: csc executor join`,
+    );
   });
 
   it('refuses the receipt key of another host, and a name that is taken', async () => {

@@ -252,6 +252,10 @@ describe('csc submit', () => {
     const path = join(fleet.directory, 'v01.json');
     await fleet.csc(['submit', shell('true'), '--receipt-version', 'v0.1', '--receipt-out', path]);
     expect(JSON.parse(readFileSync(path, 'utf8'))).toMatchObject({ receipt_version: 'csc.receipt.v0.1' });
+    const sealed = await fleet.csc(['submit', shell('true'), '--receipt-version', 'v0.1', '--seal']);
+    expect([sealed.code, sealed.stderr]).toEqual([64, expect.stringContaining('cannot say that output was')]);
+    const typed = await fleet.csc(['submit', shell('true'), '--tty', '--seal']);
+    expect([typed.code, typed.stderr]).toEqual([64, expect.stringContaining('leave --seal or --tty out')]);
   });
 
   it('selects by label, and says what to do where nothing fits', async () => {

@@ -98,9 +98,17 @@ export function defineSubmit(command: Command): void {
     .option('--json', 'JSON lines: events, output, then the result')
     .addHelpText('after', help);
   type Options = Omit<SubmitCommandOptions, 'receiptVersion'> & { receiptVersion: 'v0.1' | 'v0.2' };
-  act<[string, Options]>(command, (file, options) =>
-    submitContract(file, { ...options, receiptVersion: `csc.receipt.${options.receiptVersion}` }),
-  );
+  act<[string, Options]>(command, (file, options) => {
+    const isSealed = options.seal === true || options.sealKey !== undefined;
+    // As every host says of it, before one is asked.
+    if (isSealed && options.receiptVersion === 'v0.1')
+      command.error(
+        'error: a receipt of v0.1 cannot say that output was sealed: leave --receipt-version v0.1 out',
+      );
+    if (isSealed && options.tty === true)
+      command.error('error: the output of a terminal is not sealed: leave --seal or --tty out');
+    return submitContract(file, { ...options, receiptVersion: `csc.receipt.${options.receiptVersion}` });
+  });
 }
 
 interface SubmitCommandOptions extends SubmitterOptions {

@@ -108,7 +108,14 @@ describe('an outcome in words', () => {
   });
 
   it.each([
-    ['SUBMISSION_INVALID: none came', '--unsigned out; csc login prints'],
+    ['SUBMISSION_INVALID: the submission was refused: none came', '--unsigned out; csc login prints'],
+    ['SUBMISSION_INVALID: bindings.yaml names no submission key', 'change what .* names; .*csc login'],
+    [
+      'SUBMISSION_INVALID: the token was refused: it names no issuer',
+      'see that .*issuers.yaml and what the CI',
+    ],
+    ['CREDENTIALS_INVALID: the token was refused: it names no issuer', 'see that .*issuers.yaml'],
+    ['CREDENTIALS_INVALID: what answers at g:1 is not the CA that the token is of', 'give --ca the address'],
     ['NOT_PERMITTED: no profile nope', 'change what the message names'],
     ['SUBMISSION_REPLAYED: it was used', 'csc list.* submit again'],
     ['the owners have frozen the fleet', 'ask the owners of the fleet'],

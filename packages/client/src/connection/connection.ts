@@ -245,8 +245,13 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
 }
 
 // grpc-js says where it failed in a sentence of its own, and not what it was that it tried to reach.
+// What grpc-js puts before the error of whatever gives a call its token, of which it keeps the message alone.
+const noToken = 'Getting metadata from plugin failed with error: ';
+
 function toCallError(error: unknown, { channel, explain }: Route): CscError {
   const failure = fromServiceError(error);
+  if (failure.message.startsWith(noToken))
+    return new CscError('CONFIG_INVALID', failure.message.slice(noToken.length), { cause: failure.cause });
   if (!isCscError(failure, 'GATE_UNREACHABLE')) return failure;
   const why = failure.message
     .replace(/^No connection established\. Last error: (Error: )?/, '')
