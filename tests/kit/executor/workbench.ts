@@ -1,7 +1,8 @@
-import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { orThrow } from '@csc-fleet/common/errors';
 import { type PolicyDocument, parsePolicy } from '@csc-fleet/common/policy';
+import { createLocalLauncher, type Launcher } from '@csc-fleet/sandbox/launch';
 import { defaultCeiling } from '../../../packages/executor/src/admission/host-ceiling.ts';
 import { type Journal, openSqliteJournal } from '../../../packages/executor/src/journal/index.ts';
 import type { Executor } from '../../../packages/executor/src/link/linked-executor.ts';
@@ -86,6 +87,24 @@ export function makeTestDirectory(): string {
   return path;
 }
 
+/** Where nothing waits for a disk, if there is such a place: only tests that ask for one are about it. */
+function makeStateDirectory(root: string, isOnDisk: boolean): string {
+  const inMemory = '/dev/shm';
+  return join(
+    isOnDisk || !existsSync(inMemory) ? root : mkdtempSync(join(inMemory, 'csc-executor-test-')),
+    'state',
+  );
+}
+
+let local: Launcher | undefined;
+
+/** One for all: what it keeps ready takes a process, and most tests run one command or none. */
+function shareLocalLauncher(): Launcher {
+  local ??= createLocalLauncher();
+  const { launch } = local;
+  return { launch, close: () => undefined };
+}
+
 async function beginJournal(stateDir: string, at: Date): Promise<void> {
   mkdirSync(stateDir, { mode: 0o700, recursive: true });
   await openSqliteJournal(join(stateDir, 'journal.sqlite'), { clock: { now: () => at } }).close();
@@ -93,7 +112,10 @@ async function beginJournal(stateDir: string, at: Date): Promise<void> {
 
 export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Workbench> {
   const root = makeTestDirectory();
-  const [workspace, stateDir] = [join(root, 'workspace'), join(root, 'state')];
+  const [workspace, stateDir] = [
+    join(root, 'workspace'),
+    makeStateDirectory(root, options.disk !== undefined),
+  ];
   const out = join(workspace, 'out');
   mkdirSync(out, { recursive: true });
   // Of any job user.
@@ -102,6 +124,7 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
   if (!options.newborn) await beginJournal(stateDir, new Date(Date.now() - 3_600_000));
   const policy = makePolicy(workspace, options.policyLines);
   const gate = new ScriptedGate();
+  const isHardened = options.executor?.executionMode === 'hardened';
   const start = () =>
     createExecutor(
       {
@@ -112,6 +135,7 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
       },
       {
         ...{ gateKeys: gate.keys, owners: plainOwners([policy]), output: gate.output },
+        ...(isHardened ? {} : { launcher: shareLocalLauncher() }),
         ...(options.wrapJournal === undefined
           ? {}
           : { journal: options.wrapJournal(openSqliteJournal(join(stateDir, 'journal.sqlite'))) }),
@@ -140,7 +164,7 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
       disk?.makeRoom();
       await bench.executor.close();
       disk?.unmount();
-      rmSync(root, { recursive: true, force: true });
+      for (const it of [root, dirname(stateDir)]) rmSync(it, { recursive: true, force: true });
     },
   };
   gate.connect(bench.executor);
