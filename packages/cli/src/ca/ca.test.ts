@@ -316,7 +316,10 @@ describe('joining', () => {
   it('makes a config of a gate that keeps its policies fresh, with the key that csc policy init makes', async () => {
     const place = join(root, 'a-gate');
     const token = await tokenFor(fresh(), { role: 'gate', labels: {}, hosts: ['localhost'] });
-    await joinCa({ role: 'gate', ca: address, token, dir: place, again: false, listen: '127.0.0.1:0' });
+    const args = ['--ca', address, '--token', token, '--dir', place, '--listen', '127.0.0.1:17443'];
+    const { stdout } = await csc(['gate', 'join', ...args]);
+    expect(stdout).toContain(`made ${join(place, 'pki/gate.key')}   (a private key`);
+    expect(stdout).toContain('--gate HOST:17443');
     const check = () => csc(['gate', '--config', join(place, 'gate.yaml'), '--check-config']);
     const [policy, bindings] = [join(place, 'sample.yaml'), join(place, 'bindings.yaml')];
     writeFileSync(policy, JSON.stringify({ ...samplePolicy(), name: 'sample' }));

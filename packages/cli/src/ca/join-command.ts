@@ -73,27 +73,33 @@ function readToken({ token, tokenFile }: JoinFlags): string {
   );
 }
 
-function toJson({ identity, labels, until, made, config, caSha256, policyRootSha256 }: Joined): object {
+function toJson({ identity, labels, until, made, keys, config, caSha256, policyRootSha256 }: Joined): object {
   return {
-    ...{ identity, labels, until: until.toISOString(), made, ca_sha256: caSha256 },
+    ...{ identity, labels, until: until.toISOString(), made, keys, ca_sha256: caSha256 },
     ...(config === undefined ? {} : { config }),
     ...(policyRootSha256 === undefined ? {} : { policy_root_sha256: policyRootSha256 }),
   };
 }
 
-function describe(joined: Joined, role: Role, { dir }: JoinFlags, config: string | undefined): string {
-  const { identity, labels, until, made, caSha256, policyRootSha256 } = joined;
+function describe(
+  joined: Joined,
+  role: Role,
+  { dir, listen }: JoinFlags,
+  config: string | undefined,
+): string {
+  const { identity, labels, until, made, keys, caSha256, policyRootSha256 } = joined;
   const said = Object.entries(labels)
     .map(([name, value]) => `${name}=${value}`)
     .join(', ');
   const next =
     role === 'gate' && joined.config !== undefined && policyRootSha256 === undefined
-      ? gateNext(dir, config ?? '')
+      ? gateNext(dir, config ?? '', listen)
       : config === undefined
         ? `Use it: csc submit … --pki ${dir} --as ${identity.slice(identity.lastIndexOf('/') + 1)}\n`
         : `Run it:       csc ${role} --config ${config}\nOr for good:  deploy/systemd/csc-${role}.service, with its files in /etc/csc\n`;
   return [
     `joined as ${plainLine(identity)}${said === '' ? '' : `, with the labels ${plainLine(said)}`}\n`,
+    ...keys.map((path) => `made ${path}   (a private key, which stays here)\n`),
     ...made.map((path) => `made ${path}\n`),
     `certified until ${formatTime(until)}; renewed ${config === undefined ? 'where csc is used; for programs: csc ca renew --follow' : 'while it runs'}\n`,
     `CA             sha256 ${caSha256}\n`,
@@ -107,10 +113,11 @@ function describe(joined: Joined, role: Role, { dir }: JoinFlags, config: string
 }
 
 // A gate has no policies yet, and hosts pin what it makes at its first start.
-function gateNext(dir: string, config: string): string {
-  return `Next, here:    csc policy init --dir ${joinPath(dir, 'policy-repository')} --local policies/*.yaml   (docs/policy-repository.md; for more than a trial, not on this machine)
+function gateNext(dir: string, config: string, listen = ''): string {
+  const [, port = '7443'] = /:(\d+)$/.exec(listen) ?? [];
+  return `Next, here:    csc policy init --dir ${joinPath(dir, 'policy-repository')} --local --pki PKI --as NAME policies/inspect.yaml   (PKI and NAME of who is to submit; docs/policy-repository.md; for more than a trial, not on this machine)
 Then run it:   csc gate --config ${config}
-For hosts:     csc ca fleet --gate HOST:7443 --gate-keys gate-keys.json --policy-root root.json   where the CA runs, with copies of
+For hosts:     csc ca fleet --gate HOST:${port} --gate-keys gate-keys.json --policy-root root.json   where the CA runs, with copies of
                ${joinPath(dir, 'data/gate-keys.json')} and ${joinPath(dir, 'policy-repository/root.json')}
 Or for good:   deploy/systemd/csc-gate.service, with its files in /etc/csc
 `;

@@ -45,6 +45,8 @@ export interface Joined {
   readonly until: Date;
   /** Files that are new. */
   readonly made: readonly string[];
+  /** Its private keys, made here; none where only its certificates were made anew. */
+  readonly keys: readonly string[];
   /** Absent: no config was written. */
   readonly config?: string;
   /** SHA-256, lower-case hex. */
@@ -138,9 +140,11 @@ async function joinIn(
     rmSync(join(dir, 'pki', 'client.key'), { force: true });
   }
   if (certificates.receipt !== '') write(place.receiptCertificate, certificates.receipt);
+  const receiptKeys = place.receiptKey === undefined ? [] : [place.receiptKey];
   const about = {
     identity,
     labels,
+    keys: again ? [] : [tlsFiles.key, ...receiptKeys],
     until: validityOf(issued).until,
     caSha256: token.caSha256,
   };

@@ -222,6 +222,13 @@ describe('csc policy', () => {
     );
     const nobody = scratch.write('bindings.yaml', bindings.replace('v0.1', 'v0.2'));
     expect((await init('b', policy, nobody)).stderr).toContain('names no key that signs submissions');
+    // As the bindings beside the samples are of another trust domain than the fleet's: what is printed is what helps.
+    const asAlice = ['--principal', 'spiffe://example.org/client/alice', policy, nobody];
+    const { stderr } = await init('c', ...asAlice);
+    expect(stderr).toMatch(/no binding in .* means spiffe:.*example.org.* they mean spiffe:.*csc.local/);
+    const [added = ''] = /^ {2}- identity: .*\n.*\]$/m.exec(stderr) ?? [];
+    writeFileSync(nobody, readFileSync(nobody, 'utf8').replace('bindings:\n', `$&${added}\n`));
+    expect((await init('c', ...asAlice)).stderr).not.toContain('WARNING');
   });
 
   it('publishes nothing before enough owners have signed it', async () => {

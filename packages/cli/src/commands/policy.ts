@@ -4,7 +4,7 @@ import { readPublicKey } from '@csc-fleet/common/crypto';
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { readBoundedFile } from '@csc-fleet/common/files';
-import { bindingOf, parseBindings, readPolicyFile } from '@csc-fleet/common/policy';
+import { type Bindings, bindingOf, parseBindings, readPolicyFile } from '@csc-fleet/common/policy';
 import {
   addFile,
   addFiles,
@@ -230,7 +230,7 @@ async function initialiseLocally(files: string[], options: InitOptions): Promise
   }
   for (const signer of localSigners(dir)) signStaged(dir, signer, new Date());
   await publishFiles({ dir });
-  sayWhoIsMissing(dir, submitter);
+  sayWhoIsMissing(dir, submitter, bindings ?? join(dir, 'targets', bindingsFile));
   return exitCodes.ok;
 }
 
@@ -276,17 +276,35 @@ function profileName(dir: string): (name: string) => string {
   return (name) => readPolicyFile(join(dir, 'targets', name)).policy.name;
 }
 
-function sayWhoIsMissing(dir: string, submitter: SubmitterEntry | undefined): void {
+// @param file where its bindings are to be changed
+function sayWhoIsMissing(dir: string, submitter: SubmitterEntry | undefined, file: string): void {
   const bytes = workspaceFiles(dir).get(bindingsFile);
   const bindings = bytes === undefined ? undefined : parseBindings(bytes);
   if (bindings?.ok !== true) return;
   if (submitter !== undefined && bindingOf(bindings.value, submitter.principal) === undefined)
-    note(plainLine(`WARNING: no binding means ${submitter.principal}, who may use nothing`));
+    sayUnbound(dir, submitter.principal, bindings.value, file);
   // A job that a token names brings its key with it.
   if (bindings.value.submitters?.length === 0 && !workspaceFiles(dir).has('issuers.yaml'))
     note(
       'WARNING: bindings.yaml names no key that signs submissions, so that nothing runs yet: the same with --pki DIR --as NAME makes yours, csc login prints those of others',
     );
+}
+
+// The bindings beside the sample profiles are of one trust domain, and those of a fleet of another mean nobody of it.
+function sayUnbound(dir: string, principal: string, { bindings }: Bindings, file: string): void {
+  const profiles = [...workspaceFiles(dir).keys()].filter(isProfile).map(profileName(dir));
+  const meant = bindings.map(({ identity }) => identity).join(', ');
+  const why = meant === '' ? 'it has none' : `they mean ${meant}`;
+  note(
+    [
+      `WARNING: no binding in ${file} means ${principal}, who may use nothing: ${why}.`,
+      'Write there, below `bindings:` (the first that fits counts), with the profiles that are to be used, and do this again:',
+      `  - identity: ${principal}`,
+      `    policies: [${profiles.join(', ')}]`,
+    ]
+      .map(plainLine)
+      .join('\n'),
+  );
 }
 
 async function sayStrangeClaims(dir: string): Promise<void> {
